@@ -1,0 +1,147 @@
+import { GpuError } from "../errors.ts";
+
+/** What a runtime hands to the GPU layer: an adapter that works, and what is worth telling the user about it. */
+export interface Platform {
+  name: "node" | "deno" | "browser";
+  /** the object that hands out adapters; Dawn's crashes the process when collected, so every Platform holds on to it */
+  gpu: GPU;
+  /** unconsumed: `requestDevice` has not been called on it */
+  adapter: GPUAdapter;
+  /** whether the adapter computes on the CPU */
+  software: boolean;
+  /** whether f16 arithmetic was tried on this adapter and gave the right numbers */
+  f16: boolean;
+  /** one line on how to make this machine quicker, or null when there is nothing to gain */
+  advice: string | null;
+  /** the adapter in a few words, for a log or a table */
+  describe: string;
+}
+
+/** Which adapter to open: the best there is, a real GPU only, or one of the two software renderers. */
+export type AdapterChoice = "auto" | "gpu" | "mesa" | "swiftshader";
+
+export interface OpenOptions {
+  /** default `QWENCH_ADAPTER`, else auto; a browser has no say in it */
+  adapter?: AdapterChoice;
+  /** Dawn toggles by name, e.g. `allow_unsafe_apis`; default `QWENCH_DAWN_FEATURES`, comma separated */
+  dawnFeatures?: readonly string[];
+  /** where the defaults are read from; default the environment of the process */
+  env?: Record<string, string | undefined>;
+  /** receives the advice, once a process; default console.error */
+  warn?: (line: string) => void;
+}
+
+const CHOICES: readonly AdapterChoice[] = ["auto", "gpu", "mesa", "swiftshader"];
+
+/** Reads `QWENCH_ADAPTER`. @throws {GpuError} on a value that is none of the four */
+export function parseChoice(value: string | undefined): AdapterChoice {
+  if (!value) return "auto";
+  const choice = CHOICES.find((known) => known === value);
+  if (choice) return choice;
+  throw new GpuError(`Cannot use QWENCH_ADAPTER=${value}: it must be one of ${CHOICES.join(", ")}`);
+}
+
+const SOFTWARE = /llvmpipe|lavapipe|swiftshader|basic render|\bwarp\b/i;
+
+/** Whether an adapter is a CPU in disguise. */
+export function isSoftware(info: GPUAdapterInfo): boolean {
+  return info.isFallbackAdapter === true || SOFTWARE.test(`${info.architecture} ${info.device} ${info.description}`);
+}
+
+/** Whether an adapter is what was asked for. */
+export function suits(choice: AdapterChoice, info: GPUAdapterInfo): boolean {
+  if (choice === "gpu") return !isSoftware(info);
+  if (choice === "mesa") return /llvmpipe|lavapipe/i.test(`${info.device} ${info.description}`);
+  return true;
+}
+
+let advised = false;
+
+/** Says the advice once a process. */
+export function giveAdvice(advice: string | null, warn: (line: string) => void = console.error): void {
+  if (advice === null || advised) return;
+  advised = true;
+  warn(advice);
+}
+
+/** The adapter in a few words: `llvmpipe: Mesa 25.0.7 (software)`. */
+export function describeAdapter(info: GPUAdapterInfo): string {
+  const name = info.description || [info.vendor, info.architecture, info.device].filter(Boolean).join(" ");
+  return `${name || "unnamed adapter"}${isSoftware(info) ? " (software)" : ""}`;
+}
+
+const PROBE = `
+enable f16;
+@group(0) @binding(0) var<storage, read_write> values: array<f16>;
+@compute @workgroup_size(8)
+fn main(@builtin(local_invocation_index) i: u32) { values[i] = values[i] * 0.5h + f16(i); }
+`;
+// bits of 1, 1.5, −2, 0.25, 1024, 3, −0.5, 65504; of those · 0.5 + i: 0.5, 1.75, 1, 3.125, 516, 6.5, 5.75, 32752 (rounded)
+const PROBE_IN = [0x3c00, 0x3e00, 0xc000, 0x3400, 0x6400, 0x4200, 0xb800, 0x7bff];
+const PROBE_OUT = [0x3800, 0x3f00, 0x3c00, 0x4240, 0x6008, 0x4680, 0x45c0, 0x77ff];
+
+/**
+ * Computes a few f16 values and compares their bits: some stacks accept f16 shaders and return zeros without a word.
+ *
+ * @param device made with the feature `shader-f16`; false at once without it
+ */
+export async function probeF16(device: GPUDevice): Promise<boolean> {
+  if (!device.features.has("shader-f16")) return false;
+  device.pushErrorScope("validation");
+  const module = device.createShaderModule({ code: PROBE, label: "probe f16" });
+  const pipeline = device.createComputePipeline({ layout: "auto", compute: { module, entryPoint: "main" } });
+  const usage = { storage: 0x80, copySource: 0x4, copyTarget: 0x8, mapRead: 0x1 }; // GPUBufferUsage, absent until Dawn is up
+  const values = device.createBuffer({ size: 16, usage: usage.storage | usage.copySource | usage.copyTarget });
+  const staging = device.createBuffer({ size: 16, usage: usage.mapRead | usage.copyTarget });
+  try {
+    device.queue.writeBuffer(values, 0, new Uint16Array(PROBE_IN));
+    const entries = [{ binding: 0, resource: { buffer: values } }];
+    const group = device.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries });
+    const encoder = device.createCommandEncoder();
+    const pass = encoder.beginComputePass();
+    pass.setPipeline(pipeline);
+    pass.setBindGroup(0, group);
+    pass.dispatchWorkgroups(1);
+    pass.end();
+    encoder.copyBufferToBuffer(values, 0, staging, 0, 16);
+    device.queue.submit([encoder.finish()]);
+    if ((await device.popErrorScope()) !== null) return false;
+    await staging.mapAsync(1);
+    const got = new Uint16Array(staging.getMappedRange());
+    return PROBE_OUT.every((bits, i) => Math.abs(got[i] - bits) <= 1); // one unit in the last place
+  } finally {
+    values.destroy();
+    staging.destroy();
+  }
+}
+
+/** Fills in a Platform; probes f16 on a device of its own, because an adapter gives out one device only. */
+export async function describePlatform(
+  name: Platform["name"],
+  gpu: GPU,
+  request: GPURequestAdapterOptions,
+  adapter: GPUAdapter,
+  advice: string | null,
+): Promise<Platform> {
+  const software = isSoftware(adapter.info);
+  return {
+    name,
+    gpu,
+    adapter,
+    software,
+    f16: await f16Works(gpu, request),
+    advice,
+    describe: describeAdapter(adapter.info),
+  };
+}
+
+async function f16Works(gpu: GPU, request: GPURequestAdapterOptions): Promise<boolean> {
+  const adapter = await gpu.requestAdapter(request);
+  if (!adapter?.features.has("shader-f16")) return false;
+  const device = await adapter.requestDevice({ requiredFeatures: ["shader-f16"], label: "probe f16" });
+  try {
+    return await probeF16(device);
+  } finally {
+    device.destroy();
+  }
+}

@@ -1,0 +1,89 @@
+import { constants } from "node:os";
+import { create, globals } from "webgpu";
+import { GpuError } from "../errors.ts";
+import { describePlatform, giveAdvice, type OpenOptions, type Platform, parseChoice, suits } from "./adapter.ts";
+import { adviceFor, installMesa, remedy, useSwiftShader, useSystemVulkan, type VulkanHost } from "./vulkan.ts";
+
+const FASTEST: GPURequestAdapterOptions = { powerPreference: "high-performance" };
+
+// Dawn's instance must outlive every device made from it: collected earlier, the process crashes.
+const instances: GPU[] = [];
+
+const host: VulkanHost = {
+  load(path) {
+    const RTLD_NODELETE = 0x1000; // Node closes what is no addon; this keeps it loaded
+    try {
+      process.dlopen({ exports: {} }, path, constants.dlopen.RTLD_LAZY | RTLD_NODELETE);
+      return true;
+    } catch (error) {
+      return /self-register/.test((error as Error).message); // loaded, and no addon
+    }
+  },
+  setEnv(name, value) {
+    if (value === null) delete process.env[name];
+    else process.env[name] = value;
+  },
+};
+
+/**
+ * Opens Dawn's best adapter in Node: a real GPU, else Mesa's software renderer, else SwiftShader with a line of advice.
+ *
+ * Dawn keeps the process alive, so a program ends with `process.exit`. Call it on the main thread: a worker thread's
+ * environment is a copy that Vulkan does not see.
+ *
+ * @throws {GpuError} with what to install, when nothing computes here or the choice is not to be had
+ */
+export async function openNodeAdapter(options: OpenOptions = {}): Promise<Platform> {
+  const env = options.env ?? process.env;
+  const choice = options.adapter ?? parseChoice(env.QWENCH_ADAPTER);
+  const toggles = options.dawnFeatures ?? (env.QWENCH_DAWN_FEATURES ?? "").split(",").filter(Boolean);
+  const flags = toggles.length > 0 ? [`enable-dawn-features=${toggles.join(",")}`] : [];
+
+  const opened = (gpu: GPU, request: GPURequestAdapterOptions, adapter: GPUAdapter) => {
+    const advice = adviceFor(choice, adapter.info);
+    giveAdvice(advice, options.warn);
+    return describePlatform("node", gpu, request, adapter, advice);
+  };
+
+  if (choice !== "swiftshader" && useSystemVulkan(host)) {
+    const gpu = dawn(flags);
+    const adapter = await gpu.requestAdapter(FASTEST);
+    if (adapter && suits(choice, adapter.info)) return opened(gpu, FASTEST, adapter);
+    if (choice === "mesa") {
+      const fallback = await gpu.requestAdapter({ forceFallbackAdapter: true });
+      if (fallback && suits(choice, fallback.info)) {
+        return opened(gpu, { forceFallbackAdapter: true }, fallback);
+      }
+    }
+  }
+  if (choice === "gpu" || choice === "mesa") {
+    const wanted = choice === "gpu" ? "GPU" : "Mesa software renderer";
+    throw new GpuError(`Cannot open adapter ${choice}: no ${wanted} that Dawn accepts. ${remedy(choice)}`);
+  }
+  try {
+    useSwiftShader(host);
+  } catch (error) {
+    throw new GpuError(
+      `Cannot open a WebGPU adapter: no driver that Dawn accepts, and ${(error as Error).message}. ${installMesa()}`,
+    );
+  }
+  const gpu = dawn(flags);
+  const adapter = await gpu.requestAdapter(FASTEST);
+  if (!adapter) throw new GpuError(`Cannot open a WebGPU adapter: SwiftShader did not start. ${installMesa()}`);
+  return opened(gpu, FASTEST, adapter);
+}
+
+/** Dawn's null backend: validates and compiles, computes nothing. For tests that need no GPU. */
+export async function openNullAdapter(): Promise<Platform> {
+  const gpu = dawn(["backend=null"]);
+  const adapter = await gpu.requestAdapter();
+  if (!adapter) throw new GpuError("Cannot open Dawn's null backend: it gave no adapter");
+  return { name: "node", gpu, adapter, software: true, f16: true, advice: null, describe: "Dawn null backend" };
+}
+
+function dawn(flags: string[]): GPU {
+  Object.assign(globalThis, globals); // GPUBufferUsage and its kin
+  const gpu = create(flags);
+  instances.push(gpu);
+  return gpu;
+}
