@@ -1,0 +1,50 @@
+/** What a recipe trains with. A second method adds a name here, and rows or tags in the table; no code. */
+export const methods = ["sft"] as const;
+export type Method = (typeof methods)[number];
+
+/** Headings of `--help`, of the README's table and of the demo's form, in order. */
+export const groups = ["model", "peft", "data", "training", "optimizer", "evaluation", "logging", "saving"] as const;
+export type Group = (typeof groups)[number];
+
+/** A value as YAML, JSON or a flag can spell it. */
+export type FieldValue = string | number | boolean | null | readonly string[] | { readonly [key: string]: unknown };
+
+/** One option, declared once: validation, flags, help, the README's table and the types derive from it. */
+export interface Field {
+  /** TRL's, PEFT's or transformers' name, unless `origin` is qwench */
+  readonly name: string;
+  readonly group: Group;
+  readonly methods: readonly Method[];
+  /** `toggle` is a boolean or a path */
+  readonly type: "string" | "boolean" | "integer" | "number" | "choice" | "list" | "object" | "toggle";
+  readonly default: FieldValue;
+  /** default of a method where it differs from `default` */
+  readonly defaultFor?: Partial<Record<Method, FieldValue>>;
+  /** whether null is a value */
+  readonly nullable?: boolean;
+  readonly choices?: readonly string[];
+  /** other spellings of a choice that mean the same here */
+  readonly synonyms?: Readonly<Record<string, string>>;
+  /** choices TRL has and Qwench has not, with the reason */
+  readonly missing?: Readonly<Record<string, string>>;
+  /** a list may also be one of these words */
+  readonly words?: readonly string[];
+  /** smallest value; `above` and `below` are exclusive bounds */
+  readonly min?: number;
+  readonly above?: number;
+  readonly below?: number;
+  readonly max?: number;
+  /** a value outside the bounds that means off */
+  readonly off?: number;
+  /** `ratio`: below 1 it is a share of all steps, from 1 on a whole number of steps */
+  readonly ratio?: boolean;
+  readonly unit?: string;
+  /** one or two sentences, plain text */
+  readonly help: string;
+  /** who defines the name; `trl sft --config` refuses those of qwench */
+  readonly origin?: "qwench";
+  /** TRL's default where ours differs; `help` says why */
+  readonly trlDefault?: FieldValue;
+  /** values, as text, that are worth a note when set */
+  readonly noted?: Readonly<Record<string, string>>;
+}
