@@ -10,7 +10,7 @@ export default defineConfig(({ mode }) => {
   return {
     build: {
       outDir: "dist",
-      emptyOutDir: false,
+      emptyOutDir: mode === "cli", // the first of the three
       ssr: ENTRIES[mode],
       target: program ? "node20" : "es2023",
       minify: false,
@@ -19,6 +19,7 @@ export default defineConfig(({ mode }) => {
         external: NATIVE,
         output: {
           entryFileNames: `${mode}.js`,
+          chunkFileNames: "chunks/[name].js",
           codeSplitting: !program,
           ...(program && { banner: "#!/usr/bin/env node" }),
         },
@@ -27,7 +28,7 @@ export default defineConfig(({ mode }) => {
     // a program carries its pure dependencies; the library leaves them to whoever bundles it
     ssr: { noExternal: program || undefined, target: program ? "node" : "webworker" },
     test: {
-      include: ["tests/**/*.test.ts", ...(process.env.QWENCH_SLOW ? ["tests/**/*.slow.ts"] : [])],
+      include: [mode === "slow" ? "tests/**/*.slow.ts" : "tests/**/*.test.ts"],
       pool: "forks", // Vulkan reads the environment of the process, which a worker thread only has a copy of
       maxWorkers: Math.max(2, Math.min(4, Math.floor(availableParallelism() / 2))),
       globalSetup: ["tests/setup.ts"],

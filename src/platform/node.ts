@@ -1,5 +1,4 @@
 import { constants } from "node:os";
-import { create, globals } from "webgpu";
 import { GpuError } from "../errors.ts";
 import { describePlatform, giveAdvice, type OpenOptions, type Platform, parseChoice, suits } from "./adapter.ts";
 import { adviceFor, installMesa, remedy, useSwiftShader, useSystemVulkan, type VulkanHost } from "./vulkan.ts";
@@ -46,7 +45,7 @@ export async function openNodeAdapter(options: OpenOptions = {}): Promise<Platfo
   };
 
   if (choice !== "swiftshader" && useSystemVulkan(host)) {
-    const gpu = dawn(flags);
+    const gpu = await dawn(flags);
     const adapter = await gpu.requestAdapter(FASTEST);
     if (adapter && suits(choice, adapter.info)) return opened(gpu, FASTEST, adapter);
     if (choice === "mesa") {
@@ -67,7 +66,7 @@ export async function openNodeAdapter(options: OpenOptions = {}): Promise<Platfo
       `Cannot open a WebGPU adapter: no driver that Dawn accepts, and ${(error as Error).message}. ${installMesa()}`,
     );
   }
-  const gpu = dawn(flags);
+  const gpu = await dawn(flags);
   const adapter = await gpu.requestAdapter(FASTEST);
   if (!adapter) throw new GpuError(`Cannot open a WebGPU adapter: SwiftShader did not start. ${installMesa()}`);
   return opened(gpu, FASTEST, adapter);
@@ -75,13 +74,17 @@ export async function openNodeAdapter(options: OpenOptions = {}): Promise<Platfo
 
 /** Dawn's null backend: validates and compiles, computes nothing. For tests that need no GPU. */
 export async function openNullAdapter(): Promise<Platform> {
-  const gpu = dawn(["backend=null"]);
+  const gpu = await dawn(["backend=null"]);
   const adapter = await gpu.requestAdapter();
   if (!adapter) throw new GpuError("Cannot open Dawn's null backend: it gave no adapter");
   return { name: "node", gpu, adapter, software: true, f16: true, advice: null, describe: "Dawn null backend" };
 }
 
-function dawn(flags: string[]): GPU {
+async function dawn(flags: string[]): Promise<GPU> {
+  const { create, globals } = await import("webgpu").catch((error: Error) => {
+    const machine = `${process.platform} ${process.arch}`;
+    throw new GpuError(`Cannot load Dawn, the npm package webgpu, on ${machine}: ${error.message}`);
+  });
   Object.assign(globalThis, globals); // GPUBufferUsage and its kin
   const gpu = create(flags);
   instances.push(gpu);

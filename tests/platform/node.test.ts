@@ -122,7 +122,11 @@ for (let i = 0; i < 2; i++) {
   console.log(JSON.stringify({ software, advised: advice !== null, describe }));
   device.destroy();
 }`;
-      const { status, stdout, stderr } = child(program, { VK_ICD_FILENAMES: "/none.json", VK_DRIVER_FILES: "" });
+      const { status, stdout, stderr } = child(program, {
+        VK_ICD_FILENAMES: "/none.json",
+        VK_DRIVER_FILES: "",
+        QWENCH_ADAPTER: "auto",
+      });
       expect(status, stderr).toBe(0);
       const lines = stdout
         .trim()
