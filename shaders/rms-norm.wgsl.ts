@@ -1,0 +1,170 @@
+import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
+import { loadFunctions, type Stored, storedType } from "./lib/load.ts";
+import { rowSum } from "./lib/reduce.ts";
+
+/** What one compiled variant is specialised to. */
+export interface RmsNormVariant {
+  /** how the frozen scale is stored; activations are f32 */
+  weight: Stored;
+  /** also add `delta` to `x` and keep the sum in `x`, before the norm */
+  residual: boolean;
+  subgroups: boolean;
+  /** threads per row, a power of two */
+  workgroup: number;
+}
+
+// rms_norm: x += delta (residual); y = x * rstd * weight; rstd = 1 / sqrt(mean(x^2) + eps), row by row
+//
+// Grid     one workgroup per row; rows past 65 535 continue along y
+// Shapes   x, delta, y [rows, cols]   weight [cols]   rstd [rows]   row-major, packed
+// Writes   y and rstd by assignment; x in place where `residual`
+// Hazard   x, delta and y are distinct buffers
+// Source   Zhang and Sennrich 2019, arXiv:1910.07467
+export const rmsNorm = ({ weight, residual, subgroups, workgroup }: RmsNormVariant) => wgsl`
+#if ${weight === "f16"}
+enable f16;
+#endif
+#if ${subgroups}
+enable subgroups;
+diagnostic(off, subgroup_uniformity);
+#endif
+
+struct Params { rows: u32, cols: u32, eps: f32 }
+
+#if ${residual}
+@group(0) @binding(0) var<storage, read_write> x: array<f32>;
+@group(0) @binding(5) var<storage, read> delta: array<f32>;
+#else
+@group(0) @binding(0) var<storage, read> x: array<f32>;
+#endif
+@group(0) @binding(1) var<storage, read> weight: array<${storedType(weight, false)}>;
+@group(0) @binding(2) var<storage, read_write> y: array<f32>;
+@group(0) @binding(3) var<storage, read_write> rstd: array<f32>;
+@group(0) @binding(4) var<uniform> params: Params;
+${loadFunctions("weight", weight, false)}
+${rowSum(subgroups, workgroup)}
+
+@compute @workgroup_size(${workgroup})
+fn main(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) grid: vec3u,
+  @builtin(local_invocation_index) thread: u32,
+#if ${subgroups}
+  @builtin(subgroup_invocation_id) lane: u32,
+  @builtin(subgroup_size) lanes: u32,
+#endif
+) {
+  let row = group.y * grid.x + group.x;
+  if (row >= params.rows) { return; }
+  let start = row * params.cols;
+  var sum = 0.0;
+  for (var c = thread; c < params.cols; c += ${workgroup}u) {
+#if ${residual}
+    let v = x[start + c] + delta[start + c];
+    x[start + c] = v;
+#else
+    let v = x[start + c];
+#endif
+    sum += v * v;
+  }
+  let total = rowSum(sum, thread${subgroups ? ", lane, lanes" : ""});
+  let scale = inverseSqrt(total / f32(params.cols) + params.eps);
+  if (thread == 0u) { rstd[row] = scale; }
+  for (var c = thread; c < params.cols; c += ${workgroup}u) {
+    y[start + c] = x[start + c] * scale * weightAt1(c);
+  }
+}
+`;
+
+/** What one compiled variant is specialised to. */
+export interface RmsNormBackwardVariant {
+  weight: Stored;
+  /** add to what dx holds, instead of overwriting it */
+  accumulate: boolean;
+  subgroups: boolean;
+  workgroup: number;
+}
+
+// rms_norm_backward: dx [+]= rstd * (dy * weight - x * rstd^2 * mean(dy * weight * x))
+//
+// Grid     one workgroup per row; rows past 65 535 continue along y
+// Shapes   x, dy, dx [rows, cols]   weight [cols]   rstd [rows]
+// Writes   dx by assignment, or += with `accumulate`: the residual's own gradient is already there
+// Hazard   dx is distinct from x and dy
+export const rmsNormBackward = ({ weight, accumulate, subgroups, workgroup }: RmsNormBackwardVariant) => wgsl`
+#if ${weight === "f16"}
+enable f16;
+#endif
+#if ${subgroups}
+enable subgroups;
+diagnostic(off, subgroup_uniformity);
+#endif
+
+struct Params { rows: u32, cols: u32 }
+
+@group(0) @binding(0) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read> weight: array<${storedType(weight, false)}>;
+@group(0) @binding(2) var<storage, read> rstd: array<f32>;
+@group(0) @binding(3) var<storage, read> dy: array<f32>;
+@group(0) @binding(4) var<storage, read_write> dx: array<f32>;
+@group(0) @binding(5) var<uniform> params: Params;
+${loadFunctions("weight", weight, false)}
+${rowSum(subgroups, workgroup)}
+
+@compute @workgroup_size(${workgroup})
+fn main(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) grid: vec3u,
+  @builtin(local_invocation_index) thread: u32,
+#if ${subgroups}
+  @builtin(subgroup_invocation_id) lane: u32,
+  @builtin(subgroup_size) lanes: u32,
+#endif
+) {
+  let row = group.y * grid.x + group.x;
+  if (row >= params.rows) { return; }
+  let start = row * params.cols;
+  var sum = 0.0;
+  for (var c = thread; c < params.cols; c += ${workgroup}u) {
+    sum += dy[start + c] * weightAt1(c) * x[start + c];
+  }
+  let scale = rstd[row];
+  let mean = rowSum(sum, thread${subgroups ? ", lane, lanes" : ""}) * scale * scale / f32(params.cols);
+  for (var c = thread; c < params.cols; c += ${workgroup}u) {
+    let d = scale * (dy[start + c] * weightAt1(c) - x[start + c] * mean);
+    dx[start + c] = ${accumulate ? "dx[start + c] + d" : "d"};
+  }
+}
+`;
+
+/** What one compiled variant is specialised to. */
+export interface RmsNormWeightBackwardVariant {
+  /** threads, one a column */
+  workgroup: number;
+}
+
+// rms_norm_weight_backward: dweight += sum over rows of dy * x * rstd
+//
+// Grid     one thread per column, which walks all rows: deterministic, no atomics
+// Shapes   x, dy [rows, cols]   rstd [rows]   dweight [cols]
+// Writes   dweight by +=
+export const rmsNormWeightBackward = ({ workgroup }: RmsNormWeightBackwardVariant) => wgsl`
+struct Params { rows: u32, cols: u32 }
+
+@group(0) @binding(0) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read> rstd: array<f32>;
+@group(0) @binding(2) var<storage, read> dy: array<f32>;
+@group(0) @binding(3) var<storage, read_write> dweight: array<f32>;
+@group(0) @binding(4) var<uniform> params: Params;
+
+@compute @workgroup_size(${workgroup})
+fn main(@builtin(global_invocation_id) id: vec3u) {
+  let c = id.x;
+  if (c >= params.cols) { return; }
+  var sum = 0.0;
+  for (var row = 0u; row < params.rows; row++) {
+    sum += dy[row * params.cols + c] * x[row * params.cols + c] * rstd[row];
+  }
+  dweight[c] += sum;
+}
+`;

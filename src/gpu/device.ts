@@ -1,0 +1,210 @@
+import { GpuError } from "../errors.ts";
+import { UniformArena } from "./arena.ts";
+import { Pace } from "./pace.ts";
+import { type MemoryKind, Pool } from "./pool.ts";
+import { Profiler } from "./profiler.ts";
+import { ProgramCache } from "./program.ts";
+import { Recorder } from "./recorder.ts";
+import { StagingRing } from "./staging.ts";
+import { byteLength, type DType, sizeOf, type Tensor } from "./tensor.ts";
+
+/** What the adapter offers and Qwench uses. */
+export interface GpuFeatures {
+  f16: boolean;
+  subgroups: boolean;
+  timestamps: boolean;
+}
+
+export interface GpuOptions {
+  /** leave features unused that the adapter offers: where they are known or probed to be wrong */
+  disable?: readonly ("f16" | "subgroups" | "timestamps")[];
+  /** time every kernel */
+  profile?: boolean;
+}
+
+const UPLOAD_BYTES = 16 << 20;
+
+/** A device with its pool, caches and faults: all that the kernels need of WebGPU. */
+export class Gpu {
+  readonly device: GPUDevice;
+  readonly features: GpuFeatures;
+  readonly limits: GPUSupportedLimits;
+  /** vendor, architecture and description in one line; names the adapter in tuning files and reports */
+  readonly adapterName: string;
+  readonly pool: Pool;
+  readonly programs: ProgramCache;
+  readonly arena: UniformArena;
+  readonly staging: StagingRing;
+  readonly pace: Pace;
+  readonly profiler: Profiler | null;
+  readonly bindGroups = new Map<string, GPUBindGroup>();
+  /** which variant won for which shape class, by a kernel's own keys; saved with checkpoints, for exact resume */
+  readonly tuning = new Map<string, string>();
+  private fault: GpuError | null = null;
+  private readonly watched = new Set<Promise<unknown>>();
+  private readonly ids = new WeakMap<GPUBuffer, number>();
+  private nextId = 0;
+
+  constructor(device: GPUDevice, features: GpuFeatures, adapterName: string, profile = false) {
+    this.device = device;
+    this.features = features;
+    this.limits = device.limits;
+    this.adapterName = adapterName;
+    this.pool = new Pool(device);
+    this.programs = new ProgramCache(device, features, (fault) => this.watch(fault));
+    this.arena = new UniformArena(device);
+    this.staging = new StagingRing(device);
+    this.pace = new Pace(device);
+    this.profiler = profile && features.timestamps ? new Profiler(device) : null;
+    void device.lost.then(({ reason, message }) => {
+      if (reason !== "destroyed")
+        this.fault ??= new GpuError(`The device of ${adapterName} was lost: ${message || reason || "no reason given"}`);
+    });
+    device.addEventListener?.("uncapturederror", (event) => {
+      event.preventDefault?.();
+      this.fault ??= new GpuError(`${adapterName} reports: ${event.error.message}`);
+    });
+  }
+
+  recorder(): Recorder {
+    return new Recorder(this);
+  }
+
+  /** A long-lived tensor: of exactly its size, zero until written. */
+  persistent(shape: readonly number[], dtype: DType, label: string, kind: MemoryKind): Tensor {
+    const bytes = byteLength(sizeOf(shape), dtype);
+    const block = this.pool.take(bytes, kind, label, true);
+    return { label, shape, dtype, buffer: block.buffer, offset: 0, bytes, block };
+  }
+
+  /** A long-lived tensor with content. */
+  upload(
+    data: Float32Array | Uint32Array | Int32Array | Uint16Array,
+    shape: readonly number[],
+    dtype: DType,
+    label: string,
+    kind: MemoryKind,
+  ): Tensor {
+    const tensor = this.persistent(shape, dtype, label, kind);
+    this.write(tensor, data);
+    return tensor;
+  }
+
+  /** Queues bytes to be written at `start` bytes into a tensor, before whatever is submitted next. */
+  write(tensor: Tensor, data: ArrayBufferView, start = 0): void {
+    let bytes = new Uint8Array(data.buffer as ArrayBuffer, data.byteOffset, data.byteLength);
+    if (start + bytes.length > tensor.bytes) {
+      throw new GpuError(
+        `Cannot write ${bytes.length} bytes at ${start} of ${tensor.label}: it has ${tensor.bytes} bytes`,
+      );
+    }
+    if (bytes.length % 4 !== 0) {
+      const padded = new Uint8Array(Math.ceil(bytes.length / 4) * 4);
+      padded.set(bytes);
+      bytes = padded;
+    }
+    for (let at = 0; at < bytes.length; at += UPLOAD_BYTES) {
+      const count = Math.min(UPLOAD_BYTES, bytes.length - at);
+      this.device.queue.writeBuffer(tensor.buffer, tensor.offset + start + at, bytes, at, count);
+    }
+  }
+
+  /** Copies a tensor out: a submit and a wait of its own, for tests, checkpoints and evaluation. */
+  async read(tensor: Tensor): Promise<ArrayBuffer> {
+    const record = this.recorder();
+    const data = record.read(tensor);
+    record.submit();
+    return data;
+  }
+
+  async readF32(tensor: Tensor): Promise<Float32Array> {
+    return new Float32Array(await this.read(tensor), 0, sizeOf(tensor.shape));
+  }
+
+  /** Frees a long-lived tensor now. What was submitted with it must have ended (`settle`). */
+  drop(...tensors: Tensor[]): void {
+    for (const { block } of tensors) if (block) this.pool.drop(block);
+    this.bindGroups.clear();
+  }
+
+  /** Marks a step boundary: idle buffers go back to the device. */
+  endStep(): void {
+    const before = this.pool.ledger.allocated;
+    this.pool.endStep();
+    if (this.pool.ledger.allocated !== before) this.bindGroups.clear();
+  }
+
+  /** Waits until the queue is empty; throws the first fault. */
+  async settle(): Promise<void> {
+    await this.device.queue.onSubmittedWorkDone();
+    await Promise.all(this.watched);
+    this.check();
+  }
+
+  /** Throws the first fault that came in, if any. */
+  check(): void {
+    if (this.fault) throw this.fault;
+  }
+
+  /** Remembers a fault that a promise may bring. */
+  watch(fault: Promise<GpuError | null>): void {
+    const earlier = [...this.watched];
+    const done = fault
+      .catch((error) => new GpuError(String(error)))
+      .then(async (error) => {
+        if (!error) return;
+        await Promise.all(earlier); // the cause, a shader that did not compile, comes before its consequences
+        this.fault ??= error;
+      });
+    this.watched.add(done);
+    void done.finally(() => this.watched.delete(done));
+  }
+
+  bufferId(buffer: GPUBuffer): number {
+    let id = this.ids.get(buffer);
+    if (id === undefined) this.ids.set(buffer, (id = this.nextId++));
+    return id;
+  }
+
+  destroy(): void {
+    this.device.destroy();
+  }
+}
+
+/** Limits that Qwench raises above WebGPU's defaults, to what the adapter has. */
+const RAISED = [
+  "maxBufferSize",
+  "maxStorageBufferBindingSize",
+  "maxStorageBuffersPerShaderStage",
+  "maxComputeWorkgroupStorageSize",
+  "maxComputeInvocationsPerWorkgroup",
+  "maxComputeWorkgroupSizeX",
+] as const;
+
+/**
+ * Opens a device with the features and limits that the adapter has.
+ *
+ * @throws {GpuError} when the adapter refuses the device
+ */
+export async function requestGpu(adapter: GPUAdapter, options: GpuOptions = {}): Promise<Gpu> {
+  const off = new Set(options.disable ?? []);
+  const features: GpuFeatures = {
+    f16: adapter.features.has("shader-f16") && !off.has("f16"),
+    subgroups: adapter.features.has("subgroups" as GPUFeatureName) && !off.has("subgroups"),
+    timestamps: adapter.features.has("timestamp-query") && !off.has("timestamps"),
+  };
+  const requiredFeatures: GPUFeatureName[] = [];
+  if (features.f16) requiredFeatures.push("shader-f16");
+  if (features.subgroups) requiredFeatures.push("subgroups" as GPUFeatureName);
+  if (features.timestamps) requiredFeatures.push("timestamp-query");
+  const requiredLimits = Object.fromEntries(RAISED.map((name) => [name, adapter.limits[name]]));
+  const { vendor, architecture, description, device: model } = adapter.info;
+  const name = [vendor, architecture, description || model].filter(Boolean).join(" ") || "unnamed adapter";
+  let device: GPUDevice;
+  try {
+    device = await adapter.requestDevice({ label: "qwench", requiredFeatures, requiredLimits });
+  } catch (error) {
+    throw new GpuError(`Cannot open a device on ${name}: ${(error as Error).message}`);
+  }
+  return new Gpu(device, features, name, options.profile);
+}

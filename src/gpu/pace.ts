@@ -1,0 +1,31 @@
+/** Where a submission should end: well below the 2 s after which Windows and browsers reset a GPU. */
+const TARGET_MS = 100;
+
+/** Measures how much work the adapter does in a millisecond, and from it how much one submission may hold. */
+export class Pace {
+  /** work units (roughly arithmetic operations) that one submission may hold */
+  budget = 1e9;
+  private readonly device: GPUDevice;
+  private lastDone = 0;
+
+  constructor(device: GPUDevice) {
+    this.device = device;
+  }
+
+  /** Call after each submit with the work that it held. */
+  submitted(work: number): void {
+    if (work < 1e7) return;
+    const start = performance.now();
+    void this.device.queue.onSubmittedWorkDone().then(
+      () => {
+        const now = performance.now();
+        const ms = now - Math.max(start, this.lastDone);
+        this.lastDone = now;
+        if (ms < 1) return;
+        const fits = (work / ms) * TARGET_MS;
+        this.budget = Math.min(1e13, Math.max(1e7, 0.7 * this.budget + 0.3 * fits));
+      },
+      () => {}, // a lost device reports itself
+    );
+  }
+}

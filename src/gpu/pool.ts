@@ -1,0 +1,153 @@
+import { MemoryError } from "../errors.ts";
+
+/** What memory is spent on; the columns of the forecast table. */
+export type MemoryKind =
+  | "weights"
+  | "trainable"
+  | "optimizer"
+  | "activations"
+  | "kv_cache"
+  | "scratch"
+  | "input"
+  | "staging";
+
+/** One buffer of the pool. */
+export interface Block {
+  readonly buffer: GPUBuffer;
+  /** bytes, a size class */
+  readonly size: number;
+  kind: MemoryKind;
+  label: string;
+  /** the step in which it was last handed out or given back */
+  touched: number;
+  free: boolean;
+}
+
+/** How much lies where, in bytes. */
+export interface Ledger {
+  /** allocated from the device now, free blocks of the pool included */
+  allocated: number;
+  /** the most that was ever allocated */
+  peak: number;
+  /** of `allocated`, by kind; free blocks count under the kind that they last had */
+  byKind: Partial<Record<MemoryKind, number>>;
+  /** by kind, at the moment of the peak */
+  peakByKind: Partial<Record<MemoryKind, number>>;
+}
+
+/** A request is rounded up to one of eight sizes per power of two, so that steps of nearly equal length share buffers. */
+export function sizeClass(bytes: number): number {
+  if (bytes <= 2048) return Math.max(256, Math.ceil(bytes / 256) * 256);
+  const grain = 2 ** (Math.floor(Math.log2(bytes)) - 3);
+  return Math.ceil(bytes / grain) * grain;
+}
+
+/** A free block may stand in for one down to this share of its size. */
+const FIT = 0.75;
+/** Free blocks that nothing wanted for so many steps go back to the device. */
+const IDLE_STEPS = 8;
+
+/** Buffers by size class: reused, counted, and given back when idle. */
+export class Pool {
+  readonly ledger: Ledger = { allocated: 0, peak: 0, byKind: {}, peakByKind: {} };
+  private readonly device: GPUDevice;
+  private readonly maxBuffer: number;
+  private readonly free: Block[] = []; // sorted by size
+  private readonly all = new Set<Block>();
+  private step = 0;
+
+  constructor(device: GPUDevice) {
+    this.device = device;
+    this.maxBuffer = device.limits.maxBufferSize;
+  }
+
+  /**
+   * Hands out a buffer of at least `bytes`. Its content is whatever the last user left.
+   *
+   * @param exact long-lived tensors: no rounding beyond 256 bytes, never a reused block
+   * @throws {MemoryError} when one buffer would pass the device's maxBufferSize
+   */
+  take(bytes: number, kind: MemoryKind, label: string, exact = false): Block {
+    const size = exact ? Math.max(256, Math.ceil(bytes / 256) * 256) : sizeClass(bytes);
+    if (size > this.maxBuffer) {
+      throw new MemoryError(
+        `Cannot allocate ${label}: ${size} bytes pass this device's maxBufferSize of ${this.maxBuffer} bytes`,
+      );
+    }
+    if (!exact) {
+      const reused = this.reuse(size);
+      if (reused) {
+        this.count(reused.kind, -reused.size);
+        this.count(kind, reused.size);
+        reused.kind = kind;
+        reused.label = label;
+        reused.free = false;
+        reused.touched = this.step;
+        return reused;
+      }
+    }
+    const buffer = this.device.createBuffer({
+      label,
+      size,
+      usage: 0x80 | 0x04 | 0x08, // STORAGE | COPY_SRC | COPY_DST, as numbers: globals are absent under Node
+    });
+    const block: Block = { buffer, size, kind, label, touched: this.step, free: false };
+    this.all.add(block);
+    this.ledger.allocated += size;
+    this.count(kind, size);
+    if (this.ledger.allocated > this.ledger.peak) {
+      this.ledger.peak = this.ledger.allocated;
+      this.ledger.peakByKind = { ...this.ledger.byKind };
+    }
+    return block;
+  }
+
+  /** Gives a block back for reuse. Work already recorded may still use it: the queue runs in order. */
+  give(block: Block): void {
+    if (block.free) throw new MemoryError(`Cannot release ${block.label} twice`);
+    block.free = true;
+    block.touched = this.step;
+    let at = this.free.findIndex((b) => b.size >= block.size);
+    if (at < 0) at = this.free.length;
+    this.free.splice(at, 0, block);
+  }
+
+  /** Destroys a block now: for weights that are unloaded. Submitted work must have ended. */
+  drop(block: Block): void {
+    if (block.free) this.free.splice(this.free.indexOf(block), 1);
+    this.all.delete(block);
+    this.ledger.allocated -= block.size;
+    this.count(block.kind, -block.size);
+    block.buffer.destroy();
+  }
+
+  /** Marks a step boundary, after a submit; idle free blocks go back to the device. */
+  endStep(): void {
+    this.step++;
+    for (const block of this.free.filter((b) => this.step - b.touched > IDLE_STEPS)) this.drop(block);
+  }
+
+  /** Gives every free block back to the device: between phases of different shapes. */
+  trim(): void {
+    for (const block of [...this.free]) this.drop(block);
+  }
+
+  /** Labels and sizes of what is in use, largest first: for an out-of-memory message. */
+  largest(count: number): { label: string; size: number }[] {
+    return [...this.all]
+      .filter((b) => !b.free)
+      .sort((a, b) => b.size - a.size)
+      .slice(0, count)
+      .map(({ label, size }) => ({ label, size }));
+  }
+
+  private reuse(size: number): Block | null {
+    const at = this.free.findIndex((b) => b.size >= size);
+    if (at < 0 || size < FIT * this.free[at].size) return null;
+    return this.free.splice(at, 1)[0];
+  }
+
+  private count(kind: MemoryKind, bytes: number): void {
+    this.ledger.byKind[kind] = (this.ledger.byKind[kind] ?? 0) + bytes;
+  }
+}

@@ -1,0 +1,123 @@
+import { GpuError } from "../errors.ts";
+
+/** A kernel's text as a function of what it is specialised to. Its name is the kernel's name in errors and profiles. */
+// biome-ignore lint/suspicious/noExplicitAny: a variant is whatever the shader's own interface says
+export type Shader<V = any> = (variant: V) => string;
+
+interface Binding {
+  name: string;
+  slot: number;
+  kind: "read" | "write" | "uniform";
+}
+
+/** A compiled pipeline with what its WGSL declares. */
+export interface Program {
+  readonly id: number;
+  readonly name: string;
+  readonly pipeline: GPUComputePipeline;
+  readonly layout: GPUBindGroupLayout;
+  /** storage buffers in slot order */
+  readonly storage: Binding[];
+  /** slot of the uniform block, −1 when the kernel has none */
+  readonly uniform: number;
+  /** fields of `struct Params` in order */
+  readonly params: { name: string; type: "u32" | "i32" | "f32" }[];
+}
+
+const BINDING = /@group\(0\)\s*@binding\((\d+)\)\s*var<([^>]+)>\s*(\w+)\s*:/g;
+const PARAMS = /struct\s+Params\s*\{([^}]*)\}/;
+
+/** Bindings and parameter fields, read from the WGSL itself so that no list has to be kept beside it. */
+export function reflect(name: string, code: string): Pick<Program, "storage" | "uniform" | "params"> {
+  const storage: Binding[] = [];
+  let uniform = -1;
+  for (const [, slot, access, binding] of code.matchAll(BINDING)) {
+    if (access.startsWith("uniform")) uniform = Number(slot);
+    else storage.push({ name: binding, slot: Number(slot), kind: access.includes("read_write") ? "write" : "read" });
+  }
+  storage.sort((a, b) => a.slot - b.slot);
+  const params = [];
+  const body = PARAMS.exec(code)?.[1] ?? "";
+  for (const field of body.split(",").map((f) => f.trim())) {
+    if (!field) continue;
+    const match = /^(\w+)\s*:\s*(u32|i32|f32)$/.exec(field);
+    if (!match) throw new GpuError(`Cannot read Params of kernel ${name}: "${field}" is not a u32, i32 or f32 scalar`);
+    params.push({ name: match[1], type: match[2] as "u32" | "i32" | "f32" });
+  }
+  if (params.length > 0 !== uniform >= 0) {
+    throw new GpuError(
+      `Kernel ${name} has ${params.length} Params fields and ${uniform >= 0 ? "a" : "no"} uniform binding`,
+    );
+  }
+  return { storage, uniform, params };
+}
+
+/** Compiles each variant once. Faults come back through `onFault`, later, with the kernel's name and the compiler's lines. */
+export class ProgramCache {
+  private readonly programs = new Map<string, Program>();
+  private readonly device: GPUDevice;
+  private readonly features: { f16: boolean; subgroups: boolean };
+  private readonly onFault: (fault: Promise<GpuError | null>) => void;
+
+  constructor(
+    device: GPUDevice,
+    features: { f16: boolean; subgroups: boolean },
+    onFault: (fault: Promise<GpuError | null>) => void,
+  ) {
+    this.device = device;
+    this.features = features;
+    this.onFault = onFault;
+  }
+
+  /** Number of pipelines compiled so far. */
+  get size(): number {
+    return this.programs.size;
+  }
+
+  get(shader: Shader, variant: object): Program {
+    // The adapter's part of a variant is filled in here, so that no wrapper has to ask for it.
+    const full = { subgroups: this.features.subgroups, ...variant };
+    const key = `${shader.name} ${JSON.stringify(full)}`;
+    let program = this.programs.get(key);
+    if (!program) {
+      program = this.compile(shader.name, key, shader(full));
+      this.programs.set(key, program);
+    }
+    return program;
+  }
+
+  private compile(name: string, key: string, code: string): Program {
+    const { storage, uniform, params } = reflect(name, code);
+    const device = this.device;
+    device.pushErrorScope("validation");
+    const entries: GPUBindGroupLayoutEntry[] = storage.map(({ slot, kind }) => ({
+      binding: slot,
+      visibility: 4, // COMPUTE
+      buffer: { type: kind === "write" ? "storage" : "read-only-storage" },
+    }));
+    if (uniform >= 0) {
+      entries.push({ binding: uniform, visibility: 4, buffer: { type: "uniform", hasDynamicOffset: true } });
+    }
+    const module = device.createShaderModule({ label: name, code });
+    const layout = device.createBindGroupLayout({ label: name, entries });
+    const pipeline = device.createComputePipeline({
+      label: name,
+      layout: device.createPipelineLayout({ label: name, bindGroupLayouts: [layout] }),
+      compute: { module, entryPoint: "main" },
+    });
+    this.onFault(explain(device.popErrorScope(), module, key));
+    return { id: this.programs.size, name, pipeline, layout, storage, uniform, params };
+  }
+}
+
+async function explain(
+  scope: Promise<GPUError | null>,
+  module: GPUShaderModule,
+  key: string,
+): Promise<GpuError | null> {
+  const error = await scope;
+  if (!error) return null;
+  const { messages } = await module.getCompilationInfo();
+  const lines = messages.filter((m) => m.type === "error").map((m) => `  line ${m.lineNum}:${m.linePos} ${m.message}`);
+  return new GpuError(`Cannot compile kernel ${key}: ${lines.length > 0 ? `\n${lines.join("\n")}` : error.message}`);
+}

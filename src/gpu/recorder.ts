@@ -1,0 +1,290 @@
+import { GpuError, MemoryError, ShapeError } from "../errors.ts";
+import type { Gpu } from "./device.ts";
+import type { MemoryKind } from "./pool.ts";
+import type { Program, Shader } from "./program.ts";
+import { byteLength, type DType, sizeOf, type Tensor } from "./tensor.ts";
+
+/** Workgroups: a count, folded over x and y where it passes 65 535, or a grid as it is. */
+export type Grid = number | readonly [number, number, number?];
+
+interface Pending {
+  staging: GPUBuffer;
+  bytes: number;
+  resolve: (data: Promise<ArrayBuffer>) => void;
+}
+
+/**
+ * Collects dispatches into one command encoder. Kernels record here and never submit; the owner of a phase calls
+ * `submit`. Long phases are submitted in parts, so that none runs past what drivers tolerate (see Pace).
+ */
+export class Recorder {
+  readonly gpu: Gpu;
+  private encoder: GPUCommandEncoder | null = null;
+  private pass: GPUComputePassEncoder | null = null;
+  private work = 0;
+  private names = new Set<string>();
+  private reads: Pending[] = [];
+  private scopes: Tensor[][] = [];
+
+  constructor(gpu: Gpu) {
+    this.gpu = gpu;
+  }
+
+  /** A tensor of the pool with undefined content; released by the enclosing `scope`, or by `release`. */
+  empty(shape: readonly number[], dtype: DType, label: string, kind: MemoryKind = "activations"): Tensor {
+    const bytes = byteLength(sizeOf(shape), dtype);
+    const block = this.gpu.pool.take(bytes, kind, label);
+    const tensor: Tensor = { label, shape, dtype, buffer: block.buffer, offset: 0, bytes, block };
+    this.scopes.at(-1)?.push(tensor);
+    return tensor;
+  }
+
+  /** A tensor of zeros. */
+  zeros(shape: readonly number[], dtype: DType, label: string, kind: MemoryKind = "activations"): Tensor {
+    const tensor = this.empty(shape, dtype, label, kind);
+    this.clear(tensor);
+    return tensor;
+  }
+
+  /** Gives tensors back to the pool; what is recorded already may still use them. Views are ignored. */
+  release(...tensors: (Tensor | null | undefined)[]): void {
+    for (const tensor of tensors) {
+      if (!tensor?.block || tensor.block.free) continue;
+      for (const scope of this.scopes) {
+        const at = scope.indexOf(tensor);
+        if (at >= 0) scope.splice(at, 1);
+      }
+      this.gpu.pool.give(tensor.block);
+    }
+  }
+
+  /** Runs `body` and releases every tensor made in it, except those in its result (a tensor, or an object or array of them). */
+  scope<T>(body: () => T): T {
+    const made: Tensor[] = [];
+    this.scopes.push(made);
+    try {
+      const result = body();
+      const kept = new Set<unknown>();
+      collect(result, kept);
+      this.scopes.pop();
+      for (const tensor of made) {
+        if (kept.has(tensor.block)) this.scopes.at(-1)?.push(tensor);
+        else this.gpu.pool.give(tensor.block!);
+      }
+      return result;
+    } catch (error) {
+      if (this.scopes.at(-1) === made) this.scopes.pop();
+      for (const tensor of made) this.gpu.pool.give(tensor.block!);
+      throw error;
+    }
+  }
+
+  /**
+   * Records one dispatch.
+   *
+   * @param bindings tensors by the names of the kernel's storage variables
+   * @param params scalars by the names of its `struct Params`
+   * @param work rough number of arithmetic operations, which decides where a long phase is split
+   * @throws {ShapeError} a missing or unknown name; a buffer bound both for reading and writing
+   */
+  dispatch<V extends object>(
+    shader: Shader<V>,
+    variant: Omit<V, "subgroups"> & { subgroups?: boolean },
+    bindings: Record<string, Tensor>,
+    params: Record<string, number>,
+    grid: Grid,
+    work = 0,
+  ): void {
+    const { gpu } = this;
+    const program = gpu.programs.get(shader as Shader, variant);
+    const size = fold(grid, gpu.limits.maxComputeWorkgroupsPerDimension, program.name);
+    if (size[0] * size[1] * size[2] === 0) return;
+    const group = this.bindGroup(program, bindings);
+    const words = packParams(program, params);
+    if (words && gpu.arena.full) {
+      this.submit();
+      gpu.arena.reset();
+    }
+    const offsets = words ? [gpu.arena.place(words)] : [];
+    const pass = this.openPass(program.name);
+    pass.setPipeline(program.pipeline);
+    pass.setBindGroup(0, group, offsets);
+    pass.dispatchWorkgroups(size[0], size[1], size[2]);
+    this.names.add(program.name);
+    if (gpu.profiler) this.closePass();
+    this.work += work > 0 ? work : Object.values(bindings).reduce((sum, t) => sum + t.bytes, 0);
+    if (this.work >= gpu.pace.budget) this.submit();
+  }
+
+  /** Fills a tensor with zero bytes. */
+  clear(tensor: Tensor): void {
+    this.open().clearBuffer(tensor.buffer, tensor.offset, tensor.bytes);
+  }
+
+  /** Copies all bytes of `from` to the start of `to`; they must lie in different buffers. */
+  copy(from: Tensor, to: Tensor): void {
+    if (from.bytes > to.bytes) {
+      throw new ShapeError(`Cannot copy ${from.label} (${from.bytes} bytes) into ${to.label} (${to.bytes} bytes)`);
+    }
+    this.open().copyBufferToBuffer(from.buffer, from.offset, to.buffer, to.offset, from.bytes);
+  }
+
+  /** Copies a tensor's bytes out once this recording is submitted and has run. Does not submit. */
+  read(tensor: Tensor): Promise<ArrayBuffer> {
+    const staging = this.gpu.staging.take(tensor.bytes);
+    this.open().copyBufferToBuffer(tensor.buffer, tensor.offset, staging, 0, tensor.bytes);
+    return new Promise((resolve) => this.reads.push({ staging, bytes: tensor.bytes, resolve }));
+  }
+
+  /** Hands what is recorded to the queue. Faults surface at the next `gpu.check`, `settle` or awaited read. */
+  submit(): void {
+    if (!this.encoder) return;
+    const { gpu } = this;
+    this.closePass();
+    gpu.profiler?.resolve(this.encoder);
+    gpu.arena.upload();
+    const names = [...this.names].join(", ");
+    gpu.device.pushErrorScope("out-of-memory");
+    gpu.device.pushErrorScope("validation");
+    gpu.device.queue.submit([this.encoder.finish({ label: names })]);
+    for (const scope of [gpu.device.popErrorScope(), gpu.device.popErrorScope()]) {
+      gpu.watch(scope.then((error) => (error ? new GpuError(`Cannot run kernels ${names}: ${error.message}`) : null)));
+    }
+    gpu.pace.submitted(this.work);
+    gpu.profiler?.collect();
+    for (const { staging, bytes, resolve } of this.reads) {
+      resolve(gpu.staging.read(staging, bytes).then((data) => (gpu.check(), data)));
+    }
+    this.encoder = null;
+    this.reads = [];
+    this.names.clear();
+    this.work = 0;
+  }
+
+  private open(): GPUCommandEncoder {
+    this.closePass();
+    this.gpu.check();
+    this.encoder ??= this.gpu.device.createCommandEncoder();
+    return this.encoder;
+  }
+
+  private openPass(name: string): GPUComputePassEncoder {
+    if (!this.pass) {
+      if (!this.encoder) this.open();
+      if (this.gpu.profiler?.full) {
+        this.submit();
+        this.open();
+      }
+      const timestampWrites = this.gpu.profiler?.mark(name);
+      this.pass = this.encoder!.beginComputePass(timestampWrites ? { timestampWrites } : {});
+    }
+    return this.pass;
+  }
+
+  private closePass(): void {
+    this.pass?.end();
+    this.pass = null;
+  }
+
+  private bindGroup(program: Program, bindings: Record<string, Tensor>): GPUBindGroup {
+    const { gpu } = this;
+    let key = `${program.id}`;
+    for (const { name } of program.storage) {
+      const tensor = bindings[name];
+      if (!tensor) {
+        throw new ShapeError(
+          `Cannot dispatch ${program.name}: it binds ${program.storage.map((b) => b.name)}, got ${Object.keys(bindings)}`,
+        );
+      }
+      key += ` ${gpu.bufferId(tensor.buffer)}:${tensor.offset}:${tensor.bytes}`;
+    }
+    const cached = gpu.bindGroups.get(key);
+    if (cached) return cached;
+    this.checkBindings(program, bindings);
+    const entries: GPUBindGroupEntry[] = program.storage.map(({ name, slot }) => {
+      const { buffer, offset, bytes } = bindings[name];
+      return { binding: slot, resource: { buffer, offset, size: bytes } };
+    });
+    if (program.uniform >= 0) {
+      entries.push({ binding: program.uniform, resource: { buffer: gpu.arena.buffer, size: gpu.arena.slotBytes } });
+    }
+    gpu.device.pushErrorScope("validation");
+    const group = gpu.device.createBindGroup({ label: program.name, layout: program.layout, entries });
+    const what = program.storage.map(({ name }) => `${name} = ${bindings[name].label} [${bindings[name].shape}]`);
+    gpu.watch(
+      gpu.device
+        .popErrorScope()
+        .then((error) =>
+          error ? new GpuError(`Cannot bind ${what.join(", ")} to kernel ${program.name}: ${error.message}`) : null,
+        ),
+    );
+    gpu.bindGroups.set(key, group);
+    return group;
+  }
+
+  private checkBindings(program: Program, bindings: Record<string, Tensor>): void {
+    const limit = this.gpu.limits.maxStorageBufferBindingSize;
+    for (const { name, kind } of program.storage) {
+      const tensor = bindings[name];
+      if (tensor.bytes > limit) {
+        throw new MemoryError(
+          `Cannot bind ${tensor.label} [${tensor.shape}] to ${program.name}: ${tensor.bytes} bytes pass maxStorageBufferBindingSize of ${limit}`,
+        );
+      }
+      if (kind !== "write") continue;
+      const other = program.storage.find(
+        (b) =>
+          b.name !== name &&
+          bindings[b.name].buffer === tensor.buffer &&
+          (b.kind === "read" || overlap(bindings[b.name], tensor)),
+      );
+      if (other) {
+        throw new ShapeError(
+          `Cannot dispatch ${program.name}: ${name} (${tensor.label}) is written and shares its buffer with ${other.name} (${bindings[other.name].label})`,
+        );
+      }
+    }
+    const unknown = Object.keys(bindings).find((name) => !program.storage.some((b) => b.name === name));
+    if (unknown) throw new ShapeError(`Cannot dispatch ${program.name}: it has no binding ${unknown}`);
+  }
+}
+
+function overlap(a: Tensor, b: Tensor): boolean {
+  return a.offset < b.offset + b.bytes && b.offset < a.offset + a.bytes;
+}
+
+function collect(value: unknown, into: Set<unknown>): void {
+  if (value === null || typeof value !== "object") return;
+  if ("buffer" in value && "block" in value) into.add((value as Tensor).block);
+  else if (Object.getPrototypeOf(value) === Object.prototype || Array.isArray(value)) {
+    for (const item of Object.values(value)) collect(item, into);
+  }
+}
+
+function packParams(program: Program, params: Record<string, number>): Uint32Array | null {
+  if (program.params.length === 0) return null;
+  const words = new Uint32Array(program.params.length);
+  const floats = new Float32Array(words.buffer);
+  program.params.forEach(({ name, type }, i) => {
+    const value = params[name];
+    if (value === undefined) throw new ShapeError(`Cannot dispatch ${program.name}: parameter ${name} is missing`);
+    if (type === "f32") floats[i] = value;
+    else words[i] = value;
+  });
+  return words;
+}
+
+function fold(grid: Grid, limit: number, name: string): readonly [number, number, number] {
+  if (typeof grid === "number") {
+    if (grid <= limit) return [grid, 1, 1];
+    const y = Math.ceil(grid / limit);
+    return [Math.ceil(grid / y), y, 1];
+  }
+  const [x, y, z = 1] = grid;
+  if (x > limit || y > limit || z > limit) {
+    throw new ShapeError(
+      `Cannot dispatch ${name} over [${x},${y},${z}] workgroups: at most ${limit} in each dimension`,
+    );
+  }
+  return [x, y, z];
+}

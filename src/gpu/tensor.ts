@@ -1,0 +1,54 @@
+import { ShapeError } from "../errors.ts";
+import type { Block } from "./pool.ts";
+
+/** Element types. bf16 and u8 lie packed in u32 words: WGSL has neither. */
+export type DType = "f32" | "f16" | "bf16" | "u32" | "i32" | "u8";
+
+const BYTES: Record<DType, number> = { f32: 4, f16: 2, bf16: 2, u32: 4, i32: 4, u8: 1 };
+
+/** Bytes that `count` elements take, rounded up to whole 4-byte words as WebGPU copies and binds them. */
+export function byteLength(count: number, dtype: DType): number {
+  return Math.ceil((count * BYTES[dtype]) / 4) * 4;
+}
+
+/** Number of elements of a shape. */
+export function sizeOf(shape: readonly number[]): number {
+  return shape.reduce((n, d) => n * d, 1);
+}
+
+/** A row-major, packed array on the GPU: a range of a buffer with a shape. Views share the buffer. */
+export interface Tensor {
+  readonly label: string;
+  readonly shape: readonly number[];
+  readonly dtype: DType;
+  readonly buffer: GPUBuffer;
+  /** where the first element lies in the buffer, in bytes */
+  readonly offset: number;
+  /** bytes from `offset`, a multiple of 4 */
+  readonly bytes: number;
+  /** what the pool handed out; null for a view, which must not be released */
+  readonly block: Block | null;
+}
+
+/**
+ * A tensor over part of another's memory.
+ *
+ * @param start first element, counted in elements of `dtype`
+ * @throws {ShapeError} when the range passes the end of `base`
+ */
+export function view(
+  base: Tensor,
+  shape: readonly number[],
+  start = 0,
+  label = base.label,
+  dtype = base.dtype,
+): Tensor {
+  const offset = base.offset + start * BYTES[dtype];
+  const bytes = byteLength(sizeOf(shape), dtype);
+  if (offset + bytes > base.offset + base.bytes) {
+    throw new ShapeError(
+      `Cannot view ${label} [${shape}] ${dtype} at element ${start} of ${base.label}: it ends ${offset + bytes - base.offset - base.bytes} bytes past its ${base.bytes}`,
+    );
+  }
+  return { label, shape, dtype, buffer: base.buffer, offset, bytes, block: null };
+}

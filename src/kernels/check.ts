@@ -1,0 +1,245 @@
+import { GpuError } from "../errors.ts";
+import type { Gpu } from "../gpu/device.ts";
+import type { MemoryKind } from "../gpu/pool.ts";
+import { Recorder } from "../gpu/recorder.ts";
+import { byteLength, type DType, sizeOf, type Tensor } from "../gpu/tensor.ts";
+
+/**
+ * One check of a kernel against its float64 reference: shared by the tests, by the bench and by `qwench doctor`, which
+ * runs them on a user's own adapter.
+ */
+export interface KernelCase {
+  kernel: string;
+  /** shape and variant, in a few words */
+  name: string;
+  /** the largest allowed error, relative to the largest entry of the expected array */
+  tolerance: number;
+  /** left out where the adapter lacks it, and said so */
+  needs?: "f16";
+  /** records the kernel through `check.record` and names what to compare */
+  run(check: CaseRun): void;
+}
+
+/** How far a kernel was from its reference. */
+export interface CaseResult {
+  kernel: string;
+  name: string;
+  tolerance: number;
+  /** worst error over all compared arrays, relative to each one's largest expected entry; NaN where a value is NaN */
+  worst: number;
+  /** which array was the worst */
+  what: string;
+  ok: boolean;
+  skipped?: string;
+}
+
+const SENTINEL_WORDS = 16;
+const SENTINEL = 0x5e17e1e5;
+const POISON = 0x7fc0dead; // a NaN: what a kernel fails to write cannot pass for a result
+
+/** Hands out poisoned tensors with sentinels behind their ends. */
+class PoisonRecorder extends Recorder {
+  readonly made: Tensor[] = [];
+
+  override empty(shape: readonly number[], dtype: DType, label: string, kind: MemoryKind = "scratch"): Tensor {
+    const bytes = byteLength(sizeOf(shape), dtype);
+    const block = this.gpu.pool.take(bytes + 4 * SENTINEL_WORDS, kind, label, true);
+    const words = new Uint32Array(bytes / 4 + SENTINEL_WORDS).fill(POISON);
+    words.fill(SENTINEL, bytes / 4);
+    this.gpu.device.queue.writeBuffer(block.buffer, 0, words);
+    const tensor: Tensor = { label, shape, dtype, buffer: block.buffer, offset: 0, bytes, block };
+    this.made.push(tensor);
+    return tensor;
+  }
+
+  /** Kept to the end of the case, so that sentinels can be read. */
+  override release(): void {}
+  override scope<T>(body: () => T): T {
+    return body();
+  }
+}
+
+/** What a case works with. */
+export class CaseRun {
+  readonly gpu: Gpu;
+  readonly record: Recorder;
+  private readonly state: { seed: number };
+  private readonly inputs: Tensor[] = [];
+  private readonly wanted: { what: string; tensor: Tensor; want: ArrayLike<number> }[] = [];
+
+  constructor(gpu: Gpu, record: Recorder, seed: number) {
+    this.gpu = gpu;
+    this.record = record;
+    this.state = { seed };
+  }
+
+  /** A number in [−1, 1), the same for the same case every time. */
+  random(): number {
+    this.state.seed = (Math.imul(this.state.seed, 1664525) + 1013904223) >>> 0;
+    return (this.state.seed >>> 8) / 8388608 - 1;
+  }
+
+  /** Random values as they lie on the GPU, rounded to `dtype`, and the same values for the reference. */
+  input(shape: readonly number[], label: string, scale = 1, dtype: "f32" | "f16" | "bf16" = "f32"): Input {
+    const values = Float32Array.from({ length: sizeOf(shape) }, () => scale * this.random());
+    return this.given(values, shape, label, dtype);
+  }
+
+  /** Given values on the GPU, rounded to `dtype`. */
+  given(values: Float32Array, shape: readonly number[], label: string, dtype: "f32" | "f16" | "bf16" = "f32"): Input {
+    const { stored, rounded } = roundTo(values, dtype);
+    const tensor = this.gpu.upload(stored, shape, dtype, label, "scratch");
+    this.inputs.push(tensor);
+    return { tensor, values: rounded };
+  }
+
+  /** Whole numbers on the GPU: token ids, positions, starts. */
+  integers(values: readonly number[], label: string): Tensor {
+    const tensor = this.gpu.upload(Uint32Array.from(values), [values.length], "u32", label, "scratch");
+    this.inputs.push(tensor);
+    return tensor;
+  }
+
+  /** Asks that `tensor` (f32) equal `want` when the case has run. */
+  compare(what: string, tensor: Tensor, want: ArrayLike<number>): void {
+    this.wanted.push({ what, tensor, want });
+  }
+
+  /** Submits, reads back and finds the worst error. */
+  async finish(): Promise<{ worst: number; what: string }> {
+    const reads = this.wanted.map(({ tensor }) => this.record.read(tensor));
+    this.record.submit();
+    let worst = 0;
+    let which = "nothing compared";
+    for (const [i, { what, want }] of this.wanted.entries()) {
+      const got = new Float32Array(await reads[i], 0, want.length);
+      const error = relativeError(got, want);
+      if (which === "nothing compared" || !(error <= worst)) {
+        worst = error;
+        which = what;
+      }
+      if (Number.isNaN(worst)) break;
+    }
+    if (this.wanted.length === 0) throw new GpuError("A kernel case compared nothing");
+    await this.gpu.settle();
+    await this.checkSentinels();
+    return { worst, what: which };
+  }
+
+  /** Frees all that the case made. */
+  free(): void {
+    this.gpu.drop(...this.inputs, ...(this.record as PoisonRecorder).made);
+  }
+
+  private async checkSentinels(): Promise<void> {
+    for (const tensor of (this.record as PoisonRecorder).made) {
+      const tail: Tensor = { ...tensor, offset: tensor.bytes, bytes: 4 * SENTINEL_WORDS };
+      const words = new Uint32Array(await this.gpu.read(tail));
+      if (words.some((w) => w !== SENTINEL))
+        throw new GpuError(`A kernel wrote past the end of ${tensor.label} [${tensor.shape}]`);
+    }
+  }
+}
+
+/** Values on the GPU and, rounded alike, on the CPU. */
+export interface Input {
+  tensor: Tensor;
+  values: Float64Array;
+}
+
+/** Runs one case on an adapter. A fault of the GPU is thrown; a wrong number comes back with `ok` false. */
+export async function runCase(gpu: Gpu, item: KernelCase): Promise<CaseResult> {
+  const { kernel, name, tolerance } = item;
+  if (item.needs && !gpu.features[item.needs]) {
+    return {
+      kernel,
+      name,
+      tolerance,
+      worst: 0,
+      what: "",
+      ok: true,
+      skipped: `${gpu.adapterName} has no ${item.needs}`,
+    };
+  }
+  let seed = 2166136261;
+  for (const c of `${kernel} ${name}`) seed = Math.imul(seed ^ c.charCodeAt(0), 16777619) >>> 0;
+  const check = new CaseRun(gpu, new PoisonRecorder(gpu), seed);
+  try {
+    item.run(check);
+    const { worst, what } = await check.finish();
+    return { kernel, name, tolerance, worst, what, ok: worst <= tolerance };
+  } finally {
+    check.free();
+  }
+}
+
+/** Largest absolute difference over the largest expected entry. NaN where any value, got or wanted, is NaN. */
+export function relativeError(got: ArrayLike<number>, want: ArrayLike<number>): number {
+  if (got.length !== want.length) return Number.NaN;
+  let scale = 0;
+  let worst = 0;
+  for (let i = 0; i < want.length; i++) {
+    const difference = Math.abs(got[i] - want[i]);
+    if (Number.isNaN(difference)) return Number.NaN;
+    if (difference > worst) worst = difference;
+    scale = Math.max(scale, Math.abs(want[i]));
+  }
+  return scale > 0 ? worst / scale : worst;
+}
+
+/**
+ * Checks a reference's own gradient by central differences, in float64.
+ *
+ * @param f a scalar function of `x`
+ * @param gradient what the reference says of df/dx
+ * @param samples how many entries are tried, spread over x
+ * @returns the worst error, relative to the largest gradient entry
+ */
+export function gradientError(
+  f: (x: Float64Array) => number,
+  x: Float64Array,
+  gradient: Float64Array,
+  samples = 12,
+): number {
+  const scale = gradient.reduce((m, g) => Math.max(m, Math.abs(g)), 1e-12);
+  let worst = 0;
+  for (let n = 0; n < Math.min(samples, x.length); n++) {
+    const i = Math.floor((n * x.length) / Math.min(samples, x.length));
+    const step = 1e-5 * Math.max(1, Math.abs(x[i]));
+    const at = (value: number) => {
+      const moved = x.slice();
+      moved[i] = value;
+      return f(moved);
+    };
+    const slope = (at(x[i] + step) - at(x[i] - step)) / (2 * step);
+    const error = Math.abs(slope - gradient[i]) / scale;
+    if (!(error <= worst)) worst = error;
+  }
+  return worst;
+}
+
+function roundTo(
+  values: Float32Array,
+  dtype: "f32" | "f16" | "bf16",
+): { stored: Float32Array | Uint16Array; rounded: Float64Array } {
+  if (dtype === "f32") return { stored: values, rounded: Float64Array.from(values) };
+  const stored = new Uint16Array(values.length);
+  const rounded = new Float64Array(values.length);
+  const word = new Uint32Array(1);
+  const float = new Float32Array(word.buffer);
+  for (let i = 0; i < values.length; i++) {
+    float[0] = values[i];
+    if (dtype === "bf16") {
+      stored[i] = word[0] >>> 16;
+      word[0] = stored[i] << 16;
+      rounded[i] = float[0];
+    } else {
+      // truncates the mantissa: these are test inputs, only their exactness counts
+      const exponent = ((word[0] >>> 23) & 255) - 112;
+      stored[i] = exponent <= 0 ? 0 : ((word[0] >>> 16) & 0x8000) | (exponent << 10) | ((word[0] >>> 13) & 0x3ff);
+      word[0] = exponent <= 0 ? 0 : word[0] & 0xffffe000;
+      rounded[i] = float[0];
+    }
+  }
+  return { stored, rounded };
+}

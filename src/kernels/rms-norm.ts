@@ -1,0 +1,116 @@
+import {
+  rmsNormBackward as backwardShader,
+  rmsNorm as shader,
+  rmsNormWeightBackward as weightShader,
+} from "../../shaders/rms-norm.wgsl.ts";
+import { ShapeError } from "../errors.ts";
+import type { Recorder } from "../gpu/recorder.ts";
+import type { Tensor } from "../gpu/tensor.ts";
+import { stored } from "./stored.ts";
+
+const WORKGROUP = 64;
+
+/**
+ * Scales each row of `x` to unit root mean square, then by `weight`.
+ *
+ * `y[r,c] = x[r,c] · rstd[r] · weight[c]`, `rstd[r] = 1 / √(mean_c x[r,c]² + eps)`. Rows may be heads: pass `x` viewed as
+ * [tokens · heads, head_dim]. Records one dispatch and submits nothing.
+ *
+ * @param x activations `[rows, cols]` f32; with `delta`, `x + delta` is written back to it first
+ * @param weight scale `[cols]`, f32, f16 or bf16
+ * @param eps added to the mean square, dimensionless; `rms_norm_eps` of config.json
+ * @param delta residual branch `[rows, cols]` f32, or null
+ * @returns `y`, shaped like `x`, and `rstd` `[rows]` f32, which the backward pass reads
+ * @throws {ShapeError} `Cannot rms_norm x [32,894] by weight [896]: last dimensions must match`
+ * @see shaders/rms-norm.wgsl.ts, rmsNormReference, arXiv:1910.07467
+ */
+export function rmsNorm(
+  record: Recorder,
+  x: Tensor,
+  weight: Tensor,
+  eps: number,
+  delta: Tensor | null = null,
+): { y: Tensor; rstd: Tensor } {
+  const [rows, cols] = x.shape;
+  if (weight.shape[0] !== cols) {
+    throw new ShapeError(`Cannot rms_norm x [${x.shape}] by weight [${weight.shape}]: last dimensions must match`);
+  }
+  const y = record.empty(x.shape, "f32", `${x.label}.normed`);
+  const rstd = record.empty([rows], "f32", `${x.label}.rstd`);
+  const variant = { weight: stored(weight), residual: delta !== null, workgroup: WORKGROUP };
+  record.dispatch(shader, variant, { x, weight, y, rstd, ...(delta && { delta }) }, { rows, cols, eps }, rows);
+  return { y, rstd };
+}
+
+/**
+ * Gradient of `rmsNorm` for its input: `dx[r,c] = rstd·(dy·weight − x·rstd²·mean_c(dy·weight·x))`.
+ *
+ * @param x what was normed `[rows, cols]` f32, after the residual was added
+ * @param into where to add the gradient (`[rows, cols]`, the residual's own is already there); null for a new tensor
+ * @returns dx `[rows, cols]`
+ */
+export function rmsNormBackward(
+  record: Recorder,
+  x: Tensor,
+  weight: Tensor,
+  rstd: Tensor,
+  dy: Tensor,
+  into: Tensor | null = null,
+): Tensor {
+  const [rows, cols] = x.shape;
+  if (dy.shape[0] !== rows || dy.shape[1] !== cols || weight.shape[0] !== cols) {
+    throw new ShapeError(
+      `Cannot rms_norm_backward x [${x.shape}], dy [${dy.shape}], weight [${weight.shape}]: shapes must match`,
+    );
+  }
+  const dx = into ?? record.empty(x.shape, "f32", `d.${x.label}`);
+  const variant = { weight: stored(weight), accumulate: into !== null, workgroup: WORKGROUP };
+  record.dispatch(backwardShader, variant, { x, weight, rstd, dy, dx }, { rows, cols }, rows);
+  return dx;
+}
+
+/** Adds the gradient of the scale to `dweight` `[cols]`: `Σ_r dy·x·rstd`. Full training only. */
+export function rmsNormWeightBackward(record: Recorder, x: Tensor, rstd: Tensor, dy: Tensor, dweight: Tensor): void {
+  const [rows, cols] = x.shape;
+  const grid = Math.ceil(cols / WORKGROUP);
+  record.dispatch(weightShader, { workgroup: WORKGROUP }, { x, rstd, dy, dweight }, { rows, cols }, grid);
+}
+
+/** The same in float64 on the CPU: what the tests, and the self-test on a visitor's GPU, compare with. */
+export function rmsNormReference(x: Float64Array, weight: Float64Array, eps: number): Float64Array {
+  const cols = weight.length;
+  const y = new Float64Array(x.length);
+  for (let start = 0; start < x.length; start += cols) {
+    const rstd = rowScale(x, start, cols, eps);
+    for (let c = 0; c < cols; c++) y[start + c] = x[start + c] * rstd * weight[c];
+  }
+  return y;
+}
+
+/** Gradients of `Σ dy·rmsNorm(x)` for x and weight, in float64. */
+export function rmsNormBackwardReference(
+  x: Float64Array,
+  weight: Float64Array,
+  eps: number,
+  dy: Float64Array,
+): { dx: Float64Array; dweight: Float64Array } {
+  const cols = weight.length;
+  const dx = new Float64Array(x.length);
+  const dweight = new Float64Array(cols);
+  for (let start = 0; start < x.length; start += cols) {
+    const rstd = rowScale(x, start, cols, eps);
+    let mean = 0;
+    for (let c = 0; c < cols; c++) mean += (dy[start + c] * weight[c] * x[start + c]) / cols;
+    for (let c = 0; c < cols; c++) {
+      dx[start + c] = rstd * (dy[start + c] * weight[c] - x[start + c] * rstd * rstd * mean);
+      dweight[c] += dy[start + c] * x[start + c] * rstd;
+    }
+  }
+  return { dx, dweight };
+}
+
+function rowScale(x: Float64Array, start: number, cols: number, eps: number): number {
+  let squares = 0;
+  for (let c = 0; c < cols; c++) squares += x[start + c] ** 2;
+  return 1 / Math.sqrt(squares / cols + eps);
+}

@@ -1,0 +1,29 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type Gpu, requestGpu } from "../../src/gpu/device.ts";
+import { type KernelCase, runCase } from "../../src/kernels/check.ts";
+import { openAdapter } from "../../src/platform/index.ts";
+
+let gpu: Gpu | undefined;
+
+/** The test file's own device; a machine without an adapter fails the test rather than skipping it. */
+export function useGpu(): () => Gpu {
+  beforeAll(async () => {
+    gpu ??= await requestGpu((await openAdapter()).adapter);
+  });
+  afterAll(() => gpu?.settle());
+  return () => gpu!;
+}
+
+/** One test a case: within its tolerance, no NaN, nothing written past an end. */
+export function describeCases(title: string, cases: readonly KernelCase[]): void {
+  describe(title, () => {
+    const device = useGpu();
+    for (const item of cases) {
+      it(`${item.kernel} ${item.name}`, async () => {
+        const { worst, what, skipped } = await runCase(device(), item);
+        if (skipped) expect(device().features[item.needs!], skipped).toBe(false);
+        else expect(worst <= item.tolerance, `${what}: relative error ${worst}, allowed ${item.tolerance}`).toBe(true);
+      });
+    }
+  });
+}
