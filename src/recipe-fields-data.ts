@@ -66,7 +66,6 @@ export const dataFields = [
     default: 0.05,
     min: 0,
     below: 1,
-    unit: "probability",
     help: "Dropout on the inputs of the LoRA matrices while training. 0 is faster.",
   },
   {
@@ -77,7 +76,7 @@ export const dataFields = [
     words: ["all-linear"],
     default: "all-linear",
     trlDefault: null,
-    help: "Projections that get LoRA matrices, such as q_proj v_proj, or all-linear for all seven of a block. Without it PEFT takes q_proj and v_proj only, which learns less at almost the same cost.",
+    help: "Projections that get LoRA matrices, such as q_proj v_proj, or all-linear for all seven of a block. PEFT alone would take q_proj and v_proj; QLoRA's authors needed all seven to match full training.",
   },
   {
     name: "use_rslora",
