@@ -2,11 +2,10 @@ import { parseChoice } from "../src/platform/adapter.ts";
 import { unpackSwiftShader } from "../src/platform/swiftshader.ts";
 import { hasVulkanDriver, mesaAdvice } from "../src/platform/vulkan.ts";
 
-/** Once before the tests: unpacks the software renderer where the tests will need it, and says which one they get. */
+/** Once before the tests: where they will need the software renderer, unpacks it and says so once for all of them. */
 export default function setup(): void {
-  const choice = parseChoice(process.env.QWENCH_ADAPTER);
-  if (process.platform !== "linux" || choice === "gpu" || choice === "mesa") return;
-  if (choice === "auto" && hasVulkanDriver()) return;
+  if (process.platform !== "linux" || parseChoice(process.env.QWENCH_ADAPTER) !== "auto" || hasVulkanDriver()) return;
   unpackSwiftShader();
-  if (choice === "auto") console.error(mesaAdvice());
+  console.error(mesaAdvice());
+  process.env.QWENCH_ADAPTER = "swiftshader"; // the tests' processes inherit it, and have nothing to add
 }

@@ -1,8 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 
@@ -48,17 +45,15 @@ enable f16;
 }
 `;
 
-/** Runs PROGRAM under Deno with the repository's deno.json and node_modules; the object that it prints. */
+/** Runs PROGRAM under Deno in the repository, with its deno.json and node_modules; the object that it prints. */
 function denoSays(env: Record<string, string>) {
-  const folder = mkdtempSync(join(tmpdir(), "qwench-deno-"));
-  const file = join(folder, "program.ts");
-  writeFileSync(file, PROGRAM);
-  const { status, stdout, stderr } = spawnSync(
-    process.execPath,
-    [deno, "run", "--no-check", "-A", "--config", join(root, "deno.json"), file],
-    { cwd: root, encoding: "utf8", timeout: 50_000, env: { ...process.env, NO_COLOR: "1", ...env } },
-  );
-  rmSync(folder, { recursive: true });
+  const { status, stdout, stderr } = spawnSync(process.execPath, [deno, "run", "--no-check", "-A", "--ext=ts", "-"], {
+    cwd: root,
+    input: PROGRAM,
+    encoding: "utf8",
+    timeout: 50_000,
+    env: { ...process.env, NO_COLOR: "1", ...env },
+  });
   expect(status, stderr).toBe(0);
   return { said: JSON.parse(stdout), stderr };
 }
