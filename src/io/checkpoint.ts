@@ -1,0 +1,140 @@
+import { FormatError, NotFoundError, UnsupportedError } from "../errors.ts";
+import { checkPlainName } from "./names.ts";
+import { openSafetensors, readEntry, type SafetensorsFile, type TensorEntry } from "./safetensors.ts";
+import type { Folder } from "./storage.ts";
+
+export const CONFIG_FILE = "config.json";
+export const WEIGHTS_FILE = "model.safetensors";
+export const INDEX_FILE = "model.safetensors.index.json";
+const MAX_JSON_BYTES = 100_000_000;
+
+/** A model as published: `config.json` and its weights, whose headers have been checked. */
+export interface Checkpoint {
+  readonly folder: Folder;
+  /** `config.json`, not interpreted */
+  readonly config: Record<string, unknown>;
+  /** by checkpoint name */
+  readonly tensors: ReadonlyMap<string, TensorEntry>;
+  /** bytes of all tensors */
+  readonly totalBytes: number;
+  /**
+   * Reads a tensor, or bytes `[start, end)` counted from its beginning.
+   * @throws {NotFoundError} when the checkpoint has no such tensor
+   */
+  read(name: string, start?: number, end?: number): Promise<Uint8Array>;
+}
+
+/**
+ * Opens a checkpoint folder: `config.json`, and `model.safetensors` or `model.safetensors.index.json` with its shards.
+ * Reads headers only.
+ *
+ * @throws {NotFoundError} when the folder, `config.json`, the weights or a shard are missing
+ * @throws {FormatError} for an index or header that is not what its format says
+ * @throws {UnsupportedError} for weights in another format than safetensors
+ */
+export async function openCheckpoint(folder: Folder): Promise<Checkpoint> {
+  const config = await readJson(folder, CONFIG_FILE);
+  const tensors = (await folder.exists(WEIGHTS_FILE))
+    ? new Map((await openSafetensors(await folder.open(WEIGHTS_FILE))).tensors)
+    : await openShards(folder);
+  let totalBytes = 0;
+  for (const { begin, end } of tensors.values()) totalBytes += end - begin;
+  return {
+    folder,
+    config,
+    tensors,
+    totalBytes,
+    async read(name, start, end) {
+      const entry = tensors.get(name);
+      if (!entry) throw new NotFoundError(`Cannot read the tensor ${name}: ${folder.path} has no such tensor`);
+      return readEntry(entry, start, end);
+    },
+  };
+}
+
+/**
+ * Reads a small JSON file that must hold an object.
+ *
+ * @throws {NotFoundError} when it is missing
+ * @throws {FormatError} when it is not JSON, not an object, or over 100 MB
+ */
+export async function readJson(folder: Folder, name: string): Promise<Record<string, unknown>> {
+  const source = await folder.open(name);
+  if (source.size > MAX_JSON_BYTES) {
+    throw new FormatError(`Cannot read ${source.name}: it has ${source.size} bytes, at most ${MAX_JSON_BYTES}`);
+  }
+  return parseJsonObject(await folder.readText(name), source.name);
+}
+
+/** @throws {FormatError} when `text` is not a JSON object; `name` says whose it is */
+export function parseJsonObject(text: string, name: string): Record<string, unknown> {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw new FormatError(`Cannot read ${name}: it is not JSON (${(error as Error).message})`);
+  }
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    throw new FormatError(`Cannot read ${name}: it must hold a JSON object`);
+  }
+  return value as Record<string, unknown>;
+}
+
+/**
+ * Reads the `weight_map` of `model.safetensors.index.json`.
+ *
+ * @returns the tensor names of each shard, by shard file name
+ * @throws {FormatError} when it is not a map of strings, or a shard is not a plain name ending in `.safetensors`
+ */
+export function parseWeightMap(text: string, name: string): Map<string, string[]> {
+  const map = parseJsonObject(text, name).weight_map;
+  if (typeof map !== "object" || map === null || Array.isArray(map) || Object.keys(map).length === 0) {
+    throw new FormatError(`Cannot read ${name}: its weight_map must map tensor names to files`);
+  }
+  const shards = new Map<string, string[]>();
+  for (const [tensor, file] of Object.entries(map)) {
+    if (typeof file !== "string" || !file.endsWith(".safetensors")) {
+      const got = JSON.stringify(file)?.slice(0, 120);
+      throw new FormatError(`Cannot read ${name}: the tensor ${tensor} lies in ${got}, not in a .safetensors file`);
+    }
+    checkPlainName(file, name);
+    const known = shards.get(file);
+    if (known) known.push(tensor);
+    else shards.set(file, [tensor]);
+  }
+  return shards;
+}
+
+async function openShards(folder: Folder): Promise<Map<string, TensorEntry>> {
+  if (!(await folder.exists(INDEX_FILE))) {
+    const files = await folder.list();
+    const pickled = files.find((file) => /\.(bin|pth?|gguf|onnx)$/.test(file));
+    const wanted = `Cannot load weights from ${folder.path}: Qwench reads ${WEIGHTS_FILE} or ${INDEX_FILE}`;
+    if (pickled) throw new UnsupportedError(`${wanted}, and the folder has ${pickled}`);
+    throw new NotFoundError(`${wanted}, and the folder has neither`);
+  }
+  const shards = parseWeightMap(await folder.readText(INDEX_FILE), `${folder.path}/${INDEX_FILE}`);
+  const tensors = new Map<string, TensorEntry>();
+  for (const [file, names] of shards) {
+    const shard = await openShard(folder, file, names);
+    for (const name of names) {
+      const entry = shard.tensors.get(name);
+      if (!entry) {
+        throw new FormatError(
+          `Cannot load ${folder.path}: ${INDEX_FILE} puts the tensor ${name} in ${file}, which does not have it`,
+        );
+      }
+      tensors.set(name, entry);
+    }
+  }
+  return tensors;
+}
+
+async function openShard(folder: Folder, file: string, names: string[]): Promise<SafetensorsFile> {
+  if (!(await folder.exists(file))) {
+    throw new NotFoundError(
+      `Cannot load ${folder.path}: the shard ${file}, which ${INDEX_FILE} names for ${names[0]} and ${names.length - 1} more tensors, is missing`,
+    );
+  }
+  return openSafetensors(await folder.open(file));
+}

@@ -1,0 +1,209 @@
+import { AbortError, NetworkError, NotFoundError, QwenchError } from "../errors.ts";
+
+/** How hard to try. Times are milliseconds. */
+export interface RetryPolicy {
+  /** tries in a row that may fail without a byte of progress */
+  attempts: number;
+  /** wait after the first failure; doubles each time */
+  baseDelayMs: number;
+  /** longest wait, also for a server that asks for more in Retry-After */
+  maxDelayMs: number;
+  /** a connection that sends nothing for this long counts as cut */
+  stallMs: number;
+}
+
+export const RETRY: RetryPolicy = { attempts: 6, baseDelayMs: 500, maxDelayMs: 120_000, stallMs: 60_000 };
+
+/** What every request of one hub call shares. */
+export interface Transport {
+  /** root of the hub, without a trailing slash; the token goes to this origin and to no other */
+  hubUrl: string;
+  token?: string | undefined;
+  signal?: AbortSignal | undefined;
+  fetch: typeof fetch;
+  retry: RetryPolicy;
+  /** what is being fetched, for errors: `the model Qwen/Qwen2.5-0.5B` */
+  what: string;
+}
+
+/** A failure that another try may cure. */
+export class CutError extends Error {
+  /** wait that the server asked for, ms */
+  readonly waitMs: number | undefined;
+  constructor(message: string, waitMs?: number, options?: ErrorOptions) {
+    super(message, options);
+    this.waitMs = waitMs;
+  }
+}
+
+/** An open response, and the means to end it. */
+export interface OpenResponse {
+  response: Response;
+  /** Reads the next bytes; undefined at the end. A cut or stalled connection is a {@link CutError}. */
+  next(): Promise<Uint8Array | undefined>;
+  cancel(): void;
+}
+
+/**
+ * One try: sends the request and waits for the headers.
+ *
+ * @returns a response of status 2xx, or 416 where a Range was asked for
+ * @throws {CutError} when another try makes sense: 429, 408, 5xx, a connection that fails or stalls
+ * @throws {NotFoundError} for 401, 403, 404 and 410, saying what to do
+ * @throws {NetworkError} for any other status
+ * @throws {AbortError} when the caller's signal fired
+ */
+export async function open(transport: Transport, url: string, headers: Record<string, string>): Promise<OpenResponse> {
+  const { signal, retry } = transport;
+  const control = new AbortController();
+  const cancel = () => control.abort();
+  signal?.addEventListener("abort", cancel, { once: true });
+  if (signal?.aborted) cancel();
+  const close = () => {
+    signal?.removeEventListener("abort", cancel);
+    control.abort();
+  };
+  const timed = async <T>(work: Promise<T>): Promise<T> => {
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const stalled = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => reject(new CutError(`nothing arrived for ${retry.stallMs} ms`)), retry.stallMs);
+    });
+    try {
+      return await Promise.race([work, stalled]);
+    } catch (error) {
+      close();
+      if (signal?.aborted) throw aborted(transport);
+      if (error instanceof CutError || error instanceof QwenchError) throw error;
+      throw new CutError(reason(error as Error), undefined, { cause: error });
+    } finally {
+      clearTimeout(timer);
+    }
+  };
+  const own = new URL(url).origin === new URL(transport.hubUrl).origin;
+  if (own && transport.token) headers = { ...headers, Authorization: `Bearer ${transport.token}` };
+  const response = await timed(transport.fetch(url, { headers, signal: control.signal }));
+  if (!response.ok && !(response.status === 416 && headers.Range)) {
+    close();
+    throw failure(transport, url, response);
+  }
+  const reader = response.body?.getReader();
+  return {
+    response,
+    cancel: close,
+    async next() {
+      const part = reader ? await timed(reader.read()) : undefined;
+      if (part?.value) return part.value;
+      signal?.removeEventListener("abort", cancel);
+      return undefined;
+    },
+  };
+}
+
+/**
+ * Runs `attempt` until it succeeds or fails with something other than a {@link CutError}.
+ *
+ * @throws {NetworkError} after `retry.attempts` failures in a row
+ */
+export async function withRetries<T>(transport: Transport, what: string, attempt: () => Promise<T>): Promise<T> {
+  const { attempts, baseDelayMs, maxDelayMs } = transport.retry;
+  let failed = 0;
+  for (;;) {
+    try {
+      return await attempt();
+    } catch (error) {
+      if (!(error instanceof CutError)) throw error;
+      failed++;
+      const asked = error.waitMs;
+      if (failed >= attempts || (asked !== undefined && asked > maxDelayMs)) {
+        const wait = asked === undefined ? "" : `; the server asks to wait ${Math.ceil(asked / 1000)} s`;
+        throw new NetworkError(`Cannot fetch ${what}: ${error.message}, ${failed} times in a row${wait}`, {
+          cause: error,
+        });
+      }
+      // The random part keeps many clients from coming back at the same moment.
+      const backoff = baseDelayMs * 2 ** (failed - 1) * (0.75 + Math.random() / 2);
+      await sleep(Math.max(asked ?? 0, Math.min(backoff, maxDelayMs)), transport);
+    }
+  }
+}
+
+/** `fetch` for the hub library: with retries, the token, and failures as this project's errors. */
+export function hubFetch(transport: Transport): typeof fetch {
+  return async (input) => {
+    const url = input instanceof Request ? input.url : String(input);
+    return withRetries(transport, transport.what, async () => {
+      const opened = await open(transport, url, { accept: "application/json" });
+      const parts: Uint8Array[] = [];
+      let size = 0;
+      for (let part = await opened.next(); part; part = await opened.next()) {
+        size += part.length;
+        if (size > 100_000_000) {
+          opened.cancel();
+          throw new NetworkError(`Cannot fetch ${transport.what}: ${bare(url)} answers with more than 100 MB of JSON`);
+        }
+        parts.push(part);
+      }
+      return new Response(new Blob(parts as BlobPart[]), { status: 200, headers: opened.response.headers });
+    });
+  };
+}
+
+function failure(transport: Transport, url: string, response: Response): Error {
+  const { status } = response;
+  const code = response.headers.get("X-Error-Code") ?? "";
+  const said = `${bare(url)} answers ${status}${code ? ` ${code.slice(0, 60)}` : ""}`;
+  if (status === 429 || status === 408 || status >= 500) return new CutError(said, retryAfter(response));
+  const cannot = `Cannot fetch ${transport.what}: ${said}`;
+  if (status === 401 || status === 403) {
+    const advice = transport.token
+      ? `the token in HF_TOKEN may not read it; ask for access on its page at ${transport.hubUrl}, or check its name`
+      : "gated or private: set HF_TOKEN (or no such name: the hub does not tell them apart)";
+    return new NotFoundError(`${cannot}: ${advice}`);
+  }
+  if (status === 404 || status === 410) {
+    const missing = code === "RevisionNotFound" ? "no such revision" : "no such name, revision or file";
+    return new NotFoundError(
+      `${cannot}: ${missing}${transport.token ? "" : "; if it is gated or private: set HF_TOKEN"}`,
+    );
+  }
+  return new NetworkError(cannot);
+}
+
+/** Retry-After in ms: seconds, or a date. */
+function retryAfter(response: Response): number | undefined {
+  const value = response.headers.get("Retry-After");
+  if (!value) return undefined;
+  const ms = /^\d+(\.\d+)?$/.test(value.trim()) ? Number(value) * 1000 : Date.parse(value) - Date.now();
+  return Number.isFinite(ms) ? Math.max(0, ms) : undefined;
+}
+
+/** A URL for an error: a CDN's query holds a signature that opens the file to whoever reads the log. */
+function bare(url: string): string {
+  const { origin, pathname } = new URL(url);
+  return origin + pathname;
+}
+
+function reason({ message, cause }: Error): string {
+  const inner = (cause as { code?: string; message?: string } | undefined) ?? {};
+  return `the connection failed (${[message, inner.code ?? inner.message].filter(Boolean).join(": ")})`;
+}
+
+export function aborted(transport: Transport): AbortError {
+  return new AbortError(`Stopped fetching ${transport.what}: cancelled by the caller`);
+}
+
+function sleep(ms: number, transport: Transport): Promise<void> {
+  const { signal } = transport;
+  return new Promise((resolve, reject) => {
+    if (signal?.aborted) return reject(aborted(transport));
+    const stop = () => {
+      clearTimeout(timer);
+      reject(aborted(transport));
+    };
+    const timer = setTimeout(() => {
+      signal?.removeEventListener("abort", stop);
+      resolve();
+    }, ms);
+    signal?.addEventListener("abort", stop, { once: true });
+  });
+}
