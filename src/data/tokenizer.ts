@@ -1,0 +1,230 @@
+import { Tokenizer as HfTokenizer } from "@huggingface/tokenizers";
+import { FormatError } from "../errors.ts";
+
+/** The text of the files that a checkpoint's tokenizer is made of, under Hugging Face's names. */
+export interface TokenizerFiles {
+  /** `tokenizer.json` */
+  tokenizerJson: string;
+  /** `tokenizer_config.json`: special tokens, often the chat template */
+  tokenizerConfig?: string;
+  /** `chat_template.jinja`; goes before a template in `tokenizer_config.json`, as in transformers */
+  chatTemplate?: string;
+  /** `generation_config.json`: further ids that end a completion */
+  generationConfig?: string;
+  /** `config.json`: special token ids when `tokenizer_config.json` names none */
+  config?: string;
+}
+
+/** Text to token ids and back, with the special tokens and the chat template of one checkpoint. */
+export interface Tokenizer {
+  /**
+   * Token ids of `text`. Special tokens written in the text are recognised.
+   * `add_special_tokens` (default false) also adds what the checkpoint puts around plain text, such as a BOS.
+   */
+  encode(text: string, options?: { add_special_tokens?: boolean }): number[];
+  /**
+   * Ids with, for each, the end of its bytes in the UTF-8 of `normalize(text)`, so that characters can be mapped to
+   * tokens. Null when the tokenizer is not byte-level and the mapping is not exact.
+   */
+  encodeWithByteEnds(text: string): { ids: number[]; byteEnds: number[] } | null;
+  /** The text as the model sees it: Unicode-normalised where tokenizer.json asks for it. */
+  normalize(text: string): string;
+  /** Text of `ids`; ids outside the vocabulary (padding rows of an embedding) are left out. */
+  decode(ids: ArrayLike<number>, options?: { skip_special_tokens?: boolean }): string;
+  eos_token: string | null;
+  eos_token_id: number | null;
+  pad_token: string | null;
+  pad_token_id: number | null;
+  bos_token: string | null;
+  bos_token_id: number | null;
+  /** ids that end a completion: `eos_token_id` and those of generation_config.json */
+  stop_token_ids: number[];
+  /** one past the largest id; the model's embedding may have more rows */
+  vocab_size: number;
+  chat_template: string | null;
+  /** The id of a token by its exact text, such as `<|im_end|>`, or null when it is not one token. */
+  tokenIds(name: string): number | null;
+}
+
+type Json = Record<string, unknown>;
+
+// The largest published vocabularies have some 260 000 entries; an id far past that would size a lookup array.
+const maxTokenId = 1 << 24;
+
+/**
+ * Builds the tokenizer of a checkpoint from the text of its files.
+ *
+ * @throws {FormatError} a file that is not JSON, or not what its name says; the message names the file
+ * @see https://huggingface.co/docs/tokenizers (tokenizer.json)
+ */
+export function loadTokenizer(files: TokenizerFiles): Tokenizer {
+  const json = parseObject(files.tokenizerJson, "tokenizer.json");
+  const config = parseObject(files.tokenizerConfig ?? "{}", "tokenizer_config.json");
+  const generation = parseObject(files.generationConfig ?? "{}", "generation_config.json");
+  const modelConfig = parseObject(files.config ?? "{}", "config.json");
+  const vocab_size = checkVocabulary(json);
+
+  let inner: HfTokenizer;
+  try {
+    inner = new HfTokenizer({ normalizer: null, pre_tokenizer: null, post_processor: null, ...json }, config);
+  } catch (error) {
+    throw new FormatError(`Cannot build a tokenizer from tokenizer.json: ${reason(error)}`);
+  }
+
+  const added = new Map<number, string>();
+  for (const token of json.added_tokens as { id: number; content: string }[]) added.set(token.id, token.content);
+  const idOf = (token: string | null): number | null => (token === null ? null : (inner.token_to_id(token) ?? null));
+  const special = (name: "eos" | "bos" | "pad"): { token: string | null; id: number | null } => {
+    const named = tokenText(config[`${name}_token`]);
+    if (named !== null) return { token: named, id: idOf(named) };
+    const id = idList(modelConfig[`${name}_token_id`])[0] ?? idList(generation[`${name}_token_id`])[0];
+    return id === undefined ? { token: null, id: null } : { token: inner.id_to_token(id) ?? null, id };
+  };
+  const eos = special("eos");
+  const bos = special("bos");
+  const pad = special("pad");
+  const stop = new Set(idList(generation.eos_token_id));
+  if (eos.id !== null) stop.add(eos.id);
+
+  const byteLevel = mentions(json.decoder, "ByteLevel");
+  const normalize = (text: string): string => (inner.normalizer ? (inner.normalizer(text) as string) : text);
+  const cleanUp = config.clean_up_tokenization_spaces === true;
+  const utf8 = new TextEncoder();
+
+  const encode = (text: string, options: { add_special_tokens?: boolean } = {}): number[] => {
+    if (text === "") return [];
+    const ids: (number | undefined)[] = inner.encode(text, {
+      add_special_tokens: options.add_special_tokens ?? false,
+    }).ids;
+    if (ids.some((id) => id === undefined)) {
+      throw new FormatError(`tokenizer.json has no token, and no unknown token, for part of ${preview(text)}`);
+    }
+    const out = ids as number[];
+    if (options.add_special_tokens) {
+      // Llama-style tokenizers (DeepSeek-R1-Distill) keep these two switches outside tokenizer.json.
+      if (config.add_bos_token === true && bos.id !== null && out[0] !== bos.id) out.unshift(bos.id);
+      if (config.add_eos_token === true && eos.id !== null && out.at(-1) !== eos.id) out.push(eos.id);
+    }
+    return out;
+  };
+
+  return {
+    encode,
+    encodeWithByteEnds(text) {
+      const ids = encode(text);
+      if (!byteLevel) return null;
+      const byteEnds = new Array<number>(ids.length);
+      let end = 0;
+      for (const [i, id] of ids.entries()) {
+        const content = added.get(id);
+        // A byte-level token is spelt with one character a byte.
+        end += content === undefined ? (inner.id_to_token(id) ?? "").length : utf8.encode(content).length;
+        byteEnds[i] = end;
+      }
+      return end === utf8.encode(normalize(text)).length ? { ids, byteEnds } : null;
+    },
+    normalize,
+    decode(ids, options = {}) {
+      const known = Array.from(ids).filter((id) => inner.id_to_token(id) !== undefined);
+      if (known.length === 0) return "";
+      const skip_special_tokens = options.skip_special_tokens ?? false;
+      return inner.decode(known, { skip_special_tokens, clean_up_tokenization_spaces: cleanUp });
+    },
+    eos_token: eos.token,
+    eos_token_id: eos.id,
+    bos_token: bos.token,
+    bos_token_id: bos.id,
+    pad_token: pad.token ?? eos.token,
+    pad_token_id: pad.id ?? eos.id,
+    stop_token_ids: [...stop].sort((a, b) => a - b),
+    vocab_size,
+    chat_template: pickTemplate(files.chatTemplate, config.chat_template),
+    tokenIds: (name) => idOf(name),
+  };
+}
+
+/** Checks the ids of vocabulary and added tokens; returns one past the largest. */
+function checkVocabulary(json: Json): number {
+  const model = json.model;
+  if (!isObject(model)) throw new FormatError('tokenizer.json has no "model" object');
+  // Older files leave the type out; the library would take any other name for a plain word list.
+  if (model.type !== undefined && !["BPE", "WordPiece", "Unigram"].includes(String(model.type))) {
+    throw new FormatError(`tokenizer.json: "model.type" must be BPE, WordPiece or Unigram, not ${model.type}`);
+  }
+  const vocab = model.vocab;
+  if (typeof vocab !== "object" || vocab === null) throw new FormatError('tokenizer.json has no "model.vocab"');
+  let largest = -1;
+  const check = (id: unknown, token: string): void => {
+    if (typeof id !== "number" || !Number.isInteger(id) || id < 0 || id > maxTokenId) {
+      throw new FormatError(
+        `tokenizer.json: id of ${preview(token)} must be an integer in [0, ${maxTokenId}], not ${id}`,
+      );
+    }
+    if (id > largest) largest = id;
+  };
+  if (Array.isArray(vocab)) largest = vocab.length - 1;
+  else for (const token of Object.keys(vocab)) check((vocab as Json)[token], token);
+  json.added_tokens ??= [];
+  if (!Array.isArray(json.added_tokens)) throw new FormatError('tokenizer.json: "added_tokens" must be a list');
+  for (const token of json.added_tokens as unknown[]) {
+    if (!isObject(token) || typeof token.content !== "string") {
+      throw new FormatError(
+        `tokenizer.json: an added token must be {id, content}, not ${preview(JSON.stringify(token))}`,
+      );
+    }
+    check(token.id, token.content);
+  }
+  if (largest < 0) throw new FormatError("tokenizer.json: the vocabulary is empty");
+  return largest + 1;
+}
+
+function pickTemplate(file: string | undefined, inConfig: unknown): string | null {
+  if (file !== undefined) return file;
+  if (typeof inConfig === "string") return inConfig;
+  if (inConfig === undefined || inConfig === null) return null;
+  if (Array.isArray(inConfig)) {
+    const named = inConfig.filter((t): t is Json => isObject(t) && typeof t.template === "string");
+    const chosen = named.find((t) => t.name === "default") ?? named[0];
+    if (chosen) return chosen.template as string;
+  }
+  throw new FormatError('tokenizer_config.json: "chat_template" must be a string or a list of {name, template}');
+}
+
+function parseObject(text: string, file: string): Json {
+  let value: unknown;
+  try {
+    value = JSON.parse(text.charCodeAt(0) === 0xfeff ? text.slice(1) : text);
+  } catch (error) {
+    throw new FormatError(`${file} is not JSON: ${reason(error)}`);
+  }
+  if (!isObject(value)) throw new FormatError(`${file} must hold a JSON object, not ${preview(text)}`);
+  return value;
+}
+
+/** A special token is a string or `{content}`, as both are published. */
+function tokenText(value: unknown): string | null {
+  if (typeof value === "string") return value;
+  return isObject(value) && typeof value.content === "string" ? value.content : null;
+}
+
+function idList(value: unknown): number[] {
+  const list = Array.isArray(value) ? value : [value];
+  return list.filter((id): id is number => typeof id === "number" && Number.isInteger(id) && id >= 0);
+}
+
+function mentions(value: unknown, type: string): boolean {
+  if (!isObject(value)) return false;
+  return value.type === type || (Array.isArray(value.decoders) && value.decoders.some((d) => mentions(d, type)));
+}
+
+function isObject(value: unknown): value is Json {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function preview(text: string): string {
+  return JSON.stringify(text.length > 60 ? `${text.slice(0, 60)}…` : text);
+}
+
+function reason(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

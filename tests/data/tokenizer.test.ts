@@ -1,0 +1,111 @@
+import { describe, expect, it } from "vitest";
+import { loadTokenizer } from "../../src/data/tokenizer.ts";
+import { FormatError } from "../../src/errors.ts";
+import { qwenTokenizer, sharedRows, sharedText, tinyTokenizerFiles } from "./fixtures.ts";
+
+describe("the real Qwen2.5 tokenizer", () => {
+  it("encodes, decodes and locates the published samples", () => {
+    const rows = sharedRows("data/tokenizer/golden_encode.jsonl");
+    if (sharedText("data/tokenizer/golden_encode.jsonl") !== null) expect(rows).toHaveLength(40);
+    const tokenizer = qwenTokenizer();
+    for (const row of rows) {
+      expect(tokenizer.encode(row.text), row.name).toEqual(row.ids);
+      if (row.decoded !== undefined) expect(tokenizer.decode(row.ids), row.name).toBe(row.decoded);
+      const located = tokenizer.encodeWithByteEnds(row.text);
+      expect(located?.ids, row.name).toEqual(row.ids);
+      expect(located?.byteEnds.at(-1) ?? 0).toBe(new TextEncoder().encode(row.text.normalize("NFC")).length);
+    }
+  });
+
+  it("knows its special tokens", () => {
+    const tokenizer = qwenTokenizer();
+    expect(tokenizer).toMatchObject({
+      eos_token: "<|im_end|>",
+      eos_token_id: 151645,
+      pad_token: "<|endoftext|>",
+      pad_token_id: 151643,
+      bos_token: null,
+      bos_token_id: null,
+      vocab_size: 151665,
+      stop_token_ids: [151645],
+    });
+    expect(tokenizer.tokenIds("<|im_start|>")).toBe(151644);
+    expect(tokenizer.tokenIds("no such token")).toBeNull();
+    expect(tokenizer.chat_template).toContain("<|im_start|>");
+    expect(tokenizer.encode("<|im_start|>user\nHi<|im_end|>")).toEqual([151644, 872, 198, 13048, 151645]);
+    expect(tokenizer.encode("")).toEqual([]);
+  });
+
+  it("decodes with and without special tokens, and passes over ids outside the vocabulary", () => {
+    const tokenizer = qwenTokenizer();
+    const ids = [151644, 872, 198, 13048, 151645, 151900];
+    expect(tokenizer.decode(ids)).toBe("<|im_start|>user\nHi<|im_end|>");
+    expect(tokenizer.decode(Int32Array.from(ids), { skip_special_tokens: true })).toBe("user\nHi");
+    expect(tokenizer.decode([])).toBe("");
+    expect(tokenizer.decode([151900])).toBe("");
+  });
+});
+
+describe("loadTokenizer", () => {
+  const files = tinyTokenizerFiles();
+
+  it("takes stop tokens from generation_config.json and special tokens from config.json", () => {
+    const tokenizer = loadTokenizer({
+      tokenizerJson: files.tokenizerJson,
+      generationConfig: JSON.stringify({ eos_token_id: [100, 98] }),
+      config: JSON.stringify({ eos_token_id: 100, bos_token_id: 98 }),
+    });
+    expect(tokenizer).toMatchObject({ eos_token: "<|im_end|>", bos_token_id: 98, stop_token_ids: [98, 100] });
+    expect(tokenizer.chat_template).toBeNull();
+  });
+
+  it("finds the chat template wherever it is", () => {
+    const list = [
+      { name: "tool_use", template: "T" },
+      { name: "default", template: "D" },
+    ];
+    const withConfig = (config: unknown) => ({ ...files, tokenizerConfig: JSON.stringify(config) });
+    expect(loadTokenizer(withConfig({ chat_template: "S" })).chat_template).toBe("S");
+    expect(loadTokenizer(withConfig({ chat_template: list })).chat_template).toBe("D");
+    expect(loadTokenizer({ ...withConfig({ chat_template: "S" }), chatTemplate: "J" }).chat_template).toBe("J");
+    expect(() => loadTokenizer(withConfig({ chat_template: 7 }))).toThrow(/tokenizer_config.json: "chat_template"/);
+  });
+
+  it("adds a BOS only where asked", () => {
+    const tokenizer = loadTokenizer({
+      ...files,
+      tokenizerConfig: JSON.stringify({ bos_token: "<|endoftext|>", add_bos_token: true }),
+    });
+    expect(tokenizer.encode("ab")).toEqual([96]);
+    expect(tokenizer.encode("ab", { add_special_tokens: true })).toEqual([98, 96]);
+  });
+
+  it("normalises as tokenizer.json asks, and keeps the offsets exact", () => {
+    const accented = qwenTokenizer();
+    const decomposed = "Cafe\u0301 au lait";
+    expect(accented.encode(decomposed)).toEqual(accented.encode("Café au lait"));
+    expect(accented.encodeWithByteEnds(decomposed)?.byteEnds.at(-1)).toBe(13);
+  });
+
+  it.each([
+    ["{", "tokenizer.json is not JSON"],
+    ["[]", "tokenizer.json must hold a JSON object"],
+    ["{}", 'tokenizer.json has no "model"'],
+    ['{"model":{}}', 'no "model.vocab"'],
+    ['{"model":{"vocab":{"a":-1}}}', 'id of "a" must be an integer'],
+    ['{"model":{"vocab":{"a":1e15}}}', 'id of "a" must be an integer'],
+    ['{"model":{"vocab":{}}}', "the vocabulary is empty"],
+    ['{"model":{"type":"Nope","vocab":{"a":0}}}', '"model.type" must be BPE'],
+    ['{"model":{"type":"BPE","vocab":{"a":0}},"decoder":null}', "Cannot build a tokenizer"],
+    ['{"model":{"vocab":{"a":0}},"added_tokens":[{"id":1}]}', "an added token must be"],
+  ])("refuses %s", (tokenizerJson, message) => {
+    expect(() => loadTokenizer({ tokenizerJson })).toThrow(FormatError);
+    expect(() => loadTokenizer({ tokenizerJson })).toThrow(message);
+  });
+
+  it("names the broken file", () => {
+    expect(() => loadTokenizer({ ...files, tokenizerConfig: "nope" })).toThrow(/^tokenizer_config.json is not JSON/);
+    expect(() => loadTokenizer({ ...files, generationConfig: "[1]" })).toThrow(/^generation_config.json must hold/);
+    expect(() => loadTokenizer({ ...files, config: '"x"' })).toThrow(/^config.json must hold/);
+  });
+});
