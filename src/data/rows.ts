@@ -1,0 +1,241 @@
+import { DataError } from "../errors.ts";
+import type { Message } from "./chat-template.ts";
+
+/** A row as it was read, and where it was read: what every error about it says. */
+export interface NumberedRow {
+  row: Record<string, unknown>;
+  /** 1-based number in its file: the line of a JSONL file, the data row of any other */
+  number: number;
+  /** path or URL */
+  file: string;
+}
+
+interface ChatExtras {
+  /** JSON schemas of functions */
+  tools: unknown[] | null;
+  /** variables for the chat template, such as `enable_thinking` */
+  chat_template_kwargs: Record<string, unknown>;
+}
+
+/** A row of a known format; `format` tells which. Formats and field names are TRL's. */
+export type Row =
+  | ({ format: "messages"; messages: Message[] } & ChatExtras)
+  | ({ format: "chat"; prompt: Message[]; completion: Message[] } & ChatExtras)
+  | { format: "plain"; prompt: string; completion: string }
+  | { format: "text"; text: string }
+  | {
+      format: "tokens";
+      input_ids: number[];
+      /** aligned with `input_ids`, −100 where there is none; null: every token is its own label */
+      labels: number[] | null;
+      /** 1 where the token belongs to the completion */
+      completion_mask: number[] | null;
+      /** 1 where the assistant wrote the token */
+      assistant_masks: number[] | null;
+    };
+
+export interface RowOptions {
+  /** key of a plain text row; default `text` */
+  dataset_text_field?: string;
+  /** a system turn put before the question of a `question`/`answer` row */
+  system_prompt?: string | null;
+}
+
+/**
+ * Recognises the format of a row by its keys.
+ *
+ * In this order: `input_ids`; `prompt` and `completion`; `messages` (or ShareGPT's `conversations`); `text`;
+ * `question` and `answer` (GSM8K), which become a user prompt and an assistant completion.
+ *
+ * @throws {DataError} `train.jsonl, row 3: …` when no format fits, a field has the wrong type, or nothing is to be learnt
+ */
+export function parseRow(source: NumberedRow, options: RowOptions = {}): Row {
+  const { row } = source;
+  if (typeof row !== "object" || row === null || Array.isArray(row)) {
+    throw rowError(source, `must be an object with named fields, not ${describe(row)}`);
+  }
+  const has = (key: string): boolean => row[key] !== undefined && row[key] !== null;
+  const textField = options.dataset_text_field ?? "text";
+
+  if (has("input_ids")) return tokensRow(source);
+  if (has("prompt") && has("completion")) return promptRow(source);
+  const conversation = has("messages") ? "messages" : has("conversations") ? "conversations" : null;
+  if (conversation !== null) {
+    const messages = parseMessages(source, conversation);
+    requireCompletion(source, conversation, messages);
+    return { format: "messages", messages, ...extras(source) };
+  }
+  if (has(textField)) {
+    const text = stringField(source, textField);
+    if (text === "") throw rowError(source, `"${textField}" is empty, so there is nothing to learn`);
+    return { format: "text", text };
+  }
+  if (has("question") && has("answer")) {
+    const question = stringField(source, "question");
+    const answer = stringField(source, "answer");
+    if (answer === "") throw rowError(source, 'has no completion: "answer" is empty');
+    const system = options.system_prompt ? [{ role: "system", content: options.system_prompt }] : [];
+    return {
+      format: "chat",
+      prompt: [...system, { role: "user", content: question }],
+      completion: [{ role: "assistant", content: answer }],
+      ...extras(source),
+    };
+  }
+
+  const half = [
+    ["prompt", "completion"],
+    ["completion", "prompt"],
+    ["question", "answer"],
+    ["answer", "question"],
+  ].find(([present]) => has(present!));
+  if (half) {
+    const missing = half[1]!;
+    const what = missing === "completion" || missing === "answer" ? "has no completion" : `has no "${missing}"`;
+    throw rowError(source, `${what}: it has "${half[0]}", and "${missing}" is ${missing in row ? "null" : "missing"}`);
+  }
+  const keys = Object.keys(row).slice(0, 20);
+  throw rowError(
+    source,
+    `has the keys ${keys.length ? keys.join(", ") : "(none)"}; it needs messages, or prompt and completion, or ${textField}, ` +
+      "or question and answer, or input_ids (and labels)",
+  );
+}
+
+function promptRow(source: NumberedRow): Row {
+  const { prompt, completion } = source.row;
+  if (typeof prompt === "string" && typeof completion === "string") {
+    if (completion === "") throw rowError(source, 'has no completion: "completion" is empty');
+    return { format: "plain", prompt, completion };
+  }
+  if (Array.isArray(prompt) && Array.isArray(completion)) {
+    const before = parseMessages(source, "prompt");
+    const after = parseMessages(source, "completion");
+    if (before.length === 0) throw rowError(source, '"prompt" has no messages');
+    requireCompletion(source, "completion", after);
+    return { format: "chat", prompt: before, completion: after, ...extras(source) };
+  }
+  throw rowError(
+    source,
+    `"prompt" and "completion" must be two strings or two lists of messages, not ${describe(prompt)} and ${describe(completion)}`,
+  );
+}
+
+function tokensRow(source: NumberedRow): Row {
+  const input_ids = integers(source, "input_ids", 0);
+  if (input_ids === null || input_ids.length === 0) throw rowError(source, '"input_ids" is empty');
+  const aligned = (key: string, least: number): number[] | null => {
+    const values = integers(source, key, least);
+    if (values !== null && values.length !== input_ids.length) {
+      throw rowError(
+        source,
+        `"${key}" has ${values.length} entries and "input_ids" ${input_ids.length}; they must agree`,
+      );
+    }
+    return values;
+  };
+  const labels = aligned("labels", -100);
+  const wrong = labels?.find((label) => label < 0 && label !== -100);
+  if (wrong !== undefined) throw rowError(source, `"labels" must be token ids or -100, not ${wrong}`);
+  return {
+    format: "tokens",
+    input_ids,
+    labels,
+    completion_mask: aligned("completion_mask", 0),
+    assistant_masks: aligned("assistant_masks", 0),
+  };
+}
+
+// ShareGPT's names for the usual roles.
+const roleNames: Record<string, string> = { human: "user", gpt: "assistant" };
+
+function parseMessages(source: NumberedRow, key: string): Message[] {
+  let list = source.row[key];
+  if (typeof list === "string" && key !== "prompt" && key !== "completion") list = tryJson(list);
+  if (!Array.isArray(list)) throw rowError(source, `"${key}" must be a list of messages, not ${describe(list)}`);
+  return list.map((item: unknown, i) => {
+    const where = `message ${i + 1} of "${key}"`;
+    if (typeof item !== "object" || item === null || Array.isArray(item)) {
+      throw rowError(source, `${where} must be {role, content}, not ${describe(item)}`);
+    }
+    const { from, value, ...message } = item as Record<string, unknown>;
+    const role = message.role ?? (typeof from === "string" ? (roleNames[from] ?? from) : from);
+    if (typeof role !== "string" || role === "") throw rowError(source, `${where} has no role`);
+    const content = message.content ?? value;
+    if (!isContent(content)) {
+      throw rowError(source, `${where} must have a string or a list of parts as content, not ${describe(content)}`);
+    }
+    return withoutNulls({ ...message, role, content: content ?? "" });
+  });
+}
+
+// Tables write a null for each field that a message lacks; templates test `is defined`.
+function withoutNulls(message: Message): Message {
+  return Object.fromEntries(Object.entries(message).filter(([, value]) => value !== null)) as Message;
+}
+
+function isContent(content: unknown): boolean {
+  return content === undefined || content === null || typeof content === "string" || Array.isArray(content);
+}
+
+function requireCompletion(source: NumberedRow, key: string, messages: Message[]): void {
+  const written = messages.some(
+    (message) =>
+      message.role === "assistant" &&
+      ((Array.isArray(message.tool_calls) && message.tool_calls.length > 0) ||
+        (typeof message.reasoning_content === "string" && message.reasoning_content !== "") ||
+        ((typeof message.content === "string" || Array.isArray(message.content)) && message.content.length > 0)),
+  );
+  if (!written) {
+    const roles = messages.map((message) => message.role).join(", ");
+    throw rowError(source, `has no completion: "${key}" (${roles || "empty"}) holds no assistant turn with content`);
+  }
+}
+
+function extras(source: NumberedRow): ChatExtras {
+  const { tools, chat_template_kwargs: kwargs } = source.row;
+  const list = typeof tools === "string" ? tryJson(tools) : (tools ?? null);
+  if (list !== null && !Array.isArray(list)) throw rowError(source, `"tools" must be a list, not ${describe(tools)}`);
+  if (kwargs !== undefined && kwargs !== null && (typeof kwargs !== "object" || Array.isArray(kwargs))) {
+    throw rowError(source, `"chat_template_kwargs" must be an object, not ${describe(kwargs)}`);
+  }
+  return { tools: list, chat_template_kwargs: (kwargs as Record<string, unknown>) ?? {} };
+}
+
+function stringField(source: NumberedRow, key: string): string {
+  const value = source.row[key];
+  if (typeof value !== "string") throw rowError(source, `"${key}" must be a string, not ${describe(value)}`);
+  return value;
+}
+
+function integers(source: NumberedRow, key: string, least: number): number[] | null {
+  const value = source.row[key];
+  if (value === undefined || value === null) return null;
+  if (!Array.isArray(value)) throw rowError(source, `"${key}" must be a list of integers, not ${describe(value)}`);
+  const wrong = value.findIndex((n) => !Number.isInteger(n) || n < least || n > 0x7fffffff);
+  if (wrong >= 0) {
+    throw rowError(source, `"${key}"[${wrong}] must be an integer of at least ${least}, not ${describe(value[wrong])}`);
+  }
+  return value as number[];
+}
+
+function tryJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}
+
+/** The error of one row: `file, row n: what is wrong`. */
+export function rowError(source: { file: string; number: number }, what: string): DataError {
+  return new DataError(`${source.file}, row ${source.number}: ${what}`);
+}
+
+function describe(value: unknown): string {
+  if (value === null || value === undefined) return String(value);
+  if (Array.isArray(value)) return `a list of ${value.length}`;
+  if (typeof value === "object") return `an object with ${Object.keys(value).slice(0, 5).join(", ") || "no keys"}`;
+  const text = typeof value === "string" ? JSON.stringify(value) : String(value);
+  return `${typeof value} ${text.length > 60 ? `${text.slice(0, 60)}…` : text}`;
+}

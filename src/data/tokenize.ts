@@ -1,0 +1,270 @@
+import { AbortError, DataError } from "../errors.ts";
+import { type ChatOptions, type Message, renderAssistantSpans, renderChat, type Span } from "./chat-template.ts";
+import { type NumberedRow, parseRow, type Row, type RowOptions, rowError } from "./rows.ts";
+import type { Tokenizer } from "./tokenizer.ts";
+
+/** Token ids of one sequence, and for each token the label it is scored against, −100 where it is not. Unshifted, as in HF. */
+export interface TokenizedRow {
+  input_ids: number[];
+  labels: number[];
+}
+
+/** How rows become tokens; names and defaults are those of TRL's SFTConfig. */
+export interface TokenizeOptions extends RowOptions {
+  /** null is enough for pre-tokenised rows */
+  tokenizer: Tokenizer | null;
+  /** goes before the tokenizer's own template */
+  chat_template?: string | null;
+  /** variables for the template; a row's own `chat_template_kwargs` go before them */
+  chat_template_kwargs?: Record<string, unknown>;
+  /** text that ends a plain row; default the tokenizer's */
+  eos_token?: string | null;
+  /** longest sequence, tokens; null: no truncation. Leave it null for packing that splits long rows. */
+  max_length?: number | null;
+  truncation_mode?: "keep_start" | "keep_end";
+  /** label the completion alone; null (default): yes for prompt/completion rows, no for others */
+  completion_only_loss?: boolean | null;
+  /** label what the assistant wrote alone; conversational rows only */
+  assistant_only_loss?: boolean;
+  /** rows of the model's embedding: larger ids are refused */
+  vocab_size?: number;
+}
+
+/**
+ * Tokens and labels of one row, as TRL's SFTTrainer makes them.
+ *
+ * - Plain text, and plain prompt + completion, end with the EOS token unless they already do.
+ * - The completion begins after as many tokens as the prompt alone has, even where they differ (with a warning).
+ * - A token has a label if every mask that applies says so: the completion's, the assistant's.
+ * - Truncation cuts tokens and labels alike.
+ *
+ * @returns `warning`: what is odd about the row, or null
+ * @throws {DataError} with the row's file and number
+ */
+export function tokenizeRow(source: NumberedRow, options: TokenizeOptions): TokenizedRow & { warning: string | null } {
+  const row = parseRow(source, options);
+  const only = options.completion_only_loss ?? null;
+  if (only && (row.format === "text" || row.format === "messages")) {
+    throw rowError(source, `completion_only_loss: true needs prompt and completion, and the row has ${row.format}`);
+  }
+  if (options.assistant_only_loss && (row.format === "text" || row.format === "plain")) {
+    throw rowError(source, `assistant_only_loss: true needs a conversation, and the row is plain (${row.format})`);
+  }
+  const made = row.format === "tokens" ? fromTokens(source, row, options) : fromText(source, row, options);
+  const { input_ids, masks, warning } = made;
+  const labels = made.labels ?? input_ids.map((id, i) => (masks.every((mask) => mask[i]) ? id : -100));
+
+  const limit = options.vocab_size ?? Number.POSITIVE_INFINITY;
+  const outside = input_ids.find((id) => id >= limit) ?? labels.find((id) => id >= limit);
+  if (outside !== undefined) {
+    throw rowError(source, `token id ${outside} is outside the model's vocabulary of ${limit}`);
+  }
+  const max = options.max_length ?? null;
+  if (max === null || input_ids.length <= max) return { input_ids, labels, warning };
+  const [start, end] = options.truncation_mode === "keep_end" ? [-max, undefined] : [0, max];
+  return { input_ids: input_ids.slice(start, end), labels: labels.slice(start, end), warning };
+}
+
+interface Made {
+  input_ids: number[];
+  labels: number[] | null;
+  masks: ArrayLike<number | boolean>[];
+  warning: string | null;
+}
+
+function fromTokens(source: NumberedRow, row: Row & { format: "tokens" }, options: TokenizeOptions): Made {
+  const { input_ids, labels, completion_mask, assistant_masks } = row;
+  if (labels === null && options.completion_only_loss && completion_mask === null) {
+    throw rowError(source, "completion_only_loss: true needs labels or completion_mask beside input_ids");
+  }
+  if (labels === null && options.assistant_only_loss && assistant_masks === null) {
+    throw rowError(source, "assistant_only_loss: true needs labels or assistant_masks beside input_ids");
+  }
+  const masks: number[][] = [];
+  if (completion_mask && options.completion_only_loss !== false) masks.push(completion_mask);
+  if (assistant_masks) masks.push(assistant_masks);
+  return { input_ids, labels, masks, warning: null };
+}
+
+function fromText(source: NumberedRow, row: Exclude<Row, { format: "tokens" }>, options: TokenizeOptions): Made {
+  const tokenizer = options.tokenizer;
+  if (!tokenizer)
+    throw rowError(source, "has text, and no tokenizer was loaded; give a model folder with tokenizer.json");
+  const withSpecial = { add_special_tokens: true };
+
+  if (row.format === "text") {
+    const input_ids = tokenizer.encode(endWith(row.text, eosToken(source, options)), withSpecial);
+    return { input_ids, labels: null, masks: [], warning: null };
+  }
+  if (row.format === "plain") {
+    const prompt = tokenizer.encode(row.prompt, withSpecial);
+    const full = row.prompt + endWith(row.completion, eosToken(source, options));
+    return withCompletion(source, prompt, tokenizer.encode(full, withSpecial), [], options);
+  }
+  const template = options.chat_template ?? tokenizer.chat_template;
+  if (template === null) {
+    throw rowError(source, "is a conversation, and the model has no chat template; set chat_template_path");
+  }
+  const chat: ChatOptions = {
+    bos_token: tokenizer.bos_token,
+    eos_token: tokenizer.eos_token,
+    pad_token: tokenizer.pad_token ?? undefined,
+    ...options.chat_template_kwargs,
+    ...row.chat_template_kwargs,
+    tools: row.tools,
+  };
+  try {
+    const messages = row.format === "chat" ? [...row.prompt, ...row.completion] : row.messages;
+    const { input_ids, masks } = encodeChat(tokenizer, template, messages, chat, options.assistant_only_loss ?? false);
+    if (row.format === "messages") return { input_ids, labels: null, masks, warning: null };
+    const prompt = renderChat(template, row.prompt, { ...chat, add_generation_prompt: true });
+    return withCompletion(source, tokenizer.encode(prompt), input_ids, masks, options);
+  } catch (error) {
+    if (error instanceof DataError && !error.message.startsWith(source.file)) throw rowError(source, error.message);
+    throw error;
+  }
+}
+
+function withCompletion(
+  source: NumberedRow,
+  prompt: number[],
+  input_ids: number[],
+  masks: Made["masks"],
+  options: TokenizeOptions,
+): Made {
+  const differs = prompt.findIndex((id, i) => id !== input_ids[i]);
+  const warning =
+    differs < 0
+      ? null
+      : `${source.file}, row ${source.number}: the prompt alone is not the start of prompt + completion (they differ at ` +
+        `token ${differs + 1} of ${prompt.length}); labels begin after ${prompt.length} tokens all the same, as in TRL`;
+  if (options.completion_only_loss === false) return { input_ids, labels: null, masks, warning };
+  return { input_ids, labels: null, masks: [input_ids.map((_, i) => i >= prompt.length), ...masks], warning };
+}
+
+function encodeChat(
+  tokenizer: Tokenizer,
+  template: string,
+  messages: Message[],
+  chat: ChatOptions,
+  assistantOnly: boolean,
+): { input_ids: number[]; masks: boolean[][] } {
+  if (!assistantOnly) return { input_ids: tokenizer.encode(renderChat(template, messages, chat)), masks: [] };
+  const { text, spans } = renderAssistantSpans(template, messages, chat);
+  const made = encodeSpans(tokenizer, text, spans);
+  if (!made.mask.some(Boolean))
+    throw new DataError("assistant_only_loss: the assistant wrote no token of this conversation");
+  return { input_ids: made.input_ids, masks: [made.mask] };
+}
+
+/** Tokens of `text`, and whether each overlaps one of `spans`. */
+function encodeSpans(tokenizer: Tokenizer, text: string, spans: Span[]): { input_ids: number[]; mask: boolean[] } {
+  const whole = tokenizer.encodeWithByteEnds(text);
+  if (whole) {
+    const utf8 = new TextEncoder();
+    const byteOf = (offset: number): number => utf8.encode(tokenizer.normalize(text.slice(0, offset))).length;
+    const mask = new Array<boolean>(whole.ids.length).fill(false);
+    let i = 0;
+    for (const span of spans) {
+      const [start, end] = [byteOf(span[0]), byteOf(span[1])];
+      while (i < mask.length && whole.byteEnds[i]! <= start) i++;
+      for (; i < mask.length && (i === 0 ? 0 : whole.byteEnds[i - 1]!) < end; i++) mask[i] = true;
+    }
+    return { input_ids: whole.ids, mask };
+  }
+  // Without exact offsets the pieces are encoded one by one, so that no token straddles a boundary.
+  const input_ids: number[] = [];
+  const mask: boolean[] = [];
+  const add = (piece: string, inside: boolean): void => {
+    for (const id of tokenizer.encode(piece)) {
+      input_ids.push(id);
+      mask.push(inside);
+    }
+  };
+  let done = 0;
+  for (const [start, end] of spans) {
+    add(text.slice(done, start), false);
+    add(text.slice(start, end), true);
+    done = end;
+  }
+  add(text.slice(done), false);
+  return { input_ids, mask };
+}
+
+function eosToken(source: NumberedRow, options: TokenizeOptions): string {
+  const eos = options.eos_token ?? options.tokenizer?.eos_token;
+  if (!eos) throw rowError(source, "is plain text, and the tokenizer names no eos_token to end it with; set eos_token");
+  return eos;
+}
+
+function endWith(text: string, ending: string): string {
+  return text.endsWith(ending) ? text : text + ending;
+}
+
+export interface TokenizedDataset {
+  rows: TokenizedRow[];
+  /** rows left out because no token had a label (after truncation) */
+  dropped: number;
+  /** rows that were cut at `max_length` or fill it exactly */
+  truncated: number;
+  /** tokens in `rows` */
+  num_tokens: number;
+  /** tokens in `rows` that are scored */
+  num_labels: number;
+  /** at most a few of each kind, then a count */
+  warnings: string[];
+}
+
+/**
+ * Tokenises every row. Gives the event loop a turn every 50 ms, so that a page or Ctrl-C stays responsive.
+ *
+ * @param options.signal stops between two rows
+ * @param options.onProgress called now and then with the rows read so far
+ * @throws {DataError} the first bad row, or a data set in which no row has a label
+ * @throws {AbortError} when `signal` fires
+ */
+export async function tokenizeDataset(
+  rows: AsyncIterable<NumberedRow> | Iterable<NumberedRow>,
+  options: TokenizeOptions & { signal?: AbortSignal; onProgress?: (read: number) => void },
+): Promise<TokenizedDataset> {
+  const made: TokenizedDataset = { rows: [], dropped: 0, truncated: 0, num_tokens: 0, num_labels: 0, warnings: [] };
+  const max = options.max_length ?? Number.POSITIVE_INFINITY;
+  if (max < 2) throw new DataError(`max_length must be at least 2 tokens, one to read and one to predict, not ${max}`);
+  let read = 0;
+  let odd = 0;
+  let file = "";
+  let lastPause = Date.now();
+  for await (const source of rows) {
+    if (options.signal?.aborted) throw new AbortError(`Tokenising stopped after ${read} rows`);
+    read++;
+    file = source.file;
+    const { input_ids, labels, warning } = tokenizeRow(source, options);
+    if (warning && ++odd <= 3) made.warnings.push(warning);
+    if (input_ids.length >= max) made.truncated++;
+    // The first token has nothing before it to be predicted from.
+    const scored = labels.reduce((n, label, i) => (i > 0 && label !== -100 ? n + 1 : n), 0);
+    if (scored === 0) made.dropped++;
+    else {
+      made.rows.push({ input_ids, labels });
+      made.num_tokens += input_ids.length;
+      made.num_labels += scored;
+    }
+    if (Date.now() - lastPause > 50) {
+      options.onProgress?.(read);
+      await new Promise((resolve) => setTimeout(resolve));
+      lastPause = Date.now();
+    }
+  }
+  if (odd > 3) made.warnings.push(`${odd - 3} more rows whose prompt is not the start of prompt + completion`);
+  if (made.dropped > 0) {
+    made.warnings.push(`${made.dropped} of ${read} rows left out: no token has a label within max_length ${max}`);
+  }
+  if (made.rows.length === 0) {
+    throw new DataError(
+      read === 0
+        ? "The data set has no rows"
+        : `${file}: none of the ${read} rows has a label within max_length ${max} (truncation_mode ${options.truncation_mode ?? "keep_start"})`,
+    );
+  }
+  return made;
+}
