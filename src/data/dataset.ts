@@ -1,0 +1,237 @@
+import { DataError, FormatError, QwenchError, UnsupportedError } from "../errors.ts";
+import { parseCsv } from "./csv.ts";
+import { type ParquetDecompressors, readParquet } from "./parquet.ts";
+import type { NumberedRow } from "./rows.ts";
+
+/** Bytes at rest that can be read by range. */
+export interface ByteSource {
+  /** path or URL; its ending tells the format */
+  readonly name: string;
+  /** bytes */
+  readonly size: number;
+  /** Bytes `[start, end)`. */
+  read(start: number, end: number): Promise<Uint8Array>;
+}
+
+export interface ReadOptions {
+  /** stop after so many rows */
+  limit?: number;
+  /** Parquet codecs besides UNCOMPRESSED and SNAPPY, such as those of npm's hyparquet-compressors */
+  decompressors?: ParquetDecompressors;
+}
+
+/** Bytes asked for at a time. */
+const chunkBytes = 1 << 20;
+/** Characters of one JSONL line or of a whole JSON array: past that the file is not what it says. */
+const maxLine = 64 * 1024 * 1024;
+const maxArray = 256 * 1024 * 1024;
+
+type Format = "jsonl" | "json" | "csv" | "tsv" | "parquet";
+
+const formats: Record<string, Format> = {
+  jsonl: "jsonl",
+  ndjson: "jsonl",
+  json: "json",
+  csv: "csv",
+  tsv: "tsv",
+  parquet: "parquet",
+};
+
+/**
+ * Rows of a data file, in order: JSON Lines, a JSON array, CSV or TSV with a header line (each also gzipped), Parquet.
+ * The name's ending tells the format; without a known one the first bytes do. Text is read and decoded as it is
+ * needed; a JSON array is held whole.
+ *
+ * @returns rows with their number: the line of a JSONL file, else the data row, from 1
+ * @throws {DataError} a line or row that cannot be read, with the file's name and its number
+ * @throws {FormatError} a file that is not Parquet, gzip or UTF-8 as it should be
+ * @throws {UnsupportedError} another kind of file, or a Parquet codec that nothing here undoes
+ */
+export async function* readRows(source: ByteSource, options: ReadOptions = {}): AsyncGenerator<NumberedRow> {
+  const limit = options.limit ?? Number.POSITIVE_INFINITY;
+  if (limit <= 0) return;
+  const { format, gzip } = await detect(source);
+  if (format === "parquet") {
+    yield* readParquet(source, limit, options.decompressors);
+    return;
+  }
+  const text = decodeText(source, gzip ? gunzip(source) : chunks(source));
+  const rows =
+    format === "jsonl"
+      ? readLines(source.name, text)
+      : format === "json"
+        ? readJson(source.name, text)
+        : parseCsv(source.name, text, format === "tsv" ? "\t" : ",");
+  let count = 0;
+  for await (const row of rows) {
+    yield row;
+    if (++count >= limit) return;
+  }
+}
+
+async function detect(source: ByteSource): Promise<{ format: Format; gzip: boolean }> {
+  const path = source.name.replace(/[?#].*$/, "").toLowerCase();
+  const head = await source.read(0, Math.min(source.size, 64));
+  const gzip = head[0] === 0x1f && head[1] === 0x8b;
+  if (path.endsWith(".gz") && !gzip) throw new FormatError(`${source.name} is not a gzip file: it begins ${hex(head)}`);
+  const ending = path.replace(/\.gz$/, "").match(/\.([a-z0-9]+)$/)?.[1] ?? "";
+  const named = formats[ending];
+  if (named === "parquet" && gzip)
+    throw new UnsupportedError(`${source.name}: a gzipped Parquet file; unpack it first`);
+  if (named) return { format: named, gzip };
+  const first = new TextDecoder().decode(head).replace(/^\ufeff?\s+/, "");
+  if (first.startsWith("PAR1")) return { format: "parquet", gzip: false };
+  if (!gzip && first.startsWith("[")) return { format: "json", gzip };
+  if (!gzip && first.startsWith("{")) return { format: "jsonl", gzip };
+  const known = Object.keys(formats).map((name) => `.${name}`);
+  throw new UnsupportedError(
+    `Cannot read rows from ${source.name}: its name must end with ${known.join(", ")}, or that and .gz`,
+  );
+}
+
+async function* chunks(source: ByteSource): AsyncGenerator<Uint8Array> {
+  for (let start = 0; start < source.size; start += chunkBytes) {
+    const end = Math.min(start + chunkBytes, source.size);
+    const bytes = await source.read(start, end);
+    if (bytes.length !== end - start) {
+      throw new FormatError(`${source.name} ended early: ${bytes.length} of the ${end - start} bytes at ${start}`);
+    }
+    yield bytes;
+  }
+}
+
+async function* gunzip(source: ByteSource): AsyncGenerator<Uint8Array> {
+  const input = chunks(source);
+  const stream = new ReadableStream<Uint8Array<ArrayBuffer>>({
+    async pull(controller) {
+      const next = await input.next();
+      if (next.done) controller.close();
+      else controller.enqueue(new Uint8Array(next.value));
+    },
+    async cancel() {
+      await input.return(undefined);
+    },
+  });
+  const reader = stream.pipeThrough(new DecompressionStream("gzip")).getReader();
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      yield value;
+    }
+  } catch (error) {
+    if (error instanceof QwenchError) throw error;
+    throw new FormatError(
+      `${source.name} is damaged or cut short (gzip): ${error instanceof Error ? error.message : error}`,
+    );
+  } finally {
+    await reader.cancel().catch(() => undefined);
+  }
+}
+
+/** UTF-8 text of `bytes`, without its byte order mark. */
+async function* decodeText(source: ByteSource, bytes: AsyncIterable<Uint8Array>): AsyncGenerator<string> {
+  const decoder = new TextDecoder("utf-8", { fatal: true });
+  const decode = (chunk?: Uint8Array): string => {
+    try {
+      return chunk ? decoder.decode(chunk, { stream: true }) : decoder.decode();
+    } catch {
+      throw new FormatError(`${source.name} is not UTF-8 text`);
+    }
+  };
+  for await (const chunk of bytes) yield decode(chunk);
+  yield decode();
+}
+
+async function* readLines(file: string, text: AsyncIterable<string>): AsyncGenerator<NumberedRow> {
+  let number = 0;
+  let pending: string[] = [];
+  let pendingLength = 0;
+  const take = (line: string): NumberedRow | null => {
+    number++;
+    if (line.trim() === "") return null;
+    return { row: parseRowJson(file, `line ${number}`, line), number, file };
+  };
+  for await (const piece of text) {
+    let start = 0;
+    for (let end = piece.indexOf("\n"); end >= 0; end = piece.indexOf("\n", start)) {
+      pending.push(piece.slice(start, end));
+      const row = take(pending.join(""));
+      pending = [];
+      pendingLength = 0;
+      start = end + 1;
+      if (row) yield row;
+    }
+    if (start < piece.length) {
+      pending.push(piece.slice(start));
+      pendingLength += piece.length - start;
+      if (pendingLength > maxLine)
+        throw new DataError(`${file}, line ${number + 1} has more than ${maxLine} characters`);
+    }
+  }
+  const last = take(pending.join(""));
+  if (last) yield last;
+}
+
+function parseRowJson(file: string, where: string, text: string): Record<string, unknown> {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    const shown = text.trim();
+    throw new DataError(
+      `${file}, ${where} is not JSON (${error instanceof Error ? error.message : error}): ${shown.slice(0, 60)}${shown.length > 60 ? "…" : ""}`,
+    );
+  }
+  return asRow(file, where, value);
+}
+
+function asRow(file: string, where: string, value: unknown): Record<string, unknown> {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    const kind = value === null ? "null" : Array.isArray(value) ? "a list" : `a ${typeof value}`;
+    throw new DataError(`${file}, ${where} must be a JSON object with named fields, not ${kind}`);
+  }
+  return value as Record<string, unknown>;
+}
+
+/** A `.json` file: an array of rows, or JSON Lines under that name, as Hugging Face data sets often are. */
+async function* readJson(file: string, text: AsyncIterable<string>): AsyncGenerator<NumberedRow> {
+  const iterator = text[Symbol.asyncIterator]();
+  let head = "";
+  let next = await iterator.next();
+  while (!next.done && (head += next.value).trimStart() === "") next = await iterator.next();
+  if (!head.trimStart().startsWith("[")) {
+    yield* readLines(
+      file,
+      (async function* () {
+        yield head;
+        for (let more = await iterator.next(); !more.done; more = await iterator.next()) yield more.value;
+      })(),
+    );
+    return;
+  }
+  const parts = [head];
+  let length = head.length;
+  for (let more = await iterator.next(); !more.done; more = await iterator.next()) {
+    parts.push(more.value);
+    length += more.value.length;
+    if (length > maxArray) {
+      throw new DataError(
+        `${file} is a JSON array of more than ${maxArray} characters; convert it to JSON Lines (one row a line)`,
+      );
+    }
+  }
+  let list: unknown[];
+  try {
+    list = JSON.parse(parts.join(""));
+  } catch (error) {
+    throw new DataError(`${file} is not JSON: ${error instanceof Error ? error.message : error}`);
+  }
+  for (const [i, value] of list.entries()) {
+    yield { row: asRow(file, `row ${i + 1}`, value), number: i + 1, file };
+  }
+}
+
+function hex(bytes: Uint8Array): string {
+  return Array.from(bytes.subarray(0, 4), (b) => b.toString(16).padStart(2, "0")).join(" ") || "(empty)";
+}

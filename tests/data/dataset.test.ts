@@ -1,0 +1,214 @@
+import { gzipSync } from "node:zlib";
+import { describe, expect, it } from "vitest";
+import { parseCsv } from "../../src/data/csv.ts";
+import { type ByteSource, type ReadOptions, readRows } from "../../src/data/dataset.ts";
+import { parseRow } from "../../src/data/rows.ts";
+import { DataError, FormatError, UnsupportedError } from "../../src/errors.ts";
+import { memorySource, sharedRows, sharedText } from "./fixtures.ts";
+
+async function collect(source: ByteSource, options?: ReadOptions) {
+  const rows = [];
+  for await (const row of readRows(source, options)) rows.push(row);
+  return rows;
+}
+const read = (name: string, content: string | Uint8Array, options?: ReadOptions) =>
+  collect(memorySource(name, content), options);
+const values = async (name: string, content: string | Uint8Array, options?: ReadOptions) =>
+  (await read(name, content, options)).map(({ row }) => row);
+
+describe("JSON Lines", () => {
+  it("numbers rows by line, past a byte order mark, blank lines and CRLF", async () => {
+    expect(await read("d.jsonl", '\ufeff{"a":1}\r\n\r\n  {"a":"é\u2028"}\n\n{"a":3}')).toEqual([
+      { row: { a: 1 }, number: 1, file: "d.jsonl" },
+      { row: { a: "é\u2028" }, number: 3, file: "d.jsonl" },
+      { row: { a: 3 }, number: 5, file: "d.jsonl" },
+    ]);
+    expect(await read("d.jsonl", "")).toEqual([]);
+  });
+
+  it("reads across chunks, and no further than asked", async () => {
+    const lines = Array.from({ length: 3000 }, (_, i) => JSON.stringify({ i, text: "語".repeat(300) }));
+    const source = memorySource("d.ndjson", lines.join("\n"));
+    expect(source.size).toBeGreaterThan(2 << 20);
+    const rows = await collect(source);
+    expect(rows.map(({ row }) => row.i)).toEqual(lines.map((_, i) => i));
+    expect(rows.every(({ row }) => row.text === "語".repeat(300))).toBe(true);
+    source.reads = 0;
+    expect(await collect(source, { limit: 2 })).toHaveLength(2);
+    expect(source.reads).toBeLessThan(1.1 * (1 << 20));
+    expect(await collect(source, { limit: 0 })).toEqual([]);
+  });
+
+  it("names the file and the line that is not JSON", async () => {
+    const bad = read("dir/train.jsonl", '{"a":1}\n\n{"a":\n{"a":2}');
+    await expect(bad).rejects.toThrow(DataError);
+    await expect(bad).rejects.toThrow(/^dir\/train.jsonl, line 3 is not JSON \(.*\): \{"a":$/);
+    await expect(read("t.jsonl", "[1]\n")).rejects.toThrow(
+      "t.jsonl, line 1 must be a JSON object with named fields, not a list",
+    );
+    await expect(read("t.jsonl", "null")).rejects.toThrow("line 1 must be a JSON object with named fields, not null");
+  });
+
+  it("gives the rows before a bad one", async () => {
+    const seen: unknown[] = [];
+    await expect(async () => {
+      for await (const row of readRows(memorySource("t.jsonl", '{"a":1}\nx\n'))) seen.push(row);
+    }).rejects.toThrow("line 2");
+    expect(seen).toHaveLength(1);
+  });
+
+  it("refuses text that is not UTF-8, and a source that ends early", async () => {
+    await expect(read("t.jsonl", Uint8Array.of(0x7b, 0xff, 0xfe))).rejects.toThrow(FormatError);
+    const short: ByteSource = { name: "t.jsonl", size: 99, read: async () => new Uint8Array(3) };
+    await expect(collect(short)).rejects.toThrow("t.jsonl ended early");
+  });
+
+  it("reads all of GSM8K", async () => {
+    const text = sharedText("data/gsm8k/test.jsonl");
+    if (text === null) return;
+    const rows = await read("test.jsonl", text);
+    expect(rows.map(({ row }) => row)).toEqual(sharedRows("data/gsm8k/test.jsonl"));
+    expect(rows).toHaveLength(1319);
+    expect(rows.every((row) => parseRow(row).format === "chat")).toBe(true);
+  });
+});
+
+describe("gzip", () => {
+  it("is undone, whatever the text", async () => {
+    const lines = '{"a":1}\n{"a":2}\n';
+    expect(await values("d.jsonl.gz", gzipSync(lines))).toEqual([{ a: 1 }, { a: 2 }]);
+    expect(await values("d.json.gz", gzipSync('[{"a":1}]'))).toEqual([{ a: 1 }]);
+    expect(await values("d.csv.gz", gzipSync("a\n1\n"))).toEqual([{ a: "1" }]);
+    expect(await values("d.jsonl", gzipSync(lines), { limit: 1 })).toEqual([{ a: 1 }]);
+  });
+
+  it("is refused when cut short or not gzip at all", async () => {
+    const packed = gzipSync('{"a":1}\n'.repeat(1000));
+    await expect(read("d.jsonl.gz", packed.subarray(0, packed.length - 9))).rejects.toThrow(FormatError);
+    await expect(read("d.jsonl.gz", '{"a":1}')).rejects.toThrow("d.jsonl.gz is not a gzip file: it begins 7b 22 61 22");
+  });
+});
+
+describe("a JSON array", () => {
+  it("is read whole, and numbered by row", async () => {
+    expect(await read("d.json", ' \n[{"a":1},\n{"a":2}]')).toEqual([
+      { row: { a: 1 }, number: 1, file: "d.json" },
+      { row: { a: 2 }, number: 2, file: "d.json" },
+    ]);
+    expect(await values("d.json", '{"a":1}\n{"a":2}\n')).toEqual([{ a: 1 }, { a: 2 }]);
+    expect(await values("download", '[{"a":1}]')).toEqual([{ a: 1 }]);
+  });
+
+  it("is refused with the row", async () => {
+    await expect(read("d.json", '[{"a":1}, 2]')).rejects.toThrow("d.json, row 2 must be a JSON object");
+    await expect(read("d.json", '[{"a":1}')).rejects.toThrow(DataError);
+    await expect(read("d.json", '{\n"rows": []\n}')).rejects.toThrow("d.json, line 1 is not JSON");
+  });
+});
+
+describe("CSV", () => {
+  it("reads quotes, doubled quotes, delimiters and line breaks", async () => {
+    const text = '\ufeffquestion,answer\r\n"a, ""b""\nc",1\r\n\r\n,"" \n'.replace('"" \n', '""\n');
+    expect(await read("d.csv", text)).toEqual([
+      { row: { question: 'a, "b"\nc', answer: "1" }, number: 1, file: "d.csv" },
+      { row: { question: "", answer: "" }, number: 2, file: "d.csv" },
+    ]);
+    expect(await values("d.csv", "a,b\n1,2")).toEqual([{ a: "1", b: "2" }]);
+    expect(await values("d.csv", 'a\n"x\r\ny"\r\n')).toEqual([{ a: "x\r\ny" }]);
+    expect(await values("d.csv", 'a,b\nx,"y"')).toEqual([{ a: "x", b: "y" }]);
+    expect(await values("d.tsv", "a\tb\n1,5\t\n")).toEqual([{ a: "1,5", b: "" }]);
+    expect(await values("d.csv", "")).toEqual([]);
+  });
+
+  it("does not depend on where chunks end", async () => {
+    const text = 'a,b\r\n"x""y, z",2\r\n3,"4\r\n5"\r\n';
+    const whole = await values("d.csv", text);
+    expect(whole).toEqual([
+      { a: 'x"y, z', b: "2" },
+      { a: "3", b: "4\r\n5" },
+    ]);
+    for (let cut = 0; cut <= text.length; cut++) {
+      const pieces = async function* () {
+        yield* [text.slice(0, cut), "", text.slice(cut, cut + 1), text.slice(cut + 1)];
+      };
+      const rows = [];
+      for await (const { row } of parseCsv("d.csv", pieces(), ",")) rows.push(row);
+      expect(rows, `cut at ${cut}`).toEqual(whole);
+    }
+  });
+
+  it("names the line of what is wrong", async () => {
+    await expect(read("d.csv", "a,b\n1,2\n3\n")).rejects.toThrow(
+      "d.csv, line 3 (row 2) has 1 fields, and the header 2: a, b",
+    );
+    await expect(read("d.csv", 'a,b\n"x\ny",2\n"z')).rejects.toThrow(
+      "d.csv, line 4: the quote opened in the record of line 4",
+    );
+    await expect(read("d.csv", 'a\nx"y\n')).rejects.toThrow("d.csv, line 2: a quote inside an unquoted field");
+    await expect(read("d.csv", 'a\n"x"y\n')).rejects.toThrow('line 2: "y" after a closing quote');
+    await expect(read("d.csv", "a,a\n1,2\n")).rejects.toThrow("needs a name of its own");
+    await expect(read("d.csv", "a,\n1,2\n")).rejects.toThrow(DataError);
+  });
+});
+
+// Written with hyparquet-writer: columns question, answer, input_ids (list of int64) and messages (list of structs),
+// two row groups of 2 and 1 rows; the first with SNAPPY, the second with uncompressed pages marked as ZSTD.
+const snappy =
+  "UEFSMRUGFUQVRlwVBBUAFQQVABUEFQAAAAMDIDwMAAAAV2hhdCBpcyAyKzI/ARAsTsOpIOKIkSDoqp4/FQYVIhUmXBUEFQAVBBUAFQQVAAAAAwMPOAEAAAA0BgAAACMjIyMgNRUGFUoVOlwVCBUAFQQVABUGFQQAAAMGA/8AIAQBAAkBAAIJBwQAAw0IHAQAAAAAAAAAFQYVYBVAXBUIFQAVBBUAFQgVBAAAAwoDJAkAKlAEAAAAdXNlcgkAAABhc3Npc3RhbnRSFQAVBhU4FTpcFQgVABUEFQAVCBUEAAADCgMkCQAWFAIAAABoaQEGLHlvAQAAAHEBAAAAYRUGFYQBFRhcFQIVABUCFQAVBBUAAAADAUAQPAAAAGHqAQAVBhUEFQZcFQIVAhUCFQAVBBUAAAADAAAVBhUqFS5cFQQVABUCFQAVBhUEAAADAgMPABA8BQAAAAAAAAAGAAAAAAAAABUGFTYVOlwVBBUAFQIVABUIFQQAAAMCAyQAABVQBAAAAHVzZXIJAAAAYXNzaXN0YW50FQYVIBUkXBUEFQAVAhUAFQgVBAAAAwIDJAAACiQBAAAAeAEAAAB5FQQZvEgEcm9vdBUIABUMJQIYCHF1ZXN0aW9uJQAAFQwlAhgGYW5zd2VyJQAANQIYCWlucHV0X2lkcxUCFQYANQQYBGxpc3QVAgAVBCUCGAdlbGVtZW50ADUCGAhtZXNzYWdlcxUCFQYANQQYBGxpc3QVAgA1AhgHZWxlbWVudBUEABUMJQIYBHJvbGUlAAAVDCUCGAdjb250ZW50JQAAFgYZLBlcJggcFQwZFQAZGAhxdWVzdGlvbhUCFgQWbhZwJggAACZ4HBUMGRUAGRgGYW5zd2VyFQIWBBZMFlAmeAAAJsgBHBUEGRUAGTgJaW5wdXRfaWRzBGxpc3QHZWxlbWVudBUCFggWdBZkJsgBAAAmrAIcFQwZFQAZSAhtZXNzYWdlcwRsaXN0B2VsZW1lbnQEcm9sZRUCFggWigEWaiasAgAAJpYDHBUMGRUAGUgIbWVzc2FnZXMEbGlzdAdlbGVtZW50B2NvbnRlbnQVAhYIFmIWZCaWAwAAFpoEFgQ28gMAGVwm+gMcFQwZFQAZGAhxdWVzdGlvbhUCFgIWsAEWRCb6AwAAJr4EHBUMGRUAGRgGYW5zd2VyFQIWAhYuFjAmvgQAACbuBBwVBBkVABk4CWlucHV0X2lkcwRsaXN0B2VsZW1lbnQVAhYEFlQWWCbuBAAAJsYFHBUMGRUAGUgIbWVzc2FnZXMEbGlzdAdlbGVtZW50BHJvbGUVAhYEFmAWZCbGBQAAJqoGHBUMGRUAGUgIbWVzc2FnZXMEbGlzdAdlbGVtZW50B2NvbnRlbnQVAhYEFkoWTiaqBgAAFtwDFgI2/gIAKAloeXBhcnF1ZXQZXBwAABwAABwAABwAABwAAACEAgAAUEFSMQ==";
+const zstd =
+  "UEFSMRUGFUQVRFwVBBUAFQQVABUEFQAAAAMDDAAAAFdoYXQgaXMgMisyPwwAAABOw6kg4oiRIOiqnj8VBhUiFSJcFQQVABUEFQAVBBUAAAADAwEAAAA0BgAAACMjIyMgNRUGFUoVSlwVCBUAFQQVABUGFQQAAAMGA/8AAQAAAAAAAAACAAAAAAAAAAMAAAAAAAAABAAAAAAAAAAVBhVgFWBcFQgVABUEFQAVCBUEAAADCgMkCQAEAAAAdXNlcgkAAABhc3Npc3RhbnQEAAAAdXNlcgkAAABhc3Npc3RhbnQVBhU4FThcFQgVABUEFQAVCBUEAAADCgMkCQACAAAAaGkCAAAAeW8BAAAAcQEAAABhFQYVhAEVhAFcFQIVABUCFQAVBBUAAAADATwAAABhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWEVBhUEFQRcFQIVAhUCFQAVBBUAAAADABUGFSoVKlwVBBUAFQIVABUGFQQAAAMCAw8ABQAAAAAAAAAGAAAAAAAAABUGFTYVNlwVBBUAFQIVABUIFQQAAAMCAyQAAAQAAAB1c2VyCQAAAGFzc2lzdGFudBUGFSAVIFwVBBUAFQIVABUIFQQAAAMCAyQAAAEAAAB4AQAAAHkVBBm8SARyb290FQgAFQwlAhgIcXVlc3Rpb24lAAAVDCUCGAZhbnN3ZXIlAAA1AhgJaW5wdXRfaWRzFQIVBgA1BBgEbGlzdBUCABUEJQIYB2VsZW1lbnQANQIYCG1lc3NhZ2VzFQIVBgA1BBgEbGlzdBUCADUCGAdlbGVtZW50FQQAFQwlAhgEcm9sZSUAABUMJQIYB2NvbnRlbnQlAAAWBhksGVwmCBwVDBkVABkYCHF1ZXN0aW9uFQwWBBZuFm4mCAAAJnYcFQwZFQAZGAZhbnN3ZXIVDBYEFkwWTCZ2AAAmwgEcFQQZFQAZOAlpbnB1dF9pZHMEbGlzdAdlbGVtZW50FQwWCBZ0FnQmwgEAACa2AhwVDBkVABlICG1lc3NhZ2VzBGxpc3QHZWxlbWVudARyb2xlFQwWCBaKARaKASa2AgAAJsADHBUMGRUAGUgIbWVzc2FnZXMEbGlzdAdlbGVtZW50B2NvbnRlbnQVDBYIFmIWYibAAwAAFpoEFgQ2mgQAGVwmogQcFQwZFQAZGAhxdWVzdGlvbhUMFgIWsgEWsgEmogQAACbUBRwVDBkVABkYBmFuc3dlchUMFgIWLhYuJtQFAAAmggYcFQQZFQAZOAlpbnB1dF9pZHMEbGlzdAdlbGVtZW50FQwWBBZUFlQmggYAACbWBhwVDBkVABlICG1lc3NhZ2VzBGxpc3QHZWxlbWVudARyb2xlFQwWBBZgFmAm1gYAACa2BxwVDBkVABlICG1lc3NhZ2VzBGxpc3QHZWxlbWVudAdjb250ZW50FQwWBBZKFkomtgcAABbeAxYCNt4DACgJaHlwYXJxdWV0GVwcAAAcAAAcAAAcAAAcAAAAhgIAAFBBUjE=";
+const bytes = (base64: string) => Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
+const say = (question: string, answer: string) => [
+  { role: "user", content: question },
+  { role: "assistant", content: answer },
+];
+const parquetRows = [
+  { question: "What is 2+2?", answer: "4", input_ids: [1, 2, 3], messages: say("hi", "yo") },
+  { question: "Né ∑ 語?", answer: "#### 5", input_ids: [4], messages: say("q", "a") },
+  { question: "a".repeat(60), answer: null, input_ids: [5, 6], messages: say("x", "y") },
+];
+
+describe("Parquet", () => {
+  it("gives strings, lists and structs as JSON would", async () => {
+    const rows = await read("d.parquet", bytes(snappy));
+    expect(rows.map(({ row }) => row)).toEqual(parquetRows);
+    expect(rows.map(({ number }) => number)).toEqual([1, 2, 3]);
+    expect(rows.map((row) => parseRow(row).format)).toEqual(["tokens", "tokens", "tokens"]);
+    expect(await values("no-ending", bytes(snappy), { limit: 1 })).toEqual(parquetRows.slice(0, 1));
+    expect(await values("d.parquet", bytes(snappy), { limit: 3 })).toEqual(parquetRows);
+  });
+
+  it("names a codec that it cannot undo, and takes a function for it", async () => {
+    await expect(read("d.parquet", bytes(zstd))).rejects.toThrow(UnsupportedError);
+    await expect(read("d.parquet", bytes(zstd))).rejects.toThrow(
+      "d.parquet: column question is compressed with ZSTD; UNCOMPRESSED, SNAPPY can be read",
+    );
+    expect(await values("d.parquet", bytes(zstd), { decompressors: { ZSTD: (input) => input } })).toEqual(parquetRows);
+  });
+
+  it("is refused when damaged or something else", async () => {
+    const whole = bytes(snappy);
+    await expect(read("d.parquet", '{"a":1}')).rejects.toThrow(/^d.parquet is not a Parquet file, or is damaged/);
+    await expect(read("d.parquet", new Uint8Array())).rejects.toThrow(FormatError);
+    await expect(read("d.parquet", whole.subarray(0, whole.length - 20))).rejects.toThrow(FormatError);
+    const holed = Uint8Array.from(whole).fill(0xff, 4, 300);
+    await expect(read("d.parquet", holed)).rejects.toThrow(/^d.parquet is damaged in rows 1 to 2/);
+  });
+
+  it("never fails otherwise than with a reason, wherever a byte is wrong", async () => {
+    const whole = bytes(snappy);
+    for (let i = 0; i < whole.length; i += 3) {
+      const broken = Uint8Array.from(whole);
+      broken[i]! ^= 0x5a;
+      await read("d.parquet", broken).catch((error) => {
+        expect(["FormatError", "DataError", "UnsupportedError"], `byte ${i}: ${error}`).toContain(error.name);
+      });
+    }
+  });
+});
+
+it("refuses other files by name", async () => {
+  await expect(read("d.xlsx", "PK..")).rejects.toThrow(UnsupportedError);
+  await expect(read("d.xlsx", "PK..")).rejects.toThrow("Cannot read rows from d.xlsx: its name must end with .jsonl");
+  await expect(read("https://host/d.jsonl?download=true", '{"a":1}')).resolves.toHaveLength(1);
+});
