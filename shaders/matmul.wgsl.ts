@@ -49,8 +49,6 @@ interface Operands {
   ldb: string;
   k: string;
   transA: boolean;
-  /** four elements of a row at once */
-  vector: boolean;
 }
 
 /** WGSL of `steps` of the sum, read straight from memory; `s` is the first. */
@@ -116,14 +114,11 @@ function directSteps(v: MatmulVariant, o: Operands, steps: number): string {
 /** Loop over the whole sum, without workgroup memory. */
 function directLoop(v: MatmulVariant, o: Operands): string {
   const steps = v.tile.broadcast || 4;
-  const wide = o.vector
-    ? `
+  return `{
+  var s = 0u;
   for (; s + ${steps}u <= ${o.k}; s += ${steps}u) {
     ${directSteps(v, o, steps)}
-  }`
-    : "";
-  return `{
-  var s = 0u;${wide}
+  }
   for (; s < ${o.k}; s++) {
     ${directSteps(v, o, 1)}
   }
@@ -202,7 +197,6 @@ function stagedLoop(v: MatmulVariant) {
 // Writes   c by assignment, or += with `accumulate`
 // Hazard   c is distinct from every other buffer
 // Numbers  sums are f32 whatever is stored; bf16 is widened exactly
-// Tried    lanes along the rows (all loads of b uniform): half the speed on CPU adapters, whose weights then come scalar by scalar
 export const matmul = (v: MatmulVariant) => {
   const { rows, cols, lanes, groups, stage, broadcast } = v.tile;
   const wideA = v.vecA && broadcast === 0; // with broadcast each lane reads single elements
@@ -313,7 +307,7 @@ fn main(
 #if ${v.dropout === "extra"}
   ${v.dropout === "extra" ? accumulators.map(([i, j]) => mask(i, j)).join("\n  ") : ""}
 #endif
-  ${stage > 0 ? stagedLoop(v) : directLoop(v, { a: "a", b: "b", lda: "params.lda", ldb: "params.ldb", k: "params.k", transA: v.transA, vector: v.vecA && v.vecB })}
+  ${stage > 0 ? stagedLoop(v) : directLoop(v, { a: "a", b: "b", lda: "params.lda", ldb: "params.ldb", k: "params.k", transA: v.transA })}
   ${accumulators.flatMap(([i, j]) => range(colsPerEntry).map((e) => store(i, j, e))).join("\n  ")}
 }
 `;

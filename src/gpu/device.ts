@@ -12,6 +12,8 @@ import { byteLength, type DType, sizeOf, type Tensor } from "./tensor.ts";
 export interface GpuFeatures {
   f16: boolean;
   subgroups: boolean;
+  /** lanes of a subgroup where the adapter has one size only, else 0 */
+  subgroupSize: number;
   timestamps: boolean;
 }
 
@@ -191,8 +193,11 @@ export async function requestGpu(adapter: GPUAdapter, options: GpuOptions = {}):
   const features: GpuFeatures = {
     f16: adapter.features.has("shader-f16") && !off.has("f16"),
     subgroups: adapter.features.has("subgroups" as GPUFeatureName) && !off.has("subgroups"),
+    subgroupSize: 0,
     timestamps: adapter.features.has("timestamp-query") && !off.has("timestamps"),
   };
+  const { subgroupMinSize, subgroupMaxSize } = adapter.info;
+  if (features.subgroups && subgroupMinSize === subgroupMaxSize) features.subgroupSize = subgroupMinSize ?? 0;
   const requiredFeatures: GPUFeatureName[] = [];
   if (features.f16) requiredFeatures.push("shader-f16");
   if (features.subgroups) requiredFeatures.push("subgroups" as GPUFeatureName);

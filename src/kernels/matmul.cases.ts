@@ -1,0 +1,57 @@
+import type { KernelCase } from "./check.ts";
+import { matmul, matmulReference } from "./matmul.ts";
+
+/** [m, n, k]: aligned and not, one row, fewer rows than a tile, longer than a tile both ways. */
+const SHAPES = {
+  nt: [
+    [1, 63, 65],
+    [65, 63, 7],
+    [130, 68, 132],
+    [33, 894, 60],
+    [63, 16, 257],
+  ],
+  nn: [
+    [1, 1, 1],
+    [65, 63, 7],
+    [130, 68, 132],
+    [63, 16, 257],
+  ],
+  tn: [
+    [5, 130, 63],
+    [130, 68, 132],
+  ],
+  tt: [[33, 65, 60]],
+} as const;
+
+const DTYPES = { nt: ["f32", "f16", "bf16"], nn: ["f32", "bf16"], tn: ["f32"], tt: ["f32"] } as const;
+
+/** Shapes, storage and tolerances that matmul is held to, in the forms that training needs. */
+export const matmulCases: KernelCase[] = (["nt", "nn", "tn", "tt"] as const).flatMap((form) =>
+  DTYPES[form].flatMap((dtype) =>
+    SHAPES[form].map(([m, n, k]): KernelCase => {
+      const [transA, transB] = [form[0] === "t", form[1] === "t"];
+      return {
+        kernel: "matmul",
+        name: `${form} [${m},${n},${k}] ${dtype}`,
+        tolerance: 4e-6,
+        needs: dtype === "f16" ? "f16" : undefined,
+        run(check) {
+          const a = check.input(transA ? [k, m] : [m, k], "a");
+          const b = check.input(transB ? [n, k] : [k, n], "b", 1, dtype);
+          const product = matmulReference(a.values, b.values, [m, n, k], { transA, transB });
+          check.compare("c", matmul(check.record, a.tensor, b.tensor, { transA, transB }), product);
+          if (m !== 130) return; // one shape is enough for the epilogue: each variant costs its compilation
+          const bias = check.input([n], "bias", 1, dtype);
+          const into = check.input([m, n], "into");
+          const options = { transA, transB, alpha: 0.5, bias: bias.tensor, into: into.tensor, accumulate: true };
+          matmul(check.record, a.tensor, b.tensor, options);
+          check.compare(
+            "0.5 c + bias +=",
+            into.tensor,
+            product.map((v, i) => into.values[i] + 0.5 * v + bias.values[i % n]),
+          );
+        },
+      };
+    }),
+  ),
+);
