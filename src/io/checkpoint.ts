@@ -1,5 +1,5 @@
 import { FormatError, NotFoundError, UnsupportedError } from "../errors.ts";
-import { checkPlainName } from "./names.ts";
+import { checkPlainName, show } from "./names.ts";
 import { openSafetensors, readEntry, type SafetensorsFile, type TensorEntry } from "./safetensors.ts";
 import type { Folder } from "./storage.ts";
 
@@ -72,7 +72,7 @@ export function parseJsonObject(text: string, name: string): Record<string, unkn
   try {
     value = JSON.parse(text);
   } catch (error) {
-    throw new FormatError(`Cannot read ${name}: it is not JSON (${(error as Error).message})`);
+    throw new FormatError(`Cannot read ${name}: it is not JSON (${show((error as Error).message)})`);
   }
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
     throw new FormatError(`Cannot read ${name}: it must hold a JSON object`);
@@ -94,8 +94,9 @@ export function parseWeightMap(text: string, name: string): Map<string, string[]
   const shards = new Map<string, string[]>();
   for (const [tensor, file] of Object.entries(map)) {
     if (typeof file !== "string" || !file.endsWith(".safetensors")) {
-      const got = JSON.stringify(file)?.slice(0, 120);
-      throw new FormatError(`Cannot read ${name}: the tensor ${tensor} lies in ${got}, not in a .safetensors file`);
+      throw new FormatError(
+        `Cannot read ${name}: the tensor ${show(tensor)} lies in ${show(file)}, not in a .safetensors file`,
+      );
     }
     checkPlainName(file, name);
     const known = shards.get(file);
@@ -121,7 +122,7 @@ async function openShards(folder: Folder): Promise<Map<string, TensorEntry>> {
       const entry = shard.tensors.get(name);
       if (!entry) {
         throw new FormatError(
-          `Cannot load ${folder.path}: ${INDEX_FILE} puts the tensor ${name} in ${file}, which does not have it`,
+          `Cannot load ${folder.path}: ${INDEX_FILE} puts the tensor ${show(name)} in ${file}, which does not have it`,
         );
       }
       tensors.set(name, entry);

@@ -3,7 +3,7 @@ import { FormatError, NetworkError, NotFoundError, QwenchError, RecipeError, Uns
 import { INDEX_FILE, parseJsonObject, parseWeightMap, WEIGHTS_FILE } from "./checkpoint.ts";
 import { downloadFile, type RemoteFile } from "./download.ts";
 import { hubFetch, RETRY, type RetryPolicy, type Transport } from "./http.ts";
-import { checkFileName } from "./names.ts";
+import { checkFileName, show } from "./names.ts";
 import type { Folder } from "./storage.ts";
 
 export type { RemoteFile } from "./download.ts";
@@ -270,7 +270,7 @@ async function fromHub<T>(transport: Transport, call: () => Promise<T>): Promise
   } catch (error) {
     if (error instanceof QwenchError) throw error;
     const why = (error as Error).message;
-    throw new FormatError(`Cannot fetch ${transport.what}: the hub's answer is not what its API says (${why})`, {
+    throw new FormatError(`Cannot fetch ${transport.what}: the hub's answer is not what its API says (${show(why)})`, {
       cause: error,
     });
   }

@@ -79,7 +79,7 @@ function view(files: Map<string, Uint8Array>, path: string, prefix: string): App
       const key = full(name);
       files.set(key, await collect(content));
     },
-    append: (name, text) => appendBytes(name, new TextEncoder().encode(text)),
+    append: async (name, text) => appendBytes(name, new TextEncoder().encode(text)),
     async remove(name) {
       files.delete(full(name));
     },

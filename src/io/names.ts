@@ -38,3 +38,17 @@ function hasControlCharacter(text: string): boolean {
   for (let i = 0; i < text.length; i++) if (text.charCodeAt(i) < 32) return true;
   return false;
 }
+
+/**
+ * An untrusted value or text for an error: one short, printable line.
+ */
+export function show(value: unknown): string {
+  let text: string;
+  try {
+    text = (typeof value === "string" ? value : JSON.stringify(value)) ?? "nothing";
+  } catch {
+    text = "something nested too deep"; // JSON.stringify recurses, JSON.parse does not
+  }
+  const line = text.slice(0, 200).replace(/[^\x20-\x7e\u00a0-\uffff]/g, "?");
+  return line.length > 120 ? `${line.slice(0, 117)}…` : line;
+}

@@ -1,5 +1,6 @@
 import { FormatError, ShapeError, UnsupportedError } from "../errors.ts";
 import { readJson } from "./checkpoint.ts";
+import { show } from "./names.ts";
 import { bytesOf, type Dtype, encodeSafetensors, openSafetensors, toFloat32 } from "./safetensors.ts";
 import type { Folder } from "./storage.ts";
 
@@ -146,8 +147,7 @@ export async function writeAdapter(
 
 function refuseUnsupported(raw: Record<string, unknown>, where: string): void {
   const refuse = (field: string, rule: string): never => {
-    const got = JSON.stringify(raw[field])?.slice(0, 120);
-    throw new UnsupportedError(`Cannot use ${where}: ${field} is ${got}, and Qwench ${rule}`);
+    throw new UnsupportedError(`Cannot use ${where}: ${field} is ${show(raw[field])}, and Qwench ${rule}`);
   };
   if (raw.peft_type !== "LORA") refuse("peft_type", `reads "LORA" only`);
   if ((raw.task_type ?? "CAUSAL_LM") !== "CAUSAL_LM") refuse("task_type", `reads "CAUSAL_LM" only`);
@@ -172,13 +172,12 @@ function targetModules(value: unknown, names: string[], where: string): string[]
   if (Array.isArray(value) && value.length > 0 && value.every((item) => typeof item === "string")) return value;
   // A string is a regular expression over module names, or "all-linear": the tensors say what it matched.
   if (typeof value === "string") return [...new Set(names.map((name) => parseName(name)?.leaf ?? name))];
-  const got = JSON.stringify(value)?.slice(0, 120);
-  throw new FormatError(`Cannot use ${where}: target_modules must be a list of names or a pattern, not ${got}`);
+  throw new FormatError(`Cannot use ${where}: target_modules must be a list of names or a pattern, not ${show(value)}`);
 }
 
 function checkConfig(config: AdapterConfig, where: string): void {
   const fail = (field: keyof AdapterConfig, rule: string): never => {
-    throw new FormatError(`Cannot use ${where}: ${field} must be ${rule}, not ${JSON.stringify(config[field])}`);
+    throw new FormatError(`Cannot use ${where}: ${field} must be ${rule}, not ${show(config[field])}`);
   };
   if (!Number.isSafeInteger(config.r) || config.r < 1) fail("r", "a whole number ≥ 1");
   if (!Number.isFinite(config.lora_alpha)) fail("lora_alpha", "a finite number");

@@ -1,5 +1,6 @@
 import { FormatError, NotFoundError } from "../errors.ts";
 import { DTYPE_BYTES, type Dtype, isDtype } from "./dtype.ts";
+import { show } from "./names.ts";
 import type { ByteSource } from "./storage.ts";
 
 export * from "./dtype.ts";
@@ -106,7 +107,7 @@ function parseHeader(bytes: Uint8Array, fail: Fail): Record<string, unknown> {
   try {
     header = JSON.parse(new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes));
   } catch (error) {
-    fail(`its header of ${bytes.length} bytes is not JSON (${clip((error as Error).message)})`);
+    fail(`its header of ${bytes.length} bytes is not JSON (${show((error as Error).message)})`);
   }
   if (!isObject(header)) return fail("its header is not a JSON object");
   return header;
@@ -122,17 +123,17 @@ function parseMetadata(header: Record<string, unknown>, fail: Fail): Record<stri
 }
 
 function parseEntry(name: string, value: unknown, start: number, source: ByteSource, fail: Fail): TensorEntry {
-  const of = `the tensor ${clip(name)}`;
-  if (!isObject(value)) return fail(`${of} is described by ${clip(JSON.stringify(value))}, not by an object`);
+  const of = `the tensor ${show(name)}`;
+  if (!isObject(value)) return fail(`${of} is described by ${show(value)}, not by an object`);
   const { dtype, shape, data_offsets: offsets } = value;
   if (!isDtype(dtype)) {
-    return fail(`${of} has dtype ${clip(JSON.stringify(dtype))}, not one of ${Object.keys(DTYPE_BYTES).join(", ")}`);
+    return fail(`${of} has dtype ${show(dtype)}, not one of ${Object.keys(DTYPE_BYTES).join(", ")}`);
   }
   if (!Array.isArray(shape) || shape.length > MAX_RANK || !shape.every(isCount)) {
-    return fail(`${of} has shape ${clip(JSON.stringify(shape))}, not a list of at most ${MAX_RANK} whole numbers ≥ 0`);
+    return fail(`${of} has shape ${show(shape)}, not a list of at most ${MAX_RANK} whole numbers ≥ 0`);
   }
   if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isCount) || offsets[1] < offsets[0]) {
-    return fail(`${of} has data_offsets ${clip(JSON.stringify(offsets))}, not [begin, end] with 0 ≤ begin ≤ end`);
+    return fail(`${of} has data_offsets ${show(offsets)}, not [begin, end] with 0 ≤ begin ≤ end`);
   }
   const [begin, end] = offsets as [number, number];
   const bytes = shape.reduce((product, extent) => product * BigInt(extent), BigInt(DTYPE_BYTES[dtype]));
@@ -151,10 +152,10 @@ function checkCover(tensors: TensorEntry[], start: number, source: ByteSource, f
   let at = start;
   let before = "the header";
   for (const { name, begin, end } of tensors) {
-    if (begin < at) fail(`the tensor ${clip(name)} begins at data byte ${begin - start}, inside ${before}`);
-    if (begin > at) fail(`data bytes ${at - start} to ${begin - start}, before ${clip(name)}, belong to no tensor`);
+    if (begin < at) fail(`the tensor ${show(name)} begins at data byte ${begin - start}, inside ${before}`);
+    if (begin > at) fail(`data bytes ${at - start} to ${begin - start}, before ${show(name)}, belong to no tensor`);
     at = end;
-    before = `the tensor ${clip(name)} that ends at ${end - start}`;
+    before = `the tensor ${show(name)} that ends at ${end - start}`;
   }
   if (at !== source.size)
     fail(`data bytes ${at - start} to ${source.size - start}, after ${before}, belong to no tensor`);
@@ -164,12 +165,6 @@ const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
 const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
-
-/** Names and values in errors come from the file: keep them to one short, printable line. */
-function clip(text: string | undefined): string {
-  const line = (text ?? "nothing").replace(/[^\x20-\x7e\u00a0-\uffff]/g, "?");
-  return line.length > 120 ? `${line.slice(0, 117)}…` : line;
-}
 
 /** Bytes that a tensor of `dtype` and `shape` takes. */
 export function tensorBytes(dtype: Dtype, shape: readonly number[]): number {

@@ -46,16 +46,17 @@ export function nodeFolder(path: string): AppendableFolder {
       }
       return decodeText(await source.read(0, source.size), source.name);
     },
-    write: (name, content) => writeAtomically(full(name), content),
-    append: (name, text) => append(full(name), text),
-    appendBytes: (name, bytes) => append(full(name), bytes),
+    write: async (name, content) => writeAtomically(full(name), content),
+    append: async (name, text) => append(full(name), text),
+    appendBytes: async (name, bytes) => append(full(name), bytes),
     remove: async (name) => orElse(fs.unlink(full(name)), undefined, `remove ${join(root, name)}`),
     async rename(from, to) {
       const [source, target] = [full(from), full(to)];
       const what = `rename ${source} to ${target}`;
       await guard(fs.mkdir(dirname(target), { recursive: true }), what);
+      await sync(source); // what was appended must be on the disk before it gets its name
       await guard(fs.rename(source, target), what);
-      await syncFolder(dirname(target));
+      await sync(dirname(target));
     },
     folder: (name) => nodeFolder(full(name)),
     removeFolder: async (name) => {
@@ -123,7 +124,7 @@ async function writeAtomically(target: string, content: string | Uint8Array | As
     await fs.unlink(temporary).catch(() => {});
     throw explain(error, what);
   }
-  await syncFolder(folder);
+  await sync(folder);
 }
 
 async function append(target: string, content: string | Uint8Array): Promise<void> {
@@ -166,8 +167,8 @@ function isAlive(pid: number): boolean {
   }
 }
 
-/** Makes a rename last through a power cut; file systems that cannot sync a folder are left as they are. */
-async function syncFolder(path: string): Promise<void> {
+/** Flushes a file or a folder's entries to the disk; where the file system cannot, things are left as they are. */
+async function sync(path: string): Promise<void> {
   const handle = await fs.open(path, constants.O_RDONLY).catch(() => undefined);
   if (!handle) return;
   await handle.sync().catch(() => {});

@@ -1,0 +1,131 @@
+import { existsSync, readFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { describe, expect, it } from "vitest";
+import { FormatError, NotFoundError, ShapeError, UnsupportedError } from "../../src/errors.ts";
+import { memoryFolder } from "../../src/io/memory-folder.ts";
+import { type AdapterConfig, type AdapterTensor, readAdapter, writeAdapter } from "../../src/io/peft.ts";
+import { nodeFolder } from "../../src/platform/node-fs.ts";
+
+const shared = resolve(process.env.QWENCH_SHARED ?? "../shared");
+const config: AdapterConfig = {
+  r: 2,
+  lora_alpha: 4,
+  lora_dropout: 0.05,
+  target_modules: ["q_proj"],
+  use_rslora: true,
+  base_model_name_or_path: "Qwen/Qwen2.5-0.5B",
+};
+const stem = "base_model.model.model.layers.0.self_attn.q_proj";
+const tensors: AdapterTensor[] = [
+  { name: `${stem}.lora_A.weight`, shape: [2, 3], data: Float32Array.from([1, 2, 3, 4, 5, 6]) },
+  { name: `${stem}.lora_B.weight`, shape: [4, 2], data: new Float32Array(8).fill(-0.5) },
+];
+
+async function written(change: Record<string, unknown> = {}) {
+  const folder = memoryFolder("adapter");
+  await writeAdapter(folder, config, tensors);
+  const raw = { ...JSON.parse(await folder.readText("adapter_config.json")), ...change };
+  await folder.write("adapter_config.json", JSON.stringify(raw));
+  return folder;
+}
+
+describe("writeAdapter and readAdapter", () => {
+  it("come back with what went in", async () => {
+    const adapter = await readAdapter(await written());
+    expect(adapter.config).toEqual(config);
+    expect([...adapter.tensors.keys()]).toEqual(tensors.map(({ name }) => name));
+    for (const { name, data } of tensors) expect(await adapter.read(name)).toEqual(data);
+    await expect(adapter.read("x")).rejects.toThrow(NotFoundError);
+  });
+
+  it("write the adapters of ../shared/golden byte for byte, and every field of their config", async () => {
+    const golden = join(shared, "golden");
+    if (!existsSync(golden)) return console.warn(`No shared data at ${golden}: golden adapters not compared`);
+    const folders = ["qwen2/adapter", "qwen2_odd/adapter", "qwen3/adapter", "grpo/adapter", "sft/adapter_init"];
+    for (const path of folders) {
+      const home = join(golden, path);
+      const adapter = await readAdapter(nodeFolder(home));
+      const copy: AdapterTensor[] = [];
+      for (const [name, { shape }] of adapter.tensors) copy.push({ name, shape, data: await adapter.read(name) });
+      const folder = memoryFolder();
+      await writeAdapter(folder, adapter.config, copy.reverse());
+      expect(JSON.parse(await folder.readText("adapter_config.json"))).toEqual(
+        JSON.parse(readFileSync(join(home, "adapter_config.json"), "utf8")),
+      );
+      const source = await folder.open("adapter_model.safetensors");
+      const expected = readFileSync(join(home, "adapter_model.safetensors"));
+      expect(Buffer.compare(await source.read(0, source.size), expected), path).toBe(0);
+    }
+  });
+
+  it.each<[string, unknown]>([
+    ["use_dora", true],
+    ["bias", "lora_only"],
+    ["rank_pattern", { q_proj: 4 }],
+    ["alpha_pattern", { q_proj: 4 }],
+    ["modules_to_save", ["lm_head"]],
+    ["peft_type", "IA3"],
+    ["task_type", "SEQ_CLS"],
+    ["fan_in_fan_out", true],
+    ["layers_to_transform", [0]],
+    ["layer_replication", [[0, 1]]],
+    ["trainable_token_indices", [5]],
+    ["target_parameters", ["experts"]],
+    ["init_lora_weights", "pissa"],
+    ["lora_bias", true],
+    ["a_field_of_tomorrow", "on"],
+  ])("refuse %s = %j by name", async (field, value) => {
+    const reading = readAdapter(await written({ [field]: value }));
+    await expect(reading).rejects.toThrow(UnsupportedError);
+    await expect(reading).rejects.toThrow(field);
+  });
+
+  it("accept what does not change the numbers", async () => {
+    const folder = await written({
+      peft_version: "0.99.0",
+      revision: "main",
+      inference_mode: false,
+      init_lora_weights: "gaussian",
+      base_model_name_or_path: null,
+      task_type: null,
+      target_modules: ".*q_proj",
+    });
+    const { config: read } = await readAdapter(folder);
+    expect(read).toMatchObject({ target_modules: ["q_proj"], base_model_name_or_path: "" });
+  });
+
+  it.each<[string, unknown]>([
+    ["r", 0],
+    ["r", -8],
+    ["r", 1.5],
+    ["r", "8"],
+    ["r", undefined],
+    ["lora_alpha", "x"],
+    ["lora_dropout", 1],
+    ["lora_dropout", -0.1],
+    ["use_rslora", 1],
+    ["target_modules", []],
+    ["target_modules", null],
+  ])("refuse %s = %j", async (field, value) => {
+    await expect(readAdapter(await written({ [field]: value }))).rejects.toThrow(FormatError);
+    await expect(readAdapter(await written({ [field]: value }))).rejects.toThrow(field);
+  });
+
+  it("refuse a rank that is not the tensors', a lone A and foreign tensors", async () => {
+    await expect(readAdapter(await written({ r: 3 }))).rejects.toThrow(ShapeError);
+    const save = (list: AdapterTensor[], change: Partial<AdapterConfig> = {}) =>
+      writeAdapter(memoryFolder(), { ...config, ...change }, list);
+    await expect(save(tensors.slice(0, 1))).rejects.toThrow(/lora_B\.weight is missing/);
+    await expect(save([])).rejects.toThrow(/no LoRA matrices/);
+    await expect(save(tensors, { r: 0 })).rejects.toThrow(/r must be a whole number ≥ 1, not 0/);
+    await expect(save([{ ...tensors[0]!, shape: [2, 4] }])).rejects.toThrow(/takes 8 values, and its data has 6/);
+    await expect(save([{ ...tensors[0]!, name: "base_model.model.lm_head.weight" }])).rejects.toThrow(UnsupportedError);
+    await expect(save(tensors, { target_modules: ["v_proj"] })).rejects.toThrow(/none of the target_modules v_proj/);
+  });
+
+  it("leave the old adapter when the new one is refused", async () => {
+    const folder = await written();
+    await expect(writeAdapter(folder, { ...config, r: 0 }, tensors)).rejects.toThrow(FormatError);
+    expect((await readAdapter(folder)).config.r).toBe(2);
+  });
+});
