@@ -12,7 +12,7 @@ export interface RetryPolicy {
   stallMs: number;
 }
 
-export const RETRY: RetryPolicy = { attempts: 6, baseDelayMs: 500, maxDelayMs: 120_000, stallMs: 60_000 };
+export const RETRY: RetryPolicy = { attempts: 5, baseDelayMs: 500, maxDelayMs: 120_000, stallMs: 60_000 };
 
 /** What every request of one hub call shares. */
 export interface Transport {

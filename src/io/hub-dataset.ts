@@ -56,22 +56,26 @@ export async function downloadDataset(id: string, options: DatasetOptions): Prom
 
 async function find(id: string, options: DatasetOptions): Promise<{ snapshot: Snapshot; found: DatasetFiles }> {
   const { config, split = "train" } = options;
-  if (options.revision === undefined) {
-    try {
-      const snapshot = await openSnapshot("dataset", id, PARQUET_BRANCH, options);
-      const files = snapshot.files.filter((file) => file.path.endsWith(".parquet"));
-      if (files.length > 0)
-        return { snapshot, found: { commit: snapshot.commit, ...converted(id, files, config, split) } };
-    } catch (error) {
-      // The branch is missing where the hub could not convert; a split that is missing in it is an answer.
-      if (!(error instanceof NotFoundError) || error instanceof MissingSplit) throw error;
-    }
+  const conversion = options.revision === undefined ? await openConversion(id, options) : undefined;
+  if (conversion) {
+    const files = conversion.files.filter((file) => file.path.endsWith(".parquet"));
+    const found = { commit: conversion.commit, ...converted(id, files, config, split) };
+    return { snapshot: conversion, found };
   }
   const snapshot = await openSnapshot("dataset", id, options.revision ?? "main", options);
   return { snapshot, found: { commit: snapshot.commit, ...native(id, snapshot.files, config, split) } };
 }
 
-class MissingSplit extends NotFoundError {}
+/** The conversion, or undefined where the hub has made none. */
+async function openConversion(id: string, options: DatasetOptions): Promise<Snapshot | undefined> {
+  try {
+    const snapshot = await openSnapshot("dataset", id, PARQUET_BRANCH, options);
+    return snapshot.files.some((file) => file.path.endsWith(".parquet")) ? snapshot : undefined;
+  } catch (error) {
+    if (error instanceof NotFoundError) return undefined; // so is a data set that may not be read: main will say it
+    throw error;
+  }
+}
 
 type Choice = Omit<DatasetFiles, "commit">;
 
@@ -130,7 +134,7 @@ function chooseConfig(id: string, configs: string[], config: string | undefined)
 }
 
 const missing = (id: string, split: string, has: string[]) =>
-  new MissingSplit(
+  new NotFoundError(
     `Cannot fetch the data set ${id}: it has no split ${split}, but ${has.join(", ") || "no data files"}`,
   );
 
