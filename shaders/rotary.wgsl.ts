@@ -1,0 +1,58 @@
+import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
+
+/** What one compiled variant is specialised to. */
+export interface RotaryVariant {
+  /** elements of a head, even; a constant, so that finding the head needs no division */
+  headDim: number;
+  /** four pairs a thread; headDim is then a multiple of 8 */
+  vector: boolean;
+  /** rotate backwards: the transpose, which is the gradient */
+  inverse: boolean;
+  workgroup: number;
+}
+
+// rotary: for every pair (i, i + D/2) of a head, (a, b) -> (a cos - b sin, b cos + a sin), for q and k in one dispatch
+//
+// Grid     threads along x for the pairs of a row's heads, rows along y and, past 65 535, z
+// Shapes   q [rows, queryHeads * D]   k [rows, keyHeads * D]   positions [rows]   table [P, D]: D/2 cos, then D/2 sin
+// Writes   q and k in place; a thread owns its pairs
+// Hazard   positions must be below P: nothing checks them here
+// Source   Su et al. 2021, arXiv:2104.09864; half-split layout of Hugging Face's rotate_half
+export const rotary = ({ headDim, vector, inverse, workgroup }: RotaryVariant) => {
+  const type = vector ? "vec4f" : "f32";
+  const half = headDim / 2 / (vector ? 4 : 1);
+  const rotate = (name: string, head: string, heads: string) => `
+    let first = (row * ${heads} + ${head}) * ${2 * half}u + pair;
+    let a = ${name}[first];
+    let b = ${name}[first + ${half}u];
+    ${name}[first] = a * cosine - b * sine;
+    ${name}[first + ${half}u] = b * cosine + a * sine;`;
+  return wgsl`
+struct Params { rows: u32, queryHeads: u32, keyHeads: u32 }
+
+@group(0) @binding(0) var<storage, read_write> q: array<${type}>;
+@group(0) @binding(1) var<storage, read_write> k: array<${type}>;
+@group(0) @binding(2) var<storage, read> positions: array<u32>;
+@group(0) @binding(3) var<storage, read> table: array<${type}>;
+@group(0) @binding(4) var<uniform> params: Params;
+
+@compute @workgroup_size(${workgroup})
+fn main(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) grid: vec3u,
+  @builtin(local_invocation_index) thread: u32,
+) {
+  let row = group.z * grid.y + group.y;
+  let at = group.x * ${workgroup}u + thread;
+  let head = at / ${half}u;
+  let pair = at % ${half}u;
+  if (row >= params.rows || head >= params.queryHeads + params.keyHeads) { return; }
+  let angle = positions[row] * ${2 * half}u + pair;
+  let cosine = table[angle];
+  let sine = ${inverse ? "-" : ""}table[angle + ${half}u];
+  if (head < params.queryHeads) {${rotate("q", "head", "params.queryHeads")}
+  } else {${rotate("k", "head - params.queryHeads", "params.keyHeads")}
+  }
+}
+`;
+};

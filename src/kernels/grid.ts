@@ -1,0 +1,67 @@
+import { ShapeError } from "../errors.ts";
+import type { Grid, Recorder } from "../gpu/recorder.ts";
+import { sizeOf, type Tensor, view } from "../gpu/tensor.ts";
+
+/** Threads of a workgroup in kernels that give each thread one element or one vec4. */
+export const WORKGROUP = 64;
+
+/** Elements in one dispatch of a kernel over long arrays: short enough for a submission to end between two of them. */
+const RANGE = 1 << 24;
+
+/** One thread for each of `threads`; the recorder folds the count. */
+export function threadGrid(threads: number): number {
+  return Math.ceil(threads / WORKGROUP);
+}
+
+/** Workgroups across a row of `threads`, one row of the grid a row of the array; what passes y goes on along z. */
+export function rowGrid(record: Recorder, threads: number, rows: number): Grid {
+  const limit = record.gpu.limits.maxComputeWorkgroupsPerDimension;
+  const z = Math.ceil(rows / limit);
+  return [Math.ceil(threads / WORKGROUP), z === 0 ? 0 : Math.ceil(rows / z), z];
+}
+
+/** Number of elements, and whether four of them can be moved at once: every array must then end on a whole vec4. */
+export function lanes(count: number): { vector: boolean; count: number } {
+  const vector = count % 4 === 0;
+  return { vector, count: vector ? count / 4 : count };
+}
+
+/**
+ * Parts of an array of `count` elements that fit a binding.
+ *
+ * @param align elements that every start is a multiple of, so that views begin where WebGPU lets a binding begin
+ */
+export function ranges(
+  record: Recorder,
+  count: number,
+  align: number,
+  most = RANGE,
+): { start: number; count: number }[] {
+  const fits = Math.min(most, Math.floor(record.gpu.limits.maxStorageBufferBindingSize / 4));
+  const length = Math.max(align, Math.floor(fits / align) * align);
+  const parts = [];
+  for (let start = 0; start < count; start += length) parts.push({ start, count: Math.min(length, count - start) });
+  return parts;
+}
+
+/** `count` elements of a tensor from `start`, as one row. */
+export function part(tensor: Tensor, start: number, count: number): Tensor {
+  return view(tensor, [count], start);
+}
+
+/** @throws {ShapeError} `Cannot add y [63] to x [65]: as many elements each` */
+export function sameSize(what: string, first: Tensor, ...others: Tensor[]): void {
+  const odd = others.find((t) => sizeOf(t.shape) !== sizeOf(first.shape));
+  if (odd) {
+    throw new ShapeError(
+      `Cannot ${what}: ${odd.label} [${odd.shape}] must have as many elements as ${first.label} [${first.shape}]`,
+    );
+  }
+}
+
+/** @throws {ShapeError} `Cannot rotate: positions [3] must be [5]` */
+export function sameShape(what: string, tensor: Tensor, shape: readonly number[]): void {
+  if (tensor.shape.length !== shape.length || tensor.shape.some((d, i) => d !== shape[i])) {
+    throw new ShapeError(`Cannot ${what}: ${tensor.label} [${tensor.shape}] must be [${shape}]`);
+  }
+}
