@@ -130,7 +130,13 @@ async function writeAtomically(target: string, content: string | Uint8Array | As
 async function append(target: string, content: string | Uint8Array): Promise<void> {
   const what = `append to ${target}`;
   await guard(fs.mkdir(dirname(target), { recursive: true }), what);
-  await guard(fs.appendFile(target, content), what);
+  const before = (await orElse(fs.stat(target), undefined, what))?.size ?? 0;
+  try {
+    await fs.appendFile(target, content);
+  } catch (error) {
+    await fs.truncate(target, before).catch(() => {}); // no half line stays behind
+    throw explain(error, what);
+  }
 }
 
 async function* chunks(content: string | Uint8Array | AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {

@@ -143,6 +143,17 @@ describe("nodeFolder", () => {
     await expect(nodeFolder(root).append("log", "line\n")).rejects.toThrow(/the disk is full/);
   });
 
+  it("leaves no half line in a log that cannot grow", async () => {
+    const folder = nodeFolder(root);
+    await folder.append("log", "one\n");
+    vi.spyOn(fs, "appendFile").mockImplementation(async (path) => {
+      writeFileSync(String(path), "one\ntw");
+      throw full;
+    });
+    await expect(folder.append("log", "two\n")).rejects.toThrow(/log: the disk is full/);
+    expect(readFileSync(join(root, "log"), "utf8")).toBe("one\n");
+  });
+
   it("hides temporary files, and clears away those of processes that died", async () => {
     const folder = nodeFolder(root);
     const dead = join(root, ".w.bin.999999999-abc.qwench-tmp");
