@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { createServer, type IncomingHttpHeaders, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
+import { expect } from "vitest";
 
 export interface Asked {
   server: "hub" | "cdn";
@@ -160,4 +161,17 @@ export class FakeHub {
     res.writeHead(200, { ETag: etag, "Content-Length": bytes.length });
     return res.end(bytes);
   }
+}
+
+export const TOKEN = "hf_veryverysecret";
+
+/** The error of work that must fail; it never holds the token or a CDN's signature. */
+export async function failure(work: Promise<unknown>): Promise<Error> {
+  const error = await work.then(
+    () => new Error("it succeeded"),
+    (e: Error) => e,
+  );
+  expect(error.message).not.toContain(TOKEN);
+  expect(error.message).not.toContain("Signature");
+  return error;
 }
