@@ -191,13 +191,9 @@ export const dataFields = [
     group: "data",
     methods: sft,
     type: "choice",
-    choices: ["bfd"],
-    missing: {
-      bfd_split: "rows longer than max_length would go on as rows without a prompt",
-      wrapped: "it cuts rows in the middle and lets tokens attend to other rows",
-    },
+    choices: ["bfd", "bfd_split", "wrapped"],
     default: "bfd",
-    help: "How rows are packed: best fit, longest first.",
+    help: "How rows are packed: best fit with the longest first, truncating what is too long (bfd) or splitting it (bfd_split), or one stream cut every max_length tokens (wrapped).",
   },
   {
     name: "completion_only_loss",

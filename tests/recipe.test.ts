@@ -124,7 +124,7 @@ describe("values", () => {
     [{ lora_target_modules: ["all-linear", "q_proj"] }, "lora_target_modules must be a list of names or all-linear"],
     [{ packing: 2 }, "packing must be true or false, got 2"],
     [{ output_dir: "" }, 'output_dir must be text that is not empty, got ""'],
-    [{ packing_strategy: "wrapped" }, "cuts rows in the middle"],
+    [{ packing_strategy: "ffd" }, "packing_strategy must be one of bfd, bfd_split, wrapped"],
     [{ save_strategy: "best" }, "load_best_model_at_end"],
     [{ seed: 2 ** 40 }, "seed must be an integer of at least 0 and at most 4294967295"],
   ])("%j is refused", (input, message) => {
