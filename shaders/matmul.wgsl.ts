@@ -299,7 +299,6 @@ fn main(
           ldb: v.transB ? "params.r" : "params.n",
           k: "params.r",
           transA: false,
-          vector: v.vecExtra,
         })
       : ""
   }
