@@ -1,0 +1,81 @@
+import type { KernelCase } from "./check.ts";
+import {
+  add,
+  biasBackward,
+  biasBackwardReference,
+  gatherRows,
+  gatherRowsReference,
+  reduceSum,
+  scale,
+  scatterRows,
+  scatterRowsReference,
+} from "./elementwise.ts";
+
+const LENGTHS = [1, 63, 65, 894, 4096, 70_000];
+const SHAPES = [
+  [1, 1],
+  [63, 65],
+  [65, 63],
+  [7, 894],
+  [130, 24],
+] as const;
+
+/** Lengths, shapes and tolerances that the element-wise kernels are held to. */
+export const elementwiseCases: KernelCase[] = [
+  ...LENGTHS.map(
+    (n): KernelCase => ({
+      kernel: "elementwise",
+      name: `[${n}] add, scale, sum`,
+      tolerance: 2e-6,
+      run(check) {
+        const x = check.input([n], "x");
+        const y = check.input([n], "y");
+        const z = check.input([n], "z");
+        const positive = check.given(
+          Float32Array.from({ length: n }, () => check.random() + 1.5),
+          [n],
+          "positive",
+        );
+        add(check.record, x.tensor, y.tensor);
+        scale(check.record, z.tensor, -0.3);
+        check.compare(
+          "x + y",
+          x.tensor,
+          x.values.map((v, i) => v + y.values[i]),
+        );
+        check.compare(
+          "scaled",
+          z.tensor,
+          z.values.map((v) => -0.3 * v),
+        );
+        check.compare("sum", reduceSum(check.record, positive.tensor), [positive.values.reduce((a, b) => a + b)]);
+      },
+    }),
+  ),
+  ...SHAPES.map(
+    ([rows, width]): KernelCase => ({
+      kernel: "elementwise",
+      name: `[${rows},${width}] gather, scatter, bias gradient`,
+      tolerance: 2e-6,
+      run(check) {
+        const x = check.input([rows, width], "x");
+        const dbias = check.input([width], "dbias");
+        // every other row, from the last to the first
+        const list = Array.from({ length: Math.ceil(rows / 2) }, (_, i) => rows - 1 - 2 * i);
+        const indices = check.integers(list, "indices");
+        const picked = gatherRows(check.record, x.tensor, indices);
+        const into = check.record.zeros([rows, width], "f32", "into");
+        scatterRows(check.record, picked, indices, into);
+        biasBackward(check.record, x.tensor, dbias.tensor);
+        const want = gatherRowsReference(x.values, width, list);
+        check.compare("gathered", picked, want);
+        check.compare("scattered", into, scatterRowsReference(want, width, list, rows));
+        check.compare(
+          "dbias",
+          dbias.tensor,
+          biasBackwardReference(x.values, width).map((d, i) => d + dbias.values[i]),
+        );
+      },
+    }),
+  ),
+];
