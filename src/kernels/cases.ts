@@ -1,0 +1,29 @@
+import { adamwCases } from "./adamw.cases.ts";
+import { adamw8bitCases } from "./adamw-8bit.cases.ts";
+import { attentionCases } from "./attention.cases.ts";
+import type { KernelCase } from "./check.ts";
+import { elementwiseCases } from "./elementwise.cases.ts";
+import { embeddingCases } from "./embedding.cases.ts";
+import { gradNormCases } from "./grad-norm.cases.ts";
+import { headSoftmaxCases } from "./head-softmax.cases.ts";
+import { loraLinearCases } from "./lora-linear.cases.ts";
+import { matmulCases } from "./matmul.cases.ts";
+import { rmsNormCases } from "./rms-norm.cases.ts";
+import { rotaryCases } from "./rotary.cases.ts";
+import { swigluCases } from "./swiglu.cases.ts";
+
+/** Every kernel's cases, in the order of a training step: what the self-test on a user's adapter runs. */
+export const allCases: readonly KernelCase[] = [
+  ...embeddingCases,
+  ...rmsNormCases,
+  ...matmulCases,
+  ...loraLinearCases,
+  ...rotaryCases,
+  ...attentionCases,
+  ...swigluCases,
+  ...elementwiseCases,
+  ...headSoftmaxCases,
+  ...gradNormCases,
+  ...adamwCases,
+  ...adamw8bitCases,
+];

@@ -1,0 +1,120 @@
+import { readdirSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { afterAll, describe, expect, it } from "vitest";
+import { GpuError } from "../../src/errors.ts";
+import { Gpu } from "../../src/gpu/device.ts";
+import type { Shader } from "../../src/gpu/program.ts";
+import { allCases } from "../../src/kernels/cases.ts";
+import { CaseRun, type KernelCase } from "../../src/kernels/check.ts";
+import { tileCandidates, tileKey } from "../../src/kernels/matmul-tile.ts";
+import { openNullAdapter } from "../../src/platform/node.ts";
+
+// Dawn's null backend validates and compiles without a GPU. The device has WebGPU's default limits, so that what passes
+// here asks no adapter for more than every adapter gives: 8 storage buffers, 256 threads, 16 KiB of workgroup memory.
+
+const ADAPTERS = [
+  { name: "without subgroups", subgroups: false, subgroupSize: 0 },
+  { name: "subgroups of any size", subgroups: true, subgroupSize: 0 },
+  { name: "subgroups of 4", subgroups: true, subgroupSize: 4 },
+  { name: "subgroups of 8", subgroups: true, subgroupSize: 8 },
+];
+
+async function nullGpu({ subgroups, subgroupSize }: (typeof ADAPTERS)[number]): Promise<Gpu> {
+  const { adapter } = await openNullAdapter();
+  const features = ["shader-f16", ...(subgroups ? ["subgroups"] : [])];
+  const device = await adapter.requestDevice({ requiredFeatures: features as GPUFeatureName[] });
+  return new Gpu(device, { f16: true, subgroups, subgroupSize, timestamps: false }, "null backend");
+}
+
+/** Records a case on a device that computes nothing, and waits for what the compiler says. */
+async function compile(gpu: Gpu, item: KernelCase): Promise<void> {
+  const check = new CaseRun(gpu, gpu.recorder(), 1);
+  item.run(check);
+  check.record.submit();
+  await gpu.settle();
+}
+
+/** The shaders of which at least one variant compiled, whatever the adapter. */
+const compiled = new Set<unknown>();
+
+const opened: Gpu[] = [];
+afterAll(() => {
+  for (const gpu of opened) gpu.destroy();
+});
+
+describe.each(ADAPTERS)("on an adapter $name", (adapter) => {
+  it("every kernel's every case compiles", async () => {
+    const gpu = await nullGpu(adapter);
+    opened.push(gpu);
+    const get = gpu.programs.get.bind(gpu.programs);
+    gpu.programs.get = (shader: Shader, variant: object) => {
+      compiled.add(shader);
+      return get(shader, variant);
+    };
+    for (const item of allCases) await compile(gpu, item);
+    expect(gpu.programs.size).toBeGreaterThan(50);
+  });
+
+  it("matmul compiles with every tile that is tried on it", async () => {
+    const gpu = await nullGpu(adapter);
+    opened.push(gpu);
+    const forms = [false, true].flatMap((transA) => [false, true].map((transB) => [transA, transB] as const));
+    const products = allCases.filter(({ kernel }) => kernel === "matmul");
+    expect(products.length).toBeGreaterThan(0);
+    const most = Math.max(...forms.map(([, transB]) => tileCandidates(gpu, transB).length));
+    for (let n = 1; n < most; n++) {
+      for (const [transA, transB] of forms) {
+        const tiles = tileCandidates(gpu, transB);
+        for (const stored of ["f32", "f16", "bf16"] as const) {
+          for (const m of [1, 1000]) {
+            gpu.tuning.set(tileKey(transA, transB, stored, m), JSON.stringify(tiles[n % tiles.length]));
+          }
+        }
+      }
+      for (const item of products) await compile(gpu, item);
+    }
+    expect(gpu.programs.size).toBeGreaterThan(20);
+  });
+});
+
+const modulesOf = async (folder: string, ending: string) => {
+  const path = fileURLToPath(new URL(`../../${folder}`, import.meta.url));
+  const names = readdirSync(path).filter((name) => name.endsWith(ending));
+  return Promise.all(
+    names.map(async (name) => [name, await import(`${path}/${name}`)] as [string, Record<string, unknown>]),
+  );
+};
+
+it("no shader goes uncompiled", async () => {
+  const modules = await modulesOf("shaders", ".wgsl.ts");
+  expect(modules.length).toBeGreaterThan(8);
+  const missed = modules.flatMap(([file, module]) =>
+    Object.entries(module)
+      .filter(([, value]) => typeof value === "function" && !compiled.has(value))
+      .map(([name]) => `${file}: ${name}`),
+  );
+  expect(missed).toEqual([]);
+});
+
+it("no kernel's cases are left out of the self-test, and each has a name of its own", async () => {
+  const modules = await modulesOf("src/kernels", ".cases.ts");
+  const all = new Set(allCases);
+  const missed = modules.filter(([, module]) => {
+    const lists = Object.values(module).filter(Array.isArray) as KernelCase[][];
+    return lists.length === 0 || lists.flat().some((item) => !all.has(item));
+  });
+  expect(missed.map(([file]) => file)).toEqual([]);
+  expect(new Set(allCases.map(({ kernel, name }) => `${kernel} ${name}`)).size).toBe(allCases.length);
+});
+
+it("a shader that does not compile is named with the compiler's line", async () => {
+  const gpu = await nullGpu(ADAPTERS[0]);
+  opened.push(gpu);
+  const broken = () => `@group(0) @binding(0) var<storage, read_write> x: array<f32>;
+@compute @workgroup_size(1) fn main() { x[0] = missing; }`;
+  const record = gpu.recorder();
+  record.dispatch(broken, {}, { x: record.empty([1], "f32", "x") }, {}, 1);
+  record.submit();
+  await expect(gpu.settle()).rejects.toThrow(GpuError);
+  await expect(gpu.settle()).rejects.toThrow(/broken[\s\S]*line 2.*missing/);
+});
