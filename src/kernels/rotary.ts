@@ -16,7 +16,7 @@ import { rowGrid, sameShape, WORKGROUP } from "./grid.ts";
  * @param table f32 `[P, D]`; row p holds D/2 cosines, then D/2 sines, of the angles at position p
  * @param headDim D, even
  * @param inverse rotate by the negative angle: the transpose, so that gradients go back through the same function
- * @throws {ShapeError} `Cannot rotate q [5,894] with heads of 64: the row must be a whole number of heads`
+ * @throws {ShapeError} `Cannot rotate q [5,894] with heads of 64: it must be [5, a whole number of heads]`
  * @see shaders/rotary.wgsl.ts, rotaryReference, arXiv:2104.09864
  */
 export function rotary(
