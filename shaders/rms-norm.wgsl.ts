@@ -6,19 +6,19 @@ import { rowSum } from "./lib/reduce.ts";
 export interface RmsNormVariant {
   /** how the frozen scale is stored; activations are f32 */
   weight: Stored;
-  /** also add `delta` to `x` and keep the sum in `x`, before the norm */
+  /** norm `sum = x + delta`, which is written too */
   residual: boolean;
   subgroups: boolean;
   /** threads per row, a power of two */
   workgroup: number;
 }
 
-// rms_norm: x += delta (residual); y = x * rstd * weight; rstd = 1 / sqrt(mean(x^2) + eps), row by row
+// rms_norm: y = x * rstd * weight; rstd = 1 / sqrt(mean(x^2) + eps), row by row; with `residual`, of sum = x + delta
 //
 // Grid     one workgroup per row; rows past 65 535 continue along y
-// Shapes   x, delta, y [rows, cols]   weight [cols]   rstd [rows]   row-major, packed
-// Writes   y and rstd by assignment; x in place where `residual`
-// Hazard   x, delta and y are distinct buffers
+// Shapes   x, delta, sum, y [rows, cols]   weight [cols]   rstd [rows]   row-major, packed
+// Writes   y, rstd and sum by assignment
+// Hazard   all buffers are distinct
 // Source   Zhang and Sennrich 2019, arXiv:1910.07467
 export const rmsNorm = ({ weight, residual, subgroups, workgroup }: RmsNormVariant) => wgsl`
 #if ${weight === "f16"}
@@ -31,11 +31,10 @@ diagnostic(off, subgroup_uniformity);
 
 struct Params { rows: u32, cols: u32, eps: f32 }
 
-#if ${residual}
-@group(0) @binding(0) var<storage, read_write> x: array<f32>;
-@group(0) @binding(5) var<storage, read> delta: array<f32>;
-#else
 @group(0) @binding(0) var<storage, read> x: array<f32>;
+#if ${residual}
+@group(0) @binding(5) var<storage, read> delta: array<f32>;
+@group(0) @binding(6) var<storage, read_write> sum: array<f32>;
 #endif
 @group(0) @binding(1) var<storage, read> weight: array<${storedType(weight, false)}>;
 @group(0) @binding(2) var<storage, read_write> y: array<f32>;
@@ -57,21 +56,26 @@ fn main(
   let row = group.y * grid.x + group.x;
   if (row >= params.rows) { return; }
   let start = row * params.cols;
-  var sum = 0.0;
+  var squares = 0.0;
   for (var c = thread; c < params.cols; c += ${workgroup}u) {
 #if ${residual}
     let v = x[start + c] + delta[start + c];
-    x[start + c] = v;
+    sum[start + c] = v;
 #else
     let v = x[start + c];
 #endif
-    sum += v * v;
+    squares += v * v;
   }
-  let total = rowSum(sum, thread${subgroups ? ", lane, lanes" : ""});
+  let total = rowSum(squares, thread${subgroups ? ", lane, lanes" : ""});
   let scale = inverseSqrt(total / f32(params.cols) + params.eps);
   if (thread == 0u) { rstd[row] = scale; }
   for (var c = thread; c < params.cols; c += ${workgroup}u) {
-    y[start + c] = x[start + c] * scale * weightAt1(c);
+#if ${residual}
+    let v = x[start + c] + delta[start + c];
+#else
+    let v = x[start + c];
+#endif
+    y[start + c] = v * scale * weightAt1(c);
   }
 }
 `;

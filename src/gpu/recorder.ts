@@ -25,6 +25,7 @@ export class Recorder {
   private names = new Set<string>();
   private reads: Pending[] = [];
   private scopes: Tensor[][] = [];
+  private sources: GPUBuffer[] = [];
 
   constructor(gpu: Gpu) {
     this.gpu = gpu;
@@ -46,12 +47,26 @@ export class Recorder {
     return tensor;
   }
 
+  /**
+   * A tensor with content, copied in its place of the recording: what was recorded before still sees the old content of
+   * a reused buffer. For a step's inputs, not for weights.
+   */
+  upload(data: Uint32Array | Float32Array, shape: readonly number[], label: string): Tensor {
+    const tensor = this.empty(shape, data instanceof Float32Array ? "f32" : "u32", label, "input");
+    const from = this.gpu.device.createBuffer({ label, size: tensor.bytes, usage: 0x04, mappedAtCreation: true }); // COPY_SRC
+    new Uint32Array(from.getMappedRange()).set(new Uint32Array(data.buffer, data.byteOffset, data.length));
+    from.unmap();
+    this.open().copyBufferToBuffer(from, 0, tensor.buffer, tensor.offset, tensor.bytes);
+    this.sources.push(from);
+    return tensor;
+  }
+
   /** Gives tensors back to the pool; what is recorded already may still use them. Views are ignored. */
   release(...tensors: (Tensor | null | undefined)[]): void {
     for (const tensor of tensors) {
       if (!tensor?.block || tensor.block.free) continue;
       for (const scope of this.scopes) {
-        const at = scope.indexOf(tensor);
+        const at = scope.findIndex((made) => made.block === tensor.block);
         if (at >= 0) scope.splice(at, 1);
       }
       this.gpu.pool.give(tensor.block);
@@ -160,6 +175,8 @@ export class Recorder {
       arrived.catch(() => {}); // whoever awaits the read sees it; a read that nobody awaits must not end the process
       resolve(arrived);
     }
+    for (const source of this.sources) source.destroy();
+    this.sources = [];
     this.encoder = null;
     this.reads = [];
     this.names.clear();

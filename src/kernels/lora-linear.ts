@@ -53,11 +53,24 @@ export interface LinearSaved {
 export function loraLinear(
   record: Recorder,
   x: Tensor,
-  { weight, bias, lora }: Linear,
+  linear: Linear,
   dropoutSeed: number | null,
   label?: string,
 ): { y: Tensor; saved: LinearSaved } {
-  if (!lora) return { y: matmul(record, x, weight, { transB: true, bias, label }), saved: { h: null } };
+  const { weight, bias, lora } = linear;
+  const saved = loraHidden(record, x, linear, dropoutSeed);
+  const extra = lora ? { a2: saved.h!, b2: lora.b } : null;
+  return { y: matmul(record, x, weight, { transB: true, bias, extra, label }), saved };
+}
+
+/** The first half of the low-rank product alone, for a backward pass that recomputes it but has no use for y. */
+export function loraHidden(
+  record: Recorder,
+  x: Tensor,
+  { weight, lora }: Linear,
+  dropoutSeed: number | null,
+): LinearSaved {
+  if (!lora) return { h: null };
   const [r, inner] = lora.a.shape;
   if (inner !== weight.shape[1] || lora.b.shape[0] !== weight.shape[0] || lora.b.shape[1] !== r) {
     throw new ShapeError(
@@ -65,9 +78,7 @@ export function loraLinear(
     );
   }
   const dropout = mask(lora, dropoutSeed, x.shape[1], "a");
-  const h = matmul(record, x, lora.a, { transB: true, alpha: lora.scale, dropout, label: `${weight.label}.h` });
-  const y = matmul(record, x, weight, { transB: true, bias, extra: { a2: h, b2: lora.b }, label });
-  return { y, saved: { h } };
+  return { h: matmul(record, x, lora.a, { transB: true, alpha: lora.scale, dropout, label: `${weight.label}.h` }) };
 }
 
 /**

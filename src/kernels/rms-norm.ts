@@ -16,11 +16,11 @@ const WORKGROUP = 64;
  * `y[r,c] = x[r,c] · rstd[r] · weight[c]`, `rstd[r] = 1 / √(mean_c x[r,c]² + eps)`. Rows may be heads: pass `x` viewed as
  * [tokens · heads, head_dim]. Records one dispatch and submits nothing.
  *
- * @param x activations `[rows, cols]` f32; with `delta`, `x + delta` is written back to it first
+ * @param x activations `[rows, cols]` f32
  * @param weight scale `[cols]`, f32, f16 or bf16
  * @param eps added to the mean square, dimensionless; `rms_norm_eps` of config.json
- * @param delta residual branch `[rows, cols]` f32, or null
- * @returns `y`, shaped like `x`, and `rstd` `[rows]` f32, which the backward pass reads
+ * @param delta residual branch `[rows, cols]` f32 that is added first, or null
+ * @returns `y`, shaped like `x`; `rstd` `[rows]` f32; `sum`, which is x + delta in a tensor of its own, or x itself
  * @throws {ShapeError} `Cannot rms_norm x [32,894] by weight [896]: last dimensions must match`
  * @see shaders/rms-norm.wgsl.ts, rmsNormReference, arXiv:1910.07467
  */
@@ -30,7 +30,7 @@ export function rmsNorm(
   weight: Tensor,
   eps: number,
   delta: Tensor | null = null,
-): { y: Tensor; rstd: Tensor } {
+): { y: Tensor; rstd: Tensor; sum: Tensor } {
   const [rows, cols] = x.shape;
   if (weight.shape[0] !== cols) {
     throw new ShapeError(`Cannot rms_norm x [${x.shape}] by weight [${weight.shape}]: last dimensions must match`);
@@ -38,14 +38,15 @@ export function rmsNorm(
   const y = record.empty(x.shape, "f32", `${x.label}.normed`);
   const rstd = record.empty([rows], "f32", `${x.label}.rstd`);
   const variant = { weight: stored(weight), residual: delta !== null, workgroup: WORKGROUP };
-  record.dispatch(shader, variant, { x, weight, y, rstd, ...(delta && { delta }) }, { rows, cols, eps }, rows);
-  return { y, rstd };
+  const sum = delta ? record.empty(x.shape, "f32", `${x.label}.sum`) : x;
+  record.dispatch(shader, variant, { x, weight, y, rstd, ...(delta && { delta, sum }) }, { rows, cols, eps }, rows);
+  return { y, rstd, sum };
 }
 
 /**
  * Gradient of `rmsNorm` for its input: `dx[r,c] = rstd·(dy·weight − x·rstd²·mean_c(dy·weight·x))`.
  *
- * @param x what was normed `[rows, cols]` f32, after the residual was added
+ * @param x what was normed `[rows, cols]` f32: the forward pass's `sum`
  * @param into where to add the gradient (`[rows, cols]`, the residual's own is already there); null for a new tensor
  * @returns dx `[rows, cols]`
  */

@@ -1,0 +1,77 @@
+import { NotFoundError, QwenchError } from "../errors.ts";
+import { type Gpu, requestGpu } from "../gpu/device.ts";
+import type { Folder } from "../io/storage.ts";
+import { relativeError } from "../kernels/check.ts";
+import { openAdapter } from "../platform/index.ts";
+import { nodeFolder } from "../platform/node-fs.ts";
+import { learningRate } from "../train/schedule.ts";
+import { modelParity, type ParityRow } from "./parity-model.ts";
+
+/** Learning rates of every schedule in schedules.json. */
+async function scheduleParity(folder: Folder): Promise<ParityRow[]> {
+  const cases = JSON.parse(await folder.readText("schedules.json"));
+  return cases.map(({ lr_scheduler_type, kwargs, learning_rate, warmup_steps, max_steps, lr }: ScheduleCase): ParityRow => {
+    const got = lr.map((_, step) => learningRate({ lr_scheduler_type, learning_rate, warmup_steps, max_steps, kwargs }, step));
+    return { case: "schedules", check: `${lr_scheduler_type} ${JSON.stringify(kwargs)} ${warmup_steps}/${max_steps}`, worst: relativeError(got, lr), tolerance: 1e-12 };
+  });
+}
+
+interface ScheduleCase {
+  lr_scheduler_type: "linear";
+  kwargs: Record<string, number>;
+  learning_rate: number;
+  warmup_steps: number;
+  max_steps: number;
+  lr: number[];
+}
+
+/** Runs every check that a golden folder holds; `onRow` sees each as it is done. */
+export async function runParity(gpu: Gpu, folder: Folder, onRow: (row: ParityRow) => void): Promise<{ left: string[] }> {
+  const left: string[] = [];
+  let found = 0;
+  for (const file of await folder.list()) {
+    if (file === "schedules.json") for (const row of await scheduleParity(folder)) onRow(row), found++;
+    else if (file.endsWith(".json")) left.push(file);
+  }
+  for (const name of await folder.folders()) {
+    const sub = folder.folder(name);
+    if (await sub.exists("case.json")) {
+      for (const dtype of gpu.features.f16 ? (["auto", "float16"] as const) : (["auto"] as const)) {
+        for (const row of await modelParity(gpu, sub, name, dtype)) onRow(row), found++;
+      }
+    } else left.push(`${name}/`);
+  }
+  if (found === 0) throw new NotFoundError(`Cannot check parity with ${folder.path}: it holds no golden case (a folder with case.json, schedules.json, …)`);
+  return { left };
+}
+
+async function main(argv: string[]): Promise<number> {
+  const [path] = argv;
+  if (!path) {
+    console.error("usage: npm run parity -- FOLDER   (laid out as golden cases are: model folders with case.json, schedules.json, sft/)");
+    return 2;
+  }
+  const platform = await openAdapter();
+  const gpu = await requestGpu(platform.adapter, { disable: platform.f16 ? [] : ["f16"] });
+  console.log(`Parity on ${gpu.adapterName}${gpu.features.f16 ? ", with f16" : ""}`);
+  let [passed, failed] = [0, 0];
+  const { left } = await runParity(gpu, nodeFolder(path), ({ case: title, check, worst, tolerance }) => {
+    const ok = worst <= tolerance;
+    if (ok) passed++;
+    else failed++;
+    console.log(`${ok ? "ok  " : "FAIL"}  ${title.padEnd(20)} ${check.padEnd(44)} ${worst.toExponential(2)}  (at most ${tolerance.toExponential(0)})`);
+  });
+  if (left.length > 0) console.log(`Not checked, because this version has nothing to check them with: ${left.join(", ")}`);
+  console.log(`${passed} passed, ${failed} failed`);
+  return failed > 0 ? 1 : 0;
+}
+
+if (import.meta.url === `file://${process.argv[1]}` || process.argv[1]?.endsWith("parity.ts")) {
+  main(process.argv.slice(2)).then(
+    (code) => process.exit(code),
+    (error) => {
+      console.error(error instanceof QwenchError ? `${error.name}: ${error.message}` : error);
+      process.exit(1);
+    },
+  );
+}

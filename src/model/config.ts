@@ -1,0 +1,151 @@
+import { FormatError, UnsupportedError } from "../errors.ts";
+
+/** What Qwench needs of a checkpoint's config.json, under its names there. */
+export interface ModelConfig {
+  model_type: "qwen2" | "qwen3";
+  hidden_size: number;
+  intermediate_size: number;
+  num_hidden_layers: number;
+  num_attention_heads: number;
+  num_key_value_heads: number;
+  /** elements of a head; hidden_size / num_attention_heads where the file has none */
+  head_dim: number;
+  vocab_size: number;
+  max_position_embeddings: number;
+  rms_norm_eps: number;
+  rope_theta: number;
+  rope_scaling: YarnScaling | null;
+  tie_word_embeddings: boolean;
+  /** whether q, k and v projections have biases: always in qwen2, `attention_bias` in qwen3 */
+  attention_bias: boolean;
+  /** per-head RMSNorm of q and k: qwen3 */
+  qk_norm: boolean;
+}
+
+/** `rope_scaling` of type yarn, with transformers' defaults filled in. Peng et al. 2023, arXiv:2309.00071 */
+export interface YarnScaling {
+  factor: number;
+  original_max_position_embeddings: number;
+  beta_fast: number;
+  beta_slow: number;
+  attention_factor: number;
+  truncate: boolean;
+}
+
+type Json = Record<string, unknown>;
+
+/**
+ * Reads a config.json.
+ *
+ * @param file what to call it in errors
+ * @throws {UnsupportedError} another architecture, or a field whose value changes the arithmetic in a way that is not implemented
+ * @throws {FormatError} a size that is missing or is no positive integer
+ */
+export function parseModelConfig(json: Json, file = "config.json"): ModelConfig {
+  const type = json.model_type;
+  if (type !== "qwen2" && type !== "qwen3") {
+    throw new UnsupportedError(
+      `Cannot load ${file}: model_type is ${show(type)}; Qwench implements qwen2 (Qwen2, Qwen2.5, their Coder and R1-Distill checkpoints) and dense qwen3`,
+    );
+  }
+  refuse(json, file);
+  const size = (name: string, fallback?: number) => positive(json, name, file, fallback);
+  const hidden_size = size("hidden_size");
+  const num_attention_heads = size("num_attention_heads");
+  const num_key_value_heads = size("num_key_value_heads", num_attention_heads);
+  const head_dim =
+    json.head_dim === undefined || json.head_dim === null ? hidden_size / num_attention_heads : size("head_dim");
+  if (head_dim % 4 !== 0) {
+    throw new UnsupportedError(
+      `Cannot load ${file}: head_dim is ${head_dim} (hidden_size ${hidden_size}, num_attention_heads ${num_attention_heads}); it must be a multiple of 4`,
+    );
+  }
+  if (num_attention_heads % num_key_value_heads !== 0) {
+    throw new FormatError(
+      `Cannot load ${file}: num_attention_heads ${num_attention_heads} is no multiple of num_key_value_heads ${num_key_value_heads}`,
+    );
+  }
+  const max_position_embeddings = size("max_position_embeddings");
+  const rope = (json.rope_parameters ?? json.rope_scaling ?? {}) as Json;
+  const rope_theta = (rope.rope_theta ?? json.rope_theta ?? 10000) as number;
+  if (typeof rope_theta !== "number" || !(rope_theta > 1))
+    throw new FormatError(`Cannot load ${file}: rope_theta must be a number above 1, got ${show(rope_theta)}`);
+  const eps = json.rms_norm_eps ?? 1e-6;
+  if (typeof eps !== "number" || !(eps > 0))
+    throw new FormatError(`Cannot load ${file}: rms_norm_eps must be a positive number, got ${show(eps)}`);
+  return {
+    model_type: type,
+    hidden_size,
+    intermediate_size: size("intermediate_size"),
+    num_hidden_layers: size("num_hidden_layers"),
+    num_attention_heads,
+    num_key_value_heads,
+    head_dim,
+    vocab_size: size("vocab_size"),
+    max_position_embeddings,
+    rms_norm_eps: eps,
+    rope_theta,
+    rope_scaling: yarn(rope, max_position_embeddings, file),
+    tie_word_embeddings: json.tie_word_embeddings === true,
+    attention_bias: type === "qwen2" || json.attention_bias === true,
+    qk_norm: type === "qwen3",
+  };
+}
+
+/** Fields that may stand in a config.json only with a value that changes nothing. */
+function refuse(json: Json, file: string): void {
+  const rules: [string, (value: unknown) => boolean, string][] = [
+    ["hidden_act", (v) => v === "silu", '"silu"'],
+    ["use_sliding_window", (v) => v === false, "false"],
+    ["attention_dropout", (v) => v === 0, "0"],
+    ["quantization_config", () => false, "absent: this version reads f32, f16 and bf16 weights"],
+    ["num_experts", (v) => v === 0, "absent: mixture-of-experts models are not implemented"],
+    ["layer_types", (v) => Array.isArray(v) && v.every((t) => t === "full_attention"), 'all "full_attention"'],
+    ["mlp_bias", (v) => v === false, "false"],
+    ["partial_rotary_factor", (v) => v === 1, "1"],
+  ];
+  for (const [name, allowed, rule] of rules) {
+    const value = json[name];
+    if (value === undefined || value === null || allowed(value)) continue;
+    throw new UnsupportedError(`Cannot load ${file}: ${name} is ${show(value)}; it must be ${rule}`);
+  }
+}
+
+function yarn(rope: Json, maxPositions: number, file: string): YarnScaling | null {
+  const type = rope.rope_type ?? rope.type ?? "default";
+  if (type === "default") return null;
+  if (type !== "yarn")
+    throw new UnsupportedError(
+      `Cannot load ${file}: rope_scaling type is ${show(type)}; "default" and "yarn" are implemented`,
+    );
+  const number = (name: string, fallback?: number) => {
+    const value = rope[name] ?? fallback;
+    if (typeof value !== "number" || !(value > 0))
+      throw new FormatError(`Cannot load ${file}: rope_scaling.${name} must be a positive number, got ${show(value)}`);
+    return value;
+  };
+  const factor = number("factor");
+  const mscale = (weight: number) => (factor <= 1 ? 1 : 0.1 * weight * Math.log(factor) + 1);
+  const derived =
+    rope.mscale && rope.mscale_all_dim ? mscale(number("mscale")) / mscale(number("mscale_all_dim")) : mscale(1);
+  return {
+    factor,
+    original_max_position_embeddings: number("original_max_position_embeddings", maxPositions),
+    beta_fast: number("beta_fast", 32),
+    beta_slow: number("beta_slow", 1),
+    attention_factor: number("attention_factor", derived),
+    truncate: rope.truncate !== false,
+  };
+}
+
+function positive(json: Json, name: string, file: string, fallback?: number): number {
+  const value = json[name] ?? fallback;
+  if (!Number.isInteger(value) || (value as number) < 1 || (value as number) > 2 ** 31) {
+    throw new FormatError(`Cannot load ${file}: ${name} must be a positive integer, got ${show(value)}`);
+  }
+  return value as number;
+}
+
+function show(value: unknown): string {
+  return (JSON.stringify(value) ?? "absent").slice(0, 80);
+}

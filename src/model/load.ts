@@ -1,0 +1,193 @@
+import { FormatError, UnsupportedError } from "../errors.ts";
+import type { Gpu } from "../gpu/device.ts";
+import { sizeOf } from "../gpu/tensor.ts";
+import type { Checkpoint } from "../io/checkpoint.ts";
+import { type Adapter, type AdapterConfig, readAdapter } from "../io/peft.ts";
+import { DTYPE_BYTES, f32ToBf16, f32ToF16, findNonFinite, toFloat32 } from "../io/safetensors.ts";
+import type { Folder } from "../io/storage.ts";
+import {
+  buildModel,
+  checkTensors,
+  type LoraConfig,
+  loraScale,
+  type Trained,
+  targetModules,
+  type WeightDType,
+} from "./build.ts";
+import { type ModelConfig, parseModelConfig } from "./config.ts";
+import { loraName, PROJECTIONS, projectionShape } from "./names.ts";
+import type { Transformer } from "./transformer.ts";
+
+/** `dtype` of a recipe: as the file has it, or converted while loading. */
+export type LoadDType = "auto" | "float32" | "float16" | "bfloat16";
+
+export interface LoadOptions {
+  dtype?: LoadDType;
+  trained?: Trained;
+  signal?: AbortSignal;
+  /** bytes read so far and in all */
+  onProgress?: (done: number, total: number) => void;
+}
+
+const STORED: Record<string, WeightDType> = {
+  F32: "f32",
+  F16: "f16",
+  BF16: "bf16",
+  float32: "f32",
+  float16: "f16",
+  bfloat16: "bf16",
+};
+
+/** Bytes of a tensor that are on the host at a time. */
+const PIECE_BYTES = 16 << 20;
+/** Bytes queued before the queue is waited for, so that the driver's own staging stays small. */
+const IN_FLIGHT_BYTES = 64 << 20;
+
+/** How a checkpoint's tensor will lie on this GPU. @throws {UnsupportedError} f16 asked for where the adapter lacks it */
+export function storedDType(gpu: Gpu, fileDType: string, dtype: LoadDType): WeightDType {
+  if (dtype !== "auto") {
+    if (dtype === "float16" && !gpu.features.f16) {
+      throw new UnsupportedError(
+        `Cannot keep weights in float16: ${gpu.adapterName} has no shader-f16; use dtype auto, float32 or bfloat16`,
+      );
+    }
+    return STORED[dtype];
+  }
+  const stored = STORED[fileDType];
+  return stored === "f16" && !gpu.features.f16 ? "f32" : stored; // widened: exact, at twice the memory
+}
+
+/**
+ * Puts a checkpoint on the GPU, a piece of a tensor at a time.
+ *
+ * @throws {FormatError} a tensor that is missing, of another shape, or holds NaN or infinity
+ */
+export async function loadModel(gpu: Gpu, checkpoint: Checkpoint, options: LoadOptions = {}): Promise<Transformer> {
+  const { dtype = "auto", trained = "none", signal, onProgress } = options;
+  const where = checkpoint.folder.path;
+  const config = parseModelConfig(checkpoint.config, `${where}/config.json`);
+  checkTensors(config, checkpoint.tensors, where);
+  const { model, slots } = buildModel(gpu, config, trained, (name) =>
+    storedDType(gpu, checkpoint.tensors.get(name)!.dtype, dtype),
+  );
+  let total = 0;
+  for (const name of slots.keys()) total += tensorBytes(checkpoint, name);
+  let done = 0;
+  let queued = 0;
+  for (const [name, shards] of slots) {
+    const entry = checkpoint.tensors.get(name)!;
+    const width = DTYPE_BYTES[entry.dtype];
+    for (const { tensor, start } of shards) {
+      const first = (start * sizeOf(tensor.shape)) / tensor.shape[0]; // elements before this shard
+      const count = sizeOf(tensor.shape);
+      const step = PIECE_BYTES / 4;
+      for (let at = 0; at < count; at += step) {
+        signal?.throwIfAborted();
+        const size = Math.min(step, count - at);
+        const bytes = await checkpoint.read(name, (first + at) * width, (first + at + size) * width);
+        const bad = findNonFinite(bytes, entry.dtype);
+        if (bad >= 0)
+          throw new FormatError(
+            `Cannot load ${where}: ${name} holds a value that is not finite, at element ${first + at + bad} of [${entry.shape}]`,
+          );
+        const data = convert(bytes, entry.dtype, tensor.dtype as WeightDType);
+        gpu.write(tensor, data, at * (tensor.dtype === "f32" ? 4 : 2));
+        done += bytes.length;
+        queued += data.byteLength;
+        if (queued >= IN_FLIGHT_BYTES) {
+          await gpu.settle();
+          queued = 0;
+        }
+        onProgress?.(done, total);
+      }
+    }
+  }
+  await gpu.settle();
+  return model;
+}
+
+function tensorBytes(checkpoint: Checkpoint, name: string): number {
+  const { begin, end } = checkpoint.tensors.get(name)!;
+  return end - begin;
+}
+
+function convert(
+  bytes: Uint8Array,
+  from: "F32" | "F16" | "BF16" | string,
+  to: WeightDType,
+): Uint8Array | Float32Array | Uint16Array {
+  if (STORED[from] === to) return bytes;
+  const values = toFloat32(bytes, from as "F32");
+  if (to === "f32") return values;
+  return to === "bf16" ? f32ToBf16(values) : f32ToF16(values);
+}
+
+/** LoRA settings of an adapter that was read. */
+export function loraConfigOf({ r, lora_alpha, lora_dropout, use_rslora, target_modules }: AdapterConfig): LoraConfig {
+  return { r, lora_alpha, lora_dropout, use_rslora, target_modules: targetModules(target_modules) };
+}
+
+/** Opens a PEFT folder and checks it against the model it is for. @throws {FormatError} an adapter for another base */
+export async function openAdapterFor(
+  config: ModelConfig,
+  folder: Folder,
+): Promise<{ adapter: Adapter; lora: LoraConfig }> {
+  const adapter = await readAdapter(folder);
+  const lora = loraConfigOf(adapter.config);
+  const missing = new Set<string>();
+  for (let layer = 0; layer < config.num_hidden_layers; layer++) {
+    for (const projection of lora.target_modules) {
+      const [out, inner] = projectionShape(config, projection);
+      for (const [matrix, shape] of [
+        ["lora_A", [lora.r, inner]],
+        ["lora_B", [out, lora.r]],
+      ] as const) {
+        const name = loraName(layer, projection, matrix);
+        const found = adapter.tensors.get(name);
+        if (!found) missing.add(name);
+        else if (found.shape.join() !== shape.join()) {
+          throw new FormatError(
+            `Cannot use adapter ${folder.path}: ${name} is [${found.shape}], this base makes it [${shape}]: the adapter is for another base (${adapter.config.base_model_name_or_path || "unnamed"})`,
+          );
+        }
+      }
+    }
+  }
+  const extra = [...adapter.tensors.keys()].find((name) => !layerOf(name, config, lora));
+  if (missing.size > 0 || extra) {
+    throw new FormatError(
+      `Cannot use adapter ${folder.path}: ${missing.size > 0 ? `it lacks ${[...missing][0]}` : `it holds ${extra}`}, which does not fit this base of ${config.num_hidden_layers} layers`,
+    );
+  }
+  return { adapter, lora };
+}
+
+function layerOf(name: string, config: ModelConfig, lora: LoraConfig): boolean {
+  const match = /\.layers\.(\d+)\.(?:self_attn|mlp)\.(\w+)\.(lora_[AB])\.weight$/.exec(name);
+  return (
+    match !== null && Number(match[1]) < config.num_hidden_layers && lora.target_modules.some((p) => p === match[2])
+  );
+}
+
+/** Puts an adapter's matrices into the model's trainable parameters. */
+export async function fillAdapter(gpu: Gpu, model: Transformer, adapter: Adapter): Promise<void> {
+  for (const { name } of model.store!.parameters) model.store!.write(gpu, name, await adapter.read(name));
+}
+
+/**
+ * Starts an adapter as PEFT does: A ~ U(±1/√in), B = 0, so that the model's output does not change.
+ *
+ * @param random uniform in [0, 1)
+ */
+export function initAdapter(gpu: Gpu, model: Transformer, random: () => number): void {
+  for (const { name, shape, size } of model.store!.parameters) {
+    const data = new Float32Array(size);
+    if (name.includes("lora_A")) {
+      const bound = 1 / Math.sqrt(shape[1]);
+      for (let i = 0; i < size; i++) data[i] = (2 * random() - 1) * bound;
+    }
+    model.store!.write(gpu, name, data);
+  }
+}
+
+export { loraScale, PROJECTIONS };

@@ -1,0 +1,276 @@
+import { ShapeError } from "../errors.ts";
+import type { Gpu } from "../gpu/device.ts";
+import type { Recorder } from "../gpu/recorder.ts";
+import { type Tensor, view } from "../gpu/tensor.ts";
+import { type AttentionHeads, spansOf } from "../kernels/attention.ts";
+import { gatherRows, scatterRows } from "../kernels/elementwise.ts";
+import { embedding, embeddingBackward, groupTokens, type WeightShard } from "../kernels/embedding.ts";
+import { rmsNorm, rmsNormBackward, rmsNormWeightBackward } from "../kernels/rms-norm.ts";
+import { type Block, type BlockGrads, type BlockSaved, blockBackward, blockForward, type Pass } from "./block.ts";
+import type { ModelConfig } from "./config.ts";
+import { type HeadGradient, type HeadRows, head } from "./head.ts";
+import type { ParameterStore } from "./parameters.ts";
+import { rotaryTable } from "./rope.ts";
+
+/** All weights of a model on the GPU. */
+export interface Weights {
+  /** the embedding table, cut where a binding would be too large */
+  embed: readonly WeightShard[];
+  /** the output table: the same shards where embeddings are tied */
+  head: readonly WeightShard[];
+  norm: Tensor;
+  blocks: readonly Block[];
+}
+
+/** Where gradients go; null where frozen. */
+export interface WeightGrads {
+  embed: readonly WeightShard[] | null;
+  head: readonly WeightShard[] | null;
+  norm: Tensor | null;
+  blocks: readonly BlockGrads[];
+}
+
+/** Sequences laid end to end, without padding. */
+export interface PackedBatch {
+  /** [tokens] */
+  input_ids: ArrayLike<number>;
+  /** [tokens], from 0 in each sequence */
+  position_ids: ArrayLike<number>;
+  /** [sequences + 1]: where each begins, and the end */
+  cu_seqlens: ArrayLike<number>;
+}
+
+/** Which rows of a batch predict which token. */
+export interface Targets {
+  /** rows, ascending */
+  rows: Uint32Array;
+  /** token that row predicts */
+  tokens: Uint32Array;
+}
+
+export interface ForwardOptions {
+  /** u32 of the dropout masks; null or absent: no dropout */
+  dropoutSeed?: number | null;
+  /** NEFTune: size of the noise for each token, and the seed */
+  noise?: { scale: Float32Array; seed: number } | null;
+  inverseTemperature?: number;
+  labelSmoothing?: number;
+}
+
+/** Rows that predict the next token of their own sequence, where `labels` names one (−100 names none). */
+export function shiftedTargets(batch: PackedBatch, labels: ArrayLike<number>): Targets {
+  const rows: number[] = [];
+  const tokens: number[] = [];
+  for (let s = 0; s + 1 < batch.cu_seqlens.length; s++) {
+    for (let t = batch.cu_seqlens[s]; t + 1 < batch.cu_seqlens[s + 1]; t++) {
+      if (labels[t + 1] < 0) continue;
+      rows.push(t);
+      tokens.push(labels[t + 1]);
+    }
+  }
+  return { rows: Uint32Array.from(rows), tokens: Uint32Array.from(tokens) };
+}
+
+/** A Qwen2 or Qwen3 model on the GPU: forward and backward over packed batches. */
+export class Transformer {
+  readonly gpu: Gpu;
+  readonly config: ModelConfig;
+  readonly weights: Weights;
+  readonly grads: WeightGrads | null;
+  /** what is trained; null for a model that only runs */
+  readonly store: ParameterStore | null;
+  private table: Tensor | null = null;
+
+  constructor(
+    gpu: Gpu,
+    config: ModelConfig,
+    weights: Weights,
+    grads: WeightGrads | null,
+    store: ParameterStore | null,
+  ) {
+    this.gpu = gpu;
+    this.config = config;
+    this.weights = weights;
+    this.grads = grads;
+    this.store = store;
+  }
+
+  /**
+   * Log-probs of the targets, and with `gradient` the gradients of all trained parameters, added to the store's.
+   *
+   * Records everything and submits nothing itself (the recorder splits long work).
+   *
+   * @returns results per target row, on the GPU; null when there is no target
+   */
+  run(
+    record: Recorder,
+    batch: PackedBatch,
+    targets: Targets,
+    options: ForwardOptions,
+    gradient: HeadGradient["dObjective"] | null,
+  ): HeadRows | null {
+    if (targets.rows.length === 0) return null;
+    if (gradient && !this.grads) throw new ShapeError("Cannot take gradients of a model without trainable parameters");
+    const { config, weights } = this;
+    const grads = gradient ? this.grads : null;
+    return record.scope(() => {
+      const input = this.upload(record, batch, targets);
+      const pass = this.pass(input, options.dropoutSeed ?? null);
+      const noise = options.noise
+        ? {
+            noise: {
+              scale: record.upload(options.noise.scale, [options.noise.scale.length], "noise"),
+              seed: options.noise.seed,
+            },
+          }
+        : {};
+      let stream = { x: embedding(record, input.ids, weights.embed, noise), delta: null as Tensor | null };
+      const saved: BlockSaved[] = [];
+      for (const block of weights.blocks) {
+        const before = stream;
+        const done = blockForward(record, block, pass, stream);
+        stream = done.stream;
+        if (grads) saved.push(done.saved);
+        else record.release(done.saved.o, done.saved.stats, done.saved.x);
+        if (before.delta) record.release(before.x, before.delta); // added into the block's own input
+      }
+      const norm = rmsNorm(record, stream.x, weights.norm, config.rms_norm_eps, stream.delta);
+      record.release(stream.x, stream.delta);
+      const hidden = gatherRows(record, norm.y, input.rows);
+      record.release(norm.y);
+      const { rows, dHidden } = head(
+        record,
+        hidden,
+        input.targets,
+        weights.head,
+        {
+          vocab: config.vocab_size,
+          inverseTemperature: options.inverseTemperature,
+          labelSmoothing: options.labelSmoothing,
+        },
+        grads && gradient ? { dObjective: gradient, dWeight: grads.head } : null,
+      );
+      record.release(hidden);
+      if (grads && dHidden) this.backward(record, batch, input, pass, norm, dHidden, saved, grads);
+      return rows;
+    });
+  }
+
+  /** Logits of every token `[tokens, vocab]`: for parity checks on small models. */
+  async logits(batch: PackedBatch): Promise<Float32Array> {
+    const { config, weights, gpu } = this;
+    const record = gpu.recorder();
+    const tokens = batch.input_ids.length;
+    const out = new Float32Array(tokens * config.vocab_size);
+    const { matmul } = await import("../kernels/matmul.ts");
+    const parts = record.scope(() => {
+      const none = { rows: new Uint32Array([0]), tokens: new Uint32Array([0]) };
+      const input = this.upload(record, batch, none);
+      const pass = this.pass(input, null);
+      let stream = { x: embedding(record, input.ids, weights.embed), delta: null as Tensor | null };
+      for (const block of weights.blocks) stream = blockForward(record, block, pass, stream).stream;
+      const norm = rmsNorm(record, stream.x, weights.norm, config.rms_norm_eps, stream.delta);
+      return weights.head.map(({ tensor, start }) => ({
+        start,
+        cols: tensor.shape[0],
+        data: record.read(matmul(record, norm.y, tensor, { transB: true })),
+      }));
+    });
+    record.submit();
+    for (const { start, cols, data } of parts) {
+      const values = new Float32Array(await data);
+      for (let t = 0; t < tokens; t++)
+        out.set(values.subarray(t * cols, (t + 1) * cols), t * config.vocab_size + start);
+    }
+    return out;
+  }
+
+  private backward(
+    record: Recorder,
+    batch: PackedBatch,
+    input: { ids: Tensor; rows: Tensor },
+    pass: Pass,
+    norm: { rstd: Tensor; sum: Tensor },
+    dHidden: Tensor,
+    saved: BlockSaved[],
+    grads: WeightGrads,
+  ): void {
+    const { weights } = this;
+    const dNormed = record.zeros(norm.sum.shape, "f32", "d.normed");
+    scatterRows(record, dHidden, input.rows, dNormed);
+    record.release(dHidden);
+    if (grads.norm) rmsNormWeightBackward(record, norm.sum, norm.rstd, dNormed, grads.norm);
+    const g = rmsNormBackward(record, norm.sum, weights.norm, norm.rstd, dNormed);
+    record.release(dNormed, norm.sum, norm.rstd);
+    for (let layer = weights.blocks.length - 1; layer >= 0; layer--) {
+      const kept = saved[layer];
+      blockBackward(
+        record,
+        weights.blocks[layer],
+        grads.blocks[layer],
+        pass,
+        kept,
+        g,
+        layer > 0 || grads.embed !== null,
+      );
+      record.release(kept.o, kept.stats, kept.x);
+    }
+    if (!grads.embed) return;
+    const groups = groupTokens(Uint32Array.from(batch.input_ids));
+    const up = (data: Uint32Array, label: string) => record.upload(data, [data.length], label);
+    const onGpu = {
+      tokens: up(groups.tokens, "groups.tokens"),
+      starts: up(groups.starts, "groups.starts"),
+      order: up(groups.order, "groups.order"),
+    };
+    for (const { tensor, start } of grads.embed) embeddingBackward(record, g, onGpu, tensor, start);
+  }
+
+  private upload(record: Recorder, batch: PackedBatch, targets: Targets) {
+    const tokens = batch.input_ids.length;
+    const { vocab_size } = this.config;
+    const ids = Uint32Array.from(batch.input_ids);
+    const bad = ids.findIndex((id) => id >= vocab_size);
+    if (bad >= 0)
+      throw new ShapeError(
+        `Cannot embed token ${batch.input_ids[bad]} at ${bad}: the vocabulary has ${vocab_size} entries`,
+      );
+    const up = (data: Uint32Array, shape: readonly number[], label: string) => record.upload(data, shape, label);
+    let longest = 0;
+    for (let t = 0; t < tokens; t++) longest = Math.max(longest, batch.position_ids[t] + 1);
+    this.growTable(longest);
+    return {
+      ids: up(ids, [tokens], "input_ids"),
+      positions: up(Uint32Array.from(batch.position_ids), [tokens], "position_ids"),
+      spans: view(up(spansOf(batch.cu_seqlens), [2 * tokens], "spans"), [tokens, 2]),
+      rows: up(targets.rows, [targets.rows.length], "target_rows"),
+      targets: up(targets.tokens, [targets.tokens.length], "targets"),
+    };
+  }
+
+  private pass(input: { positions: Tensor; spans: Tensor }, dropoutSeed: number | null): Pass {
+    const heads: AttentionHeads = this.config;
+    return {
+      heads,
+      eps: this.config.rms_norm_eps,
+      table: this.table!,
+      positions: input.positions,
+      spans: input.spans,
+      dropoutSeed,
+    };
+  }
+
+  /** Cosines and sines for at least `positions` positions, in powers of two so that it seldom grows. */
+  private growTable(positions: number): void {
+    if (this.table && this.table.shape[0] >= positions) return;
+    const rows = 2 ** Math.ceil(Math.log2(Math.max(64, positions)));
+    // The old table is left to the pool's ledger until the model goes: work in flight may still read it.
+    this.table = this.gpu.upload(
+      rotaryTable(this.config, rows),
+      [rows, this.config.head_dim],
+      "f32",
+      "rotary",
+      "weights",
+    );
+  }
+}
