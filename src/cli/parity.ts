@@ -6,6 +6,7 @@ import { openAdapter } from "../platform/index.ts";
 import { nodeFolder } from "../platform/node-fs.ts";
 import { learningRate } from "../train/schedule.ts";
 import { modelParity, type ParityRow } from "./parity-model.ts";
+import { sftParity } from "./parity-sft.ts";
 
 /** Learning rates of every schedule in schedules.json. */
 async function scheduleParity(folder: Folder): Promise<ParityRow[]> {
@@ -39,6 +40,8 @@ export async function runParity(gpu: Gpu, folder: Folder, onRow: (row: ParityRow
       for (const dtype of gpu.features.f16 ? (["auto", "float16"] as const) : (["auto"] as const)) {
         for (const row of await modelParity(gpu, sub, name, dtype)) onRow(row), found++;
       }
+    } else if (await sub.exists("trajectory.json")) {
+      for (const row of await sftParity(gpu, sub, name)) onRow(row), found++;
     } else left.push(`${name}/`);
   }
   if (found === 0) throw new NotFoundError(`Cannot check parity with ${folder.path}: it holds no golden case (a folder with case.json, schedules.json, …)`);

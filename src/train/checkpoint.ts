@@ -1,0 +1,163 @@
+import { FormatError, NotFoundError } from "../errors.ts";
+import { ADAPTER_WEIGHTS_FILE, readAdapter } from "../io/peft.ts";
+import { encodeSafetensors, openSafetensors, type TensorData } from "../io/safetensors.ts";
+import type { Folder } from "../io/storage.ts";
+import type { LoraConfig } from "../model/build.ts";
+import { readPieces, saveAdapter, saveModel } from "../model/save.ts";
+import type { Transformer } from "../model/transformer.ts";
+import type { Optimizer } from "./optimizer.ts";
+
+/** What a checkpoint remembers beside tensors: transformers' trainer_state.json, and ours under `qwench`. */
+export interface TrainerState {
+  global_step: number;
+  max_steps: number;
+  epoch: number;
+  num_input_tokens_seen: number;
+  best_metric: number | null;
+  best_model_checkpoint: string | null;
+  log_history: { step: number; [name: string]: unknown }[];
+  qwench: {
+    version: 1;
+    seed: number;
+    /** of the data, so that a resume on other rows is refused */
+    fingerprint: number;
+    /** sums since the last log, so that the next one is the same after a resume */
+    since_log: Record<string, number>;
+    /** kernel variants in use: other ones could round differently */
+    tuning: Record<string, string>;
+  };
+}
+
+const STATE_FILE = "trainer_state.json";
+const OPTIMIZER_FILE = "optimizer.safetensors";
+const NAME = /^checkpoint-(\d+)$/;
+
+/** What the model was made from and how it is trained. */
+export interface Trainee {
+  model: Transformer;
+  /** null for full training */
+  lora: LoraConfig | null;
+  /** path or id of the base */
+  base: string;
+  /** the base's config.json */
+  config: Record<string, unknown>;
+}
+
+/** Writes what was trained: a PEFT folder, or a whole model. */
+export async function saveTrained(folder: Folder, { model, lora, base, config }: Trainee): Promise<void> {
+  if (lora) await saveAdapter(folder, model, lora, base);
+  else await saveModel(folder, model, config);
+}
+
+/**
+ * Writes `checkpoint-{step}` under a temporary name, reads it back, and only then renames it and removes what
+ * `save_total_limit` leaves no room for. Whatever fails before, the earlier checkpoints stand.
+ *
+ * @returns the checkpoint's name
+ */
+export async function saveCheckpoint(output: Folder, trainee: Trainee, optimizer: Optimizer, state: TrainerState, limit: number | null): Promise<string> {
+  const name = `checkpoint-${state.global_step}`;
+  const temporary = `tmp-${name}`;
+  await output.removeFolder(temporary);
+  const folder = output.folder(temporary);
+  await saveTrained(folder, trainee);
+  const { gpu } = trainee.model;
+  const tensors: TensorData[] = [...optimizer.tensors()].map(([key, tensor]) => ({
+    name: key,
+    dtype: tensor.dtype === "u8" ? "U8" : "F32",
+    shape: tensor.shape,
+    data: readPieces(gpu, tensor),
+  }));
+  await folder.write(OPTIMIZER_FILE, encodeSafetensors(tensors));
+  await folder.write(STATE_FILE, `${JSON.stringify(state, null, 1)}\n`);
+  await verify(folder);
+  await output.removeFolder(name);
+  await output.rename(temporary, name);
+  if (limit !== null) await prune(output, limit, [name, state.best_model_checkpoint]);
+  return name;
+}
+
+/** Opens every file of a checkpoint as a resume would. */
+async function verify(folder: Folder): Promise<TrainerState> {
+  const state = parseState(await folder.readText(STATE_FILE), `${folder.path}/${STATE_FILE}`);
+  await openSafetensors(await folder.open(OPTIMIZER_FILE));
+  const weights = (await folder.exists(ADAPTER_WEIGHTS_FILE)) ? ADAPTER_WEIGHTS_FILE : "model.safetensors";
+  await openSafetensors(await folder.open(weights));
+  return state;
+}
+
+async function prune(output: Folder, limit: number, keep: (string | null)[]): Promise<void> {
+  const names = await checkpointNames(output);
+  let surplus = names.length - Math.max(1, limit);
+  for (const name of names) {
+    if (surplus <= 0) break;
+    if (keep.includes(name)) continue;
+    await output.removeFolder(name);
+    surplus--;
+  }
+}
+
+/** Names of the checkpoints in a run's folder, oldest first. */
+export async function checkpointNames(output: Folder): Promise<string[]> {
+  const names = (await output.folders()).filter((name) => NAME.test(name));
+  return names.sort((a, b) => stepOf(a) - stepOf(b));
+}
+
+const stepOf = (name: string) => Number(NAME.exec(name)![1]);
+
+/**
+ * Finds the checkpoint to go on from.
+ *
+ * @param which true: the newest whole one of the run's folder; a folder: that one
+ * @throws {NotFoundError} when there is none; FormatError when the one that was named is not whole
+ */
+export async function findCheckpoint(output: Folder, which: true | Folder): Promise<{ folder: Folder; state: TrainerState }> {
+  if (which !== true) return { folder: which, state: await verify(which) };
+  const damaged: string[] = [];
+  for (const name of (await checkpointNames(output)).reverse()) {
+    const folder = output.folder(name);
+    try {
+      return { folder, state: await verify(folder) };
+    } catch (error) {
+      damaged.push((error as Error).message);
+    }
+  }
+  throw new NotFoundError(
+    `Cannot resume in ${output.path}: ${damaged.length > 0 ? `no checkpoint is whole (${damaged.join("; ")})` : "it holds no checkpoint-{step} folder"}`,
+  );
+}
+
+/** Puts a checkpoint's parameters and optimizer state back. */
+export async function loadCheckpoint(folder: Folder, trainee: Trainee, optimizer: Optimizer): Promise<void> {
+  const { model } = trainee;
+  const store = model.store!;
+  if (trainee.lora) {
+    const adapter = await readAdapter(folder);
+    for (const { name } of store.parameters) {
+      if (!adapter.tensors.has(name)) throw new FormatError(`Cannot resume from ${folder.path}: its adapter lacks ${name}`);
+      store.write(model.gpu, name, await adapter.read(name));
+    }
+  } else {
+    const file = await openSafetensors(await folder.open("model.safetensors"));
+    for (const { name } of store.parameters) {
+      const bytes = await file.read(name);
+      store.write(model.gpu, name, new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4));
+    }
+  }
+  const file = await openSafetensors(await folder.open(OPTIMIZER_FILE));
+  await optimizer.load(model.gpu, folder.path, file.tensors.keys(), (name) => file.read(name));
+  await model.gpu.settle();
+}
+
+function parseState(text: string, where: string): TrainerState {
+  let state: TrainerState;
+  try {
+    state = JSON.parse(text);
+  } catch (error) {
+    throw new FormatError(`Cannot read ${where}: ${(error as Error).message}`);
+  }
+  if (!Number.isInteger(state?.global_step) || state.qwench?.version !== 1) {
+    throw new FormatError(`Cannot read ${where}: it is not a trainer_state.json that Qwench wrote (global_step ${state?.global_step})`);
+  }
+  return state;
+}
