@@ -91,16 +91,33 @@ export function loadTokenizer(files: TokenizerFiles): Tokenizer {
   const cleanUp = config.clean_up_tokenization_spaces === true;
   const utf8 = new TextEncoder();
 
+  // Added tokens cut a text into sections that are encoded apart. A row is encoded as prompt and as prompt + completion,
+  // which share all sections but the last: remembering them halves the time.
+  const separable = (json.added_tokens as Json[]).every((t) => !t.lstrip && !t.rstrip && !t.normalized);
+  const sections = separable && byteLevel && added.size > 0 ? sectionPattern([...added.values()]) : null;
+  const remembered = new Map<string, number[]>();
+  const encodePiece = (piece: string, add_special_tokens: boolean): number[] => {
+    if (piece === "") return [];
+    const known = add_special_tokens ? undefined : remembered.get(piece);
+    if (known) return known;
+    const ids: (number | undefined)[] = inner.encode(piece, { add_special_tokens }).ids;
+    if (ids.some((id) => id === undefined)) {
+      throw new FormatError(`tokenizer.json has no token, and no unknown token, for part of ${preview(piece)}`);
+    }
+    if (sections && !add_special_tokens && piece.length < 65536) {
+      if (remembered.size >= 64) remembered.delete(remembered.keys().next().value as string);
+      remembered.set(piece, ids as number[]);
+    }
+    return ids as number[];
+  };
+
   const encode = (text: string, options: { add_special_tokens?: boolean } = {}): number[] => {
     if (text === "") return [];
-    const ids: (number | undefined)[] = inner.encode(text, {
-      add_special_tokens: options.add_special_tokens ?? false,
-    }).ids;
-    if (ids.some((id) => id === undefined)) {
-      throw new FormatError(`tokenizer.json has no token, and no unknown token, for part of ${preview(text)}`);
-    }
-    const out = ids as number[];
-    if (options.add_special_tokens) {
+    const add_special_tokens = options.add_special_tokens ?? false;
+    const pieces = sections && !add_special_tokens ? text.split(sections) : [text];
+    const out: number[] = [];
+    for (const piece of pieces) for (const id of encodePiece(piece, add_special_tokens)) out.push(id);
+    if (add_special_tokens) {
       // Llama-style tokenizers (DeepSeek-R1-Distill) keep these two switches outside tokenizer.json.
       if (config.add_bos_token === true && bos.id !== null && out[0] !== bos.id) out.unshift(bos.id);
       if (config.add_eos_token === true && eos.id !== null && out.at(-1) !== eos.id) out.push(eos.id);
@@ -176,6 +193,12 @@ function checkVocabulary(json: Json): number {
   }
   if (largest < 0) throw new FormatError("tokenizer.json: the vocabulary is empty");
   return largest + 1;
+}
+
+/** Matches any of the added tokens, the longest where several begin alike, and keeps them in a split. */
+function sectionPattern(contents: string[]): RegExp {
+  const escaped = contents.filter(Boolean).map((content) => content.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&"));
+  return new RegExp(`(${escaped.sort((a, b) => b.length - a.length).join("|")})`);
 }
 
 function pickTemplate(file: string | undefined, inConfig: unknown): string | null {
