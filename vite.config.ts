@@ -2,7 +2,7 @@ import { availableParallelism } from "node:os";
 import { defineConfig } from "vitest/config";
 
 // One bundle a run, because a single file cannot share chunks: vite build --mode cli | bench | index.
-const ENTRIES: Record<string, string> = { cli: "src/cli/main.ts", bench: "bench/main.ts", index: "src/index.ts" };
+const ENTRIES: Record<string, string> = { cli: "src/cli/bin.ts", bench: "bench/main.ts", index: "src/index.ts" };
 const NATIVE = ["webgpu", "@sparticuz/chromium"];
 
 export default defineConfig(({ mode }) => {

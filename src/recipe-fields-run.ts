@@ -46,6 +46,18 @@ export const runFields = [
     help: "Stop after this many steps whatever the epochs say. -1: the epochs decide.",
   },
   {
+    name: "max_memory",
+    group: "training",
+    methods: sft,
+    type: "number",
+    default: null,
+    nullable: true,
+    above: 0,
+    unit: "GB",
+    origin: "qwench",
+    help: "Most GPU memory a run may take; a forecast above it is refused before anything is allocated. null: the free host memory on a software adapter, no limit on a GPU, for WebGPU does not tell.",
+  },
+  {
     name: "gradient_checkpointing",
     group: "training",
     methods: sft,

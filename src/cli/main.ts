@@ -1,0 +1,81 @@
+import { QwenchError } from "../errors.ts";
+import { nearestName } from "../recipe.ts";
+import { type CliFlag, parseArgs, type ParsedArgs, UsageError } from "./args.ts";
+import { runDoctor, runInfo, runPlan } from "./commands.ts";
+import { commandHelp } from "./help.ts";
+import { runSft } from "./sft.ts";
+
+interface Command {
+  usage: string;
+  summary: string;
+  method?: "sft";
+  flags?: CliFlag[];
+  run(args: ParsedArgs): Promise<number>;
+}
+
+const COMMANDS: Record<string, Command> = {
+  sft: {
+    usage: "qwench sft [recipe.yaml] [--field value]…",
+    summary: "Fine-tunes a Qwen checkpoint on rows of text, chat or tokens. Flags override the recipe's file.",
+    method: "sft",
+    run: runSft,
+  },
+  plan: {
+    usage: "qwench plan [recipe.yaml] [--field value]…",
+    summary: "Forecasts the memory of a run from its recipe, without allocating any, and says whether it fits.",
+    method: "sft",
+    run: runPlan,
+  },
+  info: {
+    usage: "qwench info [--json]",
+    summary: "Shows the adapter, its features and limits, and what will be used of them.",
+    flags: [{ name: "json", type: "boolean", help: "Print JSON." }],
+    run: runInfo,
+  },
+  doctor: {
+    usage: "qwench doctor",
+    summary: "Checks every kernel against its float64 reference on this adapter.",
+    run: runDoctor,
+  },
+};
+
+const OVERVIEW = `Usage: qwench COMMAND
+
+Trains small Qwen models on WebGPU.
+
+${Object.entries(COMMANDS)
+  .map(([name, { summary }]) => `  ${name.padEnd(8)} ${summary}`)
+  .join("\n")}
+
+qwench COMMAND --help tells the rest. Exit codes: 0 done, 1 failure, 2 wrong usage, 130 interrupted.
+`;
+
+/** Runs one command line. @returns the exit code */
+export async function main(argv: readonly string[]): Promise<number> {
+  const [name, ...rest] = argv;
+  if (name === undefined || name === "--help" || name === "-h" || name === "help") {
+    process.stdout.write(OVERVIEW);
+    return name === undefined ? 2 : 0;
+  }
+  const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : null;
+  try {
+    if (!command) {
+      const near = nearestName(name, Object.keys(COMMANDS));
+      throw new UsageError(`There is no command ${name}${near ? `: did you mean ${near}?` : ""}`);
+    }
+    const args = parseArgs(rest, { method: command.method, flags: command.flags });
+    if (args.flags.help) {
+      process.stdout.write(commandHelp({ ...command, width: Math.min(120, process.stdout.columns ?? 100) }));
+      return 0;
+    }
+    return await command.run(args);
+  } catch (error) {
+    if (error instanceof UsageError) {
+      console.error(`${error.message}\nqwench${command ? ` ${name}` : ""} --help tells what there is.`);
+      return 2;
+    }
+    if (error instanceof QwenchError) console.error(`${error.name}: ${error.message}`);
+    else console.error(error);
+    return 1;
+  }
+}

@@ -1,0 +1,84 @@
+import { MemoryError } from "../errors.ts";
+import type { Gpu } from "../gpu/device.ts";
+import { type PlanLimits, planGpu } from "../gpu/plan-device.ts";
+import type { MemoryKind } from "../gpu/pool.ts";
+import { sizeOf } from "../gpu/tensor.ts";
+import { buildModel, type Trained, type WeightDType } from "../model/build.ts";
+import type { ModelConfig } from "../model/config.ts";
+import { checkpointShapes } from "../model/names.ts";
+import type { MicroBatch } from "./batches.ts";
+import { Optimizer, type OptimizerOptions } from "./optimizer.ts";
+import { sftStep } from "./step.ts";
+
+/** What a run will need of the GPU, in bytes. */
+export interface MemoryForecast {
+  /** the most that is allocated at a time */
+  peak: number;
+  byKind: Partial<Record<MemoryKind, number>>;
+  /** numbers that are trained */
+  trainable: number;
+  /** numbers of the whole model */
+  parameters: number;
+  /** tokens of the largest micro-batch */
+  tokens: number;
+}
+
+export interface ForecastInput {
+  config: ModelConfig;
+  trained: Trained;
+  dtypeOf: (name: string) => WeightDType;
+  /** the largest step that will be taken */
+  micro: readonly MicroBatch[];
+  optimizer: OptimizerOptions;
+  limits: PlanLimits;
+  features?: Partial<Gpu["features"]>;
+}
+
+/**
+ * Forecasts a training run's memory before anything is allocated, by recording its largest step on a device that only
+ * counts. Host-side buffers (tokenised rows, the driver's own staging) are not in it.
+ */
+export function forecastSft({ config, trained, dtypeOf, micro, optimizer, limits, features }: ForecastInput): MemoryForecast {
+  const gpu = planGpu(limits, features);
+  const { model } = buildModel(gpu, config, trained, dtypeOf);
+  const state = new Optimizer(gpu, model.store!, optimizer);
+  const record = gpu.recorder();
+  const options = { step: 0, learning_rate: 0, max_grad_norm: 1, label_smoothing_factor: 0, neftune_noise_alpha: null, seed: 0 };
+  sftStep(record, model, state, micro, options).catch(() => {}); // its numbers come from nowhere
+  const { peak, peakByKind } = gpu.pool.ledger;
+  return {
+    peak,
+    byKind: peakByKind,
+    trainable: model.store!.count,
+    parameters: [...checkpointShapes(config).values()].reduce((sum, shape) => sum + sizeOf(shape), 0),
+    tokens: Math.max(...micro.map(({ batch }) => batch.input_ids.length)),
+  };
+}
+
+/** Micro-batches of `sequences` rows of `length` tokens, all labelled: the worst that a recipe allows. */
+export function worstBatch(sequences: number, length: number): MicroBatch[] {
+  const tokens = sequences * length;
+  const position_ids = Int32Array.from({ length: tokens }, (_, i) => i % length);
+  const cu_seqlens = Int32Array.from({ length: sequences + 1 }, (_, i) => i * length);
+  const rows = Uint32Array.from({ length: tokens }, (_, i) => i).filter((i) => i % length !== length - 1);
+  const batch = { input_ids: new Int32Array(tokens), position_ids, cu_seqlens, labels: new Int32Array(tokens) };
+  return [{ batch, targets: { rows, tokens: new Uint32Array(rows.length) } }];
+}
+
+/**
+ * Refuses a run that cannot fit.
+ *
+ * @param available bytes that the GPU may take; null where nobody can know (WebGPU does not tell)
+ * @throws {MemoryError} with the forecast, the limit, and what would fit
+ */
+export function checkForecast(forecast: MemoryForecast, available: number | null): void {
+  if (available === null || forecast.peak <= available) return;
+  const gb = (bytes: number) => `${(bytes / 1e9).toFixed(2)} GB`;
+  const parts = Object.entries(forecast.byKind)
+    .filter(([, bytes]) => bytes > 0)
+    .sort(([, a], [, b]) => b - a)
+    .map(([kind, bytes]) => `${kind} ${gb(bytes)}`);
+  throw new MemoryError(
+    `Cannot train: the forecast is ${gb(forecast.peak)} (${parts.join(", ")}) and ${gb(available)} are available. A shorter max_length, a smaller per_device_train_batch_size, a smaller lora_r or a smaller model would need less`,
+  );
+}
