@@ -1,4 +1,7 @@
 // The library: a GPU, a recipe, folders and rows in; an async iterable of events out.
+
+export { readRows } from "./data/dataset.ts";
+export { loadTokenizer, type Tokenizer } from "./data/tokenizer.ts";
 export * from "./errors.ts";
 export { Gpu, type GpuFeatures, requestGpu } from "./gpu/device.ts";
 export { type Checkpoint, openCheckpoint } from "./io/checkpoint.ts";
@@ -7,8 +10,6 @@ export { downloadDataset } from "./io/hub-dataset.ts";
 export { memoryFolder } from "./io/memory-folder.ts";
 export { readAdapter, writeAdapter } from "./io/peft.ts";
 export type { ByteSource, Folder } from "./io/storage.ts";
-export { readRows } from "./data/dataset.ts";
-export { loadTokenizer, type Tokenizer } from "./data/tokenizer.ts";
 export { loadModel } from "./model/load.ts";
 export { Transformer } from "./model/transformer.ts";
 export { fields, formatRecipeYaml, parseRecipe, parseRecipeYaml, type SftRecipe } from "./recipe.ts";

@@ -1,11 +1,11 @@
-import { type NumberedRow, type RowOptions } from "./data/rows.ts";
+import type { NumberedRow, RowOptions } from "./data/rows.ts";
+import { type TokenizedDataset, type TokenizeOptions, tokenizeDataset } from "./data/tokenize.ts";
 import { loadTokenizer, type Tokenizer } from "./data/tokenizer.ts";
-import { tokenizeDataset, type TokenizedDataset, type TokenizeOptions } from "./data/tokenize.ts";
 import type { Gpu } from "./gpu/device.ts";
 import { type Checkpoint, openCheckpoint } from "./io/checkpoint.ts";
 import type { Adapter } from "./io/peft.ts";
 import type { Folder } from "./io/storage.ts";
-import { checkTensors, type LoraConfig, targetModules, type Trained } from "./model/build.ts";
+import { checkTensors, type LoraConfig, type Trained, targetModules } from "./model/build.ts";
 import { type ModelConfig, parseModelConfig } from "./model/config.ts";
 import { fillAdapter, initAdapter, loadModel, openAdapterFor, storedDType } from "./model/load.ts";
 import type { SftRecipe } from "./recipe.ts";
@@ -96,7 +96,9 @@ export async function prepareSft(recipe: SftRecipe, sources: SftSources): Promis
   };
   const report = (what: string) => (read: number) => onProgress?.(what, read, null);
   const train = await tokenizeDataset(sources.train, { ...options, signal, onProgress: report("training rows") });
-  const held = sources.eval ? await tokenizeDataset(sources.eval, { ...options, signal, onProgress: report("evaluation rows") }) : null;
+  const held = sources.eval
+    ? await tokenizeDataset(sources.eval, { ...options, signal, onProgress: report("evaluation rows") })
+    : null;
   notes.push(...train.warnings, ...(held?.warnings ?? []).map((warning) => `evaluation: ${warning}`));
 
   const plan = new BatchPlan(train.rows, recipe);
@@ -112,11 +114,28 @@ export async function prepareSft(recipe: SftRecipe, sources: SftSources): Promis
     features: gpu.features,
   });
   const data = { train: train.rows, eval: held?.rows ?? null };
-  return { config, checkpoint, tokenizer, data, train, plan, trained, lora, adapter: opened?.adapter ?? null, forecast, notes };
+  return {
+    config,
+    checkpoint,
+    tokenizer,
+    data,
+    train,
+    plan,
+    trained,
+    lora,
+    adapter: opened?.adapter ?? null,
+    forecast,
+    notes,
+  };
 }
 
 /** Loads the weights of a prepared run and starts or takes over its adapter. */
-export async function loadSft(recipe: SftRecipe, prepared: PreparedSft, sources: Pick<SftSources, "gpu" | "signal" | "onProgress">, base: string): Promise<Trainee> {
+export async function loadSft(
+  recipe: SftRecipe,
+  prepared: PreparedSft,
+  sources: Pick<SftSources, "gpu" | "signal" | "onProgress">,
+  base: string,
+): Promise<Trainee> {
   const { gpu, signal, onProgress } = sources;
   const { checkpoint, trained, lora, adapter } = prepared;
   const model = await loadModel(gpu, checkpoint, {

@@ -1,6 +1,6 @@
 import type { Gpu } from "../gpu/device.ts";
-import { runCase } from "../kernels/check.ts";
 import { allCases } from "../kernels/cases.ts";
+import { runCase } from "../kernels/check.ts";
 import { checkForecast } from "../session.ts";
 import { type ParsedArgs, UsageError } from "./args.ts";
 import { availableMemory, openGpu } from "./open-gpu.ts";
@@ -19,7 +19,9 @@ export async function runPlan(args: ParsedArgs): Promise<number> {
   console.log(`largest micro-batch: ${prepared.forecast.tokens} tokens\n`);
   console.log(forecastTable(prepared, available));
   checkForecast(prepared.forecast, available);
-  console.log(available === null ? "Fits WebGPU's limits; how much memory the GPU has, WebGPU does not tell." : "It fits.");
+  console.log(
+    available === null ? "Fits WebGPU's limits; how much memory the GPU has, WebGPU does not tell." : "It fits.",
+  );
   return 0;
 }
 
@@ -30,14 +32,26 @@ export async function runInfo({ positional, flags }: ParsedArgs): Promise<number
   const facts = infoOf(gpu, platform.describe, platform.software, platform.name);
   if (flags.json) console.log(JSON.stringify(facts, null, 2));
   else {
-    console.log(renderTable([{ heading: "what" }, { heading: "value" }], Object.entries(facts).map(([key, value]) => [key, String(value)]), process.stdout.columns));
+    console.log(
+      renderTable(
+        [{ heading: "what" }, { heading: "value" }],
+        Object.entries(facts).map(([key, value]) => [key, String(value)]),
+        process.stdout.columns,
+      ),
+    );
     if (platform.advice) console.log(platform.advice);
   }
   return 0;
 }
 
 function infoOf(gpu: Gpu, adapter: string, software: boolean, runtime: string): Record<string, unknown> {
-  const { maxBufferSize, maxStorageBufferBindingSize, maxStorageBuffersPerShaderStage, maxComputeWorkgroupStorageSize, maxComputeInvocationsPerWorkgroup } = gpu.limits;
+  const {
+    maxBufferSize,
+    maxStorageBufferBindingSize,
+    maxStorageBuffersPerShaderStage,
+    maxComputeWorkgroupStorageSize,
+    maxComputeInvocationsPerWorkgroup,
+  } = gpu.limits;
   const { f16, subgroups, subgroupSize, timestamps } = gpu.features;
   return {
     runtime,
@@ -60,7 +74,10 @@ export async function runDoctor({ positional }: ParsedArgs): Promise<number> {
   if (positional.length > 0) throw new UsageError(`qwench doctor takes no arguments, got ${positional.join(" ")}`);
   const { gpu, platform } = await openGpu();
   console.log(`Adapter: ${platform.describe}\n`);
-  const kernels = new Map<string, { cases: number; skipped: number; failed: string[]; worst: number; tolerance: number }>();
+  const kernels = new Map<
+    string,
+    { cases: number; skipped: number; failed: string[]; worst: number; tolerance: number }
+  >();
   for (const item of allCases) {
     const row = kernels.get(item.kernel) ?? { cases: 0, skipped: 0, failed: [], worst: 0, tolerance: 0 };
     kernels.set(item.kernel, row);
@@ -68,7 +85,10 @@ export async function runDoctor({ positional }: ParsedArgs): Promise<number> {
     try {
       const { worst, ok, skipped, what, tolerance } = await runCase(gpu, item);
       if (skipped) row.skipped++;
-      else if (!ok) row.failed.push(`${item.name}: ${what} off by ${worst.toExponential(2)}, allowed ${tolerance.toExponential(0)}`);
+      else if (!ok)
+        row.failed.push(
+          `${item.name}: ${what} off by ${worst.toExponential(2)}, allowed ${tolerance.toExponential(0)}`,
+        );
       // the case that comes closest to its tolerance speaks for the kernel
       if (worst / tolerance >= row.worst / (row.tolerance || 1)) [row.worst, row.tolerance] = [worst, tolerance];
     } catch (error) {
@@ -76,7 +96,10 @@ export async function runDoctor({ positional }: ParsedArgs): Promise<number> {
       gpu.check(); // a lost device makes all that follows meaningless
     }
   }
-  const columns = ["kernel", "cases", "left out", "worst error", "allowed", "verdict"].map((heading, i) => ({ heading, align: i > 0 && i < 5 ? ("right" as const) : ("left" as const) }));
+  const columns = ["kernel", "cases", "left out", "worst error", "allowed", "verdict"].map((heading, i) => ({
+    heading,
+    align: i > 0 && i < 5 ? ("right" as const) : ("left" as const),
+  }));
   const rows = [...kernels].map(([kernel, { cases, skipped, failed, worst, tolerance }]) => [
     kernel,
     cases,
@@ -86,9 +109,14 @@ export async function runDoctor({ positional }: ParsedArgs): Promise<number> {
     failed.length > 0 ? `${failed.length} FAILED` : "ok",
   ]);
   console.log(renderTable(columns, rows, process.stdout.columns));
-  if (!gpu.features.f16) console.log("Cases that need f16 are left out: this adapter has none, or computes it wrongly.");
+  if (!gpu.features.f16)
+    console.log("Cases that need f16 are left out: this adapter has none, or computes it wrongly.");
   const failures = [...kernels.values()].flatMap(({ failed }) => failed);
   for (const failure of failures) console.log(`FAILED ${failure}`);
-  console.log(failures.length > 0 ? `${failures.length} cases failed: do not train on this adapter.` : "Every kernel is right on this adapter.");
+  console.log(
+    failures.length > 0
+      ? `${failures.length} cases failed: do not train on this adapter.`
+      : "Every kernel is right on this adapter.",
+  );
   return failures.length > 0 ? 1 : 0;
 }

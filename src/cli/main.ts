@@ -1,6 +1,6 @@
 import { QwenchError } from "../errors.ts";
 import { nearestName } from "../recipe.ts";
-import { type CliFlag, parseArgs, type ParsedArgs, UsageError } from "./args.ts";
+import { type CliFlag, type ParsedArgs, parseArgs, UsageError } from "./args.ts";
 import { runDoctor, runInfo, runPlan } from "./commands.ts";
 import { commandHelp } from "./help.ts";
 import { runSft } from "./sft.ts";

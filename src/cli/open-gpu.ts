@@ -5,7 +5,11 @@ import { openAdapter, type Platform } from "../platform/index.ts";
 /** Opens the best adapter of this machine with what works on it. */
 export async function openGpu(options: { profile?: boolean } = {}): Promise<{ gpu: Gpu; platform: Platform }> {
   const platform = await openAdapter();
-  const gpu = await requestGpu(platform.adapter, { disable: platform.f16 ? [] : ["f16"], profile: options.profile });
+  const gpu = await requestGpu(platform.adapter, {
+    disable: platform.f16 ? [] : ["f16"],
+    profile: options.profile,
+    waiting: platform.waiting,
+  });
   return { gpu, platform };
 }
 

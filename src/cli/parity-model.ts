@@ -29,12 +29,18 @@ interface GoldenBatch extends PackedBatch {
 /** f16 weights round to 11 bits: about a hundred times looser. */
 export const F16_FACTOR = 100;
 
-export async function readTensors(folder: Folder, name: string): Promise<Map<string, { shape: readonly number[]; data: Float32Array }>> {
+export async function readTensors(
+  folder: Folder,
+  name: string,
+): Promise<Map<string, { shape: readonly number[]; data: Float32Array }>> {
   const file = await openSafetensors(await folder.open(name));
   const out = new Map<string, { shape: readonly number[]; data: Float32Array }>();
   for (const [key, { dtype, shape }] of file.tensors) {
     const bytes = await file.read(key);
-    out.set(key, { shape, data: dtype.startsWith("I") ? Float32Array.from(toInt32(bytes, dtype)) : toFloat32(bytes, dtype) });
+    out.set(key, {
+      shape,
+      data: dtype.startsWith("I") ? Float32Array.from(toInt32(bytes, dtype)) : toFloat32(bytes, dtype),
+    });
   }
   return out;
 }
@@ -45,7 +51,13 @@ async function readBatch(folder: Folder): Promise<GoldenBatch> {
   const mask = tensors.get("attention_mask")!.data;
   const labels = tensors.get("labels")!.data;
   const [rows, width] = ids.shape;
-  const batch = { input_ids: [] as number[], position_ids: [] as number[], cu_seqlens: [0], labels: [] as number[], lengths: [] as number[] };
+  const batch = {
+    input_ids: [] as number[],
+    position_ids: [] as number[],
+    cu_seqlens: [0],
+    labels: [] as number[],
+    lengths: [] as number[],
+  };
   for (let row = 0; row < rows; row++) {
     let length = 0;
     for (let t = 0; t < width; t++) {
@@ -62,7 +74,9 @@ async function readBatch(folder: Folder): Promise<GoldenBatch> {
 
 /** Takes what belongs to real tokens out of a padded [rows, width, each] array; `drop` tokens at each sequence's end are left out. */
 function unpad(padded: Float32Array, batch: GoldenBatch, width: number, each: number, drop: number): Float32Array {
-  const parts = batch.lengths.map((length, row) => padded.subarray(row * width * each, (row * width + length - drop) * each));
+  const parts = batch.lengths.map((length, row) =>
+    padded.subarray(row * width * each, (row * width + length - drop) * each),
+  );
   const out = new Float32Array(parts.reduce((n, p) => n + p.length, 0));
   let at = 0;
   for (const part of parts) {
@@ -73,12 +87,17 @@ function unpad(padded: Float32Array, batch: GoldenBatch, width: number, each: nu
 }
 
 /** Loss (mean over labelled tokens) and the gradients of everything that the model trains. */
-async function lossAndGrads(model: Transformer, batch: GoldenBatch): Promise<{ loss: number; grads: Map<string, Float32Array> }> {
+async function lossAndGrads(
+  model: Transformer,
+  batch: GoldenBatch,
+): Promise<{ loss: number; grads: Map<string, Float32Array> }> {
   const { gpu, store } = model;
   const targets = shiftedTargets(batch, batch.labels);
   const record = gpu.recorder();
   record.clear(store!.grads);
-  const rows = model.run(record, batch, targets, {}, (r, _, __, count) => r.upload(new Float32Array(count).fill(-1 / targets.rows.length), [count], "dObjective"))!;
+  const rows = model.run(record, batch, targets, {}, (r, _, __, count) =>
+    r.upload(new Float32Array(count).fill(-1 / targets.rows.length), [count], "dObjective"),
+  )!;
   const logp = record.read(rows.logp);
   const flat = record.read(store!.grads);
   record.submit();
@@ -101,7 +120,11 @@ async function greedy(model: Transformer, prompt: number[], count: number): Prom
   const ids = [...prompt];
   const { vocab_size } = model.config;
   for (let n = 0; n < count; n++) {
-    const logits = await model.logits({ input_ids: ids, position_ids: ids.map((_, i) => i), cu_seqlens: [0, ids.length] });
+    const logits = await model.logits({
+      input_ids: ids,
+      position_ids: ids.map((_, i) => i),
+      cu_seqlens: [0, ids.length],
+    });
     const last = logits.subarray((ids.length - 1) * vocab_size);
     ids.push(last.reduce((best, v, i) => (v > last[best] ? i : best), 0));
   }
@@ -113,7 +136,8 @@ export async function modelParity(gpu: Gpu, folder: Folder, name: string, dtype:
   const factor = dtype === "float16" ? F16_FACTOR : 1;
   const title = dtype === "auto" ? name : `${name} ${dtype}`;
   const rows: ParityRow[] = [];
-  const add = (check: string, worst: number, tolerance: number) => rows.push({ case: title, check, worst, tolerance: tolerance * factor });
+  const add = (check: string, worst: number, tolerance: number) =>
+    rows.push({ case: title, check, worst, tolerance: tolerance * factor });
   const golden = JSON.parse(await folder.readText("case.json"));
   const batch = await readBatch(folder);
   const checkpoint = await openCheckpoint(folder);
@@ -122,15 +146,27 @@ export async function modelParity(gpu: Gpu, folder: Folder, name: string, dtype:
 
   const base = await load("none");
   const outputs = await readTensors(folder, "base_outputs.safetensors");
-  add("logits", relativeError(await base.logits(batch), unpad(outputs.get("logits")!.data, batch, batch.width, vocab, 0)), 1e-4);
+  add(
+    "logits",
+    relativeError(await base.logits(batch), unpad(outputs.get("logits")!.data, batch, batch.width, vocab, 0)),
+    1e-4,
+  );
   const next = shiftedTargets(batch, batch.input_ids);
   const record = gpu.recorder();
   const results = base.run(record, batch, next, {}, null)!;
   const [logp, entropy] = [record.read(results.logp), record.read(results.entropy)];
   record.submit();
   const wide = batch.width - 1;
-  add("token_logprobs", relativeError(new Float32Array(await logp), unpad(outputs.get("token_logprobs")!.data, batch, wide, 1, 1)), 1e-4);
-  add("entropy", relativeError(new Float32Array(await entropy), unpad(outputs.get("entropy")!.data, batch, wide, 1, 1)), 1e-4);
+  add(
+    "token_logprobs",
+    relativeError(new Float32Array(await logp), unpad(outputs.get("token_logprobs")!.data, batch, wide, 1, 1)),
+    1e-4,
+  );
+  add(
+    "entropy",
+    relativeError(new Float32Array(await entropy), unpad(outputs.get("entropy")!.data, batch, wide, 1, 1)),
+    1e-4,
+  );
 
   if (dtype === "auto") {
     const full = await lossAndGrads(await load("all"), batch);
@@ -142,7 +178,11 @@ export async function modelParity(gpu: Gpu, folder: Folder, name: string, dtype:
   const tuned = await load({ lora });
   await fillAdapter(gpu, tuned, adapter);
   const tunedLogits = (await readTensors(folder, "lora_outputs.safetensors")).get("logits")!.data;
-  add("adapter logits", relativeError(await tuned.logits(batch), unpad(tunedLogits, batch, batch.width, vocab, 0)), 1e-4);
+  add(
+    "adapter logits",
+    relativeError(await tuned.logits(batch), unpad(tunedLogits, batch, batch.width, vocab, 0)),
+    1e-4,
+  );
   const { loss, grads } = await lossAndGrads(tuned, batch);
   add("lora_loss", Math.abs(loss - golden.lora_loss) / golden.lora_loss, 1e-5);
   add("lora_grads", worstGradient(grads, await readTensors(folder, "lora_grads.safetensors")), 1e-4);

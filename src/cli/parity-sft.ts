@@ -4,8 +4,8 @@ import { openCheckpoint } from "../io/checkpoint.ts";
 import { memoryFolder } from "../io/memory-folder.ts";
 import type { Folder } from "../io/storage.ts";
 import { relativeError } from "../kernels/check.ts";
-import { fillAdapter, loadModel, openAdapterFor } from "../model/load.ts";
 import { parseModelConfig } from "../model/config.ts";
+import { fillAdapter, loadModel, openAdapterFor } from "../model/load.ts";
 import { parseRecipe } from "../recipe.ts";
 import { sft } from "../train/sft.ts";
 import { type ParityRow, readTensors } from "./parity-model.ts";
@@ -19,19 +19,43 @@ export async function sftParity(gpu: Gpu, folder: Folder, name: string): Promise
   const model = await loadModel(gpu, checkpoint, { trained: { lora } });
   await fillAdapter(gpu, model, adapter);
   const { recipe } = parseRecipe(
-    { ...args, train_sampling_strategy: "sequential", logging_steps: 1, save_strategy: "no", lora_dropout: lora.lora_dropout, output_dir: "out" },
+    {
+      ...args,
+      train_sampling_strategy: "sequential",
+      logging_steps: 1,
+      save_strategy: "no",
+      lora_dropout: lora.lora_dropout,
+      output_dir: "out",
+    },
     "sft",
   );
   const output = memoryFolder("parity");
   const got: Record<string, number>[] = [];
-  for await (const event of sft({ model, lora, base: "", config: checkpoint.config }, { train, eval: null }, recipe, { output, resume: null })) {
+  for await (const event of sft({ model, lora, base: "", config: checkpoint.config }, { train, eval: null }, recipe, {
+    output,
+    resume: null,
+  })) {
     if (event.type === "log") got.push(event.record);
   }
   const rows: ParityRow[] = [];
-  const tolerances = { loss: 2e-3, grad_norm: 2e-3, learning_rate: 1e-9, mean_token_accuracy: 2e-3, entropy: 2e-3, num_tokens: 0, epoch: 1e-9 };
+  const tolerances = {
+    loss: 2e-3,
+    grad_norm: 2e-3,
+    learning_rate: 1e-9,
+    mean_token_accuracy: 2e-3,
+    entropy: 2e-3,
+    num_tokens: 0,
+    epoch: 1e-9,
+  };
   for (const [metric, tolerance] of Object.entries(tolerances)) {
     const want = log.map((entry: Record<string, number>) => entry[metric]);
-    const worst = got.length === want.length ? relativeError(got.map((entry) => entry[metric]), want) : Number.NaN;
+    const worst =
+      got.length === want.length
+        ? relativeError(
+            got.map((entry) => entry[metric]),
+            want,
+          )
+        : Number.NaN;
     rows.push({ case: name, check: `${metric}, ${want.length} steps`, worst, tolerance });
   }
   const want = await readTensors(folder.folder("adapter_final"), "adapter_model.safetensors");

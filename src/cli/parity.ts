@@ -1,20 +1,29 @@
 import { NotFoundError, QwenchError } from "../errors.ts";
-import { type Gpu, requestGpu } from "../gpu/device.ts";
+import type { Gpu } from "../gpu/device.ts";
 import type { Folder } from "../io/storage.ts";
 import { relativeError } from "../kernels/check.ts";
-import { openAdapter } from "../platform/index.ts";
 import { nodeFolder } from "../platform/node-fs.ts";
 import { learningRate } from "../train/schedule.ts";
+import { openGpu } from "./open-gpu.ts";
 import { modelParity, type ParityRow } from "./parity-model.ts";
 import { sftParity } from "./parity-sft.ts";
 
 /** Learning rates of every schedule in schedules.json. */
 async function scheduleParity(folder: Folder): Promise<ParityRow[]> {
   const cases = JSON.parse(await folder.readText("schedules.json"));
-  return cases.map(({ lr_scheduler_type, kwargs, learning_rate, warmup_steps, max_steps, lr }: ScheduleCase): ParityRow => {
-    const got = lr.map((_, step) => learningRate({ lr_scheduler_type, learning_rate, warmup_steps, max_steps, kwargs }, step));
-    return { case: "schedules", check: `${lr_scheduler_type} ${JSON.stringify(kwargs)} ${warmup_steps}/${max_steps}`, worst: relativeError(got, lr), tolerance: 1e-12 };
-  });
+  return cases.map(
+    ({ lr_scheduler_type, kwargs, learning_rate, warmup_steps, max_steps, lr }: ScheduleCase): ParityRow => {
+      const got = lr.map((_, step) =>
+        learningRate({ lr_scheduler_type, learning_rate, warmup_steps, max_steps, kwargs }, step),
+      );
+      return {
+        case: "schedules",
+        check: `${lr_scheduler_type} ${JSON.stringify(kwargs)} ${warmup_steps}/${max_steps}`,
+        worst: relativeError(got, lr),
+        tolerance: 1e-12,
+      };
+    },
+  );
 }
 
 interface ScheduleCase {
@@ -27,7 +36,11 @@ interface ScheduleCase {
 }
 
 /** Runs every check that a golden folder holds; `onRow` sees each as it is done. */
-export async function runParity(gpu: Gpu, folder: Folder, onRow: (row: ParityRow) => void): Promise<{ left: string[] }> {
+export async function runParity(
+  gpu: Gpu,
+  folder: Folder,
+  onRow: (row: ParityRow) => void,
+): Promise<{ left: string[] }> {
   const left: string[] = [];
   let found = 0;
   for (const file of await folder.list()) {
@@ -44,27 +57,34 @@ export async function runParity(gpu: Gpu, folder: Folder, onRow: (row: ParityRow
       for (const row of await sftParity(gpu, sub, name)) onRow(row), found++;
     } else left.push(`${name}/`);
   }
-  if (found === 0) throw new NotFoundError(`Cannot check parity with ${folder.path}: it holds no golden case (a folder with case.json, schedules.json, …)`);
+  if (found === 0)
+    throw new NotFoundError(
+      `Cannot check parity with ${folder.path}: it holds no golden case (a folder with case.json, schedules.json, …)`,
+    );
   return { left };
 }
 
 async function main(argv: string[]): Promise<number> {
   const [path] = argv;
   if (!path) {
-    console.error("usage: npm run parity -- FOLDER   (laid out as golden cases are: model folders with case.json, schedules.json, sft/)");
+    console.error(
+      "usage: npm run parity -- FOLDER   (laid out as golden cases are: model folders with case.json, schedules.json, sft/)",
+    );
     return 2;
   }
-  const platform = await openAdapter();
-  const gpu = await requestGpu(platform.adapter, { disable: platform.f16 ? [] : ["f16"] });
+  const { gpu } = await openGpu();
   console.log(`Parity on ${gpu.adapterName}${gpu.features.f16 ? ", with f16" : ""}`);
   let [passed, failed] = [0, 0];
   const { left } = await runParity(gpu, nodeFolder(path), ({ case: title, check, worst, tolerance }) => {
     const ok = worst <= tolerance;
     if (ok) passed++;
     else failed++;
-    console.log(`${ok ? "ok  " : "FAIL"}  ${title.padEnd(20)} ${check.padEnd(44)} ${worst.toExponential(2)}  (at most ${tolerance.toExponential(0)})`);
+    console.log(
+      `${ok ? "ok  " : "FAIL"}  ${title.padEnd(20)} ${check.padEnd(44)} ${worst.toExponential(2)}  (at most ${tolerance.toExponential(0)})`,
+    );
   });
-  if (left.length > 0) console.log(`Not checked, because this version has nothing to check them with: ${left.join(", ")}`);
+  if (left.length > 0)
+    console.log(`Not checked, because this version has nothing to check them with: ${left.join(", ")}`);
   console.log(`${passed} passed, ${failed} failed`);
   return failed > 0 ? 1 : 0;
 }

@@ -22,10 +22,17 @@ export async function readRecipe({ positional, overrides }: ParsedArgs): Promise
 }
 
 /** Opens what a recipe names, and reads and checks all but the weights. */
-export async function prepare(recipe: SftRecipe, gpu: Gpu, signal: AbortSignal, status: (line: string) => void): Promise<{ prepared: PreparedSft; sources: SftSources }> {
+export async function prepare(
+  recipe: SftRecipe,
+  gpu: Gpu,
+  signal: AbortSignal,
+  status: (line: string) => void,
+): Promise<{ prepared: PreparedSft; sources: SftSources }> {
   const { model_name_or_path, dataset_name } = recipe;
-  if (!model_name_or_path) throw new RecipeError("model_name_or_path is missing: a folder with config.json and safetensors, or a hub id");
-  if (!dataset_name) throw new RecipeError("dataset_name is missing: a JSONL or Parquet file, a folder of them, or a hub data set");
+  if (!model_name_or_path)
+    throw new RecipeError("model_name_or_path is missing: a folder with config.json and safetensors, or a hub id");
+  if (!dataset_name)
+    throw new RecipeError("dataset_name is missing: a JSONL or Parquet file, a folder of them, or a hub data set");
   const hub = hubOptions(signal, ({ file, totalReceived, totalSize }) =>
     status(`Downloading ${file}: ${formatBytes(totalReceived)} of ${formatBytes(totalSize)}`),
   );
@@ -45,7 +52,9 @@ export async function prepare(recipe: SftRecipe, gpu: Gpu, signal: AbortSignal, 
     chat_template,
     signal,
     onProgress: (what, done, total) =>
-      status(total === null ? `Reading ${what}: ${done}` : `Loading ${what}: ${formatBytes(done)} of ${formatBytes(total)}`),
+      status(
+        total === null ? `Reading ${what}: ${done}` : `Loading ${what}: ${formatBytes(done)} of ${formatBytes(total)}`,
+      ),
   };
   return { prepared: await prepareSft(recipe, sources), sources };
 }
@@ -54,7 +63,10 @@ export async function prepare(recipe: SftRecipe, gpu: Gpu, signal: AbortSignal, 
 export function forecastTable({ forecast }: PreparedSft, available: number | null): string {
   const kinds = Object.entries(forecast.byKind).filter(([, bytes]) => bytes > 0);
   const rows = kinds.sort(([, a], [, b]) => b - a).map(([kind, bytes]) => [kind, formatBytes(bytes)]);
-  rows.push(["peak", formatBytes(forecast.peak)], ["available", available === null ? "unknown" : formatBytes(available)]);
+  rows.push(
+    ["peak", formatBytes(forecast.peak)],
+    ["available", available === null ? "unknown" : formatBytes(available)],
+  );
   return renderTable([{ heading: "memory" }, { heading: "GPU", align: "right" }], rows);
 }
 

@@ -54,7 +54,12 @@ export async function runSft(args: ParsedArgs): Promise<number> {
     for await (const event of sft(trainee, prepared.data, recipe, { signal: abort.signal, output, resume })) {
       switch (event.type) {
         case "start":
-          progress = new Progress({ stream: process.stderr, total: event.max_steps, start: event.global_step, noColor: !!process.env.NO_COLOR });
+          progress = new Progress({
+            stream: process.stderr,
+            total: event.max_steps,
+            start: event.global_step,
+            noColor: !!process.env.NO_COLOR,
+          });
           if (event.global_step > 0) progress.message(`Resumed after step ${event.global_step}`);
           break;
         case "step":
@@ -86,18 +91,28 @@ export async function runSft(args: ParsedArgs): Promise<number> {
   } finally {
     progress?.done();
     const { peak } = gpu.pool.ledger;
-    summary = { ...summary, forecast: formatBytes(prepared.forecast.peak), "ledger peak": formatBytes(peak), "peak RSS": formatBytes(process.resourceUsage().maxRSS * 1024) };
+    summary = {
+      ...summary,
+      forecast: formatBytes(prepared.forecast.peak),
+      "ledger peak": formatBytes(peak),
+      "peak RSS": formatBytes(process.resourceUsage().maxRSS * 1024),
+    };
     await writeReport(output, recipe, log, platform.describe, prepared.forecast.byKind, summary, ended);
   }
   if (gpu.profiler) await printProfile(gpu.profiler.table());
-  const shown = Object.entries(summary).map(([key, value]) => `${key} ${typeof value === "number" && key.endsWith("runtime") ? formatSeconds(value) : value}`);
+  const shown = Object.entries(summary).map(
+    ([key, value]) => `${key} ${typeof value === "number" && key.endsWith("runtime") ? formatSeconds(value) : value}`,
+  );
   console.error(`Done: ${shown.join(", ")}`);
   console.error(`Adapter and report: ${output.path}`);
   return 0;
 }
 
 /** What `--resume_from_checkpoint` means, and the step it goes on from. */
-async function resumeFrom(recipe: SftRecipe, output: Folder): Promise<{ resume: true | Folder | null; step: number | null }> {
+async function resumeFrom(
+  recipe: SftRecipe,
+  output: Folder,
+): Promise<{ resume: true | Folder | null; step: number | null }> {
   const wanted = recipe.resume_from_checkpoint;
   if (wanted === null || wanted === false) {
     const [first] = await checkpointNames(output);
@@ -130,7 +145,15 @@ function statusLine(): (line: string | null) => void {
   };
 }
 
-async function writeReport(output: Folder, recipe: SftRecipe, log: RunLog, adapter: string, plan: Record<string, number>, summary: Record<string, unknown>, ended: string): Promise<void> {
+async function writeReport(
+  output: Folder,
+  recipe: SftRecipe,
+  log: RunLog,
+  adapter: string,
+  plan: Record<string, number>,
+  summary: Record<string, unknown>,
+  ended: string,
+): Promise<void> {
   if (log.records.length === 0 && !existsSync(output.path)) return;
   const memory = Object.fromEntries(Object.entries(plan).map(([kind, bytes]) => [kind, formatBytes(bytes)]));
   const html = renderReport({
@@ -145,13 +168,25 @@ async function writeReport(output: Folder, recipe: SftRecipe, log: RunLog, adapt
   await output.write("report.html", html);
 }
 
-async function printProfile(table: ReturnType<NonNullable<Awaited<ReturnType<typeof openGpu>>["gpu"]["profiler"]>["table"]>): Promise<void> {
+async function printProfile(
+  table: ReturnType<NonNullable<Awaited<ReturnType<typeof openGpu>>["gpu"]["profiler"]>["table"]>,
+): Promise<void> {
   const rows = await table;
   const total = rows.reduce((sum, row) => sum + row.milliseconds, 0);
   console.log(
     renderTable(
-      [{ heading: "kernel" }, { heading: "dispatches", align: "right" }, { heading: "ms", align: "right" }, { heading: "share", align: "right" }],
-      rows.map(({ kernel, count, milliseconds }) => [kernel, count, milliseconds.toFixed(1), `${((100 * milliseconds) / total).toFixed(1)} %`]),
+      [
+        { heading: "kernel" },
+        { heading: "dispatches", align: "right" },
+        { heading: "ms", align: "right" },
+        { heading: "share", align: "right" },
+      ],
+      rows.map(({ kernel, count, milliseconds }) => [
+        kernel,
+        count,
+        milliseconds.toFixed(1),
+        `${((100 * milliseconds) / total).toFixed(1)} %`,
+      ]),
     ),
   );
 }

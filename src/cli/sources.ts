@@ -14,31 +14,48 @@ const HUB_ID = /^[\w-][\w.-]*(\/[\w-][\w.-]*)?$/;
 
 /** Where downloads are kept: HF_HOME's hub folder, as Hugging Face's own libraries choose it. */
 export function cacheFolder(env: NodeJS.ProcessEnv = process.env): string {
-  return env.HF_HUB_CACHE ?? join(env.HF_HOME ?? join(env.XDG_CACHE_HOME ?? join(homedir(), ".cache"), "huggingface"), "hub");
+  return (
+    env.HF_HUB_CACHE ?? join(env.HF_HOME ?? join(env.XDG_CACHE_HOME ?? join(homedir(), ".cache"), "huggingface"), "hub")
+  );
 }
 
 /** What every hub call is made with; the token comes from the environment and is shown to nobody. */
-export function hubOptions(signal: AbortSignal | undefined, onProgress: (progress: HubProgress) => void, env: NodeJS.ProcessEnv = process.env): HubOptions {
+export function hubOptions(
+  signal: AbortSignal | undefined,
+  onProgress: (progress: HubProgress) => void,
+  env: NodeJS.ProcessEnv = process.env,
+): HubOptions {
   return { cache: nodeFolder(cacheFolder(env)), token: env.HF_TOKEN, hubUrl: env.HF_ENDPOINT, signal, onProgress };
 }
 
 /** Opens a local folder, or downloads a hub model into the cache. */
 export async function openModelFolder(nameOrPath: string, revision: string, hub: HubOptions): Promise<Folder> {
   if (existsSync(nameOrPath)) {
-    if (!statSync(nameOrPath).isDirectory()) throw new NotFoundError(`Cannot load ${nameOrPath}: it is a file; a model is a folder with config.json and safetensors`);
+    if (!statSync(nameOrPath).isDirectory())
+      throw new NotFoundError(
+        `Cannot load ${nameOrPath}: it is a file; a model is a folder with config.json and safetensors`,
+      );
     return nodeFolder(nameOrPath);
   }
-  if (!HUB_ID.test(nameOrPath)) throw new NotFoundError(`Cannot load ${nameOrPath}: there is no such folder, and it is not a hub id (owner/name)`);
+  if (!HUB_ID.test(nameOrPath))
+    throw new NotFoundError(`Cannot load ${nameOrPath}: there is no such folder, and it is not a hub id (owner/name)`);
   return downloadModel(nameOrPath, { ...hub, revision });
 }
 
 /** Rows of a file, a folder with a file a split, or a hub data set. */
-export async function openRows(name: string, { config, split }: { config: string | null; split: string }, hub: HubOptions): Promise<AsyncIterable<NumberedRow>> {
+export async function openRows(
+  name: string,
+  { config, split }: { config: string | null; split: string },
+  hub: HubOptions,
+): Promise<AsyncIterable<NumberedRow>> {
   if (existsSync(name)) {
     if (!statSync(name).isDirectory()) return readRows(await nodeFile(name));
     return rowsOfFiles(nodeFolder(name), await splitFiles(nodeFolder(name), split));
   }
-  if (!HUB_ID.test(name)) throw new NotFoundError(`Cannot read rows from ${name}: there is no such file or folder, and it is not a hub id (owner/name)`);
+  if (!HUB_ID.test(name))
+    throw new NotFoundError(
+      `Cannot read rows from ${name}: there is no such file or folder, and it is not a hub id (owner/name)`,
+    );
   const { folder, files } = await downloadDataset(name, { ...hub, config: config ?? undefined, split });
   return rowsOfFiles(folder, files);
 }
@@ -50,13 +67,25 @@ async function splitFiles(folder: Folder, split: string): Promise<string[]> {
   const files = (await folder.list()).filter((file) => DATA_FILE.test(file));
   const named = files.filter((file) => file.split(/[.\-_]/).includes(split));
   if (named.length > 0) return named;
-  if (split === "train" && files.length > 0 && !files.some((file) => /(^|[.\-_])(test|validation|dev)([.\-_]|$)/.test(file))) return files;
-  throw new NotFoundError(`Cannot find split ${split} in ${folder.path}: its data files are ${files.join(", ") || "none"}`);
+  if (
+    split === "train" &&
+    files.length > 0 &&
+    !files.some((file) => /(^|[.\-_])(test|validation|dev)([.\-_]|$)/.test(file))
+  )
+    return files;
+  throw new NotFoundError(
+    `Cannot find split ${split} in ${folder.path}: its data files are ${files.join(", ") || "none"}`,
+  );
 }
 
 async function* rowsOfFiles(folder: Folder, files: readonly string[]): AsyncGenerator<NumberedRow> {
   for (const file of files) {
-    const parent = dirname(file) === "." ? folder : dirname(file).split("/").reduce((f, part) => f.folder(part), folder);
+    const parent =
+      dirname(file) === "."
+        ? folder
+        : dirname(file)
+            .split("/")
+            .reduce((f, part) => f.folder(part), folder);
     yield* readRows(await parent.open(basename(file)));
   }
 }

@@ -22,6 +22,14 @@ export interface GpuOptions {
   disable?: readonly ("f16" | "subgroups" | "timestamps")[];
   /** time every kernel */
   profile?: boolean;
+  /** told when waiting for the GPU begins and ends: Dawn's Node binding spins meanwhile, and its platform slows it down */
+  waiting?: Waiting;
+}
+
+/** Hears how many waits for the GPU are under way. */
+export interface Waiting {
+  begin(): void;
+  end(): void;
 }
 
 const UPLOAD_BYTES = 16 << 20;
@@ -47,7 +55,16 @@ export class Gpu {
   private readonly ids = new WeakMap<GPUBuffer, number>();
   private nextId = 0;
 
-  constructor(device: GPUDevice, features: GpuFeatures, adapterName: string, profile = false) {
+  private readonly waiting: Waiting | null;
+
+  constructor(
+    device: GPUDevice,
+    features: GpuFeatures,
+    adapterName: string,
+    profile = false,
+    waiting: Waiting | null = null,
+  ) {
+    this.waiting = waiting;
     this.device = device;
     this.features = features;
     this.limits = device.limits;
@@ -55,8 +72,8 @@ export class Gpu {
     this.pool = new Pool(device);
     this.programs = new ProgramCache(device, features, (fault) => this.watch(fault));
     this.arena = new UniformArena(device);
-    this.staging = new StagingRing(device);
-    this.pace = new Pace(device);
+    this.staging = new StagingRing(device, (wait) => this.wait(wait));
+    this.pace = new Pace(device, (wait) => this.wait(wait));
     this.profiler = profile && features.timestamps ? new Profiler(device) : null;
     void device.lost.then(({ reason, message }) => {
       if (reason !== "destroyed")
@@ -138,9 +155,18 @@ export class Gpu {
 
   /** Waits until the queue is empty; throws the first fault. */
   async settle(): Promise<void> {
-    await this.device.queue.onSubmittedWorkDone();
+    await this.wait(this.device.queue.onSubmittedWorkDone());
     await Promise.all(this.watched);
     this.check();
+  }
+
+  /** Passes on a promise of the device, and lets the platform know that something waits for it. */
+  wait<T>(promise: Promise<T>): Promise<T> {
+    if (!this.waiting) return promise;
+    this.waiting.begin();
+    const end = () => this.waiting!.end();
+    promise.then(end, end);
+    return promise;
   }
 
   /** Throws the first fault that came in, if any. */
@@ -211,5 +237,5 @@ export async function requestGpu(adapter: GPUAdapter, options: GpuOptions = {}):
   } catch (error) {
     throw new GpuError(`Cannot open a device on ${name}: ${(error as Error).message}`);
   }
-  return new Gpu(device, features, name, options.profile);
+  return new Gpu(device, features, name, options.profile, options.waiting);
 }

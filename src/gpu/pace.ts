@@ -6,17 +6,19 @@ export class Pace {
   /** work units (roughly arithmetic operations) that one submission may hold */
   budget = 1e9;
   private readonly device: GPUDevice;
+  private readonly wait: <T>(promise: Promise<T>) => Promise<T>;
   private lastDone = 0;
 
-  constructor(device: GPUDevice) {
+  constructor(device: GPUDevice, wait: <T>(promise: Promise<T>) => Promise<T>) {
     this.device = device;
+    this.wait = wait;
   }
 
   /** Call after each submit with the work that it held. */
   submitted(work: number): void {
     if (work < 1e7) return;
     const start = performance.now();
-    void this.device.queue.onSubmittedWorkDone().then(
+    void this.wait(this.device.queue.onSubmittedWorkDone()).then(
       () => {
         const now = performance.now();
         const ms = now - Math.max(start, this.lastDone);

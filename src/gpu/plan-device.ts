@@ -13,7 +13,10 @@ export interface PlanLimits {
  *
  * @param limits of the adapter to plan for; WebGPU's defaults when absent
  */
-export function planGpu(limits: PlanLimits = { maxBufferSize: 256 << 20, maxStorageBufferBindingSize: 128 << 20 }, features: Partial<GpuFeatures> = {}): Gpu {
+export function planGpu(
+  limits: PlanLimits = { maxBufferSize: 256 << 20, maxStorageBufferBindingSize: 128 << 20 },
+  features: Partial<GpuFeatures> = {},
+): Gpu {
   const nothing = () => ({});
   const pass = { setPipeline: nothing, setBindGroup: nothing, dispatchWorkgroups: nothing, end: nothing };
   const encoder = { beginComputePass: () => pass, clearBuffer: nothing, copyBufferToBuffer: nothing, finish: nothing };

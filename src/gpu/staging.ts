@@ -5,8 +5,11 @@ export class StagingRing {
   /** bytes held, idle or in flight */
   bytes = 0;
 
-  constructor(device: GPUDevice) {
+  private readonly wait: <T>(promise: Promise<T>) => Promise<T>;
+
+  constructor(device: GPUDevice, wait: <T>(promise: Promise<T>) => Promise<T>) {
     this.device = device;
+    this.wait = wait;
   }
 
   take(bytes: number): GPUBuffer {
@@ -19,7 +22,7 @@ export class StagingRing {
 
   /** Waits for the copy into `buffer`, copies it out and takes the buffer back. */
   async read(buffer: GPUBuffer, bytes: number): Promise<ArrayBuffer> {
-    await buffer.mapAsync(1, 0, bytes); // READ
+    await this.wait(buffer.mapAsync(1, 0, bytes)); // READ
     const data = buffer.getMappedRange(0, bytes).slice(0);
     buffer.unmap();
     this.idle.push(buffer);

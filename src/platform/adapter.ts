@@ -15,6 +15,8 @@ export interface Platform {
   advice: string | null;
   /** the adapter in a few words, for a log or a table */
   describe: string;
+  /** for `requestGpu`: what to do while something waits for the GPU; absent where the runtime waits well by itself */
+  waiting?: { begin(): void; end(): void };
 }
 
 /** Which adapter to open: the best there is, a real GPU only, or one of the two software renderers. */

@@ -1,6 +1,7 @@
 import { constants } from "node:os";
 import { GpuError } from "../errors.ts";
 import { describePlatform, giveAdvice, type OpenOptions, type Platform, parseChoice, suits } from "./adapter.ts";
+import { calmWaiting } from "./node-wait.ts";
 import { adviceFor, installMesa, remedy, useSwiftShader, useSystemVulkan, type VulkanHost } from "./vulkan.ts";
 
 const FASTEST: GPURequestAdapterOptions = { powerPreference: "high-performance" };
@@ -38,10 +39,10 @@ export async function openNodeAdapter(options: OpenOptions = {}): Promise<Platfo
   const toggles = options.dawnFeatures ?? (env.QWENCH_DAWN_FEATURES ?? "").split(",").filter(Boolean);
   const flags = toggles.length > 0 ? [`enable-dawn-features=${toggles.join(",")}`] : [];
 
-  const opened = (gpu: GPU, request: GPURequestAdapterOptions, adapter: GPUAdapter) => {
+  const opened = async (gpu: GPU, request: GPURequestAdapterOptions, adapter: GPUAdapter) => {
     const advice = adviceFor(choice, adapter.info);
     giveAdvice(advice, options.warn);
-    return describePlatform("node", gpu, request, adapter, advice);
+    return { ...(await describePlatform("node", gpu, request, adapter, advice)), waiting: calmWaiting() };
   };
 
   if (choice !== "swiftshader" && useSystemVulkan(host)) {

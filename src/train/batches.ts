@@ -41,13 +41,15 @@ export class BatchPlan {
     this.options = options;
     const seed = options.data_seed ?? options.seed;
     const shuffled = options.shuffle_dataset ? [...epochOrder(rows.length, 0x5f0f, seed)].map((i) => rows[i]) : rows;
-    if (options.packing && options.max_length === null) throw new DataError("Cannot pack rows without max_length: bins need a size");
+    if (options.packing && options.max_length === null)
+      throw new DataError("Cannot pack rows without max_length: bins need a size");
     this.examples = options.packing
       ? packRows(shuffled, { max_length: options.max_length!, strategy: options.packing_strategy })
       : shuffled.map((row) => [row]);
     const batches = Math.ceil(this.examples.length / options.per_device_train_batch_size);
     this.stepsPerEpoch = Math.ceil(batches / options.gradient_accumulation_steps);
-    this.max_steps = options.max_steps > 0 ? options.max_steps : Math.ceil(options.num_train_epochs * this.stepsPerEpoch);
+    this.max_steps =
+      options.max_steps > 0 ? options.max_steps : Math.ceil(options.num_train_epochs * this.stepsPerEpoch);
   }
 
   /** The micro-batches of optimizer step `step`, counted from 0. */
@@ -97,7 +99,8 @@ export class BatchPlan {
     let most = 0;
     for (let at = first; at < Math.min(first + size * accumulation, order.length); at += size) {
       let tokens = 0;
-      for (let i = at; i < Math.min(at + size, order.length); i++) for (const row of this.examples[order[i]]) tokens += row.input_ids.length;
+      for (let i = at; i < Math.min(at + size, order.length); i++)
+        for (const row of this.examples[order[i]]) tokens += row.input_ids.length;
       most = Math.max(most, tokens);
     }
     return most;
@@ -108,7 +111,10 @@ export class BatchPlan {
     if (!order) {
       const { train_sampling_strategy, per_device_train_batch_size: batch_size, data_seed, seed } = this.options;
       const lengths = this.examples.map((example) => example.reduce((n, row) => n + row.input_ids.length, 0));
-      order = epochOrder(this.examples.length, epoch, data_seed ?? seed, train_sampling_strategy, { lengths, batch_size });
+      order = epochOrder(this.examples.length, epoch, data_seed ?? seed, train_sampling_strategy, {
+        lengths,
+        batch_size,
+      });
       this.orders.set(epoch, order);
       if (this.orders.size > 2) this.orders.delete(epoch - 2);
     }

@@ -55,7 +55,13 @@ export async function saveTrained(folder: Folder, { model, lora, base, config }:
  *
  * @returns the checkpoint's name
  */
-export async function saveCheckpoint(output: Folder, trainee: Trainee, optimizer: Optimizer, state: TrainerState, limit: number | null): Promise<string> {
+export async function saveCheckpoint(
+  output: Folder,
+  trainee: Trainee,
+  optimizer: Optimizer,
+  state: TrainerState,
+  limit: number | null,
+): Promise<string> {
   const name = `checkpoint-${state.global_step}`;
   const temporary = `tmp-${name}`;
   await output.removeFolder(temporary);
@@ -111,7 +117,10 @@ const stepOf = (name: string) => Number(NAME.exec(name)![1]);
  * @param which true: the newest whole one of the run's folder; a folder: that one
  * @throws {NotFoundError} when there is none; FormatError when the one that was named is not whole
  */
-export async function findCheckpoint(output: Folder, which: true | Folder): Promise<{ folder: Folder; state: TrainerState }> {
+export async function findCheckpoint(
+  output: Folder,
+  which: true | Folder,
+): Promise<{ folder: Folder; state: TrainerState }> {
   if (which !== true) return { folder: which, state: await verify(which) };
   const damaged: string[] = [];
   for (const name of (await checkpointNames(output)).reverse()) {
@@ -134,7 +143,8 @@ export async function loadCheckpoint(folder: Folder, trainee: Trainee, optimizer
   if (trainee.lora) {
     const adapter = await readAdapter(folder);
     for (const { name } of store.parameters) {
-      if (!adapter.tensors.has(name)) throw new FormatError(`Cannot resume from ${folder.path}: its adapter lacks ${name}`);
+      if (!adapter.tensors.has(name))
+        throw new FormatError(`Cannot resume from ${folder.path}: its adapter lacks ${name}`);
       store.write(model.gpu, name, await adapter.read(name));
     }
   } else {
@@ -157,7 +167,9 @@ function parseState(text: string, where: string): TrainerState {
     throw new FormatError(`Cannot read ${where}: ${(error as Error).message}`);
   }
   if (!Number.isInteger(state?.global_step) || state.qwench?.version !== 1) {
-    throw new FormatError(`Cannot read ${where}: it is not a trainer_state.json that Qwench wrote (global_step ${state?.global_step})`);
+    throw new FormatError(
+      `Cannot read ${where}: it is not a trainer_state.json that Qwench wrote (global_step ${state?.global_step})`,
+    );
   }
   return state;
 }

@@ -25,7 +25,8 @@ export class Optimizer {
     this.store = store;
     this.options = options;
     this.ranges = store.ranges.map((range, i) => {
-      const make = (name: string, size: number, dtype: "f32" | "u8") => gpu.persistent([size], dtype, `${name}.${i}`, "optimizer");
+      const make = (name: string, size: number, dtype: "f32" | "u8") =>
+        gpu.persistent([size], dtype, `${name}.${i}`, "optimizer");
       const { size } = range;
       const state: Record<string, Tensor> =
         options.optim === "adamw_8bit" && range.large
@@ -63,20 +64,32 @@ export class Optimizer {
 
   /** Every state tensor by name: what a checkpoint saves and `load` takes back. */
   tensors(): Map<string, Tensor> {
-    return new Map(this.ranges.flatMap(({ state }, i) => Object.entries(state).map(([name, tensor]) => [`${name}.${i}`, tensor] as const)));
+    return new Map(
+      this.ranges.flatMap(({ state }, i) =>
+        Object.entries(state).map(([name, tensor]) => [`${name}.${i}`, tensor] as const),
+      ),
+    );
   }
 
   /** Puts saved state back. @throws {FormatError} state of another optimizer or of other parameters */
-  async load(gpu: Gpu, where: string, names: Iterable<string>, read: (name: string) => Promise<Uint8Array>): Promise<void> {
+  async load(
+    gpu: Gpu,
+    where: string,
+    names: Iterable<string>,
+    read: (name: string) => Promise<Uint8Array>,
+  ): Promise<void> {
     const own = this.tensors();
     const found = [...names].sort().join();
     if (found !== [...own.keys()].sort().join()) {
-      throw new FormatError(`Cannot resume from ${where}: it holds optimizer state ${found}, this run needs ${[...own.keys()].sort()}`);
+      throw new FormatError(
+        `Cannot resume from ${where}: it holds optimizer state ${found}, this run needs ${[...own.keys()].sort()}`,
+      );
     }
     for (const [name, tensor] of own) {
       const bytes = await read(name);
       const want = byteLength(sizeOf(tensor.shape), tensor.dtype);
-      if (bytes.length !== want) throw new FormatError(`Cannot resume from ${where}: ${name} has ${bytes.length} bytes, this run needs ${want}`);
+      if (bytes.length !== want)
+        throw new FormatError(`Cannot resume from ${where}: ${name} has ${bytes.length} bytes, this run needs ${want}`);
       gpu.write(tensor, bytes);
     }
   }

@@ -38,12 +38,27 @@ export interface ForecastInput {
  * Forecasts a training run's memory before anything is allocated, by recording its largest step on a device that only
  * counts. Host-side buffers (tokenised rows, the driver's own staging) are not in it.
  */
-export function forecastSft({ config, trained, dtypeOf, micro, optimizer, limits, features }: ForecastInput): MemoryForecast {
+export function forecastSft({
+  config,
+  trained,
+  dtypeOf,
+  micro,
+  optimizer,
+  limits,
+  features,
+}: ForecastInput): MemoryForecast {
   const gpu = planGpu(limits, features);
   const { model } = buildModel(gpu, config, trained, dtypeOf);
   const state = new Optimizer(gpu, model.store!, optimizer);
   const record = gpu.recorder();
-  const options = { step: 0, learning_rate: 0, max_grad_norm: 1, label_smoothing_factor: 0, neftune_noise_alpha: null, seed: 0 };
+  const options = {
+    step: 0,
+    learning_rate: 0,
+    max_grad_norm: 1,
+    label_smoothing_factor: 0,
+    neftune_noise_alpha: null,
+    seed: 0,
+  };
   sftStep(record, model, state, micro, options).catch(() => {}); // its numbers come from nowhere
   const { peak, peakByKind } = gpu.pool.ledger;
   return {

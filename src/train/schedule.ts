@@ -27,7 +27,10 @@ export interface Schedule {
  *
  * @see transformers.optimization: get_linear_schedule_with_warmup and its siblings
  */
-export function learningRate({ lr_scheduler_type: type, learning_rate, warmup_steps, max_steps, kwargs = {} }: Schedule, step: number): number {
+export function learningRate(
+  { lr_scheduler_type: type, learning_rate, warmup_steps, max_steps, kwargs = {} }: Schedule,
+  step: number,
+): number {
   if (type === "constant") return learning_rate;
   if (step < warmup_steps) return (learning_rate * step) / Math.max(1, warmup_steps);
   if (type === "constant_with_warmup") return learning_rate;
@@ -38,7 +41,8 @@ export function learningRate({ lr_scheduler_type: type, learning_rate, warmup_st
   if (type === "cosine") return learning_rate * Math.max(0, wave);
   if (type === "cosine_with_min_lr") {
     const floor = kwargs.min_lr_rate ?? (kwargs.min_lr ?? Number.NaN) / learning_rate;
-    if (Number.isNaN(floor)) throw new RecipeError("cosine_with_min_lr needs lr_scheduler_kwargs with min_lr or min_lr_rate");
+    if (Number.isNaN(floor))
+      throw new RecipeError("cosine_with_min_lr needs lr_scheduler_kwargs with min_lr or min_lr_rate");
     return learning_rate * Math.max(0, wave * (1 - floor) + floor);
   }
   throw new RecipeError(`There is no lr_scheduler_type ${JSON.stringify(type)}`);

@@ -1,11 +1,18 @@
-import type { TokenizedRow } from "../data/tokenize.ts";
 import { makeBatch } from "../data/packing.ts";
+import type { TokenizedRow } from "../data/tokenize.ts";
 import { AbortError, DataError, TrainingError } from "../errors.ts";
 import type { Folder } from "../io/storage.ts";
 import { shiftedTargets } from "../model/transformer.ts";
-import { type SftRecipe, resolveSteps } from "../recipe.ts";
+import { resolveSteps, type SftRecipe } from "../recipe.ts";
 import { BatchPlan, type MicroBatch } from "./batches.ts";
-import { findCheckpoint, loadCheckpoint, saveCheckpoint, saveTrained, type Trainee, type TrainerState } from "./checkpoint.ts";
+import {
+  findCheckpoint,
+  loadCheckpoint,
+  saveCheckpoint,
+  saveTrained,
+  type Trainee,
+  type TrainerState,
+} from "./checkpoint.ts";
 import { Optimizer } from "./optimizer.ts";
 import { learningRate, type Schedule } from "./schedule.ts";
 import { evaluate, type StepResult, sftStep } from "./step.ts";
@@ -56,7 +63,12 @@ const emptySums = (): SinceLog => ({ steps: 0, loss: 0, mean_token_accuracy: 0, 
  *
  * @throws {TrainingError} a loss or gradient that is not finite: the step changed nothing, the last checkpoint stands
  */
-export async function* sft(trainee: Trainee, data: SftData, recipe: SftRecipe, options: SftOptions): AsyncGenerator<SftEvent> {
+export async function* sft(
+  trainee: Trainee,
+  data: SftData,
+  recipe: SftRecipe,
+  options: SftOptions,
+): AsyncGenerator<SftEvent> {
   const { model } = trainee;
   const { gpu } = model;
   const now = options.now ?? (() => performance.now());
@@ -69,7 +81,9 @@ export async function* sft(trainee: Trainee, data: SftData, recipe: SftRecipe, o
   if (options.resume) {
     const found = await findCheckpoint(options.output, options.resume);
     if (found.state.qwench.fingerprint !== plan.fingerprint()) {
-      throw new DataError(`Cannot resume from ${found.folder.path}: it was trained on other rows, or on the same ones cut or packed otherwise`);
+      throw new DataError(
+        `Cannot resume from ${found.folder.path}: it was trained on other rows, or on the same ones cut or packed otherwise`,
+      );
     }
     await loadCheckpoint(found.folder, trainee, optimizer);
     Object.assign(state, found.state, { max_steps: plan.max_steps });
@@ -80,7 +94,10 @@ export async function* sft(trainee: Trainee, data: SftData, recipe: SftRecipe, o
 
   const every = {
     log: resolveSteps(recipe.logging_steps, plan.max_steps),
-    eval: recipe.eval_strategy === "epoch" ? plan.stepsPerEpoch : resolveSteps(recipe.eval_steps ?? recipe.logging_steps, plan.max_steps),
+    eval:
+      recipe.eval_strategy === "epoch"
+        ? plan.stepsPerEpoch
+        : resolveSteps(recipe.eval_steps ?? recipe.logging_steps, plan.max_steps),
     save: recipe.save_strategy === "epoch" ? plan.stepsPerEpoch : resolveSteps(recipe.save_steps, plan.max_steps),
   };
   const began = now();
@@ -168,7 +185,8 @@ export async function* sft(trainee: Trainee, data: SftData, recipe: SftRecipe, o
       saved = done;
       logBegan = { time: now(), tokens: state.num_input_tokens_seen };
     }
-    if (stop) throw new AbortError(`Stopped after step ${done} of ${plan.max_steps}; checkpoint-${done} holds everything`);
+    if (stop)
+      throw new AbortError(`Stopped after step ${done} of ${plan.max_steps}; checkpoint-${done} holds everything`);
   }
   yield* await take();
 
@@ -215,7 +233,13 @@ function freshState(recipe: SftRecipe, plan: BatchPlan): TrainerState {
   };
 }
 
-async function evalRecord(trainee: Trainee, rows: readonly TokenizedRow[], recipe: SftRecipe, state: TrainerState, now: () => number): Promise<LogRecord> {
+async function evalRecord(
+  trainee: Trainee,
+  rows: readonly TokenizedRow[],
+  recipe: SftRecipe,
+  state: TrainerState,
+  now: () => number,
+): Promise<LogRecord> {
   const began = now();
   const batches: MicroBatch[] = [];
   for (let at = 0; at < rows.length; at += recipe.per_device_eval_batch_size) {
@@ -238,7 +262,10 @@ function isBest(record: LogRecord, recipe: SftRecipe, state: TrainerState): bool
   const metric = recipe.metric_for_best_model ?? "loss";
   const name = metric.startsWith("eval_") ? metric : `eval_${metric}`;
   const value = record[name];
-  if (value === undefined) throw new TrainingError(`There is no metric ${name} for metric_for_best_model; evaluation gives ${Object.keys(record).join(", ")}`);
+  if (value === undefined)
+    throw new TrainingError(
+      `There is no metric ${name} for metric_for_best_model; evaluation gives ${Object.keys(record).join(", ")}`,
+    );
   const greater = recipe.greater_is_better ?? !name.endsWith("loss");
   if (state.best_metric !== null && (greater ? value <= state.best_metric : value >= state.best_metric)) return false;
   state.best_metric = value;

@@ -46,7 +46,13 @@ interface Pending {
  *
  * @returns the numbers of the step, once they have come back
  */
-export function sftStep(record: Recorder, model: Transformer, optimizer: Optimizer, micro: readonly MicroBatch[], options: StepOptions): Promise<StepResult> {
+export function sftStep(
+  record: Recorder,
+  model: Transformer,
+  optimizer: Optimizer,
+  micro: readonly MicroBatch[],
+  options: StepOptions,
+): Promise<StepResult> {
   const store = model.store!;
   const labelled = micro.reduce((n, { targets }) => n + targets.rows.length, 0);
   const pending: Pending[] = [];
@@ -64,7 +70,12 @@ export function sftStep(record: Recorder, model: Transformer, optimizer: Optimiz
         },
         (r, _rows, _start, count) => r.upload(new Float32Array(count).fill(-1 / labelled), [count], "d.objective"),
       );
-      if (rows) pending.push({ objective: record.read(rows.objective), entropy: record.read(rows.entropy), correct: record.read(rows.correct) });
+      if (rows)
+        pending.push({
+          objective: record.read(rows.objective),
+          entropy: record.read(rows.entropy),
+          correct: record.read(rows.correct),
+        });
     });
   });
   const norm = record.scope(() => {
@@ -90,14 +101,25 @@ async function collect(
     entropy += mean(await h) / pending.length;
     accuracy += mean(await correct) / pending.length;
   }
-  return { ...known, loss: loss / Math.max(1, labelled), grad_norm: new Float32Array(await norm)[0], mean_token_accuracy: accuracy, entropy };
+  return {
+    ...known,
+    loss: loss / Math.max(1, labelled),
+    grad_norm: new Float32Array(await norm)[0],
+    mean_token_accuracy: accuracy,
+    entropy,
+  };
 }
 
 const sum = (data: ArrayBuffer) => new Float32Array(data).reduce((total, v) => total + v, 0);
 const mean = (data: ArrayBuffer) => sum(data) / (data.byteLength / 4);
 
 /** NEFTune: uniform noise of size α/√(L·d) on the embeddings of a sequence of L tokens. */
-function noiseOf(batch: MicroBatch["batch"], width: number, { neftune_noise_alpha: alpha, seed, step }: StepOptions, micro: number) {
+function noiseOf(
+  batch: MicroBatch["batch"],
+  width: number,
+  { neftune_noise_alpha: alpha, seed, step }: StepOptions,
+  micro: number,
+) {
   if (!alpha) return null;
   const scale = new Float32Array(batch.input_ids.length);
   for (let s = 0; s + 1 < batch.cu_seqlens.length; s++) {
@@ -108,13 +130,23 @@ function noiseOf(batch: MicroBatch["batch"], width: number, { neftune_noise_alph
 }
 
 /** Loss, accuracy and entropy over rows, without gradients, token by token. */
-export async function evaluate(model: Transformer, batches: readonly MicroBatch[], onBatch?: () => void): Promise<{ loss: number; mean_token_accuracy: number; entropy: number }> {
+export async function evaluate(
+  model: Transformer,
+  batches: readonly MicroBatch[],
+  onBatch?: () => void,
+): Promise<{ loss: number; mean_token_accuracy: number; entropy: number }> {
   let [loss, accuracy, entropy, labelled] = [0, 0, 0, 0];
   for (const { batch, targets } of batches) {
     const record = model.gpu.recorder();
     const pending = record.scope((): Pending | null => {
       const rows = model.run(record, batch, targets, {}, null);
-      return rows && { objective: record.read(rows.objective), entropy: record.read(rows.entropy), correct: record.read(rows.correct) };
+      return (
+        rows && {
+          objective: record.read(rows.objective),
+          entropy: record.read(rows.entropy),
+          correct: record.read(rows.correct),
+        }
+      );
     });
     record.submit();
     model.gpu.endStep();

@@ -8,7 +8,8 @@ let gpu: Gpu | undefined;
 /** The test file's own device; a machine without an adapter fails the test rather than skipping it. */
 export function useGpu(): () => Gpu {
   beforeAll(async () => {
-    gpu ??= await requestGpu((await openAdapter()).adapter);
+    const { adapter, waiting, f16 } = await openAdapter();
+    gpu ??= await requestGpu(adapter, { waiting, disable: f16 ? [] : ["f16"] });
   });
   afterAll(() => gpu?.settle());
   return () => gpu!;
