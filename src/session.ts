@@ -9,11 +9,12 @@ import { checkTensors, type LoraConfig, type Trained, targetModules } from "./mo
 import { type ModelConfig, parseModelConfig } from "./model/config.ts";
 import { fillAdapter, initAdapter, loadModel, openAdapterFor, storedDType } from "./model/load.ts";
 import type { SftRecipe } from "./recipe.ts";
-import { BatchPlan } from "./train/batches.ts";
+import { BatchPlan, type MicroBatch } from "./train/batches.ts";
 import type { Trainee } from "./train/checkpoint.ts";
 import { forecastSft, type MemoryForecast } from "./train/plan.ts";
 import { mixSeed, uniformFrom } from "./train/seed.ts";
 import type { SftData } from "./train/sft.ts";
+import { evalBatches } from "./train/step.ts";
 
 export { checkForecast, type MemoryForecast } from "./train/plan.ts";
 export { type LogRecord, type SftEvent, type SftOptions, sft } from "./train/sft.ts";
@@ -108,7 +109,11 @@ export async function prepareSft(recipe: SftRecipe, sources: SftSources): Promis
     config,
     trained,
     dtypeOf,
-    micro: plan.largest(),
+    steps: [0, 1, 2]
+      .filter((step) => step < plan.max_steps)
+      .map((step) => plan.step(step))
+      .concat([plan.largest()]),
+    evaluation: held && largestBatch(evalBatches(held.rows, recipe.per_device_eval_batch_size)),
     optimizer: recipe,
     limits: { maxBufferSize, maxStorageBufferBindingSize },
     features: gpu.features,
@@ -127,6 +132,10 @@ export async function prepareSft(recipe: SftRecipe, sources: SftSources): Promis
     forecast,
     notes,
   };
+}
+
+function largestBatch(batches: readonly MicroBatch[]): MicroBatch {
+  return batches.reduce((most, next) => (next.batch.input_ids.length > most.batch.input_ids.length ? next : most));
 }
 
 /** Loads the weights of a prepared run and starts or takes over its adapter. */

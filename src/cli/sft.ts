@@ -1,5 +1,4 @@
-import { existsSync } from "node:fs";
-import { AbortError, QwenchError } from "../errors.ts";
+import { AbortError, QwenchError, RecipeError } from "../errors.ts";
 import type { Folder } from "../io/storage.ts";
 import { nodeFolder } from "../platform/node-fs.ts";
 import { formatRecipeYaml, type SftRecipe } from "../recipe.ts";
@@ -10,7 +9,7 @@ import { availableMemory, openGpu } from "./open-gpu.ts";
 import { describeRun, forecastTable, prepare, readRecipe } from "./prepare.ts";
 import { Progress } from "./progress.ts";
 import { renderReport } from "./report.ts";
-import { openRunLog, type RunLog } from "./run-log.ts";
+import { metricsFile, openRunLog, type RunLog } from "./run-log.ts";
 import { formatBytes, formatSeconds, renderTable } from "./table.ts";
 import { tuned } from "./tuning.ts";
 
@@ -22,7 +21,6 @@ export async function runSft(args: ParsedArgs): Promise<number> {
   for (const note of notes) console.error(`note: ${note}`);
   const output = nodeFolder(recipe.output_dir);
   const { resume, step } = await resumeFrom(recipe, output);
-  const log = await openRunLog(output, { resumeStep: step, overwrite: recipe.overwrite_output_dir });
 
   const abort = new AbortController();
   const onInterrupt = () => {
@@ -48,12 +46,16 @@ export async function runSft(args: ParsedArgs): Promise<number> {
   await tuned(gpu, prepared.config, prepared.forecast.tokens, status);
 
   let progress: Progress | null = null;
+  let log: RunLog | null = null;
   let summary: Record<string, unknown> = {};
   let ended = "finished";
   try {
     for await (const event of sft(trainee, prepared.data, recipe, { signal: abort.signal, output, resume })) {
       switch (event.type) {
         case "start":
+          // Only now: whatever was wrong with the run has shown itself, and an earlier one still lies untouched.
+          if (!resume) for (const name of await checkpointNames(output)) await output.removeFolder(name);
+          log = await openRunLog(output, { resumeStep: step, overwrite: recipe.overwrite_output_dir });
           progress = new Progress({
             stream: process.stderr,
             total: event.max_steps,
@@ -68,7 +70,7 @@ export async function runSft(args: ParsedArgs): Promise<number> {
         case "log":
         case "eval":
           progress!.log(event.record);
-          await log.append(event.record);
+          await log!.append(event.record);
           progress!.rest();
           break;
         case "checkpoint":
@@ -97,31 +99,39 @@ export async function runSft(args: ParsedArgs): Promise<number> {
       "ledger peak": formatBytes(peak),
       "peak RSS": formatBytes(process.resourceUsage().maxRSS * 1024),
     };
-    await writeReport(output, recipe, log, platform.describe, prepared.forecast.byKind, summary, ended);
+    if (log) await writeReport(output, recipe, log, platform.describe, prepared.forecast.byKind, summary, ended);
   }
   if (gpu.profiler) await printProfile(gpu.profiler.table());
   const shown = Object.entries(summary).map(
     ([key, value]) => `${key} ${typeof value === "number" && key.endsWith("runtime") ? formatSeconds(value) : value}`,
   );
   console.error(`Done: ${shown.join(", ")}`);
-  console.error(`Adapter and report: ${output.path}`);
+  console.error(`${trainee.lora ? "Adapter" : "Model"} and report: ${output.path}`);
   return 0;
 }
 
-/** What `--resume_from_checkpoint` means, and the step it goes on from. */
+/** Files that an earlier run, or a model, may have left in a folder. */
+const KEPT = [metricsFile, "adapter_model.safetensors", "model.safetensors", "model.safetensors.index.json"];
+
+/** What `--resume_from_checkpoint` means, and the step it goes on from. Changes nothing. */
 async function resumeFrom(
   recipe: SftRecipe,
   output: Folder,
 ): Promise<{ resume: true | Folder | null; step: number | null }> {
   const wanted = recipe.resume_from_checkpoint;
+  if (recipe.model_name_or_path && output.path === nodeFolder(recipe.model_name_or_path).path) {
+    throw new RecipeError(
+      `output_dir and model_name_or_path are one folder, ${output.path}: the run would write into it`,
+    );
+  }
   if (wanted === null || wanted === false) {
-    const [first] = await checkpointNames(output);
+    const files = await output.list();
+    const first = [...(await checkpointNames(output)), ...KEPT.filter((name) => files.includes(name))][0];
     if (first && !recipe.overwrite_output_dir) {
       throw new QwenchError(
         `Cannot start a run in ${output.path}: it holds ${first} of another one. Go on with --resume_from_checkpoint true, replace it with --overwrite_output_dir true, or name another --output_dir`,
       );
     }
-    for (const name of await checkpointNames(output)) await output.removeFolder(name);
     return { resume: null, step: null };
   }
   const resume = wanted === true ? (true as const) : nodeFolder(wanted);
@@ -154,7 +164,6 @@ async function writeReport(
   summary: Record<string, unknown>,
   ended: string,
 ): Promise<void> {
-  if (log.records.length === 0 && !existsSync(output.path)) return;
   const memory = Object.fromEntries(Object.entries(plan).map(([kind, bytes]) => [kind, formatBytes(bytes)]));
   const html = renderReport({
     title: `${recipe.model_name_or_path} on ${recipe.dataset_name}`,

@@ -27,8 +27,10 @@ export interface ForecastInput {
   config: ModelConfig;
   trained: Trained;
   dtypeOf: (name: string) => WeightDType;
-  /** the largest step that will be taken */
-  micro: readonly MicroBatch[];
+  /** steps that will be taken, the largest among them: buffers of one that do not fit the next stay with the pool */
+  steps: readonly (readonly MicroBatch[])[];
+  /** the largest batch of an evaluation, or null without one */
+  evaluation?: MicroBatch | null;
   optimizer: OptimizerOptions;
   limits: PlanLimits;
   features?: Partial<Gpu["features"]>;
@@ -42,7 +44,8 @@ export function forecastSft({
   config,
   trained,
   dtypeOf,
-  micro,
+  steps,
+  evaluation,
   optimizer,
   limits,
   features,
@@ -59,14 +62,15 @@ export function forecastSft({
     neftune_noise_alpha: null,
     seed: 0,
   };
-  sftStep(record, model, state, micro, options).catch(() => {}); // its numbers come from nowhere
+  for (const micro of steps) sftStep(record, model, state, micro, options).catch(() => {}); // its numbers come from nowhere
+  if (evaluation) record.scope(() => model.run(record, evaluation.batch, evaluation.targets, {}, null));
   const { peak, peakByKind } = gpu.pool.ledger;
   return {
     peak,
     byKind: peakByKind,
     trainable: model.store!.count,
     parameters: [...checkpointShapes(config).values()].reduce((sum, shape) => sum + sizeOf(shape), 0),
-    tokens: Math.max(...micro.map(({ batch }) => batch.input_ids.length)),
+    tokens: Math.max(...steps.flat().map(({ batch }) => batch.input_ids.length)),
   };
 }
 

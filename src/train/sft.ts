@@ -1,10 +1,8 @@
-import { makeBatch } from "../data/packing.ts";
 import type { TokenizedRow } from "../data/tokenize.ts";
 import { AbortError, DataError, TrainingError } from "../errors.ts";
 import type { Folder } from "../io/storage.ts";
-import { shiftedTargets } from "../model/transformer.ts";
 import { resolveSteps, type SftRecipe } from "../recipe.ts";
-import { BatchPlan, type MicroBatch } from "./batches.ts";
+import { BatchPlan } from "./batches.ts";
 import {
   findCheckpoint,
   loadCheckpoint,
@@ -15,7 +13,7 @@ import {
 } from "./checkpoint.ts";
 import { Optimizer } from "./optimizer.ts";
 import { learningRate, type Schedule } from "./schedule.ts";
-import { evaluate, type StepResult, sftStep } from "./step.ts";
+import { evalBatches, evaluate, type StepResult, sftStep } from "./step.ts";
 
 /** Numbers by TRL's names, after optimizer step `step` (from 1). */
 export type LogRecord = { step: number; [name: string]: number };
@@ -241,12 +239,7 @@ async function evalRecord(
   now: () => number,
 ): Promise<LogRecord> {
   const began = now();
-  const batches: MicroBatch[] = [];
-  for (let at = 0; at < rows.length; at += recipe.per_device_eval_batch_size) {
-    const batch = makeBatch(rows.slice(at, at + recipe.per_device_eval_batch_size));
-    batches.push({ batch, targets: shiftedTargets(batch, batch.labels) });
-  }
-  const measured = await evaluate(trainee.model, batches);
+  const measured = await evaluate(trainee.model, evalBatches(rows, recipe.per_device_eval_batch_size));
   return {
     step: state.global_step,
     eval_loss: measured.loss,

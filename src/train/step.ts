@@ -1,6 +1,8 @@
+import { makeBatch } from "../data/packing.ts";
+import type { TokenizedRow } from "../data/tokenize.ts";
 import type { Recorder } from "../gpu/recorder.ts";
 import { gradNorm } from "../kernels/grad-norm.ts";
-import type { Transformer } from "../model/transformer.ts";
+import { shiftedTargets, type Transformer } from "../model/transformer.ts";
 import type { MicroBatch } from "./batches.ts";
 import type { Optimizer } from "./optimizer.ts";
 import { mixSeed } from "./seed.ts";
@@ -127,6 +129,16 @@ function noiseOf(
     scale.fill(alpha / Math.sqrt((end - start) * width), start, end);
   }
   return { scale, seed: mixSeed(seed, 2, step, micro) };
+}
+
+/** Rows of an evaluation, `size` at a time, in order. */
+export function evalBatches(rows: readonly TokenizedRow[], size: number): MicroBatch[] {
+  const batches: MicroBatch[] = [];
+  for (let at = 0; at < rows.length; at += size) {
+    const batch = makeBatch(rows.slice(at, at + size));
+    batches.push({ batch, targets: shiftedTargets(batch, batch.labels) });
+  }
+  return batches;
 }
 
 /** Loss, accuracy and entropy over rows, without gradients, token by token. */
