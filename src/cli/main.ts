@@ -1,9 +1,9 @@
-import { QwenchError } from "../errors.ts";
+import { AbortError, QwenchError } from "../errors.ts";
 import { nearestName } from "../recipe.ts";
 import { type CliFlag, type ParsedArgs, parseArgs, UsageError } from "./args.ts";
 import { runDoctor, runInfo, runPlan } from "./commands.ts";
 import { commandHelp } from "./help.ts";
-import { runSft } from "./sft.ts";
+import { EXIT_INTERRUPTED, runSft } from "./sft.ts";
 
 interface Command {
   usage: string;
@@ -73,6 +73,10 @@ export async function main(argv: readonly string[]): Promise<number> {
     if (error instanceof UsageError) {
       console.error(`${error.message}\nqwench${command ? ` ${name}` : ""} --help tells what there is.`);
       return 2;
+    }
+    if (error instanceof AbortError) {
+      console.error(error.message);
+      return EXIT_INTERRUPTED;
     }
     if (error instanceof QwenchError) console.error(`${error.name}: ${error.message}`);
     else console.error(error);
