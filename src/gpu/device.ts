@@ -54,6 +54,7 @@ export class Gpu {
   private readonly watched = new Set<Promise<unknown>>();
   private readonly ids = new WeakMap<GPUBuffer, number>();
   private nextId = 0;
+  private dropped = 0;
 
   private readonly waiting: Waiting | null;
 
@@ -76,8 +77,8 @@ export class Gpu {
     this.pace = new Pace(device, (wait) => this.wait(wait));
     this.profiler = profile && features.timestamps ? new Profiler(device) : null;
     void device.lost.then(({ reason, message }) => {
-      if (reason !== "destroyed")
-        this.fault ??= new GpuError(`The device of ${adapterName} was lost: ${message || reason || "no reason given"}`);
+      const how = reason === "destroyed" ? "destroyed" : `lost: ${message || reason || "no reason given"}`;
+      this.fault ??= new GpuError(`The device of ${adapterName} was ${how}`);
     });
     device.addEventListener?.("uncapturederror", (event) => {
       event.preventDefault?.();
@@ -148,14 +149,19 @@ export class Gpu {
 
   /** Marks a step boundary: idle buffers go back to the device. */
   endStep(): void {
-    const before = this.pool.ledger.allocated;
     this.pool.endStep();
-    if (this.pool.ledger.allocated !== before) this.bindGroups.clear();
+    if (this.pool.dropped !== this.dropped) this.bindGroups.clear();
+    this.dropped = this.pool.dropped;
   }
 
   /** Waits until the queue is empty; throws the first fault. */
   async settle(): Promise<void> {
     await this.wait(this.device.queue.onSubmittedWorkDone());
+    await this.verified();
+  }
+
+  /** Waits for what the device has to say about everything submitted so far; throws the first fault. */
+  async verified(): Promise<void> {
     await Promise.all(this.watched);
     this.check();
   }

@@ -50,6 +50,10 @@ const IDLE_STEPS = 8;
 /** Buffers by size class: reused, counted, and given back when idle. */
 export class Pool {
   readonly ledger: Ledger = { allocated: 0, peak: 0, byKind: {}, peakByKind: {} };
+  /** bytes: rather than allocate past it, the pool gives idle buffers of earlier steps back; a forecast's peak */
+  budget = Number.POSITIVE_INFINITY;
+  /** blocks given back to the device so far: what is cached for their buffers is of no more use */
+  dropped = 0;
   private readonly device: GPUDevice;
   private readonly maxBuffer: number;
   private readonly free: Block[] = []; // sorted by size
@@ -86,6 +90,7 @@ export class Pool {
         return reused;
       }
     }
+    if (this.ledger.allocated + size > this.budget) this.evict(size);
     const buffer = this.device.createBuffer({
       label,
       size,
@@ -116,6 +121,7 @@ export class Pool {
   drop(block: Block): void {
     if (block.free) this.free.splice(this.free.indexOf(block), 1);
     this.all.delete(block);
+    this.dropped++;
     this.ledger.allocated -= block.size;
     this.count(block.kind, -block.size);
     block.buffer.destroy();
@@ -145,6 +151,17 @@ export class Pool {
     const at = this.free.findIndex((b) => b.size >= size);
     if (at < 0 || size < FIT * this.free[at].size) return null;
     return this.free.splice(at, 1)[0];
+  }
+
+  /** Makes room for `bytes` below the budget, as far as earlier steps left free blocks: the longest idle go first. */
+  private evict(bytes: number): void {
+    const idle = this.free
+      .filter((b) => b.touched < this.step)
+      .sort((a, b) => a.touched - b.touched || b.size - a.size);
+    for (const block of idle) {
+      if (this.ledger.allocated + bytes <= this.budget) return;
+      this.drop(block);
+    }
   }
 
   private count(kind: MemoryKind, bytes: number): void {

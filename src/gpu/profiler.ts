@@ -59,12 +59,13 @@ export class Profiler {
       staging.destroy();
     });
     this.pending.add(done);
-    void done.finally(() => this.pending.delete(done));
+    const remove = () => this.pending.delete(done);
+    done.then(remove, remove); // a lost device reports itself
   }
 
   /** All kernels so far, the most expensive first. Waits for what is in flight. */
   async table(): Promise<KernelTime[]> {
-    await Promise.all(this.pending);
+    await Promise.allSettled(this.pending);
     return [...this.times.values()].sort((a, b) => b.milliseconds - a.milliseconds);
   }
 

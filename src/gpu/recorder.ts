@@ -168,10 +168,16 @@ export class Recorder {
     gpu.pace.submitted(this.work);
     gpu.profiler?.collect();
     for (const { staging, bytes, resolve } of this.reads) {
-      const arrived = gpu.staging.read(staging, bytes).then((data) => {
-        gpu.check();
-        return data;
-      });
+      const arrived = gpu.staging.read(staging, bytes).then(
+        async (data) => {
+          await gpu.verified(); // refused work leaves zeros behind
+          return data;
+        },
+        (error: Error) => {
+          gpu.check();
+          throw new GpuError(`Cannot read back from ${gpu.adapterName} what ${names} wrote: ${error.message}`);
+        },
+      );
       arrived.catch(() => {}); // whoever awaits the read sees it; a read that nobody awaits must not end the process
       resolve(arrived);
     }

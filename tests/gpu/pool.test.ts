@@ -1,0 +1,110 @@
+import { describe, expect, it } from "vitest";
+import { MemoryError } from "../../src/errors.ts";
+import { planGpu } from "../../src/gpu/plan-device.ts";
+import { sizeClass } from "../../src/gpu/pool.ts";
+
+const MIB = 1 << 20;
+const pool = () => planGpu({ maxBufferSize: 256 * MIB, maxStorageBufferBindingSize: 128 * MIB }).pool;
+
+describe("sizeClass", () => {
+  it("is at least what was asked, at most an eighth more, and whole words", () => {
+    for (const bytes of [1, 255, 256, 257, 2048, 2049, 4095, 4096, 4097, 10_000, 1_000_003, 300 * MIB - 1]) {
+      const size = sizeClass(bytes);
+      expect(size, `${bytes}`).toBeGreaterThanOrEqual(bytes);
+      expect(size, `${bytes}`).toBeLessThanOrEqual(Math.max(256, bytes + 256, bytes * 1.125));
+      expect(size % 256, `${bytes}`).toBe(0);
+    }
+  });
+
+  it("gives neighbouring lengths one class", () => {
+    expect(sizeClass(1_000_000)).toBe(sizeClass(1_040_000));
+    expect(sizeClass(0)).toBe(256);
+  });
+});
+
+describe("Pool", () => {
+  it("hands a released block out again and counts it under its new kind", () => {
+    const p = pool();
+    const a = p.take(10_000, "activations", "a");
+    p.give(a);
+    const b = p.take(9_900, "scratch", "b");
+    expect(b).toBe(a);
+    expect(b.label).toBe("b");
+    expect(p.ledger.allocated).toBe(a.size);
+    expect(p.ledger.byKind).toEqual({ activations: 0, scratch: a.size });
+  });
+
+  it("does not hand out a block that is in use, too small, or much too large", () => {
+    const p = pool();
+    const a = p.take(MIB, "activations", "a");
+    expect(p.take(MIB, "activations", "b")).not.toBe(a);
+    p.give(a);
+    expect(p.take(2 * MIB, "activations", "larger")).not.toBe(a);
+    expect(p.take(MIB / 2, "activations", "half")).not.toBe(a);
+    expect(p.take(0.8 * MIB, "activations", "nearly")).toBe(a);
+  });
+
+  it("refuses to take a block back twice", () => {
+    const p = pool();
+    const block = p.take(100, "scratch", "twice");
+    p.give(block);
+    expect(() => p.give(block)).toThrow(new MemoryError("Cannot release twice twice"));
+  });
+
+  it("never gives a long-lived tensor a used block, nor rounds it up by more than 256 bytes", () => {
+    const p = pool();
+    const a = p.take(MIB, "activations", "a");
+    p.give(a);
+    const weights = p.take(MIB + 4, "weights", "w", true);
+    expect(weights).not.toBe(a);
+    expect(weights.size).toBe(MIB + 256);
+  });
+
+  it("refuses a buffer past the device's limit with both numbers", () => {
+    expect(() => pool().take(257 * MIB, "weights", "embed", true)).toThrow(
+      `Cannot allocate embed: ${257 * MIB} bytes pass this device's maxBufferSize of ${256 * MIB} bytes`,
+    );
+  });
+
+  it("remembers its peak and what made it, and gives free blocks back on trim", () => {
+    const p = pool();
+    const a = p.take(MIB, "activations", "a");
+    const b = p.take(2 * MIB, "weights", "b", true);
+    p.give(a);
+    p.trim();
+    expect(p.ledger.allocated).toBe(2 * MIB);
+    expect(p.ledger.peak).toBe(3 * MIB);
+    expect(p.ledger.peakByKind).toEqual({ activations: MIB, weights: 2 * MIB });
+    expect(p.largest(5)).toEqual([{ label: "b", size: 2 * MIB }]);
+    p.drop(b);
+    expect(p.ledger.allocated).toBe(0);
+  });
+
+  it("gives back what nothing wanted for nine steps, and no sooner", () => {
+    const p = pool();
+    const used = p.take(MIB, "activations", "used");
+    p.give(p.take(4 * MIB, "activations", "idle"));
+    for (let step = 0; step < 8; step++) {
+      p.endStep();
+      expect(p.ledger.allocated).toBe(5 * MIB);
+    }
+    p.endStep();
+    expect(p.ledger.allocated).toBe(MIB);
+    expect(used.free).toBe(false);
+  });
+
+  it("evicts idle blocks of earlier steps rather than pass its budget, but never one of this step", () => {
+    const p = pool();
+    p.budget = 6 * MIB;
+    const old = p.take(4 * MIB, "activations", "old");
+    p.give(old);
+    const fresh = p.take(MIB, "activations", "fresh");
+    p.take(2 * MIB, "activations", "past the budget"); // work recorded in this step may still use what is free
+    expect(p.ledger.allocated).toBe(7 * MIB);
+    p.give(fresh);
+    p.endStep();
+    p.take(2 * MIB, "activations", "next");
+    expect(p.ledger.allocated).toBe(5 * MIB);
+    expect(p.dropped).toBe(1);
+  });
+});
