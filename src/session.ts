@@ -146,7 +146,8 @@ export async function loadSft(
   base: string,
 ): Promise<Trainee> {
   const { gpu, signal, onProgress } = sources;
-  const { checkpoint, trained, lora, adapter } = prepared;
+  const { checkpoint, trained, lora, adapter, forecast } = prepared;
+  gpu.pool.budget = forecast.peak;
   const model = await loadModel(gpu, checkpoint, {
     dtype: recipe.dtype,
     trained,

@@ -32,6 +32,9 @@ export interface YarnScaling {
   truncate: boolean;
 }
 
+/** Far above any model; what follows lists every tensor of every layer. */
+const MAX_LAYERS = 4096;
+
 type Json = Record<string, unknown>;
 
 /**
@@ -65,6 +68,9 @@ export function parseModelConfig(json: Json, file = "config.json"): ModelConfig 
       `Cannot load ${file}: num_attention_heads ${num_attention_heads} is no multiple of num_key_value_heads ${num_key_value_heads}`,
     );
   }
+  const layers = size("num_hidden_layers");
+  if (layers > MAX_LAYERS)
+    throw new FormatError(`Cannot load ${file}: num_hidden_layers is ${layers}; at most ${MAX_LAYERS}`);
   const max_position_embeddings = size("max_position_embeddings");
   const rope = (json.rope_parameters ?? json.rope_scaling ?? {}) as Json;
   const rope_theta = (rope.rope_theta ?? json.rope_theta ?? 10000) as number;
@@ -77,7 +83,7 @@ export function parseModelConfig(json: Json, file = "config.json"): ModelConfig 
     model_type: type,
     hidden_size,
     intermediate_size: size("intermediate_size"),
-    num_hidden_layers: size("num_hidden_layers"),
+    num_hidden_layers: layers,
     num_attention_heads,
     num_key_value_heads,
     head_dim,

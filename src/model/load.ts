@@ -3,7 +3,7 @@ import type { Gpu } from "../gpu/device.ts";
 import { sizeOf } from "../gpu/tensor.ts";
 import type { Checkpoint } from "../io/checkpoint.ts";
 import { type Adapter, type AdapterConfig, readAdapter } from "../io/peft.ts";
-import { DTYPE_BYTES, f32ToBf16, f32ToF16, findNonFinite, toFloat32 } from "../io/safetensors.ts";
+import { bytesOf, DTYPE_BYTES, f32ToBf16, f32ToF16, findNonFinite, toFloat32 } from "../io/safetensors.ts";
 import type { Folder } from "../io/storage.ts";
 import {
   buildModel,
@@ -91,6 +91,12 @@ export async function loadModel(gpu: Gpu, checkpoint: Checkpoint, options: LoadO
             `Cannot load ${where}: ${name} holds a value that is not finite, at element ${first + at + bad} of [${entry.shape}]`,
           );
         const data = convert(bytes, entry.dtype, tensor.dtype as WeightDType);
+        const large =
+          data instanceof Uint16Array ? findNonFinite(bytesOf(data), tensor.dtype === "f16" ? "F16" : "BF16") : -1;
+        if (large >= 0)
+          throw new UnsupportedError(
+            `Cannot load ${where} as ${dtype}: ${name} holds a value that ${tensor.dtype} cannot, at element ${first + at + large} of [${entry.shape}]`,
+          );
         gpu.write(tensor, data, at * (tensor.dtype === "f32" ? 4 : 2));
         done += bytes.length;
         queued += data.byteLength;

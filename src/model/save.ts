@@ -1,7 +1,8 @@
+import { TrainingError } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { type Tensor, view } from "../gpu/tensor.ts";
 import { type AdapterConfig, writeAdapter } from "../io/peft.ts";
-import { encodeSafetensors, type TensorData } from "../io/safetensors.ts";
+import { encodeSafetensors, findNonFinite, type TensorData } from "../io/safetensors.ts";
 import type { Folder } from "../io/storage.ts";
 import type { LoraConfig } from "./build.ts";
 import type { Transformer } from "./transformer.ts";
@@ -23,12 +24,23 @@ export async function* readPieces(gpu: Gpu, tensor: Tensor): AsyncGenerator<Uint
   }
 }
 
-/** A tensor for a safetensors file whose bytes are read back while it is written. */
-export function streamed(gpu: Gpu, name: string, tensor: Tensor, dtype: TensorData["dtype"]): TensorData {
-  return { name, dtype, shape: tensor.shape, data: readPieces(gpu, tensor) };
+/** Bytes of an f32 parameter on their way to a file. @throws {TrainingError} where one is not a number */
+async function* finite(name: string, pieces: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  for await (const piece of pieces) {
+    checkFinite(name, piece);
+    yield piece;
+  }
 }
 
-/** Writes the model's adapter as a PEFT folder. */
+function checkFinite(name: string, bytes: Uint8Array): void {
+  if (findNonFinite(bytes, "F32") >= 0) {
+    throw new TrainingError(
+      `Cannot save ${name}: training left a value in it that is not finite. What was saved before is intact. Try a lower learning_rate`,
+    );
+  }
+}
+
+/** Writes the model's adapter as a PEFT folder. @throws {TrainingError} rather than save NaN or infinity */
 export async function saveAdapter(folder: Folder, model: Transformer, lora: LoraConfig, base: string): Promise<void> {
   const { gpu, store } = model;
   const { r, lora_alpha, lora_dropout, use_rslora, target_modules } = lora;
@@ -40,15 +52,22 @@ export async function saveAdapter(folder: Folder, model: Transformer, lora: Lora
     target_modules: [...target_modules],
     base_model_name_or_path: base,
   };
-  const values = await gpu.read(store!.values);
-  await writeAdapter(folder, config, store!.split(values));
+  const tensors = store!.split(await gpu.read(store!.values));
+  for (const { name, data } of tensors)
+    checkFinite(name, new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+  await writeAdapter(folder, config, tensors);
 }
 
-/** Writes a fully trained model as model.safetensors (f32) with its config.json. */
+/** Writes a fully trained model as model.safetensors (f32) with its config.json. @throws {TrainingError} as saveAdapter */
 export async function saveModel(folder: Folder, model: Transformer, config: Record<string, unknown>): Promise<void> {
   const { gpu, store } = model;
-  const tensors = store!.parameters.map(({ name, shape, start }) =>
-    streamed(gpu, name, view(store!.values, shape, start), "F32"),
+  const tensors = store!.parameters.map(
+    ({ name, shape, start }): TensorData => ({
+      name,
+      dtype: "F32",
+      shape,
+      data: finite(name, readPieces(gpu, view(store!.values, shape, start))),
+    }),
   );
   await folder.write("model.safetensors", encodeSafetensors(tensors, { format: "pt" }));
   await folder.write(

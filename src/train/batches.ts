@@ -80,13 +80,16 @@ export class BatchPlan {
     return this.step(best);
   }
 
-  /** A number that changes when the rows or their order do. */
+  /** A number that changes when the rows, their labels or their order do. */
   fingerprint(): number {
     let h = 0x811c9dc5;
     for (const example of this.examples) {
-      for (const { input_ids } of example) {
+      for (const { input_ids, labels } of example) {
         h = Math.imul(h ^ input_ids.length, 0x01000193);
-        for (let i = 0; i < input_ids.length; i += 7) h = Math.imul(h ^ input_ids[i], 0x01000193);
+        for (let i = 0; i < input_ids.length; i++) {
+          h = Math.imul(h ^ input_ids[i], 0x01000193);
+          h = Math.imul(h ^ labels[i], 0x01000193);
+        }
       }
     }
     return h >>> 0;

@@ -142,6 +142,17 @@ export async function loadCheckpoint(folder: Folder, trainee: Trainee, optimizer
   const store = model.store!;
   if (trainee.lora) {
     const adapter = await readAdapter(folder);
+    const shape = ({
+      r,
+      lora_alpha,
+      use_rslora,
+      target_modules,
+    }: Pick<LoraConfig, "r" | "lora_alpha" | "use_rslora"> & { target_modules: readonly string[] }) =>
+      `lora_r ${r}, lora_alpha ${lora_alpha}, use_rslora ${use_rslora} on ${[...target_modules].sort().join(", ")}`;
+    const [saved, wanted] = [shape(adapter.config), shape(trainee.lora)];
+    if (saved !== wanted) {
+      throw new FormatError(`Cannot resume from ${folder.path}: it holds ${saved}, and this run is ${wanted}`);
+    }
     for (const { name } of store.parameters) {
       if (!adapter.tensors.has(name))
         throw new FormatError(`Cannot resume from ${folder.path}: its adapter lacks ${name}`);
@@ -166,7 +177,9 @@ function parseState(text: string, where: string): TrainerState {
   } catch (error) {
     throw new FormatError(`Cannot read ${where}: ${(error as Error).message}`);
   }
-  if (!Number.isInteger(state?.global_step) || state.qwench?.version !== 1) {
+  const { version, since_log, tuning } = state?.qwench ?? {};
+  const whole = [since_log, tuning].every((part) => typeof part === "object" && part !== null);
+  if (!Number.isInteger(state?.global_step) || version !== 1 || !whole || !Array.isArray(state.log_history)) {
     throw new FormatError(
       `Cannot read ${where}: it is not a trainer_state.json that Qwench wrote (global_step ${state?.global_step})`,
     );

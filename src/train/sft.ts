@@ -239,7 +239,11 @@ async function evalRecord(
   now: () => number,
 ): Promise<LogRecord> {
   const began = now();
-  const measured = await evaluate(trainee.model, evalBatches(rows, recipe.per_device_eval_batch_size));
+  const measured = await evaluate(
+    trainee.model,
+    evalBatches(rows, recipe.per_device_eval_batch_size),
+    recipe.label_smoothing_factor,
+  );
   return {
     step: state.global_step,
     eval_loss: measured.loss,

@@ -141,17 +141,18 @@ export function evalBatches(rows: readonly TokenizedRow[], size: number): MicroB
   return batches;
 }
 
-/** Loss, accuracy and entropy over rows, without gradients, token by token. */
+/** Loss (smoothed as in training, as transformers does), accuracy and entropy over rows, without gradients, token by token. */
 export async function evaluate(
   model: Transformer,
   batches: readonly MicroBatch[],
+  labelSmoothing = 0,
   onBatch?: () => void,
 ): Promise<{ loss: number; mean_token_accuracy: number; entropy: number }> {
   let [loss, accuracy, entropy, labelled] = [0, 0, 0, 0];
   for (const { batch, targets } of batches) {
     const record = model.gpu.recorder();
     const pending = record.scope((): Pending | null => {
-      const rows = model.run(record, batch, targets, {}, null);
+      const rows = model.run(record, batch, targets, { labelSmoothing }, null);
       return (
         rows && {
           objective: record.read(rows.objective),

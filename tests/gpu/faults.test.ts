@@ -3,7 +3,7 @@ import { GpuError } from "../../src/errors.ts";
 import { view } from "../../src/gpu/tensor.ts";
 import { ownGpu } from "./open.ts";
 
-const broken = () => `
+const broken = (_: { elem: string }) => `
 @group(0) @binding(0) var<storage, read_write> y: array<f32>;
 @compute @workgroup_size(1)
 fn main() {
