@@ -43,18 +43,22 @@ export async function runParity(
 ): Promise<{ left: string[] }> {
   const left: string[] = [];
   let found = 0;
+  const see = (rows: readonly ParityRow[]) => {
+    found += rows.length;
+    rows.forEach(onRow);
+  };
   for (const file of await folder.list()) {
-    if (file === "schedules.json") for (const row of await scheduleParity(folder)) onRow(row), found++;
+    if (file === "schedules.json") see(await scheduleParity(folder));
     else if (file.endsWith(".json")) left.push(file);
   }
   for (const name of await folder.folders()) {
     const sub = folder.folder(name);
     if (await sub.exists("case.json")) {
       for (const dtype of gpu.features.f16 ? (["auto", "float16"] as const) : (["auto"] as const)) {
-        for (const row of await modelParity(gpu, sub, name, dtype)) onRow(row), found++;
+        see(await modelParity(gpu, sub, name, dtype));
       }
     } else if (await sub.exists("trajectory.json")) {
-      for (const row of await sftParity(gpu, sub, name)) onRow(row), found++;
+      see(await sftParity(gpu, sub, name));
     } else left.push(`${name}/`);
   }
   if (found === 0)

@@ -17,7 +17,8 @@ export const attentionCases: KernelCase[] = CASES.map(({ lengths, h, g, d }) => 
   name: `lengths ${lengths.join("+")}, ${h} heads over ${g} of ${d}`,
   tolerance: 1e-5,
   run(check) {
-    const starts = lengths.reduce((sums, n) => [...sums, sums.at(-1)! + n], [0]);
+    const starts = [0];
+    for (const n of lengths) starts.push(starts.at(-1)! + n);
     const tokens = starts.at(-1)!;
     const heads = { num_attention_heads: h, num_key_value_heads: g, head_dim: d };
     const q = check.input([tokens, h * d], "q", 3);
