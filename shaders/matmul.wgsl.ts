@@ -14,8 +14,10 @@ export interface MatmulTile {
   groups: number;
   /** stage both operands in workgroup memory, so many steps of the sum at a time (a multiple of 4); 0 reads them directly */
   stage: number;
-  /** subgroup size for which a lane loads one step of `a` and passes it on by subgroupBroadcast: 4 or 8; 0 = none */
+  /** subgroup size for which lanes share out the loads of `a` by subgroupBroadcast: 4 or 8, divides rows; 0 = none */
   broadcast: number;
+  /** steps of the sum in one turn of the loop, where b is read directly: 4 or 8, the default 4 */
+  steps?: number;
 }
 
 /** What one compiled variant is specialised to. */
@@ -29,6 +31,8 @@ export interface MatmulVariant {
   /** whether rows of a, b, a2, b2 begin at multiples of 4 elements, so that four are loaded at once */
   vecA: boolean;
   vecB: boolean;
+  /** rows of a transposed bf16 b begin at multiples of 8 elements, and eight steps are taken at once: one load */
+  eightB: boolean;
   /** r more steps of the same sum from a2 [m, r] and b2 ([n, r] or [r, n], as b): the low-rank product */
   extra: boolean;
   vecExtra: boolean;
@@ -53,72 +57,112 @@ interface Operands {
 
 /** WGSL of `steps` of the sum, read straight from memory; `s` is the first. */
 function directSteps(v: MatmulVariant, o: Operands, steps: number): string {
-  const { rows, cols, broadcast } = v.tile;
-  const wide = steps > 1;
-  const shared = wide && broadcast > 0; // each lane loads one step, the others get it by broadcast
-  const dropA = v.dropout === "a" && o.a === "a";
-  const dropB = v.dropout === "b" && o.b === "b";
   const lines: string[] = [];
-  const atA = (i: number, s: string) => (o.transA ? `(${s}) * ${o.lda} + row${i}` : `row${i} * ${o.lda} + ${s}`);
-  let element: (i: number, s: number) => string;
-  if (shared || !wide) {
-    const s = shared ? "s + lane" : "s";
-    for (const i of range(rows))
-      lines.push(`let u${i} = ${o.a}At1(${atA(i, s)})${dropA ? ` * keep1(row${i}, ${s})` : ""};`);
-    element = (i, t) => (shared ? `u${i}_${t}` : `u${i}`);
-  } else if (o.transA) {
-    for (const t of range(4)) {
-      for (const i of range(rows / 4))
-        lines.push(`let u${t}_${i} = ${o.a}At4((s + ${t}u) * ${o.lda} + row0 + ${4 * i}u);`);
-    }
-    element = (i, t) => `u${t}_${i >> 2}[${i & 3}]`;
-  } else {
-    for (const i of range(rows))
-      lines.push(`let u${i} = ${o.a}At4(${atA(i, "s")})${dropA ? ` * keep4(row${i}, s)` : ""};`);
-    element = (i, t) => `u${i}[${t}]`;
-  }
-  const spread = (t: number) => {
-    if (shared) for (const i of range(rows)) lines.push(`let u${i}_${t} = subgroupBroadcast(u${i}, ${t}u);`);
-  };
-  if (v.transB) {
-    for (const chunk of range(Math.ceil(steps / 4))) {
-      const width = wide ? 4 : 1;
-      const s = chunk === 0 ? "s" : `s + ${4 * chunk}u`;
-      for (const t of range(width)) spread(4 * chunk + t);
-      for (const j of range(cols)) {
-        const drop = dropB ? ` * keep${width}(col${j}, ${s})` : "";
-        lines.push(`let w${chunk}_${j} = ${o.b}At${width}(col${j} * ${o.ldb} + ${s})${drop};`);
-        for (const i of range(rows)) {
-          let sum = `acc${i}_${j}`;
-          for (const t of range(width)) {
-            sum = `fma(${element(i, 4 * chunk + t)}, w${chunk}_${j}${wide ? `[${t}]` : ""}, ${sum})`;
-          }
-          lines.push(`acc${i}_${j} = ${sum};`);
+  const left = loadLeft(v, o, steps, lines);
+  const load = loadRight(v, o, steps, lines);
+  const { rows, cols } = v.tile;
+  const width = v.transB && steps > 1 ? 4 : 1; // steps that one load of b covers
+  for (const first of range(steps / width).map((c) => c * width)) {
+    const values = range(width).map((t) => left(first + t));
+    for (const j of range(v.transB ? cols : cols / 4)) {
+      lines.push(`let w${first}_${j} = ${load(j, first)};`);
+      for (const i of range(rows)) {
+        let sum = `acc${i}_${j}`;
+        for (const t of range(width)) {
+          const x = v.transB ? values[t][i] : `vec4f(${values[t][i]})`;
+          sum = `fma(${x}, w${first}_${j}${width > 1 ? `[${t}]` : ""}, ${sum})`;
         }
-      }
-    }
-  } else {
-    for (const t of range(steps)) {
-      spread(t);
-      for (const j of range(cols / 4)) {
-        const drop = dropB ? ` * keep4(s + ${t}u, col${j})` : "";
-        lines.push(`let w${t}_${j} = ${o.b}At4((s + ${t}u) * ${o.ldb} + col${j})${drop};`);
-        for (const i of range(rows))
-          lines.push(`acc${i}_${j} = fma(vec4f(${element(i, t)}), w${t}_${j}, acc${i}_${j});`);
+        lines.push(`acc${i}_${j} = ${sum};`);
       }
     }
   }
   return lines.join("\n    ");
 }
 
+/**
+ * Loads of `a` for `steps` steps. The result writes what step t needs and names its rows' values.
+ *
+ * With `broadcast` every load is shared out: each lane loads four elements of its own, which the others get from it.
+ */
+function loadLeft(v: MatmulVariant, o: Operands, steps: number, lines: string[]): (t: number) => string[] {
+  const { rows, broadcast } = v.tile;
+  const drop = v.dropout === "a" && o.a === "a";
+  if (steps === 1) {
+    const index = (i: number) => (o.transA ? `s * ${o.lda} + row${i}` : `left${i} + s`);
+    for (const i of range(rows)) lines.push(`let u${i} = ${o.a}At1(${index(i)})${drop ? ` * keep1(row${i}, s)` : ""};`);
+    return () => range(rows).map((i) => `u${i}`);
+  }
+  let element: (i: number, t: number) => string;
+  let owner: (i: number, t: number) => number;
+  if (o.transA) {
+    // A load covers four rows of a step. Lanes take the steps, and where there are more lanes than steps, more rows.
+    const along = broadcast > 0 ? Math.min(steps, broadcast) : 1;
+    const across = broadcast > 0 ? broadcast / along : 1;
+    for (const t of range(steps / along)) {
+      for (const g of range(rows / 4 / across)) {
+        const step = broadcast > 0 ? `s + ${t * along}u + lane % ${along}u` : `s + ${t}u`;
+        const row = `row0 + ${4 * across * g}u${across > 1 ? ` + lane / ${along}u * 4u` : ""}`;
+        lines.push(`let u${t}_${g} = ${o.a}At4((${step}) * ${o.lda} + ${row});`);
+      }
+    }
+    element = (i, t) => `u${Math.floor(t / along)}_${Math.floor((i >> 2) / across)}[${i & 3}]`;
+    owner = (i, t) => (t % along) + along * ((i >> 2) % across);
+  } else {
+    // A load covers four steps of a row. Lanes take the rows.
+    const each = broadcast || 1;
+    for (const g of range(rows / each)) {
+      const row = broadcast > 0 ? `own${g}` : `row${g}`;
+      for (const c of range(steps / 4)) {
+        const mask = drop ? ` * keep4(${row}, s + ${4 * c}u)` : "";
+        lines.push(`let u${g}_${c} = ${o.a}At4(left${g} + s + ${4 * c}u)${mask};`);
+      }
+    }
+    element = (i, t) => `u${Math.floor(i / each)}_${t >> 2}[${t & 3}]`;
+    owner = (i) => i % each;
+  }
+  return (t) => {
+    if (broadcast === 0) return range(rows).map((i) => element(i, t));
+    for (const i of range(rows)) lines.push(`let x${i}_${t} = subgroupBroadcast(${element(i, t)}, ${owner(i, t)}u);`);
+    return range(rows).map((i) => `x${i}_${t}`);
+  };
+}
+
+/** Loads of `b`: the expression for entry j from step t on, four steps with transB, else one step of four columns. */
+function loadRight(v: MatmulVariant, o: Operands, steps: number, lines: string[]): (j: number, t: number) => string {
+  const drop = v.dropout === "b" && o.b === "b";
+  if (!v.transB) {
+    return (j, t) => `${o.b}At4((s + ${t}u) * ${o.ldb} + col${j})${drop ? ` * keep4(s + ${t}u, col${j})` : ""}`;
+  }
+  const width = steps > 1 ? 4 : 1;
+  const eight = steps > 1 && v.eightB && o.b === "b";
+  if (eight) {
+    for (const t of range(steps / 8))
+      for (const j of range(v.tile.cols)) lines.push(`let q${8 * t}_${j} = b[(right${j} + s) / 8u + ${t}u];`);
+  }
+  return (j, t) => {
+    const mask = drop ? ` * keep${width}(col${j}, s + ${t}u)` : "";
+    if (eight) return `widen(q${t - (t % 8)}_${j}.${t % 8 < 4 ? "xy" : "zw"})${mask}`;
+    return `${o.b}At${width}(right${j} + s + ${t}u)${mask}`;
+  };
+}
+
 /** Loop over the whole sum, without workgroup memory. */
 function directLoop(v: MatmulVariant, o: Operands): string {
-  const steps = v.tile.broadcast || 4;
+  const { rows, cols, broadcast, steps = 4 } = v.tile;
+  const left = o.transA ? [] : range(rows).map((i) => `let left${i} = row${i} * ${o.lda};`);
+  const right = v.transB ? range(cols).map((j) => `let right${j} = col${j} * ${o.ldb};`) : [];
+  const shared =
+    !o.transA && broadcast > 0 ? range(rows / broadcast).map((g) => `let left${g} = own${g} * ${o.lda};`) : left;
   return `{
+  ${right.join("\n  ")}
   var s = 0u;
-  for (; s + ${steps}u <= ${o.k}; s += ${steps}u) {
+  {
+    ${shared.join("\n    ")}
+    for (; s + ${steps}u <= ${o.k}; s += ${steps}u) {
     ${directSteps(v, o, steps)}
+    }
   }
+  ${left.join("\n  ")}
   for (; s < ${o.k}; s++) {
     ${directSteps(v, o, 1)}
   }
@@ -190,6 +234,16 @@ function stagedLoop(v: MatmulVariant) {
   }`;
 }
 
+/** Reads of a bf16 b in words of eight elements. */
+const EIGHT = `
+fn widen(w: vec2u) -> vec4f {
+  return vec4f(bitcast<f32>(w.x << 16u), bitcast<f32>(w.x & 0xffff0000u), bitcast<f32>(w.y << 16u), bitcast<f32>(w.y & 0xffff0000u));
+}
+fn bAt1(i: u32) -> f32 {
+  let w = b[i / 8u][(i / 2u) & 3u];
+  return bitcast<f32>(select(w << 16u, w & 0xffff0000u, (i & 1u) == 1u));
+}`;
+
 // matmul: c = alpha * (a @ b [+ a2 @ b2]) [+ bias] [+ c]
 //
 // Grid     x: tiles of rows, so that neighbours share the columns' weights in cache; y: tiles of columns
@@ -199,7 +253,6 @@ function stagedLoop(v: MatmulVariant) {
 // Numbers  sums are f32 whatever is stored; bf16 is widened exactly
 export const matmul = (v: MatmulVariant) => {
   const { rows, cols, lanes, groups, stage, broadcast } = v.tile;
-  const wideA = v.vecA && broadcast === 0; // with broadcast each lane reads single elements
   const colsPerEntry = v.transB ? 1 : 4; // accumulators hold single columns, or four neighbours
   const accumulators = range(rows).flatMap((i) => range(cols / colsPerEntry).map((j) => [i, j] as const));
   const entry = v.transB ? "f32" : "vec4f";
@@ -231,21 +284,21 @@ struct Params {
   alpha: f32, seed: u32, dropout: f32, dropCols: u32
 }
 
-@group(0) @binding(0) var<storage, read> a: array<${storedType(v.a, wideA)}>;
-@group(0) @binding(1) var<storage, read> b: array<${storedType(v.b, v.vecB)}>;
+@group(0) @binding(0) var<storage, read> a: array<${storedType(v.a, v.vecA)}>;
+@group(0) @binding(1) var<storage, read> b: array<${v.eightB ? "vec4u" : storedType(v.b, v.vecB)}>;
 @group(0) @binding(2) var<storage, read_write> c: array<f32>;
 #if ${v.extra}
-@group(0) @binding(3) var<storage, read> a2: array<${storedType("f32", v.vecExtra && broadcast === 0)}>;
+@group(0) @binding(3) var<storage, read> a2: array<${storedType("f32", v.vecExtra)}>;
 @group(0) @binding(4) var<storage, read> b2: array<${storedType("f32", v.vecExtra)}>;
 #endif
 #if ${v.bias !== "none"}
 @group(0) @binding(5) var<storage, read> bias: array<${v.bias === "none" ? "f32" : storedType(v.bias, false)}>;
 #endif
 @group(0) @binding(6) var<uniform> params: Params;
-${loadFunctions("a", v.a, wideA)}
-${loadFunctions("b", v.b, v.vecB)}
+${loadFunctions("a", v.a, v.vecA)}
+${v.eightB ? EIGHT : loadFunctions("b", v.b, v.vecB)}
 #if ${v.extra}
-${loadFunctions("a2", "f32", v.vecExtra && broadcast === 0)}
+${loadFunctions("a2", "f32", v.vecExtra)}
 ${loadFunctions("b2", "f32", v.vecExtra)}
 #endif
 #if ${v.bias !== "none"}
@@ -281,6 +334,16 @@ fn main(
       return `let row${i} = min(tileRow + ${groups === 1 ? "" : `local.y * ${rows}u + `}${i}u, ${last});`;
     })
     .join("\n  ")}
+  ${
+    broadcast === 0
+      ? ""
+      : range(rows / broadcast)
+          .map(
+            (g) =>
+              `let own${g} = min(tileRow + ${g * broadcast}u + lane, params.m - 1u); // the rows that a lane loads`,
+          )
+          .join("\n  ")
+  }
   ${range(cols / colsPerEntry)
     .map((j) =>
       v.transB

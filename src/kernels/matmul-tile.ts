@@ -2,50 +2,43 @@ import type { Stored } from "../../shaders/lib/load.ts";
 import type { MatmulTile } from "../../shaders/matmul.wgsl.ts";
 import type { Gpu } from "../gpu/device.ts";
 
-const tile = (
-  rows: number,
-  cols: number,
-  lanes: number,
-  groups: number,
-  stage: number,
-  broadcast: number,
-): MatmulTile => ({
-  rows,
-  cols,
-  lanes,
-  groups,
-  stage,
-  broadcast,
-});
+const staged = (rows: number, cols: number, lanes: number, groups: number, stage: number): MatmulTile => {
+  return { rows, cols, lanes, groups, stage, broadcast: 0, steps: 4 };
+};
+const direct = (rows: number, cols: number, lanes: number, steps: 4 | 8, broadcast: number): MatmulTile => {
+  return { rows, cols, lanes, groups: 1, stage: 0, broadcast, steps };
+};
 
 /** Outputs of fewer rows than this have tiles of their own: LoRA's factors, decoding. */
 const FEW_ROWS = 64;
 
 /**
- * Tiles worth trying on an adapter.
+ * Tiles worth trying on an adapter; the first is the one to use while nothing was measured.
  *
- * CPU adapters (a fixed subgroup of 4 or 8) gather every load lane by lane: there a lane loads one step of `a` and
- * broadcasts it, and no tile uses workgroup memory. GPUs stage both operands in it.
+ * CPU adapters (a fixed subgroup of 4 or 8) gather every load lane by lane, four elements for little more than one:
+ * there lanes share out wide loads of `a`, and no tile uses workgroup memory. GPUs stage both operands in it.
+ * What was tried, and what lost, is in bench/LOG.md.
  */
 export function tileCandidates(gpu: Gpu, transB: boolean): MatmulTile[] {
   const size = gpu.features.subgroupSize;
-  const narrow = transB ? 2 : 4;
-  if (size === 4 || size === 8) {
-    return [
-      tile(8, narrow, 16, 1, 0, size),
-      tile(8, narrow, 32, 1, 0, size),
-      tile(4, transB ? 4 : 8, 16, 1, 0, size),
-      tile(8, transB ? 1 : 8, 16, 1, 0, size),
-      tile(4, 4, 8, 1, 0, size),
-    ];
+  if (size === 8) {
+    // more registers or more code than this and LLVM's output falls out of the first-level caches
+    return transB
+      ? [direct(16, 3, 8, 8, size), direct(8, 4, 8, 8, size), direct(16, 4, 8, 4, size)]
+      : [direct(16, 4, 8, 4, size), direct(8, 4, 8, 8, size), direct(8, 4, 16, 8, size)];
   }
-  const direct = [tile(8, narrow, 32, 1, 0, 0), tile(4, 4, 64, 1, 0, 0)];
+  if (size === 4) {
+    return transB
+      ? [direct(16, 16, 8, 8, size), direct(16, 8, 8, 8, size), direct(8, 8, 8, 8, size)]
+      : [direct(16, 16, 4, 8, size), direct(16, 8, 8, 8, size), direct(8, 8, 8, 8, size)];
+  }
   return [
-    tile(4, 4, 16, 16, 16, 0),
-    tile(8, 4, 16, 16, 16, 0),
-    tile(4, transB ? 2 : 4, 16, 8, 16, 0),
-    tile(4, 4, 8, 8, 16, 0),
-    ...direct,
+    staged(4, 4, 16, 16, 16),
+    staged(8, 4, 16, 16, 16),
+    staged(4, transB ? 2 : 4, 16, 8, 16),
+    staged(4, 4, 8, 8, 16),
+    direct(8, transB ? 2 : 4, 32, 4, 0),
+    direct(4, 4, 64, 4, 0),
   ];
 }
 
@@ -54,10 +47,12 @@ export function tileKey(transA: boolean, transB: boolean, b: Stored, m: number):
   return `matmul ${transA ? "t" : "n"}${transB ? "t" : "n"} ${b}${m <= FEW_ROWS ? " few" : ""}`;
 }
 
-/** The tile for a product: the measured winner of this adapter, or the first candidate while nothing was measured. */
+/** The tile for a product: the measured winner of this adapter; unmeasured, the first candidate that wastes few rows. */
 export function matmulTile(gpu: Gpu, transA: boolean, transB: boolean, b: Stored, m: number): MatmulTile {
   const winner = gpu.tuning.get(tileKey(transA, transB, b, m));
-  return winner ? (JSON.parse(winner) as MatmulTile) : tileCandidates(gpu, transB)[0];
+  if (winner) return JSON.parse(winner) as MatmulTile;
+  const tiles = tileCandidates(gpu, transB);
+  return tiles.find(({ rows, groups }) => rows * groups < 2 * m) ?? tiles[tiles.length - 1];
 }
 
 /** Workgroups along rows and columns. */

@@ -93,6 +93,7 @@ export function matmul(record: Recorder, a: Tensor, b: Tensor, options: MatmulOp
     transB: side.transB,
     vecA: lda % 4 === 0,
     vecB: ldb % 4 === 0,
+    eightB: side.transB && side.b.dtype === "bf16" && ldb % 8 === 0 && tile.stage === 0 && tile.steps === 8,
     extra: extra !== null,
     vecExtra: extra !== null && r % 4 === 0 && (transB || n % 4 === 0),
     bias: bias ? stored(bias) : ("none" as const),
