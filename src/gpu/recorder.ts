@@ -148,7 +148,9 @@ export class Recorder {
   read(tensor: Tensor): Promise<ArrayBuffer> {
     const staging = this.gpu.staging.take(tensor.bytes);
     this.open().copyBufferToBuffer(tensor.buffer, tensor.offset, staging, 0, tensor.bytes);
-    return new Promise((resolve) => this.reads.push({ staging, bytes: tensor.bytes, resolve }));
+    const data = new Promise<ArrayBuffer>((resolve) => this.reads.push({ staging, bytes: tensor.bytes, resolve }));
+    data.catch(() => {}); // whoever awaits it sees the fault; a read that nobody awaits must not end the process
+    return data;
   }
 
   /** Hands what is recorded to the queue. Faults surface at the next `gpu.check`, `settle` or awaited read. */
@@ -178,7 +180,6 @@ export class Recorder {
           throw new GpuError(`Cannot read back from ${gpu.adapterName} what ${names} wrote: ${error.message}`);
         },
       );
-      arrived.catch(() => {}); // whoever awaits the read sees it; a read that nobody awaits must not end the process
       resolve(arrived);
     }
     for (const source of this.sources) source.destroy();
