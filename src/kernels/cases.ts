@@ -2,6 +2,7 @@ import { adamwCases } from "./adamw.cases.ts";
 import { adamw8bitCases } from "./adamw-8bit.cases.ts";
 import { attentionCases } from "./attention.cases.ts";
 import type { KernelCase } from "./check.ts";
+import { decodeCases } from "./decode.cases.ts";
 import { elementwiseCases } from "./elementwise.cases.ts";
 import { embeddingCases } from "./embedding.cases.ts";
 import { gradNormCases } from "./grad-norm.cases.ts";
@@ -26,4 +27,5 @@ export const allCases: readonly KernelCase[] = [
   ...gradNormCases,
   ...adamwCases,
   ...adamw8bitCases,
+  ...decodeCases,
 ];

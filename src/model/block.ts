@@ -72,7 +72,8 @@ interface AttentionInputs {
   saved: Record<"q_proj" | "k_proj" | "v_proj", LinearSaved>;
 }
 
-function attentionInputs(record: Recorder, block: Block, pass: Pass, { x, delta }: Stream): AttentionInputs {
+/** Norm, projections, head norms and rotary of a block: what attention reads. */
+export function attentionInputs(record: Recorder, block: Block, pass: Pass, { x, delta }: Stream): AttentionInputs {
   const { head_dim, num_attention_heads, num_key_value_heads } = pass.heads;
   const norm = rmsNorm(record, x, block.inputNorm, pass.eps, delta);
   const project = (name: "q_proj" | "k_proj" | "v_proj") =>
@@ -107,7 +108,8 @@ function reshape(tensor: Tensor, shape: readonly number[]): Tensor {
   return { ...tensor, shape };
 }
 
-function mlpInputs(record: Recorder, block: Block, pass: Pass, x: Tensor, o: Tensor) {
+/** Output projection, residual, norm, gate and up of a block: what SwiGLU reads. */
+export function mlpInputs(record: Recorder, block: Block, pass: Pass, x: Tensor, o: Tensor) {
   const out = loraLinear(record, o, block.linears.o_proj, pass.dropoutSeed, "o_proj");
   const norm = rmsNorm(record, x, block.postNorm, pass.eps, out.y);
   record.release(out.y);
@@ -120,6 +122,7 @@ function mlpInputs(record: Recorder, block: Block, pass: Pass, x: Tensor, o: Ten
  * One decoder block on a packed batch.
  *
  * @param stream residual stream [tokens, hidden], as the block before left it
+ * @param onKeysAndValues sees the rotated keys and the values, to put them into a cache
  * @returns the stream after the block, and what the backward pass needs
  */
 export function blockForward(
@@ -127,9 +130,11 @@ export function blockForward(
   block: Block,
   pass: Pass,
   stream: Stream,
+  onKeysAndValues?: (k: Tensor, v: Tensor) => void,
 ): { stream: Stream; saved: BlockSaved } {
   return record.scope(() => {
     const inputs = attentionInputs(record, block, pass, stream);
+    onKeysAndValues?.(inputs.k, inputs.v);
     const { o, stats } = attention(record, inputs.q, inputs.k, inputs.v, pass.spans, pass.heads);
     record.release(inputs.q, inputs.k, inputs.v, inputs.normed);
     const mlp = mlpInputs(record, block, pass, inputs.x, o);

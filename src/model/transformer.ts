@@ -5,8 +5,17 @@ import { type Tensor, view } from "../gpu/tensor.ts";
 import { type AttentionHeads, spansOf } from "../kernels/attention.ts";
 import { gatherRows, scatterRows } from "../kernels/elementwise.ts";
 import { embedding, embeddingBackward, groupTokens, type WeightShard } from "../kernels/embedding.ts";
+import { matmul } from "../kernels/matmul.ts";
 import { rmsNorm, rmsNormBackward, rmsNormWeightBackward } from "../kernels/rms-norm.ts";
-import { type Block, type BlockGrads, type BlockSaved, blockBackward, blockForward, type Pass } from "./block.ts";
+import {
+  type Block,
+  type BlockGrads,
+  type BlockSaved,
+  blockBackward,
+  blockForward,
+  type Pass,
+  type Stream,
+} from "./block.ts";
 import type { ModelConfig } from "./config.ts";
 import { type HeadGradient, type HeadRows, head } from "./head.ts";
 import type { ParameterStore } from "./parameters.ts";
@@ -156,33 +165,70 @@ export class Transformer {
     });
   }
 
-  /** Logits of every token `[tokens, vocab]`: for parity checks on small models. */
-  async logits(batch: PackedBatch): Promise<Float32Array> {
-    const { config, weights, gpu } = this;
-    const record = gpu.recorder();
-    const tokens = batch.input_ids.length;
-    const out = new Float32Array(tokens * config.vocab_size);
-    const { matmul } = await import("../kernels/matmul.ts");
-    const parts = record.scope(() => {
+  /**
+   * Final-normed hidden rows of a batch, `[tokens, hidden]`, without gradients.
+   *
+   * @param onKeysAndValues sees each layer's rotated keys and values, to put them into a cache
+   */
+  forward(
+    record: Recorder,
+    batch: PackedBatch,
+    onKeysAndValues?: (layer: number, k: Tensor, v: Tensor) => void,
+  ): Tensor {
+    const { config, weights } = this;
+    return record.scope(() => {
       const none = { rows: new Uint32Array([0]), tokens: new Uint32Array([0]) };
       const input = this.upload(record, batch, none);
       const pass = this.pass(input, null);
-      let stream = { x: embedding(record, input.ids, weights.embed), delta: null as Tensor | null };
-      for (const block of weights.blocks) stream = blockForward(record, block, pass, stream).stream;
-      const norm = rmsNorm(record, stream.x, weights.norm, config.rms_norm_eps, stream.delta);
-      return weights.head.map(({ tensor, start }) => ({
+      let stream: Stream = { x: embedding(record, input.ids, weights.embed), delta: null };
+      weights.blocks.forEach((block, layer) => {
+        const before = stream;
+        const done = blockForward(record, block, pass, stream, (k, v) => onKeysAndValues?.(layer, k, v));
+        stream = done.stream;
+        record.release(done.saved.o, done.saved.stats, done.saved.x);
+        if (before.delta) record.release(before.x, before.delta);
+      });
+      return rmsNorm(record, stream.x, weights.norm, config.rms_norm_eps, stream.delta).y;
+    });
+  }
+
+  /** Logits of every token `[tokens, vocab]`: for parity checks on small models. */
+  async logits(batch: PackedBatch): Promise<Float32Array> {
+    const record = this.gpu.recorder();
+    const tokens = batch.input_ids.length;
+    const vocab = this.config.vocab_size;
+    const out = new Float32Array(tokens * vocab);
+    const parts = record.scope(() => {
+      const hidden = this.forward(record, batch);
+      return this.weights.head.map(({ tensor, start }) => ({
         start,
         cols: tensor.shape[0],
-        data: record.read(matmul(record, norm.y, tensor, { transB: true })),
+        data: record.read(matmul(record, hidden, tensor, { transB: true })),
       }));
     });
     record.submit();
     for (const { start, cols, data } of parts) {
       const values = new Float32Array(await data);
-      for (let t = 0; t < tokens; t++)
-        out.set(values.subarray(t * cols, (t + 1) * cols), t * config.vocab_size + start);
+      for (let t = 0; t < tokens; t++) out.set(values.subarray(t * cols, (t + 1) * cols), t * vocab + start);
     }
     return out;
+  }
+
+  /** The same model with its adapter off, sharing all memory: the reference policy, or a comparison. */
+  withoutAdapter(): Transformer {
+    const blocks = this.weights.blocks.map((block) => ({
+      ...block,
+      linears: Object.fromEntries(
+        Object.entries(block.linears).map(([name, linear]) => [name, { ...linear, lora: null }]),
+      ) as Block["linears"],
+    }));
+    return new Transformer(this.gpu, this.config, { ...this.weights, blocks }, null, null);
+  }
+
+  /** What the blocks of a decoding pass share. @param positions u32 `[rows]`, all below `longest` */
+  passOf(positions: Tensor, longest: number): Pass {
+    this.growTable(longest);
+    return this.pass({ positions, spans: positions }, null); // no packed batch: nothing reads the spans
   }
 
   private backward(

@@ -1,0 +1,44 @@
+import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
+
+/** What one compiled variant is specialised to. */
+export interface DecodeStateVariant {
+  workgroup: number;
+}
+
+// decode_state: the drawn token becomes the next one to be fed; a row that has ended stands still
+//
+// Grid     one thread per row
+// Shapes   drawn, tokens, positions [rows]   logp [rows]   ends [n]: ids that end a completion
+//          left [rows]: tokens that the row may still draw; 0 = it has ended   log [steps, rows, 2]: token, bits of its logp
+// Writes   tokens, positions and left in place; log at `step`, 0xffffffff for rows that had ended
+export const decodeState = ({ workgroup }: DecodeStateVariant) => wgsl`
+struct Params { rows: u32, step: u32, ends: u32 }
+
+@group(0) @binding(0) var<storage, read> drawn: array<u32>;
+@group(0) @binding(1) var<storage, read> logp: array<f32>;
+@group(0) @binding(2) var<storage, read> ends: array<u32>;
+@group(0) @binding(3) var<storage, read_write> tokens: array<u32>;
+@group(0) @binding(4) var<storage, read_write> positions: array<u32>;
+@group(0) @binding(5) var<storage, read_write> left: array<u32>;
+@group(0) @binding(6) var<storage, read_write> log: array<vec2u>;
+@group(0) @binding(7) var<uniform> params: Params;
+
+@compute @workgroup_size(${workgroup})
+fn main(@builtin(global_invocation_id) id: vec3u) {
+  let row = id.x;
+  if (row >= params.rows) { return; }
+  let at = params.step * params.rows + row;
+  if (left[row] == 0u) {
+    log[at] = vec2u(0xffffffffu, 0u);
+    return;
+  }
+  let token = drawn[row];
+  log[at] = vec2u(token, bitcast<u32>(logp[row]));
+  tokens[row] = token;
+  positions[row] += 1u;
+  left[row] -= 1u;
+  for (var e = 0u; e < params.ends; e++) {
+    if (ends[e] == token) { left[row] = 0u; }
+  }
+}
+`;

@@ -1,0 +1,175 @@
+import { decodeAttention as attentionShader, decodeCombine } from "../../shaders/decode-attention.wgsl.ts";
+import { decodeState as stateShader } from "../../shaders/decode-state.wgsl.ts";
+import { kvAppend as appendShader, kvWrite as writeShader } from "../../shaders/kv-cache.wgsl.ts";
+import { ShapeError } from "../errors.ts";
+import type { Recorder } from "../gpu/recorder.ts";
+import { sizeOf, type Tensor } from "../gpu/tensor.ts";
+import type { AttentionHeads } from "./attention.ts";
+import { threadGrid, WORKGROUP } from "./grid.ts";
+
+/** Keys and values of one layer for all slots: `[slots · capacity, num_key_value_heads · head_dim]` f32 each. */
+export interface LayerCache {
+  keys: Tensor;
+  values: Tensor;
+}
+
+/** Keys of a split, and threads of a workgroup. */
+const SPLIT = 64;
+
+/**
+ * Copies rows of a prefilled batch into the cache; a prompt that several sequences share is copied to each one's slot.
+ *
+ * @param k `[rows, width]` f32, rotated; `v` alike
+ * @param pairs u32 `[n, 2]`: row of k and v, row of the cache (slot · capacity + position)
+ */
+export function kvWrite(record: Recorder, k: Tensor, v: Tensor, pairs: Tensor, { keys, values }: LayerCache): void {
+  const width = k.shape[1];
+  if (v.shape[1] !== width || keys.shape[1] !== width || v.shape[0] !== k.shape[0]) {
+    throw new ShapeError(`Cannot cache k [${k.shape}] and v [${v.shape}] in [${keys.shape}]: widths must match`);
+  }
+  const count = (sizeOf(pairs.shape) / 2) * width;
+  record.dispatch(
+    writeShader,
+    { workgroup: WORKGROUP },
+    { k, v, pairs, keys, values },
+    { count, width },
+    threadGrid(count),
+  );
+}
+
+/** Adds each row's new key and value to its slot: row r goes to `slots[r] · capacity + positions[r]`. */
+export function kvAppend(
+  record: Recorder,
+  k: Tensor,
+  v: Tensor,
+  slots: Tensor,
+  positions: Tensor,
+  { keys, values }: LayerCache,
+  capacity: number,
+): void {
+  const [rows, width] = k.shape;
+  if (keys.shape[1] !== width || slots.shape[0] !== rows || positions.shape[0] !== rows) {
+    throw new ShapeError(
+      `Cannot append k [${k.shape}] to [${keys.shape}] for ${slots.shape[0]} slots: shapes must match`,
+    );
+  }
+  const count = rows * width;
+  record.dispatch(
+    appendShader,
+    { workgroup: WORKGROUP },
+    { k, v, slots, positions, keys, values },
+    { count, width, capacity },
+    threadGrid(count),
+  );
+}
+
+/**
+ * Attention of one new query a row over its slot of the cache, the new key included.
+ *
+ * Long caches are split, so that one sequence keeps a GPU busy: two dispatches.
+ *
+ * @param q `[rows, num_attention_heads · head_dim]` f32, rotated
+ * @param slots u32 `[rows]`; `positions` u32 `[rows]`: where the query stands; it sees the keys up to there
+ * @param longest upper bound of all positions, which sizes the grid
+ * @returns o, shaped like q
+ */
+export function decodeAttention(
+  record: Recorder,
+  q: Tensor,
+  { keys, values }: LayerCache,
+  slots: Tensor,
+  positions: Tensor,
+  heads: AttentionHeads,
+  capacity: number,
+  longest: number,
+): Tensor {
+  const { num_attention_heads: h, num_key_value_heads: g, head_dim: d } = heads;
+  const rows = q.shape[0];
+  if (q.shape[1] !== h * d || keys.shape[1] !== g * d || slots.shape[0] !== rows) {
+    throw new ShapeError(`Cannot attend q [${q.shape}] over a cache [${keys.shape}] with ${h} and ${g} heads of ${d}`);
+  }
+  const splits = Math.max(1, Math.ceil(Math.min(longest + 1, capacity) / SPLIT));
+  const partials = record.empty([rows, splits, h, d + 2], "f32", "attention.partials");
+  const o = record.empty(q.shape, "f32", "attention.o");
+  const variant = { headDim: d, heads: h, kvHeads: g, split: SPLIT };
+  const params = { capacity, splits, scale: 1 / Math.sqrt(d) };
+  record.dispatch(
+    attentionShader,
+    variant,
+    { q, keys, values, slots, positions, partials },
+    params,
+    [rows, g, splits],
+    4 * rows * h * d * longest,
+  );
+  const count = rows * h * d;
+  record.dispatch(
+    decodeCombine,
+    { headDim: d, workgroup: WORKGROUP },
+    { partials, o },
+    { count, splits, heads: h },
+    threadGrid(count),
+  );
+  record.release(partials);
+  return o;
+}
+
+/** What decoding keeps of each row on the GPU, so that tokens feed the next pass without a read-back. */
+export interface DecodeRows {
+  /** u32 `[rows]`: token to feed next */
+  tokens: Tensor;
+  /** u32 `[rows]`: where that token stands */
+  positions: Tensor;
+  /** u32 `[rows]`: tokens that may still be drawn; 0 = ended */
+  left: Tensor;
+}
+
+/**
+ * Takes in the tokens that were drawn: logs them, moves the rows on, ends those that drew an ending.
+ *
+ * @param ends u32 `[n]`: ids that end a completion
+ * @param log u32 `[steps, rows, 2]`: token (0xffffffff for a row that had ended) and the bits of its log-prob
+ */
+export function decodeState(
+  record: Recorder,
+  drawn: Tensor,
+  logp: Tensor,
+  ends: Tensor,
+  rows: DecodeRows,
+  log: Tensor,
+  step: number,
+): void {
+  const count = drawn.shape[0];
+  record.dispatch(
+    stateShader,
+    { workgroup: WORKGROUP },
+    { drawn, logp, ends, tokens: rows.tokens, positions: rows.positions, left: rows.left, log },
+    { rows: count, step, ends: ends.shape[0] },
+    Math.ceil(count / WORKGROUP),
+  );
+}
+
+/** Attention of one query over `length` cached rows, in float64. */
+export function decodeAttentionReference(
+  q: Float64Array,
+  keys: Float64Array,
+  values: Float64Array,
+  length: number,
+  { num_attention_heads: h, num_key_value_heads: g, head_dim: d }: AttentionHeads,
+): Float64Array {
+  const o = new Float64Array(h * d);
+  for (let head = 0; head < h; head++) {
+    const kv = Math.floor(head / (h / g));
+    const scores = Array.from({ length }, (_, j) => {
+      let s = 0;
+      for (let e = 0; e < d; e++) s += q[head * d + e] * keys[(j * g + kv) * d + e];
+      return s / Math.sqrt(d);
+    });
+    const top = Math.max(...scores);
+    const total = scores.reduce((sum, s) => sum + Math.exp(s - top), 0);
+    for (let j = 0; j < length; j++) {
+      const p = Math.exp(scores[j] - top) / total;
+      for (let e = 0; e < d; e++) o[head * d + e] += p * values[(j * g + kv) * d + e];
+    }
+  }
+  return o;
+}

@@ -1,0 +1,130 @@
+import type { Gpu } from "../gpu/device.ts";
+import type { Recorder } from "../gpu/recorder.ts";
+import { type Tensor, view } from "../gpu/tensor.ts";
+import { decodeAttention, kvAppend, kvWrite, type LayerCache } from "../kernels/decode.ts";
+import { embedding, type WeightShard } from "../kernels/embedding.ts";
+import { loraLinear } from "../kernels/lora-linear.ts";
+import { matmul } from "../kernels/matmul.ts";
+import { rmsNorm } from "../kernels/rms-norm.ts";
+import { swiglu } from "../kernels/swiglu.ts";
+import { attentionInputs, mlpInputs, type Stream } from "./block.ts";
+import type { ModelConfig } from "./config.ts";
+import type { Transformer } from "./transformer.ts";
+
+/** Keys and values of `slots` sequences of at most `capacity` tokens, for every layer. */
+export class KvCache {
+  readonly layers: readonly LayerCache[];
+  readonly slots: number;
+  readonly capacity: number;
+  private readonly gpu: Gpu;
+
+  constructor(gpu: Gpu, config: ModelConfig, slots: number, capacity: number) {
+    this.gpu = gpu;
+    this.slots = slots;
+    this.capacity = capacity;
+    const shape = [slots * capacity, config.num_key_value_heads * config.head_dim];
+    this.layers = Array.from({ length: config.num_hidden_layers }, (_, layer) => ({
+      keys: gpu.persistent(shape, "f32", `keys.${layer}`, "kv_cache"),
+      values: gpu.persistent(shape, "f32", `values.${layer}`, "kv_cache"),
+    }));
+  }
+
+  /** Gives the memory back; what was submitted with it must have ended. */
+  drop(): void {
+    this.gpu.drop(...this.layers.flatMap(({ keys, values }) => [keys, values]));
+  }
+
+  /** Slots of `capacity` tokens that one binding of this device can hold. */
+  static mostSlots(gpu: Gpu, config: ModelConfig, capacity: number): number {
+    const bytes = 4 * capacity * config.num_key_value_heads * config.head_dim;
+    return Math.floor(Math.min(gpu.limits.maxStorageBufferBindingSize, gpu.limits.maxBufferSize) / bytes);
+  }
+}
+
+/** A prompt to put into the cache, and the slots of the sequences that start with it. */
+export interface PrefillPrompt {
+  ids: readonly number[];
+  slots: readonly number[];
+}
+
+/** Runs prompts through the model once each and copies their keys and values to every slot that shares them. */
+export function prefill(record: Recorder, model: Transformer, cache: KvCache, prompts: readonly PrefillPrompt[]): void {
+  const input_ids = prompts.flatMap(({ ids }) => [...ids]);
+  if (input_ids.length === 0) return;
+  const cu_seqlens = [0];
+  for (const { ids } of prompts) cu_seqlens.push(cu_seqlens.at(-1)! + ids.length);
+  const pairs: number[] = [];
+  prompts.forEach(({ ids, slots }, p) => {
+    for (const slot of slots)
+      for (let t = 0; t < ids.length; t++) pairs.push(cu_seqlens[p] + t, slot * cache.capacity + t);
+  });
+  record.scope(() => {
+    const onGpu = view(record.upload(Uint32Array.from(pairs), [pairs.length], "pairs"), [pairs.length / 2, 2]);
+    const position_ids = prompts.flatMap(({ ids }) => ids.map((_, t) => t));
+    model.forward(record, { input_ids, position_ids, cu_seqlens }, (layer, k, v) =>
+      kvWrite(record, k, v, onGpu, cache.layers[layer]),
+    );
+  });
+}
+
+/** Where the rows of a decoding pass stand, on the GPU. */
+export interface DecodePass {
+  /** u32 `[rows]` each */
+  tokens: Tensor;
+  positions: Tensor;
+  slots: Tensor;
+  /** upper bound of the positions */
+  longest: number;
+}
+
+/**
+ * One token a row: feeds it, adds its key and value to the cache, and gives the logits of the next.
+ *
+ * @returns f32 `[rows, n]` for each shard of the vocabulary
+ */
+export function decodeStep(
+  record: Recorder,
+  model: Transformer,
+  cache: KvCache,
+  rows: DecodePass,
+): { tensor: Tensor; start: number }[] {
+  const { config, weights } = model;
+  return record.scope(() => {
+    const pass = model.passOf(rows.positions, rows.longest + 1);
+    let stream: Stream = { x: embedding(record, rows.tokens, weights.embed), delta: null };
+    weights.blocks.forEach((block, layer) => {
+      stream = record.scope(() => {
+        const inputs = attentionInputs(record, block, pass, stream);
+        const layerCache = cache.layers[layer];
+        kvAppend(record, inputs.k, inputs.v, rows.slots, rows.positions, layerCache, cache.capacity);
+        const o = decodeAttention(
+          record,
+          inputs.q,
+          layerCache,
+          rows.slots,
+          rows.positions,
+          pass.heads,
+          cache.capacity,
+          rows.longest,
+        );
+        const mlp = mlpInputs(record, block, pass, inputs.x, o);
+        const activated = swiglu(record, mlp.gate.y, mlp.up.y);
+        const down = loraLinear(record, activated, block.linears.down_proj, null, "down_proj");
+        return { x: mlp.norm.sum, delta: down.y };
+      });
+    });
+    const norm = rmsNorm(record, stream.x, weights.norm, config.rms_norm_eps, stream.delta);
+    return logitsOf(record, norm.y, weights.head);
+  });
+}
+
+function logitsOf(
+  record: Recorder,
+  hidden: Tensor,
+  shards: readonly WeightShard[],
+): { tensor: Tensor; start: number }[] {
+  return shards.map(({ tensor, start }) => ({
+    start,
+    tensor: matmul(record, hidden, tensor, { transB: true, label: "logits" }),
+  }));
+}
