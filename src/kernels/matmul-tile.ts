@@ -9,8 +9,8 @@ const direct = (rows: number, cols: number, lanes: number, steps: 4 | 8, broadca
   return { rows, cols, lanes, groups: 1, stage: 0, broadcast, steps };
 };
 
-/** Outputs of fewer rows than this have tiles of their own: LoRA's factors, decoding. */
-const FEW_ROWS = 64;
+/** Outputs of so few rows have tiles of their own: LoRA's factors, decoding. */
+export const FEW_ROWS = 64;
 
 /**
  * Tiles worth trying on an adapter; the first is the one to use while nothing was measured.
@@ -47,8 +47,22 @@ export function tileKey(transA: boolean, transB: boolean, b: Stored, m: number):
   return `matmul ${transA ? "t" : "n"}${transB ? "t" : "n"} ${b}${m <= FEW_ROWS ? " few" : ""}`;
 }
 
-/** The tile for a product: the measured winner of this adapter; unmeasured, the first candidate that wastes few rows. */
-export function matmulTile(gpu: Gpu, transA: boolean, transB: boolean, b: Stored, m: number): MatmulTile {
+/**
+ * The tile for a product: the measured winner of this adapter; unmeasured, the first candidate that wastes few rows.
+ *
+ * @param aligned false where rows do not begin at multiples of four elements: every load is then four, so much code that
+ *   a CPU adapter compiles for seconds, and such sizes are met in tests only: they get a small tile
+ */
+export function matmulTile(
+  gpu: Gpu,
+  transA: boolean,
+  transB: boolean,
+  b: Stored,
+  m: number,
+  aligned: boolean,
+): MatmulTile {
+  const size = gpu.features.subgroupSize;
+  if (!aligned && (size === 4 || size === 8)) return direct(8, transB ? 1 : 4, 8, 4, size);
   const winner = gpu.tuning.get(tileKey(transA, transB, b, m));
   if (winner) return JSON.parse(winner) as MatmulTile;
   const tiles = tileCandidates(gpu, transB);

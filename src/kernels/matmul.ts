@@ -83,9 +83,10 @@ export function matmul(record: Recorder, a: Tensor, b: Tensor, options: MatmulOp
     ? { a: b, b: a, m: n, n: m, transA: !transB, transB: !transA, rowStride: 1, colStride: n }
     : { a, b, m, n, transA, transB, rowStride: n, colStride: 1 };
   const on = dropout?.on ?? "none";
-  const tile = matmulTile(record.gpu, side.transA, side.transB, stored(side.b), side.m);
   const lda = side.transA ? side.m : k;
   const ldb = side.transB ? k : side.n;
+  const aligned = lda % 4 === 0 && ldb % 4 === 0;
+  const tile = matmulTile(record.gpu, side.transA, side.transB, stored(side.b), side.m, aligned);
   const variant = {
     a: "f32" as const,
     b: stored(side.b),
@@ -94,8 +95,10 @@ export function matmul(record: Recorder, a: Tensor, b: Tensor, options: MatmulOp
     vecA: lda % 4 === 0,
     vecB: ldb % 4 === 0,
     eightB: side.transB && side.b.dtype === "bf16" && ldb % 8 === 0 && tile.stage === 0 && tile.steps === 8,
+    vecC: side.colStride === 1 && side.rowStride % 4 === 0,
     extra: extra !== null,
     vecExtra: extra !== null && r % 4 === 0 && (transB || n % 4 === 0),
+    tail: k % (tile.steps ?? 4) !== 0 || r % 4 !== 0,
     bias: bias ? stored(bias) : ("none" as const),
     accumulate,
     dropout: swap && on !== "extra" ? ({ a: "b", b: "a", none: "none" } as const)[on] : on,
@@ -112,7 +115,6 @@ export function matmul(record: Recorder, a: Tensor, b: Tensor, options: MatmulOp
       r,
       lda,
       ldb,
-      start: 0,
       rowStride: side.rowStride,
       colStride: side.colStride,
       alpha,

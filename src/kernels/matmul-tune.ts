@@ -1,0 +1,291 @@
+import type { Stored } from "../../shaders/lib/load.ts";
+import type { MatmulTile } from "../../shaders/matmul.wgsl.ts";
+import type { Gpu } from "../gpu/device.ts";
+import type { Tensor } from "../gpu/tensor.ts";
+import { matmul } from "./matmul.ts";
+import { FEW_ROWS, tileCandidates, tileKey } from "./matmul-tile.ts";
+
+/** A product `[m, k] · [k, n]` as `matmul` dispatches it: narrow outputs transposed, see `dispatched`. */
+export interface Product {
+  transA: boolean;
+  transB: boolean;
+  b: Stored;
+  m: number;
+  n: number;
+  k: number;
+}
+
+/** Sizes of a model, as config.json names them. */
+export interface ModelSizes {
+  hidden_size: number;
+  intermediate_size: number;
+  num_attention_heads: number;
+  num_key_value_heads: number;
+  head_dim: number;
+  vocab_size: number;
+}
+
+export interface TuneOptions {
+  signal?: AbortSignal;
+  /** milliseconds for all measurements, compilation included; what is left unmeasured keeps its first candidate */
+  budgetMs?: number;
+}
+
+/** Milliseconds that training may wait for tuning. */
+const BUDGET_MS = 8000;
+/** Rounds over the candidates; the best of them counts, since other programs only ever make a run slower. */
+const ROUNDS = 3;
+/** A measurement shorter than this says more about submitting than about the kernel. */
+const WORTH_MS = 2;
+/** Stand-ins for a product, smallest first: the next is tried where the one before is over too soon. */
+const PROXIES = [
+  { m: 64, n: 512, k: 512 },
+  { m: 256, n: 1024, k: 1024 },
+  { m: 1024, n: 4096, k: 1024 },
+] as const;
+
+/**
+ * Measures which tile is the quickest on this adapter for each kind of product that was not measured yet, and leaves it in
+ * `gpu.tuning`. Kinds with the most work come first; when the budget is spent the rest keep their first candidates.
+ *
+ * Every tile gives the same sums in the same order, so that the choice changes no result.
+ *
+ * @throws {GpuError} a fault of the device, and the signal's reason when it is aborted
+ */
+export async function tuneMatmul(gpu: Gpu, products: readonly Product[], options: TuneOptions = {}): Promise<void> {
+  const { signal, budgetMs = BUDGET_MS } = options;
+  const end = performance.now() + budgetMs;
+  for (const [key, product] of kinds(products)) {
+    if (gpu.tuning.has(key)) continue;
+    const winner = await fastest(gpu, key, product, end, signal);
+    if (winner) gpu.tuning.set(key, JSON.stringify(winner));
+    if (performance.now() > end) return;
+  }
+}
+
+/** One product for each tile key: the one with the most work; the keys in order of all their work. */
+function kinds(products: readonly Product[]): [string, Product][] {
+  const work = ({ m, n, k }: Product) => m * n * k;
+  const all = new Map<string, { product: Product; total: number }>();
+  for (const product of products.map(dispatched)) {
+    const key = tileKey(product.transA, product.transB, product.b, product.m);
+    const found = all.get(key);
+    if (!found) all.set(key, { product, total: work(product) });
+    else {
+      found.total += work(product);
+      if (work(product) > work(found.product)) found.product = product;
+    }
+  }
+  return [...all]
+    .sort(([x, a], [y, b]) => b.total - a.total || (x < y ? -1 : 1))
+    .map(([key, { product }]) => [key, product]);
+}
+
+/** The product as it reaches the shader: `matmul` computes narrow f32 outputs transposed. */
+function dispatched(product: Product): Product {
+  const { transA, transB, b, m, n, k } = product;
+  if (!(n <= FEW_ROWS && n < m && b === "f32")) return product;
+  return { transA: !transB, transB: !transA, b, m: n, n: m, k };
+}
+
+async function fastest(
+  gpu: Gpu,
+  key: string,
+  product: Product,
+  end: number,
+  signal: AbortSignal | undefined,
+): Promise<MatmulTile | null> {
+  const tiles = tileCandidates(gpu, product.transB);
+  const usable: MatmulTile[] = [];
+  for (const proxy of PROXIES) {
+    const trial = new Trial(gpu, key, product, proxy);
+    try {
+      if (usable.length === 0) {
+        for (const tile of tiles) {
+          signal?.throwIfAborted();
+          if (usable.length > 0 && performance.now() > end) break;
+          await trial.run(tile); // compiles
+          usable.push(tile);
+        }
+      }
+      if (usable.length < 2) return null;
+      const best = usable.map(() => Number.POSITIVE_INFINITY);
+      for (let round = 0; round < ROUNDS; round++) {
+        for (const [i, tile] of usable.entries()) {
+          signal?.throwIfAborted();
+          best[i] = Math.min(best[i], await trial.run(tile));
+        }
+      }
+      const quickest = Math.min(...best);
+      if (quickest >= WORTH_MS || proxy === PROXIES[PROXIES.length - 1]) return usable[best.indexOf(quickest)];
+    } finally {
+      trial.free();
+    }
+  }
+  return null;
+}
+
+/** Operands of one stand-in product: zeros, which a CPU multiplies as slowly as anything else. */
+class Trial {
+  private readonly gpu: Gpu;
+  private readonly key: string;
+  private readonly product: Product;
+  private readonly tensors: { a: Tensor; b: Tensor; c: Tensor };
+
+  constructor(gpu: Gpu, key: string, product: Product, proxy: { m: number; n: number; k: number }) {
+    this.gpu = gpu;
+    this.key = key;
+    this.product = product;
+    const { transA, transB } = product;
+    const size = (want: number, most: number) => Math.max(8, Math.floor(Math.min(want, most) / 8) * 8); // vec4 loads
+    const few = product.m <= FEW_ROWS;
+    const m = few ? size(product.m, FEW_ROWS) : Math.max(FEW_ROWS + 8, size(product.m, proxy.m)); // keeps to its kind
+    const n = Math.max(m, size(product.n, few ? 4 * proxy.n : proxy.n)); // or matmul would turn it round
+    const k = size(product.k, few ? 2 * proxy.k : proxy.k);
+    const make = (shape: number[], dtype: Stored, label: string) =>
+      gpu.persistent(shape, dtype, `tuning.${label}`, "scratch");
+    this.tensors = {
+      a: make(transA ? [k, m] : [m, k], "f32", "a"),
+      b: make(transB ? [n, k] : [k, n], product.b, "b"),
+      c: make([m, n], "f32", "c"),
+    };
+  }
+
+  /** @returns milliseconds of one dispatch, with its submission */
+  async run(tile: MatmulTile): Promise<number> {
+    const { gpu, key, product, tensors } = this;
+    const before = gpu.tuning.get(key);
+    const record = gpu.recorder();
+    gpu.tuning.set(key, JSON.stringify(tile));
+    try {
+      matmul(record, tensors.a, tensors.b, { transA: product.transA, transB: product.transB, into: tensors.c });
+    } finally {
+      if (before === undefined) gpu.tuning.delete(key);
+      else gpu.tuning.set(key, before);
+    }
+    const start = performance.now();
+    record.submit();
+    await gpu.settle();
+    return performance.now() - start;
+  }
+
+  free(): void {
+    this.gpu.drop(...Object.values(this.tensors));
+  }
+}
+
+/**
+ * The kinds of product that a training step of a model needs.
+ *
+ * @param tokens of a micro-batch
+ * @param dtype of the frozen weights
+ * @param rank of LoRA; null for full training, whose weights and their gradients are f32
+ */
+export function modelProducts(sizes: ModelSizes, tokens: number, dtype: Stored, rank: number | null): Product[] {
+  const { hidden_size: hidden, intermediate_size: inner, head_dim, vocab_size } = sizes;
+  const [q, kv] = [sizes.num_attention_heads * head_dim, sizes.num_key_value_heads * head_dim];
+  const b = rank === null ? "f32" : dtype;
+  const layers = [
+    [q, hidden],
+    [kv, hidden],
+    [hidden, q],
+    [inner, hidden],
+    [hidden, inner],
+  ];
+  const products: Product[] = [];
+  const add = (transA: boolean, transB: boolean, stored: Stored, m: number, n: number, k: number) =>
+    products.push({ transA, transB, b: stored, m, n, k });
+  for (const [out, into] of layers) {
+    add(false, true, b, tokens, out, into); // y = x·Wᵀ
+    add(false, false, b, tokens, into, out); // dx = dy·W
+    if (rank === null) {
+      add(true, false, "f32", out, into, tokens); // dW = dyᵀ·x
+      continue;
+    }
+    add(false, true, "f32", tokens, rank, into); // h = x·Aᵀ
+    add(false, false, "f32", tokens, rank, out); // dh = dy·B
+    add(true, false, "f32", out, rank, tokens); // dB = dyᵀ·h
+    add(true, false, "f32", rank, into, tokens); // dA = dhᵀ·x
+  }
+  add(false, true, b, tokens, vocab_size, hidden); // the head's logits, and their way back
+  add(false, false, b, tokens, hidden, vocab_size);
+  return products;
+}
+
+const KEY = /^matmul [nt]([nt]) (f32|f16|bf16)( few)?$/;
+
+/** What was measured on this adapter, as JSON: for `importTuning` on the same adapter, another day. */
+export function exportTuning(gpu: Gpu): string {
+  const tiles = Object.fromEntries(
+    [...gpu.tuning]
+      .filter(([key]) => KEY.test(key))
+      .sort(([x], [y]) => (x < y ? -1 : 1))
+      .map(([key, tile]) => [key, JSON.parse(tile) as MatmulTile]),
+  );
+  return `${JSON.stringify({ version: 1, adapter: adapterOf(gpu), tiles }, null, 2)}\n`;
+}
+
+/**
+ * Takes over what was measured before. Entries that `gpu.tuning` has already stay.
+ *
+ * @param text of `exportTuning`; anything else is ignored as a whole
+ * @returns null, or why nothing was taken over
+ */
+export function importTuning(gpu: Gpu, text: string): string | null {
+  let file: { version?: unknown; adapter?: unknown; tiles?: unknown } | null;
+  try {
+    file = JSON.parse(text);
+  } catch (error) {
+    return `Cannot read tuning: ${(error as Error).message}`;
+  }
+  if (file?.version !== 1) return `Cannot read tuning: its version is ${show(file?.version)}, this program reads 1`;
+  if (file.adapter !== adapterOf(gpu)) {
+    return `Cannot use tuning of adapter ${show(file.adapter)}: this one is ${show(adapterOf(gpu))}`;
+  }
+  const { tiles } = file;
+  if (tiles === null || typeof tiles !== "object" || Array.isArray(tiles)) return "Cannot read tuning: it has no tiles";
+  const found: [string, string][] = [];
+  for (const [key, tile] of Object.entries(tiles)) {
+    const form = KEY.exec(key);
+    if (!form) return `Cannot read tuning: ${show(key)} is no kind of product`;
+    const fault = tileFault(gpu, tile, form[1] === "t");
+    if (fault) return `Cannot use tuning of ${key}: ${fault}`;
+    const { rows, cols, lanes, groups, stage, broadcast, steps } = tile as MatmulTile;
+    found.push([key, JSON.stringify({ rows, cols, lanes, groups, stage, broadcast, steps })]);
+  }
+  for (const [key, tile] of found) if (!gpu.tuning.has(key)) gpu.tuning.set(key, tile);
+  return null;
+}
+
+/** The adapter, and what it was opened with: tiles for subgroups are of no use without them. */
+const adapterOf = ({ adapterName, features }: Gpu) => `${adapterName}, subgroups of ${features.subgroupSize}`;
+
+/** What is wrong with a tile on this adapter, or null. */
+function tileFault(gpu: Gpu, value: unknown, transB: boolean): string | null {
+  if (value === null || typeof value !== "object") return `a tile is an object, got ${show(value)}`;
+  const tile = value as Record<keyof MatmulTile, number>;
+  const rules: [keyof MatmulTile, (n: number) => boolean, string][] = [
+    ["rows", (n) => n >= 4 && n <= 32 && n % 4 === 0, "4, 8 … 32"],
+    ["cols", (n) => n >= 1 && n <= 32 && (transB || n % 4 === 0), transB ? "1 to 32" : "4, 8 … 32"],
+    ["lanes", (n) => n >= 1 && n <= 256, "1 to 256"],
+    ["groups", (n) => n >= 1 && n <= 256, "1 to 256"],
+    ["stage", (n) => n >= 0 && n <= 64 && n % 4 === 0, "0, 4, 8 … 64"],
+    ["broadcast", (n) => n === 0 || n === gpu.features.subgroupSize, `0 or ${gpu.features.subgroupSize}`],
+    ["steps", (n) => n === 4 || n === 8, "4 or 8"],
+  ];
+  for (const [name, fits, rule] of rules) {
+    if (!Number.isInteger(tile[name]) || !fits(tile[name])) return `${name} is ${show(tile[name])}; it must be ${rule}`;
+  }
+  const { rows, cols, lanes, groups, stage, broadcast } = tile;
+  const threads = lanes * groups;
+  const { maxComputeInvocationsPerWorkgroup: mostThreads, maxComputeWorkgroupStorageSize: mostBytes } = gpu.limits;
+  if (threads > mostThreads) return `${threads} threads pass this adapter's ${mostThreads}`;
+  const bytes = 4 * stage * (rows * groups + cols * lanes);
+  if (bytes > mostBytes) return `${bytes} bytes of workgroup memory pass this adapter's ${mostBytes}`;
+  if (broadcast > 0 && (rows % broadcast > 0 || lanes % broadcast > 0 || groups > 1 || stage > 0)) {
+    return `lanes of a subgroup of ${broadcast} share loads of whole rows without workgroup memory`;
+  }
+  return null;
+}
+
+const show = (value: unknown) => (JSON.stringify(value) ?? "absent").slice(0, 80);
