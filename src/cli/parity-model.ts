@@ -105,7 +105,7 @@ async function lossAndGrads(
   return { loss, grads: new Map(store!.split(await flat).map(({ name, data }) => [name, data])) };
 }
 
-function worstGradient(grads: Map<string, Float32Array>, want: Map<string, { data: Float32Array }>): number {
+export function worstGradient(grads: Map<string, Float32Array>, want: Map<string, { data: Float32Array }>): number {
   let worst = 0;
   for (const [name, { data }] of want) {
     const got = grads.get(name);

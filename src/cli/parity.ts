@@ -5,6 +5,7 @@ import { relativeError } from "../kernels/check.ts";
 import { nodeFolder } from "../platform/node-fs.ts";
 import { learningRate } from "../train/schedule.ts";
 import { openGpu } from "./open-gpu.ts";
+import { advantagesParity, grpoParity } from "./parity-grpo.ts";
 import { modelParity, type ParityRow } from "./parity-model.ts";
 import { sftParity } from "./parity-sft.ts";
 
@@ -49,6 +50,7 @@ export async function runParity(
   };
   for (const file of await folder.list()) {
     if (file === "schedules.json") see(await scheduleParity(folder));
+    else if (file === "advantages.json") see(await advantagesParity(folder));
     else if (file.endsWith(".json")) left.push(file);
   }
   for (const name of await folder.folders()) {
@@ -59,6 +61,8 @@ export async function runParity(
       }
     } else if (await sub.exists("trajectory.json")) {
       see(await sftParity(gpu, sub, name));
+    } else if (await sub.exists("losses.json")) {
+      see(await grpoParity(gpu, sub, name));
     } else left.push(`${name}/`);
   }
   if (found === 0)

@@ -4,7 +4,7 @@ import type { Gpu } from "../gpu/device.ts";
 import { type ParsedRecipe, parseRecipe, parseRecipeYaml, type SftRecipe } from "../recipe.ts";
 import { type PreparedSft, prepareSft, type SftSources } from "../session.ts";
 import { type ParsedArgs, UsageError } from "./args.ts";
-import { hubOptions, openModelFolder, openRows } from "./sources.ts";
+import { hubOptions, openChatTemplate, openModelFolder, openRows } from "./sources.ts";
 import { formatBytes, renderTable } from "./table.ts";
 
 /** The recipe of a command line: a YAML file, overridden by flags. */
@@ -42,7 +42,7 @@ export async function prepare(
   const train = await rows(dataset_name, recipe.dataset_train_split);
   const evaluating = recipe.eval_strategy !== "no";
   const held = evaluating ? await rows(recipe.eval_dataset_name ?? dataset_name, recipe.dataset_test_split) : null;
-  const chat_template = recipe.chat_template_path ? await readFile(recipe.chat_template_path, "utf8") : null;
+  const chat_template = recipe.chat_template_path ? await openChatTemplate(recipe.chat_template_path, hub) : null;
   const sources: SftSources = {
     gpu,
     model,

@@ -17,11 +17,6 @@ export const EXIT_INTERRUPTED = 130;
 
 /** `qwench sft`: trains as a recipe says. @returns the exit code */
 export async function runSft(args: ParsedArgs): Promise<number> {
-  const { recipe, notes } = await readRecipe(args);
-  for (const note of notes) console.error(`note: ${note}`);
-  const output = nodeFolder(recipe.output_dir);
-  const { resume, step } = await resumeFrom(recipe, output);
-
   const abort = new AbortController();
   const onInterrupt = () => {
     if (abort.signal.aborted) process.exit(EXIT_INTERRUPTED);
@@ -30,11 +25,24 @@ export async function runSft(args: ParsedArgs): Promise<number> {
   };
   process.on("SIGINT", onInterrupt);
   process.on("SIGTERM", onInterrupt);
+  try {
+    return await train(args, abort.signal);
+  } finally {
+    process.off("SIGINT", onInterrupt);
+    process.off("SIGTERM", onInterrupt);
+  }
+}
+
+async function train(args: ParsedArgs, signal: AbortSignal): Promise<number> {
+  const { recipe, notes } = await readRecipe(args);
+  for (const note of notes) console.error(`note: ${note}`);
+  const output = nodeFolder(recipe.output_dir);
+  const { resume, step } = await resumeFrom(recipe, output);
 
   const { gpu, platform } = await openGpu({ profile: recipe.profile });
   console.error(`Adapter: ${platform.describe}`);
   const status = statusLine();
-  const { prepared, sources } = await prepare(recipe, gpu, abort.signal, status);
+  const { prepared, sources } = await prepare(recipe, gpu, signal, status);
   status(null);
   for (const note of prepared.notes) console.error(`note: ${note}`);
   console.error(describeRun(prepared));
@@ -50,7 +58,7 @@ export async function runSft(args: ParsedArgs): Promise<number> {
   let summary: Record<string, unknown> = {};
   let ended = "finished";
   try {
-    for await (const event of sft(trainee, prepared.data, recipe, { signal: abort.signal, output, resume })) {
+    for await (const event of sft(trainee, prepared.data, recipe, { signal, output, resume })) {
       switch (event.type) {
         case "start":
           // Only now: whatever was wrong with the run has shown itself, and an earlier one still lies untouched.

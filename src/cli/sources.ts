@@ -4,10 +4,11 @@ import { basename, dirname, join } from "node:path";
 import { readRows } from "../data/dataset.ts";
 import type { NumberedRow } from "../data/rows.ts";
 import { NotFoundError } from "../errors.ts";
-import { downloadModel, type HubOptions, type HubProgress } from "../io/hub.ts";
+import { downloadModel, fetchFiles, type HubOptions, type HubProgress, openSnapshot } from "../io/hub.ts";
 import { downloadDataset } from "../io/hub-dataset.ts";
 import type { Folder } from "../io/storage.ts";
 import { nodeFile, nodeFolder } from "../platform/node-fs.ts";
+import { openTokenizer } from "../session.ts";
 
 /** A hub id: `owner/name` or `name`, none of which is a path. */
 const HUB_ID = /^[\w-][\w.-]*(\/[\w-][\w.-]*)?$/;
@@ -40,6 +41,30 @@ export async function openModelFolder(nameOrPath: string, revision: string, hub:
   if (!HUB_ID.test(nameOrPath))
     throw new NotFoundError(`Cannot load ${nameOrPath}: there is no such folder, and it is not a hub id (owner/name)`);
   return downloadModel(nameOrPath, { ...hub, revision });
+}
+
+/** The chat template in a Jinja file, or of the tokenizer in a folder or on the hub. */
+export async function openChatTemplate(nameOrPath: string, hub: HubOptions): Promise<string> {
+  if (existsSync(nameOrPath) && !statSync(nameOrPath).isDirectory())
+    return nodeFolder(dirname(nameOrPath)).readText(basename(nameOrPath));
+  let folder: Folder;
+  if (existsSync(nameOrPath)) folder = nodeFolder(nameOrPath);
+  else if (HUB_ID.test(nameOrPath)) {
+    const snapshot = await openSnapshot("model", nameOrPath, "main", hub);
+    const wanted = new Set(["tokenizer.json", "tokenizer_config.json", "chat_template.jinja"]);
+    await fetchFiles(
+      snapshot,
+      snapshot.files.filter(({ path }) => wanted.has(path)),
+    );
+    folder = snapshot.folder;
+  } else {
+    throw new NotFoundError(
+      `Cannot read the chat template ${nameOrPath}: there is no such file or folder, and it is not a hub id (owner/name)`,
+    );
+  }
+  const template = (await openTokenizer(folder))?.chat_template;
+  if (!template) throw new NotFoundError(`Cannot read the chat template of ${folder.path}: its tokenizer has none`);
+  return template;
 }
 
 /** Rows of a file, a folder with a file a split, or a hub data set. */
