@@ -6,6 +6,7 @@ import { decodeCases } from "./decode.cases.ts";
 import { elementwiseCases } from "./elementwise.cases.ts";
 import { embeddingCases } from "./embedding.cases.ts";
 import { gradNormCases } from "./grad-norm.cases.ts";
+import { grpoLossCases } from "./grpo-loss.cases.ts";
 import { headSoftmaxCases } from "./head-softmax.cases.ts";
 import { loraLinearCases } from "./lora-linear.cases.ts";
 import { matmulCases } from "./matmul.cases.ts";
@@ -24,6 +25,7 @@ export const allCases: readonly KernelCase[] = [
   ...swigluCases,
   ...elementwiseCases,
   ...headSoftmaxCases,
+  ...grpoLossCases,
   ...gradNormCases,
   ...adamwCases,
   ...adamw8bitCases,
