@@ -121,7 +121,11 @@ export async function findCheckpoint(
   output: Folder,
   which: true | Folder,
 ): Promise<{ folder: Folder; state: TrainerState }> {
-  if (which !== true) return { folder: which, state: await verify(which) };
+  if (which !== true) {
+    if (!(await which.exists(STATE_FILE)))
+      throw new NotFoundError(`Cannot resume from ${which.path}: there is no ${STATE_FILE} in it`);
+    return { folder: which, state: await verify(which) };
+  }
   const damaged: string[] = [];
   for (const name of (await checkpointNames(output)).reverse()) {
     const folder = output.folder(name);
