@@ -24,7 +24,7 @@ export function tileCandidates(gpu: Gpu, transB: boolean): MatmulTile[] {
   if (size === 8) {
     // more registers or more code than this and LLVM's output falls out of the first-level caches
     return transB
-      ? [direct(16, 3, 8, 8, size), direct(8, 4, 8, 8, size), direct(16, 4, 8, 4, size)]
+      ? [direct(16, 3, 8, 4, size), direct(8, 4, 8, 8, size), direct(16, 4, 8, 4, size)]
       : [direct(16, 4, 8, 4, size), direct(8, 4, 8, 8, size), direct(8, 4, 16, 8, size)];
   }
   if (size === 4) {

@@ -13,6 +13,8 @@ export interface Product {
   m: number;
   n: number;
   k: number;
+  /** steps of the low-rank part of the same sum: more code, which some tiles bear worse than others; 0 = none */
+  extra: number;
 }
 
 /** Sizes of a model, as config.json names them. */
@@ -73,7 +75,8 @@ function kinds(products: readonly Product[]): [string, Product][] {
     if (!found) all.set(key, { product, total: work(product) });
     else {
       found.total += work(product);
-      if (work(product) > work(found.product)) found.product = product;
+      const extra = Math.max(found.product.extra, product.extra);
+      found.product = { ...(work(product) > work(found.product) ? product : found.product), extra };
     }
   }
   return [...all]
@@ -83,9 +86,9 @@ function kinds(products: readonly Product[]): [string, Product][] {
 
 /** The product as it reaches the shader: `matmul` computes narrow f32 outputs transposed. */
 function dispatched(product: Product): Product {
-  const { transA, transB, b, m, n, k } = product;
-  if (!(n <= FEW_ROWS && n < m && b === "f32")) return product;
-  return { transA: !transB, transB: !transA, b, m: n, n: m, k };
+  const { transA, transB, b, m, n, extra } = product;
+  if (!(n <= FEW_ROWS && n < m && b === "f32" && extra === 0)) return product;
+  return { ...product, transA: !transB, transB: !transA, m: n, n: m };
 }
 
 async function fastest(
@@ -131,6 +134,7 @@ class Trial {
   private readonly key: string;
   private readonly product: Product;
   private readonly tensors: { a: Tensor; b: Tensor; c: Tensor };
+  private readonly extra: { a2: Tensor; b2: Tensor } | null;
 
   constructor(gpu: Gpu, key: string, product: Product, proxy: { m: number; n: number; k: number }) {
     this.gpu = gpu;
@@ -149,16 +153,19 @@ class Trial {
       b: make(transB ? [n, k] : [k, n], product.b, "b"),
       c: make([m, n], "f32", "c"),
     };
+    const r = product.extra;
+    this.extra = r > 0 ? { a2: make([m, r], "f32", "a2"), b2: make(transB ? [n, r] : [r, n], "f32", "b2") } : null;
   }
 
   /** @returns milliseconds of one dispatch, with its submission */
   async run(tile: MatmulTile): Promise<number> {
-    const { gpu, key, product, tensors } = this;
+    const { gpu, key, product, tensors, extra } = this;
+    const { transA, transB } = product;
     const before = gpu.tuning.get(key);
     const record = gpu.recorder();
     gpu.tuning.set(key, JSON.stringify(tile));
     try {
-      matmul(record, tensors.a, tensors.b, { transA: product.transA, transB: product.transB, into: tensors.c });
+      matmul(record, tensors.a, tensors.b, { transA, transB, into: tensors.c, extra });
     } finally {
       if (before === undefined) gpu.tuning.delete(key);
       else gpu.tuning.set(key, before);
@@ -170,7 +177,7 @@ class Trial {
   }
 
   free(): void {
-    this.gpu.drop(...Object.values(this.tensors));
+    this.gpu.drop(...Object.values(this.tensors), ...Object.values(this.extra ?? {}));
   }
 }
 
@@ -193,11 +200,11 @@ export function modelProducts(sizes: ModelSizes, tokens: number, dtype: Stored, 
     [hidden, inner],
   ];
   const products: Product[] = [];
-  const add = (transA: boolean, transB: boolean, stored: Stored, m: number, n: number, k: number) =>
-    products.push({ transA, transB, b: stored, m, n, k });
+  const add = (transA: boolean, transB: boolean, stored: Stored, m: number, n: number, k: number, extra = 0) =>
+    products.push({ transA, transB, b: stored, m, n, k, extra });
   for (const [out, into] of layers) {
-    add(false, true, b, tokens, out, into); // y = x·Wᵀ
-    add(false, false, b, tokens, into, out); // dx = dy·W
+    add(false, true, b, tokens, out, into, rank ?? 0); // y = x·Wᵀ
+    add(false, false, b, tokens, into, out, rank ?? 0); // dx = dy·W
     if (rank === null) {
       add(true, false, "f32", out, into, tokens); // dW = dyᵀ·x
       continue;

@@ -4,8 +4,8 @@ import { matmulTile, tileCandidates, tileKey } from "../../src/kernels/matmul-ti
 import { exportTuning, importTuning, modelProducts, type Product, tuneMatmul } from "../../src/kernels/matmul-tune.ts";
 import { useGpu } from "./harness.ts";
 
-const wide: Product = { transA: false, transB: true, b: "f32", m: 80, n: 96, k: 64 };
-const narrow: Product = { transA: false, transB: false, b: "f32", m: 80, n: 16, k: 64 };
+const wide: Product = { transA: false, transB: true, b: "f32", m: 80, n: 96, k: 64, extra: 8 };
+const narrow: Product = { transA: false, transB: false, b: "f32", m: 80, n: 16, k: 64, extra: 0 };
 
 describe("matmul tuning", () => {
   const gpu = useGpu();
@@ -111,12 +111,12 @@ it("a model's products: forward, back, the low-rank four, and the head", () => {
     vocab_size: 151936,
   };
   const lora = modelProducts(sizes, 256, "bf16", 16);
-  expect(lora).toContainEqual({ transA: false, transB: true, b: "bf16", m: 256, n: 4864, k: 896 });
-  expect(lora).toContainEqual({ transA: false, transB: false, b: "bf16", m: 256, n: 896, k: 128 });
-  expect(lora).toContainEqual({ transA: true, transB: false, b: "f32", m: 16, n: 896, k: 256 });
-  expect(lora).toContainEqual({ transA: false, transB: true, b: "bf16", m: 256, n: 151936, k: 896 });
+  expect(lora).toContainEqual({ transA: false, transB: true, b: "bf16", m: 256, n: 4864, k: 896, extra: 16 });
+  expect(lora).toContainEqual({ transA: false, transB: false, b: "bf16", m: 256, n: 896, k: 128, extra: 16 });
+  expect(lora).toContainEqual({ transA: true, transB: false, b: "f32", m: 16, n: 896, k: 256, extra: 0 });
+  expect(lora).toContainEqual({ transA: false, transB: true, b: "bf16", m: 256, n: 151936, k: 896, extra: 0 });
   expect(lora.filter(({ b }) => b === "f32").every(({ m, n }) => Math.min(m, n) === 16)).toBe(true);
   const full = modelProducts(sizes, 256, "bf16", null);
-  expect(full).toContainEqual({ transA: true, transB: false, b: "f32", m: 4864, n: 896, k: 256 });
+  expect(full).toContainEqual({ transA: true, transB: false, b: "f32", m: 4864, n: 896, k: 256, extra: 0 });
   expect(full.every(({ b }) => b === "f32")).toBe(true);
 });

@@ -1,0 +1,32 @@
+import type { Gpu } from "../src/gpu/device.ts";
+import { attention, attentionBackward, spansOf } from "../src/kernels/attention.ts";
+import { type BenchRow, interleave, randomTensor, rowsOf, type Subject } from "./rows.ts";
+import { benchModel } from "./sizes.ts";
+
+/** Attention forward and back over one sequence of each length. FLOPs are those of the causal half: 2 and 5 products. */
+export async function benchAttention(gpu: Gpu, lengths: readonly number[], rounds: number): Promise<BenchRow[]> {
+  const heads = benchModel();
+  const { num_attention_heads: h, num_key_value_heads: g, head_dim: d } = heads;
+  const subjects: Subject[] = [];
+  for (const tokens of lengths) {
+    const make = (width: number, label: string) => randomTensor(gpu, [tokens, width], "f32", label);
+    const [q, k, v, dout, o] = [
+      make(h * d, "q"),
+      make(g * d, "k"),
+      make(g * d, "v"),
+      make(h * d, "dout"),
+      make(h * d, "o"),
+    ];
+    const spans = gpu.upload(spansOf([0, tokens]), [tokens, 2], "u32", "spans", "scratch");
+    const stats = gpu.persistent([tokens, h, 2], "f32", "stats", "scratch");
+    const product = tokens * tokens * h * d; // 2·T²·H·D, halved
+    const shape = `[${tokens},${h}×${d}] over ${g}`;
+    const add = (what: string, flops: number, run: Subject["run"]) =>
+      subjects.push({ what, shape, dtype: "f32", flops, run });
+    add(`attention ${tokens}`, 2 * product, (r) => attention(r, q, k, v, spans, heads));
+    add(`attention backward ${tokens}`, 5 * product, (r) =>
+      attentionBackward(r, q, k, v, spans, o, dout, stats, heads),
+    );
+  }
+  return rowsOf(gpu, subjects, await interleave(gpu, subjects, rounds));
+}

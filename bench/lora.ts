@@ -1,0 +1,51 @@
+import type { Gpu } from "../src/gpu/device.ts";
+import { type Linear, type LinearGrads, loraLinear, loraLinearBackward } from "../src/kernels/lora-linear.ts";
+import { matmul } from "../src/kernels/matmul.ts";
+import { type BenchRow, interleave, randomTensor, rowsOf, type Subject } from "./rows.ts";
+import { benchModel } from "./sizes.ts";
+
+/** The fused LoRA linear against the plain one, forward and back; the ratio that the README states is the first. */
+export async function benchLora(gpu: Gpu, tokens: number, rounds: number, r = 16): Promise<BenchRow[]> {
+  const { hidden_size: hidden, intermediate_size: inner } = benchModel();
+  const subjects: Subject[] = [];
+  for (const [name, out, into] of [
+    ["up_proj", inner, hidden],
+    ["down_proj", hidden, inner],
+  ] as const) {
+    const make = (shape: number[], dtype: "f32" | "bf16", label: string) => randomTensor(gpu, shape, dtype, label);
+    const x = make([tokens, into], "f32", "x");
+    const dy = make([tokens, out], "f32", "dy");
+    const weight = make([out, into], "bf16", name);
+    const pair = { a: make([r, into], "f32", "lora_A"), b: make([out, r], "f32", "lora_B") };
+    const plain: Linear = { weight, bias: null, lora: null };
+    const tuned: Linear = { weight, bias: null, lora: { ...pair, scale: 2, dropout: 0, index: 0 } };
+    const grads: LinearGrads = {
+      weight: null,
+      bias: null,
+      loraA: gpu.persistent([r, into], "f32", "d.lora_A", "scratch"),
+      loraB: gpu.persistent([out, r], "f32", "d.lora_B", "scratch"),
+    };
+    const h = make([tokens, r], "f32", "h");
+    const shape = `[${tokens},${into}]→${out}`;
+    const flops = 2 * tokens * out * into;
+    const low = 2 * tokens * r * (out + into);
+    const add = (what: string, count: number, run: Subject["run"], against?: string) =>
+      subjects.push({ what: `${what} ${name}`, shape, dtype: "bf16", flops: count, run, against });
+    add("linear", flops, (record) => loraLinear(record, x, plain, null));
+    add(`LoRA linear r=${r}`, flops + low, (record) => loraLinear(record, x, tuned, null), `linear ${name}`);
+    add(
+      `h = x·Aᵀ r=${r}`,
+      2 * tokens * r * into,
+      (record) => matmul(record, x, pair.a, { transB: true }),
+      `linear ${name}`,
+    );
+    add("linear backward", flops, (record) => matmul(record, dy, weight));
+    add(
+      `LoRA linear backward r=${r}`,
+      flops + 2 * low,
+      (record) => loraLinearBackward(record, x, dy, tuned, { h }, grads, null),
+      `linear backward ${name}`,
+    );
+  }
+  return rowsOf(gpu, subjects, await interleave(gpu, subjects, rounds));
+}

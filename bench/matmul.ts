@@ -1,0 +1,33 @@
+import type { Gpu } from "../src/gpu/device.ts";
+import { matmul } from "../src/kernels/matmul.ts";
+import { type BenchRow, interleave, randomTensor, rowsOf, type Subject } from "./rows.ts";
+import { benchModel } from "./sizes.ts";
+
+/** The three products of a linear layer, forward and back, at the model's own shapes. */
+export function matmulSubjects(gpu: Gpu, tokens: number, dtypes: readonly ("f32" | "bf16")[]): Subject[] {
+  const { hidden_size: hidden, intermediate_size: inner } = benchModel();
+  const subjects: Subject[] = [];
+  const x = randomTensor(gpu, [tokens, hidden], "f32", "x");
+  const dy = randomTensor(gpu, [tokens, inner], "f32", "dy");
+  for (const dtype of dtypes) {
+    const add = (what: string, shape: string, n: number, k: number, run: Subject["run"], against?: string) =>
+      subjects.push({ what: `${what} ${dtype}`, shape, dtype, flops: 2 * tokens * n * k, run, against });
+    const up = randomTensor(gpu, [inner, hidden], dtype, "up_proj");
+    const q = randomTensor(gpu, [hidden, hidden], dtype, "q_proj");
+    const nt = `x·Wᵀ up_proj ${dtype}`;
+    add("x·Wᵀ up_proj", `[${tokens},${hidden}]→${inner}`, inner, hidden, (r) => matmul(r, x, up, { transB: true }));
+    add("dy·W up_proj", `[${tokens},${inner}]→${hidden}`, inner, hidden, (r) => matmul(r, dy, up), nt);
+    add("x·Wᵀ q_proj", `[${tokens},${hidden}]→${hidden}`, hidden, hidden, (r) => matmul(r, x, q, { transB: true }), nt);
+    if (dtype !== "f32") continue;
+    const dW = gpu.persistent([inner, hidden], "f32", "dW", "scratch");
+    const into = { transA: true, into: dW, accumulate: true };
+    add("dyᵀ·x up_proj", `[${inner},${tokens}]→${hidden}`, inner, hidden, (r) => matmul(r, dy, x, into), nt);
+  }
+  return subjects;
+}
+
+/** GFLOP/s of each form; ratios are times over the forward product's. */
+export async function benchMatmul(gpu: Gpu, tokens: number, rounds: number): Promise<BenchRow[]> {
+  const subjects = matmulSubjects(gpu, tokens, ["bf16", "f32"]);
+  return rowsOf(gpu, subjects, await interleave(gpu, subjects, rounds));
+}
