@@ -1,0 +1,96 @@
+import { count, goldAnswer, parseFloatStrict } from "./answers.ts";
+import { eachCompletion, type RewardFunction } from "./reward.ts";
+
+/** Marks around the working and the answer. */
+export interface FormatTags {
+  reasoning_start: string;
+  reasoning_end: string;
+  solution_start: string;
+  solution_end: string;
+}
+
+/** Those of Unsloth's notebook. */
+export const UNSLOTH_TAGS: FormatTags = {
+  reasoning_start: "<start_working_out>",
+  reasoning_end: "<end_working_out>",
+  solution_start: "<SOLUTION>",
+  solution_end: "</SOLUTION>",
+};
+
+/** Rewards for one set of tags. */
+export interface FormatRewards {
+  /**
+   * 3 where, after white space at a line's start, there is working between its tags, later a solution between its tags,
+   * and the line ends there; else 0.
+   */
+  match_format_exactly: RewardFunction;
+  /** For each of the four tags: 0.5 where it occurs exactly once, else −0.5. */
+  match_format_approximately: RewardFunction;
+  /**
+   * The solution of a completion in exact format against the expected answer: 3 letter for letter, 1.5 but for white space
+   * around it; else by the ratio of the two numbers 0.5 (0.9 to 1.1), 0.25 (0.8 to 1.2) or −1, and −0.5 where they have
+   * none; 0 where the format does not match.
+   */
+  check_answer: RewardFunction;
+  /** 1.5 where the first number behind the solution's tag is the expected one, else 0; commas do not count. */
+  check_numbers: RewardFunction;
+}
+
+/**
+ * Format and answer rewards with partial credit.
+ *
+ * @see Unsloth's Gemma3_(1B)-GRPO notebook, github.com/unslothai/notebooks; signs and thousands separators in
+ *   `check_numbers` are read as in its later notebooks
+ */
+export function formatRewards(tags: FormatTags = UNSLOTH_TAGS): FormatRewards {
+  const solutionOf = (text: string) => exactSolution(text, tags);
+  const open = tags.solution_start.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
+  const number = new RegExp(`${open}.*?(-?[\\d.,]+)`, "s");
+  return {
+    match_format_exactly: eachCompletion((text) => (solutionOf(text) === null ? 0 : 3)),
+    match_format_approximately: eachCompletion((text) =>
+      Object.values(tags).reduce((score, tag) => score + (count(text, tag) === 1 ? 0.5 : -0.5), 0),
+    ),
+    check_answer: eachCompletion((text, row) => {
+      const gold = goldAnswer(row);
+      const guess = solutionOf(text);
+      if (guess === null) return 0;
+      if (guess === gold) return 3;
+      if (guess.trim() === gold) return 1.5;
+      const [a, b] = [parseFloatStrict(guess), parseFloatStrict(gold)];
+      if (a === null || b === null || b === 0) return -0.5;
+      const ratio = a / b;
+      if (ratio >= 0.9 && ratio <= 1.1) return 0.5;
+      return ratio >= 0.8 && ratio <= 1.2 ? 0.25 : -1;
+    }),
+    check_numbers: eachCompletion((text, row) => {
+      const gold = parseFloatStrict(goldAnswer(row).replaceAll(",", ""));
+      const guess = parseFloatStrict((number.exec(text)?.[1] ?? "").replaceAll(",", ""));
+      return gold !== null && guess === gold ? 1.5 : 0;
+    }),
+  };
+}
+
+/**
+ * What `^\s*start.+?end.*?open(.+?)close\s*$` over lines captures, without a regular expression's steps back: the first
+ * place for each tag serves whatever follows it.
+ */
+function exactSolution(text: string, tags: FormatTags): string | null {
+  let start = text.indexOf(tags.reasoning_start);
+  const begins = (at: number) => text.slice(text.lastIndexOf("\n", at - 1) + 1, at).trim() === "";
+  while (start > 0 && !begins(start)) start = text.indexOf(tags.reasoning_start, start + 1);
+  if (start < 0) return null;
+  const working = start + tags.reasoning_start.length;
+  const end = text.indexOf(tags.reasoning_end, working + 1);
+  if (end < 0) return null;
+  const open = text.indexOf(tags.solution_start, end + tags.reasoning_end.length);
+  if (open < 0) return null;
+  const solution = open + tags.solution_start.length;
+  const lineEnd = /[^\S\n]*(?:\n|$)/y;
+  for (let close = text.indexOf(tags.solution_end, solution + 1); close >= 0; ) {
+    lineEnd.lastIndex = close + tags.solution_end.length;
+    if (lineEnd.test(text)) return text.slice(solution, close);
+    close = text.indexOf(tags.solution_end, close + 1);
+  }
+  return null;
+}

@@ -1,0 +1,49 @@
+/** A conversation's messages. */
+export type Messages = readonly { readonly role: string; readonly content: string }[];
+
+/** A prompt or a completion: plain text, or messages where the data set is conversational. */
+export type Turn = string | Messages;
+
+/** What a reward function may know beside prompts, completions and columns. */
+export interface RewardContext {
+  /** optimizer step, from 0 */
+  step: number;
+  /** aborted when the run ends, another function has failed, or this one is out of time */
+  signal: AbortSignal;
+}
+
+/**
+ * Scores a batch of completions.
+ *
+ * @param prompts one a completion; those of a group are equal
+ * @param completions as text, or as messages of which the first is the model's
+ * @param columns the data set's other columns, a value a completion
+ * @returns a finite number a completion, or null where the function does not apply
+ */
+export type RewardFunction = (
+  prompts: readonly Turn[],
+  completions: readonly Turn[],
+  columns: Readonly<Record<string, readonly unknown[]>>,
+  context: RewardContext,
+) => readonly (number | null)[] | Promise<readonly (number | null)[]>;
+
+/** A reward function with the name that its metrics and messages carry. */
+export interface NamedReward {
+  name: string;
+  reward: RewardFunction;
+}
+
+/** The model's text: the turn itself, or the content of its first message. */
+export function textOf(turn: Turn): string {
+  return typeof turn === "string" ? turn : (turn[0]?.content ?? "");
+}
+
+/** A reward function of one completion's text and its row of the columns. */
+export function eachCompletion(score: (text: string, row: Record<string, unknown>) => number | null): RewardFunction {
+  return (_prompts, completions, columns) => {
+    const names = Object.keys(columns);
+    return completions.map((completion, i) =>
+      score(textOf(completion), Object.fromEntries(names.map((name) => [name, columns[name][i]]))),
+    );
+  };
+}

@@ -1,0 +1,212 @@
+import { AbortError, QwenchError, RecipeError, TrainingError } from "../errors.ts";
+import { type NamedReward, type RewardContext, type Turn, textOf } from "./reward.ts";
+
+/** Completions to score. */
+export interface RewardBatch {
+  prompts: readonly Turn[];
+  completions: readonly Turn[];
+  /** the data set's other columns, a value a completion */
+  columns: Readonly<Record<string, readonly unknown[]>>;
+  /** optimizer step, from 0 */
+  step: number;
+}
+
+export interface RewardLimits {
+  /** for each function and batch; null waits for ever */
+  timeout_ms: number | null;
+  signal?: AbortSignal | null;
+}
+
+/** What all functions said: what `groupAdvantages` takes. */
+export interface RewardResult {
+  names: string[];
+  weights: number[];
+  /** [functions][completions]; null where a function does not apply */
+  rewards: (number | null)[][];
+  /** completions that no function gave a reward, by their index: they will teach nothing */
+  unscored: number[];
+}
+
+/**
+ * Runs all reward functions over a batch, at once.
+ *
+ * A function that never settles is given up after `timeout_ms`. One that never returns because it computes for ever cannot
+ * be interrupted from its own thread: run such code in a worker.
+ *
+ * @param weights `reward_weights`, one a function; null is 1 each
+ * @throws {TrainingError} a function that throws, is out of time, or returns anything but a finite number or null for each
+ *   completion; the message names the function and the row
+ * @throws {RecipeError} weights that are not one a function; names used twice; no function
+ * @throws {AbortError} the signal was aborted
+ */
+export async function runRewards(
+  functions: readonly NamedReward[],
+  weights: readonly number[] | null,
+  batch: RewardBatch,
+  { timeout_ms, signal = null }: RewardLimits,
+): Promise<RewardResult> {
+  const names = functions.map(({ name }) => name);
+  checkFunctions(names, weights);
+  checkBatch(batch);
+  const stop = new AbortController();
+  const onAbort = () => stop.abort(new AbortError("The run was stopped while it waited for rewards"));
+  if (signal?.aborted) onAbort();
+  signal?.addEventListener("abort", onAbort, { once: true });
+  try {
+    stop.signal.throwIfAborted();
+    const rewards = await Promise.all(functions.map((fn) => runOne(fn, batch, timeout_ms, stop.signal)));
+    const unscored = batch.completions.map((_, row) => row).filter((row) => rewards.every((own) => own[row] === null));
+    return { names, weights: weights ? [...weights] : names.map(() => 1), rewards, unscored };
+  } finally {
+    signal?.removeEventListener("abort", onAbort);
+    stop.abort(new AbortError("Rewards are no longer waited for"));
+  }
+}
+
+async function runOne(
+  { name, reward }: NamedReward,
+  batch: RewardBatch,
+  timeout_ms: number | null,
+  signal: AbortSignal,
+): Promise<(number | null)[]> {
+  const { completions, prompts, columns } = batch;
+  let result: unknown;
+  try {
+    result = await within((context) => reward(prompts, completions, columns, context), {
+      step: batch.step,
+      timeout_ms,
+      signal,
+    });
+  } catch (error) {
+    if (signal.aborted) throw signal.reason;
+    if (error instanceof OutOfTime) {
+      throw new TrainingError(
+        `Reward ${name} has not returned for ${completions.length} completions within ${timeout_ms} ms`,
+      );
+    }
+    const row = await findRow({ name, reward }, batch, timeout_ms, signal);
+    const where =
+      row === null
+        ? `the batch of ${completions.length} completions, though on none of them alone`
+        : rowText(batch, row);
+    throw new TrainingError(`Reward ${name} failed on ${where}: ${describe(error)}`, { cause: error });
+  }
+  return checkResult(name, result, batch);
+}
+
+class OutOfTime extends Error {}
+
+/** Runs `body`, giving it up when time is out or the signal aborts. */
+async function within<T>(
+  body: (context: RewardContext) => T | Promise<T>,
+  { step, timeout_ms, signal }: { step: number; timeout_ms: number | null; signal: AbortSignal },
+): Promise<T> {
+  const own = new AbortController();
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const onAbort = () => own.abort(signal.reason);
+  const ended = new Promise<never>((_, reject) => {
+    own.signal.addEventListener("abort", () => reject(own.signal.reason), { once: true });
+  });
+  ended.catch(() => {}); // only the race below looks at it
+  signal.addEventListener("abort", onAbort, { once: true });
+  if (timeout_ms !== null) timer = setTimeout(() => own.abort(new OutOfTime()), timeout_ms);
+  try {
+    const running = (async () => body({ step, signal: own.signal }))();
+    return await Promise.race([running, ended]);
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener("abort", onAbort);
+    own.abort();
+  }
+}
+
+/** The first completion on which the function throws when it is alone; null where it throws on none, or has no time left. */
+async function findRow(
+  { reward }: NamedReward,
+  { prompts, completions, columns, step }: RewardBatch,
+  timeout_ms: number | null,
+  signal: AbortSignal,
+): Promise<number | null> {
+  const end = timeout_ms === null ? null : Date.now() + timeout_ms;
+  for (let row = 0; row < completions.length; row++) {
+    const left = end === null ? null : end - Date.now();
+    if (signal.aborted || (left !== null && left <= 0)) return null;
+    const own = Object.fromEntries(Object.entries(columns).map(([key, values]) => [key, [values[row]]]));
+    try {
+      await within((context) => reward([prompts[row]], [completions[row]], own, context), {
+        step,
+        timeout_ms: left,
+        signal,
+      });
+    } catch (error) {
+      return error instanceof OutOfTime || signal.aborted ? null : row;
+    }
+  }
+  return null;
+}
+
+function checkResult(name: string, result: unknown, batch: RewardBatch): (number | null)[] {
+  const wanted = batch.completions.length;
+  const list = Array.isArray(result) || ArrayBuffer.isView(result) ? Array.from(result as ArrayLike<unknown>) : null;
+  if (!list) {
+    throw new TrainingError(
+      `Reward ${name} must return an array with a number or null for each of ${wanted} completions, not ${show(result)}`,
+    );
+  }
+  if (list.length !== wanted) {
+    throw new TrainingError(`Reward ${name} returned ${list.length} rewards for ${wanted} completions: one each`);
+  }
+  list.forEach((value, row) => {
+    if (value !== null && !(typeof value === "number" && Number.isFinite(value))) {
+      throw new TrainingError(
+        `Reward ${name} returned ${show(value)} for ${rowText(batch, row)}: a reward is a finite number, or null where the function does not apply`,
+      );
+    }
+  });
+  return list as (number | null)[];
+}
+
+function checkFunctions(names: readonly string[], weights: readonly number[] | null): void {
+  if (names.length === 0)
+    throw new RecipeError("Cannot reward completions without a reward function: reward_funcs is empty");
+  const twice = names.find((name, i) => names.indexOf(name) !== i);
+  if (twice !== undefined) throw new RecipeError(`Cannot use reward function ${twice} twice: its metrics would mix`);
+  if (!weights) return;
+  if (weights.length !== names.length) {
+    throw new RecipeError(
+      `Cannot weigh ${names.length} reward functions (${names.join(", ")}) with ${weights.length} reward_weights: one each`,
+    );
+  }
+  const odd = weights.find((weight) => !Number.isFinite(weight));
+  if (odd !== undefined) throw new RecipeError(`Cannot weigh a reward by ${odd}: reward_weights must be finite`);
+}
+
+function checkBatch({ prompts, completions, columns }: RewardBatch): void {
+  for (const [name, values] of Object.entries({ ...columns, prompts })) {
+    if (values.length !== completions.length) {
+      throw new TrainingError(`Cannot reward ${completions.length} completions: there are ${values.length} ${name}`);
+    }
+  }
+}
+
+function rowText({ prompts, completions }: RewardBatch, row: number): string {
+  const prompt = prompts[row];
+  const asked = typeof prompt === "string" ? prompt : (prompt.at(-1)?.content ?? "");
+  return `row ${row + 1} of ${completions.length} (prompt ${short(asked)}, completion ${short(textOf(completions[row]))})`;
+}
+
+function short(text: string): string {
+  const characters = [...text];
+  return JSON.stringify(characters.length > 80 ? `${characters.slice(0, 77).join("")}…` : text);
+}
+
+function describe(error: unknown): string {
+  if (error instanceof QwenchError) return error.message;
+  return error instanceof Error ? `${error.name}: ${error.message}` : show(error);
+}
+
+function show(value: unknown): string {
+  if (typeof value === "string") return short(value);
+  if (Array.isArray(value)) return `an array of ${value.length}`;
+  return typeof value === "object" && value !== null ? "an object" : String(value);
+}
