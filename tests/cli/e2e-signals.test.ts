@@ -1,0 +1,152 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { writeRandomCheckpoint } from "../../scripts/random-checkpoint.ts";
+import { nodeFolder } from "../../src/platform/node-fs.ts";
+import { contents, TINY, tinyRows } from "../train/fixtures.ts";
+
+// The command line as a process of its own: what a kill and a Ctrl-C leave behind, and what exit codes say.
+
+const BIN = fileURLToPath(new URL("../../src/cli/bin.ts", import.meta.url));
+const TSX = createRequire(import.meta.url).resolve("tsx");
+
+let root: string;
+const at = (...names: string[]) => join(root, ...names);
+const running = new Set<ChildProcess>();
+
+interface Ended {
+  code: number | null;
+  signal: string | null;
+  said: string;
+}
+
+/** Starts the command line; `onSaid` sees stderr so far whenever it grows. */
+function qwench(
+  argv: readonly string[],
+  onSaid: (said: string, child: ChildProcess) => void = () => {},
+): Promise<Ended> {
+  const child = spawn(process.execPath, ["--import", TSX, BIN, ...argv], { stdio: ["ignore", "ignore", "pipe"] });
+  running.add(child);
+  let said = "";
+  child.stderr.on("data", (data) => {
+    said += data;
+    onSaid(said, child);
+  });
+  return new Promise((resolve, reject) => {
+    child.on("error", reject);
+    child.on("close", (code, signal) => {
+      running.delete(child);
+      resolve({ code, signal, said });
+    });
+  });
+}
+
+// rows long enough that a step takes a while: a signal must meet one in flight
+const sft = (output: string, ...more: string[]) => [
+  ..."sft --max_steps 10 --logging_steps 1 --save_strategy steps --save_steps 5 --lora_r 4 --learning_rate 1e-2".split(
+    " ",
+  ),
+  ..."--lora_dropout 0.1 --neftune_noise_alpha 5 --warmup_steps 2 --lr_scheduler_type cosine".split(" "),
+  "--model_name_or_path",
+  at("model"),
+  "--dataset_name",
+  at("rows.jsonl"),
+  "--output_dir",
+  output,
+  ...more,
+];
+
+const lossesOf = (output: string) =>
+  readFileSync(join(output, "metrics.jsonl"), "utf8")
+    .trim()
+    .split("\n")
+    .map((line) => /"step":\d+,"loss":[^,]+/.exec(line)![0]);
+
+let straight: string[];
+
+beforeAll(async () => {
+  root = mkdtempSync(join(tmpdir(), "qwench-signals-"));
+  await writeRandomCheckpoint(nodeFolder(at("model")), TINY, 1);
+  const rows = tinyRows(40, { shortest: 100, longest: 200 });
+  writeFileSync(at("rows.jsonl"), rows.map(({ row }) => `${JSON.stringify(row)}\n`).join(""));
+  const { code, said } = await qwench(sft(at("straight")));
+  expect(code, said).toBe(0);
+  straight = lossesOf(at("straight"));
+  expect(straight).toHaveLength(10);
+});
+
+afterAll(() => {
+  for (const child of running) child.kill("SIGKILL");
+  rmSync(root, { recursive: true, force: true });
+});
+
+describe("a run that ends early", () => {
+  it("kill -9 during the sixth step: resumed, the same ten losses and the same adapter, bit for bit", async () => {
+    const output = at("killed");
+    let killed = false;
+    const first = await qwench(sft(output), (said, child) => {
+      if (killed || !said.includes("checkpoint-5")) return;
+      killed = true;
+      child.kill("SIGKILL");
+    });
+    expect(first.signal).toBe("SIGKILL");
+    expect(lossesOf(output).length).toBeGreaterThanOrEqual(5);
+    expect(lossesOf(output).length).toBeLessThan(10);
+    expect(await nodeFolder(output).exists("adapter_model.safetensors")).toBe(false);
+    const second = await qwench(sft(output, "--resume_from_checkpoint", "true"));
+    expect(second.code, second.said).toBe(0);
+    expect(second.said).toContain("Resumed after step 5");
+    expect(lossesOf(output)).toEqual(straight);
+    const [got, want] = [await contents(nodeFolder(output)), await contents(nodeFolder(at("straight")))];
+    for (const name of ["adapter_model.safetensors", "checkpoint-10/optimizer.safetensors"])
+      expect(got[name], name).toBe(want[name]);
+    expect(Object.keys(got).sort()).toEqual(Object.keys(want).sort());
+  });
+
+  it("Ctrl-C saves at the step boundary and exits 130; resumed, the losses are the same", async () => {
+    const output = at("interrupted");
+    let sent = false;
+    const first = await qwench(sft(output), (said, child) => {
+      if (sent || !said.includes("step 2/10")) return;
+      sent = true;
+      child.kill("SIGINT");
+    });
+    expect(first.code, first.said).toBe(130);
+    expect(first.said).toMatch(
+      /Stopping at the next step boundary.*[\s\S]*Stopped after step (\d) of 10; checkpoint-\1 holds everything/,
+    );
+    const [step] = /(?<=Stopped after step )\d/.exec(first.said)!;
+    expect(await nodeFolder(output).folders()).toContain(`checkpoint-${step}`);
+    expect(lossesOf(output)).toEqual(straight.slice(0, Number(step)));
+    expect(readFileSync(join(output, "report.html"), "utf8")).toContain("interrupted");
+    const second = await qwench(sft(output, "--resume_from_checkpoint", join(output, `checkpoint-${step}`)));
+    expect(second.code, second.said).toBe(0);
+    expect(lossesOf(output)).toEqual(straight);
+    const [got, want] = [await contents(nodeFolder(output)), await contents(nodeFolder(at("straight")))];
+    expect(got["adapter_model.safetensors"]).toBe(want["adapter_model.safetensors"]);
+  });
+
+  it("bad input ends a process of its own with code 1, wrong usage with 2, and no stack", async () => {
+    const missing = qwench([
+      "sft",
+      "--model_name_or_path",
+      at("model"),
+      "--dataset_name",
+      at("none.jsonl"),
+      "--output_dir",
+      at("x"),
+    ]);
+    const usage = qwench(["sft", "--lora_rank", "8"]);
+    const [bad, wrong] = [await missing, await usage];
+    expect(bad.code).toBe(1);
+    expect(bad.said).toMatch(/^NotFoundError: Cannot read rows from .*none\.jsonl/m);
+    expect(bad.said).not.toMatch(/\n\s+at /);
+    expect(wrong.code).toBe(2);
+    expect(wrong.said).toMatch(/Unknown flag --lora_rank: did you mean --lora_r\?/);
+    expect(await nodeFolder(root).folders()).not.toContain("x");
+  });
+});
