@@ -5,7 +5,7 @@ import type { Gpu } from "./gpu/device.ts";
 import { type Checkpoint, openCheckpoint } from "./io/checkpoint.ts";
 import type { Adapter } from "./io/peft.ts";
 import type { Folder } from "./io/storage.ts";
-import { checkTensors, type LoraConfig, type Trained, targetModules } from "./model/build.ts";
+import { checkTensors, type LoraConfig, type Trained, targetModules, type WeightDType } from "./model/build.ts";
 import { type ModelConfig, parseModelConfig } from "./model/config.ts";
 import { fillAdapter, initAdapter, loadModel, openAdapterFor, storedDType } from "./model/load.ts";
 import type { SftRecipe } from "./recipe.ts";
@@ -45,6 +45,8 @@ export interface PreparedSft {
   lora: LoraConfig | null;
   adapter: Adapter | null;
   forecast: MemoryForecast;
+  /** how the frozen projections will be stored */
+  weightDType: WeightDType;
   notes: string[];
 }
 
@@ -130,6 +132,7 @@ export async function prepareSft(recipe: SftRecipe, sources: SftSources): Promis
     lora,
     adapter: opened?.adapter ?? null,
     forecast,
+    weightDType: dtypeOf("model.layers.0.mlp.up_proj.weight"),
     notes,
   };
 }

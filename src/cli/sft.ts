@@ -5,6 +5,7 @@ import { formatRecipeYaml, type SftRecipe } from "../recipe.ts";
 import { checkForecast, loadSft, sft } from "../session.ts";
 import { checkpointNames, findCheckpoint } from "../train/checkpoint.ts";
 import type { ParsedArgs } from "./args.ts";
+import { collectGarbage } from "./collect.ts";
 import { availableMemory, openGpu } from "./open-gpu.ts";
 import { describeRun, forecastTable, prepare, readRecipe } from "./prepare.ts";
 import { Progress } from "./progress.ts";
@@ -49,9 +50,10 @@ async function train(args: ParsedArgs, signal: AbortSignal): Promise<number> {
   const available = availableMemory(platform, recipe.max_memory);
   console.error(`\n${forecastTable(prepared, available)}`);
   checkForecast(prepared.forecast, available);
+  await collectGarbage();
+  await tuned(gpu, prepared, signal, status); // before the weights: what it takes is given back by then
   const trainee = await loadSft(recipe, prepared, sources, recipe.model_name_or_path!);
   status(null);
-  await tuned(gpu, prepared.config, prepared.forecast.tokens, status);
 
   let progress: Progress | null = null;
   let log: RunLog | null = null;

@@ -1,10 +1,38 @@
+import { createHash } from "node:crypto";
+import { homedir } from "node:os";
+import { join } from "node:path";
 import type { Gpu } from "../gpu/device.ts";
-import type { ModelConfig } from "../model/config.ts";
+import { exportTuning, importTuning, modelProducts, tuneMatmul } from "../kernels/matmul-tune.ts";
+import { nodeFolder } from "../platform/node-fs.ts";
+import type { PreparedSft } from "../session.ts";
 
-/** Picks kernel variants by measurement, once an adapter. */
+/** Below this many parameters a run ends before measuring has paid for itself. */
+const WORTH_TUNING = 20_000_000;
+
+/** Where measurements are kept, a file an adapter. */
+function tuningFolder(env: NodeJS.ProcessEnv = process.env): string {
+  return join(env.XDG_CACHE_HOME ?? join(homedir(), ".cache"), "qwench", "tuning");
+}
+
+/**
+ * Picks kernel variants by measurement, once an adapter, and remembers them. Any tile gives the same sums in the same
+ * order, so this changes no result; a cache that cannot be written costs only the next run's time.
+ */
 export async function tuned(
-  _gpu: Gpu,
-  _config: ModelConfig,
-  _tokens: number,
-  _status: (line: string | null) => void,
-): Promise<void> {}
+  gpu: Gpu,
+  prepared: PreparedSft,
+  signal: AbortSignal,
+  status: (line: string | null) => void,
+): Promise<void> {
+  const folder = nodeFolder(tuningFolder());
+  const file = `${createHash("sha256").update(gpu.adapterName).digest("hex").slice(0, 16)}.json`;
+  if (await folder.exists(file)) importTuning(gpu, await folder.readText(file));
+  if (prepared.forecast.parameters < WORTH_TUNING) return;
+  const dtype = prepared.trained === "all" ? "f32" : prepared.weightDType;
+  const products = modelProducts(prepared.config, prepared.forecast.tokens, dtype, prepared.lora?.r ?? null);
+  const before = gpu.tuning.size;
+  status("Measuring kernel variants on this adapter, once");
+  await tuneMatmul(gpu, products, { signal });
+  status(null);
+  if (gpu.tuning.size > before) await folder.write(file, exportTuning(gpu)).catch(() => {});
+}
