@@ -131,10 +131,9 @@ describe("checkpoints", () => {
   const gpu = useGpu();
 
   it("save_total_limit keeps the newest and the best; load_best_model_at_end takes the best back", async () => {
-    // ever larger steps along the gradient: the first evaluation is the best
+    // the worst is called the best: that is the first one, while the loss falls
     const recipe = recipeOf({
       max_steps: 8,
-      learning_rate: 0.3,
       lr_scheduler_type: "constant",
       eval_strategy: "steps",
       eval_steps: 2,
@@ -142,12 +141,14 @@ describe("checkpoints", () => {
       save_steps: 2,
       save_total_limit: 2,
       load_best_model_at_end: true,
+      greater_is_better: true,
     });
-    const { output, evals, events } = await train(gpu(), { recipe, evalRows: tinyRows(6, { seed: 99 }) });
+    const rows = tinyRows(4);
+    const { output, evals, events } = await train(gpu(), { recipe, rows, evalRows: rows });
     expect(evals.map(({ step }) => step)).toEqual([2, 4, 6, 8]);
     const losses = evals.map(({ eval_loss }) => eval_loss);
-    const best = evals[losses.indexOf(Math.min(...losses))].step;
-    expect(best).toBeLessThan(8);
+    const best = 2;
+    expect(Math.max(...losses)).toBe(losses[0]);
     expect(await checkpointNames(output)).toEqual([`checkpoint-${best}`, "checkpoint-8"]);
     expect(events).toContainEqual({ type: "best", name: `checkpoint-${best}` });
     const files = await contents(output);
@@ -156,7 +157,7 @@ describe("checkpoints", () => {
     const state = JSON.parse(await output.folder("checkpoint-8").readText("trainer_state.json"));
     expect(state).toMatchObject({
       global_step: 8,
-      best_metric: Math.min(...losses),
+      best_metric: losses[0],
       best_model_checkpoint: `checkpoint-${best}`,
     });
     expect(state.log_history).toHaveLength(12);
@@ -238,7 +239,7 @@ describe("faults in training", () => {
       },
     });
     await expect(run).rejects.toThrow(GpuError);
-  }, 20_000);
+  }, 120_000); // a fresh device compiles everything anew
 });
 
 describe("what a run writes", () => {
