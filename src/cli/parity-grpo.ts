@@ -7,7 +7,7 @@ import { fillAdapter, loadModel, openAdapterFor } from "../model/load.ts";
 import type { Transformer } from "../model/transformer.ts";
 import { groupAdvantages, type ScaleRewards } from "../train/advantages.ts";
 import type { GrpoSequence } from "../train/grpo-batch.ts";
-import { type GrpoLossOptions, grpoObjective, tokenLogps, withoutAdapter } from "../train/grpo-loss.ts";
+import { type GrpoLossOptions, grpoObjective, tokenLogps } from "../train/grpo-loss.ts";
 import { type ParityRow, readTensors, worstGradient } from "./parity-model.ts";
 
 interface AdvantageCase {
@@ -96,7 +96,7 @@ export async function grpoParity(gpu: Gpu, folder: Folder, name: string): Promis
   add("per_token_logps", await logpError(model, sequences, temperature, own), 1e-4);
   add(
     "ref_per_token_logps, adapter off",
-    await logpError(withoutAdapter(model), sequences, temperature, reference),
+    await logpError(model.withoutAdapter(), sequences, temperature, reference),
     1e-4,
   );
   for (const [i, setting] of settings.entries()) {

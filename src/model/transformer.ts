@@ -1,10 +1,11 @@
-import { ShapeError } from "../errors.ts";
+import { ShapeError, UnsupportedError } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { Recorder } from "../gpu/recorder.ts";
 import { type Tensor, view } from "../gpu/tensor.ts";
 import { type AttentionHeads, spansOf } from "../kernels/attention.ts";
 import { gatherRows, scatterRows } from "../kernels/elementwise.ts";
 import { embedding, embeddingBackward, groupTokens, type WeightShard } from "../kernels/embedding.ts";
+import type { Linear } from "../kernels/lora-linear.ts";
 import { matmul } from "../kernels/matmul.ts";
 import { rmsNorm, rmsNormBackward, rmsNormWeightBackward } from "../kernels/rms-norm.ts";
 import {
@@ -214,15 +215,25 @@ export class Transformer {
     return out;
   }
 
-  /** The same model with its adapter off, sharing all memory: the reference policy, or a comparison. */
+  /**
+   * The same model with its adapter off: GRPO's reference, and what an adapter is compared with. Shares all weights.
+   *
+   * @throws {UnsupportedError} a model that trains more than an adapter: what it was before is gone
+   */
   withoutAdapter(): Transformer {
-    const blocks = this.weights.blocks.map((block) => ({
+    const { gpu, config, weights, store } = this;
+    const other = store?.parameters.find(({ name }) => !/\.lora_[AB]\./.test(name));
+    if (other) {
+      throw new UnsupportedError(
+        `Cannot take the model without its adapter: ${other.name} itself is trained; use LoRA, or beta 0`,
+      );
+    }
+    const off = ([name, linear]: [string, Linear]) => [name, { ...linear, lora: null }];
+    const blocks = weights.blocks.map((block) => ({
       ...block,
-      linears: Object.fromEntries(
-        Object.entries(block.linears).map(([name, linear]) => [name, { ...linear, lora: null }]),
-      ) as Block["linears"],
+      linears: Object.fromEntries(Object.entries(block.linears).map(off)) as Block["linears"],
     }));
-    return new Transformer(this.gpu, this.config, { ...this.weights, blocks }, null, null);
+    return new Transformer(gpu, config, { ...weights, blocks }, null, null);
   }
 
   /** What the blocks of a decoding pass share. @param positions u32 `[rows]`, all below `longest` */

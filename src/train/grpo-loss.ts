@@ -1,4 +1,4 @@
-import { RecipeError, ShapeError, UnsupportedError } from "../errors.ts";
+import { RecipeError, ShapeError } from "../errors.ts";
 import type { Recorder } from "../gpu/recorder.ts";
 import {
   type GrpoClipping,
@@ -8,9 +8,7 @@ import {
   grpoStats,
   sequenceLogRatio,
 } from "../kernels/grpo-loss.ts";
-import type { Linear } from "../kernels/lora-linear.ts";
-import type { Projection } from "../model/names.ts";
-import { type ForwardOptions, Transformer } from "../model/transformer.ts";
+import type { ForwardOptions, Transformer } from "../model/transformer.ts";
 import { type GrpoSequence, type PackedSequences, packSequences, perTarget } from "./grpo-batch.ts";
 
 export type { GrpoLossType };
@@ -138,27 +136,6 @@ export function tokenLogps(
     logps: cut(pending ? await pending.logp : new ArrayBuffer(0)),
     entropies: cut(pending ? await pending.entropy : new ArrayBuffer(0)),
   }))();
-}
-
-/**
- * The same model with its adapter off: GRPO's reference, and what an adapter is compared with. Shares all weights.
- *
- * @throws {UnsupportedError} a model that trains more than an adapter: what it was before is gone
- */
-export function withoutAdapter(model: Transformer): Transformer {
-  const { gpu, config, weights, store } = model;
-  const other = store?.parameters.find(({ name }) => !/\.lora_[AB]\./.test(name));
-  if (other) {
-    throw new UnsupportedError(
-      `Cannot take the model without its adapter: ${other.name} itself is trained; use LoRA, or beta 0`,
-    );
-  }
-  const off = ([name, linear]: [string, Linear]) => [name, { ...linear, lora: null }];
-  const blocks = weights.blocks.map((block) => ({
-    ...block,
-    linears: Object.fromEntries(Object.entries(block.linears).map(off)) as Record<Projection, Linear>,
-  }));
-  return new Transformer(gpu, config, { ...weights, blocks }, null, null);
 }
 
 function forwardOptions({

@@ -8,7 +8,7 @@ import { loadModel } from "../../src/model/load.ts";
 import type { Transformer } from "../../src/model/transformer.ts";
 import { nodeFolder } from "../../src/platform/node-fs.ts";
 import { type GrpoSequence, packSequences } from "../../src/train/grpo-batch.ts";
-import { type GrpoLossOptions, grpoObjective, tokenLogps, withoutAdapter } from "../../src/train/grpo-loss.ts";
+import { type GrpoLossOptions, grpoObjective, tokenLogps } from "../../src/train/grpo-loss.ts";
 import { useGpu } from "../kernels/harness.ts";
 import { integers, tinyModel } from "./fixtures.ts";
 
@@ -194,7 +194,7 @@ describe("the reference", () => {
     const sequences = sequencesOf([6, 8]);
     const base = await loadModel(device(), await openCheckpoint(await tinyModel()));
     const [off, on, want] = [
-      await logpsOf(withoutAdapter(model), sequences),
+      await logpsOf(model.withoutAdapter(), sequences),
       await logpsOf(model, sequences),
       await logpsOf(base, sequences),
     ];
@@ -204,7 +204,7 @@ describe("the reference", () => {
 
   it("of a model that is trained itself is gone", async () => {
     const full = await loadModel(device(), await openCheckpoint(await tinyModel()), { trained: "all" });
-    expect(() => withoutAdapter(full)).toThrow(/without its adapter: model\..* itself is trained/);
+    expect(() => full.withoutAdapter()).toThrow(/without its adapter: model\..* itself is trained/);
   });
 });
 
