@@ -180,7 +180,10 @@ async function writeReport(
     subtitle: `Supervised fine-tuning, ${ended} ${new Date().toISOString().slice(0, 16).replace("T", " ")} UTC`,
     recipe: formatRecipeYaml(recipe, "sft"),
     logs: log.records,
-    environment: { adapter, runtime: `node ${process.version}` },
+    environment: {
+      adapter,
+      runtime: process.versions.deno ? `deno ${process.versions.deno}` : `node ${process.version}`,
+    },
     plan: memory,
     summary,
   });
