@@ -33,6 +33,8 @@ export interface Waiting {
 }
 
 const UPLOAD_BYTES = 16 << 20;
+/** A 0.5B step binds some two thousand. */
+const MOST_BIND_GROUPS = 16_384;
 
 /** A device with its pool, caches and faults: all that the kernels need of WebGPU. */
 export class Gpu {
@@ -150,7 +152,8 @@ export class Gpu {
   /** Marks a step boundary: idle buffers go back to the device. */
   endStep(): void {
     this.pool.endStep();
-    if (this.pool.dropped !== this.dropped) this.bindGroups.clear();
+    // Bind groups of dropped buffers hold on to them; and steps of ever new lengths bring ever new ones.
+    if (this.pool.dropped !== this.dropped || this.bindGroups.size > MOST_BIND_GROUPS) this.bindGroups.clear();
     this.dropped = this.pool.dropped;
   }
 
