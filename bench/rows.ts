@@ -47,15 +47,19 @@ export function spread(values: readonly number[]): number {
   return (Math.max(...values) - Math.min(...values)) / median(values);
 }
 
-/** Shorter runs than this are repeated within a submission. */
-const WORTH_MS = 20;
-
 /**
  * Times subjects in turn, round after round, so that what else the machine does falls on all of them alike.
  *
+ * @param worthMs shorter runs than this are repeated within a submission: up to the length of the longest subject, or a
+ *   short one meets less of what else the machine does
  * @returns milliseconds of one run, [subject][round]; a first run of each, which compiles, is not among them
  */
-export async function interleave(gpu: Gpu, subjects: readonly Pick<Subject, "run">[], rounds = 5): Promise<number[][]> {
+export async function interleave(
+  gpu: Gpu,
+  subjects: readonly Pick<Subject, "run">[],
+  rounds = 5,
+  worthMs = 20,
+): Promise<number[][]> {
   const once = async ({ run }: Pick<Subject, "run">, times: number) => {
     const record = gpu.recorder();
     const start = performance.now();
@@ -66,8 +70,9 @@ export async function interleave(gpu: Gpu, subjects: readonly Pick<Subject, "run
   };
   const repeats: number[] = [];
   for (const subject of subjects) {
-    await once(subject, 1);
-    repeats.push(Math.max(1, Math.min(200, Math.ceil(WORTH_MS / (await once(subject, 1))))));
+    const first = await once(subject, 1);
+    const again = first > 10 * worthMs ? first : await once(subject, 1); // a long one may skip a second run
+    repeats.push(Math.max(1, Math.min(200, Math.ceil(worthMs / again))));
   }
   const times = subjects.map((): number[] => []);
   for (let round = 0; round < rounds; round++) {

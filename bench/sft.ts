@@ -83,7 +83,7 @@ export async function benchSft(gpu: Gpu, { tokens, rounds, layers }: SftBenchOpt
     ...matmulSubjects(gpu, tokens, ["bf16"]),
   ];
   gpu.profiler?.reset();
-  const times = await interleave(gpu, subjects, rounds);
+  const times = await interleave(gpu, subjects, rounds, 1000);
   const rows = rowsOf(gpu, subjects, times);
   const best = rows.slice(1).reduce((a, b) => (a.gflops! > b.gflops! ? a : b));
   const at = rows.indexOf(best);

@@ -8,10 +8,8 @@ export interface AttentionVariant {
   heads: number;
   /** key and value heads; divides `heads` */
   kvHeads: number;
-  /** whether lanes share the loads of a row by subgroupBroadcast: for a fixed subgroup of 4 or 8 that `chunk` divides */
-  broadcast: boolean;
-  /** elements of a head that are taken together, 4 or 8; divides headDim; 4 without broadcast */
-  chunk: number;
+  /** subgroup size for which each lane loads one of the rows that all share: 4 or 8, divides together; 0 = none */
+  broadcast: number;
   /** rows of the other side taken together: keys, or queries */
   together: number;
   /** rows of a tile, one a thread */
@@ -19,57 +17,60 @@ export interface AttentionVariant {
 }
 
 const range = (n: number) => Array.from({ length: n }, (_, i) => i);
+/** Elements of a head that are taken together: a vec4. */
+const ELEMENTS = range(4);
 const lines = (texts: string[]) => texts.join("\n      ");
 
-/** Pieces of WGSL that differ between the broadcast form and the vec4 form. */
+/** Pieces of WGSL that differ between the broadcast form, where a lane loads the row that it shares out, and the plain one. */
 function pieces(v: AttentionVariant) {
-  const { broadcast, chunk } = v;
+  const { broadcast } = v;
+  /** rows taken together, as a thread loads them: all, or every `broadcast`-th */
+  const loads = range(broadcast > 0 ? v.together / broadcast : v.together);
+  const load = (name: string, buffer: string, at: string) => `let ${name} = ${buffer}[(${at}) / 4u];`;
   return {
-    head: broadcast ? "enable subgroups;" : "",
-    elem: broadcast ? "f32" : "vec4f",
-    /** loads `chunk` elements of the thread's own row as {name}0 … */
-    own: (name: string, buffer: string, at: string) =>
-      broadcast
-        ? range(chunk).map((e) => `let ${name}${e} = ${buffer}[${at} + ${e}u];`)
-        : [`let ${name} = ${buffer}[(${at}) / 4u];`],
-    ownElement: (name: string, e: number) => (broadcast ? `${name}${e}` : `${name}[${e}]`),
-    /** loads `chunk` elements of a row that all threads share */
-    shared: (name: string, buffer: string, at: string) =>
-      broadcast ? `let ${name} = ${buffer}[${at} + part];` : `let ${name} = ${buffer}[(${at}) / 4u];`,
-    sharedElement: (name: string, e: number) => (broadcast ? `subgroupBroadcast(${name}, ${e}u)` : `${name}[${e}]`),
-    /** stores `chunk` sums {name}0 … into the thread's own row */
+    head: broadcast > 0 ? "enable subgroups;" : "",
+    loads,
+    /** the l-th row that a thread loads, counted from the first of those taken together */
+    row: (l: number) => (broadcast > 0 ? `${l * broadcast}u + part` : `${l}u`),
+    /** loads four elements of the thread's own row */
+    own: load,
+    /** loads four elements of the rows that all threads share; `at` is followed by the number of the load */
+    shared: (name: string, buffer: string, at: (l: number) => string) =>
+      loads.map((l) => load(`${name}${l}`, buffer, at(l))),
+    sharedElement: (name: string, g: number, e: number) =>
+      broadcast > 0
+        ? `subgroupBroadcast(${name}${Math.floor(g / broadcast)}[${e}], ${g % broadcast}u)`
+        : `${name}${g}[${e}]`,
+    /** a value that every thread loaded for its row of those taken together */
+    sharedValue: (name: string, g: number) =>
+      broadcast > 0 ? `subgroupBroadcast(${name}${Math.floor(g / broadcast)}, ${g % broadcast}u)` : `${name}${g}`,
+    /** stores four sums {name}0 … into the thread's own row */
     store: (name: string, buffer: string, at: string) =>
-      broadcast
-        ? range(chunk).map((e) => `${buffer}[${at} + ${e}u] = ${name}${e};`)
-        : [`${buffer}[(${at}) / 4u] = vec4f(${name}0, ${name}1, ${name}2, ${name}3);`],
+      `${buffer}[(${at}) / 4u] = vec4f(${ELEMENTS.map((e) => `${name}${e}`).join(", ")});`,
     main: `
 @compute @workgroup_size(${v.workgroup})
 fn main(
   @builtin(workgroup_id) group: vec3u,
   @builtin(local_invocation_index) thread: u32,
-${broadcast ? "  @builtin(subgroup_invocation_id) lane: u32," : ""}
+${broadcast > 0 ? "  @builtin(subgroup_invocation_id) lane: u32," : ""}
 ) {
-  ${broadcast ? `let part = lane & ${chunk - 1}u;` : ""}`,
+  ${broadcast > 0 ? `let part = lane & ${broadcast - 1}u;` : ""}`,
   };
 }
 
-/** `sum{g} += own · shared{g}` over a chunk, for every row g taken together. */
+/** `sum{g} += own · shared{g}` over four elements, for every row g taken together. */
 function dots(v: AttentionVariant, sum: string, own: string, shared: string): string[] {
   const p = pieces(v);
   return range(v.together).flatMap((g) =>
-    range(v.chunk).map(
-      (e) => `${sum}${g} = fma(${p.ownElement(own, e)}, ${p.sharedElement(`${shared}${g}`, e)}, ${sum}${g});`,
-    ),
+    ELEMENTS.map((e) => `${sum}${g} = fma(${own}[${e}], ${p.sharedElement(shared, g, e)}, ${sum}${g});`),
   );
 }
 
-/** `sum{e} += factor{g} * shared{g}[e]` over the rows taken together, for every element of a chunk. */
+/** `sum{e} += factor{g} * shared{g}[e]` over the rows taken together, for each of four elements. */
 function blend(v: AttentionVariant, sum: string, factor: string, shared: string): string[] {
   const p = pieces(v);
-  return range(v.chunk).flatMap((e) =>
-    range(v.together).map(
-      (g) => `${sum}${e} = fma(${factor}${g}, ${p.sharedElement(`${shared}${g}`, e)}, ${sum}${e});`,
-    ),
+  return ELEMENTS.flatMap((e) =>
+    range(v.together).map((g) => `${sum}${e} = fma(${factor}${g}, ${p.sharedElement(shared, g, e)}, ${sum}${e});`),
   );
 }
 
@@ -82,7 +83,7 @@ function blend(v: AttentionVariant, sum: string, factor: string, shared: string)
 // Hazard   all buffers are distinct
 // Numbers  online softmax: nothing grows with the square of the length; a tile reads only the keys that it can see
 // Source   Dao 2023, arXiv:2307.08691; Milakov and Gimelshein 2018, arXiv:1805.02867
-// Tried    heads unrolled into registers: a minute of compilation at head_dim 64 on a CPU adapter
+// Tried    heads unrolled into registers: a minute of compilation at head_dim 64 on a CPU adapter; more in bench/LOG.md
 export const attention = (v: AttentionVariant) => {
   const p = pieces(v);
   const rows = range(v.together);
@@ -90,11 +91,11 @@ export const attention = (v: AttentionVariant) => {
 ${p.head}
 struct Params { tokens: u32, scale: f32 }
 
-@group(0) @binding(0) var<storage, read> q: array<${p.elem}>;
-@group(0) @binding(1) var<storage, read> k: array<${p.elem}>;
-@group(0) @binding(2) var<storage, read> v: array<${p.elem}>;
+@group(0) @binding(0) var<storage, read> q: array<vec4f>;
+@group(0) @binding(1) var<storage, read> k: array<vec4f>;
+@group(0) @binding(2) var<storage, read> v: array<vec4f>;
 @group(0) @binding(3) var<storage, read> spans: array<vec2u>;
-@group(0) @binding(4) var<storage, read_write> o: array<${p.elem}>;
+@group(0) @binding(4) var<storage, read_write> o: array<vec4f>;
 @group(0) @binding(5) var<storage, read_write> stats: array<vec2f>;
 @group(0) @binding(6) var<uniform> params: Params;
 ${p.main}
@@ -110,10 +111,11 @@ ${p.main}
   var m = -3.0e38;
   var l = 0.0;
   for (var j = first; j < last; j += ${v.together}u) {
-    ${lines(rows.map((g) => `let at${g} = (min(j + ${g}u, last - 1u) * ${v.kvHeads}u + kvHead) * ${v.headDim}u; var s${g} = 0.0;`))}
-    for (var c = 0u; c < ${v.headDim}u; c += ${v.chunk}u) {
-      ${lines(p.own("x", "q", "at + c"))}
-      ${lines(rows.map((g) => p.shared(`k${g}`, "k", `at${g} + c`)))}
+    ${lines(p.loads.map((l) => `let at${l} = (min(j + ${p.row(l)}, last - 1u) * ${v.kvHeads}u + kvHead) * ${v.headDim}u;`))}
+    ${lines(rows.map((g) => `var s${g} = 0.0;`))}
+    for (var c = 0u; c < ${v.headDim}u; c += 4u) {
+      ${p.own("x", "q", "at + c")}
+      ${lines(p.shared("k", "k", (l) => `at${l} + c`))}
       ${lines(dots(v, "s", "x", "k"))}
     }
     ${lines(rows.map((g) => `let seen${g} = j + ${g}u >= start && j + ${g}u <= row; s${g} = select(-1.0e38, params.scale * s${g}, seen${g});`))}
@@ -122,21 +124,21 @@ ${p.main}
     m = top;
     ${lines(rows.map((g) => `let p${g} = select(0.0, exp(s${g} - top), seen${g});`))}
     l = l * shrink + ${rows.map((g) => `p${g}`).join(" + ")};
-    for (var c = 0u; c < ${v.headDim}u; c += ${v.chunk}u) {
-      ${lines(rows.map((g) => p.shared(`v${g}`, "v", `at${g} + c`)))}
-      ${lines(range(v.chunk).map((e) => `var y${e} = 0.0;`))}
+    for (var c = 0u; c < ${v.headDim}u; c += 4u) {
+      ${lines(p.shared("v", "v", (l) => `at${l} + c`))}
+      ${lines(ELEMENTS.map((e) => `var y${e} = 0.0;`))}
       if (j > first) {
-        ${lines(p.own("old", "o", "at + c"))}
-        ${lines(range(v.chunk).map((e) => `y${e} = shrink * ${p.ownElement("old", e)};`))}
+        ${p.own("old", "o", "at + c")}
+        ${lines(ELEMENTS.map((e) => `y${e} = shrink * old[${e}];`))}
       }
       ${lines(blend(v, "y", "p", "v"))}
       if (live) {
-        ${lines(p.store("y", "o", "at + c"))}
+        ${p.store("y", "o", "at + c")}
       }
     }
   }
   if (live) {
-    for (var c = at; c < at + ${v.headDim}u; c += ${v.broadcast ? 1 : 4}u) { o[c${v.broadcast ? "" : " / 4u"}] /= l; }
+    for (var c = at; c < at + ${v.headDim}u; c += 4u) { o[c / 4u] /= l; }
     stats[row * ${v.heads}u + head] = vec2f(m + log(l), 0.0);
   }
 }
@@ -156,14 +158,14 @@ export const attentionBackwardQ = (v: AttentionVariant) => {
 ${p.head}
 struct Params { tokens: u32, scale: f32 }
 
-@group(0) @binding(0) var<storage, read> q: array<${p.elem}>;
-@group(0) @binding(1) var<storage, read> k: array<${p.elem}>;
-@group(0) @binding(2) var<storage, read> v: array<${p.elem}>;
+@group(0) @binding(0) var<storage, read> q: array<vec4f>;
+@group(0) @binding(1) var<storage, read> k: array<vec4f>;
+@group(0) @binding(2) var<storage, read> v: array<vec4f>;
 @group(0) @binding(3) var<storage, read> spans: array<vec2u>;
-@group(0) @binding(4) var<storage, read> o: array<${p.elem}>;
-@group(0) @binding(5) var<storage, read> dout: array<${p.elem}>;
+@group(0) @binding(4) var<storage, read> o: array<vec4f>;
+@group(0) @binding(5) var<storage, read> dout: array<vec4f>;
 @group(0) @binding(6) var<storage, read_write> stats: array<vec2f>;
-@group(0) @binding(7) var<storage, read_write> dq: array<${p.elem}>;
+@group(0) @binding(7) var<storage, read_write> dq: array<vec4f>;
 @group(0) @binding(8) var<uniform> params: Params;
 ${p.main}
   let head = group.y;
@@ -176,18 +178,17 @@ ${p.main}
   let start = spans[row].x;
   let at = (row * ${v.heads}u + head) * ${v.headDim}u;
   var delta = 0.0;
-  for (var c = at; c < at + ${v.headDim}u; c += ${v.broadcast ? 1 : 4}u) {
-    delta += ${v.broadcast ? "o[c] * dout[c]" : "dot(o[c / 4u], dout[c / 4u])"};
-  }
+  for (var c = at; c < at + ${v.headDim}u; c += 4u) { delta += dot(o[c / 4u], dout[c / 4u]); }
   let lse = stats[row * ${v.heads}u + head].x;
   for (var j = first; j < last; j += ${v.together}u) {
-    ${lines(rows.map((g) => `let at${g} = (min(j + ${g}u, last - 1u) * ${v.kvHeads}u + kvHead) * ${v.headDim}u; var s${g} = 0.0; var dp${g} = 0.0;`))}
-    for (var c = 0u; c < ${v.headDim}u; c += ${v.chunk}u) {
-      ${lines(p.own("x", "q", "at + c"))}
-      ${lines(rows.map((g) => p.shared(`k${g}`, "k", `at${g} + c`)))}
+    ${lines(p.loads.map((l) => `let at${l} = (min(j + ${p.row(l)}, last - 1u) * ${v.kvHeads}u + kvHead) * ${v.headDim}u;`))}
+    ${lines(rows.map((g) => `var s${g} = 0.0; var dp${g} = 0.0;`))}
+    for (var c = 0u; c < ${v.headDim}u; c += 4u) {
+      ${p.own("x", "q", "at + c")}
+      ${lines(p.shared("k", "k", (l) => `at${l} + c`))}
       ${lines(dots(v, "s", "x", "k"))}
-      ${lines(p.own("d", "dout", "at + c"))}
-      ${lines(rows.map((g) => p.shared(`v${g}`, "v", `at${g} + c`)))}
+      ${p.own("d", "dout", "at + c")}
+      ${lines(p.shared("v", "v", (l) => `at${l} + c`))}
       ${lines(dots(v, "dp", "d", "v"))}
     }
     ${lines(
@@ -196,16 +197,16 @@ ${p.main}
         `let ds${g} = p${g} * (dp${g} - delta) * params.scale;`,
       ]),
     )}
-    for (var c = 0u; c < ${v.headDim}u; c += ${v.chunk}u) {
-      ${lines(rows.map((g) => p.shared(`k${g}`, "k", `at${g} + c`)))}
-      ${lines(range(v.chunk).map((e) => `var y${e} = 0.0;`))}
+    for (var c = 0u; c < ${v.headDim}u; c += 4u) {
+      ${lines(p.shared("k", "k", (l) => `at${l} + c`))}
+      ${lines(ELEMENTS.map((e) => `var y${e} = 0.0;`))}
       if (j > first) {
-        ${lines(p.own("old", "dq", "at + c"))}
-        ${lines(range(v.chunk).map((e) => `y${e} = ${p.ownElement("old", e)};`))}
+        ${p.own("old", "dq", "at + c")}
+        ${lines(ELEMENTS.map((e) => `y${e} = old[${e}];`))}
       }
       ${lines(blend(v, "y", "ds", "k"))}
       if (live) {
-        ${lines(p.store("y", "dq", "at + c"))}
+        ${p.store("y", "dq", "at + c")}
       }
     }
   }
@@ -228,14 +229,14 @@ export const attentionBackwardKv = (v: AttentionVariant) => {
 ${p.head}
 struct Params { tokens: u32, scale: f32 }
 
-@group(0) @binding(0) var<storage, read> q: array<${p.elem}>;
-@group(0) @binding(1) var<storage, read> k: array<${p.elem}>;
-@group(0) @binding(2) var<storage, read> v: array<${p.elem}>;
+@group(0) @binding(0) var<storage, read> q: array<vec4f>;
+@group(0) @binding(1) var<storage, read> k: array<vec4f>;
+@group(0) @binding(2) var<storage, read> v: array<vec4f>;
 @group(0) @binding(3) var<storage, read> spans: array<vec2u>;
-@group(0) @binding(4) var<storage, read> dout: array<${p.elem}>;
+@group(0) @binding(4) var<storage, read> dout: array<vec4f>;
 @group(0) @binding(5) var<storage, read> stats: array<vec2f>;
-@group(0) @binding(6) var<storage, read_write> dk: array<${p.elem}>;
-@group(0) @binding(7) var<storage, read_write> dv: array<${p.elem}>;
+@group(0) @binding(6) var<storage, read_write> dk: array<vec4f>;
+@group(0) @binding(7) var<storage, read_write> dv: array<vec4f>;
 @group(0) @binding(8) var<uniform> params: Params;
 ${p.main}
   let kvHead = group.y;
@@ -247,36 +248,37 @@ ${p.main}
   let at = (row * ${v.kvHeads}u + kvHead) * ${v.headDim}u;
   for (var head = kvHead * ${perKv}u; head < (kvHead + 1u) * ${perKv}u; head++) {
     for (var i = tile; i < last; i += ${v.together}u) {
-      ${lines(rows.map((g) => `let row${g} = min(i + ${g}u, last - 1u) * ${v.heads}u + head; let at${g} = row${g} * ${v.headDim}u; var s${g} = 0.0; var dp${g} = 0.0;`))}
-      for (var c = 0u; c < ${v.headDim}u; c += ${v.chunk}u) {
-        ${lines(p.own("x", "k", "at + c"))}
-        ${lines(rows.map((g) => p.shared(`q${g}`, "q", `at${g} + c`)))}
+      ${lines(p.loads.map((l) => `let row${l} = min(i + ${p.row(l)}, last - 1u) * ${v.heads}u + head; let at${l} = row${l} * ${v.headDim}u;`))}
+      ${lines(p.loads.map((l) => `let known${l} = stats[row${l}]; let lse${l} = known${l}.x; let delta${l} = known${l}.y;`))}
+      ${lines(rows.map((g) => `var s${g} = 0.0; var dp${g} = 0.0;`))}
+      for (var c = 0u; c < ${v.headDim}u; c += 4u) {
+        ${p.own("x", "k", "at + c")}
+        ${lines(p.shared("q", "q", (l) => `at${l} + c`))}
         ${lines(dots(v, "s", "x", "q"))}
-        ${lines(p.own("w", "v", "at + c"))}
-        ${lines(rows.map((g) => p.shared(`d${g}`, "dout", `at${g} + c`)))}
+        ${p.own("w", "v", "at + c")}
+        ${lines(p.shared("d", "dout", (l) => `at${l} + c`))}
         ${lines(dots(v, "dp", "w", "d"))}
       }
       ${lines(
         rows.flatMap((g) => [
-          `let known${g} = stats[row${g}];`,
-          `let p${g} = select(0.0, exp(min(params.scale * s${g} - known${g}.x, 0.0)), i + ${g}u >= row && i + ${g}u < end);`,
-          `let ds${g} = p${g} * (dp${g} - known${g}.y) * params.scale;`,
+          `let p${g} = select(0.0, exp(min(params.scale * s${g} - ${p.sharedValue("lse", g)}, 0.0)), i + ${g}u >= row && i + ${g}u < end);`,
+          `let ds${g} = p${g} * (dp${g} - ${p.sharedValue("delta", g)}) * params.scale;`,
         ]),
       )}
-      for (var c = 0u; c < ${v.headDim}u; c += ${v.chunk}u) {
-        ${lines(range(v.chunk).map((e) => `var y${e} = 0.0; var z${e} = 0.0;`))}
+      for (var c = 0u; c < ${v.headDim}u; c += 4u) {
+        ${lines(ELEMENTS.map((e) => `var y${e} = 0.0; var z${e} = 0.0;`))}
         if (i > tile || head > kvHead * ${perKv}u) {
-          ${lines(p.own("oldK", "dk", "at + c"))}
-          ${lines(p.own("oldV", "dv", "at + c"))}
-          ${lines(range(v.chunk).map((e) => `y${e} = ${p.ownElement("oldK", e)}; z${e} = ${p.ownElement("oldV", e)};`))}
+          ${p.own("oldK", "dk", "at + c")}
+          ${p.own("oldV", "dv", "at + c")}
+          ${lines(ELEMENTS.map((e) => `y${e} = oldK[${e}]; z${e} = oldV[${e}];`))}
         }
-        ${lines(rows.map((g) => p.shared(`q${g}`, "q", `at${g} + c`)))}
+        ${lines(p.shared("q", "q", (l) => `at${l} + c`))}
         ${lines(blend(v, "y", "ds", "q"))}
-        ${lines(rows.map((g) => p.shared(`d${g}`, "dout", `at${g} + c`)))}
+        ${lines(p.shared("d", "dout", (l) => `at${l} + c`))}
         ${lines(blend(v, "z", "p", "d"))}
         if (live) {
-          ${lines(p.store("y", "dk", "at + c"))}
-          ${lines(p.store("z", "dv", "at + c"))}
+          ${p.store("y", "dk", "at + c")}
+          ${p.store("z", "dv", "at + c")}
         }
       }
     }

@@ -14,8 +14,6 @@ export interface AttentionHeads {
   head_dim: number;
 }
 
-const WORKGROUP = 32;
-
 /**
  * Causal attention within each sequence of a packed batch: `o = softmax(q·kᵀ/√head_dim)·v`, with grouped query heads.
  *
@@ -44,7 +42,7 @@ export function attention(
     variant,
     { q, k, v, spans, o, stats },
     params,
-    [Math.ceil(tokens / WORKGROUP), heads.num_attention_heads],
+    [Math.ceil(tokens / variant.workgroup), heads.num_attention_heads],
     work,
   );
   return { o, stats };
@@ -72,7 +70,7 @@ export function attentionBackward(
   const dq = record.empty(q.shape, "f32", "d.q");
   const dk = record.empty(k.shape, "f32", "d.k");
   const dv = record.empty(v.shape, "f32", "d.v");
-  const tiles = Math.ceil(tokens / WORKGROUP);
+  const tiles = Math.ceil(tokens / variant.workgroup);
   record.dispatch(
     backwardQ,
     variant,
@@ -110,9 +108,10 @@ function prepare(record: Recorder, q: Tensor, k: Tensor, v: Tensor, spans: Tenso
     );
   }
   const size = record.gpu.features.subgroupSize;
-  const broadcast = size === 4 || size === 8;
-  const chunk = broadcast && size === 8 && d % 8 === 0 ? 8 : 4;
-  const variant = { headDim: d, heads: h, kvHeads: g, broadcast, chunk, together: 8, workgroup: WORKGROUP };
+  const broadcast = size === 4 || size === 8 ? size : 0;
+  // Measured on both CPU adapters; a GPU's rows share nothing but the cache, and 32 fill its subgroups.
+  const tile = broadcast > 0 ? { together: 16, workgroup: 16 } : { together: 8, workgroup: 32 };
+  const variant = { headDim: d, heads: h, kvHeads: g, broadcast, ...tile };
   // an upper bound: it takes the batch for one sequence
   return { tokens, variant, params: { tokens, scale: 1 / Math.sqrt(d) }, work: 2 * tokens * tokens * h * d };
 }
