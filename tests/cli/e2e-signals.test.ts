@@ -4,12 +4,14 @@ import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { writeRandomCheckpoint } from "../../scripts/random-checkpoint.ts";
 import { nodeFolder } from "../../src/platform/node-fs.ts";
 import { contents, TINY, tinyRows } from "../train/fixtures.ts";
 
 // The command line as a process of its own: what a kill and a Ctrl-C leave behind, and what exit codes say.
+
+vi.setConfig({ testTimeout: 300_000, hookTimeout: 300_000 }); // each process may have to compile every kernel first
 
 const BIN = fileURLToPath(new URL("../../src/cli/bin.ts", import.meta.url));
 const TSX = createRequire(import.meta.url).resolve("tsx");
@@ -71,7 +73,7 @@ let straight: string[];
 beforeAll(async () => {
   root = mkdtempSync(join(tmpdir(), "qwench-signals-"));
   await writeRandomCheckpoint(nodeFolder(at("model")), TINY, 1);
-  const rows = tinyRows(40, { shortest: 100, longest: 200 });
+  const rows = tinyRows(40, { shortest: 250, longest: 400 });
   writeFileSync(at("rows.jsonl"), rows.map(({ row }) => `${JSON.stringify(row)}\n`).join(""));
   const { code, said } = await qwench(sft(at("straight")));
   expect(code, said).toBe(0);

@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { runParity } from "../../src/cli/parity.ts";
 import type { ParityRow } from "../../src/cli/parity-model.ts";
 import { NotFoundError } from "../../src/errors.ts";
@@ -9,6 +9,8 @@ import { openSafetensors } from "../../src/io/safetensors.ts";
 import type { Folder } from "../../src/io/storage.ts";
 import { nodeFolder } from "../../src/platform/node-fs.ts";
 import { useGpu } from "../kernels/harness.ts";
+
+vi.setConfig({ testTimeout: 300_000 }); // where no driver remembers them, a hundred pipelines are compiled first
 
 const shared = process.env.QWENCH_SHARED ?? fileURLToPath(new URL("../../../shared", import.meta.url));
 const path = `${shared}/golden`;
