@@ -81,7 +81,8 @@ export async function refused(model: string, rows: string, message: RegExp, ...m
   expect(said).not.toContain("UNCAUGHT");
   expect(said).not.toMatch(/\n\s+at .*\.ts:\d+/); // no stack
   expect(code).toBe(1);
-  expect(seconds).toBeLessThan(10);
+  // ten seconds for a person; SwiftShader beside other tests on two cores takes several for the adapter alone
+  expect(seconds).toBeLessThan(process.env.QWENCH_ADAPTER === "swiftshader" ? 40 : 10);
   expect(await contents(nodeFolder(at("earlier")))).toEqual(before);
 }
 
