@@ -7,6 +7,7 @@ import { learningRate } from "../train/schedule.ts";
 import { openGpu } from "./open-gpu.ts";
 import { advantagesParity, grpoParity } from "./parity-grpo.ts";
 import { modelParity, type ParityRow } from "./parity-model.ts";
+import { samplingParity } from "./parity-sampling.ts";
 import { sftParity } from "./parity-sft.ts";
 
 /** Learning rates of every schedule in schedules.json. */
@@ -63,6 +64,8 @@ export async function runParity(
       see(await sftParity(gpu, sub, name));
     } else if (await sub.exists("losses.json")) {
       see(await grpoParity(gpu, sub, name));
+    } else if (await sub.exists("cases.json")) {
+      see(await samplingParity(gpu, sub, name));
     } else left.push(`${name}/`);
   }
   if (found === 0)

@@ -12,6 +12,7 @@ import { loraLinearCases } from "./lora-linear.cases.ts";
 import { matmulCases } from "./matmul.cases.ts";
 import { rmsNormCases } from "./rms-norm.cases.ts";
 import { rotaryCases } from "./rotary.cases.ts";
+import { sampleCases } from "./sample.cases.ts";
 import { swigluCases } from "./swiglu.cases.ts";
 
 /** Every kernel's cases, in the order of a training step: what the self-test on a user's adapter runs. */
@@ -30,4 +31,5 @@ export const allCases: readonly KernelCase[] = [
   ...adamwCases,
   ...adamw8bitCases,
   ...decodeCases,
+  ...sampleCases,
 ];

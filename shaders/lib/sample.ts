@@ -1,0 +1,65 @@
+/** Scores past a tile's last token, and of tokens of probability 0. */
+export const NOTHING = "-3.4e38";
+
+/** Takes the penalty of a token that was seen off or on its score. */
+export const penaltyFunctions = `
+fn penalised(z: f32) -> f32 { return select(z / params.penalty, z * params.penalty, z < 0.0); }
+fn unpenalised(z: f32) -> f32 { return select(z * params.penalty, z / params.penalty, z < 0.0); }
+fn wasSeen(row: u32, token: u32) -> bool {
+  return ((seen[row * params.words + token / 32u] >> (token & 31u)) & 1u) == 1u;
+}`;
+
+/**
+ * WGSL `name(value, thread[, lane, lanes])`: `value` summed or maximised over the workgroup, the same for every thread
+ * (uniform, as WGSL understands it), in an order that depends on the subgroup size alone.
+ *
+ * @param types f32 or vectors of it; more than one make a struct `Name { a, b … }`, for one pair of barriers
+ */
+export function fold(
+  name: string,
+  operation: "add" | "max",
+  types: readonly string[],
+  subgroups: boolean,
+  workgroup: number,
+): string {
+  const fields = types.map((_, i) => "abcd"[i]);
+  const struct = name[0].toUpperCase() + name.slice(1);
+  const type = types.length > 1 ? struct : types[0];
+  /** each field of the value through `f`, put together again */
+  const each = (f: (of: (value: string) => string) => string) =>
+    types.length > 1 ? `${type}(${fields.map((x) => f((value) => `${value}.${x}`)).join(", ")})` : f((value) => value);
+  const both = (a: string, b: string) =>
+    each((of) => (operation === "add" ? `${of(a)} + ${of(b)}` : `max(${of(a)}, ${of(b)})`));
+  const declare = `
+${types.length > 1 ? `struct ${struct} { ${types.map((t, i) => `${fields[i]}: ${t}`).join(", ")} }` : ""}
+var<workgroup> ${name}Parts: array<${type}, ${workgroup}>;
+var<workgroup> ${name}All: ${type};`;
+  return subgroups
+    ? `${declare}
+fn ${name}(value: ${type}, thread: u32, lane: u32, lanes: u32) -> ${type} {
+  let own = ${each((of) => `${operation === "add" ? "subgroupAdd" : "subgroupMax"}(${of("value")})`)};
+  if (lane == 0u) { ${name}Parts[thread / lanes] = own; }
+  workgroupBarrier();
+  if (thread == 0u) {
+    var all = own;
+    for (var s = 1u; s * lanes < ${workgroup}u; s++) { all = ${both("all", `${name}Parts[s]`)}; }
+    ${name}All = all;
+  }
+  return workgroupUniformLoad(&${name}All);
+}`
+    : `${declare}
+fn ${name}(value: ${type}, thread: u32) -> ${type} {
+  ${name}Parts[thread] = value;
+  for (var half = ${workgroup / 2}u; half > 0u; half /= 2u) {
+    workgroupBarrier();
+    if (thread < half) { ${name}Parts[thread] = ${both(`${name}Parts[thread]`, `${name}Parts[thread + half]`)}; }
+  }
+  if (thread == 0u) { ${name}All = ${name}Parts[0]; }
+  return workgroupUniformLoad(&${name}All);
+}`;
+}
+
+export const subgroupHeader = (subgroups: boolean) =>
+  subgroups ? "enable subgroups;\ndiagnostic(off, subgroup_uniformity);" : "";
+export const subgroupInputs = (subgroups: boolean) =>
+  subgroups ? "@builtin(subgroup_invocation_id) lane: u32,\n  @builtin(subgroup_size) lanes: u32," : "";
