@@ -1,13 +1,12 @@
-// Writes the README's table of options from src/recipe.ts: `tsx scripts/readme-options.ts [--check]`.
-// --check changes nothing and exits 1 when the table is out of date.
-import { readFileSync, writeFileSync } from "node:fs";
+// Writes the README's tables, of options from src/recipe.ts and of results from bench/results.jsonl:
+// `tsx scripts/readme-options.ts [--check]`. --check changes nothing and exits 1 when a table is out of date.
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { defaultText, groupTitle, valueHint, valueText } from "../src/cli/help.ts";
 import { type Field, fieldsOf, groups, type Method } from "../src/recipe.ts";
 
 const readme = fileURLToPath(new URL("../README.md", import.meta.url));
-const open = "<!-- options -->";
-const close = "<!-- /options -->";
+const results = fileURLToPath(new URL("../bench/results.jsonl", import.meta.url));
 
 /** The table of a method's options in Markdown, a heading row a group. */
 export function optionsTable(method: Method): string {
@@ -24,12 +23,55 @@ export function optionsTable(method: Method): string {
   return lines.join("\n");
 }
 
-/** The README's text with a fresh table between its markers. */
-export function withOptions(text: string): string {
+/** One line of bench/results.jsonl; see bench/rows.ts. */
+interface ResultRow {
+  commit: string;
+  adapter: string;
+  what: string;
+  shape: string;
+  dtype: string;
+  median_ms: number;
+  spread: number;
+  gflops: number | null;
+  ratio: number | null;
+  against: string | null;
+}
+
+/** The newest row of each thing measured on each adapter, in Markdown. */
+export function resultsTable(jsonl: string): string {
+  const newest = new Map<string, ResultRow>();
+  for (const line of jsonl.split("\n").filter(Boolean)) {
+    const row = JSON.parse(line) as ResultRow;
+    newest.set([row.adapter, row.what, row.shape, row.dtype].join("|"), row);
+  }
+  if (newest.size === 0) return "Nothing was measured yet.";
+  const lines = [
+    "| what | shape | dtype | ms | ± % | GFLOP/s | ratio | of | commit |",
+    "|---|---|---|--:|--:|--:|--:|---|---|",
+  ];
+  let adapter = "";
+  for (const row of newest.values()) {
+    if (row.adapter !== adapter) lines.push(`| **${cell(row.adapter)}** | | | | | | | | |`);
+    adapter = row.adapter;
+    const half = Math.round(50 * row.spread);
+    const figures = [row.median_ms.toPrecision(3), half, row.gflops?.toFixed(1) ?? "", row.ratio?.toFixed(2) ?? ""];
+    lines.push(`| ${[cell(row.what), row.shape, row.dtype, ...figures, row.against ?? "", row.commit].join(" | ")} |`);
+  }
+  return lines.join("\n");
+}
+
+/** The README's text with fresh tables between their markers. */
+export function withTables(text: string): string {
+  const measured = existsSync(results) ? readFileSync(results, "utf8") : "";
+  return between(between(text, "options", optionsTable("sft")), "results", resultsTable(measured));
+}
+
+function between(text: string, name: string, table: string): string {
+  const [open, close] = [`<!-- ${name} -->`, `<!-- /${name} -->`];
   const from = text.indexOf(open);
   const to = text.indexOf(close);
   if (from < 0 || to < from) throw new Error(`README.md must hold ${open} and, after it, ${close}`);
-  return `${text.slice(0, from + open.length)}\n${optionsTable("sft")}\n${text.slice(to)}`;
+  return `${text.slice(0, from + open.length)}\n${table}\n${text.slice(to)}`;
 }
 
 function value(field: Field): string {
@@ -49,10 +91,9 @@ function cell(text: string): string {
 
 if (process.argv[1] && fileURLToPath(import.meta.url) === process.argv[1]) {
   const before = readFileSync(readme, "utf8");
-  const after = withOptions(before);
+  const after = withTables(before);
   if (process.argv.includes("--check")) {
-    if (before !== after)
-      console.error("README.md: the table of options is out of date; run tsx scripts/readme-options.ts");
+    if (before !== after) console.error("README.md: a table is out of date; run tsx scripts/readme-options.ts");
     process.exitCode = before === after ? 0 : 1;
   } else if (before !== after) writeFileSync(readme, after);
 }

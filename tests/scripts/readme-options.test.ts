@@ -1,12 +1,31 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import { optionsTable, withOptions } from "../../scripts/readme-options.ts";
+import { optionsTable, resultsTable, withTables } from "../../scripts/readme-options.ts";
 import { fields } from "../../src/recipe.ts";
 
 const readme = readFileSync(new URL("../../README.md", import.meta.url), "utf8");
 
-test("the README's table of options is that of src/recipe.ts", () => {
-  expect(withOptions(readme), "run: npx tsx scripts/readme-options.ts").toBe(readme);
+test("the README's tables are those of src/recipe.ts and bench/results.jsonl", () => {
+  expect(withTables(readme), "run: npx tsx scripts/readme-options.ts").toBe(readme);
+});
+
+test("of two rows about the same thing the table of results shows the newer", () => {
+  const row = {
+    commit: "aaa",
+    adapter: "A",
+    what: "w",
+    shape: "[1]",
+    dtype: "f32",
+    median_ms: 2,
+    spread: 0.1,
+    gflops: 3,
+    ratio: null,
+    against: null,
+  };
+  const table = resultsTable(`${JSON.stringify(row)}\n${JSON.stringify({ ...row, commit: "bbb", median_ms: 1.5 })}\n`);
+  expect(table).toContain("| w | [1] | f32 | 1.50 | 5 | 3.0 |  |  | bbb |");
+  expect(table).not.toContain("aaa");
+  expect(resultsTable("")).toBe("Nothing was measured yet.");
 });
 
 test("the table has a row a field, of four cells", () => {
