@@ -54,7 +54,12 @@ export function resultsTable(jsonl: string): string {
     if (row.adapter !== adapter) lines.push(`| **${cell(row.adapter)}** | | | | | | | | |`);
     adapter = row.adapter;
     const half = Math.round(50 * row.spread);
-    const figures = [row.median_ms.toPrecision(3), half, row.gflops?.toFixed(1) ?? "", row.ratio?.toFixed(2) ?? ""];
+    const figures = [
+      row.median_ms >= 1000 ? Math.round(row.median_ms) : row.median_ms.toPrecision(3),
+      half,
+      row.gflops?.toFixed(1) ?? "",
+      row.ratio?.toFixed(2) ?? "",
+    ];
     lines.push(`| ${[cell(row.what), row.shape, row.dtype, ...figures, row.against ?? "", row.commit].join(" | ")} |`);
   }
   return lines.join("\n");

@@ -35,7 +35,7 @@ test("the table has a row a field, of four cells", () => {
 });
 
 test("a README without markers is refused", () => {
-  expect(() => withOptions("# Qwench\n")).toThrow("<!-- options -->");
+  expect(() => withTables("# Qwench\n")).toThrow("<!-- options -->");
 });
 
 test("the README's recipe is one", async () => {
