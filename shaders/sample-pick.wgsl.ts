@@ -1,6 +1,6 @@
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { randomFunctions } from "./lib/random.ts";
-import { fold, NOTHING, penaltyFunctions, subgroupHeader, subgroupInputs } from "./lib/sample.ts";
+import { fold, logFunction, NOTHING, penaltyFunctions, subgroupHeader, subgroupInputs } from "./lib/sample.ts";
 
 /** What one compiled variant is specialised to: a processor that is off costs nothing. */
 export interface SamplePickVariant {
@@ -12,64 +12,6 @@ export interface SamplePickVariant {
   subgroups: boolean;
   /** threads a row, a power of two; tile is a multiple of four times as many */
   workgroup: number;
-}
-
-/**
- * WGSL `name`: the largest t in [low, top] for which the scores z >= t number (or, with `byMass`, weigh) `goal`.
- *
- * Ends when no number, or one score at most, lies between t and the next bound.
- */
-function searchFunction(name: string, byMass: boolean, { tile, subgroups, workgroup }: SamplePickVariant): string {
-  const [inputs, lanes] = subgroups ? [", lane: u32, lanes: u32", ", lane, lanes"] : ["", ""];
-  return `
-fn ${name}(begin: u32, tile: u32, goal: f32, low: f32, top: f32, thread: u32${inputs}) -> Found {
-  var lo = keyOf(low);
-  var hi = keyOf(top) + 1u;
-  var found = Found(low, 0.0, 0.0);
-  for (var round = 0u; round < 18u; round++) {
-    let step = max(1u, (hi - lo) / 8u);
-    var keys: array<u32, 9>;
-    for (var i = 0u; i < 8u; i++) {
-      let share = f32(i) * 0.125;
-      let linear = keyOf(numberOf(lo) * (1.0 - share) + numberOf(hi - 1u) * share);
-      keys[i] = clamp(select(lo + i * step, linear, round < 3u && i > 0u), lo, hi - 1u);
-    }
-    keys[8] = hi;
-    let a = vec4f(numberOf(keys[0]), numberOf(keys[1]), numberOf(keys[2]), numberOf(keys[3]));
-    let b = vec4f(numberOf(keys[4]), numberOf(keys[5]), numberOf(keys[6]), numberOf(keys[7]));
-    var sums = Tally(vec4f(0.0), vec4f(0.0));
-    for (var t = 0u; t < params.tiles; t++) {
-      if (stats[2u * (tile + t)].x < a.x) { continue; }
-      for (var n = thread; n < ${tile / 4}u; n += ${workgroup}u) {
-        let z = scores[begin + t * ${tile / 4}u + n];
-        if (all(z < vec4f(a.x))) { continue; }
-        let w = ${byMass ? "exp(z - top)" : "vec4f(1.0)"};
-        for (var i = 0u; i < 4u; i++) {
-          sums.a += select(vec4f(0.0), vec4f(w[i]), vec4f(z[i]) >= a);
-          sums.b += select(vec4f(0.0), vec4f(w[i]), vec4f(z[i]) >= b);
-        }
-      }
-    }
-    sums = tally(sums, thread${lanes});
-    var weight: array<f32, 9>;
-    for (var i = 0u; i < 4u; i++) {
-      weight[i] = sums.a[i];
-      weight[i + 4u] = sums.b[i];
-    }
-    weight[8] = found.above;
-    var last = 0u;
-    for (var i = 1u; i < 8u; i++) {
-      if (weight[i] >= goal) { last = i; }
-    }
-    lo = keys[last];
-    hi = keys[last + 1u];
-    found = Found(numberOf(lo), weight[last], weight[last + 1u]);
-    // where top_p is all but 1, rounding may leave the lowest bound short of the goal
-    if (hi - lo <= 1u || found.weight < goal) { break; }
-    if (found.weight - found.above < ${byMass ? "1.5 * exp(found.t - top)" : "1.5"}) { break; }
-  }
-  return found;
-}`;
 }
 
 // sample_pick: top-k, top-p and min-p on a row's scores, and a draw from what they leave
@@ -87,7 +29,7 @@ fn ${name}(begin: u32, tile: u32, goal: f32, low: f32, top: f32, thread: u32${in
 // Tried    128 and 256 threads a row: slower on CPU adapters, whose barriers cost by the thread
 export const samplePick = (variant: SamplePickVariant) => {
   const { topK, topP, minP, penalty, tile, subgroups, workgroup } = variant;
-  const lanes = subgroups ? ", lane, lanes" : "";
+  const [inputs, lanes] = subgroups ? [", lane: u32, lanes: u32", ", lane, lanes"] : ["", ""];
   return wgsl`
 ${subgroupHeader(subgroups)}
 struct Params {
@@ -107,6 +49,7 @@ struct Params {
 #endif
 @group(0) @binding(8) var<uniform> params: Params;
 ${randomFunctions}
+${logFunction}
 ${fold("highest", "max", ["vec2f"], subgroups, workgroup)}
 ${fold("total", "add", ["vec2f"], subgroups, workgroup)}
 #if ${penalty}
@@ -141,7 +84,7 @@ fn passing(goal: f32) -> vec2f {
 
 /**
  * The first place where the weight of kept scores from the left passes \`amount\` of their total, and that total;
- * with \`ties\`, where the number of scores equal to t passes \`amount\`.
+ * with \`ties\`, the place of the first of the last \`amount\` scores equal to t.
  */
 fn locate(begin: u32, rule: Rule, ties: bool, amount: f32, thread: u32) -> vec2f {
   let count = params.tiles * ${tile / 4}u;
@@ -156,7 +99,7 @@ fn locate(begin: u32, rule: Rule, ties: bool, amount: f32, thread: u32) -> vec2f
   if (thread == 0u) {
     var mass = 0.0;
     for (var i = 0u; i < ${workgroup}u; i++) { mass += sums[i]; }
-    let goal = select(amount * mass, amount, ties);
+    let goal = select(amount * mass, max(0.0, mass - amount), ties);
     let found = passing(goal);
     picked = vec4f(found.x, goal - found.y, mass, 0.0);
   }
@@ -200,14 +143,74 @@ fn numberOf(key: u32) -> f32 { return bitcast<f32>(select(~key, key & 0x7fffffff
 
 ${fold("tally", "add", ["vec4f", "vec4f"], subgroups, workgroup)}
 
-/** The bound that was looked for, the weight of the scores from it upwards, and of those from the next bound upwards. */
-struct Found { t: f32, weight: f32, above: f32 }
-#if ${topK}
-${searchFunction("searchNumber", false, variant)}
+/** The bound that was looked for, the weight of the scores from it upwards and from the next bound upwards, the goal. */
+struct Found { t: f32, weight: f32, above: f32, goal: f32 }
+
+/**
+ * The largest t for which the scores z >= t number (or, with \`byMass\`, weigh) \`goal\`, sought from \`low\` upwards first.
+ * Ends when no number, or one score at most, lies between t and the next bound.
+ */
+fn search(begin: u32, tile: u32, byMass: bool, goal: f32, low: f32, top: f32, thread: u32${inputs}) -> Found {
+  var lo = keyOf(low);
+  var hi = keyOf(top) + 1u;
+  var linear = 3u;
+  var found = Found(low, 0.0, 0.0, goal);
+  for (var round = 0u; round < 18u; round++) {
+    let step = max(1u, (hi - lo) / 8u);
+    var keys: array<u32, 9>;
+    for (var i = 0u; i < 8u; i++) {
+      let share = f32(i) * 0.125;
+      let even = keyOf(numberOf(lo) * (1.0 - share) + numberOf(hi - 1u) * share);
+      keys[i] = clamp(select(lo + i * step, even, round < linear && i > 0u), lo, hi - 1u);
+    }
+    keys[8] = hi;
+    let a = vec4f(numberOf(keys[0]), numberOf(keys[1]), numberOf(keys[2]), numberOf(keys[3]));
+    let b = vec4f(numberOf(keys[4]), numberOf(keys[5]), numberOf(keys[6]), numberOf(keys[7]));
+    var sums = Tally(vec4f(0.0), vec4f(0.0));
+    for (var t = 0u; t < params.tiles; t++) {
+      if (stats[2u * (tile + t)].x < a.x) { continue; }
+      for (var n = thread; n < ${tile / 4}u; n += ${workgroup}u) {
+        let z = scores[begin + t * ${tile / 4}u + n];
+        if (all(z < vec4f(a.x))) { continue; }
+        var w = vec4f(1.0);
+        if (byMass) { w = exp(z - top); }
+        for (var i = 0u; i < 4u; i++) {
+          sums.a += select(vec4f(0.0), vec4f(w[i]), vec4f(z[i]) >= a);
+          sums.b += select(vec4f(0.0), vec4f(w[i]), vec4f(z[i]) >= b);
+        }
+      }
+    }
+    sums = tally(sums, thread${lanes});
+    var weight: array<f32, 9>;
+    for (var i = 0u; i < 4u; i++) {
+      weight[i] = sums.a[i];
+      weight[i + 4u] = sums.b[i];
+    }
+    weight[8] = found.above;
+#if ${topK && topP}
+    // top_p is of what top-k left: all from the lowest bound upwards
+    if (byMass && round == 0u) { found.goal = max(1e-37, params.topP * weight[0]); }
 #endif
-#if ${topP}
-${searchFunction("searchMass", true, variant)}
-#endif
+    if (weight[0] < found.goal) {
+      if (round > 0u || low <= ${NOTHING}) { break; }
+      hi = lo;
+      lo = keyOf(${NOTHING});
+      linear = 0u;
+      found.above = weight[0];
+      continue;
+    }
+    var last = 0u;
+    for (var i = 1u; i < 8u; i++) {
+      if (weight[i] >= found.goal) { last = i; }
+    }
+    lo = keys[last];
+    hi = keys[last + 1u];
+    found = Found(numberOf(lo), weight[last], weight[last + 1u], found.goal);
+    let one = select(1.0, exp(found.t - top), byMass);
+    if (hi - lo <= 1u || found.weight - found.above < 1.5 * one) { break; }
+  }
+  return found;
+}
 #endif
 
 @compute @workgroup_size(${workgroup})
@@ -239,76 +242,57 @@ fn main(
 
   var rule = Rule(${NOTHING}, 0u, top);
 #if ${topK || topP}
-  var mass = all.x;
+  var low = ${NOTHING};
 #endif
 #if ${topK}
-  var low = ${NOTHING};
-  if (params.topK <= params.tiles && params.tiles <= 1024u) {
-    // as many tiles as tokens are wanted have a score from here upwards
-    for (var t = thread; t < params.tiles; t += ${workgroup}u) {
-      let own = stats[2u * (tile + t)].x;
-      var rank = 0u;
-      for (var other = 0u; other < params.tiles; other++) {
-        let theirs = stats[2u * (tile + other)].x;
-        if (theirs > own || (theirs == own && other < t)) { rank++; }
-      }
-      if (rank == params.topK - 1u) { low = own; }
+  // as many tiles as tokens are wanted have a score from here upwards, or all have
+  for (var t = thread; t < params.tiles; t += ${workgroup}u) {
+    let own = stats[2u * (tile + t)].x;
+    var rank = 1u;
+    for (var other = 0u; other < params.tiles; other++) {
+      let theirs = stats[2u * (tile + other)].x;
+      if (theirs > own || (theirs == own && other < t)) { rank++; }
     }
-    low = highest(vec2f(low), thread${lanes}).x;
-  } else {
-    // all tiles have a score from here upwards; if those are too few, the lowest score is the bound
-    var shallow = -top;
-    for (var t = thread; t < params.tiles; t += ${workgroup}u) { shallow = max(shallow, -stats[2u * (tile + t)].x); }
-    shallow = -highest(vec2f(shallow), thread${lanes}).x;
-    var deep = -top;
-    var many = 0.0;
-    for (var i = thread; i < params.tiles * ${tile / 4}u; i += ${workgroup}u) {
-      let z = scores[begin + i];
-      let some = select(vec4f(-top), -z, z > vec4f(${NOTHING}));
-      deep = max(deep, max(max(some.x, some.y), max(some.z, some.w)));
-      many += dot(select(vec4f(0.0), vec4f(1.0), z >= vec4f(shallow)), vec4f(1.0));
-    }
-    deep = -highest(vec2f(deep), thread${lanes}).x;
-    many = total(vec2f(many), thread${lanes}).x;
-    low = select(deep, shallow, many >= f32(params.topK));
+    if (rank == min(params.topK, params.tiles)) { low = own; }
   }
-  rule.t = searchNumber(begin, tile, f32(params.topK), low, top, thread${lanes}).t;
+  low = highest(vec2f(low), thread${lanes}).x;
+#elif ${topP}
+  // all scores below this weigh less than the tail together
+  low = min(top, top + log(max(1e-37, 0.5 * params.tail * all.x / f32(params.vocab))));
 #endif
-#if ${topK && topP}
-  sum = vec2f(0.0);
-  for (var t = 0u; t < params.tiles; t++) {
-    if (stats[2u * (tile + t)].x < rule.t) { continue; }
-    for (var n = thread; n < ${tile / 4}u; n += ${workgroup}u) {
-      sum.x += dot(weights(scores[begin + t * ${tile / 4}u + n], 0u, rule), vec4f(1.0));
+#if ${topK || topP}
+  var ties = false;
+  var wanted = 0.0;
+  for (var step = ${topK ? 0 : 1}u; step < ${topP ? 2 : 1}u; step++) {
+    let byMass = step == 1u;
+    let goal = select(f32(params.topK), max(1e-37, params.topP * all.x), byMass);
+    let found = search(begin, tile, byMass, goal, low, top, thread${lanes});
+    low = found.t;
+    let one = exp(found.t - top);
+    if (byMass && found.weight - found.above > 1.5 * one) {
+      // several scores equal to t, not all of which are needed
+      ties = true;
+      wanted = max(1.0, ceil((found.goal - found.above) / one));
     }
   }
-  mass = total(sum, thread${lanes}).x;
-#endif
-#if ${topP}
-  // scores below this weigh less than the tail all together
-  let bound = max(rule.t, top + log(max(1e-37, 0.5 * params.tail * mass / f32(params.vocab))));
-  let goal = max(1e-37, params.topP * mass);
-  let found = searchMass(begin, tile, goal, min(bound, top), top, thread${lanes});
-  rule.t = found.t;
-  let one = exp(rule.t - top);
-  if (found.weight >= goal && found.weight - found.above > 1.5 * one) {
-    sum = vec2f(0.0);
-    for (var i = thread; i < params.tiles * ${tile / 4}u; i += ${workgroup}u) {
-      sum.x += dot(equals(scores[begin + i], rule.t), vec4f(1.0));
-    }
-    let equal = total(sum, thread${lanes}).x;
-    let wanted = clamp(ceil((goal - found.above) / one), 1.0, max(1.0, equal));
-    if (wanted < equal) { rule.since = u32(locate(begin, rule, true, equal - wanted, thread).x); }
-  }
+  rule.t = low;
+#else
+  let ties = false;
+  let wanted = 0.0;
 #endif
 #if ${minP}
   if (top + params.logMinP > rule.t) {
     rule.t = min(top, top + params.logMinP);
-    rule.since = 0u;
+    ${topP ? "ties = false;" : ""}
   }
 #endif
 
-  let drawn = locate(begin, rule, false, uniform01(seeds[row], positions[row]), thread);
+  let uniform = uniform01(seeds[row], positions[row]);
+  var drawn = vec2f(0.0);
+  for (var step = select(1u, 0u, ties); step < 2u; step++) {
+    drawn = locate(begin, rule, step == 0u, select(uniform, wanted, step == 0u), thread);
+    if (step == 0u) { rule.since = u32(drawn.x); }
+  }
   if (thread != 0u) { return; }
   let place = u32(drawn.x);
   let id = stats[2u * (tile + place / ${tile}u)].z;
@@ -318,7 +302,7 @@ fn main(
   if (wasSeen(row, token)) { own = unpenalised(own); }
 #endif
   tokens[row] = token;
-  logp[row] = own - tops.y - log(all.y);
+  logp[row] = own - tops.y - logarithm(all.y);
   kept[local] = vec4f(rule.t, f32(rule.since), top, drawn.y);
 }
 `;

@@ -1,5 +1,5 @@
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
-import { fold, NOTHING, penaltyFunctions, subgroupHeader, subgroupInputs } from "./lib/sample.ts";
+import { fold, logFunction, NOTHING, penaltyFunctions, subgroupHeader, subgroupInputs } from "./lib/sample.ts";
 
 /**
  * f32 numbers that `sample_scores` leaves of each tile of scores: max, Σ exp(z − max), id of its first token, its number
@@ -167,6 +167,7 @@ struct Params { first: u32, rows: u32, tiles: u32, vocab: u32, words: u32, penal
 @group(0) @binding(2) var<storage, read_write> tokens: array<u32>;
 @group(0) @binding(3) var<storage, read_write> logp: array<f32>;
 @group(0) @binding(4) var<uniform> params: Params;
+${logFunction}
 #if ${penalty}
 ${penaltyFunctions}
 #endif
@@ -199,7 +200,7 @@ fn main(
   if (wasSeen(row, id)) { best = unpenalised(best); }
 #endif
   tokens[row] = id;
-  logp[row] = best * params.inverseTemperature - top - log(sum);
+  logp[row] = best * params.inverseTemperature - top - logarithm(sum);
 }
 `;
 

@@ -9,11 +9,19 @@ fn wasSeen(row: u32, token: u32) -> bool {
   return ((seen[row * params.words + token / 32u] >> (token & 31u)) & 1u) == 1u;
 }`;
 
+/** `log`, of which NaN is NaN everywhere. */
+export const logFunction = `
+fn logarithm(x: f32) -> f32 {
+  if ((bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u) { return x; }
+  return log(x);
+}`;
+
 /**
  * WGSL `name(value, thread[, lane, lanes])`: `value` summed or maximised over the workgroup, the same for every thread
  * (uniform, as WGSL understands it), in an order that depends on the subgroup size alone.
  *
  * @param types f32 or vectors of it; more than one make a struct `Name { a, b … }`, for one pair of barriers
+ * @param workgroup threads, 8 or more
  */
 export function fold(
   name: string,
@@ -50,11 +58,19 @@ fn ${name}(value: ${type}, thread: u32, lane: u32, lanes: u32) -> ${type} {
     : `${declare}
 fn ${name}(value: ${type}, thread: u32) -> ${type} {
   ${name}Parts[thread] = value;
-  for (var half = ${workgroup / 2}u; half > 0u; half /= 2u) {
-    workgroupBarrier();
-    if (thread < half) { ${name}Parts[thread] = ${both(`${name}Parts[thread]`, `${name}Parts[thread + half]`)}; }
+  workgroupBarrier();
+  // in two steps of few: a tree's barriers cost CPU adapters more than the sums, and their compiler much more
+  if (thread < 8u) {
+    var some = value;
+    for (var i = thread + 8u; i < ${workgroup}u; i += 8u) { some = ${both("some", `${name}Parts[i]`)}; }
+    ${name}Parts[thread] = some;
   }
-  if (thread == 0u) { ${name}All = ${name}Parts[0]; }
+  workgroupBarrier();
+  if (thread == 0u) {
+    var all = ${name}Parts[0];
+    for (var i = 1u; i < 8u; i++) { all = ${both("all", `${name}Parts[i]`)}; }
+    ${name}All = all;
+  }
   return workgroupUniformLoad(&${name}All);
 }`;
 }

@@ -8,6 +8,8 @@ interface Setting extends Partial<SampleSettings> {
   shards: number[];
   /** logits lie in ±scale; 0 makes them all equal */
   scale: number;
+  /** logits are multiples of it: many are equal */
+  step?: number;
   /** added to every other logit */
   shift?: number;
 }
@@ -35,6 +37,10 @@ const SETTINGS: Setting[] = [
   // at the border of top-p equal logits are kept from the end of the vocabulary
   { rows: 3, shards: [501, 502], scale: 0, top_p: 0.3501 },
   { rows: 2, shards: HALVES, scale: 0, top_p: 0.43210123 },
+  { rows: 8, shards: [501, 502], scale: 4, step: 0.5, top_p: 0.8 },
+  { rows: 8, shards: [501, 502], scale: 4, step: 0.5, top_k: 90, top_p: 0.7, temperature: 0.9 },
+  { rows: 8, shards: [1003], scale: 4, step: 0.5, ...ALL },
+  { rows: 2, shards: HALVES, scale: 10, step: 1, top_p: 0.9 },
   { rows: 4, shards: [501, 502], scale: 3, shift: 1e4, top_p: 0.9 },
   { rows: 4, shards: [501, 502], scale: 3, shift: -1e4, top_k: 50 },
   { rows: 2, shards: HALVES, scale: 14 },
@@ -51,7 +57,7 @@ const shares = (i: number) => i % 4 === 1;
 /** Vocabularies, shards and settings that sampling is held to: what the processors leave, tokens and log-probs. */
 export const sampleCases: KernelCase[] = [
   ...SETTINGS.map((setting): KernelCase => {
-    const { rows, shards, scale, shift = 0, ...given } = setting;
+    const { rows, shards, scale, step = 0, shift = 0, ...given } = setting;
     const settings: SampleSettings = {
       ...{ temperature: 1, top_k: 0, top_p: 1, min_p: 0, repetition_penalty: 1 },
       ...given,
@@ -60,7 +66,10 @@ export const sampleCases: KernelCase[] = [
     const about = Object.entries(given).map(([key, value]) => `${key} ${value}`);
     return {
       kernel: "sample",
-      name: [`[${rows},${shards.join("+")}] ±${scale} about ${shift}`, ...about].join(", "),
+      name: [
+        `[${rows},${shards.join("+")}] ±${scale}${step ? ` in steps of ${step}` : ""} about ${shift}`,
+        ...about,
+      ].join(", "),
       tolerance: 1e-5,
       run(check) {
         const { logits, whole } = logitsOf(check, setting);
@@ -108,12 +117,16 @@ export const sampleCases: KernelCase[] = [
   },
 ];
 
-function logitsOf(check: CaseRun, { rows, shards, scale, shift = 0 }: Setting) {
+function logitsOf(check: CaseRun, { rows, shards, scale, step = 0, shift = 0 }: Setting) {
+  const rounded = (value: number) => (step ? step * Math.round(value / step) : value);
   const vocab = shards.reduce((a, b) => a + b);
   const whole = new Float64Array(rows * vocab);
   let start = 0;
   const logits = shards.map((cols, n) => {
-    const values = Float32Array.from({ length: rows * cols }, (_, i) => scale * check.random() + (i % 2) * shift);
+    const values = Float32Array.from(
+      { length: rows * cols },
+      (_, i) => rounded(scale * check.random()) + (i % 2) * shift,
+    );
     for (let r = 0; r < rows; r++) whole.set(values.subarray(r * cols, (r + 1) * cols), r * vocab + start);
     start += cols;
     return { tensor: check.given(values, [rows, cols], `logits ${n}`).tensor, start: start - cols };

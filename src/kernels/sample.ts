@@ -13,8 +13,6 @@ import { sameShape, threadGrid, WORKGROUP } from "./grid.ts";
 
 /** Ids and places are kept as f32, which holds whole numbers up to here. */
 const MOST_IDS = 2 ** 24;
-/** Threads a tile of scores. */
-const TILE_WORKGROUP = 32;
 /** Bytes that the scores of rows sampled together may take. */
 const SCORES_BYTES = 64 << 20;
 
@@ -97,8 +95,7 @@ export function sample(record: Recorder, logits: readonly LogitsShard[], options
   const penalty = options.repetition_penalty !== 1;
   if (penalty && !seen) throw new ShapeError("Cannot apply repetition_penalty: it needs the tokens seen so far");
   if (penalty) sameShape("sample", seen!, [rows, seenWords(vocab)]);
-  // a small vocabulary wastes no threads on a wide tile
-  const { tile, workgroup } = vocab > 4096 ? { tile: 1024, workgroup: 64 } : { tile: 128, workgroup: TILE_WORKGROUP };
+  const { tile, threads, workgroup } = layoutOf(vocab);
   const tilesOf = (shard: LogitsShard) => Math.ceil(shard.tensor.shape[1] / tile);
   const tiles = logits.reduce((sum, shard) => sum + tilesOf(shard), 0);
   if (tiles * tile > MOST_IDS) {
@@ -128,7 +125,7 @@ export function sample(record: Recorder, logits: readonly LogitsShard[], options
           const cols = shard.tensor.shape[1];
           record.dispatch(
             scoresShader,
-            { vector: cols % 4 === 0, penalty, greedy, tile, workgroup: TILE_WORKGROUP },
+            { vector: cols % 4 === 0, penalty, greedy, tile, workgroup: threads },
             { logits: shard.tensor, ...bits, ...(scores ? { scores } : {}), stats },
             { first, cols, start: shard.start, firstTile, tiles, words, ...tuned },
             [tilesOf(shard), count],
@@ -169,6 +166,13 @@ export function markSeen(record: Recorder, seen: Tensor, tokens: Tensor): void {
   const [rows, words] = seen.shape;
   sameShape("mark tokens as seen", tokens, [rows]);
   record.dispatch(markShader, { workgroup: WORKGROUP }, { tokens, seen }, { rows, words }, threadGrid(rows));
+}
+
+/** Scores of a tile, threads a tile and threads a row: a small vocabulary wastes few threads, and few barriers. */
+function layoutOf(vocab: number): { tile: number; threads: number; workgroup: number } {
+  if (vocab > 4096) return { tile: 1024, threads: 32, workgroup: 64 };
+  if (vocab > 512) return { tile: 128, threads: 32, workgroup: 32 };
+  return { tile: 128, threads: 8, workgroup: 8 };
 }
 
 function checkShards(logits: readonly LogitsShard[], rows: number, vocab: number): void {
