@@ -16,7 +16,7 @@ export function optionsTable(method: Method): string {
     if (members.length > 0) lines.push(`| **${groupTitle(group)}** | | | |`);
     for (const field of members) {
       lines.push(
-        `| \`${field.name}\`${field.origin === "qwench" ? " ⁑" : ""} | ${value(field)} | ${initial(field, method)} | ${cell(field.help)} |`,
+        `| \`${field.name}\`${field.origin === "qwench" ? " ⁑" : ""} | ${value(field)} | ${initial(field)} | ${cell(field.help)} |`,
       );
     }
   }
@@ -85,9 +85,9 @@ function value(field: Field): string {
   return field.unit ? `${kind}, ${field.unit}` : kind;
 }
 
-function initial(field: Field, method: Method): string {
+function initial(field: Field): string {
   const trl = field.trlDefault === undefined ? "" : ` (TRL: \`${valueText(field.trlDefault)}\`)`;
-  return `\`${defaultText(field, method)}\`${trl}`;
+  return `\`${defaultText(field)}\`${trl}`;
 }
 
 function cell(text: string): string {

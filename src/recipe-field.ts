@@ -1,13 +1,32 @@
 /** What a recipe trains with. A second method adds a name here, and rows or tags in the table; no code. */
-export const methods = ["sft"] as const;
+export const methods = ["sft", "grpo"] as const;
 export type Method = (typeof methods)[number];
 
 /** Headings of `--help`, of the README's table and of the demo's form, in order. */
-export const groups = ["model", "peft", "data", "training", "optimizer", "evaluation", "logging", "saving"] as const;
+export const groups = [
+  "model",
+  "peft",
+  "data",
+  "generation",
+  "rewards",
+  "grpo",
+  "training",
+  "optimizer",
+  "evaluation",
+  "logging",
+  "saving",
+] as const;
 export type Group = (typeof groups)[number];
 
 /** A value as YAML, JSON or a flag can spell it. */
-export type FieldValue = string | number | boolean | null | readonly string[] | { readonly [key: string]: unknown };
+export type FieldValue =
+  | string
+  | number
+  | boolean
+  | null
+  | readonly string[]
+  | readonly number[]
+  | { readonly [key: string]: unknown };
 
 /** One option, declared once: validation, flags, help, the README's table and the types derive from it. */
 export interface Field {
@@ -18,15 +37,19 @@ export interface Field {
   /** `toggle` is a boolean or a path */
   readonly type: "string" | "boolean" | "integer" | "number" | "choice" | "list" | "object" | "toggle";
   readonly default: FieldValue;
-  /** default of a method where it differs from `default` */
-  readonly defaultFor?: Partial<Record<Method, FieldValue>>;
+  /** what is otherwise in a method; `fieldsOf` puts it in place */
+  readonly differs?: Partial<
+    Record<Method, Partial<Pick<Field, "default" | "trlDefault" | "help" | "unit" | "origin">>>
+  >;
   /** whether null is a value */
   readonly nullable?: boolean;
   readonly choices?: readonly string[];
-  /** other spellings of a choice that mean the same here */
+  /** other spellings of a value that mean the same here, in lower case; booleans and null by their words */
   readonly synonyms?: Readonly<Record<string, string>>;
   /** choices TRL has and Qwench has not, with the reason */
   readonly missing?: Readonly<Record<string, string>>;
+  /** what a list holds; names where absent */
+  readonly of?: "number";
   /** a list may also be one of these words */
   readonly words?: readonly string[];
   /** smallest value; `above` and `below` are exclusive bounds */

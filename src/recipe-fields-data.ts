@@ -1,13 +1,14 @@
 import type { Field } from "./recipe-field.ts";
 
 const sft = ["sft"] as const;
+const both = ["sft", "grpo"] as const;
 
 /** What is trained and on what: the model, its adapter and the rows. */
 export const dataFields = [
   {
     name: "model_name_or_path",
     group: "model",
-    methods: sft,
+    methods: both,
     type: "string",
     default: null,
     nullable: true,
@@ -16,7 +17,7 @@ export const dataFields = [
   {
     name: "model_revision",
     group: "model",
-    methods: sft,
+    methods: both,
     type: "string",
     default: "main",
     help: "Branch, tag or commit of the model on the hub. A local folder has none.",
@@ -24,7 +25,7 @@ export const dataFields = [
   {
     name: "dtype",
     group: "model",
-    methods: sft,
+    methods: both,
     type: "choice",
     choices: ["auto", "float32", "float16", "bfloat16"],
     default: "auto",
@@ -34,7 +35,7 @@ export const dataFields = [
   {
     name: "use_peft",
     group: "peft",
-    methods: sft,
+    methods: both,
     type: "boolean",
     default: true,
     trlDefault: false,
@@ -43,7 +44,7 @@ export const dataFields = [
   {
     name: "lora_r",
     group: "peft",
-    methods: sft,
+    methods: both,
     type: "integer",
     default: 16,
     min: 1,
@@ -52,7 +53,7 @@ export const dataFields = [
   {
     name: "lora_alpha",
     group: "peft",
-    methods: sft,
+    methods: both,
     type: "number",
     default: 32,
     above: 0,
@@ -61,7 +62,7 @@ export const dataFields = [
   {
     name: "lora_dropout",
     group: "peft",
-    methods: sft,
+    methods: both,
     type: "number",
     default: 0.05,
     min: 0,
@@ -71,7 +72,7 @@ export const dataFields = [
   {
     name: "lora_target_modules",
     group: "peft",
-    methods: sft,
+    methods: both,
     type: "list",
     words: ["all-linear"],
     default: "all-linear",
@@ -81,7 +82,7 @@ export const dataFields = [
   {
     name: "use_rslora",
     group: "peft",
-    methods: sft,
+    methods: both,
     type: "boolean",
     default: false,
     help: "Scale by lora_alpha / sqrt(lora_r) instead of lora_alpha / lora_r.",
@@ -89,7 +90,7 @@ export const dataFields = [
   {
     name: "adapter_name_or_path",
     group: "peft",
-    methods: sft,
+    methods: both,
     type: "string",
     default: null,
     nullable: true,
@@ -99,16 +100,21 @@ export const dataFields = [
   {
     name: "dataset_name",
     group: "data",
-    methods: sft,
+    methods: both,
     type: "string",
     default: null,
     nullable: true,
     help: "Training rows: a .jsonl or .parquet file, a folder of them, or a hub data set. Rows hold messages, prompt and completion, text, question and answer, or input_ids and labels.",
+    differs: {
+      grpo: {
+        help: "Prompts to train on: a .jsonl or .parquet file, a folder of them, or a hub data set. Rows hold prompt, as text or messages, or question and answer; reward functions see their other columns.",
+      },
+    },
   },
   {
     name: "dataset_config",
     group: "data",
-    methods: sft,
+    methods: both,
     type: "string",
     default: null,
     nullable: true,
@@ -117,7 +123,7 @@ export const dataFields = [
   {
     name: "dataset_train_split",
     group: "data",
-    methods: sft,
+    methods: both,
     type: "string",
     default: "train",
     help: "Split to train on, of a hub data set or of a folder with a file a split.",
@@ -125,7 +131,7 @@ export const dataFields = [
   {
     name: "dataset_test_split",
     group: "data",
-    methods: sft,
+    methods: both,
     type: "string",
     default: "test",
     help: "Split to evaluate on when eval_strategy is not no.",
@@ -133,7 +139,7 @@ export const dataFields = [
   {
     name: "eval_dataset_name",
     group: "data",
-    methods: sft,
+    methods: both,
     type: "string",
     default: null,
     nullable: true,
@@ -151,7 +157,7 @@ export const dataFields = [
   {
     name: "system_prompt",
     group: "data",
-    methods: sft,
+    methods: both,
     type: "string",
     default: null,
     nullable: true,
@@ -224,19 +230,23 @@ export const dataFields = [
   {
     name: "chat_template_path",
     group: "data",
-    methods: sft,
+    methods: both,
     type: "string",
     default: null,
     nullable: true,
     help: "A Jinja file, or a tokenizer's folder or hub id, whose chat template replaces the model's own.",
+    differs: { grpo: { origin: "qwench" } },
   },
   {
     name: "shuffle_dataset",
     group: "data",
-    methods: sft,
+    methods: both,
     type: "boolean",
     default: false,
     help: "Shuffle the rows once before they are packed and sampled.",
+    differs: {
+      grpo: { default: true, help: "Draw the prompts of each epoch in a new order; false keeps that of the rows." },
+    },
   },
   {
     name: "train_sampling_strategy",

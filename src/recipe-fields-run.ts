@@ -1,33 +1,36 @@
 import type { Field } from "./recipe-field.ts";
 
 const sft = ["sft"] as const;
+const both = ["sft", "grpo"] as const;
 
 /** How training goes: steps, optimizer, evaluation, logs and checkpoints. */
 export const runFields = [
   {
     name: "per_device_train_batch_size",
     group: "training",
-    methods: sft,
+    methods: both,
     type: "integer",
     default: 8,
     min: 1,
     unit: "rows",
     help: "Rows in one forward and backward pass.",
+    differs: { grpo: { unit: "completions", help: "Completions, not prompts, in one forward and backward pass." } },
   },
   {
     name: "gradient_accumulation_steps",
     group: "training",
-    methods: sft,
+    methods: both,
     type: "integer",
     default: 1,
     min: 1,
     unit: "passes",
     help: "Passes in one optimizer step. The loss is normalised by the labelled tokens of all of them together.",
+    differs: { grpo: { help: "Passes in one optimizer step." } },
   },
   {
     name: "num_train_epochs",
     group: "training",
-    methods: sft,
+    methods: both,
     type: "number",
     default: 3,
     above: 0,
@@ -37,7 +40,7 @@ export const runFields = [
   {
     name: "max_steps",
     group: "training",
-    methods: sft,
+    methods: both,
     type: "integer",
     default: -1,
     min: 1,
@@ -48,7 +51,7 @@ export const runFields = [
   {
     name: "max_memory",
     group: "training",
-    methods: sft,
+    methods: both,
     type: "number",
     default: null,
     nullable: true,
@@ -60,7 +63,7 @@ export const runFields = [
   {
     name: "gradient_checkpointing",
     group: "training",
-    methods: sft,
+    methods: both,
     type: "boolean",
     default: true,
     help: "Recompute each block in the backward pass rather than keep its activations.",
@@ -89,17 +92,18 @@ export const runFields = [
   {
     name: "seed",
     group: "training",
-    methods: sft,
+    methods: both,
     type: "integer",
     default: 42,
     min: 0,
     max: 4294967295,
     help: "Seed of the LoRA matrices, dropout and noise.",
+    differs: { grpo: { help: "Seed of the LoRA matrices, dropout and sampling." } },
   },
   {
     name: "data_seed",
     group: "training",
-    methods: sft,
+    methods: both,
     type: "integer",
     default: null,
     nullable: true,
@@ -110,16 +114,22 @@ export const runFields = [
   {
     name: "learning_rate",
     group: "optimizer",
-    methods: sft,
+    methods: both,
     type: "number",
     default: 2e-5,
     min: 0,
     help: "Peak learning rate. TRL's default suits full training; LoRA usually wants about ten times as much, such as 2e-4.",
+    differs: {
+      grpo: {
+        default: 1e-6,
+        help: "Peak learning rate. TRL's default suits full training; LoRA usually wants more, such as 5e-6 for a model of 0.5B and 3e-4 for the embedded one.",
+      },
+    },
   },
   {
     name: "lr_scheduler_type",
     group: "optimizer",
-    methods: sft,
+    methods: both,
     type: "choice",
     choices: ["linear", "cosine", "cosine_with_min_lr", "constant", "constant_with_warmup"],
     default: "linear",
@@ -128,7 +138,7 @@ export const runFields = [
   {
     name: "lr_scheduler_kwargs",
     group: "optimizer",
-    methods: sft,
+    methods: both,
     type: "object",
     default: null,
     nullable: true,
@@ -137,7 +147,7 @@ export const runFields = [
   {
     name: "warmup_steps",
     group: "optimizer",
-    methods: sft,
+    methods: both,
     type: "number",
     default: 0,
     min: 0,
@@ -148,7 +158,7 @@ export const runFields = [
   {
     name: "optim",
     group: "optimizer",
-    methods: sft,
+    methods: both,
     type: "choice",
     choices: ["adamw_torch", "adamw_8bit"],
     synonyms: {
@@ -163,7 +173,7 @@ export const runFields = [
   {
     name: "weight_decay",
     group: "optimizer",
-    methods: sft,
+    methods: both,
     type: "number",
     default: 0,
     min: 0,
@@ -172,7 +182,7 @@ export const runFields = [
   {
     name: "adam_beta1",
     group: "optimizer",
-    methods: sft,
+    methods: both,
     type: "number",
     default: 0.9,
     min: 0,
@@ -182,7 +192,7 @@ export const runFields = [
   {
     name: "adam_beta2",
     group: "optimizer",
-    methods: sft,
+    methods: both,
     type: "number",
     default: 0.999,
     min: 0,
@@ -192,7 +202,7 @@ export const runFields = [
   {
     name: "adam_epsilon",
     group: "optimizer",
-    methods: sft,
+    methods: both,
     type: "number",
     default: 1e-8,
     above: 0,
@@ -201,7 +211,7 @@ export const runFields = [
   {
     name: "max_grad_norm",
     group: "optimizer",
-    methods: sft,
+    methods: both,
     type: "number",
     default: 1,
     min: 0,
@@ -210,16 +220,17 @@ export const runFields = [
   {
     name: "eval_strategy",
     group: "evaluation",
-    methods: sft,
+    methods: both,
     type: "choice",
     choices: ["no", "steps", "epoch"],
     default: "no",
     help: "When to measure the loss on the evaluation rows.",
+    differs: { grpo: { help: "When to complete the evaluation prompts and score them." } },
   },
   {
     name: "eval_steps",
     group: "evaluation",
-    methods: sft,
+    methods: both,
     type: "number",
     default: null,
     nullable: true,
@@ -231,26 +242,36 @@ export const runFields = [
   {
     name: "per_device_eval_batch_size",
     group: "evaluation",
-    methods: sft,
+    methods: both,
     type: "integer",
     default: 8,
     min: 1,
     unit: "rows",
     help: "Rows in one evaluation pass.",
+    differs: {
+      grpo: { unit: "completions", help: "Completions in one evaluation batch: a multiple of num_generations_eval." },
+    },
   },
   {
     name: "metric_for_best_model",
     group: "evaluation",
-    methods: sft,
+    methods: both,
     type: "string",
     default: null,
     nullable: true,
     help: "Metric that tells the best checkpoint, with or without eval_. null is loss.",
+    differs: {
+      grpo: {
+        default: "reward",
+        trlDefault: null,
+        help: "Metric that tells the best checkpoint, with or without eval_. TRL's null is loss, which does not tell in GRPO.",
+      },
+    },
   },
   {
     name: "greater_is_better",
     group: "evaluation",
-    methods: sft,
+    methods: both,
     type: "boolean",
     default: null,
     nullable: true,
@@ -259,7 +280,7 @@ export const runFields = [
   {
     name: "load_best_model_at_end",
     group: "evaluation",
-    methods: sft,
+    methods: both,
     type: "boolean",
     default: false,
     help: "End with the best checkpoint rather than the last. Evaluation and saving must fall on the same steps.",
@@ -267,7 +288,7 @@ export const runFields = [
   {
     name: "logging_steps",
     group: "logging",
-    methods: sft,
+    methods: both,
     type: "number",
     default: 10,
     above: 0,
@@ -278,7 +299,7 @@ export const runFields = [
   {
     name: "profile",
     group: "logging",
-    methods: sft,
+    methods: both,
     type: "boolean",
     default: false,
     origin: "qwench",
@@ -287,7 +308,7 @@ export const runFields = [
   {
     name: "output_dir",
     group: "saving",
-    methods: sft,
+    methods: both,
     type: "string",
     default: "trainer_output",
     help: "Folder for checkpoints, the adapter, metrics.jsonl and report.html.",
@@ -295,7 +316,7 @@ export const runFields = [
   {
     name: "overwrite_output_dir",
     group: "saving",
-    methods: sft,
+    methods: both,
     type: "boolean",
     default: false,
     origin: "qwench",
@@ -304,7 +325,7 @@ export const runFields = [
   {
     name: "save_strategy",
     group: "saving",
-    methods: sft,
+    methods: both,
     type: "choice",
     choices: ["steps", "epoch", "no"],
     missing: { best: "set load_best_model_at_end, which keeps the best checkpoint" },
@@ -314,7 +335,7 @@ export const runFields = [
   {
     name: "save_steps",
     group: "saving",
-    methods: sft,
+    methods: both,
     type: "number",
     default: 500,
     above: 0,
@@ -325,7 +346,7 @@ export const runFields = [
   {
     name: "save_total_limit",
     group: "saving",
-    methods: sft,
+    methods: both,
     type: "integer",
     default: null,
     nullable: true,
@@ -336,7 +357,7 @@ export const runFields = [
   {
     name: "resume_from_checkpoint",
     group: "saving",
-    methods: sft,
+    methods: both,
     type: "toggle",
     default: null,
     nullable: true,

@@ -1,3 +1,5 @@
+import type { Method } from "./recipe-field.ts";
+
 /** A former name of a field. */
 export interface OldName {
   readonly name: string;
@@ -36,7 +38,7 @@ const reports = "metrics.jsonl and report.html in output_dir are always written"
 const hub = "nothing is pushed to the hub; upload output_dir yourself";
 const terminal = "the terminal shows progress when it is one";
 
-export const ignoredNames: Readonly<Record<string, IgnoredName>> = {
+const ignoredByAll: Readonly<Record<string, IgnoredName>> = {
   bf16: { note: "WebGPU has no bf16 arithmetic: bf16 weights stay bf16 in memory (dtype: auto) and sums are f32" },
   fp16: { note: "sums are always f32; dtype: float16 holds frozen weights as f16" },
   bf16_full_eval: { note: "evaluation uses the arithmetic of training" },
@@ -47,7 +49,6 @@ export const ignoredNames: Readonly<Record<string, IgnoredName>> = {
   pad_to_multiple_of: { note: noPadding },
   pad_token: { note: noPadding },
   eval_packing: { note: "packing does not change what a row sees, so evaluation gives the same loss" },
-  loss_type: { note: "the head always works by chunk and never holds all logits", only: ["nll", "chunked_nll"] },
   use_liger_kernel: { note: "the kernels here are fused already" },
   liger_kernel_config: { note: "the kernels here are fused already" },
   gradient_checkpointing_kwargs: { note: "blocks are recomputed one way only" },
@@ -86,7 +87,64 @@ export const ignoredNames: Readonly<Record<string, IgnoredName>> = {
   hub_strategy: { note: hub },
   hub_always_push: { note: hub },
   hub_private_repo: { note: hub },
-  max_prompt_length: { note: "it was GRPO's; in SFT max_length limits the whole row" },
+};
+
+const ownGeneration = "generation is this project's own, on the same adapter";
+const sapoOnly = "it shapes loss_type sapo, which is not implemented";
+const vespoOnly = "it shapes loss_type vespo, which is not implemented";
+const order = "shuffle_dataset decides the order of the prompts";
+const vllmNames = [
+  "mode",
+  "model_impl",
+  "device",
+  "dtype",
+  "enable_sleep_mode",
+  "enable_prefix_caching",
+  "server_base_url",
+  "server_host",
+  "server_port",
+  "server_timeout",
+  "group_port",
+  "gpu_memory_utilization",
+  "max_model_len",
+  "max_model_length",
+  "max_num_seqs",
+  "tensor_parallel_size",
+  "importance_sampling_correction",
+  "importance_sampling_mode",
+  "importance_sampling_cap",
+  "importance_sampling_clip_max",
+].map((name) => `vllm_${name}`);
+
+const ignoredBy: Readonly<Record<Method, Readonly<Record<string, IgnoredName>>>> = {
+  sft: {
+    loss_type: { note: "the head always works by chunk and never holds all logits", only: ["nll", "chunked_nll"] },
+    max_prompt_length: { note: "it is GRPO's; in SFT max_length limits the whole row" },
+  },
+  grpo: {
+    use_vllm: { note: ownGeneration },
+    ...Object.fromEntries(vllmNames.map((name) => [name, { note: ownGeneration }])),
+    use_transformers_paged: { note: ownGeneration },
+    cache_implementation: { note: ownGeneration },
+    ds3_gather_for_generation: { note: "there is one device" },
+    cast_lm_head_to_fp32: { note: "sums of the head are f32 in every case" },
+    use_liger_loss: { note: "the kernels here are fused already" },
+    label_smoothing_factor: { note: "GRPO's loss has no targets to smooth" },
+    train_sampling_strategy: { note: order },
+    group_by_length: { note: order },
+    ref_model_mixup_alpha: { note: "it is used with sync_ref_model only" },
+    ref_model_sync_steps: { note: "it is used with sync_ref_model only" },
+    top_entropy_quantile: { note: "training on the tokens of highest entropy only is not implemented", only: [1] },
+    multi_objective_aggregation: { note: "rewards are summed, then scaled", only: ["sum_then_normalize"] },
+    sapo_temperature_neg: { note: sapoOnly },
+    sapo_temperature_pos: { note: sapoOnly },
+    vespo_k_pos: { note: vespoOnly },
+    vespo_k_neg: { note: vespoOnly },
+    vespo_lambda_pos: { note: vespoOnly },
+    vespo_lambda_neg: { note: vespoOnly },
+    log_unique_prompts: { note: "every completion is kept with its prompt" },
+    wandb_log_unique_prompts: { note: "every completion is kept with its prompt" },
+  },
 };
 
 const oneDevice = "Qwench trains on one adapter in one process";
@@ -94,8 +152,7 @@ const noTorch = "there is no PyTorch here";
 const notYet = "not implemented yet";
 const trlOnly = "move the recipe to `trl sft --config` for it";
 
-/** Names of TRL's, PEFT's and transformers' that ask for what Qwench cannot do, with the reason. */
-export const refusedNames: Readonly<Record<string, string>> = {
+const refusedByAll: Readonly<Record<string, string>> = {
   deepspeed: oneDevice,
   fsdp: oneDevice,
   fsdp_config: oneDevice,
@@ -151,13 +208,50 @@ export const refusedNames: Readonly<Record<string, string>> = {
   hub_revision: hub,
   env: "set environment variables in the shell",
   debug: `${notYet}; ${trlOnly}`,
-  use_vllm: "SFT does not generate",
 };
+
+const oneTurn = "a completion is one turn of the model; tools and environments are not implemented";
+const fixedGrammar = "completions are not held to a grammar; reward their format";
+
+const refusedBy: Readonly<Record<Method, Readonly<Record<string, string>>>> = {
+  sft: { use_vllm: "SFT does not generate" },
+  grpo: {
+    neftune_noise_alpha: "noise on the embeddings would part training from what was sampled",
+    generation_kwargs: "name what you need by its own field, such as top_k or repetition_penalty",
+    chat_template_kwargs: "give them by row, in a column chat_template_kwargs",
+    vllm_structured_outputs_regex: fixedGrammar,
+    vllm_guided_decoding_regex: fixedGrammar,
+    reward_model_name_or_path: "rewards are functions; name them in reward_funcs",
+    sync_ref_model: "the reference is the model with its adapter off, and stays",
+    off_policy_mask_threshold: notYet,
+    use_bias_correction_kl: notYet,
+    tools: oneTurn,
+    environment_factory: oneTurn,
+    rollout_func: oneTurn,
+    max_tool_calling_iterations: oneTurn,
+    log_completions_hub_repo: hub,
+  },
+};
+
+/** Names of TRL's, PEFT's and transformers' that are accepted and change nothing in a method. */
+export function ignoredNames(method: Method): Readonly<Record<string, IgnoredName>> {
+  return { ...ignoredByAll, ...ignoredBy[method] };
+}
+
+/** Names of TRL's, PEFT's and transformers' that ask for what Qwench cannot do, with the reason. */
+export function refusedNames(method: Method): Readonly<Record<string, string>> {
+  return { ...refusedByAll, ...refusedBy[method] };
+}
+
+/** Whether a name is ignored or refused by what a method is, rather than by what Qwench is. */
+export function isSpecificTo(name: string, method: Method): boolean {
+  return Object.hasOwn(ignoredBy[method], name) || Object.hasOwn(refusedBy[method], name);
+}
 
 /** Values by which a name is spelled out and not used: `deepspeed: null` asks for nothing. */
 export function isOff(value: unknown): boolean {
   if (value === null || value === undefined || value === false || value === 0) return true;
-  if (Array.isArray(value)) return value.length === 0;
+  if (typeof value === "object") return Object.keys(value).length === 0;
   return typeof value === "string" && /^(|none|null|no|false|0)$/i.test(value.trim());
 }
 

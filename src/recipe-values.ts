@@ -34,7 +34,10 @@ export function rule(field: Field): string {
     if (field.off !== undefined) parts.push(`or ${field.off}`);
   } else if (field.type === "choice") parts.push(`one of ${field.choices?.join(", ")}`);
   else if (field.type === "boolean") parts.push("true or false");
-  else if (field.type === "list") parts.push(`a list of names${field.words ? ` or ${field.words.join(" or ")}` : ""}`);
+  else if (field.type === "list")
+    parts.push(
+      `a list of ${field.of === "number" ? "numbers" : "names"}${field.words ? ` or ${field.words.join(" or ")}` : ""}`,
+    );
   else if (field.type === "object") parts.push("a mapping of names to values");
   else if (field.type === "toggle") parts.push("true, false or a path");
   else parts.push("text that is not empty");
@@ -48,10 +51,14 @@ export function rule(field: Field): string {
  * Numbers and booleans may come as text: YAML 1.1 writers quote `5e-6`, and flags are text only.
  * @throws {RecipeError} `lora_r must be an integer of at least 1, got 0`
  */
-export function readValue(field: Field, value: unknown): FieldValue {
+export function readValue(field: Field, given: unknown): FieldValue {
   const refuse = (why = ""): never => {
-    throw new RecipeError(`${field.name} must be ${rule(field)}, got ${show(value)}${why}`);
+    throw new RecipeError(`${field.name} must be ${rule(field)}, got ${show(given)}${why}`);
   };
+  const spelled = String(given).trim().toLowerCase();
+  let value = field.synonyms && Object.hasOwn(field.synonyms, spelled) ? field.synonyms[spelled] : given;
+  // a flag that takes a list gives a list: `--reward_weights null`
+  if (field.type === "list" && Array.isArray(value) && value.length === 1 && none.test(String(value[0]))) value = null;
   const text = typeof value === "string" ? value.trim() : null;
   if (value === null || value === undefined || (field.nullable && text !== null && none.test(text))) {
     return field.nullable ? null : refuse();
@@ -75,12 +82,11 @@ export function readValue(field: Field, value: unknown): FieldValue {
       // PyYAML and YAML 1.1 read a bare `no` as false
       const choice = value === false && field.choices?.includes("no") ? "no" : text;
       if (choice === null) return refuse();
-      const named = field.synonyms && Object.hasOwn(field.synonyms, choice) ? field.synonyms[choice] : choice;
-      if (field.missing && Object.hasOwn(field.missing, named)) refuse(`: ${field.missing[named]}`);
-      return field.choices?.includes(named) ? named : refuse();
+      if (field.missing && Object.hasOwn(field.missing, choice)) refuse(`: ${field.missing[choice]}`);
+      return field.choices?.includes(choice) ? choice : refuse();
     }
     case "list":
-      return readList(field, value) ?? refuse();
+      return (field.of === "number" ? readNumbers(value) : readNames(field, value, refuse)) ?? refuse();
     case "object":
       return readObject(value) ?? refuse();
   }
@@ -104,14 +110,27 @@ function withinBounds(field: Field, value: number): boolean {
   return field.max === undefined || value <= field.max;
 }
 
-function readList(field: Field, value: unknown): FieldValue | null {
+function readItems(value: unknown): unknown[] | null {
   const items = typeof value === "string" ? value.split(/[\s,]+/).filter((item) => item !== "") : value;
-  if (!Array.isArray(items) || items.length === 0) return null;
-  if (!items.every((item) => typeof item === "string" && item.trim() !== "")) return null;
+  return Array.isArray(items) && items.length > 0 ? items : null;
+}
+
+function readNumbers(value: unknown): number[] | null {
+  const items = typeof value === "number" ? [value] : readItems(value);
+  const read = items?.map((item) => (typeof item === "string" && decimal.test(item.trim()) ? Number(item) : item));
+  return read?.every((item): item is number => typeof item === "number" && Number.isFinite(item)) ? read : null;
+}
+
+function readNames(field: Field, value: unknown, refuse: (why: string) => never): FieldValue | null {
+  const items = readItems(value);
+  if (!items?.every((item): item is string => typeof item === "string" && item.trim() !== "")) return null;
   if (items.length === 1 && field.words?.includes(items[0])) return items[0];
   // a word beside names would silently mean one or the other
   if (items.some((item) => field.words?.includes(item))) return null;
-  return [...new Set(items.map((item: string) => item.trim()))];
+  const names = items.map((item) => item.trim());
+  const twice = names.find((name, i) => names.indexOf(name) !== i);
+  if (twice !== undefined) refuse(`: ${show(twice)} is there twice`);
+  return names;
 }
 
 function readObject(value: unknown): { [key: string]: unknown } | null {

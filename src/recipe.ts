@@ -1,15 +1,18 @@
 import { isMap, isScalar, LineCounter, parseDocument, stringify } from "yaml";
 import { RecipeError } from "./errors.ts";
-import { type Field, type FieldValue, groups, type Method } from "./recipe-field.ts";
+import { type Field, type FieldValue, groups, type Method, methods } from "./recipe-field.ts";
 import { dataFields } from "./recipe-fields-data.ts";
+import { grpoFields } from "./recipe-fields-grpo.ts";
 import { runFields } from "./recipe-fields-run.ts";
-import { ignoredNames, isOff, nearestName, oldNames, refusedNames } from "./recipe-names.ts";
+import { ignoredNames, isOff, isSpecificTo, nearestName, oldNames, refusedNames } from "./recipe-names.ts";
+import { checkRecipe } from "./recipe-rules.ts";
 import { readValue, show } from "./recipe-values.ts";
 
 export { type Field, type FieldValue, type Group, groups, type Method, methods } from "./recipe-field.ts";
 export { nearestName } from "./recipe-names.ts";
+export { generationOf } from "./recipe-rules.ts";
 
-const table = [...dataFields, ...runFields] as const;
+const table = [...dataFields, ...grpoFields, ...runFields] as const;
 type Row = (typeof table)[number];
 
 /** Every option, once, in the order of help and README. */
@@ -22,21 +25,24 @@ type TypeOf<F> = F extends { type: "boolean" }
     ? number
     : F extends { type: "choice"; choices: readonly (infer C)[] }
       ? C
-      : F extends { type: "list"; words: readonly (infer W)[] }
-        ? W | readonly string[]
-        : F extends { type: "list" }
-          ? readonly string[]
-          : F extends { type: "object" }
-            ? { readonly [key: string]: unknown }
-            : F extends { type: "toggle" }
-              ? boolean | string
-              : string;
+      : F extends { type: "list"; of: "number" }
+        ? readonly number[]
+        : F extends { type: "list"; words: readonly (infer W)[] }
+          ? W | readonly string[]
+          : F extends { type: "list" }
+            ? readonly string[]
+            : F extends { type: "object" }
+              ? { readonly [key: string]: unknown }
+              : F extends { type: "toggle" }
+                ? boolean | string
+                : string;
 
 /** A whole recipe of a method: every field has a value of its type. Derived from the table. */
 export type Recipe<M extends Method> = {
   readonly [F in OfMethod<Row, M> as F["name"]]: TypeOf<F> | (F extends { nullable: true } ? null : never);
 };
 export type SftRecipe = Recipe<"sft">;
+export type GrpoRecipe = Recipe<"grpo">;
 
 /** A recipe that was read, and what there is to say about it: old names, names that change nothing. */
 export interface ParsedRecipe<M extends Method> {
@@ -44,25 +50,28 @@ export interface ParsedRecipe<M extends Method> {
   notes: string[];
 }
 
-/** The fields of a method, in order. */
+/** The fields of a method, in order, each as it is in that method. */
 export function fieldsOf(method: Method): Field[] {
-  return fields.filter((field) => field.methods.includes(method));
+  return fields
+    .filter((field) => field.methods.includes(method))
+    .map((field) => ({ ...field, ...field.differs?.[method] }));
 }
 
-/** The field of that name, or null. */
+/** The field of that name as it is in a method, or null. */
 export function fieldOf(name: string, method: Method): Field | null {
-  return fields.find((field) => field.name === name && field.methods.includes(method)) ?? null;
-}
-
-/** What a field is when nobody sets it. */
-export function defaultOf(field: Field, method: Method): FieldValue {
-  const own = field.defaultFor?.[method];
-  return own === undefined ? field.default : own;
+  return fieldsOf(method).find((field) => field.name === name) ?? null;
 }
 
 /** Every name that a recipe of this method may hold: fields and old names. */
 export function namesOf(method: Method): string[] {
-  return [...fieldsOf(method).map((field) => field.name), ...oldNames.map((old) => old.name)];
+  const own = fieldsOf(method).map((field) => field.name);
+  return [...own, ...oldNames.filter((old) => own.includes(old.field)).map((old) => old.name)];
+}
+
+/** The method that knows a name which `method` does not, or null. */
+export function otherMethodOf(name: string, method: Method): Method | null {
+  const knows = (other: Method) => namesOf(other).includes(name) || isSpecificTo(name, other);
+  return methods.find((other) => other !== method && knows(other)) ?? null;
 }
 
 /**
@@ -74,7 +83,7 @@ export function namesOf(method: Method): string[] {
  */
 export function parseRecipe<M extends Method>(input: unknown, method: M): ParsedRecipe<M> {
   const notes: string[] = [];
-  return { recipe: complete(canonical(input, method, notes), method), notes };
+  return { recipe: complete(canonical(input, method, notes), method, notes), notes };
 }
 
 /**
@@ -115,7 +124,7 @@ export function parseRecipeYaml<M extends Method>(
   }
   const notes: string[] = [];
   const fromFile = canonical(content, method, notes, where);
-  return { recipe: complete({ ...fromFile, ...canonical(overrides, method, notes) }, method), notes };
+  return { recipe: complete({ ...fromFile, ...canonical(overrides, method, notes) }, method, notes), notes };
 }
 
 /** Writes the values that differ from the defaults, or from TRL's, grouped as help is; `full` writes all. */
@@ -127,7 +136,7 @@ export function formatRecipeYaml<M extends Method>(recipe: Recipe<M>, method: M,
       if (field.group !== group) continue;
       const value = (recipe as Record<string, unknown>)[field.name];
       // where our default is not TRL's, silence would mean something else there
-      const silent = sameValue(value, defaultOf(field, method)) && field.trlDefault === undefined;
+      const silent = sameValue(value, field.default) && field.trlDefault === undefined;
       if (full || !silent) values[field.name] = value;
     }
     if (Object.keys(values).length > 0) blocks.push(`# ${group}\n${stringify(values, { lineWidth: 0 })}`);
@@ -190,90 +199,38 @@ function canonical(
 
 /** A name that is no field: noted when it changes nothing, refused when it asks for what there is not. */
 function judgeOther(key: string, value: unknown, method: Method, notes: string[]): void {
-  if (Object.hasOwn(ignoredNames, key)) {
-    const { note, only } = ignoredNames[key];
+  const ignored = ignoredNames(method);
+  if (Object.hasOwn(ignored, key)) {
+    const { note, only } = ignored[key];
     if (only) {
-      if (value === null || value === undefined || only.some((allowed) => String(allowed) === String(value))) return;
+      const allowed = (one: unknown) => String(one) === String(value) || (value !== true && Number(value) === one);
+      if (value === null || value === undefined || only.some(allowed)) return;
       throw new RecipeError(`${key} must be ${only.join(" or ")}, got ${show(value)}: ${note}`);
     }
     if (!isOff(value)) notes.push(`${key} is ignored: ${note}`);
     return;
   }
-  if (Object.hasOwn(refusedNames, key)) {
+  const refused = refusedNames(method);
+  if (Object.hasOwn(refused, key)) {
     if (isOff(value)) return;
-    throw new RecipeError(`${key} cannot be used (got ${show(value)}): ${refusedNames[key]}`);
+    throw new RecipeError(`${key} cannot be used (got ${show(value)}): ${refused[key]}`);
   }
+  const other = otherMethodOf(key, method);
   const near = nearestName(key, namesOf(method));
+  const why = other ? `: it belongs to ${other}, not to ${method}` : near ? `: did you mean ${near}?` : "";
   const shown = key.length > 64 ? `${key.slice(0, 61)}…` : key;
-  throw new RecipeError(`Unknown recipe key "${shown}"${near ? `: did you mean ${near}?` : ""}`);
+  throw new RecipeError(`Unknown recipe key "${shown}"${why}`);
 }
 
 /** Defaults for what is not set, then the rules that span fields. */
-function complete<M extends Method>(values: Record<string, FieldValue>, method: M): Recipe<M> {
+function complete<M extends Method>(values: Record<string, FieldValue>, method: M, notes: string[]): Recipe<M> {
   const recipe: Record<string, FieldValue> = {};
   for (const field of fieldsOf(method)) {
-    const value = Object.hasOwn(values, field.name) ? values[field.name] : defaultOf(field, method);
+    const value = Object.hasOwn(values, field.name) ? values[field.name] : field.default;
     recipe[field.name] = Array.isArray(value) ? [...value] : value;
   }
-  checkSchedule(recipe);
-  checkBest(recipe);
-  if (recipe.packing && recipe.max_length === null) {
-    throw new RecipeError("packing needs max_length, the length of a packed row, got null");
-  }
-  if (!recipe.use_peft && recipe.adapter_name_or_path !== null) {
-    throw new RecipeError(
-      `adapter_name_or_path needs use_peft: true, got false with ${show(recipe.adapter_name_or_path)}`,
-    );
-  }
+  checkRecipe(recipe, method, notes);
   return recipe as Recipe<M>;
-}
-
-function checkSchedule(recipe: Record<string, FieldValue>): void {
-  const type = recipe.lr_scheduler_type as string;
-  const given = (recipe.lr_scheduler_kwargs ?? {}) as Record<string, unknown>;
-  const floors = ["min_lr", "min_lr_rate"];
-  const known = type === "cosine_with_min_lr" ? [...floors, "num_cycles"] : type === "cosine" ? ["num_cycles"] : [];
-  const read: Record<string, number> = {};
-  for (const [key, value] of Object.entries(given)) {
-    if (value === null) continue;
-    if (!known.includes(key)) {
-      const may = known.length > 0 ? `takes ${known.join(", ")}` : "takes none";
-      throw new RecipeError(`lr_scheduler_kwargs of ${type} ${may}, got ${show(key)}`);
-    }
-    const number = typeof value === "string" && value.trim() !== "" ? Number(value) : value;
-    const most = key === "min_lr_rate" ? 1 : Number.MAX_VALUE;
-    if (typeof number !== "number" || !(number >= 0 && number <= most)) {
-      const bound = key === "min_lr_rate" ? "from 0 to 1" : "of at least 0";
-      throw new RecipeError(`lr_scheduler_kwargs.${key} must be a number ${bound}, got ${show(value)}`);
-    }
-    read[key] = number;
-  }
-  if (type === "cosine_with_min_lr" && floors.filter((key) => key in read).length !== 1) {
-    throw new RecipeError(
-      `cosine_with_min_lr needs either min_lr or min_lr_rate in lr_scheduler_kwargs, got ${show(given)}`,
-    );
-  }
-  if (recipe.lr_scheduler_kwargs !== null) recipe.lr_scheduler_kwargs = read;
-}
-
-/** The best checkpoint can only be loaded if every evaluation that may be best left one; the rule is transformers'. */
-function checkBest(recipe: Record<string, FieldValue>): void {
-  if (!recipe.load_best_model_at_end) return;
-  if (recipe.eval_strategy === "no" || recipe.eval_strategy !== recipe.save_strategy) {
-    throw new RecipeError(
-      `load_best_model_at_end needs eval_strategy and save_strategy to be the same and not no, got ` +
-        `${recipe.eval_strategy} and ${recipe.save_strategy}`,
-    );
-  }
-  const save = recipe.save_steps as number;
-  const evaluate = (recipe.eval_steps ?? recipe.logging_steps) as number;
-  const both = save >= 1 === evaluate >= 1;
-  const times = save / evaluate;
-  if (recipe.eval_strategy === "steps" && !(both && Math.abs(times - Math.round(times)) < 1e-9 && times >= 1)) {
-    throw new RecipeError(
-      `load_best_model_at_end needs save_steps to be a multiple of eval_steps, got ${save} and ${evaluate}`,
-    );
-  }
 }
 
 function sameValue(a: unknown, b: unknown): boolean {

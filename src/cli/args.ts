@@ -1,5 +1,5 @@
 import { QwenchError } from "../errors.ts";
-import { fieldOf, type Method, namesOf, nearestName } from "../recipe.ts";
+import { fieldOf, type Method, namesOf, nearestName, otherMethodOf } from "../recipe.ts";
 import { ignoredNames, oldNames, refusedNames } from "../recipe-names.ts";
 
 /** A command line that cannot be understood; the CLI exits 2. Values that break a field's rule are RecipeErrors. */
@@ -99,7 +99,7 @@ export function parseArgs(
     const old = oldNames.find((candidate) => candidate.name === name);
     const field = fieldOf(old?.field ?? name, method);
     if (field === null) {
-      if (!Object.hasOwn(ignoredNames, name) && !Object.hasOwn(refusedNames, name)) {
+      if (!Object.hasOwn(ignoredNames(method), name) && !Object.hasOwn(refusedNames(method), name)) {
         throw unknownFlag(spelled, name, own, method);
       }
       // its type is unknown: a recipe's file after it is not its value
@@ -127,7 +127,9 @@ function isFlag(arg: string): boolean {
 
 function unknownFlag(spelled: string, name: string, own: readonly CliFlag[], method?: Method): UsageError {
   const names = [...own.map((flag) => flag.name), ...(method === undefined ? [] : namesOf(method))];
+  const other = method === undefined ? null : otherMethodOf(name, method);
   const near = nearestName(name, names);
+  const why = other ? `: it belongs to ${other}, not to ${method}` : near ? `: did you mean --${near}?` : "";
   const shown = spelled.length > 64 ? `${spelled.slice(0, 61)}…` : spelled;
-  return new UsageError(`Unknown flag ${shown}${near ? `: did you mean --${near}?` : ""}`);
+  return new UsageError(`Unknown flag ${shown}${why}`);
 }

@@ -1,4 +1,4 @@
-import { defaultOf, type Field, fieldsOf, type Group, groups, type Method } from "../recipe.ts";
+import { type Field, fieldsOf, type Group, groups, type Method } from "../recipe.ts";
 import { type CliFlag, helpFlag } from "./args.ts";
 
 export interface HelpSpec {
@@ -20,13 +20,13 @@ export function valueHint(field: Field): string {
     return choices.length > 40 ? "NAME" : choices;
   }
   const kinds = { string: "TEXT", boolean: "BOOL", integer: "INT", number: "NUMBER", list: "NAMES", object: "JSON" };
-  const kind = field.type === "toggle" ? "BOOL|PATH" : kinds[field.type];
+  const kind = field.type === "toggle" ? "BOOL|PATH" : field.of === "number" ? "NUMBERS" : kinds[field.type];
   return field.words ? `${kind}|${field.words.join("|")}` : kind;
 }
 
 /** A field's default as one would write it; null is the word. */
-export function defaultText(field: Field, method: Method): string {
-  return valueText(defaultOf(field, method));
+export function defaultText(field: Field): string {
+  return valueText(field.default);
 }
 
 /** A value as one would write it in YAML: 0.00001 is shown as 1e-5. */
@@ -52,7 +52,7 @@ export function commandHelp({ usage, summary, method, flags = [], width = 100 }:
       if (members.length === 0) continue;
       lines.push("", groupTitle(group));
       for (const field of members) {
-        lines.push(...entry(`--${field.name} ${valueHint(field)}`, fieldHelp(field, method), columns));
+        lines.push(...entry(`--${field.name} ${valueHint(field)}`, fieldHelp(field), columns));
       }
     }
   }
@@ -61,14 +61,14 @@ export function commandHelp({ usage, summary, method, flags = [], width = 100 }:
 
 /** A group's heading. */
 export function groupTitle(group: Group): string {
-  return group === "peft" ? "PEFT" : `${group[0].toUpperCase()}${group.slice(1)}`;
+  return group === "peft" || group === "grpo" ? group.toUpperCase() : `${group[0].toUpperCase()}${group.slice(1)}`;
 }
 
 /** Help, unit and default in one run of text. */
-function fieldHelp(field: Field, method: Method): string {
+function fieldHelp(field: Field): string {
   const long = field.type === "choice" && valueHint(field) === "NAME";
   const help = long ? `${field.help} One of ${field.choices?.join(", ")}.` : field.help;
-  const facts = [`default ${defaultText(field, method)}`];
+  const facts = [`default ${defaultText(field)}`];
   if (field.trlDefault !== undefined) facts.push(`TRL's ${valueText(field.trlDefault)}`);
   if (field.unit) facts.push(`in ${field.unit}`);
   if (field.origin === "qwench") facts.push("qwench");
