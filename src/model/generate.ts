@@ -27,8 +27,10 @@ export interface GenerateOptions extends SamplingOptions {
   seed: number;
   /** sequences that are decoded together; 0 = up to 16 */
   slots?: number;
-  /** tokens between two read-backs */
+  /** most tokens between two read-backs; default 16 */
   block?: number;
+  /** milliseconds between two read-backs, where text is watched as it comes: blocks are then shorter on a slow adapter */
+  pace?: number;
   /** called with a completion so far after each block; gives the length to cut it to, or null to go on: stop strings */
   stop?: (ids: readonly number[], request: number) => number | null;
   /** the tokens that a block brought to a request, after `stop` */
@@ -41,6 +43,8 @@ export interface GenerationRequest {
   prompt_ids: readonly number[];
   /** u32: what tells this completion's draws from others'; the same (seed, sequence) gives the same completion */
   sequence: number;
+  /** where it may take fewer than the options say */
+  max_new_tokens?: number;
 }
 
 export interface Generation {
@@ -55,6 +59,8 @@ export interface Generation {
 interface Active {
   request: number;
   slot: number;
+  /** tokens that it may take */
+  most: number;
   ids: number[];
   logps: number[];
 }
@@ -62,6 +68,15 @@ interface Active {
 /** Most prompt tokens that are prefilled in one go. */
 const PREFILL_TOKENS = 4096;
 const ENDED = 0xffffffff;
+
+/** What a block brought to one request. */
+export interface GenerationEvent {
+  request: number;
+  /** new tokens */
+  ids: number[];
+  /** the whole completion once it has ended */
+  made: Generation | null;
+}
 
 /**
  * Completes prompts: many sequences over one pass of the weights, each in a slot of the cache that the next waiting one
@@ -76,48 +91,76 @@ export async function generate(
   requests: readonly GenerationRequest[],
   options: GenerateOptions,
 ): Promise<Generation[]> {
-  if (requests.length === 0) return [];
+  const done = new Array<Generation>(requests.length);
+  for await (const { request, ids, made } of generateStream(model, requests, options)) {
+    options.onTokens?.(ids, request);
+    if (made) done[request] = made;
+  }
+  return done;
+}
+
+/** The same, block by block. Who leaves early, or aborts, keeps what has come and gives the cache back. */
+export async function* generateStream(
+  model: Transformer,
+  requests: readonly GenerationRequest[],
+  options: Omit<GenerateOptions, "onTokens">,
+): AsyncGenerator<GenerationEvent> {
+  if (requests.length === 0) return;
   check(model, requests, options);
   const { gpu, config } = model;
-  const capacity = Math.max(...requests.map(({ prompt_ids }) => prompt_ids.length)) + options.max_new_tokens;
+  const limits = requests.map(({ max_new_tokens }) => max_new_tokens ?? options.max_new_tokens);
+  const capacity = Math.max(...requests.map(({ prompt_ids }, i) => prompt_ids.length + limits[i]));
   const most = KvCache.mostSlots(gpu, config, capacity);
   if (most < 1) {
     throw new MemoryError(
-      `Cannot generate ${options.max_new_tokens} tokens: a cache of ${capacity} tokens passes this device's binding limit of ${gpu.limits.maxStorageBufferBindingSize} bytes`,
+      `Cannot generate ${Math.max(...limits)} tokens: a cache of ${capacity} tokens passes this device's binding limit of ${gpu.limits.maxStorageBufferBindingSize} bytes`,
     );
   }
   const cache = new KvCache(gpu, config, Math.min(options.slots || 16, requests.length, most), capacity);
-  const done: (Generation | null)[] = requests.map(() => null);
   const waiting = requests.map((_, i) => i);
   const free = Array.from({ length: cache.slots }, (_, i) => cache.slots - 1 - i);
+  const longest = options.block ?? 16;
+  let block = options.pace ? 1 : longest;
   let active: Active[] = [];
   try {
     while (active.length > 0 || waiting.length > 0) {
       options.signal?.throwIfAborted();
       const joining: Active[] = [];
       while (free.length > 0 && waiting.length > 0) {
-        joining.push({ request: waiting.shift()!, slot: free.pop()!, ids: [], logps: [] });
+        const request = waiting.shift()!;
+        joining.push({ request, slot: free.pop()!, most: limits[request], ids: [], logps: [] });
       }
       prefillJoining(model, cache, requests, joining);
       active.push(...joining);
-      const drawn = await decodeBlock(model, cache, requests, active, options);
-      active = active.filter((row, r) => {
-        const ended = take(row, drawn[r], options);
-        if (!ended) return true;
-        done[row.request] = { ids: row.ids, logps: Float32Array.from(row.logps), finish_reason: ended };
-        free.push(row.slot);
-        return false;
+      const began = performance.now();
+      const drawn = await decodeBlock(model, cache, requests, active, block, options);
+      if (options.pace) {
+        const each = (performance.now() - began) / Math.max(...drawn.map(({ ids }) => ids.length));
+        block = Math.max(1, Math.min(longest, Math.floor(options.pace / each)));
+      }
+      const staying: Active[] = [];
+      const events = active.map((row, r): GenerationEvent => {
+        const { ids, ended } = take(row, drawn[r], options);
+        if (ended) free.push(row.slot);
+        else staying.push(row);
+        const made = ended && { ids: row.ids, logps: Float32Array.from(row.logps), finish_reason: ended };
+        return { request: row.request, ids, made };
       });
+      active = staying;
       gpu.endStep();
+      yield* events;
     }
   } finally {
     await gpu.settle().catch(() => {});
     cache.drop();
   }
-  return done as Generation[];
 }
 
-function check(model: Transformer, requests: readonly GenerationRequest[], options: GenerateOptions): void {
+function check(
+  model: Transformer,
+  requests: readonly GenerationRequest[],
+  options: Pick<GenerateOptions, "eos_token_ids" | "max_new_tokens">,
+): void {
   const { vocab_size } = model.config;
   const outside = (id: number) => !Number.isInteger(id) || id < 0 || id >= vocab_size;
   requests.forEach(({ prompt_ids }, i) => {
@@ -129,8 +172,10 @@ function check(model: Transformer, requests: readonly GenerationRequest[], optio
   const bad = options.eos_token_ids.find(outside);
   if (bad !== undefined)
     throw new ShapeError(`Cannot end completions at token ${bad}: it is outside the vocabulary of ${vocab_size}`);
-  if (!Number.isInteger(options.max_new_tokens) || options.max_new_tokens < 1) {
-    throw new ShapeError(`max_new_tokens must be an integer of at least 1, got ${options.max_new_tokens}`);
+  for (const most of [options.max_new_tokens, ...requests.flatMap((request) => request.max_new_tokens ?? [])]) {
+    if (!Number.isInteger(most) || most < 1) {
+      throw new ShapeError(`max_new_tokens must be an integer of at least 1, got ${most}`);
+    }
   }
 }
 
@@ -176,12 +221,13 @@ async function decodeBlock(
   cache: KvCache,
   requests: readonly GenerationRequest[],
   active: readonly Active[],
+  block: number,
   options: GenerateOptions,
 ): Promise<Drawn[]> {
   const rows = active.length;
   const { vocab_size } = model.config;
-  const left = active.map(({ ids }) => options.max_new_tokens - ids.length);
-  const steps = Math.min(options.block ?? 16, Math.max(...left));
+  const left = active.map(({ most, ids }) => most - ids.length);
+  const steps = Math.min(block, Math.max(...left));
   const record = model.gpu.recorder();
   const log = record.scope(() => {
     const up = (values: ArrayLike<number>, label: string) =>
@@ -248,19 +294,23 @@ async function decodeBlock(
   });
 }
 
-/** Adds what was drawn to a row. @returns why it ended, or null */
-function take(row: Active, drawn: Drawn, options: GenerateOptions): "stop" | "length" | null {
+/** Adds what was drawn to a row. @returns the tokens that stay, and why it ended, or null */
+function take(
+  row: Active,
+  drawn: Drawn,
+  options: Pick<GenerateOptions, "stop" | "eos_token_ids">,
+): { ids: number[]; ended: "stop" | "length" | null } {
+  const before = row.ids.length;
   row.ids.push(...drawn.ids);
   row.logps.push(...drawn.logps);
   const cut = options.stop?.(row.ids, row.request) ?? null;
-  const before = row.ids.length - drawn.ids.length;
   if (cut !== null) {
     row.ids.length = cut;
     row.logps.length = cut;
   }
-  options.onTokens?.(row.ids.slice(Math.min(before, row.ids.length)), row.request);
-  if (cut !== null || options.eos_token_ids.includes(row.ids[row.ids.length - 1])) return "stop";
-  return row.ids.length >= options.max_new_tokens ? "length" : null;
+  const ids = row.ids.slice(before);
+  if (cut !== null || options.eos_token_ids.includes(row.ids[row.ids.length - 1])) return { ids, ended: "stop" };
+  return { ids, ended: row.ids.length >= row.most ? "length" : null };
 }
 
 /** Seed of one sequence's draws: both numbers mixed, so that neighbours have nothing in common. */

@@ -3,7 +3,7 @@ import { writeRandomCheckpoint } from "../../scripts/random-checkpoint.ts";
 import { ShapeError } from "../../src/errors.ts";
 import { openCheckpoint } from "../../src/io/checkpoint.ts";
 import { memoryFolder } from "../../src/io/memory-folder.ts";
-import { type GenerateOptions, type GenerationRequest, generate } from "../../src/model/generate.ts";
+import { type GenerateOptions, type GenerationRequest, generate, generateStream } from "../../src/model/generate.ts";
 import { initAdapter, loadModel } from "../../src/model/load.ts";
 import { shiftedTargets, type Transformer } from "../../src/model/transformer.ts";
 import { uniformFrom } from "../../src/train/seed.ts";
@@ -153,6 +153,34 @@ describe("generate", () => {
     expect(await generate(model, [], GREEDY)).toEqual([]);
   });
 
+  it("gives each request its own limit, and blocks of any length the same tokens", async () => {
+    const requests = [5, 24, 1].map((max_new_tokens, i) => ({ ...request(8, i), max_new_tokens }));
+    const limited = await generate(model, requests, SAMPLED);
+    const free = await generate(
+      model,
+      [0, 1, 2].map((i) => request(8, i)),
+      { ...SAMPLED, pace: 1e-3 },
+    );
+    expect(limited.map(({ ids }) => ids.length)).toEqual([5, 24, 1]);
+    expect(limited.map(({ ids }) => ids)).toEqual(free.map(({ ids }, i) => ids.slice(0, requests[i].max_new_tokens)));
+    expect(limited.map(({ finish_reason }) => finish_reason)).toEqual(["length", "length", "length"]);
+  });
+
+  it("streams each block's tokens, and gives the cache back to who leaves early", async () => {
+    const requests = [request(6, 0), request(3, 1), request(9, 2)];
+    const want = await generate(model, requests, SAMPLED);
+    const got = requests.map(() => [] as number[]);
+    for await (const { request, ids, made } of generateStream(model, requests, { ...SAMPLED, slots: 2, block: 7 })) {
+      got[request].push(...ids);
+      expect(ids.length).toBeLessThanOrEqual(7);
+      if (made) expect(made).toEqual(want[request]);
+    }
+    expect(got).toEqual(want.map(({ ids }) => ids));
+    const cached = () => gpu().pool.ledger.byKind.kv_cache ?? 0;
+    for await (const _ of generateStream(model, requests, { ...SAMPLED, block: 2 })) break;
+    expect(cached()).toBe(0);
+  });
+
   it("refuses what cannot be completed", async () => {
     const refused = (requests: GenerationRequest[], options: Partial<GenerateOptions>, text: RegExp) =>
       expect(generate(model, requests, { ...GREEDY, ...options })).rejects.toThrow(text);
@@ -160,6 +188,11 @@ describe("generate", () => {
     await refused([{ prompt_ids: [97], sequence: 0 }], {}, /token 97 is outside the vocabulary of 97/);
     await refused([request(3, 0)], { eos_token_ids: [500] }, /token 500: it is outside/);
     await refused([request(3, 0)], { max_new_tokens: 0 }, /max_new_tokens must be an integer of at least 1, got 0/);
+    await refused(
+      [{ ...request(3, 0), max_new_tokens: 0 }],
+      {},
+      /max_new_tokens must be an integer of at least 1, got 0/,
+    );
     await expect(generate(model, [{ prompt_ids: [], sequence: 0 }], GREEDY)).rejects.toBeInstanceOf(ShapeError);
     const stop = AbortSignal.abort(new Error("enough"));
     await refused([request(3, 0)], { signal: stop }, /enough/);
