@@ -12,5 +12,15 @@ export { readAdapter, writeAdapter } from "./io/peft.ts";
 export type { ByteSource, Folder } from "./io/storage.ts";
 export { loadModel } from "./model/load.ts";
 export { Transformer } from "./model/transformer.ts";
-export { fields, formatRecipeYaml, parseRecipe, parseRecipeYaml, type SftRecipe } from "./recipe.ts";
+export {
+  fields,
+  formatRecipeYaml,
+  type GrpoRecipe,
+  parseRecipe,
+  parseRecipeYaml,
+  type SftRecipe,
+} from "./recipe.ts";
+export { REWARDS, rewardNamed } from "./rewards/registry.ts";
+export type { NamedReward, RewardContext, RewardFunction } from "./rewards/reward.ts";
 export * from "./session.ts";
+export * from "./session-grpo.ts";

@@ -20,38 +20,55 @@ export { checkForecast, type MemoryForecast } from "./train/plan.ts";
 export { type LogRecord, type SftEvent, type SftOptions, sft } from "./train/sft.ts";
 
 /** Where a run's inputs come from. Whoever calls opens them: a disk, the hub, OPFS, memory. */
-export interface SftSources {
+export interface RunSources {
   gpu: Gpu;
   model: Folder;
   /** a PEFT folder to go on from */
   adapter?: Folder | null;
-  train: AsyncIterable<NumberedRow> | Iterable<NumberedRow>;
-  eval?: AsyncIterable<NumberedRow> | Iterable<NumberedRow> | null;
   /** goes before the tokenizer's own template */
   chat_template?: string | null;
   signal?: AbortSignal;
   onProgress?: (what: string, done: number, total: number | null) => void;
 }
 
-/** A run that is ready to load: everything was read and checked but the weights. */
-export interface PreparedSft {
+export interface SftSources extends RunSources {
+  train: AsyncIterable<NumberedRow> | Iterable<NumberedRow>;
+  eval?: AsyncIterable<NumberedRow> | Iterable<NumberedRow> | null;
+}
+
+/** The model of a run, and what is trained of it: read and checked, not loaded. */
+export interface OpenBase {
   config: ModelConfig;
   checkpoint: Checkpoint;
   tokenizer: Tokenizer | null;
-  data: SftData;
-  train: TokenizedDataset;
-  plan: BatchPlan;
   trained: Exclude<Trained, "none">;
   lora: LoraConfig | null;
   adapter: Adapter | null;
-  forecast: MemoryForecast;
   /** how the frozen projections will be stored */
   weightDType: WeightDType;
+}
+
+/** What a run of either method is before its weights are loaded. */
+export interface PreparedBase extends OpenBase {
+  forecast: MemoryForecast;
   notes: string[];
 }
 
+/** A run that is ready to load: everything was read and checked but the weights. */
+export interface PreparedSft extends PreparedBase {
+  data: SftData;
+  train: TokenizedDataset;
+  plan: BatchPlan;
+}
+
+/** Fields that say which model is trained, and how it is stored. */
+type ModelFields = Pick<
+  SftRecipe,
+  "dtype" | "use_peft" | "lora_r" | "lora_alpha" | "lora_dropout" | "use_rslora" | "lora_target_modules" | "seed"
+>;
+
 /** LoRA settings of a recipe. */
-export function loraOf(recipe: SftRecipe): LoraConfig {
+export function loraOf(recipe: ModelFields): LoraConfig {
   const { lora_r: r, lora_alpha, lora_dropout, use_rslora, lora_target_modules } = recipe;
   return { r, lora_alpha, lora_dropout, use_rslora, target_modules: targetModules(lora_target_modules) };
 }
@@ -77,14 +94,8 @@ export async function openTokenizer(folder: Folder): Promise<Tokenizer | null> {
 export async function prepareSft(recipe: SftRecipe, sources: SftSources): Promise<PreparedSft> {
   const { gpu, signal, onProgress } = sources;
   const notes: string[] = [];
-  const checkpoint = await openCheckpoint(sources.model);
-  const config = parseModelConfig(checkpoint.config, `${sources.model.path}/config.json`);
-  checkTensors(config, checkpoint.tensors, sources.model.path);
-  const opened = sources.adapter ? await openAdapterFor(config, sources.adapter) : null;
-  const lora = opened?.lora ?? (recipe.use_peft ? loraOf(recipe) : null);
-  const trained = lora ? { lora } : ("all" as const);
-
-  const tokenizer = await openTokenizer(sources.model);
+  const base = await openBase(recipe, sources);
+  const { config, checkpoint, trained, tokenizer } = base;
   const options: TokenizeOptions & RowOptions = {
     tokenizer,
     chat_template: sources.chat_template ?? null,
@@ -120,20 +131,24 @@ export async function prepareSft(recipe: SftRecipe, sources: SftSources): Promis
     limits: { maxBufferSize, maxStorageBufferBindingSize },
     features: gpu.features,
   });
-  const data = { train: train.rows, eval: held?.rows ?? null };
+  return { ...base, data: { train: train.rows, eval: held?.rows ?? null }, train, plan, forecast, notes };
+}
+
+/** Opens a run's model: reads its files' headers, its tokenizer and the adapter to go on from. */
+export async function openBase(recipe: ModelFields, { gpu, model, adapter }: RunSources): Promise<OpenBase> {
+  const checkpoint = await openCheckpoint(model);
+  const config = parseModelConfig(checkpoint.config, `${model.path}/config.json`);
+  checkTensors(config, checkpoint.tensors, model.path);
+  const opened = adapter ? await openAdapterFor(config, adapter) : null;
+  const lora = opened?.lora ?? (recipe.use_peft ? loraOf(recipe) : null);
   return {
     config,
     checkpoint,
-    tokenizer,
-    data,
-    train,
-    plan,
-    trained,
+    tokenizer: await openTokenizer(model),
+    trained: lora ? { lora } : "all",
     lora,
     adapter: opened?.adapter ?? null,
-    forecast,
-    weightDType: dtypeOf("model.layers.0.mlp.up_proj.weight"),
-    notes,
+    weightDType: storedDType(gpu, checkpoint.tensors.get("model.layers.0.mlp.up_proj.weight")!.dtype, recipe.dtype),
   };
 }
 
@@ -142,10 +157,20 @@ function largestBatch(batches: readonly MicroBatch[]): MicroBatch {
 }
 
 /** Loads the weights of a prepared run and starts or takes over its adapter. */
-export async function loadSft(
+export function loadSft(
   recipe: SftRecipe,
   prepared: PreparedSft,
   sources: Pick<SftSources, "gpu" | "signal" | "onProgress">,
+  base: string,
+): Promise<Trainee> {
+  return loadTrainee(recipe, prepared, sources, base);
+}
+
+/** Loads the weights of a prepared run of either method and starts or takes over its adapter. */
+export async function loadTrainee(
+  recipe: ModelFields,
+  prepared: PreparedBase,
+  sources: Pick<RunSources, "gpu" | "signal" | "onProgress">,
   base: string,
 ): Promise<Trainee> {
   const { gpu, signal, onProgress } = sources;

@@ -26,12 +26,12 @@ const NODE_ONLY = ["webgpu", "@sparticuz/chromium"];
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 
-/** The room of a file, given its path from the root: `src/recipe-names.ts` → recipe, `workers/x.ts` → workers. */
+/** The room of a file, given its path from the root: `src/recipe-names.ts` → recipe, `src/session-grpo.ts` → session, `workers/x.ts` → workers. */
 function roomOf(path: string): string {
   const [top, second] = path.split("/");
   if (top !== "src") return top;
   const stem = second.replace(/\.d\.ts$|\.ts$/, "");
-  return stem.startsWith("recipe") ? "recipe" : stem;
+  return ["recipe", "session"].find((room) => stem.startsWith(room)) ?? stem;
 }
 
 /** What is wrong with `from` importing `specifier`, or null. */

@@ -102,6 +102,41 @@ export function parseRow(source: NumberedRow, options: RowOptions = {}): Row {
   );
 }
 
+/** A prompt to complete, of a row that may hold more; plain text or a conversation. */
+export type Prompt = { prompt: string } | ({ prompt: Message[] } & ChatExtras);
+
+/**
+ * The prompt of a row, for training on the model's own completions: `prompt` as text or as messages, else `question` or
+ * `problem` as a user's turn. `system_prompt` goes before conversations that have no system turn.
+ *
+ * @throws {DataError} `train.jsonl, row 3: …` when there is none, it is empty, or the assistant has the last turn
+ */
+export function parsePrompt(source: NumberedRow, options: RowOptions = {}): Prompt {
+  const { row } = source;
+  if (typeof row !== "object" || row === null || Array.isArray(row)) {
+    throw rowError(source, `must be an object with named fields, not ${describe(row)}`);
+  }
+  const key = ["prompt", "question", "problem"].find((name) => row[name] !== undefined && row[name] !== null);
+  if (!key) {
+    const keys = Object.keys(row).slice(0, 20);
+    throw rowError(source, `has the keys ${keys.join(", ") || "(none)"}; it needs prompt, question or problem`);
+  }
+  if (row[key] === "") throw rowError(source, `"${key}" is empty`);
+  if (key === "prompt" && typeof row[key] === "string") return { prompt: row[key] };
+  const messages =
+    key === "prompt" ? parseMessages(source, key) : [{ role: "user", content: stringField(source, key) } as Message];
+  const last = messages.at(-1);
+  if (!last) throw rowError(source, `"${key}" has no messages`);
+  if (last.role === "assistant") {
+    throw rowError(source, `"${key}" ends with the assistant's turn: a prompt ends where the model begins to answer`);
+  }
+  const system = options.system_prompt && !messages.some(({ role }) => role === "system");
+  return {
+    prompt: system ? [{ role: "system", content: options.system_prompt }, ...messages] : messages,
+    ...extras(source),
+  };
+}
+
 function promptRow(source: NumberedRow): Row {
   const { prompt, completion } = source.row;
   if (typeof prompt === "string" && typeof completion === "string") {

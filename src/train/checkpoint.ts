@@ -49,6 +49,12 @@ export async function saveTrained(folder: Folder, { model, lora, base, config }:
   else await saveModel(folder, model, config);
 }
 
+/** A file beside the tensors and the state: what a trainer has to remember between two steps. */
+export interface ExtraFile {
+  name: string;
+  text: string;
+}
+
 /**
  * Writes `checkpoint-{step}` under a temporary name, reads it back, and only then renames it and removes what
  * `save_total_limit` leaves no room for. Whatever fails before, the earlier checkpoints stand.
@@ -61,6 +67,7 @@ export async function saveCheckpoint(
   optimizer: Optimizer,
   state: TrainerState,
   limit: number | null,
+  extra: ExtraFile | null = null,
 ): Promise<string> {
   const name = `checkpoint-${state.global_step}`;
   const temporary = `tmp-${name}`;
@@ -76,6 +83,7 @@ export async function saveCheckpoint(
   }));
   await folder.write(OPTIMIZER_FILE, encodeSafetensors(tensors));
   await folder.write(STATE_FILE, `${JSON.stringify(state, null, 1)}\n`);
+  if (extra) await folder.write(extra.name, extra.text);
   await verify(folder);
   await output.removeFolder(name);
   await output.rename(temporary, name);
@@ -115,22 +123,29 @@ const stepOf = (name: string) => Number(NAME.exec(name)![1]);
  * Finds the checkpoint to go on from.
  *
  * @param which true: the newest whole one of the run's folder; a folder: that one
+ * @param verifyMore throws where a trainer's own file is not whole
  * @throws {NotFoundError} when there is none; FormatError when the one that was named is not whole
  */
 export async function findCheckpoint(
   output: Folder,
   which: true | Folder,
+  verifyMore: (folder: Folder) => Promise<unknown> = async () => {},
 ): Promise<{ folder: Folder; state: TrainerState }> {
+  const whole = async (folder: Folder) => {
+    const state = await verify(folder);
+    await verifyMore(folder);
+    return { folder, state };
+  };
   if (which !== true) {
     if (!(await which.exists(STATE_FILE)))
       throw new NotFoundError(`Cannot resume from ${which.path}: there is no ${STATE_FILE} in it`);
-    return { folder: which, state: await verify(which) };
+    return whole(which);
   }
   const damaged: string[] = [];
   for (const name of (await checkpointNames(output)).reverse()) {
     const folder = output.folder(name);
     try {
-      return { folder, state: await verify(folder) };
+      return await whole(folder);
     } catch (error) {
       damaged.push((error as Error).message);
     }

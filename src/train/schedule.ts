@@ -47,3 +47,20 @@ export function learningRate(
   }
   throw new RecipeError(`There is no lr_scheduler_type ${JSON.stringify(type)}`);
 }
+
+/** The schedule of a recipe over `max_steps`, warm-up ratio resolved. */
+export function scheduleOf(
+  recipe: Pick<Schedule, "lr_scheduler_type" | "learning_rate" | "warmup_steps"> & {
+    lr_scheduler_kwargs: { readonly [key: string]: unknown } | null;
+  },
+  max_steps: number,
+): Schedule {
+  const warmup = recipe.warmup_steps < 1 ? Math.ceil(recipe.warmup_steps * max_steps) : recipe.warmup_steps;
+  return {
+    lr_scheduler_type: recipe.lr_scheduler_type,
+    learning_rate: recipe.learning_rate,
+    warmup_steps: warmup,
+    max_steps,
+    kwargs: (recipe.lr_scheduler_kwargs ?? {}) as Schedule["kwargs"],
+  };
+}

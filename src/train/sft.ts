@@ -3,6 +3,7 @@ import { AbortError, DataError, TrainingError } from "../errors.ts";
 import type { Folder } from "../io/storage.ts";
 import { resolveSteps, type SftRecipe } from "../recipe.ts";
 import { BatchPlan } from "./batches.ts";
+import { isBest, type LogRecord } from "./best.ts";
 import {
   findCheckpoint,
   loadCheckpoint,
@@ -12,11 +13,10 @@ import {
   type TrainerState,
 } from "./checkpoint.ts";
 import { Optimizer } from "./optimizer.ts";
-import { learningRate, type Schedule } from "./schedule.ts";
+import { learningRate, scheduleOf } from "./schedule.ts";
 import { evalBatches, evaluate, type StepResult, sftStep } from "./step.ts";
 
-/** Numbers by TRL's names, after optimizer step `step` (from 1). */
-export type LogRecord = { step: number; [name: string]: number };
+export type { LogRecord };
 
 export type SftEvent =
   | { type: "start"; max_steps: number; global_step: number }
@@ -206,18 +206,6 @@ export async function* sft(
   };
 }
 
-/** The schedule of a recipe over `max_steps`, warm-up ratio resolved. */
-export function scheduleOf(recipe: SftRecipe, max_steps: number): Schedule {
-  const warmup = recipe.warmup_steps < 1 ? Math.ceil(recipe.warmup_steps * max_steps) : recipe.warmup_steps;
-  return {
-    lr_scheduler_type: recipe.lr_scheduler_type,
-    learning_rate: recipe.learning_rate,
-    warmup_steps: warmup,
-    max_steps,
-    kwargs: (recipe.lr_scheduler_kwargs ?? {}) as Schedule["kwargs"],
-  };
-}
-
 function freshState(recipe: SftRecipe, plan: BatchPlan): TrainerState {
   return {
     global_step: 0,
@@ -252,19 +240,4 @@ async function evalRecord(
     eval_runtime: (now() - began) / 1000,
     epoch: state.epoch,
   };
-}
-
-/** Compares by `metric_for_best_model` (default the loss) and remembers the better one. */
-function isBest(record: LogRecord, recipe: SftRecipe, state: TrainerState): boolean {
-  const metric = recipe.metric_for_best_model ?? "loss";
-  const name = metric.startsWith("eval_") ? metric : `eval_${metric}`;
-  const value = record[name];
-  if (value === undefined)
-    throw new TrainingError(
-      `There is no metric ${name} for metric_for_best_model; evaluation gives ${Object.keys(record).join(", ")}`,
-    );
-  const greater = recipe.greater_is_better ?? !name.endsWith("loss");
-  if (state.best_metric !== null && (greater ? value <= state.best_metric : value >= state.best_metric)) return false;
-  state.best_metric = value;
-  return true;
 }

@@ -1,0 +1,115 @@
+import { AbortError, DataError } from "../errors.ts";
+import { type Message, renderChat } from "./chat-template.ts";
+import { type NumberedRow, parsePrompt, type RowOptions, rowError } from "./rows.ts";
+import type { Tokenizer } from "./tokenizer.ts";
+
+/** A prompt that completions are drawn for, and what rewards may know of its row. */
+export interface PromptRow {
+  /** as the data set has it, the system prompt added: what reward functions see */
+  prompt: string | Message[];
+  /** as the model sees it */
+  text: string;
+  prompt_ids: readonly number[];
+  /** the row's other columns */
+  columns: Readonly<Record<string, unknown>>;
+}
+
+export interface PromptOptions extends RowOptions {
+  tokenizer: Tokenizer;
+  /** goes before the tokenizer's own template */
+  chat_template?: string | null;
+  /** tokens; rows with a longer prompt are left out. null: none is */
+  max_prompt_length?: number | null;
+  /** rows of the model's embedding: larger ids are refused */
+  vocab_size?: number;
+}
+
+export interface PromptDataset {
+  rows: PromptRow[];
+  /** rows left out because their prompt is longer than max_prompt_length */
+  dropped: number;
+}
+
+/**
+ * Text and tokens of one row's prompt. A conversation goes through the chat template and ends with the header of the
+ * assistant's turn; plain text gets the special tokens that the tokenizer puts around text.
+ *
+ * @throws {DataError} with the row's file and number
+ */
+export function encodePrompt(source: NumberedRow, options: PromptOptions): PromptRow {
+  const { tokenizer } = options;
+  const parsed = parsePrompt(source, options);
+  const { prompt: _, ...columns } = source.row;
+  let text: string;
+  let prompt_ids: number[];
+  if ("tools" in parsed) {
+    const template = options.chat_template ?? tokenizer.chat_template;
+    if (template === null) {
+      throw rowError(source, "is a conversation, and the model has no chat template; set chat_template_path");
+    }
+    try {
+      text = renderChat(template, parsed.prompt, {
+        bos_token: tokenizer.bos_token,
+        eos_token: tokenizer.eos_token,
+        pad_token: tokenizer.pad_token ?? undefined,
+        ...parsed.chat_template_kwargs,
+        tools: parsed.tools,
+        add_generation_prompt: true,
+      });
+    } catch (error) {
+      throw error instanceof DataError ? rowError(source, error.message) : error;
+    }
+    prompt_ids = tokenizer.encode(text);
+  } else {
+    text = parsed.prompt;
+    prompt_ids = tokenizer.encode(text, { add_special_tokens: true });
+  }
+  if (prompt_ids.length === 0) throw rowError(source, "its prompt has no token");
+  const limit = options.vocab_size ?? Number.POSITIVE_INFINITY;
+  const outside = prompt_ids.find((id) => id >= limit);
+  if (outside !== undefined) {
+    throw rowError(source, `token id ${outside} is outside the model's vocabulary of ${limit}`);
+  }
+  return { prompt: parsed.prompt, text, prompt_ids, columns };
+}
+
+/**
+ * Reads every row's prompt. Gives the event loop a turn every 50 ms, so that a page or Ctrl-C stays responsive.
+ *
+ * @param options.onProgress called now and then with the rows read so far
+ * @throws {DataError} the first bad row; a data set of which no row is left
+ * @throws {AbortError} when `signal` fires
+ */
+export async function encodePrompts(
+  rows: AsyncIterable<NumberedRow> | Iterable<NumberedRow>,
+  options: PromptOptions & { signal?: AbortSignal; onProgress?: (read: number) => void },
+): Promise<PromptDataset> {
+  const made: PromptDataset = { rows: [], dropped: 0 };
+  const longest = options.max_prompt_length ?? Number.POSITIVE_INFINITY;
+  let read = 0;
+  let file = "";
+  let shortest = Number.POSITIVE_INFINITY;
+  let lastPause = Date.now();
+  for await (const source of rows) {
+    if (options.signal?.aborted) throw new AbortError(`Reading prompts stopped after ${read} rows`);
+    read++;
+    file = source.file;
+    const row = encodePrompt(source, options);
+    shortest = Math.min(shortest, row.prompt_ids.length);
+    if (row.prompt_ids.length > longest) made.dropped++;
+    else made.rows.push(row);
+    if (Date.now() - lastPause > 50) {
+      options.onProgress?.(read);
+      await new Promise((resolve) => setTimeout(resolve));
+      lastPause = Date.now();
+    }
+  }
+  if (made.rows.length === 0) {
+    throw new DataError(
+      read === 0
+        ? "The data set has no rows"
+        : `${file}: all ${read} prompts are longer than max_prompt_length ${longest}; the shortest has ${shortest} tokens`,
+    );
+  }
+  return made;
+}

@@ -1,0 +1,25 @@
+import { TrainingError } from "../errors.ts";
+import type { TrainerState } from "./checkpoint.ts";
+
+/** Numbers by TRL's names, after optimizer step `step` (from 1). */
+export type LogRecord = { step: number; [name: string]: number };
+
+/** Compares an evaluation by `metric_for_best_model` (default the loss) and remembers the better one. */
+export function isBest(
+  record: LogRecord,
+  recipe: { metric_for_best_model: string | null; greater_is_better: boolean | null },
+  state: TrainerState,
+  fallback = "loss",
+): boolean {
+  const metric = recipe.metric_for_best_model ?? fallback;
+  const name = metric.startsWith("eval_") ? metric : `eval_${metric}`;
+  const value = record[name];
+  if (value === undefined)
+    throw new TrainingError(
+      `There is no metric ${name} for metric_for_best_model; evaluation gives ${Object.keys(record).join(", ")}`,
+    );
+  const greater = recipe.greater_is_better ?? !name.endsWith("loss");
+  if (state.best_metric !== null && (greater ? value <= state.best_metric : value >= state.best_metric)) return false;
+  state.best_metric = value;
+  return true;
+}

@@ -1,0 +1,32 @@
+/** Means of numbers that come one by one, kept as plain sums so that a checkpoint can hold them. */
+export class Means {
+  private sums: Record<string, number> = {};
+
+  add(values: Readonly<Record<string, number>>): void {
+    for (const [name, value] of Object.entries(values)) {
+      this.sums[name] = (this.sums[name] ?? 0) + value;
+      this.sums[`${name}#`] = (this.sums[`${name}#`] ?? 0) + 1;
+    }
+  }
+
+  /** The mean of each name since the last call, in the order in which they first came. */
+  take(): Record<string, number> {
+    const names = Object.keys(this.sums).filter((name) => !name.endsWith("#"));
+    const means = Object.fromEntries(names.map((name) => [name, this.sums[name] / this.sums[`${name}#`]]));
+    this.sums = {};
+    return means;
+  }
+
+  /** The mean of one name so far, or null. */
+  mean(name: string): number | null {
+    return name in this.sums ? this.sums[name] / this.sums[`${name}#`] : null;
+  }
+
+  get state(): Record<string, number> {
+    return { ...this.sums };
+  }
+
+  set state(sums: Record<string, number>) {
+    this.sums = { ...sums };
+  }
+}
