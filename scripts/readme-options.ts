@@ -8,11 +8,11 @@ import { type Field, fieldsOf, groups, type Method } from "../src/recipe.ts";
 const readme = fileURLToPath(new URL("../README.md", import.meta.url));
 const results = fileURLToPath(new URL("../bench/results.jsonl", import.meta.url));
 
-/** The table of a method's options in Markdown, a heading row a group. */
-export function optionsTable(method: Method): string {
+/** A table of options in Markdown, a heading row a group. */
+export function optionsTable(options: readonly Field[]): string {
   const lines = ["| option | value | default | meaning |", "|---|---|---|---|"];
   for (const group of groups) {
-    const members = fieldsOf(method).filter((field) => field.group === group);
+    const members = options.filter((field) => field.group === group);
     if (members.length > 0) lines.push(`| **${groupTitle(group)}** | | | |`);
     for (const field of members) {
       lines.push(
@@ -21,6 +21,15 @@ export function optionsTable(method: Method): string {
     }
   }
   return lines.join("\n");
+}
+
+/** What is otherwise in a method than in the one whose table stands above: options left out, then a table of the rest. */
+export function differencesTable(method: Method, above: Method): string {
+  const without = fieldsOf(above).filter((field) => !field.methods.includes(method));
+  const others = fieldsOf(method).filter((field) => !field.methods.includes(above) || field.differs?.[method]);
+  const names = without.map((field) => `\`${field.name}\``).join(", ");
+  const intro = `\`qwench ${method}\` takes the options above but for ${names}. These are its own, or differ:`;
+  return `${intro}\n\n${optionsTable(others)}\n`;
 }
 
 /** One line of bench/results.jsonl; see bench/rows.ts. */
@@ -68,7 +77,12 @@ export function resultsTable(jsonl: string): string {
 /** The README's text with fresh tables between their markers. */
 export function withTables(text: string): string {
   const measured = existsSync(results) ? readFileSync(results, "utf8") : "";
-  return between(between(text, "options", optionsTable("sft")), "results", resultsTable(measured));
+  const tables = {
+    options: optionsTable(fieldsOf("sft")),
+    "options-grpo": differencesTable("grpo", "sft"),
+    results: resultsTable(measured),
+  };
+  return Object.entries(tables).reduce((so, [name, table]) => between(so, name, table), text);
 }
 
 function between(text: string, name: string, table: string): string {

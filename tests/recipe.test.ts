@@ -1,11 +1,14 @@
 import { describe, expect, expectTypeOf, test } from "vitest";
 import { RecipeError } from "../src/errors.ts";
 import {
-  defaultOf,
   type FieldValue,
   fields,
+  fieldsOf,
   formatRecipeYaml,
+  type GrpoRecipe,
   groups,
+  methods,
+  namesOf,
   nearestName,
   parseRecipe,
   parseRecipeYaml,
@@ -19,23 +22,23 @@ const sft = (input: unknown) => parseRecipe(input, "sft");
 const recipe = (input: unknown) => sft(input).recipe;
 
 describe("the table", () => {
-  test("declares each name once, and no name twice over in old, ignored or refused names", () => {
-    const names = [
-      ...fields.map((field) => field.name),
-      ...oldNames.map((old) => old.name),
-      ...Object.keys(ignoredNames),
-      ...Object.keys(refusedNames),
-    ];
+  test.each(methods)("declares each name once in %s: fields, old, ignored and refused names", (method) => {
+    const names = [...namesOf(method), ...Object.keys(ignoredNames(method)), ...Object.keys(refusedNames(method))];
     expect(names.filter((name, i) => names.indexOf(name) !== i)).toEqual([]);
     for (const old of oldNames) expect(fields.map((field) => field.name)).toContain(old.field);
   });
 
-  test.each(fields.map((field) => [field.name, field] as const))("%s: its default passes its own rule", (_, field) => {
-    expect(readValue(field, defaultOf(field, "sft"))).toEqual(field.default);
+  const each = methods.flatMap((method) => fieldsOf(method).map((field) => [method, field.name, field] as const));
+  test.each(each)("%s %s: its default passes its own rule", (_, name, field) => {
+    expect(fields.filter((other) => other.name === name)).toHaveLength(1);
+    expect(readValue(field, field.default)).toEqual(field.default);
     expect(groups).toContain(field.group);
     expect(field.help).toMatch(/^\S.*[.]$/);
     if (field.nullable !== true) expect(field.default).not.toBeNull();
-    for (const meant of Object.values(field.synonyms ?? {})) expect(field.choices).toContain(meant);
+    for (const [spelled, meant] of Object.entries(field.synonyms ?? {})) {
+      expect(spelled).toBe(spelled.toLowerCase());
+      expect(readValue(field, spelled)).toEqual(readValue(field, meant));
+    }
   });
 
   test("types follow from it", () => {
@@ -45,7 +48,14 @@ describe("the table", () => {
     expectTypeOf<SftRecipe["lora_target_modules"]>().toEqualTypeOf<"all-linear" | readonly string[]>();
     expectTypeOf<SftRecipe["completion_only_loss"]>().toEqualTypeOf<boolean | null>();
     expectTypeOf<SftRecipe["resume_from_checkpoint"]>().toEqualTypeOf<boolean | string | null>();
-    expect(Object.keys(recipe({}))).toEqual(fields.map((field) => field.name));
+    expectTypeOf<GrpoRecipe["reward_weights"]>().toEqualTypeOf<readonly number[] | null>();
+    expectTypeOf<GrpoRecipe["reward_funcs"]>().toEqualTypeOf<readonly string[] | null>();
+    expectTypeOf<GrpoRecipe["top_k"]>().toEqualTypeOf<number>();
+    expectTypeOf<"packing" extends keyof GrpoRecipe ? true : false>().toEqualTypeOf<false>();
+    expectTypeOf<"beta" extends keyof SftRecipe ? true : false>().toEqualTypeOf<false>();
+    for (const method of methods) {
+      expect(Object.keys(parseRecipe({}, method).recipe)).toEqual(fieldsOf(method).map((field) => field.name));
+    }
   });
 });
 
@@ -121,6 +131,7 @@ describe("values", () => {
     [{ warmup_steps: 2.5 }, "warmup_steps must be a whole number, or a ratio below 1, of at least 0, got 2.5"],
     [{ lr_scheduler_type: "cosin" }, "lr_scheduler_type must be one of linear, cosine, "],
     [{ lora_target_modules: [] }, "lora_target_modules must be a list of names or all-linear, got []"],
+    [{ lora_target_modules: ["q_proj", "q_proj"] }, 'got ["q_proj","q_proj"]: "q_proj" is there twice'],
     [{ lora_target_modules: ["all-linear", "q_proj"] }, "lora_target_modules must be a list of names or all-linear"],
     [{ packing: 2 }, "packing must be true or false, got 2"],
     [{ output_dir: "" }, 'output_dir must be text that is not empty, got ""'],

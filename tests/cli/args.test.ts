@@ -54,6 +54,50 @@ describe("recipe flags", () => {
     expect(args("--", "--packing").positional).toEqual(["--packing"]);
   });
 
+  test("of GRPO: lists of names and of numbers, and the names that are read otherwise in SFT", () => {
+    const read = (...argv: string[]) => parseArgs(argv, { method: "grpo", flags });
+    expect(
+      read("--reward_funcs", "xmlcount_reward_func", "./my.ts:f", "--reward_weights", "1", "-0.5", "r.yaml"),
+    ).toEqual({
+      positional: ["r.yaml"],
+      overrides: { reward_funcs: ["xmlcount_reward_func", "./my.ts:f"], reward_weights: ["1", "-0.5"] },
+      flags: {},
+    });
+    const { overrides } = read(
+      "--reward_funcs=a,b",
+      "--reward_weights=1,.5",
+      "--scale_rewards",
+      "false",
+      "--top_k",
+      "-1",
+      "--beta=0.04",
+      "--loss_type",
+      "grpo",
+      "--max_prompt_length",
+      "256",
+      "--no_log_completions",
+      "--use_vllm",
+      "--vllm_mode",
+      "colocate",
+    );
+    const { recipe, notes } = parseRecipe(overrides, "grpo");
+    expect(recipe).toMatchObject({
+      reward_funcs: ["a", "b"],
+      reward_weights: [1, 0.5],
+      scale_rewards: "none",
+      top_k: 0,
+      beta: 0.04,
+      loss_type: "grpo",
+      max_prompt_length: 256,
+      log_completions: false,
+    });
+    expect(notes).toHaveLength(2);
+    expect(parseRecipe(read("--reward_weights", "null").overrides, "grpo").recipe.reward_weights).toBeNull();
+    expect(() => read("--packing")).toThrow("Unknown flag --packing: it belongs to sft, not to grpo");
+    expect(() => read("--num_generation", "4")).toThrow("did you mean --num_generations?");
+    expect(() => read("--quite")).toThrow("did you mean --quiet?");
+  });
+
   test("give what parseRecipe reads", () => {
     const { overrides } = args(
       "--lora_r",
@@ -90,6 +134,7 @@ describe("usage errors", () => {
   test.each([
     [["--lora_rank", "8"], "Unknown flag --lora_rank: did you mean --lora_r?"],
     [["--learning-rat=1"], "Unknown flag --learning-rat: did you mean --learning_rate?"],
+    [["--num_generations", "8"], "Unknown flag --num_generations: it belongs to grpo, not to sft"],
     [["--quite"], "Unknown flag --quite: did you mean --quiet?"],
     [["-x"], "Unknown flag -x"],
     [["--zzzzzzzzzz"], /^Unknown flag --zzzzzzzzzz$/],

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import { optionsTable, resultsTable, withTables } from "../../scripts/readme-options.ts";
-import { fields } from "../../src/recipe.ts";
+import { differencesTable, optionsTable, resultsTable, withTables } from "../../scripts/readme-options.ts";
+import { fieldsOf } from "../../src/recipe.ts";
 
 const readme = readFileSync(new URL("../../README.md", import.meta.url), "utf8");
 
@@ -29,9 +29,24 @@ test("of two rows about the same thing the table of results shows the newer", ()
 });
 
 test("the table has a row a field, of four cells", () => {
-  const rows = optionsTable("sft").split("\n");
-  for (const field of fields) expect(rows.filter((row) => row.startsWith(`| \`${field.name}\``))).toHaveLength(1);
+  const rows = optionsTable(fieldsOf("sft")).split("\n");
+  for (const field of fieldsOf("sft"))
+    expect(rows.filter((row) => row.startsWith(`| \`${field.name}\``))).toHaveLength(1);
   for (const row of rows) expect(row.replaceAll("\\|", "").split("|")).toHaveLength(6);
+});
+
+test("GRPO's table has what SFT's has not or has otherwise, and names what is left out", () => {
+  const [intro, table] = differencesTable("grpo", "sft").split("\n\n");
+  const rows = table.trimEnd().split("\n");
+  for (const row of rows) expect(row.replaceAll("\\|", "").split("|")).toHaveLength(6);
+  const sft = fieldsOf("sft");
+  for (const field of fieldsOf("grpo")) {
+    const same = sft.find(({ name }) => name === field.name);
+    const inSft = same && optionsTable([same]) === optionsTable([field]);
+    expect(rows.filter((row) => row.startsWith(`| \`${field.name}\``))).toHaveLength(inSft ? 0 : 1);
+  }
+  const shared = fieldsOf("grpo").map((field) => field.name);
+  for (const { name } of sft) expect(intro.includes(`\`${name}\``), name).toBe(!shared.includes(name));
 });
 
 test("a README without markers is refused", () => {
@@ -42,7 +57,10 @@ test("the README's recipe is one", async () => {
   const { parseRecipeYaml } = await import("../../src/recipe.ts");
   const examples = [...readme.matchAll(/```yaml\n([\s\S]*?)```/g)];
   expect(examples.length).toBeGreaterThan(0);
-  for (const [, text] of examples) expect(parseRecipeYaml(text, "README.md", "sft").notes).toEqual([]);
+  for (const [, text] of examples) {
+    const method = /^reward_funcs:/m.test(text) ? "grpo" : "sft";
+    expect(parseRecipeYaml(text, "README.md", method).notes).toEqual([]);
+  }
 });
 
 test("the README states the two commands", () => {
