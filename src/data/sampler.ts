@@ -15,7 +15,7 @@ export interface SamplerOptions {
  *
  * @see Steele, Lea and Flood 2014, doi:10.1145/2660193.2660195; constants of Wellons' "lowbias32"
  */
-function splitmix32(seed: number, stream: number): () => number {
+export function splitmix32(seed: number, stream: number): () => number {
   let counter = hash32(seed ^ hash32(Math.floor(seed / 2 ** 32) ^ hash32(stream + 0x9e3779b9)));
   return () => {
     counter = (counter + 0x9e3779b9) | 0;

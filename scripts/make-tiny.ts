@@ -1,0 +1,110 @@
+// `npm run make:tiny`: the embedded model of demo/tiny, from a seed: corpus, tokenizer, weights. Goes on where an earlier
+// call was interrupted. Some 40 minutes on two cores; the same seed gives the same model but for the last bits of sums,
+// which depend on the adapter.
+import { parseArgs } from "node:util";
+import { main } from "../src/cli/main.ts";
+import { openCheckpoint } from "../src/io/checkpoint.ts";
+import { f32ToBf16 } from "../src/io/dtype.ts";
+import { bytesOf, encodeSafetensors, type TensorData, tensorBytes, toFloat32 } from "../src/io/safetensors.ts";
+import type { Folder } from "../src/io/storage.ts";
+import { nodeFolder } from "../src/platform/node-fs.ts";
+import { checkpointNames } from "../src/train/checkpoint.ts";
+import { writeRandomCheckpoint } from "./random-checkpoint.ts";
+import { type CorpusRow, tinyCorpus } from "./tiny-corpus.ts";
+import { tinyConfig, tinySpec, tinyTokenizer } from "./tiny-files.ts";
+
+const { values } = parseArgs({
+  options: {
+    seed: { type: "string", default: "1" },
+    rows: { type: "string", default: "160000" },
+    work: { type: "string", default: "qwench-tiny" },
+    output: { type: "string", default: "demo/tiny" },
+  },
+});
+const seed = Number(values.seed);
+const work = nodeFolder(values.work);
+const output = nodeFolder(values.output);
+
+/** Rows that the tokenizer is made from. */
+const TOKENIZER_ROWS = 20_000;
+const BATCH = 32;
+
+const FLAGS = {
+  use_peft: false,
+  dtype: "float32",
+  max_length: 128,
+  // the corpus has an order: textbook first
+  train_sampling_strategy: "sequential",
+  per_device_train_batch_size: BATCH,
+  num_train_epochs: 1,
+  learning_rate: 2e-3,
+  lr_scheduler_type: "cosine",
+  warmup_steps: 200,
+  adam_beta2: 0.98,
+  weight_decay: 0.01,
+  eval_strategy: "steps",
+  eval_steps: 1000,
+  per_device_eval_batch_size: BATCH,
+  logging_steps: 100,
+  save_steps: 500,
+  save_total_limit: 2,
+  seed,
+};
+
+/** Writes corpus, tokenizer and first weights. */
+async function prepare(rows: readonly CorpusRow[]): Promise<void> {
+  const texts = rows
+    .slice(0, TOKENIZER_ROWS)
+    .flatMap(({ prompt, completion }) => [...prompt, ...completion].map(({ role, content }) => `${role}\n${content}`));
+  const { vocab_size, files } = tinyTokenizer(texts, 640, 40);
+  const model = work.folder("model");
+  const spec = tinySpec(vocab_size);
+  await writeRandomCheckpoint(model, spec, seed);
+  const own = { ...files, "config.json": tinyConfig(spec) };
+  for (const [name, text] of Object.entries(own)) await model.write(name, text);
+  const lines = (list: readonly CorpusRow[]) => `${list.map((row) => JSON.stringify(row)).join("\n")}\n`;
+  await work.folder("corpus").write("test.jsonl", lines(tinyCorpus(seed, 1024, "test")));
+  await work.folder("corpus").write("train.jsonl", lines(rows));
+}
+
+/** The trained f32 weights as a bf16 checkpoint with its tokenizer. @returns bytes of its weights */
+async function publish(trained: Folder, to: Folder): Promise<number> {
+  const model = work.folder("model");
+  for (const name of (await model.list()).filter((file) => file.endsWith(".json"))) {
+    await to.write(name, await model.readText(name));
+  }
+  const { tensors, read } = await openCheckpoint(trained);
+  const rounded: TensorData[] = [];
+  for (const { name, shape } of tensors.values()) {
+    const data = bytesOf(f32ToBf16(toFloat32(await read(name), "F32")));
+    rounded.push({ name, shape, dtype: "BF16", data });
+  }
+  await to.write("model.safetensors", encodeSafetensors(rounded, { format: "pt" }));
+  return rounded.reduce((sum, { shape }) => sum + tensorBytes("BF16", shape), 0);
+}
+
+/** @returns the exit code */
+async function make(): Promise<number> {
+  if (!(await work.folder("corpus").exists("train.jsonl"))) {
+    console.error(`Writing ${values.rows} rows of corpus to ${work.path} …`);
+    await prepare(tinyCorpus(seed, Number(values.rows), "train"));
+  }
+  const run = work.folder("run");
+  const flags = {
+    ...FLAGS,
+    model_name_or_path: work.folder("model").path,
+    dataset_name: work.folder("corpus").path,
+    output_dir: run.path,
+    ...((await checkpointNames(run)).length > 0 ? { resume_from_checkpoint: true } : { overwrite_output_dir: true }),
+  };
+  const code = await main(["sft", ...Object.entries(flags).flatMap(([name, value]) => [`--${name}`, String(value)])]);
+  if (code !== 0) return code;
+  const bytes = await publish(run, output);
+  console.log(`${(bytes / 2).toLocaleString("en")} parameters, ${bytes.toLocaleString("en")} bytes, in ${output.path}`);
+  return 0;
+}
+
+make().then((code) => {
+  process.exitCode = code;
+  process.stdout.write("", () => process.stderr.write("", () => process.exit(code)));
+});

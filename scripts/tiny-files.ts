@@ -1,0 +1,116 @@
+import { type CheckpointSpec, configOf } from "./random-checkpoint.ts";
+import { QWEN2_PATTERN, trainBpe } from "./train-bpe.ts";
+
+const SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"];
+
+/** ChatML, as Qwen2.5 writes it, without a system message of its own. */
+const CHAT_TEMPLATE = `{%- for message in messages %}
+    {{- '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>' + '\\n' }}
+{%- endfor %}
+{%- if add_generation_prompt %}
+    {{- '<|im_start|>assistant\\n' }}
+{%- endif %}
+`;
+
+/** The files around the weights, by name, with the sizes that the tokenizer decides. */
+export interface TinyFiles {
+  vocab_size: number;
+  files: Record<string, string>;
+}
+
+/** tokenizer.json and its companions from a corpus: Qwen2.5's, but for the vocabulary. */
+export function tinyTokenizer(texts: Iterable<string>, size: number, least: number): TinyFiles {
+  const { vocab, merges } = trainBpe(texts, size - SPECIAL.length, least);
+  const ids = SPECIAL.map((content, i) => ({ id: vocab.length + i, content }));
+  const byteLevel = { type: "ByteLevel", add_prefix_space: false, trim_offsets: false, use_regex: false };
+  const flags = { single_word: false, lstrip: false, rstrip: false, normalized: false, special: true };
+  const [end, , turnEnd] = ids;
+  return {
+    vocab_size: vocab.length + SPECIAL.length,
+    files: {
+      "tokenizer.json": text({
+        version: "1.0",
+        truncation: null,
+        padding: null,
+        added_tokens: ids.map(({ id, content }) => ({ id, content, ...flags })),
+        normalizer: { type: "NFC" },
+        pre_tokenizer: {
+          type: "Sequence",
+          pretokenizers: [
+            { type: "Split", pattern: { Regex: QWEN2_PATTERN }, behavior: "Isolated", invert: false },
+            byteLevel,
+          ],
+        },
+        post_processor: byteLevel,
+        decoder: byteLevel,
+        model: {
+          type: "BPE",
+          dropout: null,
+          unk_token: null,
+          continuing_subword_prefix: "",
+          end_of_word_suffix: "",
+          fuse_unk: false,
+          byte_fallback: false,
+          vocab: Object.fromEntries(vocab.map((token, id) => [token, id])),
+          merges,
+        },
+      }),
+      "tokenizer_config.json": text({
+        add_bos_token: false,
+        add_prefix_space: false,
+        added_tokens_decoder: Object.fromEntries(ids.map(({ id, content }) => [id, { content, ...flags }])),
+        additional_special_tokens: SPECIAL.slice(1),
+        bos_token: null,
+        chat_template: CHAT_TEMPLATE,
+        clean_up_tokenization_spaces: false,
+        eos_token: turnEnd.content,
+        errors: "replace",
+        model_max_length: 256,
+        pad_token: end.content,
+        split_special_tokens: false,
+        tokenizer_class: "Qwen2Tokenizer",
+        unk_token: null,
+      }),
+      "generation_config.json": text({
+        bos_token_id: end.id,
+        do_sample: true,
+        eos_token_id: [turnEnd.id, end.id],
+        pad_token_id: end.id,
+        temperature: 1,
+        top_k: 0,
+        top_p: 1,
+      }),
+    },
+  };
+}
+
+/** Sizes of the embedded model: some 0.5 M parameters. */
+export function tinySpec(vocab_size: number): CheckpointSpec {
+  return {
+    model_type: "qwen2",
+    hidden_size: 128,
+    intermediate_size: 256,
+    num_hidden_layers: 3,
+    num_attention_heads: 4,
+    num_key_value_heads: 2,
+    vocab_size,
+    tie_word_embeddings: true,
+    max_position_embeddings: 256,
+    initializer_range: 0.08,
+  };
+}
+
+/** config.json of the sizes, with this vocabulary's ids. */
+export function tinyConfig(spec: CheckpointSpec): string {
+  return text({
+    ...configOf(spec),
+    bos_token_id: spec.vocab_size - 3,
+    eos_token_id: spec.vocab_size - 1,
+    rope_theta: 10_000,
+    sliding_window: null,
+  });
+}
+
+function text(json: unknown): string {
+  return `${JSON.stringify(json, null, 1)}\n`;
+}
