@@ -3,6 +3,8 @@ import { formatNumber } from "./table.ts";
 /** One line of a chart: points (x, y) with x rising; points that are not finite are gaps. */
 export interface Series {
   readonly name: string;
+  /** what the chart's key calls it */
+  readonly label: string;
   readonly points: readonly (readonly [x: number, y: number])[];
 }
 
@@ -19,6 +21,11 @@ const left = 54;
 const right = 12;
 const top = 10;
 const bottom = 24;
+
+/** Classes of the series of that number: one of six colours, dashed from the seventh on. */
+export function seriesClass(i: number): string {
+  return i < 6 ? `s${i}` : `s${i % 6} dashed`;
+}
 
 /** Text as HTML shows it, in content and in quoted attributes. */
 export function escapeHtml(text: unknown): string {
@@ -95,10 +102,10 @@ export function renderChart({ title, series, xLabel }: Chart): string {
     `<line class="axis" x1="${left}" x2="${width - right}" y1="${height - bottom}" y2="${height - bottom}"/>`,
   );
   for (const [i, { points, gaps }] of finite.entries()) {
-    parts.push(`<path class="line s${i}" d="${path(gaps, x, y)}"/>`);
+    parts.push(`<path class="line ${seriesClass(i)}" d="${path(gaps, x, y)}"/>`);
     if (points.length > 0 && points.length <= 30) {
       for (const [px, py] of points) {
-        parts.push(`<circle class="dot s${i}" cx="${x(px).toFixed(1)}" cy="${y(py).toFixed(1)}" r="2.2"/>`);
+        parts.push(`<circle class="dot ${seriesClass(i)}" cx="${x(px).toFixed(1)}" cy="${y(py).toFixed(1)}" r="2.2"/>`);
       }
     }
   }

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import type { Completion } from "../../src/cli/completions-log.ts";
 import { renderReport } from "../../src/cli/report.ts";
 import { extent, renderChart, thin, ticks } from "../../src/cli/report-chart.ts";
 import { formatRecipeYaml, parseRecipe } from "../../src/recipe.ts";
@@ -94,9 +95,106 @@ describe("renderReport", () => {
   });
 });
 
+describe("a GRPO run's report", () => {
+  const log = (step: number) => ({
+    step,
+    reward: step / 10,
+    reward_std: 0.2,
+    frac_reward_zero_std: 0.5,
+    "rewards/xmlcount_reward_func/mean": 0.1,
+    "rewards/xmlcount_reward_func/std": 0.1,
+    "rewards/mine/mean": 0.3,
+    kl: 0.001,
+    "clip_ratio/region_mean": 0,
+    "completions/mean_length": 80,
+    "completions/min_length": 8,
+    "completions/max_length": 200,
+    "completions/clipped_ratio": 0.25,
+    loss: 0.001,
+    entropy: 0.5,
+    learning_rate: 1e-6,
+  });
+  const completion: Completion = {
+    step: 1,
+    prompt: "<|im_start|>user\nHow many?<|im_end|>\n<|im_start|>assistant\n",
+    completion: "two",
+    rewards: { xmlcount_reward_func: 0.125, mine: null },
+    advantage: -0.5,
+    finish_reason: "length",
+    length: 16,
+  };
+  const batch = (step: number, completions = [completion]) => ({ step, file: "f", completions });
+
+  test("draws rewards, each function's in one chart, lengths, clipping and KL; reward comes first", () => {
+    const html = renderReport({ title: "run", recipe, logs: [log(1), log(2), { step: 2, eval_reward: 0.3 }] });
+    const titles = [...html.matchAll(/<strong>([^<]+)/g)].map(([, title]) => title);
+    expect(titles).toEqual([
+      "Reward",
+      "Reward by function",
+      "Loss",
+      "Completion length, tokens",
+      "Share of completions cut off",
+      "Share of prompts whose rewards are all equal",
+      "KL to the reference, nats",
+      "Share of tokens clipped",
+      "Entropy, nats",
+      "Learning rate",
+    ]);
+    expect(html).toMatch(/title="rewards\/xmlcount_reward_func\/mean"><i><\/i>xmlcount <b/);
+    expect(html).toMatch(/title="rewards\/mine\/mean"><i><\/i>mine <b/);
+    expect(html).toMatch(/<dt>reward<\/dt><dd>0\.2<\/dd>/);
+  });
+
+  test("shows completions with rewards, advantages and what was cut off, under their question", () => {
+    const html = renderReport({ title: "run", recipe, logs: [log(1)], completions: [batch(1), batch(5), batch(9)] });
+    expect(html).toContain("The first, the middle and the last generation batch");
+    expect(html.match(/<h3>Step \d/g)).toEqual(["<h3>Step 1", "<h3>Step 5", "<h3>Step 9"]);
+    expect(html).toContain("<summary>How many?</summary>");
+    expect(html).toContain(
+      '<div class="text">two</div></td><td>0.125</td><td>—</td><td class="down">\u22120.50</td><td>16<small>cut off</small></td>',
+    );
+    expect(renderReport({ title: "run", recipe, logs: [log(1)] })).not.toContain("Completions</h2>");
+  });
+
+  test("folds long texts, and shows a few of many completions and prompts", () => {
+    const long = "word ".repeat(500);
+    const many = Array.from({ length: 60 }, (_, i) => ({
+      ...completion,
+      prompt: `q${Math.floor(i / 20)}`,
+      completion: long,
+    }));
+    const html = renderReport({ title: "run", recipe, logs: [log(1)], completions: [batch(1, many)] });
+    expect(html).toContain("16 of 60 completions");
+    expect(html.match(/<summary class="text">/g)).toHaveLength(16);
+    expect(html.match(/<article>/g)).toHaveLength(2);
+    const [, shown] = /<summary class="text">([^<]+)</.exec(html)!;
+    expect(shown.length).toBeLessThan(410);
+    expect(shown).toMatch(/…$/);
+  });
+
+  test("escapes what a model wrote, wherever it lands", () => {
+    const rotten = {
+      ...completion,
+      prompt: `<|im_start|>user\n${evil.repeat(30)}`,
+      completion: evil.repeat(30),
+      rewards: { [evil]: 1 },
+      finish_reason: evil,
+    };
+    const html = renderReport({
+      title: "run",
+      recipe,
+      logs: [{ ...log(1), [`rewards/${evil}/mean`]: 1 }],
+      completions: [batch(1, [rotten, { ...rotten, completion: evil, prompt: evil }])],
+    });
+    expect(html).not.toContain("<img");
+    expect(html).not.toContain("alert('");
+    expect(html.match(/<script/g)).toHaveLength(1);
+  });
+});
+
 describe("charts", () => {
   const draw = (points: [number, number][]) =>
-    renderChart({ title: "t", series: [{ name: "n", points }], xLabel: "step" });
+    renderChart({ title: "t", series: [{ name: "n", label: "n", points }], xLabel: "step" });
 
   test("one point, a flat line, tiny and huge values give finite coordinates inside the picture", () => {
     for (const points of [
