@@ -10,7 +10,8 @@ export class UsageError extends QwenchError {
 /** A flag of the command itself, not of the recipe. */
 export interface CliFlag {
   readonly name: string;
-  readonly type: "boolean" | "string";
+  /** a list is a text each time it is given */
+  readonly type: "boolean" | "string" | "list";
   readonly help: string;
   /** one letter, for `-h` */
   readonly short?: string;
@@ -24,7 +25,7 @@ export interface ParsedArgs {
   /** recipe fields by the names given, values as text, true, or lists of text: for parseRecipe to read */
   overrides: Record<string, unknown>;
   /** the command's own flags */
-  flags: Record<string, string | boolean>;
+  flags: Record<string, string | boolean | string[]>;
 }
 
 export const helpFlag: CliFlag = { name: "help", short: "h", type: "boolean", help: "Show this text." };
@@ -83,7 +84,10 @@ export function parseArgs(
         flag.type === "boolean"
           ? take(spelled, inline, true, (next) => booleanText.test(next))
           : take(spelled, inline, null);
-      parsed.flags[flag.name] = flag.type === "boolean" ? !/^(false|no|off|0)$/i.test(String(value)) : value;
+      const before = parsed.flags[flag.name];
+      if (flag.type === "boolean") parsed.flags[flag.name] = !/^(false|no|off|0)$/i.test(String(value));
+      else if (flag.type === "string") parsed.flags[flag.name] = String(value);
+      else parsed.flags[flag.name] = [...(Array.isArray(before) ? before : []), String(value)];
       continue;
     }
     if (method === undefined || !arg.startsWith("--")) throw unknownFlag(spelled, name, own, method);

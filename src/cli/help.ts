@@ -41,7 +41,7 @@ export function commandHelp({ usage, summary, method, flags = [], width = 100 }:
   const lines = [...wrap(`Usage: ${usage}`, columns), "", ...wrap(summary, columns), "", "Flags"];
   for (const flag of [...flags, helpFlag]) {
     const short = flag.short ? `-${flag.short}, ` : "";
-    const value = flag.type === "string" ? ` ${flag.value ?? "TEXT"}` : "";
+    const value = flag.type !== "boolean" ? ` ${flag.value ?? "TEXT"}` : "";
     lines.push(...entry(`${short}--${flag.name}${value}`, flag.help, columns));
   }
   if (method !== undefined) {

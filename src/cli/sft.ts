@@ -11,6 +11,7 @@ import { describeRun, forecastTable, prepare, readRecipe } from "./prepare.ts";
 import { Progress } from "./progress.ts";
 import { renderReport } from "./report.ts";
 import { metricsFile, openRunLog, type RunLog } from "./run-log.ts";
+import { statusLine } from "./status-line.ts";
 import { formatBytes, formatSeconds, renderTable } from "./table.ts";
 import { tuned } from "./tuning.ts";
 
@@ -147,22 +148,6 @@ async function resumeFrom(
   const resume = wanted === true ? (true as const) : nodeFolder(wanted);
   const { state, folder } = await findCheckpoint(output, resume);
   return { resume: folder, step: state.global_step };
-}
-
-/** One line on stderr that is written over; null ends it. Nothing where stderr is no terminal. */
-function statusLine(): (line: string | null) => void {
-  let drawn = 0;
-  return (line) => {
-    if (!process.stderr.isTTY) return;
-    if (line === null) {
-      if (drawn > 0) process.stderr.write(`\r${" ".repeat(drawn)}\r`);
-      drawn = 0;
-      return;
-    }
-    const cut = line.slice(0, (process.stderr.columns ?? 80) - 1);
-    process.stderr.write(`\r${cut.padEnd(drawn)}`);
-    drawn = cut.length;
-  };
 }
 
 async function writeReport(

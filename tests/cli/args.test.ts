@@ -5,6 +5,7 @@ import { parseRecipe } from "../../src/recipe.ts";
 const flags: CliFlag[] = [
   { name: "quiet", short: "q", type: "boolean", help: "Say less." },
   { name: "json", type: "string", value: "FILE", help: "Write there." },
+  { name: "stop", type: "list", help: "End there." },
 ];
 const args = (...argv: string[]) => parseArgs(argv, { method: "sft", flags });
 
@@ -127,6 +128,7 @@ describe("the command's own flags", () => {
     expect(args("--quiet=false").flags).toEqual({ quiet: false });
     expect(args("-h").flags).toEqual({ help: true });
     expect(parseArgs(["--help"], {}).flags).toEqual({ help: true });
+    expect(args("--stop", "a, b", "x", "--stop=--").flags).toEqual({ stop: ["a, b", "--"] });
   });
 });
 
