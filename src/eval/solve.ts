@@ -1,0 +1,104 @@
+import { type Message, renderChat } from "../data/chat-template.ts";
+import type { Tokenizer } from "../data/tokenizer.ts";
+import { FormatError, ShapeError } from "../errors.ts";
+import { generate } from "../model/generate.ts";
+import type { Transformer } from "../model/transformer.ts";
+import { goldAnswer } from "../rewards/answers.ts";
+import { isRight } from "../rewards/final-answer.ts";
+
+/** A question and its expected answer, GSM8K's `#### N` or a plain one. */
+export interface Problem {
+  prompt: Message[];
+  answer: string;
+}
+
+export interface SolveOptions {
+  max_new_tokens: number;
+  /** 0, the default, takes the most probable token */
+  temperature?: number;
+  /** completions a problem; default 1 */
+  samples?: number;
+  seed?: number;
+  slots?: number;
+  /** completions that have ended */
+  onProgress?: (done: number, total: number) => void;
+  signal?: AbortSignal;
+}
+
+/** What a model made of one problem. */
+export interface Solved {
+  /** text without special tokens */
+  completions: string[];
+  /** of each completion */
+  right: boolean[];
+  /** tokens of all its completions */
+  tokens: number;
+}
+
+/** Answers problems and grades the answers. @returns one a problem, in order */
+export async function solve(
+  model: Transformer,
+  tokenizer: Tokenizer,
+  problems: readonly Problem[],
+  options: SolveOptions,
+): Promise<Solved[]> {
+  const { samples = 1, temperature = 0, seed = 0, slots, onProgress, signal } = options;
+  const { chat_template, eos_token } = tokenizer;
+  if (chat_template === null) throw new FormatError("Cannot ask questions: the tokenizer has no chat template");
+  const prompts = problems.map(({ prompt }) =>
+    tokenizer.encode(renderChat(chat_template, prompt, { add_generation_prompt: true, eos_token })),
+  );
+  let ended = 0;
+  const total = problems.length * samples;
+  const requests = Array.from({ length: total }, (_, i) => ({
+    prompt_ids: prompts[Math.floor(i / samples)],
+    sequence: i,
+  }));
+  const made = await generate(model, requests, {
+    temperature,
+    top_k: 0,
+    top_p: 1,
+    min_p: 0,
+    repetition_penalty: 1,
+    max_new_tokens: options.max_new_tokens,
+    eos_token_ids: tokenizer.stop_token_ids,
+    seed,
+    slots,
+    signal,
+    onTokens: (ids) => {
+      const over = ids.length > 0 && tokenizer.stop_token_ids.includes(ids[ids.length - 1]);
+      if (over) onProgress?.(++ended, total);
+    },
+  });
+  return problems.map((problem, p) => {
+    const own = made.slice(p * samples, (p + 1) * samples);
+    const completions = own.map(({ ids }) => tokenizer.decode(ids, { skip_special_tokens: true }));
+    const gold = goldAnswer({ answer: problem.answer });
+    return {
+      completions,
+      right: completions.map((text) => isRight(text, gold)),
+      tokens: own.reduce((sum, { ids }) => sum + ids.length, 0),
+    };
+  });
+}
+
+/** Share of all completions that are right: greedy accuracy with one greedy completion a problem. */
+export function accuracy(solved: readonly Solved[]): number {
+  const all = solved.flatMap(({ right }) => right);
+  if (all.length === 0) throw new ShapeError("Cannot take the accuracy of no completion");
+  return all.filter(Boolean).length / all.length;
+}
+
+/**
+ * The chance that one of k completions is right, from n ≥ k of them of which c are: 1 − C(n−c, k) / C(n, k).
+ *
+ * @see Chen et al. 2021, arXiv:2107.03374
+ */
+export function passAtK(n: number, c: number, k: number): number {
+  if (!(k >= 1 && k <= n && c >= 0 && c <= n)) {
+    throw new ShapeError(`Cannot take pass@${k} of ${n} completions with ${c} right`);
+  }
+  let miss = 1;
+  for (let i = n - c + 1; i <= n; i++) miss *= 1 - k / i;
+  return 1 - miss;
+}
