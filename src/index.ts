@@ -23,4 +23,5 @@ export {
 export { REWARDS, rewardNamed } from "./rewards/registry.ts";
 export type { NamedReward, RewardContext, RewardFunction } from "./rewards/reward.ts";
 export * from "./session.ts";
+export * from "./session-generate.ts";
 export * from "./session-grpo.ts";
