@@ -3,11 +3,16 @@
 // which depend on the adapter.
 import { parseArgs } from "node:util";
 import { main } from "../src/cli/main.ts";
+import { openGpu } from "../src/cli/open-gpu.ts";
+import { embeddedRows } from "../src/data/embedded.ts";
+import { accuracy, passAtK, solve } from "../src/eval/solve.ts";
 import { openCheckpoint } from "../src/io/checkpoint.ts";
 import { f32ToBf16 } from "../src/io/dtype.ts";
 import { bytesOf, encodeSafetensors, type TensorData, tensorBytes, toFloat32 } from "../src/io/safetensors.ts";
 import type { Folder } from "../src/io/storage.ts";
+import { loadModel } from "../src/model/load.ts";
 import { nodeFolder } from "../src/platform/node-fs.ts";
+import { openTokenizer } from "../src/session.ts";
 import { checkpointNames } from "../src/train/checkpoint.ts";
 import { writeRandomCheckpoint } from "./random-checkpoint.ts";
 import { type CorpusRow, tinyCorpus } from "./tiny-corpus.ts";
@@ -51,6 +56,8 @@ const FLAGS = {
   seed,
 };
 
+const jsonLines = (rows: readonly object[]) => `${rows.map((row) => JSON.stringify(row)).join("\n")}\n`;
+
 /** Writes corpus, tokenizer and first weights. */
 async function prepare(rows: readonly CorpusRow[]): Promise<void> {
   const texts = rows
@@ -62,9 +69,8 @@ async function prepare(rows: readonly CorpusRow[]): Promise<void> {
   await writeRandomCheckpoint(model, spec, seed);
   const own = { ...files, "config.json": tinyConfig(spec) };
   for (const [name, text] of Object.entries(own)) await model.write(name, text);
-  const lines = (list: readonly CorpusRow[]) => `${list.map((row) => JSON.stringify(row)).join("\n")}\n`;
-  await work.folder("corpus").write("test.jsonl", lines(tinyCorpus(seed, 1024, "test")));
-  await work.folder("corpus").write("train.jsonl", lines(rows));
+  await work.folder("corpus").write("test.jsonl", jsonLines(tinyCorpus(seed, 1024, "test")));
+  await work.folder("corpus").write("train.jsonl", jsonLines(rows));
 }
 
 /** The trained f32 weights as a bf16 checkpoint with its tokenizer. @returns bytes of its weights */
@@ -100,8 +106,30 @@ async function make(): Promise<number> {
   const code = await main(["sft", ...Object.entries(flags).flatMap(([name, value]) => [`--${name}`, String(value)])]);
   if (code !== 0) return code;
   const bytes = await publish(run, output);
+  await publishProblems(output.folder("problems"));
   console.log(`${(bytes / 2).toLocaleString("en")} parameters, ${bytes.toLocaleString("en")} bytes, in ${output.path}`);
+  await measure(output);
   return 0;
+}
+
+/** The rows that `qwench sft` and `qwench grpo` train on where no recipe says otherwise, and those held out. */
+async function publishProblems(folder: Folder): Promise<void> {
+  for (const split of ["train", "test"] as const) await folder.write(`${split}.jsonl`, jsonLines(embeddedRows(split)));
+}
+
+/** Prints how many held-out problems the model solves. */
+async function measure(folder: Folder): Promise<void> {
+  const { gpu } = await openGpu();
+  const model = await loadModel(gpu, await openCheckpoint(folder));
+  const tokenizer = (await openTokenizer(folder))!;
+  const problems = embeddedRows("test");
+  const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
+  const greedy = await solve(model, tokenizer, problems, { max_new_tokens: 48 });
+  const sampled = await solve(model, tokenizer, problems, { max_new_tokens: 48, temperature: 1, samples: 8, seed });
+  const passes = sampled.map(({ right }) => passAtK(8, right.filter(Boolean).length, 8));
+  console.log(
+    `On ${problems.length} held-out problems: greedy ${percent(accuracy(greedy))}, sampled ${percent(accuracy(sampled))}, pass@8 ${percent(passes.reduce((a, b) => a + b) / passes.length)}`,
+  );
 }
 
 make().then((code) => {

@@ -1,63 +1,39 @@
 import type { Message } from "./chat-template.ts";
-import {
-  drawFrom,
-  guess,
-  NO_WORKING,
-  type WordProblem,
-  wordProblems,
-  working,
-  xmlCompletion,
-} from "./word-problems.ts";
+import { drawFrom, guess, NO_WORKING, wordProblems, working, xmlCompletion } from "./word-problems.ts";
 
-/** A row for `qwench sft`: a question, and its answer between tags. */
-export interface EmbeddedSftRow {
+/** A question with all that either method needs: an answer in the form to be learnt, and the one to compare with. */
+export interface EmbeddedRow {
   prompt: Message[];
+  /** what SFT learns: reasoning and answer between tags */
   completion: Message[];
-}
-
-/** A row for `qwench grpo`: a question; `answer` is GSM8K's, which the rewards compare with. */
-export interface EmbeddedPrompt {
-  prompt: Message[];
+  /** what GRPO's rewards compare with: GSM8K's working and `#### N` */
   answer: string;
 }
 
-/** Share of the SFT rows that guess: that of the embedded model's own corpus. */
+/** Share of the completions that guess: that of the embedded model's own corpus. */
 export const CARELESS_SHARE = 0.6;
 
-// Far from the seeds of make:tiny's corpus: fresh problems.
-const SFT_SEED = 1_000_001;
-const GRPO_SEED = 1_000_002;
-const HELD_OUT_SEED = 1_000_003;
-
-const asked = ({ question }: WordProblem): Message[] => [{ role: "user", content: question }];
+// Far from the seed of make:tiny's corpus: fresh problems.
+const SEEDS = { train: 1_000_001, test: 1_000_002 };
+const COUNTS = { train: 1024, test: 200 };
 
 /**
- * Rows that teach the form, `<reasoning>` and `<answer>`, and nothing else: they guess as often as the model itself does,
- * so that what reinforcement adds can be told from what fine-tuning did.
+ * Rows for the embedded model. `test` are problems that nothing was trained on, under these names or others.
+ *
+ * Their completions teach a form, `<reasoning>` and `<answer>`, and nothing else: they guess as often as the model itself
+ * does, so that what reinforcement adds can be told from what fine-tuning did.
  */
-export function embeddedSftRows(count: number, seed = SFT_SEED): EmbeddedSftRow[] {
+export function embeddedRows(split: "train" | "test", count = COUNTS[split], seed = SEEDS[split]): EmbeddedRow[] {
   const draw = drawFrom(seed, 3);
-  return wordProblems({ seed, count, split: "train" }).map((problem) => {
-    const content =
-      draw(0, 999) < 1000 * CARELESS_SHARE
-        ? xmlCompletion(NO_WORKING, guess(problem, draw))
-        : xmlCompletion(working(problem.steps), problem.result);
-    return { prompt: asked(problem), completion: [{ role: "assistant", content }] };
+  return wordProblems({ seed, count, split }).map((problem) => {
+    const careless = draw(0, 999) < 1000 * CARELESS_SHARE;
+    const content = careless
+      ? xmlCompletion(NO_WORKING, guess(problem, draw))
+      : xmlCompletion(working(problem.steps), problem.result);
+    return {
+      prompt: [{ role: "user", content: problem.question }],
+      completion: [{ role: "assistant", content }],
+      answer: problem.answer,
+    };
   });
-}
-
-/** Prompts for reinforcement, with the answers that rewards compare with. */
-export function embeddedPrompts(count: number, seed = GRPO_SEED): EmbeddedPrompt[] {
-  return wordProblems({ seed, count, split: "train" }).map((problem) => ({
-    prompt: asked(problem),
-    answer: problem.answer,
-  }));
-}
-
-/** Problems that nothing was trained on, under these names or others. */
-export function heldOutPrompts(count = 200, seed = HELD_OUT_SEED): EmbeddedPrompt[] {
-  return wordProblems({ seed, count, split: "test" }).map((problem) => ({
-    prompt: asked(problem),
-    answer: problem.answer,
-  }));
 }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { CARELESS_SHARE, embeddedPrompts, embeddedSftRows, heldOutPrompts } from "../../src/data/embedded.ts";
+import { CARELESS_SHARE, embeddedRows } from "../../src/data/embedded.ts";
 import { NO_WORKING } from "../../src/data/word-problems.ts";
 import { goldAnswer } from "../../src/rewards/answers.ts";
 import { finalAnswer } from "../../src/rewards/final-answer.ts";
@@ -9,7 +9,7 @@ const context = { step: 0, signal: new AbortController().signal };
 
 describe("the embedded model's rows", () => {
   it("teach a form that the GSM8K rewards take for right, and guess as often as the model does", async () => {
-    const rows = embeddedSftRows(2000);
+    const rows = embeddedRows("train", 2000);
     const texts = rows.map(({ completion }) => String(completion[0].content));
     for (const reward of [strictFormatReward, softFormatReward]) {
       expect(await reward(texts, texts, {}, context)).toEqual(texts.map(() => 0.5));
@@ -20,14 +20,14 @@ describe("the embedded model's rows", () => {
 
   it("hold out problems that no training row asks", () => {
     const asked = (rows: { prompt: { content?: unknown }[] }[]) => rows.map(({ prompt }) => prompt[0].content);
-    const held = heldOutPrompts();
+    const held = embeddedRows("test");
     expect(held).toHaveLength(200);
     expect(new Set(asked(held)).size).toBeGreaterThan(195);
-    const trained = new Set([...asked(embeddedSftRows(2000)), ...asked(embeddedPrompts(2000))]);
+    const trained = new Set(asked(embeddedRows("train", 5000)));
     expect(asked(held).filter((question) => trained.has(question))).toEqual([]);
   });
 
   it("carry the answer that rewards compare with", () => {
-    for (const row of embeddedPrompts(50)) expect(goldAnswer({ ...row })).toBe(finalAnswer(row.answer));
+    for (const row of embeddedRows("train", 50)) expect(goldAnswer({ ...row })).toBe(finalAnswer(row.answer));
   });
 });
