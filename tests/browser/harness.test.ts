@@ -1,0 +1,34 @@
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { bundle, type Site, serve, useBrowser } from "./harness.ts";
+
+const web = useBrowser();
+let site: Site;
+beforeAll(async () => {
+  site = await serve(await bundle("tests/browser/pages/worker-gpu.ts"), { base: "/under/a/path/" });
+});
+afterAll(() => site.close());
+
+test("a worker gets a WebGPU device, under a policy without eval and under a sub-path", async () => {
+  const page = await web.open(site.url);
+  const answer = await page.waitForFunction("globalThis.answer", { timeout: 60_000 });
+  expect(await answer.jsonValue()).toMatchObject({ software: true, sum: 3 });
+});
+
+test("errors of the page, of its console and of what it asks for are seen", async () => {
+  web.expectFault(/page error: .*thrown here/);
+  web.expectFault(/console: written here/);
+  web.expectFault(/console: Failed to load resource.*404.*nothing\.json/);
+  web.expectFault(/Content Security Policy/);
+  const page = await web.open(site.url);
+  await page.evaluate(async () => {
+    setTimeout(() => {
+      throw new Error("thrown here");
+    });
+    console.error("written here");
+    await fetch("./nothing.json");
+    const script = document.createElement("script");
+    script.textContent = "eval('1')";
+    document.body.append(script);
+    await new Promise((done) => setTimeout(done, 50));
+  });
+});
