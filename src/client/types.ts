@@ -210,6 +210,8 @@ export interface Preset {
   name: string;
   help: string;
   method: Method;
+  /** the model that it is made for; null: any */
+  model: "embedded" | null;
   recipe: Record<string, unknown>;
 }
 
@@ -262,6 +264,8 @@ export interface Trainer {
      * @throws {BusyError} another tab trains
      */
     start(id: string, options?: { signal?: AbortSignal }): Stream<RunEvent>;
+    /** Ends a run that is not running where its last checkpoint stands: status "stopped"; adapter and history are kept. */
+    stop(id: string): Promise<void>;
   };
   chat(request: ChatRequest, options?: { signal?: AbortSignal }): Stream<ChatEvent>;
   export(run: string, kind: ExportKind, options?: { signal?: AbortSignal }): Promise<ExportedFile>;
