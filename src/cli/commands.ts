@@ -1,21 +1,48 @@
 import type { Gpu } from "../gpu/device.ts";
 import { allCases } from "../kernels/cases.ts";
 import { runCase } from "../kernels/check.ts";
-import { checkForecast } from "../session.ts";
+import type { Platform } from "../platform/index.ts";
+import type { Method } from "../recipe.ts";
+import { checkForecast, type PreparedBase, prepareSft } from "../session.ts";
+import { prepareGrpo } from "../session-grpo.ts";
 import { type ParsedArgs, UsageError } from "./args.ts";
+import { rewardsOf } from "./grpo.ts";
 import { availableMemory, openGpu } from "./open-gpu.ts";
-import { describeRun, forecastTable, prepare, readRecipe } from "./prepare.ts";
+import { describePrompts, describeRows, forecastTable, openSources, readRecipe } from "./prepare.ts";
 import { formatBytes, renderTable } from "./table.ts";
 
 /** `qwench plan`: forecasts a run's memory and says whether it fits. Allocates nothing on the GPU. */
-export async function runPlan(args: ParsedArgs): Promise<number> {
-  const { recipe, notes } = await readRecipe(args);
-  for (const note of notes) console.error(`note: ${note}`);
+export async function runPlan(args: ParsedArgs, method?: Method): Promise<number> {
+  return method === "grpo" ? planGrpo(args) : planSft(args);
+}
+
+async function planSft(args: ParsedArgs): Promise<number> {
+  const { recipe, notes } = await readRecipe(args, "sft");
   const { gpu, platform } = await openGpu();
-  const { prepared } = await prepare(recipe, gpu, new AbortController().signal, () => {});
-  const available = availableMemory(platform, recipe.max_memory);
+  const prepared = await prepareSft(recipe, await openSources(recipe, gpu, new AbortController().signal, () => {}));
+  return tell(prepared, notes, describeRows(prepared), platform, recipe.max_memory);
+}
+
+async function planGrpo(args: ParsedArgs): Promise<number> {
+  const { recipe, notes } = await readRecipe(args, "grpo");
+  const { rewards } = await rewardsOf(recipe);
+  const { gpu, platform } = await openGpu();
+  const sources = await openSources(recipe, gpu, new AbortController().signal, () => {});
+  const prepared = await prepareGrpo(recipe, { ...sources, rewards });
+  return tell(prepared, notes, describePrompts(recipe, prepared), platform, recipe.max_memory);
+}
+
+function tell(
+  prepared: PreparedBase,
+  notes: readonly string[],
+  description: string,
+  platform: Platform,
+  max_memory: number | null,
+): number {
+  for (const note of [...notes, ...prepared.notes]) console.error(`note: ${note}`);
+  const available = availableMemory(platform, max_memory);
   console.log(`Adapter: ${platform.describe}`);
-  console.log(describeRun(prepared));
+  console.log(description);
   console.log(`largest micro-batch: ${prepared.forecast.tokens} tokens\n`);
   console.log(forecastTable(prepared, available));
   checkForecast(prepared.forecast, available);

@@ -1,16 +1,20 @@
 import { AbortError, QwenchError } from "../errors.ts";
-import { nearestName } from "../recipe.ts";
+import { type Method, nearestName } from "../recipe.ts";
 import { type CliFlag, type ParsedArgs, parseArgs, UsageError } from "./args.ts";
 import { runDoctor, runInfo, runPlan } from "./commands.ts";
+import { runGrpo } from "./grpo.ts";
 import { commandHelp } from "./help.ts";
-import { EXIT_INTERRUPTED, runSft } from "./sft.ts";
+import { methodOf } from "./prepare.ts";
+import { EXIT_INTERRUPTED } from "./run.ts";
+import { runSft } from "./sft.ts";
 
 interface Command {
   usage: string;
   summary: string;
-  method?: "sft";
+  /** the recipe whose fields are flags; `any`: the one that the command line means */
+  method?: Method | "any";
   flags?: CliFlag[];
-  run(args: ParsedArgs): Promise<number>;
+  run(args: ParsedArgs, method?: Method): Promise<number>;
 }
 
 const COMMANDS: Record<string, Command> = {
@@ -20,10 +24,25 @@ const COMMANDS: Record<string, Command> = {
     method: "sft",
     run: runSft,
   },
+  grpo: {
+    usage: "qwench grpo [recipe.yaml] [--field value]…",
+    summary:
+      "Trains a Qwen checkpoint by rewards: it draws completions of prompts, scores them and reinforces the better ones.",
+    method: "grpo",
+    run: runGrpo,
+  },
   plan: {
-    usage: "qwench plan [recipe.yaml] [--field value]…",
+    usage: "qwench plan [recipe.yaml] [--method sft|grpo] [--field value]…",
     summary: "Forecasts the memory of a run from its recipe, without allocating any, and says whether it fits.",
-    method: "sft",
+    method: "any",
+    flags: [
+      {
+        name: "method",
+        type: "string",
+        value: "sft|grpo",
+        help: "What the recipe is for; without it, grpo where it names a field that only GRPO has.",
+      },
+    ],
     run: runPlan,
   },
   info: {
@@ -63,12 +82,13 @@ export async function main(argv: readonly string[]): Promise<number> {
       const near = nearestName(name, Object.keys(COMMANDS));
       throw new UsageError(`There is no command ${name}${near ? `: did you mean ${near}?` : ""}`);
     }
-    const args = parseArgs(rest, { method: command.method, flags: command.flags });
+    const method = command.method === "any" ? await methodOf(rest) : command.method;
+    const args = parseArgs(rest, { method, flags: command.flags });
     if (args.flags.help) {
-      process.stdout.write(commandHelp({ ...command, width: Math.min(120, process.stdout.columns ?? 100) }));
+      process.stdout.write(commandHelp({ ...command, method, width: Math.min(120, process.stdout.columns ?? 100) }));
       return 0;
     }
-    return await command.run(args);
+    return await command.run(args, method);
   } catch (error) {
     if (error instanceof UsageError) {
       console.error(`${error.message}\nqwench${command ? ` ${name}` : ""} --help tells what there is.`);

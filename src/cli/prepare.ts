@@ -1,33 +1,70 @@
 import { readFile } from "node:fs/promises";
 import { NotFoundError, RecipeError } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
-import { type ParsedRecipe, parseRecipe, parseRecipeYaml, type SftRecipe } from "../recipe.ts";
-import { type PreparedSft, prepareSft, type SftSources } from "../session.ts";
+import {
+  fieldOf,
+  type GrpoRecipe,
+  type Method,
+  methods,
+  type ParsedRecipe,
+  parseRecipe,
+  parseRecipeYaml,
+  type SftRecipe,
+} from "../recipe.ts";
+import type { PreparedBase, PreparedSft, SftSources } from "../session.ts";
+import type { PreparedGrpo } from "../session-grpo.ts";
 import { type ParsedArgs, UsageError } from "./args.ts";
 import { hubOptions, openChatTemplate, openModelFolder, openRows } from "./sources.ts";
 import { formatBytes, renderTable } from "./table.ts";
 
 /** The recipe of a command line: a YAML file, overridden by flags. */
-export async function readRecipe({ positional, overrides }: ParsedArgs): Promise<ParsedRecipe<"sft">> {
+export async function readRecipe<M extends Method>(
+  { positional, overrides }: ParsedArgs,
+  method: M,
+): Promise<ParsedRecipe<M>> {
   if (positional.length > 1) throw new UsageError(`One recipe at most, got ${positional.join(", ")}`);
   const [file] = positional;
-  if (file === undefined) return parseRecipe(overrides, "sft");
-  let text: string;
+  if (file === undefined) return parseRecipe(overrides, method);
+  return parseRecipeYaml(await recipeText(file), file, method, overrides);
+}
+
+async function recipeText(file: string): Promise<string> {
   try {
-    text = await readFile(file, "utf8");
+    return await readFile(file, "utf8");
   } catch (error) {
     throw new NotFoundError(`Cannot read recipe ${file}: ${(error as Error).message}`);
   }
-  return parseRecipeYaml(text, file, "sft", overrides);
 }
 
-/** Opens what a recipe names, and reads and checks all but the weights. */
-export async function prepare(
-  recipe: SftRecipe,
+/**
+ * The method that a command line means where the command does not say: `--method`, else grpo where the recipe's file or
+ * a flag names a field that only GRPO has, else sft.
+ *
+ * @throws {UsageError} a method that there is not
+ */
+export async function methodOf(argv: readonly string[]): Promise<Method> {
+  const flags = argv.filter((arg) => arg.startsWith("--")).map((arg) => arg.slice(2));
+  const at = argv.indexOf("--method");
+  const said = at >= 0 ? argv[at + 1] : flags.find((flag) => flag.startsWith("method="))?.slice("method=".length);
+  if (said !== undefined) {
+    const method = methods.find((name) => name === said);
+    if (!method) throw new UsageError(`--method must be one of ${methods.join(", ")}, got ${said}`);
+    return method;
+  }
+  const file = argv.find((arg) => /\.ya?ml$/i.test(arg));
+  const text = file === undefined ? "" : await recipeText(file);
+  const keys = [...text.matchAll(/^["']?(\w+)["']?[ \t]*:/gm)].map(([, key]) => key);
+  const used = [...keys, ...flags.map((flag) => flag.split("=")[0].replaceAll("-", "_"))];
+  return used.some((name) => fieldOf(name, "grpo") && !fieldOf(name, "sft")) ? "grpo" : "sft";
+}
+
+/** What a recipe's names stand for, opened. */
+export async function openSources(
+  recipe: SftRecipe | GrpoRecipe,
   gpu: Gpu,
   signal: AbortSignal,
   status: (line: string) => void,
-): Promise<{ prepared: PreparedSft; sources: SftSources }> {
+): Promise<SftSources> {
   const { model_name_or_path, dataset_name } = recipe;
   if (!model_name_or_path)
     throw new RecipeError("model_name_or_path is missing: a folder with config.json and safetensors, or a hub id");
@@ -43,7 +80,7 @@ export async function prepare(
   const evaluating = recipe.eval_strategy !== "no";
   const held = evaluating ? await rows(recipe.eval_dataset_name ?? dataset_name, recipe.dataset_test_split) : null;
   const chat_template = recipe.chat_template_path ? await openChatTemplate(recipe.chat_template_path, hub) : null;
-  const sources: SftSources = {
+  return {
     gpu,
     model,
     adapter,
@@ -56,11 +93,10 @@ export async function prepare(
         total === null ? `Reading ${what}: ${done}` : `Loading ${what}: ${formatBytes(done)} of ${formatBytes(total)}`,
       ),
   };
-  return { prepared: await prepareSft(recipe, sources), sources };
 }
 
 /** The forecast as a table. */
-export function forecastTable({ forecast }: PreparedSft, available: number | null): string {
+export function forecastTable({ forecast }: PreparedBase, available: number | null): string {
   const kinds = Object.entries(forecast.byKind).filter(([, bytes]) => bytes > 0);
   const rows = kinds.sort(([, a], [, b]) => b - a).map(([kind, bytes]) => [kind, formatBytes(bytes)]);
   rows.push(
@@ -70,9 +106,21 @@ export function forecastTable({ forecast }: PreparedSft, available: number | nul
   return renderTable([{ heading: "memory" }, { heading: "GPU", align: "right" }], rows);
 }
 
-/** One line about what will be trained. */
-export function describeRun({ forecast, train, plan, lora }: PreparedSft): string {
-  const count = (n: number) => n.toLocaleString("en-US");
+const count = (n: number) => n.toLocaleString("en-US");
+
+/** One line about what SFT will train. */
+export function describeRows(prepared: PreparedSft): string {
+  const { train, plan } = prepared;
+  return `${describeModel(prepared)}; ${count(train.rows.length)} rows, ${count(train.num_tokens)} tokens, ${count(train.num_labels)} labelled; ${count(plan.max_steps)} steps`;
+}
+
+/** One line about what GRPO will train. */
+export function describePrompts(recipe: GrpoRecipe, prepared: PreparedGrpo): string {
+  const { data, plan } = prepared;
+  return `${describeModel(prepared)}; ${count(data.train.length)} prompts; ${count(plan.max_steps)} steps; generation batches of ${count(plan.prompts)} prompts × ${recipe.num_generations} completions of at most ${count(recipe.max_completion_length)} tokens`;
+}
+
+function describeModel({ forecast, lora }: PreparedBase): string {
   const what = lora ? `LoRA r=${lora.r} on ${lora.target_modules.join(", ")}` : "all weights";
-  return `${count(forecast.trainable)} of ${count(forecast.parameters)} parameters (${what}); ${count(train.rows.length)} rows, ${count(train.num_tokens)} tokens, ${count(train.num_labels)} labelled; ${count(plan.max_steps)} steps`;
+  return `${count(forecast.trainable)} of ${count(forecast.parameters)} parameters (${what})`;
 }

@@ -1,3 +1,4 @@
+import { shortName } from "./completions-table.ts";
 import { formatNumber, formatSeconds } from "./table.ts";
 
 /** Where progress is written: process.stderr, or a stand-in. */
@@ -25,10 +26,20 @@ export interface ProgressStep {
   step: number;
   tokens?: number;
   loss?: number;
+  /** of the newest completions; null where an earlier process drew them */
+  reward?: number | null;
+  /** in tokens, the mean of the newest completions */
+  completion_length?: number | null;
 }
 
-/** names that head a log line, in this order; others follow as they come */
-const first = ["loss", "eval_loss", "grad_norm", "learning_rate", "mean_token_accuracy", "entropy"];
+/** names that head a log line, in this order, rewards by function after the first; others follow as they come */
+const first = [
+  ...["reward", "eval_reward", "loss", "eval_loss", "grad_norm", "learning_rate", "mean_token_accuracy", "entropy"],
+  ...["completions/mean_length", "completions/clipped_ratio", "kl"],
+];
+/** names that a log line leaves to metrics.jsonl: a GRPO log has some forty */
+const unsaid =
+  /^(eval_)?(rewards\/.*\/std|completions\/(min|max)_.*|completions\/mean_terminated.*|clip_ratio\/(low|high)_.*)$/;
 /** least time between two redraws: a terminal over a network is slow */
 const redrawMs = 100;
 /** weight of the newest step in the moving averages of time and tokens */
@@ -44,6 +55,9 @@ export class Progress {
   readonly #tty: boolean;
   #step: number;
   #loss: number | null = null;
+  #reward: number | null = null;
+  #length: number | null = null;
+  #doing: string | null = null;
   #lastAt: number;
   #drawnAt = Number.NEGATIVE_INFINITY;
   #drawnWidth = 0;
@@ -71,24 +85,34 @@ export class Progress {
   }
 
   /** Notes a finished optimizer step. */
-  step({ step, tokens, loss }: ProgressStep): void {
+  step({ step, tokens, loss, reward, completion_length }: ProgressStep): void {
     const at = this.#now();
     const steps = Math.max(1, step - this.#step);
     const seconds = (at - this.#lastAt) / 1000 / steps;
     this.#secondsPerStep = average(this.#secondsPerStep, seconds);
     if (tokens !== undefined) this.#tokensPerStep = average(this.#tokensPerStep, tokens / steps);
     if (loss !== undefined) this.#loss = loss;
+    this.#reward = reward ?? this.#reward;
+    this.#length = completion_length ?? this.#length;
+    this.#doing = null;
     this.#lastAt = at;
     this.#step = step;
     if (this.#tty && (at - this.#drawnAt >= redrawMs || step >= this.#options.total)) this.#draw(at);
   }
 
+  /** Shows in the bar what a long step is at. */
+  doing(what: string): void {
+    this.#doing = what;
+    const at = this.#now();
+    if (this.#tty && at - this.#drawnAt >= redrawMs) this.#draw(at);
+  }
+
   /** Leaves a log as a line of its own, above the bar where there is one. */
   log(record: Readonly<Record<string, unknown>>): void {
-    const names = [...first.filter((name) => name in record), ...Object.keys(record).filter((n) => !first.includes(n))];
-    const parts = names
-      .filter((name) => name !== "step" && typeof record[name] === "number")
-      .map((name) => `${name} ${formatNumber(record[name])}`);
+    const parts = Object.keys(record)
+      .filter((name) => name !== "step" && typeof record[name] === "number" && !unsaid.test(name))
+      .sort((a, b) => rank(a) - rank(b))
+      .map((name) => `${spoken(name)} ${formatNumber(record[name])}`);
     const head = `step ${record.step ?? this.#step}/${this.#options.total}`;
     const left = this.secondsLeft;
     const tail = !this.#tty && left !== null && left > 0 ? [`${formatSeconds(left)} left`] : [];
@@ -97,9 +121,10 @@ export class Progress {
 
   /** Prints a line, clear of the bar. */
   message(text: string): void {
+    const shown = this.#drawnWidth > 0;
     this.#erase();
     this.#options.stream.write(`${text}\n`);
-    if (this.#tty && this.#secondsPerStep !== null) this.#draw(this.#now());
+    if (shown) this.#draw(this.#now());
   }
 
   /** Starts the clock again after time that was not a step's: an evaluation or a save. */
@@ -110,7 +135,6 @@ export class Progress {
   /** Takes the bar away; further messages are plain lines. */
   done(): void {
     this.#erase();
-    this.#secondsPerStep = null;
   }
 
   #draw(at: number): void {
@@ -132,11 +156,14 @@ export class Progress {
 
   #facts(): string[] {
     const facts = [`${this.#step}/${this.#options.total}`];
+    if (this.#doing !== null) facts.push(this.#doing);
+    if (this.#reward !== null) facts.push(`reward ${formatNumber(this.#reward)}`);
     if (this.#loss !== null) facts.push(`loss ${formatNumber(this.#loss)}`);
     const left = this.secondsLeft;
     if (left !== null) facts.push(`${formatSeconds(left)} left`);
     const rate = this.tokensPerSecond;
     if (rate !== null) facts.push(`${formatNumber(rate >= 100 ? Math.round(rate) : rate)} tok/s`);
+    if (this.#length !== null) facts.push(`${formatNumber(Math.round(this.#length))} tokens a completion`);
     return facts;
   }
 
@@ -159,6 +186,18 @@ export function barLine(facts: readonly string[], share: number, width: number):
   const whole = Math.floor(filled);
   const half = filled - whole >= 0.5 ? "╸" : "";
   return `${"━".repeat(whole)}${half}${"╌".repeat(room - whole - half.length)}  ${text}`;
+}
+
+/** Place in a log line; names of one place stay as they come. */
+function rank(name: string): number {
+  if (name.startsWith("rewards/")) return 1;
+  return first.includes(name) ? 2 * first.indexOf(name) : 2 * first.length;
+}
+
+/** `correctness` for `rewards/correctness_reward_func/mean`: a line has little room; metrics.jsonl has the whole name. */
+function spoken(name: string): string {
+  const [, evaluated, fn] = /^(eval_)?rewards\/(.+)\/mean$/.exec(name) ?? [];
+  return fn === undefined ? name : `${evaluated ?? ""}${shortName(fn)}`;
 }
 
 function average(before: number | null, value: number): number {

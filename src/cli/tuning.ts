@@ -4,7 +4,7 @@ import { join } from "node:path";
 import type { Gpu } from "../gpu/device.ts";
 import { exportTuning, importTuning, modelProducts, tuneMatmul } from "../kernels/matmul-tune.ts";
 import { nodeFolder } from "../platform/node-fs.ts";
-import type { PreparedSft } from "../session.ts";
+import type { PreparedBase } from "../session.ts";
 
 /** Below this many parameters a run ends before measuring has paid for itself. */
 const WORTH_TUNING = 20_000_000;
@@ -20,7 +20,7 @@ function tuningFolder(env: NodeJS.ProcessEnv = process.env): string {
  */
 export async function tuned(
   gpu: Gpu,
-  prepared: PreparedSft,
+  prepared: PreparedBase,
   signal: AbortSignal,
   status: (line: string | null) => void,
 ): Promise<void> {

@@ -32,7 +32,43 @@ describe("off a terminal", () => {
   });
 });
 
+test("a GRPO log is one line: reward first, then each function's by its short name, and not all that there is", () => {
+  const { state, progress, run } = stage(false);
+  run(1, 10, 2000);
+  progress.log({
+    step: 10,
+    loss: 0.001,
+    grad_norm: 0.5,
+    "completions/mean_length": 80,
+    "completions/min_length": 3,
+    "rewards/int_reward_func/mean": 0.25,
+    "rewards/int_reward_func/std": 0.1,
+    "rewards/mine/mean": 2,
+    reward: 1.5,
+    reward_std: 0.4,
+    "clip_ratio/low_mean": 0,
+    "clip_ratio/region_mean": 0,
+  });
+  expect(state.text).toBe(
+    "step 10/100  reward 1.5  int 0.25  mine 2  loss 0.001  grad_norm 0.5  completions/mean_length 80  reward_std 0.4  clip_ratio/region_mean 0  3 min 00 s left\n",
+  );
+});
+
 describe("on a terminal", () => {
+  test("a GRPO step shows reward and length, and how far its completions are", () => {
+    const { state, progress } = stage(true, 140, true);
+    state.ms += 500;
+    progress.doing("completions 3/16");
+    expect(state.text).toMatch(/[╌]+ {2}0\/100 {2}completions 3\/16$/);
+    state.ms += 500;
+    progress.step({ step: 1, tokens: 256, loss: 0.01, reward: 0.75, completion_length: 61.4 });
+    const last = () => state.text.split("\r").at(-1) ?? "";
+    expect(last()).toContain("1/100  reward 0.75  loss 0.01  1 min 39 s left  256 tok/s  61 tokens a completion");
+    state.ms += 1000;
+    progress.step({ step: 2, tokens: 256, loss: 0.01, reward: null, completion_length: null });
+    expect(last()).toContain("2/100  reward 0.75");
+  });
+
   test("one line is redrawn with bar, loss, rate and time left, and wiped at the end", () => {
     const { state, progress, run } = stage(true, 80, true);
     run(1, 50, 1000);

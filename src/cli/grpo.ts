@@ -1,0 +1,73 @@
+import { RecipeError } from "../errors.ts";
+import { formatRecipeYaml, type GrpoRecipe } from "../recipe.ts";
+import { REWARDS } from "../rewards/registry.ts";
+import { type CompletionRecord, type GrpoEvent, grpo, loadGrpo, prepareGrpo } from "../session-grpo.ts";
+import { readBuffer } from "../train/grpo-buffer.ts";
+import type { ParsedArgs } from "./args.ts";
+import { type CompletionsLog, openCompletionsLog } from "./completions-log.ts";
+import { completionsTable } from "./completions-table.ts";
+import { describePrompts, openSources, readRecipe } from "./prepare.ts";
+import type { Progress } from "./progress.ts";
+import { type OpenedRewards, openRewards } from "./rewards.ts";
+import { announce, follow, interruptible, type RunKind, startRun } from "./run.ts";
+
+/** `qwench grpo`: trains by rewards as a recipe says. @returns the exit code */
+export function runGrpo(args: ParsedArgs): Promise<number> {
+  return interruptible(async (signal) => {
+    const { recipe, notes } = await readRecipe(args, "grpo");
+    const { rewards, notes: more } = await rewardsOf(recipe);
+    for (const note of [...notes, ...more]) console.error(`note: ${note}`);
+    const run = await startRun(recipe, signal, readBuffer);
+    const sources = { ...(await openSources(recipe, run.gpu, signal, run.status)), rewards };
+    const prepared = await prepareGrpo(recipe, sources);
+    await announce(recipe, run, prepared, describePrompts(recipe, prepared));
+    const trainee = await loadGrpo(recipe, prepared, sources, recipe.model_name_or_path!);
+    run.status(null);
+    const { output, resume } = run;
+    const kind = grpoKind(recipe);
+    const { onProgress } = kind;
+    const events = grpo(trainee, prepared.data, recipe, { signal, output, resume, onProgress });
+    return follow(events, recipe, run, prepared, kind);
+  });
+}
+
+/** The reward functions of a recipe, in its order. */
+export async function rewardsOf({ reward_funcs }: Pick<GrpoRecipe, "reward_funcs">): Promise<OpenedRewards> {
+  if (reward_funcs === null) {
+    throw new RecipeError(
+      `reward_funcs is missing: names of functions that score completions (${Object.keys(REWARDS).join(", ")}), or modules by their path, such as ./my-rewards.js`,
+    );
+  }
+  return openRewards(reward_funcs);
+}
+
+/** What a GRPO run shows and keeps beside every run's: its completions. */
+function grpoKind(
+  recipe: GrpoRecipe,
+): RunKind<GrpoEvent> & { onProgress(what: string, done: number, total: number): void } {
+  const most = recipe.num_completions_to_print ?? Number.POSITIVE_INFINITY;
+  let log: CompletionsLog | null = null;
+  let shown: Progress | null = null;
+  let newest: readonly CompletionRecord[] = [];
+  return {
+    method: "GRPO",
+    yaml: formatRecipeYaml(recipe, "grpo"),
+    follow(progress) {
+      shown = progress;
+    },
+    onProgress: (what, done, total) => shown?.doing(`${what} ${done}/${total}`),
+    async begin(output, step) {
+      log = await openCompletionsLog(output, step);
+    },
+    async take(event, progress) {
+      if (event.type === "generated") {
+        newest = event.records;
+        await log!.append(event.step, newest);
+      } else if (event.type === "warning") progress.message(`warning: ${event.text}`);
+      else if (event.type === "log" && recipe.log_completions && newest.length > 0) {
+        progress.message(completionsTable(newest.slice(0, most), process.stderr.columns ?? 120));
+      }
+    },
+    report: async () => ({ completions: await log!.samples() }),
+  };
+}
