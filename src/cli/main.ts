@@ -1,7 +1,9 @@
 import { AbortError, QwenchError } from "../errors.ts";
 import { type Method, nearestName } from "../recipe.ts";
 import { type CliFlag, type ParsedArgs, parseArgs, UsageError } from "./args.ts";
+import { CHAT_FLAGS, runChat } from "./chat.ts";
 import { runDoctor, runInfo, runPlan } from "./commands.ts";
+import { GENERATE_FLAGS, runGenerate } from "./generate.ts";
 import { runGrpo } from "./grpo.ts";
 import { commandHelp } from "./help.ts";
 import { methodOf } from "./prepare.ts";
@@ -30,6 +32,18 @@ const COMMANDS: Record<string, Command> = {
       "Trains a Qwen checkpoint by rewards: it draws completions of prompts, scores them and reinforces the better ones.",
     method: "grpo",
     run: runGrpo,
+  },
+  generate: {
+    usage: "qwench generate [--model PATH] PROMPT, or --file ROWS [--output FILE]",
+    summary: "Answers a prompt, as it comes, or every row of a file. Ctrl-C keeps what is done.",
+    flags: GENERATE_FLAGS,
+    run: runGenerate,
+  },
+  chat: {
+    usage: "qwench chat [--model PATH] [--adapter PATH]",
+    summary: "A conversation in the terminal, or with the lines of a pipe. /help within it tells its commands.",
+    flags: CHAT_FLAGS,
+    run: runChat,
   },
   plan: {
     usage: "qwench plan [recipe.yaml] [--method sft|grpo] [--field value]…",
