@@ -45,7 +45,10 @@ export async function* typedLines(
     if (ended !== "line") output.write("\n");
     if (ended === "end") return;
     if (ended === "interrupt") {
-      if (warned) return onEnd();
+      if (warned) {
+        onEnd();
+        return;
+      }
       output.write("Ctrl-C again or /exit ends.\n");
     }
     warned = ended === "interrupt";

@@ -16,7 +16,7 @@ function terminal() {
   const lines = typedLines(input as unknown as ReadStream, output as unknown as WriteStream, "> ", () => interrupted++);
   /** Types, a burst after another once the one before was seen; gives the next line. */
   const next = async (...bursts: string[]) => {
-    bursts.forEach((keys, i) => setTimeout(() => input.write(keys), 20 + 100 * i));
+    for (const [i, keys] of bursts.entries()) setTimeout(() => input.write(keys), 20 + 100 * i);
     return (await lines.next()).value;
   };
   return { input, next, shown: () => shown, interrupted: () => interrupted };
