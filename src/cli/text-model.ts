@@ -11,6 +11,7 @@ import { availableMemory, openGpu } from "./open-gpu.ts";
 import { hubOptions, openChatTemplate, openModelFolder } from "./sources.ts";
 import { formatBytes } from "./table.ts";
 import { textOf } from "./text-flags.ts";
+import { recallTuning } from "./tuning.ts";
 
 const DTYPES: readonly string[] = ["auto", "float32", "float16", "bfloat16"];
 
@@ -63,6 +64,7 @@ export async function openText(
   const chat_template = request.template ? await openChatTemplate(request.template, hub) : null;
   const { gpu, platform } = await openGpu();
   console.error(`Adapter: ${platform.describe}`);
+  await recallTuning(gpu);
   const sources: TextSources = {
     gpu,
     model,

@@ -9,9 +9,20 @@ import type { PreparedBase } from "../session.ts";
 /** Below this many parameters a run ends before measuring has paid for itself. */
 const WORTH_TUNING = 20_000_000;
 
-/** Where measurements are kept, a file an adapter. */
+/** Where measurements are kept. */
 function tuningFolder(env: NodeJS.ProcessEnv = process.env): string {
   return join(env.XDG_CACHE_HOME ?? join(homedir(), ".cache"), "qwench", "tuning");
+}
+
+/** A file an adapter. */
+function fileOf(gpu: Gpu): string {
+  return `${createHash("sha256").update(gpu.adapterName).digest("hex").slice(0, 16)}.json`;
+}
+
+/** Takes over what earlier runs measured on this adapter. */
+export async function recallTuning(gpu: Gpu): Promise<void> {
+  const folder = nodeFolder(tuningFolder());
+  if (await folder.exists(fileOf(gpu))) importTuning(gpu, await folder.readText(fileOf(gpu)));
 }
 
 /**
@@ -24,9 +35,7 @@ export async function tuned(
   signal: AbortSignal,
   status: (line: string | null) => void,
 ): Promise<void> {
-  const folder = nodeFolder(tuningFolder());
-  const file = `${createHash("sha256").update(gpu.adapterName).digest("hex").slice(0, 16)}.json`;
-  if (await folder.exists(file)) importTuning(gpu, await folder.readText(file));
+  await recallTuning(gpu);
   if (prepared.forecast.parameters < WORTH_TUNING) return;
   const dtype = prepared.trained === "all" ? "f32" : prepared.weightDType;
   const products = modelProducts(prepared.config, prepared.forecast.tokens, dtype, prepared.lora?.r ?? null);
@@ -34,5 +43,8 @@ export async function tuned(
   status("Measuring kernel variants on this adapter, once");
   await tuneMatmul(gpu, products, { signal });
   status(null);
-  if (gpu.tuning.size > before) await folder.write(file, exportTuning(gpu)).catch(() => {});
+  if (gpu.tuning.size > before)
+    await nodeFolder(tuningFolder())
+      .write(fileOf(gpu), exportTuning(gpu))
+      .catch(() => {});
 }
