@@ -69,7 +69,12 @@ export const SETTING_FLAGS: CliFlag[] = [
     value: "NUMBER",
     help: `Least share of the likeliest's probability (${own} 0, off).`,
   },
-  { name: "repetition_penalty", type: "string", value: "NUMBER", help: `Of tokens that occurred (${own} 1, off).` },
+  {
+    name: "repetition_penalty",
+    type: "string",
+    value: "NUMBER",
+    help: `Above 1, tokens that occurred become less likely (${own} 1, off).`,
+  },
   {
     name: "max_new_tokens",
     type: "string",
