@@ -289,7 +289,7 @@ async function follow(
     const rate = `${formatNumber(Math.round(tokens / seconds()))} tok/s`;
     const time = ended > 0 ? [`${formatSeconds((seconds() / ended) * (total - ended))} left`] : [];
     const facts = [`${ended}/${total} responses`, ...time, rate];
-    if (process.stderr.isTTY) status(barLine(facts, ended / total, (process.stderr.columns ?? 80) - 1));
+    if (process.stderr.isTTY) status(barLine(facts, ended / total, (process.stderr.columns || 80) - 1));
     else if (seconds() - said >= 10) {
       said = seconds();
       console.error(facts.join("  "));

@@ -8,7 +8,7 @@ export function statusLine(): (line: string | null) => void {
       drawn = 0;
       return;
     }
-    const cut = line.slice(0, (process.stderr.columns ?? 80) - 1);
+    const cut = line.slice(0, (process.stderr.columns || 80) - 1);
     process.stderr.write(`\r${cut.padEnd(drawn)}`);
     drawn = cut.length;
   };
