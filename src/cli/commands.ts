@@ -25,7 +25,8 @@ async function planSft(args: ParsedArgs): Promise<number> {
 
 async function planGrpo(args: ParsedArgs): Promise<number> {
   const { recipe, notes } = await readRecipe(args, "grpo");
-  const { rewards } = await rewardsOf(recipe);
+  const { rewards, close } = await rewardsOf(recipe);
+  await close(); // what cannot be loaded has shown itself, and nothing is scored
   const { gpu, platform } = await openGpu();
   const sources = await openSources(recipe, gpu, new AbortController().signal, () => {});
   const prepared = await prepareGrpo(recipe, { ...sources, rewards });

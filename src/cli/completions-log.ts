@@ -1,19 +1,9 @@
 import { FormatError } from "../errors.ts";
 import type { Folder } from "../io/storage.ts";
+import type { CompletionRecord } from "../session-grpo.ts";
 
-/** One completion of a generation batch, as the trainer tells it. */
-export interface Completion {
-  /** the optimizer step, from 1, that first learns from it */
-  step: number;
-  prompt: string;
-  completion: string;
-  /** by function; null where one does not apply */
-  rewards: Readonly<Record<string, number | null>>;
-  advantage: number;
-  finish_reason: string;
-  /** in tokens */
-  length: number;
-}
+/** One completion of a generation batch, as the trainer tells it or a file holds it. */
+export type Completion = Omit<CompletionRecord, "finish_reason"> & { finish_reason: string };
 
 /** A generation batch as its file holds it. */
 export interface CompletionBatch {

@@ -1,6 +1,7 @@
 import { RecipeError } from "../errors.ts";
 import { formatRecipeYaml, type GrpoRecipe } from "../recipe.ts";
 import { REWARDS } from "../rewards/registry.ts";
+import type { NamedReward } from "../rewards/reward.ts";
 import { type CompletionRecord, type GrpoEvent, grpo, loadGrpo, prepareGrpo } from "../session-grpo.ts";
 import { readBuffer } from "../train/grpo-buffer.ts";
 import type { ParsedArgs } from "./args.ts";
@@ -15,20 +16,28 @@ import { announce, follow, interruptible, type RunKind, startRun } from "./run.t
 export function runGrpo(args: ParsedArgs): Promise<number> {
   return interruptible(async (signal) => {
     const { recipe, notes } = await readRecipe(args, "grpo");
-    const { rewards, notes: more } = await rewardsOf(recipe);
-    for (const note of [...notes, ...more]) console.error(`note: ${note}`);
-    const run = await startRun(recipe, signal, readBuffer);
-    const sources = { ...(await openSources(recipe, run.gpu, signal, run.status)), rewards };
-    const prepared = await prepareGrpo(recipe, sources);
-    await announce(recipe, run, prepared, describePrompts(recipe, prepared));
-    const trainee = await loadGrpo(recipe, prepared, sources, recipe.model_name_or_path!);
-    run.status(null);
-    const { output, resume } = run;
-    const kind = grpoKind(recipe);
-    const { onProgress } = kind;
-    const events = grpo(trainee, prepared.data, recipe, { signal, output, resume, onProgress });
-    return follow(events, recipe, run, prepared, kind);
+    const opened = await rewardsOf(recipe);
+    for (const note of [...notes, ...opened.notes]) console.error(`note: ${note}`);
+    try {
+      return await train(recipe, opened.rewards, signal);
+    } finally {
+      await opened.close();
+    }
   });
+}
+
+async function train(recipe: GrpoRecipe, rewards: readonly NamedReward[], signal: AbortSignal): Promise<number> {
+  const run = await startRun(recipe, signal, readBuffer);
+  const { output, resume } = run;
+  const sources = { ...(await openSources(recipe, run.gpu, signal, run.status)), rewards };
+  const prepared = await prepareGrpo(recipe, sources);
+  await announce(recipe, run, prepared, describePrompts(recipe, prepared));
+  const trainee = await loadGrpo(recipe, prepared, sources, recipe.model_name_or_path!);
+  run.status(null);
+  const kind = grpoKind(recipe);
+  const { onProgress } = kind;
+  const events = grpo(trainee, prepared.data, recipe, { signal, output, resume, onProgress });
+  return follow(events, recipe, run, prepared, kind);
 }
 
 /** The reward functions of a recipe, in its order. */

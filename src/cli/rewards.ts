@@ -12,6 +12,8 @@ export interface OpenedRewards {
   rewards: NamedReward[];
   /** what the user should know about how they run */
   notes: string[];
+  /** ends the modules' threads */
+  close(): Promise<void>;
 }
 
 /** A module's path, and behind a colon the export: `./mine.ts:exact`. A drive's letter is followed by a slash. */
@@ -28,8 +30,24 @@ const MODULE = /^(.+\.[cm]?[jt]s)(?::([^:\\/]+))?$/;
  * @throws {RecipeError} an export that is no function; two functions of one name; a name that completions have a column for
  */
 export async function openRewards(entries: readonly string[]): Promise<OpenedRewards> {
-  const modules = new Map<string, Promise<LoadedModule>>();
+  const modules = new Map<string, LoadedModule>();
   const notes: string[] = [];
+  const close = async () => {
+    for (const module of modules.values()) await module.end();
+  };
+  try {
+    return { rewards: await openAll(entries, modules, notes), notes, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+async function openAll(
+  entries: readonly string[],
+  modules: Map<string, LoadedModule>,
+  notes: string[],
+): Promise<NamedReward[]> {
   const rewards: NamedReward[] = [];
   const from = new Map<string, string>();
   for (const entry of entries) {
@@ -37,8 +55,9 @@ export async function openRewards(entries: readonly string[]): Promise<OpenedRew
     let named: NamedReward;
     if (found) {
       const path = resolve(found[1]);
-      if (!modules.has(path)) modules.set(path, loadModule(path, notes));
-      named = pick(entry, found[1], found[2] ?? null, await modules.get(path)!);
+      const module = modules.get(path) ?? (await loadModule(path, notes));
+      modules.set(path, module);
+      named = pick(entry, found[1], found[2] ?? null, module);
     } else named = registered(entry);
     const other = from.get(named.name);
     if (other !== undefined) {
@@ -54,7 +73,7 @@ export async function openRewards(entries: readonly string[]): Promise<OpenedRew
     from.set(named.name, entry);
     rewards.push(named);
   }
-  return { rewards, notes };
+  return rewards;
 }
 
 function registered(name: string): NamedReward {
@@ -72,6 +91,7 @@ function registered(name: string): NamedReward {
 interface LoadedModule {
   exports: ModuleExport[];
   reward(name: string): RewardFunction;
+  end(): Promise<void>;
 }
 
 async function loadModule(path: string, notes: string[]): Promise<LoadedModule> {
@@ -84,7 +104,7 @@ async function loadModule(path: string, notes: string[]): Promise<LoadedModule> 
   }
   try {
     const { module, exports } = await RewardModule.load(path);
-    return { exports, reward: (name) => module.reward(name) };
+    return { exports, reward: (name) => module.reward(name), end: () => module.end() };
   } catch (error) {
     if ((error as { code?: string }).code !== "ERR_UNKNOWN_FILE_EXTENSION") throw refuse(error);
   }
@@ -106,6 +126,7 @@ async function loadModule(path: string, notes: string[]): Promise<LoadedModule> 
       name: typeof value === "function" ? value.name : null,
     })),
     reward: (name) => loaded[name] as RewardFunction,
+    end: async () => {},
   };
 }
 

@@ -36,6 +36,7 @@ describe("a run", () => {
     expect(said).toMatch(/^step 1\/4 {2}reward [\d.]+ {2}letters [\d.]+ {2}even [\d.]+ {2}int 0 {2}loss /m);
     expect(said).toMatch(/Saved .*checkpoint-2/);
     expect(said).toMatch(/Done: step 4/);
+    expect(said).toContain(`Talk to it: qwench chat --adapter ${at("earlier")}`);
     const files = Object.keys(await contents(nodeFolder(at("earlier"))));
     for (const name of ["adapter_model.safetensors", "checkpoint-4/trainer_state.json", "report.html"])
       expect(files).toContain(name);

@@ -76,6 +76,13 @@ describe("reward_funcs", () => {
     expect(second.rewards).toEqual([[2, 2, 2]]);
   });
 
+  it("ends its threads when it is closed", async () => {
+    const path = moduleOf("export const f = (p, c) => c.map(() => 1);");
+    const { rewards, close } = await openRewards([path, "int_reward_func"]);
+    await close();
+    await expect(runRewards(rewards, null, batch, { timeout_ms: 5000 })).rejects.toThrow(/ended its thread/);
+  });
+
   it.each([
     [
       ["correctnes_reward_func"],
