@@ -74,7 +74,7 @@ function grpoKind(
         await log!.append(event.step, newest);
       } else if (event.type === "warning") progress.message(`warning: ${event.text}`);
       else if (event.type === "log" && recipe.log_completions && newest.length > 0) {
-        progress.message(completionsTable(newest.slice(0, most), process.stderr.columns ?? 120));
+        progress.message(completionsTable(newest.slice(0, most), process.stderr.columns || 120));
       }
     },
     report: async () => ({ completions: await log!.samples() }),

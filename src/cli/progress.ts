@@ -138,7 +138,7 @@ export class Progress {
   }
 
   #draw(at: number): void {
-    const width = Math.max(10, (this.#options.stream.columns ?? 80) - 1);
+    const width = Math.max(10, (this.#options.stream.columns || 80) - 1);
     const text = barLine(this.#facts(), this.#step / Math.max(1, this.#options.total), width);
     // spaces, not an escape code, cover what was longer before
     const cover = " ".repeat(Math.max(0, Math.min(this.#drawnWidth, width) - text.length));
@@ -149,7 +149,7 @@ export class Progress {
 
   #erase(): void {
     if (this.#drawnWidth === 0) return;
-    const width = Math.max(10, (this.#options.stream.columns ?? 80) - 1);
+    const width = Math.max(10, (this.#options.stream.columns || 80) - 1);
     this.#options.stream.write(`\r${" ".repeat(Math.min(this.#drawnWidth, width))}\r`);
     this.#drawnWidth = 0;
   }
@@ -163,7 +163,7 @@ export class Progress {
     if (left !== null) facts.push(`${formatSeconds(left)} left`);
     const rate = this.tokensPerSecond;
     if (rate !== null) facts.push(`${formatNumber(rate >= 100 ? Math.round(rate) : rate)} tok/s`);
-    if (this.#length !== null) facts.push(`${formatNumber(Math.round(this.#length))} tokens a completion`);
+    if (this.#length !== null && this.#doing === null) facts.push(`${formatNumber(Math.round(this.#length))} tokens a completion`);
     return facts;
   }
 
