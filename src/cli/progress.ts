@@ -163,7 +163,8 @@ export class Progress {
     if (left !== null) facts.push(`${formatSeconds(left)} left`);
     const rate = this.tokensPerSecond;
     if (rate !== null) facts.push(`${formatNumber(rate >= 100 ? Math.round(rate) : rate)} tok/s`);
-    if (this.#length !== null && this.#doing === null) facts.push(`${formatNumber(Math.round(this.#length))} tokens a completion`);
+    if (this.#length !== null && this.#doing === null)
+      facts.push(`${formatNumber(Math.round(this.#length))} tokens a completion`);
     return facts;
   }
 
