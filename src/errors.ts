@@ -60,3 +60,13 @@ export class TrainingError extends QwenchError {
 export class AbortError extends QwenchError {
   override name = "AbortError";
 }
+
+/** Something else has what is asked for: another tab trains, or this one does something else. */
+export class BusyError extends QwenchError {
+  override name = "BusyError";
+}
+
+/** The browser's storage for this site is full; the message says what was needed and what is free. */
+export class QuotaError extends QwenchError {
+  override name = "QuotaError";
+}

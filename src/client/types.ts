@@ -247,8 +247,15 @@ export interface Trainer {
     persist(): Promise<boolean>;
     remove(id: string): Promise<void>;
   };
-  /** Downloads what a job needs and keeps it; resumes what was cut. */
-  download(source: ModelSource | DataSource, options?: { signal?: AbortSignal }): Stream<RunEvent>;
+  /**
+   * Downloads what a job needs and keeps it; resumes what was cut.
+   *
+   * @param options.as what an id of the hub names; default: a data set where `split`, `config`, `columns` or `rows` is there
+   */
+  download(
+    source: ModelSource | DataSource,
+    options?: { signal?: AbortSignal; as?: "model" | "data" },
+  ): Stream<RunEvent>;
   plan(job: Job, options?: { signal?: AbortSignal }): Promise<JobPlan>;
   runs: {
     list(): Promise<RunSummary[]>;

@@ -149,6 +149,13 @@ export class Gpu {
     this.bindGroups.clear();
   }
 
+  /** Frees every tensor, to load another model: compiled programs stay. Whoever holds a tensor must forget it. */
+  async clear(): Promise<void> {
+    await this.settle();
+    this.pool.clear();
+    this.bindGroups.clear();
+  }
+
   /** Marks a step boundary: idle buffers go back to the device. */
   endStep(): void {
     this.pool.endStep();

@@ -138,6 +138,12 @@ export class Pool {
     for (const block of [...this.free]) this.drop(block);
   }
 
+  /** Destroys every block, those in use too: to load another model on the same device. Submitted work must have ended. */
+  clear(): void {
+    for (const block of [...this.all]) this.drop(block);
+    this.budget = Number.POSITIVE_INFINITY;
+  }
+
   /** Labels and sizes of what is in use, largest first: for an out-of-memory message. */
   largest(count: number): { label: string; size: number }[] {
     return [...this.all]

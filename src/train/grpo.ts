@@ -48,6 +48,8 @@ export interface GrpoOptions {
   output: Folder;
   /** true: the newest checkpoint of `output`; a folder: that one; null: from the start */
   resume: true | Folder | null;
+  /** a checkpoint also when so many seconds have passed since the last one: where a process may die at any time */
+  save_seconds?: number;
   now?: () => number;
   /** completions of the present batch that have ended */
   onProgress?: (what: string, done: number, total: number) => void;
@@ -183,6 +185,8 @@ export async function* grpo(
   };
 
   let saved = state.global_step;
+  let savedAt = began;
+  const overdue = () => now() - savedAt > 1000 * (options.save_seconds ?? Number.POSITIVE_INFINITY);
   let flat = 0;
   for (let step = state.global_step; step < plan.max_steps; step++) {
     const held = buffer;
@@ -253,7 +257,7 @@ export async function* grpo(
     const done = step + 1;
     const last = done === plan.max_steps;
     const evalDue = data.eval !== null && recipe.eval_strategy !== "no" && (done % every.eval === 0 || last);
-    const saveDue = recipe.save_strategy !== "no" && (done % every.save === 0 || last);
+    const saveDue = overdue() || (recipe.save_strategy !== "no" && (done % every.save === 0 || last));
     const stop = options.signal?.aborted === true && !last;
     if (!evalDue && !saveDue && !stop && !last) continue;
     yield* await take();
@@ -268,6 +272,7 @@ export async function* grpo(
     if (saveDue || (stop && saved < done)) {
       yield await save(buffer);
       saved = done;
+      savedAt = now();
       logBegan.time = logBegan.step === done ? now() : logBegan.time;
     }
     if (stop) throw new AbortError(stoppedText(done, plan.max_steps, saved));

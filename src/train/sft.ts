@@ -34,6 +34,8 @@ export interface SftOptions {
   output: Folder;
   /** true: the newest checkpoint of `output`; a folder: that one; null: from the start */
   resume: true | Folder | null;
+  /** a checkpoint also when so many seconds have passed since the last one: where a process may die at any time */
+  save_seconds?: number;
   now?: () => number;
 }
 
@@ -150,6 +152,8 @@ export async function* sft(
   };
 
   let saved = state.global_step;
+  let savedAt = began;
+  const overdue = () => now() - savedAt > 1000 * (options.save_seconds ?? Number.POSITIVE_INFINITY);
   for (let step = state.global_step; step < plan.max_steps; step++) {
     const micro = plan.step(step);
     const next = sftStep(record, model, optimizer, micro, {
@@ -166,7 +170,7 @@ export async function* sft(
     const done = step + 1;
     const last = done === plan.max_steps;
     const evalDue = data.eval !== null && recipe.eval_strategy !== "no" && (done % every.eval === 0 || last);
-    const saveDue = recipe.save_strategy !== "no" && (done % every.save === 0 || last);
+    const saveDue = overdue() || (recipe.save_strategy !== "no" && (done % every.save === 0 || last));
     const stop = options.signal?.aborted === true && !last;
     if (!evalDue && !saveDue && !stop && !last) continue;
     yield* await take();
@@ -181,6 +185,7 @@ export async function* sft(
     if (saveDue || (stop && saved < done)) {
       yield await save();
       saved = done;
+      savedAt = now();
       logBegan = { time: now(), tokens: state.num_input_tokens_seen };
     }
     if (stop)

@@ -1,0 +1,137 @@
+import { proxy, wrap } from "comlink";
+import type { Stream, Trainer } from "./client/types.ts";
+import { installTransfers, type RemoteTrainer, type TrainerService } from "./client/wire.ts";
+import { QwenchError } from "./errors.ts";
+
+export type * from "./client/types.ts";
+export * from "./errors.ts";
+
+export interface TrainerOptions {
+  /** a worker that runs `trainer.worker.js`; default: a new one */
+  worker?: Worker;
+  /** where `trainer.worker.js` lies, if a bundler did not find it by itself */
+  workerUrl?: string | URL;
+  /** the folder that holds `tiny/`, the embedded model; default: the page's own */
+  assets?: string | URL;
+  /** root of a mirror of the hub; default: https://huggingface.co */
+  hubUrl?: string;
+  /** access token for gated models of the hub; sent to the hub only, and never stored */
+  token?: string;
+}
+
+/**
+ * A trainer in a worker of its own. The worker starts at once and opens the GPU when it is first needed.
+ *
+ * Every call fails with `QwenchError` once the worker has died, and never hangs; `lost` says so.
+ */
+export function createTrainer(options: TrainerOptions = {}): Trainer {
+  installTransfers();
+  const worker = options.worker ?? startWorker(options.workerUrl);
+  const remote: RemoteTrainer = wrap<TrainerService>(worker);
+  let onLost: (why: string) => void = () => {};
+  const lost = new Promise<string>((resolve) => (onLost = resolve));
+  let onEnd: (error: Error) => void = () => {};
+  const ended = new Promise<never>((_, reject) => (onEnd = reject));
+  ended.catch(() => {}); // each call looks at it
+  const die = (why: string) => {
+    onLost(why);
+    onEnd(new QwenchError(why));
+  };
+
+  let began = false;
+  worker.addEventListener("error", (event) => {
+    if (!began) die(`The trainer's worker did not start: ${event.message || "its script could not be loaded"}`);
+  });
+  const ready = begin(remote, options, onLost, die).then(() => {
+    began = true;
+  });
+  ready.catch((error: Error) => die(`The trainer's worker did not start: ${error.message}`));
+
+  const call = async <T>(work: () => Promise<T>): Promise<T> => {
+    await Promise.race([ready, ended]);
+    return Promise.race([work(), ended]);
+  };
+  async function* stream<T>(open: () => Promise<AsyncIterable<T>>): AsyncGenerator<T> {
+    const iterator = (await call(open))[Symbol.asyncIterator]();
+    let done = false;
+    try {
+      for (;;) {
+        const result = await call(() => iterator.next());
+        if (result.done) {
+          done = true;
+          return;
+        }
+        yield result.value;
+      }
+    } catch (error) {
+      done = true;
+      throw error;
+    } finally {
+      if (!done) await call(() => iterator.return!());
+    }
+  }
+  const signalOf = (asked?: { signal?: AbortSignal }) => asked?.signal ?? null;
+
+  return {
+    device: () => call(() => remote.device()),
+    recipe: {
+      fields: (method) => call(() => remote.fields(method)),
+      presets: () => call(() => remote.presets()),
+      parse: (input, method) => call(() => remote.parse(input, method)),
+      format: (recipe, method) => call(() => remote.format(recipe, method)),
+    },
+    data: { preview: (source) => call(() => remote.preview(source)) },
+    storage: {
+      usage: () => call(() => remote.usage()),
+      // only pages may ask: browsers answer by what the user did with the site, and may put a question
+      persist: async () => (await navigator.storage?.persist?.()) ?? false,
+      remove: (id) => call(() => remote.removeStored(id)),
+    },
+    download: (source, asked) => {
+      const isData = ["split", "config", "columns", "rows", "file"].some((name) => name in source);
+      const as = asked?.as ?? (isData ? "data" : "model");
+      return stream(() => remote.download(source, as, signalOf(asked)) as Promise<Stream<never>>);
+    },
+    plan: (job, asked) => call(() => remote.plan(job, signalOf(asked))),
+    runs: {
+      list: () => call(() => remote.list()),
+      get: (id) => call(() => remote.get(id)),
+      remove: (id) => call(() => remote.remove(id)),
+      rename: (id, name) => call(() => remote.rename(id, name)),
+      create: (job) => call(() => remote.create(job)),
+      start: (id, asked) => stream(() => remote.start(id, signalOf(asked)) as Promise<Stream<never>>),
+      stop: (id) => call(() => remote.stop(id)),
+    },
+    chat: (request, asked) => stream(() => remote.chat(request, signalOf(asked)) as Promise<Stream<never>>),
+    export: (run, kind, asked) => call(() => remote.export(run, kind, signalOf(asked))),
+    terminate() {
+      worker.terminate();
+      die("The trainer's worker was ended");
+    },
+    lost,
+  };
+}
+
+function startWorker(url: string | URL | undefined): Worker {
+  if (url !== undefined) return new Worker(url, { type: "module", name: "qwench" });
+  return new Worker(new URL("../workers/trainer.worker.ts", import.meta.url), { type: "module", name: "qwench" });
+}
+
+/** Tells the worker where things are; then waits, by a lock that only its death releases, for its end. */
+async function begin(
+  remote: RemoteTrainer,
+  { assets, hubUrl, token }: TrainerOptions,
+  onLost: (why: string) => void,
+  die: (why: string) => void,
+): Promise<void> {
+  const folder = new URL(assets ?? ".", document.baseURI).href;
+  const lock = `qwench-worker-${Date.now()}-${Math.random()}`;
+  await remote.begin(
+    { assets: folder.endsWith("/") ? folder : `${folder}/`, hubUrl: hubUrl ?? null, token: token ?? null, lock },
+    proxy(onLost),
+  );
+  // absent where the page is not secure; there is no WebGPU either, and `device` says so
+  void navigator.locks?.request(lock, () =>
+    die("The trainer's worker has died: the browser ended it, or ran out of memory"),
+  );
+}

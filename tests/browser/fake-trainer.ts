@@ -1,0 +1,338 @@
+import type {
+  ChatEvent,
+  DataPreview,
+  DataSource,
+  DeviceInfo,
+  Job,
+  ModelSource,
+  RunEvent,
+  RunRecord,
+  RunSummary,
+  StoredItem,
+  Trainer,
+} from "../../src/client/types.ts";
+import { wordProblems } from "../../src/data/word-problems.ts";
+import { BusyError, GpuError, NetworkError, NotFoundError, QuotaError } from "../../src/errors.ts";
+import { PRESETS } from "../../workers/session/presets.ts";
+import { formatForm, formFields, parseForm } from "../../workers/session/recipes.ts";
+import { evaluationOf, HOSTILE, logAt, newRecord, planOf, play, type Script } from "./fake-runs.ts";
+
+// A trainer without a GPU for tests of the page: `?fake=quota` and so on say what it meets, `&step=40` how long a step
+// takes. Runs are kept over a reload as the real ones are.
+
+const RUNS = "fake.runs";
+const wanted = new URLSearchParams(location.search);
+const fake = wanted.get("fake") ?? "";
+const stepTime = Number(wanted.get("step") ?? 60);
+
+let losses = 0;
+
+export function createTrainer(): Trainer {
+  let lose: (why: string) => void = () => {};
+  const lost = new Promise<string>((resolve) => (lose = resolve));
+  let persisted = fake === "kept";
+  let models: StoredItem[] = [
+    {
+      id: "hub/models--Qwen--Qwen2.5-0.5B-Instruct",
+      kind: "model",
+      name: "Qwen/Qwen2.5-0.5B-Instruct",
+      bytes: 999e6,
+      created: null,
+    },
+    { id: "data/sums-1a2b3c4d", kind: "data", name: "sums.csv", bytes: 81e3, created: Date.UTC(2026, 4, 2) },
+  ];
+
+  return {
+    device: async (): Promise<DeviceInfo> => {
+      await later(fake === "no-webgpu" ? 20 : 60);
+      if (fake === "no-webgpu") throw new GpuError("This browser has no WebGPU.");
+      const software = fake === "software";
+      return {
+        adapter: software ? "SwiftShader" : "Apple M2",
+        software,
+        advice: null,
+        features: { f16: !software, subgroups: true },
+        limits: { maxBufferSize: 4294967296, maxStorageBufferBindingSize: 2147483648 },
+      };
+    },
+    recipe: {
+      fields: async (method) => formFields(method),
+      presets: async () => [...PRESETS],
+      parse: async (input, method) => parseForm(input, method),
+      format: async (recipe, method) => formatForm(recipe, method),
+    },
+    data: { preview },
+    storage: {
+      usage: async () => {
+        const items = [
+          ...models,
+          ...load().map(({ id, name, created }) => ({
+            id: `runs/${id}`,
+            kind: "run" as const,
+            name,
+            bytes: 1.1e6,
+            created,
+          })),
+        ];
+        return { usage: items.reduce((sum, { bytes }) => sum + bytes, 0), quota: 20e9, persisted, items };
+      },
+      persist: async () => (persisted = fake !== "declined"),
+      remove: async (id) => {
+        models = models.filter((item) => item.id !== id);
+        save(load().filter((run) => `runs/${run.id}` !== id));
+      },
+    },
+    download,
+    plan: async (job) => {
+      await later(30);
+      return plan(job);
+    },
+    runs: {
+      list: async () => load().map(summary),
+      get: async (id) => found(id),
+      remove: async (id) => save(load().filter((run) => run.id !== id)),
+      rename: async (id, name) => change(id, (run) => (run.name = name)),
+      create: async (job) => {
+        const id = `run-${Date.now()}`;
+        save([...load(), newRecord(id, withoutFiles(job))]);
+        return id;
+      },
+      start: (id, { signal } = {}) => start(id, signal, lose),
+      stop: async (id) => change(id, (run) => (run.status = "stopped")),
+    },
+    chat,
+    export: async (id, kind) => {
+      await later(200);
+      if (fake === "broken-export") throw new NotFoundError("There is no checkpoint of this run yet.");
+      const name =
+        kind === "adapter"
+          ? "adapter.zip"
+          : kind === "merged"
+            ? "model.zip"
+            : kind === "report"
+              ? "report.html"
+              : "recipe.yaml";
+      return { name: `${found(id).name}-${name}`, type: "application/octet-stream", blob: new Blob([kind]) };
+    },
+    terminate() {},
+    lost,
+  };
+}
+
+const later = (ms: number) => new Promise((done) => setTimeout(done, ms));
+
+function load(): RunRecord[] {
+  return JSON.parse(localStorage.getItem(RUNS) ?? "[]");
+}
+function save(runs: RunRecord[]): void {
+  localStorage.setItem(RUNS, JSON.stringify(runs));
+}
+function found(id: string): RunRecord {
+  const run = load().find((one) => one.id === id);
+  if (!run) throw new NotFoundError(`There is no run ${id}.`);
+  return run;
+}
+function change(id: string, act: (run: RunRecord) => void): void {
+  const runs = load();
+  const run = runs.find((one) => one.id === id);
+  if (run) act(run);
+  save(runs);
+}
+function summary({
+  job: _,
+  recipes: __,
+  logs: ___,
+  completions: ____,
+  evaluations: _____,
+  ...rest
+}: RunRecord): RunSummary {
+  return rest;
+}
+/** JSON holds no File. */
+function withoutFiles(job: Job): Job {
+  return JSON.parse(JSON.stringify(job));
+}
+
+async function* start(
+  id: string,
+  signal: AbortSignal | undefined,
+  lose: (why: string) => void,
+): AsyncGenerator<RunEvent> {
+  if (fake === "busy") {
+    throw new BusyError(
+      "Another tab of this site trains, and the GPU does one training at a time: pause that one first",
+    );
+  }
+  const script: Script = { step: stepTime, fault: null, onFault: null };
+  if (fake === "quota") {
+    script.fault = new QuotaError(
+      "Cannot write a checkpoint: 48 MB are needed, 3 MB are free of the 2 GB that the browser gives this site",
+    );
+  }
+  if (fake === "network")
+    script.fault = new NetworkError("Cannot download model.safetensors: the connection was cut at 61 %, after 5 tries");
+  if (fake === "lost" && losses === 0) {
+    script.onFault = () => {
+      losses++;
+      lose("The GPU was lost: the browser or its driver started it again.");
+    };
+  }
+  change(id, (run) => {
+    run.status = "running";
+    run.problem = null;
+  });
+  try {
+    for await (const event of play(found(id), script, signal)) {
+      note(id, event);
+      yield event;
+    }
+    if (found(id).status === "running") change(id, (run) => (run.status = "paused"));
+  } catch (error) {
+    change(id, (run) => {
+      run.status = "failed";
+      run.problem = (error as Error).message;
+    });
+    throw error;
+  }
+}
+
+/** Keeps what the real record keeps. */
+function note(id: string, event: RunEvent): void {
+  change(id, (run) => {
+    if (event.type === "phase") {
+      run.phase = event.phase;
+      run.phases[event.phase].global_step = event.global_step;
+      run.logs[event.phase] = run.logs[event.phase].filter(({ step }) => step <= event.global_step);
+    }
+    if (event.type === "step") run.phases[event.phase].global_step = event.step;
+    if (event.type === "log") run.logs[event.phase].push(event.record);
+    if (event.type === "generated") run.completions = [...run.completions, event].slice(-4);
+    if (event.type === "evaluated") {
+      run.evaluations.push(event.evaluation);
+      run.accuracy = event.evaluation.accuracy;
+    }
+    if (event.type === "end") run.status = "finished";
+  });
+}
+
+function plan(job: Job) {
+  const large = job.model.kind === "hub";
+  const phases = job.phases.map(({ method, recipe }) => {
+    const made = planOf(method, recipe);
+    if (!large) return made;
+    const byKind = Object.fromEntries(
+      Object.entries(made.memory.byKind).map(([kind, bytes]) => [kind, bytes * (kind === "weights" ? 520 : 60)]),
+    );
+    const peak = Object.values(byKind).reduce((a, b) => a + b);
+    return { ...made, memory: { peak, byKind }, parameters: 494_032_768, trainable: 8_798_208, rows: 7473 };
+  });
+  const short = fake === "memory" && large;
+  return {
+    phases,
+    fits: !short,
+    problem: short
+      ? "GRPO needs 3.2 GB of GPU memory, and 2.1 GB are free. It would fit with max_completion_length 128, or with per_device_train_batch_size 4"
+      : null,
+    download: large ? 999e6 : 0,
+  };
+}
+
+async function preview(source: DataSource): Promise<DataPreview> {
+  await later(30);
+  if (source.kind === "file") return filePreview(source.file);
+  const rows = wordProblems({ seed: 4, count: 20, split: "train" }).map(({ question, answer }) => [question, answer]);
+  return {
+    columns: ["question", "answer"],
+    rows,
+    columnsTaken: { question: "question", answer: "answer" },
+    problem: null,
+    count: 1024,
+  };
+}
+
+async function filePreview(file: File): Promise<DataPreview> {
+  const lines = (await file.text()).trim().split("\n");
+  const [head, ...rest] = lines.map((line) => line.split(";"));
+  const named = ["question", "answer"].every((name) => head.includes(name));
+  return {
+    columns: head,
+    rows: rest,
+    columnsTaken: named ? { question: "question", answer: "answer" } : null,
+    problem: named ? null : `Rows of ${file.name} have the columns ${head.join(", ")}: say which are which.`,
+    count: rest.length,
+  };
+}
+
+async function* download(
+  _: ModelSource | DataSource,
+  { signal }: { signal?: AbortSignal } = {},
+): AsyncGenerator<RunEvent> {
+  for (let done = 0; done <= 999e6 && !signal?.aborted; done += 99.9e6) {
+    yield { type: "progress", what: "downloading model.safetensors", done, total: 999e6, unit: "bytes" };
+    await later(stepTime);
+  }
+}
+
+async function* chat(
+  request: Parameters<Trainer["chat"]>[0],
+  { signal }: { signal?: AbortSignal } = {},
+): AsyncGenerator<ChatEvent> {
+  yield { type: "progress", what: "loading the model", done: 1e6, total: 1.9e6 };
+  await later(stepTime);
+  const asked = request.messages.at(-1)!.content;
+  const text = /html/i.test(asked)
+    ? HOSTILE
+    : request.adapter
+      ? "<reasoning>\n12+5=17\n</reasoning>\n<answer>\n17\n</answer>\n"
+      : "There are 12 apples and 5 more apples. 12";
+  for (const piece of text.match(/[\s\S]{1,6}/g)!) {
+    if (signal?.aborted) return;
+    yield { type: "text", text: piece };
+    await later(stepTime / 4);
+  }
+  yield { type: "end", finish_reason: "stop", tokens: 30, seconds: 1 };
+}
+
+/** Puts runs into storage as if they had been made, for pictures and for the history. */
+export function seedRuns(): void {
+  const embedded: ModelSource = { kind: "embedded" };
+  const job = (name: string, methods: readonly ("sft" | "grpo")[], steps: number): Job => ({
+    name,
+    model: embedded,
+    phases: methods.map((method) => ({
+      method,
+      data: { kind: "embedded", rows: method === "sft" ? "sft" : "prompts" },
+      recipe: { max_steps: steps },
+    })),
+    evaluate: { data: { kind: "embedded", rows: "prompts" }, problems: 40 },
+  });
+  const made = (id: string, one: Job, created: number, tilt: number): RunRecord => {
+    const record = newRecord(id, one, created);
+    record.status = "finished";
+    record.evaluations = [evaluationOf("base", 0, 40)];
+    one.phases.forEach(({ method, recipe }, i) => {
+      const steps = Number(recipe.max_steps);
+      record.phases[i].global_step = steps;
+      record.logs[i] = Array.from({ length: steps }, (_, s) => {
+        const log = logAt(method, s + 1, steps * tilt);
+        return log;
+      });
+      record.evaluations.push(evaluationOf(method, i, 40));
+    });
+    record.phase = one.phases.length - 1;
+    record.accuracy = record.evaluations.at(-1)!.accuracy;
+    return record;
+  };
+  const day = 86_400_000;
+  const now = Date.now();
+  const paused = newRecord("seed-3", job("Longer answers", ["grpo"], 60), now - 3 * day);
+  paused.status = "paused";
+  paused.phases[0].global_step = 20;
+  paused.logs[0] = Array.from({ length: 20 }, (_, s) => logAt("grpo", s + 1, 60));
+  save([
+    paused,
+    made("seed-2", job("Word problems, gentle", ["sft", "grpo"], 60), now - day, 1.5),
+    made("seed-1", job("Word problems", ["sft", "grpo"], 60), now - 3_600_000, 1),
+  ]);
+}
+if (wanted.has("seed") && localStorage.getItem(RUNS) === null) seedRuns();

@@ -1,0 +1,37 @@
+import type { Job, JobPlan, PhasePlan } from "../../src/client/types.ts";
+import { AbortError, MemoryError, QwenchError } from "../../src/errors.ts";
+import { checkForecast } from "../../src/session.ts";
+import type { GpuHolder, OpenGpu } from "./gpu.ts";
+import type { Library } from "./library.ts";
+import { preparePhase } from "./phase.ts";
+
+/** Whether a job can run here, and what it will take. Loads nothing on the GPU. @throws {AbortError} */
+export async function planJob(
+  job: Job,
+  { library, holder, signal }: { library: Library; holder: GpuHolder; signal: AbortSignal },
+): Promise<JobPlan> {
+  const phases: PhasePlan[] = [];
+  try {
+    const opened = await holder.get();
+    const model = await library.openModel(job.model, { signal, report: () => {} });
+    for (let index = 0; index < job.phases.length; index++) {
+      const steps = preparePhase({ job, index, model, adapter: null, gpu: opened.gpu, library, signal });
+      let next = await steps.next();
+      while (!next.done) next = await steps.next();
+      const { plan, prepared, made } = next.value;
+      phases.push(plan);
+      checkForecast(prepared.forecast, availableMemory(opened, made.recipe.max_memory));
+    }
+    return { phases, fits: true, problem: null, download: 0 };
+  } catch (error) {
+    if (error instanceof AbortError || !(error instanceof QwenchError)) throw error;
+    return { phases, fits: !(error instanceof MemoryError), problem: error.message, download: null };
+  }
+}
+
+/** Bytes that a run may take; null where nobody can know: browsers do not tell how much memory a GPU has. */
+export function availableMemory({ platform }: OpenGpu, max_memory: number | null): number | null {
+  if (max_memory !== null) return max_memory * 1e9;
+  const { deviceMemory } = navigator as { deviceMemory?: number };
+  return platform.software && deviceMemory ? deviceMemory * 0.75 * 2 ** 30 : null;
+}

@@ -1,0 +1,115 @@
+import type { DataPreview } from "../../src/client/types.ts";
+import { type NumberedRow, parsePrompt, parseRow } from "../../src/data/rows.ts";
+import { QwenchError } from "../../src/errors.ts";
+import { renamed } from "./library.ts";
+
+const ROWS = 20;
+const CELL = 300;
+/** Rows that are counted; with more than that, how many there are stays open. */
+const COUNTED = 200_000;
+/** Milliseconds that counting may take. */
+const COUNT_MS = 1500;
+
+/** Other names that data sets have for what Qwench knows. */
+const SYNONYMS: Readonly<Record<string, readonly string[]>> = {
+  prompt: ["prompt", "instruction", "input", "query", "user"],
+  completion: ["completion", "response", "output", "chosen", "assistant", "target"],
+  messages: ["messages", "conversations", "conversation", "dialog", "chat"],
+  question: ["question", "problem", "prompt", "query", "instruction"],
+  answer: ["answer", "solution", "response", "output", "final_answer", "target"],
+  text: ["text", "content", "document"],
+};
+/** What a row may be read as, the fullest first. */
+const FORMS = [
+  ["messages"],
+  ["prompt", "completion"],
+  ["question", "answer"],
+  ["text"],
+  ["prompt"],
+  ["question"],
+] as const;
+
+/**
+ * The first rows as text, and how they would be read.
+ *
+ * @throws {DataError} a row that cannot be parsed at all, with its file and number
+ */
+export async function previewRows(rows: AsyncIterable<NumberedRow>, count: number | null): Promise<DataPreview> {
+  const first: NumberedRow[] = [];
+  let read = 0;
+  let whole = true;
+  const end = performance.now() + COUNT_MS;
+  for await (const row of rows) {
+    if (first.length < ROWS) first.push(row);
+    read++;
+    if (first.length < ROWS || count !== null) {
+      if (count !== null && first.length >= ROWS) break;
+    } else if (read >= COUNTED || performance.now() > end) {
+      whole = false;
+      break;
+    }
+  }
+  const columns = [...new Set(first.flatMap(({ row }) => Object.keys(row)))];
+  const shown = {
+    columns,
+    rows: first.map(({ row }) => columns.map((name) => cell(row[name]))),
+    count: count ?? (whole ? read : null),
+  };
+  if (first.length === 0) return { ...shown, columnsTaken: null, problem: "There are no rows" };
+  const taken = await mapping(first, columns);
+  return typeof taken === "string"
+    ? { ...shown, columnsTaken: null, problem: taken }
+    : { ...shown, columnsTaken: taken, problem: null };
+}
+
+/** How the rows can be read, or why they cannot. */
+async function mapping(
+  rows: readonly NumberedRow[],
+  columns: readonly string[],
+): Promise<Record<string, string> | string> {
+  const own = problemOf(rows);
+  if (own === null) {
+    const form = FORMS.find((names) => names.every((name) => columns.includes(name)));
+    return Object.fromEntries((form ?? []).map((name) => [name, name]));
+  }
+  for (const form of FORMS) {
+    const used = new Set<string>();
+    const found = form.map((name) => {
+      const match = SYNONYMS[name]
+        .map((other) => columns.find((column) => column.toLowerCase() === other && !used.has(column)))
+        .find(Boolean);
+      if (match) used.add(match);
+      return [name, match] as const;
+    });
+    if (found.some(([, match]) => match === undefined)) continue;
+    const made = Object.fromEntries(found) as Record<string, string>;
+    const mapped: NumberedRow[] = [];
+    for await (const row of renamed(rows, made)) mapped.push(row);
+    if (problemOf(mapped) === null) return made;
+  }
+  return own;
+}
+
+/** Why these rows can be read neither as examples nor as prompts; null where they can. */
+function problemOf(rows: readonly NumberedRow[]): string | null {
+  try {
+    for (const row of rows) parseRow(row);
+    return null;
+  } catch (error) {
+    if (!(error instanceof QwenchError)) throw error;
+    try {
+      for (const row of rows) parsePrompt(row);
+      return null;
+    } catch {
+      return error.message;
+    }
+  }
+}
+
+function cell(value: unknown): string {
+  const text =
+    typeof value === "string" ? value : value === undefined ? "" : (JSON.stringify(value, bigints) ?? String(value));
+  return text.length > CELL ? `${text.slice(0, CELL - 1)}…` : text;
+}
+
+const bigints = (_: string, value: unknown) => (typeof value === "bigint" ? String(value) : value);

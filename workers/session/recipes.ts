@@ -1,0 +1,178 @@
+import type { FormField, Job, Method, ModelSource, Phase } from "../../src/client/types.ts";
+import { RecipeError } from "../../src/errors.ts";
+import {
+  type FieldValue,
+  fieldsOf,
+  formatRecipeYaml,
+  type GrpoRecipe,
+  parseRecipe,
+  parseRecipeYaml,
+  type SftRecipe,
+} from "../../src/recipe.ts";
+import { GSM8K_REWARDS } from "../../src/rewards/registry.ts";
+
+/** Fields that a job decides by itself: no form shows them, and recipes from elsewhere have them taken out. */
+const OF_THE_JOB = new Set(
+  (
+    "model_name_or_path model_revision adapter_name_or_path use_peft dataset_name dataset_config dataset_train_split " +
+    "dataset_test_split eval_dataset_name chat_template_path output_dir overwrite_output_dir resume_from_checkpoint " +
+    "save_total_limit profile log_completions num_completions_to_print"
+  ).split(" "),
+);
+/** Fields of the adapter, which all phases of a job share. */
+const OF_THE_ADAPTER = ["lora_r", "lora_alpha", "use_rslora", "lora_target_modules"] as const;
+
+/** A phase's recipe in full. */
+export type PhaseRecipe =
+  | { method: "sft"; recipe: SftRecipe; notes: string[] }
+  | { method: "grpo"; recipe: GrpoRecipe; notes: string[] };
+
+/** The options of a method for a form. */
+export function formFields(method: Method): FormField[] {
+  return fieldsOf(method)
+    .filter(({ name }) => !OF_THE_JOB.has(name))
+    .map(({ name, group, type, default: value, nullable, choices, min, above, max, below, unit, help }) => ({
+      name,
+      group,
+      type,
+      default: value,
+      nullable: nullable ?? false,
+      choices: choices ? [...choices] : null,
+      min: min ?? above ?? null,
+      max: max ?? below ?? null,
+      unit: unit ?? null,
+      help,
+    }));
+}
+
+/**
+ * Reads a recipe of a form, or the YAML of any TRL run.
+ *
+ * @returns the fields that differ from their defaults, without those that the job decides
+ * @throws {RecipeError}
+ */
+export function parseForm(
+  input: Record<string, unknown> | string,
+  method: Method,
+): { recipe: Record<string, unknown>; notes: string[] } {
+  const { recipe, notes } =
+    typeof input === "string" ? parseRecipeYaml(input, "recipe.yaml", method) : parseRecipe(input, method);
+  const kept: Record<string, unknown> = {};
+  const left: string[] = [];
+  for (const field of fieldsOf(method)) {
+    const value = (recipe as Record<string, FieldValue>)[field.name];
+    if (JSON.stringify(value) === JSON.stringify(field.default)) continue;
+    if (OF_THE_JOB.has(field.name)) left.push(field.name);
+    else kept[field.name] = value;
+  }
+  return {
+    recipe: kept,
+    notes: left.length > 0 ? [...notes, `${left.join(", ")}: set by this page, not by the recipe`] : notes,
+  };
+}
+
+/** A recipe as YAML that `trl` and `qwench` take. */
+export function formatForm(recipe: Record<string, unknown>, method: Method): string {
+  return method === "sft"
+    ? formatRecipeYaml(parseRecipe(recipe, "sft").recipe, "sft")
+    : formatRecipeYaml(parseRecipe(recipe, "grpo").recipe, "grpo");
+}
+
+/**
+ * The recipe of one phase of a job: its own fields, the adapter's shape from the first phase, model and data as named.
+ *
+ * @throws {RecipeError} also where a later phase wants an adapter of another shape
+ */
+export function phaseRecipe(job: Job, index: number): PhaseRecipe {
+  const { method, recipe, data } = job.phases[index];
+  const own = Object.keys(recipe).find((name) => OF_THE_JOB.has(name));
+  if (own) throw new RecipeError(`${own} is set by this page: take it out of the recipe`);
+  const judged = method === "grpo" && !recipe.reward_funcs && hasGsm8kAnswers(data);
+  const wanted = {
+    ...(index > 0 ? adapterFields(job.phases[0]) : {}),
+    ...recipe,
+    ...(judged ? { reward_funcs: GSM8K_REWARDS } : {}),
+    ...namesOf(job.model, data),
+    output_dir: `phase-${index + 1}`,
+    ...(recipe.save_strategy === "no" ? { save_strategy: "steps" } : {}), // a tab may be closed at any time
+    save_total_limit: 2,
+  };
+  const made: PhaseRecipe =
+    method === "sft" ? { method, ...parseRecipe(wanted, "sft") } : { method, ...parseRecipe(wanted, "grpo") };
+  if (index > 0) {
+    for (const [name, value] of Object.entries(adapterFields(job.phases[0]))) {
+      const other = made.recipe[name as (typeof OF_THE_ADAPTER)[number]];
+      if (JSON.stringify(other) === JSON.stringify(value)) continue;
+      throw new RecipeError(
+        `Phase ${index + 1} goes on with the adapter of phase 1, whose ${name} is ${JSON.stringify(value)}, not ${JSON.stringify(other)}`,
+      );
+    }
+  }
+  return made;
+}
+
+/** The adapter's shape as a phase has it. */
+function adapterFields({ method, recipe }: Phase): Record<string, unknown> {
+  const parsed = method === "sft" ? parseRecipe(recipe, "sft").recipe : parseRecipe(recipe, "grpo").recipe;
+  return Object.fromEntries(OF_THE_ADAPTER.map((name) => [name, parsed[name]]));
+}
+
+/** Whether rows are known to have the answers that the GSM8K rewards compare with. */
+function hasGsm8kAnswers(data: Phase["data"]): boolean {
+  return data.kind === "embedded" || (data.kind === "hub" && /(^|\/)gsm8k$/.test(data.id));
+}
+
+/** The recipe of a phase as YAML. */
+export function phaseYaml(phase: PhaseRecipe): string {
+  return phase.method === "sft" ? formatRecipeYaml(phase.recipe, "sft") : formatRecipeYaml(phase.recipe, "grpo");
+}
+
+/** Names of model and data as a recipe has them; the embedded ones need none. */
+function namesOf(model: ModelSource, data: Phase["data"]): Record<string, unknown> {
+  const names: Record<string, unknown> = {};
+  if (model.kind === "hub")
+    Object.assign(names, {
+      model_name_or_path: model.id,
+      ...(model.revision ? { model_revision: model.revision } : {}),
+    });
+  else if (model.kind !== "embedded") names.model_name_or_path = nameOfModel(model);
+  if (data.kind === "hub") {
+    names.dataset_name = data.id;
+    if (data.config) names.dataset_config = data.config;
+    if (data.split) names.dataset_train_split = data.split;
+  } else if (data.kind !== "embedded") names.dataset_name = nameOfData(data);
+  return names;
+}
+
+export function nameOfModel(model: ModelSource): string {
+  switch (model.kind) {
+    case "embedded":
+      return "the embedded model";
+    case "hub":
+      return model.id;
+    case "files":
+      return model.name;
+    case "stored":
+      return storedName(model.id);
+  }
+}
+
+export function nameOfData(data: Phase["data"]): string {
+  switch (data.kind) {
+    case "embedded":
+      return "the embedded problems";
+    case "hub":
+      return data.id;
+    case "file":
+      return data.file.name;
+    case "stored":
+      return storedName(data.id);
+  }
+}
+
+/** What a stored item is called: the hub's id, or the name that the user's files came under. */
+export function storedName(id: string): string {
+  const base = id.slice(id.indexOf("/") + 1);
+  if (id.startsWith("hub/")) return base.replace(/^(models|datasets)--/, "").replaceAll("--", "/");
+  return base.replace(/-[0-9a-f]{8}$/, "");
+}

@@ -1,0 +1,62 @@
+import { AbortError } from "../../src/errors.ts";
+
+/** Milliseconds between two reports: more often than that nobody looks. */
+const PACE_MS = 100;
+
+/**
+ * Runs work as an iteration of what it reports, of which only the newest waits to be taken.
+ *
+ * @returns what the work gives
+ */
+export async function* reporting<E, R>(work: (report: (event: E) => void) => Promise<R>): AsyncGenerator<E, R> {
+  let newest: E | null = null;
+  let settled = false;
+  let wake = () => {};
+  const done = work((event) => {
+    newest = event;
+    wake();
+  }).finally(() => {
+    settled = true;
+    wake();
+  });
+  done.catch(() => {}); // awaited below
+  for (;;) {
+    if (newest !== null) {
+      const event: E = newest;
+      newest = null;
+      yield event;
+      if (!settled) await Promise.race([done.catch(() => {}), new Promise((resolve) => setTimeout(resolve, PACE_MS))]);
+    } else if (settled) return await done;
+    else await new Promise<void>((resolve) => (wake = resolve));
+  }
+}
+
+/**
+ * An iteration for somebody in another thread: leaving it aborts the work and waits until that has come to its end, with
+ * whatever it saves on the way.
+ *
+ * @param asked the caller's own signal
+ */
+export function stoppable<T>(
+  work: (signal: AbortSignal) => AsyncGenerator<T>,
+  asked: AbortSignal | null,
+): AsyncIterableIterator<T> {
+  const control = new AbortController();
+  const signal = asked ? AbortSignal.any([asked, control.signal]) : control.signal;
+  const events = work(signal);
+  return {
+    [Symbol.asyncIterator]() {
+      return this;
+    },
+    next: () => events.next(),
+    async return() {
+      control.abort(new AbortError("Stopped: nobody listens any more"));
+      try {
+        while (!(await events.next()).done);
+      } catch (error) {
+        if (!(error instanceof AbortError)) throw error;
+      }
+      return { done: true, value: undefined };
+    },
+  };
+}

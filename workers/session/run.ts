@@ -1,0 +1,177 @@
+import type { Evaluation, RunEvent } from "../../src/client/types.ts";
+import { AbortError, GpuError, QwenchError } from "../../src/errors.ts";
+import type { Gpu } from "../../src/gpu/device.ts";
+import type { Folder } from "../../src/io/storage.ts";
+import type { Transformer } from "../../src/model/transformer.ts";
+import { checkpointNames, findCheckpoint } from "../../src/train/checkpoint.ts";
+import { evaluate } from "./evaluate.ts";
+import { faultOf, type GpuHolder } from "./gpu.ts";
+import type { Library } from "./library.ts";
+import { lockTraining } from "./locks.ts";
+import { asProgress, loadPhase, type PreparedPhase, preparePhase, trainPhase } from "./phase.ts";
+import { reporting } from "./reporting.ts";
+import { note, type RunStore, type StoredRun } from "./runs.ts";
+import { tune } from "./tuning.ts";
+
+export interface RunInput {
+  id: string;
+  runs: RunStore;
+  library: Library;
+  holder: GpuHolder;
+  signal: AbortSignal;
+}
+
+/** Milliseconds between two writes of a record whose run goes well. */
+const WRITE_MS = 1000;
+
+/**
+ * Trains a run from where it stands to its end: phase after phase, each on the adapter of the one before, held-out problems
+ * before, between and after. All that happens is kept as it happens.
+ *
+ * @throws {BusyError} another tab trains
+ * @throws {AbortError} the signal fired: a checkpoint was saved, and the next start goes on there
+ * @throws what else went wrong; the record says it too
+ */
+export async function* trainRun(input: RunInput): AsyncGenerator<RunEvent> {
+  const { id, runs, holder } = input;
+  const release = await lockTraining(id);
+  try {
+    const run = await runs.get(id);
+    if (run.status === "finished" || run.status === "stopped") {
+      throw new QwenchError(`The run ${run.name} is ${run.status}: there is nothing left to train`);
+    }
+    await runs.checkpoints.sweep(); // nobody else writes while we have the lock
+    const lent = await holder.lend("a run is trained");
+    const keeper = new Keeper(runs, run);
+    try {
+      holder.kept = null;
+      await lent.gpu.clear();
+      await keeper.state("running", null);
+      for await (const event of phases(input, run, lent.gpu)) {
+        await keeper.take(event);
+        yield event;
+      }
+      const end: RunEvent = { type: "end", seconds: await keeper.finish() };
+      yield end;
+    } catch (error) {
+      const fault = await faultAfter(lent.gpu, error);
+      await keeper.fail(fault);
+      throw fault;
+    } finally {
+      lent.end();
+    }
+  } finally {
+    await release();
+  }
+}
+
+async function* phases(input: RunInput, run: StoredRun, gpu: Gpu): AsyncGenerator<RunEvent> {
+  const { library, runs, signal } = input;
+  const { job } = run;
+  const model = yield* reporting((report: (event: RunEvent) => void) =>
+    library.openModel(job.model, { signal, report: asProgress(report, "bytes") }),
+  );
+  for (let index = run.done; index < job.phases.length; index++) {
+    const adapter = index > 0 ? runs.folder(run.id, index - 1) : null;
+    const output = runs.folder(run.id, index);
+    const phase = yield* preparePhase({ job, index, model, adapter, gpu, library, signal });
+    for (const text of phase.plan.notes) yield { type: "note", text };
+    yield* tune(gpu, phase, signal);
+    await gpu.clear();
+    const trainee = yield* loadPhase(phase);
+    if (index === 0) yield* solve(input, run, phase, trainee.model, "base"); // its adapter does nothing yet
+    await takeLogs(run, index, output);
+    yield* trainPhase(phase, trainee, output);
+    yield* solve(input, run, phase, trainee.model, job.phases[index].method);
+    run.done = index + 1;
+  }
+}
+
+/** Solves the held-out problems, if there are any and this was not done before. */
+async function* solve(
+  { library, signal }: RunInput,
+  run: StoredRun,
+  { prepared, input }: PreparedPhase,
+  model: Transformer,
+  stage: Evaluation["stage"],
+): AsyncGenerator<RunEvent> {
+  const { job } = run;
+  const known = run.evaluations.some((made) => made.stage === stage && made.phase === input.index);
+  if (!job.evaluate || known) return;
+  if (!prepared.tokenizer) throw new QwenchError("Cannot solve held-out problems: the model has no tokenizer.json");
+  model.gpu.pool.trim(); // of what training took, nothing fits
+  const evaluation = yield* evaluate(model, {
+    job,
+    library,
+    tokenizer: prepared.tokenizer,
+    signal,
+    stage,
+    phase: input.index,
+  });
+  model.gpu.pool.trim();
+  yield { type: "evaluated", evaluation };
+}
+
+/** Logs as the newest checkpoint has them: a record may be some steps behind it or ahead of it. */
+async function takeLogs(run: StoredRun, index: number, output: Folder): Promise<void> {
+  if ((await checkpointNames(output)).length === 0) run.logs[index] = [];
+  else run.logs[index] = (await findCheckpoint(output, true)).state.log_history as StoredRun["logs"][number];
+}
+
+/** Keeps a run's record up to date on the disk, now and then in full. */
+class Keeper {
+  private readonly runs: RunStore;
+  private readonly run: StoredRun;
+  private readonly began = performance.now();
+  private readonly secondsBefore: number;
+  private written = 0;
+
+  constructor(runs: RunStore, run: StoredRun) {
+    this.runs = runs;
+    this.run = run;
+    this.secondsBefore = run.seconds;
+  }
+
+  async take(event: RunEvent): Promise<void> {
+    if (event.type === "progress") return;
+    note(this.run, event);
+    const weighty = ["phase", "checkpoint", "evaluated"].includes(event.type);
+    if (weighty || performance.now() - this.written > WRITE_MS) await this.write();
+  }
+
+  async state(status: StoredRun["status"], problem: string | null): Promise<void> {
+    Object.assign(this.run, { status, problem });
+    await this.write();
+  }
+
+  /** @returns seconds of work in all */
+  async finish(): Promise<number> {
+    await this.state("finished", null);
+    return this.run.seconds;
+  }
+
+  async fail(error: unknown): Promise<void> {
+    if (error instanceof AbortError) await this.state("paused", null);
+    // a device comes back: the next start opens another
+    else if (error instanceof GpuError)
+      await this.state("paused", `${error.message}. Start again to go on from the last checkpoint`);
+    else await this.state("failed", error instanceof Error ? error.message : String(error));
+  }
+
+  private async write(): Promise<void> {
+    this.run.seconds = this.secondsBefore + (performance.now() - this.began) / 1000;
+    this.written = performance.now();
+    await this.runs.put(this.run);
+  }
+}
+
+/** Milliseconds that a device may take to say that it is lost, after work on it has failed. */
+const LOSS_MS = 1000;
+
+/** What was wrong first: work on a lost device fails with all kinds of errors before the device says so. */
+async function faultAfter(gpu: Gpu, error: unknown): Promise<unknown> {
+  if (error instanceof QwenchError) return error;
+  await Promise.race([gpu.device.lost, new Promise((resolve) => setTimeout(resolve, LOSS_MS))]);
+  const fault = faultOf(gpu);
+  return fault ? new GpuError(fault, { cause: error }) : error;
+}

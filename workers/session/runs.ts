@@ -1,0 +1,119 @@
+import { createStore, del, get, type UseStore, update, values } from "idb-keyval";
+import type { Evaluation, Job, RunEvent, RunRecord, RunSummary } from "../../src/client/types.ts";
+import { NotFoundError } from "../../src/errors.ts";
+import { IdbFolder } from "../../src/platform/idb-folder.ts";
+import { runsHeld } from "./locks.ts";
+
+/** Generation batches whose completions are kept. */
+const BATCHES_KEPT = 8;
+
+/** A run as it is stored. */
+export interface StoredRun extends RunRecord {
+  /** of work, over all starts */
+  seconds: number;
+  /** phases that ended; the one after them is next */
+  done: number;
+}
+
+/** The history: records of runs in one database, their checkpoints in another. */
+export class RunStore {
+  private readonly store: UseStore = createStore("qwench-runs", "runs");
+  readonly checkpoints = IdbFolder.open("qwench-checkpoints");
+
+  /** @throws {NotFoundError} */
+  async get(id: string): Promise<StoredRun> {
+    const record = await get<StoredRun>(id, this.store);
+    if (!record) throw new NotFoundError(`There is no run ${id}: it was removed`);
+    return withTruth(record, await runsHeld());
+  }
+
+  async list(): Promise<StoredRun[]> {
+    const held = await runsHeld();
+    const records = await values<StoredRun>(this.store);
+    return records.map((record) => withTruth(record, held)).sort((a, b) => b.created - a.created);
+  }
+
+  /** Writes a record. Its name is kept: another tab may have changed it meanwhile. */
+  async put(record: StoredRun): Promise<void> {
+    await update<StoredRun>(record.id, (old) => ({ ...record, name: old?.name ?? record.name }), this.store);
+  }
+
+  async change(id: string, values: Partial<StoredRun>): Promise<void> {
+    await this.get(id);
+    await update<StoredRun>(id, (old) => ({ ...old!, ...values }), this.store);
+  }
+
+  async remove(id: string): Promise<void> {
+    await this.checkpoints.removeFolder(id);
+    await del(id, this.store);
+  }
+
+  /** Where a phase's checkpoints and adapter lie. */
+  folder(id: string, phase: number): IdbFolder {
+    return this.checkpoints.folder(id).folder(`phase-${phase + 1}`);
+  }
+}
+
+/** A run that is said to be running and that no tab trains was cut short. */
+function withTruth(record: StoredRun, held: ReadonlySet<string>): StoredRun {
+  return record.status === "running" && !held.has(record.id) ? { ...record, status: "paused" } : record;
+}
+
+export function newRun(id: string, job: Job, named: { model: string; data: string; recipes: string[] }): StoredRun {
+  return {
+    id,
+    name: job.name,
+    created: Date.now(),
+    status: "ready",
+    problem: null,
+    phase: 0,
+    phases: job.phases.map(({ method }) => ({ method, max_steps: null, global_step: 0 })),
+    ...named,
+    accuracy: null,
+    job,
+    logs: job.phases.map(() => []),
+    completions: [],
+    evaluations: [],
+    seconds: 0,
+    done: 0,
+  };
+}
+
+export function summaryOf(run: StoredRun): RunSummary {
+  const { id, name, created, status, problem, phase, phases, model, data, accuracy } = run;
+  return { id, name, created, status, problem, phase, phases, model, data, accuracy };
+}
+
+/** Enters an event into a run's record. */
+export function note(run: StoredRun, event: RunEvent): void {
+  switch (event.type) {
+    case "phase": {
+      run.phase = event.phase;
+      run.phases[event.phase] = { method: event.method, max_steps: event.max_steps, global_step: event.global_step };
+      // what came after the checkpoint will come again
+      run.completions = run.completions.filter(({ phase, step }) => phase < event.phase || step <= event.global_step);
+      break;
+    }
+    case "step":
+      run.phases[event.phase].global_step = event.step;
+      break;
+    case "log":
+    case "eval":
+      run.logs[event.phase].push(event.record);
+      break;
+    case "generated":
+      run.completions = [...run.completions, { phase: event.phase, step: event.step, records: event.records }].slice(
+        -BATCHES_KEPT,
+      );
+      break;
+    case "evaluated":
+      addEvaluation(run, event.evaluation);
+      break;
+  }
+}
+
+function addEvaluation(run: StoredRun, evaluation: Evaluation): void {
+  const others = run.evaluations.filter(({ stage, phase }) => stage !== evaluation.stage || phase !== evaluation.phase);
+  run.evaluations = [...others, evaluation];
+  run.accuracy = evaluation.accuracy;
+}
