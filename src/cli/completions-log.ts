@@ -1,16 +1,6 @@
 import { FormatError } from "../errors.ts";
+import type { Completion, CompletionBatch } from "../eval/report/text.ts";
 import type { Folder } from "../io/storage.ts";
-import type { CompletionRecord } from "../session-grpo.ts";
-
-/** One completion of a generation batch, as the trainer tells it or a file holds it. */
-export type Completion = Omit<CompletionRecord, "finish_reason"> & { finish_reason: string };
-
-/** A generation batch as its file holds it. */
-export interface CompletionBatch {
-  step: number;
-  file: string;
-  completions: Completion[];
-}
 
 export const completionsFolder = "completions";
 
@@ -23,6 +13,11 @@ export const COMPLETION_COLUMNS: readonly string[] = [
   "finish_reason",
   "length",
 ];
+
+/** A generation batch and the file that holds it. */
+export interface StoredBatch extends CompletionBatch {
+  file: string;
+}
 
 const FILE = /^completions_(\d+)\.jsonl$/;
 
@@ -66,10 +61,10 @@ export class CompletionsLog {
   }
 
   /** The first, the middle and the last batch, those before a resume counted; fewer where there are no three. */
-  async samples(): Promise<CompletionBatch[]> {
+  async samples(): Promise<StoredBatch[]> {
     const steps = [...this.#files.keys()].sort((a, b) => a - b);
     const chosen = new Set([steps[0], steps[(steps.length - 1) >> 1], steps.at(-1)]);
-    const batches: CompletionBatch[] = [];
+    const batches: StoredBatch[] = [];
     for (const step of chosen) {
       if (step === undefined) continue;
       const file = this.#files.get(step)!;

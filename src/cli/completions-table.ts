@@ -1,27 +1,5 @@
-import type { Completion } from "./completions-log.ts";
+import { byPrompt, type Completion, question, shortName } from "../eval/report/text.ts";
 import { formatNumber, renderTable } from "./table.ts";
-
-/** Neighbours that answer one prompt. */
-export function byPrompt(completions: readonly Completion[]): Completion[][] {
-  const groups: Completion[][] = [];
-  for (const completion of completions) {
-    const last = groups.at(-1);
-    if (last && last[0].prompt === completion.prompt) last.push(completion);
-    else groups.push([completion]);
-  }
-  return groups;
-}
-
-/** What was asked: the last user's turn of a ChatML prompt, any other prompt as it is. */
-export function question(prompt: string): string {
-  const turn = prompt.split("<|im_start|>").findLast((text) => text.startsWith("user\n"));
-  return (turn === undefined ? prompt : turn.slice("user\n".length).replace(/<\|im_end\|>\s*$/, "")).trim();
-}
-
-/** A reward's name without the ending that all of a recipe share: `int` of `int_reward_func`. */
-export function shortName(name: string): string {
-  return name.replace(/_(reward|reward_func|func)$/, "") || name;
-}
 
 /** A completion narrower than this tells nothing. */
 const READABLE = 24;

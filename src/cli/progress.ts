@@ -1,4 +1,4 @@
-import { shortName } from "./completions-table.ts";
+import { shortName } from "../eval/report/text.ts";
 import { formatNumber, formatSeconds } from "./table.ts";
 
 /** Where progress is written: process.stderr, or a stand-in. */

@@ -1,13 +1,8 @@
 import { FormatError, QwenchError } from "../errors.ts";
+import type { LogRecord } from "../eval/report/text.ts";
 import type { Folder } from "../io/storage.ts";
 
 export const metricsFile = "metrics.jsonl";
-
-/** One log: the optimizer step it was taken after, counted from 1, and numbers by TRL's names. */
-export interface LogRecord {
-  readonly step: number;
-  readonly [name: string]: unknown;
-}
 
 export interface RunLogOptions {
   /** the step of the checkpoint that the run goes on from; null where it starts afresh */

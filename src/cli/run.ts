@@ -1,4 +1,5 @@
 import { AbortError, QwenchError, RecipeError } from "../errors.ts";
+import { type Report, renderReport } from "../eval/report/report.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { Folder } from "../io/storage.ts";
 import type { Platform } from "../platform/index.ts";
@@ -11,7 +12,6 @@ import { collectGarbage } from "./collect.ts";
 import { availableMemory, openGpu } from "./open-gpu.ts";
 import { forecastTable } from "./prepare.ts";
 import { Progress } from "./progress.ts";
-import { type Report, renderReport } from "./report.ts";
 import { metricsFile, openRunLog, type RunLog } from "./run-log.ts";
 import { statusLine } from "./status-line.ts";
 import { formatBytes, formatNumber, formatSeconds, renderTable } from "./table.ts";

@@ -1,3 +1,7 @@
+import { formatNumber } from "../eval/report/text.ts";
+
+export { formatNumber };
+
 /** A column of a text table: its heading, and on which side its cells stand. */
 export interface Column {
   readonly heading: string;
@@ -59,21 +63,6 @@ export function formatSeconds(seconds: number): string {
   if (minutes < 24 * 60) return `${Math.floor(minutes / 60)} h ${two(minutes % 60)} min`;
   const hours = Math.round(minutes / 60);
   return `${Math.floor(hours / 24)} d ${two(hours % 24)} h`;
-}
-
-/** A measured number in about four digits: `2.1e-5`, `0.8613`, `12.35`, `184 230`. */
-export function formatNumber(value: unknown): string {
-  if (typeof value !== "number") return value === null || value === undefined ? "—" : String(value);
-  if (!Number.isFinite(value)) return String(value);
-  if (Number.isInteger(value)) return Math.abs(value) < 10000 ? String(value) : grouped(value);
-  const size = Math.abs(value);
-  if (size >= 10000) return grouped(Math.round(value));
-  if (size < 1e-3) return value.toExponential(3).replace(/\.?0+e/, "e");
-  return String(Number(value.toPrecision(4)));
-}
-
-function grouped(value: number): string {
-  return String(value).replace(/\B(?=(\d{3})+(?!\d))/g, " ");
 }
 
 /** One line, no control characters: a cell may hold text from a model or a data set. */

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
-import { type Completion, openCompletionsLog, readCompletions } from "../../src/cli/completions-log.ts";
+import { openCompletionsLog, readCompletions } from "../../src/cli/completions-log.ts";
 import { completionsTable } from "../../src/cli/completions-table.ts";
+import type { Completion } from "../../src/eval/report/text.ts";
 import { memoryFolder } from "../../src/io/memory-folder.ts";
 
 const completion = (step: number, more: Partial<Completion> = {}): Completion => ({

@@ -1,7 +1,5 @@
-import type { Completion, CompletionBatch } from "./completions-log.ts";
-import { byPrompt, question, shortName } from "./completions-table.ts";
-import { escapeHtml } from "./report-chart.ts";
-import { formatNumber } from "./table.ts";
+import { escapeHtml } from "./chart.ts";
+import { byPrompt, type Completion, type CompletionBatch, formatNumber, question, shortName } from "./text.ts";
 
 /** Completions of a batch that are shown, and of one prompt. */
 const MOST = 16;
@@ -11,7 +9,7 @@ const OPEN_CHARACTERS = 400;
 const OPEN_LINES = 9;
 
 /** A run's completions with rewards and advantages, as a section of the report. Every text is escaped. */
-export function renderCompletions(batches: readonly CompletionBatch[]): string {
+export function renderCompletions(batches: readonly CompletionBatch[], alone: boolean): string {
   if (batches.length === 0) return "";
   const which = [
     "",
@@ -21,7 +19,7 @@ export function renderCompletions(batches: readonly CompletionBatch[]): string {
   ];
   return (
     `<section class="completions"><h2>Completions</h2>` +
-    `<p>${which[batches.length]}; the folder completions beside this file holds them all.</p>` +
+    `<p>${alone ? "The newest ones." : `${which[batches.length]}; the folder completions beside this file holds them all.`}</p>` +
     `${batches.map(batchHtml).join("")}</section>`
   );
 }

@@ -1,8 +1,8 @@
 import { describe, expect, test } from "vitest";
-import type { Completion } from "../../src/cli/completions-log.ts";
-import { renderReport } from "../../src/cli/report.ts";
-import { extent, renderChart, thin, ticks } from "../../src/cli/report-chart.ts";
-import { formatRecipeYaml, parseRecipe } from "../../src/recipe.ts";
+import { extent, renderChart, thin, ticks } from "../../../src/eval/report/chart.ts";
+import { renderReport } from "../../../src/eval/report/report.ts";
+import type { Completion } from "../../../src/eval/report/text.ts";
+import { formatRecipeYaml, parseRecipe } from "../../../src/recipe.ts";
 
 const evil = `"><img src=x onerror=alert(1)><script>alert('&')</script>`;
 const logs = [

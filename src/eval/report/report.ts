@@ -1,11 +1,8 @@
-import { createHash } from "node:crypto";
-import type { CompletionBatch } from "./completions-log.ts";
-import { shortName } from "./completions-table.ts";
-import { type Chart, escapeHtml, renderChart, type Series, seriesClass } from "./report-chart.ts";
-import { renderCompletions } from "./report-completions.ts";
-import { script, style } from "./report-style.ts";
-import type { LogRecord } from "./run-log.ts";
-import { formatNumber } from "./table.ts";
+import { Sha256 } from "../../io/sha256.ts";
+import { type Chart, escapeHtml, renderChart, type Series, seriesClass } from "./chart.ts";
+import { renderCompletions } from "./completions.ts";
+import { script, style } from "./style.ts";
+import { type CompletionBatch, formatNumber, type LogRecord, shortName } from "./text.ts";
 
 export interface Report {
   /** heading, such as the model and the data set */
@@ -24,6 +21,8 @@ export interface Report {
   plan?: Readonly<Record<string, unknown>>;
   /** figures of the whole run, such as train_runtime, by name */
   summary?: Readonly<Record<string, unknown>>;
+  /** whether it is alone, without metrics.jsonl and completions/ beside it; default false */
+  alone?: boolean;
 }
 
 /** Names of logs that a chart draws, and what its key calls each. */
@@ -79,11 +78,12 @@ export function renderReport({
   environment,
   plan,
   summary,
+  alone = false,
 }: Report): string {
   const policy = [
     "default-src 'none'",
     "style-src 'unsafe-inline'",
-    `script-src 'sha256-${createHash("sha256").update(script).digest("base64")}'`,
+    `script-src 'sha256-${sha256Base64(script)}'`,
   ].join("; ");
   const all = [...new Set(logs.flatMap((log) => Object.keys(log)))];
   const drawn = charts
@@ -94,7 +94,7 @@ export function renderReport({
     drawn.length > 0
       ? `<section class="charts">${drawn.map(figure).join("")}</section>`
       : `<p class="empty">No step was logged.</p>`,
-    renderCompletions(completions),
+    renderCompletions(completions, alone),
     `<div class="tables">`,
     table("Last values", last),
     table("Run", summary),
@@ -121,12 +121,17 @@ ${subtitle ? `<p>${escapeHtml(subtitle)}</p>` : ""}
 </header>
 ${headline(last)}
 ${sections.join("\n")}
-<footer>Written by Qwench. The curves are in metrics.jsonl beside this file.</footer>
+<footer>Written by Qwench.${alone ? "" : " The curves are in metrics.jsonl beside this file."}</footer>
 </main>
 <script>${script}</script>
 </body>
 </html>
 `;
+}
+
+function sha256Base64(text: string): string {
+  const hex = new Sha256().update(new TextEncoder().encode(text)).hex();
+  return btoa(hex.replace(/../g, (byte) => String.fromCharCode(Number.parseInt(byte, 16))));
 }
 
 function chartOf(title: string, names: Names, logs: readonly LogRecord[]): Chart | null {

@@ -1,4 +1,4 @@
-import { formatNumber } from "./table.ts";
+import { formatNumber } from "./text.ts";
 
 /** One line of a chart: points (x, y) with x rising; points that are not finite are gaps. */
 export interface Series {
