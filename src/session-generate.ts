@@ -64,8 +64,7 @@ export async function prepareText(sources: TextSources): Promise<PreparedText> {
   const json = (await folder.exists(file)) ? await readJson(folder, file) : {};
   const defaults = parseGenerationConfig(json, `${folder.path}/${file}`);
   const chat_template = sources.chat_template ?? tokenizer.chat_template;
-  const turn = chat_template === null ? null : turnEnd(tokenizer, chat_template);
-  const eos_token_ids = [...new Set([...eosIds(tokenizer, config.vocab_size, folder.path), ...(turn ?? [])])];
+  const eos_token_ids = eosIds(tokenizer, chat_template, config.vocab_size, folder.path);
   if (adapter) await openAdapterFor(config, adapter);
   const { maxBufferSize, maxStorageBufferBindingSize } = gpu.limits;
   const plan = planGpu({ maxBufferSize, maxStorageBufferBindingSize }, gpu.features);
@@ -89,24 +88,6 @@ export async function loadText(prepared: PreparedText, sources: TextSources): Pr
   const adapter = folder ? await loadAdapter(model, folder) : null;
   if (adapter) setAdapter(model, adapter);
   return { ...prepared, model, adapter };
-}
-
-/**
- * The special token that a chat template ends an assistant's turn with. Base models name another as their EOS, and run on
- * into the user's next turn once they have learnt to chat.
- */
-function turnEnd(tokenizer: Tokenizer, template: string): number[] {
-  const written = "x0x";
-  const { bos_token, eos_token } = tokenizer;
-  const turns = ["user", "assistant"].map((role) => ({ role, content: written }));
-  let text: string;
-  try {
-    text = renderChat(template, turns, { bos_token, eos_token });
-  } catch {
-    return []; // a template that cannot render this may still render what it is asked for; if not, it says so then
-  }
-  const [first] = tokenizer.encode(text.slice(text.lastIndexOf(written) + written.length));
-  return first !== undefined && tokenizer.decode([first], { skip_special_tokens: true }) === "" ? [first] : [];
 }
 
 export interface TextPromptOptions {

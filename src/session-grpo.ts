@@ -1,3 +1,4 @@
+import { renderChat } from "./data/chat-template.ts";
 import { encodePrompts, type PromptOptions } from "./data/prompts.ts";
 import type { NumberedRow } from "./data/rows.ts";
 import type { Tokenizer } from "./data/tokenizer.ts";
@@ -47,10 +48,11 @@ export async function prepareGrpo(recipe: GrpoRecipe, sources: GrpoSources): Pro
       `Cannot read prompts: ${sources.model.path} has no tokenizer.json, and rewards need the completions' text`,
     );
   }
-  const eos_token_ids = eosIds(tokenizer, config.vocab_size, sources.model.path);
+  const chat_template = sources.chat_template ?? tokenizer.chat_template;
+  const eos_token_ids = eosIds(tokenizer, chat_template, config.vocab_size, sources.model.path);
   const options: PromptOptions = {
     tokenizer,
-    chat_template: sources.chat_template ?? null,
+    chat_template,
     system_prompt: recipe.system_prompt,
     max_prompt_length: recipe.max_prompt_length,
     vocab_size: config.vocab_size,
@@ -100,9 +102,19 @@ export function loadGrpo(
   return loadTrainee(recipe, prepared, sources, base);
 }
 
-/** Ids that end a completion. @throws {FormatError} none, or one that the model has not */
-export function eosIds(tokenizer: Tokenizer, vocab_size: number, where: string): number[] {
-  const ids = tokenizer.stop_token_ids;
+/**
+ * Ids that end a completion: the tokenizer's, generation_config's, and what ends the assistant's turn in the template.
+ *
+ * @throws {FormatError} none, or one that the model has not
+ */
+export function eosIds(
+  tokenizer: Tokenizer,
+  chat_template: string | null,
+  vocab_size: number,
+  where: string,
+): number[] {
+  const turn = chat_template === null ? [] : turnEnd(tokenizer, chat_template);
+  const ids = [...new Set([...tokenizer.stop_token_ids, ...turn])];
   if (ids.length === 0) {
     throw new FormatError(
       `Cannot end completions: neither tokenizer nor generation_config.json of ${where} name an EOS`,
@@ -115,4 +127,22 @@ export function eosIds(tokenizer: Tokenizer, vocab_size: number, where: string):
     );
   }
   return ids;
+}
+
+/**
+ * The special token that a chat template ends an assistant's turn with. Base models name another as their EOS, and run on
+ * into the user's next turn once they have learnt to chat.
+ */
+function turnEnd(tokenizer: Tokenizer, template: string): number[] {
+  const written = "x0x";
+  const { bos_token, eos_token } = tokenizer;
+  const turns = ["user", "assistant"].map((role) => ({ role, content: written }));
+  let text: string;
+  try {
+    text = renderChat(template, turns, { bos_token, eos_token });
+  } catch {
+    return []; // a template that cannot render this may still render what it is asked for; if not, it says so then
+  }
+  const [first] = tokenizer.encode(text.slice(text.lastIndexOf(written) + written.length));
+  return first !== undefined && tokenizer.decode([first], { skip_special_tokens: true }) === "" ? [first] : [];
 }

@@ -46,6 +46,8 @@ export interface OpenBase {
   adapter: Adapter | null;
   /** how the frozen projections will be stored */
   weightDType: WeightDType;
+  /** tokenizer and generation files, by name, to be saved with a wholly trained model */
+  companions: Record<string, string>;
 }
 
 /** What a run of either method is before its weights are loaded. */
@@ -148,8 +150,20 @@ export async function openBase(recipe: ModelFields, { gpu, model, adapter }: Run
     trained: lora ? { lora } : "all",
     lora,
     adapter: opened?.adapter ?? null,
+    companions: lora ? {} : await companionsOf(model),
     weightDType: storedDType(gpu, checkpoint.tensors.get("model.layers.0.mlp.up_proj.weight")!.dtype, recipe.dtype),
   };
+}
+
+/** What makes a folder of weights a model that others can load. */
+const COMPANIONS = [
+  ...["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"],
+  ...["vocab.json", "merges.txt", "chat_template.jinja", "generation_config.json"],
+];
+
+async function companionsOf(folder: Folder): Promise<Record<string, string>> {
+  const names = (await folder.list()).filter((name) => COMPANIONS.includes(name));
+  return Object.fromEntries(await Promise.all(names.map(async (name) => [name, await folder.readText(name)])));
 }
 
 function largestBatch(batches: readonly MicroBatch[]): MicroBatch {
@@ -174,7 +188,7 @@ export async function loadTrainee(
   base: string,
 ): Promise<Trainee> {
   const { gpu, signal, onProgress } = sources;
-  const { checkpoint, trained, lora, adapter, forecast } = prepared;
+  const { checkpoint, trained, lora, adapter, forecast, companions } = prepared;
   gpu.pool.budget = forecast.peak;
   const model = await loadModel(gpu, checkpoint, {
     dtype: recipe.dtype,
@@ -184,5 +198,5 @@ export async function loadTrainee(
   });
   if (adapter) await fillAdapter(gpu, model, adapter);
   else if (lora) initAdapter(gpu, model, uniformFrom(mixSeed(recipe.seed, 3)));
-  return { model, lora, base, config: checkpoint.config };
+  return { model, lora, base, config: checkpoint.config, companions };
 }

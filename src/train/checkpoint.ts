@@ -41,12 +41,16 @@ export interface Trainee {
   base: string;
   /** the base's config.json */
   config: Record<string, unknown>;
+  /** the base's tokenizer and generation files, by name: a whole model is saved with them, an adapter without */
+  companions?: Readonly<Record<string, string>>;
 }
 
 /** Writes what was trained: a PEFT folder, or a whole model. */
-export async function saveTrained(folder: Folder, { model, lora, base, config }: Trainee): Promise<void> {
-  if (lora) await saveAdapter(folder, model, lora, base);
-  else await saveModel(folder, model, config);
+export async function saveTrained(folder: Folder, trainee: Trainee): Promise<void> {
+  const { model, lora, base, config, companions = {} } = trainee;
+  if (lora) return saveAdapter(folder, model, lora, base);
+  await saveModel(folder, model, config);
+  for (const [name, text] of Object.entries(companions)) await folder.write(name, text);
 }
 
 /** A file beside the tensors and the state: what a trainer has to remember between two steps. */

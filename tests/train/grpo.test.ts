@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { AbortError, DataError, FormatError, TrainingError } from "../../src/errors.ts";
 import { memoryFolder } from "../../src/io/memory-folder.ts";
 import { eachCompletion, type NamedReward } from "../../src/rewards/reward.ts";
+import { prepareText } from "../../src/session-generate.ts";
 import { checkpointNames } from "../../src/train/checkpoint.ts";
 import { BUFFER_FILE } from "../../src/train/grpo-buffer.ts";
 import { tokenLogps } from "../../src/train/grpo-loss.ts";
@@ -232,6 +233,22 @@ describe("the GRPO trainer", () => {
       expect(Math.abs(prepared.forecast.peak / peak - 1)).toBeLessThan(0.1);
     },
   );
+
+  it("trains every weight, and saves a model that can be opened with its tokenizer", async () => {
+    const recipe = grpoRecipe({ max_steps: 2, use_peft: false, learning_rate: 1e-3 });
+    const { output, prepared } = await trainGrpo(gpu(), { recipe });
+    const again = await prepareText({ gpu: gpu(), model: output });
+    expect(again.tokenizer.vocab_size).toBe(prepared.tokenizer.vocab_size);
+    expect(again.eos_token_ids).toEqual([258]);
+  });
+
+  it("ends completions where the chat template ends a turn, too", async () => {
+    const { prepared } = await trainGrpo(gpu(), {
+      recipe: grpoRecipe({ max_steps: 1 }),
+      model: await tinyChatModel(256),
+    });
+    expect(prepared.data.eos_token_ids).toEqual([256, 258]);
+  });
 
   it("is refused on other prompts or batch sizes; a damaged buffer is told", async () => {
     const saved = { save_strategy: "steps", save_steps: 1, max_steps: 1, num_iterations: 2 };
