@@ -1,11 +1,21 @@
-import { Zip, ZipPassThrough } from "fflate";
 import type { ExportedFile, ExportKind } from "../../src/client/types.ts";
-import { NotFoundError, UnsupportedError } from "../../src/errors.ts";
+import { NotFoundError } from "../../src/errors.ts";
+import { renderReport } from "../../src/eval/report/report.ts";
+import { INDEX_FILE, openCheckpoint, WEIGHTS_FILE } from "../../src/io/checkpoint.ts";
 import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE, readAdapter } from "../../src/io/peft.ts";
+import { encodeSafetensors } from "../../src/io/safetensors.ts";
 import type { Folder } from "../../src/io/storage.ts";
-import { ranges } from "../../src/platform/opfs-folder.ts";
+import { mergeAdapter } from "../../src/model/merge.ts";
+import { opfsRoot, ranges } from "../../src/platform/opfs-folder.ts";
+import { roomLeft } from "../../src/platform/quota.ts";
 import { findCheckpoint } from "../../src/train/checkpoint.ts";
+import type { Library } from "./library.ts";
 import type { RunStore, StoredRun } from "./runs.ts";
+import { type ZipEntry, zipped } from "./zip.ts";
+
+/** Small files of a base that its merged model needs too. */
+const BESIDE_WEIGHTS = /\.(json|jinja|txt)$/;
+const ZIP = "application/zip";
 
 /** The newest adapter of a run: of the phase that ended last, or the newest checkpoint after it. @throws {NotFoundError} */
 export async function newestAdapter(run: StoredRun, runs: RunStore): Promise<Folder> {
@@ -21,39 +31,92 @@ export async function newestAdapter(run: StoredRun, runs: RunStore): Promise<Fol
   throw new NotFoundError(`The run ${run.name} has no adapter yet: it has saved no checkpoint`);
 }
 
-/** A file of a run for its user. */
-export async function exportRun(run: StoredRun, kind: ExportKind, runs: RunStore): Promise<ExportedFile> {
+/** A file of a run for its user. Large ones are made on the disk. */
+export async function exportRun(
+  run: StoredRun,
+  kind: ExportKind,
+  { runs, library, signal }: { runs: RunStore; library: Library; signal: AbortSignal },
+): Promise<ExportedFile> {
   const name = run.name.replace(/[^A-Za-z0-9._-]+/g, "-").replace(/^[.-]+|-+$/g, "") || "qwench";
   switch (kind) {
-    case "adapter": {
-      const folder = await newestAdapter(run, runs);
-      await readAdapter(folder); // what is damaged is not handed out
-      const files = [ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE];
-      return { name: `${name}-adapter.zip`, type: "application/zip", blob: await zipped(folder, files) };
+    case "adapter":
+      return written(`${name}-adapter.zip`, zipped(await adapterEntries(await newestAdapter(run, runs))), signal);
+    case "merged": {
+      const model = await library.openModel(run.job.model, { signal, report: () => {} });
+      const checkpoint = await openCheckpoint(model);
+      (await roomLeft()).check(checkpoint.totalBytes, `make the merged model of ${run.name}`);
+      const entries = await mergedEntries(model, await mergeAdapter(checkpoint, await newestAdapter(run, runs)));
+      return written(`${name}-merged.zip`, zipped(entries), signal);
+    }
+    case "report": {
+      const blob = new Blob([reportOf(run)], { type: "text/html" });
+      return { name: `${name}-report.html`, type: blob.type, blob };
     }
     case "recipe": {
-      const text = run.recipes.map((yaml, i) => `# Phase ${i + 1}: qwench ${run.phases[i].method}\n${yaml}`);
-      const blob = new Blob([text.join("---\n")], { type: "application/yaml" });
-      return { name: `${name}.yaml`, type: "application/yaml", blob };
+      const parts = run.recipes.map((yaml, i) => `# Phase ${i + 1}: qwench ${run.phases[i].method}\n${yaml}`);
+      const blob = new Blob([parts.join("---\n")], { type: "application/yaml" });
+      return { name: `${name}.yaml`, type: blob.type, blob };
     }
-    default:
-      throw new UnsupportedError(`Cannot export ${kind} yet`);
   }
 }
 
-/** Files of a folder as a zip without compression: weights do not shrink. */
-async function zipped(folder: Folder, names: readonly string[]): Promise<Blob> {
-  const parts: Uint8Array<ArrayBuffer>[] = [];
-  const zip = new Zip((error, chunk) => {
-    if (error) throw error;
-    parts.push(chunk as Uint8Array<ArrayBuffer>);
-  });
-  for (const name of names) {
-    const file = new ZipPassThrough(name);
-    zip.add(file);
-    for await (const piece of ranges(await folder.open(name))) file.push(piece.slice());
-    file.push(new Uint8Array(), true);
+/** @throws {FormatError} a damaged adapter: that is not handed out */
+async function adapterEntries(folder: Folder): Promise<ZipEntry[]> {
+  await readAdapter(folder);
+  const files = [ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE];
+  return Promise.all(files.map(async (name) => ({ name, content: ranges(await folder.open(name)) })));
+}
+
+async function mergedEntries(base: Folder, tensors: Awaited<ReturnType<typeof mergeAdapter>>): Promise<ZipEntry[]> {
+  const names = (await base.list()).filter((name) => BESIDE_WEIGHTS.test(name));
+  const small = names.filter((name) => name !== INDEX_FILE && name !== ADAPTER_CONFIG_FILE);
+  const entries: ZipEntry[] = [];
+  for (const name of small) entries.push({ name, content: ranges(await base.open(name)) });
+  return [...entries, { name: WEIGHTS_FILE, content: encodeSafetensors(tensors, { format: "pt" }) }];
+}
+
+/** Writes a file into OPFS and hands it out from there; what was handed out before goes. */
+async function written(name: string, content: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<ExportedFile> {
+  const root = opfsRoot().folder("qwench");
+  await root.removeFolder("exports");
+  const folder = root.folder("exports");
+  await folder.write(name, untilAborted(content, signal));
+  return { name, type: ZIP, blob: (await folder.blob(name)).slice(0, undefined, ZIP) };
+}
+
+async function* untilAborted<T>(items: AsyncIterable<T>, signal: AbortSignal): AsyncGenerator<T> {
+  for await (const item of items) {
+    signal.throwIfAborted();
+    yield item;
   }
-  zip.end();
-  return new Blob(parts, { type: "application/zip" });
+}
+
+/** All phases in one report: steps of a later phase count on from those before. */
+function reportOf(run: StoredRun): string {
+  const before = run.phases.map((_, i) =>
+    run.phases.slice(0, i).reduce((sum, { global_step }) => sum + global_step, 0),
+  );
+  const logs = run.logs.flatMap((records, i) =>
+    records.map((record) => ({ ...record, step: record.step + before[i] })),
+  );
+  const completions = run.completions.map(({ phase, step, records }) => ({
+    step: step + before[phase],
+    completions: records.map((record) => ({ ...record, step: record.step + before[phase] })),
+  }));
+  const few =
+    completions.length > 3 ? [completions[0], completions[completions.length >> 1], completions.at(-1)!] : completions;
+  const accuracies = run.evaluations.map(({ stage, accuracy, problems }): [string, string] => [
+    `accuracy, ${stage === "base" ? "before" : `after ${stage}`}`,
+    `${(100 * accuracy).toFixed(1)} % of ${problems.length} held-out problems`,
+  ]);
+  return renderReport({
+    title: `${run.name}: ${run.model} on ${run.data}`,
+    subtitle: `${run.phases.map(({ method }) => method.toUpperCase()).join(", then ")}, ${run.status}, in a browser, begun ${new Date(run.created).toISOString().slice(0, 16).replace("T", " ")} UTC`,
+    recipe: run.recipes.join("\n---\n"),
+    logs,
+    completions: few,
+    environment: { browser: navigator.userAgent },
+    summary: { ...Object.fromEntries(accuracies), seconds: Math.round(run.seconds) },
+    alone: true,
+  });
 }

@@ -18,7 +18,7 @@ import type {
   StorageUsage,
 } from "../../src/client/types.ts";
 import type { TrainerService, WorkerOptions } from "../../src/client/wire.ts";
-import { AbortError, QwenchError, RecipeError } from "../../src/errors.ts";
+import { QwenchError, RecipeError } from "../../src/errors.ts";
 import { chat } from "./chat.ts";
 import { exportRun, newestAdapter } from "./export.ts";
 import { GpuHolder } from "./gpu.ts";
@@ -135,9 +135,9 @@ export class TrainerSession implements TrainerService {
     return stoppable((signal) => this.answer(request, signal), asked);
   }
 
-  async export(id: string, kind: ExportKind, signal: AbortSignal | null): Promise<ExportedFile> {
-    if (signal?.aborted) throw new AbortError("The export was stopped");
-    return exportRun(await this.runs.get(id), kind, this.runs);
+  async export(id: string, kind: ExportKind, asked: AbortSignal | null): Promise<ExportedFile> {
+    const signal = asked ?? new AbortController().signal;
+    return exportRun(await this.runs.get(id), kind, { runs: this.runs, library: this.parts.library, signal });
   }
 
   private async *answer(request: ChatRequest, signal: AbortSignal): AsyncGenerator<ChatEvent> {
