@@ -244,7 +244,7 @@ async function connect(
   const headers: Record<string, string> = { "Accept-Encoding": "identity" };
   if (from > 0) {
     headers.Range = `bytes=${from}-`;
-    if (state.etag) headers["If-Range"] = state.etag;
+    if (state.etag && transport.conditional) headers["If-Range"] = state.etag;
   }
   const opened = await open(transport, url, headers);
   const { response } = opened;

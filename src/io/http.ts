@@ -22,6 +22,8 @@ export interface Transport {
   signal?: AbortSignal | undefined;
   fetch: typeof fetch;
   retry: RetryPolicy;
+  /** whether If-Range may be sent */
+  conditional: boolean;
   /** what is being fetched, for errors: `the model Qwen/Qwen2.5-0.5B` */
   what: string;
 }

@@ -35,6 +35,11 @@ export interface HubOptions {
   signal?: AbortSignal | undefined;
   onProgress?: ((progress: HubProgress) => void) | undefined;
   fetch?: typeof fetch | undefined;
+  /**
+   * whether a download that goes on sends If-Range; default true. A browser must ask the CDN's leave for such a header, and
+   * is not sure to get it; without, ETag and hash still tell when two halves do not belong together.
+   */
+  conditional?: boolean | undefined;
   retry?: Partial<RetryPolicy> | undefined;
 }
 
@@ -77,14 +82,28 @@ const MODEL_FILES = new Set([
  */
 export async function downloadModel(id: string, options: HubOptions): Promise<Folder> {
   const snapshot = await openSnapshot("model", id, options.revision ?? "main", options);
+  const { small, weights } = await modelFiles(id, snapshot);
+  await fetchFiles(snapshot, [...small, ...weights]);
+  return snapshot.folder;
+}
+
+/**
+ * The files of a model that Qwench reads. Fetches the index of a sharded one, which names the rest.
+ *
+ * @throws {NotFoundError} a shard that the index names is missing
+ * @throws {UnsupportedError} no safetensors weights
+ */
+export async function modelFiles(
+  id: string,
+  snapshot: Snapshot,
+): Promise<{ small: RemoteFile[]; weights: RemoteFile[] }> {
   const byPath = new Map(snapshot.files.map((file) => [file.path, file]));
-  const wanted = snapshot.files.filter((file) => MODEL_FILES.has(file.path));
+  const small = snapshot.files.filter((file) => MODEL_FILES.has(file.path));
   const index = byPath.get(INDEX_FILE);
   const single = byPath.get(WEIGHTS_FILE);
   const adapter = byPath.get("adapter_model.safetensors");
-  if (adapter) wanted.push(adapter);
-  if (single) wanted.push(single);
-  else if (index) {
+  const weights = [adapter, single].filter((file) => file !== undefined);
+  if (!single && index) {
     await fetchFiles(snapshot, [index]);
     const shards = parseWeightMap(await snapshot.folder.readText(INDEX_FILE), `${INDEX_FILE} of ${id}`);
     for (const [shard, tensors] of shards) {
@@ -94,16 +113,15 @@ export async function downloadModel(id: string, options: HubOptions): Promise<Fo
           `Cannot download ${id}: ${INDEX_FILE} puts ${tensors[0]} in ${shard}, which is missing`,
         );
       }
-      wanted.push(file);
+      weights.push(file);
     }
-  } else if (!adapter) {
+  } else if (weights.length === 0) {
     const has = snapshot.files.map((file) => file.path).slice(0, 12);
     throw new UnsupportedError(
       `Cannot download ${id}: Qwench reads ${WEIGHTS_FILE} or ${INDEX_FILE}, and the model has ${has.join(", ") || "no file"}`,
     );
   }
-  await fetchFiles(snapshot, wanted);
-  return snapshot.folder;
+  return { small, weights };
 }
 
 /**
@@ -144,15 +162,19 @@ export async function fetchFiles(snapshot: Snapshot, files: readonly RemoteFile[
         totalSize,
       });
     if (!(await isCached(folder, file))) {
-      const path = file.path.split("/").map(encodeURIComponent).join("/");
-      await downloadFile(transport, `${base}/${path}`, file, folder, report);
+      await downloadFile(transport, urlOf(base, file), file, folder, report);
     } else report(file.size);
     before += file.size;
   }
 }
 
+/** Where a file of a snapshot lies. */
+export function urlOf(base: string, file: RemoteFile): string {
+  return `${base}/${file.path.split("/").map(encodeURIComponent).join("/")}`;
+}
+
 /** A file gets its name only after its hash was checked, so that name and size are enough. */
-async function isCached(folder: Folder, file: RemoteFile): Promise<boolean> {
+export async function isCached(folder: Folder, file: RemoteFile): Promise<boolean> {
   return (await folder.exists(file.path)) && (await folder.open(file.path)).size === file.size;
 }
 
@@ -180,6 +202,7 @@ function makeTransport(id: string, what: string, options: HubOptions): Transport
     // Called as a plain function: browsers refuse a fetch whose `this` is another object.
     fetch: options.fetch ?? ((input, init) => fetch(input, init)),
     retry: { ...RETRY, ...options.retry },
+    conditional: options.conditional ?? true,
     what,
   };
 }

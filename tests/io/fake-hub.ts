@@ -70,6 +70,16 @@ export class FakeHub {
 
   #server(which: "hub" | "cdn"): Server {
     return createServer((req, res) => {
+      // As the hub and its CDN answer pages of other sites; If-Range is no header that any page may send.
+      res.setHeader("Access-Control-Allow-Origin", "*");
+      res.setHeader(
+        "Access-Control-Expose-Headers",
+        "ETag, Link, Accept-Ranges, Content-Range, X-Error-Code, X-Error-Message, X-Linked-Size, X-Linked-ETag",
+      );
+      if (req.method === "OPTIONS") {
+        res.writeHead(204, { "Access-Control-Allow-Headers": "Authorization, Range" }).end();
+        return;
+      }
       const asked = { server: which, path: decodeURIComponent(req.url!), headers: req.headers };
       this.asked.push(asked);
       const send = () => (which === "hub" ? this.#answerHub(asked, req.url!, res) : this.#answerCdn(asked, res));
@@ -146,17 +156,18 @@ export class FakeHub {
 
   #sendBytes(asked: Asked, res: ServerResponse, bytes: Uint8Array): unknown {
     const etag = this.etagOf(bytes);
-    const range = /^bytes=(\d+)-$/.exec(asked.headers.range ?? "");
+    const range = /^bytes=(\d+)-(\d*)$/.exec(asked.headers.range ?? "");
     const condition = asked.headers["if-range"];
     if (range && (condition === undefined || condition === etag)) {
       const from = Number(range[1]);
       if (from >= bytes.length) return res.writeHead(416).end();
+      const end = range[2] ? Math.min(Number(range[2]) + 1, bytes.length) : bytes.length;
       res.writeHead(206, {
         ETag: etag,
-        "Content-Length": bytes.length - from,
-        "Content-Range": `bytes ${from}-${bytes.length - 1}/${bytes.length}`,
+        "Content-Length": end - from,
+        "Content-Range": `bytes ${from}-${end - 1}/${bytes.length}`,
       });
-      return res.end(bytes.subarray(from));
+      return res.end(bytes.subarray(from, end));
     }
     res.writeHead(200, { ETag: etag, "Content-Length": bytes.length });
     return res.end(bytes);

@@ -8,6 +8,7 @@ import { FormatError, NetworkError, NotFoundError } from "../../src/errors.ts";
 import { openCheckpoint, WEIGHTS_FILE } from "../../src/io/checkpoint.ts";
 import { downloadModel, type HubOptions } from "../../src/io/hub.ts";
 import { downloadDataset } from "../../src/io/hub-dataset.ts";
+import { lookAtModel } from "../../src/io/hub-remote.ts";
 import type { ByteSource, Folder } from "../../src/io/storage.ts";
 import { filesFolder } from "../../src/platform/files-folder.ts";
 import { blobSource, opfsRoot, ranges } from "../../src/platform/opfs-folder.ts";
@@ -28,6 +29,8 @@ interface Found {
   path: string;
   files: string[];
 }
+
+type HubModel = Extract<ModelSource, { kind: "hub" }>;
 
 const EMBEDDED_FILES = [
   "config.json",
@@ -66,20 +69,24 @@ export class Library {
       case "stored":
         return this.openStored(source.id);
       case "hub": {
-        const key = `model ${this.options.hubUrl} ${source.id} ${source.revision ?? "main"}`;
-        const found = await get<Found>(key, this.index);
-        if (found) {
-          const folder = this.hub.folder(found.path);
-          if (await isWhole(folder)) return folder;
-        }
+        const found = await this.foundModel(source);
+        if (found) return found;
         const folder = await downloadModel(source.id, {
           ...(await this.hubOptions(fetching)),
           revision: source.revision,
         });
-        await set(key, { path: this.belowHub(folder), files: [] } satisfies Found, this.index);
+        await set(this.modelKey(source), { path: this.belowHub(folder), files: [] } satisfies Found, this.index);
         return folder;
       }
     }
+  }
+
+  /** The same without its weights, where they would have to be fetched: for a forecast. `missing`: their bytes. */
+  async lookAtModel(source: ModelSource, fetching: Fetching): Promise<{ folder: Folder; missing: number }> {
+    if (source.kind !== "hub" || (await this.foundModel(source))) {
+      return { folder: await this.openModel(source, fetching), missing: 0 };
+    }
+    return lookAtModel(source.id, { ...(await this.hubOptions(fetching)), revision: source.revision });
   }
 
   /** Rows of a data set, its columns under the names that were asked for; fetches what is not here yet. */
@@ -175,6 +182,17 @@ export class Library {
     }
   }
 
+  private modelKey({ id, revision = "main" }: HubModel): string {
+    return `model ${this.options.hubUrl} ${id} ${revision}`;
+  }
+
+  /** The folder of a hub model that was downloaded whole; what the hub has since then is not asked. */
+  private async foundModel(source: HubModel): Promise<Folder | null> {
+    const found = await get<Found>(this.modelKey(source), this.index);
+    const folder = found ? this.hub.folder(found.path) : null;
+    return folder && (await isWhole(folder)) ? folder : null;
+  }
+
   private async hubRows(id: string, config: string | undefined, split: string, fetching: Fetching) {
     const key = `data ${this.options.hubUrl} ${id} ${config ?? ""} ${split}`;
     const found = await get<Found>(key, this.index);
@@ -196,6 +214,7 @@ export class Library {
       hubUrl: this.options.hubUrl ?? undefined,
       token: this.options.token ?? undefined,
       signal,
+      conditional: false,
       onProgress: ({ file, totalReceived, totalSize }) => {
         // before the first byte: a quota that fills up after an hour helps nobody
         if (!asked) room.check(totalSize - totalReceived, `download ${file} and what belongs to it`);

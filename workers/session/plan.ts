@@ -13,7 +13,7 @@ export async function planJob(
   const phases: PhasePlan[] = [];
   try {
     const opened = await holder.get();
-    const model = await library.openModel(job.model, { signal, report: () => {} });
+    const { folder: model, missing } = await library.lookAtModel(job.model, { signal, report: () => {} });
     for (let index = 0; index < job.phases.length; index++) {
       const steps = preparePhase({ job, index, model, adapter: null, gpu: opened.gpu, library, signal });
       let next = await steps.next();
@@ -22,7 +22,7 @@ export async function planJob(
       phases.push(plan);
       checkForecast(prepared.forecast, availableMemory(opened, made.recipe.max_memory));
     }
-    return { phases, fits: true, problem: null, download: 0 };
+    return { phases, fits: true, problem: null, download: missing };
   } catch (error) {
     if (error instanceof AbortError || !(error instanceof QwenchError)) throw error;
     return { phases, fits: !(error instanceof MemoryError), problem: error.message, download: null };
