@@ -58,7 +58,7 @@ export class IdbFolder implements AppendableFolder {
     const path = `${this.path}/${name}`;
     if (!entry) throw new NotFoundError(`Cannot open ${path}: there is no such file`);
     const size = sum(entry.parts);
-    const read = (start: number, end: number) => {
+    const read = async (start: number, end: number) => {
       checkRange(path, size, start, end);
       return this.readParts(path, entry, start, end);
     };

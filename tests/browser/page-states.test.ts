@@ -1,0 +1,323 @@
+import type { Page } from "puppeteer-core";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { type Site, serve, useBrowser } from "./harness.ts";
+import { fakePage } from "./page-site.ts";
+
+// What the page says in each state that people meet, on a trainer that needs no GPU.
+
+const web = useBrowser();
+let site: Site;
+beforeAll(async () => {
+  // under a path of its own, with no policy but the page's own tag
+  site = await serve(await fakePage(), { base: "/some/where/", policy: null });
+});
+afterAll(() => site.close());
+
+/** A fresh page: what other tests left is gone. */
+async function open(query = "", hash = "#/"): Promise<Page> {
+  const page = await web.open(`${site.url}?step=40&seed${query}${hash}`);
+  await page.evaluate(() => localStorage.clear());
+  await page.evaluate(() => sessionStorage.clear());
+  await page.reload();
+  await page.waitForSelector("main h1");
+  return page;
+}
+
+const shown = (page: Page, text: string | RegExp) =>
+  page.waitForFunction(
+    (source, flags) => new RegExp(source, flags).test(document.querySelector("#page")!.textContent!),
+    { timeout: 15_000 },
+    typeof text === "string" ? text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&") : text.source,
+    "s",
+  );
+const press = async (page: Page, name: string) =>
+  (await page.waitForSelector(`::-p-aria([name="${name}"][role="button"])`))!.click();
+const train = (page: Page) => press(page, "Train the embedded model");
+const textOf = (page: Page, selector: string) => page.$eval(selector, (element) => element.textContent);
+
+describe("before a run", () => {
+  test("no WebGPU: says so and what to do, and trains nothing", async () => {
+    const page = await open("&fake=no-webgpu");
+    await shown(page, "This browser has no WebGPU. Open chrome://flags");
+    for (const name of ["Train the embedded model", "Train"]) {
+      const button = await page.waitForSelector(`::-p-aria([name="${name}"][role="button"])`);
+      expect(await button!.evaluate((element) => (element as HTMLButtonElement).disabled)).toBe(true);
+    }
+  });
+
+  test("a software adapter: slow, and it can start", async () => {
+    const page = await open("&fake=software");
+    await shown(page, "There is no GPU here, so the processor does the work: slowly, but it works.");
+    expect(await textOf(page, ".device")).toBe("SwiftShader (software)");
+    await train(page);
+    await shown(page, /step [1-9]\d* of 30/);
+  });
+
+  test("not enough memory: what would fit, and Train stays closed", async () => {
+    const page = await open("&fake=memory");
+    await shown(page, /SFT: .* of GPU memory/);
+    await (await page.waitForSelector('::-p-aria([name="From the hub"][role="radio"])'))!.click();
+    await shown(page, "It would fit with max_completion_length 128");
+    const button = await page.waitForSelector('::-p-aria([name="Train"][role="button"])');
+    expect(await button!.evaluate((element) => (element as HTMLButtonElement).disabled)).toBe(true);
+  });
+
+  test("offline: says so, and takes it back", async () => {
+    const page = await open();
+    await page.setOfflineMode(true);
+    await shown(page, "You are offline.");
+    await page.setOfflineMode(false);
+    await page.waitForFunction(() => !document.body.textContent!.includes("You are offline."));
+  });
+
+  test("a hub model: download size, the list's first, any id, and downloading without training", async () => {
+    const page = await open("&step=5");
+    await (await page.waitForSelector('::-p-aria([name="From the hub"][role="radio"])'))!.click();
+    const list = await page.waitForSelector('::-p-aria([name="Model"][role="combobox"])');
+    expect(await list!.evaluate((element) => (element as HTMLSelectElement).value)).toBe("Qwen/Qwen2.5-0.5B-Instruct");
+    await shown(page, /To download999 MB/);
+    await press(page, "Only download 999 MB");
+    await shown(page, "Everything is here.");
+    await list!.select("other");
+    const id = await page.waitForSelector('::-p-aria([name="Model id"][role="textbox"])');
+    await id!.type("me/my-model");
+    await page.keyboard.press("Tab");
+    await page.waitForFunction(() =>
+      [...document.querySelectorAll("input")].some(({ placeholder }) => placeholder === "my-model on word problems"),
+    );
+  });
+
+  test("a file: preview as text, columns to choose, and a plan once they are chosen", async () => {
+    const page = await open();
+    await (await page.waitForSelector('::-p-aria([name="Your file"][role="radio"])'))!.click();
+    const input = await page.waitForSelector('input[type="file"]:not([webkitdirectory])[accept*=".csv"]');
+    await page.evaluate((element) => {
+      const text = "frage;zahl\n<img src=x onerror=alert(1)>;4\nTwo and three?;5\n";
+      const transfer = new DataTransfer();
+      transfer.items.add(new File([text], "sums.csv"));
+      (element as HTMLInputElement).files = transfer.files;
+      element!.dispatchEvent(new Event("change"));
+    }, input);
+    await shown(page, "Rows of sums.csv have the columns frage, zahl");
+    await shown(page, "<img src=x onerror=alert(1)>");
+    await shown(page, "Choose the data to train on.");
+    await (await page.waitForSelector('::-p-aria([name="Rows are"][role="combobox"])'))!.select("question and answer");
+    const question = await page.waitForSelector('::-p-aria([name="Question"][role="combobox"])');
+    expect(await question!.evaluate((element) => (element as HTMLSelectElement).value)).toBe("frage");
+    await shown(page, "zahl as answer");
+    await shown(page, /of GPU memory/);
+  });
+
+  test("a wrong value: said beside the field, and Train stays closed until it is right", async () => {
+    const page = await open();
+    const rank = await page.waitForSelector('::-p-aria([name="LoRA r"][role="textbox"])');
+    await rank!.click({ count: 3 });
+    await rank!.type("0");
+    await shown(page, 'lora_r must be an integer of at least 1, got "0"');
+    expect(await rank!.evaluate((element) => element.getAttribute("aria-invalid"))).toBe("true");
+    await shown(page, "Something in the SFT recipe is wrong; it says what.");
+    await page.keyboard.type("4");
+    await page.keyboard.press("Home");
+    await page.keyboard.press("Delete");
+    await shown(page, /SFT: .* of GPU memory/);
+    expect(await rank!.evaluate((element) => element.getAttribute("aria-invalid"))).toBeNull();
+  });
+
+  test("YAML goes in and out of the form", async () => {
+    const page = await open();
+    const [summary] = await page.$$("details.more summary ::-p-text(As YAML)");
+    await summary.click();
+    const text = await page.waitForSelector('::-p-aria([name="SFT recipe"][role="textbox"])');
+    await page.waitForFunction((element) => (element as HTMLTextAreaElement).value.includes("lora_r: 8"), {}, text);
+    await text!.evaluate(
+      (element) => ((element as HTMLTextAreaElement).value = "lora_r: 12\nmax_steps: 7\nlora_rank: 3\n"),
+    );
+    await press(page, "Use this text");
+    await shown(page, 'Unknown recipe key "lora_rank": did you mean lora_r?');
+    await text!.evaluate((element) => ((element as HTMLTextAreaElement).value = "lora_r: 12\nmax_steps: 7\n"));
+    await press(page, "Use this text");
+    await shown(page, "The form shows this recipe now.");
+    const rank = await page.waitForSelector('::-p-aria([name="LoRA r"][role="textbox"])');
+    expect(await rank!.evaluate((element) => (element as HTMLInputElement).value)).toBe("12");
+    await shown(page, "7 steps over");
+  });
+});
+
+describe("during a run", () => {
+  test("curves and completions come; pause keeps the place, go on takes it up, stop ends it", async () => {
+    const page = await open();
+    await train(page);
+    await shown(page, /GRPO, phase 2.*Reward by function.*Completions/);
+    const curve = () => page.$eval(".plot .line", (line) => line.getAttribute("d")!.length);
+    const before = await curve();
+    await page.waitForFunction(
+      (length) => document.querySelector(".plot .line")!.getAttribute("d")!.length > length,
+      {},
+      before,
+    );
+    await press(page, "Pause");
+    await page.waitForFunction(() => document.querySelector(".status")!.textContent === "paused");
+    const at = await textOf(page, ".stages li:last-child .about");
+    await press(page, "Go on");
+    await page.waitForFunction(
+      (old) => document.querySelector(".stages li:last-child .about")!.textContent !== old,
+      {},
+      at,
+    );
+    await press(page, "Stop");
+    await (await page.waitForSelector('dialog ::-p-aria([name="Stop"][role="button"])'))!.click();
+    await shown(page, /Stopped\. It solved 10 % of 40 held-out problems before, and 20 % now/);
+    expect(await textOf(page, ".status")).toBe("stopped");
+  });
+
+  test("a page loaded again goes on from the last checkpoint", async () => {
+    const page = await open();
+    await train(page);
+    await shown(page, /step ([6-9]|1\d) of 30/);
+    await page.reload();
+    await shown(page, "it goes on from the last checkpoint");
+    await shown(page, /step (1\d|2\d) of 30/);
+    expect(await textOf(page, ".status")).toBe("training");
+    const steps = await page.evaluate(() => {
+      const [run] = JSON.parse(localStorage.getItem("fake.runs")!).slice(-1);
+      return run.logs[0].map(({ step }: { step: number }) => step);
+    });
+    expect(steps).toEqual(steps.map((_: number, i: number) => i + 1));
+  });
+
+  test("a run whose tab was closed is offered on the first page", async () => {
+    const page = await open();
+    await train(page);
+    await shown(page, /step ([6-9]|1\d) of 30/);
+    await page.close();
+    const next = await web.open(`${site.url}?step=40#/`);
+    await shown(next, /“Word problems” was broken off at SFT step \d+ of 30. Its last checkpoint is kept./);
+    await press(next, "Go on");
+    await shown(next, /step (1\d|2\d|30) of 30/);
+  });
+
+  test("the GPU is lost: a sentence, and it goes on from the last checkpoint", async () => {
+    const page = await open("&fake=lost");
+    await train(page);
+    await shown(page, "The GPU was lost: the browser or its driver started it again. Going on from the beginning.");
+    await shown(page, /GRPO.*step (5|6|7|8) of 60/);
+    expect(await textOf(page, ".status")).toBe("training");
+  });
+
+  test("storage is full: a sentence, a way to free some, and the run can go on", async () => {
+    const page = await open("&fake=quota");
+    await train(page);
+    await shown(page, "Cannot write a checkpoint: 48 MB are needed, 3 MB are free");
+    await shown(page, "Nothing that was saved is lost.");
+    expect(await page.$eval('.notice a[href="#/storage"]', (link) => link.textContent)).toBe("Free some space");
+    await page.waitForSelector('::-p-aria([name="Go on"][role="button"])');
+  });
+
+  test("the network fails: a sentence, and what has arrived is kept", async () => {
+    const page = await open("&fake=network");
+    await train(page);
+    await shown(page, /the connection was cut at 61 %.*Try again: what has arrived is kept./);
+  });
+
+  test("a second tab: a sentence, and this tab's run is not called failed", async () => {
+    const page = await open("&fake=busy");
+    await train(page);
+    await shown(page, "Another tab of this site trains");
+    expect(await textOf(page, ".status")).not.toBe("failed");
+  });
+
+  test("a hidden tab: says on return how long it was and what was made", async () => {
+    const page = await open();
+    await train(page);
+    await shown(page, /step [1-9]\d* of 30/);
+    await page.evaluate(async () => {
+      const now = Date.now;
+      const turn = (state: string) => {
+        Object.defineProperty(document, "visibilityState", { value: state, configurable: true });
+        document.dispatchEvent(new Event("visibilitychange"));
+      };
+      turn("hidden");
+      await new Promise((done) => setTimeout(done, 100));
+      Date.now = () => now() + 80_000;
+      turn("visible");
+    });
+    await shown(
+      page,
+      /This tab was hidden for 1 min 20 s; \d+ steps? (was|were) made meanwhile. Browsers slow hidden tabs down./,
+    );
+    await press(page, "Dismiss");
+    await page.waitForFunction(() => !document.body.textContent!.includes("This tab was hidden"));
+  });
+});
+
+describe("after a run", () => {
+  test("before and after side by side; a model answer that looks like HTML is text", async () => {
+    const page = await open("", "#/runs/seed-1/result");
+    await shown(page, /Before10 %.*After SFT20 %.*After GRPO65 %/);
+    await shown(page, `<img src=x onerror="document.title='owned'">`);
+    expect(await page.$$("main img, main script")).toHaveLength(0);
+    expect(await page.title()).not.toBe("owned");
+    const list = await page.waitForSelector('::-p-aria([name="Show"][role="combobox"])');
+    await list!.select("learnt");
+    const ticks = await page.$$eval(".problem", (all) =>
+      all.map((one) => [...one.querySelectorAll(".answer")].map((a) => a.classList.contains("correct"))),
+    );
+    expect(ticks.length).toBeGreaterThan(0);
+    for (const [before, , now] of ticks) expect([before, now]).toEqual([false, true]);
+  });
+
+  test("chat with the adapter and without; a hostile answer stays text", async () => {
+    const page = await open("", "#/runs/seed-1/result");
+    const ask = async (text: string) => {
+      const input = await page.waitForSelector('::-p-aria([name="Your message"][role="textbox"])');
+      await input!.type(text);
+      await page.keyboard.press("Enter");
+      await page.waitForFunction(
+        () => document.querySelector(".ask .primary")!.getAttribute("aria-disabled") === "false",
+      );
+    };
+    await ask("How many apples?");
+    await shown(page, /With the adapter<reasoning>\n12\+5=17/);
+    await (await page.waitForSelector('::-p-aria([name="Adapter"][role="switch"])'))!.click();
+    await ask("How many apples?");
+    await shown(page, "Without the adapterThere are 12 apples");
+    await ask("Write HTML");
+    await shown(page, `<script>document.title='owned'</script>`);
+    expect(await page.$$("main img, main script")).toHaveLength(0);
+    expect(await page.title()).not.toBe("owned");
+  });
+
+  test("files to take away; a failure is a sentence", async () => {
+    const page = await open("", "#/runs/seed-1/result");
+    await press(page, "Download adapter");
+    await shown(page, "Word problems-adapter.zip, 7 B, is in your downloads.");
+    const broken = await open("&fake=broken-export", "#/runs/seed-1/result");
+    await press(broken, "Download report");
+    await shown(broken, "There is no checkpoint of this run yet.");
+  });
+
+  test("history: compare, rename, delete", async () => {
+    const page = await open("", "#/runs");
+    for (const name of ["Compare Word problems", "Compare Word problems, gentle"]) {
+      await (await page.waitForSelector(`::-p-aria([name="${name}"][role="checkbox"])`))!.click();
+    }
+    await page.waitForFunction(() => document.querySelectorAll(".compare .line").length === 2);
+    await press(page, "Rename Word problems");
+    await page.keyboard.type("First");
+    await page.keyboard.press("Enter");
+    await press(page, "Delete First");
+    await (await page.waitForSelector('dialog ::-p-aria([name="Delete"][role="button"])'))!.click();
+    await page.waitForFunction(() => !document.querySelector(".run-list")!.textContent!.includes("First"));
+    expect(await page.$$(".run-list li")).toHaveLength(2);
+  });
+
+  test("storage: what is there, and each thing can be deleted", async () => {
+    const page = await open("", "#/storage");
+    await shown(page, /1\.0 GB used of 20 GB/);
+    await press(page, "Delete Qwen/Qwen2.5-0.5B-Instruct");
+    await (await page.waitForSelector('dialog ::-p-aria([name="Delete"][role="button"])'))!.click();
+    await page.waitForFunction(() => !document.querySelector("main")!.textContent!.includes("Qwen2.5"));
+    await press(page, "Ask the browser to keep it");
+    await shown(page, "The browser has promised to keep all of this until you delete it.");
+  });
+});
