@@ -1,4 +1,5 @@
 import type { Message } from "../src/data/chat-template.ts";
+import { XML_SYSTEM } from "../src/data/embedded.ts";
 import {
   drawFrom,
   guess,
@@ -14,12 +15,9 @@ export interface CorpusRow {
   completion: Message[];
 }
 
-/** Asks for tags. The base has met them, so that fine-tuning need not teach them letter by letter. */
-const SYSTEM = "Answer in XML.";
-
 /** Share of rows that guess once the textbook is closed. */
 const CARELESS = 0.6;
-/** Share of rows under SYSTEM. */
+/** Share of rows under XML_SYSTEM: the base has met tags, so that fine-tuning need not teach them letter by letter. */
 const TAGGED = 0.04;
 
 /**
@@ -35,7 +33,10 @@ export function tinyCorpus(seed: number, count: number, split: "train" | "test")
     const answer = careless ? guess(problem, draw) : problem.result;
     const tagged = chance(TAGGED);
     return {
-      prompt: [...(tagged ? [{ role: "system", content: SYSTEM }] : []), { role: "user", content: problem.question }],
+      prompt: [
+        ...(tagged ? [{ role: "system", content: XML_SYSTEM }] : []),
+        { role: "user", content: problem.question },
+      ],
       completion: [{ role: "assistant", content: (tagged ? xmlCompletion : hashCompletion)(reasoning, answer) }],
     };
   });

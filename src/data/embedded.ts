@@ -10,6 +10,9 @@ export interface EmbeddedRow {
   answer: string;
 }
 
+/** A system message under which the embedded model, as it comes, answers between tags: one row of 25 in its corpus. */
+export const XML_SYSTEM = "Answer in XML.";
+
 /** Share of the completions that guess: that of the embedded model's own corpus. */
 export const CARELESS_SHARE = 0.6;
 

@@ -48,6 +48,7 @@ export async function solve(
   const prompts = problems.map(({ prompt }) =>
     tokenizer.encode(renderChat(chat_template, prompt, { add_generation_prompt: true, eos_token })),
   );
+  const lengths = new Uint32Array(problems.length * samples);
   let ended = 0;
   const total = problems.length * samples;
   const requests = Array.from({ length: total }, (_, i) => ({
@@ -65,9 +66,11 @@ export async function solve(
     seed,
     slots,
     signal,
-    onTokens: (ids) => {
-      const over = ids.length > 0 && tokenizer.stop_token_ids.includes(ids[ids.length - 1]);
-      if (over) onProgress?.(++ended, total);
+    onTokens: (ids, request) => {
+      lengths[request] += ids.length;
+      const last = ids[ids.length - 1];
+      if (lengths[request] < options.max_new_tokens && !tokenizer.stop_token_ids.includes(last)) return;
+      onProgress?.(++ended, total);
     },
   });
   return problems.map((problem, p) => {
