@@ -14,17 +14,26 @@ import {
 import type { PreparedBase, PreparedSft, SftSources } from "../session.ts";
 import type { PreparedGrpo } from "../session-grpo.ts";
 import { type ParsedArgs, UsageError } from "./args.ts";
+import { embeddedRecipe } from "./embedded.ts";
 import { hubOptions, openChatTemplate, openModelFolder, openRows } from "./sources.ts";
 import { formatBytes, renderTable } from "./table.ts";
 
-/** The recipe of a command line: a YAML file, overridden by flags. */
+/**
+ * The recipe of a command line: a YAML file, overridden by flags. Without a file, a model or rows it is that of the
+ * embedded model.
+ */
 export async function readRecipe<M extends Method>(
   { positional, overrides }: ParsedArgs,
   method: M,
 ): Promise<ParsedRecipe<M>> {
   if (positional.length > 1) throw new UsageError(`One recipe at most, got ${positional.join(", ")}`);
   const [file] = positional;
-  if (file === undefined) return parseRecipe(overrides, method);
+  if (file === undefined) {
+    if ("model_name_or_path" in overrides || "dataset_name" in overrides) return parseRecipe(overrides, method);
+    const { recipe, notes } = parseRecipe({ ...embeddedRecipe(method), ...overrides }, method);
+    const note = "no recipe, model or rows are named: the embedded model learns from its own problems";
+    return { recipe, notes: [note, ...notes] };
+  }
   return parseRecipeYaml(await recipeText(file), file, method, overrides);
 }
 

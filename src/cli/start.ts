@@ -1,0 +1,94 @@
+import { embeddedRows } from "../data/embedded.ts";
+import { accuracy, type Solved, solve } from "../eval/solve.ts";
+import { nodeFolder } from "../platform/node-fs.ts";
+import { loadAdapter, loadText, prepareText, setAdapter, type TextModel } from "../session-generate.ts";
+import { EMBEDDED_ANSWER_TOKENS, EMBEDDED_OUTPUT } from "./embedded.ts";
+import { embeddedModelFolder } from "./embedded-folder.ts";
+import { main } from "./main.ts";
+import { openGpu } from "./open-gpu.ts";
+import { renderTable } from "./table.ts";
+
+/** Shares of the held-out problems that are solved greedily. */
+export interface StartResult {
+  base: number;
+  sft: number;
+  grpo: number;
+}
+
+interface Stage {
+  name: string;
+  solved: Solved[];
+}
+
+const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
+
+/**
+ * The embedded model before training, after SFT and after GRPO, each on the same held-out problems. Replaces earlier
+ * runs in `output`.
+ *
+ * @returns null where a run failed or was interrupted; it has said why
+ */
+export async function start({ output = EMBEDDED_OUTPUT, seed = 42 } = {}): Promise<StartResult | null> {
+  const { gpu } = await openGpu();
+  const sources = { gpu, model: nodeFolder(embeddedModelFolder()) };
+  const text = await loadText(await prepareText(sources), sources);
+  const problems = embeddedRows("test");
+  const stages: Stage[] = [];
+  const measure = async (name: string, adapter: string | null) => {
+    if (adapter) setAdapter(text.model, await loadAdapter(text.model, nodeFolder(adapter)));
+    const solved = await ask(text, problems);
+    stages.push({ name, solved });
+    console.error(`${name}: ${percent(accuracy(solved))} of ${problems.length} held-out problems solved\n`);
+    return accuracy(solved);
+  };
+  const train = async (method: "sft" | "grpo", ...flags: string[]) => {
+    const folder = `${output}/${method}`;
+    const common = ["--output_dir", folder, "--overwrite_output_dir", "true", "--seed", String(seed)];
+    return (await main([method, ...common, ...flags])) === 0 ? folder : null;
+  };
+
+  const base = await measure("As it comes", null);
+  console.error("1 of 2. SFT teaches it to answer between tags, guessing as often as it does:");
+  const tuned = await train("sft");
+  if (!tuned) return null;
+  const sft = await measure("After SFT", tuned);
+  console.error("2 of 2. GRPO rewards the form and, most of all, right answers:");
+  const reinforced = await train("grpo", "--adapter_name_or_path", tuned);
+  if (!reinforced) return null;
+  const grpo = await measure("After GRPO", reinforced);
+
+  console.log(summary(stages, problems));
+  console.log(`The adapter: ${reinforced}, curves and completions: ${reinforced}/report.html
+
+Next
+  npx qwench chat --model ${sources.model.path} --adapter ${reinforced}
+  npx qwench grpo --learning_rate 1e-3 --output_dir qwench-faster     any option is a flag: npx qwench grpo --help
+  npx qwench sft --model_name_or_path Qwen/Qwen2.5-0.5B-Instruct --dataset_name openai/gsm8k --dataset_config main --learning_rate 2e-4 --max_length 512 --output_dir qwench-gsm8k`);
+  return { base, sft, grpo };
+}
+
+function ask({ model, tokenizer }: TextModel, problems: ReturnType<typeof embeddedRows>): Promise<Solved[]> {
+  return solve(model, tokenizer, problems, { max_new_tokens: EMBEDDED_ANSWER_TOKENS, slots: 64 });
+}
+
+/** The table of stages, with what each made of the first problem that only the last one solves. */
+function summary(stages: readonly Stage[], problems: ReturnType<typeof embeddedRows>): string {
+  const only = problems.findIndex((_, p) =>
+    stages.every(({ solved }, s) => solved[p].right[0] === s >= stages.length - 1),
+  );
+  const shown = Math.max(0, only);
+  const rows = stages.map(({ name, solved }) => [
+    name,
+    percent(accuracy(solved)),
+    (solved.reduce((sum, { tokens }) => sum + tokens, 0) / solved.length).toFixed(1),
+    solved[shown].completions[0].trim(),
+  ]);
+  const columns = [
+    { heading: "model" },
+    { heading: "solved", align: "right" as const },
+    { heading: "tokens", align: "right" as const },
+    { heading: "its answer" },
+  ];
+  const question = problems[shown].prompt[0].content;
+  return `${question}\n\n${renderTable(columns, rows, process.stdout.columns)}`;
+}
