@@ -1,0 +1,93 @@
+import type { DataSource, Job, Method, ModelSource, Preset } from "../src/client/types.ts";
+
+export type MethodChoice = "sft" | "grpo" | "both";
+
+/** What the user has chosen so far; null where something is still missing, and what. */
+export interface Draft {
+  name: string;
+  model: ModelSource | null;
+  data: DataChoice;
+  method: MethodChoice;
+  recipes: Record<Method, Record<string, unknown>>;
+  evaluate: { data: DataSource; problems: number } | null;
+}
+
+/** The embedded rows differ by method: a phase takes its own. */
+export type DataChoice = { kind: "embedded" } | Exclude<DataSource, { kind: "embedded" }> | null;
+
+/** Held-out problems of the embedded job: enough for a figure, few enough for a slow adapter. */
+export const EMBEDDED_PROBLEMS = 40;
+
+export const GSM8K = { kind: "hub", id: "openai/gsm8k", config: "main" } as const;
+
+/** Models on the hub that are known to work, the one to begin with first. */
+export const HUB_MODELS = [
+  { id: "Qwen/Qwen2.5-0.5B-Instruct", about: "494 M parameters, 1 GB" },
+  { id: "Qwen/Qwen2.5-0.5B", about: "494 M, not tuned for chat, 1 GB" },
+  { id: "Qwen/Qwen2.5-Coder-0.5B-Instruct", about: "494 M, for code, 1 GB" },
+  { id: "Qwen/Qwen3-0.6B", about: "596 M, thinks first, 1.5 GB" },
+  { id: "Qwen/Qwen2.5-1.5B-Instruct", about: "1.5 B, 3.1 GB" },
+  { id: "deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B", about: "1.8 B, thinks first, 3.6 GB" },
+] as const;
+
+export const METHODS_OF: Record<MethodChoice, readonly Method[]> = {
+  sft: ["sft"],
+  grpo: ["grpo"],
+  both: ["sft", "grpo"],
+};
+
+/** The rows that a phase of that method takes from a choice. */
+export function dataFor(choice: NonNullable<DataChoice>, method: Method): DataSource {
+  return choice.kind === "embedded" ? { kind: "embedded", rows: method === "sft" ? "sft" : "prompts" } : choice;
+}
+
+/** A job out of what was chosen, or the sentence that says what is missing. */
+export function jobOf(draft: Draft): Job | string {
+  const { model, data, method, recipes, evaluate } = draft;
+  if (!model) return "Choose a model.";
+  if (!data) return "Choose the data to train on.";
+  const phases = METHODS_OF[method].map((one) => ({ method: one, data: dataFor(data, one), recipe: recipes[one] }));
+  return { name: draft.name.trim() || nameOf(model, data), model, phases, evaluate };
+}
+
+/** The job of the first button: form by SFT, then right answers by GRPO. */
+export function embeddedJob(presets: readonly Preset[]): Job {
+  const recipe = (method: Method) => presetFor(presets, method, "embedded")?.recipe ?? {};
+  return {
+    name: "Word problems",
+    model: { kind: "embedded" },
+    phases: (["sft", "grpo"] as const).map((method) => ({
+      method,
+      data: dataFor({ kind: "embedded" }, method),
+      recipe: recipe(method),
+    })),
+    evaluate: { data: { kind: "embedded", rows: "prompts" }, problems: EMBEDDED_PROBLEMS },
+  };
+}
+
+/** Presets that suit a model, those made for it first. */
+export function presetsFor(presets: readonly Preset[], method: Method, model: ModelSource["kind"]): Preset[] {
+  const own = presets.filter((preset) => preset.method === method && preset.model === model);
+  return [...own, ...presets.filter((preset) => preset.method === method && preset.model === null)];
+}
+
+/** The preset to begin with. */
+export function presetFor(presets: readonly Preset[], method: Method, model: ModelSource["kind"]): Preset | null {
+  return presetsFor(presets, method, model)[0] ?? null;
+}
+
+export function modelName(model: ModelSource): string {
+  if (model.kind === "embedded") return "embedded model";
+  return model.kind === "files" ? model.name : model.id;
+}
+
+export function dataName(data: DataSource | NonNullable<DataChoice>): string {
+  if (data.kind === "embedded") return "word problems";
+  return data.kind === "file" ? data.file.name : data.id;
+}
+
+/** A name that tells runs apart in a list. */
+export function nameOf(model: ModelSource, data: NonNullable<DataChoice>): string {
+  const short = (name: string) => name.split("/").at(-1)!;
+  return `${short(modelName(model))} on ${short(dataName(data))}`;
+}

@@ -1,0 +1,4 @@
+import { createTrainer } from "../src/client.ts";
+import { showPage } from "./page.ts";
+
+showPage(document.querySelector("#page")!, () => createTrainer());

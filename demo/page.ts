@@ -1,0 +1,157 @@
+import type { Trainer } from "../src/client/types.ts";
+import { App, type DeviceState } from "./app.ts";
+import { type Attributes, fill, h, setText, svg } from "./dom.ts";
+import { problemLine } from "./parts/notice.ts";
+import { watchSurroundings } from "./surroundings.ts";
+import { resultView } from "./views/result.ts";
+import { runView } from "./views/run.ts";
+import { runsView } from "./views/runs.ts";
+import { startView } from "./views/start.ts";
+import { storageView } from "./views/storage.ts";
+
+/** What stands between header and footer. The signal aborts when it is left. */
+export interface View {
+  title: string;
+  element: HTMLElement;
+}
+export type ShowView = (app: App, signal: AbortSignal) => View | Promise<View>;
+
+const NAVIGATION = [
+  { href: "#/", text: "Train" },
+  { href: "#/runs", text: "Runs" },
+  { href: "#/storage", text: "Storage" },
+];
+
+/** The view of an address, by its part after #. */
+function viewOf(hash: string): ShowView {
+  const [, name, id, part] = hash.replace(/^#/, "").split("/").map(decodeURIComponent);
+  if (name === "runs" && !id) return runsView;
+  if (name === "runs") return part === "result" ? resultView(id) : runView(id);
+  if (name === "storage") return storageView;
+  return startView;
+}
+
+/** Shows the page in `root`: header, the view that the address names, and footer. */
+export function showPage(root: HTMLElement, create: () => Trainer): void {
+  const app = new App(create);
+  const lifetime = new AbortController().signal;
+  const links = NAVIGATION.map(({ href, text }) => h("a", { href }, text));
+  const device = h("p", { class: "device" });
+  const notices = h("div", { class: "notices" });
+  const main = h("main", { id: "main", tabindex: "-1" });
+  const spoken = h("div", { class: "hidden", role: "status", "aria-live": "polite" });
+
+  const skip = (event: Event) => {
+    event.preventDefault(); // the address names the view
+    main.focus();
+  };
+  root.append(
+    h("a", { class: "skip", href: "#main", on: { click: skip } }, "Skip to the content"),
+    h(
+      "header",
+      { class: "top" },
+      h(
+        "div",
+        { class: "bar" },
+        h("a", { class: "brand", href: "#/" }, brandMark(), "Qwench"),
+        h("nav", { "aria-label": "Main" }, ...links),
+        device,
+      ),
+    ),
+    h("section", { "aria-label": "Messages" }, notices),
+    main,
+    h(
+      "footer",
+      { class: "bottom" },
+      h(
+        "p",
+        {},
+        "Model, data and result stay on this machine. Nothing is sent anywhere; downloads come from huggingface.co.",
+      ),
+    ),
+    spoken,
+  );
+
+  app.device.watch(lifetime, (state) => showDevice(device, state));
+  app.spoken.watch(lifetime, (text) => setText(spoken, text));
+  app.notices.watch(lifetime, (list) =>
+    fill(notices, ...list.map((notice) => problemLine(notice.kind, notice, () => app.dismiss(notice.id)))),
+  );
+  watchSurroundings(app);
+
+  let leave = new AbortController();
+  const show = async (first: boolean) => {
+    leave.abort();
+    leave = new AbortController();
+    const { signal } = leave;
+    const hash = location.hash || "#/";
+    for (const link of links) {
+      const here = link.hash === "#/" ? hash === "#/" : hash.startsWith(link.hash);
+      if (here) link.setAttribute("aria-current", "page");
+      else link.removeAttribute("aria-current");
+    }
+    const { title, element } = await Promise.resolve(viewOf(hash)(app, signal)).catch((error) => brokenView(error));
+    if (signal.aborted) return;
+    document.title = `${title} · Qwench`;
+    fill(main, element);
+    if (first) return;
+    scrollTo(0, 0);
+    const heading = element.querySelector("h1");
+    heading?.setAttribute("tabindex", "-1");
+    heading?.focus({ preventScroll: true });
+  };
+  addEventListener("hashchange", () => void show(false));
+  void show(true);
+  void goOn(app);
+}
+
+/** A tab that was loaded again in the middle of a run goes on with it. */
+async function goOn(app: App): Promise<void> {
+  const run = await app.interrupted();
+  if (!run) return;
+  run.remark("note", "The page was loaded again in the middle of the run; it goes on from the last checkpoint.");
+  const training = app.train(run);
+  if (!location.hash.startsWith(`#/runs/${encodeURIComponent(run.id)}`))
+    location.hash = `#/runs/${encodeURIComponent(run.id)}`;
+  else dispatchEvent(new HashChangeEvent("hashchange")); // shows the run that is now training, not its record
+  await training;
+}
+
+function brokenView(error: unknown): View {
+  const text = error instanceof Error ? error.message : String(error);
+  return {
+    title: "Not here",
+    element: h(
+      "div",
+      { class: "view" },
+      h("h1", {}, "This cannot be shown"),
+      h("p", {}, text),
+      h("p", {}, h("a", { href: "#/" }, "Back to the start")),
+    ),
+  };
+}
+
+function showDevice(element: HTMLElement, state: DeviceState): void {
+  const dot = (kind: string): Attributes => ({ class: `dot-${kind}`, "aria-hidden": "true" });
+  if (state.state === "checking") fill(element, h("i", dot("wait")), "Looking for the GPU …");
+  else if (state.state === "missing") fill(element, h("i", dot("bad")), "No WebGPU");
+  else {
+    const { adapter, software } = state.info;
+    fill(
+      element,
+      h("i", dot(software ? "slow" : "good")),
+      h("span", { class: "name" }, adapter),
+      software ? " (software)" : "",
+    );
+  }
+}
+
+function brandMark(): SVGElement {
+  return svg(
+    "svg",
+    { viewBox: "0 0 32 32", width: 24, height: 24, "aria-hidden": "true", class: "mark" },
+    svg("rect", { width: 32, height: 32, rx: 7 }),
+    svg("path", { d: "M6 9c4 0 4.5 12.5 10 12.5S22 20 26 20" }),
+    svg("circle", { cx: 26, cy: 20, r: 2.6 }),
+  );
+}

@@ -1,0 +1,122 @@
+import type { CompletionRecord } from "../../src/client/types.ts";
+import { fill, h } from "../dom.ts";
+import { formatNumber, rewardName } from "../format.ts";
+import type { Run } from "../run.ts";
+import { labelled, select } from "./choice.ts";
+import { modelText } from "./model-text.ts";
+
+const LATEST = "latest";
+const MOST_GROUPS = 3;
+const MOST_OF_GROUP = 8;
+
+/** The newest completions with their rewards and advantages, a group a prompt; or those of an earlier step. */
+export function completions(run: Run, signal: AbortSignal): HTMLElement {
+  let chosen = LATEST;
+  let shown = "";
+  const picker = h("div", { class: "pick" });
+  const list = h("div", { class: "groups" });
+  const element = h(
+    "section",
+    { class: "completions", "aria-labelledby": "completions-title" },
+    h("div", { class: "row" }, h("h2", { id: "completions-title" }, "Completions"), picker),
+    list,
+  );
+
+  const show = () => {
+    const batches = run.record.completions;
+    element.hidden = batches.length === 0;
+    const newest = batches.at(-1);
+    if (!newest) return;
+    const key = (batch: typeof newest) => `${batch.phase}/${batch.step}`;
+    const batch = batches.find((one) => key(one) === chosen) ?? newest;
+    const state = `${chosen} ${batches.map(key).join(" ")}`;
+    if (state === shown) return;
+    shown = state;
+    // an open list of steps is left alone
+    if (!picker.contains(document.activeElement) || chosen !== LATEST) {
+      const steps = [...batches].reverse().map((one) => [key(one), `Step ${one.step}`] as const);
+      const options = [[LATEST, `Latest, step ${newest.step}`] as const, ...steps];
+      fill(
+        picker,
+        labelled(
+          "Show",
+          select(options, chosen, (value) => {
+            chosen = value;
+            show();
+          }),
+        ),
+      );
+    }
+    const groups = byPrompt(batch.records);
+    fill(
+      list,
+      ...groups.slice(0, MOST_GROUPS).map(group),
+      groups.length > MOST_GROUPS &&
+        h("p", { class: "about" }, `And ${groups.length - MOST_GROUPS} more prompts of this batch.`),
+    );
+  };
+  run.watch(signal, show);
+  return element;
+}
+
+function group(records: readonly CompletionRecord[]): HTMLElement {
+  const [{ prompt }] = records;
+  const largest = Math.max(...records.map(({ advantage }) => Math.abs(advantage)), 1e-9);
+  return h(
+    "article",
+    { class: "group" },
+    h("h3", {}, question(prompt)),
+    h(
+      "ol",
+      { tabindex: "0", "aria-label": "Completions of this prompt" },
+      ...records.slice(0, MOST_OF_GROUP).map((record) => completion(record, largest)),
+    ),
+    records.length > MOST_OF_GROUP && h("p", { class: "about" }, `And ${records.length - MOST_OF_GROUP} more.`),
+  );
+}
+
+function completion(
+  { completion: text, rewards, advantage, finish_reason, length }: CompletionRecord,
+  largest: number,
+): HTMLElement {
+  const sign = advantage > 0 ? "up" : advantage < 0 ? "down" : "flat";
+  const bar = h("i");
+  bar.style.width = `${(50 * Math.abs(advantage)) / largest}%`;
+  const figure = (name: string, value: string, zero = false) =>
+    h("div", { class: zero ? "zero" : null }, h("dt", {}, name), h("dd", {}, value));
+  return h(
+    "li",
+    { class: `completion ${sign}` },
+    h(
+      "div",
+      { class: "advantage" },
+      h("span", {}, "advantage "),
+      h("b", {}, `${advantage > 0 ? "+" : ""}${advantage.toFixed(2).replace("-", "−")}`),
+      h("span", { class: "track", "aria-hidden": "true" }, bar),
+    ),
+    modelText(text),
+    h(
+      "dl",
+      { class: "scores" },
+      ...Object.entries(rewards).map(([name, value]) => figure(rewardName(name), formatNumber(value), value === 0)),
+      figure("tokens", `${formatNumber(length)}${finish_reason === "length" ? ", cut off" : ""}`),
+    ),
+  );
+}
+
+/** Neighbours that answer one prompt. */
+function byPrompt(records: readonly CompletionRecord[]): CompletionRecord[][] {
+  const groups: CompletionRecord[][] = [];
+  for (const record of records) {
+    const last = groups.at(-1);
+    if (last && last[0].prompt === record.prompt) last.push(record);
+    else groups.push([record]);
+  }
+  return groups;
+}
+
+/** What was asked: the last user's turn of a ChatML prompt, any other prompt as it is. */
+function question(prompt: string): string {
+  const turn = prompt.split("<|im_start|>").findLast((text) => text.startsWith("user\n"));
+  return (turn === undefined ? prompt : turn.slice("user\n".length).replace(/<\|im_end\|>\s*$/, "")).trim();
+}

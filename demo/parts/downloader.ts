@@ -1,0 +1,62 @@
+import type { DataSource, Job, JobPlan, ModelSource } from "../../src/client/types.ts";
+import type { App } from "../app.ts";
+import { fill, h } from "../dom.ts";
+import { formatBytes } from "../format.ts";
+import { problemOf } from "../problems.ts";
+import { problemLine } from "./notice.ts";
+import { progressBar } from "./progress.ts";
+
+/** Downloads what a job needs without training yet, such as before a journey. */
+export interface Downloader {
+  element: HTMLElement;
+  offer(planned: { job: Job; plan: JobPlan } | null): void;
+}
+
+export function downloader(app: App, signal: AbortSignal, done: () => void): Downloader {
+  const element = h("div", { class: "downloader" });
+  let busy: AbortController | null = null;
+
+  const start = async (job: Job) => {
+    busy = new AbortController();
+    const stop = busy;
+    signal.addEventListener("abort", () => stop.abort(), { once: true });
+    const bar = progressBar();
+    fill(
+      element,
+      bar.element,
+      h("button", { type: "button", class: "secondary", on: { click: () => stop.abort() } }, "Cancel"),
+    );
+    try {
+      for (const source of sourcesOf(job)) {
+        for await (const event of app.trainer.download(source, { signal: stop.signal })) {
+          if (event.type === "progress") bar.set(event);
+        }
+      }
+      fill(element, h("p", { class: "right", role: "status" }, "Everything is here."));
+    } catch (error) {
+      if (stop.signal.aborted)
+        fill(element, h("p", { class: "about", role: "status" }, "Cancelled. What has arrived is kept."));
+      else fill(element, problemLine("error", problemOf(error)));
+    }
+    busy = null;
+    app.stored.value++;
+    done();
+  };
+
+  return {
+    element,
+    offer(planned) {
+      if (busy) return;
+      const bytes = planned?.plan.download ?? 0;
+      if (!planned || bytes === 0) return;
+      const button = h("button", { type: "button", class: "secondary wide" }, `Only download ${formatBytes(bytes)}`);
+      button.addEventListener("click", () => void start(planned.job));
+      fill(element, button);
+    },
+  };
+}
+
+function sourcesOf({ model, phases, evaluate }: Job): (ModelSource | DataSource)[] {
+  const data = [...phases.map((phase) => phase.data), ...(evaluate ? [evaluate.data] : [])];
+  return [model, ...data].filter(({ kind }) => kind === "hub");
+}

@@ -1,0 +1,65 @@
+import type { ExportKind } from "../../src/client/types.ts";
+import type { App } from "../app.ts";
+import { fill, h, setIdle } from "../dom.ts";
+import { formatBytes } from "../format.ts";
+import { problemOf } from "../problems.ts";
+import type { Run } from "../run.ts";
+import { saveFile } from "../save-file.ts";
+import { problemLine } from "./notice.ts";
+
+const FILES: readonly { kind: ExportKind; title: string; about: string }[] = [
+  { kind: "adapter", title: "Adapter", about: "What was learnt, as a PEFT adapter in a zip; transformers loads it." },
+  { kind: "merged", title: "Merged model", about: "The whole model with the adapter in it, as safetensors." },
+  { kind: "report", title: "Report", about: "The curves on a page that needs nothing else." },
+  { kind: "recipe", title: "Recipe", about: "YAML that trl takes as it is." },
+];
+
+/** Files of a run to take away. */
+export function downloads(app: App, run: Run, signal: AbortSignal): HTMLElement {
+  const said = h("div", { role: "status" });
+  const buttons: HTMLButtonElement[] = [];
+  let writing = false;
+
+  const take = async (kind: ExportKind, title: string) => {
+    if (writing) return;
+    writing = true;
+    for (const button of buttons) setIdle(button, true);
+    fill(said, h("p", { class: "about" }, `Writing: ${title.toLowerCase()} …`));
+    try {
+      const file = await app.trainer.export(run.id, kind, { signal });
+      saveFile(file);
+      fill(said, h("p", { class: "right" }, `${file.name}, ${formatBytes(file.blob.size)}, is in your downloads.`));
+    } catch (error) {
+      if (signal.aborted) return;
+      fill(said, problemLine("error", problemOf(error)));
+    }
+    writing = false;
+    for (const button of buttons) setIdle(button, false);
+  };
+
+  const rows = FILES.map(({ kind, title, about }, i) => {
+    const button = h(
+      "button",
+      { type: "button", class: i === 0 ? "primary" : "secondary" },
+      `Download ${title.toLowerCase()}`,
+    );
+    button.addEventListener("click", () => void take(kind, title));
+    buttons.push(button);
+    return h("li", {}, h("p", { class: "about" }, about), button);
+  });
+  const nothing = h("p", { class: "about" }, "There is something to take away after the first checkpoint.");
+  const list = h("ul", { class: "files" }, ...rows);
+  run.watch(signal, () => {
+    const started = run.record.phases.some(({ global_step }) => global_step > 0);
+    list.hidden = !started;
+    nothing.hidden = started;
+  });
+  return h(
+    "section",
+    { class: "downloads", "aria-labelledby": "downloads-title" },
+    h("h2", { id: "downloads-title" }, "Take it with you"),
+    nothing,
+    list,
+    said,
+  );
+}

@@ -1,0 +1,148 @@
+import type { ModelSource, StoredItem } from "../../src/client/types.ts";
+import type { App } from "../app.ts";
+import { type Child, fill, h } from "../dom.ts";
+import { formatBytes } from "../format.ts";
+import { HUB_MODELS } from "../jobs.ts";
+import { choice, filePicker, labelled, select } from "./choice.ts";
+
+const OTHER = "other";
+
+/** Chooses the model: embedded, from the hub, from a folder of the user, or one that is in storage already. */
+export function modelPicker(app: App, signal: AbortSignal, changed: (model: ModelSource | null) => void): HTMLElement {
+  let kind: ModelSource["kind"] = "embedded";
+  let hub: string = HUB_MODELS[0].id;
+  let folder: { name: string; files: File[] } | null = null;
+  let stored: StoredItem[] = [];
+  let storedId: string | null = null;
+  const detail = h("div", { class: "detail" });
+  const cards = h("div");
+
+  const tell = () => changed(source());
+  const source = (): ModelSource | null => {
+    if (kind === "hub") return hub.trim() ? { kind, id: hub.trim() } : null;
+    if (kind === "files") return folder && !folderProblem(folder.files) ? { kind, ...folder } : null;
+    if (kind === "stored") return storedId ? { kind, id: storedId } : null;
+    return { kind: "embedded" };
+  };
+
+  const showDetail = () => fill(detail, ...detailOf());
+  const detailOf = (): Child[] => {
+    if (kind === "hub") return hubDetail();
+    if (kind === "files") return folderDetail();
+    if (kind === "stored") {
+      const options = stored.map(({ id, name, bytes }) => [id, `${name}, ${formatBytes(bytes)}`] as const);
+      return [
+        labelled(
+          "Model in storage",
+          select(options, storedId ?? "", (id) => {
+            storedId = id;
+            tell();
+          }),
+        ),
+      ];
+    }
+    return [];
+  };
+
+  const hubDetail = (): Child[] => {
+    const listed = HUB_MODELS.some(({ id }) => id === hub);
+    const id = h("input", {
+      type: "text",
+      value: listed ? "" : hub,
+      placeholder: "owner/name",
+      autocomplete: "off",
+      spellcheck: "false",
+    });
+    id.addEventListener("change", () => {
+      hub = id.value;
+      tell();
+    });
+    const other = labelled("Model id", id, "Any Qwen2, Qwen2.5 or Qwen3 model with safetensors on huggingface.co.");
+    other.hidden = listed;
+    const options = [
+      ...HUB_MODELS.map(({ id, about }) => [id, `${id} – ${about}`] as const),
+      [OTHER, "Another id …"] as const,
+    ];
+    const list = select(options, listed ? hub : OTHER, (value) => {
+      hub = value === OTHER ? id.value : value;
+      other.hidden = value !== OTHER;
+      tell();
+      if (value === OTHER) id.focus();
+    });
+    return [labelled("Model", list), other];
+  };
+
+  const folderDetail = (): Child[] => {
+    const picker = filePicker(
+      folder ? "Choose another folder …" : "Choose a folder …",
+      { webkitdirectory: true },
+      (files) => {
+        folder = { name: files[0].webkitRelativePath.split("/")[0] || "folder", files: topFiles(files) };
+        showDetail();
+        tell();
+      },
+    );
+    const problem = folder && folderProblem(folder.files);
+    const bytes = folder?.files.reduce((sum, { size }) => sum + size, 0) ?? 0;
+    return [
+      h(
+        "p",
+        { class: "about" },
+        "A folder with config.json, tokenizer.json and safetensors, as the hub has them. It is read here and goes nowhere.",
+      ),
+      picker,
+      folder &&
+        h(
+          "p",
+          { class: problem ? "wrong" : "right", role: "status" },
+          problem ?? `${folder.name}: ${folder.files.length} files, ${formatBytes(bytes)}`,
+        ),
+    ];
+  };
+
+  const showCards = () =>
+    fill(
+      cards,
+      choice<ModelSource["kind"]>(
+        "Model",
+        [
+          { value: "embedded", title: "Embedded", about: "Part of this page: tiny, ready, good at nothing yet" },
+          { value: "hub", title: "From the hub", about: "Qwen2.5-0.5B-Instruct, or another on Hugging Face" },
+          { value: "files", title: "Your folder", about: "Weights on this machine" },
+          ...(stored.length > 0
+            ? [{ value: "stored" as const, title: "In storage", about: "Downloaded or imported before" }]
+            : []),
+        ],
+        kind,
+        (value) => {
+          kind = value;
+          showDetail();
+          tell();
+        },
+      ),
+    );
+  showCards();
+  app.trainer.storage.usage().then(
+    ({ items }) => {
+      stored = items.filter((item) => item.kind === "model");
+      storedId = stored[0]?.id ?? null;
+      if (stored.length > 0 && !signal.aborted) showCards();
+    },
+    () => {}, // the storage page says what is wrong with storage
+  );
+  return h("div", { class: "picker" }, cards, detail);
+}
+
+/** Files of the folder itself, not of those inside it. */
+function topFiles(files: readonly File[]): File[] {
+  return files.filter(({ webkitRelativePath: path }) => path.split("/").length <= 2);
+}
+
+/** Why a folder cannot be a model, or null. */
+function folderProblem(files: readonly File[]): string | null {
+  const has = (name: string) => files.some((file) => file.name === name);
+  if (!has("config.json")) return "This folder holds no config.json. Choose the one that holds the model itself.";
+  if (!files.some(({ name }) => name.endsWith(".safetensors"))) return "This folder holds no .safetensors file.";
+  if (!has("tokenizer.json")) return "This folder holds no tokenizer.json.";
+  return null;
+}

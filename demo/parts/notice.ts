@@ -1,0 +1,19 @@
+import { h } from "../dom.ts";
+import type { Problem } from "../problems.ts";
+
+const MARKS = { info: "i", warning: "!", error: "!" } as const;
+
+/** What is wrong, in a sentence, and what to do: read out at once where it is an error. */
+export function problemLine(
+  kind: keyof typeof MARKS,
+  { text, todo, link }: Problem,
+  dismiss?: () => void,
+): HTMLElement {
+  return h(
+    "div",
+    { class: `notice ${kind}`, role: kind === "error" ? "alert" : "status" },
+    h("span", { class: "mark", "aria-hidden": "true" }, MARKS[kind]),
+    h("p", {}, h("strong", {}, text), todo && ` ${todo}`, link && " ", link && h("a", { href: link.href }, link.text)),
+    dismiss && h("button", { class: "quiet", type: "button", "aria-label": "Dismiss", on: { click: dismiss } }, "×"),
+  );
+}

@@ -1,0 +1,32 @@
+import type { RunEvent } from "../../src/client/types.ts";
+import { h, setText, uid } from "../dom.ts";
+import { formatBytes, formatCount } from "../format.ts";
+
+type Progress = Pick<Extract<RunEvent, { type: "progress" }>, "what" | "done" | "total"> & { unit?: string };
+
+/** A bar with a line that says what is going on. */
+export interface ProgressBar {
+  element: HTMLElement;
+  set(progress: Progress): void;
+}
+
+export function progressBar(): ProgressBar {
+  const id = uid("progress");
+  const text = h("span", { class: "what", id });
+  const bar = h("progress", { max: 1, "aria-labelledby": id });
+  return {
+    element: h("div", { class: "progress" }, text, bar),
+    set({ what, done, total, unit }) {
+      const size = unit === "bytes" ? formatBytes : formatCount;
+      const of = total === null ? (done > 0 ? size(done) : "") : `${size(done)} of ${size(total)}`;
+      const name = unit === undefined || unit === "bytes" || what.includes(unit) ? "" : ` ${unit}`;
+      setText(text, [capital(what), of && `${of}${name}`].filter(Boolean).join(": "));
+      if (total) bar.value = done / total;
+      else bar.removeAttribute("value");
+    },
+  };
+}
+
+function capital(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}

@@ -1,0 +1,172 @@
+import type { FormField, Method, ModelSource, Preset } from "../../src/client/types.ts";
+import type { App } from "../app.ts";
+import { settled } from "../cell.ts";
+import { fill, h } from "../dom.ts";
+import { METHOD_NAMES, words } from "../format.ts";
+import { presetFor, presetsFor } from "../jobs.ts";
+import { problemOf } from "../problems.ts";
+import { labelled, select } from "./choice.ts";
+import { type FieldControl, fieldControl } from "./recipe-field.ts";
+import { recipeYaml } from "./recipe-yaml.ts";
+
+/** The few that matter first, in order. */
+const FIRST: Record<Method, readonly string[]> = {
+  sft: ["learning_rate", "max_steps", "num_train_epochs", "per_device_train_batch_size", "lora_r", "max_length"],
+  grpo: [
+    "learning_rate",
+    "max_steps",
+    "num_generations",
+    "max_completion_length",
+    "temperature",
+    "beta",
+    "reward_funcs",
+  ],
+};
+
+/** What the page decides itself: model, data and folder of a run, and what a tab has no use for. */
+const DECIDED = new Set(
+  "model_name_or_path model_revision adapter_name_or_path dataset_name dataset_config dataset_train_split dataset_test_split eval_dataset_name chat_template_path output_dir overwrite_output_dir resume_from_checkpoint profile log_completions num_completions_to_print".split(
+    " ",
+  ),
+);
+
+const CUSTOM = "";
+
+/** The recipe of one phase as a form. */
+export interface RecipeForm {
+  element: HTMLElement;
+  /** null while something in it is wrong */
+  recipe: Record<string, unknown> | null;
+  /** another model wants another preset, unless the recipe was edited */
+  setModel(kind: ModelSource["kind"]): void;
+}
+
+export async function recipeForm(
+  app: App,
+  method: Method,
+  model: ModelSource["kind"],
+  presets: readonly Preset[],
+  signal: AbortSignal,
+  changed: () => void,
+): Promise<RecipeForm> {
+  const fields = (await app.trainer.recipe.fields(method)).filter(({ name }) => !DECIDED.has(name));
+  const first = presetFor(presets, method, model);
+  let kind = model;
+  let preset = first?.id ?? CUSTOM;
+  let values: Record<string, unknown> = { ...first?.recipe };
+  const controls = new Map<string, FieldControl>();
+  const general = h("p", { class: "wrong", role: "alert" });
+  const notes = h("ul", { class: "notes" });
+  const presetAbout = h("p", { class: "about" });
+  const presetBox = h("div", { class: "preset" });
+
+  const form: RecipeForm = {
+    element: h("div", { class: "recipe" }),
+    recipe: values,
+    setModel(next) {
+      kind = next;
+      if (preset === CUSTOM) return showPresets();
+      const fitting = presetFor(presets, method, next);
+      usePreset(fitting?.id ?? CUSTOM);
+    },
+  };
+
+  const showPresets = () => {
+    const offered = presetsFor(presets, method, kind);
+    const list = select(
+      [...offered.map(({ id, name }) => [id, name] as const), [CUSTOM, "Own values"] as const],
+      preset,
+      usePreset,
+    );
+    fill(presetBox, labelled("Begin with", list), presetAbout);
+    fill(presetAbout, presets.find(({ id }) => id === preset)?.help ?? "Values of your own.");
+  };
+  const usePreset = (id: string) => {
+    preset = id;
+    const chosen = presets.find((one) => one.id === id);
+    if (chosen) {
+      values = { ...chosen.recipe };
+      showValues();
+      void check();
+    }
+    showPresets();
+  };
+  const showValues = () => {
+    for (const [name, control] of controls) control.set(values[name]);
+  };
+
+  let checks = 0;
+  const check = async () => {
+    const own = ++checks;
+    try {
+      const parsed = await app.trainer.recipe.parse(values, method);
+      if (own !== checks || signal.aborted) return;
+      form.recipe = parsed.recipe;
+      showFault(null);
+      fill(notes, ...parsed.notes.map((note) => h("li", {}, note)));
+      yaml.refresh(parsed.recipe);
+    } catch (error) {
+      if (own !== checks || signal.aborted) return;
+      form.recipe = null;
+      showFault(problemOf(error).text);
+    }
+    changed();
+  };
+  /** Puts an error beside the field that it begins with. */
+  const showFault = (text: string | null) => {
+    const at = text === null ? null : (/^([a-z_0-9]+) /.exec(text)?.[1] ?? null);
+    for (const [name, control] of controls) control.fault(name === at ? text : null);
+    fill(general, text !== null && !controls.has(at ?? "") && text);
+  };
+  const checkSoon = settled(200, signal, check);
+
+  const control = (field: FormField): HTMLElement => {
+    const made = fieldControl(field, (value) => {
+      if (value === undefined) delete values[field.name];
+      else values[field.name] = value;
+      if (preset !== CUSTOM) {
+        preset = CUSTOM;
+        showPresets();
+      }
+      checkSoon();
+    });
+    controls.set(field.name, made);
+    made.set(values[field.name]);
+    return made.element;
+  };
+
+  const yaml = recipeYaml(app, method, (recipe) => {
+    preset = CUSTOM;
+    values = { ...recipe };
+    showValues();
+    showPresets();
+    void check();
+  });
+  const top = FIRST[method].flatMap((name) => fields.find((field) => field.name === name) ?? []);
+  const rest = fields.filter((field) => !top.includes(field));
+  const groups = [...new Set(rest.map(({ group }) => group))];
+  showPresets();
+  fill(
+    form.element,
+    presetBox,
+    h("div", { class: "fields" }, ...top.map(control)),
+    general,
+    notes,
+    h(
+      "details",
+      { class: "more" },
+      h("summary", {}, `All ${METHOD_NAMES[method]} options`),
+      ...groups.map((group) =>
+        h(
+          "section",
+          { class: "group" },
+          h("h4", {}, group === "grpo" ? "GRPO" : words(group)),
+          h("div", { class: "fields" }, ...rest.filter((field) => field.group === group).map(control)),
+        ),
+      ),
+    ),
+    yaml.element,
+  );
+  await check();
+  return form;
+}

@@ -1,0 +1,82 @@
+import type { RunStatus } from "../../src/client/types.ts";
+import type { App } from "../app.ts";
+import { h, setIdle, setText } from "../dom.ts";
+import { formatTime } from "../format.ts";
+import type { Activity, Run } from "../run.ts";
+import { confirm } from "./dialog.ts";
+
+/** How a run stands, in a word. */
+export const STATUS_WORDS: Record<RunStatus, string> = {
+  ready: "not started",
+  running: "broken off",
+  paused: "paused",
+  stopped: "stopped",
+  failed: "failed",
+  finished: "finished",
+};
+const ACTIVITY_WORDS: Record<Exclude<Activity, "idle">, string> = {
+  working: "training",
+  pausing: "pausing after this step …",
+  stopping: "stopping after this step …",
+};
+
+/** Name, state and controls of a run, and the way between its training and its result. */
+export function runHeader(app: App, run: Run, here: "training" | "result", signal: AbortSignal): HTMLElement {
+  const path = `#/runs/${encodeURIComponent(run.id)}`;
+  const { record } = run;
+  const status = h("span", { class: "status" });
+  const about = h("p", { class: "about" }, `${record.model} · ${record.data} · ${formatTime(record.created)}`);
+  const tab = (name: string, href: string, on: boolean) => h("a", { href, "aria-current": on ? "page" : null }, name);
+  const act = (name: string, className: string, handler: () => void) =>
+    h("button", { type: "button", class: className, on: { click: handler } }, name);
+  const pause = act("Pause", "secondary", () => app.pause(run));
+  const go = act("Go on", "primary", () => void app.train(run));
+  const stop = act("Stop", "secondary", async () => {
+    if (run.activity === "stopping") return;
+    const sure = await confirm(
+      "Stop this run for good?",
+      "What it has learnt so far is kept, and can be used and downloaded. It cannot go on later; pause it if it should.",
+      "Stop",
+    );
+    if (sure) void app.stop(run);
+  });
+  const actions = h("div", { class: "actions" }, go, pause, stop);
+
+  run.watch(signal, () => {
+    const { activity } = run;
+    const focused = [go, pause, stop].find((button) => button === document.activeElement);
+    const started = record.status !== "ready";
+    setText(status, activity === "idle" ? STATUS_WORDS[record.status] : ACTIVITY_WORDS[activity]);
+    status.dataset.status = activity === "idle" ? record.status : "training";
+    const over = record.status === "finished" || record.status === "stopped";
+    go.hidden = activity !== "idle" || over;
+    setText(go, started ? "Go on" : "Train");
+    pause.hidden = activity === "idle";
+    setIdle(pause, activity !== "working");
+    stop.hidden = over;
+    setIdle(stop, activity === "stopping");
+    // a button that goes away hands the focus on
+    if (focused?.hidden) [go, pause].find(({ hidden }) => !hidden)?.focus();
+  });
+  // without a GPU there is no going on
+  app.device.watch(signal, (device) => {
+    go.disabled = device.state === "missing";
+  });
+  return h(
+    "header",
+    { class: "run-header" },
+    h("div", { class: "heading" }, h("h1", {}, record.name), status),
+    about,
+    h(
+      "div",
+      { class: "row" },
+      h(
+        "nav",
+        { class: "tabs", "aria-label": "This run" },
+        tab("Training", path, here === "training"),
+        tab("Result", `${path}/result`, here === "result"),
+      ),
+      actions,
+    ),
+  );
+}

@@ -1,0 +1,68 @@
+import { fill, h, setText } from "../dom.ts";
+import { formatNumber, formatSeconds, formatShare, METHOD_NAMES } from "../format.ts";
+import { inOrder, type Run } from "../run.ts";
+import { progressBar } from "./progress.ts";
+
+/** Where a run stands: its phases and evaluations in a row, what it does now, and how long that may take. */
+export function stages(run: Run, signal: AbortSignal): HTMLElement {
+  const { record } = run;
+  const list = h("ol", { class: "stages" });
+  const bar = progressBar();
+  const left = h("p", { class: "left" });
+
+  const solved = (phase: number) => {
+    const found = inOrder(record.evaluations).find((one) => (one.stage === "base" ? -1 : one.phase) === phase);
+    return found ? formatShare(found.accuracy) : null;
+  };
+  const item = (title: string, detail: string, share: number, current: boolean) => {
+    const fillBar = h("i");
+    fillBar.style.width = `${100 * share}%`;
+    return h(
+      "li",
+      { class: share >= 1 ? "done" : current ? "current" : null, "aria-current": current ? "step" : null },
+      h("span", { class: "title" }, title),
+      h("span", { class: "about" }, detail),
+      h("span", { class: "track", "aria-hidden": "true" }, fillBar),
+    );
+  };
+
+  const show = () => {
+    const evaluates = record.job.evaluate !== null;
+    const working = run.activity !== "idle";
+    const items: HTMLElement[] = [];
+    const begun = record.phases.some(({ global_step }) => global_step > 0);
+    if (evaluates) {
+      const share = solved(-1);
+      items.push(item("Before", share ? `${share} right` : "to be solved", share ? 1 : 0, working && !share && !begun));
+    }
+    record.phases.forEach(({ method, max_steps, global_step }, i) => {
+      const share = max_steps ? Math.min(1, global_step / max_steps) : 0;
+      const after = evaluates ? solved(i) : null;
+      const detail = [
+        max_steps ? `step ${formatNumber(global_step)} of ${formatNumber(max_steps)}` : "steps to be planned",
+        after && `${after} right`,
+      ];
+      const current = working && i === record.phase && share < 1 && (!evaluates || solved(-1) !== null || begun);
+      items.push(item(METHOD_NAMES[method], detail.filter(Boolean).join(", "), share, current));
+    });
+    fill(list, ...items);
+    if (run.progress) bar.set(run.progress);
+    bar.element.hidden = !(working && run.progress);
+    const seconds = run.secondsLeft();
+    const method = METHOD_NAMES[record.phases[record.phase]?.method ?? "sft"];
+    left.hidden = !working;
+    setText(
+      left,
+      seconds === null ? "Time left: known after a few steps" : `About ${formatSeconds(seconds)} of ${method} left`,
+    );
+  };
+  run.watch(signal, show);
+  const clock = setInterval(show, 1000);
+  signal.addEventListener("abort", () => clearInterval(clock), { once: true });
+  return h(
+    "section",
+    { class: "progress-box", "aria-label": "Progress" },
+    list,
+    h("div", { class: "now" }, bar.element, left),
+  );
+}

@@ -1,0 +1,19 @@
+import type { App } from "../app.ts";
+import { fill, h } from "../dom.ts";
+import { formatBytes } from "../format.ts";
+import { problemOf } from "../problems.ts";
+
+/** A line about storage, with the way to all of it. */
+export function storageLine(app: App, signal: AbortSignal): HTMLElement {
+  const line = h("p", { class: "about storage-line" });
+  app.stored.watch(signal, async () => {
+    const link = h("a", { href: "#/storage" }, "Storage");
+    try {
+      const { usage, quota } = await app.trainer.storage.usage();
+      fill(line, link, `: ${formatBytes(usage)} used, ${formatBytes(Math.max(0, quota - usage))} free.`);
+    } catch (error) {
+      fill(line, link, `: ${problemOf(error).text}`);
+    }
+  });
+  return line;
+}

@@ -1,0 +1,35 @@
+import type { RunSummary } from "../../src/client/types.ts";
+import type { App } from "../app.ts";
+import { fill, h } from "../dom.ts";
+import { METHOD_NAMES } from "../format.ts";
+
+/** Runs that were broken off, by a crash or a closed tab, and can go on. */
+export function unfinished(app: App, signal: AbortSignal): HTMLElement {
+  const element = h("div", { class: "unfinished" });
+  const line = (run: RunSummary) => {
+    const { method, global_step, max_steps } = run.phases[run.phase] ?? run.phases[0];
+    const where = `${METHOD_NAMES[method]} step ${global_step}${max_steps ? ` of ${max_steps}` : ""}`;
+    const go = h("button", { type: "button", class: "secondary" }, "Go on");
+    go.addEventListener("click", async () => {
+      go.disabled = true;
+      const opened = await app.open(run.id);
+      void app.train(opened);
+      location.hash = `#/runs/${encodeURIComponent(run.id)}`;
+    });
+    return h(
+      "div",
+      { class: "notice info" },
+      h("p", {}, h("strong", {}, `“${run.name}” was broken off`), ` at ${where}. Its last checkpoint is kept.`),
+      h("span", { class: "actions" }, go, h("a", { href: `#/runs/${encodeURIComponent(run.id)}` }, "Look at it")),
+    );
+  };
+  app.active.watch(signal, async (active) => {
+    const runs = await app.trainer.runs.list().catch((error) => {
+      app.report("runs", error);
+      return [];
+    });
+    const broken = runs.filter(({ id, status }) => status === "running" && id !== active?.id);
+    if (!signal.aborted) fill(element, ...broken.slice(0, 3).map(line));
+  });
+  return element;
+}

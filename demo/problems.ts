@@ -1,0 +1,51 @@
+/** What went wrong, as a person reads it, and what there is to do about it. */
+export interface Problem {
+  text: string;
+  todo: string | null;
+  /** a page of ours that helps */
+  link: { text: string; href: string } | null;
+}
+
+const nothing = { todo: null, link: null };
+
+/** An error as a sentence and a way on. Errors of the worker keep their names. */
+export function problemOf(error: unknown): Problem {
+  const name = error instanceof Error ? error.name : "";
+  const text = error instanceof Error ? error.message : String(error);
+  if (name === "QuotaError") {
+    const link = { text: "Free some space", href: "#/storage" };
+    return { text, todo: "Nothing that was saved is lost. Delete what you no longer need, then go on.", link };
+  }
+  if (name === "NetworkError") {
+    const todo = navigator.onLine
+      ? "Try again: what has arrived is kept."
+      : "You are offline. Try again when you are back: what has arrived is kept.";
+    return { ...nothing, text, todo };
+  }
+  if (name === "MemoryError") {
+    return { ...nothing, text, todo: "A smaller model, shorter texts or smaller batches need less." };
+  }
+  return { ...nothing, text };
+}
+
+/** What to do in this browser to get WebGPU. */
+export function webgpuAdvice(agent = navigator.userAgent, secure = isSecureContext): string {
+  if (!secure)
+    return "This page was not loaded securely. Open it over https, or from localhost: browsers offer WebGPU to no other.";
+  const version = (pattern: RegExp) => Number(pattern.exec(agent)?.[1] ?? 0);
+  if (/iPhone|iPad/.test(agent)) return "Update to iOS or iPadOS 26 or later, where WebGPU is on in every browser.";
+  if (/Edg\/|Chrome\//.test(agent)) {
+    if (/Android/.test(agent)) return "Update Chrome to 121 or later, on Android 12 or later.";
+    if (version(/Chrome\/(\d+)/) < 113) return "Update your browser to version 113 or later.";
+    if (/Linux/.test(agent)) {
+      return "Open chrome://flags, turn on “Unsafe WebGPU Support” and “Vulkan”, and restart the browser.";
+    }
+    return "Open chrome://settings/system, turn on graphics acceleration, and restart the browser.";
+  }
+  if (/Firefox\//.test(agent)) {
+    return "Update to Firefox 141 or later on Windows, 145 on a Mac with Apple silicon. Elsewhere, set dom.webgpu.enabled in about:config, or open this page in Chrome.";
+  }
+  if (/Safari\//.test(agent))
+    return "Update to Safari 26 or later. In Safari 18, turn on WebGPU under Settings, Feature Flags.";
+  return "Open this page in a recent Chrome, Edge, Safari or Firefox.";
+}

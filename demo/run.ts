@@ -1,0 +1,168 @@
+import type { Evaluation, LogRecord, PhasePlan, RunEvent, RunRecord } from "../src/client/types.ts";
+import type { Problem } from "./problems.ts";
+
+/** What the page does with a run at the moment. `idle`: nothing; its status says how it stands. */
+export type Activity = "idle" | "working" | "pausing" | "stopping";
+
+/** Something the run said that is worth a line. */
+export interface Remark {
+  kind: "note" | "warning";
+  text: string;
+}
+
+type Progress = Extract<RunEvent, { type: "progress" }>;
+
+/** Generation batches that stay to be looked at. */
+const BATCHES = 24;
+/** Steps that the time left is judged by. */
+const WINDOW = 12;
+
+/** A run as the page knows it: the record of the worker, and what has come since. */
+export class Run {
+  readonly id: string;
+  readonly record: RunRecord;
+  activity: Activity = "idle";
+  /** loading, downloading, drawing completions, solving problems; null while steps are made */
+  progress: Progress | null = null;
+  problem: Problem | null = null;
+  readonly remarks: Remark[] = [];
+  readonly plans: (PhasePlan | null)[];
+  /** step of the last checkpoint of the present phase */
+  saved: number | null = null;
+  #times: { step: number; at: number }[] = [];
+  #watchers = new Set<() => void>();
+  #timer: ReturnType<typeof setTimeout> | null = null;
+
+  constructor(record: RunRecord) {
+    this.id = record.id;
+    this.record = record;
+    this.plans = record.phases.map(() => null);
+  }
+
+  /** Calls `watcher` now and, at most some times a second, after changes. */
+  watch(signal: AbortSignal, watcher: () => void): void {
+    this.#watchers.add(watcher);
+    signal.addEventListener("abort", () => this.#watchers.delete(watcher), { once: true });
+    watcher();
+  }
+
+  /** Says that something changed. Watchers hear of it soon, many changes at once. */
+  changed(): void {
+    this.#timer ??= setTimeout(() => {
+      this.#timer = null;
+      for (const watcher of [...this.#watchers]) watcher();
+    }, 150);
+  }
+
+  remark(kind: Remark["kind"], text: string): void {
+    if (this.remarks.at(-1)?.text !== text) this.remarks.push({ kind, text });
+    this.changed();
+  }
+
+  /** Takes in what the worker tells. */
+  take(event: RunEvent, now = performance.now()): void {
+    const { record } = this;
+    if (event.type !== "progress" && event.type !== "note" && event.type !== "warning") this.progress = null;
+    switch (event.type) {
+      case "progress":
+        this.progress = event;
+        break;
+      case "phase":
+        record.phase = event.phase;
+        record.phases[event.phase] = {
+          method: event.method,
+          max_steps: event.max_steps,
+          global_step: event.global_step,
+        };
+        this.plans[event.phase] = event.plan;
+        this.saved = event.global_step > 0 ? event.global_step : null;
+        this.#times = [{ step: event.global_step, at: now }];
+        this.#forgetAfter(event.phase, event.global_step);
+        break;
+      case "step":
+        record.phases[event.phase].global_step = event.step;
+        this.#times = [...this.#times, { step: event.step, at: now }].slice(-WINDOW);
+        break;
+      case "log":
+      case "eval":
+        logsOf(record, event.phase).push(event.record);
+        break;
+      case "generated":
+        record.completions = [
+          ...record.completions,
+          { phase: event.phase, step: event.step, records: event.records },
+        ].slice(-BATCHES);
+        break;
+      case "evaluated":
+        record.evaluations = [
+          ...record.evaluations.filter((other) => !sameStage(other, event.evaluation)),
+          event.evaluation,
+        ];
+        record.accuracy = event.evaluation.accuracy;
+        break;
+      case "checkpoint":
+        this.saved = event.step;
+        break;
+      case "note":
+      case "warning":
+        this.remark(event.type, event.text);
+        break;
+      case "end":
+        record.status = "finished";
+        break;
+    }
+    this.changed();
+  }
+
+  /** Seconds that the present phase may still take; null until some steps are made. */
+  secondsLeft(now = performance.now()): number | null {
+    const { max_steps, global_step } = this.record.phases[this.record.phase] ?? {};
+    const [first, last] = [this.#times[0], this.#times.at(-1)];
+    if (!max_steps || global_step === undefined || !first || !last || last.step === first.step) return null;
+    const each = (last.at - first.at) / (last.step - first.step);
+    return Math.max(0, (max_steps - global_step) * each - (now - last.at)) / 1000;
+  }
+
+  /** Share of all steps of all phases that are done; a phase whose steps nobody knows yet counts as the present one. */
+  share(): number {
+    const { phases, phase, status } = this.record;
+    if (status === "finished") return 1;
+    const known = phases[phase]?.max_steps ?? 1;
+    const steps = phases.map(({ max_steps }) => max_steps ?? known);
+    const done = phases.reduce((sum, { global_step }, i) => sum + Math.min(global_step, steps[i]), 0);
+    return (
+      done /
+      Math.max(
+        1,
+        steps.reduce((a, b) => a + b, 0),
+      )
+    );
+  }
+
+  /** A run that goes on from a checkpoint makes the steps after it again. */
+  #forgetAfter(phase: number, step: number): void {
+    const { record } = this;
+    record.logs[phase] = logsOf(record, phase).filter((log) => log.step <= step);
+    record.completions = record.completions.filter((batch) => batch.phase !== phase || batch.step <= step);
+  }
+}
+
+/** `after GRPO`, or what the model was before anything. */
+export function stageName({ stage }: Evaluation): string {
+  return stage === "base" ? "before" : `after ${stage.toUpperCase()}`;
+}
+
+/** Evaluations in the order in which they are made: the base, then after each phase. */
+export function inOrder(evaluations: readonly Evaluation[]): Evaluation[] {
+  const place = ({ stage, phase }: Evaluation) => (stage === "base" ? -1 : phase);
+  return [...evaluations].sort((a, b) => place(a) - place(b));
+}
+
+function sameStage(a: Evaluation, b: Evaluation): boolean {
+  return a.stage === b.stage && a.phase === b.phase;
+}
+
+function logsOf(record: RunRecord, phase: number): LogRecord[] {
+  record.logs[phase] ??= [];
+  return record.logs[phase];
+}

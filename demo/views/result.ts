@@ -1,0 +1,26 @@
+import { fill, h } from "../dom.ts";
+import type { ShowView } from "../page.ts";
+import { chat } from "../parts/chat.ts";
+import { comparison } from "../parts/comparison.ts";
+import { downloads } from "../parts/downloads.ts";
+import { runHeader } from "../parts/run-header.ts";
+
+/** What came of a run: before and after, a talk with it, and files to take away. */
+export function resultView(id: string): ShowView {
+  return async (app, signal) => {
+    const run = await app.open(id);
+    const recipes = h("div");
+    const details = h("details", { class: "more" }, h("summary", {}, "Recipes of this run"), recipes);
+    fill(recipes, ...run.record.recipes.map((yaml) => h("pre", { tabindex: "0" }, yaml)));
+    details.hidden = run.record.recipes.length === 0;
+    const element = h(
+      "div",
+      { class: "view result" },
+      runHeader(app, run, "result", signal),
+      comparison(run, signal),
+      h("div", { class: "split" }, chat(app, run, signal), downloads(app, run, signal)),
+      details,
+    );
+    return { title: `${run.record.name}, result`, element };
+  };
+}

@@ -1,0 +1,108 @@
+import { type Child, fill, h } from "../dom.ts";
+import { formatShare, METHOD_NAMES } from "../format.ts";
+import type { ShowView } from "../page.ts";
+import { completions } from "../parts/completions.ts";
+import { problemLine } from "../parts/notice.ts";
+import { phaseCharts } from "../parts/run-charts.ts";
+import { runHeader } from "../parts/run-header.ts";
+import { stages } from "../parts/stages.ts";
+import { inOrder, type Run } from "../run.ts";
+
+/** A run as it trains: where it stands, its curves, and what the model writes. */
+export function runView(id: string): ShowView {
+  return async (app, signal) => {
+    const run = await app.open(id);
+    const { record } = run;
+    const charts = h("div");
+    let shownPhase = -1;
+    run.watch(signal, () => {
+      if (record.phase === shownPhase) return;
+      if (shownPhase >= 0) app.announce(`${METHOD_NAMES[record.phases[record.phase].method]} begins.`);
+      shownPhase = record.phase;
+      fill(charts, ...phases(run, signal));
+    });
+    const element = h(
+      "div",
+      { class: "view run" },
+      runHeader(app, run, "training", signal),
+      outcome(run, signal),
+      stages(run, signal),
+      remarks(run, signal),
+      charts,
+      completions(run, signal),
+    );
+    return { title: record.name, element };
+  };
+}
+
+/** The curves of the present phase, and those before it folded away. */
+function phases(run: Run, signal: AbortSignal): Child[] {
+  const { record } = run;
+  const present = Math.min(record.phase, record.phases.length - 1);
+  const title = (i: number) =>
+    `${METHOD_NAMES[record.phases[i].method]}${record.phases.length > 1 ? `, phase ${i + 1}` : ""}`;
+  const earlier = record.phases
+    .slice(0, present)
+    .map((_, i) => i)
+    .reverse();
+  return [
+    h("section", { class: "curves" }, h("h2", {}, title(present)), phaseCharts(run, present, signal)),
+    ...earlier.map((i) =>
+      h("details", { class: "curves earlier" }, h("summary", {}, title(i)), phaseCharts(run, i, signal)),
+    ),
+  ];
+}
+
+/** What went wrong, or the way to the result. */
+function outcome(run: Run, signal: AbortSignal): HTMLElement {
+  const problem = h("div");
+  const done = h("div");
+  let [said, ended]: [string | null, boolean] = [null, false];
+  run.watch(signal, () => {
+    const { record, activity } = run;
+    const kept =
+      record.problem !== null && activity === "idle" ? { text: record.problem, todo: null, link: null } : null;
+    const now = run.problem ?? kept;
+    if ((now?.text ?? null) !== said) {
+      said = now?.text ?? null;
+      fill(problem, now && problemLine("error", now));
+    }
+    const over = activity === "idle" && (record.status === "finished" || record.status === "stopped");
+    if (over === ended) return;
+    ended = over;
+    fill(done, over && resultBanner(run));
+  });
+  return h("div", { class: "messages" }, done, problem);
+}
+
+/** What is worth knowing about the run; many remarks are folded away. */
+function remarks(run: Run, signal: AbortSignal): HTMLElement {
+  const list = h("ul", { class: "notes" });
+  const count = h("summary");
+  const element = h("details", { class: "remarks", open: true }, count, list);
+  let shown = -1;
+  run.watch(signal, () => {
+    if (run.remarks.length === shown) return;
+    shown = run.remarks.length;
+    element.hidden = shown === 0;
+    fill(count, shown === 1 ? "1 remark" : `${shown} remarks`);
+    fill(list, ...run.remarks.map(({ kind, text }) => h("li", { class: kind }, text)));
+    if (shown === 4) element.open = false;
+  });
+  return element;
+}
+
+function resultBanner({ id, record }: Run): HTMLElement {
+  const all = inOrder(record.evaluations);
+  const [first, last] = [all[0], all.at(-1)];
+  const text =
+    first && last && first !== last
+      ? `It solved ${formatShare(first.accuracy)} of ${first.problems.length} held-out problems before, and ${formatShare(last.accuracy)} now.`
+      : "What it has learnt is kept.";
+  return h(
+    "div",
+    { class: "banner" },
+    h("p", {}, h("strong", {}, record.status === "finished" ? "Finished." : "Stopped."), ` ${text}`),
+    h("a", { class: "button primary", href: `#/runs/${encodeURIComponent(id)}/result` }, "See the result"),
+  );
+}

@@ -1,0 +1,211 @@
+import type { RunRecord, RunSummary } from "../../src/client/types.ts";
+import type { App } from "../app.ts";
+import { createChart, seriesClass } from "../chart.ts";
+import { fill, h, uid } from "../dom.ts";
+import { formatNumber, formatShare, formatTime, METHOD_NAMES } from "../format.ts";
+import { METRICS } from "../metrics.ts";
+import type { View } from "../page.ts";
+import { labelled, select } from "../parts/choice.ts";
+import { confirm } from "../parts/dialog.ts";
+import { STATUS_WORDS } from "../parts/run-header.ts";
+
+/** All runs, newest first, and the curves of those that are ticked. */
+export function runsView(app: App, signal: AbortSignal): View {
+  const ticked = new Set<string>();
+  const list = h("div");
+  const curves = h("section", { class: "compare", "aria-labelledby": "compare-title" });
+  const compare = comparer(app, curves, signal);
+
+  const show = async () => {
+    const runs = (await app.trainer.runs.list()).sort((a, b) => b.created - a.created);
+    if (signal.aborted) return;
+    for (const id of ticked) if (!runs.some((run) => run.id === id)) ticked.delete(id);
+    const tick = (id: string, on: boolean) => {
+      if (on) ticked.add(id);
+      else ticked.delete(id);
+      void compare(runs.filter((run) => ticked.has(run.id)).map((run) => run.id));
+    };
+    const empty = h(
+      "p",
+      { class: "about" },
+      "There are no runs yet. ",
+      h("a", { href: "#/" }, "Train the embedded model"),
+      " to see one.",
+    );
+    fill(
+      list,
+      runs.length === 0
+        ? empty
+        : h("ul", { class: "run-list" }, ...runs.map((run) => row(app, run, ticked.has(run.id), tick))),
+    );
+    await compare([...ticked]);
+  };
+  app.stored.watch(signal, () => void show().catch((error) => app.report("runs", error)));
+  return { title: "Runs", element: h("div", { class: "view runs" }, h("h1", {}, "Runs"), list, curves) };
+}
+
+function row(app: App, run: RunSummary, ticked: boolean, tick: (id: string, on: boolean) => void): HTMLElement {
+  const active = app.active.value;
+  const training = active?.id === run.id && active.activity !== "idle";
+  const box = h("input", { type: "checkbox", checked: ticked, "aria-label": `Compare ${run.name}` });
+  box.addEventListener("change", () => tick(run.id, box.checked));
+  const name = h(
+    "span",
+    { class: "name" },
+    h("a", { href: `#/runs/${encodeURIComponent(run.id)}${run.status === "finished" ? "/result" : ""}` }, run.name),
+  );
+  const remove = h(
+    "button",
+    { type: "button", class: "quiet", "aria-label": `Delete ${run.name}`, disabled: training },
+    "Delete",
+  );
+  remove.addEventListener("click", async () => {
+    const sure = await confirm(
+      `Delete “${run.name}”?`,
+      "Its adapter, checkpoints and curves are gone for good.",
+      "Delete",
+    );
+    if (!sure) return;
+    try {
+      await app.trainer.runs.remove(run.id);
+    } catch (error) {
+      app.report("remove", error);
+    }
+    app.announce(`${run.name} is deleted.`);
+    app.stored.value++;
+  });
+  const rename = h("button", { type: "button", class: "quiet", "aria-label": `Rename ${run.name}` }, "Rename");
+  rename.addEventListener("click", () => renaming(app, run, name));
+  const steps = run.phases.map(
+    ({ method, global_step, max_steps }) =>
+      `${METHOD_NAMES[method]} ${formatNumber(global_step)}${max_steps ? `/${formatNumber(max_steps)}` : ""}`,
+  );
+  return h(
+    "li",
+    {},
+    h("label", { class: "tick" }, box),
+    h(
+      "div",
+      { class: "words" },
+      name,
+      h("span", { class: "about" }, `${run.model} · ${run.data} · ${steps.join(", ")} · ${formatTime(run.created)}`),
+    ),
+    h("span", { class: "accuracy" }, run.accuracy === null ? "" : `${formatShare(run.accuracy)} right`),
+    h(
+      "span",
+      { class: "status", "data-status": training ? "training" : run.status },
+      training ? "training" : STATUS_WORDS[run.status],
+    ),
+    h("span", { class: "actions" }, rename, remove),
+  );
+}
+
+/** The name becomes a field; Enter keeps it, Escape does not. */
+function renaming(app: App, run: RunSummary, name: HTMLElement): void {
+  const before = [...name.childNodes];
+  const input = h("input", { type: "text", value: run.name, "aria-label": "Name of the run", maxlength: 80 });
+  let over = false;
+  const end = async (keep: boolean) => {
+    if (over) return;
+    over = true;
+    const text = input.value.trim();
+    name.replaceChildren(...before);
+    if (!keep || !text || text === run.name) return;
+    try {
+      await app.trainer.runs.rename(run.id, text);
+      const active = app.active.value;
+      if (active?.id === run.id) active.record.name = text;
+    } catch (error) {
+      app.report("rename", error);
+    }
+    app.stored.value++;
+  };
+  input.addEventListener("keydown", ({ key }) => {
+    if (key === "Enter") void end(true);
+    if (key === "Escape") void end(false);
+  });
+  input.addEventListener("blur", () => void end(true));
+  fill(name, input);
+  input.focus();
+  input.select();
+}
+
+/** Draws one metric of several runs over each other. @returns what shows the runs of these ids */
+function comparer(app: App, element: HTMLElement, signal: AbortSignal): (ids: readonly string[]) => Promise<void> {
+  const metrics = [
+    ...METRICS.grpo,
+    ...METRICS.sft.filter(({ id }) => !METRICS.grpo.some((other) => other.id === id)),
+  ].filter(({ id }) => id !== "rewards");
+  const records = new Map<string, RunRecord>();
+  let chosen = "reward";
+  let asked = 0;
+  return async (ids) => {
+    const own = ++asked;
+    element.hidden = ids.length === 0;
+    for (const id of ids) if (!records.has(id)) records.set(id, await app.trainer.runs.get(id));
+    if (own !== asked || signal.aborted) return;
+    const shown = ids.map((id) => records.get(id)!);
+    const legend = uid("legend");
+    const holder = h("div", { class: "charts one", "aria-describedby": legend });
+    const draw = () => {
+      const metric = metrics.find(({ id }) => id === chosen)!;
+      const chart = createChart(metric.title, "step", signal);
+      fill(holder, chart.element);
+      // phases follow one another on the axis
+      chart.update(
+        shown.map((record) => {
+          let before = 0;
+          const points = record.logs.flatMap((logs, phase) => {
+            const start = before;
+            before += record.phases[phase]?.global_step ?? 0;
+            const first = metric.series(logs)[0]?.points ?? [];
+            return first.map(([step, value]) => [start + step, value] as const);
+          });
+          return { label: record.name, points };
+        }),
+      );
+    };
+    const list = select(
+      metrics.map(({ id, title }) => [id, title] as const),
+      chosen,
+      (value) => {
+        chosen = value;
+        draw();
+      },
+    );
+    fill(
+      element,
+      h("div", { class: "row" }, h("h2", { id: "compare-title" }, "Curves"), labelled("Metric", list)),
+      holder,
+      h(
+        "table",
+        { class: "compared", id: legend },
+        h("caption", { class: "hidden" }, "The runs that are compared"),
+        h(
+          "thead",
+          {},
+          h(
+            "tr",
+            {},
+            ...["Run", "Method", "Steps", "Held-out problems right"].map((title) => h("th", { scope: "col" }, title)),
+          ),
+        ),
+        h(
+          "tbody",
+          {},
+          ...shown.map((record, i) =>
+            h(
+              "tr",
+              {},
+              h("th", { scope: "row", class: seriesClass(i) }, h("i", { "aria-hidden": "true" }), record.name),
+              h("td", {}, record.phases.map(({ method }) => METHOD_NAMES[method]).join(", then ")),
+              h("td", {}, record.phases.map(({ global_step }) => formatNumber(global_step)).join(" + ")),
+              h("td", {}, record.accuracy === null ? "–" : formatShare(record.accuracy)),
+            ),
+          ),
+        ),
+      ),
+    );
+    draw();
+  };
+}

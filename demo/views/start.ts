@@ -1,0 +1,295 @@
+import type { Job, JobPlan, Method, ModelSource, Preset } from "../../src/client/types.ts";
+import type { App, DeviceState } from "../app.ts";
+import { settled } from "../cell.ts";
+import { fill, h, uid } from "../dom.ts";
+import { METHOD_NAMES } from "../format.ts";
+import {
+  type Draft,
+  EMBEDDED_PROBLEMS,
+  embeddedJob,
+  GSM8K,
+  jobOf,
+  METHODS_OF,
+  type MethodChoice,
+  nameOf,
+} from "../jobs.ts";
+import type { View } from "../page.ts";
+import { choice, labelled, select } from "../parts/choice.ts";
+import { dataPicker } from "../parts/data-picker.ts";
+import { downloader } from "../parts/downloader.ts";
+import { forecast } from "../parts/forecast.ts";
+import { modelPicker } from "../parts/model-picker.ts";
+import { problemLine } from "../parts/notice.ts";
+import { type RecipeForm, recipeForm } from "../parts/recipe-form.ts";
+import { storageLine } from "../parts/storage-line.ts";
+import { unfinished } from "../parts/unfinished.ts";
+import { problemOf, webgpuAdvice } from "../problems.ts";
+
+/** The first page: one button that trains at once, and below it everything that can be chosen. */
+export async function startView(app: App, signal: AbortSignal): Promise<View> {
+  const presets = await app.trainer.recipe.presets();
+  const element = h(
+    "div",
+    { class: "view start" },
+    unfinished(app, signal),
+    hero(app, signal, presets),
+    await own(app, signal, presets),
+  );
+  return { title: "Train", element };
+}
+
+/** Keeps a job and trains it, on the run's own page. */
+async function begin(app: App, job: Job): Promise<void> {
+  const run = await app.open(await app.trainer.runs.create(job));
+  void app.train(run);
+  location.hash = `#/runs/${encodeURIComponent(run.id)}`;
+}
+
+function hero(app: App, signal: AbortSignal, presets: readonly Preset[]): HTMLElement {
+  const said = h("div", { class: "said" });
+  const button = h("button", { type: "button", class: "primary large" }, "Train the embedded model");
+  button.addEventListener("click", async () => {
+    button.disabled = true;
+    try {
+      await begin(app, embeddedJob(presets));
+    } catch (error) {
+      fill(said, problemLine("error", problemOf(error)));
+      button.disabled = false;
+    }
+  });
+  app.device.watch(signal, (state) => {
+    button.disabled = state.state === "missing";
+    fill(said, ...deviceSays(state));
+  });
+  return h(
+    "section",
+    { class: "hero", "aria-labelledby": "hero-title" },
+    h(
+      "div",
+      { class: "pitch" },
+      h("h1", { id: "hero-title" }, "Teach a small language model, in this tab"),
+      h(
+        "p",
+        { class: "lead" },
+        "Model, problems and training are part of the page: nothing to download, nothing to install, nothing sent away.",
+      ),
+      button,
+      said,
+    ),
+    story(),
+  );
+}
+
+/** What the first button will do. */
+function story(): HTMLElement {
+  const step = (title: string, text: string) => h("li", {}, h("strong", {}, title), h("span", {}, text));
+  return h(
+    "div",
+    { class: "story" },
+    h(
+      "figure",
+      { class: "sample" },
+      h("figcaption", {}, "One of its problems"),
+      h("p", {}, "Ann has 12 apples and buys 5 more. How many apples does Ann have now?"),
+      h("p", { class: "answer" }, h("span", {}, "12+5=17"), h("b", {}, "17")),
+    ),
+    h(
+      "ol",
+      { class: "steps" },
+      step("Look", `It tries ${EMBEDDED_PROBLEMS} problems that it will never train on.`),
+      step("Learn the form", "Supervised fine-tuning (SFT) shows it how an answer is laid out."),
+      step("Learn to be right", "Reinforcement (GRPO) lets it try, and rewards what is right."),
+      step("Look again", "The same problems, side by side with before."),
+    ),
+  );
+}
+
+function deviceSays(state: DeviceState): HTMLElement[] {
+  if (state.state === "checking") return [h("p", { class: "about" }, "Looking for the GPU …")];
+  if (state.state === "missing") {
+    return [problemLine("error", { text: state.problem.text, todo: webgpuAdvice(), link: null })];
+  }
+  const { adapter, software, advice } = state.info;
+  if (!software) return [h("p", { class: "about" }, `Runs on ${adapter}.`, advice && ` ${advice}`)];
+  const todo = advice ?? "The embedded model is small enough for that; larger ones will take very long.";
+  return [
+    problemLine("info", {
+      text: "There is no GPU here, so the processor does the work: slowly, but it works.",
+      todo,
+      link: null,
+    }),
+  ];
+}
+
+/** Everything that can be chosen, with the forecast and the button beside it. */
+async function own(app: App, signal: AbortSignal, presets: readonly Preset[]): Promise<HTMLElement> {
+  const draft: Draft = {
+    name: "",
+    model: { kind: "embedded" },
+    data: { kind: "embedded" },
+    method: "both",
+    recipes: { sft: {}, grpo: {} },
+    evaluate: { data: { kind: "embedded", rows: "prompts" }, problems: EMBEDDED_PROBLEMS },
+  };
+  const forms: Partial<Record<Method, RecipeForm>> = {};
+  const said = h("div", { class: "said" });
+  const train = h("button", { type: "submit", class: "primary wide", disabled: true }, "Train");
+  const name = h("input", { type: "text", autocomplete: "off", maxlength: 80 });
+  name.addEventListener("input", () => (draft.name = name.value));
+  let planned: { job: Job; plan: JobPlan } | null = null;
+  const download = downloader(app, signal, () => update());
+  const plan = forecast(app, signal, (made) => {
+    const job = currentJob();
+    planned = made && typeof job !== "string" ? { job, plan: made } : null;
+    train.disabled = planned === null || app.device.value.state !== "ready";
+    download.offer(planned);
+  });
+
+  const currentJob = (): Job | string => {
+    for (const method of METHODS_OF[draft.method]) {
+      const recipe = forms[method]?.recipe;
+      if (!recipe) return `Something in the ${METHOD_NAMES[method]} recipe is wrong; it says what.`;
+      draft.recipes[method] = recipe;
+    }
+    return jobOf(draft);
+  };
+  const update = () => {
+    if (draft.model && draft.data) name.placeholder = nameOf(draft.model, draft.data);
+    plan.update(currentJob());
+  };
+  /** Choices that change together are planned once. */
+  const updateSoon = settled(20, signal, update);
+
+  const recipes = h("div", { class: "recipes" });
+  const showRecipes = async () => {
+    const methods = METHODS_OF[draft.method];
+    for (const method of methods) {
+      forms[method] ??= await recipeForm(app, method, draft.model?.kind ?? "hub", presets, signal, updateSoon);
+    }
+    fill(
+      recipes,
+      ...methods.map((method, i) =>
+        h(
+          "section",
+          { class: "phase-recipe" },
+          methods.length > 1 && h("h3", {}, `${i + 1}. ${METHOD_NAMES[method]}`),
+          forms[method]!.element,
+        ),
+      ),
+    );
+    updateSoon();
+  };
+
+  const heldOut = heldOutChoice(draft, updateSoon);
+  const data = dataPicker(app, signal, (chosen) => {
+    draft.data = chosen;
+    heldOut.follow(chosen?.kind === "embedded" ? "embedded" : chosen?.kind === "hub" ? "gsm8k" : "none");
+    updateSoon();
+  });
+  const model = modelPicker(app, signal, (chosen: ModelSource | null) => {
+    draft.model = chosen;
+    if (chosen) for (const form of Object.values(forms)) form.setModel(chosen.kind);
+    updateSoon();
+  });
+  const methods = choice<MethodChoice>(
+    "Method",
+    [
+      { value: "both", title: "SFT, then GRPO", about: "Show it the form, then let it practise" },
+      { value: "sft", title: "SFT", about: "Imitate the answers of the data" },
+      { value: "grpo", title: "GRPO", about: "Try, and be rewarded for what is right" },
+    ],
+    draft.method,
+    (value) => {
+      draft.method = value;
+      data.setMethod(value);
+      void showRecipes();
+    },
+  );
+  await showRecipes();
+  // a GPU that comes later, or comes back, can train
+  app.device.watch(signal, () => updateSoon());
+
+  const form = h(
+    "form",
+    { class: "own-form", "aria-labelledby": "own-title" },
+    h(
+      "div",
+      { class: "choices" },
+      part("Model", model),
+      part("Data", data.element),
+      part("Method", methods),
+      part("Recipe", recipes),
+      part("Held-out problems", heldOut.element),
+    ),
+    h(
+      "aside",
+      { class: "summary", "aria-labelledby": "summary-title" },
+      h("h2", { id: "summary-title" }, "Forecast"),
+      plan.element,
+      labelled("Name of the run", name),
+      train,
+      download.element,
+      said,
+      storageLine(app, signal),
+    ),
+  );
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    if (!planned) return;
+    train.disabled = true;
+    try {
+      await begin(app, { ...planned.job, name: draft.name.trim() || planned.job.name });
+    } catch (error) {
+      fill(said, problemLine("error", problemOf(error)));
+      train.disabled = false;
+    }
+  });
+  return h("section", { class: "own" }, h("h2", { id: "own-title", class: "title" }, "Or choose for yourself"), form);
+}
+
+function part(title: string, content: HTMLElement): HTMLElement {
+  const id = uid("part");
+  return h("section", { class: "part", "aria-labelledby": id }, h("h3", { id }, title), content);
+}
+
+type HeldOut = "embedded" | "gsm8k" | "none";
+
+/** Which problems show what was learnt, and how many. Follows the data until it is chosen otherwise. */
+function heldOutChoice(draft: Draft, changed: () => void): { element: HTMLElement; follow(value: HeldOut): void } {
+  let touched = false;
+  const count = h("input", { type: "number", min: 1, max: 1000, value: EMBEDDED_PROBLEMS, inputmode: "numeric" });
+  const number = labelled(
+    "How many",
+    count,
+    "They are solved before, between and after: more take longer and say more.",
+  );
+  const list = select(
+    [
+      ["embedded", "Word problems"],
+      ["gsm8k", "GSM8K, test split"],
+      ["none", "None"],
+    ],
+    "embedded",
+    () => {
+      touched = true;
+      apply();
+    },
+  );
+  const apply = () => {
+    const problems = Math.max(1, Math.min(1000, Math.round(count.valueAsNumber) || EMBEDDED_PROBLEMS));
+    number.hidden = list.value === "none";
+    if (list.value === "none") draft.evaluate = null;
+    else if (list.value === "gsm8k") draft.evaluate = { data: { ...GSM8K, split: "test" }, problems };
+    else draft.evaluate = { data: { kind: "embedded", rows: "prompts" }, problems };
+    changed();
+  };
+  count.addEventListener("change", apply);
+  return {
+    element: h("div", { class: "held-out" }, labelled("Problems", list), number),
+    follow(value) {
+      if (touched || list.value === value) return;
+      list.value = value;
+      apply();
+    },
+  };
+}

@@ -1,0 +1,96 @@
+import type { StorageUsage, StoredItem } from "../../src/client/types.ts";
+import type { App } from "../app.ts";
+import { type Child, fill, h } from "../dom.ts";
+import { formatBytes, formatTime } from "../format.ts";
+import type { View } from "../page.ts";
+import { confirm } from "../parts/dialog.ts";
+import { problemLine } from "../parts/notice.ts";
+import { problemOf } from "../problems.ts";
+
+const KINDS: readonly (readonly [StoredItem["kind"], string])[] = [
+  ["model", "Models"],
+  ["data", "Data"],
+  ["run", "Runs"],
+];
+
+/** What this page keeps on the machine, and a way to delete each thing. */
+export function storageView(app: App, signal: AbortSignal): View {
+  const body = h("div");
+  const show = async () => {
+    try {
+      const usage = await app.trainer.storage.usage();
+      if (!signal.aborted) fill(body, ...describe(app, usage));
+    } catch (error) {
+      if (!signal.aborted) fill(body, problemLine("error", problemOf(error)));
+    }
+  };
+  app.stored.watch(signal, () => void show());
+  return {
+    title: "Storage",
+    element: h(
+      "div",
+      { class: "view storage" },
+      h("h1", {}, "Storage"),
+      h("p", { class: "lead" }, "Models, data and runs are kept by this browser, on this machine."),
+      body,
+    ),
+  };
+}
+
+function describe(app: App, { usage, quota, persisted, items }: StorageUsage): Child[] {
+  const persist = h("button", { type: "button", class: "secondary" }, "Ask the browser to keep it");
+  persist.addEventListener("click", async () => {
+    const kept = await app.trainer.storage.persist();
+    app.announce(kept ? "The browser has promised to keep it." : "The browser has not promised to keep it.");
+    if (kept) app.stored.value++;
+    else fill(promise, "The browser declined. It often agrees once the page is bookmarked or installed.");
+  });
+  const promise = h(
+    "p",
+    { class: "about", role: "status" },
+    persisted
+      ? "The browser has promised to keep all of this until you delete it."
+      : "The browser may delete this when space runs short.",
+  );
+  return [
+    h(
+      "div",
+      { class: "usage" },
+      h("p", {}, h("b", {}, formatBytes(usage)), ` used of ${formatBytes(quota)}`),
+      h("meter", { min: 0, max: Math.max(1, quota), value: usage, "aria-label": "Storage used" }),
+      h("div", { class: "row" }, promise, !persisted && persist),
+    ),
+    ...KINDS.flatMap(([kind, title]) => {
+      const own = items.filter((item) => item.kind === kind);
+      return own.length === 0
+        ? []
+        : [h("section", {}, h("h2", {}, title), h("ul", { class: "stored" }, ...own.map((item) => row(app, item))))];
+    }),
+    items.length === 0 && h("p", { class: "about" }, "Nothing is kept yet."),
+  ];
+}
+
+function row(app: App, { id, kind, name, bytes, created }: StoredItem): HTMLElement {
+  const remove = h("button", { type: "button", class: "quiet", "aria-label": `Delete ${name}` }, "Delete");
+  remove.addEventListener("click", async () => {
+    const detail =
+      kind === "run"
+        ? "Its adapter, checkpoints and curves are gone for good."
+        : "It can be downloaded or chosen again.";
+    if (!(await confirm(`Delete ${name}?`, `${formatBytes(bytes)} become free. ${detail}`, "Delete"))) return;
+    try {
+      await app.trainer.storage.remove(id);
+      app.announce(`${name} is deleted.`);
+    } catch (error) {
+      app.report("remove", error);
+    }
+    app.stored.value++;
+  });
+  return h(
+    "li",
+    {},
+    h("span", { class: "name" }, name),
+    h("span", { class: "about" }, [formatBytes(bytes), created && formatTime(created)].filter(Boolean).join(" · ")),
+    remove,
+  );
+}
