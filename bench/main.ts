@@ -5,23 +5,25 @@ import { requestGpu } from "../src/gpu/device.ts";
 import { modelProducts, tuneMatmul } from "../src/kernels/matmul-tune.ts";
 import { openAdapter } from "../src/platform/index.ts";
 import { benchAttention } from "./attention.ts";
+import { benchGenerate } from "./generate.ts";
 import { benchLora } from "./lora.ts";
 import { benchMatmul } from "./matmul.ts";
 import { type BenchRow, save, tableOf } from "./rows.ts";
 import { benchSft } from "./sft.ts";
 import { benchModel } from "./sizes.ts";
 
-const HELP = `npm run bench -- matmul|lora|attention|sft [options]
+const HELP = `npm run bench -- matmul|lora|attention|sft|generate [options]
 
   --tokens N   tokens of a batch (256; attention: 256, 1024 and 2048)
   --rounds N   rounds, of which the median counts (5)
-  --layers N   sft: layers of the model (24, Qwen2.5-0.5B's)
+  --layers N   sft, generate: layers of the model (24, Qwen2.5-0.5B's)
   --profile    print time by kernel; slower, as every kernel is then timed by itself
   --untuned    first candidates, nothing measured beforehand
   --json       rows as JSON lines instead of a table
   --save       append the rows to bench/results.jsonl
 `;
 
+const KINDS = ["matmul", "lora", "attention", "sft", "generate"];
 const RESULTS = new URL("results.jsonl", import.meta.url);
 
 /** A flag that counts something. */
@@ -48,12 +50,13 @@ async function main(args: string[]): Promise<number> {
     },
   });
   const [what] = positionals;
-  if (values.help || positionals.length !== 1 || !["matmul", "lora", "attention", "sft"].includes(what)) {
+  if (values.help || positionals.length !== 1 || !KINDS.includes(what)) {
     process.stdout.write(HELP);
     return values.help ? 0 : 2;
   }
   const [tokens, rounds, layers] = (["tokens", "rounds", "layers"] as const).map((name) => count(values[name], name));
-  const gpu = await requestGpu((await openAdapter()).adapter, { profile: values.profile });
+  const { adapter, waiting } = await openAdapter();
+  const gpu = await requestGpu(adapter, { profile: values.profile, waiting });
   if (!values.json) console.log(`${gpu.adapterName}, Node ${process.version}`);
   const products = modelProducts(benchModel(), tokens ?? 256, "bf16", 16);
   const square = { b: "f32" as const, m: 896, n: 896, k: tokens ?? 256, extra: 0 };
@@ -61,7 +64,7 @@ async function main(args: string[]): Promise<number> {
     for (const transA of [false, true]) products.push({ ...square, transA, transB: !transA });
     products.push({ ...square, transA: false, transB: false });
   }
-  if (!values.untuned && what !== "attention") {
+  if (!values.untuned && what !== "attention" && what !== "generate") {
     const start = performance.now();
     await tuneMatmul(gpu, products);
     if (!values.json) {
@@ -73,6 +76,7 @@ async function main(args: string[]): Promise<number> {
   if (what === "matmul") rows = await benchMatmul(gpu, tokens ?? 256, rounds ?? 5);
   else if (what === "lora") rows = await benchLora(gpu, tokens ?? 256, rounds ?? 5);
   else if (what === "attention") rows = await benchAttention(gpu, tokens ? [tokens] : [256, 1024, 2048], rounds ?? 5);
+  else if (what === "generate") rows = await benchGenerate(gpu, { rounds: rounds ?? 5, layers });
   else rows = await benchSft(gpu, { tokens: tokens ?? 256, rounds: rounds ?? 5, layers });
   if (values.json) for (const row of rows) console.log(JSON.stringify(row));
   else process.stdout.write(`\n${tableOf(rows)}`);

@@ -19,6 +19,12 @@ export interface BenchRow {
   /** (slowest − fastest) / median: what the machine was doing beside */
   spread: number;
   gflops: number | null;
+  /** where tokens are generated */
+  tokens_per_s?: number;
+  /** CPU time of the process, all threads: on a CPU adapter what a busy machine disturbs least */
+  cpu_ms?: number;
+  /** `ratio` by CPU time */
+  cpu_ratio?: number | null;
   /** against what `against` says; null where the row stands alone */
   ratio: number | null;
   against: string | null;
@@ -119,7 +125,10 @@ export function commit(): string {
 export function tableOf(rows: readonly BenchRow[]): string {
   const number = (value: number | null, digits: number) => (value === null ? "" : value.toFixed(digits));
   const columns = ["what", "shape", "dtype"].map((heading) => ({ heading }));
-  const numbers = ["ms", "± %", "GFLOP/s", "ratio"].map((heading) => ({ heading, align: "right" as const }));
+  const numbers = ["ms", "± %", "GFLOP/s", "tokens/s", "ratio", "CPU ms", "by CPU"].map((heading) => ({
+    heading,
+    align: "right" as const,
+  }));
   return renderTable(
     [...columns, ...numbers, { heading: "of" }],
     rows.map((r) => [
@@ -129,7 +138,10 @@ export function tableOf(rows: readonly BenchRow[]): string {
       number(r.median_ms, r.median_ms < 10 ? 2 : 1),
       number(50 * r.spread, 0),
       number(r.gflops, 1),
+      number(r.tokens_per_s ?? null, 1),
       number(r.ratio, 3),
+      number(r.cpu_ms ?? null, 1),
+      number(r.cpu_ratio ?? null, 3),
       r.against ?? "",
     ]),
   );
@@ -151,12 +163,18 @@ const BLOCK = (() => {
   return words;
 })();
 
-/** Fills an f32 or bf16 tensor with random numbers, without a copy of it in memory. */
+/**
+ * Fills an f32 or bf16 tensor with random numbers in (−scale, scale), without a copy of it in memory.
+ *
+ * @param scale of bf16: a power of two, 2⁻⁶⁴ to 1
+ */
 export function fillRandom(gpu: Gpu, tensor: Tensor, scale = 1): void {
   const half = tensor.dtype === "bf16";
-  if (half && scale !== 1) throw new Error(`Cannot scale ${tensor.label}: bf16 is filled as it is`);
+  const exponent = Math.log2(scale);
+  if (half && !(Number.isInteger(exponent) && exponent >= -64 && exponent <= 0))
+    throw new Error(`Cannot scale ${tensor.label} by ${scale}: bf16 is scaled by a power of two from 2⁻⁶⁴ to 1`);
   const floats = half ? null : new Float32Array(new Uint32Array(BLOCK).map((word) => word << 16).buffer);
-  const block = floats ? (scale === 1 ? floats : floats.map((value) => value * scale)) : BLOCK;
+  const block = floats ? floats.map((value) => value * scale) : BLOCK.map((word) => word + exponent * 0x80);
   const count = sizeOf(tensor.shape);
   for (let at = 0; at < count; at += block.length) {
     gpu.write(tensor, block.subarray(0, Math.min(block.length, count - at)), at * (half ? 2 : 4));

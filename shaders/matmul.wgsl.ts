@@ -5,7 +5,7 @@ import { randomFunctions } from "./lib/random.ts";
 
 /** How the output is cut: into workgroup tiles of threads, and into register tiles of each thread. */
 export interface MatmulTile {
-  /** output rows a thread keeps in registers, a multiple of 4 */
+  /** output rows a thread keeps in registers, a multiple of 4; 1, 2 as well where b is transposed, a not, and nothing staged */
   rows: number;
   /** output columns a thread keeps in registers; a multiple of 4 where b is not transposed */
   cols: number;
@@ -15,7 +15,7 @@ export interface MatmulTile {
   groups: number;
   /** stage both operands in workgroup memory, so many steps of the sum at a time (a multiple of 4); 0 reads them directly */
   stage: number;
-  /** subgroup size for which lanes share out the loads of `a` by subgroupBroadcast: 4 or 8, divides rows; 0 = none */
+  /** subgroup size for which lanes share out the loads of `a` by subgroupBroadcast: 4 or 8, divides rows or is a multiple; 0 = none */
   broadcast: number;
   /** steps of the sum in one turn of the loop, where b is read directly: 4 or 8, the default 4 */
   steps?: number;
@@ -156,11 +156,11 @@ fn main(
   ${
     broadcast === 0
       ? ""
-      : range(rows / broadcast)
-          .map(
-            (g) =>
-              `let own${g} = min(tileRow + ${g * broadcast}u + lane, params.m - 1u); // the rows that a lane loads`,
-          )
+      : range(Math.ceil(rows / broadcast))
+          .map((g) => {
+            const row = rows < broadcast ? `lane / ${broadcast / rows}u` : `${g * broadcast}u + lane`;
+            return `let own${g} = min(tileRow + ${row}, params.m - 1u); // the rows that a lane loads`;
+          })
           .join("\n  ")
   }
   ${range(cols / colsPerEntry)

@@ -22,13 +22,15 @@ function directSteps(v: MatmulVariant, o: Operands, steps: number): string {
   const { rows, cols } = v.tile;
   const width = v.transB && steps > 1 ? 4 : 1; // steps that one load of b covers
   for (const first of range(steps / width).map((c) => c * width)) {
-    const values = range(width).map((t) => left(first + t));
-    for (const j of range(v.transB ? cols : cols / 4)) {
-      lines.push(`let w${first}_${j} = ${load(j, first)};`);
-      for (const i of range(rows)) {
+    const entries = range(v.transB ? cols : cols / 4);
+    for (const j of entries) lines.push(`let w${first}_${j} = ${load(j, first)};`);
+    // row by row, so that few of the lanes' values are alive at a time
+    for (const i of range(rows)) {
+      const values = range(width).map((t) => left(i, first + t));
+      for (const j of entries) {
         let sum = `acc${i}_${j}`;
         for (const t of range(width)) {
-          const x = v.transB ? values[t][i] : `vec4f(${values[t][i]})`;
+          const x = v.transB ? values[t] : `vec4f(${values[t]})`;
           sum = `fma(${x}, w${first}_${j}${width > 1 ? `[${t}]` : ""}, ${sum})`;
         }
         lines.push(`acc${i}_${j} = ${sum};`);
@@ -39,22 +41,23 @@ function directSteps(v: MatmulVariant, o: Operands, steps: number): string {
 }
 
 /**
- * Loads of `a` for `steps` steps. The result writes what step t needs and names its rows' values.
+ * Loads of `a` for `steps` steps. The result writes what row i needs at step t and names the value.
  *
  * With `broadcast` every load is shared out: each lane loads four elements of its own, which the others get from it.
  */
-function loadLeft(v: MatmulVariant, o: Operands, steps: number, lines: string[]): (t: number) => string[] {
+function loadLeft(v: MatmulVariant, o: Operands, steps: number, lines: string[]): (i: number, t: number) => string {
   const { rows, broadcast } = v.tile;
   const drop = v.dropout === "a" && o.a === "a";
   if (steps === 1) {
     // One element of each row; with `broadcast` a lane loads that of one row.
-    for (const g of range(broadcast > 0 ? rows / broadcast : rows)) {
-      const row = broadcast > 0 ? `own${g}` : `row${g}`;
-      const index = o.transA ? `s * ${o.lda} + ${row}` : `left${g} + s`;
+    const shared = broadcast > 0 && rows % broadcast === 0;
+    for (const g of range(shared ? rows / broadcast : rows)) {
+      const row = shared ? `own${g}` : `row${g}`;
+      const index = o.transA ? `s * ${o.lda} + ${row}` : shared ? `left${g} + s` : `${row} * ${o.lda} + s`;
       lines.push(`let u${g} = ${o.a}At1(${index})${drop ? ` * keep1(${row}, s)` : ""};`);
     }
-    if (broadcast === 0) return () => range(rows).map((i) => `u${i}`);
-    return () => range(rows).map((i) => `subgroupBroadcast(u${Math.floor(i / broadcast)}, ${i % broadcast}u)`);
+    if (!shared) return (i) => `u${i}`;
+    return (i) => `subgroupBroadcast(u${Math.floor(i / broadcast)}, ${i % broadcast}u)`;
   }
   let element: (i: number, t: number) => string;
   let owner: (i: number, t: number) => number;
@@ -71,6 +74,18 @@ function loadLeft(v: MatmulVariant, o: Operands, steps: number, lines: string[])
     }
     element = (i, t) => `u${Math.floor(t / along)}_${Math.floor((i >> 2) / across)}[${i & 3}]`;
     owner = (i, t) => (t % along) + along * ((i >> 2) % across);
+  } else if (rows < broadcast) {
+    // Several lanes take a row and share out its steps: four each, or where there are fewer, one each.
+    const lanes = broadcast / rows;
+    const width = lanes <= 2 ? 4 : 1;
+    const parts = Math.min(lanes, steps / width);
+    for (const g of range(steps / width / parts)) {
+      const step = `s + ${g * parts * width}u + lane % ${parts}u * ${width}u`;
+      const mask = drop ? ` * keep${width}(own0, ${step})` : "";
+      lines.push(`let u${g} = ${o.a}At${width}(left0 + ${step})${mask};`);
+    }
+    element = (_, t) => `u${Math.floor(t / width / parts)}${width === 4 ? `[${t & 3}]` : ""}`;
+    owner = (i, t) => i * lanes + (Math.floor(t / width) % parts);
   } else {
     // A load covers four steps of a row. Lanes take the rows.
     const each = broadcast || 1;
@@ -84,10 +99,10 @@ function loadLeft(v: MatmulVariant, o: Operands, steps: number, lines: string[])
     element = (i, t) => `u${Math.floor(i / each)}_${t >> 2}[${t & 3}]`;
     owner = (i) => i % each;
   }
-  return (t) => {
-    if (broadcast === 0) return range(rows).map((i) => element(i, t));
-    for (const i of range(rows)) lines.push(`let x${i}_${t} = subgroupBroadcast(${element(i, t)}, ${owner(i, t)}u);`);
-    return range(rows).map((i) => `x${i}_${t}`);
+  return (i, t) => {
+    if (broadcast === 0) return element(i, t);
+    lines.push(`let x${i}_${t} = subgroupBroadcast(${element(i, t)}, ${owner(i, t)}u);`);
+    return `x${i}_${t}`;
   };
 }
 
@@ -115,7 +130,7 @@ export function directLoop(v: MatmulVariant, o: Operands, steps: number, tail: b
   const { rows, cols, broadcast } = v.tile;
   const own = broadcast > 0 ? "own" : "row"; // the rows that a thread loads
   const starts = [
-    ...(o.transA ? [] : range(rows / (broadcast || 1)).map((g) => `let left${g} = ${own}${g} * ${o.lda};`)),
+    ...(o.transA ? [] : range(Math.ceil(rows / (broadcast || 1))).map((g) => `let left${g} = ${own}${g} * ${o.lda};`)),
     ...(v.transB ? range(cols).map((j) => `let right${j} = col${j} * ${o.ldb};`) : []),
   ];
   return `{

@@ -24,7 +24,7 @@ export function tileCandidates(gpu: Gpu, transB: boolean): MatmulTile[] {
   if (size === 8) {
     // more registers or more code than this and LLVM's output falls out of the first-level caches
     return transB
-      ? [direct(16, 3, 8, 4, size), direct(8, 4, 8, 8, size), direct(16, 4, 8, 4, size)]
+      ? [direct(16, 4, 8, 4, size), direct(16, 3, 8, 4, size), direct(8, 4, 8, 8, size)]
       : [direct(16, 4, 8, 4, size), direct(8, 4, 8, 8, size), direct(8, 4, 16, 8, size)];
   }
   if (size === 4) {
@@ -40,6 +40,15 @@ export function tileCandidates(gpu: Gpu, transB: boolean): MatmulTile[] {
     direct(8, transB ? 2 : 4, 32, 4, 0),
     direct(4, 4, 64, 4, 0),
   ];
+}
+
+/**
+ * Tiles of x·Wᵀ for the few rows of a decoding pass on a CPU adapter: 1, up to 4 and up to 8 of them. There the weights'
+ * loads are most of the work whatever the tile, so that none is measured. Larger batches take `tileCandidates`.
+ */
+export function decodeTiles(size: number, b: Stored): MatmulTile[] {
+  const steps = b === "bf16" ? 8 : 4; // one load of a weight row; more is slow to compile
+  return [direct(1, 2, 8, steps, size), direct(4, 3, 8, steps, size), direct(8, 4, 8, steps, size)];
 }
 
 /** Key under which a winner is remembered: what changes which tile is best. */
@@ -63,6 +72,10 @@ export function matmulTile(
 ): MatmulTile {
   const size = gpu.features.subgroupSize;
   if (!aligned && (size === 4 || size === 8)) return direct(8, transB ? 1 : 4, 8, 4, size);
+  if ((size === 4 || size === 8) && transB && !transA) {
+    const tile = decodeTiles(size, b).find(({ rows }) => m <= rows);
+    if (tile) return tile;
+  }
   const winner = gpu.tuning.get(tileKey(transA, transB, b, m));
   if (winner) return JSON.parse(winner) as MatmulTile;
   const tiles = tileCandidates(gpu, transB);

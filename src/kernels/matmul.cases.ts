@@ -5,6 +5,9 @@ import { matmul, matmulReference } from "./matmul.ts";
 const SHAPES = {
   nt: [
     [1, 63, 65],
+    [1, 40, 132],
+    [3, 63, 68],
+    [7, 33, 64],
     [65, 63, 7],
     [130, 68, 132],
     [33, 894, 60],

@@ -2,6 +2,7 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
+import { tokenFlops } from "../../bench/generate.ts";
 import { median, randomTensor, rowsOf, type Subject, save, spread, tableOf } from "../../bench/rows.ts";
 import { modelFlops } from "../../bench/sft.ts";
 import { benchModel } from "../../bench/sizes.ts";
@@ -66,4 +67,11 @@ it("counts a step's FLOPs by its formula", () => {
   const attention = 7 * 256 * 256 * 896;
   expect(modelFlops(benchModel(1), 256, 255, 16)).toBe(4 * linear * 256 + 6 * low * 256 + attention + head * 255);
   expect(modelFlops(benchModel(), 256, 0, 16)).toBe(24 * modelFlops(benchModel(1), 256, 0, 16));
+});
+
+it("counts a decoded token's FLOPs by its formula", () => {
+  const linear = 2 * 896 * 896 + 2 * 896 * 128 + 3 * 896 * 4864;
+  const low = 16 * (2 * 1792 + 2 * 1024 + 3 * 5760);
+  expect(tokenFlops(benchModel(3))).toBe(2 * (3 * linear + 151936 * 896));
+  expect(tokenFlops(benchModel(3), 16)).toBe(2 * (3 * (linear + low) + 151936 * 896));
 });

@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, it } from "vitest";
+import { view } from "../../src/gpu/tensor.ts";
 import { matmul } from "../../src/kernels/matmul.ts";
 import { matmulTile, tileCandidates, tileKey } from "../../src/kernels/matmul-tile.ts";
 import { exportTuning, importTuning, modelProducts, type Product, tuneMatmul } from "../../src/kernels/matmul-tune.ts";
@@ -57,6 +58,27 @@ describe("matmul tuning", () => {
       }
       await gpu().settle();
       gpu().drop(a, b, c);
+    }
+  });
+
+  it("a row's bits do not depend on how many rows there are", async () => {
+    const random = (n: number) => Float32Array.from({ length: n }, (_, i) => Math.sin(12.9898 * i) * 43758.5 - 3);
+    for (const dtype of ["f32", "bf16"] as const) {
+      const x = gpu().upload(random(64 * 92), [64, 92], "f32", "x", "scratch");
+      const w = gpu().persistent([70, 92], dtype, "w", "scratch");
+      gpu().write(
+        w,
+        new Uint16Array((dtype === "f32" ? 2 : 1) * 70 * 92).map((_, i) => 0x3e00 + ((i * 7919) % 0x180)),
+      );
+      const rows = async (m: number) => {
+        const record = gpu().recorder();
+        const read = record.scope(() => record.read(matmul(record, view(x, [m, 92]), w, { transB: true })));
+        record.submit();
+        return new Uint32Array(await read).slice(0, 70);
+      };
+      const alone = await rows(1);
+      for (const m of [2, 4, 5, 8, 9, 16, 17, 33, 64]) expect(await rows(m), `${dtype} ${m} rows`).toEqual(alone);
+      gpu().drop(x, w);
     }
   });
 

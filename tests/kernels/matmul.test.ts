@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { runCase } from "../../src/kernels/check.ts";
 import { matmulCases } from "../../src/kernels/matmul.cases.ts";
-import { tileCandidates, tileKey } from "../../src/kernels/matmul-tile.ts";
+import { decodeTiles, tileCandidates, tileKey } from "../../src/kernels/matmul-tile.ts";
 import { describeCases, useGpu } from "./harness.ts";
 
 describeCases("matmul", matmulCases);
@@ -20,7 +20,9 @@ describe("matmul tiles", () => {
     ];
     for (const item of cases) {
       const [transA, transB] = [item.name[0] === "t", item.name[1] === "t"];
-      for (const tile of [...tileCandidates(gpu(), transB), ...staged]) {
+      const size = gpu().features.subgroupSize;
+      const narrow = transB && !transA && (size === 4 || size === 8) ? decodeTiles(size, "bf16") : [];
+      for (const tile of [...tileCandidates(gpu(), transB), ...narrow, ...staged]) {
         for (const b of ["f32", "bf16"] as const) {
           for (const m of [1, 1000]) {
             gpu().tuning.set(tileKey(transA, transB, b, m), JSON.stringify(tile));
