@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import { afterAll, expect, it } from "vitest";
 import { copyTokenizer, SPECS, writeRandomCheckpoint } from "../../scripts/random-checkpoint.ts";
 import { nodeFolder } from "../../src/platform/node-fs.ts";
+import { GSM8K_REWARDS } from "../../src/rewards/registry.ts";
 import { learnt } from "./grpo-e2e.ts";
 
 // GSM8K for real: the demo's recipe on Qwen2.5-0.5B's shapes with random weights, the real tokenizer and real rows;
@@ -53,7 +54,7 @@ function run(output: string, killAt: string | null, ...more: string[]) {
   const argv = [
     ...["grpo", RECIPE, "--model_name_or_path", join(root, "model"), "--dataset_name", join(root, "rows.jsonl")],
     ...["--output_dir", output, "--max_completion_length", "16", "--per_device_train_batch_size", "4"],
-    ...["--max_steps", "2", "--save_steps", "1"],
+    ...["--max_steps", "2", "--save_steps", "1", "--reward_funcs", ...GSM8K_REWARDS, join(root, "letters.mjs")],
     ...more,
   ];
   const child = spawn(process.execPath, ["--import", TSX, BIN, ...argv], { stdio: ["ignore", "ignore", "pipe"] });
@@ -75,6 +76,12 @@ it("two steps of the recipe, killed after the first and resumed; memory as forec
     rows(8)
       .map((row) => `${JSON.stringify(row)}\n`)
       .join(""),
+  );
+  // a random model earns none of the recipe's rewards: one that it can earn lets gradients flow
+  const letters = "(c) => (c[0].content.match(/[a-z]/g) ?? []).length / 10";
+  writeFileSync(
+    join(root, "letters.mjs"),
+    `export const letters = (prompts, completions) => completions.map(${letters});`,
   );
   const output = join(root, "out");
 
@@ -98,6 +105,9 @@ it("two steps of the recipe, killed after the first and resumed; memory as forec
     for (const name of ["xmlcount", "soft_format", "strict_format", "int", "correctness"])
       expect(log[`rewards/${name}_reward_func/mean`], name).toBe(0); // random weights write no XML
     expect(log["completions/max_length"]).toBe(16);
+    expect(log["rewards/letters/mean"]).toBeGreaterThan(0);
+    expect(log.reward_std).toBeGreaterThan(0);
+    expect(log.grad_norm).toBeGreaterThan(0);
   }
   const files = ["completions_00001.jsonl", "completions_00002.jsonl"];
   expect(await nodeFolder(join(output, "completions")).list()).toEqual(files);
