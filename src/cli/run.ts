@@ -195,11 +195,11 @@ export async function follow<E extends SftEvent | GrpoEvent>(
   });
   console.error(`Done: ${shown.join(", ")}`);
   console.error(`${prepared.lora ? "Adapter" : "Model"} and report: ${output.path}`);
-  // the adapter names its base, which brings the tokenizer
-  if (prepared.lora && prepared.tokenizer) {
+  if (prepared.tokenizer) {
     const folder = /^[\w./-]+$/.test(recipe.output_dir) ? recipe.output_dir : JSON.stringify(recipe.output_dir);
-    console.error(`Talk to it: qwench chat --adapter ${folder}`);
-    console.error(`Answer rows with it: qwench generate --adapter ${folder} --file rows.jsonl`);
+    const made = `${prepared.lora ? "--adapter" : "--model"} ${folder}`;
+    console.error(`Talk to it: qwench chat ${made}`);
+    console.error(`Answer rows with it: qwench generate ${made} --file rows.jsonl`);
   }
   return 0;
 }
