@@ -15,18 +15,18 @@ const LORA = { lora_r: 16, lora_alpha: 32, lora_dropout: 0, save_strategy: "no" 
 
 const SFT = {
   per_device_train_batch_size: 16,
-  max_steps: 40,
-  learning_rate: 1e-3,
+  max_steps: 48,
+  learning_rate: 2e-3,
   lr_scheduler_type: "cosine",
   warmup_steps: 5,
-  logging_steps: 10,
+  logging_steps: 8,
 };
 
 const GRPO = {
   reward_funcs: [...GSM8K_REWARDS],
   num_generations: 8,
   per_device_train_batch_size: 64,
-  max_steps: 40,
+  max_steps: 30,
   learning_rate: 3e-4,
   lr_scheduler_type: "constant",
   max_completion_length: EMBEDDED_ANSWER_TOKENS,

@@ -1,6 +1,7 @@
 import { embeddedRows } from "../data/embedded.ts";
 import { accuracy, type Solved, solve } from "../eval/solve.ts";
 import { nodeFolder } from "../platform/node-fs.ts";
+import { goldAnswer } from "../rewards/answers.ts";
 import { loadAdapter, loadText, prepareText, setAdapter, type TextModel } from "../session-generate.ts";
 import { EMBEDDED_ANSWER_TOKENS, EMBEDDED_OUTPUT } from "./embedded.ts";
 import { embeddedModelFolder } from "./embedded-folder.ts";
@@ -17,8 +18,14 @@ export interface StartResult {
 
 interface Stage {
   name: string;
-  solved: Solved[];
+  /** with the most probable tokens */
+  greedy: Solved[];
+  /** at temperature 1 */
+  sampled: Solved[];
 }
+
+/** On SwiftShader, which takes some five times as long as Mesa's renderer: fewer steps, enough to see it work. */
+const SHORT_STEPS = { sft: 32, grpo: 12 };
 
 const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
 
@@ -29,22 +36,24 @@ const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
  * @returns null where a run failed or was interrupted; it has said why
  */
 export async function start({ output = EMBEDDED_OUTPUT, seed = 42 } = {}): Promise<StartResult | null> {
-  const { gpu } = await openGpu();
+  const { gpu, platform } = await openGpu();
+  const short = /swiftshader/i.test(platform.describe);
   const sources = { gpu, model: nodeFolder(embeddedModelFolder()) };
   const text = await loadText(await prepareText(sources), sources);
   const problems = embeddedRows("test");
   const stages: Stage[] = [];
   const measure = async (name: string, adapter: string | null) => {
     if (adapter) setAdapter(text.model, await loadAdapter(text.model, nodeFolder(adapter)));
-    const solved = await ask(text, problems);
-    stages.push({ name, solved });
-    console.error(`${name}: ${percent(accuracy(solved))} of ${problems.length} held-out problems solved\n`);
-    return accuracy(solved);
+    const greedy = await ask(text, problems, 0);
+    stages.push({ name, greedy, sampled: await ask(text, problems, 1) });
+    console.error(`${name}: ${percent(accuracy(greedy))} of ${problems.length} held-out problems solved\n`);
+    return accuracy(greedy);
   };
   const train = async (method: "sft" | "grpo", ...flags: string[]) => {
     const folder = `${output}/${method}`;
     const common = ["--output_dir", folder, "--overwrite_output_dir", "true", "--seed", String(seed)];
-    return (await main([method, ...common, ...flags])) === 0 ? folder : null;
+    const fewer = short ? ["--max_steps", String(SHORT_STEPS[method])] : [];
+    return (await main([method, ...common, ...fewer, ...flags])) === 0 ? folder : null;
   };
 
   const base = await measure("As it comes", null);
@@ -67,28 +76,31 @@ Next
   return { base, sft, grpo };
 }
 
-function ask({ model, tokenizer }: TextModel, problems: ReturnType<typeof embeddedRows>): Promise<Solved[]> {
-  return solve(model, tokenizer, problems, { max_new_tokens: EMBEDDED_ANSWER_TOKENS, slots: 64 });
+type Problems = ReturnType<typeof embeddedRows>;
+
+function ask({ model, tokenizer }: TextModel, problems: Problems, temperature: number): Promise<Solved[]> {
+  return solve(model, tokenizer, problems, { max_new_tokens: EMBEDDED_ANSWER_TOKENS, slots: 64, temperature });
 }
 
-/** The table of stages, with what each made of the first problem that only the last one solves. */
-function summary(stages: readonly Stage[], problems: ReturnType<typeof embeddedRows>): string {
-  const only = problems.findIndex((_, p) =>
-    stages.every(({ solved }, s) => solved[p].right[0] === s >= stages.length - 1),
-  );
+/** The stages side by side, with what each makes of the first problem that only the last one solves. */
+function summary(stages: readonly Stage[], problems: Problems): string {
+  const last = stages.length - 1;
+  const only = problems.findIndex((_, p) => stages.every(({ greedy }, s) => greedy[p].right[0] === (s === last)));
   const shown = Math.max(0, only);
-  const rows = stages.map(({ name, solved }) => [
+  const rows = stages.map(({ name, greedy, sampled }) => [
     name,
-    percent(accuracy(solved)),
-    (solved.reduce((sum, { tokens }) => sum + tokens, 0) / solved.length).toFixed(1),
-    solved[shown].completions[0].trim(),
+    percent(accuracy(greedy)),
+    percent(accuracy(sampled)),
+    greedy[shown].completions[0].trim(),
   ]);
+  const right = { align: "right" as const };
   const columns = [
-    { heading: "model" },
-    { heading: "solved", align: "right" as const },
-    { heading: "tokens", align: "right" as const },
+    { heading: "" },
+    { heading: "greedy", ...right },
+    { heading: "temperature 1", ...right },
     { heading: "its answer" },
   ];
-  const question = problems[shown].prompt[0].content;
-  return `${question}\n\n${renderTable(columns, rows, process.stdout.columns)}`;
+  const { prompt, answer } = problems[shown];
+  const head = `Solved, of ${problems.length} problems that it never saw; for example: ${prompt[0].content} (${goldAnswer({ answer })})`;
+  return `${head}\n\n${renderTable(columns, rows, process.stdout.columns)}`;
 }
