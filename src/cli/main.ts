@@ -4,6 +4,7 @@ import { type CliFlag, type ParsedArgs, parseArgs, UsageError } from "./args.ts"
 import { CHAT_FLAGS, runChat } from "./chat.ts";
 import { runDoctor, runInfo, runPlan } from "./commands.ts";
 import { GENERATE_FLAGS, runGenerate } from "./generate.ts";
+import { GRADE_FLAGS, runGrade } from "./grade.ts";
 import { runGrpo } from "./grpo.ts";
 import { commandHelp } from "./help.ts";
 import { methodOf } from "./prepare.ts";
@@ -44,6 +45,13 @@ const COMMANDS: Record<string, Command> = {
     summary: "A conversation in the terminal, or with the lines of a pipe. /help within it tells its commands.",
     flags: CHAT_FLAGS,
     run: runChat,
+  },
+  grade: {
+    usage: "qwench grade FILE.jsonl [--json]",
+    summary:
+      "Grades rows of gold, pred and, where known, expected: is the answer in pred equal to gold? Prints the agreement and every disagreement.",
+    flags: GRADE_FLAGS,
+    run: runGrade,
   },
   plan: {
     usage: "qwench plan [recipe.yaml] [--method sft|grpo] [--field value]…",

@@ -1,0 +1,189 @@
+import { type Complex, complex, divide, isDefined, modulus, scale, subtract } from "./complex.ts";
+import { type Budget, type Evaluated, evaluate, hash, isAboutWholes, type Point } from "./evaluate.ts";
+import { exactValue } from "./exact.ts";
+import { type Expression, keyOf, someInside, symbolsOf } from "./expression.ts";
+import { equals, subtract as minus, rational, toNumber } from "./rational.ts";
+
+/** What a comparison may use and how strict it is. */
+export interface Comparison {
+  budget: Budget;
+  /** a decimal with at least so many digits behind its point may stand for the number it rounds: 0.333333 for 1/3 */
+  precision: number;
+  /** numbers may differ by this share of the expected one; null: not at all */
+  tolerance: number | null;
+}
+
+const RELATIVE = 1e-9;
+/** share of the largest term of a sum that its rounding may leave over */
+const CANCELLED = 1e-12;
+
+/** Whether two expressions without relations or lists have one value: as fractions, else at random points. */
+export function equalScalars(gold: Expression, pred: Expression, comparison: Comparison): boolean {
+  // the base of 52_8 goes without saying where the question asks for it
+  if (gold.kind === "number" && gold.base !== null && pred.kind === "number") {
+    return gold.base === pred.base || pred.base === null ? equals(gold.value, pred.value) : keyOf(gold) === keyOf(pred);
+  }
+  const [a, b] = [exactValue(gold), exactValue(pred)];
+  if (a && b) return equals(a, b) || rounds(gold, pred, comparison) || isWithin(toNumber(a), toNumber(b), comparison);
+  const names = new Set([...symbolsOf(gold), ...symbolsOf(pred)]);
+  if (names.size === 0 && !hasOpaque(gold) && !hasOpaque(pred)) return equalNumbers(gold, pred, comparison);
+  const compared = compareAtPoints(gold, pred, names, comparison.budget, (x, y) => (close(x, y) ? "same" : "other"));
+  return compared === null ? keyOf(gold) === keyOf(pred) : compared;
+}
+
+function equalNumbers(gold: Expression, pred: Expression, comparison: Comparison): boolean {
+  const at = { values: new Map(), seed: 0, real: false };
+  const [x, y] = [evaluate(gold, at, comparison.budget), evaluate(pred, at, comparison.budget)];
+  if (!isDefined(x.value) || !isDefined(y.value)) return keyOf(gold) === keyOf(pred);
+  if (close(x, y) || rounds(gold, pred, comparison)) return true;
+  return x.value.im === 0 && y.value.im === 0 && isWithin(x.value.re, y.value.re, comparison);
+}
+
+function isWithin(gold: number, pred: number, { tolerance }: Comparison): boolean {
+  return tolerance !== null && Math.abs(gold - pred) <= tolerance * Math.abs(gold);
+}
+
+function close(a: Evaluated, b: Evaluated): boolean {
+  const largest = Math.max(modulus(a.value), modulus(b.value));
+  return modulus(subtract(a.value, b.value)) <= RELATIVE * largest + CANCELLED * Math.max(a.size, b.size);
+}
+
+/** Digits behind the point of a decimal, times a power of ten or not; null for what is no decimal. */
+function decimalsOf(e: Expression): { decimals: number; significant: number } | null {
+  if (e.kind === "negative") return decimalsOf(e.arg);
+  if (e.kind === "quantity") return decimalsOf(e.value);
+  if (e.kind === "number") {
+    if (e.decimals === null || e.base !== null) return null;
+    const shifted = e.value.num * 10n ** BigInt(Math.min(400, e.decimals));
+    const digits = (shifted / e.value.den).toString().replace("-", "");
+    return { decimals: e.decimals, significant: digits === "0" ? 0 : digits.length };
+  }
+  if (e.kind !== "product" || e.factors.length !== 2) return null;
+  const [factor, ten] = e.factors;
+  const own = decimalsOf(factor);
+  const isTen = ten.kind === "power" && ten.base.kind === "number" && toNumber(ten.base.value) === 10;
+  const shift = own && isTen ? exactValue(ten.exponent) : null;
+  return own && shift ? { ...own, decimals: own.decimals - toNumber(shift) } : null;
+}
+
+/**
+ * Whether one of two numbers is a decimal that rounds, or cuts off, the other, and says enough of it. Of two decimals the
+ * one with fewer digits; a number without a point rounds nothing.
+ */
+function rounds(gold: Expression, pred: Expression, { precision, budget }: Comparison): boolean {
+  const [a, b] = [decimalsOf(gold), decimalsOf(pred)];
+  const coarse = a && (!b || a.decimals < b.decimals) ? gold : b && (!a || b.decimals < a.decimals) ? pred : null;
+  if (!coarse) return false;
+  const { decimals, significant } = decimalsOf(coarse)!;
+  if (decimals < precision || significant < Math.min(4, precision)) return false;
+  const exact = exactValue(coarse === gold ? pred : gold);
+  const at = { values: new Map(), seed: 0, real: false };
+  const value = exact ? null : evaluate(coarse === gold ? pred : gold, at, budget).value;
+  if (value && (value.im !== 0 || !Number.isFinite(value.re))) return false;
+  const own = exactValue(coarse)!;
+  const step = 10 ** -decimals;
+  const off = exact ? toNumber(minus(exact, own) ?? exact) : value!.re - toNumber(own);
+  // to the nearest, or cut off towards 0
+  return Math.abs(off) <= step * 0.5000001 || (off * toNumber(own) > 0 && Math.abs(off) < step);
+}
+
+/** Whether there is a function, or an indexed symbol, that has no value of its own. */
+function hasOpaque(e: Expression): boolean {
+  return someInside(e, ({ kind }) => kind === "series" || kind === "symbol");
+}
+
+const POSITIVE_POINTS = 6;
+const SIGNED_POINTS = 4;
+
+/**
+ * Compares two expressions at random points: with positive values, where roots and logarithms are what school says they
+ * are and each disagreement counts; then with values of both signs, counted where both stay real.
+ *
+ * @returns null where they could not be compared: too few points with values
+ */
+export function compareAtPoints(
+  a: Expression,
+  b: Expression,
+  names: ReadonlySet<string>,
+  budget: Budget,
+  judge: (x: Evaluated, y: Evaluated) => "same" | "other" | "nothing",
+): boolean | null {
+  const wholes = isAboutWholes(a) || isAboutWholes(b);
+  let seen = 0;
+  for (let seed = 1; seed <= POSITIVE_POINTS + SIGNED_POINTS; seed++) {
+    const real = seed > POSITIVE_POINTS;
+    const point: Point = { values: valuesAt(names, seed, real, wholes), seed, real };
+    const [x, y] = [evaluate(a, point, budget), evaluate(b, point, budget)];
+    if (budget.left <= 0) return null;
+    const defined = [isDefined(x.value), isDefined(y.value)];
+    if (!defined[0] && !defined[1]) continue;
+    if (!defined[0] || !defined[1]) {
+      if (real) continue;
+      return false;
+    }
+    const verdict = judge(x, y);
+    if (verdict === "other") return false;
+    if (verdict === "same" && !real) seen++;
+  }
+  return seen >= 2 ? true : null;
+}
+
+function valuesAt(names: ReadonlySet<string>, seed: number, signed: boolean, wholes: boolean): Map<string, Complex> {
+  const values = new Map<string, Complex>();
+  const taken = new Set<number>();
+  for (const name of names) {
+    let value = wholes ? 2 + Math.floor(hash(name, seed) * 15) : 0.4 + 2.2 * hash(name, seed);
+    while (taken.has(value)) value += 1;
+    taken.add(value);
+    if (signed && hash(`${name}±`, seed) < 0.6 && !wholes) value = -value;
+    values.set(name, complex(value));
+  }
+  return values;
+}
+
+/**
+ * Whether two differences are one up to a constant factor: 2x + 4y − 3 and y + x/2 − 3/4.
+ *
+ * @returns the sign of the factor, 0 where it is not real; null where there is none
+ */
+export function proportional(a: Expression, b: Expression, { budget }: Comparison): number | null {
+  const names = new Set([...symbolsOf(a), ...symbolsOf(b)]);
+  let factor: Complex | null = null;
+  const same = compareAtPoints(a, b, names, budget, (x, y) => {
+    const zero = (e: Evaluated) => modulus(e.value) <= CANCELLED * Math.max(1e-3, e.size);
+    if (zero(x) && zero(y)) return "nothing";
+    if (zero(x) || zero(y)) return "other";
+    const ratio = divide(x.value, y.value);
+    factor ??= ratio;
+    return modulus(subtract(ratio, factor)) <= 1e-7 * modulus(factor) ? "same" : "other";
+  });
+  if (!same || factor === null) return null;
+  const { re, im } = scale(factor, 1 / modulus(factor));
+  return Math.abs(im) < 1e-6 ? Math.sign(re) : 0;
+}
+
+/** A closed expression's real value; null where it has none. Infinity has one. */
+export function realValue(e: Expression, budget: Budget): number | null {
+  if (e.kind === "constant" && e.name === "infinity") return Number.POSITIVE_INFINITY;
+  if (e.kind === "negative") {
+    const value = realValue(e.arg, budget);
+    return value === null ? null : -value;
+  }
+  if (e.kind === "sum" && e.terms.length === 1) return realValue(e.terms[0], budget);
+  if (symbolsOf(e).size > 0) return null;
+  const exact = exactValue(e);
+  if (exact) return toNumber(exact);
+  const { value } = evaluate(e, { values: new Map(), seed: 0, real: false }, budget);
+  return Number.isFinite(value.re) && value.im === 0 ? value.re : null;
+}
+
+/** A number that is known as a double, as an expression. */
+export function literal(value: number): Expression | null {
+  const [digits, exponent = "0"] = value.toExponential().split("e");
+  const [whole, fraction = ""] = digits.split(".");
+  const shift = BigInt(Math.abs(Number(exponent)));
+  const num = BigInt(whole + fraction);
+  const den = 10n ** BigInt(fraction.length);
+  const exact = Number(exponent) >= 0 ? rational(num * 10n ** shift, den) : rational(num, den * 10n ** shift);
+  return exact && { kind: "number", value: exact, decimals: null, base: null };
+}
