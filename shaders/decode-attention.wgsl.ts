@@ -5,8 +5,10 @@ export interface DecodeAttentionVariant {
   headDim: number;
   heads: number;
   kvHeads: number;
-  /** keys of a split: also the threads of a workgroup */
+  /** keys of a split, a multiple of 4: also the threads of a workgroup */
   split: number;
+  /** all keys lie in one split: the result is written, no partial */
+  whole: boolean;
 }
 
 const range = (n: number) => Array.from({ length: n }, (_, i) => i);
@@ -14,24 +16,38 @@ const range = (n: number) => Array.from({ length: n }, (_, i) => i);
 // decode_attention: one query row a sequence against its slot of the cache, a split of the keys at a time
 //
 // Grid     x: rows; y: key heads; z: splits of the keys, those past a row's end write an empty partial
-// Shapes   q [rows, heads * headDim]   keys, values [slots * capacity, kvHeads * headDim]   slots, positions [rows]
-//          partial [rows, splits, heads, headDim + 2]: the unscaled sum, then its maximum and denominator
-// Writes   partial by assignment
+// Shapes   q, o [rows, heads * headDim]   keys, values [slots * capacity, kvHeads * headDim]   slots, positions [rows]
+//          partials [rows, splits, heads, headDim + 2]: the unscaled sum, then its maximum and denominator
+// Writes   partials by assignment; with `whole`, o
 // Source   flash-decoding: Dao, Haziza, Massa and Sizov 2023
-export const decodeAttention = ({ headDim, heads, kvHeads, split }: DecodeAttentionVariant) => {
-  const perKv = heads / kvHeads;
+export const decodeAttention = ({ headDim, heads, kvHeads, split, whole }: DecodeAttentionVariant) => {
+  const queries = range(heads / kvHeads);
+  const perKv = queries.length;
+  const width = headDim % 4 === 0 ? 4 : 1; // elements of a load: a CPU adapter's cost by the load more than by the element
+  const type = width === 4 ? "vec4f" : "f32";
+  const part = (name: string, e: number) => (width === 4 ? `${name}[${e}]` : name);
+  const each = (text: (g: number) => string, separator = "\n    ") => queries.map(text).join(separator);
+  const add = (p: (g: number) => string, key: string) =>
+    `let v = values[at + ${key} * ${(kvHeads * headDim) / width}u]; ${each((g) => `o${g} = fma(${type}(${p(g)}), v, o${g});`, " ")}`;
   return wgsl`
 struct Params { capacity: u32, splits: u32, scale: f32 }
 
-@group(0) @binding(0) var<storage, read> q: array<f32>;
-@group(0) @binding(1) var<storage, read> keys: array<f32>;
-@group(0) @binding(2) var<storage, read> values: array<f32>;
+@group(0) @binding(0) var<storage, read> q: array<${type}>;
+@group(0) @binding(1) var<storage, read> keys: array<${type}>;
+@group(0) @binding(2) var<storage, read> values: array<${type}>;
 @group(0) @binding(3) var<storage, read> slots: array<u32>;
 @group(0) @binding(4) var<storage, read> positions: array<u32>;
+#if ${whole}
+@group(0) @binding(5) var<storage, read_write> o: array<${type}>;
+#else
 @group(0) @binding(5) var<storage, read_write> partials: array<f32>;
+#endif
 @group(0) @binding(6) var<uniform> params: Params;
 
-var<workgroup> scores: array<f32, ${perKv * split}>;
+var<workgroup> scores: array<vec4f, ${(perKv * split) / 4}>;
+#if ${whole}
+var<workgroup> totals: array<f32, ${perKv}>;
+#endif
 
 @compute @workgroup_size(${split})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
@@ -39,57 +55,72 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
   let kvHead = group.y;
   let first = group.z * ${split}u;
   let length = min(positions[row] + 1u, params.capacity);
-  let base = slots[row] * params.capacity;
-  let queries = (row * ${heads}u + kvHead * ${perKv}u) * ${headDim}u;
+  let count = min(${split}u, length - min(length, first));
+  let base = slots[row] * params.capacity + first;
+  let head = row * ${heads}u + kvHead * ${perKv}u;
+#if ${!whole}
   let out = ((row * params.splits + group.z) * ${heads}u + kvHead * ${perKv}u) * ${headDim + 2}u;
-  let key = first + thread;
-  ${range(perKv)
-    .map((g) => `var s${g} = 0.0;`)
-    .join(" ")}
-  if (key < length) {
-    let at = ((base + key) * ${kvHeads}u + kvHead) * ${headDim}u;
-    for (var d = 0u; d < ${headDim}u; d++) {
+#endif
+  if (thread < count) {
+    let at = ((base + thread) * ${kvHeads}u + kvHead) * ${headDim / width}u;
+    ${each((g) => `var s${g} = 0.0;`)}
+    for (var d = 0u; d < ${headDim / width}u; d++) {
       let k = keys[at + d];
-      ${range(perKv)
-        .map((g) => `s${g} = fma(q[queries + ${g * headDim}u + d], k, s${g});`)
-        .join("\n      ")}
+      ${each((g) => `let q${g} = q[(head + ${g}u) * ${headDim / width}u + d];`)}
+      ${range(width)
+        .map((e) => each((g) => `s${g} = fma(${part(`q${g}`, e)}, ${part("k", e)}, s${g});`))
+        .join("\n    ")}
     }
-    ${range(perKv)
-      .map((g) => `scores[${g * split}u + thread] = s${g} * params.scale;`)
-      .join(" ")}
+    ${each((g) => `scores[${(g * split) / 4}u + thread / 4u][thread % 4u] = s${g} * params.scale;`)}
   } else {
-    ${range(perKv)
-      .map((g) => `scores[${g * split}u + thread] = -3.0e38;`)
-      .join(" ")}
+    ${each((g) => `scores[${(g * split) / 4}u + thread / 4u][thread % 4u] = -3.0e38;`)}
   }
   workgroupBarrier();
   for (var g = thread; g < ${perKv}u; g += ${split}u) {
+    let begin = g * ${split / 4}u;
+    let end = begin + (count + 3u) / 4u;
     var m = -3.0e38;
-    for (var j = 0u; j < ${split}u; j++) { m = max(m, scores[g * ${split}u + j]); }
-    var l = 0.0;
-    for (var j = 0u; j < ${split}u && first + j < length; j++) {
-      let p = exp(scores[g * ${split}u + j] - m);
-      scores[g * ${split}u + j] = p;
-      l += p;
+    for (var j = begin; j < end; j++) {
+      let z = scores[j];
+      m = max(m, max(max(z.x, z.y), max(z.z, z.w)));
     }
+    var l = 0.0;
+    for (var j = begin; j < end; j++) {
+      let z = scores[j];
+      let p = select(exp(z - m), vec4f(0.0), z <= vec4f(-3.0e38)); // keys that are none weigh nothing
+      scores[j] = p;
+      l += p.x + p.y + p.z + p.w;
+    }
+#if ${whole}
+    totals[g] = l;
+#else
     partials[out + g * ${headDim + 2}u + ${headDim}u] = m;
     partials[out + g * ${headDim + 2}u + ${headDim + 1}u] = l;
+#endif
   }
   workgroupBarrier();
-  let count = min(${split}u, length - min(length, first));
-  for (var d = thread; d < ${headDim}u; d += ${split}u) {
-    ${range(perKv)
-      .map((g) => `var o${g} = 0.0;`)
-      .join(" ")}
-    for (var j = 0u; j < count; j++) {
-      let v = values[((base + first + j) * ${kvHeads}u + kvHead) * ${headDim}u + d];
-      ${range(perKv)
-        .map((g) => `o${g} = fma(scores[${g * split}u + j], v, o${g});`)
+  for (var d = thread; d < ${headDim / width}u; d += ${split}u) {
+    let at = (base * ${kvHeads}u + kvHead) * ${headDim / width}u + d;
+    ${each((g) => `var o${g} = ${type}();`)}
+    var j = 0u;
+    for (; j + 4u <= count; j += 4u) {
+      ${each((g) => `let p${g} = scores[${(g * split) / 4}u + j / 4u];`)}
+      ${range(4)
+        .map((e) => `{ ${add((g) => `p${g}[${e}]`, `(j + ${e}u)`)} }`)
         .join("\n      ")}
     }
-    ${range(perKv)
-      .map((g) => `partials[out + ${g * (headDim + 2)}u + d] = o${g};`)
-      .join("\n    ")}
+    for (; j < count; j++) {
+      ${add((g) => `scores[${(g * split) / 4}u + j / 4u][j % 4u]`, "j")}
+    }
+#if ${whole}
+    ${each((g) => `o[(head + ${g}u) * ${headDim / width}u + d] = o${g} / ${type}(totals[${g}]);`)}
+#else
+    ${each((g) =>
+      range(width)
+        .map((e) => `partials[out + ${g * (headDim + 2) + e}u + ${width}u * d] = ${part(`o${g}`, e)};`)
+        .join(" "),
+    )}
+#endif
   }
 }
 `;
@@ -132,7 +163,9 @@ fn main(
   var l = 0.0;
   for (var s = 0u; s < params.splits; s++) {
     let at = ((row * params.splits + s) * params.heads + head) * ${headDim + 2}u;
-    let share = exp(partials[at + ${headDim}u] - m);
+    let high = partials[at + ${headDim}u];
+    // exactly 1 for a row of one split: its result is then that of a pass in which no row has more
+    let share = select(exp(high - m), 1.0, high == m);
     sum += share * partials[at + d];
     l += share * partials[at + ${headDim + 1}u];
   }

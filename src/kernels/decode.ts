@@ -66,7 +66,8 @@ export function kvAppend(
 /**
  * Attention of one new query a row over its slot of the cache, the new key included.
  *
- * Long caches are split, so that one sequence keeps a GPU busy: two dispatches.
+ * Caches of more than 64 tokens are split, so that one sequence keeps a GPU busy: two dispatches, else one. A row's result
+ * does not depend on which.
  *
  * @param q `[rows, num_attention_heads · head_dim]` f32, rotated
  * @param slots u32 `[rows]`; `positions` u32 `[rows]`: where the query stands; it sees the keys up to there
@@ -89,18 +90,18 @@ export function decodeAttention(
     throw new ShapeError(`Cannot attend q [${q.shape}] over a cache [${keys.shape}] with ${h} and ${g} heads of ${d}`);
   }
   const splits = Math.max(1, Math.ceil(Math.min(longest + 1, capacity) / SPLIT));
-  const partials = record.empty([rows, splits, h, d + 2], "f32", "attention.partials");
   const o = record.empty(q.shape, "f32", "attention.o");
-  const variant = { headDim: d, heads: h, kvHeads: g, split: SPLIT };
-  const params = { capacity, splits, scale: 1 / Math.sqrt(d) };
+  const whole = splits === 1;
+  const partials = whole ? null : record.empty([rows, splits, h, d + 2], "f32", "attention.partials");
   record.dispatch(
     attentionShader,
-    variant,
-    { q, keys, values, slots, positions, partials },
-    params,
+    { headDim: d, heads: h, kvHeads: g, split: SPLIT, whole },
+    { q, keys, values, slots, positions, ...(partials ? { partials } : { o }) },
+    { capacity, splits, scale: 1 / Math.sqrt(d) },
     [rows, g, splits],
     4 * rows * h * d * longest,
   );
+  if (!partials) return o;
   const count = rows * h * d;
   record.dispatch(
     decodeCombine,
