@@ -1,9 +1,10 @@
 import { mkdirSync, mkdtempSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { embeddedRecipe } from "../../src/cli/embedded.ts";
 import { embeddedModelFolder } from "../../src/cli/embedded-folder.ts";
+import { main } from "../../src/cli/main.ts";
 import { readRecipe } from "../../src/cli/prepare.ts";
 import { embeddedRows, XML_SYSTEM } from "../../src/data/embedded.ts";
 import { parseRecipe } from "../../src/recipe.ts";
@@ -46,6 +47,32 @@ describe("GRPO of the embedded model", () => {
     } finally {
       process.chdir(home);
     }
+  });
+});
+
+describe("qwench without a recipe", () => {
+  const root = mkdtempSync(join(tmpdir(), "qwench-embedded-"));
+  const trained = async (...argv: string[]) => {
+    vi.spyOn(console, "error").mockImplementation(() => {});
+    vi.spyOn(process.stderr, "write").mockImplementation(() => true);
+    const output = join(root, argv[0]);
+    try {
+      expect(await main([...argv, "--max_steps", "1", "--logging_steps", "1", "--output_dir", output])).toBe(0);
+    } finally {
+      vi.restoreAllMocks();
+    }
+    return JSON.parse(readFileSync(join(output, "metrics.jsonl"), "utf8").split("\n")[0]);
+  };
+
+  it("fine-tunes", async () => {
+    expect((await trained("sft")).loss).toBeGreaterThan(1);
+  });
+
+  it("reinforces, from the model as it comes too: asked for the form, it knows it", async () => {
+    const record = await trained("grpo", "--system_prompt", XML_SYSTEM);
+    expect(record["rewards/strict_format_reward_func/mean"]).toBeGreaterThan(0.3);
+    expect(record["rewards/correctness_reward_func/mean"]).toBeGreaterThan(0.2);
+    expect(record.reward_std).toBeGreaterThan(0);
   });
 });
 
