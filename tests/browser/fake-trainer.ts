@@ -57,7 +57,11 @@ export function createTrainer(): Trainer {
     },
     recipe: {
       fields: async (method) => formFields(method),
-      presets: async () => [...PRESETS],
+      presets: async () =>
+        PRESETS.map((one) => ({
+          ...one,
+          recipe: { ...one.recipe, lora_r: 8, max_steps: one.method === "sft" ? 30 : 60 },
+        })),
       parse: async (input, method) => parseForm(input, method),
       format: async (recipe, method) => formatForm(recipe, method),
     },

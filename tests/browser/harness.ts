@@ -31,8 +31,12 @@ export interface TestBrowser {
   restart(): Promise<void>;
 }
 
-/** Chromium with WebGPU on SwiftShader, one for a test file, with a fresh profile. Call at the top of the file. */
-export function useBrowser(): TestBrowser {
+/**
+ * Chromium with WebGPU on SwiftShader, one for a test file, with a fresh profile. Call at the top of the file.
+ *
+ * @param keepPages pages stay open for the next test: a worker has then compiled its kernels
+ */
+export function useBrowser({ keepPages = false } = {}): TestBrowser {
   const chromium = unpackChromium();
   const profile = mkdtempSync(join(tmpdir(), "qwench-profile-"));
   let browser: Browser | null = null;
@@ -59,7 +63,7 @@ export function useBrowser(): TestBrowser {
 
   beforeAll(start);
   afterEach(async () => {
-    for (const page of await browser!.pages()) if (page.url() !== "about:blank") await page.close();
+    for (const page of keepPages ? [] : await browser!.pages()) if (page.url() !== "about:blank") await page.close();
     const unexpected = faults.filter((fault) => !expected.some((pattern) => pattern.test(fault)));
     const missing = expected.filter((pattern) => !faults.some((fault) => pattern.test(fault)));
     [faults, expected] = [[], []];

@@ -35,8 +35,12 @@ export const POLICY =
  * Serves files at a port of its own: an origin of its own, with storage of its own.
  *
  * @param base path that the site lies under; begins and ends with a slash
+ * @param cors whether pages of other origins may have its files, as those of a CDN
  */
-export async function serve(files: SiteFiles, { base = "/", policy = POLICY as string | null } = {}): Promise<Site> {
+export async function serve(
+  files: SiteFiles,
+  { base = "/", policy = POLICY as string | null, cors = false } = {},
+): Promise<Site> {
   const asked: string[] = [];
   const answer = (path: string, res: ServerResponse) => {
     if (path === "/favicon.ico") return res.writeHead(204).end();
@@ -45,6 +49,7 @@ export async function serve(files: SiteFiles, { base = "/", policy = POLICY as s
     if (content === undefined) return res.writeHead(404, { "Content-Type": "text/plain" }).end(`No ${path}`);
     const headers: Record<string, string> = { "Content-Type": TYPES[extname(name!)] ?? "application/octet-stream" };
     if (policy) headers["Content-Security-Policy"] = policy;
+    if (cors) headers["Access-Control-Allow-Origin"] = "*";
     return res.writeHead(200, { ...headers, "Cache-Control": "no-store" }).end(content);
   };
   const server = createServer((req, res) => {

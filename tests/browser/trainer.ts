@@ -63,6 +63,19 @@ export const JOB: Job = {
   evaluate: { data: { kind: "embedded", rows: "prompts" }, problems: 3 },
 };
 
+/** The bytes of a blob that a page's function gives. */
+export async function bytesFrom(page: Page, run: string, kind: string): Promise<{ name: string; bytes: Uint8Array }> {
+  const { name, values } = await page.evaluate(
+    async (run, kind) => {
+      const { name, blob } = await trainer.export(run, kind as "adapter");
+      return { name, values: Array.from(new Uint8Array(await blob.arrayBuffer())) };
+    },
+    run,
+    kind,
+  );
+  return { name, bytes: Uint8Array.from(values) };
+}
+
 export interface Outcome {
   events: RunEvent[];
   error: { name: string; message: string; ours: boolean } | null;

@@ -63,7 +63,8 @@ export async function* preparePhase(input: PhaseInput): AsyncGenerator<Progress,
         input,
       };
     }
-    const rewards = (made.recipe.reward_funcs as readonly string[] | null)?.map(rewardNamed) ?? [];
+    const names = (made.recipe.reward_funcs as readonly string[] | null) ?? [];
+    const rewards = names.map((name) => rewardNamed(name, made.recipe));
     const prepared = await prepareGrpo(made.recipe, { ...sources, rewards });
     return { made, prepared, plan: planOf(made, prepared, prepared.data.train.length, prepared.plan.max_steps), input };
   });

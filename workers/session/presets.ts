@@ -1,7 +1,10 @@
 import type { Preset } from "../../src/client/types.ts";
 import { GSM8K_REWARDS } from "../../src/rewards/registry.ts";
 
-/** Recipes to start from. Those of the embedded model take a few minutes on a laptop's CPU. */
+/**
+ * Recipes to start from. Those of the embedded model are the ones of `npm start`, and take some minutes on a CPU. Checkpoints
+ * are close together: a tab may be closed at any time.
+ */
 export const PRESETS: readonly Preset[] = [
   {
     id: "embedded-sft",
@@ -9,7 +12,17 @@ export const PRESETS: readonly Preset[] = [
     name: "Embedded model, learn the form",
     help: "Teaches the embedded model to answer between tags. Half a minute on a GPU.",
     method: "sft",
-    recipe: { lora_r: 8, lora_alpha: 16, max_length: 256, learning_rate: 1e-3, max_steps: 30, logging_steps: 1 },
+    recipe: {
+      lora_dropout: 0,
+      per_device_train_batch_size: 16,
+      max_length: 256,
+      learning_rate: 1e-3,
+      lr_scheduler_type: "cosine",
+      warmup_steps: 5,
+      max_steps: 40,
+      logging_steps: 1,
+      save_steps: 5,
+    },
   },
   {
     id: "embedded-grpo",
@@ -18,12 +31,16 @@ export const PRESETS: readonly Preset[] = [
     help: "Rewards the embedded model for right answers in the right form.",
     method: "grpo",
     recipe: {
-      per_device_train_batch_size: 32,
+      lora_dropout: 0,
+      per_device_train_batch_size: 64,
       num_generations: 8,
-      max_completion_length: 96,
+      max_completion_length: 48,
       learning_rate: 3e-4,
-      max_steps: 60,
+      lr_scheduler_type: "constant",
+      beta: 0.01,
+      max_steps: 40,
       logging_steps: 1,
+      save_steps: 5,
       reward_funcs: [...GSM8K_REWARDS],
     },
   },
@@ -41,6 +58,7 @@ export const PRESETS: readonly Preset[] = [
       warmup_steps: 0.03,
       num_train_epochs: 1,
       logging_steps: 1,
+      save_steps: 20,
     },
   },
   {
@@ -57,6 +75,7 @@ export const PRESETS: readonly Preset[] = [
       learning_rate: 5e-6,
       max_steps: 250,
       logging_steps: 1,
+      save_steps: 10,
       reward_funcs: [...GSM8K_REWARDS],
       system_prompt: "Respond in the following format:\n<reasoning>\n...\n</reasoning>\n<answer>\n...\n</answer>",
     },

@@ -9,7 +9,7 @@ import {
   parseRecipeYaml,
   type SftRecipe,
 } from "../../src/recipe.ts";
-import { GSM8K_REWARDS } from "../../src/rewards/registry.ts";
+import { GSM8K_REWARDS, REWARDS } from "../../src/rewards/registry.ts";
 
 /** Fields that a job decides by itself: no form shows them, and recipes from elsewhere have them taken out. */
 const OF_THE_JOB = new Set(
@@ -37,7 +37,7 @@ export function formFields(method: Method): FormField[] {
       type,
       default: value,
       nullable: nullable ?? false,
-      choices: choices ? [...choices] : null,
+      choices: choices ? [...choices] : name === "reward_funcs" ? Object.keys(REWARDS) : null,
       min: min ?? above ?? null,
       max: max ?? below ?? null,
       unit: unit ?? null,

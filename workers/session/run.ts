@@ -170,7 +170,7 @@ const LOSS_MS = 1000;
 
 /** What was wrong first: work on a lost device fails with all kinds of errors before the device says so. */
 async function faultAfter(gpu: Gpu, error: unknown): Promise<unknown> {
-  if (error instanceof QwenchError) return error;
+  if (error instanceof QwenchError && !(error instanceof GpuError)) return error;
   await Promise.race([gpu.device.lost, new Promise((resolve) => setTimeout(resolve, LOSS_MS))]);
   const fault = faultOf(gpu);
   return fault ? new GpuError(fault, { cause: error }) : error;

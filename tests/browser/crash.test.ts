@@ -1,0 +1,152 @@
+import type { Page, WebWorker } from "puppeteer-core";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import type { Job } from "../../src/client.ts";
+import { type Site, serve, useBrowser } from "./harness.ts";
+import { learnt, makeTrainer, QUICK, start, trainerSite } from "./trainer.ts";
+
+// What ends work in the middle: nothing saved is lost, and the next start comes to the numbers of an undisturbed run.
+
+const JOB: Job = {
+  name: "Disturbed",
+  model: { kind: "embedded" },
+  phases: [
+    {
+      method: "sft",
+      data: { kind: "embedded", rows: "sft" },
+      recipe: { ...QUICK.sft, max_steps: 6, save_steps: 1 },
+    },
+  ],
+  evaluate: null,
+};
+
+const web = useBrowser({ keepPages: true });
+let site: Site;
+let page: Page;
+let worker: WebWorker;
+let undisturbed: string[];
+beforeAll(async () => {
+  site = await serve(await trainerSite());
+  page = await web.open(site.url);
+  await makeTrainer(page);
+  const { events, error } = await start(page, await create());
+  expect(error).toBeNull();
+  undisturbed = learnt(events);
+  expect(undisturbed).toHaveLength(6);
+});
+afterAll(() => site.close());
+
+const create = () => page.evaluate((job) => trainer.runs.create(job), JOB);
+const recordOf = (id: string) => page.evaluate((id) => trainer.runs.get(id), id);
+
+/** Starts a run in the page and leaves it running once it has taken so many steps. */
+async function startAndWait(id: string, steps: number): Promise<void> {
+  await page.evaluate(
+    (id, steps) =>
+      new Promise<void>((resolve, reject) => {
+        Object.assign(globalThis, { ended: null });
+        const going = (async () => {
+          let seen = 0;
+          for await (const event of trainer.runs.start(id)) if (event.type === "step" && ++seen === steps) resolve();
+          return "it ended";
+        })();
+        going
+          .catch((error: Error) => `${error.name}: ${error.message}`)
+          .then((ended) => Object.assign(globalThis, { ended }));
+        going.catch(reject);
+      }),
+    id,
+    steps,
+  );
+}
+const howItEnded = () =>
+  page.waitForFunction(() => (globalThis as { ended?: string }).ended).then((handle) => handle.jsonValue());
+
+async function comesToTheSameNumbers(id: string, atLeast: number): Promise<void> {
+  const { events, error } = await start(page, id);
+  expect(error).toBeNull();
+  const began = events.find((event) => event.type === "phase");
+  expect(began!.global_step).toBeGreaterThanOrEqual(atLeast);
+  expect(began!.global_step).toBeLessThan(6);
+  const { logs, status } = await recordOf(id);
+  expect(status).toBe("finished");
+  expect(learnt(logs[0].map((record) => ({ type: "log", phase: 0, record })))).toEqual(undisturbed);
+}
+
+test("a second tab is told that another one trains", async () => {
+  const id = await create();
+  await startAndWait(id, 1);
+  const other = await web.open(site.url);
+  await makeTrainer(other);
+  const listed = await other.evaluate(() => trainer.runs.list());
+  expect(listed.find((run) => run.id === id)?.status).toBe("running");
+  const said = await other.evaluate(async (id) => {
+    const errors: string[] = [];
+    const note = (error: Error) => errors.push(`${error instanceof client.BusyError} ${error.message}`);
+    try {
+      for await (const _ of trainer.runs.start(id));
+    } catch (error) {
+      note(error as Error);
+    }
+    await trainer.runs.remove(id).catch(note);
+    await trainer.storage.remove(`runs/${id}`).catch(note);
+    return errors;
+  }, id);
+  expect(said).toEqual([
+    expect.stringMatching(/^true Another tab of this site trains/),
+    expect.stringMatching(/^true Cannot delete a run while it is trained/),
+    expect.stringMatching(/^true Cannot delete a run while it is trained/),
+  ]);
+  await other.close();
+  expect(await howItEnded()).toBe("it ended");
+});
+
+test("a worker that is killed says so, and a new trainer goes on from the last checkpoint", async () => {
+  const id = await create();
+  await startAndWait(id, 3);
+  const lost = await page.evaluate(async () => {
+    const { lost } = trainer;
+    trainer.terminate();
+    return lost;
+  });
+  expect(lost).toMatch(/worker was ended/);
+  expect(await howItEnded()).toMatch(/^QwenchError: The trainer's worker was ended/);
+  await makeTrainerThatWeSeeInto();
+  expect(await recordOf(id)).toMatchObject({ status: "paused" });
+  await comesToTheSameNumbers(id, 2);
+});
+
+test("a device that is destroyed pauses the run, and the next start opens another", async () => {
+  const id = await create();
+  await startAndWait(id, 3);
+  await worker.evaluate(() => (globalThis as unknown as { devices: GPUDevice[] }).devices.at(-1)!.destroy());
+  expect(await howItEnded()).toMatch(/^GpuError: The device of .* was destroyed/);
+  expect(await page.evaluate(() => trainer.lost)).toMatch(/destroyed/);
+  expect(await recordOf(id)).toMatchObject({
+    status: "paused",
+    problem: expect.stringMatching(/was destroyed.*Start again to go on from the last checkpoint/),
+  });
+  await comesToTheSameNumbers(id, 2);
+});
+
+/** A new trainer, whose devices are seen from the first on. */
+async function makeTrainerThatWeSeeInto(): Promise<void> {
+  const created = new Promise<WebWorker>((found) => page.once("workercreated", found));
+  await makeTrainer(page);
+  worker = await created;
+  await page.evaluate(() => trainer.recipe.presets()); // its script has run
+  await rememberDevices(worker);
+}
+
+/** Keeps hold of the devices that a worker opens from now on. */
+function rememberDevices(worker: WebWorker): Promise<void> {
+  return worker.evaluate(() => {
+    const devices: GPUDevice[] = [];
+    const request = GPUAdapter.prototype.requestDevice;
+    GPUAdapter.prototype.requestDevice = async function (descriptor) {
+      const device = await request.call(this, descriptor);
+      devices.push(device);
+      return device;
+    };
+    Object.assign(globalThis, { devices });
+  });
+}

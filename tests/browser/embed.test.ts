@@ -1,0 +1,86 @@
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { tinyChatModel } from "../train/grpo-fixtures.ts";
+import { built, entry } from "./dist.ts";
+import { type Site, type SiteFiles, serve, useBrowser } from "./harness.ts";
+import { POLICY } from "./site.ts";
+import { JOB, learnt, makeTrainer, start } from "./trainer.ts";
+
+// The package as npm and a CDN hold it, in pages without a bundler.
+const web = useBrowser();
+let packaged: SiteFiles;
+beforeAll(async () => {
+  packaged = await built("client", "trainer.worker");
+  const model = await tinyChatModel();
+  for (const name of await model.list()) {
+    const source = await model.open(name);
+    packaged.set(`demo/tiny/${name}`, await source.read(0, source.size));
+  }
+});
+
+/** A page that imports the client from an address, as its own script. */
+function pageWith(client: string): SiteFiles {
+  return new Map<string, string>([
+    ["index.html", `<!doctype html><title>Test</title><script type="module" src="./page.js"></script>`],
+    ["page.js", `import * as client from ${JSON.stringify(client)};\nObject.assign(globalThis, { client });`],
+  ]);
+}
+
+const QUICK_JOB = {
+  ...JOB,
+  phases: [{ ...JOB.phases[0], recipe: { ...JOB.phases[0].recipe, max_steps: 1 } }],
+  evaluate: null,
+};
+
+async function trainsIn(page: Awaited<ReturnType<typeof web.open>>): Promise<string[]> {
+  const id = await page.evaluate((job) => trainer.runs.create(job), QUICK_JOB as never);
+  const { events, error } = await start(page, id);
+  expect(error).toBeNull();
+  return learnt(events);
+}
+
+describe("qwench/client without a bundler", () => {
+  const sites: Site[] = [];
+  afterAll(() => Promise.all(sites.map((site) => site.close())));
+  let here: string[];
+
+  test("imports nothing, and finds its worker beside it", async () => {
+    for (const [name, code] of packaged) {
+      if (name.endsWith(".js"))
+        expect(String(code).match(/^\s*import\b.*|\bimport\s*\(.{0,40}|\bfrom\s*"[^"]+"/gm)).toBeNull();
+    }
+    const site = await serve(
+      new Map([
+        ...pageWith(`./npm/${entry("./client")}`),
+        ...[...packaged].map(([name, content]) => [`npm/${name}`, content] as const),
+      ]),
+    );
+    sites.push(site);
+    const page = await web.open(site.url);
+    await makeTrainer(page, { assets: "npm/demo/" });
+    here = await trainsIn(page);
+    expect(here).toHaveLength(1);
+    expect(site.asked).toContain("/npm/dist/trainer.worker.js");
+  });
+
+  test("from another origin, with the embedded model from there too", async () => {
+    const cdn = await serve(packaged, { base: "/npm/qwench@0.1.0/", policy: null, cors: true });
+    const policy = POLICY.replace("script-src", `script-src ${new URL(cdn.url).origin}`).concat("worker-src blob:");
+    const site = await serve(pageWith(`${cdn.url}${entry("./client")}`), { policy });
+    sites.push(cdn, site);
+    const page = await web.open(site.url);
+    await makeTrainer(page, { assets: `${cdn.url}demo/` });
+    expect(await trainsIn(page)).toEqual(here);
+    expect(cdn.asked).toContain("/npm/qwench@0.1.0/dist/trainer.worker.js");
+    expect(site.asked).toEqual(["/", "/page.js"]);
+  });
+
+  test("a worker that is not there is told in a sentence", async () => {
+    web.expectFault(/404.*nowhere\.js/);
+    const page = await web.open(sites[0].url);
+    await makeTrainer(page, { workerUrl: "./nowhere.js" });
+    const said = await page.evaluate(() =>
+      trainer.device().then(String, (error: Error) => `${error.name}: ${error.message}`),
+    );
+    expect(said).toMatch(/^QwenchError: The trainer's worker did not start/);
+  });
+});
