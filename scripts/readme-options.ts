@@ -16,7 +16,7 @@ export function optionsTable(options: readonly Field[]): string {
     if (members.length > 0) lines.push(`| **${groupTitle(group)}** | | | |`);
     for (const field of members) {
       lines.push(
-        `| \`${field.name}\`${field.origin === "qwench" ? " ⁑" : ""} | ${value(field)} | ${initial(field)} | ${cell(field.help)} |`,
+        `| \`${field.name}\`${field.origin ? " ⁑" : ""} | ${value(field)} | ${initial(field)} | ${cell(field.help)} |`,
       );
     }
   }

@@ -20,7 +20,7 @@ export {
   parseRecipeYaml,
   type SftRecipe,
 } from "./recipe.ts";
-export { REWARDS, rewardNamed } from "./rewards/registry.ts";
+export { REWARDS, type RewardFactory, type RewardParameters, rewardNamed } from "./rewards/registry.ts";
 export type { NamedReward, RewardContext, RewardFunction } from "./rewards/reward.ts";
 export * from "./session.ts";
 export * from "./session-generate.ts";

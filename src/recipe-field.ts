@@ -30,7 +30,7 @@ export type FieldValue =
 
 /** One option, declared once: validation, flags, help, the README's table and the types derive from it. */
 export interface Field {
-  /** TRL's, PEFT's or transformers' name, unless `origin` is qwench */
+  /** TRL's, PEFT's or transformers' name, unless `origin` says whose it is */
   readonly name: string;
   readonly group: Group;
   readonly methods: readonly Method[];
@@ -64,8 +64,8 @@ export interface Field {
   readonly unit?: string;
   /** one or two sentences, plain text */
   readonly help: string;
-  /** who defines the name; `trl sft --config` refuses those of qwench */
-  readonly origin?: "qwench";
+  /** who defines a name that TRL does not; `trl sft --config` and `trl grpo --config` refuse it */
+  readonly origin?: "qwench" | "open-r1";
   /** TRL's default where ours differs; `help` says why */
   readonly trlDefault?: FieldValue;
   /** values, as text, that are worth a note when set */

@@ -41,13 +41,13 @@ async function train(recipe: GrpoRecipe, rewards: readonly NamedReward[], signal
 }
 
 /** The reward functions of a recipe, in its order. */
-export async function rewardsOf({ reward_funcs }: Pick<GrpoRecipe, "reward_funcs">): Promise<OpenedRewards> {
-  if (reward_funcs === null) {
+export async function rewardsOf(recipe: GrpoRecipe): Promise<OpenedRewards> {
+  if (recipe.reward_funcs === null) {
     throw new RecipeError(
       `reward_funcs is missing: names of functions that score completions (${Object.keys(REWARDS).join(", ")}), or modules by their path, such as ./my-rewards.js`,
     );
   }
-  return openRewards(reward_funcs);
+  return openRewards(recipe.reward_funcs, recipe);
 }
 
 /** What a GRPO run shows and keeps beside every run's: its completions. */

@@ -45,7 +45,8 @@ export function commandHelp({ usage, summary, method, flags = [], width = 100 }:
     lines.push(...entry(`${short}--${flag.name}${value}`, flag.help, columns));
   }
   if (method !== undefined) {
-    const intro = "Recipe fields, each also a key of the recipe's YAML. (qwench) marks names that TRL does not know.";
+    const intro =
+      "Recipe fields, each also a key of the recipe's YAML. (qwench) and (open-r1) mark names that TRL does not know.";
     lines.push("", ...wrap(intro, columns));
     for (const group of groups) {
       const members = fieldsOf(method).filter((field) => field.group === group);
@@ -71,7 +72,7 @@ function fieldHelp(field: Field): string {
   const facts = [`default ${defaultText(field)}`];
   if (field.trlDefault !== undefined) facts.push(`TRL's ${valueText(field.trlDefault)}`);
   if (field.unit) facts.push(`in ${field.unit}`);
-  if (field.origin === "qwench") facts.push("qwench");
+  if (field.origin) facts.push(field.origin);
   return `${help} (${facts.join("; ")})`;
 }
 

@@ -25,12 +25,12 @@ try {
 } catch (error) {
   parentPort.postMessage({ id: 0, error: told(error) });
 }
-parentPort.on("message", async ({ id, abort, name, prompts, completions, columns, step }) => {
+parentPort.on("message", async ({ id, abort, name, prompts, completions, columns, step, completion_ids }) => {
   if (abort) return running.get(id)?.abort();
   const own = new AbortController();
   running.set(id, own);
   try {
-    const result = await loaded[name](prompts, completions, columns, { step, signal: own.signal });
+    const result = await loaded[name](prompts, completions, columns, { step, completion_ids, signal: own.signal });
     parentPort.postMessage({ id, result });
   } catch (error) {
     parentPort.postMessage({ id, error: told(error) });
@@ -87,8 +87,8 @@ export class RewardModule {
 
   /** The export of that name, as a reward function of this thread. */
   reward(name: string): RewardFunction {
-    return async (prompts, completions, columns, { step, signal }) =>
-      (await this.#call(name, prompts, completions, columns, step, signal)) as (number | null)[];
+    return async (prompts, completions, columns, context) =>
+      (await this.#call(name, prompts, completions, columns, context)) as (number | null)[];
   }
 
   /** Ends the thread, whatever it is doing. */
@@ -101,8 +101,7 @@ export class RewardModule {
     prompts: readonly Turn[],
     completions: readonly Turn[],
     columns: Readonly<Record<string, readonly unknown[]>>,
-    step: number,
-    signal: RewardContext["signal"],
+    { signal, ...known }: RewardContext,
   ): Promise<unknown> {
     if (this.#ended) throw this.#ended;
     const id = ++this.#calls;
@@ -112,7 +111,7 @@ export class RewardModule {
     };
     signal.addEventListener("abort", onAbort, { once: true });
     try {
-      this.#worker.postMessage({ id, name, prompts, completions, columns, step });
+      this.#worker.postMessage({ id, name, prompts, completions, columns, ...known });
       return await this.#wait(id);
     } finally {
       signal.removeEventListener("abort", onAbort);

@@ -3,7 +3,7 @@ import { basename, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { FormatError, NotFoundError, RecipeError, UnsupportedError } from "../errors.ts";
 import { nearestName } from "../recipe.ts";
-import { REWARDS, rewardNamed } from "../rewards/registry.ts";
+import { REWARDS, type RewardParameters, rewardNamed } from "../rewards/registry.ts";
 import type { NamedReward, RewardFunction } from "../rewards/reward.ts";
 import { COMPLETION_COLUMNS } from "./completions-log.ts";
 import { type ModuleExport, RewardModule } from "./rewards-module.ts";
@@ -26,17 +26,21 @@ const MODULE = /^(.+\.[cm]?[jt]s)(?::([^:\\/]+))?$/;
  * `./mine.js:exact` is that export, `./mine.js` the default export, or the only function it exports. Metrics carry the
  * export's name; for a default export the function's own, or the file's where it has none. Modules run in a thread each.
  *
+ * @param parameters what the recipe says about registered functions
  * @throws {NotFoundError} an unknown name, with the nearest; a module or an export that is not there, with those that are
  * @throws {RecipeError} an export that is no function; two functions of one name; a name that completions have a column for
  */
-export async function openRewards(entries: readonly string[]): Promise<OpenedRewards> {
+export async function openRewards(
+  entries: readonly string[],
+  parameters: Partial<RewardParameters> = {},
+): Promise<OpenedRewards> {
   const modules = new Map<string, LoadedModule>();
   const notes: string[] = [];
   const close = async () => {
     for (const module of modules.values()) await module.end();
   };
   try {
-    return { rewards: await openAll(entries, modules, notes), notes, close };
+    return { rewards: await openAll(entries, parameters, modules, notes), notes, close };
   } catch (error) {
     await close();
     throw error;
@@ -45,6 +49,7 @@ export async function openRewards(entries: readonly string[]): Promise<OpenedRew
 
 async function openAll(
   entries: readonly string[],
+  parameters: Partial<RewardParameters>,
   modules: Map<string, LoadedModule>,
   notes: string[],
 ): Promise<NamedReward[]> {
@@ -58,7 +63,7 @@ async function openAll(
       const module = modules.get(path) ?? (await loadModule(path, notes));
       modules.set(path, module);
       named = pick(entry, found[1], found[2] ?? null, module);
-    } else named = registered(entry);
+    } else named = registered(entry, parameters);
     const other = from.get(named.name);
     if (other !== undefined) {
       throw new RecipeError(
@@ -76,8 +81,8 @@ async function openAll(
   return rewards;
 }
 
-function registered(name: string): NamedReward {
-  if (Object.hasOwn(REWARDS, name)) return rewardNamed(name);
+function registered(name: string, parameters: Partial<RewardParameters>): NamedReward {
+  if (Object.hasOwn(REWARDS, name)) return rewardNamed(name, parameters);
   const names = Object.keys(REWARDS);
   if (/[\\/]/.test(name)) {
     throw new NotFoundError(`Cannot load reward_funcs ${name}: a module's name ends in .js, .mjs, .cjs or .ts`);

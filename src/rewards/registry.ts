@@ -1,16 +1,77 @@
 import { NotFoundError } from "../errors.ts";
+import { accuracyReward, reasoningAccuracyReward } from "./accuracy.ts";
 import { formatRewards } from "./format.ts";
 import { correctnessReward, intReward, softFormatReward, strictFormatReward, xmlcountReward } from "./gsm8k.ts";
+import { cosineOfCharacters, cosineOfTokens, lenReward, softOverlongPunishment } from "./lengths.ts";
+import { formatReward, reasoningStepsReward, tagCountReward, thinkFormatReward } from "./open-r1.ts";
+import { repetitionOfTokens, repetitionOfWords } from "./repetition.ts";
 import type { NamedReward, RewardFunction } from "./reward.ts";
 
+/** What a recipe says about its reward functions, by the names of open-r1's script; null is the function's own default. */
+export interface RewardParameters {
+  cosine_min_value_wrong: number | null;
+  cosine_max_value_wrong: number | null;
+  cosine_min_value_correct: number | null;
+  cosine_max_value_correct: number | null;
+  cosine_max_len: number | null;
+  repetition_n_grams: number | null;
+  repetition_max_penalty: number | null;
+  max_completion_len: number | null;
+  soft_punish_cache: number | null;
+  /** the run's, in tokens */
+  max_completion_length: number | null;
+}
+
+/** Makes a reward function for a recipe. */
+export type RewardFactory = (parameters: Partial<RewardParameters>) => RewardFunction;
+
+const always =
+  (reward: RewardFunction): RewardFactory =>
+  () =>
+    reward;
+
+/** A cosine's ends; only `min_value_wrong` has another default in open-r1's script than in TRL's function. */
+function cosineOptions(p: Partial<RewardParameters>, min_value_wrong: number, max_len: number) {
+  return {
+    min_value_wrong: p.cosine_min_value_wrong ?? min_value_wrong,
+    max_value_wrong: p.cosine_max_value_wrong ?? -0.5,
+    min_value_correct: p.cosine_min_value_correct ?? 0.5,
+    max_value_correct: p.cosine_max_value_correct ?? 1,
+    max_len: p.cosine_max_len ?? max_len,
+  };
+}
+
+const overlong =
+  (most: number, margin: number): RewardFactory =>
+  (p) =>
+    softOverlongPunishment(p.max_completion_len ?? most, p.soft_punish_cache ?? margin);
+
 /** Every reward function that a recipe can name. */
-export const REWARDS: Readonly<Record<string, RewardFunction>> = {
-  correctness_reward_func: correctnessReward,
-  int_reward_func: intReward,
-  strict_format_reward_func: strictFormatReward,
-  soft_format_reward_func: softFormatReward,
-  xmlcount_reward_func: xmlcountReward,
-  ...formatRewards(),
+export const REWARDS: Readonly<Record<string, RewardFactory>> = {
+  // the GSM8K recipe's
+  correctness_reward_func: always(correctnessReward),
+  int_reward_func: always(intReward),
+  strict_format_reward_func: always(strictFormatReward),
+  soft_format_reward_func: always(softFormatReward),
+  xmlcount_reward_func: always(xmlcountReward),
+  // Unsloth's
+  ...Object.fromEntries(Object.entries(formatRewards()).map(([name, reward]) => [name, always(reward)])),
+  // open-r1's
+  accuracy: always(accuracyReward),
+  format: always(formatReward),
+  tag_count: always(tagCountReward),
+  reasoning_steps: always(reasoningStepsReward),
+  length: always(lenReward),
+  cosine: (p) => cosineOfCharacters(cosineOptions(p, 0, 1000)),
+  repetition_penalty: (p) => repetitionOfWords(p.repetition_n_grams ?? 3, p.repetition_max_penalty ?? -1),
+  soft_overlong_punishment: overlong(16384, 4096),
+  // TRL's, by the names of its script, and of its functions where the script has none
+  accuracy_reward: always(accuracyReward),
+  reasoning_accuracy_reward: always(reasoningAccuracyReward),
+  think_format_reward: always(thinkFormatReward),
+  get_soft_overlong_punishment: overlong(1280, 256),
+  cosine_scaled_reward: (p) => cosineOfTokens(cosineOptions(p, -1, p.max_completion_length ?? 1000)),
+  repetition_penalty_reward: (p) => repetitionOfTokens(p.repetition_n_grams ?? 3, p.repetition_max_penalty ?? -1),
 };
 
 /** The five of the GSM8K recipe, in its order. */
@@ -22,10 +83,16 @@ export const GSM8K_REWARDS = [
   "correctness_reward_func",
 ] as const;
 
-/** A reward function by its name. @throws {NotFoundError} an unknown one, with those that there are */
-export function rewardNamed(name: string): NamedReward {
+/**
+ * A reward function by its name.
+ *
+ * @param parameters a recipe, or what of it is known
+ * @throws {NotFoundError} an unknown one, with those that there are
+ * @throws {RecipeError} parameters that do not fit together
+ */
+export function rewardNamed(name: string, parameters: Partial<RewardParameters> = {}): NamedReward {
   if (!Object.hasOwn(REWARDS, name)) {
     throw new NotFoundError(`There is no reward function ${JSON.stringify(name)}: ${Object.keys(REWARDS).join(", ")}`);
   }
-  return { name, reward: REWARDS[name] };
+  return { name, reward: REWARDS[name](parameters) };
 }

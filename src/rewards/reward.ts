@@ -8,6 +8,8 @@ export type Turn = string | Messages;
 export interface RewardContext {
   /** optimizer step, from 0 */
   step: number;
+  /** tokens of each completion, the end included; null where only their text is known */
+  completion_ids: readonly ArrayLike<number>[] | null;
   /** aborted when the run ends, another function has failed, or this one is out of time */
   signal: AbortSignal;
 }
@@ -46,4 +48,11 @@ export function eachCompletion(score: (text: string, row: Record<string, unknown
       score(textOf(completion), Object.fromEntries(names.map((name) => [name, columns[name][i]]))),
     );
   };
+}
+
+/** Characters as Python counts them: code points. */
+export function lengthOf(text: string): number {
+  let count = 0;
+  for (const _ of text) count++;
+  return count;
 }

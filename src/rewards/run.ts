@@ -7,6 +7,8 @@ export interface RewardBatch {
   completions: readonly Turn[];
   /** the data set's other columns, a value a completion */
   columns: Readonly<Record<string, readonly unknown[]>>;
+  /** tokens of each completion; absent where only their text is known */
+  completion_ids?: readonly ArrayLike<number>[];
   /** optimizer step, from 0 */
   step: number;
 }
@@ -74,6 +76,7 @@ async function runOne(
   try {
     result = await within((context) => reward(prompts, completions, columns, context), {
       step: batch.step,
+      completion_ids: batch.completion_ids ?? null,
       timeout_ms,
       signal,
     });
@@ -99,7 +102,7 @@ class OutOfTime extends Error {}
 /** Runs `body`, giving it up when time is out or the signal aborts. */
 async function within<T>(
   body: (context: RewardContext) => T | Promise<T>,
-  { step, timeout_ms, signal }: { step: number; timeout_ms: number | null; signal: AbortSignal },
+  { timeout_ms, signal, ...known }: RewardContext & { timeout_ms: number | null },
 ): Promise<T> {
   const own = new AbortController();
   let timer: ReturnType<typeof setTimeout> | undefined;
@@ -111,7 +114,7 @@ async function within<T>(
   signal.addEventListener("abort", onAbort, { once: true });
   if (timeout_ms !== null) timer = setTimeout(() => own.abort(new OutOfTime()), timeout_ms);
   try {
-    const running = (async () => body({ step, signal: own.signal }))();
+    const running = (async () => body({ ...known, signal: own.signal }))();
     return await Promise.race([running, ended]);
   } finally {
     clearTimeout(timer);
@@ -123,7 +126,7 @@ async function within<T>(
 /** The first completion on which the function throws when it is alone; null where it throws on none, or has no time left. */
 async function findRow(
   { reward }: NamedReward,
-  { prompts, completions, columns, step }: RewardBatch,
+  { prompts, completions, columns, completion_ids, step }: RewardBatch,
   timeout_ms: number | null,
   signal: AbortSignal,
 ): Promise<number | null> {
@@ -135,6 +138,7 @@ async function findRow(
     try {
       await within((context) => reward([prompts[row]], [completions[row]], own, context), {
         step,
+        completion_ids: completion_ids ? [completion_ids[row]] : null,
         timeout_ms: left,
         signal,
       });
@@ -181,8 +185,8 @@ function checkFunctions(names: readonly string[], weights: readonly number[] | n
   if (odd !== undefined) throw new RecipeError(`Cannot weigh a reward by ${odd}: reward_weights must be finite`);
 }
 
-function checkBatch({ prompts, completions, columns }: RewardBatch): void {
-  for (const [name, values] of Object.entries({ ...columns, prompts })) {
+function checkBatch({ prompts, completions, columns, completion_ids }: RewardBatch): void {
+  for (const [name, values] of Object.entries({ ...columns, prompts, ...(completion_ids && { completion_ids }) })) {
     if (values.length !== completions.length) {
       throw new TrainingError(`Cannot reward ${completions.length} completions: there are ${values.length} ${name}`);
     }

@@ -98,7 +98,13 @@ export async function rollOut(
   const scored = await runRewards(
     data.rewards,
     options.reward_weights,
-    { prompts: groups.map(({ prompt }) => prompt as Turn), completions, columns: columnsOf(groups), step },
+    {
+      prompts: groups.map(({ prompt }) => prompt as Turn),
+      completions,
+      columns: columnsOf(groups),
+      completion_ids: generations.map(({ ids }) => ids),
+      step,
+    },
     { timeout_ms: options.reward_timeout === null ? null : 1000 * options.reward_timeout, signal },
   );
   const { advantages, metrics } = groupAdvantages(scored, { num_generations, scale_rewards: options.scale_rewards });

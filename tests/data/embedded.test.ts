@@ -5,7 +5,7 @@ import { goldAnswer } from "../../src/rewards/answers.ts";
 import { finalAnswer } from "../../src/rewards/final-answer.ts";
 import { softFormatReward, strictFormatReward } from "../../src/rewards/gsm8k.ts";
 
-const context = { step: 0, signal: new AbortController().signal };
+const context = { step: 0, completion_ids: null, signal: new AbortController().signal };
 
 describe("the embedded model's rows", () => {
   it("teach a form that the GSM8K rewards take for right, and guess as often as the model does", async () => {

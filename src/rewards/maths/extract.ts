@@ -3,26 +3,33 @@ import { isUnitWord } from "./units.ts";
 import { wordsOf } from "./words.ts";
 
 /**
- * Where a completion's answer is looked for:
+ * Where a completion's answer is looked for: `whole` in a text that is nothing but an answer, or a few words;
  * `answer_tag` in the last <answer>…</answer>, `boxed` in the last \boxed, `answer_is` behind the last "answer is" or
  * "Answer:", `hash` behind the last ####, `latex` in the last formula, `last_number` in the last number, `last_mention`
  * in what stands later of these two.
  */
 export type ExtractionStep = keyof typeof STEPS;
 
-export const DEFAULT_ORDER: readonly ExtractionStep[] = ["answer_tag", "boxed", "hash", "answer_is", "last_mention"];
+export const DEFAULT_ORDER: readonly ExtractionStep[] = [
+  "whole",
+  "answer_tag",
+  "boxed",
+  "hash",
+  "answer_is",
+  "last_mention",
+];
 
 export interface Extracted {
   answer: string;
-  by: ExtractionStep | "whole";
+  by: ExtractionStep;
 }
 
 /** Characters from the end of a completion that formulas and numbers are looked for in. */
 const WINDOW = 20_000;
 
 /**
- * The answer in a completion. A text that is nothing but an answer is one; else the first step of `order` that finds
- * something says it, in what follows the reasoning (`</think>`) before the reasoning itself.
+ * The answer in a completion: what the first step of `order` that finds something says, in what follows the reasoning
+ * (`</think>`) before the reasoning itself.
  *
  * @returns null where there is none
  */
@@ -30,16 +37,15 @@ export function extractAnswer(text: string, order: readonly ExtractionStep[] = D
   const thought = text.lastIndexOf("</think>");
   const said = thought < 0 ? text : text.slice(thought + "</think>".length);
   for (const part of thought < 0 ? [said] : [said, text]) {
-    if (isAnswerAlone(part) && !/\\boxed|\\fbox|<answer>|####/.test(part)) return { answer: part.trim(), by: "whole" };
     for (const step of order) {
-      const answer = STEPS[step](part);
-      if (answer !== null && answer.trim() !== "") return { answer: answer.trim(), by: step };
+      const answer = STEPS[step](part)?.trim();
+      if (answer) return { answer, by: step };
     }
   }
   // a few words that are no sentence may be the answer itself
-  return said.trim() !== "" && said.length <= 100 && !said.trim().includes("\n")
-    ? { answer: said.trim(), by: "whole" }
-    : null;
+  const words = said.trim();
+  const few = order.includes("whole") && words !== "" && words.length <= 100 && !words.includes("\n");
+  return few ? { answer: words, by: "whole" } : null;
 }
 
 /**
@@ -55,6 +61,8 @@ export function goldAnswerIn(text: string): string {
 }
 
 const STEPS = {
+  whole: (text: string): string | null =>
+    isAnswerAlone(text) && !/\\boxed|\\fbox|<answer>|####/.test(text) ? text : null,
   answer_tag: lastTag,
   boxed: lastBoxed,
   answer_is: afterAnswerIs,

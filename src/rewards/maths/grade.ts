@@ -25,7 +25,7 @@ export interface Grade {
   gold: string;
   pred: string | null;
   /** how the answer was found */
-  by: ExtractionStep | "whole" | null;
+  by: ExtractionStep | null;
 }
 
 /**
@@ -39,11 +39,12 @@ export interface Grade {
  * Hendrycks' MATH grader, as known facts.
  */
 export function grade(gold: string, pred: string, options: GradeOptions = {}): Grade {
-  if (gold.trim() !== "" && pred.length < 3000 && squeezed(gold) === squeezed(pred)) {
+  const { order = DEFAULT_ORDER } = options;
+  if (order.includes("whole") && gold.trim() !== "" && pred.length < 3000 && squeezed(gold) === squeezed(pred)) {
     return { equal: true, gold, pred, by: "whole" };
   }
   const expected = goldAnswerIn(gold);
-  const found = extractAnswer(pred, options.order ?? DEFAULT_ORDER);
+  const found = extractAnswer(pred, order);
   if (found === null) return { equal: false, gold: expected, pred: null, by: null };
   return { equal: mathsEqual(expected, found.answer, options), gold: expected, pred: found.answer, by: found.by };
 }

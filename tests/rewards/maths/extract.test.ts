@@ -61,10 +61,9 @@ describe("a completion's answer", () => {
   it("is not found where there is none", () => {
     expect(extractAnswer("")).toBeNull();
     expect(extractAnswer("This sentence goes on for a while.\nIt has nothing to say, and says it twice.")).toBeNull();
-    expect(extractAnswer("The result, \\boxed{5}, is sure", ["hash"])).toEqual({
-      answer: "The result, \\boxed{5}, is sure",
-      by: "whole",
-    });
+    expect(extractAnswer("The result, \\boxed{5}, is sure", ["hash"])).toBeNull();
+    expect(extractAnswer("5", ["boxed", "answer_is"])).toBeNull();
+    expect(extractAnswer("blue, and not red", ["hash", "whole"])).toEqual({ answer: "blue, and not red", by: "whole" });
   });
 });
 
