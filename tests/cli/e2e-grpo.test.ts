@@ -6,6 +6,8 @@ import { contents } from "../train/fixtures.ts";
 import { run } from "./e2e.ts";
 import { at, completionsOf, grpoArgs, learnt, mine, modelAt, rowsFile, useGrpoInputs } from "./grpo-e2e.ts";
 
+vi.setConfig({ hookTimeout: 300_000 }); // the first run may have to compile every kernel
+
 useGrpoInputs();
 
 /** Runs what must fail over the earlier run, which it was told to replace, and which must stay byte for byte. */
