@@ -92,7 +92,6 @@ export function createChart(title: string, xLabel: string, signal: AbortSignal):
     );
     steps = [...new Set(xs)].map((step) => ({ x: x(step), step }));
     drawing.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`);
-    drawing.setAttribute("aria-label", summary(title, xLabel, series));
     fill(drawing, ...parts);
   };
 
@@ -129,6 +128,7 @@ export function createChart(title: string, xLabel: string, signal: AbortSignal):
     element,
     update(next) {
       series = next;
+      drawing.setAttribute("aria-label", summary(title, xLabel, series));
       draw();
       showKeys();
     },

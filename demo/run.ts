@@ -46,11 +46,17 @@ export class Run {
     watcher();
   }
 
-  /** Says that something changed. Watchers hear of it soon, many changes at once. */
+  /**
+   * Says that something changed. Watchers hear of it soon, many changes at once, and each in a task of its own: the page
+   * answers in between.
+   */
   changed(): void {
-    this.#timer ??= setTimeout(() => {
+    this.#timer ??= setTimeout(async () => {
       this.#timer = null;
-      for (const watcher of [...this.#watchers]) watcher();
+      for (const watcher of [...this.#watchers]) {
+        if (this.#watchers.has(watcher)) watcher();
+        await new Promise((next) => setTimeout(next));
+      }
     }, 150);
   }
 
@@ -117,10 +123,12 @@ export class Run {
   /** Seconds that the present phase may still take; null until some steps are made. */
   secondsLeft(now = performance.now()): number | null {
     const { max_steps, global_step } = this.record.phases[this.record.phase] ?? {};
-    const [first, last] = [this.#times[0], this.#times.at(-1)];
-    if (!max_steps || global_step === undefined || !first || !last || last.step === first.step) return null;
-    const each = (last.at - first.at) / (last.step - first.step);
-    return Math.max(0, (max_steps - global_step) * each - (now - last.at)) / 1000;
+    const last = this.#times.at(-1);
+    if (!max_steps || global_step === undefined || !last || this.#times.length < 3) return null;
+    // the median: the first step compiles, some write a checkpoint
+    const each = this.#times.slice(1).map(({ at }, i) => at - this.#times[i].at);
+    const median = each.sort((a, b) => a - b)[Math.floor(each.length / 2)];
+    return Math.max(0, (max_steps - global_step) * median - (now - last.at)) / 1000;
   }
 
   /** Share of all steps of all phases that are done; a phase whose steps nobody knows yet counts as the present one. */

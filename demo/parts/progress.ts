@@ -10,13 +10,19 @@ export interface ProgressBar {
   set(progress: Progress): void;
 }
 
-export function progressBar(): ProgressBar {
+/** @param after what is done with a thing once it is whole, by its unit: shown until something else is told */
+export function progressBar(after: Record<string, string> = {}): ProgressBar {
   const id = uid("progress");
   const text = h("span", { class: "what", id });
   const bar = h("progress", { max: 1, "aria-labelledby": id });
   return {
     element: h("div", { class: "progress" }, text, bar),
     set({ what, done, total, unit }) {
+      if (total !== null && done >= total && after[unit ?? ""]) {
+        setText(text, after[unit ?? ""]);
+        bar.removeAttribute("value");
+        return;
+      }
       const size = unit === "bytes" ? formatBytes : formatCount;
       const of = total === null ? (done > 0 ? size(done) : "") : `${size(done)} of ${size(total)}`;
       const name = unit === undefined || unit === "bytes" || what.includes(unit) ? "" : ` ${unit}`;

@@ -1,7 +1,8 @@
+import type { LogRecord } from "../../src/client/types.ts";
 import { type Chart, createChart, figuresTable } from "../chart.ts";
 import { fill, h } from "../dom.ts";
 import { METHOD_NAMES } from "../format.ts";
-import { METRICS } from "../metrics.ts";
+import { METRICS, type Metric } from "../metrics.ts";
 import type { Run } from "../run.ts";
 
 /** The curves of a phase, a chart a metric, and the same numbers as a table. */
@@ -17,7 +18,6 @@ export function phaseCharts(run: Run, phase: number, signal: AbortSignal): HTMLE
   });
   const details = h("details", { class: "more" }, h("summary", {}, "The figures as a table"), table);
   const charts = new Map<string, Chart>();
-  let drawn = -1;
 
   const showTable = () => {
     if (!details.open) return;
@@ -32,27 +32,33 @@ export function phaseCharts(run: Run, phase: number, signal: AbortSignal): HTMLE
   };
   details.addEventListener("toggle", showTable);
 
-  run.watch(signal, () => {
-    const logs = run.record.logs[phase] ?? [];
-    // a run that went on from a checkpoint may have fewer than before
-    if (logs.length === drawn) return;
-    drawn = logs.length;
-    for (const metric of METRICS[method]) {
+  const chartOf = (metric: Metric): Chart => {
+    const known = charts.get(metric.id);
+    if (known) return known;
+    const chart = createChart(metric.title, "step", signal);
+    if (metric.wide) chart.element.classList.add("wide");
+    charts.set(metric.id, chart);
+    const order = METRICS[method].filter(({ id }) => charts.has(id));
+    fill(grid, ...order.map(({ id }) => charts.get(id)!.element));
+    return chart;
+  };
+  for (const metric of METRICS[method]) {
+    let drawn: LogRecord | undefined;
+    run.watch(signal, () => {
+      const logs = run.record.logs[phase] ?? [];
+      if (logs.at(-1) === drawn) return;
+      drawn = logs.at(-1);
       const series = metric.series(logs);
-      if (series.length === 0) continue;
-      let chart = charts.get(metric.id);
-      if (!chart) {
-        chart = createChart(metric.title, "step", signal);
-        charts.set(metric.id, chart);
-        if (metric.wide) chart.element.classList.add("wide");
-        const order = METRICS[method].filter(({ id }) => charts.has(id));
-        fill(grid, ...order.map(({ id }) => charts.get(id)!.element));
-      }
-      chart.update(series);
-    }
+      if (series.length > 0) chartOf(metric).update(series);
+    });
+  }
+  let listed: LogRecord | undefined;
+  run.watch(signal, () => {
+    const newest = run.record.logs[phase]?.at(-1);
     empty.hidden = charts.size > 0;
     details.hidden = charts.size === 0;
-    showTable();
+    if (newest !== listed) showTable();
+    listed = newest;
   });
   return h("div", { class: "phase-charts" }, empty, grid, details);
 }

@@ -3,11 +3,17 @@ import { formatNumber, formatSeconds, formatShare, METHOD_NAMES } from "../forma
 import { inOrder, type Run } from "../run.ts";
 import { progressBar } from "./progress.ts";
 
+const AFTER = {
+  bytes: "Getting the GPU ready; the first time takes longest",
+  completions: "Learning from the completions",
+  problems: "Grading the answers",
+};
+
 /** Where a run stands: its phases and evaluations in a row, what it does now, and how long that may take. */
 export function stages(run: Run, signal: AbortSignal): HTMLElement {
   const { record } = run;
   const list = h("ol", { class: "stages" });
-  const bar = progressBar();
+  const bar = progressBar(AFTER);
   const left = h("p", { class: "left" });
 
   const solved = (phase: number) => {
