@@ -23,14 +23,15 @@ interface Command {
 const COMMANDS: Record<string, Command> = {
   sft: {
     usage: "qwench sft [recipe.yaml] [--field value]…",
-    summary: "Fine-tunes a Qwen checkpoint on rows of text, chat or tokens. Flags override the recipe's file.",
+    summary:
+      "Fine-tunes a Qwen checkpoint on rows of text, chat or tokens. Flags override the recipe's file. Where neither model nor rows are named, the embedded model learns.",
     method: "sft",
     run: runSft,
   },
   grpo: {
     usage: "qwench grpo [recipe.yaml] [--field value]…",
     summary:
-      "Trains a Qwen checkpoint by rewards: it draws completions of prompts, scores them and reinforces the better ones.",
+      "Trains a Qwen checkpoint by rewards: it draws completions of prompts, scores them and reinforces the better ones. Where neither model nor rows are named, the embedded model goes on from its SFT.",
     method: "grpo",
     run: runGrpo,
   },
