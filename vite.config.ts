@@ -1,11 +1,40 @@
 import { availableParallelism } from "node:os";
+import type { Plugin, UserConfig } from "vite";
 import { defineConfig } from "vitest/config";
 
-// One bundle a run, because a single file cannot share chunks: vite build --mode cli | bench | index.
+// One bundle a run, because a single file cannot share chunks: vite build --mode cli | bench | index | client | …
 const ENTRIES: Record<string, string> = { cli: "src/cli/bin.ts", bench: "bench/main.ts", index: "src/index.ts" };
+/** What a page loads without a bundler: whole files that import nothing. */
+const FOR_PAGES: Record<string, string> = {
+  client: "src/client.ts",
+  "trainer.worker": "workers/trainer.worker.ts",
+};
 const NATIVE = ["webgpu", "@sparticuz/chromium"];
 
+/** The client's worker is a file beside it. */
+const besideClient: Plugin = {
+  name: "beside-client",
+  transform: (code, id) =>
+    id.endsWith("/src/client.ts") ? code.replace("../workers/trainer.worker.ts", "./trainer.worker.js") : null,
+};
+
+function forPages(mode: string): UserConfig {
+  return {
+    plugins: [besideClient],
+    build: {
+      outDir: "dist",
+      emptyOutDir: false,
+      ssr: FOR_PAGES[mode], // leaves `new URL(…, import.meta.url)` for the browser, or the bundler of a page
+      target: "es2023",
+      minify: mode !== "client", // small, and bundlers look for what is written there
+      rolldownOptions: { output: { entryFileNames: `${mode}.js`, codeSplitting: false } },
+    },
+    ssr: { noExternal: true, target: "webworker" },
+  };
+}
+
 export default defineConfig(({ mode }) => {
+  if (mode in FOR_PAGES) return forPages(mode);
   const program = mode === "cli" || mode === "bench";
   return {
     build: {

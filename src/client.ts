@@ -9,7 +9,7 @@ export * from "./errors.ts";
 export interface TrainerOptions {
   /** a worker that runs `trainer.worker.js`; default: a new one */
   worker?: Worker;
-  /** where `trainer.worker.js` lies, if a bundler did not find it by itself */
+  /** where `trainer.worker.js` lies, at this origin or another; default: beside this module */
   workerUrl?: string | URL;
   /** the folder that holds `tiny/`, the embedded model; default: the page's own */
   assets?: string | URL;
@@ -113,8 +113,21 @@ export function createTrainer(options: TrainerOptions = {}): Trainer {
 }
 
 function startWorker(url: string | URL | undefined): Worker {
+  // Named as the class it extends: bundlers look for `new Worker(new URL(…, import.meta.url), …)`.
+  class Worker extends globalThis.Worker {
+    constructor(script: string | URL, options: WorkerOptions) {
+      super(reachable(new URL(script, document.baseURI)), options);
+    }
+  }
   if (url !== undefined) return new Worker(url, { type: "module", name: "qwench" });
   return new Worker(new URL("../workers/trainer.worker.ts", import.meta.url), { type: "module", name: "qwench" });
+}
+
+/** Browsers start no worker from another origin, such as a CDN; a script of the page's own may import it all the same. */
+function reachable(script: URL): URL | string {
+  const near = script.origin === location.origin || script.protocol === "blob:" || script.protocol === "data:";
+  if (near) return script;
+  return URL.createObjectURL(new Blob([`import ${JSON.stringify(script.href)};`], { type: "text/javascript" }));
 }
 
 /** Tells the worker where things are; then waits, by a lock that only its death releases, for its end. */

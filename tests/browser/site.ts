@@ -29,7 +29,7 @@ const TYPES: Record<string, string> = {
 
 /** What the page and its worker may do: no eval, and requests to the hub. */
 export const POLICY =
-  "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; connect-src *; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:";
+  "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; connect-src *; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:;";
 
 /**
  * Serves files at a port of its own: an origin of its own, with storage of its own.
