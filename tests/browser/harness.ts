@@ -5,7 +5,7 @@ import { type Browser, launch, type Page } from "puppeteer-core";
 import { afterAll, afterEach, beforeAll, expect } from "vitest";
 import { unpackChromium } from "./chromium.ts";
 
-export { bundle, readSite, type Site, type SiteFiles, serve } from "./site.ts";
+export { bundle, POLICY, readSite, type Site, type SiteFiles, serve } from "./site.ts";
 
 const FLAGS = [
   "--no-sandbox",

@@ -215,6 +215,8 @@ export class Library {
       token: this.options.token ?? undefined,
       signal,
       conditional: false,
+      // what lies in OPFS need not fill the browser's own cache too
+      fetch: (input, init) => fetch(input, { ...init, cache: "no-store" }),
       onProgress: ({ file, totalReceived, totalSize }) => {
         // before the first byte: a quota that fills up after an hour helps nobody
         if (!asked) room.check(totalSize - totalReceived, `download ${file} and what belongs to it`);
