@@ -1,0 +1,119 @@
+/** White space as Python's str.strip and str.split have it. */
+const SPACE = "\\t-\\r\\x1c-\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000";
+const EDGES = new RegExp(`^[${SPACE}]+|[${SPACE}]+$`, "g");
+const GAPS = new RegExp(`[${SPACE}]+`);
+const DECIMAL = /^([+-]?)(?:(\d+)(?:\.(\d*))?|\.(\d+))(?:e([+-]?\d+))?$/i;
+const INFINITE = /^([+-]?)inf(?:inity)?$/i;
+
+const strip = (text: string) => text.replace(EDGES, "");
+
+/**
+ * Whether a program printed what it should, by LiveCodeBench's rules: both texts are stripped and cut into lines, as many
+ * of one as of the other; each pair of lines, stripped too, is the same text or the same decimal numbers (1.50 is 1.5).
+ *
+ * @returns null where it did, else what is wrong
+ * @see grade_stdio in lcb_runner/evaluation/testing_util.py, github.com/LiveCodeBench/LiveCodeBench
+ */
+export function outputFault(printed: string, expected: string): string | null {
+  const [ours, theirs] = [printed, expected].map((text) => strip(text).split("\n").map(strip));
+  if (ours.length !== theirs.length) return `it printed ${lines(ours.length)}, not ${lines(theirs.length)}`;
+  const odd = ours.findIndex((line, i) => line !== theirs[i] && !sameDecimals(line, theirs[i]));
+  return odd < 0 ? null : `line ${odd + 1} of what it printed is ${short(ours[odd])}, not ${short(theirs[odd])}`;
+}
+
+const lines = (count: number) => `${count} line${count === 1 ? "" : "s"}`;
+const short = (text: string) => JSON.stringify(text.length > 80 ? `${text.slice(0, 77)}…` : text);
+
+function sameDecimals(a: string, b: string): boolean {
+  const [ours, theirs] = [a, b].map((line) => line.split(GAPS).map(decimalKey));
+  return ours.length === theirs.length && ours.every((key, i) => key !== null && key === theirs[i]);
+}
+
+/** The same text for numbers of the same value, however they are written. @returns null for what is no number */
+function decimalKey(text: string): string | null {
+  const plain = text.replaceAll("_", "");
+  const infinite = INFINITE.exec(plain);
+  if (infinite) return infinite[1] === "-" ? "-inf" : "inf";
+  const found = DECIMAL.exec(plain);
+  if (!found) return null;
+  const [, sign, whole = "", part = "", bare = "", power = "0"] = found;
+  const digits = (whole + part + bare).replace(/^0+/, "");
+  if (digits === "") return "0";
+  let end = digits.length;
+  while (digits[end - 1] === "0") end--;
+  const exponent = BigInt(power) - BigInt(part.length + bare.length) + BigInt(digits.length - end);
+  return `${sign === "-" ? "-" : ""}${digits.slice(0, end)}e${exponent}`;
+}
+
+/** A value of Python's as the sandbox tells it: numbers exact, what JSON does not know with a tag. */
+export type ToldValue =
+  | null
+  | boolean
+  | string
+  | ToldValue[]
+  | { int: string }
+  | { float: string }
+  | { dict: [string, ToldValue][] }
+  | { other: string };
+
+const DEPTH = 1000;
+const MARK = "\u0000"; // before what was a number in the JSON text, for JSON.parse would round it
+
+/**
+ * Whether a call returned what it should: Python's `==` between the value, a tuple taken as a list, and the JSON text.
+ *
+ * @see grade_call_based in lcb_runner/evaluation/testing_util.py
+ * @throws {SyntaxError} text that is no JSON, be it with Python's NaN and Infinity
+ */
+export function equalsJson(value: ToldValue, json: string): boolean {
+  const exact = json.replace(/"(?:[^"\\]|\\.)*"|-?Infinity|NaN|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/gs, (token) => {
+    if (token[0] !== '"') return JSON.stringify(MARK + token);
+    return token.startsWith('"\\u0000') ? `"\\u0000s${token.slice(1)}` : token;
+  });
+  return same(value, JSON.parse(exact), 0);
+}
+
+function same(value: ToldValue, wanted: unknown, depth: number): boolean {
+  if (depth > DEPTH) return false;
+  if (typeof wanted === "string" && wanted[0] === MARK && wanted[1] !== "s") {
+    const number = typeof value === "boolean" ? BigInt(value) : numberOf(value);
+    return number !== null && sameNumber(number, parseNumber(wanted.slice(1)));
+  }
+  if (typeof wanted === "string") return value === (wanted[0] === MARK ? wanted.slice(2) : wanted);
+  if (typeof wanted === "boolean") {
+    const number = typeof value === "boolean" ? BigInt(value) : numberOf(value);
+    return number !== null && sameNumber(number, BigInt(wanted));
+  }
+  if (wanted === null) return value === null;
+  if (Array.isArray(wanted)) {
+    if (!Array.isArray(value) || value.length !== wanted.length) return false;
+    return value.every((item, i) => same(item, wanted[i], depth + 1));
+  }
+  if (typeof value !== "object" || value === null || !("dict" in value)) return false;
+  const entries = new Map(Object.entries(wanted as object));
+  return (
+    value.dict.length === entries.size &&
+    value.dict.every(([key, item]) => entries.has(key) && same(item, entries.get(key), depth + 1))
+  );
+}
+
+function numberOf(value: ToldValue): bigint | number | null {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return null;
+  if ("int" in value) return value.int.startsWith("-") ? -BigInt(value.int.slice(1)) : BigInt(value.int);
+  return "float" in value ? floatOf(value.float) : null;
+}
+
+function parseNumber(text: string): bigint | number {
+  return /^-?\d+$/.test(text) ? BigInt(text) : floatOf(text);
+}
+
+/** Python's spellings of what has no digits, too. */
+function floatOf(text: string): number {
+  return /inf/i.test(text) ? (text[0] === "-" ? -Infinity : Infinity) : Number(text);
+}
+
+function sameNumber(a: bigint | number, b: bigint | number): boolean {
+  if (typeof a === typeof b) return a === b;
+  const [float, int] = typeof a === "number" ? [a, b as bigint] : [b as number, a];
+  return Number.isInteger(float) && BigInt(float) === int;
+}

@@ -1,0 +1,172 @@
+/** Modules that programs commonly use, imported before the state is kept that every run starts from. */
+const PRELOADED =
+  "string re datetime collections heapq bisect copy math cmath random statistics itertools functools operator io sys json typing " +
+  "decimal fractions dataclasses enum array hashlib time textwrap contextlib types abc numbers traceback";
+
+/**
+ * LiveCodeBench's `import_string`: what its programs may use without importing it.
+ *
+ * @see lcb_runner/evaluation/testing_util.py, github.com/LiveCodeBench/LiveCodeBench
+ */
+export const LIVECODEBENCH_PRELUDE = `${[
+  ..."string re datetime collections heapq bisect copy math random statistics itertools functools operator io sys json builtins typing"
+    .split(" ")
+    .map((name) => `from ${name} import *`),
+  ..."string re datetime collections heapq bisect copy math random statistics itertools functools operator io sys json"
+    .split(" ")
+    .map((name) => `import ${name}`),
+].join("\n")}
+sys.setrecursionlimit(50000)
+`;
+
+/**
+ * Python's side of the sandbox: takes the ways to JavaScript out of the interpreter, then gives the address of a function
+ * that runs one job. The function reads the job as JSON from the channel, and writes back how the program ended:
+ *
+ * - `stage`: what ended, compile, program or test; "done" after the last of them
+ * - `error`: null, or type, message, the line in the program, and what kind of an error it is
+ * - `value`: of a call, in which what JSON does not know has a tag
+ *
+ * Expected results stay outside: a program cannot look them up.
+ */
+export const HARNESS = `
+import ${PRELOADED.split(" ").join(", ")}
+import atexit, gc, os, importlib.machinery
+
+HIDDEN = {"js", "pyodide", "pyodide_js", "_pyodide", "_pyodide_core", "ctypes", "_ctypes"}
+
+class Hidden:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name.partition(".")[0] in HIDDEN:
+            raise ModuleNotFoundError(f"No module named {name!r}: not in this sandbox", name=name)
+
+# asyncio was given a loop of JavaScript's
+for name in [name for name in sys.modules if name.partition(".")[0] in HIDDEN | {"asyncio"}]:
+    del sys.modules[name]
+sys.meta_path[:] = [Hidden, importlib.machinery.BuiltinImporter, importlib.machinery.FrozenImporter, importlib.machinery.PathFinder]
+sys.argv, sys.executable, sys.orig_argv = ["solution.py"], "", []
+# Programs written for 64 bits take it as their infinity.
+sys.maxsize = 2**63 - 1
+
+def make_run():
+    exit = type("Exit", (BaseException,), {})
+    channel_path = "/dev/channel"
+    loads, dumps, read, write, open_fd, close = json.loads, json.dumps, os.read, os.write, os.open, os.close
+
+    def leave(code):
+        raise exit(code)
+
+    def plain(value, top=False):
+        kind = type(value)
+        if value is None or kind is bool or kind is str:
+            return value
+        if kind is int:
+            return {"int": hex(value)}
+        if kind is float:
+            return {"float": float.__repr__(value)}
+        if isinstance(value, list) or (top and isinstance(value, tuple)):
+            return [plain(item) for item in value]
+        if isinstance(value, dict) and all(type(key) is str for key in value):
+            return {"dict": [[key, plain(item)] for key, item in value.items()]}
+        for base, exact in ((int, int.__int__), (float, float.__float__), (str, str.__str__)):
+            if isinstance(value, base):
+                return plain(exact(value))
+        return {"other": f"{kind.__module__}.{kind.__qualname__}"}
+
+    def told(error, stage):
+        place, frame = None, error.__traceback__
+        last = None
+        while frame is not None:
+            last = frame.tb_frame.f_code.co_filename
+            if last == "solution.py":
+                place = frame.tb_lineno
+            frame = frame.tb_next
+        if stage == "compile":
+            place = getattr(error, "lineno", None)
+        try:
+            message = str(error)[:500]
+        except BaseException:
+            message = ""
+        return {
+            "type": type(error).__name__,
+            "message": message,
+            "line": place,
+            "memory": isinstance(error, MemoryError) or (isinstance(error, OverflowError) and "index-sized" in message),
+            "assertion": isinstance(error, AssertionError) and last == "test",
+            "exit": None,
+        }
+
+    def status(error):
+        code = error.args[0] if error.args else None
+        return 0 if code is None else code if type(code) is int else 1
+
+    def attempt(stage, body):
+        try:
+            body()
+            return None
+        except (SystemExit, exit) as error:
+            return {"type": type(error).__name__, "message": "", "line": None, "memory": False, "assertion": False, "exit": status(error)}
+        except BaseException as error:
+            return told(error, stage)
+
+    def perform(job):
+        module = types.ModuleType(job["name"])
+        if job["name"] == "__main__":
+            sys.modules["__main__"] = module
+        space = module.__dict__
+        os._exit = leave
+        compiled, value = [], []
+
+        def compile_all():
+            compiled.append(compile(job["code"], "solution.py", "exec", dont_inherit=True))
+
+        def program():
+            if job["prelude"]:
+                exec(compile(job["prelude"], "prelude", "exec", dont_inherit=True), space)
+            exec(compiled[0], space)
+
+        def test():
+            if job["call"] is not None:
+                owner = space["Solution"]() if "class Solution" in job["code"] else module
+                value.append(plain(getattr(owner, job["call"])(*loads(job["args"])), True))
+            elif job["test"] is not None:
+                exec(compile(job["test"], "test", "exec", dont_inherit=True), space)
+
+        def close_down():
+            atexit._run_exitfuncs()
+            sys.stdout.flush()
+
+        for stage, body in (("compile", compile_all), ("program", program), ("test", test)):
+            error = attempt(stage, body)
+            if error:
+                break
+        else:
+            stage = "done"
+        late = attempt("program", close_down)
+        if late and not error:
+            stage, error = "program", late
+        return {"stage": stage, "error": error, "value": value[0] if value else None}
+
+    def run():
+        channel = open_fd(channel_path, os.O_RDWR)
+        parts = []
+        while part := read(channel, 1 << 20):
+            parts.append(part)
+        job = loads(b"".join(parts))
+        del parts
+        answer = perform(job)
+        write(channel, dumps(answer).encode())
+        close(channel)
+
+    return run
+
+def standard(fd, mode, errors):
+    return open(fd, mode, encoding="utf-8", errors=errors, newline=None if mode == "r" else "\\n", closefd=False)
+
+sys.stdin = sys.__stdin__ = standard(0, "r", "strict")
+sys.stdout = sys.__stdout__ = standard(1, "w", "strict")
+sys.stderr = sys.__stderr__ = standard(2, "w", "backslashreplace")
+gc.collect()
+id(run := make_run())
+`;

@@ -1,0 +1,125 @@
+import { DataError } from "../../errors.ts";
+import { LIVECODEBENCH_PRELUDE } from "./harness.ts";
+
+/** One test of a program, run in an interpreter of its own. */
+export type CodeTest =
+  /** the program reads `input` and prints `output` */
+  | { kind: "stdin"; input: string; output: string }
+  /** a function, or a method of the class Solution; arguments as a JSON array, any of the results as JSON */
+  | { kind: "call"; name: string; args: string; expected: readonly string[] }
+  /** code that runs after the program, and raises AssertionError where the program is wrong */
+  | { kind: "assert"; code: string };
+
+/** A program and its tests. */
+export interface CodeTask {
+  code: string;
+  tests: readonly CodeTest[];
+  /** runs before the program, such as LiveCodeBench's imports; default nothing */
+  prelude?: string;
+}
+
+type Row = Record<string, unknown>;
+
+/**
+ * The tests that a row's columns hold, in the form of
+ * - open-r1 (`verification_info` with `test_cases`)
+ * - LiveCodeBench (`public_test_cases`, `private_test_cases`, with `metadata` for a function's name)
+ * - MBPP (`test_list`, `test_setup_code`), a test each
+ * - HumanEval (`test`, `entry_point`), all one test
+ *
+ * @throws {DataError} a row with none of them, or with one that cannot be read
+ */
+export function testsOf(row: Row): Omit<CodeTask, "code"> {
+  if (present(row.verification_info)) {
+    const { test_cases } = object(row.verification_info, "verification_info");
+    return {
+      tests: list(test_cases, "verification_info.test_cases").map((test) => openR1Test(object(test, "a test case"))),
+    };
+  }
+  if (present(row.public_test_cases) || present(row.private_test_cases)) {
+    const parts = ["public_test_cases", "private_test_cases"].filter((name) => present(row[name]));
+    const { func_name } = present(row.metadata) ? object(row.metadata, "metadata") : {};
+    const tests = parts.flatMap((name) =>
+      list(row[name], name).map((test) => liveCodeBenchTest(object(test, name), func_name, name)),
+    );
+    return { tests: filled(tests, parts.join(" and ")), prelude: LIVECODEBENCH_PRELUDE };
+  }
+  if (present(row.test_list)) {
+    const setup = present(row.test_setup_code) ? `${text(row.test_setup_code, "test_setup_code")}\n` : "";
+    const tests = list(row.test_list, "test_list").map((test) => text(test, "test_list"));
+    return { tests: tests.map((test) => ({ kind: "assert", code: setup + test })) };
+  }
+  if (present(row.test) && present(row.entry_point)) {
+    const code = `${text(row.test, "test")}\n\ncheck(${text(row.entry_point, "entry_point")})\n`;
+    return { tests: [{ kind: "assert", code }] };
+  }
+  throw new DataError(
+    `a code reward needs tests: verification_info, public_test_cases, test_list, or test and entry_point; the row's columns: ${Object.keys(row).join(", ") || "none"}`,
+  );
+}
+
+function openR1Test(test: Row): CodeTest {
+  const { fn_name, input, output } = test;
+  if (!present(fn_name)) {
+    return { kind: "stdin", input: joined(input, "input"), output: joined(output, "output") };
+  }
+  if (!Array.isArray(input)) throw new DataError(`the input of a call must be a list of arguments, not ${show(input)}`);
+  // as in APPS, whose results may lie in a list of one
+  const expected = [output, ...(Array.isArray(output) && output.length === 1 ? output : [])];
+  return {
+    kind: "call",
+    name: text(fn_name, "fn_name"),
+    args: JSON.stringify(input),
+    expected: expected.map((value) => JSON.stringify(value)),
+  };
+}
+
+function liveCodeBenchTest({ input, output, testtype }: Row, name: unknown, column: string): CodeTest {
+  const [given, wanted] = [text(input, `${column}.input`), text(output, `${column}.output`)];
+  if (testtype !== "functional") return { kind: "stdin", input: given, output: wanted };
+  // an argument a line, each JSON
+  const args = `[${given.split("\n").join(",")}]`;
+  return { kind: "call", name: text(name, "metadata.func_name"), args, expected: [wanted] };
+}
+
+const present = (value: unknown) => value !== undefined && value !== null && value !== "";
+
+function text(value: unknown, name: string): string {
+  if (typeof value === "string") return value;
+  throw new DataError(`${name} must be text, not ${show(value)}`);
+}
+
+/** Text, or the lines of it. */
+function joined(value: unknown, name: string): string {
+  return Array.isArray(value) ? value.map((line) => text(line, name)).join("\n") : text(value, name);
+}
+
+function object(value: unknown, name: string): Row {
+  const parsed = typeof value === "string" ? json(value, name) : value;
+  if (typeof parsed === "object" && parsed !== null && !Array.isArray(parsed)) return parsed as Row;
+  throw new DataError(`${name} must be an object, not ${show(parsed)}`);
+}
+
+function list(value: unknown, name: string): unknown[] {
+  const parsed = typeof value === "string" ? json(value, name) : value;
+  if (!Array.isArray(parsed)) throw new DataError(`${name} must be a list, not ${show(parsed)}`);
+  return filled(parsed, name);
+}
+
+function filled<T>(tests: T[], name: string): T[] {
+  if (tests.length === 0) throw new DataError(`${name} holds no test`);
+  return tests;
+}
+
+function json(value: string, name: string): unknown {
+  try {
+    return JSON.parse(value);
+  } catch (error) {
+    throw new DataError(`${name} is no JSON: ${(error as Error).message}`);
+  }
+}
+
+function show(value: unknown): string {
+  const shown = JSON.stringify(value) ?? String(value);
+  return shown.length > 60 ? `${shown.slice(0, 57)}…` : shown;
+}
