@@ -24,7 +24,15 @@ export interface FakeRepo {
 /** An odd answer: returns true when it has answered `asked` itself. */
 export type Trick = (asked: Asked, res: ServerResponse, send: () => void) => boolean | undefined;
 
-const sha256 = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex");
+const hashes = new WeakMap<Uint8Array, string>();
+
+/** Large files are hashed once. */
+function sha256(bytes: Uint8Array): string {
+  const known = hashes.get(bytes) ?? createHash("sha256").update(bytes).digest("hex");
+  hashes.set(bytes, known);
+  return known;
+}
+
 const gitId = (bytes: Uint8Array) => createHash("sha1").update(`blob ${bytes.length}\0`).update(bytes).digest("hex");
 
 /** Acts like huggingface.co and its CDN, on two ports of this machine. */

@@ -55,7 +55,8 @@ export async function* trainRun(input: RunInput): AsyncGenerator<RunEvent> {
       yield end;
     } catch (error) {
       const fault = await faultAfter(lent.gpu, error);
-      await keeper.fail(fault);
+      // where not even the record can be written, the history says paused: no tab trains it
+      await keeper.fail(fault).catch(() => {});
       throw fault;
     } finally {
       lent.end();

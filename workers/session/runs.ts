@@ -2,6 +2,7 @@ import { createStore, del, get, type UseStore, update, values } from "idb-keyval
 import type { Evaluation, Job, RunEvent, RunRecord, RunSummary } from "../../src/client/types.ts";
 import { NotFoundError } from "../../src/errors.ts";
 import { IdbFolder } from "../../src/platform/idb-folder.ts";
+import { explainStorage } from "../../src/platform/quota.ts";
 import { runsHeld } from "./locks.ts";
 
 /** Generation batches whose completions are kept. */
@@ -35,7 +36,11 @@ export class RunStore {
 
   /** Writes a record. Its name is kept: another tab may have changed it meanwhile. */
   async put(record: StoredRun): Promise<void> {
-    await update<StoredRun>(record.id, (old) => ({ ...record, name: old?.name ?? record.name }), this.store);
+    try {
+      await update<StoredRun>(record.id, (old) => ({ ...record, name: old?.name ?? record.name }), this.store);
+    } catch (error) {
+      throw await explainStorage(error, `write the record of ${record.name}`, 0);
+    }
   }
 
   async change(id: string, values: Partial<StoredRun>): Promise<void> {

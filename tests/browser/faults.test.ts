@@ -1,0 +1,225 @@
+import type { Page } from "puppeteer-core";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { tinyChatModel } from "../train/grpo-fixtures.ts";
+import { type Site, serve, useBrowser } from "./harness.ts";
+import { JOB, learnt, makeTrainer, QUICK, start, trainerSite } from "./trainer.ts";
+
+// What people bring and what fills up: each ends in a sentence, and nothing is lost.
+
+const web = useBrowser({ keepPages: true });
+let site: Site;
+let page: Page;
+/** files of a good model, as base64 */
+let model: Record<string, string>;
+beforeAll(async () => {
+  const folder = await tinyChatModel();
+  model = {};
+  for (const name of await folder.list()) {
+    const source = await folder.open(name);
+    model[name] = Buffer.from(await source.read(0, source.size)).toString("base64");
+  }
+  site = await serve(await trainerSite());
+  page = await web.open(site.url);
+  await page.evaluate(() => {
+    const fileOf = (name: string, base64: string) =>
+      new File([Uint8Array.from(atob(base64), (c) => c.charCodeAt(0))], name);
+    Object.assign(globalThis, { fileOf });
+  });
+  await makeTrainer(page);
+});
+afterAll(() => site.close());
+
+declare global {
+  var fileOf: (name: string, base64: string) => File;
+}
+
+const base64 = (text: string) => Buffer.from(text).toString("base64");
+
+/** A job with files of the user's own, to its plan and its end. */
+function tryFiles(given: { rows?: string; model?: Record<string, string> }) {
+  return page.evaluate(
+    async (given, job) => {
+      const { rows, model } = given;
+      const mine = {
+        ...job,
+        evaluate: null,
+        phases: [{ ...job.phases[0], ...(rows && { data: { kind: "file", file: fileOf("mine.jsonl", rows) } }) }],
+        ...(model && {
+          model: {
+            kind: "files",
+            name: "mine",
+            files: Object.entries(model).map(([name, text]) => fileOf(name, text)),
+          },
+        }),
+      } as typeof job;
+      const plan = await trainer.plan(mine);
+      const id = await trainer.runs.create(mine);
+      let error = "";
+      try {
+        for await (const _ of trainer.runs.start(id));
+      } catch (thrown) {
+        error = `${(thrown as Error).name}: ${(thrown as Error).message}`;
+      }
+      const { status, problem } = await trainer.runs.get(id);
+      return { plan, error, status, problem };
+    },
+    given,
+    JOB,
+  );
+}
+
+describe("what a user brings", () => {
+  test("a row that is no JSON", async () => {
+    const rows = base64('{"question": "1+1=", "answer": "2"}\n{"question": "1+2=", "answer": \n');
+    const preview = await page.evaluate(
+      (rows) =>
+        trainer.data
+          .preview({ kind: "file", file: fileOf("mine.jsonl", rows) })
+          .catch((e: Error) => `${e.name}: ${e.message}`),
+      rows,
+    );
+    expect(preview).toMatch(/^DataError: mine\.jsonl, line 2 is not JSON/);
+    const { plan, error, status, problem } = await tryFiles({ rows });
+    expect(plan.problem).toMatch(/mine\.jsonl, line 2 is not JSON/);
+    expect(error).toMatch(/^DataError: .*line 2 is not JSON/);
+    expect({ status, problem }).toEqual({ status: "failed", problem: expect.stringContaining("line 2 is not JSON") });
+  });
+
+  test("columns under other names are mapped, and those that say nothing are named", async () => {
+    const found = await page.evaluate(
+      async (rows, strange) => {
+        const known = await trainer.data.preview({ kind: "file", file: fileOf("mine.jsonl", rows) });
+        const unknown = await trainer.data.preview({ kind: "file", file: fileOf("x.csv", strange) });
+        const columns = { question: "b", answer: "a" };
+        const mapped = await trainer.data.preview({ kind: "file", file: fileOf("x.csv", strange), columns });
+        return { known, unknown, mapped };
+      },
+      base64('{"instruction": "1+1=", "output": "2"}\n{"instruction": "<img onerror=alert(1)>", "output": "3"}\n'),
+      base64("a,b\n1,2\n3,4\n"),
+    );
+    expect(found.known).toEqual({
+      columns: ["instruction", "output"],
+      rows: [
+        ["1+1=", "2"],
+        ["<img onerror=alert(1)>", "3"],
+      ],
+      columnsTaken: { prompt: "instruction", completion: "output" },
+      problem: null,
+      count: 2,
+    });
+    expect(found.unknown).toMatchObject({
+      columnsTaken: null,
+      problem: expect.stringMatching(/x\.csv, row 1: has the keys a, b/),
+      count: 2,
+    });
+    expect(found.mapped).toMatchObject({ columnsTaken: { question: "question", answer: "answer" }, problem: null });
+  });
+
+  test("weights that are cut short", async () => {
+    const cut = {
+      ...model,
+      "model.safetensors": Buffer.from(model["model.safetensors"], "base64").subarray(0, 5000).toString("base64"),
+    };
+    const { plan, error, status } = await tryFiles({ model: cut });
+    expect(plan.problem).toMatch(/model\.safetensors.*safetensors/);
+    expect(error).toMatch(/^FormatError: .*model\.safetensors/);
+    expect(status).toBe("failed");
+  });
+
+  test("a chat template that loops for ever", async () => {
+    const loop = "{% for a in range(99999) %}".repeat(4) + "x" + "{% endfor %}".repeat(4);
+    const config = JSON.parse(Buffer.from(model["tokenizer_config.json"], "base64").toString());
+    const looping = { ...model, "tokenizer_config.json": base64(JSON.stringify({ ...config, chat_template: loop })) };
+    const plan = await page.evaluate(
+      (model, job) =>
+        trainer.plan({
+          ...job,
+          model: {
+            kind: "files",
+            name: "mine",
+            files: Object.entries(model).map(([name, text]) => fileOf(name, text)),
+          },
+        }),
+      looping,
+      JOB,
+    );
+    expect(plan.problem).toMatch(/chat template.*takes more than/i);
+  });
+
+  test("a model's files and rows of the user's own train, and are there after a reload", async () => {
+    const rows = base64(
+      Array.from({ length: 8 }, (_, i) => `{"question": "${i}+1=", "answer": "#### ${i + 1}"}\n`).join(""),
+    );
+    const id = await page.evaluate(
+      (rows, model, job) =>
+        trainer.runs.create({
+          ...job,
+          name: "mine",
+          model: {
+            kind: "files",
+            name: "mine",
+            files: Object.entries(model).map(([name, text]) => fileOf(name, text)),
+          },
+          phases: [{ ...job.phases[0], data: { kind: "file", file: fileOf("mine.jsonl", rows) } }],
+          evaluate: { data: { kind: "file", file: fileOf("mine.jsonl", rows) }, problems: 2 },
+        }),
+      rows,
+      model,
+      JOB,
+    );
+    const { events, error } = await start(page, id);
+    expect(error).toBeNull();
+    // two of the eight rows are held out
+    expect(events.find((event) => event.type === "phase")?.plan.rows).toBe(6);
+    const record = await page.evaluate((id) => trainer.runs.get(id), id);
+    expect(record).toMatchObject({ status: "finished", model: "mine", data: "mine.jsonl" });
+    expect(record.evaluations.map(({ problems }) => problems.map(({ question }) => question))).toEqual([
+      ["0+1=", "1+1="],
+      ["0+1=", "1+1="],
+    ]);
+    expect(record.recipes[0]).toMatch(/model_name_or_path: mine[\s\S]*dataset_name: mine\.jsonl/);
+    const items = await page.evaluate(async () =>
+      (await trainer.storage.usage()).items.map(({ kind, name }) => `${kind} ${name}`),
+    );
+    expect(items).toContain("model mine");
+    expect(items).toContain("data mine.jsonl");
+    expect(items).toContain("run mine");
+    // the same file was copied once a job, not twice
+    expect(items.filter((item) => item === "data mine.jsonl")).toHaveLength(2);
+  });
+});
+
+test("a quota that fills up amid training fails the run in a sentence; with room again it goes on", async () => {
+  const recipe = { ...QUICK.sft, lora_r: 64, save_steps: 1 };
+  const big = { ...JOB, evaluate: null, phases: [{ ...JOB.phases[0], recipe }] };
+  const whole = await start(page, await page.evaluate((job) => trainer.runs.create(job), big));
+  expect(whole.error).toBeNull();
+
+  // an origin of its own: IndexedDB remembers for a while how much room there was
+  const fresh = await serve(site.files);
+  const origin = new URL(fresh.url).origin;
+  const tight = await web.open("about:blank");
+  const session = await tight.createCDPSession();
+  await session.send("Storage.overrideQuotaForOrigin", { origin, quotaSize: 2_600_000 }); // one checkpoint has 1.7 MB
+  await tight.goto(fresh.url);
+  await makeTrainer(tight);
+  const id = await tight.evaluate((job) => trainer.runs.create(job), big);
+  const failed = await start(tight, id);
+  expect(failed.error).toMatchObject({
+    name: "QuotaError",
+    message: expect.stringMatching(
+      /storage for this site is full\. [\d.]+ [kM]B are needed, [\d.]+ [kM]B of 2\.6 MB are free/,
+    ),
+  });
+  const record = await tight.evaluate((id) => trainer.runs.get(id), id);
+  expect(record).toMatchObject({ status: "failed", problem: failed.error!.message });
+
+  await session.send("Storage.overrideQuotaForOrigin", { origin });
+  const after = await start(tight, id);
+  expect(after.error).toBeNull();
+  expect(after.events.find((event) => event.type === "phase")!.global_step).toBe(1);
+  const { logs } = await tight.evaluate((id) => trainer.runs.get(id), id);
+  expect(learnt(logs[0].map((record) => ({ type: "log", phase: 0, record })))).toEqual(learnt(whole.events));
+  await tight.close();
+  await fresh.close();
+});
