@@ -1,6 +1,8 @@
 // The library: a GPU, a recipe, folders and rows in; an async iterable of events out.
 
 export { readRows } from "./data/dataset.ts";
+export { SYSTEM_PROMPTS } from "./data/sets/forms.ts";
+export { DATA_SETS, dataSetNamed, readDataSet, type SetOptions } from "./data/sets/registry.ts";
 export { loadTokenizer, type Tokenizer } from "./data/tokenizer.ts";
 export * from "./errors.ts";
 export { Gpu, type GpuFeatures, requestGpu } from "./gpu/device.ts";
@@ -20,6 +22,7 @@ export {
   parseRecipeYaml,
   type SftRecipe,
 } from "./recipe.ts";
+export { type Grade, type GradeOptions, grade, mathsEqual } from "./rewards/maths/grade.ts";
 export { REWARDS, type RewardFactory, type RewardParameters, rewardNamed } from "./rewards/registry.ts";
 export type { NamedReward, RewardContext, RewardFunction } from "./rewards/reward.ts";
 export * from "./session.ts";

@@ -14,8 +14,9 @@ import {
 import type { PreparedBase, PreparedSft, SftSources } from "../session.ts";
 import type { PreparedGrpo } from "../session-grpo.ts";
 import { type ParsedArgs, UsageError } from "./args.ts";
+import { openDataset } from "./datasets.ts";
 import { embeddedRecipe } from "./embedded.ts";
-import { hubOptions, openChatTemplate, openModelFolder, openRows } from "./sources.ts";
+import { hubOptions, openChatTemplate, openModelFolder } from "./sources.ts";
 import { formatBytes, renderTable } from "./table.ts";
 
 /**
@@ -84,7 +85,7 @@ export async function openSources(
   );
   const model = await openModelFolder(model_name_or_path, recipe.model_revision, hub);
   const adapter = recipe.adapter_name_or_path ? await openModelFolder(recipe.adapter_name_or_path, "main", hub) : null;
-  const rows = (name: string, split: string) => openRows(name, { config: recipe.dataset_config, split }, hub);
+  const rows = (name: string, split: string) => openDataset(name, split, recipe, hub, model);
   const train = await rows(dataset_name, recipe.dataset_train_split);
   const evaluating = recipe.eval_strategy !== "no";
   const held = evaluating ? await rows(recipe.eval_dataset_name ?? dataset_name, recipe.dataset_test_split) : null;

@@ -1,7 +1,7 @@
 import { existsSync, statSync } from "node:fs";
 import { homedir } from "node:os";
 import { basename, dirname, join } from "node:path";
-import { readRows } from "../data/dataset.ts";
+import { type ByteSource, readRows } from "../data/dataset.ts";
 import type { NumberedRow } from "../data/rows.ts";
 import { NotFoundError } from "../errors.ts";
 import { downloadModel, fetchFiles, type HubOptions, type HubProgress, openSnapshot } from "../io/hub.ts";
@@ -11,7 +11,7 @@ import { nodeFile, nodeFolder } from "../platform/node-fs.ts";
 import { openTokenizer } from "../session.ts";
 
 /** A hub id: `owner/name` or `name`, none of which is a path. */
-const HUB_ID = /^[\w-][\w.-]*(\/[\w-][\w.-]*)?$/;
+export const HUB_ID = /^[\w-][\w.-]*(\/[\w-][\w.-]*)?$/;
 
 /** Where downloads are kept: HF_HOME's hub folder, as Hugging Face's own libraries choose it. */
 export function cacheFolder(env: NodeJS.ProcessEnv = process.env): string {
@@ -85,10 +85,10 @@ export async function openRows(
   return rowsOfFiles(folder, files);
 }
 
-const DATA_FILE = /\.(jsonl|ndjson|json|csv|tsv|parquet)(\.gz)?$/;
+export const DATA_FILE = /\.(jsonl|ndjson|json|csv|tsv|parquet)(\.gz)?$/;
 
 /** The data files of a folder whose names tell the split; all of them where none does and the split is train. */
-async function splitFiles(folder: Folder, split: string): Promise<string[]> {
+export async function splitFiles(folder: Folder, split: string): Promise<string[]> {
   const files = (await folder.list()).filter((file) => DATA_FILE.test(file));
   const named = files.filter((file) => file.split(/[.\-_]/).includes(split));
   if (named.length > 0) return named;
@@ -104,13 +104,11 @@ async function splitFiles(folder: Folder, split: string): Promise<string[]> {
 }
 
 async function* rowsOfFiles(folder: Folder, files: readonly string[]): AsyncGenerator<NumberedRow> {
-  for (const file of files) {
-    const parent =
-      dirname(file) === "."
-        ? folder
-        : dirname(file)
-            .split("/")
-            .reduce((f, part) => f.folder(part), folder);
-    yield* readRows(await parent.open(basename(file)));
-  }
+  for (const file of files) yield* readRows(await openFile(folder, file));
+}
+
+/** A file by its path under a folder. */
+export function openFile(folder: Folder, file: string): Promise<ByteSource> {
+  const folders = dirname(file) === "." ? [] : dirname(file).split("/");
+  return folders.reduce((parent, name) => parent.folder(name), folder).open(basename(file));
 }

@@ -54,6 +54,21 @@ export async function downloadDataset(id: string, options: DatasetOptions): Prom
   return { ...found, folder: snapshot.folder, files: found.files.map((file) => file.path) };
 }
 
+/**
+ * The files of a split one after another, each fetched when it is asked for: who stops early fetches no more. Otherwise as
+ * {@link downloadDataset}.
+ */
+export async function* fetchDataset(
+  id: string,
+  options: DatasetOptions,
+): AsyncGenerator<{ folder: Folder; file: string }> {
+  const { snapshot, found } = await find(id, options);
+  for (const file of found.files) {
+    await fetchFiles(snapshot, [file]);
+    yield { folder: snapshot.folder, file: file.path };
+  }
+}
+
 async function find(id: string, options: DatasetOptions): Promise<{ snapshot: Snapshot; found: DatasetFiles }> {
   const { config, split = "train" } = options;
   const conversion = options.revision === undefined ? await openConversion(id, options) : undefined;
