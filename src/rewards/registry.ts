@@ -56,12 +56,16 @@ export const REWARDS: Readonly<Record<string, RewardFactory>> = {
   xmlcount_reward_func: always(xmlcountReward),
   // Unsloth's
   ...Object.fromEntries(Object.entries(formatRewards()).map(([name, reward]) => [name, always(reward)])),
-  // open-r1's
+  // open-r1's, by the names of its script and of its functions
   accuracy: always(accuracyReward),
   format: always(formatReward),
+  format_reward: always(formatReward),
   tag_count: always(tagCountReward),
+  tag_count_reward: always(tagCountReward),
   reasoning_steps: always(reasoningStepsReward),
+  reasoning_steps_reward: always(reasoningStepsReward),
   length: always(lenReward),
+  len_reward: always(lenReward),
   cosine: (p) => cosineOfCharacters(cosineOptions(p, 0, 1000)),
   repetition_penalty: (p) => repetitionOfWords(p.repetition_n_grams ?? 3, p.repetition_max_penalty ?? -1),
   soft_overlong_punishment: overlong(16384, 4096),
@@ -74,6 +78,19 @@ export const REWARDS: Readonly<Record<string, RewardFactory>> = {
   repetition_penalty_reward: (p) => repetitionOfTokens(p.repetition_n_grams ?? 3, p.repetition_max_penalty ?? -1),
 };
 
+/** Names that metrics carry, where a script's name is not the function's own: TRL logs rewards/{function}/mean. */
+const FUNCTIONS: Readonly<Record<string, string>> = {
+  accuracy: "accuracy_reward",
+  format: "format_reward",
+  tag_count: "tag_count_reward",
+  reasoning_steps: "reasoning_steps_reward",
+  length: "len_reward",
+  cosine: "cosine_scaled_reward",
+  repetition_penalty: "repetition_penalty_reward",
+  soft_overlong_punishment: "soft_overlong_punishment_reward",
+  get_soft_overlong_punishment: "soft_overlong_punishment_reward",
+};
+
 /** The five of the GSM8K recipe, in its order. */
 export const GSM8K_REWARDS = [
   "xmlcount_reward_func",
@@ -84,7 +101,7 @@ export const GSM8K_REWARDS = [
 ] as const;
 
 /**
- * A reward function by its name.
+ * A reward function by its name, under the name that its metrics carry.
  *
  * @param parameters a recipe, or what of it is known
  * @throws {NotFoundError} an unknown one, with those that there are
@@ -94,5 +111,5 @@ export function rewardNamed(name: string, parameters: Partial<RewardParameters> 
   if (!Object.hasOwn(REWARDS, name)) {
     throw new NotFoundError(`There is no reward function ${JSON.stringify(name)}: ${Object.keys(REWARDS).join(", ")}`);
   }
-  return { name, reward: REWARDS[name](parameters) };
+  return { name: Object.hasOwn(FUNCTIONS, name) ? FUNCTIONS[name] : name, reward: REWARDS[name](parameters) };
 }

@@ -234,6 +234,14 @@ describe("the registry", () => {
     for (const name of names) expect(REWARDS).toHaveProperty(name);
   });
 
+  it("logs by the functions' names, as TRL does", () => {
+    expect(rewardNamed("accuracy").name).toBe("accuracy_reward");
+    expect(rewardNamed("length").name).toBe("len_reward");
+    expect(rewardNamed("cosine").name).toBe("cosine_scaled_reward");
+    expect(rewardNamed("get_soft_overlong_punishment").name).toBe("soft_overlong_punishment_reward");
+    expect(rewardNamed("int_reward_func").name).toBe("int_reward_func");
+  });
+
   it("takes a recipe for its parameters, each field as open-r1 names it", () => {
     const { recipe } = parseRecipe(
       { cosine_max_len: 100, cosine_max_value_correct: 2, repetition_n_grams: "1" },

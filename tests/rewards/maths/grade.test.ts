@@ -140,6 +140,11 @@ const EQUAL: [string, string][] = [
 ];
 
 const DIFFERENT: [string, string][] = [
+  ["12", "1 2"],
+  ["(2,4)", "12/5"],
+  ["1.5", "15"],
+  ["0.05", "5"],
+  ["1,2", "12"],
   ["5", "5.001"],
   ["5", "-5"],
   ["1,234", "1.234"],
@@ -208,6 +213,57 @@ describe("two answers are one", () => {
 describe("two answers are two", () => {
   it.each(DIFFERENT)("%j is not %j", (gold, pred) => {
     expect(grade(gold, pred)).toMatchObject({ equal: false });
+  });
+});
+
+describe("plain numbers", () => {
+  /** Spellings of one number of thousandths. */
+  const spellings = (thousandths: number): string[] => {
+    const value = thousandths / 1000;
+    const plain = String(value);
+    const [whole, fraction] = plain.replace("-", "").split(".");
+    const sign = value < 0 ? "-" : "";
+    const grouped = (mark: string) =>
+      `${sign}${whole.replace(/\B(?=(\d{3})+$)/g, mark)}${fraction ? `.${fraction}` : ""}`;
+    const made = [
+      plain,
+      grouped(","),
+      grouped("{,}"),
+      grouped(",\\!"),
+      `$${plain}$`,
+      `\\frac{${thousandths}}{1000}`,
+      `${thousandths}/1000`,
+    ];
+    made.push(
+      value.toExponential(),
+      `${value.toExponential().replace(/e\+?(-?\d+)$/, " \\times 10^{$1}")}`,
+      `x = ${plain}`,
+      `${plain} cm`,
+    );
+    return fraction ? [...made, `${plain}0`] : [...made, `${plain}.0`];
+  };
+
+  it("are equal in every spelling, and never to another number", () => {
+    let state = 7;
+    const random = (n: number) => (state = (Math.imul(state, 1664525) + 1013904223) >>> 0) % n;
+    const wrong: string[] = [];
+    for (let n = 0; n < 600; n++) {
+      const a = (random(2) ? 1 : -1) * random(10 ** (1 + random(8)));
+      // another number that looks much like it
+      const b = [
+        a + 1,
+        -a || 1,
+        a * 10 || 1,
+        a * 1000 || 1,
+        a + 1000,
+        Number(String(a).split("").reverse().join("").replace("-", "")) + 1,
+      ][random(6)];
+      const [own, same, other] = [spellings(a), spellings(a), spellings(b)];
+      const [x, y, z] = [own[random(own.length)], same[random(same.length)], other[random(other.length)]];
+      if (!grade(x, y).equal) wrong.push(`${x} is ${y}`);
+      if (a !== b && grade(x, z).equal) wrong.push(`${x} is not ${z}`);
+    }
+    expect(wrong).toEqual([]);
   });
 });
 
