@@ -78,7 +78,8 @@ export class App {
     if (id === null) return null;
     sessionStorage.removeItem(ACTIVE_KEY);
     const known = (await this.#trainer.runs.list()).find((run) => run.id === id);
-    return known?.status === "running" ? this.open(id) : null;
+    // the worker of before may not be quite gone, and then the run still counts as running
+    return known?.status === "paused" || known?.status === "running" ? this.open(id) : null;
   }
 
   /** Starts a run, or goes on with it. Ends when it is finished, paused or broken off; what happened is in the run. */

@@ -141,7 +141,7 @@ function showDevice(element: HTMLElement, state: DeviceState): void {
       element,
       h("i", dot(software ? "slow" : "good")),
       h("span", { class: "name" }, adapter),
-      software ? " (software)" : "",
+      software && !/software/i.test(adapter) && " (software)",
     );
   }
 }

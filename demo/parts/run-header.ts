@@ -8,7 +8,7 @@ import { confirm } from "./dialog.ts";
 /** How a run stands, in a word. */
 export const STATUS_WORDS: Record<RunStatus, string> = {
   ready: "not started",
-  running: "broken off",
+  running: "in another tab",
   paused: "paused",
   stopped: "stopped",
   failed: "failed",

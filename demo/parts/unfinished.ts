@@ -3,7 +3,9 @@ import type { App } from "../app.ts";
 import { fill, h } from "../dom.ts";
 import { METHOD_NAMES } from "../format.ts";
 
-/** Runs that were broken off, by a crash or a closed tab, and can go on. */
+const MOST = 2;
+
+/** Runs that were paused, or broken off by a crash or a closed tab, and can go on. */
 export function unfinished(app: App, signal: AbortSignal): HTMLElement {
   const element = h("div", { class: "unfinished" });
   const line = (run: RunSummary) => {
@@ -19,7 +21,7 @@ export function unfinished(app: App, signal: AbortSignal): HTMLElement {
     return h(
       "div",
       { class: "notice info" },
-      h("p", {}, h("strong", {}, `“${run.name}” was broken off`), ` at ${where}. Its last checkpoint is kept.`),
+      h("p", {}, h("strong", {}, `“${run.name}” waits`), ` at ${where}.`),
       h("span", { class: "actions" }, go, h("a", { href: `#/runs/${encodeURIComponent(run.id)}` }, "Look at it")),
     );
   };
@@ -28,8 +30,15 @@ export function unfinished(app: App, signal: AbortSignal): HTMLElement {
       app.report("runs", error);
       return [];
     });
-    const broken = runs.filter(({ id, status }) => status === "running" && id !== active?.id);
-    if (!signal.aborted) fill(element, ...broken.slice(0, 3).map(line));
+    const paused = runs.filter(({ id, status }) => status === "paused" && id !== active?.id);
+    if (!signal.aborted)
+      fill(
+        element,
+        ...paused
+          .sort((a, b) => b.created - a.created)
+          .slice(0, MOST)
+          .map(line),
+      );
   });
   return element;
 }

@@ -171,7 +171,7 @@ async function own(app: App, signal: AbortSignal, presets: readonly Preset[]): P
       ...methods.map((method, i) =>
         h(
           "section",
-          { class: "phase-recipe" },
+          { class: "phase-recipe", "aria-label": `Recipe of ${METHOD_NAMES[method]}` },
           methods.length > 1 && h("h3", {}, `${i + 1}. ${METHOD_NAMES[method]}`),
           forms[method]!.element,
         ),

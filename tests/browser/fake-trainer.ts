@@ -26,6 +26,8 @@ const fake = wanted.get("fake") ?? "";
 const stepTime = Number(wanted.get("step") ?? 60);
 
 let losses = 0;
+/** the run that this page trains */
+let trained: string | null = null;
 
 export function createTrainer(): Trainer {
   let lose: (why: string) => void = () => {};
@@ -92,8 +94,8 @@ export function createTrainer(): Trainer {
       return plan(job);
     },
     runs: {
-      list: async () => load().map(summary),
-      get: async (id) => found(id),
+      list: async () => load().map((run) => summary(withTruth(run))),
+      get: async (id) => withTruth(found(id)),
       remove: async (id) => save(load().filter((run) => run.id !== id)),
       rename: async (id, name) => change(id, (run) => (run.name = name)),
       create: async (job) => {
@@ -152,6 +154,10 @@ function summary({
 }: RunRecord): RunSummary {
   return rest;
 }
+/** A run that is said to be running and that this page does not train was cut short. */
+function withTruth(run: RunRecord): RunRecord {
+  return run.status === "running" && run.id !== trained ? { ...run, status: "paused" } : run;
+}
 /** JSON holds no File. */
 function withoutFiles(job: Job): Job {
   return JSON.parse(JSON.stringify(job));
@@ -181,6 +187,7 @@ async function* start(
       lose("The GPU was lost: the browser or its driver started it again.");
     };
   }
+  trained = id;
   change(id, (run) => {
     run.status = "running";
     run.problem = null;

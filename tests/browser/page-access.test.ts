@@ -74,6 +74,8 @@ async function focused(page: Page): Promise<string> {
 
 test("the keyboard alone trains, pauses, and finds the result; the focus is seen and follows", async () => {
   const page = await web.open(`${site.url}?step=10#/`);
+  await page.evaluate(() => localStorage.clear());
+  await page.reload();
   await page.waitForSelector("main h1");
   await page.keyboard.press("Tab");
   expect(await focused(page)).toBe("Skip to the content");
