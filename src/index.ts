@@ -16,12 +16,11 @@ export { loadModel } from "./model/load.ts";
 export { Transformer } from "./model/transformer.ts";
 export {
   fields,
-  formatRecipeYaml,
   type GrpoRecipe,
   parseRecipe,
-  parseRecipeYaml,
   type SftRecipe,
 } from "./recipe.ts";
+export { formatRecipeYaml, parseRecipeYaml } from "./recipe-yaml.ts";
 export { type Grade, type GradeOptions, grade, mathsEqual } from "./rewards/maths/grade.ts";
 export { REWARDS, type RewardFactory, type RewardParameters, rewardNamed } from "./rewards/registry.ts";
 export type { NamedReward, RewardContext, RewardFunction } from "./rewards/reward.ts";

@@ -1,6 +1,5 @@
-import { isMap, isScalar, LineCounter, parseDocument, stringify } from "yaml";
 import { RecipeError } from "./errors.ts";
-import { type Field, type FieldValue, groups, type Method, methods } from "./recipe-field.ts";
+import { type Field, type FieldValue, type Method, methods } from "./recipe-field.ts";
 import { dataFields } from "./recipe-fields-data.ts";
 import { grpoFields } from "./recipe-fields-grpo.ts";
 import { runFields } from "./recipe-fields-run.ts";
@@ -86,71 +85,13 @@ export function parseRecipe<M extends Method>(input: unknown, method: M): Parsed
   return { recipe: complete(canonical(input, method, notes), method, notes), notes };
 }
 
-/**
- * Reads a recipe from YAML, with flags over it: a flag wins over the file, also where one uses an old name.
- *
- * @param fileName what to call the text in errors, which begin `recipe.yaml:7: `
- * @param overrides names and values that win over the text
- * @throws {RecipeError} also on YAML that cannot be parsed or holds a key twice
- */
-export function parseRecipeYaml<M extends Method>(
-  text: string,
-  fileName: string,
-  method: M,
-  overrides: unknown = {},
-): ParsedRecipe<M> {
-  const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
-  const problem = document.errors[0];
-  if (problem) {
-    const { line, col } = lines.linePos(problem.pos[0]);
-    throw new RecipeError(`Cannot read ${fileName}:${line}:${col} as YAML: ${problem.message}`);
-  }
-  const lineOf = new Map<string, number>();
-  if (isMap(document.contents)) {
-    for (const { key } of document.contents.items) {
-      if (isScalar(key) && key.range) lineOf.set(String(key.value), lines.linePos(key.range[0]).line);
-    }
-  }
-  const where = (key: string | null): string => {
-    const line = key === null ? undefined : lineOf.get(key);
-    return line === undefined ? `${fileName}: ` : `${fileName}:${line}: `;
-  };
-  let content: unknown;
-  try {
-    content = document.toJS({ maxAliasCount: 100 }) ?? {};
-  } catch (error) {
-    throw new RecipeError(`Cannot read ${fileName} as YAML: ${(error as Error).message}`);
-  }
-  const notes: string[] = [];
-  const fromFile = canonical(content, method, notes, where);
-  return { recipe: complete({ ...fromFile, ...canonical(overrides, method, notes) }, method, notes), notes };
-}
-
-/** Writes the values that differ from the defaults, or from TRL's, grouped as help is; `full` writes all. */
-export function formatRecipeYaml<M extends Method>(recipe: Recipe<M>, method: M, full = false): string {
-  const blocks: string[] = [];
-  for (const group of groups) {
-    const values: Record<string, unknown> = {};
-    for (const field of fieldsOf(method)) {
-      if (field.group !== group) continue;
-      const value = (recipe as Record<string, unknown>)[field.name];
-      // where our default is not TRL's, silence would mean something else there
-      const silent = sameValue(value, field.default) && field.trlDefault === undefined;
-      if (full || !silent) values[field.name] = value;
-    }
-    if (Object.keys(values).length > 0) blocks.push(`# ${group}\n${stringify(values, { lineWidth: 0 })}`);
-  }
-  return blocks.join("\n");
-}
-
 /** Steps that a field with a ratio means: itself from 1 on, below 1 a share of all steps, rounded up as HF does. */
 export function resolveSteps(value: number, totalSteps: number): number {
   return value >= 1 ? value : Math.ceil(value * totalSteps);
 }
 
 /** Names to fields, old names to new ones, the rest noted or refused; values read. One layer: a file, or the flags. */
-function canonical(
+export function canonical(
   input: unknown,
   method: Method,
   notes: string[],
@@ -223,7 +164,7 @@ function judgeOther(key: string, value: unknown, method: Method, notes: string[]
 }
 
 /** Defaults for what is not set, then the rules that span fields. */
-function complete<M extends Method>(values: Record<string, FieldValue>, method: M, notes: string[]): Recipe<M> {
+export function complete<M extends Method>(values: Record<string, FieldValue>, method: M, notes: string[]): Recipe<M> {
   const recipe: Record<string, FieldValue> = {};
   for (const field of fieldsOf(method)) {
     const value = Object.hasOwn(values, field.name) ? values[field.name] : field.default;
@@ -233,6 +174,6 @@ function complete<M extends Method>(values: Record<string, FieldValue>, method: 
   return recipe as Recipe<M>;
 }
 
-function sameValue(a: unknown, b: unknown): boolean {
+export function sameValue(a: unknown, b: unknown): boolean {
   return a === b || JSON.stringify(a) === JSON.stringify(b);
 }

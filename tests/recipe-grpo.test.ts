@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { RecipeError } from "../src/errors.ts";
-import { formatRecipeYaml, generationOf, parseRecipe, parseRecipeYaml } from "../src/recipe.ts";
+import { generationOf, parseRecipe } from "../src/recipe.ts";
+import { formatRecipeYaml, parseRecipeYaml } from "../src/recipe-yaml.ts";
 
 const grpo = (input: unknown) => parseRecipe(input, "grpo");
 const recipe = (input: unknown) => grpo(input).recipe;

@@ -4,19 +4,18 @@ import {
   type FieldValue,
   fields,
   fieldsOf,
-  formatRecipeYaml,
   type GrpoRecipe,
   groups,
   methods,
   namesOf,
   nearestName,
   parseRecipe,
-  parseRecipeYaml,
   resolveSteps,
   type SftRecipe,
 } from "../src/recipe.ts";
 import { ignoredNames, oldNames, refusedNames } from "../src/recipe-names.ts";
 import { readValue } from "../src/recipe-values.ts";
+import { formatRecipeYaml, parseRecipeYaml } from "../src/recipe-yaml.ts";
 
 const sft = (input: unknown) => parseRecipe(input, "sft");
 const recipe = (input: unknown) => sft(input).recipe;

@@ -1,5 +1,6 @@
 import { RecipeError } from "../errors.ts";
-import { formatRecipeYaml, type GrpoRecipe } from "../recipe.ts";
+import type { GrpoRecipe } from "../recipe.ts";
+import { formatRecipeYaml } from "../recipe-yaml.ts";
 import { REWARDS } from "../rewards/registry.ts";
 import type { NamedReward } from "../rewards/reward.ts";
 import { type CompletionRecord, type GrpoEvent, grpo, loadGrpo, prepareGrpo } from "../session-grpo.ts";

@@ -8,9 +8,9 @@ import {
   methods,
   type ParsedRecipe,
   parseRecipe,
-  parseRecipeYaml,
   type SftRecipe,
 } from "../recipe.ts";
+import { parseRecipeYaml } from "../recipe-yaml.ts";
 import type { PreparedBase, PreparedSft, SftSources } from "../session.ts";
 import type { PreparedGrpo } from "../session-grpo.ts";
 import { type ParsedArgs, UsageError } from "./args.ts";

@@ -1,4 +1,4 @@
-import { formatRecipeYaml } from "../recipe.ts";
+import { formatRecipeYaml } from "../recipe-yaml.ts";
 import { loadSft, prepareSft, sft } from "../session.ts";
 import type { ParsedArgs } from "./args.ts";
 import { describeRows, openSources, readRecipe } from "./prepare.ts";

@@ -54,7 +54,7 @@ test("a README without markers is refused", () => {
 });
 
 test("the README's recipe is one", async () => {
-  const { parseRecipeYaml } = await import("../../src/recipe.ts");
+  const { parseRecipeYaml } = await import("../../src/recipe-yaml.ts");
   const examples = [...readme.matchAll(/```yaml\n([\s\S]*?)```/g)];
   expect(examples.length).toBeGreaterThan(0);
   for (const [, text] of examples) {

@@ -1,5 +1,4 @@
 import type { ExportedFile, ExportKind } from "../../src/client/types.ts";
-import { NotFoundError } from "../../src/errors.ts";
 import { renderReport } from "../../src/eval/report/report.ts";
 import { INDEX_FILE, openCheckpoint, WEIGHTS_FILE } from "../../src/io/checkpoint.ts";
 import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE, readAdapter } from "../../src/io/peft.ts";
@@ -8,28 +7,13 @@ import type { Folder } from "../../src/io/storage.ts";
 import { mergeAdapter } from "../../src/model/merge.ts";
 import { opfsRoot, ranges } from "../../src/platform/opfs-folder.ts";
 import { roomLeft } from "../../src/platform/quota.ts";
-import { findCheckpoint } from "../../src/train/checkpoint.ts";
 import type { Library } from "./library.ts";
-import type { RunStore, StoredRun } from "./runs.ts";
+import { newestAdapter, type RunStore, type StoredRun } from "./runs.ts";
 import { type ZipEntry, zipped } from "./zip.ts";
 
 /** Small files of a base that its merged model needs too. */
 const BESIDE_WEIGHTS = /\.(json|jinja|txt)$/;
 const ZIP = "application/zip";
-
-/** The newest adapter of a run: of the phase that ended last, or the newest checkpoint after it. @throws {NotFoundError} */
-export async function newestAdapter(run: StoredRun, runs: RunStore): Promise<Folder> {
-  for (let phase = run.phases.length - 1; phase >= 0; phase--) {
-    const folder = runs.folder(run.id, phase);
-    if (phase < run.done && (await folder.exists(ADAPTER_WEIGHTS_FILE))) return folder;
-    try {
-      return (await findCheckpoint(folder, true)).folder;
-    } catch (error) {
-      if (!(error instanceof NotFoundError)) throw error;
-    }
-  }
-  throw new NotFoundError(`The run ${run.name} has no adapter yet: it has saved no checkpoint`);
-}
 
 /** A file of a run for its user. Large ones are made on the disk. */
 export async function exportRun(

@@ -1,14 +1,6 @@
 import type { FormField, Job, Method, ModelSource, Phase } from "../../src/client/types.ts";
 import { RecipeError } from "../../src/errors.ts";
-import {
-  type FieldValue,
-  fieldsOf,
-  formatRecipeYaml,
-  type GrpoRecipe,
-  parseRecipe,
-  parseRecipeYaml,
-  type SftRecipe,
-} from "../../src/recipe.ts";
+import { type FieldValue, fieldsOf, type GrpoRecipe, parseRecipe, type SftRecipe } from "../../src/recipe.ts";
 import { GSM8K_REWARDS, REWARDS } from "../../src/rewards/registry.ts";
 
 /** Fields that a job decides by itself: no form shows them, and recipes from elsewhere have them taken out. */
@@ -26,6 +18,9 @@ const OF_THE_ADAPTER = ["lora_r", "lora_alpha", "use_rslora", "lora_target_modul
 export type PhaseRecipe =
   | { method: "sft"; recipe: SftRecipe; notes: string[] }
   | { method: "grpo"; recipe: GrpoRecipe; notes: string[] };
+
+/** A large part of the script, and not needed to open the page. */
+const yaml = () => import("../../src/recipe-yaml.ts");
 
 /** The options of a method for a form. */
 export function formFields(method: Method): FormField[] {
@@ -51,12 +46,14 @@ export function formFields(method: Method): FormField[] {
  * @returns the fields that differ from their defaults, without those that the job decides
  * @throws {RecipeError}
  */
-export function parseForm(
+export async function parseForm(
   input: Record<string, unknown> | string,
   method: Method,
-): { recipe: Record<string, unknown>; notes: string[] } {
+): Promise<{ recipe: Record<string, unknown>; notes: string[] }> {
   const { recipe, notes } =
-    typeof input === "string" ? parseRecipeYaml(input, "recipe.yaml", method) : parseRecipe(input, method);
+    typeof input === "string"
+      ? (await yaml()).parseRecipeYaml(input, "recipe.yaml", method)
+      : parseRecipe(input, method);
   const kept: Record<string, unknown> = {};
   const left: string[] = [];
   for (const field of fieldsOf(method)) {
@@ -72,7 +69,8 @@ export function parseForm(
 }
 
 /** A recipe as YAML that `trl` and `qwench` take. */
-export function formatForm(recipe: Record<string, unknown>, method: Method): string {
+export async function formatForm(recipe: Record<string, unknown>, method: Method): Promise<string> {
+  const { formatRecipeYaml } = await yaml();
   return method === "sft"
     ? formatRecipeYaml(parseRecipe(recipe, "sft").recipe, "sft")
     : formatRecipeYaml(parseRecipe(recipe, "grpo").recipe, "grpo");
@@ -123,7 +121,8 @@ function hasGsm8kAnswers(data: Phase["data"]): boolean {
 }
 
 /** The recipe of a phase as YAML. */
-export function phaseYaml(phase: PhaseRecipe): string {
+export async function phaseYaml(phase: PhaseRecipe): Promise<string> {
+  const { formatRecipeYaml } = await yaml();
   return phase.method === "sft" ? formatRecipeYaml(phase.recipe, "sft") : formatRecipeYaml(phase.recipe, "grpo");
 }
 

@@ -1,8 +1,11 @@
 import { createStore, del, get, type UseStore, update, values } from "idb-keyval";
 import type { Evaluation, Job, RunEvent, RunRecord, RunSummary } from "../../src/client/types.ts";
 import { NotFoundError } from "../../src/errors.ts";
+import { ADAPTER_WEIGHTS_FILE } from "../../src/io/peft.ts";
+import type { Folder } from "../../src/io/storage.ts";
 import { IdbFolder } from "../../src/platform/idb-folder.ts";
 import { explainStorage } from "../../src/platform/quota.ts";
+import { findCheckpoint } from "../../src/train/checkpoint.ts";
 import { runsHeld } from "./locks.ts";
 
 /** Generation batches whose completions are kept. */
@@ -62,6 +65,20 @@ export class RunStore {
 /** A run that is said to be running and that no tab trains was cut short. */
 function withTruth(record: StoredRun, held: ReadonlySet<string>): StoredRun {
   return record.status === "running" && !held.has(record.id) ? { ...record, status: "paused" } : record;
+}
+
+/** The newest adapter of a run: of the phase that ended last, or the newest checkpoint after it. @throws {NotFoundError} */
+export async function newestAdapter(run: StoredRun, runs: RunStore): Promise<Folder> {
+  for (let phase = run.phases.length - 1; phase >= 0; phase--) {
+    const folder = runs.folder(run.id, phase);
+    if (phase < run.done && (await folder.exists(ADAPTER_WEIGHTS_FILE))) return folder;
+    try {
+      return (await findCheckpoint(folder, true)).folder;
+    } catch (error) {
+      if (!(error instanceof NotFoundError)) throw error;
+    }
+  }
+  throw new NotFoundError(`The run ${run.name} has no adapter yet: it has saved no checkpoint`);
 }
 
 export function newRun(id: string, job: Job, named: { model: string; data: string; recipes: string[] }): StoredRun {

@@ -20,7 +20,6 @@ import type {
 import type { TrainerService, WorkerOptions } from "../../src/client/wire.ts";
 import { QwenchError, RecipeError } from "../../src/errors.ts";
 import { chat } from "./chat.ts";
-import { exportRun, newestAdapter } from "./export.ts";
 import { GpuHolder } from "./gpu.ts";
 import { Library } from "./library.ts";
 import { takeLock } from "./locks.ts";
@@ -31,7 +30,7 @@ import { previewRows } from "./preview.ts";
 import { formatForm, formFields, nameOfData, nameOfModel, parseForm, phaseRecipe, phaseYaml } from "./recipes.ts";
 import { reporting, stoppable } from "./reporting.ts";
 import { trainRun } from "./run.ts";
-import { newRun, RunStore, summaryOf } from "./runs.ts";
+import { newestAdapter, newRun, RunStore, summaryOf } from "./runs.ts";
 import { removeRun, removeStored, storageUsage } from "./storage.ts";
 
 /** All that a page may ask of the worker. */
@@ -123,7 +122,9 @@ export class TrainerSession implements TrainerService {
     const kept = await this.parts.library.keep(job);
     const id = `${Date.now().toString(36)}-${crypto.randomUUID().slice(0, 8)}`;
     const data = [...new Set(job.phases.map((phase) => nameOfData(phase.data)))].join(", ");
-    await this.runs.put(newRun(id, kept, { model: nameOfModel(job.model), data, recipes: recipes.map(phaseYaml) }));
+    await this.runs.put(
+      newRun(id, kept, { model: nameOfModel(job.model), data, recipes: await Promise.all(recipes.map(phaseYaml)) }),
+    );
     return id;
   }
 
@@ -137,6 +138,7 @@ export class TrainerSession implements TrainerService {
 
   async export(id: string, kind: ExportKind, asked: AbortSignal | null): Promise<ExportedFile> {
     const signal = asked ?? new AbortController().signal;
+    const { exportRun } = await import("./export.ts");
     return exportRun(await this.runs.get(id), kind, { runs: this.runs, library: this.parts.library, signal });
   }
 

@@ -2,7 +2,8 @@ import { describe, expect, test } from "vitest";
 import { extent, renderChart, thin, ticks } from "../../../src/eval/report/chart.ts";
 import { renderReport } from "../../../src/eval/report/report.ts";
 import type { Completion } from "../../../src/eval/report/text.ts";
-import { formatRecipeYaml, parseRecipe } from "../../../src/recipe.ts";
+import { parseRecipe } from "../../../src/recipe.ts";
+import { formatRecipeYaml } from "../../../src/recipe-yaml.ts";
 
 const evil = `"><img src=x onerror=alert(1)><script>alert('&')</script>`;
 const logs = [
