@@ -386,10 +386,13 @@ describe("downloadModel", () => {
     hub.trick = (asked, res) => {
       if (!isWeights(asked)) return;
       res.writeHead(200, { "Content-Length": weights.length, ETag: hub.etagOf(weights) });
-      res.write(weights.subarray(0, 5000), () => setTimeout(() => control.abort(), 50));
+      res.write(weights.subarray(0, 5000)); // and no more: it waits
       return true;
     };
-    const error = await failure(downloadModel("owner/name", { ...options, signal: control.signal }));
+    const onProgress = ({ file, received }: HubProgress) => {
+      if (file === "model.safetensors" && received === 5000) control.abort();
+    };
+    const error = await failure(downloadModel("owner/name", { ...options, onProgress, signal: control.signal }));
     expect(error).toBeInstanceOf(AbortError);
     expect(statSync(join(snapshot(), "model.safetensors.part")).size).toBe(5000);
     hub.trick = undefined;
