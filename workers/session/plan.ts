@@ -1,5 +1,5 @@
 import type { Job, JobPlan, PhasePlan } from "../../src/client/types.ts";
-import { AbortError, MemoryError, QwenchError } from "../../src/errors.ts";
+import { AbortError, QwenchError } from "../../src/errors.ts";
 import { checkForecast } from "../../src/session.ts";
 import type { GpuHolder, OpenGpu } from "./gpu.ts";
 import type { Library } from "./library.ts";
@@ -25,7 +25,7 @@ export async function planJob(
     return { phases, fits: true, problem: null, download: missing };
   } catch (error) {
     if (error instanceof AbortError || !(error instanceof QwenchError)) throw error;
-    return { phases, fits: !(error instanceof MemoryError), problem: error.message, download: null };
+    return { phases, fits: false, problem: error.message, download: null };
   }
 }
 

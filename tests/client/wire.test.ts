@@ -1,0 +1,134 @@
+import { expose, type Remote, wrap } from "comlink";
+import { afterEach, expect, test } from "vitest";
+import { installTransfers, revive } from "../../src/client/wire.ts";
+import { AbortError, BusyError, DataError, QwenchError } from "../../src/errors.ts";
+import { reporting, stoppable } from "../../workers/session/reporting.ts";
+
+installTransfers();
+const ports: MessagePort[] = [];
+afterEach(() => {
+  for (const port of ports.splice(0)) port.close();
+});
+
+/** A service as the other thread sees it. */
+function across<T>(service: T): Remote<T> {
+  const { port1, port2 } = new MessageChannel();
+  ports.push(port1, port2);
+  expose(service, port1);
+  return wrap<T>(port2);
+}
+
+const rejection = (work: Promise<unknown>) =>
+  work.then(
+    () => null,
+    (error: Error) => error,
+  );
+const pause = (ms = 5) => new Promise((done) => setTimeout(done, ms));
+
+test("an iteration makes nothing before it is asked for, and holds while nobody asks", async () => {
+  const made: number[] = [];
+  async function* count() {
+    for (let i = 0; i < 5; i++) {
+      made.push(i);
+      yield i;
+    }
+  }
+  const remote = across({ count });
+  const stream = (await remote.count())[Symbol.asyncIterator]();
+  await pause();
+  expect(made).toEqual([]);
+  expect(await stream.next()).toEqual({ done: false, value: 0 });
+  await pause();
+  expect(made).toEqual([0]);
+  expect((await stream.next()).value).toBe(1);
+  const rest: number[] = [];
+  for (let next = await stream.next(); !next.done; next = await stream.next()) rest.push(next.value);
+  expect(rest).toEqual([2, 3, 4]);
+});
+
+test("leaving an iteration aborts its work and waits for what that still saves", async () => {
+  const said: string[] = [];
+  async function* work(signal: AbortSignal) {
+    for (let step = 1; ; step++) {
+      yield step;
+      if (!signal.aborted) continue;
+      await pause(20);
+      said.push(`saved after ${step}`);
+      throw new AbortError("Stopped");
+    }
+  }
+  const remote = across({ start: () => stoppable(work, null) });
+  for await (const step of await remote.start()) if (step === 3) break;
+  expect(said).toEqual(["saved after 3"]);
+});
+
+test("an error while work is wound up is not lost", async () => {
+  async function* work() {
+    yield 1;
+    throw new DataError("the disk is gone");
+  }
+  const remote = across({ start: () => stoppable(work, null) });
+  const left = (async () => {
+    for await (const _ of await remote.start()) break;
+  })();
+  expect(await rejection(left)).toMatchObject({ name: "DataError", message: "the disk is gone" });
+});
+
+test("a signal crosses with its reason, also one that was aborted before", async () => {
+  const remote = across({
+    wait: (signal: AbortSignal | null) =>
+      new Promise<never>((_, reject) => {
+        if (!signal) return reject(new QwenchError("no signal"));
+        const stop = () => reject(signal.reason);
+        if (signal.aborted) stop();
+        else signal.addEventListener("abort", stop);
+      }),
+  });
+  const control = new AbortController();
+  const waiting = rejection(remote.wait(control.signal));
+  await pause();
+  control.abort(new Error("enough"));
+  expect(await waiting).toBeInstanceOf(AbortError);
+  expect(await waiting).toMatchObject({ message: "enough" });
+  expect(await rejection(remote.wait(AbortSignal.abort()))).toBeInstanceOf(AbortError);
+  expect(await rejection(remote.wait(null))).toMatchObject({ message: "no signal" });
+});
+
+test("errors of ours keep their class, others their name", async () => {
+  const remote = across({
+    fail(kind: string) {
+      if (kind === "busy") throw new BusyError("another tab trains");
+      throw new RangeError("too far");
+    },
+  });
+  const busy = await rejection(remote.fail("busy"));
+  expect(busy).toBeInstanceOf(BusyError);
+  expect(busy).toMatchObject({ name: "BusyError", message: "another tab trains" });
+  expect(await rejection(remote.fail("other"))).toMatchObject({ name: "RangeError", message: "too far" });
+  expect(revive({ name: "constructor", message: "x" })).toEqual({ name: "constructor", message: "x" });
+  expect(revive(null)).toBeNull();
+});
+
+test("of many reports only the newest waits, and the result comes back", async () => {
+  const seen: number[] = [];
+  const steps = reporting(async (report: (n: number) => void) => {
+    for (let i = 1; i <= 100; i++) {
+      report(i);
+      if (i % 50 === 0) await pause(150);
+    }
+    return "done";
+  });
+  let next = await steps.next();
+  while (!next.done) {
+    seen.push(next.value);
+    next = await steps.next();
+  }
+  expect(next.value).toBe("done");
+  expect(seen).toEqual([50, 100]);
+  const failing = reporting(async (report: (n: number) => void) => {
+    report(1);
+    throw new DataError("broken");
+  });
+  expect((await failing.next()).value).toBe(1);
+  expect(await rejection(failing.next())).toBeInstanceOf(DataError);
+});
