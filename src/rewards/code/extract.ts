@@ -1,5 +1,6 @@
 const LABELLED = /```(?:python3?|py)[^\S\n]*\r?\n(.*?)```/gis;
-const BARE = /```[^\S\n]*\r?\n(.*?)```/gs;
+/** Any block, so that the end of one is not taken for the beginning of the next. */
+const BLOCK = /```([^\n`]*)\n(.*?)```/gs;
 
 /**
  * The program in a completion: its last fenced block marked as Python; where none is, its last one without a mark.
@@ -7,6 +8,8 @@ const BARE = /```[^\S\n]*\r?\n(.*?)```/gs;
  * @returns null where no such block ends
  */
 export function extractCode(text: string): string | null {
-  const last = (pattern: RegExp) => [...text.matchAll(pattern)].at(-1)?.[1] ?? null;
-  return last(LABELLED) ?? last(BARE);
+  const labelled = [...text.matchAll(LABELLED)].at(-1);
+  if (labelled) return labelled[1];
+  const bare = [...text.matchAll(BLOCK)].filter(([, mark]) => mark.trim() === "").at(-1);
+  return bare?.[2] ?? null;
 }

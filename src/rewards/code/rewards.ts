@@ -1,0 +1,62 @@
+import { eachCompletion, type RewardFunction, textOf } from "../reward.ts";
+import { extractCode } from "./extract.ts";
+import type { CodeExecutor } from "./pool.ts";
+import { testsOf } from "./tests.ts";
+
+/** Rewards that run what a completion says. */
+export interface CodeRewards {
+  /**
+   * passed / tests of the program in a completion's last fenced Python block; 0 where there is none. A row's tests are
+   * those of `testsOf`.
+   */
+  code_reward: RewardFunction;
+  /** 1 where every test passes, else 0. */
+  binary_code_reward: RewardFunction;
+}
+
+/**
+ * Rewards by running a completion's program on the row's tests. Unlike open-r1, whose programs print too many or too few
+ * lines unpunished, a printed text is compared by LiveCodeBench's rules.
+ *
+ * @see code_reward and binary_code_reward in src/open_r1/rewards.py, github.com/huggingface/open-r1
+ */
+export function codeRewards(executor: CodeExecutor): CodeRewards {
+  const code_reward: RewardFunction = (_prompts, completions, columns, { signal }) => {
+    const names = Object.keys(columns);
+    const rows = completions.map((_, i) => Object.fromEntries(names.map((name) => [name, columns[name][i]])));
+    const tasks = rows.map(testsOf); // all rows are read before any program runs
+    const scores = completions.map(async (completion, i) => {
+      const code = extractCode(textOf(completion));
+      if (code === null) return 0;
+      const results = await executor.run({ ...tasks[i], code }, signal);
+      return results.filter(({ outcome }) => outcome === "passed").length / results.length;
+    });
+    return Promise.all(scores);
+  };
+  return {
+    code_reward,
+    binary_code_reward: async (...batch) => (await code_reward(...batch)).map((score) => (score === 1 ? 1 : 0)),
+  };
+}
+
+/**
+ * 1 for a completion that thinks, then answers with a fenced block of the row's `language` (default python), else 0:
+ * `<think>\n…\n</think>\n<answer>\n…```python…```…\n</answer>`, after which the line ends.
+ *
+ * @see get_code_format_reward in src/open_r1/rewards.py; searched without its regular expression's steps back
+ */
+export const codeFormatReward: RewardFunction = eachCompletion((text, row) => {
+  const language = typeof row.language === "string" ? row.language : "python";
+  let at = "<think>\n".length;
+  if (!text.startsWith("<think>\n")) return 0;
+  for (const mark of ["\n</think>\n<answer>\n", `\`\`\`${language}`, "```"]) {
+    const found = text.indexOf(mark, at);
+    if (found < 0) return 0;
+    at = found + mark.length;
+  }
+  for (let end = text.indexOf("\n</answer>", at); end >= 0; end = text.indexOf("\n</answer>", end + 1)) {
+    const next = text[end + "\n</answer>".length];
+    if (next === undefined || next === "\n") return 1;
+  }
+  return 0;
+});

@@ -1,0 +1,267 @@
+import { createServer } from "node:net";
+import { runInNewContext } from "node:vm";
+import { afterAll, describe, expect, test } from "vitest";
+import { openCodePool } from "../../../src/cli/code.ts";
+import { pythonFiles, textThread } from "../../../src/platform/code-thread.ts";
+import { HARNESS } from "../../../src/rewards/code/harness.ts";
+import type { CodeOutcome } from "../../../src/rewards/code/outcome.ts";
+import { codeSandbox } from "../../../src/rewards/code/sandbox.ts";
+import type { CodeTest } from "../../../src/rewards/code/tests.ts";
+import { HOSTILE } from "./hostile.ts";
+import { humanEval, mbpp } from "./problems.ts";
+
+const limits = { test_seconds: 4, memory_mb: 256, output_mb: 4 };
+const pool = openCodePool(limits, 1);
+afterAll(() => pool.end());
+
+const printing = (output: string, input = ""): CodeTest => ({ kind: "stdin", input, output });
+const outcomes = async (code: string, ...tests: CodeTest[]): Promise<CodeOutcome[]> =>
+  (await pool.run({ code, tests })).map(({ outcome }) => outcome);
+/** What a program prints, as the message of a test that it fails. */
+const printed = async (code: string): Promise<string> => {
+  const [{ outcome, message }] = await pool.run({ code: `${code}\n`, tests: [printing("nothing of the kind")] });
+  return `${outcome}: ${message}`;
+};
+
+// Prints what a program before it could have changed: names, modules, files, chance, and where the next object lies.
+const PROBE = `
+import builtins, gc, hashlib, os, random, sys
+files = sorted((d, tuple(f)) for d, _, f in os.walk("/") if not d.startswith("/proc"))
+print([hashlib.md5(repr(x).encode()).hexdigest()[:8] for x in (
+    sorted(vars(builtins)), list(sys.modules), sys.path, sorted(os.environ.items()), files, os.getcwd(),
+    random.random(), hash("x"), id(object()), len(gc.get_objects()), sys.getrecursionlimit(), sorted(os.listdir("/dev")),
+)])
+`;
+
+describe("programs and their tests", () => {
+  test.each<[string, CodeOutcome, string, CodeTest]>([
+    ["reads and prints", "passed", "print(int(input()) * 2)", printing("42", "21\n")],
+    ["reads all", "passed", "import sys\nprint(sum(map(int, sys.stdin.read().split())))", printing("6", "1 2\n3\n")],
+    [
+      "reads lines",
+      "passed",
+      "import sys\nfor line in sys.stdin: print(line.strip()[::-1])",
+      printing("ba\ndc", "ab\ncd"),
+    ],
+    ["reads file 0", "passed", "print(len(open(0).readlines()))", printing("2", "a\nb\n")],
+    [
+      "reads bytes",
+      "passed",
+      "import os, sys\nprint(sys.stdin.buffer.readline(), os.read(0, 9))",
+      printing("b'a\\n' b''", "a\n"),
+    ],
+    ["prints what is no ASCII", "passed", "print(input(), 'Ω')", printing("ä Ω", "ä")],
+    ["prints below a main guard", "passed", "if __name__ == '__main__': print(1)", printing("1")],
+    ["prints at exit", "passed", "import atexit\natexit.register(print, 2)\nprint(1)", printing("1\n2")],
+    ["leaves with code 0", "passed", "print(1)\nexit()", printing("1")],
+    ["decimals", "passed", "print(0.50, '1e3')", printing("0.5 1000")],
+    ["takes 1 e-9 for 0", "wrong_answer", "print(1e-9)", printing("0")],
+    ["another number", "wrong_answer", "print(3)", printing("4")],
+    ["divides by 0", "runtime_error", "print(1)\n1 / 0", printing("1")],
+    ["has a fault in its syntax", "syntax_error", "def f(:\n  pass", printing("1")],
+    ["a function", "passed", "def f(a, b): return a + b", { kind: "call", name: "f", args: "[1, 2]", expected: ["3"] }],
+    [
+      "a method",
+      "passed",
+      "class Solution:\n  def f(self, a): return (a, [a])",
+      { kind: "call", name: "f", args: "[1]", expected: ["[1, [1]]"] },
+    ],
+    [
+      "a tuple within",
+      "wrong_answer",
+      "def f(a): return [(a,)]",
+      { kind: "call", name: "f", args: "[1]", expected: ["[[1]]"] },
+    ],
+    [
+      "numbers beyond 2^53",
+      "passed",
+      "def f(a): return a + 1",
+      { kind: "call", name: "f", args: "[9007199254740993]", expected: ["9007199254740994"] },
+    ],
+    [
+      "a function that is not there",
+      "runtime_error",
+      "x = 1",
+      { kind: "call", name: "f", args: "[]", expected: ["1"] },
+    ],
+    [
+      "a set for a list",
+      "wrong_answer",
+      "def f(): return {1}",
+      { kind: "call", name: "f", args: "[]", expected: ["[1]"] },
+    ],
+    [
+      "what equals everything",
+      "wrong_answer",
+      "class A:\n  def __eq__(self, o): return True\ndef f(): return A()",
+      { kind: "call", name: "f", args: "[]", expected: ["1"] },
+    ],
+    ["leaves before its test", "runtime_error", "import os\nos._exit(0)", { kind: "assert", code: "assert False" }],
+    ["fails its test", "wrong_answer", "def f(): return 1", { kind: "assert", code: "assert f() == 2" }],
+    ["raises in its test", "runtime_error", "def f(): assert False", { kind: "assert", code: "assert f() == 2" }],
+  ])("%s: %s", async (_, outcome, code, one) => {
+    const [result] = await pool.run({ code, tests: [one] });
+    expect(result, JSON.stringify(result)).toMatchObject({ outcome });
+    expect(result.message === null).toBe(outcome === "passed");
+  });
+
+  test("a result says where and why", async () => {
+    expect(await printed("x = 1\ny = x / 0")).toBe("runtime_error: line 2: ZeroDivisionError: division by zero");
+    expect(await printed("x = 1\n  y = 2")).toContain("syntax_error: line 2: IndentationError");
+    expect(await printed("print('a')")).toBe(
+      'wrong_answer: line 1 of what it printed is "a", not "nothing of the kind"',
+    );
+  });
+
+  test("the prelude's imports are there, and only where they are asked for", async () => {
+    const task = {
+      code: "def f(a: List[int]): return gcd(*a)",
+      tests: [{ kind: "call", name: "f", args: "[[4, 6]]", expected: ["2"] }],
+    } as const;
+    expect((await pool.run({ ...task, prelude: "from typing import *\nfrom math import *" }))[0].outcome).toBe(
+      "passed",
+    );
+    expect((await pool.run(task))[0]).toMatchObject({
+      outcome: "runtime_error",
+      message: expect.stringContaining("NameError"),
+    });
+  });
+
+  const problems = [humanEval(), mbpp((index) => index % 100 === 7)];
+  test.skipIf(!problems[0] || !problems[1])("some of HumanEval and MBPP: solutions pass, None does not", async () => {
+    const some = [...problems[0]!.filter((_, i) => i % 16 === 2), ...problems[1]!];
+    for (const { id, solved, mutated } of some) {
+      expect([id, ...(await pool.run(solved)).map((r) => r.outcome)]).toEqual([
+        id,
+        ...solved.tests.map(() => "passed"),
+      ]);
+      expect([id, ...(await pool.run(mutated)).map((r) => r.outcome)]).not.toContain("passed");
+    }
+  });
+});
+
+describe("the sandbox", () => {
+  test("each program starts from the same state, whatever ran before it", async () => {
+    const fresh = await printed(PROBE);
+    expect(fresh).toMatch(/^wrong_answer: line 1 of what it printed is "\['[0-9a-f]{8}', /);
+    const mess = `
+import builtins, os, random, sys, types
+builtins.print = builtins.len = None
+sys.modules["math"] = sys.modules["evil"] = types.ModuleType("evil")
+sys.path.append("/tmp"); os.environ["X"] = "1"; random.seed(1); sys.setrecursionlimit(77)
+int.__class__; Hidden = 3; sys.stdout = None; os.read = os.write = None; open = None
+`;
+    for (const code of [mess, `${mess}open("/tmp/a", "w").write("x")`, `${mess}os.chdir("/tmp")`]) {
+      await pool.run({ code, tests: [printing("1")] });
+      expect(await printed(PROBE)).toBe(fresh);
+    }
+    const other = openCodePool(limits, 1);
+    const [{ message }] = await other.run({ code: PROBE, tests: [printing("nothing of the kind")] });
+    await other.end();
+    expect(`wrong_answer: ${message}`).toBe(fresh);
+  });
+
+  test.each(HOSTILE)("%s: %s, and the next program runs", async (_, outcome, code) => {
+    const results = await pool.run({ code, tests: [printing("never printed")] });
+    expect(results, JSON.stringify(results)).toMatchObject([{ outcome }]);
+    expect(await outcomes("print(1)", printing("1"))).toEqual(["passed"]);
+  });
+
+  test("nothing leads to the network", async () => {
+    let connections = 0;
+    const server = createServer((socket) => {
+      connections++;
+      socket.destroy();
+    });
+    await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
+    const { port } = server.address() as { port: number };
+    const url = `http://127.0.0.1:${port}/`;
+    const programs = [
+      `import socket\nsocket.create_connection(("127.0.0.1", ${port}))`,
+      `import socket\ns = socket.socket()\ns.setblocking(False)\ns.connect(("127.0.0.1", ${port}))`,
+      `import urllib.request\nurllib.request.urlopen("${url}")`,
+      `import http.client\nhttp.client.HTTPConnection("127.0.0.1", ${port}).request("GET", "/")`,
+      `import socket\nsocket.getaddrinfo("localhost", ${port})`,
+      `from js import fetch\nfetch("${url}")`,
+      `import sys\nsys.meta_path.pop(0)\nfrom pyodide.http import open_url\nopen_url("${url}")`,
+      `import sys, asyncio\nsys.meta_path.pop(0)\nfrom pyodide.http import pyfetch\npyfetch("${url}").send(None)`,
+    ];
+    for (const code of programs)
+      expect([code, ...(await outcomes(code, printing("1")))]).toEqual([code, "runtime_error"]);
+    await new Promise((done) => server.close(done));
+    expect(connections).toBe(0);
+  });
+
+  test("nothing leads to JavaScript, C or the host's files", async () => {
+    const unhide = "import sys\nsys.meta_path.pop(0)\n";
+    const raised = [
+      "import js",
+      "import pyodide_js",
+      "import _pyodide_core",
+      "import ctypes",
+      "import _ctypes",
+      "__import__('pyodide')",
+      `${unhide}import js`,
+      `${unhide}import pyodide_js`,
+      `${unhide}import pyodide.code\npyodide.code.run_js("1")`,
+      `${unhide}import _pyodide_core\n_pyodide_core.to_js([1])`,
+      `${unhide}import _pyodide_core\n_pyodide_core.create_proxy(print)`,
+      `${unhide}import _pyodide_core\n_pyodide_core.raw_call(1)`,
+      `${unhide}import ctypes\nctypes.CDLL(None).emscripten_run_script(b"1")`,
+      `${unhide}import ctypes\nctypes.CFUNCTYPE(ctypes.c_int)(1)()`,
+      "open('/etc/passwd')",
+      "open('/proc/self/environ')",
+      "open('/proc/1/cmdline')",
+      `open(${JSON.stringify(import.meta.filename)})`,
+      "import os\nos.listdir('/root')",
+      "import os\nos.environ['PATH_OF_NODE']",
+    ];
+    for (const code of raised)
+      expect([code, ...(await outcomes(code, printing("1")))]).toEqual([code, "runtime_error"]);
+    // such objects of JavaScript's as lie about in the heap are of no use
+    const search = (use: string) => `${unhide}
+import gc
+from pyodide.ffi import JsProxy
+seen, todo, found = set(), list(gc.get_objects()), []
+while todo:
+    item = todo.pop()
+    if id(item) in seen: continue
+    seen.add(id(item))
+    if isinstance(item, JsProxy): found.append(item)
+    todo.extend(gc.get_referents(item))
+print(len(seen) > 10000, len(found))
+${use}
+`;
+    const found = /"True (\d+)"/.exec(await printed(search("")));
+    for (let i = 0; i < Number(found![1]); i++) {
+      const said = await printed(search(`found[${i}].constructor`));
+      expect(said).toMatch(/^runtime_error: (it called \w+, which is not allowed|table index is out of bounds)$/);
+    }
+  });
+
+  test("behind Python there is nothing to use either", async () => {
+    // the sandbox, and then what its thread has left, by a function that was made before
+    const program = `(port) => {
+      const left = () => {
+        const names = [];
+        for (let owner = globalThis; owner; owner = Object.getPrototypeOf(owner)) names.push(...Object.getOwnPropertyNames(owner));
+        const makers = [() => {}, async () => {}, function* () {}, async function* () {}].map((f) => f.constructor === Object);
+        return { names: names.filter((name) => globalThis[name] !== undefined), makers, evals: typeof globalThis.eval };
+      };
+      (${codeSandbox})({ post: (reply) => port.post({ type: reply.type, ...left() }), listen: port.listen });
+    }`;
+    const thread = textThread<unknown, { type: string; names: string[]; makers: boolean[]; evals: string }>(program);
+    const reply = new Promise<{ type: string; names: string[]; makers: boolean[]; evals: string }>(thread.onReply);
+    const limits = { memory_bytes: 2 ** 28, output_bytes: 2 ** 20 };
+    thread.post({ type: "boot", files: await pythonFiles(), harness: HARNESS, state: null, limits });
+    const { type, names, makers, evals } = await reply;
+    await thread.end();
+    expect({ type, evals }).toEqual({ type: "ready", evals: "undefined" });
+    // what is not the language's own
+    const language = new Set(runInNewContext("Object.getOwnPropertyNames(globalThis)") as string[]);
+    const own = names.filter((name) => !language.has(name) && !(name in Object.prototype));
+    expect(new Set(own)).toEqual(new Set(["TextDecoder", "TextEncoder", "performance", "__name", "queueMicrotask"]));
+    expect(names).not.toContain("Function");
+    expect(makers).toEqual([true, true, true, true]); // none is Function's kind
+  });
+});

@@ -1,0 +1,67 @@
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { gunzipSync } from "node:zlib";
+import type { CodeTask } from "../../../src/rewards/code/tests.ts";
+import { testsOf } from "../../../src/rewards/code/tests.ts";
+
+/** A problem with a program that solves it, and one that returns None instead. */
+export interface Problem {
+  id: string;
+  solved: CodeTask;
+  mutated: CodeTask;
+}
+
+function rowsOf(name: string): Record<string, string>[] | null {
+  const path = join(process.env.QWENCH_SHARED ?? "../shared", "data", name);
+  if (!existsSync(path)) {
+    console.warn(`NOT CHECKED: ${path} is absent; set QWENCH_SHARED to the folder that holds data/`);
+    return null;
+  }
+  const bytes = readFileSync(path);
+  const text = (name.endsWith(".gz") ? gunzipSync(bytes) : bytes).toString("utf8");
+  return text
+    .split("\n")
+    .filter(Boolean)
+    .map((line) => JSON.parse(line));
+}
+
+/** HumanEval's 164 problems; null where they are not at hand. */
+export function humanEval(): Problem[] | null {
+  const rows = rowsOf("humaneval/HumanEval.jsonl.gz");
+  if (!rows) return null;
+  return rows.map((row) => ({
+    id: row.task_id,
+    solved: { ...testsOf(row), code: row.prompt + row.canonical_solution },
+    mutated: { ...testsOf(row), code: `${row.prompt}    return None\n` },
+  }));
+}
+
+/** MBPP's problems that `pick` takes by their index; null where they are not at hand. */
+export function mbpp(pick: (index: number) => boolean): Problem[] | null {
+  const rows = rowsOf("mbpp/mbpp.jsonl");
+  if (!rows) return null;
+  return rows
+    .filter((_, index) => pick(index))
+    .map((row) => {
+      // every function of the program is replaced, for the tests may call it within others
+      const names = [...row.code.matchAll(/^def\s+(\w+)/gm)].map(([, name]) => name);
+      const none = names.map((name) => `def ${name}(*_, **__):\n    return None\n`).join("");
+      return {
+        id: `MBPP/${row.task_id}`,
+        solved: { ...testsOf(row), code: row.code },
+        mutated: { ...testsOf(row), code: `${row.code}\n${none}` },
+      };
+    });
+}
+
+/** Indices of `count` of `of`, the same every time. */
+export function sample(count: number, of: number): Set<number> {
+  const all = Array.from({ length: of }, (_, i) => i);
+  let seed = 20240501;
+  for (let i = of - 1; i > 0; i--) {
+    seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0;
+    const other = Math.floor((seed / 2 ** 32) * (i + 1));
+    [all[i], all[other]] = [all[other], all[i]];
+  }
+  return new Set(all.slice(0, count));
+}
