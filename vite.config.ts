@@ -8,6 +8,7 @@ const ENTRIES: Record<string, string> = { cli: "src/cli/bin.ts", bench: "bench/m
 const FOR_PAGES: Record<string, string> = {
   client: "src/client.ts",
   "trainer.worker": "workers/trainer.worker.ts",
+  widget: "demo/widget.ts", // its worker is inside
 };
 const NATIVE = ["webgpu", "@sparticuz/chromium"];
 
@@ -19,15 +20,18 @@ const besideClient: Plugin = {
 };
 
 function forPages(mode: string): UserConfig {
+  const output = { entryFileNames: `${mode}.js`, codeSplitting: false };
   return {
     plugins: [besideClient],
+    worker: { format: "es", rolldownOptions: { output: { codeSplitting: false } } },
     build: {
       outDir: "dist",
       emptyOutDir: false,
       ssr: FOR_PAGES[mode], // leaves `new URL(…, import.meta.url)` for the browser, or the bundler of a page
       target: "es2023",
+      cssTarget: ["chrome123", "firefox120", "safari17.5"], // have light-dark()
       minify: mode !== "client", // small, and bundlers look for what is written there
-      rolldownOptions: { output: { entryFileNames: `${mode}.js`, codeSplitting: false } },
+      rolldownOptions: { output },
     },
     ssr: { noExternal: true, target: "webworker" },
   };

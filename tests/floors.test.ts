@@ -44,8 +44,9 @@ function fault(from: string, specifier: string, typeOnly: boolean): string | nul
     if (native && !NODE_ROOMS.includes(room)) return `${from} imports ${specifier}: only ${NODE_ROOMS.join(", ")} may`;
     return null;
   }
-  if (!/\.(ts|js|json)(\?\w+)?$/.test(specifier)) return `${from} imports ${specifier}: it must carry its extension`;
-  const to = join(dirname(from), specifier.replace(/\?\w+$/, ""));
+  if (!/\.(ts|js|json|css)(\?[\w&]+)?$/.test(specifier))
+    return `${from} imports ${specifier}: it must carry its extension`;
+  const to = join(dirname(from), specifier.replace(/\?[\w&]+$/, ""));
   if (to.startsWith("..")) return `${from} imports ${specifier}: outside of the repository`;
   const target = roomOf(to);
   if (target === room) return null;
@@ -138,6 +139,10 @@ describe("the floors of the house", () => {
     ["workers/trainer.worker.ts", `import { session } from "../src/session.ts";`],
     ["workers/session/trainer.ts", `import { revive } from "../../src/client/wire.ts";`],
     ["demo/main.ts", `const w = await import("../src/client.ts"); import url from "../workers/x.worker.ts?worker";`],
+    [
+      "demo/widget/host.ts",
+      `import W from "../../workers/x.worker.ts?worker&inline"; import css from "../a.css?inline";`,
+    ],
   ])("lets %s do %s", (path, text) => {
     expect(importsOf(path, text).length).toBeGreaterThan(0);
     expect(faultsOf(path, text)).toEqual([]);
