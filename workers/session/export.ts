@@ -9,6 +9,7 @@ import { opfsRoot, ranges } from "../../src/platform/opfs-folder.ts";
 import { roomLeft } from "../../src/platform/quota.ts";
 import type { Library } from "./library.ts";
 import { newestAdapter, type RunStore, type StoredRun } from "./runs.ts";
+import { EXPORTS } from "./storage.ts";
 import { type ZipEntry, zipped } from "./zip.ts";
 
 /** Small files of a base that its merged model needs too. */
@@ -61,9 +62,8 @@ async function mergedEntries(base: Folder, tensors: Awaited<ReturnType<typeof me
 
 /** Writes a file into OPFS and hands it out from there; what was handed out before goes. */
 async function written(name: string, content: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<ExportedFile> {
-  const root = opfsRoot().folder("qwench");
-  await root.removeFolder("exports");
-  const folder = root.folder("exports");
+  await opfsRoot().removeFolder(EXPORTS);
+  const folder = opfsRoot().folder(EXPORTS);
   await folder.write(name, untilAborted(content, signal));
   return { name, type: ZIP, blob: (await folder.blob(name)).slice(0, undefined, ZIP) };
 }

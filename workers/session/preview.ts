@@ -34,18 +34,15 @@ const FORMS = [
  *
  * @throws {DataError} a row that cannot be parsed at all, with its file and number
  */
-export async function previewRows(rows: AsyncIterable<NumberedRow>, count: number | null): Promise<DataPreview> {
+export async function previewRows(rows: AsyncIterable<NumberedRow>): Promise<DataPreview> {
   const first: NumberedRow[] = [];
-  let read = 0;
-  let whole = true;
+  let count: number | null = 0;
   const end = performance.now() + COUNT_MS;
   for await (const row of rows) {
+    count++;
     if (first.length < ROWS) first.push(row);
-    read++;
-    if (first.length < ROWS || count !== null) {
-      if (count !== null && first.length >= ROWS) break;
-    } else if (read >= COUNTED || performance.now() > end) {
-      whole = false;
+    else if (count >= COUNTED || performance.now() > end) {
+      count = null;
       break;
     }
   }
@@ -53,7 +50,7 @@ export async function previewRows(rows: AsyncIterable<NumberedRow>, count: numbe
   const shown = {
     columns,
     rows: first.map(({ row }) => columns.map((name) => cell(row[name]))),
-    count: count ?? (whole ? read : null),
+    count,
   };
   if (first.length === 0) return { ...shown, columnsTaken: null, problem: "There are no rows" };
   const taken = await mapping(first, columns);

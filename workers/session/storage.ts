@@ -46,6 +46,19 @@ export async function removeRun(id: string, runs: RunStore): Promise<void> {
   await runs.remove(id);
 }
 
+/** Where large exports are made, to be handed out from there. */
+export const EXPORTS = "qwench/exports";
+/** Milliseconds after which nobody is still saving what was handed out. */
+const HANDED_OUT_MS = 3_600_000;
+
+/** Deletes what an earlier session handed out. */
+export async function removeOldExports(): Promise<void> {
+  const folder = opfsRoot().folder(EXPORTS);
+  for (const name of await folder.list()) {
+    if (Date.now() - (await folder.blob(name)).lastModified > HANDED_OUT_MS) await folder.remove(name);
+  }
+}
+
 /** Bytes of all files of a folder and of those in it. */
 async function bytesOf(folder: Folder): Promise<number> {
   let bytes = 0;

@@ -31,7 +31,7 @@ import { formatForm, formFields, nameOfData, nameOfModel, parseForm, phaseRecipe
 import { reporting, stoppable } from "./reporting.ts";
 import { trainRun } from "./run.ts";
 import { newestAdapter, newRun, RunStore, summaryOf } from "./runs.ts";
-import { removeRun, removeStored, storageUsage } from "./storage.ts";
+import { removeOldExports, removeRun, removeStored, storageUsage } from "./storage.ts";
 
 /** All that a page may ask of the worker. */
 export class TrainerSession implements TrainerService {
@@ -42,6 +42,7 @@ export class TrainerSession implements TrainerService {
     this.begun = { library: new Library(options), holder: new GpuHolder(lost) };
     // absent where the page is not secure; there is no WebGPU either, and `device` says so
     if (navigator.locks) await takeLock(options.lock, "This worker is in use already");
+    removeOldExports().catch(() => {}); // they take room, and no more than that
   }
 
   device(): Promise<DeviceInfo> {
@@ -66,7 +67,7 @@ export class TrainerSession implements TrainerService {
 
   async preview(source: DataSource): Promise<DataPreview> {
     const rows = await this.parts.library.openRows(source, "train", { report: () => {} });
-    return previewRows(rows, null);
+    return previewRows(rows);
   }
 
   usage(): Promise<StorageUsage> {
