@@ -1,6 +1,7 @@
 import type { Trainer } from "../src/client/types.ts";
 import { App, type DeviceState } from "./app.ts";
 import { type Attributes, fill, h, setText, svg } from "./dom.ts";
+import { formatShare } from "./format.ts";
 import { problemLine } from "./parts/notice.ts";
 import { watchSurroundings } from "./surroundings.ts";
 import { resultView } from "./views/result.ts";
@@ -79,6 +80,15 @@ export function showPage(root: HTMLElement, create: () => Trainer): void {
   );
   watchSurroundings(app);
 
+  // a tab in the background shows how far its run is
+  let titled = "Train";
+  const showTitle = () => {
+    const run = app.active.value;
+    const share = run && run.activity !== "idle" ? `${formatShare(run.share())} · ` : "";
+    document.title = `${share}${titled} · Qwench`;
+  };
+  app.active.watch(lifetime, (run) => run?.watch(lifetime, showTitle));
+
   let leave = new AbortController();
   const show = async (first: boolean) => {
     leave.abort();
@@ -92,7 +102,8 @@ export function showPage(root: HTMLElement, create: () => Trainer): void {
     }
     const { title, element } = await Promise.resolve(viewOf(hash)(app, signal)).catch((error) => brokenView(error));
     if (signal.aborted) return;
-    document.title = `${title} · Qwench`;
+    titled = title;
+    showTitle();
     fill(main, element);
     if (first) return;
     scrollTo(0, 0);

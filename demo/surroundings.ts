@@ -4,7 +4,7 @@ import { formatSeconds } from "./format.ts";
 /** A tab hidden for less is not worth a word. */
 const WORTH_SAYING = 10_000;
 
-/** Says when the machine goes offline, and what a hidden tab means for a run; shows progress in the tab's title. */
+/** Says when the machine goes offline, and what a hidden tab means for a run. */
 export function watchSurroundings(app: App): void {
   const online = () => {
     if (navigator.onLine) return app.dismiss("offline");

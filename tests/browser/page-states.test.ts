@@ -150,6 +150,7 @@ describe("during a run", () => {
     await shown(page, /GRPO, phase 2.*Reward by function.*Completions/);
     const curve = () => page.$eval(".plot .line", (line) => line.getAttribute("d")!.length);
     const before = await curve();
+    expect(await page.title()).toMatch(/^\d+ % · Word problems · Qwench$/);
     await page.waitForFunction(
       (length) => document.querySelector(".plot .line")!.getAttribute("d")!.length > length,
       {},
@@ -157,6 +158,7 @@ describe("during a run", () => {
     );
     await press(page, "Pause");
     await page.waitForFunction(() => document.querySelector(".status")!.textContent === "paused");
+    expect(await page.title()).toBe("Word problems · Qwench");
     const at = await textOf(page, ".stages li:last-child .about");
     await press(page, "Go on");
     await page.waitForFunction(

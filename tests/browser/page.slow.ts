@@ -151,6 +151,7 @@ test("trains, goes on after a reload, is better than before, and its adapter ans
     timeout: 10 * MINUTES,
   });
   await (await page.waitForSelector(".phase-charts .more summary"))!.click();
+  await page.waitForSelector(".figures tbody tr");
   const steps = await page.$$eval(".figures tbody th", (cells) => cells.map((cell) => Number(cell.textContent)));
   expect(steps).toEqual(Array.from({ length: STEPS.grpo }, (_, i) => STEPS.grpo - i));
 
