@@ -19,9 +19,9 @@ import { builtPage } from "./page-site.ts";
 // the middle, before and after, and the adapter taken to Node. Some ten minutes on two cores.
 
 const MODEL = fileURLToPath(new URL("../../demo/tiny", import.meta.url));
-const STEPS = { sft: 24, grpo: 6 };
+const STEPS = { sft: 48, grpo: 8 };
 const SAVE_EVERY = 2;
-const PROBLEMS = 24;
+const PROBLEMS = 20;
 const ANSWER_TOKENS = 48;
 const MINUTES = 60_000;
 
