@@ -195,13 +195,15 @@ export class Host {
       problem,
       status,
     };
+    let news = false;
     for (const [name, value] of Object.entries(traits)) {
       const text = JSON.stringify(value);
       if (this.#sent.get(name) === text) continue;
+      news = true;
       this.#sent.set(name, text);
       this.#model.set(name, JSON.parse(text)); // a copy: hosts see no change within an object that they have
     }
-    this.#model.save_changes();
+    if (news) this.#model.save_changes();
   }
 
   #change(changes: Partial<WidgetState>): void {

@@ -129,8 +129,9 @@ function runView(run: Run, host: Host, signal: AbortSignal): HTMLElement {
     for (const [phase, { method: name }] of record.phases.entries()) {
       if (begun.has(phase) || !(record.logs[phase]?.length > 0)) continue;
       begun.add(phase);
-      const title = h("h2", {}, METHOD_NAMES[name]);
-      phases.append(h("section", {}, title, phaseCharts(run, phase, signal)));
+      for (const earlier of phases.querySelectorAll<HTMLDetailsElement>(":scope > details")) earlier.open = false;
+      const title = h("summary", {}, h("h2", {}, METHOD_NAMES[name]));
+      phases.append(h("details", { open: true }, title, phaseCharts(run, phase, signal)));
     }
   };
   run.watch(signal, show);

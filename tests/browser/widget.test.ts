@@ -30,16 +30,10 @@ const EVIL = `<img src="data:," onerror="document.title='broken'">`;
 const JOB = {
   name: EVIL,
   model: { kind: "files", name: "random" },
-  phases: [
-    { method: "sft", data: { kind: "file", name: "rows.jsonl" }, recipe: { ...QUICK.sft, max_steps: 30 } },
-    { method: "grpo", data: { kind: "file", name: "rows.jsonl" }, recipe: QUICK.grpo },
-  ],
-  evaluate: { data: { kind: "file", name: "rows.jsonl" }, problems: 1 },
+  phases: [{ method: "sft", data: { kind: "file", name: "rows.jsonl" }, recipe: { ...QUICK.sft, max_steps: 30 } }],
 };
 files["rows.jsonl"] = Buffer.from(
-  [1, 2, 3, 4]
-    .map((n) => `${JSON.stringify({ prompt: `What is ${n}+1?`, completion: `${n + 1}`, answer: `${n + 1}` })}\n`)
-    .join(""),
+  [1, 2, 3, 4].map((n) => `${JSON.stringify({ prompt: `What is ${n}+1?`, completion: `${n + 1}` })}\n`).join(""),
 );
 
 /** A notebook with one widget, and all that it told the kernel. */
@@ -104,12 +98,10 @@ describe("the widget", () => {
     await becomes("finished");
 
     expect(traitOf("problem")).toBe("");
-    expect(traitOf("progress")).toEqual({ phase: 1, method: "grpo", step: 2, max_steps: 2 });
-    const [sft, grpo] = traitOf("logs") as { step: number; loss: number }[][];
+    expect(traitOf("progress")).toEqual({ phase: 0, method: "sft", step: 30, max_steps: 30 });
+    const [sft] = traitOf("logs") as { step: number; loss: number }[][];
     expect(sft.map(({ step }) => step)).toEqual(Array.from({ length: 30 }, (_, i) => i + 1));
-    expect(grpo.map(({ step }) => step)).toEqual([1, 2]);
-    expect(traitOf("metrics")).toEqual(grpo[1]);
-    expect((traitOf("accuracy") as { stage: string }[]).map(({ stage }) => stage)).toEqual(["base", "sft", "grpo"]);
+    expect(traitOf("metrics")).toEqual(sft.at(-1));
     const adapter = await readAdapter(await adapterFolder(told));
     expect(adapter.config.r).toBe(QUICK.sft.lora_r);
 
@@ -126,7 +118,6 @@ describe("the widget", () => {
     });
     expect(shown).toMatchObject({ title: "Test", images: 0, text: expect.stringContaining(`${EVIL}finished`) });
     expect(shown.charts.some((label) => /^Loss: .* at step 1, .* at step 30$/.test(label))).toBe(true);
-    expect(shown.charts.some((label) => label.startsWith("Reward: "))).toBe(true);
 
     // once more, for a host that loses buffers
     const sent = adapterOf(told);
