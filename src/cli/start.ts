@@ -25,7 +25,7 @@ interface Stage {
 }
 
 /** On SwiftShader, which takes some five times as long as Mesa's renderer: fewer steps, enough to see it work. */
-const SHORT_STEPS = { sft: 40, grpo: 12 };
+const SHORT_STEPS = { sft: 32, grpo: 16 };
 
 const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
 
