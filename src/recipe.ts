@@ -2,6 +2,7 @@ import { RecipeError } from "./errors.ts";
 import { type Field, type FieldValue, type Method, methods } from "./recipe-field.ts";
 import { dataFields } from "./recipe-fields-data.ts";
 import { grpoFields } from "./recipe-fields-grpo.ts";
+import { rewardFields } from "./recipe-fields-rewards.ts";
 import { runFields } from "./recipe-fields-run.ts";
 import { ignoredNames, isOff, isSpecificTo, nearestName, oldNames, refusedNames } from "./recipe-names.ts";
 import { checkRecipe } from "./recipe-rules.ts";
@@ -11,7 +12,7 @@ export { type Field, type FieldValue, type Group, groups, type Method, methods }
 export { nearestName } from "./recipe-names.ts";
 export { generationOf } from "./recipe-rules.ts";
 
-const table = [...dataFields, ...grpoFields, ...runFields] as const;
+const table = [...dataFields, ...grpoFields, ...rewardFields, ...runFields] as const;
 type Row = (typeof table)[number];
 
 /** Every option, once, in the order of help and README. */

@@ -22,6 +22,7 @@ export function runGrpo(args: ParsedArgs): Promise<number> {
     try {
       return await train(recipe, opened.rewards, signal);
     } finally {
+      for (const line of opened.summary()) console.error(line);
       await opened.close();
     }
   });

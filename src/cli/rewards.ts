@@ -3,16 +3,19 @@ import { basename, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { FormatError, NotFoundError, RecipeError, UnsupportedError } from "../errors.ts";
 import { nearestName } from "../recipe.ts";
-import { REWARDS, type RewardParameters, rewardNamed } from "../rewards/registry.ts";
+import { REWARDS, type RewardHost, type RewardParameters, rewardNamed } from "../rewards/registry.ts";
 import type { NamedReward, RewardFunction } from "../rewards/reward.ts";
 import { COMPLETION_COLUMNS } from "./completions-log.ts";
+import { CliRewardHost } from "./reward-host.ts";
 import { type ModuleExport, RewardModule } from "./rewards-module.ts";
 
 export interface OpenedRewards {
   rewards: NamedReward[];
   /** what the user should know about how they run */
   notes: string[];
-  /** ends the modules' threads */
+  /** what there is to say at a run's end: what a judge was asked, and cost */
+  summary(): string[];
+  /** ends their threads */
   close(): Promise<void>;
 }
 
@@ -36,11 +39,14 @@ export async function openRewards(
 ): Promise<OpenedRewards> {
   const modules = new Map<string, LoadedModule>();
   const notes: string[] = [];
+  const host = new CliRewardHost();
   const close = async () => {
     for (const module of modules.values()) await module.end();
+    await host.end();
   };
   try {
-    return { rewards: await openAll(entries, parameters, modules, notes), notes, close };
+    const rewards = await openAll(entries, parameters, modules, notes, host);
+    return { rewards, notes, summary: () => host.summary(), close };
   } catch (error) {
     await close();
     throw error;
@@ -52,6 +58,7 @@ async function openAll(
   parameters: Partial<RewardParameters>,
   modules: Map<string, LoadedModule>,
   notes: string[],
+  host: RewardHost,
 ): Promise<NamedReward[]> {
   const rewards: NamedReward[] = [];
   const from = new Map<string, string>();
@@ -63,7 +70,7 @@ async function openAll(
       const module = modules.get(path) ?? (await loadModule(path, notes));
       modules.set(path, module);
       named = pick(entry, found[1], found[2] ?? null, module);
-    } else named = registered(entry, parameters);
+    } else named = registered(entry, parameters, host);
     const other = from.get(named.name);
     if (other !== undefined) {
       throw new RecipeError(
@@ -81,8 +88,8 @@ async function openAll(
   return rewards;
 }
 
-function registered(name: string, parameters: Partial<RewardParameters>): NamedReward {
-  if (Object.hasOwn(REWARDS, name)) return rewardNamed(name, parameters);
+function registered(name: string, parameters: Partial<RewardParameters>, host: RewardHost): NamedReward {
+  if (Object.hasOwn(REWARDS, name)) return rewardNamed(name, parameters, host);
   const names = Object.keys(REWARDS);
   if (/[\\/]/.test(name)) {
     throw new NotFoundError(`Cannot load reward_funcs ${name}: a module's name ends in .js, .mjs, .cjs or .ts`);

@@ -1,14 +1,17 @@
-import { NotFoundError } from "../errors.ts";
+import { NotFoundError, UnsupportedError } from "../errors.ts";
 import { accuracyReward, reasoningAccuracyReward } from "./accuracy.ts";
+import { CODE_LIMITS, type CodeExecutor, type CodeLimits } from "./code/pool.ts";
+import { codeFormatReward, codeRewards } from "./code/rewards.ts";
 import { formatRewards } from "./format.ts";
 import { correctnessReward, intReward, softFormatReward, strictFormatReward, xmlcountReward } from "./gsm8k.ts";
+import type { Judge, JudgeParameters } from "./judge.ts";
 import { cosineOfCharacters, cosineOfTokens, lenReward, softOverlongPunishment } from "./lengths.ts";
 import { formatReward, reasoningStepsReward, tagCountReward, thinkFormatReward } from "./open-r1.ts";
 import { repetitionOfTokens, repetitionOfWords } from "./repetition.ts";
 import type { NamedReward, RewardFunction } from "./reward.ts";
 
 /** What a recipe says about its reward functions, by the names of open-r1's script; null is the function's own default. */
-export interface RewardParameters {
+export interface RewardParameters extends JudgeParameters {
   cosine_min_value_wrong: number | null;
   cosine_max_value_wrong: number | null;
   cosine_min_value_correct: number | null;
@@ -20,10 +23,21 @@ export interface RewardParameters {
   soft_punish_cache: number | null;
   /** the run's, in tokens */
   max_completion_length: number | null;
+  code_test_timeout: number;
+  code_total_timeout: number;
+  code_memory: number;
+}
+
+/** What a command line or a page brings to the functions that need more than text. */
+export interface RewardHost {
+  /** runs Python; asked for once a function, the threads may be the same */
+  code?(limits: Partial<CodeLimits>): CodeExecutor;
+  /** opens a judge by a whole recipe */
+  judge?(parameters: JudgeParameters): Judge;
 }
 
 /** Makes a reward function for a recipe. */
-export type RewardFactory = (parameters: Partial<RewardParameters>) => RewardFunction;
+export type RewardFactory = (parameters: Partial<RewardParameters>, host: RewardHost) => RewardFunction;
 
 const always =
   (reward: RewardFunction): RewardFactory =>
@@ -45,6 +59,23 @@ const overlong =
   (most: number, margin: number): RewardFactory =>
   (p) =>
     softOverlongPunishment(p.max_completion_len ?? most, p.soft_punish_cache ?? margin);
+
+const code =
+  (name: "code_reward" | "binary_code_reward"): RewardFactory =>
+  (p, host) => {
+    if (!host.code) throw new UnsupportedError(`Cannot use the reward ${name}: there is nothing here that runs Python`);
+    const executor = host.code({
+      test_seconds: p.code_test_timeout ?? CODE_LIMITS.test_seconds,
+      total_seconds: p.code_total_timeout ?? CODE_LIMITS.total_seconds,
+      memory_mb: p.code_memory ?? CODE_LIMITS.memory_mb,
+    });
+    return codeRewards(executor)[name];
+  };
+
+const judge: RewardFactory = (p, host) => {
+  if (!host.judge) throw new UnsupportedError("Cannot use the reward judge: there is nothing here that asks one");
+  return host.judge(p as JudgeParameters).reward;
+};
 
 /** Every reward function that a recipe can name. */
 export const REWARDS: Readonly<Record<string, RewardFactory>> = {
@@ -69,6 +100,12 @@ export const REWARDS: Readonly<Record<string, RewardFactory>> = {
   cosine: (p) => cosineOfCharacters(cosineOptions(p, 0, 1000)),
   repetition_penalty: (p) => repetitionOfWords(p.repetition_n_grams ?? 3, p.repetition_max_penalty ?? -1),
   soft_overlong_punishment: overlong(16384, 4096),
+  code: code("code_reward"),
+  code_reward: code("code_reward"),
+  binary_code: code("binary_code_reward"),
+  binary_code_reward: code("binary_code_reward"),
+  code_format: always(codeFormatReward),
+  code_format_reward: always(codeFormatReward),
   // TRL's, by the names of its script, and of its functions where the script has none
   accuracy_reward: always(accuracyReward),
   reasoning_accuracy_reward: always(reasoningAccuracyReward),
@@ -76,6 +113,8 @@ export const REWARDS: Readonly<Record<string, RewardFactory>> = {
   get_soft_overlong_punishment: overlong(1280, 256),
   cosine_scaled_reward: (p) => cosineOfTokens(cosineOptions(p, -1, p.max_completion_length ?? 1000)),
   repetition_penalty_reward: (p) => repetitionOfTokens(p.repetition_n_grams ?? 3, p.repetition_max_penalty ?? -1),
+  // Qwench's
+  judge,
 };
 
 /** Names that metrics carry, where a script's name is not the function's own: TRL logs rewards/{function}/mean. */
@@ -88,6 +127,9 @@ const FUNCTIONS: Readonly<Record<string, string>> = {
   cosine: "cosine_scaled_reward",
   repetition_penalty: "repetition_penalty_reward",
   soft_overlong_punishment: "soft_overlong_punishment_reward",
+  code: "code_reward",
+  binary_code: "binary_code_reward",
+  code_format: "code_format_reward",
   get_soft_overlong_punishment: "soft_overlong_punishment_reward",
 };
 
@@ -104,12 +146,18 @@ export const GSM8K_REWARDS = [
  * A reward function by its name, under the name that its metrics carry.
  *
  * @param parameters a recipe, or what of it is known
+ * @param host for the functions that run code or ask a judge
  * @throws {NotFoundError} an unknown one, with those that there are
  * @throws {RecipeError} parameters that do not fit together
+ * @throws {UnsupportedError} a function whose needs the host does not bring
  */
-export function rewardNamed(name: string, parameters: Partial<RewardParameters> = {}): NamedReward {
+export function rewardNamed(
+  name: string,
+  parameters: Partial<RewardParameters> = {},
+  host: RewardHost = {},
+): NamedReward {
   if (!Object.hasOwn(REWARDS, name)) {
     throw new NotFoundError(`There is no reward function ${JSON.stringify(name)}: ${Object.keys(REWARDS).join(", ")}`);
   }
-  return { name: Object.hasOwn(FUNCTIONS, name) ? FUNCTIONS[name] : name, reward: REWARDS[name](parameters) };
+  return { name: Object.hasOwn(FUNCTIONS, name) ? FUNCTIONS[name] : name, reward: REWARDS[name](parameters, host) };
 }
