@@ -2,8 +2,13 @@ import { availableParallelism } from "node:os";
 import type { Plugin, UserConfig } from "vite";
 import { defineConfig } from "vitest/config";
 
-// One bundle a run, because a single file cannot share chunks: vite build --mode cli | bench | index | client | …
-const ENTRIES: Record<string, string> = { cli: "src/cli/bin.ts", bench: "bench/main.ts", index: "src/index.ts" };
+// One bundle a run, because a single file cannot share chunks: vite build --mode cli | bench | …
+const ENTRIES: Record<string, string> = {
+  cli: "src/cli/bin.ts",
+  bench: "bench/main.ts",
+  index: "src/index.ts",
+  platform: "src/platform/headless.ts",
+};
 /** What a page loads without a bundler: whole files that import nothing. */
 const FOR_PAGES: Record<string, string> = {
   client: "src/client.ts",
@@ -43,7 +48,7 @@ export default defineConfig(({ mode }) => {
   return {
     build: {
       outDir: "dist",
-      emptyOutDir: mode === "cli", // the first of the three
+      emptyOutDir: mode === "cli", // the first
       ssr: ENTRIES[mode],
       target: program ? "node20" : "es2023",
       minify: false,
@@ -52,14 +57,14 @@ export default defineConfig(({ mode }) => {
         external: NATIVE,
         output: {
           entryFileNames: `${mode}.js`,
-          chunkFileNames: "chunks/[name].js",
+          chunkFileNames: `chunks/${mode}-[name].js`,
           codeSplitting: !program,
           ...(program && { banner: "#!/usr/bin/env node" }),
         },
       },
     },
     // a program carries its pure dependencies; the library leaves them to whoever bundles it
-    ssr: { noExternal: program || undefined, target: program ? "node" : "webworker" },
+    ssr: { noExternal: program || undefined, target: mode === "index" ? "webworker" : "node" },
     test: {
       include: [mode === "slow" ? "tests/**/*.slow.ts" : "tests/**/*.test.ts"],
       pool: "forks", // Vulkan reads the environment of the process, which a worker thread only has a copy of

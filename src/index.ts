@@ -5,6 +5,7 @@ export { SYSTEM_PROMPTS } from "./data/sets/forms.ts";
 export { DATA_SETS, dataSetNamed, readDataSet, type SetOptions } from "./data/sets/registry.ts";
 export { loadTokenizer, type Tokenizer } from "./data/tokenizer.ts";
 export * from "./errors.ts";
+export { type Figure, renderFigure } from "./eval/report/figure.ts";
 export { Gpu, type GpuFeatures, requestGpu } from "./gpu/device.ts";
 export { type Checkpoint, openCheckpoint } from "./io/checkpoint.ts";
 export { downloadModel } from "./io/hub.ts";

@@ -1,7 +1,22 @@
+/** Colours of paper, ink and series, by scheme. */
+export const colours = {
+  light:
+    "--paper:#fbfaf8;--card:#fff;--ink:#1c1b19;--soft:#6b6862;--rule:#e4e1db;--s0:#1f5fa8;--s1:#b8541a;--s2:#2c7a4b;--s3:#8a4a9e;--s4:#8f7400;--s5:#b0345c",
+  dark: "--paper:#161614;--card:#1e1e1b;--ink:#ecebe6;--soft:#9d9a92;--rule:#33322e;--s0:#7db4ee;--s1:#ee9a62;--s2:#74c493;--s3:#c79ad8;--s4:#d3ba4d;--s5:#f08aab",
+};
+
+/** What the parts of a chart look like. */
+export const marks = `.s0{--c:var(--s0)}.s1{--c:var(--s1)}.s2{--c:var(--s2)}.s3{--c:var(--s3)}.s4{--c:var(--s4)}.s5{--c:var(--s5)}
+.grid{stroke:var(--rule)}.axis,.cursor{stroke:var(--soft);stroke-opacity:.6}
+.tick{fill:var(--soft);font-size:11.5px;font-variant-numeric:tabular-nums}
+.line{fill:none;stroke:var(--c);stroke-width:1.6;stroke-linejoin:round;stroke-linecap:round}
+.line.dashed{stroke-dasharray:4 3}.dot{fill:var(--c)}
+`;
+
 /** The report's style sheet: light and dark, screen, phone and paper. */
 export const style = `
-:root{--paper:#fbfaf8;--card:#fff;--ink:#1c1b19;--soft:#6b6862;--rule:#e4e1db;--s0:#1f5fa8;--s1:#b8541a;--s2:#2c7a4b;--s3:#8a4a9e;--s4:#8f7400;--s5:#b0345c}
-@media (prefers-color-scheme:dark){:root{--paper:#161614;--card:#1e1e1b;--ink:#ecebe6;--soft:#9d9a92;--rule:#33322e;--s0:#7db4ee;--s1:#ee9a62;--s2:#74c493;--s3:#c79ad8;--s4:#d3ba4d;--s5:#f08aab}}
+:root{${colours.light}}
+@media (prefers-color-scheme:dark){:root{${colours.dark}}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--paper);color:var(--ink);font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",sans-serif;-webkit-text-size-adjust:100%}
 main{max-width:1120px;margin:0 auto;padding:40px 24px 56px}
@@ -19,13 +34,8 @@ figcaption strong{font-weight:600}
 .keys b{color:var(--ink);font-weight:500}
 .key i{display:inline-block;width:12px;margin-right:6px;vertical-align:middle;border-top:2px solid var(--c)}
 .key.dashed i{border-top-style:dashed}
-.s0{--c:var(--s0)}.s1{--c:var(--s1)}.s2{--c:var(--s2)}.s3{--c:var(--s3)}.s4{--c:var(--s4)}.s5{--c:var(--s5)}
 svg{display:block;width:100%;height:auto;touch-action:pan-y}
-.grid{stroke:var(--rule)}.axis,.cursor{stroke:var(--soft);stroke-opacity:.6}
-.tick{fill:var(--soft);font-size:11.5px;font-variant-numeric:tabular-nums}
-.line{fill:none;stroke:var(--c);stroke-width:1.6;stroke-linejoin:round;stroke-linecap:round}
-.line.dashed{stroke-dasharray:4 3}.dot{fill:var(--c)}
-.tables{columns:2 380px;column-gap:40px;margin:36px 0 32px}
+${marks}.tables{columns:2 380px;column-gap:40px;margin:36px 0 32px}
 .tables section{break-inside:avoid;margin-bottom:28px}
 table{width:100%;border-collapse:collapse;font-size:14px}
 tr{border-top:1px solid var(--rule)}

@@ -1,0 +1,43 @@
+import { escapeHtml, renderChart, seriesClass } from "./chart.ts";
+import { colours, marks } from "./style.ts";
+import { formatNumber, type LogRecord } from "./text.ts";
+
+export interface Figure {
+  title: string;
+  /** in order */
+  logs: readonly LogRecord[];
+  /** logged names to draw, and what the key calls each */
+  names: Readonly<Record<string, string>>;
+}
+
+const WIDTH = 520;
+const HEIGHT = 254;
+const CHART_Y = 34;
+const CHART_HEIGHT = 220;
+
+const STYLE = `.qwench-figure{${colours.light};font-family:system-ui,sans-serif;font-size:13px;${marks}.key{fill:var(--c);font-variant-numeric:tabular-nums}}
+@media (prefers-color-scheme:dark){.qwench-figure{${colours.dark}}}`;
+
+/** Logged numbers over steps as one SVG that stands alone: for the output of a notebook, or a file. */
+export function renderFigure({ title, logs, names }: Figure): string {
+  const series = Object.entries(names).map(([name, label]) => ({
+    name,
+    label,
+    points: logs
+      .filter((log) => name in log)
+      .map((log) => [log.step, typeof log[name] === "number" ? log[name] : Number.NaN] as const),
+  }));
+  const keys = series.map(({ label, points }, i) => {
+    const last = points.findLast(([, y]) => Number.isFinite(y));
+    return `<tspan class="key ${seriesClass(i)}" dx="14">${escapeHtml(`${label} ${formatNumber(last?.[1])}`)}</tspan>`;
+  });
+  const chart = renderChart({ title, series, xLabel: "step" }).replace(
+    "<svg ",
+    `<svg y="${CHART_Y}" width="${WIDTH}" height="${CHART_HEIGHT}" `,
+  );
+  return (
+    `<svg xmlns="http://www.w3.org/2000/svg" class="qwench-figure" width="${WIDTH}" height="${HEIGHT}" viewBox="0 0 ${WIDTH} ${HEIGHT}">` +
+    `<style>${STYLE}</style><rect width="100%" height="100%" rx="6" fill="var(--card)"/>` +
+    `<text x="14" y="22" fill="var(--ink)"><tspan font-weight="600">${escapeHtml(title)}</tspan>${keys.join("")}</text>${chart}</svg>`
+  );
+}
