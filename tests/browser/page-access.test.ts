@@ -134,13 +134,10 @@ test("who wants less motion gets none", async () => {
 });
 
 test("the curves are also a table, and a sentence for a screen reader", async () => {
+  const before = await open("");
+  await before.evaluate(() => localStorage.clear()); // what other tests left
   const page = await open("?seed#/runs/seed-1");
-  // each part of the page draws in a task of its own
-  await page.waitForFunction(
-    () =>
-      document.querySelectorAll(".figures tbody tr").length > 0 &&
-      document.querySelector(".plot")?.getAttribute("aria-label")?.startsWith("Reward"),
-  );
+  await page.waitForSelector(".figures tbody tr");
   const label = await page.$eval(".plot", (plot) => plot.getAttribute("aria-label"));
   expect(label).toMatch(/^Reward: [\d.]+ at step 1, [\d.]+ at step 60$/);
   const rows = await page.$eval(".figures", (table) => table.querySelectorAll("tbody tr").length);
