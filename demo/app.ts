@@ -163,6 +163,7 @@ export class App {
     if (stopping && !finished) await this.stop(run);
     run.changed();
     this.announce(finished ? `${run.record.name} is finished.` : `${run.record.name} is ${run.record.status}.`);
+    if (finished) this.#tellElsewhere(run, "info", `“${run.record.name}” is finished.`, "See the result", "/result");
   }
 
   #fail(run: Run, error: unknown): void {
@@ -171,8 +172,15 @@ export class App {
     run.problem = problemOf(error);
     // another tab's run is not ours to call failed
     if ((error as Error).name !== "BusyError") run.record.status = "failed";
-    run.changed();
-    this.announce(run.problem.text);
+    run.changed(); // its own page reads the problem out
+    this.#tellElsewhere(run, "error", `“${run.record.name}” stopped: ${run.problem.text}`, "Look at it", "");
+  }
+
+  /** Says what became of a run to somebody who looks at another page. */
+  #tellElsewhere(run: Run, kind: Notice["kind"], text: string, link: string, part: string): void {
+    const href = `#/runs/${encodeURIComponent(run.id)}`;
+    if (location.hash.startsWith(href)) return;
+    this.notify({ id: `run-${run.id}`, kind, text, todo: null, link: { text: link, href: href + part } });
   }
 
   /** The GPU or the worker is gone, and its successor is there: `#follow` heard of it first. @returns whether to go on */

@@ -102,6 +102,8 @@ export function showPage(root: HTMLElement, create: () => Trainer): void {
     }
     const { title, element } = await Promise.resolve(viewOf(hash)(app, signal)).catch((error) => brokenView(error));
     if (signal.aborted) return;
+    // a message that led here has done its work
+    for (const { id, link } of app.notices.value) if (link && hash.startsWith(link.href)) app.dismiss(id);
     titled = title;
     showTitle();
     fill(main, element);

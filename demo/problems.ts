@@ -13,8 +13,7 @@ export function problemOf(error: unknown): Problem {
   const name = error instanceof Error ? error.name : "";
   const text = error instanceof Error ? error.message : String(error);
   if (name === "QuotaError") {
-    const link = { text: "Free some space", href: "#/storage" };
-    return { text, todo: "Nothing that was saved is lost. Delete what you no longer need, then go on.", link };
+    return { text, todo: null, link: { text: "Free some space", href: "#/storage" } };
   }
   if (name === "NetworkError") {
     const todo = navigator.onLine
@@ -23,7 +22,8 @@ export function problemOf(error: unknown): Problem {
     return { ...nothing, text, todo };
   }
   if (name === "MemoryError") {
-    return { ...nothing, text, todo: "A smaller model, shorter texts or smaller batches need less." };
+    const told = /need less|would fit/.test(text);
+    return { ...nothing, text, todo: told ? null : "A smaller model, shorter texts or smaller batches need less." };
   }
   return { ...nothing, text };
 }

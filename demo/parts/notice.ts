@@ -3,6 +3,9 @@ import type { Problem } from "../problems.ts";
 
 const MARKS = { info: "i", warning: "!", error: "!" } as const;
 
+/** Errors end without a full stop. */
+const sentence = (text: string) => (/[.!?…]$/.test(text) ? text : `${text}.`);
+
 /** What is wrong, in a sentence, and what to do: read out at once where it is an error. */
 export function problemLine(
   kind: keyof typeof MARKS,
@@ -13,7 +16,14 @@ export function problemLine(
     "div",
     { class: `notice ${kind}`, role: kind === "error" ? "alert" : "status" },
     h("span", { class: "mark", "aria-hidden": "true" }, MARKS[kind]),
-    h("p", {}, h("strong", {}, text), todo && ` ${todo}`, link && " ", link && h("a", { href: link.href }, link.text)),
+    h(
+      "p",
+      {},
+      h("strong", {}, sentence(text)),
+      todo && ` ${todo}`,
+      link && " ",
+      link && h("a", { href: link.href }, link.text),
+    ),
     dismiss && h("button", { class: "quiet", type: "button", "aria-label": "Dismiss", on: { click: dismiss } }, "×"),
   );
 }

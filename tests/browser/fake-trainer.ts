@@ -176,7 +176,7 @@ async function* start(
   const script: Script = { step: stepTime, fault: null, onFault: null };
   if (fake === "quota") {
     script.fault = new QuotaError(
-      "Cannot write a checkpoint: 48 MB are needed, 3 MB are free of the 2 GB that the browser gives this site",
+      "Cannot write optimizer.safetensors: the browser's storage for this site is full. 48.0 MB are needed, 3.0 MB of 2.00 GB are free. What was there before is intact; delete a model, a data set or a run, or free some of the disk",
     );
   }
   if (fake === "network")

@@ -150,7 +150,7 @@ describe("during a run", () => {
     await shown(page, /GRPO, phase 2.*Reward by function.*Completions/);
     const curve = () => page.$eval(".plot .line", (line) => line.getAttribute("d")!.length);
     const before = await curve();
-    expect(await page.title()).toMatch(/^\d+ % · Word problems · Qwench$/);
+    await page.waitForFunction(() => /^\d+ % · Word problems · Qwench$/.test(document.title));
     await page.waitForFunction(
       (length) => document.querySelector(".plot .line")!.getAttribute("d")!.length > length,
       {},
@@ -158,7 +158,7 @@ describe("during a run", () => {
     );
     await press(page, "Pause");
     await page.waitForFunction(() => document.querySelector(".status")!.textContent === "paused");
-    expect(await page.title()).toBe("Word problems · Qwench");
+    await page.waitForFunction(() => document.title === "Word problems · Qwench");
     const at = await textOf(page, ".stages li:last-child .about");
     await press(page, "Go on");
     await page.waitForFunction(
@@ -209,10 +209,21 @@ describe("during a run", () => {
   test("storage is full: a sentence, a way to free some, and the run can go on", async () => {
     const page = await open("&fake=quota");
     await train(page);
-    await shown(page, "Cannot write a checkpoint: 48 MB are needed, 3 MB are free");
-    await shown(page, "Nothing that was saved is lost.");
-    expect(await page.$eval('.notice a[href="#/storage"]', (link) => link.textContent)).toBe("Free some space");
+    await shown(page, "the browser's storage for this site is full. 48.0 MB are needed");
+    await shown(page, "What was there before is intact");
+    await page.waitForSelector('.notice ::-p-aria([name="Free some space"][role="link"])');
     await page.waitForSelector('::-p-aria([name="Go on"][role="button"])');
+  });
+
+  test("who looks at another page is told when a run ends, with the way to it", async () => {
+    const page = await open("&fake=quota");
+    await train(page);
+    await shown(page, /step [1-9]\d* of 30/);
+    await (await page.waitForSelector('::-p-aria([name="Storage"][role="link"])'))!.click();
+    await shown(page, /“Word problems” stopped: Cannot write optimizer/);
+    await (await page.waitForSelector('::-p-aria([name="Look at it"][role="link"])'))!.click();
+    await page.waitForFunction(() => document.querySelector("h1")!.textContent === "Word problems");
+    expect(await page.$$(".notices .notice")).toHaveLength(0);
   });
 
   test("the network fails: a sentence, and what has arrived is kept", async () => {
