@@ -20,7 +20,7 @@ export function problemLine(
       "p",
       {},
       h("strong", {}, sentence(text)),
-      todo && ` ${todo}`,
+      todo && ` ${sentence(todo)}`,
       link && " ",
       link && h("a", { href: link.href }, link.text),
     ),

@@ -104,9 +104,23 @@ function problemOf(rows: readonly NumberedRow[]): string | null {
 }
 
 function cell(value: unknown): string {
-  const text =
-    typeof value === "string" ? value : value === undefined ? "" : (JSON.stringify(value, bigints) ?? String(value));
+  const text = textOf(value);
   return text.length > CELL ? `${text.slice(0, CELL - 1)}…` : text;
+}
+
+/** A conversation a line a turn, text as it is, the rest as JSON. */
+function textOf(value: unknown): string {
+  if (typeof value === "string") return value;
+  if (value === undefined) return "";
+  if (Array.isArray(value) && value.length > 0 && value.every(isTurn)) {
+    return value.map(({ role, content }) => `${role}: ${content}`).join("\n");
+  }
+  return JSON.stringify(value, bigints) ?? String(value);
+}
+
+function isTurn(value: unknown): value is { role: string; content: string } {
+  const { role, content } = (value ?? {}) as Record<string, unknown>;
+  return typeof role === "string" && typeof content === "string";
 }
 
 const bigints = (_: string, value: unknown) => (typeof value === "bigint" ? String(value) : value);
