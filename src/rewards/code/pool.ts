@@ -89,6 +89,8 @@ class Sandbox {
   }
 
   end(): Promise<void> {
+    this.#end ??= { reason: "it was ended", memory: false };
+    this.#settle?.(this.#end);
     return this.#thread.end();
   }
 }
@@ -151,13 +153,19 @@ export class CodePool implements CodeExecutor {
   }
 
   /** Runs one test, of a program that has `left` ms for all that remain. */
-  async #test(slot: Slot, job: SandboxJob, test: CodeTest, left: number, signal?: AbortSignal): Promise<TestResult> {
+  async #test(
+    slot: Slot,
+    job: Omit<SandboxJob, "ms">,
+    test: CodeTest,
+    left: number,
+    signal?: AbortSignal,
+  ): Promise<TestResult> {
     const { test_seconds, total_seconds } = this.#limits;
     if (left <= 0) return { outcome: "timeout", message: `not run: the program's ${total_seconds} s were over`, ms: 0 };
     const sandbox = await this.#sandboxOf(slot, signal);
     const ms = Math.min(left, test_seconds * 1000);
     const start = performance.now();
-    const ended = await sandbox.ask({ type: "run", job }, ms, signal);
+    const ended = await sandbox.ask({ type: "run", job: { ...job, ms } }, ms, signal);
     const took = performance.now() - start;
     const done = typeof ended === "object" && "reply" in ended && ended.reply.type === "done" ? ended.reply : null;
     if (!done?.fit) this.#replace(slot, sandbox);
@@ -202,6 +210,7 @@ export class CodePool implements CodeExecutor {
   async #boot(state: SandboxState | null): Promise<{ sandbox: Sandbox; state: SandboxState }> {
     this.#files ??= this.#platform.files();
     const files = await this.#files;
+    if (this.#ended) throw aborted();
     const sandbox = new Sandbox(this.#platform.thread());
     this.#alive.add(sandbox);
     const ended = await sandbox.ask({ type: "boot", files, harness: HARNESS, limits: this.#bytes(), state }, BOOT_MS);
@@ -229,7 +238,7 @@ function aborted(): AbortError {
   return new AbortError("The run was stopped while code was tested");
 }
 
-function jobOf(code: string, prelude: string, test: CodeTest): SandboxJob {
+function jobOf(code: string, prelude: string, test: CodeTest): Omit<SandboxJob, "ms"> {
   const job = { code, prelude, name: "__main__", stdin: "", call: null, args: "", test: null };
   if (test.kind === "stdin") return { ...job, stdin: test.input };
   // as a module that is imported: what lies below `if __name__ == "__main__"` is not run

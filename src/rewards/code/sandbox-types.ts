@@ -30,6 +30,8 @@ export interface SandboxJob {
   args: string;
   /** code to run afterwards in the program's namespace; null for none */
   test: string | null;
+  /** how long it may run: the sandbox ends it then where it can, and its owner where it cannot */
+  ms: number;
 }
 
 export interface SandboxReport {
@@ -99,6 +101,8 @@ export type FileAccess = (
 export interface PythonModule {
   wasmTable: WebAssembly.Table;
   _PyEM_CountArgsPtr: number;
+  _Py_EMSCRIPTEN_SIGNAL_HANDLING: number;
+  HEAP8: Int8Array;
   /** @returns 0 where the call raised */
   _PyObject_CallNoArgs(address: number): number;
   stackSave(): number;

@@ -70,6 +70,7 @@ export function codeSandbox(port: SandboxPort): void {
   let written = 0;
   let overflow = false;
   let starved = false;
+  let deadline = Number.POSITIVE_INFINITY;
   let run: (job: SandboxJob) => { report: SandboxReport; fit: boolean };
 
   /** Python must not depend on chance: the same program, the same result. */
@@ -83,6 +84,12 @@ export function codeSandbox(port: SandboxPort): void {
     return 0;
   }
 
+  /** Called by Python every so many steps: ends most programs in time, for Deno cannot end a thread that computes. */
+  function checkTime(): number {
+    if (performance.now() > deadline) throw new Error("it ran out of time");
+    return 0;
+  }
+
   /** The functions that Python's module imports, of which those not allowed end with the boot. */
   function guarded(module: WebAssembly.Module, imports: Imports, heap: () => Uint8Array): Imports {
     const out: Imports = {};
@@ -91,7 +98,8 @@ export function codeSandbox(port: SandboxPort): void {
       const value = imports[room][name];
       own[name] = value;
       if (kind !== "function") continue;
-      if (name === "random_get")
+      if (name === "_Py_CheckEmscriptenSignals_Helper") own[name] = checkTime;
+      else if (name === "random_get")
         own[name] = (at: number, n: number) => fillRandom(heap().subarray(at >>> 0, (at >>> 0) + n));
       else if (name === "emscripten_resize_heap")
         own[name] = (size: number) => {
@@ -197,6 +205,7 @@ export function codeSandbox(port: SandboxPort): void {
     if (state && (state.table !== now.table || state.trampoline !== now.trampoline)) {
       throw new Error("it was built otherwise than the one whose state it was given");
     }
+    module.HEAP8[module._Py_EMSCRIPTEN_SIGNAL_HANDLING] = 1; // Python calls checkTime
     const baseline = state?.heap ?? heap().slice();
     run = prepare(module, entry, heap, baseline, limits);
     strip();
@@ -210,6 +219,7 @@ export function codeSandbox(port: SandboxPort): void {
       call: null,
       args: "",
       test: null,
+      ms: 60_000,
     });
     if (!fit || report.answer === null) throw new Error(report.crash ?? "its state does not come back after a run");
     return { heap: baseline, entry, ...now };
@@ -325,12 +335,13 @@ export function codeSandbox(port: SandboxPort): void {
       FS.nextInode = nextInode;
     };
 
-    return ({ stdin: input, ...rest }) => {
+    return ({ stdin: input, ms: allowed, ...rest }) => {
       const encoder = new TextEncoder();
       [job, jobAt, stdin, stdinAt] = [encoder.encode(JSON.stringify(rest)), 0, encoder.encode(input), 0];
       [stdout, answer, written, overflow, starved, seed] = [[], [], 0, false, false, SEED];
       let crash: string | null = null;
       const start = performance.now();
+      deadline = start + allowed;
       try {
         if (module._PyObject_CallNoArgs(entry) === 0) crash = "the harness failed";
       } catch (error) {
