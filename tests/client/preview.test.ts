@@ -23,7 +23,7 @@ test("conversations are shown as turns, other values as JSON, long ones cut", as
       tags: [1],
     },
   ];
-  const { columns, rows: cells, columnsTaken } = await previewRows(numbered(rows), null);
+  const { columns, rows: cells, columnsTaken } = await previewRows(numbered(rows));
   expect(columns).toEqual(["messages", "tags"]);
   expect(cells[0]).toEqual(["user: Hi\nassistant: Yes?", '["a","b"]']);
   expect(cells[1][0]).toHaveLength(300);
@@ -31,7 +31,7 @@ test("conversations are shown as turns, other values as JSON, long ones cut", as
 });
 
 test("the embedded rows are readable", async () => {
-  const { rows } = await previewRows(numbered(embeddedRows("train", 1)), 1);
+  const { rows } = await previewRows(numbered(embeddedRows("train", 1)));
   expect(rows[0][0]).toMatch(/^user: .*\?$/);
   expect(rows[0][1]).toMatch(/^assistant: <reasoning>\n/);
 });
