@@ -1,0 +1,41 @@
+// Runs Python in workers of the page's, and keeps what came of it.
+import { browserPythonFiles } from "../../../src/platform/browser-code.ts";
+import { webThread } from "../../../src/platform/web-thread.ts";
+import { CodePool } from "../../../src/rewards/code/pool.ts";
+import type { SandboxReply, SandboxRequest } from "../../../src/rewards/code/sandbox-types.ts";
+
+const pool = new CodePool(
+  {
+    files: () => browserPythonFiles(new URL("pyodide/", location.href).href),
+    thread: () =>
+      webThread<SandboxRequest, SandboxReply>(
+        new Worker(new URL("../../../workers/code.worker.ts", import.meta.url), { type: "module" }),
+      ),
+    threads: 1,
+  },
+  { test_seconds: 3, memory_mb: 256 },
+);
+
+const programs: [name: string, code: string][] = [
+  ["adds", "print(sum(map(int, input().split())))"],
+  ["raises", "1 / 0"],
+  ["is no Python", "I think so."],
+  ["loops", "while True: pass"],
+  ["eats memory", "x = []\nwhile True: x.append(bytearray(1 << 20))"],
+  ["prints for ever", "while True: print('x' * 10000)"],
+  ["asks for JavaScript", "import js"],
+  [
+    "fetches",
+    `import sys\nsys.meta_path.pop(0)\nfrom pyodide.http import open_url\nopen_url("${location.href}asked-by-python")`,
+  ],
+  ["fetches otherwise", `import urllib.request\nurllib.request.urlopen("${location.href}asked-by-python")`],
+  ["aborts", "import os\nos.abort()"],
+  ["adds again", "print(sum(map(int, input().split())))"],
+];
+const outcomes: string[][] = [];
+for (const [name, code] of programs) {
+  const [{ outcome, message }] = await pool.run({ code, tests: [{ kind: "stdin", input: "1 2", output: "3" }] });
+  outcomes.push([name, outcome, message ?? ""]);
+}
+await pool.end();
+Object.assign(globalThis, { outcomes });
