@@ -61,15 +61,13 @@ function describe(app: App, { phases, fits, problem, download }: JobPlan): Child
   return [
     !fits && problemLine("error", { text: problem ?? "This does not fit here.", todo: null, link: null }),
     ...phases.map((phase) => phaseBox(phase, most, phases.length > 1)),
-    h(
-      "dl",
-      { class: "facts" },
-      ...fact(
-        "To download",
-        download === null ? "unknown until the hub is asked" : download === 0 ? "nothing" : formatBytes(download),
+    phases.length > 0 &&
+      h(
+        "dl",
+        { class: "facts" },
+        ...(download === null ? [] : fact("To download", download === 0 ? "nothing" : formatBytes(download))),
+        ...(limits ? fact("Largest buffer here", formatBytes(limits.maxBufferSize)) : []),
       ),
-      ...(limits ? fact("Largest buffer here", formatBytes(limits.maxBufferSize)) : []),
-    ),
     notes.length > 0 && h("ul", { class: "notes" }, ...notes.map((note) => h("li", {}, note))),
   ];
 }
