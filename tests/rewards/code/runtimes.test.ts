@@ -1,0 +1,65 @@
+import { spawnSync } from "node:child_process";
+import { createRequire } from "node:module";
+import { fileURLToPath } from "node:url";
+import { build, type Rolldown } from "vite";
+import { expect, test } from "vitest";
+import { pythonFiles, textThread } from "../../../src/platform/code-thread.ts";
+import { CodePool } from "../../../src/rewards/code/pool.ts";
+import type { SandboxReply, SandboxRequest } from "../../../src/rewards/code/sandbox-types.ts";
+
+const root = fileURLToPath(new URL("../../..", import.meta.url));
+const PROGRAMS = [
+  "print(input())",
+  "while True: pass",
+  "import os\nos.abort()",
+  "x = 'a' * 2**30",
+  "import js",
+  "print(input())",
+];
+const OUTCOMES = ["passed", "timeout", "runtime_error", "out_of_memory", "runtime_error", "passed"];
+
+test("Deno runs the same programs with the same outcomes, and ends", () => {
+  const deno = createRequire(import.meta.url).resolve("deno/bin.cjs");
+  const program = `
+import { openCodePool } from ${JSON.stringify(new URL("../../../src/cli/code.ts", import.meta.url).href)};
+const pool = openCodePool({ test_seconds: 2 }, 1);
+const tests = [{ kind: "stdin", input: "1", output: "1" }];
+const outcomes = [];
+for (const code of ${JSON.stringify(PROGRAMS)}) outcomes.push((await pool.run({ code, tests }))[0].outcome);
+await pool.end();
+console.log(JSON.stringify(outcomes));
+`;
+  const argv = [deno, "run", "--no-check", "-A", "--ext=ts", "-"];
+  const { stdout, stderr } = spawnSync(process.execPath, argv, {
+    cwd: root,
+    input: program,
+    encoding: "utf8",
+    timeout: 200_000,
+  });
+  expect(stdout, stderr).toContain(JSON.stringify(OUTCOMES));
+});
+
+test("the sandbox's text is a whole program in a bundle too, a minified one at that", async () => {
+  const { output } = (await build({
+    configFile: false,
+    root,
+    logLevel: "warn",
+    build: {
+      write: false,
+      minify: true,
+      target: "es2023",
+      lib: { entry: "src/rewards/code/sandbox.ts", formats: ["es"] },
+    },
+  }).then((built) => [built].flat()[0])) as Rolldown.RolldownOutput;
+  const { codeSandbox } = await import(/* @vite-ignore */ `data:text/javascript,${encodeURIComponent(output[0].code)}`);
+  const program = String(codeSandbox);
+  expect(program.length).toBeLessThan(12_000);
+  const thread = () => textThread<SandboxRequest, SandboxReply>(program);
+  const pool = new CodePool({ files: pythonFiles, thread, threads: 1 }, { test_seconds: 2 });
+  const outcomes: string[] = [];
+  for (const code of PROGRAMS) {
+    outcomes.push((await pool.run({ code, tests: [{ kind: "stdin", input: "1", output: "1" }] }))[0].outcome);
+  }
+  await pool.end();
+  expect(outcomes).toEqual(OUTCOMES);
+});
