@@ -1,6 +1,17 @@
 import { expose } from "comlink";
 import { installTransfers } from "../src/client/wire.ts";
+import { codeSandbox } from "../src/rewards/code/sandbox.ts";
+import type { SandboxRequest } from "../src/rewards/code/sandbox-types.ts";
+import { CODE_THREAD } from "./session/reward-host.ts";
 import { TrainerSession } from "./session/trainer.ts";
 
-installTransfers();
-expose(new TrainerSession());
+if (self.name === CODE_THREAD) {
+  const post = self.postMessage.bind(self); // the sandbox takes all names from the thread
+  codeSandbox({
+    post,
+    listen: (handler) => self.addEventListener("message", ({ data }: MessageEvent<SandboxRequest>) => handler(data)),
+  });
+} else {
+  installTransfers();
+  expose(new TrainerSession());
+}

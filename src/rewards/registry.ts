@@ -117,15 +117,6 @@ export const REWARDS: Readonly<Record<string, RewardFactory>> = {
   judge,
 };
 
-/** Those that need more of a {@link RewardHost} than a page brings. */
-export const HOSTED_REWARDS: ReadonlySet<string> = new Set([
-  "code",
-  "code_reward",
-  "binary_code",
-  "binary_code_reward",
-  "judge",
-]);
-
 /** Names that metrics carry, where a script's name is not the function's own: TRL logs rewards/{function}/mean. */
 const FUNCTIONS: Readonly<Record<string, string>> = {
   accuracy: "accuracy_reward",

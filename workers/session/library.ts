@@ -44,7 +44,7 @@ const MODEL_FILE = /\.(safetensors|json|jinja|txt)$/;
 
 /** Models and data sets: those of the hub and the user's are kept in OPFS, the embedded ones come with the page. */
 export class Library {
-  private readonly options: WorkerOptions;
+  readonly options: WorkerOptions;
   private readonly index = createStore("qwench-library", "found");
   private embedded: Promise<Folder> | null = null;
 

@@ -10,6 +10,7 @@ import { withoutHeldOut } from "./held-out.ts";
 import type { Library, Report } from "./library.ts";
 import { nameOfModel, type PhaseRecipe, phaseRecipe } from "./recipes.ts";
 import { reporting } from "./reporting.ts";
+import { PageRewardHost } from "./reward-host.ts";
 
 /** What a phase is made from. */
 export interface PhaseInput {
@@ -27,7 +28,7 @@ export interface PhaseInput {
 /** A phase that is ready to load: everything was read and checked but the weights. */
 export type PreparedPhase = { plan: PhasePlan; input: PhaseInput } & (
   | { made: Extract<PhaseRecipe, { method: "sft" }>; prepared: PreparedSft }
-  | { made: Extract<PhaseRecipe, { method: "grpo" }>; prepared: PreparedGrpo }
+  | { made: Extract<PhaseRecipe, { method: "grpo" }>; prepared: PreparedGrpo; host: PageRewardHost }
 );
 
 type Progress = Extract<RunEvent, { type: "progress" }>;
@@ -64,9 +65,11 @@ export async function* preparePhase(input: PhaseInput): AsyncGenerator<Progress,
       };
     }
     const names = (made.recipe.reward_funcs as readonly string[] | null) ?? [];
-    const rewards = names.map((name) => rewardNamed(name, made.recipe));
+    const host = new PageRewardHost(library.options.assets);
+    const rewards = names.map((name) => rewardNamed(name, made.recipe, host));
     const prepared = await prepareGrpo(made.recipe, { ...sources, rewards });
-    return { made, prepared, plan: planOf(made, prepared, prepared.data.train.length, prepared.plan.max_steps), input };
+    const plan = planOf(made, prepared, prepared.data.train.length, prepared.plan.max_steps);
+    return { made, prepared, host, plan, input };
   });
 }
 

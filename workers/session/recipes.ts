@@ -1,7 +1,7 @@
 import type { FormField, Job, Method, ModelSource, Phase } from "../../src/client/types.ts";
 import { RecipeError } from "../../src/errors.ts";
 import { type FieldValue, fieldsOf, type GrpoRecipe, parseRecipe, type SftRecipe } from "../../src/recipe.ts";
-import { GSM8K_REWARDS, HOSTED_REWARDS, REWARDS } from "../../src/rewards/registry.ts";
+import { GSM8K_REWARDS, REWARDS } from "../../src/rewards/registry.ts";
 
 /** Fields that a job decides by itself: no form shows them, and recipes from elsewhere have them taken out. */
 const OF_THE_JOB = new Set(
@@ -22,14 +22,14 @@ export type PhaseRecipe =
 /** A large part of the script, and not needed to open the page. */
 const yaml = () => import("../../src/recipe-yaml.ts");
 
-/** A page runs no code and asks no judge. */
-const OF_HOSTED_REWARDS = /^(code|judge)_/;
-const REWARDS_HERE = Object.keys(REWARDS).filter((name) => !HOSTED_REWARDS.has(name));
+/** A page asks no judge: it cannot keep a key. */
+const OF_A_JUDGE = /^judge_/;
+const REWARDS_HERE = Object.keys(REWARDS).filter((name) => name !== "judge");
 
 /** The options of a method for a form. */
 export function formFields(method: Method): FormField[] {
   return fieldsOf(method)
-    .filter(({ name }) => !OF_THE_JOB.has(name) && !OF_HOSTED_REWARDS.test(name))
+    .filter(({ name }) => !OF_THE_JOB.has(name) && !OF_A_JUDGE.test(name))
     .map(({ name, group, type, default: value, nullable, choices, min, above, max, below, unit, help }) => ({
       name,
       group,

@@ -82,7 +82,11 @@ async function* phases(input: RunInput, run: StoredRun, gpu: Gpu): AsyncGenerato
     const trainee = yield* loadPhase(phase);
     if (index === 0) yield* solve(input, run, phase, trainee.model, "base"); // its adapter does nothing yet
     await takeLogs(run, index, output);
-    yield* trainPhase(phase, trainee, output);
+    try {
+      yield* trainPhase(phase, trainee, output);
+    } finally {
+      if ("host" in phase) await phase.host.end();
+    }
     yield* solve(input, run, phase, trainee.model, job.phases[index].method);
     run.done = index + 1;
   }

@@ -9,7 +9,10 @@ const pool = new CodePool(
     files: () => browserPythonFiles(new URL("pyodide/", location.href).href),
     thread: () =>
       webThread<SandboxRequest, SandboxReply>(
-        new Worker(new URL("../../../workers/code.worker.ts", import.meta.url), { type: "module" }),
+        new Worker(new URL("../../../workers/trainer.worker.ts", import.meta.url), {
+          type: "module",
+          name: "qwench-code",
+        }),
       ),
     threads: 1,
   },
