@@ -32,8 +32,11 @@ export interface EvalRecord {
   majority_answer: string | null;
   /** false where tests decide (not Unsloth's) */
   majority_correct: boolean;
-  /** what came of each program, where tests decide (not Unsloth's) */
+  /** what came of each program, where tests decide; a response without one counts as a syntax error (not Unsloth's) */
   outcomes?: CodeOutcome[];
+  /** tests that each program passed, and how many there are (not Unsloth's) */
+  passed_tests?: number[];
+  n_tests?: number;
   /** the data set's level or difficulty, where it has one (not Unsloth's) */
   difficulty?: string;
   solution?: string;

@@ -1,7 +1,6 @@
-import { Sha256 } from "../../io/sha256.ts";
 import { type Chart, escapeHtml, renderChart, type Series, seriesClass } from "./chart.ts";
 import { renderCompletions } from "./completions.ts";
-import { script, style } from "./style.ts";
+import { headline, renderPage } from "./page.ts";
 import { type CompletionBatch, formatNumber, type LogRecord, shortName } from "./text.ts";
 
 export interface Report {
@@ -80,11 +79,6 @@ export function renderReport({
   summary,
   alone = false,
 }: Report): string {
-  const policy = [
-    "default-src 'none'",
-    "style-src 'unsafe-inline'",
-    `script-src 'sha256-${sha256Base64(script)}'`,
-  ].join("; ");
   const all = [...new Set(logs.flatMap((log) => Object.keys(log)))];
   const drawn = charts
     .map(({ title, names }) => chartOf(title, typeof names === "function" ? names(all) : names, logs))
@@ -103,35 +97,12 @@ export function renderReport({
     `</div>`,
     `<section><h2>Recipe</h2><pre>${escapeHtml(recipe.trimEnd())}</pre></section>`,
   ];
-  return `<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="${policy}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>${escapeHtml(title)}</title>
-<style>${style}</style>
-</head>
-<body>
-<main>
-<header>
-<h1>${escapeHtml(title)}</h1>
-${subtitle ? `<p>${escapeHtml(subtitle)}</p>` : ""}
-</header>
-${headline(last)}
-${sections.join("\n")}
-<footer>Written by Qwench.${alone ? "" : " The curves are in metrics.jsonl beside this file."}</footer>
-</main>
-<script>${script}</script>
-</body>
-</html>
-`;
-}
-
-function sha256Base64(text: string): string {
-  const hex = new Sha256().update(new TextEncoder().encode(text)).hex();
-  return btoa(hex.replace(/../g, (byte) => String.fromCharCode(Number.parseInt(byte, 16))));
+  return renderPage({
+    title,
+    subtitle,
+    body: `${headline(firstLooks(last))}\n${sections.join("\n")}`,
+    footer: `Written by Qwench.${alone ? "" : " The curves are in metrics.jsonl beside this file."}`,
+  });
 }
 
 function chartOf(title: string, names: Names, logs: readonly LogRecord[]): Chart | null {
@@ -158,7 +129,7 @@ function lastValues(logs: readonly LogRecord[]): Record<string, unknown> {
 }
 
 /** The few numbers that one looks for first. */
-function headline(last: Readonly<Record<string, unknown>>): string {
+function firstLooks(last: Readonly<Record<string, unknown>>): [label: string, text: string][] {
   const wanted: [name: string, label: string][] = [
     ["reward", "reward"],
     ["eval_reward", "eval reward"],
@@ -170,10 +141,9 @@ function headline(last: Readonly<Record<string, unknown>>): string {
     ["num_tokens", "tokens"],
     ["tokens_per_second", "tokens / s"],
   ];
-  const items = wanted
+  return wanted
     .filter(([name]) => typeof last[name] === "number")
-    .map(([name, label]) => `<div><dt>${label}</dt><dd>${escapeHtml(formatNumber(last[name]))}</dd></div>`);
-  return items.length === 0 ? "" : `<dl class="headline">${items.join("")}</dl>`;
+    .map(([name, label]) => [label, formatNumber(last[name])]);
 }
 
 function figure(chart: Chart): string {

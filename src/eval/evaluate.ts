@@ -1,0 +1,177 @@
+import { extractCode } from "../rewards/code/extract.ts";
+import { type CodeOutcome, outcomeOf } from "../rewards/code/outcome.ts";
+import type { CodeExecutor } from "../rewards/code/pool.ts";
+import type { CodeTask } from "../rewards/code/tests.ts";
+import { type GradeOptions, grade, mathsEqual } from "../rewards/maths/grade.ts";
+import type { EvalRecord } from "./results.ts";
+
+/** A problem to evaluate a model on. */
+export interface EvalProblem extends Pick<EvalRecord, "problem" | "difficulty" | "solution" | "url"> {
+  global_id: number;
+  original_id: string;
+  source_dataset: string;
+  /** null where tests decide */
+  ground_truth: string | null;
+  /** null where the answer decides */
+  tests: Omit<CodeTask, "code"> | null;
+  prompt_ids: readonly number[];
+}
+
+/** What a model wrote for a problem. Lists hold a value a response. */
+export type Written = Pick<EvalRecord, "responses" | "completion_tokens" | "finish_reasons">;
+
+/** What a problem's responses come to. Lists hold a value a response. */
+export type Verdicts = Pick<EvalRecord, "extracted_answers" | "correct_responses" | "outcomes" | "passed_tests">;
+
+export interface Graders {
+  grading: GradeOptions;
+  /** runs programs; opened when the first is to be run */
+  executor: () => CodeExecutor;
+  signal?: AbortSignal;
+}
+
+/**
+ * Grades a problem's responses: by mathematical equality with its answer, or by running the program of each on its tests.
+ *
+ * @throws {AbortError} the signal was aborted while programs ran
+ */
+export async function judge(
+  { ground_truth, tests }: Pick<EvalProblem, "ground_truth" | "tests">,
+  responses: readonly string[],
+  { grading, executor, signal }: Graders,
+): Promise<Verdicts> {
+  if (tests === null) {
+    const grades = responses.map((response) => grade(ground_truth ?? "", response, grading));
+    return {
+      extracted_answers: grades.map(({ pred }) => pred),
+      correct_responses: grades.map(({ equal }) => equal),
+    };
+  }
+  const extracted_answers = responses.map(extractCode);
+  const runs = await Promise.all(
+    extracted_answers.map(async (code): Promise<{ outcome: CodeOutcome; passed: number }> => {
+      if (code === null) return { outcome: "syntax_error", passed: 0 };
+      const results = await executor().run({ ...tests, code }, signal);
+      return { outcome: outcomeOf(results), passed: results.filter(({ outcome }) => outcome === "passed").length };
+    }),
+  );
+  return {
+    extracted_answers,
+    correct_responses: runs.map(({ outcome }) => outcome === "passed"),
+    outcomes: runs.map(({ outcome }) => outcome),
+    passed_tests: runs.map(({ passed }) => passed),
+  };
+}
+
+/** The answer that most responses agree on, by mathematical equality, and whether it is right. */
+export function majority(
+  answers: readonly (string | null)[],
+  correct: readonly boolean[],
+): { answer: string | null; correct: boolean } {
+  const camps: { answer: string; correct: boolean; texts: Set<string>; votes: number }[] = [];
+  answers.forEach((answer, i) => {
+    if (answer === null) return;
+    const camp =
+      camps.find(({ texts }) => texts.has(answer)) ?? camps.find((other) => mathsEqual(other.answer, answer));
+    if (camp) {
+      camp.texts.add(answer);
+      camp.votes++;
+    } else camps.push({ answer, correct: correct[i], texts: new Set([answer]), votes: 1 });
+  });
+  if (camps.length === 0) return { answer: null, correct: false };
+  const first = camps.reduce((best, camp) => (camp.votes > best.votes ? camp : best));
+  return { answer: first.answer, correct: first.correct };
+}
+
+/** A problem's record, as the evaluation's file holds it. */
+export function recordOf(problem: EvalProblem, written: Written, verdicts: Verdicts): EvalRecord {
+  const { global_id, original_id, source_dataset, ground_truth, tests, difficulty, solution, url } = problem;
+  const { responses, completion_tokens, finish_reasons } = written;
+  const { extracted_answers, correct_responses, outcomes, passed_tests } = verdicts;
+  const n_correct = correct_responses.filter(Boolean).length;
+  const most = tests === null ? majority(extracted_answers, correct_responses) : { answer: null, correct: false };
+  return {
+    global_id,
+    original_id,
+    source_dataset,
+    problem: problem.problem,
+    ground_truth,
+    responses,
+    extracted_answers,
+    correct_responses,
+    is_correct: n_correct > 0,
+    n_correct,
+    n_total: responses.length,
+    input_tokens: problem.prompt_ids.length,
+    output_tokens: completion_tokens.reduce((sum, tokens) => sum + tokens, 0),
+    completion_tokens,
+    finish_reasons,
+    majority_answer: most.answer,
+    majority_correct: most.correct,
+    ...(tests !== null && { outcomes, passed_tests, n_tests: tests.tests.length }),
+    ...(difficulty !== undefined && { difficulty }),
+    ...(solution !== undefined && { solution }),
+    ...(url !== undefined && { url }),
+  };
+}
+
+/** A response that has ended. */
+export interface Response {
+  /** place of its problem among those asked */
+  problem: number;
+  /** its number among the problem's */
+  response: number;
+  text: string;
+  tokens: number;
+  finish_reason: "stop" | "length";
+}
+
+/** What is kept as it comes: responses cost the most, then programs that run until their time is over. */
+export interface Keep {
+  written(problem: EvalProblem, written: Written): Promise<void>;
+  verdicts(problem: EvalProblem, verdicts: Verdicts, record: EvalRecord): Promise<void>;
+}
+
+/**
+ * Gathers each problem's `n` responses from those of all, keeps them, and grades them while others are written.
+ *
+ * @throws whatever broke first: writing, keeping or grading; all that was written until then was kept
+ */
+export async function evaluate(
+  problems: readonly EvalProblem[],
+  responses: AsyncIterable<Response>,
+  n: number,
+  graders: Graders,
+  keep: Keep,
+): Promise<void> {
+  const open = new Map<number, Response[]>();
+  const grading: Promise<void>[] = [];
+  let failure: { error: unknown } | null = null;
+  const graded = async (problem: EvalProblem, written: Written) => {
+    const verdicts = await judge(problem, written.responses, graders);
+    await keep.verdicts(problem, verdicts, recordOf(problem, written, verdicts));
+  };
+  const failed = (error: unknown) => void (failure ??= { error });
+  try {
+    for await (const response of responses) {
+      const own = open.get(response.problem) ?? [];
+      own[response.response] = response;
+      open.set(response.problem, own);
+      if (Object.keys(own).length < n) continue;
+      open.delete(response.problem);
+      const written: Written = {
+        responses: own.map(({ text }) => text),
+        completion_tokens: own.map(({ tokens }) => tokens),
+        finish_reasons: own.map(({ finish_reason }) => finish_reason),
+      };
+      const problem = problems[response.problem];
+      await keep.written(problem, written);
+      grading.push(graded(problem, written).catch(failed));
+      if (failure) break;
+    }
+  } catch (error) {
+    failed(error);
+  }
+  await Promise.all(grading);
+  if (failure) throw (failure as { error: unknown }).error;
+}
