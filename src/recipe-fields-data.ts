@@ -177,7 +177,7 @@ export const dataFields = [
     default: null,
     nullable: true,
     origin: "qwench",
-    help: "How the rows of such a data set are written and which are taken: template, form (text, xml, think, think_answer, working_out), max_reasoning_tokens, min_reasoning_tokens, where, problems, solutions, shares, split_seed, limit.",
+    help: "How the rows of such a data set are written and which are taken: template, form (text, answer, xml, think, think_answer, working_out), max_reasoning_tokens, min_reasoning_tokens, where, problems, solutions, shares, split_seed, limit.",
   },
   {
     name: "dataset_text_field",

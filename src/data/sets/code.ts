@@ -32,7 +32,7 @@ const opencodereasoning: DataSet = {
       solution,
       code,
       id: optionalText(source, "id") ?? String(source.number),
-      columns: others(source, "input", "output", "solution", "id", "split", "license"),
+      columns: others(source, "input", "output", "solution", "id", "license"),
     };
   },
 };

@@ -1,7 +1,7 @@
 import type { Problem } from "./data-set.ts";
 
 /** How a solution is written as a completion. */
-export const FORMS = ["text", "xml", "think", "think_answer", "working_out"] as const;
+export const FORMS = ["text", "answer", "xml", "think", "think_answer", "working_out"] as const;
 export type Form = (typeof FORMS)[number];
 
 /**
@@ -39,6 +39,7 @@ export function fenced(code: string): string {
  * A problem's solution as a completion; undefined where the data set has none.
  *
  * - `text`: as the data set has it; a program in a fenced block
+ * - `answer`: without the reasoning: the answer alone, a program in a fenced block
  * - `xml`: `<reasoning>` and `<answer>`, a tag a line
  * - `think`: `<think>`, then the boxed answer or the fenced program
  * - `think_answer`: `<think>` and `<answer>`, a tag a line, as open-r1's format reward wants it
@@ -48,6 +49,7 @@ export function completionOf(problem: Problem, form: Form): string | undefined {
   const { solution, code } = problem;
   if (form === "text") return solution ?? (code === undefined ? undefined : fenced(code));
   const answer = code === undefined ? problem.answer : fenced(code);
+  if (form === "answer") return answer;
   const reasoning = problem.reasoning?.trim();
   if (answer === undefined || reasoning === undefined) return undefined;
   switch (form) {

@@ -218,6 +218,9 @@ describe("sets of programs", () => {
     expect(content(rows[0])).toBe("<think>\nTwo ways. ```python\nno\n```\n</think>\n\n```python\nprint(input())\n```");
     expect(rows[0]).toMatchObject({ difficulty: "EASY", solution: output });
     expect(content((await collect("opencodereasoning", raw))[0])).toBe(output);
+    expect(content((await collect("opencodereasoning", raw, { form: "answer" }))[0])).toBe(
+      "```python\nprint(input())\n```",
+    );
     const count_tokens = (text: string) => text.split(/\s+/).length;
     const of = async (options: SetOptions) =>
       (await collect("opencodereasoning", raw, { ...options, count_tokens })).map(({ original_id }) => original_id);
