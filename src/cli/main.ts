@@ -3,6 +3,7 @@ import { type Method, nearestName } from "../recipe.ts";
 import { type CliFlag, type ParsedArgs, parseArgs, UsageError } from "./args.ts";
 import { CHAT_FLAGS, runChat } from "./chat.ts";
 import { runDoctor, runInfo, runPlan } from "./commands.ts";
+import { EVAL_FLAGS, runEval } from "./eval.ts";
 import { GENERATE_FLAGS, runGenerate } from "./generate.ts";
 import { GRADE_FLAGS, runGrade } from "./grade.ts";
 import { runGrpo } from "./grpo.ts";
@@ -53,6 +54,13 @@ const COMMANDS: Record<string, Command> = {
       "Grades rows of gold, pred and, where known, expected: is the answer in pred equal to gold? Prints the agreement and every disagreement.",
     flags: GRADE_FLAGS,
     run: runGrade,
+  },
+  eval: {
+    usage: "qwench eval [NAME|ROWS] [--model PATH] [--adapter PATH] [--n 8] [--k 1,5]",
+    summary:
+      "Evaluates a model: n responses to each problem of a data set, graded; pass@k, majority, a report. Ctrl-C keeps what is done, and the same command goes on. Where neither is named, the embedded model and its held-out problems.",
+    flags: EVAL_FLAGS,
+    run: runEval,
   },
   plan: {
     usage: "qwench plan [recipe.yaml] [--method sft|grpo] [--field value]…",

@@ -1,6 +1,7 @@
 import { Sha256 } from "../../io/sha256.ts";
-import { escapeHtml } from "./chart.ts";
+import { type Chart, escapeHtml, renderChart, seriesClass } from "./chart.ts";
 import { script, style } from "./style.ts";
+import { formatNumber } from "./text.ts";
 
 export interface Page {
   title: string;
@@ -53,6 +54,21 @@ ${body}
 export function headline(items: readonly (readonly [label: string, text: string])[]): string {
   const shown = items.map(([label, text]) => `<div><dt>${escapeHtml(label)}</dt><dd>${escapeHtml(text)}</dd></div>`);
   return shown.length === 0 ? "" : `<dl class="headline">${shown.join("")}</dl>`;
+}
+
+/** A chart under its title, with a key that shows the last values, and those under the pointer. */
+export function chartFigure(chart: Chart): string {
+  const several = chart.series.length > 1;
+  const keys = chart.series.map(({ name, label, points }, i) => {
+    const value = points.findLast(([, y]) => Number.isFinite(y));
+    const key = several ? `<i></i>${escapeHtml(label)} ` : "";
+    return `<span class="key ${seriesClass(i)}" title="${escapeHtml(name)}">${key}<b data-series="${i}">${formatNumber(value?.[1])}</b></span>`;
+  });
+  const last = Math.max(...chart.series.map(({ points }) => points.at(-1)?.[0] ?? 0));
+  return (
+    `<figure><figcaption><strong>${escapeHtml(chart.title)}</strong>` +
+    `<span class="keys">${keys.join("")}<span class="at">${escapeHtml(chart.xLabel)} ${last}</span></span></figcaption>${renderChart(chart)}</figure>`
+  );
 }
 
 function sha256Base64(text: string): string {

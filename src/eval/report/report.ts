@@ -1,6 +1,6 @@
-import { type Chart, escapeHtml, renderChart, type Series, seriesClass } from "./chart.ts";
+import { type Chart, escapeHtml, type Series } from "./chart.ts";
 import { renderCompletions } from "./completions.ts";
-import { headline, renderPage } from "./page.ts";
+import { chartFigure, headline, renderPage } from "./page.ts";
 import { type CompletionBatch, formatNumber, type LogRecord, shortName } from "./text.ts";
 
 export interface Report {
@@ -86,7 +86,7 @@ export function renderReport({
   const last = lastValues(logs);
   const sections = [
     drawn.length > 0
-      ? `<section class="charts">${drawn.map(figure).join("")}</section>`
+      ? `<section class="charts">${drawn.map(chartFigure).join("")}</section>`
       : `<p class="empty">No step was logged.</p>`,
     renderCompletions(completions, alone),
     `<div class="tables">`,
@@ -146,21 +146,8 @@ function firstLooks(last: Readonly<Record<string, unknown>>): [label: string, te
     .map(([name, label]) => [label, formatNumber(last[name])]);
 }
 
-function figure(chart: Chart): string {
-  const several = chart.series.length > 1;
-  const keys = chart.series.map(({ name, label, points }, i) => {
-    const value = points.findLast(([, y]) => Number.isFinite(y));
-    const key = several ? `<i></i>${escapeHtml(label)} ` : "";
-    return `<span class="key ${seriesClass(i)}" title="${escapeHtml(name)}">${key}<b data-series="${i}">${formatNumber(value?.[1])}</b></span>`;
-  });
-  const step = Math.max(...chart.series.map(({ points }) => points.at(-1)?.[0] ?? 0));
-  return (
-    `<figure><figcaption><strong>${escapeHtml(chart.title)}</strong>` +
-    `<span class="keys">${keys.join("")}<span class="at">step ${step}</span></span></figcaption>${renderChart(chart)}</figure>`
-  );
-}
-
-function table(heading: string, values: Readonly<Record<string, unknown>> | undefined): string {
+/** A chart with its title and key. */
+export function table(heading: string, values: Readonly<Record<string, unknown>> | undefined): string {
   const entries = Object.entries(values ?? {});
   if (entries.length === 0) return "";
   const rows = entries.map(([name, value]) => {

@@ -1,0 +1,17 @@
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { NotFoundError } from "../errors.ts";
+
+/**
+ * The package's version, from the source tree or from the built `dist/cli.js`.
+ *
+ * @param from URL of the module that runs
+ * @throws {NotFoundError} with the places that were tried
+ */
+export function packageVersion(from: string = import.meta.url): string {
+  const tried = ["..", "../.."].map((up) => join(fileURLToPath(new URL(`${up}/`, from)), "package.json"));
+  const found = tried.find((file) => existsSync(file));
+  if (!found) throw new NotFoundError(`Cannot tell Qwench's version: there is no ${tried.join(" or ")}`);
+  return JSON.parse(readFileSync(found, "utf8")).version;
+}
