@@ -1,0 +1,50 @@
+/** Rules of a comparison's page, after those of every report. */
+export const compareStyle = `
+.dataset>h2{margin:36px 0 0;font-size:20px}
+.dataset>h3{margin:32px 0 10px}
+.dataset .headline{margin:16px 0 20px}
+.verdict{margin:0 0 20px;padding:0;list-style:none}
+.verdict li{margin:2px 0}
+.notes{margin:20px 0 0;padding:10px 16px 10px 32px;background:var(--card);border:1px solid var(--rule);border-left:3px solid var(--s1);border-radius:6px;font-size:14px;overflow-wrap:anywhere}
+.sheet{margin:0 0 16px;background:var(--card);border:1px solid var(--rule);border-radius:6px;overflow:hidden}
+.sheet>summary{padding:9px 16px;font-size:14px}
+.sheet .scroll{max-height:560px;overflow:auto}
+.scroll:focus-visible,summary:focus-visible{outline:2px solid var(--s0);outline-offset:-2px}
+.sheet tr{border-top:0}
+.sheet th,.sheet td{padding:6px 0 6px 18px;border-top:1px solid var(--rule);text-align:right;white-space:nowrap;font-size:13.5px}
+.sheet thead th{position:sticky;top:0;border-top:0;background:var(--card);box-shadow:0 1px var(--rule);font-size:13px;vertical-align:bottom}
+.sheet tbody tr:first-child>*{border-top:0}
+.sheet th:first-child{padding-left:0;text-align:left;color:var(--ink);white-space:normal;min-width:120px}
+.sheet thead th:first-child{color:var(--soft)}
+.sheet .words{text-align:left;white-space:normal;min-width:150px}
+.sheet .problem{width:100%;min-width:190px}
+.problem small{display:-webkit-box;-webkit-box-orient:vertical;-webkit-line-clamp:2;overflow:hidden;margin:0;overflow-wrap:anywhere}
+.span{position:relative;display:inline-block;width:150px;height:14px;margin-left:12px;vertical-align:-2px;background:linear-gradient(var(--rule),var(--rule)) 0 50%/100% 1px no-repeat}
+.span i,.span b,.span u{position:absolute;top:50%;translate:0 -50%}
+.span u{height:14px;border-left:1px solid var(--soft)}
+.span i{height:4px;border-radius:2px;background:var(--c);opacity:.55}
+.span b{width:7px;height:7px;margin-left:-3.5px;border-radius:50%;background:var(--c)}
+.better{--c:var(--s2)}.worse{--c:var(--s1)}.same{--c:var(--soft)}
+.bars{display:grid;grid-template-columns:minmax(60px,auto) 1fr;gap:7px 12px;align-items:center;margin:4px 0 8px;font-size:13px}
+.bars dt{max-width:170px;overflow-wrap:anywhere;color:var(--soft)}
+.bars dd{display:flex;flex-direction:column;gap:2px;margin:0}
+.bar{display:flex;align-items:center;gap:8px;font-variant-numeric:tabular-nums;font-size:12px;line-height:14px}
+.bar span{display:flex;flex:1;height:10px;background:var(--rule);border-radius:2px;overflow:hidden}
+.bar span i{background:var(--c)}
+.bar b{min-width:38px;font-weight:400;text-align:right}
+.o0{--c:var(--s2)}.o1{--c:var(--s1)}.o2{--c:var(--s3)}.o3{--c:var(--s0)}.o4{--c:var(--s4)}.o5{--c:var(--s5)}
+.key .swatch{width:10px;height:10px;border:0;border-radius:2px;background:var(--c)}
+.grid-figure{margin-bottom:16px}
+.band{display:grid;grid-template-columns:auto 1fr;gap:0 10px;margin:4px 0 10px}
+.band ol{margin:0;padding:0;list-style:none;font-size:11px;line-height:15px;color:var(--soft);text-align:right}
+.band li{height:15px;max-width:120px;overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
+.cell{fill:var(--c);background:var(--c)}
+.v0{--c:var(--rule)}.v1{--c:color-mix(in srgb,var(--s2) 40%,var(--card))}.v2{--c:color-mix(in srgb,var(--s2) 65%,var(--card))}.v3{--c:var(--s2)}.lost{--c:var(--s1)}
+td.v0{color:var(--soft)}
+td.v1,td.v2,td.v3{background:color-mix(in srgb,var(--s2) var(--much),transparent)}
+td.v1{--much:10%}td.v2{--much:18%}td.v3{--much:28%}
+td.lost{background:color-mix(in srgb,var(--s1) 26%,transparent);color:var(--ink)}
+.sheet td.cell-text{padding-right:8px}
+@media (max-width:560px){.sheet .scroll,.sheet>summary{padding-left:12px;padding-right:12px}.span{display:block;margin:2px 0 0 auto;width:110px}.band li{max-width:64px}}
+@media print{.sheet .scroll{max-height:none}}
+`;

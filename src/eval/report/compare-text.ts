@@ -1,0 +1,104 @@
+import type { Change, Count, DatasetComparison, GridRow, ModelRow, Stability } from "../compare.ts";
+import type { Interval } from "../compare-stats.ts";
+import { formatNumber } from "./text.ts";
+
+// What a comparison's terminal text and its page say alike.
+
+export function percent(value: number | null): string {
+  return value === null ? "—" : value.toFixed(1);
+}
+
+/** Percent points with their sign: `+12.5`, `−3.1`, `0.0`. */
+export function points(value: number): string {
+  const text = Math.abs(value).toFixed(1);
+  if (text === "0.0") return text;
+  return `${value > 0 ? "+" : "−"}${text}`;
+}
+
+export function interval({ mean, low, high }: Interval): string {
+  return `${points(mean)} (${points(low)} to ${points(high)})`;
+}
+
+/** `5/8`; of a single completion `yes` or `no`; where the evaluation failed `error`. */
+export function verdict({ n_correct, n_total }: Count): string {
+  if (n_total === 0) return "error";
+  if (n_total === 1) return n_correct === 1 ? "yes" : "no";
+  return `${n_correct}/${n_total}`;
+}
+
+/** The k of the pass@k columns, 1 first. */
+export function ksOf({ models }: DatasetComparison): string[] {
+  return Object.keys(models[0].pass_at);
+}
+
+/** Names for narrow columns: a checkpoint's step where that is enough. */
+export function shortNames(models: readonly ModelRow[]): string[] {
+  const steps = models.map(({ name, step }) => (step !== null && name === `checkpoint-${step}` ? String(step) : name));
+  return new Set(steps).size === steps.length ? steps : models.map(({ name }) => name);
+}
+
+/** Problems by whether all models solve them, none does, or some do. */
+export function bySolvers(grid: readonly GridRow[]): Record<"some" | "all" | "none", GridRow[]> {
+  const kind = ({ verdicts }: GridRow) => {
+    const solvers = verdicts.filter(({ n_correct }) => n_correct > 0).length;
+    return solvers === 0 ? "none" : solvers === verdicts.length ? "all" : "some";
+  };
+  const of = (wanted: string) => grid.filter((row) => kind(row) === wanted);
+  return { some: of("some"), all: of("all"), none: of("none") };
+}
+
+/** A problem and the models on which its verdict changed from the same earlier one. */
+export interface ChangedProblem extends Pick<Change, "id" | "problem" | "before"> {
+  models: { name: string; now: Count }[];
+}
+
+/** Changes a line a problem, those first that more completions had solved: one of eight may have been luck. */
+export function changesByProblem(changes: readonly Change[]): ChangedProblem[] {
+  const found = new Map<string, ChangedProblem>();
+  for (const { id, problem, before, model, now } of changes) {
+    const key = JSON.stringify([id, before.model]);
+    const entry = found.get(key) ?? { id, problem, before, models: [] };
+    entry.models.push({ name: model, now });
+    found.set(key, entry);
+  }
+  const share = ({ before }: ChangedProblem) => before.n_correct / Math.max(1, before.n_total);
+  return [...found.values()].sort((a, b) => share(b) - share(a));
+}
+
+export function stabilitySentence({ models, flips, flipping, never, ...std }: Stability): string {
+  const span = `${models[0]} to ${models.at(-1)}`;
+  return (
+    `Stability from ${span}: ${percent(never)} % of the problems never change their verdict, ${counted(flipping, "problem")} ` +
+    `${flipping === 1 ? "does" : "do"}, with ${counted(flips, "flip")} together; standard deviation of pass@1 ` +
+    `${percent(std.std_pass_at_1)} points, of problems solved ${percent(std.std_accuracy)}.`
+  );
+}
+
+/** Which checkpoint is best by benchmark, by validation loss, and whether both say the same. */
+export function bestSentences({ best, base, models }: DatasetComparison): string[] {
+  const { by_benchmark, by_eval_loss, beats_base, agree } = best;
+  const own = models[0].pass_at[1];
+  const benchmark = `Best by benchmark: ${named(by_benchmark.models)} pass@1 ${percent(by_benchmark.value)} %${
+    beats_base || by_benchmark.models.includes(base) ? "" : `, which is not above ${base} (${percent(own)} %)`
+  }.`;
+  if (by_eval_loss === null) {
+    return [
+      benchmark,
+      "Best by validation loss: not known, fewer than two of these models are checkpoints whose run has an eval_loss of their step.",
+    ];
+  }
+  return [
+    benchmark,
+    `Best by validation loss: ${named(by_eval_loss.models)} eval_loss ${formatNumber(by_eval_loss.value)}.`,
+    agree ? "Benchmark and validation loss agree." : "Benchmark and validation loss do not agree.",
+  ];
+}
+
+export function counted(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? "" : "s"}`;
+}
+
+/** `a,` or `a and b, equal at`: names before a figure. */
+function named(models: readonly string[]): string {
+  return models.length === 1 ? `${models[0]},` : `${models.slice(0, -1).join(", ")} and ${models.at(-1)}, equal at`;
+}

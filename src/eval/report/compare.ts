@@ -1,0 +1,224 @@
+import { type Change, type Comparison, type DatasetComparison, type ModelRow, OUTCOMES } from "../compare.ts";
+import type { Interval } from "../compare-stats.ts";
+import { type Chart, escapeHtml } from "./chart.ts";
+import { renderGrid } from "./compare-grid.ts";
+import { compareStyle } from "./compare-style.ts";
+import {
+  bestSentences,
+  changesByProblem,
+  counted,
+  interval,
+  ksOf,
+  percent,
+  stabilitySentence,
+  verdict,
+} from "./compare-text.ts";
+import { chartFigure, headline, renderPage } from "./page.ts";
+import { formatNumber } from "./text.ts";
+
+/** A comparison as one HTML file that needs nothing else. Every text is escaped. */
+export function renderComparison({ notes, datasets, resamples, seed }: Comparison): string {
+  const names = [...new Set(datasets.flatMap(({ models }) => models.map(({ name }) => name)))];
+  const models = names.length <= 3 ? names.join(", ") : `${names[0]} and ${names.length - 1} others`;
+  const told = notes.map((note) => `<li>${escapeHtml(note)}</li>`);
+  return renderPage({
+    title: `${datasets.map(({ dataset }) => dataset).join(", ")}: ${models}`,
+    subtitle: `Intervals hold 95 % of ${formatNumber(resamples)} bootstrap samples of the problems, paired, seed ${seed}.`,
+    body: `${told.length > 0 ? `<ul class="notes">${told.join("")}</ul>` : ""}${datasets.map(datasetHtml).join("\n")}`,
+    footer: "Written by qwench compare.",
+    style: compareStyle,
+  });
+}
+
+function datasetHtml(compared: DatasetComparison): string {
+  const { dataset, problems, regressions, gains, stability, best, base } = compared;
+  const lost = new Set(regressions.map(({ id }) => id)).size;
+  const won = new Set(gains.map(({ id }) => id)).size;
+  const named = (models: readonly string[]) =>
+    models.length > 2 ? counted(models.length, "model") : models.join(", ");
+  const items: [string, string][] = [
+    ["problems", String(problems)],
+    ["best by pass@1", `${named(best.by_benchmark.models)} · ${percent(best.by_benchmark.value)} %`],
+    ["problems lost again", String(lost)],
+    [`problems won over ${base}`, String(won)],
+  ];
+  if (best.by_eval_loss) {
+    const { models, value } = best.by_eval_loss;
+    items.splice(2, 0, ["best by validation loss", `${named(models)} · ${formatNumber(value)}`]);
+  }
+  const sentences = [...bestSentences(compared), ...stability.map(stabilitySentence)];
+  return (
+    `<section class="dataset"><h2>${escapeHtml(dataset)}</h2>${headline(items)}` +
+    `<ul class="verdict">${sentences.map((sentence) => `<li>${escapeHtml(sentence)}</li>`).join("")}</ul>` +
+    `${modelSheet(compared)}${sourceSheet(compared)}` +
+    `<div class="charts">${[scoreFigure(compared), ...curves(compared), outcomeFigure(compared)].join("")}</div>` +
+    `${outcomeSheet(compared)}` +
+    changeSheet("Regressions", "Solved before and not now", "lost by", regressions, true) +
+    changeSheet("Gains", `Solved now and not by ${base}`, "won by", gains, false) +
+    `${renderGrid(compared)}</section>`
+  );
+}
+
+/** A column: its heading and the HTML of a model's cell. */
+type Column = readonly [heading: string, cell: (row: ModelRow) => string];
+
+function sheet(label: string, models: readonly ModelRow[], columns: readonly Column[]): string {
+  const heads = columns.map(([heading]) => `<th scope="col">${escapeHtml(heading)}</th>`).join("");
+  const rows = models.map(
+    (row) =>
+      `<tr><th scope="row">${escapeHtml(row.name)}</th>${columns.map(([, cell]) => `<td>${cell(row)}</td>`).join("")}</tr>`,
+  );
+  return (
+    `<div class="sheet"><div class="scroll" tabindex="0" role="region" aria-label="${escapeHtml(label)}"><table>` +
+    `<thead><tr><th scope="col">${escapeHtml(label)}</th>${heads}</tr></thead><tbody>${rows.join("")}</tbody></table></div></div>`
+  );
+}
+
+function modelSheet(compared: DatasetComparison): string {
+  const { models, base } = compared;
+  const known = (of: (row: ModelRow) => number | null) => models.some((row) => of(row) !== null);
+  const range = rangeOf(models.flatMap(({ improvement }) => (improvement ? Object.values(improvement) : [])));
+  const over = (name: "pass_at_1" | "accuracy") => (row: ModelRow) =>
+    row.improvement === null ? "" : intervalHtml(row.improvement[name], range);
+  return sheet("Model", models, [
+    ["solved", ({ solved }) => String(solved)],
+    ["any %", ({ accuracy }) => percent(accuracy)],
+    ...ksOf(compared).map((k): Column => [`pass@${k} %`, ({ pass_at }) => percent(pass_at[k])]),
+    ...(known((row) => row.majority_accuracy)
+      ? [["majority %", (row) => percent(row.majority_accuracy)] as Column]
+      : []),
+    ...(known((row) => row.avg_completion_tokens)
+      ? [["tokens", (row) => formatNumber(row.avg_completion_tokens)] as Column]
+      : []),
+    ...(known((row) => row.eval_loss) ? [["eval_loss", (row) => formatNumber(row.eval_loss)] as Column] : []),
+    [`pass@1 over ${base}`, over("pass_at_1")],
+    [`any over ${base}`, over("accuracy")],
+  ]);
+}
+
+function sourceSheet({ models }: DatasetComparison): string {
+  const sources = Object.keys(models[0].source_accuracies);
+  if (sources.length < 2) return "";
+  return sheet(
+    "Any %, by source",
+    models,
+    sources.map((source) => [source, (row) => percent(row.source_accuracies[source])]),
+  );
+}
+
+/** Ends of the axis on which intervals lie: 0 is always on it. */
+function rangeOf(intervals: readonly Interval[]): [low: number, high: number] {
+  const [low, high] = [
+    Math.min(0, ...intervals.map((each) => each.low)),
+    Math.max(0, ...intervals.map((each) => each.high)),
+  ];
+  return low < high ? [low, high] : [-1, 1];
+}
+
+function intervalHtml(own: Interval, [low, high]: readonly [number, number]): string {
+  const at = (value: number) => ((100 * (value - low)) / (high - low)).toFixed(1);
+  const kind = own.low > 0 ? "better" : own.high < 0 ? "worse" : "same";
+  const width = ((100 * (own.high - own.low)) / (high - low)).toFixed(1);
+  return (
+    `${escapeHtml(interval(own))}<span class="span ${kind}" aria-hidden="true"><u style="left:${at(0)}%"></u>` +
+    `<i style="left:${at(own.low)}%;width:${width}%"></i><b style="left:${at(own.mean)}%"></b></span>`
+  );
+}
+
+/** Problems solved and pass@1 of every model, as bars from 0 to 100. */
+function scoreFigure({ models }: DatasetComparison): string {
+  const bar = (value: number, kind: string) =>
+    `<div class="bar ${kind}"><span><i style="width:${value.toFixed(2)}%"></i></span><b>${percent(value)}</b></div>`;
+  const rows = models.map(
+    ({ name, accuracy, pass_at }) =>
+      `<dt>${escapeHtml(name)}</dt><dd>${bar(accuracy, "s0")}${bar(pass_at[1]!, "s1")}</dd>`,
+  );
+  return barFigure("Problems solved, %", rows, [
+    ["s0", "by any completion"],
+    ["s1", "pass@1"],
+  ]);
+}
+
+function outcomeFigure({ models }: DatasetComparison): string {
+  const rows = models.flatMap(({ name, outcomes }) => {
+    if (outcomes === null) return [];
+    const total = OUTCOMES.reduce((sum, outcome) => sum + outcomes[outcome], 0);
+    const parts = OUTCOMES.map(
+      (outcome, i) => `<i class="o${i}" style="width:${((100 * outcomes[outcome]) / total).toFixed(2)}%"></i>`,
+    );
+    const passed = percent((100 * outcomes.passed) / total);
+    return [
+      `<dt>${escapeHtml(name)}</dt><dd><div class="bar"><span>${parts.join("")}</span><b>${passed}</b></div></dd>`,
+    ];
+  });
+  if (rows.length === 0) return "";
+  return barFigure(
+    "Programs by outcome, passed %",
+    rows,
+    OUTCOMES.map((outcome, i) => [`o${i}`, words(outcome)]),
+  );
+}
+
+function barFigure(title: string, rows: readonly string[], keys: readonly (readonly [string, string])[]): string {
+  const key = keys.map(
+    ([kind, label]) => `<span class="key ${kind}"><i class="swatch"></i>${escapeHtml(label)}</span>`,
+  );
+  return (
+    `<figure><figcaption><strong>${escapeHtml(title)}</strong><span class="keys">${key.join("")}</span></figcaption>` +
+    `<dl class="bars">${rows.join("")}</dl></figure>`
+  );
+}
+
+function outcomeSheet({ models }: DatasetComparison): string {
+  if (models.every(({ outcomes }) => outcomes === null)) return "";
+  return `<h3>Programs</h3>${sheet(
+    "Programs",
+    models,
+    OUTCOMES.map((outcome) => [words(outcome), (row) => String(row.outcomes?.[outcome] ?? "—")]),
+  )}`;
+}
+
+const words = (outcome: string) => outcome.replaceAll("_", " ");
+
+/** Scores and eval_loss over the steps of each run that has several checkpoints. */
+function curves({ models }: DatasetComparison): string[] {
+  const steps = models.filter(({ step }) => step !== null);
+  const runs = [...new Set(steps.map(({ run }) => run))];
+  const charts = (
+    [
+      ["pass@1 over steps, %", ({ pass_at }) => pass_at[1]],
+      ["Problems solved over steps, %", ({ accuracy }) => accuracy],
+      ["Validation loss over steps", ({ eval_loss }) => eval_loss],
+    ] as const satisfies [string, (row: ModelRow) => number | null][]
+  ).map(([title, of]): Chart => {
+    const series = runs.map((run) => {
+      const own = steps.filter((row) => row.run === run).sort((a, b) => a.step! - b.step!);
+      const label = (run ?? "").replace(/^.*\//, "") || "checkpoint";
+      return { name: run || label, label, points: own.map((row) => [row.step!, of(row) ?? Number.NaN] as const) };
+    });
+    return {
+      title,
+      xLabel: "step",
+      series: series.filter(({ points }) => points.filter(([, y]) => Number.isFinite(y)).length > 1),
+    };
+  });
+  return charts.filter(({ series }) => series.length > 0).map(chartFigure);
+}
+
+function changeSheet(title: string, what: string, by: string, changes: readonly Change[], open: boolean): string {
+  const problems = changesByProblem(changes);
+  if (problems.length === 0) return `<h3>${title}</h3><p class="empty">${escapeHtml(what)}: none.</p>`;
+  const heading = `${what}: ${counted(problems.length, "problem")}`;
+  const rows = problems.map(
+    ({ id, problem, before, models }) =>
+      `<tr><th scope="row" class="problem">${escapeHtml(id)}<small>${escapeHtml(problem)}</small></th>` +
+      `<td class="words">${escapeHtml(before.model)} ${verdict(before)}</td>` +
+      `<td class="words">${models.map(({ name, now }) => `${escapeHtml(name)} ${verdict(now)}`).join(", ")}</td></tr>`,
+  );
+  return (
+    `<h3>${title}</h3><details class="sheet"${open ? " open" : ""}><summary>${escapeHtml(heading)}</summary>` +
+    `<div class="scroll" tabindex="0" role="region" aria-label="${escapeHtml(title)}"><table><thead><tr>` +
+    `<th scope="col">problem</th><th scope="col" class="words">before</th><th scope="col" class="words">${by}</th>` +
+    `</tr></thead><tbody>${rows.join("")}</tbody></table></div></details>`
+  );
+}
