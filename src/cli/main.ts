@@ -3,6 +3,7 @@ import { type Method, nearestName } from "../recipe.ts";
 import { type CliFlag, type ParsedArgs, parseArgs, UsageError } from "./args.ts";
 import { CHAT_FLAGS, runChat } from "./chat.ts";
 import { runDoctor, runInfo, runPlan } from "./commands.ts";
+import { COMPARE_FLAGS, runCompare } from "./compare.ts";
 import { EVAL_FLAGS, runEval } from "./eval.ts";
 import { GENERATE_FLAGS, runGenerate } from "./generate.ts";
 import { GRADE_FLAGS, runGrade } from "./grade.ts";
@@ -61,6 +62,13 @@ const COMMANDS: Record<string, Command> = {
       "Evaluates a model: n responses to each problem of a data set, graded; pass@k, majority, a report. Ctrl-C keeps what is done, and the same command goes on. Where neither is named, the embedded model and its held-out problems.",
     flags: EVAL_FLAGS,
     run: runEval,
+  },
+  compare: {
+    usage: "qwench compare A.json B.json … [--base NAME] [--output DIR]",
+    summary:
+      "Compares evaluations of models or checkpoints: scores, improvement over a base, problems lost and won, the best checkpoint. Reads what qwench eval writes, and Unsloth's evaluations.",
+    flags: COMPARE_FLAGS,
+    run: runCompare,
   },
   plan: {
     usage: "qwench plan [recipe.yaml] [--method sft|grpo] [--field value]…",
