@@ -19,6 +19,11 @@ export function renderGrid(compared: DatasetComparison): string {
   );
 }
 
+/** A problem's id and the line that tells it. */
+export function problemHtml(id: string, line: string): string {
+  return `<div><b>${escapeHtml(id)}</b><small>${escapeHtml(line)}</small></div>`;
+}
+
 /** How a verdict is shaded: not solved, by up to half of the completions, by more, by all; or solved before and not now. */
 type Shade = "v0" | "v1" | "v2" | "v3" | "lost";
 
@@ -96,11 +101,8 @@ function sheet(
       const was = shade === "lost" ? ` title="solved before"` : "";
       return `<td class="cell-text ${shade}"${was}>${verdict(own)}</td>`;
     });
-    const level = row.difficulty === null ? "" : `, ${escapeHtml(row.difficulty)}`;
-    return (
-      `<tr><th scope="row" class="problem">${escapeHtml(row.id)}${level}<small>${escapeHtml(row.problem)}</small></th>` +
-      `${cells.join("")}</tr>`
-    );
+    const id = row.difficulty === null ? row.id : `${row.id} (${row.difficulty})`;
+    return `<tr><th scope="row" class="problem">${problemHtml(id, row.problem)}</th>${cells.join("")}</tr>`;
   });
   return (
     `<details class="sheet"${open ? " open" : ""}><summary>${escapeHtml(heading)}</summary>` +

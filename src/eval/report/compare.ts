@@ -1,7 +1,7 @@
 import { type Change, type Comparison, type DatasetComparison, type ModelRow, OUTCOMES } from "../compare.ts";
 import type { Interval } from "../compare-stats.ts";
 import { type Chart, escapeHtml } from "./chart.ts";
-import { renderGrid } from "./compare-grid.ts";
+import { problemHtml, renderGrid } from "./compare-grid.ts";
 import { compareStyle } from "./compare-style.ts";
 import {
   bestSentences,
@@ -10,6 +10,7 @@ import {
   interval,
   ksOf,
   percent,
+  points,
   stabilitySentence,
   verdict,
 } from "./compare-text.ts";
@@ -19,10 +20,10 @@ import { formatNumber } from "./text.ts";
 /** A comparison as one HTML file that needs nothing else. Every text is escaped. */
 export function renderComparison({ notes, datasets, resamples, seed }: Comparison): string {
   const names = [...new Set(datasets.flatMap(({ models }) => models.map(({ name }) => name)))];
-  const models = names.length <= 3 ? names.join(", ") : `${names[0]} and ${names.length - 1} others`;
+  const models = names.length <= 4 ? names.join(", ") : `${names[0]} and ${names.length - 1} others`;
   const told = notes.map((note) => `<li>${escapeHtml(note)}</li>`);
   return renderPage({
-    title: `${datasets.map(({ dataset }) => dataset).join(", ")}: ${models}`,
+    title: `Comparison of ${models}`,
     subtitle: `Intervals hold 95 % of ${formatNumber(resamples)} bootstrap samples of the problems, paired, seed ${seed}.`,
     body: `${told.length > 0 ? `<ul class="notes">${told.join("")}</ul>` : ""}${datasets.map(datasetHtml).join("\n")}`,
     footer: "Written by qwench compare.",
@@ -51,7 +52,7 @@ function datasetHtml(compared: DatasetComparison): string {
     `<section class="dataset"><h2>${escapeHtml(dataset)}</h2>${headline(items)}` +
     `<ul class="verdict">${sentences.map((sentence) => `<li>${escapeHtml(sentence)}</li>`).join("")}</ul>` +
     `${modelSheet(compared)}${sourceSheet(compared)}` +
-    `<div class="charts">${[scoreFigure(compared), ...curves(compared), outcomeFigure(compared)].join("")}</div>` +
+    `<div class="charts">${[scoreFigure(compared), improvementFigure(compared), ...curves(compared), outcomeFigure(compared)].join("")}</div>` +
     `${outcomeSheet(compared)}` +
     changeSheet("Regressions", "Solved before and not now", "lost by", regressions, true) +
     changeSheet("Gains", `Solved now and not by ${base}`, "won by", gains, false) +
@@ -77,9 +78,8 @@ function sheet(label: string, models: readonly ModelRow[], columns: readonly Col
 function modelSheet(compared: DatasetComparison): string {
   const { models, base } = compared;
   const known = (of: (row: ModelRow) => number | null) => models.some((row) => of(row) !== null);
-  const range = rangeOf(models.flatMap(({ improvement }) => (improvement ? Object.values(improvement) : [])));
-  const over = (name: "pass_at_1" | "accuracy") => (row: ModelRow) =>
-    row.improvement === null ? "" : intervalHtml(row.improvement[name], range);
+  const over = (name: keyof Improvement) => (row: ModelRow) =>
+    row.improvement === null ? "" : interval(row.improvement[name]);
   return sheet("Model", models, [
     ["solved", ({ solved }) => String(solved)],
     ["any %", ({ accuracy }) => percent(accuracy)],
@@ -106,6 +106,8 @@ function sourceSheet({ models }: DatasetComparison): string {
   );
 }
 
+type Improvement = NonNullable<ModelRow["improvement"]>;
+
 /** Ends of the axis on which intervals lie: 0 is always on it. */
 function rangeOf(intervals: readonly Interval[]): [low: number, high: number] {
   const [low, high] = [
@@ -115,13 +117,25 @@ function rangeOf(intervals: readonly Interval[]): [low: number, high: number] {
   return low < high ? [low, high] : [-1, 1];
 }
 
-function intervalHtml(own: Interval, [low, high]: readonly [number, number]): string {
+/** Intervals of all models on one axis, with a line at the base. */
+function improvementFigure({ models, base }: DatasetComparison): string {
+  const told = models.flatMap(({ name, improvement }) => (improvement ? [{ name, improvement }] : []));
+  const range = rangeOf(told.flatMap(({ improvement }) => Object.values(improvement)));
+  const rows = told.map(
+    ({ name, improvement }) =>
+      `<dt>${escapeHtml(name)}</dt><dd>${spanHtml(improvement.accuracy, range, "s0")}` +
+      `${spanHtml(improvement.pass_at_1, range, "s1")}</dd>`,
+  );
+  return barFigure(`Above ${base}, percent points with 95 % intervals`, rows, SCORES);
+}
+
+function spanHtml(own: Interval, [low, high]: readonly [number, number], kind: string): string {
   const at = (value: number) => ((100 * (value - low)) / (high - low)).toFixed(1);
-  const kind = own.low > 0 ? "better" : own.high < 0 ? "worse" : "same";
   const width = ((100 * (own.high - own.low)) / (high - low)).toFixed(1);
   return (
-    `${escapeHtml(interval(own))}<span class="span ${kind}" aria-hidden="true"><u style="left:${at(0)}%"></u>` +
-    `<i style="left:${at(own.low)}%;width:${width}%"></i><b style="left:${at(own.mean)}%"></b></span>`
+    `<div class="bar ${kind}"><span class="span"><u style="left:${at(0)}%"></u>` +
+    `<i style="left:${at(own.low)}%;width:${width}%"></i><em style="left:${at(own.mean)}%"></em></span>` +
+    `<b>${points(own.mean)}</b></div>`
   );
 }
 
@@ -133,11 +147,14 @@ function scoreFigure({ models }: DatasetComparison): string {
     ({ name, accuracy, pass_at }) =>
       `<dt>${escapeHtml(name)}</dt><dd>${bar(accuracy, "s0")}${bar(pass_at[1]!, "s1")}</dd>`,
   );
-  return barFigure("Problems solved, %", rows, [
-    ["s0", "by any completion"],
-    ["s1", "pass@1"],
-  ]);
+  return barFigure("Problems solved, %", rows, SCORES);
 }
+
+/** How the two scores are coloured. */
+const SCORES = [
+  ["s0", "by any completion"],
+  ["s1", "pass@1"],
+] as const;
 
 function outcomeFigure({ models }: DatasetComparison): string {
   const rows = models.flatMap(({ name, outcomes }) => {
@@ -183,26 +200,28 @@ const words = (outcome: string) => outcome.replaceAll("_", " ");
 /** Scores and eval_loss over the steps of each run that has several checkpoints. */
 function curves({ models }: DatasetComparison): string[] {
   const steps = models.filter(({ step }) => step !== null);
-  const runs = [...new Set(steps.map(({ run }) => run))];
-  const charts = (
-    [
-      ["pass@1 over steps, %", ({ pass_at }) => pass_at[1]],
-      ["Problems solved over steps, %", ({ accuracy }) => accuracy],
-      ["Validation loss over steps", ({ eval_loss }) => eval_loss],
-    ] as const satisfies [string, (row: ModelRow) => number | null][]
-  ).map(([title, of]): Chart => {
-    const series = runs.map((run) => {
-      const own = steps.filter((row) => row.run === run).sort((a, b) => a.step! - b.step!);
-      const label = (run ?? "").replace(/^.*\//, "") || "checkpoint";
-      return { name: run || label, label, points: own.map((row) => [row.step!, of(row) ?? Number.NaN] as const) };
+  const runs = [...new Set(steps.map(({ run }) => run ?? ""))];
+  const seriesOf = (label: string, of: (row: ModelRow) => number | null) =>
+    runs.map((run) => {
+      const own = steps.filter((row) => (row.run ?? "") === run).sort((a, b) => a.step! - b.step!);
+      const short = runs.length > 1 ? `${run.replace(/^.*\//, "")} ${label}`.trim() : label;
+      return { name: short, label: short, points: own.map((row) => [row.step!, of(row) ?? Number.NaN] as const) };
     });
-    return {
-      title,
+  const charts: Chart[] = [
+    {
+      title: "Scores over steps, %",
       xLabel: "step",
-      series: series.filter(({ points }) => points.filter(([, y]) => Number.isFinite(y)).length > 1),
-    };
-  });
-  return charts.filter(({ series }) => series.length > 0).map(chartFigure);
+      series: [...seriesOf("any", ({ accuracy }) => accuracy), ...seriesOf("pass@1", ({ pass_at }) => pass_at[1])],
+    },
+    { title: "Validation loss over steps", xLabel: "step", series: seriesOf("eval_loss", (row) => row.eval_loss) },
+  ];
+  return charts
+    .map(({ series, ...chart }) => {
+      const drawn = series.filter(({ points }) => points.filter(([, y]) => Number.isFinite(y)).length > 1);
+      return { ...chart, series: drawn };
+    })
+    .filter(({ series }) => series.length > 0)
+    .map(chartFigure);
 }
 
 function changeSheet(title: string, what: string, by: string, changes: readonly Change[], open: boolean): string {
@@ -211,7 +230,7 @@ function changeSheet(title: string, what: string, by: string, changes: readonly 
   const heading = `${what}: ${counted(problems.length, "problem")}`;
   const rows = problems.map(
     ({ id, problem, before, models }) =>
-      `<tr><th scope="row" class="problem">${escapeHtml(id)}<small>${escapeHtml(problem)}</small></th>` +
+      `<tr><th scope="row" class="problem">${problemHtml(id, problem)}</th>` +
       `<td class="words">${escapeHtml(before.model)} ${verdict(before)}</td>` +
       `<td class="words">${models.map(({ name, now }) => `${escapeHtml(name)} ${verdict(now)}`).join(", ")}</td></tr>`,
   );
