@@ -9,10 +9,15 @@ import { type ParsedArgs, UsageError } from "./args.ts";
 import { rewardsOf } from "./grpo.ts";
 import { availableMemory, openGpu } from "./open-gpu.ts";
 import { describePrompts, describeRows, forecastTable, openSources, readRecipe } from "./prepare.ts";
+import { planPublished } from "./recipe.ts";
 import { formatBytes, renderTable } from "./table.ts";
 
 /** `qwench plan`: forecasts a run's memory and says whether it fits. Allocates nothing on the GPU. */
 export async function runPlan(args: ParsedArgs, method?: Method): Promise<number> {
+  const { flags, overrides } = args;
+  if (typeof flags.recipe === "string" && !("model_name_or_path" in overrides || "dataset_name" in overrides)) {
+    return planPublished(args, flags.recipe, method!);
+  }
   return method === "grpo" ? planGrpo(args) : planSft(args);
 }
 

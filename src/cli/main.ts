@@ -9,7 +9,8 @@ import { GENERATE_FLAGS, runGenerate } from "./generate.ts";
 import { GRADE_FLAGS, runGrade } from "./grade.ts";
 import { runGrpo } from "./grpo.ts";
 import { commandHelp } from "./help.ts";
-import { methodOf } from "./prepare.ts";
+import { methodOf, RECIPE_FLAG } from "./prepare.ts";
+import { RECIPE_COMMAND_FLAGS, runRecipe } from "./recipe.ts";
 import { EXIT_INTERRUPTED } from "./run.ts";
 import { runSft } from "./sft.ts";
 
@@ -24,17 +25,19 @@ interface Command {
 
 const COMMANDS: Record<string, Command> = {
   sft: {
-    usage: "qwench sft [recipe.yaml] [--field value]…",
+    usage: "qwench sft [recipe.yaml | --recipe NAME] [--field value]…",
     summary:
       "Fine-tunes a Qwen checkpoint on rows of text, chat or tokens. Flags override the recipe's file. Where neither model nor rows are named, the embedded model learns.",
     method: "sft",
+    flags: [RECIPE_FLAG],
     run: runSft,
   },
   grpo: {
-    usage: "qwench grpo [recipe.yaml] [--field value]…",
+    usage: "qwench grpo [recipe.yaml | --recipe NAME] [--field value]…",
     summary:
       "Trains a Qwen checkpoint by rewards: it draws completions of prompts, scores them and reinforces the better ones. Where neither model nor rows are named, the embedded model goes on from its SFT.",
     method: "grpo",
+    flags: [RECIPE_FLAG],
     run: runGrpo,
   },
   generate: {
@@ -71,10 +74,11 @@ const COMMANDS: Record<string, Command> = {
     run: runCompare,
   },
   plan: {
-    usage: "qwench plan [recipe.yaml] [--method sft|grpo] [--field value]…",
+    usage: "qwench plan [recipe.yaml | --recipe NAME] [--method sft|grpo] [--field value]…",
     summary: "Forecasts the memory of a run from its recipe, without allocating any, and says whether it fits.",
     method: "any",
     flags: [
+      RECIPE_FLAG,
       {
         name: "method",
         type: "string",
@@ -83,6 +87,12 @@ const COMMANDS: Record<string, Command> = {
       },
     ],
     run: runPlan,
+  },
+  recipe: {
+    usage: "qwench recipe [NAME] [--for trl]",
+    summary: "Lists the published recipes that come with Qwench, or prints one: its own YAML, or TRL's.",
+    flags: [...RECIPE_COMMAND_FLAGS],
+    run: runRecipe,
   },
   info: {
     usage: "qwench info [--json]",

@@ -13,21 +13,38 @@ import {
 import { parseRecipeYaml } from "../recipe-yaml.ts";
 import type { PreparedBase, PreparedSft, SftSources } from "../session.ts";
 import type { PreparedGrpo } from "../session-grpo.ts";
-import { type ParsedArgs, UsageError } from "./args.ts";
+import { type CliFlag, type ParsedArgs, UsageError } from "./args.ts";
 import { openDataset } from "./datasets.ts";
 import { embeddedRecipe } from "./embedded.ts";
+import { checkStages, publishedRecipe, readPublished } from "./recipes.ts";
 import { hubOptions, openChatTemplate, openModelFolder } from "./sources.ts";
 import { formatBytes, renderTable } from "./table.ts";
 
+/** `--recipe`, of the commands that take one. */
+export const RECIPE_FLAG: CliFlag = {
+  name: "recipe",
+  type: "string",
+  value: "NAME",
+  help: "A published recipe that comes with Qwench, in place of a file; qwench recipe lists them.",
+};
+
 /**
- * The recipe of a command line: a YAML file, overridden by flags. Without a file, a model or rows it is that of the
- * embedded model.
+ * The recipe of a command line: a YAML file or a published one by its name, overridden by flags. Without either, a model
+ * or rows it is that of the embedded model.
+ *
+ * @throws {NotFoundError} also a published second stage whose first one has left nothing
  */
 export async function readRecipe<M extends Method>(
-  { positional, overrides }: ParsedArgs,
+  { positional, overrides, flags }: ParsedArgs,
   method: M,
 ): Promise<ParsedRecipe<M>> {
-  if (positional.length > 1) throw new UsageError(`One recipe at most, got ${positional.join(", ")}`);
+  const names = [...positional, ...(flags.recipe === undefined ? [] : [`--recipe ${flags.recipe}`])];
+  if (names.length > 1) throw new UsageError(`One recipe at most, got ${names.join(", ")}`);
+  if (typeof flags.recipe === "string") {
+    const parsed = await readPublished(flags.recipe, method, overrides);
+    if (flags.dry_run === undefined) checkStages(flags.recipe, parsed.recipe as SftRecipe);
+    return parsed;
+  }
   const [file] = positional;
   if (file === undefined) {
     if ("model_name_or_path" in overrides || "dataset_name" in overrides) return parseRecipe(overrides, method);
@@ -47,8 +64,8 @@ async function recipeText(file: string): Promise<string> {
 }
 
 /**
- * The method that a command line means where the command does not say: `--method`, else grpo where the recipe's file or
- * a flag names a field that only GRPO has, else sft.
+ * The method that a command line means where the command does not say: `--method`, else that of a published recipe, else
+ * grpo where the recipe's file or a flag names a field that only GRPO has, else sft.
  *
  * @throws {UsageError} a method that there is not
  */
@@ -61,6 +78,10 @@ export async function methodOf(argv: readonly string[]): Promise<Method> {
     if (!method) throw new UsageError(`--method must be one of ${methods.join(", ")}, got ${said}`);
     return method;
   }
+  const named = argv.indexOf("--recipe");
+  const recipe =
+    named >= 0 ? argv[named + 1] : flags.find((flag) => flag.startsWith("recipe="))?.slice("recipe=".length);
+  if (recipe !== undefined) return publishedRecipe(recipe).method;
   const file = argv.find((arg) => /\.ya?ml$/i.test(arg));
   const text = file === undefined ? "" : await recipeText(file);
   const keys = [...text.matchAll(/^["']?(\w+)["']?[ \t]*:/gm)].map(([, key]) => key);
@@ -106,7 +127,7 @@ export async function openSources(
 }
 
 /** The forecast as a table. */
-export function forecastTable({ forecast }: PreparedBase, available: number | null): string {
+export function forecastTable({ forecast }: Pick<PreparedBase, "forecast">, available: number | null): string {
   const kinds = Object.entries(forecast.byKind).filter(([, bytes]) => bytes > 0);
   const rows = kinds.sort(([, a], [, b]) => b - a).map(([kind, bytes]) => [kind, formatBytes(bytes)]);
   rows.push(

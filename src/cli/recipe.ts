@@ -1,0 +1,106 @@
+import { MemoryError, NotFoundError, QwenchError } from "../errors.ts";
+import { publishedShape } from "../model/published.ts";
+import { type GrpoRecipe, type Method, methods, type Recipe, type SftRecipe } from "../recipe.ts";
+import { checkForecast, type MemoryForecast } from "../session.ts";
+import { type CliFlag, type ParsedArgs, UsageError } from "./args.ts";
+import { availableMemory, openGpu } from "./open-gpu.ts";
+import { forecastTable, readRecipe } from "./prepare.ts";
+import { forecastOf, passText } from "./recipe-forecast.ts";
+import { trlConfig } from "./recipe-trl.ts";
+import { publishedRecipe, publishedText, RECIPES, readPublished } from "./recipes.ts";
+import { renderTable } from "./table.ts";
+
+export const RECIPE_COMMAND_FLAGS: readonly CliFlag[] = [
+  { name: "for", type: "string", value: "trl", help: "Write what trl sft or trl grpo of TRL 1 takes with --config." },
+];
+
+/** `qwench recipe`: lists the published recipes, or prints one: its own YAML, or TRL's. */
+export async function runRecipe({ positional, flags }: ParsedArgs): Promise<number> {
+  if (positional.length > 1) throw new UsageError(`One recipe at most, got ${positional.join(", ")}`);
+  const [name] = positional;
+  if (flags.for !== undefined && flags.for !== "trl") throw new UsageError(`--for must be trl, got ${flags.for}`);
+  if (name === undefined) {
+    if (flags.for !== undefined) throw new UsageError("--for needs a recipe: qwench recipe NAME --for trl");
+    const rows = RECIPES.map((recipe) => [recipe.name, recipe.method, recipe.about, recipe.source]);
+    const columns = ["name", "method", "what", "source"].map((heading) => ({ heading }));
+    console.log(renderTable(columns, rows, process.stdout.columns));
+    console.log(
+      "qwench sft|grpo --recipe NAME runs one; --dry_run tiny tries it on a small random model. qwench recipe NAME prints it.",
+    );
+    return 0;
+  }
+  const published = publishedRecipe(name);
+  const text = await publishedText(published);
+  process.stdout.write(flags.for === "trl" ? trlConfig(text, published) : text);
+  return 0;
+}
+
+/** `qwench plan --recipe NAME`: the forecast by the model's published shape; nothing is downloaded. */
+export async function planPublished(args: ParsedArgs, name: string, method: Method): Promise<number> {
+  const { recipe, notes } = await readRecipe({ ...args, flags: { ...args.flags, dry_run: "plan" } }, method);
+  for (const note of notes) console.error(`note: ${note}`);
+  const { longest } = publishedRecipe(name);
+  const { forecast, text } = await describeForecast(recipe, method, longest);
+  console.log(text);
+  console.log(forecastTable({ forecast }, null));
+  const { gpu, platform } = await openGpu();
+  console.log(`Adapter: ${platform.describe}`);
+  const { maxBufferSize, maxStorageBufferBindingSize } = gpu.limits;
+  const limits = { maxBufferSize, maxStorageBufferBindingSize };
+  try {
+    await forecastOf(recipe, method, { shape: shapeOf(recipe), longest, limits });
+  } catch (error) {
+    if (error instanceof QwenchError) throw new MemoryError(`It does not fit this adapter: ${error.message}`);
+    throw error;
+  }
+  const available = availableMemory(platform, (recipe as SftRecipe).max_memory);
+  checkForecast(forecast, available);
+  console.log(
+    available === null ? "Fits WebGPU's limits; how much memory the GPU has, WebGPU does not tell." : "It fits.",
+  );
+  return 0;
+}
+
+/** @throws {NotFoundError} a model whose shape is not known */
+export function shapeOf(recipe: { model_name_or_path?: unknown }): NonNullable<ReturnType<typeof publishedShape>> {
+  const id = String(recipe.model_name_or_path);
+  const shape = publishedShape(id);
+  if (!shape) throw new NotFoundError(`Cannot forecast ${id}: its shape does not come with Qwench`);
+  return shape;
+}
+
+/** The forecast of a recipe at the true shape of its model, and a line on what it takes for granted. */
+export async function describeForecast<M extends Method>(
+  recipe: Recipe<M>,
+  method: M,
+  longest: number,
+): Promise<{ forecast: MemoryForecast; text: string }> {
+  const both = recipe as SftRecipe | GrpoRecipe;
+  const forecast = await forecastOf(recipe, method, { shape: shapeOf(both), longest });
+  const n = (value: number) => value.toLocaleString("en-US");
+  const what = both.use_peft ? `LoRA r=${both.lora_r}` : "all weights";
+  return {
+    forecast,
+    text: `Forecast by the shape of ${both.model_name_or_path}, without its weights: ${n(forecast.trainable)} of ${n(forecast.parameters)} parameters trained (${what}), passes of ${passText(recipe, method, longest)}`,
+  };
+}
+
+/** Gigabytes with two figures or three: `8.5 GB`, `41.9 GB`. */
+const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(1)} GB`;
+
+/** The README's table of recipes: name, source, what each needs, memory forecast. */
+export async function recipesTable(): Promise<string> {
+  const lines = ["| recipe | source | needs | memory forecast |", "|---|---|---|---|"];
+  for (const { name, method, about, source, needs, longest } of RECIPES) {
+    const method_ = methods.find((known) => known === method)!;
+    const { recipe } = await readPublished(name, method_, {});
+    const { model_name_or_path, dataset_name } = recipe as SftRecipe;
+    const { peak } = await forecastOf(recipe, method_, { shape: shapeOf(recipe), longest });
+    const parts = [model_name_or_path, dataset_name].map((part) => `\`${part}\``);
+    const from = `[${source.replace("https://", "").replace(/(gist\.github\.com\/\w+)\/.*/, "$1")}](${source})`;
+    lines.push(
+      `| \`${name}\` (${method}): ${about} | ${from} | ${[parts.join(", "), ...(needs ? [needs] : [])].join("; ")} | ${gigabytes(peak)}: ${passText(recipe, method_, longest)} |`,
+    );
+  }
+  return lines.join("\n");
+}

@@ -1,0 +1,191 @@
+import { existsSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { NotFoundError } from "../errors.ts";
+import { type GrpoRecipe, type Method, nearestName, type ParsedRecipe } from "../recipe.ts";
+import { parseRecipeYaml } from "../recipe-yaml.ts";
+import { UsageError } from "./args.ts";
+
+/** A published recipe that comes with Qwench. */
+export interface PublishedRecipe {
+  name: string;
+  /** in `demo/recipes` */
+  file: string;
+  method: Method;
+  /** what it teaches, in a few words */
+  about: string;
+  /** where it was published */
+  source: string;
+  /** what it takes beside the model and the data that it names */
+  needs: string;
+  /** tokens of the longest row that its forecast takes to be there; in GRPO of the longest prompt */
+  longest: number;
+}
+
+const OPEN_RS = "https://github.com/knoveleng/open-rs";
+const O5_MINI = "https://github.com/MarioCapodanno/Gwen2.5-3B-100Samples-SFT-GRPO";
+const CODEGEN = "https://github.com/B0DH1i/Lorafinetune";
+const WIDE = "an adapter whose maxBufferSize is at least 7.2 GB";
+
+/** Every recipe that `--recipe` can name. */
+export const RECIPES: readonly PublishedRecipe[] = [
+  {
+    name: "o5-mini-sft",
+    file: "o5-mini-sft.yaml",
+    method: "sft",
+    about: "Python with reasoning, from 80 solutions",
+    source: O5_MINI,
+    needs: "",
+    longest: 2000, // the source leaves out longer ones; max_length is 32768
+  },
+  {
+    name: "o5-mini-grpo",
+    file: "o5-mini-grpo.yaml",
+    method: "grpo",
+    about: "its second stage, by a judge",
+    source: O5_MINI,
+    needs: "the adapter of o5-mini-sft; a judge, gemini-2.0-flash or another, and its key in QWENCH_JUDGE_KEY",
+    longest: 1024,
+  },
+  {
+    name: "gsm8k-grpo-0.5b",
+    file: "gsm8k-grpo.yaml",
+    method: "grpo",
+    about: "GSM8K with XML tags",
+    source: "https://gist.github.com/willccbb/4676755236bb08cab5f4e54a0475d6fb",
+    needs: "",
+    longest: 256,
+  },
+  {
+    name: "coder-deep",
+    file: "coder-deep.yaml",
+    method: "sft",
+    about: "programs: few problems, five solutions each",
+    source: CODEGEN,
+    needs: "",
+    longest: 1024,
+  },
+  {
+    name: "coder-diverse",
+    file: "coder-diverse.yaml",
+    method: "sft",
+    about: "programs: many problems",
+    source: CODEGEN,
+    needs: "",
+    longest: 1024,
+  },
+  {
+    name: "gsm8k-grpo-unsloth",
+    file: "gsm8k-grpo-unsloth.yaml",
+    method: "grpo",
+    about: "GSM8K with Unsloth's marks",
+    source: "https://github.com/unslothai/notebooks",
+    needs: "",
+    longest: 512,
+  },
+  {
+    name: "limo-sft-unsloth",
+    file: "limo-sft-unsloth.yaml",
+    method: "sft",
+    about: "LIMO with XML tags",
+    source: "https://github.com/unslothai/unsloth",
+    needs: "",
+    longest: 2048,
+  },
+  {
+    name: "open-rs1",
+    file: "open-rs1.yaml",
+    method: "grpo",
+    about: "mathematics, all weights: hard problems",
+    source: OPEN_RS,
+    needs: WIDE,
+    longest: 512,
+  },
+  {
+    name: "open-rs2",
+    file: "open-rs2.yaml",
+    method: "grpo",
+    about: "mathematics, all weights: easy problems too",
+    source: OPEN_RS,
+    needs: WIDE,
+    longest: 512,
+  },
+  {
+    name: "open-rs3",
+    file: "open-rs3.yaml",
+    method: "grpo",
+    about: "mathematics, all weights: cosine reward",
+    source: OPEN_RS,
+    needs: WIDE,
+    longest: 512,
+  },
+];
+
+/**
+ * The folder of the recipes that come with Qwench, `demo/recipes`, from the source tree or from the built `dist/cli.js`.
+ *
+ * @param from URL of the module that runs
+ * @throws {NotFoundError} with the places that were tried
+ */
+export function recipesFolder(from: string = import.meta.url): string {
+  const tried = ["..", "../.."].map((up) => join(fileURLToPath(new URL(`${up}/`, from)), "demo", "recipes"));
+  const found = tried.find((folder) => existsSync(folder));
+  if (!found) throw new NotFoundError(`Cannot find the recipes: there is no folder ${tried.join(" or ")}`);
+  return found;
+}
+
+/** @throws {UsageError} an unknown name, with the nearest one */
+export function publishedRecipe(name: string): PublishedRecipe {
+  const found = RECIPES.find((recipe) => recipe.name === name);
+  if (found) return found;
+  const plain = new Map(RECIPES.map((recipe) => [recipe.name.replaceAll("-", "_"), recipe.name]));
+  const near = nearestName(name, plain.keys());
+  const names = RECIPES.map((recipe) => recipe.name).join(", ");
+  throw new UsageError(
+    `There is no recipe ${name.slice(0, 64)}${near ? `: did you mean ${plain.get(near)}?` : `: ${names}`}`,
+  );
+}
+
+/** The recipe's YAML, word for word. */
+export function publishedText({ file }: PublishedRecipe): Promise<string> {
+  return readFile(join(recipesFolder(), file), "utf8");
+}
+
+/**
+ * A recipe by its name, with flags over it. Reward modules that lie beside its file are named by their whole paths.
+ *
+ * @throws {UsageError} an unknown name, or a recipe of the other method
+ */
+export async function readPublished<M extends Method>(
+  name: string,
+  method: M,
+  overrides: Readonly<Record<string, unknown>>,
+): Promise<ParsedRecipe<M>> {
+  const published = publishedRecipe(name);
+  if (published.method !== method) {
+    throw new UsageError(
+      `The recipe ${name} is one for ${published.method}: qwench ${published.method} --recipe ${name}`,
+    );
+  }
+  const file = join(recipesFolder(), published.file);
+  const parsed = parseRecipeYaml(await publishedText(published), published.file, method, overrides);
+  const { reward_funcs } = parsed.recipe as Partial<GrpoRecipe>;
+  if ("reward_funcs" in overrides || !reward_funcs) return parsed;
+  const beside = reward_funcs.map((entry) => (entry.startsWith("./") ? join(dirname(file), entry) : entry));
+  return { ...parsed, recipe: { ...parsed.recipe, reward_funcs: beside } };
+}
+
+/**
+ * Refuses a second stage whose first one has left nothing.
+ *
+ * @throws {NotFoundError} with the command that makes the adapter
+ */
+export function checkStages(name: string, recipe: { adapter_name_or_path: string | null }): void {
+  const { adapter_name_or_path: adapter } = recipe;
+  const first = RECIPES.find((other) => adapter === `qwench-${other.name}`);
+  if (!first || existsSync(adapter!)) return;
+  throw new NotFoundError(
+    `The recipe ${name} goes on from the adapter in ${adapter}, and there is no such folder: run qwench ${first.method} --recipe ${first.name} first, name another with --adapter_name_or_path, or start afresh with --adapter_name_or_path null`,
+  );
+}

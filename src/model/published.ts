@@ -1,0 +1,41 @@
+/** A checkpoint's config.json, as far as shapes go. */
+export type PublishedShape = Readonly<Record<string, unknown>>;
+
+const qwen2 = (hidden: number, intermediate: number, layers: number, heads: number): PublishedShape => ({
+  model_type: "qwen2",
+  hidden_size: hidden,
+  intermediate_size: intermediate,
+  num_hidden_layers: layers,
+  num_attention_heads: heads,
+  num_key_value_heads: 2,
+  vocab_size: 151_936,
+  max_position_embeddings: 32_768,
+  rms_norm_eps: 1e-6,
+  rope_theta: 1_000_000,
+  tie_word_embeddings: true,
+});
+
+const SHAPES: Readonly<Record<string, PublishedShape>> = {
+  "qwen2.5-0.5b": qwen2(896, 4864, 24, 14),
+  "qwen2.5-1.5b": qwen2(1536, 8960, 28, 12),
+  "qwen2.5-3b": qwen2(2048, 11_008, 36, 16),
+  "deepseek-r1-distill-qwen-1.5b": {
+    ...qwen2(1536, 8960, 28, 12),
+    max_position_embeddings: 131_072,
+    rope_theta: 10_000,
+    tie_word_embeddings: false,
+  },
+};
+
+/**
+ * The shape of a published model by its hub id, which is that of its base, Coder and Instruct checkpoints alike: a run can
+ * be forecast before anything is downloaded. Null where it is not known.
+ */
+export function publishedShape(id: string): PublishedShape | null {
+  const name = id
+    .toLowerCase()
+    .replace(/^.*\//, "")
+    .replace("-coder-", "-")
+    .replace(/-(?:instruct|base)$/, "");
+  return Object.hasOwn(SHAPES, name) ? SHAPES[name] : null;
+}
