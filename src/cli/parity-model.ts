@@ -18,7 +18,7 @@ export interface ParityRow {
 }
 
 /** The golden batch without its padding. */
-interface GoldenBatch extends PackedBatch {
+export interface GoldenBatch extends PackedBatch {
   labels: Int32Array;
   /** sequences of the padded batch and its width */
   rows: number;
@@ -45,7 +45,7 @@ export async function readTensors(
   return out;
 }
 
-async function readBatch(folder: Folder): Promise<GoldenBatch> {
+export async function readBatch(folder: Folder): Promise<GoldenBatch> {
   const tensors = await readTensors(folder, "batch.safetensors");
   const ids = tensors.get("input_ids")!;
   const mask = tensors.get("attention_mask")!.data;
@@ -73,7 +73,13 @@ async function readBatch(folder: Folder): Promise<GoldenBatch> {
 }
 
 /** Takes what belongs to real tokens out of a padded [rows, width, each] array; `drop` tokens at each sequence's end are left out. */
-function unpad(padded: Float32Array, batch: GoldenBatch, width: number, each: number, drop: number): Float32Array {
+export function unpad(
+  padded: Float32Array,
+  batch: GoldenBatch,
+  width: number,
+  each: number,
+  drop: number,
+): Float32Array {
   const parts = batch.lengths.map((length, row) =>
     padded.subarray(row * width * each, (row * width + length - drop) * each),
   );

@@ -6,6 +6,7 @@ import { nodeFolder } from "../platform/node-fs.ts";
 import { learningRate } from "../train/schedule.ts";
 import { openGpu } from "./open-gpu.ts";
 import { advantagesParity, grpoParity } from "./parity-grpo.ts";
+import { mergeParity } from "./parity-merge.ts";
 import { modelParity, type ParityRow } from "./parity-model.ts";
 import { samplingParity } from "./parity-sampling.ts";
 import { sftParity } from "./parity-sft.ts";
@@ -60,6 +61,7 @@ export async function runParity(
       for (const dtype of gpu.features.f16 ? (["auto", "float16"] as const) : (["auto"] as const)) {
         see(await modelParity(gpu, sub, name, dtype));
       }
+      see(await mergeParity(gpu, sub, name));
     } else if (await sub.exists("trajectory.json")) {
       see(await sftParity(gpu, sub, name));
     } else if (await sub.exists("losses.json")) {

@@ -1,6 +1,15 @@
-import { UnsupportedError } from "../errors.ts";
+import { FormatError, UnsupportedError } from "../errors.ts";
 import type { Checkpoint } from "../io/checkpoint.ts";
-import { bytesOf, DTYPE_BYTES, f32ToBf16, f32ToF16, type TensorData, toFloat32 } from "../io/safetensors.ts";
+import {
+  bytesOf,
+  DTYPE_BYTES,
+  type Dtype,
+  f32ToBf16,
+  f32ToF16,
+  findNonFinite,
+  type TensorData,
+  toFloat32,
+} from "../io/safetensors.ts";
 import type { Folder } from "../io/storage.ts";
 import { loraScale } from "./build.ts";
 import { parseModelConfig } from "./config.ts";
@@ -10,31 +19,77 @@ import { loraName, moduleName } from "./names.ts";
 /** Elements of a weight that are merged at a time. */
 const PIECE = 1 << 20;
 
+/** Dtypes that a merged model can be stored in. */
+export type FloatDtype = "F32" | "F16" | "BF16";
+
+/** A tensor of a model with an adapter put into it, read and merged a piece at a time. */
+export interface MergedTensor {
+  name: string;
+  /** the base's */
+  dtype: Dtype;
+  shape: readonly number[];
+  /** f32 values, whole rows at a time. @throws {FormatError} where one is not finite */
+  rows(): AsyncGenerator<Float32Array>;
+  /**
+   * Little-endian elements of `dtype`, rounded to nearest even; the base's own bytes where nothing changes them.
+   * @throws {FormatError} a value that is not finite
+   * @throws {UnsupportedError} a value that `dtype` cannot hold
+   */
+  bytes(dtype: Dtype): AsyncGenerator<Uint8Array>;
+}
+
 /**
- * The tensors of a model with an adapter put into them, W + s·B·A: added in f32, stored in the base's own dtype. Give them
- * to `encodeSafetensors`: weights are read, merged and handed on a piece at a time.
+ * The tensors of a model with an adapter put into them, W + s·B·A: added in f32. Nothing but the adapter's matrices of
+ * one module and a piece of its weight is in memory at a time.
+ *
+ * @param adapterFolder a PEFT folder; null: the model as it is
+ * @throws {FormatError} an adapter for another base
+ * @throws {UnsupportedError} base weights under an adapter that are neither f32, f16 nor bf16
+ */
+export async function mergedTensors(checkpoint: Checkpoint, adapterFolder: Folder | null): Promise<MergedTensor[]> {
+  const config = parseModelConfig(checkpoint.config, `${checkpoint.folder.path}/config.json`);
+  const opened = adapterFolder && (await openAdapterFor(config, adapterFolder));
+  const pairs = new Map<string, Pair>();
+  if (opened) {
+    const { adapter, lora } = opened;
+    for (let layer = 0; layer < config.num_hidden_layers; layer++) {
+      for (const projection of lora.target_modules) {
+        pairs.set(`${moduleName(layer, projection)}.weight`, {
+          r: lora.r,
+          scale: loraScale(lora),
+          readA: () => adapter.read(loraName(layer, projection, "lora_A")),
+          readB: () => adapter.read(loraName(layer, projection, "lora_B")),
+        });
+      }
+    }
+  }
+  return [...checkpoint.tensors.values()].map(({ name, dtype, shape }): MergedTensor => {
+    const pair = pairs.get(name);
+    if (pair && !isFloat(dtype)) {
+      throw new UnsupportedError(`Cannot merge into ${name}: its weights are ${dtype}, not F32, F16 or BF16`);
+    }
+    const rows = () => mergedRows(checkpoint, name, pair ?? null);
+    return {
+      name,
+      dtype,
+      shape,
+      rows,
+      bytes: (to) => (pair || to !== dtype ? stored(rows(), to, name) : plain(checkpoint, name)),
+    };
+  });
+}
+
+/**
+ * The same for {@link encodeSafetensors}, in the base's own dtype.
  *
  * @param onBytes told the bytes that were made so far
- * @throws {FormatError} an adapter for another base
- * @throws {UnsupportedError} base weights that are neither f32, f16 nor bf16
+ * @throws as mergedTensors
  */
 export async function mergeAdapter(
   checkpoint: Checkpoint,
   adapterFolder: Folder,
   onBytes: (done: number, total: number) => void = () => {},
 ): Promise<TensorData[]> {
-  const config = parseModelConfig(checkpoint.config, `${checkpoint.folder.path}/config.json`);
-  const { adapter, lora } = await openAdapterFor(config, adapterFolder);
-  const scale = loraScale(lora);
-  const pairs = new Map<string, { a: string; b: string }>();
-  for (let layer = 0; layer < config.num_hidden_layers; layer++) {
-    for (const projection of lora.target_modules) {
-      pairs.set(`${moduleName(layer, projection)}.weight`, {
-        a: loraName(layer, projection, "lora_A"),
-        b: loraName(layer, projection, "lora_B"),
-      });
-    }
-  }
   let done = 0;
   const counted = async function* (pieces: AsyncIterable<Uint8Array>) {
     for await (const piece of pieces) {
@@ -43,54 +98,90 @@ export async function mergeAdapter(
       onBytes(done, checkpoint.totalBytes);
     }
   };
-  const merged = async function* (name: string, pair: { a: string; b: string }): AsyncGenerator<Uint8Array> {
-    const { dtype, shape } = checkpoint.tensors.get(name)!;
-    const store = STORE[dtype];
-    if (!store) throw new UnsupportedError(`Cannot merge into ${name}: its weights are ${dtype}, not F32, F16 or BF16`);
-    const [out, inner] = shape;
-    const [a, b] = [await adapter.read(pair.a), await adapter.read(pair.b)];
-    const width = inner * DTYPE_BYTES[dtype];
-    const rows = Math.max(1, Math.floor(PIECE / inner));
-    for (let row = 0; row < out; row += rows) {
-      const end = Math.min(row + rows, out);
-      const values = toFloat32(await checkpoint.read(name, row * width, end * width), dtype).slice();
-      addProduct(values, a, b, { row, end, inner, r: lora.r, scale });
-      yield bytesOf(store(values));
-    }
-  };
-  return [...checkpoint.tensors.values()].map(({ name, dtype, shape }) => {
-    const pair = pairs.get(name);
-    const pieces = pair ? merged(name, pair) : plain(checkpoint, name);
-    return { name, dtype, shape, data: counted(pieces) };
-  });
+  const tensors = await mergedTensors(checkpoint, adapterFolder);
+  return tensors.map(({ name, dtype, shape, bytes }) => ({ name, dtype, shape, data: counted(bytes(dtype)) }));
 }
 
-const STORE: Partial<Record<string, (values: Float32Array) => Float32Array | Uint16Array>> = {
-  F32: (values) => values,
-  F16: f32ToF16,
-  BF16: f32ToBf16,
-};
+interface Pair {
+  r: number;
+  scale: number;
+  /** `[r, inner]` */
+  readA(): Promise<Float32Array>;
+  /** `[out, r]` */
+  readB(): Promise<Float32Array>;
+}
 
-/** Rows `[row, end)` of W += s·B·A. */
+const isFloat = (dtype: Dtype): dtype is FloatDtype => dtype === "F32" || dtype === "F16" || dtype === "BF16";
+
+async function* mergedRows(checkpoint: Checkpoint, name: string, pair: Pair | null): AsyncGenerator<Float32Array> {
+  const { dtype, shape } = checkpoint.tensors.get(name)!;
+  const inner = shape.at(-1) ?? 1;
+  const out = shape.slice(0, -1).reduce((product, extent) => product * extent, 1);
+  const [a, b] = pair ? [await pair.readA(), await pair.readB()] : [null, null];
+  const width = inner * DTYPE_BYTES[dtype];
+  const step = Math.max(1, Math.floor(PIECE / inner));
+  for (let row = 0; row < out; row += step) {
+    const end = Math.min(row + step, out);
+    const read = toFloat32(await checkpoint.read(name, row * width, end * width), dtype);
+    const values = pair ? read.slice() : read; // a view of what was read, where that is f32
+    if (pair) addProduct(values, a!, b!, { row, end, inner, ...pair });
+    const bad = findNonFinite(bytesOf(values), "F32");
+    if (bad >= 0) {
+      throw new FormatError(
+        `Cannot export ${checkpoint.folder.path}: ${name}${pair ? ", merged with the adapter," : ""} holds a value that is not finite, at element ${row * inner + bad} of [${shape}]`,
+      );
+    }
+    yield values;
+  }
+}
+
+/** Rows `[row, end)` of W += s·B·A; the product is summed by itself, so that W is rounded once. */
 function addProduct(
   w: Float32Array,
   a: Float32Array,
   b: Float32Array,
   { row, end, inner, r, scale }: { row: number; end: number; inner: number; r: number; scale: number },
 ): void {
+  const delta = new Float64Array(inner);
   for (let i = row; i < end; i++) {
-    const at = (i - row) * inner;
+    delta.fill(0);
     for (let k = 0; k < r; k++) {
       const factor = scale * b[i * r + k];
       if (factor === 0) continue;
       const from = k * inner;
-      for (let j = 0; j < inner; j++) w[at + j] += factor * a[from + j];
+      for (let j = 0; j < inner; j++) delta[j] += factor * a[from + j];
     }
+    const at = (i - row) * inner;
+    for (let j = 0; j < inner; j++) w[at + j] += delta[j];
+  }
+}
+
+async function* stored(rows: AsyncIterable<Float32Array>, dtype: Dtype, name: string): AsyncGenerator<Uint8Array> {
+  if (!isFloat(dtype)) throw new UnsupportedError(`Cannot store ${name} as ${dtype}, only as F32, F16 or BF16`);
+  for await (const values of rows) {
+    const bytes = bytesOf(dtype === "F32" ? values : dtype === "F16" ? f32ToF16(values) : f32ToBf16(values));
+    const large = findNonFinite(bytes, dtype);
+    if (large >= 0) {
+      throw new UnsupportedError(
+        `Cannot store ${name} as ${dtype}: it holds ${values[large]}, which is past what ${dtype} can`,
+      );
+    }
+    yield bytes;
   }
 }
 
 async function* plain(checkpoint: Checkpoint, name: string): AsyncGenerator<Uint8Array> {
-  const { begin, end } = checkpoint.tensors.get(name)!;
-  const bytes = end - begin;
-  for (let at = 0; at < bytes; at += 4 * PIECE) yield checkpoint.read(name, at, Math.min(at + 4 * PIECE, bytes));
+  const { begin, end, dtype } = checkpoint.tensors.get(name)!;
+  const size = end - begin;
+  for (let at = 0; at < size; at += 4 * PIECE) {
+    const bytes = await checkpoint.read(name, at, Math.min(at + 4 * PIECE, size));
+    const bad = findNonFinite(bytes, dtype);
+    if (bad >= 0) {
+      const element = at / DTYPE_BYTES[dtype] + bad;
+      throw new FormatError(
+        `Cannot export ${checkpoint.folder.path}: ${name} holds a value that is not finite, at element ${element}`,
+      );
+    }
+    yield bytes;
+  }
 }
