@@ -1,5 +1,5 @@
 import { RecipeError } from "../errors.ts";
-import type { GrpoRecipe } from "../recipe.ts";
+import type { GrpoRecipe, ParsedRecipe } from "../recipe.ts";
 import { formatRecipeYaml } from "../recipe-yaml.ts";
 import { REWARDS } from "../rewards/registry.ts";
 import type { NamedReward } from "../rewards/reward.ts";
@@ -8,6 +8,7 @@ import { readBuffer } from "../train/grpo-buffer.ts";
 import type { ParsedArgs } from "./args.ts";
 import { type CompletionsLog, openCompletionsLog } from "./completions-log.ts";
 import { completionsTable } from "./completions-table.ts";
+import { dryRun } from "./dry-run.ts";
 import { describePrompts, openSources, readRecipe } from "./prepare.ts";
 import type { Progress } from "./progress.ts";
 import { type OpenedRewards, openRewards } from "./rewards.ts";
@@ -16,16 +17,22 @@ import { announce, follow, interruptible, type RunKind, startRun } from "./run.t
 /** `qwench grpo`: trains by rewards as a recipe says. @returns the exit code */
 export function runGrpo(args: ParsedArgs): Promise<number> {
   return interruptible(async (signal) => {
-    const { recipe, notes } = await readRecipe(args, "grpo");
-    const opened = await rewardsOf(recipe);
-    for (const note of [...notes, ...opened.notes]) console.error(`note: ${note}`);
-    try {
-      return await train(recipe, opened.rewards, signal);
-    } finally {
-      for (const line of opened.summary()) console.error(line);
-      await opened.close();
-    }
+    const parsed = await readRecipe(args, "grpo");
+    if (args.flags.dry_run === undefined) return reward(parsed, signal);
+    return dryRun(args, "grpo", parsed, (tiny) => reward(tiny, signal));
   });
+}
+
+/** Opens a recipe's rewards, trains by them, and ends them. */
+async function reward({ recipe, notes }: ParsedRecipe<"grpo">, signal: AbortSignal): Promise<number> {
+  const opened = await rewardsOf(recipe);
+  for (const note of [...notes, ...opened.notes]) console.error(`note: ${note}`);
+  try {
+    return await train(recipe, opened.rewards, signal);
+  } finally {
+    for (const line of opened.summary()) console.error(line);
+    await opened.close();
+  }
 }
 
 async function train(recipe: GrpoRecipe, rewards: readonly NamedReward[], signal: AbortSignal): Promise<number> {

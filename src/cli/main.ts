@@ -4,6 +4,7 @@ import { type CliFlag, type ParsedArgs, parseArgs, UsageError } from "./args.ts"
 import { CHAT_FLAGS, runChat } from "./chat.ts";
 import { runDoctor, runInfo, runPlan } from "./commands.ts";
 import { COMPARE_FLAGS, runCompare } from "./compare.ts";
+import { DRY_RUN_FLAG } from "./dry-run.ts";
 import { EVAL_FLAGS, runEval } from "./eval.ts";
 import { GENERATE_FLAGS, runGenerate } from "./generate.ts";
 import { GRADE_FLAGS, runGrade } from "./grade.ts";
@@ -29,7 +30,7 @@ const COMMANDS: Record<string, Command> = {
     summary:
       "Fine-tunes a Qwen checkpoint on rows of text, chat or tokens. Flags override the recipe's file. Where neither model nor rows are named, the embedded model learns.",
     method: "sft",
-    flags: [RECIPE_FLAG],
+    flags: [RECIPE_FLAG, DRY_RUN_FLAG],
     run: runSft,
   },
   grpo: {
@@ -37,7 +38,7 @@ const COMMANDS: Record<string, Command> = {
     summary:
       "Trains a Qwen checkpoint by rewards: it draws completions of prompts, scores them and reinforces the better ones. Where neither model nor rows are named, the embedded model goes on from its SFT.",
     method: "grpo",
-    flags: [RECIPE_FLAG],
+    flags: [RECIPE_FLAG, DRY_RUN_FLAG],
     run: runGrpo,
   },
   generate: {

@@ -126,14 +126,12 @@ export async function openSources(
   };
 }
 
-/** The forecast as a table. */
-export function forecastTable({ forecast }: Pick<PreparedBase, "forecast">, available: number | null): string {
+/** The forecast as a table; without `available` nothing is said of it. */
+export function forecastTable({ forecast }: Pick<PreparedBase, "forecast">, available?: number | null): string {
   const kinds = Object.entries(forecast.byKind).filter(([, bytes]) => bytes > 0);
   const rows = kinds.sort(([, a], [, b]) => b - a).map(([kind, bytes]) => [kind, formatBytes(bytes)]);
-  rows.push(
-    ["peak", formatBytes(forecast.peak)],
-    ["available", available === null ? "unknown" : formatBytes(available)],
-  );
+  rows.push(["peak", formatBytes(forecast.peak)]);
+  if (available !== undefined) rows.push(["available", available === null ? "unknown" : formatBytes(available)]);
   return renderTable([{ heading: "memory" }, { heading: "GPU", align: "right" }], rows);
 }
 

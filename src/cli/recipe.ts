@@ -8,7 +8,7 @@ import { forecastTable, readRecipe } from "./prepare.ts";
 import { forecastOf, passText } from "./recipe-forecast.ts";
 import { trlConfig } from "./recipe-trl.ts";
 import { publishedRecipe, publishedText, RECIPES, readPublished } from "./recipes.ts";
-import { renderTable } from "./table.ts";
+import { formatBytes, renderTable } from "./table.ts";
 
 export const RECIPE_COMMAND_FLAGS: readonly CliFlag[] = [
   { name: "for", type: "string", value: "trl", help: "Write what trl sft or trl grpo of TRL 1 takes with --config." },
@@ -42,7 +42,7 @@ export async function planPublished(args: ParsedArgs, name: string, method: Meth
   const { longest } = publishedRecipe(name);
   const { forecast, text } = await describeForecast(recipe, method, longest);
   console.log(text);
-  console.log(forecastTable({ forecast }, null));
+  console.log(forecastTable({ forecast }));
   const { gpu, platform } = await openGpu();
   console.log(`Adapter: ${platform.describe}`);
   const { maxBufferSize, maxStorageBufferBindingSize } = gpu.limits;
@@ -85,9 +85,6 @@ export async function describeForecast<M extends Method>(
   };
 }
 
-/** Gigabytes with two figures or three: `8.5 GB`, `41.9 GB`. */
-const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(1)} GB`;
-
 /** The README's table of recipes: name, source, what each needs, memory forecast. */
 export async function recipesTable(): Promise<string> {
   const lines = ["| recipe | source | needs | memory forecast |", "|---|---|---|---|"];
@@ -99,7 +96,7 @@ export async function recipesTable(): Promise<string> {
     const parts = [model_name_or_path, dataset_name].map((part) => `\`${part}\``);
     const from = `[${source.replace("https://", "").replace(/(gist\.github\.com\/\w+)\/.*/, "$1")}](${source})`;
     lines.push(
-      `| \`${name}\` (${method}): ${about} | ${from} | ${[parts.join(", "), ...(needs ? [needs] : [])].join("; ")} | ${gigabytes(peak)}: ${passText(recipe, method_, longest)} |`,
+      `| \`${name}\` (${method}): ${about} | ${from} | ${[parts.join(", "), ...(needs ? [needs] : [])].join("; ")} | ${formatBytes(peak)}: ${passText(recipe, method_, longest)} |`,
     );
   }
   return lines.join("\n");

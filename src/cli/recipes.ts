@@ -26,7 +26,7 @@ export interface PublishedRecipe {
 const OPEN_RS = "https://github.com/knoveleng/open-rs";
 const O5_MINI = "https://github.com/MarioCapodanno/Gwen2.5-3B-100Samples-SFT-GRPO";
 const CODEGEN = "https://github.com/B0DH1i/Lorafinetune";
-const WIDE = "an adapter whose maxBufferSize is at least 7.2 GB";
+const WIDE = "an adapter whose maxBufferSize is at least 6.7 GiB";
 
 /** Every recipe that `--recipe` can name. */
 export const RECIPES: readonly PublishedRecipe[] = [
