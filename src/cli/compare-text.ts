@@ -20,23 +20,22 @@ const MOST_IDS = 20;
 
 /** A comparison as a terminal shows it. @param width columns of the terminal */
 export function comparisonText({ notes, datasets }: Comparison, width?: number): string {
-  const noted = notes.map((note) => `note: ${plainText(note)}\n`).join("");
-  return [noted, ...datasets.map((compared) => datasetText(compared, width))].filter((part) => part !== "").join("\n");
+  const noted = notes.map((note) => `note: ${note}\n`).join("");
+  const parts = [noted, ...datasets.map((compared) => datasetText(compared, width))];
+  return plainText(parts.filter((part) => part !== "").join("\n"));
 }
 
 function datasetText(compared: DatasetComparison, width?: number): string {
   const { dataset, problems, regressions, stability } = compared;
   return [
-    `${plainText(dataset)}: ${counted(problems, "problem")}\n`,
+    `${dataset}: ${counted(problems, "problem")}\n`,
     modelTable(compared, width),
     sourceTable(compared, width),
     outcomeTable(compared, width),
     gridTable(compared, width),
     regressionTable(regressions, width),
     gainLines(compared),
-    [...stability.map(stabilitySentence), ...bestSentences(compared)]
-      .map((sentence) => `${plainText(sentence)}\n`)
-      .join(""),
+    [...stability.map(stabilitySentence), ...bestSentences(compared)].map((sentence) => `${sentence}\n`).join(""),
   ]
     .filter((part) => part !== "")
     .join("\n");
@@ -120,9 +119,9 @@ function gainLines({ gains, models, base }: DatasetComparison): string {
   const lines = models.slice(1).map(({ name }) => {
     const ids = gains.filter(({ model }) => model === name).map(({ id }) => id);
     const few = `${ids.slice(0, MOST_IDS).join(", ")}${ids.length > MOST_IDS ? ", …" : ""}`;
-    return `  ${plainText(name)}: ${ids.length === 0 ? "none" : `${counted(ids.length, "problem")} (${plainText(few)})`}\n`;
+    return `  ${name}: ${ids.length === 0 ? "none" : `${counted(ids.length, "problem")} (${few})`}\n`;
   });
-  return `Gains, solved now and not by ${plainText(base)}\n${lines.join("")}`;
+  return `Gains, solved now and not by ${base}\n${lines.join("")}`;
 }
 
 const cut = (count: number) => (count > MOST ? `… and ${count - MOST} more: --json and --output have them all\n` : "");

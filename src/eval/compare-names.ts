@@ -14,7 +14,7 @@ const CHECKPOINT = /^(?:(.*)\/)?checkpoint-(\d+)$/;
 
 /**
  * Names models and finds the checkpoints among them. A model goes by its `model_type`; where several have the same one,
- * by the end of its path; where that is the same too, by its file as well.
+ * by the end of its path, and so where checkpoints are of several runs; where that is the same too, by its file as well.
  */
 export function placesOf(evaluations: readonly Evaluation[]): Place[] {
   const paths = evaluations.map(({ adapter, model }) => tidy(adapter ?? model ?? ""));
@@ -24,7 +24,12 @@ export function placesOf(evaluations: readonly Evaluation[]): Place[] {
     names[i] !== "" && names.every((name, j) => name !== names[i] || keys[j] === keys[i]);
 
   const types = evaluations.map(({ model_type }) => model_type);
-  const names = types.map((type, i) => (distinct(types, i) ? type : distinct(ends, i) ? ends[i] : null));
+  const checkpoints = paths.map((path, i) => CHECKPOINT.exec(path) ?? CHECKPOINT.exec(types[i]));
+  const runs = new Set(checkpoints.flatMap((found) => found?.[1] ?? []));
+  const names = types.map((type, i) => {
+    const ofSeveralRuns = runs.size > 1 && CHECKPOINT.test(type);
+    return distinct(types, i) && !ofSeveralRuns ? type : distinct(ends, i) ? ends[i] : null;
+  });
   const files = shortFiles(evaluations.map(({ file }) => file));
   const full = names.map((name, i) => {
     const twin = evaluations.some(
@@ -33,8 +38,6 @@ export function placesOf(evaluations: readonly Evaluation[]): Place[] {
     return name === null || twin ? `${name ?? types[i]} (${files[i]})` : name;
   });
 
-  const checkpoints = paths.map((path, i) => CHECKPOINT.exec(path) ?? CHECKPOINT.exec(types[i]));
-  const runs = new Set(checkpoints.flatMap((found) => found?.[1] ?? []));
   return full.map((name, i) => {
     const found = checkpoints[i];
     if (found) return { name, run: found[1] ?? "", step: Number(found[2]) };

@@ -212,8 +212,9 @@ function compareDataset(
     return { ...row, improvement: { accuracy: intervals[m - 1], pass_at_1: intervals[places.length - 2 + m] } };
   });
   for (const { name, failed } of models) {
-    if (failed > 0)
-      notes.push(`${dataset}: the evaluation of ${name} failed on ${failed} problems; they count as not solved`);
+    if (failed === 0) continue;
+    const problems = failed === 1 ? "1 problem, which counts" : `${failed} problems, which count`;
+    notes.push(`${dataset}: the evaluation of ${name} failed on ${problems} as not solved`);
   }
   const sequences = sequencesOf(places);
   return {

@@ -66,10 +66,12 @@ export function changesByProblem(changes: readonly Change[]): ChangedProblem[] {
 }
 
 export function stabilitySentence({ models, flips, flipping, never, ...std }: Stability): string {
-  const span = `${models[0]} to ${models.at(-1)}`;
+  const changing =
+    flipping === 0
+      ? "no problem changes its verdict"
+      : `${percent(never)} % of the problems never change their verdict, the other ${flipping} ${counted(flips, "time")} together`;
   return (
-    `Stability from ${span}: ${percent(never)} % of the problems never change their verdict, ${counted(flipping, "problem")} ` +
-    `${flipping === 1 ? "does" : "do"}, with ${counted(flips, "flip")} together; standard deviation of pass@1 ` +
+    `Stability from ${models[0]} to ${models.at(-1)}: ${changing}; standard deviation of pass@1 ` +
     `${percent(std.std_pass_at_1)} points, of problems solved ${percent(std.std_accuracy)}.`
   );
 }
