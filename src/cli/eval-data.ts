@@ -68,11 +68,17 @@ const ROWS: DataSet = {
       id: optionalText(source, "original_id", "id", "unique_id") ?? String(source.number),
       columns: {
         ...others(source, "problem", "question", "prompt", "messages", ...ANSWERS),
-        ...(turns && { messages: turns }),
+        ...(turns && { messages: untilAnswer(turns) }),
       },
     };
   },
 };
+
+/** A conversation without the assistant's last turns: they are what the model is to write. */
+function untilAnswer(turns: readonly { role?: string; from?: string }[]): unknown[] {
+  const last = turns.findLastIndex(({ role, from }) => !["assistant", "gpt"].includes(role ?? from ?? ""));
+  return turns.slice(0, last + 1);
+}
 
 /** The problems of an evaluation. */
 export interface EvalProblems {
@@ -142,7 +148,7 @@ async function openProblems(
     return readDataSet(EMBEDDED, [{ name: EMBEDDED_SET, rows }], options);
   }
   const rows = await openRows(asked.dataset, { config, split }, hub);
-  return readDataSet(ROWS, [{ name: dataset, rows }], options);
+  return readDataSet({ ...ROWS, name: dataset }, [{ name: dataset, rows }], options);
 }
 
 function problemOf(source: NumberedRow, asked: EvalRequest, prepared: PreparedText): EvalProblem {

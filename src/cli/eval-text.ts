@@ -82,12 +82,13 @@ export function resultsTable(results: EvalResults, width?: number): string {
   const { total_problems: problems, n_sampling: n, majority_accuracy } = results;
   const numbers: [string, string][] = [
     ...Object.entries(results.pass_at).map(([k, share]): [string, string] => [`pass@${k}`, percentText(share)]),
-    ...(n > 1 ? [["any right", percentText(results.accuracy)] as [string, string]] : []),
+    ...(n > 1 && !(n in results.pass_at) ? [["any right", percentText(results.accuracy)] as [string, string]] : []),
     ...(n > 1 && majority_accuracy !== null ? [["majority", percentText(majority_accuracy)] as [string, string]] : []),
     ["tokens a response", formatNumber(results.avg_completion_tokens)],
     ["ended by itself", percentText(results.ended)],
   ];
-  const title = `${results.dataset}: ${problems} problems, ${n} responses each at temperature ${results.temperature}`;
+  const counted = (count: number, what: string) => `${formatNumber(count)} ${what}${count === 1 ? "" : "s"}`;
+  const title = `${results.dataset}: ${counted(problems, "problem")}, ${counted(n, "response")} each at temperature ${results.temperature}`;
   const tables = [
     `${title}\n`,
     renderTable([{ heading: results.model_type }, { heading: "", ...right }], numbers, width),

@@ -141,7 +141,7 @@ async function evaluateModel(asked: EvalRequest, signal: AbortSignal): Promise<n
   const report = await save(output, results, records);
   await partial.remove();
   if (asked.json) console.log(JSON.stringify(results, null, 2));
-  else console.log(resultsTable(results, process.stdout.columns));
+  else console.log(resultsTable(results, process.stdout.columns || undefined));
   console.error(`Results and records: ${output}, report: ${report}`);
   return 0;
 }
@@ -176,7 +176,7 @@ function tellLimits(
     );
   }
   const cut = problems.filter(({ prompt_ids }) => prompt_ids.length + max_tokens > positions).length - tooLong.length;
-  if (cut > 0) {
+  if (cut > 0 && max_tokens < positions - 1) {
     console.error(
       `note: ${said(cut)} reach the model's ${positions} positions before a response has ${max_tokens} tokens`,
     );

@@ -16,7 +16,7 @@ const STYLE = `
 .share{display:inline-block;width:64px;height:8px;margin-left:10px;border-radius:4px;background:var(--rule);overflow:hidden;vertical-align:middle}
 .share i{display:block;height:100%;background:var(--s2)}
 .tables td:first-child,.tables thead th:first-child{text-align:left}
-.tables thead th{text-align:right;padding-left:16px}
+.tables thead th{text-align:right;padding:5px 0 5px 16px}
 .tables td{padding-left:16px;white-space:nowrap}
 .filter{display:flex;flex-wrap:wrap;gap:4px 20px;margin:8px 0 16px;color:var(--soft)}
 .filter label{cursor:pointer}
@@ -34,7 +34,7 @@ const STYLE = `
 .answers{display:grid;gap:8px;margin:0 16px 16px}
 .answer>summary{padding:2px 0}
 .answer>pre{margin:6px 0 4px}
-.right{color:var(--s2)}.wrong{color:var(--s1)}
+.right,.problem p .right{color:var(--s2)}.wrong,.problem p .wrong{color:var(--s1)}
 main:has(#solved:checked) .problem:not(.all),main:has(#some:checked) .problem:not(.part),main:has(#unsolved:checked) .problem:not(.none){display:none}
 `;
 
@@ -92,7 +92,7 @@ export function renderEvaluation(results: EvalResults, records: readonly EvalRec
   ].join("\n");
   return renderPage({
     title: `${dataset}: ${model_type}`,
-    subtitle: `${results.total_problems} problems, ${n === 1 ? "a response" : `${n} responses`} each, ${draws}, at most ${max_tokens} tokens. ${model}`,
+    subtitle: `${results.total_problems} problems, ${n === 1 ? "a response" : `${n} responses`} each, ${draws}, at most ${max_tokens} tokens. Model: ${model}`,
     body,
     footer: "Written by Qwench. The file beside this one holds all responses in full.",
     style: STYLE,
@@ -201,11 +201,10 @@ function problemHtml(record: EvalRecord): string {
       : [`majority <b class="${majority_correct ? "right" : "wrong"}">${escapeHtml(cut(majority_answer, 60, 0))}</b>`]),
   ];
   const shown = responses.slice(0, MOST_RESPONSES).map((_, i) => answerHtml(record, i));
-  const more = responses.length - shown.length;
   return (
     `<details class="problem ${kindOf(record)}">${summaryOf(record)}<p>${facts.join(" · ")}</p>` +
     `<pre>${escapeHtml(cut(record.problem, BEGINNING, END))}</pre><div class="answers">${shown.join("")}</div>` +
-    `${more > 0 ? `<p>${more} more responses are in the file.</p>` : ""}</details>`
+    `${shown.length < responses.length ? `<p>${shown.length} of ${responses.length} responses are shown; the file has them all.</p>` : ""}</details>`
   );
 }
 
