@@ -1,8 +1,9 @@
-// Writes the README's tables, of options from src/recipe.ts and of results from bench/results.jsonl:
-// `tsx scripts/readme-options.ts [--check]`. --check changes nothing and exits 1 when a table is out of date.
+// Writes the README's tables, of options from src/recipe.ts, of recipes from src/cli/recipes.ts and of results from
+// bench/results.jsonl: `tsx scripts/readme-options.ts [--check]`. --check changes nothing and exits 1 when a table is out of date.
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { defaultText, groupTitle, valueHint, valueText } from "../src/cli/help.ts";
+import { recipesTable } from "../src/cli/recipe.ts";
 import { type Field, fieldsOf, groups, type Method } from "../src/recipe.ts";
 
 const readme = fileURLToPath(new URL("../README.md", import.meta.url));
@@ -78,6 +79,7 @@ export function resultsTable(jsonl: string): string {
 export function withTables(text: string): string {
   const measured = existsSync(results) ? readFileSync(results, "utf8") : "";
   const tables = {
+    recipes: recipesTable(),
     options: optionsTable(fieldsOf("sft")),
     "options-grpo": differencesTable("grpo", "sft"),
     results: resultsTable(measured),

@@ -41,7 +41,7 @@ export async function readRecipe<M extends Method>(
   const names = [...positional, ...(flags.recipe === undefined ? [] : [`--recipe ${flags.recipe}`])];
   if (names.length > 1) throw new UsageError(`One recipe at most, got ${names.join(", ")}`);
   if (typeof flags.recipe === "string") {
-    const parsed = await readPublished(flags.recipe, method, overrides);
+    const parsed = readPublished(flags.recipe, method, overrides);
     if (flags.dry_run === undefined) checkStages(flags.recipe, parsed.recipe as SftRecipe);
     return parsed;
   }

@@ -1,6 +1,6 @@
 import { MemoryError, NotFoundError, QwenchError } from "../errors.ts";
 import { publishedShape } from "../model/published.ts";
-import { type GrpoRecipe, type Method, methods, type Recipe, type SftRecipe } from "../recipe.ts";
+import type { GrpoRecipe, Method, Recipe, SftRecipe } from "../recipe.ts";
 import { checkForecast, type MemoryForecast } from "../session.ts";
 import { type CliFlag, type ParsedArgs, UsageError } from "./args.ts";
 import { availableMemory, openGpu } from "./open-gpu.ts";
@@ -8,7 +8,7 @@ import { forecastTable, readRecipe } from "./prepare.ts";
 import { forecastOf, passText } from "./recipe-forecast.ts";
 import { trlConfig } from "./recipe-trl.ts";
 import { publishedRecipe, publishedText, RECIPES, readPublished } from "./recipes.ts";
-import { formatBytes, renderTable } from "./table.ts";
+import { renderTable } from "./table.ts";
 
 export const RECIPE_COMMAND_FLAGS: readonly CliFlag[] = [
   { name: "for", type: "string", value: "trl", help: "Write what trl sft or trl grpo of TRL 1 takes with --config." },
@@ -30,7 +30,7 @@ export async function runRecipe({ positional, flags }: ParsedArgs): Promise<numb
     return 0;
   }
   const published = publishedRecipe(name);
-  const text = await publishedText(published);
+  const text = publishedText(published);
   process.stdout.write(flags.for === "trl" ? trlConfig(text, published) : text);
   return 0;
 }
@@ -86,18 +86,15 @@ export async function describeForecast<M extends Method>(
 }
 
 /** The README's table of recipes: name, source, what each needs, memory forecast. */
-export async function recipesTable(): Promise<string> {
+export function recipesTable(): string {
   const lines = ["| recipe | source | needs | memory forecast |", "|---|---|---|---|"];
-  for (const { name, method, about, source, needs, longest } of RECIPES) {
-    const method_ = methods.find((known) => known === method)!;
-    const { recipe } = await readPublished(name, method_, {});
+  for (const { name, method, about, source, needs, longest, forecast } of RECIPES) {
+    const { recipe } = readPublished(name, method, {});
     const { model_name_or_path, dataset_name } = recipe as SftRecipe;
-    const { peak } = await forecastOf(recipe, method_, { shape: shapeOf(recipe), longest });
-    const parts = [model_name_or_path, dataset_name].map((part) => `\`${part}\``);
-    const from = `[${source.replace("https://", "").replace(/(gist\.github\.com\/\w+)\/.*/, "$1")}](${source})`;
-    lines.push(
-      `| \`${name}\` (${method}): ${about} | ${from} | ${[parts.join(", "), ...(needs ? [needs] : [])].join("; ")} | ${formatBytes(peak)}: ${passText(recipe, method_, longest)} |`,
-    );
+    const from = `[${source.replace("https://", "").replace(/\/[0-9a-f]{32}$/, "")}](${source})`;
+    const takes = [`\`${model_name_or_path}\`, \`${dataset_name}\``, ...(needs ? [needs] : [])].join("; ");
+    const memory = `${forecast}: ${passText(recipe, method, longest)}`;
+    lines.push(`| \`${name}\` (${method}): ${about} | ${from} | ${takes} | ${memory} |`);
   }
   return lines.join("\n");
 }
