@@ -1,5 +1,5 @@
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
-import { loadFunctions, type Stored, storedType } from "./lib/load.ts";
+import { loadFunctions, type Stored, type StoredMatrix, storedType } from "./lib/load.ts";
 import { directLoop, range, stagedLoop } from "./lib/matmul-loops.ts";
 import { randomFunctions } from "./lib/random.ts";
 
@@ -24,7 +24,7 @@ export interface MatmulTile {
 /** What one compiled variant is specialised to. */
 export interface MatmulVariant {
   a: "f32" | "f16";
-  b: Stored;
+  b: StoredMatrix;
   /** a is stored [k, m] instead of [m, k] */
   transA: boolean;
   /** b is stored [n, k] instead of [k, n] */
@@ -100,7 +100,8 @@ enable subgroups;
 struct Params {
   m: u32, n: u32, k: u32, r: u32,
   lda: u32, ldb: u32, rowStride: u32, colStride: u32,
-  alpha: f32, seed: u32, dropout: f32, dropCols: u32
+  alpha: f32, seed: u32, dropout: f32, dropCols: u32,
+  bScales: u32
 }
 
 @group(0) @binding(0) var<storage, read> a: array<${storedType(v.a, v.vecA)}>;
@@ -115,7 +116,7 @@ struct Params {
 #endif
 @group(0) @binding(6) var<uniform> params: Params;
 ${loadFunctions("a", v.a, v.vecA)}
-${v.eightB ? EIGHT : loadFunctions("b", v.b, v.vecB)}
+${v.eightB ? EIGHT : loadFunctions("b", v.b, v.vecB, "params.bScales")}
 #if ${v.extra}
 ${loadFunctions("a2", "f32", v.vecExtra)}
 ${loadFunctions("b2", "f32", v.vecExtra)}

@@ -42,6 +42,13 @@ type Values = Record<string, FieldValue>;
 export function checkRecipe(recipe: Values, method: Method, notes: string[]): void {
   checkSchedule(recipe);
   checkBest(recipe);
+  if (recipe.load_in_4bit && recipe.load_in_8bit) {
+    throw new RecipeError("load_in_4bit and load_in_8bit are both true: the weights can be stored in one way");
+  }
+  const quantized = ["load_in_4bit", "load_in_8bit"].find((name) => recipe[name]);
+  if (quantized && !recipe.use_peft) {
+    throw new RecipeError(`${quantized} needs use_peft: true, got false: quantised weights are frozen`);
+  }
   if (!recipe.use_peft && recipe.adapter_name_or_path !== null) {
     throw new RecipeError(
       `adapter_name_or_path needs use_peft: true, got false with ${show(recipe.adapter_name_or_path)}`,

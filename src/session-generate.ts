@@ -11,7 +11,7 @@ import { buildModel, checkTensors } from "./model/build.ts";
 import { type ModelConfig, parseModelConfig } from "./model/config.ts";
 import { type Generation, generateStream, type SamplingOptions } from "./model/generate.ts";
 import { type GenerationDefaults, parseGenerationConfig } from "./model/generation-config.ts";
-import { type LoadDType, loadModel, openAdapterFor, storedDType } from "./model/load.ts";
+import { type LoadDType, loadModel, openAdapterFor, type Quantization, weightDTypes } from "./model/load.ts";
 import type { Transformer } from "./model/transformer.ts";
 import { openTokenizer, type RunSources } from "./session.ts";
 import { eosIds } from "./session-grpo.ts";
@@ -24,6 +24,7 @@ export { type GenerationDefaults, samplingOf } from "./model/generation-config.t
 /** Where a model that writes text comes from. */
 export interface TextSources extends RunSources {
   dtype?: LoadDType;
+  quantization?: Quantization | null;
   /** bytes that its weights may take; null: nobody knows */
   available?: number | null;
 }
@@ -57,7 +58,7 @@ export async function prepareText(sources: TextSources): Promise<PreparedText> {
   const { gpu, model: folder, adapter, available = null } = sources;
   const checkpoint = await openCheckpoint(folder);
   const config = parseModelConfig(checkpoint.config, `${folder.path}/config.json`);
-  checkTensors(config, checkpoint.tensors, folder.path);
+  checkTensors(config, checkpoint.weights, folder.path);
   const tokenizer = await openTokenizer(folder);
   if (!tokenizer) throw new NotFoundError(`Cannot write text with ${folder.path}: it has no tokenizer.json`);
   const file = "generation_config.json";
@@ -68,9 +69,7 @@ export async function prepareText(sources: TextSources): Promise<PreparedText> {
   if (adapter) await openAdapterFor(config, adapter);
   const { maxBufferSize, maxStorageBufferBindingSize } = gpu.limits;
   const plan = planGpu({ maxBufferSize, maxStorageBufferBindingSize }, gpu.features);
-  buildModel(plan, config, "none", (name) =>
-    storedDType(gpu, checkpoint.tensors.get(name)!.dtype, sources.dtype ?? "auto"),
-  );
+  buildModel(plan, config, "none", weightDTypes(gpu, checkpoint, sources));
   if (available !== null && plan.pool.ledger.peak > available) {
     const gb = (bytes: number) => `${(bytes / 1e9).toFixed(2)} GB`;
     throw new MemoryError(
@@ -82,9 +81,9 @@ export async function prepareText(sources: TextSources): Promise<PreparedText> {
 
 /** Loads the weights of a prepared model, and puts its adapter on. */
 export async function loadText(prepared: PreparedText, sources: TextSources): Promise<TextModel> {
-  const { gpu, adapter: folder, dtype, signal, onProgress } = sources;
+  const { gpu, adapter: folder, dtype, quantization, signal, onProgress } = sources;
   const report = (done: number, total: number) => onProgress?.("weights", done, total);
-  const model = await loadModel(gpu, prepared.checkpoint, { dtype, signal, onProgress: report });
+  const model = await loadModel(gpu, prepared.checkpoint, { dtype, quantization, signal, onProgress: report });
   const adapter = folder ? await loadAdapter(model, folder) : null;
   if (adapter) setAdapter(model, adapter);
   return { ...prepared, model, adapter };

@@ -3,10 +3,10 @@ import { encodePrompts, type PromptOptions } from "./data/prompts.ts";
 import type { NumberedRow } from "./data/rows.ts";
 import type { Tokenizer } from "./data/tokenizer.ts";
 import { DataError, FormatError, NotFoundError, RecipeError } from "./errors.ts";
-import { storedDType } from "./model/load.ts";
+import { weightDTypes } from "./model/load.ts";
 import type { GrpoRecipe } from "./recipe.ts";
 import type { NamedReward } from "./rewards/reward.ts";
-import { loadTrainee, openBase, type PreparedBase, type RunSources } from "./session.ts";
+import { loadTrainee, openBase, type PreparedBase, type RunSources, storageOf } from "./session.ts";
 import type { Trainee } from "./train/checkpoint.ts";
 import { planOf } from "./train/grpo.ts";
 import { forecastGrpo } from "./train/grpo-forecast.ts";
@@ -80,7 +80,7 @@ export async function prepareGrpo(recipe: GrpoRecipe, sources: GrpoSources): Pro
     {
       config,
       trained,
-      dtypeOf: (name) => storedDType(gpu, checkpoint.tensors.get(name)!.dtype, recipe.dtype),
+      dtypeOf: weightDTypes(gpu, checkpoint, storageOf(recipe)),
       optimizer: recipe,
       limits: { maxBufferSize, maxStorageBufferBindingSize },
       features: gpu.features,

@@ -7,7 +7,15 @@ import type { Adapter } from "./io/peft.ts";
 import type { Folder } from "./io/storage.ts";
 import { checkTensors, type LoraConfig, type Trained, targetModules, type WeightDType } from "./model/build.ts";
 import { type ModelConfig, parseModelConfig } from "./model/config.ts";
-import { fillAdapter, initAdapter, loadModel, openAdapterFor, storedDType } from "./model/load.ts";
+import {
+  fillAdapter,
+  initAdapter,
+  type LoadDType,
+  loadModel,
+  openAdapterFor,
+  type Quantization,
+  weightDTypes,
+} from "./model/load.ts";
 import type { SftRecipe } from "./recipe.ts";
 import { BatchPlan, type MicroBatch } from "./train/batches.ts";
 import type { Trainee } from "./train/checkpoint.ts";
@@ -44,8 +52,9 @@ export interface OpenBase {
   trained: Exclude<Trained, "none">;
   lora: LoraConfig | null;
   adapter: Adapter | null;
-  /** how the frozen projections will be stored */
+  /** how the frozen projections will be stored, and the head */
   weightDType: WeightDType;
+  headDType: WeightDType;
   /** tokenizer and generation files, by name, to be saved with a wholly trained model */
   companions: Record<string, string>;
 }
@@ -66,13 +75,35 @@ export interface PreparedSft extends PreparedBase {
 /** Fields that say which model is trained, and how it is stored. */
 type ModelFields = Pick<
   SftRecipe,
-  "dtype" | "use_peft" | "lora_r" | "lora_alpha" | "lora_dropout" | "use_rslora" | "lora_target_modules" | "seed"
+  | "dtype"
+  | "load_in_4bit"
+  | "load_in_8bit"
+  | "use_bnb_nested_quant"
+  | "use_peft"
+  | "lora_r"
+  | "lora_alpha"
+  | "lora_dropout"
+  | "use_rslora"
+  | "lora_target_modules"
+  | "seed"
 >;
+
+/** Fields that say how frozen weights are stored. */
+export type StorageFields = Pick<SftRecipe, "dtype" | "load_in_4bit" | "load_in_8bit" | "use_bnb_nested_quant">;
 
 /** LoRA settings of a recipe. */
 export function loraOf(recipe: ModelFields): LoraConfig {
   const { lora_r: r, lora_alpha, lora_dropout, use_rslora, lora_target_modules } = recipe;
   return { r, lora_alpha, lora_dropout, use_rslora, target_modules: targetModules(lora_target_modules) };
+}
+
+/** How a recipe's frozen weights are stored. */
+export function storageOf({ dtype, load_in_4bit, load_in_8bit, use_bnb_nested_quant: double }: StorageFields): {
+  dtype: LoadDType;
+  quantization: Quantization | null;
+} {
+  const type = load_in_4bit ? "nf4" : load_in_8bit ? "int8" : null;
+  return { dtype, quantization: type && { type, double } };
 }
 
 /** The tokenizer of a checkpoint folder; null where it holds none, which is enough for rows of input_ids. */
@@ -118,7 +149,7 @@ export async function prepareSft(recipe: SftRecipe, sources: SftSources): Promis
   notes.push(...train.warnings, ...(held?.warnings ?? []).map((warning) => `evaluation: ${warning}`));
 
   const plan = new BatchPlan(train.rows, recipe);
-  const dtypeOf = (name: string) => storedDType(gpu, checkpoint.tensors.get(name)!.dtype, recipe.dtype);
+  const dtypeOf = weightDTypes(gpu, checkpoint, storageOf(recipe));
   const { maxBufferSize, maxStorageBufferBindingSize } = gpu.limits;
   const forecast = forecastSft({
     config,
@@ -140,9 +171,10 @@ export async function prepareSft(recipe: SftRecipe, sources: SftSources): Promis
 export async function openBase(recipe: ModelFields, { gpu, model, adapter }: RunSources): Promise<OpenBase> {
   const checkpoint = await openCheckpoint(model);
   const config = parseModelConfig(checkpoint.config, `${model.path}/config.json`);
-  checkTensors(config, checkpoint.tensors, model.path);
+  checkTensors(config, checkpoint.weights, model.path);
   const opened = adapter ? await openAdapterFor(config, adapter) : null;
   const lora = opened?.lora ?? (recipe.use_peft ? loraOf(recipe) : null);
+  const dtypeOf = weightDTypes(gpu, checkpoint, storageOf(recipe));
   return {
     config,
     checkpoint,
@@ -151,7 +183,8 @@ export async function openBase(recipe: ModelFields, { gpu, model, adapter }: Run
     lora,
     adapter: opened?.adapter ?? null,
     companions: lora ? {} : await companionsOf(model),
-    weightDType: storedDType(gpu, checkpoint.tensors.get("model.layers.0.mlp.up_proj.weight")!.dtype, recipe.dtype),
+    weightDType: dtypeOf("model.layers.0.mlp.up_proj.weight"),
+    headDType: dtypeOf(config.tie_word_embeddings ? "model.embed_tokens.weight" : "lm_head.weight"),
   };
 }
 
@@ -191,7 +224,7 @@ export async function loadTrainee(
   const { checkpoint, trained, lora, adapter, forecast, companions } = prepared;
   gpu.pool.budget = forecast.peak;
   const model = await loadModel(gpu, checkpoint, {
-    dtype: recipe.dtype,
+    ...storageOf(recipe),
     trained,
     signal,
     onProgress: (done, total) => onProgress?.("weights", done, total),

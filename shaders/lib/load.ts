@@ -1,8 +1,19 @@
 /** How stored numbers become f32: shared by every kernel that reads weights. bf16 lies two to a u32, low half first. */
 export type Stored = "f32" | "f16" | "bf16";
 
+/** Matrices may also be codes with a f32 scale for every 64, behind all codes of the same buffer. */
+export type StoredMatrix = Stored | "int8" | "nf4";
+
+/** The values of NF4's codes. @see Dettmers et al. 2023, arXiv:2305.14314, appendix E */
+export const NF4: readonly number[] = [
+  -1, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635, -0.18477343022823334,
+  -0.09105003625154495, 0, 0.07958029955625534, 0.16093020141124725, 0.24611230194568634, 0.33791524171829224,
+  0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1,
+];
+
 /** WGSL type of the array that holds `count` elements of `stored` per entry; `count` is 1 or 4 (bf16: 2 or 4). */
-export function storedType(stored: Stored, vector: boolean): string {
+export function storedType(stored: StoredMatrix, vector: boolean): string {
+  if (stored === "int8" || stored === "nf4") return "u32";
   if (stored === "bf16") return vector ? "vec2u" : "u32";
   const scalar = stored === "f16" ? "f16" : "f32";
   return vector ? `vec4<${scalar}>` : scalar;
@@ -13,8 +24,11 @@ export function storedType(stored: Stored, vector: boolean): string {
  *
  * `{name}At1(i)` gives element i. With `vector`, `{name}At4(i)` gives elements i … i+3 and i must be a multiple of 4;
  * without, it reads them one by one.
+ *
+ * @param scales WGSL of the word at which the scales of quantised elements begin
  */
-export function loadFunctions(name: string, stored: Stored, vector: boolean): string {
+export function loadFunctions(name: string, stored: StoredMatrix, vector: boolean, scales = ""): string {
+  if (stored === "int8" || stored === "nf4") return quantized(name, stored, vector, scales);
   const at = `${name}[i / 4u]`;
   if (stored === "bf16") {
     const widen = (word: string) =>
@@ -40,4 +54,32 @@ fn ${name}At1(i: u32) -> f32 { return f32(${at}[i & 3u]); }`
     : `
 fn ${name}At1(i: u32) -> f32 { return f32(${name}[i]); }
 fn ${name}At4(i: u32) -> vec4f { return vec4f(${name}At1(i), ${name}At1(i + 1u), ${name}At1(i + 2u), ${name}At1(i + 3u)); }`;
+}
+
+/** Codes times their block's scale: one rounding, as bitsandbytes de-quantises. int8 is two's complement; nf4 has its first element in the high half of a byte. */
+function quantized(name: string, stored: "int8" | "nf4", vector: boolean, scales: string): string {
+  const scale = `
+fn ${name}Scale(i: u32) -> f32 { return bitcast<f32>(${name}[${scales} + i / 64u]); }`;
+  const one =
+    stored === "int8"
+      ? `
+fn ${name}At1(i: u32) -> f32 { return f32(extractBits(bitcast<i32>(${name}[i / 4u]), (i & 3u) * 8u, 8u)) * ${name}Scale(i); }`
+      : `
+var<private> nf4: array<f32, 16> = array<f32, 16>(${NF4.map((value) => `${value}f`).join(", ")});
+fn ${name}At1(i: u32) -> f32 { return nf4[extractBits(${name}[i / 8u], ((i & 7u) ^ 1u) * 4u, 4u)] * ${name}Scale(i); }`;
+  if (!vector) {
+    return `${scale}${one}
+fn ${name}At4(i: u32) -> vec4f { return vec4f(${name}At1(i), ${name}At1(i + 1u), ${name}At1(i + 2u), ${name}At1(i + 3u)); }`;
+  }
+  return stored === "int8"
+    ? `${scale}${one}
+fn ${name}At4(i: u32) -> vec4f {
+  let w = bitcast<i32>(${name}[i / 4u]);
+  return vec4f((vec4i(w) << vec4u(24u, 16u, 8u, 0u)) >> vec4u(24u)) * ${name}Scale(i);
+}`
+    : `${scale}${one}
+fn ${name}At4(i: u32) -> vec4f {
+  let w = ${name}[i / 8u] >> ((i & 4u) * 4u);
+  return vec4f(nf4[(w >> 4u) & 15u], nf4[w & 15u], nf4[(w >> 12u) & 15u], nf4[(w >> 8u) & 15u]) * ${name}Scale(i);
+}`;
 }

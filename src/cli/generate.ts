@@ -154,6 +154,7 @@ async function generate(asked: Asked, signal: AbortSignal): Promise<number> {
     model: sources.model.path,
     adapter: sources.adapter?.path ?? null,
     dtype: asked.model.dtype,
+    quantization: asked.model.quantization,
     ...settings,
     n,
     stop,

@@ -45,6 +45,13 @@ export const MODEL_FLAGS: CliFlag[] = [
     help: "How weights are held in GPU memory (default auto: as the file has them).",
   },
   {
+    name: "load_in_4bit",
+    type: "boolean",
+    help: "Quantise the linear layers to NF4 while loading: about a third of bf16's memory.",
+  },
+  { name: "load_in_8bit", type: "boolean", help: "Quantise the linear layers to int8 while loading." },
+  { name: "use_bnb_nested_quant", type: "boolean", help: "With load_in_4bit: quantise the scales as well." },
+  {
     name: "chat_template_path",
     type: "string",
     value: "PATH",

@@ -2,7 +2,7 @@ import { readJson } from "../io/checkpoint.ts";
 import type { HubOptions } from "../io/hub.ts";
 import { ADAPTER_CONFIG_FILE } from "../io/peft.ts";
 import type { Folder } from "../io/storage.ts";
-import type { LoadDType } from "../model/load.ts";
+import type { LoadDType, Quantization } from "../model/load.ts";
 import { nodeFolder } from "../platform/node-fs.ts";
 import { type PreparedText, prepareText, type TextSources } from "../session-generate.ts";
 import { type ParsedArgs, UsageError } from "./args.ts";
@@ -21,6 +21,7 @@ export interface ModelRequest {
   revision: string;
   adapter: string | null;
   dtype: LoadDType;
+  quantization: Quantization | null;
   template: string | null;
 }
 
@@ -35,7 +36,13 @@ export function modelRequest(flags: ParsedArgs["flags"]): ModelRequest {
   };
   const dtype = textOf(flags, "dtype") ?? "auto";
   if (!DTYPES.includes(dtype)) throw new UsageError(`--dtype must be one of ${DTYPES.join(", ")}, got ${dtype}`);
+  const [nf4, int8, double] = ["load_in_4bit", "load_in_8bit", "use_bnb_nested_quant"].map(
+    (name) => flags[name] === true,
+  );
+  if (nf4 && int8) throw new UsageError("--load_in_4bit and --load_in_8bit exclude each other");
+  if (double && !nf4) throw new UsageError("--use_bnb_nested_quant needs --load_in_4bit");
   return {
+    quantization: nf4 ? { type: "nf4", double } : int8 ? { type: "int8", double: false } : null,
     model: one("model", "model_name_or_path"),
     revision: textOf(flags, "model_revision") ?? "main",
     adapter: one("adapter", "adapter_name_or_path"),
@@ -71,6 +78,7 @@ export async function openText(
     adapter,
     chat_template,
     dtype: request.dtype,
+    quantization: request.quantization,
     available: availableMemory(platform, null),
     signal,
     onProgress: (what, done, total) => status(`Loading ${what}: ${formatBytes(done)} of ${formatBytes(total ?? done)}`),

@@ -37,8 +37,8 @@ export async function tuned(
 ): Promise<void> {
   await recallTuning(gpu);
   if (prepared.forecast.parameters < WORTH_TUNING) return;
-  const dtype = prepared.trained === "all" ? "f32" : prepared.weightDType;
-  const products = modelProducts(prepared.config, prepared.forecast.tokens, dtype, prepared.lora?.r ?? null);
+  const { config, forecast, weightDType, headDType, lora } = prepared;
+  const products = modelProducts(config, forecast.tokens, weightDType, lora?.r ?? null, headDType);
   const before = gpu.tuning.size;
   status("Measuring kernel variants on this adapter, once");
   await tuneMatmul(gpu, products, { signal });

@@ -1,14 +1,30 @@
 import { ShapeError } from "../errors.ts";
 import type { Block } from "./pool.ts";
 
-/** Element types. bf16 and u8 lie packed in u32 words: WGSL has neither. */
-export type DType = "f32" | "f16" | "bf16" | "u32" | "i32" | "u8";
+/**
+ * Element types. bf16 and u8 lie packed in u32 words: WGSL has neither. int8 and nf4 are frozen weights in blocks of 64
+ * elements in row-major order: the codes, then a f32 scale a block.
+ */
+export type DType = "f32" | "f16" | "bf16" | "u32" | "i32" | "u8" | "int8" | "nf4";
 
-const BYTES: Record<DType, number> = { f32: 4, f16: 2, bf16: 2, u32: 4, i32: 4, u8: 1 };
+const BYTES: Record<DType, number> = { f32: 4, f16: 2, bf16: 2, u32: 4, i32: 4, u8: 1, int8: 1, nf4: 0.5 };
+
+/** Elements that share a scale. */
+export const QUANT_BLOCK = 64;
+
+/** Whether elements are codes with a scale a block. */
+export function isQuantized(dtype: DType): dtype is "int8" | "nf4" {
+  return dtype === "int8" || dtype === "nf4";
+}
+
+/** Bytes of `count` codes, without scales, in whole words. */
+export function codeBytes(count: number, dtype: DType): number {
+  return Math.ceil((count * BYTES[dtype]) / 4) * 4;
+}
 
 /** Bytes that `count` elements take, rounded up to whole 4-byte words as WebGPU copies and binds them. */
 export function byteLength(count: number, dtype: DType): number {
-  return Math.ceil((count * BYTES[dtype]) / 4) * 4;
+  return codeBytes(count, dtype) + (isQuantized(dtype) ? 4 * Math.ceil(count / QUANT_BLOCK) : 0);
 }
 
 /** Number of elements of a shape. */
@@ -43,6 +59,11 @@ export function view(
   label = base.label,
   dtype = base.dtype,
 ): Tensor {
+  if (isQuantized(base.dtype) || isQuantized(dtype)) {
+    throw new ShapeError(
+      `Cannot view ${label} [${shape}]: blocks of ${base.label}, ${base.dtype}, have their scales elsewhere`,
+    );
+  }
   const offset = base.offset + start * BYTES[dtype];
   const bytes = byteLength(sizeOf(shape), dtype);
   if (offset + bytes > base.offset + base.bytes) {

@@ -1,4 +1,5 @@
 import { FormatError, NotFoundError, UnsupportedError } from "../errors.ts";
+import { type LogicalTensors, readLogicalTensors } from "./bitsandbytes.ts";
 import { checkPlainName, show } from "./names.ts";
 import { openSafetensors, readEntry, type SafetensorsFile, type TensorEntry } from "./safetensors.ts";
 import type { Folder } from "./storage.ts";
@@ -9,11 +10,11 @@ export const INDEX_FILE = "model.safetensors.index.json";
 const MAX_JSON_BYTES = 100_000_000;
 
 /** A model as published: `config.json` and its weights, whose headers have been checked. */
-export interface Checkpoint {
+export interface Checkpoint extends Readonly<LogicalTensors> {
   readonly folder: Folder;
   /** `config.json`, not interpreted */
   readonly config: Record<string, unknown>;
-  /** by checkpoint name */
+  /** by checkpoint name, as they lie in the files; `weights` is what they stand for */
   readonly tensors: ReadonlyMap<string, TensorEntry>;
   /** bytes of all tensors */
   readonly totalBytes: number;
@@ -43,6 +44,7 @@ export async function openCheckpoint(folder: Folder): Promise<Checkpoint> {
     folder,
     config,
     tensors,
+    ...(await readLogicalTensors(tensors, folder.path)),
     totalBytes,
     async read(name, start, end) {
       const entry = tensors.get(name);

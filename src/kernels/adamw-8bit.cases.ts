@@ -1,8 +1,8 @@
 import type { Tensor } from "../gpu/tensor.ts";
+import { BLOCK, dequantizeBlocks, dynamicMap, nearestCode } from "../io/dynamic-map.ts";
 import type { AdamWOptions } from "./adamw.ts";
 import { adamw8bit, adamw8bitReference, dequantize8bit, type Moments8bit } from "./adamw-8bit.ts";
 import type { CaseRun, KernelCase } from "./check.ts";
-import { BLOCK, dequantizeBlocks, dynamicMap, nearestCode } from "./dynamic-map.ts";
 
 const SCALE = 0.25;
 const OPTIONS = { learning_rate: 1e-2, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.1 };

@@ -2,11 +2,11 @@ import { dequantize8bit as dequantizeShader, adamw8bit as shader } from "../../s
 import { ShapeError } from "../errors.ts";
 import type { Recorder } from "../gpu/recorder.ts";
 import { sizeOf, type Tensor, view } from "../gpu/tensor.ts";
+import { BLOCK, dequantizeBlocks, quantizeBlocks } from "../io/dynamic-map.ts";
 import { type AdamWOptions, corrections } from "./adamw.ts";
-import { BLOCK, dequantizeBlocks, quantizeBlocks } from "./dynamic-map.ts";
 import { part, ranges, sameShape, sameSize } from "./grid.ts";
 
-export { BLOCK, dynamicMap } from "./dynamic-map.ts";
+export { BLOCK, dynamicMap } from "../io/dynamic-map.ts";
 
 /** Ranges begin where a view of n / 256 f32 may: 64 of those. */
 const ALIGN = 64 * BLOCK;

@@ -2,7 +2,8 @@ import { GpuError } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { MemoryKind } from "../gpu/pool.ts";
 import { Recorder } from "../gpu/recorder.ts";
-import { byteLength, type DType, sizeOf, type Tensor } from "../gpu/tensor.ts";
+import { byteLength, codeBytes, type DType, isQuantized, sizeOf, type Tensor } from "../gpu/tensor.ts";
+import { dequantizeNf4, encodeInt8, quantizeNf4 } from "../io/nf4.ts";
 
 /**
  * One check of a kernel against its float64 reference: shared by the tests, by the bench and by `qwench doctor`, which
@@ -80,13 +81,21 @@ export class CaseRun {
   }
 
   /** Random values as they lie on the GPU, rounded to `dtype`, and the same values for the reference. */
-  input(shape: readonly number[], label: string, scale = 1, dtype: "f32" | "f16" | "bf16" = "f32"): Input {
+  input(shape: readonly number[], label: string, scale = 1, dtype: InputDType = "f32"): Input {
     const values = Float32Array.from({ length: sizeOf(shape) }, () => scale * this.random());
     return this.given(values, shape, label, dtype);
   }
 
   /** Given values on the GPU, rounded to `dtype`. */
-  given(values: Float32Array, shape: readonly number[], label: string, dtype: "f32" | "f16" | "bf16" = "f32"): Input {
+  given(values: Float32Array, shape: readonly number[], label: string, dtype: InputDType = "f32"): Input {
+    if (isQuantized(dtype)) {
+      const { codes, scales, rounded } = quantizeTo(values, dtype);
+      const tensor = this.gpu.persistent(shape, dtype, label, "scratch");
+      this.gpu.write(tensor, codes);
+      this.gpu.write(tensor, scales, codeBytes(values.length, dtype));
+      this.inputs.push(tensor);
+      return { tensor, values: rounded };
+    }
     const { stored, rounded } = roundTo(values, dtype);
     const tensor = this.gpu.upload(stored, shape, dtype, label, "scratch");
     this.inputs.push(tensor);
@@ -139,6 +148,18 @@ export class CaseRun {
         throw new GpuError(`A kernel wrote past the end of ${tensor.label} [${tensor.shape}]`);
     }
   }
+}
+
+type InputDType = "f32" | "f16" | "bf16" | "int8" | "nf4";
+
+function quantizeTo(values: Float32Array, dtype: "int8" | "nf4") {
+  if (dtype === "nf4") {
+    const { codes, absmax } = quantizeNf4(values);
+    return { codes, scales: absmax, rounded: Float64Array.from(dequantizeNf4(codes, absmax, values.length)) };
+  }
+  const [codes, scales] = [new Int8Array(values.length), new Float32Array(Math.ceil(values.length / 64))];
+  encodeInt8(values, codes, scales);
+  return { codes, scales, rounded: Float64Array.from(codes, (code, i) => code * scales[i >> 6]) };
 }
 
 /** Values on the GPU and, rounded alike, on the CPU. */

@@ -39,7 +39,7 @@ export function loraLinearReference(
 /** Shapes [rows, in, out, r] that the fused layer is held to, with and without dropout. */
 export const loraLinearCases: KernelCase[] = SHAPES.flatMap((shape) =>
   ([0, 0.25] as const).flatMap((dropout) =>
-    (["f32", "bf16"] as const).map((dtype): KernelCase => {
+    (["f32", "bf16", "nf4"] as const).map((dtype): KernelCase => {
       const [rows, inner, out, r] = shape;
       return {
         kernel: "loraLinear",
@@ -48,7 +48,7 @@ export const loraLinearCases: KernelCase[] = SHAPES.flatMap((shape) =>
         run(check) {
           const x = check.input([rows, inner], "x");
           const w = check.input([out, inner], "w", 1, dtype);
-          const bias = check.input([out], "bias", 1, dtype);
+          const bias = check.input([out], "bias", 1, dtype === "nf4" ? "bf16" : dtype);
           const a = check.input([r, inner], "lora_A");
           const b = check.input([out, r], "lora_B");
           const dy = check.input([rows, out], "dy");

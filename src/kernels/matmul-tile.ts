@@ -1,4 +1,4 @@
-import type { Stored } from "../../shaders/lib/load.ts";
+import type { StoredMatrix } from "../../shaders/lib/load.ts";
 import type { MatmulTile } from "../../shaders/matmul.wgsl.ts";
 import type { Gpu } from "../gpu/device.ts";
 
@@ -46,13 +46,13 @@ export function tileCandidates(gpu: Gpu, transB: boolean): MatmulTile[] {
  * Tiles of x·Wᵀ for the few rows of a decoding pass on a CPU adapter: 1, up to 4 and up to 8 of them. There the weights'
  * loads are most of the work whatever the tile, so that none is measured. Larger batches take `tileCandidates`.
  */
-export function decodeTiles(size: number, b: Stored): MatmulTile[] {
+export function decodeTiles(size: number, b: StoredMatrix): MatmulTile[] {
   const steps = b === "bf16" ? 8 : 4; // one load of a weight row; more is slow to compile
   return [direct(1, 2, 8, steps, size), direct(4, 3, 8, steps, size), direct(8, 4, 8, steps, size)];
 }
 
 /** Key under which a winner is remembered: what changes which tile is best. */
-export function tileKey(transA: boolean, transB: boolean, b: Stored, m: number): string {
+export function tileKey(transA: boolean, transB: boolean, b: StoredMatrix, m: number): string {
   return `matmul ${transA ? "t" : "n"}${transB ? "t" : "n"} ${b}${m <= FEW_ROWS ? " few" : ""}`;
 }
 
@@ -66,7 +66,7 @@ export function matmulTile(
   gpu: Gpu,
   transA: boolean,
   transB: boolean,
-  b: Stored,
+  b: StoredMatrix,
   m: number,
   aligned: boolean,
 ): MatmulTile {

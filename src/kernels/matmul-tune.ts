@@ -1,4 +1,4 @@
-import type { Stored } from "../../shaders/lib/load.ts";
+import type { StoredMatrix } from "../../shaders/lib/load.ts";
 import type { MatmulTile } from "../../shaders/matmul.wgsl.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { Tensor } from "../gpu/tensor.ts";
@@ -9,7 +9,7 @@ import { FEW_ROWS, tileCandidates, tileKey } from "./matmul-tile.ts";
 export interface Product {
   transA: boolean;
   transB: boolean;
-  b: Stored;
+  b: StoredMatrix;
   m: number;
   n: number;
   k: number;
@@ -146,7 +146,7 @@ class Trial {
     const m = few ? size(product.m, FEW_ROWS) : Math.max(FEW_ROWS + 8, size(product.m, proxy.m)); // keeps to its kind
     const n = Math.max(m, size(product.n, few ? 4 * proxy.n : proxy.n)); // or matmul would turn it round
     const k = size(product.k, few ? 2 * proxy.k : proxy.k);
-    const make = (shape: number[], dtype: Stored, label: string) =>
+    const make = (shape: number[], dtype: StoredMatrix, label: string) =>
       gpu.persistent(shape, dtype, `tuning.${label}`, "scratch");
     this.tensors = {
       a: make(transA ? [k, m] : [m, k], "f32", "a"),
@@ -185,10 +185,17 @@ class Trial {
  * The kinds of product that a training step of a model needs.
  *
  * @param tokens of a micro-batch
- * @param dtype of the frozen weights
+ * @param dtype of the frozen projections
  * @param rank of LoRA; null for full training, whose weights and their gradients are f32
+ * @param table dtype of the head, where it is another
  */
-export function modelProducts(sizes: ModelSizes, tokens: number, dtype: Stored, rank: number | null): Product[] {
+export function modelProducts(
+  sizes: ModelSizes,
+  tokens: number,
+  dtype: StoredMatrix,
+  rank: number | null,
+  table: StoredMatrix = dtype,
+): Product[] {
   const { hidden_size: hidden, intermediate_size: inner, head_dim, vocab_size } = sizes;
   const [q, kv] = [sizes.num_attention_heads * head_dim, sizes.num_key_value_heads * head_dim];
   const b = rank === null ? "f32" : dtype;
@@ -200,7 +207,7 @@ export function modelProducts(sizes: ModelSizes, tokens: number, dtype: Stored, 
     [hidden, inner],
   ];
   const products: Product[] = [];
-  const add = (transA: boolean, transB: boolean, stored: Stored, m: number, n: number, k: number, extra = 0) =>
+  const add = (transA: boolean, transB: boolean, stored: StoredMatrix, m: number, n: number, k: number, extra = 0) =>
     products.push({ transA, transB, b: stored, m, n, k, extra });
   for (const [out, into] of layers) {
     add(false, true, b, tokens, out, into, rank ?? 0); // y = x·Wᵀ
@@ -214,12 +221,13 @@ export function modelProducts(sizes: ModelSizes, tokens: number, dtype: Stored, 
     add(true, false, "f32", out, rank, tokens); // dB = dyᵀ·h
     add(true, false, "f32", rank, into, tokens); // dA = dhᵀ·x
   }
-  add(false, true, b, tokens, vocab_size, hidden); // the head's logits, and their way back
-  add(false, false, b, tokens, hidden, vocab_size);
+  const head = rank === null ? "f32" : table;
+  add(false, true, head, tokens, vocab_size, hidden); // the head's logits, and their way back
+  add(false, false, head, tokens, hidden, vocab_size);
   return products;
 }
 
-const KEY = /^matmul [nt]([nt]) (f32|f16|bf16)( few)?$/;
+const KEY = /^matmul [nt]([nt]) (f32|f16|bf16|int8|nf4)( few)?$/;
 
 /** What was measured on this adapter, as JSON: for `importTuning` on the same adapter, another day. */
 export function exportTuning(gpu: Gpu): string {

@@ -26,35 +26,45 @@ const SHAPES = {
   tt: [[33, 65, 60]],
 } as const;
 
-const DTYPES = { nt: ["f32", "f16", "bf16"], nn: ["f32", "bf16"], tn: ["f32"], tt: ["f32"] } as const;
+const DTYPES = {
+  nt: ["f32", "f16", "bf16", "int8", "nf4"],
+  nn: ["f32", "bf16", "int8", "nf4"],
+  tn: ["f32"],
+  tt: ["f32"],
+} as const;
+
+/** Quantised weights are read through the same loops: the shapes whose rows end within a word, or a block. */
+const ODD = [3, 7, 63, 65, 130];
 
 /** Shapes, storage and tolerances that matmul is held to, in the forms that training needs. */
 export const matmulCases: KernelCase[] = (["nt", "nn", "tn", "tt"] as const).flatMap((form) =>
   DTYPES[form].flatMap((dtype) =>
-    SHAPES[form].map(([m, n, k]): KernelCase => {
-      const [transA, transB] = [form[0] === "t", form[1] === "t"];
-      return {
-        kernel: "matmul",
-        name: `${form} [${m},${n},${k}] ${dtype}`,
-        tolerance: 4e-6,
-        needs: dtype === "f16" ? "f16" : undefined,
-        run(check) {
-          const a = check.input(transA ? [k, m] : [m, k], "a");
-          const b = check.input(transB ? [n, k] : [k, n], "b", 1, dtype);
-          const product = matmulReference(a.values, b.values, [m, n, k], { transA, transB });
-          check.compare("c", matmul(check.record, a.tensor, b.tensor, { transA, transB }), product);
-          if (m !== 130) return; // one shape is enough for the epilogue: each variant costs its compilation
-          const bias = check.input([n], "bias", 1, dtype);
-          const into = check.input([m, n], "into");
-          const options = { transA, transB, alpha: 0.5, bias: bias.tensor, into: into.tensor, accumulate: true };
-          matmul(check.record, a.tensor, b.tensor, options);
-          check.compare(
-            "0.5 c + bias +=",
-            into.tensor,
-            product.map((v, i) => into.values[i] + 0.5 * v + bias.values[i % n]),
-          );
-        },
-      };
-    }),
+    SHAPES[form]
+      .filter(([m]) => (dtype !== "int8" && dtype !== "nf4") || ODD.includes(m))
+      .map(([m, n, k]): KernelCase => {
+        const [transA, transB] = [form[0] === "t", form[1] === "t"];
+        return {
+          kernel: "matmul",
+          name: `${form} [${m},${n},${k}] ${dtype}`,
+          tolerance: 4e-6,
+          needs: dtype === "f16" ? "f16" : undefined,
+          run(check) {
+            const a = check.input(transA ? [k, m] : [m, k], "a");
+            const b = check.input(transB ? [n, k] : [k, n], "b", 1, dtype);
+            const product = matmulReference(a.values, b.values, [m, n, k], { transA, transB });
+            check.compare("c", matmul(check.record, a.tensor, b.tensor, { transA, transB }), product);
+            if (m !== 130) return; // one shape is enough for the epilogue: each variant costs its compilation
+            const bias = check.input([n], "bias", 1, dtype === "int8" || dtype === "nf4" ? "f32" : dtype);
+            const into = check.input([m, n], "into");
+            const options = { transA, transB, alpha: 0.5, bias: bias.tensor, into: into.tensor, accumulate: true };
+            matmul(check.record, a.tensor, b.tensor, options);
+            check.compare(
+              "0.5 c + bias +=",
+              into.tensor,
+              product.map((v, i) => into.values[i] + 0.5 * v + bias.values[i % n]),
+            );
+          },
+        };
+      }),
   ),
 );

@@ -1,9 +1,9 @@
 import { matmul as shader } from "../../shaders/matmul.wgsl.ts";
 import { ShapeError } from "../errors.ts";
 import type { Recorder } from "../gpu/recorder.ts";
-import type { Tensor } from "../gpu/tensor.ts";
+import { codeBytes, type Tensor } from "../gpu/tensor.ts";
 import { matmulTile, tileGrid } from "./matmul-tile.ts";
-import { stored } from "./stored.ts";
+import { stored, storedMatrix } from "./stored.ts";
 
 /** A counter-based dropout mask: element (row, col) of a `[rows, cols]` array is kept with probability 1 − p. */
 export interface DropoutMask {
@@ -86,10 +86,10 @@ export function matmul(record: Recorder, a: Tensor, b: Tensor, options: MatmulOp
   const lda = side.transA ? side.m : k;
   const ldb = side.transB ? k : side.n;
   const aligned = lda % 4 === 0 && ldb % 4 === 0;
-  const tile = matmulTile(record.gpu, side.transA, side.transB, stored(side.b), side.m, aligned);
+  const tile = matmulTile(record.gpu, side.transA, side.transB, storedMatrix(side.b), side.m, aligned);
   const variant = {
     a: "f32" as const,
-    b: stored(side.b),
+    b: storedMatrix(side.b),
     transA: side.transA,
     transB: side.transB,
     vecA: lda % 4 === 0,
@@ -121,6 +121,7 @@ export function matmul(record: Recorder, a: Tensor, b: Tensor, options: MatmulOp
       seed: dropout?.seed ?? 0,
       dropout: dropout?.p ?? 0,
       dropCols: dropout?.cols ?? 0,
+      bScales: codeBytes(k * side.n, side.b.dtype) / 4,
     },
     tileGrid(tile, side.m, side.n),
     work,

@@ -1,6 +1,6 @@
-import type { Stored } from "../../shaders/lib/load.ts";
+import type { Stored, StoredMatrix } from "../../shaders/lib/load.ts";
 import { ShapeError } from "../errors.ts";
-import type { Tensor } from "../gpu/tensor.ts";
+import { isQuantized, type Tensor } from "../gpu/tensor.ts";
 
 /** The storage variant of a weight. @throws {ShapeError} for a dtype that is no weight's */
 export function stored(weight: Tensor): Stored {
@@ -8,4 +8,9 @@ export function stored(weight: Tensor): Stored {
   throw new ShapeError(
     `Cannot read weight ${weight.label} [${weight.shape}] of dtype ${weight.dtype}: f32, f16 or bf16`,
   );
+}
+
+/** The storage variant of a matrix that may be quantised. @throws {ShapeError} for a dtype that is no weight's */
+export function storedMatrix(weight: Tensor): StoredMatrix {
+  return isQuantized(weight.dtype) ? weight.dtype : stored(weight);
 }

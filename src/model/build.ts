@@ -8,6 +8,7 @@ import type { ModelConfig } from "./config.ts";
 import {
   checkpointShapes,
   hasBias,
+  isProjection,
   loraName,
   moduleName,
   PROJECTIONS,
@@ -26,7 +27,7 @@ export interface LoraConfig {
   target_modules: readonly Projection[];
 }
 
-export type WeightDType = "f32" | "f16" | "bf16";
+export type WeightDType = "f32" | "f16" | "bf16" | "int8" | "nf4";
 
 /** What is trained: an adapter, everything, or nothing. */
 export type Trained = { lora: LoraConfig } | "all" | "none";
@@ -220,8 +221,11 @@ export function checkTensors(
         `Cannot load ${where}: tensor ${name} is [${found.shape}], its config.json makes it [${shape}]`,
       );
     }
-    if (!["F32", "F16", "BF16"].includes(found.dtype)) {
-      throw new UnsupportedError(`Cannot load ${where}: tensor ${name} is ${found.dtype}; F32, F16 and BF16 are read`);
+    const read = isProjection(name) ? ["F32", "F16", "BF16", "NF4"] : ["F32", "F16", "BF16"];
+    if (!read.includes(found.dtype)) {
+      throw new UnsupportedError(
+        `Cannot load ${where}: tensor ${name} is ${found.dtype}; ${read.slice(0, -1).join(", ")} and ${read.at(-1)} are read`,
+      );
     }
   }
 }

@@ -98,13 +98,19 @@ export function parseModelConfig(json: Json, file = "config.json"): ModelConfig 
   };
 }
 
+/** bitsandbytes' 4-bit weights; what their files lack or have otherwise shows when they are read. */
+function isNf4(value: unknown): boolean {
+  const { quant_method, load_in_4bit, bnb_4bit_quant_type } = value as Json;
+  return quant_method === "bitsandbytes" && load_in_4bit === true && bnb_4bit_quant_type === "nf4";
+}
+
 /** Fields that may stand in a config.json only with a value that changes nothing. */
 function refuse(json: Json, file: string): void {
   const rules: [string, (value: unknown) => boolean, string][] = [
     ["hidden_act", (v) => v === "silu", '"silu"'],
     ["use_sliding_window", (v) => v === false, "false"],
     ["attention_dropout", (v) => v === 0, "0"],
-    ["quantization_config", () => false, "absent: this version reads f32, f16 and bf16 weights"],
+    ["quantization_config", isNf4, 'absent, or bitsandbytes\' with load_in_4bit and bnb_4bit_quant_type "nf4"'],
     ["num_experts", (v) => v === 0, "absent: mixture-of-experts models are not implemented"],
     ["layer_types", (v) => Array.isArray(v) && v.every((t) => t === "full_attention"), 'all "full_attention"'],
     ["mlp_bias", (v) => v === false, "false"],

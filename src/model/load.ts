@@ -1,7 +1,9 @@
 import { FormatError, UnsupportedError } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
-import { sizeOf } from "../gpu/tensor.ts";
+import { codeBytes, isQuantized, QUANT_BLOCK, sizeOf } from "../gpu/tensor.ts";
+import { readAbsmax } from "../io/bitsandbytes.ts";
 import type { Checkpoint } from "../io/checkpoint.ts";
+import { encodeInt8, encodeNf4, nestAbsmax } from "../io/nf4.ts";
 import { type Adapter, type AdapterConfig, readAdapter } from "../io/peft.ts";
 import { bytesOf, DTYPE_BYTES, f32ToBf16, f32ToF16, findNonFinite, toFloat32 } from "../io/safetensors.ts";
 import type { Folder } from "../io/storage.ts";
@@ -15,14 +17,22 @@ import {
   type WeightDType,
 } from "./build.ts";
 import { type ModelConfig, parseModelConfig } from "./config.ts";
-import { loraName, PROJECTIONS, projectionShape } from "./names.ts";
+import { isProjection, loraName, PROJECTIONS, projectionShape } from "./names.ts";
 import type { Transformer } from "./transformer.ts";
 
 /** `dtype` of a recipe: as the file has it, or converted while loading. */
 export type LoadDType = "auto" | "float32" | "float16" | "bfloat16";
 
+/** How frozen linear layers are quantised while they are loaded. Embedding, head, norms and biases stay as `dtype` says. */
+export interface Quantization {
+  type: "nf4" | "int8";
+  /** quantise the scales of nf4 as well, as bitsandbytes does: other values, and no less memory here, where scales are f32 */
+  double: boolean;
+}
+
 export interface LoadOptions {
   dtype?: LoadDType;
+  quantization?: Quantization | null;
   trained?: Trained;
   signal?: AbortSignal;
   /** bytes read so far and in all */
@@ -58,18 +68,37 @@ export function storedDType(gpu: Gpu, fileDType: string, dtype: LoadDType): Weig
 }
 
 /**
+ * How each of a checkpoint's tensors will lie on this GPU while it is frozen.
+ *
+ * @throws {UnsupportedError} stored in 4 bits and wanted in 8, or f16 where the adapter lacks it
+ */
+export function weightDTypes(
+  gpu: Gpu,
+  { weights, folder }: Pick<Checkpoint, "weights" | "folder">,
+  { dtype = "auto", quantization = null }: Pick<LoadOptions, "dtype" | "quantization">,
+): (name: string) => WeightDType {
+  return (name) => {
+    const file = weights.get(name)!.dtype;
+    if (file === "NF4") {
+      if (quantization?.type !== "int8") return "nf4";
+      throw new UnsupportedError(`Cannot load ${folder.path} with load_in_8bit: ${name} lies there in 4 bits`);
+    }
+    return quantization && isProjection(name) ? quantization.type : storedDType(gpu, file, dtype);
+  };
+}
+
+/**
  * Puts a checkpoint on the GPU, a piece of a tensor at a time.
  *
  * @throws {FormatError} a tensor that is missing, of another shape, or holds NaN or infinity
  */
 export async function loadModel(gpu: Gpu, checkpoint: Checkpoint, options: LoadOptions = {}): Promise<Transformer> {
-  const { dtype = "auto", trained = "none", signal, onProgress } = options;
+  const { dtype = "auto", quantization = null, trained = "none", signal, onProgress } = options;
   const where = checkpoint.folder.path;
   const config = parseModelConfig(checkpoint.config, `${where}/config.json`);
-  checkTensors(config, checkpoint.tensors, where);
-  const { model, slots } = buildModel(gpu, config, trained, (name) =>
-    storedDType(gpu, checkpoint.tensors.get(name)!.dtype, dtype),
-  );
+  checkTensors(config, checkpoint.weights, where);
+  const dtypeOf = weightDTypes(gpu, checkpoint, { dtype, quantization });
+  const { model, slots } = buildModel(gpu, config, trained, dtypeOf);
   let total = 0;
   for (const name of slots.keys()) total += tensorBytes(checkpoint, name);
   let done = 0;
@@ -77,10 +106,28 @@ export async function loadModel(gpu: Gpu, checkpoint: Checkpoint, options: LoadO
   for (const [name, shards] of slots) {
     const entry = checkpoint.tensors.get(name)!;
     const width = DTYPE_BYTES[entry.dtype];
+    const stored = checkpoint.nf4.get(name);
+    if (stored) {
+      signal?.throwIfAborted();
+      const { tensor } = shards[0];
+      if (!isQuantized(tensor.dtype)) {
+        throw new UnsupportedError(
+          `Cannot train all weights of ${where}: ${name} lies there in 4 bits; set use_peft: true`,
+        );
+      }
+      const codes = await checkpoint.read(name);
+      gpu.write(tensor, codes);
+      gpu.write(tensor, await readAbsmax(stored), codeBytes(sizeOf(tensor.shape), "nf4"));
+      done += codes.length;
+      queued += codes.length;
+      onProgress?.(done, total);
+      continue;
+    }
     for (const { tensor, start } of shards) {
       const first = (start * sizeOf(tensor.shape)) / tensor.shape[0]; // elements before this shard
       const count = sizeOf(tensor.shape);
       const step = PIECE_BYTES / 4;
+      const packed = isQuantized(tensor.dtype) ? new Packed(tensor.dtype, count) : null;
       for (let at = 0; at < count; at += step) {
         signal?.throwIfAborted();
         const size = Math.min(step, count - at);
@@ -90,14 +137,16 @@ export async function loadModel(gpu: Gpu, checkpoint: Checkpoint, options: LoadO
           throw new FormatError(
             `Cannot load ${where}: ${name} holds a value that is not finite, at element ${first + at + bad} of [${entry.shape}]`,
           );
-        const data = convert(bytes, entry.dtype, tensor.dtype as WeightDType);
+        const data = packed
+          ? packed.add(toFloat32(bytes, entry.dtype))
+          : convert(bytes, entry.dtype, tensor.dtype as WeightDType);
         const large =
           data instanceof Uint16Array ? findNonFinite(bytesOf(data), tensor.dtype === "f16" ? "F16" : "BF16") : -1;
         if (large >= 0)
           throw new UnsupportedError(
             `Cannot load ${where} as ${dtype}: ${name} holds a value that ${tensor.dtype} cannot, at element ${first + at + large} of [${entry.shape}]`,
           );
-        gpu.write(tensor, data, at * (tensor.dtype === "f32" ? 4 : 2));
+        gpu.write(tensor, data, packed ? codeBytes(at, tensor.dtype) : at * (tensor.dtype === "f32" ? 4 : 2));
         done += bytes.length;
         queued += data.byteLength;
         if (queued >= IN_FLIGHT_BYTES) {
@@ -106,10 +155,39 @@ export async function loadModel(gpu: Gpu, checkpoint: Checkpoint, options: LoadO
         }
         onProgress?.(done, total);
       }
+      if (packed) gpu.write(tensor, packed.scales(quantization!.double), codeBytes(count, tensor.dtype));
     }
   }
   await gpu.settle();
   return model;
+}
+
+/** A tensor that is quantised a piece at a time; pieces but the last are whole blocks. */
+class Packed {
+  private readonly dtype: "int8" | "nf4";
+  private readonly blocks: Float32Array;
+  private done = 0;
+
+  constructor(dtype: "int8" | "nf4", count: number) {
+    this.dtype = dtype;
+    this.blocks = new Float32Array(Math.ceil(count / QUANT_BLOCK));
+  }
+
+  /** @returns codes of the next piece */
+  add(values: Float32Array): Uint8Array {
+    const blocks = Math.ceil(values.length / QUANT_BLOCK);
+    const scales = this.blocks.subarray(this.done, this.done + blocks);
+    this.done += blocks;
+    const codes = new Uint8Array(this.dtype === "nf4" ? Math.ceil(values.length / 2) : values.length);
+    if (this.dtype === "nf4") encodeNf4(values, codes, scales);
+    else encodeInt8(values, new Int8Array(codes.buffer), scales);
+    return codes;
+  }
+
+  /** What codes are multiplied by. */
+  scales(double: boolean): Float32Array {
+    return double && this.dtype === "nf4" ? nestAbsmax(this.blocks).absmax : this.blocks;
+  }
 }
 
 function tensorBytes(checkpoint: Checkpoint, name: string): number {

@@ -13,6 +13,12 @@ export function moduleName(layer: number, projection: Projection): string {
   return `model.layers.${layer}.${owner}.${projection}`;
 }
 
+/** Whether a checkpoint's name is that of a linear layer's matrix. */
+export function isProjection(name: string): boolean {
+  const match = /^model\.layers\.\d+\.(?:self_attn|mlp)\.(\w+)\.weight$/.exec(name);
+  return match !== null && (PROJECTIONS as readonly string[]).includes(match[1]);
+}
+
 /** Name of an adapter matrix in a PEFT file. */
 export function loraName(layer: number, projection: Projection, matrix: "lora_A" | "lora_B"): string {
   return `base_model.model.${moduleName(layer, projection)}.${matrix}.weight`;

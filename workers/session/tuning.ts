@@ -13,9 +13,9 @@ export async function* tune(gpu: Gpu, { prepared }: PreparedPhase, signal: Abort
   const store = createStore("qwench-tuning", "adapters");
   const known = await get<string>(gpu.adapterName, store);
   if (known) importTuning(gpu, known);
-  const { config, forecast, trained, weightDType, lora } = prepared;
+  const { config, forecast, weightDType, headDType, lora } = prepared;
   if (forecast.parameters < WORTH_TUNING) return;
-  const products = modelProducts(config, forecast.tokens, trained === "all" ? "f32" : weightDType, lora?.r ?? null);
+  const products = modelProducts(config, forecast.tokens, weightDType, lora?.r ?? null, headDType);
   const before = gpu.tuning.size;
   yield* reporting(async (report: (event: RunEvent) => void) => {
     report({ type: "note", text: "Measuring kernel variants on this adapter, once" });

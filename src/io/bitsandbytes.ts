@@ -1,0 +1,148 @@
+import { FormatError, UnsupportedError } from "../errors.ts";
+import { toFloat32 } from "./dtype.ts";
+import { show } from "./names.ts";
+import { NESTED_BLOCK, NF4_BLOCK, unnestAbsmax } from "./nf4.ts";
+import { readEntry, type TensorEntry } from "./safetensors.ts";
+
+const STATE = ".quant_state.bitsandbytes__";
+/** Of a state's JSON; real ones have some 200. */
+const MAX_STATE_BYTES = 100_000;
+
+/** A weight that lies in a checkpoint as bitsandbytes' 4-bit codes. */
+export interface Nf4Weight {
+  /** of the values */
+  shape: readonly number[];
+  /** two codes a byte, the first in the high half */
+  codes: TensorEntry;
+  /** f32 a block; u8 codes where `nested` is there */
+  absmax: TensorEntry;
+  nested: { absmax: TensorEntry; map: TensorEntry; offset: number } | null;
+}
+
+/** What a checkpoint holds, quantised weights as what they stand for. */
+export interface LogicalTensors {
+  /** by name: shapes of values; 4-bit weights have the dtype NF4, and what belongs to them is left out */
+  weights: Map<string, { shape: readonly number[]; dtype: string }>;
+  nf4: Map<string, Nf4Weight>;
+}
+
+/**
+ * Finds the weights that bitsandbytes stored: keys `weight`, `weight.absmax`, `weight.quant_map`, with double quantisation
+ * `weight.nested_absmax` and `weight.nested_quant_map`, and `weight.quant_state.bitsandbytes__nf4`, a JSON text as bytes.
+ *
+ * @throws {UnsupportedError} another code than NF4, another block size than 64 or 256 for nested scales
+ * @throws {FormatError} a state that is no JSON, parts that are missing, or sizes that do not fit each other
+ */
+export async function readLogicalTensors(
+  tensors: ReadonlyMap<string, TensorEntry>,
+  where: string,
+): Promise<LogicalTensors> {
+  const nf4 = new Map<string, Nf4Weight>();
+  const parts = new Set<string>();
+  for (const [key, entry] of tensors) {
+    const at = key.indexOf(STATE);
+    if (at < 0) continue;
+    const name = key.slice(0, at);
+    const kind = key.slice(at + STATE.length);
+    if (kind !== "nf4") {
+      throw new UnsupportedError(`Cannot load ${where}: ${name} is quantised as ${show(kind)}; nf4 is read`);
+    }
+    parts.add(key);
+    nf4.set(name, await readWeight(tensors, name, entry, where, parts));
+  }
+  const weights = new Map<string, { shape: readonly number[]; dtype: string }>();
+  for (const [name, entry] of tensors) {
+    if (parts.has(name)) continue;
+    const quantized = nf4.get(name);
+    weights.set(name, quantized ? { shape: quantized.shape, dtype: "NF4" } : entry);
+  }
+  return { weights, nf4 };
+}
+
+async function readWeight(
+  tensors: ReadonlyMap<string, TensorEntry>,
+  name: string,
+  stateEntry: TensorEntry,
+  where: string,
+  parts: Set<string>,
+): Promise<Nf4Weight> {
+  const fail = (why: string): never => {
+    throw new FormatError(`Cannot load ${where}: the 4-bit weight ${name} ${why}`);
+  };
+  const part = (suffix: string, dtype: readonly string[], count?: number): TensorEntry => {
+    const entry = tensors.get(`${name}${suffix}`);
+    if (!entry) return fail(`lacks ${name}${suffix}`);
+    const elements = entry.shape.reduce((n, d) => n * d, 1);
+    if (!dtype.includes(entry.dtype)) fail(`has ${name}${suffix} as ${entry.dtype}; it must be ${dtype.join(" or ")}`);
+    if (count !== undefined && elements !== count)
+      fail(`has ${elements} elements in ${name}${suffix}; it must be ${count}`);
+    if (suffix !== "") parts.add(`${name}${suffix}`);
+    return entry;
+  };
+  const state = await readState(stateEntry, fail);
+  const { quant_type, blocksize, shape, nested_blocksize, nested_offset } = state;
+  if (quant_type !== "nf4")
+    throw new UnsupportedError(`Cannot load ${where}: ${name} has quant_type ${show(quant_type)}; nf4 is read`);
+  if (blocksize !== NF4_BLOCK) {
+    throw new UnsupportedError(`Cannot load ${where}: ${name} has blocks of ${show(blocksize)}; ${NF4_BLOCK} is read`);
+  }
+  if (!Array.isArray(shape) || shape.length === 0 || !shape.every((d) => Number.isSafeInteger(d) && d > 0)) {
+    return fail(`has the shape ${show(shape)} in its quant_state`);
+  }
+  const count = (shape as number[]).reduce((n, d) => n * d, 1);
+  const blocks = Math.ceil(count / NF4_BLOCK);
+  const codes = part("", ["U8"], Math.ceil(count / 2));
+  part(".quant_map", ["F32"], 16);
+  if (!tensors.has(`${name}.nested_absmax`) && nested_blocksize === undefined) {
+    return { shape: shape as number[], codes, absmax: part(".absmax", ["F32"], blocks), nested: null };
+  }
+  if (nested_blocksize !== NESTED_BLOCK) {
+    throw new UnsupportedError(
+      `Cannot load ${where}: ${name} has nested blocks of ${show(nested_blocksize)}; ${NESTED_BLOCK} is read`,
+    );
+  }
+  if (typeof nested_offset !== "number" || !Number.isFinite(nested_offset)) {
+    return fail(`has the nested_offset ${show(nested_offset)}`);
+  }
+  return {
+    shape: shape as number[],
+    codes,
+    absmax: part(".absmax", ["U8"], blocks),
+    nested: {
+      absmax: part(".nested_absmax", ["F32"], Math.ceil(blocks / NESTED_BLOCK)),
+      map: part(".nested_quant_map", ["F32"], 256),
+      offset: nested_offset,
+    },
+  };
+}
+
+async function readState(entry: TensorEntry, fail: (why: string) => never): Promise<Record<string, unknown>> {
+  const size = entry.end - entry.begin;
+  if (entry.dtype !== "U8" || size > MAX_STATE_BYTES) fail(`has a quant_state of ${size} bytes of ${entry.dtype}`);
+  let value: unknown;
+  try {
+    value = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(await readEntry(entry)));
+  } catch (error) {
+    fail(`has a quant_state that is not JSON (${show((error as Error).message)})`);
+  }
+  if (typeof value !== "object" || value === null || Array.isArray(value))
+    fail("has a quant_state that is no JSON object");
+  return value as Record<string, unknown>;
+}
+
+/** The scales of a weight's blocks, as they are to be multiplied with. @throws {FormatError} one that is not finite */
+export async function readAbsmax({ absmax, nested }: Nf4Weight): Promise<Float32Array> {
+  const floats = async (entry: TensorEntry) => Float32Array.from(toFloat32(await readEntry(entry), "F32"));
+  const values = nested
+    ? unnestAbsmax(
+        { codes: await readEntry(absmax), absmax: await floats(nested.absmax), offset: nested.offset },
+        await floats(nested.map),
+      )
+    : await floats(absmax);
+  const bad = values.findIndex((value) => !Number.isFinite(value));
+  if (bad >= 0)
+    throw new FormatError(
+      `Cannot load ${absmax.source.name}: ${absmax.name} gives block ${bad} the scale ${values[bad]}`,
+    );
+  return values;
+}
