@@ -1,9 +1,11 @@
-import { type Change, type Comparison, type DatasetComparison, OUTCOMES } from "../eval/compare.ts";
+import type { Comparison, DatasetComparison } from "../eval/compare.ts";
+import { type ModelRow, OUTCOMES } from "../eval/compare-row.ts";
 import {
   bestSentences,
   bySolvers,
   changesByProblem,
   counted,
+  countsByModel,
   interval,
   ksOf,
   percent,
@@ -26,14 +28,14 @@ export function comparisonText({ notes, datasets }: Comparison, width?: number):
 }
 
 function datasetText(compared: DatasetComparison, width?: number): string {
-  const { dataset, problems, regressions, stability } = compared;
+  const { dataset, problems, stability } = compared;
   return [
     `${dataset}: ${counted(problems, "problem")}\n`,
     modelTable(compared, width),
-    sourceTable(compared, width),
+    partTables(compared, width),
     outcomeTable(compared, width),
     gridTable(compared, width),
-    regressionTable(regressions, width),
+    regressionTable(compared, width),
     gainLines(compared),
     [...stability.map(stabilitySentence), ...bestSentences(compared)].map((sentence) => `${sentence}\n`).join(""),
   ]
@@ -75,12 +77,17 @@ function modelTable(compared: DatasetComparison, width?: number): string {
   return renderTable(columns, rows, width);
 }
 
-function sourceTable({ models }: DatasetComparison, width?: number): string {
-  const sources = Object.keys(models[0].source_accuracies);
-  if (sources.length < 2) return "";
-  const columns = [left("any % by source"), ...sources.map(right)];
-  const rows = models.map((row) => [row.name, ...sources.map((source) => percent(row.source_accuracies[source]))]);
-  return renderTable(columns, rows, width);
+function partTables({ models }: DatasetComparison, width?: number): string {
+  const table = (heading: string, of: (row: ModelRow) => Record<string, number>) => {
+    const parts = Object.keys(of(models[0]));
+    if (parts.length < 2) return [];
+    const rows = models.map((row) => [row.name, ...parts.map((part) => percent(of(row)[part]))]);
+    return [renderTable([left(heading), ...parts.map(right)], rows, width)];
+  };
+  return [
+    ...table("any % by source", (row) => row.source_accuracies),
+    ...table("pass@1 % by difficulty", (row) => row.difficulty_accuracies),
+  ].join("\n");
 }
 
 function outcomeTable({ models }: DatasetComparison, width?: number): string {
@@ -99,20 +106,20 @@ function gridTable({ models, grid }: DatasetComparison, width?: number): string 
   return `Verdicts that differ, ${counted(some.length, "problem")} (${rest})\n${renderTable(columns, rows, width)}${cut(some.length)}`;
 }
 
-function regressionTable(regressions: readonly Change[], width?: number): string {
-  const heading = "Regressions, solved before and not now";
+function regressionTable({ regressions, models }: DatasetComparison, width?: number): string {
+  const heading = `Regressions, solved before and not now: ${countsByModel(regressions, models)}\n`;
   const problems = changesByProblem(regressions);
-  if (problems.length === 0) return `${heading}: none\n`;
+  if (problems.length === 0) return heading;
   const columns = [right("problem"), left("before"), left("lost by"), left("")];
   const rows = problems
     .slice(0, MOST)
-    .map(({ id, problem, before, models }) => [
+    .map(({ id, problem, before, models: lost }) => [
       id,
       `${before.model} ${verdict(before)}`,
-      models.map(({ name, now }) => `${name} ${verdict(now)}`).join(", "),
+      lost.map(({ name, now }) => `${name} ${verdict(now)}`).join(", "),
       problem,
     ]);
-  return `${heading}: ${counted(problems.length, "problem")}\n${renderTable(columns, rows, width)}${cut(problems.length)}`;
+  return `${heading}${renderTable(columns, rows, width)}${cut(problems.length)}`;
 }
 
 function gainLines({ gains, models, base }: DatasetComparison): string {

@@ -1,49 +1,9 @@
 import { QwenchError } from "../errors.ts";
-import type { CodeOutcome } from "../rewards/code/outcome.ts";
 import { type Evaluation, SAMPLING } from "./compare-file.ts";
 import { type Place, placesOf, sequencesOf } from "./compare-names.ts";
 import { type SharedProblem, sharedProblems } from "./compare-problems.ts";
-import { bootstrapMeans, countFlips, type Flips, type Interval, mean, standardDeviation } from "./compare-stats.ts";
-import { passAtK } from "./solve.ts";
-
-/** Programs by what came of them, best first. */
-export const OUTCOMES: readonly CodeOutcome[] = [
-  "passed",
-  "wrong_answer",
-  "runtime_error",
-  "syntax_error",
-  "timeout",
-  "out_of_memory",
-];
-
-/** A model on a data set. Shares are percent, of the problems that all its rivals have too. */
-export interface ModelRow extends Place {
-  file: string;
-  /** problems that any completion solved */
-  solved: number;
-  accuracy: number;
-  /** unbiased estimates by k; null where a problem has fewer completions */
-  pass_at: Record<string, number | null>;
-  /** null where tests decide, or the file does not tell */
-  majority_accuracy: number | null;
-  /** tokens of one completion; null where the file does not tell */
-  avg_completion_tokens: number | null;
-  /** problems on which the evaluation itself failed: they count as not solved */
-  failed: number;
-  /** percent of problems solved, by source */
-  source_accuracies: Record<string, number>;
-  /** programs by outcome, where tests decide */
-  outcomes: Record<CodeOutcome, number> | null;
-  /** percent points above the base, with a 95 % interval; null for the base */
-  improvement: { accuracy: Interval; pass_at_1: Interval } | null;
-  /** loss on held-out rows when the checkpoint was saved; null where that is not known */
-  eval_loss: number | null;
-}
-
-export interface Count {
-  n_correct: number;
-  n_total: number;
-}
+import { type ModelRow, rowOf, shareOf, type Verdict, verdictOf } from "./compare-row.ts";
+import { bootstrapMeans, countFlips, type Flips, mean, standardDeviation } from "./compare-stats.ts";
 
 export interface GridRow {
   id: string;
@@ -52,7 +12,7 @@ export interface GridRow {
   problem: string;
   difficulty: string | null;
   /** of each model, in the order of the rows */
-  verdicts: Count[];
+  verdicts: Verdict[];
 }
 
 /** A problem whose verdict differs from an earlier one. */
@@ -61,9 +21,9 @@ export interface Change {
   model: string;
   id: string;
   problem: string;
-  now: Count;
+  now: Verdict;
   /** what the verdict is compared with: for a regression the last that solved it, for a gain the base */
-  before: Count & { model: string };
+  before: Verdict & { model: string };
 }
 
 /** A run's checkpoints taken together. */
@@ -227,7 +187,7 @@ function compareDataset(
       source,
       problem: line,
       difficulty,
-      verdicts: judged.map(countOf),
+      verdicts: judged.map(verdictOf),
     })),
     regressions: sequences.flatMap((sequence) => regressionsOf(sequence, shared, names)),
     gains: names.slice(1).flatMap((_, i) => gainsOf(i + 1, shared, names)),
@@ -240,55 +200,6 @@ function compareDataset(
         std_accuracy: standardDeviation(sequence.map((m) => mean(solved[m]))),
       })),
     best: bestOf(models),
-  };
-}
-
-const shareOf = ({ n_correct, n_total }: Count) => (n_total === 0 ? 0 : (100 * n_correct) / n_total);
-const countOf = ({ n_correct, n_total }: Count): Count => ({ n_correct, n_total });
-
-function rowOf(
-  evaluation: Evaluation,
-  place: Place,
-  shared: readonly SharedProblem[],
-  m: number,
-  ks: readonly number[],
-): ModelRow {
-  const judged = shared.map((problem) => problem.judged[m]);
-  const solved = judged.filter((each) => each.solved).length;
-  const tried = judged.filter(({ n_total }) => n_total > 0);
-  const percent = (values: readonly number[]) => 100 * mean(values);
-  const passAt = (k: number) =>
-    tried.some(({ n_total }) => n_total < k)
-      ? null
-      : percent(judged.map(({ n_correct, n_total }) => (n_total === 0 ? 0 : passAtK(n_total, n_correct, k))));
-  const votes = judged.map(({ majority, n_total }) => (n_total === 0 ? false : majority));
-  const told = tried.filter(({ output_tokens }) => output_tokens !== null);
-  const tokens = told.reduce((sum, { output_tokens }) => sum + output_tokens!, 0);
-  const programs = judged.flatMap(({ outcomes }) => outcomes ?? []);
-  const sources = [...new Set(shared.map(({ source }) => source))];
-  return {
-    ...place,
-    file: evaluation.file,
-    solved,
-    accuracy: (100 * solved) / judged.length,
-    pass_at: Object.fromEntries(ks.map((k) => [k, passAt(k)])),
-    majority_accuracy: votes.includes(null) || tried.length === 0 ? null : percent(votes.map(Number)),
-    avg_completion_tokens: told.length === 0 ? null : tokens / told.reduce((sum, { n_total }) => sum + n_total, 0),
-    failed: judged.length - tried.length,
-    source_accuracies: Object.fromEntries(
-      sources.map((source) => [
-        source,
-        percent(judged.filter((_, p) => shared[p].source === source).map((each) => Number(each.solved))),
-      ]),
-    ),
-    outcomes:
-      programs.length === 0
-        ? null
-        : (Object.fromEntries(
-            OUTCOMES.map((outcome) => [outcome, programs.filter((own) => own === outcome).length]),
-          ) as Record<CodeOutcome, number>),
-    improvement: null,
-    eval_loss: evaluation.eval_loss,
   };
 }
 
@@ -309,8 +220,8 @@ function regressionsOf(
           model: names[m],
           id,
           problem: line,
-          now: countOf(judged[m]),
-          before: { model: names[last], ...countOf(judged[last]) },
+          now: verdictOf(judged[m]),
+          before: { model: names[last], ...verdictOf(judged[last]) },
         },
       ];
     });
@@ -324,8 +235,8 @@ function gainsOf(m: number, shared: readonly SharedProblem[], names: readonly st
       model: names[m],
       id,
       problem: line,
-      now: countOf(judged[m]),
-      before: { model: names[0], ...countOf(judged[0]) },
+      now: verdictOf(judged[m]),
+      before: { model: names[0], ...verdictOf(judged[0]) },
     }));
 }
 

@@ -46,9 +46,9 @@ describe("renderComparison", () => {
     }
     expect(html).toContain("<li>gsm8k: the evaluation of base failed on 1 problem, which counts as not solved</li>");
     expect(html).toContain("Best by benchmark: checkpoint-16, pass@1 65.6 %.");
-    expect(html).toContain("<summary>Solved before and not now: 1 problem</summary>");
+    expect(html).toContain("<summary>Solved before and not now: 1 in checkpoint-32</summary>");
     expect(html).toMatch(/Problem 0: how much.*?checkpoint-16 8\/8<\/td><td class="words">checkpoint-32 0\/8/);
-    expect(html).toContain("<summary>Solved now and not by base: 1 problem</summary>");
+    expect(html).toContain("<summary>Solved now and not by base: 1 in checkpoint-16, 1 in checkpoint-32</summary>");
     for (const kind of ["Verdicts that differ: 2", "Solved by all: 1", "Solved by none: 1"]) {
       expect(html).toContain(`<summary>${kind} problem`);
     }
@@ -71,6 +71,7 @@ describe("renderComparison", () => {
       `<th scope="row">deep</th><td>1</td><td>1</td><td>0</td><td>0</td><td>1</td><td>1</td></tr>`,
     );
     expect(html).toContain(`<i class="o4" style="width:25.00%"></i>`);
+    expect(html).toContain(`<td class="cell-text v0">timeout</td>`);
     expect(html).not.toContain("majority %");
   });
 

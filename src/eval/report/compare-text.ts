@@ -1,4 +1,6 @@
-import type { Change, Count, DatasetComparison, GridRow, ModelRow, Stability } from "../compare.ts";
+import type { CodeOutcome } from "../../rewards/code/outcome.ts";
+import type { Change, DatasetComparison, GridRow, Stability } from "../compare.ts";
+import type { ModelRow, Verdict } from "../compare-row.ts";
 import type { Interval } from "../compare-stats.ts";
 import { formatNumber } from "./text.ts";
 
@@ -19,11 +21,21 @@ export function interval({ mean, low, high }: Interval): string {
   return `${points(mean)} (${points(low)} to ${points(high)})`;
 }
 
-/** `5/8`; of a single completion `yes` or `no`; where the evaluation failed `error`. */
-export function verdict({ n_correct, n_total }: Count): string {
+const FAILURES: Record<CodeOutcome, string> = {
+  passed: "passed",
+  wrong_answer: "wrong",
+  runtime_error: "runtime",
+  syntax_error: "syntax",
+  timeout: "timeout",
+  out_of_memory: "memory",
+};
+
+/** `5/8`; of a single completion `yes` or `no`; where none of several programs passed `0/8 timeout`; `error` where the evaluation failed. */
+export function verdict({ n_correct, n_total, failure }: Verdict): string {
   if (n_total === 0) return "error";
-  if (n_total === 1) return n_correct === 1 ? "yes" : "no";
-  return `${n_correct}/${n_total}`;
+  const why = n_correct === 0 && failure ? FAILURES[failure] : "";
+  if (n_total === 1) return n_correct === 1 ? "yes" : why || "no";
+  return `${n_correct}/${n_total} ${why}`.trim();
 }
 
 /** The k of the pass@k columns, 1 first. */
@@ -49,7 +61,7 @@ export function bySolvers(grid: readonly GridRow[]): Record<"some" | "all" | "no
 
 /** A problem and the models on which its verdict changed from the same earlier one. */
 export interface ChangedProblem extends Pick<Change, "id" | "problem" | "before"> {
-  models: { name: string; now: Count }[];
+  models: { name: string; now: Verdict }[];
 }
 
 /** Changes a line a problem, those first that more completions had solved: one of eight may have been luck. */
@@ -65,11 +77,18 @@ export function changesByProblem(changes: readonly Change[]): ChangedProblem[] {
   return [...found.values()].sort((a, b) => share(b) - share(a));
 }
 
+/** `12 in checkpoint-16, 3 in checkpoint-32`. */
+export function countsByModel(changes: readonly Change[], models: readonly ModelRow[]): string {
+  const counts = models.map(({ name }) => [changes.filter(({ model }) => model === name).length, name] as const);
+  const told = counts.filter(([count]) => count > 0).map(([count, name]) => `${count} in ${name}`);
+  return told.length === 0 ? "none" : told.join(", ");
+}
+
 export function stabilitySentence({ models, flips, flipping, never, ...std }: Stability): string {
   const changing =
     flipping === 0
       ? "no problem changes its verdict"
-      : `${percent(never)} % of the problems never change their verdict, the other ${flipping} ${counted(flips, "time")} together`;
+      : `${percent(never)} % of the problems never change their verdict, ${flipping} do, ${counted(flips, "time")} together`;
   return (
     `Stability from ${models[0]} to ${models.at(-1)}: ${changing}; standard deviation of pass@1 ` +
     `${percent(std.std_pass_at_1)} points, of problems solved ${percent(std.std_accuracy)}.`

@@ -1,4 +1,5 @@
-import { type Change, type Comparison, type DatasetComparison, type ModelRow, OUTCOMES } from "../compare.ts";
+import type { Change, Comparison, DatasetComparison } from "../compare.ts";
+import { type ModelRow, OUTCOMES } from "../compare-row.ts";
 import type { Interval } from "../compare-stats.ts";
 import { type Chart, escapeHtml } from "./chart.ts";
 import { problemHtml, renderGrid } from "./compare-grid.ts";
@@ -7,6 +8,7 @@ import {
   bestSentences,
   changesByProblem,
   counted,
+  countsByModel,
   interval,
   ksOf,
   percent,
@@ -51,11 +53,11 @@ function datasetHtml(compared: DatasetComparison): string {
   return (
     `<section class="dataset"><h2>${escapeHtml(dataset)}</h2>${headline(items)}` +
     `<ul class="verdict">${sentences.map((sentence) => `<li>${escapeHtml(sentence)}</li>`).join("")}</ul>` +
-    `${modelSheet(compared)}${sourceSheet(compared)}` +
+    `${modelSheet(compared)}${partSheets(compared)}` +
     `<div class="charts">${[scoreFigure(compared), improvementFigure(compared), ...curves(compared), outcomeFigure(compared)].join("")}</div>` +
     `${outcomeSheet(compared)}` +
-    changeSheet("Regressions", "Solved before and not now", "lost by", regressions, true) +
-    changeSheet("Gains", `Solved now and not by ${base}`, "won by", gains, false) +
+    changeSheet("Regressions", "Solved before and not now", "lost by", regressions, compared, true) +
+    changeSheet("Gains", `Solved now and not by ${base}`, "won by", gains, compared, false) +
     `${renderGrid(compared)}</section>`
   );
 }
@@ -96,13 +98,14 @@ function modelSheet(compared: DatasetComparison): string {
   ]);
 }
 
-function sourceSheet({ models }: DatasetComparison): string {
+function partSheets({ models }: DatasetComparison): string {
   const sources = Object.keys(models[0].source_accuracies);
-  if (sources.length < 2) return "";
-  return sheet(
-    "Any %, by source",
-    models,
-    sources.map((source) => [source, (row) => percent(row.source_accuracies[source])]),
+  const levels = Object.keys(models[0].difficulty_accuracies);
+  const bySource = sources.map((name): Column => [name, (row) => percent(row.source_accuracies[name])]);
+  const byLevel = levels.map((name): Column => [name, (row) => percent(row.difficulty_accuracies[name])]);
+  return (
+    (sources.length > 1 ? sheet("Any %, by source", models, bySource) : "") +
+    (levels.length > 1 ? sheet("pass@1 %, by difficulty", models, byLevel) : "")
   );
 }
 
@@ -224,10 +227,17 @@ function curves({ models }: DatasetComparison): string[] {
     .map(chartFigure);
 }
 
-function changeSheet(title: string, what: string, by: string, changes: readonly Change[], open: boolean): string {
+function changeSheet(
+  title: string,
+  what: string,
+  by: string,
+  changes: readonly Change[],
+  { models }: DatasetComparison,
+  open: boolean,
+): string {
   const problems = changesByProblem(changes);
-  if (problems.length === 0) return `<h3>${title}</h3><p class="empty">${escapeHtml(what)}: none.</p>`;
-  const heading = `${what}: ${counted(problems.length, "problem")}`;
+  const heading = `${what}: ${countsByModel(changes, models)}`;
+  if (problems.length === 0) return `<h3>${title}</h3><p class="empty">${escapeHtml(heading)}.</p>`;
   const rows = problems.map(
     ({ id, problem, before, models }) =>
       `<tr><th scope="row" class="problem">${problemHtml(id, problem)}</th>` +
