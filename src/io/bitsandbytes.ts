@@ -1,8 +1,10 @@
+import { NF4 } from "../../shaders/lib/load.ts";
 import { FormatError, UnsupportedError } from "../errors.ts";
 import { toFloat32 } from "./dtype.ts";
+import { dynamicMap } from "./dynamic-map.ts";
 import { show } from "./names.ts";
-import { NESTED_BLOCK, NF4_BLOCK, unnestAbsmax } from "./nf4.ts";
-import { readEntry, type TensorEntry } from "./safetensors.ts";
+import { NESTED_BLOCK, NF4_BLOCK, quantizeNf4, unnestAbsmax } from "./nf4.ts";
+import { bytesOf, readEntry, type TensorEntry } from "./safetensors.ts";
 
 const STATE = ".quant_state.bitsandbytes__";
 /** Of a state's JSON; real ones have some 200. */
@@ -145,4 +147,69 @@ export async function readAbsmax({ absmax, nested }: Nf4Weight): Promise<Float32
       `Cannot load ${absmax.source.name}: ${absmax.name} gives block ${bad} the scale ${values[bad]}`,
     );
   return values;
+}
+
+/**
+ * A weight as bitsandbytes' 4-bit checkpoints hold it: the tensors that stand for it in a file.
+ *
+ * @param values row-major, `shape`
+ * @param dtype in which transformers will compute with it
+ * @see QuantState.as_dict(packed=True) of bitsandbytes
+ */
+export function nf4Tensors(
+  name: string,
+  shape: readonly number[],
+  values: Float32Array,
+  { double, dtype }: { double: boolean; dtype: "bfloat16" | "float16" | "float32" },
+): { name: string; dtype: "U8" | "F32"; shape: number[]; data: Uint8Array }[] {
+  const { codes, absmax, nested } = quantizeNf4(values, { double });
+  const bytes = (suffix: string, data: Uint8Array, size: number[] = [data.length]) => {
+    return { name: `${name}${suffix}`, dtype: "U8" as const, shape: size, data };
+  };
+  const floats = (suffix: string, data: ArrayLike<number>) => {
+    return {
+      name: `${name}${suffix}`,
+      dtype: "F32" as const,
+      shape: [data.length],
+      data: bytesOf(Float32Array.from(data)),
+    };
+  };
+  const state = {
+    quant_type: "nf4",
+    blocksize: NF4_BLOCK,
+    dtype,
+    shape,
+    ...(nested && { nested_blocksize: NESTED_BLOCK, nested_dtype: "float32", nested_offset: nested.offset }),
+  };
+  return [
+    bytes("", codes, [codes.length, 1]),
+    ...(nested
+      ? [
+          bytes(".absmax", nested.codes),
+          floats(".nested_absmax", nested.absmax),
+          floats(".nested_quant_map", dynamicMap(true)),
+        ]
+      : [floats(".absmax", absmax)]),
+    floats(".quant_map", NF4),
+    bytes(`${STATE}nf4`, new TextEncoder().encode(JSON.stringify(state))),
+  ];
+}
+
+/** `quantization_config` of a config.json whose linear layers lie in NF4. */
+export function nf4Config({ double, dtype }: { double: boolean; dtype: string }): Record<string, unknown> {
+  return {
+    quant_method: "bitsandbytes",
+    load_in_4bit: true,
+    load_in_8bit: false,
+    bnb_4bit_quant_type: "nf4",
+    bnb_4bit_use_double_quant: double,
+    bnb_4bit_compute_dtype: dtype,
+    bnb_4bit_quant_storage: "uint8",
+    llm_int8_skip_modules: ["lm_head"],
+    llm_int8_threshold: 6,
+    llm_int8_has_fp16_weight: false,
+    llm_int8_enable_fp32_cpu_offload: false,
+    _load_in_4bit: true,
+    _load_in_8bit: false,
+  };
 }
