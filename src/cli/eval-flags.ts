@@ -1,7 +1,9 @@
-import { existsSync } from "node:fs";
-import { basename, resolve } from "node:path";
+import { existsSync, readdirSync } from "node:fs";
+import { basename, join, resolve } from "node:path";
 import { AIME_TEMPLATE, SYSTEM_PROMPTS } from "../data/sets/forms.ts";
 import { DATA_SETS } from "../data/sets/registry.ts";
+import { NotFoundError } from "../errors.ts";
+import { ADAPTER_CONFIG_FILE } from "../io/peft.ts";
 import { nearestName } from "../recipe.ts";
 import { EXTRACTION_STEPS, type ExtractionStep } from "../rewards/maths/extract.ts";
 import type { GradeOptions } from "../rewards/maths/grade.ts";
@@ -44,6 +46,12 @@ export const EVAL_FLAGS: CliFlag[] = [
     help: "What is put around the question; {problem} stands for it. aime: that of Unsloth's AIME evaluation. Default the data set's own.",
   },
   ...MODEL_FLAGS.filter(({ name }) => name !== "system"),
+  {
+    name: "checkpoints",
+    type: "string",
+    value: "PATH",
+    help: "A run's folder, whose checkpoint-N are evaluated one after the other. Those whose output exists are left out.",
+  },
   {
     name: "system",
     type: "string",
@@ -148,6 +156,31 @@ export interface EvalRequest {
   output: string;
   overwrite: boolean;
   json: boolean;
+}
+
+/**
+ * What a command line asks for: one evaluation, or one of each checkpoint in the run's folder, in order of their steps.
+ *
+ * @throws {UsageError} what is not understood, or does not go together
+ * @throws {NotFoundError} a folder without checkpoints
+ */
+export function readEvalRequests(args: ParsedArgs): EvalRequest[] {
+  const folder = textOf(args.flags, "checkpoints");
+  if (folder === null) return [readEvalFlags(args)];
+  const single = ["adapter", "adapter_name_or_path", "name", "output", "json"];
+  const odd = single.find((name) => args.flags[name] !== undefined);
+  if (odd) throw new UsageError(`--${odd} is for one model, and --checkpoints evaluates several`);
+  const found = existsSync(folder)
+    ? readdirSync(folder).flatMap((name) => /^checkpoint-(\d+)$/.exec(name)?.[1] ?? [])
+    : [];
+  if (found.length === 0) throw new NotFoundError(`Cannot evaluate ${folder}: there is no checkpoint-N in it`);
+  return found
+    .sort((a, b) => Number(a) - Number(b))
+    .map((step) => {
+      const path = join(folder, `checkpoint-${step}`);
+      const adapter = existsSync(join(path, ADAPTER_CONFIG_FILE));
+      return readEvalFlags({ ...args, flags: { ...args.flags, [adapter ? "adapter" : "model"]: path } });
+    });
 }
 
 /** @throws {UsageError} what is not understood, or does not go together */

@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { basename, dirname, resolve } from "node:path";
 import { AbortError, DataError } from "../errors.ts";
 import {
@@ -20,13 +21,13 @@ import { openCodePool } from "./code.ts";
 import { EMBEDDED_ANSWER_TOKENS } from "./embedded.ts";
 import { embeddedModelFolder } from "./embedded-folder.ts";
 import { readProblems } from "./eval-data.ts";
-import { EMBEDDED_SET, type EvalRequest, readEvalFlags } from "./eval-flags.ts";
+import { EMBEDDED_SET, type EvalRequest, readEvalRequests } from "./eval-flags.ts";
 import { fingerprint, openPartial, type PartialEval } from "./eval-partial.ts";
 import { EvalProgress, resultsTable } from "./eval-text.ts";
 import { checkOutput } from "./generate-rows.ts";
 import { EXIT_INTERRUPTED } from "./run.ts";
 import { statusLine } from "./status-line.ts";
-import { openText } from "./text-model.ts";
+import { type OpenedText, openText } from "./text-model.ts";
 import { packageVersion } from "./version.ts";
 
 export { EVAL_FLAGS } from "./eval-flags.ts";
@@ -36,8 +37,8 @@ const MAX_TOKENS = 2048;
 
 /** `qwench eval`: responses to a data set's problems, graded. @returns the exit code */
 export async function runEval(args: ParsedArgs): Promise<number> {
-  const asked = readEvalFlags(args);
-  checkOutput(asked.output, asked.overwrite);
+  const requests = readEvalRequests(args);
+  if (requests.length === 1) checkOutput(requests[0].output, requests[0].overwrite);
   const abort = new AbortController();
   const onInterrupt = () => {
     if (abort.signal.aborted) process.exit(EXIT_INTERRUPTED);
@@ -46,7 +47,15 @@ export async function runEval(args: ParsedArgs): Promise<number> {
   process.on("SIGINT", onInterrupt);
   process.on("SIGTERM", onInterrupt);
   try {
-    return await evaluateModel(asked, abort.signal);
+    for (const asked of requests) {
+      if (requests.length > 1 && !asked.overwrite && existsSync(asked.output)) {
+        console.error(`${asked.output} exists and is left as it is`);
+        continue;
+      }
+      const code = await evaluateModel(asked, abort.signal);
+      if (code !== 0) return code;
+    }
+    return 0;
   } finally {
     process.off("SIGINT", onInterrupt);
     process.off("SIGTERM", onInterrupt);
@@ -54,9 +63,22 @@ export async function runEval(args: ParsedArgs): Promise<number> {
 }
 
 async function evaluateModel(asked: EvalRequest, signal: AbortSignal): Promise<number> {
-  const { model: request, n, stop, output } = asked;
   const status = statusLine();
-  const { prepared, sources, hub } = await openText(request, signal, status);
+  const opened = await openText(asked.model, signal, status);
+  try {
+    return await evaluateOpened(asked, opened, signal, status);
+  } finally {
+    opened.sources.gpu.destroy(); // the next checkpoint's weights need the room
+  }
+}
+
+async function evaluateOpened(
+  asked: EvalRequest,
+  { prepared, sources, hub }: OpenedText,
+  signal: AbortSignal,
+  status: (line: string | null) => void,
+): Promise<number> {
+  const { model: request, n, stop, output } = asked;
   const embedded = sources.model.path === embeddedModelFolder();
   if (!asked.named && !embedded) {
     throw new UsageError(

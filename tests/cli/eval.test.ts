@@ -1,9 +1,9 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { parseArgs } from "../../src/cli/args.ts";
-import { EVAL_FLAGS, readEvalFlags } from "../../src/cli/eval-flags.ts";
+import { EVAL_FLAGS, readEvalFlags, readEvalRequests } from "../../src/cli/eval-flags.ts";
 import { type EvalIdentity, fingerprint, openPartial } from "../../src/cli/eval-partial.ts";
 import { main } from "../../src/cli/main.ts";
 import type { EvalProblem } from "../../src/eval/evaluate.ts";
@@ -66,6 +66,23 @@ describe("a command line", () => {
     expect(flagsOf("--system", "Be brief.").system).toBe("Be brief.");
     expect(flagsOf("--template", "aime").template).toContain("{problem}");
     expect(flagsOf("--max_new_tokens", "9").settings.max_new_tokens).toBe(9);
+  });
+
+  it("asks for each checkpoint of a run, by their steps: adapters and whole models", () => {
+    const requestsOf = (...argv: string[]) => readEvalRequests(parseArgs(argv, { flags: EVAL_FLAGS }));
+    const run = at("run");
+    for (const name of ["checkpoint-200", "checkpoint-50", "checkpoint-100.tmp", "other"]) {
+      mkdirSync(join(run, name), { recursive: true });
+    }
+    writeFileSync(join(run, "checkpoint-200", "adapter_config.json"), "{}");
+    const asked = requestsOf("aime", "--checkpoints", run);
+    expect(asked.map(({ name }) => name)).toEqual(["checkpoint-50", "checkpoint-200"]);
+    expect(asked.map(({ model }) => model.adapter)).toEqual([null, join(run, "checkpoint-200")]);
+    expect(asked[0].model.model).toBe(join(run, "checkpoint-50"));
+    expect(asked[1].output).toBe("qwench-eval/aime_checkpoint-200_t0.3_n8.json");
+    expect(requestsOf("aime")).toEqual([flagsOf("aime")]);
+    expect(() => requestsOf("aime", "--checkpoints", at("none"))).toThrow(/none: there is no checkpoint-N in it/);
+    expect(() => requestsOf("aime", "--checkpoints", run, "--name", "x")).toThrow(/--name is for one model/);
   });
 
   it.each<[string, RegExp, ...string[]]>([
