@@ -146,7 +146,7 @@ export async function ggufTensors(
 ): Promise<GgufTensor[]> {
   const where = checkpoint.folder.path;
   const config = parseModelConfig(checkpoint.config, `${where}/${CONFIG_FILE}`);
-  checkTensors(config, checkpoint.tensors, where);
+  checkTensors(config, checkpoint.weights, where);
   const byName = new Map((await mergedTensors(checkpoint, adapter)).map((tensor) => [tensor.name, tensor]));
   return [...checkpointShapes(config).keys()].map((name): GgufTensor => {
     const { shape, rows } = byName.get(name)!;

@@ -1,5 +1,7 @@
 import { FormatError, UnsupportedError } from "../errors.ts";
+import { readAbsmax } from "../io/bitsandbytes.ts";
 import type { Checkpoint } from "../io/checkpoint.ts";
+import { dequantizeNf4, NF4_BLOCK } from "../io/nf4.ts";
 import {
   bytesOf,
   DTYPE_BYTES,
@@ -25,7 +27,7 @@ export type FloatDtype = "F32" | "F16" | "BF16";
 /** A tensor of a model with an adapter put into it, read and merged a piece at a time. */
 export interface MergedTensor {
   name: string;
-  /** the base's */
+  /** the base's; BF16 where that lies in 4 bits */
   dtype: Dtype;
   shape: readonly number[];
   /** f32 values, whole rows at a time. @throws {FormatError} where one is not finite */
@@ -63,18 +65,21 @@ export async function mergedTensors(checkpoint: Checkpoint, adapterFolder: Folde
       }
     }
   }
-  return [...checkpoint.tensors.values()].map(({ name, dtype, shape }): MergedTensor => {
+  return [...checkpoint.weights].map(([name, { dtype: lies, shape }]): MergedTensor => {
     const pair = pairs.get(name);
+    const quantized = checkpoint.nf4.has(name);
+    const dtype = quantized ? "BF16" : (lies as Dtype);
     if (pair && !isFloat(dtype)) {
-      throw new UnsupportedError(`Cannot merge into ${name}: its weights are ${dtype}, not F32, F16 or BF16`);
+      throw new UnsupportedError(`Cannot merge into ${name}: its weights are ${dtype}, not F32, F16, BF16 or NF4`);
     }
     const rows = () => mergedRows(checkpoint, name, pair ?? null);
+    const same = (to: Dtype) => !pair && !quantized && to === dtype;
     return {
       name,
       dtype,
       shape,
       rows,
-      bytes: (to) => (pair || to !== dtype ? stored(rows(), to, name) : plain(checkpoint, name)),
+      bytes: (to) => (same(to) ? plain(checkpoint, name) : stored(rows(), to, name)),
     };
   });
 }
@@ -114,16 +119,15 @@ interface Pair {
 const isFloat = (dtype: Dtype): dtype is FloatDtype => dtype === "F32" || dtype === "F16" || dtype === "BF16";
 
 async function* mergedRows(checkpoint: Checkpoint, name: string, pair: Pair | null): AsyncGenerator<Float32Array> {
-  const { dtype, shape } = checkpoint.tensors.get(name)!;
+  const { shape } = checkpoint.weights.get(name)!;
   const inner = shape.at(-1) ?? 1;
   const out = shape.slice(0, -1).reduce((product, extent) => product * extent, 1);
+  const read = await valuesOf(checkpoint, name);
   const [a, b] = pair ? [await pair.readA(), await pair.readB()] : [null, null];
-  const width = inner * DTYPE_BYTES[dtype];
   const step = Math.max(1, Math.floor(PIECE / inner));
   for (let row = 0; row < out; row += step) {
     const end = Math.min(row + step, out);
-    const read = toFloat32(await checkpoint.read(name, row * width, end * width), dtype);
-    const values = pair ? read.slice() : read; // a view of what was read, where that is f32
+    const values = await read(row * inner, end * inner);
     if (pair) addProduct(values, a!, b!, { row, end, inner, ...pair });
     const bad = findNonFinite(bytesOf(values), "F32");
     if (bad >= 0) {
@@ -133,6 +137,29 @@ async function* mergedRows(checkpoint: Checkpoint, name: string, pair: Pair | nu
     }
     yield values;
   }
+}
+
+/** Reads elements `[from, to)` of a weight as f32, into an array that is the caller's own. */
+async function valuesOf(
+  checkpoint: Checkpoint,
+  name: string,
+): Promise<(from: number, to: number) => Promise<Float32Array>> {
+  const nf4 = checkpoint.nf4.get(name);
+  if (!nf4) {
+    const { dtype } = checkpoint.tensors.get(name)!;
+    const width = DTYPE_BYTES[dtype];
+    return async (from, to) => {
+      const values = toFloat32(await checkpoint.read(name, from * width, to * width), dtype);
+      return dtype === "F32" ? values.slice() : values; // f32 is a view of what was read
+    };
+  }
+  const absmax = await readAbsmax(nf4);
+  return async (from, to) => {
+    const block = Math.floor(from / NF4_BLOCK);
+    const first = block * NF4_BLOCK;
+    const codes = await checkpoint.read(name, first / 2, Math.ceil(to / 2));
+    return dequantizeNf4(codes, absmax.subarray(block), to - first).subarray(from - first);
+  };
 }
 
 /** Rows `[row, end)` of W += s·B·A; the product is summed by itself, so that W is rounded once. */
