@@ -7,8 +7,8 @@ import { planOf } from "../train/grpo.ts";
 import { forecastGrpo } from "../train/grpo-forecast.ts";
 import { forecastSft, type MemoryForecast, worstBatch } from "../train/plan.ts";
 
-/** Those of a large GPU: buffers of 16 GiB, bindings of just under 2 GiB. */
-export const WIDE_LIMITS: PlanLimits = { maxBufferSize: 2 ** 34, maxStorageBufferBindingSize: 2 ** 31 - 4 };
+/** Of no adapter: whatever the buffers' sizes, the forecast is their sum. */
+const NO_LIMITS: PlanLimits = { maxBufferSize: 2 ** 50, maxStorageBufferBindingSize: 2 ** 50 };
 
 /** What a forecast takes for granted where there are neither weights nor rows. */
 export interface Assumptions {
@@ -28,7 +28,7 @@ export interface Assumptions {
 export function forecastOf<M extends Method>(
   recipe: Recipe<M>,
   method: M,
-  { shape, longest, limits = WIDE_LIMITS }: Assumptions,
+  { shape, longest, limits = NO_LIMITS }: Assumptions,
 ): Promise<MemoryForecast> | MemoryForecast {
   const both = recipe as SftRecipe | GrpoRecipe;
   const config = parseModelConfig({ ...shape }, both.model_name_or_path ?? "config.json");

@@ -31,7 +31,7 @@ export async function runRecipe({ positional, flags }: ParsedArgs): Promise<numb
   }
   const published = publishedRecipe(name);
   const text = publishedText(published);
-  process.stdout.write(flags.for === "trl" ? trlConfig(text, published) : text);
+  console.log((flags.for === "trl" ? trlConfig(text, published) : text).trimEnd());
   return 0;
 }
 
