@@ -63,7 +63,8 @@ export class EvalProgress {
     const total = this.#problems * this.#n;
     const left = (this.seconds / this.#ended) * (total - this.#ended);
     const facts = [`${this.#ended}/${total} responses`];
-    if (this.#ended > 0) facts.push(`${formatSeconds(left)} left`);
+    if (this.#ended === total) facts.push(`${this.#graded}/${this.#problems} problems graded`);
+    else if (this.#ended > 0) facts.push(`${formatSeconds(left)} left`);
     facts.push(`${formatNumber(Math.round(this.#tokens / this.seconds))} tok/s`);
     if (this.#graded > 0) facts.push(`${percentText((100 * this.#right) / (this.#graded * this.#n))} right`);
     if (process.stderr.isTTY) this.#status(barLine(facts, this.#ended / total, (process.stderr.columns || 80) - 1));

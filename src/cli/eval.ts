@@ -4,6 +4,7 @@ import { AbortError, DataError } from "../errors.ts";
 import {
   type EvalProblem,
   evaluate,
+  type Graders,
   judge,
   type Response,
   recordOf,
@@ -115,7 +116,7 @@ async function evaluateOpened(
     if (partial.written.size > tooLong.length) {
       console.error(`Going on after ${problems.length - left.length} of ${problems.length} problems`);
     }
-    await gradeKept(problems, partial, graders);
+    await gradeKept(problems, partial, graders, status);
     if (left.length > 0) {
       const text = await loadText(prepared, sources);
       status(null);
@@ -215,15 +216,19 @@ function unwritten(n: number): Written {
 async function gradeKept(
   problems: readonly EvalProblem[],
   partial: PartialEval,
-  graders: Parameters<typeof judge>[2],
+  graders: Graders,
+  status: (line: string | null) => void,
 ): Promise<void> {
   const ungraded = problems.filter(({ global_id: id }) => partial.written.has(id) && !partial.verdicts.has(id));
+  let graded = 0;
   await Promise.all(
     ungraded.map(async (problem) => {
       const { responses } = partial.written.get(problem.global_id)!;
       await partial.addVerdicts(problem.global_id, await judge(problem, responses, graders));
+      status(`${++graded}/${ungraded.length} problems graded`);
     }),
   );
+  status(null);
 }
 
 async function* responsesTo(
