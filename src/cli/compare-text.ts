@@ -6,8 +6,10 @@ import {
   changesByProblem,
   counted,
   countsByModel,
+  hasSingles,
   interval,
   ksOf,
+  namedVerdict,
   percent,
   shortNames,
   stabilitySentence,
@@ -49,30 +51,31 @@ const right = (heading: string): Column => ({ heading, align: "right" });
 function modelTable(compared: DatasetComparison, width?: number): string {
   const { models, base } = compared;
   const ks = ksOf(compared);
+  const single = hasSingles(compared);
   const voted = models.some(({ majority_accuracy }) => majority_accuracy !== null);
   const counts = models.some(({ avg_completion_tokens }) => avg_completion_tokens !== null);
   const measured = models.some(({ eval_loss }) => eval_loss !== null);
   const columns = [
     left("model"),
     right("solved"),
-    right("any %"),
+    ...(single ? [] : [right("any %")]),
     ...ks.map((k) => right(`pass@${k} %`)),
     ...(voted ? [right("majority %")] : []),
     ...(counts ? [right("tokens")] : []),
     ...(measured ? [right("eval_loss")] : []),
     right(`pass@1 over ${base} (95 %)`),
-    right("any (95 %)"),
+    ...(single ? [] : [right("any (95 %)")]),
   ];
   const rows = models.map((row) => [
     row.name,
     row.solved,
-    percent(row.accuracy),
+    ...(single ? [] : [percent(row.accuracy)]),
     ...ks.map((k) => percent(row.pass_at[k])),
     ...(voted ? [percent(row.majority_accuracy)] : []),
     ...(counts ? [row.avg_completion_tokens?.toFixed(1) ?? "—"] : []),
     ...(measured ? [formatNumber(row.eval_loss)] : []),
     row.improvement === null ? "" : interval(row.improvement.pass_at_1),
-    row.improvement === null ? "" : interval(row.improvement.accuracy),
+    ...(single ? [] : [row.improvement === null ? "" : interval(row.improvement.accuracy)]),
   ]);
   return renderTable(columns, rows, width);
 }
@@ -115,8 +118,8 @@ function regressionTable({ regressions, models }: DatasetComparison, width?: num
     .slice(0, MOST)
     .map(({ id, problem, before, models: lost }) => [
       id,
-      `${before.model} ${verdict(before)}`,
-      lost.map(({ name, now }) => `${name} ${verdict(now)}`).join(", "),
+      namedVerdict(before.model, before),
+      lost.map(({ name, now }) => namedVerdict(name, now)).join(", "),
       problem,
     ]);
   return `${heading}${renderTable(columns, rows, width)}${cut(problems.length)}`;

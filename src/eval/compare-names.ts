@@ -14,18 +14,20 @@ const CHECKPOINT = /^(?:(.*)\/)?checkpoint-(\d+)$/;
 
 /**
  * Names models and finds the checkpoints among them. A model goes by its `model_type`; where several have the same one,
- * by the end of its path, and so where checkpoints are of several runs; where that is the same too, by its file as well.
+ * by the end of its path; checkpoints of several runs by run and step; where that is the same too, by its file as well.
  */
 export function placesOf(evaluations: readonly Evaluation[]): Place[] {
   const paths = evaluations.map(({ adapter, model }) => tidy(adapter ?? model ?? ""));
   const keys = evaluations.map(({ model_type, model }, i) => JSON.stringify([model_type, model, paths[i]]));
-  const ends = paths.map((path) => path.split("/").slice(-2).join("/"));
-  const distinct = (names: readonly string[], i: number) =>
-    names[i] !== "" && names.every((name, j) => name !== names[i] || keys[j] === keys[i]);
-
   const types = evaluations.map(({ model_type }) => model_type);
   const checkpoints = paths.map((path, i) => CHECKPOINT.exec(path) ?? CHECKPOINT.exec(types[i]));
   const runs = new Set(checkpoints.flatMap((found) => found?.[1] ?? []));
+  const ends = paths.map((path, i) => {
+    const [, run, step] = checkpoints[i] ?? [];
+    return run ? `${run.split("/").at(-1)}/${step}` : path.split("/").slice(-2).join("/");
+  });
+  const distinct = (names: readonly string[], i: number) =>
+    names[i] !== "" && names.every((name, j) => name !== names[i] || keys[j] === keys[i]);
   const names = types.map((type, i) => {
     const ofSeveralRuns = runs.size > 1 && CHECKPOINT.test(type);
     return distinct(types, i) && !ofSeveralRuns ? type : distinct(ends, i) ? ends[i] : null;

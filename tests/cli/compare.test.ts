@@ -63,7 +63,7 @@ describe("qwench compare", () => {
     expect(rows[2]).toMatch(/1\.25 +\+50\.0 \(0\.0 to \+100\.0\)/);
     expect(out).toContain("Verdicts that differ, 3 problems (0 solved by all, 1 by none)");
     expect(out).toMatch(
-      /Regressions, solved before and not now: 1 in checkpoint-48\n.*\n.*\n +0 +checkpoint-32 yes +checkpoint-48 no +Problem 0: how much/,
+      /Regressions, solved before and not now: 1 in checkpoint-48\n.*\n.*\n +0 +checkpoint-32 +checkpoint-48 no +Problem 0: how much/,
     );
     expect(out).toContain("checkpoint-32: 2 problems (1, 2)");
     expect(out).toContain("Best by benchmark: checkpoint-32, pass@1 75.0 %.");

@@ -68,7 +68,7 @@ describe("names and order", () => {
       read("twin", told, {}, "a/one.json"),
       read("twin", told, {}, "a/two.json"),
     ]).map(({ name }) => name);
-    expect(names).toEqual(["base", "deep/checkpoint-200", "diverse/checkpoint-200", "twin (one)", "twin (two)"]);
+    expect(names).toEqual(["base", "deep/200", "diverse/200", "twin (one)", "twin (two)"]);
   });
 
   it("keeps one name for a model on several data sets", () => {
@@ -208,14 +208,9 @@ describe("compareEvaluations", () => {
       checkpoint(8, [yes, yes, no, no, no, yes], null, "runs/diverse"),
     ];
     const [{ regressions, models, stability }] = compareEvaluations(all).datasets;
-    expect(models.map(({ name }) => name)).toEqual([
-      "base",
-      "deep/checkpoint-8",
-      "deep/checkpoint-16",
-      "diverse/checkpoint-8",
-    ]);
+    expect(models.map(({ name }) => name)).toEqual(["base", "deep/8", "deep/16", "diverse/8"]);
     // problem 2 was solved in the other run, which is no regression of this one
-    expect(regressions.map(({ model, id }) => `${model} ${id}`)).toEqual(["deep/checkpoint-16 2"]);
+    expect(regressions.map(({ model, id }) => `${model} ${id}`)).toEqual(["deep/16 2"]);
     expect(stability).toHaveLength(1);
   });
 

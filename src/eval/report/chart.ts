@@ -98,7 +98,7 @@ export function renderChart({ title, series, xLabel }: Chart): string {
     );
   }
   parts.push(
-    `<text class="tick name" x="${left - 8}" y="${height - bottom + 16}" text-anchor="end">${escapeHtml(xLabel)}</text>`,
+    `<text class="tick name" x="${left - 16}" y="${height - bottom + 16}" text-anchor="end">${escapeHtml(xLabel)}</text>`,
     `<line class="axis" x1="${left}" x2="${width - right}" y1="${height - bottom}" y2="${height - bottom}"/>`,
   );
   for (const [i, { points, gaps }] of finite.entries()) {

@@ -2,8 +2,9 @@ import type { DatasetComparison, GridRow } from "../compare.ts";
 import { escapeHtml } from "./chart.ts";
 import { bySolvers, counted, shortNames, verdict } from "./compare-text.ts";
 
-/** Problems side by side in a band of the overview. */
+/** Problems side by side in a band of the overview; twice as many where they are many. */
 const BAND = 100;
+const MANY = 500;
 /** Tables with more rows start folded. */
 const OPEN_ROWS = 60;
 
@@ -56,11 +57,13 @@ function overview(compared: DatasetComparison, lost: ReadonlySet<string>): strin
     .map((row) => ({ row, share: total(row) }))
     .sort((a, b) => b.share - a.share)
     .map(({ row }) => row);
-  const columns = Math.min(BAND, rows.length);
+  const size = rows.length > MANY ? 2 * BAND : BAND;
+  const columns = Math.min(size, rows.length);
   const labels = shortNames(models).map((name, m) => `<li title="${escapeHtml(names[m])}">${escapeHtml(name)}</li>`);
+  const used = new Set(rows.flatMap((row) => models.map((_, m) => shadeOf(row, m, lost, names))));
   const bands: string[] = [];
-  for (let start = 0; start < rows.length; start += BAND) {
-    const band = rows.slice(start, start + BAND);
+  for (let start = 0; start < rows.length; start += size) {
+    const band = rows.slice(start, start + size);
     const paths = shades.map(([shade]) => {
       const cells = band.flatMap((row, p) =>
         models.map((_, m) => (shadeOf(row, m, lost, names) === shade ? `M${p} ${m}h.88v.84h-.88z` : "")),
@@ -73,11 +76,11 @@ function overview(compared: DatasetComparison, lost: ReadonlySet<string>): strin
         `style="height:${15 * models.length}px;max-width:${columns * 24}px">${paths.join("")}</svg></div>`,
     );
   }
-  const keys = shades.map(
-    ([shade, label]) => `<span class="key ${shade}"><i class="swatch"></i>${escapeHtml(label)}</span>`,
-  );
+  const keys = shades
+    .filter(([shade]) => used.has(shade))
+    .map(([shade, label]) => `<span class="key ${shade}"><i class="swatch"></i>${escapeHtml(label)}</span>`);
   return (
-    `<figure class="grid-figure" role="group" aria-label="${escapeHtml(`Every problem of ${dataset} under every model, as a picture; the tables below hold the same`)}">` +
+    `<figure class="grid-figure" aria-label="${escapeHtml(`Every problem of ${dataset} under every model, as a picture; the tables below hold the same`)}">` +
     `<figcaption><strong>Every problem, the most solved first</strong><span class="keys">${keys.join("")}</span></figcaption>` +
     `${bands.join("")}</figure>`
   );
@@ -93,7 +96,7 @@ function sheet(
   if (rows.length === 0) return "";
   const names = models.map(({ name }) => name);
   const heads = shortNames(models).map(
-    (name, m) => `<th scope="col" title="${escapeHtml(names[m])}">${escapeHtml(name)}</th>`,
+    (name, m) => `<th scope="col" class="cell-text" title="${escapeHtml(names[m])}">${escapeHtml(name)}</th>`,
   );
   const body = rows.map((row) => {
     const cells = row.verdicts.map((own, m) => {

@@ -17,9 +17,9 @@ export const compareStyle = `
 .sheet tbody tr:first-child>*{border-top:0}
 .sheet tr>:first-child{position:sticky;left:0;padding-left:16px;background:var(--card);text-align:left;white-space:normal;color:var(--ink)}
 .sheet thead th:first-child{z-index:2;color:var(--soft)}
-.sheet tbody th:not(.problem){min-width:100px}
-.sheet .words{text-align:left;white-space:normal;min-width:168px}
-.sheet .problem{width:100%;min-width:190px}
+.sheet tbody th:not(.problem){min-width:118px}
+.sheet .words{text-align:left;white-space:normal;min-width:200px}
+.sheet .problem{width:100%;min-width:230px}
 .problem div{display:flex;flex-wrap:wrap;gap:0 12px}
 .problem b{min-width:44px;font-weight:400}
 .problem small{display:-webkit-box;flex:1 1 200px;-webkit-box-orient:vertical;-webkit-line-clamp:2;overflow:hidden;margin:0;overflow-wrap:anywhere}
@@ -47,7 +47,8 @@ td.v0{color:var(--soft)}
 td.v1,td.v2,td.v3{background:color-mix(in srgb,var(--s2) var(--much),transparent)}
 td.v1{--much:10%}td.v2{--much:18%}td.v3{--much:28%}
 td.lost{background:color-mix(in srgb,var(--s1) 26%,transparent);color:var(--ink)}
-.sheet td.cell-text{padding-right:8px}
+.sheet .cell-text{text-align:center;vertical-align:middle}
+.sheet th.cell-text{white-space:normal;overflow-wrap:normal;vertical-align:bottom}
 @media (max-width:560px){.sheet th,.sheet td{padding:6px 8px}.sheet tr>:first-child{padding-left:12px}.sheet tr>:last-child{padding-right:12px}.sheet>summary{padding:9px 12px}.sheet .problem{min-width:130px}.sheet .words{min-width:96px}.band li{max-width:64px}.bars dt{max-width:96px}}
 @media print{.sheet .scroll{max-height:none}}
 `;

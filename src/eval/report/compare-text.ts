@@ -38,6 +38,11 @@ export function verdict({ n_correct, n_total, failure }: Verdict): string {
   return `${n_correct}/${n_total} ${why}`.trim();
 }
 
+/** Whether problems have a completion each: a problem is then solved by any where it is by the one. */
+export function hasSingles({ grid }: DatasetComparison): boolean {
+  return grid.every(({ verdicts }) => verdicts.every(({ n_total }) => n_total <= 1));
+}
+
 /** The k of the pass@k columns, 1 first. */
 export function ksOf({ models }: DatasetComparison): string[] {
   return Object.keys(models[0].pass_at);
@@ -47,6 +52,11 @@ export function ksOf({ models }: DatasetComparison): string[] {
 export function shortNames(models: readonly ModelRow[]): string[] {
   const steps = models.map(({ name, step }) => (step !== null && name === `checkpoint-${step}` ? String(step) : name));
   return new Set(steps).size === steps.length ? steps : models.map(({ name }) => name);
+}
+
+/** A model and its verdict: `checkpoint-32 5/8`, or the name alone of one whose only completion is right. */
+export function namedVerdict(name: string, own: Verdict): string {
+  return own.n_total === 1 && own.n_correct === 1 ? name : `${name} ${verdict(own)}`;
 }
 
 /** Problems by whether all models solve them, none does, or some do. */

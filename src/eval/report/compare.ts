@@ -9,12 +9,13 @@ import {
   changesByProblem,
   counted,
   countsByModel,
+  hasSingles,
   interval,
   ksOf,
+  namedVerdict,
   percent,
   points,
   stabilitySentence,
-  verdict,
 } from "./compare-text.ts";
 import { chartFigure, headline, renderPage } from "./page.ts";
 import { formatNumber } from "./text.ts";
@@ -42,7 +43,7 @@ function datasetHtml(compared: DatasetComparison): string {
   const items: [string, string][] = [
     ["problems", String(problems)],
     ["best by pass@1", `${named(best.by_benchmark.models)} · ${percent(best.by_benchmark.value)} %`],
-    ["problems lost again", String(lost)],
+    ["problems lost", String(lost)],
     [`problems won over ${base}`, String(won)],
   ];
   if (best.by_eval_loss) {
@@ -79,12 +80,13 @@ function sheet(label: string, models: readonly ModelRow[], columns: readonly Col
 
 function modelSheet(compared: DatasetComparison): string {
   const { models, base } = compared;
+  const single = hasSingles(compared);
   const known = (of: (row: ModelRow) => number | null) => models.some((row) => of(row) !== null);
   const over = (name: keyof Improvement) => (row: ModelRow) =>
     row.improvement === null ? "" : interval(row.improvement[name]);
   return sheet("Model", models, [
     ["solved", ({ solved }) => String(solved)],
-    ["any %", ({ accuracy }) => percent(accuracy)],
+    ...(single ? [] : [["any %", ({ accuracy }) => percent(accuracy)] as Column]),
     ...ksOf(compared).map((k): Column => [`pass@${k} %`, ({ pass_at }) => percent(pass_at[k])]),
     ...(known((row) => row.majority_accuracy)
       ? [["majority %", (row) => percent(row.majority_accuracy)] as Column]
@@ -94,7 +96,7 @@ function modelSheet(compared: DatasetComparison): string {
       : []),
     ...(known((row) => row.eval_loss) ? [["eval_loss", (row) => formatNumber(row.eval_loss)] as Column] : []),
     [`pass@1 over ${base}`, over("pass_at_1")],
-    [`any over ${base}`, over("accuracy")],
+    ...(single ? [] : [[`any over ${base}`, over("accuracy")] as Column]),
   ]);
 }
 
@@ -121,15 +123,17 @@ function rangeOf(intervals: readonly Interval[]): [low: number, high: number] {
 }
 
 /** Intervals of all models on one axis, with a line at the base. */
-function improvementFigure({ models, base }: DatasetComparison): string {
+function improvementFigure(compared: DatasetComparison): string {
+  const { models, base } = compared;
+  const any = !hasSingles(compared);
   const told = models.flatMap(({ name, improvement }) => (improvement ? [{ name, improvement }] : []));
   const range = rangeOf(told.flatMap(({ improvement }) => Object.values(improvement)));
   const rows = told.map(
     ({ name, improvement }) =>
-      `<dt>${escapeHtml(name)}</dt><dd>${spanHtml(improvement.accuracy, range, "s0")}` +
+      `<dt>${escapeHtml(name)}</dt><dd>${any ? spanHtml(improvement.accuracy, range, "s0") : ""}` +
       `${spanHtml(improvement.pass_at_1, range, "s1")}</dd>`,
   );
-  return barFigure(`Above ${base}, percent points with 95 % intervals`, rows, SCORES);
+  return barFigure(`Above ${base}, percent points with 95 % intervals`, rows, SCORES.slice(any ? 0 : 1));
 }
 
 function spanHtml(own: Interval, [low, high]: readonly [number, number], kind: string): string {
@@ -143,14 +147,16 @@ function spanHtml(own: Interval, [low, high]: readonly [number, number], kind: s
 }
 
 /** Problems solved and pass@1 of every model, as bars from 0 to 100. */
-function scoreFigure({ models }: DatasetComparison): string {
+function scoreFigure(compared: DatasetComparison): string {
+  const { models } = compared;
+  const any = !hasSingles(compared);
   const bar = (value: number, kind: string) =>
     `<div class="bar ${kind}"><span><i style="width:${value.toFixed(2)}%"></i></span><b>${percent(value)}</b></div>`;
   const rows = models.map(
     ({ name, accuracy, pass_at }) =>
-      `<dt>${escapeHtml(name)}</dt><dd>${bar(accuracy, "s0")}${bar(pass_at[1]!, "s1")}</dd>`,
+      `<dt>${escapeHtml(name)}</dt><dd>${any ? bar(accuracy, "s0") : ""}${bar(pass_at[1]!, "s1")}</dd>`,
   );
-  return barFigure("Problems solved, %", rows, SCORES);
+  return barFigure("Problems solved, %", rows, SCORES.slice(any ? 0 : 1));
 }
 
 /** How the two scores are coloured. */
@@ -201,7 +207,8 @@ function outcomeSheet({ models }: DatasetComparison): string {
 const words = (outcome: string) => outcome.replaceAll("_", " ");
 
 /** Scores and eval_loss over the steps of each run that has several checkpoints. */
-function curves({ models }: DatasetComparison): string[] {
+function curves(compared: DatasetComparison): string[] {
+  const { models } = compared;
   const steps = models.filter(({ step }) => step !== null);
   const runs = [...new Set(steps.map(({ run }) => run ?? ""))];
   const seriesOf = (label: string, of: (row: ModelRow) => number | null) =>
@@ -214,7 +221,10 @@ function curves({ models }: DatasetComparison): string[] {
     {
       title: "Scores over steps, %",
       xLabel: "step",
-      series: [...seriesOf("any", ({ accuracy }) => accuracy), ...seriesOf("pass@1", ({ pass_at }) => pass_at[1])],
+      series: [
+        ...(hasSingles(compared) ? [] : seriesOf("any", ({ accuracy }) => accuracy)),
+        ...seriesOf("pass@1", ({ pass_at }) => pass_at[1]),
+      ],
     },
     { title: "Validation loss over steps", xLabel: "step", series: seriesOf("eval_loss", (row) => row.eval_loss) },
   ];
@@ -241,8 +251,8 @@ function changeSheet(
   const rows = problems.map(
     ({ id, problem, before, models }) =>
       `<tr><th scope="row" class="problem">${problemHtml(id, problem)}</th>` +
-      `<td class="words">${escapeHtml(before.model)} ${verdict(before)}</td>` +
-      `<td class="words">${models.map(({ name, now }) => `${escapeHtml(name)} ${verdict(now)}`).join(", ")}</td></tr>`,
+      `<td class="words">${escapeHtml(namedVerdict(before.model, before))}</td>` +
+      `<td class="words">${escapeHtml(models.map(({ name, now }) => namedVerdict(name, now)).join(", "))}</td></tr>`,
   );
   return (
     `<h3>${title}</h3><details class="sheet"${open ? " open" : ""}><summary>${escapeHtml(heading)}</summary>` +
