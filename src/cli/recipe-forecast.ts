@@ -1,8 +1,10 @@
-import type { PlanLimits } from "../gpu/plan-device.ts";
+import { type PlanLimits, planGpu } from "../gpu/plan-device.ts";
 import { parseModelConfig } from "../model/config.ts";
+import { storedDType } from "../model/load.ts";
+import { isProjection } from "../model/names.ts";
 import type { PublishedShape } from "../model/published.ts";
 import { type GrpoRecipe, generationOf, type Method, type Recipe, type SftRecipe } from "../recipe.ts";
-import { loraOf } from "../session.ts";
+import { loraOf, storageOf } from "../session.ts";
 import { planOf } from "../train/grpo.ts";
 import { forecastGrpo } from "../train/grpo-forecast.ts";
 import { forecastSft, type MemoryForecast, worstBatch } from "../train/plan.ts";
@@ -31,11 +33,13 @@ export function forecastOf<M extends Method>(
   { shape, longest, limits = NO_LIMITS }: Assumptions,
 ): Promise<MemoryForecast> | MemoryForecast {
   const both = recipe as SftRecipe | GrpoRecipe;
+  const { dtype, quantization } = storageOf(both);
   const config = parseModelConfig({ ...shape }, both.model_name_or_path ?? "config.json");
   const input = {
     config,
     trained: both.use_peft ? { lora: loraOf(both) } : ("all" as const),
-    dtypeOf: () => (both.dtype === "float32" ? ("f32" as const) : both.dtype === "float16" ? "f16" : "bf16"),
+    dtypeOf: (name: string) =>
+      quantization && isProjection(name) ? quantization.type : storedDType(planGpu(limits), "BF16", dtype),
     optimizer: both,
     limits,
   };
