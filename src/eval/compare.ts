@@ -52,13 +52,13 @@ export interface DatasetComparison {
   gains: Change[];
   stability: Stability[];
   best: {
-    /** by pass@1 */
-    by_benchmark: Best;
+    /** by pass@1; null where no completion is right */
+    by_benchmark: Best | null;
     /** whether it is above the base's */
     beats_base: boolean;
     /** null where fewer than two checkpoints have an eval_loss */
     by_eval_loss: Best | null;
-    /** whether a checkpoint is best by both; null where there is no eval_loss */
+    /** whether a checkpoint is best by both; null where one of the two is */
     agree: boolean | null;
   };
 }
@@ -244,14 +244,15 @@ function gainsOf(m: number, shared: readonly SharedProblem[], names: readonly st
 function bestOf(models: readonly ModelRow[]): DatasetComparison["best"] {
   const checkpoints = models.filter(({ run }) => run !== null);
   const rivals = checkpoints.length > 1 ? checkpoints : models.slice(1);
-  const by_benchmark = extreme(rivals, ({ pass_at }) => pass_at[1]!, Math.max);
+  const best = extreme(rivals, ({ pass_at }) => pass_at[1]!, Math.max);
+  const by_benchmark = best.value > 0 ? best : null;
   const measured = rivals.filter(({ eval_loss }) => eval_loss !== null);
   const by_eval_loss = measured.length < 2 ? null : extreme(measured, ({ eval_loss }) => eval_loss!, Math.min);
   return {
     by_benchmark,
-    beats_base: by_benchmark.value > models[0].pass_at[1]! + DUST,
+    beats_base: best.value > models[0].pass_at[1]! + DUST,
     by_eval_loss,
-    agree: by_eval_loss === null ? null : by_eval_loss.models.some((name) => by_benchmark.models.includes(name)),
+    agree: by_eval_loss && by_benchmark && by_eval_loss.models.some((name) => best.models.includes(name)),
   };
 }
 

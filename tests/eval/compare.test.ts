@@ -190,9 +190,12 @@ describe("compareEvaluations", () => {
     expect(best).toMatchObject({ by_benchmark: { models: ["checkpoint-32"] }, agree: false });
     expect(best.by_eval_loss?.models).toEqual(["checkpoint-16"]);
     const [tied] = compareEvaluations([base, first, third]).datasets;
-    expect(tied.best.by_benchmark.models).toEqual(["checkpoint-16", "checkpoint-48"]);
+    expect(tied.best.by_benchmark?.models).toEqual(["checkpoint-16", "checkpoint-48"]);
     const [unknown] = compareEvaluations([base, { ...first, eval_loss: null }, third]).datasets;
     expect(unknown.best).toMatchObject({ by_eval_loss: null, agree: null });
+    const none = [no, no, no, no, no, no];
+    const [nobody] = compareEvaluations([checkpoint(8, none, 1), checkpoint(16, none, 2)]).datasets;
+    expect(nobody.best).toMatchObject({ by_benchmark: null, beats_base: false, agree: null });
   });
 
   it("takes no checkpoint as better that is not above the base", () => {

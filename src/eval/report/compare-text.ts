@@ -107,21 +107,17 @@ export function stabilitySentence({ models, flips, flipping, never, ...std }: St
 
 /** Which checkpoint is best by benchmark, by validation loss, and whether both say the same. */
 export function bestSentences({ best, base, models }: DatasetComparison): string[] {
-  const { by_benchmark, by_eval_loss, beats_base, agree } = best;
-  const own = models[0].pass_at[1];
-  const benchmark = `Best by benchmark: ${named(by_benchmark.models)} pass@1 ${percent(by_benchmark.value)} %${
-    beats_base || by_benchmark.models.includes(base) ? "" : `, which is not above ${base} (${percent(own)} %)`
-  }.`;
-  if (by_eval_loss === null) {
-    return [
-      benchmark,
-      "Best by validation loss: not known, fewer than two of these models are checkpoints whose run has an eval_loss of their step.",
-    ];
-  }
+  const { by_benchmark: benchmark, by_eval_loss: loss, beats_base, agree } = best;
+  const above = beats_base || benchmark?.models.includes(base);
+  const own = above ? "" : `, which is not above ${base} (${percent(models[0].pass_at[1])} %)`;
   return [
-    benchmark,
-    `Best by validation loss: ${named(by_eval_loss.models)} eval_loss ${formatNumber(by_eval_loss.value)}.`,
-    agree ? "Benchmark and validation loss agree." : "Benchmark and validation loss do not agree.",
+    benchmark
+      ? `Best by benchmark: ${named(benchmark.models)} pass@1 ${percent(benchmark.value)} %${own}.`
+      : "Best by benchmark: none, no completion is right.",
+    loss
+      ? `Best by validation loss: ${named(loss.models)} eval_loss ${formatNumber(loss.value)}.`
+      : "Best by validation loss: not known, fewer than two of these models are checkpoints whose run has an eval_loss of their step (--run names its folder).",
+    ...(agree === null ? [] : [`Benchmark and validation loss ${agree ? "" : "do not "}agree.`]),
   ];
 }
 

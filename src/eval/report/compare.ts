@@ -36,18 +36,19 @@ export function renderComparison({ notes, datasets, resamples, seed }: Compariso
 
 function datasetHtml(compared: DatasetComparison): string {
   const { dataset, problems, regressions, gains, stability, best, base } = compared;
+  const { by_benchmark, by_eval_loss } = best;
   const lost = new Set(regressions.map(({ id }) => id)).size;
   const won = new Set(gains.map(({ id }) => id)).size;
   const named = (models: readonly string[]) =>
     models.length > 2 ? counted(models.length, "model") : models.join(", ");
   const items: [string, string][] = [
     ["problems", String(problems)],
-    ["best by pass@1", `${named(best.by_benchmark.models)} · ${percent(best.by_benchmark.value)} %`],
+    ["best by pass@1", by_benchmark ? `${named(by_benchmark.models)} · ${percent(by_benchmark.value)} %` : "none"],
     ["problems lost", String(lost)],
     [`problems won over ${base}`, String(won)],
   ];
-  if (best.by_eval_loss) {
-    const { models, value } = best.by_eval_loss;
+  if (by_eval_loss) {
+    const { models, value } = by_eval_loss;
     items.splice(2, 0, ["best by validation loss", `${named(models)} · ${formatNumber(value)}`]);
   }
   const sentences = [...bestSentences(compared), ...stability.map(stabilitySentence)];
