@@ -79,9 +79,9 @@ export function resultsTable(jsonl: string): string {
 export function withTables(text: string): string {
   const measured = existsSync(results) ? readFileSync(results, "utf8") : "";
   const tables = {
-    recipes: recipesTable(),
     options: optionsTable(fieldsOf("sft")),
     "options-grpo": differencesTable("grpo", "sft"),
+    recipes: recipesTable(),
     results: resultsTable(measured),
   };
   return Object.entries(tables).reduce((so, [name, table]) => between(so, name, table), text);

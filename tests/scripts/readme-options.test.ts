@@ -1,6 +1,8 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { differencesTable, optionsTable, resultsTable, withTables } from "../../scripts/readme-options.ts";
+import { recipesTable } from "../../src/cli/recipe.ts";
+import { RECIPES } from "../../src/cli/recipes.ts";
 import { fieldsOf } from "../../src/recipe.ts";
 
 const readme = readFileSync(new URL("../../README.md", import.meta.url), "utf8");
@@ -47,6 +49,12 @@ test("GRPO's table has what SFT's has not or has otherwise, and names what is le
   }
   const shared = fieldsOf("grpo").map((field) => field.name);
   for (const { name } of sft) expect(intro.includes(`\`${name}\``), name).toBe(!shared.includes(name));
+});
+
+test("the table of recipes has a row a recipe, of four cells", () => {
+  const rows = recipesTable().split("\n");
+  for (const row of rows) expect(row.split("|")).toHaveLength(6);
+  for (const { name } of RECIPES) expect(rows.filter((row) => row.startsWith(`| \`${name}\``))).toHaveLength(1);
 });
 
 test("a README without markers is refused", () => {
