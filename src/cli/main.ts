@@ -6,6 +6,7 @@ import { runDoctor, runInfo, runPlan } from "./commands.ts";
 import { COMPARE_FLAGS, runCompare } from "./compare.ts";
 import { DRY_RUN_FLAG } from "./dry-run.ts";
 import { EVAL_FLAGS, runEval } from "./eval.ts";
+import { EXPORT_FLAGS, runExport } from "./export.ts";
 import { GENERATE_FLAGS, runGenerate } from "./generate.ts";
 import { GRADE_FLAGS, runGrade } from "./grade.ts";
 import { runGrpo } from "./grpo.ts";
@@ -74,6 +75,13 @@ const COMMANDS: Record<string, Command> = {
     flags: COMPARE_FLAGS,
     run: runCompare,
   },
+  export: {
+    usage: `qwench export --adapter PATH --format lora|merged_16bit|merged_4bit|gguf --output DIR`,
+    summary:
+      "Writes an adapter, or its base with the adapter put into it, for transformers, vLLM, llama.cpp or Ollama, and checks that it behaves as the adapter does.",
+    flags: EXPORT_FLAGS,
+    run: runExport,
+  },
   plan: {
     usage: "qwench plan [recipe.yaml | --recipe NAME] [--method sft|grpo] [--field value]…",
     summary: "Forecasts the memory of a run from its recipe, without allocating any, and says whether it fits.",
@@ -90,8 +98,8 @@ const COMMANDS: Record<string, Command> = {
     run: runPlan,
   },
   recipe: {
-    usage: "qwench recipe [NAME] [--for trl]",
-    summary: "Lists the published recipes that come with Qwench, or prints one: its own YAML, or TRL's.",
+    usage: "qwench recipe [NAME | recipe.yaml] [--for trl]",
+    summary: "Lists the published recipes that come with Qwench, or prints one, or a file's: its own YAML, or TRL's.",
     flags: [...RECIPE_COMMAND_FLAGS],
     run: runRecipe,
   },
