@@ -55,7 +55,8 @@ export async function readRecipe<M extends Method>(
   return parseRecipeYaml(await recipeText(file), file, method, overrides);
 }
 
-async function recipeText(file: string): Promise<string> {
+/** The text of a recipe's file. @throws {NotFoundError} */
+export async function recipeText(file: string): Promise<string> {
   try {
     return await readFile(file, "utf8");
   } catch (error) {

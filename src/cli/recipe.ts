@@ -1,12 +1,14 @@
+import { basename } from "node:path";
 import { MemoryError, NotFoundError, QwenchError } from "../errors.ts";
 import { publishedShape } from "../model/published.ts";
 import type { GrpoRecipe, Method, Recipe, SftRecipe } from "../recipe.ts";
+import { parseRecipeYaml } from "../recipe-yaml.ts";
 import { checkForecast, type MemoryForecast } from "../session.ts";
 import { type CliFlag, type ParsedArgs, UsageError } from "./args.ts";
 import { availableMemory, openGpu } from "./open-gpu.ts";
-import { forecastTable, readRecipe } from "./prepare.ts";
+import { forecastTable, methodOf, readRecipe, recipeText } from "./prepare.ts";
 import { forecastOf, passText } from "./recipe-forecast.ts";
-import { trlConfig } from "./recipe-trl.ts";
+import { type TrlSource, trlConfig } from "./recipe-trl.ts";
 import { publishedRecipe, publishedText, RECIPES, readPublished } from "./recipes.ts";
 import { renderTable } from "./table.ts";
 
@@ -14,7 +16,7 @@ export const RECIPE_COMMAND_FLAGS: readonly CliFlag[] = [
   { name: "for", type: "string", value: "trl", help: "Write what trl sft or trl grpo of TRL 1 takes with --config." },
 ];
 
-/** `qwench recipe`: lists the published recipes, or prints one: its own YAML, or TRL's. */
+/** `qwench recipe`: lists the published recipes, or prints one, or a file's: its own YAML, or TRL's. */
 export async function runRecipe({ positional, flags }: ParsedArgs): Promise<number> {
   if (positional.length > 1) throw new UsageError(`One recipe at most, got ${positional.join(", ")}`);
   const [name] = positional;
@@ -29,10 +31,21 @@ export async function runRecipe({ positional, flags }: ParsedArgs): Promise<numb
     );
     return 0;
   }
-  const published = publishedRecipe(name);
-  const text = publishedText(published);
-  console.log((flags.for === "trl" ? trlConfig(text, published) : text).trimEnd());
+  const { text, ...source } = await textOf(name);
+  console.log((flags.for === "trl" ? trlConfig(text, source) : text).trimEnd());
   return 0;
+}
+
+/** A published recipe's text by its name, or that of a file, which is checked. */
+async function textOf(name: string): Promise<TrlSource & { text: string }> {
+  if (!/\.ya?ml$/i.test(name)) {
+    const published = publishedRecipe(name);
+    return { ...published, text: publishedText(published) };
+  }
+  const text = await recipeText(name);
+  const method = await methodOf([name]);
+  parseRecipeYaml(text, name, method);
+  return { name: basename(name).replace(/\.ya?ml$/i, ""), method, source: name, text };
 }
 
 /** `qwench plan --recipe NAME`: the forecast by the model's published shape; nothing is downloaded. */

@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
@@ -25,6 +25,12 @@ describe("qwench recipe", () => {
     const trl = await run("recipe", "coder-deep", "--for", "trl");
     expect(trl.said).toMatch(/^# coder-deep, for TRL 1: trl sft --config coder-deep.yaml$/m);
     expect(trl.said).toMatch(/^learning_rate: 0.00003$/m);
+    const file = join(folder, "mine.yaml");
+    writeFileSync(file, "model_name_or_path: a/b\ndataset_name: rows.jsonl\nreward_funcs: [accuracy]\nmax_steps: 3\n");
+    const mine = await run("recipe", file, "--for", "trl");
+    expect(mine.said).toMatch(/^# mine, for TRL 1: trl grpo --config mine.yaml$[\s\S]*^ {2}- accuracy_reward$/m);
+    writeFileSync(file, "lora_rank: 3\n");
+    expect((await run("recipe", file, "--for", "trl")).said).toMatch(/mine.yaml:1: Unknown recipe key "lora_rank"/);
   });
 
   it.each<[string[], RegExp]>([
