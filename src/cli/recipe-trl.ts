@@ -110,7 +110,7 @@ function handwork(given: Record<string, FieldValue>, recipe: Record<string, Fiel
   }
   if (given.adapter_name_or_path) {
     lines.push(
-      `adapter_name_or_path: TRL begins with a new adapter; merge the one in ${given.adapter_name_or_path} into the model, and name that in model_name_or_path`,
+      `adapter_name_or_path: TRL begins with a new adapter; merge the one in ${given.adapter_name_or_path} into the model with qwench export, and name that in model_name_or_path`,
     );
   }
   if (given.max_prompt_length)

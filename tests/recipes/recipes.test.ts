@@ -174,6 +174,31 @@ describe("published recipes", () => {
   });
 });
 
+describe("o5-mini's rewards", async () => {
+  const { match_format_exactly, match_format_approximately } = await import(
+    pathToFileURL(`${recipesFolder()}/o5-mini-rewards.mjs`).href
+  );
+  const said = (...texts: string[]) => texts.map((content) => [{ role: "assistant", content }]);
+
+  it("1.5 for a fenced program behind the reasoning, with nothing behind it on its line", () => {
+    const right = ["Let me think!</think>```python a=input()```", "<think>a</think>\n```python\na\n```  \n\n"];
+    const wrong = [
+      "```python\na\n```",
+      "</think>```python```",
+      "```python\na\n``` </think>",
+      "</think>```python\na\n``` so",
+    ];
+    expect(match_format_exactly([], said(...right))).toEqual([1.5, 1.5]);
+    expect(match_format_exactly([], said(...wrong))).toEqual([0, 0, 0, 0]);
+    expect(match_format_exactly([], [right[0]])).toEqual([1.5]); // plain text
+  });
+
+  it("a quarter for each mark that is there once, else minus a half; the closing fence is in the opening one too", () => {
+    const texts = ["", "a</think>b", "</think>```python", "</think>```python\na\n```", "</think></think>"];
+    expect(match_format_approximately([], said(...texts))).toEqual([-1.5, -0.75, 0.75, 0, -1.5]);
+  });
+});
+
 describe("for TRL", () => {
   it("every field that is TRL's by the table is one of TRL's list", () => {
     for (const method of methods) {
