@@ -9,21 +9,21 @@ import { benchGenerate } from "./generate.ts";
 import { benchLora } from "./lora.ts";
 import { benchMatmul } from "./matmul.ts";
 import { type BenchRow, save, tableOf } from "./rows.ts";
-import { benchSft } from "./sft.ts";
+import { benchQlora, benchSft } from "./sft.ts";
 import { benchModel } from "./sizes.ts";
 
-const HELP = `npm run bench -- matmul|lora|attention|sft|generate [options]
+const HELP = `npm run bench -- matmul|lora|attention|sft|qlora|generate [options]
 
   --tokens N   tokens of a batch (256; attention: 256, 1024 and 2048)
   --rounds N   rounds, of which the median counts (5)
-  --layers N   sft, generate: layers of the model (24, Qwen2.5-0.5B's)
+  --layers N   sft, qlora, generate: layers of the model (24, Qwen2.5-0.5B's)
   --profile    print time by kernel; slower, as every kernel is then timed by itself
   --untuned    first candidates, nothing measured beforehand
   --json       rows as JSON lines instead of a table
   --save       append the rows to bench/results.jsonl
 `;
 
-const KINDS = ["matmul", "lora", "attention", "sft", "generate"];
+const KINDS = ["matmul", "lora", "attention", "sft", "qlora", "generate"];
 const RESULTS = new URL("results.jsonl", import.meta.url);
 
 /** A flag that counts something. */
@@ -59,6 +59,10 @@ async function main(args: string[]): Promise<number> {
   const gpu = await requestGpu(adapter, { profile: values.profile, waiting });
   if (!values.json) console.log(`${gpu.adapterName}, Node ${process.version}`);
   const products = modelProducts(benchModel(), tokens ?? 256, "bf16", 16);
+  if (what === "qlora") {
+    for (const dtype of ["nf4", "int8"] as const)
+      products.push(...modelProducts(benchModel(), tokens ?? 256, dtype, 16, "bf16"));
+  }
   const square = { b: "f32" as const, m: 896, n: 896, k: tokens ?? 256, extra: 0 };
   if (what === "matmul") {
     for (const transA of [false, true]) products.push({ ...square, transA, transB: !transA });
@@ -66,7 +70,7 @@ async function main(args: string[]): Promise<number> {
   }
   if (!values.untuned && what !== "attention" && what !== "generate") {
     const start = performance.now();
-    await tuneMatmul(gpu, products);
+    await tuneMatmul(gpu, products, what === "qlora" ? { budgetMs: 20_000 } : {});
     if (!values.json) {
       console.log(`tuned in ${((performance.now() - start) / 1000).toFixed(1)} s:`);
       for (const [key, tile] of gpu.tuning) console.log(`  ${key}  ${tile}`);
@@ -77,6 +81,7 @@ async function main(args: string[]): Promise<number> {
   else if (what === "lora") rows = await benchLora(gpu, tokens ?? 256, rounds ?? 5);
   else if (what === "attention") rows = await benchAttention(gpu, tokens ? [tokens] : [256, 1024, 2048], rounds ?? 5);
   else if (what === "generate") rows = await benchGenerate(gpu, { rounds: rounds ?? 5, layers });
+  else if (what === "qlora") rows = await benchQlora(gpu, { tokens: tokens ?? 256, rounds: rounds ?? 5, layers });
   else rows = await benchSft(gpu, { tokens: tokens ?? 256, rounds: rounds ?? 5, layers });
   if (values.json) for (const row of rows) console.log(JSON.stringify(row));
   else process.stdout.write(`\n${tableOf(rows)}`);

@@ -4,7 +4,7 @@ import { renderTable } from "../src/cli/table.ts";
 import type { Gpu } from "../src/gpu/device.ts";
 import type { Recorder } from "../src/gpu/recorder.ts";
 import type { Tensor } from "../src/gpu/tensor.ts";
-import { sizeOf } from "../src/gpu/tensor.ts";
+import { codeBytes, isQuantized, sizeOf } from "../src/gpu/tensor.ts";
 
 /** One measured figure, a line of results.jsonl. */
 export interface BenchRow {
@@ -169,6 +169,10 @@ const BLOCK = (() => {
  * @param scale of bf16: a power of two, 2⁻⁶⁴ to 1
  */
 export function fillRandom(gpu: Gpu, tensor: Tensor, scale = 1): void {
+  if (isQuantized(tensor.dtype)) {
+    fillCodes(gpu, tensor, scale);
+    return;
+  }
   const half = tensor.dtype === "bf16";
   const exponent = Math.log2(scale);
   if (half && !(Number.isInteger(exponent) && exponent >= -64 && exponent <= 0))
@@ -179,6 +183,16 @@ export function fillRandom(gpu: Gpu, tensor: Tensor, scale = 1): void {
   for (let at = 0; at < count; at += block.length) {
     gpu.write(tensor, block.subarray(0, Math.min(block.length, count - at)), at * (half ? 2 : 4));
   }
+}
+
+/** Random codes, with one scale for all. */
+function fillCodes(gpu: Gpu, tensor: Tensor, scale: number): void {
+  const bytes = codeBytes(sizeOf(tensor.shape), tensor.dtype);
+  const block = new Uint8Array(BLOCK.buffer, BLOCK.byteOffset, BLOCK.byteLength);
+  for (let at = 0; at < bytes; at += block.length)
+    gpu.write(tensor, block.subarray(0, Math.min(block.length, bytes - at)), at);
+  const scales = new Float32Array((tensor.bytes - bytes) / 4).fill(tensor.dtype === "int8" ? scale / 127 : scale);
+  gpu.write(tensor, scales, bytes);
 }
 
 /** A tensor of random numbers. */

@@ -4,7 +4,7 @@ import { sizeOf } from "../src/gpu/tensor.ts";
 import { buildModel } from "../src/model/build.ts";
 import type { ModelConfig } from "../src/model/config.ts";
 import { initAdapter } from "../src/model/load.ts";
-import { PROJECTIONS, projectionShape } from "../src/model/names.ts";
+import { isProjection, PROJECTIONS, projectionShape } from "../src/model/names.ts";
 import { shiftedTargets } from "../src/model/transformer.ts";
 import { Optimizer } from "../src/train/optimizer.ts";
 import { uniformFrom } from "../src/train/seed.ts";
@@ -46,9 +46,36 @@ export interface SftBenchOptions {
  */
 export async function benchSft(gpu: Gpu, { tokens, rounds, layers }: SftBenchOptions): Promise<BenchRow[]> {
   const config = benchModel(layers);
+  const step = stepOf(gpu, config, tokens, "bf16");
+  const subjects: Subject[] = [step, ...matmulSubjects(gpu, tokens, ["bf16"])];
+  const { flops } = step;
+  gpu.profiler?.reset();
+  const times = await interleave(gpu, subjects, rounds, 1000);
+  const rows = rowsOf(gpu, subjects, times);
+  const best = rows.slice(1).reduce((a, b) => (a.gflops! > b.gflops! ? a : b));
+  const at = rows.indexOf(best);
+  // FLOP/s over FLOP/s, round by round
+  const ratio = median(times[0].map((ms, i) => flops! / ms / (subjects[at].flops! / times[at][i])));
+  for (const row of rows) Object.assign(row, { ratio: null, against: null });
+  Object.assign(rows[0], { ratio, against: `GFLOP/s of ${best.what}` });
+  return rows;
+}
+
+/** The same steps over a base in bf16, NF4 and int8: what de-quantising costs. */
+export async function benchQlora(gpu: Gpu, { tokens, rounds, layers }: SftBenchOptions): Promise<BenchRow[]> {
+  const config = benchModel(layers);
+  const subjects = (["bf16", "nf4", "int8"] as const).map((dtype, i) => {
+    const step = stepOf(gpu, config, tokens, dtype);
+    return { ...step, what: `${step.what}, ${dtype} base`, against: i > 0 ? "SFT step, bf16 base" : undefined };
+  });
+  return rowsOf(gpu, subjects, await interleave(gpu, subjects, rounds, 1000));
+}
+
+/** A step of a model with random weights. */
+function stepOf(gpu: Gpu, config: ModelConfig, tokens: number, dtype: "bf16" | "nf4" | "int8"): Subject {
   const r = 16;
   const lora = { r, lora_alpha: 32, lora_dropout: 0, use_rslora: false, target_modules: PROJECTIONS };
-  const { model, slots } = buildModel(gpu, config, { lora }, () => "bf16");
+  const { model, slots } = buildModel(gpu, config, { lora }, (name) => (isProjection(name) ? dtype : "bf16"));
   for (const [name, shards] of slots) {
     for (const { tensor } of shards) {
       if (name.endsWith("norm.weight"))
@@ -67,29 +94,13 @@ export async function benchSft(gpu: Gpu, { tokens, rounds, layers }: SftBenchOpt
   const input_ids = Array.from({ length: tokens }, (_, i) => (i * 7919) % config.vocab_size);
   const batch = makeBatch([{ input_ids, labels: input_ids }]);
   const micro = { batch, targets: shiftedTargets(batch, batch.labels) };
-  const labelled = micro.targets.rows.length;
   let step = 0;
   const options = { max_grad_norm: 1, label_smoothing_factor: 0, neftune_noise_alpha: null, seed: 1 };
-  const flops = modelFlops(config, tokens, labelled, r);
-  const subjects: Subject[] = [
-    {
-      what: "SFT step",
-      shape: `${config.num_hidden_layers} layers, ${tokens} tokens`,
-      dtype: "bf16",
-      flops,
-      run: (record) =>
-        void sftStep(record, model, optimizer, [micro], { ...options, step: step++, learning_rate: 1e-4 }),
-    },
-    ...matmulSubjects(gpu, tokens, ["bf16"]),
-  ];
-  gpu.profiler?.reset();
-  const times = await interleave(gpu, subjects, rounds, 1000);
-  const rows = rowsOf(gpu, subjects, times);
-  const best = rows.slice(1).reduce((a, b) => (a.gflops! > b.gflops! ? a : b));
-  const at = rows.indexOf(best);
-  // FLOP/s over FLOP/s, round by round
-  const ratio = median(times[0].map((ms, i) => flops / ms / (subjects[at].flops! / times[at][i])));
-  for (const row of rows) Object.assign(row, { ratio: null, against: null });
-  Object.assign(rows[0], { ratio, against: `GFLOP/s of ${best.what}` });
-  return rows;
+  return {
+    what: "SFT step",
+    shape: `${config.num_hidden_layers} layers, ${tokens} tokens`,
+    dtype,
+    flops: modelFlops(config, tokens, micro.targets.rows.length, r),
+    run: (record) => void sftStep(record, model, optimizer, [micro], { ...options, step: step++, learning_rate: 1e-4 }),
+  };
 }

@@ -98,6 +98,7 @@ async function evaluateOpened(
       adapter: sources.adapter?.path ?? null,
       adapter_files: sources.adapter ? await fingerprint(sources.adapter) : null,
       dtype: request.dtype,
+      quantization: request.quantization,
       ...settings,
       n,
       stop,
