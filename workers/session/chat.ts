@@ -12,6 +12,7 @@ import {
   samplingOf,
   setAdapter,
   type TextModel,
+  type TextSources,
 } from "../../src/session-generate.ts";
 import type { GpuHolder } from "./gpu.ts";
 import type { Library } from "./library.ts";
@@ -28,6 +29,8 @@ export interface ChatInput {
   request: ChatRequest;
   /** of the run's adapter; null: none is asked for */
   adapter: { folder: Folder; name: string } | null;
+  /** how the model's weights lie on the GPU */
+  storage: Pick<TextSources, "dtype" | "quantization">;
   library: Library;
   holder: GpuHolder;
   signal: AbortSignal;
@@ -38,11 +41,18 @@ const PACE_MS = 60;
 const MOST_TOKENS = 512;
 
 /** Answers a conversation. The model, and the adapter beside it, stay loaded for the next message. */
-export async function* chat({ request, adapter, library, holder, signal }: ChatInput): AsyncGenerator<ChatEvent> {
+export async function* chat({
+  request,
+  adapter,
+  storage,
+  library,
+  holder,
+  signal,
+}: ChatInput): AsyncGenerator<ChatEvent> {
   const lent = await holder.lend("the model answers");
   try {
     const { gpu } = lent;
-    const name = JSON.stringify(request.model);
+    const name = JSON.stringify([request.model, storage]);
     let kept = holder.kept as Kept | null;
     if (kept?.model !== name) {
       holder.kept = null;
@@ -51,7 +61,7 @@ export async function* chat({ request, adapter, library, holder, signal }: ChatI
         const onProgress = (what: string, done: number, total: number | null) =>
           report({ type: "progress", what, done, total });
         const model = await library.openModel(request.model, { signal, report: onProgress });
-        const sources = { gpu, model, signal, onProgress };
+        const sources = { gpu, model, signal, onProgress, ...storage };
         return loadText(await prepareText(sources), sources);
       });
       kept = { text, model: name, adapter: null };

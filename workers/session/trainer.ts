@@ -19,6 +19,7 @@ import type {
 } from "../../src/client/types.ts";
 import type { TrainerService, WorkerOptions } from "../../src/client/wire.ts";
 import { QwenchError, RecipeError } from "../../src/errors.ts";
+import { storageOf } from "../../src/session.ts";
 import { chat } from "./chat.ts";
 import { GpuHolder } from "./gpu.ts";
 import { Library } from "./library.ts";
@@ -145,11 +146,14 @@ export class TrainerSession implements TrainerService {
 
   private async *answer(request: ChatRequest, signal: AbortSignal): AsyncGenerator<ChatEvent> {
     let adapter = null;
-    if (request.adapter && request.run) {
-      const folder = await newestAdapter(await this.runs.get(request.run), this.runs);
+    const run = request.run ? await this.runs.get(request.run) : null;
+    if (request.adapter && run) {
+      const folder = await newestAdapter(run, this.runs);
       adapter = { folder, name: folder.path };
     }
-    yield* chat({ request, adapter, ...this.parts, signal });
+    // the base as it was trained on: the whole one may not fit
+    const storage = run ? storageOf(phaseRecipe(run.job, 0).recipe) : {};
+    yield* chat({ request, adapter, storage, ...this.parts, signal });
   }
 
   private get parts() {
