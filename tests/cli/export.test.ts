@@ -1,0 +1,295 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { writeRandomCheckpoint } from "../../scripts/random-checkpoint.ts";
+import { beginFolder } from "../../src/cli/export-folder.ts";
+import { nodeFolder } from "../../src/platform/node-fs.ts";
+import { adapterFor, copyTinyTokenizer } from "../export/fixtures.ts";
+import { contents, TINY } from "../train/fixtures.ts";
+import { run } from "./e2e.ts";
+
+let root: string;
+const at = (...names: string[]) => join(root, ...names);
+
+beforeAll(async () => {
+  root = mkdtempSync(join(tmpdir(), "qwench-export-"));
+  const model = nodeFolder(at("model"));
+  await writeRandomCheckpoint(model, { ...TINY, vocab_size: 640 });
+  await copyTinyTokenizer(model);
+  await adapterFor(model, { folder: nodeFolder(at("adapter")), base: at("model") });
+  await adapterFor(model, { folder: nodeFolder(at("nameless")) });
+});
+afterAll(() => rmSync(root, { recursive: true, force: true }));
+
+const adapted = (...more: string[]) => run("export", "--adapter", at("adapter"), "--check_tokens", "4", ...more);
+const left = (name: string) => readdirSync(root).filter((entry) => entry.startsWith(name));
+
+describe("qwench export", () => {
+  test("writes, checks and says how near it came", async () => {
+    const { code, said } = await adapted("--format", "gguf", "--quantization", "f16", "--output", at("tuned"));
+    expect(said).toMatch(/tuned: tuned-F16\.gguf; \d+ KiB in all/);
+    expect(said).toMatch(
+      /ok: over 4 prompts of \d+ tokens the worst logit difference is 0\.\d+ % of the largest logit \(\S+; at most 0\.5 %\), and 1[56] of 16 greedy tokens agree\./,
+    );
+    expect(said).toMatch(/The adapter itself changes logits by up to \d+ %: 100 % of that is in the export\./);
+    expect(code).toBe(0);
+    expect(readdirSync(at("tuned"))).toEqual(["tuned-F16.gguf"]);
+    expect(left("tuned")).toEqual(["tuned"]);
+  });
+
+  test("finds the base by --model, and completes an adapter that names none", async () => {
+    const { code } = await run(
+      ..."export --format lora --check false".split(" "),
+      ...["--adapter", at("nameless"), "--model", at("model"), "--output", at("lora")],
+    );
+    expect(code).toBe(0);
+    expect(JSON.parse(readFileSync(at("lora", "adapter_config.json"), "utf8")).base_model_name_or_path).toBe(
+      at("model"),
+    );
+  });
+
+  test("leaves the check out where it is told to, and says so", async () => {
+    mkdirSync(at("empty")); // may be there, if nothing is in it
+    const { code, said } = await adapted("--format", "merged_16bit", "--output", at("empty"), "--check", "false");
+    expect(said).toMatch(/note: not checked/);
+    expect(code).toBe(0);
+    expect(readdirSync(at("empty"))).toContain("model.safetensors");
+  });
+
+  test("takes prompts from a file", async () => {
+    writeFileSync(at("prompts.txt"), "What is 2 + 2?\n\nand 3 + 3?\n");
+    const out = ["--format", "merged_16bit", "--output", at("prompted")];
+    expect((await adapted(...out, "--prompts", at("prompts.txt"))).said).toMatch(/ok: over 2 prompts/);
+    writeFileSync(at("none.txt"), "\n");
+    const { code, said } = await adapted("--format", "gguf", "--output", at("none"), "--prompts", at("none.txt"));
+    expect([code, said]).toEqual([1, expect.stringMatching(/none\.txt: it holds no prompt/)]);
+    expect(left("none").filter((name) => name !== "none.txt")).toEqual([]);
+  });
+
+  test("exits 1 past the tolerance, and makes nothing of that name", async () => {
+    // a merge that overflows nothing, and that no 4 bits can hold: one weight drowns all others of its block
+    const model = nodeFolder(at("spiked"));
+    await writeRandomCheckpoint(model, { ...TINY, vocab_size: 640, initializer_range: 0.1 });
+    await copyTinyTokenizer(model);
+    const folder = nodeFolder(at("spike"));
+    await adapterFor(model, { folder, base: at("spiked"), size: 0.2 });
+    const { openSafetensors, encodeSafetensors } = await import("../../src/io/safetensors.ts");
+    const file = await openSafetensors(await folder.open("adapter_model.safetensors"));
+    const tensors = [];
+    for (const { name, dtype, shape } of file.tensors.values()) {
+      const data = Uint8Array.from(await file.read(name));
+      const values = new Float32Array(data.buffer);
+      // every 16th input of A is 3000 times the others: each block's scale is theirs
+      if (name.includes("lora_A")) for (let i = 0; i < values.length; i += 16) values[i] *= 3000;
+      tensors.push({ name, dtype, shape, data });
+    }
+    await folder.write("adapter_model.safetensors", encodeSafetensors(tensors));
+    const { code, said } = await run(
+      ..."export --format gguf --quantization q4_0 --check_tokens 4".split(" "),
+      ...["--adapter", at("spike"), "--output", at("drowned")],
+    );
+    expect(said).toMatch(/FAILED: over 4 prompts/);
+    expect(said).toMatch(
+      /does not behave as what it was made from: it stays in \S+drowned\.partial, and \S+ was not made/,
+    );
+    expect(code).toBe(1);
+    expect(left("drowned")).toEqual(["drowned.partial"]);
+  });
+
+  test.each([
+    [["--format", "gguf"], /Name what is exported: --adapter, or --model/],
+    [["--adapter", "x", "--output", "y"], /--format is needed: lora, merged_16bit, merged_4bit, gguf/],
+    [["--adapter", "x", "--format", "onnx"], /--format must be one of lora, .*, got onnx/],
+    [["--model", "x", "--format", "lora", "--output", "y"], /--format lora exports an adapter: name it by --adapter/],
+    [["--adapter", "x", "--format", "gguf"], /--output is needed/],
+    [
+      ["--adapter", "x", "--format", "gguf", "--output", "y", "--quantization", "q5_k"],
+      /must be one of f16, bf16, q8_0, q4_0/,
+    ],
+    [
+      ["--adapter", "x", "--format", "lora", "--output", "y", "--quantization", "f16"],
+      /--quantization is for --format gguf, not lora/,
+    ],
+    [
+      ["--adapter", "x", "--format", "gguf", "--output", "y", "--dtype", "float16"],
+      /--dtype is for --format merged_16bit and merged_4bit/,
+    ],
+    [
+      ["--adapter", "x", "--format", "merged_16bit", "--output", "y", "--dtype", "int8"],
+      /--dtype must be one of auto, bfloat16/,
+    ],
+    [["--adapter", "", "--format", "gguf", "--output", "y"], /--adapter must not be empty/],
+    [["stray"], /takes flags only, got stray/],
+    [["--quantisation", "f16"], /Unknown flag --quantisation: did you mean --quantization\?/],
+  ])("%j is wrong usage", async (argv, message) => {
+    const { code, said } = await run("export", ...argv);
+    expect(said).toMatch(message);
+    expect(code).toBe(2);
+  });
+
+  test("refuses a folder that holds something, before it does anything", async () => {
+    mkdirSync(at("full"));
+    writeFileSync(at("full", "mine.txt"), "mine");
+    const { code, said, seconds } = await adapted("--format", "gguf", "--output", at("full"));
+    expect(said).toMatch(/full: it is there and not empty; name another folder, or remove it/);
+    expect([code, readdirSync(at("full"))]).toEqual([2, ["mine.txt"]]);
+    expect(seconds).toBeLessThan(5);
+    writeFileSync(at("file"), "mine");
+    expect((await adapted("--format", "gguf", "--output", at("file"))).said).toMatch(/a file of that name is there/);
+  });
+
+  test.each([
+    [
+      "no adapter there",
+      (dir: string) => rmSync(join(dir, "adapter_model.safetensors")),
+      /adapter_model\.safetensors: there is no such file/,
+    ],
+    [
+      "an adapter cut short",
+      (dir: string) => writeFileSync(join(dir, "adapter_model.safetensors"), "abc"),
+      /3 bytes, and the header's length alone takes 8/,
+    ],
+    [
+      "a config that is none",
+      (dir: string) => writeFileSync(join(dir, "adapter_config.json"), "{"),
+      /adapter_config\.json: it is not JSON/,
+    ],
+    ["another kind of adapter", (dir: string) => edit(dir, { use_dora: true }), /use_dora is true/],
+    [
+      "a base that is nowhere",
+      (dir: string) => edit(dir, { base_model_name_or_path: "/no/where" }),
+      /Cannot load \/no\/where: there is no such folder/,
+    ],
+    [
+      "no base",
+      (dir: string) => edit(dir, { base_model_name_or_path: null }),
+      /does not name the model it was trained on: name it by --model/,
+    ],
+  ])("%s: a clear error, and nothing left", async (_, spoil, message) => {
+    const dir = mkdtempSync(at("bad-"));
+    await adapterFor(nodeFolder(at("model")), { folder: nodeFolder(dir), base: at("model") });
+    spoil(dir);
+    const { code, said } = await run("export", "--format", "gguf", "--adapter", dir, "--output", at("spoilt"));
+    expect(said).toMatch(message);
+    expect(said).not.toContain("UNCAUGHT");
+    expect(code).toBeGreaterThan(0);
+    expect(left("spoilt")).toEqual([]);
+  });
+
+  test("clears away what it wrote before an error", async () => {
+    const dir = mkdtempSync(at("nan-"));
+    await adapterFor(nodeFolder(at("model")), { folder: nodeFolder(dir), base: at("model"), size: Number.NaN });
+    const { code, said } = await run("export", "--format", "merged_16bit", "--adapter", dir, "--output", at("nan"));
+    expect(said).toMatch(/merged with the adapter, holds a value that is not finite/);
+    expect(said).toMatch(/Nothing was left of \S+nan/);
+    expect([code, left("nan")]).toEqual([1, [dir.slice(root.length + 1)]]);
+  });
+});
+
+function edit(dir: string, values: Record<string, unknown>): void {
+  const file = join(dir, "adapter_config.json");
+  writeFileSync(file, JSON.stringify({ ...JSON.parse(readFileSync(file, "utf8")), ...values }));
+}
+
+describe("a folder that gets its name at the end", () => {
+  const begin = (name: string) => {
+    const notes: string[] = [];
+    return beginFolder(at(name), (note) => notes.push(note)).then((pending) => ({ ...pending, notes }));
+  };
+
+  test("is not there before, and is whole after", async () => {
+    const { folder, finish } = await begin("whole");
+    await folder.write("a.txt", "a");
+    expect(existsSync(at("whole"))).toBe(false);
+    await finish();
+    expect(Object.keys(await contents(nodeFolder(at("whole"))))).toEqual(["a.txt"]);
+    expect(left("whole")).toEqual(["whole"]);
+  });
+
+  test("clears away what a dead process left, and neither a living one's nor somebody's own", async () => {
+    const dead = spawn(process.execPath, ["-e", ""]);
+    await new Promise((done) => dead.on("close", done));
+    mkdirSync(at("old.partial"));
+    const mark = at("old.partial", "qwench-export.json");
+    writeFileSync(mark, JSON.stringify({ pid: dead.pid }));
+    writeFileSync(at("old.partial", "model.safetensors"), "half");
+    const { folder, notes } = await begin("old");
+    expect(notes).toEqual([expect.stringMatching(/removed \S+old\.partial, which an export left that did not end/)]);
+    expect(await folder.list()).toEqual(["qwench-export.json"]);
+    writeFileSync(mark, JSON.stringify({ pid: process.ppid }));
+    await expect(begin("old")).rejects.toThrow(/process \d+ is exporting to it/);
+    mkdirSync(at("own.partial"));
+    writeFileSync(at("own.partial", "diary.txt"), "dear");
+    await expect(begin("own")).rejects.toThrow(/own\.partial is there, and is no export's/);
+    expect(readFileSync(at("own.partial", "diary.txt"), "utf8")).toBe("dear");
+  });
+
+  test("does not go over what came there meanwhile", async () => {
+    const { finish } = await begin("late");
+    mkdirSync(at("late"));
+    writeFileSync(at("late", "x"), "");
+    await expect(finish()).rejects.toThrow(/it is there and not empty/);
+  });
+});
+
+describe("as a process of its own", () => {
+  const BIN = fileURLToPath(new URL("../../src/cli/bin.ts", import.meta.url));
+  const TSX = createRequire(import.meta.url).resolve("tsx");
+
+  /** Starts an export of a model that takes a while, and acts once `.partial` holds a file of weights. */
+  async function interrupted(
+    name: string,
+    act: (child: ChildProcess) => void,
+  ): Promise<{ code: number | null; said: string }> {
+    const large = nodeFolder(at("large"));
+    if (!(await large.exists("config.json"))) {
+      // some hundred MB, so that a signal meets the writing
+      await writeRandomCheckpoint(large, { ...TINY, hidden_size: 512, vocab_size: 60_000, tie_word_embeddings: false });
+    }
+    const argv = [
+      "export",
+      "--model",
+      at("large"),
+      "--format",
+      "merged_16bit",
+      "--dtype",
+      "float32",
+      "--output",
+      at(name),
+    ];
+    const child = spawn(process.execPath, ["--import", TSX, BIN, ...argv], { stdio: ["ignore", "ignore", "pipe"] });
+    let said = "";
+    child.stderr.on("data", (data) => {
+      said += data;
+    });
+    const partial = at(`${name}.partial`);
+    const watch = setInterval(() => {
+      if (!existsSync(partial) || !readdirSync(partial).some((file) => file.includes("safetensors"))) return;
+      clearInterval(watch);
+      act(child);
+    }, 2);
+    const code = await new Promise<number | null>((resolve) => child.on("close", resolve));
+    clearInterval(watch);
+    return { code, said };
+  }
+
+  test("Ctrl-C leaves nothing", async () => {
+    const { code, said } = await interrupted("stopped", (child) => child.kill("SIGINT"));
+    expect(said).toMatch(/Nothing was left of \S+stopped\nInterrupted/);
+    expect(code).toBe(130);
+    expect(left("stopped")).toEqual([]);
+  });
+
+  test("a kill leaves nothing under the final name, and the next export clears up", async () => {
+    const { code } = await interrupted("killed", (child) => child.kill("SIGKILL"));
+    expect(code).toBeNull();
+    expect(left("killed")).toEqual(["killed.partial"]);
+    const { code: next, said } = await adapted("--format", "gguf", "--output", at("killed"), "--check", "false");
+    expect(said).toMatch(/note: removed \S+killed\.partial/);
+    expect([next, left("killed")]).toEqual([0, ["killed"]]);
+  });
+});
