@@ -10,6 +10,7 @@ import { problemLine } from "./notice.ts";
 const FILES: readonly { kind: ExportKind; title: string; about: string }[] = [
   { kind: "adapter", title: "Adapter", about: "What was learnt, as a PEFT adapter in a zip; transformers loads it." },
   { kind: "merged", title: "Merged model", about: "The whole model with the adapter in it, as safetensors." },
+  { kind: "gguf", title: "GGUF", about: "The whole model as one file in Q8_0, for llama.cpp and Ollama." },
   { kind: "report", title: "Report", about: "The curves on a page that needs nothing else." },
   { kind: "recipe", title: "Recipe", about: "YAML that trl takes as it is." },
 ];
@@ -41,7 +42,7 @@ export function downloads(app: App, run: Run, signal: AbortSignal): HTMLElement 
     const button = h(
       "button",
       { type: "button", class: i === 0 ? "primary" : "secondary" },
-      `Download ${title.toLowerCase()}`,
+      `Download ${title === "GGUF" ? title : title.toLowerCase()}`,
     );
     button.addEventListener("click", () => void take(kind, title));
     buttons.push(button);

@@ -215,7 +215,8 @@ export interface Preset {
   recipe: Record<string, unknown>;
 }
 
-export type ExportKind = "adapter" | "merged" | "report" | "recipe";
+/** `merged`: the whole model in 16 bits; `merged_4bit`: its linear layers in bitsandbytes' NF4; `gguf`: Q8_0, for llama.cpp and Ollama. */
+export type ExportKind = "adapter" | "merged" | "merged_4bit" | "gguf" | "report" | "recipe";
 
 /** A file to hand to the user. */
 export interface ExportedFile {

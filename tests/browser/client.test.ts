@@ -194,6 +194,10 @@ describe("a trainer in a worker", () => {
     expect(await made.read(q)).not.toEqual(await base.read(q));
     expect(await made.read("model.norm.weight")).toEqual(await base.read("model.norm.weight"));
 
+    const small = await openCheckpoint(await folderOf(unzipSync((await bytesFrom(page, whole, "merged_4bit")).bytes)));
+    expect(small.weights.get(q)).toEqual({ dtype: "NF4", shape: base.tensors.get(q)!.shape });
+    await expect(bytesFrom(page, whole, "gguf")).rejects.toThrow(/tokenizer\.json cuts text by/); // no Qwen's
+
     const report = new TextDecoder().decode((await bytesFrom(page, whole, "report")).bytes);
     expect(report).toMatch(/<!doctype html>[\s\S]*SFT, then GRPO[\s\S]*accuracy, before/);
     const recipe = new TextDecoder().decode((await bytesFrom(page, whole, "recipe")).bytes);

@@ -110,14 +110,14 @@ export function createTrainer(): Trainer {
     export: async (id, kind) => {
       await later(200);
       if (fake === "broken-export") throw new NotFoundError("There is no checkpoint of this run yet.");
-      const name =
-        kind === "adapter"
-          ? "adapter.zip"
-          : kind === "merged"
-            ? "model.zip"
-            : kind === "report"
-              ? "report.html"
-              : "recipe.yaml";
+      const name = {
+        adapter: "adapter.zip",
+        merged: "model.zip",
+        merged_4bit: "4bit.zip",
+        gguf: "Q8_0.gguf",
+        report: "report.html",
+        recipe: "recipe.yaml",
+      }[kind];
       return { name: `${found(id).name}-${name}`, type: "application/octet-stream", blob: new Blob([kind]) };
     },
     terminate() {},

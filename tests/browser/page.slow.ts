@@ -10,6 +10,7 @@ import { solve } from "../../src/eval/solve.ts";
 import { memoryFolder } from "../../src/io/memory-folder.ts";
 import { readAdapter } from "../../src/io/peft.ts";
 import { nodeFolder } from "../../src/platform/node-fs.ts";
+import { openGgufCheckpoint } from "../../src/session-export.ts";
 import { loadAdapter, loadText, prepareText, setAdapter } from "../../src/session-generate.ts";
 import { ownGpu } from "../gpu/open.ts";
 import { type Site, serve, useBrowser } from "./harness.ts";
@@ -174,6 +175,10 @@ test("trains, goes on after a reload, is better than before, and its adapter ans
     await folder.write(name, bytes);
   const adapter = await readAdapter(folder);
   expect(adapter.config.r).toBe(16);
+  await (await by(page, "Download GGUF", "button")).click();
+  await shown(page, /gguf, .* is in your downloads/);
+  const gguf = readdirSync(downloads).find((name) => name.endsWith(".gguf"))!;
+  expect((await openGgufCheckpoint(nodeFolder(downloads), gguf)).config).toMatchObject({ model_type: "qwen2" });
   const sources = { gpu: await ownGpu(), model: nodeFolder(MODEL) };
   const text = await loadText(await prepareText(sources), sources);
   setAdapter(text.model, await loadAdapter(text.model, folder));

@@ -1,19 +1,15 @@
 import type { ExportedFile, ExportKind } from "../../src/client/types.ts";
+import { NotFoundError } from "../../src/errors.ts";
 import { renderReport } from "../../src/eval/report/report.ts";
-import { INDEX_FILE, openCheckpoint, WEIGHTS_FILE } from "../../src/io/checkpoint.ts";
-import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE, readAdapter } from "../../src/io/peft.ts";
-import { encodeSafetensors } from "../../src/io/safetensors.ts";
-import type { Folder } from "../../src/io/storage.ts";
-import { mergeAdapter } from "../../src/model/merge.ts";
-import { opfsRoot, ranges } from "../../src/platform/opfs-folder.ts";
+import { opfsRoot } from "../../src/platform/opfs-folder.ts";
 import { roomLeft } from "../../src/platform/quota.ts";
+import { type ExportFormat, exportFiles, openExport } from "../../src/session-export.ts";
 import type { Library } from "./library.ts";
+import { nameOfModel } from "./recipes.ts";
 import { newestAdapter, type RunStore, type StoredRun } from "./runs.ts";
 import { EXPORTS } from "./storage.ts";
-import { type ZipEntry, zipped } from "./zip.ts";
+import { pieces, zipped } from "./zip.ts";
 
-/** Small files of a base that its merged model needs too. */
-const BESIDE_WEIGHTS = /\.(json|jinja|txt)$/;
 const ZIP = "application/zip";
 
 /** A file of a run for its user. Large ones are made on the disk. */
@@ -23,15 +19,23 @@ export async function exportRun(
   { runs, library, signal }: { runs: RunStore; library: Library; signal: AbortSignal },
 ): Promise<ExportedFile> {
   const name = run.name.replace(/[^A-Za-z0-9._-]+/g, "-").replace(/^[.-]+|-+$/g, "") || "qwench";
+  const files = async (format: ExportFormat) => {
+    const model = await library.openModel(run.job.model, { signal, report: () => {} });
+    const source = await openExport(model, await newestAdapter(run, runs));
+    if (format !== "lora")
+      (await roomLeft()).check(source.checkpoint.totalBytes, `make the merged model of ${run.name}`);
+    return exportFiles(source, { format, name, base: nameOfModel(run.job.model), signal });
+  };
   switch (kind) {
     case "adapter":
-      return written(`${name}-adapter.zip`, zipped(await adapterEntries(await newestAdapter(run, runs))), signal);
-    case "merged": {
-      const model = await library.openModel(run.job.model, { signal, report: () => {} });
-      const checkpoint = await openCheckpoint(model);
-      (await roomLeft()).check(checkpoint.totalBytes, `make the merged model of ${run.name}`);
-      const entries = await mergedEntries(model, await mergeAdapter(checkpoint, await newestAdapter(run, runs)));
-      return written(`${name}-merged.zip`, zipped(entries), signal);
+      return written(`${name}-adapter.zip`, zipped(await files("lora")), signal);
+    case "merged":
+      return written(`${name}-merged.zip`, zipped(await files("merged_16bit")), signal);
+    case "merged_4bit":
+      return written(`${name}-4bit.zip`, zipped(await files("merged_4bit")), signal);
+    case "gguf": {
+      for await (const { name: file, content } of await files("gguf")) return written(file, pieces(content), signal);
+      throw new NotFoundError(`Cannot make a GGUF of ${run.name}: there is nothing to put into it`);
     }
     case "report": {
       const blob = new Blob([reportOf(run)], { type: "text/html" });
@@ -45,27 +49,13 @@ export async function exportRun(
   }
 }
 
-/** @throws {FormatError} a damaged adapter: that is not handed out */
-async function adapterEntries(folder: Folder): Promise<ZipEntry[]> {
-  await readAdapter(folder);
-  const files = [ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE];
-  return Promise.all(files.map(async (name) => ({ name, content: ranges(await folder.open(name)) })));
-}
-
-async function mergedEntries(base: Folder, tensors: Awaited<ReturnType<typeof mergeAdapter>>): Promise<ZipEntry[]> {
-  const names = (await base.list()).filter((name) => BESIDE_WEIGHTS.test(name));
-  const small = names.filter((name) => name !== INDEX_FILE && name !== ADAPTER_CONFIG_FILE);
-  const entries: ZipEntry[] = [];
-  for (const name of small) entries.push({ name, content: ranges(await base.open(name)) });
-  return [...entries, { name: WEIGHTS_FILE, content: encodeSafetensors(tensors, { format: "pt" }) }];
-}
-
 /** Writes a file into OPFS and hands it out from there; what was handed out before goes. */
 async function written(name: string, content: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<ExportedFile> {
   await opfsRoot().removeFolder(EXPORTS);
   const folder = opfsRoot().folder(EXPORTS);
   await folder.write(name, untilAborted(content, signal));
-  return { name, type: ZIP, blob: (await folder.blob(name)).slice(0, undefined, ZIP) };
+  const type = name.endsWith(".zip") ? ZIP : "application/octet-stream";
+  return { name, type, blob: (await folder.blob(name)).slice(0, undefined, type) };
 }
 
 async function* untilAborted<T>(items: AsyncIterable<T>, signal: AbortSignal): AsyncGenerator<T> {

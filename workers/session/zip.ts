@@ -11,7 +11,7 @@ export interface ZipEntry {
 const MOST = 2 ** 32 - 1;
 
 /** A zip without compression, for weights do not shrink; a piece at a time. @throws {UnsupportedError} 4 GB and more */
-export async function* zipped(entries: readonly ZipEntry[]): AsyncGenerator<Uint8Array> {
+export async function* zipped(entries: AsyncIterable<ZipEntry>): AsyncGenerator<Uint8Array> {
   let ready: Uint8Array[] = [];
   let bytes = 0;
   const zip = new Zip((error, chunk) => {
@@ -20,7 +20,7 @@ export async function* zipped(entries: readonly ZipEntry[]): AsyncGenerator<Uint
     if (bytes > MOST) throw new UnsupportedError("Cannot make a zip of more than 4 GB: download the adapter instead");
     if (chunk.length > 0) ready.push(chunk);
   });
-  for (const { name, content } of entries) {
+  for await (const { name, content } of entries) {
     const file = new ZipPassThrough(name);
     zip.add(file);
     for await (const piece of pieces(content)) {
@@ -34,7 +34,7 @@ export async function* zipped(entries: readonly ZipEntry[]): AsyncGenerator<Uint
   yield* ready;
 }
 
-async function* pieces(content: ZipEntry["content"]): AsyncGenerator<Uint8Array> {
+export async function* pieces(content: ZipEntry["content"]): AsyncGenerator<Uint8Array> {
   if (typeof content === "string") yield new TextEncoder().encode(content);
   else if (content instanceof Uint8Array) yield content;
   else yield* content;
