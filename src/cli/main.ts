@@ -12,6 +12,7 @@ import { GRADE_FLAGS, runGrade } from "./grade.ts";
 import { runGrpo } from "./grpo.ts";
 import { commandHelp } from "./help.ts";
 import { methodOf, RECIPE_FLAG } from "./prepare.ts";
+import { PUSH_FLAGS, runPush } from "./push.ts";
 import { RECIPE_COMMAND_FLAGS, runRecipe } from "./recipe.ts";
 import { EXIT_INTERRUPTED } from "./run.ts";
 import { runSft } from "./sft.ts";
@@ -81,6 +82,13 @@ const COMMANDS: Record<string, Command> = {
       "Writes an adapter, or its base with the adapter put into it, for transformers, vLLM, llama.cpp or Ollama, and checks that it behaves as the adapter does.",
     flags: EXPORT_FLAGS,
     run: runExport,
+  },
+  push: {
+    usage: "qwench push --adapter DIR --repo USER/NAME [--private]",
+    summary:
+      "Puts an adapter or an exported model on the Hugging Face hub, with a model card of its base, recipe, curves and evaluations. HF_TOKEN is the token.",
+    flags: PUSH_FLAGS,
+    run: runPush,
   },
   plan: {
     usage: "qwench plan [recipe.yaml | --recipe NAME] [--method sft|grpo] [--field value]…",

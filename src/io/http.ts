@@ -172,7 +172,7 @@ function failure(transport: Transport, url: string, response: Response): Error {
 }
 
 /** Retry-After in ms: seconds, or a date. */
-function retryAfter(response: Response): number | undefined {
+export function retryAfter(response: Response): number | undefined {
   const value = response.headers.get("Retry-After");
   if (!value) return undefined;
   const ms = /^\d+(\.\d+)?$/.test(value.trim()) ? Number(value) * 1000 : Date.parse(value) - Date.now();

@@ -178,7 +178,8 @@ export async function isCached(folder: Folder, file: RemoteFile): Promise<boolea
   return (await folder.exists(file.path)) && (await folder.open(file.path)).size === file.size;
 }
 
-function makeTransport(id: string, what: string, options: HubOptions): Transport {
+/** What a call's requests share. @throws {RecipeError} a token or URL that cannot be one */
+export function makeTransport(id: string, what: string, options: Omit<HubOptions, "cache" | "onProgress">): Transport {
   const token = options.token?.trim() || undefined;
   // A header with such characters is refused by fetch, with the token in the message.
   if (token && !/^[\x21-\x7e]+$/.test(token)) {
@@ -207,10 +208,11 @@ function makeTransport(id: string, what: string, options: HubOptions): Transport
   };
 }
 
-function checkId(id: string, what: string): string {
+/** @throws {RecipeError} a name that is no hub id */
+export function checkId(id: string, what: string): string {
   const part = "[A-Za-z0-9_][A-Za-z0-9._-]*";
   if (!new RegExp(`^${part}(/${part})?$`).test(id) || id.includes("..") || id.includes("--")) {
-    throw new RecipeError(`Cannot fetch ${what}: a hub id is owner/name, of letters, digits, "-", "_" and "."`);
+    throw new RecipeError(`Cannot use ${what}: a hub id is owner/name, of letters, digits, "-", "_" and "."`);
   }
   return id;
 }
