@@ -89,7 +89,11 @@ describe("the widget", () => {
       .poll(() => (traitOf("progress") as { step?: number } | undefined)?.step, { timeout: 180_000 })
       .toBeGreaterThan(0);
     expect(traitOf("command")).toBe("");
-    await button(page, "Pause").click(); // of the first view; both show one trainer
+    // of the first view; both show one trainer. At once: a click that waits for frames may come after the last step
+    await page.evaluate(() => {
+      const shadow = document.querySelector("body > div > div")!.shadowRoot!;
+      [...shadow.querySelectorAll("button")].find(({ textContent }) => textContent === "Pause")!.click();
+    });
     await becomes("paused");
     const paused = traitOf("progress") as { step: number };
     expect(paused.step).toBeLessThan(30);
