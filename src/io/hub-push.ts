@@ -157,6 +157,9 @@ async function told<T>(transport: Transport, call: () => Promise<T>): Promise<T>
       );
     }
     const { statusCode: status, data } = error;
+    const { origin } = new URL(error.url);
+    if (origin !== new URL(hubUrl).origin)
+      throw new NetworkError(`${cannot}: ${origin}, its store of large files, answers ${status}`);
     const reason = (data as { error?: unknown } | undefined)?.error;
     const said = `${hubUrl} answers ${status}${typeof reason === "string" ? ` (${show(hide(reason))})` : ""}`;
     switch (status) {
