@@ -2,16 +2,7 @@ import { FormatError, UnsupportedError } from "../errors.ts";
 import { readAbsmax } from "../io/bitsandbytes.ts";
 import type { Checkpoint } from "../io/checkpoint.ts";
 import { dequantizeNf4, NF4_BLOCK } from "../io/nf4.ts";
-import {
-  bytesOf,
-  DTYPE_BYTES,
-  type Dtype,
-  f32ToBf16,
-  f32ToF16,
-  findNonFinite,
-  type TensorData,
-  toFloat32,
-} from "../io/safetensors.ts";
+import { bytesOf, DTYPE_BYTES, type Dtype, f32ToBf16, f32ToF16, findNonFinite, toFloat32 } from "../io/safetensors.ts";
 import type { Folder } from "../io/storage.ts";
 import { loraScale } from "./build.ts";
 import { parseModelConfig } from "./config.ts";
@@ -82,29 +73,6 @@ export async function mergedTensors(checkpoint: Checkpoint, adapterFolder: Folde
       bytes: (to) => (same(to) ? plain(checkpoint, name) : stored(rows(), to, name)),
     };
   });
-}
-
-/**
- * The same for {@link encodeSafetensors}, in the base's own dtype.
- *
- * @param onBytes told the bytes that were made so far
- * @throws as mergedTensors
- */
-export async function mergeAdapter(
-  checkpoint: Checkpoint,
-  adapterFolder: Folder,
-  onBytes: (done: number, total: number) => void = () => {},
-): Promise<TensorData[]> {
-  let done = 0;
-  const counted = async function* (pieces: AsyncIterable<Uint8Array>) {
-    for await (const piece of pieces) {
-      yield piece;
-      done += piece.length;
-      onBytes(done, checkpoint.totalBytes);
-    }
-  };
-  const tensors = await mergedTensors(checkpoint, adapterFolder);
-  return tensors.map(({ name, dtype, shape, bytes }) => ({ name, dtype, shape, data: counted(bytes(dtype)) }));
 }
 
 interface Pair {

@@ -1,10 +1,19 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  promises as fs,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { writeRandomCheckpoint } from "../../scripts/random-checkpoint.ts";
 import { beginFolder } from "../../src/cli/export-folder.ts";
 import { nodeFolder } from "../../src/platform/node-fs.ts";
@@ -178,6 +187,26 @@ describe("qwench export", () => {
     expect(said).not.toContain("UNCAUGHT");
     expect(code).toBeGreaterThan(0);
     expect(left("spoilt")).toEqual([]);
+  });
+
+  test("a disk that fills up: a sentence, and nothing left", async () => {
+    const open = fs.open;
+    const full = Object.assign(new Error("ENOSPC: no space left on device, write"), { code: "ENOSPC" });
+    let bytes = 0;
+    vi.spyOn(fs, "open").mockImplementation(async (...args) => {
+      const handle = await open(...args);
+      if (args[1] !== "wx") return handle;
+      const write = handle.write.bind(handle) as (...args: unknown[]) => Promise<{ bytesWritten: number }>;
+      handle.write = (async (...parts: unknown[]) => {
+        if ((bytes += (parts[0] as Uint8Array).length) > 100_000) throw full;
+        return write(...parts);
+      }) as never;
+      return handle;
+    });
+    const { code, said } = await adapted("--format", "merged_16bit", "--output", at("filled"));
+    vi.restoreAllMocks();
+    expect(said).toMatch(/Nothing was left of \S+filled\n.*model\.safetensors: the disk is full \(ENOSPC\)/);
+    expect([code, left("filled")]).toEqual([1, []]);
   });
 
   test("clears away what it wrote before an error", async () => {
