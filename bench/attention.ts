@@ -1,10 +1,13 @@
 import type { Gpu } from "../src/gpu/device.ts";
 import { attention, attentionBackward, spansOf } from "../src/kernels/attention.ts";
-import { type BenchRow, interleave, randomTensor, rowsOf, type Subject } from "./rows.ts";
+import { yardsticks } from "./matmul.ts";
+import { interleave, type Subject } from "./measure.ts";
+import { randomTensor } from "./operands.ts";
+import { type BenchRow, rowsOf } from "./rows.ts";
 import { benchModel } from "./sizes.ts";
 
 /** Attention forward and back over one sequence of each length. FLOPs are those of the causal half: 2 and 5 products. */
-export async function benchAttention(gpu: Gpu, lengths: readonly number[], rounds: number): Promise<BenchRow[]> {
+export function attentionSubjects(gpu: Gpu, lengths: readonly number[]): Subject[] {
   const heads = benchModel();
   const { num_attention_heads: h, num_key_value_heads: g, head_dim: d } = heads;
   const subjects: Subject[] = [];
@@ -21,12 +24,28 @@ export async function benchAttention(gpu: Gpu, lengths: readonly number[], round
     const stats = gpu.persistent([tokens, h, 2], "f32", "stats", "scratch");
     const product = tokens * tokens * h * d; // 2·T²·H·D, halved
     const shape = `[${tokens},${h}×${d}] over ${g}`;
-    const add = (what: string, flops: number, run: Subject["run"]) =>
-      subjects.push({ what, shape, dtype: "f32", flops, run });
-    add(`attention ${tokens}`, 2 * product, (r) => attention(r, q, k, v, spans, heads));
-    add(`attention backward ${tokens}`, 5 * product, (r) =>
-      attentionBackward(r, q, k, v, spans, o, dout, stats, heads),
-    );
+    const forward = `attention ${tokens}`;
+    subjects.push({
+      what: forward,
+      shape,
+      dtype: "f32",
+      flops: 2 * product,
+      run: (r) => void attention(r, q, k, v, spans, heads),
+    });
+    subjects.push({
+      what: `attention backward ${tokens}`,
+      shape,
+      dtype: "f32",
+      flops: 5 * product,
+      run: (r) => void attentionBackward(r, q, k, v, spans, o, dout, stats, heads),
+      against: forward,
+    });
   }
+  return subjects;
+}
+
+/** Attention beside the matmuls at the model's shapes. */
+export async function benchAttention(gpu: Gpu, lengths: readonly number[], rounds: number): Promise<BenchRow[]> {
+  const subjects = [...attentionSubjects(gpu, lengths), ...yardsticks(gpu, 256)];
   return rowsOf(gpu, subjects, await interleave(gpu, subjects, rounds));
 }

@@ -1,13 +1,16 @@
 import type { Gpu } from "../src/gpu/device.ts";
 import { type Linear, type LinearGrads, loraLinear, loraLinearBackward } from "../src/kernels/lora-linear.ts";
 import { matmul } from "../src/kernels/matmul.ts";
-import { type BenchRow, interleave, randomTensor, rowsOf, type Subject } from "./rows.ts";
+import { yardsticks } from "./matmul.ts";
+import { interleave, type Subject } from "./measure.ts";
+import { randomTensor } from "./operands.ts";
+import { type BenchRow, rowsOf } from "./rows.ts";
 import { benchModel } from "./sizes.ts";
 
 /** The fused LoRA linear against the plain one, forward and back; the ratio that the README states is the first. */
 export async function benchLora(gpu: Gpu, tokens: number, rounds: number, r = 16): Promise<BenchRow[]> {
   const { hidden_size: hidden, intermediate_size: inner } = benchModel();
-  const subjects: Subject[] = [];
+  const subjects: Subject[] = yardsticks(gpu, tokens);
   for (const [name, out, into] of [
     ["up_proj", inner, hidden],
     ["down_proj", hidden, inner],

@@ -1,109 +1,123 @@
 import { readFileSync } from "node:fs";
-import { parseArgs } from "node:util";
 import { renderTable } from "../src/cli/table.ts";
-import { requestGpu } from "../src/gpu/device.ts";
-import { modelProducts, tuneMatmul } from "../src/kernels/matmul-tune.ts";
+import { type Gpu, requestGpu } from "../src/gpu/device.ts";
+import { modelProducts, type Product, tuneMatmul } from "../src/kernels/matmul-tune.ts";
+import type { Platform } from "../src/platform/adapter.ts";
 import { openAdapter } from "../src/platform/index.ts";
+import { type BenchArgs, HELP, type Kind, parseBenchArgs } from "./args.ts";
 import { benchAttention } from "./attention.ts";
 import { benchGenerate } from "./generate.ts";
+import { benchGrpo } from "./grpo.ts";
+import { benchHead } from "./head.ts";
+import { benchLoad } from "./load.ts";
 import { benchLora } from "./lora.ts";
 import { benchMatmul } from "./matmul.ts";
+import { benchMemory } from "./memory.ts";
+import { benchPeers } from "./peers.ts";
 import { type BenchRow, save, tableOf } from "./rows.ts";
+import { benchScale, saveFigures } from "./scale.ts";
 import { benchQlora, benchSft } from "./sft.ts";
 import { benchModel } from "./sizes.ts";
+import { benchTable } from "./table.ts";
 
-const HELP = `npm run bench -- matmul|lora|attention|sft|qlora|generate [options]
-
-  --tokens N   tokens of a batch (256; attention: 256, 1024 and 2048)
-  --rounds N   rounds, of which the median counts (5)
-  --layers N   sft, qlora, generate: layers of the model (24, Qwen2.5-0.5B's)
-  --profile    print time by kernel; slower, as every kernel is then timed by itself
-  --untuned    first candidates, nothing measured beforehand
-  --json       rows as JSON lines instead of a table
-  --save       append the rows to bench/results.jsonl
-`;
-
-const KINDS = ["matmul", "lora", "attention", "sft", "qlora", "generate"];
 const RESULTS = new URL("results.jsonl", import.meta.url);
+/** Milliseconds for tuning: more than a run waits, so that every kind of product is measured. */
+const TUNING_MS = 30_000;
 
-/** A flag that counts something. */
-function count(text: string | undefined, name: string): number | undefined {
-  if (text === undefined) return undefined;
-  const value = Number(text);
-  if (Number.isInteger(value) && value > 0) return value;
-  throw new Error(`Cannot bench with --${name} ${text}: it must be a positive integer`);
-}
-
-async function main(args: string[]): Promise<number> {
-  const { values, positionals } = parseArgs({
-    args,
-    allowPositionals: true,
-    options: {
-      tokens: { type: "string" },
-      rounds: { type: "string" },
-      layers: { type: "string" },
-      profile: { type: "boolean" },
-      untuned: { type: "boolean" },
-      json: { type: "boolean" },
-      save: { type: "boolean" },
-      help: { type: "boolean", short: "h" },
-    },
-  });
-  const [what] = positionals;
-  if (values.help || positionals.length !== 1 || !KINDS.includes(what)) {
-    process.stdout.write(HELP);
-    return values.help ? 0 : 2;
-  }
-  const [tokens, rounds, layers] = (["tokens", "rounds", "layers"] as const).map((name) => count(values[name], name));
-  const { adapter, waiting } = await openAdapter();
-  const gpu = await requestGpu(adapter, { profile: values.profile, waiting });
-  if (!values.json) console.log(`${gpu.adapterName}, Node ${process.version}`);
-  const products = modelProducts(benchModel(), tokens ?? 256, "bf16", 16);
-  if (what === "qlora") {
+/** Products of a model in training, in every storage that a kind measures. */
+function productsOf(kind: Kind, tokens: number): Product[] {
+  const products = modelProducts(benchModel(), tokens, "bf16", 16);
+  if (kind === "qlora") {
     for (const dtype of ["nf4", "int8"] as const)
-      products.push(...modelProducts(benchModel(), tokens ?? 256, dtype, 16, "bf16"));
+      products.push(...modelProducts(benchModel(), tokens, dtype, 16, "bf16"));
   }
-  const square = { b: "f32" as const, m: 896, n: 896, k: tokens ?? 256, extra: 0 };
-  if (what === "matmul") {
+  if (["matmul", "peers", "table"].includes(kind)) {
+    const square = { b: "f32" as const, m: 896, n: 896, k: tokens, extra: 0 };
     for (const transA of [false, true]) products.push({ ...square, transA, transB: !transA });
     products.push({ ...square, transA: false, transB: false });
   }
-  if (!values.untuned && what !== "attention" && what !== "generate") {
-    const start = performance.now();
-    await tuneMatmul(gpu, products, what === "qlora" ? { budgetMs: 20_000 } : {});
-    if (!values.json) {
-      console.log(`tuned in ${((performance.now() - start) / 1000).toFixed(1)} s:`);
-      for (const [key, tile] of gpu.tuning) console.log(`  ${key}  ${tile}`);
-    }
+  return products;
+}
+
+async function tune(gpu: Gpu, kind: Kind, { tokens = 256, untuned, json }: BenchArgs): Promise<void> {
+  if (untuned || ["memory", "load"].includes(kind)) return;
+  const before = gpu.tuning.size;
+  const start = performance.now();
+  await tuneMatmul(gpu, productsOf(kind, tokens), { budgetMs: TUNING_MS });
+  if (json || gpu.tuning.size === before) return;
+  console.log(`tuned in ${((performance.now() - start) / 1000).toFixed(1)} s:`);
+  for (const [key, tile] of gpu.tuning) console.log(`  ${key}  ${tile}`);
+}
+
+/** Runs one kind; rows go to `emit` as they come. */
+async function bench(kind: Kind, gpu: Gpu, platform: Platform, args: BenchArgs, emit: Emit): Promise<void> {
+  const { tokens = 256, rounds, layers, most, seconds } = args;
+  const fresh = async () => {
+    const { adapter, waiting } = await openAdapter();
+    return requestGpu(adapter, { waiting });
+  };
+  const report = (line: string) => console.error(line);
+  const kinds: Record<Exclude<Kind, "table">, () => Promise<BenchRow[]>> = {
+    matmul: () => benchMatmul(gpu, tokens, rounds),
+    lora: () => benchLora(gpu, tokens, rounds),
+    attention: () => benchAttention(gpu, args.tokens ? [tokens] : [256, 1024, 2048], rounds),
+    head: () => benchHead(gpu, tokens, rounds),
+    sft: () => benchSft(gpu, { tokens, rounds, layers }),
+    qlora: () => benchQlora(gpu, { tokens, rounds, layers }),
+    grpo: () => benchGrpo(gpu, { tokens: args.tokens ?? 64, rounds, layers }),
+    generate: () => benchGenerate(gpu, { rounds, layers }),
+    memory: () => benchMemory(fresh, args.tokens ? [tokens] : [256, 512], layers),
+    load: () => benchLoad(fresh, { tokens, rounds, layers }),
+    peers: () => benchPeers(gpu, platform, rounds, report),
+    scale: () => benchScale(gpu, { rounds, most, seconds }, report),
+  };
+  if (kind === "table") return benchTable(gpu, platform, { rounds, seconds }, emit, report);
+  const rows = await kinds[kind]();
+  emit(rows);
+  if (kind === "scale" && args.save) saveFigures(new URL(".", import.meta.url), rows);
+}
+
+type Emit = (rows: BenchRow[]) => void;
+
+async function main(argv: string[]): Promise<number> {
+  const args = parseBenchArgs(argv);
+  if (!args) {
+    process.stdout.write(HELP);
+    return 0;
   }
-  let rows: BenchRow[];
-  if (what === "matmul") rows = await benchMatmul(gpu, tokens ?? 256, rounds ?? 5);
-  else if (what === "lora") rows = await benchLora(gpu, tokens ?? 256, rounds ?? 5);
-  else if (what === "attention") rows = await benchAttention(gpu, tokens ? [tokens] : [256, 1024, 2048], rounds ?? 5);
-  else if (what === "generate") rows = await benchGenerate(gpu, { rounds: rounds ?? 5, layers });
-  else if (what === "qlora") rows = await benchQlora(gpu, { tokens: tokens ?? 256, rounds: rounds ?? 5, layers });
-  else rows = await benchSft(gpu, { tokens: tokens ?? 256, rounds: rounds ?? 5, layers });
-  if (values.json) for (const row of rows) console.log(JSON.stringify(row));
-  else process.stdout.write(`\n${tableOf(rows)}`);
-  if (gpu.profiler) {
-    const table = await gpu.profiler.table();
-    const total = table.reduce((sum, { milliseconds }) => sum + milliseconds, 0);
-    const columns = ["kernel", "times", "ms", "%"].map(
-      (heading, i) => ({ heading, align: i ? "right" : "left" }) as const,
-    );
-    const cells = table.map((k) => [
-      k.kernel,
-      k.count,
-      k.milliseconds.toFixed(1),
-      ((100 * k.milliseconds) / total).toFixed(1),
-    ]);
-    process.stdout.write(`\n${renderTable(columns, cells)}`);
+  const platform = await openAdapter();
+  const gpu = await requestGpu(platform.adapter, { profile: args.profile, waiting: platform.waiting });
+  if (!args.json) console.log(`${gpu.adapterName}, Node ${process.version}`);
+  const emit = (rows: BenchRow[]) => {
+    if (args.json) for (const row of rows) console.log(JSON.stringify(row));
+    else process.stdout.write(`\n${tableOf(rows)}`);
+    if (args.save) save(RESULTS.pathname, rows);
+  };
+  for (const kind of args.kinds) {
+    await tune(gpu, kind, args);
+    await bench(kind, gpu, platform, args, emit);
+    if (args.profile) await printProfile(gpu);
+    await gpu.clear();
   }
-  if (values.save) {
-    save(RESULTS.pathname, rows);
+  if (args.save)
     console.error(`${readFileSync(RESULTS, "utf8").trimEnd().split("\n").length} rows in bench/results.jsonl`);
-  }
   return 0;
+}
+
+async function printProfile(gpu: Gpu): Promise<void> {
+  if (!gpu.profiler) return console.error(`Cannot profile: ${gpu.adapterName} has no timestamps`);
+  const table = await gpu.profiler.table();
+  const total = table.reduce((sum, { milliseconds }) => sum + milliseconds, 0);
+  const columns = ["kernel", "times", "ms", "%"].map(
+    (heading, i) => ({ heading, align: i ? "right" : "left" }) as const,
+  );
+  const cells = table.map((k) => [
+    k.kernel,
+    k.count,
+    k.milliseconds.toFixed(1),
+    ((100 * k.milliseconds) / total).toFixed(1),
+  ]);
+  process.stdout.write(`\n${renderTable(columns, cells)}`);
 }
 
 main(process.argv.slice(2)).then(

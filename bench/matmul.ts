@@ -1,7 +1,11 @@
 import type { Gpu } from "../src/gpu/device.ts";
 import { matmul } from "../src/kernels/matmul.ts";
-import { type BenchRow, interleave, randomTensor, rowsOf, type Subject } from "./rows.ts";
+import { interleave, type Subject } from "./measure.ts";
+import { randomTensor } from "./operands.ts";
+import { type BenchRow, rowsOf } from "./rows.ts";
 import { benchModel } from "./sizes.ts";
+
+type Run = (record: Parameters<typeof matmul>[0]) => void;
 
 /** The three products of a linear layer, forward and back, at the model's own shapes. */
 export function matmulSubjects(gpu: Gpu, tokens: number, dtypes: readonly ("f32" | "bf16")[]): Subject[] {
@@ -10,8 +14,16 @@ export function matmulSubjects(gpu: Gpu, tokens: number, dtypes: readonly ("f32"
   const x = randomTensor(gpu, [tokens, hidden], "f32", "x");
   const dy = randomTensor(gpu, [tokens, inner], "f32", "dy");
   for (const dtype of dtypes) {
-    const add = (what: string, shape: string, n: number, k: number, run: Subject["run"], against?: string) =>
-      subjects.push({ what: `${what} ${dtype}`, shape, dtype, flops: 2 * tokens * n * k, run, against });
+    const add = (what: string, shape: string, n: number, k: number, run: Run, against?: string) =>
+      subjects.push({
+        what: `${what} ${dtype}`,
+        shape,
+        dtype,
+        flops: 2 * tokens * n * k,
+        run,
+        against,
+        yardstick: true,
+      });
     const up = randomTensor(gpu, [inner, hidden], dtype, "up_proj");
     const q = randomTensor(gpu, [hidden, hidden], dtype, "q_proj");
     const nt = `x·Wᵀ up_proj ${dtype}`;
@@ -24,6 +36,11 @@ export function matmulSubjects(gpu: Gpu, tokens: number, dtypes: readonly ("f32"
     add("dyᵀ·x up_proj", `[${inner},${tokens}]→${hidden}`, inner, hidden, (r) => matmul(r, dy, x, into), nt);
   }
   return subjects;
+}
+
+/** The products that other kinds of row are a share of. */
+export function yardsticks(gpu: Gpu, tokens: number): Subject[] {
+  return matmulSubjects(gpu, tokens, ["bf16"]).map((subject) => ({ ...subject, against: undefined }));
 }
 
 /** GFLOP/s of each form; ratios are times over the forward product's. */

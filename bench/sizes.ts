@@ -1,4 +1,5 @@
 import { type ModelConfig, parseModelConfig } from "../src/model/config.ts";
+import { PROJECTIONS, projectionShape } from "../src/model/names.ts";
 
 /** Qwen2.5-0.5B's config.json, as far as shapes go. */
 const QWEN25_05B = {
@@ -15,7 +16,49 @@ const QWEN25_05B = {
   tie_word_embeddings: true,
 };
 
-/** The model that figures are stated for; `layers` makes a shallower one of the same shapes. */
-export function benchModel(layers = QWEN25_05B.num_hidden_layers): ModelConfig {
-  return parseModelConfig({ ...QWEN25_05B, num_hidden_layers: layers }, "Qwen2.5-0.5B");
+/** The model that figures are stated for; `layers` and `vocab` make a smaller one of the same shapes. */
+export function benchModel(layers = QWEN25_05B.num_hidden_layers, vocab = QWEN25_05B.vocab_size): ModelConfig {
+  return parseModelConfig({ ...QWEN25_05B, num_hidden_layers: layers, vocab_size: vocab }, "Qwen2.5-0.5B");
+}
+
+/** Entries of one layer's frozen weights, and of its low-rank pairs. */
+function layerEntries(config: ModelConfig, rank: number): { frozen: number; lowRank: number } {
+  let [frozen, lowRank] = [0, 0];
+  for (const projection of PROJECTIONS) {
+    const [out, into] = projectionShape(config, projection);
+    frozen += out * into;
+    lowRank += rank * (out + into);
+  }
+  return { frozen, lowRank };
+}
+
+/**
+ * Floating-point operations that a LoRA training step needs by its mathematics; what is computed again in the backward
+ * pass does not count, nor do norms, activations and the optimizer.
+ *
+ *   2·P·T  forward, 2·P·T  gradients of inputs          P: entries of the linear layers' frozen weights, T: tokens
+ * + 6·L·T  forward, inputs, weights of the low-rank pairs   L: their entries
+ * + 4·V·H·R  logits and gradient of the hidden rows      R: rows with a label
+ * + 3.5·(2·T²·Q·D)/S  per layer: 2 products forward and 5 back, the causal half of each   Q heads of D, S sequences
+ */
+export function modelFlops(
+  config: ModelConfig,
+  tokens: number,
+  labelled: number,
+  rank: number,
+  sequences: number = 1,
+): number {
+  const { frozen, lowRank } = layerEntries(config, rank);
+  const attention = (3.5 * 2 * tokens ** 2 * config.num_attention_heads * config.head_dim) / sequences;
+  const layer = 4 * frozen * tokens + 6 * lowRank * tokens + attention;
+  return config.num_hidden_layers * layer + 4 * config.vocab_size * config.hidden_size * labelled;
+}
+
+/**
+ * Floating-point operations of one decoded token by the model's mathematics: 2 for each entry of the linear layers and of
+ * the output table. Norms, attention and sampling do not count.
+ */
+export function tokenFlops(config: ModelConfig, rank: number = 0): number {
+  const { frozen, lowRank } = layerEntries(config, rank);
+  return 2 * (config.num_hidden_layers * (frozen + lowRank) + config.vocab_size * config.hidden_size);
 }

@@ -1,0 +1,99 @@
+import { parseArgs } from "node:util";
+
+export const KINDS = [
+  "matmul",
+  "lora",
+  "attention",
+  "head",
+  "sft",
+  "qlora",
+  "grpo",
+  "generate",
+  "memory",
+  "load",
+  "peers",
+  "table",
+  "scale",
+] as const;
+export type Kind = (typeof KINDS)[number];
+
+/** Kinds that `all` runs: table and scale measure much of the same again, for long. */
+const ALL = KINDS.filter((kind) => kind !== "table" && kind !== "scale");
+
+export const HELP = `npm run bench -- ${[...KINDS, "all"].join("|")} [options]
+
+  --tokens N   tokens of a batch (256; attention: 256, 1024 and 2048; memory: 256 and 512; grpo: 64 of a completion)
+  --rounds N   rounds, of which the median counts (5)
+  --layers N   sft, qlora, grpo, generate, memory, load: layers of the model (24, Qwen2.5-0.5B's)
+  --most N     scale: tokens of the longest sequence (4096; 32768 at most)
+  --seconds N  scale: budget for all axes (600); table: for the fit over lengths
+  --profile    print time by kernel; slower, as every kernel is then timed by itself
+  --untuned    first candidates, nothing measured beforehand
+  --json       rows as JSON lines instead of a table
+  --save       append the rows to bench/results.jsonl; scale: the figures too
+
+peers measures jax-js and tfjs beside ours on the same adapter. table prints every figure that a limit is set for, and
+whether it is met. all runs ${ALL.join(", ")}.
+`;
+
+export interface BenchArgs {
+  kinds: readonly Kind[];
+  tokens?: number;
+  rounds: number;
+  layers?: number;
+  most: number;
+  seconds: number;
+  profile: boolean;
+  untuned: boolean;
+  json: boolean;
+  save: boolean;
+}
+
+/**
+ * What the command line asks for; null: help.
+ *
+ * @throws {Error} a kind or an option that is not known, or a count that is none
+ */
+export function parseBenchArgs(args: readonly string[]): BenchArgs | null {
+  const { values, positionals } = parseArgs({
+    args: [...args],
+    allowPositionals: true,
+    options: {
+      tokens: { type: "string" },
+      rounds: { type: "string" },
+      layers: { type: "string" },
+      most: { type: "string" },
+      seconds: { type: "string" },
+      profile: { type: "boolean", default: false },
+      untuned: { type: "boolean", default: false },
+      json: { type: "boolean", default: false },
+      save: { type: "boolean", default: false },
+      help: { type: "boolean", short: "h" },
+    },
+  });
+  if (values.help) return null;
+  const [what, ...more] = positionals;
+  const kind = KINDS.find((known) => known === what);
+  if ((!kind && what !== "all") || more.length > 0)
+    throw new Error(`Cannot bench ${positionals.join(" ") || "nothing"}: one of ${[...KINDS, "all"].join(", ")}`);
+  const { profile, untuned, json, save } = values;
+  const count = (name: "tokens" | "rounds" | "layers" | "most" | "seconds") => positive(values[name], name);
+  const most = count("most") ?? 4096;
+  if (most < 512 || most > 32768) throw new Error(`Cannot bench with --most ${most}: it must be from 512 to 32768`);
+  return {
+    kinds: kind ? [kind] : ALL,
+    tokens: count("tokens"),
+    rounds: count("rounds") ?? 5,
+    layers: count("layers"),
+    most,
+    seconds: count("seconds") ?? 600,
+    ...{ profile, untuned, json, save },
+  };
+}
+
+function positive(text: string | undefined, name: string): number | undefined {
+  if (text === undefined) return undefined;
+  const value = Number(text);
+  if (Number.isInteger(value) && value > 0) return value;
+  throw new Error(`Cannot bench with --${name} ${text}: it must be a positive integer`);
+}

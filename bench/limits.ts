@@ -1,0 +1,41 @@
+import type { BenchRow } from "./rows.ts";
+
+/** What a ratio must reach, or stay below. */
+export type Limit = { least: number; most?: undefined } | { most: number; least?: undefined };
+
+/** By the clock, and by CPU time. */
+export interface Ratio {
+  ms: number;
+  cpu: number;
+}
+
+export function meets(ratio: number, { least, most }: Limit): boolean {
+  return least === undefined ? ratio <= most : ratio >= least;
+}
+
+/** A row that says whether a limit is met. @param base the row of what was timed */
+export function judged(
+  base: BenchRow,
+  about: Partial<Pick<BenchRow, "what" | "shape">>,
+  ratio: Ratio,
+  limit: Limit,
+  against: string,
+): BenchRow {
+  const met = meets(ratio.ms, limit);
+  return { ...base, ...about, ratio: ratio.ms, cpu_ratio: ratio.cpu, ...limit, met, against };
+}
+
+/** x·Wᵀ in f32 beside the faster peer: less on SwiftShader, whose best is near its limit. */
+export function productLimit(adapter: string): Limit {
+  return { least: /swiftshader/i.test(adapter) ? 1.3 : 2 };
+}
+
+export const BACKWARD_PRODUCTS: Limit = { least: 0.9 };
+export const STEP_128: Limit = { most: 20 };
+export const STEP_512: Limit = { most: 22 };
+export const TOKEN: Limit = { most: 2 };
+export const SAMPLING: Limit = { least: 0.9 };
+export const BATCH_16: Limit = { least: 8 };
+export const STEP_SHARE: Limit = { least: 0.7 };
+export const ATTENTION_BACKWARD: Limit = { most: 3 };
+export const LENGTH_EXPONENT: Limit = { most: 1.05 };

@@ -1,0 +1,66 @@
+import type { Gpu } from "../src/gpu/device.ts";
+import { forecastSft, worstBatch } from "../src/train/plan.ts";
+import { sftStep } from "../src/train/step.ts";
+import { now, since } from "./measure.ts";
+import { ADAMW, loraOf, trainee } from "./models.ts";
+import { about, type BenchRow } from "./rows.ts";
+import { benchModel, modelFlops } from "./sizes.ts";
+
+const RANK = 16;
+
+/** Bytes at the peak of a training step, as `qwench sft` forecasts them for this adapter. */
+export function forecastStep(gpu: Gpu, layers: number, vocab: number, r: number, sequences: number, length: number) {
+  const { peak } = forecastSft({
+    config: benchModel(layers, vocab),
+    trained: { lora: loraOf(r) },
+    dtypeOf: () => "bf16",
+    steps: [worstBatch(sequences, length)],
+    optimizer: ADAMW,
+    limits: gpu.limits,
+    features: gpu.features,
+  });
+  return peak;
+}
+
+/**
+ * One step of each length on a device of its own: what the forecast said beside what the ledger counted at its peak, and
+ * their ratio.
+ *
+ * @param open opens another device of the same adapter
+ */
+export async function benchMemory(
+  open: () => Promise<Gpu>,
+  lengths: readonly number[],
+  layers?: number,
+): Promise<BenchRow[]> {
+  const config = benchModel(layers);
+  const rows: BenchRow[] = [];
+  for (const tokens of lengths) {
+    const gpu = await open();
+    const { model, optimizer } = trainee(gpu, config, RANK);
+    const options = { step: 0, learning_rate: 0, max_grad_norm: 1, label_smoothing_factor: 0, seed: 0 };
+    const start = now();
+    const micro = worstBatch(1, tokens);
+    await sftStep(gpu.recorder(), model, optimizer, micro, { ...options, neftune_noise_alpha: null });
+    await gpu.settle();
+    const { ms, cpu } = since(start);
+    const bytes = gpu.pool.ledger.peak;
+    const forecast = forecastStep(gpu, config.num_hidden_layers, config.vocab_size, RANK, 1, tokens);
+    rows.push({
+      ...about(gpu),
+      what: "memory of a first SFT step",
+      shape: `${config.num_hidden_layers} layers, ${tokens} tokens`,
+      dtype: "bf16",
+      median_ms: ms,
+      spread: 0,
+      gflops: modelFlops(config, tokens, tokens - 1, RANK) / ms / 1e6,
+      cpu_ms: cpu,
+      forecast_bytes: forecast,
+      bytes,
+      ratio: bytes / forecast,
+      against: "bytes of the forecast",
+    });
+    gpu.device.destroy();
+  }
+  return rows;
+}

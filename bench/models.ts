@@ -1,0 +1,88 @@
+import { makeBatch } from "../src/data/packing.ts";
+import type { Gpu } from "../src/gpu/device.ts";
+import { sizeOf } from "../src/gpu/tensor.ts";
+import { buildModel, type LoraConfig, type Trained, type WeightDType } from "../src/model/build.ts";
+import type { ModelConfig } from "../src/model/config.ts";
+import { initAdapter } from "../src/model/load.ts";
+import { isProjection, PROJECTIONS } from "../src/model/names.ts";
+import { shiftedTargets, type Transformer } from "../src/model/transformer.ts";
+import type { MicroBatch } from "../src/train/batches.ts";
+import { Optimizer, type OptimizerOptions } from "../src/train/optimizer.ts";
+import { uniformFrom } from "../src/train/seed.ts";
+import { sftStep } from "../src/train/step.ts";
+import type { RecordedSubject } from "./measure.ts";
+import { fillRandom } from "./operands.ts";
+import { modelFlops } from "./sizes.ts";
+
+export const ADAMW: OptimizerOptions = {
+  optim: "adamw_torch",
+  adam_beta1: 0.9,
+  adam_beta2: 0.999,
+  adam_epsilon: 1e-8,
+  weight_decay: 0,
+};
+
+/** LoRA on all seven projections. */
+export function loraOf(r: number): LoraConfig {
+  return { r, lora_alpha: 2 * r, lora_dropout: 0, use_rslora: false, target_modules: PROJECTIONS };
+}
+
+/** A model of random weights, about as large as a trained one's: 0.02 on average. */
+export function randomModel(
+  gpu: Gpu,
+  config: ModelConfig,
+  lora: LoraConfig | null = null,
+  dtype: WeightDType = "bf16",
+): Transformer {
+  const trained: Trained = lora ? { lora } : "none";
+  const { model, slots } = buildModel(gpu, config, trained, (name) => (isProjection(name) ? dtype : "bf16"));
+  for (const [name, shards] of slots) {
+    for (const { tensor } of shards) {
+      if (name.endsWith("norm.weight"))
+        gpu.write(tensor, new Uint16Array(sizeOf(tensor.shape)).fill(0x3f80)); // ones
+      else fillRandom(gpu, tensor, 1 / 16);
+    }
+  }
+  if (lora) initAdapter(gpu, model, uniformFrom(1));
+  return model;
+}
+
+/** A model that is trained, and what trains it. */
+export interface Trainee {
+  model: Transformer;
+  optimizer: Optimizer;
+  r: number;
+  dtype: WeightDType;
+}
+
+export function trainee(gpu: Gpu, config: ModelConfig, r: number = 16, dtype: WeightDType = "bf16"): Trainee {
+  const model = randomModel(gpu, config, loraOf(r), dtype);
+  return { model, optimizer: new Optimizer(gpu, model.store!, ADAMW), r, dtype };
+}
+
+/** Rows of pseudo-random tokens, all of them labelled. */
+export function microBatch(vocab: number, sequences: number, length: number): MicroBatch {
+  const rows = Array.from({ length: sequences }, (_, s) => {
+    const input_ids = Array.from({ length }, (_, i) => ((i + s * length) * 7919 + 11) % vocab);
+    return { input_ids, labels: input_ids };
+  });
+  const batch = makeBatch(rows);
+  return { batch, targets: shiftedTargets(batch, batch.labels) };
+}
+
+/** A whole optimizer step: forward, backward, clipping, AdamW. */
+export function stepOf({ model, optimizer, r, dtype }: Trainee, sequences: number, length: number): RecordedSubject {
+  const { config } = model;
+  const tokens = sequences * length;
+  const micro = microBatch(config.vocab_size, sequences, length);
+  const options = { max_grad_norm: 1, label_smoothing_factor: 0, neftune_noise_alpha: null, seed: 1 };
+  let step = 0;
+  return {
+    what: "SFT step",
+    shape: `${config.num_hidden_layers} layers, ${sequences > 1 ? `${sequences} × ` : ""}${length} tokens`,
+    dtype,
+    flops: modelFlops(config, tokens, micro.targets.rows.length, r, sequences),
+    tokens,
+    run: (record) => void sftStep(record, model, optimizer, [micro], { ...options, step: step++, learning_rate: 1e-4 }),
+  };
+}
