@@ -26,5 +26,7 @@ export { type Grade, type GradeOptions, grade, mathsEqual } from "./rewards/math
 export { REWARDS, type RewardFactory, type RewardParameters, rewardNamed } from "./rewards/registry.ts";
 export type { NamedReward, RewardContext, RewardFunction } from "./rewards/reward.ts";
 export * from "./session.ts";
+export * from "./session-export.ts";
+export * from "./session-export-check.ts";
 export * from "./session-generate.ts";
 export * from "./session-grpo.ts";

@@ -56,10 +56,11 @@ const TEXTS = [
 
 /**
  * How far logits may be from those of base and adapter. Weights are rounded to nearest: by a part in 2¹¹ in f16, 2⁸ in bf16,
- * 254 of a block's largest in Q8_0, 16 in Q4_0, and to 16 uneven steps in NF4; over the layers that grows several times. A
- * merge that is wrong is off by about as much as the logits are large.
+ * 254 of a block's largest in Q8_0, 16 in Q4_0, and to 16 uneven steps in NF4; the layers let that grow. Measured on the
+ * embedded model and on 24 random layers, which amplify most: bf16 0.2 and 1.2 %, Q8_0 0.8 and 3.9 %, NF4 13 and 64 %. What
+ * else is wrong shows in the share of the adapter's effect, which is 1 in all of them.
  */
-const TOLERANCES = { F32: 1e-4, F16: 5e-3, BF16: 4e-2, q8_0: 5e-2, four: 0.5 } as const;
+const TOLERANCES = { F32: 1e-4, F16: 5e-3, BF16: 4e-2, q8_0: 0.1, four: 0.8 } as const;
 
 /** Share of the adapter's effect that must be found again. */
 const LEAST_KEPT = 0.5;
@@ -153,7 +154,7 @@ export async function checkExport(
 }
 
 /** Whether an export passed: near enough to the adapter, and not to the base instead. NaN does not. */
-export function passed({ worst, tolerance, effect }: ExportCheck): boolean {
+export function exportPassed({ worst, tolerance, effect }: ExportCheck): boolean {
   return worst <= tolerance && (effect === null || !effect.clear || effect.kept >= LEAST_KEPT);
 }
 

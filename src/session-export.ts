@@ -13,7 +13,8 @@ import type { FloatDtype } from "./model/merge.ts";
 import { copied, type MergedFile, mergedFiles, TOKENIZER_FILES, tokenizerFolder } from "./model/write-merged.ts";
 import { openTokenizer } from "./session.ts";
 
-export { openGgufCheckpoint } from "./model/gguf.ts";
+export { GGUF_QUANTIZATIONS, type GgufQuantization, openGgufCheckpoint } from "./model/gguf.ts";
+export type { FloatDtype } from "./model/merge.ts";
 export type { MergedFile } from "./model/write-merged.ts";
 
 /** Formats of `qwench export`, by Unsloth's names. */

@@ -6,18 +6,19 @@ import { readJson } from "../io/checkpoint.ts";
 import type { HubOptions } from "../io/hub.ts";
 import { ADAPTER_CONFIG_FILE } from "../io/peft.ts";
 import type { Folder } from "../io/storage.ts";
-import { GGUF_QUANTIZATIONS, type GgufQuantization } from "../model/gguf.ts";
-import type { FloatDtype } from "../model/merge.ts";
 import { nodeFile, nodeFolder } from "../platform/node-fs.ts";
 import {
   EXPORT_FORMATS,
   type ExportFormat,
   type ExportRequest,
   type ExportSource,
+  type FloatDtype,
+  GGUF_QUANTIZATIONS,
+  type GgufQuantization,
   openExport,
   writeExport,
 } from "../session-export.ts";
-import { checkExport, type ExportCheck, passed } from "../session-export-check.ts";
+import { checkExport, type ExportCheck, exportPassed } from "../session-export-check.ts";
 import { type CliFlag, type ParsedArgs, UsageError } from "./args.ts";
 import { beginFolder } from "./export-folder.ts";
 import { openGpu } from "./open-gpu.ts";
@@ -179,7 +180,7 @@ async function exportModel(asked: Asked, signal: AbortSignal): Promise<number> {
     const names = await writeExport(pending.folder, source, request);
     status(null);
     if (asked.check) check = await checked(source, pending.folder, request, rows, asked.tokens);
-    if (check && !passed(check)) {
+    if (check && !exportPassed(check)) {
       tell(check);
       console.error(
         `The export does not behave as what it was made from: it stays in ${pending.folder.path}, and ${output} was not made. Do not use it.`,
@@ -238,12 +239,12 @@ function tell(check: ExportCheck): void {
   const { prompts, tokens, worst, worst_absolute, tolerance, greedy, effect } = check;
   const share = (x: number) => `${Number((100 * x).toPrecision(2))} %`;
   console.log(
-    `${passed(check) ? "ok" : "FAILED"}: over ${prompts} prompts of ${tokens} tokens the worst logit difference is ${share(worst)} of the largest logit (${worst_absolute.toPrecision(3)}; at most ${share(tolerance)}), and ${greedy.agreed} of ${greedy.tokens} greedy tokens agree.`,
+    `${exportPassed(check) ? "ok" : "FAILED"}: over ${prompts} prompts of ${tokens} tokens the worst logit difference is ${share(worst)} of the largest logit (${worst_absolute.toPrecision(3)}; at most ${share(tolerance)}), and ${greedy.agreed} of ${greedy.tokens} greedy tokens agree.`,
   );
   if (effect === null) return;
   const kept = effect.clear ? `${share(effect.kept)} of that is in the export` : "rounding is larger than that";
   console.log(`The adapter itself changes logits by up to ${share(effect.worst)}: ${kept}.`);
-  if (!effect.clear) {
+  if (!effect.clear && exportPassed(check)) {
     console.error("note: of so small an effect little may be left in this format: a wider one keeps more.");
   }
 }

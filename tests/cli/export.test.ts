@@ -16,6 +16,9 @@ import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { writeRandomCheckpoint } from "../../scripts/random-checkpoint.ts";
 import { beginFolder } from "../../src/cli/export-folder.ts";
+import { openCheckpoint } from "../../src/io/checkpoint.ts";
+import { memoryFolder } from "../../src/io/memory-folder.ts";
+import { bytesOf, encodeSafetensors, f32ToBf16, type TensorData, toFloat32 } from "../../src/io/safetensors.ts";
 import { nodeFolder } from "../../src/platform/node-fs.ts";
 import { adapterFor, copyTinyTokenizer } from "../export/fixtures.ts";
 import { contents, TINY } from "../train/fixtures.ts";
@@ -80,23 +83,31 @@ describe("qwench export", () => {
   });
 
   test("exits 1 past the tolerance, and makes nothing of that name", async () => {
-    // a merge that overflows nothing, and that no 4 bits can hold: one weight drowns all others of its block
-    const model = nodeFolder(at("spiked"));
-    await writeRandomCheckpoint(model, { ...TINY, vocab_size: 640, initializer_range: 0.1 });
-    await copyTinyTokenizer(model);
-    const folder = nodeFolder(at("spike"));
-    await adapterFor(model, { folder, base: at("spiked"), size: 0.2 });
-    const { openSafetensors, encodeSafetensors } = await import("../../src/io/safetensors.ts");
-    const file = await openSafetensors(await folder.open("adapter_model.safetensors"));
-    const tensors = [];
-    for (const { name, dtype, shape } of file.tensors.values()) {
-      const data = Uint8Array.from(await file.read(name));
-      const values = new Float32Array(data.buffer);
-      // every 16th input of A is 3000 times the others: each block's scale is theirs
-      if (name.includes("lora_A")) for (let i = 0; i < values.length; i += 16) values[i] *= 3000;
-      tensors.push({ name, dtype, shape, data });
+    // Norms take away what the layers behind them give back: the same model, in which a weight of each block is 4096 times
+    // the others, and 4 bits hold nothing but that.
+    const even = memoryFolder("even");
+    await writeRandomCheckpoint(even, { ...TINY, vocab_size: 640 });
+    const base = await openCheckpoint(even);
+    const tensors: TensorData[] = [];
+    for (const { name, dtype, shape } of base.tensors.values()) {
+      const values = toFloat32(await base.read(name), dtype).slice();
+      const factor = /layernorm/.test(name) ? 1 / 4096 : /(q|k|v|gate|up)_proj\.weight/.test(name) ? 4096 : 1;
+      for (let i = 0; i < values.length; i++) if ((i % shape.at(-1)!) % 32 === 0) values[i] *= factor;
+      tensors.push({ name, dtype, shape, data: bytesOf(f32ToBf16(values)) });
     }
-    await folder.write("adapter_model.safetensors", encodeSafetensors(tensors));
+    const model = nodeFolder(at("uneven"));
+    await model.write("model.safetensors", encodeSafetensors(tensors));
+    await model.write("config.json", await even.readText("config.json"));
+    await copyTinyTokenizer(model);
+    await adapterFor(model, { folder: nodeFolder(at("spike")), base: at("uneven"), size: 0.05 });
+    expect(
+      (
+        await run(
+          ..."export --format gguf --quantization bf16".split(" "),
+          ...["--adapter", at("spike"), "--output", at("even")],
+        )
+      ).code,
+    ).toBe(0);
     const { code, said } = await run(
       ..."export --format gguf --quantization q4_0 --check_tokens 4".split(" "),
       ...["--adapter", at("spike"), "--output", at("drowned")],

@@ -4,7 +4,7 @@ import { memoryFolder } from "../../src/io/memory-folder.ts";
 import { encodeSafetensors, openSafetensors } from "../../src/io/safetensors.ts";
 import type { Folder } from "../../src/io/storage.ts";
 import { type ExportRequest, type ExportSource, openExport, writeExport } from "../../src/session-export.ts";
-import { checkExport, passed } from "../../src/session-export-check.ts";
+import { checkExport, exportPassed } from "../../src/session-export-check.ts";
 import { useGpu } from "../kernels/harness.ts";
 import { TINY } from "../train/fixtures.ts";
 import { adapterFor, copyTinyTokenizer } from "./fixtures.ts";
@@ -53,7 +53,7 @@ describe("the check of an export", () => {
     [{ format: "gguf", quantization: "q4_0" }, 0.5],
   ] as [Partial<ExportRequest>, number][])("passes %j as it was written", async (more, most) => {
     const result = await check(more);
-    expect(passed(result)).toBe(true);
+    expect(exportPassed(result)).toBe(true);
     expect(result.worst).toBeLessThanOrEqual(most);
     expect(result).toMatchObject({ prompts: 4, greedy: { tokens: 32 } });
     expect(result.effect!.worst).toBeGreaterThan(0.3); // there is something to be lost
@@ -68,7 +68,7 @@ describe("the check of an export", () => {
     { format: "gguf", quantization: "q4_0" },
   ] as Partial<ExportRequest>[])("fails %j without its adapter", async (more) => {
     const result = await check(more, { ...source, adapter: null });
-    expect(passed(result)).toBe(false);
+    expect(exportPassed(result)).toBe(false);
     expect(result.effect!.kept).toBeLessThan(0.3);
     expect(result.greedy.agreed).toBeLessThan(24);
   });
@@ -81,9 +81,9 @@ describe("the check of an export", () => {
     expect(result.worst).toBeLessThan(result.tolerance);
     expect(result.effect!.clear).toBe(true);
     expect(result.effect!.kept).toBeLessThan(0.2);
-    expect(passed(result)).toBe(false);
+    expect(exportPassed(result)).toBe(false);
     await writeExport(folder, small, request({}));
-    expect(passed(await checkExport(gpu(), small, folder, request({}), { tokens: 4 }))).toBe(true);
+    expect(exportPassed(await checkExport(gpu(), small, folder, request({}), { tokens: 4 }))).toBe(true);
   });
 
   test("fails where one matrix is wrong, or a scale", async () => {
@@ -97,9 +97,9 @@ describe("the check of an export", () => {
       }
       await folder.write("model.safetensors", encodeSafetensors(tensors));
     };
-    expect(passed(await check({}, source, swapped))).toBe(false);
+    expect(exportPassed(await check({}, source, swapped))).toBe(false);
     const scaled = await adapterFor(model, { use_rslora: false, size: 0.1 }); // α/r where α/√r is meant
-    expect(passed(await check({}, { ...source, adapter: scaled }))).toBe(false);
+    expect(exportPassed(await check({}, { ...source, adapter: scaled }))).toBe(false);
   });
 
   test("shows what cannot be loaded", async () => {
