@@ -23,11 +23,10 @@ export async function roomLeft(): Promise<{ check(bytes: number, what: string): 
 export async function explainStorage(error: unknown, what: string, bytes: number): Promise<unknown> {
   if (error instanceof QwenchError) return error;
   const { name, message } = error as Partial<DOMException>;
+  const { usage = 0, quota = 0 } = await navigator.storage.estimate();
   switch (name) {
-    case "QuotaExceededError": {
-      const { usage = 0, quota = 0 } = await navigator.storage.estimate();
+    case "QuotaExceededError":
       return new QuotaError(full(what, bytes, usage, quota), { cause: error });
-    }
     case "NotFoundError":
     case "TypeMismatchError":
       return new NotFoundError(`Cannot ${what}: there is no such file or folder`, { cause: error });
@@ -35,6 +34,8 @@ export async function explainStorage(error: unknown, what: string, bytes: number
     case "InvalidStateError":
       return new BusyError(`Cannot ${what}: another tab has the file open`, { cause: error });
     default:
+      // Chromium may notice the pipe that a full disk closed before it hears why
+      if (bytes > quota - usage) return new QuotaError(full(what, bytes, usage, quota), { cause: error });
       return new QwenchError(`Cannot ${what}: ${message ?? error}`, { cause: error });
   }
 }

@@ -48,7 +48,7 @@ describe("before a run", () => {
   test("a software adapter: slow, and it can start", async () => {
     const page = await open("&fake=software");
     await shown(page, "There is no GPU here, so the processor does the work: slowly, but it works.");
-    expect(await textOf(page, ".device")).toBe("SwiftShader (software)");
+    await expect.poll(() => textOf(page, ".device"), { timeout: 15_000 }).toBe("SwiftShader (software)");
     await train(page);
     await shown(page, /step [1-9]\d* of 30/);
   });
@@ -169,7 +169,7 @@ describe("during a run", () => {
     await press(page, "Stop");
     await (await page.waitForSelector('dialog ::-p-aria([name="Stop"][role="button"])'))!.click();
     await shown(page, /Stopped\. It solved 10 % of 40 held-out problems before, and 20 % now/);
-    expect(await textOf(page, ".status")).toBe("stopped");
+    await expect.poll(() => textOf(page, ".status"), { timeout: 15_000 }).toBe("stopped");
   });
 
   test("a page loaded again goes on from the last checkpoint", async () => {
@@ -179,7 +179,7 @@ describe("during a run", () => {
     await page.reload();
     await shown(page, "it goes on from the last checkpoint");
     await shown(page, /step (1\d|2\d) of 30/);
-    expect(await textOf(page, ".status")).toBe("training");
+    await expect.poll(() => textOf(page, ".status"), { timeout: 15_000 }).toBe("training");
     const steps = await page.evaluate(() => {
       const [run] = JSON.parse(localStorage.getItem("fake.runs")!).slice(-1);
       return run.logs[0].map(({ step }: { step: number }) => step);
@@ -203,7 +203,7 @@ describe("during a run", () => {
     await train(page);
     await shown(page, "The GPU was lost: the browser or its driver started it again. Going on from the beginning.");
     await shown(page, /GRPO.*step (5|6|7|8) of 60/);
-    expect(await textOf(page, ".status")).toBe("training");
+    await expect.poll(() => textOf(page, ".status"), { timeout: 15_000 }).toBe("training");
   });
 
   test("storage is full: a sentence, a way to free some, and the run can go on", async () => {
@@ -223,7 +223,7 @@ describe("during a run", () => {
     await shown(page, /“Word problems” stopped: Cannot write optimizer/);
     await (await page.waitForSelector('::-p-aria([name="Look at it"][role="link"])'))!.click();
     await page.waitForFunction(() => document.querySelector("h1")!.textContent === "Word problems");
-    expect(await page.$$(".notices .notice")).toHaveLength(0);
+    await expect.poll(() => page.$$(".notices .notice"), { timeout: 15_000 }).toHaveLength(0);
   });
 
   test("the network fails: a sentence, and what has arrived is kept", async () => {
@@ -236,7 +236,7 @@ describe("during a run", () => {
     const page = await open("&fake=busy");
     await train(page);
     await shown(page, "Another tab of this site trains");
-    expect(await textOf(page, ".status")).not.toBe("failed");
+    await expect.poll(() => textOf(page, ".status"), { timeout: 15_000 }).not.toBe("failed");
   });
 
   test("a hidden tab: says on return how long it was and what was made", async () => {
@@ -321,7 +321,7 @@ describe("after a run", () => {
     await press(page, "Delete First");
     await (await page.waitForSelector('dialog ::-p-aria([name="Delete"][role="button"])'))!.click();
     await page.waitForFunction(() => !document.querySelector(".run-list")!.textContent!.includes("First"));
-    expect(await page.$$(".run-list li")).toHaveLength(2);
+    await expect.poll(() => page.$$(".run-list li"), { timeout: 15_000 }).toHaveLength(2);
   });
 
   test("storage: what is there, and each thing can be deleted", async () => {

@@ -147,7 +147,7 @@ test("trains, goes on after a reload, is better than before, and its adapter ans
   await page.reload();
   await shown(page, /it goes on from the last checkpoint/);
   await shown(page, /GRPOstep [2-9] of/);
-  expect(await status(page)).toBe("training");
+  await expect.poll(() => status(page), { timeout: 60_000 }).toBe("training");
   await page.waitForFunction(() => document.querySelector(".status")!.textContent === "finished", {
     timeout: 10 * MINUTES,
   });

@@ -117,7 +117,10 @@ describe("dataset_options", () => {
       { forms: "xml" },
       'dataset_options takes template, form, max_reasoning_tokens, min_reasoning_tokens, where, problems, solutions, shares, split_seed, limit, got "forms"',
     ],
-    [{ form: "yaml" }, 'dataset_options.form must be one of text, xml, think, think_answer, working_out, got "yaml"'],
+    [
+      { form: "yaml" },
+      'dataset_options.form must be one of text, answer, xml, think, think_answer, working_out, got "yaml"',
+    ],
     [{ problems: 0 }, "dataset_options.problems must be a whole number of at least 1, got 0"],
     [{ max_reasoning_tokens: 1.5 }, "must be a whole number of at least 1, got 1.5"],
     [{ split_seed: "x" }, 'dataset_options.split_seed must be a whole number, got "x"'],
