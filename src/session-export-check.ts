@@ -6,7 +6,7 @@ import { type Checkpoint, openCheckpoint } from "./io/checkpoint.ts";
 import type { Folder } from "./io/storage.ts";
 import { loadAdapter, setAdapter } from "./model/adapter.ts";
 import { generate } from "./model/generate.ts";
-import { loadModel } from "./model/load.ts";
+import { type LoadDType, loadModel } from "./model/load.ts";
 import type { Transformer } from "./model/transformer.ts";
 import { mergedDtype, tokenizerFolder } from "./model/write-merged.ts";
 import { openTokenizer } from "./session.ts";
@@ -45,6 +45,8 @@ export interface CheckOptions {
   onProgress?: (what: string, done: number, total: number) => void;
 }
 
+/** Above this a GGUF's de-quantised weights are loaded in bf16. */
+const MOST_F32_BYTES = 2.5e9;
 /** Greedy tokens a prompt. */
 const TOKENS = 16;
 const TEXTS = [
@@ -91,9 +93,10 @@ export async function checkExport(
 ): Promise<ExportCheck> {
   const { signal, onProgress, tokens: count = TOKENS } = options;
   const { checkpoint, adapter } = source;
-  const load = async (what: string, from: Checkpoint, put: Folder | null) => {
+  const load = async (what: string, from: Checkpoint, put: Folder | null, dtype: LoadDType = "auto") => {
     await gpu.clear();
-    const model = await loadModel(gpu, from, { signal, onProgress: (done, all) => onProgress?.(what, done, all) });
+    const report = (done: number, all: number) => onProgress?.(what, done, all);
+    const model = await loadModel(gpu, from, { dtype, signal, onProgress: report });
     const loaded = put && (await loadAdapter(model, put));
     if (loaded) setAdapter(model, loaded);
     return { model, loaded };
@@ -127,7 +130,9 @@ export async function checkExport(
   const without = loaded && (await logits(model));
 
   const written = await openWritten(source, folder, request);
-  const { model: other } = await load("the export", written, request.format === "lora" ? folder : null);
+  // De-quantised weights are f32; of a large model they are rounded once more, to what any device can hold twice as much of.
+  const dtype = request.format === "gguf" && written.totalBytes > MOST_F32_BYTES ? "bfloat16" : "auto";
+  const { model: other } = await load("the export", written, request.format === "lora" ? folder : null, dtype);
   const vocab = model.config.vocab_size;
   const effect = new Effect();
   let worst = 0;

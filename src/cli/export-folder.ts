@@ -5,8 +5,8 @@ import type { Folder } from "../io/storage.ts";
 import { nodeFolder } from "../platform/node-fs.ts";
 import { UsageError } from "./args.ts";
 
-/** What tells a folder that an export left half done from one of somebody's own. */
-const MARK = "qwench-export.json";
+/** What tells a folder that an export left half done, or that did not pass, from one of somebody's own. */
+export const MARK = "qwench-export.json";
 
 /** A folder that gets its name when all in it is there. */
 export interface PendingFolder {

@@ -175,26 +175,31 @@ async function exportModel(asked: Asked, signal: AbortSignal): Promise<number> {
     signal,
     onProgress: (done, total) => status(`Writing: ${formatBytes(done)} of ${formatBytes(total)}`),
   };
-  let check: ExportCheck | null = null;
-  try {
-    const names = await writeExport(pending.folder, source, request);
-    status(null);
-    if (asked.check) check = await checked(source, pending.folder, request, rows, asked.tokens);
-    if (check && !exportPassed(check)) {
-      tell(check);
-      console.error(
-        `The export does not behave as what it was made from: it stays in ${pending.folder.path}, and ${output} was not made. Do not use it.`,
-      );
-      return 1;
-    }
-    await pending.finish();
-    console.log(`${output}: ${await listing(nodeFolder(output), names)}`);
-  } catch (error) {
+  const clear = async () => {
     status(null);
     await pending.discard();
     console.error(`Nothing was left of ${output}`);
+  };
+  const stays = `it stays in ${pending.folder.path}, and ${output} was not made`;
+  const names = await writeExport(pending.folder, source, request).catch(async (error) => {
+    await clear();
     throw error;
+  });
+  status(null);
+  const check = asked.check
+    ? await checked(source, pending.folder, request, rows, asked.tokens).catch(async (error) => {
+        if (error instanceof AbortError) await clear();
+        else console.error(`The export could not be checked: ${stays}. With --check false it is made all the same.`);
+        throw error;
+      })
+    : null;
+  if (check && !exportPassed(check)) {
+    tell(check);
+    console.error(`The export does not behave as what it was made from: ${stays}. Do not use it.`);
+    return 1;
   }
+  await pending.finish();
+  console.log(`${output}: ${await listing(nodeFolder(output), names)}`);
   if (check) tell(check);
   else console.error("note: not checked: whether it behaves as what it was made from, nobody knows");
   return 0;

@@ -14,6 +14,7 @@ import type { Folder } from "../io/storage.ts";
 import { TOKENIZER_FILES } from "../model/write-merged.ts";
 import { nodeFolder } from "../platform/node-fs.ts";
 import { type CliFlag, type ParsedArgs, UsageError } from "./args.ts";
+import { MARK } from "./export-folder.ts";
 import { type CardFacts, modelCard } from "./model-card.ts";
 import { EXIT_INTERRUPTED } from "./run.ts";
 import { metricsFile, readMetrics } from "./run-log.ts";
@@ -114,6 +115,11 @@ function readFlags({ positional, flags }: ParsedArgs): Asked {
 
 async function push(asked: Asked, signal: AbortSignal): Promise<number> {
   const folder = nodeFolder(asked.dir);
+  if (await folder.exists(MARK)) {
+    throw new UsageError(
+      `Cannot push ${asked.dir}: an export left it there that did not end, or did not pass its check`,
+    );
+  }
   const { files, facts } =
     asked.kind === "adapter" ? await adapterFiles(folder, asked) : await modelFiles(folder, asked);
   const names = files.map(({ path }) => path);

@@ -82,6 +82,16 @@ describe("qwench export", () => {
     expect(left("none").filter((name) => name !== "none.txt")).toEqual([]);
   });
 
+  test("keeps what could not be checked, under another name", async () => {
+    writeFileSync(at("bad.jsonl"), '{"nothing": 1}\n');
+    const { code, said } = await adapted("--format", "gguf", "--output", at("unsure"), "--prompts", at("bad.jsonl"));
+    expect(said).toMatch(
+      /could not be checked: it stays in \S+unsure\.partial, and \S+unsure was not made\. With --check false/,
+    );
+    expect(said).toMatch(/DataError: \S*bad\.jsonl/);
+    expect([code, left("unsure")]).toEqual([1, ["unsure.partial"]]);
+  });
+
   test("exits 1 past the tolerance, and makes nothing of that name", async () => {
     // Norms take away what the layers behind them give back: the same model, in which a weight of each block is 4096 times
     // the others, and 4 bits hold nothing but that.

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { parse } from "yaml";
 import { writeRandomCheckpoint } from "../../scripts/random-checkpoint.ts";
+import { beginFolder } from "../../src/cli/export-folder.ts";
 import { type CardFacts, modelCard } from "../../src/cli/model-card.ts";
 import type { EvalResults } from "../../src/eval/results.ts";
 import { readAdapter } from "../../src/io/peft.ts";
@@ -188,6 +189,13 @@ describe("qwench push", () => {
     expect(said).toMatch(message);
     expect(code).toBe(wanted);
     expect(hub.repos.size).toBe(0);
+  });
+
+  test("refuses what an export left half done", async () => {
+    const { folder } = await beginFolder(at("half"), () => {});
+    const { code, said } = await push("--model", folder.path, "--repo", "me/half");
+    expect(said).toMatch(/half\.partial: an export left it there that did not end, or did not pass its check/);
+    expect([code, hub.asked]).toEqual([2, []]);
   });
 
   test("says what a token lacks", async () => {
