@@ -10,7 +10,7 @@ import { grpoObjective, tokenLogps } from "./grpo-loss.ts";
 import type { GrpoPlan } from "./grpo-plan.ts";
 import { lossOptions } from "./grpo-rollout.ts";
 import { Optimizer } from "./optimizer.ts";
-import type { ForecastInput, MemoryForecast } from "./plan.ts";
+import { type ForecastInput, type MemoryForecast, withAdvice } from "./plan.ts";
 import { type GrpoData, slotsFor } from "./rollout.ts";
 
 /** Epochs that are looked through for the largest micro-batch. */
@@ -31,39 +31,42 @@ export async function forecastGrpo(
   const state = new Optimizer(gpu, model.store!, optimizer);
   const record = gpu.recorder();
   const { batch, micro } = largest(recipe, plan, data);
-
-  const longest = Math.max(...batch.map((length) => length)) + recipe.max_completion_length;
-  const prompts = new Map(batch.map((length) => [length, new Array<number>(length).fill(0)]));
-  await generate(
-    model,
-    batch.map((length, sequence) => ({ prompt_ids: prompts.get(length)!, sequence })),
-    {
-      ...recipe,
-      min_p: recipe.min_p ?? 0,
-      max_new_tokens: recipe.max_completion_length,
-      eos_token_ids: [],
-      seed: 0,
-      slots: slotsFor(model, batch.length, longest),
-      stop: () => 1, // one block tells
-    },
-  );
-  const logps = new Float32Array(recipe.max_completion_length);
-  const sequences = micro.map(
-    (length): GrpoSequence => ({
-      prompt_ids: new Uint32Array(length),
-      completion_ids: new Uint32Array(recipe.max_completion_length),
-      advantage: 0,
-      old_logps: plan.offPolicy ? logps : null,
-      ref_logps: recipe.beta === 0 ? null : logps,
-    }),
-  );
-  if (plan.offPolicy || recipe.beta !== 0) tokenLogps(record, model, sequences, recipe).catch(() => {});
-  record.submit();
-  const active = plan.size * recipe.max_completion_length;
-  const options = lossOptions(recipe, plan, { generation: 0, sequences: [], active }, 1, 0, 0);
-  grpoObjective(record, model, sequences, options).catch(() => {}); // its numbers come from nowhere
-  record.scope(() => state.update(record, gradNorm(record, [model.store!.grads], 1), 0, 1));
-  record.submit();
+  try {
+    const longest = Math.max(...batch.map((length) => length)) + recipe.max_completion_length;
+    const prompts = new Map(batch.map((length) => [length, new Array<number>(length).fill(0)]));
+    await generate(
+      model,
+      batch.map((length, sequence) => ({ prompt_ids: prompts.get(length)!, sequence })),
+      {
+        ...recipe,
+        min_p: recipe.min_p ?? 0,
+        max_new_tokens: recipe.max_completion_length,
+        eos_token_ids: [],
+        seed: 0,
+        slots: slotsFor(model, batch.length, longest),
+        stop: () => 1, // one block tells
+      },
+    );
+    const logps = new Float32Array(recipe.max_completion_length);
+    const sequences = micro.map(
+      (length): GrpoSequence => ({
+        prompt_ids: new Uint32Array(length),
+        completion_ids: new Uint32Array(recipe.max_completion_length),
+        advantage: 0,
+        old_logps: plan.offPolicy ? logps : null,
+        ref_logps: recipe.beta === 0 ? null : logps,
+      }),
+    );
+    if (plan.offPolicy || recipe.beta !== 0) tokenLogps(record, model, sequences, recipe).catch(() => {});
+    record.submit();
+    const active = plan.size * recipe.max_completion_length;
+    const options = lossOptions(recipe, plan, { generation: 0, sequences: [], active }, 1, 0, 0);
+    grpoObjective(record, model, sequences, options).catch(() => {}); // its numbers come from nowhere
+    record.scope(() => state.update(record, gradNorm(record, [model.store!.grads], 1), 0, 1));
+    record.submit();
+  } catch (error) {
+    throw withAdvice(error, "max_completion_length");
+  }
   const { peak, peakByKind } = gpu.pool.ledger;
   return {
     peak,

@@ -62,8 +62,12 @@ export function forecastSft({
     neftune_noise_alpha: null,
     seed: 0,
   };
-  for (const micro of steps) sftStep(record, model, state, micro, options).catch(() => {}); // its numbers come from nowhere
-  if (evaluation) record.scope(() => model.run(record, evaluation.batch, evaluation.targets, {}, null));
+  try {
+    for (const micro of steps) sftStep(record, model, state, micro, options).catch(() => {}); // its numbers come from nowhere
+    if (evaluation) record.scope(() => model.run(record, evaluation.batch, evaluation.targets, {}, null));
+  } catch (error) {
+    throw withAdvice(error, "max_length");
+  }
   const { peak, peakByKind } = gpu.pool.ledger;
   return {
     peak,
@@ -72,6 +76,15 @@ export function forecastSft({
     parameters: [...checkpointShapes(config).values()].reduce((sum, shape) => sum + sizeOf(shape), 0),
     tokens: Math.max(...steps.flat().map(({ batch }) => batch.input_ids.length)),
   };
+}
+
+/** An array of a pass that no binding holds, with what makes it smaller. */
+export function withAdvice(error: unknown, length: "max_length" | "max_completion_length"): unknown {
+  if (!(error instanceof MemoryError)) return error;
+  return new MemoryError(
+    `${error.message}. Fewer tokens a pass need less: a smaller per_device_train_batch_size, with more gradient_accumulation_steps for the same step, or a shorter ${length}`,
+    { cause: error },
+  );
 }
 
 /** Micro-batches of `sequences` rows of `length` tokens, all labelled: the worst that a recipe allows. */

@@ -1,9 +1,9 @@
 import { describe, expect, it } from "vitest";
 import { configOf, SPECS } from "../../scripts/random-checkpoint.ts";
 import { MemoryError } from "../../src/errors.ts";
-import type { Trained } from "../../src/model/build.ts";
+import type { Trained, WeightDType } from "../../src/model/build.ts";
 import { parseModelConfig } from "../../src/model/config.ts";
-import { PROJECTIONS } from "../../src/model/names.ts";
+import { isProjection, PROJECTIONS } from "../../src/model/names.ts";
 import { checkForecast, forecastSft, type MemoryForecast, worstBatch } from "../../src/train/plan.ts";
 import { useGpu } from "../kernels/harness.ts";
 import { recipeOf, TINY, tinyModel, tinyRows, train } from "./fixtures.ts";
@@ -14,15 +14,21 @@ const LORA = { lora: { r: 16, lora_alpha: 32, lora_dropout: 0, use_rslora: false
 function forecast(
   model: string,
   length: number,
-  options: { trained?: Trained; rows?: number; optim?: string } = {},
+  options: {
+    trained?: Trained;
+    rows?: number;
+    optim?: string;
+    dtypeOf?: (name: string) => WeightDType;
+    limits?: typeof LIMITS;
+  } = {},
 ): MemoryForecast {
   return forecastSft({
     config: parseModelConfig(configOf(SPECS[model])),
     trained: options.trained ?? LORA,
-    dtypeOf: () => "bf16",
+    dtypeOf: options.dtypeOf ?? (() => "bf16"),
     steps: [worstBatch(options.rows ?? 1, length)],
     optimizer: recipeOf({ optim: options.optim ?? "adamw_torch" }),
-    limits: LIMITS,
+    limits: options.limits ?? LIMITS,
   });
 }
 
@@ -68,6 +74,24 @@ describe("the forecast", () => {
     expect(() => checkForecast(plan, 2e9)).toThrow(MemoryError);
     expect(() => checkForecast(plan, 2e9)).toThrow(
       /^Cannot train: the forecast is [3-9]\.\d\d GB \(weights 3\.\d\d GB, .*\) and 2\.00 GB are available\. A shorter max_length/,
+    );
+  });
+
+  it("a 4-bit base: 1.5B with r 16 takes at most 2.6 GB at 1024 tokens, 3B with r 32 at most 4.5", () => {
+    const dtypeOf = (name: string) => (isProjection(name) ? "nf4" : "bf16");
+    const small = forecast("qwen2.5-1.5b", 1024, { dtypeOf });
+    expect(small.peak).toBeLessThan(2.6e9);
+    expect(small.byKind.weights).toBeLessThan(0.42 * forecast("qwen2.5-1.5b", 64).byKind.weights!);
+    expect(forecast("qwen2.5-3b", 1024, { dtypeOf, trained: { lora: { ...LORA.lora, r: 32 } } }).peak).toBeLessThan(
+      4.5e9,
+    );
+  });
+
+  it("an array that no binding holds is told with what makes it smaller", () => {
+    expect(() =>
+      forecast("qwen2.5-0.5b", 8192, { limits: { ...LIMITS, maxStorageBufferBindingSize: 1 << 27 } }),
+    ).toThrow(
+      /^Cannot bind \w+ \[8192,4864\] .* of 134217728\. Fewer tokens a pass need less: a smaller per_device_train_batch_size/,
     );
   });
 
