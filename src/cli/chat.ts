@@ -15,9 +15,9 @@ import {
 } from "../session-generate.ts";
 import { type CliFlag, type ParsedArgs, UsageError } from "./args.ts";
 import { Conversation } from "./conversation.ts";
+import { EXIT_INTERRUPTED } from "./interrupt.ts";
 import { pipedLines, typedLines } from "./lines.ts";
 import { plainText } from "./plain-text.ts";
-import { EXIT_INTERRUPTED } from "./run.ts";
 import { openModelFolder } from "./sources.ts";
 import { statusLine } from "./status-line.ts";
 import {

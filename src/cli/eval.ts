@@ -26,7 +26,7 @@ import { EMBEDDED_SET, type EvalRequest, readEvalRequests } from "./eval-flags.t
 import { fingerprint, openPartial, type PartialEval } from "./eval-partial.ts";
 import { EvalProgress, resultsTable } from "./eval-text.ts";
 import { checkOutput } from "./generate-rows.ts";
-import { EXIT_INTERRUPTED } from "./run.ts";
+import { EXIT_INTERRUPTED, interruptible } from "./interrupt.ts";
 import { statusLine } from "./status-line.ts";
 import { type OpenedText, openText } from "./text-model.ts";
 import { packageVersion } from "./version.ts";
@@ -40,27 +40,17 @@ const MAX_TOKENS = 2048;
 export async function runEval(args: ParsedArgs): Promise<number> {
   const requests = readEvalRequests(args);
   if (requests.length === 1) checkOutput(requests[0].output, requests[0].overwrite);
-  const abort = new AbortController();
-  const onInterrupt = () => {
-    if (abort.signal.aborted) process.exit(EXIT_INTERRUPTED);
-    abort.abort(new AbortError("Interrupted"));
-  };
-  process.on("SIGINT", onInterrupt);
-  process.on("SIGTERM", onInterrupt);
-  try {
+  return interruptible(async (signal) => {
     for (const asked of requests) {
       if (requests.length > 1 && !asked.overwrite && existsSync(asked.output)) {
         console.error(`${asked.output} exists and is left as it is`);
         continue;
       }
-      const code = await evaluateModel(asked, abort.signal);
+      const code = await evaluateModel(asked, signal);
       if (code !== 0) return code;
     }
     return 0;
-  } finally {
-    process.off("SIGINT", onInterrupt);
-    process.off("SIGTERM", onInterrupt);
-  }
+  });
 }
 
 async function evaluateModel(asked: EvalRequest, signal: AbortSignal): Promise<number> {

@@ -21,8 +21,8 @@ import {
 import { checkExport, type ExportCheck, exportPassed } from "../session-export-check.ts";
 import { type CliFlag, type ParsedArgs, UsageError } from "./args.ts";
 import { beginFolder } from "./export-folder.ts";
+import { interruptible } from "./interrupt.ts";
 import { openGpu } from "./open-gpu.ts";
-import { EXIT_INTERRUPTED } from "./run.ts";
 import { hubOptions, openModelFolder } from "./sources.ts";
 import { statusLine } from "./status-line.ts";
 import { formatBytes } from "./table.ts";
@@ -100,19 +100,7 @@ interface Asked {
 /** `qwench export`: an adapter, or a model with one put into it, for other programs. @returns the exit code */
 export async function runExport(args: ParsedArgs): Promise<number> {
   const asked = readFlags(args);
-  const abort = new AbortController();
-  const onInterrupt = () => {
-    if (abort.signal.aborted) process.exit(EXIT_INTERRUPTED);
-    abort.abort(new AbortError("Interrupted"));
-  };
-  process.on("SIGINT", onInterrupt);
-  process.on("SIGTERM", onInterrupt);
-  try {
-    return await exportModel(asked, abort.signal);
-  } finally {
-    process.off("SIGINT", onInterrupt);
-    process.off("SIGTERM", onInterrupt);
-  }
+  return interruptible((signal) => exportModel(asked, signal));
 }
 
 function readFlags({ positional, flags }: ParsedArgs): Asked {

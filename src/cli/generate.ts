@@ -20,9 +20,9 @@ import {
   resultOf,
   savedRows,
 } from "./generate-rows.ts";
+import { EXIT_INTERRUPTED, interruptible } from "./interrupt.ts";
 import { plainText } from "./plain-text.ts";
 import { barLine } from "./progress.ts";
-import { EXIT_INTERRUPTED } from "./run.ts";
 import { statusLine } from "./status-line.ts";
 import { formatNumber, formatSeconds, renderTable } from "./table.ts";
 import {
@@ -92,19 +92,7 @@ interface Asked {
 /** `qwench generate`: one prompt, or a file of them. @returns the exit code */
 export async function runGenerate(args: ParsedArgs): Promise<number> {
   const asked = readFlags(args);
-  const abort = new AbortController();
-  const onInterrupt = () => {
-    if (abort.signal.aborted) process.exit(EXIT_INTERRUPTED);
-    abort.abort(new AbortError("Interrupted"));
-  };
-  process.on("SIGINT", onInterrupt);
-  process.on("SIGTERM", onInterrupt);
-  try {
-    return await generate(asked, abort.signal);
-  } finally {
-    process.off("SIGINT", onInterrupt);
-    process.off("SIGTERM", onInterrupt);
-  }
+  return interruptible((signal) => generate(asked, signal));
 }
 
 function readFlags({ positional, flags }: ParsedArgs): Asked {

@@ -9,10 +9,11 @@ import type { ParsedArgs } from "./args.ts";
 import { type CompletionsLog, openCompletionsLog } from "./completions-log.ts";
 import { completionsTable } from "./completions-table.ts";
 import { dryRun } from "./dry-run.ts";
+import { interruptible } from "./interrupt.ts";
 import { describePrompts, openSources, readRecipe } from "./prepare.ts";
 import type { Progress } from "./progress.ts";
 import { type OpenedRewards, openRewards } from "./rewards.ts";
-import { announce, follow, interruptible, type RunKind, startRun } from "./run.ts";
+import { announce, follow, type RunKind, STOPPING, startRun } from "./run.ts";
 
 /** `qwench grpo`: trains by rewards as a recipe says. @returns the exit code */
 export function runGrpo(args: ParsedArgs): Promise<number> {
@@ -20,7 +21,7 @@ export function runGrpo(args: ParsedArgs): Promise<number> {
     const parsed = await readRecipe(args, "grpo");
     if (args.flags.dry_run === undefined) return reward(parsed, signal);
     return dryRun(args, "grpo", parsed, (tiny) => reward(tiny, signal));
-  });
+  }, STOPPING);
 }
 
 /** Opens a recipe's rewards, trains by them, and ends them. */

@@ -11,10 +11,10 @@ import { GENERATE_FLAGS, runGenerate } from "./generate.ts";
 import { GRADE_FLAGS, runGrade } from "./grade.ts";
 import { runGrpo } from "./grpo.ts";
 import { commandHelp } from "./help.ts";
+import { EXIT_INTERRUPTED } from "./interrupt.ts";
 import { methodOf, RECIPE_FLAG } from "./prepare.ts";
 import { PUSH_FLAGS, runPush } from "./push.ts";
 import { RECIPE_COMMAND_FLAGS, runRecipe } from "./recipe.ts";
-import { EXIT_INTERRUPTED } from "./run.ts";
 import { runSft } from "./sft.ts";
 
 interface Command {

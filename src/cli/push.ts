@@ -3,7 +3,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { parse } from "yaml";
-import { AbortError, FormatError, NotFoundError } from "../errors.ts";
+import { FormatError, NotFoundError } from "../errors.ts";
 import type { LogRecord } from "../eval/report/text.ts";
 import type { EvalResults } from "../eval/results.ts";
 import { CONFIG_FILE, INDEX_FILE, openCheckpoint, parseJsonObject, readJson } from "../io/checkpoint.ts";
@@ -15,8 +15,8 @@ import { TOKENIZER_FILES } from "../model/write-merged.ts";
 import { nodeFolder } from "../platform/node-fs.ts";
 import { type CliFlag, type ParsedArgs, UsageError } from "./args.ts";
 import { MARK } from "./export-folder.ts";
+import { interruptible } from "./interrupt.ts";
 import { type CardFacts, modelCard } from "./model-card.ts";
-import { EXIT_INTERRUPTED } from "./run.ts";
 import { metricsFile, readMetrics } from "./run-log.ts";
 import { HUB_ID } from "./sources.ts";
 import { statusLine } from "./status-line.ts";
@@ -73,19 +73,7 @@ interface Asked {
 /** `qwench push`: an adapter or a model to the Hugging Face hub, with a model card. @returns the exit code */
 export async function runPush(args: ParsedArgs): Promise<number> {
   const asked = readFlags(args);
-  const abort = new AbortController();
-  const onInterrupt = () => {
-    if (abort.signal.aborted) process.exit(EXIT_INTERRUPTED);
-    abort.abort(new AbortError("Interrupted"));
-  };
-  process.on("SIGINT", onInterrupt);
-  process.on("SIGTERM", onInterrupt);
-  try {
-    return await push(asked, abort.signal);
-  } finally {
-    process.off("SIGINT", onInterrupt);
-    process.off("SIGTERM", onInterrupt);
-  }
+  return interruptible((signal) => push(asked, signal));
 }
 
 function readFlags({ positional, flags }: ParsedArgs): Asked {

@@ -9,6 +9,7 @@ import { checkForecast, type PreparedBase, type SftEvent } from "../session.ts";
 import type { GrpoEvent } from "../session-grpo.ts";
 import { checkpointNames, findCheckpoint } from "../train/checkpoint.ts";
 import { collectGarbage } from "./collect.ts";
+import { EXIT_INTERRUPTED } from "./interrupt.ts";
 import { availableMemory, openGpu } from "./open-gpu.ts";
 import { forecastTable } from "./prepare.ts";
 import { Progress } from "./progress.ts";
@@ -16,8 +17,6 @@ import { metricsFile, openRunLog, type RunLog } from "./run-log.ts";
 import { statusLine } from "./status-line.ts";
 import { formatBytes, formatNumber, formatSeconds, renderTable } from "./table.ts";
 import { tuned } from "./tuning.ts";
-
-export const EXIT_INTERRUPTED = 130;
 
 /** What a run of either method needs of its recipe. */
 export type RunRecipe = Pick<
@@ -31,6 +30,9 @@ export type RunRecipe = Pick<
   | "profile"
 >;
 
+/** Said when a run is interrupted. */
+export const STOPPING = "\nStopping at the next step boundary, with a checkpoint. Ctrl-C again ends at once.";
+
 /** A run before its model is read: its folder was looked at, its adapter is open. */
 export interface StartedRun {
   output: Folder;
@@ -41,24 +43,6 @@ export interface StartedRun {
   platform: Platform;
   signal: AbortSignal;
   status: (line: string | null) => void;
-}
-
-/** Runs `body` with a signal that Ctrl-C and SIGTERM abort; a second one ends the process at once. */
-export async function interruptible(body: (signal: AbortSignal) => Promise<number>): Promise<number> {
-  const abort = new AbortController();
-  const onInterrupt = () => {
-    if (abort.signal.aborted) process.exit(EXIT_INTERRUPTED);
-    abort.abort(new AbortError("Interrupted"));
-    console.error("\nStopping at the next step boundary, with a checkpoint. Ctrl-C again ends at once.");
-  };
-  process.on("SIGINT", onInterrupt);
-  process.on("SIGTERM", onInterrupt);
-  try {
-    return await body(abort.signal);
-  } finally {
-    process.off("SIGINT", onInterrupt);
-    process.off("SIGTERM", onInterrupt);
-  }
 }
 
 /**

@@ -3,8 +3,9 @@ import { formatRecipeYaml } from "../recipe-yaml.ts";
 import { loadSft, prepareSft, sft } from "../session.ts";
 import type { ParsedArgs } from "./args.ts";
 import { dryRun } from "./dry-run.ts";
+import { interruptible } from "./interrupt.ts";
 import { describeRows, openSources, readRecipe } from "./prepare.ts";
-import { announce, follow, interruptible, startRun } from "./run.ts";
+import { announce, follow, STOPPING, startRun } from "./run.ts";
 
 /** `qwench sft`: trains as a recipe says. @returns the exit code */
 export function runSft(args: ParsedArgs): Promise<number> {
@@ -12,7 +13,7 @@ export function runSft(args: ParsedArgs): Promise<number> {
     const parsed = await readRecipe(args, "sft");
     if (args.flags.dry_run === undefined) return train(parsed, signal);
     return dryRun(args, "sft", parsed, (tiny) => train(tiny, signal));
-  });
+  }, STOPPING);
 }
 
 async function train({ recipe, notes }: ParsedRecipe<"sft">, signal: AbortSignal): Promise<number> {
