@@ -1,8 +1,8 @@
 import { expect, it } from "vitest";
+import { dequantizeBlocks, nearestCode, quantizeBlocks } from "../../src/io/dynamic-map.ts";
 import { type AdamWOptions, adamwReference } from "../../src/kernels/adamw.ts";
 import { adamw8bitCases } from "../../src/kernels/adamw-8bit.cases.ts";
 import { adamw8bit, adamw8bitReference, dequantize8bit, dynamicMap } from "../../src/kernels/adamw-8bit.ts";
-import { dequantizeBlocks, nearestCode, quantizeBlocks } from "../../src/io/dynamic-map.ts";
 import { describeCases, useGpu } from "./harness.ts";
 
 describeCases("adamw_8bit", adamw8bitCases);
