@@ -15,6 +15,7 @@ describe("an exact resume", () => {
     ["LoRA with dropout and NEFTune", {}],
     ["adamw_8bit", { optim: "adamw_8bit", lora_r: 64, weight_decay: 0.01 }],
     ["full training", { use_peft: false, learning_rate: 1e-3 }],
+    ["a base in 4 bits", { load_in_4bit: true, use_bnb_nested_quant: true }],
     ["full training with adamw_8bit", { use_peft: false, learning_rate: 1e-3, optim: "adamw_8bit" }],
     [
       "accumulation, packing, logs that straddle the checkpoint",
