@@ -16,6 +16,9 @@ const [LAYERS, VOCAB, RANK, LENGTH] = [2, 4096, 8, 256];
 export const AXES = ["length", "batch", "rank", "layers", "generations"] as const;
 export type Axis = (typeof AXES)[number];
 
+/** The exponent's limit is for lengths up to this. */
+const LIMIT_TOKENS = 4096;
+
 /** Values of an axis, doubling. @param most tokens of the longest sequence */
 export function valuesOf(axis: Axis, most: number): number[] {
   const ends: Record<Axis, [number, number]> = {
@@ -80,6 +83,8 @@ export interface ScaleOptions {
   /** for all axes; points whose rounds would pass it are left out */
   seconds: number;
   axes?: readonly Axis[];
+  /** only what is left of a step without attention: half the time, where only its exponent is asked for */
+  restOnly?: boolean;
 }
 
 /**
@@ -90,14 +95,14 @@ export interface ScaleOptions {
  */
 export async function benchScale(
   gpu: Gpu,
-  { rounds, most, seconds, axes = AXES }: ScaleOptions,
+  { rounds, most, seconds, axes = AXES, restOnly = false }: ScaleOptions,
   report: (line: string) => void,
 ): Promise<BenchRow[]> {
   const rows: BenchRow[] = [];
   for (const axis of axes) {
     const share = axes.length > 1 && axis === "length" ? 0.5 : 0.5 / (axes.length - 1);
     const budget = 1000 * seconds * (axes.length > 1 ? share : 1);
-    rows.push(...(await scaleBy(gpu, axis, rounds, most, budget, report)));
+    rows.push(...(await scaleBy(gpu, axis, { rounds, most, restOnly }, budget, report)));
     await gpu.clear();
   }
   return rows;
@@ -106,17 +111,18 @@ export async function benchScale(
 async function scaleBy(
   gpu: Gpu,
   axis: Axis,
-  rounds: number,
-  most: number,
+  { rounds, most, restOnly }: Pick<ScaleOptions, "rounds" | "most" | "restOnly">,
   budgetMs: number,
   report: (line: string) => void,
 ): Promise<BenchRow[]> {
   const points: Point[] = [];
   const began = performance.now();
+  const partsOf = ({ whole, rest }: Point): Subject[] => (rest ? (restOnly ? [rest] : [whole, rest]) : [whole]);
   let each = 0; // milliseconds of one round of all points so far
   let last = 0;
   for (const make of pointsOf(gpu, axis, most)) {
-    const expected = performance.now() - began + (rounds + 1) * (each + 3 * last) + 2 * last;
+    const next = 2.5 * last; // a double step, and what of it grows faster
+    const expected = performance.now() - began + next + (rounds + 1) * (each + next);
     if (points.length > 1 && expected > budgetMs) {
       const x = valuesOf(axis, most)[points.length];
       report(`${axis} ${x} and more: left out, as their rounds would pass the budget of ${budgetMs / 1000} s`);
@@ -124,15 +130,19 @@ async function scaleBy(
     }
     const point = make();
     last = 0;
-    for (const { run } of point.rest ? [point.whole, point.rest] : [point.whole])
-      last += (await timedBy(gpu, run)(1)).ms; // compiles, so that it is rather too much
+    for (const { run } of partsOf(point)) {
+      const once = timedBy(gpu, run);
+      if (points.length === 0) await once(1); // compiles nearly everything
+      last += (await once(1)).ms;
+    }
     each += last;
     points.push(point);
   }
-  const subjects = points.flatMap(({ whole, rest }) => (rest ? [whole, rest] : [whole]));
+  const complete = points.length === valuesOf(axis, most).length;
+  const subjects = points.flatMap(partsOf);
   const rows = rowsOf(gpu, subjects, await interleave(gpu, subjects, rounds, 50));
   const named = `scale by ${axis}:`;
-  const x = points.flatMap((point) => (point.rest ? [point.x, point.x] : [point.x]));
+  const x = points.flatMap((point) => partsOf(point).map(() => point.x));
   const shape = (at: number) => (["rank", "generations"].includes(axis) ? `${axis} ${x[at]}` : rows[at].shape);
   const shapes = rows.map((_, i) => shape(i));
   rows.forEach((row, i) => {
@@ -148,7 +158,8 @@ async function scaleBy(
     const base = { ...of.at(-1)!.row, gflops: null, forecast_bytes: undefined, tokens_per_s: undefined };
     const about = { what: `${named} exponent of ${part}`, shape: `${axis} ${of[0].x} to ${of.at(-1)!.x}` };
     const ratio = { ms: exponent("median_ms"), cpu: exponent("cpu_ms") };
-    if (axis === "length" && part === "all but attention")
+    // the limit is for the whole range
+    if (axis === "length" && part === "all but attention" && complete && most >= LIMIT_TOKENS)
       return judged(base, about, ratio, LENGTH_EXPONENT, "a of time ∝ lengthᵃ");
     return { ...base, ...about, ratio: ratio.ms, cpu_ratio: ratio.cpu, against: `a of time ∝ ${axis}ᵃ` };
   });
