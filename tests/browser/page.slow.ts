@@ -97,6 +97,13 @@ function clickTime(page: Page, selector: string): Promise<number> {
   }, selector);
 }
 
+/** The name of a file that the browser has put into the folder. */
+async function downloaded(ending: string): Promise<string> {
+  const found = () => readdirSync(downloads).find((name) => name.endsWith(ending));
+  await expect.poll(found, { timeout: 60_000 }).toBeDefined();
+  return found()!;
+}
+
 test("trains, goes on after a reload, is better than before, and its adapter answers the same in Node", {
   timeout: 30 * MINUTES,
 }, async () => {
@@ -169,7 +176,7 @@ test("trains, goes on after a reload, is better than before, and its adapter ans
   // taken away
   await (await by(page, "Download adapter", "button")).click();
   await shown(page, /is in your downloads/);
-  const zip = readdirSync(downloads).find((name) => name.endsWith(".zip"))!;
+  const zip = await downloaded(".zip");
   const folder = memoryFolder("adapter");
   for (const [name, bytes] of Object.entries(unzipSync(readFileSync(join(downloads, zip)))))
     await folder.write(name, bytes);
@@ -177,7 +184,7 @@ test("trains, goes on after a reload, is better than before, and its adapter ans
   expect(adapter.config.r).toBe(16);
   await (await by(page, "Download GGUF", "button")).click();
   await shown(page, /gguf, .* is in your downloads/);
-  const gguf = readdirSync(downloads).find((name) => name.endsWith(".gguf"))!;
+  const gguf = await downloaded(".gguf");
   expect((await openGgufCheckpoint(nodeFolder(downloads), gguf)).config).toMatchObject({ model_type: "qwen2" });
   const sources = { gpu: await ownGpu(), model: nodeFolder(MODEL) };
   const text = await loadText(await prepareText(sources), sources);
