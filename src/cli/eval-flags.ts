@@ -8,6 +8,7 @@ import { nearestName } from "../recipe.ts";
 import { EXTRACTION_STEPS, type ExtractionStep } from "../rewards/maths/extract.ts";
 import type { GradeOptions } from "../rewards/maths/grade.ts";
 import { type CliFlag, type ParsedArgs, UsageError } from "./args.ts";
+import { EQUALITY_FLAGS } from "./grade.ts";
 import { MODEL_FLAGS, numberFlag, numberOf, type Settings, stopsOf, textOf } from "./text-flags.ts";
 import { type ModelRequest, modelRequest } from "./text-model.ts";
 
@@ -97,18 +98,7 @@ export const EVAL_FLAGS: CliFlag[] = [
     value: "STEPS",
     help: `Where a response's answer is looked for, the first that finds one counts: ${EXTRACTION_STEPS.join(", ")}; tag is answer_tag.`,
   },
-  {
-    name: "precision",
-    type: "string",
-    value: "DIGITS",
-    help: "Digits behind the point from which on a decimal may stand for the number it rounds. Default 6.",
-  },
-  {
-    name: "tolerance",
-    type: "string",
-    value: "SHARE",
-    help: "Share of a number that an answer may be off, such as 1e-4.",
-  },
+  ...EQUALITY_FLAGS,
   {
     name: "name",
     type: "string",

@@ -6,14 +6,8 @@ import { type GradeOptions, grade } from "../rewards/maths/grade.ts";
 import { type CliFlag, type ParsedArgs, UsageError } from "./args.ts";
 import { formatSeconds, renderTable } from "./table.ts";
 
-export const GRADE_FLAGS: CliFlag[] = [
-  { name: "json", type: "boolean", help: "Print JSON." },
-  {
-    name: "order",
-    type: "string",
-    value: "STEPS",
-    help: `Where a completion's answer is looked for, the first that finds one counts: ${EXTRACTION_STEPS.join(", ")}.`,
-  },
+/** How near two answers must be to be equal. */
+export const EQUALITY_FLAGS: CliFlag[] = [
   {
     name: "precision",
     type: "string",
@@ -26,6 +20,17 @@ export const GRADE_FLAGS: CliFlag[] = [
     value: "SHARE",
     help: "Share of a number that an answer may be off, such as 1e-4.",
   },
+];
+
+export const GRADE_FLAGS: CliFlag[] = [
+  { name: "json", type: "boolean", help: "Print JSON." },
+  {
+    name: "order",
+    type: "string",
+    value: "STEPS",
+    help: `Where a completion's answer is looked for, the first that finds one counts: ${EXTRACTION_STEPS.join(", ")}.`,
+  },
+  ...EQUALITY_FLAGS,
 ];
 
 /** A row whose grade is not the expected one. */
