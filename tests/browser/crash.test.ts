@@ -6,6 +6,9 @@ import { learnt, makeTrainer, QUICK, start, trainerSite } from "./trainer.ts";
 
 // What ends work in the middle: nothing saved is lost, and the next start comes to the numbers of an undisturbed run.
 
+/** Enough that a disturbance after the third comes before the last. */
+const STEPS = 10;
+
 const JOB: Job = {
   name: "Disturbed",
   model: { kind: "embedded" },
@@ -13,7 +16,7 @@ const JOB: Job = {
     {
       method: "sft",
       data: { kind: "embedded", rows: "sft" },
-      recipe: { ...QUICK.sft, max_steps: 6, save_steps: 1 },
+      recipe: { ...QUICK.sft, max_steps: STEPS, save_steps: 1 },
     },
   ],
   evaluate: null,
@@ -31,11 +34,11 @@ beforeAll(async () => {
   const { events, error } = await start(page, await create());
   expect(error).toBeNull();
   undisturbed = learnt(events);
-  expect(undisturbed).toHaveLength(6);
+  expect(undisturbed).toHaveLength(STEPS);
 });
 afterAll(() => site.close());
 
-const create = () => page.evaluate((job) => trainer.runs.create(job), JOB);
+const create = (job = JOB) => page.evaluate((job) => trainer.runs.create(job), job);
 const recordOf = (id: string) => page.evaluate((id) => trainer.runs.get(id), id);
 
 /** Starts a run in the page and leaves it running once it has taken so many steps. */
@@ -43,10 +46,12 @@ async function startAndWait(id: string, steps: number): Promise<void> {
   await page.evaluate(
     (id, steps) =>
       new Promise<void>((resolve, reject) => {
-        Object.assign(globalThis, { ended: null });
+        const control = new AbortController();
+        Object.assign(globalThis, { ended: null, control });
         const going = (async () => {
           let seen = 0;
-          for await (const event of trainer.runs.start(id)) if (event.type === "step" && ++seen === steps) resolve();
+          for await (const event of trainer.runs.start(id, { signal: control.signal }))
+            if (event.type === "step" && ++seen === steps) resolve();
           return "it ended";
         })();
         going
@@ -66,14 +71,15 @@ async function comesToTheSameNumbers(id: string, atLeast: number): Promise<void>
   expect(error).toBeNull();
   const began = events.find((event) => event.type === "phase");
   expect(began!.global_step).toBeGreaterThanOrEqual(atLeast);
-  expect(began!.global_step).toBeLessThan(6);
+  expect(began!.global_step).toBeLessThan(STEPS);
   const { logs, status } = await recordOf(id);
   expect(status).toBe("finished");
   expect(learnt(logs[0].map((record) => ({ type: "log", phase: 0, record })))).toEqual(undisturbed);
 }
 
 test("a second tab is told that another one trains", async () => {
-  const id = await create();
+  const [phase] = JOB.phases;
+  const id = await create({ ...JOB, phases: [{ ...phase, recipe: { ...phase.recipe, max_steps: 2000 } }] }); // it is stopped
   await startAndWait(id, 1);
   const other = await web.open(site.url);
   await makeTrainer(other);
@@ -97,7 +103,8 @@ test("a second tab is told that another one trains", async () => {
     expect.stringMatching(/^true Cannot delete a run while it is trained/),
   ]);
   await other.close();
-  expect(await howItEnded()).toBe("it ended");
+  await page.evaluate(() => (globalThis as unknown as { control: AbortController }).control.abort());
+  expect(await howItEnded()).toMatch(/^AbortError/);
 });
 
 test("a worker that is killed says so, and a new trainer goes on from the last checkpoint", async () => {
