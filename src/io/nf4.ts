@@ -52,11 +52,7 @@ export function encodeNf4(values: Float32Array, into: Uint8Array, absmax: Float3
   }
   for (let block = 0, at = 0; block < absmax.length; block++, at += NF4_BLOCK) {
     const end = Math.min(n, at + NF4_BLOCK);
-    let most = 0;
-    for (let i = at; i < end; i++) {
-      const size = Math.abs(values[i]);
-      if (size > most) most = size;
-    }
+    const most = largestOf(values, at, end);
     absmax[block] = most;
     const inverse = most > 0 ? Math.fround(1 / most) : 0;
     for (let i = at; i < end; i++) {
@@ -132,13 +128,17 @@ export function encodeInt8(values: Float32Array, into: Int8Array, scales: Float3
   }
   for (let block = 0, at = 0; block < scales.length; block++, at += NF4_BLOCK) {
     const end = Math.min(n, at + NF4_BLOCK);
-    let most = 0;
-    for (let i = at; i < end; i++) {
-      const size = Math.abs(values[i]);
-      if (size > most) most = size;
-    }
-    scales[block] = most / 127;
+    scales[block] = largestOf(values, at, end) / 127;
     const inverse = scales[block] > 0 ? 1 / scales[block] : 0;
     for (let i = at; i < end; i++) into[i] = Math.max(-127, Math.min(127, Math.round(values[i] * inverse)));
   }
+}
+
+function largestOf(values: Float32Array, from: number, end: number): number {
+  let most = 0;
+  for (let i = from; i < end; i++) {
+    const size = Math.abs(values[i]);
+    if (size > most) most = size;
+  }
+  return most;
 }

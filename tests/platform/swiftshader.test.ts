@@ -59,7 +59,7 @@ test("SwiftShader is unpacked once, whole, and repaired when it is not", () => {
     return;
   }
   const { manifest, loader } = unpackSwiftShader(folder);
-  const driver = JSON.parse(readFileSync(manifest, "utf8")).ICD.library_path as string;
+  const { library_path: driver } = JSON.parse(readFileSync(manifest, "utf8")).ICD as Record<string, string>;
   const library = join(manifest, "..", driver);
   for (const path of [library, loader]) expect(readFileSync(path).subarray(0, 4).toString("latin1")).toBe("\x7fELF");
   expect(readdirSync(folder)).toHaveLength(1); // no temporary folder left

@@ -67,8 +67,8 @@ export class TrainerSession implements TrainerService {
   }
 
   async preview(source: DataSource): Promise<DataPreview> {
-    const rows = await this.parts.library.openRows(source, "train", { report: () => {} });
-    return previewRows(rows);
+    const { library } = this.parts;
+    return previewRows(await library.openRows(source, "train", { report: () => {} }));
   }
 
   usage(): Promise<StorageUsage> {
@@ -121,7 +121,8 @@ export class TrainerSession implements TrainerService {
   async create(job: Job): Promise<string> {
     if (job.phases.length === 0) throw new RecipeError("Cannot train: the job has no phase");
     const recipes = job.phases.map((_, i) => phaseRecipe(job, i)); // refused before anything is copied
-    const kept = await this.parts.library.keep(job);
+    const { library } = this.parts;
+    const kept = await library.keep(job);
     const id = `${Date.now().toString(36)}-${crypto.randomUUID().slice(0, 8)}`;
     const data = [...new Set(job.phases.map((phase) => nameOfData(phase.data)))].join(", ");
     await this.runs.put(
@@ -140,8 +141,9 @@ export class TrainerSession implements TrainerService {
 
   async export(id: string, kind: ExportKind, asked: AbortSignal | null): Promise<ExportedFile> {
     const signal = asked ?? new AbortController().signal;
+    const { library } = this.parts;
     const { exportRun } = await import("./export.ts");
-    return exportRun(await this.runs.get(id), kind, { runs: this.runs, library: this.parts.library, signal });
+    return exportRun(await this.runs.get(id), kind, { runs: this.runs, library, signal });
   }
 
   private async *answer(request: ChatRequest, signal: AbortSignal): AsyncGenerator<ChatEvent> {
