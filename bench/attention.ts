@@ -1,5 +1,5 @@
 import type { Gpu } from "../src/gpu/device.ts";
-import { attention, attentionBackward, spansOf } from "../src/kernels/attention.ts";
+import { attentionFused, attentionFusedBackward, spansOf } from "../src/kernels/attention.ts";
 import { yardsticks } from "./matmul.ts";
 import { interleave, type Subject } from "./measure.ts";
 import { randomTensor } from "./operands.ts";
@@ -13,13 +13,7 @@ export function attentionSubjects(gpu: Gpu, lengths: readonly number[]): Subject
   const subjects: Subject[] = [];
   for (const tokens of lengths) {
     const make = (width: number, label: string) => randomTensor(gpu, [tokens, width], "f32", label);
-    const [q, k, v, dout, o] = [
-      make(h * d, "q"),
-      make(g * d, "k"),
-      make(g * d, "v"),
-      make(h * d, "dout"),
-      make(h * d, "o"),
-    ];
+    const [qkv, dout, o] = [make((h + 2 * g) * d, "qkv"), make(h * d, "dout"), make(h * d, "o")];
     const spans = gpu.upload(spansOf([0, tokens]), [tokens, 2], "u32", "spans", "scratch");
     const stats = gpu.persistent([tokens, h, 2], "f32", "stats", "scratch");
     const product = tokens * tokens * h * d; // 2·T²·H·D, halved
@@ -30,14 +24,14 @@ export function attentionSubjects(gpu: Gpu, lengths: readonly number[]): Subject
       shape,
       dtype: "f32",
       flops: 2 * product,
-      run: (r) => void attention(r, q, k, v, spans, heads),
+      run: (r) => void attentionFused(r, qkv, spans, heads),
     });
     subjects.push({
       what: `attention backward ${tokens}`,
       shape,
       dtype: "f32",
       flops: 5 * product,
-      run: (r) => void attentionBackward(r, q, k, v, spans, o, dout, stats, heads),
+      run: (r) => void attentionFusedBackward(r, qkv, spans, o, dout, stats, heads),
       against: forward,
     });
   }

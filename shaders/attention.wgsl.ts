@@ -17,6 +17,8 @@ export interface AttentionVariant {
 }
 
 const range = (n: number) => Array.from({ length: n }, (_, i) => i);
+/** Elements of a row of qkv. */
+const width = (v: AttentionVariant) => (v.heads + 2 * v.kvHeads) * v.headDim;
 /** Elements of a head that are taken together: a vec4. */
 const ELEMENTS = range(4);
 const lines = (texts: string[]) => texts.join("\n      ");
@@ -77,7 +79,8 @@ function blend(v: AttentionVariant, sum: string, factor: string, shared: string)
 // attention: o = softmax(scale * q k^T + causal mask) v within each sequence
 //
 // Grid     x: tiles of query rows, one row a thread; y: query heads
-// Shapes   q, o [tokens, heads * headDim]   k, v [tokens, kvHeads * headDim]   spans [tokens, 2]: first token of the row's
+// Shapes   qkv [tokens, (heads + 2 kvHeads) * headDim]: query heads, key heads, value heads   o [tokens, heads * headDim]
+//          spans [tokens, 2]: first token of the row's
 //          sequence, and one past its last   stats [tokens, heads, 2]: the log-sum-exp; the second is the backward pass's
 // Writes   o and stats by assignment; o is also where the sums grow
 // Hazard   all buffers are distinct
@@ -91,9 +94,7 @@ export const attention = (v: AttentionVariant) => {
 ${p.head}
 struct Params { tokens: u32, scale: f32 }
 
-@group(0) @binding(0) var<storage, read> q: array<vec4f>;
-@group(0) @binding(1) var<storage, read> k: array<vec4f>;
-@group(0) @binding(2) var<storage, read> v: array<vec4f>;
+@group(0) @binding(0) var<storage, read> qkv: array<vec4f>;
 @group(0) @binding(3) var<storage, read> spans: array<vec2u>;
 @group(0) @binding(4) var<storage, read_write> o: array<vec4f>;
 @group(0) @binding(5) var<storage, read_write> stats: array<vec2f>;
@@ -108,14 +109,15 @@ ${p.main}
   let last = min(tile + ${v.workgroup}u, params.tokens);
   let start = spans[row].x;
   let at = (row * ${v.heads}u + head) * ${v.headDim}u;
+  let mine = row * ${width(v)}u + head * ${v.headDim}u;
   var m = -3.0e38;
   var l = 0.0;
   for (var j = first; j < last; j += ${v.together}u) {
-    ${lines(p.loads.map((l) => `let at${l} = (min(j + ${p.row(l)}, last - 1u) * ${v.kvHeads}u + kvHead) * ${v.headDim}u;`))}
+    ${lines(p.loads.map((l) => `let at${l} = min(j + ${p.row(l)}, last - 1u) * ${width(v)}u + ${v.heads * v.headDim}u + kvHead * ${v.headDim}u;`))}
     ${lines(rows.map((g) => `var s${g} = 0.0;`))}
     for (var c = 0u; c < ${v.headDim}u; c += 4u) {
-      ${p.own("x", "q", "at + c")}
-      ${lines(p.shared("k", "k", (l) => `at${l} + c`))}
+      ${p.own("x", "qkv", "mine + c")}
+      ${lines(p.shared("k", "qkv", (l) => `at${l} + c`))}
       ${lines(dots(v, "s", "x", "k"))}
     }
     ${lines(rows.map((g) => `let seen${g} = j + ${g}u >= start && j + ${g}u <= row; s${g} = select(-1.0e38, params.scale * s${g}, seen${g});`))}
@@ -125,7 +127,7 @@ ${p.main}
     ${lines(rows.map((g) => `let p${g} = select(0.0, exp(s${g} - top), seen${g});`))}
     l = l * shrink + ${rows.map((g) => `p${g}`).join(" + ")};
     for (var c = 0u; c < ${v.headDim}u; c += 4u) {
-      ${lines(p.shared("v", "v", (l) => `at${l} + c`))}
+      ${lines(p.shared("v", "qkv", (l) => `at${l} + ${v.kvHeads * v.headDim}u + c`))}
       ${lines(ELEMENTS.map((e) => `var y${e} = 0.0;`))}
       if (j > first) {
         ${p.own("old", "o", "at + c")}
@@ -148,8 +150,8 @@ ${p.main}
 // attention_backward_q: dq = scale * ds k, ds = p * (dp - delta), p = exp(scale * q k^T - lse), dp = do v^T, delta = do . o
 //
 // Grid     x: tiles of query rows, one row a thread; y: query heads
-// Shapes   q, o, dout, dq [tokens, heads * headDim]   k, v [tokens, kvHeads * headDim]   stats [tokens, heads, 2]: lse, delta
-// Writes   dq by assignment, and delta into stats, where attention_backward_kv reads it
+// Shapes   qkv, dqkv [tokens, (heads + 2 kvHeads) * headDim]   o, dout [tokens, heads * headDim]   stats [tokens, heads, 2]: lse, delta
+// Writes   the query heads of dqkv by assignment, and delta into stats, where attention_backward_kv reads it
 // Hazard   all buffers are distinct
 export const attentionBackwardQ = (v: AttentionVariant) => {
   const p = pieces(v);
@@ -158,14 +160,12 @@ export const attentionBackwardQ = (v: AttentionVariant) => {
 ${p.head}
 struct Params { tokens: u32, scale: f32 }
 
-@group(0) @binding(0) var<storage, read> q: array<vec4f>;
-@group(0) @binding(1) var<storage, read> k: array<vec4f>;
-@group(0) @binding(2) var<storage, read> v: array<vec4f>;
+@group(0) @binding(0) var<storage, read> qkv: array<vec4f>;
 @group(0) @binding(3) var<storage, read> spans: array<vec2u>;
 @group(0) @binding(4) var<storage, read> o: array<vec4f>;
 @group(0) @binding(5) var<storage, read> dout: array<vec4f>;
 @group(0) @binding(6) var<storage, read_write> stats: array<vec2f>;
-@group(0) @binding(7) var<storage, read_write> dq: array<vec4f>;
+@group(0) @binding(7) var<storage, read_write> dqkv: array<vec4f>;
 @group(0) @binding(8) var<uniform> params: Params;
 ${p.main}
   let head = group.y;
@@ -177,18 +177,19 @@ ${p.main}
   let last = min(tile + ${v.workgroup}u, params.tokens);
   let start = spans[row].x;
   let at = (row * ${v.heads}u + head) * ${v.headDim}u;
+  let mine = row * ${width(v)}u + head * ${v.headDim}u;
   var delta = 0.0;
   for (var c = at; c < at + ${v.headDim}u; c += 4u) { delta += dot(o[c / 4u], dout[c / 4u]); }
   let lse = stats[row * ${v.heads}u + head].x;
   for (var j = first; j < last; j += ${v.together}u) {
-    ${lines(p.loads.map((l) => `let at${l} = (min(j + ${p.row(l)}, last - 1u) * ${v.kvHeads}u + kvHead) * ${v.headDim}u;`))}
+    ${lines(p.loads.map((l) => `let at${l} = min(j + ${p.row(l)}, last - 1u) * ${width(v)}u + ${v.heads * v.headDim}u + kvHead * ${v.headDim}u;`))}
     ${lines(rows.map((g) => `var s${g} = 0.0; var dp${g} = 0.0;`))}
     for (var c = 0u; c < ${v.headDim}u; c += 4u) {
-      ${p.own("x", "q", "at + c")}
-      ${lines(p.shared("k", "k", (l) => `at${l} + c`))}
+      ${p.own("x", "qkv", "mine + c")}
+      ${lines(p.shared("k", "qkv", (l) => `at${l} + c`))}
       ${lines(dots(v, "s", "x", "k"))}
       ${p.own("d", "dout", "at + c")}
-      ${lines(p.shared("v", "v", (l) => `at${l} + c`))}
+      ${lines(p.shared("v", "qkv", (l) => `at${l} + ${v.kvHeads * v.headDim}u + c`))}
       ${lines(dots(v, "dp", "d", "v"))}
     }
     ${lines(
@@ -198,15 +199,15 @@ ${p.main}
       ]),
     )}
     for (var c = 0u; c < ${v.headDim}u; c += 4u) {
-      ${lines(p.shared("k", "k", (l) => `at${l} + c`))}
+      ${lines(p.shared("k", "qkv", (l) => `at${l} + c`))}
       ${lines(ELEMENTS.map((e) => `var y${e} = 0.0;`))}
       if (j > first) {
-        ${p.own("old", "dq", "at + c")}
+        ${p.own("old", "dqkv", "mine + c")}
         ${lines(ELEMENTS.map((e) => `y${e} = old[${e}];`))}
       }
       ${lines(blend(v, "y", "ds", "k"))}
       if (live) {
-        ${p.store("y", "dq", "at + c")}
+        ${p.store("y", "dqkv", "mine + c")}
       }
     }
   }
@@ -218,8 +219,8 @@ ${p.main}
 // attention_backward_kv: dk = scale * ds^T q, dv = p^T do, summed over the query heads that share the key's head
 //
 // Grid     x: tiles of keys, one key a thread; y: key heads. Key-major: no atomics, the same sum every time
-// Shapes   q, dout [tokens, heads * headDim]   k, v, dk, dv [tokens, kvHeads * headDim]   stats [tokens, heads, 2]: lse, delta
-// Writes   dk and dv by assignment
+// Shapes   qkv, dqkv [tokens, (heads + 2 kvHeads) * headDim]   dout [tokens, heads * headDim]   stats [tokens, heads, 2]: lse, delta
+// Writes   the key and value heads of dqkv by assignment
 // Hazard   all buffers are distinct
 export const attentionBackwardKv = (v: AttentionVariant) => {
   const p = pieces(v);
@@ -229,14 +230,11 @@ export const attentionBackwardKv = (v: AttentionVariant) => {
 ${p.head}
 struct Params { tokens: u32, scale: f32 }
 
-@group(0) @binding(0) var<storage, read> q: array<vec4f>;
-@group(0) @binding(1) var<storage, read> k: array<vec4f>;
-@group(0) @binding(2) var<storage, read> v: array<vec4f>;
+@group(0) @binding(0) var<storage, read> qkv: array<vec4f>;
 @group(0) @binding(3) var<storage, read> spans: array<vec2u>;
 @group(0) @binding(4) var<storage, read> dout: array<vec4f>;
 @group(0) @binding(5) var<storage, read> stats: array<vec2f>;
-@group(0) @binding(6) var<storage, read_write> dk: array<vec4f>;
-@group(0) @binding(7) var<storage, read_write> dv: array<vec4f>;
+@group(0) @binding(6) var<storage, read_write> dqkv: array<vec4f>;
 @group(0) @binding(8) var<uniform> params: Params;
 ${p.main}
   let kvHead = group.y;
@@ -245,17 +243,17 @@ ${p.main}
   let live = tile + thread < params.tokens;
   let last = spans[min(tile + ${v.workgroup}u, params.tokens) - 1u].y; // ends never fall either
   let end = spans[row].y;
-  let at = (row * ${v.kvHeads}u + kvHead) * ${v.headDim}u;
+  let at = row * ${width(v)}u + ${v.heads * v.headDim}u + kvHead * ${v.headDim}u;
   for (var head = kvHead * ${perKv}u; head < (kvHead + 1u) * ${perKv}u; head++) {
     for (var i = tile; i < last; i += ${v.together}u) {
-      ${lines(p.loads.map((l) => `let row${l} = min(i + ${p.row(l)}, last - 1u) * ${v.heads}u + head; let at${l} = row${l} * ${v.headDim}u;`))}
+      ${lines(p.loads.map((l) => `let row${l} = min(i + ${p.row(l)}, last - 1u) * ${v.heads}u + head; let at${l} = row${l} * ${v.headDim}u; let mine${l} = min(i + ${p.row(l)}, last - 1u) * ${width(v)}u + head * ${v.headDim}u;`))}
       ${lines(p.loads.map((l) => `let known${l} = stats[row${l}]; let lse${l} = known${l}.x; let delta${l} = known${l}.y;`))}
       ${lines(rows.map((g) => `var s${g} = 0.0; var dp${g} = 0.0;`))}
       for (var c = 0u; c < ${v.headDim}u; c += 4u) {
-        ${p.own("x", "k", "at + c")}
-        ${lines(p.shared("q", "q", (l) => `at${l} + c`))}
+        ${p.own("x", "qkv", "at + c")}
+        ${lines(p.shared("q", "qkv", (l) => `mine${l} + c`))}
         ${lines(dots(v, "s", "x", "q"))}
-        ${p.own("w", "v", "at + c")}
+        ${p.own("w", "qkv", `at + ${v.kvHeads * v.headDim}u + c`)}
         ${lines(p.shared("d", "dout", (l) => `at${l} + c`))}
         ${lines(dots(v, "dp", "w", "d"))}
       }
@@ -268,17 +266,17 @@ ${p.main}
       for (var c = 0u; c < ${v.headDim}u; c += 4u) {
         ${lines(ELEMENTS.map((e) => `var y${e} = 0.0; var z${e} = 0.0;`))}
         if (i > tile || head > kvHead * ${perKv}u) {
-          ${p.own("oldK", "dk", "at + c")}
-          ${p.own("oldV", "dv", "at + c")}
+          ${p.own("oldK", "dqkv", "at + c")}
+          ${p.own("oldV", "dqkv", `at + ${v.kvHeads * v.headDim}u + c`)}
           ${lines(ELEMENTS.map((e) => `y${e} = oldK[${e}]; z${e} = oldV[${e}];`))}
         }
-        ${lines(p.shared("q", "q", (l) => `at${l} + c`))}
+        ${lines(p.shared("q", "qkv", (l) => `mine${l} + c`))}
         ${lines(blend(v, "y", "ds", "q"))}
         ${lines(p.shared("d", "dout", (l) => `at${l} + c`))}
         ${lines(blend(v, "z", "p", "d"))}
         if (live) {
-          ${p.store("y", "dk", "at + c")}
-          ${p.store("z", "dv", "at + c")}
+          ${p.store("y", "dqkv", "at + c")}
+          ${p.store("z", "dqkv", `at + ${v.kvHeads * v.headDim}u + c`)}
         }
       }
     }

@@ -1,5 +1,12 @@
 import { view } from "../gpu/tensor.ts";
-import { attention, attentionBackward, attentionReference, spansOf } from "./attention.ts";
+import {
+  attention,
+  attentionBackward,
+  attentionFused,
+  attentionFusedBackward,
+  attentionReference,
+  spansOf,
+} from "./attention.ts";
 import type { KernelCase } from "./check.ts";
 
 /** Sequence lengths, query heads, key heads, head_dim: one token, tile edges, several sequences in a tile, head sizes of real models. */
@@ -21,19 +28,45 @@ export const attentionCases: KernelCase[] = CASES.map(({ lengths, h, g, d }) => 
     for (const n of lengths) starts.push(starts.at(-1)! + n);
     const tokens = starts.at(-1)!;
     const heads = { num_attention_heads: h, num_key_value_heads: g, head_dim: d };
-    const q = check.input([tokens, h * d], "q", 3);
-    const k = check.input([tokens, g * d], "k", 3);
-    const v = check.input([tokens, g * d], "v");
+    const width = (h + 2 * g) * d;
+    const qkv = check.input([tokens, width], "qkv", 3);
     const dout = check.input([tokens, h * d], "dout");
     const rows = spansOf(starts);
-    const flat = check.integers([...rows], "spans");
-    const spans = view(flat, [tokens, 2]);
-    const { o, stats } = attention(check.record, q.tensor, k.tensor, v.tensor, spans, heads);
-    const grads = attentionBackward(check.record, q.tensor, k.tensor, v.tensor, spans, o, dout.tensor, stats, heads);
-    const want = attentionReference(q.values, k.values, v.values, rows, heads, dout.values);
+    const spans = view(check.integers([...rows], "spans"), [tokens, 2]);
+    const columns = (from: number, count: number) =>
+      Float64Array.from(
+        { length: tokens * count },
+        (_, i) => qkv.values[Math.floor(i / count) * width + from + (i % count)],
+      );
+    const [q, k, v] = [columns(0, h * d), columns(h * d, g * d), columns((h + g) * d, g * d)];
+    const want = attentionReference(q, k, v, rows, heads, dout.values);
+    const { o, stats } = attentionFused(check.record, qkv.tensor, spans, heads);
+    const dqkv = attentionFusedBackward(check.record, qkv.tensor, spans, o, dout.tensor, stats, heads);
     check.compare("o", o, want.o);
-    check.compare("dq", grads.dq, want.dq);
-    check.compare("dk", grads.dk, want.dk);
-    check.compare("dv", grads.dv, want.dv);
+    check.compare("dqkv", dqkv, joined(tokens, [want.dq, want.dk, want.dv]));
+    if (lengths.length > 1) return;
+    const split = [q, k, v].map(
+      (x, i) => check.given(Float32Array.from(x), [tokens, x.length / tokens], "qkv"[i]).tensor,
+    );
+    const [tq, tk, tv] = split;
+    const one = attention(check.record, tq, tk, tv, spans, heads);
+    const grads = attentionBackward(check.record, tq, tk, tv, spans, one.o, dout.tensor, one.stats, heads);
+    check.compare("split o", one.o, want.o);
+    check.compare("split dq", grads.dq, want.dq);
+    check.compare("split dk", grads.dk, want.dk);
+    check.compare("split dv", grads.dv, want.dv);
   },
 }));
+
+/** Arrays of the same number of rows, side by side. */
+function joined(rows: number, parts: readonly Float64Array[]): Float64Array {
+  const width = parts.reduce((sum, part) => sum + part.length / rows, 0);
+  const out = new Float64Array(rows * width);
+  let at = 0;
+  for (const part of parts) {
+    const columns = part.length / rows;
+    for (let r = 0; r < rows; r++) out.set(part.subarray(r * columns, (r + 1) * columns), r * width + at);
+    at += columns;
+  }
+  return out;
+}

@@ -6,6 +6,9 @@ import {
 import { ShapeError } from "../errors.ts";
 import type { Recorder } from "../gpu/recorder.ts";
 import type { Tensor } from "../gpu/tensor.ts";
+import { sameShape } from "./grid.ts";
+
+export { attention, attentionBackward } from "./attention-split.ts";
 
 /** Heads of an attention layer, as config.json names them. */
 export interface AttentionHeads {
@@ -19,28 +22,26 @@ export interface AttentionHeads {
  *
  * Flash-style: the softmax is online, no buffer grows with length². Records one dispatch.
  *
- * @param q `[tokens, num_attention_heads · head_dim]` f32, rotated
- * @param k `[tokens, num_key_value_heads · head_dim]` f32, rotated; `v` alike
+ * @param qkv `[tokens, (num_attention_heads + 2·num_key_value_heads) · head_dim]` f32: query heads, key heads, value heads;
+ *   the first two rotated
  * @param spans u32 `[tokens, 2]`: first token of the row's sequence, and one past its last; neither ever falls
- * @returns o, shaped like q, and stats `[tokens, heads, 2]`: the log-sum-exp of each row, for the backward pass
+ * @returns o `[tokens, num_attention_heads · head_dim]`, and stats `[tokens, heads, 2]`: the log-sum-exp of each row, for the backward pass
  * @throws {ShapeError} heads that do not divide, a head_dim that is no multiple of 4
  * @see shaders/attention.wgsl.ts, attentionReference, arXiv:2307.08691
  */
-export function attention(
+export function attentionFused(
   record: Recorder,
-  q: Tensor,
-  k: Tensor,
-  v: Tensor,
+  qkv: Tensor,
   spans: Tensor,
   heads: AttentionHeads,
 ): { o: Tensor; stats: Tensor } {
-  const { tokens, variant, params, work } = prepare(record, q, k, v, spans, heads);
-  const o = record.empty(q.shape, "f32", "attention.o");
+  const { tokens, variant, params, work } = prepare(record, qkv, spans, heads);
+  const o = record.empty([tokens, heads.num_attention_heads * heads.head_dim], "f32", "attention.o");
   const stats = record.empty([tokens, heads.num_attention_heads, 2], "f32", "attention.stats");
   record.dispatch(
     forward,
     variant,
-    { q, k, v, spans, o, stats },
+    { qkv, spans, o, stats },
     params,
     [Math.ceil(tokens / variant.workgroup), heads.num_attention_heads],
     work,
@@ -53,28 +54,24 @@ export function attention(
  *
  * @param dout gradient of o
  * @param stats of the forward pass; its second entries are overwritten
- * @returns dq, dk, dv, shaped like q, k, v
+ * @returns dqkv, shaped like qkv
  */
-export function attentionBackward(
+export function attentionFusedBackward(
   record: Recorder,
-  q: Tensor,
-  k: Tensor,
-  v: Tensor,
+  qkv: Tensor,
   spans: Tensor,
   o: Tensor,
   dout: Tensor,
   stats: Tensor,
   heads: AttentionHeads,
-): { dq: Tensor; dk: Tensor; dv: Tensor } {
-  const { tokens, variant, params, work } = prepare(record, q, k, v, spans, heads);
-  const dq = record.empty(q.shape, "f32", "d.q");
-  const dk = record.empty(k.shape, "f32", "d.k");
-  const dv = record.empty(v.shape, "f32", "d.v");
+): Tensor {
+  const { tokens, variant, params, work } = prepare(record, qkv, spans, heads);
+  const dqkv = record.empty(qkv.shape, "f32", "d.qkv");
   const tiles = Math.ceil(tokens / variant.workgroup);
   record.dispatch(
     backwardQ,
     variant,
-    { q, k, v, spans, o, dout, stats, dq },
+    { qkv, spans, o, dout, stats, dqkv },
     params,
     [tiles, heads.num_attention_heads],
     1.5 * work,
@@ -82,31 +79,24 @@ export function attentionBackward(
   record.dispatch(
     backwardKv,
     variant,
-    { q, k, v, spans, dout, stats, dk, dv },
+    { qkv, spans, dout, stats, dqkv },
     params,
     [tiles, heads.num_key_value_heads],
     2 * work,
   );
-  return { dq, dk, dv };
+  return dqkv;
 }
 
-function prepare(record: Recorder, q: Tensor, k: Tensor, v: Tensor, spans: Tensor, heads: AttentionHeads) {
+function prepare(record: Recorder, qkv: Tensor, spans: Tensor, heads: AttentionHeads) {
   const { num_attention_heads: h, num_key_value_heads: g, head_dim: d } = heads;
-  const tokens = q.shape[0];
+  const tokens = qkv.shape[0];
   if (h % g !== 0)
     throw new ShapeError(
       `Cannot attend with ${h} query heads over ${g} key heads: the first must be a multiple of the second`,
     );
   if (d % 4 !== 0) throw new ShapeError(`Cannot attend with head_dim ${d}: it must be a multiple of 4`);
-  const fits =
-    q.shape[1] === h * d &&
-    [k, v].every((t) => t.shape[0] === tokens && t.shape[1] === g * d) &&
-    spans.shape[0] === tokens;
-  if (!fits) {
-    throw new ShapeError(
-      `Cannot attend q [${q.shape}], k [${k.shape}], v [${v.shape}], spans [${spans.shape}] with ${h} and ${g} heads of ${d}`,
-    );
-  }
+  sameShape("attend", qkv, [tokens, (h + 2 * g) * d]);
+  sameShape("attend", spans, [tokens, 2]);
   const size = record.gpu.features.subgroupSize;
   const broadcast = size === 4 || size === 8 ? size : 0;
   // Measured on both CPU adapters; a GPU's rows share nothing but the cache, and 32 fill its subgroups.
