@@ -1,76 +1,196 @@
 import type { MatmulVariant } from "../matmul.wgsl.ts";
 import { range } from "./matmul-loops.ts";
 
-// The inner loop of matmul as text: the sum through workgroup memory.
+// The inner loop of matmul as text: the sum through workgroup memory, as GPUs want it.
+//
+// Slabs hold `stage` steps of the tile's rows and of its columns, step by step, four outputs to a vec4. Threads move them in
+// pieces of four steps by four outputs: what lies along the sum in memory is turned round in registers, and its vec4s are
+// swizzled so that eight neighbouring threads write to eight different groups of banks. The next slab is on its way from
+// memory while the present one is multiplied.
+// Sums run over the steps in the same order as in the direct loop: the same bits.
 
-/** What the loop declares beside `main`. */
-export function stagedDeclarations({ tile: { rows, cols, lanes, groups, stage } }: MatmulVariant): string {
-  return `
-var<workgroup> aSlab: array<f32, ${stage * rows * groups}>;
-var<workgroup> bSlab: array<f32, ${stage * cols * lanes}>;`;
+/** One operand's slab. */
+interface Side {
+  name: "a" | "b";
+  /** vec4s of a slab row */
+  width: number;
+  /** stored with the sum along the row */
+  alongSum: boolean;
+  /** vec4s of piece q of the sum are moved by (q · swizzle) & 7; 0 = none */
+  swizzle: number;
+  /** pieces of four steps by four outputs */
+  pieces: number;
+}
+
+function sideOf({ tile: { rows, cols, lanes, groups, stage }, transA, transB }: MatmulVariant, name: "a" | "b"): Side {
+  const width = (name === "a" ? rows * groups : cols * lanes) / 4;
+  const alongSum = name === "a" ? !transA : transB;
+  // threads at neighbouring steps would meet in a bank; b's are moved within eight lanes
+  const swizzled = alongSum && width % 8 === 0 && (name === "a" || lanes % 8 === 0);
+  return { name, width, alongSum, swizzle: swizzled ? Math.max(1, Math.floor(32 / stage)) : 0, pieces: (width * stage) / 4 };
+}
+
+const vec4Of = (v: MatmulVariant) => (v.tile.compute === "f16" ? "vec4<f16>" : "vec4f");
+
+/** What the loop declares beside `main`: slabs, and loads that give zeros past the ends. */
+export function stagedDeclarations(v: MatmulVariant): string {
+  return (["a", "b"] as const)
+    .map((name) => {
+      const { width, alongSum } = sideOf(v, name);
+      const drop = v.dropout === name;
+      const [ld, vec] = [`params.ld${name}`, vec4Of(v)];
+      const load = alongSum
+        ? `
+fn ${name}Four(outer: u32, s: u32, k: u32, at: u32) -> ${vec} { // four steps of a row
+  if (s + 4u <= k) { return ${vec}(${name}At4(at + outer * ${ld} + s)${drop ? " * keep4(outer, s)" : ""}); }
+  var value = vec4f();
+  for (var e = 0u; s + e < k; e++) { value[e] = ${name}At1(at + outer * ${ld} + s + e)${drop ? " * keep1(outer, s + e)" : ""}; }
+  return ${vec}(value);
+}`
+        : `
+fn ${name}Four(outer: u32, s: u32, bound: u32, at: u32) -> ${vec} { // four outputs at a step
+  if (outer + 4u <= bound) { return ${vec}(${name}At4(at + s * ${ld} + outer)${drop ? " * keep4(s, outer)" : ""}); }
+  var value = vec4f();
+  for (var e = 0u; outer + e < bound; e++) { value[e] = ${name}At1(at + s * ${ld} + outer + e)${drop ? " * keep1(s, outer + e)" : ""}; }
+  return ${vec}(value);
+}`;
+      return `
+var<workgroup> ${name}Slab: array<${vec}, ${width * v.tile.stage}>;${load}`;
+    })
+    .join("");
+}
+
+/** Threads' places in pieces, and the loads of one piece into registers `{name}{n}_0 … 3`, a vec4 of outputs a step. */
+function loadPiece(v: MatmulVariant, side: Side, n: number): string {
+  const { name, alongSum } = side;
+  const { cols, lanes } = v.tile;
+  const { o, q } = placeOf(v, side, n);
+  const s = `slab + ${q} * 4u`;
+  if (!alongSum) {
+    const base = name === "a" ? "tileRow" : "tileCol";
+    const bound = name === "a" ? "params.m" : "n";
+    return range(4)
+      .map((e) => {
+        const step = `${s} + ${e}u`;
+        return `${name}${n}_${e} = ${vec4Of(v)}();
+      if (${step} < k) { ${name}${n}_${e} = ${name}Four(${base} + ${o} * 4u, ${step}, ${bound}, ${name}At); }`;
+      })
+      .join("\n      ");
+  }
+  // A thread's columns lie `lanes` apart, so that neighbouring threads store neighbours: the four of a vec4 as well.
+  const row = (e: number): { index: string; inside: string; before?: string } => {
+    if (name === "a") return { index: `tileRow + ${o} * 4u + ${e}u`, inside: `tileRow + ${o} * 4u + ${e}u < params.m` };
+    const place = `${o} % ${lanes}u + (${o} / ${lanes}u * 4u + ${e}u) * ${lanes}u`;
+    if (v.pairs === "none") return { index: `tileCol + ${place}`, inside: `tileCol + ${place} < n` };
+    const half = (cols * lanes) / 2;
+    const shift = v.pairs === "swiglu" ? "n / 2u" : `${v.half}u`;
+    const u = `pair${n}_${e}`;
+    return {
+      before: `let place${n}_${e} = ${place};
+      let ${u} = tileCol / 2u + place${n}_${e} % ${half}u;`,
+      index: `${u}${v.pairs === "swiglu" ? "" : ` + ${u} / ${v.half}u * ${v.half}u`} + place${n}_${e} / ${half}u * ${shift}`,
+      inside: `${u} < n / 2u`,
+    };
+  };
+  const rows = range(4).map((e) => {
+    const { index, inside, before = "" } = row(e);
+    return `${before}
+      var line${e} = ${vec4Of(v)}();
+      if (${inside}) { line${e} = ${name}Four(${index}, ${s}, k, ${name}At); }`;
+  });
+  const turned = range(4).map(
+    (e) => `${name}${n}_${e} = ${vec4Of(v)}(${range(4).map((outer) => `line${outer}[${e}]`)});`,
+  );
+  return `${rows.join("\n      ")}
+      ${turned.join("\n      ")}`;
+}
+
+/** Where in the slab a thread's piece n lies: o its vec4 along the output, q its four steps; WGSL. */
+function placeOf({ tile: { lanes, groups, stage } }: MatmulVariant, { alongSum, width }: Side, n: number) {
+  const t = n === 0 ? "thread" : `(thread + ${n * lanes * groups}u)`;
+  return alongSum
+    ? { t, o: `(${t} / ${stage / 4}u)`, q: `(${t} % ${stage / 4}u)` } // neighbours read on along a row
+    : { t, o: `(${t} % ${width}u)`, q: `(${t} / ${width}u)` };
 }
 
 /** Loop over the whole sum, a slab of `stage` steps at a time through workgroup memory. */
 export function stagedLoop(v: MatmulVariant): string {
-  const { rows, cols, lanes, groups, stage } = v.tile;
+  const { rows, cols, lanes, groups, stage, compute } = v.tile;
   const threads = lanes * groups;
-  const m = rows * groups;
-  const n = cols * lanes;
-  // Each slab is [stage][m / 4] and [stage][n / 4] vec4: the inner loop then reads both along the output.
-  const fill = (name: "a" | "b", size: number, alongK: boolean, base: string, bound: string, ld: string) => {
-    const drop = v.dropout === name;
-    if (alongK) {
-      // stored with the sum along the row: load 4 steps of one output index, scatter them over 4 slab rows
-      const n4 = (size * stage) / 4;
-      return `
-    for (var t = thread; t < ${n4}u; t += ${threads}u) {
-      let outer = ${name === "b" && v.pairs !== "none" ? `column(tileCol, t / ${stage / 4}u, n)` : `${base} + t / ${stage / 4}u`};
-      let s = slab + (t % ${stage / 4}u) * 4u;
-      var value = vec4f();
-      if (outer < ${bound}) {
-        if (s + 4u <= k) { value = ${name}At4(${name}At + outer * ${ld} + s)${drop ? " * keep4(outer, s)" : ""}; }
-        else {
-          for (var e = 0u; s + e < k; e++) { value[e] = ${name}At1(${name}At + outer * ${ld} + s + e)${drop ? " * keep1(outer, s + e)" : ""}; }
-        }
-      }
-      for (var e = 0u; e < 4u; e++) { ${name}Slab[((t % ${stage / 4}u) * 4u + e) * ${size}u + t / ${stage / 4}u] = value[e]; }
-    }`;
-    }
-    return `
-    for (var t = thread; t < ${(size * stage) / 4}u; t += ${threads}u) {
-      let outer = ${base} + (t % ${size / 4}u) * 4u;
-      let s = slab + t / ${size / 4}u;
-      var value = vec4f();
-      if (s < k) {
-        if (outer + 4u <= ${bound}) { value = ${name}At4(${name}At + s * ${ld} + outer)${drop ? " * keep4(s, outer)" : ""}; }
-        else {
-          for (var e = 0u; outer + e < ${bound}; e++) { value[e] = ${name}At1(${name}At + s * ${ld} + outer + e)${drop ? " * keep1(s, outer + e)" : ""}; }
-        }
-      }
-      let at = (t / ${size / 4}u) * ${size}u + (t % ${size / 4}u) * 4u;
-      for (var e = 0u; e < 4u; e++) { ${name}Slab[at + e] = value[e]; }
-    }`;
-  };
-  const inner: string[] = [];
-  for (const i of range(rows)) inner.push(`let u${i} = aSlab[s * ${m}u + local.y * ${rows}u + ${i}u];`);
-  for (const j of range(v.transB ? cols : cols / 4)) {
-    if (v.transB) {
-      inner.push(`let w${j} = bSlab[s * ${n}u + local.x + ${j * lanes}u];`);
-      for (const i of range(rows)) inner.push(`acc${i}_${j} = fma(u${i}, w${j}, acc${i}_${j});`);
-    } else {
-      const at = `s * ${n}u + (local.x + ${j * lanes}u) * 4u`;
-      inner.push(`let w${j} = vec4f(bSlab[${at}], bSlab[${at} + 1u], bSlab[${at} + 2u], bSlab[${at} + 3u]);`);
-      for (const i of range(rows)) inner.push(`acc${i}_${j} = fma(vec4f(u${i}), w${j}, acc${i}_${j});`);
+  const sides = (["a", "b"] as const).map((name) => sideOf(v, name));
+  const [left, right] = sides;
+  const vec = vec4Of(v);
+
+  const each = (text: (side: Side, n: number) => string) =>
+    sides
+      .flatMap((side) =>
+        range(Math.ceil(side.pieces / threads)).map((n) => {
+          const whole = (n + 1) * threads <= side.pieces;
+          return whole
+            ? `{ ${text(side, n)} }`
+            : `if (${placeOf(v, side, n).t} < ${side.pieces}u) { ${text(side, n)} }`;
+        }),
+      )
+      .join("\n    ");
+  const registers = sides.flatMap((side) =>
+    range(Math.ceil(side.pieces / threads)).flatMap((n) =>
+      range(4).map((e) => `var ${side.name}${n}_${e} = ${vec}();`),
+    ),
+  );
+  const load = each((side, n) => loadPiece(v, side, n));
+  const store = each((side, n) => {
+    const { o, q } = placeOf(v, side, n);
+    const at = side.swizzle > 0 ? `(${o} ^ ((${q} * ${side.swizzle}u) & 7u))` : o;
+    return range(4)
+      .map((e) => `${side.name}Slab[(${q} * 4u + ${e}u) * ${side.width}u + ${at}] = ${side.name}${n}_${e};`)
+      .join("\n      ");
+  });
+
+  // b transposed: accumulators are single columns, `lanes` apart. They are summed as vec4s all the same.
+  const entries = range(rows).flatMap((i) => range(cols / 4).map((g) => [i, g] as const));
+  const sum = (i: number, g: number) => (v.transB ? `sum${i}_${g}` : `acc${i}_${g}`);
+  const four = (i: number, g: number) => range(4).map((e) => `acc${i}_${4 * g + e}`);
+  const before = v.transB ? entries.map(([i, g]) => `var ${sum(i, g)} = vec4f(${four(i, g)});`) : [];
+  const after = v.transB ? entries.flatMap(([i, g]) => four(i, g).map((acc, e) => `${acc} = ${sum(i, g)}[${e}];`)) : [];
+
+  const place = (side: Side, at: string) => (side.swizzle > 0 ? `(${at} ^ ((q * ${side.swizzle}u) & 7u))` : at);
+  const products: string[] = [
+    ...range(rows / 4).map((h) => `let at${h} = ${place(left, `(local.y * ${rows / 4}u + ${h}u)`)};`),
+    `let across = ${place(right, "local.x")};`,
+  ];
+  for (const e of range(4)) {
+    for (const h of range(rows / 4)) products.push(`let u${e}_${h} = aSlab[(q * 4u + ${e}u) * ${left.width}u + at${h}];`);
+    for (const g of range(cols / 4))
+      products.push(`let w${e}_${g} = bSlab[(q * 4u + ${e}u) * ${right.width}u + across + ${g * lanes}u];`);
+    if (compute === "f16") continue;
+    for (const [i, g] of entries)
+      products.push(`${sum(i, g)} = fma(vec4f(u${e}_${i >> 2}[${i & 3}]), w${e}_${g}, ${sum(i, g)});`);
+  }
+  if (compute === "f16") {
+    for (const [i, g] of entries) {
+      const run = range(4).reduce((to, e) => {
+        const factors = `${vec}(u${e}_${i >> 2}[${i & 3}]), w${e}_${g}`;
+        return to === "" ? `${factors.replace(", w", " * w")}` : `fma(${factors}, ${to})`;
+      }, "");
+      products.push(`${sum(i, g)} += vec4f(${run});`);
     }
   }
-  return `
-  for (var slab = 0u; slab < k; slab += ${stage}u) {
-    ${fill("a", m, !v.transA, "tileRow", "params.m", "params.lda")}
-    ${fill("b", n, v.transB, "tileCol", "n", "params.ldb")}
+  return `{
+  ${[...before, ...registers].join("\n  ")}
+  var slab = 0u;
+  ${load}
+  for (; slab < k; ) {
+    ${store}
     workgroupBarrier();
-    for (var s = 0u; s < ${stage}u; s++) {
-      ${inner.join("\n      ")}
+    slab += ${stage}u;
+    if (slab < k) {
+    ${load}
+    }
+    for (var q = 0u; q < ${stage / 4}u; q++) {
+      ${products.join("\n      ")}
     }
     workgroupBarrier();
+  }
+  ${after.join("\n  ")}
   }`;
 }
