@@ -1,7 +1,9 @@
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { loadFunctions, type Stored, type StoredMatrix, storedType } from "./lib/load.ts";
-import { directLoop, range, stagedLoop } from "./lib/matmul-loops.ts";
+import { directLoop, extraLoops, range } from "./lib/matmul-loops.ts";
+import { stagedDeclarations, stagedLoop } from "./lib/matmul-staged.ts";
 import { randomFunctions } from "./lib/random.ts";
+import { sigmoid } from "./lib/sigmoid.ts";
 
 /** How the output is cut: into workgroup tiles of threads, and into register tiles of each thread. */
 export interface MatmulTile {
@@ -19,6 +21,8 @@ export interface MatmulTile {
   broadcast: number;
   /** steps of the sum in one turn of the loop, where b is read directly: 4 or 8, the default 4 */
   steps?: number;
+  /** type of the slabs and of their products, where staged: f16 sums four products at a time; the default f32 */
+  compute?: "f16";
 }
 
 /** What one compiled variant is specialised to. */
@@ -41,6 +45,16 @@ export interface MatmulVariant {
   vecExtra: boolean;
   /** whether k is no multiple of the tile's `steps`, or r none of 4; without, the loop over what is left is left out */
   tail: boolean;
+  /** products of one dispatch, along z: each has its own n, k, r, seed and places in the buffers; at most 3 */
+  parts: number;
+  /**
+   * What becomes of columns u and u + half before they are stored; a thread then keeps both, `cols` is even, b transposed.
+   * "rotary": half of a head; the first two parts are rotated by their row's position. "swiglu": half of all columns,
+   * silu(first)·second is stored, and each half has a low-rank product of its own.
+   */
+  pairs: "none" | "rotary" | "swiglu";
+  /** of rotary: half of head_dim; 0 otherwise */
+  half: number;
   bias: "none" | Stored;
   accumulate: boolean;
   /** which value a counter-based dropout mask multiplies: an operand, or the low-rank part of the sum */
@@ -58,39 +72,77 @@ fn bAt1(i: u32) -> f32 {
   return bitcast<f32>(select(w << 16u, w & 0xffff0000u, (i & 1u) == 1u));
 }`;
 
-// matmul: c = alpha * (a @ b [+ a2 @ b2]) [+ bias] [+ c]
+/** What each part has of its own, in `Params` with the part's number behind it. `…At`: its first element in a buffer. */
+export const PART_FIELDS = ["n", "k", "r", "seed", "aAt", "bAt", "cAt", "a2At", "b2At", "biasAt"] as const;
+
+// matmul: c = alpha * (a @ b [+ a2 @ b2]) [+ bias] [+ c], for several such products at once
 //
-// Grid     x: tiles of rows, so that neighbours share the columns' weights in cache; y: tiles of columns
-// Shapes   a [m, k] or [k, m]   b [k, n] or [n, k]   a2 [m, r]   b2 [r, n] or [n, r]   bias [n]   c [m, n] at (rowStride, colStride)
+// Grid     x: tiles of rows, so that neighbours share the columns' weights in cache; y: tiles of columns; z: parts
+// Shapes   a [m, k] or [k, m]   b [k, n] or [n, k]   a2 [m, r] of rows of lda2   b2 [r, n] or [n, r]   bias [n]
+//          c [m, n] at (rowStride, colStride), with swiglu [m, n / 2]   positions [m]   table [P, 2 half]: cosines, then sines
 // Writes   c by assignment, or += with `accumulate`
 // Hazard   c is distinct from every other buffer
 // Numbers  sums are f32 whatever is stored; bf16 is widened exactly
 export const matmul = (v: MatmulVariant) => {
   const { rows, cols, lanes, groups, stage, broadcast } = v.tile;
+  const paired = v.pairs !== "none";
+  const fields = v.pairs === "swiglu" ? 2 : v.parts;
+  const own = (name: string) => {
+    const of = (part: number) => `params.${name}${part}`;
+    if (v.parts === 1) return of(0);
+    return v.parts === 2
+      ? `select(${of(1)}, ${of(0)}, part == 0u)`
+      : `select(select(${of(2)}, ${of(1)}, part == 1u), ${of(0)}, part == 0u)`;
+  };
   const colsPerEntry = v.transB ? 1 : 4; // accumulators hold single columns, or four neighbours
   const accumulators = range(rows).flatMap((i) => range(cols / colsPerEntry).map((j) => [i, j] as const));
   const entry = v.transB ? "f32" : "vec4f";
   const wideC = v.vecC && !v.transB;
   const store = (i: number, j: number) => {
     if (wideC) {
-      return `if (j${j} < params.n) {
-      let at = (i * params.rowStride + j${j}) / 4u;
-      c[at] = ${v.accumulate ? "c[at] + " : ""}params.alpha * acc${i}_${j}${v.bias === "none" ? "" : ` + biasAt4(j${j})`};
+      return `if (j${j} < n) {
+      let at = (cAt + i * params.rowStride + j${j}) / 4u;
+      c[at] = ${v.accumulate ? "c[at] + " : ""}params.alpha * acc${i}_${j}${v.bias === "none" ? "" : ` + biasAt4(biasAt + j${j})`};
     }`;
     }
     return range(colsPerEntry)
       .map(
-        (e) => `if (j${j} + ${e}u < params.n) {
-      let at = i * params.rowStride + (j${j} + ${e}u) * params.colStride;
-      c[at] = ${v.accumulate ? "c[at] + " : ""}params.alpha * acc${i}_${j}${v.transB ? "" : `[${e}]`}${v.bias === "none" ? "" : ` + biasAt1(j${j} + ${e}u)`};
+        (e) => `if (j${j} + ${e}u < n) {
+      let at = cAt + i * params.rowStride + (j${j} + ${e}u) * params.colStride;
+      c[at] = ${v.accumulate ? "c[at] + " : ""}params.alpha * acc${i}_${j}${v.transB ? "" : `[${e}]`}${v.bias === "none" ? "" : ` + biasAt1(biasAt + j${j} + ${e}u)`};
     }`,
       )
       .join("\n    ");
   };
+  /** stores columns u and u + half of a row, which the thread holds in entries j and j + cols / 2 */
+  const storePair = (i: number, j: number) => {
+    const value = (entry: number) =>
+      `params.alpha * acc${i}_${entry}${v.bias === "none" ? "" : ` + biasAt1(biasAt + col${entry})`}`;
+    const [first, second] = [j, j + cols / 2];
+    const body =
+      v.pairs === "swiglu"
+        ? `let g = ${value(first)};
+      c[cAt + i * params.rowStride + u${j}] = g * ${sigmoid("f32")} * (${value(second)});`
+        : `let x = ${value(first)};
+      let y = ${value(second)};
+      var cosine = 1.0;
+      var sine = 0.0;
+      if (part < 2u) {
+        let angle = positions[i] * ${2 * v.half}u + u${j} % ${v.half}u;
+        cosine = table[angle];
+        sine = table[angle + ${v.half}u];
+      }
+      let at = cAt + i * params.rowStride;
+      c[at + col${first}] = x * cosine - y * sine;
+      c[at + col${second}] = y * cosine + x * sine;`;
+    return `if (tileCol / 2u + local.x + ${j * lanes}u < n / 2u) {
+      ${body}
+    }`;
+  };
   const mask = (i: number, j: number) =>
     v.transB ? `acc${i}_${j} *= keep1(row${i}, col${j});` : `acc${i}_${j} *= keep4(row${i}, col${j});`;
   return wgsl`
-#if ${v.a === "f16" || v.b === "f16" || v.bias === "f16"}
+#if ${v.a === "f16" || v.b === "f16" || v.bias === "f16" || v.tile.compute === "f16"}
 enable f16;
 #endif
 #if ${broadcast > 0}
@@ -98,10 +150,12 @@ enable subgroups;
 #endif
 
 struct Params {
-  m: u32, n: u32, k: u32, r: u32,
-  lda: u32, ldb: u32, rowStride: u32, colStride: u32,
-  alpha: f32, seed: u32, dropout: f32, dropCols: u32,
-  bScales: u32
+  m: u32, lda: u32, ldb: u32, lda2: u32,
+  rowStride: u32, colStride: u32, dropCols: u32, bScales: u32,
+  alpha: f32, dropout: f32,
+  ${range(fields)
+    .map((part) => PART_FIELDS.map((field) => `${field}${part}: u32`).join(", "))
+    .join(",\n  ")}
 }
 
 @group(0) @binding(0) var<storage, read> a: array<${storedType(v.a, v.vecA)}>;
@@ -115,6 +169,10 @@ struct Params {
 @group(0) @binding(5) var<storage, read> bias: array<${v.bias === "none" ? "f32" : storedType(v.bias, false)}>;
 #endif
 @group(0) @binding(6) var<uniform> params: Params;
+#if ${v.pairs === "rotary"}
+@group(0) @binding(7) var<storage, read> positions: array<u32>;
+@group(0) @binding(8) var<storage, read> table: array<f32>;
+#endif
 ${loadFunctions("a", v.a, v.vecA)}
 ${v.eightB ? EIGHT : loadFunctions("b", v.b, v.vecB, "params.bScales")}
 #if ${v.extra}
@@ -126,15 +184,22 @@ ${v.bias === "none" ? "" : loadFunctions("bias", v.bias, false)}
 #endif
 #if ${v.dropout !== "none"}
 ${randomFunctions}
+var<private> seed: u32;
 fn keep1(row: u32, col: u32) -> f32 {
-  return select(0.0, 1.0 / (1.0 - params.dropout), uniform01(params.seed, row * params.dropCols + col) >= params.dropout);
+  return select(0.0, 1.0 / (1.0 - params.dropout), uniform01(seed, row * params.dropCols + col) >= params.dropout);
 }
 fn keep4(row: u32, col: u32) -> vec4f { return vec4f(keep1(row, col), keep1(row, col + 1u), keep1(row, col + 2u), keep1(row, col + 3u)); }
 #endif
-#if ${stage > 0}
-var<workgroup> aSlab: array<f32, ${stage * rows * groups}>;
-var<workgroup> bSlab: array<f32, ${stage * cols * lanes}>;
+#if ${stage > 0 && paired}
+// where the tile's column lies: its first half holds the first of each pair, its second half the second
+fn column(tileCol: u32, index: u32, n: u32) -> u32 {
+  let u = tileCol / 2u + index % ${(cols * lanes) / 2}u;
+  if (u >= n / 2u) { return n; }
+  let first = ${v.pairs === "swiglu" ? "u" : `u + u / ${v.half}u * ${v.half}u`};
+  return first + select(0u, ${v.pairs === "swiglu" ? "n / 2u" : `${v.half}u`}, index >= ${(cols * lanes) / 2}u);
+}
 #endif
+${stage > 0 ? stagedDeclarations(v) : ""}
 
 @compute @workgroup_size(${lanes}, ${groups})
 fn main(
@@ -145,8 +210,28 @@ fn main(
   @builtin(subgroup_invocation_id) lane: u32,
 #endif
 ) {
+  let part = group.z;
   let tileRow = group.x * ${rows * groups}u;
   let tileCol = group.y * ${cols * lanes}u;
+  let n = ${own("n")};
+  let k = ${own("k")};
+  let aAt = ${own("aAt")};
+  let bAt = ${own("bAt")};
+  let cAt = ${own("cAt")};
+#if ${v.extra && v.pairs !== "swiglu"}
+  let r = ${own("r")};
+  let a2At = ${own("a2At")};
+  let b2At = ${own("b2At")};
+#endif
+#if ${v.bias !== "none"}
+  let biasAt = ${own("biasAt")};
+#endif
+#if ${v.dropout !== "none"}
+  seed = ${own("seed")};
+#endif
+#if ${v.parts > 1}
+  if (tileCol >= n) { return; } // a part of fewer columns than others
+#endif
   // Past the edge a thread works on the last rows and columns again and stores nothing.
   ${range(rows)
     .map((i) => {
@@ -165,37 +250,24 @@ fn main(
           .join("\n  ")
   }
   ${range(cols / colsPerEntry)
-    .map((j) =>
-      v.transB
-        ? `let col${j} = min(tileCol + local.x + ${j * lanes}u, params.n - 1u);`
-        : `let col${j} = min(tileCol + (local.x + ${j * lanes}u) * 4u, (params.n - 1u) / 4u * 4u);`,
-    )
+    .map((j) => {
+      if (!v.transB) return `let col${j} = min(tileCol + (local.x + ${j * lanes}u) * 4u, (n - 1u) / 4u * 4u);`;
+      if (!paired) return `let col${j} = min(tileCol + local.x + ${j * lanes}u, n - 1u);`;
+      const first = j - cols / 2;
+      if (first >= 0) return `let col${j} = col${first} + ${v.pairs === "swiglu" ? "n / 2u" : `${v.half}u`};`;
+      const u = `let u${j} = min(tileCol / 2u + local.x + ${j * lanes}u, n / 2u - 1u);`;
+      return `${u} let col${j} = ${v.pairs === "swiglu" ? `u${j}` : `u${j} + u${j} / ${v.half}u * ${v.half}u`};`;
+    })
     .join("\n  ")}
   ${accumulators.map(([i, j]) => `var acc${i}_${j} = ${entry}();`).join("\n  ")}
 #if ${v.extra}
-  ${
-    v.extra
-      ? directLoop(
-          v,
-          {
-            a: "a2",
-            b: "b2",
-            lda: "params.r",
-            ldb: v.transB ? "params.r" : "params.n",
-            k: "params.r",
-            transA: false,
-          },
-          4,
-          v.tail,
-        )
-      : ""
-  }
+  ${v.extra ? extraLoops(v).join("\n  ") : ""}
 #endif
 #if ${v.dropout === "extra"}
   ${v.dropout === "extra" ? accumulators.map(([i, j]) => mask(i, j)).join("\n  ") : ""}
 #endif
-  ${stage > 0 ? stagedLoop(v) : directLoop(v, { a: "a", b: "b", lda: "params.lda", ldb: "params.ldb", k: "params.k", transA: v.transA }, v.tile.steps ?? 4, v.tail)}
-  ${range(cols / colsPerEntry)
+  ${stage > 0 ? stagedLoop(v) : directLoop(v, { a: "a", b: "b", lda: "params.lda", ldb: "params.ldb", aAt: "aAt", bAt: "bAt", k: "k", transA: v.transA }, v.tile.steps ?? 4, v.tail)}
+  ${range(paired ? 0 : cols / colsPerEntry)
     .map((j) => `let j${j} = tileCol + (local.x + ${j * lanes}u) * ${colsPerEntry}u;`)
     .join("\n  ")}
   ${range(rows)
@@ -203,9 +275,15 @@ fn main(
       (i) => `{
     let i = tileRow + local.y * ${rows}u + ${i}u;
     if (i < params.m) {
-    ${range(cols / colsPerEntry)
-      .map((j) => store(i, j))
-      .join("\n    ")}
+    ${
+      paired
+        ? range(cols / 2)
+            .map((j) => storePair(i, j))
+            .join("\n    ")
+        : range(cols / colsPerEntry)
+            .map((j) => store(i, j))
+            .join("\n    ")
+    }
     }
   }`,
     )

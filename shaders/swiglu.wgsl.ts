@@ -1,4 +1,5 @@
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
+import { sigmoid } from "./lib/sigmoid.ts";
 
 /** What one compiled variant is specialised to. */
 export interface SwigluVariant {
@@ -6,9 +7,6 @@ export interface SwigluVariant {
   vector: boolean;
   workgroup: number;
 }
-
-/** Below −80 the sigmoid is 0 in f32, and exp of more would overflow, which WGSL leaves undefined. */
-const sigmoid = (type: string) => `1.0 / (1.0 + exp(-max(g, ${type}(-80.0))))`;
 
 // swiglu: y = silu(gate) * up, silu(g) = g / (1 + exp(-g))
 //

@@ -1,6 +1,6 @@
 import type { MatmulVariant } from "../matmul.wgsl.ts";
 
-// The inner loops of matmul, as text: the sum read straight from memory, or through workgroup memory.
+// The inner loop of matmul as text: the sum read straight from memory. Through workgroup memory: matmul-staged.ts.
 
 export const range = (n: number) => Array.from({ length: n }, (_, i) => i);
 
@@ -10,8 +10,19 @@ export interface Operands {
   b: "b" | "b2";
   lda: string;
   ldb: string;
+  /** first element of each */
+  aAt: string;
+  bAt: string;
   k: string;
   transA: boolean;
+  /** columns of the tile that the loop is for, and what their place in b is called, where it is not all and `col` */
+  only?: { first: number; count: number; called: (j: number) => string };
+}
+
+/** Entries of a row that a loop is for. */
+function columns({ tile, transB }: MatmulVariant, { only }: Operands): number[] {
+  if (only) return range(only.count).map((j) => only.first + j);
+  return range(transB ? tile.cols : tile.cols / 4);
 }
 
 /** WGSL of `steps` of the sum, read straight from memory; `s` is the first. */
@@ -19,10 +30,10 @@ function directSteps(v: MatmulVariant, o: Operands, steps: number): string {
   const lines: string[] = [];
   const left = loadLeft(v, o, steps, lines);
   const load = loadRight(v, o, steps, lines);
-  const { rows, cols } = v.tile;
+  const { rows } = v.tile;
   const width = v.transB && steps > 1 ? 4 : 1; // steps that one load of b covers
   for (const first of range(steps / width).map((c) => c * width)) {
-    const entries = range(v.transB ? cols : cols / 4);
+    const entries = columns(v, o);
     for (const j of entries) lines.push(`let w${first}_${j} = ${load(j, first)};`);
     // row by row, so that few of the lanes' values are alive at a time
     for (const i of range(rows)) {
@@ -53,7 +64,11 @@ function loadLeft(v: MatmulVariant, o: Operands, steps: number, lines: string[])
     const shared = broadcast > 0 && rows % broadcast === 0;
     for (const g of range(shared ? rows / broadcast : rows)) {
       const row = shared ? `own${g}` : `row${g}`;
-      const index = o.transA ? `s * ${o.lda} + ${row}` : shared ? `left${g} + s` : `${row} * ${o.lda} + s`;
+      const index = o.transA
+        ? `${o.aAt} + s * ${o.lda} + ${row}`
+        : shared
+          ? `left${g} + s`
+          : `${o.aAt} + ${row} * ${o.lda} + s`;
       lines.push(`let u${g} = ${o.a}At1(${index})${drop ? ` * keep1(${row}, s)` : ""};`);
     }
     if (!shared) return (i) => `u${i}`;
@@ -69,7 +84,7 @@ function loadLeft(v: MatmulVariant, o: Operands, steps: number, lines: string[])
       for (const g of range(rows / 4 / across)) {
         const step = broadcast > 0 ? `s + ${t * along}u + lane % ${along}u` : `s + ${t}u`;
         const row = `row0 + ${4 * across * g}u${across > 1 ? ` + lane / ${along}u * 4u` : ""}`;
-        lines.push(`let u${t}_${g} = ${o.a}At4((${step}) * ${o.lda} + ${row});`);
+        lines.push(`let u${t}_${g} = ${o.a}At4(${o.aAt} + (${step}) * ${o.lda} + ${row});`);
       }
     }
     element = (i, t) => `u${Math.floor(t / along)}_${Math.floor((i >> 2) / across)}[${i & 3}]`;
@@ -110,13 +125,14 @@ function loadLeft(v: MatmulVariant, o: Operands, steps: number, lines: string[])
 function loadRight(v: MatmulVariant, o: Operands, steps: number, lines: string[]): (j: number, t: number) => string {
   const drop = v.dropout === "b" && o.b === "b";
   if (!v.transB) {
-    return (j, t) => `${o.b}At4((s + ${t}u) * ${o.ldb} + col${j})${drop ? ` * keep4(s + ${t}u, col${j})` : ""}`;
+    return (j, t) =>
+      `${o.b}At4(${o.bAt} + (s + ${t}u) * ${o.ldb} + col${j})${drop ? ` * keep4(s + ${t}u, col${j})` : ""}`;
   }
   const width = steps > 1 ? 4 : 1;
   const eight = steps > 1 && v.eightB && o.b === "b";
   if (eight) {
     for (const t of range(steps / 8))
-      for (const j of range(v.tile.cols)) lines.push(`let q${8 * t}_${j} = b[(right${j} + s) / 8u + ${t}u];`);
+      for (const j of columns(v, o)) lines.push(`let q${8 * t}_${j} = b[(right${j} + s) / 8u + ${t}u];`);
   }
   return (j, t) => {
     const mask = drop ? ` * keep${width}(col${j}, s + ${t}u)` : "";
@@ -127,11 +143,14 @@ function loadRight(v: MatmulVariant, o: Operands, steps: number, lines: string[]
 
 /** Loop over the whole sum, without workgroup memory. */
 export function directLoop(v: MatmulVariant, o: Operands, steps: number, tail: boolean): string {
-  const { rows, cols, broadcast } = v.tile;
+  const { rows, broadcast } = v.tile;
   const own = broadcast > 0 ? "own" : "row"; // the rows that a thread loads
+  const place = o.only?.called ?? ((j: number) => `col${j}`);
   const starts = [
-    ...(o.transA ? [] : range(Math.ceil(rows / (broadcast || 1))).map((g) => `let left${g} = ${own}${g} * ${o.lda};`)),
-    ...(v.transB ? range(cols).map((j) => `let right${j} = col${j} * ${o.ldb};`) : []),
+    ...(o.transA
+      ? []
+      : range(Math.ceil(rows / (broadcast || 1))).map((g) => `let left${g} = ${o.aAt} + ${own}${g} * ${o.lda};`)),
+    ...(v.transB ? columns(v, o).map((j) => `let right${j} = ${o.bAt} + ${place(j)} * ${o.ldb};`) : []),
   ];
   return `{
   ${starts.join("\n  ")}
@@ -149,67 +168,16 @@ export function directLoop(v: MatmulVariant, o: Operands, steps: number, tail: b
   }`;
 }
 
-/** Loop over the whole sum, a slab of `stage` steps at a time through workgroup memory. */
-export function stagedLoop(v: MatmulVariant): string {
-  const { rows, cols, lanes, groups, stage } = v.tile;
-  const threads = lanes * groups;
-  const m = rows * groups;
-  const n = cols * lanes;
-  // Each slab is [stage][m / 4] and [stage][n / 4] vec4: the inner loop then reads both along the output.
-  const fill = (name: "a" | "b", size: number, alongK: boolean, base: string, bound: string, ld: string) => {
-    const drop = v.dropout === name;
-    if (alongK) {
-      // stored with the sum along the row: load 4 steps of one output index, scatter them over 4 slab rows
-      const n4 = (size * stage) / 4;
-      return `
-    for (var t = thread; t < ${n4}u; t += ${threads}u) {
-      let outer = ${base} + t / ${stage / 4}u;
-      let s = slab + (t % ${stage / 4}u) * 4u;
-      var value = vec4f();
-      if (outer < ${bound}) {
-        if (s + 4u <= params.k) { value = ${name}At4(outer * ${ld} + s)${drop ? " * keep4(outer, s)" : ""}; }
-        else {
-          for (var e = 0u; s + e < params.k; e++) { value[e] = ${name}At1(outer * ${ld} + s + e)${drop ? " * keep1(outer, s + e)" : ""}; }
-        }
-      }
-      for (var e = 0u; e < 4u; e++) { ${name}Slab[((t % ${stage / 4}u) * 4u + e) * ${size}u + t / ${stage / 4}u] = value[e]; }
-    }`;
-    }
-    return `
-    for (var t = thread; t < ${(size * stage) / 4}u; t += ${threads}u) {
-      let outer = ${base} + (t % ${size / 4}u) * 4u;
-      let s = slab + t / ${size / 4}u;
-      var value = vec4f();
-      if (s < params.k) {
-        if (outer + 4u <= ${bound}) { value = ${name}At4(s * ${ld} + outer)${drop ? " * keep4(s, outer)" : ""}; }
-        else {
-          for (var e = 0u; outer + e < ${bound}; e++) { value[e] = ${name}At1(s * ${ld} + outer + e)${drop ? " * keep1(s, outer + e)" : ""}; }
-        }
-      }
-      let at = (t / ${size / 4}u) * ${size}u + (t % ${size / 4}u) * 4u;
-      for (var e = 0u; e < 4u; e++) { ${name}Slab[at + e] = value[e]; }
-    }`;
+/** Loops over the low-rank part of the sum: one, or for swiglu one for each half of the columns. */
+export function extraLoops(v: MatmulVariant): string[] {
+  const loop = (r: string, aAt: string, bAt: string, only?: Operands["only"]) => {
+    const ldb = v.transB ? r : "n";
+    return directLoop(v, { a: "a2", b: "b2", lda: "params.lda2", ldb, aAt, bAt, k: r, transA: false, only }, 4, v.tail);
   };
-  const inner: string[] = [];
-  for (const i of range(rows)) inner.push(`let u${i} = aSlab[s * ${m}u + local.y * ${rows}u + ${i}u];`);
-  for (const j of range(v.transB ? cols : cols / 4)) {
-    if (v.transB) {
-      inner.push(`let w${j} = bSlab[s * ${n}u + local.x + ${j * lanes}u];`);
-      for (const i of range(rows)) inner.push(`acc${i}_${j} = fma(u${i}, w${j}, acc${i}_${j});`);
-    } else {
-      const at = `s * ${n}u + (local.x + ${j * lanes}u) * 4u`;
-      inner.push(`let w${j} = vec4f(bSlab[${at}], bSlab[${at} + 1u], bSlab[${at} + 2u], bSlab[${at} + 3u]);`);
-      for (const i of range(rows)) inner.push(`acc${i}_${j} = fma(vec4f(u${i}), w${j}, acc${i}_${j});`);
-    }
-  }
-  return `
-  for (var slab = 0u; slab < params.k; slab += ${stage}u) {
-    ${fill("a", m, !v.transA, "tileRow", "params.m", "params.lda")}
-    ${fill("b", n, v.transB, "tileCol", "params.n", "params.ldb")}
-    workgroupBarrier();
-    for (var s = 0u; s < ${stage}u; s++) {
-      ${inner.join("\n      ")}
-    }
-    workgroupBarrier();
-  }`;
+  if (v.pairs !== "swiglu") return [loop("r", "a2At", "b2At")];
+  const count = v.tile.cols / 2;
+  return range(2).map((half) => {
+    const only = { first: half * count, count, called: (j: number) => `u${j % count}` };
+    return loop(`params.r${half}`, `params.a2At${half}`, `params.b2At${half}`, only);
+  });
 }

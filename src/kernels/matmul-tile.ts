@@ -61,6 +61,7 @@ export function tileKey(transA: boolean, transB: boolean, b: StoredMatrix, m: nu
  *
  * @param aligned false where rows do not begin at multiples of four elements: every load is then four, so much code that
  *   a CPU adapter compiles for seconds, and such sizes are met in tests only: they get a small tile
+ * @param paired a thread keeps columns two by two: their number is even
  */
 export function matmulTile(
   gpu: Gpu,
@@ -69,16 +70,19 @@ export function matmulTile(
   b: StoredMatrix,
   m: number,
   aligned: boolean,
+  paired = false,
 ): MatmulTile {
   const size = gpu.features.subgroupSize;
-  if (!aligned && (size === 4 || size === 8)) return direct(8, transB ? 1 : 4, 8, 4, size);
+  if (!aligned && (size === 4 || size === 8)) return direct(8, !transB ? 4 : paired ? 2 : 1, 8, 4, size);
+  const fits = ({ cols }: MatmulTile) => !paired || cols % 2 === 0;
   if ((size === 4 || size === 8) && transB && !transA) {
-    const tile = decodeTiles(size, b).find(({ rows }) => m <= rows);
+    const tile = decodeTiles(size, b).find((tile) => m <= tile.rows && fits(tile));
     if (tile) return tile;
   }
   const winner = gpu.tuning.get(tileKey(transA, transB, b, m));
-  if (winner) return JSON.parse(winner) as MatmulTile;
-  const tiles = tileCandidates(gpu, transB);
+  const measured = winner ? (JSON.parse(winner) as MatmulTile) : null;
+  if (measured && fits(measured)) return measured;
+  const tiles = tileCandidates(gpu, transB).filter(fits);
   return tiles.find(({ rows, groups }) => rows * groups < 2 * m) ?? tiles[tiles.length - 1];
 }
 

@@ -1,9 +1,7 @@
-import { matmul as shader } from "../../shaders/matmul.wgsl.ts";
 import { ShapeError } from "../errors.ts";
 import type { Recorder } from "../gpu/recorder.ts";
-import { codeBytes, type Tensor } from "../gpu/tensor.ts";
-import { matmulTile, tileGrid } from "./matmul-tile.ts";
-import { stored, storedMatrix } from "./stored.ts";
+import type { Tensor } from "../gpu/tensor.ts";
+import { recordProduct } from "./product.ts";
 
 /** A counter-based dropout mask: element (row, col) of a `[rows, cols]` array is kept with probability 1 − p. */
 export interface DropoutMask {
@@ -34,9 +32,6 @@ export interface MatmulOptions {
   accumulate?: boolean;
   label?: string;
 }
-
-/** Outputs narrower than this are computed transposed, so that lanes run along the longer side. */
-const NARROW = 64;
 
 /**
  * `c = alpha · (a·b + a2·b2) + bias`, with either operand stored transposed. Records one dispatch.
@@ -76,56 +71,23 @@ export function matmul(record: Recorder, a: Tensor, b: Tensor, options: MatmulOp
   const c = options.into ?? record.empty([m, n], "f32", options.label ?? `${a.label}·${b.label}`);
   if (c.shape[0] * c.shape[1] !== m * n)
     throw new ShapeError(`Cannot multiply ${what} into ${c.label} [${c.shape}]: it is not [${m},${n}]`);
-  const work = 2 * m * n * (k + r);
-
-  const swap = n <= NARROW && n < m && b.dtype === "f32" && !extra && !bias;
-  const side = swap
-    ? { a: b, b: a, m: n, n: m, transA: !transB, transB: !transA, rowStride: 1, colStride: n }
-    : { a, b, m, n, transA, transB, rowStride: n, colStride: 1 };
-  const on = dropout?.on ?? "none";
-  const lda = side.transA ? side.m : k;
-  const ldb = side.transB ? k : side.n;
-  const aligned = lda % 4 === 0 && ldb % 4 === 0;
-  const tile = matmulTile(record.gpu, side.transA, side.transB, storedMatrix(side.b), side.m, aligned);
-  const variant = {
-    a: "f32" as const,
-    b: storedMatrix(side.b),
-    transA: side.transA,
-    transB: side.transB,
-    vecA: lda % 4 === 0,
-    vecB: ldb % 4 === 0,
-    eightB: side.transB && side.b.dtype === "bf16" && ldb % 8 === 0 && tile.stage === 0 && tile.steps === 8,
-    vecC: side.colStride === 1 && side.rowStride % 4 === 0,
-    extra: extra !== null,
-    vecExtra: extra !== null && r % 4 === 0 && (transB || n % 4 === 0),
-    tail: k % (tile.steps ?? 4) !== 0 || r % 4 !== 0,
-    bias: bias ? stored(bias) : ("none" as const),
+  recordProduct(record, {
+    a,
+    b,
+    c,
+    transA,
+    transB,
+    lda: a.shape[1],
+    ldb: b.shape[1],
+    rowStride: n,
+    colStride: 1,
+    parts: [{ m, n, k, r, seed: dropout?.seed }],
+    low: extra && { ...extra, lda2: r },
+    bias,
+    dropout,
+    alpha,
     accumulate,
-    dropout: swap && on !== "extra" ? ({ a: "b", b: "a", none: "none" } as const)[on] : on,
-    tile,
-  };
-  record.dispatch(
-    shader,
-    variant,
-    { a: side.a, b: side.b, c, ...(extra && { a2: extra.a2, b2: extra.b2 }), ...(bias && { bias }) },
-    {
-      m: side.m,
-      n: side.n,
-      k,
-      r,
-      lda,
-      ldb,
-      rowStride: side.rowStride,
-      colStride: side.colStride,
-      alpha,
-      seed: dropout?.seed ?? 0,
-      dropout: dropout?.p ?? 0,
-      dropCols: dropout?.cols ?? 0,
-      bScales: codeBytes(k * side.n, side.b.dtype) / 4,
-    },
-    tileGrid(tile, side.m, side.n),
-    work,
-  );
+  });
   return c;
 }
 

@@ -1,0 +1,162 @@
+import { PART_FIELDS, matmul as shader } from "../../shaders/matmul.wgsl.ts";
+import { ShapeError } from "../errors.ts";
+import type { Recorder } from "../gpu/recorder.ts";
+import { codeBytes, sizeOf, type Tensor } from "../gpu/tensor.ts";
+import { matmulTile, tileGrid } from "./matmul-tile.ts";
+import { stored, storedMatrix } from "./stored.ts";
+
+/** One product of several that a dispatch computes; places are elements from the start of the bound tensor. */
+export interface Part {
+  m: number;
+  n: number;
+  k: number;
+  /** steps of the low-rank part of the sum; 0 = none */
+  r?: number;
+  /** of its dropout mask */
+  seed?: number;
+  aAt?: number;
+  bAt?: number;
+  cAt?: number;
+  a2At?: number;
+  b2At?: number;
+  biasAt?: number;
+}
+
+/** What is done with pairs of columns (u, u + half) before they are stored. */
+export type Epilogue =
+  /** the first two parts are rotated by their rows' positions, as `rotary` does */
+  | { kind: "rotary"; positions: Tensor; table: Tensor; headDim: number }
+  /** `silu(first)·second`, the halves of all columns; `low` says where each half's low-rank product lies */
+  | { kind: "swiglu"; low: readonly [Low, Low] };
+
+/** Where a low-rank product lies in `a2` and `b2`. */
+export interface Low {
+  r: number;
+  a2At: number;
+  b2At: number;
+}
+
+/** Up to three products `c = alpha·(a·b + a2·b2) + bias` of one dispatch: same buffers, same rows. */
+export interface Product {
+  a: Tensor;
+  b: Tensor;
+  c: Tensor;
+  /** a is stored [k, m], b [n, k] */
+  transA: boolean;
+  transB: boolean;
+  /** elements between rows of a and b as they are stored */
+  lda: number;
+  ldb: number;
+  /** elements between rows and between columns of c */
+  rowStride: number;
+  colStride: number;
+  parts: readonly Part[];
+  low?: { a2: Tensor; b2: Tensor; lda2: number } | null;
+  bias?: Tensor | null;
+  dropout?: { on: "a" | "b" | "extra"; p: number; cols: number } | null;
+  alpha?: number;
+  accumulate?: boolean;
+  epilogue?: Epilogue | null;
+}
+
+/** Outputs narrower than this are computed transposed, so that lanes run along the longer side. */
+const NARROW = 64;
+const TURNED = { a: "b", b: "a", extra: "extra" } as const;
+
+/** The same products transposed: b is the left operand. */
+function turn(product: Product): Product {
+  const { dropout } = product;
+  return {
+    ...product,
+    a: product.b,
+    b: product.a,
+    transA: !product.transB,
+    transB: !product.transA,
+    lda: product.ldb,
+    ldb: product.lda,
+    rowStride: product.colStride,
+    colStride: product.rowStride,
+    parts: product.parts.map((part) => ({ ...part, m: part.n, n: part.m, aAt: part.bAt, bAt: part.aAt })),
+    dropout: dropout && { ...dropout, on: TURNED[dropout.on] },
+  };
+}
+
+/** Records products as one dispatch. Shapes are the caller's: `matmul` and `lora-linear` check them. */
+export function recordProduct(record: Recorder, given: Product): void {
+  const narrow = given.parts.every(({ m, n }) => n <= NARROW && n < m);
+  const product =
+    narrow && given.b.dtype === "f32" && !given.low && !given.bias && !given.epilogue ? turn(given) : given;
+  const { a, b, c, transA, transB, lda, ldb, rowStride, colStride, parts, low, bias, dropout, epilogue } = product;
+  const { m } = parts[0];
+  if (parts.length > 3 || parts.some((part) => part.m !== m)) {
+    throw new ShapeError(
+      `Cannot multiply ${a.label} by ${b.label} in one dispatch: at most 3 parts of the same rows, not ${parts.map((p) => p.m)}`,
+    );
+  }
+  const all = (field: keyof Part, multiple: number) => parts.every((part) => (part[field] ?? 0) % multiple === 0);
+  const lows = epilogue?.kind === "swiglu" ? epilogue.low : parts;
+  const fields = lows.length > parts.length ? lows : parts;
+  const ranks = lows.map(({ r }) => r ?? 0);
+  const vecA = lda % 4 === 0 && all("aAt", 4);
+  const vecB = ldb % 4 === 0 && all("bAt", 4);
+  const paired = Boolean(epilogue);
+  const tile = matmulTile(record.gpu, transA, transB, storedMatrix(b), m, lda % 4 === 0 && ldb % 4 === 0, paired);
+  const variant = {
+    a: "f32" as const,
+    b: storedMatrix(b),
+    transA,
+    transB,
+    vecA,
+    vecB,
+    eightB: transB && b.dtype === "bf16" && ldb % 8 === 0 && all("bAt", 8) && tile.stage === 0 && tile.steps === 8,
+    vecC: colStride === 1 && rowStride % 4 === 0 && all("cAt", 4) && sizeOf(c.shape) % 4 === 0 && !paired,
+    extra: Boolean(low),
+    vecExtra:
+      Boolean(low) &&
+      low!.lda2 % 4 === 0 &&
+      ranks.every((r) => r % 4 === 0) &&
+      lows.every(({ a2At = 0, b2At = 0 }) => a2At % 4 === 0 && b2At % 4 === 0) &&
+      (transB || all("n", 4)),
+    tail: parts.some(({ k }) => k % (tile.steps ?? 4) !== 0) || ranks.some((r) => r % 4 !== 0),
+    bias: bias ? stored(bias) : ("none" as const),
+    accumulate: product.accumulate ?? false,
+    dropout: dropout?.on ?? ("none" as const),
+    tile,
+    parts: parts.length,
+    pairs: epilogue?.kind ?? ("none" as const),
+    half: epilogue?.kind === "rotary" ? epilogue.headDim / 2 : 0,
+  };
+  const own: Record<string, number> = {};
+  fields.forEach((part, i) => {
+    const values = { ...parts[i], ...part } as Partial<Record<(typeof PART_FIELDS)[number], number>>;
+    for (const field of PART_FIELDS) own[`${field}${i}`] = values[field] ?? 0;
+  });
+  const tiles = parts.map(({ n }) => tileGrid(tile, m, n));
+  record.dispatch(
+    shader,
+    variant,
+    {
+      a,
+      b,
+      c,
+      ...(low && { a2: low.a2, b2: low.b2 }),
+      ...(bias && { bias }),
+      ...(epilogue?.kind === "rotary" && { positions: epilogue.positions, table: epilogue.table }),
+    },
+    {
+      m,
+      lda,
+      ldb,
+      lda2: low?.lda2 ?? 0,
+      rowStride,
+      colStride,
+      alpha: product.alpha ?? 1,
+      dropout: dropout?.p ?? 0,
+      dropCols: dropout?.cols ?? 0,
+      bScales: codeBytes(sizeOf(b.shape), b.dtype) / 4,
+      ...own,
+    },
+    [tiles[0][0], Math.max(...tiles.map(([, y]) => y)), parts.length],
+    parts.reduce((work, part) => work + 2 * part.m * part.n * (part.k + (part.r ?? 0)), 0),
+  );
+}
