@@ -70,7 +70,7 @@ export function passTime(
 /** Passes as a subject; FLOPs and tokens are those of one pass. */
 export function passOf(model: Transformer, what: string, options: PassOptions, against?: string): Subject {
   const { num_hidden_layers, hidden_size } = model.config;
-  const rank = model.weights.blocks[0].linears.q_proj.lora?.a.shape[0] ?? 0;
+  const rank = model.weights.blocks[0].linears.qkv[0].lora?.r ?? 0;
   return {
     what,
     shape: `${num_hidden_layers} layers of ${hidden_size}, batch ${options.batch}`,

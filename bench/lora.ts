@@ -1,5 +1,7 @@
 import type { Gpu } from "../src/gpu/device.ts";
-import { type Linear, type LinearGrads, loraLinear, loraLinearBackward } from "../src/kernels/lora-linear.ts";
+import { type LinearGrads, oneLinear } from "../src/kernels/linear.ts";
+import { loraLinear } from "../src/kernels/lora-linear.ts";
+import { loraLinearBackward } from "../src/kernels/lora-linear-backward.ts";
 import { matmul } from "../src/kernels/matmul.ts";
 import { yardsticks } from "./matmul.ts";
 import { interleave, type Subject } from "./measure.ts";
@@ -20,8 +22,8 @@ export async function benchLora(gpu: Gpu, tokens: number, rounds: number, r = 16
     const dy = make([tokens, out], "f32", "dy");
     const weight = make([out, into], "bf16", name);
     const pair = { a: make([r, into], "f32", "lora_A"), b: make([out, r], "f32", "lora_B") };
-    const plain: Linear = { weight, bias: null, lora: null };
-    const tuned: Linear = { weight, bias: null, lora: { ...pair, scale: 2, dropout: 0, index: 0 } };
+    const plain = [oneLinear(weight, null, null)];
+    const tuned = [oneLinear(weight, null, { ...pair, scale: 2, dropout: 0, index: 0 })];
     const grads: LinearGrads = {
       weight: null,
       bias: null,
@@ -46,7 +48,7 @@ export async function benchLora(gpu: Gpu, tokens: number, rounds: number, r = 16
     add(
       `LoRA linear backward r=${r}`,
       flops + 2 * low,
-      (record) => loraLinearBackward(record, x, dy, tuned, { h }, grads, null),
+      (record) => loraLinearBackward(record, x, dy, tuned, [h], [grads], null),
       `linear backward ${name}`,
     );
   }

@@ -13,12 +13,13 @@ export interface DecodeAttentionVariant {
 
 const range = (n: number) => Array.from({ length: n }, (_, i) => i);
 
-// decode_attention: one query row a sequence against its slot of the cache, a split of the keys at a time
+// decode_attention: one query row a sequence against its slot of the cache, a split of the keys at a time; the row's own key
+// and value join the cache first
 //
 // Grid     x: rows; y: key heads; z: splits of the keys, those past a row's end write an empty partial
-// Shapes   q, o [rows, heads * headDim]   keys, values [slots * capacity, kvHeads * headDim]   slots, positions [rows]
+// Shapes   qkv [rows, (heads + 2 kvHeads) * headDim]   o [rows, heads * headDim]   keys, values [slots * capacity, kvHeads * headDim]   slots, positions [rows]
 //          partials [rows, splits, heads, headDim + 2]: the unscaled sum, then its maximum and denominator
-// Writes   partials by assignment; with `whole`, o
+// Writes   partials by assignment; with `whole`, o; and each row's key and value at its position of its slot
 // Source   flash-decoding: Dao, Haziza, Massa and Sizov 2023
 export const decodeAttention = ({ headDim, heads, kvHeads, split, whole }: DecodeAttentionVariant) => {
   const queries = range(heads / kvHeads);
@@ -32,9 +33,9 @@ export const decodeAttention = ({ headDim, heads, kvHeads, split, whole }: Decod
   return wgsl`
 struct Params { capacity: u32, splits: u32, scale: f32 }
 
-@group(0) @binding(0) var<storage, read> q: array<${type}>;
-@group(0) @binding(1) var<storage, read> keys: array<${type}>;
-@group(0) @binding(2) var<storage, read> values: array<${type}>;
+@group(0) @binding(0) var<storage, read> qkv: array<${type}>;
+@group(0) @binding(1) var<storage, read_write> keys: array<${type}>;
+@group(0) @binding(2) var<storage, read_write> values: array<${type}>;
 @group(0) @binding(3) var<storage, read> slots: array<u32>;
 @group(0) @binding(4) var<storage, read> positions: array<u32>;
 #if ${whole}
@@ -57,7 +58,17 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
   let length = min(positions[row] + 1u, params.capacity);
   let count = min(${split}u, length - min(length, first));
   let base = slots[row] * params.capacity + first;
+  let query = row * ${heads + 2 * kvHeads}u + kvHead * ${perKv}u; // heads are counted in rows of qkv and of o
   let head = row * ${heads}u + kvHead * ${perKv}u;
+  if (count > 0u && first + count == length) { // the split that the row's own key falls into
+    let own = (row * ${heads + 2 * kvHeads}u + ${heads}u + kvHead) * ${headDim / width}u;
+    let to = ((base + count - 1u) * ${kvHeads}u + kvHead) * ${headDim / width}u;
+    for (var d = thread; d < ${headDim / width}u; d += ${split}u) {
+      keys[to + d] = qkv[own + d];
+      values[to + d] = qkv[own + ${(kvHeads * headDim) / width}u + d];
+    }
+  }
+  storageBarrier();
 #if ${!whole}
   let out = ((row * params.splits + group.z) * ${heads}u + kvHead * ${perKv}u) * ${headDim + 2}u;
 #endif
@@ -66,7 +77,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
     ${each((g) => `var s${g} = 0.0;`)}
     for (var d = 0u; d < ${headDim / width}u; d++) {
       let k = keys[at + d];
-      ${each((g) => `let q${g} = q[(head + ${g}u) * ${headDim / width}u + d];`)}
+      ${each((g) => `let q${g} = qkv[(query + ${g}u) * ${headDim / width}u + d];`)}
       ${range(width)
         .map((e) => each((g) => `s${g} = fma(${part(`q${g}`, e)}, ${part("k", e)}, s${g});`))
         .join("\n    ")}

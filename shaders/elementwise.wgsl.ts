@@ -134,10 +134,10 @@ fn main(
 // bias_backward: dbias += sum over rows of dy
 //
 // Grid     one thread per column or vec4 of columns, which walks all rows: deterministic, no atomics
-// Shapes   dy [rows, cols]   dbias [cols]
+// Shapes   dy [rows, width], of which cols from `first` on; dbias from `into` on
 // Writes   dbias by +=
 export const biasBackward = ({ vector, workgroup }: ElementVariant) => wgsl`
-struct Params { rows: u32, cols: u32 }
+struct Params { rows: u32, cols: u32, width: u32, first: u32, into: u32 }
 
 @group(0) @binding(0) var<storage, read> dy: array<${typeOf(vector)}>;
 @group(0) @binding(1) var<storage, read_write> dbias: array<${typeOf(vector)}>;
@@ -152,7 +152,7 @@ fn main(
   let c = (group.y * grid.x + group.x) * ${workgroup}u + thread;
   if (c >= params.cols) { return; }
   var sum = ${typeOf(vector)}(0.0);
-  for (var row = 0u; row < params.rows; row++) { sum += dy[row * params.cols + c]; }
-  dbias[c] += sum;
+  for (var row = 0u; row < params.rows; row++) { sum += dy[row * params.width + params.first + c]; }
+  dbias[params.into + c] += sum;
 }
 `;

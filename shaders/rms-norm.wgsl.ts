@@ -8,10 +8,18 @@ export interface RmsNormVariant {
   weight: Stored;
   /** norm `sum = x + delta`, which is written too */
   residual: boolean;
+  /** rows are heads, some of those that a wider row holds */
+  heads: boolean;
   subgroups: boolean;
   /** threads per row, a power of two */
   workgroup: number;
 }
+
+/** Where a row begins: heads are `take` of the `per` that a wider row holds, from `first` on. */
+const startOf = (row: string, heads: boolean) =>
+  heads
+    ? `(${row} / params.take * params.per + params.first + ${row} % params.take) * params.cols`
+    : `${row} * params.cols`;
 
 // rms_norm: y = x * rstd * weight; rstd = 1 / sqrt(mean(x^2) + eps), row by row; with `residual`, of sum = x + delta
 //
@@ -20,7 +28,7 @@ export interface RmsNormVariant {
 // Writes   y, rstd and sum by assignment
 // Hazard   all buffers are distinct
 // Source   Zhang and Sennrich 2019, arXiv:1910.07467
-export const rmsNorm = ({ weight, residual, subgroups, workgroup }: RmsNormVariant) => wgsl`
+export const rmsNorm = ({ weight, residual, heads, subgroups, workgroup }: RmsNormVariant) => wgsl`
 #if ${weight === "f16"}
 enable f16;
 #endif
@@ -29,7 +37,7 @@ enable subgroups;
 diagnostic(off, subgroup_uniformity);
 #endif
 
-struct Params { rows: u32, cols: u32, eps: f32 }
+struct Params { rows: u32, cols: u32, eps: f32, take: u32, per: u32, first: u32 }
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 #if ${residual}
@@ -55,7 +63,7 @@ fn main(
 ) {
   let row = group.y * grid.x + group.x;
   if (row >= params.rows) { return; }
-  let start = row * params.cols;
+  let start = ${startOf("row", heads)};
   var squares = 0.0;
   for (var c = thread; c < params.cols; c += ${workgroup}u) {
 #if ${residual}
@@ -83,8 +91,10 @@ fn main(
 /** What one compiled variant is specialised to. */
 export interface RmsNormBackwardVariant {
   weight: Stored;
-  /** add to what dx holds, instead of overwriting it */
-  accumulate: boolean;
+  /** dx is added to what it holds, overwritten, or is dy itself */
+  into: "add" | "write" | "dy";
+  /** rows are heads, some of those that a wider row holds */
+  heads: boolean;
   subgroups: boolean;
   workgroup: number;
 }
@@ -93,9 +103,9 @@ export interface RmsNormBackwardVariant {
 //
 // Grid     one workgroup per row; rows past 65 535 continue along y
 // Shapes   x, dy, dx [rows, cols]   weight [cols]   rstd [rows]
-// Writes   dx by assignment, or += with `accumulate`: the residual's own gradient is already there
+// Writes   dx by assignment, or with "add" by +=: the residual's own gradient is already there; or dy in place
 // Hazard   dx is distinct from x and dy
-export const rmsNormBackward = ({ weight, accumulate, subgroups, workgroup }: RmsNormBackwardVariant) => wgsl`
+export const rmsNormBackward = ({ weight, into, heads, subgroups, workgroup }: RmsNormBackwardVariant) => wgsl`
 #if ${weight === "f16"}
 enable f16;
 #endif
@@ -104,13 +114,17 @@ enable subgroups;
 diagnostic(off, subgroup_uniformity);
 #endif
 
-struct Params { rows: u32, cols: u32 }
+struct Params { rows: u32, cols: u32, take: u32, per: u32, first: u32 }
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read> weight: array<${storedType(weight, false)}>;
 @group(0) @binding(2) var<storage, read> rstd: array<f32>;
+#if ${into === "dy"}
+@group(0) @binding(3) var<storage, read_write> dy: array<f32>;
+#else
 @group(0) @binding(3) var<storage, read> dy: array<f32>;
 @group(0) @binding(4) var<storage, read_write> dx: array<f32>;
+#endif
 @group(0) @binding(5) var<uniform> params: Params;
 ${loadFunctions("weight", weight, false)}
 ${rowSum(subgroups, workgroup)}
@@ -127,7 +141,7 @@ fn main(
 ) {
   let row = group.y * grid.x + group.x;
   if (row >= params.rows) { return; }
-  let start = row * params.cols;
+  let start = ${startOf("row", heads)};
   var sum = 0.0;
   for (var c = thread; c < params.cols; c += ${workgroup}u) {
     sum += dy[start + c] * weightAt1(c) * x[start + c];
@@ -136,13 +150,15 @@ fn main(
   let mean = rowSum(sum, thread${subgroups ? ", lane, lanes" : ""}) * scale * scale / f32(params.cols);
   for (var c = thread; c < params.cols; c += ${workgroup}u) {
     let d = scale * (dy[start + c] * weightAt1(c) - x[start + c] * mean);
-    dx[start + c] = ${accumulate ? "dx[start + c] + d" : "d"};
+    ${into === "dy" ? "dy[start + c] = d" : `dx[start + c] = ${into === "add" ? "dx[start + c] + d" : "d"}`};
   }
 }
 `;
 
 /** What one compiled variant is specialised to. */
 export interface RmsNormWeightBackwardVariant {
+  /** rows are heads, some of those that a wider row holds */
+  heads: boolean;
   /** threads, one a column */
   workgroup: number;
 }
@@ -152,8 +168,8 @@ export interface RmsNormWeightBackwardVariant {
 // Grid     one thread per column, which walks all rows: deterministic, no atomics
 // Shapes   x, dy [rows, cols]   rstd [rows]   dweight [cols]
 // Writes   dweight by +=
-export const rmsNormWeightBackward = ({ workgroup }: RmsNormWeightBackwardVariant) => wgsl`
-struct Params { rows: u32, cols: u32 }
+export const rmsNormWeightBackward = ({ heads, workgroup }: RmsNormWeightBackwardVariant) => wgsl`
+struct Params { rows: u32, cols: u32, take: u32, per: u32, first: u32 }
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read> rstd: array<f32>;
@@ -167,7 +183,8 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   if (c >= params.cols) { return; }
   var sum = 0.0;
   for (var row = 0u; row < params.rows; row++) {
-    sum += dy[row * params.cols + c] * x[row * params.cols + c] * rstd[row];
+    let at = ${startOf("row", heads)} + c;
+    sum += dy[at] * x[at] * rstd[row];
   }
   dweight[c] += sum;
 }

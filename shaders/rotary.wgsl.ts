@@ -11,30 +11,23 @@ export interface RotaryVariant {
   workgroup: number;
 }
 
-// rotary: for every pair (i, i + D/2) of a head, (a, b) -> (a cos - b sin, b cos + a sin), for q and k in one dispatch
+// rotary: for every pair (i, i + D/2) of a head, (a, b) -> (a cos - b sin, b cos + a sin), for the first heads of each row
 //
 // Grid     threads along x for the pairs of a row's heads, rows along y and, past 65 535, z
-// Shapes   q [rows, queryHeads * D]   k [rows, keyHeads * D]   positions [rows]   table [P, D]: D/2 cos, then D/2 sin
-// Writes   q and k in place; a thread owns its pairs
+// Shapes   x [rows, stride * D], of which `heads` heads turn   positions [rows]   table [P, D]: D/2 cos, then D/2 sin
+// Writes   x in place; a thread owns its pairs
 // Hazard   positions must be below P: nothing checks them here
 // Source   Su et al. 2021, arXiv:2104.09864; half-split layout of Hugging Face's rotate_half
 export const rotary = ({ headDim, vector, inverse, workgroup }: RotaryVariant) => {
   const type = vector ? "vec4f" : "f32";
   const half = headDim / 2 / (vector ? 4 : 1);
-  const rotate = (name: string, head: string, heads: string) => `
-    let first = (row * ${heads} + ${head}) * ${2 * half}u + pair;
-    let a = ${name}[first];
-    let b = ${name}[first + ${half}u];
-    ${name}[first] = a * cosine - b * sine;
-    ${name}[first + ${half}u] = b * cosine + a * sine;`;
   return wgsl`
-struct Params { rows: u32, queryHeads: u32, keyHeads: u32 }
+struct Params { rows: u32, heads: u32, stride: u32 }
 
-@group(0) @binding(0) var<storage, read_write> q: array<${type}>;
-@group(0) @binding(1) var<storage, read_write> k: array<${type}>;
-@group(0) @binding(2) var<storage, read> positions: array<u32>;
-@group(0) @binding(3) var<storage, read> table: array<${type}>;
-@group(0) @binding(4) var<uniform> params: Params;
+@group(0) @binding(0) var<storage, read_write> x: array<${type}>;
+@group(0) @binding(1) var<storage, read> positions: array<u32>;
+@group(0) @binding(2) var<storage, read> table: array<${type}>;
+@group(0) @binding(3) var<uniform> params: Params;
 
 @compute @workgroup_size(${workgroup})
 fn main(
@@ -46,13 +39,15 @@ fn main(
   let at = group.x * ${workgroup}u + thread;
   let head = at / ${half}u;
   let pair = at % ${half}u;
-  if (row >= params.rows || head >= params.queryHeads + params.keyHeads) { return; }
+  if (row >= params.rows || head >= params.heads) { return; }
   let angle = positions[row] * ${2 * half}u + pair;
   let cosine = table[angle];
   let sine = ${inverse ? "-" : ""}table[angle + ${half}u];
-  if (head < params.queryHeads) {${rotate("q", "head", "params.queryHeads")}
-  } else {${rotate("k", "head - params.queryHeads", "params.keyHeads")}
-  }
+  let first = (row * params.stride + head) * ${2 * half}u + pair;
+  let a = x[first];
+  let b = x[first + ${half}u];
+  x[first] = a * cosine - b * sine;
+  x[first + ${half}u] = b * cosine + a * sine;
 }
 `;
 };

@@ -8,9 +8,10 @@ import { embeddingCases } from "./embedding.cases.ts";
 import { gradNormCases } from "./grad-norm.cases.ts";
 import { grpoLossCases } from "./grpo-loss.cases.ts";
 import { headSoftmaxCases } from "./head-softmax.cases.ts";
-import { loraLinearCases } from "./lora-linear.cases.ts";
+import { linearGroupCases, loraLinearCases } from "./lora-linear.cases.ts";
 import { matmulCases } from "./matmul.cases.ts";
 import { rmsNormCases } from "./rms-norm.cases.ts";
+import { rmsNormLoraCases } from "./rms-norm-lora.cases.ts";
 import { rotaryCases } from "./rotary.cases.ts";
 import { sampleCases } from "./sample.cases.ts";
 import { swigluCases } from "./swiglu.cases.ts";
@@ -19,8 +20,10 @@ import { swigluCases } from "./swiglu.cases.ts";
 export const allCases: readonly KernelCase[] = [
   ...embeddingCases,
   ...rmsNormCases,
+  ...rmsNormLoraCases,
   ...matmulCases,
   ...loraLinearCases,
+  ...linearGroupCases,
   ...rotaryCases,
   ...attentionCases,
   ...swigluCases,

@@ -1,6 +1,6 @@
 import { view } from "../gpu/tensor.ts";
 import type { KernelCase } from "./check.ts";
-import { decodeAttention, decodeAttentionReference, decodeState, kvAppend, kvWrite } from "./decode.ts";
+import { decodeAttention, decodeAttentionReference, decodeState, kvWrite } from "./decode.ts";
 
 /** Positions of the rows, query heads, key heads, head_dim, capacity. */
 const CASES = [
@@ -20,10 +20,9 @@ export const decodeCases: KernelCase[] = CASES.map(({ positions, h, g, d, capaci
     const rows = positions.length;
     const slotOf = positions.map((_, r) => (r + 1) % rows); // rows and slots differ
     const width = g * d;
-    const prompt = check.input([rows * capacity, width], "k", 2);
-    const promptV = check.input([rows * capacity, width], "v");
-    const [newK, newV] = [check.input([rows, width], "newK", 2), check.input([rows, width], "newV")];
-    const q = check.input([rows, h * d], "q", 3);
+    const stride = h * d + 2 * width;
+    const prompt = check.input([rows * capacity, stride], "prompt", 2);
+    const fresh = check.input([rows, stride], "qkv", 2);
     const cache = {
       keys: check.record.zeros([rows * capacity, width], "f32", "keys"),
       values: check.record.zeros([rows * capacity, width], "f32", "values"),
@@ -34,22 +33,23 @@ export const decodeCases: KernelCase[] = CASES.map(({ positions, h, g, d, capaci
     });
     if (pairs.length > 0) {
       const flat = check.integers(pairs, "pairs");
-      kvWrite(check.record, prompt.tensor, promptV.tensor, view(flat, [pairs.length / 2, 2]), cache);
+      kvWrite(check.record, prompt.tensor, view(flat, [pairs.length / 2, 2]), cache, heads);
     }
     const [slots, at] = [check.integers(slotOf, "slots"), check.integers(positions, "positions")];
-    kvAppend(check.record, newK.tensor, newV.tensor, slots, at, cache, capacity);
-    const o = decodeAttention(check.record, q.tensor, cache, slots, at, heads, capacity, Math.max(...positions));
+    const o = decodeAttention(check.record, fresh.tensor, cache, slots, at, heads, capacity, Math.max(...positions));
     const want: number[] = [];
     positions.forEach((p, r) => {
-      const rowsOf = (old: Float64Array, fresh: Float64Array) =>
+      const part = (values: Float64Array, row: number, column: number, count: number) =>
+        values.subarray(row * stride + column, row * stride + column + count);
+      const rowsOf = (column: number) =>
         Float64Array.from([
-          ...old.subarray(r * capacity * width, (r * capacity + p) * width),
-          ...fresh.subarray(r * width, (r + 1) * width),
+          ...Array.from({ length: p }, (_, j) => [...part(prompt.values, r * capacity + j, column, width)]).flat(),
+          ...part(fresh.values, r, column, width),
         ]);
       const reference = decodeAttentionReference(
-        q.values.subarray(r * h * d, (r + 1) * h * d),
-        rowsOf(prompt.values, newK.values),
-        rowsOf(promptV.values, newV.values),
+        part(fresh.values, r, 0, h * d),
+        rowsOf(h * d),
+        rowsOf(h * d + width),
         p + 1,
         heads,
       );

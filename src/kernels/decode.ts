@@ -1,6 +1,6 @@
 import { decodeAttention as attentionShader, decodeCombine } from "../../shaders/decode-attention.wgsl.ts";
 import { decodeState as stateShader } from "../../shaders/decode-state.wgsl.ts";
-import { kvAppend as appendShader, kvWrite as writeShader } from "../../shaders/kv-cache.wgsl.ts";
+import { kvWrite as writeShader } from "../../shaders/kv-cache.wgsl.ts";
 import { ShapeError } from "../errors.ts";
 import type { Recorder } from "../gpu/recorder.ts";
 import { sizeOf, type Tensor } from "../gpu/tensor.ts";
@@ -19,64 +19,45 @@ const SPLIT = 64;
 /**
  * Copies rows of a prefilled batch into the cache; a prompt that several sequences share is copied to each one's slot.
  *
- * @param k `[rows, width]` f32, rotated; `v` alike
- * @param pairs u32 `[n, 2]`: row of k and v, row of the cache (slot · capacity + position)
+ * @param qkv `[rows, (heads + 2·kvHeads)·head_dim]` f32: query, key and value heads, the first two rotated
+ * @param pairs u32 `[n, 2]`: row of qkv, row of the cache (slot · capacity + position)
  */
-export function kvWrite(record: Recorder, k: Tensor, v: Tensor, pairs: Tensor, { keys, values }: LayerCache): void {
-  const width = k.shape[1];
-  if (v.shape[1] !== width || keys.shape[1] !== width || v.shape[0] !== k.shape[0]) {
-    throw new ShapeError(`Cannot cache k [${k.shape}] and v [${v.shape}] in [${keys.shape}]: widths must match`);
+export function kvWrite(
+  record: Recorder,
+  qkv: Tensor,
+  pairs: Tensor,
+  { keys, values }: LayerCache,
+  { num_attention_heads: h, num_key_value_heads: g, head_dim: d }: AttentionHeads,
+): void {
+  const [stride, width] = [qkv.shape[1], keys.shape[1]];
+  if (stride !== (h + 2 * g) * d || width !== g * d || values.shape[1] !== width) {
+    throw new ShapeError(`Cannot cache qkv [${qkv.shape}] in [${keys.shape}] with ${h} and ${g} heads of ${d}`);
   }
   const count = (sizeOf(pairs.shape) / 2) * width;
   record.dispatch(
     writeShader,
     { workgroup: WORKGROUP },
-    { k, v, pairs, keys, values },
-    { count, width },
-    threadGrid(count),
-  );
-}
-
-/** Adds each row's new key and value to its slot: row r goes to `slots[r] · capacity + positions[r]`. */
-export function kvAppend(
-  record: Recorder,
-  k: Tensor,
-  v: Tensor,
-  slots: Tensor,
-  positions: Tensor,
-  { keys, values }: LayerCache,
-  capacity: number,
-): void {
-  const [rows, width] = k.shape;
-  if (keys.shape[1] !== width || slots.shape[0] !== rows || positions.shape[0] !== rows) {
-    throw new ShapeError(
-      `Cannot append k [${k.shape}] to [${keys.shape}] for ${slots.shape[0]} slots: shapes must match`,
-    );
-  }
-  const count = rows * width;
-  record.dispatch(
-    appendShader,
-    { workgroup: WORKGROUP },
-    { k, v, slots, positions, keys, values },
-    { count, width, capacity },
+    { qkv, pairs, keys, values },
+    { count, width, stride, keyAt: h * d },
     threadGrid(count),
   );
 }
 
 /**
- * Attention of one new query a row over its slot of the cache, the new key included.
+ * Adds each row's new key and value to its slot, row r at `slots[r] · capacity + positions[r]`, and attends with its query
+ * over the slot, the new key included.
  *
  * Caches of more than 64 tokens are split, so that one sequence keeps a GPU busy: two dispatches, else one. A row's result
  * does not depend on which.
  *
- * @param q `[rows, num_attention_heads · head_dim]` f32, rotated
+ * @param qkv `[rows, (heads + 2·kvHeads)·head_dim]` f32: query, key and value heads, the first two rotated
  * @param slots u32 `[rows]`; `positions` u32 `[rows]`: where the query stands; it sees the keys up to there
  * @param longest upper bound of all positions, which sizes the grid
- * @returns o, shaped like q
+ * @returns o `[rows, num_attention_heads · head_dim]`
  */
 export function decodeAttention(
   record: Recorder,
-  q: Tensor,
+  qkv: Tensor,
   { keys, values }: LayerCache,
   slots: Tensor,
   positions: Tensor,
@@ -85,18 +66,20 @@ export function decodeAttention(
   longest: number,
 ): Tensor {
   const { num_attention_heads: h, num_key_value_heads: g, head_dim: d } = heads;
-  const rows = q.shape[0];
-  if (q.shape[1] !== h * d || keys.shape[1] !== g * d || slots.shape[0] !== rows) {
-    throw new ShapeError(`Cannot attend q [${q.shape}] over a cache [${keys.shape}] with ${h} and ${g} heads of ${d}`);
+  const rows = qkv.shape[0];
+  if (qkv.shape[1] !== (h + 2 * g) * d || keys.shape[1] !== g * d || slots.shape[0] !== rows) {
+    throw new ShapeError(
+      `Cannot attend qkv [${qkv.shape}] over a cache [${keys.shape}] with ${h} and ${g} heads of ${d}`,
+    );
   }
   const splits = Math.max(1, Math.ceil(Math.min(longest + 1, capacity) / SPLIT));
-  const o = record.empty(q.shape, "f32", "attention.o");
+  const o = record.empty([rows, h * d], "f32", "attention.o");
   const whole = splits === 1;
   const partials = whole ? null : record.empty([rows, splits, h, d + 2], "f32", "attention.partials");
   record.dispatch(
     attentionShader,
     { headDim: d, heads: h, kvHeads: g, split: SPLIT, whole },
-    { q, keys, values, slots, positions, ...(partials ? { partials } : { o }) },
+    { qkv, keys, values, slots, positions, ...(partials ? { partials } : { o }) },
     { capacity, splits, scale: 1 / Math.sqrt(d) },
     [rows, g, splits],
     4 * rows * h * d * longest,

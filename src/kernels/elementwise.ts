@@ -120,14 +120,28 @@ function move(record: Recorder, rows: Tensor, indices: Tensor, to: Tensor, colum
  * Gradient of a bias: `dbias += Σ_rows dy`.
  *
  * @param dy f32 `[T, N]`
- * @param dbias f32 `[N]`, added to
+ * @param dbias f32, added to
+ * @param range columns of dy, and the entry of dbias that the first belongs to; all of both when absent
  * @throws {ShapeError} `Cannot take a bias gradient: dbias [63] must be [65]`
  */
-export function biasBackward(record: Recorder, dy: Tensor, dbias: Tensor): void {
-  const [rows, columns] = dy.shape;
-  sameShape("take a bias gradient", dbias, [columns]);
-  const { vector, count: cols } = lanes(columns);
-  record.dispatch(biasShader, { vector, workgroup: WORKGROUP }, { dy, dbias }, { rows, cols }, threadGrid(cols));
+export function biasBackward(
+  record: Recorder,
+  dy: Tensor,
+  dbias: Tensor,
+  range?: { column: number; count: number; at: number },
+): void {
+  const [rows, stride] = dy.shape;
+  if (!range) sameShape("take a bias gradient", dbias, [stride]);
+  const { column, count, at } = range ?? { column: 0, count: stride, at: 0 };
+  const vector = [stride, column, count, at].every((n) => n % 4 === 0);
+  const [cols, width, first, into] = [count, stride, column, at].map((n) => (vector ? n / 4 : n));
+  record.dispatch(
+    biasShader,
+    { vector, workgroup: WORKGROUP },
+    { dy, dbias },
+    { rows, cols, width, first, into },
+    threadGrid(cols),
+  );
 }
 
 /** Rows by index, in float64. */

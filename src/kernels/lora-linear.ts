@@ -1,135 +1,115 @@
-import { ShapeError } from "../errors.ts";
 import type { Recorder } from "../gpu/recorder.ts";
 import type { Tensor } from "../gpu/tensor.ts";
-import { biasBackward } from "./elementwise.ts";
-import { matmul } from "./matmul.ts";
+import { adjacent, drop, follows, type Linear, placed, widthOf } from "./linear.ts";
+import { type Epilogue, type Part, recordProduct } from "./product.ts";
 
-/** The trainable low-rank pair of one linear layer, as PEFT names it. */
-export interface LoraPair {
-  /** lora_A `[r, in]` f32 */
-  a: Tensor;
-  /** lora_B `[out, r]` f32 */
-  b: Tensor;
-  /** α/r, or α/√r with rsLoRA */
-  scale: number;
-  /** probability that an input of lora_A is dropped while training; 0 = none */
-  dropout: number;
-  /** distinguishes the masks of different layers */
-  index: number;
-}
+/** What the backward pass needs of the forward one: `scale · dropout(x) · lora_Aᵀ` `[rows, pairs · r]`; null without an adapter. */
+export type Hidden = Tensor | null;
 
-/** One linear layer: a frozen or trained weight, its bias, and what is added to it. */
-export interface Linear {
-  /** `[out, in]`, f32, f16 or bf16 */
-  weight: Tensor;
-  /** `[out]`, or null */
-  bias: Tensor | null;
-  lora: LoraPair | null;
-}
+/** Rotary with positions, or SwiGLU, where the sums are stored. */
+export type LinearEpilogue = Extract<Epilogue, { kind: "rotary" }> | { kind: "swiglu" };
 
-/** Gradients of one linear layer, all f32, all added to; null where the parameter is frozen. */
-export interface LinearGrads {
-  weight: Tensor | null;
-  bias: Tensor | null;
-  loraA: Tensor | null;
-  loraB: Tensor | null;
-}
-
-/** What the backward pass needs of the forward one. */
-export interface LinearSaved {
-  /** `scale · dropout(x) · lora_Aᵀ` `[rows, r]`; null without an adapter */
-  h: Tensor | null;
+/** Whether SwiGLU or rotary can be done where this layer's sums are stored: both halves in one product. */
+export function takesEpilogue({ inner, parts }: Linear, epilogue: "rotary" | "swiglu"): boolean {
+  if (epilogue === "rotary") return parts.length === 3;
+  return parts.length === 2 && parts[0].out === parts[1].out && follows(parts[0], parts[1], inner);
 }
 
 /**
- * `y = x·Wᵀ + b + s·(dropout(x)·Aᵀ)·Bᵀ`: the low-rank product is r more steps of the same sum. Records one dispatch, two
- * with an adapter.
+ * `y = x·Wᵀ + b + s·(dropout(x)·Aᵀ)·Bᵀ` for every part, side by side: the low-rank product is r more steps of the same sum.
+ * Records one dispatch, two with an adapter whose `h` is not given.
  *
  * @param x `[rows, in]` f32
+ * @param layers what is computed; several where one binding cannot hold them all
  * @param dropoutSeed u32 of this forward pass, or null outside training: no dropout
- * @returns y `[rows, out]` f32 and what `loraLinearBackward` needs
+ * @param given `h` of each layer where it is known
+ * @param epilogue done where the sums are stored; ask `takesEpilogue` first. SwiGLU leaves half the columns
+ * @returns y `[rows, Σ out]` f32, and what `loraLinearBackward` needs
  * @see Hu et al. 2021, arXiv:2106.09685; loraLinearReference
  */
 export function loraLinear(
   record: Recorder,
   x: Tensor,
-  linear: Linear,
+  layers: readonly Linear[],
   dropoutSeed: number | null,
-  label?: string,
-): { y: Tensor; saved: LinearSaved } {
-  const { weight, bias, lora } = linear;
-  const saved = loraHidden(record, x, linear, dropoutSeed);
-  const extra = lora ? { a2: saved.h!, b2: lora.b } : null;
-  return { y: matmul(record, x, weight, { transB: true, bias, extra, label }), saved };
-}
-
-/** The first half of the low-rank product alone, for a backward pass that recomputes it but has no use for y. */
-export function loraHidden(
-  record: Recorder,
-  x: Tensor,
-  { weight, lora }: Linear,
-  dropoutSeed: number | null,
-): LinearSaved {
-  if (!lora) return { h: null };
-  const [r, inner] = lora.a.shape;
-  if (inner !== weight.shape[1] || lora.b.shape[0] !== weight.shape[0] || lora.b.shape[1] !== r) {
-    throw new ShapeError(
-      `Cannot add lora_A [${lora.a.shape}] and lora_B [${lora.b.shape}] to ${weight.label} [${weight.shape}]: they must be [r,${weight.shape[1]}] and [${weight.shape[0]},r]`,
-    );
-  }
-  const dropout = mask(lora, dropoutSeed, x.shape[1], "a");
-  return { h: matmul(record, x, lora.a, { transB: true, alpha: lora.scale, dropout, label: `${weight.label}.h` }) };
-}
-
-/**
- * Gradients of `loraLinear`: `dx = dy·W + mask∘(s·(dy·B)·A)`, `dB += dyᵀ·h`, `dA += (s·dy·B)ᵀ·dropout(x)`; and for a trained
- * layer `dW += dyᵀ·x`, `db += Σ_rows dy`.
- *
- * @param dy `[rows, out]` f32
- * @param needsInput false for layers whose input takes no gradient: returns null
- * @param into where to add dx; a new tensor when null
- */
-export function loraLinearBackward(
-  record: Recorder,
-  x: Tensor,
-  dy: Tensor,
-  { weight, lora }: Linear,
-  saved: LinearSaved,
-  grads: LinearGrads,
-  dropoutSeed: number | null,
-  into: Tensor | null = null,
-  needsInput = true,
-): Tensor | null {
-  return record.scope(() => {
-    if (grads.weight) matmul(record, dy, x, { transA: true, into: grads.weight, accumulate: true });
-    if (grads.bias) biasBackward(record, dy, grads.bias);
-    let extra: { a2: Tensor; b2: Tensor } | null = null;
-    if (lora) {
-      const dh = matmul(record, dy, lora.b, { alpha: lora.scale, label: `d.${weight.label}.h` });
-      if (grads.loraB) matmul(record, dy, saved.h!, { transA: true, into: grads.loraB, accumulate: true });
-      if (grads.loraA) {
-        matmul(record, dh, x, {
-          transA: true,
-          into: grads.loraA,
-          accumulate: true,
-          dropout: mask(lora, dropoutSeed, x.shape[1], "b"),
-        });
-      }
-      extra = { a2: dh, b2: lora.a };
-    }
-    if (!needsInput) return null;
-    const dropout = lora ? mask(lora, dropoutSeed, x.shape[1], "extra") : null;
-    return matmul(record, dy, weight, {
-      extra,
-      dropout,
-      into: into ?? undefined,
-      accumulate: into !== null,
-      label: `d.${x.label}`,
+  options: { label?: string; given?: readonly Hidden[] | null; epilogue?: LinearEpilogue | null } = {},
+): { y: Tensor; saved: Hidden[] } {
+  const { label = layers[0].weight.label, given = null, epilogue = null } = options;
+  const [rows] = x.shape;
+  const width = layers.reduce((sum, layer) => sum + widthOf(layer), 0);
+  const columns = epilogue?.kind === "swiglu" ? width / 2 : width;
+  const saved = given ? [...given] : layers.map((layer) => loraHidden(record, x, layer, dropoutSeed));
+  const y = record.empty([rows, columns], "f32", label);
+  let start = 0;
+  layers.forEach((layer, i) => {
+    const { inner, weight, bias, lora } = layer;
+    const parts = placed(layer).map(({ out, weightAt, biasAt, column, place, low }) => ({
+      m: rows,
+      n: out,
+      k: inner,
+      r: place ? lora!.r : 0,
+      bAt: weightAt,
+      biasAt,
+      cAt: start + column,
+      a2At: place ? low : 0,
+      b2At: place?.bAt ?? 0,
+    }));
+    const whole = epilogue?.kind === "swiglu" || (!epilogue && !lora && alike(layer));
+    recordProduct(record, {
+      a: x,
+      b: weight,
+      c: y,
+      transA: false,
+      transB: true,
+      lda: inner,
+      ldb: inner,
+      rowStride: columns,
+      colStride: 1,
+      parts: whole ? [{ ...parts[0], n: widthOf(layer) }] : parts,
+      low: lora && { a2: saved[i]!, b2: lora.b, lda2: saved[i]!.shape[1] },
+      bias,
+      epilogue: epilogue?.kind === "swiglu" ? { ...epilogue, low: [parts[0], parts[1]] } : epilogue,
     });
+    start += widthOf(layer);
+  });
+  return { y, saved };
+}
+
+/** Whether all parts lie one after another, so that they are one product. */
+function alike({ parts, inner, bias }: Linear): boolean {
+  return parts.every((part, i) => {
+    if (i === 0) return true;
+    const before = parts[i - 1];
+    return follows(before, part, inner) && (!bias || part.biasAt === before.biasAt + before.out);
   });
 }
 
-function mask(lora: LoraPair, seed: number | null, cols: number, on: "a" | "b" | "extra") {
-  if (seed === null || lora.dropout === 0) return null;
-  return { on, p: lora.dropout, seed: (seed + Math.imul(lora.index, 0x9e3779b9)) >>> 0, cols };
+/** The first half of the low-rank product of one layer alone. */
+export function loraHidden(record: Recorder, x: Tensor, layer: Linear, dropoutSeed: number | null): Hidden {
+  const { lora, inner } = layer;
+  if (!lora) return null;
+  const [rows] = x.shape;
+  const { r } = lora;
+  const pairs = placed(layer).filter(({ place }) => place);
+  const wide = pairs.length * r;
+  const h = record.empty([rows, wide], "f32", `${layer.weight.label}.h`);
+  const drops = drop(lora, dropoutSeed, inner);
+  const parts = pairs.map(({ place, low }): Part => {
+    return { m: rows, n: r, k: inner, bAt: place!.aAt, cAt: low, seed: drops?.seed(place!) };
+  });
+  recordProduct(record, {
+    a: x,
+    b: lora.a,
+    c: h,
+    transA: false,
+    transB: true,
+    lda: inner,
+    ldb: inner,
+    rowStride: wide,
+    colStride: 1,
+    parts: !drops && adjacent(lora, inner) ? [{ ...parts[0], n: wide }] : parts,
+    alpha: lora.scale,
+    dropout: drops && { ...drops, on: "a" },
+  });
+  return h;
 }

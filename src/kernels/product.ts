@@ -1,8 +1,9 @@
-import { PART_FIELDS, matmul as shader } from "../../shaders/matmul.wgsl.ts";
-import { ShapeError } from "../errors.ts";
+import { type MatmulTile, PART_FIELDS } from "../../shaders/matmul.wgsl.ts";
+import type { RowsTile } from "../../shaders/matmul-rows.wgsl.ts";
 import type { Recorder } from "../gpu/recorder.ts";
 import { codeBytes, sizeOf, type Tensor } from "../gpu/tensor.ts";
-import { matmulTile, tileGrid } from "./matmul-tile.ts";
+import { matmulForm } from "./matmul-form.ts";
+import { matmulTile } from "./matmul-tile.ts";
 import { stored, storedMatrix } from "./stored.ts";
 
 /** One product of several that a dispatch computes; places are elements from the start of the bound tensor. */
@@ -36,7 +37,7 @@ export interface Low {
   b2At: number;
 }
 
-/** Up to three products `c = alpha·(a·b + a2·b2) + bias` of one dispatch: same buffers, same rows. */
+/** Up to three products `c = alpha·(a·b + a2·b2) + bias` over the same buffers: one dispatch where their rows are as many. */
 export interface Product {
   a: Tensor;
   b: Tensor;
@@ -57,6 +58,8 @@ export interface Product {
   alpha?: number;
   accumulate?: boolean;
   epilogue?: Epilogue | null;
+  /** in place of the tile that this adapter takes: tests, benches */
+  tile?: MatmulTile | RowsTile;
 }
 
 /** Outputs narrower than this are computed transposed, so that lanes run along the longer side. */
@@ -81,17 +84,16 @@ function turn(product: Product): Product {
   };
 }
 
-/** Records products as one dispatch. Shapes are the caller's: `matmul` and `lora-linear` check them. */
+/** Records products, as one dispatch if it can. Shapes are the caller's: `matmul` and `lora-linear` check them. */
 export function recordProduct(record: Recorder, given: Product): void {
   const narrow = given.parts.every(({ m, n }) => n <= NARROW && n < m);
   const product =
     narrow && given.b.dtype === "f32" && !given.low && !given.bias && !given.epilogue ? turn(given) : given;
   const { a, b, c, transA, transB, lda, ldb, rowStride, colStride, parts, low, bias, dropout, epilogue } = product;
   const { m } = parts[0];
-  if (parts.length > 3 || parts.some((part) => part.m !== m)) {
-    throw new ShapeError(
-      `Cannot multiply ${a.label} by ${b.label} in one dispatch: at most 3 parts of the same rows, not ${parts.map((p) => p.m)}`,
-    );
+  if (parts.some((part) => part.m !== m)) {
+    for (const part of given.parts) recordProduct(record, { ...given, parts: [part] });
+    return;
   }
   const all = (field: keyof Part, multiple: number) => parts.every((part) => (part[field] ?? 0) % multiple === 0);
   const lows = epilogue?.kind === "swiglu" ? epilogue.low : parts;
@@ -100,7 +102,9 @@ export function recordProduct(record: Recorder, given: Product): void {
   const vecA = lda % 4 === 0 && all("aAt", 4);
   const vecB = ldb % 4 === 0 && all("bAt", 4);
   const paired = Boolean(epilogue);
-  const tile = matmulTile(record.gpu, transA, transB, storedMatrix(b), m, lda % 4 === 0 && ldb % 4 === 0, paired);
+  const plain = given.tile && !("kind" in given.tile) ? given.tile : null;
+  const tile =
+    plain ?? matmulTile(record.gpu, transA, transB, storedMatrix(b), m, lda % 4 === 0 && ldb % 4 === 0, paired);
   const variant = {
     a: "f32" as const,
     b: storedMatrix(b),
@@ -127,14 +131,15 @@ export function recordProduct(record: Recorder, given: Product): void {
     half: epilogue?.kind === "rotary" ? epilogue.headDim / 2 : 0,
   };
   const own: Record<string, number> = {};
-  fields.forEach((part, i) => {
-    const values = { ...parts[i], ...part } as Partial<Record<(typeof PART_FIELDS)[number], number>>;
+  fields.forEach(({ r, a2At, b2At }, i) => {
+    const values = { ...parts[i], r, a2At, b2At } as Partial<Record<(typeof PART_FIELDS)[number], number>>;
     for (const field of PART_FIELDS) own[`${field}${i}`] = values[field] ?? 0;
   });
-  const tiles = parts.map(({ n }) => tileGrid(tile, m, n));
+  const eights = ldb % 8 === 0 && all("bAt", 8);
+  const form = matmulForm(record.gpu, variant, { m, parts, eights }, given.tile);
   record.dispatch(
-    shader,
-    variant,
+    form.shader,
+    form.variant,
     {
       a,
       b,
@@ -156,7 +161,7 @@ export function recordProduct(record: Recorder, given: Product): void {
       bScales: codeBytes(sizeOf(b.shape), b.dtype) / 4,
       ...own,
     },
-    [tiles[0][0], Math.max(...tiles.map(([, y]) => y)), parts.length],
+    form.grid,
     parts.reduce((work, part) => work + 2 * part.m * part.n * (part.k + (part.r ?? 0)), 0),
   );
 }

@@ -66,3 +66,45 @@ export const rmsNormCases: KernelCase[] = SHAPES.flatMap(([rows, cols]) =>
     },
   ]),
 );
+
+/** Tokens, heads of a row, the first and the number of those that are normed, head_dim. */
+const HEADS = [
+  [1, 3, 0, 1, 8],
+  [5, 6, 4, 2, 33],
+  [7, 8, 0, 4, 64],
+] as const;
+
+for (const [tokens, per, first, take, cols] of HEADS) {
+  rmsNormCases.push({
+    kernel: "rmsNorm",
+    name: `${take} of ${per} heads of ${cols}, backward`,
+    tolerance: 1e-5,
+    run(check) {
+      const x = check.input([tokens, per * cols], "x");
+      const y = check.input([tokens, per * cols], "y");
+      const dy = check.input([tokens, per * cols], "dy");
+      const weight = check.input([cols], "weight");
+      const dweight = check.input([cols], "dweight");
+      const heads = { per, first, take };
+      const { rstd } = rmsNorm(check.record, x.tensor, weight.tensor, EPS, null, { rows: heads, into: y.tensor });
+      rmsNormWeightBackward(check.record, x.tensor, rstd, dy.tensor, dweight.tensor, heads);
+      rmsNormBackward(check.record, x.tensor, weight.tensor, rstd, dy.tensor, null, heads);
+      const [wantY, wantDx, wantDw] = [y.values.slice(), dy.values.slice(), dweight.values.slice()];
+      for (let t = 0; t < tokens; t++) {
+        for (let head = first; head < first + take; head++) {
+          const at = (t * per + head) * cols;
+          const row = x.values.slice(at, at + cols);
+          const back = rmsNormBackwardReference(row, weight.values, EPS, dy.values.slice(at, at + cols));
+          wantY.set(rmsNormReference(row, weight.values, EPS), at);
+          wantDx.set(back.dx, at);
+          back.dweight.forEach((d, c) => {
+            wantDw[c] += d;
+          });
+        }
+      }
+      check.compare("y", y.tensor, wantY);
+      check.compare("dx", dy.tensor, wantDx);
+      check.compare("dweight", dweight.tensor, wantDw);
+    },
+  });
+}

@@ -5,53 +5,48 @@ import type { Tensor } from "../gpu/tensor.ts";
 import { rowGrid, sameShape, WORKGROUP } from "./grid.ts";
 
 /**
- * Rotates queries and keys by their position, in place: for every pair `(i, i + D/2)` of a head,
+ * Rotates the first heads of every row by its position, in place: for every pair `(i, i + D/2)` of a head,
  * `(a, b) → (a·cos − b·sin, b·cos + a·sin)`.
  *
  * Records one dispatch and submits nothing.
  *
- * @param q queries `[T, Hq·D]` f32
- * @param k keys `[T, Hkv·D]` f32
+ * @param x `[T, heads·D + …]` f32: query and key heads, then what is left as it is
  * @param positions position of each token within its sequence, u32 `[T]`, each below the number of rows of `table`
  * @param table f32 `[P, D]`; row p holds D/2 cosines, then D/2 sines, of the angles at position p
  * @param headDim D, even
+ * @param heads how many of a row's heads turn
  * @param inverse rotate by the negative angle: the transpose, so that gradients go back through the same function
- * @throws {ShapeError} `Cannot rotate q [5,894] with heads of 64: it must be [5, a whole number of heads]`
+ * @throws {ShapeError} `Cannot rotate 2 heads of q [5,894], of 64 each: it must be [5, a whole number of heads]`
  * @see shaders/rotary.wgsl.ts, rotaryReference, arXiv:2104.09864
  */
 export function rotary(
   record: Recorder,
-  q: Tensor,
-  k: Tensor,
+  x: Tensor,
   positions: Tensor,
   table: Tensor,
   headDim: number,
+  heads: number,
   inverse = false,
 ): void {
-  const [rows] = q.shape;
+  const [rows] = x.shape;
   if (headDim % 2 !== 0 || headDim < 2) {
     throw new ShapeError(`Cannot rotate heads of ${headDim} elements: an even number is needed`);
   }
-  for (const [name, x] of [
-    ["q", q],
-    ["k", k],
-  ] as const) {
-    if (x.shape.length !== 2 || x.shape[1] % headDim !== 0 || x.shape[0] !== rows) {
-      throw new ShapeError(
-        `Cannot rotate ${name} [${x.shape}] with heads of ${headDim}: it must be [${rows}, a whole number of heads]`,
-      );
-    }
+  const stride = x.shape[1] / headDim;
+  if (x.shape.length !== 2 || !Number.isInteger(stride) || heads > stride) {
+    throw new ShapeError(
+      `Cannot rotate ${heads} heads of ${x.label} [${x.shape}], of ${headDim} each: it must be [${rows}, a whole number of heads]`,
+    );
   }
   sameShape("rotate", positions, [rows]);
   sameShape("rotate", table, [table.shape[0], headDim]);
   const vector = headDim % 8 === 0;
-  const [queryHeads, keyHeads] = [q.shape[1] / headDim, k.shape[1] / headDim];
-  const threads = ((queryHeads + keyHeads) * headDim) / (vector ? 8 : 2);
+  const threads = (heads * headDim) / (vector ? 8 : 2);
   record.dispatch(
     shader,
     { headDim, vector, inverse, workgroup: WORKGROUP },
-    { q, k, positions, table },
-    { rows, queryHeads, keyHeads },
+    { x, positions, table },
+    { rows, heads, stride },
     rowGrid(record, threads, rows),
   );
 }

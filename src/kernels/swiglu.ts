@@ -1,38 +1,49 @@
 import { swigluBackward as backwardShader, swiglu as shader } from "../../shaders/swiglu.wgsl.ts";
 import type { Recorder } from "../gpu/recorder.ts";
-import { sizeOf, type Tensor } from "../gpu/tensor.ts";
-import { lanes, sameShape, threadGrid, WORKGROUP } from "./grid.ts";
+import type { Tensor } from "../gpu/tensor.ts";
+import { sameShape, threadGrid, WORKGROUP } from "./grid.ts";
 
 /**
  * The gated activation of the MLP: `silu(gate) · up`, `silu(g) = g / (1 + e⁻ᵍ)`.
  *
- * Records one dispatch and submits nothing.
+ * Records one dispatch and submits nothing. `loraLinear` does the same where it stores gate and up.
  *
- * @param gate `[T, I]` f32
- * @param up `[T, I]` f32
+ * @param gateUp `[T, 2·I]` f32: gate, then up
  * @returns a new tensor `[T, I]` f32
- * @throws {ShapeError} `Cannot swiglu: up [3,63] must be [3,65]`
+ * @throws {ShapeError} `Cannot swiglu: y [3,32] must be [3,31.5]`
  * @see shaders/swiglu.wgsl.ts, swigluReference, arXiv:2002.05202
  */
-export function swiglu(record: Recorder, gate: Tensor, up: Tensor): Tensor {
-  sameShape("swiglu", up, gate.shape);
-  const y = record.empty(gate.shape, "f32", `${gate.label}.swiglu`);
-  const { vector, count } = lanes(sizeOf(gate.shape));
-  record.dispatch(shader, { vector, workgroup: WORKGROUP }, { gate, up, y }, { count }, threadGrid(count));
+export function swiglu(record: Recorder, gateUp: Tensor): Tensor {
+  const [rows, columns] = gateUp.shape;
+  const y = record.empty([rows, Math.ceil(columns / 2)], "f32", `${gateUp.label}.swiglu`);
+  dispatch(record, shader, "swiglu", gateUp, { y });
   return y;
 }
 
 /**
- * Gradient of `swiglu`, in place: `gate` becomes d gate and `up` becomes d up.
+ * Gradient of `swiglu`, in place: the halves of `gateUp` become d gate and d up, and `dy` becomes what `swiglu` gave.
  *
  * @param dy gradient of the result `[T, I]` f32
- * @throws {ShapeError} where the three shapes differ
+ * @throws {ShapeError} where the shapes do not fit
  */
-export function swigluBackward(record: Recorder, gate: Tensor, up: Tensor, dy: Tensor): void {
-  sameShape("swiglu_backward", up, gate.shape);
-  sameShape("swiglu_backward", dy, gate.shape);
-  const { vector, count } = lanes(sizeOf(gate.shape));
-  record.dispatch(backwardShader, { vector, workgroup: WORKGROUP }, { gate, up, dy }, { count }, threadGrid(count));
+export function swigluBackward(record: Recorder, gateUp: Tensor, dy: Tensor): void {
+  dispatch(record, backwardShader, "swiglu_backward", gateUp, { dy });
+}
+
+function dispatch(
+  record: Recorder,
+  kernel: typeof shader,
+  what: string,
+  gateUp: Tensor,
+  other: { y: Tensor } | { dy: Tensor },
+): void {
+  const [rows, columns] = gateUp.shape;
+  const [half] = Object.values(other);
+  sameShape(what, half, [rows, columns / 2]);
+  const vector = half.shape[1] % 4 === 0;
+  const width = half.shape[1] / (vector ? 4 : 1);
+  const count = rows * width;
+  record.dispatch(kernel, { vector, workgroup: WORKGROUP }, { gateUp, ...other }, { count, width }, threadGrid(count));
 }
 
 /** The same in float64 on the CPU. */

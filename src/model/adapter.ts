@@ -2,19 +2,26 @@ import { FormatError, ShapeError, UnsupportedError } from "../errors.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import { bytesOf, findNonFinite } from "../io/safetensors.ts";
 import type { Folder } from "../io/storage.ts";
-import type { LoraPair } from "../kernels/lora-linear.ts";
+import type { Lora } from "../kernels/linear.ts";
 import { type LoraConfig, loraScale } from "./build.ts";
 import { openAdapterFor } from "./load.ts";
-import { loraName, type Projection } from "./names.ts";
+import { eachGroup, type Group, loraName, projectionShape } from "./names.ts";
 import type { Transformer } from "./transformer.ts";
 
 /** LoRA matrices on the GPU, for a model that was loaded without any. Several may wait beside the base at a time. */
 export interface LoadedAdapter {
   readonly model: Transformer;
   readonly lora: LoraConfig;
-  /** a layer each */
-  readonly layers: readonly Partial<Record<Projection, LoraPair>>[];
+  /** for each layer what goes on each of its groups' linears */
+  readonly layers: readonly Record<Group, readonly (Lora | null)[]>[];
   readonly tensors: readonly Tensor[];
+}
+
+/** Where matrices of so many elements begin in one buffer, and its end: multiples of 4, for loads of four. */
+function startsOf(sizes: readonly number[]): number[] {
+  const starts = [0];
+  for (const [i, size] of sizes.entries()) starts.push(Math.ceil((starts[i] + size) / 4) * 4);
+  return starts;
 }
 
 /**
@@ -27,26 +34,56 @@ export async function loadAdapter(model: Transformer, folder: Folder): Promise<L
   const { gpu, config } = model;
   const { adapter, lora } = await openAdapterFor(config, folder);
   const tensors: Tensor[] = [];
-  const upload = async (name: string): Promise<Tensor> => {
+  const allocate = (count: number, label: string): Tensor => {
+    const tensor = gpu.persistent([count], "f32", label, "weights");
+    tensors.push(tensor);
+    return tensor;
+  };
+  const fill = async (tensor: Tensor, name: string, at: number) => {
     const data = await adapter.read(name);
     const bad = findNonFinite(bytesOf(data), "F32");
     if (bad >= 0) {
       throw new FormatError(`Cannot use adapter ${folder.path}: ${name} holds a value that is not finite, at ${bad}`);
     }
-    const tensor = gpu.upload(data, adapter.tensors.get(name)!.shape, "f32", name, "weights");
-    tensors.push(tensor);
-    return tensor;
+    gpu.write(tensor, data, 4 * at);
   };
-  const layers: Partial<Record<Projection, LoraPair>>[] = [];
+  const { r } = lora;
+  const layers: Record<Group, (Lora | null)[]>[] = [];
   try {
-    for (let layer = 0; layer < config.num_hidden_layers; layer++) {
-      const pairs: Partial<Record<Projection, LoraPair>> = {};
-      for (const projection of lora.target_modules) {
-        const a = await upload(loraName(layer, projection, "lora_A"));
-        const b = await upload(loraName(layer, projection, "lora_B"));
-        pairs[projection] = { a, b, scale: loraScale(lora), dropout: 0, index: 0 }; // nothing is dropped: it only runs
-      }
-      layers.push(pairs);
+    for (const [layer, block] of model.weights.blocks.entries()) {
+      const made = eachGroup((): (Lora | null)[] => []);
+      const work: Promise<void>[] = [];
+      eachGroup((group, projections) => {
+        let next = 0;
+        for (const {
+          parts: { length },
+        } of block.linears[group]) {
+          const names = projections.slice(next, (next += length));
+          const tuned = names.filter((name) => lora.target_modules.includes(name));
+          if (tuned.length === 0) {
+            made[group].push(null);
+            continue;
+          }
+          const shapes = tuned.map((name) => projectionShape(config, name));
+          const aAt = startsOf(shapes.map(([, inner]) => r * inner));
+          const bAt = startsOf(shapes.map(([out]) => out * r));
+          const a = allocate(aAt[tuned.length], `layers.${layer}.${group}.lora_A`);
+          const b = allocate(bAt[tuned.length], `layers.${layer}.${group}.lora_B`);
+          tuned.forEach((name, i) => {
+            work.push(
+              fill(a, loraName(layer, name, "lora_A"), aAt[i]),
+              fill(b, loraName(layer, name, "lora_B"), bAt[i]),
+            );
+          });
+          const parts = names.map((name) => {
+            const i = tuned.indexOf(name);
+            return i < 0 ? null : { aAt: aAt[i], bAt: bAt[i], index: 0 };
+          });
+          made[group].push({ a, b, r, scale: loraScale(lora), dropout: 0, parts }); // nothing is dropped: it only runs
+        }
+      });
+      await Promise.all(work);
+      layers.push(made);
     }
   } catch (error) {
     gpu.drop(...tensors);
@@ -68,9 +105,11 @@ export function setAdapter(model: Transformer, adapter: LoadedAdapter | null): v
     throw new ShapeError("Cannot put an adapter on a model that it was not loaded for: load it again for this one");
   }
   model.weights.blocks.forEach(({ linears }, layer) => {
-    for (const [projection, linear] of Object.entries(linears)) {
-      linear.lora = adapter?.layers[layer][projection as Projection] ?? null;
-    }
+    eachGroup((group) =>
+      linears[group].forEach((linear, i) => {
+        linear.lora = adapter?.layers[layer][group][i] ?? null;
+      }),
+    );
   });
 }
 

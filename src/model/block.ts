@@ -1,18 +1,13 @@
 import type { Recorder } from "../gpu/recorder.ts";
-import { type Tensor, view } from "../gpu/tensor.ts";
-import { type AttentionHeads, attention, attentionBackward } from "../kernels/attention.ts";
-import {
-  type Linear,
-  type LinearGrads,
-  type LinearSaved,
-  loraHidden,
-  loraLinear,
-  loraLinearBackward,
-} from "../kernels/lora-linear.ts";
+import type { Tensor } from "../gpu/tensor.ts";
+import { type AttentionHeads, attentionFused, attentionFusedBackward } from "../kernels/attention.ts";
+import type { Linear, LinearGrads } from "../kernels/linear.ts";
+import { type Hidden, type LinearEpilogue, loraLinear, takesEpilogue } from "../kernels/lora-linear.ts";
+import { loraLinearBackward } from "../kernels/lora-linear-backward.ts";
 import { rmsNorm, rmsNormBackward, rmsNormWeightBackward } from "../kernels/rms-norm.ts";
 import { rotary } from "../kernels/rotary.ts";
 import { swiglu, swigluBackward } from "../kernels/swiglu.ts";
-import type { Projection } from "./names.ts";
+import type { Group } from "./names.ts";
 
 /** Weights of one decoder block. */
 export interface Block {
@@ -21,7 +16,8 @@ export interface Block {
   /** per-head scales [head_dim]: qwen3 only */
   qNorm: Tensor | null;
   kNorm: Tensor | null;
-  linears: Record<Projection, Linear>;
+  /** one a group, or where a binding cannot hold it one a projection */
+  linears: Record<Group, readonly Linear[]>;
 }
 
 /** Gradients of one block, views of the mega-buffer; null where frozen. */
@@ -30,7 +26,7 @@ export interface BlockGrads {
   postNorm: Tensor | null;
   qNorm: Tensor | null;
   kNorm: Tensor | null;
-  linears: Record<Projection, LinearGrads>;
+  linears: Record<Group, readonly LinearGrads[]>;
 }
 
 /** What all blocks of one pass share. */
@@ -53,76 +49,89 @@ export interface Stream {
   delta: Tensor | null;
 }
 
-/** Kept from the forward pass: the block's input, its attention output and log-sum-exp. The rest is recomputed. */
+/** Kept from the forward pass: the block's input, its attention output, log-sum-exp and low-rank inputs. The rest is recomputed. */
 export interface BlockSaved {
   x: Tensor;
   o: Tensor;
   stats: Tensor;
+  hidden: Record<Group, readonly Hidden[]>;
 }
 
-interface AttentionInputs {
-  x: Tensor;
-  normed: Tensor;
-  rstd: Tensor;
-  q: Tensor;
-  k: Tensor;
-  v: Tensor;
-  /** q and k as they came from their projections, [tokens * heads, head_dim], with their norms' rstd: qwen3 only */
-  raw: { q: Tensor; qRstd: Tensor; k: Tensor; kRstd: Tensor } | null;
-  saved: Record<"q_proj" | "k_proj" | "v_proj", LinearSaved>;
+/** Gives back what a block kept. */
+export function releaseSaved(record: Recorder, { x, o, stats, hidden }: BlockSaved): void {
+  record.release(x, o, stats, ...Object.values(hidden).flat());
 }
 
-/** Norm, projections, head norms and rotary of a block: what attention reads. */
-export function attentionInputs(record: Recorder, block: Block, pass: Pass, { x, delta }: Stream): AttentionInputs {
-  const { head_dim, num_attention_heads, num_key_value_heads } = pass.heads;
-  const norm = rmsNorm(record, x, block.inputNorm, pass.eps, delta);
-  const project = (name: "q_proj" | "k_proj" | "v_proj") =>
-    loraLinear(record, norm.y, block.linears[name], pass.dropoutSeed, name);
-  const [q, k, v] = [project("q_proj"), project("k_proj"), project("v_proj")];
-  const tokens = norm.y.shape[0];
-  let raw: AttentionInputs["raw"] = null;
-  let [qUsed, kUsed] = [q.y, k.y];
-  if (block.qNorm && block.kNorm) {
-    const qHeads = view(q.y, [tokens * num_attention_heads, head_dim]);
-    const kHeads = view(k.y, [tokens * num_key_value_heads, head_dim]);
-    const qNormed = rmsNorm(record, qHeads, block.qNorm, pass.eps);
-    const kNormed = rmsNorm(record, kHeads, block.kNorm, pass.eps);
-    raw = { q: qHeads, qRstd: qNormed.rstd, k: kHeads, kRstd: kNormed.rstd };
-    [qUsed, kUsed] = [reshape(qNormed.y, q.y.shape), reshape(kNormed.y, k.y.shape)];
+/** q and k before their heads were normed, and the norms' rstd: qwen3 only. */
+interface RawHeads {
+  qkv: Tensor;
+  qRstd: Tensor;
+  kRstd: Tensor;
+}
+
+/** Which heads of a row of q, k and v are the queries', and which the keys'. */
+function headRows({ num_attention_heads: h, num_key_value_heads: g }: AttentionHeads) {
+  const per = h + 2 * g;
+  return { q: { per, first: 0, take: h }, k: { per, first: h, take: g } };
+}
+
+/**
+ * Queries, keys and values of normed rows, heads normed where the model does so, queries and keys rotated.
+ *
+ * @param given low-rank inputs where they are known
+ * @returns qkv `[tokens, (heads + 2·kvHeads)·head_dim]`
+ */
+export function projectQkv(
+  record: Recorder,
+  { linears, qNorm, kNorm }: Block,
+  { heads, eps, table, positions, dropoutSeed }: Pass,
+  normed: Tensor,
+  given: readonly Hidden[] | null = null,
+): { qkv: Tensor; raw: RawHeads | null; saved: readonly Hidden[] } {
+  const { head_dim, num_attention_heads, num_key_value_heads } = heads;
+  const fused = !qNorm && linears.qkv.length === 1 && takesEpilogue(linears.qkv[0], "rotary");
+  const epilogue: LinearEpilogue | null = fused ? { kind: "rotary", positions, table, headDim: head_dim } : null;
+  const { y: qkv, saved } = loraLinear(record, normed, linears.qkv, dropoutSeed, { label: "qkv", given, epilogue });
+  let raw: RawHeads | null = null;
+  if (qNorm && kNorm) {
+    const before = record.empty(qkv.shape, "f32", "qkv.raw");
+    record.copy(qkv, before);
+    const { q, k } = headRows(heads);
+    const { rstd: qRstd } = rmsNorm(record, before, qNorm, eps, null, { rows: q, into: qkv });
+    const { rstd: kRstd } = rmsNorm(record, before, kNorm, eps, null, { rows: k, into: qkv });
+    raw = { qkv: before, qRstd, kRstd };
   }
-  rotary(record, qUsed, kUsed, pass.positions, pass.table, head_dim);
-  return {
-    x: norm.sum,
-    normed: norm.y,
-    rstd: norm.rstd,
-    q: qUsed,
-    k: kUsed,
-    v: v.y,
-    raw,
-    saved: { q_proj: q.saved, k_proj: k.saved, v_proj: v.saved },
-  };
+  if (!fused) rotary(record, qkv, positions, table, head_dim, num_attention_heads + num_key_value_heads);
+  return { qkv, raw, saved };
 }
 
-/** The same memory under another shape; keeps the block, so that scopes still own it. */
-function reshape(tensor: Tensor, shape: readonly number[]): Tensor {
-  return { ...tensor, shape };
-}
-
-/** Output projection, residual, norm, gate and up of a block: what SwiGLU reads. */
-export function mlpInputs(record: Recorder, block: Block, pass: Pass, x: Tensor, o: Tensor) {
-  const out = loraLinear(record, o, block.linears.o_proj, pass.dropoutSeed, "o_proj");
-  const norm = rmsNorm(record, x, block.postNorm, pass.eps, out.y);
-  record.release(out.y);
-  const gate = loraLinear(record, norm.y, block.linears.gate_proj, pass.dropoutSeed, "gate_proj");
-  const up = loraLinear(record, norm.y, block.linears.up_proj, pass.dropoutSeed, "up_proj");
-  return { norm, gate, up, saved: { o_proj: out.saved, gate_proj: gate.saved, up_proj: up.saved } };
+/**
+ * What the MLP's last layer reads, of normed rows: `silu(gate)·up`.
+ *
+ * @returns `[tokens, intermediate]`
+ */
+export function activate(
+  record: Recorder,
+  { linears }: Block,
+  { dropoutSeed }: Pass,
+  normed: Tensor,
+  given: readonly Hidden[] | null = null,
+): { activated: Tensor; saved: readonly Hidden[] } {
+  const [first, ...others] = linears.gate_up;
+  const fused = others.length === 0 && takesEpilogue(first, "swiglu");
+  const epilogue = fused ? ({ kind: "swiglu" } as const) : null;
+  const { y, saved } = loraLinear(record, normed, linears.gate_up, dropoutSeed, { label: "gate_up", given, epilogue });
+  if (fused) return { activated: y, saved };
+  const activated = swiglu(record, y);
+  record.release(y);
+  return { activated, saved };
 }
 
 /**
  * One decoder block on a packed batch.
  *
  * @param stream residual stream [tokens, hidden], as the block before left it
- * @param onKeysAndValues sees the rotated keys and the values, to put them into a cache
+ * @param onKeysAndValues sees queries, rotated keys and values, to put them into a cache
  * @returns the stream after the block, and what the backward pass needs
  */
 export function blockForward(
@@ -130,18 +139,25 @@ export function blockForward(
   block: Block,
   pass: Pass,
   stream: Stream,
-  onKeysAndValues?: (k: Tensor, v: Tensor) => void,
+  onKeysAndValues?: (qkv: Tensor) => void,
 ): { stream: Stream; saved: BlockSaved } {
+  const { linears } = block;
   return record.scope(() => {
-    const inputs = attentionInputs(record, block, pass, stream);
-    onKeysAndValues?.(inputs.k, inputs.v);
-    const { o, stats } = attention(record, inputs.q, inputs.k, inputs.v, pass.spans, pass.heads);
-    record.release(inputs.q, inputs.k, inputs.v, inputs.normed);
-    const mlp = mlpInputs(record, block, pass, inputs.x, o);
-    const activated = swiglu(record, mlp.gate.y, mlp.up.y);
-    record.release(mlp.gate.y, mlp.up.y, mlp.norm.y);
-    const down = loraLinear(record, activated, block.linears.down_proj, pass.dropoutSeed, "down_proj");
-    return { stream: { x: mlp.norm.sum, delta: down.y }, saved: { x: inputs.x, o, stats } };
+    const input = rmsNorm(record, stream.x, block.inputNorm, pass.eps, stream.delta);
+    const { qkv, raw, saved: qkvHidden } = projectQkv(record, block, pass, input.y);
+    if (raw) record.release(...Object.values(raw));
+    record.release(input.y, input.rstd);
+    onKeysAndValues?.(qkv);
+    const { o, stats } = attentionFused(record, qkv, pass.spans, pass.heads);
+    record.release(qkv);
+    const out = loraLinear(record, o, linears.o, pass.dropoutSeed, { label: "o_proj" });
+    const norm = rmsNorm(record, input.sum, block.postNorm, pass.eps, out.y);
+    record.release(out.y, norm.rstd);
+    const mlp = activate(record, block, pass, norm.y);
+    record.release(norm.y);
+    const down = loraLinear(record, mlp.activated, linears.down, pass.dropoutSeed, { label: "down_proj" });
+    const hidden = { qkv: qkvHidden, o: out.saved, gate_up: mlp.saved, down: down.saved };
+    return { stream: { x: norm.sum, delta: down.y }, saved: { x: input.sum, o, stats, hidden } };
   });
 }
 
@@ -161,70 +177,39 @@ export function blockBackward(
   g: Tensor,
   needsInput: boolean,
 ): void {
-  const seed = pass.dropoutSeed;
   const { linears } = block;
+  const { hidden } = saved;
+  const backward = (group: Group, x: Tensor | ((dx: Tensor) => Tensor), dy: Tensor, needs = true) =>
+    loraLinearBackward(record, x, dy, linears[group], hidden[group], grads.linears[group], pass.dropoutSeed, needs);
+  const again = (group: Group, x: Tensor, label: string) =>
+    loraLinear(record, x, linears[group], pass.dropoutSeed, { label, given: hidden[group] }).y;
   record.scope(() => {
-    const inputs = attentionInputs(record, block, pass, { x: saved.x, delta: null });
-    const mlp = mlpInputs(record, block, pass, saved.x, saved.o);
-    record.scope(() => {
-      const activated = swiglu(record, mlp.gate.y, mlp.up.y);
-      const hidden = loraHidden(record, activated, linears.down_proj, seed);
-      const dActivated = loraLinearBackward(
-        record,
-        activated,
-        g,
-        linears.down_proj,
-        hidden,
-        grads.linears.down_proj,
-        seed,
-      )!;
-      swigluBackward(record, mlp.gate.y, mlp.up.y, dActivated);
-    });
-    const [dGate, dUp] = [mlp.gate.y, mlp.up.y]; // swigluBackward leaves the gradients there
-    const dNormed = loraLinearBackward(
-      record,
-      mlp.norm.y,
-      dGate,
-      linears.gate_proj,
-      mlp.saved.gate_proj,
-      grads.linears.gate_proj,
-      seed,
-    )!;
-    loraLinearBackward(
-      record,
-      mlp.norm.y,
-      dUp,
-      linears.up_proj,
-      mlp.saved.up_proj,
-      grads.linears.up_proj,
-      seed,
-      dNormed,
-    );
-    record.release(dGate, dUp, mlp.norm.y);
-    normBackward(record, mlp.norm.sum, block.postNorm, mlp.norm.rstd, dNormed, grads.postNorm, g);
-    record.release(dNormed, mlp.norm.sum);
+    const input = rmsNorm(record, saved.x, block.inputNorm, pass.eps);
+    const { qkv, raw } = projectQkv(record, block, pass, input.y, hidden.qkv);
+    const out = again("o", saved.o, "o_proj");
+    const norm = rmsNorm(record, saved.x, block.postNorm, pass.eps, out);
+    record.release(out);
+    const gateUp = again("gate_up", norm.y, "gate_up");
 
-    const dO = loraLinearBackward(record, saved.o, g, linears.o_proj, mlp.saved.o_proj, grads.linears.o_proj, seed)!;
-    const d = attentionBackward(record, inputs.q, inputs.k, inputs.v, pass.spans, saved.o, dO, saved.stats, pass.heads);
-    record.release(dO, inputs.v);
-    rotary(record, d.dq, d.dk, pass.positions, pass.table, pass.heads.head_dim, true);
-    const [dq, dk] = inputs.raw ? headNormsBackward(record, block, grads, inputs.raw, d.dq, d.dk) : [d.dq, d.dk];
-    const parts = [["q_proj", dq], ["k_proj", dk], ["v_proj", d.dv]] as const; // biome-ignore format: a row a projection
-    let dx: Tensor | null = null;
-    for (const [name, dy] of parts) {
-      dx = loraLinearBackward(
-        record,
-        inputs.normed,
-        dy,
-        linears[name],
-        inputs.saved[name],
-        grads.linears[name],
-        seed,
-        dx,
-        needsInput || grads.inputNorm !== null,
-      );
-    }
-    if (dx) normBackward(record, saved.x, block.inputNorm, inputs.rstd, dx, grads.inputNorm, g);
+    // what SwiGLU gave comes back with its own gradient
+    const given = (dActivated: Tensor) => {
+      swigluBackward(record, gateUp, dActivated);
+      return dActivated;
+    };
+    record.release(backward("down", given, g));
+    const dNormed = backward("gate_up", norm.y, gateUp)!;
+    record.release(gateUp, norm.y);
+    normBackward(record, norm.sum, block.postNorm, norm.rstd, dNormed, grads.postNorm, g);
+    record.release(dNormed, norm.sum);
+
+    const dO = backward("o", saved.o, g)!;
+    const dqkv = attentionFusedBackward(record, qkv, pass.spans, saved.o, dO, saved.stats, pass.heads);
+    record.release(dO, qkv);
+    const { head_dim, num_attention_heads, num_key_value_heads } = pass.heads;
+    rotary(record, dqkv, pass.positions, pass.table, head_dim, num_attention_heads + num_key_value_heads, true);
+    if (raw) headNormsBackward(record, block, grads, pass.heads, raw, dqkv);
+    const dx = backward("qkv", input.y, dqkv, needsInput || grads.inputNorm !== null);
+    if (dx) normBackward(record, saved.x, block.inputNorm, input.rstd, dx, grads.inputNorm, g);
   });
 }
 
@@ -241,18 +226,18 @@ function normBackward(
   rmsNormBackward(record, x, weight, rstd, dy, g);
 }
 
+/** Turns the gradients of normed query and key heads into those of the raw ones, in place. */
 function headNormsBackward(
   record: Recorder,
-  block: Block,
+  { qNorm, kNorm }: Block,
   grads: BlockGrads,
-  raw: NonNullable<AttentionInputs["raw"]>,
-  dq: Tensor,
-  dk: Tensor,
-): [Tensor, Tensor] {
-  const one = (x: Tensor, weight: Tensor, rstd: Tensor, dy: Tensor, dweight: Tensor | null) => {
-    const rows = reshape(dy, x.shape);
-    if (dweight) rmsNormWeightBackward(record, x, rstd, rows, dweight);
-    return reshape(rmsNormBackward(record, x, weight, rstd, rows), dy.shape);
-  };
-  return [one(raw.q, block.qNorm!, raw.qRstd, dq, grads.qNorm), one(raw.k, block.kNorm!, raw.kRstd, dk, grads.kNorm)];
+  heads: AttentionHeads,
+  { qkv, qRstd, kRstd }: RawHeads,
+  dqkv: Tensor,
+): void {
+  const { q, k } = headRows(heads);
+  if (grads.qNorm) rmsNormWeightBackward(record, qkv, qRstd, dqkv, grads.qNorm, q);
+  if (grads.kNorm) rmsNormWeightBackward(record, qkv, kRstd, dqkv, grads.kNorm, k);
+  rmsNormBackward(record, qkv, qNorm!, qRstd, dqkv, null, q);
+  rmsNormBackward(record, qkv, kNorm!, kRstd, dqkv, null, k);
 }

@@ -2,15 +2,15 @@ import { FormatError, UnsupportedError } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { byteLength, type DType, type Tensor, view } from "../gpu/tensor.ts";
 import type { WeightShard } from "../kernels/embedding.ts";
-import type { Linear, LinearGrads } from "../kernels/lora-linear.ts";
 import type { Block, BlockGrads } from "./block.ts";
+import { buildGroup } from "./build-linear.ts";
 import type { ModelConfig } from "./config.ts";
 import {
   checkpointShapes,
-  hasBias,
+  eachGroup,
+  GROUPS,
   isProjection,
   loraName,
-  moduleName,
   PROJECTIONS,
   type Projection,
   projectionShape,
@@ -70,20 +70,38 @@ export function parameterSpecs(config: ModelConfig, trained: Trained): Parameter
   const { r, target_modules } = trained.lora;
   const specs: ParameterSpec[] = [];
   for (let layer = 0; layer < config.num_hidden_layers; layer++) {
-    for (const projection of target_modules) {
-      const [out, inner] = projectionShape(config, projection);
-      specs.push({ name: loraName(layer, projection, "lora_A"), shape: [r, inner], decay: true });
-      specs.push({ name: loraName(layer, projection, "lora_B"), shape: [out, r], decay: true });
+    for (const group of Object.values(GROUPS)) {
+      // a group's lora_A lie next to each other, so that they can be one matrix
+      const tuned = group.filter((projection) => target_modules.includes(projection));
+      for (const projection of tuned) {
+        const [, inner] = projectionShape(config, projection);
+        specs.push({ name: loraName(layer, projection, "lora_A"), shape: [r, inner], decay: true });
+      }
+      for (const projection of tuned) {
+        const [out] = projectionShape(config, projection);
+        specs.push({ name: loraName(layer, projection, "lora_B"), shape: [out, r], decay: true });
+      }
     }
   }
   return specs;
 }
 
-/** A model with all its memory, still empty: `fill` says where each checkpoint tensor goes. */
+/** Where rows of a checkpoint's tensor go. */
+export interface Slot {
+  tensor: Tensor;
+  /** of these rows */
+  shape: readonly number[];
+  /** the first of them */
+  start: number;
+  /** first element in `tensor` */
+  at: number;
+}
+
+/** A model with all its memory, still empty: `slots` says where each checkpoint tensor goes. */
 export interface BuiltModel {
   model: Transformer;
-  /** tensors by checkpoint name; the embedding is a list of shards */
-  slots: Map<string, readonly WeightShard[]>;
+  /** by checkpoint name; the embedding is a list of shards */
+  slots: Map<string, readonly Slot[]>;
 }
 
 /**
@@ -99,7 +117,7 @@ export function buildModel(
 ): BuiltModel {
   const specs = parameterSpecs(config, trained);
   const store = specs.length > 0 ? new ParameterStore(gpu, specs) : null;
-  const slots = new Map<string, readonly WeightShard[]>();
+  const slots = new Map<string, readonly Slot[]>();
   const shapes = checkpointShapes(config);
 
   const table = (name: string): readonly WeightShard[] => {
@@ -118,47 +136,21 @@ export function buildModel(
           : gpu.persistent(shape, dtype, label, "weights"),
       });
     }
-    slots.set(name, shards);
+    slots.set(
+      name,
+      shards.map(({ tensor, start }) => ({ tensor, shape: tensor.shape, start, at: 0 })),
+    );
     return shards;
   };
   const one = (name: string): Tensor => {
     const shape = shapes.get(name)!;
     const tensor = store?.has(name) ? store.value(name) : gpu.persistent(shape, dtypeOf(name), name, "weights");
-    slots.set(name, [{ tensor, start: 0 }]);
+    slots.set(name, [{ tensor, shape, start: 0, at: 0 }]);
     return tensor;
   };
   const gradOf = (name: string): Tensor | null => (store?.has(name) ? store.grad(name) : null);
 
   const lora = typeof trained === "object" ? trained.lora : null;
-  const linear = (layer: number, projection: Projection): Linear => {
-    const name = moduleName(layer, projection);
-    const index = layer * PROJECTIONS.length + PROJECTIONS.indexOf(projection);
-    return {
-      weight: one(`${name}.weight`),
-      bias: hasBias(config, projection) ? one(`${name}.bias`) : null,
-      lora: lora?.target_modules.includes(projection)
-        ? {
-            a: store!.value(loraName(layer, projection, "lora_A")),
-            b: store!.value(loraName(layer, projection, "lora_B")),
-            scale: loraScale(lora),
-            dropout: lora.lora_dropout,
-            index,
-          }
-        : null,
-    };
-  };
-  const linearGrads = (layer: number, projection: Projection): LinearGrads => {
-    const name = moduleName(layer, projection);
-    return {
-      weight: gradOf(`${name}.weight`),
-      bias: gradOf(`${name}.bias`),
-      loraA: gradOf(loraName(layer, projection, "lora_A")),
-      loraB: gradOf(loraName(layer, projection, "lora_B")),
-    };
-  };
-  const all = <T>(make: (projection: Projection) => T) =>
-    Object.fromEntries(PROJECTIONS.map((p) => [p, make(p)])) as Record<Projection, T>;
-
   const embed = table("model.embed_tokens.weight");
   const blocks: Block[] = [];
   const blockGrads: BlockGrads[] = [];
@@ -170,9 +162,11 @@ export function buildModel(
       qNorm: `${prefix}.self_attn.q_norm.weight`,
       kNorm: `${prefix}.self_attn.k_norm.weight`,
     };
+    const inputNorm = one(norms.inputNorm);
+    const groups = eachGroup((_, names) => buildGroup(gpu, config, layer, names, { store, lora, dtypeOf, slots }));
     blocks.push({
-      inputNorm: one(norms.inputNorm),
-      linears: all((p) => linear(layer, p)),
+      inputNorm,
+      linears: eachGroup((group) => groups[group].map(({ linear }) => linear)),
       qNorm: config.qk_norm ? one(norms.qNorm) : null,
       kNorm: config.qk_norm ? one(norms.kNorm) : null,
       postNorm: one(norms.postNorm),
@@ -182,7 +176,7 @@ export function buildModel(
       postNorm: gradOf(norms.postNorm),
       qNorm: gradOf(norms.qNorm),
       kNorm: gradOf(norms.kNorm),
-      linears: all((p) => linearGrads(layer, p)),
+      linears: eachGroup((group) => groups[group].map(({ grads }) => grads)),
     });
   }
   const weights: Weights = {

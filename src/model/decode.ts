@@ -1,13 +1,13 @@
 import type { Gpu } from "../gpu/device.ts";
 import type { Recorder } from "../gpu/recorder.ts";
 import { type Tensor, view } from "../gpu/tensor.ts";
-import { decodeAttention, kvAppend, kvWrite, type LayerCache } from "../kernels/decode.ts";
+import { decodeAttention, kvWrite, type LayerCache } from "../kernels/decode.ts";
 import { embedding, type WeightShard } from "../kernels/embedding.ts";
 import { loraLinear } from "../kernels/lora-linear.ts";
 import { matmul } from "../kernels/matmul.ts";
 import { rmsNorm } from "../kernels/rms-norm.ts";
-import { swiglu } from "../kernels/swiglu.ts";
-import { attentionInputs, mlpInputs, type Stream } from "./block.ts";
+import { rmsNormLora } from "../kernels/rms-norm-lora.ts";
+import { activate, projectQkv, type Stream } from "./block.ts";
 import type { ModelConfig } from "./config.ts";
 import type { Transformer } from "./transformer.ts";
 
@@ -61,8 +61,8 @@ export function prefill(record: Recorder, model: Transformer, cache: KvCache, pr
   record.scope(() => {
     const onGpu = view(record.upload(Uint32Array.from(pairs), [pairs.length], "pairs"), [pairs.length / 2, 2]);
     const position_ids = prompts.flatMap(({ ids }) => ids.map((_, t) => t));
-    model.forward(record, { input_ids, position_ids, cu_seqlens }, (layer, k, v) =>
-      kvWrite(record, k, v, onGpu, cache.layers[layer]),
+    model.forward(record, { input_ids, position_ids, cu_seqlens }, (layer, qkv) =>
+      kvWrite(record, qkv, onGpu, cache.layers[layer], model.config),
     );
   });
 }
@@ -94,23 +94,24 @@ export function decodeStep(
     let stream: Stream = { x: embedding(record, rows.tokens, weights.embed), delta: null };
     weights.blocks.forEach((block, layer) => {
       stream = record.scope(() => {
-        const inputs = attentionInputs(record, block, pass, stream);
-        const layerCache = cache.layers[layer];
-        kvAppend(record, inputs.k, inputs.v, rows.slots, rows.positions, layerCache, cache.capacity);
+        const { linears } = block;
+        const input = rmsNormLora(record, stream.x, block.inputNorm, pass.eps, stream.delta, linears.qkv);
+        const { qkv } = projectQkv(record, block, pass, input.y, input.h);
         const o = decodeAttention(
           record,
-          inputs.q,
-          layerCache,
+          qkv,
+          cache.layers[layer],
           rows.slots,
           rows.positions,
           pass.heads,
           cache.capacity,
           rows.longest,
         );
-        const mlp = mlpInputs(record, block, pass, inputs.x, o);
-        const activated = swiglu(record, mlp.gate.y, mlp.up.y);
-        const down = loraLinear(record, activated, block.linears.down_proj, null, "down_proj");
-        return { x: mlp.norm.sum, delta: down.y };
+        const out = loraLinear(record, o, linears.o, null, { label: "o_proj" });
+        const norm = rmsNormLora(record, input.sum, block.postNorm, pass.eps, out.y, linears.gate_up);
+        const { activated } = activate(record, block, pass, norm.y, norm.h);
+        const down = loraLinear(record, activated, linears.down, null, { label: "down_proj" });
+        return { x: norm.sum, delta: down.y };
       });
     });
     const norm = rmsNorm(record, stream.x, weights.norm, config.rms_norm_eps, stream.delta);

@@ -1,6 +1,6 @@
 import { FormatError, UnsupportedError } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
-import { codeBytes, isQuantized, QUANT_BLOCK, sizeOf } from "../gpu/tensor.ts";
+import { codeBytes, isQuantized, QUANT_BLOCK, sizeOf, type Tensor } from "../gpu/tensor.ts";
 import { readAbsmax } from "../io/bitsandbytes.ts";
 import type { Checkpoint } from "../io/checkpoint.ts";
 import { encodeInt8, encodeNf4, nestAbsmax } from "../io/nf4.ts";
@@ -109,23 +109,23 @@ export async function loadModel(gpu: Gpu, checkpoint: Checkpoint, options: LoadO
     const stored = checkpoint.nf4.get(name);
     if (stored) {
       signal?.throwIfAborted();
-      const { tensor } = shards[0];
+      const { tensor, at } = shards[0];
       if (!isQuantized(tensor.dtype)) {
         throw new UnsupportedError(
           `Cannot train all weights of ${where}: ${name} lies there in 4 bits; set use_peft: true`,
         );
       }
       const codes = await checkpoint.read(name);
-      gpu.write(tensor, codes);
-      gpu.write(tensor, await readAbsmax(stored), codeBytes(sizeOf(tensor.shape), "nf4"));
+      gpu.write(tensor, codes, codeBytes(at, "nf4"));
+      gpu.write(tensor, await readAbsmax(stored), scalesAt(tensor, at));
       done += codes.length;
       queued += codes.length;
       onProgress?.(done, total);
       continue;
     }
-    for (const { tensor, start } of shards) {
-      const first = (start * sizeOf(tensor.shape)) / tensor.shape[0]; // elements before this shard
-      const count = sizeOf(tensor.shape);
+    for (const { tensor, shape, start, at: place } of shards) {
+      const first = (start * sizeOf(shape)) / shape[0]; // elements before this shard
+      const count = sizeOf(shape);
       const step = PIECE_BYTES / 4;
       const packed = isQuantized(tensor.dtype) ? new Packed(tensor.dtype, count) : null;
       for (let at = 0; at < count; at += step) {
@@ -146,7 +146,8 @@ export async function loadModel(gpu: Gpu, checkpoint: Checkpoint, options: LoadO
           throw new UnsupportedError(
             `Cannot load ${where} as ${dtype}: ${name} holds a value that ${tensor.dtype} cannot, at element ${first + at + large} of [${entry.shape}]`,
           );
-        gpu.write(tensor, data, packed ? codeBytes(at, tensor.dtype) : at * (tensor.dtype === "f32" ? 4 : 2));
+        const to = place + at;
+        gpu.write(tensor, data, packed ? codeBytes(to, tensor.dtype) : to * (tensor.dtype === "f32" ? 4 : 2));
         done += bytes.length;
         queued += data.byteLength;
         if (queued >= IN_FLIGHT_BYTES) {
@@ -155,11 +156,16 @@ export async function loadModel(gpu: Gpu, checkpoint: Checkpoint, options: LoadO
         }
         onProgress?.(done, total);
       }
-      if (packed) gpu.write(tensor, packed.scales(quantization!.double), codeBytes(count, tensor.dtype));
+      if (packed) gpu.write(tensor, packed.scales(quantization!.double), scalesAt(tensor, place));
     }
   }
   await gpu.settle();
   return model;
+}
+
+/** Byte at which the scales of the codes from element `at` on lie. */
+function scalesAt({ shape, dtype }: Tensor, at: number): number {
+  return codeBytes(sizeOf(shape), dtype) + (4 * at) / QUANT_BLOCK;
 }
 
 /** A tensor that is quantised a piece at a time; pieces but the last are whole blocks. */

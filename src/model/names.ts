@@ -4,6 +4,22 @@ import type { ModelConfig } from "./config.ts";
 export const PROJECTIONS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"] as const;
 export type Projection = (typeof PROJECTIONS)[number];
 
+/** Linear layers that read the same input, which are computed together. */
+export const GROUPS = {
+  qkv: ["q_proj", "k_proj", "v_proj"],
+  o: ["o_proj"],
+  gate_up: ["gate_proj", "up_proj"],
+  down: ["down_proj"],
+} as const satisfies Record<string, readonly Projection[]>;
+export type Group = keyof typeof GROUPS;
+
+/** Something for each group. */
+export function eachGroup<T>(make: (group: Group, projections: readonly Projection[]) => T): Record<Group, T> {
+  return Object.fromEntries(
+    Object.entries(GROUPS).map(([group, names]) => [group, make(group as Group, names)]),
+  ) as Record<Group, T>;
+}
+
 /** Name of a linear layer in a checkpoint, without `.weight`. */
 export function moduleName(layer: number, projection: Projection): string {
   const owner =

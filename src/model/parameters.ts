@@ -82,6 +82,20 @@ export class ParameterStore {
     return this.part(this.grads, name);
   }
 
+  /**
+   * A view of values and one of gradients that hold all of these parameters and what lies between them, and where each
+   * begins there; null where no binding of at most `limit` bytes can.
+   */
+  span(names: readonly string[], limit: number): { values: Tensor; grads: Tensor; at: number[] } | null {
+    const all = names.map((name) => this.parameter(name));
+    const first = Math.min(...all.map(({ start }) => start));
+    const count = Math.max(...all.map(({ start, size }) => start + size)) - first;
+    if (4 * count > limit) return null;
+    const label = names.length === 1 ? names[0] : `${names[0]}…`;
+    const cut = (buffer: Tensor) => view(buffer, [count], first, label);
+    return { values: cut(this.values), grads: cut(this.grads), at: all.map(({ start }) => start - first) };
+  }
+
   /** Writes a parameter's value. */
   write(gpu: Gpu, name: string, data: Float32Array): void {
     const target = this.value(name);
@@ -99,9 +113,14 @@ export class ParameterStore {
     }));
   }
 
-  private part(buffer: Tensor, name: string): Tensor {
+  private parameter(name: string): Parameter {
     const parameter = this.byName.get(name);
     if (!parameter) throw new ShapeError(`There is no trainable parameter ${name}`);
+    return parameter;
+  }
+
+  private part(buffer: Tensor, name: string): Tensor {
+    const parameter = this.parameter(name);
     return view(buffer, parameter.shape, parameter.start, name);
   }
 }

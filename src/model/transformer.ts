@@ -5,7 +5,7 @@ import { type Tensor, view } from "../gpu/tensor.ts";
 import { type AttentionHeads, spansOf } from "../kernels/attention.ts";
 import { gatherRows, scatterRows } from "../kernels/elementwise.ts";
 import { embedding, embeddingBackward, groupTokens, type WeightShard } from "../kernels/embedding.ts";
-import type { Linear } from "../kernels/lora-linear.ts";
+import type { Linear } from "../kernels/linear.ts";
 import { matmul } from "../kernels/matmul.ts";
 import { rmsNorm, rmsNormBackward, rmsNormWeightBackward } from "../kernels/rms-norm.ts";
 import {
@@ -15,10 +15,12 @@ import {
   blockBackward,
   blockForward,
   type Pass,
+  releaseSaved,
   type Stream,
 } from "./block.ts";
 import type { ModelConfig } from "./config.ts";
 import { type HeadGradient, type HeadRows, head } from "./head.ts";
+import { eachGroup } from "./names.ts";
 import type { ParameterStore } from "./parameters.ts";
 import { rotaryTable } from "./rope.ts";
 
@@ -141,7 +143,7 @@ export class Transformer {
         const done = blockForward(record, block, pass, stream);
         stream = done.stream;
         if (grads) saved.push(done.saved);
-        else record.release(done.saved.o, done.saved.stats, done.saved.x);
+        else releaseSaved(record, done.saved);
         if (before.delta) record.release(before.x, before.delta); // added into the block's own input
       }
       const norm = rmsNorm(record, stream.x, weights.norm, config.rms_norm_eps, stream.delta);
@@ -169,13 +171,9 @@ export class Transformer {
   /**
    * Final-normed hidden rows of a batch, `[tokens, hidden]`, without gradients.
    *
-   * @param onKeysAndValues sees each layer's rotated keys and values, to put them into a cache
+   * @param onKeysAndValues sees each layer's queries, rotated keys and values, to put them into a cache
    */
-  forward(
-    record: Recorder,
-    batch: PackedBatch,
-    onKeysAndValues?: (layer: number, k: Tensor, v: Tensor) => void,
-  ): Tensor {
+  forward(record: Recorder, batch: PackedBatch, onKeysAndValues?: (layer: number, qkv: Tensor) => void): Tensor {
     const { config, weights } = this;
     return record.scope(() => {
       const none = { rows: new Uint32Array([0]), tokens: new Uint32Array([0]) };
@@ -184,9 +182,9 @@ export class Transformer {
       let stream: Stream = { x: embedding(record, input.ids, weights.embed), delta: null };
       weights.blocks.forEach((block, layer) => {
         const before = stream;
-        const done = blockForward(record, block, pass, stream, (k, v) => onKeysAndValues?.(layer, k, v));
+        const done = blockForward(record, block, pass, stream, (qkv) => onKeysAndValues?.(layer, qkv));
         stream = done.stream;
-        record.release(done.saved.o, done.saved.stats, done.saved.x);
+        releaseSaved(record, done.saved);
         if (before.delta) record.release(before.x, before.delta);
       });
       return rmsNorm(record, stream.x, weights.norm, config.rms_norm_eps, stream.delta).y;
@@ -228,10 +226,10 @@ export class Transformer {
         `Cannot take the model without its adapter: ${other.name} itself is trained; use LoRA, or beta 0`,
       );
     }
-    const off = ([name, linear]: [string, Linear]) => [name, { ...linear, lora: null }];
+    const off = (linear: Linear) => ({ ...linear, lora: null });
     const blocks = weights.blocks.map((block) => ({
       ...block,
-      linears: Object.fromEntries(Object.entries(block.linears).map(off)) as Block["linears"],
+      linears: eachGroup((group) => block.linears[group].map(off)),
     }));
     return new Transformer(gpu, config, { ...weights, blocks }, null, null);
   }
@@ -270,7 +268,7 @@ export class Transformer {
         g,
         layer > 0 || grads.embed !== null,
       );
-      record.release(kept.o, kept.stats, kept.x);
+      releaseSaved(record, kept);
     }
     if (!grads.embed) return;
     const groups = groupTokens(Uint32Array.from(batch.input_ids));

@@ -15,13 +15,13 @@ it("a row's bits do not depend on whether longer rows share the pass", async () 
   const upload = (count: number, width: number, scale: number, label: string) =>
     gpu().upload(numbers(count * width, scale), [count, width], "f32", label, "scratch");
   const cache = { keys: upload(2 * capacity, 48, 2, "keys"), values: upload(2 * capacity, 48, 1, "values") };
-  const q = numbers(2 * 96, 3);
+  const q = numbers(2 * 192, 3); // 4 query heads, 2 key and 2 value heads of 24
   const first = async (positions: number[]) => {
     const rows = positions.length;
     const record = gpu().recorder();
     const read = record.scope(() => {
       const ints = (values: number[], label: string) => record.upload(Uint32Array.from(values), [rows], label);
-      const query = record.upload(q.subarray(0, 96 * rows), [rows, 96], "q");
+      const query = record.upload(q.subarray(0, 192 * rows), [rows, 192], "qkv");
       const [slots, at] = [ints(rows === 1 ? [1] : [1, 0], "slots"), ints(positions, "positions")];
       return record.read(decodeAttention(record, query, cache, slots, at, heads, capacity, Math.max(...positions)));
     });

@@ -1,9 +1,10 @@
 import { expect, it } from "vitest";
 import { gradientError } from "../../src/kernels/check.ts";
-import { loraLinearCases, loraLinearReference } from "../../src/kernels/lora-linear.cases.ts";
+import { linearGroupCases, loraLinearCases, loraLinearReference } from "../../src/kernels/lora-linear.cases.ts";
 import { describeCases } from "./harness.ts";
 
 describeCases("lora_linear", loraLinearCases);
+describeCases("linear_group", linearGroupCases);
 
 it("the reference gradients agree with finite differences", () => {
   const shape = [3, 5, 4, 2] as const;

@@ -2,9 +2,11 @@ import { expect, it } from "vitest";
 import { gradientError } from "../../src/kernels/check.ts";
 import { rmsNormCases } from "../../src/kernels/rms-norm.cases.ts";
 import { rmsNormBackwardReference, rmsNormReference } from "../../src/kernels/rms-norm.ts";
+import { rmsNormLoraCases } from "../../src/kernels/rms-norm-lora.cases.ts";
 import { describeCases } from "./harness.ts";
 
 describeCases("rms_norm", rmsNormCases);
+describeCases("rms_norm_lora", rmsNormLoraCases);
 
 it("the reference gradient agrees with finite differences", () => {
   const random = (n: number) => Float64Array.from({ length: n }, (_, i) => Math.sin(7 * i + n));

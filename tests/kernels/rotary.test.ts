@@ -29,9 +29,9 @@ it("refuses rows that are not whole heads, naming the shapes", () => {
   const record = device().recorder();
   const make = (shape: number[], label: string) => record.empty(shape, "f32", label);
   const call = (q: number[], headDim: number, rows = 5) =>
-    rotary(record, make(q, "q"), make([5, 64], "k"), make([rows], "positions"), make([9, headDim], "table"), headDim);
+    rotary(record, make(q, "q"), make([rows], "positions"), make([9, headDim], "table"), headDim, 1);
   expect(() => call([5, 894], 64)).toThrow(ShapeError);
-  expect(() => call([5, 894], 64)).toThrow("q [5,894] with heads of 64");
+  expect(() => call([5, 894], 64)).toThrow("q [5,894], of 64 each");
   expect(() => call([5, 63], 63)).toThrow("even");
   expect(() => call([5, 64], 64, 4)).toThrow("positions [4] must be [5]");
 });

@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
 import { gradientError } from "../../src/kernels/check.ts";
 import { swigluCases } from "../../src/kernels/swiglu.cases.ts";
-import { swiglu, swigluBackwardReference, swigluReference } from "../../src/kernels/swiglu.ts";
+import { swigluBackward, swigluBackwardReference, swigluReference } from "../../src/kernels/swiglu.ts";
 import { describeCases, useGpu } from "./harness.ts";
 
 describeCases("swiglu", swigluCases);
@@ -19,6 +19,6 @@ const device = useGpu();
 
 it("refuses shapes that differ, naming both", () => {
   const record = device().recorder();
-  const [gate, up] = [record.empty([3, 65], "f32", "gate"), record.empty([3, 63], "f32", "up")];
-  expect(() => swiglu(record, gate, up)).toThrow("up [3,63] must be [3,65]");
+  const [gateUp, dy] = [record.empty([3, 130], "f32", "gateUp"), record.empty([3, 63], "f32", "dy")];
+  expect(() => swigluBackward(record, gateUp, dy)).toThrow("dy [3,63] must be [3,65]");
 });
