@@ -23,6 +23,22 @@ export interface MatmulTile {
   steps?: number;
   /** type of the slabs and of their products, where staged: f16 sums four products at a time; the default f32 */
   compute?: "f16";
+  /** multiplied by subgroup matrices; `rows`, `cols` are then a subgroup's share, `lanes` and `groups` count subgroups */
+  matrix?: SubgroupMatrix;
+}
+
+/** A kind of matrices [m, k] and [k, n] that an adapter multiplies, with f32 sums. */
+export interface SubgroupMatrix {
+  type: "f16" | "f32";
+  m: number;
+  n: number;
+  k: number;
+  /** threads of a subgroup */
+  size: number;
+  /** what the threads of a workgroup must be a multiple of: the adapter's largest subgroup */
+  multiple: number;
+  /** plain functions over workgroup memory in place of the builtins: for tests on adapters without them */
+  emulate?: true;
 }
 
 /** What one compiled variant is specialised to. */

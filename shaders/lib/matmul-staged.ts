@@ -27,35 +27,38 @@ function sideOf({ tile: { rows, cols, lanes, groups, stage }, transA, transB }: 
   const alongSum = name === "a" ? !transA : transB;
   // threads at neighbouring steps would meet in a bank; b's are moved within eight lanes
   const swizzled = alongSum && width % 8 === 0 && (name === "a" || lanes % 8 === 0);
-  return { name, width, alongSum, swizzle: swizzled ? Math.max(1, Math.floor(32 / stage)) : 0, pieces: (width * stage) / 4 };
+  return {
+    name,
+    width,
+    alongSum,
+    swizzle: swizzled ? Math.max(1, Math.floor(32 / stage)) : 0,
+    pieces: (width * stage) / 4,
+  };
 }
 
 const vec4Of = (v: MatmulVariant) => (v.tile.compute === "f16" ? "vec4<f16>" : "vec4f");
 
-/** What the loop declares beside `main`: slabs, and loads that give zeros past the ends. */
+/** WGSL `{name}Four`, which reads four elements of an operand: as many steps of a row, or outputs of a step; zeros past `end`. */
+export function fourLoads(name: string, alongSum: boolean, vec: string, drop: boolean): string {
+  const [along, across] = alongSum ? ["s", "outer"] : ["outer", "s"];
+  const keep = (width: 1 | 4, e: string) =>
+    drop ? ` * keep${width}(${alongSum ? `outer, s${e}` : `s, outer${e}`})` : "";
+  return `
+fn ${name}Four(outer: u32, s: u32, end: u32, at: u32, ld: u32) -> ${vec} {
+  if (${along} + 4u <= end) { return ${vec}(${name}At4(at + ${across} * ld + ${along})${keep(4, "")}); }
+  var value = vec4f();
+  for (var e = 0u; ${along} + e < end; e++) { value[e] = ${name}At1(at + ${across} * ld + ${along} + e)${keep(1, " + e")}; }
+  return ${vec}(value);
+}`;
+}
+
+/** What the loop declares beside `main`: slabs, and the loads that fill them. */
 export function stagedDeclarations(v: MatmulVariant): string {
   return (["a", "b"] as const)
     .map((name) => {
       const { width, alongSum } = sideOf(v, name);
-      const drop = v.dropout === name;
-      const [ld, vec] = [`params.ld${name}`, vec4Of(v)];
-      const load = alongSum
-        ? `
-fn ${name}Four(outer: u32, s: u32, k: u32, at: u32) -> ${vec} { // four steps of a row
-  if (s + 4u <= k) { return ${vec}(${name}At4(at + outer * ${ld} + s)${drop ? " * keep4(outer, s)" : ""}); }
-  var value = vec4f();
-  for (var e = 0u; s + e < k; e++) { value[e] = ${name}At1(at + outer * ${ld} + s + e)${drop ? " * keep1(outer, s + e)" : ""}; }
-  return ${vec}(value);
-}`
-        : `
-fn ${name}Four(outer: u32, s: u32, bound: u32, at: u32) -> ${vec} { // four outputs at a step
-  if (outer + 4u <= bound) { return ${vec}(${name}At4(at + s * ${ld} + outer)${drop ? " * keep4(s, outer)" : ""}); }
-  var value = vec4f();
-  for (var e = 0u; outer + e < bound; e++) { value[e] = ${name}At1(at + s * ${ld} + outer + e)${drop ? " * keep1(s, outer + e)" : ""}; }
-  return ${vec}(value);
-}`;
       return `
-var<workgroup> ${name}Slab: array<${vec}, ${width * v.tile.stage}>;${load}`;
+var<workgroup> ${name}Slab: array<${vec4Of(v)}, ${width * v.tile.stage}>;${fourLoads(name, alongSum, vec4Of(v), v.dropout === name)}`;
     })
     .join("");
 }
@@ -63,7 +66,7 @@ var<workgroup> ${name}Slab: array<${vec}, ${width * v.tile.stage}>;${load}`;
 /** Threads' places in pieces, and the loads of one piece into registers `{name}{n}_0 … 3`, a vec4 of outputs a step. */
 function loadPiece(v: MatmulVariant, side: Side, n: number): string {
   const { name, alongSum } = side;
-  const { cols, lanes } = v.tile;
+  const { lanes } = v.tile;
   const { o, q } = placeOf(v, side, n);
   const s = `slab + ${q} * 4u`;
   if (!alongSum) {
@@ -73,7 +76,7 @@ function loadPiece(v: MatmulVariant, side: Side, n: number): string {
       .map((e) => {
         const step = `${s} + ${e}u`;
         return `${name}${n}_${e} = ${vec4Of(v)}();
-      if (${step} < k) { ${name}${n}_${e} = ${name}Four(${base} + ${o} * 4u, ${step}, ${bound}, ${name}At); }`;
+      if (${step} < k) { ${name}${n}_${e} = ${name}Four(${base} + ${o} * 4u, ${step}, ${bound}, ${name}At, params.ld${name}); }`;
       })
       .join("\n      ");
   }
@@ -82,21 +85,14 @@ function loadPiece(v: MatmulVariant, side: Side, n: number): string {
     if (name === "a") return { index: `tileRow + ${o} * 4u + ${e}u`, inside: `tileRow + ${o} * 4u + ${e}u < params.m` };
     const place = `${o} % ${lanes}u + (${o} / ${lanes}u * 4u + ${e}u) * ${lanes}u`;
     if (v.pairs === "none") return { index: `tileCol + ${place}`, inside: `tileCol + ${place} < n` };
-    const half = (cols * lanes) / 2;
-    const shift = v.pairs === "swiglu" ? "n / 2u" : `${v.half}u`;
-    const u = `pair${n}_${e}`;
-    return {
-      before: `let place${n}_${e} = ${place};
-      let ${u} = tileCol / 2u + place${n}_${e} % ${half}u;`,
-      index: `${u}${v.pairs === "swiglu" ? "" : ` + ${u} / ${v.half}u * ${v.half}u`} + place${n}_${e} / ${half}u * ${shift}`,
-      inside: `${u} < n / 2u`,
-    };
+    const of = `column${n}_${e}`;
+    return { before: `let ${of} = column(tileCol, ${place}, n);`, index: of, inside: `${of} < n` };
   };
   const rows = range(4).map((e) => {
     const { index, inside, before = "" } = row(e);
     return `${before}
       var line${e} = ${vec4Of(v)}();
-      if (${inside}) { line${e} = ${name}Four(${index}, ${s}, k, ${name}At); }`;
+      if (${inside}) { line${e} = ${name}Four(${index}, ${s}, k, ${name}At, params.ld${name}); }`;
   });
   const turned = range(4).map(
     (e) => `${name}${n}_${e} = ${vec4Of(v)}(${range(4).map((outer) => `line${outer}[${e}]`)});`,
@@ -106,11 +102,13 @@ function loadPiece(v: MatmulVariant, side: Side, n: number): string {
 }
 
 /** Where in the slab a thread's piece n lies: o its vec4 along the output, q its four steps; WGSL. */
-function placeOf({ tile: { lanes, groups, stage } }: MatmulVariant, { alongSum, width }: Side, n: number) {
-  const t = n === 0 ? "thread" : `(thread + ${n * lanes * groups}u)`;
-  return alongSum
+function placeOf({ tile: { lanes, groups, stage } }: MatmulVariant, side: Side, n: number) {
+  const threads = lanes * groups;
+  const first = side.name === "b" && side.pieces % threads !== 0 ? "far" : "thread";
+  const t = n === 0 ? first : `(${first} + ${n * threads}u)`;
+  return side.alongSum
     ? { t, o: `(${t} / ${stage / 4}u)`, q: `(${t} % ${stage / 4}u)` } // neighbours read on along a row
-    : { t, o: `(${t} % ${width}u)`, q: `(${t} / ${width}u)` };
+    : { t, o: `(${t} % ${side.width}u)`, q: `(${t} / ${side.width}u)` };
 }
 
 /** Loop over the whole sum, a slab of `stage` steps at a time through workgroup memory. */
@@ -159,7 +157,8 @@ export function stagedLoop(v: MatmulVariant): string {
     `let across = ${place(right, "local.x")};`,
   ];
   for (const e of range(4)) {
-    for (const h of range(rows / 4)) products.push(`let u${e}_${h} = aSlab[(q * 4u + ${e}u) * ${left.width}u + at${h}];`);
+    for (const h of range(rows / 4))
+      products.push(`let u${e}_${h} = aSlab[(q * 4u + ${e}u) * ${left.width}u + at${h}];`);
     for (const g of range(cols / 4))
       products.push(`let w${e}_${g} = bSlab[(q * 4u + ${e}u) * ${right.width}u + across + ${g * lanes}u];`);
     if (compute === "f16") continue;
@@ -176,6 +175,7 @@ export function stagedLoop(v: MatmulVariant): string {
     }
   }
   return `{
+  let far = (thread + ${threads / 2}u) % ${threads}u; // where there are pieces for half of the threads, the others take b's
   ${[...before, ...registers].join("\n  ")}
   var slab = 0u;
   ${load}

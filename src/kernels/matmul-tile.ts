@@ -1,5 +1,6 @@
 import type { StoredMatrix } from "../../shaders/lib/load.ts";
 import type { MatmulTile } from "../../shaders/matmul.wgsl.ts";
+import { type MatrixTile, matrixBytes } from "../../shaders/matmul-subgroup-matrix.wgsl.ts";
 import type { Gpu } from "../gpu/device.ts";
 
 const staged = (rows: number, cols: number, lanes: number, groups: number, stage: number): MatmulTile => {
@@ -16,8 +17,8 @@ export const FEW_ROWS = 64;
  * Tiles worth trying on an adapter; the first is the one to use while nothing was measured.
  *
  * CPU adapters (a fixed subgroup of 4 or 8) gather every load lane by lane, four elements for little more than one:
- * there lanes share out wide loads of `a`, and no tile uses workgroup memory. GPUs stage both operands in it.
- * What was tried, and what lost, is in bench/LOG.md.
+ * there lanes share out wide loads of `a`, and no tile uses workgroup memory. GPUs stage both operands in it, and those
+ * that were opened with subgroup matrices may multiply by them. What was tried, and what lost, is in bench/LOG.md.
  */
 export function tileCandidates(gpu: Gpu, transB: boolean): MatmulTile[] {
   const size = gpu.features.subgroupSize;
@@ -33,13 +34,52 @@ export function tileCandidates(gpu: Gpu, transB: boolean): MatmulTile[] {
       : [direct(16, 16, 4, 8, size), direct(16, 8, 8, 8, size), direct(8, 8, 8, 8, size)];
   }
   return [
-    staged(4, 4, 16, 16, 16),
+    staged(4, 4, 16, 16, 32),
+    staged(8, 8, 16, 16, 16),
     staged(8, 4, 16, 16, 16),
-    staged(4, transB ? 2 : 4, 16, 8, 16),
-    staged(4, 4, 8, 8, 16),
+    staged(4, 8, 16, 16, 16),
+    staged(8, 8, 8, 8, 16),
+    staged(4, 4, 16, 8, 32),
     direct(8, transB ? 2 : 4, 32, 4, 0),
     direct(4, 4, 64, 4, 0),
+    ...matrixTiles(gpu, transB),
   ];
+}
+
+/** Tiles of subgroup matrices on a device that has them, and memory for them whichever way the operands lie. */
+export function matrixTiles({ features, limits }: Gpu, transB: boolean): MatmulTile[] {
+  const { matrix } = features;
+  if (!matrix) return [];
+  const tile = (down: number, across: number, lanes: number, groups: number, stage: number): MatmulTile => {
+    const [rows, cols] = [down * matrix.m, across * matrix.n];
+    return { rows, cols, lanes, groups, stage, broadcast: 0, steps: 4, matrix };
+  };
+  const [tall, wide] = [32 / matrix.m, 32 / matrix.n]; // matrices of 32 rows, of 32 columns
+  return [
+    tile(2 * tall, wide, 4, 2, 32),
+    tile(tall, wide, 2, 2, 32),
+    tile(tall, wide, 4, 2, 32),
+    tile(tall, wide, 2, 2, 16),
+  ].filter((tile) => {
+    const threads = tile.lanes * tile.groups * matrix.size;
+    return (
+      tile.stage % matrix.k === 0 &&
+      threads % matrix.multiple === 0 &&
+      threads <= limits.maxComputeInvocationsPerWorkgroup &&
+      [false, true].every((transA) =>
+        (["none", "swiglu"] as const).every(
+          (pairs) =>
+            matrixBytes({ tile: tile as MatrixTile, transA, transB, pairs }) <= limits.maxComputeWorkgroupStorageSize,
+        ),
+      )
+    );
+  });
+}
+
+/** A tile for a product that matrices cannot compute. */
+export function plainTile(gpu: Gpu, transB: boolean, m: number): MatmulTile {
+  const tiles = tileCandidates(gpu, transB).filter(({ matrix }) => !matrix);
+  return tiles.find(({ rows, groups }) => rows * groups < 2 * m) ?? tiles[tiles.length - 1];
 }
 
 /**
@@ -74,7 +114,7 @@ export function matmulTile(
 ): MatmulTile {
   const size = gpu.features.subgroupSize;
   if (!aligned && (size === 4 || size === 8)) return direct(8, !transB ? 4 : paired ? 2 : 1, 8, 4, size);
-  const fits = ({ cols }: MatmulTile) => !paired || cols % 2 === 0;
+  const fits = ({ cols, matrix }: MatmulTile) => !paired || cols % (2 * (matrix?.n ?? 1)) === 0;
   if ((size === 4 || size === 8) && transB && !transA) {
     const tile = decodeTiles(size, b).find((tile) => m <= tile.rows && fits(tile));
     if (tile) return tile;
@@ -82,7 +122,7 @@ export function matmulTile(
   const winner = gpu.tuning.get(tileKey(transA, transB, b, m));
   const measured = winner ? (JSON.parse(winner) as MatmulTile) : null;
   if (measured && fits(measured)) return measured;
-  const tiles = tileCandidates(gpu, transB).filter(fits);
+  const tiles = tileCandidates(gpu, transB).filter((tile) => fits(tile) && !tile.matrix);
   return tiles.find(({ rows, groups }) => rows * groups < 2 * m) ?? tiles[tiles.length - 1];
 }
 

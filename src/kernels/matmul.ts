@@ -1,7 +1,7 @@
 import { ShapeError } from "../errors.ts";
 import type { Recorder } from "../gpu/recorder.ts";
 import type { Tensor } from "../gpu/tensor.ts";
-import { recordProduct } from "./product.ts";
+import { type Product, recordProduct } from "./product.ts";
 
 /** A counter-based dropout mask: element (row, col) of a `[rows, cols]` array is kept with probability 1 − p. */
 export interface DropoutMask {
@@ -31,6 +31,8 @@ export interface MatmulOptions {
   /** add to what `into` holds */
   accumulate?: boolean;
   label?: string;
+  /** in place of the tile that this adapter takes: tests, benches */
+  tile?: Product["tile"];
 }
 
 /**
@@ -87,6 +89,7 @@ export function matmul(record: Recorder, a: Tensor, b: Tensor, options: MatmulOp
     dropout,
     alpha,
     accumulate,
+    tile: options.tile,
   });
   return c;
 }

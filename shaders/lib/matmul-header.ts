@@ -1,0 +1,129 @@
+import { type MatmulVariant, PART_FIELDS } from "../matmul.wgsl.ts";
+import { loadFunctions, storedType } from "./load.ts";
+import { range } from "./matmul-loops.ts";
+import { randomFunctions } from "./random.ts";
+import { sigmoid } from "./sigmoid.ts";
+
+// What every form of matmul shares as text: parameters, bindings, loads, and what becomes of a sum.
+
+/** What a form is specialised to beside its tile. */
+export type ProductVariant = Omit<MatmulVariant, "tile">;
+
+/** Reads of a bf16 b in words of eight elements. */
+const EIGHT = `
+fn widen(w: vec2u) -> vec4f {
+  return vec4f(bitcast<f32>(w.x << 16u), bitcast<f32>(w.x & 0xffff0000u), bitcast<f32>(w.y << 16u), bitcast<f32>(w.y & 0xffff0000u));
+}
+fn bAt1(i: u32) -> f32 {
+  let w = b[i / 8u][(i / 2u) & 3u];
+  return bitcast<f32>(select(w << 16u, w & 0xffff0000u, (i & 1u) == 1u));
+}`;
+
+/** `struct Params`, the bindings, and functions that read them. c is bound as single f32. */
+export function productHeader(v: ProductVariant): string {
+  const fields = v.pairs === "swiglu" ? 2 : v.parts;
+  const bind = (slot: number, name: string, type: string, access = "read") =>
+    `@group(0) @binding(${slot}) var<storage, ${access}> ${name}: array<${type}>;`;
+  const lines = [
+    `struct Params {
+  m: u32, lda: u32, ldb: u32, lda2: u32,
+  rowStride: u32, colStride: u32, dropCols: u32, bScales: u32,
+  alpha: f32, dropout: f32,
+  ${range(fields)
+    .map((part) => PART_FIELDS.map((field) => `${field}${part}: u32`).join(", "))
+    .join(",\n  ")}
+}`,
+    bind(0, "a", storedType(v.a, v.vecA)),
+    bind(1, "b", v.eightB ? "vec4u" : storedType(v.b, v.vecB)),
+    bind(2, "c", "f32", "read_write"),
+    loadFunctions("a", v.a, v.vecA),
+    v.eightB ? EIGHT : loadFunctions("b", v.b, v.vecB, "params.bScales"),
+    "@group(0) @binding(6) var<uniform> params: Params;",
+  ];
+  if (v.extra) {
+    lines.push(bind(3, "a2", storedType("f32", v.vecExtra)), bind(4, "b2", storedType("f32", v.vecExtra)));
+    lines.push(loadFunctions("a2", "f32", v.vecExtra), loadFunctions("b2", "f32", v.vecExtra));
+  }
+  if (v.bias !== "none") lines.push(bind(5, "bias", storedType(v.bias, false)), loadFunctions("bias", v.bias, false));
+  if (v.pairs === "rotary") lines.push(bind(7, "positions", "u32"), bind(8, "table", "f32"));
+  if (v.dropout !== "none") {
+    lines.push(`${randomFunctions}
+var<private> seed: u32;
+fn keep1(row: u32, col: u32) -> f32 {
+  return select(0.0, 1.0 / (1.0 - params.dropout), uniform01(seed, row * params.dropCols + col) >= params.dropout);
+}
+fn keep4(row: u32, col: u32) -> vec4f { return vec4f(keep1(row, col), keep1(row, col + 1u), keep1(row, col + 2u), keep1(row, col + 3u)); }`);
+  }
+  return lines.join("\n");
+}
+
+/** WGSL of what a part has of its own, by `part`. */
+export function ownOf(v: ProductVariant): (field: (typeof PART_FIELDS)[number]) => string {
+  return (field) => {
+    const of = (part: number) => `params.${field}${part}`;
+    return range(v.parts - 1).reduce(
+      (other, last) => {
+        const part = v.parts - 2 - last;
+        return `select(${other}, ${of(part)}, part == ${part}u)`;
+      },
+      of(v.parts - 1),
+    );
+  };
+}
+
+/** The beginning of `main`: what the part at hand has of its own. */
+export function ownLets(v: ProductVariant): string {
+  const own = ownOf(v);
+  return `let part = group.z;
+  let n = ${own("n")};
+  let k = ${own("k")};
+  let aAt = ${own("aAt")};
+  let bAt = ${own("bAt")};
+  let cAt = ${own("cAt")};
+  ${v.bias === "none" ? "" : `let biasAt = ${own("biasAt")};`}
+  ${v.dropout === "none" ? "" : `seed = ${own("seed")};`}`;
+}
+
+/**
+ * The end of `main` for one place of a tile: stores what `sum` says of row `i` at column `tileCol + place`, or with pairs
+ * what `sum` and `second` say of two columns.
+ *
+ * @param place WGSL; with pairs counted along the first columns of the pairs
+ */
+export function storeSum(v: ProductVariant, place: string, sum: string, second = ""): string {
+  const value = (of: string, col: string) =>
+    `params.alpha * ${of}${v.bias === "none" ? "" : ` + biasAt1(biasAt + ${col})`}`;
+  if (v.pairs === "none") {
+    return `let col = tileCol + ${place};
+      if (i < params.m && col < n) {
+        let at = cAt + i * params.rowStride + col * params.colStride;
+        c[at] = ${v.accumulate ? "c[at] + " : ""}${value(sum, "col")};
+      }`;
+  }
+  if (v.pairs === "swiglu") {
+    return `let u = tileCol / 2u + ${place};
+      if (i < params.m && u < n / 2u) {
+        let g = ${value(sum, "u")};
+        c[cAt + i * params.rowStride + u] = g * ${sigmoid("f32")} * (${value(second, "n / 2u + u")});
+      }`;
+  }
+  return `let u = tileCol / 2u + ${place};
+      if (i < params.m && u < n / 2u) {
+        let col = u + u / ${v.half}u * ${v.half}u;
+        let x = ${value(sum, "col")};
+        let y = ${value(second, `col + ${v.half}u`)};
+        var cosine = 1.0;
+        var sine = 0.0;
+        if (part < 2u) {
+          let angle = positions[i] * ${2 * v.half}u + u % ${v.half}u;
+          cosine = table[angle];
+          sine = table[angle + ${v.half}u];
+        }
+        let at = cAt + i * params.rowStride + col;
+        c[at] = x * cosine - y * sine;
+        c[at + ${v.half}u] = y * cosine + x * sine;
+      }`;
+}
+
+/** Whether a form needs f16 for what it reads. */
+export const readsF16 = (v: ProductVariant) => v.a === "f16" || v.b === "f16" || v.bias === "f16";

@@ -1,0 +1,44 @@
+import type { SubgroupMatrix } from "../../shaders/matmul.wgsl.ts";
+
+/** Dawn's name; the adapter offers it where its instance allows unsafe APIs. */
+export const SUBGROUP_MATRIX = "chromium-experimental-subgroup-matrix" as GPUFeatureName;
+
+/** What `GPUAdapterInfo` says of a kind of matrices; absent from WebGPU's own types. */
+interface Config {
+  componentType: string;
+  resultComponentType: string;
+  M: number;
+  N: number;
+  K: number;
+}
+
+const configsOf = (info: GPUAdapterInfo) => [
+  ...((info as { subgroupMatrixConfigs?: Iterable<Config> }).subgroupMatrixConfigs ?? []),
+];
+
+/**
+ * The kind of matrices that products are multiplied by: with f32 sums, f16 before f32, the largest. Null where there is
+ * none, or where a subgroup's size is not known before the kernel runs.
+ */
+export function subgroupMatrixOf(adapter: Pick<GPUAdapter, "features" | "info">, f16: boolean): SubgroupMatrix | null {
+  if (!adapter.features.has(SUBGROUP_MATRIX)) return null;
+  const { subgroupMinSize = 0, subgroupMaxSize = 0, vendor } = adapter.info;
+  // Metal's range is wider than what any Apple GPU has
+  const size = subgroupMinSize === subgroupMaxSize ? subgroupMinSize : vendor === "apple" ? 32 : 0;
+  if (size === 0) return null;
+  const kinds = configsOf(adapter.info).flatMap(({ componentType, resultComponentType, M, N, K }) => {
+    if (resultComponentType !== "f32" || 32 % M > 0 || 32 % N > 0 || 32 % K > 0) return [];
+    if (componentType !== "f32" && !(componentType === "f16" && f16)) return [];
+    return [{ type: componentType as "f16" | "f32", m: M, n: N, k: K, size, multiple: subgroupMaxSize }];
+  });
+  const worth = ({ type, m, n, k }: SubgroupMatrix) => (type === "f16" ? 1e6 : 0) + m * n * k;
+  return kinds.sort((x, y) => worth(y) - worth(x))[0] ?? null;
+}
+
+/** For people: `f16 16×16×16 → f32`, one for each kind; null where the adapter does not offer the feature. */
+export function describeSubgroupMatrices({ features, info }: Pick<GPUAdapter, "features" | "info">): string[] | null {
+  if (!features.has(SUBGROUP_MATRIX)) return null;
+  return configsOf(info).map(
+    ({ componentType, resultComponentType, M, N, K }) => `${componentType} ${M}×${N}×${K} → ${resultComponentType}`,
+  );
+}
