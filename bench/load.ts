@@ -5,28 +5,39 @@ import { SPECS, writeRandomCheckpoint } from "../scripts/random-checkpoint.ts";
 import type { Gpu } from "../src/gpu/device.ts";
 import { openCheckpoint } from "../src/io/checkpoint.ts";
 import { exportTuning, importTuning, modelProducts, tuneMatmul } from "../src/kernels/matmul-tune.ts";
-import { initAdapter, loadModel } from "../src/model/load.ts";
+import { parseModelConfig } from "../src/model/config.ts";
+import { initAdapter, loadModel, weightDTypes } from "../src/model/load.ts";
 import { nodeFolder } from "../src/platform/node-fs.ts";
 import { Optimizer } from "../src/train/optimizer.ts";
+import { kernelsOfSft } from "../src/train/plan.ts";
 import { uniformFrom } from "../src/train/seed.ts";
-import { median, now, since, spread, type Time } from "./measure.ts";
-import { ADAMW, loraOf, stepOf } from "./models.ts";
+import { median, now, ratioOf, since, spread, type Time } from "./measure.ts";
+import { ADAMW, loraOf, microBatch, stepOf } from "./models.ts";
 import { about, type BenchRow } from "./rows.ts";
 import { benchModel } from "./sizes.ts";
 
 const RANK = 16;
-const PARTS = ["load", "tune", "compile", "first step", "all of it"] as const;
+const PARTS = ["tune", "load", "compile", "first step", "all of it"] as const;
 type Parts = Record<(typeof PARTS)[number], Time>;
 
+/** What a start finds and does. */
+interface Start {
+  tokens: number;
+  /** tuning of an earlier one */
+  remembered: string | null;
+  /** pipelines are made while weights load, not at their first use */
+  ahead: boolean;
+}
+
 /**
- * From a checkpoint on disk to the end of the first step, on a device of its own each time, split into its parts:
+ * From a checkpoint on disk to the end of the first step, on a device of its own each time, in parts as `qwench sft` has them:
  *
- *   load        weights read, checked, and on the GPU
  *   tune        kernel variants measured; remembered: taken from what an earlier start measured
- *   compile     what the first step took longer than the second
+ *   load        weights read, checked, and on the GPU, while pipelines are made
+ *   compile     what was left of making them then, and what the first step took longer than the second
  *   first step  the second one, which compiles nothing
  *
- * The first start has an empty shader cache of the driver's (Mesa's), later ones find theirs.
+ * The first two starts have an empty shader cache of the driver's (Mesa's) each, later ones find theirs.
  *
  * @param open opens another device of the same adapter
  */
@@ -35,59 +46,81 @@ export async function benchLoad(
   { tokens, rounds, layers }: { tokens: number; rounds: number; layers?: number },
 ): Promise<BenchRow[]> {
   const scratch = mkdtempSync(join(tmpdir(), "qwench-load-"));
-  process.env.MESA_SHADER_CACHE_DIR = join(scratch, "shaders");
   try {
     const config = benchModel(layers);
     const checkpoint = join(scratch, "checkpoint");
     const spec = { ...SPECS["qwen2.5-0.5b"], num_hidden_layers: config.num_hidden_layers };
     await writeRandomCheckpoint(nodeFolder(checkpoint), spec);
-    const cold = await start(open, checkpoint, tokens, null);
-    const warm: Parts[] = [];
-    for (let round = 0; round < rounds; round++) warm.push((await start(open, checkpoint, tokens, cold.tuning)).parts);
-    const row = (what: string, gpu: Gpu, times: readonly Time[]): BenchRow => ({
-      ...about(gpu),
-      what,
-      shape: `${config.num_hidden_layers} layers, ${tokens} tokens`,
-      dtype: "bf16",
-      median_ms: median(times.map(({ ms }) => ms)),
-      spread: spread(times.map(({ ms }) => ms)),
-      gflops: null,
-      cpu_ms: median(times.map(({ cpu }) => cpu)),
-      ratio: null,
-      against: null,
-    });
-    return PARTS.flatMap((part) => [
-      row(`start, empty caches: ${part}`, cold.gpu, [cold.parts[part]]),
-      row(`start, remembered: ${part}`, cold.gpu, warm.map((parts) => parts[part])), // biome-ignore format: a line a row
-    ]);
+    const empty = (name: string, ahead: boolean) => {
+      process.env.MESA_SHADER_CACHE_DIR = join(scratch, name);
+      return start(open, checkpoint, { tokens, remembered: null, ahead });
+    };
+    const cold = [await empty("one by one", false), await empty("ahead", true)];
+    const remembered = cold[1].tuning;
+    const warm: Parts[][] = [[], []];
+    for (let round = 0; round < rounds; round++) {
+      for (const i of [0, 1])
+        warm[i].push((await start(open, checkpoint, { tokens, remembered, ahead: i === 1 })).parts);
+    }
+    const row = (what: string, part: (typeof PARTS)[number], starts: readonly Parts[], slower?: readonly Parts[]) => {
+      const [times, others] = [starts, slower].map((parts) => parts?.map((one) => one[part]));
+      return {
+        ...about(cold[0].gpu),
+        what: `${what}: ${part}`,
+        shape: `${config.num_hidden_layers} layers, ${tokens} tokens`,
+        dtype: "bf16",
+        median_ms: median(times!.map(({ ms }) => ms)),
+        spread: spread(times!.map(({ ms }) => ms)),
+        gflops: null,
+        cpu_ms: median(times!.map(({ cpu }) => cpu)),
+        ratio: others ? ratioOf(times!, others) : null,
+        cpu_ratio: others && ratioOf(times!, others, "cpu"),
+        against: others ? "compiling at first use" : null,
+      };
+    };
+    const [first, ahead] = cold.map(({ parts }) => [parts]);
+    return [
+      ...PARTS.map((part) => row("start, empty caches, compiling at first use", part, first)),
+      ...PARTS.map((part) => row("start, empty caches", part, ahead, first)),
+      ...PARTS.map((part) => row("start, remembered, compiling at first use", part, warm[0])),
+      ...PARTS.map((part) => row("start, remembered", part, warm[1], warm[0])),
+    ];
   } finally {
     delete process.env.MESA_SHADER_CACHE_DIR;
     rmSync(scratch, { recursive: true });
   }
 }
 
-/** One start. @param remembered tuning of an earlier one */
 async function start(
   open: () => Promise<Gpu>,
   path: string,
-  tokens: number,
-  remembered: string | null,
+  { tokens, remembered, ahead }: Start,
 ): Promise<{ parts: Parts; tuning: string; gpu: Gpu }> {
   const gpu = await open();
   const began = now();
   const checkpoint = await openCheckpoint(nodeFolder(path));
-  const model = await loadModel(gpu, checkpoint, { trained: { lora: loraOf(RANK) } });
-  initAdapter(gpu, model, uniformFrom(1));
-  await gpu.settle();
-  const load = since(began);
-
-  const tuning = now();
+  const config = parseModelConfig(checkpoint.config, path);
   if (remembered !== null) {
     const fault = importTuning(gpu, remembered);
     if (fault) throw new Error(fault);
   }
-  await tuneMatmul(gpu, modelProducts(model.config, tokens, "bf16", RANK));
-  const tune = since(tuning);
+  await tuneMatmul(gpu, modelProducts(config, tokens, "bf16", RANK));
+  const tune = since(began);
+
+  const loading = now();
+  const micro = microBatch(config.vocab_size, 1, tokens);
+  const trained = { lora: loraOf(RANK) };
+  const { limits, features, tuning } = gpu;
+  const planned = { config, trained, dtypeOf: weightDTypes(gpu, checkpoint, {}), steps: [[micro]], optimizer: ADAMW };
+  const kernels = ahead ? kernelsOfSft({ ...planned, limits, features, tuning }) : [];
+  const compiled = gpu.prepare(kernels);
+  const model = await loadModel(gpu, checkpoint, { trained });
+  initAdapter(gpu, model, uniformFrom(1));
+  await gpu.settle();
+  const load = since(loading);
+  const waiting = now();
+  await compiled;
+  const rest = since(waiting);
 
   const optimizer = new Optimizer(gpu, model.store!, ADAMW);
   const { run } = stepOf({ model, optimizer, r: RANK, dtype: "bf16" }, 1, tokens);
@@ -101,8 +134,8 @@ async function start(
   const first = await step();
   const all = since(began);
   const second = await step();
-  const compile = { ms: first.ms - second.ms, cpu: first.cpu - second.cpu };
-  const parts: Parts = { load, tune, compile, "first step": second, "all of it": all };
+  const compile = { ms: rest.ms + first.ms - second.ms, cpu: rest.cpu + first.cpu - second.cpu };
+  const parts: Parts = { tune, load, compile, "first step": second, "all of it": all };
   const exported = exportTuning(gpu);
   gpu.device.destroy();
   return { parts, tuning: exported, gpu };

@@ -53,8 +53,8 @@ async function tune(gpu: Gpu, kind: Kind, { tokens = 256, untuned, json }: Bench
 async function bench(kind: Kind, gpu: Gpu, platform: Platform, args: BenchArgs, emit: Emit): Promise<void> {
   const { tokens = 256, rounds, layers, most, seconds } = args;
   const fresh = async () => {
-    const { adapter, waiting } = await openAdapter();
-    return requestGpu(adapter, { waiting });
+    const { adapter, waiting, spares } = await openAdapter();
+    return requestGpu(adapter, { waiting, spares });
   };
   const report = (line: string) => console.error(line);
   const kinds: Record<Exclude<Kind, "table">, () => Promise<BenchRow[]>> = {
@@ -86,7 +86,8 @@ async function main(argv: string[]): Promise<number> {
     return 0;
   }
   const platform = await openAdapter();
-  const gpu = await requestGpu(platform.adapter, { profile: args.profile, waiting: platform.waiting });
+  const { adapter, waiting, spares } = platform;
+  const gpu = await requestGpu(adapter, { profile: args.profile, waiting, spares });
   if (!args.json) console.log(`${gpu.adapterName}, Node ${process.version}`);
   const emit = (rows: BenchRow[]) => {
     if (args.json) for (const row of rows) console.log(JSON.stringify(row));

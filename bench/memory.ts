@@ -10,14 +10,13 @@ const RANK = 16;
 
 /** Bytes at the peak of a training step, as `qwench sft` forecasts them for this adapter. */
 export function forecastStep(gpu: Gpu, layers: number, vocab: number, r: number, sequences: number, length: number) {
-  const { maxBufferSize, maxStorageBufferBindingSize } = gpu.limits; // getters, which no spread copies
   const { peak } = forecastSft({
     config: benchModel(layers, vocab),
     trained: { lora: loraOf(r) },
     dtypeOf: () => "bf16",
     steps: [worstBatch(sequences, length)],
     optimizer: ADAMW,
-    limits: { maxBufferSize, maxStorageBufferBindingSize },
+    limits: gpu.limits,
     features: gpu.features,
   });
   return peak;

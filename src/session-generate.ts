@@ -5,16 +5,19 @@ import { TextStream } from "./data/text-stream.ts";
 import type { Tokenizer } from "./data/tokenizer.ts";
 import { DataError, MemoryError, NotFoundError } from "./errors.ts";
 import { planGpu } from "./gpu/plan-device.ts";
+import type { Kernel } from "./gpu/program.ts";
 import { type Checkpoint, openCheckpoint, readJson } from "./io/checkpoint.ts";
 import { type LoadedAdapter, loadAdapter, setAdapter } from "./model/adapter.ts";
 import { buildModel, checkTensors } from "./model/build.ts";
 import { type ModelConfig, parseModelConfig } from "./model/config.ts";
 import { type Generation, generateStream, type SamplingOptions } from "./model/generate.ts";
-import { type GenerationDefaults, parseGenerationConfig } from "./model/generation-config.ts";
+import { recordGeneration } from "./model/generate-plan.ts";
+import { type GenerationDefaults, parseGenerationConfig, samplingOf } from "./model/generation-config.ts";
 import { type LoadDType, loadModel, openAdapterFor, type Quantization, weightDTypes } from "./model/load.ts";
 import type { Transformer } from "./model/transformer.ts";
-import { openTokenizer, type RunSources } from "./session.ts";
+import { compiling, openTokenizer, type RunSources } from "./session.ts";
 import { eosIds } from "./session-grpo.ts";
+import { shallow } from "./train/plan.ts";
 import { slotsFor } from "./train/rollout.ts";
 import { mixSeed } from "./train/seed.ts";
 
@@ -25,9 +28,14 @@ export { type GenerationDefaults, samplingOf } from "./model/generation-config.t
 export interface TextSources extends RunSources {
   dtype?: LoadDType;
   quantization?: Quantization | null;
+  /** responses that will be written together, where more than one is foreseen */
+  together?: number;
   /** bytes that its weights may take; null: nobody knows */
   available?: number | null;
 }
+
+/** Prompts and responses as they mostly are. */
+const FORESEEN = { prompts: [32, 256], max_new_tokens: 256 };
 
 /** A model that is ready to load: everything was read and checked but the weights. */
 export interface PreparedText {
@@ -38,6 +46,8 @@ export interface PreparedText {
   /** ids that end a response: generation_config's, the tokenizer's, and what ends the assistant's turn in the template */
   eos_token_ids: number[];
   defaults: GenerationDefaults;
+  /** what writing text will have compiled, with the tiles that were measured by now */
+  kernels(): Promise<Kernel[]>;
 }
 
 /** A model that writes text. Its adapter goes on and off with `setAdapter`. */
@@ -66,24 +76,33 @@ export async function prepareText(sources: TextSources): Promise<PreparedText> {
   const defaults = parseGenerationConfig(json, `${folder.path}/${file}`);
   const chat_template = sources.chat_template ?? tokenizer.chat_template;
   const eos_token_ids = eosIds(tokenizer, chat_template, config.vocab_size, folder.path);
-  if (adapter) await openAdapterFor(config, adapter);
-  const { maxBufferSize, maxStorageBufferBindingSize } = gpu.limits;
-  const plan = planGpu({ maxBufferSize, maxStorageBufferBindingSize }, gpu.features);
-  buildModel(plan, config, "none", weightDTypes(gpu, checkpoint, sources));
+  const lora = adapter ? (await openAdapterFor(config, adapter)).lora : null;
+  const dtypeOf = weightDTypes(gpu, checkpoint, sources);
+  const plan = planGpu(gpu.limits, gpu.features);
+  buildModel(plan, config, "none", dtypeOf);
   if (available !== null && plan.pool.ledger.peak > available) {
     const gb = (bytes: number) => `${(bytes / 1e9).toFixed(2)} GB`;
     throw new MemoryError(
       `Cannot load ${folder.path}: its weights take ${gb(plan.pool.ledger.peak)} and ${gb(available)} are available`,
     );
   }
-  return { config, checkpoint, tokenizer, chat_template, eos_token_ids, defaults };
+  const kernels = async () => {
+    const plan = planGpu(gpu.limits, gpu.features, gpu.tuning);
+    const { model } = buildModel(plan, shallow(config), lora ? { lora } : "none", dtypeOf);
+    const slots = slotsFor({ config }, sources.together ?? 1, FORESEEN.max_new_tokens);
+    await recordGeneration(model, { ...samplingOf(defaults, {}), ...FORESEEN, slots });
+    return plan.programs.kernels;
+  };
+  return { config, checkpoint, tokenizer, chat_template, eos_token_ids, defaults, kernels };
 }
 
 /** Loads the weights of a prepared model, and puts its adapter on. */
 export async function loadText(prepared: PreparedText, sources: TextSources): Promise<TextModel> {
   const { gpu, adapter: folder, dtype, quantization, signal, onProgress } = sources;
   const report = (done: number, total: number) => onProgress?.("weights", done, total);
-  const model = await loadModel(gpu, prepared.checkpoint, { dtype, quantization, signal, onProgress: report });
+  const model = await compiling(gpu, await prepared.kernels(), () =>
+    loadModel(gpu, prepared.checkpoint, { dtype, quantization, signal, onProgress: report }),
+  );
   const adapter = folder ? await loadAdapter(model, folder) : null;
   if (adapter) setAdapter(model, adapter);
   return { ...prepared, model, adapter };

@@ -9,7 +9,7 @@ import type { NamedReward } from "./rewards/reward.ts";
 import { loadTrainee, openBase, type PreparedBase, type RunSources, storageOf } from "./session.ts";
 import type { Trainee } from "./train/checkpoint.ts";
 import { planOf } from "./train/grpo.ts";
-import { forecastGrpo } from "./train/grpo-forecast.ts";
+import { forecastGrpo, kernelsOfGrpo } from "./train/grpo-forecast.ts";
 import type { GrpoPlan } from "./train/grpo-plan.ts";
 import type { GrpoData } from "./train/rollout.ts";
 
@@ -75,21 +75,18 @@ export async function prepareGrpo(recipe: GrpoRecipe, sources: GrpoSources): Pro
   }
   const data: GrpoData = { train: train.rows, eval: held?.rows ?? null, tokenizer, eos_token_ids, rewards };
   const plan = planOf(recipe, data);
-  const { maxBufferSize, maxStorageBufferBindingSize } = gpu.limits;
-  const forecast = await forecastGrpo(
-    {
-      config,
-      trained,
-      dtypeOf: weightDTypes(gpu, checkpoint, storageOf(recipe)),
-      optimizer: recipe,
-      limits: { maxBufferSize, maxStorageBufferBindingSize },
-      features: gpu.features,
-    },
-    recipe,
-    plan,
-    data,
-  );
-  return { ...base, tokenizer, data, plan, dropped: train.dropped, forecast, notes };
+  const input = {
+    config,
+    trained,
+    dtypeOf: weightDTypes(gpu, checkpoint, storageOf(recipe)),
+    optimizer: recipe,
+    limits: gpu.limits,
+    features: gpu.features,
+    tuning: gpu.tuning,
+  };
+  const forecast = await forecastGrpo(input, recipe, plan, data);
+  const kernels = () => kernelsOfGrpo(input, recipe, plan, data);
+  return { ...base, tokenizer, data, plan, dropped: train.dropped, forecast, kernels, notes };
 }
 
 /** Loads the weights of a prepared run and starts or takes over its adapter. */

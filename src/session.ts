@@ -2,6 +2,7 @@ import type { NumberedRow, RowOptions } from "./data/rows.ts";
 import { type TokenizedDataset, type TokenizeOptions, tokenizeDataset } from "./data/tokenize.ts";
 import { loadTokenizer, type Tokenizer } from "./data/tokenizer.ts";
 import type { Gpu } from "./gpu/device.ts";
+import type { Kernel } from "./gpu/program.ts";
 import { type Checkpoint, openCheckpoint } from "./io/checkpoint.ts";
 import type { Adapter } from "./io/peft.ts";
 import type { Folder } from "./io/storage.ts";
@@ -19,7 +20,7 @@ import {
 import type { SftRecipe } from "./recipe.ts";
 import { BatchPlan, type MicroBatch } from "./train/batches.ts";
 import type { Trainee } from "./train/checkpoint.ts";
-import { forecastSft, type MemoryForecast } from "./train/plan.ts";
+import { type ForecastInput, forecastSft, kernelsOfSft, type MemoryForecast } from "./train/plan.ts";
 import { mixSeed, uniformFrom } from "./train/seed.ts";
 import type { SftData } from "./train/sft.ts";
 import { evalBatches } from "./train/step.ts";
@@ -62,6 +63,8 @@ export interface OpenBase {
 /** What a run of either method is before its weights are loaded. */
 export interface PreparedBase extends OpenBase {
   forecast: MemoryForecast;
+  /** what the run will have compiled, with the tiles that were measured by now */
+  kernels(): Kernel[] | Promise<Kernel[]>;
   notes: string[];
 }
 
@@ -150,8 +153,7 @@ export async function prepareSft(recipe: SftRecipe, sources: SftSources): Promis
 
   const plan = new BatchPlan(train.rows, recipe);
   const dtypeOf = weightDTypes(gpu, checkpoint, storageOf(recipe));
-  const { maxBufferSize, maxStorageBufferBindingSize } = gpu.limits;
-  const forecast = forecastSft({
+  const input: ForecastInput = {
     config,
     trained,
     dtypeOf,
@@ -161,10 +163,13 @@ export async function prepareSft(recipe: SftRecipe, sources: SftSources): Promis
       .concat([plan.largest()]),
     evaluation: held && largestBatch(evalBatches(held.rows, recipe.per_device_eval_batch_size)),
     optimizer: recipe,
-    limits: { maxBufferSize, maxStorageBufferBindingSize },
+    limits: gpu.limits,
     features: gpu.features,
-  });
-  return { ...base, data: { train: train.rows, eval: held?.rows ?? null }, train, plan, forecast, notes };
+    tuning: gpu.tuning,
+  };
+  const forecast = forecastSft(input);
+  const kernels = () => kernelsOfSft(input);
+  return { ...base, data: { train: train.rows, eval: held?.rows ?? null }, train, plan, forecast, kernels, notes };
 }
 
 /** Opens a run's model: reads its files' headers, its tokenizer and the adapter to go on from. */
@@ -223,13 +228,29 @@ export async function loadTrainee(
   const { gpu, signal, onProgress } = sources;
   const { checkpoint, trained, lora, adapter, forecast, companions } = prepared;
   gpu.pool.budget = forecast.peak;
-  const model = await loadModel(gpu, checkpoint, {
-    ...storageOf(recipe),
-    trained,
-    signal,
-    onProgress: (done, total) => onProgress?.("weights", done, total),
-  });
+  const model = await compiling(gpu, await prepared.kernels(), () =>
+    loadModel(gpu, checkpoint, {
+      ...storageOf(recipe),
+      trained,
+      signal,
+      onProgress: (done, total) => onProgress?.("weights", done, total),
+    }),
+  );
   if (adapter) await fillAdapter(gpu, model, adapter);
   else if (lora) initAdapter(gpu, model, uniformFrom(mixSeed(recipe.seed, 3)));
   return { model, lora, base, config: checkpoint.config, companions };
+}
+
+/** Compiles kernels while `load` runs; ends when both have. Gives compiling up when loading fails. */
+export async function compiling<T>(gpu: Gpu, kernels: readonly Kernel[], load: () => Promise<T>): Promise<T> {
+  const stop = new AbortController();
+  const compiled = gpu.prepare(kernels, stop.signal);
+  compiled.catch(() => {}); // awaited below, unless loading fails first
+  try {
+    const loaded = await load();
+    await compiled;
+    return loaded;
+  } finally {
+    stop.abort();
+  }
 }

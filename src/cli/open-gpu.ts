@@ -9,6 +9,7 @@ export async function openGpu(options: { profile?: boolean } = {}): Promise<{ gp
     disable: platform.f16 ? [] : ["f16"],
     profile: options.profile,
     waiting: platform.waiting,
+    spares: platform.spares,
   });
   return { gpu, platform };
 }

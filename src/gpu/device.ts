@@ -3,10 +3,11 @@ import { UniformArena } from "./arena.ts";
 import { Pace } from "./pace.ts";
 import { type MemoryKind, Pool } from "./pool.ts";
 import { Profiler } from "./profiler.ts";
-import { ProgramCache } from "./program.ts";
+import { type Kernel, ProgramCache } from "./program.ts";
 import { Recorder } from "./recorder.ts";
 import { StagingRing } from "./staging.ts";
 import { byteLength, type DType, sizeOf, type Tensor } from "./tensor.ts";
+import { compileAhead, type Spares } from "./warm-up.ts";
 
 /** What the adapter offers and Qwench uses. */
 export interface GpuFeatures {
@@ -24,6 +25,8 @@ export interface GpuOptions {
   profile?: boolean;
   /** told when waiting for the GPU begins and ends: Dawn's Node binding spins meanwhile, and its platform slows it down */
   waiting?: Waiting;
+  /** further adapters, each good for one device, where a driver compiles on one thread */
+  spares?: { count: number; open(): Promise<GPUAdapter> };
 }
 
 /** Hears how many waits for the GPU are under way. */
@@ -59,6 +62,7 @@ export class Gpu {
   private dropped = 0;
 
   private readonly waiting: Waiting | null;
+  private spares: Spares | null = null;
 
   constructor(
     device: GPUDevice,
@@ -90,6 +94,16 @@ export class Gpu {
 
   recorder(): Recorder {
     return new Recorder(this);
+  }
+
+  /** Compiles kernels before they are needed, several at a time, while other things happen. See `compileAhead`. */
+  prepare(kernels: readonly Kernel[], signal?: AbortSignal): Promise<void> {
+    return compileAhead(this, kernels, this.spares, signal);
+  }
+
+  /** Lets `prepare` use further devices. @param slowMs time of a kernel after which they are opened */
+  useSpares(spares: Omit<Spares, "slowMs">, slowMs = 250): void {
+    this.spares = { ...spares, slowMs };
   }
 
   /** A long-lived tensor: of exactly its size, zero until written. */
@@ -253,5 +267,11 @@ export async function requestGpu(adapter: GPUAdapter, options: GpuOptions = {}):
   } catch (error) {
     throw new GpuError(`Cannot open a device on ${name}: ${(error as Error).message}`);
   }
-  return new Gpu(device, features, name, options.profile, options.waiting);
+  const gpu = new Gpu(device, features, name, options.profile, options.waiting);
+  const { spares, waiting, disable } = options;
+  if (spares) {
+    const open = async () => requestGpu(await spares.open(), { waiting, disable });
+    gpu.useSpares({ count: spares.count, open });
+  }
+  return gpu;
 }

@@ -1,22 +1,34 @@
 import type { GpuFeatures } from "./device.ts";
 import { Gpu } from "./device.ts";
 
-/** What of an adapter a forecast depends on. */
-export interface PlanLimits {
+/** What of an adapter a forecast depends on, and what else the choice of a kernel may. */
+export interface PlanLimits extends Partial<typeof USUAL> {
   maxBufferSize: number;
   maxStorageBufferBindingSize: number;
 }
 
+/** WebGPU's defaults. */
+const USUAL = {
+  maxComputeWorkgroupsPerDimension: 65535,
+  maxComputeWorkgroupStorageSize: 16384,
+  maxComputeInvocationsPerWorkgroup: 256,
+  maxComputeWorkgroupSizeX: 256,
+  maxStorageBuffersPerShaderStage: 8,
+};
+
 /**
  * A Gpu that allocates nothing and runs nothing, but keeps the same ledger: recording a step on it forecasts the step's
- * memory with the very code that will allocate it.
+ * memory with the very code that will allocate it, and lists its kernels (`programs.kernels`).
  *
  * @param limits of the adapter to plan for; WebGPU's defaults when absent
+ * @param tuning what was measured on it, as far as kernels are asked for
  */
 export function planGpu(
   limits: PlanLimits = { maxBufferSize: 256 << 20, maxStorageBufferBindingSize: 128 << 20 },
   features: Partial<GpuFeatures> = {},
+  tuning: ReadonlyMap<string, string> = new Map(),
 ): Gpu {
+  const names = ["maxBufferSize", "maxStorageBufferBindingSize", ...Object.keys(USUAL)] as (keyof PlanLimits)[];
   const nothing = () => ({});
   const pass = { setPipeline: nothing, setBindGroup: nothing, dispatchWorkgroups: nothing, end: nothing };
   const encoder = { beginComputePass: () => pass, clearBuffer: nothing, copyBufferToBuffer: nothing, finish: nothing };
@@ -28,7 +40,7 @@ export function planGpu(
     getMappedRange: (_start = 0, bytes = size) => new ArrayBuffer(bytes),
   });
   const device = {
-    limits: { maxComputeWorkgroupsPerDimension: 65535, ...limits },
+    limits: Object.fromEntries(names.map((name) => [name, limits[name] ?? USUAL[name as keyof typeof USUAL]])),
     lost: new Promise<GPUDeviceLostInfo>(() => {}),
     queue: { submit: nothing, writeBuffer: nothing, onSubmittedWorkDone: async () => undefined },
     createBuffer: ({ size }: GPUBufferDescriptor) => buffer(size),
@@ -43,5 +55,7 @@ export function planGpu(
     destroy: nothing,
   };
   const all: GpuFeatures = { f16: true, subgroups: false, subgroupSize: 0, timestamps: false, ...features };
-  return new Gpu(device as unknown as GPUDevice, all, "forecast");
+  const gpu = new Gpu(device as unknown as GPUDevice, all, "forecast");
+  for (const [key, value] of tuning) gpu.tuning.set(key, value);
+  return gpu;
 }

@@ -52,12 +52,26 @@ export function reflect(name: string, code: string): Pick<Program, "storage" | "
   return { storage, uniform, params };
 }
 
+/** What a pipeline is compiled from. */
+export interface Kernel {
+  readonly shader: Shader;
+  readonly variant: object;
+}
+
+/** A pipeline that is being made. */
+interface Draft extends Pick<Program, "layout" | "storage" | "uniform" | "params"> {
+  descriptor: GPUComputePipelineDescriptor;
+  module: GPUShaderModule;
+}
+
 /** Compiles each variant once. Faults come back through `onFault`, later, with the kernel's name and the compiler's lines. */
 export class ProgramCache {
   private readonly programs = new Map<string, Program>();
+  private readonly sources = new Map<string, Kernel>();
   private readonly device: GPUDevice;
   private readonly features: { f16: boolean; subgroups: boolean };
   private readonly onFault: (fault: Promise<GpuError | null>) => void;
+  private made = 0;
 
   constructor(
     device: GPUDevice,
@@ -74,22 +88,62 @@ export class ProgramCache {
     return this.programs.size;
   }
 
+  /** What they were compiled from, in the order of their first use: on a planning Gpu what a run will need. */
+  get kernels(): Kernel[] {
+    return [...this.sources.values()];
+  }
+
+  has(kernel: Kernel): boolean {
+    return this.programs.has(this.source(kernel).key);
+  }
+
   get(shader: Shader, variant: object): Program {
-    // The adapter's part of a variant is filled in here, so that no wrapper has to ask for it.
-    const full = { subgroups: this.features.subgroups, ...variant };
-    const key = `${shader.name} ${JSON.stringify(full)}`;
+    const { key, full } = this.source({ shader, variant });
     let program = this.programs.get(key);
     if (!program) {
-      program = this.compile(shader.name, key, shader(full));
-      this.programs.set(key, program);
+      this.device.pushErrorScope("validation");
+      const draft = this.draft(shader.name, shader(full));
+      const pipeline = this.device.createComputePipeline(draft.descriptor);
+      this.onFault(explain(this.device.popErrorScope(), draft.module, key));
+      program = this.keep(key, { shader, variant: full }, draft, pipeline);
     }
     return program;
   }
 
-  private compile(name: string, key: string, code: string): Program {
+  /** The same without holding up whoever asks: `get` has it as soon as this ends. A fault comes back as `get`'s does. */
+  async prepare(kernel: Kernel): Promise<void> {
+    const { shader } = kernel;
+    const { key, full } = this.source(kernel);
+    if (this.programs.has(key)) return;
+    this.device.pushErrorScope("validation");
+    const draft = this.draft(shader.name, shader(full));
+    const scope = this.device.popErrorScope();
+    try {
+      const pipeline = await this.device.createComputePipelineAsync(draft.descriptor);
+      if (!this.programs.has(key)) this.keep(key, { shader, variant: full }, draft, pipeline);
+    } catch (error) {
+      const fault = scope.then((earlier) => earlier ?? (error as GPUPipelineError));
+      this.onFault(explain(fault, draft.module, key));
+    }
+  }
+
+  // The adapter's part of a variant is filled in here, so that no wrapper has to ask for it.
+  private source({ shader, variant }: Kernel): { key: string; full: object } {
+    const full = { subgroups: this.features.subgroups, ...variant };
+    return { key: `${shader.name} ${JSON.stringify(full)}`, full };
+  }
+
+  private keep(key: string, source: Kernel, draft: Draft, pipeline: GPUComputePipeline): Program {
+    const { layout, storage, uniform, params } = draft;
+    const program = { id: this.made++, name: source.shader.name, pipeline, layout, storage, uniform, params };
+    this.programs.set(key, program);
+    this.sources.set(key, source);
+    return program;
+  }
+
+  private draft(name: string, code: string): Draft {
     const { storage, uniform, params } = reflect(name, code);
-    const device = this.device;
-    device.pushErrorScope("validation");
+    const { device } = this;
     const entries: GPUBindGroupLayoutEntry[] = storage.map(({ slot, kind }) => ({
       binding: slot,
       visibility: 4, // COMPUTE
@@ -100,18 +154,17 @@ export class ProgramCache {
     }
     const module = device.createShaderModule({ label: name, code });
     const layout = device.createBindGroupLayout({ label: name, entries });
-    const pipeline = device.createComputePipeline({
+    const descriptor = {
       label: name,
       layout: device.createPipelineLayout({ label: name, bindGroupLayouts: [layout] }),
       compute: { module, entryPoint: "main" },
-    });
-    this.onFault(explain(device.popErrorScope(), module, key));
-    return { id: this.programs.size, name, pipeline, layout, storage, uniform, params };
+    };
+    return { descriptor, module, layout, storage, uniform, params };
   }
 }
 
 async function explain(
-  scope: Promise<GPUError | null>,
+  scope: Promise<Pick<GPUError, "message"> | null>,
   module: GPUShaderModule,
   key: string,
 ): Promise<GpuError | null> {

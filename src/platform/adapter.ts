@@ -17,6 +17,8 @@ export interface Platform {
   describe: string;
   /** for `requestGpu`: what to do while something waits for the GPU; absent where the runtime waits well by itself */
   waiting?: { begin(): void; end(): void };
+  /** for `requestGpu`: further adapters, where the driver compiles kernels on one thread; else absent */
+  spares?: { count: number; open(): Promise<GPUAdapter> };
 }
 
 /** Which adapter to open: the best there is, a real GPU only, or one of the two software renderers. */

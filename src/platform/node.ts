@@ -1,4 +1,4 @@
-import { constants } from "node:os";
+import { availableParallelism, constants } from "node:os";
 import { GpuError } from "../errors.ts";
 import { describePlatform, giveAdvice, type OpenOptions, type Platform, parseChoice, suits } from "./adapter.ts";
 import { calmWaiting } from "./node-wait.ts";
@@ -42,7 +42,8 @@ export async function openNodeAdapter(options: OpenOptions = {}): Promise<Platfo
   const opened = async (gpu: GPU, request: GPURequestAdapterOptions, adapter: GPUAdapter) => {
     const advice = adviceFor(choice, adapter.info);
     giveAdvice(advice, options.warn);
-    return { ...(await describePlatform("node", gpu, request, adapter, advice)), waiting: calmWaiting() };
+    const platform = await describePlatform("node", gpu, request, adapter, advice);
+    return { ...platform, waiting: calmWaiting(), ...sparesOf(request, adapter, flags) };
   };
 
   if (choice !== "swiftshader" && useSystemVulkan(host)) {
@@ -71,6 +72,28 @@ export async function openNodeAdapter(options: OpenOptions = {}): Promise<Platfo
   const adapter = await gpu.requestAdapter(FASTEST);
   if (!adapter) throw new GpuError(`Cannot open a WebGPU adapter: SwiftShader did not start. ${installMesa()}`);
   return opened(gpu, FASTEST, adapter);
+}
+
+/** Devices that compile kernels beside the one in use, at most: a run has some 30 kernels, and each device its threads. */
+const MOST_SPARES = 7;
+
+/**
+ * Further adapters for Mesa's software renderer, which compiles a kernel at its first dispatch, on one thread an instance,
+ * and keeps the result on disk.
+ */
+function sparesOf(request: GPURequestAdapterOptions, adapter: GPUAdapter, flags: string[]): Pick<Platform, "spares"> {
+  const count = Math.min(MOST_SPARES, availableParallelism() - 1);
+  if (!suits("mesa", adapter.info) || count < 1) return {};
+  const others: Promise<GPU>[] = []; // instances live as long as the process: later runs take the same ones
+  let opened = 0;
+  const open = async () => {
+    const at = opened++ % count;
+    others[at] ??= dawn(flags);
+    const further = await (await others[at]).requestAdapter(request);
+    if (!further) throw new GpuError("Cannot open another device of Mesa's software renderer");
+    return further;
+  };
+  return { spares: { count, open } };
 }
 
 /** Dawn's null backend: validates and compiles, computes nothing. For tests that need no GPU. */

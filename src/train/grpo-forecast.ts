@@ -1,38 +1,40 @@
+import type { Gpu } from "../gpu/device.ts";
 import { planGpu } from "../gpu/plan-device.ts";
+import type { Kernel } from "../gpu/program.ts";
 import { sizeOf } from "../gpu/tensor.ts";
 import { gradNorm } from "../kernels/grad-norm.ts";
 import { buildModel } from "../model/build.ts";
 import { generate } from "../model/generate.ts";
+import { recordGeneration } from "../model/generate-plan.ts";
 import { checkpointShapes } from "../model/names.ts";
+import type { Transformer } from "../model/transformer.ts";
 import type { GrpoRecipe } from "../recipe.ts";
 import type { GrpoSequence } from "./grpo-batch.ts";
 import { grpoObjective, tokenLogps } from "./grpo-loss.ts";
 import type { GrpoPlan } from "./grpo-plan.ts";
 import { lossOptions } from "./grpo-rollout.ts";
 import { Optimizer } from "./optimizer.ts";
-import { type ForecastInput, type MemoryForecast, withAdvice } from "./plan.ts";
+import { type ForecastInput, type MemoryForecast, shallow, withAdvice } from "./plan.ts";
 import { type GrpoData, slotsFor } from "./rollout.ts";
 
 /** Epochs that are looked through for the largest micro-batch. */
 const EPOCHS = 2;
+
+type Input = Omit<ForecastInput, "steps" | "evaluation">;
 
 /**
  * Forecasts the memory of a GRPO run before anything is allocated, by recording its largest generation batch and
  * micro-batch on a device that only counts. Completions are taken to be max_completion_length long.
  */
 export async function forecastGrpo(
-  { config, trained, dtypeOf, optimizer, limits, features }: Omit<ForecastInput, "steps" | "evaluation">,
+  input: Input,
   recipe: GrpoRecipe,
   plan: GrpoPlan,
   data: Pick<GrpoData, "train">,
 ): Promise<MemoryForecast> {
-  const gpu = planGpu(limits, features);
-  const { model } = buildModel(gpu, config, trained, dtypeOf);
-  const state = new Optimizer(gpu, model.store!, optimizer);
-  const record = gpu.recorder();
   const { batch, micro } = largest(recipe, plan, data);
-  try {
-    const longest = Math.max(...batch.map((length) => length)) + recipe.max_completion_length;
+  const { gpu, model } = await recordGrpo(input, recipe, plan, micro, async (model) => {
+    const longest = Math.max(...batch) + recipe.max_completion_length;
     const prompts = new Map(batch.map((length) => [length, new Array<number>(length).fill(0)]));
     await generate(
       model,
@@ -47,6 +49,49 @@ export async function forecastGrpo(
         stop: () => 1, // one block tells
       },
     );
+  });
+  const { peak, peakByKind } = gpu.pool.ledger;
+  return {
+    peak,
+    byKind: peakByKind,
+    trainable: model.store!.count,
+    parameters: [...checkpointShapes(input.config).values()].reduce((sum, shape) => sum + sizeOf(shape), 0),
+    tokens: micro.reduce((sum, length) => sum + length + recipe.max_completion_length, 0),
+  };
+}
+
+/** What a GRPO run will have compiled after its first steps. */
+export async function kernelsOfGrpo(
+  input: Input,
+  recipe: GrpoRecipe,
+  plan: GrpoPlan,
+  data: Pick<GrpoData, "train">,
+): Promise<Kernel[]> {
+  const { batch, micro } = largest(recipe, plan, data);
+  const { temperature, top_k, top_p, min_p, repetition_penalty, max_completion_length: max_new_tokens } = recipe;
+  const slots = slotsFor(input, batch.length, Math.max(...batch) + max_new_tokens);
+  const sampling = { temperature, top_k, top_p, min_p: min_p ?? 0, repetition_penalty };
+  const shallower = { ...input, config: shallow(input.config) };
+  const { gpu } = await recordGrpo(shallower, recipe, plan, micro, (model) =>
+    recordGeneration(model, { ...sampling, slots, prompts: batch, max_new_tokens }),
+  );
+  return gpu.programs.kernels;
+}
+
+/** One generation batch and one step, on a device that computes nothing. @param micro prompt lengths of a micro-batch */
+async function recordGrpo(
+  { config, trained, dtypeOf, optimizer, limits, features, tuning }: Input,
+  recipe: GrpoRecipe,
+  plan: GrpoPlan,
+  micro: readonly number[],
+  generation: (model: Transformer) => Promise<void>,
+): Promise<{ gpu: Gpu; model: Transformer }> {
+  const gpu = planGpu(limits, features, tuning);
+  const { model } = buildModel(gpu, config, trained, dtypeOf);
+  const state = new Optimizer(gpu, model.store!, optimizer);
+  const record = gpu.recorder();
+  try {
+    await generation(model);
     const logps = new Float32Array(recipe.max_completion_length);
     const sequences = micro.map(
       (length): GrpoSequence => ({
@@ -57,7 +102,8 @@ export async function forecastGrpo(
         ref_logps: recipe.beta === 0 ? null : logps,
       }),
     );
-    if (plan.offPolicy || recipe.beta !== 0) tokenLogps(record, model, sequences, recipe).catch(() => {});
+    if (plan.offPolicy) tokenLogps(record, model, sequences, recipe).catch(() => {});
+    if (recipe.beta !== 0) tokenLogps(record, model.withoutAdapter(), sequences, recipe).catch(() => {});
     record.submit();
     const active = plan.size * recipe.max_completion_length;
     const options = lossOptions(recipe, plan, { generation: 0, sequences: [], active }, 1, 0, 0);
@@ -67,14 +113,7 @@ export async function forecastGrpo(
   } catch (error) {
     throw withAdvice(error, "max_completion_length");
   }
-  const { peak, peakByKind } = gpu.pool.ledger;
-  return {
-    peak,
-    byKind: peakByKind,
-    trainable: model.store!.count,
-    parameters: [...checkpointShapes(config).values()].reduce((sum, shape) => sum + sizeOf(shape), 0),
-    tokens: micro.reduce((sum, length) => sum + length + recipe.max_completion_length, 0),
-  };
+  return { gpu, model };
 }
 
 /** Prompt lengths of the generation batch and of the micro-batch with the most prompt tokens. */

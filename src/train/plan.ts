@@ -2,6 +2,7 @@ import { MemoryError } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { type PlanLimits, planGpu } from "../gpu/plan-device.ts";
 import type { MemoryKind } from "../gpu/pool.ts";
+import type { Kernel } from "../gpu/program.ts";
 import { sizeOf } from "../gpu/tensor.ts";
 import { buildModel, type Trained, type WeightDType } from "../model/build.ts";
 import type { ModelConfig } from "../model/config.ts";
@@ -34,13 +35,37 @@ export interface ForecastInput {
   optimizer: OptimizerOptions;
   limits: PlanLimits;
   features?: Partial<Gpu["features"]>;
+  /** what was measured on the adapter; only the choice of kernels depends on it */
+  tuning?: ReadonlyMap<string, string>;
 }
 
 /**
  * Forecasts a training run's memory before anything is allocated, by recording its largest step on a device that only
  * counts. Host-side buffers (tokenised rows, the driver's own staging) are not in it.
  */
-export function forecastSft({
+export function forecastSft(input: ForecastInput): MemoryForecast {
+  const { gpu, model } = recordSft(input);
+  const { peak, peakByKind } = gpu.pool.ledger;
+  return {
+    peak,
+    byKind: peakByKind,
+    trainable: model.store!.count,
+    parameters: [...checkpointShapes(input.config).values()].reduce((sum, shape) => sum + sizeOf(shape), 0),
+    tokens: Math.max(...input.steps.flat().map(({ batch }) => batch.input_ids.length)),
+  };
+}
+
+/** What a training run will have compiled after its first steps. */
+export function kernelsOfSft(input: ForecastInput): Kernel[] {
+  return recordSft({ ...input, config: shallow(input.config) }).gpu.programs.kernels;
+}
+
+/** Layers beyond the second need no kernel of their own. */
+export function shallow(config: ModelConfig): ModelConfig {
+  return { ...config, num_hidden_layers: Math.min(2, config.num_hidden_layers) };
+}
+
+function recordSft({
   config,
   trained,
   dtypeOf,
@@ -49,8 +74,9 @@ export function forecastSft({
   optimizer,
   limits,
   features,
-}: ForecastInput): MemoryForecast {
-  const gpu = planGpu(limits, features);
+  tuning,
+}: ForecastInput) {
+  const gpu = planGpu(limits, features, tuning);
   const { model } = buildModel(gpu, config, trained, dtypeOf);
   const state = new Optimizer(gpu, model.store!, optimizer);
   const record = gpu.recorder();
@@ -68,14 +94,7 @@ export function forecastSft({
   } catch (error) {
     throw withAdvice(error, "max_length");
   }
-  const { peak, peakByKind } = gpu.pool.ledger;
-  return {
-    peak,
-    byKind: peakByKind,
-    trainable: model.store!.count,
-    parameters: [...checkpointShapes(config).values()].reduce((sum, shape) => sum + sizeOf(shape), 0),
-    tokens: Math.max(...steps.flat().map(({ batch }) => batch.input_ids.length)),
-  };
+  return { gpu, model };
 }
 
 /** An array of a pass that no binding holds, with what makes it smaller. */

@@ -72,7 +72,7 @@ const CACHE_BYTES = 256 << 20;
 const MOST_SLOTS = 64;
 
 /** Sequences that are decoded together, given the longest. What is drawn does not depend on it. */
-export function slotsFor({ config }: Transformer, count: number, length: number): number {
+export function slotsFor({ config }: Pick<Transformer, "config">, count: number, length: number): number {
   const bytes = 8 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim * length;
   return Math.max(1, Math.min(count, MOST_SLOTS, Math.floor(CACHE_BYTES / bytes)));
 }
