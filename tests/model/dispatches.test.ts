@@ -1,0 +1,100 @@
+import { describe, expect, it, vi } from "vitest";
+import { planGpu } from "../../src/gpu/plan-device.ts";
+import { Recorder } from "../../src/gpu/recorder.ts";
+import { buildModel, type LoraConfig } from "../../src/model/build.ts";
+import { parseModelConfig } from "../../src/model/config.ts";
+import { decodeStep, KvCache } from "../../src/model/decode.ts";
+import { PROJECTIONS } from "../../src/model/names.ts";
+import type { Transformer } from "../../src/model/transformer.ts";
+
+// What a block costs in dispatches, LoRA on its seven projections: a model of one more block, less the model.
+
+const LORA: LoraConfig = { r: 16, lora_alpha: 32, lora_dropout: 0, use_rslora: false, target_modules: PROJECTIONS };
+const GPU = { maxBufferSize: 2 ** 31, maxStorageBufferBindingSize: 2 ** 31 };
+
+function modelOf(layers: number, model_type: "qwen2" | "qwen3", lora: LoraConfig): Transformer {
+  const config = {
+    model_type,
+    hidden_size: 896,
+    intermediate_size: 4864,
+    num_hidden_layers: layers,
+    num_attention_heads: 14,
+    num_key_value_heads: 2,
+    head_dim: 64,
+    vocab_size: 4096,
+    max_position_embeddings: 32768,
+    rms_norm_eps: 1e-6,
+    rope_theta: 1000000,
+    tie_word_embeddings: true,
+  };
+  return buildModel(planGpu(GPU), parseModelConfig(config, model_type), { lora }, () => "bf16").model;
+}
+
+/** Dispatches that recording something takes. */
+function count(model: Transformer, run: (record: Recorder) => void): number {
+  const dispatch = vi.spyOn(Recorder.prototype, "dispatch");
+  try {
+    const record = model.gpu.recorder();
+    record.scope(() => run(record));
+    return dispatch.mock.calls.length;
+  } finally {
+    dispatch.mockRestore();
+  }
+}
+
+function aBlock(
+  type: "qwen2" | "qwen3",
+  lora: LoraConfig,
+  run: (model: Transformer) => (record: Recorder) => void,
+): number {
+  // the first block has no gradient to hand on, so that it is the further ones that are counted
+  const [two, three] = [2, 3].map((layers) => {
+    const model = modelOf(layers, type, lora);
+    return count(model, run(model));
+  });
+  return three - two;
+}
+
+const batch = { input_ids: [1, 2, 3, 4, 5], position_ids: [0, 1, 2, 3, 4], cu_seqlens: [0, 5] };
+const targets = { rows: Uint32Array.from([0, 1]), tokens: Uint32Array.from([2, 3]) };
+const forward = (model: Transformer) => (record: Recorder) => void model.forward(record, batch);
+const training = (model: Transformer) => (record: Recorder) => {
+  const options = { dropoutSeed: 1 };
+  model.run(record, batch, targets, options, (recorder, _rows, _start, size) =>
+    recorder.zeros([size], "f32", "dObjective"),
+  );
+};
+const decoding = (longest: number) => (model: Transformer) => (record: Recorder) => {
+  const u32 = (label: string) => record.empty([2], "u32", label);
+  const cache = new KvCache(model.gpu, model.config, 2, 256);
+  decodeStep(record, model, cache, {
+    tokens: u32("tokens"),
+    positions: u32("positions"),
+    slots: u32("slots"),
+    longest,
+  });
+};
+
+describe("a block of Qwen2 with LoRA on seven projections", () => {
+  it("takes at most 14 dispatches forward", () => {
+    expect(aBlock("qwen2", LORA, forward)).toBe(11);
+  });
+
+  it.each([
+    ["without dropout", 0],
+    ["with dropout", 0.05],
+  ])("takes at most 30 backward, %s", (_, lora_dropout) => {
+    const lora = { ...LORA, lora_dropout };
+    const backward = aBlock("qwen2", lora, training) - aBlock("qwen2", lora, forward);
+    expect(backward).toBeLessThanOrEqual(30);
+  });
+
+  it("takes at most 10 a token in decoding, however long the context", () => {
+    expect(aBlock("qwen2", LORA, decoding(20))).toBe(9);
+    expect(aBlock("qwen2", LORA, decoding(200))).toBe(10);
+  });
+});
+
+it("a block of Qwen3 takes three dispatches more forward: its heads are normed", () => {
+  expect(aBlock("qwen3", LORA, forward)).toBe(14);
+});
