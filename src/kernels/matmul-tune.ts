@@ -1,6 +1,8 @@
 import type { StoredMatrix } from "../../shaders/lib/load.ts";
 import type { MatmulTile } from "../../shaders/matmul.wgsl.ts";
 import type { Gpu } from "../gpu/device.ts";
+import { planGpu } from "../gpu/plan-device.ts";
+import type { Kernel } from "../gpu/program.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import { matmul } from "./matmul.ts";
 import { FEW_ROWS, tileCandidates, tileKey } from "./matmul-tile.ts";
@@ -100,6 +102,7 @@ async function fastest(
 ): Promise<MatmulTile | null> {
   const tiles = tileCandidates(gpu, product.transB);
   const usable: MatmulTile[] = [];
+  if (performance.now() < end) await gpu.prepare(await kernelsOf(gpu, key, product, tiles), signal);
   for (const proxy of PROXIES) {
     const trial = new Trial(gpu, key, product, proxy);
     try {
@@ -126,6 +129,14 @@ async function fastest(
     }
   }
   return null;
+}
+
+/** What the candidates are compiled from: several at a time, which takes longer than measuring them. */
+async function kernelsOf(gpu: Gpu, key: string, product: Product, tiles: readonly MatmulTile[]): Promise<Kernel[]> {
+  const plan = planGpu(gpu.limits, gpu.features);
+  const trial = new Trial(plan, key, product, PROXIES[0]);
+  for (const tile of tiles) await trial.run(tile);
+  return plan.programs.kernels;
 }
 
 /** Operands of one stand-in product: zeros, which a CPU multiplies as slowly as anything else. */
