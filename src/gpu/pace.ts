@@ -25,7 +25,9 @@ export class Pace {
         this.lastDone = now;
         if (ms < 1) return;
         const fits = (work / ms) * TARGET_MS;
-        this.budget = Math.min(1e13, Math.max(1e7, 0.7 * this.budget + 0.3 * fits));
+        // falls at once, for a reset is worse than a submission too many; rises slowly, for one may have had it easy
+        const next = fits < this.budget ? fits : 0.7 * this.budget + 0.3 * fits;
+        this.budget = Math.min(1e13, Math.max(1e7, next));
       },
       () => {}, // a lost device reports itself
     );
