@@ -2,6 +2,7 @@ import { view } from "../gpu/tensor.ts";
 import {
   attention,
   attentionBackward,
+  attentionForms,
   attentionFused,
   attentionFusedBackward,
   attentionReference,
@@ -40,10 +41,13 @@ export const attentionCases: KernelCase[] = CASES.map(({ lengths, h, g, d }) => 
       );
     const [q, k, v] = [columns(0, h * d), columns(h * d, g * d), columns((h + g) * d, g * d)];
     const want = attentionReference(q, k, v, rows, heads, dout.values);
-    const { o, stats } = attentionFused(check.record, qkv.tensor, spans, heads);
-    const dqkv = attentionFusedBackward(check.record, qkv.tensor, spans, o, dout.tensor, stats, heads);
-    check.compare("o", o, want.o);
-    check.compare("dqkv", dqkv, joined(tokens, [want.dq, want.dk, want.dv]));
+    const wanted = joined(tokens, [want.dq, want.dk, want.dv]);
+    for (const form of attentionForms(check.gpu)) {
+      const { o, stats } = attentionFused(check.record, qkv.tensor, spans, heads, form);
+      check.compare(`o, ${form}`, o, want.o);
+      const dqkv = attentionFusedBackward(check.record, qkv.tensor, spans, o, dout.tensor, stats, heads, form);
+      check.compare(`dqkv, ${form}`, dqkv, wanted);
+    }
     if (lengths.length > 1) return;
     const split = [q, k, v].map(
       (x, i) => check.given(Float32Array.from(x), [tokens, x.length / tokens], "qkv"[i]).tensor,

@@ -3,10 +3,16 @@ import {
   attentionBackwardQ as backwardQ,
   attention as forward,
 } from "../../shaders/attention.wgsl.ts";
+import {
+  attentionLanesBackward as backwardLanes,
+  attentionLanes as forwardLanes,
+  attentionGather as gather,
+} from "../../shaders/attention-lanes.wgsl.ts";
 import { ShapeError } from "../errors.ts";
+import type { Gpu } from "../gpu/device.ts";
 import type { Recorder } from "../gpu/recorder.ts";
 import type { Tensor } from "../gpu/tensor.ts";
-import { sameShape } from "./grid.ts";
+import { rowGrid, sameShape, WORKGROUP } from "./grid.ts";
 
 export { attention, attentionBackward } from "./attention-split.ts";
 
@@ -18,6 +24,17 @@ export interface AttentionHeads {
 }
 
 /**
+ * How attention is computed: `lanes` for CPU adapters with subgroups of 4 or 8, where a lane loads and broadcasts; `tiled` for
+ * all others.
+ */
+export type AttentionForm = "lanes" | "tiled";
+
+/** The forms that this adapter can run, the one that it uses first. */
+export function attentionForms({ features }: Gpu): AttentionForm[] {
+  return features.subgroups && [4, 8].includes(features.subgroupSize) ? ["lanes", "tiled"] : ["tiled"];
+}
+
+/**
  * Causal attention within each sequence of a packed batch: `o = softmax(q·kᵀ/√head_dim)·v`, with grouped query heads.
  *
  * Flash-style: the softmax is online, no buffer grows with length². Records one dispatch.
@@ -25,32 +42,36 @@ export interface AttentionHeads {
  * @param qkv `[tokens, (num_attention_heads + 2·num_key_value_heads) · head_dim]` f32: query heads, key heads, value heads;
  *   the first two rotated
  * @param spans u32 `[tokens, 2]`: first token of the row's sequence, and one past its last; neither ever falls
- * @returns o `[tokens, num_attention_heads · head_dim]`, and stats `[tokens, heads, 2]`: the log-sum-exp of each row, for the backward pass
+ * @returns o `[tokens, num_attention_heads · head_dim]`, and stats `[tokens, heads, 2]`: the log-sum-exp of each row, and room
+ *   for the backward pass
  * @throws {ShapeError} heads that do not divide, a head_dim that is no multiple of 4
- * @see shaders/attention.wgsl.ts, attentionReference, arXiv:2307.08691
+ * @see shaders/attention.wgsl.ts, shaders/attention-lanes.wgsl.ts, attentionReference, arXiv:2307.08691
  */
 export function attentionFused(
   record: Recorder,
   qkv: Tensor,
   spans: Tensor,
   heads: AttentionHeads,
+  form: AttentionForm = attentionForms(record.gpu)[0],
 ): { o: Tensor; stats: Tensor } {
-  const { tokens, variant, params, work } = prepare(record, qkv, spans, heads);
-  const o = record.empty([tokens, heads.num_attention_heads * heads.head_dim], "f32", "attention.o");
+  const { tokens, width, sizes, params, work } = prepare(qkv, spans, heads);
+  const o = record.empty([tokens, width], "f32", "attention.o");
   const stats = record.empty([tokens, heads.num_attention_heads, 2], "f32", "attention.stats");
-  record.dispatch(
-    forward,
-    variant,
-    { qkv, spans, o, stats },
-    params,
-    [Math.ceil(tokens / variant.workgroup), heads.num_attention_heads],
-    work,
-  );
+  const tensors = { qkv, spans, o, stats };
+  if (form === "lanes") {
+    const variant = { ...sizes, ...lanesOf(record.gpu, heads) };
+    const tiles = Math.ceil(tokens / (variant.rows * variant.lanes));
+    record.dispatch(forwardLanes, variant, tensors, params, [tiles, heads.num_attention_heads], work);
+  } else {
+    const variant = { ...sizes, ...TILED };
+    const tiles = Math.ceil(tokens / variant.workgroup);
+    record.dispatch(forward, variant, tensors, params, [tiles, heads.num_attention_heads], work);
+  }
   return { o, stats };
 }
 
 /**
- * Gradients of `attention` from its output and log-sum-exp: two dispatches, query-major and key-major, without atomics.
+ * Gradients of `attention` from its output and log-sum-exp: two dispatches, without atomics.
  *
  * @param dout gradient of o
  * @param stats of the forward pass; its second entries are overwritten
@@ -64,30 +85,56 @@ export function attentionFusedBackward(
   dout: Tensor,
   stats: Tensor,
   heads: AttentionHeads,
+  form: AttentionForm = attentionForms(record.gpu)[0],
 ): Tensor {
-  const { tokens, variant, params, work } = prepare(record, qkv, spans, heads);
+  const { tokens, width, sizes, params, work } = prepare(qkv, spans, heads);
+  const { num_attention_heads: h, num_key_value_heads: g, head_dim: d } = heads;
   const dqkv = record.empty(qkv.shape, "f32", "d.qkv");
+  if (form === "lanes") {
+    const variant = { ...sizes, ...lanesOf(record.gpu, heads) };
+    const parts = record.empty([tokens, 3 * width], "f32", "attention.parts");
+    record.dispatch(
+      backwardLanes,
+      variant,
+      { qkv, spans, o, dout, stats, parts },
+      { ...params, chunk: CHUNK },
+      [Math.ceil(tokens / CHUNK), h],
+      2.5 * work,
+    );
+    const vector = d % 8 === 0;
+    record.dispatch(
+      gather,
+      { ...sizes, rotary: false, vector, workgroup: WORKGROUP },
+      { parts, dqkv },
+      { rows: tokens },
+      rowGrid(record, ((h + 2 * g) * d) / (vector ? 8 : 2), tokens),
+    );
+    record.release(parts);
+    return dqkv;
+  }
+  const variant = { ...sizes, ...TILED };
   const tiles = Math.ceil(tokens / variant.workgroup);
-  record.dispatch(
-    backwardQ,
-    variant,
-    { qkv, spans, o, dout, stats, dqkv },
-    params,
-    [tiles, heads.num_attention_heads],
-    1.5 * work,
-  );
-  record.dispatch(
-    backwardKv,
-    variant,
-    { qkv, spans, dout, stats, dqkv },
-    params,
-    [tiles, heads.num_key_value_heads],
-    2 * work,
-  );
+  record.dispatch(backwardQ, variant, { qkv, spans, o, dout, stats, dqkv }, params, [tiles, h], 1.5 * work);
+  record.dispatch(backwardKv, variant, { qkv, spans, dout, stats, dqkv }, params, [tiles, g], 2 * work);
   return dqkv;
 }
 
-function prepare(record: Recorder, qkv: Tensor, spans: Tensor, heads: AttentionHeads) {
+/** Tokens of which a workgroup takes the sequences that begin there: as many workgroups as cores want, few of them idle. */
+const CHUNK = 64;
+
+const TILED = { broadcast: 0, together: 8, workgroup: 32 };
+
+/** Workgroup memory that WebGPU promises, in bytes. */
+const SHARED = 16384;
+
+/** Rows and keys of a lane: as measured, fewer where the rows' sums would not fit workgroup memory. */
+function lanesOf({ features }: Gpu, { head_dim }: AttentionHeads) {
+  const lanes = features.subgroupSize;
+  const most = Math.floor(SHARED / (4 * lanes * head_dim));
+  return { lanes, rows: most >= 4 ? 4 : most >= 2 ? 2 : 1, keys: 16 / lanes };
+}
+
+function prepare(qkv: Tensor, spans: Tensor, heads: AttentionHeads) {
   const { num_attention_heads: h, num_key_value_heads: g, head_dim: d } = heads;
   const tokens = qkv.shape[0];
   if (h % g !== 0)
@@ -97,13 +144,14 @@ function prepare(record: Recorder, qkv: Tensor, spans: Tensor, heads: AttentionH
   if (d % 4 !== 0) throw new ShapeError(`Cannot attend with head_dim ${d}: it must be a multiple of 4`);
   sameShape("attend", qkv, [tokens, (h + 2 * g) * d]);
   sameShape("attend", spans, [tokens, 2]);
-  const size = record.gpu.features.subgroupSize;
-  const broadcast = size === 4 || size === 8 ? size : 0;
-  // Measured on both CPU adapters; a GPU's rows share nothing but the cache, and 32 fill its subgroups.
-  const tile = broadcast > 0 ? { together: 16, workgroup: 16 } : { together: 8, workgroup: 32 };
-  const variant = { headDim: d, heads: h, kvHeads: g, broadcast, ...tile };
-  // an upper bound: it takes the batch for one sequence
-  return { tokens, variant, params: { tokens, scale: 1 / Math.sqrt(d) }, work: 2 * tokens * tokens * h * d };
+  return {
+    tokens,
+    width: h * d,
+    sizes: { headDim: d, heads: h, kvHeads: g },
+    params: { tokens, scale: 1 / Math.sqrt(d), dim: d },
+    // an upper bound: it takes the batch for one sequence
+    work: 2 * tokens * tokens * h * d,
+  };
 }
 
 /** Rows `spans` of a packed batch from its sequence starts `cu_seqlens` (sequences + 1 entries). */
