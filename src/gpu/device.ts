@@ -1,3 +1,4 @@
+import type { SubgroupMatrix } from "../../shaders/matmul.wgsl.ts";
 import { GpuError } from "../errors.ts";
 import { UniformArena } from "./arena.ts";
 import { Pace } from "./pace.ts";
@@ -16,6 +17,8 @@ export interface GpuFeatures {
   /** lanes of a subgroup where the adapter has one size only, else 0 */
   subgroupSize: number;
   timestamps: boolean;
+  /** matrices of a subgroup that products may be multiplied by, where that was asked for: operands are then rounded */
+  matrix?: SubgroupMatrix | null;
 }
 
 export interface GpuOptions {

@@ -10,6 +10,7 @@ import { grpoLossCases } from "./grpo-loss.cases.ts";
 import { headSoftmaxCases } from "./head-softmax.cases.ts";
 import { linearGroupCases, loraLinearCases } from "./lora-linear.cases.ts";
 import { matmulCases } from "./matmul.cases.ts";
+import { matmulFormCases } from "./matmul-form.cases.ts";
 import { rmsNormCases } from "./rms-norm.cases.ts";
 import { rmsNormLoraCases } from "./rms-norm-lora.cases.ts";
 import { rotaryCases } from "./rotary.cases.ts";
@@ -22,6 +23,7 @@ export const allCases: readonly KernelCase[] = [
   ...rmsNormCases,
   ...rmsNormLoraCases,
   ...matmulCases,
+  ...matmulFormCases,
   ...loraLinearCases,
   ...linearGroupCases,
   ...rotaryCases,
