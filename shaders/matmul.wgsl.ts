@@ -1,5 +1,5 @@
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
-import { loadFunctions, type Stored, type StoredMatrix, storedType } from "./lib/load.ts";
+import { loadFunctions, type Stored, type StoredMatrix, storedType, TEXELS, texelFunctions } from "./lib/load.ts";
 import { directLoop, extraLoops, range } from "./lib/matmul-loops.ts";
 import { stagedDeclarations, stagedLoop } from "./lib/matmul-staged.ts";
 import { randomFunctions } from "./lib/random.ts";
@@ -19,8 +19,10 @@ export interface MatmulTile {
   stage: number;
   /** subgroup size for which lanes share out the loads of `a` by subgroupBroadcast: 4 or 8, divides rows or is a multiple; 0 = none */
   broadcast: number;
-  /** steps of the sum in one turn of the loop, where b is read directly: 4 or 8, the default 4 */
+  /** steps of the sum in one turn of the loop, where b is read directly: 4, 8 or 32, the default 4 */
   steps?: number;
+  /** as many neighbouring columns that a thread computes one after another, each of `cols`: long reads of one place; default 1 */
+  walk?: number;
   /** type of the slabs and of their products, where staged: f16 sums four products at a time; the default f32 */
   compute?: "f16";
   /** multiplied by subgroup matrices; `rows`, `cols` are then a subgroup's share, `lanes` and `groups` count subgroups */
@@ -56,6 +58,8 @@ export interface MatmulVariant {
   vecC: boolean;
   /** rows of a transposed bf16 b begin at multiples of 8 elements, and eight steps are taken at once: one load */
   eightB: boolean;
+  /** operands that are read as texels: see Texels */
+  texels: "none" | "b" | "ab";
   /** r more steps of the same sum from a2 [m, r] and b2 ([n, r] or [r, n], as b): the low-rank product */
   extra: boolean;
   vecExtra: boolean;
@@ -78,11 +82,14 @@ export interface MatmulVariant {
   tile: MatmulTile;
 }
 
-/** Reads of a bf16 b in words of eight elements. */
-const EIGHT = `
+/** Four bf16. */
+const WIDEN = `
 fn widen(w: vec2u) -> vec4f {
   return vec4f(bitcast<f32>(w.x << 16u), bitcast<f32>(w.x & 0xffff0000u), bitcast<f32>(w.y << 16u), bitcast<f32>(w.y & 0xffff0000u));
-}
+}`;
+
+/** Reads of a bf16 b in words of eight elements. */
+const EIGHT = `
 fn bAt1(i: u32) -> f32 {
   let w = b[i / 8u][(i / 2u) & 3u];
   return bitcast<f32>(select(w << 16u, w & 0xffff0000u, (i & 1u) == 1u));
@@ -100,7 +107,9 @@ export const PART_FIELDS = ["n", "k", "r", "seed", "aAt", "bAt", "cAt", "a2At", 
 // Hazard   c is distinct from every other buffer
 // Numbers  sums are f32 whatever is stored; bf16 is widened exactly
 export const matmul = (v: MatmulVariant) => {
-  const { rows, cols, lanes, groups, stage, broadcast } = v.tile;
+  const { rows, cols, lanes, groups, stage, broadcast, walk = 1 } = v.tile;
+  /** where entry j of a thread lies, counted in entries from the tile's first */
+  const place = (j: number) => (walk > 1 ? `(local.x + ${j * lanes}u) * ${walk}u + turn` : `local.x + ${j * lanes}u`);
   const paired = v.pairs !== "none";
   const fields = v.pairs === "swiglu" ? 2 : v.parts;
   const own = (name: string) => {
@@ -151,7 +160,7 @@ export const matmul = (v: MatmulVariant) => {
       let at = cAt + i * params.rowStride;
       c[at + col${first}] = x * cosine - y * sine;
       c[at + col${second}] = y * cosine + x * sine;`;
-    return `if (tileCol / 2u + local.x + ${j * lanes}u < n / 2u) {
+    return `if (tileCol / 2u + ${place(j)} < n / 2u) {
       ${body}
     }`;
   };
@@ -174,8 +183,8 @@ struct Params {
     .join(",\n  ")}
 }
 
-@group(0) @binding(0) var<storage, read> a: array<${storedType(v.a, v.vecA)}>;
-@group(0) @binding(1) var<storage, read> b: array<${v.eightB ? "vec4u" : storedType(v.b, v.vecB)}>;
+@group(0) @binding(0) ${v.texels === "ab" ? `var a: ${TEXELS}` : `var<storage, read> a: array<${storedType(v.a, v.vecA)}>`};
+@group(0) @binding(1) ${v.texels === "none" ? `var<storage, read> b: array<${v.eightB ? "vec4u" : storedType(v.b, v.vecB)}>` : `var b: ${TEXELS}`};
 @group(0) @binding(2) var<storage, read_write> c: array<${wideC ? "vec4f" : "f32"}>;
 #if ${v.extra}
 @group(0) @binding(3) var<storage, read> a2: array<${storedType("f32", v.vecExtra)}>;
@@ -189,8 +198,9 @@ struct Params {
 @group(0) @binding(7) var<storage, read> positions: array<u32>;
 @group(0) @binding(8) var<storage, read> table: array<f32>;
 #endif
-${loadFunctions("a", v.a, v.vecA)}
-${v.eightB ? EIGHT : loadFunctions("b", v.b, v.vecB, "params.bScales")}
+${v.eightB || v.texels !== "none" ? WIDEN : ""}
+${v.texels === "ab" ? texelFunctions("a", "f32") : loadFunctions("a", v.a, v.vecA)}
+${v.texels !== "none" ? texelFunctions("b", v.b === "f32" ? "f32" : "bf16") : v.eightB ? EIGHT : loadFunctions("b", v.b, v.vecB, "params.bScales")}
 #if ${v.extra}
 ${loadFunctions("a2", "f32", v.vecExtra)}
 ${loadFunctions("b2", "f32", v.vecExtra)}
@@ -228,7 +238,7 @@ fn main(
 ) {
   let part = group.z;
   let tileRow = group.x * ${rows * groups}u;
-  let tileCol = group.y * ${cols * lanes}u;
+  let tileCol = group.y * ${cols * lanes * walk}u;
   let n = ${own("n")};
   let k = ${own("k")};
   let aAt = ${own("aAt")};
@@ -265,13 +275,14 @@ fn main(
           })
           .join("\n  ")
   }
+  ${walk > 1 ? `for (var turn = 0u; turn < ${walk}u; turn++) {` : ""}
   ${range(cols / colsPerEntry)
     .map((j) => {
-      if (!v.transB) return `let col${j} = min(tileCol + (local.x + ${j * lanes}u) * 4u, (n - 1u) / 4u * 4u);`;
-      if (!paired) return `let col${j} = min(tileCol + local.x + ${j * lanes}u, n - 1u);`;
+      if (!v.transB) return `let col${j} = min(tileCol + (${place(j)}) * 4u, (n - 1u) / 4u * 4u);`;
+      if (!paired) return `let col${j} = min(tileCol + ${place(j)}, n - 1u);`;
       const first = j - cols / 2;
       if (first >= 0) return `let col${j} = col${first} + ${v.pairs === "swiglu" ? "n / 2u" : `${v.half}u`};`;
-      const u = `let u${j} = min(tileCol / 2u + local.x + ${j * lanes}u, n / 2u - 1u);`;
+      const u = `let u${j} = min(tileCol / 2u + ${place(j)}, n / 2u - 1u);`;
       return `${u} let col${j} = ${v.pairs === "swiglu" ? `u${j}` : `u${j} + u${j} / ${v.half}u * ${v.half}u`};`;
     })
     .join("\n  ")}
@@ -284,7 +295,7 @@ fn main(
 #endif
   ${stage > 0 ? stagedLoop(v) : directLoop(v, { a: "a", b: "b", lda: "params.lda", ldb: "params.ldb", aAt: "aAt", bAt: "bAt", k: "k", transA: v.transA }, v.tile.steps ?? 4, v.tail)}
   ${range(paired ? 0 : cols / colsPerEntry)
-    .map((j) => `let j${j} = tileCol + (local.x + ${j * lanes}u) * ${colsPerEntry}u;`)
+    .map((j) => `let j${j} = tileCol + (${place(j)}) * ${colsPerEntry}u;`)
     .join("\n  ")}
   ${range(rows)
     .map(
@@ -304,6 +315,7 @@ fn main(
   }`,
     )
     .join("\n  ")}
+  ${walk > 1 ? "}" : ""}
 }
 `;
 };

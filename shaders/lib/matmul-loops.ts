@@ -92,7 +92,7 @@ function loadLeft(v: MatmulVariant, o: Operands, steps: number, lines: string[])
   } else if (rows < broadcast) {
     // Several lanes take a row and share out its steps: four each, or where there are fewer, one each.
     const lanes = broadcast / rows;
-    const width = lanes <= 2 ? 4 : 1;
+    const width = lanes <= 2 || steps >= 4 * lanes ? 4 : 1;
     const parts = Math.min(lanes, steps / width);
     for (const g of range(steps / width / parts)) {
       const step = `s + ${g * parts * width}u + lane % ${parts}u * ${width}u`;
@@ -132,7 +132,10 @@ function loadRight(v: MatmulVariant, o: Operands, steps: number, lines: string[]
   const eight = steps > 1 && v.eightB && o.b === "b";
   if (eight) {
     for (const t of range(steps / 8))
-      for (const j of columns(v, o)) lines.push(`let q${8 * t}_${j} = b[(right${j} + s) / 8u + ${t}u];`);
+      for (const j of columns(v, o)) {
+        const word = `(right${j} + s) / 8u + ${t}u`;
+        lines.push(`let q${8 * t}_${j} = ${v.texels === "none" ? `b[${word}]` : `bTexel(${word})`};`);
+      }
   }
   return (j, t) => {
     const mask = drop ? ` * keep${width}(col${j}, s + ${t}u)` : "";

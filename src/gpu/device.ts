@@ -8,6 +8,7 @@ import { type Kernel, ProgramCache } from "./program.ts";
 import { Recorder } from "./recorder.ts";
 import { StagingRing } from "./staging.ts";
 import { byteLength, type DType, sizeOf, type Tensor } from "./tensor.ts";
+import { Texels } from "./texels.ts";
 import { compileAhead, type Spares } from "./warm-up.ts";
 
 /** What the adapter offers and Qwench uses. */
@@ -19,11 +20,13 @@ export interface GpuFeatures {
   timestamps: boolean;
   /** matrices of a subgroup that products may be multiplied by, where that was asked for: operands are then rounded */
   matrix?: SubgroupMatrix | null;
+  /** read operands of products as textures: where that is quicker, see Texels */
+  texels?: boolean;
 }
 
 export interface GpuOptions {
   /** leave features unused that the adapter offers: where they are known or probed to be wrong */
-  disable?: readonly ("f16" | "subgroups" | "timestamps")[];
+  disable?: readonly ("f16" | "subgroups" | "timestamps" | "texels")[];
   /** time every kernel */
   profile?: boolean;
   /** told when waiting for the GPU begins and ends: Dawn's Node binding spins meanwhile, and its platform slows it down */
@@ -50,6 +53,8 @@ export class Gpu {
   /** vendor, architecture and description in one line; names the adapter in tuning files and reports */
   readonly adapterName: string;
   readonly pool: Pool;
+  /** null where kernels read buffers only */
+  readonly texels: Texels | null;
   readonly programs: ProgramCache;
   readonly arena: UniformArena;
   readonly staging: StagingRing;
@@ -60,7 +65,7 @@ export class Gpu {
   readonly tuning = new Map<string, string>();
   private fault: GpuError | null = null;
   private readonly watched = new Set<Promise<unknown>>();
-  private readonly ids = new WeakMap<GPUBuffer, number>();
+  private readonly ids = new WeakMap<GPUBuffer | GPUTexture, number>();
   private nextId = 0;
   private dropped = 0;
 
@@ -80,6 +85,7 @@ export class Gpu {
     this.limits = device.limits;
     this.adapterName = adapterName;
     this.pool = new Pool(device);
+    this.texels = features.texels ? new Texels(device, this.pool) : null;
     this.programs = new ProgramCache(device, features, (fault) => this.watch(fault));
     this.arena = new UniformArena(device);
     this.staging = new StagingRing(device, (wait) => this.wait(wait));
@@ -142,6 +148,7 @@ export class Gpu {
       padded.set(bytes);
       bytes = padded;
     }
+    this.texels?.wrote(tensor.buffer);
     for (let at = 0; at < bytes.length; at += UPLOAD_BYTES) {
       const count = Math.min(UPLOAD_BYTES, bytes.length - at);
       this.device.queue.writeBuffer(tensor.buffer, tensor.offset + start + at, bytes, at, count);
@@ -176,6 +183,7 @@ export class Gpu {
   /** Marks a step boundary: idle buffers go back to the device. */
   endStep(): void {
     this.pool.endStep();
+    this.texels?.endStep();
     // Bind groups of dropped buffers hold on to them; and steps of ever new lengths bring ever new ones.
     if (this.pool.dropped !== this.dropped || this.bindGroups.size > MOST_BIND_GROUPS) this.bindGroups.clear();
     this.dropped = this.pool.dropped;
@@ -221,7 +229,7 @@ export class Gpu {
     void done.finally(() => this.watched.delete(done));
   }
 
-  bufferId(buffer: GPUBuffer): number {
+  bufferId(buffer: GPUBuffer | GPUTexture): number {
     let id = this.ids.get(buffer);
     if (id === undefined) this.ids.set(buffer, (id = this.nextId++));
     return id;
@@ -270,6 +278,8 @@ export async function requestGpu(adapter: GPUAdapter, options: GpuOptions = {}):
   } catch (error) {
     throw new GpuError(`Cannot open a device on ${name}: ${(error as Error).message}`);
   }
+  features.texels =
+    features.subgroupSize === 8 && /llvmpipe/i.test(name) && !off.has("texels") && (await readsTexels(device));
   const gpu = new Gpu(device, features, name, options.profile, options.waiting);
   const { spares, waiting, disable } = options;
   if (spares) {
@@ -277,4 +287,16 @@ export async function requestGpu(adapter: GPUAdapter, options: GpuOptions = {}):
     gpu.useSpares({ count: spares.count, open });
   }
   return gpu;
+}
+
+/** Whether kernels may read storage textures: a later addition to WGSL. */
+async function readsTexels(device: GPUDevice): Promise<boolean> {
+  const code = `
+@group(0) @binding(0) var texels: texture_storage_2d<rgba32uint, read>;
+@group(0) @binding(1) var<storage, read_write> words: array<vec4u>;
+@compute @workgroup_size(1) fn main() { words[0] = textureLoad(texels, vec2u()); }`;
+  device.pushErrorScope("validation");
+  const module = device.createShaderModule({ code, label: "probe texels" });
+  device.createComputePipeline({ layout: "auto", compute: { module, entryPoint: "main" } });
+  return (await device.popErrorScope()) === null;
 }

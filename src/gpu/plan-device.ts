@@ -31,7 +31,13 @@ export function planGpu(
   const names = ["maxBufferSize", "maxStorageBufferBindingSize", ...Object.keys(USUAL)] as (keyof PlanLimits)[];
   const nothing = () => ({});
   const pass = { setPipeline: nothing, setBindGroup: nothing, dispatchWorkgroups: nothing, end: nothing };
-  const encoder = { beginComputePass: () => pass, clearBuffer: nothing, copyBufferToBuffer: nothing, finish: nothing };
+  const encoder = {
+    beginComputePass: () => pass,
+    clearBuffer: nothing,
+    copyBufferToBuffer: nothing,
+    copyBufferToTexture: nothing,
+    finish: nothing,
+  };
   const buffer = (size: number) => ({
     size,
     destroy: nothing,
@@ -44,6 +50,7 @@ export function planGpu(
     lost: new Promise<GPUDeviceLostInfo>(() => {}),
     queue: { submit: nothing, writeBuffer: nothing, onSubmittedWorkDone: async () => undefined },
     createBuffer: ({ size }: GPUBufferDescriptor) => buffer(size),
+    createTexture: () => ({ createView: nothing, destroy: nothing }),
     createShaderModule: nothing,
     createBindGroupLayout: nothing,
     createPipelineLayout: nothing,

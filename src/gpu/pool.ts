@@ -54,6 +54,8 @@ export class Pool {
   budget = Number.POSITIVE_INFINITY;
   /** blocks given back to the device so far: what is cached for their buffers is of no more use */
   dropped = 0;
+  /** told of every block that goes back to the device, before it does */
+  onDrop: ((block: Block) => void) | null = null;
   private readonly device: GPUDevice;
   private readonly maxBuffer: number;
   private readonly free: Block[] = []; // sorted by size
@@ -98,13 +100,18 @@ export class Pool {
     });
     const block: Block = { buffer, size, kind, label, touched: this.step, free: false };
     this.all.add(block);
-    this.ledger.allocated += size;
-    this.count(kind, size);
+    this.charge(kind, size);
+    return block;
+  }
+
+  /** Counts bytes that were allocated beside the pool; freed, where negative. */
+  charge(kind: MemoryKind, bytes: number): void {
+    this.ledger.allocated += bytes;
+    this.count(kind, bytes);
     if (this.ledger.allocated > this.ledger.peak) {
       this.ledger.peak = this.ledger.allocated;
       this.ledger.peakByKind = { ...this.ledger.byKind };
     }
-    return block;
   }
 
   /** Gives a block back for reuse. Work already recorded may still use it: the queue runs in order. */
@@ -119,11 +126,11 @@ export class Pool {
 
   /** Destroys a block now: for weights that are unloaded. Submitted work must have ended. */
   drop(block: Block): void {
+    this.onDrop?.(block);
     if (block.free) this.free.splice(this.free.indexOf(block), 1);
     this.all.delete(block);
     this.dropped++;
-    this.ledger.allocated -= block.size;
-    this.count(block.kind, -block.size);
+    this.charge(block.kind, -block.size);
     block.buffer.destroy();
   }
 

@@ -7,7 +7,8 @@ export type Shader<V = any> = (variant: V) => string;
 interface Binding {
   name: string;
   slot: number;
-  kind: "read" | "write" | "uniform";
+  /** "texels": a tensor as a texture, see Texels */
+  kind: "read" | "write" | "uniform" | "texels";
 }
 
 /** A compiled pipeline with what its WGSL declares. */
@@ -16,7 +17,7 @@ export interface Program {
   readonly name: string;
   readonly pipeline: GPUComputePipeline;
   readonly layout: GPUBindGroupLayout;
-  /** storage buffers in slot order */
+  /** storage buffers and textures in slot order */
   readonly storage: Binding[];
   /** slot of the uniform block, −1 when the kernel has none */
   readonly uniform: number;
@@ -25,6 +26,7 @@ export interface Program {
 }
 
 const BINDING = /@group\(0\)\s*@binding\((\d+)\)\s*var<([^>]+)>\s*(\w+)\s*:/g;
+const TEXTURE = /@group\(0\)\s*@binding\((\d+)\)\s*var\s+(\w+)\s*:\s*texture_storage_2d<rgba32uint, read>/g;
 const PARAMS = /struct\s+Params\s*\{([^}]*)\}/;
 
 /** Bindings and parameter fields, read from the WGSL itself so that no list has to be kept beside it. */
@@ -35,6 +37,8 @@ export function reflect(name: string, code: string): Pick<Program, "storage" | "
     if (access.startsWith("uniform")) uniform = Number(slot);
     else storage.push({ name: binding, slot: Number(slot), kind: access.includes("read_write") ? "write" : "read" });
   }
+  for (const [, slot, binding] of code.matchAll(TEXTURE))
+    storage.push({ name: binding, slot: Number(slot), kind: "texels" });
   storage.sort((a, b) => a.slot - b.slot);
   const params = [];
   const body = PARAMS.exec(code)?.[1] ?? "";
@@ -147,7 +151,9 @@ export class ProgramCache {
     const entries: GPUBindGroupLayoutEntry[] = storage.map(({ slot, kind }) => ({
       binding: slot,
       visibility: 4, // COMPUTE
-      buffer: { type: kind === "write" ? "storage" : "read-only-storage" },
+      ...(kind === "texels"
+        ? { storageTexture: { access: "read-only", format: "rgba32uint" } }
+        : { buffer: { type: kind === "write" ? "storage" : "read-only-storage" } }),
     }));
     if (uniform >= 0) {
       entries.push({ binding: uniform, visibility: 4, buffer: { type: "uniform", hasDynamicOffset: true } });

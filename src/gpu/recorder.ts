@@ -56,6 +56,7 @@ export class Recorder {
     const from = this.gpu.device.createBuffer({ label, size: tensor.bytes, usage: 0x04, mappedAtCreation: true }); // COPY_SRC
     new Uint32Array(from.getMappedRange()).set(new Uint32Array(data.buffer, data.byteOffset, data.length));
     from.unmap();
+    this.gpu.texels?.wrote(tensor.buffer);
     this.open().copyBufferToBuffer(from, 0, tensor.buffer, tensor.offset, tensor.bytes);
     this.sources.push(from);
     return tensor;
@@ -114,7 +115,8 @@ export class Recorder {
     const program = gpu.programs.get(shader as Shader, variant);
     const size = fold(grid, gpu.limits.maxComputeWorkgroupsPerDimension, program.name);
     if (size[0] * size[1] * size[2] === 0) return;
-    const group = this.bindGroup(program, bindings);
+    const textures = this.mirror(program, bindings);
+    const group = this.bindGroup(program, bindings, textures);
     const words = packParams(program, params);
     if (words && gpu.arena.full) {
       this.submit();
@@ -131,8 +133,26 @@ export class Recorder {
     if (this.work >= gpu.pace.budget) this.submit();
   }
 
+  /** Textures of what a kernel reads as texels, by name; forgets those of what it writes. */
+  private mirror(program: Program, bindings: Record<string, Tensor>): Map<string, GPUTexture> | null {
+    const { texels } = this.gpu;
+    if (!texels) return null;
+    const textures = new Map<string, GPUTexture>();
+    for (const { name, kind } of program.storage) {
+      const tensor = bindings[name];
+      if (kind === "texels" && tensor)
+        textures.set(
+          name,
+          texels.of(tensor, this, () => this.open()),
+        );
+      else if (kind === "write" && tensor) texels.wrote(tensor.buffer);
+    }
+    return textures;
+  }
+
   /** Fills a tensor with zero bytes. */
   clear(tensor: Tensor): void {
+    this.gpu.texels?.wrote(tensor.buffer);
     this.open().clearBuffer(tensor.buffer, tensor.offset, tensor.bytes);
   }
 
@@ -141,6 +161,7 @@ export class Recorder {
     if (from.bytes > to.bytes) {
       throw new ShapeError(`Cannot copy ${from.label} (${from.bytes} bytes) into ${to.label} (${to.bytes} bytes)`);
     }
+    this.gpu.texels?.wrote(to.buffer);
     this.open().copyBufferToBuffer(from.buffer, from.offset, to.buffer, to.offset, from.bytes);
   }
 
@@ -167,6 +188,7 @@ export class Recorder {
     for (const scope of [gpu.device.popErrorScope(), gpu.device.popErrorScope()]) {
       gpu.watch(scope.then((error) => (error ? new GpuError(`Cannot run kernels ${names}: ${error.message}`) : null)));
     }
+    gpu.texels?.submitted(this);
     gpu.pace.submitted(this.work);
     gpu.profiler?.collect();
     for (const { staging, bytes, resolve } of this.reads) {
@@ -215,7 +237,11 @@ export class Recorder {
     this.pass = null;
   }
 
-  private bindGroup(program: Program, bindings: Record<string, Tensor>): GPUBindGroup {
+  private bindGroup(
+    program: Program,
+    bindings: Record<string, Tensor>,
+    textures: Map<string, GPUTexture> | null,
+  ): GPUBindGroup {
     const { gpu } = this;
     let key = `${program.id}`;
     for (const { name } of program.storage) {
@@ -225,12 +251,15 @@ export class Recorder {
           `Cannot dispatch ${program.name}: it binds ${program.storage.map((b) => b.name)}, got ${Object.keys(bindings)}`,
         );
       }
-      key += ` ${gpu.bufferId(tensor.buffer)}:${tensor.offset}:${tensor.bytes}`;
+      const texture = textures?.get(name);
+      key += texture ? ` ${gpu.bufferId(texture)}` : ` ${gpu.bufferId(tensor.buffer)}:${tensor.offset}:${tensor.bytes}`;
     }
     const cached = gpu.bindGroups.get(key);
     if (cached) return cached;
     this.checkBindings(program, bindings);
     const entries: GPUBindGroupEntry[] = program.storage.map(({ name, slot }) => {
+      const texture = textures?.get(name);
+      if (texture) return { binding: slot, resource: texture.createView() };
       const { buffer, offset, bytes } = bindings[name];
       return { binding: slot, resource: { buffer, offset, size: bytes } };
     });

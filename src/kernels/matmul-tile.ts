@@ -6,8 +6,8 @@ import type { Gpu } from "../gpu/device.ts";
 const staged = (rows: number, cols: number, lanes: number, groups: number, stage: number): MatmulTile => {
   return { rows, cols, lanes, groups, stage, broadcast: 0, steps: 4 };
 };
-const direct = (rows: number, cols: number, lanes: number, steps: 4 | 8, broadcast: number): MatmulTile => {
-  return { rows, cols, lanes, groups: 1, stage: 0, broadcast, steps };
+const direct = (rows: number, cols: number, lanes: number, steps: number, broadcast: number, walk = 1): MatmulTile => {
+  return { rows, cols, lanes, groups: 1, stage: 0, broadcast, steps, ...(walk > 1 && { walk }) };
 };
 
 /** Outputs of so few rows have tiles of their own: LoRA's factors, decoding. */
@@ -24,6 +24,8 @@ export function tileCandidates(gpu: Gpu, transB: boolean): MatmulTile[] {
   const size = gpu.features.subgroupSize;
   if (size === 8) {
     // more registers or more code than this and LLVM's output falls out of the first-level caches
+    if (gpu.texels && transB)
+      return [direct(16, 4, 8, 8, size, 2), direct(16, 4, 8, 4, size), direct(8, 4, 8, 8, size)];
     return transB
       ? [direct(16, 4, 8, 4, size), direct(16, 3, 8, 4, size), direct(8, 4, 8, 8, size)]
       : [direct(16, 4, 8, 4, size), direct(8, 4, 8, 8, size), direct(8, 4, 16, 8, size)];
@@ -86,7 +88,11 @@ export function plainTile(gpu: Gpu, transB: boolean, m: number): MatmulTile {
  * Tiles of x·Wᵀ for the few rows of a decoding pass on a CPU adapter: 1, up to 4 and up to 8 of them. There the weights'
  * loads are most of the work whatever the tile, so that none is measured. Larger batches take `tileCandidates`.
  */
-export function decodeTiles(size: number, b: StoredMatrix): MatmulTile[] {
+export function decodeTiles(size: number, b: StoredMatrix, texels = false): MatmulTile[] {
+  if (texels && b === "bf16") {
+    const tiles = [direct(1, 2, 8, 32, size, 4), direct(2, 2, 8, 16, size, 4)];
+    return [...tiles, direct(4, 4, 8, 8, size, 4), direct(8, 4, 8, 8, size, 4), direct(16, 4, 8, 8, size, 4)];
+  }
   const steps = b === "bf16" ? 8 : 4; // one load of a weight row; more is slow to compile
   return [direct(1, 2, 8, steps, size), direct(4, 3, 8, steps, size), direct(8, 4, 8, steps, size)];
 }
@@ -116,7 +122,7 @@ export function matmulTile(
   if (!aligned && (size === 4 || size === 8)) return direct(8, !transB ? 4 : paired ? 2 : 1, 8, 4, size);
   const fits = ({ cols, matrix }: MatmulTile) => !paired || cols % (2 * (matrix?.n ?? 1)) === 0;
   if ((size === 4 || size === 8) && transB && !transA) {
-    const tile = decodeTiles(size, b).find((tile) => m <= tile.rows && fits(tile));
+    const tile = decodeTiles(size, b, gpu.texels !== null).find((tile) => m <= tile.rows && fits(tile));
     if (tile) return tile;
   }
   const winner = gpu.tuning.get(tileKey(transA, transB, b, m));
@@ -127,6 +133,6 @@ export function matmulTile(
 }
 
 /** Workgroups along rows and columns. */
-export function tileGrid({ rows, cols, lanes, groups }: MatmulTile, m: number, n: number): [number, number] {
-  return [Math.ceil(m / (rows * groups)), Math.ceil(n / (cols * lanes))];
+export function tileGrid({ rows, cols, lanes, groups, walk = 1 }: MatmulTile, m: number, n: number): [number, number] {
+  return [Math.ceil(m / (rows * groups)), Math.ceil(n / (cols * lanes * walk))];
 }

@@ -2,6 +2,7 @@ import type { StoredMatrix } from "../../shaders/lib/load.ts";
 import type { MatmulTile } from "../../shaders/matmul.wgsl.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { planGpu } from "../gpu/plan-device.ts";
+import type { MemoryKind } from "../gpu/pool.ts";
 import type { Kernel } from "../gpu/program.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import { matmul } from "./matmul.ts";
@@ -157,11 +158,11 @@ class Trial {
     const m = few ? size(product.m, FEW_ROWS) : Math.max(FEW_ROWS + 8, size(product.m, proxy.m)); // keeps to its kind
     const n = Math.max(m, size(product.n, few ? 4 * proxy.n : proxy.n)); // or matmul would turn it round
     const k = size(product.k, few ? 2 * proxy.k : proxy.k);
-    const make = (shape: number[], dtype: StoredMatrix, label: string) =>
-      gpu.persistent(shape, dtype, `tuning.${label}`, "scratch");
+    const make = (shape: number[], dtype: StoredMatrix, label: string, kind: MemoryKind = "scratch") =>
+      gpu.persistent(shape, dtype, `tuning.${label}`, kind);
     this.tensors = {
       a: make(transA ? [k, m] : [m, k], "f32", "a"),
-      b: make(transB ? [n, k] : [k, n], product.b, "b"),
+      b: make(transB ? [n, k] : [k, n], product.b, "b", product.b === "f32" ? "scratch" : "weights"),
       c: make([m, n], "f32", "c"),
     };
     const r = product.extra;

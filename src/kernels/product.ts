@@ -84,6 +84,19 @@ function turn(product: Product): Product {
   };
 }
 
+/** Rows from which on a copy of an operand costs little beside the product: of `a`, which is as long, and of `b`. */
+const COPY_A = 8;
+const COPY_B = 64;
+
+/** Which operands are read as texels. Both must begin rows at whole texels. */
+function texelsOf({ gpu }: Recorder, { a, b, parts, transA, transB }: Product): "none" | "b" | "ab" {
+  const { texels } = gpu;
+  const { m } = parts[0];
+  if (transA || !transB || !texels?.takes(b) || !(texels.keeps(b) || m >= COPY_B)) return "none";
+  const n = parts.reduce((sum, part) => sum + part.n, 0);
+  return m >= COPY_A && n >= COPY_B && texels.takes(a) ? "ab" : "b";
+}
+
 /** Records products, as one dispatch if it can. Shapes are the caller's: `matmul` and `lora-linear` check them. */
 export function recordProduct(record: Recorder, given: Product): void {
   const narrow = given.parts.every(({ m, n }) => n <= NARROW && n < m);
@@ -105,6 +118,9 @@ export function recordProduct(record: Recorder, given: Product): void {
   const plain = given.tile && !("kind" in given.tile) ? given.tile : null;
   const tile =
     plain ?? matmulTile(record.gpu, transA, transB, storedMatrix(b), m, lda % 4 === 0 && ldb % 4 === 0, paired);
+  const eight = b.dtype === "bf16" && ldb % 8 === 0 && all("bAt", 8);
+  const texels =
+    tile.stage === 0 && vecA && (eight || (b.dtype === "f32" && vecB)) ? texelsOf(record, product) : "none";
   const variant = {
     a: "f32" as const,
     b: storedMatrix(b),
@@ -112,7 +128,8 @@ export function recordProduct(record: Recorder, given: Product): void {
     transB,
     vecA,
     vecB,
-    eightB: transB && b.dtype === "bf16" && ldb % 8 === 0 && all("bAt", 8) && tile.stage === 0 && tile.steps === 8,
+    eightB: transB && eight && tile.stage === 0 && (tile.steps ?? 4) % 8 === 0,
+    texels,
     vecC: colStride === 1 && rowStride % 4 === 0 && all("cAt", 4) && sizeOf(c.shape) % 4 === 0 && !paired,
     extra: Boolean(low),
     vecExtra:

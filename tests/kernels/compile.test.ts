@@ -12,18 +12,19 @@ import { openNullAdapter } from "../../src/platform/node.ts";
 // Dawn's null backend validates and compiles without a GPU. The device has WebGPU's default limits, so that what passes
 // here asks no adapter for more than every adapter gives: 8 storage buffers, 256 threads, 16 KiB of workgroup memory.
 
-const ADAPTERS = [
+const ADAPTERS: { name: string; subgroups: boolean; subgroupSize: number; texels?: boolean }[] = [
   { name: "without subgroups", subgroups: false, subgroupSize: 0 },
   { name: "subgroups of any size", subgroups: true, subgroupSize: 0 },
   { name: "subgroups of 4", subgroups: true, subgroupSize: 4 },
   { name: "subgroups of 8", subgroups: true, subgroupSize: 8 },
+  { name: "subgroups of 8 and texels", subgroups: true, subgroupSize: 8, texels: true },
 ];
 
-async function nullGpu({ subgroups, subgroupSize }: (typeof ADAPTERS)[number]): Promise<Gpu> {
+async function nullGpu({ subgroups, subgroupSize, texels }: (typeof ADAPTERS)[number]): Promise<Gpu> {
   const { adapter } = await openNullAdapter();
   const features = ["shader-f16", ...(subgroups ? ["subgroups"] : [])];
   const device = await adapter.requestDevice({ requiredFeatures: features as GPUFeatureName[] });
-  return new Gpu(device, { f16: true, subgroups, subgroupSize, timestamps: false }, "null backend");
+  return new Gpu(device, { f16: true, subgroups, subgroupSize, timestamps: false, texels }, "null backend");
 }
 
 /** Records a case on a device that computes nothing, and waits for what the compiler says. */

@@ -1,0 +1,94 @@
+import { describe, expect, it } from "vitest";
+import { Pool } from "../../src/gpu/pool.ts";
+import type { Tensor } from "../../src/gpu/tensor.ts";
+import { Texels } from "../../src/gpu/texels.ts";
+
+const ROW = 65_536;
+
+function setUp() {
+  const made: { rows: number; destroyed: boolean }[] = [];
+  const device = {
+    limits: { maxBufferSize: 2 ** 30, maxTextureDimension2D: 8192 },
+    createBuffer: () => ({ destroy: () => {} }),
+    createTexture: ({ size }: { size: number[] }) => {
+      const texture = { rows: size[1], destroyed: false, destroy: () => (texture.destroyed = true) };
+      made.push(texture);
+      return texture;
+    },
+  } as unknown as GPUDevice;
+  const pool = new Pool(device);
+  const texels = new Texels(device, pool);
+  const copies: unknown[][] = [];
+  const encoder = { copyBufferToTexture: (...args: unknown[]) => copies.push(args) } as unknown as GPUCommandEncoder;
+  const tensor = (bytes: number, kind: "weights" | "activations"): Tensor => {
+    const block = pool.take(bytes, kind, kind, true);
+    return { label: kind, shape: [bytes / 4], dtype: "f32", buffer: block.buffer, offset: 0, bytes, block };
+  };
+  return { pool, texels, copies, made, tensor, open: () => encoder };
+}
+
+describe("Texels", () => {
+  it("copies whole rows of 64 KiB, then the rest, once, and counts the texture", () => {
+    const { pool, texels, copies, made, tensor, open } = setUp();
+    const w = tensor(2 * ROW + 32, "weights");
+    const before = pool.ledger.allocated;
+    const record = {};
+    const texture = texels.of(w, record, open);
+    expect(copies.map(([source, , size]) => [(source as { offset: number }).offset, size])).toEqual([
+      [0, [4096, 2]],
+      [2 * ROW, [2, 1]],
+    ]);
+    expect(texels.of(w, record, open)).toBe(texture);
+    expect(copies.length).toBe(2);
+    expect(pool.ledger.allocated - before).toBe(3 * ROW);
+    pool.drop(w.block!);
+    expect(made[0].destroyed).toBe(true);
+    expect(pool.ledger.allocated).toBe(0);
+  });
+
+  it("copies again what was written, and what a recording copied that is not submitted", () => {
+    const { texels, copies, tensor, open } = setUp();
+    const x = tensor(64, "activations");
+    const [first, second] = [{}, {}];
+    texels.of(x, first, open);
+    texels.of(x, second, open); // the first may never be submitted
+    expect(copies.length).toBe(2);
+    texels.submitted(second);
+    texels.of(x, {}, open);
+    expect(copies.length).toBe(2);
+    texels.wrote(x.buffer);
+    texels.of(x, {}, open);
+    expect(copies.length).toBe(3);
+    texels.submitted(first); // what it put there later is not known
+    texels.of(x, first, open);
+    expect(copies.length).toBe(4);
+  });
+
+  it("keeps a few textures for activations; two operands of a kernel never share one", () => {
+    const { texels, made, tensor, open } = setUp();
+    const xs = Array.from({ length: 9 }, () => tensor(ROW, "activations"));
+    const record = {};
+    let last: GPUTexture | null = null;
+    for (const x of xs) {
+      const texture = texels.of(x, record, open);
+      expect(texture).not.toBe(last);
+      last = texture;
+    }
+    expect(made.length).toBe(4);
+    texels.of(tensor(20 * ROW, "activations"), record, open);
+    expect(made.length).toBe(5);
+    expect(made.filter(({ destroyed }) => destroyed).length).toBe(0); // what is recorded may still use it
+    texels.endStep();
+    expect(made.filter(({ destroyed }) => destroyed).length).toBe(1);
+  });
+
+  it("takes whole texels that a texture can hold", () => {
+    const { texels, tensor } = setUp();
+    const x = tensor(1024, "activations");
+    expect(texels.takes(x)).toBe(true);
+    expect(texels.takes({ ...x, bytes: 1020 })).toBe(false);
+    expect(texels.takes({ ...x, offset: 4 })).toBe(false);
+    expect(texels.takes({ ...x, bytes: 2 ** 27 })).toBe(false);
+    expect(texels.takes({ ...tensor(1024, "weights"), bytes: 2 ** 27 })).toBe(true);
+  });
+});
