@@ -147,15 +147,11 @@ export const matmulSubgroupMatrix = (v: MatmulSubgroupMatrixVariant) => {
     );
     return `{
   ${moves.map(({ register }) => `var ${register} = ${vec}();`).join("\n  ")}
-  var slab = 0u;
-  ${load.join("\n    ")}
-  for (; slab < ${o.k}; ) {
-    ${store.join("\n    ")}
-    workgroupBarrier();
-    slab += ${stage}u;
-    if (slab < ${o.k}) { // on its way while the present slab is multiplied
+  for (var slab = 0u; ; slab += ${stage}u) {
+    if (slab < ${o.k}) {
     ${load.join("\n    ")}
     }
+    if (slab > 0u) { // the slab before, while this one is on its way
     for (var kk = 0u; kk < ${stage}u; kk += ${K}u) {
       ${range(down)
         .map((i) => read(`l${i}`, sides[0], "Left", place(sides[0], `subRow * ${rows}u + ${i * M}u`)))
@@ -165,6 +161,10 @@ export const matmulSubgroupMatrix = (v: MatmulSubgroupMatrixVariant) => {
         .join("\n      ")}
       ${multiply.join("\n      ")}
     }
+    }
+    workgroupBarrier();
+    if (slab >= ${o.k}) { break; }
+    ${store.join("\n    ")}
     workgroupBarrier();
   }
   }`;
@@ -233,10 +233,11 @@ fn finish(thread: u32, firstRow: u32, firstPlace: u32, tileCol: u32, part: u32, 
   const emulated = `
 alias Result = array<f32, ${(M * N) / size}>;
 fn multiply(l: u32, r: u32, lRow: u32, lStep: u32, rCol: u32, rStep: u32, acc: ptr<function, Result>, lane: u32) {
-  for (var e = 0u; e < ${(M * N) / size}u; e++) {
+  let once = min(params.m, 1u); // or Mesa unrolls these loops, and compiles for minutes
+  for (var e = 0u; e < ${(M * N) / size}u * once; e++) {
     let i = (e * ${size}u + lane) / ${N}u;
     let j = (e * ${size}u + lane) % ${N}u;
-    for (var s = 0u; s < ${K}u; s++) {
+    for (var s = 0u; s < ${K}u * once; s++) {
       (*acc)[e] = fma(f32(aSlab[l + i * lRow + s * lStep]), f32(bSlab[r + j * rCol + s * rStep]), (*acc)[e]);
     }
   }
@@ -257,11 +258,11 @@ ${productHeader(v)}
 var<workgroup> aSlab: array<${type}, ${aCount}>;
 var<workgroup> bSlab: array<${type}, ${bCount}>;
 var<workgroup> staged: array<f32, ${results}>;
-${fourLoads("a", !v.transA, vec, v.dropout === "a")}
-${fourLoads("b", v.transB, vec, v.dropout === "b")}
+${fourLoads("a", !v.transA, vec, v.dropout === "a", !v.tail)}
+${fourLoads("b", v.transB, vec, v.dropout === "b", !v.tail)}
 #if ${v.extra}
-${fourLoads("a2", true, vec, false)}
-${fourLoads("b2", v.transB, vec, false)}
+${fourLoads("a2", true, vec, false, !v.tail)}
+${fourLoads("b2", v.transB, vec, false, !v.tail)}
 #endif
 // where a tile's column lies: of pairs its first half holds the first of each, its second half the second
 fn column(tileCol: u32, index: u32, n: u32) -> u32 {

@@ -38,16 +38,24 @@ function sideOf({ tile: { rows, cols, lanes, groups, stage }, transA, transB }: 
 
 const vec4Of = (v: MatmulVariant) => (v.tile.compute === "f16" ? "vec4<f16>" : "vec4f");
 
-/** WGSL `{name}Four`, which reads four elements of an operand: as many steps of a row, or outputs of a step; zeros past `end`. */
-export function fourLoads(name: string, alongSum: boolean, vec: string, drop: boolean): string {
+/**
+ * WGSL `{name}Four`, which reads four elements of an operand: as many steps of a row, or outputs of a step; zeros past `end`.
+ *
+ * @param whole rows end on a whole four
+ */
+export function fourLoads(name: string, alongSum: boolean, vec: string, drop: boolean, whole: boolean): string {
   const [along, across] = alongSum ? ["s", "outer"] : ["outer", "s"];
   const keep = (width: 1 | 4, e: string) =>
     drop ? ` * keep${width}(${alongSum ? `outer, s${e}` : `s, outer${e}`})` : "";
+  const rest =
+    alongSum && whole
+      ? ""
+      : `for (var e = 0u; ${along} + e < end; e++) { value[e] = ${name}At1(at + ${across} * ld + ${along} + e)${keep(1, " + e")}; }`;
   return `
 fn ${name}Four(outer: u32, s: u32, end: u32, at: u32, ld: u32) -> ${vec} {
   if (${along} + 4u <= end) { return ${vec}(${name}At4(at + ${across} * ld + ${along})${keep(4, "")}); }
   var value = vec4f();
-  for (var e = 0u; ${along} + e < end; e++) { value[e] = ${name}At1(at + ${across} * ld + ${along} + e)${keep(1, " + e")}; }
+  ${rest}
   return ${vec}(value);
 }`;
 }
@@ -58,7 +66,7 @@ export function stagedDeclarations(v: MatmulVariant): string {
     .map((name) => {
       const { width, alongSum } = sideOf(v, name);
       return `
-var<workgroup> ${name}Slab: array<${vec4Of(v)}, ${width * v.tile.stage}>;${fourLoads(name, alongSum, vec4Of(v), v.dropout === name)}`;
+var<workgroup> ${name}Slab: array<${vec4Of(v)}, ${width * v.tile.stage}>;${fourLoads(name, alongSum, vec4Of(v), v.dropout === name, !v.tail)}`;
     })
     .join("");
 }
@@ -177,18 +185,18 @@ export function stagedLoop(v: MatmulVariant): string {
   return `{
   let far = (thread + ${threads / 2}u) % ${threads}u; // where there are pieces for half of the threads, the others take b's
   ${[...before, ...registers].join("\n  ")}
-  var slab = 0u;
-  ${load}
-  for (; slab < k; ) {
-    ${store}
-    workgroupBarrier();
-    slab += ${stage}u;
+  for (var slab = 0u; ; slab += ${stage}u) {
     if (slab < k) {
     ${load}
     }
+    if (slab > 0u) { // the slab before, while this one is on its way
     for (var q = 0u; q < ${stage / 4}u; q++) {
       ${products.join("\n      ")}
     }
+    }
+    if (slab >= k) { break; }
+    workgroupBarrier();
+    ${store}
     workgroupBarrier();
   }
   ${after.join("\n  ")}
