@@ -25,12 +25,13 @@ export const HELP = `npm run bench -- ${[...KINDS, "all"].join("|")} [options]
   --tokens N   tokens of a batch (256; attention: 256, 1024 and 2048; memory: 256 and 512; grpo: 64 of a completion)
   --rounds N   rounds, of which the median counts (5)
   --layers N   sft, qlora, grpo, generate, memory, load: layers of the model (24, Qwen2.5-0.5B's)
-  --most N     scale: tokens of the longest sequence (4096; 32768 at most)
-  --seconds N  scale: budget for all axes (600); table: for the fit over lengths
+  --most N     scale: tokens of the longest sequence (32768, which is the most)
+  --seconds N  scale: budget for all axes (600); what does not fit it is left out
   --profile    print time by kernel; slower, as every kernel is then timed by itself
   --untuned    first candidates, nothing measured beforehand
   --json       rows as JSON lines instead of a table
-  --save       append the rows to bench/results.jsonl; scale: the figures too
+  --save       append the rows to bench/results.jsonl as they come; scale: write bench/scale.md and bench/scale.svg too, and
+               go on where an earlier run of this commit was cut off
 
 peers measures jax-js and tfjs beside ours on the same adapter. table prints every figure that a limit is set for, and
 whether it is met. all runs ${ALL.join(", ")}.
@@ -78,7 +79,7 @@ export function parseBenchArgs(args: readonly string[]): BenchArgs | null {
     throw new Error(`Cannot bench ${positionals.join(" ") || "nothing"}: one of ${[...KINDS, "all"].join(", ")}`);
   const { profile, untuned, json, save } = values;
   const count = (name: "tokens" | "rounds" | "layers" | "most" | "seconds") => positive(values[name], name);
-  const most = count("most") ?? 4096;
+  const most = count("most") ?? 32768;
   if (most < 512 || most > 32768) throw new Error(`Cannot bench with --most ${most}: it must be from 512 to 32768`);
   return {
     kinds: kind ? [kind] : ALL,

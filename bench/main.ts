@@ -15,7 +15,8 @@ import { benchMatmul } from "./matmul.ts";
 import { benchMemory } from "./memory.ts";
 import { benchPeers } from "./peers.ts";
 import { type BenchRow, save, tableOf } from "./rows.ts";
-import { benchScale, saveFigures } from "./scale.ts";
+import { benchScale, type ScaleEmit } from "./scale.ts";
+import { knownRows, saveScale } from "./scale-report.ts";
 import { benchQlora, benchSft } from "./sft.ts";
 import { benchModel } from "./sizes.ts";
 import { benchTable } from "./table.ts";
@@ -57,7 +58,7 @@ async function bench(kind: Kind, gpu: Gpu, platform: Platform, args: BenchArgs, 
     return requestGpu(adapter, { waiting, spares });
   };
   const report = (line: string) => console.error(line);
-  const kinds: Record<Exclude<Kind, "table">, () => Promise<BenchRow[]>> = {
+  const kinds: Record<Exclude<Kind, "table" | "scale">, () => Promise<BenchRow[]>> = {
     matmul: () => benchMatmul(gpu, tokens, rounds),
     lora: () => benchLora(gpu, tokens, rounds),
     attention: () => benchAttention(gpu, args.tokens ? [tokens] : [256, 1024, 2048], rounds),
@@ -69,12 +70,15 @@ async function bench(kind: Kind, gpu: Gpu, platform: Platform, args: BenchArgs, 
     memory: () => benchMemory(fresh, args.tokens ? [tokens] : [256, 512], layers),
     load: () => benchLoad(fresh, { tokens, rounds, layers }),
     peers: () => benchPeers(gpu, platform, rounds, report),
-    scale: () => benchScale(gpu, { rounds, most, seconds }, report),
   };
-  if (kind === "table") return benchTable(gpu, platform, { rounds, seconds }, emit, report);
-  const rows = await kinds[kind]();
-  emit(rows);
-  if (kind === "scale" && args.save) saveFigures(new URL(".", import.meta.url), rows);
+  if (kind === "table") return benchTable(gpu, platform, rounds, emit, report);
+  if (kind !== "scale") return emit(await kinds[kind]());
+  const known = args.save ? knownRows(RESULTS.pathname, gpu.adapterName) : [];
+  const took: ScaleEmit = (rows, points) => {
+    if (rows.length > 0) emit([...rows]);
+    if (args.save) saveScale(new URL(".", import.meta.url), points, gpu.adapterName, most);
+  };
+  await benchScale(gpu, { rounds, most, seconds, known }, took, report);
 }
 
 type Emit = (rows: BenchRow[]) => void;

@@ -1,4 +1,6 @@
 import type { Gpu } from "../src/gpu/device.ts";
+import type { PlanLimits } from "../src/gpu/plan-device.ts";
+import type { ModelConfig } from "../src/model/config.ts";
 import { forecastSft, worstBatch } from "../src/train/plan.ts";
 import { sftStep } from "../src/train/step.ts";
 import { now, since } from "./measure.ts";
@@ -9,15 +11,21 @@ import { benchModel, modelFlops } from "./sizes.ts";
 const RANK = 16;
 
 /** Bytes at the peak of a training step, as `qwench sft` forecasts them for this adapter. */
-export function forecastStep(gpu: Gpu, layers: number, vocab: number, r: number, sequences: number, length: number) {
+export function forecastStep(
+  { limits, features }: { limits: PlanLimits; features: Gpu["features"] },
+  config: ModelConfig,
+  r: number,
+  sequences: number,
+  length: number,
+): number {
   const { peak } = forecastSft({
-    config: benchModel(layers, vocab),
+    config,
     trained: { lora: loraOf(r) },
     dtypeOf: () => "bf16",
     steps: [worstBatch(sequences, length)],
     optimizer: ADAMW,
-    limits: gpu.limits,
-    features: gpu.features,
+    limits,
+    features,
   });
   return peak;
 }
@@ -45,7 +53,7 @@ export async function benchMemory(
     await gpu.settle();
     const { ms, cpu } = since(start);
     const bytes = gpu.pool.ledger.peak;
-    const forecast = forecastStep(gpu, config.num_hidden_layers, config.vocab_size, RANK, 1, tokens);
+    const forecast = forecastStep(gpu, config, RANK, 1, tokens);
     rows.push({
       ...about(gpu),
       what: "memory of a first SFT step",

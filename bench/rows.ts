@@ -37,6 +37,10 @@ export interface BenchRow {
   most?: number;
   /** whether it is so, by the clock */
   met?: boolean;
+  /** where a row is one of many by size: that size */
+  x?: number;
+  /** where fewer were run than was asked */
+  rounds?: number;
   /** GPU memory at the peak: as a forecast said, and as allocated */
   forecast_bytes?: number;
   bytes?: number;
@@ -91,12 +95,16 @@ export function about(gpu: Gpu): Pick<BenchRow, "commit" | "date" | "adapter"> {
 
 let known: string | null = null;
 
-/** The commit that is checked out, with `+` where files differ from it. */
+/** What measuring itself writes. */
+const OUTPUTS = ["results.jsonl", "scale.md", "scale.svg"].map((name) => `:!bench/${name}`);
+
+/** The commit that is checked out, with `+` where files differ from it, other than what measuring writes. */
 export function commit(): string {
   if (known !== null) return known;
   try {
     const git = (...args: string[]) => execFileSync("git", args, { encoding: "utf8", stdio: "pipe" }).trim();
-    known = git("rev-parse", "--short", "HEAD") + (git("status", "--porcelain", "-uno") ? "+" : "");
+    const changed = git("status", "--porcelain", "-uno", "--", ":/", ...OUTPUTS);
+    known = git("rev-parse", "--short", "HEAD") + (changed ? "+" : "");
   } catch {
     known = "unknown";
   }
@@ -151,5 +159,6 @@ export function tableOf(rows: readonly BenchRow[]): string {
 
 /** Appends rows to a file, a line each. */
 export function save(path: string, rows: readonly BenchRow[]): void {
+  if (rows.length === 0) return;
   appendFileSync(path, rows.map((row) => `${JSON.stringify(row)}\n`).join(""));
 }

@@ -1,10 +1,13 @@
-import { writeFileSync } from "node:fs";
-import { renderFigure } from "../src/eval/report/figure.ts";
+import { freemem } from "node:os";
+import { MemoryError } from "../src/errors.ts";
 import type { Gpu } from "../src/gpu/device.ts";
+import type { PlanLimits } from "../src/gpu/plan-device.ts";
 import type { Recorder } from "../src/gpu/recorder.ts";
+import type { ModelConfig } from "../src/model/config.ts";
+import { isSoftwareName } from "../src/platform/adapter.ts";
 import { GREEDY, passOf } from "./generate.ts";
 import { judged, LENGTH_EXPONENT } from "./limits.ts";
-import { fitPower, interleave, type RecordedSubject, type Subject, timedBy } from "./measure.ts";
+import { fitPower, interleave, type RecordedSubject, type Subject, type Time, timedBy } from "./measure.ts";
 import { forecastStep } from "./memory.ts";
 import { loraOf, randomModel, stepOf, trainee } from "./models.ts";
 import { type BenchRow, rowsOf } from "./rows.ts";
@@ -12,17 +15,30 @@ import { benchModel } from "./sizes.ts";
 
 /** A shallow model of Qwen2.5-0.5B's shapes with a small vocabulary: what grows with x is soon seen. */
 const [LAYERS, VOCAB, RANK, LENGTH] = [2, 4096, 8, 256];
+const NARROW = { hidden_size: 256, intermediate_size: 512, num_attention_heads: 4, num_key_value_heads: 2 };
 
-export const AXES = ["length", "batch", "rank", "layers", "generations"] as const;
+/**
+ * `narrow` is length again, on a model whose longest sequence a binding of 128 MiB holds and a CPU computes in minutes.
+ * Lengths come last: they take what time the others leave.
+ */
+export const AXES = ["batch", "rank", "layers", "generations", "length", "narrow"] as const;
 export type Axis = (typeof AXES)[number];
+
+/** Parts of the time that an axis may take, of what is left when its turn comes. */
+const SHARES: Record<Axis, number> = { batch: 2, rank: 1, layers: 1, generations: 1, length: 5, narrow: 8 };
 
 /** The exponent's limit is for lengths up to this. */
 const LIMIT_TOKENS = 4096;
+/** A run as long as this is not run once more beforehand: it compiles next to nothing by then. */
+const LONG_MS = 10_000;
+
+export const REST = "all but attention";
 
 /** Values of an axis, doubling. @param most tokens of the longest sequence */
 export function valuesOf(axis: Axis, most: number): number[] {
   const ends: Record<Axis, [number, number]> = {
     length: [LENGTH, most],
+    narrow: [LENGTH, most],
     batch: [1, 16],
     rank: [8, 128],
     layers: [1, 8],
@@ -43,153 +59,200 @@ export function withoutAttention(record: Recorder): Recorder {
   return record;
 }
 
-interface Point {
+/** One value of an axis: what it took, or why it was left out. */
+export interface ScalePoint {
+  axis: Axis;
   x: number;
-  whole: Subject;
-  /** the same without attention; null where nothing is trained */
-  rest: RecordedSubject | null;
+  /** GPU memory that its step is forecast to take; null where nothing is trained */
   bytes: number | null;
+  /** by part */
+  rows: BenchRow[];
+  /** why it was not measured */
+  left: string | null;
 }
 
-function pointsOf(gpu: Gpu, axis: Axis, most: number): (() => Point)[] {
-  const config = (layers = LAYERS) => benchModel(layers, VOCAB);
-  const train = (x: number, of: ReturnType<typeof trainee>, sequences: number, length: number): Point => {
+type Part = Subject & { x: number };
+
+/** Makes the subjects of an axis, one value after the other: the whole, and where something is trained all but attention. */
+function partsOf(gpu: Gpu, axis: Axis): (x: number) => Part[] {
+  const train = (x: number, of: ReturnType<typeof trainee>, sequences: number, length: number): Part[] => {
     const whole = stepOf(of, sequences, length);
     const { run } = stepOf(of, sequences, length);
-    const rest = { ...whole, what: "all but attention", flops: null, run: (r: Recorder) => run(withoutAttention(r)) };
-    return {
-      x,
-      whole,
-      rest,
-      bytes: forecastStep(gpu, of.model.config.num_hidden_layers, VOCAB, of.r, sequences, length),
-    };
+    const rest: RecordedSubject = { ...whole, what: REST, flops: null, run: (r) => run(withoutAttention(r)) };
+    const shape = axis === "rank" ? `rank ${x}` : axis === "narrow" ? `${whole.shape}, hidden size 256` : whole.shape;
+    return [whole, rest].map((part) => ({ ...part, x, shape }));
   };
-  const values = valuesOf(axis, most);
-  if (axis === "rank") return values.map((x) => () => train(x, trainee(gpu, config(), x), 1, LENGTH));
-  if (axis === "layers") return values.map((x) => () => train(x, trainee(gpu, config(x), RANK), 1, LENGTH));
+  if (axis === "rank") return (x) => train(x, trainee(gpu, configOf(axis, x), x), 1, LENGTH);
+  if (axis === "layers") return (x) => train(x, trainee(gpu, configOf(axis, x), RANK), 1, LENGTH);
   if (axis === "generations") {
-    const model = randomModel(gpu, config(), loraOf(RANK));
-    const whole = (batch: number) => passOf(model, "decoding pass", { batch, sampling: GREEDY });
-    return values.map((x) => () => ({ x, whole: whole(x), rest: null, bytes: null }));
+    const model = randomModel(gpu, configOf(axis, 1), loraOf(RANK));
+    return (x) => [{ ...passOf(model, "decoding pass", { batch: x, sampling: GREEDY }), x, shape: `generations ${x}` }];
   }
-  const shared = trainee(gpu, config(), RANK);
-  return values.map((x) => () => (axis === "length" ? train(x, shared, 1, x) : train(x, shared, x, LENGTH)));
+  const shared = trainee(gpu, configOf(axis, 1), RANK);
+  return (x) => (axis === "batch" ? train(x, shared, x, LENGTH) : train(x, shared, 1, x));
+}
+
+function configOf(axis: Axis, x: number): ModelConfig {
+  const config = benchModel(axis === "layers" ? x : LAYERS, VOCAB);
+  return axis === "narrow" ? { ...config, ...NARROW } : config;
+}
+
+/** Limits of a device that could hold anything. */
+const BOUNDLESS = { maxBufferSize: 2 ** 50, maxStorageBufferBindingSize: 2 ** 50 };
+
+/** Memory of a value's step, null where nothing is trained; and why this device cannot run it. */
+function forecast(gpu: Gpu, axis: Axis, x: number): Pick<ScalePoint, "bytes" | "left"> {
+  if (axis === "generations") return { bytes: null, left: null };
+  const at = { rank: RANK, batch: 1, length: LENGTH, [axis === "narrow" ? "length" : axis]: x };
+  const bytesOn = (limits: PlanLimits) =>
+    forecastStep({ limits, features: gpu.features }, configOf(axis, x), at.rank, at.batch, at.length);
+  try {
+    return { bytes: bytesOn(gpu.limits), left: null };
+  } catch (error) {
+    if (!(error instanceof MemoryError)) throw error;
+    return { bytes: bytesOn(BOUNDLESS), left: `as a device like this cannot run it: ${error.message}` };
+  }
 }
 
 export interface ScaleOptions {
   rounds: number;
   /** tokens of the longest sequence */
   most: number;
-  /** for all axes; points whose rounds would pass it are left out */
+  /** for all axes; values whose step would pass what is left of it are left out, and their memory is forecast all the same */
   seconds: number;
   axes?: readonly Axis[];
-  /** only what is left of a step without attention: half the time, where only its exponent is asked for */
-  restOnly?: boolean;
+  /** rows of an earlier run, which are not measured again */
+  known?: readonly BenchRow[];
 }
 
+/** Takes what came so far: rows that are new, and all values. */
+export type ScaleEmit = (rows: readonly BenchRow[], points: readonly ScalePoint[]) => void;
+
 /**
- * Time and memory of a step over sequence length, batch, rank and layers, and of a decoding pass over the sequences
+ * Time and memory of a step over batch, rank, layers and sequence length, and of a decoding pass over the sequences
  * decoded together; with the exponent a of time ∝ xᵃ, of all but attention and of the whole.
  *
- * @param report told of the points that the budget left out
+ * @param emit gets each value as it was measured, so that a run that is cut off loses nothing
+ * @param report told of the values that were left out, and why
  */
 export async function benchScale(
   gpu: Gpu,
-  { rounds, most, seconds, axes = AXES, restOnly = false }: ScaleOptions,
+  { rounds, most, seconds, axes = AXES, known = [] }: ScaleOptions,
+  emit: ScaleEmit,
   report: (line: string) => void,
-): Promise<BenchRow[]> {
-  const rows: BenchRow[] = [];
-  for (const axis of axes) {
-    const share = axes.length > 1 && axis === "length" ? 0.5 : 0.5 / (axes.length - 1);
-    const budget = 1000 * seconds * (axes.length > 1 ? share : 1);
-    rows.push(...(await scaleBy(gpu, axis, { rounds, most, restOnly }, budget, report)));
+): Promise<void> {
+  const end = performance.now() + 1000 * seconds;
+  const points: ScalePoint[] = [];
+  for (const [i, axis] of axes.entries()) {
+    const shares = axes.slice(i).reduce((sum, name) => sum + SHARES[name], 0);
+    const budgetMs = ((end - performance.now()) * SHARES[axis]) / shares;
+    for await (const point of scaleBy(gpu, axis, { rounds, most, known }, budgetMs)) {
+      points.push(point);
+      if (point.left) report(`${axis} ${point.x}: left out, ${point.left}`);
+      emit(point.left ? [] : point.rows.filter((row) => !known.includes(row)), points);
+    }
+    emit(fitsOf(axis, most, points), points);
     await gpu.clear();
   }
-  return rows;
 }
 
-async function scaleBy(
+async function* scaleBy(
   gpu: Gpu,
   axis: Axis,
-  { rounds, most, restOnly }: Pick<ScaleOptions, "rounds" | "most" | "restOnly">,
+  { rounds, most, known }: Required<Pick<ScaleOptions, "rounds" | "most" | "known">>,
   budgetMs: number,
-  report: (line: string) => void,
-): Promise<BenchRow[]> {
-  const points: Point[] = [];
+): AsyncGenerator<ScalePoint> {
   const began = performance.now();
-  const partsOf = ({ whole, rest }: Point): Subject[] => (rest ? (restOnly ? [rest] : [whole, rest]) : [whole]);
-  let each = 0; // milliseconds of one round of all points so far
-  let last = 0;
-  for (const make of pointsOf(gpu, axis, most)) {
-    const next = 2.5 * last; // a double step, and what of it grows faster
-    const expected = performance.now() - began + next + (rounds + 1) * (each + next);
-    if (points.length > 1 && expected > budgetMs) {
-      const x = valuesOf(axis, most)[points.length];
-      report(`${axis} ${x} and more: left out, as their rounds would pass the budget of ${budgetMs / 1000} s`);
-      break;
+  const took: number[] = []; // milliseconds of one round of each value so far
+  let make: ReturnType<typeof partsOf> | null = null;
+  for (const x of valuesOf(axis, most)) {
+    const point: ScalePoint = { axis, x, rows: [], ...forecast(gpu, axis, x) };
+    const shapes = (rows: readonly BenchRow[]) => rows.filter(({ what }) => what.startsWith(`scale by ${axis}: `));
+    point.rows = shapes(known).filter((row) => row.x === x && !row.what.includes("exponent"));
+    if (point.rows.length > 0) {
+      took.push(point.rows.reduce((sum, row) => sum + row.median_ms, 0));
+      yield point;
+      continue;
     }
-    const point = make();
-    last = 0;
-    for (const { run } of partsOf(point)) {
-      const once = timedBy(gpu, run);
-      if (points.length === 0) await once(1); // compiles nearly everything
-      last += (await once(1)).ms;
+    const left = budgetMs - (performance.now() - began);
+    const expected = expectedMs(took);
+    const free = isSoftwareName(gpu.adapterName) ? freemem() : Number.POSITIVE_INFINITY;
+    if (expected > left && took.length > 1)
+      point.left ??= `as a step would take about ${(expected / 1000).toFixed(0)} s, and ${Math.max(0, left / 1000).toFixed(0)} s are left`;
+    if (point.bytes !== null && point.bytes > free)
+      point.left ??= `as it needs ${gb(point.bytes)} and ${gb(free)} are free`;
+    if (point.left) {
+      took.push(expected);
+      yield point;
+      continue;
     }
-    each += last;
-    points.push(point);
+    make ??= partsOf(gpu, axis);
+    const parts = make(x);
+    const times = await timesOf(gpu, parts, rounds, { expected, left });
+    took.push(times.reduce((sum, rounds) => sum + Math.min(...rounds.map(({ ms }) => ms)), 0));
+    point.rows = rowsOf(gpu, parts, times).map((row, i) => ({
+      ...row,
+      what: `scale by ${axis}: ${row.what}`,
+      x,
+      ...(times[i].length < rounds && { rounds: times[i].length }),
+      ...(i === 0 && point.bytes !== null && { forecast_bytes: point.bytes }),
+    }));
+    gpu.endStep();
+    yield point;
   }
-  const complete = points.length === valuesOf(axis, most).length;
-  const subjects = points.flatMap(partsOf);
-  const rows = rowsOf(gpu, subjects, await interleave(gpu, subjects, rounds, 50));
-  const named = `scale by ${axis}:`;
-  const x = points.flatMap((point) => partsOf(point).map(() => point.x));
-  const shape = (at: number) => (["rank", "generations"].includes(axis) ? `${axis} ${x[at]}` : rows[at].shape);
-  const shapes = rows.map((_, i) => shape(i));
-  rows.forEach((row, i) => {
-    const point = points.find((p) => p.x === x[i])!;
-    if (point.bytes !== null && row.what === point.whole.what) row.forecast_bytes = point.bytes;
-    row.shape = shapes[i];
-  });
-  const parts = [...new Set(rows.map(({ what }) => what))];
-  const fits = parts.map((part) => {
-    const of = rows.flatMap((row, i) => (row.what === part ? [{ row, x: x[i] }] : []));
-    const exponent = (unit: "median_ms" | "cpu_ms") =>
-      fitPower(of.map(({ row, x }) => [x, row[unit]!] as const)).exponent;
-    const base = { ...of.at(-1)!.row, gflops: null, forecast_bytes: undefined, tokens_per_s: undefined };
-    const about = { what: `${named} exponent of ${part}`, shape: `${axis} ${of[0].x} to ${of.at(-1)!.x}` };
-    const ratio = { ms: exponent("median_ms"), cpu: exponent("cpu_ms") };
-    // the limit is for the whole range
-    if (axis === "length" && part === "all but attention" && complete && most >= LIMIT_TOKENS)
-      return judged(base, about, ratio, LENGTH_EXPONENT, "a of time ∝ lengthᵃ");
-    return { ...base, ...about, ratio: ratio.ms, cpu_ratio: ratio.cpu, against: `a of time ∝ ${axis}ᵃ` };
-  });
-  for (const row of rows) row.what = `${named} ${row.what}`;
-  return [...rows, ...fits];
 }
 
-/** Time a token, and memory, over the length of the sequence, as two SVGs. */
-export function lengthFigures(rows: readonly BenchRow[]): { time: string; memory: string } {
-  const points = rows.filter(({ what, shape }) => what.startsWith("scale by length:") && /\d tokens$/.test(shape));
-  const tokens = ({ shape }: BenchRow) => Number(/(\d+) tokens$/.exec(shape)![1]);
-  const logs = points.map((row) => ({
-    step: tokens(row),
-    [row.what.replace("scale by length: ", "")]: row.median_ms / tokens(row),
-    ...(row.forecast_bytes === undefined ? {} : { memory: row.forecast_bytes / 1e6 }),
-  }));
-  const figure = (title: string, names: Record<string, string>) =>
-    // a figure's x axis is named for training
-    renderFigure({ title, logs, names }).replace(/>step</, ">tokens<");
-  return {
-    time: figure("Milliseconds a token of one sequence", {
-      "SFT step": "whole step",
-      "all but attention": "all but attention",
-    }),
-    memory: figure("GPU memory at the peak, MB", { memory: "MB" }),
-  };
+const gb = (bytes: number) => `${(bytes / 1e9).toFixed(1)} GB`;
+
+/** Milliseconds of the next value's round: it doubles at least, and grows as it did before. */
+export function expectedMs(took: readonly number[]): number {
+  const [before, last] = took.slice(-2);
+  if (took.length < 2) return took.length === 0 ? 0 : 2.5 * before;
+  return last * Math.min(4.2, Math.max(2, (1.2 * last) / before));
 }
 
-export function saveFigures(folder: URL, rows: readonly BenchRow[]): void {
-  const { time, memory } = lengthFigures(rows);
-  writeFileSync(new URL("scale-time.svg", folder), time);
-  writeFileSync(new URL("scale-memory.svg", folder), memory);
+/** Rounds of a value, fewer where half of what time is left would not hold all of them. */
+async function timesOf(
+  gpu: Gpu,
+  parts: readonly Subject[],
+  rounds: number,
+  { expected, left }: { expected: number; left: number },
+): Promise<Time[][]> {
+  if (expected < LONG_MS && expected * (rounds + 2) < left / 2) return interleave(gpu, parts, rounds, 50);
+  const timed = parts.map(({ run }) => timedBy(gpu, run));
+  if (expected < LONG_MS) for (const once of timed) await once(1); // compiles
+  const fit = Math.max(1, Math.min(rounds, Math.floor(left / 2 / expected)));
+  const times = parts.map((): Time[] => []);
+  for (let round = 0; round < fit; round++) for (const [i, once] of timed.entries()) times[i].push(await once(1));
+  return times;
+}
+
+/** Exponents of each part of an axis, over the values that were measured. */
+export function fitsOf(axis: Axis, most: number, points: readonly ScalePoint[]): BenchRow[] {
+  const of = points.filter((point) => point.axis === axis && point.rows.length > 0);
+  if (of.length < 2) return [];
+  const parts = of[0].rows.map(({ what }) => what.replace(/^.*?: /, ""));
+  return parts.map((part, i) => exponentOf(axis, part, most, of.map(({ rows, x }) => ({ row: rows[i], x })))); // biome-ignore format: a line
+}
+
+function exponentOf(axis: Axis, part: string, most: number, of: readonly { row: BenchRow; x: number }[]): BenchRow {
+  const exponent = (unit: "median_ms" | "cpu_ms") =>
+    fitPower(of.map(({ row, x }) => [x, row[unit]!] as const)).exponent;
+  const [first, last] = [of[0], of[of.length - 1]];
+  const { forecast_bytes: _, tokens_per_s: __, rounds: ___, x: ____, ...base } = last.row;
+  const about = { what: `scale by ${axis}: exponent of ${part}`, shape: `${axis} ${first.x} to ${last.x}` };
+  const ratio = { ms: exponent("median_ms"), cpu: exponent("cpu_ms") };
+  const row = { ...base, gflops: null, share: undefined, cpu_share: undefined };
+  // the limit is for its whole range, and for no more
+  if (axis === "length" && part === REST && last.x === LIMIT_TOKENS && most >= LIMIT_TOKENS)
+    return judged(row, about, ratio, LENGTH_EXPONENT, "a of time ∝ lengthᵃ");
+  return { ...row, ...about, ratio: ratio.ms, cpu_ratio: ratio.cpu, against: `a of time ∝ ${axis}ᵃ` };
+}
+
+/** The exponent that a limit is set for: all but attention, every length in every round. */
+export async function lengthExponent(gpu: Gpu, rounds: number): Promise<BenchRow> {
+  const make = partsOf(gpu, "length");
+  const parts = valuesOf("length", LIMIT_TOKENS).map((x) => make(x).find(({ what }) => what === REST)!);
+  const rows = rowsOf(gpu, parts, await interleave(gpu, parts, rounds, 50));
+  return exponentOf("length", REST, LIMIT_TOKENS, rows.map((row, i) => ({ row, x: parts[i].x }))); // biome-ignore format: a line
 }

@@ -9,15 +9,9 @@ import { interleave, ratioOf, type Subject, type Time } from "./measure.ts";
 import { randomModel, stepOf, trainee } from "./models.ts";
 import { fasterPeer, nameOf, openPeers, PRODUCTS, productRow, productSubjects, type Report } from "./peers.ts";
 import { type BenchRow, rowsOf } from "./rows.ts";
-import { benchScale } from "./scale.ts";
+import { lengthExponent } from "./scale.ts";
 import { benchSft } from "./sft.ts";
 import { benchModel } from "./sizes.ts";
-
-export interface TableOptions {
-  rounds: number;
-  /** for the fit over lengths */
-  seconds: number;
-}
 
 /**
  * Every figure that a limit is set for, with the limit, and whether it is met: each ratio from rounds of its own, on one
@@ -29,7 +23,7 @@ export interface TableOptions {
 export async function benchTable(
   gpu: Gpu,
   platform: Platform,
-  { rounds, seconds }: TableOptions,
+  rounds: number,
   emit: (rows: BenchRow[]) => void,
   report: Report,
 ): Promise<void> {
@@ -38,7 +32,7 @@ export async function benchTable(
     () => attentionAt2048(gpu, rounds),
     () => decoding(gpu, rounds),
     () => wholeStep(gpu, rounds),
-    () => byLength(gpu, rounds, seconds, report),
+    async () => [await lengthExponent(gpu, rounds)],
   ]) {
     emit(await part());
     await gpu.clear();
@@ -132,10 +126,4 @@ async function wholeStep(gpu: Gpu, rounds: number): Promise<BenchRow[]> {
   const [step] = await benchSft(gpu, { tokens: 256, rounds });
   const ratio = { ms: step.ratio!, cpu: step.cpu_ratio! };
   return [judged(step, { what: "SFT step, MFU" }, ratio, limits.STEP_SHARE, step.against!)];
-}
-
-async function byLength(gpu: Gpu, rounds: number, seconds: number, report: Report): Promise<BenchRow[]> {
-  const lengths = { rounds, most: 4096, seconds, axes: ["length" as const], restOnly: true };
-  const rows = await benchScale(gpu, lengths, report);
-  return rows.filter(({ what }) => what.includes("exponent"));
 }

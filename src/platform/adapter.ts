@@ -49,7 +49,12 @@ const SOFTWARE = /llvmpipe|lavapipe|swiftshader|basic render|\bwarp\b/i;
 
 /** Whether an adapter is a CPU in disguise. */
 export function isSoftware(info: GPUAdapterInfo): boolean {
-  return info.isFallbackAdapter === true || SOFTWARE.test(`${info.architecture} ${info.device} ${info.description}`);
+  return info.isFallbackAdapter === true || isSoftwareName(`${info.architecture} ${info.device} ${info.description}`);
+}
+
+/** The same by the name that a Gpu has. */
+export function isSoftwareName(name: string): boolean {
+  return SOFTWARE.test(name);
 }
 
 /** Whether an adapter is what was asked for. */

@@ -1,7 +1,17 @@
-import { expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import type { BenchRow } from "../../bench/rows.ts";
-import { lengthFigures, valuesOf, withoutAttention } from "../../bench/scale.ts";
+import {
+  AXES,
+  benchScale,
+  expectedMs,
+  fitsOf,
+  type ScalePoint,
+  valuesOf,
+  withoutAttention,
+} from "../../bench/scale.ts";
+import { scaleFigure, scaleMarkdown } from "../../bench/scale-report.ts";
 import type { Recorder } from "../../src/gpu/recorder.ts";
+import { useGpu } from "../kernels/harness.ts";
 
 it("doubles an axis up to its end", () => {
   expect(valuesOf("length", 4096)).toEqual([256, 512, 1024, 2048, 4096]);
@@ -20,35 +30,113 @@ it("leaves attention out of a recording, and nothing else", () => {
   expect(seen).toEqual(["rmsNorm", "matmul"]);
 });
 
+/** A value with milliseconds of each part; without them, one that was left out. */
+function point(axis: ScalePoint["axis"], x: number, bytes: number | null, parts: Record<string, number>): ScalePoint {
+  const rows = Object.entries(parts).map(([part, ms]) => {
+    const row = { what: `scale by ${axis}: ${part}`, shape: "", median_ms: ms, cpu_ms: 2 * ms, x, tokens_per_s: 1000 };
+    return row as unknown as BenchRow;
+  });
+  return { axis, x, bytes, rows, left: rows.length > 0 ? null : "as it takes too long" };
+}
+
+const POINTS = [
+  point("generations", 1, null, { "decoding pass": 10 }),
+  point("generations", 2, null, { "decoding pass": 12 }),
+  point("length", 256, 100e6, { "SFT step": 512, "all but attention": 256 }),
+  point("length", 512, 200e6, { "SFT step": 1536, "all but attention": 512 }),
+  point("length", 1024, 400e6, {}),
+];
+
 it("draws time a token, and memory, over tokens", () => {
-  const row = (part: string, tokens: number, ms: number, bytes?: number) =>
-    ({
-      what: `scale by length: ${part}`,
-      shape: `2 layers, ${tokens} tokens`,
-      median_ms: ms,
-      ...(bytes ? { forecast_bytes: bytes } : {}),
-    }) as BenchRow;
-  const rows = [
-    row("SFT step", 256, 512, 100e6),
-    row("all but attention", 256, 256),
-    row("SFT step", 512, 1536, 200e6),
-    row("all but attention", 512, 512),
-    { what: "scale by length: exponent of SFT step", shape: "length 256 to 512", median_ms: 1 } as BenchRow,
-    { what: "scale by batch: SFT step", shape: "2 layers, 2 × 256 tokens", median_ms: 7 } as BenchRow,
-  ];
-  const { time, memory } = lengthFigures(rows);
-  expect(time).toContain(">tokens<");
-  expect(time).not.toContain(">step<");
+  const svg = scaleFigure(POINTS);
+  expect(svg.match(/>tokens</g)).toHaveLength(3);
+  expect(svg).not.toContain(">step<");
   // each point's numbers go along: tokens, then milliseconds a token or MB
-  const drawn = (svg: string) => [...svg.matchAll(/,(\d+),&quot;([\d.]+)&quot;\]/g)].map(([, x, y]) => [+x, +y]);
-  expect(drawn(time)).toEqual([
+  const drawn = [...svg.matchAll(/,(\d+),&quot;([\d.]+)&quot;\]/g)].map(([, x, y]) => [+x, +y]);
+  expect(drawn).toEqual([
     [256, 2],
     [512, 3],
     [256, 1],
     [512, 1],
-  ]);
-  expect(drawn(memory)).toEqual([
     [256, 100],
     [512, 200],
+    [1024, 400],
   ]);
+  expect(svg).toContain("all a=1.58");
+  expect(svg).toContain("no attention a=1.00");
+});
+
+it("tells every value in a table, also those left out, with the exponents", () => {
+  const text = scaleMarkdown(POINTS, "some adapter", 4096);
+  expect(text).toContain("some adapter");
+  expect(text).toContain("| 256 | 0.512 | 0.256 | 1000 | 100 |  |");
+  expect(text).toContain("| 1024 |  |  |  | 400 | left out |");
+  expect(text).toContain("all but attention ∝ length^1.00 (by CPU time 1.00), 256 to 512");
+  expect(text).toContain("| 2 | 0.0120 | 1000 |  |");
+  expect(text).not.toContain("Rank");
+});
+
+it("expects a value to take twice the one before, and more where it grew by more", () => {
+  expect(expectedMs([])).toBe(0);
+  expect(expectedMs([100])).toBe(250);
+  expect(expectedMs([100, 120])).toBe(240);
+  expect(expectedMs([100, 300])).toBeCloseTo(1080, 9);
+  expect(expectedMs([100, 900])).toBeCloseTo(3780, 9); // no step grows by more than its attention
+});
+
+it("judges the exponent where the limit's range was measured, and only there", () => {
+  const fitTo = (last: number, most: number) => {
+    const points = valuesOf("length", last).map((x) =>
+      point("length", x, 1, { "SFT step": x, "all but attention": x }),
+    );
+    return fitsOf("length", most, points)[1];
+  };
+  expect(fitTo(4096, 32768)).toMatchObject({ shape: "length 256 to 4096", most: 1.05, met: true });
+  expect(fitTo(2048, 32768)).not.toHaveProperty("met");
+  expect(fitTo(8192, 32768)).not.toHaveProperty("met");
+  expect(fitsOf("length", 4096, POINTS.slice(2, 3))).toEqual([]);
+});
+
+describe("a run by size", () => {
+  const gpu = useGpu();
+  const known = AXES.flatMap((axis) =>
+    valuesOf(axis, 4096).flatMap((x) => {
+      const names = axis === "generations" ? ["decoding pass"] : ["SFT step", "all but attention"];
+      return point(axis, x, null, Object.fromEntries(names.map((name) => [name, x]))).rows;
+    }),
+  );
+
+  it("goes on where an earlier one was cut off: nothing is measured twice", async () => {
+    const [rows, lines]: [BenchRow[], string[]] = [[], []];
+    let all: readonly ScalePoint[] = [];
+    const options = { rounds: 1, most: 4096, seconds: 60, known };
+    const emit = (fresh: readonly BenchRow[], points: readonly ScalePoint[]) => {
+      rows.push(...fresh);
+      all = points;
+    };
+    await benchScale(gpu(), options, emit, (line) => lines.push(line));
+    expect(rows.every(({ what }) => what.includes("exponent"))).toBe(true);
+    expect(rows).toHaveLength(11); // one of generations, two of each other
+    expect(all).toHaveLength(known.length / 2 + 7 / 2);
+    expect(all.every(({ axis, bytes }) => (axis === "generations" ? bytes === null : bytes! > 1e6))).toBe(true);
+    expect(lines).toEqual([]);
+  });
+
+  it("leaves out what the budget does not hold, says so, and forecasts its memory all the same", async () => {
+    const lines: string[] = [];
+    let all: readonly ScalePoint[] = [];
+    const some = known.filter(({ what, x }) => !/by (length|narrow)/.test(what) || x! < 1024);
+    const options = { rounds: 1, most: 32768, seconds: 1e-3, known: some };
+    const emit = (_: readonly BenchRow[], points: readonly ScalePoint[]) => {
+      all = points;
+    };
+    await benchScale(gpu(), options, emit, (line) => lines.push(line));
+    expect(lines).toHaveLength(12); // 1024 to 32768
+    expect(lines[0]).toMatch(/^length 1024: left out, as a step would take about 2 s, and 0 s are left$/);
+    for (const axis of ["length", "narrow"]) {
+      const last = all.findLast((point) => point.axis === axis)!;
+      expect(last).toMatchObject({ x: 32768, rows: [] });
+      expect(last.bytes).toBeGreaterThan(5e8);
+    }
+  });
 });

@@ -8,6 +8,8 @@ export interface Figure {
   logs: readonly LogRecord[];
   /** logged names to draw, and what the key calls each */
   names: Readonly<Record<string, string>>;
+  /** what x counts; default step */
+  xLabel?: string;
 }
 
 const WIDTH = 520;
@@ -19,7 +21,7 @@ const STYLE = `.qwench-figure{${colours.light};font-family:system-ui,sans-serif;
 @media (prefers-color-scheme:dark){.qwench-figure{${colours.dark}}}`;
 
 /** Logged numbers over steps as one SVG that stands alone: for the output of a notebook, or a file. */
-export function renderFigure({ title, logs, names }: Figure): string {
+export function renderFigure({ title, logs, names, xLabel = "step" }: Figure): string {
   const series = Object.entries(names).map(([name, label]) => ({
     name,
     label,
@@ -31,7 +33,7 @@ export function renderFigure({ title, logs, names }: Figure): string {
     const last = points.findLast(([, y]) => Number.isFinite(y));
     return `<tspan class="key ${seriesClass(i)}" dx="14">${escapeHtml(`${label} ${formatNumber(last?.[1])}`)}</tspan>`;
   });
-  const chart = renderChart({ title, series, xLabel: "step" }).replace(
+  const chart = renderChart({ title, series, xLabel }).replace(
     "<svg ",
     `<svg y="${CHART_Y}" width="${WIDTH}" height="${CHART_HEIGHT}" `,
   );
