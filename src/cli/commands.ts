@@ -1,4 +1,5 @@
 import type { Gpu } from "../gpu/device.ts";
+import { describeSubgroupMatrices, wantsSubgroupMatrix } from "../gpu/subgroup-matrix.ts";
 import { allCases } from "../kernels/cases.ts";
 import { runCase } from "../kernels/check.ts";
 import type { Platform } from "../platform/index.ts";
@@ -62,7 +63,7 @@ function tell(
 export async function runInfo({ positional, flags }: ParsedArgs): Promise<number> {
   if (positional.length > 0) throw new UsageError(`qwench info takes no arguments, got ${positional.join(" ")}`);
   const { gpu, platform } = await openGpu();
-  const facts = infoOf(gpu, platform.describe, platform.software, platform.name);
+  const facts = infoOf(gpu, platform);
   if (flags.json) console.log(JSON.stringify(facts, null, 2));
   else {
     console.log(
@@ -77,7 +78,14 @@ export async function runInfo({ positional, flags }: ParsedArgs): Promise<number
   return 0;
 }
 
-function infoOf(gpu: Gpu, adapter: string, software: boolean, runtime: string): Record<string, unknown> {
+/** The matrix units that Dawn offers, which `QWENCH_SUBGROUP_MATRIX=1` asks for. */
+function matricesOf(adapter: GPUAdapter): string {
+  const kinds = describeSubgroupMatrices(adapter);
+  if (kinds) return kinds.join(", ") || "offered, of no kind";
+  return wantsSubgroupMatrix(process.env) ? "none" : "not asked for (QWENCH_SUBGROUP_MATRIX=1, experimental)";
+}
+
+function infoOf(gpu: Gpu, platform: Platform): Record<string, unknown> {
   const {
     maxBufferSize,
     maxStorageBufferBindingSize,
@@ -87,11 +95,12 @@ function infoOf(gpu: Gpu, adapter: string, software: boolean, runtime: string): 
   } = gpu.limits;
   const { f16, subgroups, subgroupSize, timestamps } = gpu.features;
   return {
-    runtime,
-    adapter,
-    software,
+    runtime: platform.name,
+    adapter: platform.describe,
+    software: platform.software,
     "f16 (offered and right)": f16,
     subgroups: subgroups ? (subgroupSize ? `${subgroupSize} lanes` : "of varying size") : false,
+    "subgroup matrices": matricesOf(platform.adapter),
     "timestamps (for --profile)": timestamps,
     "weights may be": f16 ? "f32, f16, bf16" : "f32, bf16 (f16 files are widened)",
     maxBufferSize: formatBytes(maxBufferSize),
@@ -106,7 +115,8 @@ function infoOf(gpu: Gpu, adapter: string, software: boolean, runtime: string): 
 export async function runDoctor({ positional }: ParsedArgs): Promise<number> {
   if (positional.length > 0) throw new UsageError(`qwench doctor takes no arguments, got ${positional.join(" ")}`);
   const { gpu, platform } = await openGpu();
-  console.log(`Adapter: ${platform.describe}\n`);
+  console.log(`Adapter: ${platform.describe}`);
+  console.log(`Subgroup matrices: ${matricesOf(platform.adapter)}\n`);
   const kernels = new Map<
     string,
     { cases: number; skipped: number; failed: string[]; worst: number; tolerance: number }

@@ -1,5 +1,6 @@
 import { freemem } from "node:os";
 import { type Gpu, requestGpu } from "../gpu/device.ts";
+import { wantsSubgroupMatrix } from "../gpu/subgroup-matrix.ts";
 import { openAdapter, type Platform } from "../platform/index.ts";
 
 /** Opens the best adapter of this machine with what works on it. */
@@ -8,6 +9,7 @@ export async function openGpu(options: { profile?: boolean } = {}): Promise<{ gp
   const gpu = await requestGpu(platform.adapter, {
     disable: platform.f16 ? [] : ["f16"],
     profile: options.profile,
+    subgroupMatrix: wantsSubgroupMatrix(process.env),
     waiting: platform.waiting,
     spares: platform.spares,
   });

@@ -7,6 +7,7 @@ import { Profiler } from "./profiler.ts";
 import { type Kernel, ProgramCache } from "./program.ts";
 import { Recorder } from "./recorder.ts";
 import { StagingRing } from "./staging.ts";
+import { SUBGROUP_MATRIX, subgroupMatrixOf } from "./subgroup-matrix.ts";
 import { byteLength, type DType, sizeOf, type Tensor } from "./tensor.ts";
 import { Texels } from "./texels.ts";
 import { compileAhead, type Spares } from "./warm-up.ts";
@@ -27,6 +28,8 @@ export interface GpuFeatures {
 export interface GpuOptions {
   /** leave features unused that the adapter offers: where they are known or probed to be wrong */
   disable?: readonly ("f16" | "subgroups" | "timestamps" | "texels")[];
+  /** multiply by subgroup matrices where the adapter offers them: experimental, and operands may be rounded to f16 */
+  subgroupMatrix?: boolean;
   /** time every kernel */
   profile?: boolean;
   /** told when waiting for the GPU begins and ends: Dawn's Node binding spins meanwhile, and its platform slows it down */
@@ -265,7 +268,9 @@ export async function requestGpu(adapter: GPUAdapter, options: GpuOptions = {}):
   };
   const { subgroupMinSize, subgroupMaxSize } = adapter.info;
   if (features.subgroups && subgroupMinSize === subgroupMaxSize) features.subgroupSize = subgroupMinSize ?? 0;
+  if (options.subgroupMatrix && features.subgroups) features.matrix = subgroupMatrixOf(adapter, features.f16);
   const requiredFeatures: GPUFeatureName[] = [];
+  if (features.matrix) requiredFeatures.push(SUBGROUP_MATRIX);
   if (features.f16) requiredFeatures.push("shader-f16");
   if (features.subgroups) requiredFeatures.push("subgroups" as GPUFeatureName);
   if (features.timestamps) requiredFeatures.push("timestamp-query");

@@ -42,3 +42,8 @@ export function describeSubgroupMatrices({ features, info }: Pick<GPUAdapter, "f
     ({ componentType, resultComponentType, M, N, K }) => `${componentType} ${M}×${N}×${K} → ${resultComponentType}`,
   );
 }
+
+/** Whether products may be multiplied by subgroup matrices, an experimental feature of Dawn's: `QWENCH_SUBGROUP_MATRIX=1`. */
+export function wantsSubgroupMatrix(env: Record<string, string | undefined>): boolean {
+  return env.QWENCH_SUBGROUP_MATRIX === "1";
+}

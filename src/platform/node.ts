@@ -1,5 +1,6 @@
 import { availableParallelism, constants } from "node:os";
 import { GpuError } from "../errors.ts";
+import { wantsSubgroupMatrix } from "../gpu/subgroup-matrix.ts";
 import { describePlatform, giveAdvice, type OpenOptions, type Platform, parseChoice, suits } from "./adapter.ts";
 import { calmWaiting } from "./node-wait.ts";
 import { adviceFor, installMesa, remedy, useSwiftShader, useSystemVulkan, type VulkanHost } from "./vulkan.ts";
@@ -36,7 +37,8 @@ const host: VulkanHost = {
 export async function openNodeAdapter(options: OpenOptions = {}): Promise<Platform> {
   const env = options.env ?? process.env;
   const choice = options.adapter ?? parseChoice(env.QWENCH_ADAPTER);
-  const toggles = options.dawnFeatures ?? (env.QWENCH_DAWN_FEATURES ?? "").split(",").filter(Boolean);
+  const named = options.dawnFeatures ?? (env.QWENCH_DAWN_FEATURES ?? "").split(",").filter(Boolean);
+  const toggles = wantsSubgroupMatrix(env) ? [...new Set([...named, "allow_unsafe_apis"])] : named;
   const flags = toggles.length > 0 ? [`enable-dawn-features=${toggles.join(",")}`] : [];
 
   const opened = async (gpu: GPU, request: GPURequestAdapterOptions, adapter: GPUAdapter) => {
@@ -97,8 +99,8 @@ function sparesOf(request: GPURequestAdapterOptions, adapter: GPUAdapter, flags:
 }
 
 /** Dawn's null backend: validates and compiles, computes nothing. For tests that need no GPU. */
-export async function openNullAdapter(): Promise<Platform> {
-  const gpu = await dawn(["backend=null"]);
+export async function openNullAdapter(toggles: readonly string[] = []): Promise<Platform> {
+  const gpu = await dawn(["backend=null", ...toggles.map((toggle) => `enable-dawn-features=${toggle}`)]);
   const adapter = await gpu.requestAdapter();
   if (!adapter) throw new GpuError("Cannot open Dawn's null backend: it gave no adapter");
   return { name: "node", gpu, adapter, software: true, f16: true, advice: null, describe: "Dawn null backend" };
