@@ -56,6 +56,8 @@ export class Pool {
   dropped = 0;
   /** told of every block that goes back to the device, before it does */
   onDrop: ((block: Block) => void) | null = null;
+  /** told when everything that nothing uses goes back to the device */
+  onTrim: (() => void) | null = null;
   private readonly device: GPUDevice;
   private readonly maxBuffer: number;
   private readonly free: Block[] = []; // sorted by size
@@ -142,11 +144,13 @@ export class Pool {
 
   /** Gives every free block back to the device: between phases of different shapes. */
   trim(): void {
+    this.onTrim?.();
     for (const block of [...this.free]) this.drop(block);
   }
 
   /** Destroys every block, those in use too: to load another model on the same device. Submitted work must have ended. */
   clear(): void {
+    this.onTrim?.();
     for (const block of [...this.all]) this.drop(block);
     this.budget = Number.POSITIVE_INFINITY;
   }

@@ -12,7 +12,8 @@ const MOST = 64 << 20;
 /** A texture that has a copy of part of a buffer. */
 interface Copy {
   readonly texture: GPUTexture;
-  readonly rows: number;
+  /** bytes that it has room for */
+  readonly size: number;
   /** what it holds; null: nothing of use */
   buffer: GPUBuffer | null;
   offset: number;
@@ -32,7 +33,7 @@ export class Texels {
   private readonly device: GPUDevice;
   private readonly pool: Pool;
   private readonly kept = new Map<Block, Copy>();
-  private scratch: Copy[] = [];
+  private readonly scratch: Copy[] = [];
   private retired: Copy[] = [];
   private readonly pending = new WeakMap<object, Set<Copy>>();
   private clock = 0;
@@ -41,6 +42,7 @@ export class Texels {
     this.device = device;
     this.pool = pool;
     pool.onDrop = (block) => this.drop(block);
+    pool.onTrim = () => this.trim();
   }
 
   /** Whether a tensor can be copied: whole texels, in a texture that the device can have. */
@@ -101,6 +103,11 @@ export class Texels {
     this.retired = [];
   }
 
+  private trim(): void {
+    this.retired.push(...this.scratch.splice(0));
+    this.endStep();
+  }
+
   private drop(block: Block): void {
     this.wrote(block.buffer);
     const copy = this.kept.get(block);
@@ -111,7 +118,7 @@ export class Texels {
 
   private keep(block: Block, bytes: number): Copy {
     let copy = this.kept.get(block);
-    if (!copy) this.kept.set(block, (copy = this.make(Math.ceil(bytes / ROW), block.kind, block.label)));
+    if (!copy) this.kept.set(block, (copy = this.make(bytes, block.kind, block.label)));
     return copy;
   }
 
@@ -121,26 +128,29 @@ export class Texels {
     if (this.scratch.length === SCRATCH) {
       // the latest may be the other operand of the same kernel
       const byAge = [...this.scratch].sort((a, b) => a.used - b.used);
-      const fit = byAge.slice(0, -1).find(({ rows }) => ROW * rows >= tensor.bytes);
+      const fit = byAge.slice(0, -1).find(({ size }) => size >= tensor.bytes);
       if (fit) return fit;
       this.scratch.splice(this.scratch.indexOf(byAge[0]), 1);
       this.retired.push(byAge[0]);
     }
-    const copy = this.make(Math.ceil(sizeClass(tensor.bytes) / ROW), "scratch", "texels");
+    const copy = this.make(sizeClass(tensor.bytes), "scratch", "texels");
     this.scratch.push(copy);
     return copy;
   }
 
-  private make(rows: number, kind: MemoryKind, label: string): Copy {
+  private make(bytes: number, kind: MemoryKind, label: string): Copy {
+    const width = Math.min(ROW, bytes) / TEXEL; // a short one is one row of its length
+    const rows = Math.ceil(bytes / ROW);
     const usage = 0x02 | 0x08; // COPY_DST | STORAGE_BINDING
-    const texture = this.device.createTexture({ label, size: [ROW / TEXEL, rows], format: "rgba32uint", usage });
-    this.pool.charge(kind, rows * ROW);
-    return { texture, rows, buffer: null, offset: 0, bytes: 0, by: null, used: 0 };
+    const texture = this.device.createTexture({ label, size: [width, rows], format: "rgba32uint", usage });
+    const size = width * TEXEL * rows;
+    this.pool.charge(kind, size);
+    return { texture, size, buffer: null, offset: 0, bytes: 0, by: null, used: 0 };
   }
 
-  private free({ texture, rows }: Copy, kind: MemoryKind): void {
+  private free({ texture, size }: Copy, kind: MemoryKind): void {
     texture.destroy();
-    this.pool.charge(kind, -rows * ROW);
+    this.pool.charge(kind, -size);
     this.pool.dropped++;
   }
 }
