@@ -152,9 +152,9 @@ ${p.main}
 //
 // Grid     x: ranges of `chunk` tokens, whose sequences are those that begin there; y: query heads. A workgroup takes whole
 //          sequences of one head, so that all sums are its own: no atomics, the same sum every time
-// Shapes   qkv as above   o, dout [tokens, heads * headDim]   stats [tokens, heads, 2]: the log-sum-exp
-//          parts [tokens, 3, heads, headDim]: dq, and what the query head adds to dk and dv; attention_gather sums those
-// Writes   parts by assignment
+// Shapes   qkv as above   o, dout [tokens, heads * headDim]   stats [tokens, heads, 2]: the log-sum-exp, and delta
+//          parts [tokens, 3, heads, headDim]: dq, and what the query head adds to dk and dv; attention-gather.wgsl.ts sums those
+// Writes   parts and delta by assignment
 // Tried    rows and keys in workgroup memory, with barriers: 1.4 times slower; more in bench/LOG.md
 export const attentionLanesBackward = (v: AttentionLanesVariant) => {
   const p = pieces(v);
@@ -179,7 +179,7 @@ struct Params { tokens: u32, scale: f32, dim: u32, chunk: u32 }
 @group(0) @binding(1) var<storage, read> spans: array<vec2u>;
 @group(0) @binding(2) var<storage, read> o: array<vec4f>;
 @group(0) @binding(3) var<storage, read> dout: array<vec4f>;
-@group(0) @binding(4) var<storage, read> stats: array<vec2f>;
+@group(0) @binding(4) var<storage, read_write> stats: array<vec2f>;
 @group(0) @binding(5) var<storage, read_write> parts: array<vec4f>;
 @group(0) @binding(6) var<uniform> params: Params;
 ${p.main}
@@ -191,23 +191,25 @@ ${p.main}
   let span = spans[lower];
   for (var start = select(span.y, lower, span.x == lower); start < upper; start = spans[start].y) {
     let end = spans[start].y;
-    for (var i = start; i < end; i += ${p.tile}u) {
+    for (var i = start + part; i < end; i += ${v.lanes}u) {
+      let at = i * ${p.keysAt}u + headAt;
+      var delta = 0.0;
+      for (var c = 0u; c < params.dim; c += 4u) { delta += dot(o[(at + c) / 4u], dout[(at + c) / 4u]); }
+      stats[i * ${v.heads}u + head].y = delta; // the lane that reads it is this one
+    }
+    for (var j = start; j < end; j += ${p.step}u) {
       ${lines(
-        p.rows.flatMap((r) => [
-          `let row${r} = min(i + ${r * v.lanes}u + part, end - 1u); let live${r} = i + ${r * v.lanes}u + part < end;`,
-          `let q${r}At = row${r} * ${p.width}u + headAt; let d${r}At = row${r} * ${p.keysAt}u + headAt;`,
-          `let dq${r} = row${r} * ${partsRow}u + headAt; let lse${r} = stats[row${r} * ${v.heads}u + head].x; var delta${r} = 0.0;`,
+        p.keys.flatMap((l) => [
+          `let key${l} = min(j + ${l * v.lanes}u + part, end - 1u); let liveKey${l} = j + ${l * v.lanes}u + part < end;`,
+          `let k${l}At = key${l} * ${p.width}u + keysAt;`,
         ]),
       )}
-      for (var c = 0u; c < params.dim; c += 4u) {
-        ${lines(p.rows.map((r) => `delta${r} += dot(o[(d${r}At + c) / 4u], dout[(d${r}At + c) / 4u]);`))}
-      }
-      let last = min(i + ${p.tile}u, end);
-      for (var j = start; j < last; j += ${p.step}u) {
+      for (var i = start + (j - start) / ${p.tile}u * ${p.tile}u; i < end; i += ${p.tile}u) {
         ${lines(
-          p.keys.flatMap((l) => [
-            `let key${l} = min(j + ${l * v.lanes}u + part, end - 1u); let liveKey${l} = j + ${l * v.lanes}u + part < end;`,
-            `let k${l}At = key${l} * ${p.width}u + keysAt;`,
+          p.rows.flatMap((r) => [
+            `let row${r} = min(i + ${r * v.lanes}u + part, end - 1u); let live${r} = i + ${r * v.lanes}u + part < end;`,
+            `let q${r}At = row${r} * ${p.width}u + headAt; let d${r}At = row${r} * ${p.keysAt}u + headAt; let dq${r} = row${r} * ${partsRow}u + headAt;`,
+            `let known${r} = stats[row${r} * ${v.heads}u + head]; let lse${r} = known${r}.x; let delta${r} = select(0.0, known${r}.y, live${r});`,
           ]),
         )}
         ${lines(p.rows.flatMap((r) => p.allKeys.map((g) => `var p${r}_${g} = 0.0; var ds${r}_${g} = 0.0;`)))}
@@ -242,87 +244,12 @@ ${p.main}
             ${lines(p.rows.map((r) => `var y${r} = vec4f();`))}
             if (turn == 0u) { ${lines(p.rows.map((r) => `y${r} = qkv[(q${r}At + c) / 4u];`))} }
             else { ${lines(p.rows.map((r) => `y${r} = dout[(d${r}At + c) / 4u];`))} }
-            ${add(p.keys, "t", p.tile, "to", "liveKey", "j < i")}
+            ${add(p.keys, "t", p.tile, "to", "liveKey", "i > j")}
           }
         }
       }
     }
   }
-}
-`;
-};
-
-/** What one compiled variant of the sum over query heads is specialised to. */
-export interface AttentionGatherVariant {
-  headDim: number;
-  heads: number;
-  kvHeads: number;
-  /** turn dq and dk back by their positions: the transpose of the rotation that q and k went through */
-  rotary: boolean;
-  /** four pairs a thread; headDim is then a multiple of 8 */
-  vector: boolean;
-  workgroup: number;
-}
-
-// attention_gather: dqkv from parts: dk and dv summed over the query heads that share a key head; dq and dk rotated backwards
-//
-// Grid     threads along x for the pairs (i, i + D/2) of a row's heads, rows along y and, past 65 535, z
-// Shapes   parts [tokens, 3, heads, D]   dqkv [tokens, (heads + 2 kvHeads) * D]   positions [tokens]   table [P, D]: D/2 cos,
-//          then D/2 sin
-// Writes   dqkv by assignment
-export const attentionGather = ({ headDim, heads, kvHeads, rotary, vector, workgroup }: AttentionGatherVariant) => {
-  const type = vector ? "vec4f" : "f32";
-  const half = headDim / 2 / (vector ? 4 : 1);
-  const perKv = heads / kvHeads;
-  return `struct Params { rows: u32 }
-
-@group(0) @binding(0) var<storage, read> parts: array<${type}>;
-@group(0) @binding(1) var<storage, read_write> dqkv: array<${type}>;
-${
-  rotary
-    ? `@group(0) @binding(2) var<storage, read> positions: array<u32>;
-@group(0) @binding(3) var<storage, read> table: array<${type}>;`
-    : ""
-}
-@group(0) @binding(4) var<uniform> params: Params;
-
-@compute @workgroup_size(${workgroup})
-fn main(
-  @builtin(workgroup_id) group: vec3u,
-  @builtin(num_workgroups) grid: vec3u,
-  @builtin(local_invocation_index) thread: u32,
-) {
-  let row = group.z * grid.y + group.y;
-  let at = group.x * ${workgroup}u + thread;
-  let head = at / ${half}u;
-  let pair = at % ${half}u;
-  if (row >= params.rows || head >= ${heads + 2 * kvHeads}u) { return; }
-  let turn = (max(head, ${heads - kvHeads}u) - ${heads - kvHeads}u) / ${kvHeads}u; // 0: dq, 1: dk, 2: dv
-  let kvHead = (head - ${heads}u) % ${kvHeads}u;
-  let first = select(kvHead * ${perKv}u, head, turn == 0u);
-  let count = select(${perKv}u, 1u, turn == 0u);
-  var a = ${type}();
-  var b = ${type}();
-  for (var h = first; h < first + count; h++) {
-    let part = ((row * 3u + turn) * ${heads}u + h) * ${2 * half}u + pair;
-    a += parts[part];
-    b += parts[part + ${half}u];
-  }
-  let to = (row * ${heads + 2 * kvHeads}u + head) * ${2 * half}u + pair;
-  ${
-    rotary
-      ? `if (turn < 2u) {
-    let angle = positions[row] * ${2 * half}u + pair;
-    let cosine = table[angle];
-    let sine = table[angle + ${half}u];
-    let upper = a;
-    a = upper * cosine + b * sine;
-    b = b * cosine - upper * sine;
-  }`
-      : ""
-  }
-  dqkv[to] = a;
-  dqkv[to + ${half}u] = b;
 }
 `;
 };

@@ -1,4 +1,6 @@
-import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
+// Attention in tiles, for GPUs. A workgroup has TX × 16 threads and 64 rows, four a thread; it walks over the rows of the other
+// side, `span` at a time, which lie in workgroup memory. Scores of a thread: its 4 rows by span / TX; sums: its 4 rows by every
+// TX-th vec4 of a head. Both tiles are swizzled by row, so that lanes that read one column of 8 rows meet no bank twice.
 
 /** What one compiled variant is specialised to. */
 export interface AttentionVariant {
@@ -8,140 +10,168 @@ export interface AttentionVariant {
   heads: number;
   /** key and value heads; divides `heads` */
   kvHeads: number;
-  /** subgroup size for which each lane loads one of the rows that all share: 4 or 8, divides together; 0 = none */
-  broadcast: number;
-  /** rows of the other side taken together: keys, or queries */
-  together: number;
-  /** rows of a tile, one a thread */
-  workgroup: number;
+  /** rows of the other side in workgroup memory: a multiple of `across` */
+  span: number;
+  /** threads that share four rows: 8 or 16 */
+  across: number;
 }
+
+/** Rows of a workgroup's tile. */
+export const TILE_ROWS = 64;
+/** Groups of four rows. */
+const DOWN = TILE_ROWS / 4;
 
 const range = (n: number) => Array.from({ length: n }, (_, i) => i);
-/** Elements of a row of qkv. */
-const width = (v: AttentionVariant) => (v.heads + 2 * v.kvHeads) * v.headDim;
-/** Elements of a head that are taken together: a vec4. */
-const ELEMENTS = range(4);
-const lines = (texts: string[]) => texts.join("\n      ");
+const ROWS = range(4);
+const lines = (texts: string[]) => texts.join("\n    ");
 
-/** Pieces of WGSL that differ between the broadcast form, where a lane loads the row that it shares out, and the plain one. */
+/** Vec4s between rows of a tile in workgroup memory. */
+const pitch = (v: AttentionVariant) => Math.ceil(v.headDim / 4 / v.across) * v.across;
+
+/** Pieces of WGSL that the three kernels share. */
 function pieces(v: AttentionVariant) {
-  const { broadcast } = v;
-  /** rows taken together, as a thread loads them: all, or every `broadcast`-th */
-  const loads = range(broadcast > 0 ? v.together / broadcast : v.together);
-  const load = (name: string, buffer: string, at: string) => `let ${name} = ${buffer}[(${at}) / 4u];`;
+  const quads = v.headDim / 4;
+  const scores = range(v.span / v.across);
+  const columns = range(pitch(v) / v.across);
+  const slot = (row: string, column: string) => `other[${row} * ${pitch(v)}u + ((${column}) ^ (${row} & 7u))]`;
   return {
-    head: broadcast > 0 ? "enable subgroups;" : "",
-    loads,
-    /** the l-th row that a thread loads, counted from the first of those taken together */
-    row: (l: number) => (broadcast > 0 ? `${l * broadcast}u + part` : `${l}u`),
-    /** loads four elements of the thread's own row */
-    own: load,
-    /** loads four elements of the rows that all threads share; `at` is followed by the number of the load */
-    shared: (name: string, buffer: string, at: (l: number) => string) =>
-      loads.map((l) => load(`${name}${l}`, buffer, at(l))),
-    sharedElement: (name: string, g: number, e: number) =>
-      broadcast > 0
-        ? `subgroupBroadcast(${name}${Math.floor(g / broadcast)}[${e}], ${g % broadcast}u)`
-        : `${name}${g}[${e}]`,
-    /** a value that every thread loaded for its row of those taken together */
-    sharedValue: (name: string, g: number) =>
-      broadcast > 0 ? `subgroupBroadcast(${name}${Math.floor(g / broadcast)}, ${g % broadcast}u)` : `${name}${g}`,
-    /** stores four sums {name}0 … into the thread's own row */
-    store: (name: string, buffer: string, at: string) =>
-      `${buffer}[(${at}) / 4u] = vec4f(${ELEMENTS.map((e) => `${name}${e}`).join(", ")});`,
+    scores,
+    columns,
+    quads,
+    /** vec4s of a row of qkv */
+    width: (v.heads + 2 * v.kvHeads) * quads,
+    keysAt: v.heads * quads,
+    valuesAt: (v.heads + v.kvHeads) * quads,
+    group: v.heads / v.kvHeads,
+    declare: `
+var<workgroup> other: array<vec4f, ${v.span * pitch(v)}>;
+var<workgroup> factors: array<vec4f, ${v.span * DOWN}>; // [span, 16]: of each row of the other side for four rows of this`,
     main: `
-@compute @workgroup_size(${v.workgroup})
-fn main(
-  @builtin(workgroup_id) group: vec3u,
-  @builtin(local_invocation_index) thread: u32,
-${broadcast > 0 ? "  @builtin(subgroup_invocation_id) lane: u32," : ""}
-) {
-  ${broadcast > 0 ? `let part = lane & ${broadcast - 1}u;` : ""}`,
+@compute @workgroup_size(${v.across * DOWN})
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
+  let head = group.y;
+  let tx = thread % ${v.across}u;
+  let ty = thread / ${v.across}u;
+  let tile = group.x * ${TILE_ROWS}u;
+  let tileEnd = min(tile + ${TILE_ROWS}u, params.tokens);
+  let rows = min(vec4u(tile + ty * 4u) + vec4u(0u, 1u, 2u, 3u), vec4u(params.tokens - 1u));`,
+    /** the other side's rows from `first` into workgroup memory; past the end its last row again */
+    fill: (buffer: string, first: string, end: string, stride: number, at: string) => `
+    for (var e = thread; e < ${v.span * quads}u; e += ${v.across * DOWN}u) {
+      let row = e / ${quads}u;
+      let column = e % ${quads}u;
+      ${slot("row", "column")} = ${buffer}[min(${first} + row, ${end} - 1u) * ${stride}u + ${at} + column];
+    }
+    workgroupBarrier();`,
+    /** `{sum}{n}[r] = own row r · the other side's row n * across + tx` */
+    dots: (sum: string, buffer: string, at: string) => `
+    ${lines(scores.map((n) => `var ${sum}${n} = vec4f();`))}
+    for (var c = 0u; c < params.quads; c++) {
+      ${lines(ROWS.map((r) => `let x${r} = ${buffer}[${at}[${r}] + c];`))}
+      ${lines(
+        scores.flatMap((n) => [
+          `let y${n} = ${slot(`(${n * v.across}u + tx)`, "c")};`,
+          `${sum}${n} += vec4f(${ROWS.map((r) => `dot(x${r}, y${n})`).join(", ")});`,
+        ]),
+      )}
+    }`,
+    /** puts what each score became where `blend` reads it */
+    put: (name: string) =>
+      lines(
+        scores.map((n) => `factors[${n * v.across}u * ${DOWN}u + tx * ${DOWN}u + (ty ^ (tx & 7u))] = ${name}${n};`),
+      ),
+    sums: (name: string) => lines(ROWS.flatMap((r) => columns.map((j) => `var ${name}${r}_${j} = vec4f();`))),
+    /** `{sum}{r}_{j} += factor[r] * other` over all rows of the other side */
+    blend: (sum: string) => `
+    for (var n = 0u; n < params.span; n++) {
+      let f = factors[n * ${DOWN}u + (ty ^ (n & 7u))];
+      ${lines(
+        columns.flatMap((j) => [
+          `let w${j} = ${slot("n", `tx + ${j * v.across}u`)};`,
+          ...ROWS.map((r) => `${sum}${r}_${j} = fma(vec4f(f[${r}]), w${j}, ${sum}${r}_${j});`),
+        ]),
+      )}
+    }`,
+    /** stores a thread's sums, each through `value` */
+    store: (buffer: string, at: string, value: (r: number, j: number) => string) =>
+      lines(
+        ROWS.map(
+          (r) => `if (tile + ty * 4u + ${r}u < params.tokens) {
+      ${lines(columns.map((j) => `if (tx + ${j * v.across}u < ${quads}u) { ${buffer}[${at}[${r}] + tx + ${j * v.across}u] = ${value(r, j)}; }`))}
+    }`,
+        ),
+      ),
+    /** `name` of all threads that share the rows, folded */
+    fold: (name: string, folded: string, operation: (a: string, b: string) => string) => `
+    factors[tx * ${DOWN}u + ty] = ${name};
+    workgroupBarrier();
+    var ${folded} = factors[ty];
+    for (var t = 1u; t < ${v.across}u; t++) { ${folded} = ${operation(folded, `factors[t * ${DOWN}u + ty]`)}; }
+    workgroupBarrier();`,
   };
-}
-
-/** `sum{g} += own · shared{g}` over four elements, for every row g taken together. */
-function dots(v: AttentionVariant, sum: string, own: string, shared: string): string[] {
-  const p = pieces(v);
-  return range(v.together).flatMap((g) =>
-    ELEMENTS.map((e) => `${sum}${g} = fma(${own}[${e}], ${p.sharedElement(shared, g, e)}, ${sum}${g});`),
-  );
-}
-
-/** `sum{e} += factor{g} * shared{g}[e]` over the rows taken together, for each of four elements. */
-function blend(v: AttentionVariant, sum: string, factor: string, shared: string): string[] {
-  const p = pieces(v);
-  return ELEMENTS.flatMap((e) =>
-    range(v.together).map((g) => `${sum}${e} = fma(${factor}${g}, ${p.sharedElement(shared, g, e)}, ${sum}${e});`),
-  );
 }
 
 // attention: o = softmax(scale * q k^T + causal mask) v within each sequence
 //
-// Grid     x: tiles of query rows, one row a thread; y: query heads
+// Grid     x: tiles of 64 query rows; y: query heads
 // Shapes   qkv [tokens, (heads + 2 kvHeads) * headDim]: query heads, key heads, value heads   o [tokens, heads * headDim]
-//          spans [tokens, 2]: first token of the row's
-//          sequence, and one past its last   stats [tokens, heads, 2]: the log-sum-exp; the second is the backward pass's
-// Writes   o and stats by assignment; o is also where the sums grow
-// Hazard   all buffers are distinct
-// Numbers  online softmax: nothing grows with the square of the length; a tile reads only the keys that it can see
+//          spans [tokens, 2]: first token of the row's sequence, and one past its last   stats [tokens, heads, 2]: the
+//          log-sum-exp; the second is the backward pass's   quads, span: of the variant, as parameters: no compiler unrolls
+//          loops over them
+// Writes   o and stats by assignment
+// Numbers  online softmax: nothing grows with the square of the length; a tile reads only the keys that it can see, and asks
+//          which only at the diagonal and where a sequence begins
 // Source   Dao 2023, arXiv:2307.08691; Milakov and Gimelshein 2018, arXiv:1805.02867
-// Tried    heads unrolled into registers: a minute of compilation at head_dim 64 on a CPU adapter; more in bench/LOG.md
 export const attention = (v: AttentionVariant) => {
   const p = pieces(v);
-  const rows = range(v.together);
-  return wgsl`
-${p.head}
-struct Params { tokens: u32, scale: f32 }
+  return `
+struct Params { tokens: u32, scale: f32, quads: u32, span: u32 }
 
 @group(0) @binding(0) var<storage, read> qkv: array<vec4f>;
-@group(0) @binding(3) var<storage, read> spans: array<vec2u>;
-@group(0) @binding(4) var<storage, read_write> o: array<vec4f>;
-@group(0) @binding(5) var<storage, read_write> stats: array<vec2f>;
-@group(0) @binding(6) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> spans: array<vec2u>;
+@group(0) @binding(2) var<storage, read_write> o: array<vec4f>;
+@group(0) @binding(3) var<storage, read_write> stats: array<vec2f>;
+@group(0) @binding(4) var<uniform> params: Params;
+${p.declare}
 ${p.main}
-  let head = group.y;
-  let kvHead = head / ${v.heads / v.kvHeads}u;
-  let tile = group.x * ${v.workgroup}u;
-  let row = min(tile + thread, params.tokens - 1u);
-  let live = tile + thread < params.tokens; // past the edge a thread works on the last row again and stores nothing
   let first = spans[tile].x; // starts never fall from row to row, so the tile's first row sees farthest back
-  let last = min(tile + ${v.workgroup}u, params.tokens);
-  let start = spans[row].x;
-  let at = (row * ${v.heads}u + head) * ${v.headDim}u;
-  let mine = row * ${width(v)}u + head * ${v.headDim}u;
-  var m = -3.0e38;
-  var l = 0.0;
-  for (var j = first; j < last; j += ${v.together}u) {
-    ${lines(p.loads.map((l) => `let at${l} = min(j + ${p.row(l)}, last - 1u) * ${width(v)}u + ${v.heads * v.headDim}u + kvHead * ${v.headDim}u;`))}
-    ${lines(rows.map((g) => `var s${g} = 0.0;`))}
-    for (var c = 0u; c < ${v.headDim}u; c += 4u) {
-      ${p.own("x", "qkv", "mine + c")}
-      ${lines(p.shared("k", "qkv", (l) => `at${l} + c`))}
-      ${lines(dots(v, "s", "x", "k"))}
+  let whole = spans[tileEnd - 1u].x; // keys from here on are in every row's sequence
+  let starts = vec4u(${ROWS.map((r) => `spans[rows[${r}]].x`).join(", ")});
+  let keysAt = ${p.keysAt}u + head / ${p.group}u * ${p.quads}u;
+  let at = rows * ${p.width}u + head * ${p.quads}u;
+  let to = (rows * ${v.heads}u + head) * ${p.quads}u;
+  var m = vec4f(-1.0e30);
+  var l = vec4f();
+  ${p.sums("y")}
+  for (var j = first; j < tileEnd; j += ${v.span}u) {
+    ${p.fill("qkv", "j", "tileEnd", p.width, "keysAt")}
+    ${p.dots("s", "qkv", "at")}
+    ${lines(p.scores.map((n) => `s${n} *= params.scale;`))}
+    if (j < whole || j + ${v.span}u > tile + 1u) {
+      ${lines(
+        p.scores.flatMap((n) => [
+          `let key${n} = vec4u(j + ${n * v.across}u + tx);`,
+          `s${n} = select(vec4f(-3.0e38), s${n}, (key${n} >= starts) & (key${n} <= rows));`,
+        ]),
+      )}
     }
-    ${lines(rows.map((g) => `let seen${g} = j + ${g}u >= start && j + ${g}u <= row; s${g} = select(-1.0e38, params.scale * s${g}, seen${g});`))}
-    let top = ${rows.reduce((max, g) => `max(${max}, s${g})`, "m")};
+    let own = ${p.scores.reduce((max, n) => `max(${max}, s${n})`, "m")};
+    ${p.fold("own", "top", (a, b) => `max(${a}, ${b})`)}
     let shrink = exp(m - top);
     m = top;
-    ${lines(rows.map((g) => `let p${g} = select(0.0, exp(s${g} - top), seen${g});`))}
-    l = l * shrink + ${rows.map((g) => `p${g}`).join(" + ")};
-    for (var c = 0u; c < ${v.headDim}u; c += 4u) {
-      ${lines(p.shared("v", "qkv", (l) => `at${l} + ${v.kvHeads * v.headDim}u + c`))}
-      ${lines(ELEMENTS.map((e) => `var y${e} = 0.0;`))}
-      if (j > first) {
-        ${p.own("old", "o", "at + c")}
-        ${lines(ELEMENTS.map((e) => `y${e} = shrink * old[${e}];`))}
-      }
-      ${lines(blend(v, "y", "p", "v"))}
-      if (live) {
-        ${p.store("y", "o", "at + c")}
-      }
-    }
+    ${lines(p.scores.map((n) => `s${n} = exp(s${n} - top);`))}
+    l = l * shrink + ${p.scores.map((n) => `s${n}`).join(" + ")}; // of the thread's own keys, until the end
+    ${p.put("s")}
+    ${p.fill("qkv", "j", "tileEnd", p.width, `${p.valuesAt - p.keysAt}u + keysAt`)}
+    ${lines(ROWS.flatMap((r) => p.columns.map((j) => `y${r}_${j} *= shrink[${r}];`)))}
+    ${p.blend("y")}
+    workgroupBarrier();
   }
-  if (live) {
-    for (var c = at; c < at + ${v.headDim}u; c += 4u) { o[c / 4u] /= l; }
-    stats[row * ${v.heads}u + head] = vec2f(m + log(l), 0.0);
+  ${p.fold("l", "total", (a, b) => `${a} + ${b}`)}
+  ${p.store("o", "to", (r, j) => `y${r}_${j} / total[${r}]`)}
+  if (tx == 0u) {
+    let lse = m + log(total);
+    ${lines(ROWS.map((r) => `if (tile + ty * 4u + ${r}u < params.tokens) { stats[rows[${r}] * ${v.heads}u + head] = vec2f(lse[${r}], 0.0); }`))}
   }
 }
 `;
@@ -149,138 +179,121 @@ ${p.main}
 
 // attention_backward_q: dq = scale * ds k, ds = p * (dp - delta), p = exp(scale * q k^T - lse), dp = do v^T, delta = do . o
 //
-// Grid     x: tiles of query rows, one row a thread; y: query heads
-// Shapes   qkv, dqkv [tokens, (heads + 2 kvHeads) * headDim]   o, dout [tokens, heads * headDim]   stats [tokens, heads, 2]: lse, delta
-// Writes   the query heads of dqkv by assignment, and delta into stats, where attention_backward_kv reads it
-// Hazard   all buffers are distinct
+// Grid     x: tiles of 64 query rows; y: query heads
+// Shapes   qkv, spans as above   o, dout [tokens, heads * headDim]   stats [tokens, heads, 2]: lse, delta
+//          parts [tokens, 3, heads, headDim]: dq, and what a query head adds to dk and dv (attention-gather.wgsl.ts)
+// Writes   the first of parts by assignment, and delta into stats, where attention_backward_kv reads it
 export const attentionBackwardQ = (v: AttentionVariant) => {
   const p = pieces(v);
-  const rows = range(v.together);
-  return wgsl`
-${p.head}
-struct Params { tokens: u32, scale: f32 }
+  return `
+struct Params { tokens: u32, scale: f32, quads: u32, span: u32 }
 
 @group(0) @binding(0) var<storage, read> qkv: array<vec4f>;
-@group(0) @binding(3) var<storage, read> spans: array<vec2u>;
-@group(0) @binding(4) var<storage, read> o: array<vec4f>;
-@group(0) @binding(5) var<storage, read> dout: array<vec4f>;
-@group(0) @binding(6) var<storage, read_write> stats: array<vec2f>;
-@group(0) @binding(7) var<storage, read_write> dqkv: array<vec4f>;
-@group(0) @binding(8) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> spans: array<vec2u>;
+@group(0) @binding(2) var<storage, read> o: array<vec4f>;
+@group(0) @binding(3) var<storage, read> dout: array<vec4f>;
+@group(0) @binding(4) var<storage, read_write> stats: array<vec2f>;
+@group(0) @binding(5) var<storage, read_write> parts: array<vec4f>;
+@group(0) @binding(6) var<uniform> params: Params;
+${p.declare}
 ${p.main}
-  let head = group.y;
-  let kvHead = head / ${v.heads / v.kvHeads}u;
-  let tile = group.x * ${v.workgroup}u;
-  let row = min(tile + thread, params.tokens - 1u);
-  let live = tile + thread < params.tokens;
   let first = spans[tile].x;
-  let last = min(tile + ${v.workgroup}u, params.tokens);
-  let start = spans[row].x;
-  let at = (row * ${v.heads}u + head) * ${v.headDim}u;
-  let mine = row * ${width(v)}u + head * ${v.headDim}u;
-  var delta = 0.0;
-  for (var c = at; c < at + ${v.headDim}u; c += 4u) { delta += dot(o[c / 4u], dout[c / 4u]); }
-  let lse = stats[row * ${v.heads}u + head].x;
-  for (var j = first; j < last; j += ${v.together}u) {
-    ${lines(p.loads.map((l) => `let at${l} = min(j + ${p.row(l)}, last - 1u) * ${width(v)}u + ${v.heads * v.headDim}u + kvHead * ${v.headDim}u;`))}
-    ${lines(rows.map((g) => `var s${g} = 0.0; var dp${g} = 0.0;`))}
-    for (var c = 0u; c < ${v.headDim}u; c += 4u) {
-      ${p.own("x", "qkv", "mine + c")}
-      ${lines(p.shared("k", "qkv", (l) => `at${l} + c`))}
-      ${lines(dots(v, "s", "x", "k"))}
-      ${p.own("d", "dout", "at + c")}
-      ${lines(p.shared("v", "qkv", (l) => `at${l} + ${v.kvHeads * v.headDim}u + c`))}
-      ${lines(dots(v, "dp", "d", "v"))}
-    }
-    ${lines(
-      rows.flatMap((g) => [
-        `let p${g} = select(0.0, exp(min(params.scale * s${g} - lse, 0.0)), j + ${g}u >= start && j + ${g}u <= row);`,
-        `let ds${g} = p${g} * (dp${g} - delta) * params.scale;`,
-      ]),
-    )}
-    for (var c = 0u; c < ${v.headDim}u; c += 4u) {
-      ${lines(p.shared("k", "qkv", (l) => `at${l} + c`))}
-      ${lines(ELEMENTS.map((e) => `var y${e} = 0.0;`))}
-      if (j > first) {
-        ${p.own("old", "dqkv", "mine + c")}
-        ${lines(ELEMENTS.map((e) => `y${e} = old[${e}];`))}
-      }
-      ${lines(blend(v, "y", "ds", "k"))}
-      if (live) {
-        ${p.store("y", "dqkv", "mine + c")}
-      }
-    }
+  let whole = spans[tileEnd - 1u].x;
+  let starts = vec4u(${ROWS.map((r) => `spans[rows[${r}]].x`).join(", ")});
+  let keysAt = ${p.keysAt}u + head / ${p.group}u * ${p.quads}u;
+  let at = rows * ${p.width}u + head * ${p.quads}u;
+  let from4 = (rows * ${v.heads}u + head) * ${p.quads}u;
+  let to = (rows * ${3 * v.heads}u + head) * ${p.quads}u;
+  var share = vec4f();
+  for (var c = tx; c < params.quads; c += ${v.across}u) {
+    share += vec4f(${ROWS.map((r) => `dot(o[from4[${r}] + c], dout[from4[${r}] + c])`).join(", ")});
   }
-  if (live) { stats[row * ${v.heads}u + head].y = delta; }
+  ${p.fold("share", "delta", (a, b) => `${a} + ${b}`)}
+  let lse = vec4f(${ROWS.map((r) => `stats[rows[${r}] * ${v.heads}u + head].x`).join(", ")});
+  ${p.sums("y")}
+  for (var j = first; j < tileEnd; j += ${v.span}u) {
+    ${p.fill("qkv", "j", "tileEnd", p.width, `${p.valuesAt - p.keysAt}u + keysAt`)}
+    ${p.dots("dp", "dout", "from4")}
+    workgroupBarrier();
+    ${p.fill("qkv", "j", "tileEnd", p.width, "keysAt")}
+    ${p.dots("s", "qkv", "at")}
+    ${lines(p.scores.map((n) => `s${n} = exp(min(params.scale * s${n} - lse, vec4f())) * (dp${n} - delta) * params.scale;`))}
+    if (j < whole || j + ${v.span}u > tile + 1u) {
+      ${lines(
+        p.scores.flatMap((n) => [
+          `let key${n} = vec4u(j + ${n * v.across}u + tx);`,
+          `s${n} = select(vec4f(), s${n}, (key${n} >= starts) & (key${n} <= rows));`,
+        ]),
+      )}
+    }
+    ${p.put("s")}
+    workgroupBarrier();
+    ${p.blend("y")}
+    workgroupBarrier();
+  }
+  ${p.store("parts", "to", (r, j) => `y${r}_${j}`)}
+  if (tx == 0u) {
+    ${lines(ROWS.map((r) => `if (tile + ty * 4u + ${r}u < params.tokens) { stats[rows[${r}] * ${v.heads}u + head].y = delta[${r}]; }`))}
+  }
 }
 `;
 };
 
-// attention_backward_kv: dk = scale * ds^T q, dv = p^T do, summed over the query heads that share the key's head
+// attention_backward_kv: what a query head adds to dk = scale * ds^T q and dv = p^T do
 //
-// Grid     x: tiles of keys, one key a thread; y: key heads. Key-major: no atomics, the same sum every time
-// Shapes   qkv, dqkv [tokens, (heads + 2 kvHeads) * headDim]   dout [tokens, heads * headDim]   stats [tokens, heads, 2]: lse, delta
-// Writes   the key and value heads of dqkv by assignment
-// Hazard   all buffers are distinct
+// Grid     x: tiles of 64 keys; y: query heads. Key-major: no atomics, the same sum every time
+// Shapes   as above
+// Writes   the second and third of parts by assignment
 export const attentionBackwardKv = (v: AttentionVariant) => {
   const p = pieces(v);
-  const rows = range(v.together);
-  const perKv = v.heads / v.kvHeads;
-  return wgsl`
-${p.head}
-struct Params { tokens: u32, scale: f32 }
+  const stride = v.heads * p.quads;
+  return `
+struct Params { tokens: u32, scale: f32, quads: u32, span: u32 }
 
 @group(0) @binding(0) var<storage, read> qkv: array<vec4f>;
-@group(0) @binding(3) var<storage, read> spans: array<vec2u>;
-@group(0) @binding(4) var<storage, read> dout: array<vec4f>;
-@group(0) @binding(5) var<storage, read> stats: array<vec2f>;
-@group(0) @binding(6) var<storage, read_write> dqkv: array<vec4f>;
-@group(0) @binding(8) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> spans: array<vec2u>;
+@group(0) @binding(2) var<storage, read> dout: array<vec4f>;
+@group(0) @binding(3) var<storage, read> stats: array<vec2f>;
+@group(0) @binding(4) var<storage, read_write> parts: array<vec4f>;
+@group(0) @binding(5) var<uniform> params: Params;
+${p.declare}
 ${p.main}
-  let kvHead = group.y;
-  let tile = group.x * ${v.workgroup}u;
-  let row = min(tile + thread, params.tokens - 1u);
-  let live = tile + thread < params.tokens;
-  let last = spans[min(tile + ${v.workgroup}u, params.tokens) - 1u].y; // ends never fall either
-  let end = spans[row].y;
-  let at = row * ${width(v)}u + ${v.heads * v.headDim}u + kvHead * ${v.headDim}u;
-  for (var head = kvHead * ${perKv}u; head < (kvHead + 1u) * ${perKv}u; head++) {
-    for (var i = tile; i < last; i += ${v.together}u) {
-      ${lines(p.loads.map((l) => `let row${l} = min(i + ${p.row(l)}, last - 1u) * ${v.heads}u + head; let at${l} = row${l} * ${v.headDim}u; let mine${l} = min(i + ${p.row(l)}, last - 1u) * ${width(v)}u + head * ${v.headDim}u;`))}
-      ${lines(p.loads.map((l) => `let known${l} = stats[row${l}]; let lse${l} = known${l}.x; let delta${l} = known${l}.y;`))}
-      ${lines(rows.map((g) => `var s${g} = 0.0; var dp${g} = 0.0;`))}
-      for (var c = 0u; c < ${v.headDim}u; c += 4u) {
-        ${p.own("x", "qkv", "at + c")}
-        ${lines(p.shared("q", "qkv", (l) => `mine${l} + c`))}
-        ${lines(dots(v, "s", "x", "q"))}
-        ${p.own("w", "qkv", `at + ${v.kvHeads * v.headDim}u + c`)}
-        ${lines(p.shared("d", "dout", (l) => `at${l} + c`))}
-        ${lines(dots(v, "dp", "w", "d"))}
-      }
-      ${lines(
-        rows.flatMap((g) => [
-          `let p${g} = select(0.0, exp(min(params.scale * s${g} - ${p.sharedValue("lse", g)}, 0.0)), i + ${g}u >= row && i + ${g}u < end);`,
-          `let ds${g} = p${g} * (dp${g} - ${p.sharedValue("delta", g)}) * params.scale;`,
-        ]),
-      )}
-      for (var c = 0u; c < ${v.headDim}u; c += 4u) {
-        ${lines(ELEMENTS.map((e) => `var y${e} = 0.0; var z${e} = 0.0;`))}
-        if (i > tile || head > kvHead * ${perKv}u) {
-          ${p.own("oldK", "dqkv", "at + c")}
-          ${p.own("oldV", "dqkv", `at + ${v.kvHeads * v.headDim}u + c`)}
-          ${lines(ELEMENTS.map((e) => `y${e} = oldK[${e}]; z${e} = oldV[${e}];`))}
-        }
-        ${lines(p.shared("q", "qkv", (l) => `mine${l} + c`))}
-        ${lines(blend(v, "y", "ds", "q"))}
-        ${lines(p.shared("d", "dout", (l) => `at${l} + c`))}
-        ${lines(blend(v, "z", "p", "d"))}
-        if (live) {
-          ${p.store("y", "dqkv", "at + c")}
-          ${p.store("z", "dqkv", `at + ${v.kvHeads * v.headDim}u + c`)}
-        }
-      }
+  let whole = spans[tile].y; // queries before this are in every key's sequence: ends never fall either
+  let last = spans[tileEnd - 1u].y;
+  let ends = vec4u(${ROWS.map((r) => `spans[rows[${r}]].y`).join(", ")});
+  let at = rows * ${p.width}u + ${p.keysAt}u + head / ${p.group}u * ${p.quads}u;
+  let valuesAt = at + ${p.valuesAt - p.keysAt}u;
+  let to = (rows * ${3 * v.heads}u + ${v.heads}u + head) * ${p.quads}u;
+  let toValues = to + ${stride}u;
+  let headAt = head * ${p.quads}u;
+  ${p.sums("y")}
+  ${p.sums("z")}
+  for (var i = tile; i < last; i += ${v.span}u) {
+    ${p.fill("qkv", "i", "last", p.width, "headAt")}
+    ${p.dots("s", "qkv", "at")}
+    ${lines(
+      p.scores.flatMap((n) => [
+        `let query${n} = i + ${n * v.across}u + tx; let known${n} = stats[min(query${n}, last - 1u) * ${v.heads}u + head];`,
+        `s${n} = exp(min(params.scale * s${n} - known${n}.x, vec4f()));`,
+      ]),
+    )}
+    if (i < tileEnd || i + ${v.span}u > whole) {
+      ${lines(p.scores.map((n) => `s${n} = select(vec4f(), s${n}, (vec4u(query${n}) >= rows) & (vec4u(query${n}) < ends));`))}
     }
+    workgroupBarrier();
+    ${p.put("s")}
+    ${p.fill("dout", "i", "last", stride, "headAt")}
+    ${p.dots("dp", "qkv", "valuesAt")}
+    ${p.blend("z")}
+    workgroupBarrier();
+    ${lines(p.scores.map((n) => `s${n} *= (dp${n} - known${n}.y) * params.scale;`))}
+    ${p.put("s")}
+    ${p.fill("qkv", "i", "last", p.width, "headAt")}
+    ${p.blend("y")}
+    workgroupBarrier();
   }
+  ${p.store("parts", "to", (r, j) => `y${r}_${j}`)}
+  ${p.store("parts", "toValues", (r, j) => `z${r}_${j}`)}
 }
 `;
 };

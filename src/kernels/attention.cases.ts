@@ -45,7 +45,7 @@ export const attentionCases: KernelCase[] = CASES.map(({ lengths, h, g, d }) => 
     for (const form of attentionForms(check.gpu)) {
       const { o, stats } = attentionFused(check.record, qkv.tensor, spans, heads, form);
       check.compare(`o, ${form}`, o, want.o);
-      const dqkv = attentionFusedBackward(check.record, qkv.tensor, spans, o, dout.tensor, stats, heads, form);
+      const dqkv = attentionFusedBackward(check.record, qkv.tensor, spans, o, dout.tensor, stats, heads, null, form);
       check.compare(`dqkv, ${form}`, dqkv, wanted);
     }
     if (lengths.length > 1) return;

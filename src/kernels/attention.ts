@@ -2,11 +2,12 @@ import {
   attentionBackwardKv as backwardKv,
   attentionBackwardQ as backwardQ,
   attention as forward,
+  TILE_ROWS,
 } from "../../shaders/attention.wgsl.ts";
+import { attentionGather as gather } from "../../shaders/attention-gather.wgsl.ts";
 import {
   attentionLanesBackward as backwardLanes,
   attentionLanes as forwardLanes,
-  attentionGather as gather,
 } from "../../shaders/attention-lanes.wgsl.ts";
 import { ShapeError } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
@@ -59,22 +60,25 @@ export function attentionFused(
   const stats = record.empty([tokens, heads.num_attention_heads, 2], "f32", "attention.stats");
   const tensors = { qkv, spans, o, stats };
   if (form === "lanes") {
-    const variant = { ...sizes, ...lanesOf(record.gpu, heads) };
+    const variant = { ...sizes, ...lanesOf(record.gpu, heads, 16) };
     const tiles = Math.ceil(tokens / (variant.rows * variant.lanes));
     record.dispatch(forwardLanes, variant, tensors, params, [tiles, heads.num_attention_heads], work);
   } else {
-    const variant = { ...sizes, ...TILED };
-    const tiles = Math.ceil(tokens / variant.workgroup);
-    record.dispatch(forward, variant, tensors, params, [tiles, heads.num_attention_heads], work);
+    const variant = { ...sizes, ...tileOf(record.gpu, heads) };
+    const { quads, span } = { quads: heads.head_dim / 4, span: variant.span };
+    const tiles = Math.ceil(tokens / TILE_ROWS);
+    record.dispatch(forward, variant, tensors, { ...params, quads, span }, [tiles, heads.num_attention_heads], work);
   }
   return { o, stats };
 }
 
 /**
- * Gradients of `attention` from its output and log-sum-exp: two dispatches, without atomics.
+ * Gradients of `attention` from its output and log-sum-exp, without atomics: two dispatches, or three in the tiled form.
  *
  * @param dout gradient of o
  * @param stats of the forward pass; its second entries are overwritten
+ * @param rotary turns dq and dk back by the rotation that q and k went through: u32 positions `[tokens]`, and the table
+ *   `[positions, head_dim]` of `rotary`; null leaves them rotated
  * @returns dqkv, shaped like qkv
  */
 export function attentionFusedBackward(
@@ -85,53 +89,65 @@ export function attentionFusedBackward(
   dout: Tensor,
   stats: Tensor,
   heads: AttentionHeads,
+  rotary: { positions: Tensor; table: Tensor } | null = null,
   form: AttentionForm = attentionForms(record.gpu)[0],
 ): Tensor {
   const { tokens, width, sizes, params, work } = prepare(qkv, spans, heads);
   const { num_attention_heads: h, num_key_value_heads: g, head_dim: d } = heads;
-  const dqkv = record.empty(qkv.shape, "f32", "d.qkv");
+  const parts = record.empty([tokens, 3 * width], "f32", "attention.parts");
   if (form === "lanes") {
-    const variant = { ...sizes, ...lanesOf(record.gpu, heads) };
-    const parts = record.empty([tokens, 3 * width], "f32", "attention.parts");
     record.dispatch(
       backwardLanes,
-      variant,
+      { ...sizes, ...lanesOf(record.gpu, heads, 32) },
       { qkv, spans, o, dout, stats, parts },
       { ...params, chunk: CHUNK },
       [Math.ceil(tokens / CHUNK), h],
       2.5 * work,
     );
-    const vector = d % 8 === 0;
-    record.dispatch(
-      gather,
-      { ...sizes, rotary: false, vector, workgroup: WORKGROUP },
-      { parts, dqkv },
-      { rows: tokens },
-      rowGrid(record, ((h + 2 * g) * d) / (vector ? 8 : 2), tokens),
-    );
-    record.release(parts);
-    return dqkv;
+  } else {
+    const variant = { ...sizes, ...tileOf(record.gpu, heads) };
+    const all = { ...params, quads: d / 4, span: variant.span };
+    const grid = [Math.ceil(tokens / TILE_ROWS), h] as const;
+    record.dispatch(backwardQ, variant, { qkv, spans, o, dout, stats, parts }, all, grid, 1.5 * work);
+    record.dispatch(backwardKv, variant, { qkv, spans, dout, stats, parts }, all, grid, 2 * work);
   }
-  const variant = { ...sizes, ...TILED };
-  const tiles = Math.ceil(tokens / variant.workgroup);
-  record.dispatch(backwardQ, variant, { qkv, spans, o, dout, stats, dqkv }, params, [tiles, h], 1.5 * work);
-  record.dispatch(backwardKv, variant, { qkv, spans, dout, stats, dqkv }, params, [tiles, g], 2 * work);
+  const dqkv = record.empty(qkv.shape, "f32", "d.qkv");
+  const vector = d % 8 === 0;
+  record.dispatch(
+    gather,
+    { ...sizes, rotary: rotary !== null, vector, workgroup: WORKGROUP },
+    { parts, dqkv, ...rotary },
+    { rows: tokens },
+    rowGrid(record, ((h + 2 * g) * d) / (vector ? 8 : 2), tokens),
+  );
+  record.release(parts);
   return dqkv;
 }
 
 /** Tokens of which a workgroup takes the sequences that begin there: as many workgroups as cores want, few of them idle. */
 const CHUNK = 64;
 
-const TILED = { broadcast: 0, together: 8, workgroup: 32 };
-
 /** Workgroup memory that WebGPU promises, in bytes. */
 const SHARED = 16384;
 
-/** Rows and keys of a lane: as measured, fewer where the rows' sums would not fit workgroup memory. */
-function lanesOf({ features }: Gpu, { head_dim }: AttentionHeads) {
+/** Rows and keys of a lane, `shared` keys in all, as measured; fewer rows where their sums would not fit workgroup memory. */
+function lanesOf({ features }: Gpu, { head_dim }: AttentionHeads, shared: number) {
   const lanes = features.subgroupSize;
   const most = Math.floor(SHARED / (4 * lanes * head_dim));
-  return { lanes, rows: most >= 4 ? 4 : most >= 2 ? 2 : 1, keys: 16 / lanes };
+  return { lanes, rows: most >= 4 ? 4 : most >= 2 ? 2 : 1, keys: shared / lanes };
+}
+
+/** Threads across a tile, and rows of the other side in workgroup memory: as many as fit, up to 32. */
+function tileOf({ limits }: Gpu, { head_dim }: AttentionHeads): { across: number; span: number } {
+  const most = Math.max(SHARED, limits.maxComputeWorkgroupStorageSize ?? 0);
+  const wide = [32, 16].map((span) => ({ across: head_dim > 64 ? 16 : 8, span }));
+  const tile = [...wide, { across: 8, span: 8 }].find(({ across, span }) => {
+    const pitch = Math.ceil(head_dim / 4 / across) * across;
+    return 16 * span * (pitch + TILE_ROWS / 4) <= most;
+  });
+  if (!tile)
+    throw new ShapeError(`Cannot attend with head_dim ${head_dim}: 8 keys pass ${most} bytes of workgroup memory`);
+  return tile;
 }
 
 function prepare(qkv: Tensor, spans: Tensor, heads: AttentionHeads) {

@@ -1,0 +1,74 @@
+/** What one compiled variant is specialised to. */
+export interface AttentionGatherVariant {
+  headDim: number;
+  heads: number;
+  kvHeads: number;
+  /** turn dq and dk back by their positions: the transpose of the rotation that q and k went through */
+  rotary: boolean;
+  /** four pairs a thread; headDim is then a multiple of 8 */
+  vector: boolean;
+  workgroup: number;
+}
+
+// attention_gather: dqkv from parts: dk and dv summed over the query heads that share a key head; dq and dk rotated backwards
+//
+// Grid     threads along x for the pairs (i, i + D/2) of a row's heads, rows along y and, past 65 535, z
+// Shapes   parts [tokens, 3, heads, D]   dqkv [tokens, (heads + 2 kvHeads) * D]   positions [tokens]   table [P, D]: D/2 cos,
+//          then D/2 sin
+// Writes   dqkv by assignment
+export const attentionGather = ({ headDim, heads, kvHeads, rotary, vector, workgroup }: AttentionGatherVariant) => {
+  const type = vector ? "vec4f" : "f32";
+  const half = headDim / 2 / (vector ? 4 : 1);
+  const perKv = heads / kvHeads;
+  return `struct Params { rows: u32 }
+
+@group(0) @binding(0) var<storage, read> parts: array<${type}>;
+@group(0) @binding(1) var<storage, read_write> dqkv: array<${type}>;
+${
+  rotary
+    ? `@group(0) @binding(2) var<storage, read> positions: array<u32>;
+@group(0) @binding(3) var<storage, read> table: array<${type}>;`
+    : ""
+}
+@group(0) @binding(4) var<uniform> params: Params;
+
+@compute @workgroup_size(${workgroup})
+fn main(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) grid: vec3u,
+  @builtin(local_invocation_index) thread: u32,
+) {
+  let row = group.z * grid.y + group.y;
+  let at = group.x * ${workgroup}u + thread;
+  let head = at / ${half}u;
+  let pair = at % ${half}u;
+  if (row >= params.rows || head >= ${heads + 2 * kvHeads}u) { return; }
+  let turn = (max(head, ${heads - kvHeads}u) - ${heads - kvHeads}u) / ${kvHeads}u; // 0: dq, 1: dk, 2: dv
+  let kvHead = (head - ${heads}u) % ${kvHeads}u;
+  let first = select(kvHead * ${perKv}u, head, turn == 0u);
+  let count = select(${perKv}u, 1u, turn == 0u);
+  var a = ${type}();
+  var b = ${type}();
+  for (var h = first; h < first + count; h++) {
+    let part = ((row * 3u + turn) * ${heads}u + h) * ${2 * half}u + pair;
+    a += parts[part];
+    b += parts[part + ${half}u];
+  }
+  let to = (row * ${heads + 2 * kvHeads}u + head) * ${2 * half}u + pair;
+  ${
+    rotary
+      ? `if (turn < 2u) {
+    let angle = positions[row] * ${2 * half}u + pair;
+    let cosine = table[angle];
+    let sine = table[angle + ${half}u];
+    let upper = a;
+    a = upper * cosine + b * sine;
+    b = b * cosine - upper * sine;
+  }`
+      : ""
+  }
+  dqkv[to] = a;
+  dqkv[to + ${half}u] = b;
+}
+`;
+};
