@@ -14,11 +14,12 @@ export const KINDS = [
   "peers",
   "table",
   "scale",
+  "torch",
 ] as const;
 export type Kind = (typeof KINDS)[number];
 
-/** Kinds that `all` runs: table and scale measure much of the same again, for long. */
-const ALL = KINDS.filter((kind) => kind !== "table" && kind !== "scale");
+/** Kinds that `all` runs: table and scale measure much of the same again, for long, and torch needs rows of its own. */
+const ALL = KINDS.filter((kind) => !["table", "scale", "torch"].includes(kind));
 
 export const HELP = `npm run bench -- ${[...KINDS, "all"].join("|")} [options]
 
@@ -34,11 +35,14 @@ export const HELP = `npm run bench -- ${[...KINDS, "all"].join("|")} [options]
                go on where an earlier run of this commit was cut off
 
 peers measures jax-js and tfjs beside ours on the same adapter. table prints every figure that a limit is set for, and
-whether it is met. all runs ${ALL.join(", ")}.
+whether it is met. torch ROWS measures what PyTorch was measured at on the same card, by
+python bench/torch/bench.py > ROWS, and compares. all runs ${ALL.join(", ")}.
 `;
 
 export interface BenchArgs {
   kinds: readonly Kind[];
+  /** torch: file of its rows */
+  rows?: string;
   tokens?: number;
   rounds: number;
   layers?: number;
@@ -75,14 +79,17 @@ export function parseBenchArgs(args: readonly string[]): BenchArgs | null {
   if (values.help) return null;
   const [what, ...more] = positionals;
   const kind = KINDS.find((known) => known === what);
-  if ((!kind && what !== "all") || more.length > 0)
+  if ((!kind && what !== "all") || more.length > (kind === "torch" ? 1 : 0))
     throw new Error(`Cannot bench ${positionals.join(" ") || "nothing"}: one of ${[...KINDS, "all"].join(", ")}`);
+  if (kind === "torch" && more.length === 0)
+    throw new Error("Cannot compare with torch: name the file of its rows, as python bench/torch/bench.py prints them");
   const { profile, untuned, json, save } = values;
   const count = (name: "tokens" | "rounds" | "layers" | "most" | "seconds") => positive(values[name], name);
   const most = count("most") ?? 32768;
   if (most < 512 || most > 32768) throw new Error(`Cannot bench with --most ${most}: it must be from 512 to 32768`);
   return {
     kinds: kind ? [kind] : ALL,
+    ...(kind === "torch" && { rows: more[0] }),
     tokens: count("tokens"),
     rounds: count("rounds") ?? 5,
     layers: count("layers"),

@@ -39,3 +39,9 @@ export const BATCH_16: Limit = { least: 8 };
 export const STEP_SHARE: Limit = { least: 0.7 };
 export const ATTENTION_BACKWARD: Limit = { most: 3 };
 export const LENGTH_EXPONENT: Limit = { most: 1.05 };
+
+/** On a GPU, beside PyTorch on the same card: products in bf16, and in f32 beside the card's peak; a step; decoding. */
+export const TORCH_BF16: Limit = { least: 0.5 };
+export const PEAK_F32: Limit = { least: 0.7 };
+export const TORCH_STEP: Limit = { least: 1 };
+export const TORCH_DECODING: Limit = { least: 5 };

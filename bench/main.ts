@@ -20,6 +20,7 @@ import { knownRows, saveScale } from "./scale-report.ts";
 import { benchQlora, benchSft } from "./sft.ts";
 import { benchModel } from "./sizes.ts";
 import { benchTable } from "./table.ts";
+import { benchTorch, readRows } from "./torch.ts";
 
 const RESULTS = new URL("results.jsonl", import.meta.url);
 /** Milliseconds for tuning: more than a run waits, so that every kind of product is measured. */
@@ -58,7 +59,7 @@ async function bench(kind: Kind, gpu: Gpu, platform: Platform, args: BenchArgs, 
     return requestGpu(adapter, { waiting, spares });
   };
   const report = (line: string) => console.error(line);
-  const kinds: Record<Exclude<Kind, "table" | "scale">, () => Promise<BenchRow[]>> = {
+  const kinds: Record<Exclude<Kind, "table" | "scale" | "torch">, () => Promise<BenchRow[]>> = {
     matmul: () => benchMatmul(gpu, tokens, rounds),
     lora: () => benchLora(gpu, tokens, rounds),
     attention: () => benchAttention(gpu, args.tokens ? [tokens] : [256, 1024, 2048], rounds),
@@ -72,6 +73,7 @@ async function bench(kind: Kind, gpu: Gpu, platform: Platform, args: BenchArgs, 
     peers: () => benchPeers(gpu, platform, rounds, report),
   };
   if (kind === "table") return benchTable(gpu, platform, rounds, emit, report);
+  if (kind === "torch") return emit(await benchTorch(gpu, readRows(args.rows!), rounds, report));
   if (kind !== "scale") return emit(await kinds[kind]());
   const known = args.save ? knownRows(RESULTS.pathname, gpu.adapterName) : [];
   const took: ScaleEmit = (rows, points) => {

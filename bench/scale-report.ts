@@ -51,7 +51,7 @@ export function scaleMarkdown(points: readonly ScalePoint[], adapter: string, mo
     }
     const fits = fitsOf(axis, most, points).map(({ what, shape, ratio, cpu_ratio }) => {
       const name = what.replace(/^.*exponent of /, "");
-      const asked = shape.replace(`${axis} `, "");
+      const asked = shape.replace(/^\S+ /, "");
       return `${name} ∝ ${NAMES[axis] ?? axis}^${ratio!.toFixed(2)} (by CPU time ${cpu_ratio!.toFixed(2)}), ${asked}`;
     });
     if (fits.length > 0) lines.push("", `${fits.join("; ")}.`);

@@ -110,7 +110,8 @@ function forecast(gpu: Gpu, axis: Axis, x: number): Pick<ScalePoint, "bytes" | "
     return { bytes: bytesOn(gpu.limits), left: null };
   } catch (error) {
     if (!(error instanceof MemoryError)) throw error;
-    return { bytes: bytesOn(BOUNDLESS), left: `as a device like this cannot run it: ${error.message}` };
+    const [reason] = error.message.split(". ");
+    return { bytes: bytesOn(BOUNDLESS), left: `as this device cannot run it. ${reason}` };
   }
 }
 
@@ -164,6 +165,7 @@ async function* scaleBy(
 ): AsyncGenerator<ScalePoint> {
   const began = performance.now();
   const took: number[] = []; // milliseconds of one round of each value so far
+  let skipped = 0;
   let make: ReturnType<typeof partsOf> | null = null;
   for (const x of valuesOf(axis, most)) {
     const point: ScalePoint = { axis, x, rows: [], ...forecast(gpu, axis, x) };
@@ -175,14 +177,14 @@ async function* scaleBy(
       continue;
     }
     const left = budgetMs - (performance.now() - began);
-    const expected = expectedMs(took);
+    const expected = expectedMs(took, 1 + skipped);
     const free = isSoftwareName(gpu.adapterName) ? freemem() : Number.POSITIVE_INFINITY;
     if (expected > left && took.length > 1)
       point.left ??= `as a step would take about ${(expected / 1000).toFixed(0)} s, and ${Math.max(0, left / 1000).toFixed(0)} s are left`;
     if (point.bytes !== null && point.bytes > free)
       point.left ??= `as it needs ${gb(point.bytes)} and ${gb(free)} are free`;
     if (point.left) {
-      took.push(expected);
+      skipped++;
       yield point;
       continue;
     }
@@ -204,11 +206,11 @@ async function* scaleBy(
 
 const gb = (bytes: number) => `${(bytes / 1e9).toFixed(1)} GB`;
 
-/** Milliseconds of the next value's round: it doubles at least, and grows as it did before. */
-export function expectedMs(took: readonly number[]): number {
+/** Milliseconds of a round so many values on: each doubles at least, and grows as the last one did. */
+export function expectedMs(took: readonly number[], ahead = 1): number {
   const [before, last] = took.slice(-2);
-  if (took.length < 2) return took.length === 0 ? 0 : 2.5 * before;
-  return last * Math.min(4.2, Math.max(2, (1.2 * last) / before));
+  if (took.length < 2) return took.length === 0 ? 0 : before * 2.5 ** ahead;
+  return last * Math.min(4.2, Math.max(2, (1.2 * last) / before)) ** ahead;
 }
 
 /** Rounds of a value, fewer where half of what time is left would not hold all of them. */
@@ -240,13 +242,15 @@ function exponentOf(axis: Axis, part: string, most: number, of: readonly { row: 
     fitPower(of.map(({ row, x }) => [x, row[unit]!] as const)).exponent;
   const [first, last] = [of[0], of[of.length - 1]];
   const { forecast_bytes: _, tokens_per_s: __, rounds: ___, x: ____, ...base } = last.row;
-  const about = { what: `scale by ${axis}: exponent of ${part}`, shape: `${axis} ${first.x} to ${last.x}` };
+  const shape = `${axis === "narrow" ? "length" : axis} ${first.x} to ${last.x}`;
+  const about = { what: `scale by ${axis}: exponent of ${part}`, shape };
   const ratio = { ms: exponent("median_ms"), cpu: exponent("cpu_ms") };
   const row = { ...base, gflops: null, share: undefined, cpu_share: undefined };
+  const against = `a of time ∝ ${axis === "narrow" ? "length" : axis}ᵃ`;
   // the limit is for its whole range, and for no more
   if (axis === "length" && part === REST && last.x === LIMIT_TOKENS && most >= LIMIT_TOKENS)
-    return judged(row, about, ratio, LENGTH_EXPONENT, "a of time ∝ lengthᵃ");
-  return { ...row, ...about, ratio: ratio.ms, cpu_ratio: ratio.cpu, against: `a of time ∝ ${axis}ᵃ` };
+    return judged(row, about, ratio, LENGTH_EXPONENT, against);
+  return { ...row, ...about, ratio: ratio.ms, cpu_ratio: ratio.cpu, against };
 }
 
 /** The exponent that a limit is set for: all but attention, every length in every round. */

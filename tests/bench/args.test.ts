@@ -17,9 +17,15 @@ it("reads a kind and its options", () => {
   expect(parseBenchArgs(["scale", "--most", "4096", "--seconds", "60"])).toMatchObject({ most: 4096, seconds: 60 });
 });
 
-it("runs every kind but the two long ones as all", () => {
+it("runs every kind but the long ones, and torch's, as all", () => {
   const { kinds } = parseBenchArgs(["all"])!;
-  expect(KINDS.filter((kind) => !kinds.includes(kind))).toEqual(["table", "scale"]);
+  expect(KINDS.filter((kind) => !kinds.includes(kind))).toEqual(["table", "scale", "torch"]);
+});
+
+it("takes the file of torch's rows", () => {
+  expect(parseBenchArgs(["torch", "rows.jsonl"])).toMatchObject({ kinds: ["torch"], rows: "rows.jsonl" });
+  expect(() => parseBenchArgs(["torch"])).toThrow("name the file of its rows");
+  expect(() => parseBenchArgs(["torch", "a", "b"])).toThrow("Cannot bench torch a b");
 });
 
 it("refuses what it does not know", () => {

@@ -81,6 +81,7 @@ it("expects a value to take twice the one before, and more where it grew by more
   expect(expectedMs([100])).toBe(250);
   expect(expectedMs([100, 120])).toBe(240);
   expect(expectedMs([100, 300])).toBeCloseTo(1080, 9);
+  expect(expectedMs([100, 300], 2)).toBeCloseTo(3888, 9);
   expect(expectedMs([100, 900])).toBeCloseTo(3780, 9); // no step grows by more than its attention
 });
 
