@@ -17,7 +17,7 @@ export interface FormCase {
 }
 
 const F32_TOLERANCE = 4e-6;
-/** Operands are rounded to 11 bits, products too where f16 multiplies; the worst measured was 5.1e-4. */
+/** Operands are rounded to 11 bits, and runs of four products where f16 multiplies: 5e-4 of the largest sum was the worst measured. */
 const F16_TOLERANCE = 1e-3;
 
 /** Few rows: lanes added up through workgroup memory, and by the subgroup where the adapter has one size. */
@@ -217,15 +217,14 @@ export const matmulFormCases: KernelCase[] = [
   plain(rowsForm(1, 4, false), "nt", [1, 63, 65], "f32"),
   plain(rowsForm(1, 2, true), "nt", [1, 40, 132, 16], "bf16"),
   plain(rowsForm(4, 2, false), "nt", [3, 63, 520, 4], "bf16"),
-  plain(rowsForm(8, 2, true), "nt", [19, 70, 264, 16], "bf16"),
+  plain(rowsForm(2, 2, true), "nt", [19, 70, 264, 16], "bf16"),
   plain(rowsForm(2, 1, true), "nt", [2, 33, 64], "f16"),
-  plain(rowsForm(4, 1, false), "nt", [7, 33, 128], "int8"),
+  plain(rowsForm(2, 1, false), "nt", [7, 33, 128], "int8"),
   plain(rowsForm(2, 2, true), "nt", [3, 33, 68], "nf4"),
   swiglu(rowsForm(2, 2, true), 5, 37, 72),
   rotary(rowsForm(2, 2, false), 5, 8, 20),
-  plain(stagedForm(4, 8), "nt", [40, 130, 132], "bf16"),
   swiglu(stagedForm(4, 4), 33, 37, 24),
-  plain(stagedForm(4, 4, "f16"), "nt", [40, 66, 520], "bf16"),
+  plain(stagedForm(4, 4, "f16"), "nt", [40, 66, 520], "f32"),
   plain(MATRICES[0], "nt", [33, 68, 36, 3], "bf16"),
   plain(MATRICES[0], "tn", [66, 40, 63], "f32"),
   plain(MATRICES[1], "nt", [70, 68, 520, 16], "bf16"),

@@ -6,7 +6,8 @@ import type { MemoryKind } from "../gpu/pool.ts";
 import type { Kernel } from "../gpu/program.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import { matmul } from "./matmul.ts";
-import { FEW_ROWS, tileCandidates, tileKey } from "./matmul-tile.ts";
+import { rowsTile } from "./matmul-form.ts";
+import { FEW_ROWS, matrixTiles, tileCandidates, tileKey } from "./matmul-tile.ts";
 
 /** A product `[m, k] · [k, n]` as `matmul` dispatches it: narrow outputs transposed, see `dispatched`. */
 export interface Product {
@@ -53,7 +54,8 @@ const PROXIES = [
  * Measures which tile is the quickest on this adapter for each kind of product that was not measured yet, and leaves it in
  * `gpu.tuning`. Kinds with the most work come first; when the budget is spent the rest keep their first candidates.
  *
- * Every tile gives the same sums in the same order, so that the choice changes no result.
+ * Every tile gives the same sums in the same order, so that the choice changes no result; but where a device was opened with
+ * subgroup matrices, their tiles round operands. GPUs take few rows of x·Wᵀ by a form of its own, and nothing is measured.
  *
  * @throws {GpuError} a fault of the device, and the signal's reason when it is aborted
  */
@@ -61,11 +63,16 @@ export async function tuneMatmul(gpu: Gpu, products: readonly Product[], options
   const { signal, budgetMs = BUDGET_MS } = options;
   const end = performance.now() + budgetMs;
   for (const [key, product] of kinds(products)) {
-    if (gpu.tuning.has(key)) continue;
+    if (gpu.tuning.has(key) || takesRows(gpu, product)) continue;
     const winner = await fastest(gpu, key, product, end, signal);
     if (winner) gpu.tuning.set(key, JSON.stringify(winner));
     if (performance.now() > end) return;
   }
+}
+
+/** Whether a product never asks for a tile. */
+function takesRows(gpu: Gpu, { transA, transB, m, n, k }: Product): boolean {
+  return rowsTile(gpu, { transA, transB, dropout: "none", pairs: "none" }, { m, parts: [{ n, k }] }) !== null;
 }
 
 /** One product for each tile key: the one with the most work; the keys in order of all their work. */
@@ -277,8 +284,8 @@ export function importTuning(gpu: Gpu, text: string): string | null {
     if (!form) return `Cannot read tuning: ${show(key)} is no kind of product`;
     const fault = tileFault(gpu, tile, form[1] === "t");
     if (fault) return `Cannot use tuning of ${key}: ${fault}`;
-    const { rows, cols, lanes, groups, stage, broadcast, steps } = tile as MatmulTile;
-    found.push([key, JSON.stringify({ rows, cols, lanes, groups, stage, broadcast, steps })]);
+    const { rows, cols, lanes, groups, stage, broadcast, steps, matrix } = tile as MatmulTile;
+    found.push([key, JSON.stringify({ rows, cols, lanes, groups, stage, broadcast, steps, matrix })]);
   }
   for (const [key, tile] of found) if (!gpu.tuning.has(key)) gpu.tuning.set(key, tile);
   return null;
@@ -290,8 +297,12 @@ const adapterOf = ({ adapterName, features }: Gpu) => `${adapterName}, subgroups
 /** What is wrong with a tile on this adapter, or null. */
 function tileFault(gpu: Gpu, value: unknown, transB: boolean): string | null {
   if (value === null || typeof value !== "object") return `a tile is an object, got ${show(value)}`;
-  const tile = value as Record<keyof MatmulTile, number>;
-  const rules: [keyof MatmulTile, (n: number) => boolean, string][] = [
+  if ("matrix" in value) {
+    const own = matrixTiles(gpu, transB).some((tile) => JSON.stringify(tile) === JSON.stringify(value));
+    return own ? null : `this device has no tile of subgroup matrices ${show(value)}`;
+  }
+  const tile = value as Record<Exclude<keyof MatmulTile, "matrix" | "compute">, number>;
+  const rules: [keyof typeof tile, (n: number) => boolean, string][] = [
     ["rows", (n) => n >= 4 && n <= 32 && n % 4 === 0, "4, 8 … 32"],
     ["cols", (n) => n >= 1 && n <= 32 && (transB || n % 4 === 0), transB ? "1 to 32" : "4, 8 … 32"],
     ["lanes", (n) => n >= 1 && n <= 256, "1 to 256"],
@@ -304,6 +315,7 @@ function tileFault(gpu: Gpu, value: unknown, transB: boolean): string | null {
     if (!Number.isInteger(tile[name]) || !fits(tile[name])) return `${name} is ${show(tile[name])}; it must be ${rule}`;
   }
   const { rows, cols, lanes, groups, stage, broadcast } = tile;
+  if (stage > 0 && cols % 4 > 0) return `cols is ${cols}; where operands are staged it must be 4, 8 … 32`;
   const threads = lanes * groups;
   const { maxComputeInvocationsPerWorkgroup: mostThreads, maxComputeWorkgroupStorageSize: mostBytes } = gpu.limits;
   if (threads > mostThreads) return `${threads} threads pass this adapter's ${mostThreads}`;
