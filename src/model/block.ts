@@ -203,11 +203,10 @@ export function blockBackward(
     record.release(dNormed, norm.sum);
 
     const dO = backward("o", saved.o, g)!;
-    const dqkv = attentionFusedBackward(record, qkv, pass.spans, saved.o, dO, saved.stats, pass.heads);
+    const { spans, heads, positions, table } = pass;
+    const dqkv = attentionFusedBackward(record, qkv, spans, saved.o, dO, saved.stats, heads, { positions, table });
     record.release(dO, qkv);
-    const { head_dim, num_attention_heads, num_key_value_heads } = pass.heads;
-    rotary(record, dqkv, pass.positions, pass.table, head_dim, num_attention_heads + num_key_value_heads, true);
-    if (raw) headNormsBackward(record, block, grads, pass.heads, raw, dqkv);
+    if (raw) headNormsBackward(record, block, grads, heads, raw, dqkv);
     const dx = backward("qkv", input.y, dqkv, needsInput || grads.inputNorm !== null);
     if (dx) normBackward(record, saved.x, block.inputNorm, input.rstd, dx, grads.inputNorm, g);
   });
