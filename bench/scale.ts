@@ -253,10 +253,19 @@ function exponentOf(axis: Axis, part: string, most: number, of: readonly { row: 
   return { ...row, ...about, ratio: ratio.ms, cpu_ratio: ratio.cpu, against };
 }
 
-/** The exponent that a limit is set for: all but attention, every length in every round. */
-export async function lengthExponent(gpu: Gpu, rounds: number): Promise<BenchRow> {
+/**
+ * The exponent that a limit is set for: all but attention, every length in every round. Judged where the device holds them all.
+ *
+ * @param report told of lengths that it does not hold
+ */
+export async function lengthExponent(gpu: Gpu, rounds: number, report: (line: string) => void): Promise<BenchRow> {
+  const held = valuesOf("length", LIMIT_TOKENS).filter((x) => {
+    const { left } = forecast(gpu, "length", x);
+    if (left) report(`length ${x}: left out, ${left}`);
+    return !left;
+  });
   const make = partsOf(gpu, "length");
-  const parts = valuesOf("length", LIMIT_TOKENS).map((x) => make(x).find(({ what }) => what === REST)!);
+  const parts = held.map((x) => make(x).find(({ what }) => what === REST)!);
   const rows = rowsOf(gpu, parts, await interleave(gpu, parts, rounds, 50));
   return exponentOf("length", REST, LIMIT_TOKENS, rows.map((row, i) => ({ row, x: parts[i].x }))); // biome-ignore format: a line
 }

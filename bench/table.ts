@@ -32,7 +32,7 @@ export async function benchTable(
     () => attentionAt2048(gpu, rounds),
     () => decoding(gpu, rounds),
     () => wholeStep(gpu, rounds),
-    async () => [await lengthExponent(gpu, rounds)],
+    async () => [await lengthExponent(gpu, rounds, report)],
   ]) {
     emit(await part());
     await gpu.clear();

