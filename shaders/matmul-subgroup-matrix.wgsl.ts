@@ -1,11 +1,8 @@
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { ownLets, ownOf, type ProductVariant, productHeader, readsF16, storeSum } from "./lib/matmul-header.ts";
 import { range } from "./lib/matmul-loops.ts";
+import { type MatrixTile, slabsOf } from "./lib/matmul-slabs.ts";
 import { fourLoads } from "./lib/matmul-staged.ts";
-import type { MatmulTile } from "./matmul.wgsl.ts";
-
-/** A tile of subgroup matrices: `rows`, `cols` are a subgroup's and multiples of m and n, `stage` of k. */
-export type MatrixTile = MatmulTile & { matrix: NonNullable<MatmulTile["matrix"]> };
 
 export interface MatmulSubgroupMatrixVariant extends ProductVariant {
   tile: MatrixTile;
@@ -25,42 +22,6 @@ interface Operands {
   half?: number;
 }
 
-/** Threads of a workgroup. */
-const threadsOf = ({ lanes, groups, matrix }: MatrixTile) => lanes * groups * matrix.size;
-
-/** Elements that slabs of both operands and staged results take. Rows of slabs are padded by 16 bytes, against bank conflicts. */
-function memory({
-  tile,
-  transA,
-  transB,
-  pairs,
-}: Pick<MatmulSubgroupMatrixVariant, "tile" | "transA" | "transB" | "pairs">) {
-  const { rows, cols, lanes, groups, stage, matrix } = tile;
-  const pad = matrix.type === "f16" ? 8 : 4;
-  const slab = (size: number, alongSum: boolean) => {
-    return alongSum
-      ? { ld: stage + pad, count: size * (stage + pad) }
-      : { ld: size + pad, count: stage * (size + pad) };
-  };
-  const [m, n] = [rows * groups, cols * lanes];
-  const [left, right] = [slab(m, !transA), slab(n, transB)];
-  const low = slab(m, true); // a2 lies along the sum whatever a does
-  return {
-    left,
-    right,
-    low,
-    aCount: Math.max(left.count, low.count),
-    bCount: right.count,
-    results: lanes * groups * matrix.m * matrix.n * (pairs === "none" ? 1 : 2),
-  };
-}
-
-/** Bytes of workgroup memory of a tile. */
-export function matrixBytes(of: Pick<MatmulSubgroupMatrixVariant, "tile" | "transA" | "transB" | "pairs">): number {
-  const { aCount, bCount, results } = memory(of);
-  return (of.tile.matrix.type === "f16" ? 2 : 4) * (aCount + bCount) + 4 * results;
-}
-
 // matmul_subgroup_matrix: c = alpha * (a @ b [+ a2 @ b2]) [+ bias] [+ c] by the adapter's matrix units
 //
 // Grid     as matmul
@@ -73,12 +34,12 @@ export function matrixBytes(of: Pick<MatmulSubgroupMatrixVariant, "tile" | "tran
 export const matmulSubgroupMatrix = (v: MatmulSubgroupMatrixVariant) => {
   const { rows, cols, lanes, groups, stage, matrix } = v.tile;
   const { type, m: M, n: N, k: K, size, emulate = false } = matrix;
-  const threads = threadsOf(v.tile);
+  const threads = lanes * groups * size;
   const [tileRows, tileCols] = [rows * groups, cols * lanes];
   const paired = v.pairs !== "none";
   const subgroups = lanes * groups;
   const [down, across] = [rows / M, cols / N]; // matrices of a subgroup
-  const { left, right, low, aCount, bCount, results } = memory(v);
+  const { left, right, low, aCount, bCount, results } = slabsOf(v);
   const own = ownOf(v);
   const vec = type === "f16" ? "vec4<f16>" : "vec4f";
   const all = range(down).flatMap((i) => range(across).map((j) => [i, j] as const));

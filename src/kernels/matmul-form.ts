@@ -1,6 +1,7 @@
+import type { MatrixTile } from "../../shaders/lib/matmul-slabs.ts";
 import { type MatmulTile, type MatmulVariant, matmul } from "../../shaders/matmul.wgsl.ts";
 import { matmulRows, type RowsTile } from "../../shaders/matmul-rows.wgsl.ts";
-import { type MatrixTile, matmulSubgroupMatrix } from "../../shaders/matmul-subgroup-matrix.wgsl.ts";
+import { matmulSubgroupMatrix } from "../../shaders/matmul-subgroup-matrix.wgsl.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { Grid } from "../gpu/recorder.ts";
 import { FEW_ROWS, plainTile, tileGrid } from "./matmul-tile.ts";

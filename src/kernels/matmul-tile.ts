@@ -1,6 +1,6 @@
 import type { StoredMatrix } from "../../shaders/lib/load.ts";
+import { type MatrixTile, matrixBytes } from "../../shaders/lib/matmul-slabs.ts";
 import type { MatmulTile } from "../../shaders/matmul.wgsl.ts";
-import { type MatrixTile, matrixBytes } from "../../shaders/matmul-subgroup-matrix.wgsl.ts";
 import type { Gpu } from "../gpu/device.ts";
 
 const staged = (rows: number, cols: number, lanes: number, groups: number, stage: number): MatmulTile => {
