@@ -1,14 +1,7 @@
 import { view } from "../gpu/tensor.ts";
-import {
-  attention,
-  attentionBackward,
-  attentionForms,
-  attentionFused,
-  attentionFusedBackward,
-  attentionReference,
-  spansOf,
-} from "./attention.ts";
+import { attentionForms, attentionFused, attentionFusedBackward, attentionReference, spansOf } from "./attention.ts";
 import type { KernelCase } from "./check.ts";
+import { rotaryReference } from "./rotary.ts";
 
 /** Sequence lengths, query heads, key heads, head_dim: one token, tile edges, several sequences in a tile, head sizes of real models. */
 const CASES = [
@@ -20,11 +13,12 @@ const CASES = [
 ];
 
 /** What attention and its gradients are held to. */
-export const attentionCases: KernelCase[] = CASES.map(({ lengths, h, g, d }) => ({
+export const attentionCases: KernelCase[] = CASES.map(({ lengths, h, g, d }, n) => ({
   kernel: "attention",
-  name: `lengths ${lengths.join("+")}, ${h} heads over ${g} of ${d}`,
+  name: `lengths ${lengths.join("+")}, ${h} heads over ${g} of ${d}${n % 2 ? ", rotated back" : ""}`,
   tolerance: 1e-5,
   run(check) {
+    const even = n % 2 === 0;
     const starts = [0];
     for (const n of lengths) starts.push(starts.at(-1)! + n);
     const tokens = starts.at(-1)!;
@@ -41,24 +35,18 @@ export const attentionCases: KernelCase[] = CASES.map(({ lengths, h, g, d }) => 
       );
     const [q, k, v] = [columns(0, h * d), columns(h * d, g * d), columns((h + g) * d, g * d)];
     const want = attentionReference(q, k, v, rows, heads, dout.values);
-    const wanted = joined(tokens, [want.dq, want.dk, want.dv]);
+    // every second case undoes a rotation, as of positions that start anew in each sequence
+    const positions = [...rows.keys()].slice(0, tokens).map((t) => t - rows[2 * t]);
+    const table = check.input([Math.max(...lengths), d], "table");
+    const rotary = even ? null : { positions: check.integers(positions, "positions"), table: table.tensor };
+    const back = (x: Float64Array) => (even ? x : rotaryReference(x, positions, table.values, d, true));
+    const wanted = joined(tokens, [back(want.dq), back(want.dk), want.dv]);
     for (const form of attentionForms(check.gpu)) {
       const { o, stats } = attentionFused(check.record, qkv.tensor, spans, heads, form);
       check.compare(`o, ${form}`, o, want.o);
-      const dqkv = attentionFusedBackward(check.record, qkv.tensor, spans, o, dout.tensor, stats, heads, null, form);
+      const dqkv = attentionFusedBackward(check.record, qkv.tensor, spans, o, dout.tensor, stats, heads, rotary, form);
       check.compare(`dqkv, ${form}`, dqkv, wanted);
     }
-    if (lengths.length > 1) return;
-    const split = [q, k, v].map(
-      (x, i) => check.given(Float32Array.from(x), [tokens, x.length / tokens], "qkv"[i]).tensor,
-    );
-    const [tq, tk, tv] = split;
-    const one = attention(check.record, tq, tk, tv, spans, heads);
-    const grads = attentionBackward(check.record, tq, tk, tv, spans, one.o, dout.tensor, one.stats, heads);
-    check.compare("split o", one.o, want.o);
-    check.compare("split dq", grads.dq, want.dq);
-    check.compare("split dk", grads.dk, want.dk);
-    check.compare("split dv", grads.dv, want.dv);
   },
 }));
 

@@ -15,8 +15,6 @@ import type { Recorder } from "../gpu/recorder.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import { rowGrid, sameShape, WORKGROUP } from "./grid.ts";
 
-export { attention, attentionBackward } from "./attention-split.ts";
-
 /** Heads of an attention layer, as config.json names them. */
 export interface AttentionHeads {
   num_attention_heads: number;
@@ -60,7 +58,7 @@ export function attentionFused(
   const stats = record.empty([tokens, heads.num_attention_heads, 2], "f32", "attention.stats");
   const tensors = { qkv, spans, o, stats };
   if (form === "lanes") {
-    const variant = { ...sizes, ...lanesOf(record.gpu, heads, 16) };
+    const variant = { ...sizes, ...lanesOf(record.gpu, heads, false) };
     const tiles = Math.ceil(tokens / (variant.rows * variant.lanes));
     record.dispatch(forwardLanes, variant, tensors, params, [tiles, heads.num_attention_heads], work);
   } else {
@@ -98,7 +96,7 @@ export function attentionFusedBackward(
   if (form === "lanes") {
     record.dispatch(
       backwardLanes,
-      { ...sizes, ...lanesOf(record.gpu, heads, 32) },
+      { ...sizes, ...lanesOf(record.gpu, heads, true) },
       { qkv, spans, o, dout, stats, parts },
       { ...params, chunk: CHUNK },
       [Math.ceil(tokens / CHUNK), h],
@@ -130,11 +128,12 @@ const CHUNK = 64;
 /** Workgroup memory that WebGPU promises, in bytes. */
 const SHARED = 16384;
 
-/** Rows and keys of a lane, `shared` keys in all, as measured; fewer rows where their sums would not fit workgroup memory. */
-function lanesOf({ features }: Gpu, { head_dim }: AttentionHeads, shared: number) {
+/** Rows and keys of a lane, as measured: more make SwiftShader's compiler run for minutes. Fewer rows where sums would not fit. */
+function lanesOf({ features }: Gpu, { head_dim }: AttentionHeads, backward: boolean) {
   const lanes = features.subgroupSize;
+  if (lanes === 4) return { lanes, rows: 2, keys: 2 };
   const most = Math.floor(SHARED / (4 * lanes * head_dim));
-  return { lanes, rows: most >= 4 ? 4 : most >= 2 ? 2 : 1, keys: shared / lanes };
+  return { lanes, rows: most >= 4 ? 4 : most >= 2 ? 2 : 1, keys: backward ? 4 : 2 };
 }
 
 /** Threads across a tile, and rows of the other side in workgroup memory: as many as fit, up to 32. */

@@ -1,26 +1,10 @@
-import { describe, expect, it } from "vitest";
+import { expect, it } from "vitest";
 import { attentionCases } from "../../src/kernels/attention.cases.ts";
 import { attentionReference, spansOf } from "../../src/kernels/attention.ts";
-import { gradientError, runCase } from "../../src/kernels/check.ts";
-import { describeCases, useGpu } from "./harness.ts";
+import { gradientError } from "../../src/kernels/check.ts";
+import { describeCases } from "./harness.ts";
 
 describeCases("attention", attentionCases);
-
-describe("attention without subgroups", () => {
-  const gpu = useGpu();
-  for (const item of attentionCases.slice(0, 4)) {
-    it(item.name, async () => {
-      const { subgroupSize } = gpu().features;
-      gpu().features.subgroupSize = 0;
-      try {
-        const { worst, what } = await runCase(gpu(), item);
-        expect(worst <= item.tolerance, `${what}: ${worst}`).toBe(true);
-      } finally {
-        gpu().features.subgroupSize = subgroupSize;
-      }
-    });
-  }
-});
 
 it("the reference gradients agree with finite differences", () => {
   const heads = { num_attention_heads: 4, num_key_value_heads: 2, head_dim: 4 };
