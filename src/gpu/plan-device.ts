@@ -14,6 +14,7 @@ const USUAL = {
   maxComputeInvocationsPerWorkgroup: 256,
   maxComputeWorkgroupSizeX: 256,
   maxStorageBuffersPerShaderStage: 8,
+  maxTextureDimension2D: 8192,
 };
 
 /**
