@@ -21,7 +21,7 @@ export interface MatmulTile {
   broadcast: number;
   /** steps of the sum in one turn of the loop, where b is read directly: 4, 8 or 32, the default 4 */
   steps?: number;
-  /** as many neighbouring columns that a thread computes one after another, each of `cols`: long reads of one place; default 1 */
+  /** as often a thread takes `cols` columns, one after another: with b transposed those beside, for long reads; default 1 */
   walk?: number;
   /** type of the slabs and of their products, where staged: f16 sums four products at a time; the default f32 */
   compute?: "f16";
@@ -56,7 +56,7 @@ export interface MatmulVariant {
   vecB: boolean;
   /** rows of c are packed and begin at multiples of 4 elements; then four neighbouring sums are stored at once */
   vecC: boolean;
-  /** rows of a transposed bf16 b begin at multiples of 8 elements, and eight steps are taken at once: one load */
+  /** rows of a bf16 b begin at multiples of 8 elements: transposed, eight steps are one load; else eight columns of a texel */
   eightB: boolean;
   /** operands that are read as texels: see Texels */
   texels: "none" | "b" | "ab";
@@ -108,8 +108,13 @@ export const PART_FIELDS = ["n", "k", "r", "seed", "aAt", "bAt", "cAt", "a2At", 
 // Numbers  sums are f32 whatever is stored; bf16 is widened exactly
 export const matmul = (v: MatmulVariant) => {
   const { rows, cols, lanes, groups, stage, broadcast, walk = 1 } = v.tile;
-  /** where entry j of a thread lies, counted in entries from the tile's first */
-  const place = (j: number) => (walk > 1 ? `(local.x + ${j * lanes}u) * ${walk}u + turn` : `local.x + ${j * lanes}u`);
+  /** where entry j of a thread lies, counted in columns from the tile's first */
+  const place = (j: number) => {
+    if (v.transB) return walk > 1 ? `(local.x + ${j * lanes}u) * ${walk}u + turn` : `local.x + ${j * lanes}u`;
+    const at = walk > 1 ? `turn * ${cols * lanes}u + ` : "";
+    if (v.eightB) return `${at}(local.x + ${(j >> 1) * lanes}u) * 8u + ${(j % 2) * 4}u`;
+    return `${at}(local.x + ${j * lanes}u) * 4u`;
+  };
   const paired = v.pairs !== "none";
   const fields = v.pairs === "swiglu" ? 2 : v.parts;
   const own = (name: string) => {
@@ -278,7 +283,7 @@ fn main(
   ${walk > 1 ? `for (var turn = 0u; turn < ${walk}u; turn++) {` : ""}
   ${range(cols / colsPerEntry)
     .map((j) => {
-      if (!v.transB) return `let col${j} = min(tileCol + (${place(j)}) * 4u, (n - 1u) / 4u * 4u);`;
+      if (!v.transB) return `let col${j} = min(tileCol + ${place(j)}, (n - 1u) / 4u * 4u);`;
       if (!paired) return `let col${j} = min(tileCol + ${place(j)}, n - 1u);`;
       const first = j - cols / 2;
       if (first >= 0) return `let col${j} = col${first} + ${v.pairs === "swiglu" ? "n / 2u" : `${v.half}u`};`;
@@ -295,7 +300,7 @@ fn main(
 #endif
   ${stage > 0 ? stagedLoop(v) : directLoop(v, { a: "a", b: "b", lda: "params.lda", ldb: "params.ldb", aAt: "aAt", bAt: "bAt", k: "k", transA: v.transA }, v.tile.steps ?? 4, v.tail)}
   ${range(paired ? 0 : cols / colsPerEntry)
-    .map((j) => `let j${j} = tileCol + (${place(j)}) * ${colsPerEntry}u;`)
+    .map((j) => `let j${j} = tileCol + ${place(j)};`)
     .join("\n  ")}
   ${range(rows)
     .map(

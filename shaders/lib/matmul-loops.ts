@@ -25,6 +25,12 @@ function columns({ tile, transB }: MatmulVariant, { only }: Operands): number[] 
   return range(transB ? tile.cols : tile.cols / 4);
 }
 
+/** Steps whose rows of b are loaded before the first product, so that a sum is taken up once for all of them. */
+function together({ tile, texels }: MatmulVariant, steps: number): number {
+  if (tile.broadcast !== 8) return 1; // measured on llvmpipe only
+  return texels === "none" ? Math.min(steps, 4) : steps;
+}
+
 /** WGSL of `steps` of the sum, read straight from memory; `s` is the first. */
 function directSteps(v: MatmulVariant, o: Operands, steps: number): string {
   const lines: string[] = [];
@@ -32,17 +38,20 @@ function directSteps(v: MatmulVariant, o: Operands, steps: number): string {
   const load = loadRight(v, o, steps, lines);
   const { rows } = v.tile;
   const width = v.transB && steps > 1 ? 4 : 1; // steps that one load of b covers
-  for (const first of range(steps / width).map((c) => c * width)) {
+  const chained = v.transB ? width : together(v, steps);
+  for (const first of range(steps / chained).map((c) => c * chained)) {
     const entries = columns(v, o);
-    for (const j of entries) lines.push(`let w${first}_${j} = ${load(j, first)};`);
+    for (const t of range(chained / width).map((c) => first + c * width))
+      for (const j of entries) lines.push(`let w${t}_${j} = ${load(j, t)};`);
     // row by row, so that few of the lanes' values are alive at a time
     for (const i of range(rows)) {
-      const values = range(width).map((t) => left(i, first + t));
+      const values = range(chained).map((t) => left(i, first + t));
       for (const j of entries) {
         let sum = `acc${i}_${j}`;
-        for (const t of range(width)) {
+        for (const t of range(chained)) {
           const x = v.transB ? values[t] : `vec4f(${values[t]})`;
-          sum = `fma(${x}, w${first}_${j}${width > 1 ? `[${t}]` : ""}, ${sum})`;
+          const w = `w${first + t - (t % width)}_${j}`;
+          sum = `fma(${x}, ${w}${width > 1 ? `[${t}]` : ""}, ${sum})`;
         }
         lines.push(`acc${i}_${j} = ${sum};`);
       }
@@ -124,6 +133,14 @@ function loadLeft(v: MatmulVariant, o: Operands, steps: number, lines: string[])
 /** Loads of `b`: the expression for entry j from step t on, four steps with transB, else one step of four columns. */
 function loadRight(v: MatmulVariant, o: Operands, steps: number, lines: string[]): (j: number, t: number) => string {
   const drop = v.dropout === "b" && o.b === "b";
+  if (!v.transB && steps > 1 && v.eightB && o.b === "b") {
+    // a texel is two entries of a row
+    return (j, t) => {
+      const mask = drop ? ` * keep4(s + ${t}u, col${j})` : "";
+      if (j % 2 === 0) lines.push(`let q${t}_${j} = bTexel((${o.bAt} + (s + ${t}u) * ${o.ldb} + col${j}) / 8u);`);
+      return `widen(q${t}_${j - (j % 2)}.${j % 2 === 0 ? "xy" : "zw"})${mask}`;
+    };
+  }
   if (!v.transB) {
     return (j, t) =>
       `${o.b}At4(${o.bAt} + (s + ${t}u) * ${o.ldb} + col${j})${drop ? ` * keep4(s + ${t}u, col${j})` : ""}`;

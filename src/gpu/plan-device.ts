@@ -14,7 +14,6 @@ const USUAL = {
   maxComputeInvocationsPerWorkgroup: 256,
   maxComputeWorkgroupSizeX: 256,
   maxStorageBuffersPerShaderStage: 8,
-  maxTextureDimension2D: 8192,
 };
 
 /**

@@ -74,20 +74,15 @@ function queueOf(kernels: readonly Kernel[], signal?: AbortSignal): () => Kernel
 /** Dispatches a kernel over no workgroup at all; by way of a buffer, since Dawn warns of a plain 0. */
 async function translate(gpu: Gpu, program: Program): Promise<void> {
   const { device } = gpu;
-  const made: (GPUBuffer | GPUTexture)[] = [];
+  const buffers: GPUBuffer[] = [];
   const buffer = (usage: number) => {
-    const empty = device.createBuffer({ label: "compile", size: 256, usage });
-    made.push(empty);
-    return empty;
+    const made = device.createBuffer({ label: "compile", size: 256, usage });
+    buffers.push(made);
+    return made;
   };
-  const texels = () => {
-    const empty = device.createTexture({ label: "compile", size: [1, 1], format: "rgba32uint", usage: 0x08 }); // STORAGE_BINDING
-    made.push(empty);
-    return empty.createView();
-  };
-  const entries: GPUBindGroupEntry[] = program.storage.map(({ slot, kind }) => ({
+  const entries: GPUBindGroupEntry[] = program.storage.map(({ slot }) => ({
     binding: slot,
-    resource: kind === "texels" ? texels() : { buffer: buffer(0x80) }, // STORAGE
+    resource: { buffer: buffer(0x80) }, // STORAGE
   }));
   if (program.uniform >= 0) {
     entries.push({ binding: program.uniform, resource: { buffer: gpu.arena.buffer, size: gpu.arena.slotBytes } });
@@ -103,5 +98,5 @@ async function translate(gpu: Gpu, program: Program): Promise<void> {
   const refused = device.popErrorScope();
   await gpu.wait(device.queue.onSubmittedWorkDone());
   await refused;
-  for (const empty of made) empty.destroy();
+  for (const made of buffers) made.destroy();
 }

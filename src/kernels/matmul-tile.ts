@@ -20,12 +20,17 @@ export const FEW_ROWS = 64;
  * there lanes share out wide loads of `a`, and no tile uses workgroup memory. GPUs stage both operands in it, and those
  * that were opened with subgroup matrices may multiply by them. What was tried, and what lost, is in bench/LOG.md.
  */
-export function tileCandidates(gpu: Gpu, transB: boolean): MatmulTile[] {
+export function tileCandidates(gpu: Gpu, transB: boolean, b: StoredMatrix = "bf16"): MatmulTile[] {
   const size = gpu.features.subgroupSize;
   if (size === 8) {
     // more registers or more code than this and LLVM's output falls out of the first-level caches
-    if (gpu.texels && transB)
-      return [direct(16, 4, 8, 8, size, 2), direct(16, 4, 8, 4, size), direct(8, 4, 8, 8, size)];
+    if (gpu.texels && (b === "f32" || b === "bf16")) {
+      const wide = direct(16, 4, 8, 8, size, 2);
+      return [
+        ...(transB ? [wide, direct(8, 4, 8, 8, size)] : [direct(8, 8, 8, 8, size, 2), wide]),
+        direct(16, 4, 8, 4, size),
+      ];
+    }
     return transB
       ? [direct(16, 4, 8, 4, size), direct(16, 3, 8, 4, size), direct(8, 4, 8, 8, size)]
       : [direct(16, 4, 8, 4, size), direct(8, 4, 8, 8, size), direct(8, 4, 16, 8, size)];
@@ -128,7 +133,7 @@ export function matmulTile(
   const winner = gpu.tuning.get(tileKey(transA, transB, b, m));
   const measured = winner ? (JSON.parse(winner) as MatmulTile) : null;
   if (measured && fits(measured)) return measured;
-  const tiles = tileCandidates(gpu, transB).filter((tile) => fits(tile) && !tile.matrix);
+  const tiles = tileCandidates(gpu, transB, b).filter((tile) => fits(tile) && !tile.matrix);
   return tiles.find(({ rows, groups }) => rows * groups < 2 * m) ?? tiles[tiles.length - 1];
 }
 

@@ -1,7 +1,7 @@
 import type { KernelCase } from "./check.ts";
 import { matmul, matmulReference } from "./matmul.ts";
 
-/** [m, n, k]: aligned and not, one row, fewer rows than a tile, longer than a tile both ways. */
+/** [m, n, k]: aligned and not, one row, fewer rows than a tile, longer than a tile both ways, rows of whole texels. */
 const SHAPES = {
   nt: [
     [1, 63, 65],
@@ -18,10 +18,12 @@ const SHAPES = {
     [65, 63, 7],
     [130, 68, 132],
     [63, 16, 257],
+    [66, 88, 44],
   ],
   tn: [
     [5, 130, 63],
     [130, 68, 132],
+    [66, 88, 44],
   ],
   tt: [[33, 65, 60]],
 } as const;

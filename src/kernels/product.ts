@@ -89,10 +89,10 @@ const COPY_A = 8;
 const COPY_B = 64;
 
 /** Which operands are read as texels. Both must begin rows at whole texels. */
-function texelsOf({ gpu }: Recorder, { a, b, parts, transA, transB }: Product): "none" | "b" | "ab" {
+function texelsOf({ gpu }: Recorder, { a, b, parts }: Product): "none" | "b" | "ab" {
   const { texels } = gpu;
   const { m } = parts[0];
-  if (transA || !transB || !texels?.takes(b) || !(texels.keeps(b) || m >= COPY_B)) return "none";
+  if (!texels?.takes(b) || !(texels.keeps(b) || m >= COPY_B)) return "none";
   const n = parts.reduce((sum, part) => sum + part.n, 0);
   return m >= COPY_A && n >= COPY_B && texels.takes(a) ? "ab" : "b";
 }
@@ -120,7 +120,9 @@ export function recordProduct(record: Recorder, given: Product): void {
     plain ?? matmulTile(record.gpu, transA, transB, storedMatrix(b), m, lda % 4 === 0 && ldb % 4 === 0, paired);
   const eight = b.dtype === "bf16" && ldb % 8 === 0 && all("bAt", 8);
   const texels =
-    tile.stage === 0 && vecA && (eight || (b.dtype === "f32" && vecB)) ? texelsOf(record, product) : "none";
+    tile.stage === 0 && vecA && (b.dtype === "f32" ? vecB : eight && (transB || tile.cols % 8 === 0))
+      ? texelsOf(record, product)
+      : "none";
   const variant = {
     a: "f32" as const,
     b: storedMatrix(b),
@@ -128,7 +130,7 @@ export function recordProduct(record: Recorder, given: Product): void {
     transB,
     vecA,
     vecB,
-    eightB: transB && eight && tile.stage === 0 && (tile.steps ?? 4) % 8 === 0,
+    eightB: eight && tile.stage === 0 && (transB ? (tile.steps ?? 4) % 8 === 0 : texels !== "none"),
     texels,
     vecC: colStride === 1 && rowStride % 4 === 0 && all("cAt", 4) && sizeOf(c.shape) % 4 === 0 && !paired,
     extra: Boolean(low),
