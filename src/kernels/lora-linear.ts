@@ -23,6 +23,7 @@ export function takesEpilogue({ inner, parts }: Linear, epilogue: "rotary" | "sw
  * @param layers what is computed; several where one binding cannot hold them all
  * @param dropoutSeed u32 of this forward pass, or null outside training: no dropout
  * @param given `h` of each layer where it is known
+ * @param into where to write y; a new tensor when absent
  * @param epilogue done where the sums are stored; ask `takesEpilogue` first. SwiGLU leaves half the columns
  * @returns y `[rows, Σ out]` f32, and what `loraLinearBackward` needs
  * @see Hu et al. 2021, arXiv:2106.09685; loraLinearReference
@@ -32,14 +33,19 @@ export function loraLinear(
   x: Tensor,
   layers: readonly Linear[],
   dropoutSeed: number | null,
-  options: { label?: string; given?: readonly Hidden[] | null; epilogue?: LinearEpilogue | null } = {},
+  options: {
+    label?: string;
+    given?: readonly Hidden[] | null;
+    epilogue?: LinearEpilogue | null;
+    into?: Tensor | null;
+  } = {},
 ): { y: Tensor; saved: Hidden[] } {
-  const { label = layers[0].weight.label, given = null, epilogue = null } = options;
+  const { label = layers[0].weight.label, given = null, epilogue = null, into = null } = options;
   const [rows] = x.shape;
   const width = layers.reduce((sum, layer) => sum + widthOf(layer), 0);
   const columns = epilogue?.kind === "swiglu" ? width / 2 : width;
   const saved = given ? [...given] : layers.map((layer) => loraHidden(record, x, layer, dropoutSeed));
-  const y = record.empty([rows, columns], "f32", label);
+  const y = into ?? record.empty([rows, columns], "f32", label);
   let start = 0;
   layers.forEach((layer, i) => {
     const { inner, weight, bias, lora } = layer;

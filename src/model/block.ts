@@ -1,7 +1,7 @@
 import type { Recorder } from "../gpu/recorder.ts";
-import type { Tensor } from "../gpu/tensor.ts";
+import { sizeOf, type Tensor, view } from "../gpu/tensor.ts";
 import { type AttentionHeads, attentionFused, attentionFusedBackward } from "../kernels/attention.ts";
-import type { Linear, LinearGrads } from "../kernels/linear.ts";
+import { type Linear, type LinearGrads, widthOf } from "../kernels/linear.ts";
 import { type Hidden, type LinearEpilogue, loraLinear, takesEpilogue } from "../kernels/lora-linear.ts";
 import { loraLinearBackward } from "../kernels/lora-linear-backward.ts";
 import { rmsNorm, rmsNormBackward, rmsNormWeightBackward } from "../kernels/rms-norm.ts";
@@ -54,12 +54,36 @@ export interface BlockSaved {
   x: Tensor;
   o: Tensor;
   stats: Tensor;
-  hidden: Record<Group, readonly Hidden[]>;
+  qkv: readonly Hidden[];
+  out: readonly Hidden[];
+  /** for each range of rows that the MLP took at a time */
+  mlp: readonly { gateUp: readonly Hidden[]; down: readonly Hidden[] }[];
 }
 
 /** Gives back what a block kept. */
-export function releaseSaved(record: Recorder, { x, o, stats, hidden }: BlockSaved): void {
-  record.release(x, o, stats, ...Object.values(hidden).flat());
+export function releaseSaved(record: Recorder, { x, o, stats, qkv, out, mlp }: BlockSaved): void {
+  record.release(x, o, stats, ...qkv, ...out, ...mlp.flatMap(({ gateUp, down }) => [...gateUp, ...down]));
+}
+
+/** Rows whose gate and up fit a binding: all of them, or as many at a time as do, in multiples that views can begin at. */
+function mlpRanges(record: Recorder, { linears }: Block, rows: number): { start: number; count: number }[] {
+  const width = linears.gate_up.reduce((sum, layer) => sum + widthOf(layer), 0);
+  const most = Math.floor(record.gpu.limits.maxStorageBufferBindingSize / (4 * width));
+  const step = rows <= most ? rows : Math.max(64, Math.floor(most / 64) * 64);
+  const ranges = [];
+  for (let start = 0; start < rows; start += step) ranges.push({ start, count: Math.min(step, rows - start) });
+  return ranges;
+}
+
+/** Some rows of a tensor: itself where they are all. */
+function rowsOf(tensor: Tensor, { start, count }: { start: number; count: number }): Tensor {
+  const [rows, ...shape] = tensor.shape;
+  return count === rows ? tensor : view(tensor, [count, ...shape], start * sizeOf(shape));
+}
+
+/** Each range of rows drops others. */
+function seedOf(seed: number | null, { start }: { start: number }): number | null {
+  return seed === null ? null : (seed + start) >>> 0;
 }
 
 /** q and k before their heads were normed, and the norms' rstd: qwen3 only. */
@@ -113,7 +137,7 @@ export function projectQkv(
 export function activate(
   record: Recorder,
   { linears }: Block,
-  { dropoutSeed }: Pass,
+  dropoutSeed: number | null,
   normed: Tensor,
   given: readonly Hidden[] | null = null,
 ): { activated: Tensor; saved: readonly Hidden[] } {
@@ -153,11 +177,17 @@ export function blockForward(
     const out = loraLinear(record, o, linears.o, pass.dropoutSeed, { label: "o_proj" });
     const norm = rmsNorm(record, input.sum, block.postNorm, pass.eps, out.y);
     record.release(out.y, norm.rstd);
-    const mlp = activate(record, block, pass, norm.y);
+    const delta = record.empty(norm.y.shape, "f32", "down_proj");
+    const mlp = mlpRanges(record, block, delta.shape[0]).map((range) => {
+      const seed = seedOf(pass.dropoutSeed, range);
+      const { activated, saved: gateUp } = activate(record, block, seed, rowsOf(norm.y, range));
+      const { saved: down } = loraLinear(record, activated, linears.down, seed, { into: rowsOf(delta, range) });
+      record.release(activated);
+      return { gateUp, down };
+    });
     record.release(norm.y);
-    const down = loraLinear(record, mlp.activated, linears.down, pass.dropoutSeed, { label: "down_proj" });
-    const hidden = { qkv: qkvHidden, o: out.saved, gate_up: mlp.saved, down: down.saved };
-    return { stream: { x: norm.sum, delta: down.y }, saved: { x: input.sum, o, stats, hidden } };
+    const saved = { x: input.sum, o, stats, qkv: qkvHidden, out: out.saved, mlp };
+    return { stream: { x: norm.sum, delta }, saved };
   });
 }
 
@@ -178,37 +208,52 @@ export function blockBackward(
   needsInput: boolean,
 ): void {
   const { linears } = block;
-  const { hidden } = saved;
-  const backward = (group: Group, x: Tensor | ((dx: Tensor) => Tensor), dy: Tensor, needs = true) =>
-    loraLinearBackward(record, x, dy, linears[group], hidden[group], grads.linears[group], pass.dropoutSeed, needs);
-  const again = (group: Group, x: Tensor, label: string) =>
-    loraLinear(record, x, linears[group], pass.dropoutSeed, { label, given: hidden[group] }).y;
+  const { dropoutSeed } = pass;
   record.scope(() => {
     const input = rmsNorm(record, saved.x, block.inputNorm, pass.eps);
-    const { qkv, raw } = projectQkv(record, block, pass, input.y, hidden.qkv);
-    const out = again("o", saved.o, "o_proj");
+    const { qkv, raw } = projectQkv(record, block, pass, input.y, saved.qkv);
+    const out = loraLinear(record, saved.o, linears.o, dropoutSeed, { label: "o_proj", given: saved.out }).y;
     const norm = rmsNorm(record, saved.x, block.postNorm, pass.eps, out);
     record.release(out);
-    const gateUp = again("gate_up", norm.y, "gate_up");
+    mlpRanges(record, block, g.shape[0]).forEach((range, i) => {
+      const rows = { y: rowsOf(norm.y, range), sum: rowsOf(norm.sum, range), rstd: rowsOf(norm.rstd, range) };
+      mlpBackward(record, block, grads, seedOf(dropoutSeed, range), rows, saved.mlp[i], rowsOf(g, range));
+    });
+    record.release(norm.y, norm.sum);
 
-    // what SwiGLU gave comes back with its own gradient
-    const given = (dActivated: Tensor) => {
-      swigluBackward(record, gateUp, dActivated);
-      return dActivated;
-    };
-    record.release(backward("down", given, g));
-    const dNormed = backward("gate_up", norm.y, gateUp)!;
-    record.release(gateUp, norm.y);
-    normBackward(record, norm.sum, block.postNorm, norm.rstd, dNormed, grads.postNorm, g);
-    record.release(dNormed, norm.sum);
-
-    const dO = backward("o", saved.o, g)!;
+    const dO = loraLinearBackward(record, saved.o, g, linears.o, saved.out, grads.linears.o, dropoutSeed)!;
     const { spans, heads, positions, table } = pass;
     const dqkv = attentionFusedBackward(record, qkv, spans, saved.o, dO, saved.stats, heads, { positions, table });
     record.release(dO, qkv);
     if (raw) headNormsBackward(record, block, grads, heads, raw, dqkv);
-    const dx = backward("qkv", input.y, dqkv, needsInput || grads.inputNorm !== null);
+    const needs = needsInput || grads.inputNorm !== null;
+    const dx = loraLinearBackward(record, input.y, dqkv, linears.qkv, saved.qkv, grads.linears.qkv, dropoutSeed, needs);
     if (dx) normBackward(record, saved.x, block.inputNorm, input.rstd, dx, grads.inputNorm, g);
+  });
+}
+
+/** The MLP and its norm, for some rows: turns `g` from the gradient of their output into that of their input. */
+function mlpBackward(
+  record: Recorder,
+  { linears, postNorm }: Block,
+  grads: BlockGrads,
+  dropoutSeed: number | null,
+  norm: { y: Tensor; sum: Tensor; rstd: Tensor },
+  saved: BlockSaved["mlp"][number],
+  g: Tensor,
+): void {
+  record.scope(() => {
+    const label = "gate_up";
+    const { y: gateUp } = loraLinear(record, norm.y, linears.gate_up, dropoutSeed, { label, given: saved.gateUp });
+    // what SwiGLU gave comes back with its own gradient
+    const activated = (dActivated: Tensor) => {
+      swigluBackward(record, gateUp, dActivated);
+      return dActivated;
+    };
+    const { down, gate_up } = grads.linears;
+    record.release(loraLinearBackward(record, activated, g, linears.down, saved.down, down, dropoutSeed));
+    const dy = loraLinearBackward(record, norm.y, gateUp, linears.gate_up, saved.gateUp, gate_up, dropoutSeed)!;
+    normBackward(record, norm.sum, postNorm, norm.rstd, dy, grads.postNorm, g);
   });
 }
 

@@ -109,7 +109,7 @@ export function decodeStep(
         );
         const out = loraLinear(record, o, linears.o, null, { label: "o_proj" });
         const norm = rmsNormLora(record, input.sum, block.postNorm, pass.eps, out.y, linears.gate_up);
-        const { activated } = activate(record, block, pass, norm.y, norm.h);
+        const { activated } = activate(record, block, null, norm.y, norm.h);
         const down = loraLinear(record, activated, linears.down, null, { label: "down_proj" });
         return { x: norm.sum, delta: down.y };
       });
