@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { renderTable } from "../src/cli/table.ts";
 import { type Gpu, requestGpu } from "../src/gpu/device.ts";
+import { wantsSubgroupMatrix } from "../src/gpu/subgroup-matrix.ts";
 import { modelProducts, type Product, tuneMatmul } from "../src/kernels/matmul-tune.ts";
 import type { Platform } from "../src/platform/adapter.ts";
 import { openAdapter } from "../src/platform/index.ts";
@@ -93,7 +94,8 @@ async function main(argv: string[]): Promise<number> {
   }
   const platform = await openAdapter();
   const { adapter, waiting, spares } = platform;
-  const gpu = await requestGpu(adapter, { profile: args.profile, waiting, spares });
+  const subgroupMatrix = wantsSubgroupMatrix(process.env);
+  const gpu = await requestGpu(adapter, { profile: args.profile, waiting, spares, subgroupMatrix });
   if (!args.json) console.log(`${gpu.adapterName}, Node ${process.version}`);
   const emit = (rows: BenchRow[]) => {
     if (args.json) for (const row of rows) console.log(JSON.stringify(row));

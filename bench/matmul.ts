@@ -1,5 +1,7 @@
+import type { MatmulTile } from "../shaders/matmul.wgsl.ts";
 import type { Gpu } from "../src/gpu/device.ts";
 import { matmul } from "../src/kernels/matmul.ts";
+import { onCpu, tileCandidates } from "../src/kernels/matmul-tile.ts";
 import { interleave, type Subject } from "./measure.ts";
 import { randomTensor } from "./operands.ts";
 import { type BenchRow, rowsOf } from "./rows.ts";
@@ -43,8 +45,36 @@ export function yardsticks(gpu: Gpu, tokens: number): Subject[] {
   return matmulSubjects(gpu, tokens, ["bf16"]).map((subject) => ({ ...subject, against: undefined }));
 }
 
+/** Forms of the forward product that a GPU may take, each by every tile that tuning chooses from, and few rows of it. */
+export function formSubjects(gpu: Gpu, tokens: number): Subject[] {
+  if (onCpu(gpu)) return [];
+  const { hidden_size: hidden, intermediate_size: inner } = benchModel();
+  const up = randomTensor(gpu, [inner, hidden], "bf16", "up_proj");
+  const add = (what: string, rows: number, tile?: MatmulTile): Subject => {
+    const x = randomTensor(gpu, [rows, hidden], "f32", "x");
+    return {
+      what: `x·Wᵀ up_proj bf16, ${what}`,
+      shape: `[${rows},${hidden}]→${inner}`,
+      dtype: "bf16",
+      flops: 2 * rows * inner * hidden,
+      run: (record) => matmul(record, x, up, { transB: true, tile }),
+      against: rows === tokens ? "x·Wᵀ up_proj bf16" : undefined,
+    };
+  };
+  const tiles = tileCandidates(gpu, true);
+  const name = ({ rows, cols, lanes, groups, stage }: MatmulTile) =>
+    `${rows * groups}×${cols * lanes} of ${rows}×${cols}${stage > 0 ? ` by ${stage}` : ""}`;
+  const staged = tiles.filter(({ stage, matrix }) => stage > 0 && !matrix);
+  return [
+    ...tiles.filter(({ matrix }) => !matrix).map((tile) => add(`f32 ${name(tile)}`, tokens, tile)),
+    ...(gpu.features.f16 ? staged : []).map((tile) => add(`f16 ${name(tile)}`, tokens, { ...tile, compute: "f16" })),
+    ...tiles.flatMap((tile) => (tile.matrix ? [add(`matrices ${tile.matrix.type} ${name(tile)}`, tokens, tile)] : [])),
+    ...[1, 4, 16, 64].map((rows) => add("few rows", rows)),
+  ];
+}
+
 /** GFLOP/s of each form; ratios are times over the forward product's. */
 export async function benchMatmul(gpu: Gpu, tokens: number, rounds: number): Promise<BenchRow[]> {
-  const subjects = matmulSubjects(gpu, tokens, ["bf16", "f32"]);
+  const subjects = [...matmulSubjects(gpu, tokens, ["bf16", "f32"]), ...formSubjects(gpu, tokens)];
   return rowsOf(gpu, subjects, await interleave(gpu, subjects, rounds));
 }

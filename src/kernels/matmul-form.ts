@@ -4,7 +4,7 @@ import { matmulRows, type RowsTile } from "../../shaders/matmul-rows.wgsl.ts";
 import { matmulSubgroupMatrix } from "../../shaders/matmul-subgroup-matrix.wgsl.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { Grid } from "../gpu/recorder.ts";
-import { FEW_ROWS, plainTile, tileGrid } from "./matmul-tile.ts";
+import { FEW_ROWS, onCpu, plainTile, tileGrid } from "./matmul-tile.ts";
 
 /** A kernel that computes a product, with what it is specialised to. All take the same bindings and parameters. */
 export interface Form {
@@ -21,9 +21,6 @@ export interface FormSizes {
   /** rows of b begin at multiples of eight elements */
   eights: boolean;
 }
-
-/** Whether an adapter is a CPU in disguise, which has a fixed subgroup of 4 or 8. */
-const onCpu = ({ features: { subgroupSize } }: Gpu) => subgroupSize === 4 || subgroupSize === 8;
 
 /**
  * How a GPU takes x·Wᵀ of few rows, or null for a CPU adapter, more rows, other products.

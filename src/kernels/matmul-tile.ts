@@ -2,6 +2,7 @@ import type { StoredMatrix } from "../../shaders/lib/load.ts";
 import { type MatrixTile, matrixBytes } from "../../shaders/lib/matmul-slabs.ts";
 import type { MatmulTile } from "../../shaders/matmul.wgsl.ts";
 import type { Gpu } from "../gpu/device.ts";
+import { isSoftwareName } from "../platform/adapter.ts";
 
 const staged = (rows: number, cols: number, lanes: number, groups: number, stage: number): MatmulTile => {
   return { rows, cols, lanes, groups, stage, broadcast: 0, steps: 4 };
@@ -13,11 +14,16 @@ const direct = (rows: number, cols: number, lanes: number, steps: number, broadc
 /** Outputs of so few rows have tiles of their own: LoRA's factors, decoding. */
 export const FEW_ROWS = 64;
 
+/** Whether an adapter is a CPU in disguise: it has a fixed subgroup of 4 or 8, or, where there are none, its name. */
+export function onCpu({ features: { subgroupSize }, adapterName }: Gpu): boolean {
+  return subgroupSize === 4 || subgroupSize === 8 || isSoftwareName(adapterName);
+}
+
 /**
  * Tiles worth trying on an adapter; the first is the one to use while nothing was measured.
  *
- * CPU adapters (a fixed subgroup of 4 or 8) gather every load lane by lane, four elements for little more than one:
- * there lanes share out wide loads of `a`, and no tile uses workgroup memory. GPUs stage both operands in it, and those
+ * CPU adapters gather every load lane by lane, four elements for little more than one:
+ * there lanes of a subgroup share out wide loads of `a`, and no tile uses workgroup memory. GPUs stage both operands in it, and those
  * that were opened with subgroup matrices may multiply by them. What was tried, and what lost, is in bench/LOG.md.
  */
 export function tileCandidates(gpu: Gpu, transB: boolean, b: StoredMatrix = "bf16"): MatmulTile[] {
@@ -40,6 +46,7 @@ export function tileCandidates(gpu: Gpu, transB: boolean, b: StoredMatrix = "bf1
       ? [direct(16, 16, 8, 8, size), direct(16, 8, 8, 8, size), direct(8, 8, 8, 8, size)]
       : [direct(16, 16, 4, 8, size), direct(16, 8, 8, 8, size), direct(8, 8, 8, 8, size)];
   }
+  if (onCpu(gpu)) return [direct(4, 4, 8, 4, 0), direct(8, transB ? 2 : 4, 32, 4, 0), direct(4, 4, 64, 4, 0)];
   return [
     staged(4, 4, 16, 16, 32),
     staged(8, 8, 16, 16, 16),
