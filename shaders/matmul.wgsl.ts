@@ -23,7 +23,10 @@ export interface MatmulTile {
   steps?: number;
   /** as often a thread takes `cols` columns, one after another: with b transposed those beside, for long reads; default 1 */
   walk?: number;
-  /** type of the slabs and of their products, where staged: f16 sums four products at a time; the default f32 */
+  /**
+   * Type of the slabs and of their products, where staged; the default f32. f16 sums four products at a time in f16, then in
+   * f32: 5e-4 of the largest sum was the worst error, where f32 has 3e-7, and above 65504 they are infinite.
+   */
   compute?: "f16";
   /** multiplied by subgroup matrices; `rows`, `cols` are then a subgroup's share, `lanes` and `groups` count subgroups */
   matrix?: SubgroupMatrix;
