@@ -28,9 +28,10 @@ export interface AttentionHeads {
  */
 export type AttentionForm = "lanes" | "tiled";
 
-/** The forms that this adapter can run, the one that it uses first. */
-export function attentionForms({ features }: Gpu): AttentionForm[] {
-  return features.subgroups && [4, 8].includes(features.subgroupSize) ? ["lanes", "tiled"] : ["tiled"];
+/** The forms that suit this adapter, the one that it uses first: a GPU with subgroups as small has too few registers for lanes. */
+export function attentionForms({ features, adapterName }: Gpu): AttentionForm[] {
+  const lanes = features.subgroups && [4, 8].includes(features.subgroupSize);
+  return lanes && /llvmpipe|swiftshader/i.test(adapterName) ? ["lanes", "tiled"] : ["tiled"];
 }
 
 /**

@@ -24,7 +24,11 @@ async function nullGpu({ subgroups, subgroupSize, texels }: (typeof ADAPTERS)[nu
   const { adapter } = await openNullAdapter();
   const features = ["shader-f16", ...(subgroups ? ["subgroups"] : [])];
   const device = await adapter.requestDevice({ requiredFeatures: features as GPUFeatureName[] });
-  return new Gpu(device, { f16: true, subgroups, subgroupSize, timestamps: false, texels }, "null backend");
+  return new Gpu(
+    device,
+    { f16: true, subgroups, subgroupSize, timestamps: false, texels },
+    "null backend, as llvmpipe",
+  );
 }
 
 /** Records a case on a device that computes nothing, and waits for what the compiler says. */
