@@ -22,20 +22,18 @@ export function onCpu({ features: { subgroupSize }, adapterName }: Gpu): boolean
 /**
  * Tiles worth trying on an adapter; the first is the one to use while nothing was measured.
  *
- * CPU adapters gather every load lane by lane, four elements for little more than one:
- * there lanes of a subgroup share out wide loads of `a`, and no tile uses workgroup memory. GPUs stage both operands in it, and those
- * that were opened with subgroup matrices may multiply by them. What was tried, and what lost, is in bench/LOG.md.
+ * CPU adapters gather every load lane by lane, four elements for little more than one: there lanes of a subgroup share out
+ * wide loads of `a`, and no tile uses workgroup memory; eight steps at once only where operands are textures. GPUs stage
+ * both operands in it, and those that were opened with subgroup matrices may multiply by them. What was tried, and what lost, is in bench/LOG.md.
  */
 export function tileCandidates(gpu: Gpu, transB: boolean, b: StoredMatrix = "bf16"): MatmulTile[] {
   const size = gpu.features.subgroupSize;
   if (size === 8) {
     // more registers or more code than this and LLVM's output falls out of the first-level caches
     if (gpu.texels && (b === "f32" || b === "bf16")) {
-      const wide = direct(16, 4, 8, 8, size, 2);
-      return [
-        ...(transB ? [wide, direct(8, 4, 8, 8, size)] : [direct(8, 8, 8, 8, size, 2), wide]),
-        direct(16, 4, 8, 4, size),
-      ];
+      const [square, wide] = [direct(8, 8, 8, 8, size, 2), direct(16, 4, 8, 8, size, 2)];
+      const others = b === "f32" ? [wide, square, direct(32, 4, 8, 4, size)] : [square];
+      return [...(transB ? [wide, direct(8, 4, 8, 8, size)] : others), direct(16, 4, 8, 4, size)];
     }
     return transB
       ? [direct(16, 4, 8, 4, size), direct(16, 3, 8, 4, size), direct(8, 4, 8, 8, size)]
