@@ -291,8 +291,11 @@ export function importTuning(gpu: Gpu, text: string): string | null {
   return null;
 }
 
-/** The adapter, and what it was opened with: tiles for subgroups are of no use without them. */
-const adapterOf = ({ adapterName, features }: Gpu) => `${adapterName}, subgroups of ${features.subgroupSize}`;
+/** The adapter, and what it was opened with: tiles for subgroups are of no use without them, and matrices would go unmeasured. */
+function adapterOf({ adapterName, features: { subgroupSize, matrix } }: Gpu): string {
+  const kind = matrix ? `, matrices ${matrix.type} ${matrix.m}×${matrix.n}×${matrix.k}` : "";
+  return `${adapterName}, subgroups of ${subgroupSize}${kind}`;
+}
 
 /** What is wrong with a tile on this adapter, or null. */
 function tileFault(gpu: Gpu, value: unknown, transB: boolean): string | null {

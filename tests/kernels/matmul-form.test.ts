@@ -7,6 +7,7 @@ import { matmulCases } from "../../src/kernels/matmul.cases.ts";
 import { matmul } from "../../src/kernels/matmul.ts";
 import { matmulFormCases, rowsForm } from "../../src/kernels/matmul-form.cases.ts";
 import { matrixTiles, tileKey } from "../../src/kernels/matmul-tile.ts";
+import { exportTuning, importTuning } from "../../src/kernels/matmul-tune.ts";
 import { openNullAdapter } from "../../src/platform/node.ts";
 import { ownGpu } from "../gpu/open.ts";
 import { describeCases, useGpu } from "./harness.ts";
@@ -117,6 +118,11 @@ describe("subgroup matrices", () => {
         await run(matmulCases.filter(({ name }) => /130,68,132. (f32|bf16|nf4)/.test(name)));
       }
       for (const { shader } of gpu.programs.kernels) used.add(shader.name);
+      const [known, text] = [new Map(gpu.tuning), exportTuning(gpu)];
+      gpu.tuning.clear();
+      expect(importTuning(gpu, text)).toBeNull();
+      expect(gpu.tuning).toEqual(known);
+      expect(importTuning(new Gpu(device, { ...features, matrix: null }, "null backend"), text)).toMatch(/matrices f/);
     }
     expect(used).toContain("matmulSubgroupMatrix");
     device.destroy();
