@@ -14,20 +14,22 @@ import { openNullAdapter } from "../../src/platform/node.ts";
 
 const ADAPTERS: { name: string; subgroups: boolean; subgroupSize: number; texels?: boolean }[] = [
   { name: "without subgroups", subgroups: false, subgroupSize: 0 },
+  { name: "without subgroups, a CPU", subgroups: false, subgroupSize: 0 },
   { name: "subgroups of any size", subgroups: true, subgroupSize: 0 },
-  { name: "subgroups of 4", subgroups: true, subgroupSize: 4 },
-  { name: "subgroups of 8", subgroups: true, subgroupSize: 8 },
-  { name: "subgroups of 8 and texels", subgroups: true, subgroupSize: 8, texels: true },
+  { name: "subgroups of 4, a CPU", subgroups: true, subgroupSize: 4 },
+  { name: "subgroups of 32", subgroups: true, subgroupSize: 32 },
+  { name: "subgroups of 8, a CPU", subgroups: true, subgroupSize: 8 },
+  { name: "subgroups of 8 and texels, a CPU", subgroups: true, subgroupSize: 8, texels: true },
 ];
 
-async function nullGpu({ subgroups, subgroupSize, texels }: (typeof ADAPTERS)[number]): Promise<Gpu> {
+async function nullGpu({ name, subgroups, subgroupSize, texels }: (typeof ADAPTERS)[number]): Promise<Gpu> {
   const { adapter } = await openNullAdapter();
   const features = ["shader-f16", ...(subgroups ? ["subgroups"] : [])];
   const device = await adapter.requestDevice({ requiredFeatures: features as GPUFeatureName[] });
   return new Gpu(
     device,
     { f16: true, subgroups, subgroupSize, timestamps: false, texels },
-    "null backend, as llvmpipe",
+    name.includes("CPU") ? "null backend, as llvmpipe" : "null backend",
   );
 }
 
