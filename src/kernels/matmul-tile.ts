@@ -26,11 +26,17 @@ export function onCpu({ features: { subgroupSize }, adapterName }: Gpu): boolean
  * wide loads of `a`, and no tile uses workgroup memory; eight steps at once only where operands are textures. GPUs stage
  * both operands in it, and those that were opened with subgroup matrices may multiply by them. What was tried, and what lost, is in bench/LOG.md.
  */
-export function tileCandidates(gpu: Gpu, transB: boolean, b: StoredMatrix = "bf16"): MatmulTile[] {
+export function tileCandidates(
+  gpu: Gpu,
+  transB: boolean,
+  b: StoredMatrix = "bf16",
+  m: number = FEW_ROWS + 1,
+): MatmulTile[] {
   const size = gpu.features.subgroupSize;
   if (size === 8) {
     // more registers or more code than this and LLVM's output falls out of the first-level caches
-    if (gpu.texels && (b === "f32" || b === "bf16")) {
+    const few = m <= FEW_ROWS; // LoRA's factors are then buffers, and much code would be compiled for little
+    if (gpu.texels && (few ? transB && b === "bf16" : b === "f32" || b === "bf16")) {
       const [square, wide] = [direct(8, 8, 8, 8, size, 2), direct(16, 4, 8, 8, size, 2)];
       const others = b === "f32" ? [wide, square, direct(32, 4, 8, 4, size)] : [square];
       return [...(transB ? [wide, direct(8, 4, 8, 8, size)] : others), direct(16, 4, 8, 4, size)];
@@ -138,7 +144,7 @@ export function matmulTile(
   const winner = gpu.tuning.get(tileKey(transA, transB, b, m));
   const measured = winner ? (JSON.parse(winner) as MatmulTile) : null;
   if (measured && fits(measured)) return measured;
-  const tiles = tileCandidates(gpu, transB, b).filter((tile) => fits(tile) && !tile.matrix);
+  const tiles = tileCandidates(gpu, transB, b, m).filter((tile) => fits(tile) && !tile.matrix);
   return tiles.find(({ rows, groups }) => rows * groups < 2 * m) ?? tiles[tiles.length - 1];
 }
 

@@ -108,7 +108,7 @@ async function fastest(
   end: number,
   signal: AbortSignal | undefined,
 ): Promise<MatmulTile | null> {
-  const tiles = tileCandidates(gpu, product.transB, product.b);
+  const tiles = tileCandidates(gpu, product.transB, product.b, product.m);
   const usable: MatmulTile[] = [];
   if (performance.now() < end) await gpu.prepare(await kernelsOf(gpu, key, product, tiles), signal);
   for (const proxy of PROXIES) {
