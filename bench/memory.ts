@@ -12,7 +12,7 @@ const RANK = 16;
 
 /** Bytes at the peak of a training step, as `qwench sft` forecasts them for this adapter. */
 export function forecastStep(
-  { limits, features }: { limits: PlanLimits; features: Gpu["features"] },
+  { limits, features, adapterName }: Pick<Gpu, "features" | "adapterName"> & { limits: PlanLimits },
   config: ModelConfig,
   r: number,
   sequences: number,
@@ -26,6 +26,7 @@ export function forecastStep(
     optimizer: ADAMW,
     limits,
     features,
+    adapterName,
   });
   return peak;
 }

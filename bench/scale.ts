@@ -105,7 +105,13 @@ function forecast(gpu: Gpu, axis: Axis, x: number): Pick<ScalePoint, "bytes" | "
   if (axis === "generations") return { bytes: null, left: null };
   const at = { rank: RANK, batch: 1, length: LENGTH, [axis === "narrow" ? "length" : axis]: x };
   const bytesOn = (limits: PlanLimits) =>
-    forecastStep({ limits, features: gpu.features }, configOf(axis, x), at.rank, at.batch, at.length);
+    forecastStep(
+      { limits, features: gpu.features, adapterName: gpu.adapterName },
+      configOf(axis, x),
+      at.rank,
+      at.batch,
+      at.length,
+    );
   try {
     return { bytes: bytesOn(gpu.limits), left: null };
   } catch (error) {

@@ -4,7 +4,7 @@ import { type NumberedRow, rowError } from "./data/rows.ts";
 import { TextStream } from "./data/text-stream.ts";
 import type { Tokenizer } from "./data/tokenizer.ts";
 import { DataError, MemoryError, NotFoundError } from "./errors.ts";
-import { planGpu } from "./gpu/plan-device.ts";
+import { planLike } from "./gpu/plan-device.ts";
 import type { Kernel } from "./gpu/program.ts";
 import { type Checkpoint, openCheckpoint, readJson } from "./io/checkpoint.ts";
 import { type LoadedAdapter, loadAdapter, setAdapter } from "./model/adapter.ts";
@@ -78,7 +78,7 @@ export async function prepareText(sources: TextSources): Promise<PreparedText> {
   const eos_token_ids = eosIds(tokenizer, chat_template, config.vocab_size, folder.path);
   const lora = adapter ? (await openAdapterFor(config, adapter)).lora : null;
   const dtypeOf = weightDTypes(gpu, checkpoint, sources);
-  const plan = planGpu(gpu.limits, gpu.features);
+  const plan = planLike(gpu);
   buildModel(plan, config, "none", dtypeOf);
   if (available !== null && plan.pool.ledger.peak > available) {
     const gb = (bytes: number) => `${(bytes / 1e9).toFixed(2)} GB`;
@@ -87,7 +87,7 @@ export async function prepareText(sources: TextSources): Promise<PreparedText> {
     );
   }
   const kernels = async () => {
-    const plan = planGpu(gpu.limits, gpu.features, gpu.tuning);
+    const plan = planLike(gpu);
     const { model } = buildModel(plan, shallow(config), lora ? { lora } : "none", dtypeOf);
     const slots = slotsFor({ config }, sources.together ?? 1, FORESEEN.max_new_tokens);
     await recordGeneration(model, { ...samplingOf(defaults, {}), ...FORESEEN, slots });

@@ -83,6 +83,7 @@ export async function prepareGrpo(recipe: GrpoRecipe, sources: GrpoSources): Pro
     limits: gpu.limits,
     features: gpu.features,
     tuning: gpu.tuning,
+    adapterName: gpu.adapterName,
   };
   const forecast = await forecastGrpo(input, recipe, plan, data);
   const kernels = () => kernelsOfGrpo(input, recipe, plan, data);

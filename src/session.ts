@@ -166,6 +166,7 @@ export async function prepareSft(recipe: SftRecipe, sources: SftSources): Promis
     limits: gpu.limits,
     features: gpu.features,
     tuning: gpu.tuning,
+    adapterName: gpu.adapterName,
   };
   const forecast = forecastSft(input);
   const kernels = () => kernelsOfSft(input);

@@ -14,6 +14,7 @@ const USUAL = {
   maxComputeInvocationsPerWorkgroup: 256,
   maxComputeWorkgroupSizeX: 256,
   maxStorageBuffersPerShaderStage: 8,
+  maxTextureDimension2D: 8192,
 };
 
 /**
@@ -22,11 +23,13 @@ const USUAL = {
  *
  * @param limits of the adapter to plan for; WebGPU's defaults when absent
  * @param tuning what was measured on it, as far as kernels are asked for
+ * @param adapterName some kernels are for some adapters only
  */
 export function planGpu(
   limits: PlanLimits = { maxBufferSize: 256 << 20, maxStorageBufferBindingSize: 128 << 20 },
   features: Partial<GpuFeatures> = {},
   tuning: ReadonlyMap<string, string> = new Map(),
+  adapterName = "forecast",
 ): Gpu {
   const names = ["maxBufferSize", "maxStorageBufferBindingSize", ...Object.keys(USUAL)] as (keyof PlanLimits)[];
   const nothing = () => ({});
@@ -62,7 +65,12 @@ export function planGpu(
     destroy: nothing,
   };
   const all: GpuFeatures = { f16: true, subgroups: false, subgroupSize: 0, timestamps: false, ...features };
-  const gpu = new Gpu(device as unknown as GPUDevice, all, "forecast");
+  const gpu = new Gpu(device as unknown as GPUDevice, all, adapterName);
   for (const [key, value] of tuning) gpu.tuning.set(key, value);
   return gpu;
+}
+
+/** A planning Gpu for the adapter of another, with what was measured on it so far. */
+export function planLike({ limits, features, tuning, adapterName }: Gpu): Gpu {
+  return planGpu(limits, features, tuning, adapterName);
 }

@@ -74,15 +74,20 @@ function queueOf(kernels: readonly Kernel[], signal?: AbortSignal): () => Kernel
 /** Dispatches a kernel over no workgroup at all; by way of a buffer, since Dawn warns of a plain 0. */
 async function translate(gpu: Gpu, program: Program): Promise<void> {
   const { device } = gpu;
-  const buffers: GPUBuffer[] = [];
+  const made: (GPUBuffer | GPUTexture)[] = [];
   const buffer = (usage: number) => {
-    const made = device.createBuffer({ label: "compile", size: 256, usage });
-    buffers.push(made);
-    return made;
+    const empty = device.createBuffer({ label: "compile", size: 256, usage });
+    made.push(empty);
+    return empty;
   };
-  const entries: GPUBindGroupEntry[] = program.storage.map(({ slot }) => ({
+  const texels = () => {
+    const empty = device.createTexture({ label: "compile", size: [1, 1], format: "rgba32uint", usage: 0x08 }); // STORAGE_BINDING
+    made.push(empty);
+    return empty.createView();
+  };
+  const entries: GPUBindGroupEntry[] = program.storage.map(({ slot, kind }) => ({
     binding: slot,
-    resource: { buffer: buffer(0x80) }, // STORAGE
+    resource: kind === "texels" ? texels() : { buffer: buffer(0x80) }, // STORAGE
   }));
   if (program.uniform >= 0) {
     entries.push({ binding: program.uniform, resource: { buffer: gpu.arena.buffer, size: gpu.arena.slotBytes } });
@@ -98,5 +103,5 @@ async function translate(gpu: Gpu, program: Program): Promise<void> {
   const refused = device.popErrorScope();
   await gpu.wait(device.queue.onSubmittedWorkDone());
   await refused;
-  for (const made of buffers) made.destroy();
+  for (const empty of made) empty.destroy();
 }

@@ -1,7 +1,7 @@
 import type { StoredMatrix } from "../../shaders/lib/load.ts";
 import type { MatmulTile } from "../../shaders/matmul.wgsl.ts";
 import type { Gpu } from "../gpu/device.ts";
-import { planGpu } from "../gpu/plan-device.ts";
+import { planLike } from "../gpu/plan-device.ts";
 import type { MemoryKind } from "../gpu/pool.ts";
 import type { Kernel } from "../gpu/program.ts";
 import type { Tensor } from "../gpu/tensor.ts";
@@ -141,7 +141,7 @@ async function fastest(
 
 /** What the candidates are compiled from: several at a time, which takes longer than measuring them. */
 async function kernelsOf(gpu: Gpu, key: string, product: Product, tiles: readonly MatmulTile[]): Promise<Kernel[]> {
-  const plan = planGpu(gpu.limits, gpu.features);
+  const plan = planLike(gpu);
   const trial = new Trial(plan, key, product, PROXIES[0]);
   for (const tile of tiles) await trial.run(tile);
   return plan.programs.kernels;

@@ -80,13 +80,13 @@ export async function kernelsOfGrpo(
 
 /** One generation batch and one step, on a device that computes nothing. @param micro prompt lengths of a micro-batch */
 async function recordGrpo(
-  { config, trained, dtypeOf, optimizer, limits, features, tuning }: Input,
+  { config, trained, dtypeOf, optimizer, limits, features, tuning, adapterName }: Input,
   recipe: GrpoRecipe,
   plan: GrpoPlan,
   micro: readonly number[],
   generation: (model: Transformer) => Promise<void>,
 ): Promise<{ gpu: Gpu; model: Transformer }> {
-  const gpu = planGpu(limits, features, tuning);
+  const gpu = planGpu(limits, features, tuning, adapterName);
   const { model } = buildModel(gpu, config, trained, dtypeOf);
   const state = new Optimizer(gpu, model.store!, optimizer);
   const record = gpu.recorder();

@@ -35,8 +35,9 @@ export interface ForecastInput {
   optimizer: OptimizerOptions;
   limits: PlanLimits;
   features?: Partial<Gpu["features"]>;
-  /** what was measured on the adapter; only the choice of kernels depends on it */
+  /** what was measured on the adapter, and its name: the choice of kernels depends on them */
   tuning?: ReadonlyMap<string, string>;
+  adapterName?: string;
 }
 
 /**
@@ -75,8 +76,9 @@ function recordSft({
   limits,
   features,
   tuning,
+  adapterName,
 }: ForecastInput) {
-  const gpu = planGpu(limits, features, tuning);
+  const gpu = planGpu(limits, features, tuning, adapterName);
   const { model } = buildModel(gpu, config, trained, dtypeOf);
   const state = new Optimizer(gpu, model.store!, optimizer);
   const record = gpu.recorder();

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { GpuError } from "../../src/errors.ts";
 import type { Gpu } from "../../src/gpu/device.ts";
-import { planGpu } from "../../src/gpu/plan-device.ts";
+import { planLike } from "../../src/gpu/plan-device.ts";
 import type { Kernel } from "../../src/gpu/program.ts";
 import { ownGpu } from "./open.ts";
 
@@ -14,6 +14,20 @@ const broken = () => `
 @group(0) @binding(0) var<storage, read_write> y: array<f32>;
 @compute @workgroup_size(1)
 fn main() { y[0] = nothing; }`;
+
+const scaled = () => `
+struct Params { by: f32 }
+@group(0) @binding(0) var<storage, read> x: array<vec4f>;
+@group(0) @binding(1) var<storage, read_write> y: array<vec4f>;
+@group(0) @binding(2) var<uniform> params: Params;
+@compute @workgroup_size(1)
+fn main() { y[0] = params.by * x[0]; }`;
+
+const texels = () => `
+@group(0) @binding(0) var x: texture_storage_2d<rgba32uint, read>;
+@group(0) @binding(1) var<storage, read_write> y: array<vec4u>;
+@compute @workgroup_size(1)
+fn main() { y[0] = textureLoad(x, vec2u()); }`;
 
 const fills = (...values: number[]): Kernel[] => values.map((value) => ({ shader: fill, variant: { value } }));
 
@@ -62,7 +76,7 @@ describe("kernels compiled ahead", () => {
   });
 
   it("are listed by a planning Gpu, with the adapter's part of each variant", async () => {
-    const plan = planGpu(gpu.limits, gpu.features);
+    const plan = planLike(gpu);
     const record = plan.recorder();
     const y = record.zeros([1], "f32", "y");
     for (const value of [8, 9, 8]) record.dispatch(fill, { value }, { y }, {}, 1);
@@ -86,6 +100,26 @@ describe("further devices", () => {
     await gpu.prepare(fills(1, 2, 3, 4, 5, 6, 7, 8));
     expect(await run(gpu, 8)).toBe(8);
     expect((await other.device.lost).reason).toBe("destroyed");
+    gpu.destroy();
+  });
+
+  it("run every kind of binding without a fault", async () => {
+    const gpu = await ownGpu();
+    const scopes: (GPUError | null)[] = [];
+    const pop = gpu.device.popErrorScope.bind(gpu.device);
+    vi.spyOn(gpu.device, "popErrorScope").mockImplementation(async () => {
+      const error = await pop();
+      scopes.push(error);
+      return error;
+    });
+    const shader = gpu.features.texels ? texels : scaled;
+    gpu.useSpares({ count: 0, open: ownGpu }, 0);
+    await gpu.prepare([
+      { shader, variant: {} },
+      { shader: scaled, variant: {} },
+    ]);
+    expect(scopes.length).toBeGreaterThan(2);
+    expect(scopes.filter(Boolean)).toEqual([]);
     gpu.destroy();
   });
 
