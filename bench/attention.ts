@@ -1,5 +1,5 @@
 import type { Gpu } from "../src/gpu/device.ts";
-import { attentionFused, attentionFusedBackward, spansOf } from "../src/kernels/attention.ts";
+import { attention, attentionBackward, spansOf } from "../src/kernels/attention.ts";
 import { yardsticks } from "./matmul.ts";
 import { interleave, type Subject } from "./measure.ts";
 import { randomTensor } from "./operands.ts";
@@ -24,14 +24,14 @@ export function attentionSubjects(gpu: Gpu, lengths: readonly number[]): Subject
       shape,
       dtype: "f32",
       flops: 2 * product,
-      run: (r) => void attentionFused(r, qkv, spans, heads),
+      run: (r) => void attention(r, qkv, spans, heads),
     });
     subjects.push({
       what: `attention backward ${tokens}`,
       shape,
       dtype: "f32",
       flops: 5 * product,
-      run: (r) => void attentionFusedBackward(r, qkv, spans, o, dout, stats, heads),
+      run: (r) => void attentionBackward(r, qkv, spans, o, dout, stats, heads),
       against: forward,
     });
   }

@@ -1,5 +1,5 @@
 import { view } from "../gpu/tensor.ts";
-import { attentionForms, attentionFused, attentionFusedBackward, attentionReference, spansOf } from "./attention.ts";
+import { attention, attentionBackward, attentionForms, attentionReference, spansOf } from "./attention.ts";
 import type { KernelCase } from "./check.ts";
 import { rotaryReference } from "./rotary.ts";
 
@@ -44,9 +44,9 @@ export const attentionCases: KernelCase[] = CASES.map(({ lengths, h, g, d }, n) 
     // on a CPU adapter the form for GPUs, slow to compile there, runs on three of the shapes
     const forms = attentionForms(check.gpu).slice(0, d === 12 || d > 24 ? 2 : 1);
     for (const form of forms) {
-      const { o, stats } = attentionFused(check.record, qkv.tensor, spans, heads, form);
+      const { o, stats } = attention(check.record, qkv.tensor, spans, heads, form);
       check.compare(`o, ${form}`, o, want.o);
-      const dqkv = attentionFusedBackward(check.record, qkv.tensor, spans, o, dout.tensor, stats, heads, rotary, form);
+      const dqkv = attentionBackward(check.record, qkv.tensor, spans, o, dout.tensor, stats, heads, rotary, form);
       check.compare(`dqkv, ${form}`, dqkv, wanted);
     }
   },

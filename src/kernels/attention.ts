@@ -47,7 +47,7 @@ export function attentionForms({ features, adapterName }: Gpu): AttentionForm[] 
  * @throws {ShapeError} heads that do not divide, a head_dim that is no multiple of 4
  * @see shaders/attention.wgsl.ts, shaders/attention-lanes.wgsl.ts, attentionReference, arXiv:2307.08691
  */
-export function attentionFused(
+export function attention(
   record: Recorder,
   qkv: Tensor,
   spans: Tensor,
@@ -80,7 +80,7 @@ export function attentionFused(
  *   `[positions, head_dim]` of `rotary`; null leaves them rotated
  * @returns dqkv, shaped like qkv
  */
-export function attentionFusedBackward(
+export function attentionBackward(
   record: Recorder,
   qkv: Tensor,
   spans: Tensor,

@@ -1,6 +1,6 @@
 import type { Recorder } from "../gpu/recorder.ts";
 import { sizeOf, type Tensor, view } from "../gpu/tensor.ts";
-import { type AttentionHeads, attentionFused, attentionFusedBackward } from "../kernels/attention.ts";
+import { type AttentionHeads, attention, attentionBackward } from "../kernels/attention.ts";
 import { type Linear, type LinearGrads, widthOf } from "../kernels/linear.ts";
 import { type Hidden, type LinearEpilogue, loraLinear, takesEpilogue } from "../kernels/lora-linear.ts";
 import { loraLinearBackward } from "../kernels/lora-linear-backward.ts";
@@ -172,7 +172,7 @@ export function blockForward(
     if (raw) record.release(...Object.values(raw));
     record.release(input.y, input.rstd);
     onKeysAndValues?.(qkv);
-    const { o, stats } = attentionFused(record, qkv, pass.spans, pass.heads);
+    const { o, stats } = attention(record, qkv, pass.spans, pass.heads);
     record.release(qkv);
     const out = loraLinear(record, o, linears.o, pass.dropoutSeed, { label: "o_proj" });
     const norm = rmsNorm(record, input.sum, block.postNorm, pass.eps, out.y);
@@ -223,7 +223,7 @@ export function blockBackward(
 
     const dO = loraLinearBackward(record, saved.o, g, linears.o, saved.out, grads.linears.o, dropoutSeed)!;
     const { spans, heads, positions, table } = pass;
-    const dqkv = attentionFusedBackward(record, qkv, spans, saved.o, dO, saved.stats, heads, { positions, table });
+    const dqkv = attentionBackward(record, qkv, spans, saved.o, dO, saved.stats, heads, { positions, table });
     record.release(dO, qkv);
     if (raw) headNormsBackward(record, block, grads, heads, raw, dqkv);
     const needs = needsInput || grads.inputNorm !== null;
