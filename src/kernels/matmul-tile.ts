@@ -2,7 +2,7 @@ import type { StoredMatrix } from "../../shaders/lib/load.ts";
 import { type MatrixTile, matrixBytes } from "../../shaders/lib/matmul-slabs.ts";
 import type { MatmulTile } from "../../shaders/matmul.wgsl.ts";
 import type { Gpu } from "../gpu/device.ts";
-import { isSoftwareName } from "../platform/adapter.ts";
+import { isSoftwareName } from "../gpu/software.ts";
 
 const staged = (rows: number, cols: number, lanes: number, groups: number, stage: number): MatmulTile => {
   return { rows, cols, lanes, groups, stage, broadcast: 0, steps: 4 };

@@ -1,4 +1,5 @@
 import { GpuError } from "../errors.ts";
+import { isSoftwareName } from "../gpu/software.ts";
 
 /** What a runtime hands to the GPU layer: an adapter that works, and what is worth telling the user about it. */
 export interface Platform {
@@ -45,16 +46,9 @@ export function parseChoice(value: string | undefined): AdapterChoice {
   throw new GpuError(`Cannot use QWENCH_ADAPTER=${value}: it must be one of ${CHOICES.join(", ")}`);
 }
 
-const SOFTWARE = /llvmpipe|lavapipe|swiftshader|basic render|\bwarp\b/i;
-
 /** Whether an adapter is a CPU in disguise. */
 export function isSoftware(info: GPUAdapterInfo): boolean {
   return info.isFallbackAdapter === true || isSoftwareName(`${info.architecture} ${info.device} ${info.description}`);
-}
-
-/** The same by the name that a Gpu has. */
-export function isSoftwareName(name: string): boolean {
-  return SOFTWARE.test(name);
 }
 
 /** Whether an adapter is what was asked for. */
