@@ -4,11 +4,14 @@ import { wantsSubgroupMatrix } from "../gpu/subgroup-matrix.ts";
 import { openAdapter, type Platform } from "../platform/index.ts";
 
 /** Opens the best adapter of this machine with what works on it. */
-export async function openGpu(options: { profile?: boolean } = {}): Promise<{ gpu: Gpu; platform: Platform }> {
+export async function openGpu(
+  options: { profile?: boolean; max_memory?: number | null } = {},
+): Promise<{ gpu: Gpu; platform: Platform }> {
   const platform = await openAdapter();
   const gpu = await requestGpu(platform.adapter, {
     disable: platform.f16 ? [] : ["f16"],
     profile: options.profile,
+    texelBytes: (availableMemory(platform, options.max_memory ?? null) ?? 0) / 4, // the rest is for what must be there
     subgroupMatrix: wantsSubgroupMatrix(process.env),
     waiting: platform.waiting,
     spares: platform.spares,

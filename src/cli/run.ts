@@ -57,7 +57,7 @@ export async function startRun(
 ): Promise<StartedRun> {
   const output = nodeFolder(recipe.output_dir);
   const { resume, step } = await resumeFrom(recipe, output, verify);
-  const { gpu, platform } = await openGpu({ profile: recipe.profile });
+  const { gpu, platform } = await openGpu({ profile: recipe.profile, max_memory: recipe.max_memory });
   console.error(`Adapter: ${platform.describe}`);
   return { output, resume, step, gpu, platform, signal, status: statusLine() };
 }

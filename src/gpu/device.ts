@@ -21,8 +21,8 @@ export interface GpuFeatures {
   timestamps: boolean;
   /** matrices of a subgroup that products may be multiplied by, where that was asked for: operands are then rounded */
   matrix?: SubgroupMatrix | null;
-  /** read operands of products as textures: where that is quicker, see Texels */
-  texels?: boolean;
+  /** operands of products are read as textures, where that is quicker: bytes that copies of weights may take, see Texels */
+  texels?: number;
 }
 
 export interface GpuOptions {
@@ -30,6 +30,8 @@ export interface GpuOptions {
   disable?: readonly ("f16" | "subgroups" | "timestamps" | "texels")[];
   /** multiply by subgroup matrices where the adapter offers them: experimental, and operands may be rounded to f16 */
   subgroupMatrix?: boolean;
+  /** bytes that copies of weights as textures may take, where they are worth it */
+  texelBytes?: number;
   /** time every kernel */
   profile?: boolean;
   /** told when waiting for the GPU begins and ends: Dawn's Node binding spins meanwhile, and its platform slows it down */
@@ -45,6 +47,8 @@ export interface Waiting {
 }
 
 const UPLOAD_BYTES = 16 << 20;
+/** What weights as textures may take where nobody says: they lie in memory twice then. */
+const TEXEL_BYTES = 2 ** 31;
 /** A 0.5B step binds some two thousand. */
 const MOST_BIND_GROUPS = 16_384;
 
@@ -88,7 +92,7 @@ export class Gpu {
     this.limits = device.limits;
     this.adapterName = adapterName;
     this.pool = new Pool(device);
-    this.texels = features.texels ? new Texels(device, this.pool) : null;
+    this.texels = features.texels ? new Texels(device, this.pool, features.texels) : null;
     this.programs = new ProgramCache(device, features, (fault) => this.watch(fault));
     this.arena = new UniformArena(device);
     this.staging = new StagingRing(device, (wait) => this.wait(wait));
@@ -283,8 +287,8 @@ export async function requestGpu(adapter: GPUAdapter, options: GpuOptions = {}):
   } catch (error) {
     throw new GpuError(`Cannot open a device on ${name}: ${(error as Error).message}`);
   }
-  features.texels =
-    features.subgroupSize === 8 && /llvmpipe/i.test(name) && !off.has("texels") && (await readsTexels(device));
+  const gains = features.subgroupSize === 8 && /llvmpipe/i.test(name) && !off.has("texels");
+  if (gains && (await readsTexels(device))) features.texels = options.texelBytes ?? TEXEL_BYTES;
   const gpu = new Gpu(device, features, name, options.profile, options.waiting);
   const { spares, waiting, disable } = options;
   if (spares) {

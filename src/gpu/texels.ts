@@ -27,7 +27,7 @@ interface Copy {
 /**
  * Copies of tensors in textures, for kernels that read 16 bytes at a time: Mesa's software adapter loads eight lanes'
  * texels in some 50 instructions where eight lanes' vec4 of a storage buffer take 270. Weights keep theirs as long as they
- * live; what else is read gets one of a few that are used again.
+ * live, up to a budget, the first that are asked for; what else is read gets one of a few that are used again.
  */
 export class Texels {
   private readonly device: GPUDevice;
@@ -37,10 +37,15 @@ export class Texels {
   private retired: Copy[] = [];
   private readonly pending = new WeakMap<object, Set<Copy>>();
   private clock = 0;
+  private readonly budget: number;
+  /** bytes of `kept` */
+  private held = 0;
 
-  constructor(device: GPUDevice, pool: Pool) {
+  /** @param budget bytes that weights' copies may take */
+  constructor(device: GPUDevice, pool: Pool, budget: number) {
     this.device = device;
     this.pool = pool;
+    this.budget = budget;
     pool.onDrop = (block) => this.drop(block);
     pool.onTrim = () => this.trim();
   }
@@ -53,8 +58,9 @@ export class Texels {
   }
 
   /** Whether a tensor's copy is made once and stays. */
-  keeps({ block, offset }: Tensor): boolean {
-    return block?.kind === "weights" && offset === 0;
+  keeps({ block, offset, bytes }: Tensor): boolean {
+    if (block?.kind !== "weights" || offset !== 0) return false;
+    return this.kept.has(block) || this.held + sizeOf(bytes) <= this.budget;
   }
 
   /**
@@ -113,12 +119,17 @@ export class Texels {
     const copy = this.kept.get(block);
     if (!copy) return;
     this.kept.delete(block);
+    this.held -= copy.size;
     this.free(copy, block.kind);
   }
 
   private keep(block: Block, bytes: number): Copy {
     let copy = this.kept.get(block);
-    if (!copy) this.kept.set(block, (copy = this.make(bytes, block.kind, block.label)));
+    if (!copy) {
+      copy = this.make(bytes, block.kind, block.label);
+      this.kept.set(block, copy);
+      this.held += copy.size;
+    }
     return copy;
   }
 
@@ -139,11 +150,11 @@ export class Texels {
   }
 
   private make(bytes: number, kind: MemoryKind, label: string): Copy {
-    const width = Math.min(ROW, bytes) / TEXEL; // a short one is one row of its length
-    const rows = Math.ceil(bytes / ROW);
     const usage = 0x02 | 0x08; // COPY_DST | STORAGE_BINDING
-    const texture = this.device.createTexture({ label, size: [width, rows], format: "rgba32uint", usage });
-    const size = width * TEXEL * rows;
+    const size = sizeOf(bytes);
+    const rows = Math.ceil(bytes / ROW);
+    const extent = [size / rows / TEXEL, rows];
+    const texture = this.device.createTexture({ label, size: extent, format: "rgba32uint", usage });
     this.pool.charge(kind, size);
     return { texture, size, buffer: null, offset: 0, bytes: 0, by: null, used: 0 };
   }
@@ -153,6 +164,11 @@ export class Texels {
     this.pool.charge(kind, -size);
     this.pool.dropped++;
   }
+}
+
+/** Bytes of a texture for so many: whole rows, a short one its own length. */
+function sizeOf(bytes: number): number {
+  return bytes <= ROW ? bytes : Math.ceil(bytes / ROW) * ROW;
 }
 
 function holds(copy: Copy, { buffer, offset, bytes }: Tensor): boolean {

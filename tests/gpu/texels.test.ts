@@ -5,7 +5,7 @@ import { Texels } from "../../src/gpu/texels.ts";
 
 const ROW = 65_536;
 
-function setUp() {
+function setUp(budget = 2 ** 30) {
   const made: { rows: number; destroyed: boolean }[] = [];
   const device = {
     limits: { maxBufferSize: 2 ** 30, maxTextureDimension2D: 8192 },
@@ -17,7 +17,7 @@ function setUp() {
     },
   } as unknown as GPUDevice;
   const pool = new Pool(device);
-  const texels = new Texels(device, pool);
+  const texels = new Texels(device, pool, budget);
   const copies: unknown[][] = [];
   const encoder = { copyBufferToTexture: (...args: unknown[]) => copies.push(args) } as unknown as GPUCommandEncoder;
   const tensor = (bytes: number, kind: "weights" | "activations"): Tensor => {
@@ -80,6 +80,15 @@ describe("Texels", () => {
     expect(made.filter(({ destroyed }) => destroyed).length).toBe(0); // what is recorded may still use it
     texels.endStep();
     expect(made.filter(({ destroyed }) => destroyed).length).toBe(1);
+  });
+
+  it("keeps weights up to its budget, the first that are asked for", () => {
+    const { pool, texels, tensor, open } = setUp(3 * ROW);
+    const [first, second, third] = [2 * ROW, 2 * ROW, ROW].map((bytes) => tensor(bytes, "weights"));
+    texels.of(first, {}, open);
+    expect([first, second, third].map((w) => texels.keeps(w))).toEqual([true, false, true]);
+    pool.drop(first.block!);
+    expect(texels.keeps(second)).toBe(true);
   });
 
   it("takes whole texels that a texture can hold", () => {
