@@ -39,7 +39,7 @@ export const RECIPES: readonly PublishedRecipe[] = [
     source: O5_MINI,
     needs: "",
     longest: 2000, // the source leaves out longer ones; max_length is 32768
-    forecast: "7.95 GiB",
+    forecast: "7.91 GiB",
   },
   {
     name: "o5-mini-grpo",
@@ -49,7 +49,7 @@ export const RECIPES: readonly PublishedRecipe[] = [
     source: O5_MINI,
     needs: "the adapter of o5-mini-sft; a judge, gemini-2.0-flash or another, and its key in QWENCH_JUDGE_KEY",
     longest: 1024,
-    forecast: "31.9 GiB",
+    forecast: "33.5 GiB",
   },
   {
     name: "gsm8k-grpo-0.5b",
@@ -59,7 +59,7 @@ export const RECIPES: readonly PublishedRecipe[] = [
     source: "https://gist.github.com/willccbb/4676755236bb08cab5f4e54a0475d6fb",
     needs: "",
     longest: 256,
-    forecast: "3.13 GiB",
+    forecast: "3.07 GiB",
   },
   {
     name: "coder-deep",
@@ -69,7 +69,7 @@ export const RECIPES: readonly PublishedRecipe[] = [
     source: CODEGEN,
     needs: "",
     longest: 1024,
-    forecast: "5.54 GiB",
+    forecast: "5.51 GiB",
   },
   {
     name: "coder-diverse",
@@ -79,7 +79,7 @@ export const RECIPES: readonly PublishedRecipe[] = [
     source: CODEGEN,
     needs: "",
     longest: 1024,
-    forecast: "5.54 GiB",
+    forecast: "5.51 GiB",
   },
   {
     name: "gsm8k-grpo-unsloth",
@@ -89,7 +89,7 @@ export const RECIPES: readonly PublishedRecipe[] = [
     source: "https://github.com/unslothai/notebooks",
     needs: "",
     longest: 512,
-    forecast: "11.9 GiB",
+    forecast: "12.1 GiB",
   },
   {
     name: "limo-sft-unsloth",
@@ -99,7 +99,7 @@ export const RECIPES: readonly PublishedRecipe[] = [
     source: "https://github.com/unslothai/unsloth",
     needs: "",
     longest: 2048,
-    forecast: "13.2 GiB",
+    forecast: "13.5 GiB",
   },
   {
     name: "open-rs1",
@@ -109,7 +109,7 @@ export const RECIPES: readonly PublishedRecipe[] = [
     source: OPEN_RS,
     needs: WIDE,
     longest: 512,
-    forecast: "41.2 GiB",
+    forecast: "40.7 GiB",
   },
   {
     name: "open-rs2",
@@ -119,7 +119,7 @@ export const RECIPES: readonly PublishedRecipe[] = [
     source: OPEN_RS,
     needs: WIDE,
     longest: 512,
-    forecast: "39.0 GiB",
+    forecast: "38.5 GiB",
   },
   {
     name: "open-rs3",
@@ -129,7 +129,7 @@ export const RECIPES: readonly PublishedRecipe[] = [
     source: OPEN_RS,
     needs: WIDE,
     longest: 512,
-    forecast: "39.0 GiB",
+    forecast: "38.5 GiB",
   },
 ];
 

@@ -5,7 +5,7 @@ import { headFinish, headGradient, headState, headStatistics } from "../kernels/
 import { matmul } from "../kernels/matmul.ts";
 
 /** Bytes that the logits of one chunk of rows may take. */
-const LOGITS_BYTES = 64 << 20;
+const LOGITS_BYTES = 80 << 20;
 
 export interface HeadOptions {
   /** rows of the output table */
@@ -35,10 +35,11 @@ export interface HeadGradient {
   dWeight: readonly WeightShard[] | null;
 }
 
-/** Rows whose logits over the whole vocabulary fit the scratch budget; a multiple of 8 where possible. */
+/** Rows whose logits over the whole vocabulary fit the scratch budget: whole tiles of 32, or 8, where possible. */
 export function headChunk(vocab: number): number {
   const rows = Math.floor(LOGITS_BYTES / (4 * vocab));
-  return Math.max(1, Math.min(1024, rows > 8 ? Math.floor(rows / 8) * 8 : rows));
+  const tile = rows > 32 ? 32 : rows > 8 ? 8 : 1;
+  return Math.max(1, Math.min(1024, Math.floor(rows / tile) * tile));
 }
 
 /**
