@@ -79,7 +79,8 @@ fn main(
 //          spans [tokens, 2]: first token of the row's sequence, and one past its last   stats [tokens, heads, 2]: the
 //          log-sum-exp; the second is the backward pass's   dim: headDim, as a parameter: no compiler unrolls such loops
 // Writes   o and stats by assignment; o grows in workgroup memory, of which a lane sees its own rows only
-// Numbers  online softmax: nothing grows with the square of the length; a tile reads only the keys that it can see
+// Numbers  online softmax: nothing grows with the square of the length; a tile reads only the keys that it can see, sequence
+//          by sequence, so that a row's bits do not depend on what the batch holds before it
 // Source   Dao 2023, arXiv:2307.08691; Milakov and Gimelshein 2018, arXiv:1805.02867
 export const attentionLanes = (v: AttentionLanesVariant) => {
   const p = pieces(v);
@@ -106,8 +107,10 @@ ${p.main}
       `let start${r} = spans[row${r}].x; let q${r}At = row${r} * ${p.width}u + head * ${v.headDim}u; var m${r} = -3.0e38; var l${r} = 0.0;`,
     ]),
   )}
-  for (var j = first; j < last; j += ${p.step}u) {
-    ${lines(p.keys.map((l) => `let k${l}At = min(j + ${l * v.lanes}u + part, last - 1u) * ${p.width}u + keysAt;`))}
+  for (var start = first; start < last; start = spans[start].y) {
+  let end = min(spans[start].y, last);
+  for (var j = start; j < end; j += ${p.step}u) {
+    ${lines(p.keys.map((l) => `let k${l}At = min(j + ${l * v.lanes}u + part, end - 1u) * ${p.width}u + keysAt;`))}
     ${lines(p.rows.flatMap((r) => p.allKeys.map((g) => `var s${r}_${g} = 0.0;`)))}
     for (var c = 0u; c < params.dim; c += 4u) {
       ${lines(p.rows.map((r) => `let x${r} = qkv[(q${r}At + c) / 4u];`))}
@@ -117,7 +120,7 @@ ${p.main}
     ${lines(
       p.rows.flatMap((r) => [
         ...p.allKeys.flatMap((g) => [
-          `let seen${r}_${g} = j + ${g}u >= start${r} && j + ${g}u <= row${r};`,
+          `let seen${r}_${g} = start == start${r} && j + ${g}u <= row${r};`,
           `s${r}_${g} = select(-1.0e38, params.scale * s${r}_${g}, seen${r}_${g});`,
         ]),
         `let top${r} = ${p.allKeys.reduce((max, g) => `max(${max}, s${r}_${g})`, `m${r}`)};`,
@@ -134,6 +137,7 @@ ${p.main}
       ${p.blend("y", "p", "w", p.rows, p.step)}
       ${lines(p.rows.map((r) => `${sum(r)} = ${p.vector("y", r)};`))}
     }
+  }
   }
   ${lines(
     p.rows.map(

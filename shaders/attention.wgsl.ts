@@ -119,8 +119,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
 //          log-sum-exp; the second is the backward pass's   quads, span: of the variant, as parameters: no compiler unrolls
 //          loops over them
 // Writes   o and stats by assignment
-// Numbers  online softmax: nothing grows with the square of the length; a tile reads only the keys that it can see, and asks
-//          which only at the diagonal and where a sequence begins
+// Numbers  online softmax: nothing grows with the square of the length; a tile reads only the keys that it can see, sequence
+//          by sequence, so that a row's bits do not depend on what the batch holds before it; which it sees is asked only at
+//          the diagonal and where a sequence begins
 // Source   Dao 2023, arXiv:2307.08691; Milakov and Gimelshein 2018, arXiv:1805.02867
 export const attention = (v: AttentionVariant) => {
   const p = pieces(v);
@@ -143,15 +144,17 @@ ${p.main}
   var m = vec4f(-1.0e30);
   var l = vec4f();
   ${p.sums("y")}
-  for (var j = first; j < tileEnd; j += ${v.span}u) {
-    ${p.fill("qkv", "j", "tileEnd", p.width, "keysAt")}
+  for (var start = first; start < tileEnd; start = spans[start].y) {
+  let end = min(spans[start].y, tileEnd);
+  for (var j = start; j < end; j += ${v.span}u) {
+    ${p.fill("qkv", "j", "end", p.width, "keysAt")}
     ${p.dots("s", "qkv", "at")}
     ${lines(p.scores.map((n) => `s${n} *= params.scale;`))}
-    if (j < whole || j + ${v.span}u > tile + 1u) {
+    if (start < whole || j + ${v.span}u > tile + 1u) {
       ${lines(
         p.scores.flatMap((n) => [
           `let key${n} = vec4u(j + ${n * v.across}u + tx);`,
-          `s${n} = select(vec4f(-3.0e38), s${n}, (key${n} >= starts) & (key${n} <= rows));`,
+          `s${n} = select(vec4f(-3.0e38), s${n}, (vec4u(start) == starts) & (key${n} <= rows));`,
         ]),
       )}
     }
@@ -162,10 +165,11 @@ ${p.main}
     ${lines(p.scores.map((n) => `s${n} = exp(s${n} - top);`))}
     l = l * shrink + ${p.scores.map((n) => `s${n}`).join(" + ")}; // of the thread's own keys, until the end
     ${p.put("s")}
-    ${p.fill("qkv", "j", "tileEnd", p.width, `${p.valuesAt - p.keysAt}u + keysAt`)}
+    ${p.fill("qkv", "j", "end", p.width, `${p.valuesAt - p.keysAt}u + keysAt`)}
     ${lines(ROWS.flatMap((r) => p.columns.map((j) => `y${r}_${j} *= shrink[${r}];`)))}
     ${p.blend("y")}
     workgroupBarrier();
+  }
   }
   ${p.fold("l", "total", (a, b) => `${a} + ${b}`)}
   ${p.store("o", "to", (r, j) => `y${r}_${j} / total[${r}]`)}

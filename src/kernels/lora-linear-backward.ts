@@ -109,6 +109,7 @@ function outputGradients(
     rowStride: wide,
     colStride: 1,
     parts: of(({ out, column, low }, { bAt }) => ({ m: rows, n: r, k: out, aAt: start + column, bAt, cAt: low })),
+    shared: true,
     alpha: lora.scale,
   });
   if (grads.loraB) {
@@ -125,6 +126,7 @@ function outputGradients(
       parts: of(({ out, column, low }, { bAt }) => {
         return { m: out, n: r, k: rows, aAt: start + column, bAt: low, cAt: bAt };
       }),
+      shared: true,
       accumulate: true,
     });
   }
@@ -161,6 +163,7 @@ function downGradient(
     rowStride: inner,
     colStride: 1,
     parts: !drops && adjacent(lora, inner) ? [{ ...parts[0], m: wide }] : parts,
+    shared: drops !== null,
     dropout: drops && { ...drops, on: "b" },
     accumulate: true,
   });

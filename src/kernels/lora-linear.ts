@@ -72,6 +72,7 @@ export function loraLinear(
       rowStride: columns,
       colStride: 1,
       parts: whole ? [{ ...parts[0], n: widthOf(layer) }] : parts,
+      shared: Boolean(lora) && !epilogue,
       low: lora && { a2: saved[i]!, b2: lora.b, lda2: saved[i]!.shape[1] },
       bias,
       epilogue: epilogue?.kind === "swiglu" ? { ...epilogue, low: [parts[0], parts[1]] } : epilogue,
@@ -114,6 +115,7 @@ export function loraHidden(record: Recorder, x: Tensor, layer: Linear, dropoutSe
     rowStride: wide,
     colStride: 1,
     parts: !drops && adjacent(lora, inner) ? [{ ...parts[0], n: wide }] : parts,
+    shared: drops !== null,
     alpha: lora.scale,
     dropout: drops && { ...drops, on: "a" },
   });

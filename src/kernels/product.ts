@@ -52,6 +52,8 @@ export interface Product {
   rowStride: number;
   colStride: number;
   parts: readonly Part[];
+  /** compile for three parts whatever their number, so that layers of one, two and three share a kernel */
+  shared?: boolean;
   low?: { a2: Tensor; b2: Tensor; lda2: number } | null;
   bias?: Tensor | null;
   dropout?: { on: "a" | "b" | "extra"; p: number; cols: number } | null;
@@ -110,7 +112,6 @@ export function recordProduct(record: Recorder, given: Product): void {
   }
   const all = (field: keyof Part, multiple: number) => parts.every((part) => (part[field] ?? 0) % multiple === 0);
   const lows = epilogue?.kind === "swiglu" ? epilogue.low : parts;
-  const fields = lows.length > parts.length ? lows : parts;
   const ranks = lows.map(({ r }) => r ?? 0);
   const vecA = lda % 4 === 0 && all("aAt", 4);
   const vecB = ldb % 4 === 0 && all("bAt", 4);
@@ -145,15 +146,16 @@ export function recordProduct(record: Recorder, given: Product): void {
     accumulate: product.accumulate ?? false,
     dropout: dropout?.on ?? ("none" as const),
     tile,
-    parts: parts.length,
+    parts: product.shared ? 3 : parts.length,
     pairs: epilogue?.kind ?? ("none" as const),
     half: epilogue?.kind === "rotary" ? epilogue.headDim / 2 : 0,
   };
   const own: Record<string, number> = {};
-  fields.forEach(({ r, a2At, b2At }, i) => {
+  for (let i = 0; i < Math.max(variant.parts, lows.length); i++) {
+    const { r, a2At, b2At } = lows[i] ?? {};
     const values = { ...parts[i], r, a2At, b2At } as Partial<Record<(typeof PART_FIELDS)[number], number>>;
     for (const field of PART_FIELDS) own[`${field}${i}`] = values[field] ?? 0;
-  });
+  }
   const eights = ldb % 8 === 0 && all("bAt", 8);
   const form = matmulForm(record.gpu, variant, { m, parts, eights }, given.tile);
   record.dispatch(

@@ -1,8 +1,8 @@
 import { expect, it } from "vitest";
 import { attentionCases } from "../../src/kernels/attention.cases.ts";
-import { attentionReference, spansOf } from "../../src/kernels/attention.ts";
+import { attention, attentionForms, attentionReference, spansOf } from "../../src/kernels/attention.ts";
 import { gradientError } from "../../src/kernels/check.ts";
-import { describeCases } from "./harness.ts";
+import { describeCases, useGpu } from "./harness.ts";
 
 describeCases("attention", attentionCases);
 
@@ -20,4 +20,37 @@ it("the reference gradients agree with finite differences", () => {
     };
     expect(gradientError(loss, args[which], gradient)).toBeLessThan(1e-7);
   });
+});
+
+const gpu = useGpu();
+
+it("a row's bits do not depend on what the batch holds before its sequence", async () => {
+  const heads = { num_attention_heads: 2, num_key_value_heads: 1, head_dim: 8 };
+  const width = 32;
+  const numbers = (rows: number) => Float32Array.from({ length: rows * width }, (_, i) => 2 * Math.sin(i * i + 1));
+  const length = 70;
+  const own = numbers(length);
+  for (const form of attentionForms(gpu())) {
+    const last = async (before: readonly number[]) => {
+      const starts = [0];
+      for (const n of before) starts.push(starts[starts.length - 1] + n);
+      const first = starts[starts.length - 1];
+      const rows = first + length;
+      const all = new Float32Array(rows * width);
+      all.set(numbers(first).map((v) => -v));
+      all.set(own, first * width);
+      const record = gpu().recorder();
+      const read = record.scope(() => {
+        const spans = record.upload(spansOf([...starts, rows]), [2 * rows], "spans");
+        const qkv = record.upload(all, [rows, width], "qkv");
+        return record.read(attention(record, qkv, { ...spans, shape: [rows, 2] }, heads, form).o);
+      });
+      record.submit();
+      return new Uint32Array(await read).subarray(first * 16, rows * 16);
+    };
+    const alone = await last([]);
+    for (const before of [[3], [9, 4], [70, 1, 1], [16, 33]]) {
+      expect(await last(before), `${form} after ${before}`).toEqual(alone);
+    }
+  }
 });

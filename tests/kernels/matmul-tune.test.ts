@@ -18,7 +18,9 @@ describe("matmul tuning", () => {
     await tuneMatmul(gpu(), [narrow, wide, { ...wide, m: 90 }], { budgetMs: 60_000 });
     // the narrow one is dispatched transposed: 16 rows, both operands turned round
     expect([...gpu().tuning.keys()]).toEqual(["matmul nt f32", "matmul tt f32 few"]);
-    const candidates = tileCandidates(gpu(), true).map((tile) => JSON.stringify(tile));
+    const candidates = [16, 80].flatMap((m) =>
+      tileCandidates(gpu(), true, "f32", m).map((tile) => JSON.stringify(tile)),
+    );
     for (const tile of gpu().tuning.values()) expect(candidates).toContain(tile);
     expect(byKind.scratch ?? 0).toBe(before);
     expect(matmulTile(gpu(), false, true, "f32", 1000, true)).toEqual(JSON.parse(gpu().tuning.get("matmul nt f32")!));

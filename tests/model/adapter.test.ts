@@ -114,7 +114,8 @@ describe("an adapter beside a model", () => {
     await dropAdapter(one);
     await dropAdapter(two);
     const freed = loaded - device().pool.ledger.byKind.weights!;
-    expect(freed).toBe([...one.tensors, ...two.tensors].reduce((sum, { block }) => sum + block!.size, 0));
+    const bytes = [...one.tensors, ...two.tensors].reduce((sum, { block }) => sum + block!.size, 0);
+    expect(freed).toBeGreaterThanOrEqual(bytes); // more where weights are copied to textures
     expect(await idsOf(model)).toEqual(base);
   });
 
