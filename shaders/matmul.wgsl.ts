@@ -135,14 +135,14 @@ export const matmul = (v: MatmulVariant) => {
     if (wideC) {
       return `if (j${j} < n) {
       let at = (cAt + i * params.rowStride + j${j}) / 4u;
-      c[at] = ${v.accumulate ? "c[at] + " : ""}params.alpha * acc${i}_${j}${v.bias === "none" ? "" : ` + biasAt4(biasAt + j${j})`};
+      c[at] = ${v.accumulate ? "c[at] + " : ""}params.alpha * acc${i}_${j}${v.bias === "none" ? "" : ` + bias${j}`};
     }`;
     }
     return range(colsPerEntry)
       .map(
         (e) => `if (j${j} + ${e}u < n) {
       let at = cAt + i * params.rowStride + (j${j} + ${e}u) * params.colStride;
-      c[at] = ${v.accumulate ? "c[at] + " : ""}params.alpha * acc${i}_${j}${v.transB ? "" : `[${e}]`}${v.bias === "none" ? "" : ` + biasAt1(biasAt + j${j} + ${e}u)`};
+      c[at] = ${v.accumulate ? "c[at] + " : ""}params.alpha * acc${i}_${j}${v.transB ? "" : `[${e}]`}${v.bias === "none" ? "" : ` + bias${j}${v.transB ? "" : `[${e}]`}`};
     }`,
       )
       .join("\n    ");
@@ -150,7 +150,7 @@ export const matmul = (v: MatmulVariant) => {
   /** stores columns u and u + half of a row, which the thread holds in entries j and j + cols / 2 */
   const storePair = (i: number, j: number) => {
     const value = (entry: number) =>
-      `params.alpha * acc${i}_${entry}${v.bias === "none" ? "" : ` + biasAt1(biasAt + col${entry})`}`;
+      `params.alpha * acc${i}_${entry}${v.bias === "none" ? "" : ` + bias${entry}`}`;
     const [first, second] = [j, j + cols / 2];
     const body =
       v.pairs === "swiglu"
@@ -158,13 +158,9 @@ export const matmul = (v: MatmulVariant) => {
       c[cAt + i * params.rowStride + u${j}] = g * ${sigmoid("f32")} * (${value(second)});`
         : `let x = ${value(first)};
       let y = ${value(second)};
-      var cosine = 1.0;
-      var sine = 0.0;
-      if (part < 2u) {
-        let angle = positions[i] * ${2 * v.half}u + u${j} % ${v.half}u;
-        cosine = table[angle];
-        sine = table[angle + ${v.half}u];
-      }
+      let angle = positions[i] * ${2 * v.half}u + angle${j};
+      let cosine = select(1.0, table[angle], part < 2u);
+      let sine = select(0.0, table[angle + ${v.half}u], part < 2u);
       let at = cAt + i * params.rowStride;
       c[at + col${first}] = x * cosine - y * sine;
       c[at + col${second}] = y * cosine + x * sine;`;
@@ -304,6 +300,12 @@ fn main(
   ${stage > 0 ? stagedLoop(v) : directLoop(v, { a: "a", b: "b", lda: "params.lda", ldb: "params.ldb", aAt: "aAt", bAt: "bAt", k: "k", transA: v.transA }, v.tile.steps ?? 4, v.tail)}
   ${range(paired ? 0 : cols / colsPerEntry)
     .map((j) => `let j${j} = tileCol + ${place(j)};`)
+    .join("\n  ")}
+  ${range(v.bias === "none" ? 0 : cols / colsPerEntry)
+    .map((j) => `let bias${j} = biasAt${colsPerEntry}(biasAt + col${j});`)
+    .join("\n  ")}
+  ${range(v.pairs === "rotary" ? cols / 2 : 0)
+    .map((j) => `let angle${j} = u${j} % ${v.half}u;`)
     .join("\n  ")}
   ${range(rows)
     .map(
