@@ -71,18 +71,26 @@ export function microBatch(vocab: number, sequences: number, length: number): Mi
 }
 
 /** A whole optimizer step: forward, backward, clipping, AdamW. */
-export function stepOf({ model, optimizer, r, dtype }: Trainee, sequences: number, length: number): RecordedSubject {
+export function stepOf(
+  { model, optimizer, r, dtype }: Trainee,
+  sequences: number,
+  length: number,
+  gradient_checkpointing: boolean = true,
+): RecordedSubject {
   const { config } = model;
   const tokens = sequences * length;
   const micro = microBatch(config.vocab_size, sequences, length);
   const options = { max_grad_norm: 1, label_smoothing_factor: 0, neftune_noise_alpha: null, seed: 1 };
   let step = 0;
   return {
-    what: "SFT step",
+    what: gradient_checkpointing ? "SFT step" : "SFT step, nothing recomputed",
     shape: `${config.num_hidden_layers} layers, ${sequences > 1 ? `${sequences} × ` : ""}${length} tokens`,
     dtype,
     flops: modelFlops(config, tokens, micro.targets.rows.length, r, sequences),
     tokens,
-    run: (record) => void sftStep(record, model, optimizer, [micro], { ...options, step: step++, learning_rate: 1e-4 }),
+    run: (record) => {
+      model.gradient_checkpointing = gradient_checkpointing;
+      sftStep(record, model, optimizer, [micro], { ...options, step: step++, learning_rate: 1e-4 });
+    },
   };
 }

@@ -16,15 +16,19 @@ export interface SftBenchOptions {
  * projections, beside the matmuls at its shapes: the ratio of their FLOP/s says what the rest of a step costs.
  */
 export async function benchSft(gpu: Gpu, { tokens, rounds, layers }: SftBenchOptions): Promise<BenchRow[]> {
-  const subjects: Subject[] = [stepOf(trainee(gpu, benchModel(layers)), 1, tokens), ...yardsticks(gpu, tokens)];
+  const trained = trainee(gpu, benchModel(layers));
+  const steps = [stepOf(trained, 1, tokens), stepOf(trained, 1, tokens, false)];
+  const subjects: Subject[] = [...steps, ...yardsticks(gpu, tokens)];
   const times = await interleave(gpu, subjects, rounds, 1000);
   const rows = rowsOf(gpu, subjects, times);
   const best = bestOf(subjects, times);
-  // FLOP/s over FLOP/s, round by round
-  const more = subjects[0].flops! / subjects[best].flops!;
-  rows[0].ratio = ratioOf(times[best], times[0], "ms", more);
-  rows[0].cpu_ratio = ratioOf(times[best], times[0], "cpu", more);
-  rows[0].against = `GFLOP/s of ${subjects[best].what}`;
+  for (const i of steps.keys()) {
+    // FLOP/s over FLOP/s, round by round
+    const more = subjects[i].flops! / subjects[best].flops!;
+    rows[i].ratio = ratioOf(times[best], times[i], "ms", more);
+    rows[i].cpu_ratio = ratioOf(times[best], times[i], "cpu", more);
+    rows[i].against = `GFLOP/s of ${subjects[best].what}`;
+  }
   return rows;
 }
 

@@ -67,7 +67,6 @@ export const runFields = [
     type: "boolean",
     default: true,
     help: "Recompute each block in the backward pass rather than keep its activations.",
-    noted: { false: "blocks are recomputed all the same" },
   },
   {
     name: "neftune_noise_alpha",

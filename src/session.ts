@@ -79,6 +79,7 @@ export interface PreparedSft extends PreparedBase {
 type ModelFields = Pick<
   SftRecipe,
   | "dtype"
+  | "gradient_checkpointing"
   | "load_in_4bit"
   | "load_in_8bit"
   | "use_bnb_nested_quant"
@@ -163,6 +164,7 @@ export async function prepareSft(recipe: SftRecipe, sources: SftSources): Promis
       .concat([plan.largest()]),
     evaluation: held && largestBatch(evalBatches(held.rows, recipe.per_device_eval_batch_size)),
     optimizer: recipe,
+    gradient_checkpointing: recipe.gradient_checkpointing,
     limits: gpu.limits,
     features: gpu.features,
     tuning: gpu.tuning,
@@ -237,6 +239,7 @@ export async function loadTrainee(
       onProgress: (done, total) => onProgress?.("weights", done, total),
     }),
   );
+  model.gradient_checkpointing = recipe.gradient_checkpointing;
   if (adapter) await fillAdapter(gpu, model, adapter);
   else if (lora) initAdapter(gpu, model, uniformFrom(mixSeed(recipe.seed, 3)));
   return { model, lora, base, config: checkpoint.config, companions };

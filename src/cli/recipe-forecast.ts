@@ -41,6 +41,7 @@ export function forecastOf<M extends Method>(
     dtypeOf: (name: string) =>
       quantization && isProjection(name) ? quantization.type : storedDType(planGpu(limits), "BF16", dtype),
     optimizer: both,
+    gradient_checkpointing: both.gradient_checkpointing,
     limits,
   };
   if (method === "grpo") {

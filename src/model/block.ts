@@ -58,11 +58,26 @@ export interface BlockSaved {
   out: readonly Hidden[];
   /** for each range of rows that the MLP took at a time */
   mlp: readonly { gateUp: readonly Hidden[]; down: readonly Hidden[] }[];
+  /** what would be recomputed, where that is not wanted */
+  kept: Activations | null;
+}
+
+/** What the backward pass of a block reads beside its input and attention's results. */
+interface Activations {
+  input: { y: Tensor; rstd: Tensor };
+  qkv: Tensor;
+  raw: RawHeads | null;
+  norm: { y: Tensor; sum: Tensor; rstd: Tensor };
+  /** gate and up of each range of rows */
+  gateUps: readonly Tensor[];
 }
 
 /** Gives back what a block kept. */
-export function releaseSaved(record: Recorder, { x, o, stats, qkv, out, mlp }: BlockSaved): void {
+export function releaseSaved(record: Recorder, { x, o, stats, qkv, out, mlp, kept }: BlockSaved): void {
   record.release(x, o, stats, ...qkv, ...out, ...mlp.flatMap(({ gateUp, down }) => [...gateUp, ...down]));
+  if (!kept) return;
+  const { input, norm, raw, gateUps } = kept;
+  record.release(input.y, input.rstd, kept.qkv, ...Object.values(raw ?? {}), norm.y, norm.sum, norm.rstd, ...gateUps);
 }
 
 /** Rows whose gate and up fit a binding: all of them, or as many at a time as do, in multiples that views can begin at. */
@@ -132,6 +147,7 @@ export function projectQkv(
 /**
  * What the MLP's last layer reads, of normed rows: `silu(gate)·up`.
  *
+ * @param keep gate and up are wanted too
  * @returns `[tokens, intermediate]`
  */
 export function activate(
@@ -140,15 +156,17 @@ export function activate(
   dropoutSeed: number | null,
   normed: Tensor,
   given: readonly Hidden[] | null = null,
-): { activated: Tensor; saved: readonly Hidden[] } {
+  keep = false,
+): { activated: Tensor; gateUp: Tensor | null; saved: readonly Hidden[] } {
   const [first, ...others] = linears.gate_up;
-  const fused = others.length === 0 && takesEpilogue(first, "swiglu");
+  const fused = !keep && others.length === 0 && takesEpilogue(first, "swiglu");
   const epilogue = fused ? ({ kind: "swiglu" } as const) : null;
   const { y, saved } = loraLinear(record, normed, linears.gate_up, dropoutSeed, { label: "gate_up", given, epilogue });
-  if (fused) return { activated: y, saved };
+  if (fused) return { activated: y, gateUp: null, saved };
   const activated = swiglu(record, y);
+  if (keep) return { activated, gateUp: y, saved };
   record.release(y);
-  return { activated, saved };
+  return { activated, gateUp: null, saved };
 }
 
 /**
@@ -156,6 +174,7 @@ export function activate(
  *
  * @param stream residual stream [tokens, hidden], as the block before left it
  * @param onKeysAndValues sees queries, rotated keys and values, to put them into a cache
+ * @param keep all that the backward pass reads, rather than recompute it; the stream's `x` is then part of it
  * @returns the stream after the block, and what the backward pass needs
  */
 export function blockForward(
@@ -164,29 +183,34 @@ export function blockForward(
   pass: Pass,
   stream: Stream,
   onKeysAndValues?: (qkv: Tensor) => void,
+  keep = false,
 ): { stream: Stream; saved: BlockSaved } {
   const { linears } = block;
   return record.scope(() => {
     const input = rmsNorm(record, stream.x, block.inputNorm, pass.eps, stream.delta);
     const { qkv, raw, saved: qkvHidden } = projectQkv(record, block, pass, input.y);
-    if (raw) record.release(...Object.values(raw));
-    record.release(input.y, input.rstd);
+    if (!keep) record.release(input.y, input.rstd, ...Object.values(raw ?? {}));
     onKeysAndValues?.(qkv);
     const { o, stats } = attention(record, qkv, pass.spans, pass.heads);
-    record.release(qkv);
+    if (!keep) record.release(qkv);
     const out = loraLinear(record, o, linears.o, pass.dropoutSeed, { label: "o_proj" });
     const norm = rmsNorm(record, input.sum, block.postNorm, pass.eps, out.y);
-    record.release(out.y, norm.rstd);
+    record.release(out.y);
+    if (!keep) record.release(norm.rstd);
     const delta = record.empty(norm.y.shape, "f32", "down_proj");
+    const gateUps: Tensor[] = [];
     const mlp = mlpRanges(record, block, delta.shape[0]).map((range) => {
       const seed = seedOf(pass.dropoutSeed, range);
-      const { activated, saved: gateUp } = activate(record, block, seed, rowsOf(norm.y, range));
+      const made = activate(record, block, seed, rowsOf(norm.y, range), null, keep);
+      const { activated, saved: gateUp } = made;
+      if (made.gateUp) gateUps.push(made.gateUp);
       const { saved: down } = loraLinear(record, activated, linears.down, seed, { into: rowsOf(delta, range) });
       record.release(activated);
       return { gateUp, down };
     });
-    record.release(norm.y);
-    const saved = { x: input.sum, o, stats, qkv: qkvHidden, out: out.saved, mlp };
+    if (!keep) record.release(norm.y);
+    const kept = keep ? { input: { y: input.y, rstd: input.rstd }, qkv, raw, norm, gateUps } : null;
+    const saved = { x: input.sum, o, stats, qkv: qkvHidden, out: out.saved, mlp, kept };
     return { stream: { x: norm.sum, delta }, saved };
   });
 }
@@ -210,26 +234,34 @@ export function blockBackward(
   const { linears } = block;
   const { dropoutSeed } = pass;
   record.scope(() => {
-    const input = rmsNorm(record, saved.x, block.inputNorm, pass.eps);
-    const { qkv, raw } = projectQkv(record, block, pass, input.y, saved.qkv);
-    const out = loraLinear(record, saved.o, linears.o, dropoutSeed, { label: "o_proj", given: saved.out }).y;
-    const norm = rmsNorm(record, saved.x, block.postNorm, pass.eps, out);
-    record.release(out);
+    const { input, qkv, raw, norm, gateUps } = saved.kept ?? recompute(record, block, pass, saved);
     mlpRanges(record, block, g.shape[0]).forEach((range, i) => {
       const rows = { y: rowsOf(norm.y, range), sum: rowsOf(norm.sum, range), rstd: rowsOf(norm.rstd, range) };
-      mlpBackward(record, block, grads, seedOf(dropoutSeed, range), rows, saved.mlp[i], rowsOf(g, range));
+      mlpBackward(record, block, grads, seedOf(dropoutSeed, range), rows, saved.mlp[i], rowsOf(g, range), gateUps[i]);
     });
-    record.release(norm.y, norm.sum);
+    if (!saved.kept) record.release(norm.y, norm.sum);
 
     const dO = loraLinearBackward(record, saved.o, g, linears.o, saved.out, grads.linears.o, dropoutSeed)!;
     const { spans, heads, positions, table } = pass;
     const dqkv = attentionBackward(record, qkv, spans, saved.o, dO, saved.stats, heads, { positions, table });
-    record.release(dO, qkv);
+    record.release(dO);
+    if (!saved.kept) record.release(qkv);
     if (raw) headNormsBackward(record, block, grads, heads, raw, dqkv);
     const needs = needsInput || grads.inputNorm !== null;
     const dx = loraLinearBackward(record, input.y, dqkv, linears.qkv, saved.qkv, grads.linears.qkv, dropoutSeed, needs);
     if (dx) normBackward(record, saved.x, block.inputNorm, input.rstd, dx, grads.inputNorm, g);
   });
+}
+
+/** What the forward pass did not keep. Gate and up are computed where they are needed. */
+function recompute(record: Recorder, block: Block, pass: Pass, saved: BlockSaved): Activations {
+  const input = rmsNorm(record, saved.x, block.inputNorm, pass.eps);
+  const { qkv, raw } = projectQkv(record, block, pass, input.y, saved.qkv);
+  const options = { label: "o_proj", given: saved.out };
+  const { y: out } = loraLinear(record, saved.o, block.linears.o, pass.dropoutSeed, options);
+  const norm = rmsNorm(record, saved.x, block.postNorm, pass.eps, out);
+  record.release(out);
+  return { input, qkv, raw, norm, gateUps: [] };
 }
 
 /** The MLP and its norm, for some rows: turns `g` from the gradient of their output into that of their input. */
@@ -241,10 +273,11 @@ function mlpBackward(
   norm: { y: Tensor; sum: Tensor; rstd: Tensor },
   saved: BlockSaved["mlp"][number],
   g: Tensor,
+  kept?: Tensor,
 ): void {
   record.scope(() => {
-    const label = "gate_up";
-    const { y: gateUp } = loraLinear(record, norm.y, linears.gate_up, dropoutSeed, { label, given: saved.gateUp });
+    const options = { label: "gate_up", given: saved.gateUp };
+    const gateUp = kept ?? loraLinear(record, norm.y, linears.gate_up, dropoutSeed, options).y;
     // what SwiGLU gave comes back with its own gradient
     const activated = (dActivated: Tensor) => {
       swigluBackward(record, gateUp, dActivated);

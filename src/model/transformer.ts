@@ -91,6 +91,8 @@ export class Transformer {
   readonly grads: WeightGrads | null;
   /** what is trained; null for a model that only runs */
   readonly store: ParameterStore | null;
+  /** recompute blocks in the backward pass rather than keep their activations */
+  gradient_checkpointing = true;
   private table: Tensor | null = null;
 
   constructor(
@@ -138,16 +140,17 @@ export class Transformer {
         : {};
       let stream = { x: embedding(record, input.ids, weights.embed, noise), delta: null as Tensor | null };
       const saved: BlockSaved[] = [];
+      const keep = grads !== null && !this.gradient_checkpointing;
       for (const block of weights.blocks) {
         const before = stream;
-        const done = blockForward(record, block, pass, stream);
+        const done = blockForward(record, block, pass, stream, undefined, keep);
         stream = done.stream;
         if (grads) saved.push(done.saved);
         else releaseSaved(record, done.saved);
-        if (before.delta) record.release(before.x, before.delta); // added into the block's own input
+        if (before.delta) record.release(before.delta, keep ? null : before.x); // added into the block's own input
       }
       const norm = rmsNorm(record, stream.x, weights.norm, config.rms_norm_eps, stream.delta);
-      record.release(stream.x, stream.delta);
+      record.release(stream.delta, keep ? null : stream.x);
       const hidden = gatherRows(record, norm.y, input.rows);
       record.release(norm.y);
       const { rows, dHidden } = head(

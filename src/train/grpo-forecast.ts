@@ -88,6 +88,7 @@ async function recordGrpo(
 ): Promise<{ gpu: Gpu; model: Transformer }> {
   const gpu = planGpu(limits, features, tuning, adapterName);
   const { model } = buildModel(gpu, config, trained, dtypeOf);
+  model.gradient_checkpointing = recipe.gradient_checkpointing;
   const state = new Optimizer(gpu, model.store!, optimizer);
   const record = gpu.recorder();
   try {

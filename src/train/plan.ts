@@ -33,6 +33,7 @@ export interface ForecastInput {
   /** the largest batch of an evaluation, or null without one */
   evaluation?: MicroBatch | null;
   optimizer: OptimizerOptions;
+  gradient_checkpointing?: boolean;
   limits: PlanLimits;
   features?: Partial<Gpu["features"]>;
   /** what was measured on the adapter, and its name: the choice of kernels depends on them */
@@ -73,6 +74,7 @@ function recordSft({
   steps,
   evaluation,
   optimizer,
+  gradient_checkpointing = true,
   limits,
   features,
   tuning,
@@ -80,6 +82,7 @@ function recordSft({
 }: ForecastInput) {
   const gpu = planGpu(limits, features, tuning, adapterName);
   const { model } = buildModel(gpu, config, trained, dtypeOf);
+  model.gradient_checkpointing = gradient_checkpointing;
   const state = new Optimizer(gpu, model.store!, optimizer);
   const record = gpu.recorder();
   const options = {

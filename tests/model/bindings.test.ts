@@ -49,10 +49,16 @@ async function gradients(model: Transformer): Promise<{ logp: Float32Array; grad
   const record = gpu().recorder();
   record.clear(model.store!.grads);
   const reads = record.scope(() => {
-    const rows = model.run(record, batch, shiftedTargets(batch, labels), {}, (inner, _rows, _start, count) => {
-      const ones = new Float32Array(count).fill(1);
-      return inner.upload(ones, [count], "dObjective");
-    });
+    const rows = model.run(
+      record,
+      batch,
+      shiftedTargets(batch, labels),
+      { dropoutSeed: 5 },
+      (inner, _rows, _start, count) => {
+        const ones = new Float32Array(count).fill(1);
+        return inner.upload(ones, [count], "dObjective");
+      },
+    );
     return { logp: record.read(rows!.logp), grads: record.read(model.store!.grads) };
   });
   record.submit();
@@ -67,6 +73,17 @@ it("layers that one binding cannot hold together are computed one by one", async
   const [want, got] = [await gradients(together), await gradients(apart)];
   expect(relativeError(got.logp, want.logp)).toBeLessThan(1e-5);
   expect(relativeError(got.grads, want.grads)).toBeLessThan(1e-5);
+});
+
+it("activations that are kept give the very gradients that recomputed ones do", async () => {
+  const model = await load(0.25);
+  const want = await gradients(model);
+  model.gradient_checkpointing = false;
+  const got = await gradients(model);
+  expect(relativeError(got.logp, want.logp)).toBeLessThan(1e-6);
+  expect(relativeError(got.grads, want.grads)).toBeLessThan(1e-6);
+  const again = await within(64 * 320 * 4, () => gradients(model));
+  expect(relativeError(again.grads, want.grads)).toBeGreaterThan(1e-3); // other rows are dropped then
 });
 
 it("the MLP takes as many rows at a time as a binding holds", async () => {
