@@ -149,8 +149,7 @@ export const matmul = (v: MatmulVariant) => {
   };
   /** stores columns u and u + half of a row, which the thread holds in entries j and j + cols / 2 */
   const storePair = (i: number, j: number) => {
-    const value = (entry: number) =>
-      `params.alpha * acc${i}_${entry}${v.bias === "none" ? "" : ` + bias${entry}`}`;
+    const value = (entry: number) => `params.alpha * acc${i}_${entry}${v.bias === "none" ? "" : ` + bias${entry}`}`;
     const [first, second] = [j, j + cols / 2];
     const body =
       v.pairs === "swiglu"
