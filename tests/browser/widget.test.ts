@@ -27,10 +27,12 @@ beforeAll(async () => {
 afterAll(() => site.close());
 
 const EVIL = `<img src="data:," onerror="document.title='broken'">`;
+/** Enough of them that a click is in time, however quick a step is. */
+const STEPS = 120;
 const JOB = {
   name: EVIL,
   model: { kind: "files", name: "random" },
-  phases: [{ method: "sft", data: { kind: "file", name: "rows.jsonl" }, recipe: { ...QUICK.sft, max_steps: 30 } }],
+  phases: [{ method: "sft", data: { kind: "file", name: "rows.jsonl" }, recipe: { ...QUICK.sft, max_steps: STEPS } }],
 };
 files["rows.jsonl"] = Buffer.from(
   [1, 2, 3, 4].map((n) => `${JSON.stringify({ prompt: `What is ${n}+1?`, completion: `${n + 1}` })}\n`).join(""),
@@ -96,15 +98,15 @@ describe("the widget", () => {
     });
     await becomes("paused");
     const paused = traitOf("progress") as { step: number };
-    expect(paused.step).toBeLessThan(30);
+    expect(paused.step).toBeLessThan(STEPS);
     await page.evaluate((view) => widgets.close(view), second);
     await button(page, "Go on").click();
     await becomes("finished");
 
     expect(traitOf("problem")).toBe("");
-    expect(traitOf("progress")).toEqual({ phase: 0, method: "sft", step: 30, max_steps: 30 });
+    expect(traitOf("progress")).toEqual({ phase: 0, method: "sft", step: STEPS, max_steps: STEPS });
     const [sft] = traitOf("logs") as { step: number; loss: number }[][];
-    expect(sft.map(({ step }) => step)).toEqual(Array.from({ length: 30 }, (_, i) => i + 1));
+    expect(sft.map(({ step }) => step)).toEqual(Array.from({ length: STEPS }, (_, i) => i + 1));
     expect(traitOf("metrics")).toEqual(sft.at(-1));
     const adapter = await readAdapter(await adapterFolder(told));
     expect(adapter.config.r).toBe(QUICK.sft.lora_r);
@@ -127,7 +129,7 @@ describe("the widget", () => {
       });
     await expect
       .poll(charts, { timeout: 20_000 })
-      .toContainEqual(expect.stringMatching(/^Loss: .* at step 1, .* at step 30$/));
+      .toContainEqual(expect.stringMatching(/^Loss: .* at step 1, .* at step 120$/));
 
     // once more, for a host that loses buffers
     const sent = adapterOf(told);
