@@ -1,8 +1,8 @@
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
-import { loadFunctions, type Stored, type StoredMatrix, storedType, TEXELS, texelFunctions } from "./lib/load.ts";
+import type { Stored, StoredMatrix } from "./lib/load.ts";
+import { ownLets, ownOf, productHeader, readsF16 } from "./lib/matmul-header.ts";
 import { directLoop, extraLoops, range } from "./lib/matmul-loops.ts";
 import { stagedDeclarations, stagedLoop } from "./lib/matmul-staged.ts";
-import { randomFunctions } from "./lib/random.ts";
 import { sigmoid } from "./lib/sigmoid.ts";
 
 /** How the output is cut: into workgroup tiles of threads, and into register tiles of each thread. */
@@ -85,22 +85,6 @@ export interface MatmulVariant {
   tile: MatmulTile;
 }
 
-/** Four bf16. */
-const WIDEN = `
-fn widen(w: vec2u) -> vec4f {
-  return vec4f(bitcast<f32>(w.x << 16u), bitcast<f32>(w.x & 0xffff0000u), bitcast<f32>(w.y << 16u), bitcast<f32>(w.y & 0xffff0000u));
-}`;
-
-/** Reads of a bf16 b in words of eight elements. */
-const EIGHT = `
-fn bAt1(i: u32) -> f32 {
-  let w = b[i / 8u][(i / 2u) & 3u];
-  return bitcast<f32>(select(w << 16u, w & 0xffff0000u, (i & 1u) == 1u));
-}`;
-
-/** What each part has of its own, in `Params` with the part's number behind it. `…At`: its first element in a buffer. */
-export const PART_FIELDS = ["n", "k", "r", "seed", "aAt", "bAt", "cAt", "a2At", "b2At", "biasAt"] as const;
-
 // matmul: c = alpha * (a @ b [+ a2 @ b2]) [+ bias] [+ c], for several such products at once
 //
 // Grid     x: tiles of rows, so that neighbours share the columns' weights in cache; y: tiles of columns; z: parts
@@ -119,14 +103,7 @@ export const matmul = (v: MatmulVariant) => {
     return `${at}(local.x + ${j * lanes}u) * 4u`;
   };
   const paired = v.pairs !== "none";
-  const fields = v.pairs === "swiglu" ? 2 : v.parts;
-  const own = (name: string) => {
-    const of = (part: number) => `params.${name}${part}`;
-    if (v.parts === 1) return of(0);
-    return v.parts === 2
-      ? `select(${of(1)}, ${of(0)}, part == 0u)`
-      : `select(select(${of(2)}, ${of(1)}, part == 1u), ${of(0)}, part == 0u)`;
-  };
+  const own = ownOf(v);
   const colsPerEntry = v.transB ? 1 : 4; // accumulators hold single columns, or four neighbours
   const accumulators = range(rows).flatMap((i) => range(cols / colsPerEntry).map((j) => [i, j] as const));
   const entry = v.transB ? "f32" : "vec4f";
@@ -170,55 +147,14 @@ export const matmul = (v: MatmulVariant) => {
   const mask = (i: number, j: number) =>
     v.transB ? `acc${i}_${j} *= keep1(row${i}, col${j});` : `acc${i}_${j} *= keep4(row${i}, col${j});`;
   return wgsl`
-#if ${v.a === "f16" || v.b === "f16" || v.bias === "f16" || v.tile.compute === "f16"}
+#if ${readsF16(v) || v.tile.compute === "f16"}
 enable f16;
 #endif
 #if ${broadcast > 0}
 enable subgroups;
 #endif
 
-struct Params {
-  m: u32, lda: u32, ldb: u32, lda2: u32,
-  rowStride: u32, colStride: u32, dropCols: u32, bScales: u32,
-  alpha: f32, dropout: f32,
-  ${range(fields)
-    .map((part) => PART_FIELDS.map((field) => `${field}${part}: u32`).join(", "))
-    .join(",\n  ")}
-}
-
-@group(0) @binding(0) ${v.texels === "ab" ? `var a: ${TEXELS}` : `var<storage, read> a: array<${storedType(v.a, v.vecA)}>`};
-@group(0) @binding(1) ${v.texels === "none" ? `var<storage, read> b: array<${v.eightB ? "vec4u" : storedType(v.b, v.vecB)}>` : `var b: ${TEXELS}`};
-@group(0) @binding(2) var<storage, read_write> c: array<${wideC ? "vec4f" : "f32"}>;
-#if ${v.extra}
-@group(0) @binding(3) var<storage, read> a2: array<${storedType("f32", v.vecExtra)}>;
-@group(0) @binding(4) var<storage, read> b2: array<${storedType("f32", v.vecExtra)}>;
-#endif
-#if ${v.bias !== "none"}
-@group(0) @binding(5) var<storage, read> bias: array<${v.bias === "none" ? "f32" : storedType(v.bias, false)}>;
-#endif
-@group(0) @binding(6) var<uniform> params: Params;
-#if ${v.pairs === "rotary"}
-@group(0) @binding(7) var<storage, read> positions: array<u32>;
-@group(0) @binding(8) var<storage, read> table: array<f32>;
-#endif
-${v.eightB || v.texels !== "none" ? WIDEN : ""}
-${v.texels === "ab" ? texelFunctions("a", "f32") : loadFunctions("a", v.a, v.vecA)}
-${v.texels !== "none" ? texelFunctions("b", v.b === "f32" ? "f32" : "bf16") : v.eightB ? EIGHT : loadFunctions("b", v.b, v.vecB, "params.bScales")}
-#if ${v.extra}
-${loadFunctions("a2", "f32", v.vecExtra)}
-${loadFunctions("b2", "f32", v.vecExtra)}
-#endif
-#if ${v.bias !== "none"}
-${v.bias === "none" ? "" : loadFunctions("bias", v.bias, false)}
-#endif
-#if ${v.dropout !== "none"}
-${randomFunctions}
-var<private> seed: u32;
-fn keep1(row: u32, col: u32) -> f32 {
-  return select(0.0, 1.0 / (1.0 - params.dropout), uniform01(seed, row * params.dropCols + col) >= params.dropout);
-}
-fn keep4(row: u32, col: u32) -> vec4f { return vec4f(keep1(row, col), keep1(row, col + 1u), keep1(row, col + 2u), keep1(row, col + 3u)); }
-#endif
+${productHeader(v)}
 #if ${stage > 0 && paired}
 // where the tile's column lies: its first half holds the first of each pair, its second half the second
 fn column(tileCol: u32, index: u32, n: u32) -> u32 {
@@ -239,25 +175,14 @@ fn main(
   @builtin(subgroup_invocation_id) lane: u32,
 #endif
 ) {
-  let part = group.z;
-  let tileRow = group.x * ${rows * groups}u;
-  let tileCol = group.y * ${cols * lanes * walk}u;
-  let n = ${own("n")};
-  let k = ${own("k")};
-  let aAt = ${own("aAt")};
-  let bAt = ${own("bAt")};
-  let cAt = ${own("cAt")};
+  ${ownLets(v)}
 #if ${v.extra && v.pairs !== "swiglu"}
   let r = ${own("r")};
   let a2At = ${own("a2At")};
   let b2At = ${own("b2At")};
 #endif
-#if ${v.bias !== "none"}
-  let biasAt = ${own("biasAt")};
-#endif
-#if ${v.dropout !== "none"}
-  seed = ${own("seed")};
-#endif
+  let tileRow = group.x * ${rows * groups}u;
+  let tileCol = group.y * ${cols * lanes * walk}u;
 #if ${v.parts > 1}
   if (tileCol >= n) { return; } // a part of fewer columns than others
 #endif

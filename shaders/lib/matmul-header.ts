@@ -1,5 +1,5 @@
-import { type MatmulVariant, PART_FIELDS } from "../matmul.wgsl.ts";
-import { loadFunctions, storedType } from "./load.ts";
+import type { MatmulVariant } from "../matmul.wgsl.ts";
+import { loadFunctions, storedType, TEXELS, texelFunctions } from "./load.ts";
 import { range } from "./matmul-loops.ts";
 import { randomFunctions } from "./random.ts";
 import { sigmoid } from "./sigmoid.ts";
@@ -9,21 +9,28 @@ import { sigmoid } from "./sigmoid.ts";
 /** What a form is specialised to beside its tile. */
 export type ProductVariant = Omit<MatmulVariant, "tile">;
 
-/** Reads of a bf16 b in words of eight elements. */
-const EIGHT = `
+/** What each part has of its own, in `Params` with the part's number behind it. `…At`: its first element in a buffer. */
+export const PART_FIELDS = ["n", "k", "r", "seed", "aAt", "bAt", "cAt", "a2At", "b2At", "biasAt"] as const;
+
+/** Four bf16. */
+const WIDEN = `
 fn widen(w: vec2u) -> vec4f {
   return vec4f(bitcast<f32>(w.x << 16u), bitcast<f32>(w.x & 0xffff0000u), bitcast<f32>(w.y << 16u), bitcast<f32>(w.y & 0xffff0000u));
-}
+}`;
+
+/** Reads of a bf16 b in words of eight elements. */
+const EIGHT = `
 fn bAt1(i: u32) -> f32 {
   let w = b[i / 8u][(i / 2u) & 3u];
   return bitcast<f32>(select(w << 16u, w & 0xffff0000u, (i & 1u) == 1u));
 }`;
 
-/** `struct Params`, the bindings, and functions that read them. c is bound as single f32. */
+/** `struct Params`, the bindings, and functions that read them. */
 export function productHeader(v: ProductVariant): string {
   const fields = v.pairs === "swiglu" ? 2 : v.parts;
   const bind = (slot: number, name: string, type: string, access = "read") =>
     `@group(0) @binding(${slot}) var<storage, ${access}> ${name}: array<${type}>;`;
+  const texels = (slot: number, name: string) => `@group(0) @binding(${slot}) var ${name}: ${TEXELS};`;
   const lines = [
     `struct Params {
   m: u32, lda: u32, ldb: u32, lda2: u32,
@@ -33,11 +40,12 @@ export function productHeader(v: ProductVariant): string {
     .map((part) => PART_FIELDS.map((field) => `${field}${part}: u32`).join(", "))
     .join(",\n  ")}
 }`,
-    bind(0, "a", storedType(v.a, v.vecA)),
-    bind(1, "b", v.eightB ? "vec4u" : storedType(v.b, v.vecB)),
-    bind(2, "c", "f32", "read_write"),
-    loadFunctions("a", v.a, v.vecA),
-    v.eightB ? EIGHT : loadFunctions("b", v.b, v.vecB, "params.bScales"),
+    v.texels === "ab" ? texels(0, "a") : bind(0, "a", storedType(v.a, v.vecA)),
+    v.texels === "none" ? bind(1, "b", v.eightB ? "vec4u" : storedType(v.b, v.vecB)) : texels(1, "b"),
+    bind(2, "c", v.vecC && !v.transB ? "vec4f" : "f32", "read_write"),
+    v.eightB || v.texels !== "none" ? WIDEN : "",
+    v.texels === "ab" ? texelFunctions("a", "f32") : loadFunctions("a", v.a, v.vecA),
+    loadsOfB(v),
     "@group(0) @binding(6) var<uniform> params: Params;",
   ];
   if (v.extra) {
@@ -55,6 +63,11 @@ fn keep1(row: u32, col: u32) -> f32 {
 fn keep4(row: u32, col: u32) -> vec4f { return vec4f(keep1(row, col), keep1(row, col + 1u), keep1(row, col + 2u), keep1(row, col + 3u)); }`);
   }
   return lines.join("\n");
+}
+
+function loadsOfB({ b, vecB, eightB, texels }: ProductVariant): string {
+  if (texels !== "none") return texelFunctions("b", b === "f32" ? "f32" : "bf16");
+  return eightB ? EIGHT : loadFunctions("b", b, vecB, "params.bScales");
 }
 
 /** WGSL of what a part has of its own, by `part`. */

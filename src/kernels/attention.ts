@@ -12,6 +12,7 @@ import {
 import { ShapeError } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { Recorder } from "../gpu/recorder.ts";
+import { isSoftwareName } from "../gpu/software.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import { rowGrid, sameShape, WORKGROUP } from "./grid.ts";
 
@@ -31,7 +32,7 @@ export type AttentionForm = "lanes" | "tiled";
 /** The forms that suit this adapter, the one that it uses first: a GPU with subgroups as small has too few registers for lanes. */
 export function attentionForms({ features, adapterName }: Gpu): AttentionForm[] {
   const lanes = features.subgroups && [4, 8].includes(features.subgroupSize);
-  return lanes && /llvmpipe|swiftshader/i.test(adapterName) ? ["lanes", "tiled"] : ["tiled"];
+  return lanes && isSoftwareName(adapterName) ? ["lanes", "tiled"] : ["tiled"];
 }
 
 /**

@@ -1,4 +1,5 @@
-import { type MatmulTile, PART_FIELDS } from "../../shaders/matmul.wgsl.ts";
+import { PART_FIELDS } from "../../shaders/lib/matmul-header.ts";
+import type { MatmulTile } from "../../shaders/matmul.wgsl.ts";
 import type { RowsTile } from "../../shaders/matmul-rows.wgsl.ts";
 import type { Recorder } from "../gpu/recorder.ts";
 import { codeBytes, sizeOf, type Tensor } from "../gpu/tensor.ts";

@@ -81,12 +81,12 @@ describe("a block of Qwen2 with LoRA on seven projections", () => {
   });
 
   it.each([
-    ["without dropout", 0],
-    ["with dropout", 0.05],
-  ])("takes at most 30 backward, %s", (_, lora_dropout) => {
+    ["without dropout", 0, 27],
+    ["with dropout", 0.05, 30],
+  ])("takes at most 30 backward, %s", (_, lora_dropout, dispatches) => {
     const lora = { ...LORA, lora_dropout };
     const backward = aBlock("qwen2", lora, training) - aBlock("qwen2", lora, forward);
-    expect(backward).toBeLessThanOrEqual(30);
+    expect(backward).toBe(dispatches);
   });
 
   it("takes at most 10 a token in decoding, however long the context", () => {
