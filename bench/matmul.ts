@@ -61,7 +61,7 @@ export function formSubjects(gpu: Gpu, tokens: number): Subject[] {
       against: rows === tokens ? "x·Wᵀ up_proj bf16" : undefined,
     };
   };
-  const tiles = tileCandidates(gpu, true);
+  const tiles = tileCandidates(gpu, false, true);
   const name = ({ rows, cols, lanes, groups, stage }: MatmulTile) =>
     `${rows * groups}×${cols * lanes} of ${rows}×${cols}${stage > 0 ? ` by ${stage}` : ""}`;
   const staged = tiles.filter(({ stage, matrix }) => stage > 0 && !matrix);

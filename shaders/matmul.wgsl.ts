@@ -63,6 +63,8 @@ export interface MatmulVariant {
   eightB: boolean;
   /** operands that are read as texels: see Texels */
   texels: "none" | "b" | "ab";
+  /** b, f32 and not transposed, as texels in strips: parts begin at whole rows, of which `ldb` is the length */
+  stripsB: boolean;
   /** r more steps of the same sum from a2 [m, r] and b2 ([n, r] or [r, n], as b): the low-rank product */
   extra: boolean;
   vecExtra: boolean;
@@ -180,6 +182,9 @@ fn main(
   let r = ${own("r")};
   let a2At = ${own("a2At")};
   let b2At = ${own("b2At")};
+#endif
+#if ${v.stripsB}
+  let bRow = bAt / params.ldb;
 #endif
   let tileRow = group.x * ${rows * groups}u;
   let tileCol = group.y * ${cols * lanes * walk}u;

@@ -59,6 +59,17 @@ fn ${name}At4(i: u32) -> vec4f { return vec4f(${name}At1(i), ${name}At1(i + 1u),
 /** WGSL type of a matrix that is read as texels: 16 bytes each, texel i at (i & 4095, i >> 12). */
 export const TEXELS = "texture_storage_2d<rgba32uint, read>";
 
+/** The same of a matrix `[rows, columns]` in strips of 16 texels: texel t of a row at (t & 15, row), layer t >> 4. */
+export const STRIPS = "texture_storage_2d_array<rgba32uint, read>";
+
+/** `{name}At4(row, col)`: four f32 of a row; `col` is a multiple of 4. */
+export function stripFunctions(name: string): string {
+  return `
+fn ${name}At4(row: u32, col: u32) -> vec4f {
+  return bitcast<vec4f>(textureLoad(${name}, vec2u((col / 4u) & 15u, row), col / 64u));
+}`;
+}
+
 /**
  * The functions of `loadFunctions` over texels, and `{name}Texel(i)`, the words of the i-th. Needs `widen` for bf16.
  *

@@ -1,5 +1,5 @@
 import type { MatmulVariant } from "../matmul.wgsl.ts";
-import { loadFunctions, storedType, TEXELS, texelFunctions } from "./load.ts";
+import { loadFunctions, STRIPS, storedType, stripFunctions, TEXELS, texelFunctions } from "./load.ts";
 import { range } from "./matmul-loops.ts";
 import { randomFunctions } from "./random.ts";
 import { sigmoid } from "./sigmoid.ts";
@@ -30,7 +30,7 @@ export function productHeader(v: ProductVariant): string {
   const fields = v.pairs === "swiglu" ? 2 : v.parts;
   const bind = (slot: number, name: string, type: string, access = "read") =>
     `@group(0) @binding(${slot}) var<storage, ${access}> ${name}: array<${type}>;`;
-  const texels = (slot: number, name: string) => `@group(0) @binding(${slot}) var ${name}: ${TEXELS};`;
+  const texels = (slot: number, name: string, type = TEXELS) => `@group(0) @binding(${slot}) var ${name}: ${type};`;
   const lines = [
     `struct Params {
   m: u32, lda: u32, ldb: u32, lda2: u32,
@@ -41,7 +41,9 @@ export function productHeader(v: ProductVariant): string {
     .join(",\n  ")}
 }`,
     v.texels === "ab" ? texels(0, "a") : bind(0, "a", storedType(v.a, v.vecA)),
-    v.texels === "none" ? bind(1, "b", v.eightB ? "vec4u" : storedType(v.b, v.vecB)) : texels(1, "b"),
+    v.texels === "none"
+      ? bind(1, "b", v.eightB ? "vec4u" : storedType(v.b, v.vecB))
+      : texels(1, "b", v.stripsB ? STRIPS : TEXELS),
     bind(2, "c", v.vecC && !v.transB ? "vec4f" : "f32", "read_write"),
     v.eightB || v.texels !== "none" ? WIDEN : "",
     v.texels === "ab" ? texelFunctions("a", "f32") : loadFunctions("a", v.a, v.vecA),
@@ -65,7 +67,8 @@ fn keep4(row: u32, col: u32) -> vec4f { return vec4f(keep1(row, col), keep1(row,
   return lines.join("\n");
 }
 
-function loadsOfB({ b, vecB, eightB, texels }: ProductVariant): string {
+function loadsOfB({ b, vecB, eightB, texels, stripsB }: ProductVariant): string {
+  if (stripsB) return stripFunctions("b");
   if (texels !== "none") return texelFunctions("b", b === "f32" ? "f32" : "bf16");
   return eightB ? EIGHT : loadFunctions("b", b, vecB, "params.bScales");
 }

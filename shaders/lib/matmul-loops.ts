@@ -141,6 +141,9 @@ function loadRight(v: MatmulVariant, o: Operands, steps: number, lines: string[]
       return `widen(q${t}_${j - (j % 2)}.${j % 2 === 0 ? "xy" : "zw"})${mask}`;
     };
   }
+  if (v.stripsB && o.b === "b") {
+    return (j, t) => `bAt4(bRow + s + ${t}u, col${j})${drop ? ` * keep4(s + ${t}u, col${j})` : ""}`;
+  }
   if (!v.transB) {
     return (j, t) =>
       `${o.b}At4(${o.bAt} + (s + ${t}u) * ${o.ldb} + col${j})${drop ? ` * keep4(s + ${t}u, col${j})` : ""}`;

@@ -1,4 +1,5 @@
 import { GpuError } from "../errors.ts";
+import { isLayout, type Layout, VIEWS } from "./texels.ts";
 
 /** A kernel's text as a function of what it is specialised to. Its name is the kernel's name in errors and profiles. */
 // biome-ignore lint/suspicious/noExplicitAny: a variant is whatever the shader's own interface says
@@ -7,8 +8,8 @@ export type Shader<V = any> = (variant: V) => string;
 interface Binding {
   name: string;
   slot: number;
-  /** "texels": a tensor as a texture, see Texels */
-  kind: "read" | "write" | "uniform" | "texels";
+  /** "linear", "strips": a tensor as a texture, see Texels */
+  kind: "read" | "write" | "uniform" | Layout;
 }
 
 /** A compiled pipeline with what its WGSL declares. */
@@ -26,7 +27,7 @@ export interface Program {
 }
 
 const BINDING = /@group\(0\)\s*@binding\((\d+)\)\s*var<([^>]+)>\s*(\w+)\s*:/g;
-const TEXTURE = /@group\(0\)\s*@binding\((\d+)\)\s*var\s+(\w+)\s*:\s*texture_storage_2d<rgba32uint, read>/g;
+const TEXTURE = /@group\(0\)\s*@binding\((\d+)\)\s*var\s+(\w+)\s*:\s*texture_storage_2d(_array)?<rgba32uint, read>/g;
 const PARAMS = /struct\s+Params\s*\{([^}]*)\}/;
 
 /** Bindings and parameter fields, read from the WGSL itself so that no list has to be kept beside it. */
@@ -37,8 +38,8 @@ export function reflect(name: string, code: string): Pick<Program, "storage" | "
     if (access.startsWith("uniform")) uniform = Number(slot);
     else storage.push({ name: binding, slot: Number(slot), kind: access.includes("read_write") ? "write" : "read" });
   }
-  for (const [, slot, binding] of code.matchAll(TEXTURE))
-    storage.push({ name: binding, slot: Number(slot), kind: "texels" });
+  for (const [, slot, binding, array] of code.matchAll(TEXTURE))
+    storage.push({ name: binding, slot: Number(slot), kind: array ? "strips" : "linear" });
   storage.sort((a, b) => a.slot - b.slot);
   const params = [];
   const body = PARAMS.exec(code)?.[1] ?? "";
@@ -151,8 +152,8 @@ export class ProgramCache {
     const entries: GPUBindGroupLayoutEntry[] = storage.map(({ slot, kind }) => ({
       binding: slot,
       visibility: 4, // COMPUTE
-      ...(kind === "texels"
-        ? { storageTexture: { access: "read-only", format: "rgba32uint" } }
+      ...(isLayout(kind)
+        ? { storageTexture: { access: "read-only", format: "rgba32uint", viewDimension: VIEWS[kind] } }
         : { buffer: { type: kind === "write" ? "storage" : "read-only-storage" } }),
     }));
     if (uniform >= 0) {

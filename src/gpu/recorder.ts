@@ -3,6 +3,7 @@ import type { Gpu } from "./device.ts";
 import type { MemoryKind } from "./pool.ts";
 import type { Program, Shader } from "./program.ts";
 import { byteLength, type DType, sizeOf, type Tensor } from "./tensor.ts";
+import { isLayout, VIEWS } from "./texels.ts";
 
 /** Workgroups: a count, folded over x and y where it passes 65 535, or a grid as it is. */
 export type Grid = number | readonly [number, number, number?];
@@ -140,12 +141,10 @@ export class Recorder {
     const textures = new Map<string, GPUTexture>();
     for (const { name, kind } of program.storage) {
       const tensor = bindings[name];
-      if (kind === "texels" && tensor)
-        textures.set(
-          name,
-          texels.of(tensor, this, () => this.open()),
-        );
-      else if (kind === "write" && tensor) texels.wrote(tensor.buffer);
+      if (isLayout(kind) && tensor) {
+        const open = () => this.open();
+        textures.set(name, texels.of(tensor, kind, this, open));
+      } else if (kind === "write" && tensor) texels.wrote(tensor.buffer);
     }
     return textures;
   }
@@ -257,9 +256,9 @@ export class Recorder {
     const cached = gpu.bindGroups.get(key);
     if (cached) return cached;
     this.checkBindings(program, bindings);
-    const entries: GPUBindGroupEntry[] = program.storage.map(({ name, slot }) => {
+    const entries: GPUBindGroupEntry[] = program.storage.map(({ name, slot, kind }) => {
       const texture = textures?.get(name);
-      if (texture) return { binding: slot, resource: texture.createView() };
+      if (texture && isLayout(kind)) return { binding: slot, resource: texture.createView({ dimension: VIEWS[kind] }) };
       const { buffer, offset, bytes } = bindings[name];
       return { binding: slot, resource: { buffer, offset, size: bytes } };
     });

@@ -5,13 +5,31 @@ import type { Tensor } from "./tensor.ts";
 const TEXEL = 16;
 /** Bytes of a texture's row of 4096 texels: texel i lies at (i & 4095, i >> 12). */
 const ROW = 4096 * TEXEL;
-/** Textures that hold activations for a while, and bytes that one may have. */
+/** Texels along a row of a strip. */
+const STRIP = 16;
+/** Textures of either layout that hold activations for a while, and bytes that one may have. */
 const SCRATCH = 4;
 const MOST = 64 << 20;
+
+/**
+ * How texels lie: "linear" as in the buffer, in rows of 4096; "strips" of a matrix `[rows, columns]` 16 texels wide, each an
+ * array layer, so that what a kernel reads down a column lies together and not in a page a row.
+ */
+export type Layout = "linear" | "strips";
+
+/** How a kernel sees a texture of each layout. */
+export const VIEWS = { linear: "2d", strips: "2d-array" } as const;
+
+export function isLayout(kind: string): kind is Layout {
+  return kind in VIEWS;
+}
 
 /** A texture that has a copy of part of a buffer. */
 interface Copy {
   readonly texture: GPUTexture;
+  readonly layout: Layout;
+  /** width, height, layers */
+  readonly extent: readonly [number, number, number];
   /** bytes that it has room for */
   readonly size: number;
   /** what it holds; null: nothing of use */
@@ -57,6 +75,21 @@ export class Texels {
     return offset % TEXEL === 0 && bytes % TEXEL === 0 && bytes <= most;
   }
 
+  /** Whether a tensor is read in strips: a matrix of whole strips, copied for one use, in a texture that the device can have. */
+  strips(tensor: Tensor): boolean {
+    const { maxTextureDimension2D = 8192, maxTextureArrayLayers = 256 } = this.device.limits;
+    const [rows, columns] = tensor.shape;
+    return (
+      tensor.shape.length === 2 &&
+      tensor.dtype === "f32" &&
+      columns % (STRIP * 4) === 0 &&
+      rows <= maxTextureDimension2D &&
+      columns / (STRIP * 4) <= maxTextureArrayLayers &&
+      this.takes(tensor) &&
+      !this.keeps(tensor)
+    );
+  }
+
   /** Whether a tensor's copy is made once and stays. */
   keeps({ block, offset, bytes }: Tensor): boolean {
     if (block?.kind !== "weights" || offset !== 0) return false;
@@ -66,21 +99,18 @@ export class Texels {
   /**
    * The texture with a tensor's content: texel 0 is its first. Records a copy where none is at hand.
    *
+   * @param layout "strips" only of what `strips` says yes to
    * @param by the recording that asks
    * @param open its encoder, outside of any pass
    */
-  of(tensor: Tensor, by: object, open: () => GPUCommandEncoder): GPUTexture {
-    const copy = this.keeps(tensor) ? this.keep(tensor.block!, tensor.bytes) : this.borrow(tensor);
+  of(tensor: Tensor, layout: Layout, by: object, open: () => GPUCommandEncoder): GPUTexture {
+    const keep = layout === "linear" && this.keeps(tensor);
+    const copy = keep ? this.keep(tensor.block!, tensor.bytes) : this.borrow(tensor, layout);
     copy.used = ++this.clock;
     if (holds(copy, tensor) && (copy.by === null || copy.by === by)) return copy.texture;
     const { buffer, offset, bytes } = tensor;
-    const encoder = open();
-    const whole = Math.floor(bytes / ROW);
-    const rest = (bytes % ROW) / TEXEL;
-    const to = { texture: copy.texture };
-    if (whole > 0) encoder.copyBufferToTexture({ buffer, offset, bytesPerRow: ROW }, to, [ROW / TEXEL, whole]);
-    if (rest > 0)
-      encoder.copyBufferToTexture({ buffer, offset: offset + whole * ROW }, { ...to, origin: [0, whole] }, [rest, 1]);
+    if (layout === "strips") copyStrips(open(), tensor, copy.texture);
+    else copyLinear(open(), tensor, copy.texture);
     Object.assign(copy, { buffer, offset, bytes, by });
     const pending = this.pending.get(by);
     if (pending) pending.add(copy);
@@ -126,37 +156,39 @@ export class Texels {
   private keep(block: Block, bytes: number): Copy {
     let copy = this.kept.get(block);
     if (!copy) {
-      copy = this.make(bytes, block.kind, block.label);
+      copy = this.make(linearOf(bytes), "linear", block.kind, block.label);
       this.kept.set(block, copy);
       this.held += copy.size;
     }
     return copy;
   }
 
-  private borrow(tensor: Tensor): Copy {
-    const found = this.scratch.find((copy) => holds(copy, tensor));
+  private borrow(tensor: Tensor, layout: Layout): Copy {
+    const alike = this.scratch.filter((copy) => copy.layout === layout);
+    const found = alike.find((copy) => holds(copy, tensor));
     if (found) return found;
-    if (this.scratch.length === SCRATCH) {
+    const extent = layout === "strips" ? stripsOf(tensor) : linearOf(sizeClass(tensor.bytes));
+    if (alike.length === SCRATCH) {
       // the latest may be the other operand of the same kernel
-      const byAge = [...this.scratch].sort((a, b) => a.used - b.used);
-      const fit = byAge.slice(0, -1).find(({ size }) => size >= tensor.bytes);
+      const byAge = alike.sort((a, b) => a.used - b.used);
+      const fit = byAge
+        .slice(0, -1)
+        .find((copy) => (layout === "strips" ? covers(copy.extent, extent) : copy.size >= tensor.bytes));
       if (fit) return fit;
       this.scratch.splice(this.scratch.indexOf(byAge[0]), 1);
       this.retired.push(byAge[0]);
     }
-    const copy = this.make(sizeClass(tensor.bytes), "scratch", "texels");
+    const copy = this.make(extent, layout, "scratch", "texels");
     this.scratch.push(copy);
     return copy;
   }
 
-  private make(bytes: number, kind: MemoryKind, label: string): Copy {
+  private make(extent: Copy["extent"], layout: Layout, kind: MemoryKind, label: string): Copy {
     const usage = 0x02 | 0x08; // COPY_DST | STORAGE_BINDING
-    const size = sizeOf(bytes);
-    const rows = Math.ceil(bytes / ROW);
-    const extent = [size / rows / TEXEL, rows];
-    const texture = this.device.createTexture({ label, size: extent, format: "rgba32uint", usage });
+    const size = extent[0] * extent[1] * extent[2] * TEXEL;
+    const texture = this.device.createTexture({ label, size: [...extent], format: "rgba32uint", usage });
     this.pool.charge(kind, size);
-    return { texture, size, buffer: null, offset: 0, bytes: 0, by: null, used: 0 };
+    return { texture, layout, extent, size, buffer: null, offset: 0, bytes: 0, by: null, used: 0 };
   }
 
   private free({ texture, size }: Copy, kind: MemoryKind): void {
@@ -169,6 +201,38 @@ export class Texels {
 /** Bytes of a texture for so many: whole rows, a short one its own length. */
 function sizeOf(bytes: number): number {
   return bytes <= ROW ? bytes : Math.ceil(bytes / ROW) * ROW;
+}
+
+function linearOf(bytes: number): [number, number, number] {
+  const rows = Math.ceil(bytes / ROW);
+  return [sizeOf(bytes) / rows / TEXEL, rows, 1];
+}
+
+function stripsOf({ shape: [rows, columns] }: Tensor): [number, number, number] {
+  return [STRIP, rows, columns / (STRIP * 4)];
+}
+
+function covers(extent: Copy["extent"], other: Copy["extent"]): boolean {
+  return extent.every((length, i) => length >= other[i]);
+}
+
+function copyLinear(encoder: GPUCommandEncoder, { buffer, offset, bytes }: Tensor, texture: GPUTexture): void {
+  const whole = Math.floor(bytes / ROW);
+  const rest = (bytes % ROW) / TEXEL;
+  if (whole > 0) encoder.copyBufferToTexture({ buffer, offset, bytesPerRow: ROW }, { texture }, [ROW / TEXEL, whole]);
+  if (rest === 0) return;
+  const from = { buffer, offset: offset + whole * ROW };
+  encoder.copyBufferToTexture(from, { texture, origin: [0, whole] }, [rest, 1]);
+}
+
+function copyStrips(encoder: GPUCommandEncoder, tensor: Tensor, texture: GPUTexture): void {
+  const { buffer, offset } = tensor;
+  const [width, rows, strips] = stripsOf(tensor);
+  const bytesPerRow = strips * width * TEXEL;
+  for (let z = 0; z < strips; z++) {
+    const from = { buffer, offset: offset + z * width * TEXEL, bytesPerRow };
+    encoder.copyBufferToTexture(from, { texture, origin: [0, 0, z] }, [width, rows]);
+  }
 }
 
 function holds(copy: Copy, { buffer, offset, bytes }: Tensor): boolean {

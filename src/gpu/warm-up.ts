@@ -1,5 +1,6 @@
 import type { Gpu } from "./device.ts";
 import type { Kernel, Program } from "./program.ts";
+import { isLayout, type Layout, VIEWS } from "./texels.ts";
 
 /** Further devices of the same adapter, for drivers that need them to compile in parallel. */
 export interface Spares {
@@ -80,14 +81,14 @@ async function translate(gpu: Gpu, program: Program): Promise<void> {
     made.push(empty);
     return empty;
   };
-  const texels = () => {
+  const texels = (layout: Layout) => {
     const empty = device.createTexture({ label: "compile", size: [1, 1], format: "rgba32uint", usage: 0x08 }); // STORAGE_BINDING
     made.push(empty);
-    return empty.createView();
+    return empty.createView({ dimension: VIEWS[layout] });
   };
   const entries: GPUBindGroupEntry[] = program.storage.map(({ slot, kind }) => ({
     binding: slot,
-    resource: kind === "texels" ? texels() : { buffer: buffer(0x80) }, // STORAGE
+    resource: isLayout(kind) ? texels(kind) : { buffer: buffer(0x80) }, // STORAGE
   }));
   if (program.uniform >= 0) {
     entries.push({ binding: program.uniform, resource: { buffer: gpu.arena.buffer, size: gpu.arena.slotBytes } });

@@ -28,6 +28,7 @@ export function onCpu({ features: { subgroupSize }, adapterName }: Gpu): boolean
  */
 export function tileCandidates(
   gpu: Gpu,
+  transA: boolean,
   transB: boolean,
   b: StoredMatrix = "bf16",
   m: number = FEW_ROWS + 1,
@@ -38,8 +39,9 @@ export function tileCandidates(
     const few = m <= FEW_ROWS; // LoRA's factors are then buffers, and much code would be compiled for little
     if (gpu.texels && (few ? transB && b === "bf16" : b === "f32" || b === "bf16")) {
       const [square, wide] = [direct(8, 8, 8, 8, size, 2), direct(16, 4, 8, 8, size, 2)];
-      const others = b === "f32" ? [wide, square, direct(32, 4, 8, 4, size)] : [square];
-      return [...(transB ? [wide, direct(8, 4, 8, 8, size)] : others), direct(16, 4, 8, 4, size)];
+      if (transB) return [wide, direct(8, 4, 8, 8, size), direct(16, 4, 8, 4, size)];
+      if (b === "f32") return [direct(16, 8, 8, 8, size, transA ? 2 : 1), wide, square];
+      return [square, direct(16, 4, 8, 4, size)];
     }
     return transB
       ? [direct(16, 4, 8, 4, size), direct(16, 3, 8, 4, size), direct(8, 4, 8, 8, size)]
@@ -96,7 +98,7 @@ export function matrixTiles({ features, limits }: Gpu, transB: boolean): MatmulT
 
 /** A tile for a product that matrices cannot compute. */
 export function plainTile(gpu: Gpu, transB: boolean, m: number): MatmulTile {
-  const tiles = tileCandidates(gpu, transB).filter(({ matrix }) => !matrix);
+  const tiles = tileCandidates(gpu, false, transB).filter(({ matrix }) => !matrix);
   return tiles.find(({ rows, groups }) => rows * groups < 2 * m) ?? tiles[tiles.length - 1];
 }
 
@@ -144,7 +146,7 @@ export function matmulTile(
   const winner = gpu.tuning.get(tileKey(transA, transB, b, m));
   const measured = winner ? (JSON.parse(winner) as MatmulTile) : null;
   if (measured && fits(measured)) return measured;
-  const tiles = tileCandidates(gpu, transB, b, m).filter((tile) => fits(tile) && !tile.matrix);
+  const tiles = tileCandidates(gpu, transA, transB, b, m).filter((tile) => fits(tile) && !tile.matrix);
   return tiles.find(({ rows, groups }) => rows * groups < 2 * m) ?? tiles[tiles.length - 1];
 }
 

@@ -41,6 +41,8 @@ export interface TuneOptions {
 const BUDGET_MS = 8000;
 /** Rounds over the candidates; the best of them counts, since other programs only ever make a run slower. */
 const ROUNDS = 3;
+/** The first candidate, which was measured at leisure, yields to one that takes this share of its time or less. */
+const CLEARLY = 0.95;
 /** A measurement shorter than this says more about submitting than about the kernel. */
 const WORTH_MS = 2;
 /** Stand-ins for a product, smallest first: the next is tried where the one before is over too soon. */
@@ -108,7 +110,7 @@ async function fastest(
   end: number,
   signal: AbortSignal | undefined,
 ): Promise<MatmulTile | null> {
-  const tiles = tileCandidates(gpu, product.transB, product.b, product.m);
+  const tiles = tileCandidates(gpu, product.transA, product.transB, product.b, product.m);
   const usable: MatmulTile[] = [];
   if (performance.now() < end) await gpu.prepare(await kernelsOf(gpu, key, product, tiles), signal);
   for (const proxy of PROXIES) {
@@ -131,7 +133,8 @@ async function fastest(
         }
       }
       const quickest = Math.min(...best);
-      if (quickest >= WORTH_MS || proxy === PROXIES[PROXIES.length - 1]) return usable[best.indexOf(quickest)];
+      if (quickest >= WORTH_MS || proxy === PROXIES[PROXIES.length - 1])
+        return usable[quickest <= CLEARLY * best[0] ? best.indexOf(quickest) : 0];
     } finally {
       trial.free();
     }
@@ -285,8 +288,8 @@ export function importTuning(gpu: Gpu, text: string): string | null {
     if (!form) return `Cannot read tuning: ${show(key)} is no kind of product`;
     const fault = tileFault(gpu, tile, form[1] === "t");
     if (fault) return `Cannot use tuning of ${key}: ${fault}`;
-    const { rows, cols, lanes, groups, stage, broadcast, steps, matrix } = tile as MatmulTile;
-    found.push([key, JSON.stringify({ rows, cols, lanes, groups, stage, broadcast, steps, matrix })]);
+    const { rows, cols, lanes, groups, stage, broadcast, steps, walk, matrix } = tile as MatmulTile;
+    found.push([key, JSON.stringify({ rows, cols, lanes, groups, stage, broadcast, steps, walk, matrix })]);
   }
   for (const [key, tile] of found) if (!gpu.tuning.has(key)) gpu.tuning.set(key, tile);
   return null;
@@ -315,6 +318,7 @@ function tileFault(gpu: Gpu, value: unknown, transB: boolean): string | null {
     ["broadcast", (n) => n === 0 || n === gpu.features.subgroupSize, `0 or ${gpu.features.subgroupSize}`],
     ["steps", (n) => n === 4 || n === 8, "4 or 8"],
   ];
+  if (tile.walk !== undefined) rules.push(["walk", (n) => n >= 1 && n <= 8, "absent, or 1 to 8"]);
   for (const [name, fits, rule] of rules) {
     if (!Number.isInteger(tile[name]) || !fits(tile[name])) return `${name} is ${show(tile[name])}; it must be ${rule}`;
   }

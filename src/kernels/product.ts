@@ -134,6 +134,7 @@ export function recordProduct(record: Recorder, given: Product): void {
     vecB,
     eightB: eight && tile.stage === 0 && (transB ? (tile.steps ?? 4) % 8 === 0 : texels !== "none"),
     texels,
+    stripsB: texels !== "none" && !transB && ldb === b.shape[1] && all("bAt", ldb) && record.gpu.texels!.strips(b),
     vecC: colStride === 1 && rowStride % 4 === 0 && all("cAt", 4) && sizeOf(c.shape) % 4 === 0 && !paired,
     extra: Boolean(low),
     vecExtra:

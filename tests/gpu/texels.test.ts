@@ -33,12 +33,12 @@ describe("Texels", () => {
     const w = tensor(2 * ROW + 32, "weights");
     const before = pool.ledger.allocated;
     const record = {};
-    const texture = texels.of(w, record, open);
+    const texture = texels.of(w, "linear", record, open);
     expect(copies.map(([source, , size]) => [(source as { offset: number }).offset, size])).toEqual([
       [0, [4096, 2]],
       [2 * ROW, [2, 1]],
     ]);
-    expect(texels.of(w, record, open)).toBe(texture);
+    expect(texels.of(w, "linear", record, open)).toBe(texture);
     expect(copies.length).toBe(2);
     expect(pool.ledger.allocated - before).toBe(3 * ROW);
     pool.drop(w.block!);
@@ -50,17 +50,17 @@ describe("Texels", () => {
     const { texels, copies, tensor, open } = setUp();
     const x = tensor(64, "activations");
     const [first, second] = [{}, {}];
-    texels.of(x, first, open);
-    texels.of(x, second, open); // the first may never be submitted
+    texels.of(x, "linear", first, open);
+    texels.of(x, "linear", second, open); // the first may never be submitted
     expect(copies.length).toBe(2);
     texels.submitted(second);
-    texels.of(x, {}, open);
+    texels.of(x, "linear", {}, open);
     expect(copies.length).toBe(2);
     texels.wrote(x.buffer);
-    texels.of(x, {}, open);
+    texels.of(x, "linear", {}, open);
     expect(copies.length).toBe(3);
     texels.submitted(first); // what it put there later is not known
-    texels.of(x, first, open);
+    texels.of(x, "linear", first, open);
     expect(copies.length).toBe(4);
   });
 
@@ -70,12 +70,12 @@ describe("Texels", () => {
     const record = {};
     let last: GPUTexture | null = null;
     for (const x of xs) {
-      const texture = texels.of(x, record, open);
+      const texture = texels.of(x, "linear", record, open);
       expect(texture).not.toBe(last);
       last = texture;
     }
     expect(made.length).toBe(4);
-    texels.of(tensor(20 * ROW, "activations"), record, open);
+    texels.of(tensor(20 * ROW, "activations"), "linear", record, open);
     expect(made.length).toBe(5);
     expect(made.filter(({ destroyed }) => destroyed).length).toBe(0); // what is recorded may still use it
     texels.endStep();
@@ -85,10 +85,38 @@ describe("Texels", () => {
   it("keeps weights up to its budget, the first that are asked for", () => {
     const { pool, texels, tensor, open } = setUp(3 * ROW);
     const [first, second, third] = [2 * ROW, 2 * ROW, ROW].map((bytes) => tensor(bytes, "weights"));
-    texels.of(first, {}, open);
+    texels.of(first, "linear", {}, open);
     expect([first, second, third].map((w) => texels.keeps(w))).toEqual([true, false, true]);
     pool.drop(first.block!);
     expect(texels.keeps(second)).toBe(true);
+  });
+
+  it("copies a matrix in strips of 16 texels, and takes what the device can have", () => {
+    const { texels, copies, made, tensor, open } = setUp();
+    const matrix = (rows: number, columns: number, kind: "weights" | "activations" = "activations") => {
+      return { ...tensor(rows * columns * 4, kind), shape: [rows, columns] };
+    };
+    const w = matrix(10, 128);
+    const texture = texels.of(w, "strips", {}, open);
+    expect(copies).toEqual([
+      [{ buffer: w.buffer, offset: 0, bytesPerRow: 512 }, { texture, origin: [0, 0, 0] }, [16, 10]],
+      [{ buffer: w.buffer, offset: 256, bytesPerRow: 512 }, { texture, origin: [0, 0, 1] }, [16, 10]],
+    ]);
+    const other = texels.of(w, "linear", {}, open);
+    expect(other).not.toBe(texture);
+    for (let i = 0; i < 3; i++) texels.of(matrix(5, 64), "strips", {}, open);
+    expect(made.length).toBe(5);
+    expect(texels.of(matrix(8, 128), "strips", {}, open)).toBe(texture); // the oldest that is large enough
+    expect([w, matrix(8192, 64), matrix(1, 16384)].map((t) => texels.strips(t))).toEqual([true, true, true]);
+    const not = [
+      matrix(8193, 64),
+      matrix(1, 16448),
+      matrix(10, 96),
+      matrix(10, 128, "weights"),
+      tensor(4096, "activations"),
+    ];
+    expect(not.map((t) => texels.strips(t))).toEqual([false, false, false, false, false]);
+    expect(texels.strips({ ...w, dtype: "bf16" })).toBe(false);
   });
 
   it("takes whole texels that a texture can hold", () => {

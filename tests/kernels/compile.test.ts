@@ -68,10 +68,10 @@ describe.each(ADAPTERS)("on an adapter $name", (adapter) => {
     const forms = [false, true].flatMap((transA) => [false, true].map((transB) => [transA, transB] as const));
     const products = allCases.filter(({ kernel }) => kernel === "matmul");
     expect(products.length).toBeGreaterThan(0);
-    const most = Math.max(...forms.map(([, transB]) => tileCandidates(gpu, transB).length));
+    const most = Math.max(...forms.map(([transA, transB]) => tileCandidates(gpu, transA, transB).length));
     for (let n = 1; n < most; n++) {
       for (const [transA, transB] of forms) {
-        const tiles = tileCandidates(gpu, transB);
+        const tiles = tileCandidates(gpu, transA, transB);
         for (const stored of ["f32", "f16", "bf16"] as const) {
           for (const m of [1, 1000]) {
             gpu.tuning.set(tileKey(transA, transB, stored, m), JSON.stringify(tiles[n % tiles.length]));

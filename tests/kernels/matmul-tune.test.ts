@@ -19,7 +19,7 @@ describe("matmul tuning", () => {
     // the narrow one is dispatched transposed: 16 rows, both operands turned round
     expect([...gpu().tuning.keys()]).toEqual(["matmul nt f32", "matmul tt f32 few"]);
     const candidates = [16, 80].flatMap((m) =>
-      tileCandidates(gpu(), true, "f32", m).map((tile) => JSON.stringify(tile)),
+      tileCandidates(gpu(), m === 16, true, "f32", m).map((tile) => JSON.stringify(tile)),
     );
     for (const tile of gpu().tuning.values()) expect(candidates).toContain(tile);
     expect(byKind.scratch ?? 0).toBe(before);
@@ -35,7 +35,7 @@ describe("matmul tuning", () => {
   it("leaves first candidates when its budget is spent, and stops when aborted", async () => {
     await tuneMatmul(gpu(), [wide, narrow], { budgetMs: -1 });
     expect(gpu().tuning.size).toBe(0);
-    expect(matmulTile(gpu(), false, true, "f32", 1000, true)).toEqual(tileCandidates(gpu(), true)[0]);
+    expect(matmulTile(gpu(), false, true, "f32", 1000, true)).toEqual(tileCandidates(gpu(), false, true)[0]);
     const reason = new Error("stopped by the user");
     await expect(tuneMatmul(gpu(), [wide], { signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
     expect(gpu().tuning.size).toBe(0);
@@ -48,7 +48,7 @@ describe("matmul tuning", () => {
       const b = gpu().upload(random(36 * 40), transB ? [36, 40] : [40, 36], "f32", "b", "scratch");
       const c = gpu().persistent([72, 36], "f32", "c", "scratch");
       let first: Uint32Array | null = null;
-      for (const tile of tileCandidates(gpu(), transB)) {
+      for (const tile of tileCandidates(gpu(), false, transB)) {
         gpu().tuning.set(tileKey(false, transB, "f32", 72), JSON.stringify(tile));
         const record = gpu().recorder();
         matmul(record, a, b, { transB, into: c });
@@ -85,7 +85,8 @@ describe("matmul tuning", () => {
   });
 
   it("is remembered by adapter", () => {
-    const [, tile] = tileCandidates(gpu(), true);
+    const [, plain] = tileCandidates(gpu(), false, true);
+    const tile = { ...plain, walk: 2 };
     gpu().tuning.set("matmul nt bf16", JSON.stringify(tile));
     gpu().tuning.set("another kernel's", "key");
     const text = exportTuning(gpu());
@@ -98,7 +99,7 @@ describe("matmul tuning", () => {
   });
 
   it("ignores what is not its own file, and says why", () => {
-    const [tile] = tileCandidates(gpu(), false);
+    const [tile] = tileCandidates(gpu(), false, false);
     const { version, adapter } = JSON.parse(exportTuning(gpu()));
     const file = (tiles: unknown, more = {}) => JSON.stringify({ version, adapter, tiles, ...more });
     const bad: [string, RegExp][] = [
@@ -114,6 +115,7 @@ describe("matmul tuning", () => {
       [file({ "matmul nn f32": { ...tile, cols: 3 } }), /cols is 3/],
       [file({ "matmul nn f32": { ...tile, rows: 1e9 } }), /rows is 1000000000/],
       [file({ "matmul nn f32": { ...tile, steps: undefined } }), /steps is absent/],
+      [file({ "matmul nn f32": { ...tile, walk: 1e9 } }), /walk is 1000000000/],
       [file({ "matmul nn f32": { ...tile, lanes: "8) { }" } }), /lanes is "8\) \{ \}"/],
       [file({ "matmul nn f32": { ...tile, lanes: 256, groups: 256, broadcast: 0 } }), /65536 threads pass/],
       [file({ "matmul nn f32": tile, "matmul nt f32": { ...tile, stage: 5 } }), /stage is 5/],

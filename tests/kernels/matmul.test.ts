@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { view } from "../../src/gpu/tensor.ts";
 import { runCase } from "../../src/kernels/check.ts";
 import { matmulCases } from "../../src/kernels/matmul.cases.ts";
 import { matmul } from "../../src/kernels/matmul.ts";
@@ -9,6 +10,29 @@ describeCases("matmul", matmulCases);
 
 describe("matmul tiles", () => {
   const gpu = useGpu();
+
+  it("gives the same bits from strips as from rows of texels, whatever part of a matrix is read", async () => {
+    const { texels } = gpu();
+    if (!texels) return;
+    const [m, k, n] = [72, 100, 192];
+    const waves = (count: number, step: number) => Float32Array.from({ length: count }, (_, i) => Math.sin(step * i));
+    for (const transA of [false, true]) {
+      const a = gpu().upload(waves(m * k, 1), transA ? [k, m] : [m, k], "f32", "a", "scratch");
+      const whole = gpu().upload(waves(2 * k * n, 2), [2 * k, n], "f32", "b", "scratch");
+      const kept = gpu().upload(waves(2 * k * n, 2), [2 * k, n], "f32", "kept", "weights");
+      for (const row of [0, 64]) {
+        const record = gpu().recorder();
+        const [got, want] = [whole, kept].map((b) => {
+          const part = view(b, [k, n], row * n);
+          return record.read(matmul(record, a, part, { transA }));
+        });
+        record.submit();
+        expect(texels.strips(view(whole, [k, n], row * n)) && !texels.strips(kept)).toBe(true);
+        expect(new Uint32Array(await got)).toEqual(new Uint32Array(await want));
+      }
+      gpu().drop(a, whole, kept);
+    }
+  });
   it("gives the same numbers with every tile that tuning may pick, staged ones included", async () => {
     const cases = matmulCases.filter(
       (c) =>
@@ -23,7 +47,7 @@ describe("matmul tiles", () => {
       const [transA, transB] = [item.name[0] === "t", item.name[1] === "t"];
       const size = gpu().features.subgroupSize;
       const narrow = transB && !transA && (size === 4 || size === 8) ? decodeTiles(size, "bf16") : [];
-      const wide = tileCandidates(gpu(), transB).filter(({ walk }) => !walk); // of texels: see below
+      const wide = tileCandidates(gpu(), transA, transB).filter(({ walk }) => !walk); // of texels: see below
       for (const tile of [...wide, ...narrow, ...staged]) {
         for (const b of ["f32", "bf16"] as const) {
           for (const m of [1, 1000]) {
