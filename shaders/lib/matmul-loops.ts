@@ -150,15 +150,12 @@ function loadRight(v: MatmulVariant, o: Operands, steps: number, lines: string[]
   }
   const width = steps > 1 ? 4 : 1;
   const eight = steps > 1 && v.eightB && o.b === "b";
-  if (eight) {
-    for (const t of range(steps / 8))
-      for (const j of columns(v, o)) {
-        const word = `(right${j} + s) / 8u + ${t}u`;
-        lines.push(`let q${8 * t}_${j} = ${v.texels === "none" ? `b[${word}]` : `bTexel(${word})`};`);
-      }
-  }
   return (j, t) => {
     const mask = drop ? ` * keep${width}(col${j}, s + ${t}u)` : "";
+    if (eight && t % 8 === 0) {
+      const word = `(right${j} + s) / 8u + ${t / 8}u`;
+      lines.push(`let q${t}_${j} = ${v.texels === "none" ? `b[${word}]` : `bTexel(${word})`};`);
+    }
     if (eight) return `widen(q${t - (t % 8)}_${j}.${t % 8 < 4 ? "xy" : "zw"})${mask}`;
     return `${o.b}At${width}(right${j} + s + ${t}u)${mask}`;
   };

@@ -8,6 +8,22 @@ import { isLayout, VIEWS } from "./texels.ts";
 /** Workgroups: a count, folded over x and y where it passes 65 535, or a grid as it is. */
 export type Grid = number | readonly [number, number, number?];
 
+/** One dispatch as it was recorded, or a copy that it waits for. */
+type Command =
+  | {
+      program: Program;
+      group: GPUBindGroup;
+      words: Uint32Array | null;
+      size: readonly [number, number, number];
+      work: number;
+    }
+  | { copy: (encoder: GPUCommandEncoder) => void };
+
+/** What `capture` recorded. */
+export interface Sequence {
+  readonly commands: readonly Command[];
+}
+
 interface Pending {
   staging: GPUBuffer;
   bytes: number;
@@ -27,6 +43,7 @@ export class Recorder {
   private reads: Pending[] = [];
   private scopes: Tensor[][] = [];
   private sources: GPUBuffer[] = [];
+  private captured: Command[] | null = null;
 
   constructor(gpu: Gpu) {
     this.gpu = gpu;
@@ -53,6 +70,7 @@ export class Recorder {
    * a reused buffer. For a step's inputs, not for weights.
    */
   upload(data: Uint32Array | Float32Array, shape: readonly number[], label: string): Tensor {
+    this.refuse(`upload ${label}`);
     const tensor = this.empty(shape, data instanceof Float32Array ? "f32" : "u32", label, "input");
     const from = this.gpu.device.createBuffer({ label, size: tensor.bytes, usage: 0x04, mappedAtCreation: true }); // COPY_SRC
     new Uint32Array(from.getMappedRange()).set(new Uint32Array(data.buffer, data.byteOffset, data.length));
@@ -97,6 +115,53 @@ export class Recorder {
   }
 
   /**
+   * Records what `body` does, and keeps it for `repeat`: a pass that comes back with the same buffers is then encoded from a
+   * list, without the tensors, shapes and variants of its kernels being gone through again.
+   *
+   * @throws {ShapeError} `body` uploads or reads back
+   */
+  capture<T>(body: () => T): { result: T; sequence: Sequence } {
+    const commands: Command[] = [];
+    this.gpu.texels?.forget(); // what lies in a shared texture now may not when the sequence is repeated
+    this.captured = commands;
+    try {
+      return { result: body(), sequence: { commands } };
+    } finally {
+      this.captured = null;
+    }
+  }
+
+  /**
+   * Records a captured sequence again. Only while all of its tensors are as they were: those made within it may have been
+   * released, if nothing else was made since.
+   *
+   * @param changed parameters that differ this time, by name, for every kernel that has them
+   */
+  repeat({ commands }: Sequence, changed: Record<string, number> = {}): void {
+    for (const command of commands) {
+      if ("copy" in command) {
+        command.copy(this.open());
+        continue;
+      }
+      const { program, words } = command;
+      const at = program.params.findIndex(({ name }) => name in changed);
+      if (at < 0) {
+        this.emit(command);
+        continue;
+      }
+      const own = words!.slice();
+      program.params.forEach(({ name, type }, i) => {
+        if (name in changed) setParam(own, i, type, changed[name]);
+      });
+      this.emit({ ...command, words: own });
+    }
+  }
+
+  private refuse(what: string): void {
+    if (this.captured) throw new ShapeError(`Cannot ${what} in a sequence that is to be repeated`);
+  }
+
+  /**
    * Records one dispatch.
    *
    * @param bindings tensors by the names of the kernel's storage variables
@@ -119,6 +184,14 @@ export class Recorder {
     const textures = this.mirror(program, bindings);
     const group = this.bindGroup(program, bindings, textures);
     const words = packParams(program, params);
+    const effort = work > 0 ? work : Object.values(bindings).reduce((sum, t) => sum + t.bytes, 0);
+    const command = { program, group, words, size, work: effort };
+    this.captured?.push(command);
+    this.emit(command);
+  }
+
+  private emit({ program, group, words, size, work }: Exclude<Command, { copy: unknown }>): void {
+    const { gpu } = this;
     if (words && gpu.arena.full) {
       this.submit();
       gpu.arena.reset();
@@ -130,7 +203,7 @@ export class Recorder {
     pass.dispatchWorkgroups(size[0], size[1], size[2]);
     this.names.add(program.name);
     if (gpu.profiler) this.closePass();
-    this.work += work > 0 ? work : Object.values(bindings).reduce((sum, t) => sum + t.bytes, 0);
+    this.work += work;
     if (this.work >= gpu.pace.budget) this.submit();
   }
 
@@ -142,17 +215,25 @@ export class Recorder {
     for (const { name, kind } of program.storage) {
       const tensor = bindings[name];
       if (isLayout(kind) && tensor) {
-        const open = () => this.open();
-        textures.set(name, texels.of(tensor, kind, this, open));
+        textures.set(
+          name,
+          texels.of(tensor, kind, this, (copy, again) => this.encode(copy, again)),
+        );
       } else if (kind === "write" && tensor) texels.wrote(tensor.buffer);
     }
     return textures;
   }
 
+  /** @param again whether a captured sequence does it every time */
+  private encode(copy: (encoder: GPUCommandEncoder) => void, again = true): void {
+    if (again) this.captured?.push({ copy });
+    copy(this.open());
+  }
+
   /** Fills a tensor with zero bytes. */
-  clear(tensor: Tensor): void {
-    this.gpu.texels?.wrote(tensor.buffer);
-    this.open().clearBuffer(tensor.buffer, tensor.offset, tensor.bytes);
+  clear({ buffer, offset, bytes }: Tensor): void {
+    this.gpu.texels?.wrote(buffer);
+    this.encode((encoder) => encoder.clearBuffer(buffer, offset, bytes));
   }
 
   /** Copies all bytes of `from` to the start of `to`; they must lie in different buffers. */
@@ -161,11 +242,12 @@ export class Recorder {
       throw new ShapeError(`Cannot copy ${from.label} (${from.bytes} bytes) into ${to.label} (${to.bytes} bytes)`);
     }
     this.gpu.texels?.wrote(to.buffer);
-    this.open().copyBufferToBuffer(from.buffer, from.offset, to.buffer, to.offset, from.bytes);
+    this.encode((encoder) => encoder.copyBufferToBuffer(from.buffer, from.offset, to.buffer, to.offset, from.bytes));
   }
 
   /** Copies a tensor's bytes out once this recording is submitted and has run. Does not submit. */
   read(tensor: Tensor): Promise<ArrayBuffer> {
+    this.refuse(`read ${tensor.label}`);
     const staging = this.gpu.staging.take(tensor.bytes);
     this.open().copyBufferToBuffer(tensor.buffer, tensor.offset, staging, 0, tensor.bytes);
     const data = new Promise<ArrayBuffer>((resolve) => this.reads.push({ staging, bytes: tensor.bytes, resolve }));
@@ -321,14 +403,17 @@ function collect(value: unknown, into: Set<unknown>): void {
 function packParams(program: Program, params: Record<string, number>): Uint32Array | null {
   if (program.params.length === 0) return null;
   const words = new Uint32Array(program.params.length);
-  const floats = new Float32Array(words.buffer);
   program.params.forEach(({ name, type }, i) => {
     const value = params[name];
     if (value === undefined) throw new ShapeError(`Cannot dispatch ${program.name}: parameter ${name} is missing`);
-    if (type === "f32") floats[i] = value;
-    else words[i] = value;
+    setParam(words, i, type, value);
   });
   return words;
+}
+
+function setParam(words: Uint32Array, at: number, type: "u32" | "i32" | "f32", value: number): void {
+  if (type === "f32") new Float32Array(words.buffer)[at] = value;
+  else words[at] = value;
 }
 
 function fold(grid: Grid, limit: number, name: string): readonly [number, number, number] {

@@ -24,6 +24,8 @@ export function isLayout(kind: string): kind is Layout {
   return kind in VIEWS;
 }
 
+type Encode = (encoder: GPUCommandEncoder) => void;
+
 /** A texture that has a copy of part of a buffer. */
 interface Copy {
   readonly texture: GPUTexture;
@@ -101,16 +103,17 @@ export class Texels {
    *
    * @param layout "strips" only of what `strips` says yes to
    * @param by the recording that asks
-   * @param open its encoder, outside of any pass
+   * @param encode takes a copy, to be made outside of any pass, and whether it is to be made again if the recording is
+   *   repeated: the texture is then shared
    */
-  of(tensor: Tensor, layout: Layout, by: object, open: () => GPUCommandEncoder): GPUTexture {
+  of(tensor: Tensor, layout: Layout, by: object, encode: (copy: Encode, again: boolean) => void): GPUTexture {
     const keep = layout === "linear" && this.keeps(tensor);
     const copy = keep ? this.keep(tensor.block!, tensor.bytes) : this.borrow(tensor, layout);
     copy.used = ++this.clock;
     if (holds(copy, tensor) && (copy.by === null || copy.by === by)) return copy.texture;
     const { buffer, offset, bytes } = tensor;
-    if (layout === "strips") copyStrips(open(), tensor, copy.texture);
-    else copyLinear(open(), tensor, copy.texture);
+    const how = layout === "strips" ? copyStrips : copyLinear;
+    encode((encoder) => how(encoder, tensor, copy.texture), !keep);
     Object.assign(copy, { buffer, offset, bytes, by });
     const pending = this.pending.get(by);
     if (pending) pending.add(copy);
@@ -125,6 +128,11 @@ export class Texels {
       copy.by = null;
     }
     this.pending.delete(by);
+  }
+
+  /** Forgets what textures hold that are shared. */
+  forget(): void {
+    for (const copy of this.scratch) copy.buffer = null;
   }
 
   /** Forgets what was copied of a buffer that is written. */

@@ -256,9 +256,9 @@ async function decodeBlock(
       options.repetition_penalty === 1
         ? null
         : seenBits(active, prompts, vocab_size, (bits, shape) => record.upload(bits, shape, "seen"));
-    for (let step = 0; step < steps; step++) {
+    const longest = Math.max(...positions) + steps - 1;
+    const { sequence } = record.capture(() =>
       record.scope(() => {
-        const longest = Math.max(...positions) + step;
         const logits = decodeStep(record, model, cache, {
           tokens: state.tokens,
           positions: state.positions,
@@ -274,9 +274,11 @@ async function decodeBlock(
           vocab: vocab_size,
         });
         if (seen) markSeen(record, seen, tokens);
-        decodeState(record, tokens, logp, ends, state, log, step);
-      });
-    }
+        decodeState(record, tokens, logp, ends, state, log, 0);
+      }),
+    );
+    if (steps > 1) record.submit(); // the adapter begins while the rest is recorded
+    for (let step = 1; step < steps; step++) record.repeat(sequence, { step });
     return record.read(log);
   });
   record.submit();

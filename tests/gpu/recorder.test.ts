@@ -172,6 +172,40 @@ fn main() { y[0] = f32(params.u >> 31u); y[1] = f32(params.i); y[2] = params.f; 
     }
   });
 
+  it("repeats what it captured, with other parameters, over whatever its buffers hold by then", async () => {
+    const x = gpu().upload(new Float32Array([1, 2]), [2], "f32", "x", "scratch");
+    const record = gpu().recorder();
+    const pass = (scale: number) =>
+      record.scope(() => {
+        const zero = record.zeros([2], "f32", "zero");
+        const y = record.empty([2], "f32", "y");
+        run(record, x, y, scale, 0);
+        run(record, y, zero, 1, 0);
+        record.copy(y, x);
+      });
+    const { sequence } = record.capture(() => pass(2));
+    record.repeat(sequence);
+    record.submit();
+    record.repeat(sequence, { scale: 5 });
+    const got = record.read(x);
+    record.submit();
+    expect(await floats(got)).toEqual([20, 40]);
+    await gpu().settle();
+    gpu().drop(x);
+  });
+
+  it("refuses to capture what comes from the host or goes there, and captures no more after", () => {
+    const record = gpu().recorder();
+    expect(() => record.capture(() => record.upload(new Float32Array(1), [1], "x"))).toThrow(
+      /Cannot upload x in a sequence that is to be repeated/,
+    );
+    record.scope(() => {
+      const x = record.upload(new Float32Array(1), [1], "x");
+      expect(() => record.capture(() => record.read(x))).toThrow(/Cannot read x in a sequence/);
+    });
+    record.submit();
+  });
+
   it("refuses a copy that does not fit", () => {
     const record = gpu().recorder();
     const [x, y] = [record.zeros([65], "f32", "x"), record.zeros([64], "f32", "y")];

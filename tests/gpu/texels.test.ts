@@ -24,21 +24,21 @@ function setUp(budget = 2 ** 30) {
     const block = pool.take(bytes, kind, kind, true);
     return { label: kind, shape: [bytes / 4], dtype: "f32", buffer: block.buffer, offset: 0, bytes, block };
   };
-  return { pool, texels, copies, made, tensor, open: () => encoder };
+  return { pool, texels, copies, made, tensor, encode: (copy: (to: GPUCommandEncoder) => void) => copy(encoder) };
 }
 
 describe("Texels", () => {
   it("copies whole rows of 64 KiB, then the rest, once, and counts the texture", () => {
-    const { pool, texels, copies, made, tensor, open } = setUp();
+    const { pool, texels, copies, made, tensor, encode } = setUp();
     const w = tensor(2 * ROW + 32, "weights");
     const before = pool.ledger.allocated;
     const record = {};
-    const texture = texels.of(w, "linear", record, open);
+    const texture = texels.of(w, "linear", record, encode);
     expect(copies.map(([source, , size]) => [(source as { offset: number }).offset, size])).toEqual([
       [0, [4096, 2]],
       [2 * ROW, [2, 1]],
     ]);
-    expect(texels.of(w, "linear", record, open)).toBe(texture);
+    expect(texels.of(w, "linear", record, encode)).toBe(texture);
     expect(copies.length).toBe(2);
     expect(pool.ledger.allocated - before).toBe(3 * ROW);
     pool.drop(w.block!);
@@ -47,35 +47,35 @@ describe("Texels", () => {
   });
 
   it("copies again what was written, and what a recording copied that is not submitted", () => {
-    const { texels, copies, tensor, open } = setUp();
+    const { texels, copies, tensor, encode } = setUp();
     const x = tensor(64, "activations");
     const [first, second] = [{}, {}];
-    texels.of(x, "linear", first, open);
-    texels.of(x, "linear", second, open); // the first may never be submitted
+    texels.of(x, "linear", first, encode);
+    texels.of(x, "linear", second, encode); // the first may never be submitted
     expect(copies.length).toBe(2);
     texels.submitted(second);
-    texels.of(x, "linear", {}, open);
+    texels.of(x, "linear", {}, encode);
     expect(copies.length).toBe(2);
     texels.wrote(x.buffer);
-    texels.of(x, "linear", {}, open);
+    texels.of(x, "linear", {}, encode);
     expect(copies.length).toBe(3);
     texels.submitted(first); // what it put there later is not known
-    texels.of(x, "linear", first, open);
+    texels.of(x, "linear", first, encode);
     expect(copies.length).toBe(4);
   });
 
   it("keeps a few textures for activations; two operands of a kernel never share one", () => {
-    const { texels, made, tensor, open } = setUp();
+    const { texels, made, tensor, encode } = setUp();
     const xs = Array.from({ length: 9 }, () => tensor(ROW, "activations"));
     const record = {};
     let last: GPUTexture | null = null;
     for (const x of xs) {
-      const texture = texels.of(x, "linear", record, open);
+      const texture = texels.of(x, "linear", record, encode);
       expect(texture).not.toBe(last);
       last = texture;
     }
     expect(made.length).toBe(4);
-    texels.of(tensor(20 * ROW, "activations"), "linear", record, open);
+    texels.of(tensor(20 * ROW, "activations"), "linear", record, encode);
     expect(made.length).toBe(5);
     expect(made.filter(({ destroyed }) => destroyed).length).toBe(0); // what is recorded may still use it
     texels.endStep();
@@ -83,30 +83,30 @@ describe("Texels", () => {
   });
 
   it("keeps weights up to its budget, the first that are asked for", () => {
-    const { pool, texels, tensor, open } = setUp(3 * ROW);
+    const { pool, texels, tensor, encode } = setUp(3 * ROW);
     const [first, second, third] = [2 * ROW, 2 * ROW, ROW].map((bytes) => tensor(bytes, "weights"));
-    texels.of(first, "linear", {}, open);
+    texels.of(first, "linear", {}, encode);
     expect([first, second, third].map((w) => texels.keeps(w))).toEqual([true, false, true]);
     pool.drop(first.block!);
     expect(texels.keeps(second)).toBe(true);
   });
 
   it("copies a matrix in strips of 16 texels, and takes what the device can have", () => {
-    const { texels, copies, made, tensor, open } = setUp();
+    const { texels, copies, made, tensor, encode } = setUp();
     const matrix = (rows: number, columns: number, kind: "weights" | "activations" = "activations") => {
       return { ...tensor(rows * columns * 4, kind), shape: [rows, columns] };
     };
     const w = matrix(10, 128);
-    const texture = texels.of(w, "strips", {}, open);
+    const texture = texels.of(w, "strips", {}, encode);
     expect(copies).toEqual([
       [{ buffer: w.buffer, offset: 0, bytesPerRow: 512 }, { texture, origin: [0, 0, 0] }, [16, 10]],
       [{ buffer: w.buffer, offset: 256, bytesPerRow: 512 }, { texture, origin: [0, 0, 1] }, [16, 10]],
     ]);
-    const other = texels.of(w, "linear", {}, open);
+    const other = texels.of(w, "linear", {}, encode);
     expect(other).not.toBe(texture);
-    for (let i = 0; i < 3; i++) texels.of(matrix(5, 64), "strips", {}, open);
+    for (let i = 0; i < 3; i++) texels.of(matrix(5, 64), "strips", {}, encode);
     expect(made.length).toBe(5);
-    expect(texels.of(matrix(8, 128), "strips", {}, open)).toBe(texture); // the oldest that is large enough
+    expect(texels.of(matrix(8, 128), "strips", {}, encode)).toBe(texture); // the oldest that is large enough
     expect([w, matrix(8192, 64), matrix(1, 16384)].map((t) => texels.strips(t))).toEqual([true, true, true]);
     const not = [
       matrix(8193, 64),

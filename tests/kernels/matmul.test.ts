@@ -62,6 +62,42 @@ describe("matmul tiles", () => {
     gpu().tuning.clear();
   }, 240_000);
 
+  it("a repeated sequence copies again what it reads as texels, though its operands share few textures", async () => {
+    const size = 64;
+    const wave = (seed: number) =>
+      Float32Array.from(
+        { length: size * size },
+        (_, i) => Math.sin(seed * (i + 1)) / 4 + (i % (size + 1) === 0 ? 1 : 0),
+      );
+    const upload = (seed: number, label: string) => gpu().upload(wave(seed), [size, size], "f32", label, "scratch");
+    const weights = Array.from({ length: 6 }, (_, i) => upload(i + 2, `w${i}`));
+    const x = upload(1, "x");
+    const results: Uint32Array[] = [];
+    for (const repeated of [false, true]) {
+      gpu().write(x, wave(1));
+      const record = gpu().recorder();
+      // weights that lie in textures already when the sequence begins
+      record.scope(() => void matmul(record, x, weights[0], { transB: true }));
+      const pass = () =>
+        record.scope(() => {
+          let y = x;
+          for (const w of weights) y = matmul(record, y, w, { transB: true });
+          record.copy(y, x);
+        });
+      if (repeated) {
+        const { sequence } = record.capture(pass);
+        record.submit();
+        for (let i = 0; i < 2; i++) record.repeat(sequence);
+      } else for (let i = 0; i < 3; i++) pass();
+      const read = record.read(x);
+      record.submit();
+      results.push(new Uint32Array(await read));
+    }
+    expect(results[1]).toEqual(results[0]);
+    await gpu().settle();
+    gpu().drop(x, ...weights);
+  });
+
   it("gives the same bits from texels as from buffers, also after either operand was written", async () => {
     const { texels } = gpu();
     if (!texels) return;
