@@ -29,7 +29,7 @@ const PARTIAL_BYTES = 8192;
 
 // matmul_rows: c = alpha * (a @ bᵀ [+ a2 @ b2ᵀ]) [+ bias] [+ c] for few rows, as in decoding
 //
-// Grid     x: rows; y: columns; z: parts, as in matmul
+// Grid     x: rows; y: columns, part after part, as in matmul
 // Shapes   as matmul with b [n, k], b2 [n, r]
 // Writes   c by assignment, or += with `accumulate`
 // Hazard   c is distinct from every other buffer
@@ -170,12 +170,8 @@ fn main(
   @builtin(local_invocation_id) local: vec3u,
   @builtin(local_invocation_index) thread: u32,
 ) {
-  ${ownLets(v)}
+  ${ownLets(v, places)}
   let tileRow = group.x * ${rows}u;
-  let tileCol = group.y * ${places}u;
-#if ${v.parts > 1}
-  if (tileCol >= n) { return; } // a part of fewer columns than others
-#endif
   // Past the edge a thread works on the last row and column again and stores nothing.
   ${range(rows)
     .map((i) => `let row${i} = min(tileRow + ${i}u, params.m - 1u);`)

@@ -259,12 +259,8 @@ fn main(
   let lane = thread % ${size}u;`
       : ""
   }
-  ${ownLets(v)}
+  ${ownLets(v, tileCols)}
   let tileRow = group.x * ${tileRows}u;
-  let tileCol = group.y * ${tileCols}u;
-#if ${v.parts > 1}
-  if (tileCol >= n) { return; } // a part of fewer columns than others
-#endif
   let subRow = sub / ${lanes}u;
   let subCol = sub % ${lanes}u;
   ${all.map(([i, j]) => `var acc${i}_${j} = Result();`).join("\n  ")}

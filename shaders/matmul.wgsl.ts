@@ -70,7 +70,7 @@ export interface MatmulVariant {
   vecExtra: boolean;
   /** whether k is no multiple of the tile's `steps`, or r none of 4; without, the loop over what is left is left out */
   tail: boolean;
-  /** products of one dispatch, along z: each has its own n, k, r, seed and places in the buffers; at most 3 */
+  /** products of one dispatch: each has its own n, k, r, seed and places in the buffers; at most 3 */
   parts: number;
   /**
    * What becomes of columns u and u + half before they are stored; a thread then keeps both, `cols` is even, b transposed.
@@ -89,7 +89,7 @@ export interface MatmulVariant {
 
 // matmul: c = alpha * (a @ b [+ a2 @ b2]) [+ bias] [+ c], for several such products at once
 //
-// Grid     x: tiles of rows, so that neighbours share the columns' weights in cache; y: tiles of columns; z: parts
+// Grid     x: tiles of rows, so that neighbours share the columns' weights in cache; y: tiles of columns, part after part
 // Shapes   a [m, k] or [k, m]   b [k, n] or [n, k]   a2 [m, r] of rows of lda2   b2 [r, n] or [n, r]   bias [n]
 //          c [m, n] at (rowStride, colStride), with swiglu [m, n / 2]   positions [m]   table [P, 2 half]: cosines, then sines
 // Writes   c by assignment, or += with `accumulate`
@@ -177,7 +177,7 @@ fn main(
   @builtin(subgroup_invocation_id) lane: u32,
 #endif
 ) {
-  ${ownLets(v)}
+  ${ownLets(v, cols * lanes * walk)}
 #if ${v.extra && v.pairs !== "swiglu"}
   let r = ${own("r")};
   let a2At = ${own("a2At")};
@@ -187,10 +187,6 @@ fn main(
   let bRow = bAt / params.ldb;
 #endif
   let tileRow = group.x * ${rows * groups}u;
-  let tileCol = group.y * ${cols * lanes * walk}u;
-#if ${v.parts > 1}
-  if (tileCol >= n) { return; } // a part of fewer columns than others
-#endif
   // Past the edge a thread works on the last rows and columns again and stores nothing.
   ${range(rows)
     .map((i) => {

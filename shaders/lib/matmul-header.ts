@@ -87,10 +87,22 @@ export function ownOf(v: ProductVariant): (field: (typeof PART_FIELDS)[number]) 
   };
 }
 
-/** The beginning of `main`: what the part at hand has of its own. */
-export function ownLets(v: ProductVariant): string {
+/**
+ * The beginning of `main`: the part at hand, what it has of its own, and the first column of its tile. Parts' tiles follow one
+ * another along y, so that no workgroup is for nothing.
+ *
+ * @param width columns of a tile
+ */
+export function ownLets(v: ProductVariant, width: number): string {
   const own = ownOf(v);
-  return `let part = group.z;
+  const tiles = (part: number) => `(params.n${part} + ${width - 1}u) / ${width}u`;
+  const last = v.parts - 1;
+  const lines = [
+    ...range(last).map((part) => `let from${part + 1} = ${part === 0 ? "" : `from${part} + `}${tiles(part)};`),
+    `let part = ${range(last).reduce((before, p) => `select(${before}, ${p + 1}u, group.y >= from${p + 1})`, "0u")};`,
+    `let tileCol = (group.y - ${range(last).reduce((before, p) => `select(${before}, from${p + 1}, part == ${p + 1}u)`, "0u")}) * ${width}u;`,
+  ];
+  return `${lines.join("\n  ")}
   let n = ${own("n")};
   let k = ${own("k")};
   let aAt = ${own("aAt")};

@@ -73,5 +73,5 @@ export function matmulForm(gpu: Gpu, variant: MatmulVariant, sizes: FormSizes, f
 
 function gridOf(parts: readonly { n: number }[], tiles: (n: number) => readonly [number, number]): Grid {
   const all = parts.map(({ n }) => tiles(n));
-  return [all[0][0], Math.max(...all.map(([, y]) => y)), parts.length];
+  return [all[0][0], all.reduce((sum, [, y]) => sum + y, 0)];
 }

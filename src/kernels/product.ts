@@ -2,7 +2,7 @@ import { PART_FIELDS } from "../../shaders/lib/matmul-header.ts";
 import type { MatmulTile } from "../../shaders/matmul.wgsl.ts";
 import type { RowsTile } from "../../shaders/matmul-rows.wgsl.ts";
 import type { Recorder } from "../gpu/recorder.ts";
-import { codeBytes, sizeOf, type Tensor } from "../gpu/tensor.ts";
+import { codeBytes, isQuantized, sizeOf, type Tensor, view } from "../gpu/tensor.ts";
 import { matmulForm } from "./matmul-form.ts";
 import { matmulTile } from "./matmul-tile.ts";
 import { stored, storedMatrix } from "./stored.ts";
@@ -100,11 +100,42 @@ function texelsOf({ gpu }: Recorder, { a, b, parts }: Product): "none" | "b" | "
   return m >= COPY_A && n >= COPY_B && texels.takes(a) ? "ab" : "b";
 }
 
+/**
+ * Rows of b that a product takes at a time where it reads down its columns as texels: about as many pages as a core's
+ * second TLB holds, and columns of a tile that fit its second-level cache, for the next rows of `a` to find there.
+ */
+const ROWS_AT_ONCE = 4096;
+
+/** The same product as several sums of some thousand steps each, added up in order; null where one is as good. */
+function inPieces({ gpu }: Recorder, product: Product): Product[] | null {
+  const { b, transA, transB, ldb, parts, low, bias, dropout, epilogue, accumulate } = product;
+  const [part] = parts;
+  const pieces = Math.round(part.k / ROWS_AT_ONCE);
+  const whole = transA || transB || parts.length > 1 || low || bias || dropout || epilogue || b.shape[1] !== ldb;
+  if (!gpu.texels || whole || pieces < 2 || part.m < COPY_A || isQuantized(b.dtype)) return null;
+  const step = 64 * Math.ceil(part.k / pieces / 64);
+  const { aAt = 0, bAt = 0 } = part;
+  const [kept, first] = [gpu.texels.keeps(b), bAt / ldb];
+  if (!Number.isInteger(first)) return null;
+  return Array.from({ length: Math.ceil(part.k / step) }, (_, i) => {
+    const k = Math.min(step, part.k - i * step);
+    const own = { ...part, k, aAt: aAt + i * step, bAt: bAt + i * step * ldb };
+    const rest = { ...product, accumulate: accumulate || i > 0 };
+    if (kept) return { ...rest, parts: [own] };
+    return { ...rest, b: view(b, [k, ldb], (first + i * step) * ldb), parts: [{ ...own, bAt: 0 }] };
+  });
+}
+
 /** Records products, as one dispatch if it can. Shapes are the caller's: `matmul` and `lora-linear` check them. */
 export function recordProduct(record: Recorder, given: Product): void {
   const narrow = given.parts.every(({ m, n }) => n <= NARROW && n < m);
   const product =
     narrow && given.b.dtype === "f32" && !given.low && !given.bias && !given.epilogue ? turn(given) : given;
+  const pieces = inPieces(record, product);
+  if (pieces) {
+    for (const piece of pieces) recordProduct(record, piece);
+    return;
+  }
   const { a, b, c, transA, transB, lda, ldb, rowStride, colStride, parts, low, bias, dropout, epilogue } = product;
   const { m } = parts[0];
   if (parts.some((part) => part.m !== m)) {

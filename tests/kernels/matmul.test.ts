@@ -1,4 +1,4 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { view } from "../../src/gpu/tensor.ts";
 import { runCase } from "../../src/kernels/check.ts";
 import { matmulCases } from "../../src/kernels/matmul.cases.ts";
@@ -61,6 +61,38 @@ describe("matmul tiles", () => {
     }
     gpu().tuning.clear();
   }, 240_000);
+
+  it("adds up a long sum in pieces where b is read as texels: its rows are more than a core's TLB knows", async () => {
+    const { texels } = gpu();
+    const [m, k, n] = [16, 8_300, 64];
+    const values = (count: number, seed: number) =>
+      Float32Array.from({ length: count }, (_, i) => (((i * seed) % 61) - 30) / 32); // exact in bf16
+    const [x, w] = [values(m * k, 7), values(k * n, 11)];
+    const want = Float64Array.from({ length: m * n }, (_, at) => {
+      let sum = 0;
+      for (let s = 0; s < k; s++) sum += x[Math.floor(at / n) * k + s] * w[s * n + (at % n)];
+      return sum;
+    });
+    const a = gpu().upload(x, [m, k], "f32", "a", "scratch");
+    const words = Uint16Array.from(new Uint32Array(w.buffer), (bits) => bits >>> 16);
+    for (const [data, dtype, kind] of [
+      [words, "bf16", "weights"],
+      [words, "bf16", "scratch"],
+      [w, "f32", "scratch"],
+    ] as const) {
+      const b = gpu().upload(data, [k, n], dtype, "b", kind);
+      const record = gpu().recorder();
+      const dispatch = vi.spyOn(record, "dispatch");
+      const read = record.scope(() => record.read(matmul(record, a, b)));
+      expect(dispatch.mock.calls.length).toBe(texels ? 2 : 1);
+      record.submit();
+      const got = new Float32Array(await read);
+      const worst = got.reduce((most, value, i) => Math.max(most, Math.abs(value - want[i])), 0);
+      expect(worst, `${dtype} ${kind}`).toBeLessThan(5e-4); // sums of some 8300 products below 1: f32 in whatever order
+      gpu().drop(b);
+    }
+    gpu().drop(a);
+  });
 
   it("a repeated sequence copies again what it reads as texels, though its operands share few textures", async () => {
     const size = 64;
