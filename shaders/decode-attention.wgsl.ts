@@ -5,8 +5,10 @@ export interface DecodeAttentionVariant {
   headDim: number;
   heads: number;
   kvHeads: number;
-  /** keys of a split, a multiple of 4: also the threads of a workgroup */
+  /** keys of a split, a multiple of 4 */
   split: number;
+  /** threads of a workgroup */
+  workgroup: number;
   /** all keys lie in one split: the result is written, no partial */
   whole: boolean;
 }
@@ -21,7 +23,7 @@ const range = (n: number) => Array.from({ length: n }, (_, i) => i);
 //          partials [rows, splits, heads, headDim + 2]: the unscaled sum, then its maximum and denominator
 // Writes   partials by assignment; with `whole`, o; and each row's key and value at its position of its slot
 // Source   flash-decoding: Dao, Haziza, Massa and Sizov 2023
-export const decodeAttention = ({ headDim, heads, kvHeads, split, whole }: DecodeAttentionVariant) => {
+export const decodeAttention = ({ headDim, heads, kvHeads, split, workgroup, whole }: DecodeAttentionVariant) => {
   const queries = range(heads / kvHeads);
   const perKv = queries.length;
   const width = headDim % 4 === 0 ? 4 : 1; // elements of a load: a CPU adapter's cost by the load more than by the element
@@ -50,7 +52,7 @@ var<workgroup> scores: array<vec4f, ${(perKv * split) / 4}>;
 var<workgroup> totals: array<f32, ${perKv}>;
 #endif
 
-@compute @workgroup_size(${split})
+@compute @workgroup_size(${workgroup})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
   let row = group.x;
   let kvHead = group.y;
@@ -63,7 +65,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
   if (count > 0u && first + count == length) { // the split that the row's own key falls into
     let own = (row * ${heads + 2 * kvHeads}u + ${heads}u + kvHead) * ${headDim / width}u;
     let to = ((base + count - 1u) * ${kvHeads}u + kvHead) * ${headDim / width}u;
-    for (var d = thread; d < ${headDim / width}u; d += ${split}u) {
+    for (var d = thread; d < ${headDim / width}u; d += ${workgroup}u) {
       keys[to + d] = qkv[own + d];
       values[to + d] = qkv[own + ${(kvHeads * headDim) / width}u + d];
     }
@@ -72,8 +74,12 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
 #if ${!whole}
   let out = ((row * params.splits + group.z) * ${heads}u + kvHead * ${perKv}u) * ${headDim + 2}u;
 #endif
-  if (thread < count) {
-    let at = ((base + thread) * ${kvHeads}u + kvHead) * ${headDim / width}u;
+  for (var key = thread; key < (count + 3u) / 4u * 4u; key += ${workgroup}u) {
+    if (key >= count) {
+      ${each((g) => `scores[${(g * split) / 4}u + key / 4u][key % 4u] = -3.0e38;`)}
+      continue;
+    }
+    let at = ((base + key) * ${kvHeads}u + kvHead) * ${headDim / width}u;
     ${each((g) => `var s${g} = 0.0;`)}
     for (var d = 0u; d < ${headDim / width}u; d++) {
       let k = keys[at + d];
@@ -82,12 +88,10 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
         .map((e) => each((g) => `s${g} = fma(${part(`q${g}`, e)}, ${part("k", e)}, s${g});`))
         .join("\n    ")}
     }
-    ${each((g) => `scores[${(g * split) / 4}u + thread / 4u][thread % 4u] = s${g} * params.scale;`)}
-  } else {
-    ${each((g) => `scores[${(g * split) / 4}u + thread / 4u][thread % 4u] = -3.0e38;`)}
+    ${each((g) => `scores[${(g * split) / 4}u + key / 4u][key % 4u] = s${g} * params.scale;`)}
   }
   workgroupBarrier();
-  for (var g = thread; g < ${perKv}u; g += ${split}u) {
+  for (var g = thread; g < ${perKv}u; g += ${workgroup}u) {
     let begin = g * ${split / 4}u;
     let end = begin + (count + 3u) / 4u;
     var m = -3.0e38;
@@ -110,7 +114,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
 #endif
   }
   workgroupBarrier();
-  for (var d = thread; d < ${headDim / width}u; d += ${split}u) {
+  for (var d = thread; d < ${headDim / width}u; d += ${workgroup}u) {
     let at = (base * ${kvHeads}u + kvHead) * ${headDim / width}u + d;
     ${each((g) => `var o${g} = ${type}();`)}
     var j = 0u;

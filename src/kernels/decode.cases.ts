@@ -7,6 +7,8 @@ const CASES = [
   { positions: [0], h: 1, g: 1, d: 4, capacity: 1 },
   { positions: [62, 63, 64, 130], h: 5, g: 1, d: 12, capacity: 131 },
   { positions: [5, 200], h: 14, g: 2, d: 64, capacity: 256 },
+  { positions: [3, 255, 256, 300], h: 5, g: 1, d: 12, capacity: 301 },
+  { positions: [200], h: 16, g: 1, d: 8, capacity: 256 },
   { positions: [77], h: 4, g: 2, d: 128, capacity: 100 },
 ];
 

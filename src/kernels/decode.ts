@@ -6,6 +6,7 @@ import type { Recorder } from "../gpu/recorder.ts";
 import { sizeOf, type Tensor } from "../gpu/tensor.ts";
 import type { AttentionHeads } from "./attention.ts";
 import { threadGrid, WORKGROUP } from "./grid.ts";
+import { onCpu } from "./matmul-tile.ts";
 
 /** Keys and values of one layer for all slots: `[slots · capacity, num_key_value_heads · head_dim]` f32 each. */
 export interface LayerCache {
@@ -13,8 +14,13 @@ export interface LayerCache {
   values: Tensor;
 }
 
-/** Keys of a split, and threads of a workgroup. */
+/** Keys of a split: on a GPU few, so that one sequence keeps it busy; a CPU adapter's cores have heads enough, and a dispatch less. */
 const SPLIT = 64;
+const SPLIT_ON_CPU = 256;
+/** Scores that workgroup memory holds: 12 KiB of them. */
+const SCORES = 3072;
+/** Threads of a workgroup that attends. */
+const THREADS = 64;
 
 /**
  * Copies rows of a prefilled batch into the cache; a prompt that several sequences share is copied to each one's slot.
@@ -47,8 +53,8 @@ export function kvWrite(
  * Adds each row's new key and value to its slot, row r at `slots[r] · capacity + positions[r]`, and attends with its query
  * over the slot, the new key included.
  *
- * Caches of more than 64 tokens are split, so that one sequence keeps a GPU busy: two dispatches, else one. A row's result
- * does not depend on which.
+ * Caches of more than 64 tokens (256 on a CPU adapter) are split: two dispatches, else one. A row's result does not depend on
+ * which.
  *
  * @param qkv `[rows, (heads + 2·kvHeads)·head_dim]` f32: query, key and value heads, the first two rotated
  * @param slots u32 `[rows]`; `positions` u32 `[rows]`: where the query stands; it sees the keys up to there
@@ -72,13 +78,15 @@ export function decodeAttention(
       `Cannot attend qkv [${qkv.shape}] over a cache [${keys.shape}] with ${h} and ${g} heads of ${d}`,
     );
   }
-  const splits = Math.max(1, Math.ceil(Math.min(longest + 1, capacity) / SPLIT));
+  const fit = SPLIT * Math.floor(SCORES / (SPLIT * (h / g)));
+  const split = onCpu(record.gpu) ? Math.max(SPLIT, Math.min(SPLIT_ON_CPU, fit)) : SPLIT;
+  const splits = Math.max(1, Math.ceil(Math.min(longest + 1, capacity) / split));
   const o = record.empty([rows, h * d], "f32", "attention.o");
   const whole = splits === 1;
   const partials = whole ? null : record.empty([rows, splits, h, d + 2], "f32", "attention.partials");
   record.dispatch(
     attentionShader,
-    { headDim: d, heads: h, kvHeads: g, split: SPLIT, whole },
+    { headDim: d, heads: h, kvHeads: g, split, workgroup: THREADS, whole },
     { qkv, keys, values, slots, positions, ...(partials ? { partials } : { o }) },
     { capacity, splits, scale: 1 / Math.sqrt(d) },
     [rows, g, splits],
