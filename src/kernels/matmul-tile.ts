@@ -109,7 +109,7 @@ export function plainTile(gpu: Gpu, transB: boolean, m: number): MatmulTile {
 export function decodeTiles(size: number, b: StoredMatrix, texels = false): MatmulTile[] {
   if (texels && b === "bf16") {
     const tiles = [direct(1, 2, 8, 32, size, 4), direct(2, 2, 8, 16, size, 4)];
-    return [...tiles, direct(4, 4, 8, 8, size, 4), direct(8, 4, 8, 8, size, 4), direct(16, 4, 8, 8, size, 4)];
+    return [...tiles, direct(4, 4, 8, 8, size, 4), direct(8, 4, 8, 8, size, 4), direct(16, 4, 8, 8, size, 2)];
   }
   const steps = b === "bf16" ? 8 : 4; // one load of a weight row; more is slow to compile
   return [direct(1, 2, 8, steps, size), direct(4, 3, 8, steps, size), direct(8, 4, 8, steps, size)];
