@@ -15,6 +15,7 @@ const USUAL = {
   maxComputeWorkgroupSizeX: 256,
   maxStorageBuffersPerShaderStage: 8,
   maxTextureDimension2D: 8192,
+  maxTextureArrayLayers: 256,
 };
 
 /**

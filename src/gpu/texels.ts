@@ -38,6 +38,8 @@ interface Copy {
   buffer: GPUBuffer | null;
   offset: number;
   bytes: number;
+  /** texels of a row, where in strips */
+  width: number;
   /** the recording that copied it and was not submitted yet */
   by: object | null;
   /** when it was last asked for */
@@ -110,11 +112,11 @@ export class Texels {
     const keep = layout === "linear" && this.keeps(tensor);
     const copy = keep ? this.keep(tensor.block!, tensor.bytes) : this.borrow(tensor, layout);
     copy.used = ++this.clock;
-    if (holds(copy, tensor) && (copy.by === null || copy.by === by)) return copy.texture;
+    if (holds(copy, tensor, layout) && (copy.by === null || copy.by === by)) return copy.texture;
     const { buffer, offset, bytes } = tensor;
     const how = layout === "strips" ? copyStrips : copyLinear;
     encode((encoder) => how(encoder, tensor, copy.texture), !keep);
-    Object.assign(copy, { buffer, offset, bytes, by });
+    Object.assign(copy, { buffer, offset, bytes, width: widthOf(tensor), by });
     const pending = this.pending.get(by);
     if (pending) pending.add(copy);
     else this.pending.set(by, new Set([copy]));
@@ -173,7 +175,7 @@ export class Texels {
 
   private borrow(tensor: Tensor, layout: Layout): Copy {
     const alike = this.scratch.filter((copy) => copy.layout === layout);
-    const found = alike.find((copy) => holds(copy, tensor));
+    const found = alike.find((copy) => holds(copy, tensor, layout));
     if (found) return found;
     const extent = layout === "strips" ? stripsOf(tensor) : linearOf(sizeClass(tensor.bytes));
     if (alike.length === SCRATCH) {
@@ -196,7 +198,7 @@ export class Texels {
     const size = extent[0] * extent[1] * extent[2] * TEXEL;
     const texture = this.device.createTexture({ label, size: [...extent], format: "rgba32uint", usage });
     this.pool.charge(kind, size);
-    return { texture, layout, extent, size, buffer: null, offset: 0, bytes: 0, by: null, used: 0 };
+    return { texture, layout, extent, size, buffer: null, offset: 0, bytes: 0, width: 0, by: null, used: 0 };
   }
 
   private free({ texture, size }: Copy, kind: MemoryKind): void {
@@ -216,8 +218,13 @@ function linearOf(bytes: number): [number, number, number] {
   return [sizeOf(bytes) / rows / TEXEL, rows, 1];
 }
 
-function stripsOf({ shape: [rows, columns] }: Tensor): [number, number, number] {
-  return [STRIP, rows, columns / (STRIP * 4)];
+/** Texels of a row of an f32 matrix. */
+function widthOf({ shape }: Tensor): number {
+  return shape[1] / 4;
+}
+
+function stripsOf(tensor: Tensor): [number, number, number] {
+  return [STRIP, tensor.shape[0], widthOf(tensor) / STRIP];
 }
 
 function covers(extent: Copy["extent"], other: Copy["extent"]): boolean {
@@ -243,6 +250,8 @@ function copyStrips(encoder: GPUCommandEncoder, tensor: Tensor, texture: GPUText
   }
 }
 
-function holds(copy: Copy, { buffer, offset, bytes }: Tensor): boolean {
-  return copy.buffer === buffer && copy.offset === offset && copy.bytes === bytes;
+function holds(copy: Copy, tensor: Tensor, layout: Layout): boolean {
+  const { buffer, offset, bytes } = tensor;
+  const same = copy.buffer === buffer && copy.offset === offset && copy.bytes === bytes;
+  return same && (layout === "linear" || copy.width === widthOf(tensor));
 }
