@@ -1,6 +1,8 @@
 import { GpuError } from "../errors.ts";
 import { describePlatform, type Platform } from "./adapter.ts";
 
+/** Milliseconds until a browser without an adapter is asked again: its GPU process may just be starting, or starting anew. */
+const AGAIN_MS = 1000;
 const FASTEST: GPURequestAdapterOptions = { powerPreference: "high-performance" };
 
 /**
@@ -22,7 +24,11 @@ export async function openBrowserAdapter(
         "on Linux, Chrome may need chrome://flags/#enable-unsafe-webgpu",
     );
   }
-  const adapter = await gpu.requestAdapter(FASTEST);
+  let adapter = await gpu.requestAdapter(FASTEST);
+  if (!adapter) {
+    await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
+    adapter = await gpu.requestAdapter(FASTEST);
+  }
   if (!adapter) {
     throw new GpuError(
       "Cannot use WebGPU: the browser found no usable GPU. Turn on hardware acceleration in its settings, or update " +

@@ -28,3 +28,12 @@ test("what is missing is named", async () => {
     message: "Cannot use WebGPU: the page must come from https:// or localhost, and this one is not secure",
   });
 });
+
+test("asks a browser twice whose GPU process is just starting", async () => {
+  const { gpu } = navigatorWith("Apple M3") as unknown as { gpu: GPU };
+  let asked = 0;
+  const late = async () => (++asked === 1 ? null : gpu.requestAdapter());
+  const platform = await openBrowserAdapter({ gpu: { ...gpu, requestAdapter: late } } as unknown as Navigator);
+  expect(platform.software).toBe(false);
+  expect(asked).toBeGreaterThan(1);
+});
