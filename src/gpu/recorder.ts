@@ -1,12 +1,10 @@
 import { GpuError, MemoryError, ShapeError } from "../errors.ts";
 import type { Gpu } from "./device.ts";
+import { fold, type Grid, packParams, setParam } from "./dispatch.ts";
 import type { MemoryKind } from "./pool.ts";
 import type { Program, Shader } from "./program.ts";
 import { byteLength, type DType, sizeOf, type Tensor } from "./tensor.ts";
 import { isLayout, VIEWS } from "./texels.ts";
-
-/** Workgroups: a count, folded over x and y where it passes 65 535, or a grid as it is. */
-export type Grid = number | readonly [number, number, number?];
 
 /** One dispatch as it was recorded, or a copy that it waits for. */
 type Command =
@@ -398,35 +396,4 @@ function collect(value: unknown, into: Set<unknown>): void {
   else if (Object.getPrototypeOf(value) === Object.prototype || Array.isArray(value)) {
     for (const item of Object.values(value)) collect(item, into);
   }
-}
-
-function packParams(program: Program, params: Record<string, number>): Uint32Array | null {
-  if (program.params.length === 0) return null;
-  const words = new Uint32Array(program.params.length);
-  program.params.forEach(({ name, type }, i) => {
-    const value = params[name];
-    if (value === undefined) throw new ShapeError(`Cannot dispatch ${program.name}: parameter ${name} is missing`);
-    setParam(words, i, type, value);
-  });
-  return words;
-}
-
-function setParam(words: Uint32Array, at: number, type: "u32" | "i32" | "f32", value: number): void {
-  if (type === "f32") new Float32Array(words.buffer)[at] = value;
-  else words[at] = value;
-}
-
-function fold(grid: Grid, limit: number, name: string): readonly [number, number, number] {
-  if (typeof grid === "number") {
-    if (grid <= limit) return [grid, 1, 1];
-    const y = Math.ceil(grid / limit);
-    return [Math.ceil(grid / y), y, 1];
-  }
-  const [x, y, z = 1] = grid;
-  if (x > limit || y > limit || z > limit) {
-    throw new ShapeError(
-      `Cannot dispatch ${name} over [${x},${y},${z}] workgroups: at most ${limit} in each dimension`,
-    );
-  }
-  return [x, y, z];
 }

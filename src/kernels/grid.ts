@@ -1,5 +1,6 @@
 import { ShapeError } from "../errors.ts";
-import type { Grid, Recorder } from "../gpu/recorder.ts";
+import type { Grid } from "../gpu/dispatch.ts";
+import type { Recorder } from "../gpu/recorder.ts";
 import { sizeOf, type Tensor, view } from "../gpu/tensor.ts";
 
 /** Threads of a workgroup in kernels that give each thread one element or one vec4. */

@@ -3,7 +3,7 @@ import { type MatmulTile, type MatmulVariant, matmul } from "../../shaders/matmu
 import { matmulRows, type RowsTile } from "../../shaders/matmul-rows.wgsl.ts";
 import { matmulSubgroupMatrix } from "../../shaders/matmul-subgroup-matrix.wgsl.ts";
 import type { Gpu } from "../gpu/device.ts";
-import type { Grid } from "../gpu/recorder.ts";
+import type { Grid } from "../gpu/dispatch.ts";
 import { FEW_ROWS, onCpu, plainTile, tileGrid } from "./matmul-tile.ts";
 
 /** A kernel that computes a product, with what it is specialised to. All take the same bindings and parameters. */

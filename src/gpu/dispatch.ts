@@ -1,0 +1,39 @@
+import { ShapeError } from "../errors.ts";
+import type { Program } from "./program.ts";
+
+/** Workgroups: a count, folded over x and y where it passes 65 535, or a grid as it is. */
+export type Grid = number | readonly [number, number, number?];
+
+/** Parameters by name as the words of the kernel's `struct Params`; null where it has none. @throws {ShapeError} one is missing */
+export function packParams(program: Program, params: Record<string, number>): Uint32Array | null {
+  if (program.params.length === 0) return null;
+  const words = new Uint32Array(program.params.length);
+  program.params.forEach(({ name, type }, i) => {
+    const value = params[name];
+    if (value === undefined) throw new ShapeError(`Cannot dispatch ${program.name}: parameter ${name} is missing`);
+    setParam(words, i, type, value);
+  });
+  return words;
+}
+
+/** Puts one parameter in its place. */
+export function setParam(words: Uint32Array, at: number, type: "u32" | "i32" | "f32", value: number): void {
+  if (type === "f32") new Float32Array(words.buffer)[at] = value;
+  else words[at] = value;
+}
+
+/** A grid as it is dispatched. @param limit workgroups in one dimension */
+export function fold(grid: Grid, limit: number, name: string): readonly [number, number, number] {
+  if (typeof grid === "number") {
+    if (grid <= limit) return [grid, 1, 1];
+    const y = Math.ceil(grid / limit);
+    return [Math.ceil(grid / y), y, 1];
+  }
+  const [x, y, z = 1] = grid;
+  if (x > limit || y > limit || z > limit) {
+    throw new ShapeError(
+      `Cannot dispatch ${name} over [${x},${y},${z}] workgroups: at most ${limit} in each dimension`,
+    );
+  }
+  return [x, y, z];
+}
