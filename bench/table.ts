@@ -76,7 +76,10 @@ async function besidePeers(gpu: Gpu, platform: Platform, rounds: number, report:
     ...matmulSubjects(gpu, 512, ["bf16", "f32"]),
     { ...stepOf(small, 1, 128), what: "step 128" },
     { ...stepOf(small, 1, 512), what: "step 512" },
-    { ...passOf(small.model, "token", { batch: 1, sampling: GREEDY, prompt: 64, block: 16 }), shape: "2 layers, context 64" },
+    {
+      ...passOf(small.model, "token", { batch: 1, sampling: GREEDY, prompt: 64, block: 16 }),
+      shape: "2 layers, context 64",
+    },
   ];
   const times = await interleave(gpu, subjects, rounds, 300);
   const compared = new Comparison(gpu, subjects, times);
