@@ -26,7 +26,7 @@ function bytesOf(said: string, name: string): number {
   return Number(value) * UNITS[unit];
 }
 
-it("fine-tunes 0.5B: the loss falls, the forecast holds, and the process stays within the weights, their textures and a gigabyte", async () => {
+it("fine-tunes 0.5B: the loss falls, the forecast holds, and the process stays within the weights and a gigabyte", async () => {
   const model = join(root, "model");
   const weights = await writeRandomCheckpoint(nodeFolder(model), SPECS["qwen2.5-0.5b"]);
   await copyTokenizer(nodeFolder(model));
@@ -70,7 +70,5 @@ it("fine-tunes 0.5B: the loss falls, the forecast holds, and the process stays w
   expect(await nodeFolder(join(root, "out")).exists("adapter_model.safetensors")).toBe(true);
   const [forecast, peak, rss] = ["forecast", "ledger peak", "peak RSS"].map((name) => bytesOf(said, name));
   expect(Math.abs(peak / forecast - 1)).toBeLessThan(0.1);
-  // on llvmpipe products read weights from textures, which lie beside them, and activations from a few more
-  const textures = /llvmpipe/.test(said) ? weights + 0.2e9 : 0;
-  expect(rss).toBeLessThan(weights + textures + 1e9);
+  expect(rss).toBeLessThan(weights + 1e9);
 }, 1_200_000);
