@@ -1,11 +1,13 @@
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
-import { loadFunctions, type Stored, storedType } from "./lib/load.ts";
+import { loadFunctions, type Stored, storedType, TEXELS, texelFunctions, WIDEN } from "./lib/load.ts";
 import { randomFunctions } from "./lib/random.ts";
 
 /** What one compiled variant is specialised to. */
 export interface EmbeddingVariant {
   /** how the table is stored; activations are f32 */
   weight: Stored;
+  /** the table lies in a texture: f32 or bf16, in rows of whole texels */
+  texels: boolean;
   /** four columns a thread; the width is then a multiple of four */
   vector: boolean;
   /** uniform noise on the result: none, of one size, or of a size for each token */
@@ -19,7 +21,7 @@ export interface EmbeddingVariant {
 // Shapes   ids [tokens]   weight [rows, width], rows start ... of the whole table   x [tokens, width]
 // Writes   rows of x by assignment, and only those whose id lies in the shard: one dispatch a shard fills x
 // Source   noise: NEFTune, Jain et al. 2023, arXiv:2310.05914; counted by token * width + column
-export const embedding = ({ weight, vector, noise, workgroup }: EmbeddingVariant) => {
+export const embedding = ({ weight, texels, vector, noise, workgroup }: EmbeddingVariant) => {
   const type = vector ? "vec4f" : "f32";
   const uniform = (c: string) => `uniform01(params.seed, ${c})`;
   const draw = vector
@@ -32,13 +34,13 @@ enable f16;
 struct Params { tokens: u32, width: u32, start: u32, rows: u32, noiseScale: f32, seed: u32 }
 
 @group(0) @binding(0) var<storage, read> ids: array<u32>;
-@group(0) @binding(1) var<storage, read> weight: array<${storedType(weight, vector)}>;
+@group(0) @binding(1) var${texels ? ` weight: ${TEXELS}` : `<storage, read> weight: array<${storedType(weight, vector)}>`};
 @group(0) @binding(2) var<storage, read_write> x: array<${type}>;
 @group(0) @binding(3) var<uniform> params: Params;
 #if ${noise === "token"}
 @group(0) @binding(4) var<storage, read> scale: array<f32>;
 #endif
-${loadFunctions("weight", weight, vector)}
+${texels ? WIDEN + texelFunctions("weight", weight as "f32" | "bf16") : loadFunctions("weight", weight, vector)}
 ${noise === "none" ? "" : randomFunctions}
 
 @compute @workgroup_size(${workgroup})

@@ -56,6 +56,12 @@ fn ${name}At1(i: u32) -> f32 { return f32(${name}[i]); }
 fn ${name}At4(i: u32) -> vec4f { return vec4f(${name}At1(i), ${name}At1(i + 1u), ${name}At1(i + 2u), ${name}At1(i + 3u)); }`;
 }
 
+/** Four bf16, the first in the low half of the first word. */
+export const WIDEN = `
+fn widen(w: vec2u) -> vec4f {
+  return vec4f(bitcast<f32>(w.x << 16u), bitcast<f32>(w.x & 0xffff0000u), bitcast<f32>(w.y << 16u), bitcast<f32>(w.y & 0xffff0000u));
+}`;
+
 /** WGSL type of a matrix that is read as texels: 16 bytes each, texel i at (i & 4095, i >> 12). */
 export const TEXELS = "texture_storage_2d<rgba32uint, read>";
 
@@ -71,7 +77,7 @@ fn ${name}At4(row: u32, col: u32) -> vec4f {
 }
 
 /**
- * The functions of `loadFunctions` over texels, and `{name}Texel(i)`, the words of the i-th. Needs `widen` for bf16.
+ * The functions of `loadFunctions` over texels, and `{name}Texel(i)`, the words of the i-th. Needs `WIDEN` for bf16.
  *
  * A row of a matrix begins at a multiple of 4 elements, of bf16 at one of 8.
  */

@@ -1,5 +1,5 @@
 import type { MatmulVariant } from "../matmul.wgsl.ts";
-import { loadFunctions, STRIPS, storedType, stripFunctions, TEXELS, texelFunctions } from "./load.ts";
+import { loadFunctions, STRIPS, storedType, stripFunctions, TEXELS, texelFunctions, WIDEN } from "./load.ts";
 import { range } from "./matmul-loops.ts";
 import { randomFunctions } from "./random.ts";
 import { sigmoid } from "./sigmoid.ts";
@@ -11,12 +11,6 @@ export type ProductVariant = Omit<MatmulVariant, "tile">;
 
 /** What each part has of its own, in `Params` with the part's number behind it. `…At`: its first element in a buffer. */
 export const PART_FIELDS = ["n", "k", "r", "seed", "aAt", "bAt", "cAt", "a2At", "b2At", "biasAt"] as const;
-
-/** Four bf16. */
-const WIDEN = `
-fn widen(w: vec2u) -> vec4f {
-  return vec4f(bitcast<f32>(w.x << 16u), bitcast<f32>(w.x & 0xffff0000u), bitcast<f32>(w.y << 16u), bitcast<f32>(w.y & 0xffff0000u));
-}`;
 
 /** Reads of a bf16 b in words of eight elements. */
 const EIGHT = `

@@ -11,7 +11,6 @@ export async function openGpu(
   const gpu = await requestGpu(platform.adapter, {
     disable: platform.f16 ? [] : ["f16"],
     profile: options.profile,
-    texelBytes: (availableMemory(platform, options.max_memory ?? null) ?? 0) / 4, // the rest is for what must be there
     subgroupMatrix: wantsSubgroupMatrix(process.env),
     waiting: platform.waiting,
     spares: platform.spares,

@@ -8,8 +8,8 @@ import { type Kernel, ProgramCache } from "./program.ts";
 import { Recorder } from "./recorder.ts";
 import { StagingRing } from "./staging.ts";
 import { SUBGROUP_MATRIX, subgroupMatrixOf } from "./subgroup-matrix.ts";
-import { byteLength, type DType, sizeOf, type Tensor } from "./tensor.ts";
-import { Texels } from "./texels.ts";
+import { bufferOf, byteLength, type DType, sizeOf, type Tensor } from "./tensor.ts";
+import { Texels, writeTexels } from "./texels.ts";
 import { compileAhead, type Spares } from "./warm-up.ts";
 
 /** What the adapter offers and Qwench uses. */
@@ -21,8 +21,8 @@ export interface GpuFeatures {
   timestamps: boolean;
   /** matrices of a subgroup that products may be multiplied by, where that was asked for: operands are then rounded */
   matrix?: SubgroupMatrix | null;
-  /** operands of products are read as textures, where that is quicker: bytes that copies of weights may take, see Texels */
-  texels?: number;
+  /** operands of products are read as textures, where that is quicker, and frozen weights lie in them, see Texels */
+  texels?: boolean;
 }
 
 export interface GpuOptions {
@@ -30,8 +30,6 @@ export interface GpuOptions {
   disable?: readonly ("f16" | "subgroups" | "timestamps" | "texels")[];
   /** multiply by subgroup matrices where the adapter offers them: experimental, and operands may be rounded to f16 */
   subgroupMatrix?: boolean;
-  /** bytes that copies of weights as textures may take, where they are worth it */
-  texelBytes?: number;
   /** time every kernel */
   profile?: boolean;
   /** told when waiting for the GPU begins and ends: Dawn's Node binding spins meanwhile, and its platform slows it down */
@@ -47,8 +45,6 @@ export interface Waiting {
 }
 
 const UPLOAD_BYTES = 16 << 20;
-/** What weights as textures may take where nobody says: they lie in memory twice then. */
-const TEXEL_BYTES = 2 ** 31;
 /** A 0.5B step binds some two thousand. */
 const MOST_BIND_GROUPS = 16_384;
 
@@ -92,7 +88,7 @@ export class Gpu {
     this.limits = device.limits;
     this.adapterName = adapterName;
     this.pool = new Pool(device);
-    this.texels = features.texels ? new Texels(device, this.pool, features.texels) : null;
+    this.texels = features.texels ? new Texels(device, this.pool) : null;
     this.programs = new ProgramCache(device, features, (fault) => this.watch(fault));
     this.arena = new UniformArena(device);
     this.staging = new StagingRing(device, (wait) => this.wait(wait));
@@ -126,7 +122,15 @@ export class Gpu {
   persistent(shape: readonly number[], dtype: DType, label: string, kind: MemoryKind): Tensor {
     const bytes = byteLength(sizeOf(shape), dtype);
     const block = this.pool.take(bytes, kind, label, true);
-    return { label, shape, dtype, buffer: block.buffer, offset: 0, bytes, block };
+    return { label, shape, dtype, buffer: block.memory, offset: 0, bytes, block };
+  }
+
+  /** A matrix of weights that no kernel will write: in a texture where products read those quicker. Zero until written. */
+  frozen(shape: readonly number[], dtype: DType, label: string): Tensor {
+    const block = this.texels?.hold(shape, dtype, label);
+    if (!block) return this.persistent(shape, dtype, label, "weights");
+    const bytes = byteLength(sizeOf(shape), dtype);
+    return { label, shape, dtype, buffer: null, texture: block.memory, offset: 0, bytes, block };
   }
 
   /** A long-lived tensor with content. */
@@ -155,10 +159,13 @@ export class Gpu {
       padded.set(bytes);
       bytes = padded;
     }
-    this.texels?.wrote(tensor.buffer);
+    const { queue } = this.device;
+    const buffer = tensor.texture ? null : bufferOf(tensor);
+    if (buffer) this.texels?.wrote(buffer);
     for (let at = 0; at < bytes.length; at += UPLOAD_BYTES) {
-      const count = Math.min(UPLOAD_BYTES, bytes.length - at);
-      this.device.queue.writeBuffer(tensor.buffer, tensor.offset + start + at, bytes, at, count);
+      const piece = bytes.subarray(at, at + UPLOAD_BYTES);
+      if (buffer) queue.writeBuffer(buffer, tensor.offset + start + at, piece);
+      else writeTexels(queue, tensor, start + at, piece);
     }
   }
 
@@ -288,7 +295,7 @@ export async function requestGpu(adapter: GPUAdapter, options: GpuOptions = {}):
     throw new GpuError(`Cannot open a device on ${name}: ${(error as Error).message}`);
   }
   const gains = features.subgroupSize === 8 && /llvmpipe/i.test(name) && !off.has("texels");
-  if (gains && (await readsTexels(device))) features.texels = options.texelBytes ?? TEXEL_BYTES;
+  if (gains && (await readsTexels(device))) features.texels = true;
   const gpu = new Gpu(device, features, name, options.profile, options.waiting);
   const { spares, waiting, disable } = options;
   if (spares) {

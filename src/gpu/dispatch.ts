@@ -1,5 +1,6 @@
-import { ShapeError } from "../errors.ts";
+import { MemoryError, ShapeError } from "../errors.ts";
 import type { Program } from "./program.ts";
+import type { Tensor } from "./tensor.ts";
 
 /** Workgroups: a count, folded over x and y where it passes 65 535, or a grid as it is. */
 export type Grid = number | readonly [number, number, number?];
@@ -36,4 +37,38 @@ export function fold(grid: Grid, limit: number, name: string): readonly [number,
     );
   }
   return [x, y, z];
+}
+
+/**
+ * @param limit the device's maxStorageBufferBindingSize
+ * @throws {MemoryError} a buffer past the limit
+ * @throws {ShapeError} an unknown name; a buffer bound both for reading and writing
+ */
+export function checkBindings(program: Program, bindings: Record<string, Tensor>, limit: number): void {
+  for (const { name, kind } of program.storage) {
+    const tensor = bindings[name];
+    if (tensor.bytes > limit && !tensor.texture) {
+      throw new MemoryError(
+        `Cannot bind ${tensor.label} [${tensor.shape}] to ${program.name}: ${tensor.bytes} bytes pass maxStorageBufferBindingSize of ${limit}`,
+      );
+    }
+    if (kind !== "write") continue;
+    const other = program.storage.find(
+      (b) =>
+        b.name !== name &&
+        bindings[b.name].buffer === tensor.buffer &&
+        (b.kind === "read" || overlap(bindings[b.name], tensor)),
+    );
+    if (other) {
+      throw new ShapeError(
+        `Cannot dispatch ${program.name}: ${name} (${tensor.label}) is written and shares its buffer with ${other.name} (${bindings[other.name].label})`,
+      );
+    }
+  }
+  const unknown = Object.keys(bindings).find((name) => !program.storage.some((b) => b.name === name));
+  if (unknown) throw new ShapeError(`Cannot dispatch ${program.name}: it has no binding ${unknown}`);
+}
+
+function overlap(a: Tensor, b: Tensor): boolean {
+  return a.offset < b.offset + b.bytes && b.offset < a.offset + a.bytes;
 }

@@ -40,6 +40,7 @@ export function planGpu(
     clearBuffer: nothing,
     copyBufferToBuffer: nothing,
     copyBufferToTexture: nothing,
+    copyTextureToBuffer: nothing,
     finish: nothing,
   };
   const buffer = (size: number) => ({
@@ -52,7 +53,7 @@ export function planGpu(
   const device = {
     limits: Object.fromEntries(names.map((name) => [name, limits[name] ?? USUAL[name as keyof typeof USUAL]])),
     lost: new Promise<GPUDeviceLostInfo>(() => {}),
-    queue: { submit: nothing, writeBuffer: nothing, onSubmittedWorkDone: async () => undefined },
+    queue: { submit: nothing, writeBuffer: nothing, writeTexture: nothing, onSubmittedWorkDone: async () => undefined },
     createBuffer: ({ size }: GPUBufferDescriptor) => buffer(size),
     createTexture: () => ({ createView: nothing, destroy: nothing }),
     createShaderModule: nothing,

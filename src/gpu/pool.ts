@@ -11,9 +11,9 @@ export type MemoryKind =
   | "input"
   | "staging";
 
-/** One buffer of the pool. */
+/** One buffer or texture of the pool. */
 export interface Block {
-  readonly buffer: GPUBuffer;
+  readonly memory: GPUBuffer | GPUTexture;
   /** bytes, a size class */
   readonly size: number;
   kind: MemoryKind;
@@ -21,6 +21,11 @@ export interface Block {
   /** the step in which it was last handed out or given back */
   touched: number;
   free: boolean;
+}
+
+/** A buffer of the pool. */
+export interface BufferBlock extends Block {
+  readonly memory: GPUBuffer;
 }
 
 /** How much lies where, in bytes. */
@@ -60,7 +65,7 @@ export class Pool {
   onTrim: (() => void) | null = null;
   private readonly device: GPUDevice;
   private readonly maxBuffer: number;
-  private readonly free: Block[] = []; // sorted by size
+  private readonly free: BufferBlock[] = []; // sorted by size
   private readonly all = new Set<Block>();
   private step = 0;
 
@@ -75,7 +80,7 @@ export class Pool {
    * @param exact long-lived tensors: no rounding beyond 256 bytes, never a reused block
    * @throws {MemoryError} when one buffer would pass the device's maxBufferSize
    */
-  take(bytes: number, kind: MemoryKind, label: string, exact = false): Block {
+  take(bytes: number, kind: MemoryKind, label: string, exact = false): BufferBlock {
     const size = exact ? Math.max(256, Math.ceil(bytes / 256) * 256) : sizeClass(bytes);
     if (size > this.maxBuffer) {
       throw new MemoryError(
@@ -95,14 +100,29 @@ export class Pool {
       }
     }
     if (this.ledger.allocated + size > this.budget) this.evict(size);
-    const buffer = this.device.createBuffer({
+    const memory = this.device.createBuffer({
       label,
       size,
       usage: 0x80 | 0x04 | 0x08, // STORAGE | COPY_SRC | COPY_DST, as numbers: globals are absent under Node
     });
-    const block: Block = { buffer, size, kind, label, touched: this.step, free: false };
+    return this.add({ memory, size, kind, label, touched: this.step, free: false });
+  }
+
+  /** A long-lived texture of `size` bytes, counted like a buffer. */
+  takeTexture(
+    descriptor: GPUTextureDescriptor,
+    size: number,
+    kind: MemoryKind,
+    label: string,
+  ): Block & { memory: GPUTexture } {
+    if (this.ledger.allocated + size > this.budget) this.evict(size);
+    const memory = this.device.createTexture({ ...descriptor, label });
+    return this.add({ memory, size, kind, label, touched: this.step, free: false });
+  }
+
+  private add<B extends Block>(block: B): B {
     this.all.add(block);
-    this.charge(kind, size);
+    this.charge(block.kind, block.size);
     return block;
   }
 
@@ -116,24 +136,24 @@ export class Pool {
     }
   }
 
-  /** Gives a block back for reuse. Work already recorded may still use it: the queue runs in order. */
+  /** Gives a buffer back for reuse. Work already recorded may still use it: the queue runs in order. */
   give(block: Block): void {
     if (block.free) throw new MemoryError(`Cannot release ${block.label} twice`);
     block.free = true;
     block.touched = this.step;
     let at = this.free.findIndex((b) => b.size >= block.size);
     if (at < 0) at = this.free.length;
-    this.free.splice(at, 0, block);
+    this.free.splice(at, 0, block as BufferBlock);
   }
 
   /** Destroys a block now: for weights that are unloaded. Submitted work must have ended. */
   drop(block: Block): void {
     this.onDrop?.(block);
-    if (block.free) this.free.splice(this.free.indexOf(block), 1);
+    if (block.free) this.free.splice(this.free.indexOf(block as BufferBlock), 1);
     this.all.delete(block);
     this.dropped++;
     this.charge(block.kind, -block.size);
-    block.buffer.destroy();
+    block.memory.destroy();
   }
 
   /** Marks a step boundary, after a submit; idle free blocks go back to the device. */
@@ -164,7 +184,7 @@ export class Pool {
       .map(({ label, size }) => ({ label, size }));
   }
 
-  private reuse(size: number): Block | null {
+  private reuse(size: number): BufferBlock | null {
     const at = this.free.findIndex((b) => b.size >= size);
     if (at < 0 || size < FIT * this.free[at].size) return null;
     return this.free.splice(at, 1)[0];

@@ -1,10 +1,10 @@
-import { GpuError, MemoryError, ShapeError } from "../errors.ts";
+import { GpuError, ShapeError } from "../errors.ts";
 import type { Gpu } from "./device.ts";
-import { fold, type Grid, packParams, setParam } from "./dispatch.ts";
+import { checkBindings, fold, type Grid, packParams, setParam } from "./dispatch.ts";
 import type { MemoryKind } from "./pool.ts";
 import type { Program, Shader } from "./program.ts";
-import { byteLength, type DType, sizeOf, type Tensor } from "./tensor.ts";
-import { isLayout, VIEWS } from "./texels.ts";
+import { bufferOf, byteLength, type DType, sizeOf, type Tensor } from "./tensor.ts";
+import { copyOut, isLayout, VIEWS } from "./texels.ts";
 
 /** One dispatch as it was recorded, or a copy that it waits for. */
 type Command =
@@ -51,7 +51,7 @@ export class Recorder {
   empty(shape: readonly number[], dtype: DType, label: string, kind: MemoryKind = "activations"): Tensor {
     const bytes = byteLength(sizeOf(shape), dtype);
     const block = this.gpu.pool.take(bytes, kind, label);
-    const tensor: Tensor = { label, shape, dtype, buffer: block.buffer, offset: 0, bytes, block };
+    const tensor: Tensor = { label, shape, dtype, buffer: block.memory, offset: 0, bytes, block };
     this.scopes.at(-1)?.push(tensor);
     return tensor;
   }
@@ -73,8 +73,9 @@ export class Recorder {
     const from = this.gpu.device.createBuffer({ label, size: tensor.bytes, usage: 0x04, mappedAtCreation: true }); // COPY_SRC
     new Uint32Array(from.getMappedRange()).set(new Uint32Array(data.buffer, data.byteOffset, data.length));
     from.unmap();
-    this.gpu.texels?.wrote(tensor.buffer);
-    this.open().copyBufferToBuffer(from, 0, tensor.buffer, tensor.offset, tensor.bytes);
+    const to = bufferOf(tensor);
+    this.gpu.texels?.wrote(to);
+    this.open().copyBufferToBuffer(from, 0, to, tensor.offset, tensor.bytes);
     this.sources.push(from);
     return tensor;
   }
@@ -179,13 +180,15 @@ export class Recorder {
     const program = gpu.programs.get(shader as Shader, variant);
     const size = fold(grid, gpu.limits.maxComputeWorkgroupsPerDimension, program.name);
     if (size[0] * size[1] * size[2] === 0) return;
-    const textures = this.mirror(program, bindings);
-    const group = this.bindGroup(program, bindings, textures);
+    const { bound, spilled } = this.spill(program, bindings);
+    const textures = this.mirror(program, bound);
+    const group = this.bindGroup(program, bound, textures);
     const words = packParams(program, params);
     const effort = work > 0 ? work : Object.values(bindings).reduce((sum, t) => sum + t.bytes, 0);
     const command = { program, group, words, size, work: effort };
     this.captured?.push(command);
     this.emit(command);
+    this.release(...spilled);
   }
 
   private emit({ program, group, words, size, work }: Exclude<Command, { copy: unknown }>): void {
@@ -205,6 +208,23 @@ export class Recorder {
     if (this.work >= gpu.pace.budget) this.submit();
   }
 
+  /** Buffers in place of textures that a kernel reads as buffers: right, and slow, so that kernels for what lies in textures read those. */
+  private spill(
+    program: Program,
+    bindings: Record<string, Tensor>,
+  ): { bound: Record<string, Tensor>; spilled: Tensor[] } {
+    const spilled: Tensor[] = [];
+    const bound = { ...bindings };
+    for (const { name, kind } of program.storage) {
+      const tensor = bindings[name];
+      if (!tensor?.texture || kind !== "read") continue;
+      bound[name] = this.empty(tensor.shape, tensor.dtype, tensor.label, "scratch");
+      this.copy(tensor, bound[name]);
+      spilled.push(bound[name]);
+    }
+    return { bound, spilled };
+  }
+
   /** Textures of what a kernel reads as texels, by name; forgets those of what it writes. */
   private mirror(program: Program, bindings: Record<string, Tensor>): Map<string, GPUTexture> | null {
     const { texels } = this.gpu;
@@ -215,21 +235,22 @@ export class Recorder {
       if (isLayout(kind) && tensor) {
         textures.set(
           name,
-          texels.of(tensor, kind, this, (copy, again) => this.encode(copy, again)),
+          texels.of(tensor, kind, this, (copy) => this.encode(copy)),
         );
-      } else if (kind === "write" && tensor) texels.wrote(tensor.buffer);
+      } else if (kind === "write" && tensor) texels.wrote(bufferOf(tensor));
     }
     return textures;
   }
 
-  /** @param again whether a captured sequence does it every time */
-  private encode(copy: (encoder: GPUCommandEncoder) => void, again = true): void {
-    if (again) this.captured?.push({ copy });
+  private encode(copy: (encoder: GPUCommandEncoder) => void): void {
+    this.captured?.push({ copy });
     copy(this.open());
   }
 
   /** Fills a tensor with zero bytes. */
-  clear({ buffer, offset, bytes }: Tensor): void {
+  clear(tensor: Tensor): void {
+    const { offset, bytes } = tensor;
+    const buffer = bufferOf(tensor);
     this.gpu.texels?.wrote(buffer);
     this.encode((encoder) => encoder.clearBuffer(buffer, offset, bytes));
   }
@@ -239,15 +260,16 @@ export class Recorder {
     if (from.bytes > to.bytes) {
       throw new ShapeError(`Cannot copy ${from.label} (${from.bytes} bytes) into ${to.label} (${to.bytes} bytes)`);
     }
-    this.gpu.texels?.wrote(to.buffer);
-    this.encode((encoder) => encoder.copyBufferToBuffer(from.buffer, from.offset, to.buffer, to.offset, from.bytes));
+    const buffer = bufferOf(to);
+    this.gpu.texels?.wrote(buffer);
+    this.encode((encoder) => copyTo(encoder, from, buffer, to.offset));
   }
 
   /** Copies a tensor's bytes out once this recording is submitted and has run. Does not submit. */
   read(tensor: Tensor): Promise<ArrayBuffer> {
     this.refuse(`read ${tensor.label}`);
     const staging = this.gpu.staging.take(tensor.bytes);
-    this.open().copyBufferToBuffer(tensor.buffer, tensor.offset, staging, 0, tensor.bytes);
+    copyTo(this.open(), tensor, staging, 0);
     const data = new Promise<ArrayBuffer>((resolve) => this.reads.push({ staging, bytes: tensor.bytes, resolve }));
     data.catch(() => {}); // whoever awaits it sees the fault; a read that nobody awaits must not end the process
     return data;
@@ -331,16 +353,18 @@ export class Recorder {
         );
       }
       const texture = textures?.get(name);
-      key += texture ? ` ${gpu.bufferId(texture)}` : ` ${gpu.bufferId(tensor.buffer)}:${tensor.offset}:${tensor.bytes}`;
+      key += texture
+        ? ` ${gpu.bufferId(texture)}`
+        : ` ${gpu.bufferId(bufferOf(tensor))}:${tensor.offset}:${tensor.bytes}`;
     }
     const cached = gpu.bindGroups.get(key);
     if (cached) return cached;
-    this.checkBindings(program, bindings);
+    checkBindings(program, bindings, gpu.limits.maxStorageBufferBindingSize);
     const entries: GPUBindGroupEntry[] = program.storage.map(({ name, slot, kind }) => {
       const texture = textures?.get(name);
       if (texture && isLayout(kind)) return { binding: slot, resource: texture.createView({ dimension: VIEWS[kind] }) };
-      const { buffer, offset, bytes } = bindings[name];
-      return { binding: slot, resource: { buffer, offset, size: bytes } };
+      const { offset, bytes } = bindings[name];
+      return { binding: slot, resource: { buffer: bufferOf(bindings[name]), offset, size: bytes } };
     });
     if (program.uniform >= 0) {
       entries.push({ binding: program.uniform, resource: { buffer: gpu.arena.buffer, size: gpu.arena.slotBytes } });
@@ -358,36 +382,11 @@ export class Recorder {
     gpu.bindGroups.set(key, group);
     return group;
   }
-
-  private checkBindings(program: Program, bindings: Record<string, Tensor>): void {
-    const limit = this.gpu.limits.maxStorageBufferBindingSize;
-    for (const { name, kind } of program.storage) {
-      const tensor = bindings[name];
-      if (tensor.bytes > limit) {
-        throw new MemoryError(
-          `Cannot bind ${tensor.label} [${tensor.shape}] to ${program.name}: ${tensor.bytes} bytes pass maxStorageBufferBindingSize of ${limit}`,
-        );
-      }
-      if (kind !== "write") continue;
-      const other = program.storage.find(
-        (b) =>
-          b.name !== name &&
-          bindings[b.name].buffer === tensor.buffer &&
-          (b.kind === "read" || overlap(bindings[b.name], tensor)),
-      );
-      if (other) {
-        throw new ShapeError(
-          `Cannot dispatch ${program.name}: ${name} (${tensor.label}) is written and shares its buffer with ${other.name} (${bindings[other.name].label})`,
-        );
-      }
-    }
-    const unknown = Object.keys(bindings).find((name) => !program.storage.some((b) => b.name === name));
-    if (unknown) throw new ShapeError(`Cannot dispatch ${program.name}: it has no binding ${unknown}`);
-  }
 }
 
-function overlap(a: Tensor, b: Tensor): boolean {
-  return a.offset < b.offset + b.bytes && b.offset < a.offset + a.bytes;
+function copyTo(encoder: GPUCommandEncoder, from: Tensor, to: GPUBuffer, offset: number): void {
+  if (from.texture) copyOut(encoder, from.texture, to, offset, from.bytes);
+  else encoder.copyBufferToBuffer(bufferOf(from), from.offset, to, offset, from.bytes);
 }
 
 function collect(value: unknown, into: Set<unknown>): void {

@@ -1,4 +1,4 @@
-import { ShapeError } from "../errors.ts";
+import { GpuError, ShapeError } from "../errors.ts";
 import type { Block } from "./pool.ts";
 
 /**
@@ -32,12 +32,17 @@ export function sizeOf(shape: readonly number[]): number {
   return shape.reduce((n, d) => n * d, 1);
 }
 
-/** A row-major, packed array on the GPU: a range of a buffer with a shape. Views share the buffer. */
+/**
+ * A row-major, packed array on the GPU: a range of a buffer with a shape. Views share the buffer. Frozen weights lie in a
+ * texture where kernels read those quicker, see `Texels`.
+ */
 export interface Tensor {
   readonly label: string;
   readonly shape: readonly number[];
   readonly dtype: DType;
-  readonly buffer: GPUBuffer;
+  /** null: `texture` has the content */
+  readonly buffer: GPUBuffer | null;
+  readonly texture?: GPUTexture;
   /** where the first element lies in the buffer, in bytes */
   readonly offset: number;
   /** bytes from `offset`, a multiple of 4 */
@@ -46,11 +51,18 @@ export interface Tensor {
   readonly block: Block | null;
 }
 
+/** The buffer of a tensor. @throws {GpuError} it lies in a texture */
+export function bufferOf({ buffer, label, shape }: Tensor): GPUBuffer {
+  if (buffer) return buffer;
+  throw new GpuError(`Cannot use ${label} [${shape}] as a buffer: it lies in a texture, which products read only`);
+}
+
 /**
  * A tensor over part of another's memory.
  *
  * @param start first element, counted in elements of `dtype`
  * @throws {ShapeError} when the range passes the end of `base`
+ * @throws {GpuError} `base` lies in a texture
  */
 export function view(
   base: Tensor,
@@ -71,5 +83,5 @@ export function view(
       `Cannot view ${label} [${shape}] ${dtype} at element ${start} of ${base.label}: it ends ${offset + bytes - base.offset - base.bytes} bytes past its ${base.bytes}`,
     );
   }
-  return { label, shape, dtype, buffer: base.buffer, offset, bytes, block: null };
+  return { label, shape, dtype, buffer: bufferOf(base), offset, bytes, block: null };
 }

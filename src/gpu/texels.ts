@@ -1,5 +1,6 @@
-import { type Block, type MemoryKind, type Pool, sizeClass } from "./pool.ts";
-import type { Tensor } from "./tensor.ts";
+import { GpuError } from "../errors.ts";
+import { type Block, type Pool, sizeClass } from "./pool.ts";
+import { bufferOf, byteLength, type DType, sizeOf, type Tensor } from "./tensor.ts";
 
 /** Bytes of a texel of format rgba32uint. */
 const TEXEL = 16;
@@ -7,7 +8,7 @@ const TEXEL = 16;
 const ROW = 4096 * TEXEL;
 /** Texels along a row of a strip. */
 const STRIP = 16;
-/** Textures of either layout that hold activations for a while, and bytes that one may have. */
+/** Textures of either layout that hold copies for a while, and bytes that one may have. */
 const SCRATCH = 4;
 const MOST = 64 << 20;
 
@@ -47,39 +48,45 @@ interface Copy {
 }
 
 /**
- * Copies of tensors in textures, for kernels that read 16 bytes at a time: Mesa's software adapter loads eight lanes'
- * texels in some 50 instructions where eight lanes' vec4 of a storage buffer take 270. Weights keep theirs as long as they
- * live, up to a budget, the first that are asked for; what else is read gets one of a few that are used again.
+ * Tensors in textures, for kernels that read 16 bytes at a time: Mesa's software adapter loads eight lanes' texels in some
+ * 50 instructions where eight lanes' vec4 of a storage buffer take 270. Frozen weights lie in nothing else (`hold`); what
+ * else is read is copied to one of a few textures that are used again.
  */
 export class Texels {
   private readonly device: GPUDevice;
   private readonly pool: Pool;
-  private readonly kept = new Map<Block, Copy>();
   private readonly scratch: Copy[] = [];
   private retired: Copy[] = [];
   private readonly pending = new WeakMap<object, Set<Copy>>();
   private clock = 0;
-  private readonly budget: number;
-  /** bytes of `kept` */
-  private held = 0;
 
-  /** @param budget bytes that weights' copies may take */
-  constructor(device: GPUDevice, pool: Pool, budget: number) {
+  constructor(device: GPUDevice, pool: Pool) {
     this.device = device;
     this.pool = pool;
-    this.budget = budget;
-    pool.onDrop = (block) => this.drop(block);
+    pool.onDrop = ({ memory }) => this.wrote(memory);
     pool.onTrim = () => this.trim();
   }
 
-  /** Whether a tensor can be copied: whole texels, in a texture that the device can have. */
-  takes(tensor: Tensor): boolean {
-    const { offset, bytes } = tensor;
-    const most = this.keeps(tensor) ? ROW * (this.device.limits.maxTextureDimension2D ?? 8192) : MOST;
-    return offset % TEXEL === 0 && bytes % TEXEL === 0 && bytes <= most;
+  /**
+   * A texture for a matrix of weights `[rows, columns]`, in rows of texels; null where products could not read every row
+   * or column of it so, or the device cannot have it.
+   */
+  hold(shape: readonly number[], dtype: DType, label: string): (Block & { memory: GPUTexture }) | null {
+    const [rows, columns] = shape;
+    const bytes = byteLength(sizeOf(shape), dtype);
+    const whole = shape.length === 2 && rows % 4 === 0 && columns % 8 === 0;
+    if (!whole || (dtype !== "f32" && dtype !== "bf16")) return null;
+    const extent = linearOf(bytes);
+    if (extent[1] > (this.device.limits.maxTextureDimension2D ?? 8192)) return null;
+    return this.pool.takeTexture(descriptorOf(extent), roundUp(bytes), "weights", label);
   }
 
-  /** Whether a tensor is read in strips: a matrix of whole strips, copied for one use, in a texture that the device can have. */
+  /** Whether a tensor lies in a texture or can be copied to one: whole texels, not too many. */
+  takes({ texture, offset, bytes }: Tensor): boolean {
+    return texture !== undefined || (offset % TEXEL === 0 && bytes % TEXEL === 0 && bytes <= MOST);
+  }
+
+  /** Whether a tensor is read in strips: a matrix of whole strips, in a texture that the device can have. */
   strips(tensor: Tensor): boolean {
     const { maxTextureDimension2D = 8192, maxTextureArrayLayers = 256 } = this.device.limits;
     const [rows, columns] = tensor.shape;
@@ -90,14 +97,8 @@ export class Texels {
       rows <= maxTextureDimension2D &&
       columns / (STRIP * 4) <= maxTextureArrayLayers &&
       this.takes(tensor) &&
-      !this.keeps(tensor)
+      !tensor.texture
     );
-  }
-
-  /** Whether a tensor's copy is made once and stays. */
-  keeps({ block, offset, bytes }: Tensor): boolean {
-    if (block?.kind !== "weights" || offset !== 0) return false;
-    return this.kept.has(block) || this.held + sizeOf(bytes) <= this.budget;
   }
 
   /**
@@ -105,17 +106,16 @@ export class Texels {
    *
    * @param layout "strips" only of what `strips` says yes to
    * @param by the recording that asks
-   * @param encode takes a copy, to be made outside of any pass, and whether it is to be made again if the recording is
-   *   repeated: the texture is then shared
+   * @param encode takes a copy, to be made outside of any pass
    */
-  of(tensor: Tensor, layout: Layout, by: object, encode: (copy: Encode, again: boolean) => void): GPUTexture {
-    const keep = layout === "linear" && this.keeps(tensor);
-    const copy = keep ? this.keep(tensor.block!, tensor.bytes) : this.borrow(tensor, layout);
+  of(tensor: Tensor, layout: Layout, by: object, encode: (copy: Encode) => void): GPUTexture {
+    if (tensor.texture && layout === "linear") return tensor.texture;
+    const copy = this.borrow(tensor, layout);
     copy.used = ++this.clock;
     if (holds(copy, tensor, layout) && (copy.by === null || copy.by === by)) return copy.texture;
     const { buffer, offset, bytes } = tensor;
     const how = layout === "strips" ? copyStrips : copyLinear;
-    encode((encoder) => how(encoder, tensor, copy.texture), !keep);
+    encode((encoder) => how(encoder, tensor, copy.texture));
     Object.assign(copy, { buffer, offset, bytes, width: widthOf(tensor), by });
     const pending = this.pending.get(by);
     if (pending) pending.add(copy);
@@ -138,39 +138,19 @@ export class Texels {
   }
 
   /** Forgets what was copied of a buffer that is written. */
-  wrote(buffer: GPUBuffer): void {
+  wrote(buffer: GPUBuffer | GPUTexture): void {
     for (const copy of this.scratch) if (copy.buffer === buffer) copy.buffer = null;
-    for (const copy of this.kept.values()) if (copy.buffer === buffer) copy.buffer = null;
   }
 
   /** Frees scratch that was outgrown. What was recorded with it must have been submitted. */
   endStep(): void {
-    for (const copy of this.retired) this.free(copy, "scratch");
+    for (const copy of this.retired) this.free(copy);
     this.retired = [];
   }
 
   private trim(): void {
     this.retired.push(...this.scratch.splice(0));
     this.endStep();
-  }
-
-  private drop(block: Block): void {
-    this.wrote(block.buffer);
-    const copy = this.kept.get(block);
-    if (!copy) return;
-    this.kept.delete(block);
-    this.held -= copy.size;
-    this.free(copy, block.kind);
-  }
-
-  private keep(block: Block, bytes: number): Copy {
-    let copy = this.kept.get(block);
-    if (!copy) {
-      copy = this.make(linearOf(bytes), "linear", block.kind, block.label);
-      this.kept.set(block, copy);
-      this.held += copy.size;
-    }
-    return copy;
   }
 
   private borrow(tensor: Tensor, layout: Layout): Copy {
@@ -188,34 +168,33 @@ export class Texels {
       this.scratch.splice(this.scratch.indexOf(byAge[0]), 1);
       this.retired.push(byAge[0]);
     }
-    const copy = this.make(extent, layout, "scratch", "texels");
+    const copy = this.make(extent, layout);
     this.scratch.push(copy);
     return copy;
   }
 
-  private make(extent: Copy["extent"], layout: Layout, kind: MemoryKind, label: string): Copy {
-    const usage = 0x02 | 0x08; // COPY_DST | STORAGE_BINDING
+  private make(extent: Copy["extent"], layout: Layout): Copy {
     const size = extent[0] * extent[1] * extent[2] * TEXEL;
-    const texture = this.device.createTexture({ label, size: [...extent], format: "rgba32uint", usage });
-    this.pool.charge(kind, size);
+    const texture = this.device.createTexture({ ...descriptorOf(extent), label: "texels" });
+    this.pool.charge("scratch", size);
     return { texture, layout, extent, size, buffer: null, offset: 0, bytes: 0, width: 0, by: null, used: 0 };
   }
 
-  private free({ texture, size }: Copy, kind: MemoryKind): void {
+  private free({ texture, size }: Copy): void {
     texture.destroy();
-    this.pool.charge(kind, -size);
+    this.pool.charge("scratch", -size);
     this.pool.dropped++;
   }
 }
 
 /** Bytes of a texture for so many: whole rows, a short one its own length. */
-function sizeOf(bytes: number): number {
+function roundUp(bytes: number): number {
   return bytes <= ROW ? bytes : Math.ceil(bytes / ROW) * ROW;
 }
 
 function linearOf(bytes: number): [number, number, number] {
   const rows = Math.ceil(bytes / ROW);
-  return [sizeOf(bytes) / rows / TEXEL, rows, 1];
+  return [roundUp(bytes) / rows / TEXEL, rows, 1];
 }
 
 /** Texels of a row of an f32 matrix. */
@@ -231,17 +210,70 @@ function covers(extent: Copy["extent"], other: Copy["extent"]): boolean {
   return extent.every((length, i) => length >= other[i]);
 }
 
-function copyLinear(encoder: GPUCommandEncoder, { buffer, offset, bytes }: Tensor, texture: GPUTexture): void {
-  const whole = Math.floor(bytes / ROW);
-  const rest = (bytes % ROW) / TEXEL;
-  if (whole > 0) encoder.copyBufferToTexture({ buffer, offset, bytesPerRow: ROW }, { texture }, [ROW / TEXEL, whole]);
-  if (rest === 0) return;
-  const from = { buffer, offset: offset + whole * ROW };
-  encoder.copyBufferToTexture(from, { texture, origin: [0, whole] }, [rest, 1]);
+function descriptorOf(extent: Copy["extent"]): GPUTextureDescriptor {
+  return { size: [...extent], format: "rgba32uint", usage: 0x01 | 0x02 | 0x08 }; // COPY_SRC | COPY_DST | STORAGE_BINDING
+}
+
+/** A box of a texture in rows: where it begins, its width and height, and bytes before it. */
+interface Box {
+  origin: [number, number];
+  size: [number, number];
+  at: number;
+}
+
+/** The boxes of `bytes` from byte `start` on: the rest of a row, whole rows, the begin of one. */
+function boxesOf(start: number, bytes: number): Box[] {
+  const boxes: Box[] = [];
+  for (let at = 0; at < bytes; ) {
+    const [x, y] = [(start + at) % ROW, Math.floor((start + at) / ROW)];
+    const whole = x === 0 ? Math.floor((bytes - at) / ROW) : 0;
+    const length = whole > 0 ? ROW : Math.min(ROW - x, bytes - at);
+    boxes.push({ origin: [x / TEXEL, y], size: [length / TEXEL, Math.max(1, whole)], at });
+    at += length * Math.max(1, whole);
+  }
+  return boxes;
+}
+
+function copyLinear(encoder: GPUCommandEncoder, tensor: Tensor, texture: GPUTexture): void {
+  for (const { origin, size, at } of boxesOf(0, tensor.bytes)) {
+    const from = { buffer: bufferOf(tensor), offset: tensor.offset + at, bytesPerRow: ROW };
+    encoder.copyBufferToTexture(from, { texture, origin }, size);
+  }
+}
+
+/** Copies the first `bytes` of a texture in rows to a buffer. */
+export function copyOut(
+  encoder: GPUCommandEncoder,
+  texture: GPUTexture,
+  buffer: GPUBuffer,
+  offset: number,
+  bytes: number,
+): void {
+  for (const { origin, size, at } of boxesOf(0, bytes)) {
+    encoder.copyTextureToBuffer({ texture, origin }, { buffer, offset: offset + at, bytesPerRow: ROW }, size);
+  }
+}
+
+/** Queues bytes to be written from byte `start` of a tensor that lies in a texture. @throws {GpuError} not whole texels */
+export function writeTexels(
+  queue: GPUQueue,
+  { label, texture }: Tensor,
+  start: number,
+  bytes: Uint8Array<ArrayBuffer>,
+): void {
+  if (start % TEXEL !== 0 || bytes.length % TEXEL !== 0) {
+    throw new GpuError(
+      `Cannot write ${bytes.length} bytes at ${start} of ${label}: it lies in a texture, which is written in ${TEXEL} bytes`,
+    );
+  }
+  for (const { origin, size, at } of boxesOf(start, bytes.length)) {
+    queue.writeTexture({ texture: texture!, origin }, bytes, { offset: at, bytesPerRow: ROW }, size);
+  }
 }
 
 function copyStrips(encoder: GPUCommandEncoder, tensor: Tensor, texture: GPUTexture): void {
-  const { buffer, offset } = tensor;
+  const { offset } = tensor;
+  const buffer = bufferOf(tensor);
   const [width, rows, strips] = stripsOf(tensor);
   const bytesPerRow = strips * width * TEXEL;
   for (let z = 0; z < strips; z++) {

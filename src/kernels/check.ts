@@ -47,8 +47,8 @@ class PoisonRecorder extends Recorder {
     const block = this.gpu.pool.take(bytes + 4 * SENTINEL_WORDS, kind, label, true);
     const words = new Uint32Array(bytes / 4 + SENTINEL_WORDS).fill(POISON);
     words.fill(SENTINEL, bytes / 4);
-    this.gpu.device.queue.writeBuffer(block.buffer, 0, words);
-    const tensor: Tensor = { label, shape, dtype, buffer: block.buffer, offset: 0, bytes, block };
+    this.gpu.device.queue.writeBuffer(block.memory, 0, words);
+    const tensor: Tensor = { label, shape, dtype, buffer: block.memory, offset: 0, bytes, block };
     this.made.push(tensor);
     return tensor;
   }
@@ -98,6 +98,18 @@ export class CaseRun {
     }
     const { stored, rounded } = roundTo(values, dtype);
     const tensor = this.gpu.upload(stored, shape, dtype, label, "scratch");
+    this.inputs.push(tensor);
+    return { tensor, values: rounded };
+  }
+
+  /** A random matrix of weights as a model's frozen ones lie on this adapter: in a texture on some. */
+  frozen(shape: readonly number[], label: string, dtype: "f32" | "bf16", scale = 1): Input {
+    const { stored, rounded } = roundTo(
+      Float32Array.from({ length: sizeOf(shape) }, () => scale * this.random()),
+      dtype,
+    );
+    const tensor = this.gpu.frozen(shape, dtype, label);
+    this.gpu.write(tensor, stored);
     this.inputs.push(tensor);
     return { tensor, values: rounded };
   }

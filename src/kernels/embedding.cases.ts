@@ -16,17 +16,26 @@ const SHAPES = [
   [7, 896, 40, 2],
 ] as const;
 
+/** How a table may lie: `frozen` as a model's, else in buffers. */
+const TABLES = [
+  ["f32", false],
+  ["f16", false],
+  ["bf16", false],
+  ["f32", true],
+  ["bf16", true],
+] as const;
+
 /** Table sizes, storage, shards and noise that embedding is held to. */
 export const embeddingCases: KernelCase[] = SHAPES.flatMap(([tokens, width, rows, shards]) => [
-  ...(["f32", "f16", "bf16"] as const).map(
-    (dtype): KernelCase => ({
+  ...TABLES.filter(([, frozen]) => !frozen || width === 896).map(
+    ([dtype, frozen]): KernelCase => ({
       kernel: "embedding",
-      name: `[${tokens}] of [${rows},${width}] ${dtype} in ${shards}`,
+      name: `[${tokens}] of [${rows},${width}] ${dtype}${frozen ? " frozen" : ""} in ${shards}`,
       tolerance: 2e-6,
       needs: dtype === "f16" ? "f16" : undefined,
       run(check) {
         const [ids, list] = draw(check, tokens, rows);
-        const { table, parts } = sharded(check, rows, width, shards, dtype);
+        const { table, parts } = sharded(check, rows, width, shards, dtype, frozen);
         const scale = check.input([tokens], "scale");
         const plain = embedding(check.record, ids, parts);
         const noisy = embedding(check.record, ids, parts, { noiseScale: 0.25, seed: 7 });
@@ -80,12 +89,21 @@ function draw(check: CaseRun, tokens: number, rows: number) {
 }
 
 /** A table in shards of uneven sizes, and its values in one piece. */
-function sharded(check: CaseRun, rows: number, width: number, count: number, dtype: "f32" | "f16" | "bf16") {
+function sharded(
+  check: CaseRun,
+  rows: number,
+  width: number,
+  count: number,
+  dtype: "f32" | "f16" | "bf16",
+  frozen = false,
+) {
   const table = new Float64Array(rows * width);
   const parts: WeightShard[] = [];
   for (let n = 0, start = 0; n < count; n++) {
     const size = n === count - 1 ? rows - start : Math.floor(rows / count);
-    const piece: Input = check.input([size, width], `shard ${n}`, 1, dtype);
+    const [shape, label] = [[size, width], `shard ${n}`];
+    const piece: Input =
+      frozen && dtype !== "f16" ? check.frozen(shape, label, dtype) : check.input(shape, label, 1, dtype);
     table.set(piece.values, start * width);
     parts.push({ tensor: piece.tensor, start });
     start += size;

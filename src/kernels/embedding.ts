@@ -53,7 +53,7 @@ export function embedding(
     sameShape("embed", tensor, [rows, width]);
     record.dispatch(
       shader,
-      { weight: stored(tensor), vector, noise: kind, workgroup: WORKGROUP },
+      { weight: stored(tensor), texels: tensor.texture !== undefined, vector, noise: kind, workgroup: WORKGROUP },
       { ids, weight: tensor, x, ...(noise && { scale: noise.scale }) },
       { tokens, width, start, rows, noiseScale, seed: (noise?.seed ?? seed) >>> 0 },
       rowGrid(record, vector ? width / 4 : width, tokens),

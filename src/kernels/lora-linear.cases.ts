@@ -139,7 +139,8 @@ export const linearGroupCases: KernelCase[] = GROUPS.map((group): KernelCase => 
     tolerance: 5e-6,
     run(check) {
       const x = check.input([rows, inner], "x");
-      const w = check.input([width, inner], "w", 0.5, dtype);
+      const w =
+        dtype === "bf16" ? check.frozen([width, inner], "w", dtype, 0.5) : check.input([width, inner], "w", 0.5, dtype);
       const bias = group.bias ? check.input([width], "bias") : null;
       const dy = check.input([rows, width], "dy");
       const a = check.input([count * (r * inner + gap) || 4], "lora_A");

@@ -11,6 +11,9 @@ const direct = (rows: number, cols: number, lanes: number, steps: number, broadc
   return { rows, cols, lanes, groups: 1, stage: 0, broadcast, steps, ...(walk > 1 && { walk }) };
 };
 
+/** Columns of a whole texel of bf16. */
+const SQUARE = (size: number) => direct(8, 8, 8, 8, size, 2);
+
 /** Outputs of so few rows have tiles of their own: LoRA's factors, decoding. */
 export const FEW_ROWS = 64;
 
@@ -38,7 +41,7 @@ export function tileCandidates(
     // more registers or more code than this and LLVM's output falls out of the first-level caches
     const few = m <= FEW_ROWS; // LoRA's factors are then buffers, and much code would be compiled for little
     if (gpu.texels && (few ? transB && b === "bf16" : b === "f32" || b === "bf16")) {
-      const [square, wide] = [direct(8, 8, 8, 8, size, 2), direct(16, 4, 8, 8, size, 2)];
+      const [square, wide] = [SQUARE(size), direct(16, 4, 8, 8, size, 2)];
       if (transB) return [wide, direct(8, 4, 8, 8, size), direct(16, 4, 8, 4, size)];
       if (b === "f32") return [direct(16, 8, 8, 8, size, transA ? 2 : 1), wide, square];
       return [square, direct(16, 4, 8, 4, size)];
@@ -126,6 +129,7 @@ export function tileKey(transA: boolean, transB: boolean, b: StoredMatrix, m: nu
  * @param aligned false where rows do not begin at multiples of four elements: every load is then four, so much code that
  *   a CPU adapter compiles for seconds, and such sizes are met in tests only: they get a small tile
  * @param paired a thread keeps columns two by two: their number is even
+ * @param texture b lies in one: down its columns it is read a texel at a time
  */
 export function matmulTile(
   gpu: Gpu,
@@ -135,10 +139,13 @@ export function matmulTile(
   m: number,
   aligned: boolean,
   paired = false,
+  texture = false,
 ): MatmulTile {
   const size = gpu.features.subgroupSize;
   if (!aligned && (size === 4 || size === 8)) return direct(8, !transB ? 4 : paired ? 2 : 1, 8, 4, size);
-  const fits = ({ cols, matrix }: MatmulTile) => !paired || cols % (2 * (matrix?.n ?? 1)) === 0;
+  const whole = texture && !transB && b === "bf16";
+  const fits = ({ cols, matrix }: MatmulTile) =>
+    (!paired || cols % (2 * (matrix?.n ?? 1)) === 0) && (!whole || cols % 8 === 0);
   if ((size === 4 || size === 8) && transB && !transA) {
     const tile = decodeTiles(size, b, gpu.texels !== null).find((tile) => m <= tile.rows && fits(tile));
     if (tile) return tile;
@@ -146,6 +153,7 @@ export function matmulTile(
   const winner = gpu.tuning.get(tileKey(transA, transB, b, m));
   const measured = winner ? (JSON.parse(winner) as MatmulTile) : null;
   if (measured && fits(measured)) return measured;
+  if (whole) return SQUARE(size);
   const tiles = tileCandidates(gpu, transA, transB, b, m).filter((tile) => fits(tile) && !tile.matrix);
   return tiles.find(({ rows, groups }) => rows * groups < 2 * m) ?? tiles[tiles.length - 1];
 }

@@ -2,7 +2,6 @@ import type { StoredMatrix } from "../../shaders/lib/load.ts";
 import type { MatmulTile } from "../../shaders/matmul.wgsl.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { planLike } from "../gpu/plan-device.ts";
-import type { MemoryKind } from "../gpu/pool.ts";
 import type { Kernel } from "../gpu/program.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import { matmul } from "./matmul.ts";
@@ -168,11 +167,12 @@ class Trial {
     const m = few ? size(product.m, FEW_ROWS) : Math.max(FEW_ROWS + 8, size(product.m, proxy.m)); // keeps to its kind
     const n = Math.max(m, size(product.n, few ? 4 * proxy.n : proxy.n)); // or matmul would turn it round
     const k = size(product.k, few ? 2 * proxy.k : proxy.k);
-    const make = (shape: number[], dtype: StoredMatrix, label: string, kind: MemoryKind = "scratch") =>
-      gpu.persistent(shape, dtype, `tuning.${label}`, kind);
+    const make = (shape: number[], dtype: StoredMatrix, label: string) =>
+      gpu.persistent(shape, dtype, `tuning.${label}`, "scratch");
+    const sides = transB ? [n, k] : [k, n];
     this.tensors = {
       a: make(transA ? [k, m] : [m, k], "f32", "a"),
-      b: make(transB ? [n, k] : [k, n], product.b, "b", product.b === "f32" ? "scratch" : "weights"),
+      b: product.b === "f32" ? make(sides, "f32", "b") : gpu.frozen(sides, product.b, "tuning.b"),
       c: make([m, n], "f32", "c"),
     };
     const r = product.extra;

@@ -39,7 +39,7 @@ const DTYPES = {
 const ODD = [3, 7, 63, 65, 130];
 
 /** Shapes, storage and tolerances that matmul is held to, in the forms that training needs. */
-export const matmulCases: KernelCase[] = (["nt", "nn", "tn", "tt"] as const).flatMap((form) =>
+const plainCases: KernelCase[] = (["nt", "nn", "tn", "tt"] as const).flatMap((form) =>
   DTYPES[form].flatMap((dtype) =>
     SHAPES[form]
       .filter(([m]) => (dtype !== "int8" && dtype !== "nf4") || ODD.includes(m))
@@ -70,3 +70,33 @@ export const matmulCases: KernelCase[] = (["nt", "nn", "tn", "tt"] as const).fla
       }),
   ),
 );
+
+/** [m, n, k] with weights as a model's frozen ones lie: of decoding and of training, forward and backward. */
+const FROZEN = [
+  ["nt", 1, 40, 136],
+  ["nt", 3, 40, 136],
+  ["nt", 12, 40, 136],
+  ["nt", 70, 132, 96],
+  ["nn", 5, 88, 44],
+  ["nn", 70, 88, 44],
+] as const;
+
+const frozenCases: KernelCase[] = FROZEN.flatMap(([form, m, n, k]) =>
+  (["f32", "bf16"] as const).map((dtype): KernelCase => {
+    const transB = form === "nt";
+    return {
+      kernel: "matmul",
+      name: `${form} [${m},${n},${k}] ${dtype} frozen`,
+      tolerance: 4e-6,
+      run(check) {
+        const a = check.input([m, k], "a");
+        const b = check.frozen(transB ? [n, k] : [k, n], "b", dtype);
+        const product = matmulReference(a.values, b.values, [m, n, k], { transB });
+        check.compare("c", matmul(check.record, a.tensor, b.tensor, { transB }), product);
+      },
+    };
+  }),
+);
+
+/** What matmul is held to. */
+export const matmulCases: readonly KernelCase[] = [...plainCases, ...frozenCases];

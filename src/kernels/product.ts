@@ -95,7 +95,7 @@ const COPY_B = 64;
 function texelsOf({ gpu }: Recorder, { a, b, parts }: Product): "none" | "b" | "ab" {
   const { texels } = gpu;
   const { m } = parts[0];
-  if (!texels?.takes(b) || !(texels.keeps(b) || m >= COPY_B)) return "none";
+  if (!texels?.takes(b) || !(b.texture || m >= COPY_B)) return "none";
   const n = parts.reduce((sum, part) => sum + part.n, 0);
   return m >= COPY_A && n >= COPY_B && texels.takes(a) ? "ab" : "b";
 }
@@ -115,13 +115,13 @@ function inPieces({ gpu }: Recorder, product: Product): Product[] | null {
   if (!gpu.texels || whole || pieces < 2 || part.m < COPY_A || isQuantized(b.dtype)) return null;
   const step = 64 * Math.ceil(part.k / pieces / 64);
   const { aAt = 0, bAt = 0 } = part;
-  const [kept, first] = [gpu.texels.keeps(b), bAt / ldb];
+  const first = bAt / ldb;
   if (!Number.isInteger(first)) return null;
   return Array.from({ length: Math.ceil(part.k / step) }, (_, i) => {
     const k = Math.min(step, part.k - i * step);
     const own = { ...part, k, aAt: aAt + i * step, bAt: bAt + i * step * ldb };
     const rest = { ...product, accumulate: accumulate || i > 0 };
-    if (kept) return { ...rest, parts: [own] };
+    if (b.texture) return { ...rest, parts: [own] };
     return { ...rest, b: view(b, [k, ldb], (first + i * step) * ldb), parts: [{ ...own, bAt: 0 }] };
   });
 }
@@ -130,7 +130,9 @@ function inPieces({ gpu }: Recorder, product: Product): Product[] | null {
 export function recordProduct(record: Recorder, given: Product): void {
   const narrow = given.parts.every(({ m, n }) => n <= NARROW && n < m);
   const product =
-    narrow && given.b.dtype === "f32" && !given.low && !given.bias && !given.epilogue ? turn(given) : given;
+    narrow && given.b.dtype === "f32" && !given.b.texture && !given.low && !given.bias && !given.epilogue
+      ? turn(given)
+      : given;
   const pieces = inPieces(record, product);
   if (pieces) {
     for (const piece of pieces) recordProduct(record, piece);
@@ -150,7 +152,17 @@ export function recordProduct(record: Recorder, given: Product): void {
   const paired = Boolean(epilogue);
   const plain = given.tile && !("kind" in given.tile) ? given.tile : null;
   const tile =
-    plain ?? matmulTile(record.gpu, transA, transB, storedMatrix(b), m, lda % 4 === 0 && ldb % 4 === 0, paired);
+    plain ??
+    matmulTile(
+      record.gpu,
+      transA,
+      transB,
+      storedMatrix(b),
+      m,
+      lda % 4 === 0 && ldb % 4 === 0,
+      paired,
+      b.texture !== undefined,
+    );
   const eight = b.dtype === "bf16" && ldb % 8 === 0 && all("bAt", 8);
   const texels =
     tile.stage === 0 && vecA && (b.dtype === "f32" ? vecB : eight && (transB || tile.cols % 8 === 0))

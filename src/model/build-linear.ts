@@ -140,7 +140,7 @@ function hold(
   if (names.some((name) => dtypeOf(name) !== dtype) || at.some((start) => start % unit !== 0)) return null;
   if (byteLength(total, dtype) > limit) return null;
   const inner = shapes[0].length > 1 ? [total / shapes[0][1], shapes[0][1]] : [total];
-  const tensor = gpu.persistent(inner, dtype, names.length === 1 ? names[0] : `${names[0]}…`, "weights");
+  const tensor = gpu.frozen(inner, dtype, names.length === 1 ? names[0] : `${names[0]}…`);
   keep((i) => ({ tensor, at: at[i] }));
   return { tensor, grads: null, at };
 }

@@ -131,9 +131,7 @@ export function buildModel(
       const label = rows > each ? `${name}[${start}:]` : name;
       shards.push({
         start,
-        tensor: trainedTensor
-          ? view(trainedTensor, shape, start * width, label)
-          : gpu.persistent(shape, dtype, label, "weights"),
+        tensor: trainedTensor ? view(trainedTensor, shape, start * width, label) : gpu.frozen(shape, dtype, label),
       });
     }
     slots.set(

@@ -102,7 +102,7 @@ describe("Recorder", () => {
       record.scope(() => {
         const x = record.upload(new Float32Array([i, 10 * i]), [2], "x");
         const y = record.empty([2], "f32", "y");
-        buffers.add(x.buffer);
+        buffers.add(x.buffer!);
         run(record, x, y, 2, 1);
         outs.push(record.read(y));
       });
