@@ -131,20 +131,23 @@ interface LabelledRow {
 export function packRows(
   rows: readonly LabelledRow[],
   options: { max_length: number; strategy?: PackingStrategy },
-): { input_ids: number[]; labels: number[] }[][] {
+): LabelledRow[][] {
   const bins = pack(
     rows.map((row) => row.input_ids.length),
     options,
   );
-  const cut = (values: ArrayLike<number>, piece: Piece): number[] =>
-    Array.from({ length: piece.end - piece.start }, (_, i) => values[piece.start + i]!);
+  const cut = (values: ArrayLike<number>, { start, end }: Piece): ArrayLike<number> =>
+    start === 0 && end === values.length
+      ? values
+      : Int32Array.from({ length: end - start }, (_, i) => values[start + i]);
   return bins.map((bin) => {
     const sequences = bin.map((piece) => ({
       input_ids: cut(rows[piece.row]!.input_ids, piece),
       labels: cut(rows[piece.row]!.labels, piece),
     }));
     if (options.strategy !== "wrapped") return sequences;
-    return [{ input_ids: sequences.flatMap((s) => s.input_ids), labels: sequences.flatMap((s) => s.labels) }];
+    const joined = (name: keyof LabelledRow) => Int32Array.from(sequences.flatMap((s) => Array.from(s[name])));
+    return [{ input_ids: joined("input_ids"), labels: joined("labels") }];
   });
 }
 

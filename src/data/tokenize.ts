@@ -5,8 +5,8 @@ import type { Tokenizer } from "./tokenizer.ts";
 
 /** Token ids of one sequence, and for each token the label it is scored against, −100 where it is not. Unshifted, as in HF. */
 export interface TokenizedRow {
-  input_ids: number[];
-  labels: number[];
+  input_ids: ArrayLike<number>;
+  labels: ArrayLike<number>;
 }
 
 /** How rows become tokens; names and defaults are those of TRL's SFTConfig. */
@@ -41,7 +41,10 @@ export interface TokenizeOptions extends RowOptions {
  * @returns `warning`: what is odd about the row, or null
  * @throws {DataError} with the row's file and number
  */
-export function tokenizeRow(source: NumberedRow, options: TokenizeOptions): TokenizedRow & { warning: string | null } {
+export function tokenizeRow(
+  source: NumberedRow,
+  options: TokenizeOptions,
+): { input_ids: number[]; labels: number[]; warning: string | null } {
   const row = parseRow(source, options);
   const only = options.completion_only_loss ?? null;
   if (only && (row.format === "text" || row.format === "messages")) {
@@ -245,7 +248,7 @@ export async function tokenizeDataset(
     const scored = labels.reduce((n, label, i) => (i > 0 && label !== -100 ? n + 1 : n), 0);
     if (scored === 0) made.dropped++;
     else {
-      made.rows.push({ input_ids, labels });
+      made.rows.push({ input_ids: Int32Array.from(input_ids), labels: Int32Array.from(labels) }); // a quarter of arrays
       made.num_tokens += input_ids.length;
       made.num_labels += scored;
     }

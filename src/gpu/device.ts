@@ -194,6 +194,12 @@ export class Gpu {
     this.bindGroups.clear();
   }
 
+  /** Gives what nothing uses back to the device: between phases, or where the host needs room. */
+  trim(): void {
+    this.pool.trim();
+    this.bindGroups.clear();
+  }
+
   /** Marks a step boundary: idle buffers go back to the device. */
   endStep(): void {
     this.pool.endStep();

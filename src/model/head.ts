@@ -5,7 +5,7 @@ import { headFinish, headGradient, headState, headStatistics } from "../kernels/
 import { matmul } from "../kernels/matmul.ts";
 
 /** Bytes that the logits of one chunk of rows may take. */
-const LOGITS_BYTES = 80 << 20;
+const LOGITS_BYTES = 40 << 20;
 
 export interface HeadOptions {
   /** rows of the output table */
@@ -68,6 +68,8 @@ export function head(
     correct: out("correct"),
   };
   const dHidden = gradient ? record.empty(hidden.shape, "f32", "d.hidden") : null;
+  // of a whole chunk each: the last one, and steps of other lengths, share them
+  const room = shards.map(({ tensor }) => record.empty([chunk, tensor.shape[0]], "f32", "logits", "scratch"));
   for (let start = 0; start < count; start += chunk) {
     const size = Math.min(chunk, count - start);
     record.scope(() => {
@@ -76,7 +78,7 @@ export function head(
       const labels = slice(record, targets, start, [size]);
       const state = headState(record, size);
       const logits = shards.map(({ tensor, start: from }, i) => {
-        const part = record.empty([size, tensor.shape[0]], "f32", "logits", "scratch");
+        const part = view(room[i], [size, tensor.shape[0]]);
         matmul(record, x, tensor, { transB: true, into: part });
         headStatistics(record, part, labels, state, { start: from, inverseTemperature, first: i === 0 });
         return part;
@@ -101,6 +103,7 @@ export function head(
       place(record, dx, dHidden, start * width);
     });
   }
+  record.release(...room);
   return { rows, dHidden };
 }
 

@@ -45,9 +45,10 @@ export interface Trainee {
   companions?: Readonly<Record<string, string>>;
 }
 
-/** Writes what was trained: a PEFT folder, or a whole model. */
+/** Writes what was trained: a PEFT folder, or a whole model. Between steps: scratch memory makes room for the copy. */
 export async function saveTrained(folder: Folder, trainee: Trainee): Promise<void> {
   const { model, lora, base, config, companions = {} } = trainee;
+  model.gpu.trim();
   if (lora) return saveAdapter(folder, model, lora, base);
   await saveModel(folder, model, config);
   for (const [name, text] of Object.entries(companions)) await folder.write(name, text);
