@@ -1,11 +1,13 @@
+import type { Gpu } from "../gpu/device.ts";
 import type { Recorder } from "../gpu/recorder.ts";
 import { type Tensor, view } from "../gpu/tensor.ts";
 import type { WeightShard } from "../kernels/embedding.ts";
 import { headFinish, headGradient, headState, headStatistics } from "../kernels/head-softmax.ts";
 import { matmul } from "../kernels/matmul.ts";
+import { onCpu } from "../kernels/matmul-tile.ts";
 
-/** Bytes that the logits of one chunk of rows may take. */
-const LOGITS_BYTES = 40 << 20;
+/** Bytes that the logits of one chunk of rows may take: on a GPU, and on a CPU adapter, which 64 rows occupy as well as 128. */
+const LOGITS_BYTES = { gpu: 80 << 20, cpu: 40 << 20 };
 
 export interface HeadOptions {
   /** rows of the output table */
@@ -36,8 +38,8 @@ export interface HeadGradient {
 }
 
 /** Rows whose logits over the whole vocabulary fit the scratch budget: whole tiles of 32, or 8, where possible. */
-export function headChunk(vocab: number): number {
-  const rows = Math.floor(LOGITS_BYTES / (4 * vocab));
+function headChunk(gpu: Gpu, vocab: number): number {
+  const rows = Math.floor(LOGITS_BYTES[onCpu(gpu) ? "cpu" : "gpu"] / (4 * vocab));
   const tile = rows > 32 ? 32 : rows > 8 ? 8 : 1;
   return Math.max(1, Math.min(1024, Math.floor(rows / tile) * tile));
 }
@@ -59,7 +61,7 @@ export function head(
   gradient: HeadGradient | null,
 ): { rows: HeadRows; dHidden: Tensor | null } {
   const [count, width] = hidden.shape;
-  const chunk = Math.min(count, headChunk(vocab));
+  const chunk = Math.min(count, headChunk(record.gpu, vocab));
   const out = (label: string) => record.empty([count], "f32", label);
   const rows: HeadRows = {
     logp: out("logp"),
