@@ -3,7 +3,7 @@ import type { Gpu } from "../src/gpu/device.ts";
 import { matmul } from "../src/kernels/matmul.ts";
 import { onCpu, tileCandidates } from "../src/kernels/matmul-tile.ts";
 import { interleave, type Subject } from "./measure.ts";
-import { randomTensor } from "./operands.ts";
+import { randomTensor, randomWeights } from "./operands.ts";
 import { type BenchRow, rowsOf } from "./rows.ts";
 import { benchModel } from "./sizes.ts";
 
@@ -26,8 +26,8 @@ export function matmulSubjects(gpu: Gpu, tokens: number, dtypes: readonly ("f32"
         against,
         yardstick: true,
       });
-    const up = randomTensor(gpu, [inner, hidden], dtype, "up_proj");
-    const q = randomTensor(gpu, [hidden, hidden], dtype, "q_proj");
+    const up = randomWeights(gpu, [inner, hidden], dtype, "up_proj");
+    const q = randomWeights(gpu, [hidden, hidden], dtype, "q_proj");
     const nt = `x·Wᵀ up_proj ${dtype}`;
     add("x·Wᵀ up_proj", `[${tokens},${hidden}]→${inner}`, inner, hidden, (r) => matmul(r, x, up, { transB: true }));
     add("dy·W up_proj", `[${tokens},${inner}]→${hidden}`, inner, hidden, (r) => matmul(r, dy, up), nt);
@@ -49,7 +49,7 @@ export function yardsticks(gpu: Gpu, tokens: number): Subject[] {
 export function formSubjects(gpu: Gpu, tokens: number): Subject[] {
   if (onCpu(gpu)) return [];
   const { hidden_size: hidden, intermediate_size: inner } = benchModel();
-  const up = randomTensor(gpu, [inner, hidden], "bf16", "up_proj");
+  const up = randomWeights(gpu, [inner, hidden], "bf16", "up_proj");
   const add = (what: string, rows: number, tile?: MatmulTile): Subject => {
     const x = randomTensor(gpu, [rows, hidden], "f32", "x");
     return {

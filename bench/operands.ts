@@ -45,6 +45,14 @@ function fillCodes(gpu: Gpu, tensor: Tensor, scale: number): void {
   gpu.write(tensor, scales, bytes);
 }
 
+/** Random weights as they lie while products read them: in bf16 frozen, in f32 those of full training. */
+export function randomWeights(gpu: Gpu, shape: readonly number[], dtype: "f32" | "bf16", label: string): Tensor {
+  if (dtype === "f32") return randomTensor(gpu, shape, dtype, label);
+  const tensor = gpu.frozen(shape, dtype, label);
+  fillRandom(gpu, tensor);
+  return tensor;
+}
+
 /** A tensor of random numbers. */
 export function randomTensor(gpu: Gpu, shape: readonly number[], dtype: "f32" | "bf16", label: string): Tensor {
   const tensor = gpu.persistent(shape, dtype, label, "scratch");
