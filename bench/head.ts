@@ -2,7 +2,7 @@ import type { Gpu } from "../src/gpu/device.ts";
 import { head } from "../src/model/head.ts";
 import { yardsticks } from "./matmul.ts";
 import { interleave, type Subject } from "./measure.ts";
-import { randomTensor } from "./operands.ts";
+import { randomTensor, randomWeights } from "./operands.ts";
 import { type BenchRow, rowsOf } from "./rows.ts";
 import { benchModel } from "./sizes.ts";
 
@@ -53,6 +53,9 @@ function shardsOf(gpu: Gpu, vocab: number, hidden: number) {
   const most = Math.floor(gpu.limits.maxStorageBufferBindingSize / (2 * hidden) / 8) * 8;
   const shards = [];
   for (let start = 0; start < vocab; start += most)
-    shards.push({ tensor: randomTensor(gpu, [Math.min(most, vocab - start), hidden], "bf16", `head.${start}`), start });
+    shards.push({
+      tensor: randomWeights(gpu, [Math.min(most, vocab - start), hidden], "bf16", `head.${start}`),
+      start,
+    });
   return shards;
 }

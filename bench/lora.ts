@@ -5,7 +5,7 @@ import { loraLinearBackward } from "../src/kernels/lora-linear-backward.ts";
 import { matmul } from "../src/kernels/matmul.ts";
 import { yardsticks } from "./matmul.ts";
 import { interleave, type Subject } from "./measure.ts";
-import { randomTensor } from "./operands.ts";
+import { randomTensor, randomWeights } from "./operands.ts";
 import { type BenchRow, rowsOf } from "./rows.ts";
 import { benchModel } from "./sizes.ts";
 
@@ -17,11 +17,11 @@ export async function benchLora(gpu: Gpu, tokens: number, rounds: number, r = 16
     ["up_proj", inner, hidden],
     ["down_proj", hidden, inner],
   ] as const) {
-    const make = (shape: number[], dtype: "f32" | "bf16", label: string) => randomTensor(gpu, shape, dtype, label);
-    const x = make([tokens, into], "f32", "x");
-    const dy = make([tokens, out], "f32", "dy");
-    const weight = make([out, into], "bf16", name);
-    const pair = { a: make([r, into], "f32", "lora_A"), b: make([out, r], "f32", "lora_B") };
+    const make = (shape: number[], label: string) => randomTensor(gpu, shape, "f32", label);
+    const x = make([tokens, into], "x");
+    const dy = make([tokens, out], "dy");
+    const weight = randomWeights(gpu, [out, into], "bf16", name);
+    const pair = { a: make([r, into], "lora_A"), b: make([out, r], "lora_B") };
     const plain = [oneLinear(weight, null, null)];
     const tuned = [oneLinear(weight, null, { ...pair, scale: 2, dropout: 0, index: 0 })];
     const grads: LinearGrads = {
