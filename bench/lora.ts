@@ -30,7 +30,7 @@ export async function benchLora(gpu: Gpu, tokens: number, rounds: number, r = 16
       loraA: gpu.persistent([r, into], "f32", "d.lora_A", "scratch"),
       loraB: gpu.persistent([out, r], "f32", "d.lora_B", "scratch"),
     };
-    const h = make([tokens, r], "f32", "h");
+    const h = make([tokens, r], "h");
     const shape = `[${tokens},${into}]→${out}`;
     const flops = 2 * tokens * out * into;
     const low = 2 * tokens * r * (out + into);

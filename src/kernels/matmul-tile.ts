@@ -44,7 +44,7 @@ export function tileCandidates(
       const [square, wide] = [SQUARE(size), direct(16, 4, 8, 8, size, 2)];
       if (transB) return [wide, direct(8, 4, 8, 8, size), direct(16, 4, 8, 4, size)];
       if (b === "f32") return [direct(16, 8, 8, 8, size, transA ? 2 : 1), wide, square];
-      return [square, direct(16, 4, 8, 4, size)];
+      return [square]; // a texel down its columns is eight of them
     }
     return transB
       ? [direct(16, 4, 8, 4, size), direct(16, 3, 8, 4, size), direct(8, 4, 8, 8, size)]
