@@ -180,7 +180,8 @@ export class Recorder {
     const program = gpu.programs.get(shader as Shader, variant);
     const size = fold(grid, gpu.limits.maxComputeWorkgroupsPerDimension, program.name);
     if (size[0] * size[1] * size[2] === 0) return;
-    const { bound, spilled } = this.spill(program, bindings);
+    const spilled = gpu.texels && this.spill(program, bindings);
+    const bound = spilled ? { ...bindings, ...spilled } : bindings;
     const textures = this.mirror(program, bound);
     const group = this.bindGroup(program, bound, textures);
     const words = packParams(program, params);
@@ -188,7 +189,7 @@ export class Recorder {
     const command = { program, group, words, size, work: effort };
     this.captured?.push(command);
     this.emit(command);
-    this.release(...spilled);
+    if (spilled) this.release(...Object.values(spilled));
   }
 
   private emit({ program, group, words, size, work }: Exclude<Command, { copy: unknown }>): void {
@@ -208,21 +209,17 @@ export class Recorder {
     if (this.work >= gpu.pace.budget) this.submit();
   }
 
-  /** Buffers in place of textures that a kernel reads as buffers: right, and slow, so that kernels for what lies in textures read those. */
-  private spill(
-    program: Program,
-    bindings: Record<string, Tensor>,
-  ): { bound: Record<string, Tensor>; spilled: Tensor[] } {
-    const spilled: Tensor[] = [];
-    const bound = { ...bindings };
+  /** Buffers for what lies in textures and a kernel reads as buffers, by name, or null: a copy each time, so right and slow. */
+  private spill(program: Program, bindings: Record<string, Tensor>): Record<string, Tensor> | null {
+    let spilled: Record<string, Tensor> | null = null;
     for (const { name, kind } of program.storage) {
       const tensor = bindings[name];
       if (!tensor?.texture || kind !== "read") continue;
-      bound[name] = this.empty(tensor.shape, tensor.dtype, tensor.label, "scratch");
-      this.copy(tensor, bound[name]);
-      spilled.push(bound[name]);
+      spilled ??= {};
+      spilled[name] = this.empty(tensor.shape, tensor.dtype, tensor.label, "scratch");
+      this.copy(tensor, spilled[name]);
     }
-    return { bound, spilled };
+    return spilled;
   }
 
   /** Textures of what a kernel reads as texels, by name; forgets those of what it writes. */
