@@ -248,7 +248,7 @@ export async function tokenizeDataset(
     const scored = labels.reduce((n, label, i) => (i > 0 && label !== -100 ? n + 1 : n), 0);
     if (scored === 0) made.dropped++;
     else {
-      made.rows.push({ input_ids: Int32Array.from(input_ids), labels: Int32Array.from(labels) }); // a quarter of arrays
+      made.rows.push({ input_ids: Int32Array.from(input_ids), labels: Int32Array.from(labels) }); // half of an array, or less
       made.num_tokens += input_ids.length;
       made.num_labels += scored;
     }

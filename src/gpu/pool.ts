@@ -28,6 +28,11 @@ export interface BufferBlock extends Block {
   readonly memory: GPUBuffer;
 }
 
+/** A texture that is counted with the pool's buffers. */
+export interface TextureBlock extends Block {
+  readonly memory: GPUTexture;
+}
+
 /** How much lies where, in bytes. */
 export interface Ledger {
   /** allocated from the device now, free blocks of the pool included */
@@ -109,12 +114,7 @@ export class Pool {
   }
 
   /** A long-lived texture of `size` bytes, counted like a buffer. */
-  takeTexture(
-    descriptor: GPUTextureDescriptor,
-    size: number,
-    kind: MemoryKind,
-    label: string,
-  ): Block & { memory: GPUTexture } {
+  takeTexture(descriptor: GPUTextureDescriptor, size: number, kind: MemoryKind, label: string): TextureBlock {
     if (this.ledger.allocated + size > this.budget) this.evict(size);
     const memory = this.device.createTexture({ ...descriptor, label });
     return this.add({ memory, size, kind, label, touched: this.step, free: false });

@@ -1,5 +1,5 @@
 import { GpuError } from "../errors.ts";
-import { type Block, type Pool, sizeClass } from "./pool.ts";
+import { type Pool, sizeClass, type TextureBlock } from "./pool.ts";
 import { bufferOf, byteLength, type DType, sizeOf, type Tensor } from "./tensor.ts";
 
 /** Bytes of a texel of format rgba32uint. */
@@ -71,7 +71,7 @@ export class Texels {
    * A texture for a matrix of weights `[rows, columns]`, in rows of texels; null where products could not read every row
    * or column of it so, or the device cannot have it.
    */
-  hold(shape: readonly number[], dtype: DType, label: string): (Block & { memory: GPUTexture }) | null {
+  hold(shape: readonly number[], dtype: DType, label: string): TextureBlock | null {
     const [rows, columns] = shape;
     const bytes = byteLength(sizeOf(shape), dtype);
     const whole = shape.length === 2 && rows % 4 === 0 && columns % 8 === 0;

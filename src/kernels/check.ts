@@ -103,7 +103,7 @@ export class CaseRun {
   }
 
   /** A random matrix of weights as a model's frozen ones lie on this adapter: in a texture on some. */
-  frozen(shape: readonly number[], label: string, dtype: "f32" | "bf16", scale = 1): Input {
+  frozen(shape: readonly number[], label: string, dtype: "f32" | "f16" | "bf16", scale = 1): Input {
     const { stored, rounded } = roundTo(
       Float32Array.from({ length: sizeOf(shape) }, () => scale * this.random()),
       dtype,

@@ -101,9 +101,8 @@ function sharded(
   const parts: WeightShard[] = [];
   for (let n = 0, start = 0; n < count; n++) {
     const size = n === count - 1 ? rows - start : Math.floor(rows / count);
-    const [shape, label] = [[size, width], `shard ${n}`];
-    const piece: Input =
-      frozen && dtype !== "f16" ? check.frozen(shape, label, dtype) : check.input(shape, label, 1, dtype);
+    const [shape, label] = [[size, width], `shard ${n}`] as const;
+    const piece: Input = frozen ? check.frozen(shape, label, dtype) : check.input(shape, label, 1, dtype);
     table.set(piece.values, start * width);
     parts.push({ tensor: piece.tensor, start });
     start += size;

@@ -11,8 +11,8 @@ const direct = (rows: number, cols: number, lanes: number, steps: number, broadc
   return { rows, cols, lanes, groups: 1, stage: 0, broadcast, steps, ...(walk > 1 && { walk }) };
 };
 
-/** Columns of a whole texel of bf16. */
-const SQUARE = (size: number) => direct(8, 8, 8, 8, size, 2);
+/** For bf16 read down its columns as texels, of eight columns each. */
+const texelTile = (size: number): MatmulTile => direct(8, 8, 8, 8, size, 2);
 
 /** Outputs of so few rows have tiles of their own: LoRA's factors, decoding. */
 export const FEW_ROWS = 64;
@@ -41,10 +41,10 @@ export function tileCandidates(
     // more registers or more code than this and LLVM's output falls out of the first-level caches
     const few = m <= FEW_ROWS; // LoRA's factors are then buffers, and much code would be compiled for little
     if (gpu.texels && (few ? transB && b === "bf16" : b === "f32" || b === "bf16")) {
-      const [square, wide] = [SQUARE(size), direct(16, 4, 8, 8, size, 2)];
+      const [square, wide] = [texelTile(size), direct(16, 4, 8, 8, size, 2)];
       if (transB) return [wide, direct(8, 4, 8, 8, size), direct(16, 4, 8, 4, size)];
       if (b === "f32") return [direct(16, 8, 8, 8, size, transA ? 2 : 1), wide, square];
-      return [square]; // a texel down its columns is eight of them
+      return [square];
     }
     return transB
       ? [direct(16, 4, 8, 4, size), direct(16, 3, 8, 4, size), direct(8, 4, 8, 8, size)]
@@ -129,7 +129,7 @@ export function tileKey(transA: boolean, transB: boolean, b: StoredMatrix, m: nu
  * @param aligned false where rows do not begin at multiples of four elements: every load is then four, so much code that
  *   a CPU adapter compiles for seconds, and such sizes are met in tests only: they get a small tile
  * @param paired a thread keeps columns two by two: their number is even
- * @param texture b lies in one: down its columns it is read a texel at a time
+ * @param texture b lies in one
  */
 export function matmulTile(
   gpu: Gpu,
@@ -143,9 +143,8 @@ export function matmulTile(
 ): MatmulTile {
   const size = gpu.features.subgroupSize;
   if (!aligned && (size === 4 || size === 8)) return direct(8, !transB ? 4 : paired ? 2 : 1, 8, 4, size);
-  const whole = texture && !transB && b === "bf16";
-  const fits = ({ cols, matrix }: MatmulTile) =>
-    (!paired || cols % (2 * (matrix?.n ?? 1)) === 0) && (!whole || cols % 8 === 0);
+  if (texture && !transB && b === "bf16") return texelTile(size);
+  const fits = ({ cols, matrix }: MatmulTile) => !paired || cols % (2 * (matrix?.n ?? 1)) === 0;
   if ((size === 4 || size === 8) && transB && !transA) {
     const tile = decodeTiles(size, b, gpu.texels !== null).find((tile) => m <= tile.rows && fits(tile));
     if (tile) return tile;
@@ -153,7 +152,6 @@ export function matmulTile(
   const winner = gpu.tuning.get(tileKey(transA, transB, b, m));
   const measured = winner ? (JSON.parse(winner) as MatmulTile) : null;
   if (measured && fits(measured)) return measured;
-  if (whole) return SQUARE(size);
   const tiles = tileCandidates(gpu, transA, transB, b, m).filter((tile) => fits(tile) && !tile.matrix);
   return tiles.find(({ rows, groups }) => rows * groups < 2 * m) ?? tiles[tiles.length - 1];
 }

@@ -199,7 +199,7 @@ class Trial {
   }
 
   free(): void {
-    this.gpu.pool.trim(); // textures with copies of operands
+    this.gpu.trim(); // textures with copies of operands
     this.gpu.drop(...Object.values(this.tensors), ...Object.values(this.extra ?? {}));
   }
 }
