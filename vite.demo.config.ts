@@ -31,8 +31,8 @@ const tiny: Plugin = {
   name: "tiny",
   apply: "build",
   writeBundle({ dir }) {
-    const from = join(root, "demo/tiny");
-    if (!existsSync(from)) this.error("There is no embedded model in demo/tiny: npm run make:tiny");
+    const from = join(root, "assets/tiny");
+    if (!existsSync(from)) this.error("There is no embedded model in assets/tiny: npm run make:tiny");
     cpSync(from, join(dir!, "tiny"), { recursive: true });
   },
 };

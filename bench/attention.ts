@@ -1,5 +1,5 @@
 import type { Gpu } from "../src/gpu/device.ts";
-import { attention, attentionBackward, spansOf } from "../src/kernels/attention.ts";
+import { attention, attentionBackward, spansOf } from "../src/kernels/attention/attention.ts";
 import { yardsticks } from "./matmul.ts";
 import { interleave, type Subject } from "./measure.ts";
 import { randomTensor } from "./operands.ts";

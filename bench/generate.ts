@@ -1,6 +1,6 @@
 import type { Gpu } from "../src/gpu/device.ts";
 import { parseModelConfig } from "../src/model/config.ts";
-import { type GenerateOptions, generate, type SamplingOptions } from "../src/model/generate.ts";
+import { type GenerateOptions, generate, type SamplingOptions } from "../src/model/generate/generate.ts";
 import type { Transformer } from "../src/model/transformer.ts";
 import { yardsticks } from "./matmul.ts";
 import { interleave, now, ratioOf, type Subject, type Time, type Timed } from "./measure.ts";

@@ -1,7 +1,7 @@
 import type { Gpu } from "../src/gpu/device.ts";
-import { gradNorm } from "../src/kernels/grad-norm.ts";
-import type { GrpoSequence } from "../src/train/grpo-batch.ts";
-import { grpoObjective, tokenLogps } from "../src/train/grpo-loss.ts";
+import { gradNorm } from "../src/kernels/optimizer/grad-norm.ts";
+import { grpoObjective, tokenLogps } from "../src/train/grpo/objective.ts";
+import type { GrpoSequence } from "../src/train/grpo/sequences.ts";
 import { GREEDY, passOf } from "./generate.ts";
 import { yardsticks } from "./matmul.ts";
 import { interleave, type Subject } from "./measure.ts";

@@ -1,5 +1,5 @@
 import type { Gpu } from "../src/gpu/device.ts";
-import { head } from "../src/model/head.ts";
+import { head } from "../src/model/layers/head.ts";
 import { yardsticks } from "./matmul.ts";
 import { interleave, type Subject } from "./measure.ts";
 import { randomTensor, randomWeights } from "./operands.ts";

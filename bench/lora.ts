@@ -1,8 +1,8 @@
 import type { Gpu } from "../src/gpu/device.ts";
-import { type LinearGrads, oneLinear } from "../src/kernels/linear.ts";
-import { loraLinear } from "../src/kernels/lora-linear.ts";
-import { loraLinearBackward } from "../src/kernels/lora-linear-backward.ts";
-import { matmul } from "../src/kernels/matmul.ts";
+import { type LinearGrads, oneLinear } from "../src/kernels/matmul/linear.ts";
+import { loraLinear } from "../src/kernels/matmul/lora-linear.ts";
+import { loraLinearBackward } from "../src/kernels/matmul/lora-linear-backward.ts";
+import { matmul } from "../src/kernels/matmul/matmul.ts";
 import { yardsticks } from "./matmul.ts";
 import { interleave, type Subject } from "./measure.ts";
 import { randomTensor, randomWeights } from "./operands.ts";

@@ -1,8 +1,8 @@
 import { readFileSync } from "node:fs";
-import { renderTable } from "../src/cli/table.ts";
+import { renderTable } from "../src/cli/terminal/table.ts";
 import { type Gpu, requestGpu } from "../src/gpu/device.ts";
 import { wantsSubgroupMatrix } from "../src/gpu/subgroup-matrix.ts";
-import { modelProducts, type Product, tuneMatmul } from "../src/kernels/matmul-tune.ts";
+import { modelProducts, type Product, tuneMatmul } from "../src/kernels/matmul/matmul-tune.ts";
 import type { Platform } from "../src/platform/adapter.ts";
 import { openAdapter } from "../src/platform/index.ts";
 import { type BenchArgs, HELP, type Kind, parseBenchArgs } from "./args.ts";

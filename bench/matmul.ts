@@ -1,7 +1,7 @@
-import type { MatmulTile } from "../shaders/matmul.wgsl.ts";
+import type { MatmulTile } from "../shaders/matmul/lib/variant.ts";
 import type { Gpu } from "../src/gpu/device.ts";
-import { matmul } from "../src/kernels/matmul.ts";
-import { onCpu, tileCandidates } from "../src/kernels/matmul-tile.ts";
+import { matmul } from "../src/kernels/matmul/matmul.ts";
+import { onCpu, tileCandidates } from "../src/kernels/matmul/matmul-tile.ts";
 import { interleave, type Subject } from "./measure.ts";
 import { randomTensor, randomWeights } from "./operands.ts";
 import { type BenchRow, rowsOf } from "./rows.ts";

@@ -1,8 +1,8 @@
 import type { Gpu } from "../src/gpu/device.ts";
-import type { PlanLimits } from "../src/gpu/plan-device.ts";
+import type { PlanLimits } from "../src/gpu/fake-device.ts";
 import type { ModelConfig } from "../src/model/config.ts";
-import { forecastSft, worstBatch } from "../src/train/plan.ts";
-import { sftStep } from "../src/train/step.ts";
+import { forecastSft, worstBatch } from "../src/train/forecast/sft.ts";
+import { sftStep } from "../src/train/sft/step.ts";
 import { now, since } from "./measure.ts";
 import { ADAMW, loraOf, trainee } from "./models.ts";
 import { about, type BenchRow } from "./rows.ts";

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import type { Gpu } from "../src/gpu/device.ts";
-import { matmul } from "../src/kernels/matmul.ts";
+import { matmul } from "../src/kernels/matmul/matmul.ts";
 import type { Platform } from "../src/platform/adapter.ts";
 import { judged, productLimit, type Ratio } from "./limits.ts";
 import { interleave, now, ratioOf, type Subject, since, type Time, type Timed } from "./measure.ts";

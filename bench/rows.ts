@@ -1,6 +1,6 @@
 import { execFileSync } from "node:child_process";
 import { appendFileSync } from "node:fs";
-import { renderTable } from "../src/cli/table.ts";
+import { renderTable } from "../src/cli/terminal/table.ts";
 import type { Gpu } from "../src/gpu/device.ts";
 import { median, ratioOf, type Subject, spread, type Time } from "./measure.ts";
 

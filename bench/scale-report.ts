@@ -1,5 +1,5 @@
 import { readFileSync, writeFileSync } from "node:fs";
-import { renderFigure } from "../src/eval/report/figure.ts";
+import { renderFigure } from "../src/report/figure.ts";
 import { type BenchRow, commit } from "./rows.ts";
 import { AXES, type Axis, fitsOf, REST, type ScalePoint } from "./scale.ts";
 

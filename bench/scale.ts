@@ -1,9 +1,9 @@
 import { freemem } from "node:os";
 import { MemoryError } from "../src/errors.ts";
+import { isSoftwareName } from "../src/gpu/cpu-adapters/names.ts";
 import type { Gpu } from "../src/gpu/device.ts";
-import type { PlanLimits } from "../src/gpu/plan-device.ts";
+import type { PlanLimits } from "../src/gpu/fake-device.ts";
 import type { Recorder } from "../src/gpu/recorder.ts";
-import { isSoftwareName } from "../src/gpu/software.ts";
 import type { ModelConfig } from "../src/model/config.ts";
 import { GREEDY, passOf } from "./generate.ts";
 import { judged, LENGTH_EXPONENT } from "./limits.ts";

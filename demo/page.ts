@@ -9,13 +9,7 @@ import { runView } from "./views/run.ts";
 import { runsView } from "./views/runs.ts";
 import { startView } from "./views/start.ts";
 import { storageView } from "./views/storage.ts";
-
-/** What stands between header and footer. The signal aborts when it is left. */
-export interface View {
-  title: string;
-  element: HTMLElement;
-}
-export type ShowView = (app: App, signal: AbortSignal) => View | Promise<View>;
+import type { ShowView, View } from "./views/view.ts";
 
 const NAVIGATION = [
   { href: "#/", text: "Train" },

@@ -1,5 +1,5 @@
 import { parseArgs } from "node:util";
-import { nodeFolder } from "../src/platform/node-fs.ts";
+import { nodeFolder } from "../src/platform/node/fs.ts";
 import { type CheckpointSpec, copyTokenizer, SPECS, writeRandomCheckpoint } from "./random-checkpoint.ts";
 
 const USAGE = `Usage: npm run make:checkpoint -- NAME DIR [--seed N] [--layers N] [--vocab N] [--force]

@@ -1,18 +1,18 @@
-// `npm run make:tiny`: the embedded model of demo/tiny, from a seed: corpus, tokenizer, weights. Goes on where an earlier
+// `npm run make:tiny`: the embedded model of assets/tiny, from a seed: corpus, tokenizer, weights. Goes on where an earlier
 // call was interrupted. Some 40 minutes on two cores; the same seed gives the same model but for the last bits of sums,
 // which depend on the adapter.
 import { parseArgs } from "node:util";
 import { main } from "../src/cli/main.ts";
-import { openGpu } from "../src/cli/open-gpu.ts";
-import { embeddedRows } from "../src/data/embedded.ts";
+import { openGpu } from "../src/cli/runs/open-gpu.ts";
+import { embeddedRows } from "../src/data/sets/embedded.ts";
 import { accuracy, passAtK, solve } from "../src/eval/solve.ts";
 import { openCheckpoint } from "../src/io/checkpoint.ts";
 import { f32ToBf16 } from "../src/io/dtype.ts";
 import { bytesOf, encodeSafetensors, type TensorData, tensorBytes, toFloat32 } from "../src/io/safetensors.ts";
 import type { Folder } from "../src/io/storage.ts";
-import { loadModel } from "../src/model/load.ts";
-import { nodeFolder } from "../src/platform/node-fs.ts";
-import { openTokenizer } from "../src/session.ts";
+import { loadModel } from "../src/model/files/load.ts";
+import { nodeFolder } from "../src/platform/node/fs.ts";
+import { openTokenizer } from "../src/session/open.ts";
 import { checkpointNames } from "../src/train/checkpoint.ts";
 import { writeRandomCheckpoint } from "./random-checkpoint.ts";
 import { type CorpusRow, tinyCorpus } from "./tiny-corpus.ts";
@@ -23,7 +23,7 @@ const { values } = parseArgs({
     seed: { type: "string", default: "1" },
     rows: { type: "string", default: "160000" },
     work: { type: "string", default: "qwench-tiny" },
-    output: { type: "string", default: "demo/tiny" },
+    output: { type: "string", default: "assets/tiny" },
   },
 });
 const seed = Number(values.seed);

@@ -3,7 +3,7 @@ import { dirname, join } from "node:path";
 import { f32ToBf16 } from "../src/io/dtype.ts";
 import { encodeSafetensors, type TensorData, tensorBytes } from "../src/io/safetensors.ts";
 import type { Folder } from "../src/io/storage.ts";
-import { nodeFolder } from "../src/platform/node-fs.ts";
+import { nodeFolder } from "../src/platform/node/fs.ts";
 
 /** The sizes of a Qwen checkpoint, by their names in config.json. */
 export interface CheckpointSpec {

@@ -1,10 +1,10 @@
-// Writes the README's tables, of options from src/recipe.ts, of recipes from src/cli/recipes.ts and of results from
+// Writes the README's tables, of options from src/recipe/recipe.ts, of recipes from src/recipe/published.ts and of results from
 // bench/results.jsonl: `tsx scripts/readme-options.ts [--check]`. --check changes nothing and exits 1 when a table is out of date.
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { defaultText, groupTitle, valueHint, valueText } from "../src/cli/help.ts";
-import { recipesTable } from "../src/cli/recipe.ts";
-import { type Field, fieldsOf, groups, type Method } from "../src/recipe.ts";
+import { recipesTable } from "../src/cli/commands/recipe.ts";
+import { defaultText, groupTitle, valueHint, valueText } from "../src/cli/terminal/help.ts";
+import { type Field, fieldsOf, groups, type Method } from "../src/recipe/recipe.ts";
 
 const readme = fileURLToPath(new URL("../README.md", import.meta.url));
 const results = fileURLToPath(new URL("../bench/results.jsonl", import.meta.url));

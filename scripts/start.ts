@@ -1,7 +1,7 @@
 // `npm start`: a tiny model learns a form of answer by SFT, then by GRPO to work its problems. Downloads nothing.
 // npm start -- --seed 1 --output DIR: other draws, another folder.
 import { parseArgs } from "node:util";
-import { EMBEDDED_OUTPUT } from "../src/cli/embedded.ts";
+import { EMBEDDED_OUTPUT } from "../src/cli/sources/embedded.ts";
 import { start } from "../src/cli/start.ts";
 
 const { values } = parseArgs({

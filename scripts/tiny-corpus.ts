@@ -1,5 +1,5 @@
 import type { Message } from "../src/data/chat-template.ts";
-import { XML_SYSTEM } from "../src/data/embedded.ts";
+import { XML_SYSTEM } from "../src/data/sets/embedded.ts";
 import {
   drawFrom,
   guess,
@@ -8,7 +8,7 @@ import {
   wordProblems,
   working,
   xmlCompletion,
-} from "../src/data/word-problems.ts";
+} from "../src/data/sets/word-problems.ts";
 
 export interface CorpusRow {
   prompt: Message[];

@@ -5,28 +5,29 @@ export { SYSTEM_PROMPTS } from "./data/sets/forms.ts";
 export { DATA_SETS, dataSetNamed, readDataSet, type SetOptions } from "./data/sets/registry.ts";
 export { loadTokenizer, type Tokenizer } from "./data/tokenizer.ts";
 export * from "./errors.ts";
-export { type Figure, renderFigure } from "./eval/report/figure.ts";
-export { Gpu, type GpuFeatures, requestGpu } from "./gpu/device.ts";
+export type { GpuFeatures } from "./gpu/context.ts";
+export { Gpu, requestGpu } from "./gpu/device.ts";
 export { type Checkpoint, openCheckpoint } from "./io/checkpoint.ts";
-export { downloadModel } from "./io/hub.ts";
-export { downloadDataset } from "./io/hub-dataset.ts";
+export { downloadDataset } from "./io/hub/dataset.ts";
+export { downloadModel } from "./io/hub/hub.ts";
 export { memoryFolder } from "./io/memory-folder.ts";
 export { readAdapter, writeAdapter } from "./io/peft.ts";
 export type { ByteSource, Folder } from "./io/storage.ts";
-export { loadModel } from "./model/load.ts";
+export { loadModel } from "./model/files/load.ts";
 export { Transformer } from "./model/transformer.ts";
 export {
   fields,
   type GrpoRecipe,
   parseRecipe,
   type SftRecipe,
-} from "./recipe.ts";
-export { formatRecipeYaml, parseRecipeYaml } from "./recipe-yaml.ts";
+} from "./recipe/recipe.ts";
+export { formatRecipeYaml, parseRecipeYaml } from "./recipe/yaml.ts";
+export { type Figure, renderFigure } from "./report/figure.ts";
 export { type Grade, type GradeOptions, grade, mathsEqual } from "./rewards/maths/grade.ts";
 export { REWARDS, type RewardFactory, type RewardParameters, rewardNamed } from "./rewards/registry.ts";
 export type { NamedReward, RewardContext, RewardFunction } from "./rewards/reward.ts";
-export * from "./session.ts";
-export * from "./session-export.ts";
-export * from "./session-export-check.ts";
-export * from "./session-generate.ts";
-export * from "./session-grpo.ts";
+export * from "./session/export.ts";
+export * from "./session/export-check.ts";
+export * from "./session/generate.ts";
+export * from "./session/grpo.ts";
+export * from "./session/open.ts";

@@ -1,6 +1,6 @@
 import { parseChoice } from "../src/platform/adapter.ts";
-import { unpackSwiftShader } from "../src/platform/swiftshader.ts";
-import { hasVulkanDriver, mesaAdvice } from "../src/platform/vulkan.ts";
+import { unpackSwiftShader } from "../src/platform/node/swiftshader.ts";
+import { hasVulkanDriver, mesaAdvice } from "../src/platform/node/vulkan.ts";
 
 /** Once before the tests: where they will need the software renderer, unpacks it and says so once for all of them. */
 export default function setup(): void {

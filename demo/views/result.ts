@@ -1,9 +1,9 @@
 import { fill, h } from "../dom.ts";
-import type { ShowView } from "../page.ts";
 import { chat } from "../parts/chat.ts";
 import { comparison } from "../parts/comparison.ts";
 import { downloads } from "../parts/downloads.ts";
 import { runHeader } from "../parts/run-header.ts";
+import type { ShowView } from "./view.ts";
 
 /** What came of a run: before and after, a talk with it, and files to take away. */
 export function resultView(id: string): ShowView {

@@ -1,12 +1,12 @@
 import { type Child, fill, h } from "../dom.ts";
 import { formatShare, METHOD_NAMES } from "../format.ts";
-import type { ShowView } from "../page.ts";
 import { completions } from "../parts/completions.ts";
 import { problemLine } from "../parts/notice.ts";
 import { phaseCharts } from "../parts/run-charts.ts";
 import { runHeader } from "../parts/run-header.ts";
 import { stages } from "../parts/stages.ts";
 import { inOrder, type Run } from "../run.ts";
+import type { ShowView } from "./view.ts";
 
 /** A run as it trains: where it stands, its curves, and what the model writes. */
 export function runView(id: string): ShowView {

@@ -4,10 +4,10 @@ import { createChart, seriesClass } from "../chart.ts";
 import { fill, h, uid } from "../dom.ts";
 import { formatNumber, formatShare, formatTime, METHOD_NAMES } from "../format.ts";
 import { METRICS } from "../metrics.ts";
-import type { View } from "../page.ts";
 import { labelled, select } from "../parts/choice.ts";
 import { confirm } from "../parts/dialog.ts";
 import { STATUS_WORDS } from "../parts/run-header.ts";
+import type { View } from "./view.ts";
 
 /** All runs, newest first, and the curves of those that are ticked. */
 export function runsView(app: App, signal: AbortSignal): View {

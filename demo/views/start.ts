@@ -13,7 +13,6 @@ import {
   type MethodChoice,
   nameOf,
 } from "../jobs.ts";
-import type { View } from "../page.ts";
 import { choice, labelled, select } from "../parts/choice.ts";
 import { dataPicker } from "../parts/data-picker.ts";
 import { downloader } from "../parts/downloader.ts";
@@ -24,6 +23,7 @@ import { type RecipeForm, recipeForm } from "../parts/recipe-form.ts";
 import { storageLine } from "../parts/storage-line.ts";
 import { unfinished } from "../parts/unfinished.ts";
 import { problemOf, webgpuAdvice } from "../problems.ts";
+import type { View } from "./view.ts";
 
 /** The first page: one button that trains at once, and below it everything that can be chosen. */
 export async function startView(app: App, signal: AbortSignal): Promise<View> {

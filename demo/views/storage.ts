@@ -2,10 +2,10 @@ import type { StorageUsage, StoredItem } from "../../src/client/types.ts";
 import type { App } from "../app.ts";
 import { type Child, fill, h } from "../dom.ts";
 import { formatBytes, formatTime } from "../format.ts";
-import type { View } from "../page.ts";
 import { confirm } from "../parts/dialog.ts";
 import { problemLine } from "../parts/notice.ts";
 import { problemOf } from "../problems.ts";
+import type { View } from "./view.ts";
 
 const KINDS: readonly (readonly [StoredItem["kind"], string])[] = [
   ["model", "Models"],

@@ -1,6 +1,6 @@
 import { QwenchError } from "../errors.ts";
-import { fieldOf, type Method, namesOf, nearestName, otherMethodOf } from "../recipe.ts";
-import { ignoredNames, oldNames, refusedNames } from "../recipe-names.ts";
+import { ignoredNames, oldNames, refusedNames } from "../recipe/names.ts";
+import { fieldOf, type Method, namesOf, nearestName, otherMethodOf } from "../recipe/recipe.ts";
 
 /** A command line that cannot be understood; the CLI exits 2. Values that break a field's rule are RecipeErrors. */
 export class UsageError extends QwenchError {

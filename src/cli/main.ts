@@ -1,21 +1,21 @@
 import { AbortError, QwenchError } from "../errors.ts";
-import { type Method, nearestName } from "../recipe.ts";
+import { type Method, nearestName } from "../recipe/recipe.ts";
 import { type CliFlag, type ParsedArgs, parseArgs, UsageError } from "./args.ts";
-import { CHAT_FLAGS, runChat } from "./chat.ts";
-import { runDoctor, runInfo, runPlan } from "./commands.ts";
-import { COMPARE_FLAGS, runCompare } from "./compare.ts";
-import { DRY_RUN_FLAG } from "./dry-run.ts";
-import { EVAL_FLAGS, runEval } from "./eval.ts";
-import { EXPORT_FLAGS, runExport } from "./export.ts";
-import { GENERATE_FLAGS, runGenerate } from "./generate.ts";
-import { GRADE_FLAGS, runGrade } from "./grade.ts";
-import { runGrpo } from "./grpo.ts";
-import { commandHelp } from "./help.ts";
-import { EXIT_INTERRUPTED } from "./interrupt.ts";
-import { methodOf, RECIPE_FLAG } from "./prepare.ts";
-import { PUSH_FLAGS, runPush } from "./push.ts";
-import { RECIPE_COMMAND_FLAGS, runRecipe } from "./recipe.ts";
-import { runSft } from "./sft.ts";
+import { CHAT_FLAGS, runChat } from "./commands/chat.ts";
+import { runDoctor, runInfo, runPlan } from "./commands/commands.ts";
+import { COMPARE_FLAGS, runCompare } from "./commands/compare.ts";
+import { EVAL_FLAGS, runEval } from "./commands/eval.ts";
+import { EXPORT_FLAGS, runExport } from "./commands/export.ts";
+import { GENERATE_FLAGS, runGenerate } from "./commands/generate.ts";
+import { GRADE_FLAGS, runGrade } from "./commands/grade.ts";
+import { runGrpo } from "./commands/grpo.ts";
+import { PUSH_FLAGS, runPush } from "./commands/push.ts";
+import { RECIPE_COMMAND_FLAGS, runRecipe } from "./commands/recipe.ts";
+import { runSft } from "./commands/sft.ts";
+import { methodOf, RECIPE_FLAG } from "./runs/prepare.ts";
+import { DRY_RUN_FLAG } from "./sources/dry-run.ts";
+import { commandHelp } from "./terminal/help.ts";
+import { EXIT_INTERRUPTED } from "./terminal/interrupt.ts";
 
 interface Command {
   usage: string;

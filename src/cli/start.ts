@@ -1,13 +1,13 @@
-import { embeddedRows } from "../data/embedded.ts";
+import { embeddedRows } from "../data/sets/embedded.ts";
 import { accuracy, type Solved, solve } from "../eval/solve.ts";
-import { nodeFolder } from "../platform/node-fs.ts";
+import { nodeFolder } from "../platform/node/fs.ts";
 import { goldAnswer } from "../rewards/answers.ts";
-import { loadAdapter, loadText, prepareText, setAdapter, type TextModel } from "../session-generate.ts";
-import { EMBEDDED_ANSWER_TOKENS, EMBEDDED_OUTPUT } from "./embedded.ts";
-import { embeddedModelFolder } from "./embedded-folder.ts";
+import { loadAdapter, loadText, prepareText, setAdapter, type TextModel } from "../session/generate.ts";
 import { main } from "./main.ts";
-import { openGpu } from "./open-gpu.ts";
-import { renderTable } from "./table.ts";
+import { openGpu } from "./runs/open-gpu.ts";
+import { EMBEDDED_ANSWER_TOKENS, EMBEDDED_OUTPUT } from "./sources/embedded.ts";
+import { embeddedModelFolder } from "./sources/embedded-folder.ts";
+import { renderTable } from "./terminal/table.ts";
 
 /** Shares of the held-out problems that are solved greedily. */
 export interface StartResult {

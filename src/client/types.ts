@@ -1,5 +1,5 @@
 import type { LogRecord } from "../train/best.ts";
-import type { CompletionRecord } from "../train/rollout.ts";
+import type { CompletionRecord } from "../train/grpo/rollout.ts";
 
 // What a page and its worker say to each other. Everything here can be cloned into another thread.
 

@@ -1,6 +1,6 @@
 import { DataError, FormatError, QwenchError, UnsupportedError } from "../errors.ts";
-import { parseCsv } from "./csv.ts";
-import { type ParquetDecompressors, readParquet } from "./parquet.ts";
+import { parseCsv } from "./formats/csv.ts";
+import { type ParquetDecompressors, readParquet } from "./formats/parquet.ts";
 import type { NumberedRow } from "./rows.ts";
 
 /** Bytes at rest that can be read by range. */

@@ -1,7 +1,7 @@
 import { type Message, renderChat } from "../data/chat-template.ts";
 import type { Tokenizer } from "../data/tokenizer.ts";
 import { FormatError, ShapeError } from "../errors.ts";
-import { generate } from "../model/generate.ts";
+import { generate } from "../model/generate/generate.ts";
 import type { Transformer } from "../model/transformer.ts";
 import { goldAnswer } from "../rewards/answers.ts";
 import { isRight } from "../rewards/final-answer.ts";

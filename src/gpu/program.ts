@@ -1,5 +1,5 @@
 import { GpuError } from "../errors.ts";
-import { isLayout, type Layout, VIEWS } from "./texels.ts";
+import { isLayout, type Layout, VIEWS } from "./cpu-adapters/textures.ts";
 
 /** A kernel's text as a function of what it is specialised to. Its name is the kernel's name in errors and profiles. */
 // biome-ignore lint/suspicious/noExplicitAny: a variant is whatever the shader's own interface says

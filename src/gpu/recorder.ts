@@ -1,10 +1,10 @@
 import { GpuError, ShapeError } from "../errors.ts";
-import type { Gpu } from "./device.ts";
+import type { GpuContext } from "./context.ts";
+import { copyOut, isLayout, VIEWS } from "./cpu-adapters/textures.ts";
 import { checkBindings, fold, type Grid, packParams, setParam } from "./dispatch.ts";
 import type { MemoryKind } from "./pool.ts";
 import type { Program, Shader } from "./program.ts";
 import { bufferOf, byteLength, type DType, sizeOf, type Tensor } from "./tensor.ts";
-import { copyOut, isLayout, VIEWS } from "./texels.ts";
 
 /** One dispatch as it was recorded, or a copy that it waits for. */
 type Command =
@@ -33,7 +33,7 @@ interface Pending {
  * `submit`. Long phases are submitted in parts, so that none runs past what drivers tolerate (see Pace).
  */
 export class Recorder {
-  readonly gpu: Gpu;
+  readonly gpu: GpuContext;
   private encoder: GPUCommandEncoder | null = null;
   private pass: GPUComputePassEncoder | null = null;
   private work = 0;
@@ -43,7 +43,7 @@ export class Recorder {
   private sources: GPUBuffer[] = [];
   private captured: Command[] | null = null;
 
-  constructor(gpu: Gpu) {
+  constructor(gpu: GpuContext) {
     this.gpu = gpu;
   }
 

@@ -1,4 +1,4 @@
-import type { SubgroupMatrix } from "../../shaders/matmul.wgsl.ts";
+import type { SubgroupMatrix } from "../../shaders/matmul/lib/variant.ts";
 
 /** Dawn's name; the adapter offers it where its instance allows unsafe APIs. */
 export const SUBGROUP_MATRIX = "chromium-experimental-subgroup-matrix" as GPUFeatureName;

@@ -1,10 +1,11 @@
 import { FormatError, UnsupportedError } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { byteLength, type DType, type Tensor, view } from "../gpu/tensor.ts";
-import type { WeightShard } from "../kernels/embedding.ts";
-import type { Block, BlockGrads } from "./block.ts";
-import { buildGroup } from "./build-linear.ts";
+import type { WeightShard } from "../kernels/embedding/embedding.ts";
+import type { LoraConfig } from "./adapters/lora.ts";
 import type { ModelConfig } from "./config.ts";
+import type { Block, BlockGrads } from "./layers/block.ts";
+import { buildGroup } from "./layers/build-linear.ts";
 import {
   checkpointShapes,
   eachGroup,
@@ -16,18 +17,8 @@ import {
   projectionShape,
 } from "./names.ts";
 import { type ParameterSpec, ParameterStore } from "./parameters.ts";
+import type { Slot, WeightDType } from "./slots.ts";
 import { Transformer, type WeightGrads, type Weights } from "./transformer.ts";
-
-/** LoRA's shape, under PEFT's names. */
-export interface LoraConfig {
-  r: number;
-  lora_alpha: number;
-  lora_dropout: number;
-  use_rslora: boolean;
-  target_modules: readonly Projection[];
-}
-
-export type WeightDType = "f32" | "f16" | "bf16" | "int8" | "nf4";
 
 /** What is trained: an adapter, everything, or nothing. */
 export type Trained = { lora: LoraConfig } | "all" | "none";
@@ -56,11 +47,6 @@ export function targetModules(modules: readonly string[] | string): Projection[]
   return PROJECTIONS.filter((p) => names.includes(p));
 }
 
-/** Scale of the low-rank product: α/r, or α/√r with rsLoRA (arXiv:2312.03732). */
-export function loraScale({ r, lora_alpha, use_rslora }: LoraConfig): number {
-  return lora_alpha / (use_rslora ? Math.sqrt(r) : r);
-}
-
 /** Names and shapes of what will be trained. */
 export function parameterSpecs(config: ModelConfig, trained: Trained): ParameterSpec[] {
   if (trained === "none") return [];
@@ -84,17 +70,6 @@ export function parameterSpecs(config: ModelConfig, trained: Trained): Parameter
     }
   }
   return specs;
-}
-
-/** Where rows of a checkpoint's tensor go. */
-export interface Slot {
-  tensor: Tensor;
-  /** of these rows */
-  shape: readonly number[];
-  /** the first of them */
-  start: number;
-  /** first element in `tensor` */
-  at: number;
 }
 
 /** A model with all its memory, still empty: `slots` says where each checkpoint tensor goes. */

@@ -2,12 +2,13 @@ import { ShapeError, UnsupportedError } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { Recorder } from "../gpu/recorder.ts";
 import { type Tensor, view } from "../gpu/tensor.ts";
-import { type AttentionHeads, spansOf } from "../kernels/attention.ts";
+import { type AttentionHeads, spansOf } from "../kernels/attention/attention.ts";
 import { gatherRows, scatterRows } from "../kernels/elementwise.ts";
-import { embedding, embeddingBackward, groupTokens, type WeightShard } from "../kernels/embedding.ts";
-import type { Linear } from "../kernels/linear.ts";
-import { matmul } from "../kernels/matmul.ts";
-import { rmsNorm, rmsNormBackward, rmsNormWeightBackward } from "../kernels/rms-norm.ts";
+import { embedding, embeddingBackward, groupTokens, type WeightShard } from "../kernels/embedding/embedding.ts";
+import type { Linear } from "../kernels/matmul/linear.ts";
+import { matmul } from "../kernels/matmul/matmul.ts";
+import { rmsNorm, rmsNormBackward, rmsNormWeightBackward } from "../kernels/norm/rms-norm.ts";
+import type { ModelConfig } from "./config.ts";
 import {
   type Block,
   type BlockGrads,
@@ -17,12 +18,11 @@ import {
   type Pass,
   releaseSaved,
   type Stream,
-} from "./block.ts";
-import type { ModelConfig } from "./config.ts";
-import { type HeadGradient, type HeadRows, head } from "./head.ts";
+} from "./layers/block.ts";
+import { type HeadGradient, type HeadRows, head } from "./layers/head.ts";
+import { rotaryTable } from "./layers/rope.ts";
 import { eachGroup } from "./names.ts";
 import type { ParameterStore } from "./parameters.ts";
-import { rotaryTable } from "./rope.ts";
 
 /** All weights of a model on the GPU. */
 export interface Weights {

@@ -1,5 +1,5 @@
 import { GpuError } from "../errors.ts";
-import { isSoftwareName } from "../gpu/software.ts";
+import { isSoftwareName } from "../gpu/cpu-adapters/names.ts";
 
 /** What a runtime hands to the GPU layer: an adapter that works, and what is worth telling the user about it. */
 export interface Platform {

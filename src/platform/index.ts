@@ -17,7 +17,7 @@ export function runtimeName(): Platform["name"] {
  */
 export async function openAdapter(options: OpenOptions = {}): Promise<Platform> {
   const runtime = runtimeName();
-  if (runtime === "deno") return (await import("./deno.ts")).openDenoAdapter(options);
-  if (runtime === "node") return (await import("./node.ts")).openNodeAdapter(options);
-  return (await import("./browser.ts")).openBrowserAdapter();
+  if (runtime === "deno") return (await import("./deno/deno.ts")).openDenoAdapter(options);
+  if (runtime === "node") return (await import("./node/node.ts")).openNodeAdapter(options);
+  return (await import("./browser/browser.ts")).openBrowserAdapter();
 }

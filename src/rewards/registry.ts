@@ -4,7 +4,7 @@ import { CODE_LIMITS, type CodeExecutor, type CodeLimits } from "./code/pool.ts"
 import { codeFormatReward, codeRewards } from "./code/rewards.ts";
 import { formatRewards } from "./format.ts";
 import { correctnessReward, intReward, softFormatReward, strictFormatReward, xmlcountReward } from "./gsm8k.ts";
-import type { Judge, JudgeParameters } from "./judge.ts";
+import type { Judge, JudgeParameters } from "./judge/judge.ts";
 import { cosineOfCharacters, cosineOfTokens, lenReward, softOverlongPunishment } from "./lengths.ts";
 import { formatReward, reasoningStepsReward, tagCountReward, thinkFormatReward } from "./open-r1.ts";
 import { repetitionOfTokens, repetitionOfWords } from "./repetition.ts";

@@ -2,8 +2,8 @@ import { FormatError, NotFoundError } from "../errors.ts";
 import { ADAPTER_WEIGHTS_FILE, readAdapter } from "../io/peft.ts";
 import { encodeSafetensors, openSafetensors, type TensorData } from "../io/safetensors.ts";
 import type { Folder } from "../io/storage.ts";
-import type { LoraConfig } from "../model/build.ts";
-import { readPieces, saveAdapter, saveModel } from "../model/save.ts";
+import type { LoraConfig } from "../model/adapters/lora.ts";
+import { readPieces, saveAdapter, saveModel } from "../model/files/save.ts";
 import type { Transformer } from "../model/transformer.ts";
 import type { Optimizer } from "./optimizer.ts";
 

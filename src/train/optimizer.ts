@@ -2,8 +2,8 @@ import { FormatError } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { Recorder } from "../gpu/recorder.ts";
 import { byteLength, sizeOf, type Tensor, view } from "../gpu/tensor.ts";
-import { adamw } from "../kernels/adamw.ts";
-import { adamw8bit } from "../kernels/adamw-8bit.ts";
+import { adamw } from "../kernels/optimizer/adamw.ts";
+import { adamw8bit } from "../kernels/optimizer/adamw-8bit.ts";
 import type { ParameterRange, ParameterStore } from "../model/parameters.ts";
 
 /** Fields of a recipe that the optimizer reads, by TRL's names. */

@@ -12,7 +12,7 @@ import { createRequire } from "node:module";
 import { homedir } from "node:os";
 import { dirname, join } from "node:path";
 import { brotliDecompressSync } from "node:zlib";
-import { readTar } from "../../src/platform/swiftshader.ts";
+import { readTar } from "../../src/platform/node/swiftshader.ts";
 
 /** Chromium of the npm package, unpacked. */
 export interface Chromium {

@@ -4,9 +4,9 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { openCheckpoint } from "../../src/io/checkpoint.ts";
 import { memoryFolder } from "../../src/io/memory-folder.ts";
 import type { Folder } from "../../src/io/storage.ts";
-import { conversationIds, loadText, prepareText, respond } from "../../src/session-generate.ts";
+import { conversationIds, loadText, prepareText, respond } from "../../src/session/generate.ts";
 import { ownGpu } from "../gpu/open.ts";
-import { tinyChatModel } from "../train/grpo-fixtures.ts";
+import { tinyChatModel } from "../train/grpo/fixtures.ts";
 import { type Site, serve, useBrowser } from "./harness.ts";
 import { bytesFrom, JOB, learnt, makeTrainer, start, trainerSite } from "./trainer.ts";
 

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { nodeFolder } from "../../src/platform/node-fs.ts";
+import { nodeFolder } from "../../src/platform/node/fs.ts";
 import { type Site, serve, useBrowser } from "./harness.ts";
 import { makeTrainer, start, trainerSite } from "./trainer.ts";
 
@@ -10,7 +10,7 @@ const at = (path: string) => join(import.meta.dirname, "../..", path);
 const web = useBrowser();
 let site: Site;
 beforeAll(async () => {
-  const files = await trainerSite(nodeFolder(at("demo/tiny")));
+  const files = await trainerSite(nodeFolder(at("assets/tiny")));
   for (const name of ["pyodide.asm.js", "pyodide.js", "pyodide-lock.json", "pyodide.asm.wasm", "python_stdlib.zip"]) {
     files.set(`python/${name}`, readFileSync(at(`node_modules/pyodide/${name}`)));
   }

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { tinyChatModel } from "../train/grpo-fixtures.ts";
+import { tinyChatModel } from "../train/grpo/fixtures.ts";
 import { built, entry } from "./dist.ts";
 import { type Site, type SiteFiles, serve, useBrowser } from "./harness.ts";
 import { POLICY } from "./site.ts";
@@ -13,7 +13,7 @@ beforeAll(async () => {
   const model = await tinyChatModel();
   for (const name of await model.list()) {
     const source = await model.open(name);
-    packaged.set(`demo/tiny/${name}`, await source.read(0, source.size));
+    packaged.set(`assets/tiny/${name}`, await source.read(0, source.size));
   }
 });
 

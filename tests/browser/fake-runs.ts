@@ -9,7 +9,7 @@ import type {
   RunRecord,
   SolvedProblem,
 } from "../../src/client/types.ts";
-import { type WordProblem, wordProblems, working, xmlCompletion } from "../../src/data/word-problems.ts";
+import { type WordProblem, wordProblems, working, xmlCompletion } from "../../src/data/sets/word-problems.ts";
 import { GSM8K_REWARDS } from "../../src/rewards/registry.ts";
 import { nameOfData, nameOfModel } from "../../workers/session/recipes.ts";
 

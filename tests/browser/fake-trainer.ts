@@ -11,7 +11,7 @@ import type {
   StoredItem,
   Trainer,
 } from "../../src/client/types.ts";
-import { wordProblems } from "../../src/data/word-problems.ts";
+import { wordProblems } from "../../src/data/sets/word-problems.ts";
 import { BusyError, GpuError, NetworkError, NotFoundError, QuotaError } from "../../src/errors.ts";
 import { PRESETS } from "../../workers/session/presets.ts";
 import { formatForm, formFields, parseForm } from "../../workers/session/recipes.ts";

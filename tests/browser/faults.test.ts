@@ -1,6 +1,6 @@
 import type { Page } from "puppeteer-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { tinyChatModel } from "../train/grpo-fixtures.ts";
+import { tinyChatModel } from "../train/grpo/fixtures.ts";
 import { type Site, serve, useBrowser } from "./harness.ts";
 import { JOB, learnt, makeTrainer, QUICK, start, trainerSite } from "./trainer.ts";
 

@@ -1,7 +1,7 @@
 import type { Page, WebWorker } from "puppeteer-core";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { AppendableFolder } from "../../src/io/memory-folder.ts";
-import type { IdbFolder } from "../../src/platform/idb-folder.ts";
+import type { IdbFolder } from "../../src/platform/browser/idb-folder.ts";
 import { bundle, type Site, serve, useBrowser } from "./harness.ts";
 
 declare global {

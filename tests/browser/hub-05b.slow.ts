@@ -4,8 +4,8 @@ import { join } from "node:path";
 import type { Page, WebWorker } from "puppeteer-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { copyTokenizer, SPECS, writeRandomCheckpoint } from "../../scripts/random-checkpoint.ts";
-import { nodeFolder } from "../../src/platform/node-fs.ts";
-import { FakeHub } from "../io/fake-hub.ts";
+import { nodeFolder } from "../../src/platform/node/fs.ts";
+import { FakeHub } from "../io/hub/fake-hub.ts";
 import { type Site, serve, useBrowser } from "./harness.ts";
 import { makeTrainer, trainerSite } from "./trainer.ts";
 

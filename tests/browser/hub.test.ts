@@ -1,7 +1,7 @@
 import type { Page } from "puppeteer-core";
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { FakeHub, type FakeRepo, TOKEN } from "../io/fake-hub.ts";
-import { sums, tinyChatModel } from "../train/grpo-fixtures.ts";
+import { FakeHub, type FakeRepo, TOKEN } from "../io/hub/fake-hub.ts";
+import { sums, tinyChatModel } from "../train/grpo/fixtures.ts";
 import { type Site, serve, useBrowser } from "./harness.ts";
 import { JOB, makeTrainer, trainerSite } from "./trainer.ts";
 

@@ -12,7 +12,7 @@ export async function builtPage(plugins: Plugin[] = []): Promise<SiteFiles> {
     build: { write: false },
     plugins,
   })) as Rolldown.RolldownOutput;
-  const tiny = [...readSite(at("../../demo/tiny"))].map(([name, bytes]) => [`tiny/${name}`, bytes] as const);
+  const tiny = [...readSite(at("../../assets/tiny"))].map(([name, bytes]) => [`tiny/${name}`, bytes] as const);
   const files = made.output.map((file) => [file.fileName, file.type === "chunk" ? file.code : file.source] as const);
   return new Map([...files, ...tiny]);
 }

@@ -5,13 +5,13 @@ import { fileURLToPath } from "node:url";
 import { unzipSync } from "fflate";
 import type { ElementHandle, Page } from "puppeteer-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { embeddedRows } from "../../src/data/embedded.ts";
+import { embeddedRows } from "../../src/data/sets/embedded.ts";
 import { solve } from "../../src/eval/solve.ts";
 import { memoryFolder } from "../../src/io/memory-folder.ts";
 import { readAdapter } from "../../src/io/peft.ts";
-import { nodeFolder } from "../../src/platform/node-fs.ts";
-import { openGgufCheckpoint } from "../../src/session-export.ts";
-import { loadAdapter, loadText, prepareText, setAdapter } from "../../src/session-generate.ts";
+import { nodeFolder } from "../../src/platform/node/fs.ts";
+import { openGgufCheckpoint } from "../../src/session/export.ts";
+import { loadAdapter, loadText, prepareText, setAdapter } from "../../src/session/generate.ts";
 import { ownGpu } from "../gpu/open.ts";
 import { type Site, serve, useBrowser } from "./harness.ts";
 import { builtPage } from "./page-site.ts";
@@ -19,7 +19,7 @@ import { builtPage } from "./page-site.ts";
 // The whole way as a person goes it, with the real worker on SwiftShader: the embedded model, SFT then GRPO, a reload in
 // the middle, before and after, and the adapter taken to Node. Some ten minutes on two cores.
 
-const MODEL = fileURLToPath(new URL("../../demo/tiny", import.meta.url));
+const MODEL = fileURLToPath(new URL("../../assets/tiny", import.meta.url));
 const STEPS = { sft: 48, grpo: 8 };
 const SAVE_EVERY = 2;
 const PROBLEMS = 20;

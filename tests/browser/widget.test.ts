@@ -5,7 +5,7 @@ import type { Page } from "puppeteer-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { memoryFolder } from "../../src/io/memory-folder.ts";
 import { readAdapter } from "../../src/io/peft.ts";
-import { tinyChatModel } from "../train/grpo-fixtures.ts";
+import { tinyChatModel } from "../train/grpo/fixtures.ts";
 import { built, entry } from "./dist.ts";
 import { type Site, serve, useBrowser } from "./harness.ts";
 import { QUICK } from "./trainer.ts";

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { type CliFlag, parseArgs, UsageError } from "../../src/cli/args.ts";
-import { parseRecipe } from "../../src/recipe.ts";
+import { parseRecipe } from "../../src/recipe/recipe.ts";
 
 const flags: CliFlag[] = [
   { name: "quiet", short: "q", type: "boolean", help: "Say less." },

@@ -2,15 +2,15 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "no
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
-import { Chat } from "../../src/cli/chat.ts";
-import { Conversation } from "../../src/cli/conversation.ts";
+import { Chat } from "../../src/cli/commands/chat.ts";
+import { Conversation } from "../../src/cli/terminal/conversation.ts";
 import { readRows } from "../../src/data/dataset.ts";
 import { AbortError } from "../../src/errors.ts";
 import { memoryFolder } from "../../src/io/memory-folder.ts";
-import { nodeFile, nodeFolder } from "../../src/platform/node-fs.ts";
-import { conversationIds, loadText, prepareText, respond, type TextModel } from "../../src/session-generate.ts";
+import { nodeFile, nodeFolder } from "../../src/platform/node/fs.ts";
+import { conversationIds, loadText, prepareText, respond, type TextModel } from "../../src/session/generate.ts";
 import { useGpu } from "../kernels/harness.ts";
-import { writeRandomAdapter, writeTextModel } from "../text-fixtures.ts";
+import { writeRandomAdapter, writeTextModel } from "../session/text-fixtures.ts";
 
 vi.setConfig({ testTimeout: 180_000 }); // a software adapter compiles a model's kernels for half a minute
 

@@ -6,9 +6,9 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { embeddedModelFolder } from "../../src/cli/embedded-folder.ts";
-import { wordProblems, working, xmlCompletion } from "../../src/data/word-problems.ts";
-import type { Comparison } from "../../src/eval/compare.ts";
+import { embeddedModelFolder } from "../../src/cli/sources/embedded-folder.ts";
+import { wordProblems, working, xmlCompletion } from "../../src/data/sets/word-problems.ts";
+import type { Comparison } from "../../src/eval/compare/compare.ts";
 import type { EvalFile } from "../../src/eval/results.ts";
 
 // Three checkpoints of the embedded model, trained, evaluated and compared by the commands themselves. What is best and

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, describe, expect, it, vi } from "vitest";
 import { main } from "../../src/cli/main.ts";
-import { evaluationText, type FileOptions, type Told } from "../eval/compare-fixtures.ts";
+import { evaluationText, type FileOptions, type Told } from "../eval/compare/fixtures.ts";
 
 const root = mkdtempSync(join(tmpdir(), "qwench-compare-"));
 afterAll(() => rmSync(root, { recursive: true, force: true }));

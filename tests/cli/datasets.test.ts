@@ -3,12 +3,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { openDataset } from "../../src/cli/datasets.ts";
-import type { HubOptions } from "../../src/io/hub.ts";
-import { nodeFolder } from "../../src/platform/node-fs.ts";
-import { parseRecipe } from "../../src/recipe.ts";
+import { openDataset } from "../../src/cli/sources/datasets.ts";
+import type { HubOptions } from "../../src/io/hub/hub.ts";
+import { nodeFolder } from "../../src/platform/node/fs.ts";
+import { parseRecipe } from "../../src/recipe/recipe.ts";
 import { tinyTokenizerFiles } from "../data/fixtures.ts";
-import { FakeHub } from "../io/fake-hub.ts";
+import { FakeHub } from "../io/hub/fake-hub.ts";
 
 let hub: FakeHub;
 let root: string;

@@ -5,8 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import { nodeFolder } from "../../src/platform/node-fs.ts";
-import { writeTextModel } from "../text-fixtures.ts";
+import { nodeFolder } from "../../src/platform/node/fs.ts";
+import { writeTextModel } from "../session/text-fixtures.ts";
 
 // generate and chat as processes of their own: pipes, Ctrl-C, exit codes.
 

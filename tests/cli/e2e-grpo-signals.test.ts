@@ -4,7 +4,7 @@ import { createRequire } from "node:module";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import { nodeFolder } from "../../src/platform/node-fs.ts";
+import { nodeFolder } from "../../src/platform/node/fs.ts";
 import { contents } from "../train/fixtures.ts";
 import { at, completionsOf, grpoArgs, learnt, mine, useGrpoInputs } from "./grpo-e2e.ts";
 

@@ -1,7 +1,7 @@
 import { mkdtempSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it, vi } from "vitest";
-import { nodeFolder } from "../../src/platform/node-fs.ts";
+import { nodeFolder } from "../../src/platform/node/fs.ts";
 import { contents } from "../train/fixtures.ts";
 import { run } from "./e2e.ts";
 import { at, completionsOf, grpoArgs, learnt, mine, modelAt, rowsFile, useGrpoInputs } from "./grpo-e2e.ts";

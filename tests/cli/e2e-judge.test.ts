@@ -1,9 +1,9 @@
 import { mkdtempSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { parseRecipe } from "../../src/recipe.ts";
+import { parseRecipe } from "../../src/recipe/recipe.ts";
 import { CODE_LIMITS } from "../../src/rewards/code/pool.ts";
-import { type Answer, fails, inTurn, type JudgeServer, says, serveJudge } from "../rewards/judge-server.ts";
+import { type Answer, fails, inTurn, type JudgeServer, says, serveJudge } from "../rewards/judge/judge-server.ts";
 import { run } from "./e2e.ts";
 import { at, grpoArgs, mine, rowsFile, useGrpoInputs } from "./grpo-e2e.ts";
 

@@ -9,7 +9,7 @@ import {
   writeRandomCheckpoint,
 } from "../../scripts/random-checkpoint.ts";
 import { encodeHeader, tensorBytes } from "../../src/io/safetensors.ts";
-import { nodeFolder } from "../../src/platform/node-fs.ts";
+import { nodeFolder } from "../../src/platform/node/fs.ts";
 import { TINY } from "../train/fixtures.ts";
 import { at, editHeader, editJson, FIRST, refused, spoilt, useEarlierRun } from "./e2e.ts";
 

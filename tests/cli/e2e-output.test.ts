@@ -1,7 +1,7 @@
 import { cpSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { nodeFolder } from "../../src/platform/node-fs.ts";
+import { nodeFolder } from "../../src/platform/node/fs.ts";
 import { contents, tinyRows } from "../train/fixtures.ts";
 import { at, refused, rowsFile, sft, spoilt, useEarlierRun } from "./e2e.ts";
 

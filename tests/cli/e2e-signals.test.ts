@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { writeRandomCheckpoint } from "../../scripts/random-checkpoint.ts";
-import { nodeFolder } from "../../src/platform/node-fs.ts";
+import { nodeFolder } from "../../src/platform/node/fs.ts";
 import { contents, TINY, tinyRows } from "../train/fixtures.ts";
 
 // The command line as a process of its own: what a kill and a Ctrl-C leave behind, and what exit codes say.

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, vi } from "vitest";
 import { writeRandomCheckpoint } from "../../scripts/random-checkpoint.ts";
 import { main } from "../../src/cli/main.ts";
-import { nodeFolder } from "../../src/platform/node-fs.ts";
+import { nodeFolder } from "../../src/platform/node/fs.ts";
 import { contents, TINY, tinyRows } from "../train/fixtures.ts";
 
 // Every kind of bad input that the issue names, through the command line's own entry: a clear error, the exit code,

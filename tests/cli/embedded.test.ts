@@ -2,12 +2,12 @@ import { mkdirSync, mkdtempSync, readFileSync, statSync, writeFileSync } from "n
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it, vi } from "vitest";
-import { embeddedRecipe } from "../../src/cli/embedded.ts";
-import { embeddedModelFolder } from "../../src/cli/embedded-folder.ts";
 import { main } from "../../src/cli/main.ts";
-import { readRecipe } from "../../src/cli/prepare.ts";
-import { embeddedRows, XML_SYSTEM } from "../../src/data/embedded.ts";
-import { parseRecipe } from "../../src/recipe.ts";
+import { readRecipe } from "../../src/cli/runs/prepare.ts";
+import { embeddedRecipe } from "../../src/cli/sources/embedded.ts";
+import { embeddedModelFolder } from "../../src/cli/sources/embedded-folder.ts";
+import { embeddedRows, XML_SYSTEM } from "../../src/data/sets/embedded.ts";
+import { parseRecipe } from "../../src/recipe/recipe.ts";
 
 const none = { positional: [], overrides: {}, flags: {} };
 

@@ -15,12 +15,12 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { writeRandomCheckpoint } from "../../scripts/random-checkpoint.ts";
-import { beginFolder } from "../../src/cli/export-folder.ts";
+import { beginFolder } from "../../src/cli/runs/export-folder.ts";
 import { openCheckpoint } from "../../src/io/checkpoint.ts";
 import { memoryFolder } from "../../src/io/memory-folder.ts";
 import { bytesOf, encodeSafetensors, f32ToBf16, type TensorData, toFloat32 } from "../../src/io/safetensors.ts";
-import { nodeFolder } from "../../src/platform/node-fs.ts";
-import { adapterFor, copyTinyTokenizer } from "../export/fixtures.ts";
+import { nodeFolder } from "../../src/platform/node/fs.ts";
+import { adapterFor, copyTinyTokenizer } from "../session/export/fixtures.ts";
 import { contents, TINY } from "../train/fixtures.ts";
 import { run } from "./e2e.ts";
 

@@ -3,9 +3,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { main } from "../../src/cli/main.ts";
-import { plainText } from "../../src/cli/plain-text.ts";
-import { nodeFolder } from "../../src/platform/node-fs.ts";
-import { GENERATION_CONFIG, TEXT_SPEC, writeRandomAdapter, writeTextModel } from "../text-fixtures.ts";
+import { plainText } from "../../src/cli/terminal/plain-text.ts";
+import { nodeFolder } from "../../src/platform/node/fs.ts";
+import { GENERATION_CONFIG, TEXT_SPEC, writeRandomAdapter, writeTextModel } from "../session/text-fixtures.ts";
 
 vi.setConfig({ testTimeout: 180_000 }); // a software adapter compiles a model's kernels for half a minute
 

@@ -2,8 +2,8 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll } from "vitest";
-import { nodeFolder } from "../../src/platform/node-fs.ts";
-import { sums, tinyChatModel } from "../train/grpo-fixtures.ts";
+import { nodeFolder } from "../../src/platform/node/fs.ts";
+import { sums, tinyChatModel } from "../train/grpo/fixtures.ts";
 
 // What the tests of `qwench grpo` share: a model with a chat template, sums to solve, and a user's module of rewards.
 

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, expect, it } from "vitest";
 import { copyTokenizer, SPECS, writeRandomCheckpoint } from "../../scripts/random-checkpoint.ts";
-import { nodeFolder } from "../../src/platform/node-fs.ts";
+import { nodeFolder } from "../../src/platform/node/fs.ts";
 import { GSM8K_REWARDS } from "../../src/rewards/registry.ts";
 import { learnt } from "./grpo-e2e.ts";
 
@@ -16,7 +16,7 @@ import { learnt } from "./grpo-e2e.ts";
 
 const path = (name: string) => fileURLToPath(new URL(`../../${name}`, import.meta.url));
 const BIN = path("src/cli/bin.ts");
-const RECIPE = path("demo/recipes/gsm8k-grpo.yaml");
+const RECIPE = path("recipes/gsm8k-grpo.yaml");
 const TSX = createRequire(import.meta.url).resolve("tsx");
 const gsm8k = `${process.env.QWENCH_SHARED ?? path("../shared")}/data/gsm8k/train.jsonl`;
 const root = mkdtempSync(join(tmpdir(), "qwench-gsm8k-"));

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
-import { commandHelp, defaultText, wrap } from "../../src/cli/help.ts";
-import { fieldsOf, type Method, methods } from "../../src/recipe.ts";
+import { commandHelp, defaultText, wrap } from "../../src/cli/terminal/help.ts";
+import { fieldsOf, type Method, methods } from "../../src/recipe/recipe.ts";
 
 const help = (width: number, method: Method = "sft") =>
   commandHelp({

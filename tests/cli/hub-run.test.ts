@@ -6,8 +6,8 @@ import { writeRandomCheckpoint } from "../../scripts/random-checkpoint.ts";
 import { main } from "../../src/cli/main.ts";
 import { memoryFolder } from "../../src/io/memory-folder.ts";
 import { readAdapter } from "../../src/io/peft.ts";
-import { nodeFolder } from "../../src/platform/node-fs.ts";
-import { FakeHub, TOKEN } from "../io/fake-hub.ts";
+import { nodeFolder } from "../../src/platform/node/fs.ts";
+import { FakeHub, TOKEN } from "../io/hub/fake-hub.ts";
 
 const SPEC = {
   model_type: "qwen2" as const,

@@ -1,7 +1,7 @@
 import { PassThrough } from "node:stream";
 import type { ReadStream, WriteStream } from "node:tty";
 import { describe, expect, it } from "vitest";
-import { pipedLines, typedLines } from "../../src/cli/lines.ts";
+import { pipedLines, typedLines } from "../../src/cli/terminal/lines.ts";
 
 /** A terminal: keys go in, what is shown comes out. */
 function terminal() {

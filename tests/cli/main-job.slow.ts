@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, expect, it } from "vitest";
 import { copyTokenizer, SPECS, writeRandomCheckpoint } from "../../scripts/random-checkpoint.ts";
-import { nodeFolder } from "../../src/platform/node-fs.ts";
+import { nodeFolder } from "../../src/platform/node/fs.ts";
 
 // The main job at full size: Qwen2.5-0.5B's shapes in bf16, the real tokenizer, GSM8K rows, LoRA r=16 on all seven
 // projections, five optimizer steps of 256 tokens. Writes 988 MB under the temporary folder.

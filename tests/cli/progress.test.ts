@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { barLine, Progress } from "../../src/cli/progress.ts";
+import { barLine, Progress } from "../../src/cli/terminal/progress.ts";
 
 /** A stream that remembers, and a clock that is told. */
 function stage(isTTY: boolean, columns = 80, noColor = false, start = 0) {

@@ -2,7 +2,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "no
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import { RECIPES } from "../../src/cli/recipes.ts";
+import { RECIPES } from "../../src/recipe/published.ts";
 import { run } from "./e2e.ts";
 
 vi.setConfig({ testTimeout: 300_000 });

@@ -2,7 +2,7 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
-import { openRewards } from "../../src/cli/rewards.ts";
+import { openRewards } from "../../src/cli/sources/rewards.ts";
 import { GSM8K_REWARDS } from "../../src/rewards/registry.ts";
 import { type RewardBatch, runRewards } from "../../src/rewards/run.ts";
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { openRunLog, readMetrics } from "../../src/cli/run-log.ts";
+import { openRunLog, readMetrics } from "../../src/cli/runs/run-log.ts";
 import { memoryFolder } from "../../src/io/memory-folder.ts";
 
 const fresh = { resumeStep: null };

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { formatBytes, formatNumber, formatSeconds, renderTable } from "../../src/cli/table.ts";
+import { formatBytes, formatNumber, formatSeconds, renderTable } from "../../src/cli/terminal/table.ts";
 
 const columns = [{ heading: "check" }, { heading: "error", align: "right" }] as const;
 

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { embeddedRows } from "../../src/data/embedded.ts";
+import { embeddedRows } from "../../src/data/sets/embedded.ts";
 import { previewRows } from "../../workers/session/preview.ts";
 
 async function* numbered(rows: readonly unknown[]) {

@@ -1,7 +1,7 @@
 import { gzipSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
-import { parseCsv } from "../../src/data/csv.ts";
 import { type ByteSource, type ReadOptions, readRows } from "../../src/data/dataset.ts";
+import { parseCsv } from "../../src/data/formats/csv.ts";
 import { parseRow } from "../../src/data/rows.ts";
 import { DataError, FormatError, UnsupportedError } from "../../src/errors.ts";
 import { memorySource, sharedRows, sharedText } from "./fixtures.ts";

@@ -1,16 +1,16 @@
 import { beforeAll, describe, expect, it } from "vitest";
-import { embeddedModelFolder } from "../../src/cli/embedded-folder.ts";
-import { embeddedRows } from "../../src/data/embedded.ts";
+import { embeddedModelFolder } from "../../src/cli/sources/embedded-folder.ts";
+import { embeddedRows } from "../../src/data/sets/embedded.ts";
 import type { Tokenizer } from "../../src/data/tokenizer.ts";
 import { ShapeError } from "../../src/errors.ts";
 import { accuracy, passAtK, type Solved, solve } from "../../src/eval/solve.ts";
 import { openCheckpoint } from "../../src/io/checkpoint.ts";
-import { loadModel } from "../../src/model/load.ts";
+import { loadModel } from "../../src/model/files/load.ts";
 import type { Transformer } from "../../src/model/transformer.ts";
-import { nodeFolder } from "../../src/platform/node-fs.ts";
+import { nodeFolder } from "../../src/platform/node/fs.ts";
 import { goldAnswer } from "../../src/rewards/answers.ts";
 import { isRight } from "../../src/rewards/final-answer.ts";
-import { openTokenizer } from "../../src/session.ts";
+import { openTokenizer } from "../../src/session/open.ts";
 import { useGpu } from "../kernels/harness.ts";
 
 const choose = (n: number, k: number): number => (k === 0 ? 1 : (choose(n - 1, k - 1) * n) / k);

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { MemoryError } from "../../src/errors.ts";
-import { planGpu } from "../../src/gpu/plan-device.ts";
+import { planGpu } from "../../src/gpu/fake-device.ts";
 import { sizeClass } from "../../src/gpu/pool.ts";
 
 const MIB = 1 << 20;

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { MemoryError, ShapeError } from "../../src/errors.ts";
-import { planGpu } from "../../src/gpu/plan-device.ts";
+import { planGpu } from "../../src/gpu/fake-device.ts";
 import type { Recorder } from "../../src/gpu/recorder.ts";
 import { type Tensor, view } from "../../src/gpu/tensor.ts";
 import { useGpu } from "../kernels/harness.ts";

@@ -6,7 +6,7 @@ import { FormatError, NotFoundError, UnsupportedError } from "../../src/errors.t
 import { openCheckpoint } from "../../src/io/checkpoint.ts";
 import { memoryFolder } from "../../src/io/memory-folder.ts";
 import { encodeSafetensors, findNonFinite, toFloat32 } from "../../src/io/safetensors.ts";
-import { nodeFolder } from "../../src/platform/node-fs.ts";
+import { nodeFolder } from "../../src/platform/node/fs.ts";
 
 const shared = resolve(process.env.QWENCH_SHARED ?? "../shared");
 const small = { ...SPECS.tiny!, vocab_size: 300 };

@@ -10,12 +10,12 @@ import {
   type GgufTensor,
   type GgufValue,
   ggmlBytes,
-} from "../../src/io/gguf.ts";
-import { dequantize, quantize } from "../../src/io/gguf-quant.ts";
-import { openGguf } from "../../src/io/gguf-read.ts";
+} from "../../src/io/gguf/gguf.ts";
+import { dequantize, quantize } from "../../src/io/gguf/quant.ts";
+import { openGguf } from "../../src/io/gguf/read.ts";
 import { memoryFolder, memorySource } from "../../src/io/memory-folder.ts";
 import { bytesOf } from "../../src/io/safetensors.ts";
-import { nodeFolder } from "../../src/platform/node-fs.ts";
+import { nodeFolder } from "../../src/platform/node/fs.ts";
 import { integers } from "../train/fixtures.ts";
 
 const root = mkdtempSync(join(tmpdir(), "gguf-"));

@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import { FormatError, NotFoundError, ShapeError, UnsupportedError } from "../../src/errors.ts";
 import { memoryFolder } from "../../src/io/memory-folder.ts";
 import { type AdapterConfig, type AdapterTensor, readAdapter, writeAdapter } from "../../src/io/peft.ts";
-import { nodeFolder } from "../../src/platform/node-fs.ts";
+import { nodeFolder } from "../../src/platform/node/fs.ts";
 
 const shared = resolve(process.env.QWENCH_SHARED ?? "../shared");
 const config: AdapterConfig = {

@@ -16,7 +16,7 @@ import {
   toInt32,
 } from "../../src/io/safetensors.ts";
 import type { ByteSource } from "../../src/io/storage.ts";
-import { nodeFile } from "../../src/platform/node-fs.ts";
+import { nodeFile } from "../../src/platform/node/fs.ts";
 
 const shared = resolve(process.env.QWENCH_SHARED ?? "../shared");
 

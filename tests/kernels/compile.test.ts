@@ -6,8 +6,8 @@ import { Gpu } from "../../src/gpu/device.ts";
 import type { Shader } from "../../src/gpu/program.ts";
 import { allCases } from "../../src/kernels/cases.ts";
 import { CaseRun, type KernelCase } from "../../src/kernels/check.ts";
-import { tileCandidates, tileKey } from "../../src/kernels/matmul-tile.ts";
-import { openNullAdapter } from "../../src/platform/node.ts";
+import { tileCandidates, tileKey } from "../../src/kernels/matmul/matmul-tile.ts";
+import { openNullAdapter } from "../../src/platform/node/node.ts";
 
 // Dawn's null backend validates and compiles without a GPU. The device has WebGPU's default limits, so that what passes
 // here asks no adapter for more than every adapter gives: 8 storage buffers, 256 threads, 16 KiB of workgroup memory.

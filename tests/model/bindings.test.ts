@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
 import { openCheckpoint } from "../../src/io/checkpoint.ts";
 import { relativeError } from "../../src/kernels/check.ts";
-import { loadModel } from "../../src/model/load.ts";
+import { loadModel } from "../../src/model/files/load.ts";
 import { PROJECTIONS } from "../../src/model/names.ts";
 import { shiftedTargets, type Transformer } from "../../src/model/transformer.ts";
 import { useGpu } from "../kernels/harness.ts";

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { configOf, SPECS } from "../../scripts/random-checkpoint.ts";
 import { FormatError, UnsupportedError } from "../../src/errors.ts";
 import { parseModelConfig } from "../../src/model/config.ts";
-import { inverseFrequencies, rotaryTable } from "../../src/model/rope.ts";
+import { inverseFrequencies, rotaryTable } from "../../src/model/layers/rope.ts";
 
 const base = (): Record<string, unknown> => configOf(SPECS["qwen2.5-0.5b"]);
 const parse = (over: Record<string, unknown> = {}) => parseModelConfig({ ...base(), ...over }, "m/config.json");

@@ -1,9 +1,10 @@
 import { describe, expect, it, vi } from "vitest";
-import { planGpu } from "../../src/gpu/plan-device.ts";
+import { planGpu } from "../../src/gpu/fake-device.ts";
 import { Recorder } from "../../src/gpu/recorder.ts";
-import { buildModel, type LoraConfig } from "../../src/model/build.ts";
+import type { LoraConfig } from "../../src/model/adapters/lora.ts";
+import { buildModel } from "../../src/model/build.ts";
 import { parseModelConfig } from "../../src/model/config.ts";
-import { decodeStep, KvCache } from "../../src/model/decode.ts";
+import { decodeStep, KvCache } from "../../src/model/generate/decode.ts";
 import { PROJECTIONS } from "../../src/model/names.ts";
 import type { Transformer } from "../../src/model/transformer.ts";
 

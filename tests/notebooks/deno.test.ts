@@ -4,7 +4,7 @@ import { dirname, join } from "node:path";
 import { expect, test } from "vitest";
 import { type DenoKernel, type Output, startDenoKernel } from "../../scripts/deno-kernel.ts";
 import { readAdapter } from "../../src/io/peft.ts";
-import { nodeFolder } from "../../src/platform/node-fs.ts";
+import { nodeFolder } from "../../src/platform/node/fs.ts";
 import { notebookPath, readNotebook } from "./notebook.ts";
 
 /** The SVGs that outputs display. */

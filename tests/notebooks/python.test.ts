@@ -33,7 +33,7 @@ async function startPython() {
     }
   };
   copy(here("standin"), "/packages");
-  copy(here("../../demo/tiny"), "/clone/demo/tiny");
+  copy(here("../../assets/tiny"), "/clone/assets/tiny");
   python.FS.mkdirTree("/clone/demo/notebooks");
   python.FS.mkdirTree("/clone/dist");
   python.FS.writeFile("/clone/dist/widget.js", widget);

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { parseRecipe } from "../../src/recipe.ts";
+import { parseRecipe } from "../../src/recipe/recipe.ts";
 import { REWARDS, type RewardParameters, rewardNamed } from "../../src/rewards/registry.ts";
 import type { Turn } from "../../src/rewards/reward.ts";
 import { runRewards } from "../../src/rewards/run.ts";

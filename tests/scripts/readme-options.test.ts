@@ -1,13 +1,13 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { differencesTable, optionsTable, resultsTable, withTables } from "../../scripts/readme-options.ts";
-import { recipesTable } from "../../src/cli/recipe.ts";
-import { RECIPES } from "../../src/cli/recipes.ts";
-import { fieldsOf } from "../../src/recipe.ts";
+import { recipesTable } from "../../src/cli/commands/recipe.ts";
+import { RECIPES } from "../../src/recipe/published.ts";
+import { fieldsOf } from "../../src/recipe/recipe.ts";
 
 const readme = readFileSync(new URL("../../README.md", import.meta.url), "utf8");
 
-test("the README's tables are those of src/recipe.ts and bench/results.jsonl", () => {
+test("the README's tables are those of src/recipe/recipe.ts and bench/results.jsonl", () => {
   expect(withTables(readme), "run: npx tsx scripts/readme-options.ts").toBe(readme);
 });
 
@@ -101,7 +101,7 @@ test("a README without markers is refused", () => {
 });
 
 test("the README's recipe is one", async () => {
-  const { parseRecipeYaml } = await import("../../src/recipe-yaml.ts");
+  const { parseRecipeYaml } = await import("../../src/recipe/yaml.ts");
   const examples = [...readme.matchAll(/```yaml\n([\s\S]*?)```/g)];
   expect(examples.length).toBeGreaterThan(0);
   for (const [, text] of examples) {

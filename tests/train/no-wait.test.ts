@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, expect, it, vi } from "vitest";
 import type { Gpu } from "../../src/gpu/device.ts";
 import { memoryFolder } from "../../src/io/memory-folder.ts";
-import { loadSft, prepareSft, sft } from "../../src/session.ts";
+import { loadSft, prepareSft, sft } from "../../src/session/open.ts";
 import { Optimizer } from "../../src/train/optimizer.ts";
-import { evalBatches, sftStep } from "../../src/train/step.ts";
+import { evalBatches, sftStep } from "../../src/train/sft/step.ts";
 import { ownGpu } from "../gpu/open.ts";
 import { recipeOf, tinyModel, tinyRows } from "./fixtures.ts";
 

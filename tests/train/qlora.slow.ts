@@ -1,12 +1,12 @@
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
-import { embeddedRows } from "../../src/data/embedded.ts";
-import { nodeFolder } from "../../src/platform/node-fs.ts";
+import { embeddedRows } from "../../src/data/sets/embedded.ts";
+import { nodeFolder } from "../../src/platform/node/fs.ts";
 import { useGpu } from "../kernels/harness.ts";
 import { recipeOf, train } from "./fixtures.ts";
 
 const gpu = useGpu();
-const model = nodeFolder(fileURLToPath(new URL("../../demo/tiny", import.meta.url)));
+const model = nodeFolder(fileURLToPath(new URL("../../assets/tiny", import.meta.url)));
 
 test("LoRA over a quantised base learns as over the bf16 one: loss curves within 5 %, and less memory", {
   timeout: 300_000,

@@ -1,10 +1,10 @@
 import { expect, test } from "vitest";
 import { memoryFolder } from "../../src/io/memory-folder.ts";
-import { loadSft, prepareSft, sft } from "../../src/session.ts";
-import { grpo, loadGrpo, prepareGrpo } from "../../src/session-grpo.ts";
+import { grpo, loadGrpo, prepareGrpo } from "../../src/session/grpo.ts";
+import { loadSft, prepareSft, sft } from "../../src/session/open.ts";
 import { ownGpu } from "../gpu/open.ts";
 import { recipeOf, tinyModel, tinyRows } from "./fixtures.ts";
-import { grpoRecipe, letters, sums, tinyChatModel } from "./grpo-fixtures.ts";
+import { grpoRecipe, letters, sums, tinyChatModel } from "./grpo/fixtures.ts";
 
 // A checkpoint also when so many seconds have passed, whatever save_steps says.
 

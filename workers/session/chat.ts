@@ -13,7 +13,7 @@ import {
   setAdapter,
   type TextModel,
   type TextSources,
-} from "../../src/session-generate.ts";
+} from "../../src/session/generate.ts";
 import type { GpuHolder } from "./gpu.ts";
 import type { Library } from "./library.ts";
 import { reporting } from "./reporting.ts";

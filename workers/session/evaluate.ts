@@ -7,7 +7,7 @@ import { type Problem, solve } from "../../src/eval/solve.ts";
 import type { Transformer } from "../../src/model/transformer.ts";
 import { goldAnswer } from "../../src/rewards/answers.ts";
 import { finalAnswer } from "../../src/rewards/final-answer.ts";
-import { slotsFor } from "../../src/train/rollout.ts";
+import { slotsFor } from "../../src/train/grpo/rollout.ts";
 import type { Library } from "./library.ts";
 import { asProgress } from "./phase.ts";
 import { phaseRecipe } from "./recipes.ts";

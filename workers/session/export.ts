@@ -1,9 +1,9 @@
 import type { ExportedFile, ExportKind } from "../../src/client/types.ts";
 import { NotFoundError } from "../../src/errors.ts";
-import { renderReport } from "../../src/eval/report/report.ts";
-import { opfsRoot } from "../../src/platform/opfs-folder.ts";
-import { roomLeft } from "../../src/platform/quota.ts";
-import { type ExportFormat, exportFiles, openExport } from "../../src/session-export.ts";
+import { opfsRoot } from "../../src/platform/browser/opfs-folder.ts";
+import { roomLeft } from "../../src/platform/browser/quota.ts";
+import { renderReport } from "../../src/report/training.ts";
+import { type ExportFormat, exportFiles, openExport } from "../../src/session/export.ts";
 import type { Library } from "./library.ts";
 import { nameOfModel } from "./recipes.ts";
 import { newestAdapter, type RunStore, type StoredRun } from "./runs.ts";

@@ -2,7 +2,7 @@ import type { DeviceInfo } from "../../src/client/types.ts";
 import { BusyError } from "../../src/errors.ts";
 import { type Gpu, requestGpu } from "../../src/gpu/device.ts";
 import type { Platform } from "../../src/platform/adapter.ts";
-import { openBrowserAdapter } from "../../src/platform/browser.ts";
+import { openBrowserAdapter } from "../../src/platform/browser/browser.ts";
 
 export interface OpenGpu {
   gpu: Gpu;

@@ -2,17 +2,17 @@ import { createStore, get, set } from "idb-keyval";
 import type { DataSource, Job, ModelSource, Phase } from "../../src/client/types.ts";
 import type { WorkerOptions } from "../../src/client/wire.ts";
 import { readRows } from "../../src/data/dataset.ts";
-import { embeddedRows } from "../../src/data/embedded.ts";
 import type { NumberedRow } from "../../src/data/rows.ts";
+import { embeddedRows } from "../../src/data/sets/embedded.ts";
 import { FormatError, NetworkError, NotFoundError } from "../../src/errors.ts";
 import { openCheckpoint, WEIGHTS_FILE } from "../../src/io/checkpoint.ts";
-import { downloadModel, type HubOptions } from "../../src/io/hub.ts";
-import { downloadDataset } from "../../src/io/hub-dataset.ts";
-import { lookAtModel } from "../../src/io/hub-remote.ts";
+import { downloadDataset } from "../../src/io/hub/dataset.ts";
+import { downloadModel, type HubOptions } from "../../src/io/hub/hub.ts";
+import { lookAtModel } from "../../src/io/hub/remote.ts";
 import type { ByteSource, Folder } from "../../src/io/storage.ts";
-import { filesFolder } from "../../src/platform/files-folder.ts";
-import { blobSource, opfsRoot, ranges } from "../../src/platform/opfs-folder.ts";
-import { roomLeft } from "../../src/platform/quota.ts";
+import { filesFolder } from "../../src/platform/browser/files-folder.ts";
+import { blobSource, opfsRoot, ranges } from "../../src/platform/browser/opfs-folder.ts";
+import { roomLeft } from "../../src/platform/browser/quota.ts";
 import { storedName } from "./recipes.ts";
 
 /** How far something is: what is being done, bytes or rows, and of how many. */

@@ -1,6 +1,6 @@
 import type { Job, JobPlan, PhasePlan } from "../../src/client/types.ts";
 import { AbortError, QwenchError } from "../../src/errors.ts";
-import { checkForecast } from "../../src/session.ts";
+import { checkForecast } from "../../src/session/open.ts";
 import type { GpuHolder, OpenGpu } from "./gpu.ts";
 import type { Library } from "./library.ts";
 import { preparePhase } from "./phase.ts";

@@ -1,6 +1,6 @@
 import type { FormField, Job, Method, ModelSource, Phase } from "../../src/client/types.ts";
 import { RecipeError } from "../../src/errors.ts";
-import { type FieldValue, fieldsOf, type GrpoRecipe, parseRecipe, type SftRecipe } from "../../src/recipe.ts";
+import { type FieldValue, fieldsOf, type GrpoRecipe, parseRecipe, type SftRecipe } from "../../src/recipe/recipe.ts";
 import { GSM8K_REWARDS, REWARDS } from "../../src/rewards/registry.ts";
 
 /** Fields that a job decides by itself: no form shows them, and recipes from elsewhere have them taken out. */
@@ -20,7 +20,7 @@ export type PhaseRecipe =
   | { method: "grpo"; recipe: GrpoRecipe; notes: string[] };
 
 /** A large part of the script, and not needed to open the page. */
-const yaml = () => import("../../src/recipe-yaml.ts");
+const yaml = () => import("../../src/recipe/yaml.ts");
 
 /** A page asks no judge: it cannot keep a key. */
 const OF_A_JUDGE = /^judge_/;

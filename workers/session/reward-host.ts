@@ -1,5 +1,5 @@
-import { browserPythonFiles } from "../../src/platform/browser-code.ts";
-import { webThread } from "../../src/platform/web-thread.ts";
+import { browserPythonFiles } from "../../src/platform/browser/code.ts";
+import { webThread } from "../../src/platform/browser/web-thread.ts";
 import { type CodeLimits, CodePool } from "../../src/rewards/code/pool.ts";
 import type { SandboxReply, SandboxRequest } from "../../src/rewards/code/sandbox-types.ts";
 import type { RewardHost } from "../../src/rewards/registry.ts";

@@ -3,8 +3,8 @@ import type { Evaluation, Job, RunEvent, RunRecord, RunSummary } from "../../src
 import { NotFoundError } from "../../src/errors.ts";
 import { ADAPTER_WEIGHTS_FILE } from "../../src/io/peft.ts";
 import type { Folder } from "../../src/io/storage.ts";
-import { IdbFolder } from "../../src/platform/idb-folder.ts";
-import { explainStorage } from "../../src/platform/quota.ts";
+import { IdbFolder } from "../../src/platform/browser/idb-folder.ts";
+import { explainStorage } from "../../src/platform/browser/quota.ts";
 import { findCheckpoint } from "../../src/train/checkpoint.ts";
 import { runsHeld } from "./locks.ts";
 

@@ -1,7 +1,7 @@
 import type { StorageUsage, StoredItem } from "../../src/client/types.ts";
 import { BusyError, FormatError } from "../../src/errors.ts";
 import type { Folder } from "../../src/io/storage.ts";
-import { opfsRoot } from "../../src/platform/opfs-folder.ts";
+import { opfsRoot } from "../../src/platform/browser/opfs-folder.ts";
 import { checkStored } from "./library.ts";
 import { runsHeld } from "./locks.ts";
 import { storedName } from "./recipes.ts";

@@ -19,7 +19,7 @@ import type {
 } from "../../src/client/types.ts";
 import type { TrainerService, WorkerOptions } from "../../src/client/wire.ts";
 import { QwenchError, RecipeError } from "../../src/errors.ts";
-import { storageOf } from "../../src/session.ts";
+import { storageOf } from "../../src/session/open.ts";
 import { chat } from "./chat.ts";
 import { GpuHolder } from "./gpu.ts";
 import { Library } from "./library.ts";

@@ -1,7 +1,7 @@
 import { createStore, get, set } from "idb-keyval";
 import type { RunEvent } from "../../src/client/types.ts";
 import type { Gpu } from "../../src/gpu/device.ts";
-import { exportTuning, importTuning, modelProducts, tuneMatmul } from "../../src/kernels/matmul-tune.ts";
+import { exportTuning, importTuning, modelProducts, tuneMatmul } from "../../src/kernels/matmul/matmul-tune.ts";
 import type { PreparedPhase } from "./phase.ts";
 import { reporting } from "./reporting.ts";
 

@@ -1,6 +1,6 @@
 // Runs Python in workers of the page's, and keeps what came of it.
-import { browserPythonFiles } from "../../../src/platform/browser-code.ts";
-import { webThread } from "../../../src/platform/web-thread.ts";
+import { browserPythonFiles } from "../../../src/platform/browser/code.ts";
+import { webThread } from "../../../src/platform/browser/web-thread.ts";
 import { CodePool } from "../../../src/rewards/code/pool.ts";
 import type { SandboxReply, SandboxRequest } from "../../../src/rewards/code/sandbox-types.ts";
 

@@ -1,5 +1,5 @@
 import { requestGpu } from "../../../src/gpu/device.ts";
-import { openBrowserAdapter } from "../../../src/platform/browser.ts";
+import { openBrowserAdapter } from "../../../src/platform/browser/browser.ts";
 
 const platform = await openBrowserAdapter();
 const gpu = await requestGpu(platform.adapter, { disable: platform.f16 ? [] : ["f16"] });

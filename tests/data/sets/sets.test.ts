@@ -5,7 +5,7 @@ import { parsePrompt, parseRow } from "../../../src/data/rows.ts";
 import type { SetRow } from "../../../src/data/sets/data-set.ts";
 import { AIME_TEMPLATE, SYSTEM_PROMPTS } from "../../../src/data/sets/forms.ts";
 import { DATA_SETS, dataSetNamed, readDataSet, type SetOptions } from "../../../src/data/sets/registry.ts";
-import { fields } from "../../../src/recipe.ts";
+import { fields } from "../../../src/recipe/recipe.ts";
 import { testsOf } from "../../../src/rewards/code/tests.ts";
 import { grade } from "../../../src/rewards/maths/grade.ts";
 import { sharedRows } from "../fixtures.ts";

@@ -1,5 +1,5 @@
 import { afterAll, describe, expect, test } from "vitest";
-import { openCodePool } from "../../../src/cli/code.ts";
+import { openCodePool } from "../../../src/cli/sources/code.ts";
 import { outcomeOf, type TestResult } from "../../../src/rewards/code/outcome.ts";
 import { humanEval, mbpp, type Problem, sample } from "./problems.ts";
 

@@ -1,8 +1,8 @@
 import { createServer } from "node:net";
 import { runInNewContext } from "node:vm";
 import { afterAll, describe, expect, test } from "vitest";
-import { openCodePool } from "../../../src/cli/code.ts";
-import { pythonFiles, textThread } from "../../../src/platform/code-thread.ts";
+import { openCodePool } from "../../../src/cli/sources/code.ts";
+import { pythonFiles, textThread } from "../../../src/platform/node/code-thread.ts";
 import { HARNESS } from "../../../src/rewards/code/harness.ts";
 import type { CodeOutcome } from "../../../src/rewards/code/outcome.ts";
 import { codeSandbox } from "../../../src/rewards/code/sandbox.ts";

@@ -1,5 +1,5 @@
 import { afterAll, describe, expect, test } from "vitest";
-import { openCodePool } from "../../../src/cli/code.ts";
+import { openCodePool } from "../../../src/cli/sources/code.ts";
 import type { CodeExecutor } from "../../../src/rewards/code/pool.ts";
 import { codeFormatReward, codeRewards } from "../../../src/rewards/code/rewards.ts";
 import { type CodeTask, testsOf } from "../../../src/rewards/code/tests.ts";

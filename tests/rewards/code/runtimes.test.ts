@@ -3,7 +3,7 @@ import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
 import { build, type Rolldown } from "vite";
 import { expect, test } from "vitest";
-import { pythonFiles, textThread } from "../../../src/platform/code-thread.ts";
+import { pythonFiles, textThread } from "../../../src/platform/node/code-thread.ts";
 import { CodePool } from "../../../src/rewards/code/pool.ts";
 import type { SandboxReply, SandboxRequest } from "../../../src/rewards/code/sandbox-types.ts";
 
@@ -21,7 +21,7 @@ const OUTCOMES = ["passed", "timeout", "runtime_error", "out_of_memory", "runtim
 test("Deno runs the same programs with the same outcomes, and ends", () => {
   const deno = createRequire(import.meta.url).resolve("deno/bin.cjs");
   const program = `
-import { openCodePool } from ${JSON.stringify(new URL("../../../src/cli/code.ts", import.meta.url).href)};
+import { openCodePool } from ${JSON.stringify(new URL("../../../src/cli/sources/code.ts", import.meta.url).href)};
 const pool = openCodePool({ test_seconds: 2 }, 1);
 const tests = [{ kind: "stdin", input: "1", output: "1" }];
 const outcomes = [];

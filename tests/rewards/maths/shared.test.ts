@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { gradeRows } from "../../../src/cli/grade.ts";
+import { gradeRows } from "../../../src/cli/commands/grade.ts";
 import { equalAnswers } from "../../../src/rewards/maths/equal.ts";
 import { Budget } from "../../../src/rewards/maths/evaluate.ts";
 import { type Expression, mapChildren } from "../../../src/rewards/maths/expression.ts";

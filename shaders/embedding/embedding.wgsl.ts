@@ -1,0 +1,110 @@
+import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
+import { loadFunctions, type Stored, storedType, TEXELS, texelFunctions, WIDEN } from "../lib/load.ts";
+import { randomFunctions } from "../lib/random.ts";
+
+/** What one compiled variant is specialised to. */
+export interface EmbeddingVariant {
+  /** how the table is stored; activations are f32 */
+  weight: Stored;
+  /** the table lies in a texture: f32 or bf16, in rows of whole texels */
+  texels: boolean;
+  /** four columns a thread; the width is then a multiple of four */
+  vector: boolean;
+  /** uniform noise on the result: none, of one size, or of a size for each token */
+  noise: "none" | "all" | "token";
+  workgroup: number;
+}
+
+// embedding: x[t] = weight[ids[t] - start] (+ noiseScale * uniform(-1, 1)), for the tokens whose row this shard holds
+//
+// Grid     threads along x for the columns, tokens along y and, past 65 535, z
+// Shapes   ids [tokens]   weight [rows, width], rows start ... of the whole table   x [tokens, width]
+// Writes   rows of x by assignment, and only those whose id lies in the shard: one dispatch a shard fills x
+// Source   noise: NEFTune, Jain et al. 2023, arXiv:2310.05914; counted by token * width + column
+export const embedding = ({ weight, texels, vector, noise, workgroup }: EmbeddingVariant) => {
+  const type = vector ? "vec4f" : "f32";
+  const uniform = (c: string) => `uniform01(params.seed, ${c})`;
+  const draw = vector
+    ? `vec4f(${uniform("at")}, ${uniform("at + 1u")}, ${uniform("at + 2u")}, ${uniform("at + 3u")})`
+    : uniform("at");
+  return wgsl`
+#if ${weight === "f16"}
+enable f16;
+#endif
+struct Params { tokens: u32, width: u32, start: u32, rows: u32, noiseScale: f32, seed: u32 }
+
+@group(0) @binding(0) var<storage, read> ids: array<u32>;
+@group(0) @binding(1) var${texels ? ` weight: ${TEXELS}` : `<storage, read> weight: array<${storedType(weight, vector)}>`};
+@group(0) @binding(2) var<storage, read_write> x: array<${type}>;
+@group(0) @binding(3) var<uniform> params: Params;
+#if ${noise === "token"}
+@group(0) @binding(4) var<storage, read> scale: array<f32>;
+#endif
+${texels ? WIDEN + texelFunctions("weight", weight as "f32" | "bf16") : loadFunctions("weight", weight, vector)}
+${noise === "none" ? "" : randomFunctions}
+
+@compute @workgroup_size(${workgroup})
+fn main(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) grid: vec3u,
+  @builtin(local_invocation_index) thread: u32,
+) {
+  let token = group.z * grid.y + group.y;
+  let c = (group.x * ${workgroup}u + thread) * ${vector ? 4 : 1}u;
+  if (token >= params.tokens || c >= params.width) { return; }
+  let id = ids[token];
+  if (id < params.start || id - params.start >= params.rows) { return; }
+  let at = token * params.width + c;
+  var v = ${vector ? "weightAt4" : "weightAt1"}((id - params.start) * params.width + c);
+#if ${noise === "all"}
+  v += params.noiseScale * (2.0 * ${draw} - 1.0);
+#elif ${noise === "token"}
+  v += scale[token] * (2.0 * ${draw} - 1.0);
+#endif
+  x[at${vector ? " / 4u" : ""}] = v;
+}
+`;
+};
+
+/** What one compiled variant is specialised to. */
+export interface EmbeddingBackwardVariant {
+  vector: boolean;
+  workgroup: number;
+}
+
+// embedding_backward: dweight[id - start] += sum of dy over the positions of id
+//
+// Grid     threads along x for the columns, distinct ids along y and, past 65 535, z; each walks its id's positions in
+//          their order: deterministic, no atomics
+// Shapes   dy [T, width]   tokens [distinct]   starts [distinct + 1]   order [T]   dweight [rows, width]
+// Writes   dweight by +=, only rows that occur
+export const embeddingBackward = ({ vector, workgroup }: EmbeddingBackwardVariant) => {
+  const type = vector ? "vec4f" : "f32";
+  return wgsl`
+struct Params { distinct: u32, width: u32, start: u32, rows: u32 }
+
+@group(0) @binding(0) var<storage, read> dy: array<${type}>;
+@group(0) @binding(1) var<storage, read> tokens: array<u32>;
+@group(0) @binding(2) var<storage, read> starts: array<u32>;
+@group(0) @binding(3) var<storage, read> order: array<u32>;
+@group(0) @binding(4) var<storage, read_write> dweight: array<${type}>;
+@group(0) @binding(5) var<uniform> params: Params;
+
+@compute @workgroup_size(${workgroup})
+fn main(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) grid: vec3u,
+  @builtin(local_invocation_index) thread: u32,
+) {
+  let which = group.z * grid.y + group.y;
+  let c = group.x * ${workgroup}u + thread;
+  if (which >= params.distinct || c >= params.width) { return; }
+  let id = tokens[which];
+  if (id < params.start || id - params.start >= params.rows) { return; }
+  var sum = ${type}(0.0);
+  let end = starts[which + 1u];
+  for (var i = starts[which]; i < end; i++) { sum += dy[order[i] * params.width + c]; }
+  dweight[(id - params.start) * params.width + c] += sum;
+}
+`;
+};

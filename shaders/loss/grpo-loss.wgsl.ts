@@ -1,0 +1,146 @@
+import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
+import { rowSum } from "../lib/reduce.ts";
+
+/** What one compiled variant is specialised to. */
+export interface GrpoLossVariant {
+  /** where the importance ratio comes from: it is 1, logp − old_logp of the row, or a log-ratio given for each row */
+  ratio: "one" | "token" | "given";
+  /** the ratio capped and held constant (CISPO), rather than the smaller of two clipped products */
+  cispo: boolean;
+  /** whether there is a penalty towards a reference */
+  kl: boolean;
+  workgroup: number;
+}
+
+// grpo_loss: the weighted objective of each row and its gradient for the row's log-prob
+//
+//   rho = exp(log-ratio)
+//   min:    f = -min(min(rho, delta) A, clamp(rho, lower, upper) A)     df = -g A rho, g = 1 where the smaller moves
+//   cispo:  f = -min(rho, upper) A logp, the cap held constant          df = -min(rho, upper) A
+//   kl:     x = ref - logp; k = exp(x) - x - 1                          dk = 1 - exp(x) = -(x + k)
+//
+// Grid     one thread for each of `count` rows, from row `start` of the micro-batch
+// Shapes   logp, dlogp [count]   advantage, weight, other, ref_logp [n]   stats [n]: weighted loss, k, clipped low, high
+// Writes   dlogp, and stats from `start`, by assignment
+// Note     near x = 0 the three terms of k cancel to rounding, and a series takes their place
+// Source   Shao et al. 2024, arXiv:2402.03300; Ye et al. 2019, arXiv:1912.09729 (delta); MiniMax 2025, arXiv:2506.13585 (CISPO)
+export const grpoLoss = ({ ratio, cispo, kl, workgroup }: GrpoLossVariant) => wgsl`
+struct Params { start: u32, count: u32, lower: f32, upper: f32, delta: f32, beta: f32 }
+
+@group(0) @binding(0) var<storage, read> logp: array<f32>;
+@group(0) @binding(1) var<storage, read> advantage: array<f32>;
+@group(0) @binding(2) var<storage, read> weight: array<f32>;
+@group(0) @binding(3) var<storage, read_write> dlogp: array<f32>;
+@group(0) @binding(4) var<storage, read_write> stats: array<vec4f>;
+#if ${ratio !== "one"}
+@group(0) @binding(5) var<storage, read> other: array<f32>;
+#endif
+#if ${kl}
+@group(0) @binding(6) var<storage, read> ref_logp: array<f32>;
+#endif
+@group(0) @binding(7) var<uniform> params: Params;
+
+@compute @workgroup_size(${workgroup})
+fn main(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) grid: vec3u,
+  @builtin(local_invocation_index) thread: u32,
+) {
+  let i = (group.y * grid.x + group.x) * ${workgroup}u + thread;
+  if (i >= params.count) { return; }
+  let row = params.start + i;
+  let lp = logp[i];
+  let a = advantage[row];
+#if ${ratio === "one"}
+  let rho = 1.0;
+#endif
+#if ${ratio === "token"}
+  let rho = exp(lp - other[row]);
+#endif
+#if ${ratio === "given"}
+  let rho = exp(other[row]);
+#endif
+
+#if ${cispo}
+  let capped = min(rho, params.upper);
+  var loss = -capped * a * lp;
+  var slope = -capped * a;
+  let low = false;
+  let high = rho > params.upper && a > 0.0;
+#else
+  let first = min(rho, params.delta);
+  let l1 = first * a;
+  let l2 = clamp(rho, params.lower, params.upper) * a;
+  var loss = -min(l1, l2);
+  // of equals each has half the gradient
+  let g1 = select(0.0, 1.0, rho <= params.delta);
+  let g2 = select(0.0, 1.0, rho >= params.lower && rho <= params.upper);
+  let moves = select(select(0.5 * (g1 + g2), g1, l1 < l2), g2, l2 < l1);
+  var slope = -moves * a * rho;
+  let low = first < params.lower && a < 0.0;
+  let high = first > params.upper && a > 0.0;
+#endif
+
+  var k = 0.0;
+#if ${kl}
+  let x = ref_logp[row] - lp;
+  k = exp(x) - x - 1.0;
+  if (abs(x) < 0.25) {
+    k = x * x * (0.5 + x * (1.0 / 6.0 + x * (1.0 / 24.0 + x * (1.0 / 120.0 + x * (1.0 / 720.0)))));
+  }
+  loss += params.beta * k;
+  slope -= params.beta * (x + k);
+#endif
+
+  dlogp[i] = weight[row] * slope;
+  stats[row] = vec4f(weight[row] * loss, k, select(0.0, 1.0, low), select(0.0, 1.0, high));
+}
+`;
+
+/** What one compiled variant is specialised to. */
+export interface SequenceLogRatioVariant {
+  subgroups: boolean;
+  workgroup: number;
+}
+
+// sequence_log_ratio: log_ratio[row] = mean over the row's sequence of logp - old_logp
+//
+// Grid     one workgroup for each sequence
+// Shapes   logp, old_logp, log_ratio [n]   starts [sequences + 1], first row of each and the end
+// Writes   log_ratio by assignment; a sequence without rows writes nothing
+// Source   Zheng et al. 2025, arXiv:2507.18071 (GSPO)
+export const sequenceLogRatio = ({ subgroups, workgroup }: SequenceLogRatioVariant) => wgsl`
+#if ${subgroups}
+enable subgroups;
+diagnostic(off, subgroup_uniformity);
+#endif
+
+struct Params { sequences: u32 }
+
+@group(0) @binding(0) var<storage, read> logp: array<f32>;
+@group(0) @binding(1) var<storage, read> old_logp: array<f32>;
+@group(0) @binding(2) var<storage, read> starts: array<u32>;
+@group(0) @binding(3) var<storage, read_write> log_ratio: array<f32>;
+@group(0) @binding(4) var<uniform> params: Params;
+${rowSum(subgroups, workgroup)}
+
+@compute @workgroup_size(${workgroup})
+fn main(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) grid: vec3u,
+  @builtin(local_invocation_index) thread: u32,
+#if ${subgroups}
+  @builtin(subgroup_invocation_id) lane: u32,
+  @builtin(subgroup_size) lanes: u32,
+#endif
+) {
+  let sequence = group.y * grid.x + group.x;
+  if (sequence >= params.sequences) { return; }
+  let start = starts[sequence];
+  let end = starts[sequence + 1u];
+  var sum = 0.0;
+  for (var row = start + thread; row < end; row += ${workgroup}u) { sum += logp[row] - old_logp[row]; }
+  let mean = rowSum(sum, thread${subgroups ? ", lane, lanes" : ""}) / f32(max(end, start + 1u) - start);
+  for (var row = start + thread; row < end; row += ${workgroup}u) { log_ratio[row] = mean; }
+}
+`;

@@ -1,0 +1,203 @@
+import type { MatmulVariant } from "./variant.ts";
+
+// The inner loop of matmul as text: the sum read straight from memory. Through workgroup memory: matmul-staged.ts.
+
+export const range = (n: number) => Array.from({ length: n }, (_, i) => i);
+
+/** One operand pair of the sum: load functions and leading dimensions, as WGSL names. */
+export interface Operands {
+  a: "a" | "a2";
+  b: "b" | "b2";
+  lda: string;
+  ldb: string;
+  /** first element of each */
+  aAt: string;
+  bAt: string;
+  k: string;
+  transA: boolean;
+  /** columns of the tile that the loop is for, and what their place in b is called, where it is not all and `col` */
+  only?: { first: number; count: number; called: (j: number) => string };
+}
+
+/** Entries of a row that a loop is for. */
+function columns({ tile, transB }: MatmulVariant, { only }: Operands): number[] {
+  if (only) return range(only.count).map((j) => only.first + j);
+  return range(transB ? tile.cols : tile.cols / 4);
+}
+
+/** Steps whose rows of b are loaded before the first product, so that a sum is taken up once for all of them. */
+function together({ tile, texels }: MatmulVariant, steps: number): number {
+  if (tile.broadcast !== 8) return 1; // measured on llvmpipe only
+  return texels === "none" ? Math.min(steps, 4) : steps;
+}
+
+/** WGSL of `steps` of the sum, read straight from memory; `s` is the first. */
+function directSteps(v: MatmulVariant, o: Operands, steps: number): string {
+  const lines: string[] = [];
+  const left = loadLeft(v, o, steps, lines);
+  const load = loadRight(v, o, steps, lines);
+  const { rows } = v.tile;
+  const width = v.transB && steps > 1 ? 4 : 1; // steps that one load of b covers
+  const chained = v.transB ? width : together(v, steps);
+  for (const first of range(steps / chained).map((c) => c * chained)) {
+    const entries = columns(v, o);
+    for (const t of range(chained / width).map((c) => first + c * width))
+      for (const j of entries) lines.push(`let w${t}_${j} = ${load(j, t)};`);
+    // row by row, so that few of the lanes' values are alive at a time
+    for (const i of range(rows)) {
+      const values = range(chained).map((t) => left(i, first + t));
+      for (const j of entries) {
+        let sum = `acc${i}_${j}`;
+        for (const t of range(chained)) {
+          const x = v.transB ? values[t] : `vec4f(${values[t]})`;
+          const w = `w${first + t - (t % width)}_${j}`;
+          sum = `fma(${x}, ${w}${width > 1 ? `[${t}]` : ""}, ${sum})`;
+        }
+        lines.push(`acc${i}_${j} = ${sum};`);
+      }
+    }
+  }
+  return lines.join("\n    ");
+}
+
+/**
+ * Loads of `a` for `steps` steps. The result writes what row i needs at step t and names the value.
+ *
+ * With `broadcast` every load is shared out: each lane loads four elements of its own, which the others get from it.
+ */
+function loadLeft(v: MatmulVariant, o: Operands, steps: number, lines: string[]): (i: number, t: number) => string {
+  const { rows, broadcast } = v.tile;
+  const drop = v.dropout === "a" && o.a === "a";
+  if (steps === 1) {
+    // One element of each row; with `broadcast` a lane loads that of one row.
+    const shared = broadcast > 0 && rows % broadcast === 0;
+    for (const g of range(shared ? rows / broadcast : rows)) {
+      const row = shared ? `own${g}` : `row${g}`;
+      const index = o.transA
+        ? `${o.aAt} + s * ${o.lda} + ${row}`
+        : shared
+          ? `left${g} + s`
+          : `${o.aAt} + ${row} * ${o.lda} + s`;
+      lines.push(`let u${g} = ${o.a}At1(${index})${drop ? ` * keep1(${row}, s)` : ""};`);
+    }
+    if (!shared) return (i) => `u${i}`;
+    return (i) => `subgroupBroadcast(u${Math.floor(i / broadcast)}, ${i % broadcast}u)`;
+  }
+  let element: (i: number, t: number) => string;
+  let owner: (i: number, t: number) => number;
+  if (o.transA) {
+    // A load covers four rows of a step. Lanes take the steps, and where there are more lanes than steps, more rows.
+    const along = broadcast > 0 ? Math.min(steps, broadcast) : 1;
+    const across = broadcast > 0 ? broadcast / along : 1;
+    for (const t of range(steps / along)) {
+      for (const g of range(rows / 4 / across)) {
+        const step = broadcast > 0 ? `s + ${t * along}u + lane % ${along}u` : `s + ${t}u`;
+        const row = `row0 + ${4 * across * g}u${across > 1 ? ` + lane / ${along}u * 4u` : ""}`;
+        lines.push(`let u${t}_${g} = ${o.a}At4(${o.aAt} + (${step}) * ${o.lda} + ${row});`);
+      }
+    }
+    element = (i, t) => `u${Math.floor(t / along)}_${Math.floor((i >> 2) / across)}[${i & 3}]`;
+    owner = (i, t) => (t % along) + along * ((i >> 2) % across);
+  } else if (rows < broadcast) {
+    // Several lanes take a row and share out its steps: four each, or where there are fewer, one each.
+    const lanes = broadcast / rows;
+    const width = lanes <= 2 || steps >= 4 * lanes ? 4 : 1;
+    const parts = Math.min(lanes, steps / width);
+    for (const g of range(steps / width / parts)) {
+      const step = `s + ${g * parts * width}u + lane % ${parts}u * ${width}u`;
+      const mask = drop ? ` * keep${width}(own0, ${step})` : "";
+      lines.push(`let u${g} = ${o.a}At${width}(left0 + ${step})${mask};`);
+    }
+    element = (_, t) => `u${Math.floor(t / width / parts)}${width === 4 ? `[${t & 3}]` : ""}`;
+    owner = (i, t) => i * lanes + (Math.floor(t / width) % parts);
+  } else {
+    // A load covers four steps of a row. Lanes take the rows.
+    const each = broadcast || 1;
+    for (const g of range(rows / each)) {
+      const row = broadcast > 0 ? `own${g}` : `row${g}`;
+      for (const c of range(steps / 4)) {
+        const mask = drop ? ` * keep4(${row}, s + ${4 * c}u)` : "";
+        lines.push(`let u${g}_${c} = ${o.a}At4(left${g} + s + ${4 * c}u)${mask};`);
+      }
+    }
+    element = (i, t) => `u${Math.floor(i / each)}_${t >> 2}[${t & 3}]`;
+    owner = (i) => i % each;
+  }
+  return (i, t) => {
+    if (broadcast === 0) return element(i, t);
+    lines.push(`let x${i}_${t} = subgroupBroadcast(${element(i, t)}, ${owner(i, t)}u);`);
+    return `x${i}_${t}`;
+  };
+}
+
+/** Loads of `b`: the expression for entry j from step t on, four steps with transB, else one step of four columns. */
+function loadRight(v: MatmulVariant, o: Operands, steps: number, lines: string[]): (j: number, t: number) => string {
+  const drop = v.dropout === "b" && o.b === "b";
+  if (!v.transB && steps > 1 && v.eightB && o.b === "b") {
+    // a texel is two entries of a row
+    return (j, t) => {
+      const mask = drop ? ` * keep4(s + ${t}u, col${j})` : "";
+      if (j % 2 === 0) lines.push(`let q${t}_${j} = bTexel((${o.bAt} + (s + ${t}u) * ${o.ldb} + col${j}) / 8u);`);
+      return `widen(q${t}_${j - (j % 2)}.${j % 2 === 0 ? "xy" : "zw"})${mask}`;
+    };
+  }
+  if (v.stripsB && o.b === "b") {
+    return (j, t) => `bAt4(bRow + s + ${t}u, col${j})${drop ? ` * keep4(s + ${t}u, col${j})` : ""}`;
+  }
+  if (!v.transB) {
+    return (j, t) =>
+      `${o.b}At4(${o.bAt} + (s + ${t}u) * ${o.ldb} + col${j})${drop ? ` * keep4(s + ${t}u, col${j})` : ""}`;
+  }
+  const width = steps > 1 ? 4 : 1;
+  const eight = steps > 1 && v.eightB && o.b === "b";
+  return (j, t) => {
+    const mask = drop ? ` * keep${width}(col${j}, s + ${t}u)` : "";
+    if (eight && t % 8 === 0) {
+      const word = `(right${j} + s) / 8u + ${t / 8}u`;
+      lines.push(`let q${t}_${j} = ${v.texels === "none" ? `b[${word}]` : `bTexel(${word})`};`);
+    }
+    if (eight) return `widen(q${t - (t % 8)}_${j}.${t % 8 < 4 ? "xy" : "zw"})${mask}`;
+    return `${o.b}At${width}(right${j} + s + ${t}u)${mask}`;
+  };
+}
+
+/** Loop over the whole sum, without workgroup memory. */
+export function directLoop(v: MatmulVariant, o: Operands, steps: number, tail: boolean): string {
+  const { rows, broadcast } = v.tile;
+  const own = broadcast > 0 ? "own" : "row"; // the rows that a thread loads
+  const place = o.only?.called ?? ((j: number) => `col${j}`);
+  const starts = [
+    ...(o.transA
+      ? []
+      : range(Math.ceil(rows / (broadcast || 1))).map((g) => `let left${g} = ${o.aAt} + ${own}${g} * ${o.lda};`)),
+    ...(v.transB ? columns(v, o).map((j) => `let right${j} = ${o.bAt} + ${place(j)} * ${o.ldb};`) : []),
+  ];
+  return `{
+  ${starts.join("\n  ")}
+  var s = 0u;
+  for (; s + ${steps}u <= ${o.k}; s += ${steps}u) {
+    ${directSteps(v, o, steps)}
+  }
+  ${
+    tail
+      ? `for (; s < ${o.k}; s++) {
+    ${directSteps(v, o, 1)}
+  }`
+      : ""
+  }
+  }`;
+}
+
+/** Loops over the low-rank part of the sum: one, or for swiglu one for each half of the columns. */
+export function extraLoops(v: MatmulVariant): string[] {
+  const loop = (r: string, aAt: string, bAt: string, only?: Operands["only"]) => {
+    const ldb = v.transB ? r : "n";
+    return directLoop(v, { a: "a2", b: "b2", lda: "params.lda2", ldb, aAt, bAt, k: r, transA: false, only }, 4, v.tail);
+  };
+  if (v.pairs !== "swiglu") return [loop("r", "a2At", "b2At")];
+  const count = v.tile.cols / 2;
+  return range(2).map((half) => {
+    const only = { first: half * count, count, called: (j: number) => `u${j % count}` };
+    return loop(`params.r${half}`, `params.a2At${half}`, `params.b2At${half}`, only);
+  });
+}

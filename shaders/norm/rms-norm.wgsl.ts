@@ -1,0 +1,191 @@
+import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
+import { loadFunctions, type Stored, storedType } from "../lib/load.ts";
+import { rowSum } from "../lib/reduce.ts";
+
+/** What one compiled variant is specialised to. */
+export interface RmsNormVariant {
+  /** how the frozen scale is stored; activations are f32 */
+  weight: Stored;
+  /** norm `sum = x + delta`, which is written too */
+  residual: boolean;
+  /** rows are heads, some of those that a wider row holds */
+  heads: boolean;
+  subgroups: boolean;
+  /** threads per row, a power of two */
+  workgroup: number;
+}
+
+/** Where a row begins: heads are `take` of the `per` that a wider row holds, from `first` on. */
+const startOf = (row: string, heads: boolean) =>
+  heads
+    ? `(${row} / params.take * params.per + params.first + ${row} % params.take) * params.cols`
+    : `${row} * params.cols`;
+
+// rms_norm: y = x * rstd * weight; rstd = 1 / sqrt(mean(x^2) + eps), row by row; with `residual`, of sum = x + delta
+//
+// Grid     one workgroup per row; rows past 65 535 continue along y
+// Shapes   x, delta, sum, y [rows, cols]   weight [cols]   rstd [rows]   row-major, packed
+// Writes   y, rstd and sum by assignment
+// Hazard   all buffers are distinct
+// Source   Zhang and Sennrich 2019, arXiv:1910.07467
+export const rmsNorm = ({ weight, residual, heads, subgroups, workgroup }: RmsNormVariant) => wgsl`
+#if ${weight === "f16"}
+enable f16;
+#endif
+#if ${subgroups}
+enable subgroups;
+diagnostic(off, subgroup_uniformity);
+#endif
+
+struct Params { rows: u32, cols: u32, eps: f32, take: u32, per: u32, first: u32 }
+
+@group(0) @binding(0) var<storage, read> x: array<f32>;
+#if ${residual}
+@group(0) @binding(5) var<storage, read> delta: array<f32>;
+@group(0) @binding(6) var<storage, read_write> sum: array<f32>;
+#endif
+@group(0) @binding(1) var<storage, read> weight: array<${storedType(weight, false)}>;
+@group(0) @binding(2) var<storage, read_write> y: array<f32>;
+@group(0) @binding(3) var<storage, read_write> rstd: array<f32>;
+@group(0) @binding(4) var<uniform> params: Params;
+${loadFunctions("weight", weight, false)}
+${rowSum(subgroups, workgroup)}
+
+@compute @workgroup_size(${workgroup})
+fn main(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) grid: vec3u,
+  @builtin(local_invocation_index) thread: u32,
+#if ${subgroups}
+  @builtin(subgroup_invocation_id) lane: u32,
+  @builtin(subgroup_size) lanes: u32,
+#endif
+) {
+  let row = group.y * grid.x + group.x;
+  if (row >= params.rows) { return; }
+  let start = ${startOf("row", heads)};
+  var squares = 0.0;
+  for (var c = thread; c < params.cols; c += ${workgroup}u) {
+#if ${residual}
+    let v = x[start + c] + delta[start + c];
+    sum[start + c] = v;
+#else
+    let v = x[start + c];
+#endif
+    squares += v * v;
+  }
+  let total = rowSum(squares, thread${subgroups ? ", lane, lanes" : ""});
+  let scale = inverseSqrt(total / f32(params.cols) + params.eps);
+  if (thread == 0u) { rstd[row] = scale; }
+  for (var c = thread; c < params.cols; c += ${workgroup}u) {
+#if ${residual}
+    let v = x[start + c] + delta[start + c];
+#else
+    let v = x[start + c];
+#endif
+    y[start + c] = v * scale * weightAt1(c);
+  }
+}
+`;
+
+/** What one compiled variant is specialised to. */
+export interface RmsNormBackwardVariant {
+  weight: Stored;
+  /** dx is added to what it holds, overwritten, or is dy itself */
+  into: "add" | "write" | "dy";
+  /** rows are heads, some of those that a wider row holds */
+  heads: boolean;
+  subgroups: boolean;
+  workgroup: number;
+}
+
+// rms_norm_backward: dx [+]= rstd * (dy * weight - x * rstd^2 * mean(dy * weight * x))
+//
+// Grid     one workgroup per row; rows past 65 535 continue along y
+// Shapes   x, dy, dx [rows, cols]   weight [cols]   rstd [rows]
+// Writes   dx by assignment, or with "add" by +=: the residual's own gradient is already there; or dy in place
+// Hazard   dx is distinct from x and dy
+export const rmsNormBackward = ({ weight, into, heads, subgroups, workgroup }: RmsNormBackwardVariant) => wgsl`
+#if ${weight === "f16"}
+enable f16;
+#endif
+#if ${subgroups}
+enable subgroups;
+diagnostic(off, subgroup_uniformity);
+#endif
+
+struct Params { rows: u32, cols: u32, take: u32, per: u32, first: u32 }
+
+@group(0) @binding(0) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read> weight: array<${storedType(weight, false)}>;
+@group(0) @binding(2) var<storage, read> rstd: array<f32>;
+#if ${into === "dy"}
+@group(0) @binding(3) var<storage, read_write> dy: array<f32>;
+#else
+@group(0) @binding(3) var<storage, read> dy: array<f32>;
+@group(0) @binding(4) var<storage, read_write> dx: array<f32>;
+#endif
+@group(0) @binding(5) var<uniform> params: Params;
+${loadFunctions("weight", weight, false)}
+${rowSum(subgroups, workgroup)}
+
+@compute @workgroup_size(${workgroup})
+fn main(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) grid: vec3u,
+  @builtin(local_invocation_index) thread: u32,
+#if ${subgroups}
+  @builtin(subgroup_invocation_id) lane: u32,
+  @builtin(subgroup_size) lanes: u32,
+#endif
+) {
+  let row = group.y * grid.x + group.x;
+  if (row >= params.rows) { return; }
+  let start = ${startOf("row", heads)};
+  var sum = 0.0;
+  for (var c = thread; c < params.cols; c += ${workgroup}u) {
+    sum += dy[start + c] * weightAt1(c) * x[start + c];
+  }
+  let scale = rstd[row];
+  let mean = rowSum(sum, thread${subgroups ? ", lane, lanes" : ""}) * scale * scale / f32(params.cols);
+  for (var c = thread; c < params.cols; c += ${workgroup}u) {
+    let d = scale * (dy[start + c] * weightAt1(c) - x[start + c] * mean);
+    ${into === "dy" ? "dy[start + c] = d" : `dx[start + c] = ${into === "add" ? "dx[start + c] + d" : "d"}`};
+  }
+}
+`;
+
+/** What one compiled variant is specialised to. */
+export interface RmsNormWeightBackwardVariant {
+  /** rows are heads, some of those that a wider row holds */
+  heads: boolean;
+  /** threads, one a column */
+  workgroup: number;
+}
+
+// rms_norm_weight_backward: dweight += sum over rows of dy * x * rstd
+//
+// Grid     one thread per column, which walks all rows: deterministic, no atomics
+// Shapes   x, dy [rows, cols]   rstd [rows]   dweight [cols]
+// Writes   dweight by +=
+export const rmsNormWeightBackward = ({ heads, workgroup }: RmsNormWeightBackwardVariant) => wgsl`
+struct Params { rows: u32, cols: u32, take: u32, per: u32, first: u32 }
+
+@group(0) @binding(0) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read> rstd: array<f32>;
+@group(0) @binding(2) var<storage, read> dy: array<f32>;
+@group(0) @binding(3) var<storage, read_write> dweight: array<f32>;
+@group(0) @binding(4) var<uniform> params: Params;
+
+@compute @workgroup_size(${workgroup})
+fn main(@builtin(global_invocation_id) id: vec3u) {
+  let c = id.x;
+  if (c >= params.cols) { return; }
+  var sum = 0.0;
+  for (var row = 0u; row < params.rows; row++) {
+    let at = ${startOf("row", heads)} + c;
+    sum += dy[at] * x[at] * rstd[row];
+  }
+  dweight[c] += sum;
+}
+`;

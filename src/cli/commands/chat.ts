@@ -1,0 +1,253 @@
+import { existsSync } from "node:fs";
+import { basename, dirname, resolve } from "node:path";
+import { AbortError, QwenchError } from "../../errors.ts";
+import type { HubOptions } from "../../io/hub/hub.ts";
+import { nodeFolder } from "../../platform/node/fs.ts";
+import { nearestName } from "../../recipe/recipe.ts";
+import {
+  dropAdapter,
+  type LoadedAdapter,
+  loadAdapter,
+  loadText,
+  respond,
+  setAdapter,
+  type TextModel,
+} from "../../session/generate.ts";
+import { type CliFlag, type ParsedArgs, UsageError } from "../args.ts";
+import {
+  askedSettings,
+  MODEL_FLAGS,
+  numberOf,
+  SETTING_FLAGS,
+  SETTINGS,
+  type Setting,
+  type Settings,
+  settingsOf,
+  stopsOf,
+  textOf,
+} from "../flags/text-flags.ts";
+import { openModelFolder } from "../sources/sources.ts";
+import { modelRequest, openText } from "../sources/text-model.ts";
+import { Conversation } from "../terminal/conversation.ts";
+import { EXIT_INTERRUPTED } from "../terminal/interrupt.ts";
+import { pipedLines, typedLines } from "../terminal/lines.ts";
+import { plainText } from "../terminal/plain-text.ts";
+import { statusLine } from "../terminal/status-line.ts";
+
+export const CHAT_FLAGS: CliFlag[] = [
+  ...SETTING_FLAGS,
+  {
+    name: "seed",
+    type: "string",
+    value: "INT",
+    help: "Of the draws (default: another each time): the same seed says the same.",
+  },
+  ...MODEL_FLAGS,
+];
+
+/** Milliseconds between two pieces of text. */
+const PACE = 100;
+
+/** Where a chat takes place. */
+export interface ChatIo {
+  lines: AsyncIterable<string>;
+  /** what the model says */
+  say(text: string): void;
+  /** what Qwench says */
+  note(text: string): void;
+  /** one signal an answer: Ctrl-C stops it, and it alone */
+  answering(): { signal: AbortSignal; done(): void };
+}
+
+/** `qwench chat`: a conversation in the terminal, or of the lines of a pipe. @returns the exit code */
+export async function runChat({ positional, flags }: ParsedArgs): Promise<number> {
+  if (positional.length > 0) throw new UsageError(`qwench chat takes no arguments, got ${positional.join(" ")}`);
+  const request = modelRequest(flags);
+  const [asked, stop] = [askedSettings(flags), stopsOf(flags)];
+  const typed = process.stdin.isTTY === true && process.stdout.isTTY === true;
+  const paint = (code: number, text: string) =>
+    process.stdout.isTTY && !process.env.NO_COLOR ? `\u001b[${code}m${text}\u001b[0m` : text;
+  let code = 0;
+  let abort: AbortController | null = new AbortController();
+  const onInterrupt = () => {
+    if (!abort || abort.signal.aborted) process.exit(EXIT_INTERRUPTED);
+    abort.abort(new AbortError("Interrupted"));
+  };
+  process.on("SIGINT", onInterrupt);
+  try {
+    const status = statusLine();
+    const { prepared, sources, hub } = await openText(request, abort.signal, status);
+    const text = await loadText(prepared, sources);
+    status(null);
+    const seed = Math.floor(Math.random() * 2 ** 32);
+    const settings = settingsOf(prepared.defaults, asked, seed);
+    abort = null;
+    const note = (line: string) => console.error(typed ? paint(2, line) : line);
+    if (typed) note(`${sources.model.path}: /help tells what there is, Ctrl-C stops an answer, Ctrl-D ends.`);
+    const ended = () => {
+      code = EXIT_INTERRUPTED;
+    };
+    const io: ChatIo = {
+      lines: typed ? typedLines(process.stdin, process.stdout, paint(36, "> "), ended) : pipedLines(process.stdin),
+      say: (words) => void process.stdout.write(words),
+      note,
+      answering() {
+        const own = new AbortController();
+        abort = own;
+        const done = () => {
+          abort = null;
+        };
+        return { signal: own.signal, done };
+      },
+    };
+    const failed = await new Chat(text, io, { settings, stop, system: textOf(flags, "system"), hub }).run();
+    return code || (failed && !typed ? 1 : 0);
+  } finally {
+    process.off("SIGINT", onInterrupt);
+  }
+}
+
+interface ChatOptions {
+  settings: Settings;
+  stop: string[];
+  system: string | null;
+  hub: HubOptions;
+}
+
+/** A conversation and the commands within it. */
+export class Chat {
+  private readonly text: TextModel;
+  private readonly io: ChatIo;
+  private readonly options: ChatOptions;
+  private readonly conversation: Conversation;
+  private adapter: LoadedAdapter | null;
+  private adapterOn: boolean;
+  private answers = 0;
+  /** files that this chat wrote, and may write again */
+  private readonly saved = new Set<string>();
+
+  constructor(text: TextModel, io: ChatIo, options: ChatOptions) {
+    this.text = text;
+    this.io = io;
+    this.options = options;
+    this.conversation = new Conversation(text, options.system);
+    this.adapter = text.adapter;
+    this.adapterOn = text.adapter !== null;
+  }
+
+  /** Answers line by line. @returns whether a line could not be obeyed */
+  async run(): Promise<boolean> {
+    let failed = false;
+    for await (const line of this.io.lines) {
+      if (line.trim() === "") continue;
+      try {
+        if (line.startsWith("/")) {
+          if (/^\/(exit|quit|bye)\s*$/.test(line)) break;
+          await this.obey(line);
+        } else await this.answer(line);
+      } catch (error) {
+        if (!(error instanceof QwenchError)) throw error;
+        this.io.note(error.message);
+        failed = true;
+      }
+    }
+    return failed;
+  }
+
+  private async answer(line: string): Promise<void> {
+    const { settings, stop } = this.options;
+    const { ids, gone } = this.conversation.ask(line, settings.max_new_tokens);
+    if (gone > 0) {
+      const { max_position_embeddings: most } = this.text.config;
+      this.io.note(`The oldest ${gone} turns are forgotten: the model has ${most} positions.`);
+    }
+    const { signal, done } = this.io.answering();
+    let said = "";
+    let why = "";
+    try {
+      const prompt = { prompt_ids: ids, number: this.answers++ };
+      for await (const event of respond(this.text, [prompt], { ...settings, stop, pace: PACE, signal })) {
+        if (event.type === "text") {
+          said += event.text;
+          this.io.say(plainText(event.text));
+        } else if (event.made.finish_reason === "length") why = `cut after ${event.made.ids.length} tokens`;
+      }
+    } catch (error) {
+      if (!(error instanceof AbortError)) throw error;
+      why = "stopped";
+    } finally {
+      done();
+      this.conversation.answer(said);
+    }
+    if (!said.endsWith("\n")) this.io.say("\n");
+    if (why) this.io.note(`(${why})`);
+  }
+
+  private async obey(line: string): Promise<void> {
+    const [, name, value] = /^\/(\S*)\s*([\s\S]*?)\s*$/.exec(line)!;
+    const { conversation, io } = this;
+    if (name === "help") io.note(this.help());
+    else if (name === "reset") {
+      conversation.turns = [];
+      io.note("All turns are forgotten; the system message stays.");
+    } else if (name === "system") {
+      conversation.system = value === "" ? null : value;
+      io.note(value === "" ? "No system message from now on." : "The system message is changed; what was said stays.");
+    } else if (name === "adapter") await this.swap(value);
+    else if (name === "save") await this.save(value);
+    else if (Object.hasOwn(SETTINGS, name)) this.set(name as Setting, value);
+    else {
+      const near = nearestName(name, ["help", "reset", "system", "adapter", "save", "exit", ...Object.keys(SETTINGS)]);
+      throw new UsageError(
+        `There is no command /${name}${near ? `: did you mean /${near}?` : ""} /help tells what there is.`,
+      );
+    }
+  }
+
+  private set(name: Setting, value: string): void {
+    const { settings } = this.options;
+    if (value !== "") settings[name] = numberOf(`/${name}`, value, SETTINGS[name]);
+    this.io.note(`${name} is ${settings[name]}`);
+  }
+
+  /** on, off, another one, or what is on now. */
+  private async swap(value: string): Promise<void> {
+    const { text } = this;
+    if (value === "on" && !this.adapter) throw new UsageError("There is no adapter to put on: name one, /adapter PATH");
+    if (value === "off" || value === "on") this.adapterOn = value === "on";
+    else if (value !== "") {
+      const other = await loadAdapter(text.model, await openModelFolder(value, "main", this.options.hub));
+      setAdapter(text.model, null);
+      if (this.adapter) await dropAdapter(this.adapter);
+      this.adapter = other;
+      this.adapterOn = true;
+    }
+    setAdapter(text.model, this.adapterOn ? this.adapter : null);
+    this.io.note(this.adapter ? `The adapter is ${this.adapterOn ? "on" : "off"}.` : "There is no adapter.");
+  }
+
+  /** The conversation as a row that `qwench sft` can learn from. */
+  private async save(file: string): Promise<void> {
+    if (file === "") throw new UsageError("/save needs a file");
+    const { messages, turns } = this.conversation;
+    if (turns.length === 0) throw new UsageError("Nothing was said yet");
+    const path = resolve(file);
+    if (existsSync(path) && !this.saved.has(path)) throw new UsageError(`${file} exists: /save under another name`);
+    await nodeFolder(dirname(path)).write(basename(path), `${JSON.stringify({ messages })}\n`);
+    this.saved.add(path);
+    this.io.note(`Saved ${turns.length} turns: ${file}`);
+  }
+
+  private help(): string {
+    const { settings } = this.options;
+    const rows = [
+      ["/reset", "forget all turns"],
+      ["/system TEXT", "change the system message; without TEXT, none"],
+      ["/adapter on|off|PATH", "put the adapter on, take it off, or put another on"],
+      ...(Object.keys(SETTINGS) as Setting[]).map((name) => [`/${name} NUMBER`, `now ${settings[name]}`]),
+      ["/save FILE", "write the conversation as a row of JSONL"],
+      ["/exit", "end"],
+    ];
+    return rows.map(([command, what]) => `${command.padEnd(28)}${what}`).join("\n");
+  }
+}

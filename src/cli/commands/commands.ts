@@ -1,0 +1,165 @@
+import type { Gpu } from "../../gpu/device.ts";
+import { describeSubgroupMatrices, wantsSubgroupMatrix } from "../../gpu/subgroup-matrix.ts";
+import { allCases } from "../../kernels/cases.ts";
+import { runCase } from "../../kernels/check.ts";
+import type { Platform } from "../../platform/index.ts";
+import type { Method } from "../../recipe/recipe.ts";
+import { prepareGrpo } from "../../session/grpo.ts";
+import { checkForecast, type PreparedBase, prepareSft } from "../../session/open.ts";
+import { type ParsedArgs, UsageError } from "../args.ts";
+import { availableMemory, openGpu } from "../runs/open-gpu.ts";
+import { describePrompts, describeRows, forecastTable, openSources, readRecipe } from "../runs/prepare.ts";
+import { formatBytes, renderTable } from "../terminal/table.ts";
+import { rewardsOf } from "./grpo.ts";
+import { planPublished } from "./recipe.ts";
+
+/** `qwench plan`: forecasts a run's memory and says whether it fits. Allocates nothing on the GPU. */
+export async function runPlan(args: ParsedArgs, method?: Method): Promise<number> {
+  const { flags, overrides } = args;
+  if (typeof flags.recipe === "string" && !("model_name_or_path" in overrides || "dataset_name" in overrides)) {
+    return planPublished(args, flags.recipe, method!);
+  }
+  return method === "grpo" ? planGrpo(args) : planSft(args);
+}
+
+async function planSft(args: ParsedArgs): Promise<number> {
+  const { recipe, notes } = await readRecipe(args, "sft");
+  const { gpu, platform } = await openGpu();
+  const prepared = await prepareSft(recipe, await openSources(recipe, gpu, new AbortController().signal, () => {}));
+  return tell(prepared, notes, describeRows(prepared), platform, recipe.max_memory);
+}
+
+async function planGrpo(args: ParsedArgs): Promise<number> {
+  const { recipe, notes } = await readRecipe(args, "grpo");
+  const { rewards, close } = await rewardsOf(recipe);
+  await close(); // what cannot be loaded has shown itself, and nothing is scored
+  const { gpu, platform } = await openGpu();
+  const sources = await openSources(recipe, gpu, new AbortController().signal, () => {});
+  const prepared = await prepareGrpo(recipe, { ...sources, rewards });
+  return tell(prepared, notes, describePrompts(recipe, prepared), platform, recipe.max_memory);
+}
+
+function tell(
+  prepared: PreparedBase,
+  notes: readonly string[],
+  description: string,
+  platform: Platform,
+  max_memory: number | null,
+): number {
+  for (const note of [...notes, ...prepared.notes]) console.error(`note: ${note}`);
+  const available = availableMemory(platform, max_memory);
+  console.log(`Adapter: ${platform.describe}`);
+  console.log(description);
+  console.log(`largest micro-batch: ${prepared.forecast.tokens} tokens\n`);
+  console.log(forecastTable(prepared, available));
+  checkForecast(prepared.forecast, available);
+  console.log(
+    available === null ? "Fits WebGPU's limits; how much memory the GPU has, WebGPU does not tell." : "It fits.",
+  );
+  return 0;
+}
+
+/** `qwench info`: the adapter, what it offers, and what will be used. */
+export async function runInfo({ positional, flags }: ParsedArgs): Promise<number> {
+  if (positional.length > 0) throw new UsageError(`qwench info takes no arguments, got ${positional.join(" ")}`);
+  const { gpu, platform } = await openGpu();
+  const facts = infoOf(gpu, platform);
+  if (flags.json) console.log(JSON.stringify(facts, null, 2));
+  else {
+    console.log(
+      renderTable(
+        [{ heading: "what" }, { heading: "value" }],
+        Object.entries(facts).map(([key, value]) => [key, String(value)]),
+        process.stdout.columns,
+      ),
+    );
+    if (platform.advice) console.log(platform.advice);
+  }
+  return 0;
+}
+
+/** The matrix units that Dawn offers, which `QWENCH_SUBGROUP_MATRIX=1` asks for. */
+function matricesOf(adapter: GPUAdapter): string {
+  const kinds = describeSubgroupMatrices(adapter);
+  if (kinds) return kinds.join(", ") || "offered, of no kind";
+  return wantsSubgroupMatrix(process.env) ? "none" : "not asked for (QWENCH_SUBGROUP_MATRIX=1, experimental)";
+}
+
+function infoOf(gpu: Gpu, platform: Platform): Record<string, unknown> {
+  const {
+    maxBufferSize,
+    maxStorageBufferBindingSize,
+    maxStorageBuffersPerShaderStage,
+    maxComputeWorkgroupStorageSize,
+    maxComputeInvocationsPerWorkgroup,
+  } = gpu.limits;
+  const { f16, subgroups, subgroupSize, timestamps } = gpu.features;
+  return {
+    runtime: platform.name,
+    adapter: platform.describe,
+    software: platform.software,
+    "f16 (offered and right)": f16,
+    subgroups: subgroups ? (subgroupSize ? `${subgroupSize} lanes` : "of varying size") : false,
+    "subgroup matrices": matricesOf(platform.adapter),
+    "timestamps (for --profile)": timestamps,
+    "weights may be": f16 ? "f32, f16, bf16" : "f32, bf16 (f16 files are widened)",
+    maxBufferSize: formatBytes(maxBufferSize),
+    maxStorageBufferBindingSize: formatBytes(maxStorageBufferBindingSize),
+    maxStorageBuffersPerShaderStage,
+    maxComputeWorkgroupStorageSize: formatBytes(maxComputeWorkgroupStorageSize),
+    maxComputeInvocationsPerWorkgroup,
+  };
+}
+
+/** `qwench doctor`: every kernel's cases against float64 on this adapter. @returns 1 when one is off */
+export async function runDoctor({ positional }: ParsedArgs): Promise<number> {
+  if (positional.length > 0) throw new UsageError(`qwench doctor takes no arguments, got ${positional.join(" ")}`);
+  const { gpu, platform } = await openGpu();
+  console.log(`Adapter: ${platform.describe}`);
+  console.log(`Subgroup matrices: ${matricesOf(platform.adapter)}\n`);
+  const kernels = new Map<
+    string,
+    { cases: number; skipped: number; failed: string[]; worst: number; tolerance: number }
+  >();
+  for (const item of allCases) {
+    const row = kernels.get(item.kernel) ?? { cases: 0, skipped: 0, failed: [], worst: 0, tolerance: 0 };
+    kernels.set(item.kernel, row);
+    row.cases++;
+    try {
+      const { worst, ok, skipped, what, tolerance } = await runCase(gpu, item);
+      if (skipped) row.skipped++;
+      else if (!ok)
+        row.failed.push(
+          `${item.name}: ${what} off by ${worst.toExponential(2)}, allowed ${tolerance.toExponential(0)}`,
+        );
+      // the case that comes closest to its tolerance speaks for the kernel
+      if (worst / tolerance >= row.worst / (row.tolerance || 1)) [row.worst, row.tolerance] = [worst, tolerance];
+    } catch (error) {
+      row.failed.push(`${item.name}: ${(error as Error).message}`);
+      gpu.check(); // a lost device makes all that follows meaningless
+    }
+  }
+  const columns = ["kernel", "cases", "left out", "worst error", "allowed", "verdict"].map((heading, i) => ({
+    heading,
+    align: i > 0 && i < 5 ? ("right" as const) : ("left" as const),
+  }));
+  const rows = [...kernels].map(([kernel, { cases, skipped, failed, worst, tolerance }]) => [
+    kernel,
+    cases,
+    skipped || "",
+    worst.toExponential(1),
+    tolerance.toExponential(0),
+    failed.length > 0 ? `${failed.length} FAILED` : "ok",
+  ]);
+  console.log(renderTable(columns, rows, process.stdout.columns));
+  if (!gpu.features.f16)
+    console.log("Cases that need f16 are left out: this adapter has none, or computes it wrongly.");
+  const failures = [...kernels.values()].flatMap(({ failed }) => failed);
+  for (const failure of failures) console.log(`FAILED ${failure}`);
+  console.log(
+    failures.length > 0
+      ? `${failures.length} cases failed: do not train on this adapter.`
+      : "Every kernel is right on this adapter.",
+  );
+  return failures.length > 0 ? 1 : 0;
+}

@@ -1,0 +1,126 @@
+import { existsSync, statSync } from "node:fs";
+import { basename, dirname, resolve } from "node:path";
+import { FormatError, NotFoundError, QwenchError } from "../../errors.ts";
+import { type Comparison, compareEvaluations } from "../../eval/compare/compare.ts";
+import { type Evaluation, readEvaluation } from "../../eval/compare/file.ts";
+import { type Place, placesOf } from "../../eval/compare/names.ts";
+import { nodeFolder } from "../../platform/node/fs.ts";
+import { renderComparison } from "../../report/compare.ts";
+import { type CliFlag, type ParsedArgs, UsageError } from "../args.ts";
+import { numberFlag, textOf } from "../flags/text-flags.ts";
+import { checkOutput } from "../runs/generate-rows.ts";
+import { metricsFile, readMetrics } from "../runs/run-log.ts";
+import { comparisonText } from "../terminal/compare-text.ts";
+
+export const COMPARE_FLAGS: CliFlag[] = [
+  {
+    name: "base",
+    type: "string",
+    value: "NAME|FILE",
+    help: "The model that the others are measured against, as tables call it or by its file. Default: that of the first file.",
+  },
+  {
+    name: "run",
+    type: "string",
+    value: "OUTPUT_DIR",
+    help: "The training run whose checkpoints are compared, for their eval_loss: checkpoint-N/trainer_state.json, else metrics.jsonl. Default: where the evaluations say that their adapters lie.",
+  },
+  {
+    name: "output",
+    type: "string",
+    value: "DIR|FILE",
+    help: "Write compare.html and compare.json there, or that one file, by its ending .html or .json.",
+  },
+  { name: "overwrite", type: "boolean", help: "Replace an --output that exists." },
+  { name: "json", type: "boolean", help: "Print JSON." },
+  { name: "seed", type: "string", value: "INT", help: "Of the bootstrap's draws (default 0)." },
+];
+
+/** `qwench compare`: what several evaluations say of each other. @returns 0 */
+export async function runCompare({ positional: files, flags }: ParsedArgs): Promise<number> {
+  if (files.length < 2) throw new UsageError(`Give two evaluations or more, got ${files.length}`);
+  const paths = files.map((file) => resolve(file));
+  const twice = files.find((_, i) => paths.indexOf(paths[i]) !== i);
+  if (twice !== undefined) throw new UsageError(`${twice} is given twice`);
+  const seed = numberFlag(flags, "seed", { whole: true, min: 0, max: 2 ** 32 - 1 }) ?? 0;
+  const outputs = outputsOf(textOf(flags, "output"), flags.overwrite === true, paths);
+
+  const read: Evaluation[] = [];
+  for (const file of files) {
+    const text = await nodeFolder(dirname(file)).readText(basename(file));
+    read.push(readEvaluation(text, file));
+  }
+  const evaluations = await withLosses(read, placesOf(read), textOf(flags, "run"));
+  const comparison = compareEvaluations(evaluations, { base: textOf(flags, "base") ?? undefined, seed });
+  if (flags.json) console.log(json(comparison));
+  else process.stdout.write(comparisonText(comparison, process.stdout.columns));
+  for (const path of outputs) {
+    await nodeFolder(dirname(path)).write(
+      basename(path),
+      path.endsWith(".html") ? renderComparison(comparison) : `${json(comparison)}\n`,
+    );
+    console.error(`Wrote ${path}`);
+  }
+  return 0;
+}
+
+const json = (comparison: Comparison) => JSON.stringify(comparison, null, 1);
+
+/** The files to write. @throws {QwenchError} one that exists or is one of the evaluations */
+function outputsOf(output: string | null, overwrite: boolean, inputs: readonly string[]): string[] {
+  if (output === null) return [];
+  const single = /\.(html|json)$/.test(output);
+  if (!single && existsSync(output) && !statSync(output).isDirectory()) {
+    throw new UsageError(`--output must be a folder, or end with .html or .json, got the file ${output}`);
+  }
+  const paths = single ? [output] : ["compare.html", "compare.json"].map((name) => `${output}/${name}`);
+  for (const path of paths) {
+    if (inputs.includes(resolve(path))) throw new QwenchError(`Cannot write ${path}: it is one of the evaluations`);
+    checkOutput(path, overwrite);
+  }
+  return paths;
+}
+
+/** Evaluations of checkpoints with the eval_loss that these were saved with, where it is to be found. */
+async function withLosses(
+  evaluations: readonly Evaluation[],
+  places: readonly Place[],
+  run: string | null,
+): Promise<Evaluation[]> {
+  if (run !== null) {
+    if (!existsSync(run)) throw new NotFoundError(`Cannot read a run in ${run}: there is no such folder`);
+    const runs = [...new Set(places.flatMap((place) => place.run ?? []))];
+    if (runs.length === 0) throw new UsageError("--run is for checkpoints, and none of these models is one");
+    if (runs.length > 1)
+      throw new UsageError(`--run is for the checkpoints of one run, these are of ${runs.join(", ")}`);
+  }
+  const found: Evaluation[] = [];
+  for (const [i, { step, run: own }] of places.entries()) {
+    const folder = run ?? own;
+    found.push({ ...evaluations[i], eval_loss: step !== null && folder ? await lossAt(folder, step) : null });
+  }
+  return found;
+}
+
+/** The newest eval_loss of a checkpoint's own step, or null. */
+async function lossAt(run: string, step: number): Promise<number | null> {
+  const folder = nodeFolder(run);
+  const state = `checkpoint-${step}/trainer_state.json`;
+  const logs: Record<string, unknown>[] = [];
+  if (await folder.exists(metricsFile)) {
+    logs.push(...readMetrics(await folder.readText(metricsFile), `${run}/${metricsFile}`));
+  }
+  if (await folder.exists(state)) logs.push(...historyOf(await folder.readText(state), `${run}/${state}`));
+  const measured = logs.findLast((log) => log.step === step && typeof log.eval_loss === "number");
+  return (measured?.eval_loss as number | undefined) ?? null;
+}
+
+function historyOf(text: string, name: string): Record<string, unknown>[] {
+  try {
+    const { log_history: history } = JSON.parse(text);
+    if (!Array.isArray(history)) throw new Error("it has no log_history");
+    return history;
+  } catch (error) {
+    throw new FormatError(`Cannot read the eval_loss of ${name}: ${(error as Error).message}`);
+  }
+}

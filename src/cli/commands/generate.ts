@@ -1,0 +1,325 @@
+import { readRows } from "../../data/dataset.ts";
+import { AbortError, DataError } from "../../errors.ts";
+import { nodeFile } from "../../platform/node/fs.ts";
+import {
+  loadText,
+  type PreparedText,
+  promptOf,
+  type RespondOptions,
+  respond,
+  type TextModel,
+  type TextResponse,
+} from "../../session/generate.ts";
+import { type CliFlag, type ParsedArgs, UsageError } from "../args.ts";
+import {
+  askedSettings,
+  MODEL_FLAGS,
+  numberFlag,
+  SETTING_FLAGS,
+  type Settings,
+  settingsOf,
+  stopsOf,
+  textOf,
+} from "../flags/text-flags.ts";
+import {
+  type AskedRow,
+  checkColumns,
+  checkOutput,
+  printedRows,
+  type RowsOutput,
+  resultOf,
+  savedRows,
+} from "../runs/generate-rows.ts";
+import { type ModelRequest, modelRequest, openText } from "../sources/text-model.ts";
+import { EXIT_INTERRUPTED, interruptible } from "../terminal/interrupt.ts";
+import { plainText } from "../terminal/plain-text.ts";
+import { barLine } from "../terminal/progress.ts";
+import { statusLine } from "../terminal/status-line.ts";
+import { formatNumber, formatSeconds, renderTable } from "../terminal/table.ts";
+
+export const GENERATE_FLAGS: CliFlag[] = [
+  { name: "prompt", type: "string", help: "The prompt; also given without a flag." },
+  {
+    name: "file",
+    type: "string",
+    value: "ROWS",
+    help: "Answer every row of a JSONL, CSV or Parquet file: prompt (text or messages), messages or question. A last turn of the assistant's is left out.",
+  },
+  {
+    name: "output",
+    type: "string",
+    value: "FILE",
+    help: "Write JSONL there: the rows' own columns and responses, finish_reasons, prompt_tokens, completion_tokens. Until all are done they are in FILE.partial, from which the same command goes on. Without it rows go to stdout.",
+  },
+  { name: "overwrite", type: "boolean", help: "Replace an --output that exists." },
+  { name: "n", type: "string", value: "INT", help: "Responses to each prompt (default 1)." },
+  { name: "raw", type: "boolean", help: "Continue the prompt as plain text, without the chat template." },
+  ...SETTING_FLAGS,
+  { name: "seed", type: "string", value: "INT", help: "Of the draws (default 42): the same seed writes the same." },
+  {
+    name: "logprobs",
+    type: "boolean",
+    help: "Tell each token's log-prob under the temperature, before top-k, top-p and min-p.",
+  },
+  {
+    name: "batch_size",
+    type: "string",
+    value: "INT",
+    help: "Responses written at a time (default: by memory). Changes none of them.",
+  },
+  ...MODEL_FLAGS,
+];
+
+const SEED = 42;
+/** Milliseconds between two pieces of text on a screen. */
+const PACE = 100;
+
+interface Asked {
+  prompt: string | null;
+  file: string | null;
+  output: string | null;
+  overwrite: boolean;
+  n: number;
+  raw: boolean;
+  system: string | null;
+  logprobs: boolean;
+  slots: number | null;
+  stop: string[];
+  settings: Partial<Settings>;
+  model: ModelRequest;
+}
+
+/** `qwench generate`: one prompt, or a file of them. @returns the exit code */
+export async function runGenerate(args: ParsedArgs): Promise<number> {
+  const asked = readFlags(args);
+  return interruptible((signal) => generate(asked, signal));
+}
+
+function readFlags({ positional, flags }: ParsedArgs): Asked {
+  if (positional.length > 1) {
+    throw new UsageError(`One prompt at most, got ${positional.length}: put quotes around a prompt of several words`);
+  }
+  const [given, file, output] = ["prompt", "file", "output"].map((name) => textOf(flags, name));
+  if (given !== null && positional.length > 0)
+    throw new UsageError("The prompt is given twice, with and without --prompt");
+  const prompt = given ?? positional[0] ?? null;
+  if (prompt === null && file === null) throw new UsageError("Give a prompt, or --file with rows of them");
+  if (prompt !== null && file !== null) throw new UsageError("Give a prompt or --file, not both");
+  if (prompt === "") throw new UsageError("The prompt is empty");
+  const raw = flags.raw === true;
+  const system = textOf(flags, "system");
+  if (raw && system !== null) throw new UsageError("--system needs the chat template, which --raw leaves out");
+  const positive = { whole: true, min: 1 };
+  return {
+    prompt,
+    file,
+    output,
+    overwrite: flags.overwrite === true,
+    n: numberFlag(flags, "n", positive) ?? 1,
+    raw,
+    system,
+    logprobs: flags.logprobs === true,
+    slots: numberFlag(flags, "batch_size", positive),
+    stop: stopsOf(flags),
+    settings: askedSettings(flags),
+    model: modelRequest(flags),
+  };
+}
+
+async function generate(asked: Asked, signal: AbortSignal): Promise<number> {
+  const { file, output, n } = asked;
+  if (output !== null) checkOutput(output, asked.overwrite);
+  const status = statusLine();
+  const { prepared, sources } = await openText(asked.model, signal, status);
+  const settings = settingsOf(prepared.defaults, asked.settings, SEED);
+  if (n > 1 && settings.temperature === 0) {
+    throw new UsageError(`--n ${n} needs a --temperature above 0: without chance all responses are the same`);
+  }
+  const rows = file === null ? [promptRow(prepared, asked)] : await fileRows(prepared, file, asked, signal);
+  const { slots, stop } = asked;
+  const options: RespondOptions = { ...settings, n, stop, slots: slots ?? undefined, signal };
+  const identity = {
+    model: sources.model.path,
+    adapter: sources.adapter?.path ?? null,
+    dtype: asked.model.dtype,
+    quantization: asked.model.quantization,
+    ...settings,
+    n,
+    stop,
+    logprobs: asked.logprobs,
+  };
+  const out = output === null ? null : await savedRows(output, rows, identity, asked.overwrite);
+  const text = await loadText(prepared, sources);
+  status(null);
+  if (out) return writeRows(text, rows, options, asked.logprobs, out, status);
+  if (file !== null) {
+    return writeRows(
+      text,
+      rows,
+      options,
+      asked.logprobs,
+      printedRows(rows, (line) => process.stdout.write(line)),
+      status,
+    );
+  }
+  return n === 1
+    ? stream(text, rows[0], options, asked.logprobs)
+    : print(text, rows[0], options, asked.logprobs, status);
+}
+
+function promptRow(prepared: PreparedText, { prompt, raw, system }: Asked): AskedRow {
+  const source = { row: { prompt }, number: 1, file: "--prompt" };
+  try {
+    return { source, prompt: promptOf(prepared, source, { raw, system }) };
+  } catch (error) {
+    if (!(error instanceof DataError)) throw error;
+    throw new DataError(error.message.replace("--prompt, row 1:", "Cannot answer the prompt:"));
+  }
+}
+
+async function fileRows(
+  prepared: PreparedText,
+  file: string,
+  { raw, system }: Asked,
+  signal: AbortSignal,
+): Promise<AskedRow[]> {
+  const rows: AskedRow[] = [];
+  for await (const source of readRows(await nodeFile(file))) {
+    signal.throwIfAborted();
+    checkColumns(source);
+    rows.push({ source, prompt: promptOf(prepared, source, { raw, system }) });
+  }
+  if (rows.length === 0) throw new DataError(`${file} has no rows`);
+  return rows;
+}
+
+/** One response, printed as it comes. */
+async function stream(text: TextModel, row: AskedRow, options: RespondOptions, logprobs: boolean): Promise<number> {
+  const show = shown();
+  let written = "";
+  try {
+    for await (const event of respond(text, [row.prompt], { ...options, pace: PACE })) {
+      if (event.type === "text") process.stdout.write(show((written += event.text) && event.text));
+      else if (logprobs) process.stdout.write(`\n\n${logprobTable(text, event.made)}`);
+    }
+  } catch (error) {
+    if (!(error instanceof AbortError)) throw error;
+    process.stdout.write("\n");
+    return EXIT_INTERRUPTED;
+  }
+  if (!logprobs && !written.endsWith("\n")) process.stdout.write("\n");
+  return 0;
+}
+
+/** Several responses to one prompt, one under the other. */
+async function print(
+  text: TextModel,
+  row: AskedRow,
+  options: RespondOptions,
+  logprobs: boolean,
+  status: (line: string | null) => void,
+): Promise<number> {
+  const show = shown();
+  const made: TextResponse[] = [];
+  const code = await follow(text, [row], options, status, async (_, response, one) => {
+    made[response] = one;
+  });
+  for (const [i, one] of made.entries()) {
+    if (!one) continue; // Ctrl-C came before it
+    const { ids, finish_reason } = one;
+    process.stdout.write(
+      `── ${i + 1} of ${options.n} (${ids.length} tokens, ${finish_reason}) ──\n${show(one.text)}\n`,
+    );
+    process.stdout.write(logprobs ? `\n${logprobTable(text, one)}\n` : "\n");
+  }
+  return code;
+}
+
+/** Rows to a file or to stdout. */
+async function writeRows(
+  text: TextModel,
+  rows: readonly AskedRow[],
+  options: RespondOptions,
+  logprobs: boolean,
+  out: RowsOutput,
+  status: (line: string | null) => void,
+): Promise<number> {
+  const left = rows.map((row, number) => ({ row, number })).filter(({ number }) => !out.done.has(number));
+  if (out.done.size > 0) console.error(`Going on after ${out.done.size} of ${rows.length} rows`);
+  const made = left.map(() => [] as TextResponse[]);
+  const asked = left.map(({ row, number }) => ({ ...row, number }));
+  const code = await follow(text, asked, options, status, async (prompt, response, one) => {
+    const own = made[prompt];
+    own[response] = one;
+    if (Object.keys(own).length < (options.n ?? 1)) return;
+    await out.add(left[prompt].number, resultOf(left[prompt].row, own, logprobs));
+    made[prompt] = []; // a file may have many rows
+  });
+  const said = await out.end(code === 0);
+  if (said) console.error(said);
+  return code;
+}
+
+/** Follows responses with a bar on stderr. @returns the exit code: what ended before Ctrl-C was seen by `take` */
+async function follow(
+  text: TextModel,
+  rows: readonly (AskedRow & { number?: number })[],
+  options: RespondOptions,
+  status: (line: string | null) => void,
+  take: (prompt: number, response: number, made: TextResponse) => Promise<void>,
+): Promise<number> {
+  const total = rows.length * (options.n ?? 1);
+  const began = performance.now();
+  const seconds = () => (performance.now() - began) / 1000;
+  let [ended, tokens, drawnAt, said] = [0, 0, 0, 0];
+  const draw = () => {
+    if (performance.now() - drawnAt < 100) return;
+    drawnAt = performance.now();
+    const rate = `${formatNumber(Math.round(tokens / seconds()))} tok/s`;
+    const time = ended > 0 ? [`${formatSeconds((seconds() / ended) * (total - ended))} left`] : [];
+    const facts = [`${ended}/${total} responses`, ...time, rate];
+    if (process.stderr.isTTY) status(barLine(facts, ended / total, (process.stderr.columns || 80) - 1));
+    else if (seconds() - said >= 10) {
+      said = seconds();
+      console.error(facts.join("  "));
+    }
+  };
+  try {
+    const prompts = rows.map(({ prompt, number }) => ({ prompt_ids: prompt.prompt_ids, number }));
+    for await (const event of respond(text, prompts, options)) {
+      if (event.type === "text") tokens += event.tokens;
+      else {
+        ended++;
+        await take(event.prompt, event.response, event.made);
+      }
+      draw();
+    }
+  } catch (error) {
+    if (!(error instanceof AbortError)) throw error;
+    return EXIT_INTERRUPTED;
+  } finally {
+    status(null);
+    const rate = formatNumber(Math.round(tokens / seconds()));
+    console.error(
+      `${ended} of ${total} responses, ${formatNumber(tokens)} tokens in ${formatSeconds(seconds())}, ${rate} tok/s`,
+    );
+  }
+  return 0;
+}
+
+/** Text for stdout: as it is into a file or a pipe, without control characters on a screen. */
+function shown(): (text: string) => string {
+  return process.stdout.isTTY ? plainText : (text) => text;
+}
+
+function logprobTable({ tokenizer }: TextModel, { ids, logps }: TextResponse): string {
+  const columns = [
+    { heading: "token" },
+    { heading: "id", align: "right" },
+    { heading: "logprob", align: "right" },
+  ] as const;
+  return renderTable(
+    columns,
+    ids.map((id, i) => [JSON.stringify(tokenizer.decode([id])), id, logps[i].toFixed(4)]),
+  );
+}

@@ -1,0 +1,233 @@
+import { existsSync, statSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { parse } from "yaml";
+import { FormatError, NotFoundError } from "../../errors.ts";
+import type { EvalResults } from "../../eval/results.ts";
+import { CONFIG_FILE, INDEX_FILE, openCheckpoint, parseJsonObject, readJson } from "../../io/checkpoint.ts";
+import { openGguf } from "../../io/gguf/read.ts";
+import { type PushFile, pushFiles } from "../../io/hub/push.ts";
+import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE, type AdapterConfig, readAdapter } from "../../io/peft.ts";
+import type { Folder } from "../../io/storage.ts";
+import { TOKENIZER_FILES } from "../../model/files/write-merged.ts";
+import { nodeFolder } from "../../platform/node/fs.ts";
+import { type CardFacts, modelCard } from "../../report/model-card.ts";
+import type { LogRecord } from "../../report/text.ts";
+import { type CliFlag, type ParsedArgs, UsageError } from "../args.ts";
+import { textOf } from "../flags/text-flags.ts";
+import { MARK } from "../runs/export-folder.ts";
+import { metricsFile, readMetrics } from "../runs/run-log.ts";
+import { HUB_ID } from "../sources/sources.ts";
+import { interruptible } from "../terminal/interrupt.ts";
+import { statusLine } from "../terminal/status-line.ts";
+import { packageVersion } from "../version.ts";
+
+export const PUSH_FLAGS: CliFlag[] = [
+  { name: "adapter", type: "string", value: "DIR", help: "A PEFT folder, such as a run's output_dir." },
+  { name: "model", type: "string", value: "DIR", help: "A model folder or one with a GGUF, such as an export's." },
+  { name: "repo", type: "string", value: "USER/NAME", help: "The repository on the hub; made where it is not there." },
+  { name: "private", type: "boolean", help: "Nobody else may read it. A public one that is there is not pushed to." },
+  {
+    name: "base_model",
+    type: "string",
+    value: "ID",
+    help: "Hub id of the base; needed where the adapter names it by a path of this machine.",
+  },
+  {
+    name: "run",
+    type: "string",
+    value: "DIR",
+    help: "The run whose metrics.jsonl is summed up in the card (default: the folder that is pushed).",
+  },
+  {
+    name: "recipe",
+    type: "string",
+    value: "FILE",
+    help: "The recipe's YAML, for the card; its data set is named there too.",
+  },
+  {
+    name: "eval",
+    type: "list",
+    value: "FILE",
+    help: "A result of qwench eval, for the card's table. May be given several times.",
+  },
+  { name: "dry_run", type: "boolean", help: "Print the card and the files; nothing is sent, and no token is needed." },
+];
+
+const README = "README.md";
+const MODEL_FILES = new Set([CONFIG_FILE, "generation_config.json", INDEX_FILE, ...TOKENIZER_FILES]);
+
+interface Asked {
+  kind: "adapter" | "model";
+  dir: string;
+  repo: string;
+  private: boolean;
+  base: string | null;
+  run: string | null;
+  recipe: string | null;
+  evals: string[];
+  dry: boolean;
+}
+
+/** `qwench push`: an adapter or a model to the Hugging Face hub, with a model card. @returns the exit code */
+export async function runPush(args: ParsedArgs): Promise<number> {
+  const asked = readFlags(args);
+  return interruptible((signal) => push(asked, signal));
+}
+
+function readFlags({ positional, flags }: ParsedArgs): Asked {
+  if (positional.length > 0) throw new UsageError(`qwench push takes flags only, got ${positional.join(" ")}`);
+  const [adapter, model, repo, base] = ["adapter", "model", "repo", "base_model"].map((name) => textOf(flags, name));
+  if ((adapter === null) === (model === null))
+    throw new UsageError("Name what is pushed: --adapter or --model, one of them");
+  if (repo === null) throw new UsageError("--repo is needed: user/name");
+  const dir = (adapter ?? model)!;
+  if (!existsSync(dir) || !statSync(dir).isDirectory()) {
+    throw new NotFoundError(`Cannot push ${dir}: there is no such folder`);
+  }
+  if (base !== null && !HUB_ID.test(base))
+    throw new UsageError(`--base_model must be a hub id (owner/name), got ${base}`);
+  return {
+    kind: adapter === null ? "model" : "adapter",
+    dir,
+    repo,
+    private: flags.private === true,
+    base,
+    run: textOf(flags, "run"),
+    recipe: textOf(flags, "recipe"),
+    evals: Array.isArray(flags.eval) ? flags.eval : [],
+    dry: flags.dry_run === true,
+  };
+}
+
+async function push(asked: Asked, signal: AbortSignal): Promise<number> {
+  const folder = nodeFolder(asked.dir);
+  if (await folder.exists(MARK)) {
+    throw new UsageError(
+      `Cannot push ${asked.dir}: an export left it there that did not end, or did not pass its check`,
+    );
+  }
+  const { files, facts } =
+    asked.kind === "adapter" ? await adapterFiles(folder, asked) : await modelFiles(folder, asked);
+  const names = files.map(({ path }) => path);
+  const trained = await trainingFacts(folder, asked);
+  const evaluations = await Promise.all(asked.evals.map(readResults));
+  const versions = { qwench: packageVersion(), node: process.versions.node };
+  const card = modelCard({ ...facts, ...trained, repo: asked.repo, evaluations, files: names, versions });
+  if (names.includes(README)) console.error(`note: ${join(asked.dir, README)} is the model card; none is made`);
+  else files.unshift({ path: README, content: new Blob([card]) });
+  if (asked.dry) {
+    console.log(names.includes(README) ? await folder.readText(README) : card);
+    console.error(`Would push to ${asked.repo}: ${files.map(({ path }) => path).join(", ")}`);
+    return 0;
+  }
+  const status = statusLine();
+  try {
+    const pushed = await pushFiles(files, {
+      repo: asked.repo,
+      private: asked.private,
+      token: process.env.HF_TOKEN,
+      hubUrl: process.env.HF_ENDPOINT,
+      title: `Upload ${asked.kind === "adapter" ? "an adapter" : "a model"} by qwench ${versions.qwench}`,
+      signal,
+      onProgress: (what, part) => status(`${what}: ${Math.round(100 * part)} %`),
+    });
+    status(null);
+    if (!pushed.created) console.error(`note: ${asked.repo} was there already: its files of these names are replaced`);
+    console.log(`${pushed.url}: ${files.length} files, commit ${pushed.commit.slice(0, 12)}`);
+    return 0;
+  } finally {
+    status(null);
+  }
+}
+
+type Found = { files: PushFile[]; facts: Pick<CardFacts, "kind" | "base" | "lora"> };
+
+/** @throws {UsageError} a base that nobody else can find */
+async function adapterFiles(folder: Folder, { dir, base: asked }: Asked): Promise<Found> {
+  const { config } = await readAdapter(folder);
+  const named = config.base_model_name_or_path;
+  const base = asked ?? named;
+  if (!HUB_ID.test(base) || (asked === null && existsSync(base))) {
+    throw new UsageError(
+      named === ""
+        ? "The adapter does not name its base: give its hub id by --base_model"
+        : `The adapter names its base by a path of this machine, ${named}, which nobody else has: give its hub id by --base_model`,
+    );
+  }
+  const files = await present(folder, dir, [ADAPTER_WEIGHTS_FILE, ...TOKENIZER_FILES, README]);
+  const json = { ...(await readJson(folder, ADAPTER_CONFIG_FILE)), base_model_name_or_path: base };
+  files.unshift({ path: ADAPTER_CONFIG_FILE, content: new Blob([JSON.stringify(json, null, 2)]) });
+  return { files, facts: { kind: "adapter", base, lora: loraOf(config) } };
+}
+
+async function modelFiles(folder: Folder, { dir, base }: Asked): Promise<Found> {
+  const names = await folder.list();
+  const ggufs = names.filter((name) => name.endsWith(".gguf"));
+  for (const name of ggufs) await openGguf(await folder.open(name)); // what is damaged does not go out
+  if (ggufs.length === 0) await openCheckpoint(folder);
+  const chosen = names.filter(
+    (name) =>
+      name === README ||
+      MODEL_FILES.has(name) ||
+      (name.endsWith(".safetensors") && name !== ADAPTER_WEIGHTS_FILE) ||
+      ggufs.includes(name),
+  );
+  return {
+    files: await present(folder, dir, chosen),
+    facts: { kind: ggufs.length > 0 ? "gguf" : "model", base, lora: null },
+  };
+}
+
+async function present(folder: Folder, dir: string, names: readonly string[]): Promise<PushFile[]> {
+  const files: PushFile[] = [];
+  for (const name of names) {
+    if (await folder.exists(name)) files.push({ path: name, content: pathToFileURL(join(dir, name)) });
+  }
+  return files;
+}
+
+const loraOf = ({ r, lora_alpha, use_rslora, target_modules }: AdapterConfig): CardFacts["lora"] => ({
+  r,
+  lora_alpha,
+  use_rslora,
+  target_modules,
+});
+
+/** What the card tells of the training: logs of the run, the recipe and its data. */
+async function trainingFacts(
+  pushed: Folder,
+  { run, recipe: file }: Asked,
+): Promise<Pick<CardFacts, "logs" | "recipe" | "datasets" | "method">> {
+  const folder = run === null ? pushed : nodeFolder(run);
+  let logs: LogRecord[] = [];
+  if (await folder.exists(metricsFile)) {
+    logs = readMetrics(await folder.readText(metricsFile), `${folder.path}/${metricsFile}`);
+  } else if (run !== null) throw new NotFoundError(`Cannot read the run ${run}: it has no ${metricsFile}`);
+  const recipe = file === null ? null : await text(file);
+  const named = recipe === null ? null : (parse(recipe) as { dataset_name?: unknown } | null)?.dataset_name;
+  const datasets = typeof named === "string" && HUB_ID.test(named) && !existsSync(named) ? [named] : [];
+  const method = logs.some(({ reward }) => reward !== undefined) ? "grpo" : logs.length > 0 ? "sft" : null;
+  return { logs, recipe, datasets, method };
+}
+
+async function readResults(file: string): Promise<EvalResults> {
+  const { results } = parseJsonObject(await text(file), file) as { results?: Partial<EvalResults> };
+  const numbers: (keyof EvalResults)[] = ["total_problems", "n_sampling", "temperature", "max_tokens"];
+  const bad = numbers.find((name) => typeof results?.[name] !== "number");
+  if (bad || typeof results!.dataset !== "string" || typeof results!.pass_at !== "object") {
+    throw new FormatError(
+      `Cannot read ${file} as a result of qwench eval: results.${bad ?? "dataset or pass_at"} is missing`,
+    );
+  }
+  return results as EvalResults;
+}
+
+async function text(file: string): Promise<string> {
+  try {
+    return await readFile(file, "utf8");
+  } catch (error) {
+    throw new NotFoundError(`Cannot read ${file}: there is no such file`, { cause: error });
+  }
+}

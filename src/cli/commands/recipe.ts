@@ -1,0 +1,114 @@
+import { basename } from "node:path";
+import { MemoryError, NotFoundError, QwenchError } from "../../errors.ts";
+import { publishedShape } from "../../model/architectures/published.ts";
+import { RECIPES } from "../../recipe/published.ts";
+import type { GrpoRecipe, Method, Recipe, SftRecipe } from "../../recipe/recipe.ts";
+import { type TrlSource, trlConfig } from "../../recipe/trl.ts";
+import { parseRecipeYaml } from "../../recipe/yaml.ts";
+import { checkForecast, type MemoryForecast } from "../../session/open.ts";
+import { forecastOf, passText } from "../../session/recipe-forecast.ts";
+import { type CliFlag, type ParsedArgs, UsageError } from "../args.ts";
+import { availableMemory, openGpu } from "../runs/open-gpu.ts";
+import { forecastTable, methodOf, readRecipe, recipeText } from "../runs/prepare.ts";
+import { publishedRecipe, publishedText, readPublished } from "../sources/published.ts";
+import { renderTable } from "../terminal/table.ts";
+
+export const RECIPE_COMMAND_FLAGS: readonly CliFlag[] = [
+  { name: "for", type: "string", value: "trl", help: "Write what trl sft or trl grpo of TRL 1 takes with --config." },
+];
+
+/** `qwench recipe`: lists the published recipes, or prints one, or a file's: its own YAML, or TRL's. */
+export async function runRecipe({ positional, flags }: ParsedArgs): Promise<number> {
+  if (positional.length > 1) throw new UsageError(`One recipe at most, got ${positional.join(", ")}`);
+  const [name] = positional;
+  if (flags.for !== undefined && flags.for !== "trl") throw new UsageError(`--for must be trl, got ${flags.for}`);
+  if (name === undefined) {
+    if (flags.for !== undefined) throw new UsageError("--for needs a recipe: qwench recipe NAME --for trl");
+    const rows = RECIPES.map((recipe) => [recipe.name, recipe.method, recipe.about, recipe.source]);
+    const columns = ["name", "method", "what", "source"].map((heading) => ({ heading }));
+    console.log(renderTable(columns, rows, process.stdout.columns));
+    console.log(
+      "qwench sft|grpo --recipe NAME runs one; --dry_run tiny tries it on a small random model. qwench recipe NAME prints it.",
+    );
+    return 0;
+  }
+  const { text, ...source } = await textOf(name);
+  console.log((flags.for === "trl" ? trlConfig(text, source) : text).trimEnd());
+  return 0;
+}
+
+/** A published recipe's text by its name, or that of a file, which is checked. */
+async function textOf(name: string): Promise<TrlSource & { text: string }> {
+  if (!/\.ya?ml$/i.test(name)) {
+    const published = publishedRecipe(name);
+    return { ...published, text: publishedText(published) };
+  }
+  const text = await recipeText(name);
+  const method = await methodOf([name]);
+  parseRecipeYaml(text, name, method);
+  return { name: basename(name).replace(/\.ya?ml$/i, ""), method, source: name, text };
+}
+
+/** `qwench plan --recipe NAME`: the forecast by the model's published shape; nothing is downloaded. */
+export async function planPublished(args: ParsedArgs, name: string, method: Method): Promise<number> {
+  const { recipe, notes } = await readRecipe({ ...args, flags: { ...args.flags, dry_run: "plan" } }, method);
+  for (const note of notes) console.error(`note: ${note}`);
+  const { longest } = publishedRecipe(name);
+  const { forecast, text } = await describeForecast(recipe, method, longest);
+  console.log(text);
+  console.log(forecastTable({ forecast }));
+  const { gpu, platform } = await openGpu();
+  console.log(`Adapter: ${platform.describe}`);
+  const { maxBufferSize, maxStorageBufferBindingSize } = gpu.limits;
+  const limits = { maxBufferSize, maxStorageBufferBindingSize };
+  try {
+    await forecastOf(recipe, method, { shape: shapeOf(recipe), longest, limits });
+  } catch (error) {
+    if (error instanceof QwenchError) throw new MemoryError(`It does not fit this adapter: ${error.message}`);
+    throw error;
+  }
+  const available = availableMemory(platform, (recipe as SftRecipe).max_memory);
+  checkForecast(forecast, available);
+  console.log(
+    available === null ? "Fits WebGPU's limits; how much memory the GPU has, WebGPU does not tell." : "It fits.",
+  );
+  return 0;
+}
+
+/** @throws {NotFoundError} a model whose shape is not known */
+export function shapeOf(recipe: { model_name_or_path?: unknown }): NonNullable<ReturnType<typeof publishedShape>> {
+  const id = String(recipe.model_name_or_path);
+  const shape = publishedShape(id);
+  if (!shape) throw new NotFoundError(`Cannot forecast ${id}: its shape does not come with Qwench`);
+  return shape;
+}
+
+/** The forecast of a recipe at the true shape of its model, and a line on what it takes for granted. */
+export async function describeForecast<M extends Method>(
+  recipe: Recipe<M>,
+  method: M,
+  longest: number,
+): Promise<{ forecast: MemoryForecast; text: string }> {
+  const both = recipe as SftRecipe | GrpoRecipe;
+  const forecast = await forecastOf(recipe, method, { shape: shapeOf(both), longest });
+  const n = (value: number) => value.toLocaleString("en-US");
+  const what = both.use_peft ? `LoRA r=${both.lora_r}` : "all weights";
+  return {
+    forecast,
+    text: `Forecast by the shape of ${both.model_name_or_path}, without its weights: ${n(forecast.trainable)} of ${n(forecast.parameters)} parameters trained (${what}), passes of ${passText(recipe, method, longest)}`,
+  };
+}
+
+/** The README's table of recipes: name, source, what each needs, memory forecast. */
+export function recipesTable(): string {
+  const lines = ["| recipe | source | needs | memory forecast |", "|---|---|---|---|"];
+  for (const { name, method, about, source, needs, longest, forecast } of RECIPES) {
+    const { recipe } = readPublished(name, method, {});
+    const { model_name_or_path, dataset_name } = recipe as SftRecipe;
+    const from = `[${source.replace("https://", "").replace(/\/[0-9a-f]{32}$/, "")}](${source})`;
+    const takes = [`\`${model_name_or_path}\`, \`${dataset_name}\``, ...(needs ? [needs] : [])].join("; ");
+    const memory = `${forecast}: ${passText(recipe, method, longest)}`;
+    lines.push(`| \`${name}\` (${method}): ${about} | ${from} | ${takes} | ${memory} |`);
+  }
+  return lines.join("\n");
+}

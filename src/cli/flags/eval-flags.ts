@@ -1,0 +1,315 @@
+import { existsSync, readdirSync } from "node:fs";
+import { basename, join, resolve } from "node:path";
+import { AIME_TEMPLATE, SYSTEM_PROMPTS } from "../../data/sets/forms.ts";
+import { DATA_SETS } from "../../data/sets/registry.ts";
+import { NotFoundError } from "../../errors.ts";
+import { ADAPTER_CONFIG_FILE } from "../../io/peft.ts";
+import { nearestName } from "../../recipe/recipe.ts";
+import { EXTRACTION_STEPS, type ExtractionStep } from "../../rewards/maths/extract.ts";
+import type { GradeOptions } from "../../rewards/maths/grade.ts";
+import { type CliFlag, type ParsedArgs, UsageError } from "../args.ts";
+import { EQUALITY_FLAGS } from "../commands/grade.ts";
+import { type ModelRequest, modelRequest } from "../sources/text-model.ts";
+import { MODEL_FLAGS, numberFlag, numberOf, type Settings, stopsOf, textOf } from "./text-flags.ts";
+
+/** The held-out problems of the model that comes with Qwench. */
+export const EMBEDDED_SET = "embedded";
+
+/** As Unsloth's AIME evaluation draws. */
+const DEFAULTS = { n: 8, temperature: 0.3, top_p: 0.95, seed: 0 };
+
+const NUMBERS = { type: "string", value: "NUMBER" } as const;
+const INTEGER = { type: "string", value: "INT" } as const;
+
+export const EVAL_FLAGS: CliFlag[] = [
+  {
+    name: "file",
+    type: "string",
+    value: "PATH",
+    help: "A file or folder that has the data set NAME, in place of the hub's.",
+  },
+  {
+    name: "dataset_config",
+    type: "string",
+    help: "Configuration of the data set on the hub, where not its usual one.",
+  },
+  { name: "split", type: "string", help: "Split of the data set (default test)." },
+  { name: "limit", ...INTEGER, help: "Problems at most, from the first on." },
+  {
+    name: "where",
+    type: "list",
+    value: "COLUMN=VALUES",
+    help: "Only problems with one of these values in a column, such as level=1,2. May be given several times.",
+  },
+  {
+    name: "template",
+    type: "string",
+    help: "What is put around the question; {problem} stands for it. aime: that of Unsloth's AIME evaluation. Default the data set's own.",
+  },
+  ...MODEL_FLAGS.filter(({ name }) => name !== "system"),
+  {
+    name: "checkpoints",
+    type: "string",
+    value: "PATH",
+    help: "A run's folder, whose checkpoint-N are evaluated one after the other. Those whose output exists are left out.",
+  },
+  {
+    name: "system",
+    type: "string",
+    value: "TEXT|NAME",
+    help: `System message of problems that have none, or the name of a recipe's: ${Object.keys(SYSTEM_PROMPTS).join(", ")}.`,
+  },
+  { name: "n", ...INTEGER, help: `Responses to each problem (default ${DEFAULTS.n}; 1 at temperature 0).` },
+  {
+    name: "k",
+    type: "string",
+    value: "INTS",
+    help: "Which pass@k to tell, such as 1,5; at most n (default 1, 2, 4, 8, … up to n).",
+  },
+  { name: "temperature", ...NUMBERS, help: `0 takes the likeliest token (default ${DEFAULTS.temperature}).` },
+  {
+    name: "top_p",
+    ...NUMBERS,
+    help: `Draw from the likeliest tokens that reach this share (default ${DEFAULTS.top_p}).`,
+  },
+  { name: "top_k", ...INTEGER, help: "Draw from so many of the likeliest tokens (default 0, all)." },
+  { name: "min_p", ...NUMBERS, help: "Least share of the likeliest's probability (default 0, off)." },
+  {
+    name: "repetition_penalty",
+    ...NUMBERS,
+    help: "Above 1, tokens that occurred become less likely (default 1, off).",
+  },
+  {
+    name: "max_tokens",
+    ...INTEGER,
+    help: "Most tokens of a response (default 2048, less where the model has fewer positions; 48 for embedded).",
+  },
+  { name: "max_new_tokens", ...INTEGER, help: "The recipes' name for --max_tokens." },
+  { name: "seed", ...INTEGER, help: `Of the draws (default ${DEFAULTS.seed}): the same seed writes the same.` },
+  { name: "stop", type: "list", help: "Text that ends a response and is left out of it. May be given several times." },
+  {
+    name: "batch_size",
+    ...INTEGER,
+    help: "Responses written at a time (default: by memory). Changes none of them.",
+  },
+  {
+    name: "extract",
+    type: "string",
+    value: "STEPS",
+    help: `Where a response's answer is looked for, the first that finds one counts: ${EXTRACTION_STEPS.join(", ")}; tag is answer_tag.`,
+  },
+  ...EQUALITY_FLAGS,
+  {
+    name: "name",
+    type: "string",
+    help: "What the model is called in tables (default the adapter's or the model's folder; base for the embedded model).",
+  },
+  {
+    name: "output_dir",
+    type: "string",
+    value: "PATH",
+    help: "Folder of DATASET_NAME_tTEMPERATURE_nN.json (default qwench-eval).",
+  },
+  {
+    name: "output",
+    type: "string",
+    value: "FILE",
+    help: "Write results and records there instead, and the report to FILE with .report.html for .json. Until all is done FILE.partial has what there is, from which the same command goes on.",
+  },
+  { name: "overwrite", type: "boolean", help: "Replace an output that exists." },
+  { name: "json", type: "boolean", help: "Print the results as JSON." },
+];
+
+/** What a command line asks for, checked before anything is opened. */
+export interface EvalRequest {
+  /** a data set's name, or a path or hub id of rows */
+  dataset: string;
+  /** the data set was named, not taken because nothing was */
+  named: boolean;
+  file: string | null;
+  config: string | null;
+  split: string;
+  limit: number | null;
+  where: Record<string, string[]>;
+  template: string | null;
+  system: string | null;
+  model: ModelRequest;
+  n: number;
+  ks: number[];
+  /** max_new_tokens: null where nobody asked */
+  settings: Omit<Settings, "max_new_tokens"> & { max_new_tokens: number | null };
+  stop: string[];
+  slots: number | null;
+  grading: GradeOptions;
+  /** what the model is called */
+  name: string;
+  output: string;
+  overwrite: boolean;
+  json: boolean;
+}
+
+/**
+ * What a command line asks for: one evaluation, or one of each checkpoint in the run's folder, in order of their steps.
+ *
+ * @throws {UsageError} what is not understood, or does not go together
+ * @throws {NotFoundError} a folder without checkpoints
+ */
+export function readEvalRequests(args: ParsedArgs): EvalRequest[] {
+  const folder = textOf(args.flags, "checkpoints");
+  if (folder === null) return [readEvalFlags(args)];
+  const single = ["adapter", "adapter_name_or_path", "name", "output", "json"];
+  const odd = single.find((name) => args.flags[name] !== undefined);
+  if (odd) throw new UsageError(`--${odd} is for one model, and --checkpoints evaluates several`);
+  const found = existsSync(folder)
+    ? readdirSync(folder).flatMap((name) => /^checkpoint-(\d+)$/.exec(name)?.[1] ?? [])
+    : [];
+  if (found.length === 0) throw new NotFoundError(`Cannot evaluate ${folder}: there is no checkpoint-N in it`);
+  return found
+    .sort((a, b) => Number(a) - Number(b))
+    .map((step) => {
+      const path = join(folder, `checkpoint-${step}`);
+      const adapter = existsSync(join(path, ADAPTER_CONFIG_FILE));
+      return readEvalFlags({ ...args, flags: { ...args.flags, [adapter ? "adapter" : "model"]: path } });
+    });
+}
+
+/** @throws {UsageError} what is not understood, or does not go together */
+export function readEvalFlags({ positional, flags }: ParsedArgs): EvalRequest {
+  if (positional.length > 1) {
+    throw new UsageError(`One data set at a time, got ${positional.length}: ${positional.join(", ")}`);
+  }
+  const model = modelRequest(flags);
+  const dataset = positional[0] ?? EMBEDDED_SET;
+  checkDataset(positional[0], model);
+  const file = textOf(flags, "file");
+  if (file !== null && !Object.hasOwn(DATA_SETS, dataset)) {
+    throw new UsageError(`--file holds a data set that is named, such as ${names()}; give other rows as NAME itself`);
+  }
+  const { n, settings } = readSampling(flags);
+  const name = textOf(flags, "name") ?? calledBy(model);
+  if (name.trim() === "") throw new UsageError("--name must not be empty");
+  const folder = textOf(flags, "output_dir") ?? "qwench-eval";
+  const label = dataset.replace(/^.*[\\/](?=.)/, "").replace(/\.\w+(\.gz)?$/, "");
+  const stem = `${label}_${name}_t${settings.temperature}_n${n}`.replace(/[^\w.+-]+/g, "-");
+  const positive = { whole: true, min: 1 };
+  return {
+    dataset,
+    named: positional.length > 0,
+    file,
+    config: textOf(flags, "dataset_config"),
+    split: textOf(flags, "split") ?? "test",
+    limit: numberFlag(flags, "limit", positive),
+    where: readWhere(flags.where),
+    template: readTemplate(textOf(flags, "template")),
+    system: readSystem(textOf(flags, "system")),
+    model,
+    n,
+    ks: readKs(textOf(flags, "k"), n),
+    settings,
+    stop: stopsOf(flags),
+    slots: numberFlag(flags, "batch_size", positive),
+    grading: {
+      order: readOrder(textOf(flags, "extract")),
+      precision: numberFlag(flags, "precision", { min: 0 }) ?? undefined,
+      tolerance: numberFlag(flags, "tolerance", { min: 0 }),
+    },
+    name,
+    output: textOf(flags, "output") ?? `${folder}/${stem}.json`,
+    overwrite: flags.overwrite === true,
+    json: flags.json === true,
+  };
+}
+
+const names = () => Object.keys(DATA_SETS).join(", ");
+
+/** Whether rows can come from there at all; what lies on the hub is seen when it is asked for. */
+function checkDataset(given: string | undefined, { model }: ModelRequest): void {
+  if (given === undefined) {
+    if (model !== null) throw new UsageError(`Name a data set: ${names()}, ${EMBEDDED_SET}, or a file of rows`);
+    return;
+  }
+  const known = [...Object.keys(DATA_SETS), EMBEDDED_SET];
+  if (known.includes(given) || existsSync(given) || /^[\w-][\w.-]*\/[\w-][\w.-]*$/.test(given)) return;
+  const near = nearestName(given, known);
+  throw new UsageError(
+    `There is no data set or file ${JSON.stringify(given)}${near ? `: did you mean ${near}?` : `; there are ${known.join(", ")}, files of rows, and the hub's owner/name`}`,
+  );
+}
+
+function readSampling(flags: ParsedArgs["flags"]): Pick<EvalRequest, "n" | "settings"> {
+  const positive = { whole: true, min: 1 };
+  const temperature = numberFlag(flags, "temperature", { min: 0 }) ?? DEFAULTS.temperature;
+  const n = numberFlag(flags, "n", positive) ?? (temperature === 0 ? 1 : DEFAULTS.n);
+  if (n > 1 && temperature === 0) {
+    throw new UsageError(`--n ${n} needs a --temperature above 0: without chance all responses are the same`);
+  }
+  const [most, same] = ["max_tokens", "max_new_tokens"].map((name) => numberFlag(flags, name, positive));
+  if (most !== null && same !== null) {
+    throw new UsageError("--max_tokens and --max_new_tokens are the same: give one of them");
+  }
+  return {
+    n,
+    settings: {
+      temperature,
+      top_p: numberFlag(flags, "top_p", { min: 0, max: 1 }) ?? DEFAULTS.top_p,
+      top_k: numberFlag(flags, "top_k", { whole: true, min: 0 }) ?? 0,
+      min_p: numberFlag(flags, "min_p", { min: 0, max: 1 }) ?? 0,
+      repetition_penalty: numberFlag(flags, "repetition_penalty", { above: 0 }) ?? 1,
+      max_new_tokens: most ?? same,
+      seed: numberFlag(flags, "seed", { whole: true, min: 0, max: 2 ** 32 - 1 }) ?? DEFAULTS.seed,
+    },
+  };
+}
+
+function readKs(text: string | null, n: number): number[] {
+  if (text === null) return [1, ...Array.from({ length: 30 }, (_, i) => 2 ** (i + 1)).filter((k) => k <= n)];
+  const parts = text.split(/[\s,]+/).filter((part) => part !== "");
+  if (parts.length === 0) throw new UsageError("--k must name a number, such as 1,5");
+  const ks = parts.map((part) => numberOf("--k", part, { whole: true, min: 1 }));
+  const over = ks.find((k) => k > n);
+  if (over !== undefined) throw new UsageError(`pass@${over} needs at least ${over} responses a problem: --n is ${n}`);
+  return [...new Set(ks)].sort((a, b) => a - b);
+}
+
+function readWhere(given: ParsedArgs["flags"][string] | undefined): Record<string, string[]> {
+  const where: Record<string, string[]> = {};
+  for (const text of Array.isArray(given) ? given : []) {
+    const at = text.indexOf("=");
+    if (at < 1) throw new UsageError(`--where must be COLUMN=VALUES, such as level=1,2, got ${JSON.stringify(text)}`);
+    const column = text.slice(0, at).trim();
+    const values = text.slice(at + 1).split(",");
+    where[column] = [...(where[column] ?? []), ...values.map((value) => value.trim())];
+  }
+  return where;
+}
+
+function readTemplate(text: string | null): string | null {
+  if (text === "aime") return AIME_TEMPLATE;
+  if (text !== null && !text.includes("{problem}")) {
+    throw new UsageError(`--template must be aime, or text with {problem} in it, got ${JSON.stringify(text)}`);
+  }
+  return text;
+}
+
+function readSystem(text: string | null): string | null {
+  return text !== null && Object.hasOwn(SYSTEM_PROMPTS, text)
+    ? SYSTEM_PROMPTS[text as keyof typeof SYSTEM_PROMPTS]
+    : text;
+}
+
+function readOrder(text: string | null): ExtractionStep[] | undefined {
+  if (text === null) return undefined;
+  const steps = text.split(/[\s,]+/).filter((step) => step !== "");
+  const order = steps.map((step) => (step === "tag" ? "answer_tag" : step));
+  const odd = order.find((step) => !EXTRACTION_STEPS.includes(step as ExtractionStep));
+  if (odd !== undefined || order.length === 0) {
+    throw new UsageError(`--extract is made of ${EXTRACTION_STEPS.join(", ")}, got ${odd ?? "nothing"}`);
+  }
+  return order as ExtractionStep[];
+}
+
+/** The last folder of what is evaluated. */
+function calledBy({ model, adapter }: ModelRequest): string {
+  const path = adapter ?? model;
+  return path === null ? "base" : basename(existsSync(path) ? resolve(path) : path);
+}

@@ -1,0 +1,150 @@
+import type { SamplingOptions } from "../../model/generate/generate.ts";
+import { type GenerationDefaults, samplingOf } from "../../session/generate.ts";
+import { type CliFlag, type ParsedArgs, UsageError } from "../args.ts";
+
+/** What a number must be. */
+interface NumberRule {
+  whole?: boolean;
+  min?: number;
+  /** exclusive */
+  above?: number;
+  max?: number;
+}
+
+/** Settings of how text is written, by transformers' names: flags of `generate` and `chat`, and commands within a chat. */
+export const SETTINGS = {
+  temperature: { min: 0 },
+  top_k: { whole: true, min: 0 },
+  top_p: { min: 0, max: 1 },
+  min_p: { min: 0, max: 1 },
+  repetition_penalty: { above: 0 },
+  max_new_tokens: { whole: true, min: 1 },
+  seed: { whole: true, min: 0, max: 2 ** 32 - 1 },
+} as const satisfies Record<string, NumberRule>;
+export type Setting = keyof typeof SETTINGS;
+export type Settings = SamplingOptions & { max_new_tokens: number; seed: number };
+
+/** New tokens where neither a flag nor the model says; transformers' own 20 of prompt and answer together help nobody. */
+const MAX_NEW_TOKENS = 512;
+
+export const MODEL_FLAGS: CliFlag[] = [
+  {
+    name: "model",
+    type: "string",
+    value: "PATH|ID",
+    help: "A folder with config.json, safetensors and tokenizer.json, or a hub id. Without it: the base that the adapter names, else the embedded model.",
+  },
+  { name: "model_name_or_path", type: "string", value: "PATH|ID", help: "The recipes' name for --model." },
+  { name: "model_revision", type: "string", help: "Branch, tag or commit of the model on the hub (default main)." },
+  { name: "adapter", type: "string", value: "PATH|ID", help: "A PEFT adapter to put on, a folder or a hub id." },
+  { name: "adapter_name_or_path", type: "string", value: "PATH|ID", help: "The recipes' name for --adapter." },
+  {
+    name: "dtype",
+    type: "string",
+    value: "auto|float32|float16|bfloat16",
+    help: "How weights are held in GPU memory (default auto: as the file has them).",
+  },
+  {
+    name: "load_in_4bit",
+    type: "boolean",
+    help: "Quantise the linear layers to NF4 while loading: about a third of bf16's memory.",
+  },
+  { name: "load_in_8bit", type: "boolean", help: "Quantise the linear layers to int8 while loading." },
+  { name: "use_bnb_nested_quant", type: "boolean", help: "With load_in_4bit: quantise the scales as well." },
+  {
+    name: "chat_template_path",
+    type: "string",
+    value: "PATH",
+    help: "A Jinja file, or a folder or hub id whose chat template replaces the model's own.",
+  },
+  { name: "system", type: "string", help: "System message of conversations that have none." },
+];
+
+const own = "default: generation_config.json's, else";
+export const SETTING_FLAGS: CliFlag[] = [
+  {
+    name: "temperature",
+    type: "string",
+    value: "NUMBER",
+    help: `Logits are divided by it; 0 takes the most probable token. Default, as in transformers: generation_config.json's or 1 where it has do_sample or top_k, top_p or min_p is given, else 0.`,
+  },
+  { name: "top_k", type: "string", value: "INT", help: `Draw among so many tokens; 0 is off (${own} 50).` },
+  { name: "top_p", type: "string", value: "NUMBER", help: `Draw among the fewest that reach it (${own} 1, off).` },
+  {
+    name: "min_p",
+    type: "string",
+    value: "NUMBER",
+    help: `Least share of the likeliest's probability (${own} 0, off).`,
+  },
+  {
+    name: "repetition_penalty",
+    type: "string",
+    value: "NUMBER",
+    help: `Above 1, tokens that occurred become less likely (${own} 1, off).`,
+  },
+  {
+    name: "max_new_tokens",
+    type: "string",
+    value: "INT",
+    help: `Most tokens of a response (${own} ${MAX_NEW_TOKENS}).`,
+  },
+  { name: "stop", type: "list", help: "Text that ends a response and is left out of it. May be given several times." },
+];
+
+/** Reads a number. @throws {UsageError} `--top_p must be a number between 0 and 1, got "2"` */
+export function numberOf(name: string, text: string, rule: NumberRule): number {
+  const value = /^[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$/i.test(text.trim()) ? Number(text) : Number.NaN;
+  const {
+    whole = false,
+    min = Number.NEGATIVE_INFINITY,
+    above = Number.NEGATIVE_INFINITY,
+    max = Number.MAX_VALUE,
+  } = rule;
+  if (value >= min && value > above && value <= max && (!whole || Number.isSafeInteger(value))) return value;
+  const kind = whole ? "a whole number" : "a number";
+  const bounds =
+    rule.above !== undefined
+      ? ` above ${rule.above}`
+      : rule.max !== undefined
+        ? ` between ${rule.min} and ${rule.max}`
+        : ` of at least ${rule.min}`;
+  throw new UsageError(`${name} must be ${kind}${bounds}, got ${JSON.stringify(text)}`);
+}
+
+/** A flag's text, or null. */
+export function textOf(flags: ParsedArgs["flags"], name: string): string | null {
+  const value = flags[name];
+  return typeof value === "string" ? value : null;
+}
+
+/** A number given as a flag, or null. @throws {UsageError} */
+export function numberFlag(flags: ParsedArgs["flags"], name: string, rule: NumberRule): number | null {
+  const text = textOf(flags, name);
+  return text === null ? null : numberOf(`--${name}`, text, rule);
+}
+
+/** The settings that were given as flags. @throws {UsageError} */
+export function askedSettings(flags: ParsedArgs["flags"]): Partial<Settings> {
+  const asked: Partial<Settings> = {};
+  for (const name of Object.keys(SETTINGS) as Setting[]) {
+    const value = numberFlag(flags, name, SETTINGS[name]);
+    if (value !== null) asked[name] = value;
+  }
+  return asked;
+}
+
+/** All settings: what was asked for, else what the model's files say. */
+export function settingsOf(defaults: GenerationDefaults, asked: Partial<Settings>, seed: number): Settings {
+  return {
+    ...samplingOf(defaults, asked),
+    max_new_tokens: asked.max_new_tokens ?? defaults.max_new_tokens ?? MAX_NEW_TOKENS,
+    seed: asked.seed ?? seed,
+  };
+}
+
+/** Stop strings. @throws {UsageError} an empty one */
+export function stopsOf(flags: ParsedArgs["flags"]): string[] {
+  const stops = Array.isArray(flags.stop) ? flags.stop : [];
+  if (stops.includes("")) throw new UsageError("--stop must not be empty: every response would end before it begins");
+  return stops;
+}

@@ -1,0 +1,115 @@
+import { FormatError } from "../../errors.ts";
+import type { Folder } from "../../io/storage.ts";
+import type { Completion, CompletionBatch } from "../../report/text.ts";
+
+export const completionsFolder = "completions";
+
+/** Columns beside those of the rewards, whose names a reward function may not have. */
+export const COMPLETION_COLUMNS: readonly string[] = [
+  "step",
+  "prompt",
+  "completion",
+  "advantage",
+  "finish_reason",
+  "length",
+];
+
+/** A generation batch and the file that holds it. */
+export interface StoredBatch extends CompletionBatch {
+  file: string;
+}
+
+const FILE = /^completions_(\d+)\.jsonl$/;
+
+/**
+ * Opens the folder `completions/` of a run: a file `completions_00001.jsonl` a generation batch, named by the step that
+ * first learns from it, with TRL's columns (step, prompt, completion, a column a reward, advantage) and two more
+ * (finish_reason, length).
+ *
+ * Files of steps past `resumeStep` are removed, for those steps are taken again; a fresh run removes all.
+ *
+ * @param resumeStep the step of the checkpoint that the run goes on from; null where it starts afresh
+ */
+export async function openCompletionsLog(output: Folder, resumeStep: number | null): Promise<CompletionsLog> {
+  const folder = output.folder(completionsFolder);
+  const steps = new Map<number, string>();
+  for (const file of await folder.list()) {
+    const step = Number(FILE.exec(file)?.[1] ?? Number.NaN);
+    if (!Number.isInteger(step)) continue;
+    if (step > (resumeStep ?? 0)) await folder.remove(file);
+    else steps.set(step, file);
+  }
+  return new CompletionsLog(folder, steps);
+}
+
+/** The completions of a run, in its folder. */
+export class CompletionsLog {
+  readonly #folder: Folder;
+  readonly #files: Map<number, string>;
+
+  /** Use openCompletionsLog. */
+  constructor(folder: Folder, files: Map<number, string>) {
+    this.#folder = folder;
+    this.#files = files;
+  }
+
+  /** Adds a generation batch; several of one step share its file. Resolves when it is in the file. */
+  async append(step: number, completions: readonly Completion[]): Promise<void> {
+    const file = `completions_${String(step).padStart(5, "0")}.jsonl`;
+    await this.#folder.append(file, completions.map(toLine).join(""));
+    this.#files.set(step, file);
+  }
+
+  /** The first, the middle and the last batch, those before a resume counted; fewer where there are no three. */
+  async samples(): Promise<StoredBatch[]> {
+    const steps = [...this.#files.keys()].sort((a, b) => a - b);
+    const chosen = new Set([steps[0], steps[(steps.length - 1) >> 1], steps.at(-1)]);
+    const batches: StoredBatch[] = [];
+    for (const step of chosen) {
+      if (step === undefined) continue;
+      const file = this.#files.get(step)!;
+      const name = `${this.#folder.path}/${file}`;
+      batches.push({ step, file, completions: readCompletions(await this.#folder.readText(file), name) });
+    }
+    return batches;
+  }
+}
+
+/**
+ * Reads the text of a file of completions.
+ *
+ * @param name what to call it in errors
+ * @throws {FormatError} `Cannot read out/completions/completions_00001.jsonl:3 as a completion: …`
+ */
+export function readCompletions(text: string, name: string): Completion[] {
+  const lines = text.split("\n");
+  // the part after the last line feed is empty, or a line that a crash cut short
+  return lines.slice(0, -1).map((line, i) => {
+    const where = `${name}:${i + 1} as a completion`;
+    let row: Record<string, unknown>;
+    try {
+      row = JSON.parse(line);
+    } catch (error) {
+      throw new FormatError(`Cannot read ${where}: ${(error as Error).message}`);
+    }
+    const { step, prompt, completion, advantage, finish_reason, length, ...rewards } = row ?? {};
+    if (typeof step !== "number" || typeof prompt !== "string" || typeof completion !== "string") {
+      throw new FormatError(
+        `Cannot read ${where}: it must have a number step, and a prompt and a completion that are text`,
+      );
+    }
+    return {
+      step,
+      prompt,
+      completion,
+      rewards: rewards as Record<string, number | null>,
+      advantage: Number(advantage),
+      finish_reason: String(finish_reason),
+      length: Number(length),
+    };
+  });
+}
+
+function toLine({ step, prompt, completion, rewards, advantage, finish_reason, length }: Completion): string {
+  return `${JSON.stringify({ step, prompt, completion, ...rewards, advantage, finish_reason, length })}\n`;
+}

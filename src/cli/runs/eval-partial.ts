@@ -1,0 +1,152 @@
+import { createHash } from "node:crypto";
+import { basename, dirname, resolve } from "node:path";
+import { FormatError, QwenchError } from "../../errors.ts";
+import type { EvalProblem, Verdicts, Written } from "../../eval/evaluate.ts";
+import type { Folder } from "../../io/storage.ts";
+import { nodeFolder } from "../../platform/node/fs.ts";
+
+/** What an evaluation depends on. */
+export interface EvalIdentity {
+  /** all that responses depend on but the problems */
+  generation: Record<string, unknown>;
+  /** all that grades depend on but the problems */
+  grading: Record<string, unknown>;
+  problems: readonly EvalProblem[];
+  n: number;
+}
+
+/** What an evaluation has so far, in a file that outlives whatever stops it. */
+export interface PartialEval {
+  /** by global_id */
+  written: Map<number, Written>;
+  verdicts: Map<number, Verdicts>;
+  addWritten(id: number, written: Written): Promise<void>;
+  addVerdicts(id: number, verdicts: Verdicts): Promise<void>;
+  remove(): Promise<void>;
+}
+
+interface Head {
+  generation: Record<string, unknown>;
+  grading: Record<string, unknown>;
+  problems: number;
+  prompts: string;
+}
+
+const line = (value: unknown) => `${JSON.stringify(value)}\n`;
+
+/**
+ * Opens `FILE.partial`: a line for each problem's responses as they end, and one for their grades. Where an earlier run of
+ * equal settings left it, that one's lines count; grades do not where only the grading differs.
+ *
+ * @throws {QwenchError} a file of other settings, with the first that differs; one that is damaged but at its end
+ */
+export async function openPartial(output: string, identity: EvalIdentity): Promise<PartialEval> {
+  const folder = nodeFolder(dirname(resolve(output)));
+  const name = `${basename(output)}.partial`;
+  const { generation, grading, problems, n } = identity;
+  const hash = createHash("sha256");
+  for (const { global_id, prompt_ids, ground_truth, tests } of problems) {
+    hash.update(line([global_id, prompt_ids, ground_truth, tests]));
+  }
+  const head: Head = { generation, grading, problems: problems.length, prompts: hash.digest("hex") };
+  const written = new Map<number, Written>();
+  const verdicts = new Map<number, Verdicts>();
+  if (await folder.exists(name)) {
+    const lines = (await folder.readText(name)).split("\n");
+    lines.pop(); // what follows the last newline was cut short
+    const file = `${output}.partial`;
+    const sameGrading = checkHead(file, lines[0] ?? "", head);
+    const wanted = new Set(problems.map(({ global_id }) => global_id));
+    for (const [i, text] of lines.slice(1).entries()) {
+      const where = `${file}, line ${i + 2}`;
+      const { global_id: id, ...kept } = parsed(where, text) as Entry;
+      if (!wanted.has(id) || (kept.responses ?? kept.correct_responses)?.length !== n) throw spoilt(where);
+      if (kept.responses) written.set(id, kept as Written);
+      else if (sameGrading) verdicts.set(id, kept as Verdicts);
+    }
+    const whole = [head, ...entries(written), ...entries(verdicts)].map(line).join("");
+    await folder.write(name, whole);
+  } else await folder.write(name, line(head));
+  let queue = Promise.resolve();
+  const append = (entry: object) => {
+    queue = queue.then(() => folder.append(name, line(entry))); // one after the other: a line is never cut in two
+    return queue;
+  };
+  return {
+    written,
+    verdicts,
+    addWritten(id, made) {
+      written.set(id, made);
+      return append({ global_id: id, ...made });
+    },
+    addVerdicts(id, found) {
+      verdicts.set(id, found);
+      return append({ global_id: id, ...found });
+    },
+    remove: () => folder.remove(name),
+  };
+}
+
+type Entry = { global_id: number } & Partial<Written & Verdicts>;
+
+function entries(kept: ReadonlyMap<number, object>): object[] {
+  return [...kept].map(([global_id, value]) => ({ global_id, ...value }));
+}
+
+function spoilt(where: string): FormatError {
+  return new FormatError(
+    `Cannot go on from ${where}: it is not what an evaluation writes. Remove the file to start afresh`,
+  );
+}
+
+function parsed(where: string, text: string): unknown {
+  try {
+    const value: unknown = JSON.parse(text);
+    if (typeof value === "object" && value !== null) return value;
+  } catch {
+    // told below
+  }
+  throw spoilt(where);
+}
+
+/** @returns whether the grading is the same */
+function checkHead(file: string, text: string, now: Head): boolean {
+  if (`${text}\n` === line(now)) return true;
+  const before = parsed(`${file}, line 1`, text) as Partial<Head>;
+  const shown = (value: unknown) => JSON.stringify(value) ?? "absent";
+  const name = Object.keys(now.generation).find(
+    (key) => shown(before.generation?.[key]) !== shown(now.generation[key]),
+  );
+  const same = before.problems === now.problems && before.prompts === now.prompts;
+  if (!name && same) return shown(before.grading) === shown(now.grading);
+  const difference = name
+    ? `${name} was ${shown(before.generation?.[name])} and is ${shown(now.generation[name])}`
+    : `its ${before.problems} problems were others than these ${now.problems}`;
+  throw new QwenchError(
+    `Cannot go on from ${file}: ${difference}. Remove it to start afresh, or name another --output`,
+  );
+}
+
+/** Files of this size and less are hashed whole. */
+const WHOLE_BYTES = 64 << 20;
+const SAMPLE_BYTES = 1 << 20;
+
+/**
+ * What tells a model's or an adapter's files from those that were there before: sizes, configuration, and the contents of
+ * the weights, of large files 64 pieces of 1 MiB.
+ */
+export async function fingerprint(folder: Folder): Promise<string> {
+  const hash = createHash("sha256");
+  for (const name of await folder.list()) {
+    if (!/\.safetensors$|^(adapter_)?config\.json$/.test(name)) continue;
+    const source = await folder.open(name);
+    hash.update(line([name, source.size]));
+    const pieces = source.size <= WHOLE_BYTES ? Math.ceil(source.size / SAMPLE_BYTES) : WHOLE_BYTES / SAMPLE_BYTES;
+    for (let i = 0; i < pieces; i++) {
+      const start =
+        source.size <= WHOLE_BYTES ? i * SAMPLE_BYTES : Math.floor((i * (source.size - SAMPLE_BYTES)) / (pieces - 1));
+      hash.update(await source.read(start, Math.min(source.size, start + SAMPLE_BYTES)));
+    }
+  }
+  return hash.digest("hex").slice(0, 16);
+}

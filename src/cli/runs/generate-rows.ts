@@ -1,0 +1,161 @@
+import { createHash } from "node:crypto";
+import { existsSync } from "node:fs";
+import { basename, dirname, resolve } from "node:path";
+import type { PromptRow } from "../../data/prompts.ts";
+import { type NumberedRow, rowError } from "../../data/rows.ts";
+import { FormatError, QwenchError } from "../../errors.ts";
+import { nodeFolder } from "../../platform/node/fs.ts";
+import type { TextResponse } from "../../session/generate.ts";
+
+/** A row of the input, and its prompt. */
+export interface AskedRow {
+  source: NumberedRow;
+  prompt: PromptRow;
+}
+
+/** What is written beside a row's own columns. Lists hold a value a response. */
+export interface RowResult {
+  responses: string[];
+  finish_reasons: TextResponse["finish_reason"][];
+  prompt_tokens: number;
+  completion_tokens: number[];
+  completion_ids?: number[][];
+  logprobs?: number[][];
+}
+
+const COLUMNS: (keyof RowResult)[] = [
+  "responses",
+  "finish_reasons",
+  "prompt_tokens",
+  "completion_tokens",
+  "completion_ids",
+  "logprobs",
+];
+
+/** Refuses a row whose own columns would be written over. @throws {DataError} with its number */
+export function checkColumns(source: NumberedRow): void {
+  const taken = COLUMNS.find((name) => name in source.row);
+  if (taken) throw rowError(source, `has a column ${taken} already, which would be written over`);
+}
+
+/** The columns of a row's responses. */
+export function resultOf({ prompt }: AskedRow, made: readonly TextResponse[], logprobs: boolean): RowResult {
+  const result: RowResult = {
+    responses: made.map(({ text }) => text),
+    finish_reasons: made.map(({ finish_reason }) => finish_reason),
+    prompt_tokens: prompt.prompt_ids.length,
+    completion_tokens: made.map(({ ids }) => ids.length),
+  };
+  if (!logprobs) return result;
+  const rounded = (values: Float32Array) => Array.from(values, (value) => Number(value.toFixed(6)));
+  return { ...result, completion_ids: made.map(({ ids }) => ids), logprobs: made.map(({ logps }) => rounded(logps)) };
+}
+
+/** Where finished rows go, whatever ends the run. */
+export interface RowsOutput {
+  /** rows that an earlier run finished, by place */
+  done: ReadonlyMap<number, RowResult>;
+  add(index: number, result: RowResult): Promise<void>;
+  /** after the last row, or once the run was cut short; says where things are */
+  end(complete: boolean): Promise<string | null>;
+}
+
+const line = (value: unknown) => `${JSON.stringify(value)}\n`;
+
+/** Prints rows in their order, each as soon as those before it are done. */
+export function printedRows(rows: readonly AskedRow[], write: (text: string) => void): RowsOutput {
+  const done = new Map<number, RowResult>();
+  const print = (index: number) => write(line({ ...rows[index].source.row, ...done.get(index) }));
+  let next = 0;
+  return {
+    done: new Map(),
+    async add(index, result) {
+      done.set(index, result);
+      for (; done.has(next); next++) print(next);
+    },
+    async end() {
+      for (const index of [...done.keys()].sort((a, b) => a - b)) if (index >= next) print(index);
+      return null;
+    },
+  };
+}
+
+/**
+ * Writes rows to a file at the end, atomically. Until then they are in `FILE.partial`, a line a row as they finish: the
+ * same command goes on from there after whatever stopped it.
+ *
+ * @param settings all that responses depend on
+ * @throws {QwenchError} a file that exists, or a partial one of other settings
+ */
+export async function savedRows(
+  file: string,
+  rows: readonly AskedRow[],
+  settings: Record<string, unknown>,
+  overwrite: boolean,
+): Promise<RowsOutput> {
+  checkOutput(file, overwrite);
+  const folder = nodeFolder(dirname(resolve(file)));
+  const name = basename(file);
+  const partial = `${name}.partial`;
+  const prompts = createHash("sha256");
+  for (const { prompt } of rows) prompts.update(line(prompt.prompt_ids));
+  const head = line({ settings, rows: rows.length, prompts: prompts.digest("hex") });
+  const done = new Map<number, RowResult>();
+  if (await folder.exists(partial)) {
+    const lines = (await folder.readText(partial)).split("\n");
+    checkHead(`${file}.partial`, lines[0], head);
+    lines.pop(); // what follows the last newline was cut short
+    for (const [i, text] of lines.slice(1).entries()) {
+      const { row, ...result } = parsed(`${file}.partial, line ${i + 2}`, text);
+      done.set(row, result);
+    }
+    await folder.write(partial, lines.map((text) => `${text}\n`).join(""));
+  } else await folder.write(partial, head);
+  const results = new Map(done);
+  return {
+    done,
+    async add(index, result) {
+      results.set(index, result);
+      await folder.append(partial, line({ row: index, ...result }));
+    },
+    async end(complete) {
+      if (!complete) {
+        return `${results.size} of ${rows.length} rows are in ${file}.partial; the same command goes on from there`;
+      }
+      await folder.write(name, rows.map(({ source }, i) => line({ ...source.row, ...results.get(i) })).join(""));
+      await folder.remove(partial);
+      return `${rows.length} rows: ${file}`;
+    },
+  };
+}
+
+/** @throws {QwenchError} a file that exists and may not be replaced */
+export function checkOutput(file: string, overwrite: boolean): void {
+  if (existsSync(file) && !overwrite) {
+    throw new QwenchError(
+      `Cannot write ${file}: it exists. Replace it with --overwrite true, or name another --output`,
+    );
+  }
+}
+
+function parsed(where: string, text: string): RowResult & { row: number } {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new FormatError(`Cannot go on from ${where}: it is not JSON. Remove the file to start afresh`);
+  }
+}
+
+function checkHead(file: string, found: string, want: string): void {
+  if (`${found}\n` === want) return;
+  const before = parsed(`${file}, line 1`, found) as unknown as { settings?: Record<string, unknown> };
+  const now: { settings: Record<string, unknown> } = JSON.parse(want);
+  const text = (value: unknown) => JSON.stringify(value) ?? "absent";
+  const name = Object.keys(now.settings).find((key) => text(before.settings?.[key]) !== text(now.settings[key]));
+  const difference = name
+    ? `${name} was ${text(before.settings?.[name])} and is ${text(now.settings[name])}`
+    : "its prompts were others";
+  throw new QwenchError(
+    `Cannot go on from ${file}: ${difference}. Remove it to start afresh, or name another --output`,
+  );
+}

@@ -1,0 +1,156 @@
+import { readFile } from "node:fs/promises";
+import { NotFoundError, RecipeError } from "../../errors.ts";
+import type { Gpu } from "../../gpu/device.ts";
+import {
+  fieldOf,
+  type GrpoRecipe,
+  type Method,
+  methods,
+  type ParsedRecipe,
+  parseRecipe,
+  type SftRecipe,
+} from "../../recipe/recipe.ts";
+import { parseRecipeYaml } from "../../recipe/yaml.ts";
+import type { PreparedGrpo } from "../../session/grpo.ts";
+import type { PreparedBase, PreparedSft, SftSources } from "../../session/open.ts";
+import { type CliFlag, type ParsedArgs, UsageError } from "../args.ts";
+import { openDataset } from "../sources/datasets.ts";
+import { embeddedRecipe } from "../sources/embedded.ts";
+import { checkStages, publishedRecipe, readPublished } from "../sources/published.ts";
+import { hubOptions, openChatTemplate, openModelFolder } from "../sources/sources.ts";
+import { formatBytes, renderTable } from "../terminal/table.ts";
+
+/** `--recipe`, of the commands that take one. */
+export const RECIPE_FLAG: CliFlag = {
+  name: "recipe",
+  type: "string",
+  value: "NAME",
+  help: "A published recipe that comes with Qwench, in place of a file; qwench recipe lists them.",
+};
+
+/**
+ * The recipe of a command line: a YAML file or a published one by its name, overridden by flags. Without either, a model
+ * or rows it is that of the embedded model.
+ *
+ * @throws {NotFoundError} also a published second stage whose first one has left nothing
+ */
+export async function readRecipe<M extends Method>(
+  { positional, overrides, flags }: ParsedArgs,
+  method: M,
+): Promise<ParsedRecipe<M>> {
+  const names = [...positional, ...(flags.recipe === undefined ? [] : [`--recipe ${flags.recipe}`])];
+  if (names.length > 1) throw new UsageError(`One recipe at most, got ${names.join(", ")}`);
+  if (typeof flags.recipe === "string") {
+    const parsed = readPublished(flags.recipe, method, overrides);
+    if (flags.dry_run === undefined) checkStages(flags.recipe, parsed.recipe as SftRecipe);
+    return parsed;
+  }
+  const [file] = positional;
+  if (file === undefined) {
+    if ("model_name_or_path" in overrides || "dataset_name" in overrides) return parseRecipe(overrides, method);
+    const { recipe, notes } = parseRecipe({ ...embeddedRecipe(method), ...overrides }, method);
+    const note = "no recipe, model or rows are named: the embedded model learns from its own problems";
+    return { recipe, notes: [note, ...notes] };
+  }
+  return parseRecipeYaml(await recipeText(file), file, method, overrides);
+}
+
+/** The text of a recipe's file. @throws {NotFoundError} */
+export async function recipeText(file: string): Promise<string> {
+  try {
+    return await readFile(file, "utf8");
+  } catch (error) {
+    throw new NotFoundError(`Cannot read recipe ${file}: ${(error as Error).message}`);
+  }
+}
+
+/**
+ * The method that a command line means where the command does not say: `--method`, else that of a published recipe, else
+ * grpo where the recipe's file or a flag names a field that only GRPO has, else sft.
+ *
+ * @throws {UsageError} a method that there is not
+ */
+export async function methodOf(argv: readonly string[]): Promise<Method> {
+  const flags = argv.filter((arg) => arg.startsWith("--")).map((arg) => arg.slice(2));
+  const at = argv.indexOf("--method");
+  const said = at >= 0 ? argv[at + 1] : flags.find((flag) => flag.startsWith("method="))?.slice("method=".length);
+  if (said !== undefined) {
+    const method = methods.find((name) => name === said);
+    if (!method) throw new UsageError(`--method must be one of ${methods.join(", ")}, got ${said}`);
+    return method;
+  }
+  const named = argv.indexOf("--recipe");
+  const recipe =
+    named >= 0 ? argv[named + 1] : flags.find((flag) => flag.startsWith("recipe="))?.slice("recipe=".length);
+  if (recipe !== undefined) return publishedRecipe(recipe).method;
+  const file = argv.find((arg) => /\.ya?ml$/i.test(arg));
+  const text = file === undefined ? "" : await recipeText(file);
+  const keys = [...text.matchAll(/^["']?(\w+)["']?[ \t]*:/gm)].map(([, key]) => key);
+  const used = [...keys, ...flags.map((flag) => flag.split("=")[0].replaceAll("-", "_"))];
+  return used.some((name) => fieldOf(name, "grpo") && !fieldOf(name, "sft")) ? "grpo" : "sft";
+}
+
+/** What a recipe's names stand for, opened. */
+export async function openSources(
+  recipe: SftRecipe | GrpoRecipe,
+  gpu: Gpu,
+  signal: AbortSignal,
+  status: (line: string) => void,
+): Promise<SftSources> {
+  const { model_name_or_path, dataset_name } = recipe;
+  if (!model_name_or_path)
+    throw new RecipeError("model_name_or_path is missing: a folder with config.json and safetensors, or a hub id");
+  if (!dataset_name)
+    throw new RecipeError("dataset_name is missing: a JSONL or Parquet file, a folder of them, or a hub data set");
+  const hub = hubOptions(signal, ({ file, totalReceived, totalSize }) =>
+    status(`Downloading ${file}: ${formatBytes(totalReceived)} of ${formatBytes(totalSize)}`),
+  );
+  const model = await openModelFolder(model_name_or_path, recipe.model_revision, hub);
+  const adapter = recipe.adapter_name_or_path ? await openModelFolder(recipe.adapter_name_or_path, "main", hub) : null;
+  const rows = (name: string, split: string) => openDataset(name, split, recipe, hub, model);
+  const train = await rows(dataset_name, recipe.dataset_train_split);
+  const evaluating = recipe.eval_strategy !== "no";
+  const held = evaluating ? await rows(recipe.eval_dataset_name ?? dataset_name, recipe.dataset_test_split) : null;
+  const chat_template = recipe.chat_template_path ? await openChatTemplate(recipe.chat_template_path, hub) : null;
+  return {
+    gpu,
+    model,
+    adapter,
+    train,
+    eval: held,
+    chat_template,
+    signal,
+    onProgress: (what, done, total) =>
+      status(
+        total === null ? `Reading ${what}: ${done}` : `Loading ${what}: ${formatBytes(done)} of ${formatBytes(total)}`,
+      ),
+  };
+}
+
+/** The forecast as a table; without `available` nothing is said of it. */
+export function forecastTable({ forecast }: Pick<PreparedBase, "forecast">, available?: number | null): string {
+  const kinds = Object.entries(forecast.byKind).filter(([, bytes]) => bytes > 0);
+  const rows = kinds.sort(([, a], [, b]) => b - a).map(([kind, bytes]) => [kind, formatBytes(bytes)]);
+  rows.push(["peak", formatBytes(forecast.peak)]);
+  if (available !== undefined) rows.push(["available", available === null ? "unknown" : formatBytes(available)]);
+  return renderTable([{ heading: "memory" }, { heading: "GPU", align: "right" }], rows);
+}
+
+const count = (n: number) => n.toLocaleString("en-US");
+
+/** One line about what SFT will train. */
+export function describeRows(prepared: PreparedSft): string {
+  const { train, plan } = prepared;
+  return `${describeModel(prepared)}; ${count(train.rows.length)} rows, ${count(train.num_tokens)} tokens, ${count(train.num_labels)} labelled; ${count(plan.max_steps)} steps`;
+}
+
+/** One line about what GRPO will train. */
+export function describePrompts(recipe: GrpoRecipe, prepared: PreparedGrpo): string {
+  const { data, plan } = prepared;
+  return `${describeModel(prepared)}; ${count(data.train.length)} prompts; ${count(plan.max_steps)} steps; generation batches of ${count(plan.prompts)} prompts × ${recipe.num_generations} completions of at most ${count(recipe.max_completion_length)} tokens`;
+}
+
+function describeModel({ forecast, lora }: PreparedBase): string {
+  const what = lora ? `LoRA r=${lora.r} on ${lora.target_modules.join(", ")}` : "all weights";
+  return `${count(forecast.trainable)} of ${count(forecast.parameters)} parameters (${what})`;
+}

@@ -1,0 +1,98 @@
+import { FormatError, QwenchError } from "../../errors.ts";
+import type { Folder } from "../../io/storage.ts";
+import type { LogRecord } from "../../report/text.ts";
+
+export const metricsFile = "metrics.jsonl";
+
+export interface RunLogOptions {
+  /** the step of the checkpoint that the run goes on from; null where it starts afresh */
+  resumeStep: number | null;
+  /** whether a fresh run may replace the log of an earlier one */
+  overwrite?: boolean;
+}
+
+/**
+ * Opens `metrics.jsonl` in a run's folder, a line a log.
+ *
+ * On resume, lines past the resumed step are dropped by an atomic rewrite, for those steps are taken again: the file
+ * never holds a step twice. A last line that a crash cut short is dropped as well.
+ *
+ * @throws {QwenchError} when a fresh run finds the log of another one and may not replace it
+ * @throws {FormatError} when a line that is not the last is no log; the message holds file and line
+ */
+export async function openRunLog(folder: Folder, { resumeStep, overwrite = false }: RunLogOptions): Promise<RunLog> {
+  const records: LogRecord[] = [];
+  if (await folder.exists(metricsFile)) {
+    const text = await folder.readText(metricsFile);
+    if (resumeStep !== null) {
+      records.push(...readMetrics(text, `${folder.path}/${metricsFile}`).filter(({ step }) => step <= resumeStep));
+      const kept = records.map(toLine).join("");
+      if (kept !== text) await folder.write(metricsFile, kept);
+    } else if (text !== "" && !overwrite) {
+      throw new QwenchError(
+        `Cannot start a run in ${folder.path}: it holds the ${metricsFile} of another one. Go on with ` +
+          "--resume_from_checkpoint true, replace it with --overwrite_output_dir true, or name another --output_dir",
+      );
+    } else {
+      await folder.write(metricsFile, "");
+    }
+  }
+  return new RunLog(folder, records);
+}
+
+/** The logs of a run, in memory and in its folder. */
+export class RunLog {
+  readonly #folder: Folder;
+  readonly #records: LogRecord[];
+
+  /** Use openRunLog. */
+  constructor(folder: Folder, records: LogRecord[]) {
+    this.#folder = folder;
+    this.#records = records;
+  }
+
+  /** All logs, those before a resume included, in order. */
+  get records(): readonly LogRecord[] {
+    return this.#records;
+  }
+
+  /** Adds a log. Resolves when it is in the file. */
+  async append(record: LogRecord): Promise<void> {
+    this.#records.push(record);
+    await this.#folder.append(metricsFile, toLine(record));
+  }
+}
+
+/**
+ * Reads the text of a metrics.jsonl.
+ *
+ * @param name what to call it in errors
+ * @throws {FormatError} `Cannot read out/metrics.jsonl:3 as a log: …`
+ */
+export function readMetrics(text: string, name: string): LogRecord[] {
+  const records: LogRecord[] = [];
+  const lines = text.split("\n");
+  // the part after the last line feed is empty, or a line that a crash cut short
+  for (const [i, line] of lines.slice(0, -1).entries()) {
+    if (line.trim() === "") continue;
+    let record: unknown;
+    try {
+      record = JSON.parse(line);
+    } catch (error) {
+      throw new FormatError(`Cannot read ${name}:${i + 1} as a log: ${(error as Error).message}`);
+    }
+    const step = (record as LogRecord | null)?.step;
+    if (typeof step !== "number" || !Number.isSafeInteger(step) || step < 0) {
+      throw new FormatError(
+        `Cannot read ${name}:${i + 1} as a log: step must be an integer of at least 0, got ${step}`,
+      );
+    }
+    records.push(record as LogRecord);
+  }
+  return records;
+}
+
+/** `step` first, then the names as they come. NaN and infinities, which JSON has not, become null. */
+function toLine({ step, ...rest }: LogRecord): string {
+  return `${JSON.stringify({ step, ...rest })}\n`;
+}

@@ -1,0 +1,25 @@
+import { availableParallelism } from "node:os";
+import { pythonFiles, textThread } from "../../platform/node/code-thread.ts";
+import { type CodeLimits, CodePool } from "../../rewards/code/pool.ts";
+import { codeSandbox } from "../../rewards/code/sandbox.ts";
+import type { SandboxReply, SandboxRequest } from "../../rewards/code/sandbox-types.ts";
+
+/** More threads would each hold up to `memory_mb`. */
+const MOST_THREADS = 8;
+
+/**
+ * Threads of this process that run Python: one a core, but for the one that asks. Nothing starts before the first program.
+ *
+ * @throws {RecipeError} a limit that cannot be one
+ */
+export function openCodePool(limits: Partial<CodeLimits> = {}, threads?: number): CodePool {
+  const program = codeSandbox.toString();
+  return new CodePool(
+    {
+      files: pythonFiles,
+      thread: () => textThread<SandboxRequest, SandboxReply>(program),
+      threads: threads ?? Math.max(1, Math.min(MOST_THREADS, availableParallelism() - 1)),
+    },
+    limits,
+  );
+}

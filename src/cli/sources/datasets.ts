@@ -1,0 +1,90 @@
+import { existsSync, statSync } from "node:fs";
+import { readRows } from "../../data/dataset.ts";
+import type { NumberedRow } from "../../data/rows.ts";
+import type { DataSet } from "../../data/sets/data-set.ts";
+import { DATA_SETS, dataSetNamed, type Part, readDataSet, readSetOptions } from "../../data/sets/registry.ts";
+import { RecipeError } from "../../errors.ts";
+import { fetchDataset } from "../../io/hub/dataset.ts";
+import type { HubOptions } from "../../io/hub/hub.ts";
+import type { Folder } from "../../io/storage.ts";
+import { nodeFolder } from "../../platform/node/fs.ts";
+import type { GrpoRecipe } from "../../recipe/recipe.ts";
+import { openTokenizer } from "../../session/open.ts";
+import { DATA_FILE, openFile, openRows, splitFiles } from "./sources.ts";
+
+/** What a recipe says about its rows. */
+export type DatasetFields = Pick<GrpoRecipe, "dataset_config" | "dataset_format" | "dataset_options" | "system_prompt">;
+
+/** The split that the sides of `shares` are made of. */
+const WHOLE_SPLIT = "train";
+
+/**
+ * Rows of a file, a folder or a hub data set as they are; or, where the recipe names a data set that Qwench knows, in that
+ * one's form, fetched and read as they are asked for.
+ *
+ * @param name `dataset_name`, or `eval_dataset_name`
+ * @param split its split, or the side of the problems where `dataset_options` has shares
+ * @param model whose tokenizer counts the tokens of the reasoning
+ * @throws {RecipeError} options that fit no data set, or not this one
+ */
+export async function openDataset(
+  name: string,
+  split: string,
+  recipe: DatasetFields,
+  hub: HubOptions,
+  model: Folder,
+): Promise<AsyncIterable<NumberedRow>> {
+  const known = !existsSync(name) && Object.hasOwn(DATA_SETS, name);
+  const format = known ? name : recipe.dataset_format;
+  if (format === null) {
+    if (recipe.dataset_options !== null) {
+      throw new RecipeError(
+        `dataset_options are for data sets that Qwench knows (${Object.keys(DATA_SETS).join(", ")}), and ${name} is none; set dataset_format`,
+      );
+    }
+    return openRows(name, { config: recipe.dataset_config, split }, hub);
+  }
+  const set = dataSetNamed(format);
+  const options = readSetOptions(recipe.dataset_options ?? {});
+  const from = options.shares ? WHOLE_SPLIT : split;
+  const parts = known ? atHome(set, from, recipe.dataset_config, hub) : await elsewhere(set, name, from, recipe, hub);
+  const counts = options.max_reasoning_tokens !== undefined || options.min_reasoning_tokens !== undefined;
+  const tokenizer = counts ? await openTokenizer(model) : null;
+  if (counts && !tokenizer) throw new RecipeError(`max_reasoning_tokens needs a tokenizer, and ${model.path} has none`);
+  return readDataSet(set, parts, {
+    ...options,
+    side: split,
+    system_prompt: recipe.system_prompt,
+    ...(tokenizer && { count_tokens: (text) => tokenizer.encode(text).length }),
+  });
+}
+
+/** The parts of a data set where it lies on the hub. */
+function atHome(set: DataSet, split: string, config: string | null, hub: HubOptions): Part[] {
+  return set.homes.map((home) => ({
+    name: home.part ?? set.name,
+    rows: fetched(home.id, { ...hub, config: config ?? home.config, split: home.splits?.[split] ?? split }),
+  }));
+}
+
+async function* fetched(id: string, options: Parameters<typeof fetchDataset>[1]): AsyncGenerator<NumberedRow> {
+  for await (const { folder, file } of fetchDataset(id, options)) yield* readRows(await openFile(folder, file));
+}
+
+/** The parts of a data set in a file, in a folder, or under another name on the hub. */
+async function elsewhere(
+  set: DataSet,
+  name: string,
+  split: string,
+  recipe: DatasetFields,
+  hub: HubOptions,
+): Promise<Part[]> {
+  if (!existsSync(name) || !statSync(name).isDirectory()) {
+    return [{ rows: await openRows(name, { config: recipe.dataset_config, split }, hub) }];
+  }
+  const folder = nodeFolder(name);
+  const files = set.whole_folder
+    ? (await folder.list()).filter((file) => DATA_FILE.test(file)).sort()
+    : await splitFiles(folder, split);
+  return Promise.all(files.map(async (file) => ({ rows: readRows(await folder.open(file)) })));
+}

@@ -1,0 +1,56 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { XML_SYSTEM } from "../../data/sets/embedded.ts";
+import type { Method } from "../../recipe/recipe.ts";
+import { GSM8K_REWARDS } from "../../rewards/registry.ts";
+import { embeddedModelFolder } from "./embedded-folder.ts";
+
+/** Where the runs of `npm start`, and of `qwench sft` and `qwench grpo` without a recipe, go. */
+export const EMBEDDED_OUTPUT = "qwench-start";
+
+/** Tokens that an answer to one of the embedded problems may take: twice what a right one needs. */
+export const EMBEDDED_ANSWER_TOKENS = 48;
+
+const LORA = { lora_r: 16, lora_alpha: 32, lora_dropout: 0, save_strategy: "no" };
+
+const SFT = {
+  per_device_train_batch_size: 16,
+  max_steps: 48,
+  learning_rate: 2e-3,
+  lr_scheduler_type: "cosine",
+  warmup_steps: 5,
+  logging_steps: 8,
+};
+
+const GRPO = {
+  reward_funcs: [...GSM8K_REWARDS],
+  num_generations: 8,
+  per_device_train_batch_size: 64,
+  max_steps: 30,
+  learning_rate: 3e-4,
+  lr_scheduler_type: "constant",
+  max_completion_length: EMBEDDED_ANSWER_TOKENS,
+  logging_steps: 5,
+};
+
+/**
+ * The recipe of a method where none is given: the embedded model on its own problems.
+ *
+ * SFT teaches a form of answer. GRPO goes on from what SFT left in the folder; where it left nothing, a system message
+ * asks for the form.
+ *
+ * @throws {NotFoundError} an installation without the model
+ */
+export function embeddedRecipe(method: Method): Record<string, unknown> {
+  const model = embeddedModelFolder();
+  const output = (name: Method) => `${EMBEDDED_OUTPUT}/${name}`;
+  const common = {
+    ...LORA,
+    model_name_or_path: model,
+    dataset_name: join(model, "problems"),
+    output_dir: output(method),
+  };
+  if (method === "sft") return { ...common, ...SFT };
+  const adapter = existsSync(join(output("sft"), "adapter_config.json"));
+  return { ...common, ...GRPO, ...(adapter ? { adapter_name_or_path: output("sft") } : { system_prompt: XML_SYSTEM }) };
+}

@@ -1,0 +1,164 @@
+import { existsSync, statSync } from "node:fs";
+import { basename, resolve } from "node:path";
+import { pathToFileURL } from "node:url";
+import { FormatError, NotFoundError, RecipeError, UnsupportedError } from "../../errors.ts";
+import { nearestName } from "../../recipe/recipe.ts";
+import { REWARDS, type RewardHost, type RewardParameters, rewardNamed } from "../../rewards/registry.ts";
+import type { NamedReward, RewardFunction } from "../../rewards/reward.ts";
+import { COMPLETION_COLUMNS } from "../runs/completions-log.ts";
+import { CliRewardHost } from "./reward-host.ts";
+import { type ModuleExport, RewardModule } from "./rewards-module.ts";
+
+export interface OpenedRewards {
+  rewards: NamedReward[];
+  /** what the user should know about how they run */
+  notes: string[];
+  /** what there is to say at a run's end: what a judge was asked, and cost */
+  summary(): string[];
+  /** ends their threads */
+  close(): Promise<void>;
+}
+
+/** A module's path, and behind a colon the export: `./mine.ts:exact`. A drive's letter is followed by a slash. */
+const MODULE = /^(.+\.[cm]?[jt]s)(?::([^:\\/]+))?$/;
+
+/**
+ * The functions of `reward_funcs`, one an entry, so that `reward_weights` may be one an entry too.
+ *
+ * An entry is a registered name, or the path of a JavaScript or TypeScript module from the working directory:
+ * `./mine.js:exact` is that export, `./mine.js` the default export, or the only function it exports. Metrics carry the
+ * export's name; for a default export the function's own, or the file's where it has none. Modules run in a thread each.
+ *
+ * @param parameters what the recipe says about registered functions
+ * @throws {NotFoundError} an unknown name, with the nearest; a module or an export that is not there, with those that are
+ * @throws {RecipeError} an export that is no function; two functions of one name; a name that completions have a column for
+ */
+export async function openRewards(
+  entries: readonly string[],
+  parameters: Partial<RewardParameters> = {},
+): Promise<OpenedRewards> {
+  const modules = new Map<string, LoadedModule>();
+  const notes: string[] = [];
+  const host = new CliRewardHost();
+  const close = async () => {
+    for (const module of modules.values()) await module.end();
+    await host.end();
+  };
+  try {
+    const rewards = await openAll(entries, parameters, modules, notes, host);
+    return { rewards, notes, summary: () => host.summary(), close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+async function openAll(
+  entries: readonly string[],
+  parameters: Partial<RewardParameters>,
+  modules: Map<string, LoadedModule>,
+  notes: string[],
+  host: RewardHost,
+): Promise<NamedReward[]> {
+  const rewards: NamedReward[] = [];
+  const from = new Map<string, string>();
+  for (const entry of entries) {
+    const found = MODULE.exec(entry);
+    let named: NamedReward;
+    if (found) {
+      const path = resolve(found[1]);
+      const module = modules.get(path) ?? (await loadModule(path, notes));
+      modules.set(path, module);
+      named = pick(entry, found[1], found[2] ?? null, module);
+    } else named = registered(entry, parameters, host);
+    const other = from.get(named.name);
+    if (other !== undefined) {
+      throw new RecipeError(
+        `reward_funcs ${other} and ${entry} are both called ${named.name}: their metrics would mix; export them by other names`,
+      );
+    }
+    if (COMPLETION_COLUMNS.includes(named.name)) {
+      throw new RecipeError(
+        `reward_funcs ${entry} is called ${named.name}, as a column of the completions is; give it another name`,
+      );
+    }
+    from.set(named.name, entry);
+    rewards.push(named);
+  }
+  return rewards;
+}
+
+function registered(name: string, parameters: Partial<RewardParameters>, host: RewardHost): NamedReward {
+  if (Object.hasOwn(REWARDS, name)) return rewardNamed(name, parameters, host);
+  const names = Object.keys(REWARDS);
+  if (/[\\/]/.test(name)) {
+    throw new NotFoundError(`Cannot load reward_funcs ${name}: a module's name ends in .js, .mjs, .cjs or .ts`);
+  }
+  const near = nearestName(name, names);
+  throw new NotFoundError(
+    `There is no reward function ${name}${near ? `: did you mean ${near}?` : "."} There are ${names.join(", ")}, and modules by their path, such as ./my-rewards.js`,
+  );
+}
+
+interface LoadedModule {
+  exports: ModuleExport[];
+  reward(name: string): RewardFunction;
+  end(): Promise<void>;
+}
+
+async function loadModule(path: string, notes: string[]): Promise<LoadedModule> {
+  const refuse = (error: unknown) =>
+    new FormatError(`Cannot load the rewards in ${path}: ${(error as Error).name}: ${(error as Error).message}`, {
+      cause: error,
+    });
+  if (!existsSync(path) || !statSync(path).isFile()) {
+    throw new NotFoundError(`Cannot load the rewards in ${path}: there is no such file`);
+  }
+  try {
+    const { module, exports } = await RewardModule.load(path);
+    return { exports, reward: (name) => module.reward(name), end: () => module.end() };
+  } catch (error) {
+    if ((error as { code?: string }).code !== "ERR_UNKNOWN_FILE_EXTENSION") throw refuse(error);
+  }
+  // Node before 22.18 knows no TypeScript; where tsx has taught it, that holds for the main thread alone.
+  let loaded: Record<string, unknown>;
+  try {
+    loaded = await import(/* @vite-ignore */ pathToFileURL(path).href);
+  } catch (error) {
+    if ((error as { code?: string }).code !== "ERR_UNKNOWN_FILE_EXTENSION") throw refuse(error);
+    throw new UnsupportedError(
+      `Cannot load the rewards in ${path}: Node ${process.versions.node} does not run TypeScript. Use Node 22.18 or later, or Deno, or write the file as JavaScript (.mjs)`,
+    );
+  }
+  notes.push(`${path} runs in the main thread here: a function of it that computes for ever cannot be stopped`);
+  return {
+    exports: Object.entries(loaded).map(([key, value]) => ({
+      export: key,
+      kind: typeof value,
+      name: typeof value === "function" ? value.name : null,
+    })),
+    reward: (name) => loaded[name] as RewardFunction,
+    end: async () => {},
+  };
+}
+
+/** The export that an entry means, under the name of its metrics. */
+function pick(entry: string, path: string, wanted: string | null, { exports, reward }: LoadedModule): NamedReward {
+  const functions = exports.filter(({ kind }) => kind === "function");
+  const there = `it exports ${exports.map((item) => item.export).join(", ") || "nothing"}`;
+  const only = functions.length === 1 ? functions[0] : undefined;
+  const byDefault = exports.find((item) => item.export === "default");
+  const found = wanted === null ? (byDefault ?? only) : exports.find((item) => item.export === wanted);
+  if (!found) {
+    if (wanted !== null)
+      throw new NotFoundError(`Cannot use reward_funcs ${entry}: ${path} has no ${wanted}; ${there}`);
+    throw new NotFoundError(
+      `Cannot use reward_funcs ${entry}: ${path} has no default export; ${there}${functions.length > 1 ? `. Name one, such as ${path}:${functions[0].export}` : ""}`,
+    );
+  }
+  if (found.kind !== "function") {
+    throw new RecipeError(`Cannot use reward_funcs ${entry}: ${found.export} is of type ${found.kind}, not a function`);
+  }
+  const own = found.name && found.name !== "default" ? found.name : basename(path).replace(/\.[cm]?[jt]s$/, "");
+  return { name: found.export === "default" ? own : found.export, reward: reward(found.export) };
+}

@@ -1,0 +1,114 @@
+import { existsSync, statSync } from "node:fs";
+import { homedir } from "node:os";
+import { basename, dirname, join } from "node:path";
+import { type ByteSource, readRows } from "../../data/dataset.ts";
+import type { NumberedRow } from "../../data/rows.ts";
+import { NotFoundError } from "../../errors.ts";
+import { downloadDataset } from "../../io/hub/dataset.ts";
+import { downloadModel, fetchFiles, type HubOptions, type HubProgress, openSnapshot } from "../../io/hub/hub.ts";
+import type { Folder } from "../../io/storage.ts";
+import { nodeFile, nodeFolder } from "../../platform/node/fs.ts";
+import { openTokenizer } from "../../session/open.ts";
+
+/** A hub id: `owner/name` or `name`, none of which is a path. */
+export const HUB_ID = /^[\w-][\w.-]*(\/[\w-][\w.-]*)?$/;
+
+/** Where downloads are kept: HF_HOME's hub folder, as Hugging Face's own libraries choose it. */
+export function cacheFolder(env: NodeJS.ProcessEnv = process.env): string {
+  return (
+    env.HF_HUB_CACHE ?? join(env.HF_HOME ?? join(env.XDG_CACHE_HOME ?? join(homedir(), ".cache"), "huggingface"), "hub")
+  );
+}
+
+/** What every hub call is made with; the token comes from the environment and is shown to nobody. */
+export function hubOptions(
+  signal: AbortSignal | undefined,
+  onProgress: (progress: HubProgress) => void,
+  env: NodeJS.ProcessEnv = process.env,
+): HubOptions {
+  return { cache: nodeFolder(cacheFolder(env)), token: env.HF_TOKEN, hubUrl: env.HF_ENDPOINT, signal, onProgress };
+}
+
+/** Opens a local folder, or downloads a hub model into the cache. */
+export async function openModelFolder(nameOrPath: string, revision: string, hub: HubOptions): Promise<Folder> {
+  if (existsSync(nameOrPath)) {
+    if (!statSync(nameOrPath).isDirectory())
+      throw new NotFoundError(
+        `Cannot load ${nameOrPath}: it is a file; a model is a folder with config.json and safetensors`,
+      );
+    return nodeFolder(nameOrPath);
+  }
+  if (!HUB_ID.test(nameOrPath))
+    throw new NotFoundError(`Cannot load ${nameOrPath}: there is no such folder, and it is not a hub id (owner/name)`);
+  return downloadModel(nameOrPath, { ...hub, revision });
+}
+
+/** The chat template in a Jinja file, or of the tokenizer in a folder or on the hub. */
+export async function openChatTemplate(nameOrPath: string, hub: HubOptions): Promise<string> {
+  if (existsSync(nameOrPath) && !statSync(nameOrPath).isDirectory())
+    return nodeFolder(dirname(nameOrPath)).readText(basename(nameOrPath));
+  let folder: Folder;
+  if (existsSync(nameOrPath)) folder = nodeFolder(nameOrPath);
+  else if (HUB_ID.test(nameOrPath)) {
+    const snapshot = await openSnapshot("model", nameOrPath, "main", hub);
+    const wanted = new Set(["tokenizer.json", "tokenizer_config.json", "chat_template.jinja"]);
+    await fetchFiles(
+      snapshot,
+      snapshot.files.filter(({ path }) => wanted.has(path)),
+    );
+    folder = snapshot.folder;
+  } else {
+    throw new NotFoundError(
+      `Cannot read the chat template ${nameOrPath}: there is no such file or folder, and it is not a hub id (owner/name)`,
+    );
+  }
+  const template = (await openTokenizer(folder))?.chat_template;
+  if (!template) throw new NotFoundError(`Cannot read the chat template of ${folder.path}: its tokenizer has none`);
+  return template;
+}
+
+/** Rows of a file, a folder with a file a split, or a hub data set. */
+export async function openRows(
+  name: string,
+  { config, split }: { config: string | null; split: string },
+  hub: HubOptions,
+): Promise<AsyncIterable<NumberedRow>> {
+  if (existsSync(name)) {
+    if (!statSync(name).isDirectory()) return readRows(await nodeFile(name));
+    return rowsOfFiles(nodeFolder(name), await splitFiles(nodeFolder(name), split));
+  }
+  if (!HUB_ID.test(name))
+    throw new NotFoundError(
+      `Cannot read rows from ${name}: there is no such file or folder, and it is not a hub id (owner/name)`,
+    );
+  const { folder, files } = await downloadDataset(name, { ...hub, config: config ?? undefined, split });
+  return rowsOfFiles(folder, files);
+}
+
+export const DATA_FILE = /\.(jsonl|ndjson|json|csv|tsv|parquet)(\.gz)?$/;
+
+/** The data files of a folder whose names tell the split; all of them where none does and the split is train. */
+export async function splitFiles(folder: Folder, split: string): Promise<string[]> {
+  const files = (await folder.list()).filter((file) => DATA_FILE.test(file));
+  const named = files.filter((file) => file.split(/[.\-_]/).includes(split));
+  if (named.length > 0) return named;
+  if (
+    split === "train" &&
+    files.length > 0 &&
+    !files.some((file) => /(^|[.\-_])(test|validation|dev)([.\-_]|$)/.test(file))
+  )
+    return files;
+  throw new NotFoundError(
+    `Cannot find split ${split} in ${folder.path}: its data files are ${files.join(", ") || "none"}`,
+  );
+}
+
+async function* rowsOfFiles(folder: Folder, files: readonly string[]): AsyncGenerator<NumberedRow> {
+  for (const file of files) yield* readRows(await openFile(folder, file));
+}
+
+/** A file by its path under a folder. */
+export function openFile(folder: Folder, file: string): Promise<ByteSource> {
+  const folders = dirname(file) === "." ? [] : dirname(file).split("/");
+  return folders.reduce((parent, name) => parent.folder(name), folder).open(basename(file));
+}

@@ -1,0 +1,103 @@
+import { readJson } from "../../io/checkpoint.ts";
+import type { HubOptions } from "../../io/hub/hub.ts";
+import { ADAPTER_CONFIG_FILE } from "../../io/peft.ts";
+import type { Folder } from "../../io/storage.ts";
+import type { LoadDType, Quantization } from "../../model/files/load.ts";
+import { nodeFolder } from "../../platform/node/fs.ts";
+import { type PreparedText, prepareText, type TextSources } from "../../session/generate.ts";
+import { type ParsedArgs, UsageError } from "../args.ts";
+import { textOf } from "../flags/text-flags.ts";
+import { availableMemory, openGpu } from "../runs/open-gpu.ts";
+import { recallTuning } from "../runs/tuning.ts";
+import { formatBytes } from "../terminal/table.ts";
+import { embeddedModelFolder } from "./embedded-folder.ts";
+import { hubOptions, openChatTemplate, openModelFolder } from "./sources.ts";
+
+const DTYPES: readonly string[] = ["auto", "float32", "float16", "bfloat16"];
+
+/** What a command line asks for, checked before anything is opened. */
+export interface ModelRequest {
+  model: string | null;
+  revision: string;
+  adapter: string | null;
+  dtype: LoadDType;
+  quantization: Quantization | null;
+  template: string | null;
+}
+
+/** @throws {UsageError} two names for one thing, or a dtype that there is not */
+export function modelRequest(flags: ParsedArgs["flags"]): ModelRequest {
+  const one = (name: string, other: string) => {
+    const [value, same] = [textOf(flags, name), textOf(flags, other)];
+    if (value !== null && same !== null)
+      throw new UsageError(`--${name} and --${other} are the same: give one of them`);
+    if ((value ?? same) === "") throw new UsageError(`--${name} must not be empty`);
+    return value ?? same;
+  };
+  const dtype = textOf(flags, "dtype") ?? "auto";
+  if (!DTYPES.includes(dtype)) throw new UsageError(`--dtype must be one of ${DTYPES.join(", ")}, got ${dtype}`);
+  const [nf4, int8, double] = ["load_in_4bit", "load_in_8bit", "use_bnb_nested_quant"].map(
+    (name) => flags[name] === true,
+  );
+  if (nf4 && int8) throw new UsageError("--load_in_4bit and --load_in_8bit exclude each other");
+  if (double && !nf4) throw new UsageError("--use_bnb_nested_quant needs --load_in_4bit");
+  return {
+    quantization: nf4 ? { type: "nf4", double } : int8 ? { type: "int8", double: false } : null,
+    model: one("model", "model_name_or_path"),
+    revision: textOf(flags, "model_revision") ?? "main",
+    adapter: one("adapter", "adapter_name_or_path"),
+    dtype: dtype as LoadDType,
+    template: textOf(flags, "chat_template_path"),
+  };
+}
+
+export interface OpenedText {
+  prepared: PreparedText;
+  sources: TextSources;
+  hub: HubOptions;
+}
+
+/** Opens the adapter of this machine and the files of the model, and says what is worth knowing about them. */
+export async function openText(
+  request: ModelRequest,
+  signal: AbortSignal,
+  status: (line: string | null) => void,
+): Promise<OpenedText> {
+  const hub = hubOptions(signal, ({ file, totalReceived, totalSize }) =>
+    status(`Downloading ${file}: ${formatBytes(totalReceived)} of ${formatBytes(totalSize)}`),
+  );
+  const adapter = request.adapter ? await openModelFolder(request.adapter, "main", hub) : null;
+  const model = await openBase(request, adapter, hub);
+  const chat_template = request.template ? await openChatTemplate(request.template, hub) : null;
+  const { gpu, platform } = await openGpu();
+  console.error(`Adapter: ${platform.describe}`);
+  await recallTuning(gpu);
+  const sources: TextSources = {
+    gpu,
+    model,
+    adapter,
+    chat_template,
+    dtype: request.dtype,
+    quantization: request.quantization,
+    available: availableMemory(platform, null),
+    signal,
+    onProgress: (what, done, total) => status(`Loading ${what}: ${formatBytes(done)} of ${formatBytes(total ?? done)}`),
+  };
+  const prepared = await prepareText(sources);
+  status(null);
+  const { ignored } = prepared.defaults;
+  if (ignored.length > 0) {
+    console.error(`note: generation_config.json asks for ${ignored.join(", ")}, which Qwench does not implement`);
+  }
+  return { prepared, sources, hub };
+}
+
+/** The model that was asked for, else the base that the adapter was trained on, else the one that comes with Qwench. */
+async function openBase({ model, revision }: ModelRequest, adapter: Folder | null, hub: HubOptions): Promise<Folder> {
+  if (model !== null) return openModelFolder(model, revision, hub);
+  if (adapter) {
+    const { base_model_name_or_path: base } = await readJson(adapter, ADAPTER_CONFIG_FILE);
+    if (typeof base === "string" && base !== "") return openModelFolder(base, revision, hub);
+  }
+  return nodeFolder(embeddedModelFolder());
+}

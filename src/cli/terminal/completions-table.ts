@@ -1,0 +1,44 @@
+import { byPrompt, type Completion, question, shortName } from "../../report/text.ts";
+import { formatNumber, renderTable } from "./table.ts";
+
+/** A completion narrower than this tells nothing. */
+const READABLE = 24;
+
+/**
+ * Completions for the terminal: a table a prompt, a line a completion. Rewards have a column each where there is room,
+ * else they share one, in the recipe's order.
+ *
+ * @param width columns of the terminal
+ */
+export function completionsTable(completions: readonly Completion[], width: number): string {
+  const names = Object.keys(completions[0]?.rewards ?? {});
+  const number = (value: number | null) => (value === null ? "–" : formatNumber(Number(value.toPrecision(4))));
+  const apart = names.reduce((sum, name) => sum + Math.max(6, shortName(name).length) + 2, 0);
+  const wide = READABLE + apart + "advantage".length + "tokens".length + 4 <= width;
+  const headings = wide ? names.map(shortName) : ["rewards"];
+  const columns = [
+    { heading: "completion" },
+    ...[...headings, "advantage", "tokens"].map((heading) => ({ heading, align: "right" as const })),
+  ];
+  return byPrompt(completions)
+    .map((group) => {
+      const rows = group.map(({ completion, rewards, advantage, finish_reason, length }) => {
+        const values = names.map((name) => number(rewards[name] ?? null));
+        return [
+          completion.trim(),
+          ...(wide ? values : [values.join(" / ")]),
+          number(Number(advantage.toFixed(3))),
+          finish_reason === "length" ? `${length} cut` : length,
+        ];
+      });
+      return `${clip(question(group[0].prompt), width)}\n${renderTable(columns, rows, width)}`;
+    })
+    .join("\n");
+}
+
+/** One line of at most `width` columns. */
+function clip(text: string, width: number): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is taken out
+  const line = text.replace(/[\s\u0000-\u001f\u007f-\u009f]+/g, " ");
+  return line.length > width ? `${line.slice(0, width - 1)}…` : line;
+}

@@ -1,0 +1,103 @@
+import { type Field, fieldsOf, type Group, groups, type Method } from "../../recipe/recipe.ts";
+import { type CliFlag, helpFlag } from "../args.ts";
+
+export interface HelpSpec {
+  /** one line, such as `qwench sft [recipe.yaml] [--field value]…` */
+  usage: string;
+  /** what the command does, plain text */
+  summary: string;
+  /** the recipe whose fields are flags; absent where a command takes none */
+  method?: Method;
+  flags?: readonly CliFlag[];
+  /** columns to fill; lines never pass it unless a single word does */
+  width?: number;
+}
+
+/** What stands for a field's value: its choices, or its kind and unit. */
+export function valueHint(field: Field): string {
+  if (field.type === "choice") {
+    const choices = (field.choices ?? []).join("|");
+    return choices.length > 40 ? "NAME" : choices;
+  }
+  const kinds = { string: "TEXT", boolean: "BOOL", integer: "INT", number: "NUMBER", list: "NAMES", object: "JSON" };
+  const kind = field.type === "toggle" ? "BOOL|PATH" : field.of === "number" ? "NUMBERS" : kinds[field.type];
+  return field.words ? `${kind}|${field.words.join("|")}` : kind;
+}
+
+/** A field's default as one would write it; null is the word. */
+export function defaultText(field: Field): string {
+  return valueText(field.default);
+}
+
+/** A value as one would write it in YAML: 0.00001 is shown as 1e-5. */
+export function valueText(value: unknown): string {
+  if (typeof value === "number" && value !== 0 && Math.abs(value) < 1e-3) return value.toExponential();
+  return typeof value === "string" ? value : JSON.stringify(value);
+}
+
+/** The text of `--help`: usage, summary, the command's own flags, then the recipe's fields by group. */
+export function commandHelp({ usage, summary, method, flags = [], width = 100 }: HelpSpec): string {
+  const columns = Math.max(30, width);
+  const lines = [...wrap(`Usage: ${usage}`, columns), "", ...wrap(summary, columns), "", "Flags"];
+  for (const flag of [...flags, helpFlag]) {
+    const short = flag.short ? `-${flag.short}, ` : "";
+    const value = flag.type !== "boolean" ? ` ${flag.value ?? "TEXT"}` : "";
+    lines.push(...entry(`${short}--${flag.name}${value}`, flag.help, columns));
+  }
+  if (method !== undefined) {
+    const intro =
+      "Recipe fields, each also a key of the recipe's YAML. (qwench) and (open-r1) mark names that TRL does not know.";
+    lines.push("", ...wrap(intro, columns));
+    for (const group of groups) {
+      const members = fieldsOf(method).filter((field) => field.group === group);
+      if (members.length === 0) continue;
+      lines.push("", groupTitle(group));
+      for (const field of members) {
+        lines.push(...entry(`--${field.name} ${valueHint(field)}`, fieldHelp(field), columns));
+      }
+    }
+  }
+  return `${lines.join("\n")}\n`;
+}
+
+/** A group's heading. */
+export function groupTitle(group: Group): string {
+  return group === "peft" || group === "grpo" ? group.toUpperCase() : `${group[0].toUpperCase()}${group.slice(1)}`;
+}
+
+/** Help, unit and default in one run of text. */
+function fieldHelp(field: Field): string {
+  const long = field.type === "choice" && valueHint(field) === "NAME";
+  const help = long ? `${field.help} One of ${field.choices?.join(", ")}.` : field.help;
+  const facts = [`default ${defaultText(field)}`];
+  if (field.trlDefault !== undefined) facts.push(`TRL's ${valueText(field.trlDefault)}`);
+  if (field.unit) facts.push(`in ${field.unit}`);
+  if (field.origin) facts.push(field.origin);
+  return `${help} (${facts.join("; ")})`;
+}
+
+/** A flag and its text: side by side where there is room, else one under the other. */
+function entry(flag: string, text: string, columns: number): string[] {
+  const left = 34;
+  if (columns < 72) return [...wrap(flag, columns, "  "), ...wrap(text, columns, "      ")];
+  const body = wrap(text, columns - left).map((line) => `${" ".repeat(left)}${line}`);
+  const head = `  ${flag}`;
+  if (head.length > left - 2) return [head, ...body];
+  return [head.padEnd(left) + body[0].slice(left), ...body.slice(1)];
+}
+
+/** Breaks text into lines of at most `width` columns, at spaces. */
+export function wrap(text: string, width: number, indent = ""): string[] {
+  const lines: string[] = [];
+  let line = indent;
+  for (const word of text.split(/\s+/)) {
+    if (word === "") continue;
+    if (line.length > indent.length && line.length + 1 + word.length > width) {
+      lines.push(line);
+      line = indent;
+    }
+    line += line.length > indent.length ? ` ${word}` : word;
+  }
+  if (line.length > indent.length || lines.length === 0) lines.push(line);
+  return lines;
+}

@@ -1,0 +1,206 @@
+import { shortName } from "../../report/text.ts";
+import { formatNumber, formatSeconds } from "./table.ts";
+
+/** Where progress is written: process.stderr, or a stand-in. */
+export interface ProgressStream {
+  write(text: string): unknown;
+  readonly isTTY?: boolean;
+  /** columns of the terminal, read anew for every line */
+  readonly columns?: number;
+}
+
+export interface ProgressOptions {
+  stream: ProgressStream;
+  /** optimizer steps of the whole run */
+  total: number;
+  /** steps done before this process, of a resumed run */
+  start?: number;
+  /** milliseconds from any fixed moment */
+  now?: () => number;
+  /** NO_COLOR of the environment */
+  noColor?: boolean;
+}
+
+/** What a step tells: `step` counted from 1, `tokens` it worked on, and numbers by TRL's names. */
+export interface ProgressStep {
+  step: number;
+  tokens?: number;
+  loss?: number;
+  /** of the newest completions; null where an earlier process drew them */
+  reward?: number | null;
+  /** in tokens, the mean of the newest completions */
+  completion_length?: number | null;
+}
+
+/** names that head a log line, in this order, rewards by function after the first; others follow as they come */
+const first = [
+  ...["reward", "eval_reward", "loss", "eval_loss", "grad_norm", "learning_rate", "mean_token_accuracy", "entropy"],
+  ...["completions/mean_length", "completions/clipped_ratio", "kl"],
+];
+/** names that a log line leaves to metrics.jsonl: a GRPO log has some forty */
+const unsaid =
+  /^(eval_)?(rewards\/.*\/std|completions\/(min|max)_.*|completions\/mean_terminated.*|clip_ratio\/(low|high)_.*)$/;
+/** least time between two redraws: a terminal over a network is slow */
+const redrawMs = 100;
+/** weight of the newest step in the moving averages of time and tokens */
+const newest = 0.2;
+
+/**
+ * Shows a run as it goes. On a terminal one line is redrawn, with a bar, loss, tokens/s and the time left; elsewhere
+ * nothing is redrawn and every log is a plain line. Colour only on a terminal, and never with NO_COLOR.
+ */
+export class Progress {
+  readonly #options: ProgressOptions;
+  readonly #now: () => number;
+  readonly #tty: boolean;
+  #step: number;
+  #loss: number | null = null;
+  #reward: number | null = null;
+  #length: number | null = null;
+  #doing: string | null = null;
+  #lastAt: number;
+  #drawnAt = Number.NEGATIVE_INFINITY;
+  #drawnWidth = 0;
+  #secondsPerStep: number | null = null;
+  #tokensPerStep: number | null = null;
+
+  constructor(options: ProgressOptions) {
+    this.#options = options;
+    this.#now = options.now ?? (() => performance.now());
+    this.#tty = options.stream.isTTY === true;
+    this.#step = options.start ?? 0;
+    this.#lastAt = this.#now();
+  }
+
+  /** Tokens a second over the last steps, or null before the first. */
+  get tokensPerSecond(): number | null {
+    if (this.#secondsPerStep === null || this.#tokensPerStep === null || this.#secondsPerStep <= 0) return null;
+    return this.#tokensPerStep / this.#secondsPerStep;
+  }
+
+  /** Seconds to the end at the present pace, or null before the first step. */
+  get secondsLeft(): number | null {
+    if (this.#secondsPerStep === null) return null;
+    return Math.max(0, this.#options.total - this.#step) * this.#secondsPerStep;
+  }
+
+  /** Notes a finished optimizer step. */
+  step({ step, tokens, loss, reward, completion_length }: ProgressStep): void {
+    const at = this.#now();
+    const steps = Math.max(1, step - this.#step);
+    const seconds = (at - this.#lastAt) / 1000 / steps;
+    this.#secondsPerStep = average(this.#secondsPerStep, seconds);
+    if (tokens !== undefined) this.#tokensPerStep = average(this.#tokensPerStep, tokens / steps);
+    if (loss !== undefined) this.#loss = loss;
+    this.#reward = reward ?? this.#reward;
+    this.#length = completion_length ?? this.#length;
+    this.#doing = null;
+    this.#lastAt = at;
+    this.#step = step;
+    if (this.#tty && (at - this.#drawnAt >= redrawMs || step >= this.#options.total)) this.#draw(at);
+  }
+
+  /** Shows in the bar what a long step is at. */
+  doing(what: string): void {
+    this.#doing = what;
+    const at = this.#now();
+    if (this.#tty && at - this.#drawnAt >= redrawMs) this.#draw(at);
+  }
+
+  /** Leaves a log as a line of its own, above the bar where there is one. */
+  log(record: Readonly<Record<string, unknown>>): void {
+    const parts = Object.keys(record)
+      .filter((name) => name !== "step" && typeof record[name] === "number" && !unsaid.test(name))
+      .sort((a, b) => rank(a) - rank(b))
+      .map((name) => `${spoken(name)} ${formatNumber(record[name])}`);
+    const head = `step ${record.step ?? this.#step}/${this.#options.total}`;
+    const left = this.secondsLeft;
+    const tail = !this.#tty && left !== null && left > 0 ? [`${formatSeconds(left)} left`] : [];
+    this.message([head, ...parts, ...tail].join("  "));
+  }
+
+  /** Prints a line, clear of the bar. */
+  message(text: string): void {
+    const shown = this.#drawnWidth > 0;
+    this.#erase();
+    this.#options.stream.write(`${text}\n`);
+    if (shown) this.#draw(this.#now());
+  }
+
+  /** Starts the clock again after time that was not a step's: an evaluation or a save. */
+  rest(): void {
+    this.#lastAt = this.#now();
+  }
+
+  /** Takes the bar away; further messages are plain lines. */
+  done(): void {
+    this.#erase();
+  }
+
+  #draw(at: number): void {
+    const width = Math.max(10, (this.#options.stream.columns || 80) - 1);
+    const text = barLine(this.#facts(), this.#step / Math.max(1, this.#options.total), width);
+    // spaces, not an escape code, cover what was longer before
+    const cover = " ".repeat(Math.max(0, Math.min(this.#drawnWidth, width) - text.length));
+    this.#options.stream.write(`\r${this.#colour(text)}${cover}`);
+    this.#drawnAt = at;
+    this.#drawnWidth = text.length;
+  }
+
+  #erase(): void {
+    if (this.#drawnWidth === 0) return;
+    const width = Math.max(10, (this.#options.stream.columns || 80) - 1);
+    this.#options.stream.write(`\r${" ".repeat(Math.min(this.#drawnWidth, width))}\r`);
+    this.#drawnWidth = 0;
+  }
+
+  #facts(): string[] {
+    const facts = [`${this.#step}/${this.#options.total}`];
+    if (this.#doing !== null) facts.push(this.#doing);
+    if (this.#reward !== null) facts.push(`reward ${formatNumber(this.#reward)}`);
+    if (this.#loss !== null) facts.push(`loss ${formatNumber(this.#loss)}`);
+    const left = this.secondsLeft;
+    if (left !== null) facts.push(`${formatSeconds(left)} left`);
+    const rate = this.tokensPerSecond;
+    if (rate !== null) facts.push(`${formatNumber(rate >= 100 ? Math.round(rate) : rate)} tok/s`);
+    if (this.#length !== null && this.#doing === null)
+      facts.push(`${formatNumber(Math.round(this.#length))} tokens a completion`);
+    return facts;
+  }
+
+  #colour(text: string): string {
+    if (this.#options.noColor) return text;
+    return text
+      .replace(/[━╸]+/, (bar) => `\u001b[36m${bar}\u001b[0m`)
+      .replace(/╌+/, (bar) => `\u001b[2m${bar}\u001b[0m`);
+  }
+}
+
+/** Bar and facts in exactly the room there is: facts that do not fit go, last first; the bar takes what is left. */
+export function barLine(facts: readonly string[], share: number, width: number): string {
+  let shown = facts.slice();
+  while (shown.length > 1 && shown.join("  ").length + 8 > width) shown = shown.slice(0, -1);
+  const text = shown.join("  ");
+  const room = Math.min(40, width - text.length - 2);
+  if (room < 5) return text.slice(0, width);
+  const filled = (share > 0 ? Math.min(1, share) : 0) * room;
+  const whole = Math.floor(filled);
+  const half = filled - whole >= 0.5 ? "╸" : "";
+  return `${"━".repeat(whole)}${half}${"╌".repeat(room - whole - half.length)}  ${text}`;
+}
+
+/** Place in a log line; names of one place stay as they come. */
+function rank(name: string): number {
+  if (name.startsWith("rewards/")) return 1;
+  return first.includes(name) ? 2 * first.indexOf(name) : 2 * first.length;
+}
+
+/** `correctness` for `rewards/correctness_reward_func/mean`: a line has little room; metrics.jsonl has the whole name. */
+function spoken(name: string): string {
+  const [, evaluated, fn] = /^(eval_)?rewards\/(.+)\/mean$/.exec(name) ?? [];
+  return fn === undefined ? name : `${evaluated ?? ""}${shortName(fn)}`;
+}
+
+function average(before: number | null, value: number): number {
+  return before === null ? value : before + newest * (value - before);
+}

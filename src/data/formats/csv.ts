@@ -1,0 +1,116 @@
+import { DataError } from "../../errors.ts";
+import type { NumberedRow } from "../rows.ts";
+
+/** Characters of one field: past that a quote was never closed. */
+const maxField = 16 * 1024 * 1024;
+
+/**
+ * Rows of comma- or tab-separated text with a header line; every value is a string.
+ * Fields may be quoted, and then hold delimiters, line breaks and doubled quotes. Lines end with LF or CRLF.
+ *
+ * @throws {DataError} with the line: a quote that is not closed or stands inside a field, a row with more or fewer
+ *   fields than the header, a header with an empty or repeated name
+ * @see RFC 4180
+ */
+export async function* parseCsv(
+  file: string,
+  text: AsyncIterable<string>,
+  delimiter: "," | "\t",
+): AsyncGenerator<NumberedRow> {
+  let header: string[] | null = null;
+  let number = 0;
+  for await (const { fields, line } of records(file, text, delimiter)) {
+    if (fields.length === 1 && fields[0] === "") continue;
+    if (header === null) {
+      const repeated = fields.find((name, i) => fields.indexOf(name) !== i);
+      if (fields.includes("") || repeated !== undefined) {
+        throw new DataError(
+          `${file}, line ${line}: every column of the header needs a name of its own (${fields.join(", ")})`,
+        );
+      }
+      header = fields;
+      continue;
+    }
+    number++;
+    if (fields.length !== header.length) {
+      throw new DataError(
+        `${file}, line ${line} (row ${number}) has ${fields.length} fields, and the header ${header.length}: ${header.join(", ")}`,
+      );
+    }
+    yield { row: Object.fromEntries(header.map((name, i) => [name, fields[i]])), number, file };
+  }
+}
+
+async function* records(
+  file: string,
+  text: AsyncIterable<string>,
+  delimiter: string,
+): AsyncGenerator<{ fields: string[]; line: number }> {
+  let fields: string[] = [];
+  let field = "";
+  // before: nothing of the field read yet; quoted: inside quotes; closing: just after a quote inside quotes
+  let state: "before" | "plain" | "quoted" | "closing" = "before";
+  let line = 1;
+  let firstLine = 1;
+  let started = false;
+  const fail = (what: string): DataError => new DataError(`${file}, line ${line}: ${what}`);
+  const special = delimiter === "," ? /[",\n]/g : /["\t\n]/g;
+
+  for await (const piece of text) {
+    let at = 0;
+    while (at < piece.length) {
+      const c = piece[at]!;
+      started = true;
+      if (state === "quoted") {
+        const quote = piece.indexOf('"', at);
+        const end = quote < 0 ? piece.length : quote;
+        const part = piece.slice(at, end);
+        field += part;
+        for (let n = part.indexOf("\n"); n >= 0; n = part.indexOf("\n", n + 1)) line++;
+        if (field.length > maxField) throw fail(`the quote opened in the record of line ${firstLine} is not closed`);
+        at = end;
+        if (quote >= 0) {
+          state = "closing";
+          at++;
+        }
+      } else if (state === "closing" && c === '"') {
+        field += '"';
+        state = "quoted";
+        at++;
+      } else if (c === delimiter || c === "\n") {
+        // CRLF: the carriage return belongs to the line's end, quoted field or not.
+        fields.push(c === "\n" && state !== "closing" && field.endsWith("\r") ? field.slice(0, -1) : field);
+        field = "";
+        state = "before";
+        at++;
+        if (c === "\n") {
+          yield { fields, line: firstLine };
+          fields = [];
+          line++;
+          firstLine = line;
+          started = false;
+        }
+      } else if (state === "closing") {
+        if (c !== "\r")
+          throw fail(`${JSON.stringify(c)} after a closing quote; a quote inside a quoted field is doubled ("")`);
+        at++;
+      } else if (c === '"') {
+        if (state !== "before")
+          throw fail("a quote inside an unquoted field; quote the whole field and double the quote");
+        state = "quoted";
+        at++;
+      } else {
+        special.lastIndex = at;
+        const end = special.exec(piece)?.index ?? piece.length;
+        field += piece.slice(at, end);
+        state = "plain";
+        at = end;
+      }
+    }
+  }
+  if (state === "quoted") throw fail(`the quote opened in the record of line ${firstLine} is not closed`);
+  if (started) {
+    fields.push(state === "plain" && field.endsWith("\r") ? field.slice(0, -1) : field);
+    yield { fields, line: firstLine };
+  }
+}

@@ -1,0 +1,81 @@
+import { NotFoundError } from "../../errors.ts";
+import { drawFrom, wordProblems, working } from "./word-problems.ts";
+
+type Row = Record<string, unknown>;
+
+/** Problems that there are rows of. */
+const COUNT = 16;
+
+const problems = () => wordProblems({ seed: 5, count: COUNT, split: "train" });
+
+/** Small programs: what is asked, and two ways to do it. */
+const PROGRAMS: readonly [string, string, string][] = [
+  ["sum", "print(a + b)", "c = a\nc += b\nprint(c)"],
+  ["product", "print(a * b)", "c = a\nc *= b\nprint(c)"],
+  ["difference", "print(a - b)", "c = a\nc -= b\nprint(c)"],
+  ["larger", "print(max(a, b))", "print(a if a > b else b)"],
+];
+
+/** Rows with OpenCodeReasoning's columns: a problem more than once, each time with another solution. */
+function programs(): Row[] {
+  const draw = drawFrom(7, 1);
+  return Array.from({ length: COUNT }, (_, i) => {
+    const [what, ...ways] = PROGRAMS[i % PROGRAMS.length];
+    const k = draw(2, 9);
+    return ways.map((way, j) => {
+      const solution = `a = int(input())\nb = ${k}\n${way}`;
+      return {
+        id: `${i}-${j}`,
+        input: `Read a number. Print the ${what} of it and ${k}.`,
+        output: `<think>\nRead a. Then the ${what}.\n</think>\n\n\`\`\`python\n${solution}\n\`\`\``,
+        source: "sample",
+        license: "mit",
+        dataset: "sample",
+        split: "train",
+        difficulty: "EASY",
+        solution,
+      };
+    });
+  }).flat();
+}
+
+/** Rows by the columns of open-rs's sets. */
+const mathematics = (): Row[] =>
+  problems().map(({ question, steps, result }) => ({
+    problem: question,
+    solution: `${working(steps)}\nThe answer is $\\boxed{${result}}$.`,
+    answer: String(result),
+    level: "Easy",
+  }));
+
+const gsm8k = (): Row[] => problems().map(({ question, answer }) => ({ question, answer }));
+
+const limo = (): Row[] =>
+  problems().map(({ question, steps, result }) => ({ question, solution: working(steps), answer: String(result) }));
+
+const SETS: Readonly<Record<string, () => Row[]>> = {
+  gsm8k,
+  "openai/gsm8k": gsm8k,
+  limo,
+  "GAIR/LIMO": limo,
+  opencodereasoning: programs,
+  "nvidia/OpenCodeReasoning": programs,
+  "Naholav/CodeGen-Deep-5K": programs,
+  "Naholav/CodeGen-Diverse-5K": programs,
+  "knoveleng/open-rs": mathematics,
+  "knoveleng/open-s1": mathematics,
+};
+
+/**
+ * A few made-up rows with a data set's own columns, for runs that only show that a recipe runs.
+ *
+ * @throws {NotFoundError} a data set without such rows, with those that have some
+ */
+export function sampleRows(dataset: string | null): Row[] {
+  if (dataset === null || !Object.hasOwn(SETS, dataset)) {
+    throw new NotFoundError(
+      `Cannot dry-run on ${dataset ?? "no data set"}: there are sample rows of ${Object.keys(SETS).join(", ")}`,
+    );
+  }
+  return SETS[dataset]();
+}

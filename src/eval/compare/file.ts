@@ -1,0 +1,146 @@
+import { FormatError } from "../../errors.ts";
+import type { CodeOutcome } from "../../rewards/code/outcome.ts";
+
+/** What one evaluation says of one problem. */
+export interface Judged {
+  /** the record's key in its file */
+  key: string;
+  original_id: string;
+  source_dataset: string;
+  problem: string;
+  difficulty: string | null;
+  /** any completion is right */
+  solved: boolean;
+  n_correct: number;
+  /** 0 where the evaluation failed on this problem */
+  n_total: number;
+  /** whether the answer that most completions agree on is right; null where tests decide, or nothing tells */
+  majority: boolean | null;
+  /** of all completions together; null where the file does not say */
+  output_tokens: number | null;
+  outcomes: readonly CodeOutcome[] | null;
+}
+
+/** Settings that two evaluations should share to be compared; the seed is no such one. */
+export const SAMPLING = ["n_sampling", "temperature", "top_p", "top_k", "max_tokens"] as const;
+
+/** One file of `qwench eval`, or of Unsloth's AIME evaluation, with what a comparison needs of it. */
+export interface Evaluation {
+  /** as the caller named it */
+  file: string;
+  model_type: string;
+  dataset: string;
+  model: string | null;
+  adapter: string | null;
+  settings: Partial<Record<(typeof SAMPLING)[number], number>>;
+  /** the k of its pass@k */
+  ks: number[];
+  problems: Judged[];
+  /** the loss on held-out rows that its checkpoint was saved with; the file itself does not say it */
+  eval_loss: number | null;
+}
+
+type Json = Record<string, unknown>;
+
+/**
+ * Reads an evaluation: `{results, records}` as src/eval/results.ts says, or as Unsloth's tests/utils/aime_eval.py writes
+ * it. A record with `error` alone counts as not solved.
+ *
+ * @param file what to call it in errors
+ * @throws {FormatError} text that is no JSON or no evaluation, with what is missing
+ */
+export function readEvaluation(text: string, file: string): Evaluation {
+  const wrong = (what: string) => new FormatError(`Cannot compare ${file}: ${what}`);
+  let whole: unknown;
+  try {
+    whole = JSON.parse(text);
+  } catch (error) {
+    throw wrong(`it is not JSON (${(error as Error).message})`);
+  }
+  const form = "an evaluation, as qwench eval writes it, has results and records";
+  if (!isObject(whole)) throw wrong(`${form}; this is ${kindOf(whole)}`);
+  for (const part of ["results", "records"]) {
+    if (!(part in whole)) throw wrong(`${form}; ${part} is missing`);
+    if (!isObject(whole[part])) throw wrong(`${form}; its ${part} must be an object, not ${kindOf(whole[part])}`);
+  }
+  const results = whole.results as Json;
+  for (const name of ["model_type", "dataset"]) {
+    if (!isText(results[name])) throw wrong(`results.${name} must be a name, not ${kindOf(results[name])}`);
+  }
+  const entries = Object.entries(whole.records as Json);
+  if (entries.length === 0) throw wrong("its records are empty");
+  const problems = entries.map(([key, record]) => {
+    if (!isObject(record)) throw wrong(`record ${key} must be an object, not ${kindOf(record)}`);
+    return judgedOf(key, record, (what) => wrong(`record ${key}: ${what}`));
+  });
+  const settings: Evaluation["settings"] = {};
+  for (const name of SAMPLING) if (typeof results[name] === "number") settings[name] = results[name];
+  return {
+    file,
+    model_type: results.model_type as string,
+    dataset: results.dataset as string,
+    model: isText(results.model_name_or_path) ? results.model_name_or_path : null,
+    adapter: isText(results.adapter_name_or_path) ? results.adapter_name_or_path : null,
+    settings,
+    ks: isObject(results.pass_at) ? Object.keys(results.pass_at).map(Number).filter(Number.isSafeInteger) : [],
+    problems,
+    eval_loss: null,
+  };
+}
+
+function judgedOf(key: string, record: Json, wrong: (what: string) => Error): Judged {
+  if (!isText(record.problem)) throw wrong(`problem must be text, not ${kindOf(record.problem)}`);
+  if (typeof record.is_correct !== "boolean") {
+    throw wrong(`is_correct must be true or false, not ${kindOf(record.is_correct)}`);
+  }
+  const failed = "error" in record && !("n_total" in record);
+  const count = (name: string) => {
+    const value = record[name];
+    if (typeof value === "number" && Number.isSafeInteger(value) && value >= 0) return value;
+    throw wrong(`${name} must be a count, not ${kindOf(value)}`);
+  };
+  const [n_correct, n_total] = failed ? [0, 0] : [count("n_correct"), count("n_total")];
+  if (n_correct > n_total || record.is_correct !== n_correct > 0) {
+    throw wrong(`is_correct ${record.is_correct} does not go with ${n_correct} of ${n_total} right`);
+  }
+  return {
+    key,
+    original_id: isText(record.original_id) || Number.isFinite(record.original_id) ? String(record.original_id) : key,
+    source_dataset: isText(record.source_dataset) ? record.source_dataset : "",
+    problem: record.problem,
+    difficulty: isText(record.difficulty) ? record.difficulty : null,
+    solved: record.is_correct,
+    n_correct,
+    n_total,
+    majority: majorityOf(record),
+    output_tokens: !failed && Number.isFinite(record.output_tokens) ? (record.output_tokens as number) : null,
+    outcomes: Array.isArray(record.outcomes) ? (record.outcomes as CodeOutcome[]) : null,
+  };
+}
+
+/** Of Unsloth's file, which has no vote: that of equal texts, the first of them where several have as many. */
+function majorityOf(record: Json): boolean | null {
+  if (Array.isArray(record.outcomes) || record.ground_truth === null) return null;
+  if (typeof record.majority_correct === "boolean") return record.majority_correct;
+  const { extracted_answers: answers, correct_responses: right } = record;
+  if (!Array.isArray(answers) || !Array.isArray(right)) return null;
+  const votes = new Map<unknown, number>();
+  for (const answer of answers) if (isText(answer)) votes.set(answer, (votes.get(answer) ?? 0) + 1);
+  if (votes.size === 0) return false;
+  const [most] = [...votes].reduce((a, b) => (b[1] > a[1] ? b : a));
+  return right[answers.indexOf(most)] === true;
+}
+
+function isObject(value: unknown): value is Json {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function isText(value: unknown): value is string {
+  return typeof value === "string" && value.trim() !== "";
+}
+
+function kindOf(value: unknown): string {
+  if (value === undefined) return "missing";
+  if (Array.isArray(value)) return "a list";
+  return isObject(value) ? "an object" : JSON.stringify(value).slice(0, 60);
+}

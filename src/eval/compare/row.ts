@@ -1,0 +1,111 @@
+import type { CodeOutcome } from "../../rewards/code/outcome.ts";
+import { passAtK } from "../solve.ts";
+import type { Evaluation, Judged } from "./file.ts";
+import type { Place } from "./names.ts";
+import type { SharedProblem } from "./problems.ts";
+import { type Interval, mean } from "./stats.ts";
+
+/** Programs by what came of them, best first. */
+export const OUTCOMES: readonly CodeOutcome[] = [
+  "passed",
+  "wrong_answer",
+  "runtime_error",
+  "syntax_error",
+  "timeout",
+  "out_of_memory",
+];
+
+/** A model on a data set. Shares are percent, of the problems that all its rivals have too. */
+export interface ModelRow extends Place {
+  file: string;
+  /** problems that any completion solved */
+  solved: number;
+  accuracy: number;
+  /** unbiased estimates by k; null where a problem has fewer completions */
+  pass_at: Record<string, number | null>;
+  /** null where tests decide, or the file does not tell */
+  majority_accuracy: number | null;
+  /** tokens of one completion; null where the file does not tell */
+  avg_completion_tokens: number | null;
+  /** problems on which the evaluation itself failed: they count as not solved */
+  failed: number;
+  /** percent of problems solved, by source */
+  source_accuracies: Record<string, number>;
+  /** pass@1 by difficulty, where problems have one */
+  difficulty_accuracies: Record<string, number>;
+  /** programs by outcome, where tests decide */
+  outcomes: Record<CodeOutcome, number> | null;
+  /** percent points above the base, with a 95 % interval; null for the base */
+  improvement: { accuracy: Interval; pass_at_1: Interval } | null;
+  /** loss on held-out rows when the checkpoint was saved; null where that is not known */
+  eval_loss: number | null;
+}
+
+/** What a model made of a problem. */
+export interface Verdict {
+  n_correct: number;
+  /** 0 where the evaluation failed on it */
+  n_total: number;
+  /** what its programs that did not pass mostly came to, where tests decide */
+  failure?: CodeOutcome;
+}
+
+export const shareOf = ({ n_correct, n_total }: Verdict) => (n_total === 0 ? 0 : (100 * n_correct) / n_total);
+
+export function verdictOf({ n_correct, n_total, outcomes }: Judged): Verdict {
+  const failed = countsOf(outcomes ?? []);
+  const [first, ...others] = OUTCOMES.slice(1);
+  const failure = others.reduce((most, outcome) => (failed[outcome] > failed[most] ? outcome : most), first);
+  return { n_correct, n_total, ...(failed[failure] > 0 && { failure }) };
+}
+
+function countsOf(programs: readonly CodeOutcome[]): Record<CodeOutcome, number> {
+  const counts = OUTCOMES.map((outcome) => [outcome, programs.filter((own) => own === outcome).length]);
+  return Object.fromEntries(counts) as Record<CodeOutcome, number>;
+}
+
+/** A model's figures on the problems that all have. @param m its place among the evaluations */
+export function rowOf(
+  evaluation: Evaluation,
+  place: Place,
+  shared: readonly SharedProblem[],
+  m: number,
+  ks: readonly number[],
+): ModelRow {
+  const judged = shared.map((problem) => problem.judged[m]);
+  const solved = judged.filter((each) => each.solved).length;
+  const tried = judged.filter(({ n_total }) => n_total > 0);
+  const percent = (values: readonly number[]) => 100 * mean(values);
+  const passAt = (k: number) =>
+    tried.some(({ n_total }) => n_total < k)
+      ? null
+      : percent(judged.map(({ n_correct, n_total }) => (n_total === 0 ? 0 : passAtK(n_total, n_correct, k))));
+  const votes = judged.map(({ majority, n_total }) => (n_total === 0 ? false : majority));
+  const told = tried.filter(({ output_tokens }) => output_tokens !== null);
+  const tokens = told.reduce((sum, { output_tokens }) => sum + output_tokens!, 0);
+  const programs = judged.flatMap(({ outcomes }) => outcomes ?? []);
+  const by = (groupOf: (problem: SharedProblem) => string | null, value: (each: Judged) => number) => {
+    const groups = [...new Set(shared.map(groupOf))].filter((group) => group !== null);
+    const inOrder = groups.sort((a, b) => a.localeCompare(b, "en", { numeric: true }));
+    const own = (group: string) => judged.filter((_, p) => groupOf(shared[p]) === group);
+    return Object.fromEntries(inOrder.map((group) => [group, mean(own(group).map(value))]));
+  };
+  return {
+    ...place,
+    file: evaluation.file,
+    solved,
+    accuracy: (100 * solved) / judged.length,
+    pass_at: Object.fromEntries(ks.map((k) => [k, passAt(k)])),
+    majority_accuracy: votes.includes(null) || tried.length === 0 ? null : percent(votes.map(Number)),
+    avg_completion_tokens: told.length === 0 ? null : tokens / told.reduce((sum, { n_total }) => sum + n_total, 0),
+    failed: judged.length - tried.length,
+    source_accuracies: by(
+      ({ source }) => source,
+      (each) => (each.solved ? 100 : 0),
+    ),
+    difficulty_accuracies: by(({ difficulty }) => difficulty, shareOf),
+    outcomes: programs.length === 0 ? null : countsOf(programs),
+    improvement: null,
+    eval_loss: evaluation.eval_loss,
+  };
+}

@@ -1,0 +1,289 @@
+import { GpuError } from "../../errors.ts";
+import { type Pool, sizeClass, type TextureBlock } from "../pool.ts";
+import { bufferOf, byteLength, type DType, sizeOf, type Tensor } from "../tensor.ts";
+
+/** Bytes of a texel of format rgba32uint. */
+const TEXEL = 16;
+/** Bytes of a texture's row of 4096 texels: texel i lies at (i & 4095, i >> 12). */
+const ROW = 4096 * TEXEL;
+/** Texels along a row of a strip. */
+const STRIP = 16;
+/** Textures of either layout that hold copies for a while, and bytes that one may have. */
+const SCRATCH = 4;
+const MOST = 64 << 20;
+
+/**
+ * How texels lie: "linear" as in the buffer, in rows of 4096; "strips" of a matrix `[rows, columns]` 16 texels wide, each an
+ * array layer, so that what a kernel reads down a column lies together and not in a page a row.
+ */
+export type Layout = "linear" | "strips";
+
+/** How a kernel sees a texture of each layout. */
+export const VIEWS = { linear: "2d", strips: "2d-array" } as const;
+
+export function isLayout(kind: string): kind is Layout {
+  return kind in VIEWS;
+}
+
+type Encode = (encoder: GPUCommandEncoder) => void;
+
+/** A texture that has a copy of part of a buffer. */
+interface Copy {
+  readonly texture: GPUTexture;
+  readonly layout: Layout;
+  /** width, height, layers */
+  readonly extent: readonly [number, number, number];
+  /** bytes that it has room for */
+  readonly size: number;
+  /** what it holds; null: nothing of use */
+  buffer: GPUBuffer | null;
+  offset: number;
+  bytes: number;
+  /** texels of a row, where in strips */
+  width: number;
+  /** the recording that copied it and was not submitted yet */
+  by: object | null;
+  /** when it was last asked for */
+  used: number;
+}
+
+/**
+ * Tensors in textures, for kernels that read 16 bytes at a time: Mesa's software adapter loads eight lanes' texels in some
+ * 50 instructions where eight lanes' vec4 of a storage buffer take 270. Frozen weights lie in nothing else (`hold`); what
+ * else is read is copied to one of a few textures that are used again.
+ */
+export class Texels {
+  private readonly device: GPUDevice;
+  private readonly pool: Pool;
+  private readonly scratch: Copy[] = [];
+  private retired: Copy[] = [];
+  private readonly pending = new WeakMap<object, Set<Copy>>();
+  private clock = 0;
+
+  constructor(device: GPUDevice, pool: Pool) {
+    this.device = device;
+    this.pool = pool;
+    pool.onDrop = ({ memory }) => this.wrote(memory);
+    pool.onTrim = () => this.trim();
+  }
+
+  /**
+   * A texture for a matrix of weights `[rows, columns]`, in rows of texels; null where products could not read every row
+   * or column of it so, or the device cannot have it.
+   */
+  hold(shape: readonly number[], dtype: DType, label: string): TextureBlock | null {
+    const [rows, columns] = shape;
+    const bytes = byteLength(sizeOf(shape), dtype);
+    const whole = shape.length === 2 && rows % 4 === 0 && columns % 8 === 0;
+    if (!whole || (dtype !== "f32" && dtype !== "bf16")) return null;
+    const extent = linearOf(bytes);
+    if (extent[1] > (this.device.limits.maxTextureDimension2D ?? 8192)) return null;
+    return this.pool.takeTexture(descriptorOf(extent), roundUp(bytes), "weights", label);
+  }
+
+  /** Whether a tensor lies in a texture or can be copied to one: whole texels, not too many. */
+  takes({ texture, offset, bytes }: Tensor): boolean {
+    return texture !== undefined || (offset % TEXEL === 0 && bytes % TEXEL === 0 && bytes <= MOST);
+  }
+
+  /** Whether a tensor is read in strips: a matrix of whole strips, in a texture that the device can have. */
+  strips(tensor: Tensor): boolean {
+    const { maxTextureDimension2D = 8192, maxTextureArrayLayers = 256 } = this.device.limits;
+    const [rows, columns] = tensor.shape;
+    return (
+      tensor.shape.length === 2 &&
+      tensor.dtype === "f32" &&
+      columns % (STRIP * 4) === 0 &&
+      rows <= maxTextureDimension2D &&
+      columns / (STRIP * 4) <= maxTextureArrayLayers &&
+      this.takes(tensor) &&
+      !tensor.texture
+    );
+  }
+
+  /**
+   * The texture with a tensor's content: texel 0 is its first. Records a copy where none is at hand.
+   *
+   * @param layout "strips" only of what `strips` says yes to
+   * @param by the recording that asks
+   * @param encode takes a copy, to be made outside of any pass
+   */
+  of(tensor: Tensor, layout: Layout, by: object, encode: (copy: Encode) => void): GPUTexture {
+    if (tensor.texture && layout === "linear") return tensor.texture;
+    const copy = this.borrow(tensor, layout);
+    copy.used = ++this.clock;
+    if (holds(copy, tensor, layout) && (copy.by === null || copy.by === by)) return copy.texture;
+    const { buffer, offset, bytes } = tensor;
+    const how = layout === "strips" ? copyStrips : copyLinear;
+    encode((encoder) => how(encoder, tensor, copy.texture));
+    Object.assign(copy, { buffer, offset, bytes, width: widthOf(tensor), by });
+    const pending = this.pending.get(by);
+    if (pending) pending.add(copy);
+    else this.pending.set(by, new Set([copy]));
+    return copy.texture;
+  }
+
+  /** A recording was submitted: its copies hold for others too, except where another has recorded one to the same place. */
+  submitted(by: object): void {
+    for (const copy of this.pending.get(by) ?? []) {
+      if (copy.by !== by) copy.buffer = null;
+      copy.by = null;
+    }
+    this.pending.delete(by);
+  }
+
+  /** Forgets what textures hold that are shared. */
+  forget(): void {
+    for (const copy of this.scratch) copy.buffer = null;
+  }
+
+  /** Forgets what was copied of a buffer that is written. */
+  wrote(buffer: GPUBuffer | GPUTexture): void {
+    for (const copy of this.scratch) if (copy.buffer === buffer) copy.buffer = null;
+  }
+
+  /** Frees scratch that was outgrown. What was recorded with it must have been submitted. */
+  endStep(): void {
+    for (const copy of this.retired) this.free(copy);
+    this.retired = [];
+  }
+
+  private trim(): void {
+    this.retired.push(...this.scratch.splice(0));
+    this.endStep();
+  }
+
+  private borrow(tensor: Tensor, layout: Layout): Copy {
+    const alike = this.scratch.filter((copy) => copy.layout === layout);
+    const found = alike.find((copy) => holds(copy, tensor, layout));
+    if (found) return found;
+    const extent = layout === "strips" ? stripsOf(tensor) : linearOf(sizeClass(tensor.bytes));
+    if (alike.length === SCRATCH) {
+      // the latest may be the other operand of the same kernel
+      const byAge = alike.sort((a, b) => a.used - b.used);
+      const fit = byAge
+        .slice(0, -1)
+        .find((copy) => (layout === "strips" ? covers(copy.extent, extent) : copy.size >= tensor.bytes));
+      if (fit) return fit;
+      this.scratch.splice(this.scratch.indexOf(byAge[0]), 1);
+      this.retired.push(byAge[0]);
+    }
+    const copy = this.make(extent, layout);
+    this.scratch.push(copy);
+    return copy;
+  }
+
+  private make(extent: Copy["extent"], layout: Layout): Copy {
+    const size = extent[0] * extent[1] * extent[2] * TEXEL;
+    const texture = this.device.createTexture({ ...descriptorOf(extent), label: "texels" });
+    this.pool.charge("scratch", size);
+    return { texture, layout, extent, size, buffer: null, offset: 0, bytes: 0, width: 0, by: null, used: 0 };
+  }
+
+  private free({ texture, size }: Copy): void {
+    texture.destroy();
+    this.pool.charge("scratch", -size);
+    this.pool.dropped++;
+  }
+}
+
+/** Bytes of a texture for so many: whole rows, a short one its own length. */
+function roundUp(bytes: number): number {
+  return bytes <= ROW ? bytes : Math.ceil(bytes / ROW) * ROW;
+}
+
+function linearOf(bytes: number): [number, number, number] {
+  const rows = Math.ceil(bytes / ROW);
+  return [roundUp(bytes) / rows / TEXEL, rows, 1];
+}
+
+/** Texels of a row of an f32 matrix. */
+function widthOf({ shape }: Tensor): number {
+  return shape[1] / 4;
+}
+
+function stripsOf(tensor: Tensor): [number, number, number] {
+  return [STRIP, tensor.shape[0], widthOf(tensor) / STRIP];
+}
+
+function covers(extent: Copy["extent"], other: Copy["extent"]): boolean {
+  return extent.every((length, i) => length >= other[i]);
+}
+
+function descriptorOf(extent: Copy["extent"]): GPUTextureDescriptor {
+  return { size: [...extent], format: "rgba32uint", usage: 0x01 | 0x02 | 0x08 }; // COPY_SRC | COPY_DST | STORAGE_BINDING
+}
+
+/** A box of a texture in rows: where it begins, its width and height, and bytes before it. */
+interface Box {
+  origin: [number, number];
+  size: [number, number];
+  at: number;
+}
+
+/** The boxes of `bytes` from byte `start` on: the rest of a row, whole rows, the begin of one. */
+function boxesOf(start: number, bytes: number): Box[] {
+  const boxes: Box[] = [];
+  for (let at = 0; at < bytes; ) {
+    const [x, y] = [(start + at) % ROW, Math.floor((start + at) / ROW)];
+    const whole = x === 0 ? Math.floor((bytes - at) / ROW) : 0;
+    const length = whole > 0 ? ROW : Math.min(ROW - x, bytes - at);
+    boxes.push({ origin: [x / TEXEL, y], size: [length / TEXEL, Math.max(1, whole)], at });
+    at += length * Math.max(1, whole);
+  }
+  return boxes;
+}
+
+function copyLinear(encoder: GPUCommandEncoder, tensor: Tensor, texture: GPUTexture): void {
+  for (const { origin, size, at } of boxesOf(0, tensor.bytes)) {
+    const from = { buffer: bufferOf(tensor), offset: tensor.offset + at, bytesPerRow: ROW };
+    encoder.copyBufferToTexture(from, { texture, origin }, size);
+  }
+}
+
+/** Copies the first `bytes` of a texture in rows to a buffer. */
+export function copyOut(
+  encoder: GPUCommandEncoder,
+  texture: GPUTexture,
+  buffer: GPUBuffer,
+  offset: number,
+  bytes: number,
+): void {
+  for (const { origin, size, at } of boxesOf(0, bytes)) {
+    encoder.copyTextureToBuffer({ texture, origin }, { buffer, offset: offset + at, bytesPerRow: ROW }, size);
+  }
+}
+
+/** Queues bytes to be written from byte `start` of a tensor that lies in a texture. @throws {GpuError} not whole texels */
+export function writeTexels(
+  queue: GPUQueue,
+  { label, texture }: Tensor,
+  start: number,
+  bytes: Uint8Array<ArrayBuffer>,
+): void {
+  if (start % TEXEL !== 0 || bytes.length % TEXEL !== 0) {
+    throw new GpuError(
+      `Cannot write ${bytes.length} bytes at ${start} of ${label}: it lies in a texture, which is written in ${TEXEL} bytes`,
+    );
+  }
+  for (const { origin, size, at } of boxesOf(start, bytes.length)) {
+    queue.writeTexture({ texture: texture!, origin }, bytes, { offset: at, bytesPerRow: ROW }, size);
+  }
+}
+
+function copyStrips(encoder: GPUCommandEncoder, tensor: Tensor, texture: GPUTexture): void {
+  const { offset } = tensor;
+  const buffer = bufferOf(tensor);
+  const [width, rows, strips] = stripsOf(tensor);
+  const bytesPerRow = strips * width * TEXEL;
+  for (let z = 0; z < strips; z++) {
+    const from = { buffer, offset: offset + z * width * TEXEL, bytesPerRow };
+    encoder.copyBufferToTexture(from, { texture, origin: [0, 0, z] }, [width, rows]);
+  }
+}
+
+function holds(copy: Copy, tensor: Tensor, layout: Layout): boolean {
+  const { buffer, offset, bytes } = tensor;
+  const same = copy.buffer === buffer && copy.offset === offset && copy.bytes === bytes;
+  return same && (layout === "linear" || copy.width === widthOf(tensor));
+}

@@ -1,0 +1,113 @@
+import type { GpuContext } from "../context.ts";
+import type { Kernel, Program } from "../program.ts";
+import { isLayout, type Layout, VIEWS } from "./textures.ts";
+
+/** Further devices of the same adapter, for drivers that need them to compile in parallel. */
+export interface Spares {
+  /** that are worth having */
+  count: number;
+  open(): Promise<GpuContext>;
+  /** milliseconds of a kernel after which it was no look-up in the driver's cache: from then on they are worth opening */
+  slowMs: number;
+}
+
+/**
+ * Compiles kernels before they are needed, several at a time. Ends early, and quietly, when `signal` fires: what is missing
+ * is compiled at its first use. Faults surface at the next `gpu.check`, `settle` or awaited read, as those of first uses do.
+ *
+ * @param spares where the driver translates a kernel at its first dispatch, on one thread (Mesa's software renderer, 30 times
+ *   as long as making the pipeline): each device takes a share, and finds the others' in the driver's cache on disk. Where
+ *   that is off this device merely translates the rest later, as it would have.
+ */
+export async function compileAhead(
+  gpu: GpuContext,
+  kernels: readonly Kernel[],
+  spares: Spares | null,
+  signal?: AbortSignal,
+): Promise<void> {
+  const missing = kernels.filter((kernel) => !gpu.programs.has(kernel));
+  const take = queueOf(missing, signal);
+  const atOnce = Math.max(2, globalThis.navigator?.hardwareConcurrency ?? 4);
+  const make = async () => {
+    for (let kernel = take(); kernel; kernel = take()) await gpu.wait(gpu.programs.prepare(kernel));
+  };
+  try {
+    await Promise.all(Array.from({ length: Math.min(atOnce, missing.length) }, make));
+    if (spares && missing.length > 0) await shareOut(gpu, missing, spares, signal);
+  } catch (error) {
+    gpu.check(); // a lost device has more to say
+    throw error;
+  }
+}
+
+async function shareOut(
+  gpu: GpuContext,
+  kernels: readonly Kernel[],
+  { count, open, slowMs }: Spares,
+  signal?: AbortSignal,
+) {
+  const take = queueOf(kernels, signal);
+  const work = async (device: GpuContext, onSlow = () => {}) => {
+    for (let kernel = take(); kernel; kernel = take()) {
+      await device.wait(device.programs.prepare(kernel));
+      if (!device.programs.has(kernel)) continue;
+      const timer = setTimeout(onSlow, slowMs);
+      await translate(device, device.programs.get(kernel.shader, kernel.variant));
+      clearTimeout(timer);
+    }
+  };
+  const spare = async () => {
+    const device = await open();
+    try {
+      await work(device);
+    } finally {
+      device.destroy();
+    }
+  };
+  const others: Promise<void>[] = [];
+  const help = () => {
+    for (let i = others.length; i < Math.min(count, kernels.length - 1); i++) others.push(spare().catch(() => {})); // it only helps
+  };
+  await work(gpu, help);
+  await Promise.all(others);
+}
+
+function queueOf(kernels: readonly Kernel[], signal?: AbortSignal): () => Kernel | undefined {
+  let at = 0;
+  return () => (signal?.aborted ? undefined : kernels[at++]);
+}
+
+/** Dispatches a kernel over no workgroup at all; by way of a buffer, since Dawn warns of a plain 0. */
+async function translate(gpu: GpuContext, program: Program): Promise<void> {
+  const { device } = gpu;
+  const made: (GPUBuffer | GPUTexture)[] = [];
+  const buffer = (usage: number) => {
+    const empty = device.createBuffer({ label: "compile", size: 256, usage });
+    made.push(empty);
+    return empty;
+  };
+  const texels = (layout: Layout) => {
+    const empty = device.createTexture({ label: "compile", size: [1, 1], format: "rgba32uint", usage: 0x08 }); // STORAGE_BINDING
+    made.push(empty);
+    return empty.createView({ dimension: VIEWS[layout] });
+  };
+  const entries: GPUBindGroupEntry[] = program.storage.map(({ slot, kind }) => ({
+    binding: slot,
+    resource: isLayout(kind) ? texels(kind) : { buffer: buffer(0x80) }, // STORAGE
+  }));
+  if (program.uniform >= 0) {
+    entries.push({ binding: program.uniform, resource: { buffer: gpu.arena.buffer, size: gpu.arena.slotBytes } });
+  }
+  device.pushErrorScope("validation"); // a fault is reported where the kernel is used
+  const encoder = device.createCommandEncoder();
+  const pass = encoder.beginComputePass();
+  pass.setPipeline(program.pipeline);
+  pass.setBindGroup(0, device.createBindGroup({ layout: program.layout, entries }), program.uniform >= 0 ? [0] : []);
+  pass.dispatchWorkgroupsIndirect(buffer(0x0100), 0); // INDIRECT: zeros
+  pass.end();
+  device.queue.submit([encoder.finish()]);
+  const refused = device.popErrorScope();
+  await gpu.wait(device.queue.onSubmittedWorkDone());
+  await refused;
+  for (const empty of made) empty.destroy();
+}

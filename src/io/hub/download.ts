@@ -1,0 +1,308 @@
+import { FormatError, QwenchError } from "../../errors.ts";
+import { CutError, type OpenResponse, open, type Transport, withRetries } from "../http.ts";
+import { type AppendableFolder, concat, isAppendable } from "../memory-folder.ts";
+import { Sha256 } from "../sha256.ts";
+import type { Folder } from "../storage.ts";
+
+/** A file of a hub repository, as its listing describes it. */
+export interface RemoteFile {
+  /** relative, with `/` */
+  path: string;
+  /** bytes */
+  size: number;
+  /** hex, of files in large-file storage */
+  sha256?: string | undefined;
+  /** hex git blob id, of the others */
+  oid?: string | undefined;
+}
+
+const FLUSH_BYTES = 4 * 1024 * 1024;
+/** Files without a sha256 are small on the hub; above this their git id is not checked, so as not to hold them whole. */
+const MAX_BLOB_BYTES = 64 * 1024 * 1024;
+
+/** Where a download stands. */
+interface State {
+  received: number;
+  hash: Sha256;
+  etag: string | undefined;
+  /** whether bytes of more than one response were joined */
+  joined: boolean;
+}
+
+/** Bytes on the disk that do not go with what the server has now. */
+class StaleError extends Error {}
+
+/**
+ * Downloads one file into `folder` under its own path. The bytes go to `{path}.part` as they come (where the folder can
+ * append); a later call goes on from there, by Range and If-Range. Size and hash are checked before the file gets its
+ * name, so that a file that has its name is whole.
+ *
+ * @param onBytes told the bytes held so far, of this file
+ * @throws {FormatError} when size or hash are not those of the listing; nothing is kept then
+ * @throws {NetworkError} after the retries; what arrived is kept for the next call
+ */
+export async function downloadFile(
+  transport: Transport,
+  url: string,
+  file: RemoteFile,
+  folder: Folder,
+  onBytes: (received: number) => void = () => {},
+): Promise<void> {
+  const what = `${file.path} of ${transport.what}`;
+  for (let restarts = 0; ; restarts++) {
+    try {
+      if (isAppendable(folder)) await throughPart(transport, url, file, folder, onBytes, what);
+      else await folder.write(file.path, atOnce(transport, url, file, onBytes, what));
+      return;
+    } catch (error) {
+      const stale = error instanceof StaleError;
+      if ((stale || error instanceof FormatError) && isAppendable(folder)) await removePart(folder, file);
+      if (!stale) throw error;
+      if (restarts >= 2) throw new FormatError(`Cannot download ${what}: ${error.message}, again after a fresh start`);
+    }
+  }
+}
+
+const partOf = (file: RemoteFile) => `${file.path}.part`;
+const notesOf = (file: RemoteFile) => `${file.path}.part.json`;
+
+async function removePart(folder: Folder, file: RemoteFile): Promise<void> {
+  if (await folder.exists(partOf(file))) await folder.remove(partOf(file));
+  if (await folder.exists(notesOf(file))) await folder.remove(notesOf(file));
+}
+
+async function throughPart(
+  transport: Transport,
+  url: string,
+  file: RemoteFile,
+  folder: AppendableFolder,
+  onBytes: (received: number) => void,
+  what: string,
+): Promise<void> {
+  const part = partOf(file);
+  const state = await resume(folder, file);
+  onBytes(state.received);
+  if (state.received === 0) await folder.appendBytes(part, new Uint8Array());
+  const waiting: Uint8Array[] = [];
+  let bytes = 0;
+  let stored = state.received;
+  const flush = async () => {
+    if (bytes === 0) return;
+    const block = concat(waiting.splice(0));
+    bytes = 0;
+    await folder.appendBytes(part, block);
+    stored += block.length;
+    const { size } = await folder.open(part);
+    if (size !== stored) {
+      throw new QwenchError(
+        `Cannot download ${what}: ${folder.path}/${part} has ${size} bytes where ${stored} were written: is another process downloading it?`,
+      );
+    }
+  };
+  const noteEtag = (etag: string | undefined) => folder.write(notesOf(file), JSON.stringify(notes(file, etag)));
+  try {
+    for await (const chunk of pull(transport, url, file, state, what, noteEtag)) {
+      waiting.push(chunk);
+      bytes += chunk.length;
+      onBytes(state.received);
+      if (bytes >= FLUSH_BYTES) await flush();
+    }
+  } catch (error) {
+    // What arrived before a cut is what the next start goes on from; a full disk is the error to report.
+    if (!(error instanceof StaleError)) await flush().catch(() => {});
+    throw error;
+  }
+  await flush();
+  await verify(file, state, what, async () => {
+    const source = await folder.open(part);
+    return source.read(0, source.size);
+  });
+  await folder.rename(part, file.path);
+  await folder.remove(notesOf(file));
+}
+
+/** For a folder that cannot append: one write from end to end, checked before its last byte is handed over. */
+async function* atOnce(
+  transport: Transport,
+  url: string,
+  file: RemoteFile,
+  onBytes: (received: number) => void,
+  what: string,
+): AsyncGenerator<Uint8Array> {
+  const state: State = { received: 0, hash: new Sha256(), etag: undefined, joined: false };
+  const small = file.sha256 === undefined && file.size <= MAX_BLOB_BYTES;
+  const kept: Uint8Array[] = [];
+  for await (const chunk of pull(transport, url, file, state, what, async () => {})) {
+    if (small) kept.push(chunk);
+    onBytes(state.received);
+    yield chunk;
+  }
+  await verify(file, state, what, async () => concat(kept));
+}
+
+interface Notes {
+  size: number;
+  id: string;
+  etag?: string | undefined;
+}
+
+const notes = (file: RemoteFile, etag: string | undefined): Notes => ({
+  size: file.size,
+  id: file.sha256 ?? file.oid ?? "",
+  etag,
+});
+
+/** Takes up the `.part` of an earlier call if it belongs to the same content. */
+async function resume(folder: Folder, file: RemoteFile): Promise<State> {
+  const state: State = { received: 0, hash: new Sha256(), etag: undefined, joined: false };
+  if (!(await folder.exists(partOf(file)))) return state;
+  const wanted = notes(file, undefined);
+  const found = await readNotes(folder, file);
+  const source = await folder.open(partOf(file));
+  // Without an id of the content or an ETag, nothing says that the rest would fit.
+  const same = found && found.size === wanted.size && found.id === wanted.id && (wanted.id || found.etag);
+  if (!same || source.size > file.size) {
+    await removePart(folder, file);
+    return state;
+  }
+  for (let at = 0; at < source.size; at += FLUSH_BYTES) {
+    const block = await source.read(at, Math.min(at + FLUSH_BYTES, source.size));
+    if (file.sha256) state.hash.update(block);
+  }
+  return { ...state, received: source.size, etag: found.etag, joined: source.size > 0 };
+}
+
+async function readNotes(folder: Folder, file: RemoteFile): Promise<Notes | undefined> {
+  try {
+    return JSON.parse(await folder.readText(notesOf(file))) as Notes;
+  } catch {
+    return undefined; // absent or cut short: the part is then started again
+  }
+}
+
+/** Yields the bytes from `state.received` to the end, over as many connections as it takes. */
+async function* pull(
+  transport: Transport,
+  url: string,
+  file: RemoteFile,
+  state: State,
+  what: string,
+  noteEtag: (etag: string | undefined) => Promise<void>,
+): AsyncGenerator<Uint8Array> {
+  if (file.size === 0) return;
+  let opened: OpenResponse | undefined;
+  let skip = 0;
+  // A generator cannot yield from inside withRetries, so each piece is one retried call.
+  const piece = async (): Promise<Uint8Array | undefined> => {
+    if (!opened) ({ opened, skip } = await connect(transport, url, file, state, noteEtag));
+    try {
+      for (;;) {
+        const chunk = await opened.next();
+        if (!chunk) {
+          if (state.received >= file.size) return undefined;
+          throw new CutError(`the connection ended at byte ${state.received} of ${file.size}`);
+        }
+        if (chunk.length > skip) {
+          const rest = chunk.subarray(skip);
+          skip = 0;
+          return rest;
+        }
+        skip -= chunk.length;
+      }
+    } catch (error) {
+      opened.cancel();
+      opened = undefined;
+      throw error;
+    }
+  };
+  try {
+    while (state.received < file.size) {
+      const chunk = await withRetries(transport, what, piece);
+      if (!chunk) return;
+      state.received += chunk.length;
+      if (state.received > file.size) {
+        throw new FormatError(`Cannot download ${what}: the listing says ${file.size} bytes, and more arrived`);
+      }
+      if (file.sha256) state.hash.update(chunk);
+      yield chunk;
+    }
+  } finally {
+    (opened as OpenResponse | undefined)?.cancel();
+  }
+}
+
+/** Opens a connection for the bytes from `state.received` on; `skip` is what to drop of one that starts at 0. */
+async function connect(
+  transport: Transport,
+  url: string,
+  file: RemoteFile,
+  state: State,
+  noteEtag: (etag: string | undefined) => Promise<void>,
+): Promise<{ opened: OpenResponse; skip: number }> {
+  const from = state.received;
+  // Compressed answers count other bytes than the listing does; browsers do not let this header be set, and need not.
+  const headers: Record<string, string> = { "Accept-Encoding": "identity" };
+  if (from > 0) {
+    headers.Range = `bytes=${from}-`;
+    if (state.etag && transport.conditional) headers["If-Range"] = state.etag;
+  }
+  const opened = await open(transport, url, headers);
+  const { response } = opened;
+  const give = (error: Error): never => {
+    opened.cancel();
+    throw error;
+  };
+  const etag = strong(response.headers.get("ETag"));
+  if (response.status === 416) {
+    give(new StaleError(`the server has fewer than the ${from} bytes already here, and the listing says ${file.size}`));
+  }
+  const changed = state.etag !== undefined && etag !== undefined && etag !== state.etag;
+  if (changed) give(new StaleError(`the file changed on the server (ETag ${state.etag}, now ${etag})`));
+  const plain = !response.headers.get("Content-Encoding");
+  const length = response.headers.get("Content-Length");
+  const total = plain && length !== null ? Number(length) + (response.status === 206 ? from : 0) : file.size;
+  if (response.status === 206) {
+    const range = /^bytes (\d+)-\d+\/(\d+|\*)$/.exec(response.headers.get("Content-Range") ?? "");
+    // A browser may hide Content-Range from scripts; the hash then is the judge.
+    if (range && Number(range[1]) !== from) give(new CutError(`asked for bytes from ${from}, got ${range[0]}`));
+  }
+  if (total > file.size) {
+    const said = `the listing says ${file.size} bytes, and the server has ${total}`;
+    give(
+      from > 0 ? new StaleError(said) : new FormatError(`Cannot download ${file.path} of ${transport.what}: ${said}`),
+    );
+  }
+  if (from > 0) state.joined = true;
+  if (etag !== state.etag) {
+    state.etag = etag;
+    await noteEtag(etag);
+  } else if (from === 0) await noteEtag(etag);
+  return { opened, skip: response.status === 206 ? 0 : from };
+}
+
+/** A weak ETag promises no byte for byte equality, so it cannot join two halves. */
+function strong(etag: string | null): string | undefined {
+  return etag && /^"[^"]*"$/.test(etag) ? etag : undefined;
+}
+
+async function verify(file: RemoteFile, state: State, what: string, whole: () => Promise<Uint8Array>): Promise<void> {
+  const fail = (message: string) => {
+    if (state.joined) throw new StaleError(message);
+    throw new FormatError(`Cannot download ${what}: ${message}; nothing was kept`);
+  };
+  if (state.received !== file.size) fail(`the listing says ${file.size} bytes, and ${state.received} arrived`);
+  if (file.sha256) {
+    const got = state.hash.hex();
+    if (got !== file.sha256) fail(`the listing says sha256 ${file.sha256}, and the bytes have ${got}`);
+  } else if (file.oid && file.size <= MAX_BLOB_BYTES && globalThis.crypto?.subtle) {
+    const got = await gitBlobId(await whole());
+    if (got !== file.oid) fail(`the listing says git id ${file.oid}, and the bytes have ${got}`);
+  }
+}
+
+/** What git calls a file of these bytes: SHA-1 over `blob {length}\0` and the bytes. */
+export async function gitBlobId(bytes: Uint8Array): Promise<string> {
+  const head = new TextEncoder().encode(`blob ${bytes.length}\0`);
+  const digest = await crypto.subtle.digest("SHA-1", concat([head, bytes]) as BufferSource);
+  return Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}

@@ -1,0 +1,302 @@
+import { datasetInfo, listFiles, modelInfo } from "@huggingface/hub";
+import { FormatError, NetworkError, NotFoundError, QwenchError, RecipeError, UnsupportedError } from "../../errors.ts";
+import { INDEX_FILE, parseJsonObject, parseWeightMap, WEIGHTS_FILE } from "../checkpoint.ts";
+import { hubFetch, RETRY, type RetryPolicy, type Transport } from "../http.ts";
+import { checkFileName, show } from "../names.ts";
+import type { Folder } from "../storage.ts";
+import { downloadFile, type RemoteFile } from "./download.ts";
+
+export type { RetryPolicy } from "../http.ts";
+export type { RemoteFile } from "./download.ts";
+
+export const HUB_URL = "https://huggingface.co";
+
+/** How a download stands; bytes. */
+export interface HubProgress {
+  /** the file that is arriving */
+  file: string;
+  received: number;
+  size: number;
+  /** of all files of this call, those found in the cache included */
+  totalReceived: number;
+  totalSize: number;
+}
+
+/** What every hub call takes. */
+export interface HubOptions {
+  /** where files are kept: `models--{owner}--{name}/snapshots/{commit}/…`, the layout of Hugging Face's own cache */
+  cache: Folder;
+  /** branch, tag or commit; default `main` */
+  revision?: string | undefined;
+  /** access token; sent to `hubUrl` only, never to the CDN, never part of a message */
+  token?: string | undefined;
+  /** root of the hub or of a mirror; the CLI reads `HF_ENDPOINT` */
+  hubUrl?: string | undefined;
+  signal?: AbortSignal | undefined;
+  onProgress?: ((progress: HubProgress) => void) | undefined;
+  fetch?: typeof fetch | undefined;
+  /**
+   * whether a download that goes on sends If-Range; default true. A browser must ask the CDN's leave for such a header, and
+   * is not sure to get it; without, ETag and hash still tell when two halves do not belong together.
+   */
+  conditional?: boolean | undefined;
+  retry?: Partial<RetryPolicy> | undefined;
+}
+
+/** A repository of the hub at one commit. */
+export interface Snapshot {
+  commit: string;
+  files: RemoteFile[];
+  folder: Folder;
+  /** the folder of all its snapshots */
+  home: Folder;
+  transport: Transport;
+  /** root of the URLs of its files */
+  base: string;
+  options: HubOptions;
+}
+
+type Kind = "model" | "dataset";
+const MAX_FILES = 100_000;
+const COMMIT = /^[0-9a-f]{40}$/;
+
+/** What a model needs besides its weights; absent ones are passed over. */
+const MODEL_FILES = new Set([
+  ..."config.json generation_config.json tokenizer.json tokenizer_config.json special_tokens_map.json".split(" "),
+  ..."added_tokens.json vocab.json merges.txt chat_template.jinja chat_template.json adapter_config.json".split(" "),
+  INDEX_FILE,
+]);
+
+/**
+ * Downloads a model (or an adapter) of the Hugging Face hub: config, tokenizer, and safetensors weights, one file or
+ * shards. What the cache has is not fetched again; a commit that it has whole needs no network at all, and a branch
+ * falls back on the last known commit when the hub cannot be reached.
+ *
+ * @param id `owner/name`
+ * @returns the folder of this commit, for `openCheckpoint` or `readAdapter`
+ * @throws {NotFoundError} when there is no such model, or it is gated or private
+ * @throws {UnsupportedError} when it has no safetensors weights
+ * @throws {NetworkError} after the retries; a later call goes on from what arrived
+ * @throws {FormatError} when a file is not the size or the hash of the listing
+ * @throws {RecipeError} for an id, revision, token or URL that cannot be one
+ */
+export async function downloadModel(id: string, options: HubOptions): Promise<Folder> {
+  const snapshot = await openSnapshot("model", id, options.revision ?? "main", options);
+  const { small, weights } = await modelFiles(id, snapshot);
+  await fetchFiles(snapshot, [...small, ...weights]);
+  return snapshot.folder;
+}
+
+/**
+ * The files of a model that Qwench reads. Fetches the index of a sharded one, which names the rest.
+ *
+ * @throws {NotFoundError} a shard that the index names is missing
+ * @throws {UnsupportedError} no safetensors weights
+ */
+export async function modelFiles(
+  id: string,
+  snapshot: Snapshot,
+): Promise<{ small: RemoteFile[]; weights: RemoteFile[] }> {
+  const byPath = new Map(snapshot.files.map((file) => [file.path, file]));
+  const small = snapshot.files.filter((file) => MODEL_FILES.has(file.path));
+  const index = byPath.get(INDEX_FILE);
+  const single = byPath.get(WEIGHTS_FILE);
+  const adapter = byPath.get("adapter_model.safetensors");
+  const weights = [adapter, single].filter((file) => file !== undefined);
+  if (!single && index) {
+    await fetchFiles(snapshot, [index]);
+    const shards = parseWeightMap(await snapshot.folder.readText(INDEX_FILE), `${INDEX_FILE} of ${id}`);
+    for (const [shard, tensors] of shards) {
+      const file = byPath.get(shard);
+      if (!file) {
+        throw new NotFoundError(
+          `Cannot download ${id}: ${INDEX_FILE} puts ${tensors[0]} in ${shard}, which is missing`,
+        );
+      }
+      weights.push(file);
+    }
+  } else if (weights.length === 0) {
+    const has = snapshot.files.map((file) => file.path).slice(0, 12);
+    throw new UnsupportedError(
+      `Cannot download ${id}: Qwench reads ${WEIGHTS_FILE} or ${INDEX_FILE}, and the model has ${has.join(", ") || "no file"}`,
+    );
+  }
+  return { small, weights };
+}
+
+/**
+ * Finds out which commit a revision is, and which files it has.
+ *
+ * @throws as {@link downloadModel}
+ */
+export async function openSnapshot(kind: Kind, id: string, revision: string, options: HubOptions): Promise<Snapshot> {
+  const what = `the ${kind === "model" ? "model" : "data set"} ${id}`;
+  const transport = makeTransport(checkId(id, what), what, options);
+  checkRevision(revision, what);
+  const home = options.cache.folder(`${kind}s--${id.replaceAll("/", "--")}`);
+  const commit = await resolveCommit(kind, id, revision, home, transport);
+  const files = await listing(kind, id, commit, home, transport);
+  return {
+    commit,
+    files,
+    home,
+    transport,
+    options,
+    folder: home.folder(`snapshots/${commit}`),
+    base: `${transport.hubUrl}/${kind === "model" ? "" : "datasets/"}${id}/resolve/${commit}`,
+  };
+}
+
+/** Downloads those of `files` that the cache does not have yet. */
+export async function fetchFiles(snapshot: Snapshot, files: readonly RemoteFile[]): Promise<void> {
+  const { folder, transport, base, options } = snapshot;
+  const totalSize = files.reduce((sum, { size }) => sum + size, 0);
+  let before = 0;
+  for (const file of files) {
+    const report = (received: number) =>
+      options.onProgress?.({
+        file: file.path,
+        received,
+        size: file.size,
+        totalReceived: before + received,
+        totalSize,
+      });
+    if (!(await isCached(folder, file))) {
+      await downloadFile(transport, urlOf(base, file), file, folder, report);
+    } else report(file.size);
+    before += file.size;
+  }
+}
+
+/** Where a file of a snapshot lies. */
+export function urlOf(base: string, file: RemoteFile): string {
+  return `${base}/${file.path.split("/").map(encodeURIComponent).join("/")}`;
+}
+
+/** A file gets its name only after its hash was checked, so that name and size are enough. */
+export async function isCached(folder: Folder, file: RemoteFile): Promise<boolean> {
+  return (await folder.exists(file.path)) && (await folder.open(file.path)).size === file.size;
+}
+
+/** What a call's requests share. @throws {RecipeError} a token or URL that cannot be one */
+export function makeTransport(id: string, what: string, options: Omit<HubOptions, "cache" | "onProgress">): Transport {
+  const token = options.token?.trim() || undefined;
+  // A header with such characters is refused by fetch, with the token in the message.
+  if (token && !/^[\x21-\x7e]+$/.test(token)) {
+    throw new RecipeError(
+      `Cannot use the access token for ${id}: it has spaces, line breaks or characters beyond ASCII`,
+    );
+  }
+  let url: URL;
+  try {
+    url = new URL(options.hubUrl || HUB_URL);
+  } catch {
+    throw new RecipeError(`Cannot use the hub URL ${JSON.stringify(options.hubUrl)}: it is not a URL`);
+  }
+  if (!/^https?:$/.test(url.protocol) || url.username || url.password) {
+    throw new RecipeError(`Cannot use the hub URL ${url.origin}: it must be http(s), without a user or password in it`);
+  }
+  return {
+    hubUrl: (url.origin + url.pathname).replace(/\/+$/, ""),
+    token,
+    signal: options.signal,
+    // Called as a plain function: browsers refuse a fetch whose `this` is another object.
+    fetch: options.fetch ?? ((input, init) => fetch(input, init)),
+    retry: { ...RETRY, ...options.retry },
+    conditional: options.conditional ?? true,
+    what,
+  };
+}
+
+/** @throws {RecipeError} a name that is no hub id */
+export function checkId(id: string, what: string): string {
+  const part = "[A-Za-z0-9_][A-Za-z0-9._-]*";
+  if (!new RegExp(`^${part}(/${part})?$`).test(id) || id.includes("..") || id.includes("--")) {
+    throw new RecipeError(`Cannot use ${what}: a hub id is owner/name, of letters, digits, "-", "_" and "."`);
+  }
+  return id;
+}
+
+function checkRevision(revision: string, what: string): void {
+  if (!/^[A-Za-z0-9._/+-]+$/.test(revision) || revision.split("/").some((part) => /^\.*$/.test(part))) {
+    throw new RecipeError(`Cannot fetch ${what}: ${JSON.stringify(revision)} is not a branch, tag or commit`);
+  }
+}
+
+async function resolveCommit(kind: Kind, id: string, revision: string, home: Folder, transport: Transport) {
+  if (COMMIT.test(revision) && (await home.exists(manifestOf(revision)))) return revision;
+  const ref = `refs/${revision}`;
+  try {
+    const params = { name: id, revision, hubUrl: transport.hubUrl, fetch: hubFetch(transport) };
+    const info = await fromHub(transport, () =>
+      kind === "model"
+        ? modelInfo({ ...params, additionalFields: ["sha"] })
+        : datasetInfo({ ...params, additionalFields: ["sha"] }),
+    );
+    const commit: unknown = info.sha;
+    if (typeof commit !== "string" || !COMMIT.test(commit)) {
+      throw new FormatError(`Cannot fetch ${transport.what}: the hub names no commit for the revision ${revision}`);
+    }
+    const known = (await home.exists(ref)) ? await home.readText(ref) : "";
+    if (known !== commit) await home.write(ref, commit);
+    return commit;
+  } catch (error) {
+    if (!(error instanceof NetworkError) || !(await home.exists(ref))) throw error;
+    const commit = (await home.readText(ref)).trim();
+    if (!COMMIT.test(commit) || !(await home.exists(manifestOf(commit)))) throw error;
+    return commit;
+  }
+}
+
+const manifestOf = (commit: string) => `listings/${commit}.json`;
+
+/** The files of a commit, from the cache where a former call left them: a commit never changes. */
+async function listing(kind: Kind, id: string, commit: string, home: Folder, transport: Transport) {
+  const manifest = manifestOf(commit);
+  if (await home.exists(manifest)) {
+    const { files } = parseJsonObject(await home.readText(manifest), `${home.path}/${manifest}`);
+    if (Array.isArray(files)) return files.map((entry) => checkEntry(entry, transport));
+  }
+  const files = await fromHub(transport, async () => {
+    const found: RemoteFile[] = [];
+    const entries = listFiles({
+      repo: { type: kind, name: id },
+      revision: commit,
+      recursive: true,
+      hubUrl: transport.hubUrl,
+      fetch: hubFetch(transport),
+    });
+    for await (const { type, path, size, oid, lfs } of entries) {
+      if (type !== "file") continue;
+      found.push(
+        checkEntry({ path, size: lfs?.size ?? size, sha256: lfs?.oid, oid: lfs ? undefined : oid }, transport),
+      );
+      if (found.length > MAX_FILES) throw new FormatError(`Cannot list ${transport.what}: over ${MAX_FILES} files`);
+    }
+    return found;
+  });
+  await home.write(manifest, JSON.stringify({ files }, null, 1));
+  return files;
+}
+
+function checkEntry(entry: RemoteFile, { what, hubUrl }: Transport): RemoteFile {
+  const { path, size, sha256, oid } = entry;
+  checkFileName(path, `${what}, as ${hubUrl} lists it`);
+  const sized = Number.isSafeInteger(size) && size >= 0;
+  const hashed = (sha256 === undefined || /^[0-9a-f]{64}$/.test(sha256)) && (oid === undefined || COMMIT.test(oid));
+  if (!sized || !hashed) throw new FormatError(`Cannot list ${what}: size ${size} or hash of ${path} is malformed`);
+  return { path, size, sha256, oid };
+}
+
+/** Runs a call of the hub library; what it cannot digest becomes a FormatError. */
+async function fromHub<T>(transport: Transport, call: () => Promise<T>): Promise<T> {
+  try {
+    return await call();
+  } catch (error) {
+    if (error instanceof QwenchError) throw error;
+    const why = (error as Error).message;
+    throw new FormatError(`Cannot fetch ${transport.what}: the hub's answer is not what its API says (${show(why)})`, {
+      cause: error,
+    });
+  }
+}

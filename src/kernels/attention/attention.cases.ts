@@ -1,0 +1,66 @@
+import { view } from "../../gpu/tensor.ts";
+import type { KernelCase } from "../check.ts";
+import { rotaryReference } from "../rotary/rotary.ts";
+import { attention, attentionBackward, attentionForms, attentionReference, spansOf } from "./attention.ts";
+
+/** Sequence lengths, query heads, key heads, head_dim: one token, tile edges, several sequences in a tile, head sizes of real models. */
+const CASES = [
+  { lengths: [1], h: 1, g: 1, d: 4 },
+  { lengths: [63, 1, 2, 65], h: 5, g: 1, d: 12 },
+  { lengths: [33, 150], h: 4, g: 2, d: 24 },
+  { lengths: [40, 31], h: 14, g: 2, d: 64 },
+  { lengths: [70], h: 4, g: 2, d: 128 },
+];
+
+/** What attention and its gradients are held to. */
+export const attentionCases: KernelCase[] = CASES.map(({ lengths, h, g, d }, n) => ({
+  kernel: "attention",
+  name: `lengths ${lengths.join("+")}, ${h} heads over ${g} of ${d}${n % 2 ? ", rotated back" : ""}`,
+  tolerance: 1e-5,
+  run(check) {
+    const even = n % 2 === 0;
+    const starts = [0];
+    for (const n of lengths) starts.push(starts.at(-1)! + n);
+    const tokens = starts.at(-1)!;
+    const heads = { num_attention_heads: h, num_key_value_heads: g, head_dim: d };
+    const width = (h + 2 * g) * d;
+    const qkv = check.input([tokens, width], "qkv", 3);
+    const dout = check.input([tokens, h * d], "dout");
+    const rows = spansOf(starts);
+    const spans = view(check.integers([...rows], "spans"), [tokens, 2]);
+    const columns = (from: number, count: number) =>
+      Float64Array.from(
+        { length: tokens * count },
+        (_, i) => qkv.values[Math.floor(i / count) * width + from + (i % count)],
+      );
+    const [q, k, v] = [columns(0, h * d), columns(h * d, g * d), columns((h + g) * d, g * d)];
+    const want = attentionReference(q, k, v, rows, heads, dout.values);
+    // every second case undoes a rotation, as of positions that start anew in each sequence
+    const positions = [...rows.keys()].slice(0, tokens).map((t) => t - rows[2 * t]);
+    const table = check.input([Math.max(...lengths), d], "table");
+    const rotary = even ? null : { positions: check.integers(positions, "positions"), table: table.tensor };
+    const back = (x: Float64Array) => (even ? x : rotaryReference(x, positions, table.values, d, true));
+    const wanted = joined(tokens, [back(want.dq), back(want.dk), want.dv]);
+    // on a CPU adapter the form for GPUs, slow to compile there, runs on three of the shapes
+    const forms = attentionForms(check.gpu).slice(0, d === 12 || d > 24 ? 2 : 1);
+    for (const form of forms) {
+      const { o, stats } = attention(check.record, qkv.tensor, spans, heads, form);
+      check.compare(`o, ${form}`, o, want.o);
+      const dqkv = attentionBackward(check.record, qkv.tensor, spans, o, dout.tensor, stats, heads, rotary, form);
+      check.compare(`dqkv, ${form}`, dqkv, wanted);
+    }
+  },
+}));
+
+/** Arrays of the same number of rows, side by side. */
+function joined(rows: number, parts: readonly Float64Array[]): Float64Array {
+  const width = parts.reduce((sum, part) => sum + part.length / rows, 0);
+  const out = new Float64Array(rows * width);
+  let at = 0;
+  for (const part of parts) {
+    const columns = part.length / rows;
+    for (let r = 0; r < rows; r++) out.set(part.subarray(r * columns, (r + 1) * columns), r * width + at);
+    at += columns;
+  }
+  return out;
+}

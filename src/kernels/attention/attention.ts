@@ -1,0 +1,232 @@
+import {
+  attentionBackwardKv as backwardKv,
+  attentionBackwardQ as backwardQ,
+  attention as forward,
+  TILE_ROWS,
+} from "../../../shaders/attention/attention.wgsl.ts";
+import { attentionGather as gather } from "../../../shaders/attention/attention-gather.wgsl.ts";
+import {
+  attentionLanesBackward as backwardLanes,
+  attentionLanes as forwardLanes,
+} from "../../../shaders/attention/attention-lanes.wgsl.ts";
+import { ShapeError } from "../../errors.ts";
+import type { GpuContext } from "../../gpu/context.ts";
+import { isSoftwareName } from "../../gpu/cpu-adapters/names.ts";
+import type { Recorder } from "../../gpu/recorder.ts";
+import type { Tensor } from "../../gpu/tensor.ts";
+import { rowGrid, sameShape, WORKGROUP } from "../grid.ts";
+
+/** Heads of an attention layer, as config.json names them. */
+export interface AttentionHeads {
+  num_attention_heads: number;
+  num_key_value_heads: number;
+  head_dim: number;
+}
+
+/**
+ * How attention is computed: `lanes` for CPU adapters with subgroups of 4 or 8, where a lane loads and broadcasts; `tiled` for
+ * all others.
+ */
+export type AttentionForm = "lanes" | "tiled";
+
+/** The forms that suit this adapter, the one that it uses first: a GPU with subgroups as small has too few registers for lanes. */
+export function attentionForms({ features, adapterName }: GpuContext): AttentionForm[] {
+  const lanes = features.subgroups && [4, 8].includes(features.subgroupSize);
+  return lanes && isSoftwareName(adapterName) ? ["lanes", "tiled"] : ["tiled"];
+}
+
+/**
+ * Causal attention within each sequence of a packed batch: `o = softmax(q·kᵀ/√head_dim)·v`, with grouped query heads.
+ *
+ * Flash-style: the softmax is online, no buffer grows with length². Records one dispatch.
+ *
+ * @param qkv `[tokens, (num_attention_heads + 2·num_key_value_heads) · head_dim]` f32: query heads, key heads, value heads;
+ *   the first two rotated
+ * @param spans u32 `[tokens, 2]`: first token of the row's sequence, and one past its last; neither ever falls
+ * @returns o `[tokens, num_attention_heads · head_dim]`, and stats `[tokens, heads, 2]`: the log-sum-exp of each row, and room
+ *   for the backward pass
+ * @throws {ShapeError} heads that do not divide, a head_dim that is no multiple of 4
+ * @see shaders/attention/attention.wgsl.ts, shaders/attention/attention-lanes.wgsl.ts, attentionReference, arXiv:2307.08691
+ */
+export function attention(
+  record: Recorder,
+  qkv: Tensor,
+  spans: Tensor,
+  heads: AttentionHeads,
+  form: AttentionForm = attentionForms(record.gpu)[0],
+): { o: Tensor; stats: Tensor } {
+  const { tokens, width, sizes, params, work } = prepare(qkv, spans, heads);
+  const o = record.empty([tokens, width], "f32", "attention.o");
+  const stats = record.empty([tokens, heads.num_attention_heads, 2], "f32", "attention.stats");
+  const tensors = { qkv, spans, o, stats };
+  if (form === "lanes") {
+    const variant = { ...sizes, ...lanesOf(record.gpu, heads, false) };
+    const tiles = Math.ceil(tokens / (variant.rows * variant.lanes));
+    record.dispatch(forwardLanes, variant, tensors, params, [tiles, heads.num_attention_heads], work);
+  } else {
+    const variant = { ...sizes, ...tileOf(record.gpu, heads) };
+    const { quads, span } = { quads: heads.head_dim / 4, span: variant.span };
+    const tiles = Math.ceil(tokens / TILE_ROWS);
+    record.dispatch(forward, variant, tensors, { ...params, quads, span }, [tiles, heads.num_attention_heads], work);
+  }
+  return { o, stats };
+}
+
+/**
+ * Gradients of `attention` from its output and log-sum-exp, without atomics: two dispatches, or three in the tiled form.
+ *
+ * @param dout gradient of o
+ * @param stats of the forward pass; its second entries are overwritten
+ * @param rotary turns dq and dk back by the rotation that q and k went through: u32 positions `[tokens]`, and the table
+ *   `[positions, head_dim]` of `rotary`; null leaves them rotated
+ * @returns dqkv, shaped like qkv
+ */
+export function attentionBackward(
+  record: Recorder,
+  qkv: Tensor,
+  spans: Tensor,
+  o: Tensor,
+  dout: Tensor,
+  stats: Tensor,
+  heads: AttentionHeads,
+  rotary: { positions: Tensor; table: Tensor } | null = null,
+  form: AttentionForm = attentionForms(record.gpu)[0],
+): Tensor {
+  const { tokens, width, sizes, params, work } = prepare(qkv, spans, heads);
+  const { num_attention_heads: h, num_key_value_heads: g, head_dim: d } = heads;
+  const parts = record.empty([tokens, 3 * width], "f32", "attention.parts");
+  if (form === "lanes") {
+    record.dispatch(
+      backwardLanes,
+      { ...sizes, ...lanesOf(record.gpu, heads, true) },
+      { qkv, spans, o, dout, stats, parts },
+      { ...params, chunk: CHUNK },
+      [Math.ceil(tokens / CHUNK), h],
+      2.5 * work,
+    );
+  } else {
+    const variant = { ...sizes, ...tileOf(record.gpu, heads) };
+    const all = { ...params, quads: d / 4, span: variant.span };
+    const grid = [Math.ceil(tokens / TILE_ROWS), h] as const;
+    record.dispatch(backwardQ, variant, { qkv, spans, o, dout, stats, parts }, all, grid, 1.5 * work);
+    record.dispatch(backwardKv, variant, { qkv, spans, dout, stats, parts }, all, grid, 2 * work);
+  }
+  const dqkv = record.empty(qkv.shape, "f32", "d.qkv");
+  const vector = d % 8 === 0;
+  record.dispatch(
+    gather,
+    { ...sizes, rotary: rotary !== null, vector, workgroup: WORKGROUP },
+    { parts, dqkv, ...rotary },
+    { rows: tokens },
+    rowGrid(record, ((h + 2 * g) * d) / (vector ? 8 : 2), tokens),
+  );
+  record.release(parts);
+  return dqkv;
+}
+
+/** Tokens of which a workgroup takes the sequences that begin there: as many workgroups as cores want, few of them idle. */
+const CHUNK = 64;
+
+/** Workgroup memory that WebGPU promises, in bytes. */
+const SHARED = 16384;
+
+/** Rows and keys of a lane, as measured: more make SwiftShader's compiler run for minutes. Fewer rows where sums would not fit. */
+function lanesOf({ features }: GpuContext, { head_dim }: AttentionHeads, backward: boolean) {
+  const lanes = features.subgroupSize;
+  if (lanes === 4) return { lanes, rows: 2, keys: 2 };
+  const most = Math.floor(SHARED / (4 * lanes * head_dim));
+  return { lanes, rows: most >= 4 ? 4 : most >= 2 ? 2 : 1, keys: backward ? 4 : 2 };
+}
+
+/** Threads across a tile, and rows of the other side in workgroup memory: as many as fit, up to 32. */
+function tileOf({ limits }: GpuContext, { head_dim }: AttentionHeads): { across: number; span: number } {
+  const most = Math.max(SHARED, limits.maxComputeWorkgroupStorageSize ?? 0);
+  const wide = [32, 16].map((span) => ({ across: head_dim > 64 ? 16 : 8, span }));
+  const tile = [...wide, { across: 8, span: 8 }].find(({ across, span }) => {
+    const pitch = Math.ceil(head_dim / 4 / across) * across;
+    return 16 * span * (pitch + TILE_ROWS / 4) <= most;
+  });
+  if (!tile)
+    throw new ShapeError(`Cannot attend with head_dim ${head_dim}: 8 keys pass ${most} bytes of workgroup memory`);
+  return tile;
+}
+
+function prepare(qkv: Tensor, spans: Tensor, heads: AttentionHeads) {
+  const { num_attention_heads: h, num_key_value_heads: g, head_dim: d } = heads;
+  const tokens = qkv.shape[0];
+  if (h % g !== 0)
+    throw new ShapeError(
+      `Cannot attend with ${h} query heads over ${g} key heads: the first must be a multiple of the second`,
+    );
+  if (d % 4 !== 0) throw new ShapeError(`Cannot attend with head_dim ${d}: it must be a multiple of 4`);
+  sameShape("attend", qkv, [tokens, (h + 2 * g) * d]);
+  sameShape("attend", spans, [tokens, 2]);
+  return {
+    tokens,
+    width: h * d,
+    sizes: { headDim: d, heads: h, kvHeads: g },
+    params: { tokens, scale: 1 / Math.sqrt(d), dim: d },
+    // an upper bound: it takes the batch for one sequence
+    work: 2 * tokens * tokens * h * d,
+  };
+}
+
+/** Rows `spans` of a packed batch from its sequence starts `cu_seqlens` (sequences + 1 entries). */
+export function spansOf(cuSeqlens: ArrayLike<number>): Uint32Array {
+  const tokens = cuSeqlens[cuSeqlens.length - 1];
+  const spans = new Uint32Array(2 * tokens);
+  for (let s = 0; s + 1 < cuSeqlens.length; s++) {
+    for (let t = cuSeqlens[s]; t < cuSeqlens[s + 1]; t++) spans.set([cuSeqlens[s], cuSeqlens[s + 1]], 2 * t);
+  }
+  return spans;
+}
+
+/** The same in float64 on the CPU, with gradients of `Σ dout·o`. */
+export function attentionReference(
+  q: Float64Array,
+  k: Float64Array,
+  v: Float64Array,
+  spans: ArrayLike<number>,
+  { num_attention_heads: h, num_key_value_heads: g, head_dim: d }: AttentionHeads,
+  dout: Float64Array = new Float64Array(q.length),
+) {
+  const tokens = q.length / (h * d);
+  const o = new Float64Array(q.length);
+  const dq = new Float64Array(q.length);
+  const dk = new Float64Array(k.length);
+  const dv = new Float64Array(v.length);
+  const scale = 1 / Math.sqrt(d);
+  for (let head = 0; head < h; head++) {
+    const kvHead = Math.floor(head / (h / g));
+    for (let i = 0; i < tokens; i++) {
+      const at = (i * h + head) * d;
+      const start = spans[2 * i];
+      const scores: number[] = [];
+      for (let j = start; j <= i; j++) {
+        let s = 0;
+        for (let e = 0; e < d; e++) s += q[at + e] * k[(j * g + kvHead) * d + e];
+        scores.push(s * scale);
+      }
+      const top = Math.max(...scores);
+      const total = scores.reduce((sum, s) => sum + Math.exp(s - top), 0);
+      const p = scores.map((s) => Math.exp(s - top) / total);
+      for (let j = start; j <= i; j++) {
+        for (let e = 0; e < d; e++) o[at + e] += p[j - start] * v[(j * g + kvHead) * d + e];
+      }
+      let delta = 0;
+      for (let e = 0; e < d; e++) delta += dout[at + e] * o[at + e];
+      for (let j = start; j <= i; j++) {
+        const to = (j * g + kvHead) * d;
+        let dp = 0;
+        for (let e = 0; e < d; e++) dp += dout[at + e] * v[to + e];
+        const ds = p[j - start] * (dp - delta) * scale;
+        for (let e = 0; e < d; e++) {
+          dq[at + e] += ds * k[to + e];
+          dk[to + e] += ds * q[at + e];
+          dv[to + e] += p[j - start] * dout[at + e];
+        }
+      }
+    }
+  }
+  return { o, dq, dk, dv };
+}

@@ -1,0 +1,93 @@
+import { view } from "../../gpu/tensor.ts";
+import type { KernelCase } from "../check.ts";
+import { decodeAttention, decodeAttentionReference, decodeState, kvWrite } from "./decode.ts";
+
+/** Positions of the rows, query heads, key heads, head_dim, capacity. */
+const CASES = [
+  { positions: [0], h: 1, g: 1, d: 4, capacity: 1 },
+  { positions: [62, 63, 64, 130], h: 5, g: 1, d: 12, capacity: 131 },
+  { positions: [5, 200], h: 14, g: 2, d: 64, capacity: 256 },
+  { positions: [3, 255, 256, 300], h: 5, g: 1, d: 12, capacity: 301 },
+  { positions: [200], h: 16, g: 1, d: 8, capacity: 256 },
+  { positions: [77], h: 4, g: 2, d: 128, capacity: 100 },
+];
+
+/** What the cache and decoding attention are held to. */
+export const decodeCases: KernelCase[] = CASES.map(({ positions, h, g, d, capacity }) => ({
+  kernel: "decodeAttention",
+  name: `positions ${positions.join(", ")} of ${capacity}, ${h} heads over ${g} of ${d}`,
+  tolerance: 1e-5,
+  run(check) {
+    const heads = { num_attention_heads: h, num_key_value_heads: g, head_dim: d };
+    const rows = positions.length;
+    const slotOf = positions.map((_, r) => (r + 1) % rows); // rows and slots differ
+    const width = g * d;
+    const stride = h * d + 2 * width;
+    const prompt = check.input([rows * capacity, stride], "prompt", 2);
+    const fresh = check.input([rows, stride], "qkv", 2);
+    const cache = {
+      keys: check.record.zeros([rows * capacity, width], "f32", "keys"),
+      values: check.record.zeros([rows * capacity, width], "f32", "values"),
+    };
+    const pairs: number[] = [];
+    positions.forEach((p, r) => {
+      for (let j = 0; j < p; j++) pairs.push(r * capacity + j, slotOf[r] * capacity + j);
+    });
+    if (pairs.length > 0) {
+      const flat = check.integers(pairs, "pairs");
+      kvWrite(check.record, prompt.tensor, view(flat, [pairs.length / 2, 2]), cache, heads);
+    }
+    const [slots, at] = [check.integers(slotOf, "slots"), check.integers(positions, "positions")];
+    const o = decodeAttention(check.record, fresh.tensor, cache, slots, at, heads, capacity, Math.max(...positions));
+    const want: number[] = [];
+    positions.forEach((p, r) => {
+      const part = (values: Float64Array, row: number, column: number, count: number) =>
+        values.subarray(row * stride + column, row * stride + column + count);
+      const rowsOf = (column: number) =>
+        Float64Array.from([
+          ...Array.from({ length: p }, (_, j) => [...part(prompt.values, r * capacity + j, column, width)]).flat(),
+          ...part(fresh.values, r, column, width),
+        ]);
+      const reference = decodeAttentionReference(
+        part(fresh.values, r, 0, h * d),
+        rowsOf(h * d),
+        rowsOf(h * d + width),
+        p + 1,
+        heads,
+      );
+      want.push(...reference);
+    });
+    check.compare("o", o, want);
+  },
+}));
+
+decodeCases.push({
+  kernel: "decodeState",
+  name: "rows that go on, run out, end and had ended",
+  tolerance: 0,
+  run(check) {
+    const ints = (values: number[], label: string) => check.integers(values, label);
+    const rows = {
+      tokens: ints([1, 2, 3, 4], "tokens"),
+      positions: ints([5, 6, 7, 8], "positions"),
+      left: ints([9, 1, 5, 0], "left"),
+    };
+    const log = check.record.zeros([2, 4, 2], "u32", "log");
+    const logp = check.given(new Float32Array([-1, -2, -3, -4]), [4], "logp");
+    decodeState(check.record, ints([40, 41, 42, 43], "drawn"), logp.tensor, ints([7, 42], "ends"), rows, log, 1);
+    // Whole numbers are compared as the floats that share their bits, which are tiny but exact.
+    const bits = (values: number[]) => new Float32Array(Uint32Array.from(values).buffer);
+    check.compare("tokens", rows.tokens, bits([40, 41, 42, 4]));
+    check.compare("positions", rows.positions, bits([6, 7, 8, 8]));
+    check.compare("left", rows.left, bits([8, 0, 0, 0]));
+    const logged = new Float32Array(16);
+    logged.set(bits([40]), 8);
+    logged.set([-1], 9);
+    logged.set(bits([41]), 10);
+    logged.set([-2], 11);
+    logged.set(bits([42]), 12);
+    logged.set([-3], 13);
+    // the row that had ended logs 0xffffffff, a NaN: it is compared in tests/model/generate/generate.test.ts
+    check.compare("log", view(log, [14]), logged.subarray(0, 14));
+  },
+});

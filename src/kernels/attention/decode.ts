@@ -1,0 +1,167 @@
+import { decodeAttention as attentionShader, decodeCombine } from "../../../shaders/attention/decode-attention.wgsl.ts";
+import { decodeState as stateShader } from "../../../shaders/attention/decode-state.wgsl.ts";
+import { kvWrite as writeShader } from "../../../shaders/attention/kv-cache.wgsl.ts";
+import { ShapeError } from "../../errors.ts";
+import type { Recorder } from "../../gpu/recorder.ts";
+import { sizeOf, type Tensor } from "../../gpu/tensor.ts";
+import { threadGrid, WORKGROUP } from "../grid.ts";
+import { onCpu } from "../matmul/matmul-tile.ts";
+import type { AttentionHeads } from "./attention.ts";
+
+/** Keys and values of one layer for all slots: `[slots · capacity, num_key_value_heads · head_dim]` f32 each. */
+export interface LayerCache {
+  keys: Tensor;
+  values: Tensor;
+}
+
+/** Keys of a split: on a GPU few, so that one sequence keeps it busy; a CPU adapter's cores have heads enough, and a dispatch less. */
+const SPLIT = 64;
+const SPLIT_ON_CPU = 256;
+/** Scores that workgroup memory holds: 12 KiB of them. */
+const SCORES = 3072;
+/** Threads of a workgroup that attends. */
+const THREADS = 64;
+
+/**
+ * Copies rows of a prefilled batch into the cache; a prompt that several sequences share is copied to each one's slot.
+ *
+ * @param qkv `[rows, (heads + 2·kvHeads)·head_dim]` f32: query, key and value heads, the first two rotated
+ * @param pairs u32 `[n, 2]`: row of qkv, row of the cache (slot · capacity + position)
+ */
+export function kvWrite(
+  record: Recorder,
+  qkv: Tensor,
+  pairs: Tensor,
+  { keys, values }: LayerCache,
+  { num_attention_heads: h, num_key_value_heads: g, head_dim: d }: AttentionHeads,
+): void {
+  const [stride, width] = [qkv.shape[1], keys.shape[1]];
+  if (stride !== (h + 2 * g) * d || width !== g * d || values.shape[1] !== width) {
+    throw new ShapeError(`Cannot cache qkv [${qkv.shape}] in [${keys.shape}] with ${h} and ${g} heads of ${d}`);
+  }
+  const count = (sizeOf(pairs.shape) / 2) * width;
+  record.dispatch(
+    writeShader,
+    { workgroup: WORKGROUP },
+    { qkv, pairs, keys, values },
+    { count, width, stride, keyAt: h * d },
+    threadGrid(count),
+  );
+}
+
+/**
+ * Adds each row's new key and value to its slot, row r at `slots[r] · capacity + positions[r]`, and attends with its query
+ * over the slot, the new key included.
+ *
+ * Caches of more than 64 tokens (256 on a CPU adapter) are split: two dispatches, else one. A row's result does not depend on
+ * which.
+ *
+ * @param qkv `[rows, (heads + 2·kvHeads)·head_dim]` f32: query, key and value heads, the first two rotated
+ * @param slots u32 `[rows]`; `positions` u32 `[rows]`: where the query stands; it sees the keys up to there
+ * @param longest upper bound of all positions, which sizes the grid
+ * @returns o `[rows, num_attention_heads · head_dim]`
+ */
+export function decodeAttention(
+  record: Recorder,
+  qkv: Tensor,
+  { keys, values }: LayerCache,
+  slots: Tensor,
+  positions: Tensor,
+  heads: AttentionHeads,
+  capacity: number,
+  longest: number,
+): Tensor {
+  const { num_attention_heads: h, num_key_value_heads: g, head_dim: d } = heads;
+  const rows = qkv.shape[0];
+  if (qkv.shape[1] !== (h + 2 * g) * d || keys.shape[1] !== g * d || slots.shape[0] !== rows) {
+    throw new ShapeError(
+      `Cannot attend qkv [${qkv.shape}] over a cache [${keys.shape}] with ${h} and ${g} heads of ${d}`,
+    );
+  }
+  const fit = SPLIT * Math.floor(SCORES / (SPLIT * (h / g)));
+  const split = onCpu(record.gpu) ? Math.max(SPLIT, Math.min(SPLIT_ON_CPU, fit)) : SPLIT;
+  const splits = Math.max(1, Math.ceil(Math.min(longest + 1, capacity) / split));
+  const o = record.empty([rows, h * d], "f32", "attention.o");
+  const whole = splits === 1;
+  const partials = whole ? null : record.empty([rows, splits, h, d + 2], "f32", "attention.partials");
+  record.dispatch(
+    attentionShader,
+    { headDim: d, heads: h, kvHeads: g, split, workgroup: THREADS, whole },
+    { qkv, keys, values, slots, positions, ...(partials ? { partials } : { o }) },
+    { capacity, splits, scale: 1 / Math.sqrt(d) },
+    [rows, g, splits],
+    4 * rows * h * d * longest,
+  );
+  if (!partials) return o;
+  const count = rows * h * d;
+  record.dispatch(
+    decodeCombine,
+    { headDim: d, workgroup: WORKGROUP },
+    { partials, o },
+    { count, splits, heads: h },
+    threadGrid(count),
+  );
+  record.release(partials);
+  return o;
+}
+
+/** What decoding keeps of each row on the GPU, so that tokens feed the next pass without a read-back. */
+export interface DecodeRows {
+  /** u32 `[rows]`: token to feed next */
+  tokens: Tensor;
+  /** u32 `[rows]`: where that token stands */
+  positions: Tensor;
+  /** u32 `[rows]`: tokens that may still be drawn; 0 = ended */
+  left: Tensor;
+}
+
+/**
+ * Takes in the tokens that were drawn: logs them, moves the rows on, ends those that drew an ending.
+ *
+ * @param ends u32 `[n]`: ids that end a completion
+ * @param log u32 `[steps, rows, 2]`: token (0xffffffff for a row that had ended) and the bits of its log-prob
+ */
+export function decodeState(
+  record: Recorder,
+  drawn: Tensor,
+  logp: Tensor,
+  ends: Tensor,
+  rows: DecodeRows,
+  log: Tensor,
+  step: number,
+): void {
+  const count = drawn.shape[0];
+  record.dispatch(
+    stateShader,
+    { workgroup: WORKGROUP },
+    { drawn, logp, ends, tokens: rows.tokens, positions: rows.positions, left: rows.left, log },
+    { rows: count, step, ends: ends.shape[0] },
+    Math.ceil(count / WORKGROUP),
+  );
+}
+
+/** Attention of one query over `length` cached rows, in float64. */
+export function decodeAttentionReference(
+  q: Float64Array,
+  keys: Float64Array,
+  values: Float64Array,
+  length: number,
+  { num_attention_heads: h, num_key_value_heads: g, head_dim: d }: AttentionHeads,
+): Float64Array {
+  const o = new Float64Array(h * d);
+  for (let head = 0; head < h; head++) {
+    const kv = Math.floor(head / (h / g));
+    const scores = Array.from({ length }, (_, j) => {
+      let s = 0;
+      for (let e = 0; e < d; e++) s += q[head * d + e] * keys[(j * g + kv) * d + e];
+      return s / Math.sqrt(d);
+    });
+    const top = Math.max(...scores);
+    const total = scores.reduce((sum, s) => sum + Math.exp(s - top), 0);
+    for (let j = 0; j < length; j++) {
+      const p = Math.exp(scores[j] - top) / total;
+      for (let e = 0; e < d; e++) o[head * d + e] += p * values[(j * g + kv) * d + e];
+    }
+  }
+  return o;
+}

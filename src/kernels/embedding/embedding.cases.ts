@@ -1,0 +1,111 @@
+import { sizeOf, view } from "../../gpu/tensor.ts";
+import type { CaseRun, Input, KernelCase } from "../check.ts";
+import {
+  embedding,
+  embeddingBackward,
+  embeddingBackwardReference,
+  embeddingReference,
+  groupTokens,
+  type WeightShard,
+} from "./embedding.ts";
+
+const SHAPES = [
+  [1, 1, 1, 1],
+  [63, 65, 5, 2],
+  [65, 894, 9, 3],
+  [7, 896, 40, 2],
+] as const;
+
+/** How a table may lie: `frozen` as a model's, else in buffers. */
+const TABLES = [
+  ["f32", false],
+  ["f16", false],
+  ["bf16", false],
+  ["f32", true],
+  ["bf16", true],
+] as const;
+
+/** Table sizes, storage, shards and noise that embedding is held to. */
+export const embeddingCases: KernelCase[] = SHAPES.flatMap(([tokens, width, rows, shards]) => [
+  ...TABLES.filter(([, frozen]) => !frozen || width === 896).map(
+    ([dtype, frozen]): KernelCase => ({
+      kernel: "embedding",
+      name: `[${tokens}] of [${rows},${width}] ${dtype}${frozen ? " frozen" : ""} in ${shards}`,
+      tolerance: 2e-6,
+      needs: dtype === "f16" ? "f16" : undefined,
+      run(check) {
+        const [ids, list] = draw(check, tokens, rows);
+        const { table, parts } = sharded(check, rows, width, shards, dtype, frozen);
+        const scale = check.input([tokens], "scale");
+        const plain = embedding(check.record, ids, parts);
+        const noisy = embedding(check.record, ids, parts, { noiseScale: 0.25, seed: 7 });
+        const byToken = embedding(check.record, ids, parts, { noise: { scale: scale.tensor, seed: 0xdeadbeef } });
+        check.compare("x", plain, embeddingReference(list, table, width));
+        check.compare(
+          "x + noise",
+          noisy,
+          embeddingReference(list, table, width, () => 0.25, 7),
+        );
+        check.compare(
+          "x + noise by token",
+          byToken,
+          embeddingReference(list, table, width, (t) => scale.values[t], 0xdeadbeef),
+        );
+      },
+    }),
+  ),
+  {
+    kernel: "embedding",
+    name: `[${tokens}] of [${rows},${width}] in ${shards}, backward`,
+    tolerance: 2e-6,
+    run(check) {
+      const [, list] = draw(check, tokens, rows);
+      const dy = check.input([tokens, width], "dy");
+      const { table, parts } = sharded(check, rows, width, shards, "f32");
+      const groups = groupTokens(Uint32Array.from(list));
+      const tensors = {
+        tokens: check.integers([...groups.tokens], "tokens"),
+        starts: check.integers([...groups.starts], "starts"),
+        order: check.integers([...groups.order], "order"),
+      };
+      const want = embeddingBackwardReference(list, dy.values, rows);
+      for (const { tensor, start } of parts) {
+        embeddingBackward(check.record, dy.tensor, tensors, tensor, start);
+        const size = sizeOf(tensor.shape);
+        const slice = want.subarray(start * width, start * width + size);
+        check.compare(
+          `dweight from ${start}`,
+          view(tensor, tensor.shape),
+          slice.map((d, i) => d + table[start * width + i]),
+        );
+      }
+    },
+  },
+]);
+
+function draw(check: CaseRun, tokens: number, rows: number) {
+  const list = Array.from({ length: tokens }, () => Math.floor(((check.random() + 1) / 2) * rows));
+  return [check.integers(list, "ids"), list] as const;
+}
+
+/** A table in shards of uneven sizes, and its values in one piece. */
+function sharded(
+  check: CaseRun,
+  rows: number,
+  width: number,
+  count: number,
+  dtype: "f32" | "f16" | "bf16",
+  frozen = false,
+) {
+  const table = new Float64Array(rows * width);
+  const parts: WeightShard[] = [];
+  for (let n = 0, start = 0; n < count; n++) {
+    const size = n === count - 1 ? rows - start : Math.floor(rows / count);
+    const [shape, label] = [[size, width], `shard ${n}`] as const;
+    const piece: Input = frozen ? check.frozen(shape, label, dtype) : check.input(shape, label, 1, dtype);
+    table.set(piece.values, start * width);
+    parts.push({ tensor: piece.tensor, start });
+    start += size;
+  }
+  return { table, parts };
+}

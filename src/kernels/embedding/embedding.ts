@@ -1,0 +1,143 @@
+import { embeddingBackward as backwardShader, embedding as shader } from "../../../shaders/embedding/embedding.wgsl.ts";
+import { uniform01 } from "../../../shaders/lib/random.ts";
+import { ShapeError } from "../../errors.ts";
+import type { Recorder } from "../../gpu/recorder.ts";
+import type { Tensor } from "../../gpu/tensor.ts";
+import { rowGrid, sameShape, WORKGROUP } from "../grid.ts";
+import { stored } from "../matmul/stored.ts";
+
+/** Consecutive rows of an embedding table too large for one binding. */
+export interface WeightShard {
+  /** `[rows, H]`, f32, f16 or bf16 */
+  tensor: Tensor;
+  /** which row of the whole table is its first */
+  start: number;
+}
+
+/** NEFTune's noise: `scale · uniform(−1, 1)` on every entry, drawn from (seed, token·H + column). */
+export interface EmbeddingNoise {
+  /** size of the noise for all tokens: α / √(tokens of the sequence · H); 0 is off */
+  noiseScale?: number;
+  /** u32; a new one every step */
+  seed?: number;
+  /** sizes by token, f32 `[T]`, in place of `noiseScale` and `seed` */
+  noise?: { scale: Tensor; seed: number };
+}
+
+/**
+ * Looks tokens up in the table: `x[t] = table[ids[t]]`.
+ *
+ * Records one dispatch a shard; each writes the tokens whose rows it holds, so the shards must cover every id.
+ *
+ * @param ids u32 `[T]`
+ * @param shards rows of the table, `[rows, H]` each
+ * @returns x `[T, H]` f32
+ * @throws {ShapeError} no shard, or shards of different widths
+ * @see shaders/embedding/embedding.wgsl.ts, embeddingReference; noise: arXiv:2310.05914
+ */
+export function embedding(
+  record: Recorder,
+  ids: Tensor,
+  shards: readonly WeightShard[],
+  { noiseScale = 0, seed = 0, noise }: EmbeddingNoise = {},
+): Tensor {
+  const [tokens] = ids.shape;
+  const width = shards[0]?.tensor.shape[1] ?? 0;
+  if (width === 0) throw new ShapeError("Cannot embed: the table has no shard of at least one column");
+  const x = record.empty([tokens, width], "f32", "embedded");
+  const vector = width % 4 === 0;
+  const kind = noise ? "token" : noiseScale !== 0 ? "all" : "none";
+  if (noise) sameShape("embed with noise", noise.scale, [tokens]);
+  for (const { tensor, start } of shards) {
+    const [rows] = tensor.shape;
+    sameShape("embed", tensor, [rows, width]);
+    record.dispatch(
+      shader,
+      { weight: stored(tensor), texels: tensor.texture !== undefined, vector, noise: kind, workgroup: WORKGROUP },
+      { ids, weight: tensor, x, ...(noise && { scale: noise.scale }) },
+      { tokens, width, start, rows, noiseScale, seed: (noise?.seed ?? seed) >>> 0 },
+      rowGrid(record, vector ? width / 4 : width, tokens),
+    );
+  }
+  return x;
+}
+
+/** Positions of a batch by token id: what the backward pass sums over. */
+export interface TokenGroups<T> {
+  /** the distinct ids, ascending `[U]` */
+  tokens: T;
+  /** where each id's positions begin in `order`, and the end of the last `[U + 1]` */
+  starts: T;
+  /** positions, those of one id together and ascending `[T]` */
+  order: T;
+}
+
+/** Groups the positions of a batch by id, on the CPU. */
+export function groupTokens(ids: Uint32Array | Int32Array): TokenGroups<Uint32Array> {
+  const order = Uint32Array.from(ids.keys()).sort((a, b) => ids[a] - ids[b] || a - b);
+  const tokens: number[] = [];
+  const starts: number[] = [];
+  order.forEach((position, i) => {
+    if (i > 0 && ids[order[i - 1]] === ids[position]) return;
+    tokens.push(ids[position]);
+    starts.push(i);
+  });
+  return { tokens: Uint32Array.from(tokens), starts: Uint32Array.from([...starts, order.length]), order };
+}
+
+/**
+ * Gradient of `embedding` for one shard: `dweight[id − start] += Σ dy` over the id's positions, in their order.
+ *
+ * @param dy gradient of x `[T, H]` f32
+ * @param groups u32 tensors of what `groupTokens` gives
+ * @param dweight gradients of the shard `[rows, H]` f32, added to
+ * @param start the shard's first row of the whole table
+ * @throws {ShapeError} widths or lengths that do not fit together
+ */
+export function embeddingBackward(
+  record: Recorder,
+  dy: Tensor,
+  groups: TokenGroups<Tensor>,
+  dweight: Tensor,
+  start: number,
+): void {
+  const [positions, columns] = dy.shape;
+  const [rows] = dweight.shape;
+  const [distinct] = groups.tokens.shape;
+  sameShape("embedding_backward", dweight, [rows, columns]);
+  sameShape("embedding_backward", groups.starts, [distinct + 1]);
+  sameShape("embedding_backward", groups.order, [positions]);
+  const vector = columns % 4 === 0;
+  const width = vector ? columns / 4 : columns;
+  record.dispatch(
+    backwardShader,
+    { vector, workgroup: WORKGROUP },
+    { dy, ...groups, dweight },
+    { distinct, width, start, rows },
+    rowGrid(record, width, distinct),
+  );
+}
+
+/** The same in float64 on the CPU; `scale` is the size of each token's noise. */
+export function embeddingReference(
+  ids: ArrayLike<number>,
+  table: Float64Array,
+  width: number,
+  scale: (token: number) => number = () => 0,
+  seed = 0,
+): Float64Array {
+  return Float64Array.from({ length: ids.length * width }, (_, i) => {
+    const token = Math.floor(i / width);
+    return table[ids[token] * width + (i % width)] + scale(token) * (2 * uniform01(seed, i) - 1);
+  });
+}
+
+/** Gradient of `Σ dy·embedding` for the whole table of `rows`, in float64. */
+export function embeddingBackwardReference(ids: ArrayLike<number>, dy: Float64Array, rows: number): Float64Array {
+  const width = dy.length / ids.length;
+  const dweight = new Float64Array(rows * width);
+  dy.forEach((d, i) => {
+    dweight[ids[Math.floor(i / width)] * width + (i % width)] += d;
+  });
+  return dweight;
+}

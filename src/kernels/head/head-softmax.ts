@@ -1,0 +1,170 @@
+import {
+  headFinish as finishShader,
+  headGradient as gradientShader,
+  HEAD_STATE,
+  headStatistics as statisticsShader,
+} from "../../../shaders/head/head-softmax.wgsl.ts";
+import { ShapeError } from "../../errors.ts";
+import type { Recorder } from "../../gpu/recorder.ts";
+import type { Tensor } from "../../gpu/tensor.ts";
+import { lanes, rowGrid, sameShape, threadGrid, WORKGROUP } from "../grid.ts";
+
+const THREADS = 256;
+/** Ids are kept as f32, which holds whole numbers up to here. */
+const MOST_IDS = 2 ** 24;
+
+/** Where a shard of the vocabulary lies, and what logits are multiplied by before the softmax. */
+export interface HeadShard {
+  /** the shard's first row of the whole vocabulary */
+  start: number;
+  /** 1 / temperature */
+  inverseTemperature: number;
+}
+
+/** Size of the vocabulary and label smoothing ε, `label_smoothing_factor`. */
+export interface HeadSmoothing {
+  vocab: number;
+  labelSmoothing: number;
+}
+
+/** What a head says of each row's target, f32 `[rows]` each. */
+export interface HeadResult {
+  /** log-prob of the target, nats */
+  logp: Tensor;
+  /** `(1−ε)·logp + ε/V·Σ_j logp_j`: minus the smoothed cross-entropy; logp where ε is 0 */
+  objective: Tensor;
+  /** entropy of the row's distribution, nats */
+  entropy: Tensor;
+  /** log-sum-exp of z, which `headGradient` reads */
+  lse: Tensor;
+  /** 1 where the most likely token is the target, else 0; the first of equals is the most likely */
+  correct: Tensor;
+}
+
+/** The running state of `rows` rows, f32 `[rows, 8]`; undefined until `headStatistics` is called with `first`. */
+export function headState(record: Recorder, rows: number): Tensor {
+  return record.empty([rows, HEAD_STATE], "f32", "head.state", "scratch");
+}
+
+/**
+ * Merges one shard's logits into the running state of each row: what log-probs, entropy and accuracy need.
+ *
+ * All statistics are of `z = logits · inverseTemperature`. Records one dispatch and submits nothing.
+ *
+ * @param logits f32 `[rows, n]`: columns are rows `start … start + n − 1` of the vocabulary
+ * @param targets u32 `[rows]`, ids of the whole vocabulary
+ * @param state of `headState`, overwritten where `first`
+ * @throws {ShapeError} lengths that differ; ids that pass 2²⁴
+ * @see shaders/head/head-softmax.wgsl.ts, headReference, arXiv:1805.02867
+ */
+export function headStatistics(
+  record: Recorder,
+  logits: Tensor,
+  targets: Tensor,
+  state: Tensor,
+  { start, inverseTemperature, first }: HeadShard & { first: boolean },
+): void {
+  const [rows, cols] = logits.shape;
+  sameShape("take head statistics", targets, [rows]);
+  sameShape("take head statistics", state, [rows, HEAD_STATE]);
+  if (start + cols > MOST_IDS) {
+    throw new ShapeError(`Cannot take head statistics of ids to ${start + cols}: at most ${MOST_IDS}`);
+  }
+  const { vector, count: steps } = lanes(cols);
+  record.dispatch(
+    statisticsShader,
+    { vector, workgroup: cols >= 1024 ? THREADS : WORKGROUP },
+    { logits, targets, state },
+    { rows, cols, steps, start, first: first ? 1 : 0, inverseTemperature },
+    rows,
+  );
+}
+
+/** What the state says once every shard was merged into it. Records one dispatch and submits nothing. */
+export function headFinish(record: Recorder, state: Tensor, { vocab, labelSmoothing }: HeadSmoothing): HeadResult {
+  const [rows] = state.shape;
+  sameShape("finish the head", state, [rows, HEAD_STATE]);
+  const make = (label: string) => record.empty([rows], "f32", `head.${label}`);
+  const result: HeadResult = {
+    logp: make("logp"),
+    objective: make("objective"),
+    entropy: make("entropy"),
+    lse: make("lse"),
+    correct: make("correct"),
+  };
+  const params = { rows, smoothing: labelSmoothing, inverseVocab: 1 / vocab };
+  record.dispatch(finishShader, { workgroup: WORKGROUP }, { state, ...result }, params, threadGrid(rows));
+  return result;
+}
+
+/**
+ * Gradient for one shard's logits, in place: `dobjective · inverseTemperature · ((1−ε)·1[j = target] + ε/V − p_j)`.
+ *
+ * @param logits f32 `[rows, n]`, as they were for `headStatistics`; overwritten
+ * @param lse f32 `[rows]` of `headFinish`; near ten thousand f32 has steps of 1e-3, and p is as rough
+ * @param dobjective gradient of the loss for `objective`, f32 `[rows]`
+ * @throws {ShapeError} lengths that differ
+ */
+export function headGradient(
+  record: Recorder,
+  logits: Tensor,
+  targets: Tensor,
+  lse: Tensor,
+  dobjective: Tensor,
+  { start, inverseTemperature, vocab, labelSmoothing }: HeadShard & HeadSmoothing,
+): void {
+  const [rows, cols] = logits.shape;
+  for (const tensor of [targets, lse, dobjective]) sameShape("take the head's gradient", tensor, [rows]);
+  const { vector, count: steps } = lanes(cols);
+  record.dispatch(
+    gradientShader,
+    { vector, workgroup: WORKGROUP },
+    { logits, targets, lse, dobjective },
+    { rows, steps, start, inverseTemperature, keep: 1 - labelSmoothing, spread: labelSmoothing / vocab },
+    rowGrid(record, steps, rows),
+  );
+}
+
+/** The same in float64 on the CPU, for whole rows of the vocabulary. */
+export function headReference(
+  logits: Float64Array,
+  targets: ArrayLike<number>,
+  inverseTemperature: number,
+  labelSmoothing: number,
+): Record<keyof HeadResult, Float64Array> {
+  const rows = targets.length;
+  const vocab = logits.length / rows;
+  const make = () => new Float64Array(rows);
+  const result = { logp: make(), objective: make(), entropy: make(), lse: make(), correct: make() };
+  for (let r = 0; r < rows; r++) {
+    const z = logits.slice(r * vocab, (r + 1) * vocab).map((v) => v * inverseTemperature);
+    const top = z.reduce((a, b) => Math.max(a, b));
+    const logarithm = Math.log(z.reduce((sum, v) => sum + Math.exp(v - top), 0));
+    const logps = z.map((v) => v - top - logarithm);
+    result.logp[r] = logps[targets[r]];
+    const mean = logps.reduce((a, b) => a + b) / vocab;
+    result.objective[r] = (1 - labelSmoothing) * result.logp[r] + labelSmoothing * mean;
+    result.entropy[r] = -logps.reduce((sum, v) => sum + Math.exp(v) * v, 0);
+    result.lse[r] = top + logarithm;
+    result.correct[r] = z.indexOf(top) === targets[r] ? 1 : 0;
+  }
+  return result;
+}
+
+/** Gradient of `Σ dobjective·objective` for the logits, in float64. */
+export function headGradientReference(
+  logits: Float64Array,
+  targets: ArrayLike<number>,
+  dobjective: ArrayLike<number>,
+  inverseTemperature: number,
+  labelSmoothing: number,
+): Float64Array {
+  const vocab = logits.length / targets.length;
+  const { lse } = headReference(logits, targets, inverseTemperature, labelSmoothing);
+  return logits.map((logit, i) => {
+    const r = Math.floor(i / vocab);
+    const own = i % vocab === targets[r] ? 1 - labelSmoothing : 0;
+    const p = Math.exp(logit * inverseTemperature - lse[r]);
+    return dobjective[r] * inverseTemperature * (own + labelSmoothing / vocab - p);
+  });
+}

@@ -1,0 +1,189 @@
+import { grpoLoss as lossShader, sequenceLogRatio as ratioShader } from "../../../shaders/loss/grpo-loss.wgsl.ts";
+import { ShapeError } from "../../errors.ts";
+import type { Recorder } from "../../gpu/recorder.ts";
+import type { Tensor } from "../../gpu/tensor.ts";
+import { sameShape, threadGrid, WORKGROUP } from "../grid.ts";
+
+const THREADS = 64;
+/** Stands for no limit: the largest f32. */
+const NO_DELTA = 3.4028234663852886e38;
+
+/** TRL's `loss_type`. */
+export type GrpoLossType = "grpo" | "bnpo" | "dr_grpo" | "dapo" | "cispo";
+
+/** What the loss of a row depends on beside its log-probs, under TRL's names. */
+export interface GrpoClipping {
+  loss_type: GrpoLossType;
+  epsilon: number;
+  /** for cispo the cap itself; for the others 1 + it is the upper bound */
+  epsilon_high: number;
+  /** upper bound of the ratio that is not clipped; null for none */
+  delta: number | null;
+  /** weight of the penalty towards the reference; 0 for none */
+  beta: number;
+}
+
+/** Inputs for all rows of a micro-batch, f32 `[n]`; `logp` is passed chunk by chunk. */
+export interface GrpoRows {
+  advantage: Tensor;
+  /** what each row's loss is multiplied by before the sum */
+  weight: Tensor;
+  /** at most one of the two; neither: on-policy, the ratio is 1 and its gradient that of logp */
+  old_logp: Tensor | null;
+  /** of `sequenceLogRatio` */
+  log_ratio: Tensor | null;
+  /** needed where beta is not 0 */
+  ref_logp: Tensor | null;
+}
+
+/** The weighted loss, the KL term and the two clipping flags of each row: f32 `[n, 4]`. */
+export function grpoStats(record: Recorder, rows: number): Tensor {
+  return record.empty([rows, 4], "f32", "grpo.stats");
+}
+
+/**
+ * GRPO's objective for the rows `start … start + count − 1` of a micro-batch, and its gradient for their log-probs.
+ *
+ * `L = w·(−min(min(ρ,δ)·A, clip(ρ, 1−ε, 1+ε_high)·A) + β·KL)`, for cispo `w·(−sg(min(ρ, ε_high))·A·logp + β·KL)`, with
+ * `KL = exp(ref−logp) − (ref−logp) − 1`. With a sequence's ratio the gradient is that of the whole sequence as long as its
+ * rows have one weight and one advantage, as all loss types have. A row needs no other row: one dispatch, no submit.
+ *
+ * @param logp f32 `[count]`, nats
+ * @param stats of `grpoStats`: weighted loss, KL, clipped below (A < 0), clipped above (A > 0), written from `start`
+ * @returns d loss / d logp, f32 `[count]`
+ * @throws {ShapeError} lengths that differ; two sources of the ratio; β without reference log-probs
+ * @see shaders/loss/grpo-loss.wgsl.ts, grpoLossReference, TRL's GRPOTrainer
+ */
+export function grpoLoss(
+  record: Recorder,
+  logp: Tensor,
+  rows: GrpoRows,
+  stats: Tensor,
+  start: number,
+  { loss_type, epsilon, epsilon_high, delta, beta }: GrpoClipping,
+): Tensor {
+  const [count] = logp.shape;
+  const [n] = stats.shape;
+  sameShape("take a GRPO loss", stats, [n, 4]);
+  for (const tensor of Object.values(rows)) if (tensor) sameShape("take a GRPO loss", tensor, [n]);
+  if (start + count > n)
+    throw new ShapeError(`Cannot take a GRPO loss of rows ${start} to ${start + count}: there are ${n}`);
+  const { advantage, weight, old_logp, log_ratio, ref_logp } = rows;
+  if (old_logp && log_ratio) {
+    throw new ShapeError("Cannot take a GRPO loss: the ratio comes from old_logp or from log_ratio, not from both");
+  }
+  const kl = beta !== 0;
+  if (kl && !ref_logp) throw new ShapeError(`Cannot take a GRPO loss with beta ${beta}: it needs ref_logp`);
+  const cispo = loss_type === "cispo";
+  const dlogp = record.empty([count], "f32", "d.logp");
+  const other = old_logp ?? log_ratio;
+  record.dispatch(
+    lossShader,
+    { ratio: old_logp ? "token" : log_ratio ? "given" : "one", cispo, kl, workgroup: WORKGROUP },
+    { logp, advantage, weight, dlogp, stats, ...(other && { other }), ...(kl && { ref_logp: ref_logp! }) },
+    {
+      start,
+      count,
+      lower: 1 - epsilon,
+      upper: cispo ? epsilon_high : 1 + epsilon_high,
+      delta: delta ?? NO_DELTA,
+      beta,
+    },
+    threadGrid(count),
+  );
+  return dlogp;
+}
+
+/**
+ * The log of a sequence's importance ratio, `mean_t(logp − old_logp)`, at each of its rows.
+ *
+ * Deterministic. Records one dispatch and submits nothing.
+ *
+ * @param logp, old_logp f32 `[n]`, sequences end to end
+ * @param starts u32 `[sequences + 1]`: first row of each, and n
+ * @returns f32 `[n]`
+ * @throws {ShapeError} lengths that differ
+ * @see Zheng et al. 2025, arXiv:2507.18071; sequenceLogRatioReference
+ */
+export function sequenceLogRatio(record: Recorder, logp: Tensor, old_logp: Tensor, starts: Tensor): Tensor {
+  const [n] = logp.shape;
+  const sequences = starts.shape[0] - 1;
+  sameShape("take sequence ratios", old_logp, [n]);
+  sameShape("take sequence ratios", starts, [sequences + 1]);
+  const log_ratio = record.empty([n], "f32", "log_ratio");
+  record.dispatch(
+    ratioShader,
+    { workgroup: THREADS },
+    { logp, old_logp, starts, log_ratio },
+    { sequences },
+    Math.max(0, sequences),
+  );
+  return log_ratio;
+}
+
+/** Inputs of the reference, each `[n]`. */
+export interface GrpoReferenceRows {
+  logp: Float64Array;
+  advantage: Float64Array;
+  weight: Float64Array;
+  old_logp: Float64Array | null;
+  log_ratio: Float64Array | null;
+  ref_logp: Float64Array | null;
+}
+
+/** The same in float64 on the CPU. */
+export function grpoLossReference(
+  { logp, advantage, weight, old_logp, log_ratio, ref_logp }: GrpoReferenceRows,
+  { loss_type, epsilon, epsilon_high, delta, beta }: GrpoClipping,
+): { loss: Float64Array; kl: Float64Array; low: Float64Array; high: Float64Array; dlogp: Float64Array } {
+  const make = () => new Float64Array(logp.length);
+  const out = { loss: make(), kl: make(), low: make(), high: make(), dlogp: make() };
+  const limit = delta ?? Number.POSITIVE_INFINITY;
+  const [lower, upper] = [1 - epsilon, 1 + epsilon_high];
+  logp.forEach((lp, i) => {
+    const a = advantage[i];
+    const rho = Math.exp(log_ratio ? log_ratio[i] : old_logp ? lp - old_logp[i] : 0);
+    let loss: number;
+    let slope: number;
+    if (loss_type === "cispo") {
+      const capped = Math.min(rho, epsilon_high);
+      loss = -capped * a * lp;
+      slope = -capped * a;
+      out.high[i] = rho > epsilon_high && a > 0 ? 1 : 0;
+    } else {
+      const first = Math.min(rho, limit);
+      const second = Math.min(Math.max(rho, lower), upper);
+      const moves = [rho <= limit ? 1 : 0, rho >= lower && rho <= upper ? 1 : 0];
+      loss = -Math.min(first * a, second * a);
+      const which = first * a < second * a ? 0 : second * a < first * a ? 1 : null;
+      slope = -(which === null ? (moves[0] + moves[1]) / 2 : moves[which]) * a * rho;
+      out.low[i] = first < lower && a < 0 ? 1 : 0;
+      out.high[i] = first > upper && a > 0 ? 1 : 0;
+    }
+    if (beta !== 0) {
+      const x = ref_logp![i] - lp;
+      out.kl[i] = Math.expm1(x) - x;
+      loss += beta * out.kl[i];
+      slope -= beta * Math.expm1(x);
+    }
+    out.loss[i] = weight[i] * loss;
+    out.dlogp[i] = weight[i] * slope;
+  });
+  return out;
+}
+
+/** Mean log-ratio of each row's sequence, in float64. */
+export function sequenceLogRatioReference(
+  logp: Float64Array,
+  old_logp: Float64Array,
+  starts: readonly number[],
+): Float64Array {
+  const out = new Float64Array(logp.length);
+  for (let s = 0; s + 1 < starts.length; s++) {
+    const [start, end] = [starts[s], starts[s + 1]];
+    let sum = 0;
+    for (let i = start; i < end; i++) sum += logp[i] - old_logp[i];
+    out.fill(sum / Math.max(1, end - start), start, end);
+  }
+  return out;
+}

@@ -1,0 +1,124 @@
+import { sizeOf, type Tensor } from "../../gpu/tensor.ts";
+
+/** The trainable low-rank pair of one linear layer, as PEFT names it: lora_A `[r, in]`, lora_B `[out, r]`. */
+export interface LoraPlace {
+  /** first element of lora_A in `Lora.a`, of lora_B in `Lora.b` */
+  aAt: number;
+  bAt: number;
+  /** distinguishes the masks of different layers */
+  index: number;
+}
+
+/** Low-rank pairs of linear layers that share their input. */
+export interface Lora {
+  /** holds every lora_A, f32 */
+  a: Tensor;
+  /** holds every lora_B, f32 */
+  b: Tensor;
+  r: number;
+  /** α/r, or α/√r with rsLoRA */
+  scale: number;
+  /** probability that an input of lora_A is dropped while training; 0 = none */
+  dropout: number;
+  /** for each part of the layer, null where it has none */
+  parts: readonly (LoraPlace | null)[];
+}
+
+/** One of the linear layers that a `Linear` computes together. */
+export interface LinearPart {
+  /** output features */
+  out: number;
+  /** first element of its rows in `weight`, and of its entries in `bias` */
+  weightAt: number;
+  biasAt: number;
+}
+
+/** Up to three linear layers of one input, computed together: q, k and v; gate and up; or one alone. */
+export interface Linear {
+  /** input features */
+  inner: number;
+  /** holds every part's `[out, in]`; frozen ones f32, f16, bf16, int8 or nf4, trained ones f32 */
+  weight: Tensor;
+  /** holds every part's `[out]`, or null */
+  bias: Tensor | null;
+  parts: readonly LinearPart[];
+  lora: Lora | null;
+}
+
+/** Gradients of a `Linear`, all f32, all added to, laid out as the parameters are; null where they are frozen. */
+export interface LinearGrads {
+  weight: Tensor | null;
+  bias: Tensor | null;
+  loraA: Tensor | null;
+  loraB: Tensor | null;
+}
+
+/** Columns of all parts. */
+export function widthOf({ parts }: Pick<Linear, "parts">): number {
+  return parts.reduce((sum, { out }) => sum + out, 0);
+}
+
+/** Parts with what they have of the adapter, and where their columns begin. */
+export function placed({ parts, lora }: Linear) {
+  let column = 0;
+  let low = 0;
+  return parts.map((part, i) => {
+    const place = lora?.parts[i] ?? null;
+    const at = { ...part, place, column, low };
+    column += part.out;
+    if (place) low += lora!.r;
+    return at;
+  });
+}
+
+/** Whether a part's rows follow another's. */
+export function follows(a: LinearPart, b: LinearPart, inner: number): boolean {
+  return b.weightAt === a.weightAt + a.out * inner;
+}
+
+/** Parts whose rows follow each other, as one matrix each. */
+export function runs({ parts, inner }: Linear): { first: number; out: number; weightAt: number }[] {
+  const all: { first: number; out: number; weightAt: number }[] = [];
+  let first = 0;
+  parts.forEach((part, i) => {
+    if (i > 0 && follows(parts[i - 1], part, inner)) all[all.length - 1].out += part.out;
+    else all.push({ first, out: part.out, weightAt: part.weightAt });
+    first += part.out;
+  });
+  return all;
+}
+
+/** Whether every lora_A follows the one before: then they are one matrix of more rows. */
+export function adjacent({ parts, r }: Lora, inner: number): boolean {
+  const places = parts.filter((place) => place !== null);
+  return places.every((place, i) => i === 0 || place.aAt === places[i - 1].aAt + r * inner);
+}
+
+/** The dropout of this pass, if any; each pair's mask has a seed of its own. */
+export function drop({ dropout }: Lora, seed: number | null, cols: number) {
+  if (seed === null || dropout === 0) return null;
+  return { p: dropout, cols, seed: ({ index }: LoraPlace) => (seed + Math.imul(index, 0x9e3779b9)) >>> 0 };
+}
+
+/** A layer of one part whose tensors are its own. */
+export function oneLinear(
+  weight: Tensor,
+  bias: Tensor | null,
+  lora: { a: Tensor; b: Tensor; scale: number; dropout: number; index: number } | null,
+): Linear {
+  const [out, inner] = weight.shape;
+  return {
+    inner,
+    weight,
+    bias,
+    parts: [{ out, weightAt: 0, biasAt: 0 }],
+    lora: lora && {
+      a: lora.a,
+      b: lora.b,
+      r: sizeOf(lora.a.shape) / inner,
+      scale: lora.scale,
+      dropout: lora.dropout,
+      parts: [{ aAt: 0, bAt: 0, index: lora.index }],
+    },
+  };
+}

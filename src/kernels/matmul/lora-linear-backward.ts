@@ -1,0 +1,216 @@
+import type { Recorder } from "../../gpu/recorder.ts";
+import type { Tensor } from "../../gpu/tensor.ts";
+import { biasBackward } from "../elementwise.ts";
+import { adjacent, drop, type Linear, type LinearGrads, type LoraPlace, placed, runs, widthOf } from "./linear.ts";
+import type { Hidden } from "./lora-linear.ts";
+import { type Part, recordProduct } from "./product.ts";
+
+/**
+ * Gradients of `loraLinear`: `dx = dy·W + mask∘(s·(dy·B)·A)`, `dB += dyᵀ·h`, `dA += (s·dy·B)ᵀ·dropout(x)`; and for a trained
+ * layer `dW += dyᵀ·x`, `db += Σ_rows dy`. Records four dispatches for a frozen layer with an adapter, and one more for
+ * each further pair whose dropout masks another copy of x.
+ *
+ * @param x `[rows, in]` f32, or what gives it once dx is known, perhaps in the same memory
+ * @param dy `[rows, Σ out]` f32
+ * @param saved `h` of each layer
+ * @param needsInput false for layers whose input takes no gradient: returns null
+ * @returns dx `[rows, in]`
+ */
+export function loraLinearBackward(
+  record: Recorder,
+  x: Tensor | ((dx: Tensor) => Tensor),
+  dy: Tensor,
+  layers: readonly Linear[],
+  saved: readonly Hidden[],
+  grads: readonly LinearGrads[],
+  dropoutSeed: number | null,
+  needsInput = true,
+): Tensor | null {
+  return record.scope(() => {
+    const starts = layers.map((_, i) => layers.slice(0, i).reduce((sum, layer) => sum + widthOf(layer), 0));
+    let dx: Tensor | null = null;
+    const hidden = layers.map((layer, i) => {
+      const dh = layer.lora && outputGradients(record, dy, starts[i], layer, saved[i]!, grads[i]);
+      if (needsInput || typeof x === "function") {
+        dx = inputGradient(record, dy, starts[i], layer, dh, dropoutSeed, dx);
+      }
+      return dh;
+    });
+    const input = typeof x === "function" ? x(dx!) : x;
+    layers.forEach((layer, i) => {
+      weightGradients(record, input, dy, starts[i], layer, grads[i]);
+      if (hidden[i] && grads[i].loraA) downGradient(record, input, hidden[i], layer, grads[i].loraA!, dropoutSeed);
+    });
+    return dx;
+  });
+}
+
+/** dW and db of one layer, where they are trained. */
+function weightGradients(
+  record: Recorder,
+  x: Tensor,
+  dy: Tensor,
+  start: number,
+  layer: Linear,
+  grads: LinearGrads,
+): void {
+  const { inner, parts } = layer;
+  const [rows, width] = dy.shape;
+  if (grads.weight) {
+    for (const { first, out, weightAt } of runs(layer)) {
+      recordProduct(record, {
+        a: dy,
+        b: x,
+        c: grads.weight,
+        transA: true,
+        transB: false,
+        lda: width,
+        ldb: inner,
+        rowStride: inner,
+        colStride: 1,
+        parts: [{ m: out, n: inner, k: rows, aAt: start + first, cAt: weightAt }],
+        accumulate: true,
+      });
+    }
+  }
+  if (!grads.bias) return;
+  let column = start;
+  for (const { out, biasAt } of parts) {
+    biasBackward(record, dy, grads.bias, { column, count: out, at: biasAt });
+    column += out;
+  }
+}
+
+/** dB of one layer's pairs. @returns `s·dy·B` `[rows, pairs · r]` */
+function outputGradients(
+  record: Recorder,
+  dy: Tensor,
+  start: number,
+  layer: Linear,
+  h: Tensor,
+  grads: LinearGrads,
+): Tensor {
+  const lora = layer.lora!;
+  const { r } = lora;
+  const [rows, width] = dy.shape;
+  const pairs = placed(layer).filter(({ place }) => place);
+  const wide = pairs.length * r;
+  const dh = record.empty([rows, wide], "f32", `d.${layer.weight.label}.h`);
+  const of = (part: (pair: (typeof pairs)[number], place: LoraPlace) => Part) =>
+    pairs.map((pair) => part(pair, pair.place!));
+  recordProduct(record, {
+    a: dy,
+    b: lora.b,
+    c: dh,
+    transA: false,
+    transB: false,
+    lda: width,
+    ldb: r,
+    rowStride: wide,
+    colStride: 1,
+    parts: of(({ out, column, low }, { bAt }) => ({ m: rows, n: r, k: out, aAt: start + column, bAt, cAt: low })),
+    shared: true,
+    alpha: lora.scale,
+  });
+  if (grads.loraB) {
+    recordProduct(record, {
+      a: dy,
+      b: h,
+      c: grads.loraB,
+      transA: true,
+      transB: false,
+      lda: width,
+      ldb: wide,
+      rowStride: r,
+      colStride: 1,
+      parts: of(({ out, column, low }, { bAt }) => {
+        return { m: out, n: r, k: rows, aAt: start + column, bAt: low, cAt: bAt };
+      }),
+      shared: true,
+      accumulate: true,
+    });
+  }
+  return dh;
+}
+
+/** dA of one layer's pairs, from `dh` of `outputGradients`. */
+function downGradient(
+  record: Recorder,
+  x: Tensor,
+  dh: Tensor,
+  layer: Linear,
+  loraA: Tensor,
+  dropoutSeed: number | null,
+): void {
+  const { inner } = layer;
+  const lora = layer.lora!;
+  const { r } = lora;
+  const [rows, wide] = dh.shape;
+  const drops = drop(lora, dropoutSeed, inner);
+  const parts = placed(layer)
+    .filter(({ place }) => place)
+    .map(({ place, low }): Part => {
+      return { m: r, n: inner, k: rows, aAt: low, cAt: place!.aAt, seed: drops?.seed(place!) };
+    });
+  recordProduct(record, {
+    a: dh,
+    b: x,
+    c: loraA,
+    transA: true,
+    transB: false,
+    lda: wide,
+    ldb: inner,
+    rowStride: inner,
+    colStride: 1,
+    parts: !drops && adjacent(lora, inner) ? [{ ...parts[0], m: wide }] : parts,
+    shared: drops !== null,
+    dropout: drops && { ...drops, on: "b" },
+    accumulate: true,
+  });
+}
+
+/** Adds what a layer's input gets to `into`, or to a new tensor. */
+function inputGradient(
+  record: Recorder,
+  dy: Tensor,
+  start: number,
+  layer: Linear,
+  dh: Tensor | null,
+  dropoutSeed: number | null,
+  into: Tensor | null,
+): Tensor {
+  const { inner, weight, lora } = layer;
+  const [rows, width] = dy.shape;
+  const dx = into ?? record.empty([rows, inner], "f32", `d.${weight.label}.in`);
+  const drops = lora && drop(lora, dropoutSeed, inner);
+  const places = lora ? lora.parts.filter((place) => place !== null) : [];
+  // Low-rank products that are one matrix go with the first product; masked ones need a dispatch each.
+  const once = lora !== null && !drops && adjacent(lora, inner);
+  const lows = places.map((place, l) => {
+    return { r: lora!.r, a2At: l * lora!.r, b2At: place.aAt, seed: drops?.seed(place) };
+  });
+  if (once) lows.splice(0, lows.length, { ...lows[0], r: places.length * lora.r });
+  const all = runs(layer).map(({ first, out, weightAt }): Part => {
+    return { m: rows, n: inner, k: out, aAt: start + first, bAt: weightAt };
+  });
+  for (let i = 0; i < Math.max(all.length, lows.length); i++) {
+    const main = all[i] ?? { m: rows, n: inner, k: 0 };
+    const low = lows[i];
+    recordProduct(record, {
+      a: dy,
+      b: weight,
+      c: dx,
+      transA: false,
+      transB: false,
+      lda: width,
+      ldb: inner,
+      rowStride: inner,
+      colStride: 1,
+      parts: [{ ...main, ...low }],
+      low: low ? { a2: dh!, b2: lora!.a, lda2: dh!.shape[1] } : null,
+      dropout: low && drops ? { ...drops, on: "extra" } : null,
+      accumulate: into !== null || i > 0,
+    });
+  }
+  return dx;
+}

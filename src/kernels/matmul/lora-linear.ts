@@ -1,0 +1,123 @@
+import type { Recorder } from "../../gpu/recorder.ts";
+import type { Tensor } from "../../gpu/tensor.ts";
+import { adjacent, drop, follows, type Linear, placed, widthOf } from "./linear.ts";
+import { type Epilogue, type Part, recordProduct } from "./product.ts";
+
+/** What the backward pass needs of the forward one: `scale · dropout(x) · lora_Aᵀ` `[rows, pairs · r]`; null without an adapter. */
+export type Hidden = Tensor | null;
+
+/** Rotary with positions, or SwiGLU, where the sums are stored. */
+export type LinearEpilogue = Extract<Epilogue, { kind: "rotary" }> | { kind: "swiglu" };
+
+/** Whether SwiGLU or rotary can be done where this layer's sums are stored: both halves in one product. */
+export function takesEpilogue({ inner, parts }: Linear, epilogue: "rotary" | "swiglu"): boolean {
+  if (epilogue === "rotary") return parts.length === 3;
+  return parts.length === 2 && parts[0].out === parts[1].out && follows(parts[0], parts[1], inner);
+}
+
+/**
+ * `y = x·Wᵀ + b + s·(dropout(x)·Aᵀ)·Bᵀ` for every part, side by side: the low-rank product is r more steps of the same sum.
+ * Records one dispatch, two with an adapter whose `h` is not given.
+ *
+ * @param x `[rows, in]` f32
+ * @param layers what is computed; several where one binding cannot hold them all
+ * @param dropoutSeed u32 of this forward pass, or null outside training: no dropout
+ * @param given `h` of each layer where it is known
+ * @param into where to write y; a new tensor when absent
+ * @param epilogue done where the sums are stored; ask `takesEpilogue` first. SwiGLU leaves half the columns
+ * @returns y `[rows, Σ out]` f32, and what `loraLinearBackward` needs
+ * @see Hu et al. 2021, arXiv:2106.09685; loraLinearReference
+ */
+export function loraLinear(
+  record: Recorder,
+  x: Tensor,
+  layers: readonly Linear[],
+  dropoutSeed: number | null,
+  options: {
+    label?: string;
+    given?: readonly Hidden[] | null;
+    epilogue?: LinearEpilogue | null;
+    into?: Tensor | null;
+  } = {},
+): { y: Tensor; saved: Hidden[] } {
+  const { label = layers[0].weight.label, given = null, epilogue = null, into = null } = options;
+  const [rows] = x.shape;
+  const width = layers.reduce((sum, layer) => sum + widthOf(layer), 0);
+  const columns = epilogue?.kind === "swiglu" ? width / 2 : width;
+  const saved = given ? [...given] : layers.map((layer) => loraHidden(record, x, layer, dropoutSeed));
+  const y = into ?? record.empty([rows, columns], "f32", label);
+  let start = 0;
+  layers.forEach((layer, i) => {
+    const { inner, weight, bias, lora } = layer;
+    const parts = placed(layer).map(({ out, weightAt, biasAt, column, place, low }) => ({
+      m: rows,
+      n: out,
+      k: inner,
+      r: place ? lora!.r : 0,
+      bAt: weightAt,
+      biasAt,
+      cAt: start + column,
+      a2At: place ? low : 0,
+      b2At: place?.bAt ?? 0,
+    }));
+    const whole = epilogue?.kind === "swiglu" || (!epilogue && !lora && alike(layer));
+    recordProduct(record, {
+      a: x,
+      b: weight,
+      c: y,
+      transA: false,
+      transB: true,
+      lda: inner,
+      ldb: inner,
+      rowStride: columns,
+      colStride: 1,
+      parts: whole ? [{ ...parts[0], n: widthOf(layer) }] : parts,
+      shared: Boolean(lora) && !epilogue,
+      low: lora && { a2: saved[i]!, b2: lora.b, lda2: saved[i]!.shape[1] },
+      bias,
+      epilogue: epilogue?.kind === "swiglu" ? { ...epilogue, low: [parts[0], parts[1]] } : epilogue,
+    });
+    start += widthOf(layer);
+  });
+  return { y, saved };
+}
+
+/** Whether all parts lie one after another, so that they are one product. */
+function alike({ parts, inner, bias }: Linear): boolean {
+  return parts.every((part, i) => {
+    if (i === 0) return true;
+    const before = parts[i - 1];
+    return follows(before, part, inner) && (!bias || part.biasAt === before.biasAt + before.out);
+  });
+}
+
+/** The first half of the low-rank product of one layer alone. */
+export function loraHidden(record: Recorder, x: Tensor, layer: Linear, dropoutSeed: number | null): Hidden {
+  const { lora, inner } = layer;
+  if (!lora) return null;
+  const [rows] = x.shape;
+  const { r } = lora;
+  const pairs = placed(layer).filter(({ place }) => place);
+  const wide = pairs.length * r;
+  const h = record.empty([rows, wide], "f32", `${layer.weight.label}.h`);
+  const drops = drop(lora, dropoutSeed, inner);
+  const parts = pairs.map(({ place, low }): Part => {
+    return { m: rows, n: r, k: inner, bAt: place!.aAt, cAt: low, seed: drops?.seed(place!) };
+  });
+  recordProduct(record, {
+    a: x,
+    b: lora.a,
+    c: h,
+    transA: false,
+    transB: true,
+    lda: inner,
+    ldb: inner,
+    rowStride: wide,
+    colStride: 1,
+    parts: !drops && adjacent(lora, inner) ? [{ ...parts[0], n: wide }] : parts,
+    shared: drops !== null,
+    alpha: lora.scale,
+    dropout: drops && { ...drops, on: "a" },
+  });
+  return h;
+}

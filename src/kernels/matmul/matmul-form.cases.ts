@@ -1,0 +1,234 @@
+import type { StoredMatrix } from "../../../shaders/lib/load.ts";
+import type { MatmulTile, SubgroupMatrix } from "../../../shaders/matmul/lib/variant.ts";
+import type { RowsTile } from "../../../shaders/matmul/matmul-rows.wgsl.ts";
+import type { Gpu } from "../../gpu/device.ts";
+import type { CaseRun, KernelCase } from "../check.ts";
+import { matmul, matmulReference } from "./matmul.ts";
+import { matrixTiles } from "./matmul-tile.ts";
+import { recordProduct } from "./product.ts";
+
+// The forms of matmul that GPUs take, on whatever adapter there is.
+
+export interface FormCase {
+  name: string;
+  tile(gpu: Gpu): MatmulTile | RowsTile;
+  tolerance: number;
+  needs?: "f16";
+}
+
+const F32_TOLERANCE = 4e-6;
+/** Operands are rounded to 11 bits, and runs of four products where f16 multiplies: 5e-4 of the largest sum was the worst measured. */
+const F16_TOLERANCE = 1e-3;
+
+/** Few rows: lanes added up through workgroup memory, and by the subgroup where the adapter has one size. */
+export const rowsForm = (rows: number, cols: number, subgroup: boolean): FormCase => ({
+  name: `${rows}×${cols} ${subgroup ? "by subgroup" : "by workgroup memory"}`,
+  tile: ({ features: { subgroups, subgroupSize: size } }) =>
+    subgroup && subgroups && size > 0
+      ? { kind: "rows", rows, cols, lanes: size, groups: Math.max(1, 64 / size), subgroup }
+      : { kind: "rows", rows, cols, lanes: 32, groups: 4, subgroup: false },
+  tolerance: F32_TOLERANCE,
+});
+
+/** Both operands staged; products in f32, or in f16 and summed in f32 four by four. */
+export const stagedForm = (rows: number, cols: number, compute?: "f16"): FormCase => ({
+  name: `${rows}×${cols} staged${compute ? " f16" : ""}`,
+  tile: () => ({ rows, cols, lanes: 8, groups: 8, stage: 16, broadcast: 0, steps: 4, ...(compute && { compute }) }),
+  tolerance: compute ? F16_TOLERANCE : F32_TOLERANCE,
+  needs: compute,
+});
+
+/** Subgroup matrices: those of the device, else this kind with their operations spelled out. */
+export const matrixForm = (type: "f16" | "f32", m: number, n: number, k: number): FormCase => ({
+  name: `matrices ${type} ${m}×${n}×${k}`,
+  tile: (gpu) => {
+    const own = matrixTiles(gpu, true).find(({ matrix }) => matrix?.type === type);
+    if (own) return own;
+    const size = m * n; // an element a thread: more are slow to compile
+    const matrix: SubgroupMatrix = { type, m, n, k, size, multiple: size, emulate: true };
+    const [lanes, groups] = [size < 256 ? 2 : 1, size < 128 ? 2 : 1];
+    return { rows: groups * m, cols: 2 * n, lanes, groups, stage: 2 * k, broadcast: 0, steps: 4, matrix };
+  },
+  tolerance: type === "f16" ? F16_TOLERANCE : F32_TOLERANCE,
+  needs: type === "f16" ? "f16" : undefined,
+});
+
+/** `0.5·(a·b + a2·b2) + bias`, added to what is there. */
+function plain(form: FormCase, kind: "nt" | "nn" | "tn", shape: readonly number[], dtype: StoredMatrix): KernelCase {
+  const [m, n, k, r] = shape;
+  const [transA, transB] = [kind[0] === "t", kind[1] === "t"];
+  return {
+    kernel: "matmulForm",
+    name: `${form.name}, ${kind} [${m},${n},${k}] ${dtype}${r ? ` r ${r}` : ""}`,
+    tolerance: form.tolerance,
+    needs: form.needs ?? (dtype === "f16" ? "f16" : undefined),
+    run(check) {
+      const tile = form.tile(check.gpu);
+      const a = check.input(transA ? [k, m] : [m, k], "a");
+      const b = check.input(transB ? [n, k] : [k, n], "b", 1, dtype);
+      const product = matmulReference(a.values, b.values, [m, n, k], { transA, transB });
+      if (!r) {
+        check.compare("c", matmul(check.record, a.tensor, b.tensor, { transA, transB, tile }), product);
+        return;
+      }
+      const bias = check.input([n], "bias");
+      const into = check.input([m, n], "into");
+      const [a2, b2] = [check.input([m, r], "a2"), check.input(transB ? [n, r] : [r, n], "b2")];
+      const low = matmulReference(a2.values, b2.values, [m, n, r], { transB });
+      const extra = { a2: a2.tensor, b2: b2.tensor };
+      const options = {
+        transA,
+        transB,
+        alpha: 0.5,
+        bias: bias.tensor,
+        into: into.tensor,
+        accumulate: true,
+        extra,
+        tile,
+      };
+      matmul(check.record, a.tensor, b.tensor, options);
+      const want = product.map((v, i) => into.values[i] + 0.5 * (v + low[i]) + bias.values[i % n]);
+      check.compare("c", into.tensor, want);
+    },
+  };
+}
+
+/** Rows of `a` times rows `first` to `first + n` of `b`, with a low-rank part of its own. */
+function partOf(x: Float64Array, w: Float64Array, [m, n, k]: readonly number[], first: number) {
+  return matmulReference(x, w.subarray(first * k, (first + n) * k), [m, n, k], { transB: true });
+}
+
+/** Columns of rows of `width`. */
+const columnsOf = (values: Float64Array, m: number, width: number, first: number, count: number) =>
+  Float64Array.from({ length: m * count }, (_, i) => values[Math.floor(i / count) * width + first + (i % count)]);
+
+const LOW = { r: 4, lda2: 12 };
+
+function inputs(check: CaseRun, m: number, k: number, n: number) {
+  const x = check.input([m, k], "x");
+  const w = check.input([n, k], "w", 1, "bf16");
+  const bias = check.input([n], "bias");
+  const [a2, b2] = [check.input([m, LOW.lda2], "a2"), check.input([n, LOW.r], "b2")];
+  /** columns first … first + count, with low-rank product `part` */
+  const sums = (part: number, first: number, count: number) => {
+    const low = columnsOf(a2.values, m, LOW.lda2, part * LOW.r, LOW.r);
+    const more = partOf(low, b2.values, [m, count, LOW.r], first);
+    return partOf(x.values, w.values, [m, count, k], first).map(
+      (v, i) => v + more[i] + bias.values[first + (i % count)],
+    );
+  };
+  const product = {
+    a: x.tensor,
+    b: w.tensor,
+    transA: false,
+    transB: true,
+    lda: k,
+    ldb: k,
+    colStride: 1,
+    low: { a2: a2.tensor, b2: b2.tensor, lda2: LOW.lda2 },
+    bias: bias.tensor,
+  };
+  return { product, sums };
+}
+
+/** gate and up in one product, silu(gate)·up stored. */
+function swiglu(form: FormCase, m: number, inner: number, k: number): KernelCase {
+  return {
+    kernel: "matmulForm",
+    name: `${form.name}, swiglu [${m},${inner},${k}]`,
+    tolerance: 2 * form.tolerance,
+    needs: form.needs,
+    run(check) {
+      const { product, sums } = inputs(check, m, k, 2 * inner);
+      const c = check.record.empty([m, inner], "f32", "c");
+      const low = range2((h) => ({ r: LOW.r, a2At: h * LOW.r, b2At: h * inner * LOW.r }));
+      const parts = [{ m, n: 2 * inner, k }];
+      recordProduct(check.record, {
+        ...product,
+        c,
+        rowStride: inner,
+        parts,
+        epilogue: { kind: "swiglu", low },
+        tile: form.tile(check.gpu),
+      });
+      const [gate, up] = [sums(0, 0, inner), sums(1, inner, inner)];
+      check.compare(
+        "c",
+        c,
+        gate.map((g, i) => (g / (1 + Math.exp(-g))) * up[i]),
+      );
+    },
+  };
+}
+
+const range2 = <T>(of: (h: number) => T): readonly [T, T] => [of(0), of(1)];
+
+/** query, key and value heads in one product, the first two rotated. */
+function rotary(form: FormCase, m: number, headDim: number, k: number): KernelCase {
+  return {
+    kernel: "matmulForm",
+    name: `${form.name}, rotary [${m},${4 * headDim},${k}]`,
+    tolerance: 2 * form.tolerance,
+    needs: form.needs,
+    run(check) {
+      const [n, half] = [4 * headDim, headDim / 2];
+      const { product, sums } = inputs(check, m, k, n);
+      const c = check.record.empty([m, n], "f32", "c");
+      const places = Array.from({ length: m }, (_, i) => (3 * i) % 7);
+      const table = check.input([7, headDim], "table");
+      const of = [
+        { first: 0, count: 2 * headDim },
+        { first: 2 * headDim, count: headDim },
+        { first: 3 * headDim, count: headDim },
+      ];
+      const parts = of.map(({ first, count }, i) => {
+        const at = { bAt: first * k, cAt: first, a2At: i * LOW.r, b2At: first * LOW.r, biasAt: first };
+        return { m, n: count, k, r: LOW.r, ...at };
+      });
+      const positions = check.integers(places, "positions");
+      recordProduct(check.record, {
+        ...product,
+        c,
+        rowStride: n,
+        parts,
+        epilogue: { kind: "rotary", positions, table: table.tensor, headDim },
+        tile: form.tile(check.gpu),
+      });
+      const want = new Float64Array(m * n);
+      of.forEach(({ first, count }, part) => {
+        const values = sums(part, first, count);
+        values.forEach((value, at) => {
+          const [row, col] = [Math.floor(at / count), at % count];
+          const second = col % headDim >= half;
+          const other = values[second ? at - half : at + half];
+          const angle = places[row] * headDim + (col % half);
+          const [cosine, sine] = part < 2 ? [table.values[angle], table.values[angle + half]] : [1, 0];
+          want[row * n + first + col] = value * cosine + (second ? other : -other) * sine;
+        });
+      });
+      check.compare("c", c, want);
+    },
+  };
+}
+
+const MATRICES = [matrixForm("f32", 8, 8, 8), matrixForm("f16", 16, 16, 16), matrixForm("f16", 8, 16, 16)];
+
+export const matmulFormCases: KernelCase[] = [
+  plain(rowsForm(1, 4, false), "nt", [1, 63, 65], "f32"),
+  plain(rowsForm(1, 2, true), "nt", [1, 40, 132, 16], "bf16"),
+  plain(rowsForm(4, 2, false), "nt", [3, 63, 520, 4], "bf16"),
+  plain(rowsForm(2, 2, true), "nt", [19, 70, 264, 16], "bf16"),
+  plain(rowsForm(2, 1, true), "nt", [2, 33, 64], "f16"),
+  plain(rowsForm(2, 1, false), "nt", [7, 33, 128], "int8"),
+  plain(rowsForm(2, 2, true), "nt", [3, 33, 68], "nf4"),
+  swiglu(rowsForm(2, 2, true), 5, 37, 72),
+  rotary(rowsForm(2, 2, false), 5, 8, 20),
+  swiglu(stagedForm(4, 4), 33, 37, 24),
+  plain(stagedForm(4, 4, "f16"), "nt", [40, 66, 520], "f32"),
+  plain(MATRICES[0], "nt", [33, 68, 36, 3], "bf16"),
+  plain(MATRICES[0], "tn", [66, 40, 63], "f32"),
+  plain(MATRICES[1], "nt", [70, 68, 520, 16], "bf16"),
+  plain(MATRICES[2], "nn", [33, 40, 72, 16], "f32"),
+  swiglu(MATRICES[0], 18, 37, 24),
+  rotary(MATRICES[1], 33, 8, 20),
+];

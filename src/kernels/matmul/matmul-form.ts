@@ -1,0 +1,83 @@
+import type { MatrixTile } from "../../../shaders/matmul/lib/slabs.ts";
+import type { MatmulTile, MatmulVariant } from "../../../shaders/matmul/lib/variant.ts";
+import { matmul } from "../../../shaders/matmul/matmul.wgsl.ts";
+import { matmulRows, type RowsTile } from "../../../shaders/matmul/matmul-rows.wgsl.ts";
+import { matmulSubgroupMatrix } from "../../../shaders/matmul/matmul-subgroup-matrix.wgsl.ts";
+import type { GpuContext } from "../../gpu/context.ts";
+import type { Grid } from "../../gpu/dispatch.ts";
+import { FEW_ROWS, onCpu, plainTile, tileGrid } from "./matmul-tile.ts";
+
+/** A kernel that computes a product, with what it is specialised to. All take the same bindings and parameters. */
+export interface Form {
+  // biome-ignore lint/suspicious/noExplicitAny: each kernel has a variant of its own
+  shader: (variant: any) => string;
+  variant: object;
+  grid: Grid;
+}
+
+/** What a form is picked by beside the variant. */
+export interface FormSizes {
+  m: number;
+  parts: readonly { n: number; k: number; r?: number }[];
+  /** rows of b begin at multiples of eight elements */
+  eights: boolean;
+}
+
+/**
+ * How a GPU takes x·Wᵀ of few rows, or null for a CPU adapter, more rows, other products.
+ *
+ * Lanes and pieces follow from the adapter and the weights: a row's sums are the same bits in every batch.
+ */
+export function rowsTile(
+  gpu: GpuContext,
+  { transA, transB, dropout, pairs }: Pick<MatmulVariant, "transA" | "transB" | "dropout" | "pairs">,
+  { m, parts }: Pick<FormSizes, "m" | "parts">,
+): RowsTile | null {
+  if (onCpu(gpu) || transA || !transB || m > FEW_ROWS || dropout === "b") return null;
+  const { subgroups, subgroupSize } = gpu.features;
+  const subgroup = subgroups && [16, 32, 64].includes(subgroupSize);
+  const lanes = subgroup ? subgroupSize : 32;
+  const n = parts.reduce((sum, part) => sum + part.n, 0);
+  const cols = n >= 4096 ? 4 : n >= 1024 || pairs !== "none" ? 2 : 1; // narrow outputs need every workgroup they can have
+  const rows = [1, 2, 4, 8].find((rows) => m <= rows) ?? 16;
+  return { kind: "rows", rows, cols, lanes, groups: 128 / lanes, subgroup };
+}
+
+/**
+ * The kernel for a product, by its tile and size.
+ *
+ * @param forced a tile to use whatever the adapter: tests, benches
+ */
+export function matmulForm(
+  gpu: GpuContext,
+  variant: MatmulVariant,
+  sizes: FormSizes,
+  forced?: MatmulTile | RowsTile,
+): Form {
+  const { m, parts, eights } = sizes;
+  const few = forced ? ("kind" in forced ? forced : null) : rowsTile(gpu, variant, sizes);
+  if (few) {
+    const piece = eights && parts.every(({ k }) => k % 8 === 0) ? 8 : 4;
+    const tail = variant.tail || parts.some(({ k, r = 0 }) => k % 4 !== 0 || r % 4 !== 0);
+    const eightB = variant.b === "bf16" && piece === 8;
+    const cols = few.cols * few.groups;
+    return {
+      shader: matmulRows,
+      variant: { ...variant, vecC: false, eightB, piece, tail, tile: few },
+      grid: gridOf(parts, (n) => [Math.ceil(m / few.rows), Math.ceil(n / cols)]),
+    };
+  }
+  // the low-rank part alone cannot be masked where its sums lie in matrices
+  const masked = variant.tile.matrix && variant.dropout === "extra";
+  const tile = masked ? plainTile(gpu, variant.transB, m) : variant.tile;
+  const grid = gridOf(parts, (n) => tileGrid(tile, m, n));
+  if (tile.matrix) {
+    return { shader: matmulSubgroupMatrix, variant: { ...variant, vecC: false, tile: tile as MatrixTile }, grid };
+  }
+  return { shader: matmul, variant: { ...variant, tile }, grid };
+}
+
+function gridOf(parts: readonly { n: number }[], tiles: (n: number) => readonly [number, number]): Grid {
+  const all = parts.map(({ n }) => tiles(n));
+  return [all[0][0], all.reduce((sum, [, y]) => sum + y, 0)];
+}

@@ -1,0 +1,338 @@
+import type { StoredMatrix } from "../../../shaders/lib/load.ts";
+import type { MatmulTile } from "../../../shaders/matmul/lib/variant.ts";
+import type { Gpu } from "../../gpu/device.ts";
+import { planLike } from "../../gpu/fake-device.ts";
+import type { Kernel } from "../../gpu/program.ts";
+import type { Tensor } from "../../gpu/tensor.ts";
+import { matmul } from "./matmul.ts";
+import { rowsTile } from "./matmul-form.ts";
+import { FEW_ROWS, matrixTiles, tileCandidates, tileKey } from "./matmul-tile.ts";
+
+/** A product `[m, k] · [k, n]` as `matmul` dispatches it: narrow outputs transposed, see `dispatched`. */
+export interface Product {
+  transA: boolean;
+  transB: boolean;
+  b: StoredMatrix;
+  m: number;
+  n: number;
+  k: number;
+  /** steps of the low-rank part of the same sum: more code, which some tiles bear worse than others; 0 = none */
+  extra: number;
+}
+
+/** Sizes of a model, as config.json names them. */
+export interface ModelSizes {
+  hidden_size: number;
+  intermediate_size: number;
+  num_attention_heads: number;
+  num_key_value_heads: number;
+  head_dim: number;
+  vocab_size: number;
+}
+
+export interface TuneOptions {
+  signal?: AbortSignal;
+  /** milliseconds for all measurements, compilation included; what is left unmeasured keeps its first candidate */
+  budgetMs?: number;
+}
+
+/** Milliseconds that training may wait for tuning. */
+const BUDGET_MS = 8000;
+/** Rounds over the candidates; the best of them counts, since other programs only ever make a run slower. */
+const ROUNDS = 3;
+/** The first candidate, which was measured at leisure, yields to one that takes this share of its time or less. */
+const CLEARLY = 0.95;
+/** A measurement shorter than this says more about submitting than about the kernel. */
+const WORTH_MS = 2;
+/** Stand-ins for a product, smallest first: the next is tried where the one before is over too soon. */
+const PROXIES = [
+  { m: 64, n: 512, k: 512 },
+  { m: 256, n: 1024, k: 1024 },
+  { m: 1024, n: 4096, k: 1024 },
+] as const;
+
+/**
+ * Measures which tile is the quickest on this adapter for each kind of product that was not measured yet, and leaves it in
+ * `gpu.tuning`. Kinds with the most work come first; when the budget is spent the rest keep their first candidates.
+ *
+ * Every tile gives the same sums in the same order, so that the choice changes no result; but where a device was opened with
+ * subgroup matrices, their tiles round operands. GPUs take few rows of x·Wᵀ by a form of its own, and nothing is measured.
+ *
+ * @throws {GpuError} a fault of the device, and the signal's reason when it is aborted
+ */
+export async function tuneMatmul(gpu: Gpu, products: readonly Product[], options: TuneOptions = {}): Promise<void> {
+  const { signal, budgetMs = BUDGET_MS } = options;
+  const end = performance.now() + budgetMs;
+  for (const [key, product] of kinds(products)) {
+    if (gpu.tuning.has(key) || takesRows(gpu, product)) continue;
+    const winner = await fastest(gpu, key, product, end, signal);
+    if (winner) gpu.tuning.set(key, JSON.stringify(winner));
+    if (performance.now() > end) return;
+  }
+}
+
+/** Whether a product never asks for a tile. */
+function takesRows(gpu: Gpu, { transA, transB, m, n, k }: Product): boolean {
+  return rowsTile(gpu, { transA, transB, dropout: "none", pairs: "none" }, { m, parts: [{ n, k }] }) !== null;
+}
+
+/** One product for each tile key: the one with the most work; the keys in order of all their work. */
+function kinds(products: readonly Product[]): [string, Product][] {
+  const work = ({ m, n, k }: Product) => m * n * k;
+  const all = new Map<string, { product: Product; total: number }>();
+  for (const product of products.map(dispatched)) {
+    const key = tileKey(product.transA, product.transB, product.b, product.m);
+    const found = all.get(key);
+    if (!found) all.set(key, { product, total: work(product) });
+    else {
+      found.total += work(product);
+      const extra = Math.max(found.product.extra, product.extra);
+      found.product = { ...(work(product) > work(found.product) ? product : found.product), extra };
+    }
+  }
+  return [...all]
+    .sort(([x, a], [y, b]) => b.total - a.total || (x < y ? -1 : 1))
+    .map(([key, { product }]) => [key, product]);
+}
+
+/** The product as it reaches the shader: `matmul` computes narrow f32 outputs transposed. */
+function dispatched(product: Product): Product {
+  const { transA, transB, b, m, n, extra } = product;
+  if (!(n <= FEW_ROWS && n < m && b === "f32" && extra === 0)) return product;
+  return { ...product, transA: !transB, transB: !transA, m: n, n: m };
+}
+
+async function fastest(
+  gpu: Gpu,
+  key: string,
+  product: Product,
+  end: number,
+  signal: AbortSignal | undefined,
+): Promise<MatmulTile | null> {
+  const tiles = tileCandidates(gpu, product.transA, product.transB, product.b, product.m);
+  const usable: MatmulTile[] = [];
+  if (performance.now() < end) await gpu.prepare(await kernelsOf(gpu, key, product, tiles), signal);
+  for (const proxy of PROXIES) {
+    const trial = new Trial(gpu, key, product, proxy);
+    try {
+      if (usable.length === 0) {
+        for (const tile of tiles) {
+          signal?.throwIfAborted();
+          if (usable.length > 0 && performance.now() > end) break;
+          await trial.run(tile); // compiles
+          usable.push(tile);
+        }
+      }
+      if (usable.length < 2) return null;
+      const best = usable.map(() => Number.POSITIVE_INFINITY);
+      for (let round = 0; round < ROUNDS; round++) {
+        for (const [i, tile] of usable.entries()) {
+          signal?.throwIfAborted();
+          best[i] = Math.min(best[i], await trial.run(tile));
+        }
+      }
+      const quickest = Math.min(...best);
+      if (quickest >= WORTH_MS || proxy === PROXIES[PROXIES.length - 1])
+        return usable[quickest <= CLEARLY * best[0] ? best.indexOf(quickest) : 0];
+    } finally {
+      trial.free();
+    }
+  }
+  return null;
+}
+
+/** What the candidates are compiled from: several at a time, which takes longer than measuring them. */
+async function kernelsOf(gpu: Gpu, key: string, product: Product, tiles: readonly MatmulTile[]): Promise<Kernel[]> {
+  const plan = planLike(gpu);
+  const trial = new Trial(plan, key, product, PROXIES[0]);
+  for (const tile of tiles) await trial.run(tile);
+  return plan.programs.kernels;
+}
+
+/** Operands of one stand-in product: zeros, which a CPU multiplies as slowly as anything else. */
+class Trial {
+  private readonly gpu: Gpu;
+  private readonly key: string;
+  private readonly product: Product;
+  private readonly tensors: { a: Tensor; b: Tensor; c: Tensor };
+  private readonly extra: { a2: Tensor; b2: Tensor } | null;
+
+  constructor(gpu: Gpu, key: string, product: Product, proxy: { m: number; n: number; k: number }) {
+    this.gpu = gpu;
+    this.key = key;
+    this.product = product;
+    const { transA, transB } = product;
+    const size = (want: number, most: number) => Math.max(8, Math.floor(Math.min(want, most) / 8) * 8); // vec4 loads
+    const few = product.m <= FEW_ROWS;
+    const m = few ? size(product.m, FEW_ROWS) : Math.max(FEW_ROWS + 8, size(product.m, proxy.m)); // keeps to its kind
+    const n = Math.max(m, size(product.n, few ? 4 * proxy.n : proxy.n)); // or matmul would turn it round
+    const k = size(product.k, few ? 2 * proxy.k : proxy.k);
+    const make = (shape: number[], dtype: StoredMatrix, label: string) =>
+      gpu.persistent(shape, dtype, `tuning.${label}`, "scratch");
+    const sides = transB ? [n, k] : [k, n];
+    this.tensors = {
+      a: make(transA ? [k, m] : [m, k], "f32", "a"),
+      b: product.b === "f32" ? make(sides, "f32", "b") : gpu.frozen(sides, product.b, "tuning.b"),
+      c: make([m, n], "f32", "c"),
+    };
+    const r = product.extra;
+    this.extra = r > 0 ? { a2: make([m, r], "f32", "a2"), b2: make(transB ? [n, r] : [r, n], "f32", "b2") } : null;
+  }
+
+  /** @returns milliseconds of one dispatch, with its submission */
+  async run(tile: MatmulTile): Promise<number> {
+    const { gpu, key, product, tensors, extra } = this;
+    const { transA, transB } = product;
+    const before = gpu.tuning.get(key);
+    const record = gpu.recorder();
+    gpu.tuning.set(key, JSON.stringify(tile));
+    try {
+      matmul(record, tensors.a, tensors.b, { transA, transB, into: tensors.c, extra });
+    } finally {
+      if (before === undefined) gpu.tuning.delete(key);
+      else gpu.tuning.set(key, before);
+    }
+    const start = performance.now();
+    record.submit();
+    await gpu.settle();
+    return performance.now() - start;
+  }
+
+  free(): void {
+    this.gpu.trim(); // textures with copies of operands
+    this.gpu.drop(...Object.values(this.tensors), ...Object.values(this.extra ?? {}));
+  }
+}
+
+/**
+ * The kinds of product that a training step of a model needs.
+ *
+ * @param tokens of a micro-batch
+ * @param dtype of the frozen projections
+ * @param rank of LoRA; null for full training, whose weights and their gradients are f32
+ * @param table dtype of the head, where it is another
+ */
+export function modelProducts(
+  sizes: ModelSizes,
+  tokens: number,
+  dtype: StoredMatrix,
+  rank: number | null,
+  table: StoredMatrix = dtype,
+): Product[] {
+  const { hidden_size: hidden, intermediate_size: inner, head_dim, vocab_size } = sizes;
+  const [q, kv] = [sizes.num_attention_heads * head_dim, sizes.num_key_value_heads * head_dim];
+  const b = rank === null ? "f32" : dtype;
+  const layers = [
+    [q, hidden],
+    [kv, hidden],
+    [hidden, q],
+    [inner, hidden],
+    [hidden, inner],
+  ];
+  const products: Product[] = [];
+  const add = (transA: boolean, transB: boolean, stored: StoredMatrix, m: number, n: number, k: number, extra = 0) =>
+    products.push({ transA, transB, b: stored, m, n, k, extra });
+  for (const [out, into] of layers) {
+    add(false, true, b, tokens, out, into, rank ?? 0); // y = x·Wᵀ
+    add(false, false, b, tokens, into, out, rank ?? 0); // dx = dy·W
+    if (rank === null) {
+      add(true, false, "f32", out, into, tokens); // dW = dyᵀ·x
+      continue;
+    }
+    add(false, true, "f32", tokens, rank, into); // h = x·Aᵀ
+    add(false, false, "f32", tokens, rank, out); // dh = dy·B
+    add(true, false, "f32", out, rank, tokens); // dB = dyᵀ·h
+    add(true, false, "f32", rank, into, tokens); // dA = dhᵀ·x
+  }
+  const head = rank === null ? "f32" : table;
+  add(false, true, head, tokens, vocab_size, hidden); // the head's logits, and their way back
+  add(false, false, head, tokens, hidden, vocab_size);
+  return products;
+}
+
+const KEY = /^matmul [nt]([nt]) (f32|f16|bf16|int8|nf4)( few)?$/;
+
+/** What was measured on this adapter, as JSON: for `importTuning` on the same adapter, another day. */
+export function exportTuning(gpu: Gpu): string {
+  const tiles = Object.fromEntries(
+    [...gpu.tuning]
+      .filter(([key]) => KEY.test(key))
+      .sort(([x], [y]) => (x < y ? -1 : 1))
+      .map(([key, tile]) => [key, JSON.parse(tile) as MatmulTile]),
+  );
+  return `${JSON.stringify({ version: 1, adapter: adapterOf(gpu), tiles }, null, 2)}\n`;
+}
+
+/**
+ * Takes over what was measured before. Entries that `gpu.tuning` has already stay.
+ *
+ * @param text of `exportTuning`; anything else is ignored as a whole
+ * @returns null, or why nothing was taken over
+ */
+export function importTuning(gpu: Gpu, text: string): string | null {
+  let file: { version?: unknown; adapter?: unknown; tiles?: unknown } | null;
+  try {
+    file = JSON.parse(text);
+  } catch (error) {
+    return `Cannot read tuning: ${(error as Error).message}`;
+  }
+  if (file?.version !== 1) return `Cannot read tuning: its version is ${show(file?.version)}, this program reads 1`;
+  if (file.adapter !== adapterOf(gpu)) {
+    return `Cannot use tuning of adapter ${show(file.adapter)}: this one is ${show(adapterOf(gpu))}`;
+  }
+  const { tiles } = file;
+  if (tiles === null || typeof tiles !== "object" || Array.isArray(tiles)) return "Cannot read tuning: it has no tiles";
+  const found: [string, string][] = [];
+  for (const [key, tile] of Object.entries(tiles)) {
+    const form = KEY.exec(key);
+    if (!form) return `Cannot read tuning: ${show(key)} is no kind of product`;
+    const fault = tileFault(gpu, tile, form[1] === "t");
+    if (fault) return `Cannot use tuning of ${key}: ${fault}`;
+    const { rows, cols, lanes, groups, stage, broadcast, steps, walk, matrix } = tile as MatmulTile;
+    found.push([key, JSON.stringify({ rows, cols, lanes, groups, stage, broadcast, steps, walk, matrix })]);
+  }
+  for (const [key, tile] of found) if (!gpu.tuning.has(key)) gpu.tuning.set(key, tile);
+  return null;
+}
+
+/** The adapter, and what it was opened with: tiles for subgroups are of no use without them, and matrices would go unmeasured. */
+function adapterOf({ adapterName, features: { subgroupSize, matrix } }: Gpu): string {
+  const kind = matrix ? `, matrices ${matrix.type} ${matrix.m}×${matrix.n}×${matrix.k}` : "";
+  return `${adapterName}, subgroups of ${subgroupSize}${kind}`;
+}
+
+/** What is wrong with a tile on this adapter, or null. */
+function tileFault(gpu: Gpu, value: unknown, transB: boolean): string | null {
+  if (value === null || typeof value !== "object") return `a tile is an object, got ${show(value)}`;
+  if ("matrix" in value) {
+    const own = matrixTiles(gpu, transB).some((tile) => JSON.stringify(tile) === JSON.stringify(value));
+    return own ? null : `this device has no tile of subgroup matrices ${show(value)}`;
+  }
+  const tile = value as Record<Exclude<keyof MatmulTile, "matrix" | "compute">, number>;
+  const rules: [keyof typeof tile, (n: number) => boolean, string][] = [
+    ["rows", (n) => n >= 4 && n <= 32 && n % 4 === 0, "4, 8 … 32"],
+    ["cols", (n) => n >= 1 && n <= 32 && (transB || n % 4 === 0), transB ? "1 to 32" : "4, 8 … 32"],
+    ["lanes", (n) => n >= 1 && n <= 256, "1 to 256"],
+    ["groups", (n) => n >= 1 && n <= 256, "1 to 256"],
+    ["stage", (n) => n >= 0 && n <= 64 && n % 4 === 0, "0, 4, 8 … 64"],
+    ["broadcast", (n) => n === 0 || n === gpu.features.subgroupSize, `0 or ${gpu.features.subgroupSize}`],
+    ["steps", (n) => n === 4 || n === 8, "4 or 8"],
+  ];
+  if (tile.walk !== undefined) rules.push(["walk", (n) => n >= 1 && n <= 8, "absent, or 1 to 8"]);
+  for (const [name, fits, rule] of rules) {
+    if (!Number.isInteger(tile[name]) || !fits(tile[name])) return `${name} is ${show(tile[name])}; it must be ${rule}`;
+  }
+  const { rows, cols, lanes, groups, stage, broadcast } = tile;
+  if (stage > 0 && cols % 4 > 0) return `cols is ${cols}; where operands are staged it must be 4, 8 … 32`;
+  const threads = lanes * groups;
+  const { maxComputeInvocationsPerWorkgroup: mostThreads, maxComputeWorkgroupStorageSize: mostBytes } = gpu.limits;
+  if (threads > mostThreads) return `${threads} threads pass this adapter's ${mostThreads}`;
+  const bytes = 4 * stage * (rows * groups + cols * lanes);
+  if (bytes > mostBytes) return `${bytes} bytes of workgroup memory pass this adapter's ${mostBytes}`;
+  if (broadcast > 0 && (rows % broadcast > 0 || lanes % broadcast > 0 || groups > 1 || stage > 0)) {
+    return `lanes of a subgroup of ${broadcast} share loads of whole rows without workgroup memory`;
+  }
+  return null;
+}
+
+const show = (value: unknown) => (JSON.stringify(value) ?? "absent").slice(0, 80);

@@ -1,0 +1,51 @@
+import { rmsNormLora as shader } from "../../../shaders/norm/rms-norm-lora.wgsl.ts";
+import type { Recorder } from "../../gpu/recorder.ts";
+import type { Tensor } from "../../gpu/tensor.ts";
+import type { Linear } from "../matmul/linear.ts";
+import { type Hidden, loraHidden } from "../matmul/lora-linear.ts";
+import { stored } from "../matmul/stored.ts";
+import { rmsNorm } from "./rms-norm.ts";
+
+const WORKGROUP = 64;
+/** Elements of a row that workgroup memory of 16 KiB holds beside the sums. */
+const MOST_COLUMNS = 3840;
+
+/**
+ * `rmsNorm` of the few rows of a decoding pass together with `loraHidden` of the layer that reads its result: one dispatch
+ * where the layer is one product whose pairs this kernel can read, else two or more. Nothing is dropped out.
+ *
+ * @param x `[rows, cols]` f32; `delta` alike, added first, or null
+ * @param layers what y goes into
+ * @returns `y` and `sum` as rmsNorm gives them, and `h` of each layer, for `loraLinear`
+ * @see shaders/norm/rms-norm-lora.wgsl.ts
+ */
+export function rmsNormLora(
+  record: Recorder,
+  x: Tensor,
+  weight: Tensor,
+  eps: number,
+  delta: Tensor | null,
+  layers: readonly Linear[],
+): { y: Tensor; sum: Tensor; h: Hidden[] } {
+  const [rows, cols] = x.shape;
+  const lora = layers.length === 1 ? layers[0].lora : null;
+  const places = lora ? lora.parts.filter((place) => place !== null) : [];
+  const fits = cols % 4 === 0 && cols <= MOST_COLUMNS && places.every(({ aAt }) => aAt % 4 === 0);
+  if (!lora || !fits) {
+    const { y, sum } = rmsNorm(record, x, weight, eps, delta);
+    return { y, sum, h: layers.map((layer) => loraHidden(record, y, layer, null)) };
+  }
+  const y = record.empty(x.shape, "f32", `${x.label}.normed`);
+  const sum = delta ? record.empty(x.shape, "f32", `${x.label}.sum`) : x;
+  const h = record.empty([rows, places.length * lora.r], "f32", `${layers[0].weight.label}.h`);
+  const [a0, a1 = 0, a2 = 0] = places.map(({ aAt }) => aAt);
+  record.dispatch(
+    shader,
+    { weight: stored(weight), residual: delta !== null, cols, pairs: places.length, workgroup: WORKGROUP },
+    { x, weight, y, a: lora.a, h, ...(delta && { delta, sum }) },
+    { rows, r: lora.r, eps, alpha: lora.scale, a0, a1, a2 },
+    [rows, 1],
+    2 * rows * cols * places.length * lora.r,
+  );
+  return { y, sum, h: [h] };
+}

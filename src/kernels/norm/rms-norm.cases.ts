@@ -1,0 +1,110 @@
+import type { KernelCase } from "../check.ts";
+import {
+  rmsNorm,
+  rmsNormBackward,
+  rmsNormBackwardReference,
+  rmsNormReference,
+  rmsNormWeightBackward,
+} from "./rms-norm.ts";
+
+const EPS = 1e-6;
+const SHAPES = [
+  [1, 2],
+  [3, 63],
+  [5, 65],
+  [7, 894],
+  [2, 24],
+] as const;
+
+/** Shapes, storage and tolerances that rms_norm is held to. */
+export const rmsNormCases: KernelCase[] = SHAPES.flatMap(([rows, cols]) =>
+  (["f32", "f16", "bf16"] as const).flatMap((dtype): KernelCase[] => [
+    {
+      kernel: "rmsNorm",
+      name: `[${rows},${cols}] ${dtype}`,
+      tolerance: 2e-6,
+      needs: dtype === "f16" ? "f16" : undefined,
+      run(check) {
+        const x = check.input([rows, cols], "x");
+        const weight = check.input([cols], "weight", 1, dtype);
+        const { y } = rmsNorm(check.record, x.tensor, weight.tensor, EPS);
+        check.compare("y", y, rmsNormReference(x.values, weight.values, EPS));
+      },
+    },
+    {
+      kernel: "rmsNorm",
+      name: `[${rows},${cols}] ${dtype} + residual, backward`,
+      tolerance: 1e-5,
+      needs: dtype === "f16" ? "f16" : undefined,
+      run(check) {
+        const x = check.input([rows, cols], "x");
+        const delta = check.input([rows, cols], "delta");
+        const weight = check.input([cols], "weight", 1, dtype);
+        const dy = check.input([rows, cols], "dy");
+        const into = check.input([rows, cols], "into");
+        const dweight = check.input([cols], "dweight");
+        const values = x.values.map((v, i) => Math.fround(v + delta.values[i]));
+        const { y, rstd, sum } = rmsNorm(check.record, x.tensor, weight.tensor, EPS, delta.tensor);
+        rmsNormBackward(check.record, sum, weight.tensor, rstd, dy.tensor, into.tensor);
+        const fresh = rmsNormBackward(check.record, sum, weight.tensor, rstd, dy.tensor);
+        rmsNormWeightBackward(check.record, sum, rstd, dy.tensor, dweight.tensor);
+        const want = rmsNormBackwardReference(values, weight.values, EPS, dy.values);
+        check.compare("y", y, rmsNormReference(values, weight.values, EPS));
+        check.compare("sum", sum, values);
+        check.compare("dx", fresh, want.dx);
+        check.compare(
+          "dx +=",
+          into.tensor,
+          want.dx.map((d, i) => d + into.values[i]),
+        );
+        check.compare(
+          "dweight",
+          dweight.tensor,
+          want.dweight.map((d, i) => d + dweight.values[i]),
+        );
+      },
+    },
+  ]),
+);
+
+/** Tokens, heads of a row, the first and the number of those that are normed, head_dim. */
+const HEADS = [
+  [1, 3, 0, 1, 8],
+  [5, 6, 4, 2, 33],
+  [7, 8, 0, 4, 64],
+] as const;
+
+for (const [tokens, per, first, take, cols] of HEADS) {
+  rmsNormCases.push({
+    kernel: "rmsNorm",
+    name: `${take} of ${per} heads of ${cols}, backward`,
+    tolerance: 1e-5,
+    run(check) {
+      const x = check.input([tokens, per * cols], "x");
+      const y = check.input([tokens, per * cols], "y");
+      const dy = check.input([tokens, per * cols], "dy");
+      const weight = check.input([cols], "weight");
+      const dweight = check.input([cols], "dweight");
+      const heads = { per, first, take };
+      const { rstd } = rmsNorm(check.record, x.tensor, weight.tensor, EPS, null, { rows: heads, into: y.tensor });
+      rmsNormWeightBackward(check.record, x.tensor, rstd, dy.tensor, dweight.tensor, heads);
+      rmsNormBackward(check.record, x.tensor, weight.tensor, rstd, dy.tensor, null, heads);
+      const [wantY, wantDx, wantDw] = [y.values.slice(), dy.values.slice(), dweight.values.slice()];
+      for (let t = 0; t < tokens; t++) {
+        for (let head = first; head < first + take; head++) {
+          const at = (t * per + head) * cols;
+          const row = x.values.slice(at, at + cols);
+          const back = rmsNormBackwardReference(row, weight.values, EPS, dy.values.slice(at, at + cols));
+          wantY.set(rmsNormReference(row, weight.values, EPS), at);
+          wantDx.set(back.dx, at);
+          back.dweight.forEach((d, c) => {
+            wantDw[c] += d;
+          });
+        }
+      }
+      check.compare("y", y.tensor, wantY);
+      check.compare("dx", dy.tensor, wantDx);
+      check.compare("dweight", dweight.tensor, wantDw);
+    },
+  });
+}

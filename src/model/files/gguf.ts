@@ -1,0 +1,251 @@
+import { FormatError, UnsupportedError } from "../../errors.ts";
+import { type Checkpoint, CONFIG_FILE } from "../../io/checkpoint.ts";
+import { GGML_TYPES, type GgmlType, type GgufTensor, type GgufValue, ggmlBytes } from "../../io/gguf/gguf.ts";
+import { dequantize, quantize } from "../../io/gguf/quant.ts";
+import { type GgufEntry, type GgufFile, openGguf } from "../../io/gguf/read.ts";
+import { bytesOf, DTYPE_BYTES, type Dtype, type TensorEntry } from "../../io/safetensors.ts";
+import type { Folder } from "../../io/storage.ts";
+import { checkTensors } from "../build.ts";
+import { type ModelConfig, parseModelConfig } from "../config.ts";
+import { checkpointShapes } from "../names.ts";
+import { mergedTensors } from "./merge.ts";
+
+/** What the weights of a GGUF file are stored as. */
+export const GGUF_QUANTIZATIONS = ["f16", "bf16", "q8_0", "q4_0"] as const;
+export type GgufQuantization = (typeof GGUF_QUANTIZATIONS)[number];
+
+/** `general.file_type` of llama.cpp, and the type of most tensors. */
+const FILE_TYPES: Record<GgufQuantization, { id: number; type: GgmlType }> = {
+  f16: { id: 1, type: "F16" },
+  bf16: { id: 32, type: "BF16" },
+  q8_0: { id: 7, type: "Q8_0" },
+  q4_0: { id: 2, type: "Q4_0" },
+};
+/** ggml's version of its block formats. */
+const QUANTIZATION_VERSION = 2;
+
+const LAYER_NAMES: Readonly<Record<string, string>> = {
+  input_layernorm: "attn_norm",
+  "self_attn.q_proj": "attn_q",
+  "self_attn.k_proj": "attn_k",
+  "self_attn.v_proj": "attn_v",
+  "self_attn.o_proj": "attn_output",
+  "self_attn.q_norm": "attn_q_norm",
+  "self_attn.k_norm": "attn_k_norm",
+  post_attention_layernorm: "ffn_norm",
+  "mlp.gate_proj": "ffn_gate",
+  "mlp.up_proj": "ffn_up",
+  "mlp.down_proj": "ffn_down",
+};
+const OTHER_NAMES: Readonly<Record<string, string>> = {
+  "model.embed_tokens.weight": "token_embd.weight",
+  "model.norm.weight": "output_norm.weight",
+  "lm_head.weight": "output.weight",
+};
+
+/** llama.cpp's name of a checkpoint's tensor: `blk.3.attn_q.bias` for `model.layers.3.self_attn.q_proj.bias`. */
+export function ggufName(name: string): string {
+  const match = /^model\.layers\.(\d+)\.(.+)\.(weight|bias)$/.exec(name);
+  const known = match ? `blk.${match[1]}.${LAYER_NAMES[match[2]]}.${match[3]}` : OTHER_NAMES[name];
+  if (!known || known.includes("undefined")) throw new FormatError(`Cannot name the tensor ${name} in GGUF`);
+  return known;
+}
+
+/**
+ * Metadata of a Qwen2 or Qwen3 model as llama.cpp's converter writes it, without the tokenizer's.
+ *
+ * @param json config.json, from which `config` was parsed
+ */
+export function ggufMetadata(
+  json: Record<string, unknown>,
+  config: ModelConfig,
+  { name, quantization }: { name: string; quantization: GgufQuantization },
+): [string, GgufValue][] {
+  const arch = config.model_type;
+  const u32 = (key: string, value: number): [string, GgufValue] => [`${arch}.${key}`, { type: "u32", value }];
+  const f32 = (key: string, value: number): [string, GgufValue] => [`${arch}.${key}`, { type: "f32", value }];
+  const text = (key: string, value: string): [string, GgufValue] => [key, { type: "string", value }];
+  const entries: [string, GgufValue][] = [
+    text("general.architecture", arch),
+    text("general.type", "model"),
+    text("general.name", name),
+    u32("block_count", config.num_hidden_layers),
+    u32("context_length", config.max_position_embeddings),
+    u32("embedding_length", config.hidden_size),
+    u32("feed_forward_length", config.intermediate_size),
+    u32("attention.head_count", config.num_attention_heads),
+    u32("attention.head_count_kv", config.num_key_value_heads),
+    ...yarnMetadata(json, config, text, u32, f32),
+    f32("rope.freq_base", config.rope_theta),
+    f32("attention.layer_norm_rms_epsilon", config.rms_norm_eps),
+  ];
+  // Where it is not hidden / heads, llama.cpp must be told; Qwen3's config always has it.
+  if (arch === "qwen3" || typeof json.head_dim === "number") {
+    entries.push(u32("attention.key_length", config.head_dim), u32("attention.value_length", config.head_dim));
+  }
+  entries.push(
+    ["general.file_type", { type: "u32", value: FILE_TYPES[quantization].id }],
+    ["general.quantization_version", { type: "u32", value: QUANTIZATION_VERSION }],
+  );
+  return entries;
+}
+
+function yarnMetadata(
+  json: Record<string, unknown>,
+  { model_type, rope_scaling: yarn }: ModelConfig,
+  text: (key: string, value: string) => [string, GgufValue],
+  u32: (key: string, value: number) => [string, GgufValue],
+  f32: (key: string, value: number) => [string, GgufValue],
+): [string, GgufValue][] {
+  if (!yarn) return [];
+  const given = (json.rope_parameters ?? json.rope_scaling) as Record<string, unknown>;
+  if (given.truncate === false || given.mscale || given.mscale_all_dim) {
+    throw new UnsupportedError(
+      "Cannot write rope_scaling to GGUF: llama.cpp's qwen models have no truncate, mscale or mscale_all_dim",
+    );
+  }
+  const entries = [
+    text(`${model_type}.rope.scaling.type`, "yarn"),
+    f32("rope.scaling.factor", yarn.factor),
+    u32("rope.scaling.original_context_length", yarn.original_max_position_embeddings),
+  ];
+  // as the converter: what config.json has, and llama.cpp's own defaults are the same
+  for (const [name, key] of Object.entries({
+    attention_factor: "yarn_attn_factor",
+    beta_fast: "yarn_beta_fast",
+    beta_slow: "yarn_beta_slow",
+  })) {
+    if (typeof given[name] === "number") entries.push(f32(`rope.scaling.${key}`, given[name]));
+  }
+  return entries;
+}
+
+/**
+ * How a tensor is stored: what has one dimension in F32; rows that are no whole number of blocks in F16, as llama.cpp's
+ * converter falls back. In q4_0 files the table that makes the logits is Q8_0: llama.cpp gives it more bits too.
+ */
+export function ggufType(name: string, shape: readonly number[], config: ModelConfig, of: GgufQuantization): GgmlType {
+  const { type } = FILE_TYPES[of];
+  if (shape.length <= 1) return "F32";
+  if (shape[shape.length - 1] % GGML_TYPES[type].block !== 0) return "F16";
+  const head = config.tie_word_embeddings ? "model.embed_tokens.weight" : "lm_head.weight";
+  return of === "q4_0" && name === head ? "Q8_0" : type;
+}
+
+/**
+ * The tensors of a model, with an adapter put into them, for {@link encodeGguf}: read, merged and quantised a piece at a
+ * time. `output.weight` is absent where embeddings are tied.
+ *
+ * @throws as mergedTensors
+ * @throws {UnsupportedError} a value that the format cannot hold
+ */
+export async function ggufTensors(
+  checkpoint: Checkpoint,
+  adapter: Folder | null,
+  quantization: GgufQuantization,
+): Promise<GgufTensor[]> {
+  const where = checkpoint.folder.path;
+  const config = parseModelConfig(checkpoint.config, `${where}/${CONFIG_FILE}`);
+  checkTensors(config, checkpoint.weights, where);
+  const byName = new Map((await mergedTensors(checkpoint, adapter)).map((tensor) => [tensor.name, tensor]));
+  return [...checkpointShapes(config).keys()].map((name): GgufTensor => {
+    const { shape, rows } = byName.get(name)!;
+    const type = ggufType(name, shape, config, quantization);
+    const data = async function* () {
+      for await (const values of rows()) {
+        try {
+          yield quantize(values, type);
+        } catch (error) {
+          throw error instanceof UnsupportedError ? new UnsupportedError(`${name}: ${error.message}`) : error;
+        }
+      }
+    };
+    return { name: ggufName(name), type, shape, data: data() };
+  });
+}
+
+/** Dtypes under which a file's own words can be read as they are. */
+const PLAIN: Partial<Record<GgmlType, Dtype>> = { F32: "F32", F16: "F16", BF16: "BF16" };
+
+/**
+ * A GGUF file of a Qwen2 or Qwen3 model as a checkpoint that `loadModel` takes: blocks are de-quantised while they are read.
+ *
+ * @throws {FormatError} metadata or tensors that are missing, or of another shape than the metadata says
+ * @throws as openGguf
+ */
+export async function openGgufCheckpoint(folder: Folder, file: string): Promise<Checkpoint> {
+  const gguf = await openGguf(await folder.open(file));
+  const json = configOf(gguf);
+  const config = parseModelConfig(json, gguf.source.name);
+  const entries = new Map<string, GgufEntry>();
+  const tensors = new Map<string, TensorEntry>();
+  let totalBytes = 0;
+  for (const name of checkpointShapes(config).keys()) {
+    const entry = gguf.tensors.get(ggufName(name));
+    if (!entry) continue; // checkTensors says which
+    const dtype = PLAIN[entry.type] ?? "F32";
+    const bytes = entry.shape.reduce((product, extent) => product * extent, DTYPE_BYTES[dtype]);
+    entries.set(name, entry);
+    tensors.set(name, { name, dtype, shape: entry.shape, begin: 0, end: bytes, source: gguf.source });
+    totalBytes += bytes;
+  }
+  checkTensors(config, tensors, gguf.source.name);
+  return {
+    folder,
+    config: json,
+    tensors,
+    weights: tensors,
+    nf4: new Map(),
+    totalBytes,
+    read: (name, start = 0, end = tensors.get(name)!.end) => readRange(gguf, entries.get(name)!, start, end),
+  };
+}
+
+/** Bytes `[start, end)` of a tensor as if it were stored in plain words: f32 where it is quantised. */
+async function readRange(gguf: GgufFile, entry: GgufEntry, start: number, end: number): Promise<Uint8Array> {
+  const { block, bytes } = GGML_TYPES[entry.type];
+  if (PLAIN[entry.type]) return gguf.source.read(entry.begin + start, entry.begin + end);
+  const first = Math.floor(start / (4 * block));
+  const last = Math.ceil(end / (4 * block));
+  const stored = await gguf.source.read(entry.begin + first * bytes, entry.begin + last * bytes);
+  return bytesOf(dequantize(stored, entry.type)).subarray(start - 4 * block * first, end - 4 * block * first);
+}
+
+/** config.json as a GGUF file's metadata tells it. */
+function configOf({ source, metadata, tensors }: GgufFile): Record<string, unknown> {
+  const arch = metadata.get("general.architecture");
+  const of = (key: string) => metadata.get(`${arch}.${key}`);
+  const yarn = of("rope.scaling.type") === "yarn";
+  const embedding = tensors.get("token_embd.weight");
+  if (!embedding) throw new FormatError(`Cannot load ${source.name}: the tensor token_embd.weight is missing`);
+  return {
+    model_type: arch,
+    hidden_size: of("embedding_length"),
+    intermediate_size: of("feed_forward_length"),
+    num_hidden_layers: of("block_count"),
+    num_attention_heads: of("attention.head_count"),
+    num_key_value_heads: of("attention.head_count_kv"),
+    head_dim: of("attention.key_length"),
+    vocab_size: embedding.shape[0],
+    max_position_embeddings: of("context_length"),
+    rms_norm_eps: of("attention.layer_norm_rms_epsilon"),
+    rope_theta: of("rope.freq_base"),
+    tie_word_embeddings: !tensors.has("output.weight"),
+    attention_bias: tensors.has("blk.0.attn_q.bias"),
+    ...(yarn && {
+      rope_scaling: {
+        rope_type: "yarn",
+        factor: of("rope.scaling.factor"),
+        original_max_position_embeddings: of("rope.scaling.original_context_length"),
+        attention_factor: of("rope.scaling.yarn_attn_factor"),
+        beta_fast: of("rope.scaling.yarn_beta_fast"),
+        beta_slow: of("rope.scaling.yarn_beta_slow"),
+      },
+    }),
+  };
+}
+
+/** Bytes that the tensors of a file will take. */
+export function ggufDataBytes(tensors: readonly GgufTensor[]): number {
+  return tensors.reduce((sum, { type, shape }) => sum + ggmlBytes(type, shape), 0);
+}

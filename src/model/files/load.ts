@@ -1,0 +1,277 @@
+import { FormatError, UnsupportedError } from "../../errors.ts";
+import type { Gpu } from "../../gpu/device.ts";
+import { codeBytes, isQuantized, QUANT_BLOCK, sizeOf, type Tensor } from "../../gpu/tensor.ts";
+import { readAbsmax } from "../../io/bitsandbytes.ts";
+import type { Checkpoint } from "../../io/checkpoint.ts";
+import { encodeInt8, encodeNf4, nestAbsmax } from "../../io/nf4.ts";
+import { type Adapter, type AdapterConfig, readAdapter } from "../../io/peft.ts";
+import { bytesOf, DTYPE_BYTES, f32ToBf16, f32ToF16, findNonFinite, toFloat32 } from "../../io/safetensors.ts";
+import type { Folder } from "../../io/storage.ts";
+import { type LoraConfig, loraScale } from "../adapters/lora.ts";
+import { buildModel, checkTensors, type Trained, targetModules } from "../build.ts";
+import { type ModelConfig, parseModelConfig } from "../config.ts";
+import { isProjection, loraName, PROJECTIONS, projectionShape } from "../names.ts";
+import type { WeightDType } from "../slots.ts";
+import type { Transformer } from "../transformer.ts";
+
+/** `dtype` of a recipe: as the file has it, or converted while loading. */
+export type LoadDType = "auto" | "float32" | "float16" | "bfloat16";
+
+/** How frozen linear layers are quantised while they are loaded. Embedding, head, norms and biases stay as `dtype` says. */
+export interface Quantization {
+  type: "nf4" | "int8";
+  /** quantise the scales of nf4 as well, as bitsandbytes does: other values, and no less memory here, where scales are f32 */
+  double: boolean;
+}
+
+export interface LoadOptions {
+  dtype?: LoadDType;
+  quantization?: Quantization | null;
+  trained?: Trained;
+  signal?: AbortSignal;
+  /** bytes read so far and in all */
+  onProgress?: (done: number, total: number) => void;
+}
+
+const STORED: Record<string, WeightDType> = {
+  F32: "f32",
+  F16: "f16",
+  BF16: "bf16",
+  float32: "f32",
+  float16: "f16",
+  bfloat16: "bf16",
+};
+
+/** Bytes of a tensor that are on the host at a time. */
+const PIECE_BYTES = 16 << 20;
+/** Bytes queued before the queue is waited for, so that the driver's own staging stays small. */
+const IN_FLIGHT_BYTES = 64 << 20;
+
+/** How a checkpoint's tensor will lie on this GPU. @throws {UnsupportedError} f16 asked for where the adapter lacks it */
+export function storedDType(gpu: Gpu, fileDType: string, dtype: LoadDType): WeightDType {
+  if (dtype !== "auto") {
+    if (dtype === "float16" && !gpu.features.f16) {
+      throw new UnsupportedError(
+        `Cannot keep weights in float16: ${gpu.adapterName} has no shader-f16; use dtype auto, float32 or bfloat16`,
+      );
+    }
+    return STORED[dtype];
+  }
+  const stored = STORED[fileDType];
+  return stored === "f16" && !gpu.features.f16 ? "f32" : stored; // widened: exact, at twice the memory
+}
+
+/**
+ * How each of a checkpoint's tensors will lie on this GPU while it is frozen.
+ *
+ * @throws {UnsupportedError} stored in 4 bits and wanted in 8, or f16 where the adapter lacks it
+ */
+export function weightDTypes(
+  gpu: Gpu,
+  { weights, folder }: Pick<Checkpoint, "weights" | "folder">,
+  { dtype = "auto", quantization = null }: Pick<LoadOptions, "dtype" | "quantization">,
+): (name: string) => WeightDType {
+  return (name) => {
+    const file = weights.get(name)!.dtype;
+    if (file === "NF4") {
+      if (quantization?.type !== "int8") return "nf4";
+      throw new UnsupportedError(`Cannot load ${folder.path} with load_in_8bit: ${name} lies there in 4 bits`);
+    }
+    return quantization && isProjection(name) ? quantization.type : storedDType(gpu, file, dtype);
+  };
+}
+
+/**
+ * Puts a checkpoint on the GPU, a piece of a tensor at a time.
+ *
+ * @throws {FormatError} a tensor that is missing, of another shape, or holds NaN or infinity
+ */
+export async function loadModel(gpu: Gpu, checkpoint: Checkpoint, options: LoadOptions = {}): Promise<Transformer> {
+  const { dtype = "auto", quantization = null, trained = "none", signal, onProgress } = options;
+  const where = checkpoint.folder.path;
+  const config = parseModelConfig(checkpoint.config, `${where}/config.json`);
+  checkTensors(config, checkpoint.weights, where);
+  const dtypeOf = weightDTypes(gpu, checkpoint, { dtype, quantization });
+  const { model, slots } = buildModel(gpu, config, trained, dtypeOf);
+  let total = 0;
+  for (const name of slots.keys()) total += tensorBytes(checkpoint, name);
+  let done = 0;
+  let queued = 0;
+  for (const [name, shards] of slots) {
+    const entry = checkpoint.tensors.get(name)!;
+    const width = DTYPE_BYTES[entry.dtype];
+    const stored = checkpoint.nf4.get(name);
+    if (stored) {
+      signal?.throwIfAborted();
+      const { tensor, at } = shards[0];
+      if (!isQuantized(tensor.dtype)) {
+        throw new UnsupportedError(
+          `Cannot train all weights of ${where}: ${name} lies there in 4 bits; set use_peft: true`,
+        );
+      }
+      const codes = await checkpoint.read(name);
+      gpu.write(tensor, codes, codeBytes(at, "nf4"));
+      gpu.write(tensor, await readAbsmax(stored), scalesAt(tensor, at));
+      done += codes.length;
+      queued += codes.length;
+      onProgress?.(done, total);
+      continue;
+    }
+    for (const { tensor, shape, start, at: place } of shards) {
+      const first = (start * sizeOf(shape)) / shape[0]; // elements before this shard
+      const count = sizeOf(shape);
+      const step = PIECE_BYTES / 4;
+      const packed = isQuantized(tensor.dtype) ? new Packed(tensor.dtype, count) : null;
+      for (let at = 0; at < count; at += step) {
+        signal?.throwIfAborted();
+        const size = Math.min(step, count - at);
+        const bytes = await checkpoint.read(name, (first + at) * width, (first + at + size) * width);
+        const bad = findNonFinite(bytes, entry.dtype);
+        if (bad >= 0)
+          throw new FormatError(
+            `Cannot load ${where}: ${name} holds a value that is not finite, at element ${first + at + bad} of [${entry.shape}]`,
+          );
+        const data = packed
+          ? packed.add(toFloat32(bytes, entry.dtype))
+          : convert(bytes, entry.dtype, tensor.dtype as WeightDType);
+        const large =
+          data instanceof Uint16Array ? findNonFinite(bytesOf(data), tensor.dtype === "f16" ? "F16" : "BF16") : -1;
+        if (large >= 0)
+          throw new UnsupportedError(
+            `Cannot load ${where} as ${dtype}: ${name} holds a value that ${tensor.dtype} cannot, at element ${first + at + large} of [${entry.shape}]`,
+          );
+        const to = place + at;
+        gpu.write(tensor, data, packed ? codeBytes(to, tensor.dtype) : to * (tensor.dtype === "f32" ? 4 : 2));
+        done += bytes.length;
+        queued += data.byteLength;
+        if (queued >= IN_FLIGHT_BYTES) {
+          await gpu.settle();
+          queued = 0;
+        }
+        onProgress?.(done, total);
+      }
+      if (packed) gpu.write(tensor, packed.scales(quantization!.double), scalesAt(tensor, place));
+    }
+  }
+  await gpu.settle();
+  return model;
+}
+
+/** Byte at which the scales of the codes from element `at` on lie. */
+function scalesAt({ shape, dtype }: Tensor, at: number): number {
+  return codeBytes(sizeOf(shape), dtype) + (4 * at) / QUANT_BLOCK;
+}
+
+/** A tensor that is quantised a piece at a time; pieces but the last are whole blocks. */
+class Packed {
+  private readonly dtype: "int8" | "nf4";
+  private readonly blocks: Float32Array;
+  private done = 0;
+
+  constructor(dtype: "int8" | "nf4", count: number) {
+    this.dtype = dtype;
+    this.blocks = new Float32Array(Math.ceil(count / QUANT_BLOCK));
+  }
+
+  /** @returns codes of the next piece */
+  add(values: Float32Array): Uint8Array {
+    const blocks = Math.ceil(values.length / QUANT_BLOCK);
+    const scales = this.blocks.subarray(this.done, this.done + blocks);
+    this.done += blocks;
+    const codes = new Uint8Array(this.dtype === "nf4" ? Math.ceil(values.length / 2) : values.length);
+    if (this.dtype === "nf4") encodeNf4(values, codes, scales);
+    else encodeInt8(values, new Int8Array(codes.buffer), scales);
+    return codes;
+  }
+
+  /** What codes are multiplied by. */
+  scales(double: boolean): Float32Array {
+    return double && this.dtype === "nf4" ? nestAbsmax(this.blocks).absmax : this.blocks;
+  }
+}
+
+function tensorBytes(checkpoint: Checkpoint, name: string): number {
+  const { begin, end } = checkpoint.tensors.get(name)!;
+  return end - begin;
+}
+
+function convert(
+  bytes: Uint8Array,
+  from: "F32" | "F16" | "BF16" | string,
+  to: WeightDType,
+): Uint8Array | Float32Array | Uint16Array {
+  if (STORED[from] === to) return bytes;
+  const values = toFloat32(bytes, from as "F32");
+  if (to === "f32") return values;
+  return to === "bf16" ? f32ToBf16(values) : f32ToF16(values);
+}
+
+/** LoRA settings of an adapter that was read. */
+export function loraConfigOf({ r, lora_alpha, lora_dropout, use_rslora, target_modules }: AdapterConfig): LoraConfig {
+  return { r, lora_alpha, lora_dropout, use_rslora, target_modules: targetModules(target_modules) };
+}
+
+/** Opens a PEFT folder and checks it against the model it is for. @throws {FormatError} an adapter for another base */
+export async function openAdapterFor(
+  config: ModelConfig,
+  folder: Folder,
+): Promise<{ adapter: Adapter; lora: LoraConfig }> {
+  const adapter = await readAdapter(folder);
+  const lora = loraConfigOf(adapter.config);
+  const missing = new Set<string>();
+  for (let layer = 0; layer < config.num_hidden_layers; layer++) {
+    for (const projection of lora.target_modules) {
+      const [out, inner] = projectionShape(config, projection);
+      for (const [matrix, shape] of [
+        ["lora_A", [lora.r, inner]],
+        ["lora_B", [out, lora.r]],
+      ] as const) {
+        const name = loraName(layer, projection, matrix);
+        const found = adapter.tensors.get(name);
+        if (!found) missing.add(name);
+        else if (found.shape.join() !== shape.join()) {
+          throw new FormatError(
+            `Cannot use adapter ${folder.path}: ${name} is [${found.shape}], this base makes it [${shape}]: the adapter is for another base (${adapter.config.base_model_name_or_path || "unnamed"})`,
+          );
+        }
+      }
+    }
+  }
+  const extra = [...adapter.tensors.keys()].find((name) => !layerOf(name, config, lora));
+  if (missing.size > 0 || extra) {
+    throw new FormatError(
+      `Cannot use adapter ${folder.path}: ${missing.size > 0 ? `it lacks ${[...missing][0]}` : `it holds ${extra}`}, which does not fit this base of ${config.num_hidden_layers} layers`,
+    );
+  }
+  return { adapter, lora };
+}
+
+function layerOf(name: string, config: ModelConfig, lora: LoraConfig): boolean {
+  const match = /\.layers\.(\d+)\.(?:self_attn|mlp)\.(\w+)\.(lora_[AB])\.weight$/.exec(name);
+  return (
+    match !== null && Number(match[1]) < config.num_hidden_layers && lora.target_modules.some((p) => p === match[2])
+  );
+}
+
+/** Puts an adapter's matrices into the model's trainable parameters. */
+export async function fillAdapter(gpu: Gpu, model: Transformer, adapter: Adapter): Promise<void> {
+  for (const { name } of model.store!.parameters) model.store!.write(gpu, name, await adapter.read(name));
+}
+
+/**
+ * Starts an adapter as PEFT does: A ~ U(±1/√in), B = 0, so that the model's output does not change.
+ *
+ * @param random uniform in [0, 1)
+ */
+export function initAdapter(gpu: Gpu, model: Transformer, random: () => number): void {
+  for (const { name, shape, size } of model.store!.parameters) {
+    const data = new Float32Array(size);
+    if (name.includes("lora_A")) {
+      const bound = 1 / Math.sqrt(shape[1]);
+      for (let i = 0; i < size; i++) data[i] = (2 * random() - 1) * bound;
+    }
+    model.store!.write(gpu, name, data);
+  }
+}
+
+export { loraScale, PROJECTIONS };

@@ -1,0 +1,190 @@
+import { FormatError, UnsupportedError } from "../../errors.ts";
+import { readAbsmax } from "../../io/bitsandbytes.ts";
+import type { Checkpoint } from "../../io/checkpoint.ts";
+import { dequantizeNf4, NF4_BLOCK } from "../../io/nf4.ts";
+import {
+  bytesOf,
+  DTYPE_BYTES,
+  type Dtype,
+  f32ToBf16,
+  f32ToF16,
+  findNonFinite,
+  toFloat32,
+} from "../../io/safetensors.ts";
+import type { Folder } from "../../io/storage.ts";
+import { loraScale } from "../adapters/lora.ts";
+import { parseModelConfig } from "../config.ts";
+import { loraName, moduleName } from "../names.ts";
+import { openAdapterFor } from "./load.ts";
+
+/** Elements of a weight that are merged at a time. */
+const PIECE = 1 << 20;
+
+/** Dtypes that a merged model can be stored in. */
+export type FloatDtype = "F32" | "F16" | "BF16";
+
+/** A tensor of a model with an adapter put into it, read and merged a piece at a time. */
+export interface MergedTensor {
+  name: string;
+  /** the base's; BF16 where that lies in 4 bits */
+  dtype: Dtype;
+  shape: readonly number[];
+  /** f32 values, whole rows at a time. @throws {FormatError} where one is not finite */
+  rows(): AsyncGenerator<Float32Array>;
+  /**
+   * Little-endian elements of `dtype`, rounded to nearest even; the base's own bytes where nothing changes them.
+   * @throws {FormatError} a value that is not finite
+   * @throws {UnsupportedError} a value that `dtype` cannot hold
+   */
+  bytes(dtype: Dtype): AsyncGenerator<Uint8Array>;
+}
+
+/**
+ * The tensors of a model with an adapter put into them, W + s·B·A: added in f32. Nothing but the adapter's matrices of
+ * one module and a piece of its weight is in memory at a time.
+ *
+ * @param adapterFolder a PEFT folder; null: the model as it is
+ * @throws {FormatError} an adapter for another base
+ * @throws {UnsupportedError} base weights under an adapter that are neither f32, f16 nor bf16
+ */
+export async function mergedTensors(checkpoint: Checkpoint, adapterFolder: Folder | null): Promise<MergedTensor[]> {
+  const config = parseModelConfig(checkpoint.config, `${checkpoint.folder.path}/config.json`);
+  const opened = adapterFolder && (await openAdapterFor(config, adapterFolder));
+  const pairs = new Map<string, Pair>();
+  if (opened) {
+    const { adapter, lora } = opened;
+    for (let layer = 0; layer < config.num_hidden_layers; layer++) {
+      for (const projection of lora.target_modules) {
+        pairs.set(`${moduleName(layer, projection)}.weight`, {
+          r: lora.r,
+          scale: loraScale(lora),
+          readA: () => adapter.read(loraName(layer, projection, "lora_A")),
+          readB: () => adapter.read(loraName(layer, projection, "lora_B")),
+        });
+      }
+    }
+  }
+  return [...checkpoint.weights].map(([name, { dtype: lies, shape }]): MergedTensor => {
+    const pair = pairs.get(name);
+    const quantized = checkpoint.nf4.has(name);
+    const dtype = quantized ? "BF16" : (lies as Dtype);
+    if (pair && !isFloat(dtype)) {
+      throw new UnsupportedError(`Cannot merge into ${name}: its weights are ${dtype}, not F32, F16, BF16 or NF4`);
+    }
+    const rows = () => mergedRows(checkpoint, name, pair ?? null);
+    const same = (to: Dtype) => !pair && !quantized && to === dtype;
+    return {
+      name,
+      dtype,
+      shape,
+      rows,
+      bytes: (to) => (same(to) ? plain(checkpoint, name) : stored(rows(), to, name)),
+    };
+  });
+}
+
+interface Pair {
+  r: number;
+  scale: number;
+  /** `[r, inner]` */
+  readA(): Promise<Float32Array>;
+  /** `[out, r]` */
+  readB(): Promise<Float32Array>;
+}
+
+const isFloat = (dtype: Dtype): dtype is FloatDtype => dtype === "F32" || dtype === "F16" || dtype === "BF16";
+
+async function* mergedRows(checkpoint: Checkpoint, name: string, pair: Pair | null): AsyncGenerator<Float32Array> {
+  const { shape } = checkpoint.weights.get(name)!;
+  const inner = shape.at(-1) ?? 1;
+  const out = shape.slice(0, -1).reduce((product, extent) => product * extent, 1);
+  const read = await valuesOf(checkpoint, name);
+  const [a, b] = pair ? [await pair.readA(), await pair.readB()] : [null, null];
+  const step = Math.max(1, Math.floor(PIECE / inner));
+  for (let row = 0; row < out; row += step) {
+    const end = Math.min(row + step, out);
+    const values = await read(row * inner, end * inner);
+    if (pair) addProduct(values, a!, b!, { row, end, inner, ...pair });
+    const bad = findNonFinite(bytesOf(values), "F32");
+    if (bad >= 0) {
+      throw new FormatError(
+        `Cannot export ${checkpoint.folder.path}: ${name}${pair ? ", merged with the adapter," : ""} holds a value that is not finite, at element ${row * inner + bad} of [${shape}]`,
+      );
+    }
+    yield values;
+  }
+}
+
+/** Reads elements `[from, to)` of a weight as f32, into an array that is the caller's own. */
+async function valuesOf(
+  checkpoint: Checkpoint,
+  name: string,
+): Promise<(from: number, to: number) => Promise<Float32Array>> {
+  const nf4 = checkpoint.nf4.get(name);
+  if (!nf4) {
+    const { dtype } = checkpoint.tensors.get(name)!;
+    const width = DTYPE_BYTES[dtype];
+    return async (from, to) => {
+      const values = toFloat32(await checkpoint.read(name, from * width, to * width), dtype);
+      return dtype === "F32" ? values.slice() : values; // f32 is a view of what was read
+    };
+  }
+  const absmax = await readAbsmax(nf4);
+  return async (from, to) => {
+    const block = Math.floor(from / NF4_BLOCK);
+    const first = block * NF4_BLOCK;
+    const codes = await checkpoint.read(name, first / 2, Math.ceil(to / 2));
+    return dequantizeNf4(codes, absmax.subarray(block), to - first).subarray(from - first);
+  };
+}
+
+/** Rows `[row, end)` of W += s·B·A; the product is summed by itself, so that W is rounded once. */
+function addProduct(
+  w: Float32Array,
+  a: Float32Array,
+  b: Float32Array,
+  { row, end, inner, r, scale }: { row: number; end: number; inner: number; r: number; scale: number },
+): void {
+  const delta = new Float64Array(inner);
+  for (let i = row; i < end; i++) {
+    delta.fill(0);
+    for (let k = 0; k < r; k++) {
+      const factor = scale * b[i * r + k];
+      if (factor === 0) continue;
+      const from = k * inner;
+      for (let j = 0; j < inner; j++) delta[j] += factor * a[from + j];
+    }
+    const at = (i - row) * inner;
+    for (let j = 0; j < inner; j++) w[at + j] += delta[j];
+  }
+}
+
+async function* stored(rows: AsyncIterable<Float32Array>, dtype: Dtype, name: string): AsyncGenerator<Uint8Array> {
+  if (!isFloat(dtype)) throw new UnsupportedError(`Cannot store ${name} as ${dtype}, only as F32, F16 or BF16`);
+  for await (const values of rows) {
+    const bytes = bytesOf(dtype === "F32" ? values : dtype === "F16" ? f32ToF16(values) : f32ToBf16(values));
+    const large = findNonFinite(bytes, dtype);
+    if (large >= 0) {
+      throw new UnsupportedError(
+        `Cannot store ${name} as ${dtype}: it holds ${values[large]}, which is past what ${dtype} can`,
+      );
+    }
+    yield bytes;
+  }
+}
+
+async function* plain(checkpoint: Checkpoint, name: string): AsyncGenerator<Uint8Array> {
+  const { begin, end, dtype } = checkpoint.tensors.get(name)!;
+  const size = end - begin;
+  for (let at = 0; at < size; at += 4 * PIECE) {
+    const bytes = await checkpoint.read(name, at, Math.min(at + 4 * PIECE, size));
+    const bad = findNonFinite(bytes, dtype);
+    if (bad >= 0) {
+      const element = at / DTYPE_BYTES[dtype] + bad;
+      throw new FormatError(
+        `Cannot export ${checkpoint.folder.path}: ${name} holds a value that is not finite, at element ${element}`,
+      );
+    }
+    yield bytes;
+  }
+}

@@ -1,0 +1,77 @@
+import { TrainingError } from "../../errors.ts";
+import type { Gpu } from "../../gpu/device.ts";
+import { type Tensor, view } from "../../gpu/tensor.ts";
+import { type AdapterConfig, writeAdapter } from "../../io/peft.ts";
+import { encodeSafetensors, findNonFinite, type TensorData } from "../../io/safetensors.ts";
+import type { Folder } from "../../io/storage.ts";
+import type { LoraConfig } from "../adapters/lora.ts";
+import type { Transformer } from "../transformer.ts";
+
+/** Bytes read back at a time. */
+const PIECE_BYTES = 64 << 20;
+
+/** A tensor's bytes, read back a piece at a time. */
+export async function* readPieces(gpu: Gpu, tensor: Tensor): AsyncGenerator<Uint8Array> {
+  const words = tensor.bytes / 4;
+  for (let at = 0; at < words; at += PIECE_BYTES / 4) {
+    const part: Tensor = {
+      ...tensor,
+      offset: tensor.offset + 4 * at,
+      bytes: 4 * Math.min(PIECE_BYTES / 4, words - at),
+      block: null,
+    };
+    yield new Uint8Array(await gpu.read(part));
+  }
+}
+
+/** Bytes of an f32 parameter on their way to a file. @throws {TrainingError} where one is not a number */
+async function* finite(name: string, pieces: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  for await (const piece of pieces) {
+    checkFinite(name, piece);
+    yield piece;
+  }
+}
+
+function checkFinite(name: string, bytes: Uint8Array): void {
+  if (findNonFinite(bytes, "F32") >= 0) {
+    throw new TrainingError(
+      `Cannot save ${name}: training left a value in it that is not finite. What was saved before is intact. Try a lower learning_rate`,
+    );
+  }
+}
+
+/** Writes the model's adapter as a PEFT folder. @throws {TrainingError} rather than save NaN or infinity */
+export async function saveAdapter(folder: Folder, model: Transformer, lora: LoraConfig, base: string): Promise<void> {
+  const { gpu, store } = model;
+  const { r, lora_alpha, lora_dropout, use_rslora, target_modules } = lora;
+  const config: AdapterConfig = {
+    r,
+    lora_alpha,
+    lora_dropout,
+    use_rslora,
+    target_modules: [...target_modules],
+    base_model_name_or_path: base,
+  };
+  const tensors = store!.split(await gpu.read(store!.values));
+  for (const { name, data } of tensors)
+    checkFinite(name, new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+  await writeAdapter(folder, config, tensors);
+}
+
+/** Writes a fully trained model as model.safetensors (f32) with its config.json. @throws {TrainingError} as saveAdapter */
+export async function saveModel(folder: Folder, model: Transformer, config: Record<string, unknown>): Promise<void> {
+  const { gpu, store } = model;
+  const tensors = store!.parameters.map(
+    ({ name, shape, start }): TensorData => ({
+      name,
+      dtype: "F32",
+      shape,
+      data: finite(name, readPieces(gpu, view(store!.values, shape, start))),
+    }),
+  );
+  await folder.write("model.safetensors", encodeSafetensors(tensors, { format: "pt" }));
+  await folder.write(
+    "config.json",
+    `${JSON.stringify({ ...config, dtype: "float32", torch_dtype: "float32" }, null, 2)}\n`,
+  );
+}

@@ -1,0 +1,131 @@
+import { nf4Config } from "../../io/bitsandbytes.ts";
+import { type Checkpoint, CONFIG_FILE, INDEX_FILE, parseWeightMap, WEIGHTS_FILE } from "../../io/checkpoint.ts";
+import { encodeSafetensors, type TensorData, tensorBytes } from "../../io/safetensors.ts";
+import type { Folder } from "../../io/storage.ts";
+import { isProjection } from "../names.ts";
+import { type FloatDtype, type MergedTensor, mergedTensors } from "./merge.ts";
+import { nf4Parts } from "./merged-nf4.ts";
+
+/** What a tokenizer is made of. */
+export const TOKENIZER_FILES: readonly string[] = [
+  ..."tokenizer.json tokenizer_config.json special_tokens_map.json added_tokens.json vocab.json merges.txt".split(" "),
+  ..."tokenizer.model chat_template.jinja chat_template.json".split(" "),
+];
+const GENERATION_FILE = "generation_config.json";
+const TORCH_NAMES = { F32: "float32", F16: "float16", BF16: "bfloat16" } as const;
+
+export interface MergedOptions {
+  /** of what is not quantised; default: the base's 16-bit dtype, BF16 for a base in F32 or 4 bits */
+  dtype?: FloatDtype | null;
+  /** linear layers as bitsandbytes' NF4 with doubly quantised scales */
+  nf4?: boolean;
+  signal?: AbortSignal;
+  /** bytes made so far and in all; where weights are quantised, of the values that were read for it */
+  onProgress?: (done: number, total: number) => void;
+}
+
+/** A file of a merged model, made while it is written. */
+export interface MergedFile {
+  name: string;
+  content: string | Uint8Array | AsyncIterable<Uint8Array>;
+}
+
+/** The dtype of a merged model: what was asked for, else the 16-bit dtype of the base's embedding, else BF16. */
+export function mergedDtype(checkpoint: Checkpoint, asked: FloatDtype | null = null): FloatDtype {
+  return asked ?? (checkpoint.weights.get("model.embed_tokens.weight")?.dtype === "F16" ? "F16" : "BF16");
+}
+
+/**
+ * The files of a model with an adapter put into it, as transformers' own folders have them: the base's shards tensor by
+ * tensor, their index, config.json, generation_config.json and the tokenizer. What is tied stays tied: tensors that the base
+ * has not are not made. To be written in this order.
+ *
+ * @param adapter a PEFT folder whose tokenizer, where it has one, goes before the base's; null: the model as it is
+ * @throws as mergedTensors
+ */
+export async function* mergedFiles(
+  checkpoint: Checkpoint,
+  adapter: Folder | null,
+  { dtype: asked = null, nf4 = false, signal, onProgress }: MergedOptions = {},
+): AsyncGenerator<MergedFile> {
+  const dtype = mergedDtype(checkpoint, asked);
+  const tensors = await mergedTensors(checkpoint, adapter);
+  const quantized = (name: string) => nf4 && isProjection(name);
+  const work = (tensor: MergedTensor) => tensorBytes(dtype, tensor.shape) * (quantized(tensor.name) ? 2 : 1);
+  const total = tensors.reduce((sum, tensor) => sum + work(tensor), 0);
+  let done = 0;
+  const report = (bytes: number) => {
+    signal?.throwIfAborted();
+    done += bytes;
+    onProgress?.(done, total);
+  };
+  const counted = async function* (tensor: MergedTensor) {
+    for await (const piece of tensor.bytes(dtype)) {
+      yield piece;
+      report(piece.length);
+    }
+  };
+  const parts = async (tensor: MergedTensor): Promise<TensorData[]> =>
+    quantized(tensor.name)
+      ? nf4Parts(tensor, TORCH_NAMES[dtype], () => report(work(tensor) / 2))
+      : [{ ...tensor, dtype, data: counted(tensor) }];
+
+  const weight_map: Record<string, string> = {};
+  let total_size = 0;
+  const shards = await shardsOf(checkpoint);
+  const byName = new Map(tensors.map((tensor) => [tensor.name, tensor]));
+  for (const [file, names] of shards) {
+    const list: TensorData[] = [];
+    for (const name of names) {
+      const tensor = byName.get(name);
+      if (tensor) list.push(...(await parts(tensor))); // what belongs to a quantised weight is no tensor of its own
+    }
+    for (const { name, dtype, shape } of list) {
+      weight_map[name] = file;
+      total_size += tensorBytes(dtype, shape);
+    }
+    yield { name: file, content: encodeSafetensors(list, { format: "pt" }) };
+  }
+  if (!shards.has(WEIGHTS_FILE)) {
+    yield { name: INDEX_FILE, content: `${JSON.stringify({ metadata: { total_size }, weight_map }, null, 2)}\n` };
+  }
+  const { quantization_config: _, ...plain } = checkpoint.config;
+  const named = { ...plain, dtype: TORCH_NAMES[dtype], torch_dtype: TORCH_NAMES[dtype] };
+  const config = nf4
+    ? { ...named, quantization_config: nf4Config({ double: true, dtype: TORCH_NAMES[dtype] }) }
+    : named;
+  yield { name: CONFIG_FILE, content: `${JSON.stringify(config, null, 2)}\n` };
+  yield* copied(checkpoint.folder, [GENERATION_FILE]);
+  yield* copied(await tokenizerFolder(checkpoint.folder, adapter), TOKENIZER_FILES);
+}
+
+/** Writes {@link mergedFiles} into a folder. @returns the dtype of what is not quantised */
+export async function writeMerged(
+  folder: Folder,
+  checkpoint: Checkpoint,
+  adapter: Folder | null,
+  options: MergedOptions = {},
+): Promise<FloatDtype> {
+  for await (const { name, content } of mergedFiles(checkpoint, adapter, options)) await folder.write(name, content);
+  return mergedDtype(checkpoint, options.dtype);
+}
+
+/** Where the tokenizer of an adapted model lies: with the adapter, where that was saved with one. */
+export async function tokenizerFolder(base: Folder, adapter: Folder | null): Promise<Folder> {
+  return adapter && (await adapter.exists("tokenizer.json")) ? adapter : base;
+}
+
+/** Those of the files that are there, as they are. */
+export async function* copied(from: Folder, names: readonly string[]): AsyncGenerator<MergedFile> {
+  for (const name of names) {
+    if (!(await from.exists(name))) continue;
+    const source = await from.open(name);
+    yield { name, content: await source.read(0, source.size) };
+  }
+}
+
+/** Names of tensors by the file that they lie in. */
+async function shardsOf({ folder, tensors }: Checkpoint): Promise<Map<string, string[]>> {
+  if (await folder.exists(WEIGHTS_FILE)) return new Map([[WEIGHTS_FILE, [...tensors.keys()]]]);
+  return parseWeightMap(await folder.readText(INDEX_FILE), `${folder.path}/${INDEX_FILE}`);
+}

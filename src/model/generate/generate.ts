@@ -1,0 +1,338 @@
+import { MemoryError, ShapeError } from "../../errors.ts";
+import type { Tensor } from "../../gpu/tensor.ts";
+import { type DecodeRows, decodeState } from "../../kernels/attention/decode.ts";
+import { markSeen, sample } from "../../kernels/sample/sample.ts";
+import type { Transformer } from "../transformer.ts";
+import { decodeStep, KvCache, type PrefillPrompt, prefill } from "./decode.ts";
+
+/** How tokens are drawn, by transformers' names and in its order of processing. */
+export interface SamplingOptions {
+  /** 0 takes the most probable token */
+  temperature: number;
+  /** 0 = off */
+  top_k: number;
+  /** 1 = off */
+  top_p: number;
+  /** 0 = off */
+  min_p: number;
+  /** 1 = off */
+  repetition_penalty: number;
+}
+
+export interface GenerateOptions extends SamplingOptions {
+  max_new_tokens: number;
+  /** ids that end a completion; part of it */
+  eos_token_ids: readonly number[];
+  /** u32; with a request's `sequence` and the position it decides every draw */
+  seed: number;
+  /** sequences that are decoded together; 0 = up to 16 */
+  slots?: number;
+  /** most tokens between two read-backs; default 16 */
+  block?: number;
+  /** milliseconds between two read-backs, where text is watched as it comes: blocks are then shorter on a slow adapter */
+  pace?: number;
+  /** called with a completion so far after each block; gives the length to cut it to, or null to go on: stop strings */
+  stop?: (ids: readonly number[], request: number) => number | null;
+  /** the tokens that a block brought to a request, after `stop` */
+  onTokens?: (ids: readonly number[], request: number) => void;
+  signal?: AbortSignal;
+}
+
+/** One completion to be made. Requests that share `prompt_ids` (the same array) are prefilled once. */
+export interface GenerationRequest {
+  prompt_ids: readonly number[];
+  /** u32: what tells this completion's draws from others'; the same (seed, sequence) gives the same completion */
+  sequence: number;
+  /** where it may take fewer than the options say */
+  max_new_tokens?: number;
+}
+
+export interface Generation {
+  ids: number[];
+  /** log-prob of each token under the sampling temperature, before top-k, top-p and min-p; 1 where greedy */
+  logps: Float32Array;
+  /** stop: an EOS id or a stop string; length: max_new_tokens */
+  finish_reason: "stop" | "length";
+}
+
+/** A request that holds a slot. */
+interface Active {
+  request: number;
+  slot: number;
+  /** tokens that it may take */
+  most: number;
+  ids: number[];
+  logps: number[];
+}
+
+/** Most prompt tokens that are prefilled in one go. */
+const PREFILL_TOKENS = 4096;
+const ENDED = 0xffffffff;
+
+/** What a block brought to one request. */
+export interface GenerationEvent {
+  request: number;
+  /** new tokens */
+  ids: number[];
+  /** the whole completion once it has ended */
+  made: Generation | null;
+}
+
+/**
+ * Completes prompts: many sequences over one pass of the weights, each in a slot of the cache that the next waiting one
+ * takes over. Drawn tokens feed the next pass on the GPU; they come back a block at a time.
+ *
+ * @returns a completion a request, in order
+ * @throws {ShapeError} an empty prompt, or an id outside the vocabulary
+ * @throws {MemoryError} a sequence whose cache no binding of this device can hold
+ */
+export async function generate(
+  model: Transformer,
+  requests: readonly GenerationRequest[],
+  options: GenerateOptions,
+): Promise<Generation[]> {
+  const done = new Array<Generation>(requests.length);
+  for await (const { request, ids, made } of generateStream(model, requests, options)) {
+    options.onTokens?.(ids, request);
+    if (made) done[request] = made;
+  }
+  return done;
+}
+
+/** The same, block by block. Who leaves early, or aborts, keeps what has come and gives the cache back. */
+export async function* generateStream(
+  model: Transformer,
+  requests: readonly GenerationRequest[],
+  options: Omit<GenerateOptions, "onTokens">,
+): AsyncGenerator<GenerationEvent> {
+  if (requests.length === 0) return;
+  check(model, requests, options);
+  const { gpu, config } = model;
+  const limits = requests.map(({ max_new_tokens }) => max_new_tokens ?? options.max_new_tokens);
+  const capacity = Math.max(...requests.map(({ prompt_ids }, i) => prompt_ids.length + limits[i]));
+  const most = KvCache.mostSlots(gpu, config, capacity);
+  if (most < 1) {
+    throw new MemoryError(
+      `Cannot generate ${Math.max(...limits)} tokens: a cache of ${capacity} tokens passes this device's binding limit of ${gpu.limits.maxStorageBufferBindingSize} bytes`,
+    );
+  }
+  const cache = new KvCache(gpu, config, Math.min(options.slots || 16, requests.length, most), capacity);
+  const waiting = requests.map((_, i) => i);
+  const free = Array.from({ length: cache.slots }, (_, i) => cache.slots - 1 - i);
+  const longest = options.block ?? 16;
+  let block = options.pace ? 1 : longest;
+  let active: Active[] = [];
+  try {
+    while (active.length > 0 || waiting.length > 0) {
+      options.signal?.throwIfAborted();
+      const joining: Active[] = [];
+      while (free.length > 0 && waiting.length > 0) {
+        const request = waiting.shift()!;
+        joining.push({ request, slot: free.pop()!, most: limits[request], ids: [], logps: [] });
+      }
+      prefillJoining(model, cache, requests, joining);
+      active.push(...joining);
+      const began = performance.now();
+      const drawn = await decodeBlock(model, cache, requests, active, block, options);
+      if (options.pace) {
+        const each = (performance.now() - began) / Math.max(...drawn.map(({ ids }) => ids.length));
+        block = Math.max(1, Math.min(longest, Math.floor(options.pace / each)));
+      }
+      const staying: Active[] = [];
+      const events = active.map((row, r): GenerationEvent => {
+        const { ids, ended } = take(row, drawn[r], options);
+        if (ended) free.push(row.slot);
+        else staying.push(row);
+        const made = ended && { ids: row.ids, logps: Float32Array.from(row.logps), finish_reason: ended };
+        return { request: row.request, ids, made };
+      });
+      active = staying;
+      gpu.endStep();
+      yield* events;
+    }
+  } finally {
+    await gpu.settle().catch(() => {});
+    cache.drop();
+  }
+}
+
+function check(
+  model: Transformer,
+  requests: readonly GenerationRequest[],
+  options: Pick<GenerateOptions, "eos_token_ids" | "max_new_tokens">,
+): void {
+  const { vocab_size } = model.config;
+  const outside = (id: number) => !Number.isInteger(id) || id < 0 || id >= vocab_size;
+  requests.forEach(({ prompt_ids }, i) => {
+    if (prompt_ids.length === 0) throw new ShapeError(`Cannot complete prompt ${i}: it has no token`);
+    const bad = prompt_ids.find(outside);
+    if (bad !== undefined)
+      throw new ShapeError(`Cannot complete prompt ${i}: token ${bad} is outside the vocabulary of ${vocab_size}`);
+  });
+  const bad = options.eos_token_ids.find(outside);
+  if (bad !== undefined)
+    throw new ShapeError(`Cannot end completions at token ${bad}: it is outside the vocabulary of ${vocab_size}`);
+  for (const most of [options.max_new_tokens, ...requests.flatMap((request) => request.max_new_tokens ?? [])]) {
+    if (!Number.isInteger(most) || most < 1) {
+      throw new ShapeError(`max_new_tokens must be an integer of at least 1, got ${most}`);
+    }
+  }
+}
+
+/** Prefills all but each prompt's last token, which is the first that decoding feeds. */
+function prefillJoining(
+  model: Transformer,
+  cache: KvCache,
+  requests: readonly GenerationRequest[],
+  joining: readonly Active[],
+): void {
+  const groups = new Map<readonly number[], number[]>();
+  for (const { request, slot } of joining) {
+    const { prompt_ids } = requests[request];
+    const slots = groups.get(prompt_ids);
+    if (slots) slots.push(slot);
+    else groups.set(prompt_ids, [slot]);
+  }
+  const record = model.gpu.recorder();
+  let batch: PrefillPrompt[] = [];
+  let tokens = 0;
+  for (const [prompt_ids, slots] of groups) {
+    const ids = prompt_ids.slice(0, -1);
+    if (ids.length === 0) continue;
+    if (tokens + ids.length > PREFILL_TOKENS && batch.length > 0) {
+      prefill(record, model, cache, batch);
+      [batch, tokens] = [[], 0];
+    }
+    batch.push({ ids, slots });
+    tokens += ids.length;
+  }
+  if (batch.length > 0) prefill(record, model, cache, batch);
+  record.submit();
+}
+
+/** What a block drew for one row: tokens, ended ones left out, and their log-probs. */
+interface Drawn {
+  ids: number[];
+  logps: number[];
+}
+
+async function decodeBlock(
+  model: Transformer,
+  cache: KvCache,
+  requests: readonly GenerationRequest[],
+  active: readonly Active[],
+  block: number,
+  options: GenerateOptions,
+): Promise<Drawn[]> {
+  const rows = active.length;
+  const { vocab_size } = model.config;
+  const left = active.map(({ most, ids }) => most - ids.length);
+  const steps = Math.min(block, Math.max(...left));
+  const record = model.gpu.recorder();
+  const log = record.scope(() => {
+    const up = (values: ArrayLike<number>, label: string) =>
+      record.upload(Uint32Array.from(values), [values.length], label);
+    const prompts = active.map(({ request }) => requests[request].prompt_ids);
+    const positions = active.map(({ ids }, r) => prompts[r].length + ids.length - 1);
+    const state: DecodeRows = {
+      tokens: up(
+        active.map(({ ids }, r) => ids.at(-1) ?? prompts[r].at(-1)!),
+        "tokens",
+      ),
+      positions: up(positions, "positions"),
+      left: up(left, "left"),
+    };
+    const slots = up(
+      active.map(({ slot }) => slot),
+      "slots",
+    );
+    const seeds = up(
+      active.map(({ request }) => sequenceSeed(options.seed, requests[request].sequence)),
+      "seeds",
+    );
+    const ends = up(options.eos_token_ids.length > 0 ? options.eos_token_ids : [ENDED], "ends");
+    const log = record.empty([steps, rows, 2], "u32", "log");
+    const seen =
+      options.repetition_penalty === 1
+        ? null
+        : seenBits(active, prompts, vocab_size, (bits, shape) => record.upload(bits, shape, "seen"));
+    const longest = Math.max(...positions) + steps - 1;
+    const { sequence } = record.capture(() =>
+      record.scope(() => {
+        const logits = decodeStep(record, model, cache, {
+          tokens: state.tokens,
+          positions: state.positions,
+          slots,
+          longest,
+        });
+        const { tokens, logp } = sample(record, logits, {
+          ...options,
+          greedy: options.temperature === 0,
+          seeds,
+          positions: state.positions,
+          seen: seen ?? undefined,
+          vocab: vocab_size,
+        });
+        if (seen) markSeen(record, seen, tokens);
+        decodeState(record, tokens, logp, ends, state, log, 0);
+      }),
+    );
+    if (steps > 1) record.submit(); // the adapter begins while the rest is recorded
+    for (let step = 1; step < steps; step++) record.repeat(sequence, { step });
+    return record.read(log);
+  });
+  record.submit();
+  const words = new Uint32Array(await log);
+  const floats = new Float32Array(words.buffer);
+  return active.map((_, r) => {
+    const drawn: Drawn = { ids: [], logps: [] };
+    for (let step = 0; step < steps; step++) {
+      const at = 2 * (step * rows + r);
+      if (words[at] === ENDED) break;
+      drawn.ids.push(words[at]);
+      drawn.logps.push(floats[at + 1]);
+    }
+    return drawn;
+  });
+}
+
+/** Adds what was drawn to a row. @returns the tokens that stay, and why it ended, or null */
+function take(
+  row: Active,
+  drawn: Drawn,
+  options: Pick<GenerateOptions, "stop" | "eos_token_ids">,
+): { ids: number[]; ended: "stop" | "length" | null } {
+  const before = row.ids.length;
+  row.ids.push(...drawn.ids);
+  row.logps.push(...drawn.logps);
+  const cut = options.stop?.(row.ids, row.request) ?? null;
+  if (cut !== null) {
+    row.ids.length = cut;
+    row.logps.length = cut;
+  }
+  const ids = row.ids.slice(before);
+  if (cut !== null || options.eos_token_ids.includes(row.ids[row.ids.length - 1])) return { ids, ended: "stop" };
+  return { ids, ended: row.ids.length >= row.most ? "length" : null };
+}
+
+/** Seed of one sequence's draws: both numbers mixed, so that neighbours have nothing in common. */
+function sequenceSeed(seed: number, sequence: number): number {
+  let h = Math.imul(seed ^ 0x9e3779b9, 0x85ebca6b) ^ Math.imul(sequence + 0x7f4a7c15, 0xc2b2ae35);
+  h = Math.imul(h ^ (h >>> 16), 0x7feb352d);
+  return (h ^ (h >>> 15)) >>> 0;
+}
+
+/** One bit a token that prompt or completion holds: `[rows, ceil(vocab / 32)]`. */
+function seenBits(
+  active: readonly Active[],
+  prompts: readonly (readonly number[])[],
+  vocab: number,
+  up: (bits: Uint32Array, shape: number[]) => Tensor,
+): Tensor {
+  const words = Math.ceil(vocab / 32);
+  const bits = new Uint32Array(active.length * words);
+  active.forEach(({ ids }, r) => {
+    for (const id of [...prompts[r], ...ids]) bits[r * words + (id >>> 5)] |= 1 << (id & 31);
+  });
+  return up(bits, [active.length, words]);
+}

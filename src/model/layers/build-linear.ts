@@ -1,0 +1,147 @@
+import type { Gpu } from "../../gpu/device.ts";
+import { byteLength, isQuantized, QUANT_BLOCK, sizeOf, type Tensor } from "../../gpu/tensor.ts";
+import type { Linear, LinearGrads, Lora } from "../../kernels/matmul/linear.ts";
+import { type LoraConfig, loraScale } from "../adapters/lora.ts";
+import type { ModelConfig } from "../config.ts";
+import { hasBias, loraName, moduleName, PROJECTIONS, type Projection, projectionShape } from "../names.ts";
+import type { ParameterStore } from "../parameters.ts";
+import type { Slot, WeightDType } from "../slots.ts";
+
+/** A layer and where its gradients go. */
+export interface BuiltLinear {
+  linear: Linear;
+  grads: LinearGrads;
+}
+
+interface Building {
+  store: ParameterStore | null;
+  lora: LoraConfig | null;
+  dtypeOf: (name: string) => WeightDType;
+  slots: Map<string, readonly Slot[]>;
+}
+
+/** A buffer that holds something of each part. */
+interface Held {
+  tensor: Tensor;
+  grads: Tensor | null;
+  /** first element of each part */
+  at: readonly number[];
+}
+
+/**
+ * Memory of linear layers that read the same input: one `Linear` where bindings of this device can hold all of each kind,
+ * else one a projection. Adds the checkpoint's tensors to `slots`.
+ */
+export function buildGroup(
+  gpu: Gpu,
+  config: ModelConfig,
+  layer: number,
+  projections: readonly Projection[],
+  building: Building,
+): BuiltLinear[] {
+  const together = tryBuild(gpu, config, layer, projections, building);
+  if (together) return [together];
+  return projections.map((projection) => tryBuild(gpu, config, layer, [projection], building)!);
+}
+
+function tryBuild(
+  gpu: Gpu,
+  config: ModelConfig,
+  layer: number,
+  projections: readonly Projection[],
+  building: Building,
+): BuiltLinear | null {
+  const { store, lora } = building;
+  const alone = projections.length === 1; // then whatever is too large is refused where it is bound
+  const limit = alone
+    ? Number.POSITIVE_INFINITY
+    : Math.min(gpu.limits.maxStorageBufferBindingSize, gpu.limits.maxBufferSize);
+  const shapes = projections.map((projection) => projectionShape(config, projection));
+  const tuned = projections.filter((projection) => lora?.target_modules.includes(projection));
+  const spanOf = (matrix: "lora_A" | "lora_B") =>
+    store!.span(
+      tuned.map((projection) => loraName(layer, projection, matrix)),
+      limit,
+    );
+  const pairs = tuned.length > 0 ? { a: spanOf("lora_A"), b: spanOf("lora_B") } : null;
+  if (pairs && !(pairs.a && pairs.b)) return null;
+  const named = (ending: string) => projections.map((projection) => `${moduleName(layer, projection)}.${ending}`);
+  const biased = projections.every((projection) => hasBias(config, projection));
+  if (!biased && projections.some((projection) => hasBias(config, projection))) return null;
+  const weight = hold(gpu, named("weight"), shapes, limit, building);
+  if (!weight) return null;
+  const bias = biased
+    ? hold(
+        gpu,
+        named("bias"),
+        shapes.map(([out]) => [out]),
+        limit,
+        building,
+      )
+    : null;
+  if (biased && !bias) {
+    if (weight.grads === null) gpu.drop(weight.tensor);
+    return null;
+  }
+  let pair = 0;
+  const parts = projections.map((projection): Lora["parts"][number] => {
+    if (!tuned.includes(projection)) return null;
+    const index = layer * PROJECTIONS.length + PROJECTIONS.indexOf(projection);
+    const place = { aAt: pairs!.a!.at[pair], bAt: pairs!.b!.at[pair], index };
+    pair++;
+    return place;
+  });
+  return {
+    linear: {
+      inner: shapes[0][1],
+      weight: weight.tensor,
+      bias: bias?.tensor ?? null,
+      parts: shapes.map(([out], i) => ({ out, weightAt: weight.at[i], biasAt: bias?.at[i] ?? 0 })),
+      lora: pairs && {
+        a: pairs.a!.values,
+        b: pairs.b!.values,
+        r: lora!.r,
+        scale: loraScale(lora!),
+        dropout: lora!.lora_dropout,
+        parts,
+      },
+    },
+    grads: {
+      weight: weight.grads,
+      bias: bias?.grads ?? null,
+      loraA: pairs?.a?.grads ?? null,
+      loraB: pairs?.b?.grads ?? null,
+    },
+  };
+}
+
+/** One buffer for some tensors of the checkpoint; null where they cannot share one. */
+function hold(
+  gpu: Gpu,
+  names: readonly string[],
+  shapes: readonly (readonly number[])[],
+  limit: number,
+  { store, dtypeOf, slots }: Building,
+): Held | null {
+  const sizes = shapes.map(sizeOf);
+  const keep = (tensorOf: (i: number) => { tensor: Tensor; at: number }) =>
+    names.forEach((name, i) => {
+      slots.set(name, [{ ...tensorOf(i), shape: shapes[i], start: 0 }]);
+    });
+  if (store?.has(names[0])) {
+    const span = store.span(names, limit);
+    if (!span) return null;
+    keep((i) => ({ tensor: store.value(names[i]), at: 0 }));
+    return { tensor: span.values, grads: span.grads, at: span.at };
+  }
+  const dtype = dtypeOf(names[0]);
+  const unit = isQuantized(dtype) ? QUANT_BLOCK : 4; // parts begin at whole words, codes at whole blocks
+  const total = sizes.reduce((sum, size) => sum + size, 0);
+  const at = sizes.map((_, i) => sizes.slice(0, i).reduce((sum, size) => sum + size, 0));
+  if (names.some((name) => dtypeOf(name) !== dtype) || at.some((start) => start % unit !== 0)) return null;
+  if (byteLength(total, dtype) > limit) return null;
+  const inner = shapes[0].length > 1 ? [total / shapes[0][1], shapes[0][1]] : [total];
+  const tensor = gpu.frozen(inner, dtype, names.length === 1 ? names[0] : `${names[0]}…`);
+  keep((i) => ({ tensor, at: at[i] }));
+  return { tensor, grads: null, at };
+}

@@ -1,0 +1,41 @@
+import { GpuError } from "../../errors.ts";
+import { describePlatform, type Platform } from "../adapter.ts";
+
+/** Milliseconds until a browser without an adapter is asked again: its GPU process may just be starting, or starting anew. */
+const AGAIN_MS = 1000;
+const FASTEST: GPURequestAdapterOptions = { powerPreference: "high-performance" };
+
+/**
+ * Opens the browser's adapter, in a page or a worker.
+ *
+ * @param nav where `gpu` is looked for; default the global navigator
+ * @throws {GpuError} that says whether the page, the browser or the machine is at fault
+ */
+export async function openBrowserAdapter(
+  nav: Pick<Navigator, "gpu"> | undefined = globalThis.navigator,
+): Promise<Platform> {
+  if (globalThis.isSecureContext === false) {
+    throw new GpuError("Cannot use WebGPU: the page must come from https:// or localhost, and this one is not secure");
+  }
+  const gpu = nav?.gpu;
+  if (!gpu) {
+    throw new GpuError(
+      "Cannot use WebGPU: this browser has none. Chrome and Edge 113, Safari 26 and Firefox 141 or newer have it; " +
+        "on Linux, Chrome may need chrome://flags/#enable-unsafe-webgpu",
+    );
+  }
+  let adapter = await gpu.requestAdapter(FASTEST);
+  if (!adapter) {
+    await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
+    adapter = await gpu.requestAdapter(FASTEST);
+  }
+  if (!adapter) {
+    throw new GpuError(
+      "Cannot use WebGPU: the browser found no usable GPU. Turn on hardware acceleration in its settings, or update " +
+        "the graphics driver",
+    );
+  }
+  const platform = await describePlatform("browser", gpu, FASTEST, adapter, null);
+  if (!platform.software) return platform;
+  return { ...platform, advice: "The browser computes on the CPU: turn on hardware acceleration to use the GPU" };
+}

@@ -1,0 +1,232 @@
+import { constants, promises as fs } from "node:fs";
+import { basename, dirname, join, resolve } from "node:path";
+import { FormatError, NotFoundError, QwenchError } from "../../errors.ts";
+import { type AppendableFolder, checkRange, decodeText } from "../../io/memory-folder.ts";
+import { checkFileName } from "../../io/names.ts";
+import type { ByteSource } from "../../io/storage.ts";
+
+const TEMPORARY = /^\..*\.(\d+)-[0-9a-z]+\.qwench-tmp$/;
+const STALE_MS = 600_000;
+const MAX_TEXT_BYTES = 500_000_000; // a little under the longest string that V8 can hold
+
+/**
+ * A folder of the disk as a {@link AppendableFolder}; runs under Node and under Deno's `node:` modules.
+ *
+ * `write` goes to a hidden temporary file beside the target, is flushed to the disk, then renamed. The folder need not
+ * exist: writing makes it. Symbolic links inside are followed; names that leave the folder are refused.
+ *
+ * @param path absolute, or relative to the working directory
+ */
+export function nodeFolder(path: string): AppendableFolder {
+  const root = resolve(path);
+  const full = (name: string) => join(root, checkFileName(name, root));
+  const entries = async (wanted: "file" | "folder") => {
+    const found: string[] = [];
+    for (const entry of await orElse(fs.readdir(root, { withFileTypes: true }), [], `list ${root}`)) {
+      if (TEMPORARY.test(entry.name)) continue;
+      // A link counts as what it points to: the caches of Hugging Face's own tools are made of links.
+      const kind = entry.isSymbolicLink() ? await fs.stat(join(root, entry.name)).catch(() => entry) : entry;
+      if (wanted === "file" ? kind.isFile() : kind.isDirectory()) found.push(entry.name);
+    }
+    return found.sort();
+  };
+  return {
+    path: root,
+    list: () => entries("file"),
+    folders: () => entries("folder"),
+    async exists(name) {
+      const stat = await orElse(fs.stat(full(name)), undefined, `look at ${join(root, name)}`);
+      return stat?.isFile() ?? false;
+    },
+    open: async (name) => nodeFile(full(name)),
+    async readText(name) {
+      const source = await nodeFile(full(name));
+      if (source.size > MAX_TEXT_BYTES) {
+        throw new FormatError(`Cannot read ${source.name} as text: ${source.size} bytes, at most ${MAX_TEXT_BYTES}`);
+      }
+      return decodeText(await source.read(0, source.size), source.name);
+    },
+    write: async (name, content) => writeAtomically(full(name), content),
+    append: async (name, text) => append(full(name), text),
+    appendBytes: async (name, bytes) => append(full(name), bytes),
+    remove: async (name) => orElse(fs.unlink(full(name)), undefined, `remove ${join(root, name)}`),
+    async rename(from, to) {
+      const [source, target] = [full(from), full(to)];
+      const what = `rename ${source} to ${target}`;
+      await guard(fs.mkdir(dirname(target), { recursive: true }), what);
+      await sync(source); // what was appended must be on the disk before it gets its name
+      await guard(fs.rename(source, target), what);
+      await sync(dirname(target));
+    },
+    folder: (name) => nodeFolder(full(name)),
+    removeFolder: async (name) => {
+      await guard(fs.rm(full(name), { recursive: true, force: true }), `remove ${join(root, name)}`);
+    },
+  };
+}
+
+/**
+ * A file of the disk, read by range; nothing is held open between reads.
+ *
+ * @throws {NotFoundError} when it does not exist, may not be read, or is not a regular file
+ */
+export async function nodeFile(path: string): Promise<ByteSource> {
+  const name = resolve(path);
+  const stat = await guard(fs.stat(name), `open ${name}`);
+  // Opening a pipe would wait for a writer for ever.
+  if (!stat.isFile()) throw new NotFoundError(`Cannot open ${name}: it is not a file`);
+  const size = stat.size;
+  return {
+    name,
+    size,
+    async read(start, end) {
+      checkRange(name, size, start, end);
+      const bytes = new Uint8Array(end - start);
+      const handle = await guard(fs.open(name, constants.O_RDONLY), `read ${name}`);
+      try {
+        for (let done = 0; done < bytes.length; ) {
+          const { bytesRead } = await guard(
+            handle.read(bytes, done, Math.min(bytes.length - done, 2 ** 30), start + done),
+            `read ${name}`,
+          );
+          if (bytesRead === 0) {
+            throw new FormatError(
+              `Cannot read bytes ${start} to ${end} of ${name}: it ends at ${start + done}, and had ${size} when opened`,
+            );
+          }
+          done += bytesRead;
+        }
+      } finally {
+        await handle.close();
+      }
+      return bytes;
+    },
+  };
+}
+
+async function writeAtomically(target: string, content: string | Uint8Array | AsyncIterable<Uint8Array>) {
+  const what = `write ${target}`;
+  const folder = dirname(target);
+  await guard(fs.mkdir(folder, { recursive: true }), what);
+  await removeStale(folder, basename(target));
+  const random = Math.random().toString(36).slice(2, 10) || "0";
+  const temporary = join(folder, `.${basename(target)}.${process.pid}-${random}.qwench-tmp`);
+  try {
+    const handle = await fs.open(temporary, "wx");
+    try {
+      for await (const part of chunks(content)) await writeAll(handle, part);
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    await fs.rename(temporary, target);
+  } catch (error) {
+    await fs.unlink(temporary).catch(() => {});
+    throw explain(error, what);
+  }
+  await sync(folder);
+}
+
+async function append(target: string, content: string | Uint8Array): Promise<void> {
+  const what = `append to ${target}`;
+  await guard(fs.mkdir(dirname(target), { recursive: true }), what);
+  const before = (await orElse(fs.stat(target), undefined, what))?.size ?? 0;
+  try {
+    await fs.appendFile(target, content);
+  } catch (error) {
+    await fs.truncate(target, before).catch(() => {}); // no half line stays behind
+    throw explain(error, what);
+  }
+}
+
+async function* chunks(content: string | Uint8Array | AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  if (typeof content === "string") yield new TextEncoder().encode(content);
+  else if (content instanceof Uint8Array) yield content;
+  else yield* content;
+}
+
+async function writeAll(handle: fs.FileHandle, bytes: Uint8Array): Promise<void> {
+  for (let done = 0; done < bytes.length; ) {
+    const { bytesWritten } = await handle.write(bytes, done, Math.min(bytes.length - done, 2 ** 30));
+    done += bytesWritten;
+  }
+}
+
+/** A process that was killed leaves its temporary file: the next write of the same name clears it away. */
+async function removeStale(folder: string, base: string): Promise<void> {
+  for (const name of await fs.readdir(folder).catch(() => [] as string[])) {
+    const match = TEMPORARY.exec(name);
+    if (!match || !name.startsWith(`.${base}.${match[1]}-`) || isAlive(Number(match[1]))) continue;
+    const path = join(folder, name);
+    const stat = await fs.stat(path).catch(() => undefined);
+    // The age guards a writer in another container, whose process ids mean nothing here.
+    if (stat && Date.now() - stat.mtimeMs > STALE_MS) await fs.unlink(path).catch(() => {});
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return codeOf(error) === "EPERM";
+  }
+}
+
+/** Flushes a file or a folder's entries to the disk; where the file system cannot, things are left as they are. */
+async function sync(path: string): Promise<void> {
+  const handle = await fs.open(path, constants.O_RDONLY).catch(() => undefined);
+  if (!handle) return;
+  await handle.sync().catch(() => {});
+  await handle.close();
+}
+
+async function guard<T>(work: Promise<T>, what: string): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    throw explain(error, what);
+  }
+}
+
+/** Like {@link guard}, with a value for what is not there. */
+async function orElse<T>(work: Promise<T>, absent: T, what: string): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    if (codeOf(error) === "ENOENT") return absent;
+    throw explain(error, what);
+  }
+}
+
+function codeOf(error: unknown): string | undefined {
+  const code = (error as { code?: unknown } | null)?.code;
+  return typeof code === "string" ? code : undefined;
+}
+
+function explain(error: unknown, what: string): unknown {
+  if (error instanceof QwenchError) return error;
+  switch (codeOf(error)) {
+    case "ENOENT":
+    case "ENOTDIR":
+      return new NotFoundError(`Cannot ${what}: there is no such file or folder`, { cause: error });
+    case "EACCES":
+    case "EPERM":
+      return new NotFoundError(`Cannot ${what}: this user may not`, { cause: error });
+    case "EISDIR":
+      return new NotFoundError(`Cannot ${what}: it is a folder`, { cause: error });
+    case "ENOTEMPTY":
+    case "EEXIST":
+      return new QwenchError(`Cannot ${what}: something of that name exists`, { cause: error });
+    case "EROFS":
+      return new QwenchError(`Cannot ${what}: the file system is read-only`, { cause: error });
+    case "ENOSPC":
+    case "EDQUOT":
+      return new QwenchError(
+        `Cannot ${what}: the disk is full (${codeOf(error)}); nothing was overwritten. Free some space and start again`,
+        { cause: error },
+      );
+    default:
+      return error;
+  }
+}

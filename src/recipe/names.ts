@@ -1,0 +1,291 @@
+import type { Method } from "./field.ts";
+
+/** A former name of a field. */
+export interface OldName {
+  readonly name: string;
+  readonly field: string;
+  /** turns the old value into the new field's, undefined where it says nothing; absent where they are the same */
+  readonly convert?: (value: unknown) => unknown;
+}
+
+/** A name of TRL's or transformers' that is accepted and changes nothing here; a note says so. */
+export interface IgnoredName {
+  /** what it means here, to follow "NAME: " */
+  readonly note: string;
+  /** values that change nothing and need no note; any other is refused. Absent: every value is accepted. */
+  readonly only?: readonly unknown[];
+}
+
+const truthy = (value: unknown): boolean => value === true || /^(true|1|yes|on)$/i.test(String(value));
+
+export const oldNames: readonly OldName[] = [
+  { name: "torch_dtype", field: "dtype" },
+  { name: "max_seq_length", field: "max_length" },
+  { name: "warmup_ratio", field: "warmup_steps", convert: (value) => (Number(value) === 0 ? undefined : value) },
+  { name: "evaluation_strategy", field: "eval_strategy" },
+  { name: "peft_lora_r", field: "lora_r" },
+  { name: "peft_lora_alpha", field: "lora_alpha" },
+  {
+    name: "group_by_length",
+    field: "train_sampling_strategy",
+    convert: (value) => (truthy(value) ? "group_by_length" : undefined),
+  },
+];
+
+const noPadding = "sequences are always packed here and never padded, so it changes nothing";
+const oneProcess = "rows are read and tokenised in this process, so it changes nothing";
+const reports = "metrics.jsonl and report.html in output_dir are always written";
+const hub = "nothing is pushed to the hub; upload output_dir yourself";
+const terminal = "the terminal shows progress when it is one";
+
+const ignoredByAll: Readonly<Record<string, IgnoredName>> = {
+  bf16: { note: "WebGPU has no bf16 arithmetic: bf16 weights stay bf16 in memory (dtype: auto) and sums are f32" },
+  fp16: { note: "sums are always f32; dtype: float16 holds frozen weights as f16" },
+  bf16_full_eval: { note: "evaluation uses the arithmetic of training" },
+  fp16_full_eval: { note: "evaluation uses the arithmetic of training" },
+  tf32: { note: "WebGPU has no TF32" },
+  attn_implementation: { note: "there is one attention kernel, flash-style and exact; every value gives its numbers" },
+  padding_free: { note: noPadding },
+  pad_to_multiple_of: { note: noPadding },
+  pad_token: { note: noPadding },
+  eval_packing: { note: "packing does not change what a row sees, so evaluation gives the same loss" },
+  use_liger_kernel: { note: "the kernels here are fused already" },
+  liger_kernel_config: { note: "the kernels here are fused already" },
+  gradient_checkpointing_kwargs: { note: "blocks are recomputed one way only" },
+  gradient_checkpointing_use_reentrant: { note: "blocks are recomputed one way only" },
+  lora_task_type: { note: "the task is always causal language modelling", only: ["CAUSAL_LM"] },
+  report_to: { note: reports },
+  run_name: { note: reports },
+  project: { note: reports },
+  logging_dir: { note: reports },
+  trackio_space_id: { note: reports },
+  logging_strategy: { note: "logs come every logging_steps", only: ["steps"] },
+  logging_nan_inf_filter: { note: "a loss that is not finite ends the training and says so" },
+  include_num_input_tokens_seen: { note: "num_tokens is always logged" },
+  disable_tqdm: { note: terminal },
+  log_level: { note: terminal },
+  log_level_replica: { note: terminal },
+  log_on_each_node: { note: terminal },
+  save_safetensors: { note: "weights are always written as safetensors", only: [true] },
+  dataset_num_proc: { note: oneProcess },
+  dataset_batch_size: { note: oneProcess },
+  dataloader_num_workers: { note: oneProcess },
+  dataloader_pin_memory: { note: oneProcess },
+  dataloader_persistent_workers: { note: oneProcess },
+  dataloader_prefetch_factor: { note: oneProcess },
+  remove_unused_columns: { note: "columns that are not needed are not read" },
+  length_column_name: { note: "lengths are counted from the tokens" },
+  full_determinism: { note: "the same recipe on the same adapter always gives the same numbers" },
+  average_tokens_across_devices: { note: "there is one device" },
+  ddp_timeout: { note: "there is one device" },
+  skip_memory_metrics: { note: "the memory forecast and the peak are always reported" },
+  use_cache: { note: "training needs no KV cache" },
+  torch_empty_cache_steps: { note: "buffers are pooled" },
+  do_train: { note: "the command says what to do" },
+  do_eval: { note: "eval_strategy decides" },
+  ignore_bias_buffers: { note: "there is one device" },
+  hub_strategy: { note: hub },
+  hub_always_push: { note: hub },
+  hub_private_repo: { note: hub },
+};
+
+const ownGeneration = "generation is this project's own, on the same adapter";
+const sapoOnly = "it shapes loss_type sapo, which is not implemented";
+const vespoOnly = "it shapes loss_type vespo, which is not implemented";
+const order = "shuffle_dataset decides the order of the prompts";
+const vllmNames = [
+  "mode",
+  "model_impl",
+  "device",
+  "dtype",
+  "enable_sleep_mode",
+  "enable_prefix_caching",
+  "server_base_url",
+  "server_host",
+  "server_port",
+  "server_timeout",
+  "group_port",
+  "gpu_memory_utilization",
+  "max_model_len",
+  "max_model_length",
+  "max_num_seqs",
+  "tensor_parallel_size",
+  "importance_sampling_correction",
+  "importance_sampling_mode",
+  "importance_sampling_cap",
+  "importance_sampling_clip_max",
+].map((name) => `vllm_${name}`);
+
+const ignoredBy: Readonly<Record<Method, Readonly<Record<string, IgnoredName>>>> = {
+  sft: {
+    loss_type: { note: "the head always works by chunk and never holds all logits", only: ["nll", "chunked_nll"] },
+    max_prompt_length: { note: "it is GRPO's; in SFT max_length limits the whole row" },
+  },
+  grpo: {
+    use_vllm: { note: ownGeneration },
+    ...Object.fromEntries(vllmNames.map((name) => [name, { note: ownGeneration }])),
+    use_transformers_paged: { note: ownGeneration },
+    cache_implementation: { note: ownGeneration },
+    ds3_gather_for_generation: { note: "there is one device" },
+    cast_lm_head_to_fp32: { note: "sums of the head are f32 in every case" },
+    use_liger_loss: { note: "the kernels here are fused already" },
+    label_smoothing_factor: { note: "GRPO's loss has no targets to smooth" },
+    train_sampling_strategy: { note: order },
+    group_by_length: { note: order },
+    ref_model_mixup_alpha: { note: "it is used with sync_ref_model only" },
+    ref_model_sync_steps: { note: "it is used with sync_ref_model only" },
+    top_entropy_quantile: { note: "training on the tokens of highest entropy only is not implemented", only: [1] },
+    multi_objective_aggregation: { note: "rewards are summed, then scaled", only: ["sum_then_normalize"] },
+    sapo_temperature_neg: { note: sapoOnly },
+    sapo_temperature_pos: { note: sapoOnly },
+    vespo_k_pos: { note: vespoOnly },
+    vespo_k_neg: { note: vespoOnly },
+    vespo_lambda_pos: { note: vespoOnly },
+    vespo_lambda_neg: { note: vespoOnly },
+    log_unique_prompts: { note: "every completion is kept with its prompt" },
+    wandb_log_unique_prompts: { note: "every completion is kept with its prompt" },
+  },
+};
+
+const oneDevice = "Qwench trains on one adapter in one process";
+const noTorch = "there is no PyTorch here";
+const notYet = "not implemented yet";
+const trlOnly = "move the recipe to `trl sft --config` for it";
+
+const refusedByAll: Readonly<Record<string, string>> = {
+  deepspeed: oneDevice,
+  fsdp: oneDevice,
+  fsdp_config: oneDevice,
+  accelerate_config: oneDevice,
+  accelerator_config: oneDevice,
+  parallelism_config: oneDevice,
+  num_processes: oneDevice,
+  ddp_backend: oneDevice,
+  ddp_find_unused_parameters: oneDevice,
+  ddp_bucket_cap_mb: oneDevice,
+  ddp_broadcast_buffers: oneDevice,
+  local_rank: oneDevice,
+  torch_compile: noTorch,
+  torch_compile_backend: noTorch,
+  torch_compile_mode: noTorch,
+  use_cpu: "Qwench computes with WebGPU; a software adapter is used where there is no GPU",
+  no_cuda: "Qwench computes with WebGPU; a software adapter is used where there is no GPU",
+  trust_remote_code: "code that comes with a model is never run",
+  model_init_kwargs: "name what you need by its own field, such as dtype or model_revision",
+  optim_args: "the optimizers here take adam_beta1, adam_beta2, adam_epsilon and weight_decay",
+  optim_target_modules: "GaLore and APOLLO are not implemented",
+  activation_offloading: "activations stay on the GPU; gradient_checkpointing keeps them few",
+  use_dora: "DoRA is not implemented; use_rslora is",
+  lora_modules_to_save: "only LoRA matrices are trained with use_peft; full training is use_peft: false",
+  lora_target_parameters: "only linear projections get LoRA matrices; name them in lora_target_modules",
+  lora_bias: "biases are frozen with use_peft",
+  datasets: "one data set a run; put the rows into one file and name it in dataset_name",
+  dataset_kwargs: "rows with input_ids need no preparation and are used as they are",
+  dataset_streaming: notYet,
+  formatting_func: "a recipe holds no code; write rows in one of the known forms",
+  auto_find_batch_size: "memory is forecast before training; `qwench plan` shows what fits",
+  dataloader_drop_last: notYet,
+  logging_first_step: "set logging_steps: 1",
+  eval_on_start: notYet,
+  eval_delay: notYet,
+  eval_accumulation_steps: "evaluation keeps sums only",
+  batch_eval_metrics: "evaluation keeps sums only",
+  include_for_metrics: "evaluation keeps sums only",
+  label_names: "labels are in the column labels",
+  save_only_model: "a checkpoint that cannot be resumed is not one; the result is saved without optimizer at the end",
+  save_on_each_node: oneDevice,
+  enable_jit_checkpoint: "Ctrl-C and SIGTERM save a checkpoint in every case",
+  ignore_data_skip: "a resumed run goes on with the row that comes next",
+  restore_callback_states_from_checkpoint: "there are no callbacks",
+  push_to_hub: hub,
+  hub_model_id: hub,
+  hub_token: "a recipe holds no secrets; HF_TOKEN in the environment is used for downloads",
+  hub_revision: hub,
+  env: "set environment variables in the shell",
+  debug: `${notYet}; ${trlOnly}`,
+};
+
+const oneTurn = "a completion is one turn of the model; tools and environments are not implemented";
+const fixedGrammar = "completions are not held to a grammar; reward their format";
+
+const refusedBy: Readonly<Record<Method, Readonly<Record<string, string>>>> = {
+  sft: { use_vllm: "SFT does not generate" },
+  grpo: {
+    neftune_noise_alpha: "noise on the embeddings would part training from what was sampled",
+    generation_kwargs: "name what you need by its own field, such as top_k or repetition_penalty",
+    chat_template_kwargs: "give them by row, in a column chat_template_kwargs",
+    vllm_structured_outputs_regex: fixedGrammar,
+    vllm_guided_decoding_regex: fixedGrammar,
+    reward_model_name_or_path: "rewards are functions; name them in reward_funcs",
+    sync_ref_model: "the reference is the model with its adapter off, and stays",
+    off_policy_mask_threshold: notYet,
+    use_bias_correction_kl: notYet,
+    tools: oneTurn,
+    environment_factory: oneTurn,
+    rollout_func: oneTurn,
+    max_tool_calling_iterations: oneTurn,
+    log_completions_hub_repo: hub,
+  },
+};
+
+/** Names of TRL's, PEFT's and transformers' that are accepted and change nothing in a method. */
+export function ignoredNames(method: Method): Readonly<Record<string, IgnoredName>> {
+  return { ...ignoredByAll, ...ignoredBy[method] };
+}
+
+/** Names of TRL's, PEFT's and transformers' that ask for what Qwench cannot do, with the reason. */
+export function refusedNames(method: Method): Readonly<Record<string, string>> {
+  return { ...refusedByAll, ...refusedBy[method] };
+}
+
+/** Whether a name is ignored or refused by what a method is, rather than by what Qwench is. */
+export function isSpecificTo(name: string, method: Method): boolean {
+  return Object.hasOwn(ignoredBy[method], name) || Object.hasOwn(refusedBy[method], name);
+}
+
+/** Values by which a name is spelled out and not used: `deepspeed: null` asks for nothing. */
+export function isOff(value: unknown): boolean {
+  if (value === null || value === undefined || value === false || value === 0) return true;
+  if (typeof value === "object") return Object.keys(value).length === 0;
+  return typeof value === "string" && /^(|none|null|no|false|0)$/i.test(value.trim());
+}
+
+/** Optimal string alignment distance: insertions, deletions, substitutions and swaps of neighbours. */
+export function editDistance(a: string, b: string): number {
+  let beforeLast: number[] = [];
+  let last = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i++) {
+    const row = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const same = a[i - 1] === b[j - 1] ? 0 : 1;
+      let least = Math.min(last[j] + 1, row[j - 1] + 1, last[j - 1] + same);
+      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]) {
+        least = Math.min(least, beforeLast[j - 2] + 1);
+      }
+      row.push(least);
+    }
+    beforeLast = last;
+    last = row;
+  }
+  return last[b.length];
+}
+
+/** The candidate nearest to `name`, or null when none shares enough with it to be what was meant. */
+export function nearestName(name: string, candidates: Iterable<string>): string | null {
+  // a name of absurd length is no slip of the finger, and the table below is quadratic
+  if (name.length > 64) return null;
+  const plain = name.toLowerCase().replaceAll("-", "_");
+  let best: string | null = null;
+  let bestScore = Number.POSITIVE_INFINITY;
+  for (const candidate of candidates) {
+    const distance = editDistance(plain, candidate.toLowerCase());
+    // `batch_size` is far from `per_device_train_batch_size` by edits and near by parts
+    const part = plain.length >= 4 && candidate.includes(plain) ? 2 : distance;
+    const score = Math.min(distance, part);
+    if (score < bestScore) {
+      bestScore = score;
+      best = candidate;
+    }
+  }
+  return bestScore <= Math.max(2, Math.floor(name.length / 3)) ? best : null;
+}

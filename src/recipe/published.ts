@@ -1,0 +1,128 @@
+import type { Method } from "./field.ts";
+
+/** A published recipe that comes with Qwench. */
+export interface PublishedRecipe {
+  name: string;
+  /** in `recipes` */
+  file: string;
+  method: Method;
+  /** what it teaches, in a few words */
+  about: string;
+  /** where it was published */
+  source: string;
+  /** what it takes beside the model and the data that it names */
+  needs: string;
+  /** tokens of the longest row that its forecast takes to be there; in GRPO of the longest prompt */
+  longest: number;
+  /** what session/recipe-forecast.ts forecasts, for the README; a slow test keeps it true */
+  forecast: string;
+}
+
+const OPEN_RS = "https://github.com/knoveleng/open-rs";
+const O5_MINI = "https://github.com/MarioCapodanno/Gwen2.5-3B-100Samples-SFT-GRPO";
+const CODEGEN = "https://github.com/B0DH1i/Lorafinetune";
+const WIDE = "an adapter whose maxBufferSize is at least 6.7 GiB";
+
+/** Every recipe that `--recipe` can name. */
+export const RECIPES: readonly PublishedRecipe[] = [
+  {
+    name: "o5-mini-sft",
+    file: "o5-mini-sft.yaml",
+    method: "sft",
+    about: "Python with reasoning, from 80 solutions",
+    source: O5_MINI,
+    needs: "",
+    longest: 2000, // the source leaves out longer ones; max_length is 32768
+    forecast: "7.91 GiB",
+  },
+  {
+    name: "o5-mini-grpo",
+    file: "o5-mini-grpo.yaml",
+    method: "grpo",
+    about: "its second stage, by a judge",
+    source: O5_MINI,
+    needs: "the adapter of o5-mini-sft; a judge, gemini-2.0-flash or another, and its key in QWENCH_JUDGE_KEY",
+    longest: 1024,
+    forecast: "33.5 GiB",
+  },
+  {
+    name: "gsm8k-grpo-0.5b",
+    file: "gsm8k-grpo.yaml",
+    method: "grpo",
+    about: "GSM8K with XML tags",
+    source: "https://gist.github.com/willccbb/4676755236bb08cab5f4e54a0475d6fb",
+    needs: "",
+    longest: 256,
+    forecast: "3.07 GiB",
+  },
+  {
+    name: "coder-deep",
+    file: "coder-deep.yaml",
+    method: "sft",
+    about: "programs: few problems, five solutions each",
+    source: CODEGEN,
+    needs: "",
+    longest: 1024,
+    forecast: "5.51 GiB",
+  },
+  {
+    name: "coder-diverse",
+    file: "coder-diverse.yaml",
+    method: "sft",
+    about: "programs: many problems",
+    source: CODEGEN,
+    needs: "",
+    longest: 1024,
+    forecast: "5.51 GiB",
+  },
+  {
+    name: "gsm8k-grpo-unsloth",
+    file: "gsm8k-grpo-unsloth.yaml",
+    method: "grpo",
+    about: "GSM8K with Unsloth's marks",
+    source: "https://github.com/unslothai/notebooks",
+    needs: "",
+    longest: 512,
+    forecast: "12.1 GiB",
+  },
+  {
+    name: "limo-sft-unsloth",
+    file: "limo-sft-unsloth.yaml",
+    method: "sft",
+    about: "LIMO with XML tags",
+    source: "https://github.com/unslothai/unsloth",
+    needs: "",
+    longest: 2048,
+    forecast: "13.5 GiB",
+  },
+  {
+    name: "open-rs1",
+    file: "open-rs1.yaml",
+    method: "grpo",
+    about: "mathematics, all weights: hard problems",
+    source: OPEN_RS,
+    needs: WIDE,
+    longest: 512,
+    forecast: "40.7 GiB",
+  },
+  {
+    name: "open-rs2",
+    file: "open-rs2.yaml",
+    method: "grpo",
+    about: "mathematics, all weights: easy problems too",
+    source: OPEN_RS,
+    needs: WIDE,
+    longest: 512,
+    forecast: "38.5 GiB",
+  },
+  {
+    name: "open-rs3",
+    file: "open-rs3.yaml",
+    method: "grpo",
+    about: "mathematics, all weights: cosine reward",
+    source: OPEN_RS,
+    needs: WIDE,
+    longest: 512,
+    forecast: "38.5 GiB",
+  },
+];

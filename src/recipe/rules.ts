@@ -1,0 +1,208 @@
+import { RecipeError } from "../errors.ts";
+import type { FieldValue, Method } from "./field.ts";
+import { show } from "./values.ts";
+
+/** Fields of a GRPO recipe that decide how completions are batched, by TRL's names. */
+export interface GenerationFields {
+  per_device_train_batch_size: number;
+  gradient_accumulation_steps: number;
+  num_generations: number;
+  generation_batch_size: number | null;
+  steps_per_generation: number | null;
+}
+
+/** How completions are batched, with what null stands for put in. */
+export interface GenerationBatch {
+  /** micro-batches that a generation batch is cut into */
+  steps_per_generation: number;
+  /** completions */
+  generation_batch_size: number;
+  /** prompts of a generation batch */
+  prompts: number;
+}
+
+/** The generation batch of a recipe that was parsed. @see TRL's GRPOConfig.__post_init__ */
+export function generationOf(recipe: Readonly<GenerationFields>): GenerationBatch {
+  const batch = recipe.per_device_train_batch_size;
+  const given = recipe.generation_batch_size;
+  const steps = recipe.steps_per_generation ?? (given === null ? recipe.gradient_accumulation_steps : given / batch);
+  const size = batch * steps;
+  return { steps_per_generation: steps, generation_batch_size: size, prompts: size / recipe.num_generations };
+}
+
+type Values = Record<string, FieldValue>;
+
+/**
+ * The rules that span fields. Reads the values of objects in place; `disable_dropout` puts lora_dropout to 0.
+ *
+ * @param recipe every field of the method, each valid by itself
+ * @param notes gets what is allowed and probably not meant
+ * @throws {RecipeError} the first rule that is broken, with its values
+ */
+export function checkRecipe(recipe: Values, method: Method, notes: string[]): void {
+  checkSchedule(recipe);
+  checkBest(recipe);
+  if (recipe.load_in_4bit && recipe.load_in_8bit) {
+    throw new RecipeError("load_in_4bit and load_in_8bit are both true: the weights can be stored in one way");
+  }
+  const quantized = ["load_in_4bit", "load_in_8bit"].find((name) => recipe[name]);
+  if (quantized && !recipe.use_peft) {
+    throw new RecipeError(`${quantized} needs use_peft: true, got false: quantised weights are frozen`);
+  }
+  if (!recipe.use_peft && recipe.adapter_name_or_path !== null) {
+    throw new RecipeError(
+      `adapter_name_or_path needs use_peft: true, got false with ${show(recipe.adapter_name_or_path)}`,
+    );
+  }
+  if (method === "grpo") {
+    checkGeneration(recipe as Values & GenerationFields);
+    checkEvaluation(recipe);
+    checkPolicy(recipe, notes);
+  } else if (recipe.packing && recipe.max_length === null) {
+    throw new RecipeError("packing needs max_length, the length of a packed row, got null");
+  }
+}
+
+/** A generation batch is whole micro-batches and whole groups; the rules are TRL's. */
+function checkGeneration(recipe: GenerationFields): void {
+  const { per_device_train_batch_size: batch, num_generations: group, generation_batch_size: given } = recipe;
+  const steps = recipe.steps_per_generation;
+  const whole = (batch * group) / commonDivisor(batch, group);
+  if (given !== null && steps !== null && given !== batch * steps) {
+    throw new RecipeError(
+      `generation_batch_size ${given} is not per_device_train_batch_size ${batch} × steps_per_generation ${steps} = ` +
+        `${batch * steps}: set only one of generation_batch_size and steps_per_generation`,
+    );
+  }
+  if (given !== null && given % batch !== 0) {
+    throw new RecipeError(
+      `generation_batch_size ${given} is not a multiple of per_device_train_batch_size ${batch}: ` +
+        `try generation_batch_size ${multiplesNear(given, whole)}`,
+    );
+  }
+  const { generation_batch_size: size, steps_per_generation: passes } = generationOf(recipe);
+  if (size % group === 0) return;
+  const groups = divisorsNear(size, group, 2);
+  const orGroups = groups ? `, or num_generations ${groups}` : "";
+  if (given !== null) {
+    throw new RecipeError(
+      `generation_batch_size ${given} is not a multiple of num_generations ${group}: ` +
+        `try generation_batch_size ${multiplesNear(given, whole)}${orGroups}`,
+    );
+  }
+  const name = steps === null ? "gradient_accumulation_steps" : "steps_per_generation";
+  const tries = [
+    `per_device_train_batch_size ${multiplesNear(batch, group / commonDivisor(group, passes))}`,
+    `${name} ${multiplesNear(passes, whole / batch)}`,
+    ...(steps === null ? [`generation_batch_size ${multiplesNear(size, whole)}`] : []),
+  ];
+  throw new RecipeError(
+    `per_device_train_batch_size ${batch} × ${name} ${passes} = ${size} completions (not prompts) are not a multiple of ` +
+      `num_generations ${group}: try ${tries.join(", or ")}${orGroups}`,
+  );
+}
+
+function checkEvaluation(recipe: Values): void {
+  if (recipe.eval_strategy === "no") return;
+  const batch = recipe.per_device_eval_batch_size as number;
+  const name = recipe.num_generations_eval === null ? "num_generations" : "num_generations_eval";
+  const group = recipe[name] as number;
+  if (batch % group === 0) return;
+  throw new RecipeError(
+    `per_device_eval_batch_size ${batch} (completions) is not a multiple of ${name} ${group}: ` +
+      `try per_device_eval_batch_size ${multiplesNear(batch, group)}, or num_generations_eval ${divisorsNear(batch, group, 1)}`,
+  );
+}
+
+function checkPolicy(recipe: Values, notes: string[]): void {
+  if (recipe.beta !== 0 && !recipe.use_peft) {
+    throw new RecipeError(
+      `beta ${recipe.beta} needs use_peft: true, got false: the reference is the model with its adapter off; set beta: 0`,
+    );
+  }
+  const weights = recipe.reward_weights as readonly number[] | null;
+  const rewards = recipe.reward_funcs as readonly string[] | null;
+  if (weights !== null && weights.length !== rewards?.length) {
+    throw new RecipeError(
+      `reward_weights must hold one number for each of reward_funcs, got ${show(weights)} for ${show(rewards)}`,
+    );
+  }
+  const upper = (recipe.epsilon_high ?? recipe.epsilon) as number;
+  if (recipe.loss_type === "cispo") {
+    if (upper < 1) notes.push(`epsilon_high is ${upper}: cispo clips the ratio itself there, 1 included; 5 is usual`);
+    if (recipe.delta !== null) notes.push("delta is ignored: cispo has one bound, epsilon_high");
+  } else if (recipe.delta !== null && (recipe.delta as number) <= 1 + upper) {
+    notes.push(`delta is ${recipe.delta}: it clips before 1 + epsilon_high = ${1 + upper} does`);
+  }
+  if (recipe.disable_dropout) recipe.lora_dropout = 0;
+}
+
+function commonDivisor(a: number, b: number): number {
+  return b === 0 ? a : commonDivisor(b, a % b);
+}
+
+/** The multiples of `unit` on both sides of `value`: "8 or 16". */
+function multiplesNear(value: number, unit: number): string {
+  const below = Math.floor(value / unit) * unit;
+  return below > 0 ? `${below} or ${below + unit}` : String(unit);
+}
+
+/** The divisors of `size`, not under `least`, on both sides of `value`; empty where none is near. */
+function divisorsNear(size: number, value: number, least: number): string {
+  const far = 4096;
+  const [below, above] = [Math.min(value, size), value].map((start, i) => {
+    for (let n = start; n >= least && n <= size && Math.abs(n - start) <= far; n += i === 0 ? -1 : 1) {
+      if (size % n === 0) return n;
+    }
+    return null;
+  });
+  return [below, above].filter((n) => n !== null).join(" or ");
+}
+
+function checkSchedule(recipe: Record<string, FieldValue>): void {
+  const type = recipe.lr_scheduler_type as string;
+  const given = (recipe.lr_scheduler_kwargs ?? {}) as Record<string, unknown>;
+  const floors = ["min_lr", "min_lr_rate"];
+  const known = type === "cosine_with_min_lr" ? [...floors, "num_cycles"] : type === "cosine" ? ["num_cycles"] : [];
+  const read: Record<string, number> = {};
+  for (const [key, value] of Object.entries(given)) {
+    if (value === null) continue;
+    if (!known.includes(key)) {
+      const may = known.length > 0 ? `takes ${known.join(", ")}` : "takes none";
+      throw new RecipeError(`lr_scheduler_kwargs of ${type} ${may}, got ${show(key)}`);
+    }
+    const number = typeof value === "string" && value.trim() !== "" ? Number(value) : value;
+    const most = key === "min_lr_rate" ? 1 : Number.MAX_VALUE;
+    if (typeof number !== "number" || !(number >= 0 && number <= most)) {
+      const bound = key === "min_lr_rate" ? "from 0 to 1" : "of at least 0";
+      throw new RecipeError(`lr_scheduler_kwargs.${key} must be a number ${bound}, got ${show(value)}`);
+    }
+    read[key] = number;
+  }
+  if (type === "cosine_with_min_lr" && floors.filter((key) => key in read).length !== 1) {
+    throw new RecipeError(
+      `cosine_with_min_lr needs either min_lr or min_lr_rate in lr_scheduler_kwargs, got ${show(given)}`,
+    );
+  }
+  if (recipe.lr_scheduler_kwargs !== null) recipe.lr_scheduler_kwargs = read;
+}
+
+/** The best checkpoint can only be loaded if every evaluation that may be best left one; the rule is transformers'. */
+function checkBest(recipe: Record<string, FieldValue>): void {
+  if (!recipe.load_best_model_at_end) return;
+  if (recipe.eval_strategy === "no" || recipe.eval_strategy !== recipe.save_strategy) {
+    throw new RecipeError(
+      `load_best_model_at_end needs eval_strategy and save_strategy to be the same and not no, got ` +
+        `${recipe.eval_strategy} and ${recipe.save_strategy}`,
+    );
+  }
+  const save = recipe.save_steps as number;
+  const evaluate = (recipe.eval_steps ?? recipe.logging_steps) as number;
+  const both = save >= 1 === evaluate >= 1;
+  const times = save / evaluate;
+  if (recipe.eval_strategy === "steps" && !(both && Math.abs(times - Math.round(times)) < 1e-9 && times >= 1)) {
+    throw new RecipeError(
+      `load_best_model_at_end needs save_steps to be a multiple of eval_steps, got ${save} and ${evaluate}`,
+    );
+  }
+}

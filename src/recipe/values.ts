@@ -1,0 +1,147 @@
+import { RecipeError } from "../errors.ts";
+import type { Field, FieldValue } from "./field.ts";
+
+const decimal = /^[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$/i;
+const yes = /^(true|yes|on|y|t|1)$/i;
+const no = /^(false|no|off|n|f|0)$/i;
+const none = /^(null|none|~)$/i;
+
+/** A value as it would stand in an error: JSON, cut where it is long. */
+export function show(value: unknown): string {
+  if (typeof value === "number" || typeof value === "bigint" || value === undefined) return String(value);
+  let text: string;
+  try {
+    text = JSON.stringify(value) ?? String(value);
+  } catch {
+    text = String(value);
+  }
+  return text.length > 80 ? `${text.slice(0, 77)}…` : text;
+}
+
+/** What a field accepts, to follow "must be". */
+export function rule(field: Field): string {
+  const parts: string[] = [];
+  if (field.type === "integer" || field.type === "number") {
+    parts.push(
+      field.type === "integer" ? "an integer" : field.ratio ? "a whole number, or a ratio below 1," : "a number",
+    );
+    const bounds: string[] = [];
+    if (field.min !== undefined) bounds.push(`of at least ${field.min}`);
+    if (field.above !== undefined) bounds.push(`above ${field.above}`);
+    if (field.below !== undefined) bounds.push(`below ${field.below}`);
+    if (field.max !== undefined) bounds.push(`at most ${field.max}`);
+    if (bounds.length > 0) parts.push(bounds.join(" and "));
+    if (field.off !== undefined) parts.push(`or ${field.off}`);
+  } else if (field.type === "choice") parts.push(`one of ${field.choices?.join(", ")}`);
+  else if (field.type === "boolean") parts.push("true or false");
+  else if (field.type === "list")
+    parts.push(
+      `a list of ${field.of === "number" ? "numbers" : "names"}${field.words ? ` or ${field.words.join(" or ")}` : ""}`,
+    );
+  else if (field.type === "object") parts.push("a mapping of names to values");
+  else if (field.type === "toggle") parts.push("true, false or a path");
+  else parts.push("text that is not empty");
+  if (field.nullable) parts.push("or null");
+  return parts.join(" ");
+}
+
+/**
+ * Turns what YAML, JSON or a flag gave into the field's type and checks its bounds.
+ *
+ * Numbers and booleans may come as text: YAML 1.1 writers quote `5e-6`, and flags are text only.
+ * @throws {RecipeError} `lora_r must be an integer of at least 1, got 0`
+ */
+export function readValue(field: Field, given: unknown): FieldValue {
+  const refuse = (why = ""): never => {
+    throw new RecipeError(`${field.name} must be ${rule(field)}, got ${show(given)}${why}`);
+  };
+  const spelled = String(given).trim().toLowerCase();
+  let value = field.synonyms && Object.hasOwn(field.synonyms, spelled) ? field.synonyms[spelled] : given;
+  // a flag that takes a list gives a list: `--reward_weights null`
+  if (field.type === "list" && Array.isArray(value) && value.length === 1 && none.test(String(value[0]))) value = null;
+  const text = typeof value === "string" ? value.trim() : null;
+  if (value === null || value === undefined || (field.nullable && text !== null && none.test(text))) {
+    return field.nullable ? null : refuse();
+  }
+  switch (field.type) {
+    case "boolean":
+      return readBoolean(value) ?? refuse();
+    case "toggle":
+      return readBoolean(value) ?? (text ? text : refuse());
+    case "string":
+      // a folder named 2024 is a number to YAML
+      if (typeof value === "number") return String(value);
+      return text ? (value as string) : refuse();
+    case "integer":
+    case "number": {
+      const number =
+        typeof value === "number" ? value : text !== null && decimal.test(text) ? Number(text) : Number.NaN;
+      return withinBounds(field, number) ? number : refuse();
+    }
+    case "choice": {
+      // PyYAML and YAML 1.1 read a bare `no` as false
+      const choice = value === false && field.choices?.includes("no") ? "no" : text;
+      if (choice === null) return refuse();
+      if (field.missing && Object.hasOwn(field.missing, choice)) refuse(`: ${field.missing[choice]}`);
+      return field.choices?.includes(choice) ? choice : refuse();
+    }
+    case "list":
+      return (field.of === "number" ? readNumbers(value) : readNames(field, value, refuse)) ?? refuse();
+    case "object":
+      return readObject(value) ?? refuse();
+  }
+}
+
+function readBoolean(value: unknown): boolean | null {
+  if (typeof value === "boolean") return value;
+  if (typeof value === "string" && yes.test(value.trim())) return true;
+  if (typeof value === "string" && no.test(value.trim())) return false;
+  return null;
+}
+
+function withinBounds(field: Field, value: number): boolean {
+  if (!Number.isFinite(value)) return false;
+  if (field.off !== undefined && value === field.off) return true;
+  if (field.type === "integer" && !Number.isSafeInteger(value)) return false;
+  if (field.ratio && value >= 1 && !Number.isSafeInteger(value)) return false;
+  if (field.min !== undefined && !(value >= field.min)) return false;
+  if (field.above !== undefined && !(value > field.above)) return false;
+  if (field.below !== undefined && !(value < field.below)) return false;
+  return field.max === undefined || value <= field.max;
+}
+
+function readItems(value: unknown): unknown[] | null {
+  const items = typeof value === "string" ? value.split(/[\s,]+/).filter((item) => item !== "") : value;
+  return Array.isArray(items) && items.length > 0 ? items : null;
+}
+
+function readNumbers(value: unknown): number[] | null {
+  const items = typeof value === "number" ? [value] : readItems(value);
+  const read = items?.map((item) => (typeof item === "string" && decimal.test(item.trim()) ? Number(item) : item));
+  return read?.every((item): item is number => typeof item === "number" && Number.isFinite(item)) ? read : null;
+}
+
+function readNames(field: Field, value: unknown, refuse: (why: string) => never): FieldValue | null {
+  const items = readItems(value);
+  if (!items?.every((item): item is string => typeof item === "string" && item.trim() !== "")) return null;
+  if (items.length === 1 && field.words?.includes(items[0])) return items[0];
+  // a word beside names would silently mean one or the other
+  if (items.some((item) => field.words?.includes(item))) return null;
+  const names = items.map((item) => item.trim());
+  const twice = names.find((name, i) => names.indexOf(name) !== i);
+  if (twice !== undefined) refuse(`: ${show(twice)} is there twice`);
+  return names;
+}
+
+function readObject(value: unknown): { [key: string]: unknown } | null {
+  let object = value;
+  if (typeof value === "string") {
+    try {
+      object = JSON.parse(value);
+    } catch {
+      return null;
+    }
+  }
+  if (typeof object !== "object" || object === null || Array.isArray(object)) return null;
+  return { ...object };
+}

@@ -1,0 +1,131 @@
+import type { Change, DatasetComparison, GridRow, Stability } from "../eval/compare/compare.ts";
+import type { ModelRow, Verdict } from "../eval/compare/row.ts";
+import type { Interval } from "../eval/compare/stats.ts";
+import type { CodeOutcome } from "../rewards/code/outcome.ts";
+import { formatNumber } from "./text.ts";
+
+// What a comparison's terminal text and its page say alike.
+
+export function percent(value: number | null): string {
+  return value === null ? "—" : value.toFixed(1);
+}
+
+/** Percent points with their sign: `+12.5`, `−3.1`, `0.0`. */
+export function points(value: number): string {
+  const text = Math.abs(value).toFixed(1);
+  if (text === "0.0") return text;
+  return `${value > 0 ? "+" : "−"}${text}`;
+}
+
+export function interval({ mean, low, high }: Interval): string {
+  return `${points(mean)} (${points(low)} to ${points(high)})`;
+}
+
+const FAILURES: Record<CodeOutcome, string> = {
+  passed: "passed",
+  wrong_answer: "wrong",
+  runtime_error: "runtime",
+  syntax_error: "syntax",
+  timeout: "timeout",
+  out_of_memory: "memory",
+};
+
+/** `5/8`; of a single completion `yes` or `no`; where none of several programs passed `0/8 timeout`; `error` where the evaluation failed. */
+export function verdict({ n_correct, n_total, failure }: Verdict): string {
+  if (n_total === 0) return "error";
+  const why = n_correct === 0 && failure ? FAILURES[failure] : "";
+  if (n_total === 1) return n_correct === 1 ? "yes" : why || "no";
+  return `${n_correct}/${n_total} ${why}`.trim();
+}
+
+/** Whether problems have a completion each: a problem is then solved by any where it is by the one. */
+export function hasSingles({ grid }: DatasetComparison): boolean {
+  return grid.every(({ verdicts }) => verdicts.every(({ n_total }) => n_total <= 1));
+}
+
+/** The k of the pass@k columns, 1 first. */
+export function ksOf({ models }: DatasetComparison): string[] {
+  return Object.keys(models[0].pass_at);
+}
+
+/** Names for narrow columns: a checkpoint's step where that is enough. */
+export function shortNames(models: readonly ModelRow[]): string[] {
+  const steps = models.map(({ name, step }) => (step !== null && name === `checkpoint-${step}` ? String(step) : name));
+  return new Set(steps).size === steps.length ? steps : models.map(({ name }) => name);
+}
+
+/** A model and its verdict: `checkpoint-32 5/8`, or the name alone of one whose only completion is right. */
+export function namedVerdict(name: string, own: Verdict): string {
+  return own.n_total === 1 && own.n_correct === 1 ? name : `${name} ${verdict(own)}`;
+}
+
+/** Problems by whether all models solve them, none does, or some do. */
+export function bySolvers(grid: readonly GridRow[]): Record<"some" | "all" | "none", GridRow[]> {
+  const kind = ({ verdicts }: GridRow) => {
+    const solvers = verdicts.filter(({ n_correct }) => n_correct > 0).length;
+    return solvers === 0 ? "none" : solvers === verdicts.length ? "all" : "some";
+  };
+  const of = (wanted: string) => grid.filter((row) => kind(row) === wanted);
+  return { some: of("some"), all: of("all"), none: of("none") };
+}
+
+/** A problem and the models on which its verdict changed from the same earlier one. */
+export interface ChangedProblem extends Pick<Change, "id" | "problem" | "before"> {
+  models: { name: string; now: Verdict }[];
+}
+
+/** Changes a line a problem, those first that more completions had solved: one of eight may have been luck. */
+export function changesByProblem(changes: readonly Change[]): ChangedProblem[] {
+  const found = new Map<string, ChangedProblem>();
+  for (const { id, problem, before, model, now } of changes) {
+    const key = JSON.stringify([id, before.model]);
+    const entry = found.get(key) ?? { id, problem, before, models: [] };
+    entry.models.push({ name: model, now });
+    found.set(key, entry);
+  }
+  const share = ({ before }: ChangedProblem) => before.n_correct / Math.max(1, before.n_total);
+  return [...found.values()].sort((a, b) => share(b) - share(a));
+}
+
+/** `12 in checkpoint-16, 3 in checkpoint-32`. */
+export function countsByModel(changes: readonly Change[], models: readonly ModelRow[]): string {
+  const counts = models.map(({ name }) => [changes.filter(({ model }) => model === name).length, name] as const);
+  const told = counts.filter(([count]) => count > 0).map(([count, name]) => `${count} in ${name}`);
+  return told.length === 0 ? "none" : told.join(", ");
+}
+
+export function stabilitySentence({ models, flips, flipping, never, ...std }: Stability): string {
+  const changing =
+    flipping === 0
+      ? "no problem changes its verdict"
+      : `${percent(never)} % of the problems never change their verdict, ${flipping} do, ${counted(flips, "time")} together`;
+  return (
+    `Stability from ${models[0]} to ${models.at(-1)}: ${changing}; standard deviation of pass@1 ` +
+    `${percent(std.std_pass_at_1)} points, of problems solved ${percent(std.std_accuracy)}.`
+  );
+}
+
+/** Which checkpoint is best by benchmark, by validation loss, and whether both say the same. */
+export function bestSentences({ best, base, models }: DatasetComparison): string[] {
+  const { by_benchmark: benchmark, by_eval_loss: loss, beats_base, agree } = best;
+  const above = beats_base || benchmark?.models.includes(base);
+  const own = above ? "" : `, which is not above ${base} (${percent(models[0].pass_at[1])} %)`;
+  return [
+    benchmark
+      ? `Best by benchmark: ${named(benchmark.models)} pass@1 ${percent(benchmark.value)} %${own}.`
+      : "Best by benchmark: none, no completion is right.",
+    loss
+      ? `Best by validation loss: ${named(loss.models)} eval_loss ${formatNumber(loss.value)}.`
+      : "Best by validation loss: not known, fewer than two of these models are checkpoints whose run has an eval_loss of their step (--run names its folder).",
+    ...(agree === null ? [] : [`Benchmark and validation loss ${agree ? "" : "do not "}agree.`]),
+  ];
+}
+
+export function counted(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? "" : "s"}`;
+}
+
+/** `a,` or `a and b, equal at`: names before a figure. */
+function named(models: readonly string[]): string {
+  return models.length === 1 ? `${models[0]},` : `${models.slice(0, -1).join(", ")} and ${models.at(-1)}, equal at`;
+}

@@ -1,0 +1,229 @@
+import { AbortError, NetworkError, RecipeError } from "../../errors.ts";
+
+/** Where a judge answers, by OpenAI's chat completions. Times are ms. */
+export interface JudgeEndpoint {
+  /** up to, and without, `/chat/completions` */
+  url: string;
+  model: string;
+  /** sent as a bearer token, to `url` alone; null for none. It is in no message of this module's. */
+  key: string | null;
+  /** more of the request's body, such as temperature */
+  parameters: Readonly<Record<string, unknown>>;
+  /** of one request, from its first byte to the answer's last */
+  timeout_ms: number;
+  /** requests for one answer, the first included */
+  attempts: number;
+  /** wait before the second request; doubles each time */
+  backoff_ms: number;
+  fetch: typeof fetch;
+}
+
+export interface JudgeReply {
+  text: string;
+  prompt_tokens: number;
+  completion_tokens: number;
+}
+
+/** The variable that the key is read from: a name of Qwench's own, so that no other service's key goes astray. */
+export const JUDGE_KEY = "QWENCH_JUDGE_KEY";
+/** Longest wait, also for a server that asks for more. */
+const LONGEST_WAIT_MS = 120_000;
+const MOST_BYTES = 4 << 20;
+
+/** A failure that another request may cure. */
+class Again extends Error {
+  readonly wait_ms: number | null;
+  constructor(message: string, wait_ms: number | null = null) {
+    super(message);
+    this.wait_ms = wait_ms;
+  }
+}
+
+/** Asks a judge, again where that may help. */
+export class JudgeClient {
+  readonly #endpoint: JudgeEndpoint;
+  readonly #address: string;
+  /** nobody asks before this time: one that is told to wait waits for all */
+  #resume = 0;
+  /** requests that were repeated */
+  retries = 0;
+
+  /** @throws {RecipeError} a URL or a key that cannot be used */
+  constructor(endpoint: JudgeEndpoint) {
+    const { url, key } = endpoint;
+    if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol)) {
+      throw new RecipeError(`judge_url must be an http or https address such as https://api.openai.com/v1, not ${url}`);
+    }
+    const { username, password } = new URL(url);
+    if (username || password) {
+      throw new RecipeError(`judge_url must hold no password: put the key into the environment variable ${JUDGE_KEY}`);
+    }
+    if (key !== null && !/^[\x21-\x7e]+$/.test(key)) {
+      throw new RecipeError(`${JUDGE_KEY} must be one word of ASCII characters: it goes into a header`);
+    }
+    this.#endpoint = endpoint;
+    const address = new URL(url);
+    address.pathname = `${address.pathname.replace(/\/+$/, "")}/chat/completions`;
+    this.#address = address.href;
+  }
+
+  /**
+   * @throws {NetworkError} after the last attempt, or at once where another one would not help
+   * @throws {AbortError} the signal was aborted
+   */
+  async ask(prompt: string, signal: AbortSignal): Promise<JudgeReply> {
+    const { attempts, backoff_ms } = this.#endpoint;
+    for (let attempt = 1; ; attempt++) {
+      await pause(this.#resume - Date.now(), signal);
+      try {
+        return await this.#request(prompt, signal);
+      } catch (error) {
+        if (signal.aborted) throw stopped();
+        if (!(error instanceof Again)) throw error;
+        const { wait_ms } = error;
+        const longer = wait_ms !== null && wait_ms > LONGEST_WAIT_MS;
+        if (attempt >= attempts || longer) {
+          const tries = attempt === 1 ? "" : `, ${attempt} times in a row`;
+          const wait = longer ? `; it asks to wait ${Math.ceil(wait_ms / 1000)} s` : "";
+          throw new NetworkError(
+            `Cannot ask the judge at ${this.#name()}: ${this.#clean(error.message)}${tries}${wait}`,
+          );
+        }
+        this.retries++;
+        if (wait_ms !== null) this.#resume = Math.max(this.#resume, Date.now() + wait_ms);
+        // the random part keeps many requests from coming back at the same moment
+        else
+          await pause(Math.min(LONGEST_WAIT_MS, backoff_ms * 2 ** (attempt - 1) * (0.75 + Math.random() / 2)), signal);
+      }
+    }
+  }
+
+  async #request(prompt: string, signal: AbortSignal): Promise<JudgeReply> {
+    const { model, key, parameters, timeout_ms, fetch } = this.#endpoint;
+    const control = new AbortController();
+    const stop = () => control.abort();
+    signal.addEventListener("abort", stop, { once: true });
+    const timer = setTimeout(stop, timeout_ms);
+    try {
+      const response = await fetch(this.#address, {
+        method: "POST",
+        headers: { "content-type": "application/json", ...(key !== null && { authorization: `Bearer ${key}` }) },
+        body: JSON.stringify({ model, ...parameters, messages: [{ role: "user", content: prompt }] }),
+        redirect: "error", // the key goes where it was meant to go
+        signal: control.signal,
+      });
+      const body = await bodyOf(response);
+      if (!response.ok) throw this.#failure(response, body);
+      return replyOf(body);
+    } catch (error) {
+      if (error instanceof Again || error instanceof NetworkError) throw error;
+      if (control.signal.aborted) throw new Again(`no answer within ${timeout_ms / 1000} s`);
+      const { message, cause } = error as Error & { cause?: { code?: string; message?: string } };
+      throw new Again(`the connection failed (${[message, cause?.code ?? cause?.message].filter(Boolean).join(": ")})`);
+    } finally {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", stop);
+    }
+  }
+
+  #failure(response: Response, body: string): Error {
+    const { status } = response;
+    const said = `it answers ${status}${excerpt(body)}`;
+    if ([408, 409, 425, 429].includes(status) || status >= 500) return new Again(said, retryAfter(response));
+    const advice =
+      status === 401 || status === 403
+        ? this.#endpoint.key === null
+          ? `; set the environment variable ${JUDGE_KEY} to a key`
+          : `; it does not take the key in ${JUDGE_KEY}`
+        : status === 404
+          ? `; is ${this.#endpoint.model} a model of its, and the address right?`
+          : "";
+    return new NetworkError(`Cannot ask the judge at ${this.#name()}: ${this.#clean(said)}${advice}`);
+  }
+
+  /** The address without what may be secret in it. */
+  #name(): string {
+    const { origin, pathname } = new URL(this.#address);
+    return origin + pathname;
+  }
+
+  /** A server may repeat the key in what it says. */
+  #clean(text: string): string {
+    const { key } = this.#endpoint;
+    return key === null ? text : text.replaceAll(key, "[key]");
+  }
+
+  /** A reply as it may be kept: without the key, should the server repeat it. */
+  clean(reply: JudgeReply): JudgeReply {
+    return { ...reply, text: this.#clean(reply.text) };
+  }
+}
+
+async function bodyOf(response: Response): Promise<string> {
+  const reader = response.body?.getReader();
+  const decoder = new TextDecoder();
+  let [text, size] = ["", 0];
+  for (let part = await reader?.read(); part && !part.done; part = await reader?.read()) {
+    size += part.value.length;
+    if (size > MOST_BYTES) {
+      await reader!.cancel();
+      throw new Again(`its answer is longer than ${MOST_BYTES >> 20} MB`);
+    }
+    text += decoder.decode(part.value, { stream: true });
+  }
+  return text + decoder.decode();
+}
+
+function replyOf(body: string): JudgeReply {
+  let parsed: {
+    choices?: { message?: { content?: unknown } }[];
+    usage?: { prompt_tokens?: unknown; completion_tokens?: unknown };
+  };
+  try {
+    parsed = JSON.parse(body);
+  } catch {
+    throw new Again(`its answer is no JSON${excerpt(body)}`);
+  }
+  const text = parsed?.choices?.[0]?.message?.content;
+  if (typeof text !== "string") throw new Again(`its answer holds no choices[0].message.content${excerpt(body)}`);
+  const tokens = (value: unknown) => (Number.isSafeInteger(value) && (value as number) >= 0 ? (value as number) : 0);
+  return {
+    text,
+    prompt_tokens: tokens(parsed.usage?.prompt_tokens),
+    completion_tokens: tokens(parsed.usage?.completion_tokens),
+  };
+}
+
+/** The beginning of what a server said, or nothing. */
+function excerpt(body: string): string {
+  const text = body.replace(/\s+/g, " ").trim();
+  return text === "" ? "" : ` (${text.length > 160 ? `${text.slice(0, 157)}…` : text})`;
+}
+
+/** Retry-After in ms: seconds, or a date; null where there is none. */
+function retryAfter(response: Response): number | null {
+  const value = response.headers.get("retry-after")?.trim();
+  if (!value) return null;
+  const ms = /^\d+(\.\d+)?$/.test(value) ? Number(value) * 1000 : Date.parse(value) - Date.now();
+  return Number.isFinite(ms) ? Math.max(0, ms) : null;
+}
+
+function stopped(): AbortError {
+  return new AbortError("The run was stopped while it asked the judge");
+}
+
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    if (signal.aborted) return reject(stopped());
+    if (ms <= 0) return resolve();
+    const stop = () => {
+      clearTimeout(timer);
+      reject(stopped());
+    };
+    const timer = setTimeout(() => {
+      signal.removeEventListener("abort", stop);
+      resolve();
+    }, ms);
+    signal.addEventListener("abort", stop, { once: true });
+  });
+}

@@ -1,0 +1,182 @@
+import { FormatError, NotFoundError, UnsupportedError } from "../errors.ts";
+import { type Checkpoint, CONFIG_FILE, openCheckpoint, readJson } from "../io/checkpoint.ts";
+import { encodeGguf } from "../io/gguf/gguf.ts";
+import { ggufTokenizer } from "../io/gguf/tokenizer.ts";
+import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE, readAdapter } from "../io/peft.ts";
+import { bytesOf, findNonFinite } from "../io/safetensors.ts";
+import type { ByteSource, Folder } from "../io/storage.ts";
+import { checkTensors } from "../model/build.ts";
+import { parseModelConfig } from "../model/config.ts";
+import { type GgufQuantization, ggufDataBytes, ggufMetadata, ggufTensors } from "../model/files/gguf.ts";
+import { openAdapterFor } from "../model/files/load.ts";
+import type { FloatDtype } from "../model/files/merge.ts";
+import { copied, type MergedFile, mergedFiles, TOKENIZER_FILES, tokenizerFolder } from "../model/files/write-merged.ts";
+import { openTokenizer } from "./open.ts";
+
+export { GGUF_QUANTIZATIONS, type GgufQuantization, openGgufCheckpoint } from "../model/files/gguf.ts";
+export type { FloatDtype } from "../model/files/merge.ts";
+export type { MergedFile } from "../model/files/write-merged.ts";
+
+/** Formats of `qwench export`, by Unsloth's names. */
+export const EXPORT_FORMATS = ["lora", "merged_16bit", "merged_4bit", "gguf"] as const;
+export type ExportFormat = (typeof EXPORT_FORMATS)[number];
+
+/** What is exported, and as what. */
+export interface ExportRequest {
+  format: ExportFormat;
+  /** of gguf; default q8_0 */
+  quantization?: GgufQuantization;
+  /** of merged models' weights that are not quantised; default: the base's 16-bit dtype */
+  dtype?: FloatDtype | null;
+  /** what a GGUF calls the model and its file begins with */
+  name: string;
+  /** hub id or path of the base: what an adapter without one is completed with */
+  base: string;
+  signal?: AbortSignal;
+  /** bytes made so far and in all */
+  onProgress?: (done: number, total: number) => void;
+}
+
+/** A model and the adapter on it, opened and checked but for their values. */
+export interface ExportSource {
+  checkpoint: Checkpoint;
+  adapter: Folder | null;
+}
+
+/**
+ * Opens what is to be exported.
+ *
+ * @throws {FormatError} a checkpoint that is not what its config.json says, an adapter for another base
+ */
+export async function openExport(model: Folder, adapter: Folder | null): Promise<ExportSource> {
+  const checkpoint = await openCheckpoint(model);
+  const config = parseModelConfig(checkpoint.config, `${model.path}/${CONFIG_FILE}`);
+  checkTensors(config, checkpoint.weights, model.path);
+  if (adapter) await openAdapterFor(config, adapter);
+  return { checkpoint, adapter };
+}
+
+/**
+ * The files of an export, made while they are written: no more than one tensor is in memory at a time.
+ *
+ * - `lora`: the PEFT folder, its adapter_config.json completed, and the tokenizer where it lies with the adapter.
+ * - `merged_16bit`, `merged_4bit`: a model folder for transformers, the latter with linear layers in bitsandbytes' NF4.
+ * - `gguf`: one file for llama.cpp and Ollama.
+ *
+ * @throws {UnsupportedError} `lora` without an adapter; a tokenizer or value that the format cannot hold
+ * @throws {NotFoundError} `gguf` of a model without tokenizer.json
+ * @throws {FormatError} values that are not finite
+ */
+export async function* exportFiles(source: ExportSource, request: ExportRequest): AsyncGenerator<MergedFile> {
+  const { checkpoint, adapter } = source;
+  const { format, dtype = null, signal, onProgress } = request;
+  switch (format) {
+    case "lora":
+      yield* loraFiles(source, request);
+      return;
+    case "merged_16bit":
+    case "merged_4bit":
+      yield* mergedFiles(checkpoint, adapter, { dtype, nf4: format === "merged_4bit", signal, onProgress });
+      return;
+    case "gguf":
+      yield await ggufFile(source, request);
+  }
+}
+
+/** Writes the files of an export into an empty folder. @returns their names @throws as exportFiles */
+export async function writeExport(folder: Folder, source: ExportSource, request: ExportRequest): Promise<string[]> {
+  const names: string[] = [];
+  for await (const { name, content } of exportFiles(source, request)) {
+    await folder.write(name, content);
+    names.push(name);
+  }
+  return names;
+}
+
+/** Name of a GGUF file: `my-model-Q8_0.gguf`. */
+export function ggufFileName(name: string, quantization: GgufQuantization): string {
+  const plain = name.replace(/[^A-Za-z0-9._-]+/g, "-").replace(/^[.-]+|-+$/g, "") || "model";
+  return `${plain}-${quantization.toUpperCase()}.gguf`;
+}
+
+async function* loraFiles(
+  { adapter }: ExportSource,
+  { base, signal, onProgress }: ExportRequest,
+): AsyncGenerator<MergedFile> {
+  if (!adapter) throw new UnsupportedError("Cannot export lora: there is no adapter to export");
+  const config = await readJson(adapter, ADAPTER_CONFIG_FILE);
+  if (!config.base_model_name_or_path) config.base_model_name_or_path = base;
+  yield { name: ADAPTER_CONFIG_FILE, content: JSON.stringify(config, null, 2) };
+  const weights = await adapter.open(ADAPTER_WEIGHTS_FILE);
+  await checkFinite(adapter);
+  yield { name: ADAPTER_WEIGHTS_FILE, content: ranges(weights, signal, onProgress) };
+  yield* copied(adapter, TOKENIZER_FILES);
+}
+
+async function checkFinite(folder: Folder): Promise<void> {
+  const adapter = await readAdapter(folder);
+  for (const name of adapter.tensors.keys()) {
+    const bad = findNonFinite(bytesOf(await adapter.read(name)), "F32");
+    if (bad >= 0)
+      throw new FormatError(`Cannot export ${folder.path}: ${name} holds a value that is not finite, at ${bad}`);
+  }
+}
+
+async function ggufFile(
+  { checkpoint, adapter }: ExportSource,
+  { quantization = "q8_0", name, signal, onProgress }: ExportRequest,
+): Promise<MergedFile> {
+  const base = checkpoint.folder;
+  const config = parseModelConfig(checkpoint.config, `${base.path}/${CONFIG_FILE}`);
+  const files = await tokenizerFolder(base, adapter);
+  const tokenizer = await openTokenizer(files);
+  if (!tokenizer)
+    throw new NotFoundError(`Cannot make a GGUF of ${base.path}: it has no tokenizer.json to put into it`);
+  const optional = async (file: string) => ((await files.exists(file)) ? await readJson(files, file) : {});
+  const metadata = [
+    ...ggufMetadata(checkpoint.config, config, { name, quantization }),
+    ...ggufTokenizer(
+      {
+        tokenizer: await readJson(files, "tokenizer.json"),
+        config: await optional("tokenizer_config.json"),
+        model: checkpoint.config,
+        chat_template: tokenizer.chat_template,
+      },
+      config.vocab_size,
+    ),
+  ];
+  const tensors = await ggufTensors(checkpoint, adapter, quantization);
+  const total = ggufDataBytes(tensors);
+  return {
+    name: ggufFileName(name, quantization),
+    content: counted(encodeGguf(metadata, tensors), total, signal, onProgress),
+  };
+}
+
+const RANGE = 8 << 20;
+
+async function* ranges(
+  source: ByteSource,
+  signal?: AbortSignal,
+  onProgress?: ExportRequest["onProgress"],
+): AsyncGenerator<Uint8Array> {
+  const pieces = async function* () {
+    for (let at = 0; at < source.size; at += RANGE) yield source.read(at, Math.min(at + RANGE, source.size));
+  };
+  yield* counted(pieces(), source.size, signal, onProgress);
+}
+
+async function* counted(
+  pieces: AsyncIterable<Uint8Array>,
+  total: number,
+  signal?: AbortSignal,
+  onProgress?: ExportRequest["onProgress"],
+): AsyncGenerator<Uint8Array> {
+  let done = 0;
+  for await (const piece of pieces) {
+    signal?.throwIfAborted();
+    yield piece;
+    done += piece.length;
+    onProgress?.(Math.min(done, total), total);
+  }
+}

@@ -1,0 +1,262 @@
+import type { NumberedRow, RowOptions } from "../data/rows.ts";
+import { type TokenizedDataset, type TokenizeOptions, tokenizeDataset } from "../data/tokenize.ts";
+import { loadTokenizer, type Tokenizer } from "../data/tokenizer.ts";
+import type { Gpu } from "../gpu/device.ts";
+import type { Kernel } from "../gpu/program.ts";
+import { type Checkpoint, openCheckpoint } from "../io/checkpoint.ts";
+import type { Adapter } from "../io/peft.ts";
+import type { Folder } from "../io/storage.ts";
+import type { LoraConfig } from "../model/adapters/lora.ts";
+import { checkTensors, type Trained, targetModules } from "../model/build.ts";
+import { type ModelConfig, parseModelConfig } from "../model/config.ts";
+import {
+  fillAdapter,
+  initAdapter,
+  type LoadDType,
+  loadModel,
+  openAdapterFor,
+  type Quantization,
+  weightDTypes,
+} from "../model/files/load.ts";
+import type { WeightDType } from "../model/slots.ts";
+import type { SftRecipe } from "../recipe/recipe.ts";
+import type { Trainee } from "../train/checkpoint.ts";
+import { type ForecastInput, forecastSft, kernelsOfSft, type MemoryForecast } from "../train/forecast/sft.ts";
+import { mixSeed, uniformFrom } from "../train/seed.ts";
+import { BatchPlan, type MicroBatch } from "../train/sft/batches.ts";
+import type { SftData } from "../train/sft/sft.ts";
+import { evalBatches } from "../train/sft/step.ts";
+
+export { checkForecast, type MemoryForecast } from "../train/forecast/sft.ts";
+export { type LogRecord, type SftEvent, type SftOptions, sft } from "../train/sft/sft.ts";
+
+/** Where a run's inputs come from. Whoever calls opens them: a disk, the hub, OPFS, memory. */
+export interface RunSources {
+  gpu: Gpu;
+  model: Folder;
+  /** a PEFT folder to go on from */
+  adapter?: Folder | null;
+  /** goes before the tokenizer's own template */
+  chat_template?: string | null;
+  signal?: AbortSignal;
+  onProgress?: (what: string, done: number, total: number | null) => void;
+}
+
+export interface SftSources extends RunSources {
+  train: AsyncIterable<NumberedRow> | Iterable<NumberedRow>;
+  eval?: AsyncIterable<NumberedRow> | Iterable<NumberedRow> | null;
+}
+
+/** The model of a run, and what is trained of it: read and checked, not loaded. */
+export interface OpenBase {
+  config: ModelConfig;
+  checkpoint: Checkpoint;
+  tokenizer: Tokenizer | null;
+  trained: Exclude<Trained, "none">;
+  lora: LoraConfig | null;
+  adapter: Adapter | null;
+  /** how the frozen projections will be stored, and the head */
+  weightDType: WeightDType;
+  headDType: WeightDType;
+  /** tokenizer and generation files, by name, to be saved with a wholly trained model */
+  companions: Record<string, string>;
+}
+
+/** What a run of either method is before its weights are loaded. */
+export interface PreparedBase extends OpenBase {
+  forecast: MemoryForecast;
+  /** what the run will have compiled, with the tiles that were measured by now */
+  kernels(): Kernel[] | Promise<Kernel[]>;
+  notes: string[];
+}
+
+/** A run that is ready to load: everything was read and checked but the weights. */
+export interface PreparedSft extends PreparedBase {
+  data: SftData;
+  train: TokenizedDataset;
+  plan: BatchPlan;
+}
+
+/** Fields that say which model is trained, and how it is stored. */
+type ModelFields = Pick<
+  SftRecipe,
+  | "dtype"
+  | "gradient_checkpointing"
+  | "load_in_4bit"
+  | "load_in_8bit"
+  | "use_bnb_nested_quant"
+  | "use_peft"
+  | "lora_r"
+  | "lora_alpha"
+  | "lora_dropout"
+  | "use_rslora"
+  | "lora_target_modules"
+  | "seed"
+>;
+
+/** Fields that say how frozen weights are stored. */
+export type StorageFields = Pick<SftRecipe, "dtype" | "load_in_4bit" | "load_in_8bit" | "use_bnb_nested_quant">;
+
+/** LoRA settings of a recipe. */
+export function loraOf(recipe: ModelFields): LoraConfig {
+  const { lora_r: r, lora_alpha, lora_dropout, use_rslora, lora_target_modules } = recipe;
+  return { r, lora_alpha, lora_dropout, use_rslora, target_modules: targetModules(lora_target_modules) };
+}
+
+/** How a recipe's frozen weights are stored. */
+export function storageOf({ dtype, load_in_4bit, load_in_8bit, use_bnb_nested_quant: double }: StorageFields): {
+  dtype: LoadDType;
+  quantization: Quantization | null;
+} {
+  const type = load_in_4bit ? "nf4" : load_in_8bit ? "int8" : null;
+  return { dtype, quantization: type && { type, double } };
+}
+
+/** The tokenizer of a checkpoint folder; null where it holds none, which is enough for rows of input_ids. */
+export async function openTokenizer(folder: Folder): Promise<Tokenizer | null> {
+  if (!(await folder.exists("tokenizer.json"))) return null;
+  const optional = async (name: string) => ((await folder.exists(name)) ? await folder.readText(name) : undefined);
+  return loadTokenizer({
+    tokenizerJson: await folder.readText("tokenizer.json"),
+    tokenizerConfig: await optional("tokenizer_config.json"),
+    chatTemplate: await optional("chat_template.jinja"),
+    generationConfig: await optional("generation_config.json"),
+    config: await optional("config.json"),
+  });
+}
+
+/**
+ * Reads and checks everything that a run needs but the weights, and forecasts its memory. Allocates nothing on the GPU.
+ *
+ * @throws what is wrong with the checkpoint, the adapter, the rows or the recipe, before any time is spent
+ */
+export async function prepareSft(recipe: SftRecipe, sources: SftSources): Promise<PreparedSft> {
+  const { gpu, signal, onProgress } = sources;
+  const notes: string[] = [];
+  const base = await openBase(recipe, sources);
+  const { config, checkpoint, trained, tokenizer } = base;
+  const options: TokenizeOptions & RowOptions = {
+    tokenizer,
+    chat_template: sources.chat_template ?? null,
+    eos_token: recipe.eos_token,
+    max_length: recipe.packing && recipe.packing_strategy !== "bfd" ? null : recipe.max_length,
+    truncation_mode: recipe.truncation_mode,
+    completion_only_loss: recipe.completion_only_loss,
+    assistant_only_loss: recipe.assistant_only_loss,
+    dataset_text_field: recipe.dataset_text_field,
+    system_prompt: recipe.system_prompt,
+    vocab_size: config.vocab_size,
+  };
+  const report = (what: string) => (read: number) => onProgress?.(what, read, null);
+  const train = await tokenizeDataset(sources.train, { ...options, signal, onProgress: report("training rows") });
+  const held = sources.eval
+    ? await tokenizeDataset(sources.eval, { ...options, signal, onProgress: report("evaluation rows") })
+    : null;
+  notes.push(...train.warnings, ...(held?.warnings ?? []).map((warning) => `evaluation: ${warning}`));
+
+  const plan = new BatchPlan(train.rows, recipe);
+  const dtypeOf = weightDTypes(gpu, checkpoint, storageOf(recipe));
+  const input: ForecastInput = {
+    config,
+    trained,
+    dtypeOf,
+    steps: [0, 1, 2]
+      .filter((step) => step < plan.max_steps)
+      .map((step) => plan.step(step))
+      .concat([plan.largest()]),
+    evaluation: held && largestBatch(evalBatches(held.rows, recipe.per_device_eval_batch_size)),
+    optimizer: recipe,
+    gradient_checkpointing: recipe.gradient_checkpointing,
+    limits: gpu.limits,
+    features: gpu.features,
+    tuning: gpu.tuning,
+    adapterName: gpu.adapterName,
+  };
+  const forecast = forecastSft(input);
+  const kernels = () => kernelsOfSft(input);
+  return { ...base, data: { train: train.rows, eval: held?.rows ?? null }, train, plan, forecast, kernels, notes };
+}
+
+/** Opens a run's model: reads its files' headers, its tokenizer and the adapter to go on from. */
+export async function openBase(recipe: ModelFields, { gpu, model, adapter }: RunSources): Promise<OpenBase> {
+  const checkpoint = await openCheckpoint(model);
+  const config = parseModelConfig(checkpoint.config, `${model.path}/config.json`);
+  checkTensors(config, checkpoint.weights, model.path);
+  const opened = adapter ? await openAdapterFor(config, adapter) : null;
+  const lora = opened?.lora ?? (recipe.use_peft ? loraOf(recipe) : null);
+  const dtypeOf = weightDTypes(gpu, checkpoint, storageOf(recipe));
+  return {
+    config,
+    checkpoint,
+    tokenizer: await openTokenizer(model),
+    trained: lora ? { lora } : "all",
+    lora,
+    adapter: opened?.adapter ?? null,
+    companions: lora ? {} : await companionsOf(model),
+    weightDType: dtypeOf("model.layers.0.mlp.up_proj.weight"),
+    headDType: dtypeOf(config.tie_word_embeddings ? "model.embed_tokens.weight" : "lm_head.weight"),
+  };
+}
+
+/** What makes a folder of weights a model that others can load. */
+const COMPANIONS = [
+  ...["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"],
+  ...["vocab.json", "merges.txt", "chat_template.jinja", "generation_config.json"],
+];
+
+async function companionsOf(folder: Folder): Promise<Record<string, string>> {
+  const names = (await folder.list()).filter((name) => COMPANIONS.includes(name));
+  return Object.fromEntries(await Promise.all(names.map(async (name) => [name, await folder.readText(name)])));
+}
+
+function largestBatch(batches: readonly MicroBatch[]): MicroBatch {
+  return batches.reduce((most, next) => (next.batch.input_ids.length > most.batch.input_ids.length ? next : most));
+}
+
+/** Loads the weights of a prepared run and starts or takes over its adapter. */
+export function loadSft(
+  recipe: SftRecipe,
+  prepared: PreparedSft,
+  sources: Pick<SftSources, "gpu" | "signal" | "onProgress">,
+  base: string,
+): Promise<Trainee> {
+  return loadTrainee(recipe, prepared, sources, base);
+}
+
+/** Loads the weights of a prepared run of either method and starts or takes over its adapter. */
+export async function loadTrainee(
+  recipe: ModelFields,
+  prepared: PreparedBase,
+  sources: Pick<RunSources, "gpu" | "signal" | "onProgress">,
+  base: string,
+): Promise<Trainee> {
+  const { gpu, signal, onProgress } = sources;
+  const { checkpoint, trained, lora, adapter, forecast, companions } = prepared;
+  gpu.pool.budget = forecast.peak;
+  const model = await compiling(gpu, await prepared.kernels(), () =>
+    loadModel(gpu, checkpoint, {
+      ...storageOf(recipe),
+      trained,
+      signal,
+      onProgress: (done, total) => onProgress?.("weights", done, total),
+    }),
+  );
+  model.gradient_checkpointing = recipe.gradient_checkpointing;
+  if (adapter) await fillAdapter(gpu, model, adapter);
+  else if (lora) initAdapter(gpu, model, uniformFrom(mixSeed(recipe.seed, 3)));
+  return { model, lora, base, config: checkpoint.config, companions };
+}
+
+/** Compiles kernels while `load` runs; ends when both have. Gives compiling up when loading fails. */
+export async function compiling<T>(gpu: Gpu, kernels: readonly Kernel[], load: () => Promise<T>): Promise<T> {
+  const stop = new AbortController();
+  const compiled = gpu.prepare(kernels, stop.signal);
+  compiled.catch(() => {}); // awaited below, unless loading fails first
+  try {
+    const loaded = await load();
+    await compiled;
+    return loaded;
+  } finally {
+    stop.abort();
+  }
+}

@@ -1,0 +1,69 @@
+import { type PlanLimits, planGpu } from "../gpu/fake-device.ts";
+import type { PublishedShape } from "../model/architectures/published.ts";
+import { parseModelConfig } from "../model/config.ts";
+import { storedDType } from "../model/files/load.ts";
+import { isProjection } from "../model/names.ts";
+import { type GrpoRecipe, generationOf, type Method, type Recipe, type SftRecipe } from "../recipe/recipe.ts";
+import { forecastGrpo } from "../train/forecast/grpo.ts";
+import { forecastSft, type MemoryForecast, worstBatch } from "../train/forecast/sft.ts";
+import { planOf } from "../train/grpo/grpo.ts";
+import { loraOf, storageOf } from "./open.ts";
+
+/** Of no adapter: whatever the buffers' sizes, the forecast is their sum. */
+const NO_LIMITS: PlanLimits = { maxBufferSize: 2 ** 50, maxStorageBufferBindingSize: 2 ** 50 };
+
+/** What a forecast takes for granted where there are neither weights nor rows. */
+export interface Assumptions {
+  /** config.json, as far as shapes go; its weights are bf16 */
+  shape: PublishedShape;
+  /** tokens of the longest row, in GRPO of the longest prompt */
+  longest: number;
+  limits?: PlanLimits;
+}
+
+/**
+ * Forecasts a run's memory from its recipe and the shape of its model alone: batches of rows that all are as long as the
+ * longest, and completions of max_completion_length.
+ *
+ * @throws {GpuError} where a buffer passes the limits
+ */
+export function forecastOf<M extends Method>(
+  recipe: Recipe<M>,
+  method: M,
+  { shape, longest, limits = NO_LIMITS }: Assumptions,
+): Promise<MemoryForecast> | MemoryForecast {
+  const both = recipe as SftRecipe | GrpoRecipe;
+  const { dtype, quantization } = storageOf(both);
+  const config = parseModelConfig({ ...shape }, both.model_name_or_path ?? "config.json");
+  const input = {
+    config,
+    trained: both.use_peft ? { lora: loraOf(both) } : ("all" as const),
+    dtypeOf: (name: string) =>
+      quantization && isProjection(name) ? quantization.type : storedDType(planGpu(limits), "BF16", dtype),
+    optimizer: both,
+    gradient_checkpointing: both.gradient_checkpointing,
+    limits,
+  };
+  if (method === "grpo") {
+    const grpo = recipe as GrpoRecipe;
+    const prompt = { prompt: "", text: "", prompt_ids: new Array<number>(longest).fill(0), columns: {} };
+    const train = Array.from({ length: generationOf(grpo).prompts }, () => prompt);
+    return forecastGrpo(input, grpo, planOf(grpo, { train }), { train });
+  }
+  const sft = recipe as SftRecipe;
+  const length = Math.min(longest, sft.max_length ?? longest);
+  return forecastSft({
+    ...input,
+    steps: [worstBatch(sft.per_device_train_batch_size, length)],
+    evaluation: sft.eval_strategy === "no" ? null : worstBatch(sft.per_device_eval_batch_size, length)[0],
+  });
+}
+
+/** Tokens of the largest pass, as people say them: `4 × 1,024 tokens`, `6 × (512 + 3,584) tokens`. */
+export function passText<M extends Method>(recipe: Recipe<M>, method: M, longest: number): string {
+  const n = (value: number) => value.toLocaleString("en-US");
+  const { per_device_train_batch_size: batch } = recipe as SftRecipe;
+  if (method === "grpo")
+    return `${batch} × (${n(longest)} + ${n((recipe as GrpoRecipe).max_completion_length)}) tokens`;
+  return `${batch} × ${n(Math.min(longest, (recipe as SftRecipe).max_length ?? longest))} tokens`;
+}

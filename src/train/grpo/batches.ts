@@ -1,0 +1,134 @@
+import { epochOrder } from "../../data/sampler.ts";
+import { DataError } from "../../errors.ts";
+import { mixSeed } from "../seed.ts";
+
+/** Fields of a recipe that decide which completions a step trains on, by TRL's names. */
+export interface GrpoPlanOptions {
+  /** completions of one micro-batch */
+  per_device_train_batch_size: number;
+  gradient_accumulation_steps: number;
+  num_generations: number;
+  /** micro-batches that a generation batch is cut into */
+  steps_per_generation: number;
+  /** times that a generation batch is gone through */
+  num_iterations: number;
+  num_train_epochs: number;
+  /** −1: as many as the epochs need */
+  max_steps: number;
+  shuffle_dataset: boolean;
+  seed: number;
+  data_seed: number | null;
+}
+
+/** One micro-batch: a slice of a generation batch. */
+export interface MicroStep {
+  /** number of the generation batch, from 0 over the whole run */
+  generation: number;
+  /** from 0 to steps_per_generation − 1 */
+  slice: number;
+}
+
+/**
+ * Which prompts are completed when, and which completions each micro-batch trains on, as a function of the step alone.
+ *
+ * As in TRL: a generation batch is per_device_train_batch_size × steps_per_generation completions, num_generations to a
+ * prompt; it is shuffled, cut into steps_per_generation micro-batches and gone through num_iterations times. Prompts at
+ * the end of an epoch that fill no whole generation batch are left out of that epoch.
+ */
+export class GrpoPlan {
+  /** completions of a generation batch */
+  readonly size: number;
+  /** prompts of a generation batch */
+  readonly prompts: number;
+  /** optimizer steps of one pass over the prompts */
+  readonly stepsPerEpoch: number;
+  readonly max_steps: number;
+  private readonly rows: number;
+  private readonly generationsPerEpoch: number;
+  private readonly options: GrpoPlanOptions;
+
+  /** @throws {DataError} generations that do not divide the batch; fewer prompts than a generation batch takes */
+  constructor(rows: number, options: GrpoPlanOptions) {
+    const {
+      per_device_train_batch_size: batch,
+      steps_per_generation,
+      num_generations,
+      num_iterations,
+      gradient_accumulation_steps: accumulation,
+    } = options;
+    this.options = options;
+    this.rows = rows;
+    this.size = batch * steps_per_generation;
+    if (this.size % num_generations !== 0) {
+      throw new DataError(
+        `Cannot cut generation batches of ${this.size} completions (per_device_train_batch_size ${batch} × steps_per_generation ${steps_per_generation}) into groups of num_generations ${num_generations}`,
+      );
+    }
+    this.prompts = this.size / num_generations;
+    if (rows < this.prompts) {
+      throw new DataError(
+        `Cannot fill a generation batch: it takes ${this.prompts} prompts (${this.size} completions, num_generations ${num_generations}), and there are ${rows}`,
+      );
+    }
+    this.generationsPerEpoch = Math.floor(rows / this.prompts);
+    const micro = this.generationsPerEpoch * steps_per_generation * num_iterations;
+    this.stepsPerEpoch = Math.ceil(micro / accumulation);
+    this.max_steps =
+      options.max_steps > 0 ? options.max_steps : Math.ceil(options.num_train_epochs * this.stepsPerEpoch);
+  }
+
+  /**
+   * Whether completions are trained on that an older model has drawn, so that their log-probs have to be kept: TRL's
+   * rule, gradient_accumulation_steps is no multiple of the micro-batches that one generation serves.
+   */
+  get offPolicy(): boolean {
+    const { gradient_accumulation_steps, steps_per_generation, num_iterations } = this.options;
+    return gradient_accumulation_steps % (steps_per_generation * num_iterations) !== 0;
+  }
+
+  /** The micro-batches of optimizer step `step`, counted from 0. The last step of an epoch may have fewer. */
+  step(step: number): MicroStep[] {
+    const { gradient_accumulation_steps: accumulation, steps_per_generation, num_iterations } = this.options;
+    const uses = steps_per_generation * num_iterations;
+    const epoch = Math.floor(step / this.stepsPerEpoch);
+    const first = (step % this.stepsPerEpoch) * accumulation;
+    const end = Math.min(first + accumulation, this.generationsPerEpoch * uses);
+    return Array.from({ length: end - first }, (_, i) => ({
+      generation: epoch * this.generationsPerEpoch + Math.floor((first + i) / uses),
+      slice: (first + i) % steps_per_generation,
+    }));
+  }
+
+  /** Rows whose prompts generation batch `generation` completes. */
+  promptsOf(generation: number): number[] {
+    const { shuffle_dataset, data_seed, seed } = this.options;
+    const epoch = Math.floor(generation / this.generationsPerEpoch);
+    const at = (generation % this.generationsPerEpoch) * this.prompts;
+    const order = epochOrder(this.rows, epoch, data_seed ?? seed, shuffle_dataset ? "random" : "sequential");
+    return [...order.subarray(at, at + this.prompts)];
+  }
+
+  /** The completions of a slice, by their place in the generation batch. */
+  slice({ generation, slice }: MicroStep): number[] {
+    const { per_device_train_batch_size: batch, data_seed, seed } = this.options;
+    const order = epochOrder(this.size, generation, mixSeed(data_seed ?? seed, 5));
+    return [...order.subarray(slice * batch, (slice + 1) * batch)];
+  }
+
+  /** A number that changes when the prompts or the way they are gone through do. */
+  fingerprint(prompts: readonly { prompt_ids: ArrayLike<number> }[]): number {
+    let h = 0x811c9dc5;
+    const add = (n: number) => {
+      h = Math.imul(h ^ n, 0x01000193);
+    };
+    const { per_device_train_batch_size, gradient_accumulation_steps, num_generations } = this.options;
+    const { steps_per_generation, num_iterations } = this.options;
+    for (const n of [per_device_train_batch_size, gradient_accumulation_steps, num_generations]) add(n);
+    for (const n of [steps_per_generation, num_iterations]) add(n);
+    for (const { prompt_ids } of prompts) {
+      add(prompt_ids.length);
+      for (let i = 0; i < prompt_ids.length; i++) add(prompt_ids[i]);
+    }
+    return h >>> 0;
+  }
+}

@@ -1,0 +1,140 @@
+import type { Transformer } from "../../model/transformer.ts";
+import type { GrpoRecipe } from "../../recipe/recipe.ts";
+import type { LogRecord } from "../best.ts";
+import type { TrainerState } from "../checkpoint.ts";
+import { Means } from "../metrics.ts";
+import { mixSeed } from "../seed.ts";
+import type { GrpoPlan } from "./batches.ts";
+import type { GenerationBuffer } from "./buffer.ts";
+import { type GrpoLossOptions, tokenLogps } from "./objective.ts";
+import { type CompletionRecord, type GrpoData, rollOut } from "./rollout.ts";
+import type { GrpoSequence } from "./sequences.ts";
+
+/** A generation batch that is ready to be trained on, and what there is to tell of it. */
+export interface FilledBuffer {
+  buffer: GenerationBuffer;
+  records: CompletionRecord[];
+  metrics: Record<string, number>;
+  /** of prompts and completions */
+  tokens: number;
+  unscored: number;
+}
+
+/** Draws and scores generation batch `generation`, and takes the log-probs that its steps will compare with. */
+export async function fillBuffer(
+  model: Transformer,
+  reference: Transformer | null,
+  data: GrpoData,
+  recipe: GrpoRecipe,
+  plan: GrpoPlan,
+  at: {
+    generation: number;
+    step: number;
+    signal?: AbortSignal;
+    onProgress?: (done: number, total: number) => void;
+  },
+): Promise<FilledBuffer> {
+  const rows = plan.promptsOf(at.generation).map((row) => data.train[row]);
+  const { num_generations } = recipe;
+  const { generations, records, advantages, metrics, unscored } = await rollOut(model, data, recipe, {
+    rows,
+    num_generations,
+    seed: mixSeed(recipe.seed, 4),
+    sequence: at.generation * plan.size,
+    step: at.step,
+    signal: at.signal,
+    onProgress: at.onProgress,
+  });
+  const sequences = generations.map(({ ids, finish_reason }, i): GrpoSequence => {
+    const masked = recipe.mask_truncated_completions && finish_reason === "length";
+    return {
+      prompt_ids: rows[Math.floor(i / num_generations)].prompt_ids,
+      completion_ids: ids,
+      completion_mask: masked ? new Uint8Array(ids.length) : null,
+      advantage: advantages[i],
+      old_logps: null,
+      ref_logps: null,
+    };
+  });
+  const size = recipe.per_device_train_batch_size;
+  for (let from = 0; from < sequences.length; from += size) {
+    const part = sequences.slice(from, from + size);
+    const old = plan.offPolicy ? logpsOf(model, part, recipe) : null;
+    const ref = reference && logpsOf(reference, part, recipe);
+    const [olds, refs] = [await old, await ref];
+    part.forEach((sequence, i) => {
+      sequence.old_logps = olds?.[i] ?? null;
+      sequence.ref_logps = refs?.[i] ?? null;
+    });
+  }
+  const active = sequences.reduce((n, s) => n + (s.completion_mask ? 0 : s.completion_ids.length), 0);
+  const tokens = sequences.reduce((n, s) => n + s.prompt_ids.length + s.completion_ids.length, 0);
+  return { buffer: { generation: at.generation, sequences, active }, records, metrics, tokens, unscored };
+}
+
+async function logpsOf(
+  model: Transformer,
+  sequences: readonly GrpoSequence[],
+  recipe: Pick<GrpoRecipe, "temperature">,
+): Promise<Float32Array[]> {
+  const record = model.gpu.recorder();
+  const taken = tokenLogps(record, model, sequences, recipe);
+  record.submit();
+  return (await taken).logps;
+}
+
+/** What the loss of micro-batch `micro` of optimizer step `step` depends on. */
+export function lossOptions(
+  recipe: GrpoRecipe,
+  plan: GrpoPlan,
+  buffer: GenerationBuffer,
+  micros: number,
+  step: number,
+  micro: number,
+): GrpoLossOptions {
+  const slices = plan.size / recipe.per_device_train_batch_size;
+  return {
+    loss_type: recipe.loss_type,
+    importance_sampling_level: recipe.importance_sampling_level,
+    epsilon: recipe.epsilon,
+    epsilon_high: recipe.epsilon_high,
+    delta: recipe.delta,
+    beta: recipe.beta,
+    temperature: recipe.temperature,
+    max_completion_length: recipe.max_completion_length,
+    num_items_in_batch: (buffer.active * micros) / slices,
+    gradient_accumulation_steps: micros,
+    dropoutSeed: mixSeed(recipe.seed, 1, step, micro),
+  };
+}
+
+/** Rewards and lengths over the evaluation prompts, by TRL's names with `eval_` before them. */
+export async function evaluateGrpo(
+  model: Transformer,
+  data: GrpoData,
+  recipe: GrpoRecipe,
+  state: TrainerState,
+  now: () => number,
+): Promise<LogRecord> {
+  const began = now();
+  const num_generations = recipe.num_generations_eval ?? recipe.num_generations;
+  const size = Math.max(1, Math.floor(recipe.per_device_eval_batch_size / num_generations));
+  const means = new Means();
+  for (let from = 0; from < data.eval!.length; from += size) {
+    const { metrics } = await rollOut(model, data, recipe, {
+      rows: data.eval!.slice(from, from + size),
+      num_generations,
+      seed: mixSeed(recipe.seed, 6),
+      sequence: from * num_generations,
+      step: state.global_step,
+    });
+    means.add(metrics);
+  }
+  const named = Object.entries(means.take()).map(([name, value]) => [`eval_${name}`, value]);
+  return {
+    step: state.global_step,
+    ...Object.fromEntries(named),
+    eval_runtime: (now() - began) / 1000,
+    epoch: state.epoch,
+  };
+}

@@ -1,0 +1,237 @@
+import { RecipeError, ShapeError } from "../../errors.ts";
+import type { Recorder } from "../../gpu/recorder.ts";
+import {
+  type GrpoClipping,
+  type GrpoLossType,
+  type GrpoRows,
+  grpoLoss,
+  grpoStats,
+  sequenceLogRatio,
+} from "../../kernels/loss/grpo-loss.ts";
+import type { ForwardOptions, Transformer } from "../../model/transformer.ts";
+import { type GrpoSequence, type PackedSequences, packSequences, perTarget } from "./sequences.ts";
+
+export type { GrpoLossType };
+
+/** What GRPO's loss depends on beside its sequences, under TRL's names. */
+export interface GrpoLossOptions {
+  loss_type: GrpoLossType;
+  /** where the importance ratio is taken */
+  importance_sampling_level: "token" | "sequence";
+  epsilon: number;
+  /** null: epsilon. For cispo the cap of the ratio itself */
+  epsilon_high: number | null;
+  delta: number | null;
+  beta: number;
+  /** of the sampling: logits are divided by it before log-probs */
+  temperature: number;
+  /** the divisor of dr_grpo */
+  max_completion_length: number;
+  /**
+   * The divisor of dapo and cispo: tokens that count in the generation batch, times
+   * gradient_accumulation_steps / steps_per_generation, which makes it those of one optimizer step on average.
+   */
+  num_items_in_batch: number;
+  /** micro-batches of one optimizer step, by which the other losses are divided */
+  gradient_accumulation_steps?: number;
+  /** u32 of the dropout masks; null or absent: no dropout */
+  dropoutSeed?: number | null;
+}
+
+/** What a micro-batch did; arrives when the GPU has run it. */
+export interface GrpoResult {
+  /** the micro-batch's share: those of an optimizer step's micro-batches add up to its loss */
+  loss: number;
+  /** kl (where beta is not 0), entropy, and clip_ratio/… or for cispo cispo_clip_ratio; a step logs their means */
+  metrics: Record<string, number>;
+}
+
+/**
+ * Records forward and backward of GRPO's loss over one micro-batch; gradients are added to the model's store. Submits
+ * nothing and waits for nothing.
+ *
+ * Sequence-level ratios of stored log-probs need all of a sequence before any gradient: they cost a second forward pass,
+ * and no read-back. On-policy (`old_logps` null) every ratio is 1 and one pass does.
+ *
+ * @throws {DataError} sequences that do not fit together
+ * @throws {ShapeError} β without reference log-probs
+ * @throws {RecipeError} a temperature, bound or divisor that cannot be used
+ * @see DESIGN Appendix A; src/kernels/loss/grpo-loss.ts; TRL's GRPOTrainer
+ */
+export function grpoObjective(
+  record: Recorder,
+  model: Transformer,
+  sequences: readonly GrpoSequence[],
+  options: GrpoLossOptions,
+): Promise<GrpoResult> {
+  check(options);
+  const packed = packSequences(sequences);
+  const n = packed.targets.rows.length;
+  const old = perTarget(sequences, packed, "old_logps");
+  const ref = options.beta === 0 ? null : perTarget(sequences, packed, "ref_logps");
+  if (options.beta !== 0 && !ref) {
+    throw new ShapeError(`Cannot take GRPO's loss with beta ${options.beta}: the sequences have no ref_logps`);
+  }
+  if (n === 0) return Promise.resolve(summary(new Float32Array(0), new Float32Array(0), packed.starts, options));
+  const clipping: GrpoClipping = { ...options, epsilon_high: options.epsilon_high ?? options.epsilon };
+  const forward = forwardOptions(options);
+  const pending = record.scope(() => {
+    const up = (data: Float32Array, label: string) => record.upload(data, [n], label);
+    const oldLogp = old && up(old, "old_logp");
+    const bySequence = oldLogp !== null && options.importance_sampling_level === "sequence";
+    const rows: GrpoRows = {
+      advantage: up(
+        spread(packed, (s) => sequences[s].advantage),
+        "advantage",
+      ),
+      weight: up(weights(packed.starts, options), "weight"),
+      old_logp: bySequence ? null : oldLogp,
+      log_ratio: null,
+      ref_logp: ref && up(ref, "ref_logp"),
+    };
+    if (bySequence) {
+      rows.log_ratio = record.scope(() => {
+        const { logp } = model.run(record, packed.batch, packed.targets, forward, null)!;
+        const starts = record.upload(Uint32Array.from(packed.starts), [packed.starts.length], "starts");
+        return sequenceLogRatio(record, logp, oldLogp, starts);
+      });
+    }
+    const stats = grpoStats(record, n);
+    const { entropy } = model.run(record, packed.batch, packed.targets, forward, (r, { logp }, start) =>
+      grpoLoss(r, logp, rows, stats, start, clipping),
+    )!;
+    return { stats: record.read(stats), entropy: record.read(entropy) };
+  });
+  return (async () =>
+    summary(new Float32Array(await pending.stats), new Float32Array(await pending.entropy), packed.starts, options))();
+}
+
+/** Log-probs and entropies of completion tokens, a Float32Array a sequence. */
+export interface TokenLogps {
+  logps: Float32Array[];
+  entropies: Float32Array[];
+}
+
+/**
+ * Records a forward pass for the log-probs of all completion tokens, masked or not: what `old_logps` and, of a model
+ * without its adapter, `ref_logps` are. Submits nothing.
+ *
+ * @throws {DataError} an empty prompt
+ */
+export function tokenLogps(
+  record: Recorder,
+  model: Transformer,
+  sequences: readonly Pick<GrpoSequence, "prompt_ids" | "completion_ids">[],
+  { temperature }: { temperature: number },
+): Promise<TokenLogps> {
+  const plain = sequences.map(({ prompt_ids, completion_ids }) => ({ prompt_ids, completion_ids }));
+  const { batch, targets, starts } = packSequences(plain);
+  const forward = forwardOptions({ temperature });
+  const pending = record.scope(() => {
+    const rows = model.run(record, batch, targets, forward, null);
+    return rows && { logp: record.read(rows.logp), entropy: record.read(rows.entropy) };
+  });
+  const cut = (data: ArrayBuffer) => plain.map((_, s) => new Float32Array(data).slice(starts[s], starts[s + 1]));
+  return (async () => ({
+    logps: cut(pending ? await pending.logp : new ArrayBuffer(0)),
+    entropies: cut(pending ? await pending.entropy : new ArrayBuffer(0)),
+  }))();
+}
+
+function forwardOptions({
+  temperature,
+  dropoutSeed,
+}: Pick<GrpoLossOptions, "temperature" | "dropoutSeed">): ForwardOptions {
+  if (!(temperature > 0 && Number.isFinite(temperature))) {
+    throw new RecipeError(`Cannot divide logits by temperature ${temperature}: it must be above 0`);
+  }
+  return { inverseTemperature: 1 / temperature, dropoutSeed };
+}
+
+function check(options: GrpoLossOptions): void {
+  const { loss_type, epsilon, epsilon_high, delta, beta } = options;
+  const known: readonly GrpoLossType[] = ["grpo", "bnpo", "dr_grpo", "dapo", "cispo"];
+  if (!known.includes(loss_type)) {
+    throw new RecipeError(`Cannot take loss_type ${JSON.stringify(loss_type)}: one of ${known.join(", ")}`);
+  }
+  for (const [name, value] of Object.entries({ epsilon, epsilon_high: epsilon_high ?? 0, delta: delta ?? 0, beta })) {
+    if (!(value >= 0 && Number.isFinite(value))) throw new RecipeError(`Cannot use ${name} ${value}: at least 0`);
+  }
+  const divisor = {
+    dr_grpo: "max_completion_length",
+    dapo: "num_items_in_batch",
+    cispo: "num_items_in_batch",
+  } as const;
+  const name = loss_type in divisor ? divisor[loss_type as keyof typeof divisor] : null;
+  if (name && !(options[name] >= 0 && Number.isFinite(options[name]))) {
+    throw new RecipeError(`Cannot take loss_type ${loss_type} with ${name} ${options[name]}: it divides the loss`);
+  }
+}
+
+/** One number a sequence, at each of its targets. */
+function spread({ starts, positions }: PackedSequences, of: (sequence: number) => number): Float32Array {
+  const out = new Float32Array(positions.length);
+  for (let s = 0; s + 1 < starts.length; s++) out.fill(of(s), starts[s], starts[s + 1]);
+  return out;
+}
+
+/** What each token's loss is multiplied by, so that the loss is a plain sum. */
+function weights(starts: readonly number[], options: GrpoLossOptions): Float32Array {
+  const sequences = starts.length - 1;
+  const tokens = starts[sequences];
+  const steps = options.gradient_accumulation_steps ?? 1;
+  const of: Record<GrpoLossType, (own: number) => number> = {
+    grpo: (own) => 1 / (sequences * own * steps),
+    bnpo: () => 1 / (tokens * steps),
+    dr_grpo: () => 1 / (sequences * Math.max(1, options.max_completion_length) * steps),
+    dapo: () => 1 / Math.max(1, options.num_items_in_batch),
+    cispo: () => 1 / Math.max(1, options.num_items_in_batch),
+  };
+  const out = new Float32Array(tokens);
+  for (let s = 0; s < sequences; s++) {
+    out.fill(of[options.loss_type](starts[s + 1] - starts[s]), starts[s], starts[s + 1]);
+  }
+  return out;
+}
+
+/**
+ * Loss and metrics of a micro-batch from its rows' statistics.
+ *
+ * As in TRL: means over tokens, but clipping of sequence-level ratios is counted by sequence; low_min and high_max are
+ * over the sequences.
+ */
+function summary(
+  stats: Float32Array,
+  entropy: Float32Array,
+  starts: readonly number[],
+  { loss_type, beta, importance_sampling_level }: GrpoLossOptions,
+): GrpoResult {
+  const n = entropy.length;
+  const column = (c: number) => Float64Array.from({ length: n }, (_, i) => stats[4 * i + c]);
+  const mean = (values: ArrayLike<number>) => {
+    let sum = 0;
+    for (let i = 0; i < values.length; i++) sum += values[i];
+    return sum / Math.max(1, values.length);
+  };
+  const [low, high] = [column(2), column(3)];
+  const lengths = starts.slice(1).map((end, s) => end - starts[s]);
+  // a sequence of which nothing counts has ratio 1
+  const first = (flags: Float64Array) => lengths.map((length, s) => (length > 0 ? flags[starts[s]] : 0));
+  const own = (flags: Float64Array) =>
+    lengths.flatMap((length, s) => (length > 0 ? [mean(flags.subarray(starts[s], starts[s] + length))] : []));
+  const bySequence = importance_sampling_level === "sequence";
+  const overall = (flags: Float64Array) => mean(bySequence ? first(flags) : flags);
+  const each = bySequence ? first : own;
+  const metrics: Record<string, number> = {};
+  if (beta !== 0) metrics.kl = mean(column(1));
+  metrics.entropy = mean(entropy);
+  if (loss_type === "cispo") metrics.cispo_clip_ratio = overall(high);
+  else {
+    metrics["clip_ratio/low_mean"] = overall(low);
+    metrics["clip_ratio/high_mean"] = overall(high);
+    metrics["clip_ratio/region_mean"] = overall(low.map((flag, i) => Math.max(flag, high[i])));
+    metrics["clip_ratio/low_min"] = each(low).reduce((a, b) => Math.min(a, b), n > 0 ? 1 : 0);
+    metrics["clip_ratio/high_max"] = each(high).reduce((a, b) => Math.max(a, b), 0);
+  }
+  return { loss: mean(column(0)) * n, metrics };
+}

@@ -1,0 +1,185 @@
+import type { PromptRow } from "../../data/prompts.ts";
+import type { Tokenizer } from "../../data/tokenizer.ts";
+import { type Generation, generate, type SamplingOptions } from "../../model/generate/generate.ts";
+import type { Transformer } from "../../model/transformer.ts";
+import type { NamedReward, Turn } from "../../rewards/reward.ts";
+import { runRewards } from "../../rewards/run.ts";
+import { groupAdvantages, type ScaleRewards } from "./advantages.ts";
+
+/** What GRPO trains on, and what judges it. */
+export interface GrpoData {
+  train: readonly PromptRow[];
+  eval: readonly PromptRow[] | null;
+  tokenizer: Tokenizer;
+  /** ids that end a completion */
+  eos_token_ids: readonly number[];
+  rewards: readonly NamedReward[];
+}
+
+/** One completion as people read it: a row of the completions table. */
+export interface CompletionRecord {
+  /** optimizer step, from 1, that first trains on it */
+  step: number;
+  /** as the model saw it */
+  prompt: string;
+  /** without special tokens */
+  completion: string;
+  /** by reward function; null where it does not apply */
+  rewards: Record<string, number | null>;
+  advantage: number;
+  finish_reason: Generation["finish_reason"];
+  /** tokens, EOS included */
+  length: number;
+}
+
+/** Fields of a recipe that decide how completions are drawn and scored, by TRL's names. */
+export interface RolloutOptions extends Omit<SamplingOptions, "min_p"> {
+  min_p: number | null;
+  max_completion_length: number;
+  scale_rewards: ScaleRewards;
+  reward_weights: readonly number[] | null;
+  /** seconds; null waits for ever */
+  reward_timeout: number | null;
+}
+
+/** Which completions to draw. */
+export interface RolloutRequest {
+  rows: readonly PromptRow[];
+  num_generations: number;
+  /** of the draws */
+  seed: number;
+  /** number of the first completion: with the seed it decides every draw */
+  sequence: number;
+  /** optimizer step, from 0, for the rewards' context */
+  step: number;
+  signal?: AbortSignal;
+  onProgress?: (done: number, total: number) => void;
+}
+
+/** Completions of some prompts, group by group, scored. */
+export interface Rollout {
+  generations: Generation[];
+  records: CompletionRecord[];
+  advantages: Float32Array;
+  /** TRL's, of the rewards and of the completions' lengths */
+  metrics: Record<string, number>;
+  /** completions that no reward function scored */
+  unscored: number;
+}
+
+/** GPU memory that the cache of sequences decoded together may take; a single one may pass it. */
+const CACHE_BYTES = 256 << 20;
+const MOST_SLOTS = 64;
+
+/** Sequences that are decoded together, given the longest. What is drawn does not depend on it. */
+export function slotsFor({ config }: Pick<Transformer, "config">, count: number, length: number): number {
+  const bytes = 8 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim * length;
+  return Math.max(1, Math.min(count, MOST_SLOTS, Math.floor(CACHE_BYTES / bytes)));
+}
+
+/**
+ * Draws `num_generations` completions of each prompt and scores them.
+ *
+ * @throws {TrainingError} a reward function that fails, with the row that broke it
+ */
+export async function rollOut(
+  model: Transformer,
+  data: GrpoData,
+  options: RolloutOptions,
+  request: RolloutRequest,
+): Promise<Rollout> {
+  const { rows, num_generations, step, signal } = request;
+  const groups = rows.flatMap((row) => Array.from({ length: num_generations }, () => row));
+  const generations = await draw(model, groups, data.eos_token_ids, options, request);
+  const texts = generations.map(({ ids }) => data.tokenizer.decode(ids, { skip_special_tokens: true }));
+  const completions = groups.map(
+    ({ prompt }, i): Turn => (typeof prompt === "string" ? texts[i] : [{ role: "assistant", content: texts[i] }]),
+  );
+  const scored = await runRewards(
+    data.rewards,
+    options.reward_weights,
+    {
+      prompts: groups.map(({ prompt }) => prompt as Turn),
+      completions,
+      columns: columnsOf(groups),
+      completion_ids: generations.map(({ ids }) => ids),
+      step,
+    },
+    { timeout_ms: options.reward_timeout === null ? null : 1000 * options.reward_timeout, signal },
+  );
+  const { advantages, metrics } = groupAdvantages(scored, { num_generations, scale_rewards: options.scale_rewards });
+  const records = groups.map(({ text }, i) => ({
+    step: step + 1,
+    prompt: text,
+    completion: texts[i],
+    rewards: Object.fromEntries(scored.names.map((name, k) => [name, scored.rewards[k][i]])),
+    advantage: advantages[i],
+    finish_reason: generations[i].finish_reason,
+    length: generations[i].ids.length,
+  }));
+  return {
+    generations,
+    records,
+    advantages,
+    metrics: { ...lengthMetrics(generations), ...metrics },
+    unscored: scored.unscored.length,
+  };
+}
+
+function draw(
+  model: Transformer,
+  groups: readonly PromptRow[],
+  eos_token_ids: readonly number[],
+  options: RolloutOptions,
+  { seed, sequence, signal, onProgress }: RolloutRequest,
+): Promise<Generation[]> {
+  const { temperature, top_k, top_p, min_p, repetition_penalty, max_completion_length } = options;
+  const longest = Math.max(...groups.map(({ prompt_ids }) => prompt_ids.length)) + max_completion_length;
+  let ended = 0;
+  const lengths = new Uint32Array(groups.length);
+  return generate(
+    model,
+    groups.map(({ prompt_ids }, i) => ({ prompt_ids, sequence: sequence + i })),
+    {
+      temperature,
+      top_k,
+      top_p,
+      min_p: min_p ?? 0,
+      repetition_penalty,
+      max_new_tokens: max_completion_length,
+      eos_token_ids,
+      seed,
+      slots: slotsFor(model, groups.length, longest),
+      signal,
+      onTokens: (ids, i) => {
+        lengths[i] += ids.length;
+        if (lengths[i] >= max_completion_length || eos_token_ids.includes(ids[ids.length - 1])) {
+          onProgress?.(++ended, groups.length);
+        }
+      },
+    },
+  );
+}
+
+/** Every row's columns as lists, a value a completion; null where a row lacks one. */
+function columnsOf(groups: readonly PromptRow[]): Record<string, unknown[]> {
+  const names = new Set(groups.flatMap(({ columns }) => Object.keys(columns)));
+  return Object.fromEntries([...names].map((name) => [name, groups.map(({ columns }) => columns[name] ?? null)]));
+}
+
+function lengthMetrics(generations: readonly Generation[]): Record<string, number> {
+  const lengths = generations.map(({ ids }) => ids.length);
+  const terminated = generations.filter(({ finish_reason }) => finish_reason === "stop").map(({ ids }) => ids.length);
+  const mean = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) / Math.max(1, values.length);
+  const least = (values: readonly number[]) => (values.length > 0 ? Math.min(...values) : 0);
+  const most = (values: readonly number[]) => Math.max(0, ...values);
+  return {
+    "completions/mean_length": mean(lengths),
+    "completions/min_length": least(lengths),
+    "completions/max_length": most(lengths),
+    "completions/clipped_ratio": 1 - terminated.length / lengths.length,
+    "completions/mean_terminated_length": mean(terminated),
+    "completions/min_terminated_length": least(terminated),
+    "completions/max_terminated_length": most(terminated),
+  };
+}

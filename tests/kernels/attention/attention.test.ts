@@ -1,0 +1,56 @@
+import { expect, it } from "vitest";
+import { attentionCases } from "../../../src/kernels/attention/attention.cases.ts";
+import { attention, attentionForms, attentionReference, spansOf } from "../../../src/kernels/attention/attention.ts";
+import { gradientError } from "../../../src/kernels/check.ts";
+import { describeCases, useGpu } from "../harness.ts";
+
+describeCases("attention", attentionCases);
+
+it("the reference gradients agree with finite differences", () => {
+  const heads = { num_attention_heads: 4, num_key_value_heads: 2, head_dim: 4 };
+  const spans = spansOf([0, 3, 7]);
+  const random = (n: number, salt: number) => Float64Array.from({ length: n }, (_, i) => Math.sin(5 * i + salt));
+  const args = [random(7 * 16, 1), random(7 * 8, 2), random(7 * 8, 3)] as const;
+  const dout = random(7 * 16, 4);
+  const { dq, dk, dv } = attentionReference(...args, spans, heads, dout);
+  [dq, dk, dv].forEach((gradient, which) => {
+    const loss = (moved: Float64Array) => {
+      const [q, k, v] = args.map((value, i) => (i === which ? moved : value));
+      return attentionReference(q, k, v, spans, heads).o.reduce((sum, value, i) => sum + value * dout[i], 0);
+    };
+    expect(gradientError(loss, args[which], gradient)).toBeLessThan(1e-7);
+  });
+});
+
+const gpu = useGpu();
+
+it("a row's bits do not depend on what the batch holds before its sequence", async () => {
+  const heads = { num_attention_heads: 2, num_key_value_heads: 1, head_dim: 8 };
+  const width = 32;
+  const numbers = (rows: number) => Float32Array.from({ length: rows * width }, (_, i) => 2 * Math.sin(i * i + 1));
+  const length = 70;
+  const own = numbers(length);
+  for (const form of attentionForms(gpu())) {
+    const last = async (before: readonly number[]) => {
+      const starts = [0];
+      for (const n of before) starts.push(starts[starts.length - 1] + n);
+      const first = starts[starts.length - 1];
+      const rows = first + length;
+      const all = new Float32Array(rows * width);
+      all.set(numbers(first).map((v) => -v));
+      all.set(own, first * width);
+      const record = gpu().recorder();
+      const read = record.scope(() => {
+        const spans = record.upload(spansOf([...starts, rows]), [2 * rows], "spans");
+        const qkv = record.upload(all, [rows, width], "qkv");
+        return record.read(attention(record, qkv, { ...spans, shape: [rows, 2] }, heads, form).o);
+      });
+      record.submit();
+      return new Uint32Array(await read).subarray(first * 16, rows * 16);
+    };
+    const alone = await last([]);
+    for (const before of [[3], [9, 4], [70, 1, 1], [16, 33]]) {
+      expect(await last(before), `${form} after ${before}`).toEqual(alone);
+    }
+  }
+});

@@ -1,0 +1,130 @@
+import { afterAll, describe, expect, it } from "vitest";
+import { Gpu } from "../../../src/gpu/device.ts";
+import { SUBGROUP_MATRIX, subgroupMatrixOf } from "../../../src/gpu/subgroup-matrix.ts";
+import { view } from "../../../src/gpu/tensor.ts";
+import { CaseRun } from "../../../src/kernels/check.ts";
+import { matmulCases } from "../../../src/kernels/matmul/matmul.cases.ts";
+import { matmul } from "../../../src/kernels/matmul/matmul.ts";
+import { matmulFormCases, rowsForm } from "../../../src/kernels/matmul/matmul-form.cases.ts";
+import { matrixTiles, tileKey } from "../../../src/kernels/matmul/matmul-tile.ts";
+import { exportTuning, importTuning } from "../../../src/kernels/matmul/matmul-tune.ts";
+import { openNullAdapter } from "../../../src/platform/node/node.ts";
+import { ownGpu } from "../../gpu/open.ts";
+import { describeCases, useGpu } from "../harness.ts";
+
+describeCases("matmul forms", matmulFormCases);
+
+const random = (n: number) => Float32Array.from({ length: n }, (_, i) => Math.sin(12.9898 * i) * 43758.5 - 3);
+
+describe("few rows", () => {
+  const gpu = useGpu();
+  const opened: Gpu[] = [];
+  afterAll(() => {
+    for (const gpu of opened) gpu.destroy();
+  });
+
+  /** bits of the first row of x·Wᵀ, x having so many rows */
+  async function firstRow(gpu: Gpu, m: number, tile?: Parameters<typeof matmul>[3]): Promise<Uint32Array> {
+    const x = gpu.upload(random(64 * 136), [64, 136], "f32", "x", "scratch");
+    const w = gpu.upload(random(70 * 136).slice(0, (70 * 136) / 2), [70, 136], "bf16", "w", "scratch");
+    gpu.write(
+      w,
+      new Uint16Array(70 * 136).map((_, i) => 0x3e00 + ((i * 7919) % 0x180)),
+    );
+    const record = gpu.recorder();
+    const read = record.scope(() => record.read(matmul(record, view(x, [m, 136]), w, { transB: true, ...tile })));
+    record.submit();
+    const bits = new Uint32Array(await read).slice(0, 70);
+    gpu.drop(x, w);
+    return bits;
+  }
+
+  it("a GPU's own choice gives a row the same bits in every batch", async () => {
+    const { device, features } = await ownGpu({ disable: ["subgroups"] });
+    const other = new Gpu(device, features, "taken for a GPU");
+    opened.push(other);
+    const alone = await firstRow(other, 1);
+    for (const m of [2, 17, 64]) expect(await firstRow(other, m), `${m} rows`).toEqual(alone);
+    const used = other.programs.kernels.map(({ shader }) => shader.name);
+    expect(new Set(used)).toEqual(new Set(["matmulRows"]));
+  });
+
+  it("lanes added up by the subgroup give a row the same bits in every batch, whatever is kept by a thread", async () => {
+    const tile = (rows: number, cols: number) => ({ tile: rowsForm(rows, cols, true).tile(gpu()) });
+    const alone = await firstRow(gpu(), 1, tile(1, 2));
+    expect(await firstRow(gpu(), 4, tile(4, 1))).toEqual(alone);
+    expect(await firstRow(gpu(), 16, tile(2, 4))).toEqual(alone);
+  });
+});
+
+describe("subgroup matrices", () => {
+  const kinds = [
+    { componentType: "f16", resultComponentType: "f16", M: 16, N: 16, K: 16 },
+    { componentType: "f16", resultComponentType: "f32", M: 16, N: 8, K: 16 },
+    { componentType: "f16", resultComponentType: "f32", M: 16, N: 16, K: 16 },
+    { componentType: "f32", resultComponentType: "f32", M: 8, N: 8, K: 8 },
+  ];
+  const adapter = (info: object, ...features: string[]) =>
+    ({ features: new Set(features), info: { subgroupMatrixConfigs: kinds, ...info } }) as unknown as GPUAdapter;
+  const nvidia = { vendor: "nvidia", subgroupMinSize: 32, subgroupMaxSize: 32 };
+
+  it("are those with f32 sums, f16 first, the largest", () => {
+    const found = subgroupMatrixOf(adapter(nvidia, SUBGROUP_MATRIX), true);
+    expect(found).toEqual({ type: "f16", m: 16, n: 16, k: 16, size: 32, multiple: 32 });
+    expect(subgroupMatrixOf(adapter(nvidia, SUBGROUP_MATRIX), false)).toMatchObject({ type: "f32", m: 8 });
+    expect(subgroupMatrixOf(adapter(nvidia), true)).toBeNull();
+    const apple = { vendor: "apple", subgroupMinSize: 4, subgroupMaxSize: 64 };
+    expect(subgroupMatrixOf(adapter(apple, SUBGROUP_MATRIX), true)).toMatchObject({ size: 32, multiple: 64 });
+    const varying = { vendor: "amd", subgroupMinSize: 32, subgroupMaxSize: 64 };
+    expect(subgroupMatrixOf(adapter(varying, SUBGROUP_MATRIX), true)).toBeNull();
+  });
+
+  it("compile, with the builtins, for every tile and product", async () => {
+    const { adapter } = await openNullAdapter(["allow_unsafe_apis"]);
+    const device = await adapter.requestDevice({
+      requiredFeatures: [SUBGROUP_MATRIX, "shader-f16", "subgroups" as GPUFeatureName],
+    });
+    const multiple = adapter.info.subgroupMaxSize!; // Dawn wants workgroups of whole largest subgroups
+    const used = new Set<string>();
+    for (const [type, m, n, k] of [
+      ["f16", 16, 16, 16],
+      ["f16", 16, 8, 16],
+      ["f32", 8, 8, 8],
+    ] as const) {
+      const matrix = { type, m, n, k, size: 32, multiple };
+      const features = { f16: true, subgroups: true, subgroupSize: 32, timestamps: false, matrix };
+      const gpu = new Gpu(device, features, "null backend");
+      const run = async (cases: typeof matmulCases) => {
+        for (const item of cases) {
+          const check = new CaseRun(gpu, gpu.recorder(), 1);
+          item.run(check);
+          check.record.submit();
+        }
+        await gpu.settle();
+      };
+      await run(matmulFormCases.filter(({ name }) => name.startsWith(`matrices ${type}`)));
+      expect(matrixTiles(gpu, true).length).toBeGreaterThan(0);
+      for (const at of matrixTiles(gpu, true).keys()) {
+        for (const [transA, transB] of [
+          [false, true],
+          [false, false],
+          [true, false],
+        ] as const) {
+          for (const stored of ["f32", "bf16", "nf4"] as const) {
+            const tile = matrixTiles(gpu, transB)[at];
+            gpu.tuning.set(tileKey(transA, transB, stored, 1000), JSON.stringify(tile));
+          }
+        }
+        await run(matmulCases.filter(({ name }) => /130,68,132. (f32|bf16|nf4)/.test(name)));
+      }
+      for (const { shader } of gpu.programs.kernels) used.add(shader.name);
+      const [known, text] = [new Map(gpu.tuning), exportTuning(gpu)];
+      gpu.tuning.clear();
+      expect(importTuning(gpu, text)).toBeNull();
+      expect(gpu.tuning).toEqual(known);
+      expect(importTuning(new Gpu(device, { ...features, matrix: null }, "null backend"), text)).toMatch(/matrices f/);
+    }
+    expect(used).toContain("matmulSubgroupMatrix");
+    device.destroy();
+  });
+});

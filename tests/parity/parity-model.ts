@@ -1,0 +1,203 @@
+import type { Gpu } from "../../src/gpu/device.ts";
+import { openCheckpoint } from "../../src/io/checkpoint.ts";
+import { openSafetensors, toFloat32, toInt32 } from "../../src/io/safetensors.ts";
+import type { Folder } from "../../src/io/storage.ts";
+import { relativeError } from "../../src/kernels/check.ts";
+import type { Trained } from "../../src/model/build.ts";
+import { parseModelConfig } from "../../src/model/config.ts";
+import { fillAdapter, type LoadDType, loadModel, openAdapterFor } from "../../src/model/files/load.ts";
+import { type PackedBatch, shiftedTargets, type Transformer } from "../../src/model/transformer.ts";
+
+/** One line of the parity table. */
+export interface ParityRow {
+  case: string;
+  check: string;
+  /** relative error; NaN fails */
+  worst: number;
+  tolerance: number;
+}
+
+/** The golden batch without its padding. */
+export interface GoldenBatch extends PackedBatch {
+  labels: Int32Array;
+  /** sequences of the padded batch and its width */
+  rows: number;
+  width: number;
+  lengths: number[];
+}
+
+/** f16 weights round to 11 bits: about a hundred times looser. */
+export const F16_FACTOR = 100;
+
+export async function readTensors(
+  folder: Folder,
+  name: string,
+): Promise<Map<string, { shape: readonly number[]; data: Float32Array }>> {
+  const file = await openSafetensors(await folder.open(name));
+  const out = new Map<string, { shape: readonly number[]; data: Float32Array }>();
+  for (const [key, { dtype, shape }] of file.tensors) {
+    const bytes = await file.read(key);
+    out.set(key, {
+      shape,
+      data: dtype.startsWith("I") ? Float32Array.from(toInt32(bytes, dtype)) : toFloat32(bytes, dtype),
+    });
+  }
+  return out;
+}
+
+export async function readBatch(folder: Folder): Promise<GoldenBatch> {
+  const tensors = await readTensors(folder, "batch.safetensors");
+  const ids = tensors.get("input_ids")!;
+  const mask = tensors.get("attention_mask")!.data;
+  const labels = tensors.get("labels")!.data;
+  const [rows, width] = ids.shape;
+  const batch = {
+    input_ids: [] as number[],
+    position_ids: [] as number[],
+    cu_seqlens: [0],
+    labels: [] as number[],
+    lengths: [] as number[],
+  };
+  for (let row = 0; row < rows; row++) {
+    let length = 0;
+    for (let t = 0; t < width; t++) {
+      if (mask[row * width + t] === 0) continue;
+      batch.input_ids.push(ids.data[row * width + t]);
+      batch.labels.push(labels[row * width + t]);
+      batch.position_ids.push(length++);
+    }
+    batch.lengths.push(length);
+    batch.cu_seqlens.push(batch.input_ids.length);
+  }
+  return { ...batch, labels: Int32Array.from(batch.labels), rows, width };
+}
+
+/** Takes what belongs to real tokens out of a padded [rows, width, each] array; `drop` tokens at each sequence's end are left out. */
+export function unpad(
+  padded: Float32Array,
+  batch: GoldenBatch,
+  width: number,
+  each: number,
+  drop: number,
+): Float32Array {
+  const parts = batch.lengths.map((length, row) =>
+    padded.subarray(row * width * each, (row * width + length - drop) * each),
+  );
+  const out = new Float32Array(parts.reduce((n, p) => n + p.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    out.set(part, at);
+    at += part.length;
+  }
+  return out;
+}
+
+/** Loss (mean over labelled tokens) and the gradients of everything that the model trains. */
+async function lossAndGrads(
+  model: Transformer,
+  batch: GoldenBatch,
+): Promise<{ loss: number; grads: Map<string, Float32Array> }> {
+  const { gpu, store } = model;
+  const targets = shiftedTargets(batch, batch.labels);
+  const record = gpu.recorder();
+  record.clear(store!.grads);
+  const rows = model.run(record, batch, targets, {}, (r, _, __, count) =>
+    r.upload(new Float32Array(count).fill(-1 / targets.rows.length), [count], "dObjective"),
+  )!;
+  const logp = record.read(rows.logp);
+  const flat = record.read(store!.grads);
+  record.submit();
+  const loss = -new Float32Array(await logp).reduce((sum, v) => sum + v, 0) / targets.rows.length;
+  return { loss, grads: new Map(store!.split(await flat).map(({ name, data }) => [name, data])) };
+}
+
+export function worstGradient(grads: Map<string, Float32Array>, want: Map<string, { data: Float32Array }>): number {
+  let worst = 0;
+  for (const [name, { data }] of want) {
+    const got = grads.get(name);
+    const error = got ? relativeError(got, data) : Number.NaN;
+    if (!(error <= worst)) worst = error;
+    if (Number.isNaN(worst)) break;
+  }
+  return worst;
+}
+
+async function greedy(model: Transformer, prompt: number[], count: number): Promise<number[]> {
+  const ids = [...prompt];
+  const { vocab_size } = model.config;
+  for (let n = 0; n < count; n++) {
+    const logits = await model.logits({
+      input_ids: ids,
+      position_ids: ids.map((_, i) => i),
+      cu_seqlens: [0, ids.length],
+    });
+    const last = logits.subarray((ids.length - 1) * vocab_size);
+    ids.push(last.reduce((best, v, i) => (v > last[best] ? i : best), 0));
+  }
+  return ids.slice(prompt.length);
+}
+
+/** Checks one model case (a folder with case.json): base and adapter, forward and backward, greedy tokens. */
+export async function modelParity(gpu: Gpu, folder: Folder, name: string, dtype: LoadDType): Promise<ParityRow[]> {
+  const factor = dtype === "float16" ? F16_FACTOR : 1;
+  const title = dtype === "auto" ? name : `${name} ${dtype}`;
+  const rows: ParityRow[] = [];
+  const add = (check: string, worst: number, tolerance: number) =>
+    rows.push({ case: title, check, worst, tolerance: tolerance * factor });
+  const golden = JSON.parse(await folder.readText("case.json"));
+  const batch = await readBatch(folder);
+  const checkpoint = await openCheckpoint(folder);
+  const vocab = parseModelConfig(checkpoint.config).vocab_size;
+  const load = async (trained: Trained) => loadModel(gpu, checkpoint, { dtype, trained });
+
+  const base = await load("none");
+  const outputs = await readTensors(folder, "base_outputs.safetensors");
+  add(
+    "logits",
+    relativeError(await base.logits(batch), unpad(outputs.get("logits")!.data, batch, batch.width, vocab, 0)),
+    1e-4,
+  );
+  const next = shiftedTargets(batch, batch.input_ids);
+  const record = gpu.recorder();
+  const results = base.run(record, batch, next, {}, null)!;
+  const [logp, entropy] = [record.read(results.logp), record.read(results.entropy)];
+  record.submit();
+  const wide = batch.width - 1;
+  add(
+    "token_logprobs",
+    relativeError(new Float32Array(await logp), unpad(outputs.get("token_logprobs")!.data, batch, wide, 1, 1)),
+    1e-4,
+  );
+  add(
+    "entropy",
+    relativeError(new Float32Array(await entropy), unpad(outputs.get("entropy")!.data, batch, wide, 1, 1)),
+    1e-4,
+  );
+
+  if (dtype === "auto") {
+    const full = await lossAndGrads(await load("all"), batch);
+    add("base_loss", Math.abs(full.loss - golden.base_loss) / golden.base_loss, 1e-5);
+    add("base_grads", worstGradient(full.grads, await readTensors(folder, "base_grads.safetensors")), 1e-4);
+  }
+
+  const { adapter, lora } = await openAdapterFor(base.config, folder.folder("adapter"));
+  const tuned = await load({ lora });
+  await fillAdapter(gpu, tuned, adapter);
+  const tunedLogits = (await readTensors(folder, "lora_outputs.safetensors")).get("logits")!.data;
+  add(
+    "adapter logits",
+    relativeError(await tuned.logits(batch), unpad(tunedLogits, batch, batch.width, vocab, 0)),
+    1e-4,
+  );
+  const { loss, grads } = await lossAndGrads(tuned, batch);
+  add("lora_loss", Math.abs(loss - golden.lora_loss) / golden.lora_loss, 1e-5);
+  add("lora_grads", worstGradient(grads, await readTensors(folder, "lora_grads.safetensors")), 1e-4);
+  if (dtype !== "auto") return rows; // rounded weights may prefer another token where two are close
+  let different = 0;
+  for (const { prompt, completion } of golden.greedy_with_adapter ?? []) {
+    const got = await greedy(tuned, prompt, completion.length);
+    different += got.filter((token, i) => token !== completion[i]).length;
+  }
+  add("greedy tokens that differ", different, 0);
+  return rows;
+}

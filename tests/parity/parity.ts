@@ -1,0 +1,113 @@
+import { openGpu } from "../../src/cli/runs/open-gpu.ts";
+import { NotFoundError, QwenchError } from "../../src/errors.ts";
+import type { Gpu } from "../../src/gpu/device.ts";
+import type { Folder } from "../../src/io/storage.ts";
+import { relativeError } from "../../src/kernels/check.ts";
+import { nodeFolder } from "../../src/platform/node/fs.ts";
+import { learningRate } from "../../src/train/schedule.ts";
+import { advantagesParity, grpoParity } from "./parity-grpo.ts";
+import { mergeParity } from "./parity-merge.ts";
+import { modelParity, type ParityRow } from "./parity-model.ts";
+import { samplingParity } from "./parity-sampling.ts";
+import { sftParity } from "./parity-sft.ts";
+
+/** Learning rates of every schedule in schedules.json. */
+async function scheduleParity(folder: Folder): Promise<ParityRow[]> {
+  const cases = JSON.parse(await folder.readText("schedules.json"));
+  return cases.map(
+    ({ lr_scheduler_type, kwargs, learning_rate, warmup_steps, max_steps, lr }: ScheduleCase): ParityRow => {
+      const got = lr.map((_, step) =>
+        learningRate({ lr_scheduler_type, learning_rate, warmup_steps, max_steps, kwargs }, step),
+      );
+      return {
+        case: "schedules",
+        check: `${lr_scheduler_type} ${JSON.stringify(kwargs)} ${warmup_steps}/${max_steps}`,
+        worst: relativeError(got, lr),
+        tolerance: 1e-12,
+      };
+    },
+  );
+}
+
+interface ScheduleCase {
+  lr_scheduler_type: "linear";
+  kwargs: Record<string, number>;
+  learning_rate: number;
+  warmup_steps: number;
+  max_steps: number;
+  lr: number[];
+}
+
+/** Runs every check that a golden folder holds; `onRow` sees each as it is done. */
+export async function runParity(
+  gpu: Gpu,
+  folder: Folder,
+  onRow: (row: ParityRow) => void,
+): Promise<{ left: string[] }> {
+  const left: string[] = [];
+  let found = 0;
+  const see = (rows: readonly ParityRow[]) => {
+    found += rows.length;
+    rows.forEach(onRow);
+  };
+  for (const file of await folder.list()) {
+    if (file === "schedules.json") see(await scheduleParity(folder));
+    else if (file === "advantages.json") see(await advantagesParity(folder));
+    else if (file.endsWith(".json")) left.push(file);
+  }
+  for (const name of await folder.folders()) {
+    const sub = folder.folder(name);
+    if (await sub.exists("case.json")) {
+      for (const dtype of gpu.features.f16 ? (["auto", "float16"] as const) : (["auto"] as const)) {
+        see(await modelParity(gpu, sub, name, dtype));
+      }
+      see(await mergeParity(gpu, sub, name));
+    } else if (await sub.exists("trajectory.json")) {
+      see(await sftParity(gpu, sub, name));
+    } else if (await sub.exists("losses.json")) {
+      see(await grpoParity(gpu, sub, name));
+    } else if (await sub.exists("cases.json")) {
+      see(await samplingParity(gpu, sub, name));
+    } else left.push(`${name}/`);
+  }
+  if (found === 0)
+    throw new NotFoundError(
+      `Cannot check parity with ${folder.path}: it holds no golden case (a folder with case.json, schedules.json, …)`,
+    );
+  return { left };
+}
+
+async function main(argv: string[]): Promise<number> {
+  const [path] = argv;
+  if (!path) {
+    console.error(
+      "usage: npm run parity -- FOLDER   (laid out as golden cases are: model folders with case.json, schedules.json, sft/)",
+    );
+    return 2;
+  }
+  const { gpu } = await openGpu();
+  console.log(`Parity on ${gpu.adapterName}${gpu.features.f16 ? ", with f16" : ""}`);
+  let [passed, failed] = [0, 0];
+  const { left } = await runParity(gpu, nodeFolder(path), ({ case: title, check, worst, tolerance }) => {
+    const ok = worst <= tolerance;
+    if (ok) passed++;
+    else failed++;
+    console.log(
+      `${ok ? "ok  " : "FAIL"}  ${title.padEnd(20)} ${check.padEnd(44)} ${worst.toExponential(2)}  (at most ${tolerance.toExponential(0)})`,
+    );
+  });
+  if (left.length > 0)
+    console.log(`Not checked, because this version has nothing to check them with: ${left.join(", ")}`);
+  console.log(`${passed} passed, ${failed} failed`);
+  return failed > 0 ? 1 : 0;
+}
+
+if (import.meta.url === `file://${process.argv[1]}` || process.argv[1]?.endsWith("parity.ts")) {
+  main(process.argv.slice(2)).then(
+    (code) => process.exit(code),
+    (error) => {
+      console.error(error instanceof QwenchError ? `${error.name}: ${error.message}` : error);
+      process.exit(1);
+    },
+  );
+}

@@ -1,0 +1,25 @@
+import { expect, it, vi } from "vitest";
+import { shapeOf } from "../../src/cli/commands/recipe.ts";
+import { readPublished } from "../../src/cli/sources/published.ts";
+import { formatBytes } from "../../src/cli/terminal/table.ts";
+import { RECIPES } from "../../src/recipe/published.ts";
+import { forecastOf } from "../../src/session/recipe-forecast.ts";
+import { run } from "../cli/e2e.ts";
+
+vi.setConfig({ testTimeout: 300_000 });
+
+it.each(RECIPES.map((recipe) => [recipe.name, recipe] as const))(
+  "%s is forecast and runs for two steps",
+  async (name, of) => {
+    const { method, longest, forecast } = of;
+    const { recipe } = readPublished(name, method, {});
+    const { peak } = await forecastOf(recipe, method, { shape: shapeOf(recipe), longest });
+    expect(formatBytes(peak)).toBe(forecast); // the README's figure
+    const { code, said } = await run(method, "--recipe", name, "--dry_run", "tiny");
+    expect(said).toContain(`Forecast by the shape of ${recipe.model_name_or_path}`);
+    expect(said).toMatch(new RegExp(`^peak +${forecast.replace(".", "\\.")}$`, "m"));
+    expect(said).toMatch(/^step 2\/2 .*loss -?[\d.e-]+ /m);
+    expect(said).toMatch(/^Done: step 2/m);
+    expect(code).toBe(0);
+  },
+);

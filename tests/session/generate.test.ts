@@ -1,0 +1,221 @@
+import { beforeAll, describe, expect, it, vi } from "vitest";
+import { memoryFolder } from "../../src/io/memory-folder.ts";
+import {
+  conversationIds,
+  loadText,
+  type PreparedText,
+  prepareText,
+  promptOf,
+  type RespondOptions,
+  respond,
+  setAdapter,
+  type TextModel,
+  type TextResponse,
+} from "../../src/session/generate.ts";
+import { tinyTokenizerFiles } from "../data/fixtures.ts";
+import { useGpu } from "../kernels/harness.ts";
+import { TEXT_SPEC, writeRandomAdapter, writeTextModel } from "./text-fixtures.ts";
+
+vi.setConfig({ testTimeout: 180_000 }); // a software adapter compiles a model's kernels for half a minute
+
+const device = useGpu();
+let text: TextModel;
+
+const OPTIONS: RespondOptions = {
+  temperature: 1,
+  top_k: 0,
+  top_p: 1,
+  min_p: 0,
+  repetition_penalty: 1,
+  max_new_tokens: 24,
+  seed: 1,
+};
+const source = (row: Record<string, unknown>, number = 3) => ({ row, number, file: "rows.jsonl" });
+const prompts = (...words: string[]) => words.map((prompt) => promptOf(text, source({ prompt })));
+
+/** All responses, by prompt and number; checks that the pieces add up to them. */
+async function all(rows: Parameters<typeof respond>[1], options: Partial<RespondOptions> = {}, from = text) {
+  const made: TextResponse[][] = rows.map(() => []);
+  const pieces: Record<string, string> = {};
+  const counts: Record<string, number> = {};
+  for await (const event of respond(from, rows, { ...OPTIONS, ...options })) {
+    const key = `${event.prompt}.${event.response}`;
+    if (event.type === "text") {
+      pieces[key] = (pieces[key] ?? "") + event.text;
+      counts[key] = (counts[key] ?? 0) + event.tokens;
+      continue;
+    }
+    made[event.prompt][event.response] = event.made;
+    expect(event.made.text).toBe(pieces[key]);
+    expect(event.made.ids.length).toBe(counts[key]);
+  }
+  return made;
+}
+
+beforeAll(async () => {
+  const sources = { gpu: device(), model: await writeTextModel() };
+  text = await loadText(await prepareText(sources), sources);
+});
+
+describe("responses", () => {
+  it("come in pieces, n to a prompt, and do not depend on what is written beside them", async () => {
+    const rows = prompts("one", "two", "three");
+    const made = await all(rows, { n: 3 });
+    for (const response of made.flat()) {
+      expect(response.text).toBe(text.tokenizer.decode(response.ids, { skip_special_tokens: true }));
+      expect(response.logps.length).toBe(response.ids.length);
+    }
+    expect(new Set(made.flat().map((response) => response.text)).size).toBe(9);
+    const [alone] = await all([{ ...rows[2], number: 2 }], { n: 1 });
+    expect(alone[0]).toEqual(made[2][0]);
+    expect(await all(rows, { n: 3, slots: 2, pace: 1e-3 })).toEqual(made);
+    expect((await all(rows, { seed: 2 }))[0][0].ids).not.toEqual(made[0][0].ids);
+  });
+
+  it("end before a stop string, which the token that completes it still belongs to", async () => {
+    const rows = prompts("one", "two", "three", "four");
+    const free = (await all(rows)).map(([response]) => response);
+    const stop = free.filter((response) => response.text.length > 8).map((response) => response.text.slice(5, 8));
+    expect(stop.length).toBeGreaterThan(1);
+    const made = (await all(rows, { stop })).map(([response]) => response);
+    for (const [i, response] of made.entries()) {
+      const found = stop.map((s) => free[i].text.indexOf(s)).filter((at) => at >= 0);
+      if (found.length === 0) {
+        expect(response).toEqual(free[i]);
+        continue;
+      }
+      expect(response.text).toBe(free[i].text.slice(0, Math.min(...found)));
+      expect(response.finish_reason).toBe("stop");
+      expect(response.ids).toEqual(free[i].ids.slice(0, response.ids.length));
+      expect(stop.some((s) => text.tokenizer.decode(response.ids).endsWith(s))).toBe(true);
+    }
+  });
+
+  it("end at any EOS id, which their text has not", async () => {
+    const rows = prompts("one", "two", "three", "four");
+    const free = (await all(rows)).map(([response]) => response);
+    const ids = free.map((response) => response.ids[3]); // ordinary tokens, as some models have
+    const eos_token_ids = [...text.eos_token_ids, ...ids];
+    const made = (await all(rows, {}, { ...text, eos_token_ids })).map(([response]) => response);
+    made.forEach((response, i) => {
+      const at = free[i].ids.findIndex((id) => eos_token_ids.includes(id));
+      expect(response).toMatchObject({ ids: free[i].ids.slice(0, at + 1), finish_reason: "stop" });
+      expect(response.text).toBe(text.tokenizer.decode(free[i].ids.slice(0, at), { skip_special_tokens: true }));
+    });
+  });
+
+  it("end where the model's positions do", async () => {
+    const long = promptOf(text, source({ prompt: "x".repeat(230) }));
+    const [[made]] = await all([long], { max_new_tokens: 500 }, { ...text, eos_token_ids: [] });
+    expect(made.finish_reason).toBe("length");
+    expect(long.prompt_ids.length + made.ids.length).toBe(256);
+  });
+
+  it("are the base's, letter for letter, once the adapter is off", async () => {
+    const model = await writeTextModel();
+    const adapter = await writeRandomAdapter(memoryFolder("adapter"), model, {
+      r: 4,
+      lora_alpha: 8,
+      lora_dropout: 0,
+      use_rslora: false,
+      target_modules: ["q_proj", "up_proj"],
+    });
+    const sources = { gpu: device(), model, adapter };
+    const tuned = await loadText(await prepareText(sources), sources);
+    const say = async (from: TextModel) => {
+      let said = "";
+      const rows = prompts("one", "two");
+      for await (const event of respond(from, rows, { ...OPTIONS, temperature: 0 })) {
+        if (event.type === "response") said += `${event.made.text}\n`;
+      }
+      return said;
+    };
+    const [base, on] = [await say(text), await say(tuned)];
+    setAdapter(tuned.model, null);
+    const off = await say(tuned);
+    setAdapter(tuned.model, tuned.adapter);
+    expect([off, await say(tuned)]).toEqual([base, on]);
+    expect(on).not.toBe(base);
+  });
+});
+
+describe("prompts", () => {
+  const seen = (row: Record<string, unknown>, options = {}) => promptOf(text, source(row), options).text;
+  const user = (words: string, system = "") => `${system}<|im_start|>user\n${words}<|im_end|>\n<|im_start|>assistant\n`;
+
+  it("are a user's turn, a conversation without its last answer, or text as it is", () => {
+    expect(seen({ prompt: "hi" })).toBe(user("hi"));
+    expect(seen({ question: "hi", answer: "no" })).toBe(user("hi"));
+    const turns = [
+      { role: "user", content: "hi" },
+      { role: "assistant", content: "ho" },
+    ];
+    expect(seen({ messages: turns })).toBe(user("hi"));
+    expect(
+      seen({
+        conversations: [
+          { from: "human", value: "hi" },
+          { from: "gpt", value: "ho" },
+        ],
+      }),
+    ).toBe(user("hi"));
+    expect(seen({ prompt: turns.slice(0, 1) })).toBe(user("hi"));
+    expect(seen({ messages: [...turns, turns[0]] })).toContain("ho<|im_end|>\n<|im_start|>user\nhi");
+    expect(seen({ prompt: "hi" }, { system: "be" })).toBe(user("hi", "<|im_start|>system\nbe<|im_end|>\n"));
+    expect(seen({ prompt: "hi" }, { raw: true })).toBe("hi");
+  });
+
+  it.each([
+    [{}, {}, "it needs prompt, question or problem"],
+    [{ prompt: "" }, {}, '"prompt" is empty'],
+    [{ question: "" }, { raw: true }, '"question" is empty'],
+    [{ messages: [{ role: "assistant", content: "ho" }] }, {}, '"prompt" has no messages'],
+    [{ messages: [] }, { raw: true }, "raw text is completed from prompt, question or problem"],
+    [{ prompt: "x".repeat(300) }, {}, /the prompt has 3\d\d tokens, and the model 256 positions in all/],
+  ])("%j is refused with its row's number", (row, options, message) => {
+    expect(() => seen(row, options)).toThrow(message);
+    expect(() => seen(row, options)).toThrow(/^rows\.jsonl, row 3: /);
+  });
+
+  it("need a template, unless they are raw", () => {
+    const plain: PreparedText = { ...text, chat_template: null };
+    expect(() => promptOf(plain, source({ prompt: "hi" }))).toThrow("row 3: is to be answered, and the model has no");
+    expect(promptOf(plain, source({ prompt: "hi" }), { raw: true }).prompt_ids.length).toBe(2);
+    expect(() => conversationIds(plain, [])).toThrow("the model has no chat template");
+  });
+});
+
+describe("a model", () => {
+  const prepare = async (...options: Parameters<typeof writeTextModel>) =>
+    prepareText({ gpu: device(), model: await writeTextModel(...options) });
+
+  it("ends at every EOS of its files, and at the end of a turn of its template", async () => {
+    expect(text.eos_token_ids).toEqual([98, 100]);
+    const folder = await writeTextModel(memoryFolder("base"), { generation: { eos_token_id: 98 } });
+    const config = JSON.parse(tinyTokenizerFiles().tokenizerConfig);
+    await folder.write("tokenizer_config.json", JSON.stringify({ ...config, eos_token: "<|endoftext|>" }));
+    expect((await prepareText({ gpu: device(), model: folder })).eos_token_ids).toEqual([98, 100]);
+  });
+
+  it("is refused with the reason", async () => {
+    const generation = { eos_token_id: [100, 500] };
+    await expect(prepare(memoryFolder("eos"), { generation })).rejects.toThrow(
+      /eos_token_id 500 of .*: it is outside the vocabulary of 101/,
+    );
+    const folder = await writeTextModel(memoryFolder("mute"));
+    await folder.remove("tokenizer.json");
+    await expect(prepareText({ gpu: device(), model: folder })).rejects.toThrow(/mute: it has no tokenizer\.json/);
+    const small = { gpu: device(), model: await writeTextModel(), available: 1000 };
+    await expect(prepareText(small)).rejects.toThrow(/its weights take 0\.00 GB and 0\.00 GB are available/);
+    const other = await writeTextModel(memoryFolder("other"), { spec: { ...TEXT_SPEC, hidden_size: 32 } });
+    const adapter = await writeRandomAdapter(memoryFolder("adapter"), other, {
+      r: 2,
+      lora_alpha: 4,
+      lora_dropout: 0,
+      use_rslora: false,
+      target_modules: ["q_proj"],
+    });
+    const misfit = { gpu: device(), model: await writeTextModel(), adapter };
+    await expect(prepareText(misfit)).rejects.toThrow("the adapter is for another base (other)");
+  });
+});

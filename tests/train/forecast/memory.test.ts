@@ -1,0 +1,162 @@
+import { describe, expect, it } from "vitest";
+import { configOf, SPECS } from "../../../scripts/random-checkpoint.ts";
+import { MemoryError } from "../../../src/errors.ts";
+import type { Trained } from "../../../src/model/build.ts";
+import { parseModelConfig } from "../../../src/model/config.ts";
+import { isProjection, PROJECTIONS } from "../../../src/model/names.ts";
+import type { WeightDType } from "../../../src/model/slots.ts";
+import { checkForecast, forecastSft, type MemoryForecast, worstBatch } from "../../../src/train/forecast/sft.ts";
+import { useGpu } from "../../kernels/harness.ts";
+import { recipeOf, TINY, tinyModel, tinyRows, train } from "../fixtures.ts";
+
+const LIMITS = { maxBufferSize: 2 ** 31, maxStorageBufferBindingSize: 2 ** 30 };
+const LORA = { lora: { r: 16, lora_alpha: 32, lora_dropout: 0, use_rslora: false, target_modules: PROJECTIONS } };
+
+function forecast(
+  model: string,
+  length: number,
+  options: {
+    trained?: Trained;
+    rows?: number;
+    optim?: string;
+    dtypeOf?: (name: string) => WeightDType;
+    limits?: typeof LIMITS;
+  } = {},
+): MemoryForecast {
+  return forecastSft({
+    config: parseModelConfig(configOf(SPECS[model])),
+    trained: options.trained ?? LORA,
+    dtypeOf: options.dtypeOf ?? (() => "bf16"),
+    steps: [worstBatch(options.rows ?? 1, length)],
+    optimizer: recipeOf({ optim: options.optim ?? "adamw_torch" }),
+    limits: options.limits ?? LIMITS,
+  });
+}
+
+const CONSTANT = ["weights", "trainable", "optimizer"] as const;
+const growing = ({ peak, byKind }: MemoryForecast) =>
+  peak - CONSTANT.reduce((sum, kind) => sum + (byKind[kind] ?? 0), 0);
+
+describe("the forecast", () => {
+  it("at 4096 tokens, less the constant part, is at most 4.3 times that at 1024", () => {
+    const [short, long, longer] = [1024, 4096, 8192].map((length) => growing(forecast("qwen2.5-0.5b", length)));
+    expect(long / short).toBeLessThanOrEqual(4.3);
+    expect(long / short).toBeGreaterThan(2);
+    expect(longer / long).toBeLessThanOrEqual(2.1);
+  });
+
+  it("does not care how the tokens are cut into rows", () => {
+    const [one, many] = [forecast("qwen2.5-0.5b", 2048), forecast("qwen2.5-0.5b", 128, { rows: 16 })];
+    expect(Math.abs(many.peak / one.peak - 1)).toBeLessThan(0.02);
+  });
+
+  it("knows the published sizes: 0.5B has 494 M parameters, 988 MB in bf16, and 8.8 M in LoRA r=16", () => {
+    const { parameters, trainable, byKind } = forecast("qwen2.5-0.5b", 256);
+    expect(parameters).toBe(494_032_768);
+    expect(trainable).toBe(8_798_208);
+    const table = 256 * 64 * 4; // of the rotary embedding
+    expect(Math.abs(byKind.weights! - 2 * parameters - table)).toBeLessThan(1e6);
+    expect(Math.abs(byKind.optimizer! - 8 * trainable)).toBeLessThan(1e6);
+    expect(Math.abs(byKind.trainable! - 8 * trainable)).toBeLessThan(1e6);
+  });
+
+  it("adamw_8bit takes about a quarter of the moments' memory", () => {
+    const [full, small] = ["adamw_torch", "adamw_8bit"].map(
+      (optim) => forecast("qwen2.5-0.5b", 64, { optim }).byKind.optimizer!,
+    );
+    expect(small / full).toBeLessThan(0.27);
+    expect(small / full).toBeGreaterThan(0.25);
+  });
+
+  it("a run that cannot fit is refused with the sum and its parts", () => {
+    const plan = forecast("qwen2.5-1.5b", 1024);
+    expect(() => checkForecast(plan, null)).not.toThrow();
+    expect(() => checkForecast(plan, plan.peak)).not.toThrow();
+    expect(() => checkForecast(plan, 2e9)).toThrow(MemoryError);
+    expect(() => checkForecast(plan, 2e9)).toThrow(
+      /^Cannot train: the forecast is [3-9]\.\d\d GB \(weights 3\.\d\d GB, .*\) and 2\.00 GB are available\. A shorter max_length/,
+    );
+  });
+
+  it("a 4-bit base: 1.5B with r 16 takes at most 2.6 GB at 1024 tokens, 3B with r 32 at most 4.5", () => {
+    const dtypeOf = (name: string) => (isProjection(name) ? "nf4" : "bf16");
+    const small = forecast("qwen2.5-1.5b", 1024, { dtypeOf });
+    expect(small.peak).toBeLessThan(2.6e9);
+    expect(small.byKind.weights).toBeLessThan(0.42 * forecast("qwen2.5-1.5b", 64).byKind.weights!);
+    expect(forecast("qwen2.5-3b", 1024, { dtypeOf, trained: { lora: { ...LORA.lora, r: 32 } } }).peak).toBeLessThan(
+      4.5e9,
+    );
+  });
+
+  it("an array that no binding holds is told with what makes it smaller", () => {
+    expect(() =>
+      forecast("qwen2.5-0.5b", 16384, { limits: { ...LIMITS, maxStorageBufferBindingSize: 1 << 27 } }),
+    ).toThrow(
+      /^Cannot bind \S+ \[\d+,\d+\] .* of 134217728\. Fewer tokens a pass need less: a smaller per_device_train_batch_size/,
+    );
+  });
+
+  it("a parameter buffer past the adapter's limit is refused before anything is allocated", () => {
+    expect(() => forecast("qwen2.5-3b", 16, { trained: "all" })).toThrow(
+      /Cannot allocate parameters: \d+ bytes pass this device's maxBufferSize of 2147483648 bytes/,
+    );
+  });
+});
+
+describe("the ledger", () => {
+  const gpu = useGpu();
+
+  it.each([
+    ["LoRA, rows of one length", { max_steps: 5 }, { shortest: 64, longest: 64 }, false],
+    ["LoRA, rows of all lengths", { max_steps: 12 }, { shortest: 4, longest: 200 }, false],
+    [
+      "full training with 8-bit moments",
+      { max_steps: 4, use_peft: false, optim: "adamw_8bit" },
+      { shortest: 30, longest: 60 },
+      false,
+    ],
+    [
+      "short steps and long evaluations",
+      { max_steps: 3, per_device_train_batch_size: 1, eval_strategy: "steps", eval_steps: 1 },
+      { shortest: 40, longest: 60 },
+      true,
+    ],
+  ])("peaks within a tenth of the forecast: %s", async (_, options, lengths, evaluate) => {
+    const { pool } = gpu();
+    pool.trim();
+    const before = pool.ledger.allocated;
+    pool.ledger.peak = before;
+    const model = await tinyModel({ ...TINY, hidden_size: 128, intermediate_size: 352 });
+    const rows = tinyRows(40, lengths);
+    const run = await train(gpu(), {
+      model,
+      rows,
+      recipe: recipeOf(options),
+      evalRows: evaluate ? tinyRows(20, lengths) : null,
+      onEvent: (event, { prepared }) => {
+        if (event.type === "start") pool.budget = before + prepared.forecast.peak; // what earlier tests left is not this run's
+        return undefined;
+      },
+    });
+    const peak = pool.ledger.peak - before;
+    const { forecast } = run.prepared;
+    expect(Math.abs(peak / forecast.peak - 1), `ledger ${peak}, forecast ${forecast.peak}`).toBeLessThan(0.1);
+  });
+
+  it("does not grow over thirty steps of varying lengths", async () => {
+    const { pool } = gpu();
+    const seen: number[] = [];
+    await train(gpu(), {
+      recipe: recipeOf({ max_steps: 30 }),
+      rows: tinyRows(60, { shortest: 3, longest: 120 }),
+      onEvent: (event) => {
+        if (event.type === "step") seen.push(pool.ledger.allocated);
+        return undefined;
+      },
+    });
+    const highest = (part: number[]) => Math.max(...part);
+    expect(highest(seen.slice(20))).toBeLessThanOrEqual(1.05 * highest(seen.slice(0, 15)));
+    expect(gpu().staging.bytes).toBeLessThan(4 << 20);
+    expect(gpu().bindGroups.size).toBeLessThan(20_000);
+  });
+});

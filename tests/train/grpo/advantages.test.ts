@@ -1,0 +1,89 @@
+import { describe, expect, it } from "vitest";
+import { nodeFolder } from "../../../src/platform/node/fs.ts";
+import { groupAdvantages, type RewardMatrix } from "../../../src/train/grpo/advantages.ts";
+import { advantagesParity } from "../../parity/parity-grpo.ts";
+
+const one = (rewards: (number | null)[]): RewardMatrix => ({ names: ["r"], weights: null, rewards: [rewards] });
+const group = (num_generations: number) => ({ num_generations, scale_rewards: "group" }) as const;
+
+it("TRL's own advantages, for every scale_rewards", async () => {
+  const folder = nodeFolder(`${process.env.QWENCH_SHARED ?? "../shared"}/golden`);
+  if (!(await folder.exists("advantages.json"))) {
+    console.warn(`${folder.path}/advantages.json is absent: advantages are checked against formulas alone`);
+    return;
+  }
+  const rows = await advantagesParity(folder);
+  expect(rows.length).toBeGreaterThan(5);
+  expect(rows.filter(({ worst, tolerance }) => !(worst <= tolerance))).toEqual([]);
+});
+
+describe("advantages", () => {
+  it("are what a completion did better than its group, by the group's unbiased spread", () => {
+    const { advantages, metrics, rewards } = groupAdvantages(one([1, 3, 10, 10]), group(2));
+    const std = Math.SQRT2; // of 1 and 3, n − 1
+    expect([...advantages].map((a) => +a.toFixed(5))).toEqual(
+      [-1 / (std + 1e-4), 1 / (std + 1e-4), 0, 0].map((a) => +a.toFixed(5)),
+    );
+    expect(rewards).toEqual([1, 3, 10, 10]);
+    expect(metrics.reward).toBe(6);
+    expect(metrics.reward_std).toBeCloseTo(Math.sqrt((25 + 9 + 16 + 16) / 3), 12);
+    expect(metrics.frac_reward_zero_std).toBe(0.5);
+  });
+
+  it("by the batch's spread, or by none", () => {
+    const batch = groupAdvantages(one([1, 3, 10, 10]), { num_generations: 2, scale_rewards: "batch" });
+    expect(batch.advantages[1]).toBeCloseTo(1 / (Math.sqrt(22) + 1e-4), 6);
+    expect(batch.metrics.frac_reward_zero_std).toBe(0); // the batch has a spread
+    const none = groupAdvantages(one([1, 3, 10, 10]), { num_generations: 2, scale_rewards: "none" });
+    expect([...none.advantages]).toEqual([-1, 1, 0, 0]);
+    expect(none.metrics.frac_reward_zero_std).toBe(0.5);
+  });
+
+  it("of weighted sums, nulls skipped", () => {
+    const matrix = {
+      names: ["a", "b"],
+      weights: [1, 0.5],
+      rewards: [
+        [1, null, 0, 2],
+        [2, 4, null, null],
+      ],
+    };
+    const { rewards, metrics } = groupAdvantages(matrix, group(2));
+    expect(rewards).toEqual([2, 2, 0, 2]);
+    expect(metrics["rewards/a/mean"]).toBe(1);
+    expect(metrics["rewards/a/std"]).toBe(1);
+    expect(metrics["rewards/b/mean"]).toBe(3);
+    expect(metrics["rewards/b/std"]).toBeCloseTo(Math.SQRT2, 12);
+    expect(metrics.frac_reward_zero_std).toBe(0.5);
+  });
+
+  it("of a completion that nobody scored are 0, and it counts in no mean", () => {
+    const { advantages, rewards, metrics } = groupAdvantages(one([1, null, 3, null, null, null]), group(3));
+    expect(rewards).toEqual([1, null, 3, null, null, null]);
+    expect([...advantages].map(Math.sign)).toEqual([-1, 0, 1, 0, 0, 0]);
+    expect(metrics.reward).toBe(2);
+    expect(metrics["rewards/r/mean"]).toBe(2);
+    expect(metrics.frac_reward_zero_std).toBe(0.5);
+    const nothing = groupAdvantages(one([null, null]), group(2));
+    expect([...nothing.advantages]).toEqual([0, 0]);
+    expect(Object.keys(nothing.metrics)).toEqual(["reward", "reward_std", "frac_reward_zero_std"]);
+    expect(Object.values(nothing.metrics)).toEqual([0, 0, 1]);
+  });
+
+  it("of equal rewards are nothing to learn from, though their mean is rounded", () => {
+    const { advantages, metrics } = groupAdvantages(one([0.1, 0.1, 0.1]), group(3));
+    expect(Math.max(...advantages.map(Math.abs))).toBeLessThan(1e-10);
+    expect(metrics.frac_reward_zero_std).toBe(1);
+  });
+});
+
+it("refuses what does not fit, with the numbers", () => {
+  expect(() => groupAdvantages(one([1, 2, 3]), group(2))).toThrow("3 completions in groups of num_generations 2");
+  expect(() => groupAdvantages(one([]), group(2))).toThrow("no rewards");
+  expect(() => groupAdvantages(one([1, Number.NaN]), group(2))).toThrow("r gave NaN for completion 2");
+  expect(() => groupAdvantages({ ...one([1, 2]), weights: [1, 2] }, group(2))).toThrow("with 2 reward_weights");
+  expect(() => groupAdvantages({ ...one([1, 2]), weights: [Number.NaN] }, group(2))).toThrow("by NaN");
+  expect(() => groupAdvantages({ ...one([1, 2]), names: [] }, group(2))).toThrow("with 0 names");
+  const uneven = { names: ["a", "b"], weights: null, rewards: [[1, 2], [1]] };
+  expect(() => groupAdvantages(uneven, group(2))).toThrow("b gave 1 rewards for 2 completions");
+});
