@@ -70,7 +70,7 @@ export function passTime(
 /** Passes as a subject; FLOPs and tokens are those of one pass. */
 export function passOf(model: Transformer, what: string, options: PassOptions, against?: string): Subject {
   const { num_hidden_layers, hidden_size } = model.config;
-  const rank = model.weights.blocks[0].linears.qkv[0].lora?.r ?? 0;
+  const rank = model.weights.blocks[0][0].body.first[0].lora?.r ?? 0;
   return {
     what,
     shape: `${num_hidden_layers} layers of ${hidden_size}, batch ${options.batch}`,
@@ -114,7 +114,8 @@ export interface GenerateBenchOptions {
  */
 export async function benchGenerate(gpu: Gpu, { rounds, layers }: GenerateBenchOptions): Promise<BenchRow[]> {
   const large = randomModel(gpu, benchModel(layers));
-  const tiny = randomModel(gpu, parseModelConfig(TINY, "the embedded model"), loraOf(RANK));
+  const config = parseModelConfig(TINY, "the embedded model");
+  const tiny = randomModel(gpu, config, loraOf(config, RANK));
   const long = { batch: 64, block: 16, blocks: 5 };
   const subjects = [
     ...decodingSubjects(large),

@@ -109,9 +109,15 @@ async function start(
 
   const loading = now();
   const micro = microBatch(config.vocab_size, 1, tokens);
-  const trained = { lora: loraOf(RANK) };
+  const trained = { lora: loraOf(config, RANK) };
   const { limits, features, tuning, adapterName } = gpu;
-  const planned = { config, trained, dtypeOf: weightDTypes(gpu, checkpoint, {}), steps: [[micro]], optimizer: ADAMW };
+  const planned = {
+    config,
+    trained,
+    dtypeOf: weightDTypes(gpu, config, checkpoint, {}),
+    steps: [[micro]],
+    optimizer: ADAMW,
+  };
   const kernels = ahead ? kernelsOfSft({ ...planned, limits, features, tuning, adapterName }) : [];
   const compiled = gpu.prepare(kernels);
   const model = await loadModel(gpu, checkpoint, { trained });

@@ -20,7 +20,7 @@ export function forecastStep(
 ): number {
   const { peak } = forecastSft({
     config,
-    trained: { lora: loraOf(r) },
+    trained: { lora: loraOf(config, r) },
     dtypeOf: () => "bf16",
     steps: [worstBatch(sequences, length)],
     optimizer: ADAMW,

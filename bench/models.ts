@@ -2,10 +2,10 @@ import { makeBatch } from "../src/data/packing.ts";
 import type { Gpu } from "../src/gpu/device.ts";
 import { sizeOf } from "../src/gpu/tensor.ts";
 import type { LoraConfig } from "../src/model/adapters/lora.ts";
+import { isProjection, moduleNames } from "../src/model/architectures/tensors.ts";
 import { buildModel, type Trained } from "../src/model/build.ts";
 import type { ModelConfig } from "../src/model/config.ts";
 import { initAdapter } from "../src/model/files/load.ts";
-import { isProjection, PROJECTIONS } from "../src/model/names.ts";
 import type { WeightDType } from "../src/model/slots.ts";
 import { shiftedTargets, type Transformer } from "../src/model/transformer.ts";
 import { Optimizer, type OptimizerOptions } from "../src/train/optimizer.ts";
@@ -24,9 +24,9 @@ export const ADAMW: OptimizerOptions = {
   weight_decay: 0,
 };
 
-/** LoRA on all seven projections. */
-export function loraOf(r: number): LoraConfig {
-  return { r, lora_alpha: 2 * r, lora_dropout: 0, use_rslora: false, target_modules: PROJECTIONS };
+/** LoRA on every linear layer of the blocks. */
+export function loraOf(config: ModelConfig, r: number): LoraConfig {
+  return { r, lora_alpha: 2 * r, lora_dropout: 0, use_rslora: false, target_modules: moduleNames(config) };
 }
 
 /** A model of random weights, about as large as a trained one's: 0.02 on average. */
@@ -37,7 +37,7 @@ export function randomModel(
   dtype: WeightDType = "bf16",
 ): Transformer {
   const trained: Trained = lora ? { lora } : "none";
-  const { model, slots } = buildModel(gpu, config, trained, (name) => (isProjection(name) ? dtype : "bf16"));
+  const { model, slots } = buildModel(gpu, config, trained, (name) => (isProjection(config, name) ? dtype : "bf16"));
   for (const [name, shards] of slots) {
     for (const { tensor } of shards) {
       if (name.endsWith("norm.weight"))
@@ -58,7 +58,7 @@ export interface Trainee {
 }
 
 export function trainee(gpu: Gpu, config: ModelConfig, r: number = 16, dtype: WeightDType = "bf16"): Trainee {
-  const model = randomModel(gpu, config, loraOf(r), dtype);
+  const model = randomModel(gpu, config, loraOf(config, r), dtype);
   return { model, optimizer: new Optimizer(gpu, model.store!, ADAMW), r, dtype };
 }
 

@@ -85,7 +85,8 @@ function partsOf(gpu: Gpu, axis: Axis): (x: number) => Part[] {
   if (axis === "rank") return (x) => train(x, trainee(gpu, configOf(axis, x), x), 1, LENGTH);
   if (axis === "layers") return (x) => train(x, trainee(gpu, configOf(axis, x), RANK), 1, LENGTH);
   if (axis === "generations") {
-    const model = randomModel(gpu, configOf(axis, 1), loraOf(RANK));
+    const config = configOf(axis, 1);
+    const model = randomModel(gpu, config, loraOf(config, RANK));
     return (x) => [{ ...passOf(model, "decoding pass", { batch: x, sampling: GREEDY }), x, shape: `generations ${x}` }];
   }
   const shared = trainee(gpu, configOf(axis, 1), RANK);

@@ -1,5 +1,5 @@
+import { modulesOf } from "../src/model/architectures/tensors.ts";
 import { type ModelConfig, parseModelConfig } from "../src/model/config.ts";
-import { PROJECTIONS, projectionShape } from "../src/model/names.ts";
 
 /** Qwen2.5-0.5B's config.json, as far as shapes go. */
 const QWEN25_05B = {
@@ -24,10 +24,10 @@ export function benchModel(layers = QWEN25_05B.num_hidden_layers, vocab = QWEN25
 /** Entries of one layer's frozen weights, and of its low-rank pairs. */
 function layerEntries(config: ModelConfig, rank: number): { frozen: number; lowRank: number } {
   let [frozen, lowRank] = [0, 0];
-  for (const projection of PROJECTIONS) {
-    const [out, into] = projectionShape(config, projection);
-    frozen += out * into;
-    lowRank += rank * (out + into);
+  for (const { layer, out, inner } of modulesOf(config)) {
+    if (layer > 0) break;
+    frozen += out * inner;
+    lowRank += rank * (out + inner);
   }
   return { frozen, lowRank };
 }

@@ -3,11 +3,14 @@ import { dirname, join } from "node:path";
 import { f32ToBf16 } from "../src/io/dtype.ts";
 import { encodeSafetensors, type TensorData, tensorBytes } from "../src/io/safetensors.ts";
 import type { Folder } from "../src/io/storage.ts";
+import { architectureOf } from "../src/model/architectures/registry.ts";
+import { type TensorSpec, tensorsOf } from "../src/model/architectures/tensors.ts";
+import { parseModelConfig } from "../src/model/config.ts";
 import { nodeFolder } from "../src/platform/node/fs.ts";
 
 /** The sizes of a Qwen checkpoint, by their names in config.json. */
 export interface CheckpointSpec {
-  model_type: "qwen2" | "qwen3";
+  model_type: string;
   hidden_size: number;
   intermediate_size: number;
   num_hidden_layers: number;
@@ -50,49 +53,16 @@ export const SPECS: Readonly<Record<string, CheckpointSpec>> = {
   },
 };
 
-interface Plan {
-  name: string;
-  shape: number[];
-  kind: "weight" | "norm";
-}
-
 /** Every tensor of a checkpoint of this spec, under its Hugging Face name. */
-export function tensorPlan(spec: CheckpointSpec): Plan[] {
-  const { hidden_size: hidden, intermediate_size: inner, vocab_size: vocab } = spec;
-  const head = spec.head_dim ?? hidden / spec.num_attention_heads;
-  const [q, kv] = [spec.num_attention_heads * head, spec.num_key_value_heads * head];
-  const plan: Plan[] = [];
-  const weight = (name: string, ...shape: number[]) => plan.push({ name, shape, kind: "weight" });
-  const norm = (name: string, size: number) => plan.push({ name, shape: [size], kind: "norm" });
-  weight("model.embed_tokens.weight", vocab, hidden);
-  for (let i = 0; i < spec.num_hidden_layers; i++) {
-    const layer = `model.layers.${i}`;
-    norm(`${layer}.input_layernorm.weight`, hidden);
-    for (const [leaf, size] of [
-      ["q", q],
-      ["k", kv],
-      ["v", kv],
-    ] as const) {
-      weight(`${layer}.self_attn.${leaf}_proj.weight`, size, hidden);
-      if (spec.model_type === "qwen2") weight(`${layer}.self_attn.${leaf}_proj.bias`, size);
-      else if (leaf !== "v") norm(`${layer}.self_attn.${leaf}_norm.weight`, head);
-    }
-    weight(`${layer}.self_attn.o_proj.weight`, hidden, q);
-    norm(`${layer}.post_attention_layernorm.weight`, hidden);
-    weight(`${layer}.mlp.gate_proj.weight`, inner, hidden);
-    weight(`${layer}.mlp.up_proj.weight`, inner, hidden);
-    weight(`${layer}.mlp.down_proj.weight`, hidden, inner);
-  }
-  norm("model.norm.weight", hidden);
-  if (!spec.tie_word_embeddings) weight("lm_head.weight", vocab, hidden);
-  return plan;
+export function tensorsOfSpec(spec: CheckpointSpec): readonly TensorSpec[] {
+  return [...tensorsOf(parseModelConfig(configOf(spec))).values()];
 }
 
 /** config.json as the published checkpoint of these sizes has it. */
 export function configOf(spec: CheckpointSpec): Record<string, unknown> {
   const qwen3 = spec.model_type === "qwen3";
   return {
-    architectures: [qwen3 ? "Qwen3ForCausalLM" : "Qwen2ForCausalLM"],
+    architectures: [architectureOf(spec).transformers],
     ...(qwen3 ? { attention_bias: false } : {}),
     attention_dropout: 0,
     bos_token_id: 151_643,
@@ -155,11 +125,11 @@ export async function writeRandomCheckpoint(
   { maxShardBytes = 5e9, onProgress = () => {} }: RandomCheckpointOptions = {},
 ): Promise<number> {
   const tables = { weight: normalTable(0, spec.initializer_range), norm: normalTable(1, 0.05) };
-  const plan = tensorPlan(spec);
-  const shards: Plan[][] = [[]];
+  const tensors = tensorsOfSpec(spec);
+  const shards: TensorSpec[][] = [[]];
   let total = 0;
   let inShard = 0;
-  for (const item of plan) {
+  for (const item of tensors) {
     const size = tensorBytes("BF16", item.shape);
     if (inShard > 0 && inShard + size > maxShardBytes) {
       shards.push([]);
@@ -170,13 +140,18 @@ export async function writeRandomCheckpoint(
     total += size;
   }
   let done = 0;
-  const data = ({ name, shape, kind }: Plan): TensorData => ({
+  const data = ({ name, shape, role }: TensorSpec): TensorData => ({
     name,
     shape,
     dtype: "BF16",
-    data: randomBytes(tables[kind], tensorBytes("BF16", shape), `${seed}:${name}`, (bytes) => {
-      onProgress((done += bytes), total);
-    }),
+    data: randomBytes(
+      role === "norm" ? tables.norm : tables.weight,
+      tensorBytes("BF16", shape),
+      `${seed}:${name}`,
+      (bytes) => {
+        onProgress((done += bytes), total);
+      },
+    ),
   });
   const weightMap: Record<string, string> = {};
   const count = String(shards.length).padStart(5, "0");

@@ -1,24 +1,29 @@
 import { FormatError, UnsupportedError } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
-import { byteLength, type DType, type Tensor, view } from "../gpu/tensor.ts";
+import { byteLength, type DType, view } from "../gpu/tensor.ts";
 import type { WeightShard } from "../kernels/embedding/embedding.ts";
-import type { LoraConfig } from "./adapters/lora.ts";
-import type { ModelConfig } from "./config.ts";
-import type { Block, BlockGrads } from "./layers/block.ts";
-import { buildGroup } from "./layers/build-linear.ts";
+import { type LoraConfig, lora, targetsOf } from "./adapters/lora.ts";
+import type { AttentionSpec, ModelConfig, NormSpec, SublayerSpec } from "./architectures/architecture.ts";
 import {
-  checkpointShapes,
-  eachGroup,
-  GROUPS,
+  EMBEDDING,
+  FINAL_NORM,
+  HEAD,
   isProjection,
-  loraName,
-  PROJECTIONS,
-  type Projection,
-  projectionShape,
-} from "./names.ts";
+  layersOf,
+  type Module,
+  modulesOf,
+  normName,
+  tensorsOf,
+} from "./architectures/tensors.ts";
+import { AttentionBody } from "./layers/attention.ts";
+import type { Block, Sublayer } from "./layers/block.ts";
+import type { Body, BodyParts } from "./layers/body.ts";
+import { buildGroup } from "./layers/build-linear.ts";
+import type { Norm } from "./layers/norm.ts";
+import { SwigluBody } from "./layers/swiglu.ts";
 import { type ParameterSpec, ParameterStore } from "./parameters.ts";
 import type { Slot, WeightDType } from "./slots.ts";
-import { Transformer, type WeightGrads, type Weights } from "./transformer.ts";
+import { Transformer, type Weights } from "./transformer.ts";
 
 /** What is trained: an adapter, everything, or nothing. */
 export type Trained = { lora: LoraConfig } | "all" | "none";
@@ -32,44 +37,29 @@ function shardRows(gpu: Gpu, rows: number, width: number, dtype: DType): number 
   return Math.ceil(rows / shards / 64) * 64;
 }
 
-/** `target_modules` of a recipe or an adapter_config.json as projections. @throws {UnsupportedError} for any other module */
-export function targetModules(modules: readonly string[] | string): Projection[] {
-  const names = typeof modules === "string" ? [modules] : modules;
-  if (names.includes("all-linear")) return [...PROJECTIONS];
-  for (const name of names) {
-    if (!(PROJECTIONS as readonly string[]).includes(name)) {
-      throw new UnsupportedError(
-        `Cannot put LoRA on ${JSON.stringify(name)}: lora_target_modules may be "all-linear" or a list of ${PROJECTIONS.join(", ")}`,
-      );
-    }
-  }
-  if (names.length === 0) throw new UnsupportedError("Cannot put LoRA on no module: lora_target_modules is empty");
-  return PROJECTIONS.filter((p) => names.includes(p));
-}
-
 /** Names and shapes of what will be trained. */
 export function parameterSpecs(config: ModelConfig, trained: Trained): ParameterSpec[] {
   if (trained === "none") return [];
   if (trained === "all") {
-    return [...checkpointShapes(config)].map(([name, shape]) => ({ name, shape, decay: shape.length > 1 }));
+    return [...tensorsOf(config).values()].map(({ name, shape }) => ({ name, shape, decay: shape.length > 1 }));
   }
-  const { r, target_modules } = trained.lora;
-  const specs: ParameterSpec[] = [];
-  for (let layer = 0; layer < config.num_hidden_layers; layer++) {
-    for (const group of Object.values(GROUPS)) {
-      // a group's lora_A lie next to each other, so that they can be one matrix
-      const tuned = group.filter((projection) => target_modules.includes(projection));
-      for (const projection of tuned) {
-        const [, inner] = projectionShape(config, projection);
-        specs.push({ name: loraName(layer, projection, "lora_A"), shape: [r, inner], decay: true });
-      }
-      for (const projection of tuned) {
-        const [out] = projectionShape(config, projection);
-        specs.push({ name: loraName(layer, projection, "lora_B"), shape: [out, r], decay: true });
-      }
-    }
-  }
-  return specs;
+  const modules = targetsOf(config, trained.lora);
+  return groupsOf(config).flatMap((group) => {
+    const own = modules.filter((module) => group.includes(module));
+    const matrices = own.flatMap((module) => lora.parameters(module, trained.lora));
+    // a group's lora_A lie next to each other, so that they can be one matrix
+    const parts = [...new Set(matrices.map(({ part }) => part))];
+    return parts.flatMap((part) => matrices.filter((matrix) => matrix.part === part));
+  });
+}
+
+/** The linear layers of a model's groups, group by group. */
+function groupsOf(config: ModelConfig): Module[][] {
+  let at = 0;
+  const modules = modulesOf(config);
+  return layersOf(config)
+    .flatMap(({ sublayers }) => sublayers.flatMap(({ groups }) => Object.values(groups)))
+    .map((group) => modules.slice(at, (at += group.length)));
 }
 
 /** A model with all its memory, still empty: `slots` says where each checkpoint tensor goes. */
@@ -90,15 +80,41 @@ export function buildModel(
   trained: Trained,
   dtypeOf: (name: string) => WeightDType,
 ): BuiltModel {
-  const specs = parameterSpecs(config, trained);
-  const store = specs.length > 0 ? new ParameterStore(gpu, specs) : null;
-  const slots = new Map<string, readonly Slot[]>();
-  const shapes = checkpointShapes(config);
+  const builder = new Builder(gpu, config, trained, dtypeOf);
+  const embed = builder.table(EMBEDDING);
+  const blocks = builder.blocks();
+  const norm = builder.norm(FINAL_NORM);
+  const head = config.tie_word_embeddings ? embed : builder.table(HEAD);
+  const weights: Weights = { embed: embed.shards, head: head.shards, norm, blocks };
+  const { store, slots } = builder;
+  const grads = store && { embed: embed.grads, head: head.grads };
+  return { model: new Transformer(gpu, config, weights, grads, store), slots };
+}
 
-  const table = (name: string): readonly WeightShard[] => {
-    const [rows, width] = shapes.get(name)!;
-    const trainedTensor = store?.has(name) ? store.value(name) : null;
-    const dtype = trainedTensor ? "f32" : dtypeOf(name);
+/** Memory for one model, piece by piece, in the order of a checkpoint. */
+class Builder {
+  readonly store: ParameterStore | null;
+  readonly slots = new Map<string, readonly Slot[]>();
+  private readonly gpu: Gpu;
+  private readonly config: ModelConfig;
+  private readonly lora: LoraConfig | null;
+  private readonly dtypeOf: (name: string) => WeightDType;
+
+  constructor(gpu: Gpu, config: ModelConfig, trained: Trained, dtypeOf: (name: string) => WeightDType) {
+    const specs = parameterSpecs(config, trained);
+    this.gpu = gpu;
+    this.config = config;
+    this.lora = typeof trained === "object" ? trained.lora : null;
+    this.dtypeOf = dtypeOf;
+    this.store = specs.length > 0 ? new ParameterStore(gpu, specs) : null;
+  }
+
+  /** A table `[vocab, hidden]`, cut where a binding would be too large, and its gradient. */
+  table(name: string): { shards: readonly WeightShard[]; grads: readonly WeightShard[] | null } {
+    const { gpu, store } = this;
+    const [rows, width] = tensorsOf(this.config).get(name)!.shape;
+    const trained = store?.has(name) ? { value: store.value(name), grad: store.grad(name) } : null;
+    const dtype = trained ? "f32" : this.dtypeOf(name);
     const each = shardRows(gpu, rows, width, dtype);
     const shards: WeightShard[] = [];
     for (let start = 0; start < rows; start += each) {
@@ -106,72 +122,65 @@ export function buildModel(
       const label = rows > each ? `${name}[${start}:]` : name;
       shards.push({
         start,
-        tensor: trainedTensor ? view(trainedTensor, shape, start * width, label) : gpu.frozen(shape, dtype, label),
+        tensor: trained ? view(trained.value, shape, start * width, label) : gpu.frozen(shape, dtype, label),
       });
     }
-    slots.set(
+    this.slots.set(
       name,
       shards.map(({ tensor, start }) => ({ tensor, shape: tensor.shape, start, at: 0 })),
     );
-    return shards;
-  };
-  const one = (name: string): Tensor => {
-    const shape = shapes.get(name)!;
-    const tensor = store?.has(name) ? store.value(name) : gpu.persistent(shape, dtypeOf(name), name, "weights");
-    slots.set(name, [{ tensor, shape, start: 0, at: 0 }]);
-    return tensor;
-  };
-  const gradOf = (name: string): Tensor | null => (store?.has(name) ? store.grad(name) : null);
-
-  const lora = typeof trained === "object" ? trained.lora : null;
-  const embed = table("model.embed_tokens.weight");
-  const blocks: Block[] = [];
-  const blockGrads: BlockGrads[] = [];
-  for (let layer = 0; layer < config.num_hidden_layers; layer++) {
-    const prefix = `model.layers.${layer}`;
-    const norms = {
-      inputNorm: `${prefix}.input_layernorm.weight`,
-      postNorm: `${prefix}.post_attention_layernorm.weight`,
-      qNorm: `${prefix}.self_attn.q_norm.weight`,
-      kNorm: `${prefix}.self_attn.k_norm.weight`,
+    const gradOf = ({ start, tensor }: WeightShard) => {
+      return { start, tensor: view(trained!.grad, tensor.shape, start * tensor.shape[1]) };
     };
-    const inputNorm = one(norms.inputNorm);
-    const groups = eachGroup((_, names) => buildGroup(gpu, config, layer, names, { store, lora, dtypeOf, slots }));
-    blocks.push({
-      inputNorm,
-      linears: eachGroup((group) => groups[group].map(({ linear }) => linear)),
-      qNorm: config.qk_norm ? one(norms.qNorm) : null,
-      kNorm: config.qk_norm ? one(norms.kNorm) : null,
-      postNorm: one(norms.postNorm),
-    });
-    blockGrads.push({
-      inputNorm: gradOf(norms.inputNorm),
-      postNorm: gradOf(norms.postNorm),
-      qNorm: gradOf(norms.qNorm),
-      kNorm: gradOf(norms.kNorm),
-      linears: eachGroup((group) => groups[group].map(({ grads }) => grads)),
-    });
+    return { shards, grads: trained && shards.map(gradOf) };
   }
-  const weights: Weights = {
-    embed,
-    blocks,
-    norm: one("model.norm.weight"),
-    head: config.tie_word_embeddings ? embed : table("lm_head.weight"),
-  };
-  const tableGrads = (name: string, shards: readonly WeightShard[]): readonly WeightShard[] | null => {
-    const grad = gradOf(name);
-    return (
-      grad && shards.map(({ tensor, start }) => ({ start, tensor: view(grad, tensor.shape, start * tensor.shape[1]) }))
+
+  norm(name: string): Norm {
+    const { gpu, store, slots } = this;
+    const { shape } = tensorsOf(this.config).get(name)!;
+    const weight = store?.has(name) ? store.value(name) : gpu.persistent(shape, this.dtypeOf(name), name, "weights");
+    slots.set(name, [{ tensor: weight, shape, start: 0, at: 0 }]);
+    return { weight, grad: store?.has(name) ? store.grad(name) : null };
+  }
+
+  blocks(): Block[] {
+    let at = 0;
+    const modules = modulesOf(this.config);
+    return layersOf(this.config).map(({ prefix, sublayers }) =>
+      sublayers.map((spec): Sublayer => {
+        const count = Object.values(spec.groups).flat().length;
+        const own = modules.slice(at, (at += count));
+        const norm = (of: NormSpec | null) => of && this.norm(normName(prefix, of));
+        return { pre: norm(spec.pre), body: this.body(spec, own, prefix), post: norm(spec.post) };
+      }),
     );
-  };
-  const embedGrads = tableGrads("model.embed_tokens.weight", embed);
-  const grads: WeightGrads | null = store && {
-    embed: embedGrads,
-    head: config.tie_word_embeddings ? embedGrads : tableGrads("lm_head.weight", weights.head),
-    norm: gradOf("model.norm.weight"),
-    blocks: blockGrads,
-  };
-  return { model: new Transformer(gpu, config, weights, grads, store), slots };
+  }
+
+  private body(spec: SublayerSpec, modules: readonly Module[], prefix: string): Body {
+    switch (spec.kind) {
+      case "attention":
+        return new AttentionBody(this.parts(spec.groups, modules), spec.heads, this.headNorms(spec, prefix));
+      case "swiglu":
+        return new SwigluBody(this.parts(spec.groups, modules));
+    }
+  }
+
+  private headNorms({ norms }: AttentionSpec, prefix: string): { q: Norm; k: Norm } | null {
+    return norms && { q: this.norm(normName(prefix, norms.q)), k: this.norm(normName(prefix, norms.k)) };
+  }
+
+  /** The linear layers of a body, group by group. */
+  private parts<G extends string>(groups: Record<G, readonly unknown[]>, modules: readonly Module[]): BodyParts<G> {
+    const { gpu, store, lora, dtypeOf, slots } = this;
+    const parts = { linears: {}, grads: {} } as BodyParts<G>;
+    let at = 0;
+    for (const [group, { length }] of Object.entries<readonly unknown[]>(groups)) {
+      const built = buildGroup(gpu, modules.slice(at, (at += length)), { store, lora, dtypeOf, slots });
+      parts.linears[group as G] = built.map(({ linear }) => linear);
+      parts.grads[group as G] = built.map(({ grads }) => grads);
+    }
+    return parts;
+  }
 }
 
 /** Compares a checkpoint's tensor list with what its config promises. @throws {FormatError} naming the first that differs */
@@ -180,7 +189,7 @@ export function checkTensors(
   tensors: ReadonlyMap<string, { shape: readonly number[]; dtype: string }>,
   where: string,
 ): void {
-  for (const [name, shape] of checkpointShapes(config)) {
+  for (const { name, shape } of tensorsOf(config).values()) {
     const found = tensors.get(name);
     if (!found) throw new FormatError(`Cannot load ${where}: tensor ${name} [${shape}] is missing`);
     if (found.shape.join() !== shape.join()) {
@@ -188,7 +197,7 @@ export function checkTensors(
         `Cannot load ${where}: tensor ${name} is [${found.shape}], its config.json makes it [${shape}]`,
       );
     }
-    const read = isProjection(name) ? ["F32", "F16", "BF16", "NF4"] : ["F32", "F16", "BF16"];
+    const read = isProjection(config, name) ? ["F32", "F16", "BF16", "NF4"] : ["F32", "F16", "BF16"];
     if (!read.includes(found.dtype)) {
       throw new UnsupportedError(
         `Cannot load ${where}: tensor ${name} is ${found.dtype}; ${read.slice(0, -1).join(", ")} and ${read.at(-1)} are read`,

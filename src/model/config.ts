@@ -1,36 +1,8 @@
 import { FormatError, UnsupportedError } from "../errors.ts";
+import type { ConfigRule, ModelConfig, YarnScaling } from "./architectures/architecture.ts";
+import { architectureOf } from "./architectures/registry.ts";
 
-/** What Qwench needs of a checkpoint's config.json, under its names there. */
-export interface ModelConfig {
-  model_type: "qwen2" | "qwen3";
-  hidden_size: number;
-  intermediate_size: number;
-  num_hidden_layers: number;
-  num_attention_heads: number;
-  num_key_value_heads: number;
-  /** elements of a head; hidden_size / num_attention_heads where the file has none */
-  head_dim: number;
-  vocab_size: number;
-  max_position_embeddings: number;
-  rms_norm_eps: number;
-  rope_theta: number;
-  rope_scaling: YarnScaling | null;
-  tie_word_embeddings: boolean;
-  /** whether q, k and v projections have biases: always in qwen2, `attention_bias` in qwen3 */
-  attention_bias: boolean;
-  /** per-head RMSNorm of q and k: qwen3 */
-  qk_norm: boolean;
-}
-
-/** `rope_scaling` of type yarn, with transformers' defaults filled in. Peng et al. 2023, arXiv:2309.00071 */
-export interface YarnScaling {
-  factor: number;
-  original_max_position_embeddings: number;
-  beta_fast: number;
-  beta_slow: number;
-  attention_factor: number;
-  truncate: boolean;
-}
+export type { ModelConfig, YarnScaling };
 
 /** Far above any model; what follows lists every tensor of every layer. */
 const MAX_LAYERS = 4096;
@@ -45,13 +17,8 @@ type Json = Record<string, unknown>;
  * @throws {FormatError} a size that is missing or is no positive integer
  */
 export function parseModelConfig(json: Json, file = "config.json"): ModelConfig {
-  const type = json.model_type;
-  if (type !== "qwen2" && type !== "qwen3") {
-    throw new UnsupportedError(
-      `Cannot load ${file}: model_type is ${show(type)}; Qwench implements qwen2 (Qwen2, Qwen2.5, their Coder and R1-Distill checkpoints) and dense qwen3`,
-    );
-  }
-  refuse(json, file);
+  const { model_type, rules } = architectureOf({ model_type: json.model_type as string }, file);
+  refuse(json, rules, file);
   const size = (name: string, fallback?: number) => positive(json, name, file, fallback);
   const hidden_size = size("hidden_size");
   const num_attention_heads = size("num_attention_heads");
@@ -80,7 +47,7 @@ export function parseModelConfig(json: Json, file = "config.json"): ModelConfig 
   if (typeof eps !== "number" || !(eps > 0))
     throw new FormatError(`Cannot load ${file}: rms_norm_eps must be a positive number, got ${show(eps)}`);
   return {
-    model_type: type,
+    model_type,
     hidden_size,
     intermediate_size: size("intermediate_size"),
     num_hidden_layers: layers,
@@ -93,33 +60,15 @@ export function parseModelConfig(json: Json, file = "config.json"): ModelConfig 
     rope_theta,
     rope_scaling: yarn(rope, max_position_embeddings, file),
     tie_word_embeddings: json.tie_word_embeddings === true,
-    attention_bias: type === "qwen2" || json.attention_bias === true,
-    qk_norm: type === "qwen3",
+    attention_bias: json.attention_bias === true,
   };
 }
 
-/** bitsandbytes' 4-bit weights; what their files lack or have otherwise shows when they are read. */
-function isNf4(value: unknown): boolean {
-  const { quant_method, load_in_4bit, bnb_4bit_quant_type } = value as Json;
-  return quant_method === "bitsandbytes" && load_in_4bit === true && bnb_4bit_quant_type === "nf4";
-}
-
-/** Fields that may stand in a config.json only with a value that changes nothing. */
-function refuse(json: Json, file: string): void {
-  const rules: [string, (value: unknown) => boolean, string][] = [
-    ["hidden_act", (v) => v === "silu", '"silu"'],
-    ["use_sliding_window", (v) => v === false, "false"],
-    ["attention_dropout", (v) => v === 0, "0"],
-    ["quantization_config", isNf4, 'absent, or bitsandbytes\' with load_in_4bit and bnb_4bit_quant_type "nf4"'],
-    ["num_experts", (v) => v === 0, "absent: mixture-of-experts models are not implemented"],
-    ["layer_types", (v) => Array.isArray(v) && v.every((t) => t === "full_attention"), 'all "full_attention"'],
-    ["mlp_bias", (v) => v === false, "false"],
-    ["partial_rotary_factor", (v) => v === 1, "1"],
-  ];
-  for (const [name, allowed, rule] of rules) {
-    const value = json[name];
+function refuse(json: Json, rules: readonly ConfigRule[], file: string): void {
+  for (const { field, allowed, rule } of rules) {
+    const value = json[field];
     if (value === undefined || value === null || allowed(value)) continue;
-    throw new UnsupportedError(`Cannot load ${file}: ${name} is ${show(value)}; it must be ${rule}`);
+    throw new UnsupportedError(`Cannot load ${file}: ${field} is ${show(value)}; it must be ${rule}`);
   }
 }
 

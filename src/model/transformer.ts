@@ -2,26 +2,27 @@ import { ShapeError, UnsupportedError } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { Recorder } from "../gpu/recorder.ts";
 import { type Tensor, view } from "../gpu/tensor.ts";
-import { type AttentionHeads, spansOf } from "../kernels/attention/attention.ts";
+import { spansOf } from "../kernels/attention/attention.ts";
 import { gatherRows, scatterRows } from "../kernels/elementwise.ts";
 import { embedding, embeddingBackward, groupTokens, type WeightShard } from "../kernels/embedding/embedding.ts";
 import type { Linear } from "../kernels/matmul/linear.ts";
 import { matmul } from "../kernels/matmul/matmul.ts";
 import { rmsNorm, rmsNormBackward, rmsNormWeightBackward } from "../kernels/norm/rms-norm.ts";
+import type { SlotCache } from "./cache.ts";
 import type { ModelConfig } from "./config.ts";
 import {
   type Block,
-  type BlockGrads,
   type BlockSaved,
   blockBackward,
   blockForward,
-  type Pass,
+  frozenBlock,
   releaseSaved,
   type Stream,
 } from "./layers/block.ts";
+import type { Pass } from "./layers/body.ts";
 import { type HeadGradient, type HeadRows, head } from "./layers/head.ts";
+import type { Norm } from "./layers/norm.ts";
 import { rotaryTable } from "./layers/rope.ts";
-import { eachGroup } from "./names.ts";
 import type { ParameterStore } from "./parameters.ts";
 
 /** All weights of a model on the GPU. */
@@ -30,16 +31,15 @@ export interface Weights {
   embed: readonly WeightShard[];
   /** the output table: the same shards where embeddings are tied */
   head: readonly WeightShard[];
-  norm: Tensor;
+  /** after the last block */
+  norm: Norm;
   blocks: readonly Block[];
 }
 
-/** Where gradients go; null where frozen. */
-export interface WeightGrads {
+/** Where gradients of the tables go; null where they are frozen. Blocks and norms hold their own. */
+export interface TableGrads {
   embed: readonly WeightShard[] | null;
   head: readonly WeightShard[] | null;
-  norm: Tensor | null;
-  blocks: readonly BlockGrads[];
 }
 
 /** Sequences laid end to end, without padding. */
@@ -83,25 +83,19 @@ export function shiftedTargets(batch: PackedBatch, labels: ArrayLike<number>): T
   return { rows: Uint32Array.from(rows), tokens: Uint32Array.from(tokens) };
 }
 
-/** A Qwen2 or Qwen3 model on the GPU: forward and backward over packed batches. */
+/** A decoder on the GPU: forward and backward over packed batches. */
 export class Transformer {
   readonly gpu: Gpu;
   readonly config: ModelConfig;
   readonly weights: Weights;
-  readonly grads: WeightGrads | null;
+  readonly grads: TableGrads | null;
   /** what is trained; null for a model that only runs */
   readonly store: ParameterStore | null;
   /** recompute blocks in the backward pass rather than keep their activations */
   gradient_checkpointing = true;
   private table: Tensor | null = null;
 
-  constructor(
-    gpu: Gpu,
-    config: ModelConfig,
-    weights: Weights,
-    grads: WeightGrads | null,
-    store: ParameterStore | null,
-  ) {
+  constructor(gpu: Gpu, config: ModelConfig, weights: Weights, grads: TableGrads | null, store: ParameterStore | null) {
     this.gpu = gpu;
     this.config = config;
     this.weights = weights;
@@ -143,13 +137,13 @@ export class Transformer {
       const keep = grads !== null && !this.gradient_checkpointing;
       for (const block of weights.blocks) {
         const before = stream;
-        const done = blockForward(record, block, pass, stream, undefined, keep);
+        const done = blockForward(record, block, pass, stream, { keep });
         stream = done.stream;
         if (grads) saved.push(done.saved);
         else releaseSaved(record, done.saved);
         if (before.delta) record.release(before.delta, keep ? null : before.x); // added into the block's own input
       }
-      const norm = rmsNorm(record, stream.x, weights.norm, config.rms_norm_eps, stream.delta);
+      const norm = rmsNorm(record, stream.x, weights.norm.weight, config.rms_norm_eps, stream.delta);
       record.release(stream.delta, keep ? null : stream.x);
       const hidden = gatherRows(record, norm.y, input.rows);
       record.release(norm.y);
@@ -174,23 +168,23 @@ export class Transformer {
   /**
    * Final-normed hidden rows of a batch, `[tokens, hidden]`, without gradients.
    *
-   * @param onKeysAndValues sees each layer's queries, rotated keys and values, to put them into a cache
+   * @param prefill caches to fill, and u32 `[n, 2]`: a row of the batch, and the row of the caches that it goes to
    */
-  forward(record: Recorder, batch: PackedBatch, onKeysAndValues?: (layer: number, qkv: Tensor) => void): Tensor {
+  forward(record: Recorder, batch: PackedBatch, prefill: { cache: SlotCache; pairs: Tensor } | null = null): Tensor {
     const { config, weights } = this;
     return record.scope(() => {
       const none = { rows: new Uint32Array([0]), tokens: new Uint32Array([0]) };
       const input = this.upload(record, batch, none);
-      const pass = this.pass(input, null);
+      const pass = this.pass(input, null, prefill?.pairs);
       let stream: Stream = { x: embedding(record, input.ids, weights.embed), delta: null };
       weights.blocks.forEach((block, layer) => {
         const before = stream;
-        const done = blockForward(record, block, pass, stream, (qkv) => onKeysAndValues?.(layer, qkv));
+        const done = blockForward(record, block, pass, stream, { caches: prefill?.cache.layers[layer] });
         stream = done.stream;
         releaseSaved(record, done.saved);
         if (before.delta) record.release(before.x, before.delta);
       });
-      return rmsNorm(record, stream.x, weights.norm, config.rms_norm_eps, stream.delta).y;
+      return rmsNorm(record, stream.x, weights.norm.weight, config.rms_norm_eps, stream.delta).y;
     });
   }
 
@@ -230,11 +224,9 @@ export class Transformer {
       );
     }
     const off = (linear: Linear) => ({ ...linear, lora: null });
-    const blocks = weights.blocks.map((block) => ({
-      ...block,
-      linears: eachGroup((group) => block.linears[group].map(off)),
-    }));
-    return new Transformer(gpu, config, { ...weights, blocks }, null, null);
+    const blocks = weights.blocks.map((block) => frozenBlock(block, off));
+    const norm = { ...weights.norm, grad: null };
+    return new Transformer(gpu, config, { ...weights, norm, blocks }, null, null);
   }
 
   /** What the blocks of a decoding pass share. @param positions u32 `[rows]`, all below `longest` */
@@ -251,26 +243,19 @@ export class Transformer {
     norm: { rstd: Tensor; sum: Tensor },
     dHidden: Tensor,
     saved: BlockSaved[],
-    grads: WeightGrads,
+    grads: TableGrads,
   ): void {
     const { weights } = this;
     const dNormed = record.zeros(norm.sum.shape, "f32", "d.normed");
     scatterRows(record, dHidden, input.rows, dNormed);
     record.release(dHidden);
-    if (grads.norm) rmsNormWeightBackward(record, norm.sum, norm.rstd, dNormed, grads.norm);
-    const g = rmsNormBackward(record, norm.sum, weights.norm, norm.rstd, dNormed);
+    const { weight, grad } = weights.norm;
+    if (grad) rmsNormWeightBackward(record, norm.sum, norm.rstd, dNormed, grad);
+    const g = rmsNormBackward(record, norm.sum, weight, norm.rstd, dNormed);
     record.release(dNormed, norm.sum, norm.rstd);
     for (let layer = weights.blocks.length - 1; layer >= 0; layer--) {
       const kept = saved[layer];
-      blockBackward(
-        record,
-        weights.blocks[layer],
-        grads.blocks[layer],
-        pass,
-        kept,
-        g,
-        layer > 0 || grads.embed !== null,
-      );
+      blockBackward(record, weights.blocks[layer], pass, kept, g, layer > 0 || grads.embed !== null);
       releaseSaved(record, kept);
     }
     if (!grads.embed) return;
@@ -306,16 +291,12 @@ export class Transformer {
     };
   }
 
-  private pass(input: { positions: Tensor; spans: Tensor }, dropoutSeed: number | null): Pass {
-    const heads: AttentionHeads = this.config;
-    return {
-      heads,
-      eps: this.config.rms_norm_eps,
-      table: this.table!,
-      positions: input.positions,
-      spans: input.spans,
-      dropoutSeed,
-    };
+  private pass(
+    { positions, spans }: { positions: Tensor; spans: Tensor },
+    dropoutSeed: number | null,
+    prefill: Tensor | null = null,
+  ): Pass {
+    return { eps: this.config.rms_norm_eps, table: this.table!, positions, spans, dropoutSeed, prefill };
   }
 
   /** Cosines and sines for at least `positions` positions, in powers of two so that it seldom grows. */

@@ -33,7 +33,7 @@ export const RECIPES: readonly PublishedRecipe[] = [
     source: O5_MINI,
     needs: "",
     longest: 2000, // the source leaves out longer ones; max_length is 32768
-    forecast: "7.91 GiB",
+    forecast: "7.90 GiB",
   },
   {
     name: "o5-mini-grpo",
@@ -43,7 +43,7 @@ export const RECIPES: readonly PublishedRecipe[] = [
     source: O5_MINI,
     needs: "the adapter of o5-mini-sft; a judge, gemini-2.0-flash or another, and its key in QWENCH_JUDGE_KEY",
     longest: 1024,
-    forecast: "33.5 GiB",
+    forecast: "33.2 GiB",
   },
   {
     name: "gsm8k-grpo-0.5b",
@@ -53,7 +53,7 @@ export const RECIPES: readonly PublishedRecipe[] = [
     source: "https://gist.github.com/willccbb/4676755236bb08cab5f4e54a0475d6fb",
     needs: "",
     longest: 256,
-    forecast: "3.07 GiB",
+    forecast: "3.05 GiB",
   },
   {
     name: "coder-deep",
@@ -63,7 +63,7 @@ export const RECIPES: readonly PublishedRecipe[] = [
     source: CODEGEN,
     needs: "",
     longest: 1024,
-    forecast: "5.51 GiB",
+    forecast: "5.48 GiB",
   },
   {
     name: "coder-diverse",
@@ -73,7 +73,7 @@ export const RECIPES: readonly PublishedRecipe[] = [
     source: CODEGEN,
     needs: "",
     longest: 1024,
-    forecast: "5.51 GiB",
+    forecast: "5.48 GiB",
   },
   {
     name: "gsm8k-grpo-unsloth",
@@ -103,7 +103,7 @@ export const RECIPES: readonly PublishedRecipe[] = [
     source: OPEN_RS,
     needs: WIDE,
     longest: 512,
-    forecast: "40.7 GiB",
+    forecast: "40.6 GiB",
   },
   {
     name: "open-rs2",
@@ -113,7 +113,7 @@ export const RECIPES: readonly PublishedRecipe[] = [
     source: OPEN_RS,
     needs: WIDE,
     longest: 512,
-    forecast: "38.5 GiB",
+    forecast: "38.4 GiB",
   },
   {
     name: "open-rs3",
@@ -123,6 +123,6 @@ export const RECIPES: readonly PublishedRecipe[] = [
     source: OPEN_RS,
     needs: WIDE,
     longest: 512,
-    forecast: "38.5 GiB",
+    forecast: "38.4 GiB",
   },
 ];

@@ -77,7 +77,7 @@ export async function prepareText(sources: TextSources): Promise<PreparedText> {
   const chat_template = sources.chat_template ?? tokenizer.chat_template;
   const eos_token_ids = eosIds(tokenizer, chat_template, config.vocab_size, folder.path);
   const lora = adapter ? (await openAdapterFor(config, adapter)).lora : null;
-  const dtypeOf = weightDTypes(gpu, checkpoint, sources);
+  const dtypeOf = weightDTypes(gpu, config, checkpoint, sources);
   const plan = planLike(gpu);
   buildModel(plan, config, "none", dtypeOf);
   if (available !== null && plan.pool.ledger.peak > available) {

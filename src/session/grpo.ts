@@ -78,7 +78,7 @@ export async function prepareGrpo(recipe: GrpoRecipe, sources: GrpoSources): Pro
   const input = {
     config,
     trained,
-    dtypeOf: weightDTypes(gpu, checkpoint, storageOf(recipe)),
+    dtypeOf: weightDTypes(gpu, config, checkpoint, storageOf(recipe)),
     optimizer: recipe,
     limits: gpu.limits,
     features: gpu.features,

@@ -6,8 +6,9 @@ import type { Kernel } from "../gpu/program.ts";
 import { type Checkpoint, openCheckpoint } from "../io/checkpoint.ts";
 import type { Adapter } from "../io/peft.ts";
 import type { Folder } from "../io/storage.ts";
-import type { LoraConfig } from "../model/adapters/lora.ts";
-import { checkTensors, type Trained, targetModules } from "../model/build.ts";
+import { type LoraConfig, targetModules } from "../model/adapters/lora.ts";
+import { EMBEDDING, HEAD, modulesOf } from "../model/architectures/tensors.ts";
+import { checkTensors, type Trained } from "../model/build.ts";
 import { type ModelConfig, parseModelConfig } from "../model/config.ts";
 import {
   fillAdapter,
@@ -98,9 +99,9 @@ type ModelFields = Pick<
 export type StorageFields = Pick<SftRecipe, "dtype" | "load_in_4bit" | "load_in_8bit" | "use_bnb_nested_quant">;
 
 /** LoRA settings of a recipe. */
-export function loraOf(recipe: ModelFields): LoraConfig {
+export function loraOf(config: ModelConfig, recipe: ModelFields): LoraConfig {
   const { lora_r: r, lora_alpha, lora_dropout, use_rslora, lora_target_modules } = recipe;
-  return { r, lora_alpha, lora_dropout, use_rslora, target_modules: targetModules(lora_target_modules) };
+  return { r, lora_alpha, lora_dropout, use_rslora, target_modules: targetModules(config, lora_target_modules) };
 }
 
 /** How a recipe's frozen weights are stored. */
@@ -155,7 +156,7 @@ export async function prepareSft(recipe: SftRecipe, sources: SftSources): Promis
   notes.push(...train.warnings, ...(held?.warnings ?? []).map((warning) => `evaluation: ${warning}`));
 
   const plan = new BatchPlan(train.rows, recipe);
-  const dtypeOf = weightDTypes(gpu, checkpoint, storageOf(recipe));
+  const dtypeOf = weightDTypes(gpu, config, checkpoint, storageOf(recipe));
   const input: ForecastInput = {
     config,
     trained,
@@ -183,8 +184,8 @@ export async function openBase(recipe: ModelFields, { gpu, model, adapter }: Run
   const config = parseModelConfig(checkpoint.config, `${model.path}/config.json`);
   checkTensors(config, checkpoint.weights, model.path);
   const opened = adapter ? await openAdapterFor(config, adapter) : null;
-  const lora = opened?.lora ?? (recipe.use_peft ? loraOf(recipe) : null);
-  const dtypeOf = weightDTypes(gpu, checkpoint, storageOf(recipe));
+  const lora = opened?.lora ?? (recipe.use_peft ? loraOf(config, recipe) : null);
+  const dtypeOf = weightDTypes(gpu, config, checkpoint, storageOf(recipe));
   return {
     config,
     checkpoint,
@@ -193,8 +194,8 @@ export async function openBase(recipe: ModelFields, { gpu, model, adapter }: Run
     lora,
     adapter: opened?.adapter ?? null,
     companions: lora ? {} : await companionsOf(model),
-    weightDType: dtypeOf("model.layers.0.mlp.up_proj.weight"),
-    headDType: dtypeOf(config.tie_word_embeddings ? "model.embed_tokens.weight" : "lm_head.weight"),
+    weightDType: dtypeOf(`${modulesOf(config)[0].path}.weight`),
+    headDType: dtypeOf(config.tie_word_embeddings ? EMBEDDING : HEAD),
   };
 }
 

@@ -1,8 +1,8 @@
 import { type PlanLimits, planGpu } from "../gpu/fake-device.ts";
 import type { PublishedShape } from "../model/architectures/published.ts";
+import { isProjection } from "../model/architectures/tensors.ts";
 import { parseModelConfig } from "../model/config.ts";
 import { storedDType } from "../model/files/load.ts";
-import { isProjection } from "../model/names.ts";
 import { type GrpoRecipe, generationOf, type Method, type Recipe, type SftRecipe } from "../recipe/recipe.ts";
 import { forecastGrpo } from "../train/forecast/grpo.ts";
 import { forecastSft, type MemoryForecast, worstBatch } from "../train/forecast/sft.ts";
@@ -37,9 +37,9 @@ export function forecastOf<M extends Method>(
   const config = parseModelConfig({ ...shape }, both.model_name_or_path ?? "config.json");
   const input = {
     config,
-    trained: both.use_peft ? { lora: loraOf(both) } : ("all" as const),
+    trained: both.use_peft ? { lora: loraOf(config, both) } : ("all" as const),
     dtypeOf: (name: string) =>
-      quantization && isProjection(name) ? quantization.type : storedDType(planGpu(limits), "BF16", dtype),
+      quantization && isProjection(config, name) ? quantization.type : storedDType(planGpu(limits), "BF16", dtype),
     optimizer: both,
     gradient_checkpointing: both.gradient_checkpointing,
     limits,

@@ -5,7 +5,7 @@ import {
   type CheckpointSpec,
   configOf,
   SPECS,
-  tensorPlan,
+  tensorsOfSpec,
   writeRandomCheckpoint,
 } from "../../scripts/random-checkpoint.ts";
 import { encodeHeader, tensorBytes } from "../../src/io/safetensors.ts";
@@ -198,7 +198,7 @@ describe("the model", () => {
     };
     const folder = mkdtempSync(at("huge-"));
     writeFileSync(join(folder, "config.json"), JSON.stringify(configOf(spec)));
-    const plan = tensorPlan(spec).map(({ name, shape }) => ({ name, shape, dtype: "F32" as const }));
+    const plan = tensorsOfSpec(spec).map(({ name, shape }) => ({ name, shape, dtype: "F32" as const }));
     const header = encodeHeader(plan);
     const file = join(folder, "model.safetensors");
     writeSync(openSync(file, "w"), header);

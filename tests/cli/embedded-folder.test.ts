@@ -18,6 +18,6 @@ describe("the embedded model's folder", () => {
   });
 
   it("says where it looked when it is not there", () => {
-    expect(() => embeddedModelFolder("file:///nowhere/dist/cli.js")).toThrow(/\/nowhere\/demo\/tiny/);
+    expect(() => embeddedModelFolder("file:///nowhere/dist/cli.js")).toThrow(/\/nowhere\/assets\/tiny/);
   });
 });

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { describe, expect, it } from "vitest";
-import { copyTokenizer, SPECS, tensorPlan, writeRandomCheckpoint } from "../../scripts/random-checkpoint.ts";
+import { copyTokenizer, SPECS, tensorsOfSpec, writeRandomCheckpoint } from "../../scripts/random-checkpoint.ts";
 import { FormatError, NotFoundError, UnsupportedError } from "../../src/errors.ts";
 import { openCheckpoint } from "../../src/io/checkpoint.ts";
 import { memoryFolder } from "../../src/io/memory-folder.ts";
@@ -104,7 +104,7 @@ describe("openCheckpoint", () => {
 describe("writeRandomCheckpoint", () => {
   it("has the parameters of the published models", () => {
     const parameters = (name: string) =>
-      tensorPlan(SPECS[name]!).reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
+      tensorsOfSpec(SPECS[name]!).reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
     expect(parameters("qwen2.5-0.5b")).toBe(494_032_768);
     expect(parameters("qwen2.5-1.5b")).toBe(1_543_714_304);
     expect(parameters("qwen2.5-3b")).toBe(3_085_938_688);

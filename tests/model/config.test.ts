@@ -23,11 +23,10 @@ describe("parseModelConfig", () => {
       rope_theta: 1_000_000,
       rope_scaling: null,
       tie_word_embeddings: true,
-      attention_bias: true,
-      qk_norm: false,
+      attention_bias: false,
     });
     const qwen3 = parseModelConfig(configOf(SPECS["qwen3-0.6b"]));
-    expect(qwen3).toMatchObject({ model_type: "qwen3", head_dim: 128, attention_bias: false, qk_norm: true });
+    expect(qwen3).toMatchObject({ model_type: "qwen3", head_dim: 128, attention_bias: false });
   });
 
   it("takes rope_theta in both spellings, and 10000 where there is none", () => {
@@ -43,7 +42,7 @@ describe("parseModelConfig", () => {
   });
 
   it.each([
-    [{ model_type: "llama" }, /model_type is "llama"; Qwench implements qwen2 .* and dense qwen3/],
+    [{ model_type: "llama" }, /model_type is "llama"; Qwench implements qwen2 .* and qwen3 \(dense Qwen3\)/],
     [{ model_type: undefined }, /model_type is absent/],
     [{ model_type: "qwen3_moe" }, /model_type is "qwen3_moe"/],
     [{ hidden_act: "gelu" }, /hidden_act is "gelu"; it must be "silu"/],

@@ -3,10 +3,11 @@ import { planGpu } from "../../src/gpu/fake-device.ts";
 import { Recorder } from "../../src/gpu/recorder.ts";
 import type { LoraConfig } from "../../src/model/adapters/lora.ts";
 import { buildModel } from "../../src/model/build.ts";
+import { SlotCache } from "../../src/model/cache.ts";
 import { parseModelConfig } from "../../src/model/config.ts";
-import { decodeStep, KvCache } from "../../src/model/generate/decode.ts";
-import { PROJECTIONS } from "../../src/model/names.ts";
+import { decodeStep } from "../../src/model/generate/decode.ts";
 import type { Transformer } from "../../src/model/transformer.ts";
+import { PROJECTIONS } from "./projections.ts";
 
 // What a block costs in dispatches, LoRA on its seven projections: a model of one more block, less the model.
 
@@ -67,7 +68,7 @@ const training = (model: Transformer) => (record: Recorder) => {
 };
 const decoding = (longest: number) => (model: Transformer) => (record: Recorder) => {
   const u32 = (label: string) => record.empty([2], "u32", label);
-  const cache = new KvCache(model.gpu, model.config, 2, 256);
+  const cache = new SlotCache(model.gpu, model.weights.blocks, 2, 256);
   decodeStep(record, model, cache, {
     tokens: u32("tokens"),
     positions: u32("positions"),

@@ -2,8 +2,8 @@ import { f32ToBf16 } from "../../io/dtype.ts";
 import { bytesOf, encodeSafetensors, type TensorData } from "../../io/safetensors.ts";
 import type { Folder } from "../../io/storage.ts";
 import type { PublishedShape } from "../../model/architectures/published.ts";
+import { tensorsOf } from "../../model/architectures/tensors.ts";
 import { type ModelConfig, parseModelConfig } from "../../model/config.ts";
-import { checkpointShapes } from "../../model/names.ts";
 import { mixSeed, uniformFrom } from "../../train/seed.ts";
 
 const LAYERS = 2;
@@ -43,10 +43,10 @@ export async function writeTinyModel(folder: Folder, shape: PublishedShape, toke
   const { vocab_size } = JSON.parse(await tokenizer.readText("config.json"));
   const tiny = tinyShape(shape, vocab_size);
   const config = parseModelConfig({ ...tiny });
-  const tensors = [...checkpointShapes(config)].map(([name, size], i): TensorData => {
+  const tensors = [...tensorsOf(config).values()].map(({ name, shape: size, role }, i): TensorData => {
     const draw = uniformFrom(mixSeed(1, i));
     const count = size.reduce((a, b) => a * b, 1);
-    const norm = name.endsWith("norm.weight");
+    const norm = role === "norm";
     const width = norm ? 0.1 : INITIALIZER_RANGE * Math.sqrt(12); // a uniform draw of that standard deviation
     const values = Float32Array.from({ length: count }, () => (norm ? 1 : 0) + width * (draw() - 0.5));
     return { name, shape: size, dtype: "BF16", data: bytesOf(f32ToBf16(values)) };

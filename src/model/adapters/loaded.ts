@@ -2,19 +2,34 @@ import { FormatError, ShapeError, UnsupportedError } from "../../errors.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import { bytesOf, findNonFinite } from "../../io/safetensors.ts";
 import type { Folder } from "../../io/storage.ts";
-import type { Lora } from "../../kernels/matmul/linear.ts";
-import { type LoraConfig, loraScale } from "../adapters/lora.ts";
+import type { Linear, Lora } from "../../kernels/matmul/linear.ts";
+import { layersOf, type Module, modulesOf } from "../architectures/tensors.ts";
 import { openAdapterFor } from "../files/load.ts";
-import { eachGroup, type Group, loraName, projectionShape } from "../names.ts";
 import type { Transformer } from "../transformer.ts";
+import { type LoraConfig, loraName, loraScale } from "./lora.ts";
 
 /** LoRA matrices on the GPU, for a model that was loaded without any. Several may wait beside the base at a time. */
 export interface LoadedAdapter {
   readonly model: Transformer;
   readonly lora: LoraConfig;
-  /** for each layer what goes on each of its groups' linears */
-  readonly layers: readonly Record<Group, readonly (Lora | null)[]>[];
+  /** what goes on each of the model's linears, in order */
+  readonly pairs: readonly (Lora | null)[];
   readonly tensors: readonly Tensor[];
+}
+
+/** Every `Linear` of a model, in order, with the linear layers that it computes. */
+function linearsOf({ config, weights }: Transformer): { linear: Linear; modules: Module[] }[] {
+  const modules = modulesOf(config);
+  let at = 0;
+  return layersOf(config).flatMap(({ sublayers }, layer) =>
+    sublayers.flatMap(({ groups }, i) =>
+      Object.keys(groups).flatMap((group) =>
+        weights.blocks[layer][i].body.linears[group].map((linear) => {
+          return { linear, modules: modules.slice(at, (at += linear.parts.length)) };
+        }),
+      ),
+    ),
+  );
 }
 
 /** Where matrices of so many elements begin in one buffer, and its end: multiples of 4, for loads of four. */
@@ -48,48 +63,35 @@ export async function loadAdapter(model: Transformer, folder: Folder): Promise<L
     gpu.write(tensor, data, 4 * at);
   };
   const { r } = lora;
-  const layers: Record<Group, (Lora | null)[]>[] = [];
+  const pairs: (Lora | null)[] = [];
   try {
-    for (const [layer, block] of model.weights.blocks.entries()) {
-      const made = eachGroup((): (Lora | null)[] => []);
-      const work: Promise<void>[] = [];
-      eachGroup((group, projections) => {
-        let next = 0;
-        for (const {
-          parts: { length },
-        } of block.linears[group]) {
-          const names = projections.slice(next, (next += length));
-          const tuned = names.filter((name) => lora.target_modules.includes(name));
-          if (tuned.length === 0) {
-            made[group].push(null);
-            continue;
-          }
-          const shapes = tuned.map((name) => projectionShape(config, name));
-          const aAt = startsOf(shapes.map(([, inner]) => r * inner));
-          const bAt = startsOf(shapes.map(([out]) => out * r));
-          const a = allocate(aAt[tuned.length], `layers.${layer}.${group}.lora_A`);
-          const b = allocate(bAt[tuned.length], `layers.${layer}.${group}.lora_B`);
-          tuned.forEach((name, i) => {
-            work.push(
-              fill(a, loraName(layer, name, "lora_A"), aAt[i]),
-              fill(b, loraName(layer, name, "lora_B"), bAt[i]),
-            );
-          });
-          const parts = names.map((name) => {
-            const i = tuned.indexOf(name);
-            return i < 0 ? null : { aAt: aAt[i], bAt: bAt[i], index: 0 };
-          });
-          made[group].push({ a, b, r, scale: loraScale(lora), dropout: 0, parts }); // nothing is dropped: it only runs
-        }
+    for (const { modules } of linearsOf(model)) {
+      const tuned = modules.filter(({ name }) => lora.target_modules.includes(name));
+      if (tuned.length === 0) {
+        pairs.push(null);
+        continue;
+      }
+      const aAt = startsOf(tuned.map(({ inner }) => r * inner));
+      const bAt = startsOf(tuned.map(({ out }) => out * r));
+      const a = allocate(aAt[tuned.length], `${tuned[0].path}.lora_A`);
+      const b = allocate(bAt[tuned.length], `${tuned[0].path}.lora_B`);
+      await Promise.all(
+        tuned.flatMap((module, i) => [
+          fill(a, loraName(module, "lora_A"), aAt[i]),
+          fill(b, loraName(module, "lora_B"), bAt[i]),
+        ]),
+      );
+      const parts = modules.map((module) => {
+        const i = tuned.indexOf(module);
+        return i < 0 ? null : { aAt: aAt[i], bAt: bAt[i], index: 0 };
       });
-      await Promise.all(work);
-      layers.push(made);
+      pairs.push({ a, b, r, scale: loraScale(lora), dropout: 0, parts }); // nothing is dropped: it only runs
     }
   } catch (error) {
     gpu.drop(...tensors);
     throw error;
   }
-  return { model, lora, layers, tensors };
+  return { model, lora, pairs, tensors };
 }
 
 /**
@@ -104,12 +106,8 @@ export function setAdapter(model: Transformer, adapter: LoadedAdapter | null): v
   if (adapter && adapter.model !== model) {
     throw new ShapeError("Cannot put an adapter on a model that it was not loaded for: load it again for this one");
   }
-  model.weights.blocks.forEach(({ linears }, layer) => {
-    eachGroup((group) =>
-      linears[group].forEach((linear, i) => {
-        linear.lora = adapter?.layers[layer][group][i] ?? null;
-      }),
-    );
+  linearsOf(model).forEach(({ linear }, i) => {
+    linear.lora = adapter?.pairs[i] ?? null;
   });
 }
 

@@ -5,9 +5,11 @@ import { dequantize, quantize } from "../../io/gguf/quant.ts";
 import { type GgufEntry, type GgufFile, openGguf } from "../../io/gguf/read.ts";
 import { bytesOf, DTYPE_BYTES, type Dtype, type TensorEntry } from "../../io/safetensors.ts";
 import type { Folder } from "../../io/storage.ts";
+import type { GgufSpec } from "../architectures/architecture.ts";
+import { architectureOf } from "../architectures/registry.ts";
+import { EMBEDDING, FINAL_NORM, HEAD, layersOf, tensorsOf } from "../architectures/tensors.ts";
 import { checkTensors } from "../build.ts";
 import { type ModelConfig, parseModelConfig } from "../config.ts";
-import { checkpointShapes } from "../names.ts";
 import { mergedTensors } from "./merge.ts";
 
 /** What the weights of a GGUF file are stored as. */
@@ -24,35 +26,32 @@ const FILE_TYPES: Record<GgufQuantization, { id: number; type: GgmlType }> = {
 /** ggml's version of its block formats. */
 const QUANTIZATION_VERSION = 2;
 
-const LAYER_NAMES: Readonly<Record<string, string>> = {
-  input_layernorm: "attn_norm",
-  "self_attn.q_proj": "attn_q",
-  "self_attn.k_proj": "attn_k",
-  "self_attn.v_proj": "attn_v",
-  "self_attn.o_proj": "attn_output",
-  "self_attn.q_norm": "attn_q_norm",
-  "self_attn.k_norm": "attn_k_norm",
-  post_attention_layernorm: "ffn_norm",
-  "mlp.gate_proj": "ffn_gate",
-  "mlp.up_proj": "ffn_up",
-  "mlp.down_proj": "ffn_down",
-};
 const OTHER_NAMES: Readonly<Record<string, string>> = {
-  "model.embed_tokens.weight": "token_embd.weight",
-  "model.norm.weight": "output_norm.weight",
-  "lm_head.weight": "output.weight",
+  [EMBEDDING]: "token_embd.weight",
+  [FINAL_NORM]: "output_norm.weight",
+  [HEAD]: "output.weight",
 };
 
+/** @throws {UnsupportedError} an architecture that llama.cpp does not have */
+function ggufOf(config: ModelConfig): GgufSpec {
+  const { gguf, model_type } = architectureOf(config);
+  if (!gguf) throw new UnsupportedError(`Cannot write ${model_type} to GGUF: llama.cpp has no such architecture`);
+  return gguf;
+}
+
 /** llama.cpp's name of a checkpoint's tensor: `blk.3.attn_q.bias` for `model.layers.3.self_attn.q_proj.bias`. */
-export function ggufName(name: string): string {
-  const match = /^model\.layers\.(\d+)\.(.+)\.(weight|bias)$/.exec(name);
-  const known = match ? `blk.${match[1]}.${LAYER_NAMES[match[2]]}.${match[3]}` : OTHER_NAMES[name];
-  if (!known || known.includes("undefined")) throw new FormatError(`Cannot name the tensor ${name} in GGUF`);
-  return known;
+export function ggufName(config: ModelConfig, name: string): string {
+  const layer = layersOf(config).findIndex(({ prefix }) => name.startsWith(`${prefix}.`));
+  if (layer < 0 && Object.hasOwn(OTHER_NAMES, name)) return OTHER_NAMES[name];
+  const { prefix = "" } = layersOf(config)[layer] ?? {};
+  const [, module, ending] = /^(.+)\.(weight|bias)$/.exec(name.slice(prefix.length + 1)) ?? [];
+  const { names } = ggufOf(config);
+  if (layer < 0 || !Object.hasOwn(names, module)) throw new FormatError(`Cannot name the tensor ${name} in GGUF`);
+  return `blk.${layer}.${names[module]}.${ending}`;
 }
 
 /**
- * Metadata of a Qwen2 or Qwen3 model as llama.cpp's converter writes it, without the tokenizer's.
+ * Metadata of a model as llama.cpp's converter writes it, without the tokenizer's.
  *
  * @param json config.json, from which `config` was parsed
  */
@@ -61,7 +60,7 @@ export function ggufMetadata(
   config: ModelConfig,
   { name, quantization }: { name: string; quantization: GgufQuantization },
 ): [string, GgufValue][] {
-  const arch = config.model_type;
+  const { architecture: arch, metadata } = ggufOf(config);
   const u32 = (key: string, value: number): [string, GgufValue] => [`${arch}.${key}`, { type: "u32", value }];
   const f32 = (key: string, value: number): [string, GgufValue] => [`${arch}.${key}`, { type: "f32", value }];
   const text = (key: string, value: string): [string, GgufValue] => [key, { type: "string", value }];
@@ -79,10 +78,7 @@ export function ggufMetadata(
     f32("rope.freq_base", config.rope_theta),
     f32("attention.layer_norm_rms_epsilon", config.rms_norm_eps),
   ];
-  // Where it is not hidden / heads, llama.cpp must be told; Qwen3's config always has it.
-  if (arch === "qwen3" || typeof json.head_dim === "number") {
-    entries.push(u32("attention.key_length", config.head_dim), u32("attention.value_length", config.head_dim));
-  }
+  for (const [key, value] of metadata(config, json)) entries.push([`${arch}.${key}`, value]);
   entries.push(
     ["general.file_type", { type: "u32", value: FILE_TYPES[quantization].id }],
     ["general.quantization_version", { type: "u32", value: QUANTIZATION_VERSION }],
@@ -128,7 +124,7 @@ export function ggufType(name: string, shape: readonly number[], config: ModelCo
   const { type } = FILE_TYPES[of];
   if (shape.length <= 1) return "F32";
   if (shape[shape.length - 1] % GGML_TYPES[type].block !== 0) return "F16";
-  const head = config.tie_word_embeddings ? "model.embed_tokens.weight" : "lm_head.weight";
+  const head = config.tie_word_embeddings ? EMBEDDING : HEAD;
   return of === "q4_0" && name === head ? "Q8_0" : type;
 }
 
@@ -148,7 +144,7 @@ export async function ggufTensors(
   const config = parseModelConfig(checkpoint.config, `${where}/${CONFIG_FILE}`);
   checkTensors(config, checkpoint.weights, where);
   const byName = new Map((await mergedTensors(checkpoint, adapter)).map((tensor) => [tensor.name, tensor]));
-  return [...checkpointShapes(config).keys()].map((name): GgufTensor => {
+  return [...tensorsOf(config).keys()].map((name): GgufTensor => {
     const { shape, rows } = byName.get(name)!;
     const type = ggufType(name, shape, config, quantization);
     const data = async function* () {
@@ -160,7 +156,7 @@ export async function ggufTensors(
         }
       }
     };
-    return { name: ggufName(name), type, shape, data: data() };
+    return { name: ggufName(config, name), type, shape, data: data() };
   });
 }
 
@@ -168,7 +164,7 @@ export async function ggufTensors(
 const PLAIN: Partial<Record<GgmlType, Dtype>> = { F32: "F32", F16: "F16", BF16: "BF16" };
 
 /**
- * A GGUF file of a Qwen2 or Qwen3 model as a checkpoint that `loadModel` takes: blocks are de-quantised while they are read.
+ * A GGUF file as a checkpoint that `loadModel` takes: blocks are de-quantised while they are read.
  *
  * @throws {FormatError} metadata or tensors that are missing, or of another shape than the metadata says
  * @throws as openGguf
@@ -180,8 +176,8 @@ export async function openGgufCheckpoint(folder: Folder, file: string): Promise<
   const entries = new Map<string, GgufEntry>();
   const tensors = new Map<string, TensorEntry>();
   let totalBytes = 0;
-  for (const name of checkpointShapes(config).keys()) {
-    const entry = gguf.tensors.get(ggufName(name));
+  for (const name of tensorsOf(config).keys()) {
+    const entry = gguf.tensors.get(ggufName(config, name));
     if (!entry) continue; // checkTensors says which
     const dtype = PLAIN[entry.type] ?? "F32";
     const bytes = entry.shape.reduce((product, extent) => product * extent, DTYPE_BYTES[dtype]);

@@ -4,13 +4,13 @@ import { codeBytes, isQuantized, QUANT_BLOCK, sizeOf, type Tensor } from "../../
 import { readAbsmax } from "../../io/bitsandbytes.ts";
 import type { Checkpoint } from "../../io/checkpoint.ts";
 import { encodeInt8, encodeNf4, nestAbsmax } from "../../io/nf4.ts";
-import { type Adapter, type AdapterConfig, readAdapter } from "../../io/peft.ts";
+import { type Adapter, readAdapter } from "../../io/peft.ts";
 import { bytesOf, DTYPE_BYTES, f32ToBf16, f32ToF16, findNonFinite, toFloat32 } from "../../io/safetensors.ts";
 import type { Folder } from "../../io/storage.ts";
-import { type LoraConfig, loraScale } from "../adapters/lora.ts";
-import { buildModel, checkTensors, type Trained, targetModules } from "../build.ts";
+import { type LoraConfig, lora, loraConfigOf, targetsOf } from "../adapters/lora.ts";
+import { isProjection } from "../architectures/tensors.ts";
+import { buildModel, checkTensors, type Trained } from "../build.ts";
 import { type ModelConfig, parseModelConfig } from "../config.ts";
-import { isProjection, loraName, PROJECTIONS, projectionShape } from "../names.ts";
 import type { WeightDType } from "../slots.ts";
 import type { Transformer } from "../transformer.ts";
 
@@ -68,6 +68,7 @@ export function storedDType(gpu: Gpu, fileDType: string, dtype: LoadDType): Weig
  */
 export function weightDTypes(
   gpu: Gpu,
+  config: ModelConfig,
   { weights, folder }: Pick<Checkpoint, "weights" | "folder">,
   { dtype = "auto", quantization = null }: Pick<LoadOptions, "dtype" | "quantization">,
 ): (name: string) => WeightDType {
@@ -77,7 +78,7 @@ export function weightDTypes(
       if (quantization?.type !== "int8") return "nf4";
       throw new UnsupportedError(`Cannot load ${folder.path} with load_in_8bit: ${name} lies there in 4 bits`);
     }
-    return quantization && isProjection(name) ? quantization.type : storedDType(gpu, file, dtype);
+    return quantization && isProjection(config, name) ? quantization.type : storedDType(gpu, file, dtype);
   };
 }
 
@@ -91,7 +92,7 @@ export async function loadModel(gpu: Gpu, checkpoint: Checkpoint, options: LoadO
   const where = checkpoint.folder.path;
   const config = parseModelConfig(checkpoint.config, `${where}/config.json`);
   checkTensors(config, checkpoint.weights, where);
-  const dtypeOf = weightDTypes(gpu, checkpoint, { dtype, quantization });
+  const dtypeOf = weightDTypes(gpu, config, checkpoint, { dtype, quantization });
   const { model, slots } = buildModel(gpu, config, trained, dtypeOf);
   let total = 0;
   for (const name of slots.keys()) total += tensorBytes(checkpoint, name);
@@ -206,51 +207,31 @@ function convert(
   return to === "bf16" ? f32ToBf16(values) : f32ToF16(values);
 }
 
-/** LoRA settings of an adapter that was read. */
-export function loraConfigOf({ r, lora_alpha, lora_dropout, use_rslora, target_modules }: AdapterConfig): LoraConfig {
-  return { r, lora_alpha, lora_dropout, use_rslora, target_modules: targetModules(target_modules) };
-}
-
 /** Opens a PEFT folder and checks it against the model it is for. @throws {FormatError} an adapter for another base */
 export async function openAdapterFor(
   config: ModelConfig,
   folder: Folder,
 ): Promise<{ adapter: Adapter; lora: LoraConfig }> {
   const adapter = await readAdapter(folder);
-  const lora = loraConfigOf(adapter.config);
-  const missing = new Set<string>();
-  for (let layer = 0; layer < config.num_hidden_layers; layer++) {
-    for (const projection of lora.target_modules) {
-      const [out, inner] = projectionShape(config, projection);
-      for (const [matrix, shape] of [
-        ["lora_A", [lora.r, inner]],
-        ["lora_B", [out, lora.r]],
-      ] as const) {
-        const name = loraName(layer, projection, matrix);
-        const found = adapter.tensors.get(name);
-        if (!found) missing.add(name);
-        else if (found.shape.join() !== shape.join()) {
-          throw new FormatError(
-            `Cannot use adapter ${folder.path}: ${name} is [${found.shape}], this base makes it [${shape}]: the adapter is for another base (${adapter.config.base_model_name_or_path || "unnamed"})`,
-          );
-        }
-      }
+  const settings = loraConfigOf(config, adapter.config);
+  const wanted = targetsOf(config, settings).flatMap((module) => lora.parameters(module, settings));
+  for (const { name, shape } of wanted) {
+    const found = adapter.tensors.get(name);
+    if (found && found.shape.join() !== shape.join()) {
+      throw new FormatError(
+        `Cannot use adapter ${folder.path}: ${name} is [${found.shape}], this base makes it [${shape}]: the adapter is for another base (${adapter.config.base_model_name_or_path || "unnamed"})`,
+      );
     }
   }
-  const extra = [...adapter.tensors.keys()].find((name) => !layerOf(name, config, lora));
-  if (missing.size > 0 || extra) {
+  const missing = wanted.find(({ name }) => !adapter.tensors.has(name));
+  const names = new Set(wanted.map(({ name }) => name));
+  const extra = [...adapter.tensors.keys()].find((name) => !names.has(name));
+  if (missing || extra) {
     throw new FormatError(
-      `Cannot use adapter ${folder.path}: ${missing.size > 0 ? `it lacks ${[...missing][0]}` : `it holds ${extra}`}, which does not fit this base of ${config.num_hidden_layers} layers`,
+      `Cannot use adapter ${folder.path}: ${missing ? `it lacks ${missing.name}` : `it holds ${extra}`}, which does not fit this base of ${config.num_hidden_layers} layers`,
     );
   }
-  return { adapter, lora };
-}
-
-function layerOf(name: string, config: ModelConfig, lora: LoraConfig): boolean {
-  const match = /\.layers\.(\d+)\.(?:self_attn|mlp)\.(\w+)\.(lora_[AB])\.weight$/.exec(name);
-  return (
-    match !== null && Number(match[1]) < config.num_hidden_layers && lora.target_modules.some((p) => p === match[2])
-  );
+  return { adapter, lora: settings };
 }
 
 /** Puts an adapter's matrices into the model's trainable parameters. */
@@ -259,19 +240,11 @@ export async function fillAdapter(gpu: Gpu, model: Transformer, adapter: Adapter
 }
 
 /**
- * Starts an adapter as PEFT does: A ~ U(±1/√in), B = 0, so that the model's output does not change.
+ * Starts an adapter as PEFT does.
  *
  * @param random uniform in [0, 1)
  */
 export function initAdapter(gpu: Gpu, model: Transformer, random: () => number): void {
-  for (const { name, shape, size } of model.store!.parameters) {
-    const data = new Float32Array(size);
-    if (name.includes("lora_A")) {
-      const bound = 1 / Math.sqrt(shape[1]);
-      for (let i = 0; i < size; i++) data[i] = (2 * random() - 1) * bound;
-    }
-    model.store!.write(gpu, name, data);
-  }
+  const store = model.store!;
+  for (const parameter of store.parameters) store.write(gpu, parameter.name, lora.initial(parameter, random));
 }
-
-export { loraScale, PROJECTIONS };

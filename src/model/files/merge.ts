@@ -12,9 +12,9 @@ import {
   toFloat32,
 } from "../../io/safetensors.ts";
 import type { Folder } from "../../io/storage.ts";
-import { loraScale } from "../adapters/lora.ts";
+import type { MergeRows } from "../adapters/adapter.ts";
+import { lora, targetsOf } from "../adapters/lora.ts";
 import { parseModelConfig } from "../config.ts";
-import { loraName, moduleName } from "../names.ts";
 import { openAdapterFor } from "./load.ts";
 
 /** Elements of a weight that are merged at a time. */
@@ -50,29 +50,22 @@ export interface MergedTensor {
 export async function mergedTensors(checkpoint: Checkpoint, adapterFolder: Folder | null): Promise<MergedTensor[]> {
   const config = parseModelConfig(checkpoint.config, `${checkpoint.folder.path}/config.json`);
   const opened = adapterFolder && (await openAdapterFor(config, adapterFolder));
-  const pairs = new Map<string, Pair>();
+  const merges = new Map<string, () => Promise<MergeRows>>();
   if (opened) {
-    const { adapter, lora } = opened;
-    for (let layer = 0; layer < config.num_hidden_layers; layer++) {
-      for (const projection of lora.target_modules) {
-        pairs.set(`${moduleName(layer, projection)}.weight`, {
-          r: lora.r,
-          scale: loraScale(lora),
-          readA: () => adapter.read(loraName(layer, projection, "lora_A")),
-          readB: () => adapter.read(loraName(layer, projection, "lora_B")),
-        });
-      }
+    const { adapter, lora: settings } = opened;
+    for (const module of targetsOf(config, settings)) {
+      merges.set(`${module.path}.weight`, () => lora.merge(module, settings, (name) => adapter.read(name)));
     }
   }
   return [...checkpoint.weights].map(([name, { dtype: lies, shape }]): MergedTensor => {
-    const pair = pairs.get(name);
+    const merge = merges.get(name);
     const quantized = checkpoint.nf4.has(name);
     const dtype = quantized ? "BF16" : (lies as Dtype);
-    if (pair && !isFloat(dtype)) {
+    if (merge && !isFloat(dtype)) {
       throw new UnsupportedError(`Cannot merge into ${name}: its weights are ${dtype}, not F32, F16, BF16 or NF4`);
     }
-    const rows = () => mergedRows(checkpoint, name, pair ?? null);
-    const same = (to: Dtype) => !pair && !quantized && to === dtype;
+    const rows = () => mergedRows(checkpoint, name, merge ?? null);
+    const same = (to: Dtype) => !merge && !quantized && to === dtype;
     return {
       name,
       dtype,
@@ -83,32 +76,27 @@ export async function mergedTensors(checkpoint: Checkpoint, adapterFolder: Folde
   });
 }
 
-interface Pair {
-  r: number;
-  scale: number;
-  /** `[r, inner]` */
-  readA(): Promise<Float32Array>;
-  /** `[out, r]` */
-  readB(): Promise<Float32Array>;
-}
-
 const isFloat = (dtype: Dtype): dtype is FloatDtype => dtype === "F32" || dtype === "F16" || dtype === "BF16";
 
-async function* mergedRows(checkpoint: Checkpoint, name: string, pair: Pair | null): AsyncGenerator<Float32Array> {
+async function* mergedRows(
+  checkpoint: Checkpoint,
+  name: string,
+  open: (() => Promise<MergeRows>) | null,
+): AsyncGenerator<Float32Array> {
   const { shape } = checkpoint.weights.get(name)!;
   const inner = shape.at(-1) ?? 1;
   const out = shape.slice(0, -1).reduce((product, extent) => product * extent, 1);
   const read = await valuesOf(checkpoint, name);
-  const [a, b] = pair ? [await pair.readA(), await pair.readB()] : [null, null];
+  const merge = open && (await open());
   const step = Math.max(1, Math.floor(PIECE / inner));
   for (let row = 0; row < out; row += step) {
     const end = Math.min(row + step, out);
     const values = await read(row * inner, end * inner);
-    if (pair) addProduct(values, a!, b!, { row, end, inner, ...pair });
+    merge?.(values, row);
     const bad = findNonFinite(bytesOf(values), "F32");
     if (bad >= 0) {
       throw new FormatError(
-        `Cannot export ${checkpoint.folder.path}: ${name}${pair ? ", merged with the adapter," : ""} holds a value that is not finite, at element ${row * inner + bad} of [${shape}]`,
+        `Cannot export ${checkpoint.folder.path}: ${name}${merge ? ", merged with the adapter," : ""} holds a value that is not finite, at element ${row * inner + bad} of [${shape}]`,
       );
     }
     yield values;
@@ -136,27 +124,6 @@ async function valuesOf(
     const codes = await checkpoint.read(name, first / 2, Math.ceil(to / 2));
     return dequantizeNf4(codes, absmax.subarray(block), to - first).subarray(from - first);
   };
-}
-
-/** Rows `[row, end)` of W += s·B·A; the product is summed by itself, so that W is rounded once. */
-function addProduct(
-  w: Float32Array,
-  a: Float32Array,
-  b: Float32Array,
-  { row, end, inner, r, scale }: { row: number; end: number; inner: number; r: number; scale: number },
-): void {
-  const delta = new Float64Array(inner);
-  for (let i = row; i < end; i++) {
-    delta.fill(0);
-    for (let k = 0; k < r; k++) {
-      const factor = scale * b[i * r + k];
-      if (factor === 0) continue;
-      const from = k * inner;
-      for (let j = 0; j < inner; j++) delta[j] += factor * a[from + j];
-    }
-    const at = (i - row) * inner;
-    for (let j = 0; j < inner; j++) w[at + j] += delta[j];
-  }
 }
 
 async function* stored(rows: AsyncIterable<Float32Array>, dtype: Dtype, name: string): AsyncGenerator<Uint8Array> {

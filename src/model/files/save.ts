@@ -1,10 +1,10 @@
 import { TrainingError } from "../../errors.ts";
 import type { Gpu } from "../../gpu/device.ts";
 import { type Tensor, view } from "../../gpu/tensor.ts";
-import { type AdapterConfig, writeAdapter } from "../../io/peft.ts";
+import { writeAdapter } from "../../io/peft.ts";
 import { encodeSafetensors, findNonFinite, type TensorData } from "../../io/safetensors.ts";
 import type { Folder } from "../../io/storage.ts";
-import type { LoraConfig } from "../adapters/lora.ts";
+import { lora as adapterKind, type LoraConfig } from "../adapters/lora.ts";
 import type { Transformer } from "../transformer.ts";
 
 /** Bytes read back at a time. */
@@ -43,19 +43,10 @@ function checkFinite(name: string, bytes: Uint8Array): void {
 /** Writes the model's adapter as a PEFT folder. @throws {TrainingError} rather than save NaN or infinity */
 export async function saveAdapter(folder: Folder, model: Transformer, lora: LoraConfig, base: string): Promise<void> {
   const { gpu, store } = model;
-  const { r, lora_alpha, lora_dropout, use_rslora, target_modules } = lora;
-  const config: AdapterConfig = {
-    r,
-    lora_alpha,
-    lora_dropout,
-    use_rslora,
-    target_modules: [...target_modules],
-    base_model_name_or_path: base,
-  };
   const tensors = store!.split(await gpu.read(store!.values));
   for (const { name, data } of tensors)
     checkFinite(name, new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
-  await writeAdapter(folder, config, tensors);
+  await writeAdapter(folder, adapterKind.toPeft(lora, base), tensors);
 }
 
 /** Writes a fully trained model as model.safetensors (f32) with its config.json. @throws {TrainingError} as saveAdapter */

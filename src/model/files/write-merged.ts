@@ -2,7 +2,8 @@ import { nf4Config } from "../../io/bitsandbytes.ts";
 import { type Checkpoint, CONFIG_FILE, INDEX_FILE, parseWeightMap, WEIGHTS_FILE } from "../../io/checkpoint.ts";
 import { encodeSafetensors, type TensorData, tensorBytes } from "../../io/safetensors.ts";
 import type { Folder } from "../../io/storage.ts";
-import { isProjection } from "../names.ts";
+import { EMBEDDING, isProjection } from "../architectures/tensors.ts";
+import { parseModelConfig } from "../config.ts";
 import { type FloatDtype, type MergedTensor, mergedTensors } from "./merge.ts";
 import { nf4Parts } from "./merged-nf4.ts";
 
@@ -32,7 +33,7 @@ export interface MergedFile {
 
 /** The dtype of a merged model: what was asked for, else the 16-bit dtype of the base's embedding, else BF16. */
 export function mergedDtype(checkpoint: Checkpoint, asked: FloatDtype | null = null): FloatDtype {
-  return asked ?? (checkpoint.weights.get("model.embed_tokens.weight")?.dtype === "F16" ? "F16" : "BF16");
+  return asked ?? (checkpoint.weights.get(EMBEDDING)?.dtype === "F16" ? "F16" : "BF16");
 }
 
 /**
@@ -50,7 +51,8 @@ export async function* mergedFiles(
 ): AsyncGenerator<MergedFile> {
   const dtype = mergedDtype(checkpoint, asked);
   const tensors = await mergedTensors(checkpoint, adapter);
-  const quantized = (name: string) => nf4 && isProjection(name);
+  const config = parseModelConfig(checkpoint.config, `${checkpoint.folder.path}/${CONFIG_FILE}`);
+  const quantized = (name: string) => nf4 && isProjection(config, name);
   const work = (tensor: MergedTensor) => tensorBytes(dtype, tensor.shape) * (quantized(tensor.name) ? 2 : 1);
   const total = tensors.reduce((sum, tensor) => sum + work(tensor), 0);
   let done = 0;
@@ -91,10 +93,8 @@ export async function* mergedFiles(
   }
   const { quantization_config: _, ...plain } = checkpoint.config;
   const named = { ...plain, dtype: TORCH_NAMES[dtype], torch_dtype: TORCH_NAMES[dtype] };
-  const config = nf4
-    ? { ...named, quantization_config: nf4Config({ double: true, dtype: TORCH_NAMES[dtype] }) }
-    : named;
-  yield { name: CONFIG_FILE, content: `${JSON.stringify(config, null, 2)}\n` };
+  const saved = nf4 ? { ...named, quantization_config: nf4Config({ double: true, dtype: TORCH_NAMES[dtype] }) } : named;
+  yield { name: CONFIG_FILE, content: `${JSON.stringify(saved, null, 2)}\n` };
   yield* copied(checkpoint.folder, [GENERATION_FILE]);
   yield* copied(await tokenizerFolder(checkpoint.folder, adapter), TOKENIZER_FILES);
 }

@@ -1,45 +1,11 @@
-import type { Gpu } from "../../gpu/device.ts";
 import type { Recorder } from "../../gpu/recorder.ts";
 import { type Tensor, view } from "../../gpu/tensor.ts";
-import { decodeAttention, kvWrite, type LayerCache } from "../../kernels/attention/decode.ts";
 import { embedding, type WeightShard } from "../../kernels/embedding/embedding.ts";
-import { loraLinear } from "../../kernels/matmul/lora-linear.ts";
 import { matmul } from "../../kernels/matmul/matmul.ts";
 import { rmsNorm } from "../../kernels/norm/rms-norm.ts";
-import { rmsNormLora } from "../../kernels/norm/rms-norm-lora.ts";
-import type { ModelConfig } from "../config.ts";
-import { activate, projectQkv, type Stream } from "../layers/block.ts";
+import type { SlotCache } from "../cache.ts";
+import { blockStep, type Stream } from "../layers/block.ts";
 import type { Transformer } from "../transformer.ts";
-
-/** Keys and values of `slots` sequences of at most `capacity` tokens, for every layer. */
-export class KvCache {
-  readonly layers: readonly LayerCache[];
-  readonly slots: number;
-  readonly capacity: number;
-  private readonly gpu: Gpu;
-
-  constructor(gpu: Gpu, config: ModelConfig, slots: number, capacity: number) {
-    this.gpu = gpu;
-    this.slots = slots;
-    this.capacity = capacity;
-    const shape = [slots * capacity, config.num_key_value_heads * config.head_dim];
-    this.layers = Array.from({ length: config.num_hidden_layers }, (_, layer) => ({
-      keys: gpu.persistent(shape, "f32", `keys.${layer}`, "kv_cache"),
-      values: gpu.persistent(shape, "f32", `values.${layer}`, "kv_cache"),
-    }));
-  }
-
-  /** Gives the memory back; what was submitted with it must have ended. */
-  drop(): void {
-    this.gpu.drop(...this.layers.flatMap(({ keys, values }) => [keys, values]));
-  }
-
-  /** Slots of `capacity` tokens that one binding of this device can hold. */
-  static mostSlots(gpu: Gpu, config: ModelConfig, capacity: number): number {
-    const bytes = 4 * capacity * config.num_key_value_heads * config.head_dim;
-    return Math.floor(Math.min(gpu.limits.maxStorageBufferBindingSize, gpu.limits.maxBufferSize) / bytes);
-  }
-}
 
 /** A prompt to put into the cache, and the slots of the sequences that start with it. */
 export interface PrefillPrompt {
@@ -48,7 +14,12 @@ export interface PrefillPrompt {
 }
 
 /** Runs prompts through the model once each and copies their keys and values to every slot that shares them. */
-export function prefill(record: Recorder, model: Transformer, cache: KvCache, prompts: readonly PrefillPrompt[]): void {
+export function prefill(
+  record: Recorder,
+  model: Transformer,
+  cache: SlotCache,
+  prompts: readonly PrefillPrompt[],
+): void {
   const input_ids = prompts.flatMap(({ ids }) => [...ids]);
   if (input_ids.length === 0) return;
   const cu_seqlens = [0];
@@ -61,9 +32,7 @@ export function prefill(record: Recorder, model: Transformer, cache: KvCache, pr
   record.scope(() => {
     const onGpu = view(record.upload(Uint32Array.from(pairs), [pairs.length], "pairs"), [pairs.length / 2, 2]);
     const position_ids = prompts.flatMap(({ ids }) => ids.map((_, t) => t));
-    model.forward(record, { input_ids, position_ids, cu_seqlens }, (layer, qkv) =>
-      kvWrite(record, qkv, onGpu, cache.layers[layer], model.config),
-    );
+    model.forward(record, { input_ids, position_ids, cu_seqlens }, { cache, pairs: onGpu });
   });
 }
 
@@ -85,36 +54,19 @@ export interface DecodePass {
 export function decodeStep(
   record: Recorder,
   model: Transformer,
-  cache: KvCache,
+  cache: SlotCache,
   rows: DecodePass,
 ): { tensor: Tensor; start: number }[] {
   const { config, weights } = model;
   return record.scope(() => {
     const pass = model.passOf(rows.positions, rows.longest + 1);
     let stream: Stream = { x: embedding(record, rows.tokens, weights.embed), delta: null };
+    const { slots, positions, longest } = rows;
+    const step = { slots, positions, longest, capacity: cache.capacity };
     weights.blocks.forEach((block, layer) => {
-      stream = record.scope(() => {
-        const { linears } = block;
-        const input = rmsNormLora(record, stream.x, block.inputNorm, pass.eps, stream.delta, linears.qkv);
-        const { qkv } = projectQkv(record, block, pass, input.y, input.h);
-        const o = decodeAttention(
-          record,
-          qkv,
-          cache.layers[layer],
-          rows.slots,
-          rows.positions,
-          pass.heads,
-          cache.capacity,
-          rows.longest,
-        );
-        const out = loraLinear(record, o, linears.o, null, { label: "o_proj" });
-        const norm = rmsNormLora(record, input.sum, block.postNorm, pass.eps, out.y, linears.gate_up);
-        const { activated } = activate(record, block, null, norm.y, norm.h);
-        const down = loraLinear(record, activated, linears.down, null, { label: "down_proj" });
-        return { x: norm.sum, delta: down.y };
-      });
+      stream = blockStep(record, block, pass, stream, step, cache.layers[layer]);
     });
-    const norm = rmsNorm(record, stream.x, weights.norm, config.rms_norm_eps, stream.delta);
+    const norm = rmsNorm(record, stream.x, weights.norm.weight, config.rms_norm_eps, stream.delta);
     return logitsOf(record, norm.y, weights.head);
   });
 }

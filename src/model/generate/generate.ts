@@ -2,8 +2,9 @@ import { MemoryError, ShapeError } from "../../errors.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import { type DecodeRows, decodeState } from "../../kernels/attention/decode.ts";
 import { markSeen, sample } from "../../kernels/sample/sample.ts";
+import { SlotCache } from "../cache.ts";
 import type { Transformer } from "../transformer.ts";
-import { decodeStep, KvCache, type PrefillPrompt, prefill } from "./decode.ts";
+import { decodeStep, type PrefillPrompt, prefill } from "./decode.ts";
 
 /** How tokens are drawn, by transformers' names and in its order of processing. */
 export interface SamplingOptions {
@@ -107,16 +108,16 @@ export async function* generateStream(
 ): AsyncGenerator<GenerationEvent> {
   if (requests.length === 0) return;
   check(model, requests, options);
-  const { gpu, config } = model;
+  const { gpu, config, weights } = model;
   const limits = requests.map(({ max_new_tokens }) => max_new_tokens ?? options.max_new_tokens);
   const capacity = Math.max(...requests.map(({ prompt_ids }, i) => prompt_ids.length + limits[i]));
-  const most = KvCache.mostSlots(gpu, config, capacity);
+  const most = SlotCache.mostSlots(gpu, config, capacity);
   if (most < 1) {
     throw new MemoryError(
       `Cannot generate ${Math.max(...limits)} tokens: a cache of ${capacity} tokens passes this device's binding limit of ${gpu.limits.maxStorageBufferBindingSize} bytes`,
     );
   }
-  const cache = new KvCache(gpu, config, Math.min(options.slots || 16, requests.length, most), capacity);
+  const cache = new SlotCache(gpu, weights.blocks, Math.min(options.slots || 16, requests.length, most), capacity);
   const waiting = requests.map((_, i) => i);
   const free = Array.from({ length: cache.slots }, (_, i) => cache.slots - 1 - i);
   const longest = options.block ?? 16;
@@ -182,7 +183,7 @@ function check(
 /** Prefills all but each prompt's last token, which is the first that decoding feeds. */
 function prefillJoining(
   model: Transformer,
-  cache: KvCache,
+  cache: SlotCache,
   requests: readonly GenerationRequest[],
   joining: readonly Active[],
 ): void {
@@ -218,7 +219,7 @@ interface Drawn {
 
 async function decodeBlock(
   model: Transformer,
-  cache: KvCache,
+  cache: SlotCache,
   requests: readonly GenerationRequest[],
   active: readonly Active[],
   block: number,

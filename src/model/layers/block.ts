@@ -1,47 +1,24 @@
 import type { Recorder } from "../../gpu/recorder.ts";
 import { sizeOf, type Tensor, view } from "../../gpu/tensor.ts";
-import { type AttentionHeads, attention, attentionBackward } from "../../kernels/attention/attention.ts";
-import { type Linear, type LinearGrads, widthOf } from "../../kernels/matmul/linear.ts";
-import { type Hidden, type LinearEpilogue, loraLinear, takesEpilogue } from "../../kernels/matmul/lora-linear.ts";
-import { loraLinearBackward } from "../../kernels/matmul/lora-linear-backward.ts";
-import { swiglu, swigluBackward } from "../../kernels/mlp/swiglu.ts";
+import type { Linear } from "../../kernels/matmul/linear.ts";
+import { loraHidden } from "../../kernels/matmul/lora-linear.ts";
 import { rmsNorm, rmsNormBackward, rmsNormWeightBackward } from "../../kernels/norm/rms-norm.ts";
-import { rotary } from "../../kernels/rotary/rotary.ts";
-import type { Group } from "../names.ts";
+import { rmsNormLora } from "../../kernels/norm/rms-norm-lora.ts";
+import type { Body, BodyCache, Pass, StepRows, Trace } from "./body.ts";
+import { addAndNorm, type Norm, type Normed, normBackward } from "./norm.ts";
 
-/** Weights of one decoder block. */
-export interface Block {
-  inputNorm: Tensor;
-  postNorm: Tensor;
-  /** per-head scales [head_dim]: qwen3 only */
-  qNorm: Tensor | null;
-  kNorm: Tensor | null;
-  /** one a group, or where a binding cannot hold it one a projection */
-  linears: Record<Group, readonly Linear[]>;
+/** A residual branch: `x + post(body(pre(x)))`. */
+export interface Sublayer {
+  pre: Norm | null;
+  post: Norm | null;
+  body: Body;
 }
 
-/** Gradients of one block, views of the mega-buffer; null where frozen. */
-export interface BlockGrads {
-  inputNorm: Tensor | null;
-  postNorm: Tensor | null;
-  qNorm: Tensor | null;
-  kNorm: Tensor | null;
-  linears: Record<Group, readonly LinearGrads[]>;
-}
+/** A decoder block: residual branches, one after the other. */
+export type Block = readonly Sublayer[];
 
-/** What all blocks of one pass share. */
-export interface Pass {
-  heads: AttentionHeads;
-  eps: number;
-  /** cosines and sines [positions, head_dim] */
-  table: Tensor;
-  /** u32 [tokens] */
-  positions: Tensor;
-  /** u32 [tokens, 2] */
-  spans: Tensor;
-  /** u32 of this pass's dropout masks; null outside training */
-  dropoutSeed: number | null;
-}
+/** Caches of a block's bodies, in order. */
+export type BlockCache = readonly (BodyCache | null)[];
 
 /** The residual stream between blocks: x + delta, not yet added, so that the next norm adds them. */
 export interface Stream {
@@ -49,40 +26,43 @@ export interface Stream {
   delta: Tensor | null;
 }
 
-/** Kept from the forward pass: the block's input, its attention output, log-sum-exp and low-rank inputs. The rest is recomputed. */
-export interface BlockSaved {
-  x: Tensor;
-  o: Tensor;
-  stats: Tensor;
-  qkv: readonly Hidden[];
-  out: readonly Hidden[];
-  /** for each range of rows that the MLP took at a time */
-  mlp: readonly { gateUp: readonly Hidden[]; down: readonly Hidden[] }[];
+/** What a branch leaves for the backward pass. */
+interface Branch {
+  /** one for each range of rows that the body took at a time */
+  traces: readonly Omit<Trace, "y">[];
   /** what would be recomputed, where that is not wanted */
-  kept: Activations | null;
+  kept: { input: Normed; output: NormedOutput | null } | null;
 }
 
-/** What the backward pass of a block reads beside its input and attention's results. */
-interface Activations {
-  input: { y: Tensor; rstd: Tensor };
-  qkv: Tensor;
-  raw: RawHeads | null;
-  norm: { y: Tensor; sum: Tensor; rstd: Tensor };
-  /** gate and up of each range of rows */
-  gateUps: readonly Tensor[];
+/** A body's output and the rstd of the norm after it. */
+interface NormedOutput {
+  raw: Tensor;
+  rstd: Tensor;
+}
+
+/** Kept from the forward pass: the block's input and what its bodies ask for. The rest is recomputed. */
+export interface BlockSaved {
+  x: Tensor;
+  branches: readonly Branch[];
+}
+
+interface Range {
+  start: number;
+  count: number;
 }
 
 /** Gives back what a block kept. */
-export function releaseSaved(record: Recorder, { x, o, stats, qkv, out, mlp, kept }: BlockSaved): void {
-  record.release(x, o, stats, ...qkv, ...out, ...mlp.flatMap(({ gateUp, down }) => [...gateUp, ...down]));
-  if (!kept) return;
-  const { input, norm, raw, gateUps } = kept;
-  record.release(input.y, input.rstd, kept.qkv, ...Object.values(raw ?? {}), norm.y, norm.sum, norm.rstd, ...gateUps);
+export function releaseSaved(record: Recorder, { x, branches }: BlockSaved): void {
+  const all = branches.flatMap(({ traces, kept }) => [
+    ...traces.flatMap((trace) => trace.kept),
+    ...(kept ? [kept.input.y, kept.input.sum, kept.input.rstd, kept.output?.raw, kept.output?.rstd] : []),
+  ]);
+  record.release(...new Set([x, ...all]));
 }
 
-/** Rows whose gate and up fit a binding: all of them, or as many at a time as do, in multiples that views can begin at. */
-function mlpRanges(record: Recorder, { linears }: Block, rows: number): { start: number; count: number }[] {
-  const width = linears.gate_up.reduce((sum, layer) => sum + widthOf(layer), 0);
+/** Rows that a body takes at a time: all of them, or as many as its widest array fits a binding, in multiples that views can begin at. */
+function rangesOf(record: Recorder, { width }: Body, rows: number): Range[] {
+  if (width === null) return [{ start: 0, count: rows }];
   const most = Math.floor(record.gpu.limits.maxStorageBufferBindingSize / (4 * width));
   const step = rows <= most ? rows : Math.max(64, Math.floor(most / 64) * 64);
   const ranges = [];
@@ -91,89 +71,22 @@ function mlpRanges(record: Recorder, { linears }: Block, rows: number): { start:
 }
 
 /** Some rows of a tensor: itself where they are all. */
-function rowsOf(tensor: Tensor, { start, count }: { start: number; count: number }): Tensor {
+function rowsOf(tensor: Tensor, { start, count }: Range): Tensor {
   const [rows, ...shape] = tensor.shape;
   return count === rows ? tensor : view(tensor, [count, ...shape], start * sizeOf(shape));
 }
 
-/** Each range of rows drops others. */
-function seedOf(seed: number | null, { start }: { start: number }): number | null {
-  return seed === null ? null : (seed + start) >>> 0;
-}
-
-/** q and k before their heads were normed, and the norms' rstd: qwen3 only. */
-interface RawHeads {
-  qkv: Tensor;
-  qRstd: Tensor;
-  kRstd: Tensor;
-}
-
-/** Which heads of a row of q, k and v are the queries', and which the keys'. */
-function headRows({ num_attention_heads: h, num_key_value_heads: g }: AttentionHeads) {
-  const per = h + 2 * g;
-  return { q: { per, first: 0, take: h }, k: { per, first: h, take: g } };
-}
-
-/**
- * Queries, keys and values of normed rows, heads normed where the model does so, queries and keys rotated.
- *
- * @param given low-rank inputs where they are known
- * @returns qkv `[tokens, (heads + 2·kvHeads)·head_dim]`
- */
-export function projectQkv(
-  record: Recorder,
-  { linears, qNorm, kNorm }: Block,
-  { heads, eps, table, positions, dropoutSeed }: Pass,
-  normed: Tensor,
-  given: readonly Hidden[] | null = null,
-): { qkv: Tensor; raw: RawHeads | null; saved: readonly Hidden[] } {
-  const { head_dim, num_attention_heads, num_key_value_heads } = heads;
-  const fused = !qNorm && linears.qkv.length === 1 && takesEpilogue(linears.qkv[0], "rotary");
-  const epilogue: LinearEpilogue | null = fused ? { kind: "rotary", positions, table, headDim: head_dim } : null;
-  const { y: qkv, saved } = loraLinear(record, normed, linears.qkv, dropoutSeed, { label: "qkv", given, epilogue });
-  let raw: RawHeads | null = null;
-  if (qNorm && kNorm) {
-    const before = record.empty(qkv.shape, "f32", "qkv.raw");
-    record.copy(qkv, before);
-    const { q, k } = headRows(heads);
-    const { rstd: qRstd } = rmsNorm(record, before, qNorm, eps, null, { rows: q, into: qkv });
-    const { rstd: kRstd } = rmsNorm(record, before, kNorm, eps, null, { rows: k, into: qkv });
-    raw = { qkv: before, qRstd, kRstd };
-  }
-  if (!fused) rotary(record, qkv, positions, table, head_dim, num_attention_heads + num_key_value_heads);
-  return { qkv, raw, saved };
-}
-
-/**
- * What the MLP's last layer reads, of normed rows: `silu(gate)·up`.
- *
- * @param keep gate and up are wanted too
- * @returns `[tokens, intermediate]`
- */
-export function activate(
-  record: Recorder,
-  { linears }: Block,
-  dropoutSeed: number | null,
-  normed: Tensor,
-  given: readonly Hidden[] | null = null,
-  keep = false,
-): { activated: Tensor; gateUp: Tensor | null; saved: readonly Hidden[] } {
-  const [first, ...others] = linears.gate_up;
-  const fused = !keep && others.length === 0 && takesEpilogue(first, "swiglu");
-  const epilogue = fused ? ({ kind: "swiglu" } as const) : null;
-  const { y, saved } = loraLinear(record, normed, linears.gate_up, dropoutSeed, { label: "gate_up", given, epilogue });
-  if (fused) return { activated: y, gateUp: null, saved };
-  const activated = swiglu(record, y);
-  if (keep) return { activated, gateUp: y, saved };
-  record.release(y);
-  return { activated, gateUp: null, saved };
+/** The same pass for some rows, of which each range drops others. */
+function passOf(pass: Pass, { start }: Range): Pass {
+  const { dropoutSeed: seed } = pass;
+  return seed === null || start === 0 ? pass : { ...pass, dropoutSeed: (seed + start) >>> 0 };
 }
 
 /**
  * One decoder block on a packed batch.
  *
  * @param stream residual stream [tokens, hidden], as the block before left it
- * @param onKeysAndValues sees queries, rotated keys and values, to put them into a cache
+ * @param caches to be filled with the rows that `pass.prefill` names; null: none
  * @param keep all that the backward pass reads, rather than recompute it; the stream's `x` is then part of it
  * @returns the stream after the block, and what the backward pass needs
  */
@@ -182,37 +95,59 @@ export function blockForward(
   block: Block,
   pass: Pass,
   stream: Stream,
-  onKeysAndValues?: (qkv: Tensor) => void,
-  keep = false,
+  { caches = null, keep = false }: { caches?: BlockCache | null; keep?: boolean } = {},
 ): { stream: Stream; saved: BlockSaved } {
-  const { linears } = block;
   return record.scope(() => {
-    const input = rmsNorm(record, stream.x, block.inputNorm, pass.eps, stream.delta);
-    const { qkv, raw, saved: qkvHidden } = projectQkv(record, block, pass, input.y);
-    if (!keep) record.release(input.y, input.rstd, ...Object.values(raw ?? {}));
-    onKeysAndValues?.(qkv);
-    const { o, stats } = attention(record, qkv, pass.spans, pass.heads);
-    if (!keep) record.release(qkv);
-    const out = loraLinear(record, o, linears.o, pass.dropoutSeed, { label: "o_proj" });
-    const norm = rmsNorm(record, input.sum, block.postNorm, pass.eps, out.y);
-    record.release(out.y);
-    if (!keep) record.release(norm.rstd);
-    const delta = record.empty(norm.y.shape, "f32", "down_proj");
-    const gateUps: Tensor[] = [];
-    const mlp = mlpRanges(record, block, delta.shape[0]).map((range) => {
-      const seed = seedOf(pass.dropoutSeed, range);
-      const made = activate(record, block, seed, rowsOf(norm.y, range), null, keep);
-      const { activated, saved: gateUp } = made;
-      if (made.gateUp) gateUps.push(made.gateUp);
-      const { saved: down } = loraLinear(record, activated, linears.down, seed, { into: rowsOf(delta, range) });
-      record.release(activated);
-      return { gateUp, down };
+    let { x, delta } = stream;
+    const branches: Branch[] = [];
+    let first = x;
+    block.forEach((branch, i) => {
+      const input = addAndNorm(record, branch.pre, pass.eps, x, delta);
+      if (i === 0) first = input.sum;
+      else {
+        record.release(delta);
+        if (!keep && x !== first) record.release(x);
+      }
+      if (!keep) record.release(input.rstd);
+      const { traces, y } = runBody(record, branch, pass, input, { cache: caches?.[i] ?? null, keep });
+      const output = branch.post && rmsNorm(record, y, branch.post.weight, pass.eps);
+      if (output && !keep) record.release(y, output.rstd);
+      branches.push({
+        traces,
+        kept: keep ? { input, output: output && { raw: y, rstd: output.rstd } } : null,
+      });
+      x = input.sum;
+      delta = output?.y ?? y;
     });
-    if (!keep) record.release(norm.y);
-    const kept = keep ? { input: { y: input.y, rstd: input.rstd }, qkv, raw, norm, gateUps } : null;
-    const saved = { x: input.sum, o, stats, qkv: qkvHidden, out: out.saved, mlp, kept };
-    return { stream: { x: norm.sum, delta }, saved };
+    return { stream: { x, delta }, saved: { x: first, branches } };
   });
+}
+
+/** The body of a branch, over as many rows at a time as it can take. Gives its input back once it was read, unless it is kept. */
+function runBody(
+  record: Recorder,
+  { body }: Sublayer,
+  pass: Pass,
+  input: Normed,
+  { cache, keep }: { cache: BodyCache | null; keep: boolean },
+): { traces: Omit<Trace, "y">[]; y: Tensor } {
+  const ranges = rangesOf(record, body, input.y.shape[0]);
+  const free = () => {
+    if (!keep && input.y !== input.sum) record.release(input.y);
+  };
+  if (body.width === null) {
+    // y is not among what is kept: it goes on in the stream
+    const { y, ...trace } = body.forward(record, pass, input.y, { keep, cache, onRead: free });
+    return { traces: [trace], y };
+  }
+  const y = record.empty(input.y.shape, "f32", "branch");
+  const traces = ranges.map((range) => {
+    const options = { keep, into: rowsOf(y, range) };
+    const { y: _, ...trace } = body.forward(record, passOf(pass, range), rowsOf(input.y, range), options);
+    return trace;
+  });
+  free();
+  return { traces, y };
 }
 
 /**
@@ -225,96 +160,144 @@ export function blockForward(
 export function blockBackward(
   record: Recorder,
   block: Block,
-  grads: BlockGrads,
   pass: Pass,
   saved: BlockSaved,
   g: Tensor,
   needsInput: boolean,
 ): void {
-  const { linears } = block;
-  const { dropoutSeed } = pass;
   record.scope(() => {
-    const { input, qkv, raw, norm, gateUps } = saved.kept ?? recompute(record, block, pass, saved);
-    mlpRanges(record, block, g.shape[0]).forEach((range, i) => {
-      const rows = { y: rowsOf(norm.y, range), sum: rowsOf(norm.sum, range), rstd: rowsOf(norm.rstd, range) };
-      mlpBackward(record, block, grads, seedOf(dropoutSeed, range), rows, saved.mlp[i], rowsOf(g, range), gateUps[i]);
+    const replay = new Replay(record, block, pass, saved);
+    for (let i = block.length - 1; i >= 0; i--) {
+      record.scope(() => {
+        const { pre, post, body } = block[i];
+        const input = replay.input(i);
+        const needs = i > 0 || needsInput || pre?.grad != null;
+        const dy = post ? postBackward(record, post, replay.output(i), g) : g;
+        const ranges = rangesOf(record, body, g.shape[0]);
+        ranges.forEach((range, r) => {
+          const { y, sum, rstd } = input;
+          const part = { y: rowsOf(y, range), sum: rowsOf(sum, range), rstd: rstd && rowsOf(rstd, range) };
+          record.scope(() => {
+            const dx = saved.branches[i].traces[r].backward(part.y, rowsOf(dy, range), needs);
+            if (dx) normBackward(record, pre, part, dx, rowsOf(g, range));
+          });
+        });
+        replay.done(i);
+      });
+    }
+  });
+}
+
+function postBackward(record: Recorder, post: Norm, { raw, rstd }: NormedOutput, g: Tensor): Tensor {
+  if (post.grad) rmsNormWeightBackward(record, raw, rstd, g, post.grad);
+  return rmsNormBackward(record, raw, post.weight, rstd, g);
+}
+
+/** Inputs and outputs of a block's bodies, kept or computed again: each branch's input needs the outputs of those before. */
+class Replay {
+  private readonly record: Recorder;
+  private readonly block: Block;
+  private readonly pass: Pass;
+  private readonly saved: BlockSaved;
+  private readonly inputs: (Normed | null)[];
+  private readonly outputs: (NormedOutput | null)[];
+  /** the stream before each branch */
+  private readonly sums: Tensor[];
+
+  constructor(record: Recorder, block: Block, pass: Pass, saved: BlockSaved) {
+    this.record = record;
+    this.block = block;
+    this.pass = pass;
+    this.saved = saved;
+    this.inputs = saved.branches.map(({ kept }) => kept?.input ?? null);
+    this.outputs = saved.branches.map(({ kept }) => kept?.output ?? null);
+    this.sums = [saved.x];
+    if (saved.branches[0].kept) return;
+    block.forEach(({ post }, i) => {
+      const last = i === block.length - 1;
+      if (last && !post) return;
+      const raw = this.again(i);
+      const normed = post && rmsNorm(record, raw, post.weight, pass.eps);
+      if (normed) this.outputs[i] = { raw, rstd: normed.rstd };
+      const delta = normed?.y ?? raw;
+      if (!last) {
+        const next = addAndNorm(record, block[i + 1].pre, pass.eps, this.sums[i], delta);
+        this.inputs[i + 1] = next;
+        this.sums.push(next.sum);
+      }
+      record.release(delta);
     });
-    if (!saved.kept) record.release(norm.y, norm.sum);
+  }
 
-    const dO = loraLinearBackward(record, saved.o, g, linears.o, saved.out, grads.linears.o, dropoutSeed)!;
-    const { spans, heads, positions, table } = pass;
-    const dqkv = attentionBackward(record, qkv, spans, saved.o, dO, saved.stats, heads, { positions, table });
-    record.release(dO);
-    if (!saved.kept) record.release(qkv);
-    if (raw) headNormsBackward(record, block, grads, heads, raw, dqkv);
-    const needs = needsInput || grads.inputNorm !== null;
-    const dx = loraLinearBackward(record, input.y, dqkv, linears.qkv, saved.qkv, grads.linears.qkv, dropoutSeed, needs);
-    if (dx) normBackward(record, saved.x, block.inputNorm, input.rstd, dx, grads.inputNorm, g);
+  /** The input of a branch, normed again where it was not kept. */
+  input(i: number): Normed {
+    const { record, block, pass, sums } = this;
+    return (this.inputs[i] ??= addAndNorm(record, block[i].pre, pass.eps, sums[i], null));
+  }
+
+  output(i: number): NormedOutput {
+    return this.outputs[i]!;
+  }
+
+  /** Gives back what was computed again for a branch. */
+  done(i: number): void {
+    if (this.saved.branches[i].kept) return;
+    const { y, rstd, sum } = this.inputs[i]!;
+    const { raw = null, rstd: outRstd = null } = this.outputs[i] ?? {};
+    this.record.release(rstd, raw, outRstd, y === sum ? null : y, i > 0 ? sum : null);
+    this.inputs[i] = null;
+  }
+
+  private again(i: number): Tensor {
+    const { record, saved, block } = this;
+    const { traces } = saved.branches[i];
+    const { body } = block[i];
+    if (traces.length === 1) return traces[0].again(() => this.input(i).y);
+    const { y } = this.input(i);
+    const whole = record.empty(y.shape, "f32", "branch");
+    rangesOf(record, body, y.shape[0]).forEach((range, r) => {
+      const part = traces[r].again(() => rowsOf(y, range));
+      record.copy(part, rowsOf(whole, range));
+      record.release(part);
+    });
+    return whole;
+  }
+}
+
+/**
+ * One token a row through a block.
+ *
+ * @returns the stream after it
+ */
+export function blockStep(
+  record: Recorder,
+  block: Block,
+  pass: Pass,
+  stream: Stream,
+  rows: StepRows,
+  caches: BlockCache,
+): Stream {
+  return record.scope(() => {
+    let { x, delta } = stream;
+    block.forEach(({ pre, post, body }, i) => {
+      const { y, sum, h } = pre
+        ? rmsNormLora(record, x, pre.weight, pass.eps, delta, body.first)
+        : plainInput(record, x, delta, body.first);
+      const out = body.step(record, pass, y, h, rows, caches[i]);
+      x = sum;
+      delta = post ? rmsNorm(record, out, post.weight, pass.eps).y : out;
+    });
+    return { x, delta };
   });
 }
 
-/** What the forward pass did not keep. Gate and up are computed where they are needed. */
-function recompute(record: Recorder, block: Block, pass: Pass, saved: BlockSaved): Activations {
-  const input = rmsNorm(record, saved.x, block.inputNorm, pass.eps);
-  const { qkv, raw } = projectQkv(record, block, pass, input.y, saved.qkv);
-  const options = { label: "o_proj", given: saved.out };
-  const { y: out } = loraLinear(record, saved.o, block.linears.o, pass.dropoutSeed, options);
-  const norm = rmsNorm(record, saved.x, block.postNorm, pass.eps, out);
-  record.release(out);
-  return { input, qkv, raw, norm, gateUps: [] };
+function plainInput(record: Recorder, x: Tensor, delta: Tensor | null, layers: Body["first"]) {
+  const { sum } = addAndNorm(record, null, 0, x, delta);
+  return { y: sum, sum, h: layers.map((layer) => loraHidden(record, sum, layer, null)) };
 }
 
-/** The MLP and its norm, for some rows: turns `g` from the gradient of their output into that of their input. */
-function mlpBackward(
-  record: Recorder,
-  { linears, postNorm }: Block,
-  grads: BlockGrads,
-  dropoutSeed: number | null,
-  norm: { y: Tensor; sum: Tensor; rstd: Tensor },
-  saved: BlockSaved["mlp"][number],
-  g: Tensor,
-  kept?: Tensor,
-): void {
-  record.scope(() => {
-    const options = { label: "gate_up", given: saved.gateUp };
-    const gateUp = kept ?? loraLinear(record, norm.y, linears.gate_up, dropoutSeed, options).y;
-    // what SwiGLU gave comes back with its own gradient
-    const activated = (dActivated: Tensor) => {
-      swigluBackward(record, gateUp, dActivated);
-      return dActivated;
-    };
-    const { down, gate_up } = grads.linears;
-    record.release(loraLinearBackward(record, activated, g, linears.down, saved.down, down, dropoutSeed));
-    const dy = loraLinearBackward(record, norm.y, gateUp, linears.gate_up, saved.gateUp, gate_up, dropoutSeed)!;
-    normBackward(record, norm.sum, postNorm, norm.rstd, dy, grads.postNorm, g);
-  });
-}
-
-function normBackward(
-  record: Recorder,
-  x: Tensor,
-  weight: Tensor,
-  rstd: Tensor,
-  dy: Tensor,
-  dweight: Tensor | null,
-  g: Tensor,
-): void {
-  if (dweight) rmsNormWeightBackward(record, x, rstd, dy, dweight);
-  rmsNormBackward(record, x, weight, rstd, dy, g);
-}
-
-/** Turns the gradients of normed query and key heads into those of the raw ones, in place. */
-function headNormsBackward(
-  record: Recorder,
-  { qNorm, kNorm }: Block,
-  grads: BlockGrads,
-  heads: AttentionHeads,
-  { qkv, qRstd, kRstd }: RawHeads,
-  dqkv: Tensor,
-): void {
-  const { q, k } = headRows(heads);
-  if (grads.qNorm) rmsNormWeightBackward(record, qkv, qRstd, dqkv, grads.qNorm, q);
-  if (grads.kNorm) rmsNormWeightBackward(record, qkv, kRstd, dqkv, grads.kNorm, k);
-  rmsNormBackward(record, qkv, qNorm!, qRstd, dqkv, null, q);
-  rmsNormBackward(record, qkv, kNorm!, kRstd, dqkv, null, k);
+/** The same block with other layers, none of which takes a gradient. */
+export function frozenBlock(block: Block, change: (linear: Linear) => Linear): Block {
+  const still = (norm: Norm | null) => norm && { ...norm, grad: null };
+  return block.map(({ pre, post, body }) => ({ pre: still(pre), post: still(post), body: body.frozen(change) }));
 }

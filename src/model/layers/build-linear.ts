@@ -1,9 +1,8 @@
 import type { Gpu } from "../../gpu/device.ts";
 import { byteLength, isQuantized, QUANT_BLOCK, sizeOf, type Tensor } from "../../gpu/tensor.ts";
 import type { Linear, LinearGrads, Lora } from "../../kernels/matmul/linear.ts";
-import { type LoraConfig, loraScale } from "../adapters/lora.ts";
-import type { ModelConfig } from "../config.ts";
-import { hasBias, loraName, moduleName, PROJECTIONS, type Projection, projectionShape } from "../names.ts";
+import { type LoraConfig, loraName, loraScale } from "../adapters/lora.ts";
+import type { Module } from "../architectures/tensors.ts";
 import type { ParameterStore } from "../parameters.ts";
 import type { Slot, WeightDType } from "../slots.ts";
 
@@ -13,7 +12,8 @@ export interface BuiltLinear {
   grads: LinearGrads;
 }
 
-interface Building {
+/** What memory is made for, and where it is noted. */
+export interface Building {
   store: ParameterStore | null;
   lora: LoraConfig | null;
   dtypeOf: (name: string) => WeightDType;
@@ -30,64 +30,44 @@ interface Held {
 
 /**
  * Memory of linear layers that read the same input: one `Linear` where bindings of this device can hold all of each kind,
- * else one a projection. Adds the checkpoint's tensors to `slots`.
+ * else one a module. Adds the checkpoint's tensors to `slots`.
  */
-export function buildGroup(
-  gpu: Gpu,
-  config: ModelConfig,
-  layer: number,
-  projections: readonly Projection[],
-  building: Building,
-): BuiltLinear[] {
-  const together = tryBuild(gpu, config, layer, projections, building);
+export function buildGroup(gpu: Gpu, modules: readonly Module[], building: Building): BuiltLinear[] {
+  const together = tryBuild(gpu, modules, building);
   if (together) return [together];
-  return projections.map((projection) => tryBuild(gpu, config, layer, [projection], building)!);
+  return modules.map((module) => tryBuild(gpu, [module], building)!);
 }
 
-function tryBuild(
-  gpu: Gpu,
-  config: ModelConfig,
-  layer: number,
-  projections: readonly Projection[],
-  building: Building,
-): BuiltLinear | null {
+function tryBuild(gpu: Gpu, modules: readonly Module[], building: Building): BuiltLinear | null {
   const { store, lora } = building;
-  const alone = projections.length === 1; // then whatever is too large is refused where it is bound
+  const alone = modules.length === 1; // then whatever is too large is refused where it is bound
   const limit = alone
     ? Number.POSITIVE_INFINITY
     : Math.min(gpu.limits.maxStorageBufferBindingSize, gpu.limits.maxBufferSize);
-  const shapes = projections.map((projection) => projectionShape(config, projection));
-  const tuned = projections.filter((projection) => lora?.target_modules.includes(projection));
+  const shapes = modules.map(({ out, inner }) => [out, inner]);
+  const tuned = modules.filter(({ name }) => lora?.target_modules.includes(name));
   const spanOf = (matrix: "lora_A" | "lora_B") =>
     store!.span(
-      tuned.map((projection) => loraName(layer, projection, matrix)),
+      tuned.map((module) => loraName(module, matrix)),
       limit,
     );
   const pairs = tuned.length > 0 ? { a: spanOf("lora_A"), b: spanOf("lora_B") } : null;
   if (pairs && !(pairs.a && pairs.b)) return null;
-  const named = (ending: string) => projections.map((projection) => `${moduleName(layer, projection)}.${ending}`);
-  const biased = projections.every((projection) => hasBias(config, projection));
-  if (!biased && projections.some((projection) => hasBias(config, projection))) return null;
+  const named = (ending: string) => modules.map(({ path }) => `${path}.${ending}`);
+  const biased = modules.every(({ bias }) => bias);
+  if (!biased && modules.some(({ bias }) => bias)) return null;
   const weight = hold(gpu, named("weight"), shapes, limit, building);
   if (!weight) return null;
-  const bias = biased
-    ? hold(
-        gpu,
-        named("bias"),
-        shapes.map(([out]) => [out]),
-        limit,
-        building,
-      )
-    : null;
+  const lengths = shapes.map(([out]) => [out]);
+  const bias = biased ? hold(gpu, named("bias"), lengths, limit, building) : null;
   if (biased && !bias) {
     if (weight.grads === null) gpu.drop(weight.tensor);
     return null;
   }
   let pair = 0;
-  const parts = projections.map((projection): Lora["parts"][number] => {
-    if (!tuned.includes(projection)) return null;
-    const index = layer * PROJECTIONS.length + PROJECTIONS.indexOf(projection);
-    const place = { aAt: pairs!.a!.at[pair], bAt: pairs!.b!.at[pair], index };
+  const parts = modules.map((module): Lora["parts"][number] => {
+    if (!tuned.includes(module)) return null;
+    const place = { aAt: pairs!.a!.at[pair], bAt: pairs!.b!.at[pair], index: module.index };
     pair++;
     return place;
   });

@@ -1,12 +1,11 @@
 import type { Gpu } from "../../gpu/device.ts";
 import { planGpu } from "../../gpu/fake-device.ts";
 import type { Kernel } from "../../gpu/program.ts";
-import { sizeOf } from "../../gpu/tensor.ts";
 import { gradNorm } from "../../kernels/optimizer/grad-norm.ts";
+import { parameterCount } from "../../model/architectures/tensors.ts";
 import { buildModel } from "../../model/build.ts";
 import { recordGeneration } from "../../model/generate/foresee.ts";
 import { generate } from "../../model/generate/generate.ts";
-import { checkpointShapes } from "../../model/names.ts";
 import type { Transformer } from "../../model/transformer.ts";
 import type { GrpoRecipe } from "../../recipe/recipe.ts";
 import type { GrpoPlan } from "../grpo/batches.ts";
@@ -55,7 +54,7 @@ export async function forecastGrpo(
     peak,
     byKind: peakByKind,
     trainable: model.store!.count,
-    parameters: [...checkpointShapes(input.config).values()].reduce((sum, shape) => sum + sizeOf(shape), 0),
+    parameters: parameterCount(input.config),
     tokens: micro.reduce((sum, length) => sum + length + recipe.max_completion_length, 0),
   };
 }

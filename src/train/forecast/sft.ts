@@ -3,10 +3,9 @@ import type { Gpu } from "../../gpu/device.ts";
 import { type PlanLimits, planGpu } from "../../gpu/fake-device.ts";
 import type { MemoryKind } from "../../gpu/pool.ts";
 import type { Kernel } from "../../gpu/program.ts";
-import { sizeOf } from "../../gpu/tensor.ts";
+import { parameterCount } from "../../model/architectures/tensors.ts";
 import { buildModel, type Trained } from "../../model/build.ts";
 import type { ModelConfig } from "../../model/config.ts";
-import { checkpointShapes } from "../../model/names.ts";
 import type { WeightDType } from "../../model/slots.ts";
 import { Optimizer, type OptimizerOptions } from "../optimizer.ts";
 import type { MicroBatch } from "../sft/batches.ts";
@@ -53,7 +52,7 @@ export function forecastSft(input: ForecastInput): MemoryForecast {
     peak,
     byKind: peakByKind,
     trainable: model.store!.count,
-    parameters: [...checkpointShapes(input.config).values()].reduce((sum, shape) => sum + sizeOf(shape), 0),
+    parameters: parameterCount(input.config),
     tokens: Math.max(...input.steps.flat().map(({ batch }) => batch.input_ids.length)),
   };
 }

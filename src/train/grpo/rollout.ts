@@ -1,5 +1,6 @@
 import type { PromptRow } from "../../data/prompts.ts";
 import type { Tokenizer } from "../../data/tokenizer.ts";
+import { cacheBytes } from "../../model/architectures/tensors.ts";
 import { type Generation, generate, type SamplingOptions } from "../../model/generate/generate.ts";
 import type { Transformer } from "../../model/transformer.ts";
 import type { NamedReward, Turn } from "../../rewards/reward.ts";
@@ -73,7 +74,7 @@ const MOST_SLOTS = 64;
 
 /** Sequences that are decoded together, given the longest. What is drawn does not depend on it. */
 export function slotsFor({ config }: Pick<Transformer, "config">, count: number, length: number): number {
-  const bytes = 8 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim * length;
+  const { total: bytes } = cacheBytes(config, length);
   return Math.max(1, Math.min(count, MOST_SLOTS, Math.floor(CACHE_BYTES / bytes)));
 }
 

@@ -10,12 +10,12 @@ import { parameterSpecs } from "../../../src/model/build.ts";
 import { parseModelConfig } from "../../../src/model/config.ts";
 import { fillAdapter, loadModel, openAdapterFor } from "../../../src/model/files/load.ts";
 import { type GenerateOptions, generate } from "../../../src/model/generate/generate.ts";
-import { PROJECTIONS } from "../../../src/model/names.ts";
 import type { Transformer } from "../../../src/model/transformer.ts";
 import { nodeFolder } from "../../../src/platform/node/fs.ts";
 import { uniformFrom } from "../../../src/train/seed.ts";
 import { sharedText } from "../../data/fixtures.ts";
 import { useGpu } from "../../kernels/harness.ts";
+import { PROJECTIONS } from "../projections.ts";
 
 vi.setConfig({ testTimeout: 180_000 }); // a software adapter compiles a model's kernels for half a minute
 

@@ -15,17 +15,17 @@ import {
 } from "../../../src/io/safetensors.ts";
 import type { Folder } from "../../../src/io/storage.ts";
 import { relativeError } from "../../../src/kernels/check.ts";
-import { loraScale } from "../../../src/model/adapters/lora.ts";
-import { checkTensors, targetModules } from "../../../src/model/build.ts";
+import { loraScale, targetModules } from "../../../src/model/adapters/lora.ts";
+import { checkTensors } from "../../../src/model/build.ts";
 import { parseModelConfig } from "../../../src/model/config.ts";
 import { fillAdapter, loadModel, openAdapterFor } from "../../../src/model/files/load.ts";
-import { PROJECTIONS } from "../../../src/model/names.ts";
 import { shiftedTargets } from "../../../src/model/transformer.ts";
 import { Optimizer } from "../../../src/train/optimizer.ts";
 import { sftStep } from "../../../src/train/sft/step.ts";
 import { ownGpu } from "../../gpu/open.ts";
 import { useGpu } from "../../kernels/harness.ts";
 import { recipeOf, TINY, tensorsOf, tinyModel, tinyRows, train } from "../../train/fixtures.ts";
+import { PROJECTIONS } from "../projections.ts";
 
 const rows = tinyRows(3).map(({ row }) => row as unknown as TokenizedRow);
 const batch = makeBatch(rows);
@@ -221,14 +221,17 @@ describe("checkTensors", () => {
 
 describe("LoRA settings", () => {
   it("target_modules may be all-linear, one name or a list in any order", () => {
-    expect(targetModules("all-linear")).toEqual([...PROJECTIONS]);
-    expect(targetModules(["all-linear"])).toEqual([...PROJECTIONS]);
-    expect(targetModules("v_proj")).toEqual(["v_proj"]);
-    expect(targetModules(["down_proj", "q_proj", "q_proj"])).toEqual(["q_proj", "down_proj"]);
-    expect(() => targetModules(["q_proj", "lm_head"])).toThrow(
+    expect(targetModules(parseModelConfig({ ...TINY }), "all-linear")).toEqual([...PROJECTIONS]);
+    expect(targetModules(parseModelConfig({ ...TINY }), ["all-linear"])).toEqual([...PROJECTIONS]);
+    expect(targetModules(parseModelConfig({ ...TINY }), "v_proj")).toEqual(["v_proj"]);
+    expect(targetModules(parseModelConfig({ ...TINY }), ["down_proj", "q_proj", "q_proj"])).toEqual([
+      "q_proj",
+      "down_proj",
+    ]);
+    expect(() => targetModules(parseModelConfig({ ...TINY }), ["q_proj", "lm_head"])).toThrow(
       /^Cannot put LoRA on "lm_head": lora_target_modules may be "all-linear" or a list of q_proj, /,
     );
-    expect(() => targetModules([])).toThrow(UnsupportedError);
+    expect(() => targetModules(parseModelConfig({ ...TINY }), [])).toThrow(UnsupportedError);
   });
 
   it("the scale is α/r, with rsLoRA α/√r", () => {

@@ -14,9 +14,9 @@ import {
 } from "../../../src/io/safetensors.ts";
 import type { Folder } from "../../../src/io/storage.ts";
 import { type LoadOptions, loadModel } from "../../../src/model/files/load.ts";
-import { isProjection } from "../../../src/model/names.ts";
 import { useGpu } from "../../kernels/harness.ts";
 import { tinyModel, tinyRows } from "../../train/fixtures.ts";
+import { isProjection } from "../projections.ts";
 
 const batch = makeBatch(tinyRows(3).map(({ row }) => row as unknown as TokenizedRow));
 

@@ -5,9 +5,11 @@ import { dequantizeNf4 } from "../../../src/io/nf4.ts";
 import { readAdapter, writeAdapter } from "../../../src/io/peft.ts";
 import { toFloat32 } from "../../../src/io/safetensors.ts";
 import type { Folder } from "../../../src/io/storage.ts";
+import { loraName } from "../../../src/model/adapters/lora.ts";
+import { modulesOf } from "../../../src/model/architectures/tensors.ts";
 import { parseModelConfig } from "../../../src/model/config.ts";
-import { loraName, PROJECTIONS, type Projection, projectionShape } from "../../../src/model/names.ts";
 import { nodeFolder } from "../../../src/platform/node/fs.ts";
+import { PROJECTIONS } from "../../model/projections.ts";
 import { integers } from "../../train/fixtures.ts";
 
 export const R = 4;
@@ -17,7 +19,7 @@ export const ALPHA = 10;
 export async function adapterFor(
   model: Folder,
   {
-    modules = PROJECTIONS as readonly Projection[],
+    modules = PROJECTIONS as readonly string[],
     use_rslora = true,
     size = 0.2,
     base = "",
@@ -27,15 +29,11 @@ export async function adapterFor(
   const config = parseModelConfig((await openCheckpoint(model)).config);
   const next = integers(5);
   const random = (count: number) => Float32Array.from({ length: count }, () => size * (next(2000) / 1000 - 1));
-  const tensors = Array.from({ length: config.num_hidden_layers }, (_, layer) =>
-    modules.flatMap((projection) => {
-      const [out, inner] = projectionShape(config, projection);
-      return [
-        { name: loraName(layer, projection, "lora_A"), shape: [R, inner], data: random(R * inner) },
-        { name: loraName(layer, projection, "lora_B"), shape: [out, R], data: random(out * R) },
-      ];
-    }),
-  ).flat();
+  const targets = modulesOf(config).filter(({ name }) => modules.includes(name));
+  const tensors = targets.flatMap((module) => [
+    { name: loraName(module, "lora_A"), shape: [R, module.inner], data: random(R * module.inner) },
+    { name: loraName(module, "lora_B"), shape: [module.out, R], data: random(module.out * R) },
+  ]);
   const lora = { r: R, lora_alpha: ALPHA, lora_dropout: 0, use_rslora, base_model_name_or_path: base };
   await writeAdapter(folder, { ...lora, target_modules: [...modules] }, tensors);
   return folder;

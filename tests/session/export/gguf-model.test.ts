@@ -13,6 +13,7 @@ import { openCheckpoint } from "../../../src/io/checkpoint.ts";
 import { memoryFolder } from "../../../src/io/memory-folder.ts";
 import { toFloat32 } from "../../../src/io/safetensors.ts";
 import type { Folder } from "../../../src/io/storage.ts";
+import { parseModelConfig } from "../../../src/model/config.ts";
 import { type GgufQuantization, ggufName } from "../../../src/model/files/gguf.ts";
 import { nodeFolder } from "../../../src/platform/node/fs.ts";
 import { openExport, openGgufCheckpoint, writeExport } from "../../../src/session/export.ts";
@@ -77,6 +78,7 @@ describe.each([
   ] as const)("in %s parses, and each tensor is the merged one within its bound", async (quantization, id, type) => {
     const { folder, file, path } = await exported(base, adapter, quantization);
     const { metadata, tensorInfos } = await gguf(path, { allowLocalFile: true });
+    const parsed = parseModelConfig((await openCheckpoint(base)).config);
     const qwen3 = spec.model_type === "qwen3";
     const arch = spec.model_type;
     expect(metadata).toMatchObject({
@@ -102,13 +104,15 @@ describe.each([
     });
     expect("qwen2.attention.key_length" in metadata).toBe(false);
     expect(Object.keys(metadata).some((key) => key.includes("rope.scaling"))).toBe(false);
-    expect(tensorInfos.map(({ name }) => name).sort()).toEqual([...want.keys()].map(ggufName).sort());
+    expect(tensorInfos.map(({ name }) => name).sort()).toEqual(
+      [...want.keys()].map((name) => ggufName(parsed, name)).sort(),
+    );
     expect(tensorInfos.some(({ name }) => name === "output.weight")).toBe(!spec.tie_word_embeddings);
 
     const read = await openGgufCheckpoint(folder, file);
     const head = spec.tie_word_embeddings ? "model.embed_tokens.weight" : "lm_head.weight";
     for (const [name, values] of want) {
-      const info = tensorInfos.find((one) => one.name === ggufName(name))!;
+      const info = tensorInfos.find((one) => one.name === ggufName(parsed, name))!;
       const stored = GGMLQuantizationType[info.dtype];
       const shape = read.weights.get(name)!.shape;
       expect(info.shape).toEqual([...shape].reverse().map(BigInt));

@@ -3,10 +3,10 @@ import { configOf, SPECS } from "../../../scripts/random-checkpoint.ts";
 import { MemoryError } from "../../../src/errors.ts";
 import type { Trained } from "../../../src/model/build.ts";
 import { parseModelConfig } from "../../../src/model/config.ts";
-import { isProjection, PROJECTIONS } from "../../../src/model/names.ts";
 import type { WeightDType } from "../../../src/model/slots.ts";
 import { checkForecast, forecastSft, type MemoryForecast, worstBatch } from "../../../src/train/forecast/sft.ts";
 import { useGpu } from "../../kernels/harness.ts";
+import { isProjection, PROJECTIONS } from "../../model/projections.ts";
 import { recipeOf, TINY, tinyModel, tinyRows, train } from "../fixtures.ts";
 
 const LIMITS = { maxBufferSize: 2 ** 31, maxStorageBufferBindingSize: 2 ** 30 };

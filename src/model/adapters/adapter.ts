@@ -1,0 +1,38 @@
+import type { AdapterConfig } from "../../io/peft.ts";
+import type { LinearGrads } from "../../kernels/matmul/linear.ts";
+import type { loraLinear } from "../../kernels/matmul/lora-linear.ts";
+import type { loraLinearBackward } from "../../kernels/matmul/lora-linear-backward.ts";
+import type { Module } from "../architectures/tensors.ts";
+import type { ParameterSpec } from "../parameters.ts";
+
+/** A matrix of an adapter: which linear layer it is for, and what it is. */
+export interface AdapterMatrix extends ParameterSpec {
+  part: keyof LinearGrads;
+}
+
+/** Reads a tensor of an adapter, widened to f32. */
+export type ReadTensor = (name: string) => Promise<Float32Array>;
+
+/** Adds an adapter to rows `[row, row + rows)` of a module's weight, in place. */
+export type MergeRows = (weight: Float32Array, row: number) => void;
+
+/** A kind of adapter: all that Qwench knows of it. */
+export interface AdapterKind<Config> {
+  /** PEFT's name */
+  peft_type: string;
+  /** What is trained for one linear layer, under PEFT's names. */
+  parameters(module: Module, config: Config): AdapterMatrix[];
+  /**
+   * Starting values of a parameter, so that the model's output does not change.
+   *
+   * @param random uniform in [0, 1)
+   */
+  initial(parameter: ParameterSpec, random: () => number): Float32Array;
+  /** `y` of linear layers with their adapter, and the way back: see the kernels that they are. */
+  forward: typeof loraLinear;
+  backward: typeof loraLinearBackward;
+  /** Opens what it takes to merge one module. */
+  merge(module: Module, config: Config, read: ReadTensor): Promise<MergeRows>;
+  /** The adapter_config.json that PEFT reads. @param base path or hub id of the base model */
+  toPeft(config: Config, base: string): AdapterConfig;
+}

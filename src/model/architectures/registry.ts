@@ -1,0 +1,22 @@
+import { UnsupportedError } from "../../errors.ts";
+import type { Architecture } from "./architecture.ts";
+import { qwen2 } from "./qwen2.ts";
+import { qwen3 } from "./qwen3.ts";
+
+/** Every architecture by its `model_type`. A new one is a description and a line here. */
+const ARCHITECTURES = new Map<string, Architecture>([qwen2, qwen3].map((each) => [each.model_type, each]));
+
+/** Makes a further architecture known: of a program, or of a test. */
+export function addArchitecture(architecture: Architecture): void {
+  ARCHITECTURES.set(architecture.model_type, architecture);
+}
+
+/** @throws {UnsupportedError} a model_type that is not implemented, with those that are */
+export function architectureOf({ model_type }: { model_type: string }, file = "the model"): Architecture {
+  const found = ARCHITECTURES.get(model_type);
+  if (found) return found;
+  const known = [...ARCHITECTURES.values()].map(({ model_type, about }) => `${model_type} (${about})`);
+  throw new UnsupportedError(
+    `Cannot load ${file}: model_type is ${(JSON.stringify(model_type) ?? "absent").slice(0, 80)}; Qwench implements ${known.join(" and ")}`,
+  );
+}

@@ -1,0 +1,45 @@
+import type { Recorder } from "../../gpu/recorder.ts";
+import type { Tensor } from "../../gpu/tensor.ts";
+import { add } from "../../kernels/elementwise.ts";
+import { rmsNorm, rmsNormBackward, rmsNormWeightBackward } from "../../kernels/norm/rms-norm.ts";
+
+/** An RMSNorm's scale, and where its gradient goes; null where it is frozen. */
+export interface Norm {
+  weight: Tensor;
+  grad: Tensor | null;
+}
+
+/** The input of a body: the residual stream up to there, and the same normed. */
+export interface Normed {
+  /** x + delta; x itself where there is no delta */
+  sum: Tensor;
+  /** what the body reads; `sum` where there is no norm */
+  y: Tensor;
+  /** null where there is no norm */
+  rstd: Tensor | null;
+}
+
+/** Adds a branch to the residual stream and norms the sum. */
+export function addAndNorm(record: Recorder, norm: Norm | null, eps: number, x: Tensor, delta: Tensor | null): Normed {
+  if (norm) return rmsNorm(record, x, norm.weight, eps, delta);
+  const sum = delta ? addition(record, x, delta) : x;
+  return { sum, y: sum, rstd: null };
+}
+
+/** x + delta in a tensor of its own. */
+function addition(record: Recorder, x: Tensor, delta: Tensor): Tensor {
+  const sum = record.empty(x.shape, "f32", `${x.label}.sum`);
+  record.copy(x, sum);
+  add(record, sum, delta);
+  return sum;
+}
+
+/** Adds the gradient of a body's input to that of the stream, `g`, in place. */
+export function normBackward(record: Recorder, norm: Norm | null, { sum, rstd }: Normed, dy: Tensor, g: Tensor): void {
+  if (!norm) {
+    add(record, g, dy);
+    return;
+  }
+  if (norm.grad) rmsNormWeightBackward(record, sum, rstd!, dy, norm.grad);
+  rmsNormBackward(record, sum, norm.weight, rstd!, dy, g);
+}

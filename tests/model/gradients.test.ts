@@ -1,0 +1,32 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { Gpu } from "../../src/gpu/device.ts";
+import { ownGpu } from "../gpu/open.ts";
+import { TINY, tinyModel } from "../train/fixtures.ts";
+import { checkGradients } from "./gradients.ts";
+import { PROJECTIONS } from "./projections.ts";
+
+let gpu: Gpu;
+beforeAll(async () => {
+  gpu = await ownGpu();
+});
+afterAll(() => gpu.destroy());
+
+const SPEC = { ...TINY, hidden_size: 32, intermediate_size: 48, vocab_size: 64, num_key_value_heads: 2 };
+const MODELS = {
+  "qwen2, tied": SPEC,
+  "qwen3, untied": { ...SPEC, model_type: "qwen3", head_dim: 16, tie_word_embeddings: false },
+};
+const LORA = { r: 3, lora_alpha: 6, lora_dropout: 0, use_rslora: false, target_modules: PROJECTIONS };
+
+describe.each(Object.entries(MODELS))("a whole model's gradients are its finite differences: %s", (_, spec) => {
+  it.each([
+    ["all weights, blocks recomputed", { lora: null, recompute: true }],
+    ["all weights, activations kept", { lora: null, recompute: false }],
+    ["LoRA, blocks recomputed", { lora: LORA, recompute: true }],
+    ["LoRA, activations kept", { lora: LORA, recompute: false }],
+    ["one sequence alone", { lora: null, recompute: true, lengths: [12] }],
+  ])("%s", async (_, how) => {
+    const names = await checkGradients(gpu, await tinyModel(spec), how);
+    expect(names.length).toBe(how.lora ? 2 * 14 : spec.model_type === "qwen3" ? 25 : 32 - 6);
+  });
+});

@@ -1,0 +1,107 @@
+import { expect } from "vitest";
+import type { Gpu } from "../../src/gpu/device.ts";
+import { openCheckpoint } from "../../src/io/checkpoint.ts";
+import { toFloat32 } from "../../src/io/safetensors.ts";
+import type { Folder } from "../../src/io/storage.ts";
+import { type LoraConfig, loraName, loraScale, targetsOf } from "../../src/model/adapters/lora.ts";
+import { parseModelConfig } from "../../src/model/config.ts";
+import { initAdapter, loadModel } from "../../src/model/files/load.ts";
+import { type PackedBatch, shiftedTargets } from "../../src/model/transformer.ts";
+import { uniformFrom } from "../../src/train/seed.ts";
+import { integers } from "../train/fixtures.ts";
+import { ReferenceModel, type ReferencePairs } from "./reference.ts";
+
+/** Step of the central difference, in float64. */
+const STEP = 1e-5;
+/** Entries of each parameter that are checked. */
+const ENTRIES = 4;
+
+/** Sequences of unlike lengths, packed, of tokens below `vocab`; the first third of each has no labels. */
+export function packedBatch(lengths: readonly number[], vocab: number): { batch: PackedBatch; labels: number[] } {
+  const next = integers(11);
+  const input_ids = lengths.flatMap((length) => Array.from({ length }, () => next(vocab)));
+  const position_ids = lengths.flatMap((length) => Array.from({ length }, (_, t) => t));
+  const cu_seqlens = lengths.reduce((ends, length) => [...ends, ends.at(-1)! + length], [0]);
+  const labels = input_ids.map((id, i) => (position_ids[i] < 2 ? -100 : id));
+  return { batch: { input_ids, position_ids, cu_seqlens }, labels };
+}
+
+/**
+ * Compares a whole model's loss with float64, and the gradients of every parameter with central differences of it, a few
+ * entries each.
+ *
+ * @param lora trains an adapter whose B is not 0; null trains all weights
+ * @returns names of the parameters that were compared
+ */
+export async function checkGradients(
+  gpu: Gpu,
+  folder: Folder,
+  { lora, recompute, lengths = [9, 1, 5] }: { lora: LoraConfig | null; recompute: boolean; lengths?: number[] },
+): Promise<string[]> {
+  const checkpoint = await openCheckpoint(folder);
+  const config = parseModelConfig(checkpoint.config);
+  const model = await loadModel(gpu, checkpoint, { trained: lora ? { lora } : "all" });
+  model.gradient_checkpointing = recompute;
+  const store = model.store!;
+  if (lora) {
+    initAdapter(gpu, model, uniformFrom(3));
+    const draw = uniformFrom(4);
+    for (const { name, size } of store.parameters) {
+      if (name.includes("lora_B"))
+        store.write(
+          gpu,
+          name,
+          Float32Array.from({ length: size }, () => 0.2 * (draw() - 0.5)),
+        );
+    }
+  }
+  const values = new Map(
+    store.split(await gpu.read(store.values)).map(({ name, data }) => [name, Float64Array.from(data)]),
+  );
+  const weights = new Map<string, Float64Array>();
+  for (const [name, { dtype }] of checkpoint.weights) {
+    weights.set(name, values.get(name) ?? Float64Array.from(toFloat32(await checkpoint.read(name), dtype as "F32")));
+  }
+  const pairs: ReferencePairs = new Map(
+    (lora ? targetsOf(config, lora) : []).map((module) => {
+      const of = (matrix: "lora_A" | "lora_B") => values.get(loraName(module, matrix))!;
+      return [module.path, { a: of("lora_A"), b: of("lora_B"), r: lora!.r, scale: loraScale(lora!) }];
+    }),
+  );
+  const reference = new ReferenceModel(config, weights, pairs);
+  const { batch, labels } = packedBatch(lengths, config.vocab_size);
+  const targets = shiftedTargets(batch, labels);
+
+  const record = gpu.recorder();
+  record.clear(store.grads);
+  const read = record.scope(() => {
+    const rows = model.run(record, batch, targets, {}, (r, _rows, _start, count) =>
+      r.upload(new Float32Array(count).fill(-1), [count], "d.objective"),
+    )!;
+    return { logp: record.read(rows.logp), grads: record.read(store.grads) };
+  });
+  record.submit();
+  const loss = -new Float32Array(await read.logp).reduce((sum, value) => sum + value, 0);
+  const want = reference.loss(batch, targets);
+  expect(Math.abs(loss / want - 1)).toBeLessThan(1e-5);
+
+  const next = integers(5);
+  for (const { name, data } of store.split(await read.grads)) {
+    const parameter = values.get(name)!;
+    const largest = data.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+    expect(largest, `${name} has a gradient`).toBeGreaterThan(0);
+    for (let n = 0; n < ENTRIES; n++) {
+      // the largest entry, and some at random
+      const i = n === 0 ? data.findIndex((value) => Math.abs(value) === largest) : next(parameter.length);
+      const was = parameter[i];
+      const at = (value: number) => {
+        parameter[i] = value;
+        return reference.loss(batch, targets);
+      };
+      const slope = (at(was + STEP) - at(was - STEP)) / (2 * STEP);
+      parameter[i] = was;
+      expect(Math.abs(data[i] - slope), `${name}[${i}]: ${data[i]} and ${slope}`).toBeLessThan(2e-4 * largest + 1e-6);
+    }
+  }
+  return store.parameters.map(({ name }) => name);
+}
