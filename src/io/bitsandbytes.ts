@@ -1,5 +1,6 @@
 import { NF4 } from "../../shaders/lib/load.ts";
 import { FormatError, UnsupportedError } from "../errors.ts";
+import { float, formatJson } from "../text/json.ts";
 import { toFloat32 } from "./dtype.ts";
 import { dynamicMap } from "./dynamic-map.ts";
 import { show } from "./names.ts";
@@ -179,7 +180,7 @@ export function nf4Tensors(
     blocksize: NF4_BLOCK,
     dtype,
     shape,
-    ...(nested && { nested_blocksize: NESTED_BLOCK, nested_dtype: "float32", nested_offset: nested.offset }),
+    ...(nested && { nested_blocksize: NESTED_BLOCK, nested_dtype: "float32", nested_offset: float(nested.offset) }),
   };
   return [
     bytes("", codes, [codes.length, 1]),
@@ -191,7 +192,7 @@ export function nf4Tensors(
         ]
       : [floats(".absmax", absmax)]),
     floats(".quant_map", NF4),
-    bytes(`${STATE}nf4`, new TextEncoder().encode(JSON.stringify(state))),
+    bytes(`${STATE}nf4`, new TextEncoder().encode(formatJson(state))),
   ];
 }
 
@@ -206,7 +207,7 @@ export function nf4Config({ double, dtype }: { double: boolean; dtype: string })
     bnb_4bit_compute_dtype: dtype,
     bnb_4bit_quant_storage: "uint8",
     llm_int8_skip_modules: ["lm_head"],
-    llm_int8_threshold: 6,
+    llm_int8_threshold: float(6),
     llm_int8_has_fp16_weight: false,
     llm_int8_enable_fp32_cpu_offload: false,
     _load_in_4bit: true,

@@ -1,4 +1,5 @@
 import { FormatError, NotFoundError, UnsupportedError } from "../errors.ts";
+import { formatJson, type JsonObject, parseJson } from "../text/json.ts";
 import { type LogicalTensors, readLogicalTensors } from "./bitsandbytes.ts";
 import { checkPlainName, show } from "./names.ts";
 import { openSafetensors, readEntry, type SafetensorsFile, type TensorEntry } from "./safetensors.ts";
@@ -37,7 +38,7 @@ export async function openCheckpoint(folder: Folder): Promise<Checkpoint> {
   const config = await readJson(folder, CONFIG_FILE);
   const tensors = (await folder.exists(WEIGHTS_FILE))
     ? new Map((await openSafetensors(await folder.open(WEIGHTS_FILE))).tensors)
-    : await openShards(folder);
+    : await openShards(folder, config.tie_word_embeddings === true);
   let totalBytes = 0;
   for (const { begin, end } of tensors.values()) totalBytes += end - begin;
   return {
@@ -54,6 +55,26 @@ export async function openCheckpoint(folder: Folder): Promise<Checkpoint> {
   };
 }
 
+const texts = new WeakMap<object, string>();
+
+/**
+ * A JSON object as it was written, for a copy with other fields: numbers keep their spelling, so that a program which
+ * types its fields strictly finds floats where it left floats.
+ *
+ * @param json what {@link readJson} gave, or any other object
+ */
+export function spelled(json: Record<string, unknown>): JsonObject {
+  const text = texts.get(json);
+  return text === undefined ? (json as JsonObject) : (parseJson(text) as JsonObject);
+}
+
+/** The same object with other fields, spelled as before otherwise. */
+export function edited(json: Record<string, unknown>, fields: Record<string, unknown>): Record<string, unknown> {
+  const changed = { ...json, ...fields };
+  texts.set(changed, formatJson({ ...spelled(json), ...(fields as JsonObject) }));
+  return changed;
+}
+
 /**
  * Reads a small JSON file that must hold an object.
  *
@@ -65,7 +86,10 @@ export async function readJson(folder: Folder, name: string): Promise<Record<str
   if (source.size > MAX_JSON_BYTES) {
     throw new FormatError(`Cannot read ${source.name}: it has ${source.size} bytes, at most ${MAX_JSON_BYTES}`);
   }
-  return parseJsonObject(await folder.readText(name), source.name);
+  const text = await folder.readText(name);
+  const json = parseJsonObject(text, source.name);
+  texts.set(json, text);
+  return json;
 }
 
 /** @throws {FormatError} when `text` is not a JSON object; `name` says whose it is */
@@ -108,7 +132,10 @@ export function parseWeightMap(text: string, name: string): Map<string, string[]
   return shards;
 }
 
-async function openShards(folder: Folder): Promise<Map<string, TensorEntry>> {
+/** A tied head's table: some writers list it in the index, and leave it out of the shards. */
+const TIED_HEAD = "lm_head.weight";
+
+async function openShards(folder: Folder, tied: boolean): Promise<Map<string, TensorEntry>> {
   if (!(await folder.exists(INDEX_FILE))) {
     const files = await folder.list();
     const pickled = files.find((file) => /\.(bin|pth?|gguf|onnx)$/.test(file));
@@ -122,6 +149,7 @@ async function openShards(folder: Folder): Promise<Map<string, TensorEntry>> {
     const shard = await openShard(folder, file, names);
     for (const name of names) {
       const entry = shard.tensors.get(name);
+      if (!entry && tied && name === TIED_HEAD) continue;
       if (!entry) {
         throw new FormatError(
           `Cannot load ${folder.path}: ${INDEX_FILE} puts the tensor ${show(name)} in ${file}, which does not have it`,

@@ -1,35 +1,51 @@
-import { FormatError, ShapeError, UnsupportedError } from "../errors.ts";
+import { FormatError, NotFoundError, ShapeError, UnsupportedError } from "../errors.ts";
+import { float, formatJson } from "../text/json.ts";
+import { adapterName, parseAdapterName } from "./adapter-names.ts";
 import { readJson } from "./checkpoint.ts";
 import { show } from "./names.ts";
 import { bytesOf, type Dtype, encodeSafetensors, openSafetensors, toFloat32 } from "./safetensors.ts";
 import type { Folder } from "./storage.ts";
+import { readTorchFile } from "./torch-file.ts";
 
 export const ADAPTER_CONFIG_FILE = "adapter_config.json";
 export const ADAPTER_WEIGHTS_FILE = "adapter_model.safetensors";
+const TORCH_FILE = "adapter_model.bin";
+const MLX_FILE = "adapters.safetensors";
+/** Bytes of a `.bin` file that are read: it lies in memory as a whole. */
+const MOST_TORCH_BYTES = 2 ** 31;
 
-/** The fields of PEFT's `LoraConfig` that Qwench trains with; names and meanings are PEFT's. */
+/** The fields of PEFT's `LoraConfig` that say what an adapter is; names and meanings are PEFT's. */
 export interface AdapterConfig {
   /** rank, ≥ 1 */
   r: number;
   lora_alpha: number;
   /** probability, in [0, 1) */
   lora_dropout: number;
-  /** leaf names of the adapted linear layers, such as `q_proj` */
-  target_modules: string[];
+  /** names of linear layers, or the ends of their paths; text is a regular expression over whole paths, or "all-linear" */
+  target_modules: readonly string[] | string;
   /** scale by α/√r instead of α/r */
   use_rslora: boolean;
   /** path or hub id of the base model; empty when unknown */
   base_model_name_or_path: string;
+  /** as target_modules: what is left out */
+  exclude_modules?: readonly string[] | string | null;
+  /** other ranks and alphas, by the end of a path or a regular expression for it */
+  rank_pattern?: Readonly<Record<string, number>>;
+  alpha_pattern?: Readonly<Record<string, number>>;
+  /** layers that it is on; null: all */
+  layers_to_transform?: readonly number[] | null;
+  /** what the list of layers is called in a path */
+  layers_pattern?: readonly string[] | null;
 }
 
-/** One LoRA matrix under PEFT's name: `base_model.model.….lora_A.weight` `[r, in]` or `….lora_B.weight` `[out, r]`. */
+/** One matrix of an adapter under PEFT's name: `base_model.model.….lora_A.weight` `[r, in]` or `….lora_B.weight` `[out, r]`. */
 export interface AdapterTensor {
   name: string;
   shape: readonly number[];
   data: Float32Array;
 }
 
-/** A PEFT folder, opened. */
+/** An adapter's folder, opened. Tensors go by PEFT's names, whatever the file calls them. */
 export interface Adapter {
   readonly config: AdapterConfig;
   readonly tensors: ReadonlyMap<string, { dtype: Dtype; shape: readonly number[] }>;
@@ -37,17 +53,11 @@ export interface Adapter {
   read(name: string): Promise<Float32Array>;
 }
 
-// PEFT 0.20's fields with the values they have when nothing but plain LoRA is used.
+/** Fields of PEFT 0.10 with the values that mean plain LoRA. Newer ones are written only where they say something. */
 const PLAIN = {
-  alora_invocation_tokens: null,
   alpha_pattern: {},
-  arrow_config: null,
   auto_mapping: null,
   bias: "none",
-  corda_config: null,
-  ensure_weight_tying: false,
-  eva_config: null,
-  exclude_modules: null,
   fan_in_fan_out: false,
   inference_mode: true,
   init_lora_weights: true,
@@ -55,94 +65,193 @@ const PLAIN = {
   layers_pattern: null,
   layers_to_transform: null,
   loftq_config: {},
-  lora_bias: false,
-  lora_ga_config: null,
   megatron_config: null,
   megatron_core: "megatron.core",
   modules_to_save: null,
-  monteclora_config: null,
   peft_type: "LORA",
-  peft_version: "0.20.0",
-  qalora_group_size: 16,
   rank_pattern: {},
   revision: null,
-  target_parameters: null,
   task_type: "CAUSAL_LM",
-  trainable_token_indices: null,
-  use_bdlora: null,
   use_dora: false,
-  use_qalora: false,
-  velora_config: null,
-} as const;
+};
 
+/** Fields that are read. */
+const READ = new Set([
+  ..."r lora_alpha lora_dropout target_modules use_rslora base_model_name_or_path exclude_modules".split(" "),
+  ..."rank_pattern alpha_pattern layers_to_transform layers_pattern peft_type task_type bias init_lora_weights".split(
+    " ",
+  ),
+]);
 // Any value of these leaves the numbers as they are.
 const HARMLESS = new Set([
   ..."auto_mapping inference_mode megatron_core peft_version qalora_group_size revision runtime_config".split(" "),
 ]);
-// Initialisations that leave the base weights alone: the saved A and B are then all there is.
+// Initialisations that leave the base weights alone: the saved matrices are then all there is.
 const PLAIN_INIT = [true, false, null, undefined, "gaussian", "orthogonal", "eva"];
 
 /**
- * Opens a PEFT adapter folder.
+ * Opens an adapter's folder: PEFT's, with weights as safetensors or torch's `.bin`, or MLX's.
  *
- * @throws {UnsupportedError} naming the field, for an adapter that is more than plain LoRA
+ * @throws {UnsupportedError} naming the field, for an adapter that is more than LoRA
  * @throws {FormatError} for a rank below 1, an alpha or dropout out of range, an A without its B
- * @throws {ShapeError} for a matrix that is not of rank r
+ * @throws {ShapeError} for matrices of one module whose ranks differ
  * @see https://huggingface.co/docs/peft/package_reference/lora
  */
 export async function readAdapter(folder: Folder): Promise<Adapter> {
   const where = `${folder.path}/${ADAPTER_CONFIG_FILE}`;
   const raw = await readJson(folder, ADAPTER_CONFIG_FILE);
-  refuseUnsupported(raw, where);
-  const file = await openSafetensors(await folder.open(ADAPTER_WEIGHTS_FILE));
-  const names = [...file.tensors.keys()];
-  const config: AdapterConfig = {
-    r: raw.r as number,
-    lora_alpha: (raw.lora_alpha ?? 8) as number,
-    lora_dropout: (raw.lora_dropout ?? 0) as number,
-    target_modules: targetModules(raw.target_modules, names, where),
-    use_rslora: (raw.use_rslora ?? false) as boolean,
-    base_model_name_or_path: (raw.base_model_name_or_path ?? "") as string,
-  };
+  const mlx = "lora_parameters" in raw || "fine_tune_type" in raw;
+  const config = mlx ? mlxConfig(raw, where) : peftConfig(raw, where);
+  const weights = await openWeights(folder);
+  const tensors = new Map<string, Entry>();
+  for (const [name, { dtype, shape }] of weights.tensors) {
+    const parsed = parseAdapterName(name);
+    if (!parsed || parsed.part === "lora_magnitude_vector") {
+      throw new UnsupportedError(
+        `Cannot use ${folder.path}: the tensor ${show(name)} is not a lora_A or lora_B of a linear layer`,
+      );
+    }
+    const { module, part, transposed } = parsed;
+    const key = adapterName(module, part);
+    if (tensors.has(key)) throw new FormatError(`Cannot use ${folder.path}: two of its tensors are ${key}`);
+    tensors.set(key, { dtype, shape: transposed ? [...shape].reverse() : shape, file: name, transposed });
+  }
   checkConfig(config, where);
-  checkTensors(config, file.tensors, file.source.name);
+  checkPairs(tensors, folder.path);
   return {
-    config,
-    tensors: file.tensors,
+    config: mlx ? { ...config, target_modules: leavesOf(tensors) } : config,
+    tensors,
     async read(name) {
-      return toFloat32(await file.read(name), file.tensors.get(name)!.dtype);
+      const entry = tensors.get(name);
+      if (!entry) throw new NotFoundError(`Cannot read ${name}: ${folder.path} has no such tensor`);
+      const { file, dtype, shape, transposed } = entry;
+      const values = toFloat32(await weights.read(file), dtype);
+      return transposed ? transpose(values, shape) : values;
     },
   };
 }
 
+interface Entry {
+  dtype: Dtype;
+  shape: readonly number[];
+  /** its name in the file */
+  file: string;
+  transposed: boolean;
+}
+
+interface Weights {
+  tensors: ReadonlyMap<string, { dtype: Dtype; shape: readonly number[] }>;
+  read(name: string): Promise<Uint8Array>;
+}
+
+async function openWeights(folder: Folder): Promise<Weights> {
+  for (const file of [ADAPTER_WEIGHTS_FILE, MLX_FILE]) {
+    if (await folder.exists(file)) return openSafetensors(await folder.open(file));
+  }
+  if (!(await folder.exists(TORCH_FILE))) {
+    throw new NotFoundError(
+      `Cannot use the adapter ${folder.path}: it has neither ${ADAPTER_WEIGHTS_FILE} nor ${TORCH_FILE} nor ${MLX_FILE}`,
+    );
+  }
+  const source = await folder.open(TORCH_FILE);
+  if (source.size > MOST_TORCH_BYTES) {
+    throw new UnsupportedError(
+      `Cannot read ${source.name}: it has ${source.size} bytes, at most ${MOST_TORCH_BYTES} of a .bin file; save it as safetensors`,
+    );
+  }
+  const tensors = readTorchFile(await source.read(0, source.size), source.name);
+  return { tensors, read: async (name) => tensors.get(name)!.data };
+}
+
+/** `[out, in]` of values that lie as `[in, out]`. @param shape of the result */
+function transpose(values: Float32Array, [rows, cols]: readonly number[]): Float32Array {
+  const turned = new Float32Array(values.length);
+  for (let i = 0; i < rows; i++) for (let j = 0; j < cols; j++) turned[i * cols + j] = values[j * rows + i];
+  return turned;
+}
+
+/** Last parts of the modules' paths. */
+function leavesOf(tensors: ReadonlyMap<string, unknown>): string[] {
+  const leaves = [...tensors.keys()].map((name) => parseAdapterName(name)!.module.split(".").at(-1)!);
+  return [...new Set(leaves)];
+}
+
 /**
- * Writes a PEFT adapter folder that `PeftModel.from_pretrained` loads: `adapter_config.json` and
+ * Writes a PEFT adapter folder that `PeftModel.from_pretrained` loads, of PEFT 0.10 and later: `adapter_config.json` and
  * `adapter_model.safetensors` (f32). Each file is replaced atomically; the weights come first.
  *
  * @param tensors every A and B, under PEFT's names
  * @throws {FormatError} for a config that PEFT would refuse, or an A without its B
- * @throws {ShapeError} for a matrix that is not of rank r, or data that is not the length of its shape
+ * @throws {ShapeError} for matrices of one module whose ranks differ, or data that is not the length of its shape
  */
 export async function writeAdapter(
   folder: Folder,
   config: AdapterConfig,
   tensors: readonly AdapterTensor[],
 ): Promise<void> {
-  checkConfig(config, `the adapter for ${folder.path}`);
+  const where = `the adapter for ${folder.path}`;
+  checkConfig(config, where);
   for (const { name, shape, data } of tensors) {
     const size = shape.reduce((product, extent) => product * extent, 1);
     if (data.length !== size) {
       throw new ShapeError(`Cannot save ${name} [${shape}]: it takes ${size} values, and its data has ${data.length}`);
     }
   }
-  const byName = new Map(tensors.map((tensor) => [tensor.name, tensor]));
-  checkTensors(config, byName, `the adapter for ${folder.path}`);
+  checkPairs(new Map(tensors.map((tensor) => [tensor.name, tensor])), where);
   const weights = tensors.map(({ name, shape, data }) => ({ name, shape, dtype: "F32" as const, data: bytesOf(data) }));
   await folder.write(ADAPTER_WEIGHTS_FILE, encodeSafetensors(weights, { format: "pt" }));
-  const { r, lora_alpha, lora_dropout, target_modules, use_rslora, base_model_name_or_path } = config;
-  const fields = { ...PLAIN, r, lora_alpha, lora_dropout, target_modules, use_rslora, base_model_name_or_path };
+  const { exclude_modules = null, ...known } = config;
+  const fields = {
+    ...PLAIN,
+    ...known,
+    ...(exclude_modules && { exclude_modules }),
+    lora_dropout: float(config.lora_dropout),
+  };
   const sorted = Object.fromEntries(Object.entries(fields).sort(([a], [b]) => (a < b ? -1 : 1)));
-  await folder.write(ADAPTER_CONFIG_FILE, JSON.stringify(sorted, null, 2));
+  await folder.write(ADAPTER_CONFIG_FILE, formatJson(sorted, 2));
+}
+
+function peftConfig(raw: Record<string, unknown>, where: string): AdapterConfig {
+  refuseUnsupported(raw, where);
+  const value = (name: string) =>
+    name.startsWith("layers_") && typeof raw[name] !== "object" ? [raw[name]] : raw[name];
+  return {
+    r: (raw.r ?? 8) as number,
+    lora_alpha: (raw.lora_alpha ?? 8) as number,
+    lora_dropout: (raw.lora_dropout ?? 0) as number,
+    target_modules: raw.target_modules as string[] | string,
+    use_rslora: (raw.use_rslora ?? false) as boolean,
+    base_model_name_or_path: (raw.base_model_name_or_path ?? "") as string,
+    // what says nothing is left out
+    ...Object.fromEntries(OPTIONAL.filter((name) => !isEmpty(raw[name])).map((name) => [name, value(name)])),
+  };
+}
+
+const OPTIONAL = ["exclude_modules", "rank_pattern", "alpha_pattern", "layers_to_transform", "layers_pattern"];
+
+/** MLX's adapter_config.json: y = x·Wᵀ + scale·(x·A)·B. */
+function mlxConfig(raw: Record<string, unknown>, where: string): AdapterConfig {
+  const kind = raw.fine_tune_type ?? "lora";
+  if (kind !== "lora") {
+    throw new UnsupportedError(
+      `Cannot use ${where}: its fine_tune_type is ${show(kind)}, and Qwench reads "lora" only`,
+    );
+  }
+  const parameters = (raw.lora_parameters ?? {}) as Record<string, unknown>;
+  const { rank, scale = 20, dropout = 0 } = parameters;
+  if (typeof rank !== "number" || typeof scale !== "number") {
+    throw new FormatError(
+      `Cannot use ${where}: lora_parameters must hold numbers rank and scale, not ${show(raw.lora_parameters)}`,
+    );
+  }
+  return {
+    r: rank,
+    lora_alpha: scale * rank,
+    lora_dropout: dropout as number,
+    target_modules: ["?"], // its tensors say which
+    use_rslora: false,
+    base_model_name_or_path: typeof raw.model === "string" ? raw.model : "",
+  };
 }
 
 function refuseUnsupported(raw: Record<string, unknown>, where: string): void {
@@ -155,10 +264,8 @@ function refuseUnsupported(raw: Record<string, unknown>, where: string): void {
   if (!PLAIN_INIT.includes(raw.init_lora_weights as never)) {
     refuse("init_lora_weights", "cannot follow an initialisation that changes the base weights");
   }
-  const known = new Set("r lora_alpha lora_dropout target_modules use_rslora base_model_name_or_path".split(" "));
-  const checked = new Set(["peft_type", "task_type", "bias", "init_lora_weights"]);
   for (const field of Object.keys(raw)) {
-    if (known.has(field) || checked.has(field) || HARMLESS.has(field)) continue;
+    if (READ.has(field) || HARMLESS.has(field)) continue;
     if (!isEmpty(raw[field])) refuse(field, "does not implement it");
   }
 }
@@ -168,57 +275,48 @@ function isEmpty(value: unknown): boolean {
   return typeof value === "object" && Object.keys(value).length === 0;
 }
 
-function targetModules(value: unknown, names: string[], where: string): string[] {
-  if (Array.isArray(value) && value.length > 0 && value.every((item) => typeof item === "string")) return value;
-  // A string is a regular expression over module names, or "all-linear": the tensors say what it matched.
-  if (typeof value === "string") return [...new Set(names.map((name) => parseName(name)?.leaf ?? name))];
-  throw new FormatError(`Cannot use ${where}: target_modules must be a list of names or a pattern, not ${show(value)}`);
-}
-
 function checkConfig(config: AdapterConfig, where: string): void {
   const fail = (field: keyof AdapterConfig, rule: string): never => {
     throw new FormatError(`Cannot use ${where}: ${field} must be ${rule}, not ${show(config[field])}`);
   };
-  if (!Number.isSafeInteger(config.r) || config.r < 1) fail("r", "a whole number ≥ 1");
+  const texts = (value: unknown) =>
+    Array.isArray(value) && value.length > 0 && value.every((item) => typeof item === "string" && item !== "");
+  const modules = (value: unknown) => (typeof value === "string" && value !== "") || texts(value);
+  const numbers = (value: unknown, fits: (n: number) => boolean) =>
+    typeof value === "object" && value !== null && Object.values(value).every((n) => typeof n === "number" && fits(n));
+  const rank = (n: number) => Number.isSafeInteger(n) && n >= 1;
+  if (!rank(config.r)) fail("r", "a whole number ≥ 1");
   if (!Number.isFinite(config.lora_alpha)) fail("lora_alpha", "a finite number");
   if (!(config.lora_dropout >= 0 && config.lora_dropout < 1)) fail("lora_dropout", "in [0, 1)");
-  if (config.target_modules.length === 0) fail("target_modules", "a list of at least one name");
+  if (!modules(config.target_modules)) fail("target_modules", "a list of at least one name, or a pattern");
   if (typeof config.use_rslora !== "boolean") fail("use_rslora", "true or false");
   if (typeof config.base_model_name_or_path !== "string") fail("base_model_name_or_path", "a string");
+  const { exclude_modules = null, layers_to_transform = null, layers_pattern = null } = config;
+  const none = (value: unknown) => value === null || (Array.isArray(value) && value.length === 0);
+  if (!none(exclude_modules) && !modules(exclude_modules))
+    fail("exclude_modules", "null, a list of names or a pattern");
+  if (!numbers(config.rank_pattern ?? {}, rank)) fail("rank_pattern", "a mapping of names to whole numbers ≥ 1");
+  if (!numbers(config.alpha_pattern ?? {}, Number.isFinite)) fail("alpha_pattern", "a mapping of names to numbers");
+  if (!none(layers_to_transform) && !numbers(layers_to_transform, (n) => Number.isSafeInteger(n) && n >= 0)) {
+    fail("layers_to_transform", "null or a list of layers");
+  }
+  if (!none(layers_pattern) && !texts(layers_pattern)) fail("layers_pattern", "null or a list of names");
 }
 
-/** Splits `base_model.model.{module}.lora_A.weight`. */
-function parseName(name: string): { module: string; leaf: string; matrix: "A" | "B" } | undefined {
-  const match = /^base_model\.model\.(.+)\.lora_([AB])\.weight$/.exec(name);
-  if (!match) return undefined;
-  const module = match[1]!;
-  return { module, leaf: module.slice(module.lastIndexOf(".") + 1), matrix: match[2] as "A" | "B" };
-}
-
-function checkTensors(
-  config: AdapterConfig,
-  tensors: ReadonlyMap<string, { shape: readonly number[] }>,
-  where: string,
-) {
+/** Every A has its B, of the same rank. */
+function checkPairs(tensors: ReadonlyMap<string, { shape: readonly number[] }>, where: string): void {
   if (tensors.size === 0) throw new FormatError(`Cannot use ${where}: it has no LoRA matrices`);
   for (const [name, { shape }] of tensors) {
-    const parsed = parseName(name);
-    if (!parsed) {
-      throw new UnsupportedError(
-        `Cannot use ${where}: the tensor ${name} is not base_model.model.….lora_A.weight or ….lora_B.weight`,
+    const parsed = parseAdapterName(name);
+    if (!parsed) throw new FormatError(`Cannot use ${where}: ${show(name)} is no name of an adapter's tensor`);
+    if (shape.length !== 2) throw new ShapeError(`Cannot use ${where}: ${name} is [${shape}], a matrix is needed`);
+    const other = adapterName(parsed.module, parsed.part === "lora_A" ? "lora_B" : "lora_A");
+    const pair = tensors.get(other);
+    if (!pair) throw new FormatError(`Cannot use ${where}: ${name} is there, and ${other} is missing`);
+    if (parsed.part === "lora_A" && pair.shape[1] !== shape[0]) {
+      throw new ShapeError(
+        `Cannot use ${where}: ${name} is [${shape}] and ${other} [${pair.shape}]: their ranks ${shape[0]} and ${pair.shape[1]} differ`,
       );
     }
-    if (!config.target_modules.some((target) => parsed.module === target || parsed.module.endsWith(`.${target}`))) {
-      throw new FormatError(
-        `Cannot use ${where}: ${name} belongs to none of the target_modules ${config.target_modules.join(", ")}`,
-      );
-    }
-    const rank = parsed.matrix === "A" ? shape[0] : shape[1];
-    if (shape.length !== 2 || rank !== config.r) {
-      const want = parsed.matrix === "A" ? `[${config.r}, in]` : `[out, ${config.r}]`;
-      throw new ShapeError(`Cannot use ${where}: ${name} is [${shape}], and r = ${config.r} wants ${want}`);
-    }
-    const other = `base_model.model.${parsed.module}.lora_${parsed.matrix === "A" ? "B" : "A"}.weight`;
-    if (!tensors.has(other)) throw new FormatError(`Cannot use ${where}: ${name} is there, and ${other} is missing`);
   }
 }

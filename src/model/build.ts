@@ -2,7 +2,8 @@ import { FormatError, UnsupportedError } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { byteLength, type DType, view } from "../gpu/tensor.ts";
 import type { WeightShard } from "../kernels/embedding/embedding.ts";
-import { type LoraConfig, lora, targetsOf } from "./adapters/lora.ts";
+import { type LoraConfig, lora } from "./adapters/lora.ts";
+import type { Target } from "./adapters/targets.ts";
 import type { AttentionSpec, ModelConfig, NormSpec, SublayerSpec } from "./architectures/architecture.ts";
 import {
   EMBEDDING,
@@ -43,10 +44,9 @@ export function parameterSpecs(config: ModelConfig, trained: Trained): Parameter
   if (trained === "all") {
     return [...tensorsOf(config).values()].map(({ name, shape }) => ({ name, shape, decay: shape.length > 1 }));
   }
-  const modules = targetsOf(config, trained.lora);
+  const targets = new Map(lora.targets(config, trained.lora).map((target) => [target.path, target]));
   return groupsOf(config).flatMap((group) => {
-    const own = modules.filter((module) => group.includes(module));
-    const matrices = own.flatMap((module) => lora.parameters(module, trained.lora));
+    const matrices = group.flatMap(({ path }) => (targets.has(path) ? lora.parameters(targets.get(path)!) : []));
     // a group's lora_A lie next to each other, so that they can be one matrix
     const parts = [...new Set(matrices.map(({ part }) => part))];
     return parts.flatMap((part) => matrices.filter((matrix) => matrix.part === part));
@@ -97,14 +97,18 @@ class Builder {
   readonly slots = new Map<string, readonly Slot[]>();
   private readonly gpu: Gpu;
   private readonly config: ModelConfig;
-  private readonly lora: LoraConfig | null;
+  private readonly dropout: number;
+  private readonly targets: ReadonlyMap<string, Target>;
   private readonly dtypeOf: (name: string) => WeightDType;
 
   constructor(gpu: Gpu, config: ModelConfig, trained: Trained, dtypeOf: (name: string) => WeightDType) {
     const specs = parameterSpecs(config, trained);
     this.gpu = gpu;
     this.config = config;
-    this.lora = typeof trained === "object" ? trained.lora : null;
+    const settings = typeof trained === "object" ? trained.lora : null;
+    const targets = settings ? lora.targets(config, settings) : [];
+    this.targets = new Map(targets.map((target) => [target.path, target]));
+    this.dropout = settings?.lora_dropout ?? 0;
     this.dtypeOf = dtypeOf;
     this.store = specs.length > 0 ? new ParameterStore(gpu, specs) : null;
   }
@@ -171,11 +175,11 @@ class Builder {
 
   /** The linear layers of a body, group by group. */
   private parts<G extends string>(groups: Record<G, readonly unknown[]>, modules: readonly Module[]): BodyParts<G> {
-    const { gpu, store, lora, dtypeOf, slots } = this;
+    const { gpu, store, targets, dropout, dtypeOf, slots } = this;
     const parts = { linears: {}, grads: {} } as BodyParts<G>;
     let at = 0;
     for (const [group, { length }] of Object.entries<readonly unknown[]>(groups)) {
-      const built = buildGroup(gpu, modules.slice(at, (at += length)), { store, lora, dtypeOf, slots });
+      const built = buildGroup(gpu, modules.slice(at, (at += length)), { store, targets, dropout, dtypeOf, slots });
       parts.linears[group as G] = built.map(({ linear }) => linear);
       parts.grads[group as G] = built.map(({ grads }) => grads);
     }

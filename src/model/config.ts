@@ -17,14 +17,14 @@ type Json = Record<string, unknown>;
  * @throws {FormatError} a size that is missing or is no positive integer
  */
 export function parseModelConfig(json: Json, file = "config.json"): ModelConfig {
-  const { model_type, rules } = architectureOf({ model_type: json.model_type as string }, file);
-  refuse(json, rules, file);
+  const architecture = architectureOf({ model_type: json.model_type as string }, file);
+  const { model_type } = architecture;
+  refuse(json, architecture.rules, file);
   const size = (name: string, fallback?: number) => positive(json, name, file, fallback);
   const hidden_size = size("hidden_size");
   const num_attention_heads = size("num_attention_heads");
   const num_key_value_heads = size("num_key_value_heads", num_attention_heads);
-  const head_dim =
-    json.head_dim === undefined || json.head_dim === null ? hidden_size / num_attention_heads : size("head_dim");
+  const head_dim = size("head_dim", architecture.head_dim ?? hidden_size / num_attention_heads);
   if (head_dim % 4 !== 0) {
     throw new UnsupportedError(
       `Cannot load ${file}: head_dim is ${head_dim} (hidden_size ${hidden_size}, num_attention_heads ${num_attention_heads}); it must be a multiple of 4`,
@@ -39,7 +39,7 @@ export function parseModelConfig(json: Json, file = "config.json"): ModelConfig 
   if (layers > MAX_LAYERS)
     throw new FormatError(`Cannot load ${file}: num_hidden_layers is ${layers}; at most ${MAX_LAYERS}`);
   const max_position_embeddings = size("max_position_embeddings");
-  const rope = (json.rope_parameters ?? json.rope_scaling ?? {}) as Json;
+  const rope = ropeOf(json);
   const rope_theta = (rope.rope_theta ?? json.rope_theta ?? 10000) as number;
   if (typeof rope_theta !== "number" || !(rope_theta > 1))
     throw new FormatError(`Cannot load ${file}: rope_theta must be a number above 1, got ${show(rope_theta)}`);
@@ -58,7 +58,7 @@ export function parseModelConfig(json: Json, file = "config.json"): ModelConfig 
     max_position_embeddings,
     rms_norm_eps: eps,
     rope_theta,
-    rope_scaling: yarn(rope, max_position_embeddings, file),
+    rope_scaling: yarn(rope, json, file),
     tie_word_embeddings: json.tie_word_embeddings === true,
     attention_bias: json.attention_bias === true,
   };
@@ -67,12 +67,24 @@ export function parseModelConfig(json: Json, file = "config.json"): ModelConfig 
 function refuse(json: Json, rules: readonly ConfigRule[], file: string): void {
   for (const { field, allowed, rule } of rules) {
     const value = json[field];
-    if (value === undefined || value === null || allowed(value)) continue;
+    if (value === undefined || value === null || allowed(value, json)) continue;
     throw new UnsupportedError(`Cannot load ${file}: ${field} is ${show(value)}; it must be ${rule}`);
   }
 }
 
-function yarn(rope: Json, maxPositions: number, file: string): YarnScaling | null {
+/**
+ * The field that says how positions are rotated: as in transformers, `rope_scaling` goes before `rope_parameters`.
+ *
+ * @see transformers' RotaryEmbeddingConfigMixin.convert_rope_params_to_dict
+ */
+function ropeOf(json: Json): Json {
+  const given = [json.rope_scaling, json.rope_parameters].find(
+    (value) => typeof value === "object" && value !== null && Object.keys(value).length > 0,
+  );
+  return (given ?? {}) as Json;
+}
+
+function yarn(rope: Json, json: Json, file: string): YarnScaling | null {
   const type = rope.rope_type ?? rope.type ?? "default";
   if (type === "default") return null;
   if (type !== "yarn")
@@ -85,15 +97,23 @@ function yarn(rope: Json, maxPositions: number, file: string): YarnScaling | nul
       throw new FormatError(`Cannot load ${file}: rope_scaling.${name} must be a positive number, got ${show(value)}`);
     return value;
   };
-  const factor = number("factor");
+  const positions = json.max_position_embeddings as number;
+  // a field of config.json goes before that of the mapping
+  const { original_max_position_embeddings: outer = null } = json;
+  const original =
+    outer === null
+      ? number("original_max_position_embeddings", positions)
+      : positive(json, "original_max_position_embeddings", file);
+  const factor = number("factor", "factor" in rope ? positions / original : undefined);
   const mscale = (weight: number) => (factor <= 1 ? 1 : 0.1 * weight * Math.log(factor) + 1);
   const derived =
     rope.mscale && rope.mscale_all_dim ? mscale(number("mscale")) / mscale(number("mscale_all_dim")) : mscale(1);
   return {
     factor,
-    original_max_position_embeddings: number("original_max_position_embeddings", maxPositions),
-    beta_fast: number("beta_fast", 32),
-    beta_slow: number("beta_slow", 1),
+    original_max_position_embeddings: original,
+    // 0 stands for the default too
+    beta_fast: rope.beta_fast ? number("beta_fast") : 32,
+    beta_slow: rope.beta_slow ? number("beta_slow") : 1,
     attention_factor: number("attention_factor", derived),
     truncate: rope.truncate !== false,
   };
@@ -109,4 +129,46 @@ function positive(json: Json, name: string, file: string, fallback?: number): nu
 
 function show(value: unknown): string {
   return (JSON.stringify(value) ?? "absent").slice(0, 80);
+}
+
+/** Fields of config.json that say nothing about the arithmetic, beside those that are read or checked. */
+const SILENT = new Set([
+  ..."architectures auto_map bos_token_id dtype eos_token_id id2label initializer_range label2id".split(" "),
+  ..."max_window_layers model_name name_or_path _name_or_path pad_token_id sliding_window tokenizer_class".split(" "),
+  ..."torch_dtype transformers_version use_cache use_mrope _attn_implementation _attn_implementation_autoset".split(
+    " ",
+  ),
+  ..."num_return_sequences return_dict output_attentions output_hidden_states problem_type task_specific_params".split(
+    " ",
+  ),
+  ..."is_encoder_decoder is_decoder chunk_size_feed_forward pruned_heads prefix finetuning_task torchscript".split(" "),
+  ..."tie_encoder_decoder cross_attention_hidden_size add_cross_attention decoder_start_token_id sep_token_id".split(
+    " ",
+  ),
+]);
+const READ = new Set([
+  ..."model_type hidden_size intermediate_size num_hidden_layers num_attention_heads num_key_value_heads".split(" "),
+  ..."head_dim vocab_size max_position_embeddings rms_norm_eps rope_theta rope_scaling rope_parameters".split(" "),
+  ..."tie_word_embeddings attention_bias original_max_position_embeddings".split(" "),
+]);
+
+/** What the user should know about a config.json: fields that are passed over, as transformers does or because nothing here reads them. */
+export function configNotes(json: Json): string[] {
+  const notes: string[] = [];
+  const both = ["rope_scaling", "rope_parameters"].every((name) => Object.keys((json[name] as Json) ?? {}).length > 0);
+  if (both && JSON.stringify(json.rope_scaling) !== JSON.stringify(json.rope_parameters)) {
+    notes.push("config.json has rope_scaling and rope_parameters: rope_scaling counts, as in transformers");
+  }
+  const { rules } = architectureOf({ model_type: json.model_type as string });
+  const unknown = Object.keys(json).filter((name) => {
+    const value = json[name] ?? null;
+    const empty = value === null || value === false || (typeof value === "object" && Object.keys(value).length === 0);
+    const known = READ.has(name) || SILENT.has(name) || rules.some(({ field }) => field === name);
+    return !known && !empty && !name.startsWith("unsloth_");
+  });
+  if (unknown.length > 0) {
+    const named = unknown.slice(0, 8).map((name) => (name.length > 64 ? `${name.slice(0, 61)}…` : name));
+    notes.push(`config.json holds fields that Qwench does not use: ${named.join(", ")}`);
+  }
+  return notes;
 }

@@ -13,7 +13,7 @@ export interface CardFacts {
   datasets: readonly string[];
   method: "sft" | "grpo" | null;
   /** settings of the adapter */
-  lora: { r: number; lora_alpha: number; use_rslora: boolean; target_modules: readonly string[] } | null;
+  lora: { r: number; lora_alpha: number; use_rslora: boolean; target_modules: readonly string[] | string } | null;
   /** the recipe's YAML */
   recipe: string | null;
   /** metrics.jsonl */
@@ -127,7 +127,7 @@ function training(facts: CardFacts): string {
   const lines: string[] = [];
   if (lora) {
     const scale = `α ${lora.lora_alpha}${lora.use_rslora ? ", rank-stabilised" : ""}`;
-    lines.push(`LoRA of rank ${lora.r}, ${scale}, on ${lora.target_modules.join(", ")}.\n`);
+    lines.push(`LoRA of rank ${lora.r}, ${scale}, on ${[lora.target_modules].flat().join(", ")}.\n`);
   }
   if (datasets.length > 0) {
     lines.push(`Data: ${datasets.map((id) => `[${id}](https://huggingface.co/datasets/${id})`).join(", ")}.\n`);

@@ -2,10 +2,11 @@ import { encodePrompt } from "../data/prompts.ts";
 import type { NumberedRow } from "../data/rows.ts";
 import { DataError } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
-import { type Checkpoint, openCheckpoint } from "../io/checkpoint.ts";
+import type { Checkpoint } from "../io/checkpoint.ts";
 import type { Folder } from "../io/storage.ts";
 import { loadAdapter, setAdapter } from "../model/adapters/loaded.ts";
 import { type LoadDType, loadModel } from "../model/files/load.ts";
+import { openModel } from "../model/files/open.ts";
 import { mergedDtype, tokenizerFolder } from "../model/files/write-merged.ts";
 import { generate } from "../model/generate/generate.ts";
 import type { Transformer } from "../model/transformer.ts";
@@ -190,7 +191,7 @@ class Effect {
 
 async function openWritten({ checkpoint }: ExportSource, folder: Folder, request: ExportRequest): Promise<Checkpoint> {
   if (request.format === "lora") return checkpoint;
-  if (request.format !== "gguf") return openCheckpoint(folder);
+  if (request.format !== "gguf") return (await openModel(folder)).checkpoint;
   return openGgufCheckpoint(folder, ggufFileName(request.name, request.quantization ?? "q8_0"));
 }
 

@@ -1,16 +1,18 @@
 import { FormatError, NotFoundError, UnsupportedError } from "../errors.ts";
-import { type Checkpoint, CONFIG_FILE, openCheckpoint, readJson } from "../io/checkpoint.ts";
+import { type Checkpoint, CONFIG_FILE, readJson, spelled } from "../io/checkpoint.ts";
 import { encodeGguf } from "../io/gguf/gguf.ts";
 import { ggufTokenizer } from "../io/gguf/tokenizer.ts";
-import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE, readAdapter } from "../io/peft.ts";
-import { bytesOf, findNonFinite } from "../io/safetensors.ts";
+import { memoryFolder } from "../io/memory-folder.ts";
+import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE, readAdapter, writeAdapter } from "../io/peft.ts";
+import { bytesOf, findNonFinite, openSafetensors } from "../io/safetensors.ts";
 import type { ByteSource, Folder } from "../io/storage.ts";
-import { checkTensors } from "../model/build.ts";
 import { parseModelConfig } from "../model/config.ts";
 import { type GgufQuantization, ggufDataBytes, ggufMetadata, ggufTensors } from "../model/files/gguf.ts";
 import { openAdapterFor } from "../model/files/load.ts";
 import type { FloatDtype } from "../model/files/merge.ts";
+import { openModel } from "../model/files/open.ts";
 import { copied, type MergedFile, mergedFiles, TOKENIZER_FILES, tokenizerFolder } from "../model/files/write-merged.ts";
+import { formatJson } from "../text/json.ts";
 import { openTokenizer } from "./open.ts";
 
 export { GGUF_QUANTIZATIONS, type GgufQuantization, openGgufCheckpoint } from "../model/files/gguf.ts";
@@ -49,9 +51,7 @@ export interface ExportSource {
  * @throws {FormatError} a checkpoint that is not what its config.json says, an adapter for another base
  */
 export async function openExport(model: Folder, adapter: Folder | null): Promise<ExportSource> {
-  const checkpoint = await openCheckpoint(model);
-  const config = parseModelConfig(checkpoint.config, `${model.path}/${CONFIG_FILE}`);
-  checkTensors(config, checkpoint.weights, model.path);
+  const { checkpoint, config } = await openModel(model);
   if (adapter) await openAdapterFor(config, adapter);
   return { checkpoint, adapter };
 }
@@ -104,12 +104,39 @@ async function* loraFiles(
   { base, signal, onProgress }: ExportRequest,
 ): AsyncGenerator<MergedFile> {
   if (!adapter) throw new UnsupportedError("Cannot export lora: there is no adapter to export");
-  const config = await readJson(adapter, ADAPTER_CONFIG_FILE);
-  if (!config.base_model_name_or_path) config.base_model_name_or_path = base;
-  yield { name: ADAPTER_CONFIG_FILE, content: JSON.stringify(config, null, 2) };
-  const weights = await adapter.open(ADAPTER_WEIGHTS_FILE);
   await checkFinite(adapter);
+  if (!(await isPeft(adapter))) {
+    yield* convertedAdapter(adapter, base);
+    return;
+  }
+  const config = await readJson(adapter, ADAPTER_CONFIG_FILE);
+  const named = config.base_model_name_or_path || base;
+  yield {
+    name: ADAPTER_CONFIG_FILE,
+    content: formatJson({ ...spelled(config), base_model_name_or_path: named as string }, 2),
+  };
+  const weights = await adapter.open(ADAPTER_WEIGHTS_FILE);
   yield { name: ADAPTER_WEIGHTS_FILE, content: ranges(weights, signal, onProgress) };
+  yield* copied(adapter, TOKENIZER_FILES);
+}
+
+/** Whether an adapter's files are PEFT's own, by its own names: they are then copied as they are. */
+async function isPeft(adapter: Folder): Promise<boolean> {
+  if (!(await adapter.exists(ADAPTER_WEIGHTS_FILE))) return false;
+  const file = await openSafetensors(await adapter.open(ADAPTER_WEIGHTS_FILE));
+  const { tensors } = await readAdapter(adapter);
+  return [...file.tensors.keys()].every((name) => tensors.has(name));
+}
+
+/** An adapter of MLX's, or of another spelling, as PEFT has it. */
+async function* convertedAdapter(adapter: Folder, base: string): AsyncGenerator<MergedFile> {
+  const { config, tensors, read } = await readAdapter(adapter);
+  const list = [];
+  for (const [name, { shape }] of tensors) list.push({ name, shape, data: await read(name) });
+  const folder = memoryFolder("converted");
+  const named = config.base_model_name_or_path || base;
+  await writeAdapter(folder, { ...config, base_model_name_or_path: named }, list);
+  yield* copied(folder, [ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE]);
   yield* copied(adapter, TOKENIZER_FILES);
 }
 

@@ -6,11 +6,12 @@ import type { Tokenizer } from "../data/tokenizer.ts";
 import { DataError, MemoryError, NotFoundError } from "../errors.ts";
 import { planLike } from "../gpu/fake-device.ts";
 import type { Kernel } from "../gpu/program.ts";
-import { type Checkpoint, openCheckpoint, readJson } from "../io/checkpoint.ts";
+import { type Checkpoint, readJson } from "../io/checkpoint.ts";
 import { type LoadedAdapter, loadAdapter, setAdapter } from "../model/adapters/loaded.ts";
-import { buildModel, checkTensors } from "../model/build.ts";
-import { type ModelConfig, parseModelConfig } from "../model/config.ts";
+import { buildModel } from "../model/build.ts";
+import type { ModelConfig } from "../model/config.ts";
 import { type LoadDType, loadModel, openAdapterFor, type Quantization, weightDTypes } from "../model/files/load.ts";
+import { openModel } from "../model/files/open.ts";
 import { type GenerationDefaults, parseGenerationConfig, samplingOf } from "../model/generate/config.ts";
 import { recordGeneration } from "../model/generate/foresee.ts";
 import { type Generation, generateStream, type SamplingOptions } from "../model/generate/generate.ts";
@@ -66,9 +67,7 @@ export interface TextModel extends PreparedText {
  */
 export async function prepareText(sources: TextSources): Promise<PreparedText> {
   const { gpu, model: folder, adapter, available = null } = sources;
-  const checkpoint = await openCheckpoint(folder);
-  const config = parseModelConfig(checkpoint.config, `${folder.path}/config.json`);
-  checkTensors(config, checkpoint.weights, folder.path);
+  const { checkpoint, config } = await openModel(folder);
   const tokenizer = await openTokenizer(folder);
   if (!tokenizer) throw new NotFoundError(`Cannot write text with ${folder.path}: it has no tokenizer.json`);
   const file = "generation_config.json";

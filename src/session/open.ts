@@ -3,13 +3,14 @@ import { type TokenizedDataset, type TokenizeOptions, tokenizeDataset } from "..
 import { loadTokenizer, type Tokenizer } from "../data/tokenizer.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { Kernel } from "../gpu/program.ts";
-import { type Checkpoint, openCheckpoint } from "../io/checkpoint.ts";
+import type { Checkpoint } from "../io/checkpoint.ts";
 import type { Adapter } from "../io/peft.ts";
 import type { Folder } from "../io/storage.ts";
-import { type LoraConfig, targetModules } from "../model/adapters/lora.ts";
+import type { LoraConfig } from "../model/adapters/lora.ts";
+import { targetModules } from "../model/adapters/targets.ts";
 import { EMBEDDING, HEAD, modulesOf } from "../model/architectures/tensors.ts";
-import { checkTensors, type Trained } from "../model/build.ts";
-import { type ModelConfig, parseModelConfig } from "../model/config.ts";
+import type { Trained } from "../model/build.ts";
+import type { ModelConfig } from "../model/config.ts";
 import {
   fillAdapter,
   initAdapter,
@@ -19,6 +20,7 @@ import {
   type Quantization,
   weightDTypes,
 } from "../model/files/load.ts";
+import { openModel } from "../model/files/open.ts";
 import type { WeightDType } from "../model/slots.ts";
 import type { SftRecipe } from "../recipe/recipe.ts";
 import type { Trainee } from "../train/checkpoint.ts";
@@ -56,6 +58,8 @@ export interface OpenBase {
   trained: Exclude<Trained, "none">;
   lora: LoraConfig | null;
   adapter: Adapter | null;
+  /** what the user should know about both */
+  notes: string[];
   /** how the frozen projections will be stored, and the head */
   weightDType: WeightDType;
   headDType: WeightDType;
@@ -68,7 +72,6 @@ export interface PreparedBase extends OpenBase {
   forecast: MemoryForecast;
   /** what the run will have compiled, with the tiles that were measured by now */
   kernels(): Kernel[] | Promise<Kernel[]>;
-  notes: string[];
 }
 
 /** A run that is ready to load: everything was read and checked but the weights. */
@@ -133,8 +136,8 @@ export async function openTokenizer(folder: Folder): Promise<Tokenizer | null> {
  */
 export async function prepareSft(recipe: SftRecipe, sources: SftSources): Promise<PreparedSft> {
   const { gpu, signal, onProgress } = sources;
-  const notes: string[] = [];
   const base = await openBase(recipe, sources);
+  const notes = [...base.notes];
   const { config, checkpoint, trained, tokenizer } = base;
   const options: TokenizeOptions & RowOptions = {
     tokenizer,
@@ -180,9 +183,7 @@ export async function prepareSft(recipe: SftRecipe, sources: SftSources): Promis
 
 /** Opens a run's model: reads its files' headers, its tokenizer and the adapter to go on from. */
 export async function openBase(recipe: ModelFields, { gpu, model, adapter }: RunSources): Promise<OpenBase> {
-  const checkpoint = await openCheckpoint(model);
-  const config = parseModelConfig(checkpoint.config, `${model.path}/config.json`);
-  checkTensors(config, checkpoint.weights, model.path);
+  const { checkpoint, config, notes } = await openModel(model);
   const opened = adapter ? await openAdapterFor(config, adapter) : null;
   const lora = opened?.lora ?? (recipe.use_peft ? loraOf(config, recipe) : null);
   const dtypeOf = weightDTypes(gpu, config, checkpoint, storageOf(recipe));
@@ -193,6 +194,7 @@ export async function openBase(recipe: ModelFields, { gpu, model, adapter }: Run
     trained: lora ? { lora } : "all",
     lora,
     adapter: opened?.adapter ?? null,
+    notes: [...notes, ...(opened?.notes ?? [])],
     companions: lora ? {} : await companionsOf(model),
     weightDType: dtypeOf(`${modulesOf(config)[0].path}.weight`),
     headDType: dtypeOf(config.tie_word_embeddings ? EMBEDDING : HEAD),

@@ -171,8 +171,8 @@ export async function loadCheckpoint(folder: Folder, trainee: Trainee, optimizer
       lora_alpha,
       use_rslora,
       target_modules,
-    }: Pick<LoraConfig, "r" | "lora_alpha" | "use_rslora"> & { target_modules: readonly string[] }) =>
-      `lora_r ${r}, lora_alpha ${lora_alpha}, use_rslora ${use_rslora} on ${[...target_modules].sort().join(", ")}`;
+    }: Pick<LoraConfig, "r" | "lora_alpha" | "use_rslora" | "target_modules">) =>
+      `lora_r ${r}, lora_alpha ${lora_alpha}, use_rslora ${use_rslora} on ${[target_modules].flat().sort().join(", ")}`;
     const [saved, wanted] = [shape(adapter.config), shape(trainee.lora)];
     if (saved !== wanted) {
       throw new FormatError(`Cannot resume from ${folder.path}: it holds ${saved}, and this run is ${wanted}`);

@@ -2,6 +2,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { describe, expect, it } from "vitest";
 import { FormatError, NotFoundError, ShapeError, UnsupportedError } from "../../src/errors.ts";
+import { parseAdapterName } from "../../src/io/adapter-names.ts";
 import { memoryFolder } from "../../src/io/memory-folder.ts";
 import { type AdapterConfig, type AdapterTensor, readAdapter, writeAdapter } from "../../src/io/peft.ts";
 import { nodeFolder } from "../../src/platform/node/fs.ts";
@@ -29,10 +30,44 @@ async function written(change: Record<string, unknown> = {}) {
   return folder;
 }
 
+describe("names of an adapter's tensors", () => {
+  it.each([
+    ["base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight", "model.layers.0.self_attn.q_proj", "lora_A"],
+    ["base_model.model.model.layers.0.mlp.up_proj.lora_B.default.weight", "model.layers.0.mlp.up_proj", "lora_B"],
+    ["model.layers.3.mlp.up_proj.lora_A.weight", "model.layers.3.mlp.up_proj", "lora_A"],
+    ["layers.3.mlp.up_proj.lora_A.my-own.weight", "model.layers.3.mlp.up_proj", "lora_A"],
+    [
+      "base_model.model.model.language_model.layers.1.mlp.up_proj.lora_A.weight",
+      "model.layers.1.mlp.up_proj",
+      "lora_A",
+    ],
+    [
+      "base_model.model.language_model.model.layers.1.mlp.up_proj.lora_B.weight",
+      "model.layers.1.mlp.up_proj",
+      "lora_B",
+    ],
+    [
+      "base_model.model.model.layers.0.mlp.up_proj.lora_magnitude_vector",
+      "model.layers.0.mlp.up_proj",
+      "lora_magnitude_vector",
+    ],
+    ["base_model.model.model.visual.layers.0.up_proj.lora_A.weight", "model.visual.layers.0.up_proj", "lora_A"],
+  ])("%s", (name, module, part) => {
+    expect(parseAdapterName(name)).toEqual({ module, part, transposed: false });
+  });
+
+  it("are MLX's too, whose matrices lie the other way round, and nothing else", () => {
+    const name = "model.layers.0.self_attn.q_proj.lora_a";
+    expect(parseAdapterName(name)).toEqual({ module: stem.slice(17), part: "lora_A", transposed: true });
+    expect(parseAdapterName("model.layers.0.self_attn.q_proj.weight")).toBeNull();
+    expect(parseAdapterName("lora_A.weight")).toBeNull();
+  });
+});
+
 describe("writeAdapter and readAdapter", () => {
   it("come back with what went in", async () => {
     const adapter = await readAdapter(await written());
-    expect(adapter.config).toEqual(config);
+    expect(adapter.config).toMatchObject(config);
     expect([...adapter.tensors.keys()]).toEqual(tensors.map(({ name }) => name));
     for (const { name, data } of tensors) expect(await adapter.read(name)).toEqual(data);
     await expect(adapter.read("x")).rejects.toThrow(NotFoundError);
@@ -49,9 +84,17 @@ describe("writeAdapter and readAdapter", () => {
       for (const [name, { shape }] of adapter.tensors) copy.push({ name, shape, data: await adapter.read(name) });
       const folder = memoryFolder();
       await writeAdapter(folder, adapter.config, copy.reverse());
-      expect(JSON.parse(await folder.readText("adapter_config.json"))).toEqual(
-        JSON.parse(readFileSync(join(home, "adapter_config.json"), "utf8")),
-      );
+      const text = await folder.readText("adapter_config.json");
+      expect(text).toContain('"lora_dropout": 0.0'); // PEFT's own type: a float
+      const of = JSON.parse(readFileSync(join(home, "adapter_config.json"), "utf8"));
+      // every field that is written is as PEFT writes it, and what is left out says nothing
+      expect(of).toMatchObject(JSON.parse(text));
+      for (const name of Object.keys(of)) {
+        if (name in JSON.parse(text) || name === "peft_version") continue;
+        expect([null, false, 16, "{}"], name).toContainEqual(
+          typeof of[name] === "object" && of[name] ? "{}" : of[name],
+        );
+      }
       const source = await folder.open("adapter_model.safetensors");
       const expected = readFileSync(join(home, "adapter_model.safetensors"));
       expect(Buffer.compare(await source.read(0, source.size), expected), path).toBe(0);
@@ -61,13 +104,10 @@ describe("writeAdapter and readAdapter", () => {
   it.each<[string, unknown]>([
     ["use_dora", true],
     ["bias", "lora_only"],
-    ["rank_pattern", { q_proj: 4 }],
-    ["alpha_pattern", { q_proj: 4 }],
     ["modules_to_save", ["lm_head"]],
     ["peft_type", "IA3"],
     ["task_type", "SEQ_CLS"],
     ["fan_in_fan_out", true],
-    ["layers_to_transform", [0]],
     ["layer_replication", [[0, 1]]],
     ["trainable_token_indices", [5]],
     ["target_parameters", ["experts"]],
@@ -91,7 +131,7 @@ describe("writeAdapter and readAdapter", () => {
       target_modules: ".*q_proj",
     });
     const { config: read } = await readAdapter(folder);
-    expect(read).toMatchObject({ target_modules: ["q_proj"], base_model_name_or_path: "" });
+    expect(read).toMatchObject({ target_modules: ".*q_proj", base_model_name_or_path: "" });
   });
 
   it.each<[string, unknown]>([
@@ -99,28 +139,36 @@ describe("writeAdapter and readAdapter", () => {
     ["r", -8],
     ["r", 1.5],
     ["r", "8"],
-    ["r", undefined],
     ["lora_alpha", "x"],
     ["lora_dropout", 1],
     ["lora_dropout", -0.1],
     ["use_rslora", 1],
     ["target_modules", []],
     ["target_modules", null],
+    ["target_modules", [""]],
+    ["exclude_modules", [1]],
+    ["rank_pattern", { q_proj: 0 }],
+    ["alpha_pattern", { q_proj: "x" }],
+    ["layers_to_transform", [-1]],
+    ["layers_pattern", [1]],
   ])("refuse %s = %j", async (field, value) => {
     await expect(readAdapter(await written({ [field]: value }))).rejects.toThrow(FormatError);
     await expect(readAdapter(await written({ [field]: value }))).rejects.toThrow(field);
   });
 
   it("refuse a rank that is not the tensors', a lone A and foreign tensors", async () => {
-    await expect(readAdapter(await written({ r: 3 }))).rejects.toThrow(ShapeError);
     const save = (list: AdapterTensor[], change: Partial<AdapterConfig> = {}) =>
       writeAdapter(memoryFolder(), { ...config, ...change }, list);
     await expect(save(tensors.slice(0, 1))).rejects.toThrow(/lora_B\.weight is missing/);
     await expect(save([])).rejects.toThrow(/no LoRA matrices/);
     await expect(save(tensors, { r: 0 })).rejects.toThrow(/r must be a whole number ≥ 1, not 0/);
     await expect(save([{ ...tensors[0]!, shape: [2, 4] }])).rejects.toThrow(/takes 8 values, and its data has 6/);
-    await expect(save([{ ...tensors[0]!, name: "base_model.model.lm_head.weight" }])).rejects.toThrow(UnsupportedError);
-    await expect(save(tensors, { target_modules: ["v_proj"] })).rejects.toThrow(/none of the target_modules v_proj/);
+    await expect(save([{ ...tensors[0]!, name: "base_model.model.lm_head.weight" }])).rejects.toThrow(
+      /lm_head\.weight is no name/,
+    );
+    const other = { ...tensors[1]!, shape: [8, 1] };
+    await expect(save([tensors[0]!, other])).rejects.toThrow(/their ranks 2 and 1 differ/);
+    await expect(save([tensors[0]!, other])).rejects.toThrow(ShapeError);
   });
 
   it("leave the old adapter when the new one is refused", async () => {

@@ -46,7 +46,10 @@ describe("parseModelConfig", () => {
     [{ model_type: undefined }, /model_type is absent/],
     [{ model_type: "qwen3_moe" }, /model_type is "qwen3_moe"/],
     [{ hidden_act: "gelu" }, /hidden_act is "gelu"; it must be "silu"/],
-    [{ use_sliding_window: true }, /use_sliding_window is true; it must be false/],
+    [
+      { use_sliding_window: true, sliding_window: 64, max_window_layers: 1 },
+      /use_sliding_window is true; it must be false/,
+    ],
     [{ attention_dropout: 0.1 }, /attention_dropout is 0\.1; it must be 0/],
     [
       { quantization_config: { quant_method: "gptq" } },

@@ -3,7 +3,8 @@ import type { Gpu } from "../../src/gpu/device.ts";
 import { openCheckpoint } from "../../src/io/checkpoint.ts";
 import { toFloat32 } from "../../src/io/safetensors.ts";
 import type { Folder } from "../../src/io/storage.ts";
-import { type LoraConfig, loraName, loraScale, targetsOf } from "../../src/model/adapters/lora.ts";
+import { type LoraConfig, loraName } from "../../src/model/adapters/lora.ts";
+import { targetsOf } from "../../src/model/adapters/targets.ts";
 import { parseModelConfig } from "../../src/model/config.ts";
 import { initAdapter, loadModel } from "../../src/model/files/load.ts";
 import { type PackedBatch, shiftedTargets } from "../../src/model/transformer.ts";
@@ -63,9 +64,9 @@ export async function checkGradients(
     weights.set(name, values.get(name) ?? Float64Array.from(toFloat32(await checkpoint.read(name), dtype as "F32")));
   }
   const pairs: ReferencePairs = new Map(
-    (lora ? targetsOf(config, lora) : []).map((module) => {
-      const of = (matrix: "lora_A" | "lora_B") => values.get(loraName(module, matrix))!;
-      return [module.path, { a: of("lora_A"), b: of("lora_B"), r: lora!.r, scale: loraScale(lora!) }];
+    (lora ? targetsOf(config, lora) : []).map((target) => {
+      const of = (matrix: "lora_A" | "lora_B") => values.get(loraName(target, matrix))!;
+      return [target.path, { a: of("lora_A"), b: of("lora_B"), r: target.r, scale: target.scale }];
     }),
   );
   const reference = new ReferenceModel(config, weights, pairs);

@@ -1,9 +1,9 @@
 import type { Gpu } from "../../src/gpu/device.ts";
-import { openCheckpoint } from "../../src/io/checkpoint.ts";
 import type { Folder } from "../../src/io/storage.ts";
 import { relativeError } from "../../src/kernels/check.ts";
 import { parseModelConfig } from "../../src/model/config.ts";
 import { fillAdapter, loadModel, openAdapterFor } from "../../src/model/files/load.ts";
+import { openModel } from "../../src/model/files/open.ts";
 import type { Transformer } from "../../src/model/transformer.ts";
 import { groupAdvantages, type ScaleRewards } from "../../src/train/grpo/advantages.ts";
 import { type GrpoLossOptions, grpoObjective, tokenLogps } from "../../src/train/grpo/objective.ts";
@@ -83,7 +83,7 @@ async function logpError(
 export async function grpoParity(gpu: Gpu, folder: Folder, name: string): Promise<ParityRow[]> {
   const settings: Setting[] = JSON.parse(await folder.readText("losses.json"));
   const sequences = await readSequences(folder);
-  const checkpoint = await openCheckpoint(folder);
+  const checkpoint = (await openModel(folder)).checkpoint;
   const { adapter, lora } = await openAdapterFor(parseModelConfig(checkpoint.config), folder.folder("adapter"));
   const model = await loadModel(gpu, checkpoint, { trained: { lora } });
   await fillAdapter(gpu, model, adapter);

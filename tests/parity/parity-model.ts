@@ -1,11 +1,11 @@
 import type { Gpu } from "../../src/gpu/device.ts";
-import { openCheckpoint } from "../../src/io/checkpoint.ts";
 import { openSafetensors, toFloat32, toInt32 } from "../../src/io/safetensors.ts";
 import type { Folder } from "../../src/io/storage.ts";
 import { relativeError } from "../../src/kernels/check.ts";
 import type { Trained } from "../../src/model/build.ts";
 import { parseModelConfig } from "../../src/model/config.ts";
 import { fillAdapter, type LoadDType, loadModel, openAdapterFor } from "../../src/model/files/load.ts";
+import { openModel } from "../../src/model/files/open.ts";
 import { type PackedBatch, shiftedTargets, type Transformer } from "../../src/model/transformer.ts";
 
 /** One line of the parity table. */
@@ -146,7 +146,7 @@ export async function modelParity(gpu: Gpu, folder: Folder, name: string, dtype:
     rows.push({ case: title, check, worst, tolerance: tolerance * factor });
   const golden = JSON.parse(await folder.readText("case.json"));
   const batch = await readBatch(folder);
-  const checkpoint = await openCheckpoint(folder);
+  const checkpoint = (await openModel(folder)).checkpoint;
   const vocab = parseModelConfig(checkpoint.config).vocab_size;
   const load = async (trained: Trained) => loadModel(gpu, checkpoint, { dtype, trained });
 

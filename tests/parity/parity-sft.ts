@@ -1,11 +1,11 @@
 import type { TokenizedRow } from "../../src/data/tokenize.ts";
 import type { Gpu } from "../../src/gpu/device.ts";
-import { openCheckpoint } from "../../src/io/checkpoint.ts";
 import { memoryFolder } from "../../src/io/memory-folder.ts";
 import type { Folder } from "../../src/io/storage.ts";
 import { relativeError } from "../../src/kernels/check.ts";
 import { parseModelConfig } from "../../src/model/config.ts";
 import { fillAdapter, loadModel, openAdapterFor } from "../../src/model/files/load.ts";
+import { openModel } from "../../src/model/files/open.ts";
 import { parseRecipe } from "../../src/recipe/recipe.ts";
 import { sft } from "../../src/train/sft/sft.ts";
 import { type ParityRow, readTensors } from "./parity-model.ts";
@@ -14,7 +14,7 @@ import { type ParityRow, readTensors } from "./parity-model.ts";
 export async function sftParity(gpu: Gpu, folder: Folder, name: string): Promise<ParityRow[]> {
   const { args, log } = JSON.parse(await folder.readText("trajectory.json"));
   const train: TokenizedRow[] = JSON.parse(await folder.readText("rows.json"));
-  const checkpoint = await openCheckpoint(folder);
+  const checkpoint = (await openModel(folder)).checkpoint;
   const { adapter, lora } = await openAdapterFor(parseModelConfig(checkpoint.config), folder.folder("adapter_init"));
   const model = await loadModel(gpu, checkpoint, { trained: { lora } });
   await fillAdapter(gpu, model, adapter);

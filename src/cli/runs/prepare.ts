@@ -151,6 +151,6 @@ export function describePrompts(recipe: GrpoRecipe, prepared: PreparedGrpo): str
 }
 
 function describeModel({ forecast, lora }: PreparedBase): string {
-  const what = lora ? `LoRA r=${lora.r} on ${lora.target_modules.join(", ")}` : "all weights";
+  const what = lora ? `LoRA r=${lora.r} on ${[lora.target_modules].flat().join(", ")}` : "all weights";
   return `${count(forecast.trainable)} of ${count(forecast.parameters)} parameters (${what})`;
 }

@@ -2,8 +2,9 @@ import type { AdapterConfig } from "../../io/peft.ts";
 import type { LinearGrads } from "../../kernels/matmul/linear.ts";
 import type { loraLinear } from "../../kernels/matmul/lora-linear.ts";
 import type { loraLinearBackward } from "../../kernels/matmul/lora-linear-backward.ts";
-import type { Module } from "../architectures/tensors.ts";
+import type { ModelConfig } from "../architectures/architecture.ts";
 import type { ParameterSpec } from "../parameters.ts";
+import type { Target } from "./targets.ts";
 
 /** A matrix of an adapter: which linear layer it is for, and what it is. */
 export interface AdapterMatrix extends ParameterSpec {
@@ -20,8 +21,10 @@ export type MergeRows = (weight: Float32Array, row: number) => void;
 export interface AdapterKind<Config> {
   /** PEFT's name */
   peft_type: string;
+  /** The linear layers of a model that it is on, in order. */
+  targets(model: ModelConfig, config: Config): Target[];
   /** What is trained for one linear layer, under PEFT's names. */
-  parameters(module: Module, config: Config): AdapterMatrix[];
+  parameters(target: Target): AdapterMatrix[];
   /**
    * Starting values of a parameter, so that the model's output does not change.
    *
@@ -31,8 +34,9 @@ export interface AdapterKind<Config> {
   /** `y` of linear layers with their adapter, and the way back: see the kernels that they are. */
   forward: typeof loraLinear;
   backward: typeof loraLinearBackward;
-  /** Opens what it takes to merge one module. */
-  merge(module: Module, config: Config, read: ReadTensor): Promise<MergeRows>;
+  /** Opens what it takes to merge one linear layer. */
+  merge(target: Target, read: ReadTensor): Promise<MergeRows>;
   /** The adapter_config.json that PEFT reads. @param base path or hub id of the base model */
   toPeft(config: Config, base: string): AdapterConfig;
+  fromPeft(config: AdapterConfig): Config;
 }

@@ -6,7 +6,8 @@ import type { Linear, Lora } from "../../kernels/matmul/linear.ts";
 import { layersOf, type Module, modulesOf } from "../architectures/tensors.ts";
 import { openAdapterFor } from "../files/load.ts";
 import type { Transformer } from "../transformer.ts";
-import { type LoraConfig, loraName, loraScale } from "./lora.ts";
+import { type LoraConfig, loraName, lora as plainLora } from "./lora.ts";
+import type { Target } from "./targets.ts";
 
 /** LoRA matrices on the GPU, for a model that was loaded without any. Several may wait beside the base at a time. */
 export interface LoadedAdapter {
@@ -39,6 +40,14 @@ function startsOf(sizes: readonly number[]): number[] {
   return starts;
 }
 
+/** A lora_B of more columns, so that pairs of other ranks and factors share a kernel: what is added is 0. */
+function widened(b: Float32Array, { out, r }: Target, rank: number, factor: number): Float32Array {
+  if (r === rank && factor === 1) return b;
+  const wide = new Float32Array(out * rank);
+  for (let i = 0; i < out; i++) for (let k = 0; k < r; k++) wide[i * rank + k] = factor * b[i * r + k];
+  return wide;
+}
+
 /**
  * Puts the matrices of a PEFT folder on the GPU. The model answers as before until `setAdapter`.
  *
@@ -54,39 +63,39 @@ export async function loadAdapter(model: Transformer, folder: Folder): Promise<L
     tensors.push(tensor);
     return tensor;
   };
-  const fill = async (tensor: Tensor, name: string, at: number) => {
-    const data = await adapter.read(name);
+  const fill = async (tensor: Tensor, name: string, at: number, change = (data: Float32Array) => data) => {
+    const data = change(await adapter.read(name));
     const bad = findNonFinite(bytesOf(data), "F32");
     if (bad >= 0) {
       throw new FormatError(`Cannot use adapter ${folder.path}: ${name} holds a value that is not finite, at ${bad}`);
     }
     gpu.write(tensor, data, 4 * at);
   };
-  const { r } = lora;
+  const targets = new Map(plainLora.targets(config, lora).map((target) => [target.path, target]));
+  const put = async (linear: Linear, modules: readonly Module[]): Promise<Lora | null> => {
+    const tuned = modules.flatMap(({ path }) => targets.get(path) ?? []);
+    if (tuned.length === 0) return null;
+    const r = Math.max(...tuned.map((target) => target.r));
+    const [{ scale }] = tuned;
+    const aAt = startsOf(tuned.map(({ inner }) => r * inner));
+    const bAt = startsOf(tuned.map(({ out }) => out * r));
+    const a = allocate(aAt[tuned.length], `${tuned[0].path}.lora_A`);
+    const b = allocate(bAt[tuned.length], `${tuned[0].path}.lora_B`);
+    await Promise.all(
+      tuned.flatMap((target, i) => [
+        fill(a, loraName(target, "lora_A"), aAt[i]),
+        fill(b, loraName(target, "lora_B"), bAt[i], (data) => widened(data, target, r, target.scale / scale)),
+      ]),
+    );
+    const parts = linear.parts.map((_, part) => {
+      const i = tuned.findIndex(({ path }) => path === modules[part].path);
+      return i < 0 ? null : { aAt: aAt[i], bAt: bAt[i], index: 0 };
+    });
+    return { a, b, r, scale, dropout: 0, parts }; // nothing is dropped: it only runs
+  };
   const pairs: (Lora | null)[] = [];
   try {
-    for (const { modules } of linearsOf(model)) {
-      const tuned = modules.filter(({ name }) => lora.target_modules.includes(name));
-      if (tuned.length === 0) {
-        pairs.push(null);
-        continue;
-      }
-      const aAt = startsOf(tuned.map(({ inner }) => r * inner));
-      const bAt = startsOf(tuned.map(({ out }) => out * r));
-      const a = allocate(aAt[tuned.length], `${tuned[0].path}.lora_A`);
-      const b = allocate(bAt[tuned.length], `${tuned[0].path}.lora_B`);
-      await Promise.all(
-        tuned.flatMap((module, i) => [
-          fill(a, loraName(module, "lora_A"), aAt[i]),
-          fill(b, loraName(module, "lora_B"), bAt[i]),
-        ]),
-      );
-      const parts = modules.map((module) => {
-        const i = tuned.indexOf(module);
-        return i < 0 ? null : { aAt: aAt[i], bAt: bAt[i], index: 0 };
-      });
-      pairs.push({ a, b, r, scale: loraScale(lora), dropout: 0, parts }); // nothing is dropped: it only runs
-    }
+    for (const { linear, modules } of linearsOf(model)) pairs.push(await put(linear, modules));
   } catch (error) {
     gpu.drop(...tensors);
     throw error;

@@ -85,7 +85,7 @@ export interface LayerSpec {
 /** A field of config.json that may stand there only with a value that changes nothing. */
 export interface ConfigRule {
   field: string;
-  allowed(value: unknown): boolean;
+  allowed(value: unknown, json: Readonly<Record<string, unknown>>): boolean;
   /** to follow "it must be" */
   rule: string;
 }
@@ -111,6 +111,8 @@ export interface Architecture {
   /** checkpoints that it is for, in a few words */
   about: string;
   rules: readonly ConfigRule[];
+  /** of a config.json that does not say; null: hidden_size / num_attention_heads */
+  head_dim: number | null;
   layer(config: ModelConfig, index: number): LayerSpec;
   /** null: llama.cpp has no such architecture */
   gguf: GgufSpec | null;

@@ -75,10 +75,19 @@ function isNf4(value: unknown): boolean {
   return quant_method === "bitsandbytes" && load_in_4bit === true && bnb_4bit_quant_type === "nf4";
 }
 
+/** Whether no layer has a window that a sequence could pass. @see transformers' Qwen2Config.__post_init__ */
+function slidesNowhere(value: unknown, json: Readonly<Record<string, unknown>>): boolean {
+  if (value === false) return true;
+  const { sliding_window: window = 4096, max_window_layers = 28, num_hidden_layers, max_position_embeddings } = json;
+  if (window === null || (window as number) >= (max_position_embeddings as number)) return true;
+  if (Array.isArray(json.layer_types)) return json.layer_types.every((type) => type === "full_attention");
+  return (max_window_layers as number) >= (num_hidden_layers as number);
+}
+
 /** Fields that Qwen2's and Qwen3's config.json may hold. */
 export const DECODER_RULES: readonly ConfigRule[] = [
   { field: "hidden_act", allowed: (v) => v === "silu", rule: '"silu"' },
-  { field: "use_sliding_window", allowed: (v) => v === false, rule: "false" },
+  { field: "use_sliding_window", allowed: slidesNowhere, rule: "false, or with a window that no row can pass" },
   { field: "attention_dropout", allowed: (v) => v === 0, rule: "0" },
   {
     field: "quantization_config",

@@ -7,6 +7,7 @@ export const qwen2: Architecture = {
   transformers: "Qwen2ForCausalLM",
   about: "Qwen2, Qwen2.5, their Coder and R1-Distill checkpoints",
   rules: DECODER_RULES,
+  head_dim: null,
   layer: (config, index) => decoderLayer(config, index, { biases: { qkv: true, o: false }, headNorms: false }),
   gguf: {
     architecture: "qwen2",

@@ -8,6 +8,7 @@ export const qwen3: Architecture = {
   transformers: "Qwen3ForCausalLM",
   about: "dense Qwen3",
   rules: DECODER_RULES,
+  head_dim: 128,
   layer: (config, index) => {
     const { attention_bias: bias } = config;
     return decoderLayer(config, index, { biases: { qkv: bias, o: bias }, headNorms: true });

@@ -7,8 +7,8 @@ import { encodeInt8, encodeNf4, nestAbsmax } from "../../io/nf4.ts";
 import { type Adapter, readAdapter } from "../../io/peft.ts";
 import { bytesOf, DTYPE_BYTES, f32ToBf16, f32ToF16, findNonFinite, toFloat32 } from "../../io/safetensors.ts";
 import type { Folder } from "../../io/storage.ts";
-import { type LoraConfig, lora, loraConfigOf, targetsOf } from "../adapters/lora.ts";
-import { isProjection } from "../architectures/tensors.ts";
+import { type LoraConfig, lora } from "../adapters/lora.ts";
+import { isProjection, modulesOf } from "../architectures/tensors.ts";
 import { buildModel, checkTensors, type Trained } from "../build.ts";
 import { type ModelConfig, parseModelConfig } from "../config.ts";
 import type { WeightDType } from "../slots.ts";
@@ -207,31 +207,61 @@ function convert(
   return to === "bf16" ? f32ToBf16(values) : f32ToF16(values);
 }
 
-/** Opens a PEFT folder and checks it against the model it is for. @throws {FormatError} an adapter for another base */
-export async function openAdapterFor(
-  config: ModelConfig,
-  folder: Folder,
-): Promise<{ adapter: Adapter; lora: LoraConfig }> {
+/** An adapter that was read and checked against the model it is for. */
+export interface OpenedAdapter {
+  adapter: Adapter;
+  lora: LoraConfig;
+  /** what the user should know */
+  notes: string[];
+}
+
+/**
+ * Opens an adapter's folder and checks it against the model it is for.
+ *
+ * As in PEFT, names of modules that the model does not have are passed over, and linear layers without matrices stay as
+ * they are.
+ *
+ * @throws {FormatError} an adapter for another base
+ */
+export async function openAdapterFor(config: ModelConfig, folder: Folder): Promise<OpenedAdapter> {
   const adapter = await readAdapter(folder);
-  const settings = loraConfigOf(config, adapter.config);
-  const wanted = targetsOf(config, settings).flatMap((module) => lora.parameters(module, settings));
-  for (const { name, shape } of wanted) {
-    const found = adapter.tensors.get(name);
-    if (found && found.shape.join() !== shape.join()) {
-      throw new FormatError(
-        `Cannot use adapter ${folder.path}: ${name} is [${found.shape}], this base makes it [${shape}]: the adapter is for another base (${adapter.config.base_model_name_or_path || "unnamed"})`,
-      );
-    }
-  }
-  const missing = wanted.find(({ name }) => !adapter.tensors.has(name));
-  const names = new Set(wanted.map(({ name }) => name));
-  const extra = [...adapter.tensors.keys()].find((name) => !names.has(name));
-  if (missing || extra) {
+  const settings = lora.fromPeft(adapter.config);
+  const base = adapter.config.base_model_name_or_path || "unnamed";
+  const targets = lora.targets(config, settings);
+  const present = targets.filter((target) => lora.parameters(target).every(({ name }) => adapter.tensors.has(name)));
+  for (const { name, shape } of present.flatMap((target) => lora.parameters(target))) {
+    const found = adapter.tensors.get(name)!.shape;
+    if (found.join() === shape.join()) continue;
+    const fits = found[name.includes("lora_A") ? 1 : 0] === shape[name.includes("lora_A") ? 1 : 0];
     throw new FormatError(
-      `Cannot use adapter ${folder.path}: ${missing ? `it lacks ${missing.name}` : `it holds ${extra}`}, which does not fit this base of ${config.num_hidden_layers} layers`,
+      fits
+        ? `Cannot use adapter ${folder.path}: ${name} is [${found}], its adapter_config.json makes it [${shape}]`
+        : `Cannot use adapter ${folder.path}: ${name} is [${found}], this base makes it [${shape}]: the adapter is for another base (${base})`,
     );
   }
-  return { adapter, lora: settings };
+  const names = new Set(present.flatMap((target) => lora.parameters(target).map(({ name }) => name)));
+  const extra = [...adapter.tensors.keys()].find((name) => !names.has(name));
+  if (extra) {
+    const known = modulesOf(config).some(({ path }) => extra.startsWith(`base_model.model.${path}.`));
+    throw new FormatError(
+      known
+        ? `Cannot use adapter ${folder.path}: it holds ${extra}, which its target_modules do not name`
+        : `Cannot use adapter ${folder.path}: it holds ${extra}, which does not fit this base of ${config.num_hidden_layers} layers (the adapter's base is ${base})`,
+    );
+  }
+  if (present.length === targets.length) return { adapter, lora: settings, notes: [] };
+  const missing = targets.find((target) => !present.includes(target))!;
+  const deepest = Math.max(...present.map(({ layer }) => layer));
+  if (targets.every((target) => target.layer > deepest || present.includes(target))) {
+    // a model of fewer layers and the same widths
+    throw new FormatError(
+      `Cannot use adapter ${folder.path}: it lacks ${lora.parameters(missing)[0].name} and all layers after it, so it does not fit this base of ${config.num_hidden_layers} layers (the adapter's base is ${base}). If it is meant for the first ${deepest + 1} layers alone, say so in its adapter_config.json as layers_to_transform`,
+    );
+  }
+  const note = `the adapter ${folder.path} has matrices for ${present.length} of the ${targets.length} linear layers that its target_modules name; the others, such as ${missing.path}, stay as the base has them`;
+  // whole paths say which they are
+  const plain = { exclude_modules: null, layers_to_transform: null, target_modules: present.map(({ path }) => path) };
+  return { adapter, lora: { ...settings, ...plain }, notes: [note] };
 }
 
 /** Puts an adapter's matrices into the model's trainable parameters. */

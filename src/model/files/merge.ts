@@ -13,7 +13,7 @@ import {
 } from "../../io/safetensors.ts";
 import type { Folder } from "../../io/storage.ts";
 import type { MergeRows } from "../adapters/adapter.ts";
-import { lora, targetsOf } from "../adapters/lora.ts";
+import { lora } from "../adapters/lora.ts";
 import { parseModelConfig } from "../config.ts";
 import { openAdapterFor } from "./load.ts";
 
@@ -53,8 +53,8 @@ export async function mergedTensors(checkpoint: Checkpoint, adapterFolder: Folde
   const merges = new Map<string, () => Promise<MergeRows>>();
   if (opened) {
     const { adapter, lora: settings } = opened;
-    for (const module of targetsOf(config, settings)) {
-      merges.set(`${module.path}.weight`, () => lora.merge(module, settings, (name) => adapter.read(name)));
+    for (const target of lora.targets(config, settings)) {
+      merges.set(`${target.path}.weight`, () => lora.merge(target, (name) => adapter.read(name)));
     }
   }
   return [...checkpoint.weights].map(([name, { dtype: lies, shape }]): MergedTensor => {

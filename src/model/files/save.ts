@@ -1,9 +1,11 @@
 import { TrainingError } from "../../errors.ts";
 import type { Gpu } from "../../gpu/device.ts";
 import { type Tensor, view } from "../../gpu/tensor.ts";
+import { spelled } from "../../io/checkpoint.ts";
 import { writeAdapter } from "../../io/peft.ts";
 import { encodeSafetensors, findNonFinite, type TensorData } from "../../io/safetensors.ts";
 import type { Folder } from "../../io/storage.ts";
+import { formatJson } from "../../text/json.ts";
 import { lora as adapterKind, type LoraConfig } from "../adapters/lora.ts";
 import type { Transformer } from "../transformer.ts";
 
@@ -63,6 +65,6 @@ export async function saveModel(folder: Folder, model: Transformer, config: Reco
   await folder.write("model.safetensors", encodeSafetensors(tensors, { format: "pt" }));
   await folder.write(
     "config.json",
-    `${JSON.stringify({ ...config, dtype: "float32", torch_dtype: "float32" }, null, 2)}\n`,
+    `${formatJson({ ...spelled(config), dtype: "float32", torch_dtype: "float32" }, 2)}\n`,
   );
 }

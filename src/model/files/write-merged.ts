@@ -1,7 +1,8 @@
 import { nf4Config } from "../../io/bitsandbytes.ts";
-import { type Checkpoint, CONFIG_FILE, INDEX_FILE, parseWeightMap, WEIGHTS_FILE } from "../../io/checkpoint.ts";
+import { type Checkpoint, CONFIG_FILE, INDEX_FILE, spelled, WEIGHTS_FILE } from "../../io/checkpoint.ts";
 import { encodeSafetensors, type TensorData, tensorBytes } from "../../io/safetensors.ts";
 import type { Folder } from "../../io/storage.ts";
+import { formatJson } from "../../text/json.ts";
 import { EMBEDDING, isProjection } from "../architectures/tensors.ts";
 import { parseModelConfig } from "../config.ts";
 import { type FloatDtype, type MergedTensor, mergedTensors } from "./merge.ts";
@@ -91,10 +92,10 @@ export async function* mergedFiles(
   if (!shards.has(WEIGHTS_FILE)) {
     yield { name: INDEX_FILE, content: `${JSON.stringify({ metadata: { total_size }, weight_map }, null, 2)}\n` };
   }
-  const { quantization_config: _, ...plain } = checkpoint.config;
+  const { quantization_config: _, ...plain } = spelled(checkpoint.config);
   const named = { ...plain, dtype: TORCH_NAMES[dtype], torch_dtype: TORCH_NAMES[dtype] };
   const saved = nf4 ? { ...named, quantization_config: nf4Config({ double: true, dtype: TORCH_NAMES[dtype] }) } : named;
-  yield { name: CONFIG_FILE, content: `${JSON.stringify(saved, null, 2)}\n` };
+  yield { name: CONFIG_FILE, content: `${formatJson(saved, 2)}\n` };
   yield* copied(checkpoint.folder, [GENERATION_FILE]);
   yield* copied(await tokenizerFolder(checkpoint.folder, adapter), TOKENIZER_FILES);
 }
@@ -127,5 +128,10 @@ export async function* copied(from: Folder, names: readonly string[]): AsyncGene
 /** Names of tensors by the file that they lie in. */
 async function shardsOf({ folder, tensors }: Checkpoint): Promise<Map<string, string[]>> {
   if (await folder.exists(WEIGHTS_FILE)) return new Map([[WEIGHTS_FILE, [...tensors.keys()]]]);
-  return parseWeightMap(await folder.readText(INDEX_FILE), `${folder.path}/${INDEX_FILE}`);
+  const shards = new Map<string, string[]>();
+  for (const [name, { source }] of tensors) {
+    const file = source.name.slice(source.name.lastIndexOf("/") + 1);
+    shards.set(file, [...(shards.get(file) ?? []), name]);
+  }
+  return shards;
 }

@@ -1,7 +1,8 @@
 import type { Gpu } from "../../gpu/device.ts";
 import { byteLength, isQuantized, QUANT_BLOCK, sizeOf, type Tensor } from "../../gpu/tensor.ts";
 import type { Linear, LinearGrads, Lora } from "../../kernels/matmul/linear.ts";
-import { type LoraConfig, loraName, loraScale } from "../adapters/lora.ts";
+import { loraName } from "../adapters/lora.ts";
+import type { Target } from "../adapters/targets.ts";
 import type { Module } from "../architectures/tensors.ts";
 import type { ParameterStore } from "../parameters.ts";
 import type { Slot, WeightDType } from "../slots.ts";
@@ -15,7 +16,9 @@ export interface BuiltLinear {
 /** What memory is made for, and where it is noted. */
 export interface Building {
   store: ParameterStore | null;
-  lora: LoraConfig | null;
+  /** linear layers with an adapter, by their paths */
+  targets: ReadonlyMap<string, Target>;
+  dropout: number;
   dtypeOf: (name: string) => WeightDType;
   slots: Map<string, readonly Slot[]>;
 }
@@ -39,13 +42,16 @@ export function buildGroup(gpu: Gpu, modules: readonly Module[], building: Build
 }
 
 function tryBuild(gpu: Gpu, modules: readonly Module[], building: Building): BuiltLinear | null {
-  const { store, lora } = building;
+  const { store, targets, dropout } = building;
   const alone = modules.length === 1; // then whatever is too large is refused where it is bound
   const limit = alone
     ? Number.POSITIVE_INFINITY
     : Math.min(gpu.limits.maxStorageBufferBindingSize, gpu.limits.maxBufferSize);
   const shapes = modules.map(({ out, inner }) => [out, inner]);
-  const tuned = modules.filter(({ name }) => lora?.target_modules.includes(name));
+  const tuned = modules.flatMap(({ path }) => targets.get(path) ?? []);
+  const [first] = tuned;
+  // one kernel multiplies pairs of one rank and factor
+  if (tuned.some(({ r, scale }) => r !== first.r || scale !== first.scale)) return null;
   const spanOf = (matrix: "lora_A" | "lora_B") =>
     store!.span(
       tuned.map((module) => loraName(module, matrix)),
@@ -66,7 +72,7 @@ function tryBuild(gpu: Gpu, modules: readonly Module[], building: Building): Bui
   }
   let pair = 0;
   const parts = modules.map((module): Lora["parts"][number] => {
-    if (!tuned.includes(module)) return null;
+    if (!targets.has(module.path)) return null;
     const place = { aAt: pairs!.a!.at[pair], bAt: pairs!.b!.at[pair], index: module.index };
     pair++;
     return place;
@@ -80,9 +86,9 @@ function tryBuild(gpu: Gpu, modules: readonly Module[], building: Building): Bui
       lora: pairs && {
         a: pairs.a!.values,
         b: pairs.b!.values,
-        r: lora!.r,
-        scale: loraScale(lora!),
-        dropout: lora!.lora_dropout,
+        r: first.r,
+        scale: first.scale,
+        dropout,
         parts,
       },
     },

@@ -24,6 +24,7 @@ const madeUp: Architecture = {
   transformers: "MadeUpForCausalLM",
   about: "a test",
   rules: DECODER_RULES,
+  head_dim: null,
   layer: (config, index) => ({
     prefix: `model.layers.${index}`,
     sublayers: [

@@ -1,0 +1,41 @@
+/** The parts of an adapter's tensor name: `base_model.model.{module}.{part}.weight`. */
+export interface AdapterName {
+  /** the module's path in the base model, as Qwench names it: `model.layers.3.self_attn.q_proj` */
+  module: string;
+  /** PEFT's: `lora_A`, `lora_B`, `lora_magnitude_vector` */
+  part: string;
+  /** stored transposed, as MLX has its matrices */
+  transposed: boolean;
+}
+
+const PARTS: Readonly<Record<string, { part: string; transposed: boolean }>> = {
+  lora_A: { part: "lora_A", transposed: false },
+  lora_B: { part: "lora_B", transposed: false },
+  lora_magnitude_vector: { part: "lora_magnitude_vector", transposed: false },
+  lora_a: { part: "lora_A", transposed: true },
+  lora_b: { part: "lora_B", transposed: true },
+};
+
+/**
+ * Reads the name of an adapter's tensor. PEFT's names come with an adapter's own name (`lora_A.default.weight`), without
+ * PEFT's prefix, and with that of a model that has a vision tower (`model.language_model.layers`, `language_model.model.layers`);
+ * MLX's are `model.layers.3.self_attn.q_proj.lora_a`. Null for any other.
+ */
+export function parseAdapterName(name: string): AdapterName | null {
+  const match = /^(.+)\.(lora_[ABab]|lora_magnitude_vector)(?:\.([\w-]+))??(?:\.weight)?$/.exec(name);
+  if (!match) return null;
+  const { part, transposed } = PARTS[match[2]];
+  return { module: modulePath(match[1]), part, transposed };
+}
+
+/** A module's path whatever is before it. */
+export function modulePath(path: string): string {
+  const layer = /(?:^|\.)layers\.(\d+\..+)$/.exec(path);
+  if (layer && !/(?:^|\.)(?:visual|vision_tower|vision_model)\./.test(path)) return `model.layers.${layer[1]}`;
+  return path.replace(/^base_model\.model\./, "");
+}
+
+/** PEFT's name of a tensor. */
+export function adapterName(module: string, part: string): string {
+  return `base_model.model.${module}.${part}${part === "lora_magnitude_vector" ? "" : ".weight"}`;
+}

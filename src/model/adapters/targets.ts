@@ -1,0 +1,115 @@
+import { UnsupportedError } from "../../errors.ts";
+import type { AdapterConfig } from "../../io/peft.ts";
+import type { ModelConfig } from "../architectures/architecture.ts";
+import { type Module, moduleNames, modulesOf } from "../architectures/tensors.ts";
+
+/** Which linear layers an adapter is on, and with which ranks: fields of PEFT's `LoraConfig`. */
+export type TargetFields = Pick<
+  AdapterConfig,
+  | "r"
+  | "lora_alpha"
+  | "use_rslora"
+  | "target_modules"
+  | "exclude_modules"
+  | "rank_pattern"
+  | "alpha_pattern"
+  | "layers_to_transform"
+  | "layers_pattern"
+>;
+
+/** A linear layer with an adapter. */
+export interface Target extends Module {
+  r: number;
+  /** factor of the low-rank product: α/r, or α/√r with rsLoRA (arXiv:2312.03732) */
+  scale: number;
+}
+
+const MOST_PATTERN = 2000;
+/** A repeat within a group that is itself repeated: `(a+)+`. */
+const REPEATED_REPEATS = /\((?:[^()\\]|\\.)*[*+}](?:[^()\\]|\\.)*\)[*+{]/;
+
+/** A pattern of PEFT's, which are Python's, over a whole text. @throws {UnsupportedError} one that JavaScript cannot read */
+function pattern(text: string, field: string): RegExp {
+  if (text.length > MOST_PATTERN || REPEATED_REPEATS.test(text)) {
+    throw new UnsupportedError(
+      `Cannot use ${field} ${JSON.stringify(text.slice(0, 80))}: repeats within a repeated group could take for ever, and so could more than ${MOST_PATTERN} characters`,
+    );
+  }
+  try {
+    // named groups are the one difference that such patterns show
+    return new RegExp(`^(?:${text.replaceAll("(?P<", "(?<")})$`);
+  } catch (error) {
+    throw new UnsupportedError(
+      `Cannot use ${field} ${JSON.stringify(text.slice(0, 80))}: it is no regular expression (${(error as Error).message})`,
+    );
+  }
+}
+
+/** Whether names or a pattern mean a path: `q_proj` and `self_attn.q_proj` mean all paths that end so. */
+function means(wanted: readonly string[] | string, path: string, field: string): boolean {
+  if (typeof wanted === "string") return pattern(wanted, field).test(path);
+  return wanted.some((name) => path === name || path.endsWith(`.${name}`));
+}
+
+/** The layer's number where `layers_to_transform` looks for it: the first in the path. */
+function layerIn(path: string, names: readonly string[] | null): number | null {
+  const tried = names && names.length > 0 ? names.map((name) => `(?:.*?\\.)?${name}`) : [".*?\\.[^.]*"];
+  for (const text of tried) {
+    const found = pattern(`${text}\\.(\\d+)\\..*`, "layers_pattern").exec(path);
+    if (found) return Number(found[1]);
+  }
+  return null;
+}
+
+/** The value of the first key that means a path. */
+function byPattern(patterns: Readonly<Record<string, number>> | undefined, path: string, field: string): number | null {
+  const key = Object.keys(patterns ?? {}).find((key) => pattern(`(?:.*\\.)?(?:${key})`, field).test(path));
+  return key === undefined ? null : patterns![key];
+}
+
+/**
+ * The linear layers of a model that an adapter is on, with the rank and factor of each, as PEFT finds them.
+ *
+ * @see peft/tuners/tuners_utils.py, check_target_module_exists; peft/utils/other.py, get_pattern_key
+ */
+export function targetsOf(config: ModelConfig, fields: TargetFields): Target[] {
+  const { r, lora_alpha, use_rslora, target_modules: wanted, exclude_modules, layers_to_transform: layers } = fields;
+  const all = wanted === "all-linear" || (Array.isArray(wanted) && wanted.includes("all-linear"));
+  return modulesOf(config).flatMap((module): Target[] => {
+    const { path } = module;
+    if (exclude_modules && exclude_modules.length > 0 && means(exclude_modules, path, "exclude_modules")) return [];
+    if (!all && !means(wanted, path, "target_modules")) return [];
+    // PEFT asks for the layer only where names are listed, and not where a whole path is
+    if (layers && layers.length > 0 && Array.isArray(wanted) && !wanted.includes(path)) {
+      const layer = layerIn(path, fields.layers_pattern ?? null);
+      if (layer === null || !layers.includes(layer)) return [];
+    }
+    const rank = byPattern(fields.rank_pattern, path, "rank_pattern") ?? r;
+    const alpha = byPattern(fields.alpha_pattern, path, "alpha_pattern") ?? lora_alpha;
+    return [{ ...module, r: rank, scale: alpha / (use_rslora ? Math.sqrt(rank) : rank) }];
+  });
+}
+
+/**
+ * `lora_target_modules` of a recipe as an adapter keeps them: `all-linear` as the model's own names, in their order; paths
+ * and patterns as they are.
+ *
+ * @throws {UnsupportedError} a name that the model has no linear layer of
+ */
+export function targetModules(config: ModelConfig, modules: readonly string[] | string): readonly string[] | string {
+  const known = moduleNames(config);
+  const names = typeof modules === "string" ? [modules] : modules;
+  if (names.length === 0) throw new UnsupportedError("Cannot put LoRA on no module: lora_target_modules is empty");
+  if (names.includes("all-linear")) return known;
+  const paths = modulesOf(config).map(({ path }) => path);
+  const other = names.find((name) => !paths.some((path) => means([name], path, "lora_target_modules")));
+  if (other === undefined) {
+    const plain = names.every((name) => known.includes(name));
+    return plain ? known.filter((name) => names.includes(name)) : [...new Set(names)];
+  }
+  const whole = names.length === 1 && /[*+?()[\]|\\^$]/.test(other);
+  if (whole && paths.some((path) => means(other, path, "lora_target_modules"))) return other;
+  throw new UnsupportedError(
+    `Cannot put LoRA on ${JSON.stringify(other)}: lora_target_modules may be "all-linear" or a list of ${known.join(", ")}, of ends of their paths, or one regular expression over whole paths such as ${paths[0]}`,
+  );
+}

@@ -1,0 +1,80 @@
+import type { Checkpoint } from "../../io/checkpoint.ts";
+import { CONFIG_FILE, edited, openCheckpoint } from "../../io/checkpoint.ts";
+import type { Folder } from "../../io/storage.ts";
+import { EMBEDDING, HEAD, tensorsOf } from "../architectures/tensors.ts";
+import { checkTensors } from "../build.ts";
+import { configNotes, type ModelConfig, parseModelConfig } from "../config.ts";
+
+/** A checkpoint that was read and checked, not loaded. */
+export interface OpenedModel {
+  checkpoint: Checkpoint;
+  config: ModelConfig;
+  /** what the user should know */
+  notes: string[];
+}
+
+/** Bytes of two tables that are compared at a time. */
+const PIECE_BYTES = 4 << 20;
+
+/**
+ * Opens a model's folder and checks its tensors against its config.json.
+ *
+ * As in transformers: tensors may lack the prefix `model.`, as a bare base model is saved; and a head of its own beside a
+ * config that ties it is used, with a note, where it differs from the embedding.
+ *
+ * @throws what openCheckpoint, parseModelConfig and checkTensors throw
+ */
+export async function openModel(folder: Folder): Promise<OpenedModel> {
+  const file = `${folder.path}/${CONFIG_FILE}`;
+  const opened = await openCheckpoint(folder);
+  let checkpoint = withPrefix(opened, parseModelConfig(opened.config, file));
+  const notes = configNotes(checkpoint.config);
+  const { weights } = checkpoint;
+  if (checkpoint.config.tie_word_embeddings === true && weights.has(HEAD) && (await headDiffers(checkpoint))) {
+    notes.push(
+      `${file} ties the head to the embedding, and the weights hold another ${HEAD}: it is used, as transformers 5 does`,
+    );
+    checkpoint = { ...checkpoint, config: edited(checkpoint.config, { tie_word_embeddings: false }) };
+  }
+  const config = parseModelConfig(checkpoint.config, file);
+  checkTensors(config, weights, folder.path);
+  return { checkpoint, config, notes };
+}
+
+/** A checkpoint by the names that its architecture has: a bare base model's lack `model.`. */
+function withPrefix(checkpoint: Checkpoint, config: ModelConfig): Checkpoint {
+  const { weights } = checkpoint;
+  const bare = (name: string) => name.replace(/^model\./, "");
+  if (weights.has(EMBEDDING) || !weights.has(bare(EMBEDDING))) return checkpoint;
+  const names = new Map<string, string>();
+  for (const name of tensorsOf(config).keys()) if (name !== HEAD) names.set(bare(name), name);
+  // what belongs to a quantised weight has its name before a dot
+  const renamed = (name: string) => {
+    for (const [from, to] of names)
+      if (name === from || name.startsWith(`${from}.`)) return to + name.slice(from.length);
+    return name;
+  };
+  const own = new Map([...checkpoint.tensors.keys()].map((name) => [renamed(name), name]));
+  const rename = <T>(map: ReadonlyMap<string, T>) => new Map([...map].map(([name, value]) => [renamed(name), value]));
+  return {
+    ...checkpoint,
+    tensors: rename(checkpoint.tensors),
+    weights: rename(checkpoint.weights),
+    nf4: rename(checkpoint.nf4),
+    read: (name, start, end) => checkpoint.read(own.get(name) ?? name, start, end),
+  };
+}
+
+/** Whether the head's table is another than the embedding's. Reads both, a piece at a time, up to the first difference. */
+async function headDiffers({ tensors, read }: Checkpoint): Promise<boolean> {
+  const [head, embedding] = [tensors.get(HEAD), tensors.get(EMBEDDING)];
+  if (!head || !embedding) return false;
+  const size = head.end - head.begin;
+  if (head.dtype !== embedding.dtype || size !== embedding.end - embedding.begin) return true;
+  for (let at = 0; at < size; at += PIECE_BYTES) {
+    const end = Math.min(at + PIECE_BYTES, size);
+    const [a, b] = await Promise.all([read(HEAD, at, end), read(EMBEDDING, at, end)]);
+    if (a.some((byte, i) => byte !== b[i])) return true;
+  }
+  return false;
+}
