@@ -48,6 +48,7 @@ export function parseJson(text: string): JsonValue {
 
 const NUMBER = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][-+]?\d+)?/y;
 // what ends a plain stretch of a string
+// biome-ignore lint/suspicious/noControlCharactersInRegex: JSON forbids them
 const SPECIAL = /["\\\u0000-\u001f]/g;
 const SPACE = /[ \t\n\r]*/y;
 

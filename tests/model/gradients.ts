@@ -22,7 +22,8 @@ export function packedBatch(lengths: readonly number[], vocab: number): { batch:
   const next = integers(11);
   const input_ids = lengths.flatMap((length) => Array.from({ length }, () => next(vocab)));
   const position_ids = lengths.flatMap((length) => Array.from({ length }, (_, t) => t));
-  const cu_seqlens = lengths.reduce((ends, length) => [...ends, ends.at(-1)! + length], [0]);
+  const cu_seqlens = [0];
+  for (const length of lengths) cu_seqlens.push(cu_seqlens.at(-1)! + length);
   const labels = input_ids.map((id, i) => (position_ids[i] < 2 ? -100 : id));
   return { batch: { input_ids, position_ids, cu_seqlens }, labels };
 }
