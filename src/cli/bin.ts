@@ -1,3 +1,4 @@
+import { useEnvProxy } from "../platform/node/proxy.ts";
 import { main } from "./main.ts";
 
 // A reader that has had enough, such as head, ends the program; every file is written atomically all the same.
@@ -7,7 +8,9 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
 });
 
 // Dawn keeps the process alive, so the end is explicit; output that is still on its way to a pipe goes first.
-main(process.argv.slice(2)).then((code) => {
-  process.exitCode = code;
-  process.stdout.write("", () => process.stderr.write("", () => process.exit(code)));
-});
+useEnvProxy()
+  .then(() => main(process.argv.slice(2)))
+  .then((code) => {
+    process.exitCode = code;
+    process.stdout.write("", () => process.stderr.write("", () => process.exit(code)));
+  });

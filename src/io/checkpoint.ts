@@ -1,5 +1,6 @@
 import { FormatError, NotFoundError, UnsupportedError } from "../errors.ts";
 import { formatJson, type JsonObject, parseJson } from "../text/json.ts";
+import { notData } from "../text/not-data.ts";
 import { type LogicalTensors, readLogicalTensors } from "./bitsandbytes.ts";
 import { checkPlainName, show } from "./names.ts";
 import { openSafetensors, readEntry, type SafetensorsFile, type TensorEntry } from "./safetensors.ts";
@@ -98,6 +99,8 @@ export function parseJsonObject(text: string, name: string): Record<string, unkn
   try {
     value = JSON.parse(text);
   } catch (error) {
+    const kind = notData(new TextEncoder().encode(text.slice(0, 512)));
+    if (kind) throw new FormatError(`Cannot read ${name}: it is ${kind}. Fetch the file itself`);
     throw new FormatError(`Cannot read ${name}: it is not JSON (${show((error as Error).message)})`);
   }
   if (typeof value !== "object" || value === null || Array.isArray(value)) {

@@ -1,4 +1,5 @@
-import { AbortError, NetworkError, NotFoundError, QwenchError } from "../errors.ts";
+import { AbortError, FormatError, NetworkError, NotFoundError, QwenchError } from "../errors.ts";
+import { notData } from "../text/not-data.ts";
 
 /** How hard to try. Times are milliseconds. */
 export interface RetryPolicy {
@@ -129,6 +130,10 @@ export async function withRetries<T>(transport: Transport, what: string, attempt
   }
 }
 
+/** Bytes of an answer of the hub's API: a page of a listing has some hundred thousand. */
+const MOST_API_BYTES = 20_000_000;
+const MOST_DEPTH = 100;
+
 /** `fetch` for the hub library: with retries, the token, and failures as this project's errors. */
 export function hubFetch(transport: Transport): typeof fetch {
   return async (input) => {
@@ -137,11 +142,28 @@ export function hubFetch(transport: Transport): typeof fetch {
       const opened = await open(transport, url, { accept: "application/json" });
       const parts: Uint8Array[] = [];
       let size = 0;
+      let depth = 0;
+      let quoted = false;
+      let escaped = false;
+      const refuse = (why: string): never => {
+        opened.cancel();
+        throw new FormatError(`Cannot fetch ${transport.what}: ${bare(url)} answers with ${why}`);
+      };
       for (let part = await opened.next(); part; part = await opened.next()) {
         size += part.length;
-        if (size > 100_000_000) {
-          opened.cancel();
-          throw new NetworkError(`Cannot fetch ${transport.what}: ${bare(url)} answers with more than 100 MB of JSON`);
+        if (size > MOST_API_BYTES) refuse(`more than ${MOST_API_BYTES / 1e6} MB of JSON`);
+        if (parts.length === 0) {
+          const kind = notData(part);
+          if (kind) refuse(`${kind}, not with JSON. A proxy or a login page of this network may stand between`);
+        }
+        for (const byte of part) {
+          if (escaped) escaped = false;
+          else if (byte === 0x5c) escaped = quoted;
+          else if (byte === 0x22) quoted = !quoted;
+          else if (quoted) continue;
+          else if (byte === 0x5b || byte === 0x7b) depth++;
+          else if (byte === 0x5d || byte === 0x7d) depth--;
+          if (depth > MOST_DEPTH) refuse(`JSON that is nested deeper than ${MOST_DEPTH}`);
         }
         parts.push(part);
       }
@@ -153,12 +175,19 @@ export function hubFetch(transport: Transport): typeof fetch {
 function failure(transport: Transport, url: string, response: Response): Error {
   const { status } = response;
   const code = response.headers.get("X-Error-Code") ?? "";
-  const said = `${bare(url)} answers ${status}${code ? ` ${code.slice(0, 60)}` : ""}`;
+  const from = response.url || url;
+  const said = `${bare(from)} answers ${status}${code ? ` ${code.slice(0, 60)}` : ""}`;
   if (status === 429 || status === 408 || status >= 500) return new CutError(said, retryAfter(response));
   const cannot = `Cannot fetch ${transport.what}: ${said}`;
   if (status === 401 || status === 403) {
+    // the hub gave leave and sent us on: a new address may do, and if not, the token has nothing to do with it
+    if (new URL(from).origin !== new URL(transport.hubUrl).origin) {
+      return new CutError(
+        `${said}: the file server refuses an address that the hub signed. A proxy, a firewall or a wrong clock may be why`,
+      );
+    }
     const advice = transport.token
-      ? `the token in HF_TOKEN may not read it; ask for access on its page at ${transport.hubUrl}, or check its name`
+      ? `the token may not read it; ask for access on its page at ${transport.hubUrl}, or check its name`
       : "gated or private: set HF_TOKEN (or no such name: the hub does not tell them apart)";
     return new NotFoundError(`${cannot}: ${advice}`);
   }
@@ -168,6 +197,7 @@ function failure(transport: Transport, url: string, response: Response): Error {
       `${cannot}: ${missing}${transport.token ? "" : "; if it is gated or private: set HF_TOKEN"}`,
     );
   }
+  if (status === 407) return new NetworkError(`${cannot}: the proxy wants a user and a password in HTTPS_PROXY`);
   return new NetworkError(cannot);
 }
 

@@ -1,4 +1,5 @@
 import { FormatError, NotFoundError } from "../errors.ts";
+import { notData } from "../text/not-data.ts";
 import { DTYPE_BYTES, type Dtype, isDtype } from "./dtype.ts";
 import { show } from "./names.ts";
 import type { ByteSource } from "./storage.ts";
@@ -55,6 +56,8 @@ export async function openSafetensors(source: ByteSource): Promise<SafetensorsFi
   const fail = (why: string): never => {
     throw new FormatError(`Cannot read ${source.name} as safetensors: ${why}`);
   };
+  const kind = notData(await source.read(0, Math.min(source.size, 512)));
+  if (kind) fail(`it is ${kind}. Fetch the file itself, for example with git lfs pull`);
   if (source.size < 8) fail(`it has ${source.size} bytes, and the header's length alone takes 8`);
   const prefix = await source.read(0, 8);
   const claimed = new DataView(prefix.buffer, prefix.byteOffset, 8).getBigUint64(0, true);

@@ -31,3 +31,66 @@ export interface Folder {
   /** Removes a subfolder and all in it. */
   removeFolder(name: string): Promise<void>;
 }
+
+/** Who holds a lock. */
+export interface LockOwner {
+  /** process id, or what a platform has in its place */
+  id: string;
+  host: string;
+  /** what the owner does, for people: "train" */
+  what: string;
+}
+
+/** A lock that was taken. */
+export interface Lock {
+  release(): Promise<void>;
+}
+
+/** A folder in which one process at a time can claim a name. */
+export interface LockableFolder extends Folder {
+  /**
+   * Claims a name in this folder, unless a living process has it. A lock whose owner has died is taken over.
+   *
+   * @param what the claimant does, for people
+   * @returns the lock, or who has it
+   */
+  lock(name: string, what: string): Promise<Lock | { owner: LockOwner }>;
+}
+
+export function isLockable(folder: Folder): folder is LockableFolder {
+  return typeof (folder as Partial<LockableFolder>).lock === "function";
+}
+
+/** Milliseconds between two looks at a lock that another has. */
+const LOOK_MS = 200;
+
+/**
+ * Runs `work` while nobody else works under the same name in this folder: waits for whoever does. Where the folder knows
+ * no locks it just runs.
+ *
+ * @param onWait told once who is waited for
+ */
+export async function exclusively<T>(
+  folder: Folder,
+  name: string,
+  what: string,
+  work: () => Promise<T>,
+  { signal, onWait }: { signal?: AbortSignal; onWait?: (owner: LockOwner) => void } = {},
+): Promise<T> {
+  if (!isLockable(folder)) return work();
+  let told = false;
+  for (;;) {
+    const lock = await folder.lock(name, what);
+    if ("release" in lock) {
+      try {
+        return await work();
+      } finally {
+        await lock.release();
+      }
+    }
+    if (!told) onWait?.(lock.owner);
+    told = true;
+    signal?.throwIfAborted();
+    await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+  }
+}

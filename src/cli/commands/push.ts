@@ -18,6 +18,7 @@ import { type CliFlag, type ParsedArgs, UsageError } from "../args.ts";
 import { textOf } from "../flags/text-flags.ts";
 import { MARK } from "../runs/export-folder.ts";
 import { metricsFile, readMetrics } from "../runs/run-log.ts";
+import { hubToken } from "../sources/hub.ts";
 import { HUB_ID } from "../sources/sources.ts";
 import { interruptible } from "../terminal/interrupt.ts";
 import { statusLine } from "../terminal/status-line.ts";
@@ -127,7 +128,7 @@ async function push(asked: Asked, signal: AbortSignal): Promise<number> {
     const pushed = await pushFiles(files, {
       repo: asked.repo,
       private: asked.private,
-      token: process.env.HF_TOKEN,
+      token: hubToken(),
       hubUrl: process.env.HF_ENDPOINT,
       title: `Upload ${asked.kind === "adapter" ? "an adapter" : "a model"} by qwench ${versions.qwench}`,
       signal,

@@ -16,8 +16,9 @@ import type { PreparedBase, PreparedSft, SftSources } from "../../session/open.t
 import { type CliFlag, type ParsedArgs, UsageError } from "../args.ts";
 import { openDataset } from "../sources/datasets.ts";
 import { embeddedRecipe } from "../sources/embedded.ts";
+import { hubOptions } from "../sources/hub.ts";
 import { checkStages, publishedRecipe, readPublished } from "../sources/published.ts";
-import { hubOptions, openChatTemplate, openModelFolder } from "../sources/sources.ts";
+import { openChatTemplate, openModelFolder } from "../sources/sources.ts";
 import { formatBytes, renderTable } from "../terminal/table.ts";
 
 /** `--recipe`, of the commands that take one. */

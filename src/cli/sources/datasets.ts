@@ -3,13 +3,13 @@ import { readRows } from "../../data/dataset.ts";
 import type { NumberedRow } from "../../data/rows.ts";
 import type { DataSet } from "../../data/sets/data-set.ts";
 import { DATA_SETS, dataSetNamed, type Part, readDataSet, readSetOptions } from "../../data/sets/registry.ts";
-import { RecipeError } from "../../errors.ts";
+import { NotFoundError, RecipeError } from "../../errors.ts";
 import { fetchDataset } from "../../io/hub/dataset.ts";
-import type { HubOptions } from "../../io/hub/hub.ts";
 import type { Folder } from "../../io/storage.ts";
 import { nodeFolder } from "../../platform/node/fs.ts";
 import type { GrpoRecipe } from "../../recipe/recipe.ts";
 import { openTokenizer } from "../../session/open.ts";
+import type { CliHub } from "./hub.ts";
 import { DATA_FILE, openFile, openRows, splitFiles } from "./sources.ts";
 
 /** What a recipe says about its rows. */
@@ -31,7 +31,7 @@ export async function openDataset(
   name: string,
   split: string,
   recipe: DatasetFields,
-  hub: HubOptions,
+  hub: CliHub,
   model: Folder,
 ): Promise<AsyncIterable<NumberedRow>> {
   const known = !existsSync(name) && Object.hasOwn(DATA_SETS, name);
@@ -60,14 +60,29 @@ export async function openDataset(
 }
 
 /** The parts of a data set where it lies on the hub. */
-function atHome(set: DataSet, split: string, config: string | null, hub: HubOptions): Part[] {
+function atHome(set: DataSet, split: string, config: string | null, hub: CliHub): Part[] {
   return set.homes.map((home) => ({
     name: home.part ?? set.name,
     rows: fetched(home.id, { ...hub, config: config ?? home.config, split: home.splits?.[split] ?? split }),
   }));
 }
 
-async function* fetched(id: string, options: Parameters<typeof fetchDataset>[1]): AsyncGenerator<NumberedRow> {
+async function* fetched(
+  id: string,
+  { readOnly, ...options }: CliHub & Parameters<typeof fetchDataset>[1],
+): AsyncGenerator<NumberedRow> {
+  let begun = false;
+  if (readOnly) {
+    try {
+      for await (const { folder, file } of fetchDataset(id, { ...options, cache: readOnly, offline: true })) {
+        begun = true;
+        yield* readRows(await openFile(folder, file));
+      }
+      return;
+    } catch (error) {
+      if (begun || options.offline || !(error instanceof NotFoundError)) throw error;
+    }
+  }
   for await (const { folder, file } of fetchDataset(id, options)) yield* readRows(await openFile(folder, file));
 }
 
@@ -77,7 +92,7 @@ async function elsewhere(
   name: string,
   split: string,
   recipe: DatasetFields,
-  hub: HubOptions,
+  hub: CliHub,
 ): Promise<Part[]> {
   if (!existsSync(name) || !statSync(name).isDirectory()) {
     return [{ rows: await openRows(name, { config: recipe.dataset_config, split }, hub) }];

@@ -1,62 +1,48 @@
 import { existsSync, statSync } from "node:fs";
-import { homedir } from "node:os";
-import { basename, dirname, join } from "node:path";
+import { basename, dirname } from "node:path";
 import { type ByteSource, readRows } from "../../data/dataset.ts";
 import type { NumberedRow } from "../../data/rows.ts";
 import { NotFoundError } from "../../errors.ts";
 import { downloadDataset } from "../../io/hub/dataset.ts";
-import { downloadModel, fetchFiles, type HubOptions, type HubProgress, openSnapshot } from "../../io/hub/hub.ts";
+import { downloadModel, fetchFiles, openSnapshot } from "../../io/hub/hub.ts";
 import type { Folder } from "../../io/storage.ts";
 import { nodeFile, nodeFolder } from "../../platform/node/fs.ts";
 import { openTokenizer } from "../../session/open.ts";
+import { type CliHub, fromHub, hubName, snapshotIn } from "./hub.ts";
 
 /** A hub id: `owner/name` or `name`, none of which is a path. */
 export const HUB_ID = /^[\w-][\w.-]*(\/[\w-][\w.-]*)?$/;
 
-/** Where downloads are kept: HF_HOME's hub folder, as Hugging Face's own libraries choose it. */
-export function cacheFolder(env: NodeJS.ProcessEnv = process.env): string {
-  return (
-    env.HF_HUB_CACHE ?? join(env.HF_HOME ?? join(env.XDG_CACHE_HOME ?? join(homedir(), ".cache"), "huggingface"), "hub")
-  );
-}
-
-/** What every hub call is made with; the token comes from the environment and is shown to nobody. */
-export function hubOptions(
-  signal: AbortSignal | undefined,
-  onProgress: (progress: HubProgress) => void,
-  env: NodeJS.ProcessEnv = process.env,
-): HubOptions {
-  return { cache: nodeFolder(cacheFolder(env)), token: env.HF_TOKEN, hubUrl: env.HF_ENDPOINT, signal, onProgress };
-}
-
 /** Opens a local folder, or downloads a hub model into the cache. */
-export async function openModelFolder(nameOrPath: string, revision: string, hub: HubOptions): Promise<Folder> {
+export async function openModelFolder(nameOrPath: string, revision: string, hub: CliHub): Promise<Folder> {
   if (existsSync(nameOrPath)) {
     if (!statSync(nameOrPath).isDirectory())
       throw new NotFoundError(
         `Cannot load ${nameOrPath}: it is a file; a model is a folder with config.json and safetensors`,
       );
-    return nodeFolder(nameOrPath);
+    return nodeFolder(snapshotIn(nameOrPath));
   }
   if (!HUB_ID.test(nameOrPath))
     throw new NotFoundError(`Cannot load ${nameOrPath}: there is no such folder, and it is not a hub id (owner/name)`);
-  return downloadModel(nameOrPath, { ...hub, revision });
+  return fromHub(hub, (options) => downloadModel(hubName(nameOrPath), { ...options, revision }));
 }
 
 /** The chat template in a Jinja file, or of the tokenizer in a folder or on the hub. */
-export async function openChatTemplate(nameOrPath: string, hub: HubOptions): Promise<string> {
+export async function openChatTemplate(nameOrPath: string, hub: CliHub): Promise<string> {
   if (existsSync(nameOrPath) && !statSync(nameOrPath).isDirectory())
     return nodeFolder(dirname(nameOrPath)).readText(basename(nameOrPath));
   let folder: Folder;
   if (existsSync(nameOrPath)) folder = nodeFolder(nameOrPath);
   else if (HUB_ID.test(nameOrPath)) {
-    const snapshot = await openSnapshot("model", nameOrPath, "main", hub);
     const wanted = new Set(["tokenizer.json", "tokenizer_config.json", "chat_template.jinja"]);
-    await fetchFiles(
-      snapshot,
-      snapshot.files.filter(({ path }) => wanted.has(path)),
-    );
-    folder = snapshot.folder;
+    folder = await fromHub(hub, async (options) => {
+      const snapshot = await openSnapshot("model", hubName(nameOrPath), "main", options);
+      await fetchFiles(
+        snapshot,
+        snapshot.files.filter(({ path }) => wanted.has(path)),
+      );
+      return snapshot.folder;
+    });
   } else {
     throw new NotFoundError(
       `Cannot read the chat template ${nameOrPath}: there is no such file or folder, and it is not a hub id (owner/name)`,
@@ -71,7 +57,7 @@ export async function openChatTemplate(nameOrPath: string, hub: HubOptions): Pro
 export async function openRows(
   name: string,
   { config, split }: { config: string | null; split: string },
-  hub: HubOptions,
+  hub: CliHub,
 ): Promise<AsyncIterable<NumberedRow>> {
   if (existsSync(name)) {
     if (!statSync(name).isDirectory()) return readRows(await nodeFile(name));
@@ -81,7 +67,9 @@ export async function openRows(
     throw new NotFoundError(
       `Cannot read rows from ${name}: there is no such file or folder, and it is not a hub id (owner/name)`,
     );
-  const { folder, files } = await downloadDataset(name, { ...hub, config: config ?? undefined, split });
+  const { folder, files } = await fromHub(hub, (options) =>
+    downloadDataset(hubName(name), { ...options, config: config ?? undefined, split }),
+  );
   return rowsOfFiles(folder, files);
 }
 

@@ -11,7 +11,8 @@ import { availableMemory, openGpu } from "../runs/open-gpu.ts";
 import { recallTuning } from "../runs/tuning.ts";
 import { formatBytes } from "../terminal/table.ts";
 import { embeddedModelFolder } from "./embedded-folder.ts";
-import { hubOptions, openChatTemplate, openModelFolder } from "./sources.ts";
+import { hubOptions } from "./hub.ts";
+import { openChatTemplate, openModelFolder } from "./sources.ts";
 
 const DTYPES: readonly string[] = ["auto", "float32", "float16", "bfloat16"];
 

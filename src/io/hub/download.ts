@@ -1,4 +1,5 @@
 import { FormatError, QwenchError } from "../../errors.ts";
+import { notData } from "../../text/not-data.ts";
 import { CutError, type OpenResponse, open, type Transport, withRetries } from "../http.ts";
 import { type AppendableFolder, concat, isAppendable } from "../memory-folder.ts";
 import { Sha256 } from "../sha256.ts";
@@ -272,12 +273,33 @@ async function connect(
       from > 0 ? new StaleError(said) : new FormatError(`Cannot download ${file.path} of ${transport.what}: ${said}`),
     );
   }
+  const page = /^text\/html\b/i.test(response.headers.get("Content-Type") ?? "") && !/\.html?$/i.test(file.path);
+  if (from === 0 && (total < file.size || page)) await refuseOther(opened, file, transport, total);
   if (from > 0) state.joined = true;
   if (etag !== state.etag) {
     state.etag = etag;
     await noteEtag(etag);
   } else if (from === 0) await noteEtag(etag);
   return { opened, skip: response.status === 206 ? 0 : from };
+}
+
+/** Bytes of a body that are looked at to say what it is. */
+const LOOK_BYTES = 2048;
+
+/** A body that its own headers make shorter than the listing, or a page: named for what it is, since another try brings the same. */
+async function refuseOther(opened: OpenResponse, file: RemoteFile, { what }: Transport, total: number): Promise<never> {
+  const parts: Uint8Array[] = [];
+  for (let size = 0; size < LOOK_BYTES; ) {
+    const part = await opened.next().catch(() => undefined);
+    if (!part) break;
+    parts.push(part);
+    size += part.length;
+  }
+  opened.cancel();
+  const kind = notData(concat(parts)) ?? "another file";
+  throw new FormatError(
+    `Cannot download ${file.path} of ${what}: the listing says ${file.size} bytes, and the server sends ${total}; what comes is ${kind}. A proxy or a mirror may stand between`,
+  );
 }
 
 /** A weak ETag promises no byte for byte equality, so it cannot join two halves. */

@@ -3,7 +3,7 @@ import { FormatError, NetworkError, NotFoundError, QwenchError, RecipeError, Uns
 import { INDEX_FILE, parseJsonObject, parseWeightMap, WEIGHTS_FILE } from "../checkpoint.ts";
 import { hubFetch, RETRY, type RetryPolicy, type Transport } from "../http.ts";
 import { checkFileName, show } from "../names.ts";
-import type { Folder } from "../storage.ts";
+import { exclusively, type Folder } from "../storage.ts";
 import { downloadFile, type RemoteFile } from "./download.ts";
 
 export type { RetryPolicy } from "../http.ts";
@@ -41,6 +41,10 @@ export interface HubOptions {
    */
   conditional?: boolean | undefined;
   retry?: Partial<RetryPolicy> | undefined;
+  /** ask no network: the cache has it, or it is refused; the CLI reads `HF_HUB_OFFLINE` */
+  offline?: boolean | undefined;
+  /** told what the user should know, such as who is waited for */
+  onNote?: ((text: string) => void) | undefined;
 }
 
 /** A repository of the hub at one commit. */
@@ -58,6 +62,8 @@ export interface Snapshot {
 
 type Kind = "model" | "dataset";
 const MAX_FILES = 100_000;
+/** The hub lists a thousand entries a page, or fifty with their commits. */
+const MAX_PAGES = 4_000;
 const COMMIT = /^[0-9a-f]{40}$/;
 
 /** What a model needs besides its weights; absent ones are passed over. */
@@ -117,6 +123,11 @@ export async function modelFiles(
     }
   } else if (weights.length === 0) {
     const has = snapshot.files.map((file) => file.path).slice(0, 12);
+    if (snapshot.options.offline) {
+      throw new NotFoundError(
+        `Cannot load ${id}: the cache ${snapshot.folder.path} has no weights of it (${has.join(", ") || "no file"}), and the network is not to be used (HF_HUB_OFFLINE)`,
+      );
+    }
     throw new UnsupportedError(
       `Cannot download ${id}: Qwench reads ${WEIGHTS_FILE} or ${INDEX_FILE}, and the model has ${has.join(", ") || "no file"}`,
     );
@@ -134,8 +145,9 @@ export async function openSnapshot(kind: Kind, id: string, revision: string, opt
   const transport = makeTransport(checkId(id, what), what, options);
   checkRevision(revision, what);
   const home = options.cache.folder(`${kind}s--${id.replaceAll("/", "--")}`);
-  const commit = await resolveCommit(kind, id, revision, home, transport);
-  const files = await listing(kind, id, commit, home, transport);
+  const offline = options.offline ?? false;
+  const commit = await resolveCommit(kind, id, revision, home, transport, offline);
+  const files = await listing(kind, id, commit, home, transport, offline);
   return {
     commit,
     files,
@@ -162,8 +174,31 @@ export async function fetchFiles(snapshot: Snapshot, files: readonly RemoteFile[
         totalSize,
       });
     if (!(await isCached(folder, file))) {
-      await downloadFile(transport, urlOf(base, file), file, folder, report);
-    } else report(file.size);
+      if (options.offline) {
+        throw new NotFoundError(
+          `Cannot fetch ${file.path} of ${transport.what}: it is not in the cache ${folder.path}, and the network is not to be used (HF_HUB_OFFLINE)`,
+        );
+      }
+      // two processes that want one file share its download: the second finds it whole
+      await exclusively(
+        folder,
+        file.path,
+        "download",
+        async () => {
+          if (!(await isCached(folder, file))) {
+            await downloadFile(transport, urlOf(base, file), file, folder, report);
+          }
+        },
+        {
+          signal: options.signal,
+          onWait: ({ id, host }) =>
+            options.onNote?.(
+              `${file.path} of ${transport.what} is being downloaded by process ${id} of ${host}: waiting for it`,
+            ),
+        },
+      );
+    }
+    report(file.size);
     before += file.size;
   }
 }
@@ -223,9 +258,23 @@ function checkRevision(revision: string, what: string): void {
   }
 }
 
-async function resolveCommit(kind: Kind, id: string, revision: string, home: Folder, transport: Transport) {
-  if (COMMIT.test(revision) && (await home.exists(manifestOf(revision)))) return revision;
+async function resolveCommit(
+  kind: Kind,
+  id: string,
+  revision: string,
+  home: Folder,
+  transport: Transport,
+  offline: boolean,
+) {
+  if (COMMIT.test(revision) && (await isKnown(home, revision))) return revision;
   const ref = `refs/${revision}`;
+  if (offline) {
+    const commit = await cachedCommit(home, ref);
+    if (commit) return commit;
+    throw new NotFoundError(
+      `Cannot fetch ${transport.what}: the cache ${home.path} has no revision ${revision} of it, and the network is not to be used (HF_HUB_OFFLINE)`,
+    );
+  }
   try {
     const params = { name: id, revision, hubUrl: transport.hubUrl, fetch: hubFetch(transport) };
     const info = await fromHub(transport, () =>
@@ -238,45 +287,110 @@ async function resolveCommit(kind: Kind, id: string, revision: string, home: Fol
       throw new FormatError(`Cannot fetch ${transport.what}: the hub names no commit for the revision ${revision}`);
     }
     const known = (await home.exists(ref)) ? await home.readText(ref) : "";
-    if (known !== commit) await home.write(ref, commit);
+    if (known !== commit) await noted(home.write(ref, commit));
     return commit;
   } catch (error) {
-    if (!(error instanceof NetworkError) || !(await home.exists(ref))) throw error;
-    const commit = (await home.readText(ref)).trim();
-    if (!COMMIT.test(commit) || !(await home.exists(manifestOf(commit)))) throw error;
+    const commit = error instanceof NetworkError ? await cachedCommit(home, ref) : null;
+    if (!commit) throw error;
     return commit;
   }
 }
 
+/** The commit that the cache, ours or Python's, knows for a branch or tag, or null. */
+async function cachedCommit(home: Folder, ref: string): Promise<string | null> {
+  if (!(await home.exists(ref))) return null;
+  const commit = (await home.readText(ref)).trim();
+  return COMMIT.test(commit) && (await isKnown(home, commit)) ? commit : null;
+}
+
+async function isKnown(home: Folder, commit: string): Promise<boolean> {
+  if (await home.exists(manifestOf(commit))) return true;
+  return (await home.folder("snapshots").folders()).includes(commit);
+}
+
+/** A cache that may not be written to still serves: what was to be noted in it is asked for again another time. */
+async function noted(work: Promise<void>): Promise<void> {
+  await work.catch(() => {});
+}
+
 const manifestOf = (commit: string) => `listings/${commit}.json`;
+/** Folders within folders that a snapshot may have. */
+const MOST_DEPTH = 8;
+
+/** The files of a snapshot that lie in the cache, as Python's libraries leave them: there is no listing of theirs. */
+async function filesIn(folder: Folder, prefix = "", depth = 0): Promise<RemoteFile[]> {
+  const files: RemoteFile[] = [];
+  for (const name of await folder.list()) files.push({ path: prefix + name, size: (await folder.open(name)).size });
+  if (depth >= MOST_DEPTH) return files;
+  for (const name of await folder.folders()) {
+    files.push(...(await filesIn(folder.folder(name), `${prefix}${name}/`, depth + 1)));
+  }
+  return files;
+}
 
 /** The files of a commit, from the cache where a former call left them: a commit never changes. */
-async function listing(kind: Kind, id: string, commit: string, home: Folder, transport: Transport) {
+async function listing(
+  kind: Kind,
+  id: string,
+  commit: string,
+  home: Folder,
+  transport: Transport,
+  offline: boolean,
+): Promise<RemoteFile[]> {
   const manifest = manifestOf(commit);
   if (await home.exists(manifest)) {
     const { files } = parseJsonObject(await home.readText(manifest), `${home.path}/${manifest}`);
     if (Array.isArray(files)) return files.map((entry) => checkEntry(entry, transport));
   }
-  const files = await fromHub(transport, async () => {
+  const present = () => filesIn(home.folder("snapshots").folder(commit));
+  if (offline) return present();
+  let files: RemoteFile[];
+  try {
+    files = await listOnHub(kind, id, commit, transport);
+  } catch (error) {
+    const found = error instanceof NetworkError ? await present() : [];
+    if (found.length === 0) throw error;
+    return found;
+  }
+  await noted(home.write(manifest, JSON.stringify({ files }, null, 1)));
+  return files;
+}
+
+/** Characters of all paths of a listing: some hundred a file, of the most files that there may be. */
+const MOST_LISTED = 20_000_000;
+
+async function listOnHub(kind: Kind, id: string, commit: string, transport: Transport): Promise<RemoteFile[]> {
+  return fromHub(transport, async () => {
     const found: RemoteFile[] = [];
+    let entriesSeen = 0;
+    let listed = 0;
+    let pages = 0;
+    const get = hubFetch(transport);
+    const page: typeof fetch = (input, init) => {
+      if (++pages > MAX_PAGES) throw new FormatError(`Cannot list ${transport.what}: its listing has no end`);
+      return get(input, init);
+    };
     const entries = listFiles({
       repo: { type: kind, name: id },
       revision: commit,
       recursive: true,
       hubUrl: transport.hubUrl,
-      fetch: hubFetch(transport),
+      fetch: page,
     });
     for await (const { type, path, size, oid, lfs } of entries) {
+      entriesSeen++;
+      listed += String(path).length;
+      // folders count too: a listing of nothing else would never end
+      if (entriesSeen > MAX_FILES || listed > MOST_LISTED) {
+        throw new FormatError(`Cannot list ${transport.what}: it has over ${MAX_FILES} files, or names without end`);
+      }
       if (type !== "file") continue;
       found.push(
         checkEntry({ path, size: lfs?.size ?? size, sha256: lfs?.oid, oid: lfs ? undefined : oid }, transport),
       );
-      if (found.length > MAX_FILES) throw new FormatError(`Cannot list ${transport.what}: over ${MAX_FILES} files`);
     }
     return found;
   });
-  await home.write(manifest, JSON.stringify({ files }, null, 1));
-  return files;
 }
 
 function checkEntry(entry: RemoteFile, { what, hubUrl }: Transport): RemoteFile {

@@ -3,7 +3,8 @@ import { basename, dirname, join, resolve } from "node:path";
 import { FormatError, NotFoundError, QwenchError } from "../../errors.ts";
 import { type AppendableFolder, checkRange, decodeText } from "../../io/memory-folder.ts";
 import { checkFileName } from "../../io/names.ts";
-import type { ByteSource } from "../../io/storage.ts";
+import type { ByteSource, LockableFolder } from "../../io/storage.ts";
+import { isAlive, takeFileLock } from "./lock.ts";
 
 const TEMPORARY = /^\..*\.(\d+)-[0-9a-z]+\.qwench-tmp$/;
 const STALE_MS = 600_000;
@@ -17,7 +18,7 @@ const MAX_TEXT_BYTES = 500_000_000; // a little under the longest string that V8
  *
  * @param path absolute, or relative to the working directory
  */
-export function nodeFolder(path: string): AppendableFolder {
+export function nodeFolder(path: string): AppendableFolder & LockableFolder {
   const root = resolve(path);
   const full = (name: string) => join(root, checkFileName(name, root));
   const entries = async (wanted: "file" | "folder") => {
@@ -49,6 +50,7 @@ export function nodeFolder(path: string): AppendableFolder {
     write: async (name, content) => writeAtomically(full(name), content),
     append: async (name, text) => append(full(name), text),
     appendBytes: async (name, bytes) => append(full(name), bytes),
+    lock: async (name, what) => guard(takeFileLock(`${full(name)}.lock`, what), `lock ${join(root, name)}`),
     remove: async (name) => orElse(fs.unlink(full(name)), undefined, `remove ${join(root, name)}`),
     async rename(from, to) {
       const [source, target] = [full(from), full(to)];
@@ -161,15 +163,6 @@ async function removeStale(folder: string, base: string): Promise<void> {
     const stat = await fs.stat(path).catch(() => undefined);
     // The age guards a writer in another container, whose process ids mean nothing here.
     if (stat && Date.now() - stat.mtimeMs > STALE_MS) await fs.unlink(path).catch(() => {});
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return codeOf(error) === "EPERM";
   }
 }
 

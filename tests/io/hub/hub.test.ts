@@ -333,7 +333,7 @@ describe("downloadModel", () => {
 
   it.each<[number, string | undefined, RegExp]>([
     [401, undefined, /401 GatedRepo: gated or private: set HF_TOKEN/],
-    [403, TOKEN, /403 GatedRepo: the token in HF_TOKEN may not read it/],
+    [403, TOKEN, /403 GatedRepo: the token may not read it/],
   ])("says what to do about %i", async (_status, token, message) => {
     repo.token = "hf_another";
     const error = await failure(downloadModel("owner/name", { ...options, token }));
@@ -415,5 +415,101 @@ describe("downloadModel", () => {
     hub.listed = (entry) => (entry.path === "config.json" ? { ...entry, oid: "d".repeat(40) } : entry);
     const error = await failure(downloadModel("owner/name", { ...options, cache: plain(memoryFolder()) }));
     expect(error).toBeInstanceOf(FormatError);
+  });
+
+  it("names what comes in a file's place at once: a login page, a pointer, a shorter file", async () => {
+    const page = text("<!DOCTYPE html><html><head><title>Sign in to Example</title></head></html>");
+    const pointer = text(`version https://git-lfs.github.com/spec/v1\noid sha256:${"0".repeat(64)}\nsize 123456789\n`);
+    const cases: [Uint8Array, Record<string, string>, RegExp][] = [
+      [page, { "Content-Type": "text/html; charset=utf-8" }, /what comes is a web page \("Sign in to Example"\)/],
+      [pointer, {}, /what comes is a Git LFS pointer/],
+      [weights.subarray(0, 100), {}, /the server sends 100; what comes is another file/],
+    ];
+    for (const [body, headers, message] of cases) {
+      let asked = 0;
+      hub.trick = (request, res) => {
+        if (!isWeights(request)) return;
+        asked++;
+        res.writeHead(200, { ...headers, "Content-Length": body.length }).end(body);
+        return true;
+      };
+      await expect(downloadModel("owner/name", options)).rejects.toThrow(message);
+      expect(asked).toBe(1);
+    }
+    hub.trick = (request, res) => {
+      if (request.server !== "hub") return;
+      res.writeHead(200, { "Content-Type": "text/html" }).end(page);
+      return true;
+    };
+    rmSync(root, { recursive: true, force: true });
+    await expect(downloadModel("owner/name", options)).rejects.toThrow(
+      /answers with a web page \("Sign in to Example"\), not with JSON/,
+    );
+    await expect(downloadModel("owner/name", options)).rejects.toThrow(FormatError);
+  });
+
+  it("does not take the file server's 403 for a gated model, and asks for another address", async () => {
+    let refused = 0;
+    hub.trick = (request, res) => {
+      if (!isWeights(request) || refused >= 2) return;
+      refused++;
+      res.writeHead(403).end("expired");
+      return true;
+    };
+    await downloadModel("owner/name", options);
+    expect(refused).toBe(2);
+    rmSync(root, { recursive: true, force: true });
+    refused = Number.NEGATIVE_INFINITY;
+    const failed = downloadModel("owner/name", options);
+    await expect(failed).rejects.toThrow(/the file server refuses an address that the hub signed/);
+    await expect(failed).rejects.toThrow(NetworkError);
+    await expect(failed).rejects.not.toThrow(/HF_TOKEN|gated/);
+  });
+
+  it("reads a cache as Python left it, without a network and without writing to it", async () => {
+    await downloadModel("owner/name", options);
+    rmSync(join(root, "models--owner--name/listings"), { recursive: true });
+    const before = hub.asked.length;
+    const offline = { ...options, offline: true };
+    const folder = await downloadModel("owner/name", offline);
+    expect(Object.keys(await filesOf(folder))).toContain("model.safetensors");
+    expect(hub.asked.length).toBe(before);
+    expect(existsSync(join(root, "models--owner--name/listings"))).toBe(false);
+    await expect(downloadModel("owner/other", offline)).rejects.toThrow(/no revision main of it.*HF_HUB_OFFLINE/);
+    rmSync(join(snapshot(), "model.safetensors"));
+    await expect(downloadModel("owner/name", offline)).rejects.toThrow(NotFoundError);
+    // the network is down rather than forbidden
+    await downloadModel("owner/name", options);
+    rmSync(join(root, "models--owner--name/listings"), { recursive: true });
+    await hub.stop();
+    const down = await downloadModel("owner/name", { ...options, retry: { ...options.retry, attempts: 1 } });
+    expect(Object.keys(await filesOf(down))).toContain("model.safetensors");
+    hub = await new FakeHub().start();
+  });
+
+  it("shares one download between two that want the same model at once", async () => {
+    const notes: string[] = [];
+    const both = { ...options, onNote: (note: string) => notes.push(note) };
+    await Promise.all([downloadModel("owner/name", both), downloadModel("owner/name", both)]);
+    expect(hub.asked.filter(isWeights)).toHaveLength(1);
+    expect(notes.join()).toMatch(/is being downloaded by process \d+ of .*: waiting for it/);
+    expect(readdirSync(snapshot()).filter((name) => /lock|part/.test(name))).toEqual([]);
+  });
+
+  it("ends a listing that does not end, of empty pages, of folders, and of brackets", async () => {
+    const answers: [string, string | (() => string), RegExp][] = [
+      ["empty pages", "[]", /its listing has no end/],
+      ["brackets", () => "[".repeat(200), /nested deeper than 100/],
+      ["too much", () => `"${"x".repeat(21e6)}"`, /more than 20 MB of JSON/],
+    ];
+    for (const [, body, message] of answers) {
+      hub.trick = (request, res) => {
+        if (request.server !== "hub" || !request.path.includes("/tree/")) return;
+        res.writeHead(200, { "Content-Type": "application/json", Link: `<${hub.url}${request.path}>; rel="next"` });
+        res.end(typeof body === "string" ? body : body());
+        return true;
+      };
+      await expect(downloadModel("owner/name", options)).rejects.toThrow(message);
+    }
   });
 });

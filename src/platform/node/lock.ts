@@ -1,0 +1,123 @@
+import { promises as fs, readFileSync } from "node:fs";
+import { hostname } from "node:os";
+import { dirname } from "node:path";
+import type { Lock, LockOwner } from "../../io/storage.ts";
+
+/** Milliseconds between two signs of life of an owner, and after how many without one it counts as dead. */
+const BEAT_MS = 5_000;
+const DEAD_MS = 60_000;
+
+interface Written extends LockOwner {
+  /** when the process began: an id is given to others once its process has ended */
+  began: string;
+}
+
+/**
+ * Takes the lock file `path`, unless a living process has it.
+ *
+ * The owner's process id says whether it lives, on this host; on another host, or in another container, its last sign of
+ * life does: an owner touches its file every 5 s.
+ *
+ * @throws what the file system says, where the lock cannot be written
+ */
+export async function takeFileLock(path: string, what: string): Promise<Lock | { owner: LockOwner }> {
+  const mine: Written = { id: String(process.pid), host: hostname(), what, began: beganAt(process.pid) };
+  await fs.mkdir(dirname(path), { recursive: true });
+  for (let tries = 0; tries < 200; tries++) {
+    try {
+      const handle = await fs.open(path, "wx");
+      try {
+        await handle.writeFile(JSON.stringify(mine));
+      } finally {
+        await handle.close();
+      }
+      return held(path, mine);
+    } catch (error) {
+      if ((error as { code?: string }).code !== "EEXIST") throw error;
+    }
+    const found = await read(path);
+    if (found === null) continue; // released in between
+    if (await isHeld(path, found)) return { owner: found };
+    await removeDead(path);
+  }
+  return { owner: { id: "?", host: "?", what: "another process" } };
+}
+
+/** Milliseconds after which who was to remove a dead lock must have been ended in the middle of it. */
+const REMOVING_MS = 10_000;
+
+/** Removes the lock of a dead owner. One at a time: else the second would remove the lock that the first has just made. */
+async function removeDead(path: string): Promise<void> {
+  const removing = `${path}.removing`;
+  try {
+    await (await fs.open(removing, "wx")).close();
+  } catch {
+    const stat = await fs.stat(removing).catch(() => null);
+    if (stat && Date.now() - stat.mtimeMs > REMOVING_MS) await fs.unlink(removing).catch(() => {});
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    return;
+  }
+  try {
+    const found = await read(path);
+    if (found && !(await isHeld(path, found))) await fs.unlink(path).catch(() => {});
+  } finally {
+    await fs.unlink(removing).catch(() => {});
+  }
+}
+
+function held(path: string, mine: Written): Lock {
+  const beat = setInterval(() => {
+    const now = new Date();
+    fs.utimes(path, now, now).catch(() => {}); // where the file is gone, release says nothing either
+  }, BEAT_MS);
+  beat.unref?.();
+  return {
+    async release() {
+      clearInterval(beat);
+      const found = await read(path);
+      // taken over by another, while this process was stopped for long: its lock now
+      if (found && found.id === mine.id && found.host === mine.host) await fs.unlink(path).catch(() => {});
+    },
+  };
+}
+
+/** Null where there is no such file. A half-written lock is its writer's, who is just taking it. */
+async function read(path: string): Promise<Written | null> {
+  try {
+    const text = await fs.readFile(path, "utf8");
+    const { id, host, what, began } = JSON.parse(text);
+    return { id: String(id), host: String(host), what: String(what).slice(0, 200), began: String(began) };
+  } catch (error) {
+    if ((error as { code?: string }).code === "ENOENT") return null;
+    return { id: "?", host: "?", what: "another process", began: "" };
+  }
+}
+
+async function isHeld(path: string, { id, host, began }: Written): Promise<boolean> {
+  if (host === hostname() && /^\d+$/.test(id)) {
+    const pid = Number(id);
+    return isAlive(pid) && (began === "" || beganAt(pid) === began);
+  }
+  const stat = await fs.stat(path).catch(() => null);
+  return stat !== null && Date.now() - stat.mtimeMs < DEAD_MS;
+}
+
+/** Whether a process of this host lives. */
+export function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as { code?: string }).code === "EPERM";
+  }
+}
+
+/** When a process began, in the kernel's own count; empty where it does not say. */
+function beganAt(pid: number): string {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+    return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19] ?? "";
+  } catch {
+    return "";
+  }
+}

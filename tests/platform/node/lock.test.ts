@@ -1,0 +1,96 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from "node:fs";
+import { hostname, tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { exclusively } from "../../../src/io/storage.ts";
+import { nodeFolder } from "../../../src/platform/node/fs.ts";
+
+let root: string;
+const children: ChildProcess[] = [];
+beforeEach(() => {
+  root = mkdtempSync(join(tmpdir(), "lock-"));
+});
+afterEach(() => {
+  for (const child of children.splice(0)) child.kill("SIGKILL");
+  rmSync(root, { recursive: true, force: true });
+});
+
+const lock = async (what = "test") => nodeFolder(root).lock("run", what);
+
+/** A process that takes the lock and holds it until it is ended; resolves once it has it. */
+async function holder(): Promise<ChildProcess> {
+  const module = JSON.stringify(new URL("../../../src/platform/node/fs.ts", import.meta.url).href);
+  const script = join(root, "holder.mts");
+  writeFileSync(
+    script,
+    `import { nodeFolder } from ${module};
+    const lock = await nodeFolder(${JSON.stringify(root)}).lock("run", "hold");
+    console.log("release" in lock ? "held" : "refused");
+    setInterval(() => {}, 1000);`,
+  );
+  const child = spawn(process.execPath, ["--import", "tsx", script], { stdio: ["ignore", "pipe", "inherit"] });
+  children.push(child);
+  const said = await new Promise<string>((done) => child.stdout!.once("data", (data) => done(String(data))));
+  expect(said.trim()).toBe("held");
+  return child;
+}
+
+describe("a lock of a folder", () => {
+  it("is one process's, by its id, until it is released", async () => {
+    const first = await lock("train");
+    expect("release" in first).toBe(true);
+    expect(await lock()).toMatchObject({ owner: { id: String(process.pid), host: hostname(), what: "train" } });
+    if ("release" in first) await first.release();
+    expect(readdirSync(root)).toEqual([]);
+    expect("release" in (await lock())).toBe(true);
+  });
+
+  it("is refused while another process lives, and taken over when it was killed", async () => {
+    const child = await holder();
+    expect(await lock()).toMatchObject({ owner: { id: String(child.pid), what: "hold" } });
+    const ended = new Promise((done) => child.once("exit", done));
+    child.kill("SIGKILL");
+    await ended;
+    expect(existsSync(join(root, "run.lock"))).toBe(true);
+    expect("release" in (await lock())).toBe(true);
+    expect(JSON.parse(readFileSync(join(root, "run.lock"), "utf8")).id).toBe(String(process.pid));
+  });
+
+  it("of another host counts by its last sign of life", async () => {
+    const path = join(root, "run.lock");
+    writeFileSync(path, JSON.stringify({ id: "1", host: "elsewhere", what: "train", began: "" }));
+    expect(await lock()).toMatchObject({ owner: { host: "elsewhere" } });
+    const old = Date.now() / 1000 - 120;
+    utimesSync(path, old, old);
+    expect("release" in (await lock())).toBe(true);
+  });
+
+  it("of a process whose id another has by now is taken over", async () => {
+    if (!existsSync("/proc/self/stat")) return expect(process.platform).not.toBe("linux");
+    const path = join(root, "run.lock");
+    writeFileSync(path, JSON.stringify({ id: String(process.pid), host: hostname(), what: "old", began: "1" }));
+    expect("release" in (await lock())).toBe(true);
+  });
+
+  it("of fifty who race for it goes to one at a time", async () => {
+    let inside = 0;
+    let most = 0;
+    const folder = nodeFolder(root);
+    writeFileSync(
+      join(root, "run.lock"),
+      JSON.stringify({ id: "999999999", host: hostname(), what: "dead", began: "" }),
+    );
+    await Promise.all(
+      Array.from({ length: 50 }, () =>
+        exclusively(folder, "run", "race", async () => {
+          most = Math.max(most, ++inside);
+          await new Promise((done) => setTimeout(done, 1));
+          inside--;
+        }),
+      ),
+    );
+    expect(most).toBe(1);
+    expect(readdirSync(root)).toEqual([]);
+  });
+});
