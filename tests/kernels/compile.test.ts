@@ -86,7 +86,7 @@ describe.each(ADAPTERS)("on an adapter $name", (adapter) => {
 
 const modulesOf = async (folder: string, ending: string) => {
   const path = fileURLToPath(new URL(`../../${folder}`, import.meta.url));
-  const names = readdirSync(path).filter((name) => name.endsWith(ending));
+  const names = readdirSync(path, { recursive: true, encoding: "utf8" }).filter((name) => name.endsWith(ending));
   return Promise.all(
     names.map(async (name) => [name, await import(`${path}/${name}`)] as [string, Record<string, unknown>]),
   );
@@ -105,6 +105,7 @@ it("no shader goes uncompiled", async () => {
 
 it("no kernel's cases are left out of the self-test, and each has a name of its own", async () => {
   const modules = await modulesOf("src/kernels", ".cases.ts");
+  expect(modules.length).toBeGreaterThan(8);
   const all = new Set(allCases);
   const missed = modules.filter(([, module]) => {
     const lists = Object.values(module).filter(Array.isArray) as KernelCase[][];
