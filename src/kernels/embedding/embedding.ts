@@ -2,7 +2,7 @@ import { embeddingBackward as backwardShader, embedding as shader } from "../../
 import { uniform01 } from "../../../shaders/lib/random.ts";
 import { ShapeError } from "../../errors.ts";
 import type { Recorder } from "../../gpu/recorder.ts";
-import type { Tensor } from "../../gpu/tensor.ts";
+import { inTexture, type Tensor } from "../../gpu/tensor.ts";
 import { rowGrid, sameShape, WORKGROUP } from "../grid.ts";
 import { stored } from "../matmul/stored.ts";
 
@@ -53,7 +53,7 @@ export function embedding(
     sameShape("embed", tensor, [rows, width]);
     record.dispatch(
       shader,
-      { weight: stored(tensor), texels: tensor.texture !== undefined, vector, noise: kind, workgroup: WORKGROUP },
+      { weight: stored(tensor), texels: inTexture(tensor), vector, noise: kind, workgroup: WORKGROUP },
       { ids, weight: tensor, x, ...(noise && { scale: noise.scale }) },
       { tokens, width, start, rows, noiseScale, seed: (noise?.seed ?? seed) >>> 0 },
       rowGrid(record, vector ? width / 4 : width, tokens),

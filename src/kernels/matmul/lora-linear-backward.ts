@@ -3,7 +3,8 @@ import type { Tensor } from "../../gpu/tensor.ts";
 import { biasBackward } from "../elementwise.ts";
 import { adjacent, drop, type Linear, type LinearGrads, type LoraPlace, placed, runs, widthOf } from "./linear.ts";
 import type { Hidden } from "./lora-linear.ts";
-import { type Part, recordProduct } from "./product.ts";
+import { recordProduct } from "./product.ts";
+import type { Part } from "./product-spec.ts";
 
 /**
  * Gradients of `loraLinear`: `dx = dy·W + mask∘(s·(dy·B)·A)`, `dB += dyᵀ·h`, `dA += (s·dy·B)ᵀ·dropout(x)`; and for a trained

@@ -3,8 +3,8 @@ import type { MatmulTile, SubgroupMatrix } from "../../../shaders/matmul/lib/var
 import type { RowsTile } from "../../../shaders/matmul/matmul-rows.wgsl.ts";
 import type { Gpu } from "../../gpu/device.ts";
 import type { CaseRun, KernelCase } from "../check.ts";
+import { matrixTiles } from "./gpu-tiles.ts";
 import { matmul, matmulReference } from "./matmul.ts";
-import { matrixTiles } from "./matmul-tile.ts";
 import { recordProduct } from "./product.ts";
 
 // The forms of matmul that GPUs take, on whatever adapter there is.
@@ -23,10 +23,12 @@ const F16_TOLERANCE = 1e-3;
 /** Few rows: lanes added up through workgroup memory, and by the subgroup where the adapter has one size. */
 export const rowsForm = (rows: number, cols: number, subgroup: boolean): FormCase => ({
   name: `${rows}×${cols} ${subgroup ? "by subgroup" : "by workgroup memory"}`,
-  tile: ({ features: { subgroups, subgroupSize: size } }) =>
-    subgroup && subgroups && size > 0
+  tile: ({ profile }) => {
+    const size = profile.subgroup?.size ?? 0;
+    return subgroup && size > 0
       ? { kind: "rows", rows, cols, lanes: size, groups: Math.max(1, 64 / size), subgroup }
-      : { kind: "rows", rows, cols, lanes: 32, groups: 4, subgroup: false },
+      : { kind: "rows", rows, cols, lanes: 32, groups: 4, subgroup: false };
+  },
   tolerance: F32_TOLERANCE,
 });
 

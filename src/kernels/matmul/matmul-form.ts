@@ -5,7 +5,9 @@ import { matmulRows, type RowsTile } from "../../../shaders/matmul/matmul-rows.w
 import { matmulSubgroupMatrix } from "../../../shaders/matmul/matmul-subgroup-matrix.wgsl.ts";
 import type { GpuContext } from "../../gpu/context.ts";
 import type { Grid } from "../../gpu/dispatch.ts";
-import { FEW_ROWS, onCpu, plainTile, tileGrid } from "./matmul-tile.ts";
+import { rowsTile } from "./gpu-tiles.ts";
+import { plainTile } from "./matmul-tile.ts";
+import { tileGrid } from "./tile-shapes.ts";
 
 /** A kernel that computes a product, with what it is specialised to. All take the same bindings and parameters. */
 export interface Form {
@@ -21,26 +23,6 @@ export interface FormSizes {
   parts: readonly { n: number; k: number; r?: number }[];
   /** rows of b begin at multiples of eight elements */
   eights: boolean;
-}
-
-/**
- * How a GPU takes x·Wᵀ of few rows, or null for a CPU adapter, more rows, other products.
- *
- * Lanes and pieces follow from the adapter and the weights: a row's sums are the same bits in every batch.
- */
-export function rowsTile(
-  gpu: GpuContext,
-  { transA, transB, dropout, pairs }: Pick<MatmulVariant, "transA" | "transB" | "dropout" | "pairs">,
-  { m, parts }: Pick<FormSizes, "m" | "parts">,
-): RowsTile | null {
-  if (onCpu(gpu) || transA || !transB || m > FEW_ROWS || dropout === "b") return null;
-  const { subgroups, subgroupSize } = gpu.features;
-  const subgroup = subgroups && [16, 32, 64].includes(subgroupSize);
-  const lanes = subgroup ? subgroupSize : 32;
-  const n = parts.reduce((sum, part) => sum + part.n, 0);
-  const cols = n >= 4096 ? 4 : n >= 1024 || pairs !== "none" ? 2 : 1; // narrow outputs need every workgroup they can have
-  const rows = [1, 2, 4, 8].find((rows) => m <= rows) ?? 16;
-  return { kind: "rows", rows, cols, lanes, groups: 128 / lanes, subgroup };
 }
 
 /**

@@ -1,12 +1,13 @@
 import type { StoredMatrix } from "../../../shaders/lib/load.ts";
 import type { MatmulTile } from "../../../shaders/matmul/lib/variant.ts";
 import type { Gpu } from "../../gpu/device.ts";
-import { planLike } from "../../gpu/fake-device.ts";
+import { fakeGpu } from "../../gpu/fake-device.ts";
 import type { Kernel } from "../../gpu/program.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
+import { matrixTiles, rowsTile } from "./gpu-tiles.ts";
 import { matmul } from "./matmul.ts";
-import { rowsTile } from "./matmul-form.ts";
-import { FEW_ROWS, matrixTiles, tileCandidates, tileKey } from "./matmul-tile.ts";
+import { tileCandidates, tileKey } from "./matmul-tile.ts";
+import { FEW_ROWS } from "./tile-shapes.ts";
 
 /** A product `[m, k] · [k, n]` as `matmul` dispatches it: narrow outputs transposed, see `dispatched`. */
 export interface Product {
@@ -143,10 +144,10 @@ async function fastest(
 
 /** What the candidates are compiled from: several at a time, which takes longer than measuring them. */
 async function kernelsOf(gpu: Gpu, key: string, product: Product, tiles: readonly MatmulTile[]): Promise<Kernel[]> {
-  const plan = planLike(gpu);
-  const trial = new Trial(plan, key, product, PROXIES[0]);
+  const fake = fakeGpu(gpu);
+  const trial = new Trial(fake, key, product, PROXIES[0]);
   for (const tile of tiles) await trial.run(tile);
-  return plan.programs.kernels;
+  return fake.programs.kernels;
 }
 
 /** Operands of one stand-in product: zeros, which a CPU multiplies as slowly as anything else. */
@@ -296,9 +297,9 @@ export function importTuning(gpu: Gpu, text: string): string | null {
 }
 
 /** The adapter, and what it was opened with: tiles for subgroups are of no use without them, and matrices would go unmeasured. */
-function adapterOf({ adapterName, features: { subgroupSize, matrix } }: Gpu): string {
+function adapterOf({ adapterName, profile, features: { matrix } }: Gpu): string {
   const kind = matrix ? `, matrices ${matrix.type} ${matrix.m}×${matrix.n}×${matrix.k}` : "";
-  return `${adapterName}, subgroups of ${subgroupSize}${kind}`;
+  return `${adapterName}, subgroups of ${profile.subgroup?.size ?? 0}${kind}`;
 }
 
 /** What is wrong with a tile on this adapter, or null. */
@@ -308,6 +309,7 @@ function tileFault(gpu: Gpu, value: unknown, transB: boolean): string | null {
     const own = matrixTiles(gpu, transB).some((tile) => JSON.stringify(tile) === JSON.stringify(value));
     return own ? null : `this device has no tile of subgroup matrices ${show(value)}`;
   }
+  const shared = gpu.profile.subgroup?.size ?? 0; // lanes that may share out loads
   const tile = value as Record<Exclude<keyof MatmulTile, "matrix" | "compute">, number>;
   const rules: [keyof typeof tile, (n: number) => boolean, string][] = [
     ["rows", (n) => n >= 4 && n <= 32 && n % 4 === 0, "4, 8 … 32"],
@@ -315,7 +317,7 @@ function tileFault(gpu: Gpu, value: unknown, transB: boolean): string | null {
     ["lanes", (n) => n >= 1 && n <= 256, "1 to 256"],
     ["groups", (n) => n >= 1 && n <= 256, "1 to 256"],
     ["stage", (n) => n >= 0 && n <= 64 && n % 4 === 0, "0, 4, 8 … 64"],
-    ["broadcast", (n) => n === 0 || n === gpu.features.subgroupSize, `0 or ${gpu.features.subgroupSize}`],
+    ["broadcast", (n) => n === 0 || n === shared, `0 or ${shared}`],
     ["steps", (n) => n === 4 || n === 8, "4 or 8"],
   ];
   if (tile.walk !== undefined) rules.push(["walk", (n) => n >= 1 && n <= 8, "absent, or 1 to 8"]);

@@ -1,7 +1,8 @@
 import { ShapeError } from "../../errors.ts";
 import type { Recorder } from "../../gpu/recorder.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
-import { type Product, recordProduct } from "./product.ts";
+import { recordProduct } from "./product.ts";
+import type { Product } from "./product-spec.ts";
 
 /** A counter-based dropout mask: element (row, col) of a `[rows, cols]` array is kept with probability 1 − p. */
 export interface DropoutMask {

@@ -243,7 +243,9 @@ export function blockBackward(
 
     const dO = loraLinearBackward(record, saved.o, g, linears.o, saved.out, grads.linears.o, dropoutSeed)!;
     const { spans, heads, positions, table } = pass;
-    const dqkv = attentionBackward(record, qkv, spans, saved.o, dO, saved.stats, heads, { positions, table });
+    const dqkv = attentionBackward(record, { qkv, spans, o: saved.o, dout: dO, stats: saved.stats }, heads, {
+      rotary: { positions, table },
+    });
     record.release(dO);
     if (!saved.kept) record.release(qkv);
     if (raw) headNormsBackward(record, block, grads, heads, raw, dqkv);
