@@ -55,19 +55,18 @@ export function kvWrite(
  * which.
  *
  * @param qkv `[rows, (heads + 2·kvHeads)·head_dim]` f32: query, key and value heads, the first two rotated
- * @param slots u32 `[rows]`; `positions` u32 `[rows]`: where the query stands; it sees the keys up to there
- * @param longest upper bound of all positions, which sizes the grid
+ * @param at.slots u32 `[rows]`
+ * @param at.positions u32 `[rows]`: where the query stands; it sees the keys up to there
+ * @param at.capacity tokens of a slot
+ * @param at.longest upper bound of all positions, which sizes the grid
  * @returns o `[rows, num_attention_heads · head_dim]`
  */
 export function decodeAttention(
   record: Recorder,
   qkv: Tensor,
   { keys, values }: LayerCache,
-  slots: Tensor,
-  positions: Tensor,
   heads: AttentionHeads,
-  capacity: number,
-  longest: number,
+  { slots, positions, capacity, longest }: { slots: Tensor; positions: Tensor; capacity: number; longest: number },
 ): Tensor {
   const { num_attention_heads: h, num_key_value_heads: g, head_dim: d } = heads;
   const rows = qkv.shape[0];
@@ -116,13 +115,13 @@ export interface DecodeRows {
 /**
  * Takes in the tokens that were drawn: logs them, moves the rows on, ends those that drew an ending.
  *
+ * @param drawn.tokens u32 `[rows]`, and `logp` f32 `[rows]`: as `sample` gives them
  * @param ends u32 `[n]`: ids that end a completion
  * @param log u32 `[steps, rows, 2]`: token (0xffffffff for a row that had ended) and the bits of its log-prob
  */
 export function decodeState(
   record: Recorder,
-  drawn: Tensor,
-  logp: Tensor,
+  { tokens: drawn, logp }: { tokens: Tensor; logp: Tensor },
   ends: Tensor,
   rows: DecodeRows,
   log: Tensor,

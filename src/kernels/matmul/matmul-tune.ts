@@ -231,23 +231,23 @@ export function modelProducts(
     [hidden, inner],
   ];
   const products: Product[] = [];
-  const add = (transA: boolean, transB: boolean, stored: StoredMatrix, m: number, n: number, k: number, extra = 0) =>
-    products.push({ transA, transB, b: stored, m, n, k, extra });
+  const add = (kind: "nt" | "nn" | "tn", stored: StoredMatrix, [m, n, k]: [number, number, number], extra = 0) =>
+    products.push({ transA: kind === "tn", transB: kind === "nt", b: stored, m, n, k, extra });
   for (const [out, into] of layers) {
-    add(false, true, b, tokens, out, into, rank ?? 0); // y = x·Wᵀ
-    add(false, false, b, tokens, into, out, rank ?? 0); // dx = dy·W
+    add("nt", b, [tokens, out, into], rank ?? 0); // y = x·Wᵀ
+    add("nn", b, [tokens, into, out], rank ?? 0); // dx = dy·W
     if (rank === null) {
-      add(true, false, "f32", out, into, tokens); // dW = dyᵀ·x
+      add("tn", "f32", [out, into, tokens]); // dW = dyᵀ·x
       continue;
     }
-    add(false, true, "f32", tokens, rank, into); // h = x·Aᵀ
-    add(false, false, "f32", tokens, rank, out); // dh = dy·B
-    add(true, false, "f32", out, rank, tokens); // dB = dyᵀ·h
-    add(true, false, "f32", rank, into, tokens); // dA = dhᵀ·x
+    add("nt", "f32", [tokens, rank, into]); // h = x·Aᵀ
+    add("nn", "f32", [tokens, rank, out]); // dh = dy·B
+    add("tn", "f32", [out, rank, tokens]); // dB = dyᵀ·h
+    add("tn", "f32", [rank, into, tokens]); // dA = dhᵀ·x
   }
   const head = rank === null ? "f32" : table;
-  add(false, true, head, tokens, vocab_size, hidden); // the head's logits, and their way back
-  add(false, false, head, tokens, hidden, vocab_size);
+  add("nt", head, [tokens, vocab_size, hidden]); // the head's logits, and their way back
+  add("nn", head, [tokens, hidden, vocab_size]);
   return products;
 }
 

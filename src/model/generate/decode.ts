@@ -97,16 +97,7 @@ export function decodeStep(
         const { linears } = block;
         const input = rmsNormLora(record, stream.x, block.inputNorm, pass.eps, stream.delta, linears.qkv);
         const { qkv } = projectQkv(record, block, pass, input.y, input.h);
-        const o = decodeAttention(
-          record,
-          qkv,
-          cache.layers[layer],
-          rows.slots,
-          rows.positions,
-          pass.heads,
-          cache.capacity,
-          rows.longest,
-        );
+        const o = decodeAttention(record, qkv, cache.layers[layer], pass.heads, { ...rows, capacity: cache.capacity });
         const out = loraLinear(record, o, linears.o, null, { label: "o_proj" });
         const norm = rmsNormLora(record, input.sum, block.postNorm, pass.eps, out.y, linears.gate_up);
         const { activated } = activate(record, block, null, norm.y, norm.h);

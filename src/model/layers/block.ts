@@ -140,7 +140,8 @@ export function projectQkv(
     const { rstd: kRstd } = rmsNorm(record, before, kNorm, eps, null, { rows: k, into: qkv });
     raw = { qkv: before, qRstd, kRstd };
   }
-  if (!fused) rotary(record, qkv, positions, table, head_dim, num_attention_heads + num_key_value_heads);
+  if (!fused)
+    rotary(record, qkv, { positions, table }, { headDim: head_dim, heads: num_attention_heads + num_key_value_heads });
   return { qkv, raw, saved };
 }
 
@@ -241,7 +242,11 @@ export function blockBackward(
     });
     if (!saved.kept) record.release(norm.y, norm.sum);
 
-    const dO = loraLinearBackward(record, saved.o, g, linears.o, saved.out, grads.linears.o, dropoutSeed)!;
+    const dO = loraLinearBackward(record, saved.o, g, linears.o, {
+      saved: saved.out,
+      grads: grads.linears.o,
+      dropoutSeed,
+    })!;
     const { spans, heads, positions, table } = pass;
     const dqkv = attentionBackward(record, { qkv, spans, o: saved.o, dout: dO, stats: saved.stats }, heads, {
       rotary: { positions, table },
@@ -249,8 +254,12 @@ export function blockBackward(
     record.release(dO);
     if (!saved.kept) record.release(qkv);
     if (raw) headNormsBackward(record, block, grads, heads, raw, dqkv);
-    const needs = needsInput || grads.inputNorm !== null;
-    const dx = loraLinearBackward(record, input.y, dqkv, linears.qkv, saved.qkv, grads.linears.qkv, dropoutSeed, needs);
+    const dx = loraLinearBackward(record, input.y, dqkv, linears.qkv, {
+      saved: saved.qkv,
+      grads: grads.linears.qkv,
+      dropoutSeed,
+      needsInput: needsInput || grads.inputNorm !== null,
+    });
     if (dx) normBackward(record, saved.x, block.inputNorm, input.rstd, dx, grads.inputNorm, g);
   });
 }
@@ -286,8 +295,13 @@ function mlpBackward(
       return dActivated;
     };
     const { down, gate_up } = grads.linears;
-    record.release(loraLinearBackward(record, activated, g, linears.down, saved.down, down, dropoutSeed));
-    const dy = loraLinearBackward(record, norm.y, gateUp, linears.gate_up, saved.gateUp, gate_up, dropoutSeed)!;
+    const back = { saved: saved.down, grads: down, dropoutSeed };
+    record.release(loraLinearBackward(record, activated, g, linears.down, back));
+    const dy = loraLinearBackward(record, norm.y, gateUp, linears.gate_up, {
+      saved: saved.gateUp,
+      grads: gate_up,
+      dropoutSeed,
+    })!;
     normBackward(record, norm.sum, postNorm, norm.rstd, dy, grads.postNorm, g);
   });
 }
@@ -302,7 +316,7 @@ function normBackward(
   g: Tensor,
 ): void {
   if (dweight) rmsNormWeightBackward(record, x, rstd, dy, dweight);
-  rmsNormBackward(record, x, weight, rstd, dy, g);
+  rmsNormBackward(record, x, weight, rstd, dy, { into: g });
 }
 
 /** Turns the gradients of normed query and key heads into those of the raw ones, in place. */
@@ -317,6 +331,6 @@ function headNormsBackward(
   const { q, k } = headRows(heads);
   if (grads.qNorm) rmsNormWeightBackward(record, qkv, qRstd, dqkv, grads.qNorm, q);
   if (grads.kNorm) rmsNormWeightBackward(record, qkv, kRstd, dqkv, grads.kNorm, k);
-  rmsNormBackward(record, qkv, qNorm!, qRstd, dqkv, null, q);
-  rmsNormBackward(record, qkv, kNorm!, kRstd, dqkv, null, k);
+  rmsNormBackward(record, qkv, qNorm!, qRstd, dqkv, { heads: q });
+  rmsNormBackward(record, qkv, kNorm!, kRstd, dqkv, { heads: k });
 }
