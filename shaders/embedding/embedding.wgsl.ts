@@ -1,6 +1,7 @@
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
-import { loadFunctions, type Stored, storedType, TEXELS, texelFunctions, WIDEN } from "../lib/load.ts";
+import { loadFunctions, type Stored, storedType, WIDEN } from "../lib/load.ts";
 import { randomFunctions } from "../lib/random.ts";
+import { TEXELS, texelFunctions } from "../lib/texels.ts";
 
 /** What one compiled variant is specialised to. */
 export interface EmbeddingVariant {

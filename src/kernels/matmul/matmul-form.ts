@@ -2,6 +2,7 @@ import type { MatrixTile } from "../../../shaders/matmul/lib/slabs.ts";
 import type { MatmulTile, MatmulVariant } from "../../../shaders/matmul/lib/variant.ts";
 import { matmul } from "../../../shaders/matmul/matmul.wgsl.ts";
 import { matmulRows, type RowsTile } from "../../../shaders/matmul/matmul-rows.wgsl.ts";
+import { matmulStaged } from "../../../shaders/matmul/matmul-staged.wgsl.ts";
 import { matmulSubgroupMatrix } from "../../../shaders/matmul/matmul-subgroup-matrix.wgsl.ts";
 import type { GpuContext } from "../../gpu/context.ts";
 import type { Grid } from "../../gpu/dispatch.ts";
@@ -56,7 +57,7 @@ export function matmulForm(
   if (tile.matrix) {
     return { shader: matmulSubgroupMatrix, variant: { ...variant, vecC: false, tile: tile as MatrixTile }, grid };
   }
-  return { shader: matmul, variant: { ...variant, tile }, grid };
+  return { shader: tile.stage > 0 ? matmulStaged : matmul, variant: { ...variant, tile }, grid };
 }
 
 function gridOf(parts: readonly { n: number }[], tiles: (n: number) => readonly [number, number]): Grid {
