@@ -18,7 +18,7 @@ export interface RowsTile {
 }
 
 /** b is transposed, a is not. `eightB` and `tail` are of k for pieces of eight steps, or four where rows are not aligned so. */
-export interface MatmulRowsVariant extends ProductVariant {
+interface MatmulRowsVariant extends ProductVariant {
   /** steps of a piece: 8, or 4 where a row of b is no whole number of eights */
   piece: 4 | 8;
   tile: RowsTile;

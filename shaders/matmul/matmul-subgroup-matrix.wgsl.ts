@@ -4,7 +4,7 @@ import { MAIN, range } from "./lib/loops.ts";
 import { type MatrixTile, slabsOf } from "./lib/slabs.ts";
 import { fourLoads } from "./lib/staged.ts";
 
-export interface MatmulSubgroupMatrixVariant extends ProductVariant {
+interface MatmulSubgroupMatrixVariant extends ProductVariant {
   tile: MatrixTile;
 }
 

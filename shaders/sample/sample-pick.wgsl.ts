@@ -3,7 +3,7 @@ import { randomFunctions } from "../lib/random.ts";
 import { fold, logFunction, NOTHING, penaltyFunctions, subgroupHeader, subgroupInputs } from "../lib/sample.ts";
 
 /** What one compiled variant is specialised to: a processor that is off costs nothing. */
-export interface SamplePickVariant {
+interface SamplePickVariant {
   topK: boolean;
   topP: boolean;
   minP: boolean;

@@ -27,7 +27,7 @@ export interface Waiting {
 }
 
 /** What a device is opened with. */
-export interface ContextOptions {
+interface ContextOptions {
   features: GpuFeatures;
   profile: AdapterProfile;
   /** time every kernel, where the adapter has timestamps */

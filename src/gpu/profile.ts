@@ -1,7 +1,7 @@
 import { softwareRenderer } from "./cpu-adapters/names.ts";
 
 /** What an adapter says of itself, as far as the choice of kernels depends on it. */
-export interface AdapterFacts {
+interface AdapterFacts {
   /** vendor, architecture and description in one line */
   name: string;
   /** as WebGPU names it, or wgpu by its PCI number; "" where a browser keeps it to itself */
@@ -16,10 +16,10 @@ export interface AdapterFacts {
 }
 
 /** Makers of GPUs; "other" for all that are not listed and for CPUs. */
-export type Vendor = "nvidia" | "amd" | "intel" | "apple" | "arm" | "qualcomm" | "other";
+type Vendor = "nvidia" | "amd" | "intel" | "apple" | "arm" | "qualcomm" | "other";
 
 /** Subgroups of an adapter, in lanes. */
-export interface SubgroupFacts {
+interface SubgroupFacts {
   readonly min: number;
   readonly max: number;
   /** lanes that every subgroup has; null where that varies */

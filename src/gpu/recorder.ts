@@ -18,7 +18,7 @@ type Command =
   | { copy: (encoder: GPUCommandEncoder) => void };
 
 /** What `capture` recorded. */
-export interface Sequence {
+interface Sequence {
   readonly commands: readonly Command[];
 }
 

@@ -5,7 +5,7 @@ import type { MatmulVariant } from "./variant.ts";
 export const range = (n: number) => Array.from({ length: n }, (_, i) => i);
 
 /** One operand pair of the sum: load functions and leading dimensions, as WGSL names. */
-export interface Operands {
+interface Operands {
   a: "a" | "a2";
   b: "b" | "b2";
   lda: string;

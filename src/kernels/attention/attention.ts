@@ -21,7 +21,7 @@ export interface AttentionHeads {
 }
 
 /** How attention is computed: see `AdapterProfile`. */
-export type AttentionForm = AdapterProfile["attention"];
+type AttentionForm = AdapterProfile["attention"];
 
 /** The forms that suit an adapter, the one that it uses first. */
 export function attentionForms({ profile }: GpuContext): AttentionForm[] {

@@ -15,7 +15,7 @@ export interface WeightShard {
 }
 
 /** NEFTune's noise: `scale · uniform(−1, 1)` on every entry, drawn from (seed, token·H + column). */
-export interface EmbeddingNoise {
+interface EmbeddingNoise {
   /** size of the noise for all tokens: α / √(tokens of the sequence · H); 0 is off */
   noiseScale?: number;
   /** u32; a new one every step */
@@ -63,7 +63,7 @@ export function embedding(
 }
 
 /** Positions of a batch by token id: what the backward pass sums over. */
-export interface TokenGroups<T> {
+interface TokenGroups<T> {
   /** the distinct ids, ascending `[U]` */
   tokens: T;
   /** where each id's positions begin in `order`, and the end of the last `[U + 1]` */

@@ -7,7 +7,7 @@ import { recordProduct } from "./product.ts";
 import type { Part } from "./product-spec.ts";
 
 /** What the backward pass needs beside the gradient of the output. */
-export interface LinearBack {
+interface LinearBack {
   /** `h` of each layer, as the forward pass left it */
   saved: readonly Hidden[];
   /** of each layer: added to */

@@ -9,7 +9,7 @@ import { recordProduct } from "./product.ts";
 
 // The forms of matmul that GPUs take, on whatever adapter there is.
 
-export interface FormCase {
+interface FormCase {
   name: string;
   tile(gpu: Gpu): MatmulTile | RowsTile;
   tolerance: number;
@@ -33,7 +33,7 @@ export const rowsForm = (rows: number, cols: number, subgroup: boolean): FormCas
 });
 
 /** Both operands staged; products in f32, or in f16 and summed in f32 four by four. */
-export const stagedForm = (rows: number, cols: number, compute?: "f16"): FormCase => ({
+const stagedForm = (rows: number, cols: number, compute?: "f16"): FormCase => ({
   name: `${rows}×${cols} staged${compute ? " f16" : ""}`,
   tile: () => ({ rows, cols, lanes: 8, groups: 8, stage: 16, broadcast: 0, steps: 4, ...(compute && { compute }) }),
   tolerance: compute ? F16_TOLERANCE : F32_TOLERANCE,
@@ -41,7 +41,7 @@ export const stagedForm = (rows: number, cols: number, compute?: "f16"): FormCas
 });
 
 /** Subgroup matrices: those of the device, else this kind with their operations spelled out. */
-export const matrixForm = (type: "f16" | "f32", m: number, n: number, k: number): FormCase => ({
+const matrixForm = (type: "f16" | "f32", m: number, n: number, k: number): FormCase => ({
   name: `matrices ${type} ${m}×${n}×${k}`,
   tile: (gpu) => {
     const own = matrixTiles(gpu, true).find(({ matrix }) => matrix?.type === type);

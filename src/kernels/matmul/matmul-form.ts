@@ -11,7 +11,7 @@ import { plainTile } from "./matmul-tile.ts";
 import { tileGrid } from "./tile-shapes.ts";
 
 /** A kernel that computes a product, with what it is specialised to. All take the same bindings and parameters. */
-export interface Form {
+interface Form {
   // biome-ignore lint/suspicious/noExplicitAny: each kernel has a variant of its own
   shader: (variant: any) => string;
   variant: object;
@@ -19,7 +19,7 @@ export interface Form {
 }
 
 /** What a form is picked by beside the variant. */
-export interface FormSizes {
+interface FormSizes {
   m: number;
   parts: readonly { n: number; k: number; r?: number }[];
   /** rows of b begin at multiples of eight elements */

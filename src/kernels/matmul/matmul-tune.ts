@@ -22,7 +22,7 @@ export interface Product {
 }
 
 /** Sizes of a model, as config.json names them. */
-export interface ModelSizes {
+interface ModelSizes {
   hidden_size: number;
   intermediate_size: number;
   num_attention_heads: number;
@@ -31,7 +31,7 @@ export interface ModelSizes {
   vocab_size: number;
 }
 
-export interface TuneOptions {
+interface TuneOptions {
   signal?: AbortSignal;
   /** milliseconds for all measurements, compilation included; what is left unmeasured keeps its first candidate */
   budgetMs?: number;

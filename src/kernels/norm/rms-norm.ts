@@ -11,7 +11,7 @@ import { stored } from "../matmul/stored.ts";
 const WORKGROUP = 64;
 
 /** Rows that are heads of a packed row, as the query heads of a row of q, k and v. */
-export interface HeadRows {
+interface HeadRows {
   /** heads of a packed row in all, and how many of them from which on are meant */
   per: number;
   first: number;
