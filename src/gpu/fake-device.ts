@@ -30,14 +30,10 @@ const USUAL = {
 };
 
 /** A GPU without anything of its own. */
-const ANY = profileOf({
-  name: "forecast",
-  vendor: "",
-  architecture: "",
-  fallback: false,
-  subgroups: null,
-  subgroupSizeControl: false,
-});
+function anyGpu(): AdapterProfile {
+  const unknown = { vendor: "", architecture: "", fallback: false, subgroups: null, subgroupSizeControl: false };
+  return profileOf({ name: "forecast", ...unknown });
+}
 
 /**
  * A Gpu that allocates nothing and runs nothing, but keeps the same ledger: recording a step on it forecasts the step's
@@ -48,7 +44,7 @@ const ANY = profileOf({
 export function fakeGpu(
   like: AdapterLike = { limits: { maxBufferSize: 256 << 20, maxStorageBufferBindingSize: 128 << 20 } },
 ): Gpu {
-  const { limits, features, profile = ANY, tuning = new Map() } = like;
+  const { limits, features, profile = anyGpu(), tuning = new Map() } = like;
   const names = ["maxBufferSize", "maxStorageBufferBindingSize", ...Object.keys(USUAL)] as (keyof FakeLimits)[];
   const nothing = () => ({});
   const pass = { setPipeline: nothing, setBindGroup: nothing, dispatchWorkgroups: nothing, end: nothing };
@@ -83,7 +79,7 @@ export function fakeGpu(
     popErrorScope: async () => null,
     destroy: nothing,
   };
-  const all: GpuFeatures = { f16: true, subgroups: false, timestamps: false, ...features };
+  const all: GpuFeatures = { f16: true, subgroups: profile.subgroup !== null, timestamps: false, ...features };
   const gpu = new Gpu(device as unknown as GPUDevice, { features: all, profile });
   for (const [key, value] of tuning) gpu.tuning.set(key, value);
   return gpu;

@@ -309,7 +309,8 @@ function tileFault(gpu: Gpu, value: unknown, transB: boolean): string | null {
     const own = matrixTiles(gpu, transB).some((tile) => JSON.stringify(tile) === JSON.stringify(value));
     return own ? null : `this device has no tile of subgroup matrices ${show(value)}`;
   }
-  const shared = gpu.profile.subgroup?.size ?? 0; // lanes that may share out loads
+  const { tiles, subgroup } = gpu.profile;
+  const shared = tiles === "broadcast" ? (subgroup?.size ?? 0) : 0; // lanes that may share out loads
   const tile = value as Record<Exclude<keyof MatmulTile, "matrix" | "compute">, number>;
   const rules: [keyof typeof tile, (n: number) => boolean, string][] = [
     ["rows", (n) => n >= 4 && n <= 32 && n % 4 === 0, "4, 8 … 32"],
@@ -317,7 +318,7 @@ function tileFault(gpu: Gpu, value: unknown, transB: boolean): string | null {
     ["lanes", (n) => n >= 1 && n <= 256, "1 to 256"],
     ["groups", (n) => n >= 1 && n <= 256, "1 to 256"],
     ["stage", (n) => n >= 0 && n <= 64 && n % 4 === 0, "0, 4, 8 … 64"],
-    ["broadcast", (n) => n === 0 || n === shared, `0 or ${shared}`],
+    ["broadcast", (n) => n === 0 || n === shared, shared > 0 ? `0 or ${shared}` : "0"],
     ["steps", (n) => n === 4 || n === 8, "4 or 8"],
   ];
   if (tile.walk !== undefined) rules.push(["walk", (n) => n >= 1 && n <= 8, "absent, or 1 to 8"]);
