@@ -31,7 +31,7 @@ export function attentionSubjects(gpu: Gpu, lengths: readonly number[]): Subject
       shape,
       dtype: "f32",
       flops: 5 * product,
-      run: (r) => void attentionBackward(r, qkv, spans, o, dout, stats, heads),
+      run: (r) => void attentionBackward(r, { qkv, spans, o, dout, stats }, heads),
       against: forward,
     });
   }

@@ -1,3 +1,4 @@
+import { softwareRenderer } from "../src/gpu/cpu-adapters/names.ts";
 import type { BenchRow } from "./rows.ts";
 
 /** What a ratio must reach, or stay below. */
@@ -27,7 +28,7 @@ export function judged(
 
 /** x·Wᵀ in f32 beside the faster peer: less on SwiftShader, whose best is near its limit. */
 export function productLimit(adapter: string): Limit {
-  return { least: /swiftshader/i.test(adapter) ? 1.3 : 2 };
+  return { least: softwareRenderer(adapter) === "swiftshader" ? 1.3 : 2 };
 }
 
 export const BACKWARD_PRODUCTS: Limit = { least: 0.9 };

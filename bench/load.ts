@@ -110,15 +110,9 @@ async function start(
   const loading = now();
   const micro = microBatch(config.vocab_size, 1, tokens);
   const trained = { lora: loraOf(config, RANK) };
-  const { limits, features, tuning, adapterName } = gpu;
-  const planned = {
-    config,
-    trained,
-    dtypeOf: weightDTypes(gpu, config, checkpoint, {}),
-    steps: [[micro]],
-    optimizer: ADAMW,
-  };
-  const kernels = ahead ? kernelsOfSft({ ...planned, limits, features, tuning, adapterName }) : [];
+  const dtypeOf = weightDTypes(gpu, config, checkpoint, {});
+  const planned = { config, trained, dtypeOf, steps: [[micro]], optimizer: ADAMW };
+  const kernels = ahead ? kernelsOfSft({ ...planned, adapter: gpu }) : [];
   const compiled = gpu.prepare(kernels);
   const model = await loadModel(gpu, checkpoint, { trained });
   initAdapter(gpu, model, uniformFrom(1));

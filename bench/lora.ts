@@ -48,7 +48,7 @@ export async function benchLora(gpu: Gpu, tokens: number, rounds: number, r = 16
     add(
       `LoRA linear backward r=${r}`,
       flops + 2 * low,
-      (record) => loraLinearBackward(record, x, dy, tuned, [h], [grads], null),
+      (record) => loraLinearBackward(record, x, dy, tuned, { saved: [h], grads: [grads], dropoutSeed: null }),
       `linear backward ${name}`,
     );
   }

@@ -95,7 +95,7 @@ async function main(argv: string[]): Promise<number> {
   const platform = await openAdapter();
   const { adapter, waiting, spares } = platform;
   const subgroupMatrix = wantsSubgroupMatrix(process.env);
-  const gpu = await requestGpu(adapter, { profile: args.profile, waiting, spares, subgroupMatrix });
+  const gpu = await requestGpu(adapter, { profiler: args.profile, waiting, spares, subgroupMatrix });
   if (!args.json) console.log(`${gpu.adapterName}, Node ${process.version}`);
   const emit = (rows: BenchRow[]) => {
     if (args.json) for (const row of rows) console.log(JSON.stringify(row));

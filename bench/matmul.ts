@@ -1,7 +1,7 @@
 import type { MatmulTile } from "../shaders/matmul/lib/variant.ts";
 import type { Gpu } from "../src/gpu/device.ts";
 import { matmul } from "../src/kernels/matmul/matmul.ts";
-import { onCpu, tileCandidates } from "../src/kernels/matmul/matmul-tile.ts";
+import { tileCandidates } from "../src/kernels/matmul/matmul-tile.ts";
 import { interleave, type Subject } from "./measure.ts";
 import { randomTensor, randomWeights } from "./operands.ts";
 import { type BenchRow, rowsOf } from "./rows.ts";
@@ -47,7 +47,7 @@ export function yardsticks(gpu: Gpu, tokens: number): Subject[] {
 
 /** Forms of the forward product that a GPU may take, each by every tile that tuning chooses from, and few rows of it. */
 export function formSubjects(gpu: Gpu, tokens: number): Subject[] {
-  if (onCpu(gpu)) return [];
+  if (gpu.profile.kind === "cpu") return [];
   const { hidden_size: hidden, intermediate_size: inner } = benchModel();
   const up = randomWeights(gpu, [inner, hidden], "bf16", "up_proj");
   const add = (what: string, rows: number, tile?: MatmulTile): Subject => {

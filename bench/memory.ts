@@ -1,5 +1,5 @@
 import type { Gpu } from "../src/gpu/device.ts";
-import type { PlanLimits } from "../src/gpu/fake-device.ts";
+import type { AdapterLike } from "../src/gpu/fake-device.ts";
 import type { ModelConfig } from "../src/model/config.ts";
 import { forecastSft, worstBatch } from "../src/train/forecast/sft.ts";
 import { sftStep } from "../src/train/sft/step.ts";
@@ -12,7 +12,7 @@ const RANK = 16;
 
 /** Bytes at the peak of a training step, as `qwench sft` forecasts them for this adapter. */
 export function forecastStep(
-  { limits, features, adapterName }: Pick<Gpu, "features" | "adapterName"> & { limits: PlanLimits },
+  { limits, features, profile }: AdapterLike,
   config: ModelConfig,
   r: number,
   sequences: number,
@@ -24,9 +24,7 @@ export function forecastStep(
     dtypeOf: () => "bf16",
     steps: [worstBatch(sequences, length)],
     optimizer: ADAMW,
-    limits,
-    features,
-    adapterName,
+    adapter: { limits, features, profile },
   });
   return peak;
 }

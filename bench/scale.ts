@@ -1,8 +1,7 @@
 import { freemem } from "node:os";
 import { MemoryError } from "../src/errors.ts";
-import { isSoftwareName } from "../src/gpu/cpu-adapters/names.ts";
 import type { Gpu } from "../src/gpu/device.ts";
-import type { PlanLimits } from "../src/gpu/fake-device.ts";
+import type { FakeLimits } from "../src/gpu/fake-device.ts";
 import type { Recorder } from "../src/gpu/recorder.ts";
 import type { ModelConfig } from "../src/model/config.ts";
 import { GREEDY, passOf } from "./generate.ts";
@@ -105,9 +104,9 @@ const BOUNDLESS = { maxBufferSize: 2 ** 50, maxStorageBufferBindingSize: 2 ** 50
 function forecast(gpu: Gpu, axis: Axis, x: number): Pick<ScalePoint, "bytes" | "left"> {
   if (axis === "generations") return { bytes: null, left: null };
   const at = { rank: RANK, batch: 1, length: LENGTH, [axis === "narrow" ? "length" : axis]: x };
-  const bytesOn = (limits: PlanLimits) =>
+  const bytesOn = (limits: FakeLimits) =>
     forecastStep(
-      { limits, features: gpu.features, adapterName: gpu.adapterName },
+      { limits, features: gpu.features, profile: gpu.profile },
       configOf(axis, x),
       at.rank,
       at.batch,
@@ -185,7 +184,7 @@ async function* scaleBy(
     }
     const left = budgetMs - (performance.now() - began);
     const expected = expectedMs(took, 1 + skipped);
-    const free = isSoftwareName(gpu.adapterName) ? freemem() : Number.POSITIVE_INFINITY;
+    const free = gpu.profile.kind === "cpu" ? freemem() : Number.POSITIVE_INFINITY;
     if (expected > left && took.length > 1)
       point.left ??= `as a step would take about ${(expected / 1000).toFixed(0)} s, and ${Math.max(0, left / 1000).toFixed(0)} s are left`;
     if (point.bytes !== null && point.bytes > free)

@@ -2,7 +2,7 @@ import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { rowSum } from "./lib/reduce.ts";
 
 /** What one compiled variant is specialised to. */
-export interface ElementVariant {
+interface ElementVariant {
   /** four elements a thread; the arrays, or their rows, then hold a multiple of four */
   vector: boolean;
   workgroup: number;
@@ -58,7 +58,7 @@ fn main(
 `;
 
 /** What one compiled variant is specialised to. */
-export interface ReduceSumVariant {
+interface ReduceSumVariant {
   subgroups: boolean;
   workgroup: number;
 }
@@ -98,7 +98,7 @@ fn main(
 `;
 
 /** What one compiled variant is specialised to. */
-export interface MoveRowsVariant extends ElementVariant {
+interface MoveRowsVariant extends ElementVariant {
   /** from [indices[r]] to [r], or the other way */
   scatter: boolean;
 }

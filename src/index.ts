@@ -7,6 +7,7 @@ export { loadTokenizer, type Tokenizer } from "./data/tokenizer.ts";
 export * from "./errors.ts";
 export type { GpuFeatures } from "./gpu/context.ts";
 export { Gpu, requestGpu } from "./gpu/device.ts";
+export type { AdapterProfile } from "./gpu/profile.ts";
 export { type Checkpoint, openCheckpoint } from "./io/checkpoint.ts";
 export { downloadDataset } from "./io/hub/dataset.ts";
 export { downloadModel } from "./io/hub/hub.ts";

@@ -1,5 +1,5 @@
 /** What one compiled variant is specialised to. */
-export interface AttentionGatherVariant {
+interface AttentionGatherVariant {
   headDim: number;
   heads: number;
   kvHeads: number;

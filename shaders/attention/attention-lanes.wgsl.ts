@@ -3,7 +3,7 @@
 // memory is shared, and no barrier, at which such adapters spill every sum. Figures and what was tried: bench/LOG.md.
 
 /** What one compiled variant is specialised to. */
-export interface AttentionLanesVariant {
+interface AttentionLanesVariant {
   /** elements of a head, a multiple of 4 */
   headDim: number;
   /** query heads */

@@ -3,7 +3,7 @@
 // TX-th vec4 of a head. Both tiles are swizzled by row, so that lanes that read one column of 8 rows meet no bank twice.
 
 /** What one compiled variant is specialised to. */
-export interface AttentionVariant {
+interface AttentionVariant {
   /** elements of a head, a multiple of 4 */
   headDim: number;
   /** query heads */

@@ -1,7 +1,7 @@
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 
 /** What one compiled variant is specialised to. */
-export interface DecodeAttentionVariant {
+interface DecodeAttentionVariant {
   headDim: number;
   heads: number;
   kvHeads: number;
@@ -142,7 +142,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
 };
 
 /** What one compiled variant is specialised to. */
-export interface DecodeCombineVariant {
+interface DecodeCombineVariant {
   headDim: number;
   workgroup: number;
 }

@@ -1,7 +1,7 @@
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 
 /** What one compiled variant is specialised to. */
-export interface KvWriteVariant {
+interface KvWriteVariant {
   /** threads of a workgroup */
   workgroup: number;
 }

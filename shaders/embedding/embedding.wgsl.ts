@@ -1,9 +1,10 @@
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
-import { loadFunctions, type Stored, storedType, TEXELS, texelFunctions, WIDEN } from "../lib/load.ts";
+import { loadFunctions, type Stored, storedType, WIDEN } from "../lib/load.ts";
 import { randomFunctions } from "../lib/random.ts";
+import { TEXELS, texelFunctions } from "../lib/texels.ts";
 
 /** What one compiled variant is specialised to. */
-export interface EmbeddingVariant {
+interface EmbeddingVariant {
   /** how the table is stored; activations are f32 */
   weight: Stored;
   /** the table lies in a texture: f32 or bf16, in rows of whole texels */
@@ -67,7 +68,7 @@ fn main(
 };
 
 /** What one compiled variant is specialised to. */
-export interface EmbeddingBackwardVariant {
+interface EmbeddingBackwardVariant {
   vector: boolean;
   workgroup: number;
 }

@@ -4,7 +4,7 @@ import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 export const HEAD_STATE = 8;
 
 /** What one compiled variant is specialised to. */
-export interface HeadStatisticsVariant {
+interface HeadStatisticsVariant {
   /** four logits at once; a row is then a multiple of four */
   vector: boolean;
   /** threads a row, a power of two */
@@ -133,7 +133,7 @@ fn main(
 `;
 
 /** What one compiled variant is specialised to. */
-export interface HeadFinishVariant {
+interface HeadFinishVariant {
   workgroup: number;
 }
 
@@ -176,7 +176,7 @@ fn main(
 `;
 
 /** What one compiled variant is specialised to. */
-export interface HeadGradientVariant {
+interface HeadGradientVariant {
   vector: boolean;
   workgroup: number;
 }

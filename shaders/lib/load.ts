@@ -62,43 +62,6 @@ fn widen(w: vec2u) -> vec4f {
   return vec4f(bitcast<f32>(w.x << 16u), bitcast<f32>(w.x & 0xffff0000u), bitcast<f32>(w.y << 16u), bitcast<f32>(w.y & 0xffff0000u));
 }`;
 
-/** WGSL type of a matrix that is read as texels: 16 bytes each, texel i at (i & 4095, i >> 12). */
-export const TEXELS = "texture_storage_2d<rgba32uint, read>";
-
-/** The same of a matrix `[rows, columns]` in strips of 16 texels: texel t of a row at (t & 15, row), layer t >> 4. */
-export const STRIPS = "texture_storage_2d_array<rgba32uint, read>";
-
-/** `{name}At4(row, col)`: four f32 of a row; `col` is a multiple of 4. */
-export function stripFunctions(name: string): string {
-  return `
-fn ${name}At4(row: u32, col: u32) -> vec4f {
-  return bitcast<vec4f>(textureLoad(${name}, vec2u((col / 4u) & 15u, row), col / 64u));
-}`;
-}
-
-/**
- * The functions of `loadFunctions` over texels, and `{name}Texel(i)`, the words of the i-th. Needs `WIDEN` for bf16.
- *
- * A row of a matrix begins at a multiple of 4 elements, of bf16 at one of 8.
- */
-export function texelFunctions(name: string, stored: "f32" | "bf16"): string {
-  const texel = `
-fn ${name}Texel(i: u32) -> vec4u { return textureLoad(${name}, vec2u(i & 4095u, i >> 12u)); }`;
-  return stored === "f32"
-    ? `${texel}
-fn ${name}At4(i: u32) -> vec4f { return bitcast<vec4f>(${name}Texel(i / 4u)); }
-fn ${name}At1(i: u32) -> f32 { return bitcast<f32>(${name}Texel(i / 4u)[i & 3u]); }`
-    : `${texel}
-fn ${name}At4(i: u32) -> vec4f {
-  let w = ${name}Texel(i / 8u);
-  return widen(select(w.xy, w.zw, (i & 4u) != 0u));
-}
-fn ${name}At1(i: u32) -> f32 {
-  let w = ${name}Texel(i / 8u)[(i / 2u) & 3u];
-  return bitcast<f32>(select(w << 16u, w & 0xffff0000u, (i & 1u) == 1u));
-}`;
-}
-
 /** Codes times their block's scale: one rounding, as bitsandbytes de-quantises. int8 is two's complement; nf4 has its first element in the high half of a byte. */
 function quantized(name: string, stored: "int8" | "nf4", vector: boolean, scales: string): string {
   const scale = `

@@ -18,7 +18,7 @@ export interface RowsTile {
 }
 
 /** b is transposed, a is not. `eightB` and `tail` are of k for pieces of eight steps, or four where rows are not aligned so. */
-export interface MatmulRowsVariant extends ProductVariant {
+interface MatmulRowsVariant extends ProductVariant {
   /** steps of a piece: 8, or 4 where a row of b is no whole number of eights */
   piece: 4 | 8;
   tile: RowsTile;
@@ -38,118 +38,9 @@ const PARTIAL_BYTES = 8192;
 // Loads    neighbouring lanes read neighbouring words of a weight row, each once for all rows of the tile
 export const matmulRows = (v: MatmulRowsVariant) => {
   const { rows, cols, lanes, groups, subgroup } = v.tile;
-  const paired = v.pairs !== "none";
-  const own = ownOf(v);
   const places = cols * groups; // columns of a workgroup: place q * groups + local.y is column q of a thread
-  const sums = range(rows).flatMap((i) => range(cols).map((q) => [i, q] as const));
-
-  /** products of `steps` steps from s on */
-  const products = (a: string, b: string, steps: number, some: readonly number[]) => {
-    const width = steps === 1 ? 1 : 4;
-    const drop = (i: number, s: string) => (v.dropout === "a" && a === "a" ? ` * keep${width}(row${i}, ${s})` : "");
-    const eight = v.eightB && b === "b" && steps === 8;
-    const at = (t: number) => (t === 0 ? "s" : `s + ${t}u`);
-    const lines = some.flatMap((q) =>
-      eight
-        ? [`let v${q} = b[(right${q} + s) / 8u];`, `let w${q}_0 = widen(v${q}.xy);`, `let w${q}_4 = widen(v${q}.zw);`]
-        : range(steps / width).map((t) => `let w${q}_${4 * t} = ${b}At${width}(right${q} + ${at(4 * t)});`),
-    );
-    for (const i of range(rows)) {
-      for (const t of range(steps / width).map((c) => 4 * c))
-        lines.push(`let x${i}_${t} = ${a}At${width}(left${i} + ${at(t)})${drop(i, at(t))};`);
-      for (const q of some) {
-        const sum = range(steps).reduce((to, t) => {
-          const [x, w] = [`x${i}_${t & 4}`, `w${q}_${t & 4}`];
-          return width === 1 ? `fma(${x}, ${w}, ${to})` : `fma(${x}[${t & 3}], ${w}[${t & 3}], ${to})`;
-        }, `acc${i}_${q}`);
-        lines.push(`acc${i}_${q} = ${sum};`);
-      }
-    }
-    return lines.join("\n    ");
-  };
-  /** a lane's share of a sum */
-  const loop = (a: "a" | "a2", b: "b" | "b2", piece: number, k: string, starts: string[], some: readonly number[]) => `{
-  ${starts.join("\n  ")}
-  var s = local.x * ${piece}u;
-  for (; s + ${piece}u <= ${k}; s += ${lanes * piece}u) {
-    ${products(a, b, piece, some)}
-  }
-  ${
-    v.tail
-      ? `for (; s < ${k}; s++) {
-    ${products(a, b, 1, some)}
-  }`
-      : ""
-  }
-  }`;
-  const low = (r: string, aAt: string, bAt: string, some: readonly number[], row: (q: number) => string) =>
-    loop(
-      "a2",
-      "b2",
-      4,
-      r,
-      [
-        ...range(rows).map((i) => `let left${i} = ${aAt} + row${i} * params.lda2;`),
-        ...some.map((q) => `let right${q} = ${bAt} + ${row(q)} * ${r};`),
-      ],
-      some,
-    );
-  const half = cols / 2;
-  const lows =
-    v.pairs === "swiglu"
-      ? range(2).map((h) =>
-          low(
-            `params.r${h}`,
-            `params.a2At${h}`,
-            `params.b2At${h}`,
-            range(half).map((q) => h * half + q),
-            (q) => `u${q % half}`,
-          ),
-        )
-      : [low(own("r"), own("a2At"), own("b2At"), range(cols), (q) => `col${q}`)];
-  const main = loop(
-    "a",
-    "b",
-    v.piece,
-    "k",
-    [
-      ...range(rows).map((i) => `let left${i} = aAt + row${i} * params.lda;`),
-      ...range(cols).map((q) => `let right${q} = bAt + col${q} * params.ldb;`),
-    ],
-    range(cols),
-  );
-  const column = (q: number) => {
-    if (!paired) return `let col${q} = min(tileCol + local.y + ${q * groups}u, n - 1u);`;
-    const shift = v.pairs === "swiglu" ? "n / 2u" : `${v.half}u`;
-    if (q >= half) return `let col${q} = col${q - half} + ${shift};`;
-    const u = `let u${q} = min(tileCol / 2u + local.y + ${q * groups}u, n / 2u - 1u);`;
-    return `${u} let col${q} = ${v.pairs === "swiglu" ? `u${q}` : `u${q} + u${q} / ${v.half}u * ${v.half}u`};`;
-  };
-  // through workgroup memory: so many sums at a time, in rows of an odd length, so that no two threads meet in a bank
-  const batch = Math.max(1, Math.min(sums.length, Math.floor(PARTIAL_BYTES / (4 * groups * (lanes + 1)))));
-  const batches = range(Math.ceil(sums.length / batch)).map((b) => sums.slice(b * batch, (b + 1) * batch));
-  const total = ([i, q]: readonly [number, number]) => i * places + q * groups;
-  const reduce = subgroup
-    ? `
-  ${sums.map(([i, q]) => `acc${i}_${q} = subgroupAdd(acc${i}_${q});`).join("\n  ")}
-  if (local.x == 0u) {
-    ${sums.map((of) => `sums[${total(of)}u + local.y] = acc${of[0]}_${of[1]};`).join("\n    ")}
-  }
-  workgroupBarrier();`
-    : batches
-        .map(
-          (some) => `
-  ${some.map(([i, q], e) => `partial[${e * groups * (lanes + 1)}u + mine] = acc${i}_${q};`).join("\n  ")}
-  workgroupBarrier();
-  for (var o = thread; o < ${some.length * groups}u; o += ${lanes * groups}u) {
-    var sum = partial[o * ${lanes + 1}u];
-    for (var l = 1u; l < ${lanes}u; l++) { sum += partial[o * ${lanes + 1}u + l]; }
-    sums[${total(some[0])}u + o] = sum;
-  }
-  workgroupBarrier();`,
-        )
-        .join("");
-  const stored = paired ? places / 2 : places;
+  const sums = sumsOf(v);
+  const stored = v.pairs === "none" ? places : places / 2;
   return wgsl`
 #if ${readsF16(v)}
 enable f16;
@@ -161,7 +52,7 @@ enable subgroups;
 ${productHeader(v)}
 var<workgroup> sums: array<f32, ${rows * places}>;
 #if ${!subgroup}
-var<workgroup> partial: array<f32, ${batch * groups * (lanes + 1)}>;
+var<workgroup> partial: array<f32, ${batchOf(v) * groups * (lanes + 1)}>;
 #endif
 
 @compute @workgroup_size(${lanes}, ${groups})
@@ -176,13 +67,14 @@ fn main(
   ${range(rows)
     .map((i) => `let row${i} = min(tileRow + ${i}u, params.m - 1u);`)
     .join("\n  ")}
-  ${range(cols).map(column).join("\n  ")}
+  ${range(cols)
+    .map((q) => columnLet(v, q))
+    .join("\n  ")}
   ${sums.map(([i, q]) => `var acc${i}_${q} = 0.0;`).join("\n  ")}
-  ${v.extra ? lows.join("\n  ") : ""}
+  ${v.extra ? lowLoops(v).join("\n  ") : ""}
   ${v.dropout === "extra" ? sums.map(([i, q]) => `acc${i}_${q} *= keep1(row${i}, col${q});`).join("\n  ") : ""}
-  ${main}
-  ${subgroup ? "" : `let mine = local.y * ${lanes + 1}u + local.x;`}
-  ${reduce}
+  ${mainLoop(v)}
+  ${subgroup ? addBySubgroup(v) : addByMemory(v)}
   for (var o = thread; o < ${rows * stored}u; o += ${lanes * groups}u) {
     let place = o % ${stored}u;
     let i = tileRow + o / ${stored}u;
@@ -194,3 +86,154 @@ fn main(
 }
 `;
 };
+
+/** The sums of a thread: row and column. */
+const sumsOf = ({ tile: { rows, cols } }: MatmulRowsVariant) =>
+  range(rows).flatMap((i) => range(cols).map((q) => [i, q] as const));
+
+/** `col{q}`, and with pairs `u{q}`. */
+function columnLet(v: MatmulRowsVariant, q: number): string {
+  const { cols, groups } = v.tile;
+  if (v.pairs === "none") return `let col${q} = min(tileCol + local.y + ${q * groups}u, n - 1u);`;
+  const shift = v.pairs === "swiglu" ? "n / 2u" : `${v.half}u`;
+  if (q >= cols / 2) return `let col${q} = col${q - cols / 2} + ${shift};`;
+  const u = `let u${q} = min(tileCol / 2u + local.y + ${q * groups}u, n / 2u - 1u);`;
+  return `${u} let col${q} = ${v.pairs === "swiglu" ? `u${q}` : `u${q} + u${q} / ${v.half}u * ${v.half}u`};`;
+}
+
+/** One operand pair of the sum, as WGSL names. */
+interface Operands {
+  a: "a" | "a2";
+  b: "b" | "b2";
+  /** steps of a piece */
+  piece: number;
+  k: string;
+  /** first element of row i of a, of column q of b */
+  left: (i: number) => string;
+  right: (q: number) => string;
+  /** columns that the loop is for */
+  some: readonly number[];
+}
+
+/** A lane's share of a sum. */
+function loop(v: MatmulRowsVariant, o: Operands): string {
+  const { rows, lanes } = v.tile;
+  const starts = [
+    ...range(rows).map((i) => `let left${i} = ${o.left(i)};`),
+    ...o.some.map((q) => `let right${q} = ${o.right(q)};`),
+  ];
+  return `{
+  ${starts.join("\n  ")}
+  var s = local.x * ${o.piece}u;
+  for (; s + ${o.piece}u <= ${o.k}; s += ${lanes * o.piece}u) {
+    ${products(v, o, o.piece)}
+  }
+  ${
+    v.tail
+      ? `for (; s < ${o.k}; s++) {
+    ${products(v, o, 1)}
+  }`
+      : ""
+  }
+  }`;
+}
+
+/** Products of `steps` steps from s on. */
+function products(v: MatmulRowsVariant, { a, b, some }: Operands, steps: number): string {
+  const width = steps === 1 ? 1 : 4;
+  const drop = (i: number, s: string) => (v.dropout === "a" && a === "a" ? ` * keep${width}(row${i}, ${s})` : "");
+  const eight = v.eightB && b === "b" && steps === 8;
+  const at = (t: number) => (t === 0 ? "s" : `s + ${t}u`);
+  const lines = some.flatMap((q) =>
+    eight
+      ? [`let v${q} = b[(right${q} + s) / 8u];`, `let w${q}_0 = widen(v${q}.xy);`, `let w${q}_4 = widen(v${q}.zw);`]
+      : range(steps / width).map((t) => `let w${q}_${4 * t} = ${b}At${width}(right${q} + ${at(4 * t)});`),
+  );
+  for (const i of range(v.tile.rows)) {
+    for (const t of range(steps / width).map((c) => 4 * c))
+      lines.push(`let x${i}_${t} = ${a}At${width}(left${i} + ${at(t)})${drop(i, at(t))};`);
+    for (const q of some) {
+      const sum = range(steps).reduce((to, t) => {
+        const [x, w] = [`x${i}_${t & 4}`, `w${q}_${t & 4}`];
+        return width === 1 ? `fma(${x}, ${w}, ${to})` : `fma(${x}[${t & 3}], ${w}[${t & 3}], ${to})`;
+      }, `acc${i}_${q}`);
+      lines.push(`acc${i}_${q} = ${sum};`);
+    }
+  }
+  return lines.join("\n    ");
+}
+
+function mainLoop(v: MatmulRowsVariant): string {
+  return loop(v, {
+    a: "a",
+    b: "b",
+    piece: v.piece,
+    k: "k",
+    left: (i) => `aAt + row${i} * params.lda`,
+    right: (q) => `bAt + col${q} * params.ldb`,
+    some: range(v.tile.cols),
+  });
+}
+
+/** Loops over the low-rank part of the sum: one, or for swiglu one for each half of the columns. */
+function lowLoops(v: MatmulRowsVariant): string[] {
+  const low = (r: string, aAt: string, bAt: string, some: readonly number[], row: (q: number) => string) =>
+    loop(v, {
+      a: "a2",
+      b: "b2",
+      piece: 4,
+      k: r,
+      left: (i) => `${aAt} + row${i} * params.lda2`,
+      right: (q) => `${bAt} + ${row(q)} * ${r}`,
+      some,
+    });
+  if (v.pairs !== "swiglu") {
+    const own = ownOf(v);
+    return [low(own("r"), own("a2At"), own("b2At"), range(v.tile.cols), (q) => `col${q}`)];
+  }
+  const half = v.tile.cols / 2;
+  return range(2).map((h) => {
+    const some = range(half).map((q) => h * half + q);
+    return low(`params.r${h}`, `params.a2At${h}`, `params.b2At${h}`, some, (q) => `u${q % half}`);
+  });
+}
+
+/** Where a sum lies in `sums`, but for local.y. */
+function totalOf({ tile: { cols, groups } }: MatmulRowsVariant, [i, q]: readonly [number, number]): number {
+  return i * cols * groups + q * groups;
+}
+
+function addBySubgroup(v: MatmulRowsVariant): string {
+  const sums = sumsOf(v);
+  return `
+  ${sums.map(([i, q]) => `acc${i}_${q} = subgroupAdd(acc${i}_${q});`).join("\n  ")}
+  if (local.x == 0u) {
+    ${sums.map((of) => `sums[${totalOf(v, of)}u + local.y] = acc${of[0]}_${of[1]};`).join("\n    ")}
+  }
+  workgroupBarrier();`;
+}
+
+/** Sums that go through workgroup memory at a time: in rows of an odd length, so that no two threads meet in a bank. */
+function batchOf(v: MatmulRowsVariant): number {
+  const { rows, cols, lanes, groups } = v.tile;
+  return Math.max(1, Math.min(rows * cols, Math.floor(PARTIAL_BYTES / (4 * groups * (lanes + 1)))));
+}
+
+function addByMemory(v: MatmulRowsVariant): string {
+  const { lanes, groups } = v.tile;
+  const [sums, batch, row] = [sumsOf(v), batchOf(v), lanes + 1];
+  const batches = range(Math.ceil(sums.length / batch)).map((b) => sums.slice(b * batch, (b + 1) * batch));
+  const added = batches.map(
+    (some) => `
+  ${some.map(([i, q], e) => `partial[${e * groups * row}u + mine] = acc${i}_${q};`).join("\n  ")}
+  workgroupBarrier();
+  for (var o = thread; o < ${some.length * groups}u; o += ${lanes * groups}u) {
+    var sum = partial[o * ${row}u];
+    for (var l = 1u; l < ${lanes}u; l++) { sum += partial[o * ${row}u + l]; }
+    sums[${totalOf(v, some[0])}u + o] = sum;
+  }
+  workgroupBarrier();`,
+  );
+  return `let mine = local.y * ${row}u + local.x;
+  ${added.join("")}`;
+}

@@ -2,7 +2,7 @@ import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { sigmoid } from "../lib/sigmoid.ts";
 
 /** What one compiled variant is specialised to. */
-export interface SwigluVariant {
+interface SwigluVariant {
   /** four elements a thread; the arrays then hold a multiple of four */
   vector: boolean;
   workgroup: number;

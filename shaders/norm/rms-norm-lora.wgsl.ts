@@ -3,7 +3,7 @@ import { loadFunctions, type Stored, storedType } from "../lib/load.ts";
 import { rowSum } from "../lib/reduce.ts";
 
 /** What one compiled variant is specialised to. */
-export interface RmsNormLoraVariant {
+interface RmsNormLoraVariant {
   /** how the frozen scale is stored; activations are f32 */
   weight: Stored;
   /** norm `sum = x + delta`, which is written too */

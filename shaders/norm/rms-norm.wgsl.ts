@@ -3,7 +3,7 @@ import { loadFunctions, type Stored, storedType } from "../lib/load.ts";
 import { rowSum } from "../lib/reduce.ts";
 
 /** What one compiled variant is specialised to. */
-export interface RmsNormVariant {
+interface RmsNormVariant {
   /** how the frozen scale is stored; activations are f32 */
   weight: Stored;
   /** norm `sum = x + delta`, which is written too */
@@ -89,7 +89,7 @@ fn main(
 `;
 
 /** What one compiled variant is specialised to. */
-export interface RmsNormBackwardVariant {
+interface RmsNormBackwardVariant {
   weight: Stored;
   /** dx is added to what it holds, overwritten, or is dy itself */
   into: "add" | "write" | "dy";
@@ -156,7 +156,7 @@ fn main(
 `;
 
 /** What one compiled variant is specialised to. */
-export interface RmsNormWeightBackwardVariant {
+interface RmsNormWeightBackwardVariant {
   /** rows are heads, some of those that a wider row holds */
   heads: boolean;
   /** threads, one a column */

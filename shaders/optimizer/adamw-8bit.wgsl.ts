@@ -1,7 +1,7 @@
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 
 /** What one compiled variant is specialised to. */
-export interface AdamW8bitVariant {
+interface AdamW8bitVariant {
   subgroups: boolean;
 }
 
@@ -162,7 +162,7 @@ fn main(
 `;
 
 /** What one compiled variant is specialised to. */
-export interface Dequantize8bitVariant {
+interface Dequantize8bitVariant {
   signed: boolean;
 }
 

@@ -1,7 +1,7 @@
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 
 /** What one compiled variant is specialised to. */
-export interface AdamWVariant {
+interface AdamWVariant {
   /** four elements a thread; the arrays then hold a multiple of four */
   vector: boolean;
   workgroup: number;

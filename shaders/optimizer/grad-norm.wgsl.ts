@@ -2,7 +2,7 @@ import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { rowSum } from "../lib/reduce.ts";
 
 /** What one compiled variant is specialised to. */
-export interface GradNormPartialVariant {
+interface GradNormPartialVariant {
   /** four elements at once; the array then holds a multiple of four */
   vector: boolean;
   subgroups: boolean;
@@ -60,7 +60,7 @@ fn main(
 };
 
 /** What one compiled variant is specialised to. */
-export interface GradNormFinishVariant {
+interface GradNormFinishVariant {
   subgroups: boolean;
   workgroup: number;
 }

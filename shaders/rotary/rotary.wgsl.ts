@@ -1,7 +1,7 @@
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 
 /** What one compiled variant is specialised to. */
-export interface RotaryVariant {
+interface RotaryVariant {
   /** elements of a head, even; a constant, so that finding the head needs no division */
   headDim: number;
   /** four pairs a thread; headDim is then a multiple of 8 */

@@ -3,7 +3,7 @@ import { randomFunctions } from "../lib/random.ts";
 import { fold, logFunction, NOTHING, penaltyFunctions, subgroupHeader, subgroupInputs } from "../lib/sample.ts";
 
 /** What one compiled variant is specialised to: a processor that is off costs nothing. */
-export interface SamplePickVariant {
+interface SamplePickVariant {
   topK: boolean;
   topP: boolean;
   minP: boolean;
@@ -28,8 +28,8 @@ export interface SamplePickVariant {
 // Writes   tokens, logp and kept by assignment
 // Tried    128 and 256 threads a row: slower on CPU adapters, whose barriers cost by the thread
 export const samplePick = (variant: SamplePickVariant) => {
-  const { topK, topP, minP, penalty, tile, subgroups, workgroup } = variant;
-  const [inputs, lanes] = subgroups ? [", lane: u32, lanes: u32", ", lane, lanes"] : ["", ""];
+  const { topK, topP, penalty, tile, subgroups, workgroup } = variant;
+  const { lanes } = lanesOf(variant);
   return wgsl`
 ${subgroupHeader(subgroups)}
 struct Params {
@@ -56,7 +56,67 @@ ${fold("total", "add", ["vec2f"], subgroups, workgroup)}
 ${penaltyFunctions}
 #endif
 
-var<workgroup> sums: array<f32, ${workgroup}>;
+${drawFunctions(variant)}
+${topK || topP ? searchFunctions(variant) : ""}
+
+@compute @workgroup_size(${workgroup})
+fn main(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) grid: vec3u,
+  @builtin(local_invocation_index) thread: u32,
+  ${subgroupInputs(subgroups)}
+) {
+  let local = group.y * grid.x + group.x;
+  if (local >= params.rows) { return; }
+  let row = params.first + local;
+  let tile = local * params.tiles;
+  let begin = tile * ${tile / 4}u;
+
+  var high = vec2f(${NOTHING});
+  for (var t = thread; t < params.tiles; t += ${workgroup}u) {
+    high = max(high, vec2f(stats[2u * (tile + t)].x, stats[2u * (tile + t) + 1u].x));
+  }
+  let tops = highest(high, thread${lanes});
+  let top = tops.x;
+  var sum = vec2f(0.0);
+  for (var t = thread; t < params.tiles; t += ${workgroup}u) {
+    let own = stats[2u * (tile + t)];
+    let plain = stats[2u * (tile + t) + 1u];
+    sum += vec2f(own.y * exp(own.x - top), plain.y * exp(plain.x - tops.y));
+  }
+  let all = total(sum, thread${lanes});
+
+  ${ruleLines(variant)}
+
+  let uniform = uniform01(seeds[row], positions[row]);
+  var drawn = vec2f(0.0);
+  for (var step = select(1u, 0u, ties); step < 2u; step++) {
+    drawn = locate(begin, rule, step == 0u, select(uniform, wanted, step == 0u), thread);
+    if (step == 0u) { rule.since = u32(drawn.x); }
+  }
+  if (thread != 0u) { return; }
+  let place = u32(drawn.x);
+  let id = stats[2u * (tile + place / ${tile}u)].z;
+  let token = min(u32(id) + place % ${tile}u, params.vocab - 1u);
+  var own = scores[begin + place / 4u][place & 3u];
+#if ${penalty}
+  if (wasSeen(row, token)) { own = unpenalised(own); }
+#endif
+  tokens[row] = token;
+  logp[row] = own - tops.y - logarithm(all.y);
+  kept[local] = vec4f(rule.t, f32(rule.since), top, drawn.y);
+}
+`;
+};
+
+/** Parameters and arguments by which functions learn of subgroups. */
+function lanesOf({ subgroups }: SamplePickVariant): { inputs: string; lanes: string } {
+  return subgroups ? { inputs: ", lane: u32, lanes: u32", lanes: ", lane, lanes" } : { inputs: "", lanes: "" };
+}
+
+/** `locate`, which sums what a rule keeps in order of the vocabulary. */
+function drawFunctions({ tile, workgroup }: SamplePickVariant): string {
+  return `var<workgroup> sums: array<f32, ${workgroup}>;
 var<workgroup> picked: vec4f;
 
 /** The scores that are kept: those above t, and those equal to t from place \`since\` on. */
@@ -131,9 +191,14 @@ fn locate(begin: u32, rule: Rule, ties: bool, amount: f32, thread: u32) -> vec2f
     picked = vec4f(f32(place), outer.z, 0.0, 0.0);
   }
   return workgroupUniformLoad(&picked).xy;
+}`;
 }
-#if ${topK || topP}
 
+/** `search`, which finds the t of top-k and top-p. */
+function searchFunctions(variant: SamplePickVariant): string {
+  const { topK, topP, tile, subgroups, workgroup } = variant;
+  const { inputs, lanes } = lanesOf(variant);
+  return wgsl`
 /** Bit patterns in the order of the numbers. */
 fn keyOf(z: f32) -> u32 {
   let bits = bitcast<u32>(z);
@@ -210,37 +275,14 @@ fn search(begin: u32, tile: u32, byMass: bool, goal: f32, low: f32, top: f32, th
     if (hi - lo <= 1u || found.weight - found.above < 1.5 * one) { break; }
   }
   return found;
+}`;
 }
-#endif
 
-@compute @workgroup_size(${workgroup})
-fn main(
-  @builtin(workgroup_id) group: vec3u,
-  @builtin(num_workgroups) grid: vec3u,
-  @builtin(local_invocation_index) thread: u32,
-  ${subgroupInputs(subgroups)}
-) {
-  let local = group.y * grid.x + group.x;
-  if (local >= params.rows) { return; }
-  let row = params.first + local;
-  let tile = local * params.tiles;
-  let begin = tile * ${tile / 4}u;
-
-  var high = vec2f(${NOTHING});
-  for (var t = thread; t < params.tiles; t += ${workgroup}u) {
-    high = max(high, vec2f(stats[2u * (tile + t)].x, stats[2u * (tile + t) + 1u].x));
-  }
-  let tops = highest(high, thread${lanes});
-  let top = tops.x;
-  var sum = vec2f(0.0);
-  for (var t = thread; t < params.tiles; t += ${workgroup}u) {
-    let own = stats[2u * (tile + t)];
-    let plain = stats[2u * (tile + t) + 1u];
-    sum += vec2f(own.y * exp(own.x - top), plain.y * exp(plain.x - tops.y));
-  }
-  let all = total(sum, thread${lanes});
-
-  var rule = Rule(${NOTHING}, 0u, top);
+/** The rule of this row: which scores are kept, and how many of those equal to t are `wanted`. */
+function ruleLines(variant: SamplePickVariant): string {
+  const { topK, topP, minP, workgroup } = variant;
+  const { lanes } = lanesOf(variant);
+  return wgsl`var rule = Rule(${NOTHING}, 0u, top);
 #if ${topK || topP}
   var low = ${NOTHING};
 #endif
@@ -285,25 +327,5 @@ fn main(
     rule.t = min(top, top + params.logMinP);
     ${topP ? "ties = false;" : ""}
   }
-#endif
-
-  let uniform = uniform01(seeds[row], positions[row]);
-  var drawn = vec2f(0.0);
-  for (var step = select(1u, 0u, ties); step < 2u; step++) {
-    drawn = locate(begin, rule, step == 0u, select(uniform, wanted, step == 0u), thread);
-    if (step == 0u) { rule.since = u32(drawn.x); }
-  }
-  if (thread != 0u) { return; }
-  let place = u32(drawn.x);
-  let id = stats[2u * (tile + place / ${tile}u)].z;
-  let token = min(u32(id) + place % ${tile}u, params.vocab - 1u);
-  var own = scores[begin + place / 4u][place & 3u];
-#if ${penalty}
-  if (wasSeen(row, token)) { own = unpenalised(own); }
-#endif
-  tokens[row] = token;
-  logp[row] = own - tops.y - logarithm(all.y);
-  kept[local] = vec4f(rule.t, f32(rule.since), top, drawn.y);
+#endif`;
 }
-`;
-};

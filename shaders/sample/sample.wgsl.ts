@@ -8,7 +8,7 @@ import { fold, logFunction, NOTHING, penaltyFunctions, subgroupHeader, subgroupI
 export const TILE_STATE = 8;
 
 /** What one compiled variant is specialised to. */
-export interface SampleScoresVariant {
+interface SampleScoresVariant {
   /** four logits at once; the shard's rows are then multiples of four */
   vector: boolean;
   /** tokens that were seen get the repetition penalty */
@@ -147,7 +147,7 @@ fn main(
 };
 
 /** What one compiled variant is specialised to. */
-export interface SampleGreedyVariant {
+interface SampleGreedyVariant {
   penalty: boolean;
   workgroup: number;
 }
@@ -205,7 +205,7 @@ fn main(
 `;
 
 /** What one compiled variant is specialised to. */
-export interface SampleProbabilitiesVariant {
+interface SampleProbabilitiesVariant {
   tile: number;
   workgroup: number;
 }
@@ -238,7 +238,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
 `;
 
 /** What one compiled variant is specialised to. */
-export interface MarkSeenVariant {
+interface MarkSeenVariant {
   workgroup: number;
 }
 

@@ -1,5 +1,6 @@
 import { embeddedRows } from "../data/sets/embedded.ts";
 import { accuracy, type Solved, solve } from "../eval/solve.ts";
+import { softwareRenderer } from "../gpu/cpu-adapters/names.ts";
 import { nodeFolder } from "../platform/node/fs.ts";
 import { goldAnswer } from "../rewards/answers.ts";
 import { loadAdapter, loadText, prepareText, setAdapter, type TextModel } from "../session/generate.ts";
@@ -37,7 +38,7 @@ const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
  */
 export async function start({ output = EMBEDDED_OUTPUT, seed = 42 } = {}): Promise<StartResult | null> {
   const { gpu, platform } = await openGpu();
-  const short = /swiftshader/i.test(platform.describe);
+  const short = softwareRenderer(platform.describe) === "swiftshader";
   const sources = { gpu, model: nodeFolder(embeddedModelFolder()) };
   const text = await loadText(await prepareText(sources), sources);
   const problems = embeddedRows("test");

@@ -1,31 +1,38 @@
 import type { SubgroupMatrix } from "../../shaders/matmul/lib/variant.ts";
 import { GpuError } from "../errors.ts";
 import { UniformArena } from "./arena.ts";
-import { Texels, writeTexels } from "./cpu-adapters/textures.ts";
+import { TextureStorage } from "./cpu-adapters/textures.ts";
 import { Pace } from "./pace.ts";
 import { type MemoryKind, Pool } from "./pool.ts";
+import type { AdapterProfile } from "./profile.ts";
 import { Profiler } from "./profiler.ts";
 import { ProgramCache } from "./program.ts";
 import { StagingRing } from "./staging.ts";
-import { bufferOf, byteLength, type DType, sizeOf, type Tensor } from "./tensor.ts";
+import { BufferStorage, inBuffer, type TensorStorage } from "./storage.ts";
+import type { DType, Tensor } from "./tensor.ts";
 
 /** What the adapter offers and Qwench uses. */
 export interface GpuFeatures {
   f16: boolean;
   subgroups: boolean;
-  /** lanes of a subgroup where the adapter has one size only, else 0 */
-  subgroupSize: number;
   timestamps: boolean;
   /** matrices of a subgroup that products may be multiplied by, where that was asked for: operands are then rounded */
   matrix?: SubgroupMatrix | null;
-  /** operands of products are read as textures, where that is quicker, and frozen weights lie in them, see Texels */
-  texels?: boolean;
 }
 
 /** Hears how many waits for the GPU are under way. */
 export interface Waiting {
   begin(): void;
   end(): void;
+}
+
+/** What a device is opened with. */
+interface ContextOptions {
+  features: GpuFeatures;
+  profile: AdapterProfile;
+  /** time every kernel, where the adapter has timestamps */
+  profiler?: boolean;
+  waiting?: Waiting | null;
 }
 
 const UPLOAD_BYTES = 16 << 20;
@@ -36,12 +43,14 @@ const MOST_BIND_GROUPS = 16_384;
 export class GpuContext {
   readonly device: GPUDevice;
   readonly features: GpuFeatures;
+  /** how kernels suit themselves to the adapter */
+  readonly profile: AdapterProfile;
   readonly limits: GPUSupportedLimits;
   /** vendor, architecture and description in one line; names the adapter in tuning files and reports */
   readonly adapterName: string;
   readonly pool: Pool;
-  /** null where kernels read buffers only */
-  readonly texels: Texels | null;
+  /** where frozen weights lie, and what kernels read in place of a buffer */
+  readonly storage: TensorStorage;
   readonly programs: ProgramCache;
   readonly arena: UniformArena;
   readonly staging: StagingRing;
@@ -58,25 +67,21 @@ export class GpuContext {
 
   private readonly waiting: Waiting | null;
 
-  constructor(
-    device: GPUDevice,
-    features: GpuFeatures,
-    adapterName: string,
-    profile = false,
-    waiting: Waiting | null = null,
-  ) {
+  constructor(device: GPUDevice, { features, profile, profiler = false, waiting = null }: ContextOptions) {
+    const adapterName = profile.name;
     this.waiting = waiting;
     this.device = device;
     this.features = features;
+    this.profile = profile;
     this.limits = device.limits;
     this.adapterName = adapterName;
     this.pool = new Pool(device);
-    this.texels = features.texels ? new Texels(device, this.pool) : null;
+    this.storage = new (profile.operands === "textures" ? TextureStorage : BufferStorage)(device, this.pool);
     this.programs = new ProgramCache(device, features, (fault) => this.watch(fault));
     this.arena = new UniformArena(device);
     this.staging = new StagingRing(device, (wait) => this.wait(wait));
     this.pace = new Pace(device, (wait) => this.wait(wait));
-    this.profiler = profile && features.timestamps ? new Profiler(device) : null;
+    this.profiler = profiler && features.timestamps ? new Profiler(device) : null;
     void device.lost.then(({ reason, message }) => {
       const how = reason === "destroyed" ? "destroyed" : `lost: ${message || reason || "no reason given"}`;
       this.fault ??= new GpuError(`The device of ${adapterName} was ${how}`);
@@ -89,17 +94,12 @@ export class GpuContext {
 
   /** A long-lived tensor: of exactly its size, zero until written. */
   persistent(shape: readonly number[], dtype: DType, label: string, kind: MemoryKind): Tensor {
-    const bytes = byteLength(sizeOf(shape), dtype);
-    const block = this.pool.take(bytes, kind, label, true);
-    return { label, shape, dtype, buffer: block.memory, offset: 0, bytes, block };
+    return inBuffer(this.pool, shape, dtype, label, kind);
   }
 
   /** A matrix of weights that no kernel will write: in a texture where products read those quicker. Zero until written. */
   frozen(shape: readonly number[], dtype: DType, label: string): Tensor {
-    const block = this.texels?.hold(shape, dtype, label);
-    if (!block) return this.persistent(shape, dtype, label, "weights");
-    const bytes = byteLength(sizeOf(shape), dtype);
-    return { label, shape, dtype, buffer: null, texture: block.memory, offset: 0, bytes, block };
+    return this.storage.hold(shape, dtype, label);
   }
 
   /** A long-lived tensor with content. */
@@ -128,13 +128,8 @@ export class GpuContext {
       padded.set(bytes);
       bytes = padded;
     }
-    const { queue } = this.device;
-    const buffer = tensor.texture ? null : bufferOf(tensor);
-    if (buffer) this.texels?.wrote(buffer);
     for (let at = 0; at < bytes.length; at += UPLOAD_BYTES) {
-      const piece = bytes.subarray(at, at + UPLOAD_BYTES);
-      if (buffer) queue.writeBuffer(buffer, tensor.offset + start + at, piece);
-      else writeTexels(queue, tensor, start + at, piece);
+      this.storage.write(tensor, start + at, bytes.subarray(at, at + UPLOAD_BYTES));
     }
   }
 
@@ -160,7 +155,7 @@ export class GpuContext {
   /** Marks a step boundary: idle buffers go back to the device. */
   endStep(): void {
     this.pool.endStep();
-    this.texels?.endStep();
+    this.storage.endStep();
     // Bind groups of dropped buffers hold on to them; and steps of ever new lengths bring ever new ones.
     if (this.pool.dropped !== this.dropped || this.bindGroups.size > MOST_BIND_GROUPS) this.bindGroups.clear();
     this.dropped = this.pool.dropped;

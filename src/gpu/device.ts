@@ -1,6 +1,7 @@
 import { GpuError } from "../errors.ts";
 import { GpuContext, type GpuFeatures, type Waiting } from "./context.ts";
 import { compileAhead, type Spares } from "./cpu-adapters/warm-up.ts";
+import { factsOf, profileOf } from "./profile.ts";
 import type { Kernel } from "./program.ts";
 import { Recorder } from "./recorder.ts";
 import { SUBGROUP_MATRIX, subgroupMatrixOf } from "./subgroup-matrix.ts";
@@ -8,14 +9,14 @@ import { sizeOf, type Tensor } from "./tensor.ts";
 
 export interface GpuOptions {
   /** leave features unused that the adapter offers: where they are known or probed to be wrong */
-  disable?: readonly ("f16" | "subgroups" | "timestamps" | "texels")[];
+  disable?: readonly ("f16" | "subgroups" | "timestamps" | "textures")[];
   /** multiply by subgroup matrices where the adapter offers them: experimental, and operands may be rounded to f16 */
   subgroupMatrix?: boolean;
-  /** time every kernel */
-  profile?: boolean;
+  /** time every kernel, where the adapter has timestamps */
+  profiler?: boolean;
   /** told when waiting for the GPU begins and ends: Dawn's Node binding spins meanwhile, and its platform slows it down */
   waiting?: Waiting;
-  /** further adapters, each good for one device, where a driver compiles on one thread */
+  /** further adapters, each good for one device, for drivers that translate kernels on one thread a device */
   spares?: { count: number; open(): Promise<GPUAdapter> };
 }
 
@@ -70,31 +71,31 @@ export async function requestGpu(adapter: GPUAdapter, options: GpuOptions = {}):
   const features: GpuFeatures = {
     f16: adapter.features.has("shader-f16") && !off.has("f16"),
     subgroups: adapter.features.has("subgroups" as GPUFeatureName) && !off.has("subgroups"),
-    subgroupSize: 0,
     timestamps: adapter.features.has("timestamp-query") && !off.has("timestamps"),
   };
-  const { subgroupMinSize, subgroupMaxSize } = adapter.info;
-  if (features.subgroups && subgroupMinSize === subgroupMaxSize) features.subgroupSize = subgroupMinSize ?? 0;
-  if (options.subgroupMatrix && features.subgroups) features.matrix = subgroupMatrixOf(adapter, features.f16);
+  const profile = profileOf(factsOf(adapter, features.subgroups));
+  if (options.subgroupMatrix) features.matrix = subgroupMatrixOf(adapter, profile, features.f16);
   const requiredFeatures: GPUFeatureName[] = [];
   if (features.matrix) requiredFeatures.push(SUBGROUP_MATRIX);
   if (features.f16) requiredFeatures.push("shader-f16");
   if (features.subgroups) requiredFeatures.push("subgroups" as GPUFeatureName);
   if (features.timestamps) requiredFeatures.push("timestamp-query");
   const requiredLimits = Object.fromEntries(RAISED.map((name) => [name, adapter.limits[name]]));
-  const { vendor, architecture, description, device: model } = adapter.info;
-  const name = [vendor, architecture, description || model].filter(Boolean).join(" ") || "unnamed adapter";
   let device: GPUDevice;
   try {
     device = await adapter.requestDevice({ label: "qwench", requiredFeatures, requiredLimits });
   } catch (error) {
-    throw new GpuError(`Cannot open a device on ${name}: ${(error as Error).message}`);
+    throw new GpuError(`Cannot open a device on ${profile.name}: ${(error as Error).message}`);
   }
-  const gains = features.subgroupSize === 8 && /llvmpipe/i.test(name) && !off.has("texels");
-  if (gains && (await readsTexels(device))) features.texels = true;
-  const gpu = new Gpu(device, features, name, options.profile, options.waiting);
-  const { spares, waiting, disable } = options;
-  if (spares) {
+  const textures = profile.operands === "textures" && !off.has("textures") && (await readsTextures(device));
+  const { spares, waiting, disable, profiler } = options;
+  const gpu = new Gpu(device, {
+    features,
+    profile: { ...profile, operands: textures ? "textures" : "buffers" },
+    profiler,
+    waiting,
+  });
+  if (spares && profile.translates === "dispatch") {
     const open = async () => requestGpu(await spares.open(), { waiting, disable });
     gpu.useSpares({ count: spares.count, open });
   }
@@ -102,7 +103,7 @@ export async function requestGpu(adapter: GPUAdapter, options: GpuOptions = {}):
 }
 
 /** Whether kernels may read storage textures: a later addition to WGSL. */
-async function readsTexels(device: GPUDevice): Promise<boolean> {
+async function readsTextures(device: GPUDevice): Promise<boolean> {
   const code = `
 @group(0) @binding(0) var texels: texture_storage_2d<rgba32uint, read>;
 @group(0) @binding(1) var<storage, read_write> words: array<vec4u>;

@@ -1,5 +1,6 @@
 import { MemoryError, ShapeError } from "../errors.ts";
 import type { Program } from "./program.ts";
+import { isTextureLayout } from "./storage.ts";
 import type { Tensor } from "./tensor.ts";
 
 /** Workgroups: a count, folded over x and y where it passes 65 535, or a grid as it is. */
@@ -47,7 +48,7 @@ export function fold(grid: Grid, limit: number, name: string): readonly [number,
 export function checkBindings(program: Program, bindings: Record<string, Tensor>, limit: number): void {
   for (const { name, kind } of program.storage) {
     const tensor = bindings[name];
-    if (tensor.bytes > limit && !tensor.texture) {
+    if (tensor.bytes > limit && !isTextureLayout(kind)) {
       throw new MemoryError(
         `Cannot bind ${tensor.label} [${tensor.shape}] to ${program.name}: ${tensor.bytes} bytes pass maxStorageBufferBindingSize of ${limit}`,
       );

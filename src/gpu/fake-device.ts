@@ -1,10 +1,21 @@
 import type { GpuFeatures } from "./context.ts";
 import { Gpu } from "./device.ts";
+import { type AdapterProfile, profileOf } from "./profile.ts";
 
-/** What of an adapter a forecast depends on, and what else the choice of a kernel may. */
-export interface PlanLimits extends Partial<typeof USUAL> {
+/** Limits that memory and the choice of kernels depend on; what is absent is WebGPU's default. */
+export interface FakeLimits extends Partial<typeof USUAL> {
   maxBufferSize: number;
   maxStorageBufferBindingSize: number;
+}
+
+/** The adapter that a fake device stands for. Every Gpu is one: the same limits, kernels and measured tiles. */
+export interface AdapterLike {
+  limits: FakeLimits;
+  features?: Partial<GpuFeatures>;
+  /** of a GPU that nothing is known of, when absent */
+  profile?: AdapterProfile;
+  /** what was measured on it, as far as kernels are asked for */
+  tuning?: ReadonlyMap<string, string>;
 }
 
 /** WebGPU's defaults. */
@@ -18,21 +29,23 @@ const USUAL = {
   maxTextureArrayLayers: 256,
 };
 
+/** A GPU without anything of its own. */
+function anyGpu(): AdapterProfile {
+  const unknown = { vendor: "", architecture: "", fallback: false, subgroups: null, subgroupSizeControl: false };
+  return profileOf({ name: "forecast", ...unknown });
+}
+
 /**
  * A Gpu that allocates nothing and runs nothing, but keeps the same ledger: recording a step on it forecasts the step's
  * memory with the very code that will allocate it, and lists its kernels (`programs.kernels`).
  *
- * @param limits of the adapter to plan for; WebGPU's defaults when absent
- * @param tuning what was measured on it, as far as kernels are asked for
- * @param adapterName some kernels are for some adapters only
+ * @param like the adapter that it stands for; one with WebGPU's default limits when absent
  */
-export function planGpu(
-  limits: PlanLimits = { maxBufferSize: 256 << 20, maxStorageBufferBindingSize: 128 << 20 },
-  features: Partial<GpuFeatures> = {},
-  tuning: ReadonlyMap<string, string> = new Map(),
-  adapterName = "forecast",
+export function fakeGpu(
+  like: AdapterLike = { limits: { maxBufferSize: 256 << 20, maxStorageBufferBindingSize: 128 << 20 } },
 ): Gpu {
-  const names = ["maxBufferSize", "maxStorageBufferBindingSize", ...Object.keys(USUAL)] as (keyof PlanLimits)[];
+  const { limits, features, profile = anyGpu(), tuning = new Map() } = like;
+  const names = ["maxBufferSize", "maxStorageBufferBindingSize", ...Object.keys(USUAL)] as (keyof FakeLimits)[];
   const nothing = () => ({});
   const pass = { setPipeline: nothing, setBindGroup: nothing, dispatchWorkgroups: nothing, end: nothing };
   const encoder = {
@@ -66,13 +79,8 @@ export function planGpu(
     popErrorScope: async () => null,
     destroy: nothing,
   };
-  const all: GpuFeatures = { f16: true, subgroups: false, subgroupSize: 0, timestamps: false, ...features };
-  const gpu = new Gpu(device as unknown as GPUDevice, all, adapterName);
+  const all: GpuFeatures = { f16: true, subgroups: profile.subgroup !== null, timestamps: false, ...features };
+  const gpu = new Gpu(device as unknown as GPUDevice, { features: all, profile });
   for (const [key, value] of tuning) gpu.tuning.set(key, value);
   return gpu;
-}
-
-/** A planning Gpu for the adapter of another, with what was measured on it so far. */
-export function planLike({ limits, features, tuning, adapterName }: Gpu): Gpu {
-  return planGpu(limits, features, tuning, adapterName);
 }

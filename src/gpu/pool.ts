@@ -24,17 +24,17 @@ export interface Block {
 }
 
 /** A buffer of the pool. */
-export interface BufferBlock extends Block {
+interface BufferBlock extends Block {
   readonly memory: GPUBuffer;
 }
 
 /** A texture that is counted with the pool's buffers. */
-export interface TextureBlock extends Block {
+interface TextureBlock extends Block {
   readonly memory: GPUTexture;
 }
 
 /** How much lies where, in bytes. */
-export interface Ledger {
+interface Ledger {
   /** allocated from the device now, free blocks of the pool included */
   allocated: number;
   /** the most that was ever allocated */

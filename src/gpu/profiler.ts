@@ -1,7 +1,7 @@
 const MAX_PASSES = 1024;
 
 /** Time of one kernel over all its dispatches. */
-export interface KernelTime {
+interface KernelTime {
   kernel: string;
   count: number;
   milliseconds: number;

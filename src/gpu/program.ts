@@ -1,15 +1,13 @@
 import { GpuError } from "../errors.ts";
-import { isLayout, type Layout, VIEWS } from "./cpu-adapters/textures.ts";
+import { isTextureLayout, type Slot, TEXTURE_VIEWS } from "./storage.ts";
 
 /** A kernel's text as a function of what it is specialised to. Its name is the kernel's name in errors and profiles. */
 // biome-ignore lint/suspicious/noExplicitAny: a variant is whatever the shader's own interface says
 export type Shader<V = any> = (variant: V) => string;
 
-interface Binding {
-  name: string;
-  slot: number;
-  /** "linear", "strips": a tensor as a texture, see Texels */
-  kind: "read" | "write" | "uniform" | Layout;
+/** A storage binding as the WGSL declares it. */
+interface Binding extends Slot {
+  readonly slot: number;
 }
 
 /** A compiled pipeline with what its WGSL declares. */
@@ -93,7 +91,7 @@ export class ProgramCache {
     return this.programs.size;
   }
 
-  /** What they were compiled from, in the order of their first use: on a planning Gpu what a run will need. */
+  /** What they were compiled from, in the order of their first use: on a fake Gpu what a run will need. */
   get kernels(): Kernel[] {
     return [...this.sources.values()];
   }
@@ -152,8 +150,8 @@ export class ProgramCache {
     const entries: GPUBindGroupLayoutEntry[] = storage.map(({ slot, kind }) => ({
       binding: slot,
       visibility: 4, // COMPUTE
-      ...(isLayout(kind)
-        ? { storageTexture: { access: "read-only", format: "rgba32uint", viewDimension: VIEWS[kind] } }
+      ...(isTextureLayout(kind)
+        ? { storageTexture: { access: "read-only", format: "rgba32uint", viewDimension: TEXTURE_VIEWS[kind] } }
         : { buffer: { type: kind === "write" ? "storage" : "read-only-storage" } }),
     }));
     if (uniform >= 0) {

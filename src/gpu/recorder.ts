@@ -1,9 +1,9 @@
 import { GpuError, ShapeError } from "../errors.ts";
 import type { GpuContext } from "./context.ts";
-import { copyOut, isLayout, VIEWS } from "./cpu-adapters/textures.ts";
 import { checkBindings, fold, type Grid, packParams, setParam } from "./dispatch.ts";
 import type { MemoryKind } from "./pool.ts";
 import type { Program, Shader } from "./program.ts";
+import { isTextureLayout, type Recording, TEXTURE_VIEWS } from "./storage.ts";
 import { bufferOf, byteLength, type DType, sizeOf, type Tensor } from "./tensor.ts";
 
 /** One dispatch as it was recorded, or a copy that it waits for. */
@@ -18,7 +18,7 @@ type Command =
   | { copy: (encoder: GPUCommandEncoder) => void };
 
 /** What `capture` recorded. */
-export interface Sequence {
+interface Sequence {
   readonly commands: readonly Command[];
 }
 
@@ -32,7 +32,7 @@ interface Pending {
  * Collects dispatches into one command encoder. Kernels record here and never submit; the owner of a phase calls
  * `submit`. Long phases are submitted in parts, so that none runs past what drivers tolerate (see Pace).
  */
-export class Recorder {
+export class Recorder implements Recording {
   readonly gpu: GpuContext;
   private encoder: GPUCommandEncoder | null = null;
   private pass: GPUComputePassEncoder | null = null;
@@ -74,7 +74,7 @@ export class Recorder {
     new Uint32Array(from.getMappedRange()).set(new Uint32Array(data.buffer, data.byteOffset, data.length));
     from.unmap();
     const to = bufferOf(tensor);
-    this.gpu.texels?.wrote(to);
+    this.gpu.storage.written(to);
     this.open().copyBufferToBuffer(from, 0, to, tensor.offset, tensor.bytes);
     this.sources.push(from);
     return tensor;
@@ -121,7 +121,7 @@ export class Recorder {
    */
   capture<T>(body: () => T): { result: T; sequence: Sequence } {
     const commands: Command[] = [];
-    this.gpu.texels?.forget(); // what lies in a shared texture now may not when the sequence is repeated
+    this.gpu.storage.captured();
     this.captured = commands;
     try {
       return { result: body(), sequence: { commands } };
@@ -180,16 +180,14 @@ export class Recorder {
     const program = gpu.programs.get(shader as Shader, variant);
     const size = fold(grid, gpu.limits.maxComputeWorkgroupsPerDimension, program.name);
     if (size[0] * size[1] * size[2] === 0) return;
-    const spilled = gpu.texels && this.spill(program, bindings);
-    const bound = spilled ? { ...bindings, ...spilled } : bindings;
-    const textures = this.mirror(program, bound);
-    const group = this.bindGroup(program, bound, textures);
+    const { tensors, textures, spilled } = gpu.storage.bind(program.storage, bindings, this);
+    const group = this.bindGroup(program, tensors, textures);
     const words = packParams(program, params);
     const effort = work > 0 ? work : Object.values(bindings).reduce((sum, t) => sum + t.bytes, 0);
     const command = { program, group, words, size, work: effort };
     this.captured?.push(command);
     this.emit(command);
-    if (spilled) this.release(...Object.values(spilled));
+    this.release(...spilled);
   }
 
   private emit({ program, group, words, size, work }: Exclude<Command, { copy: unknown }>): void {
@@ -209,37 +207,8 @@ export class Recorder {
     if (this.work >= gpu.pace.budget) this.submit();
   }
 
-  /** Buffers for what lies in textures and a kernel reads as buffers, by name, or null: a copy each time, so right and slow. */
-  private spill(program: Program, bindings: Record<string, Tensor>): Record<string, Tensor> | null {
-    let spilled: Record<string, Tensor> | null = null;
-    for (const { name, kind } of program.storage) {
-      const tensor = bindings[name];
-      if (!tensor?.texture || kind !== "read") continue;
-      spilled ??= {};
-      spilled[name] = this.empty(tensor.shape, tensor.dtype, tensor.label, "scratch");
-      this.copy(tensor, spilled[name]);
-    }
-    return spilled;
-  }
-
-  /** Textures of what a kernel reads as texels, by name; forgets those of what it writes. */
-  private mirror(program: Program, bindings: Record<string, Tensor>): Map<string, GPUTexture> | null {
-    const { texels } = this.gpu;
-    if (!texels) return null;
-    const textures = new Map<string, GPUTexture>();
-    for (const { name, kind } of program.storage) {
-      const tensor = bindings[name];
-      if (isLayout(kind) && tensor) {
-        textures.set(
-          name,
-          texels.of(tensor, kind, this, (copy) => this.encode(copy)),
-        );
-      } else if (kind === "write" && tensor) texels.wrote(bufferOf(tensor));
-    }
-    return textures;
-  }
-
-  private encode(copy: (encoder: GPUCommandEncoder) => void): void {
+  /** Records a copy in its place among the dispatches. */
+  encode(copy: (encoder: GPUCommandEncoder) => void): void {
     this.captured?.push({ copy });
     copy(this.open());
   }
@@ -248,7 +217,7 @@ export class Recorder {
   clear(tensor: Tensor): void {
     const { offset, bytes } = tensor;
     const buffer = bufferOf(tensor);
-    this.gpu.texels?.wrote(buffer);
+    this.gpu.storage.written(buffer);
     this.encode((encoder) => encoder.clearBuffer(buffer, offset, bytes));
   }
 
@@ -258,15 +227,15 @@ export class Recorder {
       throw new ShapeError(`Cannot copy ${from.label} (${from.bytes} bytes) into ${to.label} (${to.bytes} bytes)`);
     }
     const buffer = bufferOf(to);
-    this.gpu.texels?.wrote(buffer);
-    this.encode((encoder) => copyTo(encoder, from, buffer, to.offset));
+    this.gpu.storage.written(buffer);
+    this.encode((encoder) => this.gpu.storage.copyOut(encoder, from, buffer, to.offset));
   }
 
   /** Copies a tensor's bytes out once this recording is submitted and has run. Does not submit. */
   read(tensor: Tensor): Promise<ArrayBuffer> {
     this.refuse(`read ${tensor.label}`);
     const staging = this.gpu.staging.take(tensor.bytes);
-    copyTo(this.open(), tensor, staging, 0);
+    this.gpu.storage.copyOut(this.open(), tensor, staging, 0);
     const data = new Promise<ArrayBuffer>((resolve) => this.reads.push({ staging, bytes: tensor.bytes, resolve }));
     data.catch(() => {}); // whoever awaits it sees the fault; a read that nobody awaits must not end the process
     return data;
@@ -286,7 +255,7 @@ export class Recorder {
     for (const scope of [gpu.device.popErrorScope(), gpu.device.popErrorScope()]) {
       gpu.watch(scope.then((error) => (error ? new GpuError(`Cannot run kernels ${names}: ${error.message}`) : null)));
     }
-    gpu.texels?.submitted(this);
+    gpu.storage.submitted(this);
     gpu.pace.submitted(this.work);
     gpu.profiler?.collect();
     for (const { staging, bytes, resolve } of this.reads) {
@@ -338,7 +307,7 @@ export class Recorder {
   private bindGroup(
     program: Program,
     bindings: Record<string, Tensor>,
-    textures: Map<string, GPUTexture> | null,
+    textures: ReadonlyMap<string, GPUTexture> | null,
   ): GPUBindGroup {
     const { gpu } = this;
     let key = `${program.id}`;
@@ -359,7 +328,9 @@ export class Recorder {
     checkBindings(program, bindings, gpu.limits.maxStorageBufferBindingSize);
     const entries: GPUBindGroupEntry[] = program.storage.map(({ name, slot, kind }) => {
       const texture = textures?.get(name);
-      if (texture && isLayout(kind)) return { binding: slot, resource: texture.createView({ dimension: VIEWS[kind] }) };
+      if (texture && isTextureLayout(kind)) {
+        return { binding: slot, resource: texture.createView({ dimension: TEXTURE_VIEWS[kind] }) };
+      }
       const { offset, bytes } = bindings[name];
       return { binding: slot, resource: { buffer: bufferOf(bindings[name]), offset, size: bytes } };
     });
@@ -379,11 +350,6 @@ export class Recorder {
     gpu.bindGroups.set(key, group);
     return group;
   }
-}
-
-function copyTo(encoder: GPUCommandEncoder, from: Tensor, to: GPUBuffer, offset: number): void {
-  if (from.texture) copyOut(encoder, from.texture, to, offset, from.bytes);
-  else encoder.copyBufferToBuffer(bufferOf(from), from.offset, to, offset, from.bytes);
 }
 
 function collect(value: unknown, into: Set<unknown>): void {

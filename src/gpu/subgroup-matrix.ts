@@ -1,4 +1,5 @@
 import type { SubgroupMatrix } from "../../shaders/matmul/lib/variant.ts";
+import type { AdapterProfile } from "./profile.ts";
 
 /** Dawn's name; the adapter offers it where its instance allows unsafe APIs. */
 export const SUBGROUP_MATRIX = "chromium-experimental-subgroup-matrix" as GPUFeatureName;
@@ -20,16 +21,17 @@ const configsOf = (info: GPUAdapterInfo) => [
  * The kind of matrices that products are multiplied by: with f32 sums, f16 before f32, the largest. Null where there is
  * none, or where a subgroup's size is not known before the kernel runs.
  */
-export function subgroupMatrixOf(adapter: Pick<GPUAdapter, "features" | "info">, f16: boolean): SubgroupMatrix | null {
-  if (!adapter.features.has(SUBGROUP_MATRIX)) return null;
-  const { subgroupMinSize = 0, subgroupMaxSize = 0, vendor } = adapter.info;
-  // Metal's range is wider than what any Apple GPU has
-  const size = subgroupMinSize === subgroupMaxSize ? subgroupMinSize : vendor === "apple" ? 32 : 0;
-  if (size === 0) return null;
+export function subgroupMatrixOf(
+  adapter: Pick<GPUAdapter, "features" | "info">,
+  { subgroup }: Pick<AdapterProfile, "subgroup">,
+  f16: boolean,
+): SubgroupMatrix | null {
+  if (!adapter.features.has(SUBGROUP_MATRIX) || !subgroup?.matrixSize) return null;
+  const { matrixSize: size, max: multiple } = subgroup;
   const kinds = configsOf(adapter.info).flatMap(({ componentType, resultComponentType, M, N, K }) => {
     if (resultComponentType !== "f32" || 32 % M > 0 || 32 % N > 0 || 32 % K > 0) return [];
     if (componentType !== "f32" && !(componentType === "f16" && f16)) return [];
-    return [{ type: componentType as "f16" | "f32", m: M, n: N, k: K, size, multiple: subgroupMaxSize }];
+    return [{ type: componentType as "f16" | "f32", m: M, n: N, k: K, size, multiple }];
   });
   const worth = ({ type, m, n, k }: SubgroupMatrix) => (type === "f16" ? 1e6 : 0) + m * n * k;
   return kinds.sort((x, y) => worth(y) - worth(x))[0] ?? null;

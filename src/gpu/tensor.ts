@@ -34,7 +34,7 @@ export function sizeOf(shape: readonly number[]): number {
 
 /**
  * A row-major, packed array on the GPU: a range of a buffer with a shape. Views share the buffer. Frozen weights lie in a
- * texture where kernels read those quicker, see `Texels`.
+ * texture where kernels read those quicker, see `TensorStorage`.
  */
 export interface Tensor {
   readonly label: string;
@@ -49,6 +49,11 @@ export interface Tensor {
   readonly bytes: number;
   /** what the pool handed out; null for a view, which must not be released */
   readonly block: Block | null;
+}
+
+/** Whether a tensor lies in a texture: products can read it there, other kernels get a copy in a buffer. */
+export function inTexture({ texture }: Tensor): boolean {
+  return texture !== undefined;
 }
 
 /** The buffer of a tensor. @throws {GpuError} it lies in a texture */

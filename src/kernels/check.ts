@@ -22,7 +22,7 @@ export interface KernelCase {
 }
 
 /** How far a kernel was from its reference. */
-export interface CaseResult {
+interface CaseResult {
   kernel: string;
   name: string;
   tolerance: number;

@@ -1,5 +1,5 @@
 import { GpuError } from "../errors.ts";
-import { isSoftwareName } from "../gpu/cpu-adapters/names.ts";
+import { type SoftwareRenderer, softwareRenderer } from "../gpu/cpu-adapters/names.ts";
 
 /** What a runtime hands to the GPU layer: an adapter that works, and what is worth telling the user about it. */
 export interface Platform {
@@ -46,15 +46,20 @@ export function parseChoice(value: string | undefined): AdapterChoice {
   throw new GpuError(`Cannot use QWENCH_ADAPTER=${value}: it must be one of ${CHOICES.join(", ")}`);
 }
 
+/** Which software renderer an adapter is; null for a GPU's. */
+export function rendererOf({ architecture, device, description }: GPUAdapterInfo): SoftwareRenderer | null {
+  return softwareRenderer(`${architecture} ${device} ${description}`);
+}
+
 /** Whether an adapter is a CPU in disguise. */
 export function isSoftware(info: GPUAdapterInfo): boolean {
-  return info.isFallbackAdapter === true || isSoftwareName(`${info.architecture} ${info.device} ${info.description}`);
+  return info.isFallbackAdapter === true || rendererOf(info) !== null;
 }
 
 /** Whether an adapter is what was asked for. */
 export function suits(choice: AdapterChoice, info: GPUAdapterInfo): boolean {
   if (choice === "gpu") return !isSoftware(info);
-  if (choice === "mesa") return /llvmpipe|lavapipe/i.test(`${info.device} ${info.description}`);
+  if (choice === "mesa") return rendererOf(info) === "llvmpipe";
   return true;
 }
 

@@ -4,7 +4,7 @@ import { type NumberedRow, rowError } from "../data/rows.ts";
 import { TextStream } from "../data/text-stream.ts";
 import type { Tokenizer } from "../data/tokenizer.ts";
 import { DataError, MemoryError, NotFoundError } from "../errors.ts";
-import { planLike } from "../gpu/fake-device.ts";
+import { fakeGpu } from "../gpu/fake-device.ts";
 import type { Kernel } from "../gpu/program.ts";
 import { type Checkpoint, readJson } from "../io/checkpoint.ts";
 import { type LoadedAdapter, loadAdapter, setAdapter } from "../model/adapters/loaded.ts";
@@ -77,20 +77,20 @@ export async function prepareText(sources: TextSources): Promise<PreparedText> {
   const eos_token_ids = eosIds(tokenizer, chat_template, config.vocab_size, folder.path);
   const lora = adapter ? (await openAdapterFor(config, adapter)).lora : null;
   const dtypeOf = weightDTypes(gpu, config, checkpoint, sources);
-  const plan = planLike(gpu);
-  buildModel(plan, config, "none", dtypeOf);
-  if (available !== null && plan.pool.ledger.peak > available) {
+  const fake = fakeGpu(gpu);
+  buildModel(fake, config, "none", dtypeOf);
+  if (available !== null && fake.pool.ledger.peak > available) {
     const gb = (bytes: number) => `${(bytes / 1e9).toFixed(2)} GB`;
     throw new MemoryError(
-      `Cannot load ${folder.path}: its weights take ${gb(plan.pool.ledger.peak)} and ${gb(available)} are available`,
+      `Cannot load ${folder.path}: its weights take ${gb(fake.pool.ledger.peak)} and ${gb(available)} are available`,
     );
   }
   const kernels = async () => {
-    const plan = planLike(gpu);
-    const { model } = buildModel(plan, shallow(config), lora ? { lora } : "none", dtypeOf);
+    const fake = fakeGpu(gpu);
+    const { model } = buildModel(fake, shallow(config), lora ? { lora } : "none", dtypeOf);
     const slots = slotsFor({ config }, sources.together ?? 1, FORESEEN.max_new_tokens);
     await recordGeneration(model, { ...samplingOf(defaults, {}), ...FORESEEN, slots });
-    return plan.programs.kernels;
+    return fake.programs.kernels;
   };
   return { config, checkpoint, tokenizer, chat_template, eos_token_ids, defaults, kernels };
 }

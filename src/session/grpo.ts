@@ -80,10 +80,7 @@ export async function prepareGrpo(recipe: GrpoRecipe, sources: GrpoSources): Pro
     trained,
     dtypeOf: weightDTypes(gpu, config, checkpoint, storageOf(recipe)),
     optimizer: recipe,
-    limits: gpu.limits,
-    features: gpu.features,
-    tuning: gpu.tuning,
-    adapterName: gpu.adapterName,
+    adapter: gpu,
   };
   const forecast = await forecastGrpo(input, recipe, plan, data);
   const kernels = () => kernelsOfGrpo(input, recipe, plan, data);

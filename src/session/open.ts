@@ -171,10 +171,7 @@ export async function prepareSft(recipe: SftRecipe, sources: SftSources): Promis
     evaluation: held && largestBatch(evalBatches(held.rows, recipe.per_device_eval_batch_size)),
     optimizer: recipe,
     gradient_checkpointing: recipe.gradient_checkpointing,
-    limits: gpu.limits,
-    features: gpu.features,
-    tuning: gpu.tuning,
-    adapterName: gpu.adapterName,
+    adapter: gpu,
   };
   const forecast = forecastSft(input);
   const kernels = () => kernelsOfSft(input);

@@ -1,4 +1,4 @@
-import { type PlanLimits, planGpu } from "../gpu/fake-device.ts";
+import { type FakeLimits, fakeGpu } from "../gpu/fake-device.ts";
 import type { PublishedShape } from "../model/architectures/published.ts";
 import { isProjection } from "../model/architectures/tensors.ts";
 import { parseModelConfig } from "../model/config.ts";
@@ -10,7 +10,7 @@ import { planOf } from "../train/grpo/grpo.ts";
 import { loraOf, storageOf } from "./open.ts";
 
 /** Of no adapter: whatever the buffers' sizes, the forecast is their sum. */
-const NO_LIMITS: PlanLimits = { maxBufferSize: 2 ** 50, maxStorageBufferBindingSize: 2 ** 50 };
+const NO_LIMITS: FakeLimits = { maxBufferSize: 2 ** 50, maxStorageBufferBindingSize: 2 ** 50 };
 
 /** What a forecast takes for granted where there are neither weights nor rows. */
 export interface Assumptions {
@@ -18,7 +18,7 @@ export interface Assumptions {
   shape: PublishedShape;
   /** tokens of the longest row, in GRPO of the longest prompt */
   longest: number;
-  limits?: PlanLimits;
+  limits?: FakeLimits;
 }
 
 /**
@@ -34,15 +34,18 @@ export function forecastOf<M extends Method>(
 ): Promise<MemoryForecast> | MemoryForecast {
   const both = recipe as SftRecipe | GrpoRecipe;
   const { dtype, quantization } = storageOf(both);
+  const adapter = { limits };
   const config = parseModelConfig({ ...shape }, both.model_name_or_path ?? "config.json");
   const input = {
     config,
     trained: both.use_peft ? { lora: loraOf(config, both) } : ("all" as const),
     dtypeOf: (name: string) =>
-      quantization && isProjection(config, name) ? quantization.type : storedDType(planGpu(limits), "BF16", dtype),
+      quantization && isProjection(config, name)
+        ? quantization.type
+        : storedDType(fakeGpu(adapter), "BF16", dtype),
     optimizer: both,
     gradient_checkpointing: both.gradient_checkpointing,
-    limits,
+    adapter,
   };
   if (method === "grpo") {
     const grpo = recipe as GrpoRecipe;

@@ -59,7 +59,7 @@ describe("faults of the device", () => {
   });
 
   it("a device destroyed in the middle ends reads and waits with a GpuError; nothing hangs", async () => {
-    const gpu = await ownGpu({ profile: true });
+    const gpu = await ownGpu({ profiler: true });
     const record = gpu.recorder();
     const y = record.zeros([1], "f32", "y");
     const reads: Promise<ArrayBuffer>[] = [];

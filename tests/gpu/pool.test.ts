@@ -1,10 +1,10 @@
 import { describe, expect, it } from "vitest";
 import { MemoryError } from "../../src/errors.ts";
-import { planGpu } from "../../src/gpu/fake-device.ts";
+import { fakeGpu } from "../../src/gpu/fake-device.ts";
 import { sizeClass } from "../../src/gpu/pool.ts";
 
 const MIB = 1 << 20;
-const pool = () => planGpu({ maxBufferSize: 256 * MIB, maxStorageBufferBindingSize: 128 * MIB }).pool;
+const pool = () => fakeGpu({ limits: { maxBufferSize: 256 * MIB, maxStorageBufferBindingSize: 128 * MIB } }).pool;
 
 describe("sizeClass", () => {
   it("is at least what was asked, at most an eighth more, and whole words", () => {

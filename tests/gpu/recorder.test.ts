@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { MemoryError, ShapeError } from "../../src/errors.ts";
-import { planGpu } from "../../src/gpu/fake-device.ts";
+import { fakeGpu } from "../../src/gpu/fake-device.ts";
 import type { Recorder } from "../../src/gpu/recorder.ts";
 import { type Tensor, view } from "../../src/gpu/tensor.ts";
 import { useGpu } from "../kernels/harness.ts";
@@ -216,7 +216,7 @@ fn main() { y[0] = f32(params.u >> 31u); y[1] = f32(params.i); y[2] = params.f; 
 });
 
 describe("scopes", () => {
-  const record = () => planGpu().recorder();
+  const record = () => fakeGpu().recorder();
 
   it("release what was made in them, but their results", () => {
     const r = record();
@@ -273,7 +273,7 @@ describe("scopes", () => {
   });
 
   it("a binding past the adapter's limit is refused with the numbers, before the driver sees it", () => {
-    const r = planGpu({ maxBufferSize: 1 << 30, maxStorageBufferBindingSize: 1 << 20 }).recorder();
+    const r = fakeGpu({ limits: { maxBufferSize: 1 << 30, maxStorageBufferBindingSize: 1 << 20 } }).recorder();
     const [x, y] = [r.empty([1 << 19], "f32", "x"), r.empty([1], "f32", "y")];
     expect(() => r.dispatch(affine, {}, { x, y }, { count: 1, scale: 1, shift: 0 }, 1)).toThrow(
       new MemoryError(

@@ -3,34 +3,35 @@ import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, it } from "vitest";
 import { GpuError } from "../../src/errors.ts";
 import { Gpu } from "../../src/gpu/device.ts";
+import type { AdapterProfile } from "../../src/gpu/profile.ts";
 import type { Shader } from "../../src/gpu/program.ts";
 import { allCases } from "../../src/kernels/cases.ts";
 import { CaseRun, type KernelCase } from "../../src/kernels/check.ts";
 import { tileCandidates, tileKey } from "../../src/kernels/matmul/matmul-tile.ts";
 import { openNullAdapter } from "../../src/platform/node/node.ts";
+import { profileFor } from "../gpu/adapters.ts";
 
 // Dawn's null backend validates and compiles without a GPU. The device has WebGPU's default limits, so that what passes
 // here asks no adapter for more than every adapter gives: 8 storage buffers, 256 threads, 16 KiB of workgroup memory.
 
-const ADAPTERS: { name: string; subgroups: boolean; subgroupSize: number; texels?: boolean }[] = [
-  { name: "without subgroups", subgroups: false, subgroupSize: 0 },
-  { name: "without subgroups, a CPU", subgroups: false, subgroupSize: 0 },
-  { name: "subgroups of any size", subgroups: true, subgroupSize: 0 },
-  { name: "subgroups of 4, a CPU", subgroups: true, subgroupSize: 4 },
-  { name: "subgroups of 32", subgroups: true, subgroupSize: 32 },
-  { name: "subgroups of 8, a CPU", subgroups: true, subgroupSize: 8 },
-  { name: "subgroups of 8 and texels, a CPU", subgroups: true, subgroupSize: 8, texels: true },
+const llvmpipe = profileFor("llvmpipe of 256 bits");
+const PROFILES: { name: string; profile: AdapterProfile }[] = [
+  { name: "without subgroups", profile: profileFor("a GPU whose browser tells nothing") },
+  { name: "without subgroups, a CPU", profile: profileFor("wgpu, llvmpipe") },
+  { name: "with subgroups of many sizes", profile: profileFor("amd") },
+  { name: "with subgroups of 32", profile: profileFor("nvidia") },
+  { name: "with subgroups of 8, a GPU", profile: profileFor("mali, subgroups of 8") },
+  { name: "with subgroups of 4, a CPU", profile: profileFor("swiftshader") },
+  { name: "with subgroups of 8, a CPU", profile: { ...llvmpipe, operands: "buffers" } },
+  { name: "with subgroups of 8 and textures, a CPU", profile: llvmpipe },
 ];
 
-async function nullGpu({ name, subgroups, subgroupSize, texels }: (typeof ADAPTERS)[number]): Promise<Gpu> {
+async function nullGpu({ profile }: (typeof PROFILES)[number]): Promise<Gpu> {
   const { adapter } = await openNullAdapter();
+  const subgroups = profile.subgroup !== null;
   const features = ["shader-f16", ...(subgroups ? ["subgroups"] : [])];
   const device = await adapter.requestDevice({ requiredFeatures: features as GPUFeatureName[] });
-  return new Gpu(
-    device,
-    { f16: true, subgroups, subgroupSize, timestamps: false, texels },
-    name.includes("CPU") ? "null backend, as llvmpipe" : "null backend",
-  );
+  return new Gpu(device, { features: { f16: true, subgroups, timestamps: false }, profile });
 }
 
 /** Records a case on a device that computes nothing, and waits for what the compiler says. */
@@ -49,7 +50,7 @@ afterAll(() => {
   for (const gpu of opened) gpu.destroy();
 });
 
-describe.each(ADAPTERS)("on an adapter $name", (adapter) => {
+describe.each(PROFILES)("on an adapter $name", (adapter) => {
   it("every kernel's every case compiles", async () => {
     const gpu = await nullGpu(adapter);
     opened.push(gpu);
@@ -86,7 +87,7 @@ describe.each(ADAPTERS)("on an adapter $name", (adapter) => {
 
 const modulesOf = async (folder: string, ending: string) => {
   const path = fileURLToPath(new URL(`../../${folder}`, import.meta.url));
-  const names = readdirSync(path).filter((name) => name.endsWith(ending));
+  const names = readdirSync(path, { recursive: true, encoding: "utf8" }).filter((name) => name.endsWith(ending));
   return Promise.all(
     names.map(async (name) => [name, await import(`${path}/${name}`)] as [string, Record<string, unknown>]),
   );
@@ -105,6 +106,7 @@ it("no shader goes uncompiled", async () => {
 
 it("no kernel's cases are left out of the self-test, and each has a name of its own", async () => {
   const modules = await modulesOf("src/kernels", ".cases.ts");
+  expect(modules.length).toBeGreaterThan(8);
   const all = new Set(allCases);
   const missed = modules.filter(([, module]) => {
     const lists = Object.values(module).filter(Array.isArray) as KernelCase[][];
@@ -115,7 +117,7 @@ it("no kernel's cases are left out of the self-test, and each has a name of its 
 });
 
 it("a shader that does not compile is named with the compiler's line", async () => {
-  const gpu = await nullGpu(ADAPTERS[0]);
+  const gpu = await nullGpu(PROFILES[0]);
   opened.push(gpu);
   const broken = () => `@group(0) @binding(0) var<storage, read_write> x: array<f32>;
 @compute @workgroup_size(1) fn main() { x[0] = missing; }`;

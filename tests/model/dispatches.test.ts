@@ -1,5 +1,5 @@
 import { describe, expect, it, vi } from "vitest";
-import { planGpu } from "../../src/gpu/fake-device.ts";
+import { fakeGpu } from "../../src/gpu/fake-device.ts";
 import { Recorder } from "../../src/gpu/recorder.ts";
 import type { LoraConfig } from "../../src/model/adapters/lora.ts";
 import { buildModel } from "../../src/model/build.ts";
@@ -29,7 +29,7 @@ function modelOf(layers: number, model_type: "qwen2" | "qwen3", lora: LoraConfig
     rope_theta: 1000000,
     tie_word_embeddings: true,
   };
-  return buildModel(planGpu(GPU), parseModelConfig(config, model_type), { lora }, () => "bf16").model;
+  return buildModel(fakeGpu({ limits: GPU }), parseModelConfig(config, model_type), { lora }, () => "bf16").model;
 }
 
 /** Dispatches that recording something takes. */

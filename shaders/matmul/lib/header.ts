@@ -1,6 +1,7 @@
-import { loadFunctions, STRIPS, storedType, stripFunctions, TEXELS, texelFunctions, WIDEN } from "../../lib/load.ts";
+import { loadFunctions, storedType, WIDEN } from "../../lib/load.ts";
 import { randomFunctions } from "../../lib/random.ts";
 import { sigmoid } from "../../lib/sigmoid.ts";
+import { STRIPS, stripFunctions, TEXELS, texelFunctions } from "../../lib/texels.ts";
 import { range } from "./loops.ts";
 import type { MatmulVariant } from "./variant.ts";
 

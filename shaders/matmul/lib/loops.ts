@@ -1,11 +1,11 @@
 import type { MatmulVariant } from "./variant.ts";
 
-// The inner loop of matmul as text: the sum read straight from memory. Through workgroup memory: matmul-staged.ts.
+// The inner loop of matmul as text: the sum read straight from memory. Through workgroup memory: staged.ts.
 
 export const range = (n: number) => Array.from({ length: n }, (_, i) => i);
 
 /** One operand pair of the sum: load functions and leading dimensions, as WGSL names. */
-export interface Operands {
+interface Operands {
   a: "a" | "a2";
   b: "b" | "b2";
   lda: string;
@@ -18,6 +18,9 @@ export interface Operands {
   /** columns of the tile that the loop is for, and what their place in b is called, where it is not all and `col` */
   only?: { first: number; count: number; called: (j: number) => string };
 }
+
+/** Names of the product itself; `transA` is the variant's. */
+export const MAIN = { a: "a", b: "b", lda: "params.lda", ldb: "params.ldb", aAt: "aAt", bAt: "bAt", k: "k" } as const;
 
 /** Entries of a row that a loop is for. */
 function columns({ tile, transB }: MatmulVariant, { only }: Operands): number[] {

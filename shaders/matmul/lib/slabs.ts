@@ -6,7 +6,7 @@ import type { MatmulTile, MatmulVariant } from "./variant.ts";
 export type MatrixTile = MatmulTile & { matrix: NonNullable<MatmulTile["matrix"]> };
 
 /** What decides how much memory a tile takes. */
-export interface Slabbed extends Pick<MatmulVariant, "transA" | "transB" | "pairs"> {
+interface Slabbed extends Pick<MatmulVariant, "transA" | "transB" | "pairs"> {
   tile: MatrixTile;
 }
 

@@ -56,7 +56,7 @@ export interface MatmulVariant {
   vecC: boolean;
   /** rows of a bf16 b begin at multiples of 8 elements: transposed, eight steps are one load; else eight columns of a texel */
   eightB: boolean;
-  /** operands that are read as texels: see Texels */
+  /** operands that are read as texels: see TensorStorage */
   texels: "none" | "b" | "ab";
   /** b, f32 and not transposed, as texels in strips: parts begin at whole rows, of which `ldb` is the length */
   stripsB: boolean;

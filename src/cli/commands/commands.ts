@@ -1,4 +1,5 @@
 import type { Gpu } from "../../gpu/device.ts";
+import type { AdapterProfile } from "../../gpu/profile.ts";
 import { describeSubgroupMatrices, wantsSubgroupMatrix } from "../../gpu/subgroup-matrix.ts";
 import { allCases } from "../../kernels/cases.ts";
 import { runCase } from "../../kernels/check.ts";
@@ -85,6 +86,14 @@ function matricesOf(adapter: GPUAdapter): string {
   return wantsSubgroupMatrix(process.env) ? "none" : "not asked for (QWENCH_SUBGROUP_MATRIX=1, experimental)";
 }
 
+/** `32 lanes`, `8 to 32 lanes, a size on request`, false without any. */
+function subgroupText({ subgroup }: AdapterProfile): string | false {
+  if (!subgroup) return false;
+  const { min, max, size, control } = subgroup;
+  if (size !== null) return `${size} lanes`;
+  return `${max > 0 ? `${min} to ${max} lanes` : "of varying size"}${control ? ", a size on request" : ""}`;
+}
+
 function infoOf(gpu: Gpu, platform: Platform): Record<string, unknown> {
   const {
     maxBufferSize,
@@ -93,13 +102,13 @@ function infoOf(gpu: Gpu, platform: Platform): Record<string, unknown> {
     maxComputeWorkgroupStorageSize,
     maxComputeInvocationsPerWorkgroup,
   } = gpu.limits;
-  const { f16, subgroups, subgroupSize, timestamps } = gpu.features;
+  const { f16, timestamps } = gpu.features;
   return {
     runtime: platform.name,
     adapter: platform.describe,
     software: platform.software,
     "f16 (offered and right)": f16,
-    subgroups: subgroups ? (subgroupSize ? `${subgroupSize} lanes` : "of varying size") : false,
+    subgroups: subgroupText(gpu.profile),
     "subgroup matrices": matricesOf(platform.adapter),
     "timestamps (for --profile)": timestamps,
     "weights may be": f16 ? "f32, f16, bf16" : "f32, bf16 (f16 files are widened)",

@@ -10,7 +10,7 @@ export async function openGpu(
   const platform = await openAdapter();
   const gpu = await requestGpu(platform.adapter, {
     disable: platform.f16 ? [] : ["f16"],
-    profile: options.profile,
+    profiler: options.profile,
     subgroupMatrix: wantsSubgroupMatrix(process.env),
     waiting: platform.waiting,
     spares: platform.spares,

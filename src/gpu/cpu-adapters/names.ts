@@ -1,6 +1,13 @@
-const SOFTWARE = /llvmpipe|lavapipe|swiftshader|basic render|\bwarp\b/i;
+/** A renderer that computes on the CPU: Mesa's, SwiftShader, or Microsoft's. */
+export type SoftwareRenderer = "llvmpipe" | "swiftshader" | "warp";
 
-/** Whether an adapter of that name is a CPU in disguise. */
-export function isSoftwareName(name: string): boolean {
-  return SOFTWARE.test(name);
+const PATTERNS: readonly [SoftwareRenderer, RegExp][] = [
+  ["llvmpipe", /llvmpipe|lavapipe/i],
+  ["swiftshader", /swiftshader/i],
+  ["warp", /basic render|\bwarp\b/i],
+];
+
+/** The software renderer that a name tells of; null for a GPU's, and for a name that says nothing. */
+export function softwareRenderer(name: string): SoftwareRenderer | null {
+  return PATTERNS.find(([, pattern]) => pattern.test(name))?.[0] ?? null;
 }

@@ -1,6 +1,14 @@
 import { GpuError } from "../../errors.ts";
-import { type Pool, sizeClass, type TextureBlock } from "../pool.ts";
-import { bufferOf, byteLength, type DType, sizeOf, type Tensor } from "../tensor.ts";
+import { type Block, type Pool, sizeClass } from "../pool.ts";
+import {
+  type Bound,
+  BufferStorage,
+  isTextureLayout,
+  type Recording,
+  type Slot,
+  type TextureLayout,
+} from "../storage.ts";
+import { bufferOf, byteLength, type DType, inTexture, sizeOf, type Tensor } from "../tensor.ts";
 
 /** Bytes of a texel of format rgba32uint. */
 const TEXEL = 16;
@@ -12,25 +20,10 @@ const STRIP = 16;
 const SCRATCH = 4;
 const MOST = 64 << 20;
 
-/**
- * How texels lie: "linear" as in the buffer, in rows of 4096; "strips" of a matrix `[rows, columns]` 16 texels wide, each an
- * array layer, so that what a kernel reads down a column lies together and not in a page a row.
- */
-export type Layout = "linear" | "strips";
-
-/** How a kernel sees a texture of each layout. */
-export const VIEWS = { linear: "2d", strips: "2d-array" } as const;
-
-export function isLayout(kind: string): kind is Layout {
-  return kind in VIEWS;
-}
-
-type Encode = (encoder: GPUCommandEncoder) => void;
-
 /** A texture that has a copy of part of a buffer. */
 interface Copy {
   readonly texture: GPUTexture;
-  readonly layout: Layout;
+  readonly layout: TextureLayout;
   /** width, height, layers */
   readonly extent: readonly [number, number, number];
   /** bytes that it has room for */
@@ -42,7 +35,7 @@ interface Copy {
   /** texels of a row, where in strips */
   width: number;
   /** the recording that copied it and was not submitted yet */
-  by: object | null;
+  by: Recording | null;
   /** when it was last asked for */
   used: number;
 }
@@ -52,42 +45,70 @@ interface Copy {
  * 50 instructions where eight lanes' vec4 of a storage buffer take 270. Frozen weights lie in nothing else (`hold`); what
  * else is read is copied to one of a few textures that are used again.
  */
-export class Texels {
-  private readonly device: GPUDevice;
-  private readonly pool: Pool;
+export class TextureStorage extends BufferStorage {
   private readonly scratch: Copy[] = [];
   private retired: Copy[] = [];
-  private readonly pending = new WeakMap<object, Set<Copy>>();
+  private readonly pending = new WeakMap<Recording, Set<Copy>>();
   private clock = 0;
 
   constructor(device: GPUDevice, pool: Pool) {
-    this.device = device;
-    this.pool = pool;
-    pool.onDrop = ({ memory }) => this.wrote(memory);
+    super(device, pool);
+    pool.onDrop = ({ memory }) => this.forget(memory);
     pool.onTrim = () => this.trim();
   }
 
-  /**
-   * A texture for a matrix of weights `[rows, columns]`, in rows of texels; null where products could not read every row
-   * or column of it so, or the device cannot have it.
-   */
-  hold(shape: readonly number[], dtype: DType, label: string): TextureBlock | null {
+  /** In rows of texels; in a buffer where products could not read every row or column so, or the device cannot have the texture. */
+  override hold(shape: readonly number[], dtype: DType, label: string): Tensor {
     const [rows, columns] = shape;
     const bytes = byteLength(sizeOf(shape), dtype);
-    const whole = shape.length === 2 && rows % 4 === 0 && columns % 8 === 0;
-    if (!whole || (dtype !== "f32" && dtype !== "bf16")) return null;
+    const whole = shape.length === 2 && rows % 4 === 0 && columns % 8 === 0 && (dtype === "f32" || dtype === "bf16");
     const extent = linearOf(bytes);
-    if (extent[1] > (this.device.limits.maxTextureDimension2D ?? 8192)) return null;
-    return this.pool.takeTexture(descriptorOf(extent), roundUp(bytes), "weights", label);
+    if (!whole || extent[1] > (this.device.limits.maxTextureDimension2D ?? 8192))
+      return super.hold(shape, dtype, label);
+    const block = this.pool.takeTexture(descriptorOf(extent), roundUp(bytes), "weights", label);
+    return { label, shape, dtype, buffer: null, texture: block.memory, offset: 0, bytes, block };
   }
 
-  /** Whether a tensor lies in a texture or can be copied to one: whole texels, not too many. */
-  takes({ texture, offset, bytes }: Tensor): boolean {
-    return texture !== undefined || (offset % TEXEL === 0 && bytes % TEXEL === 0 && bytes <= MOST);
+  override write(tensor: Tensor, start: number, bytes: Uint8Array<ArrayBuffer>): void {
+    if (tensor.texture) writeTexels(this.device.queue, tensor, start, bytes);
+    else {
+      this.written(bufferOf(tensor));
+      super.write(tensor, start, bytes);
+    }
   }
 
-  /** Whether a tensor is read in strips: a matrix of whole strips, in a texture that the device can have. */
-  strips(tensor: Tensor): boolean {
+  override copyOut(encoder: GPUCommandEncoder, tensor: Tensor, to: GPUBuffer, offset: number): void {
+    const { texture, bytes } = tensor;
+    if (!texture) {
+      super.copyOut(encoder, tensor, to, offset);
+      return;
+    }
+    for (const { origin, size, at } of boxesOf(0, bytes)) {
+      encoder.copyTextureToBuffer({ texture, origin }, { buffer: to, offset: offset + at, bytesPerRow: ROW }, size);
+    }
+  }
+
+  override bind(slots: readonly Slot[], tensors: Record<string, Tensor>, recording: Recording): Bound {
+    const spilled = spill(slots, tensors, recording);
+    const bound = spilled ? { ...tensors, ...spilled } : tensors;
+    const textures = new Map<string, GPUTexture>();
+    for (const { name, kind } of slots) {
+      const tensor = bound[name];
+      if (!tensor) continue; // the recorder says which
+      if (isTextureLayout(kind)) textures.set(name, this.textureOf(tensor, kind, recording));
+      else if (kind === "write") this.written(bufferOf(tensor));
+    }
+    return { tensors: bound, textures, spilled: Object.values(spilled ?? {}) };
+  }
+
+  /** A tensor that lies in a texture or can be copied to one: whole texels, not too many. */
+  override reads(tensor: Tensor): boolean {
+    const { offset, bytes } = tensor;
+    return inTexture(tensor) || (offset % TEXEL === 0 && bytes % TEXEL === 0 && bytes <= MOST);
+  }
+
+  /** A matrix of whole strips, in a texture that the device can have. */
+  override strips(tensor: Tensor): boolean {
     const { maxTextureDimension2D = 8192, maxTextureArrayLayers = 256 } = this.device.limits;
     const [rows, columns] = tensor.shape;
     return (
@@ -96,8 +117,8 @@ export class Texels {
       columns % (STRIP * 4) === 0 &&
       rows <= maxTextureDimension2D &&
       columns / (STRIP * 4) <= maxTextureArrayLayers &&
-      this.takes(tensor) &&
-      !tensor.texture
+      this.reads(tensor) &&
+      !inTexture(tensor)
     );
   }
 
@@ -105,45 +126,46 @@ export class Texels {
    * The texture with a tensor's content: texel 0 is its first. Records a copy where none is at hand.
    *
    * @param layout "strips" only of what `strips` says yes to
-   * @param by the recording that asks
-   * @param encode takes a copy, to be made outside of any pass
    */
-  of(tensor: Tensor, layout: Layout, by: object, encode: (copy: Encode) => void): GPUTexture {
+  private textureOf(tensor: Tensor, layout: TextureLayout, recording: Recording): GPUTexture {
     if (tensor.texture && layout === "linear") return tensor.texture;
     const copy = this.borrow(tensor, layout);
     copy.used = ++this.clock;
-    if (holds(copy, tensor, layout) && (copy.by === null || copy.by === by)) return copy.texture;
+    if (holds(copy, tensor, layout) && (copy.by === null || copy.by === recording)) return copy.texture;
     const { buffer, offset, bytes } = tensor;
     const how = layout === "strips" ? copyStrips : copyLinear;
-    encode((encoder) => how(encoder, tensor, copy.texture));
-    Object.assign(copy, { buffer, offset, bytes, width: widthOf(tensor), by });
-    const pending = this.pending.get(by);
+    recording.encode((encoder) => how(encoder, tensor, copy.texture));
+    Object.assign(copy, { buffer, offset, bytes, width: widthOf(tensor), by: recording });
+    const pending = this.pending.get(recording);
     if (pending) pending.add(copy);
-    else this.pending.set(by, new Set([copy]));
+    else this.pending.set(recording, new Set([copy]));
     return copy.texture;
   }
 
-  /** A recording was submitted: its copies hold for others too, except where another has recorded one to the same place. */
-  submitted(by: object): void {
-    for (const copy of this.pending.get(by) ?? []) {
-      if (copy.by !== by) copy.buffer = null;
+  /** Its copies hold for others too, except where another has recorded one to the same place. */
+  override submitted(recording: Recording): void {
+    for (const copy of this.pending.get(recording) ?? []) {
+      if (copy.by !== recording) copy.buffer = null;
       copy.by = null;
     }
-    this.pending.delete(by);
+    this.pending.delete(recording);
   }
 
-  /** Forgets what textures hold that are shared. */
-  forget(): void {
+  /** What lies in a shared texture now may not when the sequence is repeated. */
+  override captured(): void {
     for (const copy of this.scratch) copy.buffer = null;
   }
 
-  /** Forgets what was copied of a buffer that is written. */
-  wrote(buffer: GPUBuffer | GPUTexture): void {
-    for (const copy of this.scratch) if (copy.buffer === buffer) copy.buffer = null;
+  override written(buffer: GPUBuffer): void {
+    this.forget(buffer);
+  }
+
+  private forget(memory: Block["memory"]): void {
+    for (const copy of this.scratch) if (copy.buffer === memory) copy.buffer = null;
   }
 
   /** Frees scratch that was outgrown. What was recorded with it must have been submitted. */
-  endStep(): void {
+  override endStep(): void {
     for (const copy of this.retired) this.free(copy);
     this.retired = [];
   }
@@ -153,7 +175,7 @@ export class Texels {
     this.endStep();
   }
 
-  private borrow(tensor: Tensor, layout: Layout): Copy {
+  private borrow(tensor: Tensor, layout: TextureLayout): Copy {
     const alike = this.scratch.filter((copy) => copy.layout === layout);
     const found = alike.find((copy) => holds(copy, tensor, layout));
     if (found) return found;
@@ -173,7 +195,7 @@ export class Texels {
     return copy;
   }
 
-  private make(extent: Copy["extent"], layout: Layout): Copy {
+  private make(extent: Copy["extent"], layout: TextureLayout): Copy {
     const size = extent[0] * extent[1] * extent[2] * TEXEL;
     const texture = this.device.createTexture({ ...descriptorOf(extent), label: "texels" });
     this.pool.charge("scratch", size);
@@ -241,26 +263,25 @@ function copyLinear(encoder: GPUCommandEncoder, tensor: Tensor, texture: GPUText
   }
 }
 
-/** Copies the first `bytes` of a texture in rows to a buffer. */
-export function copyOut(
-  encoder: GPUCommandEncoder,
-  texture: GPUTexture,
-  buffer: GPUBuffer,
-  offset: number,
-  bytes: number,
-): void {
-  for (const { origin, size, at } of boxesOf(0, bytes)) {
-    encoder.copyTextureToBuffer({ texture, origin }, { buffer, offset: offset + at, bytesPerRow: ROW }, size);
+/** Buffers for what lies in textures and a kernel reads as buffers, by name, or null: a copy each time, so right and slow. */
+function spill(
+  slots: readonly Slot[],
+  tensors: Record<string, Tensor>,
+  recording: Recording,
+): Record<string, Tensor> | null {
+  let spilled: Record<string, Tensor> | null = null;
+  for (const { name, kind } of slots) {
+    const tensor = tensors[name];
+    if (!tensor?.texture || kind !== "read") continue;
+    spilled ??= {};
+    spilled[name] = recording.empty(tensor.shape, tensor.dtype, tensor.label, "scratch");
+    recording.copy(tensor, spilled[name]);
   }
+  return spilled;
 }
 
 /** Queues bytes to be written from byte `start` of a tensor that lies in a texture. @throws {GpuError} not whole texels */
-export function writeTexels(
-  queue: GPUQueue,
-  { label, texture }: Tensor,
-  start: number,
-  bytes: Uint8Array<ArrayBuffer>,
-): void {
+function writeTexels(queue: GPUQueue, { label, texture }: Tensor, start: number, bytes: Uint8Array<ArrayBuffer>): void {
   if (start % TEXEL !== 0 || bytes.length % TEXEL !== 0) {
     throw new GpuError(
       `Cannot write ${bytes.length} bytes at ${start} of ${label}: it lies in a texture, which is written in ${TEXEL} bytes`,
@@ -282,7 +303,7 @@ function copyStrips(encoder: GPUCommandEncoder, tensor: Tensor, texture: GPUText
   }
 }
 
-function holds(copy: Copy, tensor: Tensor, layout: Layout): boolean {
+function holds(copy: Copy, tensor: Tensor, layout: TextureLayout): boolean {
   const { buffer, offset, bytes } = tensor;
   const same = copy.buffer === buffer && copy.offset === offset && copy.bytes === bytes;
   return same && (layout === "linear" || copy.width === widthOf(tensor));

@@ -1,6 +1,6 @@
 import type { GpuContext } from "../context.ts";
 import type { Kernel, Program } from "../program.ts";
-import { isLayout, type Layout, VIEWS } from "./textures.ts";
+import { isTextureLayout, TEXTURE_VIEWS, type TextureLayout } from "../storage.ts";
 
 /** Further devices of the same adapter, for drivers that need them to compile in parallel. */
 export interface Spares {
@@ -86,14 +86,14 @@ async function translate(gpu: GpuContext, program: Program): Promise<void> {
     made.push(empty);
     return empty;
   };
-  const texels = (layout: Layout) => {
+  const texels = (layout: TextureLayout) => {
     const empty = device.createTexture({ label: "compile", size: [1, 1], format: "rgba32uint", usage: 0x08 }); // STORAGE_BINDING
     made.push(empty);
-    return empty.createView({ dimension: VIEWS[layout] });
+    return empty.createView({ dimension: TEXTURE_VIEWS[layout] });
   };
   const entries: GPUBindGroupEntry[] = program.storage.map(({ slot, kind }) => ({
     binding: slot,
-    resource: isLayout(kind) ? texels(kind) : { buffer: buffer(0x80) }, // STORAGE
+    resource: isTextureLayout(kind) ? texels(kind) : { buffer: buffer(0x80) }, // STORAGE
   }));
   if (program.uniform >= 0) {
     entries.push({ binding: program.uniform, resource: { buffer: gpu.arena.buffer, size: gpu.arena.slotBytes } });

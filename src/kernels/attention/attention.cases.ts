@@ -46,7 +46,10 @@ export const attentionCases: KernelCase[] = CASES.map(({ lengths, h, g, d }, n) 
     for (const form of forms) {
       const { o, stats } = attention(check.record, qkv.tensor, spans, heads, form);
       check.compare(`o, ${form}`, o, want.o);
-      const dqkv = attentionBackward(check.record, qkv.tensor, spans, o, dout.tensor, stats, heads, rotary, form);
+      const dqkv = attentionBackward(check.record, { qkv: qkv.tensor, spans, o, dout: dout.tensor, stats }, heads, {
+        rotary,
+        form,
+      });
       check.compare(`dqkv, ${form}`, dqkv, wanted);
     }
   },

@@ -5,16 +5,13 @@ import {
   TILE_ROWS,
 } from "../../../shaders/attention/attention.wgsl.ts";
 import { attentionGather as gather } from "../../../shaders/attention/attention-gather.wgsl.ts";
-import {
-  attentionLanesBackward as backwardLanes,
-  attentionLanes as forwardLanes,
-} from "../../../shaders/attention/attention-lanes.wgsl.ts";
 import { ShapeError } from "../../errors.ts";
 import type { GpuContext } from "../../gpu/context.ts";
-import { isSoftwareName } from "../../gpu/cpu-adapters/names.ts";
+import type { AdapterProfile } from "../../gpu/profile.ts";
 import type { Recorder } from "../../gpu/recorder.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import { rowGrid, sameShape, WORKGROUP } from "../grid.ts";
+import { type AttentionPass, recordLanes, recordLanesBackward } from "./attention-lanes.ts";
 
 /** Heads of an attention layer, as config.json names them. */
 export interface AttentionHeads {
@@ -23,16 +20,12 @@ export interface AttentionHeads {
   head_dim: number;
 }
 
-/**
- * How attention is computed: `lanes` for CPU adapters with subgroups of 4 or 8, where a lane loads and broadcasts; `tiled` for
- * all others.
- */
-export type AttentionForm = "lanes" | "tiled";
+/** How attention is computed: see `AdapterProfile`. */
+type AttentionForm = AdapterProfile["attention"];
 
-/** The forms that suit this adapter, the one that it uses first: a GPU with subgroups as small has too few registers for lanes. */
-export function attentionForms({ features, adapterName }: GpuContext): AttentionForm[] {
-  const lanes = features.subgroups && [4, 8].includes(features.subgroupSize);
-  return lanes && isSoftwareName(adapterName) ? ["lanes", "tiled"] : ["tiled"];
+/** The forms that suit an adapter, the one that it uses first. */
+export function attentionForms({ profile }: GpuContext): AttentionForm[] {
+  return profile.attention === "lanes" ? ["lanes", "tiled"] : ["tiled"];
 }
 
 /**
@@ -55,15 +48,13 @@ export function attention(
   heads: AttentionHeads,
   form: AttentionForm = attentionForms(record.gpu)[0],
 ): { o: Tensor; stats: Tensor } {
-  const { tokens, width, sizes, params, work } = prepare(qkv, spans, heads);
+  const pass = prepare(qkv, spans, heads);
+  const { tokens, width, sizes, params, work } = pass;
   const o = record.empty([tokens, width], "f32", "attention.o");
   const stats = record.empty([tokens, heads.num_attention_heads, 2], "f32", "attention.stats");
   const tensors = { qkv, spans, o, stats };
-  if (form === "lanes") {
-    const variant = { ...sizes, ...lanesOf(record.gpu, heads, false) };
-    const tiles = Math.ceil(tokens / (variant.rows * variant.lanes));
-    record.dispatch(forwardLanes, variant, tensors, params, [tiles, heads.num_attention_heads], work);
-  } else {
+  if (form === "lanes") recordLanes(record, pass, tensors);
+  else {
     const variant = { ...sizes, ...tileOf(record.gpu, heads) };
     const { quads, span } = { quads: heads.head_dim / 4, span: variant.span };
     const tiles = Math.ceil(tokens / TILE_ROWS);
@@ -75,40 +66,30 @@ export function attention(
 /**
  * Gradients of `attention` from its output and log-sum-exp, without atomics: two dispatches, or three in the tiled form.
  *
- * @param dout gradient of o
- * @param stats of the forward pass; its second entries are overwritten
- * @param rotary turns dq and dk back by the rotation that q and k went through: u32 positions `[tokens]`, and the table
+ * @param tensors what went into the forward pass, what came out of it, and dout, the gradient of o; the second entries of
+ *   stats are overwritten
+ * @param options.rotary turns dq and dk back by the rotation that q and k went through: u32 positions `[tokens]`, and the table
  *   `[positions, head_dim]` of `rotary`; null leaves them rotated
  * @returns dqkv, shaped like qkv
  */
 export function attentionBackward(
   record: Recorder,
-  qkv: Tensor,
-  spans: Tensor,
-  o: Tensor,
-  dout: Tensor,
-  stats: Tensor,
+  tensors: Record<"qkv" | "spans" | "o" | "dout" | "stats", Tensor>,
   heads: AttentionHeads,
-  rotary: { positions: Tensor; table: Tensor } | null = null,
-  form: AttentionForm = attentionForms(record.gpu)[0],
+  options: { rotary?: { positions: Tensor; table: Tensor } | null; form?: AttentionForm } = {},
 ): Tensor {
-  const { tokens, width, sizes, params, work } = prepare(qkv, spans, heads);
+  const { qkv, spans, dout, stats } = tensors;
+  const { rotary = null, form = attentionForms(record.gpu)[0] } = options;
+  const pass = prepare(qkv, spans, heads);
+  const { tokens, width, sizes, params, work } = pass;
   const { num_attention_heads: h, num_key_value_heads: g, head_dim: d } = heads;
   const parts = record.empty([tokens, 3 * width], "f32", "attention.parts");
-  if (form === "lanes") {
-    record.dispatch(
-      backwardLanes,
-      { ...sizes, ...lanesOf(record.gpu, heads, true) },
-      { qkv, spans, o, dout, stats, parts },
-      { ...params, chunk: CHUNK },
-      [Math.ceil(tokens / CHUNK), h],
-      2.5 * work,
-    );
-  } else {
+  if (form === "lanes") recordLanesBackward(record, pass, { ...tensors, parts });
+  else {
     const variant = { ...sizes, ...tileOf(record.gpu, heads) };
     const all = { ...params, quads: d / 4, span: variant.span };
     const grid = [Math.ceil(tokens / TILE_ROWS), h] as const;
-    record.dispatch(backwardQ, variant, { qkv, spans, o, dout, stats, parts }, all, grid, 1.5 * work);
+    record.dispatch(backwardQ, variant, { ...tensors, parts }, all, grid, 1.5 * work);
     record.dispatch(backwardKv, variant, { qkv, spans, dout, stats, parts }, all, grid, 2 * work);
   }
   const dqkv = record.empty(qkv.shape, "f32", "d.qkv");
@@ -124,19 +105,8 @@ export function attentionBackward(
   return dqkv;
 }
 
-/** Tokens of which a workgroup takes the sequences that begin there: as many workgroups as cores want, few of them idle. */
-const CHUNK = 64;
-
 /** Workgroup memory that WebGPU promises, in bytes. */
 const SHARED = 16384;
-
-/** Rows and keys of a lane, as measured: more make SwiftShader's compiler run for minutes. Fewer rows where sums would not fit. */
-function lanesOf({ features }: GpuContext, { head_dim }: AttentionHeads, backward: boolean) {
-  const lanes = features.subgroupSize;
-  if (lanes === 4) return { lanes, rows: 2, keys: 2 };
-  const most = Math.floor(SHARED / (4 * lanes * head_dim));
-  return { lanes, rows: most >= 4 ? 4 : most >= 2 ? 2 : 1, keys: backward ? 4 : 2 };
-}
 
 /** Threads across a tile, and rows of the other side in workgroup memory: as many as fit, up to 32. */
 function tileOf({ limits }: GpuContext, { head_dim }: AttentionHeads): { across: number; span: number } {
@@ -151,7 +121,7 @@ function tileOf({ limits }: GpuContext, { head_dim }: AttentionHeads): { across:
   return tile;
 }
 
-function prepare(qkv: Tensor, spans: Tensor, heads: AttentionHeads) {
+function prepare(qkv: Tensor, spans: Tensor, heads: AttentionHeads): AttentionPass & { width: number } {
   const { num_attention_heads: h, num_key_value_heads: g, head_dim: d } = heads;
   const tokens = qkv.shape[0];
   if (h % g !== 0)

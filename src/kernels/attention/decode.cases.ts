@@ -38,7 +38,12 @@ export const decodeCases: KernelCase[] = CASES.map(({ positions, h, g, d, capaci
       kvWrite(check.record, prompt.tensor, view(flat, [pairs.length / 2, 2]), cache, heads);
     }
     const [slots, at] = [check.integers(slotOf, "slots"), check.integers(positions, "positions")];
-    const o = decodeAttention(check.record, fresh.tensor, cache, slots, at, heads, capacity, Math.max(...positions));
+    const o = decodeAttention(check.record, fresh.tensor, cache, heads, {
+      slots,
+      positions: at,
+      capacity,
+      longest: Math.max(...positions),
+    });
     const want: number[] = [];
     positions.forEach((p, r) => {
       const part = (values: Float64Array, row: number, column: number, count: number) =>
@@ -74,7 +79,8 @@ decodeCases.push({
     };
     const log = check.record.zeros([2, 4, 2], "u32", "log");
     const logp = check.given(new Float32Array([-1, -2, -3, -4]), [4], "logp");
-    decodeState(check.record, ints([40, 41, 42, 43], "drawn"), logp.tensor, ints([7, 42], "ends"), rows, log, 1);
+    const drawn = { tokens: ints([40, 41, 42, 43], "drawn"), logp: logp.tensor };
+    decodeState(check.record, drawn, ints([7, 42], "ends"), rows, log, 1);
     // Whole numbers are compared as the floats that share their bits, which are tiny but exact.
     const bits = (values: number[]) => new Float32Array(Uint32Array.from(values).buffer);
     check.compare("tokens", rows.tokens, bits([40, 41, 42, 4]));

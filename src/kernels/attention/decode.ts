@@ -5,7 +5,6 @@ import { ShapeError } from "../../errors.ts";
 import type { Recorder } from "../../gpu/recorder.ts";
 import { sizeOf, type Tensor } from "../../gpu/tensor.ts";
 import { threadGrid, WORKGROUP } from "../grid.ts";
-import { onCpu } from "../matmul/matmul-tile.ts";
 import type { AttentionHeads } from "./attention.ts";
 
 /** Keys and values of one layer for all slots: `[slots · capacity, num_key_value_heads · head_dim]` f32 each. */
@@ -14,9 +13,8 @@ export interface LayerCache {
   values: Tensor;
 }
 
-/** Keys of a split: on a GPU few, so that one sequence keeps it busy; a CPU adapter's cores have heads enough, and a dispatch less. */
+/** The fewest keys of a split. */
 const SPLIT = 64;
-const SPLIT_ON_CPU = 256;
 /** Scores that workgroup memory holds: 12 KiB of them. */
 const SCORES = 3072;
 /** Threads of a workgroup that attends. */
@@ -53,23 +51,22 @@ export function kvWrite(
  * Adds each row's new key and value to its slot, row r at `slots[r] · capacity + positions[r]`, and attends with its query
  * over the slot, the new key included.
  *
- * Caches of more than 64 tokens (256 on a CPU adapter) are split: two dispatches, else one. A row's result does not depend on
+ * Caches of more than `AdapterProfile.splitKeys` tokens are split: two dispatches, else one. A row's result does not depend on
  * which.
  *
  * @param qkv `[rows, (heads + 2·kvHeads)·head_dim]` f32: query, key and value heads, the first two rotated
- * @param slots u32 `[rows]`; `positions` u32 `[rows]`: where the query stands; it sees the keys up to there
- * @param longest upper bound of all positions, which sizes the grid
+ * @param at.slots u32 `[rows]`
+ * @param at.positions u32 `[rows]`: where the query stands; it sees the keys up to there
+ * @param at.capacity tokens of a slot
+ * @param at.longest upper bound of all positions, which sizes the grid
  * @returns o `[rows, num_attention_heads · head_dim]`
  */
 export function decodeAttention(
   record: Recorder,
   qkv: Tensor,
   { keys, values }: LayerCache,
-  slots: Tensor,
-  positions: Tensor,
   heads: AttentionHeads,
-  capacity: number,
-  longest: number,
+  { slots, positions, capacity, longest }: { slots: Tensor; positions: Tensor; capacity: number; longest: number },
 ): Tensor {
   const { num_attention_heads: h, num_key_value_heads: g, head_dim: d } = heads;
   const rows = qkv.shape[0];
@@ -79,7 +76,7 @@ export function decodeAttention(
     );
   }
   const fit = SPLIT * Math.floor(SCORES / (SPLIT * (h / g)));
-  const split = onCpu(record.gpu) ? Math.max(SPLIT, Math.min(SPLIT_ON_CPU, fit)) : SPLIT;
+  const split = Math.max(SPLIT, Math.min(record.gpu.profile.splitKeys, fit));
   const splits = Math.max(1, Math.ceil(Math.min(longest + 1, capacity) / split));
   const o = record.empty([rows, h * d], "f32", "attention.o");
   const whole = splits === 1;
@@ -118,13 +115,13 @@ export interface DecodeRows {
 /**
  * Takes in the tokens that were drawn: logs them, moves the rows on, ends those that drew an ending.
  *
+ * @param drawn.tokens u32 `[rows]`, and `logp` f32 `[rows]`: as `sample` gives them
  * @param ends u32 `[n]`: ids that end a completion
  * @param log u32 `[steps, rows, 2]`: token (0xffffffff for a row that had ended) and the bits of its log-prob
  */
 export function decodeState(
   record: Recorder,
-  drawn: Tensor,
-  logp: Tensor,
+  { tokens: drawn, logp }: { tokens: Tensor; logp: Tensor },
   ends: Tensor,
   rows: DecodeRows,
   log: Tensor,

@@ -2,7 +2,7 @@ import { embeddingBackward as backwardShader, embedding as shader } from "../../
 import { uniform01 } from "../../../shaders/lib/random.ts";
 import { ShapeError } from "../../errors.ts";
 import type { Recorder } from "../../gpu/recorder.ts";
-import type { Tensor } from "../../gpu/tensor.ts";
+import { inTexture, type Tensor } from "../../gpu/tensor.ts";
 import { rowGrid, sameShape, WORKGROUP } from "../grid.ts";
 import { stored } from "../matmul/stored.ts";
 
@@ -15,7 +15,7 @@ export interface WeightShard {
 }
 
 /** NEFTune's noise: `scale · uniform(−1, 1)` on every entry, drawn from (seed, token·H + column). */
-export interface EmbeddingNoise {
+interface EmbeddingNoise {
   /** size of the noise for all tokens: α / √(tokens of the sequence · H); 0 is off */
   noiseScale?: number;
   /** u32; a new one every step */
@@ -53,7 +53,7 @@ export function embedding(
     sameShape("embed", tensor, [rows, width]);
     record.dispatch(
       shader,
-      { weight: stored(tensor), texels: tensor.texture !== undefined, vector, noise: kind, workgroup: WORKGROUP },
+      { weight: stored(tensor), texels: inTexture(tensor), vector, noise: kind, workgroup: WORKGROUP },
       { ids, weight: tensor, x, ...(noise && { scale: noise.scale }) },
       { tokens, width, start, rows, noiseScale, seed: (noise?.seed ?? seed) >>> 0 },
       rowGrid(record, vector ? width / 4 : width, tokens),
@@ -63,7 +63,7 @@ export function embedding(
 }
 
 /** Positions of a batch by token id: what the backward pass sums over. */
-export interface TokenGroups<T> {
+interface TokenGroups<T> {
   /** the distinct ids, ascending `[U]` */
   tokens: T;
   /** where each id's positions begin in `order`, and the end of the last `[U + 1]` */

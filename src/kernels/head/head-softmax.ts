@@ -14,7 +14,7 @@ const THREADS = 256;
 const MOST_IDS = 2 ** 24;
 
 /** Where a shard of the vocabulary lies, and what logits are multiplied by before the softmax. */
-export interface HeadShard {
+interface HeadShard {
   /** the shard's first row of the whole vocabulary */
   start: number;
   /** 1 / temperature */
@@ -22,13 +22,13 @@ export interface HeadShard {
 }
 
 /** Size of the vocabulary and label smoothing ε, `label_smoothing_factor`. */
-export interface HeadSmoothing {
+interface HeadSmoothing {
   vocab: number;
   labelSmoothing: number;
 }
 
 /** What a head says of each row's target, f32 `[rows]` each. */
-export interface HeadResult {
+interface HeadResult {
   /** log-prob of the target, nats */
   logp: Tensor;
   /** `(1−ε)·logp + ε/V·Σ_j logp_j`: minus the smoothed cross-entropy; logp where ε is 0 */

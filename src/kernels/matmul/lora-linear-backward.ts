@@ -3,7 +3,31 @@ import type { Tensor } from "../../gpu/tensor.ts";
 import { biasBackward } from "../elementwise.ts";
 import { adjacent, drop, type Linear, type LinearGrads, type LoraPlace, placed, runs, widthOf } from "./linear.ts";
 import type { Hidden } from "./lora-linear.ts";
-import { type Part, recordProduct } from "./product.ts";
+import { recordProduct } from "./product.ts";
+import type { Part } from "./product-spec.ts";
+
+/** What the backward pass needs beside the gradient of the output. */
+interface LinearBack {
+  /** `h` of each layer, as the forward pass left it */
+  saved: readonly Hidden[];
+  /** of each layer: added to */
+  grads: readonly LinearGrads[];
+  /** of the forward pass */
+  dropoutSeed: number | null;
+  /** false for layers whose input takes no gradient: dx is then null; default true */
+  needsInput?: boolean;
+}
+
+/** One layer of those that are gone through. */
+interface LayerBack {
+  layer: Linear;
+  h: Hidden;
+  grads: LinearGrads;
+  dropoutSeed: number | null;
+  /** gradient of all layers' outputs, side by side, and this one's first column of it */
+  dy: Tensor;
+  start: number;
+}
 
 /**
  * Gradients of `loraLinear`: `dx = dy·W + mask∘(s·(dy·B)·A)`, `dB += dyᵀ·h`, `dA += (s·dy·B)ᵀ·dropout(x)`; and for a trained
@@ -12,8 +36,6 @@ import { type Part, recordProduct } from "./product.ts";
  *
  * @param x `[rows, in]` f32, or what gives it once dx is known, perhaps in the same memory
  * @param dy `[rows, Σ out]` f32
- * @param saved `h` of each layer
- * @param needsInput false for layers whose input takes no gradient: returns null
  * @returns dx `[rows, in]`
  */
 export function loraLinearBackward(
@@ -21,39 +43,30 @@ export function loraLinearBackward(
   x: Tensor | ((dx: Tensor) => Tensor),
   dy: Tensor,
   layers: readonly Linear[],
-  saved: readonly Hidden[],
-  grads: readonly LinearGrads[],
-  dropoutSeed: number | null,
-  needsInput = true,
+  { saved, grads, dropoutSeed, needsInput = true }: LinearBack,
 ): Tensor | null {
   return record.scope(() => {
-    const starts = layers.map((_, i) => layers.slice(0, i).reduce((sum, layer) => sum + widthOf(layer), 0));
+    const backs = layers.map((layer, i): LayerBack => {
+      const start = layers.slice(0, i).reduce((sum, before) => sum + widthOf(before), 0);
+      return { layer, h: saved[i], grads: grads[i], dropoutSeed, dy, start };
+    });
     let dx: Tensor | null = null;
-    const hidden = layers.map((layer, i) => {
-      const dh = layer.lora && outputGradients(record, dy, starts[i], layer, saved[i]!, grads[i]);
-      if (needsInput || typeof x === "function") {
-        dx = inputGradient(record, dy, starts[i], layer, dh, dropoutSeed, dx);
-      }
+    const hidden = backs.map((back) => {
+      const dh = back.layer.lora && outputGradients(record, back);
+      if (needsInput || typeof x === "function") dx = inputGradient(record, back, dh, dx);
       return dh;
     });
     const input = typeof x === "function" ? x(dx!) : x;
-    layers.forEach((layer, i) => {
-      weightGradients(record, input, dy, starts[i], layer, grads[i]);
-      if (hidden[i] && grads[i].loraA) downGradient(record, input, hidden[i], layer, grads[i].loraA!, dropoutSeed);
+    backs.forEach((back, i) => {
+      weightGradients(record, back, input);
+      if (hidden[i] && back.grads.loraA) downGradient(record, back, input, hidden[i]);
     });
     return dx;
   });
 }
 
 /** dW and db of one layer, where they are trained. */
-function weightGradients(
-  record: Recorder,
-  x: Tensor,
-  dy: Tensor,
-  start: number,
-  layer: Linear,
-  grads: LinearGrads,
-): void {
+function weightGradients(record: Recorder, { layer, grads, dy, start }: LayerBack, x: Tensor): void {
   const { inner, parts } = layer;
   const [rows, width] = dy.shape;
   if (grads.weight) {
@@ -82,14 +95,7 @@ function weightGradients(
 }
 
 /** dB of one layer's pairs. @returns `s·dy·B` `[rows, pairs · r]` */
-function outputGradients(
-  record: Recorder,
-  dy: Tensor,
-  start: number,
-  layer: Linear,
-  h: Tensor,
-  grads: LinearGrads,
-): Tensor {
+function outputGradients(record: Recorder, { layer, grads, h, dy, start }: LayerBack): Tensor {
   const lora = layer.lora!;
   const { r } = lora;
   const [rows, width] = dy.shape;
@@ -115,7 +121,7 @@ function outputGradients(
   if (grads.loraB) {
     recordProduct(record, {
       a: dy,
-      b: h,
+      b: h!,
       c: grads.loraB,
       transA: true,
       transB: false,
@@ -134,14 +140,7 @@ function outputGradients(
 }
 
 /** dA of one layer's pairs, from `dh` of `outputGradients`. */
-function downGradient(
-  record: Recorder,
-  x: Tensor,
-  dh: Tensor,
-  layer: Linear,
-  loraA: Tensor,
-  dropoutSeed: number | null,
-): void {
+function downGradient(record: Recorder, { layer, grads, dropoutSeed }: LayerBack, x: Tensor, dh: Tensor): void {
   const { inner } = layer;
   const lora = layer.lora!;
   const { r } = lora;
@@ -155,7 +154,7 @@ function downGradient(
   recordProduct(record, {
     a: dh,
     b: x,
-    c: loraA,
+    c: grads.loraA!,
     transA: true,
     transB: false,
     lda: wide,
@@ -172,11 +171,8 @@ function downGradient(
 /** Adds what a layer's input gets to `into`, or to a new tensor. */
 function inputGradient(
   record: Recorder,
-  dy: Tensor,
-  start: number,
-  layer: Linear,
+  { layer, dropoutSeed, dy, start }: LayerBack,
   dh: Tensor | null,
-  dropoutSeed: number | null,
   into: Tensor | null,
 ): Tensor {
   const { inner, weight, lora } = layer;

@@ -14,13 +14,7 @@ const SHAPES = [
 
 /** The layer and all its gradients in float64. `keep` is the dropout factor of each input of lora_A. */
 export function loraLinearReference(
-  x: Float64Array,
-  w: Float64Array,
-  bias: Float64Array,
-  a: Float64Array,
-  b: Float64Array,
-  dy: Float64Array,
-  keep: Float64Array,
+  { x, w, bias, a, b, dy, keep }: Record<"x" | "w" | "bias" | "a" | "b" | "dy" | "keep", Float64Array>,
   scale: number,
   [rows, inner, out, r]: readonly [number, number, number, number],
 ) {
@@ -68,20 +62,23 @@ export const loraLinearCases: KernelCase[] = SHAPES.flatMap((shape) =>
           const layers = [oneLinear(w.tensor, bias.tensor, lora)];
           const seed = 1234;
           const { y, saved } = loraLinear(check.record, x.tensor, layers, seed);
-          const dx = loraLinearBackward(check.record, x.tensor, dy.tensor, layers, saved, [grads], seed)!;
+          const dx = loraLinearBackward(check.record, x.tensor, dy.tensor, layers, {
+            saved,
+            grads: [grads],
+            dropoutSeed: seed,
+          })!;
           const salted = (seed + Math.imul(lora.index, 0x9e3779b9)) >>> 0;
           const keep = x.values.map((_, i) => (uniform01(salted, i) >= dropout ? 1 / (1 - dropout) : 0));
-          const want = loraLinearReference(
-            x.values,
-            w.values,
-            bias.values,
-            a.values,
-            b.values,
-            dy.values,
+          const values = {
+            x: x.values,
+            w: w.values,
+            bias: bias.values,
+            a: a.values,
+            b: b.values,
+            dy: dy.values,
             keep,
-            2,
-            shape,
-          );
+          };
+          const want = loraLinearReference(values, 2, shape);
           check.compare("y", y, want.y);
           check.compare("dx", dx, want.dx);
           check.compare("dA", grads.loraA!, want.dA);
@@ -170,7 +167,11 @@ export const linearGroupCases: KernelCase[] = GROUPS.map((group): KernelCase => 
         loraA: zeros(a.values.length, "dA"),
         loraB: zeros(b.values.length, "dB"),
       };
-      const dx = loraLinearBackward(check.record, x.tensor, dy.tensor, layers, saved, [grads], seed)!;
+      const dx = loraLinearBackward(check.record, x.tensor, dy.tensor, layers, {
+        saved,
+        grads: [grads],
+        dropoutSeed: seed,
+      })!;
 
       const wantDx = new Float64Array(rows * inner);
       const wantY = new Float64Array(rows * width);
@@ -185,17 +186,16 @@ export const linearGroupCases: KernelCase[] = GROUPS.map((group): KernelCase => 
           Float64Array.from({ length: rows * take }, (_, e) => m[Math.floor(e / take) * columns + at + (e % take)]);
         const salted = (seed + Math.imul(i + 1, 0x9e3779b9)) >>> 0;
         const keep = x.values.map((_, e) => (uniform01(salted, e) >= dropout ? 1 / (1 - dropout) : 0));
-        const want = loraLinearReference(
-          x.values,
-          w.values.slice(first * inner, (first + out) * inner),
-          bias ? bias.values.slice(first, first + out) : new Float64Array(out),
-          place ? a.values.slice(place.aAt, place.aAt + r * inner) : new Float64Array(r * inner),
-          place ? b.values.slice(place.bAt, place.bAt + out * r) : new Float64Array(out * r),
-          cut(dy.values, width, first, out),
+        const values = {
+          x: x.values,
+          w: w.values.slice(first * inner, (first + out) * inner),
+          bias: bias ? bias.values.slice(first, first + out) : new Float64Array(out),
+          a: place ? a.values.slice(place.aAt, place.aAt + r * inner) : new Float64Array(r * inner),
+          b: place ? b.values.slice(place.bAt, place.bAt + out * r) : new Float64Array(out * r),
+          dy: cut(dy.values, width, first, out),
           keep,
-          scale,
-          [rows, inner, out, r],
-        );
+        };
+        const want = loraLinearReference(values, scale, [rows, inner, out, r]);
         const turned =
           epilogue === "rotary" && i < 2 ? rotaryReference(want.y, positions, table.values, headDim) : want.y;
         turned.forEach((v, e) => {

@@ -1,7 +1,8 @@
 import type { Recorder } from "../../gpu/recorder.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import { adjacent, drop, follows, type Linear, placed, widthOf } from "./linear.ts";
-import { type Epilogue, type Part, recordProduct } from "./product.ts";
+import { recordProduct } from "./product.ts";
+import type { Epilogue, Part } from "./product-spec.ts";
 
 /** What the backward pass needs of the forward one: `scale · dropout(x) · lora_Aᵀ` `[rows, pairs · r]`; null without an adapter. */
 export type Hidden = Tensor | null;

@@ -3,13 +3,13 @@ import type { MatmulTile, SubgroupMatrix } from "../../../shaders/matmul/lib/var
 import type { RowsTile } from "../../../shaders/matmul/matmul-rows.wgsl.ts";
 import type { Gpu } from "../../gpu/device.ts";
 import type { CaseRun, KernelCase } from "../check.ts";
+import { matrixTiles } from "./gpu-tiles.ts";
 import { matmul, matmulReference } from "./matmul.ts";
-import { matrixTiles } from "./matmul-tile.ts";
 import { recordProduct } from "./product.ts";
 
 // The forms of matmul that GPUs take, on whatever adapter there is.
 
-export interface FormCase {
+interface FormCase {
   name: string;
   tile(gpu: Gpu): MatmulTile | RowsTile;
   tolerance: number;
@@ -23,15 +23,17 @@ const F16_TOLERANCE = 1e-3;
 /** Few rows: lanes added up through workgroup memory, and by the subgroup where the adapter has one size. */
 export const rowsForm = (rows: number, cols: number, subgroup: boolean): FormCase => ({
   name: `${rows}×${cols} ${subgroup ? "by subgroup" : "by workgroup memory"}`,
-  tile: ({ features: { subgroups, subgroupSize: size } }) =>
-    subgroup && subgroups && size > 0
+  tile: ({ profile }) => {
+    const size = profile.subgroup?.size ?? 0;
+    return subgroup && size > 0
       ? { kind: "rows", rows, cols, lanes: size, groups: Math.max(1, 64 / size), subgroup }
-      : { kind: "rows", rows, cols, lanes: 32, groups: 4, subgroup: false },
+      : { kind: "rows", rows, cols, lanes: 32, groups: 4, subgroup: false };
+  },
   tolerance: F32_TOLERANCE,
 });
 
 /** Both operands staged; products in f32, or in f16 and summed in f32 four by four. */
-export const stagedForm = (rows: number, cols: number, compute?: "f16"): FormCase => ({
+const stagedForm = (rows: number, cols: number, compute?: "f16"): FormCase => ({
   name: `${rows}×${cols} staged${compute ? " f16" : ""}`,
   tile: () => ({ rows, cols, lanes: 8, groups: 8, stage: 16, broadcast: 0, steps: 4, ...(compute && { compute }) }),
   tolerance: compute ? F16_TOLERANCE : F32_TOLERANCE,
@@ -39,7 +41,7 @@ export const stagedForm = (rows: number, cols: number, compute?: "f16"): FormCas
 });
 
 /** Subgroup matrices: those of the device, else this kind with their operations spelled out. */
-export const matrixForm = (type: "f16" | "f32", m: number, n: number, k: number): FormCase => ({
+const matrixForm = (type: "f16" | "f32", m: number, n: number, k: number): FormCase => ({
   name: `matrices ${type} ${m}×${n}×${k}`,
   tile: (gpu) => {
     const own = matrixTiles(gpu, true).find(({ matrix }) => matrix?.type === type);

@@ -2,13 +2,16 @@ import type { MatrixTile } from "../../../shaders/matmul/lib/slabs.ts";
 import type { MatmulTile, MatmulVariant } from "../../../shaders/matmul/lib/variant.ts";
 import { matmul } from "../../../shaders/matmul/matmul.wgsl.ts";
 import { matmulRows, type RowsTile } from "../../../shaders/matmul/matmul-rows.wgsl.ts";
+import { matmulStaged } from "../../../shaders/matmul/matmul-staged.wgsl.ts";
 import { matmulSubgroupMatrix } from "../../../shaders/matmul/matmul-subgroup-matrix.wgsl.ts";
 import type { GpuContext } from "../../gpu/context.ts";
 import type { Grid } from "../../gpu/dispatch.ts";
-import { FEW_ROWS, onCpu, plainTile, tileGrid } from "./matmul-tile.ts";
+import { rowsTile } from "./gpu-tiles.ts";
+import { plainTile } from "./matmul-tile.ts";
+import { tileGrid } from "./tile-shapes.ts";
 
 /** A kernel that computes a product, with what it is specialised to. All take the same bindings and parameters. */
-export interface Form {
+interface Form {
   // biome-ignore lint/suspicious/noExplicitAny: each kernel has a variant of its own
   shader: (variant: any) => string;
   variant: object;
@@ -16,31 +19,11 @@ export interface Form {
 }
 
 /** What a form is picked by beside the variant. */
-export interface FormSizes {
+interface FormSizes {
   m: number;
   parts: readonly { n: number; k: number; r?: number }[];
   /** rows of b begin at multiples of eight elements */
   eights: boolean;
-}
-
-/**
- * How a GPU takes x·Wᵀ of few rows, or null for a CPU adapter, more rows, other products.
- *
- * Lanes and pieces follow from the adapter and the weights: a row's sums are the same bits in every batch.
- */
-export function rowsTile(
-  gpu: GpuContext,
-  { transA, transB, dropout, pairs }: Pick<MatmulVariant, "transA" | "transB" | "dropout" | "pairs">,
-  { m, parts }: Pick<FormSizes, "m" | "parts">,
-): RowsTile | null {
-  if (onCpu(gpu) || transA || !transB || m > FEW_ROWS || dropout === "b") return null;
-  const { subgroups, subgroupSize } = gpu.features;
-  const subgroup = subgroups && [16, 32, 64].includes(subgroupSize);
-  const lanes = subgroup ? subgroupSize : 32;
-  const n = parts.reduce((sum, part) => sum + part.n, 0);
-  const cols = n >= 4096 ? 4 : n >= 1024 || pairs !== "none" ? 2 : 1; // narrow outputs need every workgroup they can have
-  const rows = [1, 2, 4, 8].find((rows) => m <= rows) ?? 16;
-  return { kind: "rows", rows, cols, lanes, groups: 128 / lanes, subgroup };
 }
 
 /**
@@ -74,7 +57,7 @@ export function matmulForm(
   if (tile.matrix) {
     return { shader: matmulSubgroupMatrix, variant: { ...variant, vecC: false, tile: tile as MatrixTile }, grid };
   }
-  return { shader: matmul, variant: { ...variant, tile }, grid };
+  return { shader: tile.stage > 0 ? matmulStaged : matmul, variant: { ...variant, tile }, grid };
 }
 
 function gridOf(parts: readonly { n: number }[], tiles: (n: number) => readonly [number, number]): Grid {

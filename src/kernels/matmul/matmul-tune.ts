@@ -1,12 +1,13 @@
 import type { StoredMatrix } from "../../../shaders/lib/load.ts";
 import type { MatmulTile } from "../../../shaders/matmul/lib/variant.ts";
 import type { Gpu } from "../../gpu/device.ts";
-import { planLike } from "../../gpu/fake-device.ts";
+import { fakeGpu } from "../../gpu/fake-device.ts";
 import type { Kernel } from "../../gpu/program.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
+import { matrixTiles, rowsTile } from "./gpu-tiles.ts";
 import { matmul } from "./matmul.ts";
-import { rowsTile } from "./matmul-form.ts";
-import { FEW_ROWS, matrixTiles, tileCandidates, tileKey } from "./matmul-tile.ts";
+import { tileCandidates, tileKey } from "./matmul-tile.ts";
+import { FEW_ROWS } from "./tile-shapes.ts";
 
 /** A product `[m, k] · [k, n]` as `matmul` dispatches it: narrow outputs transposed, see `dispatched`. */
 export interface Product {
@@ -21,7 +22,7 @@ export interface Product {
 }
 
 /** Sizes of a model, as config.json names them. */
-export interface ModelSizes {
+interface ModelSizes {
   hidden_size: number;
   intermediate_size: number;
   num_attention_heads: number;
@@ -30,7 +31,7 @@ export interface ModelSizes {
   vocab_size: number;
 }
 
-export interface TuneOptions {
+interface TuneOptions {
   signal?: AbortSignal;
   /** milliseconds for all measurements, compilation included; what is left unmeasured keeps its first candidate */
   budgetMs?: number;
@@ -143,10 +144,10 @@ async function fastest(
 
 /** What the candidates are compiled from: several at a time, which takes longer than measuring them. */
 async function kernelsOf(gpu: Gpu, key: string, product: Product, tiles: readonly MatmulTile[]): Promise<Kernel[]> {
-  const plan = planLike(gpu);
-  const trial = new Trial(plan, key, product, PROXIES[0]);
+  const fake = fakeGpu(gpu);
+  const trial = new Trial(fake, key, product, PROXIES[0]);
   for (const tile of tiles) await trial.run(tile);
-  return plan.programs.kernels;
+  return fake.programs.kernels;
 }
 
 /** Operands of one stand-in product: zeros, which a CPU multiplies as slowly as anything else. */
@@ -230,23 +231,23 @@ export function modelProducts(
     [hidden, inner],
   ];
   const products: Product[] = [];
-  const add = (transA: boolean, transB: boolean, stored: StoredMatrix, m: number, n: number, k: number, extra = 0) =>
-    products.push({ transA, transB, b: stored, m, n, k, extra });
+  const add = (kind: "nt" | "nn" | "tn", stored: StoredMatrix, [m, n, k]: [number, number, number], extra = 0) =>
+    products.push({ transA: kind === "tn", transB: kind === "nt", b: stored, m, n, k, extra });
   for (const [out, into] of layers) {
-    add(false, true, b, tokens, out, into, rank ?? 0); // y = x·Wᵀ
-    add(false, false, b, tokens, into, out, rank ?? 0); // dx = dy·W
+    add("nt", b, [tokens, out, into], rank ?? 0); // y = x·Wᵀ
+    add("nn", b, [tokens, into, out], rank ?? 0); // dx = dy·W
     if (rank === null) {
-      add(true, false, "f32", out, into, tokens); // dW = dyᵀ·x
+      add("tn", "f32", [out, into, tokens]); // dW = dyᵀ·x
       continue;
     }
-    add(false, true, "f32", tokens, rank, into); // h = x·Aᵀ
-    add(false, false, "f32", tokens, rank, out); // dh = dy·B
-    add(true, false, "f32", out, rank, tokens); // dB = dyᵀ·h
-    add(true, false, "f32", rank, into, tokens); // dA = dhᵀ·x
+    add("nt", "f32", [tokens, rank, into]); // h = x·Aᵀ
+    add("nn", "f32", [tokens, rank, out]); // dh = dy·B
+    add("tn", "f32", [out, rank, tokens]); // dB = dyᵀ·h
+    add("tn", "f32", [rank, into, tokens]); // dA = dhᵀ·x
   }
   const head = rank === null ? "f32" : table;
-  add(false, true, head, tokens, vocab_size, hidden); // the head's logits, and their way back
-  add(false, false, head, tokens, hidden, vocab_size);
+  add("nt", head, [tokens, vocab_size, hidden]); // the head's logits, and their way back
+  add("nn", head, [tokens, hidden, vocab_size]);
   return products;
 }
 
@@ -296,9 +297,9 @@ export function importTuning(gpu: Gpu, text: string): string | null {
 }
 
 /** The adapter, and what it was opened with: tiles for subgroups are of no use without them, and matrices would go unmeasured. */
-function adapterOf({ adapterName, features: { subgroupSize, matrix } }: Gpu): string {
+function adapterOf({ adapterName, profile, features: { matrix } }: Gpu): string {
   const kind = matrix ? `, matrices ${matrix.type} ${matrix.m}×${matrix.n}×${matrix.k}` : "";
-  return `${adapterName}, subgroups of ${subgroupSize}${kind}`;
+  return `${adapterName}, subgroups of ${profile.subgroup?.size ?? 0}${kind}`;
 }
 
 /** What is wrong with a tile on this adapter, or null. */
@@ -308,6 +309,8 @@ function tileFault(gpu: Gpu, value: unknown, transB: boolean): string | null {
     const own = matrixTiles(gpu, transB).some((tile) => JSON.stringify(tile) === JSON.stringify(value));
     return own ? null : `this device has no tile of subgroup matrices ${show(value)}`;
   }
+  const { tiles, subgroup } = gpu.profile;
+  const shared = tiles === "broadcast" ? (subgroup?.size ?? 0) : 0; // lanes that may share out loads
   const tile = value as Record<Exclude<keyof MatmulTile, "matrix" | "compute">, number>;
   const rules: [keyof typeof tile, (n: number) => boolean, string][] = [
     ["rows", (n) => n >= 4 && n <= 32 && n % 4 === 0, "4, 8 … 32"],
@@ -315,7 +318,7 @@ function tileFault(gpu: Gpu, value: unknown, transB: boolean): string | null {
     ["lanes", (n) => n >= 1 && n <= 256, "1 to 256"],
     ["groups", (n) => n >= 1 && n <= 256, "1 to 256"],
     ["stage", (n) => n >= 0 && n <= 64 && n % 4 === 0, "0, 4, 8 … 64"],
-    ["broadcast", (n) => n === 0 || n === gpu.features.subgroupSize, `0 or ${gpu.features.subgroupSize}`],
+    ["broadcast", (n) => n === 0 || n === shared, shared > 0 ? `0 or ${shared}` : "0"],
     ["steps", (n) => n === 4 || n === 8, "4 or 8"],
   ];
   if (tile.walk !== undefined) rules.push(["walk", (n) => n >= 1 && n <= 8, "absent, or 1 to 8"]);

@@ -1,10 +1,11 @@
 import { ShapeError } from "../../errors.ts";
 import type { Recorder } from "../../gpu/recorder.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
-import { type Product, recordProduct } from "./product.ts";
+import { recordProduct } from "./product.ts";
+import type { Product } from "./product-spec.ts";
 
 /** A counter-based dropout mask: element (row, col) of a `[rows, cols]` array is kept with probability 1 − p. */
-export interface DropoutMask {
+interface DropoutMask {
   /** which array it multiplies: an operand as it is stored, or the low-rank part of the result */
   on: "a" | "b" | "extra";
   p: number;
@@ -14,7 +15,7 @@ export interface DropoutMask {
   cols: number;
 }
 
-export interface MatmulOptions {
+interface MatmulOptions {
   /** a is stored [k, m] */
   transA?: boolean;
   /** b is stored [n, k] */

@@ -30,7 +30,9 @@ export function rmsNormLora(
   const [rows, cols] = x.shape;
   const lora = layers.length === 1 ? layers[0].lora : null;
   const places = lora ? lora.parts.filter((place) => place !== null) : [];
-  const fits = cols % 4 === 0 && cols <= MOST_COLUMNS && places.every(({ aAt }) => aAt % 4 === 0);
+  const { normLora } = record.gpu.profile;
+  const fits =
+    normLora === "fused" && cols % 4 === 0 && cols <= MOST_COLUMNS && places.every(({ aAt }) => aAt % 4 === 0);
   if (!lora || !fits) {
     const { y, sum } = rmsNorm(record, x, weight, eps, delta);
     return { y, sum, h: layers.map((layer) => loraHidden(record, y, layer, null)) };

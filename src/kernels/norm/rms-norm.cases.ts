@@ -45,7 +45,7 @@ export const rmsNormCases: KernelCase[] = SHAPES.flatMap(([rows, cols]) =>
         const dweight = check.input([cols], "dweight");
         const values = x.values.map((v, i) => Math.fround(v + delta.values[i]));
         const { y, rstd, sum } = rmsNorm(check.record, x.tensor, weight.tensor, EPS, delta.tensor);
-        rmsNormBackward(check.record, sum, weight.tensor, rstd, dy.tensor, into.tensor);
+        rmsNormBackward(check.record, sum, weight.tensor, rstd, dy.tensor, { into: into.tensor });
         const fresh = rmsNormBackward(check.record, sum, weight.tensor, rstd, dy.tensor);
         rmsNormWeightBackward(check.record, sum, rstd, dy.tensor, dweight.tensor);
         const want = rmsNormBackwardReference(values, weight.values, EPS, dy.values);
@@ -88,7 +88,7 @@ for (const [tokens, per, first, take, cols] of HEADS) {
       const heads = { per, first, take };
       const { rstd } = rmsNorm(check.record, x.tensor, weight.tensor, EPS, null, { rows: heads, into: y.tensor });
       rmsNormWeightBackward(check.record, x.tensor, rstd, dy.tensor, dweight.tensor, heads);
-      rmsNormBackward(check.record, x.tensor, weight.tensor, rstd, dy.tensor, null, heads);
+      rmsNormBackward(check.record, x.tensor, weight.tensor, rstd, dy.tensor, { heads });
       const [wantY, wantDx, wantDw] = [y.values.slice(), dy.values.slice(), dweight.values.slice()];
       for (let t = 0; t < tokens; t++) {
         for (let head = first; head < first + take; head++) {

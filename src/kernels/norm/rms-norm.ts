@@ -11,7 +11,7 @@ import { stored } from "../matmul/stored.ts";
 const WORKGROUP = 64;
 
 /** Rows that are heads of a packed row, as the query heads of a row of q, k and v. */
-export interface HeadRows {
+interface HeadRows {
   /** heads of a packed row in all, and how many of them from which on are meant */
   per: number;
   first: number;
@@ -60,8 +60,8 @@ export function rmsNorm(
  * Gradient of `rmsNorm` for its input: `dx[r,c] = rstd·(dy·weight − x·rstd²·mean_c(dy·weight·x))`.
  *
  * @param x what was normed `[rows, cols]` f32: the forward pass's `sum`
- * @param into where to add the gradient (`[rows, cols]`, the residual's own is already there); null for a new tensor
- * @param heads rows are heads of x and dy, as `rmsNorm` says; dy itself becomes dx
+ * @param options.into where to add the gradient (`[rows, cols]`, the residual's own is already there); a new tensor when absent
+ * @param options.heads rows are heads of x and dy, as `rmsNorm` says; dy itself becomes dx
  * @returns dx, shaped like x
  */
 export function rmsNormBackward(
@@ -70,8 +70,7 @@ export function rmsNormBackward(
   weight: Tensor,
   rstd: Tensor,
   dy: Tensor,
-  into: Tensor | null = null,
-  heads: HeadRows | null = null,
+  { into = null, heads = null }: { into?: Tensor | null; heads?: HeadRows | null } = {},
 ): Tensor {
   const cols = x.shape[1] / (heads?.per ?? 1);
   const rows = x.shape[0] * (heads?.take ?? 1);

@@ -12,7 +12,7 @@ export { BLOCK, dynamicMap } from "../../io/dynamic-map.ts";
 const ALIGN = 64 * BLOCK;
 
 /** Parameters with their gradient, and moments in 8 bits; n is a multiple of 256, padded with zeros by the caller. */
-export interface AdamW8bitTensors {
+interface AdamW8bitTensors {
   /** f32 `[n]` */
   param: Tensor;
   /** f32 `[n]` */

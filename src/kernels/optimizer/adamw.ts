@@ -22,7 +22,7 @@ export interface AdamWOptions {
 }
 
 /** Parameters with their gradient and moments, f32, all of n elements. */
-export interface AdamWTensors {
+interface AdamWTensors {
   param: Tensor;
   grad: Tensor;
   exp_avg: Tensor;

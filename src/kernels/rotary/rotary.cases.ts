@@ -22,7 +22,7 @@ export const rotaryCases: KernelCase[] = SHAPES.flatMap(([rows, heads, stride, h
         const table = check.input([POSITIONS, headDim], "table");
         const positions = Array.from({ length: rows }, (_, r) => (r * 31 + 5) % POSITIONS);
         const at = check.integers(positions, "positions");
-        rotary(check.record, x.tensor, at, table.tensor, headDim, heads, inverse);
+        rotary(check.record, x.tensor, { positions: at, table: table.tensor }, { headDim, heads, inverse });
         const turned = rotaryReference(x.values, positions, table.values, headDim, inverse);
         const kept = (i: number) => i % (stride * headDim) >= heads * headDim;
         check.compare(

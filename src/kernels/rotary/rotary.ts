@@ -22,11 +22,8 @@ import { rowGrid, sameShape, WORKGROUP } from "../grid.ts";
 export function rotary(
   record: Recorder,
   x: Tensor,
-  positions: Tensor,
-  table: Tensor,
-  headDim: number,
-  heads: number,
-  inverse = false,
+  { positions, table }: { positions: Tensor; table: Tensor },
+  { headDim, heads, inverse = false }: { headDim: number; heads: number; inverse?: boolean },
 ): void {
   const [rows] = x.shape;
   if (headDim % 2 !== 0 || headDim < 2) {

@@ -33,14 +33,14 @@ export interface SampleSettings {
 }
 
 /** A shard of the vocabulary's logits. */
-export interface LogitsShard {
+interface LogitsShard {
   /** f32 `[rows, n]` */
   tensor: Tensor;
   /** the shard's first id of the whole vocabulary */
   start: number;
 }
 
-export interface SampleOptions extends SampleSettings {
+interface SampleOptions extends SampleSettings {
   /** number of tokens */
   vocab: number;
   /** u32 `[rows]`: what tells a sequence's draws from others' */
@@ -53,7 +53,7 @@ export interface SampleOptions extends SampleSettings {
   probabilities?: boolean;
 }
 
-export interface SampleResult {
+interface SampleResult {
   /** u32 `[rows]` */
   tokens: Tensor;
   /**
@@ -189,7 +189,7 @@ function checkShards(logits: readonly LogitsShard[], rows: number, vocab: number
 }
 
 /** @throws {RecipeError} `top_p must lie between 0 and 1, got 1.5` */
-export function checkSettings(settings: SampleSettings): void {
+function checkSettings(settings: SampleSettings): void {
   const { temperature, top_k, top_p, min_p, repetition_penalty, greedy } = settings;
   const positive = (name: string, value: number) => {
     if (!(value > 0 && Number.isFinite(value))) throw new RecipeError(`${name} must be a number above 0, got ${value}`);
@@ -206,7 +206,7 @@ export function checkSettings(settings: SampleSettings): void {
 }
 
 /** What `sampleReference` says of one row. */
-export interface SampleReference {
+interface SampleReference {
   /** `[vocab]`: what the processors leave; where greedy, 1 for one token */
   probabilities: Float64Array;
   /** the token that `uniform` draws */

@@ -11,7 +11,7 @@ export interface Foreseen extends SamplingOptions {
 }
 
 /**
- * Records what drawing completions takes, on a planning Gpu: short and long sequences, and ever fewer of them, as some end
+ * Records what drawing completions takes, on a fake Gpu: short and long sequences, and ever fewer of them, as some end
  * before others and products of fewer rows have tiles of their own.
  */
 export async function recordGeneration(model: Transformer, foreseen: Foreseen): Promise<void> {

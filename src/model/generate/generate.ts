@@ -275,7 +275,7 @@ async function decodeBlock(
           vocab: vocab_size,
         });
         if (seen) markSeen(record, seen, tokens);
-        decodeState(record, tokens, logp, ends, state, log, 0);
+        decodeState(record, { tokens, logp }, ends, state, log, 0);
       }),
     );
     if (steps > 1) record.submit(); // the adapter begins while the rest is recorded

@@ -66,13 +66,16 @@ export class AttentionBody implements Body {
       again: () => linear(record, o, linears.o, seed, { label: "o_proj", given: saved }).y,
       backward: (x, dy, needsInput) => {
         const known = keep ? { qkv, raw } : this.project(record, pass, x, hidden);
-        const dO = linearBackward(record, o, dy, linears.o, saved, grads.o, seed)!;
+        const back = { saved, grads: grads.o, dropoutSeed: seed };
+        const dO = linearBackward(record, o, dy, linears.o, back)!;
         const { spans, positions, table } = pass;
-        const dqkv = attentionBackward(record, known.qkv, spans, o, dO, stats, heads, { positions, table });
+        const tensors = { qkv: known.qkv, spans, o, dout: dO, stats };
+        const dqkv = attentionBackward(record, tensors, heads, { rotary: { positions, table } });
         record.release(dO);
         if (!keep) record.release(known.qkv);
         if (known.raw) this.normsBackward(record, known.raw, dqkv);
-        return linearBackward(record, x, dqkv, linears.qkv, hidden, grads.qkv, seed, needsInput);
+        const first = { saved: hidden, grads: grads.qkv, dropoutSeed: seed, needsInput };
+        return linearBackward(record, x, dqkv, linears.qkv, first);
       },
     };
   }
@@ -82,13 +85,13 @@ export class AttentionBody implements Body {
     pass: Pass,
     x: Tensor,
     h: readonly Hidden[],
-    { slots, positions, longest, capacity }: StepRows,
+    rows: StepRows,
     cache: BodyCache | null,
   ): Tensor {
     const { heads, linears } = this;
     const { qkv } = this.project(record, pass, x, h);
     const layer = cache as unknown as LayerCache;
-    const o = decodeAttention(record, qkv, layer, slots, positions, heads, capacity, longest);
+    const o = decodeAttention(record, qkv, layer, heads, rows);
     return linear(record, o, linears.o, null, { label: "o_proj" }).y;
   }
 
@@ -136,7 +139,8 @@ export class AttentionBody implements Body {
       const { rstd: kRstd } = rmsNorm(record, before, norms.k.weight, eps, null, { rows: k, into: qkv });
       raw = { qkv: before, qRstd, kRstd };
     }
-    if (!fused) rotary(record, qkv, positions, table, head_dim, num_attention_heads + num_key_value_heads);
+    const rotated = { headDim: head_dim, heads: num_attention_heads + num_key_value_heads };
+    if (!fused) rotary(record, qkv, { positions, table }, rotated);
     return { qkv, raw, saved };
   }
 
@@ -146,8 +150,8 @@ export class AttentionBody implements Body {
     const { q, k } = headRows(this.heads);
     if (qNorm.grad) rmsNormWeightBackward(record, qkv, qRstd, dqkv, qNorm.grad, q);
     if (kNorm.grad) rmsNormWeightBackward(record, qkv, kRstd, dqkv, kNorm.grad, k);
-    rmsNormBackward(record, qkv, qNorm.weight, qRstd, dqkv, null, q);
-    rmsNormBackward(record, qkv, kNorm.weight, kRstd, dqkv, null, k);
+    rmsNormBackward(record, qkv, qNorm.weight, qRstd, dqkv, { heads: q });
+    rmsNormBackward(record, qkv, kNorm.weight, kRstd, dqkv, { heads: k });
   }
 }
 

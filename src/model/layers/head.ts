@@ -4,10 +4,6 @@ import { type Tensor, view } from "../../gpu/tensor.ts";
 import type { WeightShard } from "../../kernels/embedding/embedding.ts";
 import { headFinish, headGradient, headState, headStatistics } from "../../kernels/head/head-softmax.ts";
 import { matmul } from "../../kernels/matmul/matmul.ts";
-import { onCpu } from "../../kernels/matmul/matmul-tile.ts";
-
-/** Bytes that the logits of one chunk of rows may take: on a GPU, and on a CPU adapter, which 64 rows occupy as well as 128. */
-const LOGITS_BYTES = { gpu: 80 << 20, cpu: 40 << 20 };
 
 export interface HeadOptions {
   /** rows of the output table */
@@ -38,8 +34,8 @@ export interface HeadGradient {
 }
 
 /** Rows whose logits over the whole vocabulary fit the scratch budget: whole tiles of 32, or 8, where possible. */
-function headChunk(gpu: GpuContext, vocab: number): number {
-  const rows = Math.floor(LOGITS_BYTES[onCpu(gpu) ? "cpu" : "gpu"] / (4 * vocab));
+function headChunk({ profile }: GpuContext, vocab: number): number {
+  const rows = Math.floor(profile.logitsBytes / (4 * vocab));
   const tile = rows > 32 ? 32 : rows > 8 ? 8 : 1;
   return Math.max(1, Math.min(1024, Math.floor(rows / tile) * tile));
 }

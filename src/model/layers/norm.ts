@@ -41,5 +41,5 @@ export function normBackward(record: Recorder, norm: Norm | null, { sum, rstd }:
     return;
   }
   if (norm.grad) rmsNormWeightBackward(record, sum, rstd!, dy, norm.grad);
-  rmsNormBackward(record, sum, norm.weight, rstd!, dy, g);
+  rmsNormBackward(record, sum, norm.weight, rstd!, dy, { into: g });
 }

@@ -55,8 +55,10 @@ export class SwigluBody implements Body {
           swigluBackward(record, made, dActivated);
           return dActivated;
         };
-        record.release(linearBackward(record, activated, dy, linears.down, second, grads.down, seed));
-        return linearBackward(record, x, made, linears.gate_up, first, grads.gate_up, seed);
+        const back = { saved: second, grads: grads.down, dropoutSeed: seed };
+        record.release(linearBackward(record, activated, dy, linears.down, back));
+        const before = { saved: first, grads: grads.gate_up, dropoutSeed: seed };
+        return linearBackward(record, x, made, linears.gate_up, before);
       },
     };
   }

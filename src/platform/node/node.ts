@@ -45,7 +45,7 @@ export async function openNodeAdapter(options: OpenOptions = {}): Promise<Platfo
     const advice = adviceFor(choice, adapter.info);
     giveAdvice(advice, options.warn);
     const platform = await describePlatform("node", gpu, request, adapter, advice);
-    return { ...platform, waiting: calmWaiting(), ...sparesOf(request, adapter, flags) };
+    return { ...platform, waiting: calmWaiting(), ...sparesOf(request, flags) };
   };
 
   if (choice !== "swiftshader" && useSystemVulkan(host)) {
@@ -79,20 +79,17 @@ export async function openNodeAdapter(options: OpenOptions = {}): Promise<Platfo
 /** Devices that compile kernels beside the one in use, at most: a run has some 30 kernels, and each device its threads. */
 const MOST_SPARES = 7;
 
-/**
- * Further adapters for Mesa's software renderer, which compiles a kernel at its first dispatch, on one thread an instance,
- * and keeps the result on disk.
- */
-function sparesOf(request: GPURequestAdapterOptions, adapter: GPUAdapter, flags: string[]): Pick<Platform, "spares"> {
+/** Further adapters for drivers that translate kernels on one thread an instance and keep the result on disk. */
+function sparesOf(request: GPURequestAdapterOptions, flags: string[]): Pick<Platform, "spares"> {
   const count = Math.min(MOST_SPARES, availableParallelism() - 1);
-  if (!suits("mesa", adapter.info) || count < 1) return {};
+  if (count < 1) return {};
   const others: Promise<GPU>[] = []; // instances live as long as the process: later runs take the same ones
   let opened = 0;
   const open = async () => {
     const at = opened++ % count;
     others[at] ??= dawn(flags);
     const further = await (await others[at]).requestAdapter(request);
-    if (!further) throw new GpuError("Cannot open another device of Mesa's software renderer");
+    if (!further) throw new GpuError("Cannot open another adapter to compile kernels on");
     return further;
   };
   return { spares: { count, open } };

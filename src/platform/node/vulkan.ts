@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { homedir, tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
-import type { AdapterChoice } from "../adapter.ts";
+import { type AdapterChoice, rendererOf } from "../adapter.ts";
 import { type SwiftShader, unpackSwiftShader } from "./swiftshader.ts";
 
 /**
@@ -71,7 +71,7 @@ function runtimeFolder(host: VulkanHost): void {
 
 /** The advice for an adapter that nobody asked for by name: null unless it is the slow fallback. */
 export function adviceFor(choice: AdapterChoice, info: GPUAdapterInfo): string | null {
-  const slow = /swiftshader/i.test(`${info.architecture} ${info.description}`);
+  const slow = rendererOf(info) === "swiftshader";
   return choice === "auto" && slow ? mesaAdvice() : null;
 }
 

@@ -1,5 +1,5 @@
 import type { Gpu } from "../../gpu/device.ts";
-import { planGpu } from "../../gpu/fake-device.ts";
+import { fakeGpu } from "../../gpu/fake-device.ts";
 import type { Kernel } from "../../gpu/program.ts";
 import { gradNorm } from "../../kernels/optimizer/grad-norm.ts";
 import { parameterCount } from "../../model/architectures/tensors.ts";
@@ -79,13 +79,13 @@ export async function kernelsOfGrpo(
 
 /** One generation batch and one step, on a device that computes nothing. @param micro prompt lengths of a micro-batch */
 async function recordGrpo(
-  { config, trained, dtypeOf, optimizer, limits, features, tuning, adapterName }: Input,
+  { config, trained, dtypeOf, optimizer, adapter }: Input,
   recipe: GrpoRecipe,
   plan: GrpoPlan,
   micro: readonly number[],
   generation: (model: Transformer) => Promise<void>,
 ): Promise<{ gpu: Gpu; model: Transformer }> {
-  const gpu = planGpu(limits, features, tuning, adapterName);
+  const gpu = fakeGpu(adapter);
   const { model } = buildModel(gpu, config, trained, dtypeOf);
   model.gradient_checkpointing = recipe.gradient_checkpointing;
   const state = new Optimizer(gpu, model.store!, optimizer);

@@ -1,6 +1,5 @@
 import { MemoryError } from "../../errors.ts";
-import type { Gpu } from "../../gpu/device.ts";
-import { type PlanLimits, planGpu } from "../../gpu/fake-device.ts";
+import { type AdapterLike, fakeGpu } from "../../gpu/fake-device.ts";
 import type { MemoryKind } from "../../gpu/pool.ts";
 import type { Kernel } from "../../gpu/program.ts";
 import { parameterCount } from "../../model/architectures/tensors.ts";
@@ -34,11 +33,8 @@ export interface ForecastInput {
   evaluation?: MicroBatch | null;
   optimizer: OptimizerOptions;
   gradient_checkpointing?: boolean;
-  limits: PlanLimits;
-  features?: Partial<Gpu["features"]>;
-  /** what was measured on the adapter, and its name: the choice of kernels depends on them */
-  tuning?: ReadonlyMap<string, string>;
-  adapterName?: string;
+  /** that the run is for: a Gpu, or what is known of another */
+  adapter: AdapterLike;
 }
 
 /**
@@ -75,12 +71,9 @@ function recordSft({
   evaluation,
   optimizer,
   gradient_checkpointing = true,
-  limits,
-  features,
-  tuning,
-  adapterName,
+  adapter,
 }: ForecastInput) {
-  const gpu = planGpu(limits, features, tuning, adapterName);
+  const gpu = fakeGpu(adapter);
   const { model } = buildModel(gpu, config, trained, dtypeOf);
   model.gradient_checkpointing = gradient_checkpointing;
   const state = new Optimizer(gpu, model.store!, optimizer);

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { bufferOf, type Tensor, view } from "../../../src/gpu/tensor.ts";
+import { bufferOf, inTexture, type Tensor, view } from "../../../src/gpu/tensor.ts";
 import { matmul } from "../../../src/kernels/matmul/matmul.ts";
 import { useGpu } from "../../kernels/harness.ts";
 
@@ -27,7 +27,7 @@ describe("frozen weights", () => {
   it("lie in a texture where products read those, and then take no buffer", () => {
     const before = gpu().pool.ledger.byKind.weights ?? 0;
     const w = made();
-    expect(w.texture !== undefined && w.buffer === null).toBe(gpu().texels !== null);
+    expect(inTexture(w) && w.buffer === null).toBe(gpu().profile.operands === "textures");
     const taken = gpu().pool.ledger.byKind.weights! - before;
     expect(taken).toBeGreaterThanOrEqual(4 * COUNT);
     expect(taken).toBeLessThan(4 * COUNT + 65_536); // whole rows of texels
@@ -78,8 +78,8 @@ describe("frozen weights", () => {
     gpu().drop(w);
   });
 
-  it("refuse to be written by a kernel, to be cut, and to be written between texels", () => {
-    if (!gpu().texels) return; // they are buffers
+  it("refuse to be written by a kernel, to be cut, and to be written between texels", ({ skip }) => {
+    skip(gpu().profile.operands === "buffers", "they are buffers");
     const w = made();
     const record = gpu().recorder();
     const why = "Cannot use w [100,1000] as a buffer: it lies in a texture, which products read only";
@@ -101,7 +101,7 @@ describe("frozen weights", () => {
     const record = gpu().recorder();
     const before = gpu().pool.ledger.byKind.scratch ?? 0;
     const got = record.read(matmul(record, x, w, { transB: true }));
-    if (w.texture) expect((gpu().pool.ledger.byKind.scratch ?? 0) - before).toBeLessThan(4 * COUNT);
+    if (inTexture(w)) expect((gpu().pool.ledger.byKind.scratch ?? 0) - before).toBeLessThan(4 * COUNT);
     const want = record.read(matmul(record, x, held, { transB: true }));
     record.submit();
     expect(await got).toEqual(await want);

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { GpuError } from "../../../src/errors.ts";
 import type { Gpu } from "../../../src/gpu/device.ts";
-import { planLike } from "../../../src/gpu/fake-device.ts";
+import { fakeGpu } from "../../../src/gpu/fake-device.ts";
 import type { Kernel } from "../../../src/gpu/program.ts";
 import { ownGpu } from "../open.ts";
 
@@ -75,18 +75,18 @@ describe("kernels compiled ahead", () => {
     expect(gpu.programs.size).toBe(before);
   });
 
-  it("are listed by a planning Gpu, with the adapter's part of each variant", async () => {
-    const plan = planLike(gpu);
-    const record = plan.recorder();
+  it("are listed by a fake Gpu, with the adapter's part of each variant", async () => {
+    const fake = fakeGpu(gpu);
+    const record = fake.recorder();
     const y = record.zeros([1], "f32", "y");
     for (const value of [8, 9, 8]) record.dispatch(fill, { value }, { y }, {}, 1);
     const { subgroups } = gpu.features;
-    expect(plan.programs.kernels.map(({ variant }) => variant)).toEqual([
+    expect(fake.programs.kernels.map(({ variant }) => variant)).toEqual([
       { subgroups, value: 8 },
       { subgroups, value: 9 },
     ]);
     const before = gpu.programs.size;
-    await gpu.prepare(plan.programs.kernels);
+    await gpu.prepare(fake.programs.kernels);
     expect(gpu.programs.size).toBe(before + 2);
     await run(gpu, 9);
     expect(gpu.programs.size).toBe(before + 2);
@@ -112,7 +112,7 @@ describe("further devices", () => {
       scopes.push(error);
       return error;
     });
-    const shader = gpu.features.texels ? texels : scaled;
+    const shader = gpu.profile.operands === "textures" ? texels : scaled;
     gpu.useSpares({ count: 0, open: ownGpu }, 0);
     await gpu.prepare([
       { shader, variant: {} },

@@ -23,7 +23,8 @@ it("a row's bits do not depend on whether longer rows share the pass", async () 
       const ints = (values: number[], label: string) => record.upload(Uint32Array.from(values), [rows], label);
       const query = record.upload(q.subarray(0, 192 * rows), [rows, 192], "qkv");
       const [slots, at] = [ints(rows === 1 ? [1] : [1, 0], "slots"), ints(positions, "positions")];
-      return record.read(decodeAttention(record, query, cache, slots, at, heads, capacity, Math.max(...positions)));
+      const longest = Math.max(...positions);
+      return record.read(decodeAttention(record, query, cache, heads, { slots, positions: at, capacity, longest }));
     });
     record.submit();
     return new Uint32Array(await read).slice(0, 96);

@@ -3,12 +3,14 @@ import { Gpu } from "../../../src/gpu/device.ts";
 import { SUBGROUP_MATRIX, subgroupMatrixOf } from "../../../src/gpu/subgroup-matrix.ts";
 import { view } from "../../../src/gpu/tensor.ts";
 import { CaseRun } from "../../../src/kernels/check.ts";
+import { matrixTiles } from "../../../src/kernels/matmul/gpu-tiles.ts";
 import { matmulCases } from "../../../src/kernels/matmul/matmul.cases.ts";
 import { matmul } from "../../../src/kernels/matmul/matmul.ts";
 import { matmulFormCases, rowsForm } from "../../../src/kernels/matmul/matmul-form.cases.ts";
-import { matrixTiles, tileKey } from "../../../src/kernels/matmul/matmul-tile.ts";
+import { tileKey } from "../../../src/kernels/matmul/matmul-tile.ts";
 import { exportTuning, importTuning } from "../../../src/kernels/matmul/matmul-tune.ts";
 import { openNullAdapter } from "../../../src/platform/node/node.ts";
+import { profileFor } from "../../gpu/adapters.ts";
 import { ownGpu } from "../../gpu/open.ts";
 import { describeCases, useGpu } from "../harness.ts";
 
@@ -41,7 +43,7 @@ describe("few rows", () => {
 
   it("a GPU's own choice gives a row the same bits in every batch", async () => {
     const { device, features } = await ownGpu({ disable: ["subgroups"] });
-    const other = new Gpu(device, features, "taken for a GPU");
+    const other = new Gpu(device, { features, profile: profileFor("a GPU whose browser tells nothing") });
     opened.push(other);
     const alone = await firstRow(other, 1);
     for (const m of [2, 17, 64]) expect(await firstRow(other, m), `${m} rows`).toEqual(alone);
@@ -64,19 +66,18 @@ describe("subgroup matrices", () => {
     { componentType: "f16", resultComponentType: "f32", M: 16, N: 16, K: 16 },
     { componentType: "f32", resultComponentType: "f32", M: 8, N: 8, K: 8 },
   ];
-  const adapter = (info: object, ...features: string[]) =>
-    ({ features: new Set(features), info: { subgroupMatrixConfigs: kinds, ...info } }) as unknown as GPUAdapter;
-  const nvidia = { vendor: "nvidia", subgroupMinSize: 32, subgroupMaxSize: 32 };
+  const found = (name: Parameters<typeof profileFor>[0], f16 = true, ...features: string[]) => {
+    const adapter = { features: new Set(features), info: { subgroupMatrixConfigs: kinds } } as unknown as GPUAdapter;
+    return subgroupMatrixOf(adapter, profileFor(name), f16);
+  };
 
   it("are those with f32 sums, f16 first, the largest", () => {
-    const found = subgroupMatrixOf(adapter(nvidia, SUBGROUP_MATRIX), true);
-    expect(found).toEqual({ type: "f16", m: 16, n: 16, k: 16, size: 32, multiple: 32 });
-    expect(subgroupMatrixOf(adapter(nvidia, SUBGROUP_MATRIX), false)).toMatchObject({ type: "f32", m: 8 });
-    expect(subgroupMatrixOf(adapter(nvidia), true)).toBeNull();
-    const apple = { vendor: "apple", subgroupMinSize: 4, subgroupMaxSize: 64 };
-    expect(subgroupMatrixOf(adapter(apple, SUBGROUP_MATRIX), true)).toMatchObject({ size: 32, multiple: 64 });
-    const varying = { vendor: "amd", subgroupMinSize: 32, subgroupMaxSize: 64 };
-    expect(subgroupMatrixOf(adapter(varying, SUBGROUP_MATRIX), true)).toBeNull();
+    const f16 = { type: "f16", m: 16, n: 16, k: 16, size: 32, multiple: 32 };
+    expect(found("nvidia", true, SUBGROUP_MATRIX)).toEqual(f16);
+    expect(found("nvidia", false, SUBGROUP_MATRIX)).toMatchObject({ type: "f32", m: 8 });
+    expect(found("nvidia")).toBeNull();
+    expect(found("apple", true, SUBGROUP_MATRIX)).toMatchObject({ size: 32, multiple: 64 });
+    expect(found("amd", true, SUBGROUP_MATRIX)).toBeNull();
   });
 
   it("compile, with the builtins, for every tile and product", async () => {
@@ -92,8 +93,9 @@ describe("subgroup matrices", () => {
       ["f32", 8, 8, 8],
     ] as const) {
       const matrix = { type, m, n, k, size: 32, multiple };
-      const features = { f16: true, subgroups: true, subgroupSize: 32, timestamps: false, matrix };
-      const gpu = new Gpu(device, features, "null backend");
+      const features = { f16: true, subgroups: true, timestamps: false, matrix };
+      const profile = profileFor("nvidia");
+      const gpu = new Gpu(device, { features, profile });
       const run = async (cases: typeof matmulCases) => {
         for (const item of cases) {
           const check = new CaseRun(gpu, gpu.recorder(), 1);
@@ -122,7 +124,8 @@ describe("subgroup matrices", () => {
       gpu.tuning.clear();
       expect(importTuning(gpu, text)).toBeNull();
       expect(gpu.tuning).toEqual(known);
-      expect(importTuning(new Gpu(device, { ...features, matrix: null }, "null backend"), text)).toMatch(/matrices f/);
+      const without = new Gpu(device, { features: { ...features, matrix: null }, profile });
+      expect(importTuning(without, text)).toMatch(/matrices f/);
     }
     expect(used).toContain("matmulSubgroupMatrix");
     device.destroy();

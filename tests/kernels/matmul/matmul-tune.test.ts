@@ -12,6 +12,7 @@ import {
 import { useGpu } from "../harness.ts";
 
 const wide: Product = { transA: false, transB: true, b: "f32", m: 80, n: 96, k: 64, extra: 8 };
+const F32 = { transA: false, transB: true, b: "f32", m: 1000, aligned: true } as const;
 const narrow: Product = { transA: false, transB: false, b: "f32", m: 80, n: 16, k: 64, extra: 0 };
 
 describe("matmul tuning", () => {
@@ -29,7 +30,7 @@ describe("matmul tuning", () => {
     );
     for (const tile of gpu().tuning.values()) expect(candidates).toContain(tile);
     expect(byKind.scratch ?? 0).toBe(before);
-    expect(matmulTile(gpu(), false, true, "f32", 1000, true)).toEqual(JSON.parse(gpu().tuning.get("matmul nt f32")!));
+    expect(matmulTile(gpu(), F32)).toEqual(JSON.parse(gpu().tuning.get("matmul nt f32")!));
 
     const known = new Map(gpu().tuning);
     const compiled = gpu().programs.size;
@@ -41,7 +42,7 @@ describe("matmul tuning", () => {
   it("leaves first candidates when its budget is spent, and stops when aborted", async () => {
     await tuneMatmul(gpu(), [wide, narrow], { budgetMs: -1 });
     expect(gpu().tuning.size).toBe(0);
-    expect(matmulTile(gpu(), false, true, "f32", 1000, true)).toEqual(tileCandidates(gpu(), false, true)[0]);
+    expect(matmulTile(gpu(), F32)).toEqual(tileCandidates(gpu(), false, true)[0]);
     const reason = new Error("stopped by the user");
     await expect(tuneMatmul(gpu(), [wide], { signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
     expect(gpu().tuning.size).toBe(0);

@@ -1,9 +1,10 @@
 import { describe, expect, it, vi } from "vitest";
 import { view } from "../../../src/gpu/tensor.ts";
 import { runCase } from "../../../src/kernels/check.ts";
+import { decodeTiles } from "../../../src/kernels/matmul/cpu-tiles.ts";
 import { matmulCases } from "../../../src/kernels/matmul/matmul.cases.ts";
 import { matmul } from "../../../src/kernels/matmul/matmul.ts";
-import { decodeTiles, tileCandidates, tileKey } from "../../../src/kernels/matmul/matmul-tile.ts";
+import { tileCandidates, tileKey } from "../../../src/kernels/matmul/matmul-tile.ts";
 import { describeCases, useGpu } from "../harness.ts";
 
 describeCases("matmul", matmulCases);
@@ -11,9 +12,9 @@ describeCases("matmul", matmulCases);
 describe("matmul tiles", () => {
   const gpu = useGpu();
 
-  it("gives the same bits from strips as from rows of texels, whatever part of a matrix is read", async () => {
-    const { texels } = gpu();
-    if (!texels) return;
+  it("gives the same bits from strips as from rows of texels, whatever part of a matrix is read", async ({ skip }) => {
+    const { storage, profile } = gpu();
+    skip(profile.operands === "buffers", "nothing is read as texels here");
     const [m, k, n] = [72, 100, 192];
     const waves = (count: number, step: number) => Float32Array.from({ length: count }, (_, i) => Math.sin(step * i));
     for (const transA of [false, true]) {
@@ -26,7 +27,7 @@ describe("matmul tiles", () => {
         gpu().write(held, waves(2 * k * n, 2).subarray(row * n, (row + k) * n));
         const [got, want] = [part, held].map((b) => record.read(matmul(record, a, b, { transA })));
         record.submit();
-        expect(texels.strips(part) && !texels.strips(held)).toBe(true);
+        expect(storage.strips(part) && !storage.strips(held)).toBe(true);
         expect(new Uint32Array(await got)).toEqual(new Uint32Array(await want));
         gpu().drop(held);
       }
@@ -45,8 +46,11 @@ describe("matmul tiles", () => {
     ];
     for (const item of cases) {
       const [transA, transB] = [item.name[0] === "t", item.name[1] === "t"];
-      const size = gpu().features.subgroupSize;
-      const narrow = transB && !transA && (size === 4 || size === 8) ? decodeTiles(size, "bf16") : [];
+      const { profile } = gpu();
+      const narrow =
+        transB && !transA && profile.tiles === "broadcast"
+          ? decodeTiles({ ...profile, operands: "buffers" }, "bf16")
+          : [];
       const wide = tileCandidates(gpu(), transA, transB).filter(({ walk }) => !walk); // of texels: see below
       for (const tile of [...wide, ...narrow, ...staged]) {
         for (const b of ["f32", "bf16"] as const) {
@@ -63,7 +67,7 @@ describe("matmul tiles", () => {
   }, 240_000);
 
   it("adds up a long sum in pieces where b is read as texels: its rows are more than a core's TLB knows", async () => {
-    const { texels } = gpu();
+    const { profile } = gpu();
     const [m, k, n] = [16, 8_300, 64];
     const values = (count: number, seed: number) =>
       Float32Array.from({ length: count }, (_, i) => (((i * seed) % 61) - 30) / 32); // exact in bf16
@@ -85,7 +89,7 @@ describe("matmul tiles", () => {
       const record = gpu().recorder();
       const dispatch = vi.spyOn(record, "dispatch");
       const read = record.scope(() => record.read(matmul(record, a, b)));
-      expect(dispatch.mock.calls.length).toBe(texels ? 2 : 1);
+      expect(dispatch.mock.calls.length).toBe(profile.operands === "textures" ? 2 : 1);
       record.submit();
       const got = new Float32Array(await read);
       const worst = got.reduce((most, value, i) => Math.max(most, Math.abs(value - want[i])), 0);
@@ -131,9 +135,8 @@ describe("matmul tiles", () => {
     gpu().drop(x, ...weights);
   });
 
-  it("gives the same bits from texels as from buffers, also after either operand was written", async () => {
-    const { texels } = gpu();
-    if (!texels) return;
+  it("gives the same bits from texels as from buffers, also after either operand was written", async ({ skip }) => {
+    skip(gpu().profile.operands === "buffers", "nothing is read as texels here");
     const [n, k] = [72, 136];
     const bits = (count: number, seed: number) =>
       Uint16Array.from({ length: count }, (_, i) => 0x3f00 + ((i * seed) % 255));

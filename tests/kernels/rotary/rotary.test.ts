@@ -28,8 +28,10 @@ const device = useGpu();
 it("refuses rows that are not whole heads, naming the shapes", () => {
   const record = device().recorder();
   const make = (shape: number[], label: string) => record.empty(shape, "f32", label);
-  const call = (q: number[], headDim: number, rows = 5) =>
-    rotary(record, make(q, "q"), make([rows], "positions"), make([9, headDim], "table"), headDim, 1);
+  const call = (q: number[], headDim: number, rows = 5) => {
+    const turned = { positions: make([rows], "positions"), table: make([9, headDim], "table") };
+    rotary(record, make(q, "q"), turned, { headDim, heads: 1 });
+  };
   expect(() => call([5, 894], 64)).toThrow(ShapeError);
   expect(() => call([5, 894], 64)).toThrow("q [5,894], of 64 each");
   expect(() => call([5, 63], 63)).toThrow("even");

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { configOf } from "../../../scripts/random-checkpoint.ts";
 import type { Gpu } from "../../../src/gpu/device.ts";
-import { planLike } from "../../../src/gpu/fake-device.ts";
+import { fakeGpu } from "../../../src/gpu/fake-device.ts";
 import { memoryFolder } from "../../../src/io/memory-folder.ts";
 import { buildModel } from "../../../src/model/build.ts";
 import { parseModelConfig } from "../../../src/model/config.ts";
@@ -60,10 +60,10 @@ describe("kernels of a run", () => {
   it("of completions are foreseen whatever their length and however many are left", async () => {
     const config = parseModelConfig(configOf({ ...TINY, max_position_embeddings: 256 }));
     const sampling = { temperature: 0, top_k: 0, top_p: 1, min_p: 0, repetition_penalty: 1.2 };
-    const plan = planLike(gpu);
-    const planned = buildModel(plan, config, "none", () => "bf16").model;
+    const fake = fakeGpu(gpu);
+    const planned = buildModel(fake, config, "none", () => "bf16").model;
     await recordGeneration(planned, { ...sampling, slots: 6, prompts: [3, 9], max_new_tokens: 100 });
-    await gpu.prepare(plan.programs.kernels);
+    await gpu.prepare(fake.programs.kernels);
     const { model } = buildModel(gpu, config, "none", () => "bf16");
     const late = await unforeseen(() =>
       generate(

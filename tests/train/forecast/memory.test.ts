@@ -29,7 +29,7 @@ function forecast(
     dtypeOf: options.dtypeOf ?? (() => "bf16"),
     steps: [worstBatch(options.rows ?? 1, length)],
     optimizer: recipeOf({ optim: options.optim ?? "adamw_torch" }),
-    limits: options.limits ?? LIMITS,
+    adapter: { limits: options.limits ?? LIMITS },
   });
 }
 

@@ -1,0 +1,53 @@
+import {
+  attentionLanesBackward as backward,
+  attentionLanes as forward,
+} from "../../../shaders/attention/attention-lanes.wgsl.ts";
+import type { Recorder } from "../../gpu/recorder.ts";
+import type { Tensor } from "../../gpu/tensor.ts";
+
+// Attention of CPU adapters: a lane of a small subgroup loads rows and broadcasts them.
+
+/** A pass as `attention` has checked it. */
+export interface AttentionPass {
+  tokens: number;
+  sizes: { headDim: number; heads: number; kvHeads: number };
+  params: { tokens: number; scale: number; dim: number };
+  /** of the forward pass, for the recorder */
+  work: number;
+}
+
+/** Tokens of which a workgroup takes the sequences that begin there: as many workgroups as cores want, few of them idle. */
+const CHUNK = 64;
+
+/** Workgroup memory that WebGPU promises, in bytes. */
+const SHARED = 16384;
+
+/** Rows and keys of a lane, as measured: more make SwiftShader's compiler run for minutes. Fewer rows where sums would not fit. */
+function lanesOf(record: Recorder, headDim: number, backward: boolean) {
+  const lanes = record.gpu.profile.subgroup!.size!;
+  if (lanes === 4) return { lanes, rows: 2, keys: 2 };
+  const most = Math.floor(SHARED / (4 * lanes * headDim));
+  return { lanes, rows: most >= 4 ? 4 : most >= 2 ? 2 : 1, keys: backward ? 4 : 2 };
+}
+
+/** @param tensors qkv and spans are read, o and stats written */
+export function recordLanes(
+  record: Recorder,
+  { tokens, sizes, params, work }: AttentionPass,
+  tensors: Record<"qkv" | "spans" | "o" | "stats", Tensor>,
+): void {
+  const variant = { ...sizes, ...lanesOf(record, sizes.headDim, false) };
+  const tiles = Math.ceil(tokens / (variant.rows * variant.lanes));
+  record.dispatch(forward, variant, tensors, params, [tiles, sizes.heads], work);
+}
+
+/** @param tensors parts is written, the others are read */
+export function recordLanesBackward(
+  record: Recorder,
+  { tokens, sizes, params, work }: AttentionPass,
+  tensors: Record<"qkv" | "spans" | "o" | "dout" | "stats" | "parts", Tensor>,
+): void {
+  const variant = { ...sizes, ...lanesOf(record, sizes.headDim, true) };
+  const grid = [Math.ceil(tokens / CHUNK), sizes.heads] as const;
+  record.dispatch(backward, variant, tensors, { ...params, chunk: CHUNK }, grid, 2.5 * work);
+}

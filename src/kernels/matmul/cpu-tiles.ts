@@ -1,0 +1,85 @@
+import type { StoredMatrix } from "../../../shaders/lib/load.ts";
+import type { MatmulTile } from "../../../shaders/matmul/lib/variant.ts";
+import type { AdapterProfile } from "../../gpu/profile.ts";
+import { direct, FEW_ROWS } from "./tile-shapes.ts";
+
+// CPU adapters gather every load lane by lane, four elements for little more than one: there lanes of a subgroup share out
+// wide loads of `a`, and no tile uses workgroup memory; eight steps at once only where operands are textures.
+
+/** What a tile is chosen by. */
+export interface TileAsk {
+  /** a is stored [k, m], b [n, k] */
+  transA: boolean;
+  transB: boolean;
+  /** how b is stored */
+  b: StoredMatrix;
+  /** rows of the output */
+  m: number;
+  /**
+   * false where rows do not begin at multiples of four elements: every load is then four, so much code that a CPU adapter
+   * compiles for seconds, and such sizes are met in tests only: they get a small tile there
+   */
+  aligned: boolean;
+  /** a thread keeps columns two by two: their number is even */
+  paired?: boolean;
+  /** b lies in a texture */
+  texture?: boolean;
+}
+
+/** For bf16 read down its columns as texels, of eight columns each. */
+const downColumns = (lanes: number): MatmulTile => direct(8, 8, 8, 8, lanes, 2);
+
+/** Lanes that share out loads; 0 where none do. */
+const lanesOf = ({ tiles, subgroup }: AdapterProfile) => (tiles === "broadcast" ? (subgroup?.size ?? 0) : 0);
+
+/** Tiles worth trying on a CPU adapter, the first the one to use unmeasured. */
+export function cpuTiles(
+  profile: AdapterProfile,
+  { transA, transB, b, m }: Pick<TileAsk, "transA" | "transB" | "b" | "m">,
+): MatmulTile[] {
+  const lanes = lanesOf(profile);
+  if (lanes === 8) {
+    // more registers or more code than this and LLVM's output falls out of the first-level caches
+    const few = m <= FEW_ROWS; // LoRA's factors are then buffers, and much code would be compiled for little
+    if (profile.operands === "textures" && (few ? transB && b === "bf16" : b === "f32" || b === "bf16")) {
+      const wide = direct(16, 4, 8, 8, lanes, 2);
+      if (transB) return [wide, direct(8, 4, 8, 8, lanes), direct(16, 4, 8, 4, lanes)];
+      if (b === "f32") return [direct(16, 8, 8, 8, lanes, transA ? 2 : 1), wide, downColumns(lanes)];
+      return [downColumns(lanes)];
+    }
+    return transB
+      ? [direct(16, 4, 8, 4, lanes), direct(16, 3, 8, 4, lanes), direct(8, 4, 8, 8, lanes)]
+      : [direct(16, 4, 8, 4, lanes), direct(8, 4, 8, 8, lanes), direct(8, 4, 16, 8, lanes)];
+  }
+  if (lanes === 4) {
+    return transB
+      ? [direct(16, 16, 8, 8, lanes), direct(16, 8, 8, 8, lanes), direct(8, 8, 8, 8, lanes)]
+      : [direct(16, 16, 4, 8, lanes), direct(16, 8, 8, 8, lanes), direct(8, 8, 8, 8, lanes)];
+  }
+  return [direct(4, 4, 8, 4, 0), direct(8, transB ? 2 : 4, 32, 4, 0), direct(4, 4, 64, 4, 0)];
+}
+
+/** The tile of a product for which a CPU adapter measures none; null for all others. */
+export function fixedTile(profile: AdapterProfile, ask: TileAsk): MatmulTile | null {
+  const { transA, transB, b, m, aligned, paired = false, texture = false } = ask;
+  const lanes = lanesOf(profile);
+  if (lanes === 0) return null;
+  if (!aligned) return direct(8, !transB ? 4 : paired ? 2 : 1, 8, 4, lanes);
+  if (texture && !transB && b === "bf16") return downColumns(lanes);
+  if (transA || !transB) return null;
+  return decodeTiles(profile, b).find(({ rows, cols }) => m <= rows && (!paired || cols % 2 === 0)) ?? null;
+}
+
+/**
+ * Tiles of x·Wᵀ for the few rows of a decoding pass: 1, up to 4 and up to 8 of them, of textures up to 16. There the weights'
+ * loads are most of the work whatever the tile, so that none is measured. Larger batches take `cpuTiles`.
+ */
+export function decodeTiles(profile: AdapterProfile, b: StoredMatrix): MatmulTile[] {
+  const lanes = lanesOf(profile);
+  if (profile.operands === "textures" && b === "bf16") {
+    const tiles = [direct(1, 2, 8, 32, lanes, 4), direct(2, 2, 8, 16, lanes, 4)];
+    return [...tiles, direct(4, 4, 8, 8, lanes, 4), direct(8, 4, 8, 8, lanes, 4), direct(16, 4, 8, 8, lanes, 2)];
+  }
+  const steps = b === "bf16" ? 8 : 4; // one load of a weight row; more is slow to compile
+  return [direct(1, 2, 8, steps, lanes), direct(4, 3, 8, steps, lanes), direct(8, 4, 8, steps, lanes)];
+}

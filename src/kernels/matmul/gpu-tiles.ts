@@ -1,0 +1,73 @@
+import { type MatrixTile, matrixBytes } from "../../../shaders/matmul/lib/slabs.ts";
+import type { MatmulTile, MatmulVariant } from "../../../shaders/matmul/lib/variant.ts";
+import type { RowsTile } from "../../../shaders/matmul/matmul-rows.wgsl.ts";
+import type { GpuContext } from "../../gpu/context.ts";
+import { direct, FEW_ROWS, staged } from "./tile-shapes.ts";
+
+// GPUs stage both operands in workgroup memory, and those that were opened with subgroup matrices may multiply by them.
+
+/** Tiles worth trying on a GPU, the first the one to use unmeasured. What was tried, and what lost, is in bench/LOG.md. */
+export function gpuTiles(gpu: GpuContext, transB: boolean): MatmulTile[] {
+  return [
+    staged(4, 4, 16, 16, 32),
+    staged(8, 8, 16, 16, 16),
+    staged(8, 4, 16, 16, 16),
+    staged(4, 8, 16, 16, 16),
+    staged(8, 8, 8, 8, 16),
+    staged(4, 4, 16, 8, 32),
+    direct(8, transB ? 2 : 4, 32, 4, 0),
+    direct(4, 4, 64, 4, 0),
+    ...matrixTiles(gpu, transB),
+  ];
+}
+
+/** Tiles of subgroup matrices on a device that has them, and memory for them whichever way the operands lie. */
+export function matrixTiles({ features, limits }: GpuContext, transB: boolean): MatmulTile[] {
+  const { matrix } = features;
+  if (!matrix) return [];
+  const tile = (down: number, across: number, lanes: number, groups: number, stage: number): MatmulTile => {
+    const [rows, cols] = [down * matrix.m, across * matrix.n];
+    return { rows, cols, lanes, groups, stage, broadcast: 0, steps: 4, matrix };
+  };
+  const [tall, wide] = [32 / matrix.m, 32 / matrix.n]; // matrices of 32 rows, of 32 columns
+  return [
+    tile(2 * tall, wide, 4, 2, 32),
+    tile(tall, wide, 2, 2, 32),
+    tile(tall, wide, 4, 2, 32),
+    tile(tall, wide, 2, 2, 16),
+  ].filter((tile) => {
+    const threads = tile.lanes * tile.groups * matrix.size;
+    return (
+      tile.stage % matrix.k === 0 &&
+      threads % matrix.multiple === 0 &&
+      threads <= limits.maxComputeInvocationsPerWorkgroup &&
+      [false, true].every((transA) =>
+        (["none", "swiglu"] as const).every(
+          (pairs) =>
+            matrixBytes({ tile: tile as MatrixTile, transA, transB, pairs }) <= limits.maxComputeWorkgroupStorageSize,
+        ),
+      )
+    );
+  });
+}
+
+/**
+ * How a GPU takes x·Wᵀ of few rows, or null for more rows, other products, and CPU adapters.
+ *
+ * Lanes and pieces follow from the adapter and the weights: a row's sums are the same bits in every batch.
+ */
+export function rowsTile(
+  gpu: GpuContext,
+  { transA, transB, dropout, pairs }: Pick<MatmulVariant, "transA" | "transB" | "dropout" | "pairs">,
+  { m, parts }: { m: number; parts: readonly { n: number; k: number }[] },
+): RowsTile | null {
+  const { profile } = gpu;
+  if (profile.fewRows === "tiles" || transA || !transB || m > FEW_ROWS || dropout === "b") return null;
+  const size = profile.subgroup?.size ?? 0;
+  const subgroup = [16, 32, 64].includes(size);
+  const lanes = subgroup ? size : 32;
+  const n = parts.reduce((sum, part) => sum + part.n, 0);
+  const cols = n >= 4096 ? 4 : n >= 1024 || pairs !== "none" ? 2 : 1; // narrow outputs need every workgroup they can have
+  const rows = [1, 2, 4, 8].find((rows) => m <= rows) ?? 16;
+  return { kind: "rows", rows, cols, lanes, groups: 128 / lanes, subgroup };
+}
