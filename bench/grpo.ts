@@ -1,3 +1,4 @@
+import { GRPO_LOSS_DEFAULTS } from "../shaders/loss/grpo-losses.ts";
 import type { Gpu } from "../src/gpu/device.ts";
 import { gradNorm } from "../src/kernels/optimizer/grad-norm.ts";
 import { grpoObjective, tokenLogps } from "../src/train/grpo/objective.ts";
@@ -43,9 +44,7 @@ export async function benchGrpo(
   const loss = {
     loss_type: "dapo",
     importance_sampling_level: "token",
-    epsilon: 0.2,
-    epsilon_high: null,
-    delta: null,
+    ...GRPO_LOSS_DEFAULTS,
     beta: 0,
     temperature: 1,
     max_completion_length: tokens,

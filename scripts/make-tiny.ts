@@ -12,7 +12,7 @@ import { bytesOf, encodeSafetensors, type TensorData, tensorBytes, toFloat32 } f
 import type { Folder } from "../src/io/storage.ts";
 import { loadModel } from "../src/model/files/load.ts";
 import { nodeFolder } from "../src/platform/node/fs.ts";
-import { openTokenizer } from "../src/session/open.ts";
+import { openTokenizer } from "../src/session/tokenizer.ts";
 import { checkpointNames } from "../src/train/checkpoint.ts";
 import { writeRandomCheckpoint } from "./random-checkpoint.ts";
 import { type CorpusRow, tinyCorpus } from "./tiny-corpus.ts";

@@ -1,6 +1,6 @@
 import { proxy, wrap } from "comlink";
-import type { Stream, Trainer } from "./client/types.ts";
-import { installTransfers, type RemoteTrainer, type TrainerService } from "./client/wire.ts";
+import type { Trainer } from "./client/types.ts";
+import { installTransfers, type RemoteTrainer } from "./client/wire.ts";
 import { QwenchError } from "./errors.ts";
 
 export type * from "./client/types.ts";
@@ -27,7 +27,7 @@ export interface TrainerOptions {
 export function createTrainer(options: TrainerOptions = {}): Trainer {
   installTransfers();
   const worker = options.worker ?? startWorker(options.workerUrl);
-  const remote: RemoteTrainer = wrap<TrainerService>(worker);
+  const remote = wrap(worker) as unknown as RemoteTrainer;
   let onLost: (why: string) => void = () => {};
   const lost = new Promise<string>((resolve) => (onLost = resolve));
   let onEnd: (error: Error) => void = () => {};
@@ -70,40 +70,35 @@ export function createTrainer(options: TrainerOptions = {}): Trainer {
       if (!done) await call(() => iterator.return!());
     }
   }
-  const signalOf = (asked?: { signal?: AbortSignal }) => asked?.signal ?? null;
 
   return {
     device: () => call(() => remote.device()),
     recipe: {
-      fields: (method) => call(() => remote.fields(method)),
-      presets: () => call(() => remote.presets()),
-      parse: (input, method) => call(() => remote.parse(input, method)),
-      format: (recipe, method) => call(() => remote.format(recipe, method)),
+      fields: (method) => call(() => remote.recipe.fields(method)),
+      presets: () => call(() => remote.recipe.presets()),
+      parse: (input, method) => call(() => remote.recipe.parse(input, method)),
+      format: (recipe, method) => call(() => remote.recipe.format(recipe, method)),
     },
-    data: { preview: (source) => call(() => remote.preview(source)) },
+    data: { preview: (source) => call(() => remote.data.preview(source)) },
     storage: {
-      usage: () => call(() => remote.usage()),
+      usage: () => call(() => remote.storage.usage()),
       // only pages may ask: browsers answer by what the user did with the site, and may put a question
       persist: async () => (await navigator.storage?.persist?.()) ?? false,
-      remove: (id) => call(() => remote.removeStored(id)),
+      remove: (id) => call(() => remote.storage.remove(id)),
     },
-    download: (source, asked) => {
-      const isData = ["split", "config", "columns", "rows", "file"].some((name) => name in source);
-      const as = asked?.as ?? (isData ? "data" : "model");
-      return stream(() => remote.download(source, as, signalOf(asked)) as Promise<Stream<never>>);
-    },
-    plan: (job, asked) => call(() => remote.plan(job, signalOf(asked))),
+    download: (source, asked) => stream(() => remote.download(source, asked)),
+    plan: (job, asked) => call(() => remote.plan(job, asked)),
     runs: {
-      list: () => call(() => remote.list()),
-      get: (id) => call(() => remote.get(id)),
-      remove: (id) => call(() => remote.remove(id)),
-      rename: (id, name) => call(() => remote.rename(id, name)),
-      create: (job) => call(() => remote.create(job)),
-      start: (id, asked) => stream(() => remote.start(id, signalOf(asked)) as Promise<Stream<never>>),
-      stop: (id) => call(() => remote.stop(id)),
+      list: () => call(() => remote.runs.list()),
+      get: (id) => call(() => remote.runs.get(id)),
+      remove: (id) => call(() => remote.runs.remove(id)),
+      rename: (id, name) => call(() => remote.runs.rename(id, name)),
+      create: (job) => call(() => remote.runs.create(job)),
+      start: (id, asked) => stream(() => remote.runs.start(id, asked)),
+      stop: (id) => call(() => remote.runs.stop(id)),
     },
-    chat: (request, asked) => stream(() => remote.chat(request, signalOf(asked)) as Promise<Stream<never>>),
-    export: (run, kind, asked) => call(() => remote.export(run, kind, signalOf(asked))),
+    chat: (request, asked) => stream(() => remote.chat(request, asked)),
+    export: (run, kind, asked) => call(() => remote.export(run, kind, asked)),
     terminate() {
       worker.terminate();
       die("The trainer's worker was ended");

@@ -2,7 +2,7 @@ import { expose } from "comlink";
 import { installTransfers } from "../src/client/wire.ts";
 import { codeSandbox } from "../src/rewards/code/sandbox.ts";
 import type { SandboxRequest } from "../src/rewards/code/sandbox-types.ts";
-import { CODE_THREAD } from "./session/reward-host.ts";
+import { CODE_THREAD } from "./session/reward-platform.ts";
 import { TrainerSession } from "./session/trainer.ts";
 
 if (self.name === CODE_THREAD) {

@@ -1,12 +1,13 @@
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { rowSum } from "../lib/reduce.ts";
+import { TOKEN_TERMS, type TokenTermName } from "./grpo-losses.ts";
 
 /** What one compiled variant is specialised to. */
 export interface GrpoLossVariant {
   /** where the importance ratio comes from: it is 1, logp − old_logp of the row, or a log-ratio given for each row */
   ratio: "one" | "token" | "given";
-  /** the ratio capped and held constant (CISPO), rather than the smaller of two clipped products */
-  cispo: boolean;
+  /** the loss of a token */
+  term: TokenTermName;
   /** whether there is a penalty towards a reference */
   kl: boolean;
   workgroup: number;
@@ -15,17 +16,18 @@ export interface GrpoLossVariant {
 // grpo_loss: the weighted objective of each row and its gradient for the row's log-prob
 //
 //   rho = exp(log-ratio)
-//   min:    f = -min(min(rho, delta) A, clamp(rho, lower, upper) A)     df = -g A rho, g = 1 where the smaller moves
-//   cispo:  f = -min(rho, upper) A logp, the cap held constant          df = -min(rho, upper) A
+//   f, df = the token term of the loss (grpo-losses.ts)
 //   kl:     x = ref - logp; k = exp(x) - x - 1                          dk = 1 - exp(x) = -(x + k)
 //
 // Grid     one thread for each of `count` rows, from row `start` of the micro-batch
-// Shapes   logp, dlogp [count]   advantage, weight, other, ref_logp [n]   stats [n]: weighted loss, k, clipped low, high
+// Shapes   logp, dlogp [count]   advantage, weight, other, ref_logp [n]   stats [n]: weighted loss, k, the term's low and high
 // Writes   dlogp, and stats from `start`, by assignment
 // Note     near x = 0 the three terms of k cancel to rounding, and a series takes their place
-// Source   Shao et al. 2024, arXiv:2402.03300; Ye et al. 2019, arXiv:1912.09729 (delta); MiniMax 2025, arXiv:2506.13585 (CISPO)
-export const grpoLoss = ({ ratio, cispo, kl, workgroup }: GrpoLossVariant) => wgsl`
-struct Params { start: u32, count: u32, lower: f32, upper: f32, delta: f32, beta: f32 }
+// Source   Shao et al. 2024, arXiv:2402.03300; those of the terms stand beside them
+export const grpoLoss = ({ ratio, term, kl, workgroup }: GrpoLossVariant) => wgsl`
+struct Params { start: u32, count: u32, ${Object.keys(TOKEN_TERMS[term].uniforms)
+  .map((name) => `${name}: f32, `)
+  .join("")}beta: f32 }
 
 @group(0) @binding(0) var<storage, read> logp: array<f32>;
 @group(0) @binding(1) var<storage, read> advantage: array<f32>;
@@ -52,34 +54,18 @@ fn main(
   let lp = logp[i];
   let a = advantage[row];
 #if ${ratio === "one"}
+  let log_rho = 0.0;
   let rho = 1.0;
 #endif
 #if ${ratio === "token"}
-  let rho = exp(lp - other[row]);
+  let log_rho = lp - other[row];
+  let rho = exp(log_rho);
 #endif
 #if ${ratio === "given"}
-  let rho = exp(other[row]);
+  let log_rho = other[row];
+  let rho = exp(log_rho);
 #endif
-
-#if ${cispo}
-  let capped = min(rho, params.upper);
-  var loss = -capped * a * lp;
-  var slope = -capped * a;
-  let low = false;
-  let high = rho > params.upper && a > 0.0;
-#else
-  let first = min(rho, params.delta);
-  let l1 = first * a;
-  let l2 = clamp(rho, params.lower, params.upper) * a;
-  var loss = -min(l1, l2);
-  // of equals each has half the gradient
-  let g1 = select(0.0, 1.0, rho <= params.delta);
-  let g2 = select(0.0, 1.0, rho >= params.lower && rho <= params.upper);
-  let moves = select(select(0.5 * (g1 + g2), g1, l1 < l2), g2, l2 < l1);
-  var slope = -moves * a * rho;
-  let low = first < params.lower && a < 0.0;
-  let high = first > params.upper && a > 0.0;
-#endif
+${TOKEN_TERMS[term].wgsl}
 
   var k = 0.0;
 #if ${kl}
@@ -93,7 +79,7 @@ fn main(
 #endif
 
   dlogp[i] = weight[row] * slope;
-  stats[row] = vec4f(weight[row] * loss, k, select(0.0, 1.0, low), select(0.0, 1.0, high));
+  stats[row] = vec4f(weight[row] * loss, k, low, high);
 }
 `;
 

@@ -1,5 +1,5 @@
 import { AbortError, QwenchError } from "../errors.ts";
-import { type Method, nearestName } from "../recipe/recipe.ts";
+import { type Method, methods, nearestName } from "../recipe/recipe.ts";
 import { type CliFlag, type ParsedArgs, parseArgs, UsageError } from "./args.ts";
 import { CHAT_FLAGS, runChat } from "./commands/chat.ts";
 import { runDoctor, runInfo, runPlan } from "./commands/commands.ts";
@@ -8,10 +8,9 @@ import { EVAL_FLAGS, runEval } from "./commands/eval.ts";
 import { EXPORT_FLAGS, runExport } from "./commands/export.ts";
 import { GENERATE_FLAGS, runGenerate } from "./commands/generate.ts";
 import { GRADE_FLAGS, runGrade } from "./commands/grade.ts";
-import { runGrpo } from "./commands/grpo.ts";
 import { PUSH_FLAGS, runPush } from "./commands/push.ts";
 import { RECIPE_COMMAND_FLAGS, runRecipe } from "./commands/recipe.ts";
-import { runSft } from "./commands/sft.ts";
+import { runTrain } from "./commands/train.ts";
 import { methodOf, RECIPE_FLAG } from "./runs/prepare.ts";
 import { DRY_RUN_FLAG } from "./sources/dry-run.ts";
 import { commandHelp } from "./terminal/help.ts";
@@ -33,7 +32,7 @@ const COMMANDS: Record<string, Command> = {
       "Fine-tunes a Qwen checkpoint on rows of text, chat or tokens. Flags override the recipe's file. Where neither model nor rows are named, the embedded model learns.",
     method: "sft",
     flags: [RECIPE_FLAG, DRY_RUN_FLAG],
-    run: runSft,
+    run: runTrain,
   },
   grpo: {
     usage: "qwench grpo [recipe.yaml | --recipe NAME] [--field value]…",
@@ -41,7 +40,7 @@ const COMMANDS: Record<string, Command> = {
       "Trains a Qwen checkpoint by rewards: it draws completions of prompts, scores them and reinforces the better ones. Where neither model nor rows are named, the embedded model goes on from its SFT.",
     method: "grpo",
     flags: [RECIPE_FLAG, DRY_RUN_FLAG],
-    run: runGrpo,
+    run: runTrain,
   },
   generate: {
     usage: "qwench generate [--model PATH] PROMPT, or --file ROWS [--output FILE]",
@@ -99,7 +98,7 @@ const COMMANDS: Record<string, Command> = {
       {
         name: "method",
         type: "string",
-        value: "sft|grpo",
+        value: methods.join("|"),
         help: "What the recipe is for; without it, grpo where it names a field that only GRPO has.",
       },
     ],

@@ -1,8 +1,8 @@
 import { embeddedRows } from "../data/sets/embedded.ts";
-import { accuracy, type Solved, solve } from "../eval/solve.ts";
 import { softwareRenderer } from "../gpu/cpu-adapters/names.ts";
 import { nodeFolder } from "../platform/node/fs.ts";
 import { goldAnswer } from "../rewards/answers.ts";
+import { type HeldOutResult, solveHeldOut } from "../session/evaluate.ts";
 import { loadAdapter, loadText, prepareText, setAdapter, type TextModel } from "../session/generate.ts";
 import { main } from "./main.ts";
 import { openGpu } from "./runs/open-gpu.ts";
@@ -20,9 +20,9 @@ export interface StartResult {
 interface Stage {
   name: string;
   /** with the most probable tokens */
-  greedy: Solved[];
+  greedy: HeldOutResult;
   /** at temperature 1 */
-  sampled: Solved[];
+  sampled: HeldOutResult;
 }
 
 /** On SwiftShader, which takes some five times as long as Mesa's renderer: fewer steps, enough to see it work. */
@@ -47,8 +47,8 @@ export async function start({ output = EMBEDDED_OUTPUT, seed = 42 } = {}): Promi
     if (adapter) setAdapter(text.model, await loadAdapter(text.model, nodeFolder(adapter)));
     const greedy = await ask(text, problems, 0);
     stages.push({ name, greedy, sampled: await ask(text, problems, 1) });
-    console.error(`${name}: ${percent(accuracy(greedy))} of ${problems.length} held-out problems solved\n`);
-    return accuracy(greedy);
+    console.error(`${name}: ${percent(greedy.accuracy)} of ${problems.length} held-out problems solved\n`);
+    return greedy.accuracy;
   };
   const train = async (method: "sft" | "grpo", ...flags: string[]) => {
     const folder = `${output}/${method}`;
@@ -79,20 +79,22 @@ Next
 
 type Problems = ReturnType<typeof embeddedRows>;
 
-function ask({ model, tokenizer }: TextModel, problems: Problems, temperature: number): Promise<Solved[]> {
-  return solve(model, tokenizer, problems, { max_new_tokens: EMBEDDED_ANSWER_TOKENS, slots: 64, temperature });
+function ask({ model, tokenizer }: TextModel, problems: Problems, temperature: number): Promise<HeldOutResult> {
+  return solveHeldOut(model, tokenizer, problems, { max_new_tokens: EMBEDDED_ANSWER_TOKENS, temperature });
 }
 
 /** The stages side by side, with what each makes of the first problem that only the last one solves. */
 function summary(stages: readonly Stage[], problems: Problems): string {
   const last = stages.length - 1;
-  const only = problems.findIndex((_, p) => stages.every(({ greedy }, s) => greedy[p].right[0] === (s === last)));
+  const only = problems.findIndex((_, p) =>
+    stages.every(({ greedy }, s) => greedy.problems[p].correct === (s === last)),
+  );
   const shown = Math.max(0, only);
   const rows = stages.map(({ name, greedy, sampled }) => [
     name,
-    percent(accuracy(greedy)),
-    percent(accuracy(sampled)),
-    greedy[shown].completions[0].trim(),
+    percent(greedy.accuracy),
+    percent(sampled.accuracy),
+    greedy.problems[shown].completion.trim(),
   ]);
   const right = { align: "right" as const };
   const columns = [

@@ -1,9 +1,9 @@
-import type { LogRecord } from "../train/best.ts";
+import type { Method } from "../recipe/field.ts";
+import type { SolvedProblem } from "../session/evaluate.ts";
 import type { CompletionRecord } from "../train/grpo/rollout.ts";
+import type { LogRecord } from "../train/metrics.ts";
 
 // What a page and its worker say to each other. Everything here can be cloned into another thread.
-
-export type Method = "sft" | "grpo";
 
 /** Where a model comes from. `files`: a folder that the user picked. `stored`: what storage.list() names. */
 export type ModelSource =
@@ -65,15 +65,6 @@ export interface JobPlan {
   problem: string | null;
   /** bytes still to be downloaded; null where nobody can know yet */
   download: number | null;
-}
-
-/** A solved or failed held-out problem. */
-export interface SolvedProblem {
-  question: string;
-  gold: string;
-  completion: string;
-  answer: string;
-  correct: boolean;
 }
 
 /** How a model does on held-out problems. `stage`: base, or the name of the phase it comes after. */
@@ -283,4 +274,4 @@ export interface Trainer {
   readonly lost: Promise<string>;
 }
 
-export type { CompletionRecord, LogRecord };
+export type { CompletionRecord, LogRecord, Method, SolvedProblem };

@@ -1,24 +1,6 @@
-import { expose, type Remote, releaseProxy, type TransferHandler, transferHandlers, wrap } from "comlink";
+import { expose, releaseProxy, type TransferHandler, transferHandlers, wrap } from "comlink";
 import * as errors from "../errors.ts";
-import type {
-  ChatEvent,
-  ChatRequest,
-  DataPreview,
-  DataSource,
-  DeviceInfo,
-  ExportedFile,
-  ExportKind,
-  FormField,
-  Job,
-  JobPlan,
-  Method,
-  ModelSource,
-  Preset,
-  RunEvent,
-  RunRecord,
-  RunSummary,
-  StorageUsage,
-} from "./types.ts";
+import type { Trainer } from "./types.ts";
 
 /** What a worker is told before anything else. */
 export interface WorkerOptions {
@@ -32,33 +14,18 @@ export interface WorkerOptions {
   lock: string;
 }
 
-/** The trainer as the worker offers it: `Trainer` with signals as arguments, which is how they cross. */
-export interface TrainerService {
-  /** @param lost told, in a sentence, when the GPU was lost */
+/** A trainer as its worker offers it: all of `Trainer` but what only a page can do. */
+export type TrainerService = Omit<Trainer, "storage" | "terminate" | "lost"> & {
+  storage: Omit<Trainer["storage"], "persist">;
+  /** Comes first. @param lost told, in a sentence, when the GPU was lost */
   begin(options: WorkerOptions, lost: (why: string) => void): Promise<void>;
-  device(): Promise<DeviceInfo>;
-  fields(method: Method): Promise<FormField[]>;
-  presets(): Promise<Preset[]>;
-  parse(
-    input: Record<string, unknown> | string,
-    method: Method,
-  ): Promise<{ recipe: Record<string, unknown>; notes: string[] }>;
-  format(recipe: Record<string, unknown>, method: Method): Promise<string>;
-  preview(source: DataSource): Promise<DataPreview>;
-  usage(): Promise<StorageUsage>;
-  removeStored(id: string): Promise<void>;
-  download(source: ModelSource | DataSource, as: "model" | "data", signal: AbortSignal | null): AsyncIterable<RunEvent>;
-  plan(job: Job, signal: AbortSignal | null): Promise<JobPlan>;
-  list(): Promise<RunSummary[]>;
-  get(id: string): Promise<RunRecord>;
-  remove(id: string): Promise<void>;
-  rename(id: string, name: string): Promise<void>;
-  create(job: Job): Promise<string>;
-  stop(id: string): Promise<void>;
-  start(id: string, signal: AbortSignal | null): AsyncIterable<RunEvent>;
-  chat(request: ChatRequest, signal: AbortSignal | null): AsyncIterable<ChatEvent>;
-  export(run: string, kind: ExportKind, signal: AbortSignal | null): Promise<ExportedFile>;
-}
+};
+
+/** A service as another thread sees it: what its methods give comes as promises. */
+export type Remoted<T> = {
+  [K in keyof T]: T[K] extends (...args: infer A) => infer R ? (...args: A) => Promise<Awaited<R>> : Remoted<T[K]>;
+};
+export type RemoteTrainer = Remoted<TrainerService>;
 
 /** The two methods of an iteration, as a port offers them. */
 interface Pulls {
@@ -86,6 +53,19 @@ const signals: TransferHandler<AbortSignal, MessagePort> = {
     };
     return control.signal;
   },
+};
+
+type Options = { signal: AbortSignal };
+
+/** Options cross with their signal as such a port. */
+const options: TransferHandler<Options, { port: MessagePort; rest: object }> = {
+  canHandle: (value): value is Options =>
+    typeof value === "object" && value !== null && (value as Partial<Options>).signal instanceof AbortSignal,
+  serialize({ signal, ...rest }) {
+    const [port, transferred] = signals.serialize(signal);
+    return [{ port, rest }, transferred];
+  },
+  deserialize: ({ port, rest }) => ({ ...rest, signal: signals.deserialize(port) }),
 };
 
 /**
@@ -122,11 +102,12 @@ const streams: TransferHandler<AsyncIterable<unknown>, MessagePort> = {
 
 let installed = false;
 
-/** Teaches comlink signals, iterations and errors that keep their class, once a thread. */
+/** Teaches comlink signals, options with signals, iterations and errors that keep their class, once a thread. */
 export function installTransfers(): void {
   if (installed) return;
   installed = true;
   transferHandlers.set("qwench-signal", signals);
+  transferHandlers.set("qwench-options", options);
   transferHandlers.set("qwench-stream", streams);
   const plain = transferHandlers.get("throw")!;
   transferHandlers.set("throw", {
@@ -147,5 +128,3 @@ export function revive(error: unknown): unknown {
   const kinds: Record<string, new (message?: string, options?: ErrorOptions) => Error> = { ...errors };
   return name && Object.hasOwn(kinds, name) ? new kinds[name](message, { cause: error }) : error;
 }
-
-export type RemoteTrainer = Remote<TrainerService>;

@@ -1,3 +1,4 @@
+import { MISSING_GRPO_LOSSES } from "../../shaders/loss/grpo-losses.ts";
 import type { Method } from "./field.ts";
 
 /** A former name of a field. */
@@ -90,8 +91,9 @@ const ignoredByAll: Readonly<Record<string, IgnoredName>> = {
 };
 
 const ownGeneration = "generation is this project's own, on the same adapter";
-const sapoOnly = "it shapes loss_type sapo, which is not implemented";
-const vespoOnly = "it shapes loss_type vespo, which is not implemented";
+const optionsOfMissingLosses = Object.entries(MISSING_GRPO_LOSSES).flatMap(([loss, { options }]) =>
+  options.map((name) => [name, { note: `it shapes loss_type ${loss}, which is not implemented` }] as const),
+);
 const order = "shuffle_dataset decides the order of the prompts";
 const vllmNames = [
   "mode",
@@ -136,12 +138,7 @@ const ignoredBy: Readonly<Record<Method, Readonly<Record<string, IgnoredName>>>>
     ref_model_sync_steps: { note: "it is used with sync_ref_model only" },
     top_entropy_quantile: { note: "training on the tokens of highest entropy only is not implemented", only: [1] },
     multi_objective_aggregation: { note: "rewards are summed, then scaled", only: ["sum_then_normalize"] },
-    sapo_temperature_neg: { note: sapoOnly },
-    sapo_temperature_pos: { note: sapoOnly },
-    vespo_k_pos: { note: vespoOnly },
-    vespo_k_neg: { note: vespoOnly },
-    vespo_lambda_pos: { note: vespoOnly },
-    vespo_lambda_neg: { note: vespoOnly },
+    ...Object.fromEntries(optionsOfMissingLosses),
     log_unique_prompts: { note: "every completion is kept with its prompt" },
     wandb_log_unique_prompts: { note: "every completion is kept with its prompt" },
   },

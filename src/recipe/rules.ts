@@ -1,3 +1,4 @@
+import { type GrpoLossType, grpoLossRemarks, type LossSettings } from "../../shaders/loss/grpo-losses.ts";
 import { RecipeError } from "../errors.ts";
 import type { FieldValue, Method } from "./field.ts";
 import { show } from "./values.ts";
@@ -127,13 +128,7 @@ function checkPolicy(recipe: Values, notes: string[]): void {
       `reward_weights must hold one number for each of reward_funcs, got ${show(weights)} for ${show(rewards)}`,
     );
   }
-  const upper = (recipe.epsilon_high ?? recipe.epsilon) as number;
-  if (recipe.loss_type === "cispo") {
-    if (upper < 1) notes.push(`epsilon_high is ${upper}: cispo clips the ratio itself there, 1 included; 5 is usual`);
-    if (recipe.delta !== null) notes.push("delta is ignored: cispo has one bound, epsilon_high");
-  } else if (recipe.delta !== null && (recipe.delta as number) <= 1 + upper) {
-    notes.push(`delta is ${recipe.delta}: it clips before 1 + epsilon_high = ${1 + upper} does`);
-  }
+  notes.push(...grpoLossRemarks(recipe.loss_type as GrpoLossType, recipe as Values & LossSettings));
   if (recipe.disable_dropout) recipe.lora_dropout = 0;
 }
 

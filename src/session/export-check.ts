@@ -11,7 +11,7 @@ import { mergedDtype, tokenizerFolder } from "../model/files/write-merged.ts";
 import { generate } from "../model/generate/generate.ts";
 import type { Transformer } from "../model/transformer.ts";
 import { type ExportRequest, type ExportSource, ggufFileName, openGgufCheckpoint } from "./export.ts";
-import { openTokenizer } from "./open.ts";
+import { openTokenizer } from "./tokenizer.ts";
 
 /** How an export behaves beside what it was made from. Differences are relative to the largest logit. */
 export interface ExportCheck {
@@ -69,7 +69,7 @@ const TOLERANCES = { F32: 1e-4, F16: 5e-3, BF16: 4e-2, q8_0: 0.1, four: 0.8 } as
 const LEAST_KEPT = 0.5;
 
 /** What a check may come to. */
-export function toleranceOf({ checkpoint }: ExportSource, request: ExportRequest): number {
+function toleranceOf({ checkpoint }: ExportSource, request: ExportRequest): number {
   const { format, quantization = "q8_0", dtype = null } = request;
   if (format === "lora") return TOLERANCES.F32;
   if (format === "merged_4bit") return TOLERANCES.four;

@@ -13,7 +13,7 @@ import type { FloatDtype } from "../model/files/merge.ts";
 import { openModel } from "../model/files/open.ts";
 import { copied, type MergedFile, mergedFiles, TOKENIZER_FILES, tokenizerFolder } from "../model/files/write-merged.ts";
 import { formatJson } from "../text/json.ts";
-import { openTokenizer } from "./open.ts";
+import { openTokenizer } from "./tokenizer.ts";
 
 export { GGUF_QUANTIZATIONS, type GgufQuantization, openGgufCheckpoint } from "../model/files/gguf.ts";
 export type { FloatDtype } from "../model/files/merge.ts";

@@ -16,11 +16,11 @@ import { type GenerationDefaults, parseGenerationConfig, samplingOf } from "../m
 import { recordGeneration } from "../model/generate/foresee.ts";
 import { type Generation, generateStream, type SamplingOptions } from "../model/generate/generate.ts";
 import type { Transformer } from "../model/transformer.ts";
-import { shallow } from "../train/forecast/sft.ts";
+import { shallow } from "../train/forecast/memory.ts";
 import { slotsFor } from "../train/grpo/rollout.ts";
 import { mixSeed } from "../train/seed.ts";
-import { eosIds } from "./grpo.ts";
-import { compiling, openTokenizer, type RunSources } from "./open.ts";
+import { compiling, type RunSources } from "./open.ts";
+import { eosIds, openTokenizer } from "./tokenizer.ts";
 
 export { dropAdapter, type LoadedAdapter, loadAdapter, setAdapter } from "../model/adapters/loaded.ts";
 export { type GenerationDefaults, samplingOf } from "../model/generate/config.ts";
@@ -220,6 +220,21 @@ export async function* respond(
     yield { type: "text", prompt, response, text, tokens: ids.length };
     if (made) yield { type: "response", prompt, response, made: { ...made, text: streams[request].text } };
   }
+}
+
+/** How a response is written: what was asked for, else what the model's files say. */
+export type TextSettings = SamplingOptions & { max_new_tokens: number; seed: number };
+
+/** New tokens where nobody says; transformers' own 20 of prompt and answer together help nobody. */
+export const MAX_NEW_TOKENS = 512;
+
+/** All settings of a response. @param seed where none is asked for */
+export function settingsOf(defaults: GenerationDefaults, asked: Partial<TextSettings>, seed: number): TextSettings {
+  return {
+    ...samplingOf(defaults, asked),
+    max_new_tokens: asked.max_new_tokens ?? defaults.max_new_tokens ?? MAX_NEW_TOKENS,
+    seed: asked.seed ?? seed,
+  };
 }
 
 /** Turns of a conversation as prompt tokens. @throws {DataError} as `promptOf` */

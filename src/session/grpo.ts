@@ -1,17 +1,17 @@
-import { renderChat } from "../data/chat-template.ts";
 import { encodePrompts, type PromptOptions } from "../data/prompts.ts";
 import type { NumberedRow } from "../data/rows.ts";
 import type { Tokenizer } from "../data/tokenizer.ts";
-import { DataError, FormatError, NotFoundError, RecipeError } from "../errors.ts";
+import { DataError, NotFoundError, RecipeError } from "../errors.ts";
 import { weightDTypes } from "../model/files/load.ts";
 import type { GrpoRecipe } from "../recipe/recipe.ts";
 import type { NamedReward } from "../rewards/reward.ts";
 import type { Trainee } from "../train/checkpoint.ts";
 import { forecastGrpo, kernelsOfGrpo } from "../train/forecast/grpo.ts";
-import type { GrpoPlan } from "../train/grpo/batches.ts";
-import { planOf } from "../train/grpo/grpo.ts";
+import type { GrpoBatches } from "../train/grpo/batches.ts";
+import { batchesOf } from "../train/grpo/grpo.ts";
 import type { GrpoData } from "../train/grpo/rollout.ts";
 import { loadTrainee, openBase, type PreparedBase, type RunSources, storageOf } from "./open.ts";
+import { eosIds } from "./tokenizer.ts";
 
 export { type CompletionRecord, type GrpoData, type GrpoEvent, type GrpoOptions, grpo } from "../train/grpo/grpo.ts";
 
@@ -26,7 +26,7 @@ export interface GrpoSources extends RunSources {
 export interface PreparedGrpo extends PreparedBase {
   tokenizer: Tokenizer;
   data: GrpoData;
-  plan: GrpoPlan;
+  batches: GrpoBatches;
   /** training prompts left out because they are longer than max_prompt_length */
   dropped: number;
 }
@@ -74,17 +74,22 @@ export async function prepareGrpo(recipe: GrpoRecipe, sources: GrpoSources): Pro
     );
   }
   const data: GrpoData = { train: train.rows, eval: held?.rows ?? null, tokenizer, eos_token_ids, rewards };
-  const plan = planOf(recipe, data);
+  const batches = batchesOf(recipe, data);
   const input = {
     config,
     trained,
     dtypeOf: weightDTypes(gpu, config, checkpoint, storageOf(recipe)),
     optimizer: recipe,
+    gradient_checkpointing: recipe.gradient_checkpointing,
     adapter: gpu,
+    recipe,
+    batches,
+    data,
   };
-  const forecast = await forecastGrpo(input, recipe, plan, data);
-  const kernels = () => kernelsOfGrpo(input, recipe, plan, data);
-  return { ...base, tokenizer, data, plan, dropped: train.dropped, forecast, kernels, notes };
+  const forecast = await forecastGrpo(input);
+  const kernels = () => kernelsOfGrpo(input);
+  const rows = train.rows.length;
+  return { ...base, tokenizer, data, rows, batches, dropped: train.dropped, forecast, kernels, notes };
 }
 
 /** Loads the weights of a prepared run and starts or takes over its adapter. */
@@ -95,49 +100,4 @@ export function loadGrpo(
   base: string,
 ): Promise<Trainee> {
   return loadTrainee(recipe, prepared, sources, base);
-}
-
-/**
- * Ids that end a completion: the tokenizer's, generation_config's, and what ends the assistant's turn in the template.
- *
- * @throws {FormatError} none, or one that the model has not
- */
-export function eosIds(
-  tokenizer: Tokenizer,
-  chat_template: string | null,
-  vocab_size: number,
-  where: string,
-): number[] {
-  const turn = chat_template === null ? [] : turnEnd(tokenizer, chat_template);
-  const ids = [...new Set([...tokenizer.stop_token_ids, ...turn])];
-  if (ids.length === 0) {
-    throw new FormatError(
-      `Cannot end completions: neither tokenizer nor generation_config.json of ${where} name an EOS`,
-    );
-  }
-  const outside = ids.find((id) => id >= vocab_size);
-  if (outside !== undefined) {
-    throw new FormatError(
-      `Cannot end completions at eos_token_id ${outside} of ${where}: it is outside the vocabulary of ${vocab_size}`,
-    );
-  }
-  return ids;
-}
-
-/**
- * The special token that a chat template ends an assistant's turn with. Base models name another as their EOS, and run on
- * into the user's next turn once they have learnt to chat.
- */
-function turnEnd(tokenizer: Tokenizer, template: string): number[] {
-  const written = "x0x";
-  const { bos_token, eos_token } = tokenizer;
-  const turns = ["user", "assistant"].map((role) => ({ role, content: written }));
-  let text: string;
-  try {
-    text = renderChat(template, turns, { bos_token, eos_token });
-  } catch {
-    return []; // a template that cannot render this may still render what it is asked for; if not, it says so then
-  }
-  const [first] = tokenizer.encode(text.slice(text.lastIndexOf(written) + written.length));
-  return first !== undefined && tokenizer.decode([first], { skip_special_tokens: true }) === "" ? [first] : [];
 }

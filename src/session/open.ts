@@ -1,6 +1,4 @@
-import type { NumberedRow, RowOptions } from "../data/rows.ts";
-import { type TokenizedDataset, type TokenizeOptions, tokenizeDataset } from "../data/tokenize.ts";
-import { loadTokenizer, type Tokenizer } from "../data/tokenizer.ts";
+import type { Tokenizer } from "../data/tokenizer.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { Kernel } from "../gpu/program.ts";
 import type { Checkpoint } from "../io/checkpoint.ts";
@@ -24,14 +22,9 @@ import { openModel } from "../model/files/open.ts";
 import type { WeightDType } from "../model/slots.ts";
 import type { SftRecipe } from "../recipe/recipe.ts";
 import type { Trainee } from "../train/checkpoint.ts";
-import { type ForecastInput, forecastSft, kernelsOfSft, type MemoryForecast } from "../train/forecast/sft.ts";
+import type { MemoryForecast } from "../train/forecast/memory.ts";
 import { mixSeed, uniformFrom } from "../train/seed.ts";
-import { BatchPlan, type MicroBatch } from "../train/sft/batches.ts";
-import type { SftData } from "../train/sft/sft.ts";
-import { evalBatches } from "../train/sft/step.ts";
-
-export { checkForecast, type MemoryForecast } from "../train/forecast/sft.ts";
-export { type LogRecord, type SftEvent, type SftOptions, sft } from "../train/sft/sft.ts";
+import { openTokenizer } from "./tokenizer.ts";
 
 /** Where a run's inputs come from. Whoever calls opens them: a disk, the hub, OPFS, memory. */
 export interface RunSources {
@@ -43,11 +36,6 @@ export interface RunSources {
   chat_template?: string | null;
   signal?: AbortSignal;
   onProgress?: (what: string, done: number, total: number | null) => void;
-}
-
-export interface SftSources extends RunSources {
-  train: AsyncIterable<NumberedRow> | Iterable<NumberedRow>;
-  eval?: AsyncIterable<NumberedRow> | Iterable<NumberedRow> | null;
 }
 
 /** The model of a run, and what is trained of it: read and checked, not loaded. */
@@ -67,18 +55,14 @@ export interface OpenBase {
   companions: Record<string, string>;
 }
 
-/** What a run of either method is before its weights are loaded. */
+/** A run of any method that is ready to load: everything was read and checked but the weights. */
 export interface PreparedBase extends OpenBase {
+  /** rows or prompts that it trains on */
+  rows: number;
+  batches: { readonly max_steps: number };
   forecast: MemoryForecast;
   /** what the run will have compiled, with the tiles that were measured by now */
   kernels(): Kernel[] | Promise<Kernel[]>;
-}
-
-/** A run that is ready to load: everything was read and checked but the weights. */
-export interface PreparedSft extends PreparedBase {
-  data: SftData;
-  train: TokenizedDataset;
-  plan: BatchPlan;
 }
 
 /** Fields that say which model is trained, and how it is stored. */
@@ -116,68 +100,6 @@ export function storageOf({ dtype, load_in_4bit, load_in_8bit, use_bnb_nested_qu
   return { dtype, quantization: type && { type, double } };
 }
 
-/** The tokenizer of a checkpoint folder; null where it holds none, which is enough for rows of input_ids. */
-export async function openTokenizer(folder: Folder): Promise<Tokenizer | null> {
-  if (!(await folder.exists("tokenizer.json"))) return null;
-  const optional = async (name: string) => ((await folder.exists(name)) ? await folder.readText(name) : undefined);
-  return loadTokenizer({
-    tokenizerJson: await folder.readText("tokenizer.json"),
-    tokenizerConfig: await optional("tokenizer_config.json"),
-    chatTemplate: await optional("chat_template.jinja"),
-    generationConfig: await optional("generation_config.json"),
-    config: await optional("config.json"),
-  });
-}
-
-/**
- * Reads and checks everything that a run needs but the weights, and forecasts its memory. Allocates nothing on the GPU.
- *
- * @throws what is wrong with the checkpoint, the adapter, the rows or the recipe, before any time is spent
- */
-export async function prepareSft(recipe: SftRecipe, sources: SftSources): Promise<PreparedSft> {
-  const { gpu, signal, onProgress } = sources;
-  const base = await openBase(recipe, sources);
-  const notes = [...base.notes];
-  const { config, checkpoint, trained, tokenizer } = base;
-  const options: TokenizeOptions & RowOptions = {
-    tokenizer,
-    chat_template: sources.chat_template ?? null,
-    eos_token: recipe.eos_token,
-    max_length: recipe.packing && recipe.packing_strategy !== "bfd" ? null : recipe.max_length,
-    truncation_mode: recipe.truncation_mode,
-    completion_only_loss: recipe.completion_only_loss,
-    assistant_only_loss: recipe.assistant_only_loss,
-    dataset_text_field: recipe.dataset_text_field,
-    system_prompt: recipe.system_prompt,
-    vocab_size: config.vocab_size,
-  };
-  const report = (what: string) => (read: number) => onProgress?.(what, read, null);
-  const train = await tokenizeDataset(sources.train, { ...options, signal, onProgress: report("training rows") });
-  const held = sources.eval
-    ? await tokenizeDataset(sources.eval, { ...options, signal, onProgress: report("evaluation rows") })
-    : null;
-  notes.push(...train.warnings, ...(held?.warnings ?? []).map((warning) => `evaluation: ${warning}`));
-
-  const plan = new BatchPlan(train.rows, recipe);
-  const dtypeOf = weightDTypes(gpu, config, checkpoint, storageOf(recipe));
-  const input: ForecastInput = {
-    config,
-    trained,
-    dtypeOf,
-    steps: [0, 1, 2]
-      .filter((step) => step < plan.max_steps)
-      .map((step) => plan.step(step))
-      .concat([plan.largest()]),
-    evaluation: held && largestBatch(evalBatches(held.rows, recipe.per_device_eval_batch_size)),
-    optimizer: recipe,
-    gradient_checkpointing: recipe.gradient_checkpointing,
-    adapter: gpu,
-  };
-  const forecast = forecastSft(input);
-  const kernels = () => kernelsOfSft(input);
-  return { ...base, data: { train: train.rows, eval: held?.rows ?? null }, train, plan, forecast, kernels, notes };
-}
-
 /** Opens a run's model: reads its files' headers, its tokenizer and the adapter to go on from. */
 export async function openBase(recipe: ModelFields, { gpu, model, adapter }: RunSources): Promise<OpenBase> {
   const { checkpoint, config, notes } = await openModel(model);
@@ -209,21 +131,7 @@ async function companionsOf(folder: Folder): Promise<Record<string, string>> {
   return Object.fromEntries(await Promise.all(names.map(async (name) => [name, await folder.readText(name)])));
 }
 
-function largestBatch(batches: readonly MicroBatch[]): MicroBatch {
-  return batches.reduce((most, next) => (next.batch.input_ids.length > most.batch.input_ids.length ? next : most));
-}
-
-/** Loads the weights of a prepared run and starts or takes over its adapter. */
-export function loadSft(
-  recipe: SftRecipe,
-  prepared: PreparedSft,
-  sources: Pick<SftSources, "gpu" | "signal" | "onProgress">,
-  base: string,
-): Promise<Trainee> {
-  return loadTrainee(recipe, prepared, sources, base);
-}
-
-/** Loads the weights of a prepared run of either method and starts or takes over its adapter. */
+/** Loads the weights of a prepared run of any method and starts or takes over its adapter. */
 export async function loadTrainee(
   recipe: ModelFields,
   prepared: PreparedBase,

@@ -5,15 +5,16 @@ import { parseModelConfig } from "../model/config.ts";
 import { storedDType } from "../model/files/load.ts";
 import { type GrpoRecipe, generationOf, type Method, type Recipe, type SftRecipe } from "../recipe/recipe.ts";
 import { forecastGrpo } from "../train/forecast/grpo.ts";
-import { forecastSft, type MemoryForecast, worstBatch } from "../train/forecast/sft.ts";
-import { planOf } from "../train/grpo/grpo.ts";
+import type { MemoryForecast } from "../train/forecast/memory.ts";
+import { forecastSft, worstBatch } from "../train/forecast/sft.ts";
+import { batchesOf } from "../train/grpo/grpo.ts";
 import { loraOf, storageOf } from "./open.ts";
 
 /** Of no adapter: whatever the buffers' sizes, the forecast is their sum. */
 const NO_LIMITS: FakeLimits = { maxBufferSize: 2 ** 50, maxStorageBufferBindingSize: 2 ** 50 };
 
 /** What a forecast takes for granted where there are neither weights nor rows. */
-export interface Assumptions {
+interface Assumptions {
   /** config.json, as far as shapes go; its weights are bf16 */
   shape: PublishedShape;
   /** tokens of the longest row, in GRPO of the longest prompt */
@@ -40,9 +41,7 @@ export function forecastOf<M extends Method>(
     config,
     trained: both.use_peft ? { lora: loraOf(config, both) } : ("all" as const),
     dtypeOf: (name: string) =>
-      quantization && isProjection(config, name)
-        ? quantization.type
-        : storedDType(fakeGpu(adapter), "BF16", dtype),
+      quantization && isProjection(config, name) ? quantization.type : storedDType(fakeGpu(adapter), "BF16", dtype),
     optimizer: both,
     gradient_checkpointing: both.gradient_checkpointing,
     adapter,
@@ -51,7 +50,7 @@ export function forecastOf<M extends Method>(
     const grpo = recipe as GrpoRecipe;
     const prompt = { prompt: "", text: "", prompt_ids: new Array<number>(longest).fill(0), columns: {} };
     const train = Array.from({ length: generationOf(grpo).prompts }, () => prompt);
-    return forecastGrpo(input, grpo, planOf(grpo, { train }), { train });
+    return forecastGrpo({ ...input, recipe: grpo, batches: batchesOf(grpo, { train }), data: { train } });
   }
   const sft = recipe as SftRecipe;
   const length = Math.min(longest, sft.max_length ?? longest);

@@ -1,15 +1,13 @@
 import { TrainingError } from "../errors.ts";
 import type { TrainerState } from "./checkpoint.ts";
+import type { LogRecord } from "./metrics.ts";
 
-/** Numbers by TRL's names, after optimizer step `step` (from 1). */
-export type LogRecord = { step: number; [name: string]: number };
-
-/** Compares an evaluation by `metric_for_best_model` (default the loss) and remembers the better one. */
+/** Compares an evaluation by `metric_for_best_model`, or the method's own metric, and remembers the better one. */
 export function isBest(
   record: LogRecord,
   recipe: { metric_for_best_model: string | null; greater_is_better: boolean | null },
   state: TrainerState,
-  fallback = "loss",
+  fallback: string,
 ): boolean {
   const metric = recipe.metric_for_best_model ?? fallback;
   const name = metric.startsWith("eval_") ? metric : `eval_${metric}`;

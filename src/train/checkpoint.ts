@@ -54,7 +54,7 @@ export async function saveTrained(folder: Folder, trainee: Trainee): Promise<voi
   for (const [name, text] of Object.entries(companions)) await folder.write(name, text);
 }
 
-/** A file beside the tensors and the state: what a trainer has to remember between two steps. */
+/** A file beside the tensors and the state: what a method has to remember between two steps. */
 export interface ExtraFile {
   name: string;
   text: string;
@@ -72,7 +72,7 @@ export async function saveCheckpoint(
   optimizer: Optimizer,
   state: TrainerState,
   limit: number | null,
-  extra: ExtraFile | null = null,
+  extra: readonly ExtraFile[] = [],
 ): Promise<string> {
   const name = `checkpoint-${state.global_step}`;
   const temporary = `tmp-${name}`;
@@ -88,7 +88,7 @@ export async function saveCheckpoint(
   }));
   await folder.write(OPTIMIZER_FILE, encodeSafetensors(tensors));
   await folder.write(STATE_FILE, `${JSON.stringify(state, null, 1)}\n`);
-  if (extra) await folder.write(extra.name, extra.text);
+  for (const { name: file, text } of extra) await folder.write(file, text);
   await verify(folder);
   await output.removeFolder(name);
   await output.rename(temporary, name);

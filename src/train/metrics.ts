@@ -1,3 +1,6 @@
+/** Numbers by TRL's names, after optimizer step `step` (from 1). */
+export type LogRecord = { step: number; [name: string]: number };
+
 /** Means of numbers that come one by one, kept as plain sums so that a checkpoint can hold them. */
 export class Means {
   private sums: Record<string, number> = {};
@@ -15,11 +18,6 @@ export class Means {
     const means = Object.fromEntries(names.map((name) => [name, this.sums[name] / this.sums[`${name}#`]]));
     this.sums = {};
     return means;
-  }
-
-  /** The mean of one name so far, or null. */
-  mean(name: string): number | null {
-    return name in this.sums ? this.sums[name] / this.sums[`${name}#`] : null;
   }
 
   get state(): Record<string, number> {

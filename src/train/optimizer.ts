@@ -2,42 +2,78 @@ import { FormatError } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { Recorder } from "../gpu/recorder.ts";
 import { byteLength, sizeOf, type Tensor, view } from "../gpu/tensor.ts";
-import { adamw } from "../kernels/optimizer/adamw.ts";
+import { type AdamWOptions, adamw } from "../kernels/optimizer/adamw.ts";
 import { adamw8bit } from "../kernels/optimizer/adamw-8bit.ts";
+import { gradNorm } from "../kernels/optimizer/grad-norm.ts";
 import type { ParameterRange, ParameterStore } from "../model/parameters.ts";
 
 /** Fields of a recipe that the optimizer reads, by TRL's names. */
 export interface OptimizerOptions {
-  optim: "adamw_torch" | "adamw_8bit";
+  optim: keyof typeof RULES;
   adam_beta1: number;
   adam_beta2: number;
   adam_epsilon: number;
   weight_decay: number;
 }
 
-/** AdamW over the mega-buffer: a dispatch for each range of parameters that are treated alike. */
+type State = Readonly<Record<string, Tensor>>;
+
+/** How a range of parameters is updated: what is remembered of it, and one dispatch. */
+interface Rule {
+  /** the tensors of `size` parameters, by name */
+  state(size: number): Record<string, { size: number; dtype: "f32" | "u8" }>;
+  update(
+    record: Recorder,
+    at: { param: Tensor; grad: Tensor },
+    state: State,
+    norm: Tensor,
+    options: AdamWOptions,
+  ): void;
+}
+
+const ADAMW: Rule = {
+  state: (size) => ({ exp_avg: { size, dtype: "f32" }, exp_avg_sq: { size, dtype: "f32" } }),
+  update(record, at, { exp_avg, exp_avg_sq }, norm, options) {
+    adamw(record, { ...at, exp_avg, exp_avg_sq }, norm, options);
+  },
+};
+
+const ADAMW_8BIT: Rule = {
+  state: (size) => ({
+    exp_avg_q: { size, dtype: "u8" },
+    exp_avg_sq_q: { size, dtype: "u8" },
+    absmax1: { size: size / 256, dtype: "f32" },
+    absmax2: { size: size / 256, dtype: "f32" },
+  }),
+  update(record, at, { exp_avg_q, exp_avg_sq_q, absmax1, absmax2 }, norm, options) {
+    adamw8bit(record, { ...at, exp_avg_q, exp_avg_sq_q, absmax1, absmax2 }, norm, options);
+  },
+};
+
+/** The rule of each optimizer for a range. */
+const RULES = {
+  adamw_torch: () => ADAMW,
+  adamw_8bit: ({ large }) => (large ? ADAMW_8BIT : ADAMW),
+} as const satisfies Record<string, (range: ParameterRange) => Rule>;
+
+/** The optimizer over the mega-buffer: a dispatch for each range of parameters that are treated alike. */
 export class Optimizer {
   private readonly store: ParameterStore;
   private readonly options: OptimizerOptions;
-  private readonly ranges: { range: ParameterRange; state: Record<string, Tensor> }[];
+  private readonly ranges: { range: ParameterRange; rule: Rule; state: State }[];
 
   constructor(gpu: Gpu, store: ParameterStore, options: OptimizerOptions) {
     this.store = store;
     this.options = options;
     this.ranges = store.ranges.map((range, i) => {
-      const make = (name: string, size: number, dtype: "f32" | "u8") =>
-        gpu.persistent([size], dtype, `${name}.${i}`, "optimizer");
-      const { size } = range;
-      const state: Record<string, Tensor> =
-        options.optim === "adamw_8bit" && range.large
-          ? {
-              exp_avg_q: make("exp_avg_q", size, "u8"),
-              exp_avg_sq_q: make("exp_avg_sq_q", size, "u8"),
-              absmax1: make("absmax1", size / 256, "f32"),
-              absmax2: make("absmax2", size / 256, "f32"),
-            }
-          : { exp_avg: make("exp_avg", size, "f32"), exp_avg_sq: make("exp_avg_sq", size, "f32") };
-      return { range, state };
+      const rule: Rule = RULES[options.optim](range);
+      const state = Object.fromEntries(
+        Object.entries(rule.state(range.size)).map(([name, { size, dtype }]) => [
+          name,
+          gpu.persistent([size], dtype, `${name}.${i}`, "optimizer"),
+        ]),
+      );
+      return { range, rule, state };
     });
   }
 
@@ -49,16 +85,11 @@ export class Optimizer {
    */
   update(record: Recorder, norm: Tensor, learning_rate: number, step: number): void {
     const { adam_beta1: beta1, adam_beta2: beta2, adam_epsilon: epsilon, weight_decay } = this.options;
-    for (const { range, state } of this.ranges) {
+    for (const { range, rule, state } of this.ranges) {
       const options = { learning_rate, beta1, beta2, epsilon, weight_decay: range.decay ? weight_decay : 0, step };
       const param = view(this.store.values, [range.size], range.start);
       const grad = view(this.store.grads, [range.size], range.start);
-      if (state.exp_avg_q) {
-        const { exp_avg_q, exp_avg_sq_q, absmax1, absmax2 } = state;
-        adamw8bit(record, { param, grad, exp_avg_q, exp_avg_sq_q, absmax1, absmax2 }, norm, options);
-      } else {
-        adamw(record, { param, grad, exp_avg: state.exp_avg, exp_avg_sq: state.exp_avg_sq }, norm, options);
-      }
+      rule.update(record, { param, grad }, state, norm, options);
     }
   }
 
@@ -93,4 +124,26 @@ export class Optimizer {
       gpu.write(tensor, bytes);
     }
   }
+}
+
+/**
+ * Ends an optimizer step whose gradients are recorded: clips them, updates, submits.
+ *
+ * @param step from 0
+ * @returns `[norm before clipping, factor]` as f32, once the GPU has run the step
+ */
+export function update(
+  record: Recorder,
+  store: ParameterStore,
+  optimizer: Optimizer,
+  { step, learning_rate, max_grad_norm }: { step: number; learning_rate: number; max_grad_norm: number },
+): Promise<ArrayBuffer> {
+  const read = record.scope(() => {
+    const norm = gradNorm(record, [store.grads], max_grad_norm);
+    optimizer.update(record, norm, learning_rate, step + 1);
+    return record.read(norm);
+  });
+  record.submit();
+  record.gpu.endStep();
+  return read;
 }

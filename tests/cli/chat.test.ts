@@ -3,7 +3,6 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { Chat } from "../../src/cli/commands/chat.ts";
-import { Conversation } from "../../src/cli/terminal/conversation.ts";
 import { readRows } from "../../src/data/dataset.ts";
 import { AbortError } from "../../src/errors.ts";
 import { memoryFolder } from "../../src/io/memory-folder.ts";
@@ -187,33 +186,5 @@ describe("a chat", () => {
     expect(notes).toMatch(/Cannot answer: the message has 3\d\d tokens, and the model 256 positions in all/);
     expect(failed).toBe(true);
     expect(answers).toHaveLength(5);
-  });
-});
-
-describe("a conversation", () => {
-  it("lets the oldest turns go, never the system's message or the question", () => {
-    const conversation = new Conversation(text, "be");
-    const say = (content: string) => {
-      const asked = conversation.ask(content, 10);
-      conversation.answer("ok");
-      return asked;
-    };
-    for (let i = 0; i < 3; i++) expect(say("x".repeat(30)).gone).toBe(0);
-    const { ids, gone } = say("z".repeat(120));
-    expect(gone % 2).toBe(0);
-    expect(gone).toBeGreaterThan(0);
-    expect(ids.length + 10).toBeLessThanOrEqual(256);
-    expect(conversation.messages[0]).toEqual({ role: "system", content: "be" });
-    expect(conversation.turns.at(-2)).toEqual({ role: "user", content: "z".repeat(120) });
-    expect(conversation.turns[0].role).toBe("user");
-  });
-
-  it("does not keep a question that was refused, or that got no answer", () => {
-    const conversation = new Conversation(text, null);
-    expect(() => conversation.ask("x".repeat(300), 10)).toThrow("Cannot answer: the message has 3");
-    expect(conversation.turns).toEqual([]);
-    conversation.ask("hello", 10);
-    conversation.answer("");
-    expect(conversation.turns).toEqual([]);
   });
 });

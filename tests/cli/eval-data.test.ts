@@ -10,7 +10,7 @@ import { embeddedRows } from "../../src/data/sets/embedded.ts";
 import { parseModelConfig } from "../../src/model/config.ts";
 import { nodeFolder } from "../../src/platform/node/fs.ts";
 import type { PreparedText } from "../../src/session/generate.ts";
-import { openTokenizer } from "../../src/session/open.ts";
+import { openTokenizer } from "../../src/session/tokenizer.ts";
 import { FakeHub } from "../io/hub/fake-hub.ts";
 
 let root: string;

@@ -163,7 +163,8 @@ describe("a module's function that fails", () => {
       export const f = (p, c, columns, { signal }) => new Promise((_, reject) =>
         signal.addEventListener("abort", () => { writeFileSync(${JSON.stringify(flag)}, "yes"); reject(signal.reason); }));`);
     const stop = new AbortController();
-    const waiting = scored([path], null, stop.signal);
+    const { rewards } = await openRewards([path]); // a thread takes its time to start
+    const waiting = runRewards(rewards, null, batch, { timeout_ms: null, signal: stop.signal });
     setTimeout(() => stop.abort(), 300);
     await expect(waiting).rejects.toThrow(/The run was stopped/);
     await expect.poll(() => existsSync(flag)).toBe(true);

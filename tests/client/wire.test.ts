@@ -1,6 +1,6 @@
 import { expose, type Remote, wrap } from "comlink";
 import { afterEach, expect, test } from "vitest";
-import { installTransfers, revive } from "../../src/client/wire.ts";
+import { installTransfers, type Remoted, revive } from "../../src/client/wire.ts";
 import { AbortError, BusyError, DataError, QwenchError } from "../../src/errors.ts";
 import { reporting, stoppable } from "../../workers/session/reporting.ts";
 
@@ -92,6 +92,26 @@ test("a signal crosses with its reason, also one that was aborted before", async
   expect(await waiting).toMatchObject({ message: "enough" });
   expect(await rejection(remote.wait(AbortSignal.abort()))).toBeInstanceOf(AbortError);
   expect(await rejection(remote.wait(null))).toMatchObject({ message: "no signal" });
+});
+
+test("options cross with their signal, and without one as they are", async () => {
+  const remote = across({
+    nested: {
+      wait: async (what: string, options: { signal?: AbortSignal; as?: string } = {}) => {
+        const { signal, ...rest } = options;
+        if (!signal) return [what, rest];
+        await new Promise((resolve) => signal.addEventListener("abort", resolve));
+        return [what, rest, (signal.reason as Error).message];
+      },
+    },
+  }) as unknown as Remoted<{ nested: { wait(what: string, options?: object): unknown } }>;
+  const control = new AbortController();
+  const waiting = remote.nested.wait("a", { signal: control.signal, as: "model" });
+  control.abort(new Error("enough"));
+  expect(await waiting).toEqual(["a", { as: "model" }, "enough"]);
+  expect(await remote.nested.wait("b", { as: "data" })).toEqual(["b", { as: "data" }]);
+  expect(await remote.nested.wait("c", { signal: undefined })).toEqual(["c", {}]);
+  expect(await remote.nested.wait("d")).toEqual(["d", {}]);
 });
 
 test("errors of ours keep their class, others their name", async () => {

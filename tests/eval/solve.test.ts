@@ -10,7 +10,7 @@ import type { Transformer } from "../../src/model/transformer.ts";
 import { nodeFolder } from "../../src/platform/node/fs.ts";
 import { goldAnswer } from "../../src/rewards/answers.ts";
 import { isRight } from "../../src/rewards/final-answer.ts";
-import { openTokenizer } from "../../src/session/open.ts";
+import { openTokenizer } from "../../src/session/tokenizer.ts";
 import { useGpu } from "../kernels/harness.ts";
 
 const choose = (n: number, k: number): number => (k === 0 ? 1 : (choose(n - 1, k - 1) * n) / k);

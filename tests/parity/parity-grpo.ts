@@ -1,3 +1,4 @@
+import { GRPO_LOSS_DEFAULTS, type LossSettings } from "../../shaders/loss/grpo-losses.ts";
 import type { Gpu } from "../../src/gpu/device.ts";
 import type { Folder } from "../../src/io/storage.ts";
 import { relativeError } from "../../src/kernels/check.ts";
@@ -34,13 +35,12 @@ export async function advantagesParity(folder: Folder): Promise<ParityRow[]> {
   });
 }
 
-type Setting = Omit<GrpoLossOptions, "epsilon_high" | "delta"> & {
-  epsilon_high?: number | null;
-  delta?: number | null;
-  loss: number;
-  metrics: Record<string, number>;
-  grads: string;
-};
+type Setting = Omit<GrpoLossOptions, keyof LossSettings> &
+  Partial<LossSettings> & {
+    loss: number;
+    metrics: Record<string, number>;
+    grads: string;
+  };
 
 /** The golden batch without its padding. */
 async function readSequences(folder: Folder) {
@@ -100,11 +100,11 @@ export async function grpoParity(gpu: Gpu, folder: Folder, name: string): Promis
     1e-4,
   );
   for (const [i, setting] of settings.entries()) {
-    const { loss_type, beta, epsilon_high = null, delta = null, importance_sampling_level: level } = setting;
+    const { loss_type, beta, delta = null, importance_sampling_level: level } = setting;
     const title = `${i}: ${loss_type}, β ${beta}, ${level}${delta === null ? "" : `, δ ${delta}`}`;
     const record = gpu.recorder();
     record.clear(store!.grads);
-    const pending = grpoObjective(record, model, sequences, { ...setting, epsilon_high, delta });
+    const pending = grpoObjective(record, model, sequences, { ...GRPO_LOSS_DEFAULTS, ...setting });
     const flat = record.read(store!.grads);
     record.submit();
     const { loss, metrics } = await pending;

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { grpoLossTypes, MISSING_GRPO_LOSSES } from "../../shaders/loss/grpo-losses.ts";
 import { RecipeError } from "../../src/errors.ts";
 import { generationOf, parseRecipe } from "../../src/recipe/recipe.ts";
 import { formatRecipeYaml, parseRecipeYaml } from "../../src/recipe/yaml.ts";
@@ -114,7 +115,10 @@ describe("values", () => {
     [{ reward_funcs: ["a", "b", "a"] }, '"a" is there twice'],
     [{ reward_funcs: [1] }, "reward_funcs must be a list of names or null, got [1]"],
     [{ scale_rewards: "mean" }, "scaling by the group's mean is not implemented"],
-    [{ loss_type: "sapo" }, 'loss_type must be one of dapo, grpo, bnpo, dr_grpo, cispo, got "sapo": its soft gate'],
+    ...Object.entries(MISSING_GRPO_LOSSES).map(([loss_type, { why }]): [object, string] => [
+      { loss_type },
+      `loss_type must be one of ${grpoLossTypes.join(", ")}, got "${loss_type}": ${why}`,
+    ]),
     [{ loss_type: "nll" }, "loss_type must be one of dapo, grpo"],
   ])("%j is refused", (input, message) => {
     expect(() => recipe(input)).toThrow(RecipeError);

@@ -5,9 +5,10 @@ import { memoryFolder } from "../../src/io/memory-folder.ts";
 import { openSafetensors, toFloat32 } from "../../src/io/safetensors.ts";
 import type { Folder } from "../../src/io/storage.ts";
 import { parseRecipe, type SftRecipe } from "../../src/recipe/recipe.ts";
-import { loadSft, type PreparedSft, prepareSft, sft } from "../../src/session/open.ts";
+import { loadSft, type PreparedSft, prepareSft, sft } from "../../src/session/sft.ts";
 import type { Trainee } from "../../src/train/checkpoint.ts";
-import type { LogRecord, SftEvent } from "../../src/train/sft/sft.ts";
+import type { LogRecord } from "../../src/train/metrics.ts";
+import type { SftEvent } from "../../src/train/sft/sft.ts";
 
 /** Two layers and 256 tokens; weights large enough that the model is no uniform distribution. */
 export const TINY: CheckpointSpec = { ...SPECS.tiny, vocab_size: 256, initializer_range: 0.1 };

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, it, vi } from "vitest";
 import type { Gpu } from "../../src/gpu/device.ts";
 import { memoryFolder } from "../../src/io/memory-folder.ts";
-import { loadSft, prepareSft, sft } from "../../src/session/open.ts";
+import { loadSft, prepareSft, sft } from "../../src/session/sft.ts";
 import { Optimizer } from "../../src/train/optimizer.ts";
 import { evalBatches, sftStep } from "../../src/train/sft/step.ts";
 import { ownGpu } from "../gpu/open.ts";

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { memoryFolder } from "../../src/io/memory-folder.ts";
 import { grpo, loadGrpo, prepareGrpo } from "../../src/session/grpo.ts";
-import { loadSft, prepareSft, sft } from "../../src/session/open.ts";
+import { loadSft, prepareSft, sft } from "../../src/session/sft.ts";
 import { ownGpu } from "../gpu/open.ts";
 import { recipeOf, tinyModel, tinyRows } from "./fixtures.ts";
 import { grpoRecipe, letters, sums, tinyChatModel } from "./grpo/fixtures.ts";

@@ -17,7 +17,7 @@ export async function* withoutHeldOut(
 }
 
 /** Whether a phase trains on the file that the held-out problems come from. */
-export function isHeldOutOf(job: Job, phase: number): boolean {
+function isHeldOutOf(job: Job, phase: number): boolean {
   return job.evaluate !== null && sameFile(job.evaluate.data, job.phases[phase].data);
 }
 

@@ -18,7 +18,7 @@ import { storedName } from "./recipes.ts";
 /** How far something is: what is being done, bytes or rows, and of how many. */
 export type Report = (what: string, done: number, total: number | null) => void;
 
-export interface Fetching {
+interface Fetching {
   signal?: AbortSignal | undefined;
   report: Report;
 }

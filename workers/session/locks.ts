@@ -1,7 +1,7 @@
 import { BusyError } from "../../src/errors.ts";
 
 /** The one lock of training, for all tabs of this site. */
-export const TRAINING_LOCK = "qwench-training";
+const TRAINING_LOCK = "qwench-training";
 const runLock = (id: string) => `qwench-run-${id}`;
 
 /** A worker that was ended a moment ago may still hold its locks. */

@@ -2,18 +2,24 @@ import type { Job, PhasePlan, RunEvent } from "../../src/client/types.ts";
 import { RecipeError } from "../../src/errors.ts";
 import type { Gpu } from "../../src/gpu/device.ts";
 import type { Folder } from "../../src/io/storage.ts";
-import { rewardNamed } from "../../src/rewards/registry.ts";
-import { grpo, loadGrpo, type PreparedGrpo, prepareGrpo } from "../../src/session/grpo.ts";
-import { loadSft, type PreparedSft, prepareSft, sft } from "../../src/session/open.ts";
+import type { Method, Recipe } from "../../src/recipe/recipe.ts";
+import { openRewards } from "../../src/session/rewards.ts";
+import {
+  loadTraining,
+  prepareTraining,
+  runTraining,
+  type Training,
+  type TrainingEvent,
+} from "../../src/session/train.ts";
 import { checkpointNames, type Trainee } from "../../src/train/checkpoint.ts";
 import { withoutHeldOut } from "./held-out.ts";
 import type { Library, Report } from "./library.ts";
-import { nameOfModel, type PhaseRecipe, phaseRecipe } from "./recipes.ts";
+import { nameOfModel, phaseRecipe } from "./recipes.ts";
 import { reporting } from "./reporting.ts";
-import { PageRewardHost } from "./reward-host.ts";
+import { rewardPlatform } from "./reward-platform.ts";
 
 /** What a phase is made from. */
-export interface PhaseInput {
+interface PhaseInput {
   job: Job;
   index: number;
   /** as `Library.openModel` gives it */
@@ -26,10 +32,14 @@ export interface PhaseInput {
 }
 
 /** A phase that is ready to load: everything was read and checked but the weights. */
-export type PreparedPhase = { plan: PhasePlan; input: PhaseInput } & (
-  | { made: Extract<PhaseRecipe, { method: "sft" }>; prepared: PreparedSft }
-  | { made: Extract<PhaseRecipe, { method: "grpo" }>; prepared: PreparedGrpo; host: PageRewardHost }
-);
+export interface PreparedPhase {
+  input: PhaseInput;
+  training: Training;
+  /** what it will take, for the page */
+  forecast: PhasePlan;
+  /** ends the threads of its rewards */
+  close(): Promise<void>;
+}
 
 type Progress = Extract<RunEvent, { type: "progress" }>;
 
@@ -39,50 +49,36 @@ const SAVE_SECONDS = 30;
 /** Reads rows and headers, and forecasts. @throws what is wrong with the recipe, the model or the rows */
 export async function* preparePhase(input: PhaseInput): AsyncGenerator<Progress, PreparedPhase> {
   const { job, index, model, adapter, gpu, library, signal } = input;
-  const made = phaseRecipe(job, index);
+  const { method, recipe, notes } = phaseRecipe(job, index);
   const { data } = job.phases[index];
   return yield* reporting(async (report) => {
     const fetching = { signal, report: asProgress(report, "bytes") };
     const onProgress = asProgress(report, "rows");
     const train = withoutHeldOut(await library.openRows(data, "train", fetching), job, index);
-    const measured = made.recipe.eval_strategy !== "no";
+    const measured = recipe.eval_strategy !== "no";
     if (measured && data.kind !== "hub" && data.kind !== "embedded") {
       throw new RecipeError(
-        `eval_strategy is ${made.recipe.eval_strategy}, and a file of your own has no test split: set it to no; held-out problems are solved all the same`,
+        `eval_strategy is ${recipe.eval_strategy}, and a file of your own has no test split: set it to no; held-out problems are solved all the same`,
       );
     }
     const held = measured
       ? await library.openRows({ ...data, ...(data.kind === "hub" ? { split: "test" } : {}) }, "test", fetching)
       : null;
-    const sources = { gpu, model, adapter, train, eval: held, signal, onProgress };
-    if (made.method === "sft") {
-      const prepared = await prepareSft(made.recipe, sources);
-      return {
-        made,
-        prepared,
-        plan: planOf(made, prepared, prepared.train.rows.length, prepared.plan.max_steps),
-        input,
-      };
-    }
-    const names = (made.recipe.reward_funcs as readonly string[] | null) ?? [];
-    const host = new PageRewardHost(library.options.assets);
-    const rewards = names.map((name) => rewardNamed(name, made.recipe, host));
-    const prepared = await prepareGrpo(made.recipe, { ...sources, rewards });
-    const plan = planOf(made, prepared, prepared.data.train.length, prepared.plan.max_steps);
-    return { made, prepared, host, plan, input };
+    const judged = "reward_funcs" in recipe ? recipe : null;
+    const platform = rewardPlatform(library.options.assets);
+    const { rewards, close } = await openRewards(judged?.reward_funcs ?? [], judged ?? {}, platform);
+    const sources = { gpu, model, adapter, train, eval: held, rewards, signal, onProgress };
+    const training: Training = await prepareTraining(method, recipe as Recipe<Method>, sources);
+    return { input, training, forecast: forecastOf(training, notes), close };
   });
 }
 
 /** Puts the weights of a prepared phase on the GPU. */
-export async function* loadPhase({ made, prepared, input }: PreparedPhase): AsyncGenerator<Progress, Trainee> {
+export async function* loadPhase({ training, input }: PreparedPhase): AsyncGenerator<Progress, Trainee> {
   const { gpu, job, signal } = input;
-  const base = nameOfModel(job.model);
-  return yield* reporting((report) => {
-    const sources = { gpu, signal, onProgress: asProgress(report, "bytes") };
-    return made.method === "sft"
-      ? loadSft(made.recipe, prepared as PreparedSft, sources, base)
-      : loadGrpo(made.recipe, prepared as PreparedGrpo, sources, base);
-  });
+  return yield* reporting((report) =>
+    loadTraining(training, { gpu, signal, onProgress: asProgress(report, "bytes") }, nameOfModel(job.model)),
+  );
 }
 
 /**
@@ -92,18 +88,14 @@ export async function* loadPhase({ made, prepared, input }: PreparedPhase): Asyn
  * @throws {AbortError} the signal fired: a checkpoint was saved
  */
 export async function* trainPhase(phase: PreparedPhase, trainee: Trainee, output: Folder): AsyncGenerator<RunEvent> {
-  const { made, prepared, plan, input } = phase;
-  const { index, signal } = input;
+  const { training, input } = phase;
   const resume = (await checkpointNames(output)).length > 0 ? (true as const) : null;
-  const options = { signal, output, resume, save_seconds: SAVE_SECONDS };
   let drawn: Progress | null = null;
   const onProgress = (what: string, done: number, total: number) => {
     drawn = { type: "progress", what, done, total, unit: "completions" };
   };
-  const events =
-    made.method === "sft"
-      ? sft(trainee, (prepared as PreparedSft).data, made.recipe, options)
-      : grpo(trainee, (prepared as PreparedGrpo).data, made.recipe, { ...options, onProgress });
+  const options = { signal: input.signal, output, resume, save_seconds: SAVE_SECONDS, onProgress };
+  const events: AsyncGenerator<TrainingEvent> = runTraining(training, trainee, options);
   // completions are counted while a step is awaited, so both are looked at
   for (let next = events.next(); ; ) {
     const result = await Promise.race([next, tick()]);
@@ -111,43 +103,37 @@ export async function* trainPhase(phase: PreparedPhase, trainee: Trainee, output
     drawn = null;
     if (result === null) continue;
     if (result.done) return;
-    const event = result.value;
-    switch (event.type) {
-      case "start":
-        yield {
-          type: "phase",
-          phase: index,
-          method: made.method,
-          max_steps: event.max_steps,
-          global_step: event.global_step,
-          plan,
-        };
-        break;
-      case "step": {
-        const reward = "reward" in event ? event.reward : null;
-        yield { type: "step", phase: index, step: event.step, tokens: event.tokens, loss: event.loss, reward };
-        break;
-      }
-      case "log":
-      case "eval":
-        yield { type: event.type, phase: index, record: event.record };
-        break;
-      case "generated":
-        yield { type: "generated", phase: index, step: event.step, records: event.records };
-        break;
-      case "warning":
-        yield event;
-        break;
-      case "checkpoint":
-        yield { type: "checkpoint", phase: index, step: Number(event.name.split("-").at(-1)) };
-        break;
-      case "best":
-        yield { type: "note", text: `Took back the best model, ${event.name}` };
-        break;
-      case "end":
-        break;
-    }
+    const told = runEventOf(result.value, phase);
+    if (told) yield told;
     next = events.next();
+  }
+}
+
+/** An event of a training as the page hears it. */
+function runEventOf(event: TrainingEvent, { training, forecast, input }: PreparedPhase): RunEvent | null {
+  const phase = input.index;
+  switch (event.type) {
+    case "start": {
+      const { max_steps, global_step } = event;
+      return { type: "phase", phase, method: training.method, max_steps, global_step, plan: forecast };
+    }
+    case "step": {
+      const reward = "reward" in event ? event.reward : null;
+      return { type: "step", phase, step: event.step, tokens: event.tokens, loss: event.loss, reward };
+    }
+    case "log":
+    case "eval":
+      return { type: event.type, phase, record: event.record };
+    case "generated":
+      return { type: "generated", phase, step: event.step, records: event.records };
+    case "warning":
+      return event;
+    case "checkpoint":
+      return { type: "checkpoint", phase, step: Number(event.name.split("-").at(-1)) };
+    case "best":
+      return { type: "note", text: `Took back the best model, ${event.name}` };
+    case "end":
+      return null;
   }
 }
 
@@ -155,12 +141,8 @@ export async function* trainPhase(phase: PreparedPhase, trainee: Trainee, output
 const LOOK_MS = 250;
 const tick = () => new Promise<null>((resolve) => setTimeout(() => resolve(null), LOOK_MS));
 
-function planOf(
-  { method, notes }: PhaseRecipe,
-  { forecast, notes: found }: PreparedSft | PreparedGrpo,
-  rows: number,
-  max_steps: number,
-): PhasePlan {
+function forecastOf({ method, prepared }: Training, notes: readonly string[]): PhasePlan {
+  const { forecast, rows, batches, notes: found } = prepared;
   const { peak, byKind, trainable, parameters } = forecast;
   return {
     method,
@@ -168,7 +150,7 @@ function planOf(
     trainable,
     parameters,
     rows,
-    max_steps,
+    max_steps: batches.max_steps,
     notes: [...notes, ...found],
   };
 }

@@ -1,6 +1,6 @@
 import type { FormField, Job, Method, ModelSource, Phase } from "../../src/client/types.ts";
 import { RecipeError } from "../../src/errors.ts";
-import { type FieldValue, fieldsOf, type GrpoRecipe, parseRecipe, type SftRecipe } from "../../src/recipe/recipe.ts";
+import { type FieldValue, fieldsOf, type ParsedRecipe, parseRecipe, type Recipe } from "../../src/recipe/recipe.ts";
 import { GSM8K_REWARDS, REWARDS } from "../../src/rewards/registry.ts";
 
 /** Fields that a job decides by itself: no form shows them, and recipes from elsewhere have them taken out. */
@@ -15,9 +15,7 @@ const OF_THE_JOB = new Set(
 const OF_THE_ADAPTER = ["lora_r", "lora_alpha", "use_rslora", "lora_target_modules"] as const;
 
 /** A phase's recipe in full. */
-export type PhaseRecipe =
-  | { method: "sft"; recipe: SftRecipe; notes: string[] }
-  | { method: "grpo"; recipe: GrpoRecipe; notes: string[] };
+type PhaseRecipe = { [M in Method]: { method: M } & ParsedRecipe<M> }[Method];
 
 /** A large part of the script, and not needed to open the page. */
 const yaml = () => import("../../src/recipe/yaml.ts");
@@ -75,9 +73,7 @@ export async function parseForm(
 /** A recipe as YAML that `trl` and `qwench` take. */
 export async function formatForm(recipe: Record<string, unknown>, method: Method): Promise<string> {
   const { formatRecipeYaml } = await yaml();
-  return method === "sft"
-    ? formatRecipeYaml(parseRecipe(recipe, "sft").recipe, "sft")
-    : formatRecipeYaml(parseRecipe(recipe, "grpo").recipe, "grpo");
+  return formatRecipeYaml(parseRecipe(recipe, method).recipe, method);
 }
 
 /**
@@ -99,8 +95,7 @@ export function phaseRecipe(job: Job, index: number): PhaseRecipe {
     ...(recipe.save_strategy === "no" ? { save_strategy: "steps" } : {}), // a tab may be closed at any time
     save_total_limit: 2,
   };
-  const made: PhaseRecipe =
-    method === "sft" ? { method, ...parseRecipe(wanted, "sft") } : { method, ...parseRecipe(wanted, "grpo") };
+  const made = { method, ...parseRecipe(wanted, method) } as PhaseRecipe;
   if (index > 0) {
     for (const [name, value] of Object.entries(adapterFields(job.phases[0]))) {
       const other = made.recipe[name as (typeof OF_THE_ADAPTER)[number]];
@@ -115,7 +110,7 @@ export function phaseRecipe(job: Job, index: number): PhaseRecipe {
 
 /** The adapter's shape as a phase has it. */
 function adapterFields({ method, recipe }: Phase): Record<string, unknown> {
-  const parsed = method === "sft" ? parseRecipe(recipe, "sft").recipe : parseRecipe(recipe, "grpo").recipe;
+  const parsed = parseRecipe(recipe, method).recipe as PhaseRecipe["recipe"];
   return Object.fromEntries(OF_THE_ADAPTER.map((name) => [name, parsed[name]]));
 }
 
@@ -127,7 +122,7 @@ function hasGsm8kAnswers(data: Phase["data"]): boolean {
 /** The recipe of a phase as YAML. */
 export async function phaseYaml(phase: PhaseRecipe): Promise<string> {
   const { formatRecipeYaml } = await yaml();
-  return phase.method === "sft" ? formatRecipeYaml(phase.recipe, "sft") : formatRecipeYaml(phase.recipe, "grpo");
+  return formatRecipeYaml(phase.recipe as Recipe<Method>, phase.method);
 }
 
 /** Names of model and data as a recipe has them; the embedded ones need none. */

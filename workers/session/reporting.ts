@@ -39,7 +39,7 @@ export async function* reporting<E, R>(work: (report: (event: E) => void) => Pro
  */
 export function stoppable<T>(
   work: (signal: AbortSignal) => AsyncGenerator<T>,
-  asked: AbortSignal | null,
+  asked?: AbortSignal | null,
 ): AsyncIterableIterator<T> {
   const control = new AbortController();
   const signal = asked ? AbortSignal.any([asked, control.signal]) : control.signal;

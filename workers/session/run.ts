@@ -3,6 +3,7 @@ import { AbortError, GpuError, QwenchError } from "../../src/errors.ts";
 import type { Gpu } from "../../src/gpu/device.ts";
 import type { Folder } from "../../src/io/storage.ts";
 import type { Transformer } from "../../src/model/transformer.ts";
+import { tune } from "../../src/session/tune.ts";
 import { checkpointNames, findCheckpoint } from "../../src/train/checkpoint.ts";
 import { evaluate } from "./evaluate.ts";
 import { faultOf, type GpuHolder } from "./gpu.ts";
@@ -11,9 +12,9 @@ import { lockTraining } from "./locks.ts";
 import { asProgress, loadPhase, type PreparedPhase, preparePhase, trainPhase } from "./phase.ts";
 import { reporting } from "./reporting.ts";
 import { note, type RunStore, type StoredRun } from "./runs.ts";
-import { tune } from "./tuning.ts";
+import { tuningStore } from "./tuning.ts";
 
-export interface RunInput {
+interface RunInput {
   id: string;
   runs: RunStore;
   library: Library;
@@ -76,8 +77,8 @@ async function* phases(input: RunInput, run: StoredRun, gpu: Gpu): AsyncGenerato
     const adapter = index > 0 ? runs.folder(run.id, index - 1) : null;
     const output = runs.folder(run.id, index);
     const phase = yield* preparePhase({ job, index, model, adapter, gpu, library, signal });
-    for (const text of phase.plan.notes) yield { type: "note", text };
-    yield* tune(gpu, phase, signal);
+    for (const text of phase.forecast.notes) yield { type: "note", text };
+    yield* measured(gpu, phase);
     await gpu.clear();
     const trainee = yield* loadPhase(phase);
     if (index === 0) yield* solve(input, run, phase, trainee.model, "base"); // its adapter does nothing yet
@@ -85,18 +86,28 @@ async function* phases(input: RunInput, run: StoredRun, gpu: Gpu): AsyncGenerato
     try {
       yield* trainPhase(phase, trainee, output);
     } finally {
-      if ("host" in phase) await phase.host.end();
+      await phase.close();
     }
     yield* solve(input, run, phase, trainee.model, job.phases[index].method);
     run.done = index + 1;
   }
 }
 
+/** Picks kernel variants by measurement, once an adapter. */
+function measured(gpu: Gpu, { training, input: { signal } }: PreparedPhase): AsyncGenerator<RunEvent> {
+  return reporting(async (report: (event: RunEvent) => void) => {
+    await tune(gpu, training.prepared, tuningStore(), {
+      signal,
+      onBegin: (text) => report({ type: "note", text }),
+    });
+  });
+}
+
 /** Solves the held-out problems, if there are any and this was not done before. */
 async function* solve(
   { library, signal }: RunInput,
   run: StoredRun,
-  { prepared, input }: PreparedPhase,
+  { training: { prepared }, input }: PreparedPhase,
   model: Transformer,
   stage: Evaluation["stage"],
 ): AsyncGenerator<RunEvent> {

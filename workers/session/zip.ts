@@ -2,7 +2,7 @@ import { Zip, ZipPassThrough } from "fflate";
 import { UnsupportedError } from "../../src/errors.ts";
 
 /** A file of a zip: at once, or streamed. */
-export interface ZipEntry {
+interface ZipEntry {
   name: string;
   content: Uint8Array | string | AsyncIterable<Uint8Array>;
 }

@@ -4,15 +4,8 @@ import { AbortError, QwenchError } from "../../errors.ts";
 import type { HubOptions } from "../../io/hub/hub.ts";
 import { nodeFolder } from "../../platform/node/fs.ts";
 import { nearestName } from "../../recipe/recipe.ts";
-import {
-  dropAdapter,
-  type LoadedAdapter,
-  loadAdapter,
-  loadText,
-  respond,
-  setAdapter,
-  type TextModel,
-} from "../../session/generate.ts";
+import { AdapterSwitch, answerTo, Conversation } from "../../session/chat.ts";
+import { loadText, settingsOf, type TextModel, type TextSettings } from "../../session/generate.ts";
 import { type CliFlag, type ParsedArgs, UsageError } from "../args.ts";
 import {
   askedSettings,
@@ -21,14 +14,11 @@ import {
   SETTING_FLAGS,
   SETTINGS,
   type Setting,
-  type Settings,
-  settingsOf,
   stopsOf,
   textOf,
 } from "../flags/text-flags.ts";
 import { openModelFolder } from "../sources/sources.ts";
 import { modelRequest, openText } from "../sources/text-model.ts";
-import { Conversation } from "../terminal/conversation.ts";
 import { EXIT_INTERRUPTED } from "../terminal/interrupt.ts";
 import { pipedLines, typedLines } from "../terminal/lines.ts";
 import { plainText } from "../terminal/plain-text.ts";
@@ -49,7 +39,7 @@ export const CHAT_FLAGS: CliFlag[] = [
 const PACE = 100;
 
 /** Where a chat takes place. */
-export interface ChatIo {
+interface ChatIo {
   lines: AsyncIterable<string>;
   /** what the model says */
   say(text: string): void;
@@ -108,7 +98,7 @@ export async function runChat({ positional, flags }: ParsedArgs): Promise<number
 }
 
 interface ChatOptions {
-  settings: Settings;
+  settings: TextSettings;
   stop: string[];
   system: string | null;
   hub: HubOptions;
@@ -120,8 +110,7 @@ export class Chat {
   private readonly io: ChatIo;
   private readonly options: ChatOptions;
   private readonly conversation: Conversation;
-  private adapter: LoadedAdapter | null;
-  private adapterOn: boolean;
+  private readonly adapter: AdapterSwitch;
   private answers = 0;
   /** files that this chat wrote, and may write again */
   private readonly saved = new Set<string>();
@@ -131,8 +120,7 @@ export class Chat {
     this.io = io;
     this.options = options;
     this.conversation = new Conversation(text, options.system);
-    this.adapter = text.adapter;
-    this.adapterOn = text.adapter !== null;
+    this.adapter = new AdapterSwitch(text);
   }
 
   /** Answers line by line. @returns whether a line could not be obeyed */
@@ -165,12 +153,12 @@ export class Chat {
     let said = "";
     let why = "";
     try {
-      const prompt = { prompt_ids: ids, number: this.answers++ };
-      for await (const event of respond(this.text, [prompt], { ...settings, stop, pace: PACE, signal })) {
+      const options = { ...settings, number: this.answers++, stop, pace: PACE, signal };
+      for await (const event of answerTo(this.text, ids, options)) {
         if (event.type === "text") {
           said += event.text;
           this.io.say(plainText(event.text));
-        } else if (event.made.finish_reason === "length") why = `cut after ${event.made.ids.length} tokens`;
+        } else if (event.finish_reason === "length") why = `cut after ${event.tokens} tokens`;
       }
     } catch (error) {
       if (!(error instanceof AbortError)) throw error;
@@ -212,18 +200,12 @@ export class Chat {
 
   /** on, off, another one, or what is on now. */
   private async swap(value: string): Promise<void> {
-    const { text } = this;
-    if (value === "on" && !this.adapter) throw new UsageError("There is no adapter to put on: name one, /adapter PATH");
-    if (value === "off" || value === "on") this.adapterOn = value === "on";
-    else if (value !== "") {
-      const other = await loadAdapter(text.model, await openModelFolder(value, "main", this.options.hub));
-      setAdapter(text.model, null);
-      if (this.adapter) await dropAdapter(this.adapter);
-      this.adapter = other;
-      this.adapterOn = true;
-    }
-    setAdapter(text.model, this.adapterOn ? this.adapter : null);
-    this.io.note(this.adapter ? `The adapter is ${this.adapterOn ? "on" : "off"}.` : "There is no adapter.");
+    const { adapter } = this;
+    if (value === "on" && !adapter.present)
+      throw new UsageError("There is no adapter to put on: name one, /adapter PATH");
+    if (value === "off" || value === "on") adapter.turn(value === "on");
+    else if (value !== "") await adapter.put(await openModelFolder(value, "main", this.options.hub));
+    this.io.note(adapter.present ? `The adapter is ${adapter.on ? "on" : "off"}.` : "There is no adapter.");
   }
 
   /** The conversation as a row that `qwench sft` can learn from. */

@@ -4,15 +4,16 @@ import { describeSubgroupMatrices, wantsSubgroupMatrix } from "../../gpu/subgrou
 import { allCases } from "../../kernels/cases.ts";
 import { runCase } from "../../kernels/check.ts";
 import type { Platform } from "../../platform/index.ts";
-import type { Method } from "../../recipe/recipe.ts";
-import { prepareGrpo } from "../../session/grpo.ts";
-import { checkForecast, type PreparedBase, prepareSft } from "../../session/open.ts";
+import type { GrpoRecipe, Method, SftRecipe } from "../../recipe/recipe.ts";
+import { prepareTraining } from "../../session/train.ts";
+import { checkForecast } from "../../train/forecast/memory.ts";
 import { type ParsedArgs, UsageError } from "../args.ts";
+import { kindOf } from "../runs/kinds.ts";
 import { availableMemory, openGpu } from "../runs/open-gpu.ts";
-import { describePrompts, describeRows, forecastTable, openSources, readRecipe } from "../runs/prepare.ts";
+import { forecastTable, openSources, readRecipe } from "../runs/prepare.ts";
 import { formatBytes, renderTable } from "../terminal/table.ts";
-import { rewardsOf } from "./grpo.ts";
 import { planPublished } from "./recipe.ts";
+import { rewardsOf } from "./train.ts";
 
 /** `qwench plan`: forecasts a run's memory and says whether it fits. Allocates nothing on the GPU. */
 export async function runPlan(args: ParsedArgs, method?: Method): Promise<number> {
@@ -20,37 +21,23 @@ export async function runPlan(args: ParsedArgs, method?: Method): Promise<number
   if (typeof flags.recipe === "string" && !("model_name_or_path" in overrides || "dataset_name" in overrides)) {
     return planPublished(args, flags.recipe, method!);
   }
-  return method === "grpo" ? planGrpo(args) : planSft(args);
+  return planRun(args, method!);
 }
 
-async function planSft(args: ParsedArgs): Promise<number> {
-  const { recipe, notes } = await readRecipe(args, "sft");
+/** A recipe's run, prepared as it would be trained. */
+async function planRun<M extends Method>(args: ParsedArgs, method: M): Promise<number> {
+  const { recipe, notes } = await readRecipe(args, method);
+  const both = recipe as SftRecipe | GrpoRecipe;
+  const opened = await rewardsOf(both);
+  await opened?.close(); // what cannot be loaded has shown itself, and nothing is scored
   const { gpu, platform } = await openGpu();
-  const prepared = await prepareSft(recipe, await openSources(recipe, gpu, new AbortController().signal, () => {}));
-  return tell(prepared, notes, describeRows(prepared), platform, recipe.max_memory);
-}
-
-async function planGrpo(args: ParsedArgs): Promise<number> {
-  const { recipe, notes } = await readRecipe(args, "grpo");
-  const { rewards, close } = await rewardsOf(recipe);
-  await close(); // what cannot be loaded has shown itself, and nothing is scored
-  const { gpu, platform } = await openGpu();
-  const sources = await openSources(recipe, gpu, new AbortController().signal, () => {});
-  const prepared = await prepareGrpo(recipe, { ...sources, rewards });
-  return tell(prepared, notes, describePrompts(recipe, prepared), platform, recipe.max_memory);
-}
-
-function tell(
-  prepared: PreparedBase,
-  notes: readonly string[],
-  description: string,
-  platform: Platform,
-  max_memory: number | null,
-): number {
+  const sources = await openSources(both, gpu, new AbortController().signal, () => {});
+  const training = await prepareTraining(method, recipe, { ...sources, rewards: opened?.rewards });
+  const { prepared } = training;
   for (const note of [...notes, ...prepared.notes]) console.error(`note: ${note}`);
-  const available = availableMemory(platform, max_memory);
+  const available = availableMemory(platform, both.max_memory);
   console.log(`Adapter: ${platform.describe}`);
-  console.log(description);
+  console.log(kindOf(training).description);
   console.log(`largest micro-batch: ${prepared.forecast.tokens} tokens\n`);
   console.log(forecastTable(prepared, available));
   checkForecast(prepared.forecast, available);

@@ -19,11 +19,12 @@ import {
   writeExport,
 } from "../../session/export.ts";
 import { checkExport, type ExportCheck, exportPassed } from "../../session/export-check.ts";
+import { recallTuning } from "../../session/tune.ts";
 import { type CliFlag, type ParsedArgs, UsageError } from "../args.ts";
 import { numberFlag, textOf } from "../flags/text-flags.ts";
 import { beginFolder } from "../runs/export-folder.ts";
 import { openGpu } from "../runs/open-gpu.ts";
-import { recallTuning } from "../runs/tuning.ts";
+import { tuningStore } from "../runs/tuning.ts";
 import { hubOptions } from "../sources/hub.ts";
 import { openModelFolder } from "../sources/sources.ts";
 import { interruptible } from "../terminal/interrupt.ts";
@@ -218,7 +219,7 @@ async function checked(
   const status = statusLine();
   const { gpu, platform } = await openGpu();
   console.error(`Checking on ${platform.describe}`);
-  await recallTuning(gpu);
+  await recallTuning(gpu, tuningStore());
   const check = await checkExport(gpu, source, folder, request, {
     rows,
     tokens,

@@ -7,20 +7,13 @@ import {
   promptOf,
   type RespondOptions,
   respond,
+  settingsOf,
   type TextModel,
   type TextResponse,
+  type TextSettings,
 } from "../../session/generate.ts";
 import { type CliFlag, type ParsedArgs, UsageError } from "../args.ts";
-import {
-  askedSettings,
-  MODEL_FLAGS,
-  numberFlag,
-  SETTING_FLAGS,
-  type Settings,
-  settingsOf,
-  stopsOf,
-  textOf,
-} from "../flags/text-flags.ts";
+import { askedSettings, MODEL_FLAGS, numberFlag, SETTING_FLAGS, stopsOf, textOf } from "../flags/text-flags.ts";
 import {
   type AskedRow,
   checkColumns,
@@ -85,7 +78,7 @@ interface Asked {
   logprobs: boolean;
   slots: number | null;
   stop: string[];
-  settings: Partial<Settings>;
+  settings: Partial<TextSettings>;
   model: ModelRequest;
 }
 

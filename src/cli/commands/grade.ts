@@ -44,7 +44,7 @@ interface Disagreement {
 }
 
 /** What grading a file came to. */
-export interface GradeReport {
+interface GradeReport {
   rows: number;
   /** rows graded equal */
   equal: number;

@@ -5,8 +5,8 @@ import { RECIPES } from "../../recipe/published.ts";
 import type { GrpoRecipe, Method, Recipe, SftRecipe } from "../../recipe/recipe.ts";
 import { type TrlSource, trlConfig } from "../../recipe/trl.ts";
 import { parseRecipeYaml } from "../../recipe/yaml.ts";
-import { checkForecast, type MemoryForecast } from "../../session/open.ts";
 import { forecastOf, passText } from "../../session/recipe-forecast.ts";
+import { checkForecast, type MemoryForecast } from "../../train/forecast/memory.ts";
 import { type CliFlag, type ParsedArgs, UsageError } from "../args.ts";
 import { availableMemory, openGpu } from "../runs/open-gpu.ts";
 import { forecastTable, methodOf, readRecipe, recipeText } from "../runs/prepare.ts";
@@ -51,7 +51,7 @@ async function textOf(name: string): Promise<TrlSource & { text: string }> {
 
 /** `qwench plan --recipe NAME`: the forecast by the model's published shape; nothing is downloaded. */
 export async function planPublished(args: ParsedArgs, name: string, method: Method): Promise<number> {
-  const { recipe, notes } = await readRecipe({ ...args, flags: { ...args.flags, dry_run: "plan" } }, method);
+  const { recipe, notes } = await readRecipe(args, method, { trains: false });
   for (const note of notes) console.error(`note: ${note}`);
   const { longest } = publishedRecipe(name);
   const { forecast, text } = await describeForecast(recipe, method, longest);

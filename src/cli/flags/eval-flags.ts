@@ -7,10 +7,11 @@ import { ADAPTER_CONFIG_FILE } from "../../io/peft.ts";
 import { nearestName } from "../../recipe/recipe.ts";
 import { EXTRACTION_STEPS, type ExtractionStep } from "../../rewards/maths/extract.ts";
 import type { GradeOptions } from "../../rewards/maths/grade.ts";
+import type { TextSettings } from "../../session/generate.ts";
 import { type CliFlag, type ParsedArgs, UsageError } from "../args.ts";
 import { EQUALITY_FLAGS } from "../commands/grade.ts";
 import { type ModelRequest, modelRequest } from "../sources/text-model.ts";
-import { MODEL_FLAGS, numberFlag, numberOf, type Settings, stopsOf, textOf } from "./text-flags.ts";
+import { MODEL_FLAGS, numberFlag, numberOf, stopsOf, textOf } from "./text-flags.ts";
 
 /** The held-out problems of the model that comes with Qwench. */
 export const EMBEDDED_SET = "embedded";
@@ -137,7 +138,7 @@ export interface EvalRequest {
   n: number;
   ks: number[];
   /** max_new_tokens: null where nobody asked */
-  settings: Omit<Settings, "max_new_tokens"> & { max_new_tokens: number | null };
+  settings: Omit<TextSettings, "max_new_tokens"> & { max_new_tokens: number | null };
   stop: string[];
   slots: number | null;
   grading: GradeOptions;

@@ -1,5 +1,4 @@
-import type { SamplingOptions } from "../../model/generate/generate.ts";
-import { type GenerationDefaults, samplingOf } from "../../session/generate.ts";
+import { MAX_NEW_TOKENS, type TextSettings } from "../../session/generate.ts";
 import { type CliFlag, type ParsedArgs, UsageError } from "../args.ts";
 
 /** What a number must be. */
@@ -22,10 +21,6 @@ export const SETTINGS = {
   seed: { whole: true, min: 0, max: 2 ** 32 - 1 },
 } as const satisfies Record<string, NumberRule>;
 export type Setting = keyof typeof SETTINGS;
-export type Settings = SamplingOptions & { max_new_tokens: number; seed: number };
-
-/** New tokens where neither a flag nor the model says; transformers' own 20 of prompt and answer together help nobody. */
-const MAX_NEW_TOKENS = 512;
 
 export const MODEL_FLAGS: CliFlag[] = [
   {
@@ -124,22 +119,13 @@ export function numberFlag(flags: ParsedArgs["flags"], name: string, rule: Numbe
 }
 
 /** The settings that were given as flags. @throws {UsageError} */
-export function askedSettings(flags: ParsedArgs["flags"]): Partial<Settings> {
-  const asked: Partial<Settings> = {};
+export function askedSettings(flags: ParsedArgs["flags"]): Partial<TextSettings> {
+  const asked: Partial<TextSettings> = {};
   for (const name of Object.keys(SETTINGS) as Setting[]) {
     const value = numberFlag(flags, name, SETTINGS[name]);
     if (value !== null) asked[name] = value;
   }
   return asked;
-}
-
-/** All settings: what was asked for, else what the model's files say. */
-export function settingsOf(defaults: GenerationDefaults, asked: Partial<Settings>, seed: number): Settings {
-  return {
-    ...samplingOf(defaults, asked),
-    max_new_tokens: asked.max_new_tokens ?? defaults.max_new_tokens ?? MAX_NEW_TOKENS,
-    seed: asked.seed ?? seed,
-  };
 }
 
 /** Stop strings. @throws {UsageError} an empty one */

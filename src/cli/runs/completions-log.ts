@@ -2,20 +2,10 @@ import { FormatError } from "../../errors.ts";
 import type { Folder } from "../../io/storage.ts";
 import type { Completion, CompletionBatch } from "../../report/text.ts";
 
-export const completionsFolder = "completions";
-
-/** Columns beside those of the rewards, whose names a reward function may not have. */
-export const COMPLETION_COLUMNS: readonly string[] = [
-  "step",
-  "prompt",
-  "completion",
-  "advantage",
-  "finish_reason",
-  "length",
-];
+const completionsFolder = "completions";
 
 /** A generation batch and the file that holds it. */
-export interface StoredBatch extends CompletionBatch {
+interface StoredBatch extends CompletionBatch {
   file: string;
 }
 

@@ -9,7 +9,7 @@ import { UsageError } from "../args.ts";
 export const MARK = "qwench-export.json";
 
 /** A folder that gets its name when all in it is there. */
-export interface PendingFolder {
+interface PendingFolder {
   /** to be written into: `NAME.partial`, beside where it will be */
   folder: Folder;
   /** Gives it its name. */

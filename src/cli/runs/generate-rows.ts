@@ -14,7 +14,7 @@ export interface AskedRow {
 }
 
 /** What is written beside a row's own columns. Lists hold a value a response. */
-export interface RowResult {
+interface RowResult {
   responses: string[];
   finish_reasons: TextResponse["finish_reason"][];
   prompt_tokens: number;

@@ -4,9 +4,7 @@ import { wantsSubgroupMatrix } from "../../gpu/subgroup-matrix.ts";
 import { openAdapter, type Platform } from "../../platform/index.ts";
 
 /** Opens the best adapter of this machine with what works on it. */
-export async function openGpu(
-  options: { profile?: boolean; max_memory?: number | null } = {},
-): Promise<{ gpu: Gpu; platform: Platform }> {
+export async function openGpu(options: { profile?: boolean } = {}): Promise<{ gpu: Gpu; platform: Platform }> {
   const platform = await openAdapter();
   const gpu = await requestGpu(platform.adapter, {
     disable: platform.f16 ? [] : ["f16"],

@@ -11,8 +11,8 @@ import {
   type SftRecipe,
 } from "../../recipe/recipe.ts";
 import { parseRecipeYaml } from "../../recipe/yaml.ts";
-import type { PreparedGrpo } from "../../session/grpo.ts";
-import type { PreparedBase, PreparedSft, SftSources } from "../../session/open.ts";
+import type { PreparedBase } from "../../session/open.ts";
+import type { TrainSources } from "../../session/train.ts";
 import { type CliFlag, type ParsedArgs, UsageError } from "../args.ts";
 import { openDataset } from "../sources/datasets.ts";
 import { embeddedRecipe } from "../sources/embedded.ts";
@@ -33,17 +33,19 @@ export const RECIPE_FLAG: CliFlag = {
  * The recipe of a command line: a YAML file or a published one by its name, overridden by flags. Without either, a model
  * or rows it is that of the embedded model.
  *
+ * @param trains whether the run is meant, so that what an earlier stage leaves must be there
  * @throws {NotFoundError} also a published second stage whose first one has left nothing
  */
 export async function readRecipe<M extends Method>(
   { positional, overrides, flags }: ParsedArgs,
   method: M,
+  { trains = flags.dry_run === undefined }: { trains?: boolean } = {},
 ): Promise<ParsedRecipe<M>> {
   const names = [...positional, ...(flags.recipe === undefined ? [] : [`--recipe ${flags.recipe}`])];
   if (names.length > 1) throw new UsageError(`One recipe at most, got ${names.join(", ")}`);
   if (typeof flags.recipe === "string") {
     const parsed = readPublished(flags.recipe, method, overrides);
-    if (flags.dry_run === undefined) checkStages(flags.recipe, parsed.recipe as SftRecipe);
+    if (trains) checkStages(flags.recipe, parsed.recipe as SftRecipe);
     return parsed;
   }
   const [file] = positional;
@@ -97,7 +99,7 @@ export async function openSources(
   gpu: Gpu,
   signal: AbortSignal,
   status: (line: string) => void,
-): Promise<SftSources> {
+): Promise<TrainSources> {
   const { model_name_or_path, dataset_name } = recipe;
   if (!model_name_or_path)
     throw new RecipeError("model_name_or_path is missing: a folder with config.json and safetensors, or a hub id");
@@ -135,23 +137,4 @@ export function forecastTable({ forecast }: Pick<PreparedBase, "forecast">, avai
   rows.push(["peak", formatBytes(forecast.peak)]);
   if (available !== undefined) rows.push(["available", available === null ? "unknown" : formatBytes(available)]);
   return renderTable([{ heading: "memory" }, { heading: "GPU", align: "right" }], rows);
-}
-
-const count = (n: number) => n.toLocaleString("en-US");
-
-/** One line about what SFT will train. */
-export function describeRows(prepared: PreparedSft): string {
-  const { train, plan } = prepared;
-  return `${describeModel(prepared)}; ${count(train.rows.length)} rows, ${count(train.num_tokens)} tokens, ${count(train.num_labels)} labelled; ${count(plan.max_steps)} steps`;
-}
-
-/** One line about what GRPO will train. */
-export function describePrompts(recipe: GrpoRecipe, prepared: PreparedGrpo): string {
-  const { data, plan } = prepared;
-  return `${describeModel(prepared)}; ${count(data.train.length)} prompts; ${count(plan.max_steps)} steps; generation batches of ${count(plan.prompts)} prompts × ${recipe.num_generations} completions of at most ${count(recipe.max_completion_length)} tokens`;
-}
-
-function describeModel({ forecast, lora }: PreparedBase): string {
-  const what = lora ? `LoRA r=${lora.r} on ${[lora.target_modules].flat().join(", ")}` : "all weights";
-  return `${count(forecast.trainable)} of ${count(forecast.parameters)} parameters (${what})`;
 }

@@ -4,7 +4,7 @@ import type { LogRecord } from "../../report/text.ts";
 
 export const metricsFile = "metrics.jsonl";
 
-export interface RunLogOptions {
+interface RunLogOptions {
   /** the step of the checkpoint that the run goes on from; null where it starts afresh */
   resumeStep: number | null;
   /** whether a fresh run may replace the log of an earlier one */

@@ -8,7 +8,7 @@ import { fetchDataset } from "../../io/hub/dataset.ts";
 import type { Folder } from "../../io/storage.ts";
 import { nodeFolder } from "../../platform/node/fs.ts";
 import type { GrpoRecipe } from "../../recipe/recipe.ts";
-import { openTokenizer } from "../../session/open.ts";
+import { openTokenizer } from "../../session/tokenizer.ts";
 import type { CliHub } from "./hub.ts";
 import { DATA_FILE, openFile, openRows, splitFiles } from "./sources.ts";
 

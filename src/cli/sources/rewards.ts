@@ -2,28 +2,22 @@ import { existsSync, statSync } from "node:fs";
 import { basename, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { FormatError, NotFoundError, RecipeError, UnsupportedError } from "../../errors.ts";
-import { nearestName } from "../../recipe/recipe.ts";
-import { REWARDS, type RewardHost, type RewardParameters, rewardNamed } from "../../rewards/registry.ts";
+import { JUDGE_KEY } from "../../rewards/judge/endpoint.ts";
+import type { RewardParameters } from "../../rewards/registry.ts";
 import type { NamedReward, RewardFunction } from "../../rewards/reward.ts";
-import { COMPLETION_COLUMNS } from "../runs/completions-log.ts";
-import { CliRewardHost } from "./reward-host.ts";
+import { type OpenedRewards, openRewards as openAnywhere, type RewardModules } from "../../session/rewards.ts";
+import { openCodePool } from "./code.ts";
+import { openJudgeCache } from "./judge-cache.ts";
 import { type ModuleExport, RewardModule } from "./rewards-module.ts";
-
-export interface OpenedRewards {
-  rewards: NamedReward[];
-  /** what the user should know about how they run */
-  notes: string[];
-  /** what there is to say at a run's end: what a judge was asked, and cost */
-  summary(): string[];
-  /** ends their threads */
-  close(): Promise<void>;
-}
 
 /** A module's path, and behind a colon the export: `./mine.ts:exact`. A drive's letter is followed by a slash. */
 const MODULE = /^(.+\.[cm]?[jt]s)(?::([^:\\/]+))?$/;
 
+/** Wait before a judge is asked a second time. */
+const BACKOFF_MS = 1000;
+
 /**
- * The functions of `reward_funcs`, one an entry, so that `reward_weights` may be one an entry too.
+ * The functions of `reward_funcs` on this machine: registered names, and modules.
  *
  * An entry is a registered name, or the path of a JavaScript or TypeScript module from the working directory:
  * `./mine.js:exact` is that export, `./mine.js` the default export, or the only function it exports. Metrics carry the
@@ -33,71 +27,37 @@ const MODULE = /^(.+\.[cm]?[jt]s)(?::([^:\\/]+))?$/;
  * @throws {NotFoundError} an unknown name, with the nearest; a module or an export that is not there, with those that are
  * @throws {RecipeError} an export that is no function; two functions of one name; a name that completions have a column for
  */
-export async function openRewards(
+export function openRewards(
   entries: readonly string[],
   parameters: Partial<RewardParameters> = {},
 ): Promise<OpenedRewards> {
-  const modules = new Map<string, LoadedModule>();
-  const notes: string[] = [];
-  const host = new CliRewardHost();
-  const close = async () => {
-    for (const module of modules.values()) await module.end();
-    await host.end();
+  const judge = {
+    key: process.env[JUDGE_KEY]?.trim() || null,
+    fetch,
+    backoff_ms: BACKOFF_MS,
+    openCache: openJudgeCache,
   };
-  try {
-    const rewards = await openAll(entries, parameters, modules, notes, host);
-    return { rewards, notes, summary: () => host.summary(), close };
-  } catch (error) {
-    await close();
-    throw error;
-  }
+  return openAnywhere(entries, parameters, { openCodePool, judge, modules: nodeModules() });
 }
 
-async function openAll(
-  entries: readonly string[],
-  parameters: Partial<RewardParameters>,
-  modules: Map<string, LoadedModule>,
-  notes: string[],
-  host: RewardHost,
-): Promise<NamedReward[]> {
-  const rewards: NamedReward[] = [];
-  const from = new Map<string, string>();
-  for (const entry of entries) {
-    const found = MODULE.exec(entry);
-    let named: NamedReward;
-    if (found) {
+/** Modules of this machine, each opened once. */
+function nodeModules(): RewardModules {
+  const modules = new Map<string, LoadedModule>();
+  const notes: string[] = [];
+  return {
+    async open(entry) {
+      const found = MODULE.exec(entry);
+      if (!found) return null;
       const path = resolve(found[1]);
       const module = modules.get(path) ?? (await loadModule(path, notes));
       modules.set(path, module);
-      named = pick(entry, found[1], found[2] ?? null, module);
-    } else named = registered(entry, parameters, host);
-    const other = from.get(named.name);
-    if (other !== undefined) {
-      throw new RecipeError(
-        `reward_funcs ${other} and ${entry} are both called ${named.name}: their metrics would mix; export them by other names`,
-      );
-    }
-    if (COMPLETION_COLUMNS.includes(named.name)) {
-      throw new RecipeError(
-        `reward_funcs ${entry} is called ${named.name}, as a column of the completions is; give it another name`,
-      );
-    }
-    from.set(named.name, entry);
-    rewards.push(named);
-  }
-  return rewards;
-}
-
-function registered(name: string, parameters: Partial<RewardParameters>, host: RewardHost): NamedReward {
-  if (Object.hasOwn(REWARDS, name)) return rewardNamed(name, parameters, host);
-  const names = Object.keys(REWARDS);
-  if (/[\\/]/.test(name)) {
-    throw new NotFoundError(`Cannot load reward_funcs ${name}: a module's name ends in .js, .mjs, .cjs or .ts`);
-  }
-  const near = nearestName(name, names);
-  throw new NotFoundError(
-    `There is no reward function ${name}${near ? `: did you mean ${near}?` : "."} There are ${names.join(", ")}, and modules by their path, such as ./my-rewards.js`,
-  );
+      return pick(entry, found[1], found[2] ?? null, module);
+    },
+    notes: () => notes,
+    async end() {
+      for (const module of modules.values()) await module.end();
+    },
+  };
 }
 
 interface LoadedModule {

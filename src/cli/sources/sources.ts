@@ -7,7 +7,7 @@ import { downloadDataset } from "../../io/hub/dataset.ts";
 import { downloadModel, fetchFiles, openSnapshot } from "../../io/hub/hub.ts";
 import type { Folder } from "../../io/storage.ts";
 import { nodeFile, nodeFolder } from "../../platform/node/fs.ts";
-import { openTokenizer } from "../../session/open.ts";
+import { openTokenizer } from "../../session/tokenizer.ts";
 import { type CliHub, fromHub, hubName, snapshotIn } from "./hub.ts";
 
 /** A hub id: `owner/name` or `name`, none of which is a path. */

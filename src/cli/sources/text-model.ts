@@ -5,10 +5,11 @@ import type { Folder } from "../../io/storage.ts";
 import type { LoadDType, Quantization } from "../../model/files/load.ts";
 import { nodeFolder } from "../../platform/node/fs.ts";
 import { type PreparedText, prepareText, type TextSources } from "../../session/generate.ts";
+import { recallTuning } from "../../session/tune.ts";
 import { type ParsedArgs, UsageError } from "../args.ts";
 import { textOf } from "../flags/text-flags.ts";
 import { availableMemory, openGpu } from "../runs/open-gpu.ts";
-import { recallTuning } from "../runs/tuning.ts";
+import { tuningStore } from "../runs/tuning.ts";
 import { formatBytes } from "../terminal/table.ts";
 import { embeddedModelFolder } from "./embedded-folder.ts";
 import { hubOptions } from "./hub.ts";
@@ -72,7 +73,7 @@ export async function openText(
   const chat_template = request.template ? await openChatTemplate(request.template, hub) : null;
   const { gpu, platform } = await openGpu();
   console.error(`Adapter: ${platform.describe}`);
-  await recallTuning(gpu);
+  await recallTuning(gpu, tuningStore());
   const sources: TextSources = {
     gpu,
     model,

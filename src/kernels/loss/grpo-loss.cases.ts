@@ -1,14 +1,15 @@
+import { GRPO_LOSS_DEFAULTS } from "../../../shaders/loss/grpo-losses.ts";
 import type { CaseRun, KernelCase } from "../check.ts";
 import {
-  type GrpoClipping,
   grpoLoss,
   grpoLossReference,
   grpoStats,
+  type RowLossOptions,
   sequenceLogRatio,
   sequenceLogRatioReference,
 } from "./grpo-loss.ts";
 
-interface Setting extends Partial<GrpoClipping> {
+interface Setting extends Partial<RowLossOptions> {
   ratio: "one" | "token" | "sequence";
   /** rows of each sequence */
   lengths: number[];
@@ -34,11 +35,10 @@ const SETTINGS: Setting[] = [
 /** Ratios, loss types, chunks and tolerances that GRPO's loss is held to. */
 export const grpoLossCases: KernelCase[] = SETTINGS.map((setting) => {
   const { ratio, lengths, chunk, spread = 0.5, ...rest } = setting;
-  const options: GrpoClipping = {
+  const options: RowLossOptions = {
     loss_type: "grpo",
-    epsilon: 0.2,
+    ...GRPO_LOSS_DEFAULTS,
     epsilon_high: 0.2,
-    delta: null,
     beta: 0,
     ...rest,
   };

@@ -1,24 +1,15 @@
 import { grpoLoss as lossShader, sequenceLogRatio as ratioShader } from "../../../shaders/loss/grpo-loss.wgsl.ts";
+import { GRPO_LOSSES, type GrpoLossType, type LossSettings, termOf } from "../../../shaders/loss/grpo-losses.ts";
 import { ShapeError } from "../../errors.ts";
 import type { Recorder } from "../../gpu/recorder.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import { sameShape, threadGrid, WORKGROUP } from "../grid.ts";
 
 const THREADS = 64;
-/** Stands for no limit: the largest f32. */
-const NO_DELTA = 3.4028234663852886e38;
-
-/** TRL's `loss_type`. */
-export type GrpoLossType = "grpo" | "bnpo" | "dr_grpo" | "dapo" | "cispo";
 
 /** What the loss of a row depends on beside its log-probs, under TRL's names. */
-export interface GrpoClipping {
+export interface RowLossOptions extends LossSettings {
   loss_type: GrpoLossType;
-  epsilon: number;
-  /** for cispo the cap itself; for the others 1 + it is the upper bound */
-  epsilon_high: number;
-  /** upper bound of the ratio that is not clipped; null for none */
-  delta: number | null;
   /** weight of the penalty towards the reference; 0 for none */
   beta: number;
 }
@@ -36,7 +27,7 @@ export interface GrpoRows {
   ref_logp: Tensor | null;
 }
 
-/** The weighted loss, the KL term and the two clipping flags of each row: f32 `[n, 4]`. */
+/** The weighted loss, the KL term and the two statistics of each row: f32 `[n, 4]`. */
 export function grpoStats(record: Recorder, rows: number): Tensor {
   return record.empty([rows, 4], "f32", "grpo.stats");
 }
@@ -44,15 +35,15 @@ export function grpoStats(record: Recorder, rows: number): Tensor {
 /**
  * GRPO's objective for the rows `start … start + count − 1` of a micro-batch, and its gradient for their log-probs.
  *
- * `L = w·(−min(min(ρ,δ)·A, clip(ρ, 1−ε, 1+ε_high)·A) + β·KL)`, for cispo `w·(−sg(min(ρ, ε_high))·A·logp + β·KL)`, with
- * `KL = exp(ref−logp) − (ref−logp) − 1`. With a sequence's ratio the gradient is that of the whole sequence as long as its
- * rows have one weight and one advantage, as all loss types have. A row needs no other row: one dispatch, no submit.
+ * `L = w·(f(ρ, A, logp) + β·KL)` with f the token term of the loss and `KL = exp(ref−logp) − (ref−logp) − 1`. With a
+ * sequence's ratio the gradient is that of the whole sequence as long as its rows have one weight and one advantage, as all
+ * loss types have. A row needs no other row: one dispatch, no submit.
  *
  * @param logp f32 `[count]`, nats
- * @param stats of `grpoStats`: weighted loss, KL, clipped below (A < 0), clipped above (A > 0), written from `start`
+ * @param stats of `grpoStats`: weighted loss, KL, the term's two statistics, written from `start`
  * @returns d loss / d logp, f32 `[count]`
  * @throws {ShapeError} lengths that differ; two sources of the ratio; β without reference log-probs
- * @see shaders/loss/grpo-loss.wgsl.ts, grpoLossReference, TRL's GRPOTrainer
+ * @see shaders/loss/grpo-losses.ts, grpoLossReference, TRL's GRPOTrainer
  */
 export function grpoLoss(
   record: Recorder,
@@ -60,8 +51,9 @@ export function grpoLoss(
   rows: GrpoRows,
   stats: Tensor,
   start: number,
-  { loss_type, epsilon, epsilon_high, delta, beta }: GrpoClipping,
+  options: RowLossOptions,
 ): Tensor {
+  const { loss_type, beta } = options;
   const [count] = logp.shape;
   const [n] = stats.shape;
   sameShape("take a GRPO loss", stats, [n, 4]);
@@ -74,21 +66,15 @@ export function grpoLoss(
   }
   const kl = beta !== 0;
   if (kl && !ref_logp) throw new ShapeError(`Cannot take a GRPO loss with beta ${beta}: it needs ref_logp`);
-  const cispo = loss_type === "cispo";
+  const { term } = GRPO_LOSSES[loss_type];
+  const uniforms = Object.entries(termOf(loss_type).uniforms).map(([name, value]) => [name, value(options)]);
   const dlogp = record.empty([count], "f32", "d.logp");
   const other = old_logp ?? log_ratio;
   record.dispatch(
     lossShader,
-    { ratio: old_logp ? "token" : log_ratio ? "given" : "one", cispo, kl, workgroup: WORKGROUP },
+    { ratio: old_logp ? "token" : log_ratio ? "given" : "one", term, kl, workgroup: WORKGROUP },
     { logp, advantage, weight, dlogp, stats, ...(other && { other }), ...(kl && { ref_logp: ref_logp! }) },
-    {
-      start,
-      count,
-      lower: 1 - epsilon,
-      upper: cispo ? epsilon_high : 1 + epsilon_high,
-      delta: delta ?? NO_DELTA,
-      beta,
-    },
+    { start, count, ...Object.fromEntries(uniforms), beta },
     threadGrid(count),
   );
   return dlogp;
@@ -122,7 +108,7 @@ export function sequenceLogRatio(record: Recorder, logp: Tensor, old_logp: Tenso
 }
 
 /** Inputs of the reference, each `[n]`. */
-export interface GrpoReferenceRows {
+interface GrpoReferenceRows {
   logp: Float64Array;
   advantage: Float64Array;
   weight: Float64Array;
@@ -134,32 +120,18 @@ export interface GrpoReferenceRows {
 /** The same in float64 on the CPU. */
 export function grpoLossReference(
   { logp, advantage, weight, old_logp, log_ratio, ref_logp }: GrpoReferenceRows,
-  { loss_type, epsilon, epsilon_high, delta, beta }: GrpoClipping,
+  options: RowLossOptions,
 ): { loss: Float64Array; kl: Float64Array; low: Float64Array; high: Float64Array; dlogp: Float64Array } {
   const make = () => new Float64Array(logp.length);
   const out = { loss: make(), kl: make(), low: make(), high: make(), dlogp: make() };
-  const limit = delta ?? Number.POSITIVE_INFINITY;
-  const [lower, upper] = [1 - epsilon, 1 + epsilon_high];
+  const { loss_type, beta } = options;
+  const term = termOf(loss_type);
   logp.forEach((lp, i) => {
-    const a = advantage[i];
-    const rho = Math.exp(log_ratio ? log_ratio[i] : old_logp ? lp - old_logp[i] : 0);
-    let loss: number;
-    let slope: number;
-    if (loss_type === "cispo") {
-      const capped = Math.min(rho, epsilon_high);
-      loss = -capped * a * lp;
-      slope = -capped * a;
-      out.high[i] = rho > epsilon_high && a > 0 ? 1 : 0;
-    } else {
-      const first = Math.min(rho, limit);
-      const second = Math.min(Math.max(rho, lower), upper);
-      const moves = [rho <= limit ? 1 : 0, rho >= lower && rho <= upper ? 1 : 0];
-      loss = -Math.min(first * a, second * a);
-      const which = first * a < second * a ? 0 : second * a < first * a ? 1 : null;
-      slope = -(which === null ? (moves[0] + moves[1]) / 2 : moves[which]) * a * rho;
-      out.low[i] = first < lower && a < 0 ? 1 : 0;
-      out.high[i] = first > upper && a > 0 ? 1 : 0;
-    }
+    const log_rho = log_ratio ? log_ratio[i] : old_logp ? lp - old_logp[i] : 0;
+    const value = term.reference({ lp, a: advantage[i], rho: Math.exp(log_rho), log_rho }, options);
+    let { loss, slope } = value;
+    out.low[i] = value.low;
+    out.high[i] = value.high;
     if (beta !== 0) {
       const x = ref_logp![i] - lp;
       out.kl[i] = Math.expm1(x) - x;

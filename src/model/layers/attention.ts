@@ -80,14 +80,7 @@ export class AttentionBody implements Body {
     };
   }
 
-  step(
-    record: Recorder,
-    pass: Pass,
-    x: Tensor,
-    h: readonly Hidden[],
-    rows: StepRows,
-    cache: BodyCache | null,
-  ): Tensor {
+  step(record: Recorder, pass: Pass, x: Tensor, h: readonly Hidden[], rows: StepRows, cache: BodyCache | null): Tensor {
     const { heads, linears } = this;
     const { qkv } = this.project(record, pass, x, h);
     const layer = cache as unknown as LayerCache;

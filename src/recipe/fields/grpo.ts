@@ -1,6 +1,21 @@
+import {
+  GRPO_LOSS_OPTIONS,
+  grpoLossHelp,
+  grpoLossTypes,
+  MISSING_GRPO_LOSSES,
+} from "../../../shaders/loss/grpo-losses.ts";
 import type { Field } from "../field.ts";
 
 const grpo = ["grpo"] as const;
+
+type LossOptions = typeof GRPO_LOSS_OPTIONS;
+type LossFields = { readonly [I in keyof LossOptions]: LossOptions[I] & { group: "grpo"; methods: typeof grpo } };
+/** Options that belong to losses stand beside these. */
+const lossFields = GRPO_LOSS_OPTIONS.map((option) => ({
+  ...option,
+  group: "grpo",
+  methods: grpo,
+})) as unknown as LossFields;
 
 /** What only GRPO has: completions, their rewards and the loss. Names, meanings and defaults are GRPOConfig's. */
 export const grpoFields = [
@@ -252,14 +267,10 @@ export const grpoFields = [
     group: "grpo",
     methods: grpo,
     type: "choice",
-    choices: ["dapo", "grpo", "bnpo", "dr_grpo", "cispo"],
-    missing: {
-      sapo: "its soft gate is not implemented",
-      luspo: "its sequence loss is not implemented; importance_sampling_level: sequence is",
-      vespo: "its gamma weights are not implemented",
-    },
-    default: "dapo",
-    help: "How the loss is clipped and averaged: over the tokens of the generation batch (dapo), each completion's first (grpo), over the tokens of the pass (bnpo), by max_completion_length (dr_grpo), or as dapo with clipped importance weights (cispo).",
+    choices: grpoLossTypes,
+    missing: Object.fromEntries(Object.entries(MISSING_GRPO_LOSSES).map(([name, { why }]) => [name, why])),
+    default: grpoLossTypes[0],
+    help: grpoLossHelp(),
   },
   {
     name: "beta",
@@ -280,35 +291,7 @@ export const grpoFields = [
     unit: "iterations",
     help: "Times that a generation batch is trained on.",
   },
-  {
-    name: "epsilon",
-    group: "grpo",
-    methods: grpo,
-    type: "number",
-    default: 0.2,
-    min: 0,
-    help: "Importance ratios are clipped below at 1 - epsilon.",
-  },
-  {
-    name: "epsilon_high",
-    group: "grpo",
-    methods: grpo,
-    type: "number",
-    default: null,
-    nullable: true,
-    min: 0,
-    help: "Importance ratios are clipped above at 1 + epsilon_high; in cispo, at epsilon_high itself, where 5 is usual. null takes epsilon.",
-  },
-  {
-    name: "delta",
-    group: "grpo",
-    methods: grpo,
-    type: "number",
-    default: null,
-    nullable: true,
-    above: 0,
-    help: "Second upper bound of the importance ratio, for negative advantages too; more than 1 + epsilon_high. null is off.",
-  },
+  ...lossFields,
   {
     name: "importance_sampling_level",
     group: "grpo",

@@ -14,7 +14,7 @@ export interface RewardMatrix {
 }
 
 /** How every completion did against its group. */
-export interface Advantages {
+interface Advantages {
   /** [completions]; 0 where no function gave a reward */
   advantages: Float32Array;
   /** [completions] weighted sum of the rewards; null where no function gave one */

@@ -3,7 +3,7 @@ import { DataError } from "../../errors.ts";
 import { mixSeed } from "../seed.ts";
 
 /** Fields of a recipe that decide which completions a step trains on, by TRL's names. */
-export interface GrpoPlanOptions {
+export interface GrpoBatchOptions {
   /** completions of one micro-batch */
   per_device_train_batch_size: number;
   gradient_accumulation_steps: number;
@@ -21,7 +21,7 @@ export interface GrpoPlanOptions {
 }
 
 /** One micro-batch: a slice of a generation batch. */
-export interface MicroStep {
+interface MicroStep {
   /** number of the generation batch, from 0 over the whole run */
   generation: number;
   /** from 0 to steps_per_generation − 1 */
@@ -35,7 +35,7 @@ export interface MicroStep {
  * prompt; it is shuffled, cut into steps_per_generation micro-batches and gone through num_iterations times. Prompts at
  * the end of an epoch that fill no whole generation batch are left out of that epoch.
  */
-export class GrpoPlan {
+export class GrpoBatches {
   /** completions of a generation batch */
   readonly size: number;
   /** prompts of a generation batch */
@@ -45,10 +45,10 @@ export class GrpoPlan {
   readonly max_steps: number;
   private readonly rows: number;
   private readonly generationsPerEpoch: number;
-  private readonly options: GrpoPlanOptions;
+  private readonly options: GrpoBatchOptions;
 
   /** @throws {DataError} generations that do not divide the batch; fewer prompts than a generation batch takes */
-  constructor(rows: number, options: GrpoPlanOptions) {
+  constructor(rows: number, options: GrpoBatchOptions) {
     const {
       per_device_train_batch_size: batch,
       steps_per_generation,

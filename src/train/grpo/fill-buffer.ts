@@ -1,10 +1,9 @@
+import { lossSettings } from "../../../shaders/loss/grpo-losses.ts";
 import type { Transformer } from "../../model/transformer.ts";
 import type { GrpoRecipe } from "../../recipe/recipe.ts";
-import type { LogRecord } from "../best.ts";
-import type { TrainerState } from "../checkpoint.ts";
 import { Means } from "../metrics.ts";
 import { mixSeed } from "../seed.ts";
-import type { GrpoPlan } from "./batches.ts";
+import type { GrpoBatches } from "./batches.ts";
 import type { GenerationBuffer } from "./buffer.ts";
 import { type GrpoLossOptions, tokenLogps } from "./objective.ts";
 import { type CompletionRecord, type GrpoData, rollOut } from "./rollout.ts";
@@ -26,7 +25,7 @@ export async function fillBuffer(
   reference: Transformer | null,
   data: GrpoData,
   recipe: GrpoRecipe,
-  plan: GrpoPlan,
+  batches: GrpoBatches,
   at: {
     generation: number;
     step: number;
@@ -34,13 +33,13 @@ export async function fillBuffer(
     onProgress?: (done: number, total: number) => void;
   },
 ): Promise<FilledBuffer> {
-  const rows = plan.promptsOf(at.generation).map((row) => data.train[row]);
+  const rows = batches.promptsOf(at.generation).map((row) => data.train[row]);
   const { num_generations } = recipe;
   const { generations, records, advantages, metrics, unscored } = await rollOut(model, data, recipe, {
     rows,
     num_generations,
     seed: mixSeed(recipe.seed, 4),
-    sequence: at.generation * plan.size,
+    sequence: at.generation * batches.size,
     step: at.step,
     signal: at.signal,
     onProgress: at.onProgress,
@@ -59,7 +58,7 @@ export async function fillBuffer(
   const size = recipe.per_device_train_batch_size;
   for (let from = 0; from < sequences.length; from += size) {
     const part = sequences.slice(from, from + size);
-    const old = plan.offPolicy ? logpsOf(model, part, recipe) : null;
+    const old = batches.offPolicy ? logpsOf(model, part, recipe) : null;
     const ref = reference && logpsOf(reference, part, recipe);
     const [olds, refs] = [await old, await ref];
     part.forEach((sequence, i) => {
@@ -86,19 +85,17 @@ async function logpsOf(
 /** What the loss of micro-batch `micro` of optimizer step `step` depends on. */
 export function lossOptions(
   recipe: GrpoRecipe,
-  plan: GrpoPlan,
+  batches: GrpoBatches,
   buffer: GenerationBuffer,
   micros: number,
   step: number,
   micro: number,
 ): GrpoLossOptions {
-  const slices = plan.size / recipe.per_device_train_batch_size;
+  const slices = batches.size / recipe.per_device_train_batch_size;
   return {
     loss_type: recipe.loss_type,
     importance_sampling_level: recipe.importance_sampling_level,
-    epsilon: recipe.epsilon,
-    epsilon_high: recipe.epsilon_high,
-    delta: recipe.delta,
+    ...lossSettings(recipe),
     beta: recipe.beta,
     temperature: recipe.temperature,
     max_completion_length: recipe.max_completion_length,
@@ -108,15 +105,13 @@ export function lossOptions(
   };
 }
 
-/** Rewards and lengths over the evaluation prompts, by TRL's names with `eval_` before them. */
+/** Rewards and lengths over the evaluation prompts, by TRL's names. @param step optimizer steps taken */
 export async function evaluateGrpo(
   model: Transformer,
   data: GrpoData,
   recipe: GrpoRecipe,
-  state: TrainerState,
-  now: () => number,
-): Promise<LogRecord> {
-  const began = now();
+  step: number,
+): Promise<Record<string, number>> {
   const num_generations = recipe.num_generations_eval ?? recipe.num_generations;
   const size = Math.max(1, Math.floor(recipe.per_device_eval_batch_size / num_generations));
   const means = new Means();
@@ -126,15 +121,9 @@ export async function evaluateGrpo(
       num_generations,
       seed: mixSeed(recipe.seed, 6),
       sequence: from * num_generations,
-      step: state.global_step,
+      step,
     });
     means.add(metrics);
   }
-  const named = Object.entries(means.take()).map(([name, value]) => [`eval_${name}`, value]);
-  return {
-    step: state.global_step,
-    ...Object.fromEntries(named),
-    eval_runtime: (now() - began) / 1000,
-    epoch: state.epoch,
-  };
+  return means.take();
 }

@@ -1,34 +1,30 @@
+import {
+  GRPO_LOSS_OPTIONS,
+  GRPO_LOSSES,
+  type GrpoLossType,
+  grpoLossTypes,
+  type LossSettings,
+  termOf,
+} from "../../../shaders/loss/grpo-losses.ts";
 import { RecipeError, ShapeError } from "../../errors.ts";
 import type { Recorder } from "../../gpu/recorder.ts";
-import {
-  type GrpoClipping,
-  type GrpoLossType,
-  type GrpoRows,
-  grpoLoss,
-  grpoStats,
-  sequenceLogRatio,
-} from "../../kernels/loss/grpo-loss.ts";
+import { type GrpoRows, grpoLoss, grpoStats, sequenceLogRatio } from "../../kernels/loss/grpo-loss.ts";
 import type { ForwardOptions, Transformer } from "../../model/transformer.ts";
 import { type GrpoSequence, type PackedSequences, packSequences, perTarget } from "./sequences.ts";
 
-export type { GrpoLossType };
-
 /** What GRPO's loss depends on beside its sequences, under TRL's names. */
-export interface GrpoLossOptions {
+export interface GrpoLossOptions extends LossSettings {
   loss_type: GrpoLossType;
   /** where the importance ratio is taken */
   importance_sampling_level: "token" | "sequence";
-  epsilon: number;
-  /** null: epsilon. For cispo the cap of the ratio itself */
-  epsilon_high: number | null;
-  delta: number | null;
+  /** weight of the penalty towards the reference; 0 for none */
   beta: number;
   /** of the sampling: logits are divided by it before log-probs */
   temperature: number;
-  /** the divisor of dr_grpo */
+  /** a divisor, of dr_grpo */
   max_completion_length: number;
   /**
-   * The divisor of dapo and cispo: tokens that count in the generation batch, times
+   * A divisor, of dapo and cispo: tokens that count in the generation batch, times
    * gradient_accumulation_steps / steps_per_generation, which makes it those of one optimizer step on average.
    */
   num_items_in_batch: number;
@@ -42,7 +38,7 @@ export interface GrpoLossOptions {
 export interface GrpoResult {
   /** the micro-batch's share: those of an optimizer step's micro-batches add up to its loss */
   loss: number;
-  /** kl (where beta is not 0), entropy, and clip_ratio/… or for cispo cispo_clip_ratio; a step logs their means */
+  /** kl (where beta is not 0), entropy, and the statistics of the loss's token term; a step logs their means */
   metrics: Record<string, number>;
 }
 
@@ -56,7 +52,7 @@ export interface GrpoResult {
  * @throws {DataError} sequences that do not fit together
  * @throws {ShapeError} β without reference log-probs
  * @throws {RecipeError} a temperature, bound or divisor that cannot be used
- * @see DESIGN Appendix A; src/kernels/loss/grpo-loss.ts; TRL's GRPOTrainer
+ * @see shaders/loss/grpo-losses.ts; src/kernels/loss/grpo-loss.ts; TRL's GRPOTrainer
  */
 export function grpoObjective(
   record: Recorder,
@@ -73,7 +69,6 @@ export function grpoObjective(
     throw new ShapeError(`Cannot take GRPO's loss with beta ${options.beta}: the sequences have no ref_logps`);
   }
   if (n === 0) return Promise.resolve(summary(new Float32Array(0), new Float32Array(0), packed.starts, options));
-  const clipping: GrpoClipping = { ...options, epsilon_high: options.epsilon_high ?? options.epsilon };
   const forward = forwardOptions(options);
   const pending = record.scope(() => {
     const up = (data: Float32Array, label: string) => record.upload(data, [n], label);
@@ -98,7 +93,7 @@ export function grpoObjective(
     }
     const stats = grpoStats(record, n);
     const { entropy } = model.run(record, packed.batch, packed.targets, forward, (r, { logp }, start) =>
-      grpoLoss(r, logp, rows, stats, start, clipping),
+      grpoLoss(r, logp, rows, stats, start, options),
     )!;
     return { stats: record.read(stats), entropy: record.read(entropy) };
   });
@@ -107,7 +102,7 @@ export function grpoObjective(
 }
 
 /** Log-probs and entropies of completion tokens, a Float32Array a sequence. */
-export interface TokenLogps {
+interface TokenLogps {
   logps: Float32Array[];
   entropies: Float32Array[];
 }
@@ -149,22 +144,17 @@ function forwardOptions({
 }
 
 function check(options: GrpoLossOptions): void {
-  const { loss_type, epsilon, epsilon_high, delta, beta } = options;
-  const known: readonly GrpoLossType[] = ["grpo", "bnpo", "dr_grpo", "dapo", "cispo"];
-  if (!known.includes(loss_type)) {
-    throw new RecipeError(`Cannot take loss_type ${JSON.stringify(loss_type)}: one of ${known.join(", ")}`);
+  const { loss_type, beta } = options;
+  if (!Object.hasOwn(GRPO_LOSSES, loss_type)) {
+    throw new RecipeError(`Cannot take loss_type ${JSON.stringify(loss_type)}: one of ${grpoLossTypes.join(", ")}`);
   }
-  for (const [name, value] of Object.entries({ epsilon, epsilon_high: epsilon_high ?? 0, delta: delta ?? 0, beta })) {
+  const given = GRPO_LOSS_OPTIONS.map(({ name }) => [name, options[name] ?? 0] as const);
+  for (const [name, value] of [...given, ["beta", beta] as const]) {
     if (!(value >= 0 && Number.isFinite(value))) throw new RecipeError(`Cannot use ${name} ${value}: at least 0`);
   }
-  const divisor = {
-    dr_grpo: "max_completion_length",
-    dapo: "num_items_in_batch",
-    cispo: "num_items_in_batch",
-  } as const;
-  const name = loss_type in divisor ? divisor[loss_type as keyof typeof divisor] : null;
-  if (name && !(options[name] >= 0 && Number.isFinite(options[name]))) {
-    throw new RecipeError(`Cannot take loss_type ${loss_type} with ${name} ${options[name]}: it divides the loss`);
+  const { needs } = GRPO_LOSSES[loss_type].divisor;
+  if (needs && !(options[needs] >= 0 && Number.isFinite(options[needs]))) {
+    throw new RecipeError(`Cannot take loss_type ${loss_type} with ${needs} ${options[needs]}: it divides the loss`);
   }
 }
 
@@ -177,19 +167,15 @@ function spread({ starts, positions }: PackedSequences, of: (sequence: number) =
 
 /** What each token's loss is multiplied by, so that the loss is a plain sum. */
 function weights(starts: readonly number[], options: GrpoLossOptions): Float32Array {
+  const { loss_type, max_completion_length, num_items_in_batch, gradient_accumulation_steps = 1 } = options;
   const sequences = starts.length - 1;
   const tokens = starts[sequences];
-  const steps = options.gradient_accumulation_steps ?? 1;
-  const of: Record<GrpoLossType, (own: number) => number> = {
-    grpo: (own) => 1 / (sequences * own * steps),
-    bnpo: () => 1 / (tokens * steps),
-    dr_grpo: () => 1 / (sequences * Math.max(1, options.max_completion_length) * steps),
-    dapo: () => 1 / Math.max(1, options.num_items_in_batch),
-    cispo: () => 1 / Math.max(1, options.num_items_in_batch),
-  };
+  const batch = { sequences, tokens, max_completion_length, num_items_in_batch, gradient_accumulation_steps };
+  const { divisor } = GRPO_LOSSES[loss_type];
   const out = new Float32Array(tokens);
   for (let s = 0; s < sequences; s++) {
-    out.fill(of[options.loss_type](starts[s + 1] - starts[s]), starts[s], starts[s + 1]);
+    const own = starts[s + 1] - starts[s];
+    out.fill(1 / divisor.of({ ...batch, own }), starts[s], starts[s + 1]);
   }
   return out;
 }
@@ -197,7 +183,7 @@ function weights(starts: readonly number[], options: GrpoLossOptions): Float32Ar
 /**
  * Loss and metrics of a micro-batch from its rows' statistics.
  *
- * As in TRL: means over tokens, but clipping of sequence-level ratios is counted by sequence; low_min and high_max are
+ * As in TRL: means over tokens, but those of sequence-level ratios are by sequence, and the least and the greatest are
  * over the sequences.
  */
 function summary(
@@ -216,22 +202,22 @@ function summary(
   const [low, high] = [column(2), column(3)];
   const lengths = starts.slice(1).map((end, s) => end - starts[s]);
   // a sequence of which nothing counts has ratio 1
-  const first = (flags: Float64Array) => lengths.map((length, s) => (length > 0 ? flags[starts[s]] : 0));
-  const own = (flags: Float64Array) =>
-    lengths.flatMap((length, s) => (length > 0 ? [mean(flags.subarray(starts[s], starts[s] + length))] : []));
+  const first = (values: Float64Array) => lengths.map((length, s) => (length > 0 ? values[starts[s]] : 0));
+  const own = (values: Float64Array) =>
+    lengths.flatMap((length, s) => (length > 0 ? [mean(values.subarray(starts[s], starts[s] + length))] : []));
   const bySequence = importance_sampling_level === "sequence";
-  const overall = (flags: Float64Array) => mean(bySequence ? first(flags) : flags);
   const each = bySequence ? first : own;
+  const over = {
+    all: (values: Float64Array) => mean(bySequence ? first(values) : values),
+    least: (values: Float64Array) =>
+      each(values).reduce((a, b) => Math.min(a, b), n > 0 ? Number.POSITIVE_INFINITY : 0),
+    greatest: (values: Float64Array) => each(values).reduce((a, b) => Math.max(a, b), 0),
+  };
   const metrics: Record<string, number> = {};
   if (beta !== 0) metrics.kl = mean(column(1));
   metrics.entropy = mean(entropy);
-  if (loss_type === "cispo") metrics.cispo_clip_ratio = overall(high);
-  else {
-    metrics["clip_ratio/low_mean"] = overall(low);
-    metrics["clip_ratio/high_mean"] = overall(high);
-    metrics["clip_ratio/region_mean"] = overall(low.map((flag, i) => Math.max(flag, high[i])));
-    metrics["clip_ratio/low_min"] = each(low).reduce((a, b) => Math.min(a, b), n > 0 ? 1 : 0);
-    metrics["clip_ratio/high_max"] = each(high).reduce((a, b) => Math.max(a, b), 0);
+  for (const statistic of termOf(loss_type).statistics) {
+    metrics[statistic.name] = over[statistic.over](low.map((value, i) => statistic.of(value, high[i])));
   }
   return { loss: mean(column(0)) * n, metrics };
 }

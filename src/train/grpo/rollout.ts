@@ -34,7 +34,7 @@ export interface CompletionRecord {
 }
 
 /** Fields of a recipe that decide how completions are drawn and scored, by TRL's names. */
-export interface RolloutOptions extends Omit<SamplingOptions, "min_p"> {
+interface RolloutOptions extends Omit<SamplingOptions, "min_p"> {
   min_p: number | null;
   max_completion_length: number;
   scale_rewards: ScaleRewards;
@@ -44,7 +44,7 @@ export interface RolloutOptions extends Omit<SamplingOptions, "min_p"> {
 }
 
 /** Which completions to draw. */
-export interface RolloutRequest {
+interface RolloutRequest {
   rows: readonly PromptRow[];
   num_generations: number;
   /** of the draws */
@@ -58,7 +58,7 @@ export interface RolloutRequest {
 }
 
 /** Completions of some prompts, group by group, scored. */
-export interface Rollout {
+interface Rollout {
   generations: Generation[];
   records: CompletionRecord[];
   advantages: Float32Array;

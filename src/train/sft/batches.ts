@@ -5,7 +5,7 @@ import { DataError } from "../../errors.ts";
 import { shiftedTargets, type Targets } from "../../model/transformer.ts";
 
 /** Fields of a recipe that decide which rows a step sees, by TRL's names. */
-export interface BatchOptions {
+interface BatchOptions {
   per_device_train_batch_size: number;
   gradient_accumulation_steps: number;
   num_train_epochs: number;
@@ -27,7 +27,7 @@ export interface MicroBatch {
 }
 
 /** What every step trains on, as a function of its number: a resumed run needs no other cursor. */
-export class BatchPlan {
+export class SftBatches {
   /** optimizer steps of one pass over the data */
   readonly stepsPerEpoch: number;
   readonly max_steps: number;
@@ -67,7 +67,7 @@ export class BatchPlan {
     return micro;
   }
 
-  /** The step with the most tokens in one micro-batch among those that will be taken: what memory is planned for. */
+  /** The step with the most tokens in one micro-batch among those that will be taken: what memory is forecast for. */
   largest(from = 0): MicroBatch[] {
     let best = from;
     let most = -1;

@@ -1,9 +1,9 @@
 import { makeBatch } from "../../data/packing.ts";
 import type { TokenizedRow } from "../../data/tokenize.ts";
 import type { Recorder } from "../../gpu/recorder.ts";
-import { gradNorm } from "../../kernels/optimizer/grad-norm.ts";
 import { shiftedTargets, type Transformer } from "../../model/transformer.ts";
-import type { Optimizer } from "../optimizer.ts";
+import type { StepResult } from "../method.ts";
+import { type Optimizer, update } from "../optimizer.ts";
 import { mixSeed } from "../seed.ts";
 import type { MicroBatch } from "./batches.ts";
 
@@ -19,19 +19,11 @@ export interface StepOptions {
   seed: number;
 }
 
-/** What one step did; arrives when the GPU has run it. */
-export interface StepResult {
-  step: number;
-  /** cross-entropy over the labelled tokens of all micro-batches, label smoothing included */
-  loss: number;
-  /** before clipping */
-  grad_norm: number;
-  learning_rate: number;
+/** What one step did; arrives when the GPU has run it. The loss is smoothed where labels are. */
+export interface SftResult extends StepResult {
   /** mean over micro-batches of each one's mean over labelled tokens */
   mean_token_accuracy: number;
   entropy: number;
-  /** all tokens, labelled or not */
-  tokens: number;
 }
 
 /** Rows' results that come back from the GPU for one micro-batch. */
@@ -54,7 +46,7 @@ export function sftStep(
   optimizer: Optimizer,
   micro: readonly MicroBatch[],
   options: StepOptions,
-): Promise<StepResult> {
+): Promise<SftResult> {
   const store = model.store!;
   const labelled = micro.reduce((n, { targets }) => n + targets.rows.length, 0);
   const pending: Pending[] = [];
@@ -80,13 +72,7 @@ export function sftStep(
         });
     });
   });
-  const norm = record.scope(() => {
-    const norm = gradNorm(record, [store.grads], options.max_grad_norm);
-    optimizer.update(record, norm, options.learning_rate, options.step + 1);
-    return record.read(norm);
-  });
-  record.submit();
-  record.gpu.endStep();
+  const norm = update(record, store, optimizer, options);
   const tokens = micro.reduce((n, { batch }) => n + batch.input_ids.length, 0);
   return collect(pending, norm, labelled, { step: options.step, learning_rate: options.learning_rate, tokens });
 }
@@ -96,7 +82,7 @@ async function collect(
   norm: Promise<ArrayBuffer>,
   labelled: number,
   known: { step: number; learning_rate: number; tokens: number },
-): Promise<StepResult> {
+): Promise<SftResult> {
   let [loss, entropy, accuracy] = [0, 0, 0];
   for (const { objective, entropy: h, correct } of pending) {
     loss -= sum(await objective);

@@ -1,11 +1,12 @@
 import { describe, expect, it } from "vitest";
+import { GRPO_LOSS_DEFAULTS, GRPO_LOSSES, TOKEN_TERMS } from "../../../shaders/loss/grpo-losses.ts";
 import { gradientError } from "../../../src/kernels/check.ts";
 import { grpoLossCases } from "../../../src/kernels/loss/grpo-loss.cases.ts";
 import {
-  type GrpoClipping,
   grpoLoss,
   grpoLossReference,
   grpoStats,
+  type RowLossOptions,
   sequenceLogRatio,
   sequenceLogRatioReference,
 } from "../../../src/kernels/loss/grpo-loss.ts";
@@ -16,7 +17,14 @@ describeCases("grpo_loss", grpoLossCases);
 const wave = (n: number, phase: number, scale = 1) =>
   Float64Array.from({ length: n }, (_, i) => scale * Math.sin(7 * i + phase));
 const total = (values: Float64Array) => values.reduce((a, b) => a + b, 0);
-const PLAIN: GrpoClipping = { loss_type: "grpo", epsilon: 0.2, epsilon_high: 0.28, delta: null, beta: 0 };
+const PLAIN: RowLossOptions = { loss_type: "grpo", ...GRPO_LOSS_DEFAULTS, epsilon_high: 0.28, beta: 0 };
+
+it("every token term has cases", () => {
+  const tried = grpoLossCases.map(({ name }) =>
+    Object.entries(GRPO_LOSSES).find(([loss]) => name.includes(`, ${loss},`)),
+  );
+  expect(new Set(tried.map((entry) => entry?.[1].term))).toEqual(new Set(Object.keys(TOKEN_TERMS)));
+});
 
 describe("the reference gradient agrees with finite differences", () => {
   const n = 24;
@@ -57,7 +65,7 @@ describe("the reference gradient agrees with finite differences", () => {
   });
 
   it("cispo: that of −cap·A·logp, the cap held constant", () => {
-    const options: GrpoClipping = { ...PLAIN, loss_type: "cispo", epsilon_high: 1.2, beta: 0.2 };
+    const options: RowLossOptions = { ...PLAIN, loss_type: "cispo", epsilon_high: 1.2, beta: 0.2 };
     const weight = wave(n, 4);
     const rows = { advantage, weight, old_logp, log_ratio: null, ref_logp };
     const held = logp.map((lp, i) => lp - old_logp[i]);

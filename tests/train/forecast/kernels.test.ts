@@ -8,7 +8,7 @@ import { parseModelConfig } from "../../../src/model/config.ts";
 import { recordGeneration } from "../../../src/model/generate/foresee.ts";
 import { generate } from "../../../src/model/generate/generate.ts";
 import { grpo, loadGrpo, prepareGrpo } from "../../../src/session/grpo.ts";
-import { loadSft, prepareSft, sft } from "../../../src/session/open.ts";
+import { loadSft, prepareSft, sft } from "../../../src/session/sft.ts";
 import { ownGpu } from "../../gpu/open.ts";
 import { recipeOf, TINY, tinyModel, tinyRows } from "../fixtures.ts";
 import { grpoRecipe, letters, sums, tinyChatModel } from "../grpo/fixtures.ts";

@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { DataError } from "../../../src/errors.ts";
-import { GrpoPlan, type GrpoPlanOptions } from "../../../src/train/grpo/batches.ts";
+import { GrpoBatches, type GrpoBatchOptions } from "../../../src/train/grpo/batches.ts";
 
-const options: GrpoPlanOptions = {
+const options: GrpoBatchOptions = {
   per_device_train_batch_size: 4,
   gradient_accumulation_steps: 2,
   num_generations: 4,
@@ -14,21 +14,21 @@ const options: GrpoPlanOptions = {
   seed: 1,
   data_seed: null,
 };
-const plan = (values: Partial<GrpoPlanOptions> = {}, rows = 7) => new GrpoPlan(rows, { ...options, ...values });
+const batches = (values: Partial<GrpoBatchOptions> = {}, rows = 7) => new GrpoBatches(rows, { ...options, ...values });
 const sorted = (values: readonly number[]) => [...values].sort((a, b) => a - b);
 
-describe("GrpoPlan", () => {
+describe("GrpoBatches", () => {
   it("takes every prompt at most once an epoch, in another order each, and leaves out what fills no batch", () => {
-    const own = plan(); // 8 completions of 2 prompts a generation: 3 of them in 7 rows
+    const own = batches(); // 8 completions of 2 prompts a generation: 3 of them in 7 rows
     expect([own.size, own.prompts, own.stepsPerEpoch, own.max_steps]).toEqual([8, 2, 3, 3]);
     const epoch = (e: number) => [0, 1, 2].flatMap((g) => own.promptsOf(3 * e + g));
     expect(new Set(epoch(0)).size).toBe(6);
     expect(epoch(1)).not.toEqual(epoch(0));
-    expect(plan({ shuffle_dataset: false }).promptsOf(1)).toEqual([2, 3]);
+    expect(batches({ shuffle_dataset: false }).promptsOf(1)).toEqual([2, 3]);
   });
 
   it("cuts a generation batch into slices that hold each completion once, mixed", () => {
-    const own = plan();
+    const own = batches();
     const slices = own.step(1).map((at) => own.slice(at));
     expect(own.step(1)).toEqual([
       { generation: 1, slice: 0 },
@@ -39,7 +39,7 @@ describe("GrpoPlan", () => {
   });
 
   it("goes through a generation batch num_iterations times before the next is drawn", () => {
-    const own = plan({ num_iterations: 2, gradient_accumulation_steps: 1 });
+    const own = batches({ num_iterations: 2, gradient_accumulation_steps: 1 });
     const micro = Array.from({ length: 8 }, (_, step) => own.step(step)).flat();
     expect(micro.map(({ generation, slice }) => `${generation}.${slice}`)).toEqual([
       "0.0",
@@ -55,14 +55,14 @@ describe("GrpoPlan", () => {
   });
 
   it("takes several generation batches in a step, and ends an epoch with a shorter step", () => {
-    const own = plan({ gradient_accumulation_steps: 4, num_train_epochs: 2 });
+    const own = batches({ gradient_accumulation_steps: 4, num_train_epochs: 2 });
     expect(own.stepsPerEpoch).toBe(2);
     expect(own.step(0).map(({ generation }) => generation)).toEqual([0, 0, 1, 1]);
     expect(own.step(1).map(({ generation }) => generation)).toEqual([2, 2]);
     expect(own.step(2)[0]).toEqual({ generation: 3, slice: 0 });
     expect(own.max_steps).toBe(4);
-    expect(plan({ num_train_epochs: 0.5 }, 20).max_steps).toBe(5);
-    expect(plan({ max_steps: 50 }).max_steps).toBe(50);
+    expect(batches({ num_train_epochs: 0.5 }, 20).max_steps).toBe(5);
+    expect(batches({ max_steps: 50 }).max_steps).toBe(50);
   });
 
   // TRL: gradient_accumulation_steps % (steps_per_generation * num_iterations) != 0
@@ -73,23 +73,23 @@ describe("GrpoPlan", () => {
     [{ gradient_accumulation_steps: 4 }, false],
     [{ gradient_accumulation_steps: 3 }, true],
   ])("%j keeps old log-probs: %s", (values, expected) => {
-    expect(plan(values).offPolicy).toBe(expected);
+    expect(batches(values).offPolicy).toBe(expected);
   });
 
   it("refuses groups that do not fill the batch, and fewer prompts than one takes", () => {
-    expect(() => plan({ num_generations: 3 })).toThrow(
+    expect(() => batches({ num_generations: 3 })).toThrow(
       new DataError(
         "Cannot cut generation batches of 8 completions (per_device_train_batch_size 4 × steps_per_generation 2) into groups of num_generations 3",
       ),
     );
-    expect(() => plan({}, 1)).toThrow(/takes 2 prompts \(8 completions, num_generations 4\), and there are 1/);
+    expect(() => batches({}, 1)).toThrow(/takes 2 prompts \(8 completions, num_generations 4\), and there are 1/);
   });
 
   it("has a fingerprint that tells prompts and batch sizes apart", () => {
     const rows = [{ prompt_ids: [1, 2] }, { prompt_ids: [3] }];
-    const own = plan().fingerprint(rows);
-    expect(plan().fingerprint(rows)).toBe(own);
-    expect(plan().fingerprint([{ prompt_ids: [1] }, { prompt_ids: [2, 3] }])).not.toBe(own);
-    expect(plan({ num_iterations: 2 }).fingerprint(rows)).not.toBe(own);
+    const own = batches().fingerprint(rows);
+    expect(batches().fingerprint(rows)).toBe(own);
+    expect(batches().fingerprint([{ prompt_ids: [1] }, { prompt_ids: [2, 3] }])).not.toBe(own);
+    expect(batches({ num_iterations: 2 }).fingerprint(rows)).not.toBe(own);
   });
 });

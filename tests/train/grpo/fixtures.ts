@@ -6,8 +6,8 @@ import type { Folder } from "../../../src/io/storage.ts";
 import { type GrpoRecipe, parseRecipe } from "../../../src/recipe/recipe.ts";
 import { eachCompletion, type NamedReward } from "../../../src/rewards/reward.ts";
 import { type GrpoEvent, grpo, loadGrpo, type PreparedGrpo, prepareGrpo } from "../../../src/session/grpo.ts";
-import type { LogRecord } from "../../../src/train/best.ts";
 import type { Trainee } from "../../../src/train/checkpoint.ts";
+import type { LogRecord } from "../../../src/train/metrics.ts";
 
 const SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"];
 const TEMPLATE =

@@ -1,5 +1,6 @@
 import { beforeAll, describe, expect, it, vi } from "vitest";
 import { uniform01 } from "../../../shaders/lib/random.ts";
+import { GRPO_LOSS_DEFAULTS, grpoLossTypes } from "../../../shaders/loss/grpo-losses.ts";
 import { openCheckpoint } from "../../../src/io/checkpoint.ts";
 import { relativeError } from "../../../src/kernels/check.ts";
 import { grpoLossReference, sequenceLogRatioReference } from "../../../src/kernels/loss/grpo-loss.ts";
@@ -19,9 +20,7 @@ let model: Transformer;
 const OPTIONS: GrpoLossOptions = {
   loss_type: "dapo",
   importance_sampling_level: "token",
-  epsilon: 0.2,
-  epsilon_high: null,
-  delta: null,
+  ...GRPO_LOSS_DEFAULTS,
   beta: 0,
   temperature: 0.8,
   max_completion_length: 16,
@@ -99,15 +98,21 @@ it("TRL's own losses, metrics and LoRA gradients", async () => {
   expect(rows.filter(({ worst, tolerance }) => !(worst <= tolerance))).toEqual([]);
 });
 
+const LOSSES = [
+  { loss_type: "grpo", beta: 0.1, weight: (own: number) => 1 / (4 * own * 2), gradient_accumulation_steps: 2 },
+  { loss_type: "bnpo", weight: () => 1 / 22 },
+  { loss_type: "dr_grpo", delta: 1.3, weight: () => 1 / (4 * 16) },
+  { loss_type: "dapo", epsilon_high: 0.28, weight: () => 1 / 40 },
+  { loss_type: "cispo", epsilon_high: 1.2, beta: 0.1, weight: () => 1 / 40 },
+  { loss_type: "grpo", importance_sampling_level: "sequence", weight: (own: number) => 1 / (4 * own) },
+] as const;
+
 describe("the loss", () => {
-  it.each([
-    { loss_type: "grpo", beta: 0.1, weight: (own: number) => 1 / (4 * own * 2), gradient_accumulation_steps: 2 },
-    { loss_type: "bnpo", weight: () => 1 / 22 },
-    { loss_type: "dr_grpo", delta: 1.3, weight: () => 1 / (4 * 16) },
-    { loss_type: "dapo", epsilon_high: 0.28, weight: () => 1 / 40 },
-    { loss_type: "cispo", epsilon_high: 1.2, beta: 0.1, weight: () => 1 / 40 },
-    { loss_type: "grpo", importance_sampling_level: "sequence", weight: (own: number) => 1 / (4 * own) },
-  ] as const)("of $loss_type is the sum of the reference's rows", async ({ weight, ...options }) => {
+  it("is tried with every loss_type", () => {
+    expect(new Set(LOSSES.map(({ loss_type }) => loss_type))).toEqual(new Set(grpoLossTypes));
+  });
+
+  it.each(LOSSES)("of $loss_type is the sum of the reference's rows", async ({ weight, ...options }) => {
     const lengths = [7, 1, 9, 5];
     const sequences = await offPolicy(sequencesOf(lengths));
     const logps = await logpsOf(model, sequences);
@@ -126,7 +131,7 @@ describe("the loss", () => {
         log_ratio: bySequence ? sequenceLogRatioReference(logp, old, [0, 7, 8, 17, 22]) : null,
         ref_logp: join(sequences.map(({ ref_logps }) => ref_logps!)),
       },
-      { ...clipping, epsilon_high: clipping.epsilon_high ?? 0.2 },
+      clipping,
     );
     const { loss, metrics } = await objective([sequences], options);
     const total = want.loss.reduce((a, b) => a + b, 0);
@@ -236,5 +241,5 @@ it("refuses what does not fit, naming it", async () => {
   expect(() => go([a], { temperature: 0 })).toThrow("temperature 0");
   expect(() => go([a], { epsilon: Number.NaN })).toThrow("epsilon NaN");
   expect(() => go([a], { num_items_in_batch: Number.NaN })).toThrow("num_items_in_batch NaN");
-  expect(() => go([a], { loss_type: "ppo" as "grpo" })).toThrow('loss_type "ppo": one of grpo, bnpo');
+  expect(() => go([a], { loss_type: "ppo" as "grpo" })).toThrow('loss_type "ppo": one of dapo, grpo, bnpo');
 });

@@ -239,7 +239,7 @@ describe("runs", () => {
     const options = { learning_rate: 0, max_steps: 1, per_device_train_batch_size: 6 };
     const plain = await train(gpu(), { recipe: recipeOf(options), rows });
     const packed = await train(gpu(), { recipe: recipeOf({ ...options, packing: true, max_length: 24 }), rows });
-    expect(packed.prepared.plan.examples.length).toBeLessThan(6);
+    expect(packed.prepared.batches.examples.length).toBeLessThan(6);
     expect(packed.logs[0].num_tokens).toBe(plain.logs[0].num_tokens);
     expect(Math.abs(packed.logs[0].loss / plain.logs[0].loss - 1)).toBeLessThan(1e-6);
   });
@@ -264,9 +264,9 @@ describe("runs", () => {
     const recipe = recipeOf({ max_steps: -1, num_train_epochs: 1.5, gradient_accumulation_steps: 2 });
     const rows = tinyRows(20);
     const { prepared } = await train(gpu(), { recipe, rows });
-    expect(prepared.plan.stepsPerEpoch).toBe(3);
-    expect(prepared.plan.max_steps).toBe(5);
-    const seen = [0, 1, 2].flatMap((step) => prepared.plan.step(step)).flatMap(({ batch }) => [...batch.input_ids]);
+    expect(prepared.batches.stepsPerEpoch).toBe(3);
+    expect(prepared.batches.max_steps).toBe(5);
+    const seen = [0, 1, 2].flatMap((step) => prepared.batches.step(step)).flatMap(({ batch }) => [...batch.input_ids]);
     const all = rows.flatMap(({ row }) => row.input_ids as number[]);
     expect(seen.sort((a, b) => a - b)).toEqual(all.sort((a, b) => a - b));
   });

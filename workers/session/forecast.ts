@@ -1,12 +1,12 @@
 import type { Job, JobPlan, PhasePlan } from "../../src/client/types.ts";
 import { AbortError, QwenchError } from "../../src/errors.ts";
-import { checkForecast } from "../../src/session/open.ts";
+import { checkForecast } from "../../src/train/forecast/memory.ts";
 import type { GpuHolder, OpenGpu } from "./gpu.ts";
 import type { Library } from "./library.ts";
 import { preparePhase } from "./phase.ts";
 
 /** Whether a job can run here, and what it will take. Loads nothing on the GPU. @throws {AbortError} */
-export async function planJob(
+export async function forecastJob(
   job: Job,
   { library, holder, signal }: { library: Library; holder: GpuHolder; signal: AbortSignal },
 ): Promise<JobPlan> {
@@ -18,9 +18,9 @@ export async function planJob(
       const steps = preparePhase({ job, index, model, adapter: null, gpu: opened.gpu, library, signal });
       let next = await steps.next();
       while (!next.done) next = await steps.next();
-      const { plan, prepared, made } = next.value;
-      phases.push(plan);
-      checkForecast(prepared.forecast, availableMemory(opened, made.recipe.max_memory));
+      const { training, forecast } = next.value;
+      phases.push(forecast);
+      checkForecast(training.prepared.forecast, availableMemory(opened, training.recipe.max_memory));
     }
     return { phases, fits: true, problem: null, download: missing };
   } catch (error) {

@@ -1,0 +1,270 @@
+// Every loss_type of GRPO is one record of this file: its token term (as WGSL and in float64), what it is divided by, the
+// statistics that are logged, the options it reads, its help. The shader, its reference, the trainer's weights and
+// metrics, and the recipe's table follow from it.
+
+/** Options of a recipe that token terms read, as fields of its table. Names, meanings and defaults are GRPOConfig's. */
+export const GRPO_LOSS_OPTIONS = [
+  {
+    name: "epsilon",
+    type: "number",
+    default: 0.2,
+    min: 0,
+    help: "Importance ratios are clipped below at 1 - epsilon.",
+  },
+  {
+    name: "epsilon_high",
+    type: "number",
+    default: null,
+    nullable: true,
+    min: 0,
+    help: "Importance ratios are clipped above at 1 + epsilon_high; in cispo, at epsilon_high itself, where 5 is usual. null takes epsilon.",
+  },
+  {
+    name: "delta",
+    type: "number",
+    default: null,
+    nullable: true,
+    above: 0,
+    help: "Second upper bound of the importance ratio, for negative advantages too; more than 1 + epsilon_high. null is off.",
+  },
+] as const;
+
+type Option = (typeof GRPO_LOSS_OPTIONS)[number];
+type OptionName = Option["name"];
+
+/** Values of these options. */
+export type LossSettings = {
+  [O in Option as O["name"]]: number | (O extends { nullable: true } ? null : never);
+};
+
+/** Their defaults. */
+export const GRPO_LOSS_DEFAULTS = Object.fromEntries(
+  GRPO_LOSS_OPTIONS.map((option) => [option.name, option.default]),
+) as LossSettings;
+
+/** Of a recipe, the options that losses read. */
+export function lossSettings(recipe: Readonly<LossSettings>): LossSettings {
+  return Object.fromEntries(GRPO_LOSS_OPTIONS.map(({ name }) => [name, recipe[name]])) as LossSettings;
+}
+
+/** What a token's loss is made of. */
+interface Token {
+  /** log-prob, nats */
+  lp: number;
+  /** advantage */
+  a: number;
+  /** importance ratio, and its logarithm */
+  rho: number;
+  log_rho: number;
+}
+
+/**
+ * A token's loss before weight and KL penalty, its slope by the log-prob, and two numbers that statistics are made of: for
+ * terms that clip, whether the ratio was clipped below (1 or 0), and above.
+ */
+interface TermValue {
+  loss: number;
+  slope: number;
+  low: number;
+  high: number;
+}
+
+/** A figure that is logged. */
+interface Statistic {
+  /** TRL's name */
+  name: string;
+  /** from a token's two numbers */
+  of(low: number, high: number): number;
+  /** its mean over all tokens, or the least or greatest of the sequences' means; with ratios by sequence, over sequences */
+  over: "all" | "least" | "greatest";
+}
+
+/** The loss of one token. */
+interface TokenTerm {
+  /** options that it reads */
+  reads: readonly OptionName[];
+  /** f32 uniforms of the shader, from the options */
+  uniforms: Readonly<Record<string, (options: LossSettings) => number>>;
+  /**
+   * WGSL after `lp`, `a`, `rho` and `log_rho` (f32, as in `Token`) and `params` with the uniforms: declares
+   * `var loss`, `var slope`, `let low` and `let high`, all f32.
+   */
+  wgsl: string;
+  /** the same in float64 */
+  reference(token: Token, options: LossSettings): TermValue;
+  statistics: readonly Statistic[];
+  /** what there is to say about a recipe's values */
+  remarks(options: LossSettings): string[];
+  /** why an option that it does not read is none of its own, to follow its name */
+  instead?: Partial<Record<OptionName, string>>;
+}
+
+/** Stands for no limit: the largest f32. */
+const NO_LIMIT = 3.4028234663852886e38;
+const highOf = ({ epsilon, epsilon_high }: LossSettings) => epsilon_high ?? epsilon;
+
+// min:  f = -min(min(rho, delta) A, clamp(rho, lower, upper) A)     df = -g A rho, g = 1 where the smaller moves
+// Source: Shao et al. 2024, arXiv:2402.03300; Ye et al. 2019, arXiv:1912.09729 (delta)
+const clipped: TokenTerm = {
+  reads: ["epsilon", "epsilon_high", "delta"],
+  uniforms: {
+    lower: ({ epsilon }) => 1 - epsilon,
+    upper: (options) => 1 + highOf(options),
+    delta: ({ delta }) => delta ?? NO_LIMIT,
+  },
+  wgsl: `
+  let first = min(rho, params.delta);
+  let l1 = first * a;
+  let l2 = clamp(rho, params.lower, params.upper) * a;
+  var loss = -min(l1, l2);
+  // of equals each has half the gradient
+  let g1 = select(0.0, 1.0, rho <= params.delta);
+  let g2 = select(0.0, 1.0, rho >= params.lower && rho <= params.upper);
+  let moves = select(select(0.5 * (g1 + g2), g1, l1 < l2), g2, l2 < l1);
+  var slope = -moves * a * rho;
+  let low = select(0.0, 1.0, first < params.lower && a < 0.0);
+  let high = select(0.0, 1.0, first > params.upper && a > 0.0);`,
+  reference({ a, rho }, options) {
+    const limit = options.delta ?? Number.POSITIVE_INFINITY;
+    const [lower, upper] = [1 - options.epsilon, 1 + highOf(options)];
+    const first = Math.min(rho, limit);
+    const second = Math.min(Math.max(rho, lower), upper);
+    const moves = [rho <= limit ? 1 : 0, rho >= lower && rho <= upper ? 1 : 0];
+    const which = first * a < second * a ? 0 : second * a < first * a ? 1 : null;
+    return {
+      loss: -Math.min(first * a, second * a),
+      slope: -(which === null ? (moves[0] + moves[1]) / 2 : moves[which]) * a * rho,
+      low: first < lower && a < 0 ? 1 : 0,
+      high: first > upper && a > 0 ? 1 : 0,
+    };
+  },
+  statistics: [
+    { name: "clip_ratio/low_mean", of: (low) => low, over: "all" },
+    { name: "clip_ratio/high_mean", of: (_, high) => high, over: "all" },
+    { name: "clip_ratio/region_mean", of: (low, high) => Math.max(low, high), over: "all" },
+    { name: "clip_ratio/low_min", of: (low) => low, over: "least" },
+    { name: "clip_ratio/high_max", of: (_, high) => high, over: "greatest" },
+  ],
+  remarks(options) {
+    const bound = 1 + highOf(options);
+    if (options.delta === null || options.delta > bound) return [];
+    return [`delta is ${options.delta}: it clips before 1 + epsilon_high = ${bound} does`];
+  },
+};
+
+// cispo:  f = -min(rho, upper) A logp, the cap held constant          df = -min(rho, upper) A
+// Source: MiniMax 2025, arXiv:2506.13585
+const capped: TokenTerm = {
+  reads: ["epsilon", "epsilon_high"],
+  uniforms: { upper: highOf },
+  wgsl: `
+  let capped = min(rho, params.upper);
+  var loss = -capped * a * lp;
+  var slope = -capped * a;
+  let low = 0.0;
+  let high = select(0.0, 1.0, rho > params.upper && a > 0.0);`,
+  reference({ lp, a, rho }, options) {
+    const upper = highOf(options);
+    const cap = Math.min(rho, upper);
+    return { loss: -cap * a * lp, slope: -cap * a, low: 0, high: rho > upper && a > 0 ? 1 : 0 };
+  },
+  statistics: [{ name: "cispo_clip_ratio", of: (_, high) => high, over: "all" }],
+  remarks(options) {
+    const upper = highOf(options);
+    if (upper >= 1) return [];
+    return [`epsilon_high is ${upper}: cispo clips the ratio itself there, 1 included; 5 is usual`];
+  },
+  instead: { delta: "has one bound, epsilon_high" },
+};
+
+/** Token terms by the name that a shader's variant has. */
+export const TOKEN_TERMS = { clipped, capped } as const satisfies Record<string, TokenTerm>;
+export type TokenTermName = keyof typeof TOKEN_TERMS;
+
+/** What a loss may be divided by. */
+interface Batch {
+  /** tokens that count: of the sequence, of the micro-batch */
+  own: number;
+  tokens: number;
+  /** of the micro-batch */
+  sequences: number;
+  max_completion_length: number;
+  /** tokens that count in one optimizer step, on average */
+  num_items_in_batch: number;
+  /** micro-batches of one optimizer step */
+  gradient_accumulation_steps: number;
+}
+
+/** The number that the terms of a sequence are divided by, so that the loss of an optimizer step is a plain sum. */
+interface Divisor {
+  of(batch: Batch): number;
+  /** the setting that it must be given */
+  needs?: "max_completion_length" | "num_items_in_batch";
+}
+
+const completions: Divisor = { of: (b) => b.sequences * b.own * b.gradient_accumulation_steps };
+const tokensOfPass: Divisor = { of: (b) => b.tokens * b.gradient_accumulation_steps };
+const longest: Divisor = {
+  of: (b) => b.sequences * Math.max(1, b.max_completion_length) * b.gradient_accumulation_steps,
+  needs: "max_completion_length",
+};
+const tokensOfStep: Divisor = { of: (b) => Math.max(1, b.num_items_in_batch), needs: "num_items_in_batch" };
+
+/** A value of `loss_type`. */
+interface GrpoLoss {
+  term: TokenTermName;
+  divisor: Divisor;
+  /** how it is averaged, to follow "over" or as the list in the field's help has it */
+  help: string;
+}
+
+/** Every loss, in the order of help. The first is the default. */
+export const GRPO_LOSSES = {
+  dapo: { term: "clipped", divisor: tokensOfStep, help: "over the tokens of the generation batch" },
+  grpo: { term: "clipped", divisor: completions, help: "each completion's first" },
+  bnpo: { term: "clipped", divisor: tokensOfPass, help: "over the tokens of the pass" },
+  dr_grpo: { term: "clipped", divisor: longest, help: "by max_completion_length" },
+  cispo: { term: "capped", divisor: tokensOfStep, help: "as dapo with clipped importance weights" },
+} as const satisfies Record<string, GrpoLoss>;
+
+/** TRL's `loss_type`. */
+export type GrpoLossType = keyof typeof GRPO_LOSSES;
+
+/** Its names, the default first. */
+export const grpoLossTypes = Object.keys(GRPO_LOSSES) as GrpoLossType[];
+
+/** The token term of a loss. */
+export function termOf(loss_type: GrpoLossType): TokenTerm {
+  return TOKEN_TERMS[GRPO_LOSSES[loss_type].term];
+}
+
+/** The help of the field `loss_type`. */
+export function grpoLossHelp(): string {
+  const each = grpoLossTypes.map((name) => `${GRPO_LOSSES[name].help} (${name})`);
+  return `How the loss is clipped and averaged: ${each.slice(0, -1).join(", ")}, or ${each.at(-1)}.`;
+}
+
+/** Notes on the options of a recipe: values that surprise, and options that its loss does not read. */
+export function grpoLossRemarks(loss_type: GrpoLossType, options: LossSettings): string[] {
+  const { reads, remarks, instead } = termOf(loss_type);
+  const ignored = GRPO_LOSS_OPTIONS.filter((option) => {
+    return options[option.name] !== option.default && !reads.includes(option.name);
+  });
+  return [
+    ...remarks(options),
+    ...ignored.map(({ name }) => `${name} is ignored: ${loss_type} ${instead?.[name] ?? "does not read it"}`),
+  ];
+}
+
+/** Values of `loss_type` that TRL has and Qwench has not: why, and the options that only they read. */
+export const MISSING_GRPO_LOSSES: Readonly<Record<string, { why: string; options: readonly string[] }>> = {
+  sapo: { why: "its soft gate is not implemented", options: ["sapo_temperature_neg", "sapo_temperature_pos"] },
+  luspo: {
+    why: "its sequence loss is not implemented; importance_sampling_level: sequence is",
+    options: [],
+  },
+  vespo: {
+    why: "its gamma weights are not implemented",
+    options: ["vespo_k_pos", "vespo_k_neg", "vespo_lambda_pos", "vespo_lambda_neg"],
+  },
+};

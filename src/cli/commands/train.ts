@@ -1,0 +1,60 @@
+import { RecipeError } from "../../errors.ts";
+import type { GrpoRecipe, Method, ParsedRecipe, SftRecipe } from "../../recipe/recipe.ts";
+import { formatRecipeYaml } from "../../recipe/yaml.ts";
+import { REWARDS } from "../../rewards/registry.ts";
+import type { OpenedRewards } from "../../session/rewards.ts";
+import { loadTraining, prepareTraining, runTraining, verifyOf } from "../../session/train.ts";
+import type { ParsedArgs } from "../args.ts";
+import { follow } from "../runs/follow.ts";
+import { kindOf } from "../runs/kinds.ts";
+import { openSources, readRecipe } from "../runs/prepare.ts";
+import { announce, STOPPING, startRun } from "../runs/run.ts";
+import { dryRun } from "../sources/dry-run.ts";
+import { openRewards } from "../sources/rewards.ts";
+import { interruptible } from "../terminal/interrupt.ts";
+
+/** `qwench sft`, `qwench grpo`: trains as a recipe says. @returns the exit code */
+export function runTrain(args: ParsedArgs, method?: Method): Promise<number> {
+  return interruptible(async (signal) => {
+    const parsed = await readRecipe(args, method!);
+    if (args.flags.dry_run === undefined) return train(method!, parsed, signal);
+    return dryRun(args, method!, parsed, (tiny) => train(method!, tiny, signal));
+  }, STOPPING);
+}
+
+/** Opens a recipe's rewards, where its method has any, trains, and ends them. */
+async function train<M extends Method>(
+  method: M,
+  { recipe, notes }: ParsedRecipe<M>,
+  signal: AbortSignal,
+): Promise<number> {
+  const opened = await rewardsOf(recipe as SftRecipe | GrpoRecipe);
+  for (const note of [...notes, ...(opened?.notes ?? [])]) console.error(`note: ${note}`);
+  try {
+    const both = recipe as SftRecipe | GrpoRecipe;
+    const run = await startRun(both, signal, verifyOf(method));
+    const sources = { ...(await openSources(both, run.gpu, signal, run.status)), rewards: opened?.rewards };
+    const training = await prepareTraining(method, recipe, sources);
+    const kind = kindOf(training);
+    await announce(both, run, training.prepared, kind.description);
+    const trainee = await loadTraining(training, sources, both.model_name_or_path!);
+    run.status(null);
+    const { output, resume } = run;
+    const events = runTraining(training, trainee, { signal, output, resume, onProgress: kind.onProgress });
+    return await follow(events, both, run, training.prepared, { ...kind, yaml: formatRecipeYaml(recipe, method) });
+  } finally {
+    for (const line of opened?.summary() ?? []) console.error(line);
+    await opened?.close();
+  }
+}
+
+/** The reward functions of a recipe, in its order; null where its method has none. */
+export async function rewardsOf(recipe: SftRecipe | GrpoRecipe): Promise<OpenedRewards | null> {
+  if (!("reward_funcs" in recipe)) return null;
+  if (recipe.reward_funcs === null) {
+    throw new RecipeError(
+      `reward_funcs is missing: names of functions that score completions (${Object.keys(REWARDS).join(", ")}), or modules by their path, such as ./my-rewards.js`,
+    );
+  }
+  return openRewards(recipe.reward_funcs, recipe);
+}

@@ -1,0 +1,63 @@
+import type { Method } from "../../recipe/recipe.ts";
+import type { CompletionRecord } from "../../session/grpo.ts";
+import type { PreparedBase } from "../../session/open.ts";
+import type { Training } from "../../session/train.ts";
+import { completionsTable } from "../terminal/completions-table.ts";
+import type { Progress } from "../terminal/progress.ts";
+import { type CompletionsLog, openCompletionsLog } from "./completions-log.ts";
+import type { RunKind } from "./follow.ts";
+
+const count = (n: number) => n.toLocaleString("en-US");
+
+/** How a run of each method shows on a command line, and the line about what it will train. A further one is a further entry. */
+const KINDS: { [M in Method]: (training: Training<M>) => RunKind & { description: string } } = {
+  sft: ({ prepared }) => ({
+    title: "Supervised fine-tuning",
+    description: `${describeModel(prepared)}; ${count(prepared.rows)} rows, ${count(prepared.train.num_tokens)} tokens, ${count(prepared.train.num_labels)} labelled; ${count(prepared.batches.max_steps)} steps`,
+  }),
+  grpo: ({ prepared, recipe }) => ({
+    title: "GRPO",
+    description: `${describeModel(prepared)}; ${count(prepared.rows)} prompts; ${count(prepared.batches.max_steps)} steps; generation batches of ${count(prepared.batches.prompts)} prompts × ${recipe.num_generations} completions of at most ${count(recipe.max_completion_length)} tokens`,
+    ...completionsOf(recipe),
+  }),
+};
+
+/** How a prepared run shows. */
+export function kindOf<M extends Method>(training: Training<M>): RunKind & { description: string } {
+  return KINDS[training.method as M](training);
+}
+
+function describeModel({ forecast, lora }: PreparedBase): string {
+  const what = lora ? `LoRA r=${lora.r} on ${[lora.target_modules].flat().join(", ")}` : "all weights";
+  return `${count(forecast.trainable)} of ${count(forecast.parameters)} parameters (${what})`;
+}
+
+/** Completions of a run that draws them: kept in its folder, shown where the recipe says so. */
+function completionsOf(recipe: {
+  log_completions: boolean;
+  num_completions_to_print: number | null;
+}): Omit<RunKind, "title"> {
+  const most = recipe.num_completions_to_print ?? Number.POSITIVE_INFINITY;
+  let log: CompletionsLog | null = null;
+  let shown: Progress | null = null;
+  let newest: readonly CompletionRecord[] = [];
+  return {
+    follow(progress) {
+      shown = progress;
+    },
+    onProgress: (what, done, total) => shown?.doing(`${what} ${done}/${total}`),
+    async begin(output, step) {
+      log = await openCompletionsLog(output, step);
+    },
+    async take(event, progress) {
+      if (event.type === "generated") {
+        newest = event.records;
+        await log!.append(event.step, newest);
+      } else if (event.type === "warning") progress.message(`warning: ${event.text}`);
+      else if (event.type === "log" && recipe.log_completions && newest.length > 0) {
+        progress.message(completionsTable(newest.slice(0, most), process.stderr.columns || 120));
+      }
+    },
+    report: async () => ({ completions: await log!.samples() }),
+  };
+}

@@ -1,0 +1,89 @@
+import type { Message } from "../data/chat-template.ts";
+import { type NumberedRow, parsePrompt, rowError } from "../data/rows.ts";
+import type { Tokenizer } from "../data/tokenizer.ts";
+import { DataError } from "../errors.ts";
+import { type Problem, solve } from "../eval/solve.ts";
+import type { Transformer } from "../model/transformer.ts";
+import { goldAnswer } from "../rewards/answers.ts";
+import { finalAnswer } from "../rewards/final-answer.ts";
+import { slotsFor } from "../train/grpo/rollout.ts";
+
+/** A solved or failed held-out problem. */
+export interface SolvedProblem {
+  question: string;
+  gold: string;
+  completion: string;
+  answer: string;
+  correct: boolean;
+}
+
+/** How a model does on held-out problems. */
+export interface HeldOutResult {
+  /** share that it solved */
+  accuracy: number;
+  problems: SolvedProblem[];
+}
+
+/**
+ * The first held-out problems of some rows.
+ *
+ * @param system_prompt of questions that have none
+ * @throws {DataError} a row without question or answer; no row at all
+ */
+export async function heldOutProblems(
+  rows: AsyncIterable<NumberedRow> | Iterable<NumberedRow>,
+  count: number,
+  system_prompt: string | null = null,
+): Promise<Problem[]> {
+  const problems: Problem[] = [];
+  for await (const row of rows) {
+    problems.push(problemOf(row, system_prompt));
+    if (problems.length >= count) break;
+  }
+  if (problems.length === 0) throw new DataError("Cannot evaluate: there are no held-out problems");
+  return problems;
+}
+
+export interface HeldOutOptions {
+  max_new_tokens: number;
+  /** 0, the default, takes the most probable token */
+  temperature?: number;
+  signal?: AbortSignal;
+  /** problems that were answered */
+  onProgress?: (done: number, total: number) => void;
+}
+
+/** Lets a model answer held-out problems, once each. */
+export async function solveHeldOut(
+  model: Transformer,
+  tokenizer: Tokenizer,
+  problems: readonly Problem[],
+  options: HeldOutOptions,
+): Promise<HeldOutResult> {
+  const longest = Math.max(
+    ...problems.map(({ prompt }) => prompt.reduce((n, { content }) => n + String(content).length, 64)),
+  );
+  const slots = slotsFor(model, problems.length, longest + options.max_new_tokens); // characters stand for tokens: never too few
+  const solved = await solve(model, tokenizer, problems, { ...options, slots });
+  const made = problems.map((problem, i) => ({
+    question: String(problem.prompt.at(-1)!.content),
+    gold: goldAnswer({ answer: problem.answer }),
+    completion: solved[i].completions[0],
+    answer: finalAnswer(solved[i].completions[0]) ?? "",
+    correct: solved[i].right[0],
+  }));
+  return { accuracy: made.filter(({ correct }) => correct).length / made.length, problems: made };
+}
+
+function problemOf(source: NumberedRow, system_prompt: string | null): Problem {
+  const { prompt } = parsePrompt(source, { system_prompt });
+  const { answer } = source.row;
+  if (typeof answer !== "string" && typeof answer !== "number") {
+    throw rowError(
+      source,
+      `held-out problems are graded by their column answer, and the row has ${Object.keys(source.row).join(", ")}`,
+    );
+  }
+  const messages: Message[] = typeof prompt === "string" ? [{ role: "user", content: prompt }] : prompt;
+  return { prompt: messages, answer: String(answer) };
+}

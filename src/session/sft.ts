@@ -1,0 +1,96 @@
+import type { NumberedRow, RowOptions } from "../data/rows.ts";
+import { type TokenizedDataset, type TokenizeOptions, tokenizeDataset } from "../data/tokenize.ts";
+import { weightDTypes } from "../model/files/load.ts";
+import type { SftRecipe } from "../recipe/recipe.ts";
+import type { Trainee } from "../train/checkpoint.ts";
+import { forecastSft, kernelsOfSft, type SftForecastInput } from "../train/forecast/sft.ts";
+import { type MicroBatch, SftBatches } from "../train/sft/batches.ts";
+import type { SftData } from "../train/sft/sft.ts";
+import { evalBatches } from "../train/sft/step.ts";
+import { loadTrainee, openBase, type PreparedBase, type RunSources, storageOf } from "./open.ts";
+
+export { type SftEvent, type SftOptions, sft } from "../train/sft/sft.ts";
+
+export interface SftSources extends RunSources {
+  train: AsyncIterable<NumberedRow> | Iterable<NumberedRow>;
+  eval?: AsyncIterable<NumberedRow> | Iterable<NumberedRow> | null;
+}
+
+/** An SFT run that is ready to load: everything was read and checked but the weights. */
+export interface PreparedSft extends PreparedBase {
+  data: SftData;
+  train: TokenizedDataset;
+  batches: SftBatches;
+}
+
+/**
+ * Reads and checks everything that an SFT run needs but the weights, and forecasts its memory. Allocates nothing on the GPU.
+ *
+ * @throws what is wrong with the checkpoint, the adapter, the rows or the recipe, before any time is spent
+ */
+export async function prepareSft(recipe: SftRecipe, sources: SftSources): Promise<PreparedSft> {
+  const { gpu, signal, onProgress } = sources;
+  const base = await openBase(recipe, sources);
+  const { config, checkpoint, trained, tokenizer } = base;
+  const options: TokenizeOptions & RowOptions = {
+    tokenizer,
+    chat_template: sources.chat_template ?? null,
+    eos_token: recipe.eos_token,
+    max_length: recipe.packing && recipe.packing_strategy !== "bfd" ? null : recipe.max_length,
+    truncation_mode: recipe.truncation_mode,
+    completion_only_loss: recipe.completion_only_loss,
+    assistant_only_loss: recipe.assistant_only_loss,
+    dataset_text_field: recipe.dataset_text_field,
+    system_prompt: recipe.system_prompt,
+    vocab_size: config.vocab_size,
+  };
+  const report = (what: string) => (read: number) => onProgress?.(what, read, null);
+  const train = await tokenizeDataset(sources.train, { ...options, signal, onProgress: report("training rows") });
+  const held = sources.eval
+    ? await tokenizeDataset(sources.eval, { ...options, signal, onProgress: report("evaluation rows") })
+    : null;
+  const warnings = [...train.warnings, ...(held?.warnings ?? []).map((warning) => `evaluation: ${warning}`)];
+
+  const batches = new SftBatches(train.rows, recipe);
+  const dtypeOf = weightDTypes(gpu, config, checkpoint, storageOf(recipe));
+  const input: SftForecastInput = {
+    config,
+    trained,
+    dtypeOf,
+    steps: [0, 1, 2]
+      .filter((step) => step < batches.max_steps)
+      .map((step) => batches.step(step))
+      .concat([batches.largest()]),
+    evaluation: held && largestBatch(evalBatches(held.rows, recipe.per_device_eval_batch_size)),
+    optimizer: recipe,
+    gradient_checkpointing: recipe.gradient_checkpointing,
+    adapter: gpu,
+  };
+  const forecast = forecastSft(input);
+  const kernels = () => kernelsOfSft(input);
+  const data = { train: train.rows, eval: held?.rows ?? null };
+  return {
+    ...base,
+    data,
+    train,
+    rows: train.rows.length,
+    batches,
+    forecast,
+    kernels,
+    notes: [...base.notes, ...warnings],
+  };
+}
+
+function largestBatch(batches: readonly MicroBatch[]): MicroBatch {
+  return batches.reduce((most, next) => (next.batch.input_ids.length > most.batch.input_ids.length ? next : most));
+}
+
+/** Loads the weights of a prepared run and starts or takes over its adapter. */
+export function loadSft(
+  recipe: SftRecipe,
+  prepared: PreparedSft,
+  sources: Pick<SftSources, "gpu" | "signal" | "onProgress">,
+  base: string,
+): Promise<Trainee> {
+  return loadTrainee(recipe, prepared, sources, base);
+}

@@ -1,0 +1,62 @@
+import { renderChat } from "../data/chat-template.ts";
+import { loadTokenizer, type Tokenizer } from "../data/tokenizer.ts";
+import { FormatError } from "../errors.ts";
+import type { Folder } from "../io/storage.ts";
+
+/** The tokenizer of a checkpoint folder; null where it holds none, which is enough for rows of input_ids. */
+export async function openTokenizer(folder: Folder): Promise<Tokenizer | null> {
+  if (!(await folder.exists("tokenizer.json"))) return null;
+  const optional = async (name: string) => ((await folder.exists(name)) ? await folder.readText(name) : undefined);
+  return loadTokenizer({
+    tokenizerJson: await folder.readText("tokenizer.json"),
+    tokenizerConfig: await optional("tokenizer_config.json"),
+    chatTemplate: await optional("chat_template.jinja"),
+    generationConfig: await optional("generation_config.json"),
+    config: await optional("config.json"),
+  });
+}
+
+/**
+ * Ids that end a completion: the tokenizer's, generation_config's, and what ends the assistant's turn in the template.
+ *
+ * @throws {FormatError} none, or one that the model has not
+ */
+export function eosIds(
+  tokenizer: Tokenizer,
+  chat_template: string | null,
+  vocab_size: number,
+  where: string,
+): number[] {
+  const turn = chat_template === null ? [] : turnEnd(tokenizer, chat_template);
+  const ids = [...new Set([...tokenizer.stop_token_ids, ...turn])];
+  if (ids.length === 0) {
+    throw new FormatError(
+      `Cannot end completions: neither tokenizer nor generation_config.json of ${where} name an EOS`,
+    );
+  }
+  const outside = ids.find((id) => id >= vocab_size);
+  if (outside !== undefined) {
+    throw new FormatError(
+      `Cannot end completions at eos_token_id ${outside} of ${where}: it is outside the vocabulary of ${vocab_size}`,
+    );
+  }
+  return ids;
+}
+
+/**
+ * The special token that a chat template ends an assistant's turn with. Base models name another as their EOS, and run on
+ * into the user's next turn once they have learnt to chat.
+ */
+function turnEnd(tokenizer: Tokenizer, template: string): number[] {
+  const written = "x0x";
+  const { bos_token, eos_token } = tokenizer;
+  const turns = ["user", "assistant"].map((role) => ({ role, content: written }));
+  let text: string;
+  try {
+    text = renderChat(template, turns, { bos_token, eos_token });
+  } catch {
+    return []; // a template that cannot render this may still render what it is asked for; if not, it says so then
+  }
+  const [first] = tokenizer.encode(text.slice(text.lastIndexOf(written) + written.length));
+  return first !== undefined && tokenizer.decode([first], { skip_special_tokens: true }) === "" ? [first] : [];
+}

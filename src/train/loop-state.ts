@@ -1,0 +1,241 @@
+import { AbortError, DataError, TrainingError } from "../errors.ts";
+import type { Recorder } from "../gpu/recorder.ts";
+import type { Folder } from "../io/storage.ts";
+import type { SftRecipe } from "../recipe/recipe.ts";
+import { isBest } from "./best.ts";
+import {
+  findCheckpoint,
+  loadCheckpoint,
+  saveCheckpoint,
+  saveTrained,
+  type Trainee,
+  type TrainerState,
+} from "./checkpoint.ts";
+import { type Due, type DueFields, dueOf } from "./due.ts";
+import type { StepContext, StepResult, TrainEvent, TrainingMethod, TrainOptions } from "./method.ts";
+import type { LogRecord } from "./metrics.ts";
+import { Optimizer, type OptimizerOptions } from "./optimizer.ts";
+import { learningRate, type Schedule, type ScheduleFields, scheduleOf } from "./schedule.ts";
+import type { Mark } from "./speed.ts";
+
+/** What the loop reads of a recipe of any method. */
+export type LoopRecipe = DueFields &
+  OptimizerOptions &
+  ScheduleFields &
+  Pick<
+    SftRecipe,
+    "seed" | "save_total_limit" | "metric_for_best_model" | "greater_is_better" | "load_best_model_at_end"
+  >;
+
+/** What a run remembers between two steps, and what it does with it. The order of things is in `train`. */
+export class LoopState<E, R extends StepResult> {
+  private readonly trainee: Trainee;
+  private readonly method: TrainingMethod<E, R>;
+  private readonly recipe: LoopRecipe;
+  private readonly options: TrainOptions;
+  private readonly schedule: Schedule;
+  private readonly optimizer: Optimizer;
+  private readonly record: Recorder;
+  private readonly dueAfter: (done: number) => Due;
+  private readonly now: () => number;
+  private readonly state: TrainerState;
+  private inFlight: Promise<R> | null = null;
+  private began: Mark = { time: 0, step: 0, tokens: 0 };
+  /** the last checkpoint: its step, and when it was written */
+  private checkpoint = { step: 0, time: 0 };
+
+  constructor(trainee: Trainee, method: TrainingMethod<E, R>, recipe: LoopRecipe, options: TrainOptions) {
+    const { gpu, store } = trainee.model;
+    const { max_steps } = method.batches;
+    this.trainee = trainee;
+    this.method = method;
+    this.recipe = recipe;
+    this.options = options;
+    this.now = options.now ?? (() => performance.now());
+    this.schedule = scheduleOf(recipe, max_steps);
+    this.optimizer = new Optimizer(gpu, store!, recipe);
+    this.record = gpu.recorder();
+    this.dueAfter = dueOf(recipe, method.batches);
+    const { seed } = recipe;
+    this.state = {
+      global_step: 0,
+      max_steps,
+      epoch: 0,
+      num_input_tokens_seen: 0,
+      best_metric: null,
+      best_model_checkpoint: null,
+      log_history: [],
+      qwench: { version: 1, seed, fingerprint: method.fingerprint, since_log: method.sinceLog, tuning: {} },
+    };
+  }
+
+  /** Optimizer steps taken, and taken in. */
+  get global_step(): number {
+    return this.state.global_step;
+  }
+
+  /** The step of the last checkpoint, or the one that the run began at. */
+  get saved(): number {
+    return this.checkpoint.step;
+  }
+
+  /** Puts a checkpoint back. @throws {DataError} one that was trained on other data */
+  async restore(which: true | Folder): Promise<void> {
+    const { method, trainee, state } = this;
+    const found = await findCheckpoint(this.options.output, which, async (folder) => method.verify?.(folder));
+    if (found.state.qwench.fingerprint !== method.fingerprint)
+      throw new DataError(`Cannot resume from ${found.folder.path}: it was trained on ${method.otherData}`);
+    await loadCheckpoint(found.folder, trainee, this.optimizer);
+    await method.restore?.(found.folder);
+    Object.assign(state, found.state, { max_steps: method.batches.max_steps });
+    method.sinceLog = found.state.qwench.since_log;
+    for (const [key, value] of Object.entries(found.state.qwench.tuning)) trainee.model.gpu.tuning.set(key, value);
+  }
+
+  /** Starts the clock. */
+  begin(): void {
+    this.began = this.mark();
+    this.method.speed.begin(this.began);
+    this.checkpoint = { step: this.global_step, time: this.began.time };
+  }
+
+  /** What step `step`, from 0, is given. */
+  contextOf(step: number): StepContext<E> {
+    return {
+      step,
+      learning_rate: learningRate(this.schedule, step),
+      record: this.record,
+      optimizer: this.optimizer,
+      signal: this.options.signal,
+      settle: () => this.settle(),
+      giveUp: (error) => this.giveUp(error),
+    };
+  }
+
+  /** A step is in flight. */
+  submitted(result: Promise<R>): void {
+    this.inFlight = result;
+  }
+
+  /** Waits for the step that is in flight, if one is, and takes it in. @throws {TrainingError} numbers that are not finite */
+  async *settle(): AsyncGenerator<TrainEvent | E> {
+    if (!this.inFlight) return;
+    const { method, state } = this;
+    const result = await this.inFlight;
+    this.inFlight = null;
+    this.trainee.model.gpu.check();
+    const { loss, grad_norm, learning_rate } = result;
+    const step = result.step + 1;
+    if (!Number.isFinite(loss) || !Number.isFinite(grad_norm)) {
+      throw new TrainingError(
+        `Training stopped at step ${step}: loss ${loss}, grad_norm ${grad_norm}. The step changed nothing; the last checkpoint is intact. Try a lower learning_rate (now ${learning_rate}) or max_grad_norm`,
+      );
+    }
+    state.global_step = step;
+    state.epoch = step / method.batches.stepsPerEpoch;
+    state.num_input_tokens_seen += result.num_tokens ?? result.tokens;
+    const taken = method.taken(result);
+    const record = this.dueAfter(step).log ? this.log(result) : null;
+    yield taken;
+    if (record) yield { type: "log", record };
+  }
+
+  private log({ grad_norm, learning_rate }: R): LogRecord {
+    const { state, method } = this;
+    const { loss, ...rest } = method.means();
+    const record: LogRecord = {
+      step: state.global_step,
+      loss,
+      grad_norm,
+      learning_rate,
+      ...rest,
+      num_tokens: state.num_input_tokens_seen,
+      epoch: state.epoch,
+      ...method.speed.log(this.mark()),
+    };
+    state.log_history.push(record);
+    return record;
+  }
+
+  /** What comes after `done` steps: by their number, and by the time since the last checkpoint. */
+  due(done: number): Due {
+    const due = this.dueAfter(done);
+    const { save_seconds = Number.POSITIVE_INFINITY } = this.options;
+    const overdue = this.now() - this.checkpoint.time > 1000 * save_seconds;
+    return { ...due, evaluate: due.evaluate && this.method.evaluates, save: due.save || overdue };
+  }
+
+  /** Measures, and compares with the best so far. */
+  async evaluate(): Promise<{ record: LogRecord; improved: boolean }> {
+    const { state, method, recipe } = this;
+    const began = this.now();
+    const measured = Object.entries(await method.evaluate(state.global_step));
+    const record: LogRecord = {
+      step: state.global_step,
+      ...Object.fromEntries(measured.map(([name, value]) => [`eval_${name}`, value])),
+      eval_runtime: (this.now() - began) / 1000,
+      epoch: state.epoch,
+    };
+    state.log_history.push(record);
+    return { record, improved: isBest(record, recipe, state, method.bestMetric) };
+  }
+
+  /** The checkpoint that is about to be written is the best one. */
+  keepAsBest(step: number): void {
+    this.state.best_model_checkpoint = `checkpoint-${step}`;
+  }
+
+  /** Writes a checkpoint of the steps that were taken in. */
+  async *save(): AsyncGenerator<TrainEvent> {
+    const { state, method, trainee, optimizer } = this;
+    const step = state.global_step;
+    state.qwench.since_log = method.sinceLog;
+    state.qwench.tuning = Object.fromEntries(trainee.model.gpu.tuning);
+    const limit = this.recipe.save_total_limit;
+    const files = method.files?.(step);
+    const name = await saveCheckpoint(this.options.output, trainee, optimizer, state, limit, files);
+    yield { type: "checkpoint", name };
+    const mark = this.mark();
+    this.checkpoint = { step, time: mark.time };
+    method.speed.saved(mark);
+  }
+
+  /** Ends the run at a step that could not be recorded. @returns what to throw */
+  private async *giveUp(error: unknown): AsyncGenerator<TrainEvent, unknown> {
+    const aborted = this.options.signal?.aborted === true;
+    if ((aborted || error instanceof TrainingError) && this.saved < this.global_step) yield* this.save();
+    return aborted ? new AbortError(this.stoppedText()) : error;
+  }
+
+  stoppedText(): string {
+    const { global_step, max_steps } = this.state;
+    if (global_step === 0) return "Stopped before the first step; nothing was written";
+    return `Stopped after step ${global_step} of ${max_steps}; checkpoint-${this.saved} holds everything`;
+  }
+
+  /** Puts the best checkpoint back, if one was kept. */
+  async *loadBest(): AsyncGenerator<TrainEvent> {
+    const name = this.state.best_model_checkpoint;
+    if (!name) return;
+    await loadCheckpoint(this.options.output.folder(name), this.trainee, this.optimizer);
+    yield { type: "best", name };
+  }
+
+  /** Writes the result. @returns the record of the whole run */
+  async finish(): Promise<LogRecord> {
+    await saveTrained(this.options.output, this.trainee);
+    const { step, time, tokens } = this.mark();
+    const runtime = (time - this.began.time) / 1000;
+    return {
+      step,
+      train_runtime: runtime,
+      train_tokens_per_second: (tokens - this.began.tokens) / Math.max(1e-3, runtime),
+      num_tokens: tokens,
+      epoch: this.state.epoch,
+    };
+  }
+
+  private mark(): Mark {
+    return { time: this.now(), step: this.state.global_step, tokens: this.state.num_input_tokens_seen };
+  }
+}

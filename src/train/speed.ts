@@ -1,0 +1,58 @@
+/** Where a run stands. */
+export interface Mark {
+  /** milliseconds */
+  time: number;
+  /** optimizer steps taken */
+  step: number;
+  /** tokens counted */
+  tokens: number;
+}
+
+/** What logs say of the speed since the one before. Writing a checkpoint counts in neither as far as it can be told apart. */
+export interface Speed {
+  /** The first mark of a run. */
+  begin(mark: Mark): void;
+  /** The speed since the last log, which begins again. */
+  log(mark: Mark): Record<string, number>;
+  /** A checkpoint was written. */
+  saved(mark: Mark): void;
+}
+
+/** `tokens_per_second`, since the last log or checkpoint. */
+export class TokensPerSecond implements Speed {
+  private since: Mark = { time: 0, step: 0, tokens: 0 };
+
+  begin(mark: Mark): void {
+    this.since = mark;
+  }
+
+  log(mark: Mark): Record<string, number> {
+    const seconds = (mark.time - this.since.time) / 1000;
+    const tokens_per_second = (mark.tokens - this.since.tokens) / Math.max(1e-3, seconds);
+    this.since = mark;
+    return { tokens_per_second };
+  }
+
+  saved(mark: Mark): void {
+    this.since = mark;
+  }
+}
+
+/** `step_time`, seconds a step: the mean over all steps since the last log. */
+export class StepTime implements Speed {
+  private since: Mark = { time: 0, step: 0, tokens: 0 };
+
+  begin(mark: Mark): void {
+    this.since = mark;
+  }
+
+  log(mark: Mark): Record<string, number> {
+    const step_time = (mark.time - this.since.time) / 1000 / Math.max(1, mark.step - this.since.step);
+    this.since = mark;
+    return { step_time };
+  }
+
+  saved(mark: Mark): void {
+    if (mark.step === this.since.step) this.since = mark;
+  }
+}

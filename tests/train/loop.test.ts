@@ -1,0 +1,194 @@
+import { expect, it } from "vitest";
+import { writeRandomCheckpoint } from "../../scripts/random-checkpoint.ts";
+import { AbortError, DataError, FormatError, TrainingError } from "../../src/errors.ts";
+import { fakeGpu } from "../../src/gpu/fake-device.ts";
+import { openCheckpoint } from "../../src/io/checkpoint.ts";
+import { memoryFolder } from "../../src/io/memory-folder.ts";
+import type { Folder } from "../../src/io/storage.ts";
+import { initAdapter, loadModel } from "../../src/model/files/load.ts";
+import { checkpointNames, type ExtraFile, type Trainee } from "../../src/train/checkpoint.ts";
+import { train } from "../../src/train/loop.ts";
+import type { StepContext, StepResult, Submitted, TrainEvent, TrainingMethod } from "../../src/train/method.ts";
+import { update } from "../../src/train/optimizer.ts";
+import { uniformFrom } from "../../src/train/seed.ts";
+import { TokensPerSecond } from "../../src/train/speed.ts";
+import { recipeOf, TINY } from "./fixtures.ts";
+
+// The loop alone: a made-up method on a device that computes nothing, so what happens hangs on nobody's arithmetic.
+
+type Own = { type: "step"; step: number; loss: number } | { type: "pause"; step: number };
+
+const FILE = "count.json";
+
+/** Learns nothing. Counts its steps, has the loss that it is told, and waits for the GPU before every third step. */
+class Counting implements TrainingMethod<Own> {
+  readonly batches = { max_steps: 8, stepsPerEpoch: 4 };
+  readonly fingerprint: number;
+  readonly otherData = "other numbers";
+  readonly bestMetric = "loss";
+  readonly evaluates = true;
+  readonly evaluatesBeforeStop = true;
+  readonly speed = new TokensPerSecond();
+  sinceLog: Record<string, number> = { steps: 0, loss: 0 };
+  count = 0;
+  private readonly trainee: Trainee;
+  private readonly lossAt: (step: number) => number;
+
+  constructor(trainee: Trainee, lossAt: (step: number) => number = (step) => step, fingerprint = 5) {
+    this.trainee = trainee;
+    this.lossAt = lossAt;
+    this.fingerprint = fingerprint;
+  }
+
+  async *step(context: StepContext<Own>): AsyncGenerator<TrainEvent | Own, Submitted<StepResult>> {
+    const { step, learning_rate, record, optimizer, settle, giveUp } = context;
+    if (step % 3 === 2) {
+      yield* settle();
+      yield { type: "pause", step };
+      const loss = this.lossAt(step);
+      if (loss < 0) throw yield* giveUp(new TrainingError("no more numbers"));
+    }
+    this.count++;
+    const norm = update(record, this.trainee.model.store!, optimizer, { step, learning_rate, max_grad_norm: 1 });
+    const loss = this.lossAt(step);
+    return { result: norm.then(() => ({ step, loss, grad_norm: 0, learning_rate, tokens: 10, num_tokens: 20 })) };
+  }
+
+  taken({ step, loss }: StepResult): Own {
+    this.sinceLog = { steps: this.sinceLog.steps + 1, loss: this.sinceLog.loss + loss };
+    return { type: "step", step: step + 1, loss };
+  }
+
+  means() {
+    const { steps, loss } = this.sinceLog;
+    this.sinceLog = { steps: 0, loss: 0 };
+    return { loss: loss / steps, steps };
+  }
+
+  async evaluate(step: number) {
+    return { loss: Math.abs(step - 4) };
+  }
+
+  files(step: number): ExtraFile[] {
+    return step % 2 === 0 ? [{ name: FILE, text: String(this.count) }] : [];
+  }
+
+  async restore(checkpoint: Folder) {
+    if (await checkpoint.exists(FILE)) this.count = Number(await checkpoint.readText(FILE));
+  }
+
+  async verify(checkpoint: Folder) {
+    if ((await checkpoint.exists(FILE)) && (await checkpoint.readText(FILE)) === "?") throw new FormatError("no count");
+  }
+}
+
+async function trainee(): Promise<Trainee> {
+  const folder = memoryFolder("tiny");
+  await writeRandomCheckpoint(folder, TINY, 1);
+  const checkpoint = await openCheckpoint(folder);
+  const lora = { r: 2, lora_alpha: 4, lora_dropout: 0, use_rslora: false, target_modules: ["q_proj" as const] };
+  const gpu = fakeGpu();
+  const model = await loadModel(gpu, checkpoint, { trained: { lora } });
+  initAdapter(gpu, model, uniformFrom(1));
+  return { model, lora, base: "tiny", config: checkpoint.config };
+}
+
+interface Run {
+  lossAt?: (step: number) => number;
+  fingerprint?: number;
+  output?: Folder;
+  resume?: true | null;
+  values?: Record<string, unknown>;
+  onEvent?: (event: TrainEvent | Own, abort: AbortController) => void;
+}
+
+/** A whole run: events as short words, and what it threw. */
+async function run({ lossAt, fingerprint, output = memoryFolder("out"), resume = null, values = {}, onEvent }: Run) {
+  const recipe = recipeOf({ logging_steps: 2, ...values });
+  const model = await trainee();
+  const method = new Counting(model, lossAt, fingerprint);
+  const abort = new AbortController();
+  const told: string[] = [];
+  const logs: Record<string, number>[] = [];
+  let error: unknown = null;
+  try {
+    for await (const event of train(model, method, recipe, { output, resume, signal: abort.signal, now: () => 0 })) {
+      if (event.type === "log" || event.type === "eval") logs.push(event.record);
+      told.push(
+        event.type === "step" || event.type === "pause"
+          ? `${event.type} ${event.step}`
+          : "name" in event
+            ? `${event.type} ${event.name}`
+            : event.type,
+      );
+      onEvent?.(event, abort);
+    }
+  } catch (thrown) {
+    error = thrown;
+  }
+  return { told, logs, error, method, output };
+}
+
+it("a step's numbers come one step late, or before a step that waits for the GPU", async () => {
+  const { told, logs } = await run({ values: { save_strategy: "no" } });
+  expect(told).toEqual([
+    ...["start", "step 1", "step 2", "log", "pause 2", "step 3", "step 4", "log", "step 5", "pause 5"],
+    ...["step 6", "log", "step 7", "step 8", "log", "end"],
+  ]);
+  expect(logs[1]).toMatchObject({ step: 4, loss: 2.5, steps: 2, num_tokens: 80, epoch: 1 });
+});
+
+it("evaluates, saves and ends with the best checkpoint, which no limit removes", async () => {
+  const values = {
+    ...{ eval_strategy: "steps", eval_steps: 2, save_strategy: "steps", save_steps: 2 },
+    ...{ load_best_model_at_end: true, save_total_limit: 2, logging_steps: 100 },
+  };
+  const { told, output, logs } = await run({ values });
+  expect(told.filter((word) => !/step|pause/.test(word))).toEqual([
+    ...["start", "eval", "checkpoint checkpoint-2", "eval", "checkpoint checkpoint-4", "eval"],
+    ...["checkpoint checkpoint-6", "log", "eval", "checkpoint checkpoint-8", "best checkpoint-4", "end"],
+  ]);
+  expect(logs.flatMap((log) => log.eval_loss ?? [])).toEqual([2, 0, 2, 4]);
+  expect(await checkpointNames(output)).toEqual(["checkpoint-4", "checkpoint-8"]);
+});
+
+it("a resumed run has its method's sums and files, and tells what the run that went on told", async () => {
+  const values = { save_strategy: "steps", save_steps: 3, logging_steps: 4 };
+  const whole = await run({ values });
+  const output = memoryFolder("out");
+  const first = await run({ values, output, onEvent: (event, abort) => event.type === "pause" && abort.abort() });
+  expect(first.error).toEqual(new AbortError("Stopped after step 3 of 8; checkpoint-3 holds everything"));
+  const second = await run({ values, output, resume: true });
+  expect(second.told.slice(0, 3)).toEqual(["start", "step 4", "log"]);
+  expect(second.logs).toEqual(whole.logs);
+  expect(second.method.count).toBe(5); // an odd step keeps no file
+  const even = await run({ values: { ...values, save_steps: 4 } });
+  await even.output.removeFolder("checkpoint-8");
+  expect((await run({ values, output: even.output, resume: true })).method.count).toBe(8);
+});
+
+it("passes over a checkpoint whose own file is not whole, and refuses one of other data", async () => {
+  const values = { save_strategy: "steps", save_steps: 2 };
+  const { output } = await run({ values });
+  await output.folder("checkpoint-8").write(FILE, "?");
+  const other = await run({ values, output, resume: true, fingerprint: 6 });
+  expect(other.error).toEqual(new DataError("Cannot resume from out/checkpoint-6: it was trained on other numbers"));
+  expect((await run({ values, output, resume: true })).told.slice(0, 2)).toEqual(["start", "step 7"]);
+});
+
+it("a step that cannot be recorded ends the run; what came before is saved", async () => {
+  const { told, error, output } = await run({
+    lossAt: (step) => (step === 5 ? -1 : 1),
+    values: { save_strategy: "no" },
+  });
+  expect(error).toEqual(new TrainingError("no more numbers"));
+  expect(told.slice(-2)).toEqual(["pause 5", "checkpoint checkpoint-5"]);
+  expect(await checkpointNames(output)).toEqual(["checkpoint-5"]);
+});
+
+it("a loss that is not finite ends the run", async () => {
+  const { error, told } = await run({ lossAt: (step) => (step === 3 ? Number.NaN : 1) });
+  expect(error).toBeInstanceOf(TrainingError);
+  expect((error as Error).message).toMatch(/^Training stopped at step 4: loss NaN, grad_norm 0\./);
+  expect(told.at(-1)).toBe("step 3");
+});
