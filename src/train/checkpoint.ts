@@ -5,6 +5,7 @@ import type { Folder } from "../io/storage.ts";
 import type { LoraConfig } from "../model/adapters/lora.ts";
 import { readPieces, saveAdapter, saveModel } from "../model/files/save.ts";
 import type { Transformer } from "../model/transformer.ts";
+import { float, formatJson } from "../text/json.ts";
 import type { Optimizer } from "./optimizer.ts";
 
 /** What a checkpoint remembers beside tensors: transformers' trainer_state.json, and ours under `qwench`. */
@@ -87,13 +88,27 @@ export async function saveCheckpoint(
     data: readPieces(gpu, tensor),
   }));
   await folder.write(OPTIMIZER_FILE, encodeSafetensors(tensors));
-  await folder.write(STATE_FILE, `${JSON.stringify(state, null, 1)}\n`);
+  await folder.write(STATE_FILE, formatState(state));
   for (const { name: file, text } of extra) await folder.write(file, text);
   await verify(folder);
   await output.removeFolder(name);
   await output.rename(temporary, name);
   if (limit !== null) await prune(output, limit, [name, state.best_model_checkpoint]);
   return name;
+}
+
+/** Numbers that transformers counts; all others of its file are floats, 6 as `6.0`. */
+const COUNTS = ["step", "global_step", "max_steps", "num_input_tokens_seen"];
+
+function formatState({ qwench, log_history, ...counts }: TrainerState): string {
+  const spelled = (fields: object) =>
+    Object.fromEntries(
+      Object.entries(fields).map(([name, value]) => {
+        if (typeof value !== "number" || COUNTS.includes(name)) return [name, value];
+        return [name, Number.isFinite(value) ? float(value) : null];
+      }),
+    );
+  return `${formatJson({ ...spelled(counts), log_history: log_history.map(spelled), qwench }, 1)}\n`;
 }
 
 /** Opens every file of a checkpoint as a resume would. */

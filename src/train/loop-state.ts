@@ -132,7 +132,7 @@ export class LoopState<E, R extends StepResult> {
       );
     }
     state.global_step = step;
-    state.epoch = step / method.batches.stepsPerEpoch;
+    state.epoch = method.batches.epochAfter(step);
     state.num_input_tokens_seen += result.num_tokens ?? result.tokens;
     const taken = method.taken(result);
     const record = this.dueAfter(step).log ? this.log(result) : null;
