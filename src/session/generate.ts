@@ -68,7 +68,7 @@ export interface TextModel extends PreparedText {
 export async function prepareText(sources: TextSources): Promise<PreparedText> {
   const { gpu, model: folder, adapter, available = null } = sources;
   const { checkpoint, config } = await openModel(folder);
-  const tokenizer = await openTokenizer(folder);
+  const tokenizer = await openTokenizer(folder, adapter);
   if (!tokenizer) throw new NotFoundError(`Cannot write text with ${folder.path}: it has no tokenizer.json`);
   const file = "generation_config.json";
   const json = (await folder.exists(file)) ? await readJson(folder, file) : {};

@@ -1,5 +1,5 @@
 import { FormatError, NotFoundError } from "../errors.ts";
-import { ADAPTER_WEIGHTS_FILE, readAdapter } from "../io/peft.ts";
+import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE, readAdapter } from "../io/peft.ts";
 import { encodeSafetensors, openSafetensors, type TensorData } from "../io/safetensors.ts";
 import type { Folder } from "../io/storage.ts";
 import type { LoraConfig } from "../model/adapters/lora.ts";
@@ -42,7 +42,7 @@ export interface Trainee {
   base: string;
   /** the base's config.json */
   config: Record<string, unknown>;
-  /** the base's tokenizer and generation files, by name: a whole model is saved with them, an adapter without */
+  /** tokenizer and generation files, by name, that are saved beside the weights */
   companions?: Readonly<Record<string, string>>;
 }
 
@@ -50,9 +50,36 @@ export interface Trainee {
 export async function saveTrained(folder: Folder, trainee: Trainee): Promise<void> {
   const { model, lora, base, config, companions = {} } = trainee;
   model.gpu.trim();
-  if (lora) return saveAdapter(folder, model, lora, base);
-  await saveModel(folder, model, config);
   for (const [name, text] of Object.entries(companions)) await folder.write(name, text);
+  if (lora) await saveAdapter(folder, model, lora, base);
+  else await saveModel(folder, model, config);
+}
+
+/** Where a result is written before its files get their names. */
+const PENDING = "tmp-final";
+
+/**
+ * Writes a run's result into its folder. All files are written under a temporary name first. Then an earlier result loses
+ * the file without which nothing reads it, and gets it back last: a folder never holds a mixture of two.
+ */
+export async function saveResult(output: Folder, trainee: Trainee): Promise<void> {
+  await output.removeFolder(PENDING);
+  const folder = output.folder(PENDING);
+  await saveTrained(folder, trainee);
+  const mark = trainee.lora ? ADAPTER_CONFIG_FILE : "config.json";
+  await output.remove(mark);
+  for (const name of (await folder.list()).filter((file) => file !== mark)) {
+    await output.rename(`${PENDING}/${name}`, name);
+  }
+  await output.rename(`${PENDING}/${mark}`, mark);
+  await output.removeFolder(PENDING);
+}
+
+/** Removes what a process that was killed had half written. Only while no other process writes into the folder. */
+export async function sweepOutput(output: Folder): Promise<void> {
+  for (const name of await output.folders()) {
+    if (name === PENDING || /^tmp-checkpoint-\d+$/.test(name)) await output.removeFolder(name);
+  }
 }
 
 /** A file beside the tensors and the state: what a method has to remember between two steps. */

@@ -1,6 +1,7 @@
+import { basename, dirname, resolve } from "node:path";
 import { readRows } from "../../data/dataset.ts";
 import { AbortError, DataError } from "../../errors.ts";
-import { nodeFile } from "../../platform/node/fs.ts";
+import { nodeFile, nodeFolder } from "../../platform/node/fs.ts";
 import {
   loadText,
   type PreparedText,
@@ -23,6 +24,7 @@ import {
   resultOf,
   savedRows,
 } from "../runs/generate-rows.ts";
+import { holding } from "../runs/hold.ts";
 import { type ModelRequest, modelRequest, openText } from "../sources/text-model.ts";
 import { EXIT_INTERRUPTED, interruptible } from "../terminal/interrupt.ts";
 import { plainText } from "../terminal/plain-text.ts";
@@ -119,9 +121,18 @@ function readFlags({ positional, flags }: ParsedArgs): Asked {
   };
 }
 
-async function generate(asked: Asked, signal: AbortSignal): Promise<number> {
+/** Answers, while no other process writes the same output. */
+function generate(asked: Asked, signal: AbortSignal): Promise<number> {
+  const { output } = asked;
+  if (output === null) return answer(asked, signal);
+  checkOutput(output, asked.overwrite);
+  const folder = nodeFolder(dirname(resolve(output)));
+  const claim = { name: basename(output), what: `write ${output}`, instead: "name another --output" };
+  return holding({ folder, ...claim }, () => answer(asked, signal));
+}
+
+async function answer(asked: Asked, signal: AbortSignal): Promise<number> {
   const { file, output, n } = asked;
-  if (output !== null) checkOutput(output, asked.overwrite);
   const status = statusLine();
   const { prepared, sources } = await openText(asked.model, signal, status);
   const settings = settingsOf(prepared.defaults, asked.settings, SEED);
