@@ -1,4 +1,5 @@
 import type { Trainer } from "../src/client/types.ts";
+import { messageOf } from "../src/text/show.ts";
 import { App, type DeviceState } from "./app.ts";
 import { type Attributes, fill, h, setText, svg } from "./dom.ts";
 import { formatShare } from "./format.ts";
@@ -125,7 +126,7 @@ async function goOn(app: App): Promise<void> {
 }
 
 function brokenView(error: unknown): View {
-  const text = error instanceof Error ? error.message : String(error);
+  const text = messageOf(error);
   return {
     title: "Not here",
     element: h(

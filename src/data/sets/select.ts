@@ -1,4 +1,5 @@
 import { DataError } from "../../errors.ts";
+import { show } from "../../text/show.ts";
 import { splitmix32 } from "../sampler.ts";
 import type { SetRow } from "./data-set.ts";
 
@@ -32,9 +33,7 @@ export function sideOf(key: string, shares: Shares, seed: number): string {
   const sides = Object.entries(shares);
   const sum = sides.reduce((total, [, share]) => total + share, 0);
   if (sides.length === 0 || sides.some(([, share]) => !(share >= 0)) || !(Math.abs(sum - 1) < 1e-9)) {
-    throw new DataError(
-      `Cannot split the problems: shares must be at least 0 and add up to 1, got ${JSON.stringify(shares)}`,
-    );
+    throw new DataError(`Cannot split the problems: shares must be at least 0 and add up to 1, got ${show(shares)}`);
   }
   let rest = draw(key, seed);
   for (const [side, share] of sides) {

@@ -1,4 +1,5 @@
 import { AbortError, NetworkError, RecipeError } from "../../errors.ts";
+import { oneLine } from "../../text/show.ts";
 
 /** Where a judge answers, by OpenAI's chat completions. Times are ms. */
 export interface JudgeEndpoint {
@@ -197,7 +198,7 @@ function replyOf(body: string): JudgeReply {
 /** The beginning of what a server said, or nothing. */
 function excerpt(body: string): string {
   const text = body.replace(/\s+/g, " ").trim();
-  return text === "" ? "" : ` (${text.length > 160 ? `${text.slice(0, 157)}…` : text})`;
+  return text === "" ? "" : ` (${oneLine(text, 160)})`;
 }
 
 /** Retry-After in ms: seconds, or a date; null where there is none. */
