@@ -17,6 +17,7 @@ import {
 } from "../../src/io/safetensors.ts";
 import type { ByteSource } from "../../src/io/storage.ts";
 import { nodeFile } from "../../src/platform/node/fs.ts";
+import { lcg } from "../../src/text/hash.ts";
 
 const shared = resolve(process.env.QWENCH_SHARED ?? "../shared");
 
@@ -128,11 +129,8 @@ describe("openSafetensors", () => {
   });
 
   it("meets 4000 random mutations with a FormatError or a sound file, never with anything else", async () => {
-    let state = 12345;
-    const random = (n: number) => {
-      state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-      return Math.floor((state / 2 ** 32) * n);
-    };
+    const next = lcg(12345);
+    const random = (n: number) => Math.floor((next() / 2 ** 32) * n);
     const good = await gather(
       encodeSafetensors(
         ["a", "b", "c"].map((name, i) => ({
@@ -257,10 +255,10 @@ describe("floats", () => {
 
   it("rounds to the nearest, ties to even", () => {
     // neighbours of a halfway point between two 16-bit values, checked by brute force in float64
-    let state = 99;
+    const next = lcg(99);
     const words = new Uint32Array(20_000);
     for (let i = 0; i < words.length; i++) {
-      state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+      const state = next();
       words[i] = i % 2 ? state : 0x33000000 + (state % 0x15000000); // half of them in the range of f16
       if (i % 3 === 0) words[i] = (words[i]! & ~0x1fff) | 0x1000;
       if (i % 5 === 0) words[i] = (words[i]! & ~0xffff) | 0x8000;
