@@ -1,5 +1,5 @@
+import { formatNumber } from "../src/text/numbers.ts";
 import { fill, h, svg } from "./dom.ts";
-import { formatNumber } from "./format.ts";
 import { extent, type Points, thin, ticks, tickText } from "./scale.ts";
 
 /** One line of a chart. */

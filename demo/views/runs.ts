@@ -1,8 +1,10 @@
 import type { RunRecord, RunSummary } from "../../src/client/types.ts";
+import { formatNumber, formatShare } from "../../src/text/numbers.ts";
+import { formatTime } from "../../src/text/times.ts";
 import type { App } from "../app.ts";
 import { createChart, seriesClass } from "../chart.ts";
 import { fill, h, uid } from "../dom.ts";
-import { formatNumber, formatShare, formatTime, METHOD_NAMES } from "../format.ts";
+import { METHOD_NAMES } from "../format.ts";
 import { METRICS } from "../metrics.ts";
 import { labelled, select } from "../parts/choice.ts";
 import { confirm } from "../parts/dialog.ts";
@@ -200,7 +202,7 @@ function comparer(app: App, element: HTMLElement, signal: AbortSignal): (ids: re
               h("th", { scope: "row", class: seriesClass(i) }, h("i", { "aria-hidden": "true" }), record.name),
               h("td", {}, record.phases.map(({ method }) => METHOD_NAMES[method]).join(", then ")),
               h("td", {}, record.phases.map(({ global_step }) => formatNumber(global_step)).join(" + ")),
-              h("td", {}, record.accuracy === null ? "–" : formatShare(record.accuracy)),
+              h("td", {}, record.accuracy === null ? "—" : formatShare(record.accuracy)),
             ),
           ),
         ),

@@ -1,4 +1,4 @@
-import { formatNumber } from "./text.ts";
+import { formatNumber } from "../text/numbers.ts";
 
 /** One line of a chart: points (x, y) with x rising; points that are not finite are gaps. */
 export interface Series {

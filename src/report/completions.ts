@@ -1,5 +1,6 @@
+import { formatNumber, formatSigned } from "../text/numbers.ts";
 import { escapeHtml } from "./chart.ts";
-import { byPrompt, type Completion, type CompletionBatch, formatNumber, question, shortName } from "./text.ts";
+import { byPrompt, type Completion, type CompletionBatch, question, shortName } from "./text.ts";
 
 /** Completions of a batch that are shown, and of one prompt. */
 const MOST = 16;
@@ -49,7 +50,7 @@ function groupHtml(group: readonly Completion[]): string {
     return (
       `<tr><td>${folded(completion)}</td>` +
       names.map((name) => `<td>${formatNumber(rewards[name])}</td>`).join("") +
-      `<td class="${sign}">${advantage > 0 ? "+" : ""}${advantage.toFixed(2).replace("-", "\u2212")}</td>` +
+      `<td class="${sign}">${formatSigned(advantage, 2)}</td>` +
       `<td>${formatNumber(length)}${finish_reason === "length" ? `<small>cut off</small>` : ""}</td></tr>`
     );
   });

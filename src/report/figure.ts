@@ -1,6 +1,7 @@
+import { formatNumber } from "../text/numbers.ts";
 import { escapeHtml, renderChart, seriesClass } from "./chart.ts";
 import { colours, marks } from "./style.ts";
-import { formatNumber, type LogRecord } from "./text.ts";
+import type { LogRecord } from "./text.ts";
 
 export interface Figure {
   title: string;

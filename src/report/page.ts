@@ -1,7 +1,7 @@
 import { Sha256 } from "../io/sha256.ts";
+import { formatNumber } from "../text/numbers.ts";
 import { type Chart, escapeHtml, renderChart, seriesClass } from "./chart.ts";
 import { script, style } from "./style.ts";
-import { formatNumber } from "./text.ts";
 
 export interface Page {
   title: string;

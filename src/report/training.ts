@@ -1,7 +1,8 @@
+import { formatNumber } from "../text/numbers.ts";
 import { type Chart, escapeHtml, type Series } from "./chart.ts";
 import { renderCompletions } from "./completions.ts";
 import { chartFigure, headline, renderPage } from "./page.ts";
-import { type CompletionBatch, formatNumber, type LogRecord, shortName } from "./text.ts";
+import { type CompletionBatch, type LogRecord, shortName } from "./text.ts";
 
 export interface Report {
   /** heading, such as the model and the data set */

@@ -14,6 +14,12 @@ export function oneLine(text: string, most = 120): string {
   return cut(text.slice(0, 2 * most).replace(UNPRINTABLE, "?"), most);
 }
 
+/** A text of a model's or a data set's on one line, of any length: a space in place of what a terminal obeys. */
+export function flat(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is taken out
+  return text.replace(/[\u0000-\u001f\u007f-\u009f]+/g, " ");
+}
+
 /** An untrusted value for an error, short and printable: JSON, `nothing` for undefined, and texts in quotes. */
 export function show(value: unknown, most = MOST): string {
   if (value === undefined) return "nothing";

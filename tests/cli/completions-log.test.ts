@@ -98,7 +98,7 @@ describe("the table of a few completions", () => {
     expect(asked).toBe("1+1=");
     expect(heading).toMatch(/^completion +xmlcount +soft_format +correctness +advantage +tokens$/);
     expect(first).toMatch(/^<reasoning> long .*… +0\.125 +0 +2 +0\.5 +200 cut$/);
-    expect(second).toMatch(/^2 +0\.125 +0 +– +-1\.235 +1$/);
+    expect(second).toMatch(/^2 +0\.125 +0 +— +−1\.235 +1$/);
   });
 
   test("where it is narrow the rewards share a column, and no line is wider than the terminal", () => {

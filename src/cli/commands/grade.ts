@@ -3,9 +3,11 @@ import { type NumberedRow, rowError } from "../../data/rows.ts";
 import { nodeFile } from "../../platform/node/fs.ts";
 import { EXTRACTION_STEPS, type ExtractionStep } from "../../rewards/maths/extract.ts";
 import { type GradeOptions, grade } from "../../rewards/maths/grade.ts";
+import { formatShare } from "../../text/numbers.ts";
 import { show } from "../../text/show.ts";
+import { renderTable } from "../../text/tables.ts";
+import { formatSeconds } from "../../text/times.ts";
 import { type CliFlag, type ParsedArgs, UsageError } from "../args.ts";
-import { formatSeconds, renderTable } from "../terminal/table.ts";
 
 /** How near two answers must be to be equal. */
 export const EQUALITY_FLAGS: CliFlag[] = [
@@ -157,7 +159,7 @@ function printReport(report: GradeReport): void {
   else {
     const wrong = disagreements.filter(({ expected }) => !expected).length;
     console.log(
-      `Agreement ${(100 * agreement).toFixed(2)} %: ${agreed} of ${compared} rows with an expected grade; ` +
+      `Agreement ${formatShare(agreement, 2)}: ${agreed} of ${compared} rows with an expected grade; ` +
         `${wrong} wrongly equal (${report.false_positives_of_numbers} of plain numbers), ${disagreements.length - wrong} wrongly different`,
     );
   }

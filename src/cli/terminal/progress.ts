@@ -1,5 +1,6 @@
 import { shortName } from "../../report/text.ts";
-import { formatNumber, formatSeconds } from "./table.ts";
+import { formatNumber } from "../../text/numbers.ts";
+import { formatSeconds } from "../../text/times.ts";
 
 /** Where progress is written: process.stderr, or a stand-in. */
 export interface ProgressStream {

@@ -1,4 +1,5 @@
 import { isObject } from "../../text/json.ts";
+import { counted } from "../../text/numbers.ts";
 import { show } from "../../text/show.ts";
 
 /** White space as Python's str.strip and str.split have it. */
@@ -19,12 +20,11 @@ const strip = (text: string) => text.replace(EDGES, "");
  */
 export function outputFault(printed: string, expected: string): string | null {
   const [ours, theirs] = [printed, expected].map((text) => strip(text).split("\n").map(strip));
-  if (ours.length !== theirs.length) return `it printed ${lines(ours.length)}, not ${lines(theirs.length)}`;
+  if (ours.length !== theirs.length)
+    return `it printed ${counted(ours.length, "line")}, not ${counted(theirs.length, "line")}`;
   const odd = ours.findIndex((line, i) => line !== theirs[i] && !sameDecimals(line, theirs[i]));
   return odd < 0 ? null : `line ${odd + 1} of what it printed is ${show(ours[odd])}, not ${show(theirs[odd])}`;
 }
-
-const lines = (count: number) => `${count} line${count === 1 ? "" : "s"}`;
 
 function sameDecimals(a: string, b: string): boolean {
   const [ours, theirs] = [a, b].map((line) => line.split(GAPS).map(decimalKey));

@@ -1,4 +1,5 @@
 import { AbortError, NetworkError, RecipeError } from "../../errors.ts";
+import { formatBytes } from "../../text/bytes.ts";
 import { oneLine } from "../../text/show.ts";
 
 /** Where a judge answers, by OpenAI's chat completions. Times are ms. */
@@ -168,7 +169,7 @@ async function bodyOf(response: Response): Promise<string> {
     size += part.value.length;
     if (size > MOST_BYTES) {
       await reader!.cancel();
-      throw new Again(`its answer is longer than ${MOST_BYTES >> 20} MB`);
+      throw new Again(`its answer is longer than ${formatBytes(MOST_BYTES)}`);
     }
     text += decoder.decode(part.value, { stream: true });
   }
