@@ -7,10 +7,3 @@ export function words(name: string): string {
     .join(" ");
   return text.charAt(0).toUpperCase() + text.slice(1);
 }
-
-/** A reward's name without the ending that all of a recipe share: `int` of `int_reward_func`. */
-export function rewardName(name: string): string {
-  return name.replace(/_(reward|reward_func|func)$/, "").replaceAll("_", " ") || name;
-}
-
-export const METHOD_NAMES = { sft: "SFT", grpo: "GRPO" } as const;

@@ -1,7 +1,7 @@
 import type { CompletionRecord } from "../../src/client/types.ts";
+import { rewardName } from "../../src/report/names.ts";
 import { formatNumber, formatSigned } from "../../src/text/numbers.ts";
 import { fill, h } from "../dom.ts";
-import { rewardName } from "../format.ts";
 import type { Run } from "../run.ts";
 import { labelled, select } from "./choice.ts";
 import { modelText } from "./model-text.ts";

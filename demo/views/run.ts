@@ -1,6 +1,6 @@
+import { METHOD_NAMES } from "../../src/report/names.ts";
 import { counted, formatShare } from "../../src/text/numbers.ts";
 import { type Child, fill, h } from "../dom.ts";
-import { METHOD_NAMES } from "../format.ts";
 import { completions } from "../parts/completions.ts";
 import { problemLine } from "../parts/notice.ts";
 import { phaseCharts } from "../parts/run-charts.ts";

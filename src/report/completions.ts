@@ -1,6 +1,7 @@
 import { formatNumber, formatSigned } from "../text/numbers.ts";
 import { escapeHtml } from "./chart.ts";
-import { byPrompt, type Completion, type CompletionBatch, question, shortName } from "./text.ts";
+import { rewardName } from "./names.ts";
+import { byPrompt, type Completion, type CompletionBatch, question } from "./text.ts";
 
 /** Completions of a batch that are shown, and of one prompt. */
 const MOST = 16;
@@ -42,7 +43,7 @@ function groupHtml(group: readonly Completion[]): string {
   const names = Object.keys(group[0].rewards);
   const heads = [
     `<th scope="col">completion</th>`,
-    ...names.map((name) => `<th scope="col" title="${escapeHtml(name)}">${escapeHtml(shortName(name))}</th>`),
+    ...names.map((name) => `<th scope="col" title="${escapeHtml(name)}">${escapeHtml(rewardName(name))}</th>`),
     `<th scope="col">advantage</th><th scope="col">tokens</th>`,
   ];
   const rows = group.map(({ completion, rewards, advantage, finish_reason, length }) => {

@@ -2,6 +2,7 @@ import { stringify } from "yaml";
 import type { EvalResults } from "../eval/results.ts";
 import { formatFixed, formatNumber } from "../text/numbers.ts";
 import { markdownCell, markdownTable } from "../text/tables.ts";
+import { METRICS } from "./metrics.ts";
 import type { LogRecord } from "./text.ts";
 
 /** What a model card tells. */
@@ -28,17 +29,6 @@ export interface CardFacts {
 
 /** Rows of the curves' table. */
 const ROWS = 10;
-/** Columns of the curves that a table shows, where a run has them. */
-const CURVES: readonly [string, string][] = [
-  ["epoch", "epoch"],
-  ["loss", "loss"],
-  ["eval_loss", "eval loss"],
-  ["mean_token_accuracy", "token accuracy"],
-  ["reward", "reward"],
-  ["kl", "KL"],
-  ["completions/mean_length", "completion tokens"],
-  ["learning_rate", "learning rate"],
-];
 const LIBRARY = { adapter: "peft", model: "transformers", gguf: null };
 
 /**
@@ -146,7 +136,7 @@ function training(facts: CardFacts): string {
 /** Logs at even distances, the first and the last among them. */
 function curveTable(logs: readonly LogRecord[]): string {
   const has = (key: string) => logs.some((log) => typeof log[key] === "number");
-  const columns = CURVES.filter(([key]) => has(key));
+  const columns = METRICS.filter(({ name, card }) => card && has(name));
   if (columns.length === 0) return "";
   // a step's log and its evaluation are records of their own
   const steps = new Map<number, Record<string, unknown>>();
@@ -157,8 +147,8 @@ function curveTable(logs: readonly LogRecord[]): string {
     { length: count },
     (_, i) => all[Math.round((i * (all.length - 1)) / Math.max(1, count - 1))],
   );
-  const rows = chosen.map((log) => [String(log.step), ...columns.map(([key]) => formatNumber(log[key]))]);
-  return textTable(["step", ...columns.map(([, title]) => title)], rows, 0);
+  const rows = chosen.map((log) => [String(log.step), ...columns.map(({ name }) => formatNumber(log[name]))]);
+  return textTable(["step", ...columns.map(({ label }) => label)], rows, 0);
 }
 
 function section(title: string, body: string): string {

@@ -41,8 +41,3 @@ export function question(prompt: string): string {
   const turn = prompt.split("<|im_start|>").findLast((text) => text.startsWith("user\n"));
   return (turn === undefined ? prompt : turn.slice("user\n".length).replace(/<\|im_end\|>\s*$/, "")).trim();
 }
-
-/** A reward's name without the ending that all of a recipe share: `int` of `int_reward_func`. */
-export function shortName(name: string): string {
-  return name.replace(/_(reward|reward_func|func)$/, "") || name;
-}

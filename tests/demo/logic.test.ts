@@ -1,12 +1,13 @@
 import { describe, expect, test } from "vitest";
-import { rewardName, words } from "../../demo/format.ts";
+import { words } from "../../demo/format.ts";
 import { type Draft, embeddedJob, jobOf, nameOf, presetsFor } from "../../demo/jobs.ts";
-import { METRICS } from "../../demo/metrics.ts";
 import { problemOf, webgpuAdvice } from "../../demo/problems.ts";
 import { Run } from "../../demo/run.ts";
-import { extent, thin, ticks } from "../../demo/scale.ts";
 import type { Evaluation, LogRecord, Preset, RunEvent, RunRecord } from "../../src/client/types.ts";
 import { MemoryError, QuotaError } from "../../src/errors.ts";
+import { CHARTS } from "../../src/report/metrics.ts";
+import { rewardName } from "../../src/report/names.ts";
+import { extent, thin, ticks } from "../../src/report/scale.ts";
 
 // What the page works out without a document.
 
@@ -37,7 +38,7 @@ describe("axes", () => {
 
 test("tokens per second: as logged, else from tokens and seconds between logs", () => {
   const speed = (logs: { step: number; [name: string]: number }[]) =>
-    METRICS.grpo.find(({ id }) => id === "speed")!.series(logs)[0].points;
+    CHARTS.find(({ id }) => id === "speed")!.series(logs)[0].points;
   expect(speed([{ step: 1, tokens_per_second: 70 }])).toEqual([[1, 70]]);
   const logs: LogRecord[] = [
     { step: 2, num_tokens: 400, step_time: 2 },

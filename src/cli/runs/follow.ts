@@ -147,7 +147,7 @@ async function writeReport(
       adapter: platform.describe,
       runtime: process.versions.deno ? `deno ${process.versions.deno}` : `node ${process.version}`,
     },
-    plan: Object.fromEntries(Object.entries(forecast.byKind).map(([key, bytes]) => [key, formatBytes(bytes)])),
+    memory: Object.fromEntries(Object.entries(forecast.byKind).map(([key, bytes]) => [key, formatBytes(bytes)])),
     summary,
     ...(await kind.report?.()),
   });

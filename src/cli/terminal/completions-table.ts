@@ -1,4 +1,5 @@
-import { byPrompt, type Completion, question, shortName } from "../../report/text.ts";
+import { rewardName } from "../../report/names.ts";
+import { byPrompt, type Completion, question } from "../../report/text.ts";
 import { formatNumber } from "../../text/numbers.ts";
 import { cut, flat } from "../../text/show.ts";
 import { renderTable } from "../../text/tables.ts";
@@ -14,9 +15,9 @@ const READABLE = 24;
  */
 export function completionsTable(completions: readonly Completion[], width: number): string {
   const names = Object.keys(completions[0]?.rewards ?? {});
-  const apart = names.reduce((sum, name) => sum + Math.max(6, shortName(name).length) + 2, 0);
+  const apart = names.reduce((sum, name) => sum + Math.max(6, rewardName(name).length) + 2, 0);
   const wide = READABLE + apart + "advantage".length + "tokens".length + 4 <= width;
-  const headings = wide ? names.map(shortName) : ["rewards"];
+  const headings = wide ? names.map(rewardName) : ["rewards"];
   const columns = [
     { heading: "completion" },
     ...[...headings, "advantage", "tokens"].map((heading) => ({ heading, align: "right" as const })),
