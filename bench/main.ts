@@ -1,11 +1,12 @@
 import { readFileSync } from "node:fs";
-import { renderTable } from "../src/cli/terminal/table.ts";
 import { type Gpu, requestGpu } from "../src/gpu/device.ts";
 import { wantsSubgroupMatrix } from "../src/gpu/subgroup-matrix.ts";
 import { modelProducts, type Product, tuneMatmul } from "../src/kernels/matmul/matmul-tune.ts";
 import { weightShapes } from "../src/model/architectures/tensors.ts";
 import type { Platform } from "../src/platform/adapter.ts";
 import { openAdapter } from "../src/platform/index.ts";
+import { formatFixed } from "../src/text/numbers.ts";
+import { renderTable } from "../src/text/tables.ts";
 import { type BenchArgs, HELP, type Kind, parseBenchArgs } from "./args.ts";
 import { benchAttention } from "./attention.ts";
 import { benchGenerate } from "./generate.ts";
@@ -124,8 +125,8 @@ async function printProfile(gpu: Gpu): Promise<void> {
   const cells = table.map((k) => [
     k.kernel,
     k.count,
-    k.milliseconds.toFixed(1),
-    ((100 * k.milliseconds) / total).toFixed(1),
+    formatFixed(k.milliseconds),
+    formatFixed((100 * k.milliseconds) / total),
   ]);
   process.stdout.write(`\n${renderTable(columns, cells)}`);
 }

@@ -20,6 +20,7 @@ import {
 } from "../../session/export.ts";
 import { checkExport, type ExportCheck, exportPassed } from "../../session/export-check.ts";
 import { recallTuning } from "../../session/tune.ts";
+import { formatFileSize } from "../../text/bytes.ts";
 import { type CliFlag, type ParsedArgs, UsageError } from "../args.ts";
 import { numberFlag, textOf } from "../flags/text-flags.ts";
 import { type PendingFolder, writeFolder } from "../runs/export-folder.ts";
@@ -29,7 +30,6 @@ import { hubOptions } from "../sources/hub.ts";
 import { openModelFolder } from "../sources/sources.ts";
 import { interruptible } from "../terminal/interrupt.ts";
 import { statusLine } from "../terminal/status-line.ts";
-import { formatBytes } from "../terminal/table.ts";
 
 export const EXPORT_FLAGS: CliFlag[] = [
   { name: "adapter", type: "string", value: "PATH|ID", help: "A PEFT adapter, a folder or a hub id." },
@@ -150,7 +150,7 @@ async function exportModel(asked: Asked, signal: AbortSignal): Promise<number> {
   const { output, format } = asked;
   const status = statusLine();
   const hub = hubOptions(signal, ({ file, totalReceived, totalSize }) =>
-    status(`Downloading ${file}: ${formatBytes(totalReceived)} of ${formatBytes(totalSize)}`),
+    status(`Downloading ${file}: ${formatFileSize(totalReceived)} of ${formatFileSize(totalSize)}`),
   );
   const rows = asked.prompts === null ? null : await readPrompts(asked.prompts);
   const { source, base } = await openSource(asked, hub);
@@ -158,7 +158,8 @@ async function exportModel(asked: Asked, signal: AbortSignal): Promise<number> {
   const { quantization, dtype, check, tokens } = asked;
   const settings = { format, quantization, dtype, name: basename(resolve(output)), base };
   const identity = JSON.stringify({ ...settings, adapter: source.adapter?.path ?? null, check });
-  const onProgress = (done: number, total: number) => status(`Writing: ${formatBytes(done)} of ${formatBytes(total)}`);
+  const onProgress = (done: number, total: number) =>
+    status(`Writing: ${formatFileSize(done)} of ${formatFileSize(total)}`);
   const note = (text: string) => console.error(`note: ${text}`);
   const code = await writeFolder(output, identity, note, (pending) =>
     writeChecked(pending, source, { ...settings, signal, onProgress }, { output, check, rows, tokens }),
@@ -244,7 +245,7 @@ async function checked(
     rows,
     tokens,
     signal: request.signal,
-    onProgress: (what, done, total) => status(`Loading ${what}: ${formatBytes(done)} of ${formatBytes(total)}`),
+    onProgress: (what, done, total) => status(`Loading ${what}: ${formatFileSize(done)} of ${formatFileSize(total)}`),
   });
   status(null);
   return check;
@@ -284,5 +285,5 @@ async function readPrompts(file: string): Promise<NumberedRow[]> {
 async function listing(folder: Folder, names: readonly string[]): Promise<string> {
   const sizes = await Promise.all(names.map(async (name) => (await folder.open(name)).size));
   const total = sizes.reduce((sum, size) => sum + size, 0);
-  return `${names.map((name, i) => (sizes[i] > 1e6 ? `${name} (${formatBytes(sizes[i])})` : name)).join(", ")}; ${formatBytes(total)} in all`;
+  return `${names.map((name, i) => (sizes[i] > 1e6 ? `${name} (${formatFileSize(sizes[i])})` : name)).join(", ")}; ${formatFileSize(total)} in all`;
 }

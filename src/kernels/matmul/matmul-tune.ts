@@ -4,6 +4,8 @@ import type { Gpu } from "../../gpu/device.ts";
 import { fakeGpu } from "../../gpu/fake-device.ts";
 import type { Kernel } from "../../gpu/program.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
+import { isObject } from "../../text/json.ts";
+import { show } from "../../text/show.ts";
 import { matrixTiles, rowsTile } from "./gpu-tiles.ts";
 import { matmul } from "./matmul.ts";
 import { tileCandidates, tileKey } from "./matmul-tile.ts";
@@ -270,7 +272,7 @@ export function importTuning(gpu: Gpu, text: string): string | null {
     return `Cannot use tuning of adapter ${show(file.adapter)}: this one is ${show(adapterOf(gpu))}`;
   }
   const { tiles } = file;
-  if (tiles === null || typeof tiles !== "object" || Array.isArray(tiles)) return "Cannot read tuning: it has no tiles";
+  if (!isObject(tiles)) return "Cannot read tuning: it has no tiles";
   const found: [string, string][] = [];
   for (const [key, tile] of Object.entries(tiles)) {
     const form = KEY.exec(key);
@@ -325,5 +327,3 @@ function tileFault(gpu: Gpu, value: unknown, transB: boolean): string | null {
   }
   return null;
 }
-
-const show = (value: unknown) => (JSON.stringify(value) ?? "absent").slice(0, 80);

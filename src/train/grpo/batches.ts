@@ -1,5 +1,6 @@
 import { epochOrder } from "../../data/sampler.ts";
 import { DataError } from "../../errors.ts";
+import { fnvNext, fnvNumbers } from "../../text/hash.ts";
 import { epochAfter } from "../epoch.ts";
 import { mixSeed } from "../seed.ts";
 
@@ -126,18 +127,11 @@ export class GrpoBatches {
 
   /** A number that changes when the prompts or the way they are gone through do. */
   fingerprint(prompts: readonly { prompt_ids: ArrayLike<number> }[]): number {
-    let h = 0x811c9dc5;
-    const add = (n: number) => {
-      h = Math.imul(h ^ n, 0x01000193);
-    };
     const { per_device_train_batch_size, gradient_accumulation_steps, num_generations } = this.options;
     const { steps_per_generation, num_iterations } = this.options;
-    for (const n of [per_device_train_batch_size, gradient_accumulation_steps, num_generations]) add(n);
-    for (const n of [steps_per_generation, num_iterations]) add(n);
-    for (const { prompt_ids } of prompts) {
-      add(prompt_ids.length);
-      for (let i = 0; i < prompt_ids.length; i++) add(prompt_ids[i]);
-    }
+    let h = fnvNumbers([per_device_train_batch_size, gradient_accumulation_steps, num_generations]);
+    h = fnvNumbers([steps_per_generation, num_iterations], h);
+    for (const { prompt_ids } of prompts) h = fnvNumbers(prompt_ids, fnvNext(h, prompt_ids.length));
     return h >>> 0;
   }
 }

@@ -3,6 +3,7 @@ import { epochOrder, type SamplingStrategy } from "../../data/sampler.ts";
 import type { TokenizedRow } from "../../data/tokenize.ts";
 import { DataError } from "../../errors.ts";
 import { shiftedTargets, type Targets } from "../../model/transformer.ts";
+import { FNV_START, fnvNext } from "../../text/hash.ts";
 import { epochAfter } from "../epoch.ts";
 
 /** Fields of a recipe that decide which rows a step sees, by TRL's names. */
@@ -91,14 +92,11 @@ export class SftBatches {
 
   /** A number that changes when the rows, their labels or their order do. */
   fingerprint(): number {
-    let h = 0x811c9dc5;
+    let h = FNV_START;
     for (const example of this.examples) {
       for (const { input_ids, labels } of example) {
-        h = Math.imul(h ^ input_ids.length, 0x01000193);
-        for (let i = 0; i < input_ids.length; i++) {
-          h = Math.imul(h ^ input_ids[i], 0x01000193);
-          h = Math.imul(h ^ labels[i], 0x01000193);
-        }
+        h = fnvNext(h, input_ids.length);
+        for (let i = 0; i < input_ids.length; i++) h = fnvNext(fnvNext(h, input_ids[i]), labels[i]);
       }
     }
     return h >>> 0;

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import type { CodeTask } from "../../../src/rewards/code/tests.ts";
 import { testsOf } from "../../../src/rewards/code/tests.ts";
+import { lcg } from "../../../src/text/hash.ts";
 
 /** A problem with a program that solves it, and one that returns None instead. */
 export interface Problem {
@@ -57,10 +58,9 @@ export function mbpp(pick: (index: number) => boolean): Problem[] | null {
 /** Indices of `count` of `of`, the same every time. */
 export function sample(count: number, of: number): Set<number> {
   const all = Array.from({ length: of }, (_, i) => i);
-  let seed = 20240501;
+  const next = lcg(20240501);
   for (let i = of - 1; i > 0; i--) {
-    seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0;
-    const other = Math.floor((seed / 2 ** 32) * (i + 1));
+    const other = Math.floor((next() / 2 ** 32) * (i + 1));
     [all[i], all[other]] = [all[other], all[i]];
   }
   return new Set(all.slice(0, count));
