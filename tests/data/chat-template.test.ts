@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { type Message, renderAssistantSpans, renderChat } from "../../src/data/chat-template.ts";
 import { templateLimits } from "../../src/data/jinja.ts";
 import { DataError } from "../../src/errors.ts";
+import { cpuTime } from "../cpu-time.ts";
 import { chatml, qwen3Tokenizer, qwenTokenizer, sharedRows, sharedText } from "./fixtures.ts";
 
 const folder = "data/chat_template/templates/";
@@ -78,9 +79,9 @@ describe("renderChat", () => {
 
 describe("a hostile template", () => {
   const stopped = (template: string) => {
-    const start = performance.now();
+    const spent = cpuTime();
     expect(() => renderChat(template, say("a"))).toThrow(DataError);
-    expect(performance.now() - start).toBeLessThan(15_000);
+    expect(spent()).toBeLessThan(30);
   };
 
   it("cannot loop for years", () => {

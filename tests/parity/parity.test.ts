@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { describe, expect, it, vi } from "vitest";
+import { describe, expect, it } from "vitest";
 import { NotFoundError } from "../../src/errors.ts";
 import { memoryFolder } from "../../src/io/memory-folder.ts";
 import { openSafetensors } from "../../src/io/safetensors.ts";
@@ -9,8 +9,6 @@ import { nodeFolder } from "../../src/platform/node/fs.ts";
 import { useGpu } from "../kernels/harness.ts";
 import { runParity } from "./parity.ts";
 import type { ParityRow } from "./parity-model.ts";
-
-vi.setConfig({ testTimeout: 300_000 }); // where no driver remembers them, a hundred pipelines are compiled first
 
 const shared = process.env.QWENCH_SHARED ?? fileURLToPath(new URL("../../../shared", import.meta.url));
 const path = `${shared}/golden`;

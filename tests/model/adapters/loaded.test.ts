@@ -1,4 +1,4 @@
-import { beforeAll, describe, expect, it, vi } from "vitest";
+import { beforeAll, describe, expect, it } from "vitest";
 import { type CheckpointSpec, writeRandomCheckpoint } from "../../../scripts/random-checkpoint.ts";
 import { openCheckpoint } from "../../../src/io/checkpoint.ts";
 import { memoryFolder } from "../../../src/io/memory-folder.ts";
@@ -16,8 +16,6 @@ import { uniformFrom } from "../../../src/train/seed.ts";
 import { sharedText } from "../../data/fixtures.ts";
 import { useGpu } from "../../kernels/harness.ts";
 import { PROJECTIONS } from "../projections.ts";
-
-vi.setConfig({ testTimeout: 180_000 }); // a software adapter compiles a model's kernels for half a minute
 
 const SPEC: CheckpointSpec = {
   model_type: "qwen3",

@@ -183,8 +183,7 @@ describe("nodeFolder", () => {
     );
     const child = spawn(process.execPath, ["--import", "tsx", script], { stdio: "ignore" });
     const started = () => readdirSync(root).some((name) => name.endsWith(".qwench-tmp"));
-    for (let i = 0; i < 400 && !started(); i++) await new Promise((r) => setTimeout(r, 25));
-    expect(started()).toBe(true);
+    await expect.poll(started).toBe(true);
     child.kill("SIGKILL");
     await new Promise((r) => child.once("exit", r));
     expect(readFileSync(join(root, "w.bin"), "utf8")).toBe("old and whole");

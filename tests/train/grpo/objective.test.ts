@@ -1,4 +1,4 @@
-import { beforeAll, describe, expect, it, vi } from "vitest";
+import { beforeAll, describe, expect, it } from "vitest";
 import { uniform01 } from "../../../shaders/lib/random.ts";
 import { GRPO_LOSS_DEFAULTS, grpoLossTypes } from "../../../shaders/loss/grpo-losses.ts";
 import { openCheckpoint } from "../../../src/io/checkpoint.ts";
@@ -13,7 +13,6 @@ import { useGpu } from "../../kernels/harness.ts";
 import { grpoParity } from "../../parity/parity-grpo.ts";
 import { integers, tinyModel } from "../fixtures.ts";
 
-vi.setConfig({ testTimeout: 180_000 }); // a software adapter compiles a model's kernels for half a minute
 const device = useGpu();
 let model: Transformer;
 
