@@ -83,7 +83,9 @@ async function fetchInto(folder: string, { warn = console.error, download = fetc
       try {
         if (isComplete(folder)) return; // another process was quicker
         const { version } = PINNED;
-        warn(`No Vulkan driver, or no loader, found: ${what}, a software renderer, once (65 MB, npm's ${PACKAGE} ${version})`);
+        warn(
+          `No Vulkan driver, or no loader, found: ${what}, a software renderer, once (65 MB, npm's ${PACKAGE} ${version})`,
+        );
         const archive = readTar(gunzipSync(await download(PINNED))).get(ARCHIVE);
         if (!archive) throw new FormatError(`Cannot unpack ${PACKAGE} ${version}: it holds no ${ARCHIVE}`);
         return unpackInto(folder, version, archive);

@@ -105,7 +105,9 @@ test.skipIf(!here)(
     expect(second).toEqual(first);
     await unpackSwiftShader(options);
     expect(downloads).toBe(1);
-    expect(lines[0]).toMatch(/^No Vulkan driver, or no loader, found: fetching SwiftShader, a software renderer, once \(65 MB/);
+    expect(lines[0]).toMatch(
+      /^No Vulkan driver, or no loader, found: fetching SwiftShader, a software renderer, once \(65 MB/,
+    );
     expect(readdirSync(folder)).toHaveLength(1); // no lock left
   },
 );
