@@ -13,6 +13,7 @@ rmSync(join(root, "dist"), { recursive: true, force: true });
 for (const mode of BUNDLES) await build({ root, mode, logLevel: "warn" });
 const tsc = join(dirname(createRequire(import.meta.url).resolve("typescript/package.json")), "bin/tsc");
 execFileSync(process.execPath, [tsc, "-p", "tsconfig.build.json"], { cwd: root, stdio: "inherit" });
+writeFileSync(join(root, "dist/types/trainer.worker.d.ts"), "export {};\n"); // a script that exports nothing
 writeOlderTypes();
 
 /**
