@@ -25,7 +25,7 @@ interface Command {
   run(args: ParsedArgs, method?: Method): Promise<number>;
 }
 
-const COMMANDS: Record<string, Command> = {
+export const COMMANDS: Readonly<Record<string, Command>> = {
   sft: {
     usage: "qwench sft [recipe.yaml | --recipe NAME] [--field value]…",
     summary:

@@ -15,7 +15,7 @@ export { generationOf } from "./rules.ts";
 const table = [...dataFields, ...grpoFields, ...rewardFields, ...runFields] as const;
 type Row = (typeof table)[number];
 
-/** Every option, once, in the order of help and README. */
+/** Every option, once, in the order of help and docs/options.md. */
 export const fields: readonly Field[] = table;
 
 type OfMethod<F, M extends Method> = F extends { methods: readonly (infer N)[] } ? (M extends N ? F : never) : never;

@@ -99,7 +99,7 @@ export async function describeForecast<M extends Method>(
   };
 }
 
-/** The README's table of recipes: name, source, what each needs, memory forecast. */
+/** The table of recipes in docs/recipes.md: name, source, what each needs, memory forecast. */
 export function recipesTable(): string {
   const lines = ["| recipe | source | needs | memory forecast |", "|---|---|---|---|"];
   for (const { name, method, about, source, needs, longest, forecast } of RECIPES) {
