@@ -1,5 +1,6 @@
-/** What a recipe trains with. A second method adds a name here, and rows or tags in the table; no code. */
+/** What a recipe trains with. A further method adds a name here, and rows or tags in the table; no code. */
 export const methods = ["sft", "grpo"] as const;
+/** A method of training. */
 export type Method = (typeof methods)[number];
 
 /** Headings of `--help`, of docs/options.md and of the demo's form, in order. */

@@ -41,7 +41,9 @@ type TypeOf<F> = F extends { type: "boolean" }
 export type Recipe<M extends Method> = {
   readonly [F in OfMethod<Row, M> as F["name"]]: TypeOf<F> | (F extends { nullable: true } ? null : never);
 };
+/** A complete recipe for SFT: every field has a value. */
 export type SftRecipe = Recipe<"sft">;
+/** A complete recipe for GRPO: every field has a value. */
 export type GrpoRecipe = Recipe<"grpo">;
 
 /** A recipe that was read, and what there is to say about it: old names, names that change nothing. */

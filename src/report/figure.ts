@@ -2,6 +2,7 @@ import { escapeHtml, renderChart, seriesClass } from "./chart.ts";
 import { colours, marks } from "./style.ts";
 import { formatNumber, type LogRecord } from "./text.ts";
 
+/** A chart of logged numbers. */
 export interface Figure {
   title: string;
   /** in order */

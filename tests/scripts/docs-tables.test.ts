@@ -115,14 +115,18 @@ test("each command has a section, with a row a flag", () => {
 });
 
 test("exports are read from the entries' own declarations", () => {
-  const { qwench } = exportedNames();
+  const entries = exportedNames();
+  const { qwench } = entries;
   expect(qwench.find(({ name }) => name === "parseRecipe")).toEqual({
     name: "parseRecipe",
     kind: "function",
     summary: expect.stringMatching(/^Reads a recipe from an object.*\.$/),
     file: "src/recipe/recipe.ts",
   });
-  for (const { name, summary } of qwench) expect(summary, name).not.toContain("{@link");
+  for (const { name, summary } of Object.values(entries).flat()) {
+    expect(summary, `the docstring of ${name}`).toMatch(/^[A-Z`].*\S/);
+    expect(summary, name).not.toContain("{@link");
+  }
 });
 
 test("the README states the two commands", () => {
