@@ -51,6 +51,8 @@ export function entriesInOrder(value: object): [string, unknown][] {
 
 /** Levels of lists and objects that are read before a text is refused. */
 export const MOST_LEVELS = 200;
+/** Values in one text: a row of training data has some thousand. */
+const MOST_VALUES = 2_000_000;
 /** Digits of an integer, as in Python's `sys.get_int_max_str_digits`. */
 const MOST_DIGITS = 4300;
 
@@ -61,9 +63,12 @@ const CARE = /\d\.0|\d[eE]|\d{16}|NaN|Infinity|"\d{1,10}"\s*:/;
  * Reads JSON as Python's `json.loads` does, into plain values: integers beyond 2^53 become bigints; whole floats become
  * numbers and stay floats for {@link pythonJson} and {@link isFloat}; NaN and Infinity are read; keys keep their order.
  *
- * @throws {SyntaxError} what is not JSON, with the place; nesting deeper than 200; an integer of more than 4300 digits
+ * @throws {SyntaxError} what is not JSON, with the place; nesting deeper than 200; an integer of more than 4300 digits;
+ *   more than two million values
  */
 export function parsePythonJson(text: string): unknown {
+  // a value takes two characters at least
+  if (text.length > 2 * MOST_VALUES) checkValues(text);
   if (!CARE.test(text) && isShallow(text)) return JSON.parse(text);
   return new Reader(text).read();
 }
@@ -77,6 +82,14 @@ function isShallow(text: string): boolean {
     }
   }
   return true;
+}
+
+function checkValues(text: string): void {
+  let values = 1;
+  // those in strings count too: a text of two million commas is no row either
+  for (let at = text.indexOf(","); at >= 0; at = text.indexOf(",", at + 1)) {
+    if (++values > MOST_VALUES) throw new SyntaxError(`more than ${MOST_VALUES} values, at position ${at}`);
+  }
 }
 
 const NUMBER = /-?(?:0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?/y;
