@@ -60,7 +60,10 @@ const IDLE_STEPS = 8;
 /** Buffers by size class: reused, counted, and given back when idle. */
 export class Pool {
   readonly ledger: Ledger = { allocated: 0, peak: 0, byKind: {}, peakByKind: {} };
-  /** bytes: rather than allocate past it, the pool gives idle buffers of earlier steps back; a forecast's peak */
+  /**
+   * Bytes, a forecast's peak. Rather than allocate past it, the pool gives idle buffers of earlier steps back, then hands out
+   * buffers that are much too large.
+   */
   budget = Number.POSITIVE_INFINITY;
   /** blocks given back to the device so far: what is cached for their buffers is of no more use */
   dropped = 0;
@@ -93,18 +96,14 @@ export class Pool {
       );
     }
     if (!exact) {
-      const reused = this.reuse(size);
-      if (reused) {
-        this.count(reused.kind, -reused.size);
-        this.count(kind, reused.size);
-        reused.kind = kind;
-        reused.label = label;
-        reused.free = false;
-        reused.touched = this.step;
-        return reused;
-      }
+      const reused = this.reuse(size, FIT);
+      if (reused) return this.lend(reused, kind, label);
     }
-    if (this.ledger.allocated + size > this.budget) this.evict(size);
+    this.makeRoom(size);
+    if (!exact && this.ledger.allocated + size > this.budget) {
+      const wasteful = this.reuse(size, 0);
+      if (wasteful) return this.lend(wasteful, kind, label);
+    }
     const memory = this.device.createBuffer({
       label,
       size,
@@ -115,7 +114,7 @@ export class Pool {
 
   /** A long-lived texture of `size` bytes, counted like a buffer. */
   takeTexture(descriptor: GPUTextureDescriptor, size: number, kind: MemoryKind, label: string): TextureBlock {
-    if (this.ledger.allocated + size > this.budget) this.evict(size);
+    this.makeRoom(size);
     const memory = this.device.createTexture({ ...descriptor, label });
     return this.add({ memory, size, kind, label, touched: this.step, free: false });
   }
@@ -184,14 +183,22 @@ export class Pool {
       .map(({ label, size }) => ({ label, size }));
   }
 
-  private reuse(size: number): BufferBlock | null {
+  /** The smallest free block of at least `size` bytes, unless `size` is less than the share `fit` of it. */
+  private reuse(size: number, fit: number): BufferBlock | null {
     const at = this.free.findIndex((b) => b.size >= size);
-    if (at < 0 || size < FIT * this.free[at].size) return null;
+    if (at < 0 || size < fit * this.free[at].size) return null;
     return this.free.splice(at, 1)[0];
   }
 
+  private lend(block: BufferBlock, kind: MemoryKind, label: string): BufferBlock {
+    this.count(block.kind, -block.size);
+    this.count(kind, block.size);
+    return Object.assign(block, { kind, label, free: false, touched: this.step });
+  }
+
   /** Makes room for `bytes` below the budget, as far as earlier steps left free blocks: the longest idle go first. */
-  private evict(bytes: number): void {
+  makeRoom(bytes: number): void {
+    if (this.ledger.allocated + bytes <= this.budget) return;
     const idle = this.free
       .filter((b) => b.touched < this.step)
       .sort((a, b) => a.touched - b.touched || b.size - a.size);

@@ -99,12 +99,20 @@ describe("Pool", () => {
     const old = p.take(4 * MIB, "activations", "old");
     p.give(old);
     const fresh = p.take(MIB, "activations", "fresh");
-    p.take(2 * MIB, "activations", "past the budget"); // work recorded in this step may still use what is free
-    expect(p.ledger.allocated).toBe(7 * MIB);
+    p.take(5 * MIB, "activations", "past the budget"); // work recorded in this step may still use what is free
+    expect(p.ledger.allocated).toBe(10 * MIB);
     p.give(fresh);
     p.endStep();
     p.take(2 * MIB, "activations", "next");
-    expect(p.ledger.allocated).toBe(5 * MIB);
-    expect(p.dropped).toBe(1);
+    expect(p.ledger.allocated).toBe(7 * MIB);
+    expect(p.dropped).toBe(2);
+  });
+
+  it("hands out a free block of this step that is much too large rather than pass its budget", () => {
+    const p = pool();
+    p.budget = 5 * MIB;
+    p.give(p.take(4 * MIB, "activations", "large"));
+    expect(p.take(2 * MIB, "scratch", "small").size).toBe(4 * MIB);
+    expect(p.ledger).toMatchObject({ allocated: 4 * MIB, byKind: { activations: 0, scratch: 4 * MIB } });
   });
 });

@@ -52,7 +52,7 @@ export async function readRecipe<M extends Method>(
   const [file] = positional;
   if (file === undefined) {
     if ("model_name_or_path" in overrides || "dataset_name" in overrides) return parseRecipe(overrides, method);
-    const { recipe, notes } = parseRecipe({ ...embeddedRecipe(method), ...overrides }, method);
+    const { recipe, notes } = parseRecipe({ ...embeddedRecipe(method, overrides), ...overrides }, method);
     const note = "no recipe, model or rows are named: the embedded model learns from its own problems";
     return { recipe, notes: [note, ...notes] };
   }

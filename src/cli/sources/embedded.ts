@@ -13,6 +13,9 @@ export const EMBEDDED_ANSWER_TOKENS = 48;
 
 const LORA = { lora_r: 16, lora_alpha: 32, lora_dropout: 0, save_strategy: "no" };
 
+/** Options that mean nothing without checkpoints. */
+const SAVING = ["save_steps", "save_total_limit", "load_best_model_at_end"];
+
 const SFT = {
   per_device_train_batch_size: 16,
   max_steps: 48,
@@ -39,9 +42,13 @@ const GRPO = {
  * SFT teaches a form of answer. GRPO goes on from what SFT left in the folder; where it left nothing, a system message
  * asks for the form.
  *
+ * @param overrides what the user asks for: who says when to save wants checkpoints
  * @throws {NotFoundError} an installation without the model
  */
-export function embeddedRecipe(method: Method): Record<string, unknown> {
+export function embeddedRecipe(
+  method: Method,
+  overrides: Readonly<Record<string, unknown>> = {},
+): Record<string, unknown> {
   const model = embeddedModelFolder();
   const output = (name: Method) => `${EMBEDDED_OUTPUT}/${name}`;
   const common = {
@@ -49,6 +56,7 @@ export function embeddedRecipe(method: Method): Record<string, unknown> {
     model_name_or_path: model,
     dataset_name: join(model, "problems"),
     output_dir: output(method),
+    ...(SAVING.some((name) => name in overrides) && { save_strategy: "steps" }),
   };
   if (method === "sft") return { ...common, ...SFT };
   const adapter = existsSync(join(output("sft"), "adapter_config.json"));

@@ -179,7 +179,7 @@ export class TextureStorage extends BufferStorage {
     const alike = this.scratch.filter((copy) => copy.layout === layout);
     const found = alike.find((copy) => holds(copy, tensor, layout));
     if (found) return found;
-    const extent = layout === "strips" ? stripsOf(tensor) : linearOf(sizeClass(tensor.bytes));
+    const extent = layout === "strips" ? this.roomFor(tensor) : linearOf(sizeClass(tensor.bytes));
     if (alike.length === SCRATCH) {
       // the latest may be the other operand of the same kernel
       const byAge = alike.sort((a, b) => a.used - b.used);
@@ -195,8 +195,16 @@ export class TextureStorage extends BufferStorage {
     return copy;
   }
 
+  /** Strips with rows to spare, so that a few more rows need no other texture. */
+  private roomFor(tensor: Tensor): Copy["extent"] {
+    const [width, rows, strips] = stripsOf(tensor);
+    const { maxTextureDimension2D = 8192 } = this.device.limits;
+    return [width, Math.min(sizeClass(256 * rows) / 256, maxTextureDimension2D), strips];
+  }
+
   private make(extent: Copy["extent"], layout: TextureLayout): Copy {
     const size = extent[0] * extent[1] * extent[2] * TEXEL;
+    this.pool.makeRoom(size);
     const texture = this.device.createTexture({ ...descriptorOf(extent), label: "texels" });
     this.pool.charge("scratch", size);
     return { texture, layout, extent, size, buffer: null, offset: 0, bytes: 0, width: 0, by: null, used: 0 };

@@ -4,7 +4,7 @@ import { generate } from "../../model/generate/generate.ts";
 import type { Transformer } from "../../model/transformer.ts";
 import type { GrpoRecipe } from "../../recipe/recipe.ts";
 import type { GrpoBatches } from "../grpo/batches.ts";
-import { lossOptions } from "../grpo/fill-buffer.ts";
+import { evalBatchOf, lossOptions } from "../grpo/fill-buffer.ts";
 import { grpoObjective, tokenLogps } from "../grpo/objective.ts";
 import { type GrpoData, slotsFor } from "../grpo/rollout.ts";
 import type { GrpoSequence } from "../grpo/sequences.ts";
@@ -25,7 +25,7 @@ const EPOCHS = 2;
 interface GrpoForecastInput extends ForecastModel {
   recipe: GrpoRecipe;
   batches: GrpoBatches;
-  data: Pick<GrpoData, "train">;
+  data: Pick<GrpoData, "train"> & Partial<Pick<GrpoData, "eval">>;
 }
 
 /**
@@ -35,25 +35,43 @@ interface GrpoForecastInput extends ForecastModel {
 export async function forecastGrpo(input: GrpoForecastInput): Promise<MemoryForecast> {
   const { recipe } = input;
   const { batch, micro } = largest(input);
+  const held = heldOut(input);
   const run = await recordGrpo(input, micro, async (model) => {
-    const longest = Math.max(...batch) + recipe.max_completion_length;
-    const prompts = new Map(batch.map((length) => [length, new Array<number>(length).fill(0)]));
-    await generate(
-      model,
-      batch.map((length, sequence) => ({ prompt_ids: prompts.get(length)!, sequence })),
-      {
-        ...recipe,
-        min_p: recipe.min_p ?? 0,
-        max_new_tokens: recipe.max_completion_length,
-        eos_token_ids: [],
-        seed: 0,
-        slots: slotsFor(model, batch.length, longest),
-        stop: () => 1, // one block tells
-      },
-    );
+    if (held) await complete(model, held, recipe);
+    await complete(model, batch, recipe);
   });
   const tokens = micro.reduce((sum, length) => sum + length + recipe.max_completion_length, 0);
   return forecastFrom(run, input.config, tokens);
+}
+
+/** Completes prompts of these lengths. */
+async function complete(model: Transformer, lengths: readonly number[], recipe: GrpoRecipe): Promise<void> {
+  const prompts = new Map(lengths.map((length) => [length, new Array<number>(length).fill(0)]));
+  await generate(
+    model,
+    lengths.map((length, sequence) => ({ prompt_ids: prompts.get(length)!, sequence })),
+    {
+      ...recipe,
+      min_p: recipe.min_p ?? 0,
+      max_new_tokens: recipe.max_completion_length,
+      eos_token_ids: [],
+      seed: 0,
+      slots: slotsFor(model, lengths.length, Math.max(...lengths) + recipe.max_completion_length),
+      stop: () => 1, // one block tells
+    },
+  );
+}
+
+/** Prompt lengths of the evaluation batch with the longest prompt, a value a completion; null without evaluation. */
+function heldOut({ recipe, data }: GrpoForecastInput): number[] | null {
+  if (!data.eval?.length) return null;
+  const { prompts, num_generations } = evalBatchOf(recipe);
+  let longest: number[] = [];
+  for (let from = 0; from < data.eval.length; from += prompts) {
+    const lengths = data.eval.slice(from, from + prompts).map(({ prompt_ids }) => prompt_ids.length);
+    if (Math.max(...lengths) > Math.max(0, ...longest)) longest = lengths;
+  }
+  return longest.flatMap((length) => new Array<number>(num_generations).fill(length));
 }
 
 /** What a GRPO run will have compiled after its first steps. */

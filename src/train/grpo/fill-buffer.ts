@@ -105,6 +105,12 @@ export function lossOptions(
   };
 }
 
+/** Prompts of an evaluation batch, and completions of each. */
+export function evalBatchOf(recipe: GrpoRecipe): { prompts: number; num_generations: number } {
+  const num_generations = recipe.num_generations_eval ?? recipe.num_generations;
+  return { num_generations, prompts: Math.max(1, Math.floor(recipe.per_device_eval_batch_size / num_generations)) };
+}
+
 /** Rewards and lengths over the evaluation prompts, by TRL's names. @param step optimizer steps taken */
 export async function evaluateGrpo(
   model: Transformer,
@@ -112,8 +118,7 @@ export async function evaluateGrpo(
   recipe: GrpoRecipe,
   step: number,
 ): Promise<Record<string, number>> {
-  const num_generations = recipe.num_generations_eval ?? recipe.num_generations;
-  const size = Math.max(1, Math.floor(recipe.per_device_eval_batch_size / num_generations));
+  const { num_generations, prompts: size } = evalBatchOf(recipe);
   const means = new Means();
   for (let from = 0; from < data.eval!.length; from += size) {
     const { metrics } = await rollOut(model, data, recipe, {

@@ -1,0 +1,38 @@
+import { describe, expect, it } from "vitest";
+import { useGpu } from "../../kernels/harness.ts";
+import { grpoRecipe, sums, trainGrpo } from "../grpo/fixtures.ts";
+
+describe("the ledger of a GRPO run", () => {
+  const gpu = useGpu();
+
+  it.each([
+    ["LoRA", {}],
+    ["with a reference", { beta: 0.04 }],
+    ["all weights", { use_peft: false }],
+    ["off policy", { num_iterations: 2, per_device_train_batch_size: 8, gradient_accumulation_steps: 4 }],
+    ["evaluation on longer prompts", { eval_strategy: "steps", eval_steps: 1, per_device_eval_batch_size: 32 }],
+  ])("stays within the forecast: %s", async (_, options) => {
+    const { pool } = gpu();
+    pool.trim();
+    const before = pool.ledger.allocated;
+    pool.ledger.peak = before;
+    const recipe = grpoRecipe({
+      per_device_train_batch_size: 32,
+      max_completion_length: 24,
+      max_steps: 3,
+      ...options,
+    });
+    const evalRows = sums(20).map((row) => ({ ...row, row: { ...row.row, question: `${"1+".repeat(60)}1=` } }));
+    const { prepared } = await trainGrpo(gpu(), {
+      recipe,
+      evalRows: "eval_strategy" in options ? evalRows : null,
+      onEvent: (event, { prepared: { forecast } }) => {
+        if (event.type === "start") pool.budget = before + forecast.peak; // what earlier tests left is not this run's
+        return undefined;
+      },
+    });
+    const peak = pool.ledger.peak - before;
+    expect(peak / prepared.forecast.peak, `ledger ${peak}, forecast ${prepared.forecast.peak}`).toBeLessThan(1.01);
+    expect(peak / prepared.forecast.peak).toBeGreaterThan(0.7);
+  });
+});
