@@ -56,6 +56,8 @@ describe("qwench recipe", () => {
     expect(fits.said).toMatch(/Forecast by the shape of Qwen\/Qwen2.5-3B, .*LoRA r=32\), passes of 1 × 2,000 tokens/);
     expect(fits.said).toMatch(/^peak +7\.\d+ GiB[\s\S]*It fits\./m);
     expect(fits.code).toBe(0);
+    const longer = await run("plan", "--recipe", "o5-mini-sft", "--max_length", "4000", "--max_memory", "100");
+    expect(longer.said).toContain("passes of 1 × 4,000 tokens"); // above the recipe's own
     const small = await run("plan", "--recipe", "o5-mini-sft", "--max_memory", "1");
     expect(small.said).toMatch(/^peak +7\.\d+ GiB[\s\S]*MemoryError: Cannot train: the forecast is 7\.\d+ GiB/m);
     expect(small.code).toBe(1);

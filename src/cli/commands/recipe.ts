@@ -59,7 +59,7 @@ async function textOf(name: string): Promise<TrlSource & { text: string }> {
 export async function planPublished(args: ParsedArgs, name: string, method: Method): Promise<number> {
   const { recipe, notes } = await readRecipe(args, method, { trains: false });
   for (const note of notes) console.error(`note: ${note}`);
-  const { longest } = publishedRecipe(name);
+  const longest = longestAsked(args.overrides, method) ?? publishedRecipe(name).longest;
   const { forecast, text } = await describeForecast(recipe, method, longest);
   console.log(text);
   console.log(forecastTable({ forecast }));
@@ -79,6 +79,12 @@ export async function planPublished(args: ParsedArgs, name: string, method: Meth
     available === null ? "It fits WebGPU's limits. WebGPU does not report how much memory the GPU has." : "It fits.",
   );
   return 0;
+}
+
+/** Tokens that a command line lets the longest row, or the longest prompt, have; null where it does not say. */
+export function longestAsked(overrides: Readonly<Record<string, unknown>>, method: Method): number | null {
+  const asked = Number(overrides[method === "sft" ? "max_length" : "max_prompt_length"]);
+  return Number.isInteger(asked) && asked > 0 ? asked : null;
 }
 
 /** @throws {NotFoundError} a model whose shape is not known */

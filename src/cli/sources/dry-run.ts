@@ -18,7 +18,7 @@ import {
 } from "../../recipe/recipe.ts";
 import { renderTable } from "../../text/tables.ts";
 import { type CliFlag, type ParsedArgs, UsageError } from "../args.ts";
-import { describeForecast, shapeOf } from "../commands/recipe.ts";
+import { describeForecast, longestAsked, shapeOf } from "../commands/recipe.ts";
 import { forecastTable } from "../runs/prepare.ts";
 import { embeddedModelFolder } from "./embedded-folder.ts";
 import { publishedRecipe } from "./published.ts";
@@ -57,7 +57,7 @@ export async function dryRun<M extends Method>(
   }
   const both = recipe as SftRecipe | GrpoRecipe;
   const rows = sampleRows(both.dataset_name);
-  const { forecast, text } = await describeForecast(recipe, method, longestOf(flags.recipe, recipe, method));
+  const { forecast, text } = await describeForecast(recipe, method, longestAsked(overrides, method) ?? longestOf(flags.recipe, recipe, method));
   console.error(`${text}\n\n${forecastTable({ forecast })}`);
 
   const folder = mkdtempSync(join(tmpdir(), "qwench-dry-run-"));
