@@ -144,8 +144,8 @@ function targetsOf(path: string, text: string): string[] {
     .map(({ specifier }) => join(dirname(path), specifier.replace(/\?[\w&]+$/, "")));
 }
 
-function productFiles(): string[] {
-  return ["src", "shaders", "workers", "demo"].flatMap((folder) => {
+function filesOf(...folders: string[]): string[] {
+  return folders.flatMap((folder) => {
     try {
       return readdirSync(join(root, folder), { recursive: true, withFileTypes: true })
         .filter((entry) => entry.isFile())
@@ -156,7 +156,7 @@ function productFiles(): string[] {
   });
 }
 
-const files = productFiles();
+const files = filesOf("src", "shaders", "workers", "demo");
 const read = (path: string) => readFileSync(join(root, path), "utf8");
 
 describe("the floors of the house", () => {
@@ -251,6 +251,54 @@ describe("the floors of the house", () => {
     ["src/attic/old.ts", `import { QwenchError } from "../errors.ts";`], // a room that nobody planned
   ])("refuses %s to do %s", (path, text) => {
     expect(faultsOf(path, text)).toHaveLength(1);
+  });
+});
+
+/** Functions that may be longer, each with its reason. */
+const LONG: Record<string, string> = {
+  "src/rewards/code/sandbox.ts": "its text is the program of a thread, so it is one function that uses nothing outside",
+};
+const MOST_LINES = 400;
+const MOST_FUNCTION_LINES = 120;
+const MOST_PARAMETERS = 6;
+
+/** What is too large in a file: the file, a function, or a list of parameters. */
+function tooLarge(path: string, text: string): string[] {
+  const found: string[] = [];
+  const source = ts.createSourceFile(path, text, ts.ScriptTarget.Latest, true);
+  const lineOf = (position: number) => source.getLineAndCharacterOfPosition(position).line + 1;
+  const lines = text.trimEnd().split("\n").length;
+  if (lines > MOST_LINES) found.push(`${path} has ${lines} lines`);
+  const visit = (node: ts.Node): void => {
+    if (ts.isFunctionLike(node)) {
+      const first = lineOf(node.getStart());
+      const span = lineOf(node.end) - first + 1;
+      const body = "body" in node && node.body !== undefined;
+      if (body && span > MOST_FUNCTION_LINES && !(path in LONG))
+        found.push(`${path}:${first} is a function of ${span} lines`);
+      const { length } = node.parameters;
+      if (length > MOST_PARAMETERS) found.push(`${path}:${first} takes ${length} parameters`);
+    }
+    ts.forEachChild(node, visit);
+  };
+  visit(source);
+  return found;
+}
+
+describe("sizes", () => {
+  test("no file above 400 lines, no function above 120, no more than 6 parameters", () => {
+    const sources = filesOf("src", "shaders", "workers", "demo", "bench", "scripts").filter((path) =>
+      path.endsWith(".ts"),
+    );
+    expect(sources.length).toBeGreaterThan(10);
+    expect(sources.flatMap((path) => tooLarge(path, read(path)))).toEqual([]);
+  });
+
+  test("what is too large is found", () => {
+    const long = `function f(a, b, c, d, e, f, g) {\n${"  a++;\n".repeat(119)}}\n`;
+    expect(tooLarge("x.ts", long)).toEqual(["x.ts:1 is a function of 121 lines", "x.ts:1 takes 7 parameters"]);
+    expect(tooLarge("x.ts", "a;\n".repeat(401))).toEqual(["x.ts has 401 lines"]);
+    expect(tooLarge("x.ts", long.replace("  a++;\n", "").replace(", g", ""))).toEqual([]);
   });
 });
 
