@@ -85,6 +85,15 @@ interface Import {
   typeOnly: boolean;
 }
 
+const trees = new Map<string, ts.SourceFile>();
+/** A file's syntax, parsed once. */
+function parsed(path: string, text: string): ts.SourceFile {
+  const key = `${path}\n${text}`;
+  const tree = trees.get(key) ?? ts.createSourceFile(path, text, ts.ScriptTarget.Latest, true);
+  trees.set(key, tree);
+  return tree;
+}
+
 /** Every module that a file names: imports, re-exports, dynamic imports, `new URL("…", import.meta.url)`. */
 function importsOf(path: string, text: string): Import[] {
   const found: Import[] = [];
@@ -107,7 +116,7 @@ function importsOf(path: string, text: string): Import[] {
     }
     ts.forEachChild(node, visit);
   };
-  visit(ts.createSourceFile(path, text, ts.ScriptTarget.Latest, true));
+  visit(parsed(path, text));
   return found;
 }
 
@@ -254,6 +263,99 @@ describe("the floors of the house", () => {
   });
 });
 
+/** What programs outside the repository import, and the files that only a bundler's configuration names. */
+const ENTRIES = [
+  "src/index.ts",
+  "src/client.ts",
+  "src/platform/index.ts",
+  "src/platform/headless.ts",
+  "demo/widget.ts",
+];
+
+/** The names that a file exports by declarations of its own. */
+function exportsOf(path: string, text: string): string[] {
+  return parsed(path, text).statements.flatMap((node) => {
+    const marked =
+      ts.canHaveModifiers(node) && ts.getModifiers(node)?.some(({ kind }) => kind === ts.SyntaxKind.ExportKeyword);
+    if (!marked) return [];
+    if (!ts.isVariableStatement(node)) return (node as ts.DeclarationStatement).name?.text ?? [];
+    return node.declarationList.declarations.flatMap(({ name }) => (ts.isIdentifier(name) ? name.text : []));
+  });
+}
+
+/** What a file takes from others: each `file:name`, and `file:*` where it takes a whole module. */
+function usesOf(path: string, text: string): string[] {
+  const found: string[] = [];
+  const use = (specifier: ts.Node | undefined, names: readonly string[]) => {
+    if (!specifier || !ts.isStringLiteralLike(specifier) || !specifier.text.startsWith(".")) return;
+    const file = join(dirname(path), specifier.text.replace(/\?[\w&]+$/, ""));
+    found.push(...names.map((name) => `${file}:${name}`));
+  };
+  const named = (elements: readonly (ts.ImportSpecifier | ts.ExportSpecifier)[]) =>
+    elements.map(({ propertyName, name }) => (propertyName ?? name).text);
+  const visit = (node: ts.Node): void => {
+    if (ts.isImportDeclaration(node)) {
+      const bindings = node.importClause?.namedBindings;
+      use(node.moduleSpecifier, bindings ? (ts.isNamedImports(bindings) ? named(bindings.elements) : ["*"]) : []);
+    } else if (ts.isExportDeclaration(node)) {
+      const clause = node.exportClause;
+      use(node.moduleSpecifier, clause && ts.isNamedExports(clause) ? named(clause.elements) : ["*"]);
+    } else if (ts.isCallExpression(node) && node.expression.kind === ts.SyntaxKind.ImportKeyword) {
+      use(node.arguments[0], ["*"]);
+    } else if (ts.isImportTypeNode(node) && ts.isLiteralTypeNode(node.argument)) {
+      use(node.argument.literal, node.qualifier ? [node.qualifier.getText().split(".")[0]] : ["*"]);
+    }
+    ts.forEachChild(node, visit);
+  };
+  visit(parsed(path, text));
+  return found;
+}
+
+/** Exports that no other file takes. */
+function unused(sources: ReadonlyMap<string, string>): string[] {
+  const uses = new Set([...sources].flatMap(([path, text]) => usesOf(path, text)));
+  // a file that passes on all of another uses what its own users take
+  const passes = [...sources].flatMap(([path, text]) =>
+    [...text.matchAll(/^export \* from "(\.[^"]+)";/gm)].map(([, to]) => [path, join(dirname(path), to)] as const),
+  );
+  for (const [path, to] of passes) {
+    uses.delete(`${to}:*`);
+    for (const use of [...uses]) if (use.startsWith(`${path}:`)) uses.add(to + use.slice(path.length));
+  }
+  return [...sources].flatMap(([path, text]) =>
+    ENTRIES.includes(path) || path.startsWith("tests/") || uses.has(`${path}:*`)
+      ? []
+      : exportsOf(path, text)
+          .filter((name) => !uses.has(`${path}:${name}`))
+          .map((name) => `${path} exports ${name}, which no other file uses`),
+  );
+}
+
+describe("exports", () => {
+  test("each has a user in another file", () => {
+    const paths = filesOf("src", "shaders", "workers", "demo", "bench", "scripts", "tests").filter((path) =>
+      path.endsWith(".ts"),
+    );
+    expect(unused(new Map(paths.map((path) => [path, read(path)])))).toEqual([]);
+  });
+
+  test("one that has none is found; a module that is passed on or taken as a whole has users", () => {
+    const sources = new Map([
+      ["src/a.ts", "export const used = 1, left = 2;\nexport interface Left {}\nexport function taken() {}"],
+      ["src/b.ts", 'import { used as mine } from "./a.ts";\nexport * from "./c.ts";'],
+      ["src/c.ts", "export class C {}\nexport class D {}"],
+      ["src/d.ts", 'import { C } from "./b.ts";\nconst all = await import("./e.ts");'],
+      ["src/e.ts", "export const e = 1;"],
+      ["tests/a.test.ts", 'type T = import("../src/a.ts").taken;'],
+    ]);
+    expect(unused(sources).map((line) => line.split(",")[0])).toEqual([
+      "src/a.ts exports left",
+      "src/a.ts exports Left",
+      "src/c.ts exports D",
+    ]);
+  });
+});
+
 /** Functions that may be longer, each with its reason. */
 const LONG: Record<string, string> = {
   "src/rewards/code/sandbox.ts": "its text is the program of a thread, so it is one function that uses nothing outside",
@@ -265,7 +367,7 @@ const MOST_PARAMETERS = 6;
 /** What is too large in a file: the file, a function, or a list of parameters. */
 function tooLarge(path: string, text: string): string[] {
   const found: string[] = [];
-  const source = ts.createSourceFile(path, text, ts.ScriptTarget.Latest, true);
+  const source = parsed(path, text);
   const lineOf = (position: number) => source.getLineAndCharacterOfPosition(position).line + 1;
   const lines = text.trimEnd().split("\n").length;
   if (lines > MOST_LINES) found.push(`${path} has ${lines} lines`);

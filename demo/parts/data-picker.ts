@@ -24,7 +24,7 @@ const GSM8K_ABOUT =
   "7,473 questions of grade-school mathematics with worked answers, some 5 MB; 1,319 more are held out. Each answer ends with a number, which the reward functions compare with.";
 
 /** Chooses the rows: embedded, GSM8K, or a file of the user with a look at it and its columns. */
-export interface DataPicker {
+interface DataPicker {
   element: HTMLElement;
   /** the embedded rows and the columns that are asked for differ by method */
   setMethod(method: MethodChoice): void;

@@ -37,7 +37,7 @@ export interface Weights {
 }
 
 /** Where gradients of the tables go; null where they are frozen. Blocks and norms hold their own. */
-export interface TableGrads {
+interface TableGrads {
   embed: readonly WeightShard[] | null;
   head: readonly WeightShard[] | null;
 }

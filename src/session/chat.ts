@@ -4,7 +4,7 @@ import { dropAdapter, type LoadedAdapter, loadAdapter, setAdapter } from "../mod
 import type { Generation } from "../model/generate/generate.ts";
 import { conversationIds, type PreparedText, type RespondOptions, respond, type TextModel } from "./generate.ts";
 
-export interface ChatTurn {
+interface ChatTurn {
   role: "user" | "assistant";
   content: string;
 }
@@ -76,7 +76,7 @@ export class Conversation {
 }
 
 /** A piece of an answer as it comes, or its end. */
-export type AnswerEvent =
+type AnswerEvent =
   | { type: "text"; text: string }
   | { type: "end"; finish_reason: Generation["finish_reason"]; tokens: number; seconds: number };
 

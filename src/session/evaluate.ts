@@ -44,7 +44,7 @@ export async function heldOutProblems(
   return problems;
 }
 
-export interface HeldOutOptions {
+interface HeldOutOptions {
   max_new_tokens: number;
   /** 0, the default, takes the most probable token */
   temperature?: number;

@@ -37,7 +37,7 @@ export interface ExportCheck {
   } | null;
 }
 
-export interface CheckOptions {
+interface CheckOptions {
   /** rows with a prompt; default: a few fixed ones */
   rows?: readonly NumberedRow[] | null;
   /** greedy tokens a prompt; default 16 */

@@ -107,7 +107,7 @@ export async function loadText(prepared: PreparedText, sources: TextSources): Pr
   return { ...prepared, model, adapter };
 }
 
-export interface TextPromptOptions {
+interface TextPromptOptions {
   /** system turn of conversations that have none */
   system?: string | null;
   /** plain text, without the chat template */
@@ -177,7 +177,7 @@ export interface TextResponse extends Generation {
 }
 
 /** A piece of a response, or a whole one that has ended. */
-export type TextEvent =
+type TextEvent =
   | { type: "text"; prompt: number; response: number; text: string; tokens: number }
   | { type: "response"; prompt: number; response: number; made: TextResponse };
 

@@ -16,7 +16,7 @@ import { eosIds } from "./tokenizer.ts";
 export { type CompletionRecord, type GrpoData, type GrpoEvent, type GrpoOptions, grpo } from "../train/grpo/grpo.ts";
 
 /** Where a GRPO run's inputs come from. Rows hold prompts; their other columns go to the rewards. */
-export interface GrpoSources extends RunSources {
+interface GrpoSources extends RunSources {
   train: AsyncIterable<NumberedRow> | Iterable<NumberedRow>;
   eval?: AsyncIterable<NumberedRow> | Iterable<NumberedRow> | null;
   rewards: readonly NamedReward[];

@@ -39,7 +39,7 @@ export interface RunSources {
 }
 
 /** The model of a run, and what is trained of it: read and checked, not loaded. */
-export interface OpenBase {
+interface OpenBase {
   config: ModelConfig;
   checkpoint: Checkpoint;
   tokenizer: Tokenizer | null;
@@ -83,7 +83,7 @@ type ModelFields = Pick<
 >;
 
 /** Fields that say how frozen weights are stored. */
-export type StorageFields = Pick<SftRecipe, "dtype" | "load_in_4bit" | "load_in_8bit" | "use_bnb_nested_quant">;
+type StorageFields = Pick<SftRecipe, "dtype" | "load_in_4bit" | "load_in_8bit" | "use_bnb_nested_quant">;
 
 /** LoRA settings of a recipe. */
 export function loraOf(config: ModelConfig, recipe: ModelFields): LoraConfig {

@@ -11,7 +11,7 @@ import { loadTrainee, openBase, type PreparedBase, type RunSources, storageOf } 
 
 export { type SftEvent, type SftOptions, sft } from "../train/sft/sft.ts";
 
-export interface SftSources extends RunSources {
+interface SftSources extends RunSources {
   train: AsyncIterable<NumberedRow> | Iterable<NumberedRow>;
   eval?: AsyncIterable<NumberedRow> | Iterable<NumberedRow> | null;
 }

@@ -17,7 +17,7 @@ export interface TrainSources extends RunSources {
   rewards?: readonly NamedReward[];
 }
 
-export interface TrainingOptions extends TrainOptions {
+interface TrainingOptions extends TrainOptions {
   /** what is done within a step, where it takes long */
   onProgress?: (what: string, done: number, total: number) => void;
 }

@@ -10,7 +10,7 @@ import { COMMIT, cachedCommit, fromHub, isKnown, type Kind, listing, noted } fro
 export type { RetryPolicy } from "../http.ts";
 export type { RemoteFile } from "./download.ts";
 
-export const HUB_URL = "https://huggingface.co";
+const HUB_URL = "https://huggingface.co";
 
 /** How a download stands; bytes. */
 export interface HubProgress {

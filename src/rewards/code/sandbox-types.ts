@@ -84,7 +84,7 @@ export interface FileNode {
   contents?: Uint8Array | Record<string, FileNode> | null;
 }
 
-export interface FileStream {
+interface FileStream {
   fd: number;
   node: FileNode;
 }
