@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { type Gpu, requestGpu } from "../src/gpu/device.ts";
 import { wantsSubgroupMatrix } from "../src/gpu/subgroup-matrix.ts";
 import { modelProducts, type Product, tuneMatmul } from "../src/kernels/matmul/matmul-tune.ts";
+import { weightShapes } from "../src/model/architectures/tensors.ts";
 import type { Platform } from "../src/platform/adapter.ts";
 import { openAdapter } from "../src/platform/index.ts";
 import { formatFixed } from "../src/text/numbers.ts";
@@ -30,10 +31,10 @@ const TUNING_MS = 30_000;
 
 /** Products of a model in training, in every storage that a kind measures. */
 function productsOf(kind: Kind, tokens: number): Product[] {
-  const products = modelProducts(benchModel(), tokens, "bf16", 16);
+  const products = modelProducts(weightShapes(benchModel()), tokens, "bf16", 16);
   if (kind === "qlora") {
     for (const dtype of ["nf4", "int8"] as const)
-      products.push(...modelProducts(benchModel(), tokens, dtype, 16, "bf16"));
+      products.push(...modelProducts(weightShapes(benchModel()), tokens, dtype, 16, "bf16"));
   }
   if (["matmul", "peers", "table"].includes(kind)) {
     const square = { b: "f32" as const, m: 896, n: 896, k: tokens, extra: 0 };

@@ -319,6 +319,7 @@ function unused(sources: ReadonlyMap<string, string>): string[] {
     [...text.matchAll(/^export \* from "(\.[^"]+)";/gm)].map(([, to]) => [path, join(dirname(path), to)] as const),
   );
   for (const [path, to] of passes) {
+    if (ENTRIES.includes(path)) continue;
     uses.delete(`${to}:*`);
     for (const use of [...uses]) if (use.startsWith(`${path}:`)) uses.add(to + use.slice(path.length));
   }
@@ -359,6 +360,7 @@ describe("exports", () => {
 /** Functions that may be longer, each with its reason. */
 const LONG: Record<string, string> = {
   "src/rewards/code/sandbox.ts": "its text is the program of a thread, so it is one function that uses nothing outside",
+  "src/rewards/code/interpreter.ts": "as the sandbox, of whose text it is a part",
 };
 const MOST_LINES = 400;
 const MOST_FUNCTION_LINES = 120;

@@ -44,7 +44,8 @@ export async function heldOutProblems(
   return problems;
 }
 
-interface HeldOutOptions {
+/** How held-out problems are answered. */
+export interface HeldOutOptions {
   max_new_tokens: number;
   /** 0, the default, takes the most probable token */
   temperature?: number;

@@ -39,7 +39,7 @@ export interface TextSources extends RunSources {
 /** Prompts and responses as they mostly are. */
 const FORESEEN = { prompts: [32, 256], max_new_tokens: 256 };
 
-/** A model that is ready to load: everything was read and checked but the weights. */
+/** A model that is ready to load: everything is read and checked except the weights. */
 export interface PreparedText {
   config: ModelConfig;
   checkpoint: Checkpoint;
@@ -60,7 +60,7 @@ export interface TextModel extends PreparedText {
 }
 
 /**
- * Reads and checks a model's files but the weights. Allocates nothing on the GPU.
+ * Reads and checks a model's files except the weights. Allocates nothing on the GPU.
  *
  * @throws {NotFoundError} a model without a tokenizer
  * @throws {MemoryError} weights that do not fit
@@ -69,7 +69,7 @@ export interface TextModel extends PreparedText {
 export async function prepareText(sources: TextSources): Promise<PreparedText> {
   const { gpu, model: folder, adapter, available = null } = sources;
   const { checkpoint, config } = await openModel(folder);
-  const tokenizer = await openTokenizer(folder);
+  const tokenizer = await openTokenizer(folder, adapter);
   if (!tokenizer) throw new NotFoundError(`Cannot write text with ${folder.path}: it has no tokenizer.json`);
   const file = "generation_config.json";
   const json = (await folder.exists(file)) ? await readJson(folder, file) : {};
@@ -107,7 +107,8 @@ export async function loadText(prepared: PreparedText, sources: TextSources): Pr
   return { ...prepared, model, adapter };
 }
 
-interface TextPromptOptions {
+/** How a row becomes a prompt. */
+export interface TextPromptOptions {
   /** system turn of conversations that have none */
   system?: string | null;
   /** plain text, without the chat template */
@@ -155,6 +156,7 @@ export function promptOf(
   return made;
 }
 
+/** How responses are written. */
 export interface RespondOptions extends SamplingOptions {
   /** a response ends there at the latest, or where the model's positions do */
   max_new_tokens: number;
@@ -171,13 +173,14 @@ export interface RespondOptions extends SamplingOptions {
   signal?: AbortSignal;
 }
 
+/** A whole response. */
 export interface TextResponse extends Generation {
   /** without special tokens and stop string */
   text: string;
 }
 
 /** A piece of a response, or a whole one that has ended. */
-type TextEvent =
+export type TextEvent =
   | { type: "text"; prompt: number; response: number; text: string; tokens: number }
   | { type: "response"; prompt: number; response: number; made: TextResponse };
 
@@ -225,7 +228,7 @@ export async function* respond(
 /** How a response is written: what was asked for, else what the model's files say. */
 export type TextSettings = SamplingOptions & { max_new_tokens: number; seed: number };
 
-/** New tokens where nobody says; transformers' own 20 of prompt and answer together help nobody. */
+/** Most new tokens of a response where nothing else sets a limit. transformers' own default, 20, is too few. */
 export const MAX_NEW_TOKENS = 512;
 
 /** All settings of a response. @param seed where none is asked for */

@@ -17,7 +17,7 @@ afterAll(() => site.close());
 
 test("Python runs in a worker under a policy without eval, with the outcomes that it has in Node", async () => {
   const page = await web.open(site.url);
-  const outcomes = await page.waitForFunction("globalThis.outcomes", { timeout: 240_000 });
+  const outcomes = await page.waitForFunction("globalThis.outcomes");
   expect(await outcomes.jsonValue()).toEqual([
     ["adds", "passed", ""],
     ["raises", "runtime_error", "line 1: ZeroDivisionError: division by zero"],

@@ -103,7 +103,7 @@ describe("the model", () => {
     ],
     [
       "a sliding window",
-      (f) => editJson(join(f, "config.json"), { use_sliding_window: true }),
+      (f) => editJson(join(f, "config.json"), { use_sliding_window: true, sliding_window: 8, max_window_layers: 0 }),
       /UnsupportedError: .*use_sliding_window is true/,
     ],
     [

@@ -1,11 +1,9 @@
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { RECIPES } from "../../src/recipe/published.ts";
 import { run } from "./e2e.ts";
-
-vi.setConfig({ testTimeout: 300_000 });
 
 let folder: string;
 /** The temporary folder of a dry run, by what it said. */

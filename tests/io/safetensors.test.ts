@@ -1,5 +1,5 @@
-import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { FormatError, NotFoundError, UnsupportedError } from "../../src/errors.ts";
 import { concat, memorySource } from "../../src/io/memory-folder.ts";
@@ -18,7 +18,7 @@ import type { ByteSource } from "../../src/io/storage.ts";
 import { nodeFile } from "../../src/platform/node/fs.ts";
 import { lcg } from "../../src/text/hash.ts";
 
-const shared = resolve(process.env.QWENCH_SHARED ?? "../shared");
+import { GOLDEN } from "../shared.ts";
 
 function file(header: unknown, dataBytes = 0, length?: bigint): Uint8Array {
   const text = new TextEncoder().encode(typeof header === "string" ? header : JSON.stringify(header));
@@ -106,7 +106,7 @@ describe("openSafetensors", () => {
     expect((error as Error).message).toContain("bad.safetensors");
   });
 
-  it("asks the source for eight bytes only when the header's length lies", async () => {
+  it("asks the source for next to nothing when the header's length lies", async () => {
     const asked: number[] = [];
     const source: ByteSource = {
       name: "huge",
@@ -119,7 +119,7 @@ describe("openSafetensors", () => {
       },
     };
     await expect(openSafetensors(source)).rejects.toThrow(FormatError);
-    expect(asked).toEqual([8]);
+    expect(asked.reduce((sum, bytes) => sum + bytes, 0)).toBeLessThan(1024);
   });
 
   it("survives nesting without end", async () => {
@@ -195,19 +195,17 @@ describe("encodeSafetensors", () => {
     await expect(gather(encodeSafetensors(tensors))).rejects.toThrow(message);
   });
 
-  it("writes the files of ../shared/golden byte for byte", async () => {
-    const golden = join(shared, "golden");
-    if (!existsSync(golden)) return console.warn(`No shared data at ${golden}: golden safetensors files not compared`);
-    const paths = readdirSync(golden, { recursive: true, encoding: "utf8" }).filter((p) => p.endsWith(".safetensors"));
+  it("writes the golden files byte for byte", async () => {
+    const paths = readdirSync(GOLDEN, { recursive: true, encoding: "utf8" }).filter((p) => p.endsWith(".safetensors"));
     expect(paths.length).toBeGreaterThan(10);
     for (const path of paths) {
-      const opened = await openSafetensors(await nodeFile(join(golden, path)));
+      const opened = await openSafetensors(await nodeFile(join(GOLDEN, path)));
       const tensors: TensorData[] = [];
       for (const { name, dtype, shape } of opened.tensors.values()) {
         tensors.push({ name, dtype, shape, data: await opened.read(name) });
       }
       const again = await gather(encodeSafetensors(tensors.reverse(), opened.metadata));
-      expect(Buffer.compare(again, readFileSync(join(golden, path))), path).toBe(0);
+      expect(Buffer.compare(again, readFileSync(join(GOLDEN, path))), path).toBe(0);
     }
   });
 });

@@ -1,4 +1,4 @@
-import { beforeAll, describe, expect, it, vi } from "vitest";
+import { beforeAll, describe, expect, it } from "vitest";
 import { memoryFolder } from "../../src/io/memory-folder.ts";
 import {
   conversationIds,
@@ -15,8 +15,6 @@ import {
 import { tinyTokenizerFiles } from "../data/fixtures.ts";
 import { useGpu } from "../kernels/harness.ts";
 import { TEXT_SPEC, writeRandomAdapter, writeTextModel } from "./text-fixtures.ts";
-
-vi.setConfig({ testTimeout: 180_000 }); // a software adapter compiles a model's kernels for half a minute
 
 const device = useGpu();
 let text: TextModel;

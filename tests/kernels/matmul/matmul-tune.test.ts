@@ -135,14 +135,13 @@ describe("matmul tuning", () => {
 });
 
 it("a model's products: forward, back, the low-rank four, and the head", () => {
-  const sizes = {
-    hidden_size: 896,
-    intermediate_size: 4864,
-    num_attention_heads: 14,
-    num_key_value_heads: 2,
-    head_dim: 64,
-    vocab_size: 151936,
-  };
+  const projections = [
+    [896, 896],
+    [128, 896],
+    [4864, 896],
+    [896, 4864],
+  ] as const;
+  const sizes = { projections, head: [151936, 896] } as const;
   const lora = modelProducts(sizes, 256, "bf16", 16);
   expect(lora).toContainEqual({ transA: false, transB: true, b: "bf16", m: 256, n: 4864, k: 896, extra: 16 });
   expect(lora).toContainEqual({ transA: false, transB: false, b: "bf16", m: 256, n: 896, k: 128, extra: 16 });

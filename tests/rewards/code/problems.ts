@@ -1,9 +1,9 @@
-import { existsSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { readFileSync } from "node:fs";
 import { gunzipSync } from "node:zlib";
 import type { CodeTask } from "../../../src/rewards/code/tests.ts";
 import { testsOf } from "../../../src/rewards/code/tests.ts";
 import { lcg } from "../../../src/text/hash.ts";
+import { sharedPath } from "../../shared.ts";
 
 /** A problem with a program that solves it, and one that returns None instead. */
 export interface Problem {
@@ -13,11 +13,8 @@ export interface Problem {
 }
 
 function rowsOf(name: string): Record<string, string>[] | null {
-  const path = join(process.env.QWENCH_SHARED ?? "../shared", "data", name);
-  if (!existsSync(path)) {
-    console.warn(`NOT CHECKED: ${path} is absent; set QWENCH_SHARED to the folder that holds data/`);
-    return null;
-  }
+  const path = sharedPath(`data/${name}`);
+  if (!path) return null;
   const bytes = readFileSync(path);
   const text = (name.endsWith(".gz") ? gunzipSync(bytes) : bytes).toString("utf8");
   return text
