@@ -1,6 +1,7 @@
 // The table of measurements, from the lines of bench/results.jsonl.
 
 import type { BenchRow } from "../bench/rows.ts";
+import { markdownTable } from "../src/text/tables.ts";
 import { cell } from "./markdown.ts";
 
 /**
@@ -25,18 +26,17 @@ export function resultsTable(jsonl: string): string {
   const headings = ["what", "shape", "dtype", "ms", "± %", "GFLOP/s", "tokens/s", "ratio", "of", "asked", "met"];
   const columns = [...headings, ...peers.map((name) => `÷ ${name}`), "commit"];
   const right = new Set(["ms", "± %", "GFLOP/s", "tokens/s", "ratio", ...peers.map((name) => `÷ ${name}`)]);
-  const lines = [
-    `| ${columns.join(" | ")} |`,
-    `|${columns.map((name) => (right.has(name) ? "--:" : "---")).join("|")}|`,
-  ];
+  const cells: (string | number)[][] = [];
   for (const adapter of new Set(all.map((row) => row.adapter))) {
-    lines.push(`| **${cell(adapter)}** |${" |".repeat(columns.length - 1)}`);
+    cells.push([`**${cell(adapter)}**`, ...columns.slice(1).map(() => "")]);
     const of = [...rows.values()].filter((row) => row.adapter === adapter);
-    for (const row of [...of.filter(limited), ...of.filter((row) => !limited(row))]) {
-      lines.push(`| ${resultCells(row, peers).join(" | ")} |`);
-    }
+    for (const row of [...of.filter(limited), ...of.filter((row) => !limited(row))])
+      cells.push(resultCells(row, peers));
   }
-  return lines.join("\n");
+  return markdownTable(
+    columns.map((heading) => ({ heading, align: right.has(heading) ? "right" : "left" })),
+    cells,
+  );
 }
 
 function resultCells(row: BenchRow, peers: readonly string[]): (string | number)[] {
