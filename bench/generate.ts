@@ -9,7 +9,7 @@ import { type BenchRow, rowsOf } from "./rows.ts";
 import { benchModel, tokenFlops } from "./sizes.ts";
 
 export const GREEDY: SamplingOptions = { temperature: 0, top_k: 0, top_p: 1, min_p: 0, repetition_penalty: 1 };
-export const SAMPLED: SamplingOptions = { ...GREEDY, temperature: 0.7, top_k: 50, top_p: 0.9 };
+const SAMPLED: SamplingOptions = { ...GREEDY, temperature: 0.7, top_k: 50, top_p: 0.9 };
 
 /** The embedded model's shapes, with the adapter that GRPO trains on it. */
 const TINY = {
@@ -27,7 +27,7 @@ const TINY = {
 };
 const RANK = 16;
 
-export interface PassOptions {
+interface PassOptions {
   batch: number;
   sampling: SamplingOptions;
   /** tokens of the prompt (32) */
@@ -41,10 +41,7 @@ export interface PassOptions {
  * Time of one decoding pass: that between the first and the last block of tokens that come back, so that neither
  * the prompt nor any compilation counts, and every read-back but the first does.
  */
-export function passTime(
-  model: Transformer,
-  { batch, sampling, prompt = 32, block = 4, blocks = 3 }: PassOptions,
-): Timed {
+function passTime(model: Transformer, { batch, sampling, prompt = 32, block = 4, blocks = 3 }: PassOptions): Timed {
   const { vocab_size } = model.config;
   const prompt_ids = Array.from({ length: prompt }, (_, i) => (i * 7919 + 11) % vocab_size);
   const requests = Array.from({ length: batch }, (_, sequence) => ({ prompt_ids, sequence }));
@@ -103,7 +100,7 @@ export function tokenRate(
   return ratioOf(times[base], times[i], unit, subjects[i].tokens! / subjects[base].tokens!);
 }
 
-export interface GenerateBenchOptions {
+interface GenerateBenchOptions {
   rounds: number;
   layers?: number;
 }

@@ -46,7 +46,7 @@ export function yardsticks(gpu: Gpu, tokens: number): Subject[] {
 }
 
 /** Forms of the forward product that a GPU may take, each by every tile that tuning chooses from, and few rows of it. */
-export function formSubjects(gpu: Gpu, tokens: number): Subject[] {
+function formSubjects(gpu: Gpu, tokens: number): Subject[] {
   if (gpu.profile.kind === "cpu") return [];
   const { hidden_size: hidden, intermediate_size: inner } = benchModel();
   const up = randomWeights(gpu, [inner, hidden], "bf16", "up_proj");

@@ -50,7 +50,7 @@ export function randomModel(
 }
 
 /** A model that is trained, and what trains it. */
-export interface Trainee {
+interface Trainee {
   model: Transformer;
   optimizer: Optimizer;
   r: number;

@@ -10,7 +10,7 @@ import { interleave, now, ratioOf, type Subject, since, type Time, type Timed } 
 import { type BenchRow, rowsOf } from "./rows.ts";
 
 /** `[m, k] · [k, n]`, or with `transB` `[m, k] · [n, k]ᵀ`, in f32. */
-export interface Product {
+interface Product {
   m: number;
   k: number;
   n: number;
@@ -39,8 +39,7 @@ export const PRODUCTS: readonly Product[] = [
   { m: 1, k: X_W[0], n: X_W[1], transB: false },
 ];
 
-export const shapeOf = ({ m, k, n, transB }: Product) =>
-  transB ? `[${m},${k}]×[${n},${k}]ᵀ` : `[${m},${k}]×[${k},${n}]`;
+const shapeOf = ({ m, k, n, transB }: Product) => (transB ? `[${m},${k}]×[${n},${k}]ᵀ` : `[${m},${k}]×[${k},${n}]`);
 export const nameOf = (peer: string, product: Product) => `${peer} ${shapeOf(product)}`;
 export const OURS = "qwench";
 

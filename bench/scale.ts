@@ -122,7 +122,7 @@ function forecast(gpu: Gpu, axis: Axis, x: number): Pick<ScalePoint, "bytes" | "
   }
 }
 
-export interface ScaleOptions {
+interface ScaleOptions {
   rounds: number;
   /** tokens of the longest sequence */
   most: number;

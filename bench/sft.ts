@@ -5,7 +5,7 @@ import { stepOf, trainee } from "./models.ts";
 import { type BenchRow, bestOf, rowsOf } from "./rows.ts";
 import { benchModel } from "./sizes.ts";
 
-export interface SftBenchOptions {
+interface SftBenchOptions {
   tokens: number;
   rounds: number;
   layers?: number;

@@ -9,7 +9,7 @@ export type DeviceState =
   | { state: "missing"; problem: Problem };
 
 /** A sentence at the top of the page that stays until it is dismissed or no longer true. */
-export interface Notice {
+interface Notice {
   id: string;
   kind: "info" | "warning" | "error";
   text: string;

@@ -76,12 +76,12 @@ export function presetFor(presets: readonly Preset[], method: Method, model: Mod
   return presetsFor(presets, method, model)[0] ?? null;
 }
 
-export function modelName(model: ModelSource): string {
+function modelName(model: ModelSource): string {
   if (model.kind === "embedded") return "embedded model";
   return model.kind === "files" ? model.name : model.id;
 }
 
-export function dataName(data: DataSource | NonNullable<DataChoice>): string {
+function dataName(data: DataSource | NonNullable<DataChoice>): string {
   if (data.kind === "embedded") return "word problems";
   return data.kind === "file" ? data.file.name : data.id;
 }

@@ -5,7 +5,7 @@ import type { Problem } from "./problems.ts";
 export type Activity = "idle" | "working" | "pausing" | "stopping";
 
 /** Something the run said that is worth a line. */
-export interface Remark {
+interface Remark {
   kind: "note" | "warning";
   text: string;
 }

@@ -1,18 +1,19 @@
 // The tables of what the package exports: an entry each, read from the sources' own declarations and docstrings.
 import { fileURLToPath } from "node:url";
 import ts from "typescript";
-import { cell } from "./markdown.ts";
+import { markdownTable } from "../src/text/tables.ts";
+import { cell, headed } from "./markdown.ts";
 
 const at = (path: string) => fileURLToPath(new URL(`../${path}`, import.meta.url));
 
 /** Entries of package.json and the sources that they are built from. */
-export const ENTRIES: Readonly<Record<string, string>> = {
+const ENTRIES: Readonly<Record<string, string>> = {
   qwench: "src/index.ts",
   "qwench/platform": "src/platform/headless.ts",
   "qwench/client": "src/client.ts",
 };
 
-export interface Exported {
+interface Exported {
   name: string;
   kind: "function" | "class" | "constant" | "type";
   /** the first sentence of its docstring; empty where it has none */
@@ -71,10 +72,8 @@ function firstSentence(text: string): string {
 export function exportsTables(): string {
   return Object.entries(exportedNames())
     .map(([entry, exported]) => {
-      const rows = exported.map(
-        ({ name, kind, summary, file }) => `| [\`${name}\`](../${file}) | ${kind} | ${cell(summary)} |`,
-      );
-      return `### \`${entry}\`\n\n| export | kind | what it is |\n|---|---|---|\n${rows.join("\n")}`;
+      const rows = exported.map(({ name, kind, summary, file }) => [`[\`${name}\`](../${file})`, kind, cell(summary)]);
+      return `### \`${entry}\`\n\n${markdownTable(headed("export", "kind", "what it is"), rows)}`;
     })
     .join("\n\n");
 }

@@ -5,6 +5,11 @@ export function cell(text: string): string {
   return text.replaceAll("|", "\\|").replaceAll("<", "&lt;");
 }
 
+/** Columns of a table whose cells stand on the left. */
+export function headed(...headings: string[]): { heading: string }[] {
+  return headings.map((heading) => ({ heading }));
+}
+
 /** A text with a fresh table between the markers `<!-- name -->` and `<!-- /name -->`. @throws where a marker is missing */
 export function between(text: string, name: string, table: string): string {
   const [open, close] = [`<!-- ${name} -->`, `<!-- /${name} -->`];

@@ -2,21 +2,21 @@
 import { COMMANDS } from "../src/cli/main.ts";
 import { defaultText, groupTitle, valueHint, valueText } from "../src/cli/terminal/help.ts";
 import { type Field, fieldsOf, groups, type Method } from "../src/recipe/recipe.ts";
-import { cell } from "./markdown.ts";
+import { markdownTable } from "../src/text/tables.ts";
+import { cell, headed } from "./markdown.ts";
 
 /** A table of options in Markdown, a heading row a group. */
 export function optionsTable(options: readonly Field[]): string {
-  const lines = ["| option | value | default | meaning |", "|---|---|---|---|"];
+  const rows: string[][] = [];
   for (const group of groups) {
     const members = options.filter((field) => field.group === group);
-    if (members.length > 0) lines.push(`| **${groupTitle(group)}** | | | |`);
+    if (members.length > 0) rows.push([`**${groupTitle(group)}**`, "", "", ""]);
     for (const field of members) {
-      lines.push(
-        `| \`${field.name}\`${field.origin ? " ⁑" : ""} | ${value(field)} | ${initial(field)} | ${cell(field.help)} |`,
-      );
+      const name = `\`${field.name}\`${field.origin ? " ⁑" : ""}`;
+      rows.push([name, value(field), initial(field), cell(field.help)]);
     }
   }
-  return lines.join("\n");
+  return markdownTable(headed("option", "value", "default", "meaning"), rows);
 }
 
 /** What is otherwise in a method than in the one whose table stands above: options left out, then a table of the rest. */
@@ -35,8 +35,8 @@ export function flagsSections(): string {
       const head = `### qwench ${name}\n\n${summary}\n\nUsage: \`${usage}\``;
       const fields = method === undefined ? "" : `\n\n${FIELDS_TOO[method]}`;
       if (flags.length === 0) return head + fields;
-      const rows = flags.map((flag) => `| ${spelled(flag)} | ${cell(flag.help)} |`);
-      return `${head}${fields}\n\n| flag | meaning |\n|---|---|\n${rows.join("\n")}`;
+      const rows = flags.map((flag) => [spelled(flag), cell(flag.help)]);
+      return `${head}${fields}\n\n${markdownTable(headed("flag", "meaning"), rows)}`;
     })
     .join("\n\n");
 }

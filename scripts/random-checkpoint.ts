@@ -104,7 +104,7 @@ const GENERATION_CONFIG = {
   transformers_version: "4.51.0",
 };
 
-export interface RandomCheckpointOptions {
+interface RandomCheckpointOptions {
   /** above this the weights are split into shards with an index, as transformers does; bytes */
   maxShardBytes?: number;
   onProgress?: (doneBytes: number, totalBytes: number) => void;

@@ -1,25 +1,8 @@
 // The table of measurements, from the lines of bench/results.jsonl.
-import { cell } from "./markdown.ts";
 
-/** What of a line of bench/results.jsonl the table shows; see bench/rows.ts. */
-interface ResultRow {
-  commit: string;
-  adapter: string;
-  what: string;
-  shape: string;
-  dtype: string;
-  median_ms: number;
-  spread: number;
-  gflops: number | null;
-  tokens_per_s?: number;
-  ratio: number | null;
-  against: string | null;
-  least?: number;
-  most?: number;
-  met?: boolean;
-  peers?: Record<string, number>;
-  x?: number;
-}
+import type { BenchRow } from "../bench/rows.ts";
+import { markdownTable } from "../src/text/tables.ts";
+import { cell } from "./markdown.ts";
 
 /**
  * The newest rows of each thing measured on each adapter, in Markdown: those that a limit is set for first. Of one thing at
@@ -29,12 +12,12 @@ export function resultsTable(jsonl: string): string {
   const all = jsonl
     .split("\n")
     .filter(Boolean)
-    .map((line) => JSON.parse(line) as ResultRow)
+    .map((line) => JSON.parse(line) as BenchRow)
     .filter(({ what, x }) => x === undefined && (!what.startsWith("scale by") || what.includes("exponent")));
-  const limited = ({ met }: ResultRow) => met !== undefined;
-  const thing = (row: ResultRow) => `${row.adapter}|${row.what}|${limited(row)}`;
+  const limited = ({ met }: BenchRow) => met !== undefined;
+  const thing = (row: BenchRow) => `${row.adapter}|${row.what}|${limited(row)}`;
   const newest = new Map(all.map((row) => [thing(row), row.commit]));
-  const rows = new Map<string, ResultRow>();
+  const rows = new Map<string, BenchRow>();
   for (const row of all) {
     if (row.commit === newest.get(thing(row))) rows.set([thing(row), row.shape, row.dtype].join("|"), row);
   }
@@ -43,21 +26,20 @@ export function resultsTable(jsonl: string): string {
   const headings = ["what", "shape", "dtype", "ms", "± %", "GFLOP/s", "tokens/s", "ratio", "of", "asked", "met"];
   const columns = [...headings, ...peers.map((name) => `÷ ${name}`), "commit"];
   const right = new Set(["ms", "± %", "GFLOP/s", "tokens/s", "ratio", ...peers.map((name) => `÷ ${name}`)]);
-  const lines = [
-    `| ${columns.join(" | ")} |`,
-    `|${columns.map((name) => (right.has(name) ? "--:" : "---")).join("|")}|`,
-  ];
+  const cells: (string | number)[][] = [];
   for (const adapter of new Set(all.map((row) => row.adapter))) {
-    lines.push(`| **${cell(adapter)}** |${" |".repeat(columns.length - 1)}`);
+    cells.push([`**${cell(adapter)}**`, ...columns.slice(1).map(() => "")]);
     const of = [...rows.values()].filter((row) => row.adapter === adapter);
-    for (const row of [...of.filter(limited), ...of.filter((row) => !limited(row))]) {
-      lines.push(`| ${resultCells(row, peers).join(" | ")} |`);
-    }
+    for (const row of [...of.filter(limited), ...of.filter((row) => !limited(row))])
+      cells.push(resultCells(row, peers));
   }
-  return lines.join("\n");
+  return markdownTable(
+    columns.map((heading) => ({ heading, align: right.has(heading) ? "right" : "left" })),
+    cells,
+  );
 }
 
-function resultCells(row: ResultRow, peers: readonly string[]): (string | number)[] {
+function resultCells(row: BenchRow, peers: readonly string[]): (string | number)[] {
   const { least, most, met } = row;
   const asked = least !== undefined ? `≥ ${least}` : most !== undefined ? `≤ ${most}` : "";
   return [

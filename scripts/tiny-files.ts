@@ -13,7 +13,7 @@ const CHAT_TEMPLATE = `{%- for message in messages %}
 `;
 
 /** The files around the weights, by name, with the sizes that the tokenizer decides. */
-export interface TinyFiles {
+interface TinyFiles {
   vocab_size: number;
   files: Record<string, string>;
 }

@@ -85,6 +85,15 @@ interface Import {
   typeOnly: boolean;
 }
 
+const trees = new Map<string, ts.SourceFile>();
+/** A file's syntax, parsed once. */
+function parsed(path: string, text: string): ts.SourceFile {
+  const key = `${path}\n${text}`;
+  const tree = trees.get(key) ?? ts.createSourceFile(path, text, ts.ScriptTarget.Latest, true);
+  trees.set(key, tree);
+  return tree;
+}
+
 /** Every module that a file names: imports, re-exports, dynamic imports, `new URL("…", import.meta.url)`. */
 function importsOf(path: string, text: string): Import[] {
   const found: Import[] = [];
@@ -107,7 +116,7 @@ function importsOf(path: string, text: string): Import[] {
     }
     ts.forEachChild(node, visit);
   };
-  visit(ts.createSourceFile(path, text, ts.ScriptTarget.Latest, true));
+  visit(parsed(path, text));
   return found;
 }
 
@@ -144,8 +153,8 @@ function targetsOf(path: string, text: string): string[] {
     .map(({ specifier }) => join(dirname(path), specifier.replace(/\?[\w&]+$/, "")));
 }
 
-function productFiles(): string[] {
-  return ["src", "shaders", "workers", "demo"].flatMap((folder) => {
+function filesOf(...folders: string[]): string[] {
+  return folders.flatMap((folder) => {
     try {
       return readdirSync(join(root, folder), { recursive: true, withFileTypes: true })
         .filter((entry) => entry.isFile())
@@ -156,7 +165,7 @@ function productFiles(): string[] {
   });
 }
 
-const files = productFiles();
+const files = filesOf("src", "shaders", "workers", "demo");
 const read = (path: string) => readFileSync(join(root, path), "utf8");
 
 describe("the floors of the house", () => {
@@ -251,6 +260,149 @@ describe("the floors of the house", () => {
     ["src/attic/old.ts", `import { QwenchError } from "../errors.ts";`], // a room that nobody planned
   ])("refuses %s to do %s", (path, text) => {
     expect(faultsOf(path, text)).toHaveLength(1);
+  });
+});
+
+/** What programs outside the repository import, and the files that only a bundler's configuration names. */
+const ENTRIES = [
+  "src/index.ts",
+  "src/client.ts",
+  "src/platform/index.ts",
+  "src/platform/headless.ts",
+  "demo/widget.ts",
+];
+
+/** The names that a file exports by declarations of its own. */
+function exportsOf(path: string, text: string): string[] {
+  return parsed(path, text).statements.flatMap((node) => {
+    const marked =
+      ts.canHaveModifiers(node) && ts.getModifiers(node)?.some(({ kind }) => kind === ts.SyntaxKind.ExportKeyword);
+    if (!marked) return [];
+    if (!ts.isVariableStatement(node)) return (node as ts.DeclarationStatement).name?.text ?? [];
+    return node.declarationList.declarations.flatMap(({ name }) => (ts.isIdentifier(name) ? name.text : []));
+  });
+}
+
+/** What a file takes from others: each `file:name`, and `file:*` where it takes a whole module. */
+function usesOf(path: string, text: string): string[] {
+  const found: string[] = [];
+  const use = (specifier: ts.Node | undefined, names: readonly string[]) => {
+    if (!specifier || !ts.isStringLiteralLike(specifier) || !specifier.text.startsWith(".")) return;
+    const file = join(dirname(path), specifier.text.replace(/\?[\w&]+$/, ""));
+    found.push(...names.map((name) => `${file}:${name}`));
+  };
+  const named = (elements: readonly (ts.ImportSpecifier | ts.ExportSpecifier)[]) =>
+    elements.map(({ propertyName, name }) => (propertyName ?? name).text);
+  const visit = (node: ts.Node): void => {
+    if (ts.isImportDeclaration(node)) {
+      const bindings = node.importClause?.namedBindings;
+      use(node.moduleSpecifier, bindings ? (ts.isNamedImports(bindings) ? named(bindings.elements) : ["*"]) : []);
+    } else if (ts.isExportDeclaration(node)) {
+      const clause = node.exportClause;
+      use(node.moduleSpecifier, clause && ts.isNamedExports(clause) ? named(clause.elements) : ["*"]);
+    } else if (ts.isCallExpression(node) && node.expression.kind === ts.SyntaxKind.ImportKeyword) {
+      use(node.arguments[0], ["*"]);
+    } else if (ts.isImportTypeNode(node) && ts.isLiteralTypeNode(node.argument)) {
+      use(node.argument.literal, node.qualifier ? [node.qualifier.getText().split(".")[0]] : ["*"]);
+    }
+    ts.forEachChild(node, visit);
+  };
+  visit(parsed(path, text));
+  return found;
+}
+
+/** Exports that no other file takes. */
+function unused(sources: ReadonlyMap<string, string>): string[] {
+  const uses = new Set([...sources].flatMap(([path, text]) => usesOf(path, text)));
+  // a file that passes on all of another uses what its own users take
+  const passes = [...sources].flatMap(([path, text]) =>
+    [...text.matchAll(/^export \* from "(\.[^"]+)";/gm)].map(([, to]) => [path, join(dirname(path), to)] as const),
+  );
+  for (const [path, to] of passes) {
+    if (ENTRIES.includes(path)) continue;
+    uses.delete(`${to}:*`);
+    for (const use of [...uses]) if (use.startsWith(`${path}:`)) uses.add(to + use.slice(path.length));
+  }
+  return [...sources].flatMap(([path, text]) =>
+    ENTRIES.includes(path) || path.startsWith("tests/") || uses.has(`${path}:*`)
+      ? []
+      : exportsOf(path, text)
+          .filter((name) => !uses.has(`${path}:${name}`))
+          .map((name) => `${path} exports ${name}, which no other file uses`),
+  );
+}
+
+describe("exports", () => {
+  test("each has a user in another file", () => {
+    const paths = filesOf("src", "shaders", "workers", "demo", "bench", "scripts", "tests").filter((path) =>
+      path.endsWith(".ts"),
+    );
+    expect(unused(new Map(paths.map((path) => [path, read(path)])))).toEqual([]);
+  });
+
+  test("one that has none is found; a module that is passed on or taken as a whole has users", () => {
+    const sources = new Map([
+      ["src/a.ts", "export const used = 1, left = 2;\nexport interface Left {}\nexport function taken() {}"],
+      ["src/b.ts", 'import { used as mine } from "./a.ts";\nexport * from "./c.ts";'],
+      ["src/c.ts", "export class C {}\nexport class D {}"],
+      ["src/d.ts", 'import { C } from "./b.ts";\nconst all = await import("./e.ts");'],
+      ["src/e.ts", "export const e = 1;"],
+      ["tests/a.test.ts", 'type T = import("../src/a.ts").taken;'],
+    ]);
+    expect(unused(sources).map((line) => line.split(",")[0])).toEqual([
+      "src/a.ts exports left",
+      "src/a.ts exports Left",
+      "src/c.ts exports D",
+    ]);
+  });
+});
+
+/** Functions that may be longer, each with its reason. */
+const LONG: Record<string, string> = {
+  "src/rewards/code/sandbox.ts": "its text is the program of a thread, so it is one function that uses nothing outside",
+  "src/rewards/code/interpreter.ts": "as the sandbox, of whose text it is a part",
+};
+const MOST_LINES = 400;
+const MOST_FUNCTION_LINES = 120;
+const MOST_PARAMETERS = 6;
+
+/** What is too large in a file: the file, a function, or a list of parameters. */
+function tooLarge(path: string, text: string): string[] {
+  const found: string[] = [];
+  const source = parsed(path, text);
+  const lineOf = (position: number) => source.getLineAndCharacterOfPosition(position).line + 1;
+  const lines = text.trimEnd().split("\n").length;
+  if (lines > MOST_LINES) found.push(`${path} has ${lines} lines`);
+  const visit = (node: ts.Node): void => {
+    if (ts.isFunctionLike(node)) {
+      const first = lineOf(node.getStart());
+      const span = lineOf(node.end) - first + 1;
+      const body = "body" in node && node.body !== undefined;
+      if (body && span > MOST_FUNCTION_LINES && !(path in LONG))
+        found.push(`${path}:${first} is a function of ${span} lines`);
+      const { length } = node.parameters;
+      if (length > MOST_PARAMETERS) found.push(`${path}:${first} takes ${length} parameters`);
+    }
+    ts.forEachChild(node, visit);
+  };
+  visit(source);
+  return found;
+}
+
+describe("sizes", () => {
+  test("no file above 400 lines, no function above 120, no more than 6 parameters", () => {
+    const sources = filesOf("src", "shaders", "workers", "demo", "bench", "scripts").filter((path) =>
+      path.endsWith(".ts"),
+    );
+    expect(sources.length).toBeGreaterThan(10);
+    expect(sources.flatMap((path) => tooLarge(path, read(path)))).toEqual([]);
+  });
+
+  test("what is too large is found", () => {
+    const long = `function f(a, b, c, d, e, f, g) {\n${"  a++;\n".repeat(119)}}\n`;
+    expect(tooLarge("x.ts", long)).toEqual(["x.ts:1 is a function of 121 lines", "x.ts:1 takes 7 parameters"]);
+    expect(tooLarge("x.ts", "a;\n".repeat(401))).toEqual(["x.ts has 401 lines"]);
+    expect(tooLarge("x.ts", long.replace("  a++;\n", "").replace(", g", ""))).toEqual([]);
   });
 });
 

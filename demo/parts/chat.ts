@@ -11,19 +11,7 @@ export function chat(app: App, run: Run, signal: AbortSignal): HTMLElement {
   let messages: ChatMessage[] = [];
   let adapter = true;
   let answering: AbortController | null = null;
-  const log = h("div", { class: "log", role: "log", "aria-label": "Conversation", tabindex: "0" });
-  const said = h("div");
-  const input = h("textarea", { rows: 2, id: uid("ask"), placeholder: "Ask it something" });
-  const send = h("button", { type: "submit", class: "primary" }, "Send");
-  const halt = h("button", { type: "button", class: "secondary", hidden: true }, "Stop answering");
-  const clear = h("button", { type: "button", class: "quiet", hidden: true }, "New conversation");
-  const label = uid("adapter");
-  const toggle = h(
-    "button",
-    { type: "button", role: "switch", "aria-checked": "true", "aria-labelledby": label, class: "switch" },
-    h("i"),
-  );
-  const suggestions = h("div", { class: "suggestions" });
+  const { element, log, said, input, send, halt, clear, toggle, suggestions, form, busy } = chatElements();
 
   toggle.addEventListener("click", () => {
     if (answering) return;
@@ -107,13 +95,6 @@ export function chat(app: App, run: Run, signal: AbortSignal): HTMLElement {
   };
   suggest();
 
-  const form = h(
-    "form",
-    { class: "ask" },
-    h("label", { for: input.id, class: "hidden" }, "Your message"),
-    input,
-    h("div", { class: "actions" }, send, halt, clear),
-  );
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     const question = input.value.trim();
@@ -127,14 +108,39 @@ export function chat(app: App, run: Run, signal: AbortSignal): HTMLElement {
     form.requestSubmit();
   });
 
-  const busy = h("p", { class: "about" }, "It trains at the moment. Pause the run to talk to it.");
   run.watch(signal, () => {
     const training = app.active.value?.activity !== undefined && app.active.value.activity !== "idle";
     busy.hidden = !training;
     form.hidden = training;
     suggestions.hidden = training;
   });
-  return h(
+  return element;
+}
+
+/** The elements of a talk, laid out. */
+function chatElements() {
+  const log = h("div", { class: "log", role: "log", "aria-label": "Conversation", tabindex: "0" });
+  const said = h("div");
+  const input = h("textarea", { rows: 2, id: uid("ask"), placeholder: "Ask it something" });
+  const send = h("button", { type: "submit", class: "primary" }, "Send");
+  const halt = h("button", { type: "button", class: "secondary", hidden: true }, "Stop answering");
+  const clear = h("button", { type: "button", class: "quiet", hidden: true }, "New conversation");
+  const label = uid("adapter");
+  const toggle = h(
+    "button",
+    { type: "button", role: "switch", "aria-checked": "true", "aria-labelledby": label, class: "switch" },
+    h("i"),
+  );
+  const suggestions = h("div", { class: "suggestions" });
+  const form = h(
+    "form",
+    { class: "ask" },
+    h("label", { for: input.id, class: "hidden" }, "Your message"),
+    input,
+    h("div", { class: "actions" }, send, halt, clear),
+  );
+  const busy = h("p", { class: "about" }, "It trains at the moment. Pause the run to talk to it.");
+  const element = h(
     "section",
     { class: "chat", "aria-labelledby": "chat-title" },
     h(
@@ -149,6 +155,7 @@ export function chat(app: App, run: Run, signal: AbortSignal): HTMLElement {
     busy,
     form,
   );
+  return { element, log, said, input, send, halt, clear, toggle, suggestions, form, busy };
 }
 
 function progressText({ what, done, total }: { what: string; done: number; total: number | null }): string {

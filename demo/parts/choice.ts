@@ -1,6 +1,6 @@
 import { h, uid } from "../dom.ts";
 
-export interface Option<T extends string> {
+interface Option<T extends string> {
   value: T;
   title: string;
   about: string;

@@ -20,9 +20,11 @@ const READINGS = {
 type Reading = keyof typeof READINGS;
 
 const PREVIEW_ROWS = 4;
+const GSM8K_ABOUT =
+  "7,473 questions of grade-school mathematics with worked answers, some 5 MB; 1,319 more are held out. Each answer ends with a number, which the reward functions compare with.";
 
 /** Chooses the rows: embedded, GSM8K, or a file of the user with a look at it and its columns. */
-export interface DataPicker {
+interface DataPicker {
   element: HTMLElement;
   /** the embedded rows and the columns that are asked for differ by method */
   setMethod(method: MethodChoice): void;
@@ -71,70 +73,14 @@ export function dataPicker(app: App, signal: AbortSignal, changed: (data: DataCh
     show();
   };
 
-  const mapping = (found: DataPreview): Child[] => {
-    const offered = (Object.keys(READINGS) as Reading[]).filter((reading) =>
-      method === "sft"
-        ? reading !== "prompt"
-        : reading === "question and answer" || (method === "grpo" && reading === "prompt"),
-    );
-    const taken = Object.keys(columns ?? {}).filter((name) => name !== "answer" || columns?.question);
-    const reading =
-      offered.find(
-        (one) => READINGS[one].length === taken.length && READINGS[one].every((name) => taken.includes(name)),
-      ) ?? null;
-    const none = ["", "Choose …"] as const;
-    const read = select(
-      [none, ...offered.map((one) => [one, one[0].toUpperCase() + one.slice(1)] as const)],
-      reading ?? "",
-      (value) => {
-        if (value === "") columns = null;
-        else {
-          const names: readonly string[] = READINGS[value as Reading];
-          columns = Object.fromEntries(
-            names.map((name, i) => [
-              name,
-              found.columns.includes(name) ? name : (found.columns[i] ?? found.columns[0]),
-            ]),
-          );
-        }
-        tell();
-        show();
-      },
-    );
-    const parts = reading ? READINGS[reading] : [];
-    return [
-      h(
-        "div",
-        { class: "columns" },
-        labelled("Rows are", read),
-        ...parts.map((name) =>
-          labelled(
-            name[0].toUpperCase() + name.slice(1),
-            select(
-              found.columns.map((column) => [column, column] as const),
-              columns?.[name] ?? "",
-              (column) => {
-                columns = { ...columns, [name]: column };
-                tell();
-                show();
-              },
-            ),
-          ),
-        ),
-      ),
-    ];
+  const take = (chosen: Record<string, string> | null) => {
+    columns = chosen;
+    tell();
+    show();
   };
-
   const show = () => {
     if (kind === "gsm8k") {
-      fill(
-        detail,
-        h(
-          "p",
-          { class: "about" },
-          "7 473 questions of grade-school mathematics with worked answers, some 5 MB; 1 319 more are held out. Each answer ends with a number, which the reward functions compare with.",
-        ),
-      );
+      fill(detail, h("p", { class: "about" }, GSM8K_ABOUT));
       return;
     }
     const picker =
@@ -164,7 +110,7 @@ export function dataPicker(app: App, signal: AbortSignal, changed: (data: DataCh
       waiting && h("p", { class: "about" }, "Reading the first rows …"),
       problem && h("p", { class: "wrong", role: "alert" }, problem),
       preview?.problem && kind === "file" && !columns && h("p", { class: "wrong", role: "alert" }, preview.problem),
-      ...(preview && kind === "file" ? mapping(preview) : []),
+      ...(preview && kind === "file" ? columnChoice(preview, method, columns, take) : []),
       preview && previewTable(preview, kind === "file" ? columns : null),
     );
   };
@@ -197,6 +143,55 @@ export function dataPicker(app: App, signal: AbortSignal, changed: (data: DataCh
       else show();
     },
   };
+}
+
+/** Says how rows are read, and which column is which. @param set gets the columns that are chosen, by Qwench's names */
+function columnChoice(
+  found: DataPreview,
+  method: MethodChoice,
+  columns: Record<string, string> | null,
+  set: (columns: Record<string, string> | null) => void,
+): Child[] {
+  const offered = (Object.keys(READINGS) as Reading[]).filter((reading) =>
+    method === "sft"
+      ? reading !== "prompt"
+      : reading === "question and answer" || (method === "grpo" && reading === "prompt"),
+  );
+  const taken = Object.keys(columns ?? {}).filter((name) => name !== "answer" || columns?.question);
+  const reading =
+    offered.find(
+      (one) => READINGS[one].length === taken.length && READINGS[one].every((name) => taken.includes(name)),
+    ) ?? null;
+  const none = ["", "Choose …"] as const;
+  const read = select(
+    [none, ...offered.map((one) => [one, one[0].toUpperCase() + one.slice(1)] as const)],
+    reading ?? "",
+    (value) => {
+      if (value === "") return set(null);
+      const names: readonly string[] = READINGS[value as Reading];
+      const column = (name: string, i: number) =>
+        found.columns.includes(name) ? name : (found.columns[i] ?? found.columns[0]);
+      set(Object.fromEntries(names.map((name, i) => [name, column(name, i)])));
+    },
+  );
+  const parts = reading ? READINGS[reading] : [];
+  return [
+    h(
+      "div",
+      { class: "columns" },
+      labelled("Rows are", read),
+      ...parts.map((name) =>
+        labelled(
+          name[0].toUpperCase() + name.slice(1),
+          select(
+            found.columns.map((column) => [column, column] as const),
+            columns?.[name] ?? "",
+            (column) => set({ ...columns, [name]: column }),
+          ),
+        ),
+      ),
+    ),
+  ];
 }
 
 /** The first rows as text; columns that are read carry the name that they are read as. */

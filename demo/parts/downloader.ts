@@ -7,7 +7,7 @@ import { problemLine } from "./notice.ts";
 import { progressBar } from "./progress.ts";
 
 /** Downloads what a job needs without training yet, such as before a journey. */
-export interface Downloader {
+interface Downloader {
   element: HTMLElement;
   offer(planned: { job: Job; plan: JobPlan } | null): void;
 }

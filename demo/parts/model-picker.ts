@@ -7,6 +7,13 @@ import { choice, filePicker, labelled, select } from "./choice.ts";
 
 const OTHER = "other";
 
+const KINDS: readonly { value: ModelSource["kind"]; title: string; about: string }[] = [
+  { value: "embedded", title: "Embedded", about: "Part of this page: tiny, ready, good at nothing yet" },
+  { value: "hub", title: "From the hub", about: "Qwen2.5-0.5B-Instruct, or another on Hugging Face" },
+  { value: "files", title: "Your folder", about: "Weights on this machine" },
+  { value: "stored", title: "In storage", about: "Downloaded or imported before" },
+];
+
 /** Chooses the model: embedded, from the hub, from a folder of the user, or one that is in storage already. */
 export function modelPicker(app: App, signal: AbortSignal, changed: (model: ModelSource | null) => void): HTMLElement {
   let kind: ModelSource["kind"] = "embedded";
@@ -105,14 +112,7 @@ export function modelPicker(app: App, signal: AbortSignal, changed: (model: Mode
       cards,
       choice<ModelSource["kind"]>(
         "Model",
-        [
-          { value: "embedded", title: "Embedded", about: "Part of this page: tiny, ready, good at nothing yet" },
-          { value: "hub", title: "From the hub", about: "Qwen2.5-0.5B-Instruct, or another on Hugging Face" },
-          { value: "files", title: "Your folder", about: "Weights on this machine" },
-          ...(stored.length > 0
-            ? [{ value: "stored" as const, title: "In storage", about: "Downloaded or imported before" }]
-            : []),
-        ],
+        KINDS.filter(({ value }) => value !== "stored" || stored.length > 0),
         kind,
         (value) => {
           kind = value;

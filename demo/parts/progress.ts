@@ -6,7 +6,7 @@ import { h, setText, uid } from "../dom.ts";
 type Progress = Pick<Extract<RunEvent, { type: "progress" }>, "what" | "done" | "total"> & { unit?: string };
 
 /** A bar with a line that says what is going on. */
-export interface ProgressBar {
+interface ProgressBar {
   element: HTMLElement;
   set(progress: Progress): void;
 }

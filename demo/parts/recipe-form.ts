@@ -144,8 +144,6 @@ export async function recipeForm(
     void check();
   });
   const top = FIRST[method].flatMap((name) => fields.find((field) => field.name === name) ?? []);
-  const rest = fields.filter((field) => !top.includes(field));
-  const groups = [...new Set(rest.map(({ group }) => group))];
   showPresets();
   fill(
     form.element,
@@ -153,21 +151,35 @@ export async function recipeForm(
     h("div", { class: "fields" }, ...top.map(control)),
     general,
     notes,
-    h(
-      "details",
-      { class: "more" },
-      h("summary", {}, `All ${METHOD_NAMES[method]} options`),
-      ...groups.map((group) =>
-        h(
-          "section",
-          { class: "group" },
-          h("h4", {}, group === "grpo" ? "GRPO" : words(group)),
-          h("div", { class: "fields" }, ...rest.filter((field) => field.group === group).map(control)),
-        ),
-      ),
+    allFields(
+      method,
+      fields.filter((field) => !top.includes(field)),
+      control,
     ),
     yaml.element,
   );
   await check();
   return form;
+}
+
+/** Fields by group, folded away. */
+function allFields(
+  method: Method,
+  fields: readonly FormField[],
+  control: (field: FormField) => HTMLElement,
+): HTMLElement {
+  const groups = [...new Set(fields.map(({ group }) => group))];
+  return h(
+    "details",
+    { class: "more" },
+    h("summary", {}, `All ${METHOD_NAMES[method]} options`),
+    ...groups.map((group) =>
+      h(
+        "section",
+        { class: "group" },
+        h("h4", {}, group === "grpo" ? "GRPO" : words(group)),
+        h("div", { class: "fields" }, ...fields.filter((field) => field.group === group).map(control)),
+      ),
+    ),
+  );
 }

@@ -7,7 +7,7 @@ import { saveFile } from "../save-file.ts";
 import { filePicker, labelled } from "./choice.ts";
 
 /** A recipe as YAML, out and in. */
-export interface RecipeYaml {
+interface RecipeYaml {
   element: HTMLElement;
   /** shows another recipe, once it is looked at */
   refresh(recipe: Record<string, unknown>): void;

@@ -121,6 +121,12 @@ function deviceSays(state: DeviceState): HTMLElement[] {
   ];
 }
 
+const METHODS: readonly { value: MethodChoice; title: string; about: string }[] = [
+  { value: "both", title: "SFT, then GRPO", about: "Show it the form, then let it practise" },
+  { value: "sft", title: "SFT", about: "Imitate the answers of the data" },
+  { value: "grpo", title: "GRPO", about: "Try, and be rewarded for what is right" },
+];
+
 /** Everything that can be chosen, with the forecast and the button beside it. */
 async function own(app: App, signal: AbortSignal, presets: readonly Preset[]): Promise<HTMLElement> {
   const draft: Draft = {
@@ -191,20 +197,11 @@ async function own(app: App, signal: AbortSignal, presets: readonly Preset[]): P
     if (chosen) for (const form of Object.values(forms)) form.setModel(chosen.kind);
     updateSoon();
   });
-  const methods = choice<MethodChoice>(
-    "Method",
-    [
-      { value: "both", title: "SFT, then GRPO", about: "Show it the form, then let it practise" },
-      { value: "sft", title: "SFT", about: "Imitate the answers of the data" },
-      { value: "grpo", title: "GRPO", about: "Try, and be rewarded for what is right" },
-    ],
-    draft.method,
-    (value) => {
-      draft.method = value;
-      data.setMethod(value);
-      void showRecipes();
-    },
-  );
+  const methods = choice<MethodChoice>("Method", METHODS, draft.method, (value) => {
+    draft.method = value;
+    data.setMethod(value);
+    void showRecipes();
+  });
   await showRecipes();
   // a GPU that comes later, or comes back, can train
   app.device.watch(signal, () => updateSoon());

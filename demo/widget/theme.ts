@@ -20,7 +20,7 @@ export function followTheme(element: HTMLElement, signal: AbortSignal): void {
 }
 
 /** Whether a CSS colour of any notation is nearer to white than to black. */
-export function isLight(color: string): boolean {
+function isLight(color: string): boolean {
   const context = new OffscreenCanvas(1, 1).getContext("2d")!;
   context.fillStyle = color;
   context.fillRect(0, 0, 1, 1);

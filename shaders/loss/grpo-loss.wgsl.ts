@@ -3,7 +3,7 @@ import { rowSum } from "../lib/reduce.ts";
 import { TOKEN_TERMS, type TokenTermName } from "./grpo-losses.ts";
 
 /** What one compiled variant is specialised to. */
-export interface GrpoLossVariant {
+interface GrpoLossVariant {
   /** where the importance ratio comes from: it is 1, logp − old_logp of the row, or a log-ratio given for each row */
   ratio: "one" | "token" | "given";
   /** the loss of a token */
@@ -84,7 +84,7 @@ ${TOKEN_TERMS[term].wgsl}
 `;
 
 /** What one compiled variant is specialised to. */
-export interface SequenceLogRatioVariant {
+interface SequenceLogRatioVariant {
   subgroups: boolean;
   workgroup: number;
 }

@@ -12,7 +12,7 @@ import { EMBEDDED_ANSWER_TOKENS, EMBEDDED_OUTPUT } from "./sources/embedded.ts";
 import { embeddedModelFolder } from "./sources/embedded-folder.ts";
 
 /** Shares of the held-out problems that are solved greedily. */
-export interface StartResult {
+interface StartResult {
   base: number;
   sft: number;
   grpo: number;

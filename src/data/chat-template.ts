@@ -82,7 +82,7 @@ export function renderAssistantSpans(
           "Use a template with {% generation %} blocks, or assistant_only_loss: false",
       );
     }
-    const end = turnEnd(template, messages, i, whole, text, before.length, through);
+    const end = turnEnd(template, messages, i, whole, { text, start: before.length, through });
     if (end > before.length) spans.push([before.length, end]);
   }
   return { text, spans };
@@ -94,9 +94,7 @@ function turnEnd(
   messages: readonly Message[],
   i: number,
   options: ChatOptions,
-  text: string,
-  start: number,
-  through: string,
+  { text, start, through }: { text: string; start: number; through: string },
 ): number {
   if (text.startsWith(through)) return through.length;
   // The turn lost its beginning once others followed: find the longest start of what follows that is an end of it.

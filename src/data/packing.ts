@@ -4,7 +4,7 @@ import { DataError } from "../errors.ts";
 export type PackingStrategy = "bfd" | "bfd_split" | "wrapped";
 
 /** Tokens `[start, end)` of row `row`. */
-export interface Piece {
+interface Piece {
   row: number;
   start: number;
   end: number;

@@ -24,7 +24,7 @@ export interface PromptOptions extends RowOptions {
   vocab_size?: number;
 }
 
-export interface PromptDataset {
+interface PromptDataset {
   rows: PromptRow[];
   /** rows left out because their prompt is longer than max_prompt_length */
   dropped: number;

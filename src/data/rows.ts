@@ -105,7 +105,7 @@ export function parseRow(source: NumberedRow, options: RowOptions = {}): Row {
 }
 
 /** A prompt to complete, of a row that may hold more; plain text or a conversation. */
-export type Prompt = { prompt: string } | ({ prompt: Message[] } & ChatExtras);
+type Prompt = { prompt: string } | ({ prompt: Message[] } & ChatExtras);
 
 /**
  * The prompt of a row, for training on the model's own completions: `prompt` as text or as messages, else `question` or

@@ -2,7 +2,7 @@ import { DataError } from "../errors.ts";
 
 export type SamplingStrategy = "random" | "sequential" | "group_by_length";
 
-export interface SamplerOptions {
+interface SamplerOptions {
   /** tokens of each row; needed by `group_by_length` */
   lengths?: readonly number[];
   /** rows that are processed together; `group_by_length` sorts within 50 of them, as transformers does */

@@ -4,7 +4,7 @@ import { isObject } from "../text/json.ts";
 import { messageOf, show } from "../text/show.ts";
 
 /** The text of the files that a checkpoint's tokenizer is made of, under Hugging Face's names. */
-export interface TokenizerFiles {
+interface TokenizerFiles {
   /** `tokenizer.json` */
   tokenizerJson: string;
   /** `tokenizer_config.json`: special tokens, often the chat template */

@@ -127,7 +127,7 @@ export interface Response {
 }
 
 /** What is kept as it comes: responses cost the most, then programs that run until their time is over. */
-export interface Keep {
+interface Keep {
   written(problem: EvalProblem, written: Written): Promise<void>;
   verdicts(problem: EvalProblem, verdicts: Verdicts, record: EvalRecord): Promise<void>;
 }

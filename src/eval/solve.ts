@@ -12,7 +12,7 @@ export interface Problem {
   answer: string;
 }
 
-export interface SolveOptions {
+interface SolveOptions {
   max_new_tokens: number;
   /** 0, the default, takes the most probable token */
   temperature?: number;

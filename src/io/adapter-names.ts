@@ -1,5 +1,5 @@
 /** The parts of an adapter's tensor name: `base_model.model.{module}.{part}.weight`. */
-export interface AdapterName {
+interface AdapterName {
   /** the module's path in the base model, as Qwench names it: `model.layers.3.self_attn.q_proj` */
   module: string;
   /** PEFT's: `lora_A`, `lora_B`, `lora_magnitude_vector` */
@@ -29,7 +29,7 @@ export function parseAdapterName(name: string): AdapterName | null {
 }
 
 /** A module's path whatever is before it. */
-export function modulePath(path: string): string {
+function modulePath(path: string): string {
   const layer = /(?:^|\.)layers\.(\d+\..+)$/.exec(path);
   if (layer && !/(?:^|\.)(?:visual|vision_tower|vision_model)\./.test(path)) return `model.layers.${layer[1]}`;
   return path.replace(/^base_model\.model\./, "");

@@ -12,7 +12,7 @@ const STATE = ".quant_state.bitsandbytes__";
 const MAX_STATE_BYTES = 100_000;
 
 /** A weight that lies in a checkpoint as bitsandbytes' 4-bit codes. */
-export interface Nf4Weight {
+interface Nf4Weight {
   /** of the values */
   shape: readonly number[];
   /** two codes a byte, the first in the high half */

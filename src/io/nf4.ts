@@ -3,7 +3,7 @@ import { ShapeError } from "../errors.ts";
 import { dynamicMap, nearestCode } from "./dynamic-map.ts";
 
 /** Weights of four bits: codes into the NF4 map, two a byte with the first element in the high half, and a largest magnitude a block. */
-export interface Nf4 {
+interface Nf4 {
   /** `[⌈n / 2⌉]`; an odd n leaves the last low half 0 */
   codes: Uint8Array;
   /** f32 `[⌈n / 64⌉]`, what values are multiplied by; with double quantisation already as it comes back from its codes */
@@ -13,7 +13,7 @@ export interface Nf4 {
 }
 
 /** bitsandbytes' double quantisation: `absmax ≈ map[codes]·absmax₂ + offset`, absmax₂ for 256 of them. */
-export interface NestedAbsmax {
+interface NestedAbsmax {
   /** u8 `[⌈n / 64⌉]` */
   codes: Uint8Array;
   /** f32 `[⌈n / 64 / 256⌉]` */

@@ -175,7 +175,7 @@ export function tensorBytes(dtype: Dtype, shape: readonly number[]): number {
 /**
  * The order in which Hugging Face's writer lays tensors out: widest dtype first (so that each is aligned), then by name.
  */
-export function layoutOrder<T extends { name: string; dtype: Dtype }>(tensors: readonly T[]): T[] {
+function layoutOrder<T extends { name: string; dtype: Dtype }>(tensors: readonly T[]): T[] {
   const rank = Object.keys(DTYPE_BYTES);
   return [...tensors].sort(
     (a, b) => rank.indexOf(b.dtype) - rank.indexOf(a.dtype) || (a.name < b.name ? -1 : a.name > b.name ? 1 : 0),

@@ -57,7 +57,7 @@ export interface LockableFolder extends Folder {
   lock(name: string, what: string): Promise<Lock | { owner: LockOwner }>;
 }
 
-export function isLockable(folder: Folder): folder is LockableFolder {
+function isLockable(folder: Folder): folder is LockableFolder {
   return typeof (folder as Partial<LockableFolder>).lock === "function";
 }
 

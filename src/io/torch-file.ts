@@ -4,7 +4,7 @@ import { oneLine } from "../text/show.ts";
 import type { Dtype } from "./safetensors.ts";
 
 /** A tensor of a file that `torch.save` wrote. */
-export interface TorchTensor {
+interface TorchTensor {
   dtype: Dtype;
   shape: readonly number[];
   /** little-endian, rows first */

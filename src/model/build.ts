@@ -63,7 +63,7 @@ function groupsOf(config: ModelConfig): Module[][] {
 }
 
 /** A model with all its memory, still empty: `slots` says where each checkpoint tensor goes. */
-export interface BuiltModel {
+interface BuiltModel {
   model: Transformer;
   /** by checkpoint name; the embedding is a list of shards */
   slots: Map<string, readonly Slot[]>;

@@ -12,7 +12,7 @@ export interface ParameterSpec {
 }
 
 /** Where a parameter lies in the mega-buffer. */
-export interface Parameter extends ParameterSpec {
+interface Parameter extends ParameterSpec {
   /** first element, a multiple of ALIGN */
   start: number;
   size: number;

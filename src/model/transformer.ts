@@ -37,7 +37,7 @@ export interface Weights {
 }
 
 /** Where gradients of the tables go; null where they are frozen. Blocks and norms hold their own. */
-export interface TableGrads {
+interface TableGrads {
   embed: readonly WeightShard[] | null;
   head: readonly WeightShard[] | null;
 }
@@ -81,6 +81,15 @@ export function shiftedTargets(batch: PackedBatch, labels: ArrayLike<number>): T
     }
   }
   return { rows: Uint32Array.from(rows), tokens: Uint32Array.from(tokens) };
+}
+
+/** What a forward pass leaves to its backward one. */
+interface ForwardState {
+  batch: PackedBatch;
+  input: { ids: Tensor; rows: Tensor };
+  pass: Pass;
+  norm: { rstd: Tensor; sum: Tensor };
+  saved: BlockSaved[];
 }
 
 /** A decoder on the GPU: forward and backward over packed batches. */
@@ -160,7 +169,7 @@ export class Transformer {
         grads && gradient ? { dObjective: gradient, dWeight: grads.head } : null,
       );
       record.release(hidden);
-      if (grads && dHidden) this.backward(record, batch, input, pass, norm, dHidden, saved, grads);
+      if (grads && dHidden) this.backward(record, { batch, input, pass, norm, saved }, dHidden, grads);
       return rows;
     });
   }
@@ -237,12 +246,8 @@ export class Transformer {
 
   private backward(
     record: Recorder,
-    batch: PackedBatch,
-    input: { ids: Tensor; rows: Tensor },
-    pass: Pass,
-    norm: { rstd: Tensor; sum: Tensor },
+    { batch, input, pass, norm, saved }: ForwardState,
     dHidden: Tensor,
-    saved: BlockSaved[],
     grads: TableGrads,
   ): void {
     const { weights } = this;

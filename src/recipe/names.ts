@@ -2,7 +2,7 @@ import { MISSING_GRPO_LOSSES } from "../../shaders/loss/grpo-losses.ts";
 import type { Method } from "./field.ts";
 
 /** A former name of a field. */
-export interface OldName {
+interface OldName {
   readonly name: string;
   readonly field: string;
   /** turns the old value into the new field's, undefined where it says nothing; absent where they are the same */
@@ -10,7 +10,7 @@ export interface OldName {
 }
 
 /** A name of TRL's or transformers' that is accepted and changes nothing here; a note says so. */
-export interface IgnoredName {
+interface IgnoredName {
   /** what it means here, to follow "NAME: " */
   readonly note: string;
   /** values that change nothing and need no note; any other is refused. Absent: every value is accepted. */
@@ -248,7 +248,7 @@ export function isOff(value: unknown): boolean {
 }
 
 /** Optimal string alignment distance: insertions, deletions, substitutions and swaps of neighbours. */
-export function editDistance(a: string, b: string): number {
+function editDistance(a: string, b: string): number {
   let beforeLast: number[] = [];
   let last = Array.from({ length: b.length + 1 }, (_, j) => j);
   for (let i = 1; i <= a.length; i++) {

@@ -4,7 +4,7 @@ import { show } from "../text/show.ts";
 import type { FieldValue, Method } from "./field.ts";
 
 /** Fields of a GRPO recipe that decide how completions are batched, by TRL's names. */
-export interface GenerationFields {
+interface GenerationFields {
   per_device_train_batch_size: number;
   gradient_accumulation_steps: number;
   num_generations: number;
@@ -13,7 +13,7 @@ export interface GenerationFields {
 }
 
 /** How completions are batched, with what null stands for put in. */
-export interface GenerationBatch {
+interface GenerationBatch {
   /** micro-batches that a generation batch is cut into */
   steps_per_generation: number;
   /** completions */

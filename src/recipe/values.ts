@@ -9,7 +9,7 @@ const no = /^(false|no|off|n|f|0)$/i;
 const none = /^(null|none|~)$/i;
 
 /** What a field accepts, to follow "must be". */
-export function rule(field: Field): string {
+function rule(field: Field): string {
   const parts: string[] = [];
   if (field.type === "integer" || field.type === "number") {
     parts.push(

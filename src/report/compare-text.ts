@@ -59,7 +59,7 @@ export function bySolvers(grid: readonly GridRow[]): Record<"some" | "all" | "no
 }
 
 /** A problem and the models on which its verdict changed from the same earlier one. */
-export interface ChangedProblem extends Pick<Change, "id" | "problem" | "before"> {
+interface ChangedProblem extends Pick<Change, "id" | "problem" | "before"> {
   models: { name: string; now: Verdict }[];
 }
 

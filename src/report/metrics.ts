@@ -3,7 +3,7 @@ import type { Points } from "./scale.ts";
 import type { LogRecord } from "./text.ts";
 
 /** A logged number, as pages, model cards and the terminal call it. */
-export interface Metric {
+interface Metric {
   /** as logs have it: TRL's name */
   readonly name: string;
   readonly label: string;

@@ -4,7 +4,7 @@ import { type Chart, escapeHtml, renderChart } from "./chart.ts";
 import { seriesClass } from "./scale.ts";
 import { script, style } from "./style.ts";
 
-export interface Page {
+interface Page {
   title: string;
   /** a line under it */
   subtitle?: string;

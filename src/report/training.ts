@@ -83,7 +83,7 @@ function firstLooks(last: Readonly<Record<string, unknown>>): [label: string, te
 }
 
 /** Values by name under a heading; nothing where there are none. */
-export function table(heading: string, values: Readonly<Record<string, unknown>> | undefined): string {
+function table(heading: string, values: Readonly<Record<string, unknown>> | undefined): string {
   const entries = Object.entries(values ?? {});
   if (entries.length === 0) return "";
   const rows = entries.map(([name, value]) => {

@@ -2,7 +2,7 @@ import { count, goldAnswer, parseFloatStrict } from "./answers.ts";
 import { eachCompletion, type RewardFunction } from "./reward.ts";
 
 /** Marks around the working and the answer. */
-export interface FormatTags {
+interface FormatTags {
   reasoning_start: string;
   reasoning_end: string;
   solution_start: string;
@@ -10,7 +10,7 @@ export interface FormatTags {
 }
 
 /** Those of Unsloth's notebook. */
-export const UNSLOTH_TAGS: FormatTags = {
+const UNSLOTH_TAGS: FormatTags = {
   reasoning_start: "<start_working_out>",
   reasoning_end: "<end_working_out>",
   solution_start: "<SOLUTION>",
@@ -18,7 +18,7 @@ export const UNSLOTH_TAGS: FormatTags = {
 };
 
 /** Rewards for one set of tags. */
-export interface FormatRewards {
+interface FormatRewards {
   /**
    * 3 where, after white space at a line's start, there is working between its tags, later a solution between its tags,
    * and the line ends there; else 0.

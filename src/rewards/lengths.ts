@@ -38,7 +38,7 @@ export const lenReward: RewardFunction = (_prompts, completions, columns) => {
 };
 
 /** Ends of the cosine: `min_value_correct` is what a correct completion of full length gets, and so on. */
-export interface CosineOptions {
+interface CosineOptions {
   min_value_wrong: number;
   max_value_wrong: number;
   min_value_correct: number;

@@ -1,5 +1,5 @@
 /** A conversation's messages. */
-export type Messages = readonly { readonly role: string; readonly content: string }[];
+type Messages = readonly { readonly role: string; readonly content: string }[];
 
 /** A prompt or a completion: plain text, or messages where the data set is conversational. */
 export type Turn = string | Messages;

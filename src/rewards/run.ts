@@ -14,14 +14,14 @@ export interface RewardBatch {
   step: number;
 }
 
-export interface RewardLimits {
+interface RewardLimits {
   /** for each function and batch; null waits for ever */
   timeout_ms: number | null;
   signal?: AbortSignal | null;
 }
 
 /** What all functions said: what `groupAdvantages` takes. */
-export interface RewardResult {
+interface RewardResult {
   names: string[];
   weights: number[];
   /** [functions][completions]; null where a function does not apply */

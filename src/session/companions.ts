@@ -5,7 +5,7 @@ import { GENERATION_FILE, TOKENIZER_FILES, tokenizerFolder } from "../model/file
 import { formatJson, type JsonObject, parseJson } from "../text/json.ts";
 
 /** What a run trained its text with, where that is not what the model's folder says. */
-export interface TrainedText {
+interface TrainedText {
   /** a template in place of the tokenizer's own */
   chat_template: string | null;
   /** a token that ends rows in place of the tokenizer's own */

@@ -13,7 +13,7 @@ export class JsonNumber {
 }
 
 /** JSON as it is written: numbers keep their spelling, objects the order of their keys. */
-export type JsonValue = null | boolean | string | number | JsonNumber | readonly JsonValue[] | JsonObject;
+type JsonValue = null | boolean | string | number | JsonNumber | readonly JsonValue[] | JsonObject;
 export type JsonObject = { readonly [key: string]: JsonValue };
 
 /** A number that other programs read as a float, as Python writes it: 6 is `6.0`, 1e-7 is `1e-07`. */

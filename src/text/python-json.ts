@@ -50,7 +50,7 @@ export function entriesInOrder(value: object): [string, unknown][] {
 }
 
 /** Levels of lists and objects that are read before a text is refused. */
-export const MOST_LEVELS = 200;
+const MOST_LEVELS = 200;
 /** Values in one text: a row of training data has some thousand. */
 const MOST_VALUES = 2_000_000;
 /** Digits of an integer, as in Python's `sys.get_int_max_str_digits`. */

@@ -47,7 +47,7 @@ export interface Trainee {
 }
 
 /** Writes what was trained: a PEFT folder, or a whole model. Between steps: scratch memory makes room for the copy. */
-export async function saveTrained(folder: Folder, trainee: Trainee): Promise<void> {
+async function saveTrained(folder: Folder, trainee: Trainee): Promise<void> {
   const { model, lora, base, config, companions = {} } = trainee;
   model.gpu.trim();
   for (const [name, text] of Object.entries(companions)) await folder.write(name, text);

@@ -1,5 +1,5 @@
 /** How an epoch divides into micro-batches and optimizer steps. */
-export interface EpochShape {
+interface EpochShape {
   /** forward and backward passes of one pass over the data */
   microBatchesPerEpoch: number;
   /** optimizer steps of one pass over the data: the last one may accumulate fewer micro-batches */

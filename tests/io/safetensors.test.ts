@@ -13,7 +13,6 @@ import {
   openSafetensors,
   type TensorData,
   toFloat32,
-  toInt32,
 } from "../../src/io/safetensors.ts";
 import type { ByteSource } from "../../src/io/storage.ts";
 import { nodeFile } from "../../src/platform/node/fs.ts";
@@ -58,7 +57,7 @@ describe("openSafetensors", () => {
     expect(opened.metadata).toEqual({ format: "pt" });
     expect([...toFloat32(await opened.read("b"), "F32")]).toEqual([1, 2, 3, 4]);
     expect([...toFloat32(await opened.read("b", 4, 12), "F32")]).toEqual([2, 3]);
-    expect([...toInt32(await opened.read("a"), "I64")]).toEqual([-7]);
+    expect(new BigInt64Array((await opened.read("a")).slice().buffer)[0]).toBe(-7n);
     expect((await opened.read("none")).length).toBe(0);
     expect(opened.tensors.get("scalar")).toMatchObject({ dtype: "BF16", shape: [] });
     await expect(opened.read("c")).rejects.toThrow(NotFoundError);
@@ -300,9 +299,5 @@ describe("floats", () => {
   it("refuses what it would have to guess", () => {
     expect(() => toFloat32(new Uint8Array(8), "F64")).toThrow(UnsupportedError);
     expect(() => toFloat32(new Uint8Array(3), "BF16")).toThrow(FormatError);
-    expect(() => toInt32(bytesOf(new BigInt64Array([2n ** 31n])), "I64")).toThrow(/element 0 .* 2147483648/);
-    expect(() => toInt32(new Uint8Array(4), "F32")).toThrow(UnsupportedError);
-    expect([...toInt32(bytesOf(new Uint32Array([7, 2 ** 31 - 1])), "U32")]).toEqual([7, 2 ** 31 - 1]);
-    expect([...toInt32(new Uint8Array([1, 0]), "BOOL")]).toEqual([1, 0]);
   });
 });

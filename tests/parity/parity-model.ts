@@ -1,5 +1,5 @@
 import type { Gpu } from "../../src/gpu/device.ts";
-import { openSafetensors, toFloat32, toInt32 } from "../../src/io/safetensors.ts";
+import { openSafetensors, toFloat32 } from "../../src/io/safetensors.ts";
 import type { Folder } from "../../src/io/storage.ts";
 import { relativeError } from "../../src/kernels/check.ts";
 import type { Trained } from "../../src/model/build.ts";
@@ -7,6 +7,7 @@ import { parseModelConfig } from "../../src/model/config.ts";
 import { fillAdapter, type LoadDType, loadModel, openAdapterFor } from "../../src/model/files/load.ts";
 import { openModel } from "../../src/model/files/open.ts";
 import { type PackedBatch, shiftedTargets, type Transformer } from "../../src/model/transformer.ts";
+import { toInt32 } from "./integers.ts";
 
 /** One line of the parity table. */
 export interface ParityRow {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { isFloat, parsePythonJson, pythonJson } from "../../src/text/python-json.ts";
+import { copySpelling, isFloat, parsePythonJson, pythonJson } from "../../src/text/python-json.ts";
 
 describe("parsePythonJson and pythonJson", () => {
   // what json.dumps(json.loads(text), ensure_ascii=False) gives
@@ -36,4 +36,10 @@ describe("parsePythonJson and pythonJson", () => {
     expect(() => parsePythonJson(deep)).toThrow("nesting is deeper than 200");
     expect(() => pythonJson(JSON.parse(deep))).toThrow("nesting is deeper than 200");
   });
+});
+
+it("a copy is written as its original", () => {
+  const row = parsePythonJson('{"b": 2.0, "1": 3}') as object;
+  expect(pythonJson(copySpelling(row, { ...row }))).toBe('{"b": 2.0, "1": 3}');
+  expect(pythonJson({ ...row })).toBe('{"1": 3, "b": 2}');
 });

@@ -13,7 +13,7 @@ import type { CliHub } from "./hub.ts";
 import { DATA_FILE, openFile, openRows, splitFiles } from "./sources.ts";
 
 /** What a recipe says about its rows. */
-export type DatasetFields = Pick<GrpoRecipe, "dataset_config" | "dataset_format" | "dataset_options" | "system_prompt">;
+type DatasetFields = Pick<GrpoRecipe, "dataset_config" | "dataset_format" | "dataset_options" | "system_prompt">;
 
 /** The split that the sides of `shares` are made of. */
 const WHOLE_SPLIT = "train";

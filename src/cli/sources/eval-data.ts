@@ -82,7 +82,7 @@ function untilAnswer(turns: readonly { role?: string; from?: string }[]): unknow
 }
 
 /** The problems of an evaluation. */
-export interface EvalProblems {
+interface EvalProblems {
   /** what the data set is called in tables */
   dataset: string;
   problems: EvalProblem[];

@@ -1,7 +1,7 @@
 import { type Field, fieldsOf, type Group, groups, type Method } from "../../recipe/recipe.ts";
 import { type CliFlag, helpFlag } from "../args.ts";
 
-export interface HelpSpec {
+interface HelpSpec {
   /** one line, such as `qwench sft [recipe.yaml] [--field value]…` */
   usage: string;
   /** what the command does, plain text */

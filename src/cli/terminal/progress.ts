@@ -4,14 +4,14 @@ import { formatNumber } from "../../text/numbers.ts";
 import { formatSeconds } from "../../text/times.ts";
 
 /** Where progress is written: process.stderr, or a stand-in. */
-export interface ProgressStream {
+interface ProgressStream {
   write(text: string): unknown;
   readonly isTTY?: boolean;
   /** columns of the terminal, read anew for every line */
   readonly columns?: number;
 }
 
-export interface ProgressOptions {
+interface ProgressOptions {
   stream: ProgressStream;
   /** optimizer steps of the whole run */
   total: number;
@@ -24,7 +24,7 @@ export interface ProgressOptions {
 }
 
 /** What a step tells: `step` counted from 1, `tokens` it worked on, and numbers by TRL's names. */
-export interface ProgressStep {
+interface ProgressStep {
   step: number;
   tokens?: number;
   loss?: number;

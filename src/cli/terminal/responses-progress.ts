@@ -6,7 +6,7 @@ import { barLine } from "./progress.ts";
 const REDRAW = 100;
 const REPEAT = 10_000;
 
-export interface ResponsesProgressOptions {
+interface ResponsesProgressOptions {
   /** responses in all */
   total: number;
   status(line: string | null): void;

@@ -128,7 +128,7 @@ export function checkPages(
       values += count;
       require(count >= 0 && values <= numValues, `${values} values in pages, and ${numValues} in the column`);
       if (type === DATA_PAGE) checkPage(unpack(body, unpacked, decompress), page, leaf, count, dictionary);
-      else checkPageV2(body, unpacked, page, leaf, count, dictionary, decompress);
+      else checkPageV2(body, unpacked, { header: page, leaf, count, dictionary }, decompress);
     } else throw new Error(`a page of type ${type}`);
   }
   require(values === numValues, `${values} values in pages, and ${numValues} in the column`);
@@ -163,10 +163,7 @@ function checkPage(page: Uint8Array, header: Thrift, leaf: Leaf, count: number, 
 function checkPageV2(
   body: Uint8Array,
   unpacked: number,
-  header: Thrift,
-  leaf: Leaf,
-  count: number,
-  dictionary: number,
+  { header, leaf, count, dictionary }: { header: Thrift; leaf: Leaf; count: number; dictionary: number },
   decompress: ParquetDecompressors[string],
 ): void {
   const [nulls, rows, encoding, definitions, repetitions] = [2, 3, 4, 5, 6].map((f) => number(header, f, "page"));

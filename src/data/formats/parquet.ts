@@ -186,7 +186,7 @@ async function checkColumn(
   try {
     checkPages(chunk, leaf, Number(column.num_values), decompressors[column.codec]);
   } catch (error) {
-    throw new Error(`column ${leaf.path}: ${error instanceof Error ? error.message : String(error)}`);
+    throw new Error(`column ${leaf.path}: ${messageOf(error)}`);
   }
 }
 

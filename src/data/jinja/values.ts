@@ -98,7 +98,7 @@ export function integerFilter(name: string, value: Value): Value | null {
 }
 
 /** Text that grows to a bound. */
-export class Text {
+class Text {
   private readonly most: number;
   private pieces: string[] = [];
   private length = 0;

@@ -2,7 +2,7 @@ import type { Message } from "../chat-template.ts";
 import { type NumberedRow, rowError } from "../rows.ts";
 
 /** Where a data set lies on the hub. */
-export interface Home {
+interface Home {
   id: string;
   config?: string;
   /** the hub's name of a split, where it has another than the one asked for */

@@ -2,7 +2,7 @@ import type { Message } from "../chat-template.ts";
 import { drawFrom, guess, NO_WORKING, wordProblems, working, xmlCompletion } from "./word-problems.ts";
 
 /** A question with all that either method needs: an answer in the form to be learnt, and the one to compare with. */
-export interface EmbeddedRow {
+interface EmbeddedRow {
   prompt: Message[];
   /** what SFT learns: reasoning and answer between tags */
   completion: Message[];

@@ -31,7 +31,7 @@ export const SYSTEM_PROMPTS = {
 export const AIME_TEMPLATE = "Problem: {problem}\n\nSolve this step by step and provide your final numerical answer.";
 
 /** A fenced block of Python. */
-export function fenced(code: string): string {
+function fenced(code: string): string {
   return `\`\`\`python\n${code.replace(/^\n+|\s+$/g, "")}\n\`\`\``;
 }
 

@@ -50,7 +50,7 @@ export interface SetOptions {
 }
 
 /** Those of the options that a recipe's `dataset_options` may hold. */
-export const RECIPE_OPTIONS = [
+const RECIPE_OPTIONS = [
   "template",
   "form",
   "max_reasoning_tokens",

@@ -3,7 +3,7 @@ import { fnvText } from "../../text/hash.ts";
 import { splitmix32 } from "../sampler.ts";
 
 /** One step of working, such as 5*7. */
-export interface Step {
+interface Step {
   a: number;
   op: "+" | "-" | "*" | "/";
   b: number;
@@ -20,14 +20,14 @@ export interface WordProblem {
   result: number;
 }
 
-export interface WordProblemOptions {
+interface WordProblemOptions {
   seed: number;
   count: number;
   split: "train" | "test";
 }
 
 /** A whole number from `least` to `most`, both included. */
-export type Draw = (least: number, most: number) => number;
+type Draw = (least: number, most: number) => number;
 
 interface Words {
   name: string;

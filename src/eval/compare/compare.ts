@@ -70,7 +70,7 @@ export interface Comparison {
   datasets: DatasetComparison[];
 }
 
-export interface CompareOptions {
+interface CompareOptions {
   /** name or file of the model that the others are measured against; default that of the first evaluation */
   base?: string;
   /** of the bootstrap */

@@ -32,7 +32,7 @@ export const GGUF_VERSION = 3;
 /** Where tensors begin in the data of a file that says nothing else. */
 export const GGUF_ALIGNMENT = 32;
 /** Numbers of metadata types. */
-export const GGUF_TYPES = { u32: 4, i32: 5, f32: 6, bool: 7, string: 8, array: 9 } as const;
+const GGUF_TYPES = { u32: 4, i32: 5, f32: 6, bool: 7, string: 8, array: 9 } as const;
 
 /** Bytes that a tensor takes. @throws {FormatError} rows that are no whole number of blocks */
 export function ggmlBytes(type: GgmlType, shape: readonly number[]): number {

@@ -4,7 +4,7 @@ import type { ByteSource } from "../storage.ts";
 import { aligned, GGML_TYPES, GGUF_ALIGNMENT, GGUF_MAGIC, GGUF_VERSION, type GgmlType, ggmlBytes } from "./gguf.ts";
 
 /** A metadata value as it was read; 64-bit integers past 2^53 stay bigints. */
-export type GgufRead = number | bigint | boolean | string | GgufRead[];
+type GgufRead = number | bigint | boolean | string | GgufRead[];
 
 /** Where a tensor lies. */
 export interface GgufEntry {

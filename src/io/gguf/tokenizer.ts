@@ -6,7 +6,7 @@ type Json = Record<string, unknown>;
 type Entry = [string, GgufValue];
 
 /** The files that a tokenizer's metadata comes from, parsed. */
-export interface GgufTokenizerFiles {
+interface GgufTokenizerFiles {
   /** tokenizer.json */
   tokenizer: Json;
   /** tokenizer_config.json, or {} */

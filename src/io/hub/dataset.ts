@@ -3,7 +3,7 @@ import type { Folder } from "../storage.ts";
 import { fetchFiles, type HubOptions, openSnapshot, type RemoteFile, type Snapshot } from "./hub.ts";
 
 /** Which rows of a data set. */
-export interface DatasetOptions extends HubOptions {
+interface DatasetOptions extends HubOptions {
   /** configuration, such as `main` of openai/gsm8k; needed only where the data set has several and none is `default` */
   config?: string | undefined;
   /** default `train` */
@@ -11,7 +11,7 @@ export interface DatasetOptions extends HubOptions {
 }
 
 /** The files that hold one split. */
-export interface DatasetFiles {
+interface DatasetFiles {
   commit: string;
   /** empty when the data set has no configurations */
   config: string;
@@ -20,7 +20,7 @@ export interface DatasetFiles {
 }
 
 /** The same, on the disk: names relative to `folder`, in row order, each `.parquet`, `.jsonl` or `.json`. */
-export interface DownloadedDataset extends Omit<DatasetFiles, "files"> {
+interface DownloadedDataset extends Omit<DatasetFiles, "files"> {
   folder: Folder;
   files: string[];
 }
@@ -33,20 +33,12 @@ const SPLITS: Record<string, string[]> = {
 };
 
 /**
- * Lists the files of a split: of the hub's own Parquet conversion where there is one, else (or when a `revision` is
- * asked for) the data files of the repository whose names tell the split.
- *
- * @throws {RecipeError} when a configuration must be named; the message lists them
- * @throws {NotFoundError} when there is no such data set or split
- */
-export async function listDatasetFiles(id: string, options: DatasetOptions): Promise<DatasetFiles> {
-  return (await find(id, options)).found;
-}
-
-/**
- * Downloads the files of a split; see {@link listDatasetFiles}, and `downloadModel` for cache and errors.
+ * Downloads the files of a split: of the hub's own Parquet conversion where there is one, else (or when a `revision` is
+ * asked for) the data files of the repository whose names tell the split. See `downloadModel` for cache and errors.
  *
  * @param id `owner/name`
+ * @throws {RecipeError} when a configuration must be named; the message lists them
+ * @throws {NotFoundError} when there is no such data set or split
  */
 export async function downloadDataset(id: string, options: DatasetOptions): Promise<DownloadedDataset> {
   const { snapshot, found } = await find(id, options);

@@ -323,7 +323,7 @@ async function verify(file: RemoteFile, state: State, what: string, whole: () =>
 }
 
 /** What git calls a file of these bytes: SHA-1 over `blob {length}\0` and the bytes. */
-export async function gitBlobId(bytes: Uint8Array): Promise<string> {
+async function gitBlobId(bytes: Uint8Array): Promise<string> {
   const head = new TextEncoder().encode(`blob ${bytes.length}\0`);
   const digest = await crypto.subtle.digest("SHA-1", concat([head, bytes]) as BufferSource);
   return Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join("");

@@ -1,16 +1,16 @@
-import { datasetInfo, listFiles, modelInfo } from "@huggingface/hub";
-import { FormatError, NetworkError, NotFoundError, QwenchError, RecipeError, UnsupportedError } from "../../errors.ts";
-import { oneLine, show } from "../../text/show.ts";
-import { INDEX_FILE, parseJsonObject, parseWeightMap, WEIGHTS_FILE } from "../checkpoint.ts";
+import { datasetInfo, modelInfo } from "@huggingface/hub";
+import { FormatError, NetworkError, NotFoundError, RecipeError, UnsupportedError } from "../../errors.ts";
+import { show } from "../../text/show.ts";
+import { INDEX_FILE, parseWeightMap, WEIGHTS_FILE } from "../checkpoint.ts";
 import { hubFetch, RETRY, type RetryPolicy, type Transport } from "../http.ts";
-import { checkFileName } from "../names.ts";
 import { exclusively, type Folder } from "../storage.ts";
 import { downloadFile, type RemoteFile } from "./download.ts";
+import { COMMIT, cachedCommit, fromHub, isKnown, type Kind, listing, noted } from "./listing.ts";
 
 export type { RetryPolicy } from "../http.ts";
 export type { RemoteFile } from "./download.ts";
 
-export const HUB_URL = "https://huggingface.co";
+const HUB_URL = "https://huggingface.co";
 
 /** How a download stands; bytes. */
 export interface HubProgress {
@@ -60,12 +60,6 @@ export interface Snapshot {
   base: string;
   options: HubOptions;
 }
-
-type Kind = "model" | "dataset";
-const MAX_FILES = 100_000;
-/** The hub lists a thousand entries a page, or fifty with their commits. */
-const MAX_PAGES = 4_000;
-const COMMIT = /^[0-9a-f]{40}$/;
 
 /** What a model needs besides its weights; absent ones are passed over. */
 const MODEL_FILES = new Set([
@@ -294,127 +288,5 @@ async function resolveCommit(
     const commit = error instanceof NetworkError ? await cachedCommit(home, ref) : null;
     if (!commit) throw error;
     return commit;
-  }
-}
-
-/** The commit that the cache, ours or Python's, knows for a branch or tag, or null. */
-async function cachedCommit(home: Folder, ref: string): Promise<string | null> {
-  if (!(await home.exists(ref))) return null;
-  const commit = (await home.readText(ref)).trim();
-  return COMMIT.test(commit) && (await isKnown(home, commit)) ? commit : null;
-}
-
-async function isKnown(home: Folder, commit: string): Promise<boolean> {
-  if (await home.exists(manifestOf(commit))) return true;
-  return (await home.folder("snapshots").folders()).includes(commit);
-}
-
-/** A cache that may not be written to still serves: what was to be noted in it is asked for again another time. */
-async function noted(work: Promise<void>): Promise<void> {
-  await work.catch(() => {});
-}
-
-const manifestOf = (commit: string) => `listings/${commit}.json`;
-/** Folders within folders that a snapshot may have. */
-const MOST_DEPTH = 8;
-
-/** The files of a snapshot that lie in the cache, as Python's libraries leave them: there is no listing of theirs. */
-async function filesIn(folder: Folder, prefix = "", depth = 0): Promise<RemoteFile[]> {
-  const files: RemoteFile[] = [];
-  for (const name of await folder.list()) files.push({ path: prefix + name, size: (await folder.open(name)).size });
-  if (depth >= MOST_DEPTH) return files;
-  for (const name of await folder.folders()) {
-    files.push(...(await filesIn(folder.folder(name), `${prefix}${name}/`, depth + 1)));
-  }
-  return files;
-}
-
-/** The files of a commit, from the cache where a former call left them: a commit never changes. */
-async function listing(
-  kind: Kind,
-  id: string,
-  commit: string,
-  home: Folder,
-  transport: Transport,
-  offline: boolean,
-): Promise<RemoteFile[]> {
-  const manifest = manifestOf(commit);
-  if (await home.exists(manifest)) {
-    const { files } = parseJsonObject(await home.readText(manifest), `${home.path}/${manifest}`);
-    if (Array.isArray(files)) return files.map((entry) => checkEntry(entry, transport));
-  }
-  const present = () => filesIn(home.folder("snapshots").folder(commit));
-  if (offline) return present();
-  let files: RemoteFile[];
-  try {
-    files = await listOnHub(kind, id, commit, transport);
-  } catch (error) {
-    const found = error instanceof NetworkError ? await present() : [];
-    if (found.length === 0) throw error;
-    return found;
-  }
-  await noted(home.write(manifest, JSON.stringify({ files }, null, 1)));
-  return files;
-}
-
-/** Characters of all paths of a listing: some hundred a file, of the most files that there may be. */
-const MOST_LISTED = 20_000_000;
-
-async function listOnHub(kind: Kind, id: string, commit: string, transport: Transport): Promise<RemoteFile[]> {
-  return fromHub(transport, async () => {
-    const found: RemoteFile[] = [];
-    let entriesSeen = 0;
-    let listed = 0;
-    let pages = 0;
-    const get = hubFetch(transport);
-    const page: typeof fetch = (input, init) => {
-      if (++pages > MAX_PAGES) throw new FormatError(`Cannot list ${transport.what}: its listing has no end`);
-      return get(input, init);
-    };
-    const entries = listFiles({
-      repo: { type: kind, name: id },
-      revision: commit,
-      recursive: true,
-      hubUrl: transport.hubUrl,
-      fetch: page,
-    });
-    for await (const { type, path, size, oid, lfs } of entries) {
-      entriesSeen++;
-      listed += String(path).length;
-      // folders count too: a listing of nothing else would never end
-      if (entriesSeen > MAX_FILES || listed > MOST_LISTED) {
-        throw new FormatError(`Cannot list ${transport.what}: it has over ${MAX_FILES} files, or names without end`);
-      }
-      if (type !== "file") continue;
-      found.push(
-        checkEntry({ path, size: lfs?.size ?? size, sha256: lfs?.oid, oid: lfs ? undefined : oid }, transport),
-      );
-    }
-    return found;
-  });
-}
-
-function checkEntry(entry: RemoteFile, { what, hubUrl }: Transport): RemoteFile {
-  const { path, size, sha256, oid } = entry;
-  checkFileName(path, `${what}, as ${hubUrl} lists it`);
-  const sized = Number.isSafeInteger(size) && size >= 0;
-  const hashed = (sha256 === undefined || /^[0-9a-f]{64}$/.test(sha256)) && (oid === undefined || COMMIT.test(oid));
-  if (!sized || !hashed) throw new FormatError(`Cannot list ${what}: size ${size} or hash of ${path} is malformed`);
-  return { path, size, sha256, oid };
-}
-
-/** Runs a call of the hub library; what it cannot digest becomes a FormatError. */
-async function fromHub<T>(transport: Transport, call: () => Promise<T>): Promise<T> {
-  try {
-    return await call();
-  } catch (error) {
-    if (error instanceof QwenchError) throw error;
-    const why = (error as Error).message;
-    throw new FormatError(
-      `Cannot fetch ${transport.what}: the hub's answer is not what its API says (${oneLine(why)})`,
-      {
-        cause: error,
-      },
-    );
   }
 }

@@ -30,7 +30,7 @@ export interface PushOptions {
 }
 
 /** Where a push went. */
-export interface Pushed {
+interface Pushed {
   /** page of the repository */
   url: string;
   commit: string;

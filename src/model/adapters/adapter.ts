@@ -12,7 +12,7 @@ export interface AdapterMatrix extends ParameterSpec {
 }
 
 /** Reads a tensor of an adapter, widened to f32. */
-export type ReadTensor = (name: string) => Promise<Float32Array>;
+type ReadTensor = (name: string) => Promise<Float32Array>;
 
 /** Adds an adapter to rows `[row, row + rows)` of a module's weight, in place. */
 export type MergeRows = (weight: Float32Array, row: number) => void;

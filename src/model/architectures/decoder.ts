@@ -11,7 +11,7 @@ import type {
 // What Qwen2 and Qwen3 have in common, and most decoders since Llama: pre-norm blocks of attention and a SwiGLU MLP.
 
 /** Where decoders of this family differ. */
-export interface DecoderTraits {
+interface DecoderTraits {
   /** biases of q, k and v, and of o */
   biases: { qkv: boolean; o: boolean };
   /** RMSNorm of each query and key head */

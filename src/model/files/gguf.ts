@@ -121,7 +121,7 @@ function yarnMetadata(
  * How a tensor is stored: what has one dimension in F32; rows that are no whole number of blocks in F16, as llama.cpp's
  * converter falls back. In q4_0 files the table that makes the logits is Q8_0: llama.cpp gives it more bits too.
  */
-export function ggufType(name: string, shape: readonly number[], config: ModelConfig, of: GgufQuantization): GgmlType {
+function ggufType(name: string, shape: readonly number[], config: ModelConfig, of: GgufQuantization): GgmlType {
   const { type } = FILE_TYPES[of];
   if (shape.length <= 1) return "F32";
   if (shape[shape.length - 1] % GGML_TYPES[type].block !== 0) return "F16";

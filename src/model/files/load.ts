@@ -208,7 +208,7 @@ function convert(
 }
 
 /** An adapter that was read and checked against the model it is for. */
-export interface OpenedAdapter {
+interface OpenedAdapter {
   adapter: Adapter;
   lora: LoraConfig;
   /** what the user should know */

@@ -6,7 +6,7 @@ import { checkTensors } from "../build.ts";
 import { configNotes, type ModelConfig, parseModelConfig } from "../config.ts";
 
 /** A checkpoint that was read and checked, not loaded. */
-export interface OpenedModel {
+interface OpenedModel {
   checkpoint: Checkpoint;
   config: ModelConfig;
   /** what the user should know */

@@ -16,7 +16,7 @@ export const TOKENIZER_FILES: readonly string[] = [
 export const GENERATION_FILE = "generation_config.json";
 const TORCH_NAMES = { F32: "float32", F16: "float16", BF16: "bfloat16" } as const;
 
-export interface MergedOptions {
+interface MergedOptions {
   /** of what is not quantised; default: the base's 16-bit dtype, BF16 for a base in F32 or 4 bits */
   dtype?: FloatDtype | null;
   /** linear layers as bitsandbytes' NF4 with doubly quantised scales */

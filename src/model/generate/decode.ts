@@ -37,7 +37,7 @@ export function prefill(
 }
 
 /** Where the rows of a decoding pass stand, on the GPU. */
-export interface DecodePass {
+interface DecodePass {
   /** u32 `[rows]` each */
   tokens: Tensor;
   positions: Tensor;

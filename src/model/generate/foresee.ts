@@ -2,7 +2,7 @@ import type { Transformer } from "../transformer.ts";
 import { generate, type SamplingOptions } from "./generate.ts";
 
 /** Completions that will be drawn, as far as kernels depend on them. */
-export interface Foreseen extends SamplingOptions {
+interface Foreseen extends SamplingOptions {
   /** sequences that are decoded together */
   slots: number;
   /** tokens of the prompts: the shortest and the longest */

@@ -71,7 +71,7 @@ const PREFILL_TOKENS = 4096;
 const ENDED = 0xffffffff;
 
 /** What a block brought to one request. */
-export interface GenerationEvent {
+interface GenerationEvent {
   request: number;
   /** new tokens */
   ids: number[];

@@ -36,7 +36,7 @@ export interface StepRows {
 export type BodyCache = Readonly<Record<string, Tensor>>;
 
 /** Linear layers that read one input: one `Linear`, or where a binding cannot hold it one a projection. */
-export type LinearGroup = readonly Linear[];
+type LinearGroup = readonly Linear[];
 
 /** Weights of a body, and where their gradients go. */
 export interface BodyParts<G extends string> {

@@ -8,13 +8,13 @@ import type { ParameterStore } from "../parameters.ts";
 import type { Slot, WeightDType } from "../slots.ts";
 
 /** A layer and where its gradients go. */
-export interface BuiltLinear {
+interface BuiltLinear {
   linear: Linear;
   grads: LinearGrads;
 }
 
 /** What memory is made for, and where it is noted. */
-export interface Building {
+interface Building {
   store: ParameterStore | null;
   /** linear layers with an adapter, by their paths */
   targets: ReadonlyMap<string, Target>;

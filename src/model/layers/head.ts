@@ -5,7 +5,7 @@ import type { WeightShard } from "../../kernels/embedding/embedding.ts";
 import { headFinish, headGradient, headState, headStatistics } from "../../kernels/head/head-softmax.ts";
 import { matmul } from "../../kernels/matmul/matmul.ts";
 
-export interface HeadOptions {
+interface HeadOptions {
   /** rows of the output table */
   vocab: number;
   /** logits are multiplied by this before the softmax: 1 / temperature */

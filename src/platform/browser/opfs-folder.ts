@@ -51,7 +51,7 @@ export function opfsRoot(): OpfsFolder {
  * `write` is atomic by the file system's own rule: the bytes go to a swap file that takes the name when it is closed.
  * Files can be renamed, folders cannot: browsers do not move them.
  */
-export class OpfsFolder implements AppendableFolder {
+class OpfsFolder implements AppendableFolder {
   readonly path: string;
   private readonly handle: OpenHandle;
 

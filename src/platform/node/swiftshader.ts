@@ -39,7 +39,7 @@ const PINNED: NpmPackage = {
   integrity: "sha512-/6I7uQTRhRDD2/gGPQ1Gkf+Dqk0RYDACPJDZfSzz0OWk4JmUTonNHPXbrn6UIklOHlnDLf8xAAzkOZKB/cJpLA==",
 };
 
-export interface SwiftShaderOptions {
+interface SwiftShaderOptions {
   /** folder for `swiftshader-<version>`; default `$XDG_CACHE_HOME/qwench`, else `~/.cache/qwench`, else a private one in the temporary folder */
   cache?: string;
   /** receives a line before a download; default console.error */

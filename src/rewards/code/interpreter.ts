@@ -1,7 +1,7 @@
 import type { FileAccess, FileNode, PythonModule } from "./sandbox-types.ts";
 
 /** What an interpreter shares with the thread it lives in. */
-export interface InterpreterHost {
+interface InterpreterHost {
   /** most that one run may print and write into files, and the most that one message may have, bytes */
   output_bytes: number;
   fillRandom(bytes: Uint8Array): void;

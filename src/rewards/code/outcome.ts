@@ -1,4 +1,5 @@
 import { formatBytes } from "../../text/bytes.ts";
+import { isObject } from "../../text/json.ts";
 import { equalsJson, outputFault, type ToldValue } from "./compare.ts";
 import type { SandboxReport } from "./sandbox-types.ts";
 import type { CodeTest } from "./tests.ts";
@@ -122,8 +123,6 @@ function read(text: unknown): Answer | null {
   }
 }
 
-const isObject = (value: unknown): value is Record<string, unknown> =>
-  typeof value === "object" && value !== null && !Array.isArray(value);
 const isPlace = (value: unknown): value is number | null => value === null || Number.isSafeInteger(value);
 
 /** Nesting that values may have; deeper ones equal nothing. */

@@ -16,7 +16,7 @@ export interface CodeExecutor {
 }
 
 /** A thread in which `codeSandbox` runs. */
-export interface CodeThread {
+interface CodeThread {
   post(request: SandboxRequest): void;
   /** Called with each reply. */
   onReply(handler: (reply: SandboxReply) => void): void;
@@ -26,7 +26,7 @@ export interface CodeThread {
 }
 
 /** What a runtime brings. */
-export interface CodePlatform {
+interface CodePlatform {
   files(): Promise<PythonFiles>;
   thread(): CodeThread;
   /** threads at once */

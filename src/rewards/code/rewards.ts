@@ -4,7 +4,7 @@ import type { CodeExecutor } from "./pool.ts";
 import { testsOf } from "./tests.ts";
 
 /** Rewards that run what a completion says. */
-export interface CodeRewards {
+interface CodeRewards {
   /**
    * passed / tests of the program in a completion's last fenced Python block; 0 where there is none. A row's tests are
    * those of `testsOf`.

@@ -9,7 +9,7 @@ export interface PythonFiles {
   lock: string;
 }
 
-export interface SandboxLimits {
+interface SandboxLimits {
   /** most that Python's heap may grow to, bytes; at least 64 MiB */
   memory_bytes: number;
   /** most that one run may print, bytes, and most that it may write into files */
@@ -17,7 +17,7 @@ export interface SandboxLimits {
 }
 
 /** Code that tests a program. */
-export interface SandboxTest {
+interface SandboxTest {
   code: string;
   /** code that the task gives, run before the test; "" for none */
   given: string;
@@ -97,7 +97,7 @@ export interface FileNode {
   contents?: Uint8Array | Record<string, FileNode> | null;
 }
 
-export interface FileStream {
+interface FileStream {
   fd: number;
   node: FileNode;
 }

@@ -33,7 +33,7 @@ export const runSandbox = (port: SandboxPort): void => codeSandbox(port, open);
  *
  * The function uses nothing but its arguments and globals, for its text is also a thread's program.
  */
-export function codeSandbox(port: SandboxPort, openInterpreter: typeof open): void {
+function codeSandbox(port: SandboxPort, openInterpreter: typeof open): void {
   const PAGE = 65536;
   /** most memory of the interpreter that runs tests */
   const JUDGE_BYTES = 256 << 20;

@@ -49,7 +49,7 @@ export interface JudgeParameters {
 }
 
 /** What a judge was asked so far. */
-export interface JudgeUsage {
+interface JudgeUsage {
   /** answers that came from the endpoint, and from the cache */
   asked: number;
   cached: number;

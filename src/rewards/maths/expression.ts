@@ -34,10 +34,10 @@ export type Expression =
   | { kind: "ratio"; parts: readonly Expression[] }
   | { kind: "text"; text: string };
 
-export type Kind = Expression["kind"];
+type Kind = Expression["kind"];
 export type Relation = "=" | "≠" | "<" | ">" | "≤" | "≥" | "∈";
 
-export interface NumberLiteral {
+interface NumberLiteral {
   kind: "number";
   value: Rational;
   /** digits behind the point, null where there is no point: 4.50 has two */
@@ -147,7 +147,7 @@ export function symbolsOf(e: Expression, found = new Set<string>(), bound: reado
   return found;
 }
 
-export const NUMERIC_KINDS: ReadonlySet<Kind> = new Set([
+const NUMERIC_KINDS: ReadonlySet<Kind> = new Set([
   "number",
   "symbol",
   "constant",

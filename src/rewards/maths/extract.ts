@@ -19,7 +19,7 @@ export const DEFAULT_ORDER: readonly ExtractionStep[] = [
   "last_mention",
 ];
 
-export interface Extracted {
+interface Extracted {
   answer: string;
   by: ExtractionStep;
 }

@@ -115,158 +115,184 @@ const ROMAN = /^(?:mathrm|mathbf|mathit|mathsf|mathtt|mathcal|mathscr|mathfrak|m
  * @throws {SyntaxFault} unbalanced braces of a text, a character that means nothing, too many tokens
  */
 export function tokenize(source: string, commas: CommaReading): Token[] {
-  const text = respell(source);
-  const tokens: Token[] = [];
-  // inside ( [ \{, and { that is no argument, a comma parts numbers
-  const brackets: boolean[] = [];
-  let at = 0;
-  let space = false;
-  const mark = (name: string) => tokens.push({ type: "mark", text: name, space });
+  return new Lexer(respell(source), commas).read();
+}
 
-  while (at < text.length) {
-    if (tokens.length > MAX_TOKENS) throw new SyntaxFault("too long");
-    const c = text[at];
-    if (/\s/.test(c) || c === "~") {
-      space = true;
-      at++;
-      continue;
-    }
-    if (c === "\\") {
-      const name = /^[a-zA-Z]+/.exec(text.slice(at + 1, at + 40))?.[0];
-      if (name === undefined) {
-        const next = text[at + 1] ?? "";
-        at += 2;
-        if (next === "\\") mark("\\\\");
-        else if (next === "{" || next === "}") {
-          mark(`\\${next}`);
-          if (next === "{") brackets.push(true);
-          else brackets.pop();
-        } else if ("%$&|".includes(next) && next !== "") mark(next);
-        else if (next === "_" || next === "#" || next === "(" || next === ")" || next === "[" || next === "]") {
-          if (next === "_") mark("_");
-        } else space = true;
-        if (next === "" || !/[,;:! ]/.test(next)) space = false;
+class Lexer {
+  private readonly text: string;
+  private readonly commas: CommaReading;
+  private readonly tokens: Token[] = [];
+  /** inside ( [ \{, and { that is no argument, a comma parts numbers */
+  private readonly brackets: boolean[] = [];
+  private at = 0;
+  private space = false;
+
+  constructor(text: string, commas: CommaReading) {
+    this.text = text;
+    this.commas = commas;
+  }
+
+  read(): Token[] {
+    while (this.at < this.text.length) {
+      if (this.tokens.length > MAX_TOKENS) throw new SyntaxFault("too long");
+      const c = this.text[this.at];
+      if (/\s/.test(c) || c === "~") {
+        this.space = true;
+        this.at++;
         continue;
       }
-      at += 1 + name.length;
-      at = command(name, at);
-      continue;
+      if (c === "\\") {
+        const name = /^[a-zA-Z]+/.exec(this.text.slice(this.at + 1, this.at + 40))?.[0];
+        if (name === undefined) {
+          const next = this.text[this.at + 1] ?? "";
+          this.at += 2;
+          if (next === "\\") this.mark("\\\\");
+          else if (next === "{" || next === "}") {
+            this.mark(`\\${next}`);
+            if (next === "{") this.brackets.push(true);
+            else this.brackets.pop();
+          } else if ("%$&|".includes(next) && next !== "") this.mark(next);
+          else if (next === "_" || next === "#" || next === "(" || next === ")" || next === "[" || next === "]") {
+            if (next === "_") this.mark("_");
+          } else this.space = true;
+          if (next === "" || !/[,;:! ]/.test(next)) this.space = false;
+          continue;
+        }
+        this.at += 1 + name.length;
+        this.at = this.command(name, this.at);
+        continue;
+      }
+      const run =
+        /\d/.test(c) || (c === "." && /\d/.test(this.text[this.at + 1] ?? "")) ? this.numberAt(this.at) : null;
+      if (run) {
+        this.tokens.push({
+          type: "number",
+          value: run.value,
+          decimals: run.decimals,
+          text: this.text.slice(this.at, run.end),
+          space: this.space,
+        });
+        this.at = run.end;
+      } else if (/[a-zA-Z\u0370-\u03ff]/.test(c)) {
+        const word = /^[a-zA-Z\u0370-\u03ff]+/.exec(this.text.slice(this.at, this.at + 80))![0];
+        this.at += word.length;
+        if (/^(?:and|or)$/i.test(word)) this.mark(word.toLowerCase() === "or" ? "or" : ",");
+        else this.tokens.push({ type: "word", text: word, space: this.space });
+      } else if (PLAIN_MARKS.has(c)) this.at = this.plainMark(c, this.at);
+      else if (c === "." || c === "?" || c === '"' || c === "`" || c === "€" || c === "£" || c === "¥") {
+        if ("€£¥".includes(c)) this.mark("$");
+        this.at++;
+      } else throw new SyntaxFault(`${JSON.stringify(c)} is not read`);
+      this.space = false;
     }
-    const run = /\d/.test(c) || (c === "." && /\d/.test(text[at + 1] ?? "")) ? numberAt(at) : null;
-    if (run) {
-      tokens.push({ type: "number", value: run.value, decimals: run.decimals, text: text.slice(at, run.end), space });
-      at = run.end;
-    } else if (/[a-zA-Z\u0370-\u03ff]/.test(c)) {
-      const word = /^[a-zA-Z\u0370-\u03ff]+/.exec(text.slice(at, at + 80))![0];
-      at += word.length;
-      if (/^(?:and|or)$/i.test(word)) mark(word.toLowerCase() === "or" ? "or" : ",");
-      else tokens.push({ type: "word", text: word, space });
-    } else if (PLAIN_MARKS.has(c)) at = plainMark(c, at);
-    else if (c === "." || c === "?" || c === '"' || c === "`" || c === "€" || c === "£" || c === "¥") {
-      if ("€£¥".includes(c)) mark("$");
-      at++;
-    } else throw new SyntaxFault(`${JSON.stringify(c)} is not read`);
-    space = false;
+    return this.tokens;
   }
-  return tokens;
 
-  function plainMark(c: string, from: number): number {
-    const two = text.slice(from, from + 2);
+  private mark(name: string): void {
+    this.tokens.push({ type: "mark", text: name, space: this.space });
+  }
+
+  private plainMark(c: string, from: number): number {
+    const two = this.text.slice(from, from + 2);
     const spelled = { "<=": "≤", ">=": "≥", "=>": "→", "->": "→", "**": "^", "==": "=", ":=": "=", "+-": "±" }[two];
     // 5!=120 is a factorial, x != 5 an inequation
-    if (two === "!=" && (space || tokens.at(-1)?.type !== "number")) mark("≠");
-    else if (spelled) mark(spelled);
+    if (two === "!=" && (this.space || this.tokens.at(-1)?.type !== "number")) this.mark("≠");
+    else if (spelled) this.mark(spelled);
     else {
-      if (c === "(" || c === "[") brackets.push(true);
-      else if (c === "{") brackets.push(tokens.length === 0 || /^[=∈]$/.test(tokens.at(-1)!.text));
-      else if (c === ")" || c === "]" || c === "}") brackets.pop();
-      mark(c);
+      if (c === "(" || c === "[") this.brackets.push(true);
+      else if (c === "{") this.brackets.push(this.tokens.length === 0 || /^[=∈]$/.test(this.tokens.at(-1)!.text));
+      else if (c === ")" || c === "]" || c === "}") this.brackets.pop();
+      this.mark(c);
       return from + 1;
     }
     return from + 2;
   }
 
   /** Reads a command's token. @returns where the text goes on */
-  function command(name: string, from: number): number {
+  private command(name: string, from: number): number {
     if (LOOKS.test(name)) {
-      if (/^(?:left|right)$/.test(name) && text[from] === ".") return from + 1;
-      if (name.includes("quad")) space = true;
+      if (/^(?:left|right)$/.test(name) && this.text[from] === ".") return from + 1;
+      if (name.includes("quad")) this.space = true;
       return from;
     }
     if (TEXT.test(name) || ROMAN.test(name)) {
-      const group = groupAt(from);
+      const group = this.groupAt(from);
       const content = group.content.replace(/\\[,;:! ]|[~$]/g, " ").trim();
       const joined = TEXT.test(name) && /(?:^|[^a-z])(and|or)(?:[^a-z]|$)/i.exec(content);
-      if (joined && tokens.length > 0) mark(joined[1].toLowerCase() === "or" ? "or" : ",");
-      else tokens.push({ type: "text", text: content, macro: name, space });
-      space = false;
+      if (joined && this.tokens.length > 0) this.mark(joined[1].toLowerCase() === "or" ? "or" : ",");
+      else this.tokens.push({ type: "text", text: content, macro: name, space: this.space });
+      this.space = false;
       return group.end;
     }
     if (name === "begin" || name === "end") {
-      const group = groupAt(from);
-      tokens.push({ type: "command", text: `${name}{${group.content.replace("*", "")}}`, space });
-      space = false;
+      const group = this.groupAt(from);
+      this.tokens.push({ type: "command", text: `${name}{${group.content.replace("*", "")}}`, space: this.space });
+      this.space = false;
       // an array says how its columns are aligned
-      return name === "begin" && group.content === "array" && text[group.end] === "{"
-        ? groupAt(group.end).end
+      return name === "begin" && group.content === "array" && this.text[group.end] === "{"
+        ? this.groupAt(group.end).end
         : group.end;
     }
     if (name === "hspace" || name === "vspace" || name === "phantom" || name === "tag" || name === "label") {
-      return groupAt(from).end;
+      return this.groupAt(from).end;
     }
     if (Object.hasOwn(MARKS, name)) {
-      if (name === "lbrace" || name === "lbrack") brackets.push(true);
-      else if (name === "rbrace" || name === "rbrack") brackets.pop();
-      mark(MARKS[name]);
-    } else if (name === "circ") mark("°");
-    else tokens.push({ type: "command", text: name, space });
-    space = false;
+      if (name === "lbrace" || name === "lbrack") this.brackets.push(true);
+      else if (name === "rbrace" || name === "rbrack") this.brackets.pop();
+      this.mark(MARKS[name]);
+    } else if (name === "circ") this.mark("°");
+    else this.tokens.push({ type: "command", text: name, space: this.space });
+    this.space = false;
     return from;
   }
 
   /** The group in braces at a place, or its next character. */
-  function groupAt(from: number): { content: string; end: number } {
+  private groupAt(from: number): { content: string; end: number } {
     let start = from;
-    while (text[start] === " ") start++;
-    if (text[start] !== "{") {
-      const escaped = /^\\[a-zA-Z]+/.exec(text.slice(start, start + 40))?.[0];
+    while (this.text[start] === " ") start++;
+    if (this.text[start] !== "{") {
+      const escaped = /^\\[a-zA-Z]+/.exec(this.text.slice(start, start + 40))?.[0];
       const length = escaped?.length ?? 1;
-      return { content: text.slice(start, start + length), end: start + length };
+      return { content: this.text.slice(start, start + length), end: start + length };
     }
     let depth = 0;
-    for (let i = start; i < text.length; i++) {
-      if (text[i] === "\\") i++;
-      else if (text[i] === "{") depth++;
-      else if (text[i] === "}" && --depth === 0) return { content: text.slice(start + 1, i), end: i + 1 };
+    for (let i = start; i < this.text.length; i++) {
+      if (this.text[i] === "\\") i++;
+      else if (this.text[i] === "{") depth++;
+      else if (this.text[i] === "}" && --depth === 0) return { content: this.text.slice(start + 1, i), end: i + 1 };
     }
     throw new SyntaxFault("a brace is not closed");
   }
 
-  function numberAt(from: number): { value: Rational; decimals: number | null; end: number } {
-    const run = /^\d*(?:,\d+)*/.exec(text.slice(from, from + 500))![0];
-    const inList = brackets.at(-1) === true;
+  private numberAt(from: number): { value: Rational; decimals: number | null; end: number } {
+    const run = /^\d*(?:,\d+)*/.exec(this.text.slice(from, from + 500))![0];
+    const inList = this.brackets.at(-1) === true;
     let whole = /^\d*/.exec(run)![0];
     let end = from + whole.length;
     let fraction: string | null = null;
     const parts = run.split(",");
-    if (parts.length > 1 && !inList && commas === "thousands" && /^\d{1,3}(?:,\d{3})+$/.test(run)) {
+    if (parts.length > 1 && !inList && this.commas === "thousands" && /^\d{1,3}(?:,\d{3})+$/.test(run)) {
       whole = parts.join("");
       end = from + run.length;
-    } else if (parts.length === 2 && !inList && commas === "decimal" && !/^[1-9]\d{0,2},\d{3}$/.test(run)) {
+    } else if (parts.length === 2 && !inList && this.commas === "decimal" && !/^[1-9]\d{0,2},\d{3}$/.test(run)) {
       [whole, fraction] = parts;
       end = from + run.length;
     }
-    if (fraction === null && text[end] === "." && (/\d/.test(text[end + 1] ?? "") || !text.startsWith("..", end))) {
-      fraction = /^\d*/.exec(text.slice(end + 1, end + 400))![0];
+    if (
+      fraction === null &&
+      this.text[end] === "." &&
+      (/\d/.test(this.text[end + 1] ?? "") || !this.text.startsWith("..", end))
+    ) {
+      fraction = /^\d*/.exec(this.text.slice(end + 1, end + 400))![0];
       end += 1 + fraction.length;
     }
-    const repeated = fraction === null ? null : repeatingAt(fraction, end);
+    const repeated = fraction === null ? null : this.repeatingAt(fraction, end);
     if (repeated) {
       const value = repeating(whole, repeated.head, repeated.block);
       if (!value) throw new SyntaxFault("a number is too long");
       return { value, decimals: null, end: repeated.end };
     }
-    const exponent = /^[eE][+-]?\d{1,4}(?![\w.])/.exec(text.slice(end, end + 8))?.[0];
+    const exponent = /^[eE][+-]?\d{1,4}(?![\w.])/.exec(this.text.slice(end, end + 8))?.[0];
     if (exponent) end += exponent.length;
     const shift = exponent ? Number(exponent.slice(1)) : 0;
     const value = fromDecimal(whole, fraction ?? "", shift);
@@ -276,8 +302,8 @@ export function tokenize(source: string, commas: CommaReading): Token[] {
   }
 
   /** 0.1\overline{6}, 0.\dot{3}, 0.1(6), 0.333…: what stands before the block that repeats, and the block. */
-  function repeatingAt(fraction: string, end: number): { head: string; block: string; end: number } | null {
-    const rest = text.slice(end, end + 60);
+  private repeatingAt(fraction: string, end: number): { head: string; block: string; end: number } | null {
+    const rest = this.text.slice(end, end + 60);
     const barred = /^\s*\\(?:overline|bar|dot)\s*\{?(\d{1,30})\}?/.exec(rest);
     if (barred) return { head: fraction, block: barred[1], end: end + barred[0].length };
     const round = /^\((\d{1,30})\)\s*$/.exec(rest);

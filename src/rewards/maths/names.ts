@@ -1,7 +1,7 @@
 import { childrenOf, type Expression, mapChildren, someInside, symbolsOf } from "./expression.ts";
 
 /** An answer with the name it was given: x = 5, f(x) = 2x, (p, q) = (3, 2), x ∈ [0, 1]. */
-export interface Named {
+interface Named {
   /** null where the answer stood at the end of a chain of numbers */
   name: string | null;
   /** of a function's name, its parameters */

@@ -101,7 +101,7 @@ const SIGNED_POINTS = 4;
  *
  * @returns null where they could not be compared: too few points with values
  */
-export function compareAtPoints(
+function compareAtPoints(
   a: Expression,
   b: Expression,
   names: ReadonlySet<string>,

@@ -12,7 +12,7 @@ interface Piece {
 }
 
 /** Pieces that do not touch, in order. */
-export type RealSet = readonly Piece[];
+type RealSet = readonly Piece[];
 
 const ALL: RealSet = [
   { from: Number.NEGATIVE_INFINITY, to: Number.POSITIVE_INFINITY, closedFrom: false, closedTo: false },

@@ -84,7 +84,7 @@ export function isUnitWord(word: string): boolean {
 }
 
 /** What a unit measures, `length^2/time` for cm^2/s, and the size of one in base units; null where a part is unknown. */
-export function measureOf(unit: string): { of: string; base: string; factor: number } | null {
+function measureOf(unit: string): { of: string; base: string; factor: number } | null {
   const powers = new Map<string, number>();
   let factor = 1;
   let sign = 1;

@@ -26,7 +26,7 @@ const MEANINGS: Readonly<Record<string, string>> = {
   twelve: "12",
 };
 
-export interface Words {
+interface Words {
   /** in lower case, single spaces, no punctuation around */
   text: string;
   /** whether they are words for sure: marked as text, or too long to be a product of letters */

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { NotFoundError, RecipeError } from "../../../src/errors.ts";
-import { downloadDataset, listDatasetFiles } from "../../../src/io/hub/dataset.ts";
+import { downloadDataset } from "../../../src/io/hub/dataset.ts";
 import type { HubOptions } from "../../../src/io/hub/hub.ts";
 import { nodeFolder } from "../../../src/platform/node/fs.ts";
 import { FakeHub, type FakeRepo, failure } from "./fake-hub.ts";
@@ -53,20 +53,20 @@ describe("downloadDataset", () => {
     hub.asked.length = 0;
     await downloadDataset(id, { ...options, config: "main" });
     expect(hub.asked.length).toBe(1);
-    const partial = await listDatasetFiles(id, { ...options, config: "socratic", split: "test" });
-    expect(partial.files.map(({ path }) => path)).toEqual(["socratic/partial-test/0000.parquet"]);
-    const many = await listDatasetFiles(id, { ...options, config: "socratic" });
-    expect(many.files.map(({ path }) => path)).toEqual(["socratic/train/0002.parquet", "socratic/train/0010.parquet"]);
+    const partial = await downloadDataset(id, { ...options, config: "socratic", split: "test" });
+    expect(partial.files).toEqual(["socratic/partial-test/0000.parquet"]);
+    const many = await downloadDataset(id, { ...options, config: "socratic" });
+    expect(many.files).toEqual(["socratic/train/0002.parquet", "socratic/train/0010.parquet"]);
   });
 
   it("asks for a config where there are several, and names what there is", async () => {
     dataset({ main: COMMIT, ...branch }, [], CONVERTED);
-    const several = await failure(listDatasetFiles(id, options));
+    const several = await failure(downloadDataset(id, options));
     expect(several).toBeInstanceOf(RecipeError);
     expect(several.message).toContain("one of main, socratic");
-    const config = await failure(listDatasetFiles(id, { ...options, config: "x" }));
+    const config = await failure(downloadDataset(id, { ...options, config: "x" }));
     expect(config.message).toMatch(/no config x, but main, socratic/);
-    const split = await failure(listDatasetFiles(id, { ...options, config: "main", split: "dev" }));
+    const split = await failure(downloadDataset(id, { ...options, config: "main", split: "dev" }));
     expect(split).toBeInstanceOf(NotFoundError);
     expect(split.message).toMatch(/no split dev, but test, train/);
   });
