@@ -5,23 +5,26 @@ import { fileURLToPath } from "node:url";
 import { recipesTable } from "../src/cli/commands/recipe.ts";
 import { defaultText, groupTitle, valueHint, valueText } from "../src/cli/terminal/help.ts";
 import { type Field, fieldsOf, groups, type Method } from "../src/recipe/recipe.ts";
+import { markdownTable } from "../src/text/tables.ts";
 
 const readme = fileURLToPath(new URL("../README.md", import.meta.url));
 const results = fileURLToPath(new URL("../bench/results.jsonl", import.meta.url));
 
 /** A table of options in Markdown, a heading row a group. */
 export function optionsTable(options: readonly Field[]): string {
-  const lines = ["| option | value | default | meaning |", "|---|---|---|---|"];
+  const rows: string[][] = [];
   for (const group of groups) {
     const members = options.filter((field) => field.group === group);
-    if (members.length > 0) lines.push(`| **${groupTitle(group)}** | | | |`);
+    if (members.length > 0) rows.push([`**${groupTitle(group)}**`, "", "", ""]);
     for (const field of members) {
-      lines.push(
-        `| \`${field.name}\`${field.origin ? " ⁑" : ""} | ${value(field)} | ${initial(field)} | ${cell(field.help)} |`,
-      );
+      const name = `\`${field.name}\`${field.origin ? " ⁑" : ""}`;
+      rows.push([name, value(field), initial(field), cell(field.help)]);
     }
   }
-  return lines.join("\n");
+  return markdownTable(
+    ["option", "value", "default", "meaning"].map((heading) => ({ heading })),
+    rows,
+  );
 }
 
 /** What is otherwise in a method than in the one whose table stands above: options left out, then a table of the rest. */
@@ -75,18 +78,18 @@ export function resultsTable(jsonl: string): string {
   const headings = ["what", "shape", "dtype", "ms", "± %", "GFLOP/s", "tokens/s", "ratio", "of", "asked", "met"];
   const columns = [...headings, ...peers.map((name) => `÷ ${name}`), "commit"];
   const right = new Set(["ms", "± %", "GFLOP/s", "tokens/s", "ratio", ...peers.map((name) => `÷ ${name}`)]);
-  const lines = [
-    `| ${columns.join(" | ")} |`,
-    `|${columns.map((name) => (right.has(name) ? "--:" : "---")).join("|")}|`,
-  ];
+  const cells: unknown[][] = [];
   for (const adapter of new Set(all.map((row) => row.adapter))) {
-    lines.push(`| **${cell(adapter)}** |${" |".repeat(columns.length - 1)}`);
+    cells.push([`**${cell(adapter)}**`, ...columns.slice(1).map(() => "")]);
     const of = [...rows.values()].filter((row) => row.adapter === adapter);
     for (const row of [...of.filter(limited), ...of.filter((row) => !limited(row))]) {
-      lines.push(`| ${resultCells(row, peers).join(" | ")} |`);
+      cells.push(resultCells(row, peers));
     }
   }
-  return lines.join("\n");
+  return markdownTable(
+    columns.map((heading) => ({ heading, align: right.has(heading) ? "right" : "left" })),
+    cells,
+  );
 }
 
 function resultCells(row: ResultRow, peers: readonly string[]): (string | number)[] {

@@ -1,4 +1,5 @@
 import { DataError } from "../errors.ts";
+import { messageOf } from "../text/show.ts";
 import { renderJinja } from "./jinja.ts";
 
 /** A turn of a conversation, as in the OpenAI and Hugging Face chat formats. */
@@ -44,7 +45,7 @@ export function renderChat(template: string, messages: readonly Message[], optio
       add_generation_prompt,
     });
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
+    const reason = messageOf(error);
     throw new DataError(`Cannot render the chat template for roles ${roles(messages)}: ${reason}`);
   }
 }

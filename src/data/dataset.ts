@@ -1,4 +1,6 @@
 import { DataError, FormatError, QwenchError, UnsupportedError } from "../errors.ts";
+import { isObject } from "../text/json.ts";
+import { messageOf, oneLine } from "../text/show.ts";
 import { parseCsv } from "./formats/csv.ts";
 import { type ParquetDecompressors, readParquet } from "./formats/parquet.ts";
 import type { NumberedRow } from "./rows.ts";
@@ -121,9 +123,7 @@ async function* gunzip(source: ByteSource): AsyncGenerator<Uint8Array> {
     }
   } catch (error) {
     if (error instanceof QwenchError) throw error;
-    throw new FormatError(
-      `${source.name} is damaged or cut short (gzip): ${error instanceof Error ? error.message : error}`,
-    );
+    throw new FormatError(`${source.name} is damaged or cut short (gzip): ${messageOf(error)}`);
   } finally {
     await reader.cancel().catch(() => undefined);
   }
@@ -178,16 +178,13 @@ function parseRowJson(file: string, where: string, text: string): Record<string,
   try {
     value = JSON.parse(text);
   } catch (error) {
-    const shown = text.trim();
-    throw new DataError(
-      `${file}, ${where} is not JSON (${error instanceof Error ? error.message : error}): ${shown.slice(0, 60)}${shown.length > 60 ? "…" : ""}`,
-    );
+    throw new DataError(`${file}, ${where} is not JSON (${messageOf(error)}): ${oneLine(text.trim(), 60)}`);
   }
   return asRow(file, where, value);
 }
 
 function asRow(file: string, where: string, value: unknown): Record<string, unknown> {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+  if (!isObject(value)) {
     const kind = value === null ? "null" : Array.isArray(value) ? "a list" : `a ${typeof value}`;
     throw new DataError(`${file}, ${where} must be a JSON object with named fields, not ${kind}`);
   }
@@ -225,7 +222,7 @@ async function* readJson(file: string, text: AsyncIterable<string>): AsyncGenera
   try {
     list = JSON.parse(parts.join(""));
   } catch (error) {
-    throw new DataError(`${file} is not JSON: ${error instanceof Error ? error.message : error}`);
+    throw new DataError(`${file} is not JSON: ${messageOf(error)}`);
   }
   for (const [i, value] of list.entries()) {
     yield { row: asRow(file, `row ${i + 1}`, value), number: i + 1, file };

@@ -1,4 +1,5 @@
 import { DataError, FormatError, QwenchError, UnsupportedError } from "../../errors.ts";
+import { messageOf } from "../../text/show.ts";
 import type { NumberedRow } from "../rows.ts";
 
 /** Undoes one Parquet codec: compressed page in, `length` bytes out. Keys are Parquet's names, such as `ZSTD`. */
@@ -49,9 +50,7 @@ export async function* readParquet(
     },
   };
   const failed = (error: unknown, where: string): QwenchError =>
-    error instanceof QwenchError
-      ? error
-      : new FormatError(`${source.name} ${where}: ${error instanceof Error ? error.message : String(error)}`);
+    error instanceof QwenchError ? error : new FormatError(`${source.name} ${where}: ${messageOf(error)}`);
 
   let metadata: Awaited<ReturnType<typeof parquetMetadataAsync>>;
   try {

@@ -1,3 +1,4 @@
+import { formatBytes } from "../../text/bytes.ts";
 import { equalsJson, outputFault, type ToldValue } from "./compare.ts";
 import type { SandboxReport } from "./sandbox-types.ts";
 import type { CodeTest } from "./tests.ts";
@@ -40,7 +41,7 @@ export function resultOf(test: CodeTest, report: SandboxReport, limits: { output
     const said = `${where}${error.type}${error.message ? `: ${error.message}` : ""}`;
     if (stage === "compile") return result("syntax_error", said);
     if (error.memory) return result("out_of_memory", said);
-    if (report.overflow) return result("runtime_error", `it wrote more than ${megabytes(limits.output_bytes)} MB`);
+    if (report.overflow) return result("runtime_error", `it wrote more than ${formatBytes(limits.output_bytes)}`);
     return result(error.assertion ? "wrong_answer" : "runtime_error", said);
   }
   if (error && (error.exit !== 0 || test.kind !== "stdin")) {
@@ -57,8 +58,6 @@ export function resultOf(test: CodeTest, report: SandboxReport, limits: { output
   if (test.expected.some((json) => equalsJson(answer.value, json))) return result("passed", null);
   return result("wrong_answer", `${test.name} did not return ${test.expected[0].slice(0, 80)}`);
 }
-
-const megabytes = (bytes: number) => Math.round(bytes / 2 ** 20);
 
 function read(text: string): Answer | null {
   try {

@@ -1,4 +1,6 @@
 import { DataError } from "../../errors.ts";
+import { isObject } from "../../text/json.ts";
+import { show } from "../../text/show.ts";
 import { LIVECODEBENCH_PRELUDE } from "./harness.ts";
 
 /** One test of a program, run in an interpreter of its own. */
@@ -96,7 +98,7 @@ function joined(value: unknown, name: string): string {
 
 function object(value: unknown, name: string): Row {
   const parsed = typeof value === "string" ? json(value, name) : value;
-  if (typeof parsed === "object" && parsed !== null && !Array.isArray(parsed)) return parsed as Row;
+  if (isObject(parsed)) return parsed as Row;
   throw new DataError(`${name} must be an object, not ${show(parsed)}`);
 }
 
@@ -117,9 +119,4 @@ function json(value: string, name: string): unknown {
   } catch (error) {
     throw new DataError(`${name} is no JSON: ${(error as Error).message}`);
   }
-}
-
-function show(value: unknown): string {
-  const shown = JSON.stringify(value) ?? String(value);
-  return shown.length > 60 ? `${shown.slice(0, 57)}…` : shown;
 }

@@ -201,7 +201,12 @@ describe("a judge that does not", () => {
       /the connection failed .*, 4 times in a row$/,
       4,
     ],
-    ["too much", (res) => void res.end("x".repeat(5 << 20)), /its answer is longer than 4 MB, 4 times in a row$/, 4],
+    [
+      "too much",
+      (res) => void res.end("x".repeat(5 << 20)),
+      /its answer is longer than 4\.00 MiB, 4 times in a row$/,
+      4,
+    ],
   ])("%s: the run stops with a sentence, or goes on without the reward", async (_, answer, sentence, requests) => {
     const judge = await judgeAt(answer);
     const said = await message(scores(judge.reward, ["a"]));
