@@ -1,6 +1,7 @@
 import { DataError } from "../errors.ts";
 import { messageOf } from "../text/show.ts";
-import { renderJinja } from "./jinja.ts";
+import { renderJinja } from "./jinja/jinja.ts";
+import { generationTag } from "./training-template.ts";
 
 /** A turn of a conversation, as in the OpenAI and Hugging Face chat formats. */
 export interface Message {
@@ -128,8 +129,6 @@ function longestOverlap(a: string, b: string): number {
   }
   return n;
 }
-
-const generationTag = /\{%-?\s*generation\s*-?%\}/;
 
 /** Spans of `{% generation %}` blocks: the tags become marks in the output, and are taken out again. */
 function markedSpans(template: string, messages: readonly Message[], options: ChatOptions, text: string): Span[] {

@@ -17,7 +17,7 @@ export { generationOf } from "./rules.ts";
 const table = [...dataFields, ...grpoFields, ...rewardFields, ...runFields] as const;
 type Row = (typeof table)[number];
 
-/** Every option, once, in the order of help and README. */
+/** Every option, once, in the order of help and docs/options.md. */
 export const fields: readonly Field[] = table;
 
 type OfMethod<F, M extends Method> = F extends { methods: readonly (infer N)[] } ? (M extends N ? F : never) : never;
@@ -43,7 +43,9 @@ type TypeOf<F> = F extends { type: "boolean" }
 export type Recipe<M extends Method> = {
   readonly [F in OfMethod<Row, M> as F["name"]]: TypeOf<F> | (F extends { nullable: true } ? null : never);
 };
+/** A complete recipe for SFT: every field has a value. */
 export type SftRecipe = Recipe<"sft">;
+/** A complete recipe for GRPO: every field has a value. */
 export type GrpoRecipe = Recipe<"grpo">;
 
 /** A recipe that was read, and what there is to say about it: old names, names that change nothing. */

@@ -5,6 +5,7 @@ import { seriesClass } from "./scale.ts";
 import { colours, marks } from "./style.ts";
 import type { LogRecord } from "./text.ts";
 
+/** A chart of logged numbers. */
 export interface Figure {
   title: string;
   /** in order */

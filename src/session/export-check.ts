@@ -37,6 +37,7 @@ export interface ExportCheck {
   } | null;
 }
 
+/** How an export is checked. */
 export interface CheckOptions {
   /** rows with a prompt; default: a few fixed ones */
   rows?: readonly NumberedRow[] | null;

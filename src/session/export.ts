@@ -21,6 +21,7 @@ export type { MergedFile } from "../model/files/write-merged.ts";
 
 /** Formats of `qwench export`, by Unsloth's names. */
 export const EXPORT_FORMATS = ["lora", "merged_16bit", "merged_4bit", "gguf"] as const;
+/** A format of `qwench export`. */
 export type ExportFormat = (typeof EXPORT_FORMATS)[number];
 
 /** What is exported, and as what. */
@@ -39,7 +40,7 @@ export interface ExportRequest {
   onProgress?: (done: number, total: number) => void;
 }
 
-/** A model and the adapter on it, opened and checked but for their values. */
+/** A model and its adapter, opened and checked, without their values. */
 export interface ExportSource {
   checkpoint: Checkpoint;
   adapter: Folder | null;

@@ -39,7 +39,7 @@ export interface TextSources extends RunSources {
 /** Prompts and responses as they mostly are. */
 const FORESEEN = { prompts: [32, 256], max_new_tokens: 256 };
 
-/** A model that is ready to load: everything was read and checked but the weights. */
+/** A model that is ready to load: everything is read and checked except the weights. */
 export interface PreparedText {
   config: ModelConfig;
   checkpoint: Checkpoint;
@@ -60,7 +60,7 @@ export interface TextModel extends PreparedText {
 }
 
 /**
- * Reads and checks a model's files but the weights. Allocates nothing on the GPU.
+ * Reads and checks a model's files except the weights. Allocates nothing on the GPU.
  *
  * @throws {NotFoundError} a model without a tokenizer
  * @throws {MemoryError} weights that do not fit
@@ -107,6 +107,7 @@ export async function loadText(prepared: PreparedText, sources: TextSources): Pr
   return { ...prepared, model, adapter };
 }
 
+/** How a row becomes a prompt. */
 export interface TextPromptOptions {
   /** system turn of conversations that have none */
   system?: string | null;
@@ -155,6 +156,7 @@ export function promptOf(
   return made;
 }
 
+/** How responses are written. */
 export interface RespondOptions extends SamplingOptions {
   /** a response ends there at the latest, or where the model's positions do */
   max_new_tokens: number;
@@ -171,6 +173,7 @@ export interface RespondOptions extends SamplingOptions {
   signal?: AbortSignal;
 }
 
+/** A whole response. */
 export interface TextResponse extends Generation {
   /** without special tokens and stop string */
   text: string;
@@ -225,7 +228,7 @@ export async function* respond(
 /** How a response is written: what was asked for, else what the model's files say. */
 export type TextSettings = SamplingOptions & { max_new_tokens: number; seed: number };
 
-/** New tokens where nobody says; transformers' own 20 of prompt and answer together help nobody. */
+/** Most new tokens of a response where nothing else sets a limit. transformers' own default, 20, is too few. */
 export const MAX_NEW_TOKENS = 512;
 
 /** All settings of a response. @param seed where none is asked for */

@@ -58,7 +58,7 @@ export interface OpenBase {
   saved: Record<string, unknown>;
 }
 
-/** A run of any method that is ready to load: everything was read and checked but the weights. */
+/** A run of any method that is ready to load: everything is read and checked except the weights. */
 export interface PreparedBase extends OpenBase {
   /** rows or prompts that it trains on */
   rows: number;

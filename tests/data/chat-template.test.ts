@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { type Message, renderAssistantSpans, renderChat } from "../../src/data/chat-template.ts";
-import { templateLimits } from "../../src/data/jinja.ts";
+import { templateLimits } from "../../src/data/jinja/interpreter.ts";
 import { DataError } from "../../src/errors.ts";
 import { cpuTime } from "../cpu-time.ts";
 import { sharedRows, sharedText } from "../shared.ts";

@@ -161,7 +161,10 @@ describe("real tokenizers and rows", () => {
       { row: { messages }, number: 1, file: "f" },
       { tokenizer: qwenTokenizer(), assistant_only_loss: true },
     );
-    expect(labelled(qwen, qwenTokenizer())).toEqual(["  2<|im_end|>\n", "<think>\nso\n</think>\n\nyes 🙂<|im_end|>\n"]);
+    expect(labelled(qwen, qwenTokenizer())).toEqual([
+      "\n  2<|im_end|>\n",
+      "\n<think>\nso\n</think>\n\nyes 🙂<|im_end|>\n",
+    ]);
   });
 
   const chat_template = sharedText("data/chat_template/templates/Qwen-Qwen3-0.6B.jinja");
@@ -173,7 +176,7 @@ describe("real tokenizers and rows", () => {
     };
     const made = tokenizeRow({ row: { messages }, number: 1, file: "f" }, options);
     expect(labelled(made, qwen3Tokenizer())).toEqual([
-      "  2<|im_end|>\n",
+      "<think>\n\n</think>\n\n  2<|im_end|>\n",
       "<think>\nso\n</think>\n\nyes 🙂<|im_end|>\n",
     ]);
   });

@@ -26,7 +26,8 @@ let cdn: Site;
 let site: Site;
 beforeAll(async () => {
   const packaged = await built("client", "trainer.worker");
-  for (const [name, content] of readSite(notebookPath("../tiny"))) packaged.set(`assets/tiny/${name}`, content);
+  for (const [name, content] of readSite(notebookPath("../../assets/tiny")))
+    packaged.set(`assets/tiny/${name}`, content);
   cdn = await serve(packaged, { policy: null, cors: true });
   const page = readFileSync(notebookPath("observable.md"), "utf8");
   const cells = [...page.matchAll(/^```js\n(.*?)^```$/gms)].map(([, source]) => source.replaceAll(CDN, cdn.url));

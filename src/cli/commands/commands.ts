@@ -43,7 +43,7 @@ async function planRun<M extends Method>(args: ParsedArgs, method: M): Promise<n
   console.log(forecastTable(prepared, available));
   checkForecast(prepared.forecast, available);
   console.log(
-    available === null ? "Fits WebGPU's limits; how much memory the GPU has, WebGPU does not tell." : "It fits.",
+    available === null ? "It fits WebGPU's limits. WebGPU does not report how much memory the GPU has." : "It fits.",
   );
   return 0;
 }

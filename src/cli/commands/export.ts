@@ -32,49 +32,49 @@ import { interruptible } from "../terminal/interrupt.ts";
 import { statusLine } from "../terminal/status-line.ts";
 
 export const EXPORT_FLAGS: CliFlag[] = [
-  { name: "adapter", type: "string", value: "PATH|ID", help: "A PEFT adapter, a folder or a hub id." },
+  { name: "adapter", type: "string", value: "PATH|ID", help: "A PEFT adapter: a folder or a hub id." },
   {
     name: "model",
     type: "string",
     value: "PATH|ID",
-    help: "The base, a folder or a hub id; default: the one that the adapter names. Without --adapter, the model that is exported.",
+    help: "The base: a folder or a hub id (default: the one that the adapter names). Without --adapter, this model is exported.",
   },
   { name: "model_revision", type: "string", help: "Branch, tag or commit of the model on the hub (default main)." },
   {
     name: "format",
     type: "string",
     value: EXPORT_FORMATS.join("|"),
-    help: "lora: a PEFT folder. merged_16bit: a model folder for transformers and vLLM. merged_4bit: the same, its linear layers in bitsandbytes' NF4. gguf: one file for llama.cpp and Ollama.",
+    help: "lora: a PEFT folder. merged_16bit: a model folder for transformers and vLLM. merged_4bit: the same with linear layers in bitsandbytes' NF4. gguf: one file for llama.cpp and Ollama.",
   },
-  { name: "output", type: "string", value: "DIR", help: "A folder that is not there yet, or empty." },
+  { name: "output", type: "string", value: "DIR", help: "A folder that does not exist yet, or is empty." },
   {
     name: "quantization",
     type: "string",
     value: GGUF_QUANTIZATIONS.join("|"),
-    help: "Of gguf (default q8_0).",
+    help: "How gguf stores weights (default q8_0).",
   },
   {
     name: "dtype",
     type: "string",
     value: "auto|bfloat16|float16|float32",
-    help: "Of merged weights (default auto: the base's 16 bits, bfloat16 for one in float32).",
+    help: "Dtype of merged weights (default auto: the base's 16-bit dtype, and bfloat16 for a base in float32).",
   },
   {
     name: "check",
     type: "boolean",
-    help: "Load what was written and compare its logits and greedy tokens with the adapter's (default true). Past the format's tolerance the exit code is 1.",
+    help: "Load the export and compare its logits and greedy tokens with the adapter's (default true). The exit code is 1 where they differ by more than the format's tolerance.",
   },
   {
     name: "prompts",
     type: "string",
     value: "FILE",
-    help: "Check by these: a line of plain text each (.txt), or rows with prompt. Default: a few fixed ones.",
+    help: "Prompts for the check: a text file with one prompt per line (.txt), or rows with prompt. Default: a few fixed ones.",
   },
   {
     name: "check_tokens",
     type: "string",
     value: "INT",
-    help: "Greedy tokens that are compared a prompt (default 16).",
+    help: "Greedy tokens to compare for each prompt (default 16).",
   },
 ];
 
@@ -261,7 +261,7 @@ function tell(check: ExportCheck): void {
   const kept = effect.clear ? `${share(effect.kept)} of that is in the export` : "rounding is larger than that";
   console.log(`The adapter itself changes logits by up to ${share(effect.worst)}: ${kept}.`);
   if (!effect.clear && exportPassed(check)) {
-    console.error("note: of so small an effect little may be left in this format: a wider one keeps more.");
+    console.error("note: the adapter's effect is close to this format's rounding error; choose a wider format.");
   }
 }
 

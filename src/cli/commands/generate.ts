@@ -33,34 +33,39 @@ import { ResponsesProgress } from "../terminal/responses-progress.ts";
 import { statusLine } from "../terminal/status-line.ts";
 
 export const GENERATE_FLAGS: CliFlag[] = [
-  { name: "prompt", type: "string", help: "The prompt; also given without a flag." },
+  { name: "prompt", type: "string", help: "The prompt. You can also give it without the flag." },
   {
     name: "file",
     type: "string",
     value: "ROWS",
-    help: "Answer every row of a JSONL, CSV or Parquet file: prompt (text or messages), messages or question. A last turn of the assistant's is left out.",
+    help: "Answer every row of a JSONL, CSV or Parquet file. A row holds prompt (text or messages), messages or question. A last turn of the assistant is left out.",
   },
   {
     name: "output",
     type: "string",
     value: "FILE",
-    help: "Write JSONL there: the rows' own columns and responses, finish_reasons, prompt_tokens, completion_tokens. Until all are done they are in FILE.partial, from which the same command goes on. Without it rows go to stdout.",
+    help: "Write JSONL to FILE: the rows' own columns and responses, finish_reasons, prompt_tokens, completion_tokens. FILE.partial holds the rows so far, and the same command continues from it. Default: stdout.",
   },
   { name: "overwrite", type: "boolean", help: "Replace an --output that exists." },
   { name: "n", type: "string", value: "INT", help: "Responses to each prompt (default 1)." },
   { name: "raw", type: "boolean", help: "Continue the prompt as plain text, without the chat template." },
   ...SETTING_FLAGS,
-  { name: "seed", type: "string", value: "INT", help: "Of the draws (default 42): the same seed writes the same." },
+  {
+    name: "seed",
+    type: "string",
+    value: "INT",
+    help: "Seed of the draws (default 42). The same seed gives the same responses.",
+  },
   {
     name: "logprobs",
     type: "boolean",
-    help: "Tell each token's log-prob under the temperature, before top-k, top-p and min-p.",
+    help: "Print each token's log-prob under the temperature, before top-k, top-p and min-p.",
   },
   {
     name: "batch_size",
     type: "string",
     value: "INT",
-    help: "Responses written at a time (default: by memory). Changes none of them.",
+    help: "Responses that are generated together (default: as many as memory allows). It changes no response.",
   },
   ...MODEL_FLAGS,
 ];

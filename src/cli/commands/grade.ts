@@ -15,13 +15,13 @@ export const EQUALITY_FLAGS: CliFlag[] = [
     name: "precision",
     type: "string",
     value: "DIGITS",
-    help: "Digits behind the point from which on a decimal may stand for the number it rounds. Default 6.",
+    help: "A decimal with at least this many digits after the point also equals the number that it rounds (default 6).",
   },
   {
     name: "tolerance",
     type: "string",
     value: "SHARE",
-    help: "Share of a number that an answer may be off, such as 1e-4.",
+    help: "Relative difference that an answer may have from the expected number, such as 1e-4.",
   },
 ];
 
@@ -31,7 +31,7 @@ export const GRADE_FLAGS: CliFlag[] = [
     name: "order",
     type: "string",
     value: "STEPS",
-    help: `Where a completion's answer is looked for, the first that finds one counts: ${EXTRACTION_STEPS.join(", ")}.`,
+    help: `Where to look for a completion's answer, in this order; the first place that has one counts: ${EXTRACTION_STEPS.join(", ")}.`,
   },
   ...EQUALITY_FLAGS,
 ];

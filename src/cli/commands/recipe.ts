@@ -15,7 +15,12 @@ import { forecastTable, methodOf, readRecipe, recipeText } from "../runs/prepare
 import { publishedRecipe, publishedText, readPublished } from "../sources/published.ts";
 
 export const RECIPE_COMMAND_FLAGS: readonly CliFlag[] = [
-  { name: "for", type: "string", value: "trl", help: "Write what trl sft or trl grpo of TRL 1 takes with --config." },
+  {
+    name: "for",
+    type: "string",
+    value: "trl",
+    help: "Print the configuration that trl sft or trl grpo of TRL 1 reads with --config.",
+  },
 ];
 
 /** `qwench recipe`: lists the published recipes, or prints one, or a file's: its own YAML, or TRL's. */
@@ -71,7 +76,7 @@ export async function planPublished(args: ParsedArgs, name: string, method: Meth
   const available = availableMemory(platform, (recipe as SftRecipe).max_memory);
   checkForecast(forecast, available);
   console.log(
-    available === null ? "Fits WebGPU's limits; how much memory the GPU has, WebGPU does not tell." : "It fits.",
+    available === null ? "It fits WebGPU's limits. WebGPU does not report how much memory the GPU has." : "It fits.",
   );
   return 0;
 }
@@ -99,7 +104,7 @@ export async function describeForecast<M extends Method>(
   };
 }
 
-/** The README's table of recipes: name, source, what each needs, memory forecast. */
+/** The table of recipes in docs/recipes.md: name, source, what each needs, memory forecast. */
 export function recipesTable(): string {
   const rows = RECIPES.map(({ name, method, about, source, needs, longest, forecast }) => {
     const { recipe } = readPublished(name, method, {});

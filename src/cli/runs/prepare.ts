@@ -27,7 +27,7 @@ export const RECIPE_FLAG: CliFlag = {
   name: "recipe",
   type: "string",
   value: "NAME",
-  help: "A published recipe that comes with Qwench, in place of a file; qwench recipe lists them.",
+  help: "A published recipe that comes with Qwench, instead of a file. qwench recipe lists them.",
 };
 
 /**

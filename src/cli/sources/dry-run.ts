@@ -28,7 +28,7 @@ export const DRY_RUN_FLAG: CliFlag = {
   name: "dry_run",
   type: "string",
   value: "tiny",
-  help: "tiny: forecast the recipe's memory by its model's true shape, then run two steps of it on a small random model of the same kind and sample rows. Works offline; keeps nothing unless output_dir is given.",
+  help: "tiny: forecast the recipe's memory by its model's true shape, then run two steps on a small random model of the same kind and sample rows. It works offline and keeps nothing unless output_dir is given.",
 };
 
 const STEPS = 2;

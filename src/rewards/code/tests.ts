@@ -9,8 +9,11 @@ export type CodeTest =
   | { kind: "stdin"; input: string; output: string }
   /** a function, or a method of the class Solution; arguments as a JSON array, any of the results as JSON */
   | { kind: "call"; name: string; args: string; expected: readonly string[] }
-  /** code that runs after the program, and raises AssertionError where the program is wrong */
-  | { kind: "assert"; code: string };
+  /**
+   * code that raises AssertionError where the program is wrong. It runs out of the program's reach, after `given`, code of
+   * the task's; `entry` is the name that it takes from the program, where one is known
+   */
+  | { kind: "assert"; code: string; given?: string; entry?: string };
 
 /** A program and its tests. */
 export interface CodeTask {
@@ -52,8 +55,11 @@ export function testsOf(row: Row): Omit<CodeTask, "code"> {
     return { tests: tests.map((test) => ({ kind: "assert", code: setup + test })) };
   }
   if (present(row.test) && present(row.entry_point)) {
-    const code = `${text(row.test, "test")}\n\ncheck(${text(row.entry_point, "entry_point")})\n`;
-    return { tests: [{ kind: "assert", code }] };
+    const entry = text(row.entry_point, "entry_point");
+    const code = `${text(row.test, "test")}\n\ncheck(${entry})\n`;
+    // what else a prompt defines is the task's own, and no program may put another in its place
+    const given = typeof row.prompt === "string" ? row.prompt : "";
+    return { tests: [{ kind: "assert", code, given, entry }] };
   }
   throw new DataError(
     `a code reward needs tests: verification_info, public_test_cases, test_list, or test and entry_point; the row's columns: ${Object.keys(row).join(", ") || "none"}`,

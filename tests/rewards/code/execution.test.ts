@@ -5,7 +5,7 @@ import { openCodePool } from "../../../src/cli/sources/code.ts";
 import { pythonFiles, textThread } from "../../../src/platform/node/code-thread.ts";
 import { HARNESS } from "../../../src/rewards/code/harness.ts";
 import type { CodeOutcome } from "../../../src/rewards/code/outcome.ts";
-import { codeSandbox } from "../../../src/rewards/code/sandbox.ts";
+import { sandboxProgram } from "../../../src/rewards/code/sandbox.ts";
 import type { CodeTest } from "../../../src/rewards/code/tests.ts";
 import { HOSTILE } from "./hostile.ts";
 import { humanEval, mbpp } from "./problems.ts";
@@ -255,7 +255,7 @@ ${use}
         const makers = [() => {}, async () => {}, function* () {}, async function* () {}].map((f) => f.constructor === Object);
         return { names: names.filter((name) => globalThis[name] !== undefined), makers, evals: typeof globalThis.eval };
       };
-      (${codeSandbox})({ post: (reply) => port.post({ type: reply.type, ...left() }), listen: port.listen });
+      (${sandboxProgram()})({ post: (reply) => port.post({ type: reply.type, ...left() }), listen: port.listen });
     }`;
     const thread = textThread<unknown, { type: string; names: string[]; makers: boolean[]; evals: string }>(program);
     const reply = new Promise<{ type: string; names: string[]; makers: boolean[]; evals: string }>(thread.onReply);

@@ -1,14 +1,18 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import { differencesTable, optionsTable, resultsTable, withTables } from "../../scripts/readme-options.ts";
+import { documents, withTables } from "../../scripts/docs-tables.ts";
+import { exportedNames } from "../../scripts/exports-tables.ts";
+import { differencesTable, flagsSections, optionsTable } from "../../scripts/options-tables.ts";
+import { resultsTable } from "../../scripts/results-table.ts";
 import { recipesTable } from "../../src/cli/commands/recipe.ts";
+import { COMMANDS } from "../../src/cli/main.ts";
 import { RECIPES } from "../../src/recipe/published.ts";
 import { fieldsOf } from "../../src/recipe/recipe.ts";
 
-const readme = readFileSync(new URL("../../README.md", import.meta.url), "utf8");
+const read = (path: string) => readFileSync(new URL(`../../${path}`, import.meta.url), "utf8");
 
-test("the README's tables are those of src/recipe/recipe.ts and bench/results.jsonl", () => {
-  expect(withTables(readme), "run: npx tsx scripts/readme-options.ts").toBe(readme);
+test.each(documents)("the tables of %s are up to date", (path) => {
+  expect(withTables(path, read(path)), "run: npx tsx scripts/docs-tables.ts").toBe(read(path));
 });
 
 const row = {
@@ -96,21 +100,36 @@ test("the table of recipes has a row a recipe, of four cells", () => {
   for (const { name } of RECIPES) expect(rows.filter((row) => row.startsWith(`| \`${name}\``))).toHaveLength(1);
 });
 
-test("a README without markers is refused", () => {
-  expect(() => withTables("# Qwench\n")).toThrow("<!-- options -->");
+test("a document without markers is refused", () => {
+  expect(() => withTables("docs/options.md", "# Options\n")).toThrow("<!-- options -->");
 });
 
-test("the README's recipe is one", async () => {
-  const { parseRecipeYaml } = await import("../../src/recipe/yaml.ts");
-  const examples = [...readme.matchAll(/```yaml\n([\s\S]*?)```/g)];
-  expect(examples.length).toBeGreaterThan(0);
-  for (const [, text] of examples) {
-    const method = /^reward_funcs:/m.test(text) ? "grpo" : "sft";
-    expect(parseRecipeYaml(text, "README.md", method).notes).toEqual([]);
+test("each command has a section, with a row a flag", () => {
+  const sections = flagsSections().split("### ").slice(1);
+  expect(sections.map((section) => section.split("\n")[0])).toEqual(
+    Object.keys(COMMANDS).map((name) => `qwench ${name}`),
+  );
+  for (const [i, { flags = [] }] of Object.values(COMMANDS).entries()) {
+    for (const { name } of flags) expect(sections[i]).toMatch(new RegExp(`^\\| \`--${name}[ \`]`, "m"));
+  }
+});
+
+test("exports are read from the entries' own declarations", () => {
+  const entries = exportedNames();
+  const { qwench } = entries;
+  expect(qwench.find(({ name }) => name === "parseRecipe")).toEqual({
+    name: "parseRecipe",
+    kind: "function",
+    summary: expect.stringMatching(/^Reads a recipe from an object.*\.$/),
+    file: "src/recipe/recipe.ts",
+  });
+  for (const { name, summary } of Object.values(entries).flat()) {
+    expect(summary, `the docstring of ${name}`).toMatch(/^[A-Z`].*\S/);
+    expect(summary, name).not.toContain("{@link");
   }
 });
 
 test("the README states the two commands", () => {
-  expect(readme).toContain("npm ci && npm start");
-  expect(readme).toContain("npm ci && npm test");
+  expect(read("README.md")).toContain("npm ci && npm start");
+  expect(read("README.md")).toContain("npm ci && npm test");
 });
