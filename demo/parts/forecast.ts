@@ -1,7 +1,7 @@
 import type { Job, JobPlan, PhasePlan } from "../../src/client/types.ts";
 import { METHOD_NAMES } from "../../src/report/names.ts";
 import { seriesClass } from "../../src/report/scale.ts";
-import { formatBytes } from "../../src/text/bytes.ts";
+import { formatBytes, formatFileSize } from "../../src/text/bytes.ts";
 import { formatCount } from "../../src/text/numbers.ts";
 import type { App } from "../app.ts";
 import { settled } from "../cell.ts";
@@ -68,7 +68,7 @@ function describe(app: App, { phases, fits, problem, download }: JobPlan): Child
       h(
         "dl",
         { class: "facts" },
-        ...(download === null ? [] : fact("To download", download === 0 ? "nothing" : formatBytes(download))),
+        ...(download === null ? [] : fact("To download", download === 0 ? "nothing" : formatFileSize(download))),
         ...(limits ? fact("Largest buffer here", formatBytes(limits.maxBufferSize)) : []),
       ),
     notes.length > 0 && h("ul", { class: "notes" }, ...notes.map((note) => h("li", {}, note))),
