@@ -73,7 +73,7 @@ export default defineConfig(({ mode }) => {
       // only what hangs may meet these: a file may compile a hundred pipelines first, on a machine that others use too
       testTimeout: 900_000,
       hookTimeout: 900_000,
-      expect: { poll: { timeout: 300_000 } },
+      expect: { poll: { timeout: 180_000 } },
       teardownTimeout: 5_000, // Dawn keeps a process alive; this is how long one may take to end
     },
   };

@@ -96,6 +96,15 @@ function parsed(path: string, text: string): ts.SourceFile {
 
 /** Every module that a file names: imports, re-exports, dynamic imports, `new URL("…", import.meta.url)`. */
 function importsOf(path: string, text: string): Import[] {
+  const key = `${path}\n${text}`;
+  if (!parsed.has(key)) parsed.set(key, parseImports(path, text));
+  return parsed.get(key)!;
+}
+
+/** Each file is asked about by several tests. */
+const parsed = new Map<string, Import[]>();
+
+function parseImports(path: string, text: string): Import[] {
   const found: Import[] = [];
   const visit = (node: ts.Node): void => {
     if (ts.isImportDeclaration(node) && ts.isStringLiteral(node.moduleSpecifier)) {

@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build, type Rolldown } from "vite";
+import { once } from "./once.ts";
 import type { SiteFiles } from "./site.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
@@ -10,10 +11,16 @@ const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 export async function built(...modes: string[]): Promise<SiteFiles> {
   const files: SiteFiles = new Map();
   for (const mode of modes) {
-    const made = await build({ root: ROOT, mode, logLevel: "warn", build: { write: false } });
-    for (const { output } of [made].flat() as Rolldown.RolldownOutput[]) {
-      for (const item of output) files.set(`dist/${item.fileName}`, item.type === "chunk" ? item.code : item.source);
-    }
+    for (const [name, content] of await once(`mode ${mode}`, () => buildMode(mode))) files.set(name, content);
+  }
+  return files;
+}
+
+async function buildMode(mode: string): Promise<SiteFiles> {
+  const files: SiteFiles = new Map();
+  const made = await build({ root: ROOT, mode, logLevel: "warn", build: { write: false } });
+  for (const { output } of [made].flat() as Rolldown.RolldownOutput[]) {
+    for (const item of output) files.set(`dist/${item.fileName}`, item.type === "chunk" ? item.code : item.source);
   }
   return files;
 }

@@ -21,7 +21,7 @@ const FLAGS = [
 ];
 
 /** Milliseconds after which what a test waits for counts as hung, on a machine that others use too. */
-const PATIENCE = 300_000;
+const PATIENCE = 180_000;
 
 /** A browser under test: whatever a page or a worker reports as an error fails the test. */
 export interface TestBrowser {

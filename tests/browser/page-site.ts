@@ -1,5 +1,6 @@
 import { fileURLToPath } from "node:url";
 import { build, type Plugin, type Rolldown } from "vite";
+import { once } from "./once.ts";
 import { readSite, type SiteFiles } from "./site.ts";
 
 const at = (path: string) => fileURLToPath(new URL(path, import.meta.url));
@@ -19,6 +20,10 @@ export async function builtPage(plugins: Plugin[] = []): Promise<SiteFiles> {
 
 /** The same page on a trainer that needs no GPU: `?fake=` says what it meets. */
 export function fakePage(): Promise<SiteFiles> {
+  return once("fake page", makeFakePage);
+}
+
+function makeFakePage(): Promise<SiteFiles> {
   return builtPage([
     {
       name: "fake-trainer",

@@ -4,6 +4,7 @@ import type { AddressInfo } from "node:net";
 import { extname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build, type Rolldown } from "vite";
+import { once } from "./once.ts";
 
 /** Paths, relative and with `/`, and what lies there. */
 export type SiteFiles = Map<string, string | Uint8Array>;
@@ -76,7 +77,11 @@ const ROOT = fileURLToPath(new URL("../..", import.meta.url));
  *
  * @param entry path from the repository's root
  */
-export async function bundle(entry: string): Promise<SiteFiles> {
+export function bundle(entry: string): Promise<SiteFiles> {
+  return once(`bundle ${entry}`, () => makeBundle(entry));
+}
+
+async function makeBundle(entry: string): Promise<SiteFiles> {
   const output = (await build({
     configFile: false,
     root: ROOT,

@@ -43,7 +43,7 @@ const left = (name: string) => readdirSync(root).filter((entry) => entry.startsW
 describe("qwench export", () => {
   test("writes, checks and says how near it came", async () => {
     const { code, said } = await adapted("--format", "gguf", "--quantization", "f16", "--output", at("tuned"));
-    expect(said).toMatch(/tuned: tuned-F16\.gguf; \d+ KiB in all/);
+    expect(said).toMatch(/tuned: tuned-F16\.gguf; \d+ kB in all/);
     expect(said).toMatch(
       /ok: over 4 prompts of \d+ tokens the worst logit difference is 0\.\d+ % of the largest logit \(\S+; at most 0\.5 %\), and 1[56] of 16 greedy tokens agree\./,
     );

@@ -17,7 +17,6 @@ import {
 import type { ByteSource } from "../../src/io/storage.ts";
 import { nodeFile } from "../../src/platform/node/fs.ts";
 import { lcg } from "../../src/text/hash.ts";
-
 import { GOLDEN } from "../shared.ts";
 
 function file(header: unknown, dataBytes = 0, length?: bigint): Uint8Array {

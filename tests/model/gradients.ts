@@ -17,6 +17,13 @@ const STEP = 1e-5;
 /** Entries of each parameter that are checked. */
 const ENTRIES = 4;
 
+export interface GradientCheck {
+  lora: LoraConfig | null;
+  recompute: boolean;
+  lengths?: number[];
+  width?: number;
+}
+
 /** Sequences of unlike lengths, packed, of tokens below `vocab`; the first third of each has no labels. */
 export function packedBatch(lengths: readonly number[], vocab: number): { batch: PackedBatch; labels: number[] } {
   const next = integers(11);
@@ -28,17 +35,35 @@ export function packedBatch(lengths: readonly number[], vocab: number): { batch:
   return { batch: { input_ids, position_ids, cu_seqlens }, labels };
 }
 
+/** The same sequences, each filled up to `width` with a token that has no label, as batches with padding have it. */
+function padded({ input_ids, cu_seqlens }: PackedBatch, labels: readonly number[], width: number) {
+  const rows = Array.from({ length: cu_seqlens.length - 1 }, (_, s) => [cu_seqlens[s], cu_seqlens[s + 1]]);
+  const fill = (values: ArrayLike<number>, with_: number) =>
+    rows.flatMap(([start, end]) =>
+      Array.from({ length: width }, (_, t) => (start + t < end ? values[start + t] : with_)),
+    );
+  return {
+    batch: {
+      input_ids: fill(input_ids, 0),
+      position_ids: rows.flatMap(() => Array.from({ length: width }, (_, t) => t)),
+      cu_seqlens: Array.from({ length: rows.length + 1 }, (_, s) => s * width),
+    },
+    labels: fill(labels, -100),
+  };
+}
+
 /**
  * Compares a whole model's loss with float64, and the gradients of every parameter with central differences of it, a few
  * entries each.
  *
  * @param lora trains an adapter whose B is not 0; null trains all weights
+ * @param width tokens that each sequence is padded to, which must change nothing; absent: packed
  * @returns names of the parameters that were compared
  */
 export async function checkGradients(
   gpu: Gpu,
   folder: Folder,
-  { lora, recompute, lengths = [9, 1, 5] }: { lora: LoraConfig | null; recompute: boolean; lengths?: number[] },
+  { lora, recompute, lengths = [9, 1, 5], width }: GradientCheck,
 ): Promise<string[]> {
   const checkpoint = await openCheckpoint(folder);
   const config = parseModelConfig(checkpoint.config);
@@ -73,12 +98,17 @@ export async function checkGradients(
   const reference = new ReferenceModel(config, weights, pairs);
   const { batch, labels } = packedBatch(lengths, config.vocab_size);
   const targets = shiftedTargets(batch, labels);
+  const given = width ? padded(batch, labels, width) : { batch, labels };
 
   const record = gpu.recorder();
   record.clear(store.grads);
   const read = record.scope(() => {
-    const rows = model.run(record, batch, targets, {}, (r, _rows, _start, count) =>
-      r.upload(new Float32Array(count).fill(-1), [count], "d.objective"),
+    const rows = model.run(
+      record,
+      given.batch,
+      shiftedTargets(given.batch, given.labels),
+      {},
+      (r, _rows, _start, count) => r.upload(new Float32Array(count).fill(-1), [count], "d.objective"),
     )!;
     return { logp: record.read(rows.logp), grads: record.read(store.grads) };
   });

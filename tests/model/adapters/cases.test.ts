@@ -65,7 +65,7 @@ describe("adapters that others write", () => {
     const [want, got] = [await logitsOf(gpu(), at("cases/bin")), await logitsOf(gpu(), folder)];
     expect(got).toEqual(want);
     await folder.write("adapter_config.json", JSON.stringify({ fine_tune_type: "dora", lora_parameters }));
-    await expect(readAdapter(folder)).rejects.toThrow(/fine_tune_type is dora/);
+    await expect(readAdapter(folder)).rejects.toThrow(/fine_tune_type is "dora"/);
   });
 
   it("layers without matrices stay as the base has them, and a note says so", async () => {

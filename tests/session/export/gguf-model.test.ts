@@ -262,7 +262,7 @@ describe("what models differ in", () => {
     [
       "no BPE",
       (base: Folder) => edit(base, "tokenizer.json", (json) => (json.model.type = "WordPiece")),
-      /tokenizer.json is WordPiece, and Qwen's are byte-level BPE/,
+      /tokenizer.json is "WordPiece", and Qwen's are byte-level BPE/,
     ],
     [
       "a damaged merge",
