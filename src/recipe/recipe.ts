@@ -1,4 +1,6 @@
 import { RecipeError } from "../errors.ts";
+import { isObject } from "../text/json.ts";
+import { show } from "../text/show.ts";
 import { type Field, type FieldValue, type Method, methods } from "./field.ts";
 import { dataFields } from "./fields/data.ts";
 import { grpoFields } from "./fields/grpo.ts";
@@ -6,7 +8,7 @@ import { rewardFields } from "./fields/rewards.ts";
 import { runFields } from "./fields/run.ts";
 import { ignoredNames, isOff, isSpecificTo, nearestName, oldNames, refusedNames } from "./names.ts";
 import { checkRecipe } from "./rules.ts";
-import { readValue, show } from "./values.ts";
+import { readValue } from "./values.ts";
 
 export { type Field, type FieldValue, type Group, groups, type Method, methods } from "./field.ts";
 export { nearestName } from "./names.ts";
@@ -100,7 +102,7 @@ export function canonical(
   notes: string[],
   where: (key: string | null) => string = () => "",
 ): Record<string, FieldValue> {
-  if (typeof input !== "object" || input === null || Array.isArray(input)) {
+  if (!isObject(input)) {
     throw new RecipeError(`${where(null)}A recipe must be a mapping of names to values, got ${show(input)}`);
   }
   const values: Record<string, FieldValue> = {};
@@ -162,8 +164,7 @@ function judgeOther(key: string, value: unknown, method: Method, notes: string[]
   const other = otherMethodOf(key, method);
   const near = nearestName(key, namesOf(method));
   const why = other ? `: it belongs to ${other}, not to ${method}` : near ? `: did you mean ${near}?` : "";
-  const shown = key.length > 64 ? `${key.slice(0, 61)}…` : key;
-  throw new RecipeError(`Unknown recipe key "${shown}"${why}`);
+  throw new RecipeError(`Unknown recipe key ${show(key, 64)}${why}`);
 }
 
 /** Defaults for what is not set, then the rules that span fields. */

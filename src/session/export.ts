@@ -157,7 +157,7 @@ async function ggufFile(
   const base = checkpoint.folder;
   const config = parseModelConfig(checkpoint.config, `${base.path}/${CONFIG_FILE}`);
   const files = await tokenizerFolder(base, adapter);
-  const tokenizer = await openTokenizer(files);
+  const tokenizer = await openTokenizer(base, adapter);
   if (!tokenizer)
     throw new NotFoundError(`Cannot make a GGUF of ${base.path}: it has no tokenizer.json to put into it`);
   const optional = async (file: string) => ((await files.exists(file)) ? await readJson(files, file) : {});

@@ -16,6 +16,7 @@ import { type GenerationDefaults, parseGenerationConfig, samplingOf } from "../m
 import { recordGeneration } from "../model/generate/foresee.ts";
 import { type Generation, generateStream, type SamplingOptions } from "../model/generate/generate.ts";
 import type { Transformer } from "../model/transformer.ts";
+import { formatBytes } from "../text/bytes.ts";
 import { shallow } from "../train/forecast/memory.ts";
 import { slotsFor } from "../train/grpo/rollout.ts";
 import { mixSeed } from "../train/seed.ts";
@@ -68,7 +69,7 @@ export interface TextModel extends PreparedText {
 export async function prepareText(sources: TextSources): Promise<PreparedText> {
   const { gpu, model: folder, adapter, available = null } = sources;
   const { checkpoint, config } = await openModel(folder);
-  const tokenizer = await openTokenizer(folder);
+  const tokenizer = await openTokenizer(folder, adapter);
   if (!tokenizer) throw new NotFoundError(`Cannot write text with ${folder.path}: it has no tokenizer.json`);
   const file = "generation_config.json";
   const json = (await folder.exists(file)) ? await readJson(folder, file) : {};
@@ -80,9 +81,8 @@ export async function prepareText(sources: TextSources): Promise<PreparedText> {
   const fake = fakeGpu(gpu);
   buildModel(fake, config, "none", dtypeOf);
   if (available !== null && fake.pool.ledger.peak > available) {
-    const gb = (bytes: number) => `${(bytes / 1e9).toFixed(2)} GB`;
     throw new MemoryError(
-      `Cannot load ${folder.path}: its weights take ${gb(fake.pool.ledger.peak)} and ${gb(available)} are available`,
+      `Cannot load ${folder.path}: its weights take ${formatBytes(fake.pool.ledger.peak)} and ${formatBytes(available)} are available`,
     );
   }
   const kernels = async () => {

@@ -1,5 +1,6 @@
 import type { Gpu } from "../gpu/device.ts";
 import { exportTuning, importTuning, modelProducts, tuneMatmul } from "../kernels/matmul/matmul-tune.ts";
+import { weightShapes } from "../model/architectures/tensors.ts";
 import type { PreparedBase } from "./open.ts";
 
 /** Where measurements are kept, one text per adapter: a disk, a browser's database. */
@@ -33,7 +34,7 @@ export async function tune(
   await recallTuning(gpu, store);
   if (prepared.forecast.parameters < WORTH_TUNING) return;
   const { config, forecast, weightDType, headDType, lora } = prepared;
-  const products = modelProducts(config, forecast.tokens, weightDType, lora?.r ?? null, headDType);
+  const products = modelProducts(weightShapes(config), forecast.tokens, weightDType, lora?.r ?? null, headDType);
   const before = gpu.tuning.size;
   onBegin?.("Measuring kernel variants on this adapter, once");
   await tuneMatmul(gpu, products, { signal });

@@ -3,10 +3,8 @@ import { join } from "node:path";
 import { beforeAll, describe, expect, it, vi } from "vitest";
 import { nodeFolder } from "../../src/platform/node/fs.ts";
 import { contents } from "../train/fixtures.ts";
-import { run } from "./e2e.ts";
+import { REFUSAL_SECONDS, run } from "./e2e.ts";
 import { at, completionsOf, grpoArgs, learnt, mine, modelAt, rowsFile, useGrpoInputs } from "./grpo-e2e.ts";
-
-vi.setConfig({ hookTimeout: 300_000 }); // the first run may have to compile every kernel
 
 useGrpoInputs();
 
@@ -19,7 +17,7 @@ async function refused(message: RegExp, rewards: readonly string[], ...more: str
   expect(said).not.toContain("UNCAUGHT");
   expect(said).not.toMatch(/\n\s+at .*\.[mt][js]s?:\d+/); // no stack
   expect(code).toBe(1);
-  expect(seconds).toBeLessThan(process.env.QWENCH_ADAPTER === "swiftshader" ? 60 : 15);
+  expect(seconds).toBeLessThan(REFUSAL_SECONDS);
   expect(await contents(nodeFolder(at("earlier")))).toEqual(before);
   return said;
 }

@@ -1,6 +1,7 @@
+import { basename, dirname, resolve } from "node:path";
 import { readRows } from "../../data/dataset.ts";
 import { AbortError, DataError } from "../../errors.ts";
-import { nodeFile } from "../../platform/node/fs.ts";
+import { nodeFile, nodeFolder } from "../../platform/node/fs.ts";
 import {
   loadText,
   type PreparedText,
@@ -12,6 +13,7 @@ import {
   type TextResponse,
   type TextSettings,
 } from "../../session/generate.ts";
+import { renderTable } from "../../text/tables.ts";
 import { type CliFlag, type ParsedArgs, UsageError } from "../args.ts";
 import { askedSettings, MODEL_FLAGS, numberFlag, SETTING_FLAGS, stopsOf, textOf } from "../flags/text-flags.ts";
 import {
@@ -23,12 +25,12 @@ import {
   resultOf,
   savedRows,
 } from "../runs/generate-rows.ts";
+import { holding } from "../runs/hold.ts";
 import { type ModelRequest, modelRequest, openText } from "../sources/text-model.ts";
 import { EXIT_INTERRUPTED, interruptible } from "../terminal/interrupt.ts";
 import { plainText } from "../terminal/plain-text.ts";
-import { barLine } from "../terminal/progress.ts";
+import { ResponsesProgress } from "../terminal/responses-progress.ts";
 import { statusLine } from "../terminal/status-line.ts";
-import { formatNumber, formatSeconds, renderTable } from "../terminal/table.ts";
 
 export const GENERATE_FLAGS: CliFlag[] = [
   { name: "prompt", type: "string", help: "The prompt. You can also give it without the flag." },
@@ -124,9 +126,18 @@ function readFlags({ positional, flags }: ParsedArgs): Asked {
   };
 }
 
-async function generate(asked: Asked, signal: AbortSignal): Promise<number> {
+/** Answers, while no other process writes the same output. */
+function generate(asked: Asked, signal: AbortSignal): Promise<number> {
+  const { output } = asked;
+  if (output === null) return answer(asked, signal);
+  checkOutput(output, asked.overwrite);
+  const folder = nodeFolder(dirname(resolve(output)));
+  const claim = { name: basename(output), what: `write ${output}`, instead: "name another --output" };
+  return holding({ folder, ...claim }, () => answer(asked, signal));
+}
+
+async function answer(asked: Asked, signal: AbortSignal): Promise<number> {
   const { file, output, n } = asked;
-  if (output !== null) checkOutput(output, asked.overwrite);
   const status = statusLine();
   const { prepared, sources } = await openText(asked.model, signal, status);
   const settings = settingsOf(prepared.defaults, asked.settings, SEED);
@@ -266,41 +277,21 @@ async function follow(
   status: (line: string | null) => void,
   take: (prompt: number, response: number, made: TextResponse) => Promise<void>,
 ): Promise<number> {
-  const total = rows.length * (options.n ?? 1);
-  const began = performance.now();
-  const seconds = () => (performance.now() - began) / 1000;
-  let [ended, tokens, drawnAt, said] = [0, 0, 0, 0];
-  const draw = () => {
-    if (performance.now() - drawnAt < 100) return;
-    drawnAt = performance.now();
-    const rate = `${formatNumber(Math.round(tokens / seconds()))} tok/s`;
-    const time = ended > 0 ? [`${formatSeconds((seconds() / ended) * (total - ended))} left`] : [];
-    const facts = [`${ended}/${total} responses`, ...time, rate];
-    if (process.stderr.isTTY) status(barLine(facts, ended / total, (process.stderr.columns || 80) - 1));
-    else if (seconds() - said >= 10) {
-      said = seconds();
-      console.error(facts.join("  "));
-    }
-  };
+  const progress = new ResponsesProgress({ total: rows.length * (options.n ?? 1), status });
   try {
     const prompts = rows.map(({ prompt, number }) => ({ prompt_ids: prompt.prompt_ids, number }));
     for await (const event of respond(text, prompts, options)) {
-      if (event.type === "text") tokens += event.tokens;
+      if (event.type === "text") progress.tokens(event.tokens);
       else {
-        ended++;
+        progress.ended();
         await take(event.prompt, event.response, event.made);
       }
-      draw();
     }
   } catch (error) {
     if (!(error instanceof AbortError)) throw error;
     return EXIT_INTERRUPTED;
   } finally {
-    status(null);
-    const rate = formatNumber(Math.round(tokens / seconds()));
-    console.error(
-      `${ended} of ${total} responses, ${formatNumber(tokens)} tokens in ${formatSeconds(seconds())}, ${rate} tok/s`,
-    );
+    progress.end();
   }
   return 0;
 }

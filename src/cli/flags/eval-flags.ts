@@ -8,6 +8,7 @@ import { nearestName } from "../../recipe/recipe.ts";
 import { EXTRACTION_STEPS, type ExtractionStep } from "../../rewards/maths/extract.ts";
 import type { GradeOptions } from "../../rewards/maths/grade.ts";
 import type { TextSettings } from "../../session/generate.ts";
+import { show } from "../../text/show.ts";
 import { type CliFlag, type ParsedArgs, UsageError } from "../args.ts";
 import { EQUALITY_FLAGS } from "../commands/grade.ts";
 import { type ModelRequest, modelRequest } from "../sources/text-model.ts";
@@ -249,7 +250,7 @@ function checkDataset(given: string | undefined, { model }: ModelRequest): void 
   if (known.includes(given) || existsSync(given) || /^[\w-][\w.-]*\/[\w-][\w.-]*$/.test(given)) return;
   const near = nearestName(given, known);
   throw new UsageError(
-    `There is no data set or file ${JSON.stringify(given)}${near ? `: did you mean ${near}?` : `; there are ${known.join(", ")}, files of rows, and the hub's owner/name`}`,
+    `There is no data set or file ${show(given)}${near ? `: did you mean ${near}?` : `; there are ${known.join(", ")}, files of rows, and the hub's owner/name`}`,
   );
 }
 
@@ -292,7 +293,7 @@ function readWhere(given: ParsedArgs["flags"][string] | undefined): Record<strin
   const where: Record<string, string[]> = {};
   for (const text of Array.isArray(given) ? given : []) {
     const at = text.indexOf("=");
-    if (at < 1) throw new UsageError(`--where must be COLUMN=VALUES, such as level=1,2, got ${JSON.stringify(text)}`);
+    if (at < 1) throw new UsageError(`--where must be COLUMN=VALUES, such as level=1,2, got ${show(text)}`);
     const column = text.slice(0, at).trim();
     const values = text.slice(at + 1).split(",");
     where[column] = [...(where[column] ?? []), ...values.map((value) => value.trim())];
@@ -303,7 +304,7 @@ function readWhere(given: ParsedArgs["flags"][string] | undefined): Record<strin
 function readTemplate(text: string | null): string | null {
   if (text === "aime") return AIME_TEMPLATE;
   if (text !== null && !text.includes("{problem}")) {
-    throw new UsageError(`--template must be aime, or text with {problem} in it, got ${JSON.stringify(text)}`);
+    throw new UsageError(`--template must be aime, or text with {problem} in it, got ${show(text)}`);
   }
   return text;
 }

@@ -1,4 +1,5 @@
 import { MAX_NEW_TOKENS, type TextSettings } from "../../session/generate.ts";
+import { show } from "../../text/show.ts";
 import { type CliFlag, type ParsedArgs, UsageError } from "../args.ts";
 
 /** What a number must be. */
@@ -117,7 +118,7 @@ export function numberOf(name: string, text: string, rule: NumberRule): number {
       : rule.max !== undefined
         ? ` between ${rule.min} and ${rule.max}`
         : ` of at least ${rule.min}`;
-  throw new UsageError(`${name} must be ${kind}${bounds}, got ${JSON.stringify(text)}`);
+  throw new UsageError(`${name} must be ${kind}${bounds}, got ${show(text)}`);
 }
 
 /** A flag's text, or null. */

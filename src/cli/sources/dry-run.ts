@@ -16,10 +16,10 @@ import {
   type SftRecipe,
   sameValue,
 } from "../../recipe/recipe.ts";
+import { renderTable } from "../../text/tables.ts";
 import { type CliFlag, type ParsedArgs, UsageError } from "../args.ts";
 import { describeForecast, shapeOf } from "../commands/recipe.ts";
 import { forecastTable } from "../runs/prepare.ts";
-import { renderTable } from "../terminal/table.ts";
 import { embeddedModelFolder } from "./embedded-folder.ts";
 import { publishedRecipe } from "./published.ts";
 import { writeTinyModel } from "./tiny-model.ts";
