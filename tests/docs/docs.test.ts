@@ -203,11 +203,9 @@ describe.each(pages)("%s", (page) => {
     expect(faults).toEqual([]);
   });
 
-  test.runIf(blocks.some((block) => runsIn(block, false)))(
-    "its marked blocks run",
-    async () => expect(await follow(page, false)).toEqual([]),
-    900_000,
-  );
+  if (blocks.some((block) => runsIn(block, false))) {
+    test("its marked blocks run", async () => expect(await follow(page, false)).toEqual([]), 900_000);
+  }
 });
 
 const slug = (heading: string) =>
