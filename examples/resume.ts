@@ -15,7 +15,14 @@ import { nodeFolder, openAdapter } from "qwench/platform";
 const { adapter, f16, waiting, spares } = await openAdapter();
 const gpu = await requestGpu(adapter, { disable: f16 ? [] : ["f16"], waiting, spares });
 const { recipe } = parseRecipe(
-  { max_steps: 4, per_device_train_batch_size: 4, learning_rate: 1e-3, logging_steps: 1, save_strategy: "no" },
+  {
+    lora_dropout: 0,
+    max_steps: 4,
+    per_device_train_batch_size: 4,
+    learning_rate: 1e-3,
+    logging_steps: 1,
+    save_strategy: "no",
+  },
   "sft",
 );
 

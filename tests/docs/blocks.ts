@@ -20,6 +20,8 @@ export interface Block {
 export const pages: readonly string[] = [
   "README.md",
   "CONTRIBUTING.md",
+  "CHANGELOG.md",
+  "assets/tiny/README.md",
   ...readdirSync(`${root}/docs`)
     .filter((name) => name.endsWith(".md"))
     .sort()

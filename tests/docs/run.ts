@@ -30,23 +30,27 @@ export function readersFolder(): { folder: string; env: NodeJS.ProcessEnv; remov
 }
 
 /** What a command said, in order as far as two streams have one. @throws with all of it where the exit code is not 0 */
-async function output(file: string, args: string[], cwd: string, env: NodeJS.ProcessEnv): Promise<string> {
+async function output(
+  file: string,
+  args: string[],
+  { timeout = 240_000, ...options }: { cwd: string; env: NodeJS.ProcessEnv; timeout?: number },
+): Promise<string> {
   try {
-    const { stdout, stderr } = await exec(file, args, { cwd, env, maxBuffer: 1 << 26, timeout: 240_000 });
+    const { stdout, stderr } = await exec(file, args, { ...options, maxBuffer: 1 << 26, timeout });
     return `${stderr}\n${stdout}`;
   } catch (error) {
-    const { stdout, stderr, message } = error as Error & { stdout: string; stderr: string };
-    throw new Error(`${message}\n${stderr}\n${stdout}`);
+    const { stdout, stderr, message, killed } = error as Error & { stdout: string; stderr: string; killed: boolean };
+    throw new Error(`${message}${killed ? ` (ended after ${timeout / 1000} s)` : ""}\n${stderr}\n${stdout}`);
   }
 }
 
-/** Runs a shell's text. */
-export const shell = (text: string, cwd: string, env: NodeJS.ProcessEnv) =>
-  output("bash", ["-euo", "pipefail", "-c", text], cwd, env);
+/** Runs a shell's text. @param timeout milliseconds */
+const shell = (text: string, cwd: string, env: NodeJS.ProcessEnv, timeout: number) =>
+  output("bash", ["-euo", "pipefail", "-c", text], { cwd, env, timeout });
 
 /** Runs a program of TypeScript. */
 export const program = (file: string, cwd: string, env: NodeJS.ProcessEnv, ...args: string[]) =>
-  output(process.execPath, ["--import", TSX, file, ...args], cwd, env);
+  output(process.execPath, ["--import", TSX, file, ...args], { cwd, env });
 
 /** Whether a block is run in a test of this speed. */
 export const runsIn = ({ marks }: Block, slow: boolean) => marks.includes("run") && marks.includes("slow") === slow;
@@ -71,7 +75,8 @@ export async function follow(page: string, slow: boolean): Promise<string[]> {
         if (existsSync(path)) faults.push(`${where}: ${block.file} is there already`);
         else writeFileSync(path, `${block.text}\n`);
       }
-      if (block.language === "sh" && runsIn(block, slow)) said = await shell(block.text, folder, env);
+      if (block.language === "sh" && runsIn(block, slow))
+        said = await shell(block.text, folder, env, slow ? 1_500_000 : 240_000);
       if (block === last) {
         writeFileSync(join(folder, "program.ts"), typescript.map(({ text }) => text).join("\n"));
         said = await program(join(folder, "program.ts"), folder, env);
