@@ -18,59 +18,48 @@ const ENTRIES: Record<string, string | null> = {
 const WITHOUT_GPU = ["Bun"];
 
 const IMPORT = `
-const [name, wanted] = process.argv.slice(2);
-if (wanted) {
-  const names = Object.keys(await import(name));
-  if (!names.includes(wanted)) throw new Error(\`\${name} exports \${names}\`);
-  console.log("ok");
-} else console.log(import.meta.resolve(name).endsWith("/dist/trainer.worker.js") ? "ok" : import.meta.resolve(name));
+const said = {};
+for (const [name, wanted] of Object.entries(JSON.parse(process.argv[2]))) {
+  try {
+    if (wanted && !(wanted in (await import(name)))) throw new Error(\`it exports no \${wanted}\`);
+    const address = import.meta.resolve(name);
+    said[name] = /\\.js$/.test(address) ? "ok" : address;
+  } catch (error) {
+    said[name] = error.message;
+  }
+}
+console.log(JSON.stringify(said));
 `;
 
 const GENERATE = `
 import { fileURLToPath } from "node:url";
-import { conversationIds, loadText, prepareText, requestGpu, respond } from "qwench";
+import { conversationIds, loadText, prepareText, requestGpu, respond, settingsOf } from "qwench";
 import { nodeFolder, openAdapter } from "qwench/platform";
 const { adapter } = await openAdapter();
 const model = nodeFolder(fileURLToPath(new URL("assets/tiny", import.meta.resolve("qwench/package.json"))));
 const sources = { gpu: await requestGpu(adapter), model };
 const text = await loadText(await prepareText(sources), sources);
 const prompt_ids = conversationIds(text, [{ role: "user", content: "Ann has 2 apples and gets 3. How many has she?" }]);
-for await (const event of respond(text, [{ prompt_ids }], { max_new_tokens: 8, seed: 0, temperature: 0 })) {
+const settings = settingsOf(text.defaults, { max_new_tokens: 8, temperature: 0 }, 0);
+for await (const event of respond(text, [{ prompt_ids }], settings)) {
   if (event.type === "response" && event.made.text.trim()) console.log("ok");
 }
 process.exit();
 `;
 
-/** Imports every entry in every runtime, and writes a few tokens with the library and with the program. */
+/** Imports every entry in every runtime, and has the manager run the program. */
 export async function checkEntries(projects: readonly Project[], { runtimes }: Tools): Promise<Result[]> {
   const table = "package manager × entry × runtime";
   const results: Result[] = [];
   for (const { name, folder, exec } of projects) {
     writeFileSync(join(folder, "import.js"), IMPORT);
-    writeFileSync(join(folder, "generate.js"), GENERATE);
     for (const [runtime, [program, ...flags]] of Object.entries(runtimes)) {
-      const js = async (...args: string[]) => {
-        const said = (await run(program, [...flags, ...args], { cwd: folder })).trim();
-        if (said !== "ok") throw new Error(said || "it wrote nothing");
-        return said;
-      };
-      for (const [entry, wanted] of Object.entries(ENTRIES)) {
+      const js = (...args: string[]) => run(program, [...flags, ...args], { cwd: folder });
+      const imported = js("import.js", JSON.stringify(ENTRIES)).then(JSON.parse);
+      for (const entry of Object.keys(ENTRIES)) {
         const cell = { table, row: `${name}: \`${entry}\``, column: runtime };
-        results.push(await tryTo(cell, () => js("import.js", entry, wanted ?? "")));
+        results.push(await tryTo(cell, async () => okOr((await imported)[entry])));
       }
-      if (WITHOUT_GPU.includes(runtime)) continue;
-      const library = { table, row: `${name}: a program that generates`, column: runtime };
-      results.push(await tryTo(library, () => js("generate.js")));
-      const cli = { table, row: `${name}: \`qwench generate\``, column: runtime };
-      const file = join(folder, "node_modules/qwench/dist/cli.js");
-      const args = ["generate", "--max_new_tokens", "8", "How many is 2 and 3?"];
-      results.push(
-        await tryTo(cli, async () => {
-          const said = await run(program, [...flags, file, ...args], { cwd: folder });
-          if (!said.trim()) throw new Error("it wrote nothing");
-          return "ok";
-        }),
-      );
     }
     const by = { table: "package manager × install", row: name, column: "runs `qwench plan`" };
     results.push(
@@ -84,6 +73,32 @@ export async function checkEntries(projects: readonly Project[], { runtimes }: T
   return results;
 }
 
+/** Writes a few tokens with the library and with the program: the same files and the same Dawn, whoever installed them. */
+export async function checkPrograms({ name, folder }: Project, { runtimes }: Tools): Promise<Result[]> {
+  const results: Result[] = [];
+  writeFileSync(join(folder, "generate.js"), GENERATE);
+  for (const [runtime, [program, ...flags]] of Object.entries(runtimes)) {
+    if (WITHOUT_GPU.includes(runtime)) continue;
+    const js = (...args: string[]) => run(program, [...flags, ...args], { cwd: folder });
+    const table = "the embedded model × runtime";
+    const library = { table, row: `${name}: a program of the library's`, column: runtime };
+    results.push(await tryTo(library, async () => okOr((await js("generate.js")).trim())));
+    const cli = { table, row: `${name}: \`qwench generate\``, column: runtime };
+    const file = join(folder, "node_modules/qwench/dist/cli.js");
+    const args = ["generate", "--max_new_tokens", "8", "How many is 2 and 3?"];
+    results.push(await tryTo(cli, async () => ((await js(file, ...args)).trim() ? "ok" : okOr("it wrote nothing"))));
+  }
+  return results;
+}
+
+function okOr(said: string): string {
+  if (said !== "ok") throw new Error(said || "it wrote nothing");
+  return said;
+}
+
+/** The managers that lay packages out in ways of their own. */
+const LAYOUTS = ["npm", "pnpm"];
+
 /** Compiles a use of every entry with libraries checked too, by each TypeScript and way of resolving. */
 export async function checkTypes(projects: readonly Project[], { compilers }: Tools): Promise<Result[]> {
   const results: Result[] = [];
@@ -96,7 +111,7 @@ export async function checkTypes(projects: readonly Project[], { compilers }: To
   use.push(`import { requestGpu } from "qwench";
 export const open = async (adapter: GPUAdapter): Promise<GPUDevice> => (await requestGpu(adapter)).device;`);
   const resolutions = { NodeNext: "NodeNext", ESNext: "Bundler" };
-  for (const { name, folder } of projects) {
+  for (const { name, folder } of projects.filter((project) => LAYOUTS.includes(project.name))) {
     writeFileSync(join(folder, "use.ts"), use.join("\n"));
     for (const [version, tsc] of Object.entries(compilers)) {
       for (const [module, moduleResolution] of Object.entries(resolutions)) {

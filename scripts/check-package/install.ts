@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { copySources } from "./pack.ts";
@@ -15,26 +15,33 @@ export interface Project {
   exec: readonly string[];
 }
 
-interface Way {
+export interface Way {
   name: string;
   exec: readonly string[];
   install(cwd: string): Promise<unknown>;
 }
 
-/** Installs the package into an empty folder by every package manager, from the tarball and from a git address. */
-export async function installEverywhere(tarball: string, folder: string, tools: Tools): Promise<[Project[], Result[]]> {
-  const { address, id } = gitRepository(join(folder, "git"));
-  const [npm, pnpm, bun] = ["npm", tools.bin("pnpm"), tools.bin("bun")];
-  const ways: Way[] = [
-    { name: "npm", exec: ["npx"], install: (cwd) => run(npm, ["install", tarball], { cwd }) },
-    // pnpm ends with an error where a script is neither allowed nor refused: Dawn's, which only does something on macOS
+/** How the package is installed from its tarball. */
+export function fromTarball(tarball: string, tools: Tools): Way[] {
+  const [pnpm, bun] = [tools.bin("pnpm"), tools.bin("bun")];
+  return [
+    { name: "npm", exec: ["npx"], install: (cwd) => run("npm", ["install", tarball], { cwd }) },
     {
       name: "pnpm",
       exec: [pnpm, "exec"],
+      // pnpm ends with an error where a script is neither allowed nor refused: Dawn's, which only does something on macOS
       install: (cwd) => run(pnpm, ["add", "--allow-build=webgpu", tarball], { cwd }),
     },
     { name: "Bun", exec: [bun, "x"], install: (cwd) => run(bun, ["add", tarball], { cwd }) },
-    { name: "npm, git", exec: ["npx"], install: (cwd) => run(npm, ["install", address], { cwd }) },
+  ];
+}
+
+/** How the package is installed from a git address, in a repository that is made in `folder`. */
+export function fromGit(folder: string, tools: Tools): Way[] {
+  const [pnpm, bun] = [tools.bin("pnpm"), tools.bin("bun")];
+  const { address, id } = gitRepository(join(folder, "git"));
+  return [
+    { name: "npm, git", exec: ["npx"], install: (cwd) => run("npm", ["install", address], { cwd }) },
     {
       name: "pnpm, git",
       exec: [pnpm, "exec"],
@@ -47,17 +54,20 @@ export async function installEverywhere(tarball: string, folder: string, tools: 
       name: "Bun, git, by npm pack", // Bun installs no devDependencies of a git address, so that nothing can be built
       exec: [bun, "x"],
       async install(cwd) {
-        await run(npm, ["pack", address], { cwd });
+        await run("npm", ["pack", address], { cwd });
         const packed = readdirSync(cwd).find((name) => name.endsWith(".tgz"))!;
         await run(bun, ["add", `./${packed}`], { cwd });
       },
     },
   ];
+}
+
+/** Installs the package into empty folders. @returns those where that went well, and how it went */
+export async function installAll(ways: readonly Way[], folder: string): Promise<[Project[], Result[]]> {
   const projects: Project[] = [];
   const results: Result[] = [];
   for (const [i, way] of ways.entries()) {
-    const project = { name: way.name, folder: join(folder, `project-${i}`), exec: way.exec };
-    mkdirSync(project.folder);
+    const project = { name: way.name, folder: mkdtempSync(join(folder, `project-${i}-`)), exec: way.exec };
     writeFileSync(join(project.folder, "package.json"), '{"private": true, "type": "module"}');
     const cell = { table: "package manager × install", row: way.name, column: "installed" };
     const result = await tryTo(cell, async () => {

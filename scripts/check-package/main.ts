@@ -4,14 +4,14 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { checkBundlers } from "./bundlers.ts";
-import { checkEntries, checkTypes, lint } from "./entries.ts";
-import { installEverywhere } from "./install.ts";
+import { checkEntries, checkPrograms, checkTypes, lint } from "./entries.ts";
+import { fromGit, fromTarball, installAll } from "./install.ts";
 import { packPackage } from "./pack.ts";
 import { checkPlaces } from "./places.ts";
 import { type Result, renderResults } from "./run.ts";
 import { installTools } from "./tools.ts";
 
-const PARTS = ["lint", "install", "types", "bundlers", "places"];
+const PARTS = ["lint", "install", "git", "types", "bundlers", "places"];
 
 async function main(asked: readonly string[]): Promise<number> {
   const unknown = asked.filter((part) => !PARTS.includes(part));
@@ -24,10 +24,16 @@ async function main(asked: readonly string[]): Promise<number> {
     const { tarball } = packPackage(join(folder, "pack"));
     if (wanted("lint")) results.push(...(await lint(tarball, tools)));
     if (wanted("install") || wanted("types")) {
-      const [projects, installed] = await installEverywhere(tarball, folder, tools);
+      const [projects, installed] = await installAll(fromTarball(tarball, tools), folder);
       results.push(...installed);
-      if (wanted("install")) results.push(...(await checkEntries(projects, tools)));
+      if (wanted("install")) {
+        results.push(...(await checkEntries(projects, tools)), ...(await checkPrograms(projects[0], tools)));
+      }
       if (wanted("types")) results.push(...(await checkTypes(projects, tools)));
+    }
+    if (wanted("git")) {
+      const [projects, installed] = await installAll(fromGit(folder, tools), folder);
+      results.push(...installed, ...(await checkEntries(projects, tools)));
     }
     if (wanted("bundlers")) results.push(...(await checkBundlers(tarball, folder)));
     if (wanted("places")) results.push(...(await checkPlaces(tarball, folder)));
