@@ -70,8 +70,10 @@ export default defineConfig(({ mode }) => {
       pool: "forks", // Vulkan reads the environment of the process, which a worker thread only has a copy of
       maxWorkers: Math.max(2, Math.min(4, Math.floor(availableParallelism() / 2))),
       globalSetup: ["tests/setup.ts"],
-      testTimeout: 300_000, // a cold shader cache: a file may compile a hundred pipelines, on a machine that others use too
-      hookTimeout: 120_000,
+      // only what hangs may meet these: a file may compile a hundred pipelines first, on a machine that others use too
+      testTimeout: 900_000,
+      hookTimeout: 900_000,
+      expect: { poll: { timeout: 300_000 } },
       teardownTimeout: 5_000, // Dawn keeps a process alive; this is how long one may take to end
     },
   };

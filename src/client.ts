@@ -6,6 +6,7 @@ import { QwenchError } from "./errors.ts";
 export type * from "./client/types.ts";
 export * from "./errors.ts";
 
+/** Where a trainer finds its worker, the embedded model and the hub. */
 export interface TrainerOptions {
   /** a worker that runs `qwench/trainer.worker.js`; default: a new one */
   worker?: Worker;

@@ -1,13 +1,5 @@
 import { BusyError, NotFoundError, QuotaError, QwenchError } from "../../errors.ts";
-
-/** Bytes as people read them. */
-export function readable(bytes: number): string {
-  return bytes < 1e6
-    ? `${Math.ceil(bytes / 1e3)} kB`
-    : bytes < 1e9
-      ? `${(bytes / 1e6).toFixed(1)} MB`
-      : `${(bytes / 1e9).toFixed(2)} GB`;
-}
+import { formatFileSize } from "../../text/bytes.ts";
 
 /** What the browser's storage has room for now. `check` throws QuotaError where `bytes` more would not fit. */
 export async function roomLeft(): Promise<{ check(bytes: number, what: string): void }> {
@@ -44,7 +36,7 @@ function full(what: string, bytes: number, usage: number, quota: number): string
   const free = Math.max(0, quota - usage);
   if (bytes <= free) {
     // browsers state a share of the disk as it once was, and less is there in private windows
-    return `Cannot ${what}: the browser refused ${readable(bytes)} more, though it states ${readable(free)} of ${readable(quota)} as free: the disk itself may be full, or this window be a private one. What was there before is intact; delete a model, a data set or a run, or free some of the disk`;
+    return `Cannot ${what}: the browser refused ${formatFileSize(bytes)} more, though it states ${formatFileSize(free)} of ${formatFileSize(quota)} as free: the disk itself may be full, or this window be a private one. What was there before is intact; delete a model, a data set or a run, or free some of the disk`;
   }
-  return `Cannot ${what}: the browser's storage for this site is full. ${readable(bytes)} are needed, ${readable(free)} of ${readable(quota)} are free. What was there before is intact; delete a model, a data set or a run, or free some of the disk`;
+  return `Cannot ${what}: the browser's storage for this site is full. ${formatFileSize(bytes)} are needed, ${formatFileSize(free)} of ${formatFileSize(quota)} are free. What was there before is intact; delete a model, a data set or a run, or free some of the disk`;
 }
