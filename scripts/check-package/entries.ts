@@ -74,8 +74,10 @@ export async function checkEntries(projects: readonly Project[], { runtimes }: T
 }
 
 /** Writes a few tokens with the library and with the program: the same files and the same Dawn, whoever installed them. */
-export async function checkPrograms({ name, folder }: Project, { runtimes }: Tools): Promise<Result[]> {
+export async function checkPrograms([project]: readonly Project[], { runtimes }: Tools): Promise<Result[]> {
   const results: Result[] = [];
+  if (!project) return results;
+  const { name, folder } = project;
   writeFileSync(join(folder, "generate.js"), GENERATE);
   for (const [runtime, [program, ...flags]] of Object.entries(runtimes)) {
     if (WITHOUT_GPU.includes(runtime)) continue;

@@ -1,49 +1,68 @@
 // `npm run check:package`: packs, and tries the tarball as users do: package managers × entries × runtimes, types, bundlers in Chromium,
-// odd places. Needs the npm registry; some twenty minutes on two cores. `-- install types …` tries only those parts.
-import { mkdtempSync, rmSync } from "node:fs";
+// odd places. Needs the npm registry; some twenty minutes on two cores. `-- install types …` tries only those parts; `--write`
+// puts their tables into README.md beside this file.
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { checkBundlers } from "./bundlers.ts";
 import { checkEntries, checkPrograms, checkTypes, lint } from "./entries.ts";
 import { fromGit, fromTarball, installAll } from "./install.ts";
 import { packPackage } from "./pack.ts";
 import { checkPlaces } from "./places.ts";
 import { type Result, renderResults } from "./run.ts";
-import { installTools } from "./tools.ts";
+import { installTools, type Tools } from "./tools.ts";
 
-const PARTS = ["lint", "install", "git", "types", "bundlers", "places"];
+type Part = (tarball: string, folder: string, tools: Tools) => Promise<Result[]>;
 
-async function main(asked: readonly string[]): Promise<number> {
-  const unknown = asked.filter((part) => !PARTS.includes(part));
-  if (unknown.length > 0) throw new Error(`There is no part ${unknown.join(", ")}: ${PARTS.join(", ")}`);
-  const wanted = (part: string) => asked.length === 0 || asked.includes(part);
+const PARTS: Record<string, Part> = {
+  lint: (tarball, _, tools) => lint(tarball, tools),
+  async install(tarball, folder, tools) {
+    const [projects, installed] = await installAll(fromTarball(tarball, tools), folder);
+    return [...installed, ...(await checkEntries(projects, tools)), ...(await checkPrograms(projects, tools))];
+  },
+  async git(_, folder, tools) {
+    const [projects, installed] = await installAll(fromGit(folder, tools), folder);
+    return [...installed, ...(await checkEntries(projects, tools))];
+  },
+  async types(tarball, folder, tools) {
+    const [projects, installed] = await installAll(fromTarball(tarball, tools), folder);
+    return [...installed.filter(({ ok }) => !ok), ...(await checkTypes(projects, tools))];
+  },
+  bundlers: checkBundlers,
+  places: checkPlaces,
+};
+const README = fileURLToPath(new URL("README.md", import.meta.url));
+
+async function main(args: readonly string[]): Promise<number> {
+  const asked = args.filter((arg) => arg !== "--write");
+  const unknown = asked.filter((part) => !Object.hasOwn(PARTS, part));
+  if (unknown.length > 0) throw new Error(`There is no part ${unknown.join(", ")}: ${Object.keys(PARTS).join(", ")}`);
   const folder = mkdtempSync(join(tmpdir(), "qwench-check-"));
-  const results: Result[] = [];
+  const all: Result[] = [];
   try {
     const tools = await installTools();
     const { tarball } = packPackage(join(folder, "pack"));
-    if (wanted("lint")) results.push(...(await lint(tarball, tools)));
-    if (wanted("install") || wanted("types")) {
-      const [projects, installed] = await installAll(fromTarball(tarball, tools), folder);
-      results.push(...installed);
-      if (wanted("install")) {
-        results.push(...(await checkEntries(projects, tools)), ...(await checkPrograms(projects[0], tools)));
-      }
-      if (wanted("types")) results.push(...(await checkTypes(projects, tools)));
+    for (const part of asked.length > 0 ? asked : Object.keys(PARTS)) {
+      const results = await PARTS[part](tarball, folder, tools);
+      all.push(...results);
+      if (args.includes("--write")) write(part, renderResults(results));
     }
-    if (wanted("git")) {
-      const [projects, installed] = await installAll(fromGit(folder, tools), folder);
-      results.push(...installed, ...(await checkEntries(projects, tools)));
-    }
-    if (wanted("bundlers")) results.push(...(await checkBundlers(tarball, folder)));
-    if (wanted("places")) results.push(...(await checkPlaces(tarball, folder)));
   } finally {
     rmSync(folder, { recursive: true, force: true, maxRetries: 3 });
   }
-  console.log(renderResults(results));
-  const failed = results.filter(({ ok }) => !ok).length;
-  console.log(`\n${results.length - failed} ok, ${failed} failed`);
-  return failed === 0 && results.length > 0 ? 0 : 1;
+  console.log(renderResults(all));
+  const failed = all.filter(({ ok }) => !ok).length;
+  console.log(`\n${all.length - failed} ok, ${failed} failed`);
+  return failed === 0 && all.length > 0 ? 0 : 1;
+}
+
+function write(part: string, tables: string): void {
+  const [begin, end] = [`<!-- ${part} -->`, `<!-- /${part} -->`];
+  const [head, rest] = readFileSync(README, "utf8").split(begin);
+  const tail = rest?.split(end)[1];
+  if (tail === undefined) throw new Error(`README.md has no ${begin} … ${end}`);
+  writeFileSync(README, `${head}${begin}\n${tables}\n${end}${tail}`);
 }
 
 main(process.argv.slice(2)).then(
