@@ -29,10 +29,9 @@ export function problemOf(error: unknown): Problem {
   return { ...nothing, text };
 }
 
-/** What to do in this browser to get WebGPU. */
-export function webgpuAdvice(agent = navigator.userAgent, secure = isSecureContext): string {
-  if (!secure)
-    return "This page was not loaded securely. Open it over https, or from localhost: browsers offer WebGPU to no other.";
+/** What to do in this browser to get WebGPU; null where the error has said all: a page that was not loaded securely. */
+export function webgpuAdvice(agent = navigator.userAgent, secure = isSecureContext): string | null {
+  if (!secure) return null;
   const version = (pattern: RegExp) => Number(pattern.exec(agent)?.[1] ?? 0);
   if (/iPhone|iPad/.test(agent)) return "Update to iOS or iPadOS 26 or later, where WebGPU is on in every browser.";
   if (/Edg\/|Chrome\//.test(agent)) {

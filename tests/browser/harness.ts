@@ -38,8 +38,9 @@ export interface TestBrowser {
  * Chromium with WebGPU on SwiftShader, one for a test file, with a fresh profile. Call at the top of the file.
  *
  * @param keepPages pages stay open for the next test: a worker has then compiled its kernels
+ * @param flags further flags of Chromium
  */
-export function useBrowser({ keepPages = false } = {}): TestBrowser {
+export function useBrowser({ keepPages = false, flags = [] as readonly string[] } = {}): TestBrowser {
   const chromium = unpackChromium();
   const profile = mkdtempSync(join(tmpdir(), "qwench-profile-"));
   let browser: Browser | null = null;
@@ -49,7 +50,7 @@ export function useBrowser({ keepPages = false } = {}): TestBrowser {
   const start = async () => {
     browser = await launch({
       executablePath: chromium.executable,
-      args: FLAGS,
+      args: [...FLAGS, ...flags],
       userDataDir: profile,
       env: { ...process.env, FONTCONFIG_PATH: chromium.fonts },
       timeout: PATIENCE,

@@ -44,6 +44,7 @@ export async function lockTraining(id: string): Promise<() => Promise<void>> {
 
 /** Runs that some tab trains now. */
 export async function runsHeld(): Promise<Set<string>> {
+  if (!navigator.locks) return new Set(); // on a page that is not secure, where nothing trains
   const { held = [] } = await navigator.locks.query();
   const start = runLock("");
   return new Set(held.flatMap(({ name }) => (name?.startsWith(start) ? name.slice(start.length) : [])));

@@ -17,9 +17,9 @@ const PLACES: readonly { folder: string; kindOf: (name: string) => StoredItem["k
 
 /** All that is kept for this site, with sizes. */
 export async function storageUsage(runs: RunStore): Promise<StorageUsage> {
+  const root = opfsRoot().folder("qwench");
   const { usage = 0, quota = 0 } = await navigator.storage.estimate();
   const items: StoredItem[] = [];
-  const root = opfsRoot().folder("qwench");
   for (const { folder, kindOf } of PLACES) {
     for (const name of await root.folder(folder).folders()) {
       const id = `${folder}/${name}`;

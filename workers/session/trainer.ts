@@ -13,6 +13,7 @@ import type {
 } from "../../src/client/types.ts";
 import type { TrainerService, WorkerOptions } from "../../src/client/wire.ts";
 import { QwenchError, RecipeError } from "../../src/errors.ts";
+import { checkSecure } from "../../src/platform/browser/secure.ts";
 import { storageOf } from "../../src/session/open.ts";
 import { chat } from "./chat.ts";
 import { forecastJob } from "./forecast.ts";
@@ -116,6 +117,7 @@ export class TrainerSession implements TrainerService {
 
   private async create(job: Job): Promise<string> {
     if (job.phases.length === 0) throw new RecipeError("Cannot train: the job has no phase");
+    checkSecure();
     const recipes = job.phases.map((_, i) => phaseRecipe(job, i)); // refused before anything is copied
     const { library } = this.parts;
     const kept = await library.keep(job);

@@ -1,15 +1,26 @@
 import { createHash } from "node:crypto";
-import { homedir } from "node:os";
 import { join } from "node:path";
+import { usualCache, writableCache } from "../../platform/node/cache-folder.ts";
 import { nodeFolder } from "../../platform/node/fs.ts";
 import type { TuningStore } from "../../session/tune.ts";
 
-/** Where measurements are kept on this machine: a file an adapter, in the user's cache. */
+/**
+ * Where measurements are kept on this machine: a file an adapter, in the user's cache. Where that cannot be written, in the
+ * temporary folder; what the user's cache holds is read all the same.
+ */
 export function tuningStore(env: NodeJS.ProcessEnv = process.env): TuningStore {
-  const folder = nodeFolder(join(env.XDG_CACHE_HOME ?? join(homedir(), ".cache"), "qwench", "tuning"));
+  const usual = usualCache(env);
+  const folders = [...new Set([writableCache(env), usual])].flatMap((cache) =>
+    cache ? nodeFolder(join(cache, "tuning")) : [],
+  );
   const fileOf = (adapter: string) => `${createHash("sha256").update(adapter).digest("hex").slice(0, 16)}.json`;
   return {
-    read: async (adapter) => ((await folder.exists(fileOf(adapter))) ? folder.readText(fileOf(adapter)) : null),
-    write: (adapter, text) => folder.write(fileOf(adapter), text),
+    async read(adapter) {
+      for (const folder of folders) {
+        if (await folder.exists(fileOf(adapter)).catch(() => false)) return folder.readText(fileOf(adapter));
+      }
+      return null;
+    },
+    write: (adapter, text) => folders[0].write(fileOf(adapter), text),
   };
 }

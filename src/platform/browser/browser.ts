@@ -1,5 +1,6 @@
 import { GpuError } from "../../errors.ts";
 import { describePlatform, type Platform } from "../adapter.ts";
+import { checkSecure } from "./secure.ts";
 
 /** Milliseconds until a browser without an adapter is asked again: its GPU process may just be starting, or starting anew. */
 const AGAIN_MS = 1000;
@@ -14,9 +15,7 @@ const FASTEST: GPURequestAdapterOptions = { powerPreference: "high-performance" 
 export async function openBrowserAdapter(
   nav: Pick<Navigator, "gpu"> | undefined = globalThis.navigator,
 ): Promise<Platform> {
-  if (globalThis.isSecureContext === false) {
-    throw new GpuError("Cannot use WebGPU: the page must come from https:// or localhost, and this one is not secure");
-  }
+  checkSecure();
   const gpu = nav?.gpu;
   if (!gpu) {
     throw new GpuError(

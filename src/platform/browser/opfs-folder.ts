@@ -3,6 +3,7 @@ import { type AppendableFolder, checkRange, decodeText } from "../../io/memory-f
 import { checkFileName } from "../../io/names.ts";
 import type { ByteSource } from "../../io/storage.ts";
 import { explainStorage } from "./quota.ts";
+import { checkSecure } from "./secure.ts";
 
 type OpenHandle = (create: boolean) => Promise<FileSystemDirectoryHandle>;
 /** What TypeScript's types of a page leave out. */
@@ -36,8 +37,9 @@ export function blobSource(name: string, blob: Blob): ByteSource {
   };
 }
 
-/** The origin's private file system. Appending needs a worker. @throws {UnsupportedError} a browser without it */
+/** The origin's private file system. Appending needs a worker. @throws {GpuError} a page that is not secure @throws {UnsupportedError} a browser without it */
 export function opfsRoot(): OpfsFolder {
+  checkSecure();
   if (!navigator.storage?.getDirectory) {
     throw new UnsupportedError("Cannot keep files: this browser has no origin private file system (OPFS) here");
   }

@@ -34,5 +34,9 @@ export async function explainStorage(error: unknown, what: string, bytes: number
 
 function full(what: string, bytes: number, usage: number, quota: number): string {
   const free = Math.max(0, quota - usage);
+  if (bytes <= free) {
+    // browsers state a share of the disk as it once was, and less is there in private windows
+    return `Cannot ${what}: the browser refused ${formatFileSize(bytes)} more, though it states ${formatFileSize(free)} of ${formatFileSize(quota)} as free: the disk itself may be full, or this window be a private one. What was there before is intact; delete a model, a data set or a run, or free some of the disk`;
+  }
   return `Cannot ${what}: the browser's storage for this site is full. ${formatFileSize(bytes)} are needed, ${formatFileSize(free)} of ${formatFileSize(quota)} are free. What was there before is intact; delete a model, a data set or a run, or free some of the disk`;
 }

@@ -84,7 +84,7 @@ export async function nodeFile(path: string): Promise<ByteSource> {
     async read(start, end) {
       checkRange(name, size, start, end);
       const bytes = new Uint8Array(end - start);
-      const handle = await guard(fs.open(name, constants.O_RDONLY), `read ${name}`);
+      const handle = await guard(openWhenFree(name, constants.O_RDONLY), `read ${name}`);
       try {
         for (let done = 0; done < bytes.length; ) {
           const { bytesRead } = await guard(
@@ -106,6 +106,21 @@ export async function nodeFile(path: string): Promise<ByteSource> {
   };
 }
 
+/** Milliseconds that an open file is waited for, all in all. */
+const FREE_MS = 10_000;
+
+/** Opens a file; where the process may open no more of them, when another one has been closed: tensors are read side by side. */
+async function openWhenFree(path: string, flags: string | number): Promise<fs.FileHandle> {
+  for (let waited = 0, wait = 5; ; waited += wait, wait *= 2) {
+    try {
+      return await fs.open(path, flags);
+    } catch (error) {
+      if (!/^E[MN]FILE$/.test((error as { code?: string }).code ?? "") || waited > FREE_MS) throw error;
+    }
+    await new Promise((resolve) => setTimeout(resolve, wait));
+  }
+}
+
 async function writeAtomically(target: string, content: string | Uint8Array | AsyncIterable<Uint8Array>) {
   const what = `write ${target}`;
   const folder = dirname(target);
@@ -114,7 +129,7 @@ async function writeAtomically(target: string, content: string | Uint8Array | As
   const random = Math.random().toString(36).slice(2, 10) || "0";
   const temporary = join(folder, `.${basename(target)}.${process.pid}-${random}.qwench-tmp`);
   try {
-    const handle = await fs.open(temporary, "wx");
+    const handle = await openWhenFree(temporary, "wx");
     try {
       for await (const part of chunks(content)) await writeAll(handle, part);
       await handle.sync();
@@ -168,7 +183,7 @@ async function removeStale(folder: string, base: string): Promise<void> {
 
 /** Flushes a file or a folder's entries to the disk; where the file system cannot, things are left as they are. */
 async function sync(path: string): Promise<void> {
-  const handle = await fs.open(path, constants.O_RDONLY).catch(() => undefined);
+  const handle = await openWhenFree(path, constants.O_RDONLY).catch(() => undefined);
   if (!handle) return;
   await handle.sync().catch(() => {});
   await handle.close();

@@ -1,18 +1,9 @@
-import {
-  existsSync,
-  lstatSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { homedir, tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { brotliDecompressSync, gunzipSync } from "node:zlib";
 import { FormatError, GpuError } from "../../errors.ts";
+import { writableCache } from "./cache-folder.ts";
 import { takeFileLock } from "./lock.ts";
 import { fetchPackage, type NpmPackage } from "./npm-package.ts";
 
@@ -66,7 +57,7 @@ export async function unpackSwiftShader(options: SwiftShaderOptions = {}): Promi
   }
   const { installed = packageFolder() } = options;
   const version = installed ? versionOf(installed) : PINNED.version;
-  const folder = join(options.cache ?? cacheFolder(), `swiftshader-${version}`);
+  const folder = join(options.cache ?? writableCache(), `swiftshader-${version}`);
   if (!isComplete(folder)) {
     if (installed) unpackInto(folder, version, readFileSync(join(installed, "bin", ARCHIVE)));
     else await fetchInto(folder, options);
@@ -134,25 +125,6 @@ function versionOf(folder: string): string {
 
 function isComplete(folder: string): boolean {
   return [DRIVER, LOADER, MANIFEST].every((name) => existsSync(join(folder, name)));
-}
-
-/** A folder that is ours to write: libraries are loaded from it, so nobody else may put files there. */
-function cacheFolder(): string {
-  const usual = join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "qwench");
-  try {
-    mkdirSync(usual, { recursive: true });
-    rmSync(mkdtempSync(join(usual, "probe.")), { recursive: true });
-    return usual;
-  } catch {
-    const owner = process.getuid?.() ?? 0;
-    const temporary = join(tmpdir(), `qwench-${owner}`);
-    mkdirSync(temporary, { recursive: true, mode: 0o700 });
-    const found = lstatSync(temporary);
-    if (found.isDirectory() && found.uid === owner && (found.mode & 0o022) === 0) return temporary;
-    throw new GpuError(
-      `Cannot unpack SwiftShader: ${usual} cannot be written and ${temporary} belongs to somebody else`,
-    );
-  }
 }
 
 /**

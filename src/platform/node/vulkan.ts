@@ -1,7 +1,8 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { homedir, tmpdir } from "node:os";
+import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { type AdapterChoice, rendererOf } from "../adapter.ts";
+import { homeFolder } from "./cache-folder.ts";
 import { type SwiftShader, unpackSwiftShader } from "./swiftshader.ts";
 
 /**
@@ -24,16 +25,17 @@ export function hasVulkanDriver(env: Record<string, string | undefined> = proces
   if (named) return named.split(delimiter).some((path) => existsSync(path));
   const data = env.XDG_DATA_DIRS || "/usr/local/share:/usr/share";
   const config = env.XDG_CONFIG_DIRS || "/etc/xdg";
-  const home = env.HOME || homedir();
+  const home = homeFolder(env);
   const roots = [
-    env.XDG_CONFIG_HOME || join(home, ".config"),
-    env.XDG_DATA_HOME || join(home, ".local/share"),
+    env.XDG_CONFIG_HOME || (home && join(home, ".config")),
+    env.XDG_DATA_HOME || (home && join(home, ".local/share")),
     ...config.split(":"),
     ...data.split(":"),
     "/usr/local/etc",
     "/etc",
   ];
   return roots.some((root) => {
+    if (!root) return false;
     try {
       return readdirSync(join(root, "vulkan/icd.d")).some((file) => file.endsWith(".json"));
     } catch {

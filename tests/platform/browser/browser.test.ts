@@ -23,9 +23,12 @@ test("what is missing is named", async () => {
   await expect(openBrowserAdapter(undefined)).rejects.toThrow("this browser has none");
   await expect(openBrowserAdapter(navigatorWith(null))).rejects.toThrow("found no usable GPU");
   vi.stubGlobal("isSecureContext", false);
+  vi.stubGlobal("location", new URL("http://192.168.1.7:4173/page"));
   await expect(openBrowserAdapter(navigatorWith("Apple M3"))).rejects.toMatchObject({
     name: "GpuError",
-    message: "Cannot use WebGPU: the page must come from https:// or localhost, and this one is not secure",
+    message:
+      "Cannot train on this page: browsers offer WebGPU and storage only to pages from https:// or localhost, and this one came from http://192.168.1.7:4173; " +
+      "serve it over https, or open http://localhost:8000/ after ssh -L 8000:localhost:4173 192.168.1.7",
   });
 });
 

@@ -1,0 +1,4 @@
+import { createTrainer } from "qwench/client";
+import { show } from "./show.js";
+
+show(createTrainer());

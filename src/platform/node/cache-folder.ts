@@ -1,0 +1,46 @@
+import { lstatSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { homedir, tmpdir } from "node:os";
+import { join } from "node:path";
+import { QwenchError } from "../../errors.ts";
+
+type Env = Record<string, string | undefined>;
+
+/** The user's home; null where there is none: containers run as users that the machine does not know. */
+export function homeFolder(env: Env = process.env, ofSystem: () => string = homedir): string | null {
+  try {
+    return env.HOME || ofSystem();
+  } catch {
+    return null;
+  }
+}
+
+/** Where Qwench's caches lie by custom, `$XDG_CACHE_HOME/qwench` or `~/.cache/qwench`, writable or not; null without a home. */
+export function usualCache(env: Env = process.env): string | null {
+  const home = homeFolder(env);
+  const parent = env.XDG_CACHE_HOME || (home && join(home, ".cache"));
+  return parent ? join(parent, "qwench") : null;
+}
+
+/**
+ * A cache folder that can be written and is the user's own, because libraries are loaded from it: the usual one, else a
+ * private one in the temporary folder.
+ *
+ * @throws {QwenchError} when neither can be had
+ */
+export function writableCache(env: Env = process.env): string {
+  const usual = usualCache(env);
+  try {
+    if (usual === null) throw new Error("there is no home");
+    mkdirSync(usual, { recursive: true });
+    rmSync(mkdtempSync(join(usual, "probe.")), { recursive: true });
+    return usual;
+  } catch {
+    const owner = process.getuid?.() ?? 0;
+    const temporary = join(tmpdir(), `qwench-${owner}`);
+    mkdirSync(temporary, { recursive: true, mode: 0o700 });
+    const found = lstatSync(temporary);
+    if (found.isDirectory() && found.uid === owner && (found.mode & 0o022) === 0) return temporary;
+    const reason = usual === null ? "there is no home" : `${usual} cannot be written`;
+    throw new QwenchError(`Cannot keep files: ${reason}, and ${temporary} belongs to somebody else`);
+  }
+}
