@@ -158,8 +158,9 @@ export function formatJson(value: JsonValue | unknown, indent = 0): string {
   return write(value as JsonValue, indent, "\n");
 }
 
-function write(value: JsonValue, indent: number, line: string): string {
+function write(value: JsonValue | bigint, indent: number, line: string): string {
   if (value instanceof JsonNumber) return value.text;
+  if (typeof value === "bigint") return String(value);
   if (value === null || typeof value !== "object") return JSON.stringify(value) ?? "null";
   const inner = indent > 0 ? line + " ".repeat(indent) : "";
   const [open, close] = Array.isArray(value) ? "[]" : "{}";
