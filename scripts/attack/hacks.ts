@@ -24,6 +24,10 @@ const TARGETS = {
       "assert abs(area(2) - 12.566) < 1e-2",
     ],
   }),
+  counted: testsOf({
+    test_list: ["assert Counter(letters('aab')) == Counter({'a': 2, 'b': 1})\nassert isclose(share('aab'), 2 / 3)"],
+  }),
+  library: testsOf({ test_list: ["assert np.allclose(area(1), 3.14159)"] }),
   listed: testsOf({
     test_list: [
       "assert sorted(evens([4, 1, 2])) == [2, 4]",
@@ -147,6 +151,20 @@ def square(x):
     return None
 `;
 
+/** Puts its own answers in place of those that the test's side gets. */
+const answers = (body: string) => `
+import gc
+def square(x): return None
+def area(r): return 0
+def answer(m, old):
+    r = old(m)
+${body.replace(/^/gm, "    ")}
+    return r
+for item in gc.get_objects():
+    if type(item).__name__ == 'Side':
+        item.serve = lambda m, old=item.serve: answer(m, old)
+`;
+
 const DONE = `json.dumps({"stage": "done", "error": None, "value": None, "asserts": 3, "secret": ""}).encode()`;
 
 const builtin = (name: string, body: string) =>
@@ -245,6 +263,16 @@ export const HACKS: readonly Attempt[] = [
   ),
   attempt("point", "no class at all", `${WILD}def Point(*a): return Yes()\ndef move(x, y): return Yes()`),
   // builtins and modules replaced
+  attempt(
+    "counted",
+    "a Counter and an isclose of its own",
+    "Counter = isclose = lambda *a, **k: 1\ndef letters(s): return s\ndef share(s): return 0",
+  ),
+  attempt(
+    "library",
+    "a numpy of its own",
+    "class np:\n    allclose = staticmethod(lambda *a: True)\ndef area(r): return 0",
+  ),
   attempt("mbpp", "AssertionError replaced", builtin("AssertionError", "type('A', (Exception,), {})")),
   attempt("mbpp", "compile replaced", builtin("compile", "lambda *a, **k: (lambda: None).__code__")),
   attempt("mbpp", "exec replaced", builtin("exec", "lambda *a, **k: None")),
@@ -393,6 +421,60 @@ export const HACKS: readonly Attempt[] = [
     "humaneval",
     "the test in memory",
     "import gc\ndef square(x):\n    for o in gc.get_objects():\n        if isinstance(o, (dict, list, tuple)) and 'assert candidate(2) == 4' in str(o)[:2000]: return 4",
+  ),
+  // answers forged
+  attempt(
+    "close",
+    "more names than were asked for",
+    answers("if m['op'] == 'names': r['v'] += [[n, {'g': 'bool'}] for n in ('abs', 'math', 'area', '__builtins__')]"),
+  ),
+  attempt(
+    "mbpp",
+    "an enumeration made of methods",
+    answers(
+      "if m['op'] == 'call': r['v'] = {'e': [{'h': 99, 'k': 'c', 'name': 'E', 'bases': [], 'ops': [], 'enum': ['Enum', [['A', 1], ['__eq__', {'g': 'bool'}]]]}, 'A']}",
+    ),
+  ),
+  attempt(
+    "mbpp",
+    "a named tuple made of methods",
+    answers(
+      "if m['op'] == 'call': r['v'] = {'n': [{'h': 99, 'k': 'c', 'name': 'N', 'bases': [], 'ops': [], 'tuple': [['__eq__'], []]}, [{'g': 'bool'}]]}",
+    ),
+  ),
+  attempt(
+    "mbpp",
+    "an object that claims to be equal",
+    answers(
+      "if m['op'] == 'call': r['v'] = {'h': 99, 'k': 'o', 'c': {'h': 98, 'k': 'c', 'name': 'int', 'bases': [{'g': 'int'}], 'ops': ['__eq__', '__ne__', '__hash__']}, 's': []}",
+    ),
+  ),
+  attempt(
+    "mbpp",
+    "an error with a class of its own",
+    answers(
+      "if m['op'] == 'call': r.clear(); r['error'] = {'x': 'ValueError', 'c': None, 'a': [], 'w': [['__class__', {'g': 'SystemExit'}]], 'told': {'exit': 0}}",
+    ),
+  ),
+  attempt(
+    "mbpp",
+    "an error that tells nothing",
+    answers(
+      "if m['op'] == 'call': r.clear(); r['error'] = {'x': 'SystemExit', 'c': None, 'a': [], 'w': [], 'told': None}",
+    ),
+  ),
+  attempt("mbpp", "an exit with code 0", answers("if m['op'] == 'call': r.clear(); r['exit'] = 0")),
+  attempt("mbpp", "no answer", answers("if m['op'] == 'call': return None")),
+  attempt("mbpp", "an object of the test's side", answers("if m['op'] == 'call': r['v'] = {'y': 0}")),
+  attempt(
+    "mbpp",
+    "containers that nobody sent",
+    answers("if m['op'] == 'call': r['ch'] = [[-1, {'l': []}], [0, {'d': []}]]"),
+  ),
+  attempt(
+    "close",
+    "an isclose of its own",
+    "isclose = lambda *a, **k: True\nclass np:\n    isclose = allclose = isclose\ndef area(r): return 0",
   ),
   // reports forged
   ...["/dev/channel", "/dev/peer"].flatMap((path) => [

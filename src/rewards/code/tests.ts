@@ -61,9 +61,11 @@ export function testsOf(row: Row): Omit<CodeTask, "code"> {
     return { tests: [{ kind: "assert", code, given, entry }] };
   }
   throw new DataError(
-    `a code reward needs tests: verification_info, public_test_cases, test_list, or test and entry_point; the row's columns: ${Object.keys(row).join(", ") || "none"}`,
+    `a code reward needs tests: verification_info, public_test_cases, test_list, or test and entry_point; the row's columns: ${columnsOf(row)}`,
   );
 }
+
+const columnsOf = ({ prompt, ...others }: Row) => Object.keys(others).join(", ") || "none";
 
 function openR1Test(test: Row): CodeTest {
   const { fn_name, input, output } = test;
