@@ -1,5 +1,7 @@
 import { DataError } from "../errors.ts";
-import { renderJinja } from "./jinja.ts";
+import { messageOf } from "../text/show.ts";
+import { renderJinja } from "./jinja/jinja.ts";
+import { generationTag } from "./training-template.ts";
 
 /** A turn of a conversation, as in the OpenAI and Hugging Face chat formats. */
 export interface Message {
@@ -44,7 +46,7 @@ export function renderChat(template: string, messages: readonly Message[], optio
       add_generation_prompt,
     });
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
+    const reason = messageOf(error);
     throw new DataError(`Cannot render the chat template for roles ${roles(messages)}: ${reason}`);
   }
 }
@@ -127,8 +129,6 @@ function longestOverlap(a: string, b: string): number {
   }
   return n;
 }
-
-const generationTag = /\{%-?\s*generation\s*-?%\}/;
 
 /** Spans of `{% generation %}` blocks: the tags become marks in the output, and are taken out again. */
 function markedSpans(template: string, messages: readonly Message[], options: ChatOptions, text: string): Span[] {

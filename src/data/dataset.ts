@@ -1,6 +1,10 @@
 import { DataError, FormatError, QwenchError, UnsupportedError } from "../errors.ts";
+import { isObject } from "../text/json.ts";
+import { parsePythonJson } from "../text/python-json.ts";
+import { messageOf, oneLine } from "../text/show.ts";
 import { parseCsv } from "./formats/csv.ts";
-import { type ParquetDecompressors, readParquet } from "./formats/parquet.ts";
+import { jsonElements } from "./formats/json-array.ts";
+import { readParquet } from "./formats/parquet.ts";
 import type { NumberedRow } from "./rows.ts";
 
 /** Bytes at rest that can be read by range. */
@@ -16,15 +20,17 @@ export interface ByteSource {
 export interface ReadOptions {
   /** stop after so many rows */
   limit?: number;
-  /** Parquet codecs besides UNCOMPRESSED and SNAPPY, such as those of npm's hyparquet-compressors */
-  decompressors?: ParquetDecompressors;
 }
 
 /** Bytes asked for at a time. */
 const chunkBytes = 1 << 20;
-/** Characters of one JSONL line or of a whole JSON array: past that the file is not what it says. */
-const maxLine = 64 * 1024 * 1024;
-const maxArray = 256 * 1024 * 1024;
+/** Characters of one row: past that the file is not what it says. */
+const maxRow = 64 * 1024 * 1024;
+/** White space before a JSON file's first character. */
+const maxBlank = 1024 * 1024;
+/** Bytes that a gzip file may unpack to whatever its size, and how often larger it may be beyond; text packs 3 to 30 times. */
+const freelyUnpacked = 16 * 1024 * 1024;
+const maxRatio = 400;
 
 type Format = "jsonl" | "json" | "csv" | "tsv" | "parquet";
 
@@ -40,19 +46,19 @@ const formats: Record<string, Format> = {
 /**
  * Rows of a data file, in order: JSON Lines, a JSON array, CSV or TSV with a header line (each also gzipped), Parquet.
  * The name's ending tells the format; without a known one the first bytes do. Text is read and decoded as it is
- * needed; a JSON array is held whole.
+ * needed, a row at a time. Numbers are those that Python would read: see `parsePythonJson`.
  *
  * @returns rows with their number: the line of a JSONL file, else the data row, from 1
  * @throws {DataError} a line or row that cannot be read, with the file's name and its number
  * @throws {FormatError} a file that is not Parquet, gzip or UTF-8 as it should be
- * @throws {UnsupportedError} another kind of file, or a Parquet codec that nothing here undoes
+ * @throws {UnsupportedError} another kind of file, or Parquet's codec LZO
  */
 export async function* readRows(source: ByteSource, options: ReadOptions = {}): AsyncGenerator<NumberedRow> {
   const limit = options.limit ?? Number.POSITIVE_INFINITY;
   if (limit <= 0) return;
   const { format, gzip } = await detect(source);
   if (format === "parquet") {
-    yield* readParquet(source, limit, options.decompressors);
+    yield* readParquet(source, limit);
     return;
   }
   const text = decodeText(source, gzip ? gunzip(source) : chunks(source));
@@ -113,17 +119,23 @@ async function* gunzip(source: ByteSource): AsyncGenerator<Uint8Array> {
     },
   });
   const reader = stream.pipeThrough(new DecompressionStream("gzip")).getReader();
+  const most = Math.max(freelyUnpacked, maxRatio * source.size);
+  let unpacked = 0;
   try {
     for (;;) {
       const { done, value } = await reader.read();
       if (done) return;
+      unpacked += value.length;
+      if (unpacked > most) {
+        throw new FormatError(
+          `${source.name} unpacks to more than ${most} bytes, ${maxRatio} times its size: that is no text. Unpack it first`,
+        );
+      }
       yield value;
     }
   } catch (error) {
     if (error instanceof QwenchError) throw error;
-    throw new FormatError(
-      `${source.name} is damaged or cut short (gzip): ${error instanceof Error ? error.message : error}`,
-    );
+    throw new FormatError(`${source.name} is damaged or cut short (gzip): ${messageOf(error)}`);
   } finally {
     await reader.cancel().catch(() => undefined);
   }
@@ -165,8 +177,7 @@ async function* readLines(file: string, text: AsyncIterable<string>): AsyncGener
     if (start < piece.length) {
       pending.push(piece.slice(start));
       pendingLength += piece.length - start;
-      if (pendingLength > maxLine)
-        throw new DataError(`${file}, line ${number + 1} has more than ${maxLine} characters`);
+      if (pendingLength > maxRow) throw new DataError(`${file}, line ${number + 1} has more than ${maxRow} characters`);
     }
   }
   const last = take(pending.join(""));
@@ -176,18 +187,15 @@ async function* readLines(file: string, text: AsyncIterable<string>): AsyncGener
 function parseRowJson(file: string, where: string, text: string): Record<string, unknown> {
   let value: unknown;
   try {
-    value = JSON.parse(text);
+    value = parsePythonJson(text);
   } catch (error) {
-    const shown = text.trim();
-    throw new DataError(
-      `${file}, ${where} is not JSON (${error instanceof Error ? error.message : error}): ${shown.slice(0, 60)}${shown.length > 60 ? "…" : ""}`,
-    );
+    throw new DataError(`${file}, ${where} is not JSON (${messageOf(error)}): ${oneLine(text.trim(), 60)}`);
   }
   return asRow(file, where, value);
 }
 
 function asRow(file: string, where: string, value: unknown): Record<string, unknown> {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+  if (!isObject(value)) {
     const kind = value === null ? "null" : Array.isArray(value) ? "a list" : `a ${typeof value}`;
     throw new DataError(`${file}, ${where} must be a JSON object with named fields, not ${kind}`);
   }
@@ -197,38 +205,27 @@ function asRow(file: string, where: string, value: unknown): Record<string, unkn
 /** A `.json` file: an array of rows, or JSON Lines under that name, as Hugging Face data sets often are. */
 async function* readJson(file: string, text: AsyncIterable<string>): AsyncGenerator<NumberedRow> {
   const iterator = text[Symbol.asyncIterator]();
+  let blank = 0;
   let head = "";
-  let next = await iterator.next();
-  while (!next.done && (head += next.value).trimStart() === "") next = await iterator.next();
-  if (!head.trimStart().startsWith("[")) {
-    yield* readLines(
-      file,
-      (async function* () {
-        yield head;
-        for (let more = await iterator.next(); !more.done; more = await iterator.next()) yield more.value;
-      })(),
-    );
+  while (head === "") {
+    const next = await iterator.next();
+    if (next.done) break;
+    head = next.value.trimStart();
+    blank += next.value.length - head.length;
+    if (blank > maxBlank) throw new DataError(`${file} begins with more than ${maxBlank} blank characters`);
+  }
+  const rest = (async function* () {
+    yield head;
+    for (let more = await iterator.next(); !more.done; more = await iterator.next()) yield more.value;
+  })();
+  if (!head.startsWith("[")) {
+    yield* readLines(file, rest);
     return;
   }
-  const parts = [head];
-  let length = head.length;
-  for (let more = await iterator.next(); !more.done; more = await iterator.next()) {
-    parts.push(more.value);
-    length += more.value.length;
-    if (length > maxArray) {
-      throw new DataError(
-        `${file} is a JSON array of more than ${maxArray} characters; convert it to JSON Lines (one row a line)`,
-      );
-    }
-  }
-  let list: unknown[];
-  try {
-    list = JSON.parse(parts.join(""));
-  } catch (error) {
-    throw new DataError(`${file} is not JSON: ${error instanceof Error ? error.message : error}`);
-  }
-  for (const [i, value] of list.entries()) {
-    yield { row: asRow(file, `row ${i + 1}`, value), number: i + 1, file };
+  let number = 0;
+  for await (const element of jsonElements(file, rest, maxRow)) {
+    number++;
+    yield { row: parseRowJson(file, `row ${number}`, element), number, file };
   }
 }
 

@@ -13,7 +13,8 @@ export interface Piece {
 /**
  * Packs rows of the given lengths into bins of at most `max_length` tokens.
  *
- * - `bfd`: longest first, each into the fullest bin that still takes it; rows past `max_length` lose their end.
+ * - `bfd`: longest first, each into the fullest bin that still takes it, of equally full ones into that which became so
+ *   first; rows past `max_length` lose their end.
  * - `bfd_split`: the same, after cutting long rows into pieces of `max_length`.
  * - `wrapped`: rows in order as one stream, cut every `max_length` tokens; rows straddle bins.
  *
@@ -46,7 +47,7 @@ export function pack(
   pieces.sort((a, b) => b.end - b.start - (a.end - a.start));
 
   const bins: Piece[][] = [];
-  const withRoom: number[][] = Array.from({ length: max_length + 1 }, () => []);
+  const withRoom = Array.from({ length: max_length + 1 }, () => ({ bins: [] as number[], taken: 0 }));
   const rooms = new RoomTree(max_length);
   for (const piece of pieces) {
     const length = piece.end - piece.start;
@@ -56,13 +57,14 @@ export function pack(
       room = max_length;
       bin = bins.push([]) - 1;
     } else {
-      bin = withRoom[room]!.pop()!;
-      if (withRoom[room]!.length === 0) rooms.set(room, false);
+      const waiting = withRoom[room]!;
+      bin = waiting.bins[waiting.taken++]!;
+      if (waiting.taken === waiting.bins.length) rooms.set(room, false);
     }
     bins[bin]!.push(piece);
     const left = room - length;
     if (left > 0) {
-      withRoom[left]!.push(bin);
+      withRoom[left]!.bins.push(bin);
       rooms.set(left, true);
     }
   }

@@ -1,4 +1,6 @@
 import { DataError } from "../errors.ts";
+import { isObject } from "../text/json.ts";
+import { kindOf } from "../text/show.ts";
 import type { Message } from "./chat-template.ts";
 
 /** A row as it was read, and where it was read: what every error about it says. */
@@ -51,8 +53,8 @@ export interface RowOptions {
  */
 export function parseRow(source: NumberedRow, options: RowOptions = {}): Row {
   const { row } = source;
-  if (typeof row !== "object" || row === null || Array.isArray(row)) {
-    throw rowError(source, `must be an object with named fields, not ${describe(row)}`);
+  if (!isObject(row)) {
+    throw rowError(source, `must be an object with named fields, not ${kindOf(row)}`);
   }
   const has = (key: string): boolean => row[key] !== undefined && row[key] !== null;
   const textField = options.dataset_text_field ?? "text";
@@ -113,8 +115,8 @@ export type Prompt = { prompt: string } | ({ prompt: Message[] } & ChatExtras);
  */
 export function parsePrompt(source: NumberedRow, options: RowOptions = {}): Prompt {
   const { row } = source;
-  if (typeof row !== "object" || row === null || Array.isArray(row)) {
-    throw rowError(source, `must be an object with named fields, not ${describe(row)}`);
+  if (!isObject(row)) {
+    throw rowError(source, `must be an object with named fields, not ${kindOf(row)}`);
   }
   const key = ["prompt", "question", "problem"].find((name) => row[name] !== undefined && row[name] !== null);
   if (!key) {
@@ -152,7 +154,7 @@ function promptRow(source: NumberedRow): Row {
   }
   throw rowError(
     source,
-    `"prompt" and "completion" must be two strings or two lists of messages, not ${describe(prompt)} and ${describe(completion)}`,
+    `"prompt" and "completion" must be two strings or two lists of messages, not ${kindOf(prompt)} and ${kindOf(completion)}`,
   );
 }
 
@@ -187,18 +189,18 @@ const roleNames: Record<string, string> = { human: "user", gpt: "assistant" };
 function parseMessages(source: NumberedRow, key: string): Message[] {
   let list = source.row[key];
   if (typeof list === "string" && key !== "prompt" && key !== "completion") list = tryJson(list);
-  if (!Array.isArray(list)) throw rowError(source, `"${key}" must be a list of messages, not ${describe(list)}`);
+  if (!Array.isArray(list)) throw rowError(source, `"${key}" must be a list of messages, not ${kindOf(list)}`);
   return list.map((item: unknown, i) => {
     const where = `message ${i + 1} of "${key}"`;
-    if (typeof item !== "object" || item === null || Array.isArray(item)) {
-      throw rowError(source, `${where} must be {role, content}, not ${describe(item)}`);
+    if (!isObject(item)) {
+      throw rowError(source, `${where} must be {role, content}, not ${kindOf(item)}`);
     }
     const { from, value, ...message } = item as Record<string, unknown>;
     const role = message.role ?? (typeof from === "string" ? (roleNames[from] ?? from) : from);
     if (typeof role !== "string" || role === "") throw rowError(source, `${where} has no role`);
     const content = message.content ?? value;
     if (!isContent(content)) {
-      throw rowError(source, `${where} must have a string or a list of parts as content, not ${describe(content)}`);
+      throw rowError(source, `${where} must have a string or a list of parts as content, not ${kindOf(content)}`);
     }
     return withoutNulls({ ...message, role, content: content ?? "" });
   });
@@ -230,26 +232,26 @@ function requireCompletion(source: NumberedRow, key: string, messages: Message[]
 function extras(source: NumberedRow): ChatExtras {
   const { tools, chat_template_kwargs: kwargs } = source.row;
   const list = typeof tools === "string" ? tryJson(tools) : (tools ?? null);
-  if (list !== null && !Array.isArray(list)) throw rowError(source, `"tools" must be a list, not ${describe(tools)}`);
-  if (kwargs !== undefined && kwargs !== null && (typeof kwargs !== "object" || Array.isArray(kwargs))) {
-    throw rowError(source, `"chat_template_kwargs" must be an object, not ${describe(kwargs)}`);
+  if (list !== null && !Array.isArray(list)) throw rowError(source, `"tools" must be a list, not ${kindOf(tools)}`);
+  if (kwargs !== undefined && kwargs !== null && !isObject(kwargs)) {
+    throw rowError(source, `"chat_template_kwargs" must be an object, not ${kindOf(kwargs)}`);
   }
   return { tools: list, chat_template_kwargs: (kwargs as Record<string, unknown>) ?? {} };
 }
 
 function stringField(source: NumberedRow, key: string): string {
   const value = source.row[key];
-  if (typeof value !== "string") throw rowError(source, `"${key}" must be a string, not ${describe(value)}`);
+  if (typeof value !== "string") throw rowError(source, `"${key}" must be a string, not ${kindOf(value)}`);
   return value;
 }
 
 function integers(source: NumberedRow, key: string, least: number): number[] | null {
   const value = source.row[key];
   if (value === undefined || value === null) return null;
-  if (!Array.isArray(value)) throw rowError(source, `"${key}" must be a list of integers, not ${describe(value)}`);
+  if (!Array.isArray(value)) throw rowError(source, `"${key}" must be a list of integers, not ${kindOf(value)}`);
   const wrong = value.findIndex((n) => !Number.isInteger(n) || n < least || n > 0x7fffffff);
   if (wrong >= 0) {
-    throw rowError(source, `"${key}"[${wrong}] must be an integer of at least ${least}, not ${describe(value[wrong])}`);
+    throw rowError(source, `"${key}"[${wrong}] must be an integer of at least ${least}, not ${kindOf(value[wrong])}`);
   }
   return value as number[];
 }
@@ -265,12 +267,4 @@ function tryJson(text: string): unknown {
 /** The error of one row: `file, row n: what is wrong`. */
 export function rowError(source: { file: string; number: number }, what: string): DataError {
   return new DataError(`${source.file}, row ${source.number}: ${what}`);
-}
-
-function describe(value: unknown): string {
-  if (value === null || value === undefined) return String(value);
-  if (Array.isArray(value)) return `a list of ${value.length}`;
-  if (typeof value === "object") return `an object with ${Object.keys(value).slice(0, 5).join(", ") || "no keys"}`;
-  const text = typeof value === "string" ? JSON.stringify(value) : String(value);
-  return `${typeof value} ${text.length > 60 ? `${text.slice(0, 60)}…` : text}`;
 }

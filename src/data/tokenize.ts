@@ -2,6 +2,7 @@ import { AbortError, DataError } from "../errors.ts";
 import { type ChatOptions, type Message, renderAssistantSpans, renderChat, type Span } from "./chat-template.ts";
 import { type NumberedRow, parseRow, type Row, type RowOptions, rowError } from "./rows.ts";
 import type { Tokenizer } from "./tokenizer.ts";
+import { trainingTemplate } from "./training-template.ts";
 
 /** Token ids of one sequence, and for each token the label it is scored against, −100 where it is not. Unshifted, as in HF. */
 export interface TokenizedRow {
@@ -104,10 +105,11 @@ function fromText(source: NumberedRow, row: Exclude<Row, { format: "tokens" }>, 
     const full = row.prompt + endWith(row.completion, eosToken(source, options));
     return withCompletion(source, prompt, tokenizer.encode(full, withSpecial), [], options);
   }
-  const template = options.chat_template ?? tokenizer.chat_template;
-  if (template === null) {
+  const published = options.chat_template ?? tokenizer.chat_template;
+  if (published === null) {
     throw rowError(source, "is a conversation, and the model has no chat template; set chat_template_path");
   }
+  const template = options.assistant_only_loss ? trainingTemplate(published) : published;
   const chat: ChatOptions = {
     bos_token: tokenizer.bos_token,
     eos_token: tokenizer.eos_token,

@@ -1,5 +1,4 @@
 import { DataError } from "../errors.ts";
-import { JsonNumber } from "../text/json.ts";
 import { decimalKey } from "./decimal.ts";
 
 /**
@@ -31,7 +30,6 @@ const SEPARATED = /^[+-]?\$?\d{1,3}(?:,\d{3})+(?:\.\d+)?$/;
 export function goldAnswer(row: Record<string, unknown>): string {
   const { answer } = row;
   if (typeof answer === "number" || typeof answer === "bigint") return String(answer);
-  if (answer instanceof JsonNumber) return answer.text;
   if (typeof answer !== "string") {
     throw new DataError(
       `the reward compares with the column answer, and the row's is ${answer === undefined ? "missing" : JSON.stringify(answer)}; its columns: ${Object.keys(row).join(", ") || "none"}`,

@@ -158,9 +158,8 @@ export function formatJson(value: JsonValue | unknown, indent = 0): string {
   return write(value as JsonValue, indent, "\n");
 }
 
-function write(value: JsonValue | bigint, indent: number, line: string): string {
+function write(value: JsonValue, indent: number, line: string): string {
   if (value instanceof JsonNumber) return value.text;
-  if (typeof value === "bigint") return String(value);
   if (value === null || typeof value !== "object") return JSON.stringify(value) ?? "null";
   const inner = indent > 0 ? line + " ".repeat(indent) : "";
   const [open, close] = Array.isArray(value) ? "[]" : "{}";
@@ -172,4 +171,9 @@ function write(value: JsonValue | bigint, indent: number, line: string): string 
   if (items.length === 0) return open + close;
   if (indent === 0) return `${open}${items.join(", ")}${close}`;
   return `${open}${inner}${items.join(`,${inner}`)}${line}${close}`;
+}
+
+/** Whether a value is an object with fields: neither null nor a list. */
+export function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

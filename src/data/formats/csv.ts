@@ -3,13 +3,17 @@ import type { NumberedRow } from "../rows.ts";
 
 /** Characters of one field: past that a quote was never closed. */
 const maxField = 16 * 1024 * 1024;
+/** Columns of a table. */
+const maxColumns = 10_000;
 
 /**
  * Rows of comma- or tab-separated text with a header line; every value is a string.
- * Fields may be quoted, and then hold delimiters, line breaks and doubled quotes. Lines end with LF or CRLF.
+ * Fields may be quoted, and then hold delimiters, line breaks and doubled quotes; a quote inside of an unquoted field
+ * stands for itself. Lines end with LF or CRLF. A column without a name, as pandas writes its index, is `Unnamed: 0` by
+ * its place.
  *
- * @throws {DataError} with the line: a quote that is not closed or stands inside a field, a row with more or fewer
- *   fields than the header, a header with an empty or repeated name
+ * @throws {DataError} with the line: a quote that is not closed, a row with more or fewer fields than the header, a
+ *   header with a repeated name, more than 10 000 columns
  * @see RFC 4180
  */
 export async function* parseCsv(
@@ -18,27 +22,32 @@ export async function* parseCsv(
   delimiter: "," | "\t",
 ): AsyncGenerator<NumberedRow> {
   let header: string[] | null = null;
+  const names = new Set<string>();
   let number = 0;
   for await (const { fields, line } of records(file, text, delimiter)) {
     if (fields.length === 1 && fields[0] === "") continue;
     if (header === null) {
-      const repeated = fields.find((name, i) => fields.indexOf(name) !== i);
-      if (fields.includes("") || repeated !== undefined) {
+      header = fields.map((name, i) => name || `Unnamed: ${i}`);
+      const repeated = header.find((name) => names.size === names.add(name).size);
+      if (repeated !== undefined) {
         throw new DataError(
-          `${file}, line ${line}: every column of the header needs a name of its own (${fields.join(", ")})`,
+          `${file}, line ${line}: every column of the header needs a name of its own, and ${JSON.stringify(shorten(repeated))} comes twice`,
         );
       }
-      header = fields;
       continue;
     }
     number++;
     if (fields.length !== header.length) {
       throw new DataError(
-        `${file}, line ${line} (row ${number}) has ${fields.length} fields, and the header ${header.length}: ${header.join(", ")}`,
+        `${file}, line ${line} (row ${number}) has ${fields.length} fields, and the header ${header.length}: ${shorten(header.slice(0, 20).join(", "))}`,
       );
     }
     yield { row: Object.fromEntries(header.map((name, i) => [name, fields[i]])), number, file };
   }
+}
+
+function shorten(text: string): string {
+  return text.length > 200 ? `${text.slice(0, 200)}…` : text;
 }
 
 async function* records(
@@ -54,7 +63,7 @@ async function* records(
   let firstLine = 1;
   let started = false;
   const fail = (what: string): DataError => new DataError(`${file}, line ${line}: ${what}`);
-  const special = delimiter === "," ? /[",\n]/g : /["\t\n]/g;
+  const special = delimiter === "," ? /[,\n]/g : /[\t\n]/g;
 
   for await (const piece of text) {
     let at = 0;
@@ -83,6 +92,7 @@ async function* records(
         field = "";
         state = "before";
         at++;
+        if (fields.length > maxColumns) throw fail(`more than ${maxColumns} fields`);
         if (c === "\n") {
           yield { fields, line: firstLine };
           fields = [];
@@ -94,15 +104,15 @@ async function* records(
         if (c !== "\r")
           throw fail(`${JSON.stringify(c)} after a closing quote; a quote inside a quoted field is doubled ("")`);
         at++;
-      } else if (c === '"') {
-        if (state !== "before")
-          throw fail("a quote inside an unquoted field; quote the whole field and double the quote");
+      } else if (c === '"' && state === "before") {
         state = "quoted";
         at++;
       } else {
+        // as Python's csv module has it, a quote only opens a field
         special.lastIndex = at;
         const end = special.exec(piece)?.index ?? piece.length;
         field += piece.slice(at, end);
+        if (field.length > maxField) throw fail(`a field of more than ${maxField} characters`);
         state = "plain";
         at = end;
       }

@@ -1,8 +1,9 @@
 import { DataError, FormatError, QwenchError, UnsupportedError } from "../../errors.ts";
+import { markFloat, parsePythonJson } from "../../text/python-json.ts";
+import { messageOf } from "../../text/show.ts";
 import type { NumberedRow } from "../rows.ts";
-
-/** Undoes one Parquet codec: compressed page in, `length` bytes out. Keys are Parquet's names, such as `ZSTD`. */
-export type ParquetDecompressors = Record<string, (input: Uint8Array, length: number) => Uint8Array>;
+import { type ParquetDecompressors, parquetDecompressors } from "./parquet-codecs.ts";
+import { checkPages, type Leaf } from "./parquet-pages.ts";
 
 interface Source {
   readonly name: string;
@@ -13,23 +14,19 @@ interface Source {
 // Rows of one row group; writers make 1 000 to 1 000 000.
 const maxRows = 1n << 26n;
 
-// hyparquet undoes these by itself.
-const builtIn = ["UNCOMPRESSED", "SNAPPY"];
+/** Values of a column in one row group, whatever few bytes stand for them; above, as many as 64 a byte. */
+const leastMostValues = 1 << 21;
+/** Columns, lists and structs of a schema. */
+const mostElements = 10_000;
 
 /**
- * Rows of a Parquet file, a row group at a time. Integers become numbers, lists and structs plain JSON values.
- *
- * The footer is checked before anything is decoded. Pages are hyparquet's: one forged or damaged inside, in a file
- * of the right length, may keep it busy for long, and only ending the thread stops that.
+ * Rows of a Parquet file, a row group at a time. Integers become numbers, those beyond 2^53 bigints; lists and structs
+ * plain JSON values. Footer and pages are checked before anything is decoded.
  *
  * @throws {FormatError} a file that is not Parquet, or is damaged
- * @throws {UnsupportedError} a codec that neither hyparquet nor `decompressors` undoes
+ * @throws {UnsupportedError} the codec LZO
  */
-export async function* readParquet(
-  source: Source,
-  limit: number,
-  decompressors: ParquetDecompressors = {},
-): AsyncGenerator<NumberedRow> {
+export async function* readParquet(source: Source, limit: number): AsyncGenerator<NumberedRow> {
   // Loaded when first needed: most data sets are JSON.
   const { parquetMetadataAsync, parquetReadObjects } = await import("hyparquet");
   const slice = async (start: number, end: number): Promise<ArrayBuffer> => {
@@ -49,9 +46,7 @@ export async function* readParquet(
     },
   };
   const failed = (error: unknown, where: string): QwenchError =>
-    error instanceof QwenchError
-      ? error
-      : new FormatError(`${source.name} ${where}: ${error instanceof Error ? error.message : String(error)}`);
+    error instanceof QwenchError ? error : new FormatError(`${source.name} ${where}: ${messageOf(error)}`);
 
   let metadata: Awaited<ReturnType<typeof parquetMetadataAsync>>;
   try {
@@ -59,17 +54,19 @@ export async function* readParquet(
   } catch (error) {
     throw failed(error, "is not a Parquet file, or is damaged");
   }
-  checkMetadata(source, metadata);
+  const leaves = checkMetadata(source, metadata);
+  const decompressors = await parquetDecompressors();
   for (const group of metadata.row_groups) {
     for (const { meta_data: column } of group.columns) {
-      if (column && !builtIn.includes(column.codec) && !(column.codec in decompressors)) {
+      if (column && !(column.codec in decompressors)) {
         throw new UnsupportedError(
           `${source.name}: column ${column.path_in_schema.join(".")} is compressed with ${column.codec}; ` +
-            `${[...builtIn, ...Object.keys(decompressors)].join(", ")} can be read. Write it again with compression="snappy"`,
+            `${Object.keys(decompressors).join(", ")} can be read. Write it again with compression="zstd"`,
         );
       }
     }
   }
+  const floats = floatTree(metadata.schema);
 
   let rowStart = 0;
   for (const group of metadata.row_groups) {
@@ -77,6 +74,9 @@ export async function* readParquet(
     if (rowEnd <= rowStart) break;
     let rows: Record<string, unknown>[];
     try {
+      for (const [c, { meta_data }] of group.columns.entries()) {
+        await checkColumn(slice, leaves[c], meta_data!, decompressors);
+      }
       rows = await parquetReadObjects({
         file,
         metadata,
@@ -84,6 +84,7 @@ export async function* readParquet(
         rowEnd,
         compressors: decompressors,
         geoparquet: false,
+        parsers: { jsonFromBytes: (bytes: Uint8Array | undefined) => bytes && parsePythonJson(utf8.decode(bytes)) },
       });
     } catch (error) {
       throw failed(error, `is damaged in rows ${rowStart + 1} to ${rowEnd}`);
@@ -92,21 +93,27 @@ export async function* readParquet(
       throw new DataError(`${source.name} holds ${rows.length} of the ${rowEnd - rowStart} rows after row ${rowStart}`);
     }
     for (const [i, row] of rows.entries()) {
-      yield { row: plain(row) as Record<string, unknown>, number: rowStart + i + 1, file: source.name };
+      yield { row: plain(row, floats) as Record<string, unknown>, number: rowStart + i + 1, file: source.name };
     }
     rowStart = rowEnd;
   }
 }
 
+interface ColumnData {
+  codec: string;
+  path_in_schema: string[];
+  num_values: bigint;
+  total_compressed_size: bigint;
+  data_page_offset: bigint;
+  dictionary_page_offset?: bigint;
+}
+
 /** The parts of hyparquet's FileMetaData that its decoder trusts. */
 interface Metadata {
-  schema: { name: string; num_children?: number }[];
+  schema: { name: string; type?: string; type_length?: number; repetition_type?: string; num_children?: number }[];
   row_groups: {
     num_rows: bigint;
-    columns: {
-      file_path?: string;
-      meta_data?: { path_in_schema: string[]; num_values: bigint; total_compressed_size: bigint };
-    }[];
+    columns: { file_path?: string; meta_data?: ColumnData }[];
   }[];
 }
 
@@ -116,22 +123,28 @@ interface Metadata {
  *
  * @throws {FormatError}
  */
-function checkMetadata(source: Source, { schema, row_groups }: Metadata): void {
+function checkMetadata(source: Source, { schema, row_groups }: Metadata): Leaf[] {
   const require = (holds: boolean, what: string): void => {
     if (!holds) throw new FormatError(`${source.name} is damaged: ${what}`);
   };
-  const leaves: string[] = [];
+  require(schema.length <= mostElements, `its schema has ${schema.length} elements, and ${mostElements} are read`);
+  const leaves: Leaf[] = [];
   let next = 0;
-  const visit = (path: string[]): void => {
+  const visit = (path: string[], definition: number, repetition: number): void => {
     require(next < schema.length && path.length < 64, `its schema of ${schema.length} elements names more children`);
-    const { name, num_children = 0 } = schema[next++]!;
+    const { name, type = "", type_length = 0, repetition_type, num_children = 0 } = schema[next++]!;
     require(typeof name === "string", "a column has no name");
-    const inner = next === 1 ? path : [...path, name];
+    const root = next === 1;
+    const inner = root ? path : [...path, name];
+    const maxDefinition = definition + (root || repetition_type === "REQUIRED" ? 0 : 1);
+    const maxRepetition = repetition + (!root && repetition_type === "REPEATED" ? 1 : 0);
     require(Number.isInteger(num_children) && num_children >= 0, `schema element ${name} has ${num_children} children`);
-    if (num_children === 0) leaves.push(inner.join("."));
-    for (let i = 0; i < num_children; i++) visit(inner);
+    if (num_children === 0) {
+      leaves.push({ path: inner.join("."), type, typeLength: type_length, maxDefinition, maxRepetition });
+    }
+    for (let i = 0; i < num_children; i++) visit(inner, maxDefinition, maxRepetition);
   };
-  visit([]);
+  visit([], 0, 0);
   require(next === schema.length, `its schema has ${schema.length} elements, and its root leads to ${next}`);
 
   for (const [i, { num_rows, columns }] of row_groups.entries()) {
@@ -140,13 +153,16 @@ function checkMetadata(source: Source, { schema, row_groups }: Metadata): void {
     const paths = columns.map((column) => column.meta_data?.path_in_schema.join("."));
     require(paths.length === leaves.length &&
       paths.every(
-        (path, c) => path === leaves[c],
-      ), `${where} has the columns ${paths.join(", ")}, and the schema ${leaves.join(", ")}`);
+        (path, c) => path === leaves[c].path,
+      ), `${where} has the columns ${paths.join(", ")}, and the schema ${leaves.map(({ path }) => path).join(", ")}`);
     for (const [c, { file_path, meta_data: column }] of columns.entries()) {
       require(file_path === undefined, `column ${paths[c]} is in another file, ${file_path}`);
-      const { num_values, total_compressed_size } = column!;
+      const { num_values, total_compressed_size, data_page_offset, dictionary_page_offset } = column!;
+      const most = Math.max(leastMostValues, 64 * Number(total_compressed_size));
       require(num_values >= num_rows &&
-        num_values <= maxRows * 4096n, `column ${paths[c]} of ${where} has ${num_values} values for ${num_rows} rows`);
+        num_values <= most, `column ${paths[c]} of ${where} has ${num_values} values for ${num_rows} rows`);
+      require(data_page_offset > 0n &&
+        (dictionary_page_offset ?? 0n) >= 0n, `column ${paths[c]} of ${where} begins at ${data_page_offset}`);
       require(total_compressed_size >= 0n &&
         total_compressed_size <=
           BigInt(
@@ -154,15 +170,75 @@ function checkMetadata(source: Source, { schema, row_groups }: Metadata): void {
           ), `column ${paths[c]} of ${where} takes ${total_compressed_size} of the file's ${source.size} bytes`);
     }
   }
+  return leaves;
 }
 
+/** The pages of one column, before they are decoded. */
+async function checkColumn(
+  slice: (start: number, end: number) => Promise<ArrayBuffer>,
+  leaf: Leaf,
+  column: ColumnData,
+  decompressors: ParquetDecompressors,
+): Promise<void> {
+  const { data_page_offset, dictionary_page_offset, total_compressed_size: size } = column;
+  const first = dictionary_page_offset || data_page_offset;
+  const chunk = new Uint8Array(await slice(Number(first), Number(first + size)));
+  try {
+    checkPages(chunk, leaf, Number(column.num_values), decompressors[column.codec]);
+  } catch (error) {
+    throw new Error(`column ${leaf.path}: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}
+
+/** Which leaves under a schema element are floats: all, none, or by name. */
+type Floats = boolean | Map<string, Floats>;
+
+/** A whole number of a column of floats is a float in Python too, and a chat template writes it so. */
+function floatTree(schema: Metadata["schema"]): Floats {
+  let next = 0;
+  const visit = (): Floats => {
+    const { type, num_children = 0 } = schema[next++]!;
+    if (num_children === 0) return type === "DOUBLE" || type === "FLOAT";
+    const children = new Map<string, Floats>();
+    for (let i = 0; i < num_children; i++) {
+      const { name } = schema[next]!;
+      children.set(name, visit());
+    }
+    const kinds = [...children.values()];
+    if (kinds.every((kind) => kind === false)) return false;
+    return kinds.every((kind) => kind === true) ? true : children;
+  };
+  return visit();
+}
+
+const utf8 = new TextDecoder();
+
 /** A decoded value as JSON would hold it. */
-function plain(value: unknown): unknown {
+function plain(value: unknown, floats: Floats): unknown {
   if (value === undefined) return null;
-  if (typeof value === "bigint") return Number(value);
+  if (typeof value === "bigint") return Number.isSafeInteger(Number(value)) ? Number(value) : value;
   if (typeof value !== "object" || value === null) return value;
-  if (value instanceof Date) return value.toISOString();
-  if (ArrayBuffer.isView(value)) return Array.from(value as unknown as ArrayLike<unknown>, plain);
-  if (Array.isArray(value)) return value.map(plain);
-  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, plain(inner)]));
+  if (value instanceof Date) return Number.isNaN(value.getTime()) ? null : value.toISOString();
+  if (ArrayBuffer.isView(value) || Array.isArray(value)) {
+    const inner = elementOf(floats);
+    const items = Array.from(value as unknown as ArrayLike<unknown>, (item) => plain(item, inner));
+    if (inner === true) {
+      for (const [i, item] of items.entries()) if (Number.isInteger(item)) markFloat(items, i);
+    }
+    return items;
+  }
+  const entries = Object.entries(value).map(([key, item]) => {
+    const inner = floats instanceof Map ? (floats.get(key) ?? elementOf(floats)) : floats;
+    return [key, plain(item, inner), inner] as const;
+  });
+  const made = Object.fromEntries(entries);
+  for (const [key, item, inner] of entries) if (inner === true && Number.isInteger(item)) markFloat(made, key);
+  return made;
+}
+
+/** What a list of a schema element holds: Parquet wraps it in groups of one child, by whatever name. */
+function elementOf(floats: Floats): Floats {
+  let inner = floats;
+  while (inner instanceof Map && inner.size === 1) inner = [...inner.values()][0]!;
+  return inner;
 }

@@ -1,3 +1,5 @@
+import { formatBytes } from "../../text/bytes.ts";
+import { isObject } from "../../text/json.ts";
 import { equalsJson, outputFault, type ToldValue } from "./compare.ts";
 import type { SandboxReport } from "./sandbox-types.ts";
 import type { CodeTest } from "./tests.ts";
@@ -91,8 +93,7 @@ function faultOf(
   return [error.assertion ? "wrong_answer" : "runtime_error", said];
 }
 
-const tooMuch = ({ output_bytes }: { output_bytes: number }) =>
-  `it wrote more than ${Math.round(output_bytes / 2 ** 20)} MB`;
+const tooMuch = ({ output_bytes }: { output_bytes: number }) => `it wrote more than ${formatBytes(output_bytes)}`;
 
 const STAGES: readonly unknown[] = ["compile", "program", "test", "done"];
 
@@ -122,8 +123,6 @@ function read(text: unknown): Answer | null {
   }
 }
 
-const isObject = (value: unknown): value is Record<string, unknown> =>
-  typeof value === "object" && value !== null && !Array.isArray(value);
 const isPlace = (value: unknown): value is number | null => value === null || Number.isSafeInteger(value);
 
 /** Nesting that values may have; deeper ones equal nothing. */

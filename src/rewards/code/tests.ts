@@ -1,5 +1,7 @@
 import { DataError } from "../../errors.ts";
-import { formatJson, parseJson } from "../../text/json.ts";
+import { isObject } from "../../text/json.ts";
+import { parsePythonJson, pythonJson } from "../../text/python-json.ts";
+import { show } from "../../text/show.ts";
 import { LIVECODEBENCH_PRELUDE } from "./harness.ts";
 
 /** One test of a program, run in an interpreter of its own. */
@@ -78,8 +80,8 @@ function openR1Test(test: Row): CodeTest {
   return {
     kind: "call",
     name: text(fn_name, "fn_name"),
-    args: formatJson(input),
-    expected: expected.map((value) => formatJson(value)),
+    args: pythonJson(input),
+    expected: expected.map((value) => pythonJson(value)),
   };
 }
 
@@ -105,7 +107,7 @@ function joined(value: unknown, name: string): string {
 
 function object(value: unknown, name: string): Row {
   const parsed = typeof value === "string" ? json(value, name) : value;
-  if (typeof parsed === "object" && parsed !== null && !Array.isArray(parsed)) return parsed as Row;
+  if (isObject(parsed)) return parsed as Row;
   throw new DataError(`${name} must be an object, not ${show(parsed)}`);
 }
 
@@ -122,13 +124,8 @@ function filled<T>(tests: T[], name: string): T[] {
 
 function json(value: string, name: string): unknown {
   try {
-    return parseJson(value); // numbers keep their digits
+    return parsePythonJson(value); // numbers keep their digits
   } catch (error) {
     throw new DataError(`${name} is no JSON: ${(error as Error).message}`);
   }
-}
-
-function show(value: unknown): string {
-  const shown = value === undefined ? "undefined" : formatJson(value);
-  return shown.length > 60 ? `${shown.slice(0, 57)}…` : shown;
 }

@@ -28,8 +28,10 @@ type GrpoOwnEvent =
       reward: number | null;
       completion_length: number | null;
     };
+/** What a GRPO run tells: the loop's events, steps, and the completions that were drawn. */
 export type GrpoEvent = TrainEvent | GrpoOwnEvent;
 
+/** How a GRPO run goes. */
 export interface GrpoOptions extends TrainOptions {
   /** completions of the present batch that have ended */
   onProgress?: (what: string, done: number, total: number) => void;
@@ -42,7 +44,7 @@ export interface GrpoOptions extends TrainOptions {
  *
  * @throws {TrainingError} a reward function that fails
  * @throws as `train`
- * @see Shao et al. 2024, arXiv:2402.03300; TRL's GRPOTrainer; DESIGN Appendix A
+ * @see Shao et al. 2024, arXiv:2402.03300; TRL's GRPOTrainer
  */
 export async function* grpo(
   trainee: Trainee,

@@ -24,7 +24,7 @@ test("Deno runs the same programs with the same outcomes, and ends", () => {
   const deno = createRequire(import.meta.url).resolve("deno/bin.cjs");
   const program = `
 import { openCodePool } from ${JSON.stringify(new URL("../../../src/cli/sources/code.ts", import.meta.url).href)};
-const pool = openCodePool({ test_seconds: 2 }, 1);
+const pool = openCodePool({ test_seconds: 4 }, 1);
 const tests = [{ kind: "stdin", input: "1", output: "1" }];
 const outcomes = [];
 for (const code of ${JSON.stringify(PROGRAMS)}) outcomes.push((await pool.run({ code, tests }))[0].outcome);
@@ -37,7 +37,7 @@ console.log(JSON.stringify(outcomes));
     cwd: root,
     input: program,
     encoding: "utf8",
-    timeout: 200_000,
+    timeout: 600_000,
   });
   expect(stdout, stderr).toContain(JSON.stringify([...OUTCOMES, "passed"]));
 });
@@ -60,7 +60,7 @@ test("the sandbox's text is a whole program in a bundle too, a minified one at t
   const program = sandboxProgram();
   expect(program.length).toBeLessThan(14_000);
   const thread = () => textThread<SandboxRequest, SandboxReply>(program);
-  const pool = new CodePool({ files: pythonFiles, thread, threads: 1 }, { test_seconds: 2 });
+  const pool = new CodePool({ files: pythonFiles, thread, threads: 1 }, { test_seconds: 4 });
   const outcomes: string[] = [];
   for (const code of PROGRAMS) {
     outcomes.push((await pool.run({ code, tests: [{ kind: "stdin", input: "1", output: "1" }] }))[0].outcome);

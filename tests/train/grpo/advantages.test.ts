@@ -2,17 +2,13 @@ import { describe, expect, it } from "vitest";
 import { nodeFolder } from "../../../src/platform/node/fs.ts";
 import { groupAdvantages, type RewardMatrix } from "../../../src/train/grpo/advantages.ts";
 import { advantagesParity } from "../../parity/parity-grpo.ts";
+import { GOLDEN } from "../../shared.ts";
 
 const one = (rewards: (number | null)[]): RewardMatrix => ({ names: ["r"], weights: null, rewards: [rewards] });
 const group = (num_generations: number) => ({ num_generations, scale_rewards: "group" }) as const;
 
 it("TRL's own advantages, for every scale_rewards", async () => {
-  const folder = nodeFolder(`${process.env.QWENCH_SHARED ?? "../shared"}/golden`);
-  if (!(await folder.exists("advantages.json"))) {
-    console.warn(`${folder.path}/advantages.json is absent: advantages are checked against formulas alone`);
-    return;
-  }
-  const rows = await advantagesParity(folder);
+  const rows = await advantagesParity(nodeFolder(GOLDEN));
   expect(rows.length).toBeGreaterThan(5);
   expect(rows.filter(({ worst, tolerance }) => !(worst <= tolerance))).toEqual([]);
 });

@@ -1,0 +1,261 @@
+import { pythonFloat } from "./json.ts";
+
+/** What plain JavaScript values do not say about the JSON that they were read from. */
+interface Spelling {
+  /** names, or indices, of whole numbers that were written as floats: 20.0, 1e3 */
+  floats?: Set<string | number>;
+  /** the order of the keys where an object of JavaScript has another: it puts "10" before "b" */
+  keys?: string[];
+}
+
+const spellings = new WeakMap<object, Spelling>();
+
+function spellingOf(holder: object): Spelling {
+  const known = spellings.get(holder);
+  if (known) return known;
+  const made: Spelling = {};
+  spellings.set(holder, made);
+  return made;
+}
+
+/** Marks the number at `key` of `holder` as a float, which 20 alone would not show. */
+export function markFloat(holder: object, key: string | number): void {
+  const spelling = spellingOf(holder);
+  spelling.floats ??= new Set();
+  spelling.floats.add(key);
+}
+
+/** Whether the number at `key` of `holder` is a float in Python. */
+export function isFloat(holder: object, key: string | number): boolean {
+  const value = (holder as Record<string | number, unknown>)[key];
+  if (typeof value !== "number") return false;
+  return !Number.isInteger(value) || Boolean(spellings.get(holder)?.floats?.has(key));
+}
+
+/** Gives `to` what is known of `from`, of which it is a copy. */
+export function copySpelling<T extends object>(from: object, to: T): T {
+  const known = spellings.get(from);
+  if (known) spellings.set(to, known);
+  return to;
+}
+
+/** Names and values of an object in the order in which they were written. */
+export function entriesInOrder(value: object): [string, unknown][] {
+  const keys = spellings.get(value)?.keys;
+  const entries = Object.entries(value);
+  if (!keys) return entries;
+  const place = new Map(keys.map((key, i) => [key, i]));
+  const last = keys.length;
+  return entries.sort(([a], [b]) => (place.get(a) ?? last) - (place.get(b) ?? last));
+}
+
+/** Levels of lists and objects that are read before a text is refused. */
+export const MOST_LEVELS = 200;
+/** Values in one text: a row of training data has some thousand. */
+const MOST_VALUES = 2_000_000;
+/** Digits of an integer, as in Python's `sys.get_int_max_str_digits`. */
+const MOST_DIGITS = 4300;
+
+// What JSON.parse would lose: floats that are whole, long integers, NaN and Infinity. Digits inside of strings match too.
+const CARE = /\d\.0|\d[eE]|\d{16}|NaN|Infinity|"\d{1,10}"\s*:/;
+
+/**
+ * Reads JSON as Python's `json.loads` does, into plain values: integers beyond 2^53 become bigints; whole floats become
+ * numbers and stay floats for {@link pythonJson} and {@link isFloat}; NaN and Infinity are read; keys keep their order.
+ *
+ * @throws {SyntaxError} what is not JSON, with the place; nesting deeper than 200; an integer of more than 4300 digits;
+ *   more than two million values
+ */
+export function parsePythonJson(text: string): unknown {
+  // a value takes two characters at least
+  if (text.length > 2 * MOST_VALUES) checkValues(text);
+  if (!CARE.test(text) && isShallow(text)) return JSON.parse(text);
+  return new Reader(text).read();
+}
+
+/** Whether a text has too few brackets to nest deeply. */
+function isShallow(text: string): boolean {
+  let opened = 0;
+  for (const mark of ["[", "{"]) {
+    for (let at = text.indexOf(mark); at >= 0; at = text.indexOf(mark, at + 1)) {
+      if (++opened > MOST_LEVELS) return false;
+    }
+  }
+  return true;
+}
+
+function checkValues(text: string): void {
+  let values = 1;
+  // those in strings count too: a text of two million commas is no row either
+  for (let at = text.indexOf(","); at >= 0; at = text.indexOf(",", at + 1)) {
+    if (++values > MOST_VALUES) throw new SyntaxError(`more than ${MOST_VALUES} values, at position ${at}`);
+  }
+}
+
+const NUMBER = /-?(?:0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?/y;
+// what ends a plain stretch of a string
+// biome-ignore lint/suspicious/noControlCharactersInRegex: JSON forbids them
+const SPECIAL = /["\\\u0000-\u001f]/g;
+const SPACE = /[ \t\n\r]*/y;
+const WORDS: readonly (readonly [string, unknown])[] = [
+  ["null", null],
+  ["true", true],
+  ["false", false],
+  ["NaN", Number.NaN],
+  ["Infinity", Number.POSITIVE_INFINITY],
+  ["-Infinity", Number.NEGATIVE_INFINITY],
+];
+
+class Reader {
+  private readonly text: string;
+  private at = 0;
+  /** whether the number read last was written as a float */
+  private float = false;
+
+  constructor(text: string) {
+    this.text = text;
+  }
+
+  read(): unknown {
+    const value = this.value(0);
+    this.space();
+    if (this.at < this.text.length) this.fail();
+    return value;
+  }
+
+  private value(depth: number): unknown {
+    if (depth > MOST_LEVELS) throw new SyntaxError(`nesting is deeper than ${MOST_LEVELS} at position ${this.at}`);
+    this.space();
+    this.float = false;
+    const first = this.text[this.at];
+    if (first === "{") return this.object(depth);
+    if (first === "[") return this.list(depth);
+    if (first === '"') return this.string();
+    for (const [word, value] of WORDS) {
+      if (!this.text.startsWith(word, this.at)) continue;
+      this.at += word.length;
+      return value;
+    }
+    return this.number();
+  }
+
+  private number(): number | bigint {
+    NUMBER.lastIndex = this.at;
+    const found = NUMBER.exec(this.text);
+    if (!found) return this.fail();
+    const [spelled, fraction, exponent] = found;
+    this.at = NUMBER.lastIndex;
+    this.float = fraction !== undefined || exponent !== undefined;
+    const value = Number(spelled);
+    if (this.float || Number.isSafeInteger(value)) return value;
+    if (spelled.length > MOST_DIGITS) {
+      throw new SyntaxError(
+        `an integer of ${spelled.length} digits at position ${this.at}, and ${MOST_DIGITS} are read`,
+      );
+    }
+    return BigInt(spelled);
+  }
+
+  private object(depth: number): object {
+    const entries: [string, unknown][] = [];
+    const floats = new Set<string>();
+    this.at++;
+    if (!this.next("}")) {
+      do {
+        this.space();
+        const key = this.string();
+        if (!this.next(":")) this.fail();
+        entries.push([key, this.value(depth + 1)]);
+        if (this.float) floats.add(key);
+        else floats.delete(key);
+        this.float = false;
+      } while (this.next(","));
+      if (!this.next("}")) this.fail();
+    }
+    this.float = false;
+    const made = Object.fromEntries(entries);
+    for (const key of floats) if (Number.isInteger(made[key])) markFloat(made, key);
+    if (entries.length > 1 && entries.some(([key]) => /^\d/.test(key))) {
+      spellingOf(made).keys = [...new Set(entries.map(([key]) => key))];
+    }
+    return made;
+  }
+
+  private list(depth: number): unknown[] {
+    const items: unknown[] = [];
+    this.at++;
+    if (!this.next("]")) {
+      do {
+        const item = this.value(depth + 1);
+        if (this.float && Number.isInteger(item)) markFloat(items, items.length);
+        items.push(item);
+        this.float = false;
+      } while (this.next(","));
+      if (!this.next("]")) this.fail();
+    }
+    this.float = false;
+    return items;
+  }
+
+  private string(): string {
+    const start = this.at;
+    if (this.text[start] !== '"') this.fail();
+    SPECIAL.lastIndex = start + 1;
+    for (;;) {
+      const found = SPECIAL.exec(this.text);
+      this.at = found ? found.index : this.text.length;
+      if (found?.[0] === '"') break;
+      if (found?.[0] !== "\\") this.fail();
+      SPECIAL.lastIndex = this.at + 2;
+    }
+    this.at++;
+    const text = this.text.slice(start, this.at);
+    return text.includes("\\") ? JSON.parse(text) : text.slice(1, -1);
+  }
+
+  private next(mark: string): boolean {
+    this.space();
+    if (this.text[this.at] !== mark) return false;
+    this.at++;
+    return true;
+  }
+
+  private space(): void {
+    SPACE.lastIndex = this.at;
+    SPACE.exec(this.text);
+    this.at = SPACE.lastIndex;
+  }
+
+  private fail(): never {
+    const found = this.at < this.text.length ? JSON.stringify(this.text[this.at]) : "the end";
+    throw new SyntaxError(`unexpected ${found} at position ${this.at}`);
+  }
+}
+
+/** A number of a JSON text as Python writes it: a float's `repr`, an integer's digits. */
+export function pythonNumber(value: number | bigint, float: boolean): string {
+  if (typeof value === "bigint") return String(value);
+  if (float || !Number.isInteger(value)) return pythonFloat(value);
+  return Number.isSafeInteger(value) ? String(value === 0 ? 0 : value) : String(BigInt(value));
+}
+
+/**
+ * JSON in one line as Python's `json.dumps(value, ensure_ascii=False)` writes it: `", "` and `": "` between, floats by
+ * their `repr`, integers exactly. What JSON has no name for (undefined, functions) is null, and left out of objects.
+ *
+ * @throws {RangeError} nesting deeper than 200
+ */
+export function pythonJson(value: unknown): string {
+  return write(value, false, 0);
+}
+
+function write(value: unknown, float: boolean, depth: number): string {
+  if (depth > MOST_LEVELS) throw new RangeError(`nesting is deeper than ${MOST_LEVELS}`);
+  if (typeof value === "number" || typeof value === "bigint") return pythonNumber(value, float);
+  if (typeof value !== "object" || value === null) return JSON.stringify(value) ?? "null";
+  if (Array.isArray(value)) return `[${value.map((item, i) => write(item, isFloat(value, i), depth + 1)).join(", ")}]`;
+  const items = entriesInOrder(value).flatMap(([key, item]) =>
+    item === undefined ? [] : [`${JSON.stringify(key)}: ${write(item, isFloat(value, key), depth + 1)}`],
+  );
+  return `{${items.join(", ")}}`;
+}
