@@ -97,12 +97,12 @@ function parsed(path: string, text: string): ts.SourceFile {
 /** Every module that a file names: imports, re-exports, dynamic imports, `new URL("…", import.meta.url)`. */
 function importsOf(path: string, text: string): Import[] {
   const key = `${path}\n${text}`;
-  if (!parsed.has(key)) parsed.set(key, parseImports(path, text));
-  return parsed.get(key)!;
+  if (!imports.has(key)) imports.set(key, parseImports(path, text));
+  return imports.get(key)!;
 }
 
 /** Each file is asked about by several tests. */
-const parsed = new Map<string, Import[]>();
+const imports = new Map<string, Import[]>();
 
 function parseImports(path: string, text: string): Import[] {
   const found: Import[] = [];

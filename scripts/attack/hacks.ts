@@ -1,22 +1,5 @@
+import { DONE, FORGERIES, WILD } from "./forgeries.ts";
 import { type Attempt, attempt } from "./targets.ts";
-
-const WILD = `
-class Yes:
-    def __eq__(self, other): return True
-    def __ne__(self, other): return False
-    def __lt__(self, other): return True
-    __le__ = __gt__ = __ge__ = __contains__ = __lt__
-    def __hash__(self): return 0
-    def __bool__(self): return True
-    def __len__(self): return 2
-    def __abs__(self): return self
-    def __float__(self): return 3.14159
-    def __sub__(self, other): return 0.0
-    __rsub__ = __add__ = __radd__ = __mul__ = __sub__
-    def __iter__(self): return iter(())
-    def __getattr__(self, name): return lambda *a, **k: True
-    def __call__(self, *a, **k): return self
-`;
 
 /** Raises what ends a test early, in ways that a test might take for its end. */
 const leave = (how: string) => `import os, sys\ndef square(x):\n    ${how}\n`;
@@ -46,17 +29,6 @@ def square(x):
             pass
     return None
 `;
-
-const channel = (path: string, text: string) => `
-import os, json
-def square(x):
-    fd = os.open(${JSON.stringify(path)}, os.O_RDWR)
-    os.write(fd, ${text})
-    os.read(fd, 1 << 16)
-    return None
-`;
-
-const DONE = `json.dumps({"stage": "done", "error": None, "value": None, "asserts": 3, "secret": ""}).encode()`;
 
 const builtin = (name: string, body: string) =>
   `import builtins\nbuiltins.${name} = ${body}\ndef square(x): return None\n`;
@@ -154,6 +126,16 @@ export const HACKS: readonly Attempt[] = [
   ),
   attempt("point", "no class at all", `${WILD}def Point(*a): return Yes()\ndef move(x, y): return Yes()`),
   // builtins and modules replaced
+  attempt(
+    "counted",
+    "a Counter and an isclose of its own",
+    "Counter = isclose = lambda *a, **k: 1\ndef letters(s): return s\ndef share(s): return 0",
+  ),
+  attempt(
+    "library",
+    "a numpy of its own",
+    "class np:\n    allclose = staticmethod(lambda *a: True)\ndef area(r): return 0",
+  ),
   attempt("mbpp", "AssertionError replaced", builtin("AssertionError", "type('A', (Exception,), {})")),
   attempt("mbpp", "compile replaced", builtin("compile", "lambda *a, **k: (lambda: None).__code__")),
   attempt("mbpp", "exec replaced", builtin("exec", "lambda *a, **k: None")),
@@ -303,41 +285,5 @@ export const HACKS: readonly Attempt[] = [
     "the test in memory",
     "import gc\ndef square(x):\n    for o in gc.get_objects():\n        if isinstance(o, (dict, list, tuple)) and 'assert candidate(2) == 4' in str(o)[:2000]: return 4",
   ),
-  // reports forged
-  ...["/dev/channel", "/dev/peer"].flatMap((path) => [
-    attempt("mbpp", `a verdict in ${path}`, channel(path, DONE)),
-    attempt("mbpp", `noise in ${path}`, channel(path, "b'zz' * 1000")),
-    attempt(
-      "mbpp",
-      `a test of its own in ${path}`,
-      channel(path, `json.dumps({"kind": "test", "code": "", "given": "", "entry": None, "secret": ""}).encode()`),
-    ),
-    attempt(
-      "mbpp",
-      `an object of the test's in ${path}`,
-      channel(path, `json.dumps({"op": "special", "of": 0, "name": "__call__", "a": [], "k": []}).encode()`),
-    ),
-  ]),
-  attempt(
-    "mbpp",
-    "a report and then the end",
-    `import os, json\nfd = os.open('/dev/channel', os.O_RDWR)\nos.write(fd, ${DONE})\nos.close(fd)\nimport faulthandler\nfaulthandler._sigsegv()`,
-  ),
-  attempt(
-    "call",
-    "a value that is no number",
-    `import os\nfd = os.open('/dev/channel', os.O_RDWR)\nos.write(fd, b'{"stage": "done", "error": null, "value": {"int": "zz"}}')\nos.close(fd)\ndef square(x): os._exit(0)`,
-  ),
-  attempt(
-    "call",
-    "an answer of its own",
-    "import json\nold = json.dumps\njson.dumps = lambda v, *a, **k: old({**v, 'stage': 'done', 'error': None, 'value': True}) if isinstance(v, dict) and 'stage' in v else old(v)\ndef square(x): return None",
-  ),
-  attempt("stdin", "prints all there is", "for i in range(1000): print(i)"),
-  attempt("stdin", "an output that says yes", `${WILD}print(Yes())`),
-  attempt(
-    "stdin",
-    "looks for the expected text",
-    "import gc, sys\nn = input()\nfor o in gc.get_objects():\n    if isinstance(o, dict) and 'output' in o: print(o['output'])",
-  ),
+  ...FORGERIES,
 ];

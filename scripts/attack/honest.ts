@@ -193,6 +193,16 @@ export const HONEST: readonly { name: string; task: CodeTask }[] = [
   ),
   mbpp("the test's imports", "def f(x): return math.floor(x)", "import math\nassert f(2.5) == math.floor(2.5) == 2"),
   mbpp(
+    "library names without imports",
+    "from collections import Counter\nfrom math import isclose\ndef letters(s): return Counter(s)\ndef share(s): return 2 / 3",
+    "assert letters('aab') == Counter('aba') and isclose(share('x'), 0.6666666667)",
+  ),
+  mbpp(
+    "a function by a library's name",
+    "def gcd(a, b):\n    while b: a, b = b, a % b\n    return a",
+    "assert gcd(12, 18) == 6",
+  ),
+  mbpp(
     "types and documents",
     "def f(x):\n    'doubles'\n    return [x, x]",
     "assert type(f(1)) is list and isinstance(f(1), list) and type(f(1)[0]) == int",

@@ -24,6 +24,10 @@ const TARGETS = {
       "assert abs(area(2) - 12.566) < 1e-2",
     ],
   }),
+  counted: testsOf({
+    test_list: ["assert Counter(letters('aab')) == Counter({'a': 2, 'b': 1})\nassert isclose(share('aab'), 2 / 3)"],
+  }),
+  library: testsOf({ test_list: ["assert np.allclose(area(1), 3.14159)"] }),
   listed: testsOf({
     test_list: [
       "assert sorted(evens([4, 1, 2])) == [2, 4]",

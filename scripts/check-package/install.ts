@@ -15,7 +15,7 @@ export interface Project {
   exec: readonly string[];
 }
 
-export interface Way {
+interface Way {
   name: string;
   exec: readonly string[];
   install(cwd: string): Promise<unknown>;

@@ -10,7 +10,7 @@ export const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const NOT_SOURCE = /^(node_modules|dist|dist-demo|\.git|\.gpu|\.cache|checkpoints|qwench-[^/]*|.*\.(tgz|log))$/;
 
 /** Copies the sources as a fresh clone has them. The packages are linked, not copied. */
-function copySources(to: string): void {
+export function copySources(to: string): void {
   cpSync(ROOT, to, { recursive: true, filter: (path) => !NOT_SOURCE.test(relative(ROOT, path)) });
   symlinkSync(join(ROOT, "node_modules"), join(to, "node_modules"));
 }

@@ -10,7 +10,7 @@ export interface Result {
   text: string;
 }
 
-export interface RunOptions {
+interface RunOptions {
   cwd: string;
   env?: Record<string, string | undefined>;
   timeout_ms?: number;

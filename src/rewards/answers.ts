@@ -1,4 +1,5 @@
 import { DataError } from "../errors.ts";
+import { decimalKey } from "./decimal.ts";
 
 /**
  * The final answer of a GSM8K solution: what follows its first `####`, without commas, dollar signs and surrounding space.
@@ -54,6 +55,12 @@ export function parseFloatStrict(text: string): number | null {
   if (!special) return null;
   if (!special[2]) return Number.NaN;
   return special[1] === "-" ? Number.NEGATIVE_INFINITY : Number.POSITIVE_INFINITY;
+}
+
+/** Whether two texts are numbers as Python's float reads them, and the same one: digit by digit, not as doubles. */
+export function sameNumber(a: string, b: string): boolean {
+  const [x, y] = [parseFloatStrict(a), parseFloatStrict(b)];
+  return x !== null && y !== null && !Number.isNaN(x) && decimalKey(a.trim()) === decimalKey(b.trim());
 }
 
 /** How often `part` occurs in `text`, occurrences that overlap counted once. */

@@ -1,4 +1,4 @@
-import { extractHashAnswer, extractXmlAnswer, parseFloatStrict, withoutCommas } from "./answers.ts";
+import { extractHashAnswer, extractXmlAnswer, sameNumber, withoutCommas } from "./answers.ts";
 
 const NUMBER = /[+-]?\$?\d[\d,]*(?:\.\d+)?/g;
 
@@ -19,7 +19,5 @@ export function finalAnswer(text: string): string | null {
 /** Whether a completion's final answer is the expected one, as a number where both are: 12.0 is 12. */
 export function isRight(text: string, expected: string): boolean {
   const found = finalAnswer(text);
-  if (found === null) return false;
-  const [a, b] = [parseFloatStrict(found), parseFloatStrict(expected)];
-  return a !== null && b !== null ? a === b : found === expected;
+  return found !== null && (found === expected || sameNumber(found, expected));
 }

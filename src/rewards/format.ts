@@ -1,4 +1,4 @@
-import { count, goldAnswer, parseFloatStrict } from "./answers.ts";
+import { count, goldAnswer, parseFloatStrict, sameNumber } from "./answers.ts";
 import { eachCompletion, type RewardFunction } from "./reward.ts";
 
 /** Marks around the working and the answer. */
@@ -64,9 +64,8 @@ export function formatRewards(tags: FormatTags = UNSLOTH_TAGS): FormatRewards {
       return ratio >= 0.8 && ratio <= 1.2 ? 0.25 : -1;
     }),
     check_numbers: eachCompletion((text, row) => {
-      const gold = parseFloatStrict(goldAnswer(row).replaceAll(",", ""));
-      const guess = parseFloatStrict((number.exec(text)?.[1] ?? "").replaceAll(",", ""));
-      return gold !== null && guess === gold ? 1.5 : 0;
+      const guess = (number.exec(text)?.[1] ?? "").replaceAll(",", "");
+      return sameNumber(guess, goldAnswer(row).replaceAll(",", "")) ? 1.5 : 0;
     }),
   };
 }

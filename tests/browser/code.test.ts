@@ -30,6 +30,7 @@ test("Python runs in a worker under a policy without eval, with the outcomes tha
     ["fetches otherwise", "runtime_error", expect.stringContaining("URLError")],
     ["aborts", "runtime_error", "it called _abort_js, which is not allowed"],
     ["adds again", "passed", ""],
+    ["is tested next door", "passed", ""],
   ]);
   expect(site.asked.filter((path) => path.includes("asked-by-python"))).toEqual([]);
 });

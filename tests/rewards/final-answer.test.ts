@@ -25,4 +25,11 @@ describe("the final answer of a completion", () => {
     expect(isRight("<answer></answer>", "12")).toBe(false);
     expect(isRight("none", "12")).toBe(false);
   });
+
+  it("is right to its last digit, beyond 2^53 too", () => {
+    expect(isRight("#### 9007199254740993", "9007199254740993.0")).toBe(true);
+    expect(isRight("#### 9007199254740992", "9007199254740993")).toBe(false);
+    expect(isRight("#### 123456789012345678", "123456789012345679")).toBe(false);
+    expect(isRight("#### 1e3", "1000")).toBe(true);
+  });
 });

@@ -33,7 +33,7 @@ export async function forecastJob(
 const PHONE_BYTES = 1.4e9;
 
 /** Bytes that a run may take; null where nobody can know: browsers do not tell how much memory a GPU has. */
-function availableMemory({ platform }: OpenGpu, max_memory: number | null): number | null {
+export function availableMemory({ platform }: OpenGpu, max_memory: number | null): number | null {
   if (max_memory !== null) return max_memory * 1e9;
   if (/iPhone|iPod/.test(navigator.userAgent)) return PHONE_BYTES;
   const { deviceMemory } = navigator as { deviceMemory?: number };

@@ -57,7 +57,11 @@ export async function dryRun<M extends Method>(
   }
   const both = recipe as SftRecipe | GrpoRecipe;
   const rows = sampleRows(both.dataset_name);
-  const { forecast, text } = await describeForecast(recipe, method, longestAsked(overrides, method) ?? longestOf(flags.recipe, recipe, method));
+  const { forecast, text } = await describeForecast(
+    recipe,
+    method,
+    longestAsked(overrides, method) ?? longestOf(flags.recipe, recipe, method),
+  );
   console.error(`${text}\n\n${forecastTable({ forecast })}`);
 
   const folder = mkdtempSync(join(tmpdir(), "qwench-dry-run-"));

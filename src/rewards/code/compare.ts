@@ -1,13 +1,12 @@
 import { isObject } from "../../text/json.ts";
 import { counted } from "../../text/numbers.ts";
 import { show } from "../../text/show.ts";
+import { decimalKey } from "../decimal.ts";
 
 /** White space as Python's str.strip and str.split have it. */
 const SPACE = "\\t-\\r\\x1c-\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000";
 const EDGES = new RegExp(`^[${SPACE}]+|[${SPACE}]+$`, "g");
 const GAPS = new RegExp(`[${SPACE}]+`);
-const DECIMAL = /^([+-]?)(?:(\d+)(?:\.(\d*))?|\.(\d+))(?:e([+-]?\d+))?$/i;
-const INFINITE = /^([+-]?)inf(?:inity)?$/i;
 
 const strip = (text: string) => text.replace(EDGES, "");
 
@@ -29,22 +28,6 @@ export function outputFault(printed: string, expected: string): string | null {
 function sameDecimals(a: string, b: string): boolean {
   const [ours, theirs] = [a, b].map((line) => line.split(GAPS).map(decimalKey));
   return ours.length === theirs.length && ours.every((key, i) => key !== null && key === theirs[i]);
-}
-
-/** The same text for numbers of the same value, however they are written. @returns null for what is no number */
-function decimalKey(text: string): string | null {
-  const plain = text.replaceAll("_", "");
-  const infinite = INFINITE.exec(plain);
-  if (infinite) return infinite[1] === "-" ? "-inf" : "inf";
-  const found = DECIMAL.exec(plain);
-  if (!found) return null;
-  const [, sign, whole = "", part = "", bare = "", power = "0"] = found;
-  const digits = (whole + part + bare).replace(/^0+/, "");
-  if (digits === "") return "0";
-  let end = digits.length;
-  while (digits[end - 1] === "0") end--;
-  const exponent = BigInt(power) - BigInt(part.length + bare.length) + BigInt(digits.length - end);
-  return `${sign === "-" ? "-" : ""}${digits.slice(0, end)}e${exponent}`;
 }
 
 /** A value of Python's as the sandbox tells it: numbers exact, what JSON does not know with a tag. */

@@ -247,7 +247,7 @@ def make_judge_side(wire):
             bases = tuple(self.cls(base, reader) for base in node["bases"])
             if "enum" in node:
                 kind, members = node["enum"]
-                if kind not in ("IntFlag", "Flag", "IntEnum", "StrEnum", "Enum"):
+                if kind not in ("IntFlag", "Flag", "IntEnum", "StrEnum", "Enum") or any(one.startswith("_") for one, _ in members):
                     raise Odd(kind)
                 made = getattr(enum, kind)(name, [(str(one), reader.get(value)) for one, value in members])
             elif "tuple" in node:
@@ -277,7 +277,8 @@ def make_judge_side(wire):
             error = kind.__new__(kind, *args)
             error.args = tuple(args)
             for name, item in node["w"]:
-                setattr(error, name, reader.get(item))
+                if not name.startswith("_"):
+                    setattr(error, name, reader.get(item))
             self.foreign[id(error)] = told
             self.kept.append(error)
             return error

@@ -21,9 +21,12 @@ interface CodeRewards {
  * @see code_reward and binary_code_reward in src/open_r1/rewards.py, github.com/huggingface/open-r1
  */
 export function codeRewards(executor: CodeExecutor): CodeRewards {
-  const code_reward: RewardFunction = (_prompts, completions, columns, { signal }) => {
+  const code_reward: RewardFunction = (prompts, completions, columns, { signal }) => {
     const names = Object.keys(columns);
-    const rows = completions.map((_, i) => Object.fromEntries(names.map((name) => [name, columns[name][i]])));
+    const rows = completions.map((_, i) => ({
+      prompt: prompts[i],
+      ...Object.fromEntries(names.map((name) => [name, columns[name][i]])),
+    }));
     const tasks = rows.map(testsOf); // all rows are read before any program runs
     const scores = completions.map(async (completion, i) => {
       const code = extractCode(textOf(completion));

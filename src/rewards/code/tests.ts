@@ -1,5 +1,6 @@
 import { DataError } from "../../errors.ts";
 import { isObject } from "../../text/json.ts";
+import { parsePythonJson, pythonJson } from "../../text/python-json.ts";
 import { show } from "../../text/show.ts";
 import { LIVECODEBENCH_PRELUDE } from "./harness.ts";
 
@@ -62,9 +63,11 @@ export function testsOf(row: Row): Omit<CodeTask, "code"> {
     return { tests: [{ kind: "assert", code, given, entry }] };
   }
   throw new DataError(
-    `a code reward needs tests: verification_info, public_test_cases, test_list, or test and entry_point; the row's columns: ${Object.keys(row).join(", ") || "none"}`,
+    `a code reward needs tests: verification_info, public_test_cases, test_list, or test and entry_point; the row's columns: ${columnsOf(row)}`,
   );
 }
+
+const columnsOf = ({ prompt, ...others }: Row) => Object.keys(others).join(", ") || "none";
 
 function openR1Test(test: Row): CodeTest {
   const { fn_name, input, output } = test;
@@ -77,8 +80,8 @@ function openR1Test(test: Row): CodeTest {
   return {
     kind: "call",
     name: text(fn_name, "fn_name"),
-    args: JSON.stringify(input),
-    expected: expected.map((value) => JSON.stringify(value)),
+    args: pythonJson(input),
+    expected: expected.map((value) => pythonJson(value)),
   };
 }
 
@@ -121,7 +124,7 @@ function filled<T>(tests: T[], name: string): T[] {
 
 function json(value: string, name: string): unknown {
   try {
-    return JSON.parse(value);
+    return parsePythonJson(value); // numbers keep their digits
   } catch (error) {
     throw new DataError(`${name} is no JSON: ${(error as Error).message}`);
   }

@@ -1,9 +1,8 @@
-import { complex, multiply as times } from "./complex.ts";
-import { evaluate } from "./evaluate.ts";
 import { type Expression, isScalar, keyOf, type Relation, symbolsOf } from "./expression.ts";
 import { asMatrix } from "./matrices.ts";
 import { namedValue, renamed, sameName, withoutPlusMinus } from "./names.ts";
-import { type Comparison, equalScalars, literal, proportional } from "./scalars.ts";
+import { equals, ONE, rational } from "./rational.ts";
+import { type Comparison, equalScalars, proportional } from "./scalars.ts";
 import { equalSets, realSet } from "./sets.ts";
 import { conversion } from "./units.ts";
 
@@ -203,12 +202,11 @@ function equalQuantities(gold: Expression, pred: Expression, comparison: Compari
   }
   const factor = conversion(b.unit, a.unit);
   if (factor === null) return false;
-  if (factor === 1) return plain;
+  const { num, pi } = factor;
+  if (pi === 0 && equals(num, ONE)) return plain;
   if (!isScalar(a.value) || !isScalar(b.value) || symbolsOf(b.value).size > 0) return false;
-  // a conversion is known as a double only
-  const { value } = evaluate(b.value, { values: new Map(), seed: 0, real: false }, comparison.budget);
-  const converted = times(value, complex(factor));
-  const number =
-    Number.isFinite(converted.re) && converted.im === 0 ? literal(Number(converted.re.toPrecision(12))) : null;
-  return number !== null && again(a.value, number);
+  const size: Expression = { kind: "number", value: num, decimals: null, base: null };
+  const exponent: Expression = { ...size, value: rational(BigInt(pi))! };
+  const turned: Expression = { kind: "power", base: { kind: "constant", name: "pi" }, exponent };
+  return again(a.value, { kind: "product", factors: [b.value, size, ...(pi === 0 ? [] : [turned])] });
 }

@@ -36,7 +36,8 @@ export interface Evaluated {
 }
 
 const NOT = complex(Number.NaN, Number.NaN);
-const MAX_TERMS = 200;
+/** terms of a sum that are added up */
+export const MAX_TERMS = 200;
 
 /** Evaluates an expression at a point; NaN where it has no value, no number stands for it, or the budget is spent. */
 export function evaluate(e: Expression, point: Point, budget: Budget): Evaluated {

@@ -17,8 +17,18 @@ import {
   ZERO,
 } from "./rational.ts";
 
+const known = new WeakMap<Expression, Rational | null>();
+
 /** The value of an expression that is a fraction: no symbol in it, no root that stays one. Else null. */
 export function exactValue(e: Expression): Rational | null {
+  const before = known.get(e);
+  if (before !== undefined) return before;
+  const value = fractionOf(e);
+  known.set(e, value);
+  return value;
+}
+
+function fractionOf(e: Expression): Rational | null {
   switch (e.kind) {
     case "number":
       return e.base === null ? e.value : null;
@@ -112,11 +122,13 @@ function exactCall(name: string, args: readonly Expression[]): Rational | null {
   }
 }
 
-function binomial(n: Rational, k: Rational): Rational | null {
-  if (!isInteger(n) || !isInteger(k) || n.num < 0n || n.num > 5000n || k.num < 0n) return null;
+/** n over k, null where it is too large. */
+export function binomial(n: Rational, k: Rational): Rational | null {
+  if (!isInteger(n) || !isInteger(k) || n.num < 0n || k.num < 0n) return null;
   if (k.num > n.num) return ZERO;
   let steps = k.num;
   if (n.num - k.num < steps) steps = n.num - k.num;
+  if (steps > 5000n || Number(steps) * n.num.toString(2).length > 33_000) return null; // a millisecond
   let value = 1n;
   for (let i = 1n; i <= steps; i++) value = (value * (n.num - steps + i)) / i;
   return rational(value);

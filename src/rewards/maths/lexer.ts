@@ -108,6 +108,10 @@ const LOOKS =
   /^(?:left|right|middle|[bB]igg?[lrm]?|displaystyle|textstyle|scriptstyle|limits|nolimits|quad|qquad|enspace|thinspace|rm|bf|it|boldsymbol|mathstrut|strut|hfill|nonumber|large|Large|small|normalsize)$/;
 const TEXT = /^(?:text|mbox|textbf|textit|textrm|textnormal|textsf|texttt|hbox|emph|textup)$/;
 const ROMAN = /^(?:mathrm|mathbf|mathit|mathsf|mathtt|mathcal|mathscr|mathfrak|mathbb|operatorname|pmb|bm)$/;
+/** Letters in these are names; what else stands in them only looks otherwise. */
+const BOLD = /^(?:mathbf|mathit|mathsf|mathtt|pmb|bm)$/;
+/** 1.234,5 as it is written on the continent. */
+const CONTINENTAL = /^\d{1,3}(?:\.\d{3})+,\d+(?![\d.,])/;
 
 /**
  * Splits an answer, LaTeX or plain, into tokens: one spelling for what has several, what only looks left out.
@@ -217,6 +221,9 @@ class Lexer {
     }
     if (TEXT.test(name) || ROMAN.test(name)) {
       const group = this.groupAt(from);
+      // \mathbf{21} is 21 in bold
+      const looks = BOLD.test(name) ? !/^[\sa-zA-Z~]*$/.test(group.content) : /^[\d\s.,+*/^()-]+$/.test(group.content);
+      if (looks && this.text[from] === "{") return from;
       const content = group.content.replace(/\\[,;:! ]|[~$]/g, " ").trim();
       const joined = TEXT.test(name) && /(?:^|[^a-z])(and|or)(?:[^a-z]|$)/i.exec(content);
       if (joined && this.tokens.length > 0) this.mark(joined[1].toLowerCase() === "or" ? "or" : ",");
@@ -267,6 +274,14 @@ class Lexer {
   private numberAt(from: number): { value: Rational; decimals: number | null; end: number } {
     const run = /^\d*(?:,\d+)*/.exec(this.text.slice(from, from + 500))![0];
     const inList = this.brackets.at(-1) === true;
+    const continental =
+      this.commas === "decimal" && !inList ? CONTINENTAL.exec(this.text.slice(from, from + 500))?.[0] : undefined;
+    if (continental !== undefined) {
+      const [digits, decimals] = continental.replaceAll(".", "").split(",");
+      const value = fromDecimal(digits, decimals);
+      if (!value) throw new SyntaxFault("a number is too long");
+      return { value, decimals: decimals.length, end: from + continental.length };
+    }
     let whole = /^\d*/.exec(run)![0];
     let end = from + whole.length;
     let fraction: string | null = null;

@@ -1,27 +1,43 @@
 // Exact fractions. Every operation gives null where the result would pass the bound: that, and nothing else, keeps an
 // answer such as 9^{9^9} from taking all memory.
 
-/** Bits that a numerator or denominator may have. */
-const MAX_BITS = 8192;
-const LIMIT = 1n << BigInt(MAX_BITS);
+import { bitsOf, wholeSqrt } from "./interval.ts";
 
-/** A fraction in lowest terms, its denominator above 0. */
+/** Bits that a numerator or denominator may have: 2024! has 19,000 and 2^{100000} a few more. */
+const MAX_BITS = 1 << 17;
+const LIMIT = 1n << BigInt(MAX_BITS);
+/** Bits up to which a common divisor is looked for: it takes time that grows with their square. */
+const REDUCED = 1n << 4096n;
+
+/** Bits up to which roots are looked for. */
+const MAX_ROOT_BITS = 16_384;
+
+/** A fraction, its denominator above 0: in lowest terms unless both of them are huge, and whole where it can be. */
 export interface Rational {
   readonly num: bigint;
   readonly den: bigint;
 }
 
-/** num / den in lowest terms; null where den is 0 or the fraction is too large. */
+/** num / den; null where den is 0 or the fraction is too large. */
 export function rational(num: bigint, den = 1n): Rational | null {
   if (den === 0n) return null;
-  if (den !== 1n) {
-    const divisor = gcd(num, den);
-    num /= divisor;
-    den /= divisor;
-  }
   if (den < 0n) {
     num = -num;
     den = -den;
+  }
+  if (den !== 1n) {
+    const size = num < 0n ? -num : num;
+    if (size < REDUCED || den < REDUCED) {
+      const divisor = gcd(num, den);
+      num /= divisor;
+      den /= divisor;
+    } else if (num % den === 0n) {
+      num /= den;
+      den = 1n;
+    } else if (den % size === 0n) {
+      den /= size;
+      num /= size;
+    }
   }
   return num < LIMIT && -num < LIMIT && den < LIMIT ? { num, den } : null;
 }
@@ -59,7 +75,7 @@ export function compare(a: Rational, b: Rational): number {
 }
 
 export function equals(a: Rational, b: Rational): boolean {
-  return a.num === b.num && a.den === b.den;
+  return a.num * b.den === b.num * a.den;
 }
 
 export function isInteger(a: Rational): boolean {
@@ -70,9 +86,11 @@ export function isInteger(a: Rational): boolean {
 export function toNumber({ num, den }: Rational): number {
   const direct = Number(num) / Number(den);
   if (Number.isFinite(direct) && (direct !== 0 || num === 0n)) return direct;
-  // both sides beyond the doubles: shift them back first
-  const shift = BigInt(Math.max(0, bits(num) - 1000, bits(den) - 1000));
-  return Number(num >> shift) / Number(den >> shift);
+  // sides beyond the doubles: 64 digits of the quotient, and where its point is
+  const shift = 64 - (bits(num) - bits(den));
+  const digits = shift >= 0 ? (num << BigInt(shift)) / den : num / (den << BigInt(-shift));
+  const value = Number(digits) * 2 ** Math.max(-1000, Math.min(1000, -shift));
+  return Math.abs(shift) <= 1000 ? value : value * 2 ** (-shift - Math.max(-1000, Math.min(1000, -shift)));
 }
 
 /** base^exponent, of a whole exponent or where the root is a fraction again: 4^{3/2}; else null. */
@@ -88,7 +106,7 @@ export function power(base: Rational, exponent: Rational): Rational | null {
   if (isInteger(base) && (base.num === 1n || base.num === -1n)) {
     return base.num === 1n || size % 2n === 0n ? ONE : base;
   }
-  if (Math.max(bits(base.num), bits(base.den)) * Number(size) > 2 * MAX_BITS) return null;
+  if ((Math.max(bits(base.num), bits(base.den)) - 1) * Number(size) > MAX_BITS) return null;
   const num = base.num ** size;
   const den = base.den ** size;
   return exponent.num < 0n ? rational(den, num) : rational(num, den);
@@ -106,12 +124,21 @@ export function rootOf(value: Rational, n: number): Rational | null {
   return num === null || den === null ? null : rational(num, den);
 }
 
-/** n!, null above 1000. */
+/** n!, null above 5000. */
 export function factorial(n: Rational): Rational | null {
-  if (!isInteger(n) || n.num < 0n || n.num > 1000n) return null;
+  if (!isInteger(n) || n.num < 0n || n.num > 5000n) return null;
+  return rational(productOf(1n, n.num));
+}
+
+/** The product of the whole numbers between two, both in it: halves first, so that its factors are of one size. */
+function productOf(from: bigint, to: bigint): bigint {
+  if (to - from > 8n) {
+    const middle = (from + to) / 2n;
+    return productOf(from, middle) * productOf(middle + 1n, to);
+  }
   let product = 1n;
-  for (let k = 2n; k <= n.num; k++) product *= k;
-  return rational(product);
+  for (let k = from; k <= to; k++) product *= k;
+  return product;
 }
 
 export function floor({ num, den }: Rational): Rational {
@@ -126,15 +153,16 @@ export function gcd(a: bigint, b: bigint): bigint {
   return a;
 }
 
-function bits(n: bigint): number {
-  const hex = (n < 0n ? -n : n).toString(16);
-  return hex.length * 4 - Math.clz32(Number.parseInt(hex[0], 16)) + 28;
-}
+const bits = bitsOf;
 
 /** The whole n-th root of a number that is one's n-th power, by bisection; else null. */
 function wholeRoot(value: bigint, n: number): bigint | null {
   if (value < 2n) return value;
-  if (n < 1 || n > 64) return null;
+  if (n < 1 || n > 64 || bits(value) > MAX_ROOT_BITS) return null;
+  if (n === 2) {
+    const root = wholeSqrt(value);
+    return root * root === value ? root : null;
+  }
   let low = 1n;
   let high = 1n << BigInt(Math.ceil(bits(value) / n) + 1);
   const degree = BigInt(n);

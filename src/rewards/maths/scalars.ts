@@ -1,8 +1,9 @@
 import { type Complex, complex, divide, isDefined, modulus, scale, subtract } from "./complex.ts";
+import { decide, decideAt, inRatio, NOWHERE, stepsOff } from "./decide.ts";
 import { type Budget, type Evaluated, evaluate, hash, isAboutWholes, type Point } from "./evaluate.ts";
 import { exactValue } from "./exact.ts";
 import { type Expression, keyOf, someInside, symbolsOf } from "./expression.ts";
-import { equals, subtract as minus, rational, toNumber } from "./rational.ts";
+import { equals, toNumber } from "./rational.ts";
 
 /** What a comparison may use and how strict it is. */
 export interface Comparison {
@@ -13,7 +14,10 @@ export interface Comparison {
   tolerance: number | null;
 }
 
-const RELATIVE = 1e-9;
+/** share of a number by which doubles may be off: what differs by more is another number, what differs by less is looked at */
+const ROUGH = 1e-6;
+/** the same where nothing but doubles can tell */
+const FINE = 1e-12;
 /** share of the largest term of a sum that its rounding may leave over */
 const CANCELLED = 1e-12;
 
@@ -27,15 +31,24 @@ export function equalScalars(gold: Expression, pred: Expression, comparison: Com
   if (a && b) return equals(a, b) || rounds(gold, pred, comparison) || isWithin(toNumber(a), toNumber(b), comparison);
   const names = new Set([...symbolsOf(gold), ...symbolsOf(pred)]);
   if (names.size === 0 && !hasOpaque(gold) && !hasOpaque(pred)) return equalNumbers(gold, pred, comparison);
-  const compared = compareAtPoints(gold, pred, names, comparison.budget, (x, y) => (close(x, y) ? "same" : "other"));
+  const compared = compareAtPoints(gold, pred, names, comparison.budget, (x, y, point) => {
+    if (!close(x, y, ROUGH)) return "other";
+    const verdict = decideAt(gold, pred, point, comparison.budget);
+    if (verdict === "unsure") return close(x, y, FINE) ? "same" : "other";
+    return verdict === "same" ? "same" : verdict === "undefined" ? "nothing" : "other";
+  });
   return compared === null ? keyOf(gold) === keyOf(pred) : compared;
 }
 
 function equalNumbers(gold: Expression, pred: Expression, comparison: Comparison): boolean {
-  const at = { values: new Map(), seed: 0, real: false };
-  const [x, y] = [evaluate(gold, at, comparison.budget), evaluate(pred, at, comparison.budget)];
+  const verdict = decide(gold, pred, comparison.budget);
+  if (verdict === "same") return true;
+  if (verdict === "undefined" || verdict === "halfway") return keyOf(gold) === keyOf(pred);
+  if (rounds(gold, pred, comparison)) return true;
+  const [x, y] = [evaluate(gold, NOWHERE, comparison.budget), evaluate(pred, NOWHERE, comparison.budget)];
   if (!isDefined(x.value) || !isDefined(y.value)) return keyOf(gold) === keyOf(pred);
-  if (close(x, y) || rounds(gold, pred, comparison)) return true;
+  // doubles that have gone down to 0 tell nothing
+  if (verdict === "unsure" && modulus(x.value) > 1e-290 && close(x, y, FINE)) return true;
   return x.value.im === 0 && y.value.im === 0 && isWithin(x.value.re, y.value.re, comparison);
 }
 
@@ -43,9 +56,9 @@ function isWithin(gold: number, pred: number, { tolerance }: Comparison): boolea
   return tolerance !== null && Math.abs(gold - pred) <= tolerance * Math.abs(gold);
 }
 
-function close(a: Evaluated, b: Evaluated): boolean {
+function close(a: Evaluated, b: Evaluated, share: number): boolean {
   const largest = Math.max(modulus(a.value), modulus(b.value));
-  return modulus(subtract(a.value, b.value)) <= RELATIVE * largest + CANCELLED * Math.max(a.size, b.size);
+  return modulus(subtract(a.value, b.value)) <= share * largest + CANCELLED * Math.max(a.size, b.size);
 }
 
 /** Digits behind the point of a decimal, times a power of ten or not; null for what is no decimal. */
@@ -75,16 +88,11 @@ function rounds(gold: Expression, pred: Expression, { precision, budget }: Compa
   const coarse = a && (!b || a.decimals < b.decimals) ? gold : b && (!a || b.decimals < a.decimals) ? pred : null;
   if (!coarse) return false;
   const { decimals, significant } = decimalsOf(coarse)!;
-  if (decimals < precision || significant < Math.min(4, precision)) return false;
-  const exact = exactValue(coarse === gold ? pred : gold);
-  const at = { values: new Map(), seed: 0, real: false };
-  const value = exact ? null : evaluate(coarse === gold ? pred : gold, at, budget).value;
-  if (value && (value.im !== 0 || !Number.isFinite(value.re))) return false;
+  if (decimals < precision || significant < Math.min(4, precision) || !Number.isInteger(decimals)) return false;
   const own = exactValue(coarse)!;
-  const step = 10 ** -decimals;
-  const off = exact ? toNumber(minus(exact, own) ?? exact) : value!.re - toNumber(own);
+  const off = stepsOff(coarse === gold ? pred : gold, coarse, decimals, budget);
   // to the nearest, or cut off towards 0
-  return Math.abs(off) <= step * 0.5000001 || (off * toNumber(own) > 0 && Math.abs(off) < step);
+  return off === 0 || (off === 1 && own.num > 0n) || (off === -1 && own.num < 0n);
 }
 
 /** Whether there is a function, or an indexed symbol, that has no value of its own. */
@@ -106,7 +114,7 @@ function compareAtPoints(
   b: Expression,
   names: ReadonlySet<string>,
   budget: Budget,
-  judge: (x: Evaluated, y: Evaluated) => "same" | "other" | "nothing",
+  judge: (x: Evaluated, y: Evaluated, point: Point) => "same" | "other" | "nothing",
 ): boolean | null {
   const wholes = isAboutWholes(a) || isAboutWholes(b);
   let seen = 0;
@@ -121,7 +129,7 @@ function compareAtPoints(
       if (real) continue;
       return false;
     }
-    const verdict = judge(x, y);
+    const verdict = judge(x, y, point);
     if (verdict === "other") return false;
     if (verdict === "same" && !real) seen++;
   }
@@ -149,13 +157,19 @@ function valuesAt(names: ReadonlySet<string>, seed: number, signed: boolean, who
 export function proportional(a: Expression, b: Expression, { budget }: Comparison): number | null {
   const names = new Set([...symbolsOf(a), ...symbolsOf(b)]);
   let factor: Complex | null = null;
-  const same = compareAtPoints(a, b, names, budget, (x, y) => {
+  let first: Point | null = null;
+  const same = compareAtPoints(a, b, names, budget, (x, y, point) => {
     const zero = (e: Evaluated) => modulus(e.value) <= CANCELLED * Math.max(1e-3, e.size);
     if (zero(x) && zero(y)) return "nothing";
     if (zero(x) || zero(y)) return "other";
     const ratio = divide(x.value, y.value);
     factor ??= ratio;
-    return modulus(subtract(ratio, factor)) <= 1e-7 * modulus(factor) ? "same" : "other";
+    if (!first) {
+      first = point;
+      return "same";
+    }
+    const rough = modulus(subtract(ratio, factor)) <= ROUGH * modulus(factor);
+    return rough && inRatio(a, b, point, first, budget) ? "same" : "other";
   });
   if (!same || factor === null) return null;
   const { re, im } = scale(factor, 1 / modulus(factor));
@@ -175,15 +189,4 @@ export function realValue(e: Expression, budget: Budget): number | null {
   if (exact) return toNumber(exact);
   const { value } = evaluate(e, { values: new Map(), seed: 0, real: false }, budget);
   return Number.isFinite(value.re) && value.im === 0 ? value.re : null;
-}
-
-/** A number that is known as a double, as an expression. */
-export function literal(value: number): Expression | null {
-  const [digits, exponent = "0"] = value.toExponential().split("e");
-  const [whole, fraction = ""] = digits.split(".");
-  const shift = BigInt(Math.abs(Number(exponent)));
-  const num = BigInt(whole + fraction);
-  const den = 10n ** BigInt(fraction.length);
-  const exact = Number(exponent) >= 0 ? rational(num * 10n ** shift, den) : rational(num, den * 10n ** shift);
-  return exact && { kind: "number", value: exact, decimals: null, base: null };
 }

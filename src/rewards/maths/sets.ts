@@ -1,12 +1,19 @@
-import type { Budget } from "./evaluate.ts";
-import { evaluate } from "./evaluate.ts";
-import { type Expression, type Relation, symbolsOf } from "./expression.ts";
+import { order } from "./decide.ts";
+import { Budget, evaluate } from "./evaluate.ts";
+import { type Expression, keyOf, mapChildren, type Relation, symbolsOf } from "./expression.ts";
 import { realValue } from "./scalars.ts";
+
+/** A real number, or an infinity: as a double, and as it was written. */
+interface End {
+  readonly at: number;
+  /** null of an infinity */
+  readonly e: Expression | null;
+}
 
 /** An interval of the reals; a point where both ends are one. */
 interface Piece {
-  from: number;
-  to: number;
+  from: End;
+  to: End;
   closedFrom: boolean;
   closedTo: boolean;
 }
@@ -14,9 +21,35 @@ interface Piece {
 /** Pieces that do not touch, in order. */
 type RealSet = readonly Piece[];
 
-const ALL: RealSet = [
-  { from: Number.NEGATIVE_INFINITY, to: Number.POSITIVE_INFINITY, closedFrom: false, closedTo: false },
-];
+const LOW: End = { at: Number.NEGATIVE_INFINITY, e: null };
+const HIGH: End = { at: Number.POSITIVE_INFINITY, e: null };
+const ALL: RealSet = [{ from: LOW, to: HIGH, closedFrom: false, closedTo: false }];
+
+/** Share of a number that doubles may be off. */
+const ROUGH = 1e-6;
+/** Work for one comparison of two ends. */
+const STEPS = 20_000;
+
+/** Which of two ends is larger, −1, 0 or 1: by their doubles where these are far from one another, else digit by digit. */
+function ordered(a: End, b: End): number {
+  if (!a.e || !b.e || Math.abs(a.at - b.at) > ROUGH * Math.max(1, Math.abs(a.at), Math.abs(b.at))) {
+    return Math.sign(a.at === b.at ? 0 : a.at - b.at);
+  }
+  if (a.e === b.e || keyOf(a.e) === keyOf(b.e)) return 0;
+  return order(a.e, b.e, new Budget(STEPS)) ?? Math.sign(a.at - b.at);
+}
+
+const finite = ({ e }: End) => e !== null;
+const larger = (a: End, b: End) => (ordered(a, b) >= 0 ? a : b);
+const smaller = (a: End, b: End) => (ordered(a, b) <= 0 ? a : b);
+
+/** The real number that a closed expression is; null where it is none. */
+function endOf(e: Expression, budget: Budget): End | null {
+  const at = realValue(e, budget);
+  if (at === null) return null;
+  if (Number.isFinite(at)) return { at, e };
+  return at > 0 ? HIGH : LOW;
+}
 
 /** The set of reals that an interval, a union, an inequality or a list of points means; null where it means none. */
 export function realSet(e: Expression, budget: Budget): RealSet | null {
@@ -25,22 +58,22 @@ export function realSet(e: Expression, budget: Budget): RealSet | null {
     case "tuple": {
       const [low, high] = e.kind === "tuple" ? e.items : [e.from, e.to];
       if (e.kind === "tuple" && (e.items.length !== 2 || e.bracket === "[")) return null;
-      const [from, to] = [realValue(low, budget), realValue(high, budget)];
-      if (from === null || to === null || from > to) return null;
+      const [from, to] = [endOf(low, budget), endOf(high, budget)];
+      if (from === null || to === null || ordered(from, to) > 0) return null;
       const closed = e.kind === "interval" ? e : { closedFrom: false, closedTo: false };
       return tidy([
         {
           from,
           to,
-          closedFrom: closed.closedFrom && from !== Number.NEGATIVE_INFINITY,
-          closedTo: closed.closedTo && to !== Number.POSITIVE_INFINITY,
+          closedFrom: closed.closedFrom && finite(from),
+          closedTo: closed.closedTo && finite(to),
         },
       ]);
     }
     case "set": {
-      const points = e.items.map((item) => realValue(item, budget));
+      const points = e.items.map((item) => endOf(item, budget));
       if (points.includes(null)) return null;
-      return tidy((points as number[]).map((at) => ({ from: at, to: at, closedFrom: true, closedTo: true })));
+      return tidy((points as End[]).map((at) => ({ from: at, to: at, closedFrom: true, closedTo: true })));
     }
     case "symbol":
       return e.name === "ℝ" ? ALL : null;
@@ -87,55 +120,72 @@ function ofInequality(
   budget: Budget,
 ): RealSet | null {
   const isIt = (e: Expression) => e.kind === "symbol" && e.name === variable && !e.index;
-  let bound: number | null = null;
+  let bound: End | null = null;
   let rising = true;
-  if (isIt(left)) bound = realValue(right, budget);
+  if (isIt(left)) bound = endOf(right, budget);
   else if (isIt(right)) {
-    bound = realValue(left, budget);
+    bound = endOf(left, budget);
     rising = false;
   }
   if (bound === null) {
-    const difference: Expression = { kind: "sum", terms: [left, { kind: "negative", arg: right }] };
-    const at = (x: number) =>
-      evaluate(difference, { values: new Map([[variable, { re: x, im: 0 }]]), seed: 0, real: true }, budget).value.re;
-    const [low, middle, high] = [at(-1.7), at(0.9), at(3.5)];
-    const slope = (high - low) / 5.2;
-    const curved = Math.abs(low + high - 2 * middle) > 1e-9 * (Math.abs(low) + Math.abs(high) + 1);
-    if (!(Math.abs(slope) > 1e-9) || curved) return null;
-    // doubles that should be whole or simple are, so that ends can be compared
-    bound = Number((3.5 - high / slope).toPrecision(12));
-    rising = slope > 0;
+    const linear = linearRoot({ kind: "sum", terms: [left, { kind: "negative", arg: right }] }, variable, budget);
+    if (!linear) return null;
+    bound = linear.root;
+    rising = linear.rising;
   }
-  const { NEGATIVE_INFINITY: low, POSITIVE_INFINITY: high } = Number;
-  const above = (closed: boolean): RealSet => [{ from: bound, to: high, closedFrom: closed, closedTo: false }];
-  const below = (closed: boolean): RealSet => [{ from: low, to: bound, closedFrom: false, closedTo: closed }];
-  if (!Number.isFinite(bound)) return /[<>]/.test(op) ? ALL : null;
-  if (op === "=") return [{ from: bound, to: bound, closedFrom: true, closedTo: true }];
+  const edge = bound;
+  const above = (closed: boolean): RealSet => [{ from: edge, to: HIGH, closedFrom: closed, closedTo: false }];
+  const below = (closed: boolean): RealSet => [{ from: LOW, to: edge, closedFrom: false, closedTo: closed }];
+  if (!finite(edge)) return /[<>]/.test(op) ? ALL : null;
+  if (op === "=") return [{ from: edge, to: edge, closedFrom: true, closedTo: true }];
   if (op === "≠") return [...below(false), ...above(false)];
   const closed = op === "≤" || op === "≥";
   return (op === ">" || op === "≥") === rising ? above(closed) : below(closed);
 }
 
-function near(a: number, b: number): boolean {
-  if (!Number.isFinite(a) || !Number.isFinite(b)) return a === b;
-  return Math.abs(a - b) <= 1e-9 * Math.max(1, Math.abs(a), Math.abs(b));
+/** Where a difference that is linear in its variable is 0; null where it is not linear. */
+function linearRoot(difference: Expression, variable: string, budget: Budget): { root: End; rising: boolean } | null {
+  const at = (x: number) =>
+    evaluate(difference, { values: new Map([[variable, { re: x, im: 0 }]]), seed: 0, real: true }, budget).value.re;
+  const [low, middle, high] = [at(-1.7), at(0.9), at(3.5)];
+  const slope = (high - low) / 5.2;
+  const curved = Math.abs(low + high - 2 * middle) > 1e-9 * (Math.abs(low) + Math.abs(high) + 1);
+  if (!(Math.abs(slope) > 1e-9) || curved) return null;
+  // from f(0) and f(1) as they are written: −f(0) / (f(1) − f(0))
+  const [start, next] = [0n, 1n].map((x) => placed(difference, variable, x));
+  const fallen: Expression = { kind: "negative", arg: start };
+  const e: Expression = { kind: "quotient", dividend: fallen, divisor: { kind: "sum", terms: [next, fallen] } };
+  const root = endOf(e, budget);
+  return root && { root, rising: slope > 0 };
+}
+
+/** An expression with a number in place of a symbol. */
+function placed(e: Expression, name: string, value: bigint): Expression {
+  if (e.kind === "symbol" && e.name === name) {
+    return { kind: "number", value: { num: value, den: 1n }, decimals: null, base: null };
+  }
+  return mapChildren(e, (child) => placed(child, name, value));
 }
 
 /** In order, without empty pieces, those that touch joined. */
 function tidy(pieces: readonly Piece[]): RealSet {
-  const full = pieces.filter((p) => (near(p.from, p.to) ? p.closedFrom && p.closedTo : p.from < p.to));
-  const sorted = [...full].sort((a, b) => a.from - b.from || Number(b.closedFrom) - Number(a.closedFrom));
+  const full = pieces.filter((p) => {
+    const width = ordered(p.to, p.from);
+    return width === 0 ? p.closedFrom && p.closedTo : width > 0;
+  });
+  const sorted = [...full].sort((a, b) => ordered(a.from, b.from) || Number(b.closedFrom) - Number(a.closedFrom));
   const joined: Piece[] = [];
   for (const piece of sorted) {
     const last = joined.at(-1);
-    const touches =
-      last && (piece.from < last.to || (near(piece.from, last.to) && (piece.closedFrom || last.closedTo)));
+    const gap = last ? ordered(piece.from, last.to) : 1;
+    const touches = last && (gap < 0 || (gap === 0 && (piece.closedFrom || last.closedTo)));
     if (!touches) {
       joined.push({ ...piece });
       continue;
     }
-    if (near(piece.to, last.to)) last.closedTo ||= piece.closedTo;
-    else if (piece.to > last.to) [last.to, last.closedTo] = [piece.to, piece.closedTo];
+    const further = ordered(piece.to, last.to);
+    if (further === 0) last.closedTo ||= piece.closedTo;
+    else if (further > 0) [last.to, last.closedTo] = [piece.to, piece.closedTo];
   }
   return joined;
 }
@@ -144,13 +194,13 @@ function intersect(a: RealSet, b: RealSet): RealSet {
   const pieces: Piece[] = [];
   for (const p of a) {
     for (const q of b) {
-      const from = Math.max(p.from, q.from);
-      const to = Math.min(p.to, q.to);
+      const from = larger(p.from, q.from);
+      const to = smaller(p.to, q.to);
       pieces.push({
         from,
         to,
-        closedFrom: (p.from < from || p.closedFrom) && (q.from < from || q.closedFrom),
-        closedTo: (p.to > to || p.closedTo) && (q.to > to || q.closedTo),
+        closedFrom: (ordered(p.from, from) < 0 || p.closedFrom) && (ordered(q.from, from) < 0 || q.closedFrom),
+        closedTo: (ordered(p.to, to) > 0 || p.closedTo) && (ordered(q.to, to) > 0 || q.closedTo),
       });
     }
   }
@@ -161,8 +211,8 @@ function complement(set: RealSet): RealSet {
   let rest = ALL;
   for (const { from, to, closedFrom, closedTo } of set) {
     const outside: Piece[] = [
-      { from: Number.NEGATIVE_INFINITY, to: from, closedFrom: false, closedTo: !closedFrom && Number.isFinite(from) },
-      { from: to, to: Number.POSITIVE_INFINITY, closedFrom: !closedTo && Number.isFinite(to), closedTo: false },
+      { from: LOW, to: from, closedFrom: false, closedTo: !closedFrom && finite(from) },
+      { from: to, to: HIGH, closedFrom: !closedTo && finite(to), closedTo: false },
     ];
     rest = intersect(rest, outside);
   }
@@ -174,7 +224,7 @@ export function equalSets(a: RealSet, b: RealSet): boolean {
     a.length === b.length &&
     a.every((p, i) => {
       const q = b[i];
-      const ends = near(p.from, q.from) && near(p.to, q.to);
+      const ends = ordered(p.from, q.from) === 0 && ordered(p.to, q.to) === 0;
       return ends && p.closedFrom === q.closedFrom && p.closedTo === q.closedTo;
     })
   );

@@ -1,10 +1,15 @@
+import { divide, fromDecimal, multiply, ONE, type Rational, power as raised, rational } from "./rational.ts";
+
 /** Which quantity a unit measures, and how many of the quantity's base units one is. */
 interface Unit {
   readonly of: string;
-  readonly factor: number;
+  readonly size: Rational;
+  /** power of π that the size is to be multiplied by */
+  readonly pi: number;
 }
 
-const TABLE: Readonly<Record<string, Readonly<Record<string, number>>>> = {
+/** Sizes are exact: decimals, and fractions where they are none. */
+const TABLE: Readonly<Record<string, Readonly<Record<string, number | string>>>> = {
   length: {
     "nm nanometer nanometre": 1e-9,
     "μm um micron micrometer micrometre": 1e-6,
@@ -36,14 +41,14 @@ const TABLE: Readonly<Record<string, Readonly<Record<string, number>>>> = {
     week: 604800,
   },
   month: { month: 1, "yr year": 12 },
-  angle: { "rad radian": 1, "deg degree °": Math.PI / 180, arcmin: Math.PI / 10800, arcsec: Math.PI / 648000 },
+  angle: { "deg degree °": 1, "rad radian": "180", arcmin: "1/60", arcsec: "1/3600" },
   money: { "dollar usd buck": 1, cent: 0.01 },
   euro: { "euro eur": 1 },
   pound: { gbp: 1 },
   yuan: { "yuan rmb cny": 1 },
   rupee: { "rupee inr rs": 1 },
   volume: { "ml milliliter millilitre": 1e-6, "l liter litre": 1e-3, gallon: 0.003785411784 },
-  speed: { mph: 0.44704, kph: 1 / 3.6 },
+  speed: { mph: 0.44704, kph: "5/18" },
   force: { "n newton": 1 },
   energy: { "j joule": 1, "kj kilojoule": 1e3, "ev electronvolt": 1.602176634e-19, "erg ergs": 1e-7 },
   power: { "w watt": 1, "kw kilowatt": 1e3 },
@@ -57,8 +62,20 @@ const TABLE: Readonly<Record<string, Readonly<Record<string, number>>>> = {
 
 const UNITS = new Map<string, Unit>();
 for (const [of, own] of Object.entries(TABLE)) {
-  for (const [names, factor] of Object.entries(own))
-    for (const name of names.split(" ")) UNITS.set(name, { of, factor });
+  for (const [names, size] of Object.entries(own))
+    for (const name of names.split(" ")) {
+      UNITS.set(name, { of, size: sizeOf(size), pi: name.startsWith("rad") ? -1 : 0 });
+    }
+}
+
+function sizeOf(size: number | string): Rational {
+  if (typeof size === "string") {
+    const [num, den = "1"] = size.split("/");
+    return rational(BigInt(num), BigInt(den))!;
+  }
+  const [digits, exponent = "0"] = size.toExponential().split("e");
+  const [whole, fraction = ""] = digits.split(".");
+  return fromDecimal(whole, fraction, Number(exponent))!;
 }
 
 /** Words that follow a number and say no more than what was counted. */
@@ -84,9 +101,10 @@ export function isUnitWord(word: string): boolean {
 }
 
 /** What a unit measures, `length^2/time` for cm^2/s, and the size of one in base units; null where a part is unknown. */
-function measureOf(unit: string): { of: string; base: string; factor: number } | null {
+function measureOf(unit: string): { of: string; base: string; size: Rational; pi: number } | null {
   const powers = new Map<string, number>();
-  let factor = 1;
+  let size: Rational | null = ONE;
+  let pi = 0;
   let sign = 1;
   let times = 1;
   for (const [token] of unit.matchAll(/\/|[a-zA-Z°μ]+\.?(?:\s*\^\s*\{?\s*-?\d+\s*\}?)?/g)) {
@@ -102,24 +120,36 @@ function measureOf(unit: string): { of: string; base: string; factor: number } |
       if (!found) return null;
       const power = sign * (exponent === undefined ? times : Math.max(-9, Math.min(9, Number(exponent))));
       powers.set(found.of, (powers.get(found.of) ?? 0) + power);
-      factor *= found.factor ** power;
+      const own = raised(found.size, rational(BigInt(power))!);
+      size = size && own && multiply(size, own);
+      pi += power * found.pi;
       times = 1;
     }
   }
-  if (powers.size === 0) return null;
+  if (powers.size === 0 || !size) return null;
   const parts = [...powers].sort(([a], [b]) => (a < b ? -1 : 1));
   return {
     of: parts.map(([name, power]) => `${name}^${power}`).join(" "),
     base: parts.map(([name]) => name).join(" "),
-    factor,
+    size,
+    pi,
   };
 }
 
+/** A factor between units: a fraction, times a power of π. */
+interface Conversion {
+  num: Rational;
+  pi: number;
+}
+
+const NONE: Conversion = { num: ONE, pi: 0 };
+
 /** How many of `to` one `from` is: 100 for m and cm; null where both are known and measure different things. */
-export function conversion(from: string, to: string): number | null {
+export function conversion(from: string, to: string): Conversion | null {
   const [a, b] = [measureOf(from), measureOf(to)];
   // what is not in the table, and an exponent forgotten, are no reason to call an answer wrong
-  if (!a || !b) return 1;
-  if (a.of === b.of) return a.factor / b.factor;
-  return a.base === b.base ? 1 : null;
+  if (!a || !b) return NONE;
+  if (a.of !== b.of) return a.base === b.base ? NONE : null;
+  const num = divide(a.size, b.size);
+  return num && { num, pi: a.pi - b.pi };
 }

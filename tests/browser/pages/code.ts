@@ -40,5 +40,10 @@ for (const [name, code] of programs) {
   const [{ outcome, message }] = await pool.run({ code, tests: [{ kind: "stdin", input: "1 2", output: "3" }] });
   outcomes.push([name, outcome, message ?? ""]);
 }
+const tested = await pool.run({
+  code: "def f(g, xs): return [g(x) for x in xs]",
+  tests: [{ kind: "assert", code: "assert f(lambda x: x + 1, [1, 2]) == [2, 3]" }],
+});
+outcomes.push(["is tested next door", tested[0].outcome, tested[0].message ?? ""]);
 await pool.end();
 Object.assign(globalThis, { outcomes });

@@ -119,6 +119,17 @@ describe("the tests in a row", () => {
     expect(await run(testsOf({ verification_info }), "def f(a, b): return 5")).toEqual(["wrong_answer"]);
   });
 
+  test("numbers keep their digits and their kind", async () => {
+    const verification_info =
+      '{"test_cases": [{"fn_name": "f", "input": [9007199254740993, 1.0, {"k": [12345678901234567890]}], "output": ["9007199254740993 1.0 12345678901234567890"]}]}';
+    const task = testsOf({ verification_info });
+    expect(task.tests[0]).toMatchObject({ args: '[9007199254740993, 1.0, {"k": [12345678901234567890]}]' });
+    expect(await run(task, "def f(a, b, c): return f'{a} {b} {c[\"k\"][0]}'")).toEqual(["passed"]);
+    const big = { test_cases: [{ fn_name: "f", input: [9007199254740993n], output: 9007199254740994n }] };
+    expect(await run(testsOf({ verification_info: big }), "def f(a): return a + 1")).toEqual(["passed"]);
+    expect(await run(testsOf({ verification_info: big }), "def f(a): return a")).toEqual(["wrong_answer"]);
+  });
+
   test("MBPP's, each alone, with its setup", async () => {
     const task = testsOf({ test_list: ["assert f(one) == 1", "assert f(2) == 1"], test_setup_code: "one = 1" });
     expect(await run(task, "def f(x): return x")).toEqual(["passed", "wrong_answer"]);
