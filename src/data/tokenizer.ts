@@ -76,6 +76,8 @@ export function loadTokenizer(files: TokenizerFiles): Tokenizer {
   const idOf = (token: string | null): number | null => (token === null ? null : (inner.token_to_id(token) ?? null));
   const special = (name: "eos" | "bos" | "pad"): { token: string | null; id: number | null } => {
     const named = tokenText(config[`${name}_token`]);
+    // null says that there is none, whatever config.json names
+    if (config[`${name}_token`] === null) return { token: null, id: null };
     if (named !== null) return { token: named, id: idOf(named) };
     const id = idList(modelConfig[`${name}_token_id`])[0] ?? idList(generation[`${name}_token_id`])[0];
     return id === undefined ? { token: null, id: null } : { token: inner.id_to_token(id) ?? null, id };
@@ -85,6 +87,7 @@ export function loadTokenizer(files: TokenizerFiles): Tokenizer {
   const pad = special("pad");
   const stop = new Set(idList(generation.eos_token_id));
   if (eos.id !== null) stop.add(eos.id);
+  else for (const id of idList(modelConfig.eos_token_id)) stop.add(id);
 
   const byteLevel = mentions(json.decoder, "ByteLevel");
   const normalize = (text: string): string => (inner.normalizer ? (inner.normalizer(text) as string) : text);

@@ -3,6 +3,7 @@ import { type NumberedRow, rowError } from "../../data/rows.ts";
 import { nodeFile } from "../../platform/node/fs.ts";
 import { EXTRACTION_STEPS, type ExtractionStep } from "../../rewards/maths/extract.ts";
 import { type GradeOptions, grade } from "../../rewards/maths/grade.ts";
+import { compactJson } from "../../text/python-json.ts";
 import { type CliFlag, type ParsedArgs, UsageError } from "../args.ts";
 import { formatSeconds, renderTable } from "../terminal/table.ts";
 
@@ -91,7 +92,7 @@ export async function gradeRows(rows: AsyncIterable<NumberedRow>, options: Grade
     const [gold, pred] = [textOf(source, "gold"), textOf(source, "pred")];
     const expected = source.row.expected ?? null;
     if (expected !== null && typeof expected !== "boolean") {
-      throw rowError(source, `"expected" must be true, false or null, not ${JSON.stringify(expected)}`);
+      throw rowError(source, `"expected" must be true, false or null, not ${compactJson(expected)}`);
     }
     const found = grade(gold, pred, options);
     report.rows++;
@@ -118,7 +119,7 @@ function textOf(source: NumberedRow, key: string): string {
   if (typeof value === "number" || typeof value === "bigint") return String(value);
   throw rowError(
     source,
-    `"${key}" must be text or a number, not ${value === undefined ? "missing" : JSON.stringify(value)}`,
+    `"${key}" must be text or a number, not ${value === undefined ? "missing" : compactJson(value)}`,
   );
 }
 

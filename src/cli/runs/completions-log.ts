@@ -1,6 +1,7 @@
 import { FormatError } from "../../errors.ts";
 import type { Folder } from "../../io/storage.ts";
 import type { Completion, CompletionBatch } from "../../report/text.ts";
+import { compactJson } from "../../text/python-json.ts";
 
 const completionsFolder = "completions";
 
@@ -101,5 +102,5 @@ export function readCompletions(text: string, name: string): Completion[] {
 }
 
 function toLine({ step, prompt, completion, rewards, advantage, finish_reason, length }: Completion): string {
-  return `${JSON.stringify({ step, prompt, completion, ...rewards, advantage, finish_reason, length })}\n`;
+  return `${compactJson({ step, prompt, completion, ...rewards, advantage, finish_reason, length })}\n`;
 }

@@ -4,6 +4,7 @@ import { FormatError, QwenchError } from "../../errors.ts";
 import type { EvalProblem, Verdicts, Written } from "../../eval/evaluate.ts";
 import type { Folder } from "../../io/storage.ts";
 import { nodeFolder } from "../../platform/node/fs.ts";
+import { compactJson } from "../../text/python-json.ts";
 
 /** What an evaluation depends on. */
 export interface EvalIdentity {
@@ -32,7 +33,7 @@ interface Head {
   prompts: string;
 }
 
-const line = (value: unknown) => `${JSON.stringify(value)}\n`;
+const line = (value: unknown) => `${compactJson(value)}\n`;
 
 /**
  * Opens `FILE.partial`: a line for each problem's responses as they end, and one for their grades. Where an earlier run of

@@ -1,4 +1,5 @@
 import { DataError } from "../../errors.ts";
+import { parsePythonJson, pythonJson } from "../../text/python-json.ts";
 import { LIVECODEBENCH_PRELUDE } from "./harness.ts";
 
 /** One test of a program, run in an interpreter of its own. */
@@ -69,8 +70,8 @@ function openR1Test(test: Row): CodeTest {
   return {
     kind: "call",
     name: text(fn_name, "fn_name"),
-    args: JSON.stringify(input),
-    expected: expected.map((value) => JSON.stringify(value)),
+    args: pythonJson(input),
+    expected: expected.map((value) => pythonJson(value)),
   };
 }
 
@@ -113,13 +114,13 @@ function filled<T>(tests: T[], name: string): T[] {
 
 function json(value: string, name: string): unknown {
   try {
-    return JSON.parse(value);
+    return parsePythonJson(value);
   } catch (error) {
     throw new DataError(`${name} is no JSON: ${(error as Error).message}`);
   }
 }
 
 function show(value: unknown): string {
-  const shown = JSON.stringify(value) ?? String(value);
+  const shown = pythonJson(value);
   return shown.length > 60 ? `${shown.slice(0, 57)}…` : shown;
 }
