@@ -1,5 +1,7 @@
 import { Tokenizer as HfTokenizer } from "@huggingface/tokenizers";
 import { FormatError } from "../errors.ts";
+import { parseBoundedJson } from "../text/bounded-json.ts";
+import { checkStages } from "./tokenizer-limits.ts";
 
 /** The text of the files that a checkpoint's tokenizer is made of, under Hugging Face's names. */
 export interface TokenizerFiles {
@@ -63,6 +65,7 @@ export function loadTokenizer(files: TokenizerFiles): Tokenizer {
   const generation = parseObject(files.generationConfig ?? "{}", "generation_config.json");
   const modelConfig = parseObject(files.config ?? "{}", "config.json");
   const vocab_size = checkVocabulary(json);
+  checkStages(json);
 
   let inner: HfTokenizer;
   try {
@@ -219,7 +222,7 @@ function pickTemplate(file: string | undefined, inConfig: unknown): string | nul
 function parseObject(text: string, file: string): Json {
   let value: unknown;
   try {
-    value = JSON.parse(text.charCodeAt(0) === 0xfeff ? text.slice(1) : text);
+    value = parseBoundedJson(text.charCodeAt(0) === 0xfeff ? text.slice(1) : text);
   } catch (error) {
     throw new FormatError(`${file} is not JSON: ${reason(error)}`);
   }

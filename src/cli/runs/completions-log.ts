@@ -1,6 +1,7 @@
 import { FormatError } from "../../errors.ts";
 import type { Folder } from "../../io/storage.ts";
 import type { Completion, CompletionBatch } from "../../report/text.ts";
+import { parseBoundedJson } from "../../text/bounded-json.ts";
 import { compactJson } from "../../text/python-json.ts";
 
 const completionsFolder = "completions";
@@ -79,7 +80,7 @@ export function readCompletions(text: string, name: string): Completion[] {
     const where = `${name}:${i + 1} as a completion`;
     let row: Record<string, unknown>;
     try {
-      row = JSON.parse(line);
+      row = parseBoundedJson(line) as typeof row;
     } catch (error) {
       throw new FormatError(`Cannot read ${where}: ${(error as Error).message}`);
     }

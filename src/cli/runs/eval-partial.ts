@@ -4,6 +4,7 @@ import { FormatError, QwenchError } from "../../errors.ts";
 import type { EvalProblem, Verdicts, Written } from "../../eval/evaluate.ts";
 import type { Folder } from "../../io/storage.ts";
 import { nodeFolder } from "../../platform/node/fs.ts";
+import { parseBoundedJson } from "../../text/bounded-json.ts";
 import { compactJson } from "../../text/python-json.ts";
 
 /** What an evaluation depends on. */
@@ -102,7 +103,7 @@ function spoilt(where: string): FormatError {
 
 function parsed(where: string, text: string): unknown {
   try {
-    const value: unknown = JSON.parse(text);
+    const value: unknown = parseBoundedJson(text);
     if (typeof value === "object" && value !== null) return value;
   } catch {
     // told below

@@ -2,7 +2,7 @@ import { datasetInfo, listFiles, modelInfo } from "@huggingface/hub";
 import { FormatError, NetworkError, NotFoundError, QwenchError, RecipeError, UnsupportedError } from "../../errors.ts";
 import { INDEX_FILE, parseJsonObject, parseWeightMap, WEIGHTS_FILE } from "../checkpoint.ts";
 import { hubFetch, RETRY, type RetryPolicy, type Transport } from "../http.ts";
-import { checkFileName, show } from "../names.ts";
+import { checkFileName, portableFault, show } from "../names.ts";
 import { exclusively, type Folder } from "../storage.ts";
 import { downloadFile, type RemoteFile } from "./download.ts";
 
@@ -384,7 +384,8 @@ async function listOnHub(kind: Kind, id: string, commit: string, transport: Tran
       if (entriesSeen > MAX_FILES || listed > MOST_LISTED) {
         throw new FormatError(`Cannot list ${transport.what}: it has over ${MAX_FILES} files, or names without end`);
       }
-      if (type !== "file") continue;
+      // files that cannot lie on every disk are of no use here, and a repository with one is
+      if (type !== "file" || String(path).split("/").some(portableFault)) continue;
       found.push(
         checkEntry({ path, size: lfs?.size ?? size, sha256: lfs?.oid, oid: lfs ? undefined : oid }, transport),
       );

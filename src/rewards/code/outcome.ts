@@ -1,3 +1,4 @@
+import { parseBoundedJson } from "../../text/bounded-json.ts";
 import { equalsJson, outputFault, type ToldValue } from "./compare.ts";
 import type { SandboxReport } from "./sandbox-types.ts";
 import type { CodeTest } from "./tests.ts";
@@ -62,7 +63,7 @@ const megabytes = (bytes: number) => Math.round(bytes / 2 ** 20);
 
 function read(text: string): Answer | null {
   try {
-    const answer = JSON.parse(text);
+    const answer = parseBoundedJson(text) as ReturnType<typeof JSON.parse>;
     return typeof answer?.stage === "string" ? answer : null;
   } catch {
     return null; // the program wrote into the channel

@@ -1,4 +1,5 @@
 import { AbortError, NetworkError, RecipeError } from "../../errors.ts";
+import { parseBoundedJson } from "../../text/bounded-json.ts";
 
 /** Where a judge answers, by OpenAI's chat completions. Times are ms. */
 export interface JudgeEndpoint {
@@ -180,7 +181,7 @@ function replyOf(body: string): JudgeReply {
     usage?: { prompt_tokens?: unknown; completion_tokens?: unknown };
   };
   try {
-    parsed = JSON.parse(body);
+    parsed = parseBoundedJson(body) as typeof parsed;
   } catch {
     throw new Again(`its answer is no JSON${excerpt(body)}`);
   }
