@@ -2,10 +2,9 @@ import { availableParallelism } from "node:os";
 import type { Plugin, UserConfig } from "vite";
 import { defineConfig } from "vitest/config";
 
-// One bundle a run, because a single file cannot share chunks: vite build --mode cli | bench | …
+// One bundle a run, because a single file cannot share chunks: vite build --mode cli | index | …
 const ENTRIES: Record<string, string> = {
   cli: "src/cli/bin.ts",
-  bench: "bench/main.ts",
   index: "src/index.ts",
   platform: "src/platform/headless.ts",
 };
@@ -15,6 +14,8 @@ const FOR_PAGES: Record<string, string> = {
   "trainer.worker": "workers/trainer.worker.ts",
   widget: "demo/widget.ts", // its worker is inside
 };
+/** All that the package holds. */
+export const BUNDLES: readonly string[] = [...Object.keys(ENTRIES), ...Object.keys(FOR_PAGES)];
 const NATIVE = ["webgpu", "@sparticuz/chromium"];
 
 /** The client's worker is a file beside it. */
@@ -44,11 +45,11 @@ function forPages(mode: string): UserConfig {
 
 export default defineConfig(({ mode }) => {
   if (mode in FOR_PAGES) return forPages(mode);
-  const program = mode === "cli" || mode === "bench";
+  const program = mode === "cli";
   return {
     build: {
       outDir: "dist",
-      emptyOutDir: mode === "cli", // the first
+      emptyOutDir: false,
       ssr: ENTRIES[mode],
       target: program ? "node20" : "es2023",
       minify: false,
@@ -57,8 +58,7 @@ export default defineConfig(({ mode }) => {
         external: NATIVE,
         output: {
           entryFileNames: `${mode}.js`,
-          chunkFileNames: `chunks/${mode}-[name].js`,
-          codeSplitting: !program,
+          codeSplitting: false, // an entry that shares chunks exports what they need of it
           ...(program && { banner: "#!/usr/bin/env node" }),
         },
       },
@@ -70,8 +70,10 @@ export default defineConfig(({ mode }) => {
       pool: "forks", // Vulkan reads the environment of the process, which a worker thread only has a copy of
       maxWorkers: Math.max(2, Math.min(4, Math.floor(availableParallelism() / 2))),
       globalSetup: ["tests/setup.ts"],
-      testTimeout: 300_000, // a cold shader cache: a file may compile a hundred pipelines, on a machine that others use too
-      hookTimeout: 120_000,
+      // only what hangs may meet these: a file may compile a hundred pipelines first, on a machine that others use too
+      testTimeout: 900_000,
+      hookTimeout: 900_000,
+      expect: { poll: { timeout: 300_000 } },
       teardownTimeout: 5_000, // Dawn keeps a process alive; this is how long one may take to end
     },
   };

@@ -5,6 +5,7 @@ import { SPECS, writeRandomCheckpoint } from "../scripts/random-checkpoint.ts";
 import type { Gpu } from "../src/gpu/device.ts";
 import { openCheckpoint } from "../src/io/checkpoint.ts";
 import { exportTuning, importTuning, modelProducts, tuneMatmul } from "../src/kernels/matmul/matmul-tune.ts";
+import { weightShapes } from "../src/model/architectures/tensors.ts";
 import { parseModelConfig } from "../src/model/config.ts";
 import { initAdapter, loadModel, weightDTypes } from "../src/model/files/load.ts";
 import { nodeFolder } from "../src/platform/node/fs.ts";
@@ -104,7 +105,7 @@ async function start(
     const fault = importTuning(gpu, remembered);
     if (fault) throw new Error(fault);
   }
-  await tuneMatmul(gpu, modelProducts(config, tokens, "bf16", RANK));
+  await tuneMatmul(gpu, modelProducts(weightShapes(config), tokens, "bf16", RANK));
   const tune = since(began);
 
   const loading = now();

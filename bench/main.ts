@@ -1,10 +1,12 @@
 import { readFileSync } from "node:fs";
-import { renderTable } from "../src/cli/terminal/table.ts";
 import { type Gpu, requestGpu } from "../src/gpu/device.ts";
 import { wantsSubgroupMatrix } from "../src/gpu/subgroup-matrix.ts";
 import { modelProducts, type Product, tuneMatmul } from "../src/kernels/matmul/matmul-tune.ts";
+import { weightShapes } from "../src/model/architectures/tensors.ts";
 import type { Platform } from "../src/platform/adapter.ts";
 import { openAdapter } from "../src/platform/index.ts";
+import { formatFixed } from "../src/text/numbers.ts";
+import { renderTable } from "../src/text/tables.ts";
 import { type BenchArgs, HELP, type Kind, parseBenchArgs } from "./args.ts";
 import { benchAttention } from "./attention.ts";
 import { benchGenerate } from "./generate.ts";
@@ -29,10 +31,10 @@ const TUNING_MS = 30_000;
 
 /** Products of a model in training, in every storage that a kind measures. */
 function productsOf(kind: Kind, tokens: number): Product[] {
-  const products = modelProducts(benchModel(), tokens, "bf16", 16);
+  const products = modelProducts(weightShapes(benchModel()), tokens, "bf16", 16);
   if (kind === "qlora") {
     for (const dtype of ["nf4", "int8"] as const)
-      products.push(...modelProducts(benchModel(), tokens, dtype, 16, "bf16"));
+      products.push(...modelProducts(weightShapes(benchModel()), tokens, dtype, 16, "bf16"));
   }
   if (["matmul", "peers", "table"].includes(kind)) {
     const square = { b: "f32" as const, m: 896, n: 896, k: tokens, extra: 0 };
@@ -123,8 +125,8 @@ async function printProfile(gpu: Gpu): Promise<void> {
   const cells = table.map((k) => [
     k.kernel,
     k.count,
-    k.milliseconds.toFixed(1),
-    ((100 * k.milliseconds) / total).toFixed(1),
+    formatFixed(k.milliseconds),
+    formatFixed((100 * k.milliseconds) / total),
   ]);
   process.stdout.write(`\n${renderTable(columns, cells)}`);
 }

@@ -1,13 +1,14 @@
 import type { Gpu } from "../src/gpu/device.ts";
 import type { Tensor } from "../src/gpu/tensor.ts";
 import { codeBytes, isQuantized, sizeOf } from "../src/gpu/tensor.ts";
+import { lcg } from "../src/text/hash.ts";
 
 /** A block of random bf16 numbers in (−1, 1), the same every time, that long tensors are filled with over and over. */
 const BLOCK = (() => {
   const words = new Uint16Array(1 << 20);
-  let state = 1;
+  const next = lcg(1);
   for (let i = 0; i < words.length; i++) {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    const state = next();
     words[i] = 0x3c00 + ((state >>> 16) % 0x380) + (state & 0x8000); // exponents 2⁻⁷ … 2⁻¹
   }
   return words;

@@ -4,6 +4,7 @@ import { dirname, join } from "node:path";
 import type { Gpu } from "../src/gpu/device.ts";
 import { matmul } from "../src/kernels/matmul/matmul.ts";
 import type { Platform } from "../src/platform/adapter.ts";
+import { lcg } from "../src/text/hash.ts";
 import { judged, productLimit, type Ratio } from "./limits.ts";
 import { interleave, now, ratioOf, type Subject, since, type Time, type Timed } from "./measure.ts";
 import { type BenchRow, rowsOf } from "./rows.ts";
@@ -181,11 +182,8 @@ export async function openPeers(gpu: Gpu, { gpu: host, adapter }: Platform, repo
 
 /** Numbers in (−1, 1), the same every time. */
 export function operand(count: number, seed: number): Float32Array {
-  let state = seed >>> 0;
-  return Float32Array.from({ length: count }, () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return (state >>> 8) / 2 ** 23 - 1;
-  });
+  const next = lcg(seed);
+  return Float32Array.from({ length: count }, () => (next() >>> 8) / 2 ** 23 - 1);
 }
 
 /** How far `got` lies from `want` at the worst, as a share of what `want` is on average; NaN where it has another size. */

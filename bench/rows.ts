@@ -1,7 +1,7 @@
 import { execFileSync } from "node:child_process";
 import { appendFileSync } from "node:fs";
-import { renderTable } from "../src/cli/terminal/table.ts";
 import type { Gpu } from "../src/gpu/device.ts";
+import { renderTable } from "../src/text/tables.ts";
 import { median, ratioOf, type Subject, spread, type Time } from "./measure.ts";
 
 /** One measured figure, a line of results.jsonl. */

@@ -1,5 +1,6 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { renderFigure } from "../src/report/figure.ts";
+import { markdownTable } from "../src/text/tables.ts";
 import { type BenchRow, commit } from "./rows.ts";
 import { AXES, type Axis, fitsOf, REST, type ScalePoint } from "./scale.ts";
 
@@ -34,21 +35,24 @@ export function scaleMarkdown(points: readonly ScalePoint[], adapter: string, mo
     if (of.length === 0) continue;
     const decoding = axis === "generations";
     lines.push("", `## ${HEADINGS[axis]}`, "");
-    lines.push(
-      decoding
-        ? "| sequences | s a pass | tokens/s | rounds |\n|--:|--:|--:|--:|"
-        : `| ${NAMES[axis] ?? axis} | s a step | s without attention | tokens/s | MB | rounds |\n|--:|--:|--:|--:|--:|--:|`,
-    );
-    for (const point of of) {
+    const headings = decoding
+      ? ["sequences", "s a pass", "tokens/s", "rounds"]
+      : [NAMES[axis] ?? axis, "s a step", "s without attention", "tokens/s", "MB", "rounds"];
+    const rows = of.map((point) => {
       const whole = part(point);
       const rate = whole?.tokens_per_s?.toFixed(whole.tokens_per_s < 100 ? 1 : 0) ?? "";
       const rounds = whole ? (whole.rounds ?? "") : "left out";
       const memory = point.bytes === null ? "—" : (point.bytes / 1e6).toFixed(0);
-      const cells = decoding
+      return decoding
         ? [point.x, seconds(whole), rate, rounds]
         : [point.x, seconds(whole), seconds(part(point, REST)), rate, memory, rounds];
-      lines.push(`| ${cells.join(" | ")} |`);
-    }
+    });
+    lines.push(
+      markdownTable(
+        headings.map((heading) => ({ heading, align: "right" })),
+        rows,
+      ),
+    );
     const fits = fitsOf(axis, most, points).map(({ what, shape, ratio, cpu_ratio }) => {
       const name = what.replace(/^.*exponent of /, "");
       const asked = shape.replace(/^\S+ /, "");

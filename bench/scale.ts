@@ -4,6 +4,7 @@ import type { Gpu } from "../src/gpu/device.ts";
 import type { FakeLimits } from "../src/gpu/fake-device.ts";
 import type { Recorder } from "../src/gpu/recorder.ts";
 import type { ModelConfig } from "../src/model/config.ts";
+import { formatBytes } from "../src/text/bytes.ts";
 import { GREEDY, passOf } from "./generate.ts";
 import { judged, LENGTH_EXPONENT } from "./limits.ts";
 import { fitPower, interleave, type RecordedSubject, type Subject, type Time, timedBy } from "./measure.ts";
@@ -188,7 +189,7 @@ async function* scaleBy(
     if (expected > left && took.length > 1)
       point.left ??= `as a step would take about ${(expected / 1000).toFixed(0)} s, and ${Math.max(0, left / 1000).toFixed(0)} s are left`;
     if (point.bytes !== null && point.bytes > free)
-      point.left ??= `as it needs ${gb(point.bytes)} and ${gb(free)} are free`;
+      point.left ??= `as it needs ${formatBytes(point.bytes)} and ${formatBytes(free)} are free`;
     if (point.left) {
       skipped++;
       yield point;
@@ -209,8 +210,6 @@ async function* scaleBy(
     yield point;
   }
 }
-
-const gb = (bytes: number) => `${(bytes / 1e9).toFixed(1)} GB`;
 
 /** Milliseconds of a round so many values on: each doubles at least, and grows as the last one did. */
 export function expectedMs(took: readonly number[], ahead = 1): number {

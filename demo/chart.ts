@@ -1,13 +1,7 @@
+import type { Series } from "../src/report/metrics.ts";
+import { extent, linePath, seriesClass, thin, ticks, tickText } from "../src/report/scale.ts";
+import { formatNumber } from "../src/text/numbers.ts";
 import { fill, h, svg } from "./dom.ts";
-import { formatNumber } from "./format.ts";
-import { extent, type Points, thin, ticks, tickText } from "./scale.ts";
-
-/** One line of a chart. */
-export interface Series {
-  /** what the key calls it */
-  label: string;
-  points: Points;
-}
 
 /** A chart that is drawn anew as its numbers grow. */
 export interface Chart {
@@ -75,7 +69,7 @@ export function createChart(title: string, xLabel: string, signal: AbortSignal):
     }
     parts.push(svg("line", { class: "axis", x1: LEFT, x2: width - RIGHT, y1: base, y2: base }));
     for (const [i, points] of lines.entries()) {
-      parts.push(svg("path", { class: `line ${seriesClass(i)}`, d: path(points, x, y) }));
+      parts.push(svg("path", { class: `line ${seriesClass(i)}`, d: linePath(points, x, y) }));
       const dots = finite[i].length <= 24 ? finite[i] : finite[i].slice(-1);
       for (const [px, py] of dots)
         parts.push(svg("circle", { class: `dot ${seriesClass(i)}`, cx: x(px), cy: y(py), r: 2.2 }));
@@ -135,11 +129,6 @@ export function createChart(title: string, xLabel: string, signal: AbortSignal):
   };
 }
 
-/** Colour of a series: one of six, dashed from the seventh on. */
-export function seriesClass(i: number): string {
-  return i < 6 ? `s${i}` : `s${i % 6} dashed`;
-}
-
 /** A table of all series, a row a step, newest first: what a chart says to those who do not see it. */
 export function figuresTable(columns: readonly Series[], caption: string): HTMLTableElement {
   const byStep = new Map<number, (number | null)[]>();
@@ -182,19 +171,4 @@ function summary(title: string, xLabel: string, series: readonly Series[]): stri
     return `${name}${formatNumber(from)} at ${xLabel} ${first}, ${formatNumber(to)} at ${xLabel} ${last}`;
   });
   return `${title}: ${told.join("; ") || "no values yet"}`;
-}
-
-/** A polyline that lifts its pen at points that are not finite. */
-function path(points: Points, x: (value: number) => number, y: (value: number) => number): string {
-  let down = false;
-  let d = "";
-  for (const [px, py] of points) {
-    if (!Number.isFinite(py)) {
-      down = false;
-      continue;
-    }
-    d += `${down ? "L" : "M"}${x(px).toFixed(1)} ${y(py).toFixed(1)}`;
-    down = true;
-  }
-  return d;
 }

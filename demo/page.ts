@@ -1,7 +1,8 @@
 import type { Trainer } from "../src/client/types.ts";
+import { formatShare } from "../src/text/numbers.ts";
+import { messageOf } from "../src/text/show.ts";
 import { App, type DeviceState } from "./app.ts";
 import { type Attributes, fill, h, setText, svg } from "./dom.ts";
-import { formatShare } from "./format.ts";
 import { problemLine } from "./parts/notice.ts";
 import { watchSurroundings } from "./surroundings.ts";
 import { resultView } from "./views/result.ts";
@@ -125,7 +126,7 @@ async function goOn(app: App): Promise<void> {
 }
 
 function brokenView(error: unknown): View {
-  const text = error instanceof Error ? error.message : String(error);
+  const text = messageOf(error);
   return {
     title: "Not here",
     element: h(

@@ -1,3 +1,4 @@
+import { messageOf } from "../src/text/show.ts";
 /** What went wrong, as a person reads it, and what there is to do about it. */
 export interface Problem {
   text: string;
@@ -11,7 +12,7 @@ const nothing = { todo: null, link: null };
 /** An error as a sentence and a way on. Errors of the worker keep their names. */
 export function problemOf(error: unknown): Problem {
   const name = error instanceof Error ? error.name : "";
-  const text = error instanceof Error ? error.message : String(error);
+  const text = messageOf(error);
   if (name === "QuotaError") {
     return { text, todo: null, link: { text: "Free some space", href: "#/storage" } };
   }

@@ -1,5 +1,5 @@
+import { formatSeconds } from "../src/text/times.ts";
 import type { App } from "./app.ts";
-import { formatSeconds } from "./format.ts";
 
 /** A tab hidden for less is not worth a word. */
 const WORTH_SAYING = 10_000;

@@ -1,5 +1,9 @@
 import { parseArgs } from "node:util";
+import { barLine } from "../src/cli/terminal/progress.ts";
 import { nodeFolder } from "../src/platform/node/fs.ts";
+import { formatBytes, formatFileSize } from "../src/text/bytes.ts";
+import { formatNumber } from "../src/text/numbers.ts";
+import { formatSeconds } from "../src/text/times.ts";
 import { type CheckpointSpec, copyTokenizer, SPECS, writeRandomCheckpoint } from "./random-checkpoint.ts";
 
 const USAGE = `Usage: npm run make:checkpoint -- NAME DIR [--seed N] [--layers N] [--vocab N] [--force]
@@ -67,14 +71,15 @@ try {
     onProgress(done, total) {
       if (!process.stderr.isTTY || performance.now() - shown < 200) return;
       shown = performance.now();
-      process.stderr.write(`\r${((100 * done) / total).toFixed(0)} % of ${(total / 1e6).toFixed(0)} MB`);
+      const facts = [`${formatFileSize(done)} of ${formatFileSize(total)}`];
+      process.stderr.write(`\r${barLine(facts, done / total, (process.stderr.columns || 80) - 1)}`);
     },
   });
   if (process.stderr.isTTY) process.stderr.write("\r\x1b[K");
-  const seconds = ((performance.now() - start) / 1000).toFixed(1);
-  const peak = (process.resourceUsage().maxRSS / 1024).toFixed(0);
+  const seconds = formatSeconds((performance.now() - start) / 1000);
+  const peak = formatBytes(process.resourceUsage().maxRSS * 1024);
   console.log(
-    `${name}: ${(bytes / 2).toLocaleString("en")} parameters, ${bytes.toLocaleString("en")} bytes of weights in ${folder.path} (${seconds} s, peak ${peak} MiB)`,
+    `${name}: ${formatNumber(bytes / 2)} parameters, ${formatNumber(bytes)} bytes of weights in ${folder.path} (${seconds}, peak ${peak})`,
   );
 } catch (error) {
   console.error((error as Error).message);

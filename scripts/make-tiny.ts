@@ -13,6 +13,7 @@ import type { Folder } from "../src/io/storage.ts";
 import { loadModel } from "../src/model/files/load.ts";
 import { nodeFolder } from "../src/platform/node/fs.ts";
 import { openTokenizer } from "../src/session/tokenizer.ts";
+import { formatNumber, formatShare } from "../src/text/numbers.ts";
 import { checkpointNames } from "../src/train/checkpoint.ts";
 import { writeRandomCheckpoint } from "./random-checkpoint.ts";
 import { type CorpusRow, tinyCorpus } from "./tiny-corpus.ts";
@@ -107,7 +108,7 @@ async function make(): Promise<number> {
   if (code !== 0) return code;
   const bytes = await publish(run, output);
   await publishProblems(output.folder("problems"));
-  console.log(`${(bytes / 2).toLocaleString("en")} parameters, ${bytes.toLocaleString("en")} bytes, in ${output.path}`);
+  console.log(`${formatNumber(bytes / 2)} parameters, ${formatNumber(bytes)} bytes, in ${output.path}`);
   await measure(output);
   return 0;
 }
@@ -123,12 +124,11 @@ async function measure(folder: Folder): Promise<void> {
   const model = await loadModel(gpu, await openCheckpoint(folder));
   const tokenizer = (await openTokenizer(folder))!;
   const problems = embeddedRows("test");
-  const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
   const greedy = await solve(model, tokenizer, problems, { max_new_tokens: 48 });
   const sampled = await solve(model, tokenizer, problems, { max_new_tokens: 48, temperature: 1, samples: 8, seed });
   const passes = sampled.map(({ right }) => passAtK(8, right.filter(Boolean).length, 8));
   console.log(
-    `On ${problems.length} held-out problems: greedy ${percent(accuracy(greedy))}, sampled ${percent(accuracy(sampled))}, pass@8 ${percent(passes.reduce((a, b) => a + b) / passes.length)}`,
+    `On ${problems.length} held-out problems: greedy ${formatShare(accuracy(greedy), 1)}, sampled ${formatShare(accuracy(sampled), 1)}, pass@8 ${formatShare(passes.reduce((a, b) => a + b) / passes.length, 1)}`,
   );
 }
 

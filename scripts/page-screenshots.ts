@@ -1,5 +1,6 @@
 // `npx tsx scripts/page-screenshots.ts`: the pictures of demo/screenshots, of real runs in the npm package's Chromium with
-// WebGPU on SwiftShader: wide and narrow, light and dark. Some twenty minutes on two cores.
+// WebGPU on SwiftShader: wide and narrow, light and dark. Some twenty minutes on two cores. With `--docs`: the README's picture
+// alone, docs/images/page-light.png and page-dark.png, of one run on the embedded model once it has finished.
 import { mkdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { launch, type Page } from "puppeteer-core";
@@ -11,6 +12,8 @@ const FOLDER = fileURLToPath(new URL("../demo/screenshots", import.meta.url));
 const SCREENS = { desktop: { width: 1280, height: 1180 }, phone: { width: 390, height: 1180 } };
 const SCHEMES = ["light", "dark"] as const;
 const HOURS = 3_600_000;
+const FOR_DOCS = process.argv.includes("--docs");
+const PICTURE = fileURLToPath(new URL("../docs/images", import.meta.url));
 
 const chromium = unpackChromium();
 const site = await serve(await builtPage(), { policy: null });
@@ -53,11 +56,25 @@ const finished = (page: Page) =>
     polling: 1000,
   });
 
-mkdirSync(FOLDER, { recursive: true });
+mkdirSync(FOR_DOCS ? PICTURE : FOLDER, { recursive: true });
 const page = await browser.newPage();
 await page.setViewport(SCREENS.desktop);
 await page.goto(site.url);
 await until(page, /of GPU memory/);
+if (FOR_DOCS) {
+  await (await by(page, "Train the embedded model", "button")).click();
+  await finished(page);
+  await page.evaluate(() => (document.activeElement as HTMLElement).blur());
+  await page.setViewport({ width: 1280, height: 1000 });
+  for (const scheme of SCHEMES) {
+    await page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: scheme }]);
+    await new Promise((done) => setTimeout(done, 700)); // curves take their new colours
+    await page.screenshot({ path: `${PICTURE}/page-${scheme}.png` });
+  }
+  await browser.close();
+  await site.close();
+  process.exit();
+}
 await shoot(page, "start", { phone: 1000 });
 
 // a run to compare with: no SFT before

@@ -7,6 +7,7 @@ import { architectureOf } from "../src/model/architectures/registry.ts";
 import { type TensorSpec, tensorsOf } from "../src/model/architectures/tensors.ts";
 import { parseModelConfig } from "../src/model/config.ts";
 import { nodeFolder } from "../src/platform/node/fs.ts";
+import { FNV_START, fnvText } from "../src/text/hash.ts";
 
 /** The sizes of a Qwen checkpoint, by their names in config.json. */
 export interface CheckpointSpec {
@@ -206,8 +207,7 @@ function* randomBytes(table: Uint16Array, size: number, seed: string, onBytes: (
 /** Three words of FNV-1a over the text, each with its own salt. */
 function seedOf(text: string): [number, number, number] {
   const word = (salt: number) => {
-    let hash = 0x811c9dc5 ^ salt;
-    for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
+    const hash = fnvText(text, FNV_START ^ salt);
     return Math.imul(hash ^ (hash >>> 15), 0x2c1b3c6d) | 0;
   };
   return [word(1), word(2), word(3)];

@@ -6,10 +6,11 @@ import { QwenchError } from "./errors.ts";
 export type * from "./client/types.ts";
 export * from "./errors.ts";
 
+/** Where a trainer finds its worker, the embedded model and the hub. */
 export interface TrainerOptions {
-  /** a worker that runs `trainer.worker.js`; default: a new one */
+  /** a worker that runs `qwench/trainer.worker.js`; default: a new one */
   worker?: Worker;
-  /** where `trainer.worker.js` lies, at this origin or another; default: beside this module */
+  /** where `trainer.worker.js` lies, at this origin or another; default: beside this module, as bundlers emit it */
   workerUrl?: string | URL;
   /** the folder that holds `tiny/`, the embedded model; default: the page's own */
   assets?: string | URL;
@@ -23,10 +24,21 @@ export interface TrainerOptions {
  * A trainer in a worker of its own. The worker starts at once and opens the GPU when it is first needed.
  *
  * Every call fails with `QwenchError` once the worker has died, and never hangs; `lost` says so.
+ *
+ * @throws {QwenchError} outside of a page, such as while a server renders it
  */
 export function createTrainer(options: TrainerOptions = {}): Trainer {
+  if (typeof document === "undefined" || typeof Worker === "undefined") {
+    throw new QwenchError(
+      "Cannot make a trainer here: createTrainer() needs a browser's page, and there is no document. Where a server " +
+        "renders the page first, call it in the browser only, such as in useEffect or onMounted; a program in Node or " +
+        'Deno imports "qwench" instead',
+    );
+  }
   installTransfers();
-  const worker = options.worker ?? startWorker(options.workerUrl);
+  const { worker, address } = options.worker
+    ? { worker: options.worker, address: null }
+    : startWorker(options.workerUrl);
   const remote = wrap(worker) as unknown as RemoteTrainer;
   let onLost: (why: string) => void = () => {};
   const lost = new Promise<string>((resolve) => (onLost = resolve));
@@ -40,7 +52,7 @@ export function createTrainer(options: TrainerOptions = {}): Trainer {
 
   let began = false;
   worker.addEventListener("error", (event) => {
-    if (!began) die(`The trainer's worker did not start: ${event.message || "its script could not be loaded"}`);
+    if (!began) die(`The trainer's worker did not start: ${event.message || notLoaded(address)}`);
   });
   const ready = begin(remote, options, onLost, die).then(() => {
     began = true;
@@ -107,15 +119,41 @@ export function createTrainer(options: TrainerOptions = {}): Trainer {
   };
 }
 
-function startWorker(url: string | URL | undefined): Worker {
+/** @throws {QwenchError} where the address of the worker cannot be told */
+function startWorker(url: string | URL | undefined): { worker: Worker; address: string } {
+  let address = "";
   // Named as the class it extends: bundlers look for `new Worker(new URL(…, import.meta.url), …)`.
   class Worker extends globalThis.Worker {
     constructor(script: string | URL, options: WorkerOptions) {
-      super(reachable(new URL(script, document.baseURI)), options);
+      const absolute = new URL(script, document.baseURI);
+      address = absolute.href;
+      super(reachable(absolute), options);
     }
   }
-  if (url !== undefined) return new Worker(url, { type: "module", name: "qwench" });
-  return new Worker(new URL("../workers/trainer.worker.ts", import.meta.url), { type: "module", name: "qwench" });
+  if (url !== undefined) return { worker: new Worker(url, { type: "module", name: "qwench" }), address };
+  try {
+    const worker = new Worker(new URL("../workers/trainer.worker.ts", import.meta.url), {
+      type: "module",
+      name: "qwench",
+    });
+    return { worker, address };
+  } catch (error) {
+    if (address) throw error;
+    throw new QwenchError(
+      `Cannot find the trainer's worker: this bundle does not know its own address, because it is no ES module. ${NAME_IT}`,
+      { cause: error },
+    );
+  }
+}
+
+const NAME_IT =
+  "Bundlers that emit no worker by themselves, such as esbuild and bun build, take qwench/trainer.worker.js as one more " +
+  "entry; createTrainer({ workerUrl }) says where it lies";
+
+/** Browsers do not say why a worker's script could not be loaded. */
+function notLoaded(address: string | null): string {
+  if (!address) return "its script could not be loaded";
+  return `its script could not be loaded from ${address}. ${NAME_IT}`;
 }
 
 /** Browsers start no worker from another origin, such as a CDN; a script of the page's own may import it all the same. */

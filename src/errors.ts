@@ -61,7 +61,7 @@ export class AbortError extends QwenchError {
   override name = "AbortError";
 }
 
-/** Something else has what is asked for: another tab trains, or this one does something else. */
+/** What is asked for is in use: another tab trains, or this one does something else. */
 export class BusyError extends QwenchError {
   override name = "BusyError";
 }

@@ -1,7 +1,7 @@
 import type { ChatMessage } from "../../src/client/types.ts";
+import { formatFileSize } from "../../src/text/bytes.ts";
 import type { App } from "../app.ts";
 import { fill, h, setIdle, setText, uid } from "../dom.ts";
-import { formatBytes } from "../format.ts";
 import { problemOf } from "../problems.ts";
 import type { Run } from "../run.ts";
 import { problemLine } from "./notice.ts";
@@ -152,5 +152,5 @@ export function chat(app: App, run: Run, signal: AbortSignal): HTMLElement {
 }
 
 function progressText({ what, done, total }: { what: string; done: number; total: number | null }): string {
-  return `${what.charAt(0).toUpperCase()}${what.slice(1)}${total ? `, ${formatBytes(done)} of ${formatBytes(total)}` : ""} …`;
+  return `${what.charAt(0).toUpperCase()}${what.slice(1)}${total ? `, ${formatFileSize(done)} of ${formatFileSize(total)}` : ""} …`;
 }

@@ -1,6 +1,6 @@
 import type { Evaluation, SolvedProblem } from "../../src/client/types.ts";
+import { formatShare } from "../../src/text/numbers.ts";
 import { type Child, fill, h } from "../dom.ts";
-import { formatShare } from "../format.ts";
 import { inOrder, type Run, stageName } from "../run.ts";
 import { labelled, select } from "./choice.ts";
 import { modelText } from "./model-text.ts";

@@ -1,6 +1,7 @@
 import type { CompletionRecord } from "../../src/client/types.ts";
+import { rewardName } from "../../src/report/names.ts";
+import { formatNumber, formatSigned } from "../../src/text/numbers.ts";
 import { fill, h } from "../dom.ts";
-import { formatNumber, rewardName } from "../format.ts";
 import type { Run } from "../run.ts";
 import { labelled, select } from "./choice.ts";
 import { modelText } from "./model-text.ts";
@@ -91,7 +92,7 @@ function completion(
       "div",
       { class: "advantage" },
       h("span", {}, "advantage "),
-      h("b", {}, `${advantage > 0 ? "+" : ""}${advantage.toFixed(2).replace("-", "−")}`),
+      h("b", {}, formatSigned(advantage, 2)),
       h("span", { class: "track", "aria-hidden": "true" }, bar),
     ),
     modelText(text),

@@ -1,7 +1,8 @@
 import type { DataPreview } from "../../src/client/types.ts";
+import { formatFileSize } from "../../src/text/bytes.ts";
+import { formatCount } from "../../src/text/numbers.ts";
 import type { App } from "../app.ts";
 import { type Child, fill, h } from "../dom.ts";
-import { formatBytes, formatCount } from "../format.ts";
 import { type DataChoice, dataFor, GSM8K, type MethodChoice } from "../jobs.ts";
 import { problemOf } from "../problems.ts";
 import { choice, filePicker, labelled, select } from "./choice.ts";
@@ -158,7 +159,7 @@ export function dataPicker(app: App, signal: AbortSignal, changed: (data: DataCh
         h(
           "p",
           { class: "about", role: "status" },
-          `${file.name}, ${formatBytes(file.size)}${preview?.count ? `, ${formatCount(preview.count)} rows` : ""}`,
+          `${file.name}, ${formatFileSize(file.size)}${preview?.count ? `, ${formatCount(preview.count)} rows` : ""}`,
         ),
       waiting && h("p", { class: "about" }, "Reading the first rows …"),
       problem && h("p", { class: "wrong", role: "alert" }, problem),

@@ -1,7 +1,7 @@
 import type { DataSource, Job, JobPlan, ModelSource } from "../../src/client/types.ts";
+import { formatFileSize } from "../../src/text/bytes.ts";
 import type { App } from "../app.ts";
 import { fill, h } from "../dom.ts";
-import { formatBytes } from "../format.ts";
 import { problemOf } from "../problems.ts";
 import { problemLine } from "./notice.ts";
 import { progressBar } from "./progress.ts";
@@ -49,7 +49,7 @@ export function downloader(app: App, signal: AbortSignal, done: () => void): Dow
       if (busy) return;
       const bytes = planned?.plan.download ?? 0;
       if (!planned || bytes === 0) return;
-      const button = h("button", { type: "button", class: "secondary wide" }, `Only download ${formatBytes(bytes)}`);
+      const button = h("button", { type: "button", class: "secondary wide" }, `Only download ${formatFileSize(bytes)}`);
       button.addEventListener("click", () => void start(planned.job));
       fill(element, button);
     },

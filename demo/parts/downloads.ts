@@ -1,7 +1,7 @@
 import type { ExportKind } from "../../src/client/types.ts";
+import { formatFileSize } from "../../src/text/bytes.ts";
 import type { App } from "../app.ts";
 import { fill, h, setIdle } from "../dom.ts";
-import { formatBytes } from "../format.ts";
 import { problemOf } from "../problems.ts";
 import type { Run } from "../run.ts";
 import { saveFile } from "../save-file.ts";
@@ -29,7 +29,7 @@ export function downloads(app: App, run: Run, signal: AbortSignal): HTMLElement 
     try {
       const file = await app.trainer.export(run.id, kind, { signal });
       saveFile(file);
-      fill(said, h("p", { class: "right" }, `${file.name}, ${formatBytes(file.blob.size)}, is in your downloads.`));
+      fill(said, h("p", { class: "right" }, `${file.name}, ${formatFileSize(file.blob.size)}, is in your downloads.`));
     } catch (error) {
       if (signal.aborted) return;
       fill(said, problemLine("error", problemOf(error)));

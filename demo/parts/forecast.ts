@@ -1,9 +1,12 @@
 import type { Job, JobPlan, PhasePlan } from "../../src/client/types.ts";
+import { METHOD_NAMES } from "../../src/report/names.ts";
+import { seriesClass } from "../../src/report/scale.ts";
+import { formatBytes } from "../../src/text/bytes.ts";
+import { formatCount } from "../../src/text/numbers.ts";
 import type { App } from "../app.ts";
 import { settled } from "../cell.ts";
-import { seriesClass } from "../chart.ts";
 import { type Child, fill, h } from "../dom.ts";
-import { formatBytes, formatCount, METHOD_NAMES, words } from "../format.ts";
+import { words } from "../format.ts";
 import { problemOf } from "../problems.ts";
 import { problemLine } from "./notice.ts";
 

@@ -1,7 +1,7 @@
 import type { ModelSource, StoredItem } from "../../src/client/types.ts";
+import { formatFileSize } from "../../src/text/bytes.ts";
 import type { App } from "../app.ts";
 import { type Child, fill, h } from "../dom.ts";
-import { formatBytes } from "../format.ts";
 import { HUB_MODELS } from "../jobs.ts";
 import { choice, filePicker, labelled, select } from "./choice.ts";
 
@@ -30,7 +30,7 @@ export function modelPicker(app: App, signal: AbortSignal, changed: (model: Mode
     if (kind === "hub") return hubDetail();
     if (kind === "files") return folderDetail();
     if (kind === "stored") {
-      const options = stored.map(({ id, name, bytes }) => [id, `${name}, ${formatBytes(bytes)}`] as const);
+      const options = stored.map(({ id, name, bytes }) => [id, `${name}, ${formatFileSize(bytes)}`] as const);
       return [
         labelled(
           "Model in storage",
@@ -95,7 +95,7 @@ export function modelPicker(app: App, signal: AbortSignal, changed: (model: Mode
         h(
           "p",
           { class: problem ? "wrong" : "right", role: "status" },
-          problem ?? `${folder.name}: ${folder.files.length} files, ${formatBytes(bytes)}`,
+          problem ?? `${folder.name}: ${folder.files.length} files, ${formatFileSize(bytes)}`,
         ),
     ];
   };

@@ -1,6 +1,7 @@
 import type { RunEvent } from "../../src/client/types.ts";
+import { formatFileSize } from "../../src/text/bytes.ts";
+import { formatCount } from "../../src/text/numbers.ts";
 import { h, setText, uid } from "../dom.ts";
-import { formatBytes, formatCount } from "../format.ts";
 
 type Progress = Pick<Extract<RunEvent, { type: "progress" }>, "what" | "done" | "total"> & { unit?: string };
 
@@ -23,7 +24,7 @@ export function progressBar(after: Record<string, string> = {}): ProgressBar {
         bar.removeAttribute("value");
         return;
       }
-      const size = unit === "bytes" ? formatBytes : formatCount;
+      const size = unit === "bytes" ? formatFileSize : formatCount;
       const of = total === null ? (done > 0 ? size(done) : "") : `${size(done)} of ${size(total)}`;
       const name = unit === undefined || unit === "bytes" || what.includes(unit) ? "" : ` ${unit}`;
       setText(text, [capital(what), of && `${of}${name}`].filter(Boolean).join(": "));

@@ -1,8 +1,9 @@
 import type { FormField, Method, ModelSource, Preset } from "../../src/client/types.ts";
+import { METHOD_NAMES } from "../../src/report/names.ts";
 import type { App } from "../app.ts";
 import { settled } from "../cell.ts";
 import { fill, h } from "../dom.ts";
-import { METHOD_NAMES, words } from "../format.ts";
+import { words } from "../format.ts";
 import { presetFor, presetsFor } from "../jobs.ts";
 import { problemOf } from "../problems.ts";
 import { labelled, select } from "./choice.ts";

@@ -1,7 +1,7 @@
 import type { Method } from "../../src/client/types.ts";
+import { METHOD_NAMES } from "../../src/report/names.ts";
 import type { App } from "../app.ts";
 import { fill, h } from "../dom.ts";
-import { METHOD_NAMES } from "../format.ts";
 import { problemOf } from "../problems.ts";
 import { saveFile } from "../save-file.ts";
 import { filePicker, labelled } from "./choice.ts";

@@ -1,9 +1,11 @@
 import type { LogRecord } from "../../src/client/types.ts";
+import { CHARTS, type MetricChart } from "../../src/report/metrics.ts";
+import { METHOD_NAMES } from "../../src/report/names.ts";
 import { type Chart, createChart, figuresTable } from "../chart.ts";
 import { fill, h } from "../dom.ts";
-import { METHOD_NAMES } from "../format.ts";
-import { METRICS, type Metric } from "../metrics.ts";
 import type { Run } from "../run.ts";
+
+const MAIN = CHARTS.filter(({ main }) => main);
 
 /** The curves of a phase, a chart a metric, and the same numbers as a table. */
 export function phaseCharts(run: Run, phase: number, signal: AbortSignal): HTMLElement {
@@ -22,7 +24,7 @@ export function phaseCharts(run: Run, phase: number, signal: AbortSignal): HTMLE
   const showTable = () => {
     if (!details.open) return;
     const logs = run.record.logs[phase] ?? [];
-    const columns = METRICS[method].flatMap((metric) =>
+    const columns = MAIN.flatMap((metric) =>
       metric.series(logs).map((series, _, all) => ({
         ...series,
         label: all.length > 1 ? `${metric.title}: ${series.label}` : metric.title,
@@ -32,17 +34,17 @@ export function phaseCharts(run: Run, phase: number, signal: AbortSignal): HTMLE
   };
   details.addEventListener("toggle", showTable);
 
-  const chartOf = (metric: Metric): Chart => {
+  const chartOf = (metric: MetricChart): Chart => {
     const known = charts.get(metric.id);
     if (known) return known;
     const chart = createChart(metric.title, "step", signal);
     if (metric.wide) chart.element.classList.add("wide");
     charts.set(metric.id, chart);
-    const order = METRICS[method].filter(({ id }) => charts.has(id));
+    const order = MAIN.filter(({ id }) => charts.has(id));
     fill(grid, ...order.map(({ id }) => charts.get(id)!.element));
     return chart;
   };
-  for (const metric of METRICS[method]) {
+  for (const metric of MAIN) {
     let drawn: LogRecord | undefined;
     run.watch(signal, () => {
       const logs = run.record.logs[phase] ?? [];

@@ -1,7 +1,7 @@
 import type { RunStatus } from "../../src/client/types.ts";
+import { formatTime } from "../../src/text/times.ts";
 import type { App } from "../app.ts";
 import { h, setIdle, setText } from "../dom.ts";
-import { formatTime } from "../format.ts";
 import type { Activity, Run } from "../run.ts";
 import { confirm } from "./dialog.ts";
 

@@ -1,5 +1,7 @@
+import { METHOD_NAMES } from "../../src/report/names.ts";
+import { formatNumber, formatShare } from "../../src/text/numbers.ts";
+import { formatSeconds } from "../../src/text/times.ts";
 import { fill, h, setText } from "../dom.ts";
-import { formatNumber, formatSeconds, formatShare, METHOD_NAMES } from "../format.ts";
 import { inOrder, type Run } from "../run.ts";
 import { progressBar } from "./progress.ts";
 

@@ -1,6 +1,6 @@
+import { formatFileSize } from "../../src/text/bytes.ts";
 import type { App } from "../app.ts";
 import { fill, h } from "../dom.ts";
-import { formatBytes } from "../format.ts";
 import { problemOf } from "../problems.ts";
 
 /** A line about storage, with the way to all of it. */
@@ -10,7 +10,7 @@ export function storageLine(app: App, signal: AbortSignal): HTMLElement {
     const link = h("a", { href: "#/storage" }, "Storage");
     try {
       const { usage, quota } = await app.trainer.storage.usage();
-      fill(line, link, `: ${formatBytes(usage)} used, ${formatBytes(Math.max(0, quota - usage))} free.`);
+      fill(line, link, `: ${formatFileSize(usage)} used, ${formatFileSize(Math.max(0, quota - usage))} free.`);
     } catch (error) {
       fill(line, link, `: ${problemOf(error).text}`);
     }

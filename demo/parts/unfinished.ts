@@ -1,7 +1,7 @@
 import type { RunSummary } from "../../src/client/types.ts";
+import { METHOD_NAMES } from "../../src/report/names.ts";
 import type { App } from "../app.ts";
 import { fill, h } from "../dom.ts";
-import { METHOD_NAMES } from "../format.ts";
 
 const MOST = 2;
 

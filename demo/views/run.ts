@@ -1,5 +1,6 @@
+import { METHOD_NAMES } from "../../src/report/names.ts";
+import { counted, formatShare } from "../../src/text/numbers.ts";
 import { type Child, fill, h } from "../dom.ts";
-import { formatShare, METHOD_NAMES } from "../format.ts";
 import { completions } from "../parts/completions.ts";
 import { problemLine } from "../parts/notice.ts";
 import { phaseCharts } from "../parts/run-charts.ts";
@@ -85,7 +86,7 @@ function remarks(run: Run, signal: AbortSignal): HTMLElement {
     if (run.remarks.length === shown) return;
     shown = run.remarks.length;
     element.hidden = shown === 0;
-    fill(count, shown === 1 ? "1 remark" : `${shown} remarks`);
+    fill(count, counted(shown, "remark"));
     fill(list, ...run.remarks.map(({ kind, text }) => h("li", { class: kind }, text)));
     if (shown === 4) element.open = false;
   });

@@ -1,9 +1,12 @@
 import type { RunRecord, RunSummary } from "../../src/client/types.ts";
+import { CHARTS } from "../../src/report/metrics.ts";
+import { METHOD_NAMES } from "../../src/report/names.ts";
+import { seriesClass } from "../../src/report/scale.ts";
+import { formatNumber, formatShare } from "../../src/text/numbers.ts";
+import { formatTime } from "../../src/text/times.ts";
 import type { App } from "../app.ts";
-import { createChart, seriesClass } from "../chart.ts";
+import { createChart } from "../chart.ts";
 import { fill, h, uid } from "../dom.ts";
-import { formatNumber, formatShare, formatTime, METHOD_NAMES } from "../format.ts";
-import { METRICS } from "../metrics.ts";
 import { labelled, select } from "../parts/choice.ts";
 import { confirm } from "../parts/dialog.ts";
 import { STATUS_WORDS } from "../parts/run-header.ts";
@@ -132,10 +135,7 @@ function renaming(app: App, run: RunSummary, name: HTMLElement): void {
 
 /** Draws one metric of several runs over each other. @returns what shows the runs of these ids */
 function comparer(app: App, element: HTMLElement, signal: AbortSignal): (ids: readonly string[]) => Promise<void> {
-  const metrics = [
-    ...METRICS.grpo,
-    ...METRICS.sft.filter(({ id }) => !METRICS.grpo.some((other) => other.id === id)),
-  ].filter(({ id }) => id !== "rewards");
+  const metrics = CHARTS.filter(({ id, main }) => main && id !== "rewards");
   const records = new Map<string, RunRecord>();
   let chosen = "reward";
   let asked = 0;
@@ -161,7 +161,7 @@ function comparer(app: App, element: HTMLElement, signal: AbortSignal): (ids: re
             const first = metric.series(logs)[0]?.points ?? [];
             return first.map(([step, value]) => [start + step, value] as const);
           });
-          return { label: record.name, points };
+          return { name: record.id, label: record.name, points };
         }),
       );
     };
@@ -200,7 +200,7 @@ function comparer(app: App, element: HTMLElement, signal: AbortSignal): (ids: re
               h("th", { scope: "row", class: seriesClass(i) }, h("i", { "aria-hidden": "true" }), record.name),
               h("td", {}, record.phases.map(({ method }) => METHOD_NAMES[method]).join(", then ")),
               h("td", {}, record.phases.map(({ global_step }) => formatNumber(global_step)).join(" + ")),
-              h("td", {}, record.accuracy === null ? "–" : formatShare(record.accuracy)),
+              h("td", {}, record.accuracy === null ? "—" : formatShare(record.accuracy)),
             ),
           ),
         ),

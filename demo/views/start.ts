@@ -1,8 +1,8 @@
 import type { Job, JobPlan, Method, ModelSource, Preset } from "../../src/client/types.ts";
+import { METHOD_NAMES } from "../../src/report/names.ts";
 import type { App, DeviceState } from "../app.ts";
 import { settled } from "../cell.ts";
 import { fill, h, uid } from "../dom.ts";
-import { METHOD_NAMES } from "../format.ts";
 import {
   type Draft,
   EMBEDDED_PROBLEMS,

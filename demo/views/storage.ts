@@ -1,7 +1,8 @@
 import type { StorageUsage, StoredItem } from "../../src/client/types.ts";
+import { formatFileSize } from "../../src/text/bytes.ts";
+import { formatTime } from "../../src/text/times.ts";
 import type { App } from "../app.ts";
 import { type Child, fill, h } from "../dom.ts";
-import { formatBytes, formatTime } from "../format.ts";
 import { confirm } from "../parts/dialog.ts";
 import { problemLine } from "../parts/notice.ts";
 import { problemOf } from "../problems.ts";
@@ -56,7 +57,7 @@ function describe(app: App, { usage, quota, persisted, items }: StorageUsage): C
     h(
       "div",
       { class: "usage" },
-      h("p", {}, h("b", {}, formatBytes(usage)), ` used of ${formatBytes(quota)}`),
+      h("p", {}, h("b", {}, formatFileSize(usage)), ` used of ${formatFileSize(quota)}`),
       h("meter", { min: 0, max: Math.max(1, quota), value: usage, "aria-label": "Storage used" }),
       h("div", { class: "row" }, promise, !persisted && persist),
     ),
@@ -77,7 +78,7 @@ function row(app: App, { id, kind, name, bytes, created }: StoredItem): HTMLElem
       kind === "run"
         ? "Its adapter, checkpoints and curves are gone for good."
         : "It can be downloaded or chosen again.";
-    if (!(await confirm(`Delete ${name}?`, `${formatBytes(bytes)} become free. ${detail}`, "Delete"))) return;
+    if (!(await confirm(`Delete ${name}?`, `${formatFileSize(bytes)} become free. ${detail}`, "Delete"))) return;
     try {
       await app.trainer.storage.remove(id);
       app.announce(`${name} is deleted.`);
@@ -90,7 +91,7 @@ function row(app: App, { id, kind, name, bytes, created }: StoredItem): HTMLElem
     "li",
     {},
     h("span", { class: "name" }, name),
-    h("span", { class: "about" }, [formatBytes(bytes), created && formatTime(created)].filter(Boolean).join(" · ")),
+    h("span", { class: "about" }, [formatFileSize(bytes), created && formatTime(created)].filter(Boolean).join(" · ")),
     remove,
   );
 }

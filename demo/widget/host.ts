@@ -2,6 +2,7 @@ import { unzipSync } from "fflate";
 import type { RunEvent, RunStatus, Trainer } from "../../src/client/types.ts";
 import { createTrainer } from "../../src/client.ts";
 import { RecipeError } from "../../src/errors.ts";
+import { show } from "../../src/text/show.ts";
 import TrainerWorker from "../../workers/trainer.worker.ts?worker&inline";
 import { Cell } from "../cell.ts";
 import { Run } from "../run.ts";
@@ -113,7 +114,7 @@ export class Host {
       else if (command === "pause") this.pause();
       else if (command === "stop") await this.stop();
       else if (command === "adapter") await this.#send();
-      else throw new RecipeError(`Cannot obey ${JSON.stringify(command)}: commands are start, pause, stop and adapter`);
+      else throw new RecipeError(`Cannot obey ${show(command)}: commands are start, pause, stop and adapter`);
     } catch (error) {
       this.complain(error);
     }

@@ -1,5 +1,7 @@
+import { METHOD_NAMES } from "../../src/report/names.ts";
+import { formatShare } from "../../src/text/numbers.ts";
+import { formatSeconds } from "../../src/text/times.ts";
 import { fill, h, setIdle, setText } from "../dom.ts";
-import { formatSeconds, formatShare, METHOD_NAMES } from "../format.ts";
 import { progressBar } from "../parts/progress.ts";
 import { phaseCharts } from "../parts/run-charts.ts";
 import { inOrder, type Run, stageName } from "../run.ts";

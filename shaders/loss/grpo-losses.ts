@@ -17,7 +17,7 @@ export const GRPO_LOSS_OPTIONS = [
     default: null,
     nullable: true,
     min: 0,
-    help: "Importance ratios are clipped above at 1 + epsilon_high; in cispo, at epsilon_high itself, where 5 is usual. null takes epsilon.",
+    help: "Importance ratios are clipped above at 1 + epsilon_high. In cispo the bound is epsilon_high itself, and 5 is usual. null uses epsilon.",
   },
   {
     name: "delta",
@@ -25,7 +25,7 @@ export const GRPO_LOSS_OPTIONS = [
     default: null,
     nullable: true,
     above: 0,
-    help: "Second upper bound of the importance ratio, for negative advantages too; more than 1 + epsilon_high. null is off.",
+    help: "Second upper bound of the importance ratio, which applies to negative advantages too. It must be larger than 1 + epsilon_high. null is off.",
   },
 ] as const;
 
@@ -214,14 +214,14 @@ const tokensOfStep: Divisor = { of: (b) => Math.max(1, b.num_items_in_batch), ne
 interface GrpoLoss {
   term: TokenTermName;
   divisor: Divisor;
-  /** how it is averaged, to follow "over" or as the list in the field's help has it */
+  /** how it is averaged, as the field's help has it after the name and a colon */
   help: string;
 }
 
 /** Every loss, in the order of help. The first is the default. */
 export const GRPO_LOSSES = {
   dapo: { term: "clipped", divisor: tokensOfStep, help: "over the tokens of the generation batch" },
-  grpo: { term: "clipped", divisor: completions, help: "each completion's first" },
+  grpo: { term: "clipped", divisor: completions, help: "over each completion first, then over completions" },
   bnpo: { term: "clipped", divisor: tokensOfPass, help: "over the tokens of the pass" },
   dr_grpo: { term: "clipped", divisor: longest, help: "by max_completion_length" },
   cispo: { term: "capped", divisor: tokensOfStep, help: "as dapo with clipped importance weights" },
@@ -240,8 +240,8 @@ export function termOf(loss_type: GrpoLossType): TokenTerm {
 
 /** The help of the field `loss_type`. */
 export function grpoLossHelp(): string {
-  const each = grpoLossTypes.map((name) => `${GRPO_LOSSES[name].help} (${name})`);
-  return `How the loss is clipped and averaged: ${each.slice(0, -1).join(", ")}, or ${each.at(-1)}.`;
+  const each = grpoLossTypes.map((name) => `${name}: ${GRPO_LOSSES[name].help}`);
+  return `How the loss is clipped and averaged. ${each.join("; ")}.`;
 }
 
 /** Notes on the options of a recipe: values that surprise, and options that its loss does not read. */

@@ -1,6 +1,7 @@
 import { QwenchError } from "../errors.ts";
 import { ignoredNames, oldNames, refusedNames } from "../recipe/names.ts";
 import { fieldOf, type Method, namesOf, nearestName, otherMethodOf } from "../recipe/recipe.ts";
+import { oneLine } from "../text/show.ts";
 
 /** A command line that cannot be understood; the CLI exits 2. Values that break a field's rule are RecipeErrors. */
 export class UsageError extends QwenchError {
@@ -134,6 +135,5 @@ function unknownFlag(spelled: string, name: string, own: readonly CliFlag[], met
   const other = method === undefined ? null : otherMethodOf(name, method);
   const near = nearestName(name, names);
   const why = other ? `: it belongs to ${other}, not to ${method}` : near ? `: did you mean --${near}?` : "";
-  const shown = spelled.length > 64 ? `${spelled.slice(0, 61)}…` : spelled;
-  return new UsageError(`Unknown flag ${shown}${why}`);
+  return new UsageError(`Unknown flag ${oneLine(spelled, 64)}${why}`);
 }

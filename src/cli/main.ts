@@ -25,11 +25,11 @@ interface Command {
   run(args: ParsedArgs, method?: Method): Promise<number>;
 }
 
-const COMMANDS: Record<string, Command> = {
+export const COMMANDS: Readonly<Record<string, Command>> = {
   sft: {
     usage: "qwench sft [recipe.yaml | --recipe NAME] [--field value]…",
     summary:
-      "Fine-tunes a Qwen checkpoint on rows of text, chat or tokens. Flags override the recipe's file. Where neither model nor rows are named, the embedded model learns.",
+      "Fine-tunes a Qwen checkpoint on rows of text, chat or tokens. Flags override the recipe's file. Without a model and rows, it trains the embedded model.",
     method: "sft",
     flags: [RECIPE_FLAG, DRY_RUN_FLAG],
     run: runTrain,
@@ -37,61 +37,62 @@ const COMMANDS: Record<string, Command> = {
   grpo: {
     usage: "qwench grpo [recipe.yaml | --recipe NAME] [--field value]…",
     summary:
-      "Trains a Qwen checkpoint by rewards: it draws completions of prompts, scores them and reinforces the better ones. Where neither model nor rows are named, the embedded model goes on from its SFT.",
+      "Trains a Qwen checkpoint by rewards: it draws completions of prompts, scores them and reinforces the better ones. Without a model and rows, it continues the embedded model's SFT.",
     method: "grpo",
     flags: [RECIPE_FLAG, DRY_RUN_FLAG],
     run: runTrain,
   },
   generate: {
     usage: "qwench generate [--model PATH] PROMPT, or --file ROWS [--output FILE]",
-    summary: "Answers a prompt, as it comes, or every row of a file. Ctrl-C keeps what is done.",
+    summary:
+      "Answers a prompt, and prints the answer as it comes, or answers every row of a file. Ctrl-C keeps what is done.",
     flags: GENERATE_FLAGS,
     run: runGenerate,
   },
   chat: {
     usage: "qwench chat [--model PATH] [--adapter PATH]",
-    summary: "A conversation in the terminal, or with the lines of a pipe. /help within it tells its commands.",
+    summary: "Starts a conversation in the terminal, or with the lines of a pipe. /help lists its commands.",
     flags: CHAT_FLAGS,
     run: runChat,
   },
   grade: {
     usage: "qwench grade FILE.jsonl [--json]",
     summary:
-      "Grades rows of gold, pred and, where known, expected: is the answer in pred equal to gold? Prints the agreement and every disagreement.",
+      "Grades rows with gold, pred and optionally expected: is the answer in pred equal to gold? Prints the agreement and every disagreement.",
     flags: GRADE_FLAGS,
     run: runGrade,
   },
   eval: {
     usage: "qwench eval [NAME|ROWS] [--model PATH] [--adapter PATH] [--n 8] [--k 1,5]",
     summary:
-      "Evaluates a model: n responses to each problem of a data set, graded; pass@k, majority, a report. Ctrl-C keeps what is done, and the same command goes on. Where neither is named, the embedded model and its held-out problems.",
+      "Evaluates a model: it draws n responses to each problem of a data set, grades them, and reports pass@k and the majority vote. Ctrl-C keeps what is done, and the same command continues. Without a model and a data set, it asks the embedded model its held-out problems.",
     flags: EVAL_FLAGS,
     run: runEval,
   },
   compare: {
     usage: "qwench compare A.json B.json … [--base NAME] [--output DIR]",
     summary:
-      "Compares evaluations of models or checkpoints: scores, improvement over a base, problems lost and won, the best checkpoint. Reads what qwench eval writes, and Unsloth's evaluations.",
+      "Compares evaluations of models or checkpoints: scores, improvement over a base, problems lost and won, the best checkpoint. It reads what qwench eval writes, and Unsloth's evaluations.",
     flags: COMPARE_FLAGS,
     run: runCompare,
   },
   export: {
     usage: `qwench export --adapter PATH --format lora|merged_16bit|merged_4bit|gguf --output DIR`,
     summary:
-      "Writes an adapter, or its base with the adapter put into it, for transformers, vLLM, llama.cpp or Ollama, and checks that it behaves as the adapter does.",
+      "Writes an adapter, or its base with the adapter merged, for transformers, vLLM, llama.cpp or Ollama, and checks that the result behaves like the adapter.",
     flags: EXPORT_FLAGS,
     run: runExport,
   },
   push: {
     usage: "qwench push --adapter DIR --repo USER/NAME [--private]",
     summary:
-      "Puts an adapter or an exported model on the Hugging Face hub, with a model card of its base, recipe, curves and evaluations. HF_TOKEN is the token.",
+      "Puts an adapter or an exported model on the Hugging Face hub, with a model card that shows its base, recipe, curves and evaluations. HF_TOKEN holds the token.",
     flags: PUSH_FLAGS,
     run: runPush,
   },
   plan: {
     usage: "qwench plan [recipe.yaml | --recipe NAME] [--method sft|grpo] [--field value]…",
-    summary: "Forecasts the memory of a run from its recipe, without allocating any, and says whether it fits.",
+    summary: "Forecasts the memory of a run from its recipe, allocates none, and says whether it fits.",
     method: "any",
     flags: [
       RECIPE_FLAG,
@@ -99,14 +100,14 @@ const COMMANDS: Record<string, Command> = {
         name: "method",
         type: "string",
         value: methods.join("|"),
-        help: "What the recipe is for; without it, grpo where it names a field that only GRPO has.",
+        help: "The method of the recipe. Default: grpo where the recipe names a field that only GRPO has, else sft.",
       },
     ],
     run: runPlan,
   },
   recipe: {
     usage: "qwench recipe [NAME | recipe.yaml] [--for trl]",
-    summary: "Lists the published recipes that come with Qwench, or prints one, or a file's: its own YAML, or TRL's.",
+    summary: "Lists the published recipes that come with Qwench, or prints a recipe as YAML, for Qwench or for TRL.",
     flags: [...RECIPE_COMMAND_FLAGS],
     run: runRecipe,
   },

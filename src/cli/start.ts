@@ -4,11 +4,12 @@ import { nodeFolder } from "../platform/node/fs.ts";
 import { goldAnswer } from "../rewards/answers.ts";
 import { type HeldOutResult, solveHeldOut } from "../session/evaluate.ts";
 import { loadAdapter, loadText, prepareText, setAdapter, type TextModel } from "../session/generate.ts";
+import { formatShare } from "../text/numbers.ts";
+import { renderTable } from "../text/tables.ts";
 import { main } from "./main.ts";
 import { openGpu } from "./runs/open-gpu.ts";
 import { EMBEDDED_ANSWER_TOKENS, EMBEDDED_OUTPUT } from "./sources/embedded.ts";
 import { embeddedModelFolder } from "./sources/embedded-folder.ts";
-import { renderTable } from "./terminal/table.ts";
 
 /** Shares of the held-out problems that are solved greedily. */
 export interface StartResult {
@@ -28,8 +29,6 @@ interface Stage {
 /** On SwiftShader, which takes some five times as long as Mesa's renderer: fewer steps, enough to see it work. */
 const SHORT_STEPS = { sft: 32, grpo: 16 };
 
-const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
-
 /**
  * The embedded model before training, after SFT and after GRPO, each on the same held-out problems. Replaces earlier
  * runs in `output`.
@@ -47,7 +46,7 @@ export async function start({ output = EMBEDDED_OUTPUT, seed = 42 } = {}): Promi
     if (adapter) setAdapter(text.model, await loadAdapter(text.model, nodeFolder(adapter)));
     const greedy = await ask(text, problems, 0);
     stages.push({ name, greedy, sampled: await ask(text, problems, 1) });
-    console.error(`${name}: ${percent(greedy.accuracy)} of ${problems.length} held-out problems solved\n`);
+    console.error(`${name}: ${formatShare(greedy.accuracy, 1)} of ${problems.length} held-out problems solved\n`);
     return greedy.accuracy;
   };
   const train = async (method: "sft" | "grpo", ...flags: string[]) => {
@@ -92,8 +91,8 @@ function summary(stages: readonly Stage[], problems: Problems): string {
   const shown = Math.max(0, only);
   const rows = stages.map(({ name, greedy, sampled }) => [
     name,
-    percent(greedy.accuracy),
-    percent(sampled.accuracy),
+    formatShare(greedy.accuracy, 1),
+    formatShare(sampled.accuracy, 1),
     greedy.problems[shown].completion.trim(),
   ]);
   const right = { align: "right" as const };

@@ -36,6 +36,7 @@ export interface Job {
   evaluate: { data: DataSource; problems: number } | null;
 }
 
+/** What computes in the browser. */
 export interface DeviceInfo {
   adapter: string;
   /** computes on the CPU: slow, works */
@@ -96,6 +97,7 @@ export type RunEvent =
   | { type: "warning"; text: string }
   | { type: "end"; seconds: number };
 
+/** Where a run stands. */
 export type RunStatus = "ready" | "running" | "paused" | "stopped" | "failed" | "finished";
 
 /** A run in the history; survives reload and crash. */
@@ -136,6 +138,7 @@ export interface StoredItem {
   created: number | null;
 }
 
+/** What the browser keeps for this site. */
 export interface StorageUsage {
   /** bytes */
   usage: number;
@@ -157,11 +160,13 @@ export interface DataPreview {
   count: number | null;
 }
 
+/** A message of a chat. */
 export interface ChatMessage {
   role: "system" | "user" | "assistant";
   content: string;
 }
 
+/** A question to a model, with the chat before it. */
 export interface ChatRequest {
   /** whose adapter; null: the model alone */
   run: string | null;
@@ -175,6 +180,7 @@ export interface ChatRequest {
   seed?: number;
 }
 
+/** What a chat tells while it answers. */
 export type ChatEvent =
   | { type: "progress"; what: string; done: number; total: number | null }
   /** whole characters, as they come */

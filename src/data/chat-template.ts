@@ -1,5 +1,6 @@
 import { DataError } from "../errors.ts";
 import { compactJson } from "../text/python-json.ts";
+import { messageOf } from "../text/show.ts";
 import { renderJinja } from "./jinja/jinja.ts";
 import { generationTag } from "./training-template.ts";
 
@@ -46,7 +47,7 @@ export function renderChat(template: string, messages: readonly Message[], optio
       add_generation_prompt,
     });
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
+    const reason = messageOf(error);
     throw new DataError(`Cannot render the chat template for roles ${roles(messages)}: ${reason}`);
   }
 }

@@ -1,5 +1,7 @@
 import { DataError, FormatError, QwenchError, UnsupportedError } from "../errors.ts";
+import { isObject } from "../text/json.ts";
 import { parsePythonJson } from "../text/python-json.ts";
+import { messageOf, oneLine } from "../text/show.ts";
 import { parseCsv } from "./formats/csv.ts";
 import { jsonElements } from "./formats/json-array.ts";
 import { readParquet } from "./formats/parquet.ts";
@@ -133,9 +135,7 @@ async function* gunzip(source: ByteSource): AsyncGenerator<Uint8Array> {
     }
   } catch (error) {
     if (error instanceof QwenchError) throw error;
-    throw new FormatError(
-      `${source.name} is damaged or cut short (gzip): ${error instanceof Error ? error.message : error}`,
-    );
+    throw new FormatError(`${source.name} is damaged or cut short (gzip): ${messageOf(error)}`);
   } finally {
     await reader.cancel().catch(() => undefined);
   }
@@ -189,16 +189,13 @@ function parseRowJson(file: string, where: string, text: string): Record<string,
   try {
     value = parsePythonJson(text);
   } catch (error) {
-    const shown = text.trim();
-    throw new DataError(
-      `${file}, ${where} is not JSON (${error instanceof Error ? error.message : error}): ${shown.slice(0, 60)}${shown.length > 60 ? "…" : ""}`,
-    );
+    throw new DataError(`${file}, ${where} is not JSON (${messageOf(error)}): ${oneLine(text.trim(), 60)}`);
   }
   return asRow(file, where, value);
 }
 
 function asRow(file: string, where: string, value: unknown): Record<string, unknown> {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+  if (!isObject(value)) {
     const kind = value === null ? "null" : Array.isArray(value) ? "a list" : `a ${typeof value}`;
     throw new DataError(`${file}, ${where} must be a JSON object with named fields, not ${kind}`);
   }

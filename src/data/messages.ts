@@ -1,6 +1,7 @@
 import { copySpelling, parsePythonJson } from "../text/python-json.ts";
+import { kindOf } from "../text/show.ts";
 import type { Message } from "./chat-template.ts";
-import { describe, type NumberedRow, rowError } from "./row-error.ts";
+import { type NumberedRow, rowError } from "./row-error.ts";
 
 /** ShareGPT's and older names for the usual roles. */
 const ROLES: Readonly<Record<string, string>> = {
@@ -27,11 +28,11 @@ const KNOWN = new Set(["system", "user", "assistant", "tool", "developer"]);
 export function parseMessages(source: NumberedRow, key: string): Message[] {
   let list = source.row[key];
   if (typeof list === "string" && key !== "prompt" && key !== "completion") list = tryJson(list);
-  if (!Array.isArray(list)) throw rowError(source, `"${key}" must be a list of messages, not ${describe(list)}`);
+  if (!Array.isArray(list)) throw rowError(source, `"${key}" must be a list of messages, not ${kindOf(list)}`);
   return list.map((item: unknown, i) => {
     const where = `message ${i + 1} of "${key}"`;
     if (typeof item !== "object" || item === null || Array.isArray(item)) {
-      throw rowError(source, `${where} must be {role, content}, not ${describe(item)}`);
+      throw rowError(source, `${where} must be {role, content}, not ${kindOf(item)}`);
     }
     const { from, value, ...message } = item as Record<string, unknown>;
     const named = message.role ?? from;
@@ -55,7 +56,7 @@ function joined(source: NumberedRow, where: string, content: unknown): string {
   if (content === undefined || content === null) return "";
   if (typeof content === "string") return content;
   if (!Array.isArray(content)) {
-    throw rowError(source, `${where} must have a string or a list of parts as content, not ${describe(content)}`);
+    throw rowError(source, `${where} must have a string or a list of parts as content, not ${kindOf(content)}`);
   }
   const texts = content.map((part: unknown, i) => {
     if (typeof part === "string") return part;
@@ -63,7 +64,7 @@ function joined(source: NumberedRow, where: string, content: unknown): string {
     if (typeof text === "string" && (type === undefined || type === null || type === "text")) return text;
     throw rowError(
       source,
-      `${where}: part ${i + 1} of its content is ${typeof type === "string" ? `of type ${JSON.stringify(type)}` : describe(part)}; only parts of text are read`,
+      `${where}: part ${i + 1} of its content is ${typeof type === "string" ? `of type ${JSON.stringify(type)}` : kindOf(part)}; only parts of text are read`,
     );
   });
   return texts.join("");
@@ -79,7 +80,7 @@ function functionCall(source: NumberedRow, where: string, content: unknown): Mes
       unknown
     >;
     if (typeof name !== "string") {
-      throw rowError(source, `${where} must be JSON of {name, arguments}, not ${describe(content)}`);
+      throw rowError(source, `${where} must be JSON of {name, arguments}, not ${kindOf(content)}`);
     }
     const args = typeof given === "string" ? tryJson(given) : (given ?? {});
     return { type: "function", function: { name, arguments: args } };
@@ -122,7 +123,7 @@ export function withSystem(
     return messages;
   }
   if (system !== undefined && system !== null && typeof system !== "string") {
-    throw rowError(source, `"system" must be a string, not ${describe(system)}`);
+    throw rowError(source, `"system" must be a string, not ${kindOf(system)}`);
   }
   return system_prompt && !own ? [{ role: "system", content: system_prompt }, ...messages] : messages;
 }

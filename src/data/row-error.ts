@@ -13,12 +13,3 @@ export interface NumberedRow {
 export function rowError(source: { file: string; number: number }, what: string): DataError {
   return new DataError(`${source.file}, row ${source.number}: ${what}`);
 }
-
-/** What a value is, in a few words. */
-export function describe(value: unknown): string {
-  if (value === null || value === undefined) return String(value);
-  if (Array.isArray(value)) return `a list of ${value.length}`;
-  if (typeof value === "object") return `an object with ${Object.keys(value).slice(0, 5).join(", ") || "no keys"}`;
-  const text = typeof value === "string" ? JSON.stringify(value) : String(value);
-  return `${typeof value} ${text.length > 60 ? `${text.slice(0, 60)}…` : text}`;
-}

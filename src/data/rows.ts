@@ -1,6 +1,8 @@
+import { isObject } from "../text/json.ts";
+import { kindOf } from "../text/show.ts";
 import type { Message } from "./chat-template.ts";
 import { parseMessages, tryJson, withSystem } from "./messages.ts";
-import { describe, type NumberedRow, rowError } from "./row-error.ts";
+import { type NumberedRow, rowError } from "./row-error.ts";
 
 export { type NumberedRow, rowError } from "./row-error.ts";
 
@@ -46,8 +48,8 @@ export interface RowOptions {
  */
 export function parseRow(source: NumberedRow, options: RowOptions = {}): Row {
   const { row } = source;
-  if (typeof row !== "object" || row === null || Array.isArray(row)) {
-    throw rowError(source, `must be an object with named fields, not ${describe(row)}`);
+  if (!isObject(row)) {
+    throw rowError(source, `must be an object with named fields, not ${kindOf(row)}`);
   }
   const has = (key: string): boolean => row[key] !== undefined && row[key] !== null;
   const textField = options.dataset_text_field ?? "text";
@@ -128,7 +130,7 @@ function history(source: NumberedRow): Message[] {
     !Array.isArray(pairs) ||
     !pairs.every((pair) => Array.isArray(pair) && pair.length === 2 && pair.every((t) => typeof t === "string"))
   ) {
-    throw rowError(source, `"history" must be a list of pairs of texts, not ${describe(pairs)}`);
+    throw rowError(source, `"history" must be a list of pairs of texts, not ${kindOf(pairs)}`);
   }
   return (pairs as [string, string][]).flatMap(([user, assistant]) => [
     { role: "user", content: user },
@@ -148,8 +150,8 @@ export type Prompt = { prompt: string } | ({ prompt: Message[] } & ChatExtras);
  */
 export function parsePrompt(source: NumberedRow, options: RowOptions = {}): Prompt {
   const { row } = source;
-  if (typeof row !== "object" || row === null || Array.isArray(row)) {
-    throw rowError(source, `must be an object with named fields, not ${describe(row)}`);
+  if (!isObject(row)) {
+    throw rowError(source, `must be an object with named fields, not ${kindOf(row)}`);
   }
   const key = ["prompt", "question", "problem", "instruction"].find(
     (name) => row[name] !== undefined && row[name] !== null,
@@ -195,7 +197,7 @@ function promptRow(source: NumberedRow, options: RowOptions): Row {
   }
   throw rowError(
     source,
-    `"prompt" and "completion" must be two strings or two lists of messages, not ${describe(prompt)} and ${describe(completion)}`,
+    `"prompt" and "completion" must be two strings or two lists of messages, not ${kindOf(prompt)} and ${kindOf(completion)}`,
   );
 }
 
@@ -241,26 +243,26 @@ function requireCompletion(source: NumberedRow, key: string, messages: Message[]
 function extras(source: NumberedRow): ChatExtras {
   const { tools, chat_template_kwargs: kwargs } = source.row;
   const list = typeof tools === "string" && tools.trim() !== "" ? tryJson(tools) : tools || null;
-  if (list !== null && !Array.isArray(list)) throw rowError(source, `"tools" must be a list, not ${describe(tools)}`);
-  if (kwargs !== undefined && kwargs !== null && (typeof kwargs !== "object" || Array.isArray(kwargs))) {
-    throw rowError(source, `"chat_template_kwargs" must be an object, not ${describe(kwargs)}`);
+  if (list !== null && !Array.isArray(list)) throw rowError(source, `"tools" must be a list, not ${kindOf(tools)}`);
+  if (kwargs !== undefined && kwargs !== null && !isObject(kwargs)) {
+    throw rowError(source, `"chat_template_kwargs" must be an object, not ${kindOf(kwargs)}`);
   }
   return { tools: list, chat_template_kwargs: (kwargs as Record<string, unknown>) ?? {} };
 }
 
 function stringField(source: NumberedRow, key: string): string {
   const value = source.row[key];
-  if (typeof value !== "string") throw rowError(source, `"${key}" must be a string, not ${describe(value)}`);
+  if (typeof value !== "string") throw rowError(source, `"${key}" must be a string, not ${kindOf(value)}`);
   return value;
 }
 
 function integers(source: NumberedRow, key: string, least: number): number[] | null {
   const value = source.row[key];
   if (value === undefined || value === null) return null;
-  if (!Array.isArray(value)) throw rowError(source, `"${key}" must be a list of integers, not ${describe(value)}`);
+  if (!Array.isArray(value)) throw rowError(source, `"${key}" must be a list of integers, not ${kindOf(value)}`);
   const wrong = value.findIndex((n) => !Number.isInteger(n) || n < least || n > 0x7fffffff);
   if (wrong >= 0) {
-    throw rowError(source, `"${key}"[${wrong}] must be an integer of at least ${least}, not ${describe(value[wrong])}`);
+    throw rowError(source, `"${key}"[${wrong}] must be an integer of at least ${least}, not ${kindOf(value[wrong])}`);
   }
   return value as number[];
 }

@@ -1,6 +1,8 @@
 import { Tokenizer as HfTokenizer } from "@huggingface/tokenizers";
 import { FormatError } from "../errors.ts";
 import { parseBoundedJson } from "../text/bounded-json.ts";
+import { isObject } from "../text/json.ts";
+import { messageOf, show } from "../text/show.ts";
 import { checkStages } from "./tokenizer-limits.ts";
 
 /** The text of the files that a checkpoint's tokenizer is made of, under Hugging Face's names. */
@@ -71,7 +73,7 @@ export function loadTokenizer(files: TokenizerFiles): Tokenizer {
   try {
     inner = new HfTokenizer({ normalizer: null, pre_tokenizer: null, post_processor: null, ...json }, config);
   } catch (error) {
-    throw new FormatError(`Cannot build a tokenizer from tokenizer.json: ${reason(error)}`);
+    throw new FormatError(`Cannot build a tokenizer from tokenizer.json: ${messageOf(error)}`);
   }
 
   const added = new Map<number, string>();
@@ -108,7 +110,7 @@ export function loadTokenizer(files: TokenizerFiles): Tokenizer {
     if (known) return known;
     const ids: (number | undefined)[] = inner.encode(piece, { add_special_tokens }).ids;
     if (ids.some((id) => id === undefined)) {
-      throw new FormatError(`tokenizer.json has no token, and no unknown token, for part of ${preview(piece)}`);
+      throw new FormatError(`tokenizer.json has no token, and no unknown token, for part of ${show(piece)}`);
     }
     if (sections && !add_special_tokens && piece.length < 65536) {
       if (remembered.size >= 64) remembered.delete(remembered.keys().next().value as string);
@@ -179,9 +181,7 @@ function checkVocabulary(json: Json): number {
   let largest = -1;
   const check = (id: unknown, token: string): void => {
     if (typeof id !== "number" || !Number.isInteger(id) || id < 0 || id > maxTokenId) {
-      throw new FormatError(
-        `tokenizer.json: id of ${preview(token)} must be an integer in [0, ${maxTokenId}], not ${id}`,
-      );
+      throw new FormatError(`tokenizer.json: id of ${show(token)} must be an integer in [0, ${maxTokenId}], not ${id}`);
     }
     if (id > largest) largest = id;
   };
@@ -191,9 +191,7 @@ function checkVocabulary(json: Json): number {
   if (!Array.isArray(json.added_tokens)) throw new FormatError('tokenizer.json: "added_tokens" must be a list');
   for (const token of json.added_tokens as unknown[]) {
     if (!isObject(token) || typeof token.content !== "string") {
-      throw new FormatError(
-        `tokenizer.json: an added token must be {id, content}, not ${preview(JSON.stringify(token))}`,
-      );
+      throw new FormatError(`tokenizer.json: an added token must be {id, content}, not ${show(token)}`);
     }
     check(token.id, token.content);
   }
@@ -224,9 +222,9 @@ function parseObject(text: string, file: string): Json {
   try {
     value = parseBoundedJson(text.charCodeAt(0) === 0xfeff ? text.slice(1) : text);
   } catch (error) {
-    throw new FormatError(`${file} is not JSON: ${reason(error)}`);
+    throw new FormatError(`${file} is not JSON: ${messageOf(error)}`);
   }
-  if (!isObject(value)) throw new FormatError(`${file} must hold a JSON object, not ${preview(text)}`);
+  if (!isObject(value)) throw new FormatError(`${file} must hold a JSON object, not ${show(text)}`);
   return value;
 }
 
@@ -244,16 +242,4 @@ function idList(value: unknown): number[] {
 function mentions(value: unknown, type: string): boolean {
   if (!isObject(value)) return false;
   return value.type === type || (Array.isArray(value.decoders) && value.decoders.some((d) => mentions(d, type)));
-}
-
-function isObject(value: unknown): value is Json {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
-function preview(text: string): string {
-  return JSON.stringify(text.length > 60 ? `${text.slice(0, 60)}…` : text);
-}
-
-function reason(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -20,7 +20,7 @@ export interface GpuOptions {
   spares?: { count: number; open(): Promise<GPUAdapter> };
 }
 
-/** A device that records: what whoever owns a phase of work holds. */
+/** A device with its memory, programs and recorders. Training, generation and export each work on one. */
 export class Gpu extends GpuContext {
   private spares: Spares | null = null;
 

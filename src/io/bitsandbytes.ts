@@ -1,10 +1,10 @@
 import { NF4 } from "../../shaders/lib/load.ts";
 import { FormatError, UnsupportedError } from "../errors.ts";
 import { parseBoundedJson } from "../text/bounded-json.ts";
-import { float, formatJson } from "../text/json.ts";
+import { float, formatJson, isObject } from "../text/json.ts";
+import { oneLine, show } from "../text/show.ts";
 import { toFloat32 } from "./dtype.ts";
 import { dynamicMap } from "./dynamic-map.ts";
-import { show } from "./names.ts";
 import { NESTED_BLOCK, NF4_BLOCK, quantizeNf4, unnestAbsmax } from "./nf4.ts";
 import { bytesOf, readEntry, type TensorEntry } from "./safetensors.ts";
 
@@ -127,10 +127,9 @@ async function readState(entry: TensorEntry, fail: (why: string) => never): Prom
   try {
     value = parseBoundedJson(new TextDecoder("utf-8", { fatal: true }).decode(await readEntry(entry)));
   } catch (error) {
-    fail(`has a quant_state that is not JSON (${show((error as Error).message)})`);
+    fail(`has a quant_state that is not JSON (${oneLine((error as Error).message)})`);
   }
-  if (typeof value !== "object" || value === null || Array.isArray(value))
-    fail("has a quant_state that is no JSON object");
+  if (!isObject(value)) fail("has a quant_state that is no JSON object");
   return value as Record<string, unknown>;
 }
 

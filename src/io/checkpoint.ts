@@ -1,9 +1,10 @@
 import { FormatError, NotFoundError, UnsupportedError } from "../errors.ts";
 import { parseBoundedJson } from "../text/bounded-json.ts";
-import { formatJson, type JsonObject, parseJson } from "../text/json.ts";
+import { formatJson, isObject, type JsonObject, parseJson } from "../text/json.ts";
 import { notData } from "../text/not-data.ts";
+import { oneLine, show } from "../text/show.ts";
 import { type LogicalTensors, readLogicalTensors } from "./bitsandbytes.ts";
-import { checkPlainName, show } from "./names.ts";
+import { checkPlainName } from "./names.ts";
 import { openSafetensors, readEntry, type SafetensorsFile, type TensorEntry } from "./safetensors.ts";
 import type { Folder } from "./storage.ts";
 
@@ -102,9 +103,9 @@ export function parseJsonObject(text: string, name: string): Record<string, unkn
   } catch (error) {
     const kind = notData(new TextEncoder().encode(text.slice(0, 512)));
     if (kind) throw new FormatError(`Cannot read ${name}: it is ${kind}. Fetch the file itself`);
-    throw new FormatError(`Cannot read ${name}: it is not JSON (${show((error as Error).message)})`);
+    throw new FormatError(`Cannot read ${name}: it is not JSON (${oneLine((error as Error).message)})`);
   }
-  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+  if (!isObject(value)) {
     throw new FormatError(`Cannot read ${name}: it must hold a JSON object`);
   }
   return value as Record<string, unknown>;
@@ -118,14 +119,14 @@ export function parseJsonObject(text: string, name: string): Record<string, unkn
  */
 export function parseWeightMap(text: string, name: string): Map<string, string[]> {
   const map = parseJsonObject(text, name).weight_map;
-  if (typeof map !== "object" || map === null || Array.isArray(map) || Object.keys(map).length === 0) {
+  if (!isObject(map) || Object.keys(map).length === 0) {
     throw new FormatError(`Cannot read ${name}: its weight_map must map tensor names to files`);
   }
   const shards = new Map<string, string[]>();
   for (const [tensor, file] of Object.entries(map)) {
     if (typeof file !== "string" || !file.endsWith(".safetensors")) {
       throw new FormatError(
-        `Cannot read ${name}: the tensor ${show(tensor)} lies in ${show(file)}, not in a .safetensors file`,
+        `Cannot read ${name}: the tensor ${oneLine(tensor)} lies in ${show(file)}, not in a .safetensors file`,
       );
     }
     checkPlainName(file, name);
@@ -156,7 +157,7 @@ async function openShards(folder: Folder, tied: boolean): Promise<Map<string, Te
       if (!entry && tied && name === TIED_HEAD) continue;
       if (!entry) {
         throw new FormatError(
-          `Cannot load ${folder.path}: ${INDEX_FILE} puts the tensor ${show(name)} in ${file}, which does not have it`,
+          `Cannot load ${folder.path}: ${INDEX_FILE} puts the tensor ${oneLine(name)} in ${file}, which does not have it`,
         );
       }
       tensors.set(name, entry);

@@ -1,4 +1,5 @@
 import { AbortError, FormatError, NetworkError, NotFoundError, QwenchError } from "../errors.ts";
+import { formatFileSize } from "../text/bytes.ts";
 import { notData } from "../text/not-data.ts";
 
 /** How hard to try. Times are milliseconds. */
@@ -151,7 +152,7 @@ export function hubFetch(transport: Transport): typeof fetch {
       };
       for (let part = await opened.next(); part; part = await opened.next()) {
         size += part.length;
-        if (size > MOST_API_BYTES) refuse(`more than ${MOST_API_BYTES / 1e6} MB of JSON`);
+        if (size > MOST_API_BYTES) refuse(`more than ${formatFileSize(MOST_API_BYTES)} of JSON`);
         if (parts.length === 0) {
           const kind = notData(part);
           if (kind) refuse(`${kind}, not with JSON. A proxy or a login page of this network may stand between`);

@@ -1,4 +1,5 @@
 import { FormatError } from "../errors.ts";
+import { show } from "../text/show.ts";
 
 /**
  * Checks that `name` stays inside the folder it is used in: relative, `/`-separated, without `.` or `..`.
@@ -21,7 +22,7 @@ export function checkFileName(name: string, where: string): string {
     parts.some((part) => part === "" || part === "." || part === "..");
   if (bad) {
     throw new FormatError(
-      `Cannot use the file name ${JSON.stringify(name)} in ${where}: names must be relative, with /, and stay inside`,
+      `Cannot use the file name ${show(name, 200)} in ${where}: names must be relative, with /, and stay inside`,
     );
   }
   if (fault) throw new FormatError(`Cannot use the file name ${show(name)} in ${where}: ${fault}`);
@@ -46,7 +47,7 @@ export function portableFault(part: string): string | null {
 export function checkPlainName(name: string, where: string): string {
   checkFileName(name, where);
   if (name.includes("/")) {
-    throw new FormatError(`Cannot use the file name ${JSON.stringify(name)} in ${where}: it must be a plain file name`);
+    throw new FormatError(`Cannot use the file name ${show(name, 200)} in ${where}: it must be a plain file name`);
   }
   return name;
 }
@@ -54,18 +55,4 @@ export function checkPlainName(name: string, where: string): string {
 function hasControlCharacter(text: string): boolean {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
   return /[\u0000-\u001f\u007f-\u009f]/.test(text);
-}
-
-/**
- * An untrusted value or text for an error: one short, printable line.
- */
-export function show(value: unknown): string {
-  let text: string;
-  try {
-    text = (typeof value === "string" ? value : JSON.stringify(value)) ?? "nothing";
-  } catch {
-    text = "something nested too deep"; // JSON.stringify recurses, JSON.parse does not
-  }
-  const line = text.slice(0, 200).replace(/[^\x20-\x7e\u00a0-\uffff]/g, "?");
-  return line.length > 120 ? `${line.slice(0, 117)}…` : line;
 }

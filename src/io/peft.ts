@@ -1,8 +1,8 @@
 import { FormatError, NotFoundError, ShapeError, UnsupportedError } from "../errors.ts";
 import { float, formatJson } from "../text/json.ts";
+import { oneLine, show } from "../text/show.ts";
 import { adapterName, parseAdapterName } from "./adapter-names.ts";
 import { readJson } from "./checkpoint.ts";
-import { show } from "./names.ts";
 import { bytesOf, type Dtype, encodeSafetensors, openSafetensors, toFloat32 } from "./safetensors.ts";
 import type { Folder } from "./storage.ts";
 import { readTorchFile } from "./torch-file.ts";
@@ -108,7 +108,7 @@ export async function readAdapter(folder: Folder): Promise<Adapter> {
     const parsed = parseAdapterName(name);
     if (!parsed || parsed.part === "lora_magnitude_vector") {
       throw new UnsupportedError(
-        `Cannot use ${folder.path}: the tensor ${show(name)} is not a lora_A or lora_B of a linear layer`,
+        `Cannot use ${folder.path}: the tensor ${oneLine(name)} is not a lora_A or lora_B of a linear layer`,
       );
     }
     const { module, part, transposed } = parsed;
@@ -308,7 +308,7 @@ function checkPairs(tensors: ReadonlyMap<string, { shape: readonly number[] }>, 
   if (tensors.size === 0) throw new FormatError(`Cannot use ${where}: it has no LoRA matrices`);
   for (const [name, { shape }] of tensors) {
     const parsed = parseAdapterName(name);
-    if (!parsed) throw new FormatError(`Cannot use ${where}: ${show(name)} is no name of an adapter's tensor`);
+    if (!parsed) throw new FormatError(`Cannot use ${where}: ${oneLine(name)} is no name of an adapter's tensor`);
     if (shape.length !== 2) throw new ShapeError(`Cannot use ${where}: ${name} is [${shape}], a matrix is needed`);
     const other = adapterName(parsed.module, parsed.part === "lora_A" ? "lora_B" : "lora_A");
     const pair = tensors.get(other);

@@ -1,8 +1,9 @@
 import { FormatError, NotFoundError } from "../errors.ts";
 import { parseBoundedJson } from "../text/bounded-json.ts";
+import { isObject } from "../text/json.ts";
 import { notData } from "../text/not-data.ts";
+import { oneLine, show } from "../text/show.ts";
 import { DTYPE_BYTES, type Dtype, isDtype } from "./dtype.ts";
-import { show } from "./names.ts";
 import type { ByteSource } from "./storage.ts";
 
 export * from "./dtype.ts";
@@ -111,7 +112,7 @@ function parseHeader(bytes: Uint8Array, fail: Fail): Record<string, unknown> {
   try {
     header = parseBoundedJson(new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes));
   } catch (error) {
-    fail(`its header of ${bytes.length} bytes is not JSON (${show((error as Error).message)})`);
+    fail(`its header of ${bytes.length} bytes is not JSON (${oneLine((error as Error).message)})`);
   }
   if (!isObject(header)) return fail("its header is not a JSON object");
   return header;
@@ -127,7 +128,7 @@ function parseMetadata(header: Record<string, unknown>, fail: Fail): Record<stri
 }
 
 function parseEntry(name: string, value: unknown, start: number, source: ByteSource, fail: Fail): TensorEntry {
-  const of = `the tensor ${show(name)}`;
+  const of = `the tensor ${oneLine(name)}`;
   if (!isObject(value)) return fail(`${of} is described by ${show(value)}, not by an object`);
   const { dtype, shape, data_offsets: offsets } = value;
   if (!isDtype(dtype)) {
@@ -156,17 +157,14 @@ function checkCover(tensors: TensorEntry[], start: number, source: ByteSource, f
   let at = start;
   let before = "the header";
   for (const { name, begin, end } of tensors) {
-    if (begin < at) fail(`the tensor ${show(name)} begins at data byte ${begin - start}, inside ${before}`);
-    if (begin > at) fail(`data bytes ${at - start} to ${begin - start}, before ${show(name)}, belong to no tensor`);
+    if (begin < at) fail(`the tensor ${oneLine(name)} begins at data byte ${begin - start}, inside ${before}`);
+    if (begin > at) fail(`data bytes ${at - start} to ${begin - start}, before ${oneLine(name)}, belong to no tensor`);
     at = end;
-    before = `the tensor ${show(name)} that ends at ${end - start}`;
+    before = `the tensor ${oneLine(name)} that ends at ${end - start}`;
   }
   if (at !== source.size)
     fail(`data bytes ${at - start} to ${source.size - start}, after ${before}, belong to no tensor`);
 }
-
-const isObject = (value: unknown): value is Record<string, unknown> =>
-  typeof value === "object" && value !== null && !Array.isArray(value);
 
 const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
 

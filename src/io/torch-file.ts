@@ -1,6 +1,6 @@
 import { unzipSync } from "fflate";
 import { FormatError, UnsupportedError } from "../errors.ts";
-import { show } from "./names.ts";
+import { oneLine } from "../text/show.ts";
 import type { Dtype } from "./safetensors.ts";
 
 /** A tensor of a file that `torch.save` wrote. */
@@ -62,7 +62,7 @@ export function readTorchFile(bytes: Uint8Array, name: string): Map<string, Torc
   const tensors = new Map<string, TorchTensor>();
   for (const [key, tensor] of value) {
     if (typeof key !== "string" || !isView(tensor)) {
-      throw new UnsupportedError(`Cannot read ${name}: ${show(key)} in it is no tensor`);
+      throw new UnsupportedError(`Cannot read ${name}: ${oneLine(key)} in it is no tensor`);
     }
     tensors.set(key, cut(tensor, files, folder, `${key} in ${name}`));
   }
@@ -262,7 +262,7 @@ class Unpickler {
       ...Object.keys(STORAGES),
     ];
     const full = `${module} ${name}`;
-    if (!known.includes(full)) this.refuse(`its pickle asks for ${show(`${module}.${name}`)}`);
+    if (!known.includes(full)) this.refuse(`its pickle asks for ${oneLine(`${module}.${name}`)}`);
     return new Global(full);
   }
 

@@ -4,6 +4,7 @@ import type { MemoryKind } from "../gpu/pool.ts";
 import { Recorder } from "../gpu/recorder.ts";
 import { byteLength, codeBytes, type DType, isQuantized, sizeOf, type Tensor } from "../gpu/tensor.ts";
 import { dequantizeNf4, encodeInt8, quantizeNf4 } from "../io/nf4.ts";
+import { fnvText, lcg } from "../text/hash.ts";
 
 /**
  * One check of a kernel against its float64 reference: shared by the tests, by the bench and by `qwench doctor`, which
@@ -64,20 +65,19 @@ class PoisonRecorder extends Recorder {
 export class CaseRun {
   readonly gpu: Gpu;
   readonly record: Recorder;
-  private readonly state: { seed: number };
+  private readonly next: () => number;
   private readonly inputs: Tensor[] = [];
   private readonly wanted: { what: string; tensor: Tensor; want: ArrayLike<number> }[] = [];
 
   constructor(gpu: Gpu, record: Recorder, seed: number) {
     this.gpu = gpu;
     this.record = record;
-    this.state = { seed };
+    this.next = lcg(seed);
   }
 
   /** A number in [−1, 1), the same for the same case every time. */
   random(): number {
-    this.state.seed = (Math.imul(this.state.seed, 1664525) + 1013904223) >>> 0;
-    return (this.state.seed >>> 8) / 8388608 - 1;
+    return (this.next() >>> 8) / 8388608 - 1;
   }
 
   /** Random values as they lie on the GPU, rounded to `dtype`, and the same values for the reference. */
@@ -194,9 +194,7 @@ export async function runCase(gpu: Gpu, item: KernelCase): Promise<CaseResult> {
       skipped: `${gpu.adapterName} has no ${item.needs}`,
     };
   }
-  let seed = 2166136261;
-  for (const c of `${kernel} ${name}`) seed = Math.imul(seed ^ c.charCodeAt(0), 16777619) >>> 0;
-  const check = new CaseRun(gpu, new PoisonRecorder(gpu), seed);
+  const check = new CaseRun(gpu, new PoisonRecorder(gpu), fnvText(`${kernel} ${name}`) >>> 0);
   try {
     item.run(check);
     const { worst, what } = await check.finish();

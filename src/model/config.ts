@@ -1,4 +1,5 @@
 import { FormatError, UnsupportedError } from "../errors.ts";
+import { oneLine, show } from "../text/show.ts";
 import type { ConfigRule, ModelConfig, YarnScaling } from "./architectures/architecture.ts";
 import { architectureOf } from "./architectures/registry.ts";
 
@@ -127,10 +128,6 @@ function positive(json: Json, name: string, file: string, fallback?: number): nu
   return value as number;
 }
 
-function show(value: unknown): string {
-  return (JSON.stringify(value) ?? "absent").slice(0, 80);
-}
-
 /** Fields of config.json that say nothing about the arithmetic, beside those that are read or checked. */
 const SILENT = new Set([
   ..."architectures auto_map bos_token_id dtype eos_token_id id2label initializer_range label2id".split(" "),
@@ -167,7 +164,7 @@ export function configNotes(json: Json): string[] {
     return !known && !empty && !name.startsWith("unsloth_");
   });
   if (unknown.length > 0) {
-    const named = unknown.slice(0, 8).map((name) => (name.length > 64 ? `${name.slice(0, 61)}…` : name));
+    const named = unknown.slice(0, 8).map((name) => oneLine(name, 64));
     notes.push(`config.json holds fields that Qwench does not use: ${named.join(", ")}`);
   }
   return notes;

@@ -25,6 +25,7 @@ export interface Platform {
 /** Which adapter to open: the best there is, a real GPU only, or one of the two software renderers. */
 export type AdapterChoice = "auto" | "gpu" | "mesa" | "swiftshader";
 
+/** How an adapter is opened. */
 export interface OpenOptions {
   /** default `QWENCH_ADAPTER`, else auto; a browser has no say in it */
   adapter?: AdapterChoice;

@@ -1,8 +1,9 @@
-/** What a recipe trains with. A second method adds a name here, and rows or tags in the table; no code. */
+/** What a recipe trains with. A further method adds a name here, and rows or tags in the table; no code. */
 export const methods = ["sft", "grpo"] as const;
+/** A method of training. */
 export type Method = (typeof methods)[number];
 
-/** Headings of `--help`, of the README's table and of the demo's form, in order. */
+/** Headings of `--help`, of docs/options.md and of the demo's form, in order. */
 export const groups = [
   "model",
   "peft",
@@ -28,7 +29,7 @@ export type FieldValue =
   | readonly number[]
   | { readonly [key: string]: unknown };
 
-/** One option, declared once: validation, flags, help, the README's table and the types derive from it. */
+/** One option, declared once: validation, flags, help, docs/options.md and the types derive from it. */
 export interface Field {
   /** TRL's, PEFT's or transformers' name, unless `origin` says whose it is */
   readonly name: string;

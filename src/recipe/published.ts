@@ -14,7 +14,7 @@ export interface PublishedRecipe {
   needs: string;
   /** tokens of the longest row that its forecast takes to be there; in GRPO of the longest prompt */
   longest: number;
-  /** what session/recipe-forecast.ts forecasts, for the README; a slow test keeps it true */
+  /** what session/recipe-forecast.ts forecasts, for docs/recipes.md; a slow test keeps it true */
   forecast: string;
 }
 

@@ -1,4 +1,6 @@
 import { RecipeError } from "../errors.ts";
+import { isObject } from "../text/json.ts";
+import { show } from "../text/show.ts";
 import { type Field, type FieldValue, type Method, methods } from "./field.ts";
 import { dataFields } from "./fields/data.ts";
 import { grpoFields } from "./fields/grpo.ts";
@@ -6,7 +8,7 @@ import { rewardFields } from "./fields/rewards.ts";
 import { runFields } from "./fields/run.ts";
 import { ignoredNames, isOff, isSpecificTo, nearestName, oldNames, refusedNames } from "./names.ts";
 import { checkRecipe } from "./rules.ts";
-import { readValue, show } from "./values.ts";
+import { readValue } from "./values.ts";
 
 export { type Field, type FieldValue, type Group, groups, type Method, methods } from "./field.ts";
 export { nearestName } from "./names.ts";
@@ -15,7 +17,7 @@ export { generationOf } from "./rules.ts";
 const table = [...dataFields, ...grpoFields, ...rewardFields, ...runFields] as const;
 type Row = (typeof table)[number];
 
-/** Every option, once, in the order of help and README. */
+/** Every option, once, in the order of help and docs/options.md. */
 export const fields: readonly Field[] = table;
 
 type OfMethod<F, M extends Method> = F extends { methods: readonly (infer N)[] } ? (M extends N ? F : never) : never;
@@ -41,7 +43,9 @@ type TypeOf<F> = F extends { type: "boolean" }
 export type Recipe<M extends Method> = {
   readonly [F in OfMethod<Row, M> as F["name"]]: TypeOf<F> | (F extends { nullable: true } ? null : never);
 };
+/** A complete recipe for SFT: every field has a value. */
 export type SftRecipe = Recipe<"sft">;
+/** A complete recipe for GRPO: every field has a value. */
 export type GrpoRecipe = Recipe<"grpo">;
 
 /** A recipe that was read, and what there is to say about it: old names, names that change nothing. */
@@ -98,7 +102,7 @@ export function canonical(
   notes: string[],
   where: (key: string | null) => string = () => "",
 ): Record<string, FieldValue> {
-  if (typeof input !== "object" || input === null || Array.isArray(input)) {
+  if (!isObject(input)) {
     throw new RecipeError(`${where(null)}A recipe must be a mapping of names to values, got ${show(input)}`);
   }
   const values: Record<string, FieldValue> = {};
@@ -160,8 +164,7 @@ function judgeOther(key: string, value: unknown, method: Method, notes: string[]
   const other = otherMethodOf(key, method);
   const near = nearestName(key, namesOf(method));
   const why = other ? `: it belongs to ${other}, not to ${method}` : near ? `: did you mean ${near}?` : "";
-  const shown = key.length > 64 ? `${key.slice(0, 61)}…` : key;
-  throw new RecipeError(`Unknown recipe key "${shown}"${why}`);
+  throw new RecipeError(`Unknown recipe key ${show(key, 64)}${why}`);
 }
 
 /** Defaults for what is not set, then the rules that span fields. */

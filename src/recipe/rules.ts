@@ -1,7 +1,7 @@
 import { type GrpoLossType, grpoLossRemarks, type LossSettings } from "../../shaders/loss/grpo-losses.ts";
 import { RecipeError } from "../errors.ts";
+import { show } from "../text/show.ts";
 import type { FieldValue, Method } from "./field.ts";
-import { show } from "./values.ts";
 
 /** Fields of a GRPO recipe that decide how completions are batched, by TRL's names. */
 export interface GenerationFields {

@@ -1,22 +1,12 @@
 import { RecipeError } from "../errors.ts";
+import { isObject } from "../text/json.ts";
+import { show } from "../text/show.ts";
 import type { Field, FieldValue } from "./field.ts";
 
 const decimal = /^[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$/i;
 const yes = /^(true|yes|on|y|t|1)$/i;
 const no = /^(false|no|off|n|f|0)$/i;
 const none = /^(null|none|~)$/i;
-
-/** A value as it would stand in an error: JSON, cut where it is long. */
-export function show(value: unknown): string {
-  if (typeof value === "number" || typeof value === "bigint" || value === undefined) return String(value);
-  let text: string;
-  try {
-    text = JSON.stringify(value) ?? String(value);
-  } catch {
-    text = String(value);
-  }
-  return text.length > 80 ? `${text.slice(0, 77)}…` : text;
-}
 
 /** What a field accepts, to follow "must be". */
 export function rule(field: Field): string {
@@ -142,6 +132,6 @@ function readObject(value: unknown): { [key: string]: unknown } | null {
       return null;
     }
   }
-  if (typeof object !== "object" || object === null || Array.isArray(object)) return null;
+  if (!isObject(object)) return null;
   return { ...object };
 }

@@ -1,6 +1,7 @@
 import type { DatasetComparison, GridRow } from "../eval/compare/compare.ts";
+import { counted } from "../text/numbers.ts";
 import { escapeHtml } from "./chart.ts";
-import { bySolvers, counted, shortNames, verdict } from "./compare-text.ts";
+import { bySolvers, shortNames, verdict } from "./compare-text.ts";
 
 /** Problems side by side in a band of the overview; twice as many where they are many. */
 const BAND = 100;

@@ -2,23 +2,12 @@ import type { Change, DatasetComparison, GridRow, Stability } from "../eval/comp
 import type { ModelRow, Verdict } from "../eval/compare/row.ts";
 import type { Interval } from "../eval/compare/stats.ts";
 import type { CodeOutcome } from "../rewards/code/outcome.ts";
-import { formatNumber } from "./text.ts";
+import { counted, formatFixed, formatNumber, formatPercent, formatSigned } from "../text/numbers.ts";
 
 // What a comparison's terminal text and its page say alike.
 
-export function percent(value: number | null): string {
-  return value === null ? "—" : value.toFixed(1);
-}
-
-/** Percent points with their sign: `+12.5`, `−3.1`, `0.0`. */
-export function points(value: number): string {
-  const text = Math.abs(value).toFixed(1);
-  if (text === "0.0") return text;
-  return `${value > 0 ? "+" : "−"}${text}`;
-}
-
 export function interval({ mean, low, high }: Interval): string {
-  return `${points(mean)} (${points(low)} to ${points(high)})`;
+  return `${formatSigned(mean)} (${formatSigned(low)} to ${formatSigned(high)})`;
 }
 
 const FAILURES: Record<CodeOutcome, string> = {
@@ -98,10 +87,10 @@ export function stabilitySentence({ models, flips, flipping, never, ...std }: St
   const changing =
     flipping === 0
       ? "no problem changes its verdict"
-      : `${percent(never)} % of the problems never change their verdict, ${flipping} do, ${counted(flips, "time")} together`;
+      : `${formatPercent(never)} of the problems never change their verdict, ${flipping} do, ${counted(flips, "time")} together`;
   return (
     `Stability from ${models[0]} to ${models.at(-1)}: ${changing}; standard deviation of pass@1 ` +
-    `${percent(std.std_pass_at_1)} points, of problems solved ${percent(std.std_accuracy)}.`
+    `${formatFixed(std.std_pass_at_1)} points, of problems solved ${formatFixed(std.std_accuracy)}.`
   );
 }
 
@@ -109,20 +98,16 @@ export function stabilitySentence({ models, flips, flipping, never, ...std }: St
 export function bestSentences({ best, base, models }: DatasetComparison): string[] {
   const { by_benchmark: benchmark, by_eval_loss: loss, beats_base, agree } = best;
   const above = beats_base || benchmark?.models.includes(base);
-  const own = above ? "" : `, which is not above ${base} (${percent(models[0].pass_at[1])} %)`;
+  const own = above ? "" : `, which is not above ${base} (${formatPercent(models[0].pass_at[1])})`;
   return [
     benchmark
-      ? `Best by benchmark: ${named(benchmark.models)} pass@1 ${percent(benchmark.value)} %${own}.`
+      ? `Best by benchmark: ${named(benchmark.models)} pass@1 ${formatPercent(benchmark.value)}${own}.`
       : "Best by benchmark: none, no completion is right.",
     loss
       ? `Best by validation loss: ${named(loss.models)} eval_loss ${formatNumber(loss.value)}.`
       : "Best by validation loss: not known, fewer than two of these models are checkpoints whose run has an eval_loss of their step (--run names its folder).",
     ...(agree === null ? [] : [`Benchmark and validation loss ${agree ? "" : "do not "}agree.`]),
   ];
-}
-
-export function counted(count: number, noun: string): string {
-  return `${count} ${noun}${count === 1 ? "" : "s"}`;
 }
 
 /** `a,` or `a and b, equal at`: names before a figure. */

@@ -1,24 +1,21 @@
 import type { Change, Comparison, DatasetComparison } from "../eval/compare/compare.ts";
 import { type ModelRow, OUTCOMES } from "../eval/compare/row.ts";
 import type { Interval } from "../eval/compare/stats.ts";
+import { counted, formatFixed, formatNumber, formatPercent, formatSigned } from "../text/numbers.ts";
 import { type Chart, escapeHtml } from "./chart.ts";
 import { problemHtml, renderGrid } from "./compare-grid.ts";
 import { compareStyle } from "./compare-style.ts";
 import {
   bestSentences,
   changesByProblem,
-  counted,
   countsByModel,
   hasSingles,
   interval,
   ksOf,
   namedVerdict,
-  percent,
-  points,
   stabilitySentence,
 } from "./compare-text.ts";
 import { chartFigure, headline, renderPage } from "./page.ts";
-import { formatNumber } from "./text.ts";
 
 /** A comparison as one HTML file that needs nothing else. Every text is escaped. */
 export function renderComparison({ notes, datasets, resamples, seed }: Comparison): string {
@@ -43,7 +40,7 @@ function datasetHtml(compared: DatasetComparison): string {
     models.length > 2 ? counted(models.length, "model") : models.join(", ");
   const items: [string, string][] = [
     ["problems", String(problems)],
-    ["best by pass@1", by_benchmark ? `${named(by_benchmark.models)} · ${percent(by_benchmark.value)} %` : "none"],
+    ["best by pass@1", by_benchmark ? `${named(by_benchmark.models)} · ${formatPercent(by_benchmark.value)}` : "none"],
     ["problems lost", String(lost)],
     [`problems won over ${base}`, String(won)],
   ];
@@ -87,10 +84,10 @@ function modelSheet(compared: DatasetComparison): string {
     row.improvement === null ? "" : interval(row.improvement[name]);
   return sheet("Model", models, [
     ["solved", ({ solved }) => String(solved)],
-    ...(single ? [] : [["any %", ({ accuracy }) => percent(accuracy)] as Column]),
-    ...ksOf(compared).map((k): Column => [`pass@${k} %`, ({ pass_at }) => percent(pass_at[k])]),
+    ...(single ? [] : [["any %", ({ accuracy }) => formatFixed(accuracy)] as Column]),
+    ...ksOf(compared).map((k): Column => [`pass@${k} %`, ({ pass_at }) => formatFixed(pass_at[k])]),
     ...(known((row) => row.majority_accuracy)
-      ? [["majority %", (row) => percent(row.majority_accuracy)] as Column]
+      ? [["majority %", (row) => formatFixed(row.majority_accuracy)] as Column]
       : []),
     ...(known((row) => row.avg_completion_tokens)
       ? [["tokens", (row) => formatNumber(row.avg_completion_tokens)] as Column]
@@ -104,8 +101,8 @@ function modelSheet(compared: DatasetComparison): string {
 function partSheets({ models }: DatasetComparison): string {
   const sources = Object.keys(models[0].source_accuracies);
   const levels = Object.keys(models[0].difficulty_accuracies);
-  const bySource = sources.map((name): Column => [name, (row) => percent(row.source_accuracies[name])]);
-  const byLevel = levels.map((name): Column => [name, (row) => percent(row.difficulty_accuracies[name])]);
+  const bySource = sources.map((name): Column => [name, (row) => formatFixed(row.source_accuracies[name])]);
+  const byLevel = levels.map((name): Column => [name, (row) => formatFixed(row.difficulty_accuracies[name])]);
   return (
     (sources.length > 1 ? sheet("Any %, by source", models, bySource) : "") +
     (levels.length > 1 ? sheet("pass@1 %, by difficulty", models, byLevel) : "")
@@ -143,7 +140,7 @@ function spanHtml(own: Interval, [low, high]: readonly [number, number], kind: s
   return (
     `<div class="bar ${kind}"><span class="span"><u style="left:${at(0)}%"></u>` +
     `<i style="left:${at(own.low)}%;width:${width}%"></i><em style="left:${at(own.mean)}%"></em></span>` +
-    `<b>${points(own.mean)}</b></div>`
+    `<b>${formatSigned(own.mean)}</b></div>`
   );
 }
 
@@ -152,7 +149,7 @@ function scoreFigure(compared: DatasetComparison): string {
   const { models } = compared;
   const any = !hasSingles(compared);
   const bar = (value: number, kind: string) =>
-    `<div class="bar ${kind}"><span><i style="width:${value.toFixed(2)}%"></i></span><b>${percent(value)}</b></div>`;
+    `<div class="bar ${kind}"><span><i style="width:${value.toFixed(2)}%"></i></span><b>${formatFixed(value)}</b></div>`;
   const rows = models.map(
     ({ name, accuracy, pass_at }) =>
       `<dt>${escapeHtml(name)}</dt><dd>${any ? bar(accuracy, "s0") : ""}${bar(pass_at[1]!, "s1")}</dd>`,
@@ -173,7 +170,7 @@ function outcomeFigure({ models }: DatasetComparison): string {
     const parts = OUTCOMES.map(
       (outcome, i) => `<i class="o${i}" style="width:${((100 * outcomes[outcome]) / total).toFixed(2)}%"></i>`,
     );
-    const passed = percent((100 * outcomes.passed) / total);
+    const passed = formatFixed((100 * outcomes.passed) / total);
     return [
       `<dt>${escapeHtml(name)}</dt><dd><div class="bar"><span>${parts.join("")}</span><b>${passed}</b></div></dd>`,
     ];

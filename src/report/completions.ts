@@ -1,5 +1,7 @@
+import { formatNumber, formatSigned } from "../text/numbers.ts";
 import { escapeHtml } from "./chart.ts";
-import { byPrompt, type Completion, type CompletionBatch, formatNumber, question, shortName } from "./text.ts";
+import { rewardName } from "./names.ts";
+import { byPrompt, type Completion, type CompletionBatch, question } from "./text.ts";
 
 /** Completions of a batch that are shown, and of one prompt. */
 const MOST = 16;
@@ -41,7 +43,7 @@ function groupHtml(group: readonly Completion[]): string {
   const names = Object.keys(group[0].rewards);
   const heads = [
     `<th scope="col">completion</th>`,
-    ...names.map((name) => `<th scope="col" title="${escapeHtml(name)}">${escapeHtml(shortName(name))}</th>`),
+    ...names.map((name) => `<th scope="col" title="${escapeHtml(name)}">${escapeHtml(rewardName(name))}</th>`),
     `<th scope="col">advantage</th><th scope="col">tokens</th>`,
   ];
   const rows = group.map(({ completion, rewards, advantage, finish_reason, length }) => {
@@ -49,7 +51,7 @@ function groupHtml(group: readonly Completion[]): string {
     return (
       `<tr><td>${folded(completion)}</td>` +
       names.map((name) => `<td>${formatNumber(rewards[name])}</td>`).join("") +
-      `<td class="${sign}">${advantage > 0 ? "+" : ""}${advantage.toFixed(2).replace("-", "\u2212")}</td>` +
+      `<td class="${sign}">${formatSigned(advantage, 2)}</td>` +
       `<td>${formatNumber(length)}${finish_reason === "length" ? `<small>cut off</small>` : ""}</td></tr>`
     );
   });

@@ -1,8 +1,8 @@
 import type { EvalRecord, EvalResults } from "../eval/results.ts";
 import { groups, passAt } from "../eval/summary.ts";
+import { formatNumber, formatPercent } from "../text/numbers.ts";
 import { type Chart, escapeHtml } from "./chart.ts";
 import { chartFigure, headline, renderPage } from "./page.ts";
-import { formatNumber } from "./text.ts";
 
 /** Characters of a response that are shown: its beginning and, where the answer is, its end. */
 const BEGINNING = 1000;
@@ -37,8 +37,6 @@ const STYLE = `
 .right,.problem p .right{color:var(--s2)}.wrong,.problem p .wrong{color:var(--s1)}
 main:has(#solved:checked) .problem:not(.all),main:has(#some:checked) .problem:not(.part),main:has(#unsolved:checked) .problem:not(.none){display:none}
 `;
-
-const percent = (share: number) => `${share.toFixed(1)} %`;
 
 /**
  * An evaluation as one HTML file that needs nothing else: numbers, pass@k, tables by source and difficulty, and every
@@ -101,12 +99,12 @@ export function renderEvaluation(results: EvalResults, records: readonly EvalRec
 
 function firstLooks(results: EvalResults): [label: string, text: string][] {
   const { pass_at, n_sampling: n, accuracy, majority_accuracy } = results;
-  const looks = Object.entries(pass_at).map(([k, share]): [string, string] => [`pass@${k}`, percent(share)]);
-  if (n > 1 && !(n in pass_at)) looks.push(["any right", percent(accuracy)]);
-  if (n > 1 && majority_accuracy !== null) looks.push(["majority", percent(majority_accuracy)]);
+  const looks = Object.entries(pass_at).map(([k, share]): [string, string] => [`pass@${k}`, formatPercent(share)]);
+  if (n > 1 && !(n in pass_at)) looks.push(["any right", formatPercent(accuracy)]);
+  if (n > 1 && majority_accuracy !== null) looks.push(["majority", formatPercent(majority_accuracy)]);
   looks.push(
     ["tokens a response", formatNumber(results.avg_completion_tokens)],
-    ["ended by itself", percent(results.ended)],
+    ["ended by itself", formatPercent(results.ended)],
   );
   return looks;
 }
@@ -130,7 +128,10 @@ function groupTable(heading: string, found: Map<string, EvalRecord[]>, n: number
   if (found.size < least) return "";
   const rows = [...found].map(([name, own]) => {
     const any = (100 * own.filter(({ is_correct }) => is_correct).length) / own.length;
-    const shares = n > 1 ? `<td>${percent(passAt(own, 1))}</td><td>${percent(any)}</td>` : `<td>${percent(any)}</td>`;
+    const shares =
+      n > 1
+        ? `<td>${formatPercent(passAt(own, 1))}</td><td>${formatPercent(any)}</td>`
+        : `<td>${formatPercent(any)}</td>`;
     return `<tr><th scope="row">${escapeHtml(name)}</th><td>${own.length}</td>${shares}</tr>`;
   });
   const names = n > 1 ? ["problems", "pass@1", "any right"] : ["problems", "right"];

@@ -1,7 +1,11 @@
-import { escapeHtml, renderChart, seriesClass } from "./chart.ts";
+import { formatNumber } from "../text/numbers.ts";
+import { escapeHtml, renderChart } from "./chart.ts";
+import { seriesOf } from "./metrics.ts";
+import { seriesClass } from "./scale.ts";
 import { colours, marks } from "./style.ts";
-import { formatNumber, type LogRecord } from "./text.ts";
+import type { LogRecord } from "./text.ts";
 
+/** A chart of logged numbers. */
 export interface Figure {
   title: string;
   /** in order */
@@ -22,13 +26,7 @@ const STYLE = `.qwench-figure{${colours.light};font-family:system-ui,sans-serif;
 
 /** Logged numbers over steps as one SVG that stands alone: for the output of a notebook, or a file. */
 export function renderFigure({ title, logs, names, xLabel = "step" }: Figure): string {
-  const series = Object.entries(names).map(([name, label]) => ({
-    name,
-    label,
-    points: logs
-      .filter((log) => name in log)
-      .map((log) => [log.step, typeof log[name] === "number" ? log[name] : Number.NaN] as const),
-  }));
+  const series = Object.entries(names).flatMap(([name, label]) => seriesOf(logs, name, label));
   const keys = series.map(({ label, points }, i) => {
     const last = points.findLast(([, y]) => Number.isFinite(y));
     return `<tspan class="key ${seriesClass(i)}" dx="14">${escapeHtml(`${label} ${formatNumber(last?.[1])}`)}</tspan>`;

@@ -1,5 +1,8 @@
 import { stringify } from "yaml";
 import type { EvalResults } from "../eval/results.ts";
+import { formatFixed, formatNumber } from "../text/numbers.ts";
+import { markdownCell, markdownTable } from "../text/tables.ts";
+import { METRICS } from "./metrics.ts";
 import type { LogRecord } from "./text.ts";
 
 /** What a model card tells. */
@@ -26,17 +29,6 @@ export interface CardFacts {
 
 /** Rows of the curves' table. */
 const ROWS = 10;
-/** Columns of the curves that a table shows, where a run has them. */
-const CURVES: readonly [string, string][] = [
-  ["epoch", "epoch"],
-  ["loss", "loss"],
-  ["eval_loss", "eval loss"],
-  ["mean_token_accuracy", "token accuracy"],
-  ["reward", "reward"],
-  ["kl", "KL"],
-  ["completions/mean_length", "completion tokens"],
-  ["learning_rate", "learning rate"],
-];
 const LIBRARY = { adapter: "peft", model: "transformers", gguf: null };
 
 /**
@@ -103,10 +95,10 @@ function evaluationTable(evaluations: readonly EvalResults[]): string {
     results.model_type,
     results.dataset,
     String(results.total_problems),
-    ...ks.map((k) => percent(results.pass_at[k])),
-    percent(results.majority_accuracy),
+    ...ks.map((k) => formatFixed(results.pass_at[k])),
+    formatFixed(results.majority_accuracy),
     String(results.n_sampling),
-    number(results.temperature),
+    formatNumber(results.temperature),
     String(results.max_tokens),
   ]);
   const heads = [
@@ -119,7 +111,7 @@ function evaluationTable(evaluations: readonly EvalResults[]): string {
     "temperature",
     "max tokens",
   ];
-  return `${table(heads, rows, 2)}\nShares are percent of problems; pass@k is the unbiased estimate from n responses to each.\n`;
+  return `${textTable(heads, rows, 2)}\nShares are percent of problems; pass@k is the unbiased estimate from n responses to each.\n`;
 }
 
 function training(facts: CardFacts): string {
@@ -144,7 +136,7 @@ function training(facts: CardFacts): string {
 /** Logs at even distances, the first and the last among them. */
 function curveTable(logs: readonly LogRecord[]): string {
   const has = (key: string) => logs.some((log) => typeof log[key] === "number");
-  const columns = CURVES.filter(([key]) => has(key));
+  const columns = METRICS.filter(({ name, card }) => card && has(name));
   if (columns.length === 0) return "";
   // a step's log and its evaluation are records of their own
   const steps = new Map<number, Record<string, unknown>>();
@@ -155,22 +147,21 @@ function curveTable(logs: readonly LogRecord[]): string {
     { length: count },
     (_, i) => all[Math.round((i * (all.length - 1)) / Math.max(1, count - 1))],
   );
-  const rows = chosen.map((log) => [String(log.step), ...columns.map(([key]) => number(log[key]))]);
-  return table(["step", ...columns.map(([, title]) => title)], rows, 0);
+  const rows = chosen.map((log) => [String(log.step), ...columns.map(({ name }) => formatNumber(log[name]))]);
+  return textTable(["step", ...columns.map(({ label }) => label)], rows, 0);
 }
 
 function section(title: string, body: string): string {
   return body === "" ? "" : `## ${title}\n\n${body.trimEnd()}\n`;
 }
 
-function table(heads: readonly string[], rows: readonly string[][], left: number): string {
-  const line = (cells: readonly string[]) => `| ${cells.map(cell).join(" | ")} |`;
-  return `${[line(heads), line(heads.map((_, i) => (i < left ? "---" : "---:"))), ...rows.map(line)].join("\n")}\n`;
-}
-
-/** A text as one cell. */
-function cell(text: string): string {
-  return text.replace(/\s+/g, " ").replace(/[\\|<>`*_[\]]/g, (character) => `\\${character}`);
+/** A table whose cells show any text as it is, the first `left` columns on the left. */
+function textTable(headings: readonly string[], rows: readonly string[][], left: number): string {
+  const columns = headings.map((heading, i) => {
+    return { heading: markdownCell(heading), align: i < left ? "left" : "right" } as const;
+  });
+  const cells = rows.map((row) => row.map(markdownCell));
+  return `${markdownTable(columns, cells)}\n`;
 }
 
 /** A block of code that its text cannot end. */
@@ -179,9 +170,3 @@ function fenced(language: string, text: string): string {
   const fence = "`".repeat(longest + 1);
   return `${fence}${language}\n${text}\n${fence}\n`;
 }
-
-function number(value: unknown): string {
-  return typeof value === "number" && Number.isFinite(value) ? String(Number(value.toPrecision(4))) : "";
-}
-
-const percent = (value: number | null | undefined): string => (typeof value === "number" ? value.toFixed(1) : "");

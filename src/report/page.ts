@@ -1,7 +1,8 @@
 import { Sha256 } from "../io/sha256.ts";
-import { type Chart, escapeHtml, renderChart, seriesClass } from "./chart.ts";
+import { formatNumber } from "../text/numbers.ts";
+import { type Chart, escapeHtml, renderChart } from "./chart.ts";
+import { seriesClass } from "./scale.ts";
 import { script, style } from "./style.ts";
-import { formatNumber } from "./text.ts";
 
 export interface Page {
   title: string;

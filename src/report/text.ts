@@ -41,23 +41,3 @@ export function question(prompt: string): string {
   const turn = prompt.split("<|im_start|>").findLast((text) => text.startsWith("user\n"));
   return (turn === undefined ? prompt : turn.slice("user\n".length).replace(/<\|im_end\|>\s*$/, "")).trim();
 }
-
-/** A reward's name without the ending that all of a recipe share: `int` of `int_reward_func`. */
-export function shortName(name: string): string {
-  return name.replace(/_(reward|reward_func|func)$/, "") || name;
-}
-
-/** A measured number in about four digits: `2.1e-5`, `0.8613`, `12.35`, `184 230`. */
-export function formatNumber(value: unknown): string {
-  if (typeof value !== "number") return value === null || value === undefined ? "—" : String(value);
-  if (!Number.isFinite(value)) return String(value);
-  if (Number.isInteger(value)) return Math.abs(value) < 10000 ? String(value) : grouped(value);
-  const size = Math.abs(value);
-  if (size >= 10000) return grouped(Math.round(value));
-  if (size < 1e-3) return value.toExponential(3).replace(/\.?0+e/, "e");
-  return String(Number(value.toPrecision(4)));
-}
-
-function grouped(value: number): string {
-  return String(value).replace(/\B(?=(\d{3})+(?!\d))/g, " ");
-}

@@ -1,4 +1,5 @@
 import { AbortError, QwenchError, RecipeError, TrainingError } from "../errors.ts";
+import { kindOf, show } from "../text/show.ts";
 import { type NamedReward, type RewardContext, type Turn, textOf } from "./reward.ts";
 
 /** Completions to score. */
@@ -154,7 +155,7 @@ function checkResult(name: string, result: unknown, batch: RewardBatch): (number
   const list = Array.isArray(result) || ArrayBuffer.isView(result) ? Array.from(result as ArrayLike<unknown>) : null;
   if (!list) {
     throw new TrainingError(
-      `Reward ${name} must return an array with a number or null for each of ${wanted} completions, not ${show(result)}`,
+      `Reward ${name} must return an array with a number or null for each of ${wanted} completions, not ${kindOf(result)}`,
     );
   }
   if (list.length !== wanted) {
@@ -196,21 +197,10 @@ function checkBatch({ prompts, completions, columns, completion_ids }: RewardBat
 function rowText({ prompts, completions }: RewardBatch, row: number): string {
   const prompt = prompts[row];
   const asked = typeof prompt === "string" ? prompt : (prompt.at(-1)?.content ?? "");
-  return `row ${row + 1} of ${completions.length} (prompt ${short(asked)}, completion ${short(textOf(completions[row]))})`;
-}
-
-function short(text: string): string {
-  const characters = [...text];
-  return JSON.stringify(characters.length > 80 ? `${characters.slice(0, 77).join("")}…` : text);
+  return `row ${row + 1} of ${completions.length} (prompt ${show(asked)}, completion ${show(textOf(completions[row]))})`;
 }
 
 function describe(error: unknown): string {
   if (error instanceof QwenchError) return error.message;
-  return error instanceof Error ? `${error.name}: ${error.message}` : show(error);
-}
-
-function show(value: unknown): string {
-  if (typeof value === "string") return short(value);
-  if (Array.isArray(value)) return `an array of ${value.length}`;
-  return typeof value === "object" && value !== null ? "an object" : String(value);
+  return error instanceof Error ? `${error.name}: ${error.message}` : kindOf(error);
 }

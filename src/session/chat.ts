@@ -4,6 +4,7 @@ import { dropAdapter, type LoadedAdapter, loadAdapter, setAdapter } from "../mod
 import type { Generation } from "../model/generate/generate.ts";
 import { conversationIds, type PreparedText, type RespondOptions, respond, type TextModel } from "./generate.ts";
 
+/** A turn of a chat. */
 export interface ChatTurn {
   role: "user" | "assistant";
   content: string;
@@ -37,7 +38,7 @@ export function fittedPrompt(
   }
 }
 
-/** What was said in a chat, as much of it as the model has positions for. */
+/** The turns of a chat, as many as fit the model's positions. */
 export class Conversation {
   system: string | null;
   /** user and assistant in turn */

@@ -44,6 +44,7 @@ export async function heldOutProblems(
   return problems;
 }
 
+/** How held-out problems are answered. */
 export interface HeldOutOptions {
   max_new_tokens: number;
   /** 0, the default, takes the most probable token */

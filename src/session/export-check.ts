@@ -7,7 +7,7 @@ import type { Folder } from "../io/storage.ts";
 import { loadAdapter, setAdapter } from "../model/adapters/loaded.ts";
 import { type LoadDType, loadModel } from "../model/files/load.ts";
 import { openModel } from "../model/files/open.ts";
-import { mergedDtype, tokenizerFolder } from "../model/files/write-merged.ts";
+import { mergedDtype } from "../model/files/write-merged.ts";
 import { generate } from "../model/generate/generate.ts";
 import type { Transformer } from "../model/transformer.ts";
 import { type ExportRequest, type ExportSource, ggufFileName, openGgufCheckpoint } from "./export.ts";
@@ -37,6 +37,7 @@ export interface ExportCheck {
   } | null;
 }
 
+/** How an export is checked. */
 export interface CheckOptions {
   /** rows with a prompt; default: a few fixed ones */
   rows?: readonly NumberedRow[] | null;
@@ -205,7 +206,7 @@ async function promptsOf(
   const { vocab_size, max_position_embeddings } = config;
   const room = max_position_embeddings - count;
   if (room < 1) throw new DataError(`Cannot check ${count} tokens: the model has ${max_position_embeddings} positions`);
-  const tokenizer = await openTokenizer(await tokenizerFolder(checkpoint.folder, adapter));
+  const tokenizer = await openTokenizer(checkpoint.folder, adapter);
   if (!tokenizer) {
     if (rows) throw new DataError(`Cannot check by prompts: ${checkpoint.folder.path} has no tokenizer.json`);
     return TEXTS.map((text, i) =>

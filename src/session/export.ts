@@ -21,6 +21,7 @@ export type { MergedFile } from "../model/files/write-merged.ts";
 
 /** Formats of `qwench export`, by Unsloth's names. */
 export const EXPORT_FORMATS = ["lora", "merged_16bit", "merged_4bit", "gguf"] as const;
+/** A format of `qwench export`. */
 export type ExportFormat = (typeof EXPORT_FORMATS)[number];
 
 /** What is exported, and as what. */
@@ -39,7 +40,7 @@ export interface ExportRequest {
   onProgress?: (done: number, total: number) => void;
 }
 
-/** A model and the adapter on it, opened and checked but for their values. */
+/** A model and its adapter, opened and checked, without their values. */
 export interface ExportSource {
   checkpoint: Checkpoint;
   adapter: Folder | null;
@@ -156,7 +157,7 @@ async function ggufFile(
   const base = checkpoint.folder;
   const config = parseModelConfig(checkpoint.config, `${base.path}/${CONFIG_FILE}`);
   const files = await tokenizerFolder(base, adapter);
-  const tokenizer = await openTokenizer(files);
+  const tokenizer = await openTokenizer(base, adapter);
   if (!tokenizer)
     throw new NotFoundError(`Cannot make a GGUF of ${base.path}: it has no tokenizer.json to put into it`);
   const optional = async (file: string) => ((await files.exists(file)) ? await readJson(files, file) : {});

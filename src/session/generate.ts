@@ -16,6 +16,7 @@ import { type GenerationDefaults, parseGenerationConfig, samplingOf } from "../m
 import { recordGeneration } from "../model/generate/foresee.ts";
 import { type Generation, generateStream, type SamplingOptions } from "../model/generate/generate.ts";
 import type { Transformer } from "../model/transformer.ts";
+import { formatBytes } from "../text/bytes.ts";
 import { shallow } from "../train/forecast/memory.ts";
 import { slotsFor } from "../train/grpo/rollout.ts";
 import { mixSeed } from "../train/seed.ts";
@@ -38,7 +39,7 @@ export interface TextSources extends RunSources {
 /** Prompts and responses as they mostly are. */
 const FORESEEN = { prompts: [32, 256], max_new_tokens: 256 };
 
-/** A model that is ready to load: everything was read and checked but the weights. */
+/** A model that is ready to load: everything is read and checked except the weights. */
 export interface PreparedText {
   config: ModelConfig;
   checkpoint: Checkpoint;
@@ -59,7 +60,7 @@ export interface TextModel extends PreparedText {
 }
 
 /**
- * Reads and checks a model's files but the weights. Allocates nothing on the GPU.
+ * Reads and checks a model's files except the weights. Allocates nothing on the GPU.
  *
  * @throws {NotFoundError} a model without a tokenizer
  * @throws {MemoryError} weights that do not fit
@@ -68,7 +69,7 @@ export interface TextModel extends PreparedText {
 export async function prepareText(sources: TextSources): Promise<PreparedText> {
   const { gpu, model: folder, adapter, available = null } = sources;
   const { checkpoint, config } = await openModel(folder);
-  const tokenizer = await openTokenizer(folder);
+  const tokenizer = await openTokenizer(folder, adapter);
   if (!tokenizer) throw new NotFoundError(`Cannot write text with ${folder.path}: it has no tokenizer.json`);
   const file = "generation_config.json";
   const json = (await folder.exists(file)) ? await readJson(folder, file) : {};
@@ -80,9 +81,8 @@ export async function prepareText(sources: TextSources): Promise<PreparedText> {
   const fake = fakeGpu(gpu);
   buildModel(fake, config, "none", dtypeOf);
   if (available !== null && fake.pool.ledger.peak > available) {
-    const gb = (bytes: number) => `${(bytes / 1e9).toFixed(2)} GB`;
     throw new MemoryError(
-      `Cannot load ${folder.path}: its weights take ${gb(fake.pool.ledger.peak)} and ${gb(available)} are available`,
+      `Cannot load ${folder.path}: its weights take ${formatBytes(fake.pool.ledger.peak)} and ${formatBytes(available)} are available`,
     );
   }
   const kernels = async () => {
@@ -107,6 +107,7 @@ export async function loadText(prepared: PreparedText, sources: TextSources): Pr
   return { ...prepared, model, adapter };
 }
 
+/** How a row becomes a prompt. */
 export interface TextPromptOptions {
   /** system turn of conversations that have none */
   system?: string | null;
@@ -155,6 +156,7 @@ export function promptOf(
   return made;
 }
 
+/** How responses are written. */
 export interface RespondOptions extends SamplingOptions {
   /** a response ends there at the latest, or where the model's positions do */
   max_new_tokens: number;
@@ -171,6 +173,7 @@ export interface RespondOptions extends SamplingOptions {
   signal?: AbortSignal;
 }
 
+/** A whole response. */
 export interface TextResponse extends Generation {
   /** without special tokens and stop string */
   text: string;
@@ -225,7 +228,7 @@ export async function* respond(
 /** How a response is written: what was asked for, else what the model's files say. */
 export type TextSettings = SamplingOptions & { max_new_tokens: number; seed: number };
 
-/** New tokens where nobody says; transformers' own 20 of prompt and answer together help nobody. */
+/** Most new tokens of a response where nothing else sets a limit. transformers' own default, 20, is too few. */
 export const MAX_NEW_TOKENS = 512;
 
 /** All settings of a response. @param seed where none is asked for */

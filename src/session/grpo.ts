@@ -22,7 +22,7 @@ export interface GrpoSources extends RunSources {
   rewards: readonly NamedReward[];
 }
 
-/** A GRPO run that is ready to load: everything was read and checked but the weights. */
+/** A GRPO run that is ready to load: everything is read and checked except the weights. */
 export interface PreparedGrpo extends PreparedBase {
   tokenizer: Tokenizer;
   data: GrpoData;
@@ -32,7 +32,7 @@ export interface PreparedGrpo extends PreparedBase {
 }
 
 /**
- * Reads and checks everything that a GRPO run needs but the weights, and forecasts its memory. Allocates nothing on the
+ * Reads and checks everything that a GRPO run needs except the weights, and forecasts its memory. Allocates nothing on the
  * GPU.
  *
  * @throws what is wrong with the checkpoint, the adapter, the prompts or the recipe, before any time is spent

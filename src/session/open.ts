@@ -1,7 +1,7 @@
 import type { Tokenizer } from "../data/tokenizer.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { Kernel } from "../gpu/program.ts";
-import type { Checkpoint } from "../io/checkpoint.ts";
+import { type Checkpoint, edited } from "../io/checkpoint.ts";
 import type { Adapter } from "../io/peft.ts";
 import type { Folder } from "../io/storage.ts";
 import type { LoraConfig } from "../model/adapters/lora.ts";
@@ -24,6 +24,7 @@ import type { SftRecipe } from "../recipe/recipe.ts";
 import type { Trainee } from "../train/checkpoint.ts";
 import type { MemoryForecast } from "../train/forecast/memory.ts";
 import { mixSeed, uniformFrom } from "../train/seed.ts";
+import { companionsOf, eosId } from "./companions.ts";
 import { openTokenizer } from "./tokenizer.ts";
 
 /** Where a run's inputs come from. Whoever calls opens them: a disk, the hub, OPFS, memory. */
@@ -51,11 +52,13 @@ export interface OpenBase {
   /** how the frozen projections will be stored, and the head */
   weightDType: WeightDType;
   headDType: WeightDType;
-  /** tokenizer and generation files, by name, to be saved with a wholly trained model */
+  /** tokenizer and generation files, by name, to be saved with what is trained */
   companions: Record<string, string>;
+  /** fields of config.json that the run changes */
+  saved: Record<string, unknown>;
 }
 
-/** A run of any method that is ready to load: everything was read and checked but the weights. */
+/** A run of any method that is ready to load: everything is read and checked except the weights. */
 export interface PreparedBase extends OpenBase {
   /** rows or prompts that it trains on */
   rows: number;
@@ -101,34 +104,30 @@ export function storageOf({ dtype, load_in_4bit, load_in_8bit, use_bnb_nested_qu
 }
 
 /** Opens a run's model: reads its files' headers, its tokenizer and the adapter to go on from. */
-export async function openBase(recipe: ModelFields, { gpu, model, adapter }: RunSources): Promise<OpenBase> {
+export async function openBase(
+  recipe: ModelFields & { eos_token?: string | null },
+  { gpu, model, adapter, chat_template = null }: RunSources,
+): Promise<OpenBase> {
   const { checkpoint, config, notes } = await openModel(model);
   const opened = adapter ? await openAdapterFor(config, adapter) : null;
   const lora = opened?.lora ?? (recipe.use_peft ? loraOf(config, recipe) : null);
   const dtypeOf = weightDTypes(gpu, config, checkpoint, storageOf(recipe));
+  const tokenizer = await openTokenizer(model, adapter);
+  const { eos_token = null } = recipe;
+  const text = { chat_template, eos_token };
   return {
     config,
     checkpoint,
-    tokenizer: await openTokenizer(model),
+    tokenizer,
     trained: lora ? { lora } : "all",
     lora,
     adapter: opened?.adapter ?? null,
     notes: [...notes, ...(opened?.notes ?? [])],
-    companions: lora ? {} : await companionsOf(model),
+    companions: await companionsOf({ model, adapter: adapter ?? null, whole: lora === null }, text, tokenizer),
+    saved: { ...(lora === null && eos_token && tokenizer && { eos_token_id: eosId(tokenizer, eos_token) }) },
     weightDType: dtypeOf(`${modulesOf(config)[0].path}.weight`),
     headDType: dtypeOf(config.tie_word_embeddings ? EMBEDDING : HEAD),
   };
-}
-
-/** What makes a folder of weights a model that others can load. */
-const COMPANIONS = [
-  ...["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"],
-  ...["vocab.json", "merges.txt", "chat_template.jinja", "generation_config.json"],
-];
-
-async function companionsOf(folder: Folder): Promise<Record<string, string>> {
-  const names = (await folder.list()).filter((name) => COMPANIONS.includes(name));
-  return Object.fromEntries(await Promise.all(names.map(async (name) => [name, await folder.readText(name)])));
 }
 
 /** Loads the weights of a prepared run of any method and starts or takes over its adapter. */
@@ -139,7 +138,7 @@ export async function loadTrainee(
   base: string,
 ): Promise<Trainee> {
   const { gpu, signal, onProgress } = sources;
-  const { checkpoint, trained, lora, adapter, forecast, companions } = prepared;
+  const { checkpoint, trained, lora, adapter, forecast, companions, saved } = prepared;
   gpu.pool.budget = forecast.peak;
   const model = await compiling(gpu, await prepared.kernels(), () =>
     loadModel(gpu, checkpoint, {
@@ -152,7 +151,7 @@ export async function loadTrainee(
   model.gradient_checkpointing = recipe.gradient_checkpointing;
   if (adapter) await fillAdapter(gpu, model, adapter);
   else if (lora) initAdapter(gpu, model, uniformFrom(mixSeed(recipe.seed, 3)));
-  return { model, lora, base, config: checkpoint.config, companions };
+  return { model, lora, base, config: edited(checkpoint.config, saved), companions };
 }
 
 /** Compiles kernels while `load` runs; ends when both have. Gives compiling up when loading fails. */

@@ -4,6 +4,7 @@ import { isProjection } from "../model/architectures/tensors.ts";
 import { parseModelConfig } from "../model/config.ts";
 import { storedDType } from "../model/files/load.ts";
 import { type GrpoRecipe, generationOf, type Method, type Recipe, type SftRecipe } from "../recipe/recipe.ts";
+import { formatNumber } from "../text/numbers.ts";
 import { forecastGrpo } from "../train/forecast/grpo.ts";
 import type { MemoryForecast } from "../train/forecast/memory.ts";
 import { forecastSft, worstBatch } from "../train/forecast/sft.ts";
@@ -63,9 +64,8 @@ export function forecastOf<M extends Method>(
 
 /** Tokens of the largest pass, as people say them: `4 × 1,024 tokens`, `6 × (512 + 3,584) tokens`. */
 export function passText<M extends Method>(recipe: Recipe<M>, method: M, longest: number): string {
-  const n = (value: number) => value.toLocaleString("en-US");
   const { per_device_train_batch_size: batch } = recipe as SftRecipe;
   if (method === "grpo")
-    return `${batch} × (${n(longest)} + ${n((recipe as GrpoRecipe).max_completion_length)}) tokens`;
-  return `${batch} × ${n(Math.min(longest, (recipe as SftRecipe).max_length ?? longest))} tokens`;
+    return `${batch} × (${formatNumber(longest)} + ${formatNumber((recipe as GrpoRecipe).max_completion_length)}) tokens`;
+  return `${batch} × ${formatNumber(Math.min(longest, (recipe as SftRecipe).max_length ?? longest))} tokens`;
 }

@@ -34,6 +34,7 @@ export interface RewardModules {
   end(): Promise<void>;
 }
 
+/** The reward functions of a recipe, opened. */
 export interface OpenedRewards {
   rewards: NamedReward[];
   /** what the user should know about how they run */
@@ -45,7 +46,7 @@ export interface OpenedRewards {
 }
 
 /**
- * The functions of `reward_funcs`, one an entry, so that `reward_weights` may be one an entry too.
+ * Opens the functions of `reward_funcs`, one per entry, so that `reward_weights` may have one per entry too.
  *
  * @param parameters what the recipe says about registered functions
  * @throws {NotFoundError} an unknown name, with the nearest

@@ -11,12 +11,13 @@ import { loadTrainee, openBase, type PreparedBase, type RunSources, storageOf } 
 
 export { type SftEvent, type SftOptions, sft } from "../train/sft/sft.ts";
 
+/** Where the inputs of an SFT run come from. */
 export interface SftSources extends RunSources {
   train: AsyncIterable<NumberedRow> | Iterable<NumberedRow>;
   eval?: AsyncIterable<NumberedRow> | Iterable<NumberedRow> | null;
 }
 
-/** An SFT run that is ready to load: everything was read and checked but the weights. */
+/** An SFT run that is ready to load: everything is read and checked except the weights. */
 export interface PreparedSft extends PreparedBase {
   data: SftData;
   train: TokenizedDataset;
@@ -24,7 +25,7 @@ export interface PreparedSft extends PreparedBase {
 }
 
 /**
- * Reads and checks everything that an SFT run needs but the weights, and forecasts its memory. Allocates nothing on the GPU.
+ * Reads and checks everything that an SFT run needs except the weights, and forecasts its memory. Allocates nothing on the GPU.
  *
  * @throws what is wrong with the checkpoint, the adapter, the rows or the recipe, before any time is spent
  */

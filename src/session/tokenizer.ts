@@ -2,17 +2,25 @@ import { renderChat } from "../data/chat-template.ts";
 import { loadTokenizer, type Tokenizer } from "../data/tokenizer.ts";
 import { FormatError } from "../errors.ts";
 import type { Folder } from "../io/storage.ts";
+import { tokenizerFolder } from "../model/files/write-merged.ts";
 
-/** The tokenizer of a checkpoint folder; null where it holds none, which is enough for rows of input_ids. */
-export async function openTokenizer(folder: Folder): Promise<Tokenizer | null> {
-  if (!(await folder.exists("tokenizer.json"))) return null;
-  const optional = async (name: string) => ((await folder.exists(name)) ? await folder.readText(name) : undefined);
+/**
+ * The tokenizer of a checkpoint folder; null where it holds none, which is enough for rows of input_ids.
+ *
+ * @param adapter an adapter on that checkpoint: the tokenizer and chat template that were saved with it go first
+ */
+export async function openTokenizer(folder: Folder, adapter: Folder | null = null): Promise<Tokenizer | null> {
+  const files = await tokenizerFolder(folder, adapter);
+  if (!(await files.exists("tokenizer.json"))) return null;
+  const optional = async (from: Folder, name: string) =>
+    (await from.exists(name)) ? await from.readText(name) : undefined;
+  const template = adapter && (await optional(adapter, "chat_template.jinja"));
   return loadTokenizer({
-    tokenizerJson: await folder.readText("tokenizer.json"),
-    tokenizerConfig: await optional("tokenizer_config.json"),
-    chatTemplate: await optional("chat_template.jinja"),
-    generationConfig: await optional("generation_config.json"),
-    config: await optional("config.json"),
+    tokenizerJson: await files.readText("tokenizer.json"),
+    tokenizerConfig: await optional(files, "tokenizer_config.json"),
+    chatTemplate: template ?? (await optional(files, "chat_template.jinja")),
+    generationConfig: await optional(folder, "generation_config.json"),
+    config: await optional(folder, "config.json"),
   });
 }
 

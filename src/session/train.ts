@@ -17,6 +17,7 @@ export interface TrainSources extends RunSources {
   rewards?: readonly NamedReward[];
 }
 
+/** How a run of any method goes. */
 export interface TrainingOptions extends TrainOptions {
   /** what is done within a step, where it takes long */
   onProgress?: (what: string, done: number, total: number) => void;
@@ -61,7 +62,7 @@ const METHODS: { [M in Method]: MethodSession<M> } = {
 };
 
 /**
- * Reads and checks everything that a run needs but the weights, and forecasts its memory. Allocates nothing on the GPU.
+ * Reads and checks everything that a run needs except the weights, and forecasts its memory. Allocates nothing on the GPU.
  *
  * @throws what is wrong with the recipe, the checkpoint, the adapter or the rows, before any time is spent
  */

@@ -1,8 +1,9 @@
 import type { Gpu } from "../gpu/device.ts";
 import { exportTuning, importTuning, modelProducts, tuneMatmul } from "../kernels/matmul/matmul-tune.ts";
+import { weightShapes } from "../model/architectures/tensors.ts";
 import type { PreparedBase } from "./open.ts";
 
-/** Where measurements are kept, a text an adapter: a disk, a browser's database. */
+/** Where measurements are kept, one text per adapter: a disk, a browser's database. */
 export interface TuningStore {
   /** @param adapter its name @returns what was written for it, or null */
   read(adapter: string): Promise<string | null>;
@@ -19,7 +20,7 @@ export async function recallTuning(gpu: Gpu, store: TuningStore): Promise<void> 
 }
 
 /**
- * Picks kernel variants by measurement, once an adapter, and remembers them. Any tile gives the same sums in the same
+ * Picks kernel variants by measurement, once per adapter, and remembers them. Any tile gives the same sums in the same
  * order, so this changes no result; a store that cannot be written costs only the next run's time.
  *
  * @param onBegin told, in a few words, where something is measured
@@ -33,7 +34,7 @@ export async function tune(
   await recallTuning(gpu, store);
   if (prepared.forecast.parameters < WORTH_TUNING) return;
   const { config, forecast, weightDType, headDType, lora } = prepared;
-  const products = modelProducts(config, forecast.tokens, weightDType, lora?.r ?? null, headDType);
+  const products = modelProducts(weightShapes(config), forecast.tokens, weightDType, lora?.r ?? null, headDType);
   const before = gpu.tuning.size;
   onBegin?.("Measuring kernel variants on this adapter, once");
   await tuneMatmul(gpu, products, { signal });

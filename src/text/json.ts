@@ -172,3 +172,8 @@ function write(value: JsonValue, indent: number, line: string): string {
   if (indent === 0) return `${open}${items.join(", ")}${close}`;
   return `${open}${inner}${items.join(`,${inner}`)}${line}${close}`;
 }
+
+/** Whether a value is an object with fields: neither null nor a list. */
+export function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}

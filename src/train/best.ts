@@ -12,6 +12,8 @@ export function isBest(
   const metric = recipe.metric_for_best_model ?? fallback;
   const name = metric.startsWith("eval_") ? metric : `eval_${metric}`;
   const value = record[name];
+  // rewards that scored nothing log nothing: that is no best
+  if (value === undefined && /^eval_rewards?(?:_std$|$|\/)/.test(name)) return false;
   if (value === undefined)
     throw new TrainingError(
       `There is no metric ${name} for metric_for_best_model; evaluation gives ${Object.keys(record).join(", ")}`,

@@ -1,11 +1,12 @@
 import { FormatError, NotFoundError } from "../errors.ts";
-import { ADAPTER_WEIGHTS_FILE, readAdapter } from "../io/peft.ts";
+import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE, readAdapter } from "../io/peft.ts";
 import { encodeSafetensors, openSafetensors, type TensorData } from "../io/safetensors.ts";
 import type { Folder } from "../io/storage.ts";
 import type { LoraConfig } from "../model/adapters/lora.ts";
 import { readPieces, saveAdapter, saveModel } from "../model/files/save.ts";
 import type { Transformer } from "../model/transformer.ts";
 import { parseBoundedJson } from "../text/bounded-json.ts";
+import { float, formatJson } from "../text/json.ts";
 import type { Optimizer } from "./optimizer.ts";
 
 /** What a checkpoint remembers beside tensors: transformers' trainer_state.json, and ours under `qwench`. */
@@ -74,7 +75,7 @@ export interface Trainee {
   base: string;
   /** the base's config.json */
   config: Record<string, unknown>;
-  /** the base's tokenizer and generation files, by name: a whole model is saved with them, an adapter without */
+  /** tokenizer and generation files, by name, that are saved beside the weights */
   companions?: Readonly<Record<string, string>>;
 }
 
@@ -82,9 +83,36 @@ export interface Trainee {
 export async function saveTrained(folder: Folder, trainee: Trainee): Promise<void> {
   const { model, lora, base, config, companions = {} } = trainee;
   model.gpu.trim();
-  if (lora) return saveAdapter(folder, model, lora, base);
-  await saveModel(folder, model, config);
   for (const [name, text] of Object.entries(companions)) await folder.write(name, text);
+  if (lora) await saveAdapter(folder, model, lora, base);
+  else await saveModel(folder, model, config);
+}
+
+/** Where a result is written before its files get their names. */
+const PENDING = "tmp-final";
+
+/**
+ * Writes a run's result into its folder. All files are written under a temporary name first. Then an earlier result loses
+ * the file without which nothing reads it, and gets it back last: a folder never holds a mixture of two.
+ */
+export async function saveResult(output: Folder, trainee: Trainee): Promise<void> {
+  await output.removeFolder(PENDING);
+  const folder = output.folder(PENDING);
+  await saveTrained(folder, trainee);
+  const mark = trainee.lora ? ADAPTER_CONFIG_FILE : "config.json";
+  await output.remove(mark);
+  for (const name of (await folder.list()).filter((file) => file !== mark)) {
+    await output.rename(`${PENDING}/${name}`, name);
+  }
+  await output.rename(`${PENDING}/${mark}`, mark);
+  await output.removeFolder(PENDING);
+}
+
+/** Removes what a process that was killed had half written. Only while no other process writes into the folder. */
+export async function sweepOutput(output: Folder): Promise<void> {
+  for (const name of await output.folders()) {
+    if (name === PENDING || /^tmp-checkpoint-\d+$/.test(name)) await output.removeFolder(name);
+  }
 }
 
 /** A file beside the tensors and the state: what a method has to remember between two steps. */
@@ -120,13 +148,27 @@ export async function saveCheckpoint(
     data: readPieces(gpu, tensor),
   }));
   await folder.write(OPTIMIZER_FILE, encodeSafetensors(tensors));
-  await folder.write(STATE_FILE, `${JSON.stringify(state, null, 1)}\n`);
+  await folder.write(STATE_FILE, formatState(state));
   for (const { name: file, text } of extra) await folder.write(file, text);
   await verify(folder);
   await output.removeFolder(name);
   await output.rename(temporary, name);
   if (limit !== null) await prune(output, limit, [name, state.best_model_checkpoint]);
   return name;
+}
+
+/** Numbers that transformers counts; all others of its file are floats, 6 as `6.0`. */
+const COUNTS = ["step", "global_step", "max_steps", "num_input_tokens_seen"];
+
+function formatState({ qwench, log_history, ...counts }: TrainerState): string {
+  const spelled = (fields: object) =>
+    Object.fromEntries(
+      Object.entries(fields).map(([name, value]) => {
+        if (typeof value !== "number" || COUNTS.includes(name)) return [name, value];
+        return [name, Number.isFinite(value) ? float(value) : null];
+      }),
+    );
+  return `${formatJson({ ...spelled(counts), log_history: log_history.map(spelled), qwench }, 1)}\n`;
 }
 
 /** Opens every file of a checkpoint as a resume would. */

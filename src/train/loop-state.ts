@@ -8,7 +8,8 @@ import {
   loadCheckpoint,
   orderOf,
   saveCheckpoint,
-  saveTrained,
+  saveResult,
+  sweepOutput,
   type Trainee,
   type TrainerState,
 } from "./checkpoint.ts";
@@ -103,8 +104,9 @@ export class LoopState<E, R extends StepResult> {
     for (const [key, value] of Object.entries(found.state.qwench.tuning)) trainee.model.gpu.tuning.set(key, value);
   }
 
-  /** Starts the clock. */
-  begin(): void {
+  /** Clears away what an earlier process left half written, and starts the clock. */
+  async begin(): Promise<void> {
+    await sweepOutput(this.options.output);
     this.began = this.mark();
     this.method.speed.begin(this.began);
     this.checkpoint = { step: this.global_step, time: this.began.time };
@@ -143,7 +145,7 @@ export class LoopState<E, R extends StepResult> {
       );
     }
     state.global_step = step;
-    state.epoch = step / method.batches.stepsPerEpoch;
+    state.epoch = method.batches.epochAfter(step);
     state.num_input_tokens_seen += result.num_tokens ?? result.tokens;
     const taken = method.taken(result);
     const record = this.dueAfter(step).log ? this.log(result) : null;
@@ -234,7 +236,7 @@ export class LoopState<E, R extends StepResult> {
 
   /** Writes the result. @returns the record of the whole run */
   async finish(): Promise<LogRecord> {
-    await saveTrained(this.options.output, this.trainee);
+    await saveResult(this.options.output, this.trainee);
     const { step, time, tokens } = this.mark();
     const runtime = (time - this.began.time) / 1000;
     return {

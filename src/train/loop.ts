@@ -25,7 +25,7 @@ export async function* train<E, R extends StepResult>(
   const { max_steps } = method.batches;
   if (options.resume) await run.restore(options.resume);
   yield { type: "start", max_steps, global_step: run.global_step };
-  run.begin();
+  await run.begin();
 
   for (let step = run.global_step; step < max_steps; step++) {
     const begun = method.step(run.contextOf(step));

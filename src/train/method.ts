@@ -74,6 +74,8 @@ export interface TrainingMethod<E, R extends StepResult = StepResult> {
     readonly max_steps: number;
     /** optimizer steps of one pass over the data */
     readonly stepsPerEpoch: number;
+    /** `epoch` of the logs after so many optimizer steps */
+    epochAfter(steps: number): number;
   };
   /** a number that changes when the data or their order do */
   readonly fingerprint: number;

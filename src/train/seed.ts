@@ -1,8 +1,10 @@
+import { FNV_START, fnvNext } from "../text/hash.ts";
+
 /** A u32 that depends on all numbers given: seeds of a step's dropout masks and noise, so that a resumed run draws the same. */
 export function mixSeed(...parts: number[]): number {
-  let h = 0x811c9dc5;
+  let h = FNV_START;
   for (const part of parts) {
-    h = Math.imul(h ^ (part | 0), 0x01000193);
+    h = fnvNext(h, part | 0);
     h ^= h >>> 15;
     h = Math.imul(h, 0x2c1b3c6d);
     h ^= h >>> 12;

@@ -47,7 +47,7 @@ describe("qwench/client without a bundler", () => {
     );
     sites.push(site);
     const page = await web.open(site.url);
-    await makeTrainer(page, { assets: "npm/demo/" });
+    await makeTrainer(page, { assets: "npm/assets/" });
     expect(await page.evaluate((job) => trainer.plan(job), JOB as never)).toMatchObject(PLAN);
     expect(site.asked).toContain("/npm/dist/trainer.worker.js");
   });
@@ -60,7 +60,7 @@ describe("qwench/client without a bundler", () => {
     const site = await serve(pageWith(`${cdn.url}${entry("./client")}`), { policy });
     sites.push(cdn, site);
     const page = await web.open(site.url);
-    await makeTrainer(page, { assets: `${cdn.url}demo/` });
+    await makeTrainer(page, { assets: `${cdn.url}assets/` });
     expect(await page.evaluate((job) => trainer.plan(job), JOB as never)).toMatchObject(PLAN);
     // the page's own policy must let it: worker-src blob: and the other origin
     expect(cdn.asked).toContain("/npm/qwench@0.1.0/dist/trainer.worker.js");
@@ -73,6 +73,7 @@ describe("qwench/client without a bundler", () => {
     const said = await page.evaluate(() =>
       trainer.device().then(String, (error: Error) => `${error.name}: ${error.message}`),
     );
-    expect(said).toMatch(/^QwenchError: The trainer's worker did not start/);
+    expect(said).toMatch(/^QwenchError: The trainer's worker did not start: its script could not be loaded from http/);
+    expect(said).toContain(`${sites[0].url}nowhere.js. Bundlers that emit no worker by themselves`);
   });
 });

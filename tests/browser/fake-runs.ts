@@ -25,6 +25,8 @@ export interface Script {
   fault: Error | null;
   /** calls it there instead */
   onFault: (() => void) | null;
+  /** milliseconds of a step, where it is not `step`: a run can wait for a test to act */
+  pace?: (phase: number, step: number) => number;
 }
 
 const SAVE_EVERY = 5;
@@ -181,14 +183,15 @@ export async function* play(
     let saved = global_step - (global_step % SAVE_EVERY);
     yield { type: "phase", phase, method, max_steps: plan.max_steps, global_step: saved, plan };
     for (let step = saved + 1; step <= plan.max_steps; step++) {
+      const ms = script.pace?.(phase, step) ?? script.step;
       if (method === "grpo") {
         for (let done = 0; done < 64; done += 32) {
           yield { type: "progress", what: "drawing completions", done, total: 64, unit: "completions" };
-          await pause(script.step / 4);
+          await pause(ms / 4);
         }
         yield { type: "generated", phase, step, records: completionsAt(step, plan.max_steps) };
       }
-      await pause(script.step / 2);
+      await pause(ms / 2);
       if (step === 4 && phase === record.phases.length - 1) {
         if (script.fault) throw script.fault;
         if (script.onFault) {

@@ -18,12 +18,20 @@ import { formatForm, formFields, parseForm } from "../../workers/session/recipes
 import { evaluationOf, HOSTILE, logAt, newRecord, planOf, play, type Script } from "./fake-runs.ts";
 
 // A trainer without a GPU for tests of the page: `?fake=quota` and so on say what it meets, `&step=40` how long a step
-// takes. Runs are kept over a reload as the real ones are.
+// takes, and `&linger=1:5` that those after step 5 of phase 1 take a second, until `hurry` is true. Runs are kept over a reload as the real ones are.
 
 const RUNS = "fake.runs";
 const wanted = new URLSearchParams(location.search);
 const fake = wanted.get("fake") ?? "";
 const stepTime = Number(wanted.get("step") ?? 60);
+
+const linger = wanted.get("linger")?.split(":").map(Number);
+
+/** Slow enough, where a test must act while a run goes on, on any machine. */
+function pace(phase: number, step: number): number {
+  const late = linger && (phase > linger[0] || (phase === linger[0] && step > linger[1]));
+  return late && !("hurry" in globalThis) ? 1000 : stepTime;
+}
 
 let losses = 0;
 /** the run that this page trains */
@@ -173,7 +181,7 @@ async function* start(
       "Another tab of this site trains, and the GPU does one training at a time: pause that one first",
     );
   }
-  const script: Script = { step: stepTime, fault: null, onFault: null };
+  const script: Script = { step: stepTime, fault: null, onFault: null, pace };
   if (fake === "quota") {
     script.fault = new QuotaError(
       "Cannot write optimizer.safetensors: the browser's storage for this site is full. 48.0 MB are needed, 3.0 MB of 2.00 GB are free. What was there before is intact; delete a model, a data set or a run, or free some of the disk",

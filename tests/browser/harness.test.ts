@@ -10,7 +10,7 @@ afterAll(() => site.close());
 
 test("a worker gets a WebGPU device, under a policy without eval and under a sub-path", async () => {
   const page = await web.open(site.url);
-  const answer = await page.waitForFunction("globalThis.answer", { timeout: 60_000 });
+  const answer = await page.waitForFunction("globalThis.answer");
   expect(await answer.jsonValue()).toMatchObject({ software: true, sum: 3 });
 });
 

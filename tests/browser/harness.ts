@@ -20,6 +20,9 @@ const FLAGS = [
   "--disable-dev-shm-usage", // containers give /dev/shm 64 MB
 ];
 
+/** Milliseconds after which what a test waits for counts as hung, on a machine that others use too. */
+const PATIENCE = 300_000;
+
 /** A browser under test: whatever a page or a worker reports as an error fails the test. */
 export interface TestBrowser {
   readonly browser: Browser;
@@ -49,7 +52,8 @@ export function useBrowser({ keepPages = false } = {}): TestBrowser {
       args: FLAGS,
       userDataDir: profile,
       env: { ...process.env, FONTCONFIG_PATH: chromium.fonts },
-      protocolTimeout: 600_000,
+      timeout: PATIENCE,
+      protocolTimeout: 2 * PATIENCE,
     });
   };
   const watch = (page: Page) => {
@@ -80,6 +84,7 @@ export function useBrowser({ keepPages = false } = {}): TestBrowser {
     },
     async open(url) {
       const page = await browser!.newPage();
+      page.setDefaultTimeout(PATIENCE); // of whatever is waited for in it
       watch(page);
       await page.goto(url, { waitUntil: "load" });
       return page;

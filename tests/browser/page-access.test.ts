@@ -77,7 +77,7 @@ async function focused(page: Page): Promise<string> {
 }
 
 test("the keyboard alone trains, pauses, and finds the result; the focus is seen and follows", async () => {
-  const page = await web.open(`${site.url}?step=10#/`);
+  const page = await web.open(`${site.url}?step=10&linger=0:3#/`);
   await page.evaluate(() => localStorage.clear());
   await page.reload();
   await page.waitForSelector("main h1");
@@ -105,8 +105,9 @@ test("the keyboard alone trains, pauses, and finds the result; the focus is seen
   await page.waitForFunction(() => document.querySelector(".status")!.textContent === "paused");
   // the button that was pressed is gone: its successor has the focus
   expect(await focused(page)).toBe("Go on");
+  await page.evaluate(() => Object.assign(globalThis, { hurry: true }));
   await page.keyboard.press("Enter");
-  await page.waitForFunction(() => document.querySelector(".status")!.textContent === "finished", { timeout: 30_000 });
+  await page.waitForFunction(() => document.querySelector(".status")!.textContent === "finished");
   await page.waitForFunction(() =>
     /Word problems is finished/.test(document.querySelector("[aria-live=polite].hidden")!.textContent!),
   );

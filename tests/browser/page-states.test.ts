@@ -26,7 +26,7 @@ async function open(query = "", hash = "#/"): Promise<Page> {
 const shown = (page: Page, text: string | RegExp) =>
   page.waitForFunction(
     (source, flags) => new RegExp(source, flags).test(document.querySelector("#page")!.textContent!),
-    { timeout: 15_000 },
+    {},
     typeof text === "string" ? text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&") : text.source,
     "s",
   );
@@ -48,7 +48,7 @@ describe("before a run", () => {
   test("a software adapter: slow, and it can start", async () => {
     const page = await open("&fake=software");
     await shown(page, "There is no GPU here, so the processor does the work: slowly, but it works.");
-    await expect.poll(() => textOf(page, ".device"), { timeout: 15_000 }).toBe("SwiftShader (software)");
+    await expect.poll(() => textOf(page, ".device")).toBe("SwiftShader (software)");
     await train(page);
     await shown(page, /step [1-9]\d* of 30/);
   });
@@ -145,7 +145,7 @@ describe("before a run", () => {
 
 describe("during a run", () => {
   test("curves and completions come; pause keeps the place, go on takes it up, stop ends it", async () => {
-    const page = await open();
+    const page = await open("&linger=1:5");
     await train(page);
     await shown(page, /GRPO, phase 2.*Reward by function.*Completions/);
     const curve = () => page.$eval(".plot .line", (line) => line.getAttribute("d")!.length);
@@ -169,17 +169,17 @@ describe("during a run", () => {
     await press(page, "Stop");
     await (await page.waitForSelector('dialog ::-p-aria([name="Stop"][role="button"])'))!.click();
     await shown(page, /Stopped\. It solved 10 % of 40 held-out problems before, and 20 % now/);
-    await expect.poll(() => textOf(page, ".status"), { timeout: 15_000 }).toBe("stopped");
+    await expect.poll(() => textOf(page, ".status")).toBe("stopped");
   });
 
   test("a page loaded again goes on from the last checkpoint", async () => {
-    const page = await open();
+    const page = await open("&linger=0:10");
     await train(page);
     await shown(page, /step ([6-9]|1\d) of 30/);
     await page.reload();
     await shown(page, "it goes on from the last checkpoint");
-    await shown(page, /step (1\d|2\d) of 30/);
-    await expect.poll(() => textOf(page, ".status"), { timeout: 15_000 }).toBe("training");
+    await shown(page, /step 1[1-9] of 30/);
+    await expect.poll(() => textOf(page, ".status")).toBe("training");
     const steps = await page.evaluate(() => {
       const [run] = JSON.parse(localStorage.getItem("fake.runs")!).slice(-1);
       return run.logs[0].map(({ step }: { step: number }) => step);
@@ -188,7 +188,7 @@ describe("during a run", () => {
   });
 
   test("a run whose tab was closed is offered on the first page", async () => {
-    const page = await open();
+    const page = await open("&linger=0:10");
     await train(page);
     await shown(page, /step ([6-9]|1\d) of 30/);
     await page.close();
@@ -199,11 +199,11 @@ describe("during a run", () => {
   });
 
   test("the GPU is lost: a sentence, and it goes on from the last checkpoint", async () => {
-    const page = await open("&fake=lost");
+    const page = await open("&fake=lost&linger=1:5");
     await train(page);
     await shown(page, "The GPU was lost: the browser or its driver started it again. Going on from the beginning.");
     await shown(page, /GRPO.*step (5|6|7|8) of 60/);
-    await expect.poll(() => textOf(page, ".status"), { timeout: 15_000 }).toBe("training");
+    await expect.poll(() => textOf(page, ".status")).toBe("training");
   });
 
   test("storage is full: a sentence, a way to free some, and the run can go on", async () => {
@@ -216,14 +216,15 @@ describe("during a run", () => {
   });
 
   test("who looks at another page is told when a run ends, with the way to it", async () => {
-    const page = await open("&fake=quota");
+    const page = await open("&fake=quota&linger=0:3");
     await train(page);
     await shown(page, /step [1-9]\d* of 30/);
     await (await page.waitForSelector('::-p-aria([name="Storage"][role="link"])'))!.click();
+    await page.evaluate(() => Object.assign(globalThis, { hurry: true }));
     await shown(page, /“Word problems” stopped: Cannot write optimizer/);
     await (await page.waitForSelector('::-p-aria([name="Look at it"][role="link"])'))!.click();
     await page.waitForFunction(() => document.querySelector("h1")!.textContent === "Word problems");
-    await expect.poll(() => page.$$(".notices .notice"), { timeout: 15_000 }).toHaveLength(0);
+    await expect.poll(() => page.$$(".notices .notice")).toHaveLength(0);
   });
 
   test("the network fails: a sentence, and what has arrived is kept", async () => {
@@ -236,11 +237,11 @@ describe("during a run", () => {
     const page = await open("&fake=busy");
     await train(page);
     await shown(page, "Another tab of this site trains");
-    await expect.poll(() => textOf(page, ".status"), { timeout: 15_000 }).not.toBe("failed");
+    await expect.poll(() => textOf(page, ".status")).not.toBe("failed");
   });
 
   test("a hidden tab: says on return how long it was and what was made", async () => {
-    const page = await open();
+    const page = await open("&linger=0:3");
     await train(page);
     await shown(page, /step [1-9]\d* of 30/);
     await page.evaluate(async () => {
@@ -256,7 +257,7 @@ describe("during a run", () => {
     });
     await shown(
       page,
-      /This tab was hidden for 1 min 20 s; \d+ steps? (was|were) made meanwhile. Browsers slow hidden tabs down./,
+      /This tab was hidden for 1 min 2\d s; \d+ steps? (was|were) made meanwhile. Browsers slow hidden tabs down./,
     );
     await press(page, "Dismiss");
     await page.waitForFunction(() => !document.body.textContent!.includes("This tab was hidden"));
@@ -321,7 +322,7 @@ describe("after a run", () => {
     await press(page, "Delete First");
     await (await page.waitForSelector('dialog ::-p-aria([name="Delete"][role="button"])'))!.click();
     await page.waitForFunction(() => !document.querySelector(".run-list")!.textContent!.includes("First"));
-    await expect.poll(() => page.$$(".run-list li"), { timeout: 15_000 }).toHaveLength(2);
+    await expect.poll(() => page.$$(".run-list li")).toHaveLength(2);
   });
 
   test("storage: what is there, and each thing can be deleted", async () => {

@@ -48,7 +48,7 @@ async function notebook(traits: Record<string, unknown>) {
     const updates = told.flatMap((message) => (message.method === "update" ? [message.state] : []));
     return updates.findLast((state) => name in state)?.[name];
   };
-  const becomes = (status: string) => expect.poll(() => traitOf("status"), { timeout: 180_000 }).toBe(status);
+  const becomes = (status: string) => expect.poll(() => traitOf("status")).toBe(status);
   return { page, told, traitOf, becomes };
 }
 
@@ -87,9 +87,7 @@ describe("the widget", () => {
   test("trains a job of Python's with files of Python's, pauses, goes on, shows it and sends the adapter", async () => {
     const { page, told, traitOf, becomes } = await notebook({ job: JOB, files, command: "start" });
     const [, second] = await page.evaluate(async () => [await widgets.show(), await widgets.show()]);
-    await expect
-      .poll(() => (traitOf("progress") as { step?: number } | undefined)?.step, { timeout: 180_000 })
-      .toBeGreaterThan(0);
+    await expect.poll(() => (traitOf("progress") as { step?: number } | undefined)?.step).toBeGreaterThan(0);
     expect(traitOf("command")).toBe("");
     // of the first view; both show one trainer. At once: a click that waits for frames may come after the last step
     await page.evaluate(() => {
@@ -127,9 +125,7 @@ describe("the widget", () => {
         const shadow = document.querySelector("body > div > div")!.shadowRoot!;
         return [...shadow.querySelectorAll(".plot")].map((plot) => plot.getAttribute("aria-label")!);
       });
-    await expect
-      .poll(charts, { timeout: 20_000 })
-      .toContainEqual(expect.stringMatching(/^Loss: .* at step 1, .* at step 120$/));
+    await expect.poll(charts).toContainEqual(expect.stringMatching(/^Loss: .* at step 1, .* at step 120$/));
 
     // once more, for a host that loses buffers
     const sent = adapterOf(told);
@@ -177,7 +173,7 @@ describe("the widget", () => {
     const { page, traitOf } = await notebook(traits);
     await page.evaluate(() => widgets.show());
     if (!("command" in traits)) await update(page, { command: "start" });
-    await expect.poll(() => traitOf("problem"), { timeout: 60_000 }).toMatch(problem);
+    await expect.poll(() => traitOf("problem")).toMatch(problem);
     await page.locator(`::-p-aria([role="alert"])`).wait();
   });
 });

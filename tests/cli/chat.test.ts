@@ -1,7 +1,7 @@
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { Chat } from "../../src/cli/commands/chat.ts";
 import { readRows } from "../../src/data/dataset.ts";
 import { AbortError } from "../../src/errors.ts";
@@ -10,8 +10,6 @@ import { nodeFile, nodeFolder } from "../../src/platform/node/fs.ts";
 import { conversationIds, loadText, prepareText, respond, type TextModel } from "../../src/session/generate.ts";
 import { useGpu } from "../kernels/harness.ts";
 import { writeRandomAdapter, writeTextModel } from "../session/text-fixtures.ts";
-
-vi.setConfig({ testTimeout: 180_000 }); // a software adapter compiles a model's kernels for half a minute
 
 const device = useGpu();
 let root: string;

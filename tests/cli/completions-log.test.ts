@@ -96,9 +96,9 @@ describe("the table of a few completions", () => {
   test("has the question once, a column a reward and what was cut off", () => {
     const [asked, heading, , first, second] = completionsTable(group, 100).split("\n");
     expect(asked).toBe("1+1=");
-    expect(heading).toMatch(/^completion +xmlcount +soft_format +correctness +advantage +tokens$/);
+    expect(heading).toMatch(/^completion +xmlcount +soft format +correctness +advantage +tokens$/);
     expect(first).toMatch(/^<reasoning> long .*… +0\.125 +0 +2 +0\.5 +200 cut$/);
-    expect(second).toMatch(/^2 +0\.125 +0 +– +-1\.235 +1$/);
+    expect(second).toMatch(/^2 +0\.125 +0 +— +−1\.235 +1$/);
   });
 
   test("where it is narrow the rewards share a column, and no line is wider than the terminal", () => {

@@ -4,13 +4,11 @@ import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { nodeFolder } from "../../src/platform/node/fs.ts";
 import { writeTextModel } from "../session/text-fixtures.ts";
 
 // generate and chat as processes of their own: pipes, Ctrl-C, exit codes.
-
-vi.setConfig({ testTimeout: 300_000, hookTimeout: 300_000 }); // each process may have to compile every kernel first
 
 const BIN = fileURLToPath(new URL("../../src/cli/bin.ts", import.meta.url));
 const TSX = createRequire(import.meta.url).resolve("tsx");

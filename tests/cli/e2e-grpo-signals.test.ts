@@ -1,61 +1,16 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
 import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { beforeAll, describe, expect, it } from "vitest";
 import { nodeFolder } from "../../src/platform/node/fs.ts";
 import { contents } from "../train/fixtures.ts";
 import { at, completionsOf, grpoArgs, learnt, mine, useGrpoInputs } from "./grpo-e2e.ts";
+import { qwench, useProcesses } from "./process.ts";
 
 // `qwench grpo` as a process of its own: what a kill and a Ctrl-C leave behind, in the middle of a generation batch too.
 
-vi.setConfig({ testTimeout: 300_000, hookTimeout: 300_000 }); // each process may have to compile every kernel first
-
-const BIN = fileURLToPath(new URL("../../src/cli/bin.ts", import.meta.url));
-const TSX = createRequire(import.meta.url).resolve("tsx");
-const running = new Set<ChildProcess>();
-afterAll(() => {
-  for (const child of running) child.kill("SIGKILL");
-});
+useProcesses();
 useGrpoInputs();
-
-interface Ended {
-  code: number | null;
-  signal: string | null;
-  said: string;
-}
-
-/** Starts the command line; `onSaid` sees stderr so far whenever it grows. */
-function qwench(
-  argv: readonly string[],
-  onSaid: (said: string, child: ChildProcess) => void = () => {},
-): Promise<Ended> {
-  const child = spawn(process.execPath, ["--import", TSX, BIN, ...argv], { stdio: ["ignore", "ignore", "pipe"] });
-  running.add(child);
-  let said = "";
-  child.stderr.on("data", (data) => {
-    said += data;
-    onSaid(said, child);
-  });
-  return new Promise((resolve, reject) => {
-    child.on("error", reject);
-    child.on("close", (code, signal) => {
-      running.delete(child);
-      resolve({ code, signal, said });
-    });
-  });
-}
-
-/** Sends `signal` once, as soon as the process has said `words`. */
-const atWords = (words: string, signal: NodeJS.Signals) => {
-  let sent = false;
-  return (said: string, child: ChildProcess) => {
-    if (sent || !said.includes(words)) return;
-    sent = true;
-    child.kill(signal);
-  };
-};
 
 // a generation batch serves two steps, twice over: step 3 is in the middle of one. The reward takes a while, so that a
 // signal meets a step in flight.
@@ -89,7 +44,7 @@ async function expectSame(output: string): Promise<void> {
 describe("a run that ends early", () => {
   it("kill -9 after the checkpoint of step 3, amid a generation batch: resumed, the same numbers, bit for bit", async () => {
     const output = at("killed");
-    const first = await qwench(slow(output), atWords("checkpoint-3", "SIGKILL"));
+    const first = await qwench(slow(output), { at: ["checkpoint-3", "SIGKILL"] });
     expect(first.signal).toBe("SIGKILL");
     expect(await nodeFolder(output).exists("adapter_model.safetensors")).toBe(false);
     const second = await qwench(slow(output, "--resume_from_checkpoint", "true"));
@@ -100,7 +55,7 @@ describe("a run that ends early", () => {
 
   it("Ctrl-C saves at the step boundary and exits 130; resumed, the numbers are the same", async () => {
     const output = at("interrupted");
-    const first = await qwench(slow(output), atWords("step 2/8", "SIGINT"));
+    const first = await qwench(slow(output), { at: ["step 2/8", "SIGINT"] });
     expect(first.code, first.said).toBe(130);
     expect(first.said).toMatch(
       /Stopping at the next step boundary[\s\S]*Stopped after step (\d) of 8; checkpoint-\1 holds/,
@@ -119,7 +74,13 @@ describe("a run that ends early", () => {
       'import { writeSync } from "node:fs"; export default () => { writeSync(2, "begun"); for (;;); };',
     );
     const argv = grpoArgs(at("straight"), [file], "--overwrite_output_dir", "true");
-    const { code, said } = await qwench(argv, atWords("begun", "SIGINT"));
+    let sent = false; // by another thread, so it is sent from here
+    const onSaid = (said: string, child: ChildProcess) => {
+      if (sent || !said.includes("begun")) return;
+      sent = true;
+      child.kill("SIGINT");
+    };
+    const { code, said } = await qwench(argv, { onSaid });
     expect(code, said).toBe(130);
     expect(said).toContain("Stopped before the first step; nothing was written");
     expect(await contents(nodeFolder(at("straight")))).toEqual(before);

@@ -7,8 +7,6 @@ import { type Answer, fails, inTurn, type JudgeServer, says, serveJudge } from "
 import { run } from "./e2e.ts";
 import { at, grpoArgs, mine, rowsFile, useGrpoInputs } from "./grpo-e2e.ts";
 
-vi.setConfig({ hookTimeout: 300_000 });
-
 useGrpoInputs();
 
 const KEY = "sk-loopback-0123456789abcdef";

@@ -103,7 +103,7 @@ describe("the model", () => {
     ],
     [
       "a sliding window",
-      (f) => editJson(join(f, "config.json"), { use_sliding_window: true }),
+      (f) => editJson(join(f, "config.json"), { use_sliding_window: true, sliding_window: 8, max_window_layers: 0 }),
       /UnsupportedError: .*use_sliding_window is true/,
     ],
     [
@@ -181,7 +181,7 @@ describe("the model", () => {
     await refused(
       at("sharded"),
       at("rows.jsonl"),
-      /MemoryError: Cannot train: the forecast is 0\.00 GB \(.*\) and 0\.00 GB are available\. A shorter max_length/,
+      /MemoryError: Cannot train: the forecast is [\d.]+ [KM]iB \(.*\) and 977 KiB are available\. A shorter max_length/,
       "--max_memory",
       "0.001",
     );
@@ -207,7 +207,7 @@ describe("the model", () => {
     await refused(
       folder,
       at("rows.jsonl"),
-      /MemoryError: Cannot (train: the forecast is [23]\d\d\.\d\d GB|(allocate|bind) .*: \d+ bytes pass)/,
+      /MemoryError: Cannot (train: the forecast is [23]\d\d GiB|(allocate|bind) .*: \d+ bytes pass)/,
     );
   });
 });

@@ -1,4 +1,5 @@
 import { cpSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
+import { hostname } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { nodeFolder } from "../../src/platform/node/fs.ts";
@@ -16,6 +17,18 @@ describe("the output folder", () => {
       /Cannot start a run in .*earlier: it holds checkpoint-1 of another one\. Go on with --resume_from_checkpoint true/,
     );
     expect(await contents(nodeFolder(at("earlier")))).toEqual(before);
+  });
+
+  it("that another process trains in is refused before anything in it is touched", async () => {
+    const folder = mkdtempSync(at("busy-"));
+    cpSync(at("earlier"), folder, { recursive: true });
+    const owner = { id: process.ppid, host: hostname(), what: "train", began: "" };
+    writeFileSync(join(folder, "qwench.lock"), JSON.stringify(owner));
+    const before = await contents(nodeFolder(folder));
+    const { code, said } = await sft(at("sharded"), at("rows.jsonl"), folder, "--overwrite_output_dir", "true");
+    expect(code).toBe(1);
+    expect(said).toMatch(/BusyError: Cannot train in .*busy-\w+: process \d+ on \S+ is at work there/);
+    expect(await contents(nodeFolder(folder))).toEqual(before);
   });
 
   it("with nothing but an adapter, a metrics file or a model in it as well", async () => {

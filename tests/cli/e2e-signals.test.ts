@@ -1,53 +1,19 @@
-import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { writeRandomCheckpoint } from "../../scripts/random-checkpoint.ts";
 import { nodeFolder } from "../../src/platform/node/fs.ts";
 import { contents, TINY, tinyRows } from "../train/fixtures.ts";
+import { qwench, useProcesses } from "./process.ts";
 
 // The command line as a process of its own: what a kill and a Ctrl-C leave behind, and what exit codes say.
 
-vi.setConfig({ testTimeout: 300_000, hookTimeout: 300_000 }); // each process may have to compile every kernel first
-
-const BIN = fileURLToPath(new URL("../../src/cli/bin.ts", import.meta.url));
-const TSX = createRequire(import.meta.url).resolve("tsx");
+useProcesses();
 
 let root: string;
 const at = (...names: string[]) => join(root, ...names);
-const running = new Set<ChildProcess>();
 
-interface Ended {
-  code: number | null;
-  signal: string | null;
-  said: string;
-}
-
-/** Starts the command line; `onSaid` sees stderr so far whenever it grows. */
-function qwench(
-  argv: readonly string[],
-  onSaid: (said: string, child: ChildProcess) => void = () => {},
-): Promise<Ended> {
-  const child = spawn(process.execPath, ["--import", TSX, BIN, ...argv], { stdio: ["ignore", "ignore", "pipe"] });
-  running.add(child);
-  let said = "";
-  child.stderr.on("data", (data) => {
-    said += data;
-    onSaid(said, child);
-  });
-  return new Promise((resolve, reject) => {
-    child.on("error", reject);
-    child.on("close", (code, signal) => {
-      running.delete(child);
-      resolve({ code, signal, said });
-    });
-  });
-}
-
-// rows long enough that a step takes a while: a signal must meet one in flight
 const sft = (output: string, ...more: string[]) => [
   ..."sft --max_steps 10 --logging_steps 1 --save_strategy steps --save_steps 5 --lora_r 4 --learning_rate 1e-2".split(
     " ",
@@ -73,7 +39,7 @@ let straight: string[];
 beforeAll(async () => {
   root = mkdtempSync(join(tmpdir(), "qwench-signals-"));
   await writeRandomCheckpoint(nodeFolder(at("model")), TINY, 1);
-  const rows = tinyRows(40, { shortest: 250, longest: 400 });
+  const rows = tinyRows(40, { shortest: 60, longest: 100 });
   writeFileSync(at("rows.jsonl"), rows.map(({ row }) => `${JSON.stringify(row)}\n`).join(""));
   const { code, said } = await qwench(sft(at("straight")));
   expect(code, said).toBe(0);
@@ -82,19 +48,13 @@ beforeAll(async () => {
 });
 
 afterAll(() => {
-  for (const child of running) child.kill("SIGKILL");
   rmSync(root, { recursive: true, force: true });
 });
 
 describe("a run that ends early", () => {
   it("kill -9 during the sixth step: resumed, the same ten losses and the same adapter, bit for bit", async () => {
     const output = at("killed");
-    let killed = false;
-    const first = await qwench(sft(output), (said, child) => {
-      if (killed || !said.includes("checkpoint-5")) return;
-      killed = true;
-      child.kill("SIGKILL");
-    });
+    const first = await qwench(sft(output), { at: ["checkpoint-5", "SIGKILL"] });
     expect(first.signal).toBe("SIGKILL");
     expect(lossesOf(output).length).toBeGreaterThanOrEqual(5);
     expect(lossesOf(output).length).toBeLessThan(10);
@@ -111,12 +71,7 @@ describe("a run that ends early", () => {
 
   it("Ctrl-C saves at the step boundary and exits 130; resumed, the losses are the same", async () => {
     const output = at("interrupted");
-    let sent = false;
-    const first = await qwench(sft(output), (said, child) => {
-      if (sent || !said.includes("step 2/10")) return;
-      sent = true;
-      child.kill("SIGINT");
-    });
+    const first = await qwench(sft(output), { at: ["step 2/10", "SIGINT"] });
     expect(first.code, first.said).toBe(130);
     expect(first.said).toMatch(
       /Stopping at the next step boundary.*[\s\S]*Stopped after step (\d) of 10; checkpoint-\1 holds everything/,

@@ -7,8 +7,6 @@ import { plainText } from "../../src/cli/terminal/plain-text.ts";
 import { nodeFolder } from "../../src/platform/node/fs.ts";
 import { GENERATION_CONFIG, TEXT_SPEC, writeRandomAdapter, writeTextModel } from "../session/text-fixtures.ts";
 
-vi.setConfig({ testTimeout: 180_000 }); // a software adapter compiles a model's kernels for half a minute
-
 let root: string;
 const at = (...names: string[]) => join(root, ...names);
 

@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -8,6 +8,7 @@ import { afterAll, expect, it } from "vitest";
 import { copyTokenizer, SPECS, writeRandomCheckpoint } from "../../scripts/random-checkpoint.ts";
 import { nodeFolder } from "../../src/platform/node/fs.ts";
 import { GSM8K_REWARDS } from "../../src/rewards/registry.ts";
+import { sharedPath } from "../shared.ts";
 import { learnt } from "./grpo-e2e.ts";
 
 // GSM8K for real: the demo's recipe on Qwen2.5-0.5B's shapes with random weights, the real tokenizer and real rows;
@@ -18,7 +19,7 @@ const path = (name: string) => fileURLToPath(new URL(`../../${name}`, import.met
 const BIN = path("src/cli/bin.ts");
 const RECIPE = path("recipes/gsm8k-grpo.yaml");
 const TSX = createRequire(import.meta.url).resolve("tsx");
-const gsm8k = `${process.env.QWENCH_SHARED ?? path("../shared")}/data/gsm8k/train.jsonl`;
+const gsm8k = sharedPath("data/gsm8k/train.jsonl");
 const root = mkdtempSync(join(tmpdir(), "qwench-gsm8k-"));
 afterAll(() => rmSync(root, { recursive: true, force: true }));
 
@@ -29,8 +30,8 @@ interface Row {
 
 /** The rows with the shortest questions: a step costs what its prompts are long. Sums made here where there is no GSM8K. */
 function rows(count: number): Row[] {
-  if (!existsSync(gsm8k)) {
-    console.warn(`There is no GSM8K at ${gsm8k}: the recipe runs on sums made here.`);
+  if (!gsm8k) {
+    console.warn(`There is no GSM8K at hand: the recipe runs on sums made here.`);
     const row = (i: number) => ({ question: `What is ${i} and ${3 * i} together?`, answer: `#### ${4 * i}` });
     return Array.from({ length: count }, (_, i) => row(i));
   }

@@ -16,8 +16,12 @@ function terminal() {
   const lines = typedLines(input as unknown as ReadStream, output as unknown as WriteStream, "> ", () => interrupted++);
   /** Types, a burst after another once the one before was seen; gives the next line. */
   const next = async (...bursts: string[]) => {
-    for (const [i, keys] of bursts.entries()) setTimeout(() => input.write(keys), 20 + 100 * i);
-    return (await lines.next()).value;
+    const line = lines.next();
+    for (const keys of bursts) {
+      await new Promise((seen) => setTimeout(seen, 50));
+      input.write(keys);
+    }
+    return (await line).value;
   };
   return { input, next, shown: () => shown, interrupted: () => interrupted };
 }

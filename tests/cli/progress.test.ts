@@ -50,7 +50,7 @@ test("a GRPO log is one line: reward first, then each function's by its short na
     "clip_ratio/region_mean": 0,
   });
   expect(state.text).toBe(
-    "step 10/100  reward 1.5  int 0.25  mine 2  loss 0.001  grad_norm 0.5  completions/mean_length 80  reward_std 0.4  clip_ratio/region_mean 0  3 min 00 s left\n",
+    "step 10/100  reward 1.5  int 0.25  mine 2  loss 0.001  completions/mean_length 80  grad_norm 0.5  reward_std 0.4  clip_ratio/region_mean 0  3 min 00 s left\n",
   );
 });
 

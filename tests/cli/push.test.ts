@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { parse } from "yaml";
 import { writeRandomCheckpoint } from "../../scripts/random-checkpoint.ts";
-import { beginFolder } from "../../src/cli/runs/export-folder.ts";
+import { writeFolder } from "../../src/cli/runs/export-folder.ts";
 import type { EvalResults } from "../../src/eval/results.ts";
 import { readAdapter } from "../../src/io/peft.ts";
 import { nodeFolder } from "../../src/platform/node/fs.ts";
@@ -192,8 +192,13 @@ describe("qwench push", () => {
   });
 
   test("refuses what an export left half done", async () => {
-    const { folder } = await beginFolder(at("half"), () => {});
-    const { code, said } = await push("--model", folder.path, "--repo", "me/half");
+    const folder = await writeFolder(
+      at("half"),
+      "{}",
+      () => {},
+      async (pending) => pending.folder,
+    );
+    const { code, said } = await push("--model", folder!.path, "--repo", "me/half");
     expect(said).toMatch(/half\.partial: an export left it there that did not end, or did not pass its check/);
     expect([code, hub.asked]).toEqual([2, []]);
   });

@@ -63,7 +63,7 @@ describe("a resumed run", () => {
 
 test.each([
   ['{"step":1}\nnot json\n{"step":2}\n', /^Cannot read m:2 as a log: /],
-  ['{"loss":1}\n', "Cannot read m:1 as a log: step must be an integer of at least 0, got undefined"],
+  ['{"loss":1}\n', "Cannot read m:1 as a log: step must be an integer of at least 0, got nothing"],
   ["null\n", "Cannot read m:1 as a log: step must be"],
   ['{"step":1.5}\n', "got 1.5"],
 ])("%j is refused", (text, message) => {

@@ -2,7 +2,9 @@ import { describe, expect, it } from "vitest";
 import { type Message, renderAssistantSpans, renderChat } from "../../src/data/chat-template.ts";
 import { templateLimits } from "../../src/data/jinja/interpreter.ts";
 import { DataError } from "../../src/errors.ts";
-import { chatml, qwen3Tokenizer, qwenTokenizer, sharedRows, sharedText } from "./fixtures.ts";
+import { cpuTime } from "../cpu-time.ts";
+import { sharedRows, sharedText } from "../shared.ts";
+import { chatml, qwen3Tokenizer, qwenTokenizer } from "./fixtures.ts";
 
 const folder = "data/chat_template/templates/";
 const templateFiles: Record<string, string> = {
@@ -18,25 +20,27 @@ const say = (...turns: string[]): Message[] =>
   turns.map((content, i) => ({ role: i % 2 === 0 ? "user" : "assistant", content }));
 
 describe("renderChat against published renderings", () => {
-  it("agrees with Hugging Face's samples", () => {
-    for (const row of sharedRows("data/chat_template/golden.jsonl")) {
+  const samples = sharedRows("data/chat_template/golden.jsonl");
+  it.skipIf(!samples)("agrees with Hugging Face's samples", () => {
+    for (const row of samples!) {
       expect(renderChat(row.template, row.messages, { ...row.options, tools: row.tools }), row.name).toBe(row.expected);
     }
   });
 
-  it("agrees with Python's jinja2, text and token ids", () => {
+  const published = sharedRows("data/chat_template/rendered.jsonl");
+  it.skipIf(!published)("agrees with Python's jinja2, text and token ids", () => {
     let rendered = 0;
-    for (const row of sharedRows("data/chat_template/rendered.jsonl")) {
+    for (const row of published!) {
       // The template of the QwQ rows is not among the data.
       if (row.name === "QwQ-32B") continue;
-      const template = sharedText(folder + templateFiles[row.name]) ?? "";
+      const template = sharedText(folder + templateFiles[row.name])!;
       const label = `${row.name} ${row.case} ${JSON.stringify(row.options)}`;
       expect(renderChat(template, row.messages, { ...row.options, tools: row.tools }), label).toBe(row.expected);
       const tokenizer = row.name.startsWith("Qwen3") ? qwen3Tokenizer() : qwenTokenizer();
       if (row.ids) expect(tokenizer.encode(row.expected), label).toEqual(row.ids);
       rendered++;
     }
-    if (sharedText("data/chat_template/rendered.jsonl") !== null) expect(rendered).toBe(48);
+    expect(rendered).toBe(48);
   });
 });
 
@@ -78,9 +82,9 @@ describe("renderChat", () => {
 
 describe("a hostile template", () => {
   const stopped = (template: string) => {
-    const start = performance.now();
+    const spent = cpuTime();
     expect(() => renderChat(template, say("a"))).toThrow(DataError);
-    expect(performance.now() - start).toBeLessThan(15_000);
+    expect(spent()).toBeLessThan(30);
   };
 
   it("cannot loop for years", () => {
@@ -137,8 +141,10 @@ describe("renderAssistantSpans", () => {
     expect(pieces(template, say("x", "y", "z", "w"))).toEqual(["y!", "w!"]);
   });
 
-  it("agrees with TRL's training templates on Qwen2.5 and Qwen3", () => {
-    const read = (name: string) => sharedText(folder + name);
+  const qwen3Template = sharedText(`${folder}Qwen-Qwen3-0.6B.jinja`);
+
+  it.skipIf(!qwen3Template)("agrees with TRL's training templates on Qwen2.5 and Qwen3", () => {
+    const read = (name: string) => sharedText(folder + name)!;
     const tools = [{ type: "function", function: { name: "f", parameters: {} } }];
     const messages: Message[] = [
       ...say("1+1?", "2", "and f?"),
@@ -151,27 +157,21 @@ describe("renderAssistantSpans", () => {
       { role: "assistant", content: "It is 5.\n" },
     ];
     const [plain, training] = [read("qwen2_5.jinja"), read("qwen2_5_training.jinja")];
-    if (plain && training) {
-      const ours = renderAssistantSpans(plain, messages, { tools });
-      const theirs = renderAssistantSpans(training, messages, { tools });
-      expect(theirs.text).toBe(ours.text);
-      // TRL's block begins before the line feed of the header, which a generation prompt writes for the model.
-      expect(theirs.spans).toEqual(ours.spans.map(([start, end]) => [start - 1, end]));
-      expect(ours.spans).toHaveLength(3);
-    }
+    const ours = renderAssistantSpans(plain, messages, { tools });
+    const theirs = renderAssistantSpans(training, messages, { tools });
+    expect(theirs.text).toBe(ours.text);
+    // TRL's block begins before the line feed of the header, which a generation prompt writes for the model.
+    expect(theirs.spans).toEqual(ours.spans.map(([start, end]) => [start - 1, end]));
+    expect(ours.spans).toHaveLength(3);
     const [plain3, training3] = [read("Qwen-Qwen3-0.6B.jinja"), read("qwen3_training.jinja")];
-    if (plain3 && training3) {
-      const one = say("1+1?", "<think>\nhm\n</think>\n\n2");
-      expect(renderAssistantSpans(plain3, one)).toEqual(renderAssistantSpans(training3, one));
-      expect(pieces(plain3, one)).toEqual(["<think>\nhm\n</think>\n\n2<|im_end|>\n"]);
-    }
+    const one = say("1+1?", "<think>\nhm\n</think>\n\n2");
+    expect(renderAssistantSpans(plain3, one)).toEqual(renderAssistantSpans(training3, one));
+    expect(pieces(plain3, one)).toEqual(["<think>\nhm\n</think>\n\n2<|im_end|>\n"]);
   });
 
-  it("follows Qwen3, which drops the thinking of earlier turns", () => {
-    const template = sharedText(`${folder}Qwen-Qwen3-0.6B.jinja`);
-    if (!template) return;
+  it.skipIf(!qwen3Template)("follows Qwen3, which drops the thinking of earlier turns", () => {
     const turns = say("a", "<think>\nhm\n</think>\n\n<b>", "c", "<think>\nso\n</think>\n\n  d");
-    expect(pieces(template, turns)).toEqual(["<b><|im_end|>\n", "<think>\nso\n</think>\n\n  d<|im_end|>\n"]);
+    expect(pieces(qwen3Template!, turns)).toEqual(["<b><|im_end|>\n", "<think>\nso\n</think>\n\n  d<|im_end|>\n"]);
   });
 
   it("refuses a template that cannot be followed turn by turn, and says why", () => {

@@ -7,7 +7,8 @@ import { jsonElements } from "../../src/data/formats/json-array.ts";
 import { parseRow } from "../../src/data/rows.ts";
 import { DataError, FormatError, UnsupportedError } from "../../src/errors.ts";
 import { pythonJson } from "../../src/text/python-json.ts";
-import { memorySource, sharedRows, sharedText } from "./fixtures.ts";
+import { sharedRows, sharedText } from "../shared.ts";
+import { memorySource } from "./fixtures.ts";
 
 async function collect(source: ByteSource, options?: ReadOptions) {
   const rows = [];
@@ -66,10 +67,9 @@ describe("JSON Lines", () => {
     await expect(collect(short)).rejects.toThrow("t.jsonl ended early");
   });
 
-  it("reads all of GSM8K", async () => {
-    const text = sharedText("data/gsm8k/test.jsonl");
-    if (text === null) return;
-    const rows = await read("test.jsonl", text);
+  const gsm8k = sharedText("data/gsm8k/test.jsonl");
+  it.skipIf(gsm8k === null)("reads all of GSM8K", async () => {
+    const rows = await read("test.jsonl", gsm8k!);
     expect(rows.map(({ row }) => row)).toEqual(sharedRows("data/gsm8k/test.jsonl"));
     expect(rows).toHaveLength(1319);
     expect(rows.every((row) => parseRow(row).format === "chat")).toBe(true);

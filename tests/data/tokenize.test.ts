@@ -1,8 +1,11 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { type TokenizeOptions, tokenizeDataset, tokenizeRow } from "../../src/data/tokenize.ts";
 import { loadTokenizer } from "../../src/data/tokenizer.ts";
 import { AbortError, DataError } from "../../src/errors.ts";
-import { chatml, qwen3Tokenizer, qwenTokenizer, sharedRows, sharedText, tinyTokenizerFiles } from "./fixtures.ts";
+import { GOLDEN, sharedRows, sharedText } from "../shared.ts";
+import { chatml, qwen3Tokenizer, qwenTokenizer, tinyTokenizerFiles } from "./fixtures.ts";
 
 const tiny = loadTokenizer(tinyTokenizerFiles());
 const tokenize = (row: Record<string, unknown>, options: Partial<TokenizeOptions> = {}) =>
@@ -149,11 +152,12 @@ describe("tokenizeRow refuses", () => {
 });
 
 describe("real tokenizers and rows", () => {
-  it("labels the assistant's tokens of Qwen2.5 and Qwen3 conversations", () => {
-    const messages = [
-      { role: "system", content: "Café 🙂." },
-      ...say("1+1?", "  2", "né", "<think>\nso\n</think>\n\nyes 🙂"),
-    ];
+  const messages = [
+    { role: "system", content: "Café 🙂." },
+    ...say("1+1?", "  2", "né", "<think>\nso\n</think>\n\nyes 🙂"),
+  ];
+
+  it("labels the assistant's tokens of a Qwen2.5 conversation", () => {
     const qwen = tokenizeRow(
       { row: { messages }, number: 1, file: "f" },
       { tokenizer: qwenTokenizer(), assistant_only_loss: true },
@@ -162,9 +166,15 @@ describe("real tokenizers and rows", () => {
       "\n  2<|im_end|>\n",
       "\n<think>\nso\n</think>\n\nyes 🙂<|im_end|>\n",
     ]);
-    const chat_template = sharedText("data/chat_template/templates/Qwen-Qwen3-0.6B.jinja");
-    if (!chat_template) return;
-    const options = { tokenizer: qwen3Tokenizer(), assistant_only_loss: true, chat_template };
+  });
+
+  const chat_template = sharedText("data/chat_template/templates/Qwen-Qwen3-0.6B.jinja");
+  it.skipIf(!chat_template)("labels the assistant's tokens of a Qwen3 conversation", () => {
+    const options = {
+      tokenizer: qwen3Tokenizer(),
+      assistant_only_loss: true,
+      chat_template: chat_template!,
+    };
     const made = tokenizeRow({ row: { messages }, number: 1, file: "f" }, options);
     expect(labelled(made, qwen3Tokenizer())).toEqual([
       "<think>\n\n</think>\n\n  2<|im_end|>\n",
@@ -172,9 +182,9 @@ describe("real tokenizers and rows", () => {
     ]);
   });
 
-  it("tokenises GSM8K: the answer and its end have labels", () => {
-    const rows = sharedRows("data/gsm8k/train.jsonl").slice(0, 100);
-    for (const [i, row] of rows.entries()) {
+  const gsm8k = sharedRows("data/gsm8k/train.jsonl");
+  it.skipIf(!gsm8k)("tokenises GSM8K: the answer and its end have labels", () => {
+    for (const [i, row] of gsm8k!.slice(0, 100).entries()) {
       const made = tokenizeRow(
         { row, number: i + 1, file: "train.jsonl" },
         { tokenizer: qwenTokenizer(), vocab_size: 151936 },
@@ -189,9 +199,7 @@ describe("real tokenizers and rows", () => {
   });
 
   it("passes TRL's pre-tokenised rows through", async () => {
-    const text = sharedText("golden/sft/rows.json");
-    if (text === null) return;
-    const rows = JSON.parse(text);
+    const rows = JSON.parse(readFileSync(join(GOLDEN, "sft/rows.json"), "utf8"));
     const source = rows.map((row: Record<string, unknown>, i: number) => ({ row, number: i + 1, file: "rows.json" }));
     const made = await tokenizeDataset(source, { tokenizer: null, max_length: 1024 });
     const plain = made.rows.map(({ input_ids, labels }) => ({

@@ -1,14 +1,15 @@
 import { describe, expect, it } from "vitest";
 import { loadTokenizer } from "../../src/data/tokenizer.ts";
 import { FormatError } from "../../src/errors.ts";
-import { qwenTokenizer, sharedRows, sharedText, tinyTokenizerFiles } from "./fixtures.ts";
+import { sharedRows } from "../shared.ts";
+import { qwenTokenizer, tinyTokenizerFiles } from "./fixtures.ts";
 
 describe("the real Qwen2.5 tokenizer", () => {
-  it("encodes, decodes and locates the published samples", () => {
-    const rows = sharedRows("data/tokenizer/golden_encode.jsonl");
-    if (sharedText("data/tokenizer/golden_encode.jsonl") !== null) expect(rows).toHaveLength(40);
+  const rows = sharedRows("data/tokenizer/golden_encode.jsonl");
+  it.skipIf(!rows)("encodes, decodes and locates the published samples", () => {
+    expect(rows).toHaveLength(40);
     const tokenizer = qwenTokenizer();
-    for (const row of rows) {
+    for (const row of rows!) {
       expect(tokenizer.encode(row.text), row.name).toEqual(row.ids);
       if (row.decoded !== undefined) expect(tokenizer.decode(row.ids), row.name).toBe(row.decoded);
       const located = tokenizer.encodeWithByteEnds(row.text);
@@ -143,7 +144,7 @@ describe("a tokenizer.json that could take for ever", () => {
       "tokenizer.json: the replacements of its normalizer make a text more than 64 times as long",
     );
     let deep: unknown = grow;
-    for (let i = 0; i < 100; i++) deep = { type: "Sequence", normalizers: [deep] };
+    for (let i = 0; i < 60; i++) deep = { type: "Sequence", normalizers: [deep] };
     expect(made("normalizer", deep)).toThrow("nests more than 50 deep");
   });
 });

@@ -3,7 +3,8 @@ import { describe, expect, it } from "vitest";
 import { tokenizeRow } from "../../src/data/tokenize.ts";
 import { trainingTemplate } from "../../src/data/training-template.ts";
 import { parsePythonJson } from "../../src/text/python-json.ts";
-import { chatml, qwenTokenizer, sharedText } from "./fixtures.ts";
+import { sharedText } from "../shared.ts";
+import { chatml, qwenTokenizer } from "./fixtures.ts";
 
 interface Case {
   template: string;

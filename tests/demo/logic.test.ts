@@ -1,31 +1,15 @@
 import { describe, expect, test } from "vitest";
-import { formatBytes, formatCount, formatNumber, formatSeconds, rewardName, words } from "../../demo/format.ts";
+import { words } from "../../demo/format.ts";
 import { type Draft, embeddedJob, jobOf, nameOf, presetsFor } from "../../demo/jobs.ts";
-import { METRICS } from "../../demo/metrics.ts";
 import { problemOf, webgpuAdvice } from "../../demo/problems.ts";
 import { Run } from "../../demo/run.ts";
-import { extent, thin, ticks } from "../../demo/scale.ts";
 import type { Evaluation, LogRecord, Preset, RunEvent, RunRecord } from "../../src/client/types.ts";
 import { MemoryError, QuotaError } from "../../src/errors.ts";
+import { CHARTS } from "../../src/report/metrics.ts";
+import { rewardName } from "../../src/report/names.ts";
+import { extent, thin, ticks } from "../../src/report/scale.ts";
 
 // What the page works out without a document.
-
-test.each([
-  [formatBytes, 0, "0 B"],
-  [formatBytes, 999_600, "1.0 MB"],
-  [formatBytes, 988_097_824, "988 MB"],
-  [formatBytes, 3_087_000_000, "3.1 GB"],
-  [formatSeconds, 59.6, "1 min 00 s"],
-  [formatSeconds, 7620, "2 h 07 min"],
-  [formatNumber, -0.01234, "−0.0123"],
-  [formatNumber, 0.00003, "3.0e−5"],
-  [formatNumber, Number.NaN, "–"],
-  [formatNumber, 12_345, "12,345"],
-  [formatCount, 524_672, "525 k"],
-  [formatCount, 494_032_768, "494 M"],
-] as const)("%o of %d", (format, value, text) => {
-  expect(format(value)).toBe(text);
-});
 
 test("names as words", () => {
   expect(words("lora_target_modules")).toBe("LoRA target modules");
@@ -54,7 +38,7 @@ describe("axes", () => {
 
 test("tokens per second: as logged, else from tokens and seconds between logs", () => {
   const speed = (logs: { step: number; [name: string]: number }[]) =>
-    METRICS.grpo.find(({ id }) => id === "speed")!.series(logs)[0].points;
+    CHARTS.find(({ id }) => id === "speed")!.series(logs)[0].points;
   expect(speed([{ step: 1, tokens_per_second: 70 }])).toEqual([[1, 70]]);
   const logs: LogRecord[] = [
     { step: 2, num_tokens: 400, step_time: 2 },

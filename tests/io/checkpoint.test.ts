@@ -1,5 +1,5 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { copyTokenizer, SPECS, tensorsOfSpec, writeRandomCheckpoint } from "../../scripts/random-checkpoint.ts";
 import { FormatError, NotFoundError, UnsupportedError } from "../../src/errors.ts";
@@ -7,8 +7,8 @@ import { openCheckpoint } from "../../src/io/checkpoint.ts";
 import { memoryFolder } from "../../src/io/memory-folder.ts";
 import { encodeSafetensors, findNonFinite, toFloat32 } from "../../src/io/safetensors.ts";
 import { nodeFolder } from "../../src/platform/node/fs.ts";
+import { GOLDEN } from "../shared.ts";
 
-const shared = resolve(process.env.QWENCH_SHARED ?? "../shared");
 const small = { ...SPECS.tiny!, vocab_size: 300 };
 
 async function sharded(weightMap?: unknown) {
@@ -83,13 +83,11 @@ describe("openCheckpoint", () => {
     expect((await openCheckpoint(folder)).totalBytes).toBe(0);
   });
 
-  it("opens every model of ../shared/golden", async () => {
-    const golden = join(shared, "golden");
-    if (!existsSync(golden)) return console.warn(`No shared data at ${golden}: golden checkpoints not opened`);
-    const models = readdirSync(golden).filter((name) => existsSync(join(golden, name, "config.json")));
+  it("opens every golden model", async () => {
+    const models = readdirSync(GOLDEN).filter((name) => existsSync(join(GOLDEN, name, "config.json")));
     expect(models.length).toBeGreaterThan(2);
     for (const model of models) {
-      const checkpoint = await openCheckpoint(nodeFolder(join(golden, model)));
+      const checkpoint = await openCheckpoint(nodeFolder(join(GOLDEN, model)));
       const hidden = checkpoint.config.hidden_size as number;
       expect(checkpoint.tensors.get("model.norm.weight")!.shape).toEqual([hidden]);
       for (const [name, { dtype, shape }] of checkpoint.tensors) {

@@ -1,5 +1,5 @@
-import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { FormatError, NotFoundError, UnsupportedError } from "../../src/errors.ts";
 import { concat, memorySource } from "../../src/io/memory-folder.ts";
@@ -17,8 +17,9 @@ import {
 } from "../../src/io/safetensors.ts";
 import type { ByteSource } from "../../src/io/storage.ts";
 import { nodeFile } from "../../src/platform/node/fs.ts";
+import { lcg } from "../../src/text/hash.ts";
 
-const shared = resolve(process.env.QWENCH_SHARED ?? "../shared");
+import { GOLDEN } from "../shared.ts";
 
 function file(header: unknown, dataBytes = 0, length?: bigint): Uint8Array {
   const text = new TextEncoder().encode(typeof header === "string" ? header : JSON.stringify(header));
@@ -77,11 +78,11 @@ describe("openSafetensors", () => {
     ["a list as header", file("[]"), /not a JSON object/],
     ["null as header", file("null"), /not a JSON object/],
     ["a tensor that is a number", file({ w: 4 }), /tensor w is described by 4/],
-    ["an unknown dtype", file({ w: { dtype: "F4", shape: [1], data_offsets: [0, 1] } }, 1), /w has dtype F4/],
+    ["an unknown dtype", file({ w: { dtype: "F4", shape: [1], data_offsets: [0, 1] } }, 1), /w has dtype "F4"/],
     ["a dtype of Object.prototype", file({ w: { dtype: "toString", shape: [], data_offsets: [0, 1] } }, 1), /dtype/],
     ["a negative extent", file({ w: f32([-1], 0, 4) }, 4), /w has shape \[-1\]/],
     ["a fractional extent", file({ w: f32([1.5], 0, 6) }, 6), /shape \[1.5\]/],
-    ["a shape that is a string", file({ w: { dtype: "F32", shape: "2", data_offsets: [0, 8] } }, 8), /shape 2,/],
+    ["a shape that is a string", file({ w: { dtype: "F32", shape: "2", data_offsets: [0, 8] } }, 8), /shape "2",/],
     ["a shape of rank 1000", file({ w: f32(Array(1000).fill(1), 0, 4) }, 4), /at most 32/],
     ["offsets the wrong way round", file({ w: f32([1], 4, 0) }, 4), /data_offsets \[4,0\]/],
     ["offsets of one number", file({ w: { dtype: "F32", shape: [1], data_offsets: [0] } }, 4), /data_offsets \[0\]/],
@@ -106,7 +107,7 @@ describe("openSafetensors", () => {
     expect((error as Error).message).toContain("bad.safetensors");
   });
 
-  it("asks the source for eight bytes only when the header's length lies", async () => {
+  it("asks the source for next to nothing when the header's length lies", async () => {
     const asked: number[] = [];
     const source: ByteSource = {
       name: "huge",
@@ -119,7 +120,7 @@ describe("openSafetensors", () => {
       },
     };
     await expect(openSafetensors(source)).rejects.toThrow(FormatError);
-    expect(asked).toEqual([8]);
+    expect(asked.reduce((sum, bytes) => sum + bytes, 0)).toBeLessThan(1024);
   });
 
   it("survives nesting without end", async () => {
@@ -128,11 +129,8 @@ describe("openSafetensors", () => {
   });
 
   it("meets 4000 random mutations with a FormatError or a sound file, never with anything else", async () => {
-    let state = 12345;
-    const random = (n: number) => {
-      state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-      return Math.floor((state / 2 ** 32) * n);
-    };
+    const next = lcg(12345);
+    const random = (n: number) => Math.floor((next() / 2 ** 32) * n);
     const good = await gather(
       encodeSafetensors(
         ["a", "b", "c"].map((name, i) => ({
@@ -198,19 +196,17 @@ describe("encodeSafetensors", () => {
     await expect(gather(encodeSafetensors(tensors))).rejects.toThrow(message);
   });
 
-  it("writes the files of ../shared/golden byte for byte", async () => {
-    const golden = join(shared, "golden");
-    if (!existsSync(golden)) return console.warn(`No shared data at ${golden}: golden safetensors files not compared`);
-    const paths = readdirSync(golden, { recursive: true, encoding: "utf8" }).filter((p) => p.endsWith(".safetensors"));
+  it("writes the golden files byte for byte", async () => {
+    const paths = readdirSync(GOLDEN, { recursive: true, encoding: "utf8" }).filter((p) => p.endsWith(".safetensors"));
     expect(paths.length).toBeGreaterThan(10);
     for (const path of paths) {
-      const opened = await openSafetensors(await nodeFile(join(golden, path)));
+      const opened = await openSafetensors(await nodeFile(join(GOLDEN, path)));
       const tensors: TensorData[] = [];
       for (const { name, dtype, shape } of opened.tensors.values()) {
         tensors.push({ name, dtype, shape, data: await opened.read(name) });
       }
       const again = await gather(encodeSafetensors(tensors.reverse(), opened.metadata));
-      expect(Buffer.compare(again, readFileSync(join(golden, path))), path).toBe(0);
+      expect(Buffer.compare(again, readFileSync(join(GOLDEN, path))), path).toBe(0);
     }
   });
 });
@@ -257,10 +253,10 @@ describe("floats", () => {
 
   it("rounds to the nearest, ties to even", () => {
     // neighbours of a halfway point between two 16-bit values, checked by brute force in float64
-    let state = 99;
+    const next = lcg(99);
     const words = new Uint32Array(20_000);
     for (let i = 0; i < words.length; i++) {
-      state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+      const state = next();
       words[i] = i % 2 ? state : 0x33000000 + (state % 0x15000000); // half of them in the range of f16
       if (i % 3 === 0) words[i] = (words[i]! & ~0x1fff) | 0x1000;
       if (i % 5 === 0) words[i] = (words[i]! & ~0xffff) | 0x8000;

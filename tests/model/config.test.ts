@@ -43,7 +43,7 @@ describe("parseModelConfig", () => {
 
   it.each([
     [{ model_type: "llama" }, /model_type is "llama"; Qwench implements qwen2 .* and qwen3 \(dense Qwen3\)/],
-    [{ model_type: undefined }, /model_type is absent/],
+    [{ model_type: undefined }, /model_type is nothing/],
     [{ model_type: "qwen3_moe" }, /model_type is "qwen3_moe"/],
     [{ hidden_act: "gelu" }, /hidden_act is "gelu"; it must be "silu"/],
     [
@@ -72,13 +72,13 @@ describe("parseModelConfig", () => {
   it.each([
     [{ hidden_size: 0 }, /hidden_size must be a positive integer, got 0/],
     [{ hidden_size: "896" }, /hidden_size must be a positive integer, got "896"/],
-    [{ vocab_size: undefined }, /vocab_size must be a positive integer, got absent/],
+    [{ vocab_size: undefined }, /vocab_size must be a positive integer, got nothing/],
     [{ num_hidden_layers: 2.5 }, /num_hidden_layers must be a positive integer, got 2\.5/],
     [{ num_hidden_layers: 1e9 }, /num_hidden_layers is 1000000000; at most 4096/],
     [{ num_key_value_heads: 3 }, /num_attention_heads 14 is no multiple of num_key_value_heads 3/],
     [{ rope_theta: 0 }, /rope_theta must be a number above 1, got 0/],
     [{ rms_norm_eps: -1 }, /rms_norm_eps must be a positive number, got -1/],
-    [{ rope_scaling: { type: "yarn" } }, /rope_scaling\.factor must be a positive number, got absent/],
+    [{ rope_scaling: { type: "yarn" } }, /rope_scaling\.factor must be a positive number, got nothing/],
   ])("refuses the size or number in %j", (over, message) => {
     expect(() => parse(over)).toThrow(FormatError);
     expect(() => parse(over)).toThrow(message);

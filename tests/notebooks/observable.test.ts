@@ -26,7 +26,8 @@ let cdn: Site;
 let site: Site;
 beforeAll(async () => {
   const packaged = await built("client", "trainer.worker");
-  for (const [name, content] of readSite(notebookPath("../tiny"))) packaged.set(`assets/tiny/${name}`, content);
+  for (const [name, content] of readSite(notebookPath("../../assets/tiny")))
+    packaged.set(`assets/tiny/${name}`, content);
   cdn = await serve(packaged, { policy: null, cors: true });
   const page = readFileSync(notebookPath("observable.md"), "utf8");
   const cells = [...page.matchAll(/^```js\n(.*?)^```$/gms)].map(([, source]) => source.replaceAll(CDN, cdn.url));
@@ -43,7 +44,7 @@ afterAll(() => Promise.all([cdn.close(), site.close()]));
 
 test("the Observable cells train from a CDN, draw the curve, and offer the adapter", async () => {
   const page = await web.open(`${site.url}?steps=2`);
-  await page.locator("a[download='Observable-adapter.zip']").setTimeout(240_000).wait();
+  await page.locator("a[download='Observable-adapter.zip']").wait();
   expect(await page.evaluate(() => document.body.textContent)).toMatch(/^It computes on .*SwiftShader/i);
   const rows: [number, number][] = JSON.parse(await page.$eval("output", ({ value }) => value));
   expect(rows.map(([step]) => step)).toEqual([1, 2]);

@@ -79,9 +79,7 @@ test("the Python notebook starts a job in the page, receives its metrics, and wr
     return shown;
   };
   for (const { source } of cells.slice(0, finished)) await run(source);
-  await expect
-    .poll(() => python.runPython("[trainer.status, trainer.problem]").toJs(), { timeout: 240_000 })
-    .toEqual(["finished", ""]);
+  await expect.poll(() => python.runPython("[trainer.status, trainer.problem]").toJs()).toEqual(["finished", ""]);
   for (const { source } of cells.slice(finished, -1)) await run(source);
   expect(printed.join("\n")).toMatch(
     /^SFT: loss [\d.]+ at step 1, [\d.]+ at step 2\nGRPO: reward [\d.]+ at step 1, [\d.]+ at step 2\nsolved, before: \d+%\nsolved, after SFT: \d+%\nsolved, after GRPO: \d+%$/,

@@ -5,6 +5,7 @@ import type { Folder } from "../../src/io/storage.ts";
 import { relativeError } from "../../src/kernels/check.ts";
 import { nodeFolder } from "../../src/platform/node/fs.ts";
 import { learningRate } from "../../src/train/schedule.ts";
+import { GOLDEN } from "../shared.ts";
 import { advantagesParity, grpoParity } from "./parity-grpo.ts";
 import { mergeParity } from "./parity-merge.ts";
 import { modelParity, type ParityRow } from "./parity-model.ts";
@@ -78,15 +79,15 @@ export async function runParity(
 }
 
 async function main(argv: string[]): Promise<number> {
-  const [path] = argv;
-  if (!path) {
+  const [path = GOLDEN, ...more] = argv;
+  if (more.length > 0 || path.startsWith("-")) {
     console.error(
-      "usage: npm run parity -- FOLDER   (laid out as golden cases are: model folders with case.json, schedules.json, sft/)",
+      "usage: npm run parity [-- FOLDER]   (default tests/golden, whose README says how such a folder is laid out)",
     );
     return 2;
   }
   const { gpu } = await openGpu();
-  console.log(`Parity on ${gpu.adapterName}${gpu.features.f16 ? ", with f16" : ""}`);
+  console.log(`Parity with ${path} on ${gpu.adapterName}${gpu.features.f16 ? ", with f16" : ""}`);
   let [passed, failed] = [0, 0];
   const { left } = await runParity(gpu, nodeFolder(path), ({ case: title, check, worst, tolerance }) => {
     const ok = worst <= tolerance;

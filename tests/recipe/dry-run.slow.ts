@@ -1,9 +1,9 @@
 import { expect, it, vi } from "vitest";
 import { shapeOf } from "../../src/cli/commands/recipe.ts";
 import { readPublished } from "../../src/cli/sources/published.ts";
-import { formatBytes } from "../../src/cli/terminal/table.ts";
 import { RECIPES } from "../../src/recipe/published.ts";
 import { forecastOf } from "../../src/session/recipe-forecast.ts";
+import { formatBytes } from "../../src/text/bytes.ts";
 import { run } from "../cli/e2e.ts";
 
 vi.setConfig({ testTimeout: 300_000 });

@@ -5,12 +5,12 @@ import { parse } from "yaml";
 import { shapeOf } from "../../src/cli/commands/recipe.ts";
 import { publishedRecipe, publishedText, readPublished, recipesFolder } from "../../src/cli/sources/published.ts";
 import { tinyShape } from "../../src/cli/sources/tiny-model.ts";
-import { formatBytes } from "../../src/cli/terminal/table.ts";
 import { parseModelConfig } from "../../src/model/config.ts";
 import { RECIPES } from "../../src/recipe/published.ts";
 import { fieldsOf, methods } from "../../src/recipe/recipe.ts";
 import { trlConfig } from "../../src/recipe/trl.ts";
 import { forecastOf } from "../../src/session/recipe-forecast.ts";
+import { formatBytes } from "../../src/text/bytes.ts";
 import { TRL_FIELDS } from "./trl-fields.ts";
 
 const SEVEN = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];

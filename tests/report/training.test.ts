@@ -1,7 +1,8 @@
 import { describe, expect, test } from "vitest";
 import { parseRecipe } from "../../src/recipe/recipe.ts";
 import { formatRecipeYaml } from "../../src/recipe/yaml.ts";
-import { extent, renderChart, thin, ticks } from "../../src/report/chart.ts";
+import { renderChart } from "../../src/report/chart.ts";
+import { extent, thin, ticks } from "../../src/report/scale.ts";
 import type { Completion } from "../../src/report/text.ts";
 import { renderReport } from "../../src/report/training.ts";
 
@@ -36,7 +37,7 @@ describe("renderReport", () => {
       recipe,
       logs,
       environment: { adapter: "llvmpipe" },
-      plan: { peak: "1.31 GiB" },
+      memory: { peak: "1.31 GiB" },
       summary: { train_runtime: 12.5 },
     });
     expect(html.match(/<svg /g)).toHaveLength(6);
@@ -64,7 +65,7 @@ describe("renderReport", () => {
       recipe: evil,
       logs: [{ step: 1, loss: 1, [evil]: evil }],
       environment: { [evil]: evil },
-      plan: { [evil]: [evil] },
+      memory: { [evil]: [evil] },
       summary: { [evil]: { a: evil } },
     });
     expect(html).not.toContain("<img");

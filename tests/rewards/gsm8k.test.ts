@@ -1,8 +1,9 @@
-import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { extractHashAnswer, extractXmlAnswer, goldAnswer, parseFloatStrict } from "../../src/rewards/answers.ts";
 import { GSM8K_REWARDS, REWARDS, rewardNamed } from "../../src/rewards/registry.ts";
 import type { Turn } from "../../src/rewards/reward.ts";
+import { cpuTime } from "../cpu-time.ts";
+import { sharedRows } from "../shared.ts";
 
 const context = { step: 0, completion_ids: null, signal: new AbortController().signal };
 
@@ -67,16 +68,9 @@ describe("answers", () => {
     expect(parseFloatStrict(text)).toEqual(value);
   });
 
-  it("every answer of the shared GSM8K rows is a whole number", () => {
-    const path = `${process.env.QWENCH_SHARED ?? "../shared"}/data/gsm8k/test.jsonl`;
-    let lines: string[];
-    try {
-      lines = readFileSync(path, "utf8").trim().split("\n");
-    } catch {
-      console.warn(`${path} is absent: GSM8K's own rows were not read`);
-      lines = [JSON.stringify({ answer: "x\n#### 1,000" })];
-    }
-    const odd = lines.filter((line) => !/^-?\d+$/.test(goldAnswer(JSON.parse(line))));
+  const rows = sharedRows("data/gsm8k/test.jsonl");
+  it.skipIf(!rows)("every answer of GSM8K's test rows is a whole number", () => {
+    const odd = rows!.filter((row) => !/^-?\d+$/.test(goldAnswer(row)));
     expect(odd).toEqual([]);
   });
 });
@@ -184,10 +178,10 @@ describe("format and answer rewards with partial credit", () => {
   });
 
   it("a degenerate completion takes no time", () => {
-    const started = performance.now();
+    const spent = cpuTime();
     expect(score("match_format_exactly", `${S.repeat(400)}${E.repeat(400)}${O.repeat(400)}${C.repeat(400)}x`)).toBe(0);
     expect(score("check_numbers", O.repeat(2000))).toBe(0);
-    expect(performance.now() - started).toBeLessThan(2000);
+    expect(spent()).toBeLessThan(4);
   });
 
   it.each([

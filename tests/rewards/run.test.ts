@@ -80,10 +80,10 @@ describe("a reward function that fails", () => {
     ["of the wrong length", () => [1, 2], "returned 2 rewards for 3 completions"],
     ["with NaN", () => [1, Number.NaN, 3], 'returned NaN for row 2 of 3 (prompt "one?", completion "2")'],
     ["with infinity", () => [1, 2, Number.POSITIVE_INFINITY], "returned Infinity for row 3 of 3"],
-    ["with undefined", () => [1, undefined, 3], "returned undefined for row 2 of 3"],
+    ["with undefined", () => [1, undefined, 3], "returned nothing for row 2 of 3"],
     ["with text", () => ["1", 2, 3], 'returned "1" for row 1 of 3'],
     ["that is a number", () => 1, "must return an array with a number or null for each of 3 completions, not 1"],
-    ["that is nothing", () => undefined, "not undefined"],
+    ["that is nothing", () => undefined, "not nothing"],
   ])("a result %s", async (_, reward, message) => {
     const failed = run(reward as unknown as RewardFunction);
     await expect(failed).rejects.toMatchObject({ name: "TrainingError" });
@@ -93,7 +93,7 @@ describe("a reward function that fails", () => {
   it("shortens a long completion", async () => {
     const long = { ...batch, completions: ["x".repeat(5000), "2", "3"] };
     const failed = runRewards([named(() => [Number.NaN, 1, 1])], null, long, { timeout_ms: 1000 });
-    await expect(failed).rejects.toThrow(`"${"x".repeat(77)}…"`);
+    await expect(failed).rejects.toThrow(`"${"x".repeat(79)}…"`);
     await expect(failed).rejects.toSatisfy((error: Error) => error.message.length < 400);
   });
 });

@@ -6,8 +6,6 @@ import { conversationIds, loadText, prepareText, type TextModel } from "../../sr
 import { useGpu } from "../kernels/harness.ts";
 import { writeRandomAdapter, writeTextModel } from "./text-fixtures.ts";
 
-vi.setConfig({ testTimeout: 180_000 }); // a software adapter compiles a model's kernels for half a minute
-
 const device = useGpu();
 const LORA = {
   r: 2,

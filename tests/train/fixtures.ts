@@ -6,6 +6,7 @@ import { openSafetensors, toFloat32 } from "../../src/io/safetensors.ts";
 import type { Folder } from "../../src/io/storage.ts";
 import { parseRecipe, type SftRecipe } from "../../src/recipe/recipe.ts";
 import { loadSft, type PreparedSft, prepareSft, sft } from "../../src/session/sft.ts";
+import { fnvNumbers, lcg } from "../../src/text/hash.ts";
 import type { Trainee } from "../../src/train/checkpoint.ts";
 import type { LogRecord } from "../../src/train/metrics.ts";
 import type { SftEvent } from "../../src/train/sft/sft.ts";
@@ -22,11 +23,8 @@ export async function tinyModel(spec: CheckpointSpec = TINY, seed = 1): Promise<
 
 /** Reproducible pseudo-random integers below a bound. */
 export function integers(seed: number): (below: number) => number {
-  let state = seed;
-  return (below) => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return Math.floor((state / 2 ** 32) * below);
-  };
+  const next = lcg(seed);
+  return (below) => Math.floor((next() / 2 ** 32) * below);
 }
 
 /** Rows of tokens between `shortest` and `longest`, the first third of each without labels. */
@@ -110,8 +108,7 @@ export async function contents(folder: Folder, prefix = ""): Promise<Record<stri
   const found: Record<string, string> = {};
   for (const name of await folder.list()) {
     const source = await folder.open(name);
-    let hash = 0x811c9dc5;
-    for (const byte of await source.read(0, source.size)) hash = Math.imul(hash ^ byte, 0x01000193);
+    const hash = fnvNumbers(await source.read(0, source.size));
     found[prefix + name] = `${source.size} ${(hash >>> 0).toString(16)}`;
   }
   for (const name of await folder.folders())

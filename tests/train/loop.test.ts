@@ -22,7 +22,7 @@ const FILE = "count.json";
 
 /** Learns nothing. Counts its steps, has the loss that it is told, and waits for the GPU before every third step. */
 class Counting implements TrainingMethod<Own> {
-  readonly batches = { max_steps: 8, stepsPerEpoch: 4 };
+  readonly batches = { max_steps: 8, stepsPerEpoch: 4, epochAfter: (steps: number) => steps / 4 };
   readonly fingerprint: number;
   readonly otherData = "other numbers";
   readonly bestMetric = "loss";
@@ -191,4 +191,21 @@ it("a loss that is not finite ends the run", async () => {
   expect(error).toBeInstanceOf(TrainingError);
   expect((error as Error).message).toMatch(/^Training stopped at step 4: loss NaN, grad_norm 0\./);
   expect(told.at(-1)).toBe("step 3");
+});
+
+it("writes trainer_state.json with floats where transformers has floats", async () => {
+  const values = { save_strategy: "steps", save_steps: 4, eval_strategy: "steps", eval_steps: 4, logging_steps: 4 };
+  const { output } = await run({ values: { ...values, load_best_model_at_end: true } });
+  const file = await output.folder("checkpoint-8").readText("trainer_state.json");
+  const text = file.slice(0, file.indexOf(`"qwench"`));
+  for (const field of ["epoch", "loss", "grad_norm", "num_tokens", "eval_loss", "best_metric"])
+    for (const [, value] of text.matchAll(new RegExp(`"${field}": ([^,\\n]+)`, "g"))) expect(value).toMatch(/[.e]/);
+  expect(text).toMatch(/"epoch": 2\.0,/);
+  expect(text).toMatch(/"global_step": 8,/);
+  expect(text).toMatch(/"step": 4,/);
+  expect(JSON.parse(file)).toMatchObject({
+    global_step: 8,
+    epoch: 2,
+    log_history: [{ step: 4, num_tokens: 80 }, {}, {}, {}],
+  });
 });

@@ -240,7 +240,7 @@ describe("faults in training", () => {
       },
     });
     await expect(run).rejects.toThrow(GpuError);
-  }, 120_000); // a fresh device compiles everything anew
+  });
 });
 
 describe("what a run writes", () => {

@@ -4,6 +4,7 @@ import { opfsRoot } from "../../src/platform/browser/opfs-folder.ts";
 import { roomLeft } from "../../src/platform/browser/quota.ts";
 import { renderReport } from "../../src/report/training.ts";
 import { type ExportFormat, exportFiles, openExport } from "../../src/session/export.ts";
+import { formatShare } from "../../src/text/numbers.ts";
 import type { Library } from "./library.ts";
 import { nameOfModel } from "./recipes.ts";
 import { newestAdapter, type RunStore, type StoredRun } from "./runs.ts";
@@ -81,7 +82,7 @@ function reportOf(run: StoredRun): string {
     completions.length > 3 ? [completions[0], completions[completions.length >> 1], completions.at(-1)!] : completions;
   const accuracies = run.evaluations.map(({ stage, accuracy, problems }): [string, string] => [
     `accuracy, ${stage === "base" ? "before" : `after ${stage}`}`,
-    `${(100 * accuracy).toFixed(1)} % of ${problems.length} held-out problems`,
+    `${formatShare(accuracy, 1)} of ${problems.length} held-out problems`,
   ]);
   return renderReport({
     title: `${run.name}: ${run.model} on ${run.data}`,

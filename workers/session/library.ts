@@ -13,6 +13,7 @@ import type { ByteSource, Folder } from "../../src/io/storage.ts";
 import { filesFolder } from "../../src/platform/browser/files-folder.ts";
 import { blobSource, opfsRoot, ranges } from "../../src/platform/browser/opfs-folder.ts";
 import { roomLeft } from "../../src/platform/browser/quota.ts";
+import { show } from "../../src/text/show.ts";
 import { storedName } from "./recipes.ts";
 
 /** How far something is: what is being done, bytes or rows, and of how many. */
@@ -251,8 +252,7 @@ export class Library {
 
 /** @throws {FormatError} an id that storage does not give out */
 export function checkStored(id: string): string {
-  if (!/^(hub|models|data)\/[^/]+$/.test(id))
-    throw new FormatError(`Cannot open ${JSON.stringify(id)}: it is no id of storage`);
+  if (!/^(hub|models|data)\/[^/]+$/.test(id)) throw new FormatError(`Cannot open ${show(id)}: it is no id of storage`);
   return id;
 }
 

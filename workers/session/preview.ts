@@ -1,6 +1,7 @@
 import type { DataPreview } from "../../src/client/types.ts";
 import { type NumberedRow, parsePrompt, parseRow } from "../../src/data/rows.ts";
 import { QwenchError } from "../../src/errors.ts";
+import { cut } from "../../src/text/show.ts";
 import { renamed } from "./library.ts";
 
 const ROWS = 20;
@@ -105,7 +106,7 @@ function problemOf(rows: readonly NumberedRow[]): string | null {
 
 function cell(value: unknown): string {
   const text = textOf(value);
-  return text.length > CELL ? `${text.slice(0, CELL - 1)}…` : text;
+  return cut(text, CELL);
 }
 
 /** A conversation a line a turn, text as it is, the rest as JSON. */

@@ -2,6 +2,7 @@ import type { FormField, Job, Method, ModelSource, Phase } from "../../src/clien
 import { RecipeError } from "../../src/errors.ts";
 import { type FieldValue, fieldsOf, type ParsedRecipe, parseRecipe, type Recipe } from "../../src/recipe/recipe.ts";
 import { GSM8K_REWARDS, REWARDS } from "../../src/rewards/registry.ts";
+import { show } from "../../src/text/show.ts";
 
 /** Fields that a job decides by itself: no form shows them, and recipes from elsewhere have them taken out. */
 const OF_THE_JOB = new Set(
@@ -60,7 +61,7 @@ export async function parseForm(
   const left: string[] = [];
   for (const field of fieldsOf(method)) {
     const value = (recipe as Record<string, FieldValue>)[field.name];
-    if (JSON.stringify(value) === JSON.stringify(field.default)) continue;
+    if (show(value) === JSON.stringify(field.default)) continue;
     if (OF_THE_JOB.has(field.name)) left.push(field.name);
     else kept[field.name] = value;
   }
@@ -99,9 +100,9 @@ export function phaseRecipe(job: Job, index: number): PhaseRecipe {
   if (index > 0) {
     for (const [name, value] of Object.entries(adapterFields(job.phases[0]))) {
       const other = made.recipe[name as (typeof OF_THE_ADAPTER)[number]];
-      if (JSON.stringify(other) === JSON.stringify(value)) continue;
+      if (show(other) === show(value)) continue;
       throw new RecipeError(
-        `Phase ${index + 1} goes on with the adapter of phase 1, whose ${name} is ${JSON.stringify(value)}, not ${JSON.stringify(other)}`,
+        `Phase ${index + 1} goes on with the adapter of phase 1, whose ${name} is ${show(value)}, not ${show(other)}`,
       );
     }
   }

@@ -4,6 +4,7 @@ import type { Gpu } from "../../src/gpu/device.ts";
 import type { Folder } from "../../src/io/storage.ts";
 import type { Transformer } from "../../src/model/transformer.ts";
 import { tune } from "../../src/session/tune.ts";
+import { messageOf } from "../../src/text/show.ts";
 import { checkpointNames, findCheckpoint } from "../../src/train/checkpoint.ts";
 import { evaluate } from "./evaluate.ts";
 import { faultOf, type GpuHolder } from "./gpu.ts";
@@ -171,7 +172,7 @@ class Keeper {
     // a device comes back: the next start opens another
     else if (error instanceof GpuError)
       await this.state("paused", `${error.message}. Start again to go on from the last checkpoint`);
-    else await this.state("failed", error instanceof Error ? error.message : String(error));
+    else await this.state("failed", messageOf(error));
   }
 
   private async write(): Promise<void> {

@@ -2,6 +2,7 @@ import type { StorageUsage, StoredItem } from "../../src/client/types.ts";
 import { BusyError, FormatError } from "../../src/errors.ts";
 import type { Folder } from "../../src/io/storage.ts";
 import { opfsRoot } from "../../src/platform/browser/opfs-folder.ts";
+import { show } from "../../src/text/show.ts";
 import { checkStored } from "./library.ts";
 import { runsHeld } from "./locks.ts";
 import { storedName } from "./recipes.ts";
@@ -41,7 +42,7 @@ export async function removeStored(id: string, runs: RunStore): Promise<void> {
 }
 
 export async function removeRun(id: string, runs: RunStore): Promise<void> {
-  if (!/^[\w-]+$/.test(id)) throw new FormatError(`Cannot delete the run ${JSON.stringify(id)}: it is no id of a run`);
+  if (!/^[\w-]+$/.test(id)) throw new FormatError(`Cannot delete the run ${show(id)}: it is no id of a run`);
   if ((await runsHeld()).has(id)) throw new BusyError("Cannot delete a run while it is trained: pause it first");
   await runs.remove(id);
 }

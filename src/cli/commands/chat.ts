@@ -30,7 +30,7 @@ export const CHAT_FLAGS: CliFlag[] = [
     name: "seed",
     type: "string",
     value: "INT",
-    help: "Of the draws (default: another each time): the same seed says the same.",
+    help: "Seed of the draws (default: a new one for each chat). The same seed gives the same answers.",
   },
   ...MODEL_FLAGS,
 ];

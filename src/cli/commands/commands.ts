@@ -6,12 +6,13 @@ import { runCase } from "../../kernels/check.ts";
 import type { Platform } from "../../platform/index.ts";
 import type { GrpoRecipe, Method, SftRecipe } from "../../recipe/recipe.ts";
 import { prepareTraining } from "../../session/train.ts";
+import { formatBytes } from "../../text/bytes.ts";
+import { renderTable } from "../../text/tables.ts";
 import { checkForecast } from "../../train/forecast/memory.ts";
 import { type ParsedArgs, UsageError } from "../args.ts";
 import { kindOf } from "../runs/kinds.ts";
 import { availableMemory, openGpu } from "../runs/open-gpu.ts";
 import { forecastTable, openSources, readRecipe } from "../runs/prepare.ts";
-import { formatBytes, renderTable } from "../terminal/table.ts";
 import { planPublished } from "./recipe.ts";
 import { rewardsOf } from "./train.ts";
 
@@ -42,7 +43,7 @@ async function planRun<M extends Method>(args: ParsedArgs, method: M): Promise<n
   console.log(forecastTable(prepared, available));
   checkForecast(prepared.forecast, available);
   console.log(
-    available === null ? "Fits WebGPU's limits; how much memory the GPU has, WebGPU does not tell." : "It fits.",
+    available === null ? "It fits WebGPU's limits. WebGPU does not report how much memory the GPU has." : "It fits.",
   );
   return 0;
 }

@@ -18,23 +18,23 @@ export const COMPARE_FLAGS: CliFlag[] = [
     name: "base",
     type: "string",
     value: "NAME|FILE",
-    help: "The model that the others are measured against, as tables call it or by its file. Default: that of the first file.",
+    help: "The model that the others are compared with: its name in tables, or its file. Default: the model of the first file.",
   },
   {
     name: "run",
     type: "string",
     value: "OUTPUT_DIR",
-    help: "The training run whose checkpoints are compared, for their eval_loss: checkpoint-N/trainer_state.json, else metrics.jsonl. Default: where the evaluations say that their adapters lie.",
+    help: "Output folder of the training run. Qwench reads each checkpoint's eval_loss from checkpoint-N/trainer_state.json, else from metrics.jsonl. Default: the folder of the adapters that the evaluations name.",
   },
   {
     name: "output",
     type: "string",
     value: "DIR|FILE",
-    help: "Write compare.html and compare.json there, or that one file, by its ending .html or .json.",
+    help: "Write compare.html and compare.json to this folder, or only this file, where its name ends in .html or .json.",
   },
   { name: "overwrite", type: "boolean", help: "Replace an --output that exists." },
   { name: "json", type: "boolean", help: "Print JSON." },
-  { name: "seed", type: "string", value: "INT", help: "Of the bootstrap's draws (default 0)." },
+  { name: "seed", type: "string", value: "INT", help: "Seed of the bootstrap's draws (default 0)." },
 ];
 
 /** `qwench compare`: what several evaluations say of each other. @returns 0 */

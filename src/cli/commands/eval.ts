@@ -21,7 +21,8 @@ import { compactJson } from "../../text/python-json.ts";
 import { type ParsedArgs, UsageError } from "../args.ts";
 import { EMBEDDED_SET, type EvalRequest, readEvalRequests } from "../flags/eval-flags.ts";
 import { fingerprint, openPartial, type PartialEval } from "../runs/eval-partial.ts";
-import { checkOutput } from "../runs/generate-rows.ts";
+import { checkOutput, checkReplaced } from "../runs/generate-rows.ts";
+import { holding } from "../runs/hold.ts";
 import { openCodePool } from "../sources/code.ts";
 import { EMBEDDED_ANSWER_TOKENS } from "../sources/embedded.ts";
 import { embeddedModelFolder } from "../sources/embedded-folder.ts";
@@ -43,7 +44,12 @@ export async function runEval(args: ParsedArgs): Promise<number> {
   if (requests.length === 1) checkOutput(requests[0].output, requests[0].overwrite);
   return interruptible(async (signal) => {
     for (const asked of requests) {
-      if (requests.length > 1 && !asked.overwrite && existsSync(asked.output)) {
+      if (
+        requests.length > 1 &&
+        !asked.overwrite &&
+        existsSync(asked.output) &&
+        !existsSync(`${asked.output}.partial`)
+      ) {
         console.error(`${asked.output} exists and is left as it is`);
         continue;
       }
@@ -54,7 +60,15 @@ export async function runEval(args: ParsedArgs): Promise<number> {
   });
 }
 
-async function evaluateModel(asked: EvalRequest, signal: AbortSignal): Promise<number> {
+/** Evaluates a model, while no other process writes the same results. */
+function evaluateModel(asked: EvalRequest, signal: AbortSignal): Promise<number> {
+  const { output } = asked;
+  const folder = nodeFolder(dirname(resolve(output)));
+  const claim = { name: basename(output), what: `write ${output}`, instead: "name another --output" };
+  return holding({ folder, ...claim }, () => openAndEvaluate(asked, signal));
+}
+
+async function openAndEvaluate(asked: EvalRequest, signal: AbortSignal): Promise<number> {
   const status = statusLine();
   const opened = await openText(asked.model, signal, status);
   try {
@@ -101,6 +115,8 @@ async function evaluateOpened(
   });
   for (const { global_id } of tooLong) partial.written.set(global_id, unwritten(n));
 
+  const kept = problems.filter(({ global_id }) => partial.written.has(global_id) && partial.verdicts.has(global_id));
+  checkReplaced(output, asked.overwrite, kept.length === problems.length);
   let pool: CodePool | null = null;
   const graders = { grading: asked.grading, executor: () => (pool ??= openCodePool()), signal };
   try {

@@ -20,61 +20,61 @@ import {
 } from "../../session/export.ts";
 import { checkExport, type ExportCheck, exportPassed } from "../../session/export-check.ts";
 import { recallTuning } from "../../session/tune.ts";
+import { formatFileSize } from "../../text/bytes.ts";
 import { type CliFlag, type ParsedArgs, UsageError } from "../args.ts";
 import { numberFlag, textOf } from "../flags/text-flags.ts";
-import { beginFolder } from "../runs/export-folder.ts";
+import { type PendingFolder, writeFolder } from "../runs/export-folder.ts";
 import { openGpu } from "../runs/open-gpu.ts";
 import { tuningStore } from "../runs/tuning.ts";
 import { hubOptions } from "../sources/hub.ts";
 import { openModelFolder } from "../sources/sources.ts";
 import { interruptible } from "../terminal/interrupt.ts";
 import { statusLine } from "../terminal/status-line.ts";
-import { formatBytes } from "../terminal/table.ts";
 
 export const EXPORT_FLAGS: CliFlag[] = [
-  { name: "adapter", type: "string", value: "PATH|ID", help: "A PEFT adapter, a folder or a hub id." },
+  { name: "adapter", type: "string", value: "PATH|ID", help: "A PEFT adapter: a folder or a hub id." },
   {
     name: "model",
     type: "string",
     value: "PATH|ID",
-    help: "The base, a folder or a hub id; default: the one that the adapter names. Without --adapter, the model that is exported.",
+    help: "The base: a folder or a hub id (default: the one that the adapter names). Without --adapter, this model is exported.",
   },
   { name: "model_revision", type: "string", help: "Branch, tag or commit of the model on the hub (default main)." },
   {
     name: "format",
     type: "string",
     value: EXPORT_FORMATS.join("|"),
-    help: "lora: a PEFT folder. merged_16bit: a model folder for transformers and vLLM. merged_4bit: the same, its linear layers in bitsandbytes' NF4. gguf: one file for llama.cpp and Ollama.",
+    help: "lora: a PEFT folder. merged_16bit: a model folder for transformers and vLLM. merged_4bit: the same with linear layers in bitsandbytes' NF4. gguf: one file for llama.cpp and Ollama.",
   },
-  { name: "output", type: "string", value: "DIR", help: "A folder that is not there yet, or empty." },
+  { name: "output", type: "string", value: "DIR", help: "A folder that does not exist yet, or is empty." },
   {
     name: "quantization",
     type: "string",
     value: GGUF_QUANTIZATIONS.join("|"),
-    help: "Of gguf (default q8_0).",
+    help: "How gguf stores weights (default q8_0).",
   },
   {
     name: "dtype",
     type: "string",
     value: "auto|bfloat16|float16|float32",
-    help: "Of merged weights (default auto: the base's 16 bits, bfloat16 for one in float32).",
+    help: "Dtype of merged weights (default auto: the base's 16-bit dtype, and bfloat16 for a base in float32).",
   },
   {
     name: "check",
     type: "boolean",
-    help: "Load what was written and compare its logits and greedy tokens with the adapter's (default true). Past the format's tolerance the exit code is 1.",
+    help: "Load the export and compare its logits and greedy tokens with the adapter's (default true). The exit code is 1 where they differ by more than the format's tolerance.",
   },
   {
     name: "prompts",
     type: "string",
     value: "FILE",
-    help: "Check by these: a line of plain text each (.txt), or rows with prompt. Default: a few fixed ones.",
+    help: "Prompts for the check: a text file with one prompt per line (.txt), or rows with prompt. Default: a few fixed ones.",
   },
   {
     name: "check_tokens",
     type: "string",
     value: "INT",
-    help: "Greedy tokens that are compared a prompt (default 16).",
+    help: "Greedy tokens to compare for each prompt (default 16).",
   },
 ];
 
@@ -150,21 +150,42 @@ async function exportModel(asked: Asked, signal: AbortSignal): Promise<number> {
   const { output, format } = asked;
   const status = statusLine();
   const hub = hubOptions(signal, ({ file, totalReceived, totalSize }) =>
-    status(`Downloading ${file}: ${formatBytes(totalReceived)} of ${formatBytes(totalSize)}`),
+    status(`Downloading ${file}: ${formatFileSize(totalReceived)} of ${formatFileSize(totalSize)}`),
   );
   const rows = asked.prompts === null ? null : await readPrompts(asked.prompts);
   const { source, base } = await openSource(asked, hub);
   status(null);
-  const pending = await beginFolder(output, (note) => console.error(`note: ${note}`));
-  const request: ExportRequest = {
-    format,
-    quantization: asked.quantization,
-    dtype: asked.dtype,
-    name: basename(resolve(output)),
-    base,
-    signal,
-    onProgress: (done, total) => status(`Writing: ${formatBytes(done)} of ${formatBytes(total)}`),
-  };
+  const { quantization, dtype, check, tokens } = asked;
+  const settings = { format, quantization, dtype, name: basename(resolve(output)), base };
+  const identity = JSON.stringify({ ...settings, adapter: source.adapter?.path ?? null, check });
+  const onProgress = (done: number, total: number) =>
+    status(`Writing: ${formatFileSize(done)} of ${formatFileSize(total)}`);
+  const note = (text: string) => console.error(`note: ${text}`);
+  const code = await writeFolder(output, identity, note, (pending) =>
+    writeChecked(pending, source, { ...settings, signal, onProgress }, { output, check, rows, tokens }),
+  );
+  if (code !== null) return code;
+  const folder = nodeFolder(output);
+  console.log(`${output}: ${await listing(folder, await folder.list())}`);
+  note("an earlier export to it had ended but for its name: nothing was written again");
+  return 0;
+}
+
+interface Checking {
+  output: string;
+  check: boolean;
+  rows: NumberedRow[] | null;
+  tokens: number | undefined;
+}
+
+/** Writes an export, checks it, and gives it its name. @returns the exit code */
+async function writeChecked(
+  pending: PendingFolder,
+  source: ExportSource,
+  request: ExportRequest,
+  { output, check: checking, rows, tokens }: Checking,
+): Promise<number> {
+  const status = statusLine();
   const clear = async () => {
     status(null);
     await pending.discard();
@@ -176,8 +197,8 @@ async function exportModel(asked: Asked, signal: AbortSignal): Promise<number> {
     throw error;
   });
   status(null);
-  const check = asked.check
-    ? await checked(source, pending.folder, request, rows, asked.tokens).catch(async (error) => {
+  const check = checking
+    ? await checked(source, pending.folder, request, rows, tokens).catch(async (error) => {
         if (error instanceof AbortError) await clear();
         else console.error(`The export could not be checked: ${stays}. With --check false it is made all the same.`);
         throw error;
@@ -224,7 +245,7 @@ async function checked(
     rows,
     tokens,
     signal: request.signal,
-    onProgress: (what, done, total) => status(`Loading ${what}: ${formatBytes(done)} of ${formatBytes(total)}`),
+    onProgress: (what, done, total) => status(`Loading ${what}: ${formatFileSize(done)} of ${formatFileSize(total)}`),
   });
   status(null);
   return check;
@@ -240,7 +261,7 @@ function tell(check: ExportCheck): void {
   const kept = effect.clear ? `${share(effect.kept)} of that is in the export` : "rounding is larger than that";
   console.log(`The adapter itself changes logits by up to ${share(effect.worst)}: ${kept}.`);
   if (!effect.clear && exportPassed(check)) {
-    console.error("note: of so small an effect little may be left in this format: a wider one keeps more.");
+    console.error("note: the adapter's effect is close to this format's rounding error; choose a wider format.");
   }
 }
 
@@ -264,5 +285,5 @@ async function readPrompts(file: string): Promise<NumberedRow[]> {
 async function listing(folder: Folder, names: readonly string[]): Promise<string> {
   const sizes = await Promise.all(names.map(async (name) => (await folder.open(name)).size));
   const total = sizes.reduce((sum, size) => sum + size, 0);
-  return `${names.map((name, i) => (sizes[i] > 1e6 ? `${name} (${formatBytes(sizes[i])})` : name)).join(", ")}; ${formatBytes(total)} in all`;
+  return `${names.map((name, i) => (sizes[i] > 1e6 ? `${name} (${formatFileSize(sizes[i])})` : name)).join(", ")}; ${formatFileSize(total)} in all`;
 }

@@ -1,6 +1,7 @@
+import { basename, dirname, resolve } from "node:path";
 import { readRows } from "../../data/dataset.ts";
 import { AbortError, DataError } from "../../errors.ts";
-import { nodeFile } from "../../platform/node/fs.ts";
+import { nodeFile, nodeFolder } from "../../platform/node/fs.ts";
 import {
   loadText,
   type PreparedText,
@@ -12,6 +13,7 @@ import {
   type TextResponse,
   type TextSettings,
 } from "../../session/generate.ts";
+import { renderTable } from "../../text/tables.ts";
 import { type CliFlag, type ParsedArgs, UsageError } from "../args.ts";
 import { askedSettings, MODEL_FLAGS, numberFlag, SETTING_FLAGS, stopsOf, textOf } from "../flags/text-flags.ts";
 import {
@@ -23,42 +25,47 @@ import {
   resultOf,
   savedRows,
 } from "../runs/generate-rows.ts";
+import { holding } from "../runs/hold.ts";
 import { type ModelRequest, modelRequest, openText } from "../sources/text-model.ts";
 import { EXIT_INTERRUPTED, interruptible } from "../terminal/interrupt.ts";
 import { plainText } from "../terminal/plain-text.ts";
-import { barLine } from "../terminal/progress.ts";
+import { ResponsesProgress } from "../terminal/responses-progress.ts";
 import { statusLine } from "../terminal/status-line.ts";
-import { formatNumber, formatSeconds, renderTable } from "../terminal/table.ts";
 
 export const GENERATE_FLAGS: CliFlag[] = [
-  { name: "prompt", type: "string", help: "The prompt; also given without a flag." },
+  { name: "prompt", type: "string", help: "The prompt. You can also give it without the flag." },
   {
     name: "file",
     type: "string",
     value: "ROWS",
-    help: "Answer every row of a JSONL, CSV or Parquet file: prompt (text or messages), messages or question. A last turn of the assistant's is left out.",
+    help: "Answer every row of a JSONL, CSV or Parquet file. A row holds prompt (text or messages), messages or question. A last turn of the assistant is left out.",
   },
   {
     name: "output",
     type: "string",
     value: "FILE",
-    help: "Write JSONL there: the rows' own columns and responses, finish_reasons, prompt_tokens, completion_tokens. Until all are done they are in FILE.partial, from which the same command goes on. Without it rows go to stdout.",
+    help: "Write JSONL to FILE: the rows' own columns and responses, finish_reasons, prompt_tokens, completion_tokens. FILE.partial holds the rows so far, and the same command continues from it. Default: stdout.",
   },
   { name: "overwrite", type: "boolean", help: "Replace an --output that exists." },
   { name: "n", type: "string", value: "INT", help: "Responses to each prompt (default 1)." },
   { name: "raw", type: "boolean", help: "Continue the prompt as plain text, without the chat template." },
   ...SETTING_FLAGS,
-  { name: "seed", type: "string", value: "INT", help: "Of the draws (default 42): the same seed writes the same." },
+  {
+    name: "seed",
+    type: "string",
+    value: "INT",
+    help: "Seed of the draws (default 42). The same seed gives the same responses.",
+  },
   {
     name: "logprobs",
     type: "boolean",
-    help: "Tell each token's log-prob under the temperature, before top-k, top-p and min-p.",
+    help: "Print each token's log-prob under the temperature, before top-k, top-p and min-p.",
   },
   {
     name: "batch_size",
     type: "string",
     value: "INT",
-    help: "Responses written at a time (default: by memory). Changes none of them.",
+    help: "Responses that are generated together (default: as many as memory allows). It changes no response.",
   },
   ...MODEL_FLAGS,
 ];
@@ -119,9 +126,18 @@ function readFlags({ positional, flags }: ParsedArgs): Asked {
   };
 }
 
-async function generate(asked: Asked, signal: AbortSignal): Promise<number> {
+/** Answers, while no other process writes the same output. */
+function generate(asked: Asked, signal: AbortSignal): Promise<number> {
+  const { output } = asked;
+  if (output === null) return answer(asked, signal);
+  checkOutput(output, asked.overwrite);
+  const folder = nodeFolder(dirname(resolve(output)));
+  const claim = { name: basename(output), what: `write ${output}`, instead: "name another --output" };
+  return holding({ folder, ...claim }, () => answer(asked, signal));
+}
+
+async function answer(asked: Asked, signal: AbortSignal): Promise<number> {
   const { file, output, n } = asked;
-  if (output !== null) checkOutput(output, asked.overwrite);
   const status = statusLine();
   const { prepared, sources } = await openText(asked.model, signal, status);
   const settings = settingsOf(prepared.defaults, asked.settings, SEED);
@@ -261,41 +277,21 @@ async function follow(
   status: (line: string | null) => void,
   take: (prompt: number, response: number, made: TextResponse) => Promise<void>,
 ): Promise<number> {
-  const total = rows.length * (options.n ?? 1);
-  const began = performance.now();
-  const seconds = () => (performance.now() - began) / 1000;
-  let [ended, tokens, drawnAt, said] = [0, 0, 0, 0];
-  const draw = () => {
-    if (performance.now() - drawnAt < 100) return;
-    drawnAt = performance.now();
-    const rate = `${formatNumber(Math.round(tokens / seconds()))} tok/s`;
-    const time = ended > 0 ? [`${formatSeconds((seconds() / ended) * (total - ended))} left`] : [];
-    const facts = [`${ended}/${total} responses`, ...time, rate];
-    if (process.stderr.isTTY) status(barLine(facts, ended / total, (process.stderr.columns || 80) - 1));
-    else if (seconds() - said >= 10) {
-      said = seconds();
-      console.error(facts.join("  "));
-    }
-  };
+  const progress = new ResponsesProgress({ total: rows.length * (options.n ?? 1), status });
   try {
     const prompts = rows.map(({ prompt, number }) => ({ prompt_ids: prompt.prompt_ids, number }));
     for await (const event of respond(text, prompts, options)) {
-      if (event.type === "text") tokens += event.tokens;
+      if (event.type === "text") progress.tokens(event.tokens);
       else {
-        ended++;
+        progress.ended();
         await take(event.prompt, event.response, event.made);
       }
-      draw();
     }
   } catch (error) {
     if (!(error instanceof AbortError)) throw error;
     return EXIT_INTERRUPTED;
   } finally {
-    status(null);
-    const rate = formatNumber(Math.round(tokens / seconds()));
-    console.error(
-      `${ended} of ${total} responses, ${formatNumber(tokens)} tokens in ${formatSeconds(seconds())}, ${rate} tok/s`,
-    );
+    progress.end();
   }
   return 0;
 }

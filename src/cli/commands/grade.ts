@@ -3,9 +3,11 @@ import { type NumberedRow, rowError } from "../../data/rows.ts";
 import { nodeFile } from "../../platform/node/fs.ts";
 import { EXTRACTION_STEPS, type ExtractionStep } from "../../rewards/maths/extract.ts";
 import { type GradeOptions, grade } from "../../rewards/maths/grade.ts";
-import { compactJson } from "../../text/python-json.ts";
+import { formatShare } from "../../text/numbers.ts";
+import { show } from "../../text/show.ts";
+import { renderTable } from "../../text/tables.ts";
+import { formatSeconds } from "../../text/times.ts";
 import { type CliFlag, type ParsedArgs, UsageError } from "../args.ts";
-import { formatSeconds, renderTable } from "../terminal/table.ts";
 
 /** How near two answers must be to be equal. */
 export const EQUALITY_FLAGS: CliFlag[] = [
@@ -13,13 +15,13 @@ export const EQUALITY_FLAGS: CliFlag[] = [
     name: "precision",
     type: "string",
     value: "DIGITS",
-    help: "Digits behind the point from which on a decimal may stand for the number it rounds. Default 6.",
+    help: "A decimal with at least this many digits after the point also equals the number that it rounds (default 6).",
   },
   {
     name: "tolerance",
     type: "string",
     value: "SHARE",
-    help: "Share of a number that an answer may be off, such as 1e-4.",
+    help: "Relative difference that an answer may have from the expected number, such as 1e-4.",
   },
 ];
 
@@ -29,7 +31,7 @@ export const GRADE_FLAGS: CliFlag[] = [
     name: "order",
     type: "string",
     value: "STEPS",
-    help: `Where a completion's answer is looked for, the first that finds one counts: ${EXTRACTION_STEPS.join(", ")}.`,
+    help: `Where to look for a completion's answer, in this order; the first place that has one counts: ${EXTRACTION_STEPS.join(", ")}.`,
   },
   ...EQUALITY_FLAGS,
 ];
@@ -92,7 +94,7 @@ export async function gradeRows(rows: AsyncIterable<NumberedRow>, options: Grade
     const [gold, pred] = [textOf(source, "gold"), textOf(source, "pred")];
     const expected = source.row.expected ?? null;
     if (expected !== null && typeof expected !== "boolean") {
-      throw rowError(source, `"expected" must be true, false or null, not ${compactJson(expected)}`);
+      throw rowError(source, `"expected" must be true, false or null, not ${show(expected)}`);
     }
     const found = grade(gold, pred, options);
     report.rows++;
@@ -117,10 +119,7 @@ function textOf(source: NumberedRow, key: string): string {
   const value = source.row[key];
   if (typeof value === "string") return value;
   if (typeof value === "number" || typeof value === "bigint") return String(value);
-  throw rowError(
-    source,
-    `"${key}" must be text or a number, not ${value === undefined ? "missing" : compactJson(value)}`,
-  );
+  throw rowError(source, `"${key}" must be text or a number, not ${show(value)}`);
 }
 
 function optionsOf(flags: ParsedArgs["flags"]): GradeOptions {
@@ -160,7 +159,7 @@ function printReport(report: GradeReport): void {
   else {
     const wrong = disagreements.filter(({ expected }) => !expected).length;
     console.log(
-      `Agreement ${(100 * agreement).toFixed(2)} %: ${agreed} of ${compared} rows with an expected grade; ` +
+      `Agreement ${formatShare(agreement, 2)}: ${agreed} of ${compared} rows with an expected grade; ` +
         `${wrong} wrongly equal (${report.false_positives_of_numbers} of plain numbers), ${disagreements.length - wrong} wrongly different`,
     );
   }

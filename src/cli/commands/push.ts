@@ -27,33 +27,46 @@ import { packageVersion } from "../version.ts";
 export const PUSH_FLAGS: CliFlag[] = [
   { name: "adapter", type: "string", value: "DIR", help: "A PEFT folder, such as a run's output_dir." },
   { name: "model", type: "string", value: "DIR", help: "A model folder or one with a GGUF, such as an export's." },
-  { name: "repo", type: "string", value: "USER/NAME", help: "The repository on the hub; made where it is not there." },
-  { name: "private", type: "boolean", help: "Nobody else may read it. A public one that is there is not pushed to." },
+  {
+    name: "repo",
+    type: "string",
+    value: "USER/NAME",
+    help: "The repository on the hub. Qwench creates it where it does not exist.",
+  },
+  {
+    name: "private",
+    type: "boolean",
+    help: "Make the repository private. Qwench does not push to an existing public one.",
+  },
   {
     name: "base_model",
     type: "string",
     value: "ID",
-    help: "Hub id of the base; needed where the adapter names it by a path of this machine.",
+    help: "Hub id of the base. It is needed where the adapter names its base by a local path.",
   },
   {
     name: "run",
     type: "string",
     value: "DIR",
-    help: "The run whose metrics.jsonl is summed up in the card (default: the folder that is pushed).",
+    help: "The run whose metrics.jsonl the card sums up (default: the folder that is pushed).",
   },
   {
     name: "recipe",
     type: "string",
     value: "FILE",
-    help: "The recipe's YAML, for the card; its data set is named there too.",
+    help: "The recipe's YAML. The card shows it and names its data set.",
   },
   {
     name: "eval",
     type: "list",
     value: "FILE",
-    help: "A result of qwench eval, for the card's table. May be given several times.",
+    help: "A result of qwench eval, for the card's table. You can give it several times.",
   },
-  { name: "dry_run", type: "boolean", help: "Print the card and the files; nothing is sent, and no token is needed." },
+  {
+    name: "dry_run",
+    type: "boolean",
+    help: "Print the card and the names of the files. Nothing is sent, and no token is needed.",
+  },
 ];
 
 const README = "README.md";

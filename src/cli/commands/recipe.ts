@@ -6,15 +6,21 @@ import type { GrpoRecipe, Method, Recipe, SftRecipe } from "../../recipe/recipe.
 import { type TrlSource, trlConfig } from "../../recipe/trl.ts";
 import { parseRecipeYaml } from "../../recipe/yaml.ts";
 import { forecastOf, passText } from "../../session/recipe-forecast.ts";
+import { formatNumber } from "../../text/numbers.ts";
+import { markdownTable, renderTable } from "../../text/tables.ts";
 import { checkForecast, type MemoryForecast } from "../../train/forecast/memory.ts";
 import { type CliFlag, type ParsedArgs, UsageError } from "../args.ts";
 import { availableMemory, openGpu } from "../runs/open-gpu.ts";
 import { forecastTable, methodOf, readRecipe, recipeText } from "../runs/prepare.ts";
 import { publishedRecipe, publishedText, readPublished } from "../sources/published.ts";
-import { renderTable } from "../terminal/table.ts";
 
 export const RECIPE_COMMAND_FLAGS: readonly CliFlag[] = [
-  { name: "for", type: "string", value: "trl", help: "Write what trl sft or trl grpo of TRL 1 takes with --config." },
+  {
+    name: "for",
+    type: "string",
+    value: "trl",
+    help: "Print the configuration that trl sft or trl grpo of TRL 1 reads with --config.",
+  },
 ];
 
 /** `qwench recipe`: lists the published recipes, or prints one, or a file's: its own YAML, or TRL's. */
@@ -70,7 +76,7 @@ export async function planPublished(args: ParsedArgs, name: string, method: Meth
   const available = availableMemory(platform, (recipe as SftRecipe).max_memory);
   checkForecast(forecast, available);
   console.log(
-    available === null ? "Fits WebGPU's limits; how much memory the GPU has, WebGPU does not tell." : "It fits.",
+    available === null ? "It fits WebGPU's limits. WebGPU does not report how much memory the GPU has." : "It fits.",
   );
   return 0;
 }
@@ -91,24 +97,23 @@ export async function describeForecast<M extends Method>(
 ): Promise<{ forecast: MemoryForecast; text: string }> {
   const both = recipe as SftRecipe | GrpoRecipe;
   const forecast = await forecastOf(recipe, method, { shape: shapeOf(both), longest });
-  const n = (value: number) => value.toLocaleString("en-US");
   const what = both.use_peft ? `LoRA r=${both.lora_r}` : "all weights";
   return {
     forecast,
-    text: `Forecast by the shape of ${both.model_name_or_path}, without its weights: ${n(forecast.trainable)} of ${n(forecast.parameters)} parameters trained (${what}), passes of ${passText(recipe, method, longest)}`,
+    text: `Forecast by the shape of ${both.model_name_or_path}, without its weights: ${formatNumber(forecast.trainable)} of ${formatNumber(forecast.parameters)} parameters trained (${what}), passes of ${passText(recipe, method, longest)}`,
   };
 }
 
-/** The README's table of recipes: name, source, what each needs, memory forecast. */
+/** The table of recipes in docs/recipes.md: name, source, what each needs, memory forecast. */
 export function recipesTable(): string {
-  const lines = ["| recipe | source | needs | memory forecast |", "|---|---|---|---|"];
-  for (const { name, method, about, source, needs, longest, forecast } of RECIPES) {
+  const rows = RECIPES.map(({ name, method, about, source, needs, longest, forecast }) => {
     const { recipe } = readPublished(name, method, {});
     const { model_name_or_path, dataset_name } = recipe as SftRecipe;
     const from = `[${source.replace("https://", "").replace(/\/[0-9a-f]{32}$/, "")}](${source})`;
     const takes = [`\`${model_name_or_path}\`, \`${dataset_name}\``, ...(needs ? [needs] : [])].join("; ");
     const memory = `${forecast}: ${passText(recipe, method, longest)}`;
-    lines.push(`| \`${name}\` (${method}): ${about} | ${from} | ${takes} | ${memory} |`);
-  }
-  return lines.join("\n");
+    return [`\`${name}\` (${method}): ${about}`, from, takes, memory];
+  });
+  const columns = ["recipe", "source", "needs", "memory forecast"].map((heading) => ({ heading }));
+  return markdownTable(columns, rows);
 }

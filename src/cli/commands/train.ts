@@ -1,4 +1,5 @@
 import { RecipeError } from "../../errors.ts";
+import { nodeFolder } from "../../platform/node/fs.ts";
 import type { GrpoRecipe, Method, ParsedRecipe, SftRecipe } from "../../recipe/recipe.ts";
 import { formatRecipeYaml } from "../../recipe/yaml.ts";
 import { REWARDS } from "../../rewards/registry.ts";
@@ -6,12 +7,16 @@ import type { OpenedRewards } from "../../session/rewards.ts";
 import { loadTraining, prepareTraining, runTraining, verifyOf } from "../../session/train.ts";
 import type { ParsedArgs } from "../args.ts";
 import { follow } from "../runs/follow.ts";
+import { holding } from "../runs/hold.ts";
 import { kindOf } from "../runs/kinds.ts";
 import { openSources, readRecipe } from "../runs/prepare.ts";
 import { announce, STOPPING, startRun } from "../runs/run.ts";
 import { dryRun } from "../sources/dry-run.ts";
 import { openRewards } from "../sources/rewards.ts";
 import { interruptible } from "../terminal/interrupt.ts";
+
+/** A run's folder is claimed by `qwench.lock`. */
+const RUN_LOCK = "qwench";
 
 /** `qwench sft`, `qwench grpo`: trains as a recipe says. @returns the exit code */
 export function runTrain(args: ParsedArgs, method?: Method): Promise<number> {
@@ -23,7 +28,13 @@ export function runTrain(args: ParsedArgs, method?: Method): Promise<number> {
 }
 
 /** Opens a recipe's rewards, where its method has any, trains, and ends them. */
-async function train<M extends Method>(
+async function train<M extends Method>(method: M, parsed: ParsedRecipe<M>, signal: AbortSignal): Promise<number> {
+  const { output_dir } = parsed.recipe as SftRecipe | GrpoRecipe;
+  const claim = { name: RUN_LOCK, what: `train in ${output_dir}`, instead: "name another --output_dir" };
+  return holding({ folder: nodeFolder(output_dir), ...claim }, () => trainThere(method, parsed, signal));
+}
+
+async function trainThere<M extends Method>(
   method: M,
   { recipe, notes }: ParsedRecipe<M>,
   signal: AbortSignal,

@@ -8,6 +8,7 @@ import { nearestName } from "../../recipe/recipe.ts";
 import { EXTRACTION_STEPS, type ExtractionStep } from "../../rewards/maths/extract.ts";
 import type { GradeOptions } from "../../rewards/maths/grade.ts";
 import type { TextSettings } from "../../session/generate.ts";
+import { show } from "../../text/show.ts";
 import { type CliFlag, type ParsedArgs, UsageError } from "../args.ts";
 import { EQUALITY_FLAGS } from "../commands/grade.ts";
 import { type ModelRequest, modelRequest } from "../sources/text-model.ts";
@@ -27,95 +28,111 @@ export const EVAL_FLAGS: CliFlag[] = [
     name: "file",
     type: "string",
     value: "PATH",
-    help: "A file or folder that has the data set NAME, in place of the hub's.",
+    help: "A file or folder that holds the data set NAME. Default: the hub's.",
   },
   {
     name: "dataset_config",
     type: "string",
-    help: "Configuration of the data set on the hub, where not its usual one.",
+    help: "Configuration of the data set on the hub (default: its usual one).",
   },
   { name: "split", type: "string", help: "Split of the data set (default test)." },
-  { name: "limit", ...INTEGER, help: "Problems at most, from the first on." },
+  { name: "limit", ...INTEGER, help: "Most problems, counted from the first." },
   {
     name: "where",
     type: "list",
     value: "COLUMN=VALUES",
-    help: "Only problems with one of these values in a column, such as level=1,2. May be given several times.",
+    help: "Only problems with one of these values in a column, such as level=1,2. You can give it several times.",
   },
   {
     name: "template",
     type: "string",
-    help: "What is put around the question; {problem} stands for it. aime: that of Unsloth's AIME evaluation. Default the data set's own.",
+    help: "Text around the question; {problem} stands for the question. aime is the text of Unsloth's AIME evaluation. Default: the data set's own.",
   },
   ...MODEL_FLAGS.filter(({ name }) => name !== "system"),
   {
     name: "checkpoints",
     type: "string",
     value: "PATH",
-    help: "A run's folder, whose checkpoint-N are evaluated one after the other. Those whose output exists are left out.",
+    help: "Folder of a run. Every checkpoint-N in it is evaluated, except those whose output exists.",
   },
   {
     name: "system",
     type: "string",
     value: "TEXT|NAME",
-    help: `System message of problems that have none, or the name of a recipe's: ${Object.keys(SYSTEM_PROMPTS).join(", ")}.`,
+    help: `System message for problems that have none, or the name of a known one: ${Object.keys(SYSTEM_PROMPTS).join(", ")}.`,
   },
   { name: "n", ...INTEGER, help: `Responses to each problem (default ${DEFAULTS.n}; 1 at temperature 0).` },
   {
     name: "k",
     type: "string",
     value: "INTS",
-    help: "Which pass@k to tell, such as 1,5; at most n (default 1, 2, 4, 8, … up to n).",
+    help: "Values of k for pass@k, such as 1,5, at most n (default 1, 2, 4, 8, … up to n).",
   },
-  { name: "temperature", ...NUMBERS, help: `0 takes the likeliest token (default ${DEFAULTS.temperature}).` },
+  {
+    name: "temperature",
+    ...NUMBERS,
+    help: `Logits are divided by it. 0 takes the most probable token (default ${DEFAULTS.temperature}).`,
+  },
   {
     name: "top_p",
     ...NUMBERS,
-    help: `Draw from the likeliest tokens that reach this share (default ${DEFAULTS.top_p}).`,
+    help: `Draw among the fewest tokens whose probabilities add up to this (default ${DEFAULTS.top_p}).`,
   },
-  { name: "top_k", ...INTEGER, help: "Draw from so many of the likeliest tokens (default 0, all)." },
-  { name: "min_p", ...NUMBERS, help: "Least share of the likeliest's probability (default 0, off)." },
+  { name: "top_k", ...INTEGER, help: "Draw among this many of the most probable tokens (default 0, off)." },
+  {
+    name: "min_p",
+    ...NUMBERS,
+    help: "Draw among tokens with at least this share of the most probable token's probability (default 0, off).",
+  },
   {
     name: "repetition_penalty",
     ...NUMBERS,
-    help: "Above 1, tokens that occurred become less likely (default 1, off).",
+    help: "Above 1, tokens that occurred before become less likely (default 1, off).",
   },
   {
     name: "max_tokens",
     ...INTEGER,
-    help: "Most tokens of a response (default 2048, less where the model has fewer positions; 48 for embedded).",
+    help: "Most tokens of a response (default 2048, or fewer where the model has fewer positions; 48 for the embedded model).",
   },
   { name: "max_new_tokens", ...INTEGER, help: "The recipes' name for --max_tokens." },
-  { name: "seed", ...INTEGER, help: `Of the draws (default ${DEFAULTS.seed}): the same seed writes the same.` },
-  { name: "stop", type: "list", help: "Text that ends a response and is left out of it. May be given several times." },
+  {
+    name: "seed",
+    ...INTEGER,
+    help: `Seed of the draws (default ${DEFAULTS.seed}). The same seed gives the same responses.`,
+  },
+  {
+    name: "stop",
+    type: "list",
+    help: "Text that ends a response. The response does not include it. You can give it several times.",
+  },
   {
     name: "batch_size",
     ...INTEGER,
-    help: "Responses written at a time (default: by memory). Changes none of them.",
+    help: "Responses that are generated together (default: as many as memory allows). It changes no response.",
   },
   {
     name: "extract",
     type: "string",
     value: "STEPS",
-    help: `Where a response's answer is looked for, the first that finds one counts: ${EXTRACTION_STEPS.join(", ")}; tag is answer_tag.`,
+    help: `Where to look for a response's answer, in this order; the first place that has one counts: ${EXTRACTION_STEPS.join(", ")}. tag means answer_tag.`,
   },
   ...EQUALITY_FLAGS,
   {
     name: "name",
     type: "string",
-    help: "What the model is called in tables (default the adapter's or the model's folder; base for the embedded model).",
+    help: "Name of the model in tables (default: the adapter's or the model's folder; base for the embedded model).",
   },
   {
     name: "output_dir",
     type: "string",
     value: "PATH",
-    help: "Folder of DATASET_NAME_tTEMPERATURE_nN.json (default qwench-eval).",
+    help: "Folder for DATASET_NAME_tTEMPERATURE_nN.json (default qwench-eval).",
   },
   {
     name: "output",
     type: "string",
     value: "FILE",
-    help: "Write results and records there instead, and the report to FILE with .report.html for .json. Until all is done FILE.partial has what there is, from which the same command goes on.",
+    help: "Write results and records to FILE instead, and the report to FILE with .report.html in place of .json. FILE.partial holds what is done so far, and the same command continues from it.",
   },
   { name: "overwrite", type: "boolean", help: "Replace an output that exists." },
   { name: "json", type: "boolean", help: "Print the results as JSON." },
@@ -233,7 +250,7 @@ function checkDataset(given: string | undefined, { model }: ModelRequest): void 
   if (known.includes(given) || existsSync(given) || /^[\w-][\w.-]*\/[\w-][\w.-]*$/.test(given)) return;
   const near = nearestName(given, known);
   throw new UsageError(
-    `There is no data set or file ${JSON.stringify(given)}${near ? `: did you mean ${near}?` : `; there are ${known.join(", ")}, files of rows, and the hub's owner/name`}`,
+    `There is no data set or file ${show(given)}${near ? `: did you mean ${near}?` : `; there are ${known.join(", ")}, files of rows, and the hub's owner/name`}`,
   );
 }
 
@@ -276,7 +293,7 @@ function readWhere(given: ParsedArgs["flags"][string] | undefined): Record<strin
   const where: Record<string, string[]> = {};
   for (const text of Array.isArray(given) ? given : []) {
     const at = text.indexOf("=");
-    if (at < 1) throw new UsageError(`--where must be COLUMN=VALUES, such as level=1,2, got ${JSON.stringify(text)}`);
+    if (at < 1) throw new UsageError(`--where must be COLUMN=VALUES, such as level=1,2, got ${show(text)}`);
     const column = text.slice(0, at).trim();
     const values = text.slice(at + 1).split(",");
     where[column] = [...(where[column] ?? []), ...values.map((value) => value.trim())];
@@ -287,7 +304,7 @@ function readWhere(given: ParsedArgs["flags"][string] | undefined): Record<strin
 function readTemplate(text: string | null): string | null {
   if (text === "aime") return AIME_TEMPLATE;
   if (text !== null && !text.includes("{problem}")) {
-    throw new UsageError(`--template must be aime, or text with {problem} in it, got ${JSON.stringify(text)}`);
+    throw new UsageError(`--template must be aime, or text with {problem} in it, got ${show(text)}`);
   }
   return text;
 }

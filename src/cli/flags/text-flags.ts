@@ -1,4 +1,5 @@
 import { MAX_NEW_TOKENS, type TextSettings } from "../../session/generate.ts";
+import { show } from "../../text/show.ts";
 import { type CliFlag, type ParsedArgs, UsageError } from "../args.ts";
 
 /** What a number must be. */
@@ -27,32 +28,32 @@ export const MODEL_FLAGS: CliFlag[] = [
     name: "model",
     type: "string",
     value: "PATH|ID",
-    help: "A folder with config.json, safetensors and tokenizer.json, or a hub id. Without it: the base that the adapter names, else the embedded model.",
+    help: "A folder with config.json, safetensors and tokenizer.json, or a hub id. Default: the base that the adapter names, else the embedded model.",
   },
   { name: "model_name_or_path", type: "string", value: "PATH|ID", help: "The recipes' name for --model." },
   { name: "model_revision", type: "string", help: "Branch, tag or commit of the model on the hub (default main)." },
-  { name: "adapter", type: "string", value: "PATH|ID", help: "A PEFT adapter to put on, a folder or a hub id." },
+  { name: "adapter", type: "string", value: "PATH|ID", help: "A PEFT adapter to use: a folder or a hub id." },
   { name: "adapter_name_or_path", type: "string", value: "PATH|ID", help: "The recipes' name for --adapter." },
   {
     name: "dtype",
     type: "string",
     value: "auto|float32|float16|bfloat16",
-    help: "How weights are held in GPU memory (default auto: as the file has them).",
+    help: "How weights are stored in GPU memory (default auto: as in the file).",
   },
   {
     name: "load_in_4bit",
     type: "boolean",
-    help: "Quantise the linear layers to NF4 while loading: about a third of bf16's memory.",
+    help: "Quantise the linear layers to NF4 while loading. They then take about a third of bf16's memory.",
   },
   { name: "load_in_8bit", type: "boolean", help: "Quantise the linear layers to int8 while loading." },
-  { name: "use_bnb_nested_quant", type: "boolean", help: "With load_in_4bit: quantise the scales as well." },
+  { name: "use_bnb_nested_quant", type: "boolean", help: "With load_in_4bit, quantise the scales as well." },
   {
     name: "chat_template_path",
     type: "string",
     value: "PATH",
     help: "A Jinja file, or a folder or hub id whose chat template replaces the model's own.",
   },
-  { name: "system", type: "string", help: "System message of conversations that have none." },
+  { name: "system", type: "string", help: "System message for conversations that have none." },
 ];
 
 const own = "default: generation_config.json's, else";
@@ -61,21 +62,31 @@ export const SETTING_FLAGS: CliFlag[] = [
     name: "temperature",
     type: "string",
     value: "NUMBER",
-    help: `Logits are divided by it; 0 takes the most probable token. Default, as in transformers: generation_config.json's or 1 where it has do_sample or top_k, top_p or min_p is given, else 0.`,
+    help: `Logits are divided by it. 0 takes the most probable token. The default is that of transformers: generation_config.json's, or 1, where that file has do_sample or where top_k, top_p or min_p is given, else 0.`,
   },
-  { name: "top_k", type: "string", value: "INT", help: `Draw among so many tokens; 0 is off (${own} 50).` },
-  { name: "top_p", type: "string", value: "NUMBER", help: `Draw among the fewest that reach it (${own} 1, off).` },
+  {
+    name: "top_k",
+    type: "string",
+    value: "INT",
+    help: `Draw among this many of the most probable tokens; 0 is off (${own} 50).`,
+  },
+  {
+    name: "top_p",
+    type: "string",
+    value: "NUMBER",
+    help: `Draw among the fewest tokens whose probabilities add up to this (${own} 1, off).`,
+  },
   {
     name: "min_p",
     type: "string",
     value: "NUMBER",
-    help: `Least share of the likeliest's probability (${own} 0, off).`,
+    help: `Draw among tokens with at least this share of the most probable token's probability (${own} 0, off).`,
   },
   {
     name: "repetition_penalty",
     type: "string",
     value: "NUMBER",
-    help: `Above 1, tokens that occurred become less likely (${own} 1, off).`,
+    help: `Above 1, tokens that occurred before become less likely (${own} 1, off).`,
   },
   {
     name: "max_new_tokens",
@@ -83,7 +94,11 @@ export const SETTING_FLAGS: CliFlag[] = [
     value: "INT",
     help: `Most tokens of a response (${own} ${MAX_NEW_TOKENS}).`,
   },
-  { name: "stop", type: "list", help: "Text that ends a response and is left out of it. May be given several times." },
+  {
+    name: "stop",
+    type: "list",
+    help: "Text that ends a response. The response does not include it. You can give it several times.",
+  },
 ];
 
 /** Reads a number. @throws {UsageError} `--top_p must be a number between 0 and 1, got "2"` */
@@ -103,7 +118,7 @@ export function numberOf(name: string, text: string, rule: NumberRule): number {
       : rule.max !== undefined
         ? ` between ${rule.min} and ${rule.max}`
         : ` of at least ${rule.min}`;
-  throw new UsageError(`${name} must be ${kind}${bounds}, got ${JSON.stringify(text)}`);
+  throw new UsageError(`${name} must be ${kind}${bounds}, got ${show(text)}`);
 }
 
 /** A flag's text, or null. */

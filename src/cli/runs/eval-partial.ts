@@ -6,6 +6,7 @@ import type { Folder } from "../../io/storage.ts";
 import { nodeFolder } from "../../platform/node/fs.ts";
 import { parseBoundedJson } from "../../text/bounded-json.ts";
 import { compactJson } from "../../text/python-json.ts";
+import { show } from "../../text/show.ts";
 
 /** What an evaluation depends on. */
 export interface EvalIdentity {
@@ -115,14 +116,12 @@ function parsed(where: string, text: string): unknown {
 function checkHead(file: string, text: string, now: Head): boolean {
   if (`${text}\n` === line(now)) return true;
   const before = parsed(`${file}, line 1`, text) as Partial<Head>;
-  const shown = (value: unknown) => JSON.stringify(value) ?? "absent";
-  const name = Object.keys(now.generation).find(
-    (key) => shown(before.generation?.[key]) !== shown(now.generation[key]),
-  );
-  const same = before.problems === now.problems && before.prompts === now.prompts;
-  if (!name && same) return shown(before.grading) === shown(now.grading);
+  const same = (a: unknown, b: unknown) => JSON.stringify(a) === JSON.stringify(b);
+  const name = Object.keys(now.generation).find((key) => !same(before.generation?.[key], now.generation[key]));
+  const alike = before.problems === now.problems && before.prompts === now.prompts;
+  if (!name && alike) return same(before.grading, now.grading);
   const difference = name
-    ? `${name} was ${shown(before.generation?.[name])} and is ${shown(now.generation[name])}`
+    ? `${name} was ${show(before.generation?.[name])} and is ${show(now.generation[name])}`
     : `its ${before.problems} problems were others than these ${now.problems}`;
   throw new QwenchError(
     `Cannot go on from ${file}: ${difference}. Remove it to start afresh, or name another --output`,

@@ -4,11 +4,14 @@ import type { Folder } from "../../io/storage.ts";
 import { type Report, renderReport } from "../../report/training.ts";
 import type { PreparedBase } from "../../session/open.ts";
 import type { TrainingEvent } from "../../session/train.ts";
+import { formatBytes } from "../../text/bytes.ts";
+import { formatFixed, formatNumber, formatShare } from "../../text/numbers.ts";
+import { renderTable } from "../../text/tables.ts";
+import { formatSeconds } from "../../text/times.ts";
 import { checkpointNames } from "../../train/checkpoint.ts";
 import type { MemoryForecast } from "../../train/forecast/memory.ts";
 import { EXIT_INTERRUPTED } from "../terminal/interrupt.ts";
 import { Progress } from "../terminal/progress.ts";
-import { formatBytes, formatNumber, formatSeconds, renderTable } from "../terminal/table.ts";
 import type { RunRecipe, StartedRun } from "./run.ts";
 import { openRunLog, type RunLog } from "./run-log.ts";
 
@@ -144,7 +147,7 @@ async function writeReport(
       adapter: platform.describe,
       runtime: process.versions.deno ? `deno ${process.versions.deno}` : `node ${process.version}`,
     },
-    plan: Object.fromEntries(Object.entries(forecast.byKind).map(([key, bytes]) => [key, formatBytes(bytes)])),
+    memory: Object.fromEntries(Object.entries(forecast.byKind).map(([key, bytes]) => [key, formatBytes(bytes)])),
     summary,
     ...(await kind.report?.()),
   });
@@ -165,8 +168,8 @@ async function printProfile(table: ReturnType<NonNullable<Gpu["profiler"]>["tabl
       rows.map(({ kernel, count, milliseconds }) => [
         kernel,
         count,
-        milliseconds.toFixed(1),
-        `${((100 * milliseconds) / total).toFixed(1)} %`,
+        formatFixed(milliseconds),
+        formatShare(milliseconds / total, 1),
       ]),
     ),
   );

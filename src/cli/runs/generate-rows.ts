@@ -112,6 +112,7 @@ export async function savedRows(
     }
     await folder.write(partial, lines.map((text) => `${text}\n`).join(""));
   } else await folder.write(partial, head);
+  checkReplaced(file, overwrite, done.size === rows.length);
   const results = new Map(done);
   return {
     done,
@@ -133,9 +134,23 @@ export async function savedRows(
   };
 }
 
-/** @throws {QwenchError} a file that exists and may not be replaced */
+/**
+ * Looks at the file before a model is opened. One that stands beside its own `.partial` may be this run's: `checkReplaced` says so
+ * once that was read.
+ *
+ * @throws {QwenchError} a file that exists and may not be replaced
+ */
 export function checkOutput(file: string, overwrite: boolean): void {
-  if (existsSync(file) && !overwrite) {
+  if (!existsSync(`${file}.partial`)) checkReplaced(file, overwrite, false);
+}
+
+/**
+ * @param complete whether the file's `.partial` holds all of it: a run that was killed between writing the one and removing the
+ *   other has left both, and the same is written again
+ * @throws {QwenchError} a file that exists and may not be replaced
+ */
+export function checkReplaced(file: string, overwrite: boolean, complete: boolean): void {
+  if (existsSync(file) && !overwrite && !complete) {
     throw new QwenchError(
       `Cannot write ${file}: it exists. Replace it with --overwrite true, or name another --output`,
     );

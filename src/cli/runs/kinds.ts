@@ -2,22 +2,21 @@ import type { Method } from "../../recipe/recipe.ts";
 import type { CompletionRecord } from "../../session/grpo.ts";
 import type { PreparedBase } from "../../session/open.ts";
 import type { Training } from "../../session/train.ts";
+import { formatNumber } from "../../text/numbers.ts";
 import { completionsTable } from "../terminal/completions-table.ts";
 import type { Progress } from "../terminal/progress.ts";
 import { type CompletionsLog, openCompletionsLog } from "./completions-log.ts";
 import type { RunKind } from "./follow.ts";
 
-const count = (n: number) => n.toLocaleString("en-US");
-
 /** How a run of each method shows on a command line, and the line about what it will train. A further one is a further entry. */
 const KINDS: { [M in Method]: (training: Training<M>) => RunKind & { description: string } } = {
   sft: ({ prepared }) => ({
     title: "Supervised fine-tuning",
-    description: `${describeModel(prepared)}; ${count(prepared.rows)} rows, ${count(prepared.train.num_tokens)} tokens, ${count(prepared.train.num_labels)} labelled; ${count(prepared.batches.max_steps)} steps`,
+    description: `${describeModel(prepared)}; ${formatNumber(prepared.rows)} rows, ${formatNumber(prepared.train.num_tokens)} tokens, ${formatNumber(prepared.train.num_labels)} labelled; ${formatNumber(prepared.batches.max_steps)} steps`,
   }),
   grpo: ({ prepared, recipe }) => ({
     title: "GRPO",
-    description: `${describeModel(prepared)}; ${count(prepared.rows)} prompts; ${count(prepared.batches.max_steps)} steps; generation batches of ${count(prepared.batches.prompts)} prompts × ${recipe.num_generations} completions of at most ${count(recipe.max_completion_length)} tokens`,
+    description: `${describeModel(prepared)}; ${formatNumber(prepared.rows)} prompts; ${formatNumber(prepared.batches.max_steps)} steps; generation batches of ${formatNumber(prepared.batches.prompts)} prompts × ${recipe.num_generations} completions of at most ${formatNumber(recipe.max_completion_length)} tokens`,
     ...completionsOf(recipe),
   }),
 };
@@ -29,7 +28,7 @@ export function kindOf<M extends Method>(training: Training<M>): RunKind & { des
 
 function describeModel({ forecast, lora }: PreparedBase): string {
   const what = lora ? `LoRA r=${lora.r} on ${[lora.target_modules].flat().join(", ")}` : "all weights";
-  return `${count(forecast.trainable)} of ${count(forecast.parameters)} parameters (${what})`;
+  return `${formatNumber(forecast.trainable)} of ${formatNumber(forecast.parameters)} parameters (${what})`;
 }
 
 /** Completions of a run that draws them: kept in its folder, shown where the recipe says so. */

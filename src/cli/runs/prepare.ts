@@ -13,6 +13,8 @@ import {
 import { parseRecipeYaml } from "../../recipe/yaml.ts";
 import type { PreparedBase } from "../../session/open.ts";
 import type { TrainSources } from "../../session/train.ts";
+import { formatBytes } from "../../text/bytes.ts";
+import { renderTable } from "../../text/tables.ts";
 import { type CliFlag, type ParsedArgs, UsageError } from "../args.ts";
 import { openDataset } from "../sources/datasets.ts";
 import { embeddedRecipe } from "../sources/embedded.ts";
@@ -20,14 +22,13 @@ import { splitRows, splitsOwnRows } from "../sources/held-out.ts";
 import { hubOptions } from "../sources/hub.ts";
 import { checkStages, publishedRecipe, readPublished } from "../sources/published.ts";
 import { openChatTemplate, openModelFolder } from "../sources/sources.ts";
-import { formatBytes, renderTable } from "../terminal/table.ts";
 
 /** `--recipe`, of the commands that take one. */
 export const RECIPE_FLAG: CliFlag = {
   name: "recipe",
   type: "string",
   value: "NAME",
-  help: "A published recipe that comes with Qwench, in place of a file; qwench recipe lists them.",
+  help: "A published recipe that comes with Qwench, instead of a file. qwench recipe lists them.",
 };
 
 /**

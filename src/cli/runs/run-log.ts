@@ -2,6 +2,7 @@ import { FormatError, QwenchError } from "../../errors.ts";
 import type { Folder } from "../../io/storage.ts";
 import type { LogRecord } from "../../report/text.ts";
 import { parseBoundedJson } from "../../text/bounded-json.ts";
+import { show } from "../../text/show.ts";
 
 export const metricsFile = "metrics.jsonl";
 
@@ -85,7 +86,7 @@ export function readMetrics(text: string, name: string): LogRecord[] {
     const step = (record as LogRecord | null)?.step;
     if (typeof step !== "number" || !Number.isSafeInteger(step) || step < 0) {
       throw new FormatError(
-        `Cannot read ${name}:${i + 1} as a log: step must be an integer of at least 0, got ${step}`,
+        `Cannot read ${name}:${i + 1} as a log: step must be an integer of at least 0, got ${show(step)}`,
       );
     }
     records.push(record as LogRecord);

@@ -1,7 +1,7 @@
 import { availableParallelism } from "node:os";
 import { pythonFiles, textThread } from "../../platform/node/code-thread.ts";
 import { type CodeLimits, CodePool } from "../../rewards/code/pool.ts";
-import { codeSandbox } from "../../rewards/code/sandbox.ts";
+import { sandboxProgram } from "../../rewards/code/sandbox.ts";
 import type { SandboxReply, SandboxRequest } from "../../rewards/code/sandbox-types.ts";
 
 /** More threads would each hold up to `memory_mb`. */
@@ -13,7 +13,7 @@ const MOST_THREADS = 8;
  * @throws {RecipeError} a limit that cannot be one
  */
 export function openCodePool(limits: Partial<CodeLimits> = {}, threads?: number): CodePool {
-  const program = codeSandbox.toString();
+  const program = sandboxProgram();
   return new CodePool(
     {
       files: pythonFiles,

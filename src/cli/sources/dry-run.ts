@@ -16,10 +16,10 @@ import {
   type SftRecipe,
   sameValue,
 } from "../../recipe/recipe.ts";
+import { renderTable } from "../../text/tables.ts";
 import { type CliFlag, type ParsedArgs, UsageError } from "../args.ts";
 import { describeForecast, shapeOf } from "../commands/recipe.ts";
 import { forecastTable } from "../runs/prepare.ts";
-import { renderTable } from "../terminal/table.ts";
 import { embeddedModelFolder } from "./embedded-folder.ts";
 import { publishedRecipe } from "./published.ts";
 import { writeTinyModel } from "./tiny-model.ts";
@@ -28,7 +28,7 @@ export const DRY_RUN_FLAG: CliFlag = {
   name: "dry_run",
   type: "string",
   value: "tiny",
-  help: "tiny: forecast the recipe's memory by its model's true shape, then run two steps of it on a small random model of the same kind and sample rows. Works offline; keeps nothing unless output_dir is given.",
+  help: "tiny: forecast the recipe's memory by its model's true shape, then run two steps on a small random model of the same kind and sample rows. It works offline and keeps nothing unless output_dir is given.",
 };
 
 const STEPS = 2;

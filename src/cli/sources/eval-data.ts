@@ -13,6 +13,7 @@ import { goldAnswer } from "../../rewards/answers.ts";
 import { testsOf } from "../../rewards/code/tests.ts";
 import { goldAnswerIn, lastBoxed } from "../../rewards/maths/extract.ts";
 import type { PreparedText } from "../../session/generate.ts";
+import { show } from "../../text/show.ts";
 import { UsageError } from "../args.ts";
 import { EMBEDDED_SET, type EvalRequest } from "../flags/eval-flags.ts";
 import { openDataset } from "./datasets.ts";
@@ -142,7 +143,7 @@ async function openProblems(
   const options = { ...common, system_prompt: system };
   if (asked.dataset === EMBEDDED_SET && !existsSync(EMBEDDED_SET)) {
     if (split !== "test" && split !== "train") {
-      throw new UsageError(`The embedded problems have the splits test and train, got ${JSON.stringify(split)}`);
+      throw new UsageError(`The embedded problems have the splits test and train, got ${show(split)}`);
     }
     const rows = embeddedRows(split).map((row, i) => ({ row: { ...row }, number: i + 1, file: EMBEDDED_SET }));
     return readDataSet(EMBEDDED, [{ name: EMBEDDED_SET, rows }], options);

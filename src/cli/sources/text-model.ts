@@ -6,11 +6,11 @@ import type { LoadDType, Quantization } from "../../model/files/load.ts";
 import { nodeFolder } from "../../platform/node/fs.ts";
 import { type PreparedText, prepareText, type TextSources } from "../../session/generate.ts";
 import { recallTuning } from "../../session/tune.ts";
+import { formatFileSize } from "../../text/bytes.ts";
 import { type ParsedArgs, UsageError } from "../args.ts";
 import { textOf } from "../flags/text-flags.ts";
 import { availableMemory, openGpu } from "../runs/open-gpu.ts";
 import { tuningStore } from "../runs/tuning.ts";
-import { formatBytes } from "../terminal/table.ts";
 import { embeddedModelFolder } from "./embedded-folder.ts";
 import { hubOptions } from "./hub.ts";
 import { openChatTemplate, openModelFolder } from "./sources.ts";
@@ -66,7 +66,7 @@ export async function openText(
   status: (line: string | null) => void,
 ): Promise<OpenedText> {
   const hub = hubOptions(signal, ({ file, totalReceived, totalSize }) =>
-    status(`Downloading ${file}: ${formatBytes(totalReceived)} of ${formatBytes(totalSize)}`),
+    status(`Downloading ${file}: ${formatFileSize(totalReceived)} of ${formatFileSize(totalSize)}`),
   );
   const adapter = request.adapter ? await openModelFolder(request.adapter, "main", hub) : null;
   const model = await openBase(request, adapter, hub);
@@ -83,7 +83,8 @@ export async function openText(
     quantization: request.quantization,
     available: availableMemory(platform, null),
     signal,
-    onProgress: (what, done, total) => status(`Loading ${what}: ${formatBytes(done)} of ${formatBytes(total ?? done)}`),
+    onProgress: (what, done, total) =>
+      status(`Loading ${what}: ${formatFileSize(done)} of ${formatFileSize(total ?? done)}`),
   };
   const prepared = await prepareText(sources);
   status(null);

@@ -4,19 +4,18 @@ import {
   bestSentences,
   bySolvers,
   changesByProblem,
-  counted,
   countsByModel,
   hasSingles,
   interval,
   ksOf,
   namedVerdict,
-  percent,
   shortNames,
   stabilitySentence,
   verdict,
 } from "../../report/compare-text.ts";
+import { counted, formatFixed, formatNumber } from "../../text/numbers.ts";
+import { type Column, renderTable } from "../../text/tables.ts";
 import { plainText } from "./plain-text.ts";
-import { type Column, formatNumber, renderTable } from "./table.ts";
 
 /** Rows of a list before it is cut: a terminal is no place for a thousand. */
 const MOST = 40;
@@ -69,10 +68,10 @@ function modelTable(compared: DatasetComparison, width?: number): string {
   const rows = models.map((row) => [
     row.name,
     row.solved,
-    ...(single ? [] : [percent(row.accuracy)]),
-    ...ks.map((k) => percent(row.pass_at[k])),
-    ...(voted ? [percent(row.majority_accuracy)] : []),
-    ...(counts ? [row.avg_completion_tokens?.toFixed(1) ?? "—"] : []),
+    ...(single ? [] : [formatFixed(row.accuracy)]),
+    ...ks.map((k) => formatFixed(row.pass_at[k])),
+    ...(voted ? [formatFixed(row.majority_accuracy)] : []),
+    ...(counts ? [formatFixed(row.avg_completion_tokens)] : []),
     ...(measured ? [formatNumber(row.eval_loss)] : []),
     row.improvement === null ? "" : interval(row.improvement.pass_at_1),
     ...(single ? [] : [row.improvement === null ? "" : interval(row.improvement.accuracy)]),
@@ -84,7 +83,7 @@ function partTables({ models }: DatasetComparison, width?: number): string {
   const table = (heading: string, of: (row: ModelRow) => Record<string, number>) => {
     const parts = Object.keys(of(models[0]));
     if (parts.length < 2) return [];
-    const rows = models.map((row) => [row.name, ...parts.map((part) => percent(of(row)[part]))]);
+    const rows = models.map((row) => [row.name, ...parts.map((part) => formatFixed(of(row)[part]))]);
     return [renderTable([left(heading), ...parts.map(right)], rows, width)];
   };
   return [

@@ -1,5 +1,8 @@
-import { byPrompt, type Completion, question, shortName } from "../../report/text.ts";
-import { formatNumber, renderTable } from "./table.ts";
+import { rewardName } from "../../report/names.ts";
+import { byPrompt, type Completion, question } from "../../report/text.ts";
+import { formatNumber } from "../../text/numbers.ts";
+import { cut, flat } from "../../text/show.ts";
+import { renderTable } from "../../text/tables.ts";
 
 /** A completion narrower than this tells nothing. */
 const READABLE = 24;
@@ -12,10 +15,9 @@ const READABLE = 24;
  */
 export function completionsTable(completions: readonly Completion[], width: number): string {
   const names = Object.keys(completions[0]?.rewards ?? {});
-  const number = (value: number | null) => (value === null ? "–" : formatNumber(Number(value.toPrecision(4))));
-  const apart = names.reduce((sum, name) => sum + Math.max(6, shortName(name).length) + 2, 0);
+  const apart = names.reduce((sum, name) => sum + Math.max(6, rewardName(name).length) + 2, 0);
   const wide = READABLE + apart + "advantage".length + "tokens".length + 4 <= width;
-  const headings = wide ? names.map(shortName) : ["rewards"];
+  const headings = wide ? names.map(rewardName) : ["rewards"];
   const columns = [
     { heading: "completion" },
     ...[...headings, "advantage", "tokens"].map((heading) => ({ heading, align: "right" as const })),
@@ -23,11 +25,11 @@ export function completionsTable(completions: readonly Completion[], width: numb
   return byPrompt(completions)
     .map((group) => {
       const rows = group.map(({ completion, rewards, advantage, finish_reason, length }) => {
-        const values = names.map((name) => number(rewards[name] ?? null));
+        const values = names.map((name) => formatNumber(rewards[name]));
         return [
           completion.trim(),
           ...(wide ? values : [values.join(" / ")]),
-          number(Number(advantage.toFixed(3))),
+          formatNumber(Number(advantage.toFixed(3))),
           finish_reason === "length" ? `${length} cut` : length,
         ];
       });
@@ -38,7 +40,5 @@ export function completionsTable(completions: readonly Completion[], width: numb
 
 /** One line of at most `width` columns. */
 function clip(text: string, width: number): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is taken out
-  const line = text.replace(/[\s\u0000-\u001f\u007f-\u009f]+/g, " ");
-  return line.length > width ? `${line.slice(0, width - 1)}…` : line;
+  return cut(flat(text).replace(/\s+/g, " "), width);
 }

@@ -1,5 +1,7 @@
-import { shortName } from "../../report/text.ts";
-import { formatNumber, formatSeconds } from "./table.ts";
+import { METRICS } from "../../report/metrics.ts";
+import { rewardName } from "../../report/names.ts";
+import { formatNumber } from "../../text/numbers.ts";
+import { formatSeconds } from "../../text/times.ts";
 
 /** Where progress is written: process.stderr, or a stand-in. */
 export interface ProgressStream {
@@ -33,10 +35,7 @@ export interface ProgressStep {
 }
 
 /** names that head a log line, in this order, rewards by function after the first; others follow as they come */
-const first = [
-  ...["reward", "eval_reward", "loss", "eval_loss", "grad_norm", "learning_rate", "mean_token_accuracy", "entropy"],
-  ...["completions/mean_length", "completions/clipped_ratio", "kl"],
-];
+const first = METRICS.map(({ name }) => name);
 /** names that a log line leaves to metrics.jsonl: a GRPO log has some forty */
 const unsaid =
   /^(eval_)?(rewards\/.*\/std|completions\/(min|max)_.*|completions\/mean_terminated.*|clip_ratio\/(low|high)_.*)$/;
@@ -198,7 +197,7 @@ function rank(name: string): number {
 /** `correctness` for `rewards/correctness_reward_func/mean`: a line has little room; metrics.jsonl has the whole name. */
 function spoken(name: string): string {
   const [, evaluated, fn] = /^(eval_)?rewards\/(.+)\/mean$/.exec(name) ?? [];
-  return fn === undefined ? name : `${evaluated ?? ""}${shortName(fn)}`;
+  return fn === undefined ? name : `${evaluated ?? ""}${rewardName(fn)}`;
 }
 
 function average(before: number | null, value: number): number {

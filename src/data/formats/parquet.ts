@@ -1,5 +1,6 @@
 import { DataError, FormatError, QwenchError, UnsupportedError } from "../../errors.ts";
 import { markFloat, parsePythonJson } from "../../text/python-json.ts";
+import { messageOf } from "../../text/show.ts";
 import type { NumberedRow } from "../rows.ts";
 import { type ParquetDecompressors, parquetDecompressors } from "./parquet-codecs.ts";
 import { checkPages, type Leaf } from "./parquet-pages.ts";
@@ -45,9 +46,7 @@ export async function* readParquet(source: Source, limit: number): AsyncGenerato
     },
   };
   const failed = (error: unknown, where: string): QwenchError =>
-    error instanceof QwenchError
-      ? error
-      : new FormatError(`${source.name} ${where}: ${error instanceof Error ? error.message : String(error)}`);
+    error instanceof QwenchError ? error : new FormatError(`${source.name} ${where}: ${messageOf(error)}`);
 
   let metadata: Awaited<ReturnType<typeof parquetMetadataAsync>>;
   try {

@@ -1,4 +1,6 @@
 import { NotFoundError, RecipeError } from "../../errors.ts";
+import { isObject } from "../../text/json.ts";
+import { show } from "../../text/show.ts";
 import type { NumberedRow } from "../rows.ts";
 import { CODE_SETS } from "./code.ts";
 import type { DataSet, Problem, SetRow } from "./data-set.ts";
@@ -14,7 +16,7 @@ export const DATA_SETS: Readonly<Record<string, DataSet>> = Object.fromEntries(
 /** A data set by its name. @throws {NotFoundError} an unknown one, with those that there are */
 export function dataSetNamed(name: string): DataSet {
   if (!Object.hasOwn(DATA_SETS, name)) {
-    throw new NotFoundError(`There is no data set ${JSON.stringify(name)}: ${Object.keys(DATA_SETS).join(", ")}`);
+    throw new NotFoundError(`There is no data set ${show(name)}: ${Object.keys(DATA_SETS).join(", ")}`);
   }
   return DATA_SETS[name];
 }
@@ -66,14 +68,14 @@ const WHOLE: readonly string[] = ["max_reasoning_tokens", "min_reasoning_tokens"
 /** Reads a recipe's `dataset_options`. @throws {RecipeError} an unknown name, or a value that is none of its */
 export function readSetOptions(given: Readonly<Record<string, unknown>>): SetOptions {
   const refuse = (name: string, rule: string): never => {
-    throw new RecipeError(`dataset_options.${name} must be ${rule}, got ${JSON.stringify(given[name])}`);
+    throw new RecipeError(`dataset_options.${name} must be ${rule}, got ${show(given[name])}`);
   };
   for (const [name, value] of Object.entries(given)) {
     if (!(RECIPE_OPTIONS as readonly string[]).includes(name)) {
-      throw new RecipeError(`dataset_options takes ${RECIPE_OPTIONS.join(", ")}, got ${JSON.stringify(name)}`);
+      throw new RecipeError(`dataset_options takes ${RECIPE_OPTIONS.join(", ")}, got ${show(name)}`);
     }
     const whole = typeof value === "number" && Number.isSafeInteger(value);
-    const object = typeof value === "object" && value !== null && !Array.isArray(value);
+    const object = isObject(value);
     if (WHOLE.includes(name) && !(whole && value >= 1)) refuse(name, "a whole number of at least 1");
     if (name === "split_seed" && !whole) refuse(name, "a whole number");
     if (name === "template" && !(typeof value === "string" && value.includes("{problem}"))) {

@@ -1,5 +1,7 @@
 import { DataError } from "../../errors.ts";
+import { fnvText } from "../../text/hash.ts";
 import { compactJson } from "../../text/python-json.ts";
+import { show } from "../../text/show.ts";
 import { splitmix32 } from "../sampler.ts";
 import type { SetRow } from "./data-set.ts";
 
@@ -8,16 +10,9 @@ export function problemKey(row: Pick<SetRow, "problem">): string {
   return row.problem.replace(/\s+/g, " ").trim().toLowerCase();
 }
 
-/** FNV-1a over UTF-16 units. */
-function hash(text: string): number {
-  let h = 0x811c9dc5;
-  for (let i = 0; i < text.length; i++) h = Math.imul(h ^ text.charCodeAt(i), 0x01000193);
-  return h >>> 0;
-}
-
 /** A number in [0, 1) of a problem and a seed. */
 function draw(key: string, seed: number): number {
-  return splitmix32(seed, hash(key))() / 2 ** 32;
+  return splitmix32(seed, fnvText(key) >>> 0)() / 2 ** 32;
 }
 
 /** Names of the sides and their shares of the problems; the shares add up to 1. */
@@ -33,9 +28,7 @@ export function sideOf(key: string, shares: Shares, seed: number): string {
   const sides = Object.entries(shares);
   const sum = sides.reduce((total, [, share]) => total + share, 0);
   if (sides.length === 0 || sides.some(([, share]) => !(share >= 0)) || !(Math.abs(sum - 1) < 1e-9)) {
-    throw new DataError(
-      `Cannot split the problems: shares must be at least 0 and add up to 1, got ${JSON.stringify(shares)}`,
-    );
+    throw new DataError(`Cannot split the problems: shares must be at least 0 and add up to 1, got ${show(shares)}`);
   }
   let rest = draw(key, seed);
   for (const [side, share] of sides) {

@@ -1,4 +1,5 @@
 import { DataError } from "../../errors.ts";
+import { fnvText } from "../../text/hash.ts";
 import { splitmix32 } from "../sampler.ts";
 
 /** One step of working, such as 5*7. */
@@ -314,8 +315,7 @@ export function xmlCompletion(reasoning: string, answer: number): string {
 
 /** FNV-1a with a last mix, 32 bits. */
 function contentHash(text: string): number {
-  let h = 0x811c9dc5;
-  for (let i = 0; i < text.length; i++) h = Math.imul(h ^ text.charCodeAt(i), 0x01000193);
-  h = Math.imul(h ^ (h >>> 15), 0x2c1b3c6d);
+  const hash = fnvText(text);
+  const h = Math.imul(hash ^ (hash >>> 15), 0x2c1b3c6d);
   return (h ^ (h >>> 13)) >>> 0;
 }

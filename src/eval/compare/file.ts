@@ -1,6 +1,8 @@
 import { FormatError } from "../../errors.ts";
 import type { CodeOutcome } from "../../rewards/code/outcome.ts";
 import { parseBoundedJson } from "../../text/bounded-json.ts";
+import { isObject } from "../../text/json.ts";
+import { kindOf } from "../../text/show.ts";
 
 /** What one evaluation says of one problem. */
 export interface Judged {
@@ -132,16 +134,6 @@ function majorityOf(record: Json): boolean | null {
   return right[answers.indexOf(most)] === true;
 }
 
-function isObject(value: unknown): value is Json {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
 function isText(value: unknown): value is string {
   return typeof value === "string" && value.trim() !== "";
-}
-
-function kindOf(value: unknown): string {
-  if (value === undefined) return "missing";
-  if (Array.isArray(value)) return "a list";
-  return isObject(value) ? "an object" : JSON.stringify(value).slice(0, 60);
 }

@@ -1,4 +1,5 @@
 import { QwenchError } from "../../errors.ts";
+import { cut } from "../../text/show.ts";
 import type { Evaluation, Judged } from "./file.ts";
 
 /** A problem that all evaluations have. */
@@ -64,8 +65,7 @@ export function tellingLine(problem: string): string {
   const lines = problem.split("\n").filter((line) => line.trim() !== "");
   const code = /^(from|import|def|class|@|#)\b/.test(lines[0] ?? "");
   const line = ((code && lines.findLast((each) => each.startsWith("def "))) || lines[0] || "").trim();
-  const characters = [...line];
-  return characters.length > LONGEST_LINE ? `${characters.slice(0, LONGEST_LINE - 1).join("")}…` : line;
+  return cut(line, LONGEST_LINE);
 }
 
 function normalised(text: string): string {

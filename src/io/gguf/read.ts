@@ -1,5 +1,5 @@
 import { FormatError, UnsupportedError } from "../../errors.ts";
-import { show } from "../names.ts";
+import { oneLine } from "../../text/show.ts";
 import type { ByteSource } from "../storage.ts";
 import { aligned, GGML_TYPES, GGUF_ALIGNMENT, GGUF_MAGIC, GGUF_VERSION, type GgmlType, ggmlBytes } from "./gguf.ts";
 
@@ -53,38 +53,38 @@ export async function openGguf(source: ByteSource): Promise<GgufFile> {
   const metadata = new Map<string, GgufRead>();
   for (let i = 0; i < keyCount; i++) {
     const key = await head.string();
-    if (metadata.has(key)) fail(`the key ${show(key)} appears twice`);
+    if (metadata.has(key)) fail(`the key ${oneLine(key)} appears twice`);
     metadata.set(key, await head.value(await head.u32(), 0));
   }
   const found: (Omit<GgufEntry, "begin" | "end"> & { offset: number })[] = [];
   for (let i = 0; i < tensorCount; i++) {
     const name = await head.string();
     const dimensions = await head.u32();
-    if (dimensions > MAX_DIMENSIONS) fail(`the tensor ${show(name)} has ${dimensions} dimensions`);
+    if (dimensions > MAX_DIMENSIONS) fail(`the tensor ${oneLine(name)} has ${dimensions} dimensions`);
     const shape: number[] = [];
-    for (let d = 0; d < dimensions; d++) shape.unshift(await head.whole(`an extent of ${show(name)}`));
+    for (let d = 0; d < dimensions; d++) shape.unshift(await head.whole(`an extent of ${oneLine(name)}`));
     const id = await head.u32();
     const type = typeNames.get(id);
     if (!type) {
       throw new UnsupportedError(
-        `Cannot read ${source.name}: the tensor ${show(name)} is of ggml's type ${id}; Qwench reads ${Object.keys(GGML_TYPES).join(", ")}`,
+        `Cannot read ${source.name}: the tensor ${oneLine(name)} is of ggml's type ${id}; Qwench reads ${Object.keys(GGML_TYPES).join(", ")}`,
       );
     }
-    found.push({ name, type, shape, offset: await head.whole(`the offset of ${show(name)}`) });
+    found.push({ name, type, shape, offset: await head.whole(`the offset of ${oneLine(name)}`) });
   }
   const alignment = metadata.get("general.alignment") ?? GGUF_ALIGNMENT;
   if (typeof alignment !== "number" || alignment < 8 || alignment % 8 !== 0) {
-    return fail(`general.alignment is ${show(String(alignment))}`);
+    return fail(`general.alignment is ${oneLine(String(alignment))}`);
   }
   const start = aligned(head.at, alignment);
   const tensors = new Map<string, GgufEntry>();
   let free = 0;
   for (const { name, type, shape, offset } of found.sort((a, b) => a.offset - b.offset)) {
-    if (tensors.has(name)) fail(`the tensor ${show(name)} appears twice`);
-    if (offset % alignment !== 0 || offset < free) fail(`the tensor ${show(name)} begins at ${offset} of the data`);
+    if (tensors.has(name)) fail(`the tensor ${oneLine(name)} appears twice`);
+    if (offset % alignment !== 0 || offset < free) fail(`the tensor ${oneLine(name)} begins at ${offset} of the data`);
     const end = offset + ggmlBytes(type, shape);
     if (!(start + end <= source.size)) {
-      fail(`the tensor ${show(name)} ends at byte ${start + end}, and the file at ${source.size}: it is cut short`);
+      fail(`the tensor ${oneLine(name)} ends at byte ${start + end}, and the file at ${source.size}: it is cut short`);
     }
     tensors.set(name, { name, type, shape, begin: start + offset, end: start + end });
     free = end;

@@ -1,5 +1,5 @@
 import { FormatError, UnsupportedError } from "../../errors.ts";
-import { show } from "../names.ts";
+import { show } from "../../text/show.ts";
 import type { GgufValue } from "./gguf.ts";
 
 type Json = Record<string, unknown>;

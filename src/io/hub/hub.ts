@@ -1,8 +1,9 @@
 import { datasetInfo, listFiles, modelInfo } from "@huggingface/hub";
 import { FormatError, NetworkError, NotFoundError, QwenchError, RecipeError, UnsupportedError } from "../../errors.ts";
+import { oneLine, show } from "../../text/show.ts";
 import { INDEX_FILE, parseJsonObject, parseWeightMap, WEIGHTS_FILE } from "../checkpoint.ts";
 import { hubFetch, RETRY, type RetryPolicy, type Transport } from "../http.ts";
-import { checkFileName, portableFault, show } from "../names.ts";
+import { checkFileName, portableFault } from "../names.ts";
 import { exclusively, type Folder } from "../storage.ts";
 import { downloadFile, type RemoteFile } from "./download.ts";
 
@@ -226,7 +227,7 @@ export function makeTransport(id: string, what: string, options: Omit<HubOptions
   try {
     url = new URL(options.hubUrl || HUB_URL);
   } catch {
-    throw new RecipeError(`Cannot use the hub URL ${JSON.stringify(options.hubUrl)}: it is not a URL`);
+    throw new RecipeError(`Cannot use the hub URL ${show(options.hubUrl)}: it is not a URL`);
   }
   if (!/^https?:$/.test(url.protocol) || url.username || url.password) {
     throw new RecipeError(`Cannot use the hub URL ${url.origin}: it must be http(s), without a user or password in it`);
@@ -254,7 +255,7 @@ export function checkId(id: string, what: string): string {
 
 function checkRevision(revision: string, what: string): void {
   if (!/^[A-Za-z0-9._/+-]+$/.test(revision) || revision.split("/").some((part) => /^\.*$/.test(part))) {
-    throw new RecipeError(`Cannot fetch ${what}: ${JSON.stringify(revision)} is not a branch, tag or commit`);
+    throw new RecipeError(`Cannot fetch ${what}: ${show(revision)} is not a branch, tag or commit`);
   }
 }
 
@@ -410,8 +411,11 @@ async function fromHub<T>(transport: Transport, call: () => Promise<T>): Promise
   } catch (error) {
     if (error instanceof QwenchError) throw error;
     const why = (error as Error).message;
-    throw new FormatError(`Cannot fetch ${transport.what}: the hub's answer is not what its API says (${show(why)})`, {
-      cause: error,
-    });
+    throw new FormatError(
+      `Cannot fetch ${transport.what}: the hub's answer is not what its API says (${oneLine(why)})`,
+      {
+        cause: error,
+      },
+    );
   }
 }

@@ -1,7 +1,8 @@
 import { type CommitProgressEvent, commitIter, createRepo, HubApiError, modelInfo } from "@huggingface/hub";
 import { AbortError, BusyError, NetworkError, NotFoundError, QwenchError, RecipeError } from "../../errors.ts";
+import { oneLine, show } from "../../text/show.ts";
 import { aborted, CutError, type RetryPolicy, retryAfter, type Transport, withRetries } from "../http.ts";
-import { checkFileName, show } from "../names.ts";
+import { checkFileName } from "../names.ts";
 import { checkId, makeTransport } from "./hub.ts";
 
 /** A file to push: bytes, or where they lie, a `file:` URL that is read while it is sent. */
@@ -153,7 +154,7 @@ async function told<T>(transport: Transport, call: () => Promise<T>): Promise<T>
     }
     if (!(error instanceof HubApiError)) {
       throw new NetworkError(
-        `${cannot}: the hub's answer is not what its API says (${show(hide((error as Error).message))})`,
+        `${cannot}: the hub's answer is not what its API says (${oneLine(hide((error as Error).message))})`,
       );
     }
     const { statusCode: status, data } = error;
@@ -161,7 +162,7 @@ async function told<T>(transport: Transport, call: () => Promise<T>): Promise<T>
     if (origin !== new URL(hubUrl).origin)
       throw new NetworkError(`${cannot}: ${origin}, its store of large files, answers ${status}`);
     const reason = (data as { error?: unknown } | undefined)?.error;
-    const said = `${hubUrl} answers ${status}${typeof reason === "string" ? ` (${show(hide(reason))})` : ""}`;
+    const said = `${hubUrl} answers ${status}${typeof reason === "string" ? ` (${oneLine(hide(reason))})` : ""}`;
     switch (status) {
       case 401:
         throw new NotFoundError(

@@ -5,6 +5,8 @@ import { fakeGpu } from "../../gpu/fake-device.ts";
 import type { Kernel } from "../../gpu/program.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import { parseBoundedJson } from "../../text/bounded-json.ts";
+import { isObject } from "../../text/json.ts";
+import { show } from "../../text/show.ts";
 import { matrixTiles, rowsTile } from "./gpu-tiles.ts";
 import { matmul } from "./matmul.ts";
 import { tileCandidates, tileKey } from "./matmul-tile.ts";
@@ -22,14 +24,10 @@ export interface Product {
   extra: number;
 }
 
-/** Sizes of a model, as config.json names them. */
-interface ModelSizes {
-  hidden_size: number;
-  intermediate_size: number;
-  num_attention_heads: number;
-  num_key_value_heads: number;
-  head_dim: number;
-  vocab_size: number;
+/** Weights of a model, each `[out, inner]`; a shape that occurs often is here once. */
+export interface WeightShapes {
+  projections: readonly (readonly [out: number, inner: number])[];
+  head: readonly [out: number, inner: number];
 }
 
 interface TuneOptions {
@@ -215,26 +213,17 @@ class Trial {
  * @param table dtype of the head, where it is another
  */
 export function modelProducts(
-  sizes: ModelSizes,
+  shapes: WeightShapes,
   tokens: number,
   dtype: StoredMatrix,
   rank: number | null,
   table: StoredMatrix = dtype,
 ): Product[] {
-  const { hidden_size: hidden, intermediate_size: inner, head_dim, vocab_size } = sizes;
-  const [q, kv] = [sizes.num_attention_heads * head_dim, sizes.num_key_value_heads * head_dim];
   const b = rank === null ? "f32" : dtype;
-  const layers = [
-    [q, hidden],
-    [kv, hidden],
-    [hidden, q],
-    [inner, hidden],
-    [hidden, inner],
-  ];
   const products: Product[] = [];
   const add = (kind: "nt" | "nn" | "tn", stored: StoredMatrix, [m, n, k]: [number, number, number], extra = 0) =>
     products.push({ transA: kind === "tn", transB: kind === "nt", b: stored, m, n, k, extra });
-  for (const [out, into] of layers) {
+  for (const [out, into] of shapes.projections) {
     add("nt", b, [tokens, out, into], rank ?? 0); // y = x·Wᵀ
     add("nn", b, [tokens, into, out], rank ?? 0); // dx = dy·W
     if (rank === null) {
@@ -247,8 +236,9 @@ export function modelProducts(
     add("tn", "f32", [rank, into, tokens]); // dA = dhᵀ·x
   }
   const head = rank === null ? "f32" : table;
-  add("nt", head, [tokens, vocab_size, hidden]); // the head's logits, and their way back
-  add("nn", head, [tokens, hidden, vocab_size]);
+  const [vocab, hidden] = shapes.head;
+  add("nt", head, [tokens, vocab, hidden]); // the head's logits, and their way back
+  add("nn", head, [tokens, hidden, vocab]);
   return products;
 }
 
@@ -283,7 +273,7 @@ export function importTuning(gpu: Gpu, text: string): string | null {
     return `Cannot use tuning of adapter ${show(file.adapter)}: this one is ${show(adapterOf(gpu))}`;
   }
   const { tiles } = file;
-  if (tiles === null || typeof tiles !== "object" || Array.isArray(tiles)) return "Cannot read tuning: it has no tiles";
+  if (!isObject(tiles)) return "Cannot read tuning: it has no tiles";
   const found: [string, string][] = [];
   for (const [key, tile] of Object.entries(tiles)) {
     const form = KEY.exec(key);
@@ -338,5 +328,3 @@ function tileFault(gpu: Gpu, value: unknown, transB: boolean): string | null {
   }
   return null;
 }
-
-const show = (value: unknown) => (JSON.stringify(value) ?? "absent").slice(0, 80);

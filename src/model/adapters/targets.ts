@@ -1,5 +1,6 @@
 import { UnsupportedError } from "../../errors.ts";
 import type { AdapterConfig } from "../../io/peft.ts";
+import { show } from "../../text/show.ts";
 import type { ModelConfig } from "../architectures/architecture.ts";
 import { type Module, moduleNames, modulesOf } from "../architectures/tensors.ts";
 
@@ -32,7 +33,7 @@ const REPEATED_REPEATS = /\((?:[^()\\]|\\.)*[*+}](?:[^()\\]|\\.)*\)[*+{]/;
 function pattern(text: string, field: string): RegExp {
   if (text.length > MOST_PATTERN || REPEATED_REPEATS.test(text)) {
     throw new UnsupportedError(
-      `Cannot use ${field} ${JSON.stringify(text.slice(0, 80))}: repeats within a repeated group could take for ever, and so could more than ${MOST_PATTERN} characters`,
+      `Cannot use ${field} ${show(text)}: repeats within a repeated group could take for ever, and so could more than ${MOST_PATTERN} characters`,
     );
   }
   try {
@@ -40,7 +41,7 @@ function pattern(text: string, field: string): RegExp {
     return new RegExp(`^(?:${text.replaceAll("(?P<", "(?<")})$`);
   } catch (error) {
     throw new UnsupportedError(
-      `Cannot use ${field} ${JSON.stringify(text.slice(0, 80))}: it is no regular expression (${(error as Error).message})`,
+      `Cannot use ${field} ${show(text)}: it is no regular expression (${(error as Error).message})`,
     );
   }
 }
@@ -110,6 +111,6 @@ export function targetModules(config: ModelConfig, modules: readonly string[] | 
   const whole = names.length === 1 && /[*+?()[\]|\\^$]/.test(other);
   if (whole && paths.some((path) => means(other, path, "lora_target_modules"))) return other;
   throw new UnsupportedError(
-    `Cannot put LoRA on ${JSON.stringify(other)}: lora_target_modules may be "all-linear" or a list of ${known.join(", ")}, of ends of their paths, or one regular expression over whole paths such as ${paths[0]}`,
+    `Cannot put LoRA on ${show(other)}: lora_target_modules may be "all-linear" or a list of ${known.join(", ")}, of ends of their paths, or one regular expression over whole paths such as ${paths[0]}`,
   );
 }

@@ -1,4 +1,5 @@
 import { UnsupportedError } from "../../errors.ts";
+import { show } from "../../text/show.ts";
 import type { Architecture } from "./architecture.ts";
 import { qwen2 } from "./qwen2.ts";
 import { qwen3 } from "./qwen3.ts";
@@ -17,6 +18,6 @@ export function architectureOf({ model_type }: { model_type: string }, file = "t
   if (found) return found;
   const known = [...ARCHITECTURES.values()].map(({ model_type, about }) => `${model_type} (${about})`);
   throw new UnsupportedError(
-    `Cannot load ${file}: model_type is ${(JSON.stringify(model_type) ?? "absent").slice(0, 80)}; Qwench implements ${known.join(" and ")}`,
+    `Cannot load ${file}: model_type is ${show(model_type)}; Qwench implements ${known.join(" and ")}`,
   );
 }

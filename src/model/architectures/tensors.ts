@@ -1,3 +1,4 @@
+import type { WeightShapes } from "../../kernels/matmul/matmul-tune.ts";
 import type { LayerSpec, ModelConfig, NormSpec, Projection } from "./architecture.ts";
 import { architectureOf } from "./registry.ts";
 
@@ -84,6 +85,12 @@ export function tensorsOf(config: ModelConfig): ReadonlyMap<string, TensorSpec> 
 /** Every linear layer of the model's blocks, in order. */
 export function modulesOf(config: ModelConfig): readonly Module[] {
   return inventoryOf(config).modules;
+}
+
+/** The shapes that a model's products have, each once. */
+export function weightShapes(config: ModelConfig): WeightShapes {
+  const shapes = new Map(modulesOf(config).map(({ out, inner }) => [`${out} ${inner}`, [out, inner] as const]));
+  return { projections: [...shapes.values()], head: [config.vocab_size, config.hidden_size] };
 }
 
 /** Whether a tensor of a checkpoint is a block's linear layer's matrix: what adapters go on and quantisation takes. */

@@ -14,6 +14,7 @@ import { mergedTensors } from "./merge.ts";
 
 /** What the weights of a GGUF file are stored as. */
 export const GGUF_QUANTIZATIONS = ["f16", "bf16", "q8_0", "q4_0"] as const;
+/** How a GGUF file stores weights. */
 export type GgufQuantization = (typeof GGUF_QUANTIZATIONS)[number];
 
 /** `general.file_type` of llama.cpp, and the type of most tensors. */

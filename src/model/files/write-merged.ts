@@ -13,7 +13,7 @@ export const TOKENIZER_FILES: readonly string[] = [
   ..."tokenizer.json tokenizer_config.json special_tokens_map.json added_tokens.json vocab.json merges.txt".split(" "),
   ..."tokenizer.model chat_template.jinja chat_template.json".split(" "),
 ];
-const GENERATION_FILE = "generation_config.json";
+export const GENERATION_FILE = "generation_config.json";
 const TORCH_NAMES = { F32: "float32", F16: "float16", BF16: "bfloat16" } as const;
 
 export interface MergedOptions {

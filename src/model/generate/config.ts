@@ -1,4 +1,5 @@
 import { FormatError } from "../../errors.ts";
+import { show } from "../../text/show.ts";
 import type { SamplingOptions } from "./generate.ts";
 
 /** What a checkpoint's generation_config.json says about drawing tokens; what it leaves out is as in transformers. */
@@ -40,7 +41,7 @@ export function parseGenerationConfig(
   const number = <T>(name: string, fallback: number | T, rule: string, fits: (value: number) => boolean) => {
     const value = json[name] ?? fallback;
     if (value === fallback || (typeof value === "number" && fits(value))) return value as number | T;
-    throw new FormatError(`Cannot use ${file}: ${name} must be ${rule}, got ${JSON.stringify(value).slice(0, 80)}`);
+    throw new FormatError(`Cannot use ${file}: ${name} must be ${rule}, got ${show(value)}`);
   };
   const share = (value: number) => value >= 0 && value <= 1;
   const whole = (value: number) => Number.isInteger(value) && value >= 0;

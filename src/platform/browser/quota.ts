@@ -1,13 +1,5 @@
 import { BusyError, NotFoundError, QuotaError, QwenchError } from "../../errors.ts";
-
-/** Bytes as people read them. */
-export function readable(bytes: number): string {
-  return bytes < 1e6
-    ? `${Math.ceil(bytes / 1e3)} kB`
-    : bytes < 1e9
-      ? `${(bytes / 1e6).toFixed(1)} MB`
-      : `${(bytes / 1e9).toFixed(2)} GB`;
-}
+import { formatFileSize } from "../../text/bytes.ts";
 
 /** What the browser's storage has room for now. `check` throws QuotaError where `bytes` more would not fit. */
 export async function roomLeft(): Promise<{ check(bytes: number, what: string): void }> {
@@ -42,5 +34,5 @@ export async function explainStorage(error: unknown, what: string, bytes: number
 
 function full(what: string, bytes: number, usage: number, quota: number): string {
   const free = Math.max(0, quota - usage);
-  return `Cannot ${what}: the browser's storage for this site is full. ${readable(bytes)} are needed, ${readable(free)} of ${readable(quota)} are free. What was there before is intact; delete a model, a data set or a run, or free some of the disk`;
+  return `Cannot ${what}: the browser's storage for this site is full. ${formatFileSize(bytes)} are needed, ${formatFileSize(free)} of ${formatFileSize(quota)} are free. What was there before is intact; delete a model, a data set or a run, or free some of the disk`;
 }

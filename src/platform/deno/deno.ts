@@ -51,11 +51,11 @@ export async function openDenoAdapter(options: OpenOptions = {}): Promise<Platfo
     host.setEnv("DENO_WEBGPU_BACKEND", "vulkan"); // its OpenGL fallback lacks the limits that kernels need
   }
 
-  if (choice === "swiftshader" || !useSystemVulkan(host)) {
+  if (choice === "swiftshader" || !(await useSystemVulkan(host, options.warn))) {
     if (choice === "gpu" || choice === "mesa") {
       throw new GpuError(`Cannot open adapter ${choice}: no Vulkan driver is installed. ${remedy(choice)}`);
     }
-    useSwiftShader(host);
+    await useSwiftShader(host, options.warn);
   }
   const request = choice === "mesa" ? { forceFallbackAdapter: true } : FASTEST;
   const adapter = await gpu.requestAdapter(request);

@@ -22,7 +22,8 @@ interface Written extends LockOwner {
  */
 export async function takeFileLock(path: string, what: string): Promise<Lock | { owner: LockOwner }> {
   const mine: Written = { id: String(process.pid), host: hostname(), what, began: beganAt(process.pid) };
-  await fs.mkdir(dirname(path), { recursive: true });
+  const folder = dirname(path);
+  const made = await fs.mkdir(folder, { recursive: true });
   for (let tries = 0; tries < 200; tries++) {
     try {
       const handle = await fs.open(path, "wx");
@@ -31,7 +32,7 @@ export async function takeFileLock(path: string, what: string): Promise<Lock | {
       } finally {
         await handle.close();
       }
-      return held(path, mine);
+      return held(path, mine, made === undefined ? null : folder);
     } catch (error) {
       if ((error as { code?: string }).code !== "EEXIST") throw error;
     }
@@ -65,7 +66,8 @@ async function removeDead(path: string): Promise<void> {
   }
 }
 
-function held(path: string, mine: Written): Lock {
+/** @param made the folder, where it was made for the lock: it goes with the lock when nothing came into it */
+function held(path: string, mine: Written, made: string | null): Lock {
   const beat = setInterval(() => {
     const now = new Date();
     fs.utimes(path, now, now).catch(() => {}); // where the file is gone, release says nothing either
@@ -77,6 +79,7 @@ function held(path: string, mine: Written): Lock {
       const found = await read(path);
       // taken over by another, while this process was stopped for long: its lock now
       if (found && found.id === mine.id && found.host === mine.host) await fs.unlink(path).catch(() => {});
+      if (made !== null) await fs.rmdir(made).catch(() => {}); // it is not empty, as a rule
     },
   };
 }

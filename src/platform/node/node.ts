@@ -48,7 +48,7 @@ export async function openNodeAdapter(options: OpenOptions = {}): Promise<Platfo
     return { ...platform, waiting: calmWaiting(), ...sparesOf(request, flags) };
   };
 
-  if (choice !== "swiftshader" && useSystemVulkan(host)) {
+  if (choice !== "swiftshader" && (await useSystemVulkan(host, options.warn))) {
     const gpu = await dawn(flags);
     const adapter = await gpu.requestAdapter(FASTEST);
     if (adapter && suits(choice, adapter.info)) return opened(gpu, FASTEST, adapter);
@@ -64,7 +64,7 @@ export async function openNodeAdapter(options: OpenOptions = {}): Promise<Platfo
     throw new GpuError(`Cannot open adapter ${choice}: no ${wanted} that Dawn accepts. ${remedy(choice)}`);
   }
   try {
-    useSwiftShader(host);
+    await useSwiftShader(host, options.warn);
   } catch (error) {
     throw new GpuError(
       `Cannot open a WebGPU adapter: no driver that Dawn accepts, and ${(error as Error).message}. ${installMesa()}`,

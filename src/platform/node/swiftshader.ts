@@ -11,10 +11,15 @@ import {
 import { createRequire } from "node:module";
 import { homedir, tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { brotliDecompressSync } from "node:zlib";
-import { FormatError, GpuError, NotFoundError } from "../../errors.ts";
+import { brotliDecompressSync, gunzipSync } from "node:zlib";
+import { FormatError, GpuError } from "../../errors.ts";
+import { takeFileLock } from "./lock.ts";
+import { fetchPackage, type NpmPackage } from "./npm-package.ts";
 
 const PACKAGE = "@sparticuz/chromium";
+const ARCHIVE = "swiftshader.tar.br";
+/** Milliseconds between two looks at whether another process has fetched it. */
+const WAIT_MS = 500;
 const DRIVER = "libvk_swiftshader.so";
 const LOADER = "libvulkan.so.1";
 const MANIFEST = "vk_swiftshader_icd.json";
@@ -27,52 +32,104 @@ export interface SwiftShader {
   loader: string;
 }
 
+/** Where SwiftShader comes from when the package is not installed; 65 MB to fetch, 17 MB kept. */
+const PINNED: NpmPackage = {
+  name: PACKAGE,
+  version: "143.0.4",
+  integrity: "sha512-/6I7uQTRhRDD2/gGPQ1Gkf+Dqk0RYDACPJDZfSzz0OWk4JmUTonNHPXbrn6UIklOHlnDLf8xAAzkOZKB/cJpLA==",
+};
+
+export interface SwiftShaderOptions {
+  /** folder for `swiftshader-<version>`; default `$XDG_CACHE_HOME/qwench`, else `~/.cache/qwench`, else a private one in the temporary folder */
+  cache?: string;
+  /** receives a line before a download; default console.error */
+  warn?: (line: string) => void;
+  /** folder of the installed package `@sparticuz/chromium`, null: none; default: looked for */
+  installed?: string | null;
+  /** gives the package's tarball where it is not installed; default: from npm */
+  download?: (wanted: NpmPackage) => Promise<Uint8Array>;
+}
+
 /**
- * Unpacks the SwiftShader that the optional package `@sparticuz/chromium` carries into the user's cache folder, once a
- * version. Processes that race for it are safe: each unpacks under a name of its own and renames.
+ * Unpacks the SwiftShader that the package `@sparticuz/chromium` carries into the user's cache folder, once a version; where
+ * the package is not installed, fetches it from npm first. Processes that need it at the same time share one download, and
+ * each unpacks under a name of its own and renames.
  *
- * @param cache folder for `swiftshader-<version>`; default `$XDG_CACHE_HOME/qwench`, else `~/.cache/qwench`, else a
- *   private folder in the temporary one
  * @throws {GpuError} on a machine that the package's libraries do not run on
- * @throws {NotFoundError} when the package was not installed
+ * @throws {NetworkError} when npm does not give the package
  */
-export function unpackSwiftShader(cache?: string): SwiftShader {
+export async function unpackSwiftShader(options: SwiftShaderOptions = {}): Promise<SwiftShader> {
   if (process.platform !== "linux" || process.arch !== "x64") {
     throw new GpuError(
       `Cannot use SwiftShader: its binaries are for linux x64, this is ${process.platform} ${process.arch}`,
     );
   }
-  const root = packageFolder();
-  const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { version: string };
-  const parent = cache ?? cacheFolder();
-  const folder = join(parent, `swiftshader-${version}`);
+  const { installed = packageFolder() } = options;
+  const version = installed ? versionOf(installed) : PINNED.version;
+  const folder = join(options.cache ?? cacheFolder(), `swiftshader-${version}`);
   if (!isComplete(folder)) {
-    const files = readTar(brotliDecompressSync(readFileSync(join(root, "bin", "swiftshader.tar.br"))));
-    const fresh = mkdtempSync(`${folder}.`);
-    try {
-      for (const name of [DRIVER, LOADER, MANIFEST]) {
-        const bytes = files.get(name);
-        if (!bytes) throw new FormatError(`Cannot unpack ${PACKAGE} ${version}: swiftshader.tar.br holds no ${name}`);
-        writeFileSync(join(fresh, name), bytes);
-      }
-      if (existsSync(folder)) rmSync(folder, { recursive: true, force: true }); // a half that something else left
-      renameSync(fresh, folder);
-    } catch (error) {
-      rmSync(fresh, { recursive: true, force: true });
-      if (!isComplete(folder)) throw error; // else another process was quicker
-    }
+    if (installed) unpackInto(folder, version, readFileSync(join(installed, "bin", ARCHIVE)));
+    else await fetchInto(folder, options);
   }
   return { manifest: join(folder, MANIFEST), loader: join(folder, LOADER) };
 }
 
-function packageFolder(): string {
-  try {
-    return dirname(dirname(dirname(createRequire(import.meta.url).resolve(PACKAGE)))); // …/build/cjs/index.cjs
-  } catch {
-    throw new NotFoundError(
-      `Cannot find the software renderer: the optional package ${PACKAGE} is not installed; npm install ${PACKAGE}`,
-    );
+/** Fetches the package while others who need it wait. */
+async function fetchInto(folder: string, { warn = console.error, download = fetchPackage }: SwiftShaderOptions) {
+  const what = "fetching SwiftShader";
+  for (let told = false; ; told = true) {
+    const lock = await takeFileLock(`${folder}.lock`, what);
+    if ("release" in lock) {
+      try {
+        if (isComplete(folder)) return; // another process was quicker
+        const { version } = PINNED;
+        warn(
+          `No Vulkan driver, or no loader, found: ${what}, a software renderer, once (65 MB, npm's ${PACKAGE} ${version})`,
+        );
+        const archive = readTar(gunzipSync(await download(PINNED))).get(ARCHIVE);
+        if (!archive) throw new FormatError(`Cannot unpack ${PACKAGE} ${version}: it holds no ${ARCHIVE}`);
+        return unpackInto(folder, version, archive);
+      } finally {
+        await lock.release();
+      }
+    }
+    if (!told) warn(`Waiting for process ${lock.owner.id}, which is ${lock.owner.what}`);
+    await new Promise((resolve) => setTimeout(resolve, WAIT_MS));
+    if (isComplete(folder)) return;
   }
+}
+
+function unpackInto(folder: string, version: string, archive: Uint8Array): void {
+  const files = readTar(brotliDecompressSync(archive));
+  const fresh = mkdtempSync(`${folder}.`);
+  try {
+    for (const name of [DRIVER, LOADER, MANIFEST]) {
+      const bytes = files.get(name);
+      if (!bytes) throw new FormatError(`Cannot unpack ${PACKAGE} ${version}: ${ARCHIVE} holds no ${name}`);
+      writeFileSync(join(fresh, name), bytes);
+    }
+    if (existsSync(folder)) rmSync(folder, { recursive: true, force: true }); // a half that something else left
+    renameSync(fresh, folder);
+  } catch (error) {
+    rmSync(fresh, { recursive: true, force: true });
+    if (!isComplete(folder)) throw error; // else another process was quicker
+  }
+}
+
+/** Where the package is installed, if it is: with Qwench, or by the user in the folder at hand. */
+function packageFolder(): string | null {
+  for (const from of [import.meta.url, join(process.cwd(), "package.json")]) {
+    try {
+      return dirname(dirname(dirname(createRequire(from).resolve(PACKAGE)))); // …/build/cjs/index.cjs
+    } catch {
+      // not from there
+    }
+  }
+  return null;
+}
+
+function versionOf(folder: string): string {
+  return (JSON.parse(readFileSync(join(folder, "package.json"), "utf8")) as { version: string }).version;
 }
 
 function isComplete(folder: string): boolean {

@@ -43,21 +43,21 @@ export function hasVulkanDriver(env: Record<string, string | undefined> = proces
 }
 
 /** Makes the drivers that are installed reachable: false when there are none, or no loader to reach them with. */
-export function useSystemVulkan(host: VulkanHost): boolean {
+export async function useSystemVulkan(host: VulkanHost, warn?: (line: string) => void): Promise<boolean> {
   if (process.platform !== "linux") return true; // Metal and Direct3D need no help
   runtimeFolder(host);
   if (!hasVulkanDriver()) return false;
   if (host.load(SYSTEM_LOADER)) return true;
   try {
-    return host.load(unpackSwiftShader().loader); // a container with a GPU's driver but no loader
+    return host.load((await unpackSwiftShader({ warn })).loader); // a container with a GPU's driver but no loader
   } catch {
     return false;
   }
 }
 
-/** Makes SwiftShader the only Vulkan driver of this process. @throws {GpuError | NotFoundError} where it cannot be had */
-export function useSwiftShader(host: VulkanHost): SwiftShader {
-  const unpacked = unpackSwiftShader();
+/** Makes SwiftShader the only Vulkan driver of this process. @throws {GpuError | NetworkError} where it cannot be had */
+export async function useSwiftShader(host: VulkanHost, warn?: (line: string) => void): Promise<SwiftShader> {
+  const unpacked = await unpackSwiftShader({ warn });
   runtimeFolder(host);
   host.setEnv("VK_DRIVER_FILES", null); // the newer name would win
   host.setEnv("VK_ICD_FILENAMES", unpacked.manifest);

@@ -30,7 +30,7 @@ export const dataFields = [
     choices: ["auto", "float32", "float16", "bfloat16"],
     default: "auto",
     trlDefault: "float32",
-    help: "How frozen weights are held in GPU memory. auto keeps the file's own dtype, which is exact and takes least memory; TRL's float32 would double it for nothing. Sums are f32 in every case.",
+    help: "How frozen weights are stored in GPU memory. auto keeps the file's own dtype, which is exact and takes the least memory; TRL's float32 would double that memory and change nothing. Sums are f32 in every case.",
   },
   {
     name: "load_in_4bit",
@@ -38,7 +38,7 @@ export const dataFields = [
     methods: both,
     type: "boolean",
     default: false,
-    help: "QLoRA: quantise the frozen linear layers to NF4 while loading, in blocks of 64 with a f32 scale: about a third of bf16's memory. Checkpoints that bitsandbytes stored so are read as they are. Embedding, head, norms and biases stay as dtype says.",
+    help: "QLoRA: quantise the frozen linear layers to NF4 while loading, in blocks of 64 with an f32 scale each. They then take about a third of bf16's memory. Checkpoints that bitsandbytes stored in NF4 are read as they are. Embedding, head, norms and biases follow dtype.",
   },
   {
     name: "load_in_8bit",
@@ -46,7 +46,7 @@ export const dataFields = [
     methods: both,
     type: "boolean",
     default: false,
-    help: "Quantise the frozen linear layers to int8 while loading, in blocks of 64 with a f32 scale; bitsandbytes' LLM.int8 has a scale a row, and other values.",
+    help: "Quantise the frozen linear layers to int8 while loading, in blocks of 64 with an f32 scale each. bitsandbytes' LLM.int8 has one scale per row, so its values differ.",
   },
   {
     name: "bnb_4bit_quant_type",
@@ -55,7 +55,7 @@ export const dataFields = [
     type: "choice",
     choices: ["nf4"],
     default: "nf4",
-    help: "The values of the 4-bit codes.",
+    help: "The kind of 4-bit codes that load_in_4bit uses.",
   },
   {
     name: "use_bnb_nested_quant",
@@ -63,7 +63,7 @@ export const dataFields = [
     methods: both,
     type: "boolean",
     default: false,
-    help: "Quantise the scales of load_in_4bit as well: the values that bitsandbytes computes with. Here the scales stay f32, so that no memory is saved.",
+    help: "Quantise the scales of load_in_4bit as well, which gives the values that bitsandbytes computes with. Qwench stores the scales in f32, so this saves no memory.",
   },
   {
     name: "use_peft",
@@ -72,7 +72,7 @@ export const dataFields = [
     type: "boolean",
     default: true,
     trlDefault: false,
-    help: "Train LoRA matrices and freeze the model. true here because full training rarely fits one machine's GPU; false trains every weight.",
+    help: "Train LoRA matrices and freeze the model. false trains every weight. The default is true because full training rarely fits one machine's GPU.",
   },
   {
     name: "lora_r",
@@ -90,7 +90,7 @@ export const dataFields = [
     type: "number",
     default: 32,
     above: 0,
-    help: "LoRA's numerator: the update is scaled by lora_alpha / lora_r.",
+    help: "The numerator of LoRA's scale: the update is multiplied by lora_alpha / lora_r.",
   },
   {
     name: "lora_dropout",
@@ -110,7 +110,7 @@ export const dataFields = [
     words: ["all-linear"],
     default: "all-linear",
     trlDefault: null,
-    help: "Projections that get LoRA matrices, such as q_proj v_proj, or all-linear for all seven of a block. PEFT alone would take q_proj and v_proj; QLoRA's authors needed all seven to match full training.",
+    help: "Projections that get LoRA matrices, such as q_proj v_proj, or all-linear for all seven of a block. PEFT's default is q_proj and v_proj; QLoRA's authors needed all seven to match full training.",
   },
   {
     name: "use_rslora",
@@ -128,7 +128,7 @@ export const dataFields = [
     default: null,
     nullable: true,
     origin: "qwench",
-    help: "A PEFT adapter, folder or hub id, to go on training from. Its own rank, alpha and targets replace those of the recipe.",
+    help: "A PEFT adapter to continue training from: a folder or a hub id. Its own rank, alpha and targets replace those of the recipe.",
   },
   {
     name: "dataset_name",
@@ -137,10 +137,10 @@ export const dataFields = [
     type: "string",
     default: null,
     nullable: true,
-    help: "Training rows: a .jsonl or .parquet file, a folder of them, a hub data set, or one that Qwench knows, such as gsm8k or limo. Rows hold messages, prompt and completion, text, question and answer, or input_ids and labels.",
+    help: "Training rows: a file (JSON Lines, JSON, CSV, TSV or Parquet), a folder of such files, a hub data set, or a data set that Qwench knows, such as gsm8k or limo. Rows hold messages, prompt and completion, text, question and answer, or input_ids and labels.",
     differs: {
       grpo: {
-        help: "Prompts to train on: a .jsonl or .parquet file, a folder of them, a hub data set, or one that Qwench knows, such as gsm8k or math500. Rows hold prompt, as text or messages, or question and answer; reward functions see their other columns.",
+        help: "Prompts to train on: a file (JSON Lines, JSON, CSV, TSV or Parquet), a folder of such files, a hub data set, or a data set that Qwench knows, such as gsm8k or math500. Rows hold prompt, as text or messages, or question and answer. Reward functions see the other columns.",
       },
     },
   },
@@ -159,7 +159,7 @@ export const dataFields = [
     methods: both,
     type: "string",
     default: "train",
-    help: "Split to train on, of a hub data set or of a folder with a file a split.",
+    help: "Split to train on, of a hub data set or of a folder with one file per split.",
   },
   {
     name: "dataset_test_split",
@@ -167,7 +167,7 @@ export const dataFields = [
     methods: both,
     type: "string",
     default: "test",
-    help: "Split to evaluate on when eval_strategy is not no.",
+    help: "Split to evaluate on, unless eval_strategy is no.",
   },
   {
     name: "eval_dataset_name",
@@ -177,7 +177,7 @@ export const dataFields = [
     default: null,
     nullable: true,
     origin: "qwench",
-    help: "Rows to evaluate on when they are not a split of dataset_name: a file, a folder or a hub data set.",
+    help: "Rows to evaluate on, where they are not a split of dataset_name: a file, a folder or a hub data set.",
   },
   {
     name: "test_split_size",
@@ -211,7 +211,7 @@ export const dataFields = [
     default: null,
     nullable: true,
     origin: "qwench",
-    help: "Read the rows of dataset_name as those of a data set that Qwench knows, wherever they lie. null: where dataset_name is such a name.",
+    help: "Read the rows of dataset_name in the format of a data set that Qwench knows, wherever they are stored. null does so only where dataset_name is the name of such a data set.",
   },
   {
     name: "dataset_options",
@@ -221,7 +221,7 @@ export const dataFields = [
     default: null,
     nullable: true,
     origin: "qwench",
-    help: "How the rows of such a data set are written and which are taken: template, form (text, answer, xml, think, think_answer, working_out), max_reasoning_tokens, min_reasoning_tokens, where, problems, solutions, shares, split_seed, limit.",
+    help: "How the rows of a known data set are written and which are taken: template, form (text, answer, xml, think, think_answer, working_out), max_reasoning_tokens, min_reasoning_tokens, where, problems, solutions, shares, split_seed, limit.",
   },
   {
     name: "dataset_text_field",
@@ -239,7 +239,7 @@ export const dataFields = [
     default: null,
     nullable: true,
     origin: "qwench",
-    help: "System message put before conversations that have none.",
+    help: "System message that Qwench puts before conversations that have none.",
   },
   {
     name: "max_length",
@@ -250,7 +250,7 @@ export const dataFields = [
     nullable: true,
     min: 2,
     unit: "tokens",
-    help: "Longer rows are truncated; with packing, the length of a packed row. null truncates nothing.",
+    help: "Rows with more tokens are truncated. With packing, this is the length of a packed row. null truncates nothing.",
   },
   {
     name: "truncation_mode",
@@ -259,7 +259,7 @@ export const dataFields = [
     type: "choice",
     choices: ["keep_start", "keep_end"],
     default: "keep_start",
-    help: "Which end of a row that is too long survives.",
+    help: "Which end of a row is kept where the row is too long.",
   },
   {
     name: "packing",
@@ -276,7 +276,7 @@ export const dataFields = [
     type: "choice",
     choices: ["bfd", "bfd_split", "wrapped"],
     default: "bfd",
-    help: "How rows are packed: best fit with the longest first, truncating what is too long (bfd) or splitting it (bfd_split), or one stream cut every max_length tokens (wrapped).",
+    help: "How rows are packed. bfd: best fit, longest first, truncating rows that are too long. bfd_split: the same, splitting them. wrapped: one stream, cut every max_length tokens.",
   },
   {
     name: "completion_only_loss",
@@ -285,7 +285,7 @@ export const dataFields = [
     type: "boolean",
     default: null,
     nullable: true,
-    help: "Learn from completions only. null: yes for rows with a prompt and a completion, no for plain text.",
+    help: "Learn from completions only. null means true for rows with a prompt and a completion, and false for plain text.",
   },
   {
     name: "assistant_only_loss",
@@ -293,7 +293,7 @@ export const dataFields = [
     methods: sft,
     type: "boolean",
     default: false,
-    help: "Learn from the assistant's messages only, in rows that are conversations.",
+    help: "In rows that are conversations, learn from the assistant's messages only.",
   },
   {
     name: "eos_token",
@@ -302,7 +302,7 @@ export const dataFields = [
     type: "string",
     default: null,
     nullable: true,
-    help: "Token that ends a row. null takes the tokenizer's.",
+    help: "Token that ends a row. null uses the tokenizer's.",
   },
   {
     name: "chat_template_path",
@@ -322,7 +322,7 @@ export const dataFields = [
     default: false,
     help: "Shuffle the rows once before they are packed and sampled.",
     differs: {
-      grpo: { default: true, help: "Draw the prompts of each epoch in a new order; false keeps that of the rows." },
+      grpo: { default: true, help: "Use the prompts in a new order in each epoch. false keeps the order of the rows." },
     },
   },
   {
@@ -332,6 +332,6 @@ export const dataFields = [
     type: "choice",
     choices: ["random", "sequential", "group_by_length"],
     default: "random",
-    help: "Order of the rows in an epoch: shuffled, as they are, or rows of like length together.",
+    help: "Order of the rows in an epoch: shuffled (random), as they are (sequential), or rows of similar length together (group_by_length).",
   },
 ] as const satisfies readonly Field[];

@@ -29,7 +29,7 @@ export const grpoFields = [
     min: 1,
     unit: "tokens",
     origin: "qwench",
-    help: "Rows with a longer prompt are left out, and counted. Older TRL cut such prompts, TRL 1 does not know the name. null leaves out none.",
+    help: "Rows with a longer prompt are left out and counted. Older versions of TRL cut such prompts; TRL 1 does not know the name. null leaves out none.",
   },
   {
     name: "num_generations",
@@ -39,7 +39,7 @@ export const grpoFields = [
     default: 8,
     min: 2,
     unit: "completions",
-    help: "Completions of each prompt: the group that a completion is compared with.",
+    help: "Completions of each prompt. A completion is compared with the others of its prompt.",
   },
   {
     name: "max_completion_length",
@@ -49,7 +49,7 @@ export const grpoFields = [
     default: 512,
     min: 1,
     unit: "tokens",
-    help: "A completion that has not ended by then is cut off.",
+    help: "A completion is cut off after this many tokens.",
   },
   {
     name: "generation_batch_size",
@@ -60,7 +60,7 @@ export const grpoFields = [
     nullable: true,
     min: 1,
     unit: "completions",
-    help: "Completions that are generated together, a multiple of per_device_train_batch_size and of num_generations. null: per_device_train_batch_size times steps_per_generation.",
+    help: "Completions that are generated together: a multiple of per_device_train_batch_size and of num_generations. null means per_device_train_batch_size times steps_per_generation.",
   },
   {
     name: "steps_per_generation",
@@ -71,7 +71,7 @@ export const grpoFields = [
     nullable: true,
     min: 1,
     unit: "passes",
-    help: "Forward and backward passes that one generation batch is cut into; the other way to say generation_batch_size. null takes gradient_accumulation_steps.",
+    help: "Forward and backward passes over one generation batch. It sets generation_batch_size in another unit. null uses gradient_accumulation_steps.",
   },
   {
     name: "temperature",
@@ -80,7 +80,7 @@ export const grpoFields = [
     type: "number",
     default: 1,
     above: 0,
-    help: "Logits are divided by it before sampling, and before log-probs are taken.",
+    help: "Logits are divided by the temperature before sampling and before log-probs are taken.",
   },
   {
     name: "top_k",
@@ -91,7 +91,7 @@ export const grpoFields = [
     min: 0,
     synonyms: { "-1": "0", null: "0", none: "0" },
     unit: "tokens",
-    help: "Sample among the most probable tokens only. 0 is off.",
+    help: "Sample among this many of the most probable tokens. 0 is off.",
   },
   {
     name: "top_p",
@@ -101,7 +101,7 @@ export const grpoFields = [
     default: 1,
     above: 0,
     max: 1,
-    help: "Sample among the fewest tokens that together are this probable. 1 is off.",
+    help: "Sample among the fewest tokens whose probabilities add up to this. 1 is off.",
   },
   {
     name: "min_p",
@@ -112,7 +112,7 @@ export const grpoFields = [
     min: 0,
     max: 1,
     synonyms: { null: "0", none: "0" },
-    help: "Sample among tokens at least this probable, as a share of the most probable one's. 0 is off, as TRL's null is.",
+    help: "Sample among tokens whose probability is at least this share of the most probable token's. 0 is off, like TRL's null.",
   },
   {
     name: "repetition_penalty",
@@ -121,7 +121,7 @@ export const grpoFields = [
     type: "number",
     default: 1,
     above: 0,
-    help: "Above 1, tokens that prompt or completion already hold are less likely; below 1, more.",
+    help: "Above 1, tokens that the prompt or the completion already holds become less likely; below 1, more likely.",
   },
   {
     name: "reward_funcs",
@@ -130,7 +130,7 @@ export const grpoFields = [
     type: "list",
     default: null,
     nullable: true,
-    help: "Functions that score completions: names such as correctness_reward_func, or modules such as ./rewards.ts or ./rewards.js:exportName. null only where the embedded model brings its own.",
+    help: "Functions that score completions: names such as correctness_reward_func, or modules such as ./rewards.ts or ./rewards.js:exportName. Only the embedded model, which has its own, may leave it null.",
   },
   {
     name: "reward_weights",
@@ -140,7 +140,7 @@ export const grpoFields = [
     of: "number",
     default: null,
     nullable: true,
-    help: "Weight of each reward function, in their order. null is 1 each.",
+    help: "Weights of the reward functions, in the order of reward_funcs. null means 1 for each.",
   },
   {
     name: "scale_rewards",
@@ -151,7 +151,7 @@ export const grpoFields = [
     synonyms: { true: "group", false: "none" },
     missing: { mean: "scaling by the group's mean is not implemented" },
     default: "group",
-    help: "Divide advantages by the standard deviation of the rewards in the group, in the whole generation batch, or not at all. true is group, false none.",
+    help: "What advantages are divided by: the standard deviation of the rewards in the group, that of the whole generation batch, or nothing (none). true means group, false none.",
   },
   {
     name: "reward_timeout",
@@ -163,7 +163,7 @@ export const grpoFields = [
     above: 0,
     unit: "seconds",
     origin: "qwench",
-    help: "Longest that a reward function may take for one batch; then the run stops with an error. null waits for ever.",
+    help: "Longest time that a reward function may take for one batch. After it, the run stops with an error. null waits for ever.",
   },
   {
     name: "cosine_min_value_wrong",
@@ -173,7 +173,7 @@ export const grpoFields = [
     default: null,
     nullable: true,
     origin: "open-r1",
-    help: "cosine: reward of a wrong completion without length. null: 0 as in open-r1, and -1 for TRL's cosine_scaled_reward.",
+    help: "cosine: reward of a wrong completion of length 0. null means 0 as in open-r1, and -1 for TRL's cosine_scaled_reward.",
   },
   {
     name: "cosine_max_value_wrong",
@@ -183,7 +183,7 @@ export const grpoFields = [
     default: null,
     nullable: true,
     origin: "open-r1",
-    help: "cosine: reward of a wrong completion of full length. null: -0.5.",
+    help: "cosine: reward of a wrong completion of full length. null means -0.5.",
   },
   {
     name: "cosine_min_value_correct",
@@ -193,7 +193,7 @@ export const grpoFields = [
     default: null,
     nullable: true,
     origin: "open-r1",
-    help: "cosine: reward of a correct completion of full length. null: 0.5.",
+    help: "cosine: reward of a correct completion of full length. null means 0.5.",
   },
   {
     name: "cosine_max_value_correct",
@@ -203,7 +203,7 @@ export const grpoFields = [
     default: null,
     nullable: true,
     origin: "open-r1",
-    help: "cosine: reward of a correct completion without length. null: 1.",
+    help: "cosine: reward of a correct completion of length 0. null means 1.",
   },
   {
     name: "cosine_max_len",
@@ -214,7 +214,7 @@ export const grpoFields = [
     nullable: true,
     min: 1,
     origin: "open-r1",
-    help: "cosine: full length, in characters; in tokens for TRL's cosine_scaled_reward. null: 1000, and max_completion_length for TRL's.",
+    help: "cosine: full length in characters, or in tokens for TRL's cosine_scaled_reward. null means 1000, and max_completion_length for TRL's.",
   },
   {
     name: "repetition_n_grams",
@@ -225,7 +225,7 @@ export const grpoFields = [
     nullable: true,
     min: 1,
     origin: "open-r1",
-    help: "repetition_penalty: words that make an n-gram; tokens for TRL's repetition_penalty_reward. null: 3.",
+    help: "repetition_penalty: number of words in an n-gram, or of tokens for TRL's repetition_penalty_reward. null means 3.",
   },
   {
     name: "repetition_max_penalty",
@@ -236,7 +236,7 @@ export const grpoFields = [
     nullable: true,
     max: 0,
     origin: "open-r1",
-    help: "repetition_penalty: reward of a completion that only repeats itself. null: -1.",
+    help: "repetition_penalty: reward of a completion that only repeats itself. null means -1.",
   },
   {
     name: "max_completion_len",
@@ -326,7 +326,7 @@ export const grpoFields = [
     nullable: true,
     min: 1,
     unit: "completions",
-    help: "Completions of each evaluation prompt. null takes num_generations.",
+    help: "Completions of each evaluation prompt. null uses num_generations.",
   },
   {
     name: "log_completions",
@@ -334,7 +334,7 @@ export const grpoFields = [
     methods: grpo,
     type: "boolean",
     default: false,
-    help: "Print completions with their rewards at each log. completions in output_dir holds all of them in every case.",
+    help: "Print completions with their rewards at each log. The folder completions in output_dir holds all of them in every case.",
   },
   {
     name: "num_completions_to_print",
@@ -345,6 +345,6 @@ export const grpoFields = [
     nullable: true,
     min: 1,
     unit: "completions",
-    help: "Most completions that log_completions prints at a log. null prints all.",
+    help: "Most completions that log_completions prints at each log. null prints all.",
   },
 ] as const satisfies readonly Field[];

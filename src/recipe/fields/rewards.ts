@@ -12,7 +12,7 @@ export const rewardFields = [
     default: 6,
     above: 0,
     unit: "seconds",
-    help: "code, binary_code: longest that a program may take for one test. Python runs in WebAssembly here, several times slower than elsewhere.",
+    help: "code, binary_code: longest time that a program may take for one test. Python runs in WebAssembly, several times slower than natively.",
   },
   {
     ...shared,
@@ -21,7 +21,7 @@ export const rewardFields = [
     default: 30,
     above: 0,
     unit: "seconds",
-    help: "code, binary_code: longest that a program may take for all its tests; those left over count as failed.",
+    help: "code, binary_code: longest time that a program may take for all its tests. The tests that remain count as failed.",
   },
   {
     ...shared,
@@ -38,7 +38,7 @@ export const rewardFields = [
     name: "judge_url",
     type: "string",
     default: "https://api.openai.com/v1",
-    help: "judge: an OpenAI-compatible endpoint, up to /v1. Its key, if it wants one, is in the environment variable QWENCH_JUDGE_KEY, never in a recipe.",
+    help: "judge: address of an OpenAI-compatible endpoint, up to /v1. The environment variable QWENCH_JUDGE_KEY holds its key, if it needs one. A recipe never does.",
   },
   {
     ...shared,
@@ -54,7 +54,7 @@ export const rewardFields = [
     type: "string",
     default: null,
     nullable: true,
-    help: "judge: what it is asked, with {prompt}, {completion}, {score_min}, {score_max} and any column such as {answer}. null asks for a line Score: N.",
+    help: "judge: the text that asks for a grade, with {prompt}, {completion}, {score_min}, {score_max} and any column such as {answer}. null asks for a line Score: N.",
   },
   {
     ...shared,
@@ -62,28 +62,28 @@ export const rewardFields = [
     type: "string",
     default: null,
     nullable: true,
-    help: "judge: a regular expression whose first group is the score; its last match in a reply counts. null looks for Score: N.",
+    help: "judge: a regular expression whose first group is the score. The last match in a reply counts. null looks for Score: N.",
   },
   {
     ...shared,
     name: "judge_score_min",
     type: "number",
     default: 0,
-    help: "judge: the lowest score, whose reward is 0. A score out of range is asked for again, then left out.",
+    help: "judge: the lowest score, which gives the reward 0. Qwench asks again for a score out of range, then leaves it out.",
   },
   {
     ...shared,
     name: "judge_score_max",
     type: "number",
     default: 10,
-    help: "judge: the highest score, whose reward is 1.",
+    help: "judge: the highest score, which gives the reward 1.",
   },
   {
     ...shared,
     name: "judge_parameters",
     type: "object",
     default: { temperature: 0 },
-    help: "judge: more of each request, as JSON, such as temperature or max_tokens.",
+    help: "judge: further fields of each request, as JSON, such as temperature or max_tokens.",
   },
   {
     ...shared,
@@ -100,7 +100,7 @@ export const rewardFields = [
     type: "integer",
     default: 5,
     min: 0,
-    help: "judge: requests that are repeated after a failure that may pass, each after twice the wait, or after what Retry-After says.",
+    help: "judge: how often a request is repeated after a failure that may pass. Each wait is twice the one before, or what Retry-After says.",
   },
   {
     ...shared,
@@ -108,7 +108,7 @@ export const rewardFields = [
     type: "integer",
     default: 8,
     min: 1,
-    help: "judge: requests at once.",
+    help: "judge: most requests at a time.",
   },
   {
     ...shared,
@@ -116,7 +116,7 @@ export const rewardFields = [
     type: "string",
     default: null,
     nullable: true,
-    help: "judge: a folder that keeps replies, so that no question is asked, or paid, twice. null keeps none.",
+    help: "judge: a folder that keeps replies, so that no question is asked, or paid for, twice. null keeps none.",
   },
   {
     ...shared,
@@ -125,7 +125,7 @@ export const rewardFields = [
     default: 0,
     min: 0,
     unit: "USD",
-    help: "judge: price of a million prompt tokens, for the cost that is reported and limited.",
+    help: "judge: price of a million prompt tokens. Qwench reports the cost and limits it by judge_max_cost.",
   },
   {
     ...shared,
@@ -144,7 +144,7 @@ export const rewardFields = [
     nullable: true,
     above: 0,
     unit: "USD",
-    help: "judge: the run stops when its replies have cost so much. null is no limit.",
+    help: "judge: the run stops when the replies have cost this much. null is no limit.",
   },
   {
     ...shared,
@@ -152,6 +152,6 @@ export const rewardFields = [
     type: "choice",
     choices: ["stop", "skip"],
     default: "stop",
-    help: "judge: whether the run stops when the judge cannot be asked, or goes on without this reward.",
+    help: "judge: what happens when the judge cannot be asked: the run stops, or it goes on without this reward (skip).",
   },
 ] as const satisfies readonly Field[];

@@ -24,7 +24,7 @@ export const runFields = [
     default: 1,
     min: 1,
     unit: "passes",
-    help: "Passes in one optimizer step. The loss is normalised by the labelled tokens of all of them together.",
+    help: "Passes in one optimizer step. The loss is divided by the number of labelled tokens of all passes together.",
     differs: { grpo: { help: "Passes in one optimizer step." } },
   },
   {
@@ -35,7 +35,7 @@ export const runFields = [
     default: 3,
     above: 0,
     unit: "epochs",
-    help: "Times to go through the rows; a fraction stops within an epoch.",
+    help: "How many times to go through the rows. A fraction stops within an epoch.",
   },
   {
     name: "max_steps",
@@ -46,7 +46,7 @@ export const runFields = [
     min: 1,
     off: -1,
     unit: "optimizer steps",
-    help: "Stop after this many steps whatever the epochs say. -1: the epochs decide.",
+    help: "Stop after this many steps, whatever num_train_epochs says. -1 leaves it to num_train_epochs.",
   },
   {
     name: "max_memory",
@@ -58,7 +58,7 @@ export const runFields = [
     above: 0,
     unit: "GB",
     origin: "qwench",
-    help: "Most GPU memory a run may take; a forecast above it is refused before anything is allocated. null: the free host memory on a software adapter, no limit on a GPU, for WebGPU does not tell.",
+    help: "Most GPU memory that a run may take. Qwench refuses a run with a larger forecast before it allocates anything. null means the free host memory on a software adapter, and no limit on a GPU, because WebGPU does not report free memory.",
   },
   {
     name: "gradient_checkpointing",
@@ -66,7 +66,7 @@ export const runFields = [
     methods: both,
     type: "boolean",
     default: true,
-    help: "Recompute each block in the backward pass rather than keep its activations.",
+    help: "Recompute each block in the backward pass instead of keeping its activations.",
   },
   {
     name: "neftune_noise_alpha",
@@ -76,7 +76,7 @@ export const runFields = [
     default: null,
     nullable: true,
     min: 0,
-    help: "NEFTune: uniform noise on the embeddings while training; the paper uses 5 to 15. null is off.",
+    help: "NEFTune: scale of uniform noise on the embeddings while training. The paper uses 5 to 15. null is off.",
   },
   {
     name: "label_smoothing_factor",
@@ -86,7 +86,7 @@ export const runFields = [
     default: 0,
     min: 0,
     below: 1,
-    help: "Share of each target spread over the whole vocabulary.",
+    help: "Share of each target that is spread over the whole vocabulary.",
   },
   {
     name: "seed",
@@ -108,7 +108,7 @@ export const runFields = [
     nullable: true,
     min: 0,
     max: 4294967295,
-    help: "Seed of the order of the rows. null takes seed.",
+    help: "Seed of the order of the rows. null uses seed.",
   },
   {
     name: "learning_rate",
@@ -117,11 +117,11 @@ export const runFields = [
     type: "number",
     default: 2e-5,
     min: 0,
-    help: "Peak learning rate. TRL's default suits full training; LoRA usually wants about ten times as much, such as 2e-4.",
+    help: "Peak learning rate. TRL's default suits full training; LoRA usually needs about ten times as much, such as 2e-4.",
     differs: {
       grpo: {
         default: 1e-6,
-        help: "Peak learning rate. TRL's default suits full training; LoRA usually wants more, such as 5e-6 for a model of 0.5B and 3e-4 for the embedded one.",
+        help: "Peak learning rate. TRL's default suits full training; LoRA usually needs more, such as 5e-6 for a model of 0.5B and 3e-4 for the embedded one.",
       },
     },
   },
@@ -132,7 +132,7 @@ export const runFields = [
     type: "choice",
     choices: ["linear", "cosine", "cosine_with_min_lr", "constant", "constant_with_warmup"],
     default: "linear",
-    help: "Course of the learning rate after warm-up.",
+    help: "How the learning rate changes after warm-up.",
   },
   {
     name: "lr_scheduler_kwargs",
@@ -141,7 +141,7 @@ export const runFields = [
     type: "object",
     default: null,
     nullable: true,
-    help: "More of the schedule, as JSON: min_lr or min_lr_rate for cosine_with_min_lr, num_cycles for both cosines.",
+    help: "Parameters of the schedule, as JSON: min_lr or min_lr_rate for cosine_with_min_lr, num_cycles for both cosines.",
   },
   {
     name: "warmup_steps",
@@ -152,7 +152,7 @@ export const runFields = [
     min: 0,
     ratio: true,
     unit: "optimizer steps",
-    help: "Steps in which the learning rate rises from 0; below 1, a share of all steps.",
+    help: "Steps in which the learning rate rises from 0. A number below 1 is a share of all steps.",
   },
   {
     name: "optim",
@@ -167,7 +167,7 @@ export const runFields = [
       paged_adamw_8bit: "adamw_8bit",
     },
     default: "adamw_torch",
-    help: "AdamW with f32 moments, or with moments in 8-bit blocks of 256 as bitsandbytes holds them.",
+    help: "AdamW with f32 moments (adamw_torch), or with moments in 8-bit blocks of 256 like bitsandbytes' (adamw_8bit).",
   },
   {
     name: "weight_decay",
@@ -176,7 +176,7 @@ export const runFields = [
     type: "number",
     default: 0,
     min: 0,
-    help: "Decoupled weight decay. Biases and norms are left out.",
+    help: "Decoupled weight decay. It does not apply to biases and norms.",
   },
   {
     name: "adam_beta1",
@@ -236,7 +236,7 @@ export const runFields = [
     above: 0,
     ratio: true,
     unit: "optimizer steps",
-    help: "Steps from one evaluation to the next; below 1, a share of all steps. null takes logging_steps.",
+    help: "Steps from one evaluation to the next. A number below 1 is a share of all steps. null uses logging_steps.",
   },
   {
     name: "per_device_eval_batch_size",
@@ -258,12 +258,12 @@ export const runFields = [
     type: "string",
     default: null,
     nullable: true,
-    help: "Metric that tells the best checkpoint, with or without eval_. null is loss.",
+    help: "Metric that decides which checkpoint is best, with or without eval_. null means loss.",
     differs: {
       grpo: {
         default: "reward",
         trlDefault: null,
-        help: "Metric that tells the best checkpoint, with or without eval_. TRL's null is loss, which does not tell in GRPO.",
+        help: "Metric that decides which checkpoint is best, with or without eval_. TRL's null means loss, which says nothing about quality in GRPO.",
       },
     },
   },
@@ -274,7 +274,7 @@ export const runFields = [
     type: "boolean",
     default: null,
     nullable: true,
-    help: "Whether more of that metric is better. null: yes unless its name ends in loss.",
+    help: "Whether a larger metric is better. null means true, unless the metric's name ends in loss.",
   },
   {
     name: "load_best_model_at_end",
@@ -282,7 +282,7 @@ export const runFields = [
     methods: both,
     type: "boolean",
     default: false,
-    help: "End with the best checkpoint rather than the last. Evaluation and saving must fall on the same steps.",
+    help: "End with the best checkpoint instead of the last. Evaluation and saving must happen at the same steps.",
   },
   {
     name: "logging_steps",
@@ -293,7 +293,7 @@ export const runFields = [
     above: 0,
     ratio: true,
     unit: "optimizer steps",
-    help: "Steps from one log to the next; below 1, a share of all steps.",
+    help: "Steps from one log to the next. A number below 1 is a share of all steps.",
   },
   {
     name: "profile",
@@ -319,7 +319,7 @@ export const runFields = [
     type: "boolean",
     default: false,
     origin: "qwench",
-    help: "Start afresh in an output_dir that already holds a run; without it such a folder is refused.",
+    help: "Start anew in an output_dir that already holds a run. Without this option, Qwench refuses such a folder.",
   },
   {
     name: "save_strategy",
@@ -329,7 +329,7 @@ export const runFields = [
     choices: ["steps", "epoch", "no"],
     missing: { best: "set load_best_model_at_end, which keeps the best checkpoint" },
     default: "steps",
-    help: "When to write a checkpoint. The result is saved at the end in every case.",
+    help: "When to write a checkpoint. Qwench saves the result at the end in every case.",
   },
   {
     name: "save_steps",
@@ -340,7 +340,7 @@ export const runFields = [
     above: 0,
     ratio: true,
     unit: "optimizer steps",
-    help: "Steps from one checkpoint to the next; below 1, a share of all steps.",
+    help: "Steps from one checkpoint to the next. A number below 1 is a share of all steps.",
   },
   {
     name: "save_total_limit",
@@ -351,7 +351,7 @@ export const runFields = [
     nullable: true,
     min: 1,
     unit: "checkpoints",
-    help: "Older checkpoints beyond this number are deleted; the best one is kept. null keeps all.",
+    help: "Most checkpoints that are kept. Older ones are deleted, except the best. null keeps all.",
   },
   {
     name: "resume_from_checkpoint",
@@ -360,6 +360,6 @@ export const runFields = [
     type: "toggle",
     default: null,
     nullable: true,
-    help: "true goes on from the last checkpoint in output_dir; a folder, from that one.",
+    help: "true continues from the last checkpoint in output_dir. The path of a checkpoint continues from that one.",
   },
 ] as const satisfies readonly Field[];

@@ -1,3 +1,7 @@
+import { isObject } from "../../text/json.ts";
+import { counted } from "../../text/numbers.ts";
+import { show } from "../../text/show.ts";
+
 /** White space as Python's str.strip and str.split have it. */
 const SPACE = "\\t-\\r\\x1c-\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000";
 const EDGES = new RegExp(`^[${SPACE}]+|[${SPACE}]+$`, "g");
@@ -16,13 +20,11 @@ const strip = (text: string) => text.replace(EDGES, "");
  */
 export function outputFault(printed: string, expected: string): string | null {
   const [ours, theirs] = [printed, expected].map((text) => strip(text).split("\n").map(strip));
-  if (ours.length !== theirs.length) return `it printed ${lines(ours.length)}, not ${lines(theirs.length)}`;
+  if (ours.length !== theirs.length)
+    return `it printed ${counted(ours.length, "line")}, not ${counted(theirs.length, "line")}`;
   const odd = ours.findIndex((line, i) => line !== theirs[i] && !sameDecimals(line, theirs[i]));
-  return odd < 0 ? null : `line ${odd + 1} of what it printed is ${short(ours[odd])}, not ${short(theirs[odd])}`;
+  return odd < 0 ? null : `line ${odd + 1} of what it printed is ${show(ours[odd])}, not ${show(theirs[odd])}`;
 }
-
-const lines = (count: number) => `${count} line${count === 1 ? "" : "s"}`;
-const short = (text: string) => JSON.stringify(text.length > 80 ? `${text.slice(0, 77)}…` : text);
 
 function sameDecimals(a: string, b: string): boolean {
   const [ours, theirs] = [a, b].map((line) => line.split(GAPS).map(decimalKey));
@@ -98,7 +100,7 @@ function same(value: ToldValue, wanted: unknown, depth: number): boolean {
 }
 
 function numberOf(value: ToldValue): bigint | number | null {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) return null;
+  if (!isObject(value)) return null;
   if ("int" in value) return value.int.startsWith("-") ? -BigInt(value.int.slice(1)) : BigInt(value.int);
   return "float" in value ? floatOf(value.float) : null;
 }

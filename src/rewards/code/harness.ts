@@ -1,7 +1,12 @@
+import { JUDGE_SIDE } from "./harness-judge.ts";
+import { PROGRAM_SIDE } from "./harness-program.ts";
+import { TEST_RUN } from "./harness-test.ts";
+import { WIRE } from "./harness-wire.ts";
+
 /** Modules that programs commonly use, imported before the state is kept that every run starts from. */
 const PRELOADED =
   "string re datetime collections heapq bisect copy math cmath random statistics itertools functools operator io sys json typing " +
-  "decimal fractions dataclasses enum array hashlib time textwrap contextlib types abc numbers traceback";
+  "decimal fractions dataclasses enum array hashlib time textwrap contextlib types abc numbers traceback ast builtins";
 
 /**
  * LiveCodeBench's `import_string`: what its programs may use without importing it.
@@ -31,7 +36,8 @@ sys.setrecursionlimit(50000)
  */
 export const HARNESS = `
 import ${PRELOADED.split(" ").join(", ")}
-import atexit, gc, os, importlib.machinery
+import atexit, gc, os, importlib, importlib.machinery
+${WIRE}${PROGRAM_SIDE}${JUDGE_SIDE}${TEST_RUN}
 
 HIDDEN = {"js", "pyodide", "pyodide_js", "_pyodide", "_pyodide_core", "ctypes", "_ctypes"}
 
@@ -76,10 +82,8 @@ def make_run():
 
     def told(error, stage):
         place, frame = None, error.__traceback__
-        last = None
         while frame is not None:
-            last = frame.tb_frame.f_code.co_filename
-            if last == "solution.py":
+            if frame.tb_frame.f_code.co_filename == "solution.py":
                 place = frame.tb_lineno
             frame = frame.tb_next
         if stage == "compile":
@@ -93,7 +97,7 @@ def make_run():
             "message": message,
             "line": place,
             "memory": isinstance(error, MemoryError) or (isinstance(error, OverflowError) and "index-sized" in message),
-            "assertion": isinstance(error, AssertionError) and last == "test",
+            "assertion": False,
             "exit": None,
         }
 
@@ -110,11 +114,11 @@ def make_run():
         except BaseException as error:
             return told(error, stage)
 
-    def perform(job):
+    def perform(job, side):
         module = types.ModuleType(job["name"])
         if job["name"] == "__main__":
             sys.modules["__main__"] = module
-        space = module.__dict__
+        space = side.space = module.__dict__
         os._exit = leave
         compiled, value = [], []
 
@@ -126,37 +130,66 @@ def make_run():
                 exec(compile(job["prelude"], "prelude", "exec", dont_inherit=True), space)
             exec(compiled[0], space)
 
-        def test():
+        def call():
             if job["call"] is not None:
                 owner = space["Solution"]() if "class Solution" in job["code"] else module
                 value.append(plain(getattr(owner, job["call"])(*loads(job["args"])), True))
-            elif job["test"] is not None:
-                exec(compile(job["test"], "test", "exec", dont_inherit=True), space)
 
         def close_down():
             atexit._run_exitfuncs()
             sys.stdout.flush()
 
-        for stage, body in (("compile", compile_all), ("program", program), ("test", test)):
+        for stage, body in (("compile", compile_all), ("program", program), ("test", call)):
             error = attempt(stage, body)
             if error:
                 break
         else:
             stage = "done"
-        late = attempt("program", close_down)
+        late = attempt("program", sys.stdout.flush if job["tested"] else close_down)
         if late and not error:
             stage, error = "program", late
         return {"stage": stage, "error": error, "value": value[0] if value else None}
 
+    def examine(job, side):
+        body, count = run_test(job, side)
+        error, stage = None, "done"
+        try:
+            body()
+        except BaseException as caught:
+            error = side.foreign.get(id(caught)) or attempt("test", lambda: raise_again(caught))
+            if id(caught) not in side.foreign:
+                error["assertion"] = isinstance(caught, AssertionError)
+            stage = "test"
+        if side.failure:
+            error, stage = side.failure, "test"
+        return {"stage": stage, "error": error, "value": None, "asserts": count[0], "secret": job["secret"]}
+
+    def raise_again(error):
+        raise error
+
+    def read_all(fd):
+        parts = []
+        while part := read(fd, 1 << 20):
+            parts.append(part)
+        return b"".join(parts)
+
+    side = []
     def run():
         channel = open_fd(channel_path, os.O_RDWR)
-        parts = []
-        while part := read(channel, 1 << 20):
-            parts.append(part)
-        job = loads(b"".join(parts))
-        del parts
-        answer = perform(job)
-        write(channel, dumps(answer).encode())
+        message = loads(read_all(channel))
+        kind = message.get("kind")
+        if kind == "program":
+            side.append(make_program_side(make_wire(), told, status, exit))
+            answer = perform(message, side[0])
+        elif kind == "test":
+            side.append(make_judge_side(make_wire()))
+            answer = examine(message, side[0])
+        else:
+            answer = side[0].serve(loads(message["text"]))
+        data = dumps(answer).encode()
+        del answer, message
+        while data:
+            data = data[write(channel, data):]
         close(channel)
 
     return run

@@ -1,4 +1,5 @@
 import { parseBoundedJson } from "../../text/bounded-json.ts";
+import { formatBytes } from "../../text/bytes.ts";
 import { equalsJson, outputFault, type ToldValue } from "./compare.ts";
 import type { SandboxReport } from "./sandbox-types.ts";
 import type { CodeTest } from "./tests.ts";
@@ -25,48 +26,136 @@ interface Answer {
     exit: number | null;
   } | null;
   value: ToldValue;
+  /** of a test: what its message gave */
+  secret: string | null;
 }
 
-/** What a run of `test` amounts to. */
-export function resultOf(test: CodeTest, report: SandboxReport, limits: { output_bytes: number }): TestResult {
-  const result = (outcome: CodeOutcome, message: string | null) => ({ outcome, message, ms: report.ms });
-  const answer = report.answer === null ? null : read(report.answer);
-  if (!answer) {
-    if (report.starved) return result("out_of_memory", "it asked for more memory than it may have");
-    return result("runtime_error", report.crash ?? "it broke what reports on it");
+/**
+ * What a run of `test` amounts to. The report may hold anything, for a program may have written it: what has no sense is a
+ * `runtime_error` of this run.
+ *
+ * @param secret what a test's verdict must carry; null where there is no test
+ */
+export function resultOf(
+  test: CodeTest,
+  report: SandboxReport,
+  limits: { output_bytes: number },
+  secret: string | null = null,
+): TestResult {
+  const ms = typeof report.ms === "number" && report.ms >= 0 ? report.ms : 0;
+  const result = (outcome: CodeOutcome, message: string | null): TestResult => ({ outcome, message, ms });
+  const broken = () => {
+    if (report.starved === true) return result("out_of_memory", "it asked for more memory than it may have");
+    if (report.overflow === true) return result("runtime_error", tooMuch(limits));
+    return result("runtime_error", typeof report.crash === "string" ? report.crash : "it broke what reports on it");
+  };
+  const answer = read(report.answer);
+  if (!answer) return broken();
+  const fault = faultOf(answer, test, report, limits);
+  if (fault) return result(...fault);
+  if (test.kind === "assert") {
+    const verdict = read(report.verdict);
+    if (!verdict || secret === null || verdict.secret !== secret) return broken();
+    const found = faultOf(verdict, test, report, limits);
+    if (found) return result(...found);
+    return verdict.stage === "done" ? result("passed", null) : broken();
   }
-  const { error, stage } = answer;
-  if (error && error.exit === null) {
-    const where = error.line === null ? "" : `line ${error.line}: `;
-    const said = `${where}${error.type}${error.message ? `: ${error.message}` : ""}`;
-    if (stage === "compile") return result("syntax_error", said);
-    if (error.memory) return result("out_of_memory", said);
-    if (report.overflow) return result("runtime_error", `it wrote more than ${megabytes(limits.output_bytes)} MB`);
-    return result(error.assertion ? "wrong_answer" : "runtime_error", said);
-  }
-  if (error && (error.exit !== 0 || test.kind !== "stdin")) {
-    return result(
-      "runtime_error",
-      `it ended with exit code ${error.exit}${test.kind === "stdin" ? "" : " before its test did"}`,
-    );
-  }
-  if (test.kind === "assert") return result("passed", null);
+  if (answer.stage !== "done" && answer.error === null) return broken();
   if (test.kind === "stdin") {
-    const fault = outputFault(report.stdout, test.output);
-    return fault === null ? result("passed", null) : result("wrong_answer", fault);
+    if (typeof report.stdout !== "string") return broken();
+    const wrong = outputFault(report.stdout, test.output);
+    return wrong === null ? result("passed", null) : result("wrong_answer", wrong);
   }
   if (test.expected.some((json) => equalsJson(answer.value, json))) return result("passed", null);
   return result("wrong_answer", `${test.name} did not return ${test.expected[0].slice(0, 80)}`);
 }
 
-const megabytes = (bytes: number) => Math.round(bytes / 2 ** 20);
+/** Why a run failed, as far as the harness can tell. */
+function faultOf(
+  { error, stage }: Answer,
+  test: CodeTest,
+  report: SandboxReport,
+  limits: { output_bytes: number },
+): [CodeOutcome, string] | null {
+  if (!error) return null;
+  if (error.exit !== null) {
+    if (error.exit === 0 && test.kind === "stdin") return null;
+    return [
+      "runtime_error",
+      `it ended with exit code ${error.exit}${test.kind === "stdin" ? "" : " before its test did"}`,
+    ];
+  }
+  const where = error.line === null ? "" : `line ${error.line}: `;
+  const said = `${where}${error.type}${error.message ? `: ${error.message}` : ""}`;
+  if (stage === "compile") return ["syntax_error", said];
+  if (error.memory) return ["out_of_memory", said];
+  if (report.overflow === true) return ["runtime_error", tooMuch(limits)];
+  return [error.assertion ? "wrong_answer" : "runtime_error", said];
+}
 
-function read(text: string): Answer | null {
+const tooMuch = ({ output_bytes }: { output_bytes: number }) => `it wrote more than ${formatBytes(output_bytes)}`;
+
+const STAGES: readonly unknown[] = ["compile", "program", "test", "done"];
+
+/** An answer of the harness's shape; null for anything else. */
+function read(text: unknown): Answer | null {
+  if (typeof text !== "string") return null;
   try {
-    const answer = parseBoundedJson(text) as ReturnType<typeof JSON.parse>;
-    return typeof answer?.stage === "string" ? answer : null;
+    const told = parseBoundedJson(text);
+    if (!isObject(told) || !STAGES.includes(told.stage)) return null;
+    const { error, value = null, secret = null } = told;
+    if (!isValue(value, 0) || !(secret === null || typeof secret === "string")) return null;
+    if (error === null) return { stage: told.stage as Answer["stage"], error, value, secret };
+    if (!isObject(error)) return null;
+    const { type, message, line, memory, assertion, exit } = error;
+    if (typeof type !== "string" || typeof message !== "string") return null;
+    if (typeof memory !== "boolean" || typeof assertion !== "boolean") return null;
+    if (!isPlace(line) || !isPlace(exit)) return null;
+    const short = { type: type.slice(0, 200), message: message.slice(0, 500) };
+    return {
+      stage: told.stage as Answer["stage"],
+      error: { ...short, line, memory, assertion, exit },
+      value,
+      secret,
+    };
   } catch {
     return null; // the program wrote into the channel
+  }
+}
+
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+const isPlace = (value: unknown): value is number | null => value === null || Number.isSafeInteger(value);
+
+/** Nesting that values may have; deeper ones equal nothing. */
+const DEPTH = 1000;
+const INTEGER = /^-?0x[0-9a-f]+$/;
+const FLOAT = /^(?:-?\d+(?:\.\d+)?(?:e[+-]?\d+)?|-?inf|nan)$/;
+
+/** Whether this is a value as the harness tells one. */
+function isValue(value: unknown, depth: number): value is ToldValue {
+  if (value === null || typeof value === "boolean" || typeof value === "string") return true;
+  if (typeof value !== "object" || depth > DEPTH) return typeof value === "object";
+  if (Array.isArray(value)) return value.every((item) => isValue(item, depth + 1));
+  const [[tag, inner], ...more] = Object.entries(value);
+  if (more.length > 0) return false;
+  switch (tag) {
+    case "int":
+      return typeof inner === "string" && INTEGER.test(inner);
+    case "float":
+      return typeof inner === "string" && FLOAT.test(inner);
+    case "other":
+      return typeof inner === "string";
+    case "dict":
+      return (
+        Array.isArray(inner) &&
+        inner.every(
+          (entry) =>
+            Array.isArray(entry) && entry.length === 2 && typeof entry[0] === "string" && isValue(entry[1], depth + 1),
+        )
+      );
+    default:
+      return false;
   }
 }
 

@@ -135,7 +135,7 @@ export class CodePool implements CodeExecutor {
       const results: TestResult[] = [];
       let left = this.#limits.total_seconds * 1000;
       for (const test of tests) {
-        const result = await this.#test(slot, jobOf(code, prelude, test), test, left, signal);
+        const result = await this.#test(slot, { code, prelude }, test, left, signal);
         left -= result.ms;
         results.push(result);
       }
@@ -155,7 +155,7 @@ export class CodePool implements CodeExecutor {
   /** Runs one test, of a program that has `left` ms for all that remain. */
   async #test(
     slot: Slot,
-    job: Omit<SandboxJob, "ms">,
+    { code, prelude }: { code: string; prelude: string },
     test: CodeTest,
     left: number,
     signal?: AbortSignal,
@@ -164,6 +164,7 @@ export class CodePool implements CodeExecutor {
     if (left <= 0) return { outcome: "timeout", message: `not run: the program's ${total_seconds} s were over`, ms: 0 };
     const sandbox = await this.#sandboxOf(slot, signal);
     const ms = Math.min(left, test_seconds * 1000);
+    const job = jobOf(code, prelude, test);
     const start = performance.now();
     const ended = await sandbox.ask({ type: "run", job: { ...job, ms } }, ms, signal);
     const took = performance.now() - start;
@@ -175,7 +176,7 @@ export class CodePool implements CodeExecutor {
         ms < test_seconds * 1000 ? `the program's ${total_seconds} s were over` : `over ${test_seconds} s`;
       return { outcome: "timeout", message, ms: took };
     }
-    if (done) return resultOf(test, done.report, this.#bytes());
+    if (done) return resultOf(test, done.report, this.#bytes(), job.test?.secret ?? null);
     const { reason, memory } = ended as { reason: string; memory: boolean };
     return { outcome: memory ? "out_of_memory" : "runtime_error", message: `it ended its thread: ${reason}`, ms: took };
   }
@@ -243,5 +244,12 @@ function jobOf(code: string, prelude: string, test: CodeTest): Omit<SandboxJob, 
   if (test.kind === "stdin") return { ...job, stdin: test.input };
   // as a module that is imported: what lies below `if __name__ == "__main__"` is not run
   const module = { ...job, name: "solution" };
-  return test.kind === "call" ? { ...module, call: test.name, args: test.args } : { ...module, test: test.code };
+  if (test.kind === "call") return { ...module, call: test.name, args: test.args };
+  const { code: tested, given = "", entry = null } = test;
+  return { ...module, test: { code: tested, given, entry, secret: secretText() } };
+}
+
+/** What no program can guess. */
+function secretText(): string {
+  return Array.from(crypto.getRandomValues(new Uint32Array(4)), (word) => word.toString(16).padStart(8, "0")).join("");
 }

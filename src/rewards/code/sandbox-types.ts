@@ -16,6 +16,17 @@ export interface SandboxLimits {
   output_bytes: number;
 }
 
+/** Code that tests a program. */
+export interface SandboxTest {
+  code: string;
+  /** code that the task gives, run before the test; "" for none */
+  given: string;
+  /** the name that the test asks the program for; null where any of the test's names may be the program's */
+  entry: string | null;
+  /** comes back with the verdict of a test that has run */
+  secret: string;
+}
+
 /** One run of a program, from a state in which nothing has run before. */
 export interface SandboxJob {
   code: string;
@@ -28,16 +39,18 @@ export interface SandboxJob {
   call: string | null;
   /** its arguments: a JSON array as text */
   args: string;
-  /** code to run afterwards in the program's namespace; null for none */
-  test: string | null;
+  /** to run afterwards where the program cannot reach; null for none */
+  test: SandboxTest | null;
   /** how long it may run: the sandbox ends it then where it can, and its owner where it cannot */
   ms: number;
 }
 
 export interface SandboxReport {
   ms: number;
-  /** what the harness wrote, JSON; null where the interpreter broke down before it could */
+  /** what the harness said of the program, JSON; null where the interpreter broke down before it could */
   answer: string | null;
+  /** what the harness said of the test, JSON; null where there was none */
+  verdict: string | null;
   /** why it broke down */
   crash: string | null;
   stdout: string;
@@ -105,6 +118,9 @@ export interface PythonModule {
   HEAP8: Int8Array;
   /** @returns 0 where the call raised */
   _PyObject_CallNoArgs(address: number): number;
+  /** @returns what `_PyGILState_Release` takes back */
+  _PyGILState_Ensure(): number;
+  _PyGILState_Release(state: number): void;
   stackSave(): number;
   FS: {
     root: FileNode;
@@ -113,6 +129,7 @@ export interface PythonModule {
     streams: (FileStream | null)[];
     filesystems: {
       MEMFS: {
+        createNode(parent: FileNode, name: string, mode: number, device: number): FileNode;
         ops_table: { file: { stream: { write: FileAccess } } };
         resizeFileStorage(node: FileNode, size: number): void;
       };
@@ -123,6 +140,7 @@ export interface PythonModule {
     mkdev(path: string, mode: number, device: number): void;
     unlink(path: string): void;
     symlink(target: string, path: string): void;
+    rename(from: string, to: string): void;
     open(path: string, flags: string): FileStream;
     close(stream: FileStream): void;
     isDir(mode: number): boolean;

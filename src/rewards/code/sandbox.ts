@@ -1,18 +1,25 @@
+import { type Interpreter, openInterpreter as open } from "./interpreter.ts";
 import type {
-  FileAccess,
-  FileNode,
   Pyodide,
   PythonModule,
   SandboxJob,
-  SandboxLimits,
   SandboxPort,
   SandboxReport,
   SandboxRequest,
   SandboxState,
 } from "./sandbox-types.ts";
 
+/** The program of a thread in which the sandbox runs: the text of a function of a port. */
+export const sandboxProgram = (): string => `(port) => (${codeSandbox})(port, ${open})`;
+
+/** Runs the sandbox in the thread whose port this is. */
+export const runSandbox = (port: SandboxPort): void => codeSandbox(port, open);
+
 /**
- * Runs untrusted Python, one job after the other, in a thread that serves nothing else. Three walls, each closed before
+ * Runs untrusted Python, one job after the other, in a thread that serves nothing else. Tests run in a second interpreter,
+ * with a memory of its own, which asks the program's for what functions return; all that passes between the two is text.
+ *
+ * Three walls, each closed before
  * the first job:
  *
  * 1. WebAssembly: Python reaches the world through the functions that its module imports. Those that touch JavaScript,
@@ -21,15 +28,15 @@ import type {
  *    code. Should someone break through the first wall, there is nothing here to use.
  * 3. The thread: whoever started it ends it when time is out.
  *
- * After each job the interpreter's memory is what it was before the first one, byte by byte; where anything outside of that
+ * After each job an interpreter's memory is what it was before the first one, byte by byte; where anything outside of that
  * memory has changed (files), or the interpreter broke down, the thread asks to be replaced.
  *
- * The function uses nothing but its argument and globals, for its text is also a thread's program.
+ * The function uses nothing but its arguments and globals, for its text is also a thread's program.
  */
-export function codeSandbox(port: SandboxPort): void {
+export function codeSandbox(port: SandboxPort, openInterpreter: typeof open): void {
   const PAGE = 65536;
-  /** A heap that has grown never shrinks; above this a thread is replaced rather than cleaned. */
-  const KEEP_BYTES = 256 << 20;
+  /** most memory of the interpreter that runs tests */
+  const JUDGE_BYTES = 256 << 20;
   const KEPT_GLOBALS = (
     "Object Array Number String Boolean Symbol BigInt Math JSON Date RegExp Error AggregateError EvalError RangeError " +
     "ReferenceError SyntaxError TypeError URIError Promise Proxy Reflect Map Set WeakMap WeakSet WeakRef ArrayBuffer " +
@@ -53,25 +60,24 @@ export function codeSandbox(port: SandboxPort): void {
       "_emscripten_runtime_keepalive_clear"
     ).split(" "),
   );
-  const [EPERM, ENOSPC, ENOSYS] = [63, 51, 52]; // as Emscripten numbers them
+  const [EPERM, ENOSYS] = [63, 52]; // as Emscripten numbers them
   const SEED = 0x2545f491;
   const scope = globalThis as unknown as Record<string, unknown>;
   type Imports = Record<string, Record<string, unknown>>;
   type Host = (...args: unknown[]) => unknown;
+  type BootRequest = Extract<SandboxRequest, { type: "boot" }>;
 
   let closed = false;
   let seed = SEED;
-  let job: Uint8Array = new Uint8Array();
-  let jobAt = 0;
-  let stdin: Uint8Array = new Uint8Array();
-  let stdinAt = 0;
-  let stdout: Uint8Array[] = [];
-  let answer: Uint8Array[] = [];
-  let written = 0;
-  let overflow = false;
   let starved = false;
   let deadline = Number.POSITIVE_INFINITY;
-  let run: (job: SandboxJob) => { report: SandboxReport; fit: boolean };
+  /** runs programs */
+  let solver: Interpreter;
+  /** runs tests, out of the programs' reach */
+  let judge: Interpreter;
+  let createModule: unknown;
+  const nothing = () => {};
+  const instantiate = WebAssembly.instantiate;
 
   /** Python must not depend on chance: the same program, the same result. */
   function fillRandom(bytes: Uint8Array): number {
@@ -135,45 +141,25 @@ export function codeSandbox(port: SandboxPort): void {
     for (const maker of makers) Reflect.deleteProperty(Object.getPrototypeOf(maker), "constructor");
   }
 
-  async function boot({
-    files,
-    harness,
-    limits,
-    state,
-  }: Extract<SandboxRequest, { type: "boot" }>): Promise<SandboxState> {
+  /** Starts an interpreter: anew, or from the state that one had when it was new. */
+  async function start(
+    { files, harness, limits }: BootRequest,
+    memory_bytes: number,
+    state: SandboxState | null,
+    peer: (request: string) => string,
+  ): Promise<{ python: Interpreter; state: SandboxState }> {
     const memory = new WebAssembly.Memory({
       initial: (state?.heap.length ?? 20 << 20) / PAGE,
-      maximum: Math.floor(limits.memory_bytes / PAGE),
+      maximum: Math.floor(memory_bytes / PAGE),
     });
     const heap = () => new Uint8Array(memory.buffer);
-    const nothing = () => {};
-    const put = (name: string, value: unknown) =>
-      Object.defineProperty(scope, name, { value, writable: true, configurable: true });
-    // without these it takes the thread for a bare shell, which asks for files by the three functions below
-    for (const name of ["process", "require", "Deno", "Bun"]) put(name, undefined);
-    // an object of an earlier state must not be freed in a later one
-    put(
-      "FinalizationRegistry",
-      class {
-        register() {}
-        unregister() {}
-      },
-    );
-    put("read", () => files.lock);
-    put("load", nothing);
-    put("readbuffer", (name: string) => (name.endsWith(".zip") ? files.stdlib : new Uint8Array()));
-    put("console", { log: nothing, warn: nothing, error: nothing, info: nothing });
-    const instantiate = WebAssembly.instantiate;
     const ours = async (source: Uint8Array, imports: Imports) => {
       if (source.length !== 0) return instantiate(source as BufferSource, imports as WebAssembly.Imports); // a small one of its own
       const instance = await instantiate(files.wasm, guarded(files.wasm, imports, heap) as WebAssembly.Imports);
       return { instance, module: files.wasm };
     };
     Object.assign(WebAssembly, { instantiate: ours });
-    if ("text" in files.scripts) for (const text of files.scripts.text) (scope.eval as Host)(text);
-    else for (const url of files.scripts.urls) await import(/* @vite-ignore */ url);
-
-    const create = scope._createPyodideModule as (settings: object) => Promise<PythonModule>;
+    const create = createModule as (settings: object) => Promise<PythonModule>;
     const load = scope.loadPyodide as (options: object) => Promise<Pyodide>;
     const options = {
       indexURL: "/",
@@ -207,170 +193,77 @@ export function codeSandbox(port: SandboxPort): void {
     }
     module.HEAP8[module._Py_EMSCRIPTEN_SIGNAL_HANDLING] = 1; // Python calls checkTime
     const baseline = state?.heap ?? heap().slice();
-    run = prepare(module, entry, heap, baseline, limits);
+    const host = { output_bytes: limits.output_bytes, fillRandom, peer };
+    return { python: openInterpreter(module, entry, heap, baseline, host), state: { heap: baseline, entry, ...now } };
+  }
+
+  async function boot(request: BootRequest): Promise<SandboxState> {
+    const { files, limits } = request;
+    const put = (name: string, value: unknown) =>
+      Object.defineProperty(scope, name, { value, writable: true, configurable: true });
+    // without these it takes the thread for a bare shell, which asks for files by the three functions below
+    for (const name of ["process", "require", "Deno", "Bun"]) put(name, undefined);
+    // an object of an earlier state must not be freed in a later one
+    put(
+      "FinalizationRegistry",
+      class {
+        register() {}
+        unregister() {}
+      },
+    );
+    put("read", () => files.lock);
+    put("load", nothing);
+    put("readbuffer", (name: string) => (name.endsWith(".zip") ? files.stdlib : new Uint8Array()));
+    put("console", { log: nothing, warn: nothing, error: nothing, info: nothing });
+    if ("text" in files.scripts) for (const text of files.scripts.text) (scope.eval as Host)(text);
+    else for (const url of files.scripts.urls) await import(/* @vite-ignore */ url);
+    createModule = scope._createPyodideModule;
+
+    const first = await start(request, limits.memory_bytes, request.state, (text) =>
+      judge.ask(JSON.stringify({ kind: "asked", text })),
+    );
+    solver = first.python;
+    const asks = (text: string) => {
+      const reply = solver.ask(JSON.stringify({ kind: "asked", text }));
+      return JSON.stringify({ reply, printed: solver.printed() });
+    };
+    judge = (await start(request, Math.min(limits.memory_bytes, JUDGE_BYTES), first.state, asks)).python;
     strip();
     closed = true;
     // the first run shows that all is in place
-    const { report, fit } = run({
-      code: "",
-      name: "__main__",
-      prelude: "",
-      stdin: "",
-      call: null,
-      args: "",
-      test: null,
-      ms: 60_000,
-    });
-    if (!fit || report.answer === null) throw new Error(report.crash ?? "its state does not come back after a run");
-    return { heap: baseline, entry, ...now };
-  }
-
-  function prepare(
-    module: PythonModule,
-    entry: number,
-    heap: () => Uint8Array,
-    baseline: Uint8Array,
-    { output_bytes }: SandboxLimits,
-  ): typeof run {
-    const { FS } = module;
-    /** Counts what is written, in files too. */
-    const charge = (bytes: number) => {
-      written += bytes;
-      if (written <= output_bytes) return;
-      overflow = true;
-      throw new FS.ErrnoError(ENOSPC);
-    };
-    const source = (next: (length: number) => Uint8Array): FileAccess => {
-      return (_, buffer, offset, length) => {
-        const part = next(length);
-        buffer.set(part, offset);
-        return part.length;
-      };
-    };
-    const sink = (take: (part: Uint8Array) => void): FileAccess => {
-      return (_, buffer, offset, length) => {
-        take(buffer.slice(offset, offset + length));
-        return length;
-      };
-    };
-    const print = (part: Uint8Array) => {
-      charge(part.length);
-      stdout.push(part);
-    };
-    const random = (length: number) => {
-      const bytes = new Uint8Array(length);
-      fillRandom(bytes);
-      return bytes;
-    };
-    const devices: [path: string, ops: { read?: FileAccess; write?: FileAccess }][] = [
-      ["/dev/stdin", { read: source((length) => stdin.subarray(stdinAt, (stdinAt += length))) }],
-      ["/dev/stdout", { write: sink(print) }],
-      ["/dev/stderr", { write: sink((part) => charge(part.length)) }],
-      [
-        "/dev/channel",
-        { read: source((length) => job.subarray(jobAt, (jobAt += length))), write: sink((part) => answer.push(part)) },
-      ],
-      ["/dev/urandom", { read: source(random) }],
-    ];
-    for (const old of ["stdin", "stdout", "stderr", "random", "urandom", "tty", "tty1"]) FS.unlink(`/dev/${old}`);
-    devices.forEach(([path, ops], minor) => {
-      FS.registerDevice(FS.makedev(64, minor), { open() {}, close() {}, ...ops });
-      FS.mkdev(path, 0o666, FS.makedev(64, minor));
-    });
-    FS.symlink("/dev/urandom", "/dev/random");
-    for (let fd = 0; fd < 3; fd++) {
-      const old = FS.streams[fd];
-      if (old) FS.close(old);
-      FS.open(devices[fd][0], fd === 0 ? "r" : "w");
+    const empty = { code: "", name: "__main__", prelude: "", stdin: "", call: null, args: "", ms: 60_000 };
+    const { report, fit } = run({ ...empty, test: { code: "", given: "", entry: null, secret: "" } });
+    if (!fit || report.answer === null || report.verdict === null) {
+      throw new Error(report.crash ?? "its state does not come back after a run");
     }
-    const { MEMFS } = FS.filesystems;
-    const files = MEMFS.ops_table.file.stream;
-    const [write, resize] = [files.write, MEMFS.resizeFileStorage];
-    const room = ({ contents }: FileNode) => (contents instanceof Uint8Array ? contents.length : 0);
-    files.write = (stream, buffer, offset, length, position) => {
-      charge(Math.max(length, position + length - room(stream.node)));
-      return write(stream, buffer, offset, length, position);
-    };
-    MEMFS.resizeFileStorage = (node, size) => {
-      charge(Math.max(0, size - room(node)));
-      return resize(node, size);
-    };
+    return first.state;
+  }
 
-    /** All that the file system holds, one thing after the other. */
-    const tree = () => {
-      const found: unknown[] = [FS.currentPath];
-      const walk = (node: FileNode) => {
-        found.push(node, node.name, node.mode, node.usedBytes, node.link, node.mtime);
-        if (FS.isDir(node.mode) && node.mount === FS.root.mount)
-          Object.values(node.contents as Record<string, FileNode>).forEach(walk);
-      };
-      walk(FS.root);
-      return found;
-    };
-    const first = tree();
-    const nodes = first.filter((value) => typeof value === "object" && value !== null) as FileNode[];
-    const contents = nodes.flatMap((node) =>
-      node.contents instanceof Uint8Array ? { node, bytes: node.contents.slice(0, node.usedBytes) } : [],
-    );
-    const streams = FS.streams.slice();
-    const { nextInode } = FS;
-    const stack = module.stackSave();
-
-    const unchanged = () => {
-      const now = tree();
-      if (now.length !== first.length || now.some((value, i) => value !== first[i])) return false;
-      return (
-        contents.every(({ node, bytes }) => sameBytes(node.contents as Uint8Array, bytes)) &&
-        module.stackSave() === stack
-      );
-    };
-    const restore = () => {
-      heap().set(baseline);
-      heap().fill(0, baseline.length);
-      FS.streams.length = 0;
-      streams.forEach((stream, fd) => {
-        FS.streams.push(stream);
-        if (stream) stream.fd = fd;
-      });
-      FS.nextInode = nextInode;
-    };
-
-    return ({ stdin: input, ms: allowed, ...rest }) => {
-      const encoder = new TextEncoder();
-      [job, jobAt, stdin, stdinAt] = [encoder.encode(JSON.stringify(rest)), 0, encoder.encode(input), 0];
-      [stdout, answer, written, overflow, starved, seed] = [[], [], 0, false, false, SEED];
-      let crash: string | null = null;
-      const start = performance.now();
-      deadline = start + allowed;
-      try {
-        if (module._PyObject_CallNoArgs(entry) === 0) crash = "the harness failed";
-      } catch (error) {
-        crash = error instanceof Error ? error.message : String(error);
+  function run({ stdin, ms: allowed, test, ...rest }: SandboxJob): { report: SandboxReport; fit: boolean } {
+    let crash: string | null = null;
+    let answer: string | null = null;
+    let verdict: string | null = null;
+    [starved, seed] = [false, SEED];
+    solver.begin(stdin);
+    judge.begin("");
+    const start = performance.now();
+    deadline = start + allowed;
+    try {
+      answer = solver.ask(JSON.stringify({ kind: "program", tested: test !== null, ...rest }));
+      if (test) {
+        solver.printed();
+        verdict = judge.ask(JSON.stringify({ kind: "test", ...test }));
       }
-      const ms = performance.now() - start;
-      const report = {
-        ms,
-        answer: crash === null ? textOf(answer) : null,
-        crash,
-        stdout: textOf(stdout),
-        overflow,
-        starved,
-      };
-      const fit = crash === null && heap().length <= KEEP_BYTES && unchanged();
-      if (fit) restore();
-      return { report, fit };
-    };
-  }
-
-  /** Whether `bytes` begins with `wanted`. */
-  function sameBytes(bytes: Uint8Array, wanted: Uint8Array): boolean {
-    for (let i = 0; i < wanted.length; i++) if (bytes[i] !== wanted[i]) return false;
-    return true;
-  }
-
-  function textOf(parts: Uint8Array[]): string {
-    const decoder = new TextDecoder();
-    return parts.map((part) => decoder.decode(part, { stream: true })).join("") + decoder.decode();
+    } catch (error) {
+      crash = error instanceof Error ? error.message : String(error);
+    }
+    const ms = performance.now() - start;
+    const overflow = solver.overflowed() || judge.overflowed();
+    if (crash !== null) [answer, verdict] = [null, null];
+    const report = { ms, answer, verdict, crash, stdout: solver.stdout(), overflow, starved };
+    // one that has done nothing needs no cleaning
+    const fit = crash === null && solver.reset() && (test === null || judge.reset());
+    return { report, fit };
   }
 
   port.listen(async (request) => {

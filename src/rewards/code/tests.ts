@@ -1,5 +1,7 @@
 import { DataError } from "../../errors.ts";
+import { isObject } from "../../text/json.ts";
 import { parsePythonJson, pythonJson } from "../../text/python-json.ts";
+import { show } from "../../text/show.ts";
 import { LIVECODEBENCH_PRELUDE } from "./harness.ts";
 
 /** One test of a program, run in an interpreter of its own. */
@@ -8,8 +10,11 @@ export type CodeTest =
   | { kind: "stdin"; input: string; output: string }
   /** a function, or a method of the class Solution; arguments as a JSON array, any of the results as JSON */
   | { kind: "call"; name: string; args: string; expected: readonly string[] }
-  /** code that runs after the program, and raises AssertionError where the program is wrong */
-  | { kind: "assert"; code: string };
+  /**
+   * code that raises AssertionError where the program is wrong. It runs out of the program's reach, after `given`, code of
+   * the task's; `entry` is the name that it takes from the program, where one is known
+   */
+  | { kind: "assert"; code: string; given?: string; entry?: string };
 
 /** A program and its tests. */
 export interface CodeTask {
@@ -51,8 +56,11 @@ export function testsOf(row: Row): Omit<CodeTask, "code"> {
     return { tests: tests.map((test) => ({ kind: "assert", code: setup + test })) };
   }
   if (present(row.test) && present(row.entry_point)) {
-    const code = `${text(row.test, "test")}\n\ncheck(${text(row.entry_point, "entry_point")})\n`;
-    return { tests: [{ kind: "assert", code }] };
+    const entry = text(row.entry_point, "entry_point");
+    const code = `${text(row.test, "test")}\n\ncheck(${entry})\n`;
+    // what else a prompt defines is the task's own, and no program may put another in its place
+    const given = typeof row.prompt === "string" ? row.prompt : "";
+    return { tests: [{ kind: "assert", code, given, entry }] };
   }
   throw new DataError(
     `a code reward needs tests: verification_info, public_test_cases, test_list, or test and entry_point; the row's columns: ${Object.keys(row).join(", ") || "none"}`,
@@ -97,7 +105,7 @@ function joined(value: unknown, name: string): string {
 
 function object(value: unknown, name: string): Row {
   const parsed = typeof value === "string" ? json(value, name) : value;
-  if (typeof parsed === "object" && parsed !== null && !Array.isArray(parsed)) return parsed as Row;
+  if (isObject(parsed)) return parsed as Row;
   throw new DataError(`${name} must be an object, not ${show(parsed)}`);
 }
 
@@ -120,9 +128,4 @@ function json(value: string, name: string): unknown {
   } catch (error) {
     throw new DataError(`${name} is no JSON: ${(error as Error).message}`);
   }
-}
-
-function show(value: unknown): string {
-  const shown = pythonJson(value);
-  return shown.length > 60 ? `${shown.slice(0, 57)}…` : shown;
 }

@@ -1,5 +1,7 @@
 import { AbortError, NetworkError, RecipeError } from "../../errors.ts";
 import { parseBoundedJson } from "../../text/bounded-json.ts";
+import { formatBytes } from "../../text/bytes.ts";
+import { oneLine } from "../../text/show.ts";
 
 /** Where a judge answers, by OpenAI's chat completions. Times are ms. */
 export interface JudgeEndpoint {
@@ -168,7 +170,7 @@ async function bodyOf(response: Response): Promise<string> {
     size += part.value.length;
     if (size > MOST_BYTES) {
       await reader!.cancel();
-      throw new Again(`its answer is longer than ${MOST_BYTES >> 20} MB`);
+      throw new Again(`its answer is longer than ${formatBytes(MOST_BYTES)}`);
     }
     text += decoder.decode(part.value, { stream: true });
   }
@@ -198,7 +200,7 @@ function replyOf(body: string): JudgeReply {
 /** The beginning of what a server said, or nothing. */
 function excerpt(body: string): string {
   const text = body.replace(/\s+/g, " ").trim();
-  return text === "" ? "" : ` (${text.length > 160 ? `${text.slice(0, 157)}…` : text})`;
+  return text === "" ? "" : ` (${oneLine(text, 160)})`;
 }
 
 /** Retry-After in ms: seconds, or a date; null where there is none. */

@@ -1,3 +1,4 @@
+import { FNV_START, fnvText } from "../../text/hash.ts";
 import * as C from "./complex.ts";
 import { type Complex, complex } from "./complex.ts";
 import { exactValue } from "./exact.ts";
@@ -242,8 +243,7 @@ function opaque(name: string, args: readonly Complex[], seed: number): Complex {
 
 /** A number in [0, 1) of a text and a seed: FNV-1a, mixed. */
 export function hash(text: string, seed: number): number {
-  let h = 0x811c9dc5 ^ seed;
-  for (let i = 0; i < text.length; i++) h = Math.imul(h ^ text.charCodeAt(i), 0x01000193);
+  let h = fnvText(text, FNV_START ^ seed);
   h = Math.imul(h ^ (h >>> 15), 0x2c1b3c6d);
   h = Math.imul(h ^ (h >>> 12), 0x297a2d39);
   return ((h ^ (h >>> 15)) >>> 0) / 0x100000000;

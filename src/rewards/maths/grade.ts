@@ -10,6 +10,7 @@ import { parseAnswer } from "./parse.ts";
 import type { Comparison } from "./scalars.ts";
 import { choiceOf, meaningOf, wordsOf } from "./words.ts";
 
+/** How answers are found and compared. */
 export interface GradeOptions {
   /** ways to find the answer in a completion, the first that finds one counts; default {@link DEFAULT_ORDER} */
   order?: readonly ExtractionStep[];
@@ -19,6 +20,7 @@ export interface GradeOptions {
   tolerance?: number | null;
 }
 
+/** The result of a comparison. */
 export interface Grade {
   equal: boolean;
   /** as they were compared; `pred` is null where no answer was found */

@@ -8,6 +8,7 @@ import { buildModel, type Trained } from "../../model/build.ts";
 import type { ModelConfig } from "../../model/config.ts";
 import type { WeightDType } from "../../model/slots.ts";
 import type { Transformer } from "../../model/transformer.ts";
+import { formatBytes } from "../../text/bytes.ts";
 import { Optimizer, type OptimizerOptions } from "../optimizer.ts";
 
 /** What a run will need of the GPU, in bytes. */
@@ -77,12 +78,11 @@ export function withAdvice(error: unknown, length: "max_length" | "max_completio
  */
 export function checkForecast(forecast: MemoryForecast, available: number | null): void {
   if (available === null || forecast.peak <= available) return;
-  const gb = (bytes: number) => `${(bytes / 1e9).toFixed(2)} GB`;
   const parts = Object.entries(forecast.byKind)
     .filter(([, bytes]) => bytes > 0)
     .sort(([, a], [, b]) => b - a)
-    .map(([kind, bytes]) => `${kind} ${gb(bytes)}`);
+    .map(([kind, bytes]) => `${kind} ${formatBytes(bytes)}`);
   throw new MemoryError(
-    `Cannot train: the forecast is ${gb(forecast.peak)} (${parts.join(", ")}) and ${gb(available)} are available. A shorter max_length, a smaller per_device_train_batch_size, a smaller lora_r or a smaller model would need less`,
+    `Cannot train: the forecast is ${formatBytes(forecast.peak)} (${parts.join(", ")}) and ${formatBytes(available)} are available. A shorter max_length, a smaller per_device_train_batch_size, a smaller lora_r or a smaller model would need less`,
   );
 }

@@ -19,7 +19,7 @@ interface Advantages {
   advantages: Float32Array;
   /** [completions] weighted sum of the rewards; null where no function gave one */
   rewards: (number | null)[];
-  /** reward, reward_std, frac_reward_zero_std, rewards/{name}/mean, rewards/{name}/std */
+  /** reward, reward_std, frac_reward_zero_std, rewards/{name}/mean, rewards/{name}/std: those that have a value */
   metrics: Record<string, number>;
 }
 
@@ -59,22 +59,24 @@ export function groupAdvantages(
   for (let start = 0; start < count; start += num_generations) {
     const group = rewards.slice(start, start + num_generations);
     const { mean, std } = spread(group);
-    const scale = scale_rewards === "batch" ? batch.std : std;
-    if (scale <= NO_SPREAD) flat += num_generations;
+    const [own, most] = scale_rewards === "batch" ? [batch.std, count] : [std, num_generations];
+    const scale = most === 1 ? 0 : own;
+    if (scale !== null && scale <= NO_SPREAD) flat += num_generations;
     group.forEach((reward, i) => {
-      if (reward === null) return;
+      if (reward === null || scale === null) return; // of fewer than two rewards nothing can be told
       advantages[start + i] = scale_rewards === "none" ? reward - mean : (reward - mean) / (scale + EPSILON);
     });
   }
   const metrics: Record<string, number> = {};
+  // a mean of nothing, and a spread of fewer than two, are not logged
+  const log = ({ mean, std, n }: Spread, name: string, spreadName: string) => {
+    if (n > 0) metrics[name] = mean;
+    if (std !== null) metrics[spreadName] = std;
+  };
   matrix.names.forEach((name, k) => {
-    const { mean, std, n } = spread(matrix.rewards[k]);
-    if (n === 0) return; // a mean of nothing is not logged
-    metrics[`rewards/${name}/mean`] = mean;
-    metrics[`rewards/${name}/std`] = std;
+    log(spread(matrix.rewards[k]), `rewards/${name}/mean`, `rewards/${name}/std`);
   });
-  metrics.reward = batch.mean;
-  metrics.reward_std = batch.std;
+  log(batch, "reward", "reward_std");
   metrics.frac_reward_zero_std = flat / count;
   return { advantages, rewards, metrics };
 }
@@ -105,12 +107,19 @@ function checked({ names, weights, rewards }: RewardMatrix, num_generations: num
   return weights ?? names.map(() => 1);
 }
 
-/** Mean and unbiased standard deviation of what is not null; of fewer than two values the spread is 0. */
-function spread(values: readonly (number | null)[]): { mean: number; std: number; n: number } {
+interface Spread {
+  mean: number;
+  /** null of fewer than two values */
+  std: number | null;
+  n: number;
+}
+
+/** Mean and unbiased standard deviation of what is not null. */
+function spread(values: readonly (number | null)[]): Spread {
   const given = values.filter((v) => v !== null);
   const n = given.length;
-  if (n === 0) return { mean: 0, std: 0, n };
+  if (n === 0) return { mean: 0, std: null, n };
   const mean = given.reduce((a, b) => a + b, 0) / n;
   const squares = given.reduce((sum, v) => sum + (v - mean) ** 2, 0);
-  return { mean, std: n > 1 ? Math.sqrt(squares / (n - 1)) : 0, n };
+  return { mean, std: n > 1 ? Math.sqrt(squares / (n - 1)) : null, n };
 }

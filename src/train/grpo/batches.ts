@@ -1,5 +1,7 @@
 import { epochOrder } from "../../data/sampler.ts";
 import { DataError } from "../../errors.ts";
+import { fnvNext, fnvNumbers } from "../../text/hash.ts";
+import { epochAfter } from "../epoch.ts";
 import { mixSeed } from "../seed.ts";
 
 /** Fields of a recipe that decide which completions a step trains on, by TRL's names. */
@@ -45,6 +47,7 @@ export class GrpoBatches {
   readonly max_steps: number;
   private readonly rows: number;
   private readonly generationsPerEpoch: number;
+  private readonly microBatchesPerEpoch: number;
   private readonly options: GrpoBatchOptions;
 
   /** @throws {DataError} generations that do not divide the batch; fewer prompts than a generation batch takes */
@@ -71,8 +74,8 @@ export class GrpoBatches {
       );
     }
     this.generationsPerEpoch = Math.floor(rows / this.prompts);
-    const micro = this.generationsPerEpoch * steps_per_generation * num_iterations;
-    this.stepsPerEpoch = Math.ceil(micro / accumulation);
+    this.microBatchesPerEpoch = this.generationsPerEpoch * steps_per_generation * num_iterations;
+    this.stepsPerEpoch = Math.ceil(this.microBatchesPerEpoch / accumulation);
     this.max_steps =
       options.max_steps > 0 ? options.max_steps : Math.ceil(options.num_train_epochs * this.stepsPerEpoch);
   }
@@ -86,13 +89,20 @@ export class GrpoBatches {
     return gradient_accumulation_steps % (steps_per_generation * num_iterations) !== 0;
   }
 
+  /** `epoch` of the logs after so many optimizer steps. */
+  epochAfter(steps: number): number {
+    const { microBatchesPerEpoch, stepsPerEpoch } = this;
+    const { gradient_accumulation_steps } = this.options;
+    return epochAfter(steps, { microBatchesPerEpoch, stepsPerEpoch, gradient_accumulation_steps });
+  }
+
   /** The micro-batches of optimizer step `step`, counted from 0. The last step of an epoch may have fewer. */
   step(step: number): MicroStep[] {
     const { gradient_accumulation_steps: accumulation, steps_per_generation, num_iterations } = this.options;
     const uses = steps_per_generation * num_iterations;
     const epoch = Math.floor(step / this.stepsPerEpoch);
     const first = (step % this.stepsPerEpoch) * accumulation;
-    const end = Math.min(first + accumulation, this.generationsPerEpoch * uses);
+    const end = Math.min(first + accumulation, this.microBatchesPerEpoch);
     return Array.from({ length: end - first }, (_, i) => ({
       generation: epoch * this.generationsPerEpoch + Math.floor((first + i) / uses),
       slice: (first + i) % steps_per_generation,
@@ -117,18 +127,11 @@ export class GrpoBatches {
 
   /** A number that changes when the prompts or the way they are gone through do. */
   fingerprint(prompts: readonly { prompt_ids: ArrayLike<number> }[]): number {
-    let h = 0x811c9dc5;
-    const add = (n: number) => {
-      h = Math.imul(h ^ n, 0x01000193);
-    };
     const { per_device_train_batch_size, gradient_accumulation_steps, num_generations } = this.options;
     const { steps_per_generation, num_iterations } = this.options;
-    for (const n of [per_device_train_batch_size, gradient_accumulation_steps, num_generations]) add(n);
-    for (const n of [steps_per_generation, num_iterations]) add(n);
-    for (const { prompt_ids } of prompts) {
-      add(prompt_ids.length);
-      for (let i = 0; i < prompt_ids.length; i++) add(prompt_ids[i]);
-    }
+    let h = fnvNumbers([per_device_train_batch_size, gradient_accumulation_steps, num_generations]);
+    h = fnvNumbers([steps_per_generation, num_iterations], h);
+    for (const { prompt_ids } of prompts) h = fnvNumbers(prompt_ids, fnvNext(h, prompt_ids.length));
     return h >>> 0;
   }
 }

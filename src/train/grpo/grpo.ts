@@ -28,8 +28,10 @@ type GrpoOwnEvent =
       reward: number | null;
       completion_length: number | null;
     };
+/** What a GRPO run tells: the loop's events, steps, and the completions that were drawn. */
 export type GrpoEvent = TrainEvent | GrpoOwnEvent;
 
+/** How a GRPO run goes. */
 export interface GrpoOptions extends TrainOptions {
   /** completions of the present batch that have ended */
   onProgress?: (what: string, done: number, total: number) => void;
@@ -42,7 +44,7 @@ export interface GrpoOptions extends TrainOptions {
  *
  * @throws {TrainingError} a reward function that fails
  * @throws as `train`
- * @see Shao et al. 2024, arXiv:2402.03300; TRL's GRPOTrainer; DESIGN Appendix A
+ * @see Shao et al. 2024, arXiv:2402.03300; TRL's GRPOTrainer
  */
 export async function* grpo(
   trainee: Trainee,
@@ -160,7 +162,7 @@ class Grpo implements TrainingMethod<GrpoOwnEvent, GrpoStepResult> {
     const { flat } = this;
     if (flat === 1 || (flat > 1 && flat % 10 === 0)) {
       const since = flat > 1 ? ` for ${flat} generation batches in a row` : "";
-      const text = `Step ${step + 1}: all completions of each prompt got the same reward${since} (mean ${metrics.reward.toFixed(3)}), so every advantage is 0 and there is nothing to learn from: a loss of 0 is no success. Prompts that are neither always nor never solved, a higher temperature, more num_generations or a reward with finer steps would help`;
+      const text = `Step ${step + 1}: all completions of each prompt got the same reward${since} (mean ${metrics.reward?.toFixed(3) ?? "unknown"}), so every advantage is 0 and there is nothing to learn from: a loss of 0 is no success. Prompts that are neither always nor never solved, a higher temperature, more num_generations or a reward with finer steps would help`;
       yield { type: "warning", text };
     }
     if (unscored > 0) {

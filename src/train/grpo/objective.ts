@@ -10,6 +10,7 @@ import { RecipeError, ShapeError } from "../../errors.ts";
 import type { Recorder } from "../../gpu/recorder.ts";
 import { type GrpoRows, grpoLoss, grpoStats, sequenceLogRatio } from "../../kernels/loss/grpo-loss.ts";
 import type { ForwardOptions, Transformer } from "../../model/transformer.ts";
+import { show } from "../../text/show.ts";
 import { type GrpoSequence, type PackedSequences, packSequences, perTarget } from "./sequences.ts";
 
 /** What GRPO's loss depends on beside its sequences, under TRL's names. */
@@ -146,7 +147,7 @@ function forwardOptions({
 function check(options: GrpoLossOptions): void {
   const { loss_type, beta } = options;
   if (!Object.hasOwn(GRPO_LOSSES, loss_type)) {
-    throw new RecipeError(`Cannot take loss_type ${JSON.stringify(loss_type)}: one of ${grpoLossTypes.join(", ")}`);
+    throw new RecipeError(`Cannot take loss_type ${show(loss_type)}: one of ${grpoLossTypes.join(", ")}`);
   }
   const given = GRPO_LOSS_OPTIONS.map(({ name }) => [name, options[name] ?? 0] as const);
   for (const [name, value] of [...given, ["beta", beta] as const]) {

@@ -3,6 +3,8 @@ import { epochOrder, type SamplingStrategy } from "../../data/sampler.ts";
 import type { TokenizedRow } from "../../data/tokenize.ts";
 import { DataError } from "../../errors.ts";
 import { shiftedTargets, type Targets } from "../../model/transformer.ts";
+import { FNV_START, fnvNext } from "../../text/hash.ts";
+import { epochAfter } from "../epoch.ts";
 
 /** Fields of a recipe that decide which rows a step sees, by TRL's names. */
 interface BatchOptions {
@@ -31,6 +33,7 @@ export class SftBatches {
   /** optimizer steps of one pass over the data */
   readonly stepsPerEpoch: number;
   readonly max_steps: number;
+  private readonly microBatchesPerEpoch: number;
   /** rows, or with packing bins of rows */
   readonly examples: readonly (readonly TokenizedRow[])[];
   private readonly options: BatchOptions;
@@ -46,10 +49,17 @@ export class SftBatches {
     this.examples = options.packing
       ? packRows(shuffled, { max_length: options.max_length!, strategy: options.packing_strategy })
       : shuffled.map((row) => [row]);
-    const batches = Math.ceil(this.examples.length / options.per_device_train_batch_size);
-    this.stepsPerEpoch = Math.ceil(batches / options.gradient_accumulation_steps);
+    this.microBatchesPerEpoch = Math.ceil(this.examples.length / options.per_device_train_batch_size);
+    this.stepsPerEpoch = Math.ceil(this.microBatchesPerEpoch / options.gradient_accumulation_steps);
     this.max_steps =
       options.max_steps > 0 ? options.max_steps : Math.ceil(options.num_train_epochs * this.stepsPerEpoch);
+  }
+
+  /** `epoch` of the logs after so many optimizer steps. */
+  epochAfter(steps: number): number {
+    const { microBatchesPerEpoch, stepsPerEpoch } = this;
+    const { gradient_accumulation_steps } = this.options;
+    return epochAfter(steps, { microBatchesPerEpoch, stepsPerEpoch, gradient_accumulation_steps });
   }
 
   /** The micro-batches of optimizer step `step`, counted from 0. */
@@ -82,14 +92,11 @@ export class SftBatches {
 
   /** A number that changes when the rows, their labels or their order do. */
   fingerprint(): number {
-    let h = 0x811c9dc5;
+    let h = FNV_START;
     for (const example of this.examples) {
       for (const { input_ids, labels } of example) {
-        h = Math.imul(h ^ input_ids.length, 0x01000193);
-        for (let i = 0; i < input_ids.length; i++) {
-          h = Math.imul(h ^ input_ids[i], 0x01000193);
-          h = Math.imul(h ^ labels[i], 0x01000193);
-        }
+        h = fnvNext(h, input_ids.length);
+        for (let i = 0; i < input_ids.length; i++) h = fnvNext(fnvNext(h, input_ids[i]), labels[i]);
       }
     }
     return h >>> 0;

@@ -10,8 +10,10 @@ import { evalBatches, evaluate, type SftResult, sftStep } from "./step.ts";
 
 /** A step as soon as its numbers are back: one step late. */
 type SftStepEvent = { type: "step"; step: number; tokens: number; loss: number };
+/** What an SFT run tells: the loop's events, and steps. */
 export type SftEvent = TrainEvent | SftStepEvent;
 
+/** How an SFT run goes. */
 export type SftOptions = TrainOptions;
 
 /** Rows to learn from and rows to measure by. */

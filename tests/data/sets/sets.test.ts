@@ -8,7 +8,7 @@ import { DATA_SETS, dataSetNamed, readDataSet, type SetOptions } from "../../../
 import { fields } from "../../../src/recipe/recipe.ts";
 import { testsOf } from "../../../src/rewards/code/tests.ts";
 import { grade } from "../../../src/rewards/maths/grade.ts";
-import { sharedRows } from "../fixtures.ts";
+import { sharedPath, sharedRows } from "../../shared.ts";
 
 type Raw = Record<string, unknown>;
 
@@ -24,9 +24,7 @@ async function collect(name: string, rows: readonly Raw[], options: SetOptions =
 
 /** Rows of the public data beside the repository, or of the same form where it is absent. */
 function rowsOr(path: string, standIn: Raw): Raw[] {
-  const found = sharedRows(path) as Raw[];
-  if (found.length === 0) console.warn(`${path} is absent: a row of its form was read in its place`);
-  return found.length > 0 ? found : [standIn];
+  return (sharedRows(path) as Raw[] | null) ?? [standIn];
 }
 
 const content = (row: SetRow) => row.completion?.[0].content;
@@ -240,15 +238,13 @@ describe("sets of programs", () => {
         entry_point: "f",
       },
     ];
-    try {
-      const packed = readFileSync(`${process.env.QWENCH_SHARED ?? "../shared"}/data/humaneval/HumanEval.jsonl.gz`);
-      human = gunzipSync(packed)
+    const packed = sharedPath("data/humaneval/HumanEval.jsonl.gz");
+    if (packed) {
+      human = gunzipSync(readFileSync(packed))
         .toString()
         .trim()
         .split("\n")
         .map((line) => JSON.parse(line));
-    } catch {
-      console.warn("HumanEval is absent: a row of its form was read in its place");
     }
     const rows = await collect("humaneval", human);
     expect(rows).toHaveLength(human.length);

@@ -35,7 +35,7 @@ describe("readEvaluation", () => {
     ["[]", "an evaluation, as qwench eval writes it, has results and records; this is a list"],
     ['{"results": {}}', "records is missing"],
     ['{"records": {}}', "results is missing"],
-    ['{"results": {"model_type": "a"}, "records": {}}', "results.dataset must be a name, not missing"],
+    ['{"results": {"model_type": "a"}, "records": {}}', "results.dataset must be a name, not nothing"],
     ['{"results": {"model_type": "a", "dataset": "b"}, "records": {}}', "its records are empty"],
     ['{"results": {"model_type": "a", "dataset": "b"}, "records": [1]}', "its records must be an object, not a list"],
     ['{"results": {"model_type": "a", "dataset": "b"}, "records": {"7": 1}}', "record 7 must be an object, not 1"],
@@ -45,9 +45,9 @@ describe("readEvaluation", () => {
   });
 
   it.each([
-    [{ problem: undefined }, "record 0: problem must be text, not missing"],
+    [{ problem: undefined }, "record 0: problem must be text, not nothing"],
     [{ is_correct: "yes" }, 'record 0: is_correct must be true or false, not "yes"'],
-    [{ n_correct: undefined }, "record 0: n_correct must be a count, not missing"],
+    [{ n_correct: undefined }, "record 0: n_correct must be a count, not nothing"],
     [{ n_total: 1.5 }, "record 0: n_total must be a count, not 1.5"],
     [{ is_correct: false }, "record 0: is_correct false does not go with 1 of 2 right"],
     [{ n_correct: 3 }, "record 0: is_correct true does not go with 3 of 2 right"],

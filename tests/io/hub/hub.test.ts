@@ -43,7 +43,7 @@ beforeEach(async () => {
   options = {
     cache: nodeFolder(root),
     hubUrl: hub.url,
-    retry: { attempts: 4, baseDelayMs: 1, maxDelayMs: 2000, stallMs: 2000 },
+    retry: { attempts: 4, baseDelayMs: 1, maxDelayMs: 2000, stallMs: 15000 },
   };
   const folder = memoryFolder();
   await writeRandomCheckpoint(folder, { ...SPECS.tiny!, vocab_size: 4000 }, 5);
@@ -261,7 +261,7 @@ describe("downloadModel", () => {
       res.write(weights.subarray(0, 1000));
       return true;
     };
-    await downloadModel("owner/name", { ...options, retry: { ...options.retry, stallMs: 200 } });
+    await downloadModel("owner/name", { ...options, retry: { ...options.retry, stallMs: 1500 } });
     expect(hub.asked.filter(isWeights)[1]!.headers.range).toBe("bytes=1000-");
     expect(Buffer.compare(readFileSync(join(snapshot(), "model.safetensors")), weights)).toBe(0);
   });

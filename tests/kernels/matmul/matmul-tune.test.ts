@@ -111,8 +111,8 @@ describe("matmul tuning", () => {
     const file = (tiles: unknown, more = {}) => JSON.stringify({ version, adapter, tiles, ...more });
     const bad: [string, RegExp][] = [
       ["{", /Cannot read tuning/],
-      ["null", /version is absent/],
-      ["[]", /version is absent/],
+      ["null", /version is nothing/],
+      ["[]", /version is nothing/],
       [file({}, { version: 2 }), /version is 2/],
       [file({}, { adapter: "another" }), /adapter "another": this one is/],
       [file(null), /no tiles/],
@@ -121,7 +121,7 @@ describe("matmul tuning", () => {
       [file({ "matmul nn f32": null }), /a tile is an object, got null/],
       [file({ "matmul nn f32": { ...tile, cols: 3 } }), /cols is 3/],
       [file({ "matmul nn f32": { ...tile, rows: 1e9 } }), /rows is 1000000000/],
-      [file({ "matmul nn f32": { ...tile, steps: undefined } }), /steps is absent/],
+      [file({ "matmul nn f32": { ...tile, steps: undefined } }), /steps is nothing/],
       [file({ "matmul nn f32": { ...tile, walk: 1e9 } }), /walk is 1000000000/],
       [file({ "matmul nn f32": { ...tile, lanes: "8) { }" } }), /lanes is "8\) \{ \}"/],
       [file({ "matmul nn f32": { ...tile, lanes: 256, groups: 256, broadcast: 0 } }), /65536 threads pass/],
@@ -135,14 +135,13 @@ describe("matmul tuning", () => {
 });
 
 it("a model's products: forward, back, the low-rank four, and the head", () => {
-  const sizes = {
-    hidden_size: 896,
-    intermediate_size: 4864,
-    num_attention_heads: 14,
-    num_key_value_heads: 2,
-    head_dim: 64,
-    vocab_size: 151936,
-  };
+  const projections = [
+    [896, 896],
+    [128, 896],
+    [4864, 896],
+    [896, 4864],
+  ] as const;
+  const sizes = { projections, head: [151936, 896] } as const;
   const lora = modelProducts(sizes, 256, "bf16", 16);
   expect(lora).toContainEqual({ transA: false, transB: true, b: "bf16", m: 256, n: 4864, k: 896, extra: 16 });
   expect(lora).toContainEqual({ transA: false, transB: false, b: "bf16", m: 256, n: 896, k: 128, extra: 16 });

@@ -64,7 +64,7 @@ describe("matmul tiles", () => {
       }
     }
     gpu().tuning.clear();
-  }, 240_000);
+  });
 
   it("adds up a long sum in pieces where b is read as texels: its rows are more than a core's TLB knows", async () => {
     const { profile } = gpu();
@@ -173,5 +173,5 @@ describe("matmul tiles", () => {
       expect(kept.buffer === null && other.buffer !== null).toBe(true);
       gpu().drop(x, kept, other);
     }
-  }, 120_000);
+  });
 });

@@ -1,4 +1,3 @@
-import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { uniform01 } from "../../../shaders/lib/random.ts";
@@ -10,6 +9,7 @@ import { openAdapter } from "../../../src/platform/index.ts";
 import { nodeFolder } from "../../../src/platform/node/fs.ts";
 import { readTensors } from "../../parity/parity-model.ts";
 import { contextBits, type SamplingCase, samplingParity } from "../../parity/parity-sampling.ts";
+import { GOLDEN } from "../../shared.ts";
 import { describeCases, useGpu } from "../harness.ts";
 
 describeCases("sample", sampleCases);
@@ -75,37 +75,24 @@ function chiSquare(counts: ArrayLike<number>, probabilities: ArrayLike<number>, 
   return { statistic, freedom: cells - 1 };
 }
 
-const shared = process.env.QWENCH_SHARED ?? join(import.meta.dirname, "../../../../shared");
-const folder = join(shared, "golden/sampling");
-const golden = existsSync(join(folder, "cases.json"));
-if (!golden) console.warn(`${folder} is absent: sampling is checked against its own reference only`);
+const golden = nodeFolder(join(GOLDEN, "sampling"));
 
-/** The golden settings with their logits and probabilities, or settings of our own where they are absent. */
+/** The golden settings with their logits and probabilities. */
 async function settings(): Promise<
   { setting: SamplingCase; logits: Float32Array; probabilities: ArrayLike<number> }[]
 > {
-  if (golden) {
-    const sub = nodeFolder(folder);
-    const tensors = await readTensors(sub, "tensors.safetensors");
-    const cases: SamplingCase[] = JSON.parse(await sub.readText("cases.json"));
-    return cases.map((setting) => ({
-      setting,
-      logits: tensors.get(`logits_${setting.i}`)!.data,
-      probabilities: tensors.get(`probs_${setting.i}`)!.data,
-    }));
-  }
-  const own: Partial<SampleSettings>[] = [{}, { temperature: 0.7 }, { top_k: 5 }, { top_p: 0.9 }, { min_p: 0.1 }];
-  return own.map((part, i) => {
-    const logits = Float32Array.from({ length: 97 }, (_, n) => 2 * Math.sin(3 * n * n + i));
-    const setting = { ...OFF, ...part, i, context: [1, 2, 3] };
-    return { setting, logits, probabilities: sampleReference(logits, setting, setting.context, 0).probabilities };
-  });
+  const tensors = await readTensors(golden, "tensors.safetensors");
+  const cases: SamplingCase[] = JSON.parse(await golden.readText("cases.json"));
+  return cases.map((setting) => ({
+    setting,
+    logits: tensors.get(`logits_${setting.i}`)!.data,
+    probabilities: tensors.get(`probs_${setting.i}`)!.data,
+  }));
 }
 
 describe("golden settings", () => {
   it("what the processors leave is what transformers leaves", async () => {
-    if (!golden) return expect((await settings()).length).toBeGreaterThan(4);
-    const rows = await samplingParity(device(), nodeFolder(folder), "sampling");
+    const rows = await samplingParity(device(), golden, "sampling");
     expect(rows.length).toBe(8);
     for (const { check, worst, tolerance } of rows) expect(worst <= tolerance, `${check}: ${worst}`).toBe(true);
   });

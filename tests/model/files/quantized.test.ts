@@ -121,14 +121,14 @@ describe("quantised weights", () => {
     ["blocks of 128", false, state({ blocksize: 128 }), /has blocks of 128; 64 is read/],
     ["nested blocks of 64", true, state({ nested_blocksize: 64 }), /nested blocks of 64; 256 is read/],
     ["no nested offset", true, state({ nested_offset: null }), /nested_offset null/],
-    ["another code", false, state({ quant_type: "fp4" }), /quant_type fp4; nf4 is read/],
+    ["another code", false, state({ quant_type: "fp4" }), /quant_type "fp4"; nf4 is read/],
     ["no shape", false, state({ shape: [] }), /the shape \[\]/],
     ["another shape", false, state({ shape: [4, 4] }), /elements in \S+; it must be 8/],
     [
       "another format",
       false,
       named("__nf4", (t) => [{ ...t, name: t.name.replace("__nf4", "__fp4") }]),
-      /is quantised as fp4; nf4 is read/,
+      /is quantised as "fp4"; nf4 is read/,
     ],
     [
       "scales that are not finite",

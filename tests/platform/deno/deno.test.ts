@@ -51,7 +51,7 @@ function denoSays(env: Record<string, string>) {
     cwd: root,
     input: PROGRAM,
     encoding: "utf8",
-    timeout: 50_000,
+    timeout: 600_000,
     env: { ...process.env, NO_COLOR: "1", ...env },
   });
   expect(status, stderr).toBe(0);

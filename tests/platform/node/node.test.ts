@@ -26,7 +26,7 @@ function child(program: string, env: Record<string, string>) {
   writeFileSync(file, `import { openAdapter } from ${JSON.stringify(entry)};\n${program}\nprocess.exit(0);\n`);
   const ran = spawnSync(process.execPath, ["--import", "tsx", file], {
     encoding: "utf8",
-    timeout: 50_000,
+    timeout: 600_000,
     env: { ...process.env, ...env },
   });
   rmSync(folder, { recursive: true });

@@ -5,14 +5,19 @@ import { openCodePool } from "../../../src/cli/sources/code.ts";
 import { pythonFiles, textThread } from "../../../src/platform/node/code-thread.ts";
 import { HARNESS } from "../../../src/rewards/code/harness.ts";
 import type { CodeOutcome } from "../../../src/rewards/code/outcome.ts";
-import { codeSandbox } from "../../../src/rewards/code/sandbox.ts";
+import { sandboxProgram } from "../../../src/rewards/code/sandbox.ts";
 import type { CodeTest } from "../../../src/rewards/code/tests.ts";
 import { HOSTILE } from "./hostile.ts";
 import { humanEval, mbpp } from "./problems.ts";
 
-const limits = { test_seconds: 4, memory_mb: 256, output_mb: 4 };
+// a program that ends must not run out of time on a slow machine; one that does not end has its limits from `hurried`
+const limits = { test_seconds: 120, total_seconds: 600, memory_mb: 256, output_mb: 4 };
 const pool = openCodePool(limits, 1);
-afterAll(() => pool.end());
+const hurried = openCodePool({ ...limits, test_seconds: 2 }, 1);
+afterAll(async () => {
+  await pool.end();
+  await hurried.end();
+});
 
 const printing = (output: string, input = ""): CodeTest => ({ kind: "stdin", input, output });
 const outcomes = async (code: string, ...tests: CodeTest[]): Promise<CodeOutcome[]> =>
@@ -162,9 +167,11 @@ int.__class__; Hidden = 3; sys.stdout = None; os.read = os.write = None; open = 
   });
 
   test.each(HOSTILE)("%s: %s, and the next program runs", async (_, outcome, code) => {
-    const results = await pool.run({ code, tests: [printing("never printed")] });
+    const used = outcome === "timeout" ? hurried : pool;
+    const results = await used.run({ code, tests: [printing("never printed")] });
     expect(results, JSON.stringify(results)).toMatchObject([{ outcome }]);
-    expect(await outcomes("print(1)", printing("1"))).toEqual(["passed"]);
+    const [next] = await used.run({ code: "print(1)", tests: [printing("1")] });
+    expect(next.outcome).toBe("passed");
   });
 
   test("nothing leads to the network", async () => {
@@ -248,7 +255,7 @@ ${use}
         const makers = [() => {}, async () => {}, function* () {}, async function* () {}].map((f) => f.constructor === Object);
         return { names: names.filter((name) => globalThis[name] !== undefined), makers, evals: typeof globalThis.eval };
       };
-      (${codeSandbox})({ post: (reply) => port.post({ type: reply.type, ...left() }), listen: port.listen });
+      (${sandboxProgram()})({ post: (reply) => port.post({ type: reply.type, ...left() }), listen: port.listen });
     }`;
     const thread = textThread<unknown, { type: string; names: string[]; makers: boolean[]; evals: string }>(program);
     const reply = new Promise<{ type: string; names: string[]; makers: boolean[]; evals: string }>(thread.onReply);

@@ -47,6 +47,33 @@ export const HOSTILE: readonly [name: string, outcome: CodeOutcome, code: string
     "runtime_error",
     "i = 0\nwhile True:\n  i += 1\n  open(f'/tmp/{i}', 'w').write('x' * 10**5)",
   ],
+  [
+    "an answer without end",
+    "runtime_error",
+    "import os\nfd = os.open('/dev/channel', os.O_RDWR)\nwhile True: os.write(fd, b'x' * 10**6)",
+  ],
+  [
+    "a question without end",
+    "runtime_error",
+    "import os\nfd = os.open('/dev/peer', os.O_RDWR)\nwhile True: os.write(fd, b'x' * 10**6)",
+  ],
+  ["a file's name without end", "runtime_error", "open('/tmp/' + 'x' * 5 * 10**6, 'w')"],
+  [
+    "files' names without end",
+    "runtime_error",
+    "i = 0\nwhile True:\n  i += 1\n  open('/tmp/' + str(i) * 10**4, 'w').close()",
+  ],
+  ["folders without number", "runtime_error", "import os\ni = 0\nwhile True:\n  i += 1\n  os.mkdir(f'/tmp/{i}')"],
+  [
+    "links without end",
+    "runtime_error",
+    "import os\ni = 0\nwhile True:\n  i += 1\n  os.symlink('x' * 10**5, f'/tmp/{i}')",
+  ],
+  [
+    "names that grow",
+    "runtime_error",
+    "import os\nname = '/tmp/x'\nopen(name, 'w').close()\nwhile True:\n  os.rename(name, name + 'x' * 10**4)\n  name += 'x' * 10**4",
+  ],
   ["removes all files", "runtime_error", "import shutil\nshutil.rmtree('/')"],
   ["overwrites Python's library", "wrong_answer", "open('/lib/python313.zip', 'wb').write(b'')"],
   ["closes its output", "runtime_error", "import os\nos.close(1)\nprint(1)"],

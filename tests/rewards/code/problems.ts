@@ -1,8 +1,9 @@
-import { existsSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { readFileSync } from "node:fs";
 import { gunzipSync } from "node:zlib";
 import type { CodeTask } from "../../../src/rewards/code/tests.ts";
 import { testsOf } from "../../../src/rewards/code/tests.ts";
+import { lcg } from "../../../src/text/hash.ts";
+import { sharedPath } from "../../shared.ts";
 
 /** A problem with a program that solves it, and one that returns None instead. */
 export interface Problem {
@@ -12,11 +13,8 @@ export interface Problem {
 }
 
 function rowsOf(name: string): Record<string, string>[] | null {
-  const path = join(process.env.QWENCH_SHARED ?? "../shared", "data", name);
-  if (!existsSync(path)) {
-    console.warn(`NOT CHECKED: ${path} is absent; set QWENCH_SHARED to the folder that holds data/`);
-    return null;
-  }
+  const path = sharedPath(`data/${name}`);
+  if (!path) return null;
   const bytes = readFileSync(path);
   const text = (name.endsWith(".gz") ? gunzipSync(bytes) : bytes).toString("utf8");
   return text
@@ -57,10 +55,9 @@ export function mbpp(pick: (index: number) => boolean): Problem[] | null {
 /** Indices of `count` of `of`, the same every time. */
 export function sample(count: number, of: number): Set<number> {
   const all = Array.from({ length: of }, (_, i) => i);
-  let seed = 20240501;
+  const next = lcg(20240501);
   for (let i = of - 1; i > 0; i--) {
-    seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0;
-    const other = Math.floor((seed / 2 ** 32) * (i + 1));
+    const other = Math.floor((next() / 2 ** 32) * (i + 1));
     [all[i], all[other]] = [all[other], all[i]];
   }
   return new Set(all.slice(0, count));

@@ -6,8 +6,13 @@ import { type CodeTask, testsOf } from "../../../src/rewards/code/tests.ts";
 import type { RewardFunction, Turn } from "../../../src/rewards/reward.ts";
 import { parsePythonJson } from "../../../src/text/python-json.ts";
 
-const pool = openCodePool({ test_seconds: 3, total_seconds: 4 }, 2);
-afterAll(() => pool.end());
+// a program that ends must not run out of time on a slow machine
+const pool = openCodePool({ test_seconds: 120, total_seconds: 600 }, 2);
+const hurried = openCodePool({ test_seconds: 2, total_seconds: 3 }, 1);
+afterAll(async () => {
+  await pool.end();
+  await hurried.end();
+});
 
 const context = { step: 0, completion_ids: null, signal: new AbortController().signal };
 async function scores(reward: RewardFunction, completions: Turn[], columns: Record<string, unknown[]>) {
@@ -35,7 +40,7 @@ describe("code_reward and binary_code_reward", () => {
     fenced("print(int(input()) + int(input()))"),
     fenced("print(int(input()) * int(input()))"),
     "The sum is 3.",
-    fenced("while True: pass"),
+    fenced("1 / 0"),
     [{ role: "assistant", content: fenced("print(4)") }],
   ];
 
@@ -50,13 +55,15 @@ describe("code_reward and binary_code_reward", () => {
   });
 
   test("a program's time ends, and says so", async () => {
-    const results = await pool.run({ code: "while True: pass", tests: testsOf({ verification_info: info }).tests });
+    const results = await hurried.run({ code: "while True: pass", tests: testsOf({ verification_info: info }).tests });
     expect(results.map(({ message }) => message)).toEqual([
-      "over 3 s",
-      "the program's 4 s were over",
-      "not run: the program's 4 s were over",
-      "not run: the program's 4 s were over",
+      "over 2 s",
+      "the program's 3 s were over",
+      "not run: the program's 3 s were over",
+      "not run: the program's 3 s were over",
     ]);
+    const late = codeRewards(hurried).code_reward;
+    expect(await scores(late, [fenced("while True: pass")], { verification_info: [info] })).toEqual([0]);
   });
 
   test("a run that is stopped leaves no program behind", async () => {

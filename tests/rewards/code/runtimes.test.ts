@@ -16,16 +16,19 @@ const PROGRAMS = [
   "import js",
   "print(input())",
 ];
+const TESTED = { kind: "assert", code: "assert f(abs, [1, -2]) == [1, 2]" } as const;
+const SOLVED = "def f(g, xs): return [g(x) for x in xs]";
 const OUTCOMES = ["passed", "timeout", "runtime_error", "out_of_memory", "runtime_error", "passed"];
 
 test("Deno runs the same programs with the same outcomes, and ends", () => {
   const deno = createRequire(import.meta.url).resolve("deno/bin.cjs");
   const program = `
 import { openCodePool } from ${JSON.stringify(new URL("../../../src/cli/sources/code.ts", import.meta.url).href)};
-const pool = openCodePool({ test_seconds: 2 }, 1);
+const pool = openCodePool({ test_seconds: 4 }, 1);
 const tests = [{ kind: "stdin", input: "1", output: "1" }];
 const outcomes = [];
 for (const code of ${JSON.stringify(PROGRAMS)}) outcomes.push((await pool.run({ code, tests }))[0].outcome);
+outcomes.push((await pool.run({ code: ${JSON.stringify(SOLVED)}, tests: [${JSON.stringify(TESTED)}] }))[0].outcome);
 await pool.end();
 console.log(JSON.stringify(outcomes));
 `;
@@ -34,9 +37,9 @@ console.log(JSON.stringify(outcomes));
     cwd: root,
     input: program,
     encoding: "utf8",
-    timeout: 200_000,
+    timeout: 600_000,
   });
-  expect(stdout, stderr).toContain(JSON.stringify(OUTCOMES));
+  expect(stdout, stderr).toContain(JSON.stringify([...OUTCOMES, "passed"]));
 });
 
 test("the sandbox's text is a whole program in a bundle too, a minified one at that", async () => {
@@ -51,15 +54,18 @@ test("the sandbox's text is a whole program in a bundle too, a minified one at t
       lib: { entry: "src/rewards/code/sandbox.ts", formats: ["es"] },
     },
   }).then((built) => [built].flat()[0])) as Rolldown.RolldownOutput;
-  const { codeSandbox } = await import(/* @vite-ignore */ `data:text/javascript,${encodeURIComponent(output[0].code)}`);
-  const program = String(codeSandbox);
-  expect(program.length).toBeLessThan(12_000);
+  const { sandboxProgram } = await import(
+    /* @vite-ignore */ `data:text/javascript,${encodeURIComponent(output[0].code)}`
+  );
+  const program = sandboxProgram();
+  expect(program.length).toBeLessThan(14_000);
   const thread = () => textThread<SandboxRequest, SandboxReply>(program);
-  const pool = new CodePool({ files: pythonFiles, thread, threads: 1 }, { test_seconds: 2 });
+  const pool = new CodePool({ files: pythonFiles, thread, threads: 1 }, { test_seconds: 4 });
   const outcomes: string[] = [];
   for (const code of PROGRAMS) {
     outcomes.push((await pool.run({ code, tests: [{ kind: "stdin", input: "1", output: "1" }] }))[0].outcome);
   }
+  outcomes.push((await pool.run({ code: SOLVED, tests: [TESTED] }))[0].outcome);
   await pool.end();
-  expect(outcomes).toEqual(OUTCOMES);
+  expect(outcomes).toEqual([...OUTCOMES, "passed"]);
 });

@@ -16,7 +16,7 @@ async function judgeAt(answer: Answer, changes: Partial<JudgeOptions> = {}) {
   return openJudge({
     ...judgeOptions(recipe, { key: KEY, fetch, backoff_ms: 5, cache: null }),
     attempts: 4,
-    timeout_ms: 2000,
+    timeout_ms: 120_000,
     ...changes,
   });
 }
@@ -136,7 +136,7 @@ describe("a judge that does not", () => {
     );
     const before = performance.now();
     expect(await scores(judge.reward, ["a"])).toEqual([0.7]);
-    expect(performance.now() - before).toBeGreaterThan(300);
+    expect(performance.now() - before).toBeGreaterThan(290);
     expect(judge.usage()).toMatchObject({ asked: 1, retries: 3 });
 
     const other = await judgeAt(
@@ -158,7 +158,7 @@ describe("a judge that does not", () => {
 
   test("slow ones are given up and asked again", async () => {
     const never: Answer = () => {};
-    const judge = await judgeAt(inTurn(never, says("Score: 7")), { timeout_ms: 150 });
+    const judge = await judgeAt(inTurn(never, says("Score: 7")), { timeout_ms: 500 });
     expect(await scores(judge.reward, ["a"])).toEqual([0.7]);
     const trickling: Answer = (res) => {
       res.writeHead(200);
@@ -201,7 +201,12 @@ describe("a judge that does not", () => {
       /the connection failed .*, 4 times in a row$/,
       4,
     ],
-    ["too much", (res) => void res.end("x".repeat(5 << 20)), /its answer is longer than 4 MB, 4 times in a row$/, 4],
+    [
+      "too much",
+      (res) => void res.end("x".repeat(5 << 20)),
+      /its answer is longer than 4\.00 MiB, 4 times in a row$/,
+      4,
+    ],
   ])("%s: the run stops with a sentence, or goes on without the reward", async (_, answer, sentence, requests) => {
     const judge = await judgeAt(answer);
     const said = await message(scores(judge.reward, ["a"]));
@@ -210,7 +215,7 @@ describe("a judge that does not", () => {
     expect(server.asked).toHaveLength(requests);
     // it is not asked again to find the row that is at fault
     const batch = { prompts: ["?"], completions: ["a"], columns: {}, step: 0 };
-    const run = runRewards([{ name: "judge", reward: judge.reward }], null, batch, { timeout_ms: 5000 });
+    const run = runRewards([{ name: "judge", reward: judge.reward }], null, batch, { timeout_ms: 120_000 });
     expect(await message(run)).toContain("TrainingError: Reward judge failed on row 1 of 1");
     expect(server.asked).toHaveLength(requests);
 
@@ -241,13 +246,11 @@ describe("a judge that does not", () => {
 
   test("a run that is stopped does not wait", async () => {
     for (const answer of [() => {}, fails(429, "", { "retry-after": "100" })] as Answer[]) {
-      const judge = await judgeAt(answer, { timeout_ms: 60_000 });
+      const judge = await judgeAt(answer, { timeout_ms: 3_600_000 }); // who waited would outlast the test
       const stop = new AbortController();
       const running = message(scores(judge.reward, completions, stop.signal));
-      const before = performance.now();
       setTimeout(() => stop.abort(), 100);
       expect(await running).toBe("AbortError: The run was stopped while it asked the judge");
-      expect(performance.now() - before).toBeLessThan(2000);
     }
   });
 });

@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { keyOf } from "../../../src/rewards/maths/expression.ts";
 import { grade, mathsEqual } from "../../../src/rewards/maths/grade.ts";
 import { parseAnswer } from "../../../src/rewards/maths/parse.ts";
+import { lcg } from "../../../src/text/hash.ts";
 import { HOSTILE, randomAnswers } from "./random-answers.ts";
 
 const EQUAL: [string, string][] = [
@@ -244,8 +245,8 @@ describe("plain numbers", () => {
   };
 
   it("are equal in every spelling, and never to another number", () => {
-    let state = 7;
-    const random = (n: number) => (state = (Math.imul(state, 1664525) + 1013904223) >>> 0) % n;
+    const next = lcg(7);
+    const random = (n: number) => next() % n;
     const wrong: string[] = [];
     for (let n = 0; n < 600; n++) {
       const a = (random(2) ? 1 : -1) * random(10 ** (1 + random(8)));

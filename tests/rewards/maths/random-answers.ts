@@ -1,3 +1,5 @@
+import { lcg } from "../../../src/text/hash.ts";
+
 // Texts that a grader must survive: LaTeX in pieces, characters of every kind, answers that were damaged.
 
 const PIECES = (
@@ -15,8 +17,8 @@ const ANSWERS = (
 
 /** A generator of texts, the same for the same seed. */
 export function randomAnswers(seed: number): () => string {
-  let state = seed >>> 0;
-  const random = () => (state = (Math.imul(state, 1664525) + 1013904223) >>> 0) / 0x100000000;
+  const next = lcg(seed);
+  const random = () => next() / 0x100000000;
   const pick = <T>(items: readonly T[]): T => items[Math.floor(random() * items.length)];
   const soup = () => Array.from({ length: random() * random() * 60 }, () => pick(PIECES)).join("");
   const characters = () =>

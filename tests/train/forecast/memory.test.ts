@@ -75,7 +75,7 @@ describe("the forecast", () => {
     expect(() => checkForecast(plan, plan.peak)).not.toThrow();
     expect(() => checkForecast(plan, 2e9)).toThrow(MemoryError);
     expect(() => checkForecast(plan, 2e9)).toThrow(
-      /^Cannot train: the forecast is [3-9]\.\d\d GB \(weights 3\.\d\d GB, .*\) and 2\.00 GB are available\. A shorter max_length/,
+      /^Cannot train: the forecast is 3\.\d\d GiB \(weights 2\.\d\d GiB, .*\) and 1\.86 GiB are available\. A shorter max_length/,
     );
   });
 

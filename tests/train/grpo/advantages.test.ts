@@ -2,17 +2,13 @@ import { describe, expect, it } from "vitest";
 import { nodeFolder } from "../../../src/platform/node/fs.ts";
 import { groupAdvantages, type RewardMatrix } from "../../../src/train/grpo/advantages.ts";
 import { advantagesParity } from "../../parity/parity-grpo.ts";
+import { GOLDEN } from "../../shared.ts";
 
 const one = (rewards: (number | null)[]): RewardMatrix => ({ names: ["r"], weights: null, rewards: [rewards] });
 const group = (num_generations: number) => ({ num_generations, scale_rewards: "group" }) as const;
 
 it("TRL's own advantages, for every scale_rewards", async () => {
-  const folder = nodeFolder(`${process.env.QWENCH_SHARED ?? "../shared"}/golden`);
-  if (!(await folder.exists("advantages.json"))) {
-    console.warn(`${folder.path}/advantages.json is absent: advantages are checked against formulas alone`);
-    return;
-  }
-  const rows = await advantagesParity(folder);
+  const rows = await advantagesParity(nodeFolder(GOLDEN));
   expect(rows.length).toBeGreaterThan(5);
   expect(rows.filter(({ worst, tolerance }) => !(worst <= tolerance))).toEqual([]);
 });
@@ -63,12 +59,22 @@ describe("advantages", () => {
     expect([...advantages].map(Math.sign)).toEqual([-1, 0, 1, 0, 0, 0]);
     expect(metrics.reward).toBe(2);
     expect(metrics["rewards/r/mean"]).toBe(2);
-    expect(metrics.frac_reward_zero_std).toBe(0.5);
-    const nothing = groupAdvantages(one([null, null]), group(2));
-    expect([...nothing.advantages]).toEqual([0, 0]);
-    expect(Object.keys(nothing.metrics)).toEqual(["reward", "reward_std", "frac_reward_zero_std"]);
-    expect(Object.values(nothing.metrics)).toEqual([0, 0, 1]);
+    expect(metrics.frac_reward_zero_std).toBe(0); // as in TRL: a group without rewards has no spread, not one of 0
   });
+
+  it.each(["group", "batch", "none"] as const)(
+    "of what nobody scored log no reward, and a single one no spread (%s)",
+    (scale_rewards) => {
+      const nothing = groupAdvantages(one([null, null]), { num_generations: 2, scale_rewards });
+      expect([...nothing.advantages]).toEqual([0, 0]);
+      expect(nothing.metrics).toEqual({ frac_reward_zero_std: 0 });
+      const single = groupAdvantages(one([null, 4]), { num_generations: 2, scale_rewards });
+      expect([...single.advantages]).toEqual([0, 0]);
+      expect(single.metrics).toEqual({ reward: 4, "rewards/r/mean": 4, frac_reward_zero_std: 0 });
+      const alone = groupAdvantages(one([4]), { num_generations: 1, scale_rewards });
+      expect(alone.metrics).toEqual({ reward: 4, "rewards/r/mean": 4, frac_reward_zero_std: 1 });
+    },
+  );
 
   it("of equal rewards are nothing to learn from, though their mean is rounded", () => {
     const { advantages, metrics } = groupAdvantages(one([0.1, 0.1, 0.1]), group(3));

@@ -1,4 +1,4 @@
-import { beforeAll, describe, expect, it, vi } from "vitest";
+import { beforeAll, describe, expect, it } from "vitest";
 import { writeRandomCheckpoint } from "../../../scripts/random-checkpoint.ts";
 import { openCheckpoint } from "../../../src/io/checkpoint.ts";
 import { memoryFolder } from "../../../src/io/memory-folder.ts";
@@ -13,8 +13,6 @@ import { integers, TINY } from "../fixtures.ts";
 // What GRPO stands on: the log-probs that generation reports are those of the trainer's own forward pass, so that the
 // importance ratio of the first iteration is 1. Both take them under the sampling temperature, before repetition
 // penalty, top-k, top-p and min-p, as TRL does.
-
-vi.setConfig({ testTimeout: 180_000 }); // a software adapter compiles a model's kernels for half a minute
 
 const PLAIN: GenerateOptions = {
   temperature: 1,

@@ -1,0 +1,48 @@
+// Trains the embedded model by two rewards, one of its own: npx tsx examples/grpo.ts [FOLDER] [STEPS]
+import { grpo, loadGrpo, type NamedReward, parseRecipe, prepareGrpo, readRows, requestGpu, rewardNamed } from "qwench";
+import { nodeFolder, openAdapter } from "qwench/platform";
+
+const [output = "example-grpo", steps = "2"] = process.argv.slice(2);
+const { adapter, f16, waiting, spares } = await openAdapter();
+const gpu = await requestGpu(adapter, { disable: f16 ? [] : ["f16"], waiting, spares });
+
+/** 1 for a completion that shows its working: a line such as 5*7=35. */
+const shows_working: NamedReward = {
+  name: "shows_working",
+  reward: (_prompts, completions) =>
+    completions.map((turns) => {
+      const text = typeof turns === "string" ? turns : turns[0].content;
+      return /\d+[-+*/]\d+=\d+/.test(text) ? 1 : 0;
+    }),
+};
+
+const { recipe } = parseRecipe(
+  {
+    reward_funcs: ["shows_working", "int_reward_func"],
+    reward_weights: [1, 0.5],
+    system_prompt: "Answer in XML.",
+    lora_dropout: 0,
+    max_steps: Number(steps),
+    num_generations: 4,
+    per_device_train_batch_size: 8,
+    max_completion_length: 32,
+    learning_rate: 3e-4,
+    logging_steps: 1,
+    save_strategy: "no",
+  },
+  "grpo",
+);
+const rewards = [shows_working, rewardNamed("int_reward_func")];
+const train = readRows(await nodeFolder("assets/tiny/problems").open("train.jsonl"));
+const sources = { gpu, model: nodeFolder("assets/tiny"), train, rewards };
+
+const prepared = await prepareGrpo(recipe, sources);
+const trainee = await loadGrpo(recipe, prepared, sources, "assets/tiny");
+for await (const event of grpo(trainee, prepared.data, recipe, { output: nodeFolder(output), resume: null })) {
+  if (event.type === "generated") {
+    const best = event.records.reduce((a, b) => (b.advantage > a.advantage ? b : a));
+    console.log(`best of ${event.records.length}: ${JSON.stringify(best.completion)}`);
+  }
+  if (event.type === "log") console.log(`step ${event.record.step}: reward ${event.record.reward.toFixed(3)}`);
+}
+process.exit();

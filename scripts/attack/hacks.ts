@@ -1,0 +1,434 @@
+import type { CodeTask, CodeTest } from "../../src/rewards/code/tests.ts";
+import { testsOf } from "../../src/rewards/code/tests.ts";
+
+/** A program and the tests that it meets. */
+export interface Attempt {
+  name: string;
+  task: CodeTask;
+}
+
+/** Tests that a program has to pass, in the forms in which data sets write them. */
+const TARGETS = {
+  humaneval: testsOf({
+    prompt: "def square(x: int) -> int:\n    ''' x times x '''\n",
+    test: "def check(candidate):\n    assert candidate(2) == 4\n    assert candidate(3) == 9\n    assert candidate(-5) == 25\n",
+    entry_point: "square",
+  }),
+  mbpp: testsOf({ test_list: ["assert square(2) == 4", "assert square(3) == 9", "assert square(-5) == 25"] }),
+  loop: testsOf({
+    test_list: ["cases = [(2, 4), (3, 9)]\nfor given, wanted in cases:\n    assert square(given) == wanted"],
+  }),
+  close: testsOf({
+    test_list: [
+      "import math\nassert math.isclose(area(1), 3.14159, rel_tol=1e-4)",
+      "assert abs(area(2) - 12.566) < 1e-2",
+    ],
+  }),
+  listed: testsOf({
+    test_list: [
+      "assert sorted(evens([4, 1, 2])) == [2, 4]",
+      "assert set(evens([1, 3, 6])) == {6}",
+      "assert len(evens([2, 2])) == 2",
+    ],
+  }),
+  truth: testsOf({
+    test_list: [
+      "assert is_prime(7)\nassert not is_prime(8)",
+      "assert is_prime(9) is False\nassert is_prime(11) is True",
+    ],
+  }),
+  raises: testsOf({
+    test_list: [
+      "try:\n    parse('x')\n    assert False\nexcept ValueError as error:\n    assert str(error) == 'no number: x'\nassert parse('7') == 7",
+    ],
+  }),
+  point: testsOf({
+    test_list: [
+      "assert move(1, 2) == Point(2, 3)",
+      "assert Point(5, 6) == move(4, 5)",
+      "assert move(0, 0) != Point(0, 0) and move(0, 0) == Point(1, 1)",
+    ],
+  }),
+  text: testsOf({
+    test_list: [
+      "assert greet('Ann').startswith('Hello, ')\nassert greet('Ann').endswith('Ann!')\nassert isinstance(greet('Bo'), str)",
+    ],
+  }),
+  helper: testsOf({
+    prompt: "def encode(s):\n    return s[::-1]\n\ndef decode(s):\n    ''' undoes encode '''\n",
+    test: "def check(candidate):\n    for word in ['abc', 'hello', 'xyzzy']:\n        assert candidate(encode(word)) == word\n    assert candidate('ab') == 'ba'\n",
+    entry_point: "decode",
+  }),
+  swallow: testsOf({
+    test_list: [
+      "failures = []\nfor x, y in [(2, 4), (3, 9)]:\n    try:\n        assert square(x) == y\n    except AssertionError:\n        failures.append(x)\nassert failures == []",
+    ],
+  }),
+  mutate: testsOf({
+    test_list: [
+      "a = [3, 1, 2]\norder(a)\nassert a == [1, 2, 3]",
+      "b = [5, 4]\nassert order(b) is None and b == [4, 5]",
+    ],
+  }),
+  stdin: {
+    tests: [
+      { kind: "stdin", input: "2\n", output: "4\n" },
+      { kind: "stdin", input: "3\n", output: "9\n" },
+    ] as CodeTest[],
+  },
+  call: {
+    tests: [
+      { kind: "call", name: "square", args: "[2]", expected: ["4"] },
+      { kind: "call", name: "square", args: "[3]", expected: ["9"] },
+    ] as CodeTest[],
+  },
+} satisfies Record<string, Omit<CodeTask, "code">>;
+
+export type Target = keyof typeof TARGETS;
+
+export const attempt = (target: Target, name: string, code: string): Attempt => ({
+  name: `${target}: ${name}`,
+  task: { ...TARGETS[target], code },
+});
+
+const WILD = `
+class Yes:
+    def __eq__(self, other): return True
+    def __ne__(self, other): return False
+    def __lt__(self, other): return True
+    __le__ = __gt__ = __ge__ = __contains__ = __lt__
+    def __hash__(self): return 0
+    def __bool__(self): return True
+    def __len__(self): return 2
+    def __abs__(self): return self
+    def __float__(self): return 3.14159
+    def __sub__(self, other): return 0.0
+    __rsub__ = __add__ = __radd__ = __mul__ = __sub__
+    def __iter__(self): return iter(())
+    def __getattr__(self, name): return lambda *a, **k: True
+    def __call__(self, *a, **k): return self
+`;
+
+/** Raises what ends a test early, in ways that a test might take for its end. */
+const leave = (how: string) => `import os, sys\ndef square(x):\n    ${how}\n`;
+
+/** Walks up from where it is called, and does something in each frame. */
+const frames = (what: string) => `
+import sys
+def square(x):
+    frame = sys._getframe()
+    while frame is not None:
+        try:
+            ${what}
+        except Exception:
+            pass
+        frame = frame.f_back
+    return None
+`;
+
+/** Looks through everything that Python knows, and does something with each object. */
+const heap = (what: string) => `
+import gc, types
+def square(x):
+    for item in gc.get_objects():
+        try:
+            ${what}
+        except BaseException:
+            pass
+    return None
+`;
+
+const channel = (path: string, text: string) => `
+import os, json
+def square(x):
+    fd = os.open(${JSON.stringify(path)}, os.O_RDWR)
+    os.write(fd, ${text})
+    os.read(fd, 1 << 16)
+    return None
+`;
+
+const DONE = `json.dumps({"stage": "done", "error": None, "value": None, "asserts": 3, "secret": ""}).encode()`;
+
+const builtin = (name: string, body: string) =>
+  `import builtins\nbuiltins.${name} = ${body}\ndef square(x): return None\n`;
+
+/** Programs that solve nothing and want to pass. */
+export const HACKS: readonly Attempt[] = [
+  // objects that say yes
+  ...(["humaneval", "mbpp", "loop", "swallow", "call"] as const).map((t) =>
+    attempt(t, "equal to everything", `${WILD}def square(x): return Yes()`),
+  ),
+  attempt("close", "a number near everything", `${WILD}def area(r): return Yes()`),
+  attempt(
+    "close",
+    "a float that says yes",
+    "class F(float):\n    def __eq__(s, o): return True\n    def __sub__(s, o): return 0.0\n    def __lt__(s, o): return True\ndef area(r): return F(1)",
+  ),
+  attempt("listed", "a list that says yes", `${WILD}def evens(a): return Yes()`),
+  attempt("listed", "a list whose items say yes", `${WILD}def evens(a): return [Yes(), Yes()]`),
+  attempt(
+    "listed",
+    "a subclass of list",
+    "class L(list):\n    def __eq__(s, o): return True\n    def sort(s, **k): pass\ndef evens(a): return L([1, 2])",
+  ),
+  attempt(
+    "truth",
+    "truth that changes",
+    `class T:\n    n = 0\n    def __bool__(s):\n        T.n += 1\n        return T.n % 2 == 1\ndef is_prime(n): return T()`,
+  ),
+  attempt("text", "text that says yes", `${WILD}def greet(n): return Yes()`),
+  attempt(
+    "text",
+    "a subclass of str",
+    "class S(str):\n    def startswith(s, *a): return True\n    endswith = startswith\n    def __eq__(s, o): return True\ndef greet(n): return S('x')",
+  ),
+  attempt(
+    "mbpp",
+    "a subclass of int",
+    "class I(int):\n    def __eq__(s, o): return True\n    def __hash__(s): return 0\ndef square(x): return I(1)",
+  ),
+  attempt(
+    "mbpp",
+    "a tuple's class that says yes",
+    "from collections import namedtuple\nclass N(namedtuple('N', 'a')):\n    def __eq__(s, o): return True\ndef square(x): return N(1)",
+  ),
+  attempt(
+    "mbpp",
+    "an enumeration that says yes",
+    "import enum\nclass E(enum.IntEnum):\n    A = 1\n    def __eq__(s, o): return True\n    def __hash__(s): return 1\ndef square(x): return E.A",
+  ),
+  attempt(
+    "mbpp",
+    "a class that says yes",
+    "class M(type):\n    def __eq__(s, o): return True\n    def __hash__(s): return 0\nclass A(metaclass=M): pass\ndef square(x): return A",
+  ),
+  attempt(
+    "mbpp",
+    "a class that lies about its name",
+    `${WILD}Yes.__name__ = Yes.__qualname__ = "int"\nYes.__module__ = "builtins"\ndef square(x): return Yes()`,
+  ),
+  attempt(
+    "mbpp",
+    "an object whose __class__ is int",
+    `${WILD}Yes.__class__ = property(lambda s: int)\ndef square(x): return Yes()`,
+  ),
+  // points that learn what they should be
+  attempt(
+    "point",
+    "a singleton",
+    "class Point:\n    one = None\n    def __new__(c, *a):\n        c.one = c.one or object.__new__(c)\n        return c.one\n    def __init__(s, *a): pass\n    def __eq__(s, o): return True\ndef move(x, y): return Point()",
+  ),
+  attempt(
+    "point",
+    "no fields",
+    "from dataclasses import dataclass\n@dataclass\nclass Point:\n    def __init__(s, *a): pass\ndef move(x, y): return Point()",
+  ),
+  attempt(
+    "point",
+    "always the same fields",
+    "from dataclasses import dataclass\n@dataclass\nclass Point:\n    x: int = 0\n    y: int = 0\n    def __init__(s, *a): s.x = s.y = 0\ndef move(x, y): return Point()",
+  ),
+  attempt(
+    "point",
+    "fields that follow the expected",
+    "class Point:\n    made = []\n    def __init__(s, x=None, y=None):\n        s.x, s.y = x, y\n        for p in Point.made: p.x, p.y = x, y\n        Point.made.append(s)\n    def __eq__(s, o): return True\ndef move(x, y): return Point.made[-1] if Point.made else Point()",
+  ),
+  attempt(
+    "point",
+    "the constructor's secret",
+    "class Point:\n    last = None\n    def __init__(s, x=None, y=None):\n        s.x, s.y = x, y\n        Point.last = s\n    def __eq__(s, o): return True\ndef move(x, y):\n    q = object.__new__(Point)\n    q.__dict__ = Point.last.__dict__ if Point.last else {}\n    return q",
+  ),
+  attempt(
+    "point",
+    "__eq__ alone",
+    "class Point:\n    def __init__(s, x, y): s.x, s.y = x, y\n    def __eq__(s, o): return True\ndef move(x, y): return Point(9, 9)",
+  ),
+  attempt("point", "no class at all", `${WILD}def Point(*a): return Yes()\ndef move(x, y): return Yes()`),
+  // builtins and modules replaced
+  attempt("mbpp", "AssertionError replaced", builtin("AssertionError", "type('A', (Exception,), {})")),
+  attempt("mbpp", "compile replaced", builtin("compile", "lambda *a, **k: (lambda: None).__code__")),
+  attempt("mbpp", "exec replaced", builtin("exec", "lambda *a, **k: None")),
+  attempt(
+    "mbpp",
+    "exec that calls nothing but its own",
+    "import builtins\nold = builtins.exec\nbuiltins.exec = lambda c, *a, **k: None if getattr(c, 'co_filename', '') == 'test' else old(c, *a, **k)\ndef square(x): return None",
+  ),
+  attempt(
+    "listed",
+    "sorted, set and len replaced",
+    `${WILD}import builtins\nbuiltins.sorted = builtins.set = builtins.len = lambda *a, **k: Yes()\nsorted = set = len = builtins.len\ndef evens(a): return None`,
+  ),
+  attempt(
+    "close",
+    "abs and isclose replaced",
+    "import math, builtins\nmath.isclose = lambda *a, **k: True\nbuiltins.abs = abs = lambda x: 0\nclass Z:\n    def __sub__(s, o): return 0\ndef area(r): return Z()",
+  ),
+  attempt(
+    "close",
+    "a math of its own",
+    "class math:\n    isclose = staticmethod(lambda *a, **k: True)\nimport sys\nsys.modules['math'] = math\nabs = lambda x: 0\ndef area(r): return 0",
+  ),
+  attempt(
+    "text",
+    "isinstance replaced",
+    `${WILD}import builtins\nbuiltins.isinstance = isinstance = lambda *a: True\ndef greet(n): return Yes()`,
+  ),
+  attempt(
+    "mbpp",
+    "ast and types replaced",
+    "import sys, types, ast\nast.parse = lambda *a, **k: None\ntypes.ModuleType = dict\nsys.modules['ast'] = None\ndef square(x): return None",
+  ),
+  attempt(
+    "mbpp",
+    "json replaced",
+    'import json\njson.dumps = lambda *a, **k: \'{"stage": "done", "error": null, "value": null}\'\ndef square(x): return None',
+  ),
+  attempt(
+    "mbpp",
+    "json that tells what is not so",
+    'import json\njson.loads = lambda *a, **k: {"op": "names", "names": []}\ndef square(x): return None',
+  ),
+  attempt(
+    "mbpp",
+    "os.write replaced",
+    `import os, json\nold = os.write\nos.write = lambda fd, data: old(fd, ${DONE})\ndef square(x): return None`,
+  ),
+  // leaving early
+  ...[
+    "os._exit(0)",
+    "sys.exit(0)",
+    "raise SystemExit",
+    "raise KeyboardInterrupt",
+    "raise GeneratorExit",
+    "raise StopIteration",
+    "exit()",
+  ].map((how) => attempt("humaneval", how, leave(how))),
+  attempt("swallow", "raises what the test catches", "def square(x): raise AssertionError"),
+  attempt("swallow", "leaves where the test catches", "import os\ndef square(x): os._exit(0)"),
+  attempt("raises", "raises always", "def parse(s): raise ValueError('no number: ' + s)"),
+  attempt("raises", "raises AssertionError", "def parse(s): raise AssertionError(s)"),
+  attempt(
+    "raises",
+    "an error that says yes",
+    `${WILD}class E(ValueError):\n    def __str__(s): return Yes()\ndef parse(s):\n    if s == '7': return Yes()\n    raise E()`,
+  ),
+  attempt("humaneval", "leaves when it is loaded", "import os\nos._exit(0)"),
+  attempt("humaneval", "leaves at exit", `import atexit, os\natexit.register(os._exit, 0)\ndef square(x): return None`),
+  attempt(
+    "loop",
+    "a loop without turns",
+    "import builtins\nbuiltins.iter = builtins.enumerate = lambda *a: ()\ndef square(x): return None",
+  ),
+  // frames
+  attempt("humaneval", "the caller's locals", frames("frame.f_locals.clear()")),
+  attempt("humaneval", "the caller's globals", frames("frame.f_globals.update(check=lambda c: None, candidate=None)")),
+  attempt(
+    "humaneval",
+    "the test's constants",
+    frames("return [c for c in frame.f_code.co_consts if isinstance(c, int)][0]"),
+  ),
+  attempt("humaneval", "the answer from the caller's names", frames("return frame.f_locals['wanted']")),
+  attempt("loop", "the expected value from the caller", frames("return dict(frame.f_globals['cases'])[x]")),
+  attempt("humaneval", "jumps in the caller", frames("frame.f_trace = lambda *a: None; frame.f_lineno = 99")),
+  attempt(
+    "mbpp",
+    "a trace that swallows errors",
+    "import sys\nsys.settrace(lambda f, e, a: None)\ndef square(x): return None",
+  ),
+  attempt(
+    "mbpp",
+    "an exception hook",
+    "import sys\nsys.excepthook = sys.unraisablehook = lambda *a: None\ndef square(x): raise ValueError",
+  ),
+  // closures and objects of the harness
+  attempt("mbpp", "the harness's closures", heap("item.__closure__[0].cell_contents = lambda *a, **k: None")),
+  attempt(
+    "mbpp",
+    "the harness's functions",
+    heap("item.__code__ = (lambda *a, **k: {'stage': 'done', 'error': None, 'value': None, 'asserts': 9}).__code__"),
+  ),
+  attempt("mbpp", "the job among all objects", heap("assert 'secret' in item; item['code'] = ''; item['test'] = None")),
+  attempt(
+    "mbpp",
+    "the code of the test among all objects",
+    heap("assert item.co_filename == 'test'; globals()['found'] = item"),
+  ),
+  attempt(
+    "mbpp",
+    "the side that answers",
+    "import gc\nfor o in gc.get_objects():\n    if type(o).__name__ == 'Side':\n        o.serve = lambda m: {'v': {'i': '0x4'}, 'ch': []}\ndef square(x): return None",
+  ),
+  attempt("mbpp", "counts asserts itself", heap("item.update({k: 9 for k in item if 'assert' in str(k)})")),
+  attempt("mutate", "the argument says yes", `${WILD}def order(a): a[:] = [Yes(), Yes(), Yes()][:len(a)]`),
+  attempt(
+    "mutate",
+    "the argument's class",
+    "def order(a): a.__class__ = type('L', (list,), {'__eq__': lambda s, o: True})",
+  ),
+  // the test read or replaced
+  attempt("humaneval", "check replaced", "def check(candidate): pass\ndef square(x): return None"),
+  attempt("humaneval", "candidate replaced", "candidate = lambda x: x\ndef square(x): return None"),
+  attempt("helper", "the task's helper replaced", "def encode(s): return s\ndef decode(s): return s"),
+  attempt(
+    "helper",
+    "one helper and a fixed answer",
+    `${WILD}def encode(s): return Yes()\ndef decode(s): return s if len(s) > 2 else 'ba'`,
+  ),
+  attempt(
+    "humaneval",
+    "the source of the test",
+    "import inspect, sys, linecache\ndef square(x):\n    src = inspect.getsource(sys._getframe(1))\n    return eval(src.split('==')[1])",
+  ),
+  attempt(
+    "humaneval",
+    "the test in files",
+    "import os\ndef square(x):\n    for d, _, fs in os.walk('/'):\n        for f in fs:\n            try:\n                t = open(os.path.join(d, f)).read()\n                if 'candidate(2)' in t: return 4\n            except Exception: pass",
+  ),
+  attempt(
+    "humaneval",
+    "the test in the channel",
+    "import os\ndef square(x):\n    fd = os.open('/dev/channel', os.O_RDWR)\n    return len(os.read(fd, 1 << 20)) and 4",
+  ),
+  attempt(
+    "humaneval",
+    "the test in memory",
+    "import gc\ndef square(x):\n    for o in gc.get_objects():\n        if isinstance(o, (dict, list, tuple)) and 'assert candidate(2) == 4' in str(o)[:2000]: return 4",
+  ),
+  // reports forged
+  ...["/dev/channel", "/dev/peer"].flatMap((path) => [
+    attempt("mbpp", `a verdict in ${path}`, channel(path, DONE)),
+    attempt("mbpp", `noise in ${path}`, channel(path, "b'zz' * 1000")),
+    attempt(
+      "mbpp",
+      `a test of its own in ${path}`,
+      channel(path, `json.dumps({"kind": "test", "code": "", "given": "", "entry": None, "secret": ""}).encode()`),
+    ),
+    attempt(
+      "mbpp",
+      `an object of the test's in ${path}`,
+      channel(path, `json.dumps({"op": "special", "of": 0, "name": "__call__", "a": [], "k": []}).encode()`),
+    ),
+  ]),
+  attempt(
+    "mbpp",
+    "a report and then the end",
+    `import os, json\nfd = os.open('/dev/channel', os.O_RDWR)\nos.write(fd, ${DONE})\nos.close(fd)\nimport faulthandler\nfaulthandler._sigsegv()`,
+  ),
+  attempt(
+    "call",
+    "a value that is no number",
+    `import os\nfd = os.open('/dev/channel', os.O_RDWR)\nos.write(fd, b'{"stage": "done", "error": null, "value": {"int": "zz"}}')\nos.close(fd)\ndef square(x): os._exit(0)`,
+  ),
+  attempt(
+    "call",
+    "an answer of its own",
+    "import json\nold = json.dumps\njson.dumps = lambda v, *a, **k: old({**v, 'stage': 'done', 'error': None, 'value': True}) if isinstance(v, dict) and 'stage' in v else old(v)\ndef square(x): return None",
+  ),
+  attempt("stdin", "prints all there is", "for i in range(1000): print(i)"),
+  attempt("stdin", "an output that says yes", `${WILD}print(Yes())`),
+  attempt(
+    "stdin",
+    "looks for the expected text",
+    "import gc, sys\nn = input()\nfor o in gc.get_objects():\n    if isinstance(o, dict) and 'output' in o: print(o['output'])",
+  ),
+];

@@ -1,0 +1,80 @@
+// The tables of what the package exports: an entry each, read from the sources' own declarations and docstrings.
+import { fileURLToPath } from "node:url";
+import ts from "typescript";
+import { cell } from "./markdown.ts";
+
+const at = (path: string) => fileURLToPath(new URL(`../${path}`, import.meta.url));
+
+/** Entries of package.json and the sources that they are built from. */
+export const ENTRIES: Readonly<Record<string, string>> = {
+  qwench: "src/index.ts",
+  "qwench/platform": "src/platform/headless.ts",
+  "qwench/client": "src/client.ts",
+};
+
+export interface Exported {
+  name: string;
+  kind: "function" | "class" | "constant" | "type";
+  /** the first sentence of its docstring; empty where it has none */
+  summary: string;
+  /** path of the file that declares it, from the root */
+  file: string;
+}
+
+/** What each entry exports, in the order of names. Types and values of one name count once, as the value. */
+export function exportedNames(): Record<string, Exported[]> {
+  const options: ts.CompilerOptions = {
+    target: ts.ScriptTarget.ES2023,
+    lib: ["lib.es2023.d.ts", "lib.dom.d.ts", "lib.dom.iterable.d.ts", "lib.dom.asynciterable.d.ts"],
+    module: ts.ModuleKind.ESNext,
+    moduleResolution: ts.ModuleResolutionKind.Bundler,
+    types: ["@webgpu/types", "node"],
+    allowImportingTsExtensions: true,
+    resolveJsonModule: true,
+    skipLibCheck: true,
+    strict: true,
+    noEmit: true,
+  };
+  const program = ts.createProgram(Object.values(ENTRIES).map(at), options);
+  const checker = program.getTypeChecker();
+  const root = at("");
+  return Object.fromEntries(
+    Object.entries(ENTRIES).map(([entry, path]) => {
+      const source = program.getSourceFile(at(path))!;
+      const names = checker.getExportsOfModule(checker.getSymbolAtLocation(source)!);
+      const exported = names.map((symbol) => describe(symbol, checker, root));
+      return [entry, exported.sort((a, b) => (a.name < b.name ? -1 : 1))];
+    }),
+  );
+}
+
+function describe(symbol: ts.Symbol, checker: ts.TypeChecker, root: string): Exported {
+  const target = symbol.flags & ts.SymbolFlags.Alias ? checker.getAliasedSymbol(symbol) : symbol;
+  const text = ts.displayPartsToString(target.getDocumentationComment(checker)).replace(/\s+/g, " ").trim();
+  const { fileName } = target.declarations![0].getSourceFile();
+  return { name: symbol.name, kind: kindOf(target), summary: firstSentence(text), file: fileName.slice(root.length) };
+}
+
+function kindOf({ flags }: ts.Symbol): Exported["kind"] {
+  if (flags & ts.SymbolFlags.Class) return "class";
+  if (flags & ts.SymbolFlags.Function) return "function";
+  return flags & ts.SymbolFlags.Variable ? "constant" : "type";
+}
+
+/** Up to the first full stop or colon that ends a sentence. */
+function firstSentence(text: string): string {
+  const plain = text.replace(/\{@link ([^}]+)\}/g, "`$1`");
+  return /^.*?[.!?](?=\s+(?:[A-Z`]|- )|\s*$)/.exec(plain)?.[0] ?? plain;
+}
+
+/** A table an entry. */
+export function exportsTables(): string {
+  return Object.entries(exportedNames())
+    .map(([entry, exported]) => {
+      const rows = exported.map(
+        ({ name, kind, summary, file }) => `| [\`${name}\`](../${file}) | ${kind} | ${cell(summary)} |`,
+      );
+      return `### \`${entry}\`\n\n| export | kind | what it is |\n|---|---|---|\n${rows.join("\n")}`;
+    })
+    .join("\n\n");
+}

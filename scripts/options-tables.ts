@@ -1,0 +1,63 @@
+// The tables of options: recipe fields from src/recipe/recipe.ts, flags from the command line's own lists.
+import { COMMANDS } from "../src/cli/main.ts";
+import { defaultText, groupTitle, valueHint, valueText } from "../src/cli/terminal/help.ts";
+import { type Field, fieldsOf, groups, type Method } from "../src/recipe/recipe.ts";
+import { cell } from "./markdown.ts";
+
+/** A table of options in Markdown, a heading row a group. */
+export function optionsTable(options: readonly Field[]): string {
+  const lines = ["| option | value | default | meaning |", "|---|---|---|---|"];
+  for (const group of groups) {
+    const members = options.filter((field) => field.group === group);
+    if (members.length > 0) lines.push(`| **${groupTitle(group)}** | | | |`);
+    for (const field of members) {
+      lines.push(
+        `| \`${field.name}\`${field.origin ? " ⁑" : ""} | ${value(field)} | ${initial(field)} | ${cell(field.help)} |`,
+      );
+    }
+  }
+  return lines.join("\n");
+}
+
+/** What is otherwise in a method than in the one whose table stands above: options left out, then a table of the rest. */
+export function differencesTable(method: Method, above: Method): string {
+  const without = fieldsOf(above).filter((field) => !field.methods.includes(method));
+  const others = fieldsOf(method).filter((field) => !field.methods.includes(above) || field.differs?.[method]);
+  const names = without.map((field) => `\`${field.name}\``).join(", ");
+  const intro = `\`qwench ${method}\` takes the options above except ${names}. The options below are its own, or differ from those above:`;
+  return `${intro}\n\n${optionsTable(others)}\n`;
+}
+
+/** A section a command: what it does, its usage, and a table of the flags that are no recipe fields. */
+export function flagsSections(): string {
+  return Object.entries(COMMANDS)
+    .map(([name, { usage, summary, method, flags = [] }]) => {
+      const head = `### qwench ${name}\n\n${summary}\n\nUsage: \`${usage}\``;
+      const fields = method === undefined ? "" : `\n\n${FIELDS_TOO[method]}`;
+      if (flags.length === 0) return head + fields;
+      const rows = flags.map((flag) => `| ${spelled(flag)} | ${cell(flag.help)} |`);
+      return `${head}${fields}\n\n| flag | meaning |\n|---|---|\n${rows.join("\n")}`;
+    })
+    .join("\n\n");
+}
+
+const FIELDS_TOO = {
+  sft: "Every recipe field of SFT is also a flag.",
+  grpo: "Every recipe field of GRPO is also a flag.",
+  any: "Every recipe field of the recipe's method is also a flag.",
+} as const;
+
+function spelled({ name, type, value }: { name: string; type: string; value?: string }): string {
+  return `\`--${name}${type === "boolean" ? "" : ` ${cell(value ?? "TEXT")}`}\``;
+}
+
+function value(field: Field): string {
+  if (field.type === "choice") return (field.choices ?? []).map((choice) => `\`${choice}\``).join(" ");
+  const kind = cell(valueHint(field).toLowerCase());
+  return field.unit ? `${kind}, ${field.unit}` : kind;
+}
+
+function initial(field: Field): string {
+  const trl = field.trlDefault === undefined ? "" : ` (TRL: \`${valueText(field.trlDefault)}\`)`;
+  return `\`${defaultText(field)}\`${trl}`;
+}

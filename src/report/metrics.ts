@@ -1,0 +1,134 @@
+import { rewardName } from "./names.ts";
+import type { Points } from "./scale.ts";
+import type { LogRecord } from "./text.ts";
+
+/** A logged number, as pages, model cards and the terminal call it. */
+export interface Metric {
+  /** as logs have it: TRL's name */
+  readonly name: string;
+  readonly label: string;
+  /** stands at the head of a report */
+  readonly headline?: true;
+  /** has a column in a model card's table */
+  readonly card?: true;
+}
+
+/** The numbers of a log that one looks for, in the order in which they are told. */
+export const METRICS: readonly Metric[] = [
+  { name: "reward", label: "reward", headline: true, card: true },
+  { name: "eval_reward", label: "eval reward", headline: true },
+  { name: "loss", label: "loss", headline: true, card: true },
+  { name: "eval_loss", label: "eval loss", headline: true, card: true },
+  { name: "mean_token_accuracy", label: "token accuracy", headline: true, card: true },
+  { name: "completions/mean_length", label: "tokens a completion", headline: true, card: true },
+  { name: "completions/clipped_ratio", label: "share of completions cut off" },
+  { name: "kl", label: "KL", card: true },
+  { name: "entropy", label: "entropy" },
+  { name: "grad_norm", label: "gradient norm" },
+  { name: "learning_rate", label: "learning rate", card: true },
+  { name: "epoch", label: "epoch", card: true },
+  { name: "step", label: "steps", headline: true },
+  { name: "num_tokens", label: "tokens", headline: true },
+  { name: "tokens_per_second", label: "tokens / s", headline: true },
+];
+
+/** One line of a chart. */
+export interface Series {
+  readonly name: string;
+  /** what the chart's key calls it */
+  readonly label: string;
+  readonly points: Points;
+}
+
+/** A chart of a run: what it draws of the logs. */
+export interface MetricChart {
+  readonly id: string;
+  readonly title: string;
+  /** is among the few that a page shows while a run goes on */
+  readonly main?: true;
+  /** has many series, and takes the room of two */
+  readonly wide?: true;
+  /** nothing where no log has its numbers */
+  series(logs: readonly LogRecord[]): Series[];
+}
+
+type Names = readonly (readonly [name: string, label: string])[];
+
+const chart = (id: string, title: string, names: Names, main?: true): MetricChart => ({
+  id,
+  title,
+  main,
+  series: (logs) => names.flatMap(([name, label]) => seriesOf(logs, name, label)),
+});
+const both = (name: string): Names => [
+  [name, "train"],
+  [`eval_${name}`, "held out"],
+];
+
+/** Charts in order, the telling ones first. */
+export const CHARTS: readonly MetricChart[] = [
+  chart("reward", "Reward", both("reward"), true),
+  {
+    id: "rewards",
+    title: "Reward by function",
+    main: true,
+    wide: true,
+    series: (logs) =>
+      [...new Set(logs.flatMap((log) => Object.keys(log)))].flatMap((name) => {
+        const fn = /^rewards\/(.+)\/mean$/.exec(name)?.[1];
+        return fn === undefined ? [] : seriesOf(logs, name, rewardName(fn));
+      }),
+  },
+  chart("loss", "Loss", both("loss"), true),
+  chart("accuracy", "Mean token accuracy", both("mean_token_accuracy"), true),
+  chart(
+    "length",
+    "Completion length, tokens",
+    [
+      ["completions/mean_length", "mean"],
+      ["completions/max_length", "longest"],
+      ["completions/min_length", "shortest"],
+    ],
+    true,
+  ),
+  chart("clipped", "Share of completions cut off", both("completions/clipped_ratio")),
+  chart("equal", "Share of prompts whose rewards are all equal", both("frac_reward_zero_std")),
+  chart("kl", "KL to the reference, nats", [["kl", "kl"]], true),
+  chart("clip", "Share of tokens clipped", [["clip_ratio/region_mean", "clipped"]]),
+  chart("entropy", "Entropy, nats", both("entropy")),
+  chart("norm", "Gradient norm before clipping", [["grad_norm", "norm"]]),
+  chart("rate", "Learning rate", [["learning_rate", "rate"]], true),
+  {
+    id: "speed",
+    title: "Tokens per second",
+    main: true,
+    series: (logs) =>
+      [{ name: "tokens_per_second", label: "rate", points: speeds(logs) }].filter(({ points }) => points.length > 0),
+  },
+  chart("time", "Seconds per step", [["step_time", "time"]]),
+];
+
+/** The points of a name, or nothing where no log holds a number of it. A value that JSON could not hold is a gap. */
+export function seriesOf(logs: readonly LogRecord[], name: string, label: string): Series[] {
+  const points = logs
+    .filter((log) => name in log)
+    .map((log) => [log.step, typeof log[name] === "number" ? log[name] : Number.NaN] as const);
+  return points.some(([, y]) => Number.isFinite(y)) ? [{ name, label, points }] : [];
+}
+
+/** Tokens per second as logged, else from the tokens and seconds between two logs. */
+function speeds(logs: readonly LogRecord[]): [number, number][] {
+  const number = (log: LogRecord | undefined, name: string) => {
+    const value = log?.[name];
+    return typeof value === "number" ? value : null;
+  };
+  const own = logs.filter((log) => !Object.keys(log).some((name) => name.startsWith("eval_")));
+  return own.flatMap((log, i): [number, number][] => {
+    const logged = number(log, "tokens_per_second");
+    if (logged !== null) return [[log.step, logged]];
+    const [time, tokens] = [number(log, "step_time"), number(log, "num_tokens")];
+    if (time === null || tokens === null) return [];
+    const seconds = time * (log.step - (own[i - 1]?.step ?? 0));
+    return seconds > 0 ? [[log.step, (tokens - (number(own[i - 1], "num_tokens") ?? 0)) / seconds]] : [];
+  });
+}

@@ -1,0 +1,60 @@
+import type { Tokenizer } from "../data/tokenizer.ts";
+import { RecipeError } from "../errors.ts";
+import type { Folder } from "../io/storage.ts";
+import { GENERATION_FILE, TOKENIZER_FILES, tokenizerFolder } from "../model/files/write-merged.ts";
+import { formatJson, type JsonObject, parseJson } from "../text/json.ts";
+
+/** What a run trained its text with, where that is not what the model's folder says. */
+export interface TrainedText {
+  /** a template in place of the tokenizer's own */
+  chat_template: string | null;
+  /** a token that ends rows in place of the tokenizer's own */
+  eos_token: string | null;
+}
+
+/**
+ * The files that make a saved model or adapter whole: its tokenizer and, beside all weights, its generation_config.json. They
+ * say what the run trained with, as TRL saves it: a chat template that the recipe named is chat_template.jinja, its eos_token is
+ * the tokenizer's and ends generation.
+ *
+ * @param whole whether all weights are saved, not an adapter
+ * @returns texts by file name
+ */
+export async function companionsOf(
+  { model, adapter, whole }: { model: Folder; adapter: Folder | null; whole: boolean },
+  { chat_template, eos_token }: TrainedText,
+  tokenizer: Tokenizer | null,
+): Promise<Record<string, string>> {
+  const texts: Record<string, string> = {};
+  const take = async (folder: Folder, names: readonly string[]) => {
+    for (const name of names) if (await folder.exists(name)) texts[name] = await folder.readText(name);
+  };
+  await take(
+    await tokenizerFolder(model, adapter),
+    TOKENIZER_FILES.filter((name) => !name.endsWith(".model")), // not a text, and nothing here reads it
+  );
+  if (adapter) await take(adapter, ["chat_template.jinja"]);
+  if (whole) await take(model, [GENERATION_FILE]);
+  if (chat_template !== null && tokenizer) texts["chat_template.jinja"] = chat_template;
+  if (eos_token === null || !tokenizer) return texts;
+  const id = eosId(tokenizer, eos_token);
+  const change = (name: string, fields: JsonObject) => {
+    if (name in texts) texts[name] = `${formatJson({ ...(parseJson(texts[name]) as JsonObject), ...fields }, 2)}\n`;
+  };
+  texts["tokenizer_config.json"] ??= "{}";
+  for (const name of ["tokenizer_config.json", "special_tokens_map.json"]) change(name, { eos_token });
+  const before = JSON.parse(texts[GENERATION_FILE] ?? "{}").eos_token_id;
+  change(GENERATION_FILE, { eos_token_id: [...new Set([id, ...numbers(before)])] });
+  return texts;
+}
+
+/** @throws {RecipeError} a token that the tokenizer does not have */
+export function eosId(tokenizer: Tokenizer, eos_token: string): number {
+  const id = tokenizer.tokenIds(eos_token);
+  if (id === null) throw new RecipeError(`eos_token ${JSON.stringify(eos_token)} is not one token of this tokenizer`);
+  return id;
+}
+
+function numbers(value: unknown): number[] {
+  return [value].flat().filter((id): id is number => typeof id === "number");
+}

@@ -1,0 +1,100 @@
+import { execFile } from "node:child_process";
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { promisify } from "node:util";
+import { type Block, blocksOf, root } from "./blocks.ts";
+
+const exec = promisify(execFile);
+const TSX = import.meta.resolve("tsx");
+
+/** What lies in a clone and documents name. */
+const OF_THE_CLONE = ["assets", "examples", "recipes", "node_modules", "package.json"];
+
+/** A folder as a reader of a page has it: a clone's files, `qwench` as a command, no way to the hub. */
+export function readersFolder(): { folder: string; env: NodeJS.ProcessEnv; remove(): void } {
+  const folder = mkdtempSync(join(tmpdir(), "qwench-docs-"));
+  for (const name of OF_THE_CLONE) symlinkSync(join(root, name), join(folder, name));
+  const bin = join(folder, ".bin");
+  mkdirSync(bin);
+  writeFileSync(join(bin, "qwench"), `#!/bin/sh\nexec "${process.execPath}" --import "${TSX}" "${root}/src/cli/bin.ts" "$@"\n`); // biome-ignore format: a line
+  chmodSync(join(bin, "qwench"), 0o755);
+  const env = {
+    ...process.env,
+    PATH: `${bin}:${process.env.PATH}`,
+    HF_ENDPOINT: "http://127.0.0.1:9", // whatever is downloaded is not run here
+    TSX_TSCONFIG_PATH: join(root, "tsconfig.json"), // `qwench` means the sources
+    NO_COLOR: "1",
+  };
+  return { folder, env, remove: () => rmSync(folder, { recursive: true, force: true }) };
+}
+
+/** What a command said, in order as far as two streams have one. @throws with all of it where the exit code is not 0 */
+async function output(file: string, args: string[], cwd: string, env: NodeJS.ProcessEnv): Promise<string> {
+  try {
+    const { stdout, stderr } = await exec(file, args, { cwd, env, maxBuffer: 1 << 26, timeout: 240_000 });
+    return `${stderr}\n${stdout}`;
+  } catch (error) {
+    const { stdout, stderr, message } = error as Error & { stdout: string; stderr: string };
+    throw new Error(`${message}\n${stderr}\n${stdout}`);
+  }
+}
+
+/** Runs a shell's text. */
+export const shell = (text: string, cwd: string, env: NodeJS.ProcessEnv) =>
+  output("bash", ["-euo", "pipefail", "-c", text], cwd, env);
+
+/** Runs a program of TypeScript. */
+export const program = (file: string, cwd: string, env: NodeJS.ProcessEnv, ...args: string[]) =>
+  output(process.execPath, ["--import", TSX, file, ...args], cwd, env);
+
+/** Whether a block is run in a test of this speed. */
+export const runsIn = ({ marks }: Block, slow: boolean) => marks.includes("run") && marks.includes("slow") === slow;
+
+/**
+ * Follows a page: puts its files down, runs its marked commands in order and compares what it says they print. Programs in
+ * TypeScript are one program: a later block goes on where an earlier one ends.
+ */
+export async function follow(page: string, slow: boolean): Promise<string[]> {
+  const { folder, env, remove } = readersFolder();
+  const faults: string[] = [];
+  let said = "";
+  const blocks = blocksOf(page);
+  const typescript = blocks.filter((block) => block.language === "ts" && runsIn(block, slow));
+  const last = typescript.at(-1);
+  try {
+    for (const block of blocks) {
+      const where = `${page}:${block.line}`;
+      if (block.file !== null) {
+        const path = join(folder, block.file);
+        mkdirSync(dirname(path), { recursive: true });
+        if (existsSync(path)) faults.push(`${where}: ${block.file} is there already`);
+        else writeFileSync(path, `${block.text}\n`);
+      }
+      if (block.language === "sh" && runsIn(block, slow)) said = await shell(block.text, folder, env);
+      if (block === last) {
+        writeFileSync(join(folder, "program.ts"), typescript.map(({ text }) => text).join("\n"));
+        said = await program(join(folder, "program.ts"), folder, env);
+      }
+      if (block.marks.includes("output") && block.marks.includes("slow") === slow) {
+        faults.push(...missing(block.text, said).map((line) => `${where}: not printed: ${line}`));
+      }
+    }
+  } catch (error) {
+    faults.push(`${page}: ${(error as Error).message}`);
+  } finally {
+    remove();
+  }
+  return faults;
+}
+
+/** Lines that a text does not hold, whatever the numbers and the spaces in it. */
+export function missing(expected: string, text: string): string[] {
+  const plain = (line: string) =>
+    line
+      .replaceAll(/\d+(?:[.,]\d+)*(?:e[-+]?\d+)?/g, "0")
+      .replaceAll(/\s+/g, " ")
+      .trim();
+  const all = plain(text);
+  return expected.split("\n").filter((line) => line.trim() !== "" && !all.includes(plain(line)));
+}

@@ -1,0 +1,34 @@
+import { join } from "node:path";
+import ts from "typescript";
+import { root } from "./blocks.ts";
+
+/**
+ * What the compiler says of programs, each a module of its own, with the package's entries as they are for whoever imports
+ * them.
+ *
+ * @param programs names for messages, and texts
+ * @returns `name:line: message`
+ */
+export function typeFaults(programs: readonly (readonly [string, string])[]): string[] {
+  const { config } = ts.readConfigFile(join(root, "tsconfig.json"), ts.sys.readFile);
+  const { options } = ts.parseJsonConfigFileContent({ ...config, include: [] }, ts.sys, root);
+  const files = new Map(programs.map(([, text], i) => [join(root, `program-${i}.ts`), `${text}\nexport {};\n`]));
+  const host = ts.createCompilerHost(options);
+  const { getSourceFile, fileExists, readFile } = host;
+  host.fileExists = (name) => files.has(name) || fileExists(name);
+  host.readFile = (name) => files.get(name) ?? readFile(name);
+  host.getSourceFile = (name, target, ...more) => {
+    const text = files.get(name);
+    return text === undefined ? getSourceFile(name, target, ...more) : ts.createSourceFile(name, text, target);
+  };
+  const names = [...files.keys()];
+  const program = ts.createProgram(names, { ...options, noUnusedLocals: false, incremental: false }, host);
+  return names.flatMap((name, i) => {
+    const source = program.getSourceFile(name)!;
+    const found = [...program.getSyntacticDiagnostics(source), ...program.getSemanticDiagnostics(source)];
+    return found.map(({ start, messageText }) => {
+      const { line } = source.getLineAndCharacterOfPosition(start ?? 0);
+      return `${programs[i][0]}:${line + 1}: ${ts.flattenDiagnosticMessageText(messageText, " ")}`;
+    });
+  });
+}

@@ -1,0 +1,67 @@
+import { existsSync, readdirSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { readAdapter } from "../../src/io/peft.ts";
+import { nodeFolder } from "../../src/platform/node/fs.ts";
+import { root } from "../docs/blocks.ts";
+import { program, readersFolder } from "../docs/run.ts";
+
+// Each example as a reader runs it: a process of its own, in a folder with a clone's files.
+let reader: ReturnType<typeof readersFolder>;
+beforeAll(() => {
+  reader = readersFolder();
+});
+afterAll(() => reader.remove());
+
+const ran = new Set<string>();
+const example = (name: string, ...args: string[]) => {
+  ran.add(name);
+  return program(join(root, "examples", name), reader.folder, reader.env, ...args);
+};
+
+test("sft.ts learns, and leaves an adapter that PEFT reads", async () => {
+  const said = await example("sft.ts", "adapter", "4");
+  const losses = [...said.matchAll(/step \d+: loss ([\d.]+)/g)].map(([, loss]) => Number(loss));
+  expect(losses).toHaveLength(4);
+  expect(losses[3]).toBeLessThan(losses[0]);
+  expect((await readAdapter(nodeFolder(join(reader.folder, "adapter")))).config.r).toBe(16);
+});
+
+test("generate.ts writes an answer as it comes, and two to each of two questions, with the adapter on", async () => {
+  const said = await example("generate.ts", "adapter");
+  expect(said).toMatch(/\(\d+ tokens, (stop|length)\)/);
+  expect(said.match(/ → "/g)).toHaveLength(4);
+});
+
+test("export.ts writes a GGUF that behaves as the adapter does", async () => {
+  expect(await example("export.ts", "gguf", "adapter")).toMatch(/tiny-Q8_0.gguf: worst logit difference \d+\.\d+ %/);
+  expect(existsSync(join(reader.folder, "gguf", "tiny-Q8_0.gguf"))).toBe(true);
+});
+
+test("grpo.ts trains by its own reward", async () => {
+  const said = await example("grpo.ts", "by-rewards", "1");
+  expect(said).toMatch(/best of 8: "/);
+  expect(said).toMatch(/step 1: reward \d/);
+  expect(existsSync(join(reader.folder, "by-rewards", "adapter_model.safetensors"))).toBe(true);
+});
+
+test("resume.ts goes on from a checkpoint with the same numbers", async () => {
+  const said = await example("resume.ts");
+  expect(said.match(/step \d: [\d.]+ the same/g)).toHaveLength(4);
+});
+
+test("forecast.ts refuses what does not fit, and only that", async () => {
+  const said = await example("forecast.ts");
+  expect(said).toMatch(/rank 4: .*\nit fits\nrank 64: .*\nCannot train: the forecast is 0\.02 GB/);
+});
+
+test("grade.ts compares answers as mathematics", async () => {
+  const said = await example("grade.ts");
+  expect(said).toContain("1/2 and 0.5: equal");
+  expect(said).toContain("(1, 2) and (2, 1): not equal");
+  expect(said).toContain("found 7 by boxed: right");
+});
+
+test("every example in TypeScript was run", () => {
+  expect([...ran].sort()).toEqual(readdirSync(join(root, "examples")).filter((name) => name.endsWith(".ts")));
+});
