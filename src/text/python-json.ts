@@ -243,7 +243,7 @@ export function pythonNumber(value: number | bigint, float: boolean): string {
  * JSON in one line as Python's `json.dumps(value, ensure_ascii=False)` writes it: `", "` and `": "` between, floats by
  * their `repr`, integers exactly. What JSON has no name for (undefined, functions) is null, and left out of objects.
  *
- * @throws {RangeError} nesting deeper than 200
+ * @throws {SyntaxError} nesting deeper than 400
  */
 export function pythonJson(value: unknown): string {
   return write(value, false, 0, PYTHON);
@@ -263,7 +263,8 @@ const PYTHON: Style = { comma: ", ", colon: ": ", finite: false };
 const COMPACT: Style = { comma: ",", colon: ":", finite: true };
 
 function write(value: unknown, float: boolean, depth: number, style: Style): string {
-  if (depth > MOST_LEVELS) throw new RangeError(`nesting is deeper than ${MOST_LEVELS}`);
+  // what was read may have been put into a few more levels
+  if (depth > 2 * MOST_LEVELS) throw new SyntaxError(`nesting is deeper than ${2 * MOST_LEVELS}`);
   if (typeof value === "number" || typeof value === "bigint") {
     return style.finite && typeof value === "number" && !Number.isFinite(value) ? "null" : pythonNumber(value, float);
   }
