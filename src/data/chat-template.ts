@@ -47,7 +47,8 @@ export function renderChat(template: string, messages: readonly Message[], optio
       add_generation_prompt,
     });
   } catch (error) {
-    const reason = messageOf(error);
+    // the library's parser recurses
+    const reason = /call stack/.test(messageOf(error)) ? "it is nested too deep" : messageOf(error);
     throw new DataError(`Cannot render the chat template for roles ${roles(messages)}: ${reason}`);
   }
 }

@@ -34,7 +34,9 @@ export function parseRecipeYaml<M extends Method>(
   const problem = document.errors[0];
   if (problem) {
     const { line, col } = lines.linePos(problem.pos[0]);
-    throw new RecipeError(`Cannot read ${fileName}:${line}:${col} as YAML: ${problem.message}`);
+    throw new RecipeError(
+      `Cannot read ${fileName}:${line}:${col} as YAML: ${/call stack/.test(problem.message) ? "it is nested too deep" : problem.message}`,
+    );
   }
   const lineOf = new Map<string, number>();
   if (isMap(document.contents)) {
