@@ -26,7 +26,7 @@ const FIRST: Record<Method, readonly string[]> = {
 
 /** What the page decides itself: model, data and folder of a run, and what a tab has no use for. */
 const DECIDED = new Set(
-  "model_name_or_path model_revision adapter_name_or_path dataset_name dataset_config dataset_train_split dataset_test_split eval_dataset_name chat_template_path output_dir overwrite_output_dir resume_from_checkpoint profile log_completions num_completions_to_print".split(
+  "model_name_or_path model_revision adapter_name_or_path dataset_name dataset_config dataset_train_split dataset_test_split eval_dataset_name test_split_size chat_template_path output_dir overwrite_output_dir resume_from_checkpoint profile log_completions num_completions_to_print".split(
     " ",
   ),
 );

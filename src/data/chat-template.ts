@@ -1,4 +1,5 @@
 import { DataError } from "../errors.ts";
+import { compactJson } from "../text/python-json.ts";
 import { messageOf } from "../text/show.ts";
 import { renderJinja } from "./jinja/jinja.ts";
 import { generationTag } from "./training-template.ts";
@@ -46,7 +47,8 @@ export function renderChat(template: string, messages: readonly Message[], optio
       add_generation_prompt,
     });
   } catch (error) {
-    const reason = messageOf(error);
+    // the library's parser recurses
+    const reason = /call stack/.test(messageOf(error)) ? "it is nested too deep" : messageOf(error);
     throw new DataError(`Cannot render the chat template for roles ${roles(messages)}: ${reason}`);
   }
 }
@@ -159,7 +161,7 @@ function markedSpans(template: string, messages: readonly Message[], options: Ch
 
 /** A private-use character that occurs nowhere in `values`. */
 function unusedCharacter(values: unknown, besides = ""): string {
-  const used = JSON.stringify(values) + besides;
+  const used = compactJson(values) + besides;
   for (let code = 0xe000; code < 0xf8ff; code++) {
     const character = String.fromCharCode(code);
     if (!used.includes(character)) return character;

@@ -1,5 +1,6 @@
 import { AbortError, DataError } from "../errors.ts";
 import { type Message, renderChat } from "./chat-template.ts";
+import { conversationNotes, NoteCounter, type RowNote } from "./row-notes.ts";
 import { type NumberedRow, parsePrompt, type RowOptions, rowError } from "./rows.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
@@ -26,6 +27,8 @@ export interface PromptOptions extends RowOptions {
 
 interface PromptDataset {
   rows: PromptRow[];
+  /** what of the rows the model does not see as it stands there: the first of each kind, with a count */
+  notes: string[];
   /** rows left out because their prompt is longer than max_prompt_length */
   dropped: number;
 }
@@ -37,11 +40,16 @@ interface PromptDataset {
  * @throws {DataError} with the row's file and number
  */
 export function encodePrompt(source: NumberedRow, options: PromptOptions): PromptRow {
+  return encodeWithNotes(source, options).row;
+}
+
+function encodeWithNotes(source: NumberedRow, options: PromptOptions): { row: PromptRow; notes: RowNote[] } {
   const { tokenizer } = options;
   const parsed = parsePrompt(source, options);
   const { prompt: _, ...columns } = source.row;
   let text: string;
   let prompt_ids: number[];
+  let notes: RowNote[] = [];
   if ("tools" in parsed) {
     const template = options.chat_template ?? tokenizer.chat_template;
     if (template === null) {
@@ -59,6 +67,13 @@ export function encodePrompt(source: NumberedRow, options: PromptOptions): Promp
     } catch (error) {
       throw error instanceof DataError ? rowError(source, error.message) : error;
     }
+    notes = conversationNotes(source, {
+      messages: parsed.prompt,
+      tools: parsed.tools,
+      kwargs: parsed.chat_template_kwargs,
+      template,
+      text,
+    });
     prompt_ids = tokenizer.encode(text);
   } else {
     text = parsed.prompt;
@@ -70,7 +85,7 @@ export function encodePrompt(source: NumberedRow, options: PromptOptions): Promp
   if (outside !== undefined) {
     throw rowError(source, `token id ${outside} is outside the model's vocabulary of ${limit}`);
   }
-  return { prompt: parsed.prompt, text, prompt_ids, columns };
+  return { row: { prompt: parsed.prompt, text, prompt_ids, columns }, notes };
 }
 
 /**
@@ -84,8 +99,9 @@ export async function encodePrompts(
   rows: AsyncIterable<NumberedRow> | Iterable<NumberedRow>,
   options: PromptOptions & { signal?: AbortSignal; onProgress?: (read: number) => void },
 ): Promise<PromptDataset> {
-  const made: PromptDataset = { rows: [], dropped: 0 };
+  const made: PromptDataset = { rows: [], notes: [], dropped: 0 };
   const longest = options.max_prompt_length ?? Number.POSITIVE_INFINITY;
+  const told = new NoteCounter();
   let read = 0;
   let file = "";
   let shortest = Number.POSITIVE_INFINITY;
@@ -94,7 +110,8 @@ export async function encodePrompts(
     if (options.signal?.aborted) throw new AbortError(`Reading prompts stopped after ${read} rows`);
     read++;
     file = source.file;
-    const row = encodePrompt(source, options);
+    const { row, notes } = encodeWithNotes(source, options);
+    told.add(notes);
     shortest = Math.min(shortest, row.prompt_ids.length);
     if (row.prompt_ids.length > longest) made.dropped++;
     else made.rows.push(row);
@@ -111,5 +128,6 @@ export async function encodePrompts(
         : `${file}: all ${read} prompts are longer than max_prompt_length ${longest}; the shortest has ${shortest} tokens`,
     );
   }
+  made.notes = told.texts();
   return made;
 }

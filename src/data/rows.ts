@@ -1,16 +1,10 @@
-import { DataError } from "../errors.ts";
 import { isObject } from "../text/json.ts";
 import { kindOf } from "../text/show.ts";
 import type { Message } from "./chat-template.ts";
+import { parseMessages, tryJson, withSystem } from "./messages.ts";
+import { type NumberedRow, rowError } from "./row-error.ts";
 
-/** A row as it was read, and where it was read: what every error about it says. */
-export interface NumberedRow {
-  row: Record<string, unknown>;
-  /** 1-based number in its file: the line of a JSONL file, the data row of any other */
-  number: number;
-  /** path or URL */
-  file: string;
-}
+export { type NumberedRow, rowError } from "./row-error.ts";
 
 interface ChatExtras {
   /** JSON schemas of functions */
@@ -39,7 +33,7 @@ export type Row =
 export interface RowOptions {
   /** key of a plain text row; default `text` */
   dataset_text_field?: string;
-  /** a system turn put before the question of a `question`/`answer` row */
+  /** a system turn put before every conversation that has none */
   system_prompt?: string | null;
 }
 
@@ -47,7 +41,8 @@ export interface RowOptions {
  * Recognises the format of a row by its keys.
  *
  * In this order: `input_ids`; `prompt` and `completion`; `messages` (or ShareGPT's `conversations`); `text`;
- * `question` and `answer` (GSM8K), which become a user prompt and an assistant completion.
+ * `question` and `answer` (GSM8K), or Alpaca's `instruction`, `input` and `output`, which become a user prompt and an
+ * assistant completion. A row's `system` column, else `system_prompt`, goes before conversations that have no system turn.
  *
  * @throws {DataError} `train.jsonl, row 3: …` when no format fits, a field has the wrong type, or nothing is to be learnt
  */
@@ -60,56 +55,96 @@ export function parseRow(source: NumberedRow, options: RowOptions = {}): Row {
   const textField = options.dataset_text_field ?? "text";
 
   if (has("input_ids")) return tokensRow(source);
-  if (has("prompt") && has("completion")) return promptRow(source);
+  if (has("prompt") && has("completion")) return promptRow(source, options);
   const conversation = has("messages") ? "messages" : has("conversations") ? "conversations" : null;
   if (conversation !== null) {
     const messages = parseMessages(source, conversation);
     requireCompletion(source, conversation, messages);
-    return { format: "messages", messages, ...extras(source) };
+    return { format: "messages", messages: withSystem(source, messages, options.system_prompt), ...extras(source) };
   }
   if (has(textField)) {
     const text = stringField(source, textField);
     if (text === "") throw rowError(source, `"${textField}" is empty, so there is nothing to learn`);
     return { format: "text", text };
   }
-  if (has("question") && has("answer")) {
-    const question = stringField(source, "question");
-    const answer = stringField(source, "answer");
-    if (answer === "") throw rowError(source, 'has no completion: "answer" is empty');
-    const system = options.system_prompt ? [{ role: "system", content: options.system_prompt }] : [];
+  for (const [question, answer] of QUESTIONS) {
+    if (!has(question) || !has(answer)) continue;
+    const content = stringField(source, answer);
+    if (content === "") throw rowError(source, `has no completion: "${answer}" is empty`);
     return {
       format: "chat",
-      prompt: [...system, { role: "user", content: question }],
-      completion: [{ role: "assistant", content: answer }],
+      prompt: withSystem(
+        source,
+        [...history(source), { role: "user", content: questionOf(source, question) }],
+        options.system_prompt,
+      ),
+      completion: [{ role: "assistant", content }],
       ...extras(source),
     };
   }
+  if (textField in row && row[textField] === null)
+    throw rowError(source, `"${textField}" is null, so there is nothing to learn`);
 
   const half = [
     ["prompt", "completion"],
     ["completion", "prompt"],
     ["question", "answer"],
     ["answer", "question"],
+    ["instruction", "output"],
   ].find(([present]) => has(present!));
   if (half) {
     const missing = half[1]!;
-    const what = missing === "completion" || missing === "answer" ? "has no completion" : `has no "${missing}"`;
+    const what =
+      missing === "completion" || missing === "answer" || missing === "output"
+        ? "has no completion"
+        : `has no "${missing}"`;
     throw rowError(source, `${what}: it has "${half[0]}", and "${missing}" is ${missing in row ? "null" : "missing"}`);
   }
   const keys = Object.keys(row).slice(0, 20);
   throw rowError(
     source,
     `has the keys ${keys.length ? keys.join(", ") : "(none)"}; it needs messages, or prompt and completion, or ${textField}, ` +
-      "or question and answer, or input_ids (and labels)",
+      "or question and answer, or instruction, input and output, or input_ids (and labels)",
   );
+}
+
+/** Columns of a question and its answer: GSM8K's and Alpaca's. */
+const QUESTIONS: readonly (readonly [string, string])[] = [
+  ["question", "answer"],
+  ["instruction", "output"],
+];
+
+/** The question of a row. Alpaca's `input` follows its `instruction` on a line of its own. */
+function questionOf(source: NumberedRow, key: string): string {
+  const text = stringField(source, key);
+  const { input } = source.row;
+  if (key !== "instruction" || input === undefined || input === null || input === "") return text;
+  return `${text}\n${stringField(source, "input")}`;
+}
+
+/** Alpaca's `history`: pairs of question and answer before this one. */
+function history(source: NumberedRow): Message[] {
+  const { history: pairs } = source.row;
+  if (pairs === undefined || pairs === null || !("instruction" in source.row)) return [];
+  if (
+    !Array.isArray(pairs) ||
+    !pairs.every((pair) => Array.isArray(pair) && pair.length === 2 && pair.every((t) => typeof t === "string"))
+  ) {
+    throw rowError(source, `"history" must be a list of pairs of texts, not ${kindOf(pairs)}`);
+  }
+  return (pairs as [string, string][]).flatMap(([user, assistant]) => [
+    { role: "user", content: user },
+    { role: "assistant", content: assistant },
+  ]);
 }
 
 /** A prompt to complete, of a row that may hold more; plain text or a conversation. */
 type Prompt = { prompt: string } | ({ prompt: Message[] } & ChatExtras);
 
 /**
- * The prompt of a row, for training on the model's own completions: `prompt` as text or as messages, else `question` or
- * `problem` as a user's turn. `system_prompt` goes before conversations that have no system turn.
+ * The prompt of a row, for training on the model's own completions: `prompt` as text or as messages, else `question`,
+ * `problem` or `instruction` (with Alpaca's `input`) as a user's turn. The row's `system` column, else `system_prompt`,
+ * goes before conversations that have no system turn.
  *
  * @throws {DataError} `train.jsonl, row 3: …` when there is none, it is empty, or the assistant has the last turn
  */
@@ -118,28 +153,31 @@ export function parsePrompt(source: NumberedRow, options: RowOptions = {}): Prom
   if (!isObject(row)) {
     throw rowError(source, `must be an object with named fields, not ${kindOf(row)}`);
   }
-  const key = ["prompt", "question", "problem"].find((name) => row[name] !== undefined && row[name] !== null);
+  const key = ["prompt", "question", "problem", "instruction"].find(
+    (name) => row[name] !== undefined && row[name] !== null,
+  );
   if (!key) {
     const keys = Object.keys(row).slice(0, 20);
-    throw rowError(source, `has the keys ${keys.join(", ") || "(none)"}; it needs prompt, question or problem`);
+    throw rowError(
+      source,
+      `has the keys ${keys.join(", ") || "(none)"}; it needs prompt, question, problem or instruction`,
+    );
   }
   if (row[key] === "") throw rowError(source, `"${key}" is empty`);
   if (key === "prompt" && typeof row[key] === "string") return { prompt: row[key] };
   const messages =
-    key === "prompt" ? parseMessages(source, key) : [{ role: "user", content: stringField(source, key) } as Message];
+    key === "prompt"
+      ? parseMessages(source, key)
+      : [...history(source), { role: "user", content: questionOf(source, key) } as Message];
   const last = messages.at(-1);
   if (!last) throw rowError(source, `"${key}" has no messages`);
   if (last.role === "assistant") {
     throw rowError(source, `"${key}" ends with the assistant's turn: a prompt ends where the model begins to answer`);
   }
-  const system = options.system_prompt && !messages.some(({ role }) => role === "system");
-  return {
-    prompt: system ? [{ role: "system", content: options.system_prompt }, ...messages] : messages,
-    ...extras(source),
-  };
+  return { prompt: withSystem(source, messages, options.system_prompt), ...extras(source) };
 }
 
-function promptRow(source: NumberedRow): Row {
+function promptRow(source: NumberedRow, options: RowOptions): Row {
   const { prompt, completion } = source.row;
   if (typeof prompt === "string" && typeof completion === "string") {
     if (completion === "") throw rowError(source, 'has no completion: "completion" is empty');
@@ -150,7 +188,12 @@ function promptRow(source: NumberedRow): Row {
     const after = parseMessages(source, "completion");
     if (before.length === 0) throw rowError(source, '"prompt" has no messages');
     requireCompletion(source, "completion", after);
-    return { format: "chat", prompt: before, completion: after, ...extras(source) };
+    return {
+      format: "chat",
+      prompt: withSystem(source, before, options.system_prompt),
+      completion: after,
+      ...extras(source),
+    };
   }
   throw rowError(
     source,
@@ -183,45 +226,13 @@ function tokensRow(source: NumberedRow): Row {
   };
 }
 
-// ShareGPT's names for the usual roles.
-const roleNames: Record<string, string> = { human: "user", gpt: "assistant" };
-
-function parseMessages(source: NumberedRow, key: string): Message[] {
-  let list = source.row[key];
-  if (typeof list === "string" && key !== "prompt" && key !== "completion") list = tryJson(list);
-  if (!Array.isArray(list)) throw rowError(source, `"${key}" must be a list of messages, not ${kindOf(list)}`);
-  return list.map((item: unknown, i) => {
-    const where = `message ${i + 1} of "${key}"`;
-    if (!isObject(item)) {
-      throw rowError(source, `${where} must be {role, content}, not ${kindOf(item)}`);
-    }
-    const { from, value, ...message } = item as Record<string, unknown>;
-    const role = message.role ?? (typeof from === "string" ? (roleNames[from] ?? from) : from);
-    if (typeof role !== "string" || role === "") throw rowError(source, `${where} has no role`);
-    const content = message.content ?? value;
-    if (!isContent(content)) {
-      throw rowError(source, `${where} must have a string or a list of parts as content, not ${kindOf(content)}`);
-    }
-    return withoutNulls({ ...message, role, content: content ?? "" });
-  });
-}
-
-// Tables write a null for each field that a message lacks; templates test `is defined`.
-function withoutNulls(message: Message): Message {
-  return Object.fromEntries(Object.entries(message).filter(([, value]) => value !== null)) as Message;
-}
-
-function isContent(content: unknown): boolean {
-  return content === undefined || content === null || typeof content === "string" || Array.isArray(content);
-}
-
 function requireCompletion(source: NumberedRow, key: string, messages: Message[]): void {
   const written = messages.some(
     (message) =>
       message.role === "assistant" &&
       ((Array.isArray(message.tool_calls) && message.tool_calls.length > 0) ||
         (typeof message.reasoning_content === "string" && message.reasoning_content !== "") ||
-        ((typeof message.content === "string" || Array.isArray(message.content)) && message.content.length > 0)),
+        (typeof message.content === "string" && message.content.length > 0)),
   );
   if (!written) {
     const roles = messages.map((message) => message.role).join(", ");
@@ -231,7 +242,7 @@ function requireCompletion(source: NumberedRow, key: string, messages: Message[]
 
 function extras(source: NumberedRow): ChatExtras {
   const { tools, chat_template_kwargs: kwargs } = source.row;
-  const list = typeof tools === "string" ? tryJson(tools) : (tools ?? null);
+  const list = typeof tools === "string" && tools.trim() !== "" ? tryJson(tools) : tools || null;
   if (list !== null && !Array.isArray(list)) throw rowError(source, `"tools" must be a list, not ${kindOf(tools)}`);
   if (kwargs !== undefined && kwargs !== null && !isObject(kwargs)) {
     throw rowError(source, `"chat_template_kwargs" must be an object, not ${kindOf(kwargs)}`);
@@ -254,17 +265,4 @@ function integers(source: NumberedRow, key: string, least: number): number[] | n
     throw rowError(source, `"${key}"[${wrong}] must be an integer of at least ${least}, not ${kindOf(value[wrong])}`);
   }
   return value as number[];
-}
-
-function tryJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return text;
-  }
-}
-
-/** The error of one row: `file, row n: what is wrong`. */
-export function rowError(source: { file: string; number: number }, what: string): DataError {
-  return new DataError(`${source.file}, row ${source.number}: ${what}`);
 }

@@ -1,5 +1,6 @@
 import { AbortError, DataError } from "../errors.ts";
 import { type ChatOptions, type Message, renderAssistantSpans, renderChat, type Span } from "./chat-template.ts";
+import { columnNotes, conversationNotes, NoteCounter, type RowNote } from "./row-notes.ts";
 import { type NumberedRow, parseRow, type Row, type RowOptions, rowError } from "./rows.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 import { trainingTemplate } from "./training-template.ts";
@@ -39,13 +40,13 @@ export interface TokenizeOptions extends RowOptions {
  * - A token has a label if every mask that applies says so: the completion's, the assistant's.
  * - Truncation cuts tokens and labels alike.
  *
- * @returns `warning`: what is odd about the row, or null
+ * @returns `warning`: what is odd about the row, or null; `notes`: what of it is not trained on as it stands there
  * @throws {DataError} with the row's file and number
  */
 export function tokenizeRow(
   source: NumberedRow,
   options: TokenizeOptions,
-): { input_ids: number[]; labels: number[]; warning: string | null } {
+): { input_ids: number[]; labels: number[]; warning: string | null; notes: RowNote[] } {
   const row = parseRow(source, options);
   const only = options.completion_only_loss ?? null;
   if (only && (row.format === "text" || row.format === "messages")) {
@@ -55,7 +56,7 @@ export function tokenizeRow(
     throw rowError(source, `assistant_only_loss: true needs a conversation, and the row is plain (${row.format})`);
   }
   const made = row.format === "tokens" ? fromTokens(source, row, options) : fromText(source, row, options);
-  const { input_ids, masks, warning } = made;
+  const { input_ids, masks, warning, notes } = made;
   const labels = made.labels ?? input_ids.map((id, i) => (masks.every((mask) => mask[i]) ? id : -100));
 
   const limit = options.vocab_size ?? Number.POSITIVE_INFINITY;
@@ -64,9 +65,9 @@ export function tokenizeRow(
     throw rowError(source, `token id ${outside} is outside the model's vocabulary of ${limit}`);
   }
   const max = options.max_length ?? null;
-  if (max === null || input_ids.length <= max) return { input_ids, labels, warning };
+  if (max === null || input_ids.length <= max) return { input_ids, labels, warning, notes };
   const [start, end] = options.truncation_mode === "keep_end" ? [-max, undefined] : [0, max];
-  return { input_ids: input_ids.slice(start, end), labels: labels.slice(start, end), warning };
+  return { input_ids: input_ids.slice(start, end), labels: labels.slice(start, end), warning, notes };
 }
 
 interface Made {
@@ -74,6 +75,7 @@ interface Made {
   labels: number[] | null;
   masks: ArrayLike<number | boolean>[];
   warning: string | null;
+  notes: RowNote[];
 }
 
 function fromTokens(source: NumberedRow, row: Row & { format: "tokens" }, options: TokenizeOptions): Made {
@@ -87,7 +89,7 @@ function fromTokens(source: NumberedRow, row: Row & { format: "tokens" }, option
   const masks: number[][] = [];
   if (completion_mask && options.completion_only_loss !== false) masks.push(completion_mask);
   if (assistant_masks) masks.push(assistant_masks);
-  return { input_ids, labels, masks, warning: null };
+  return { input_ids, labels, masks, warning: null, notes: [] };
 }
 
 function fromText(source: NumberedRow, row: Exclude<Row, { format: "tokens" }>, options: TokenizeOptions): Made {
@@ -98,12 +100,13 @@ function fromText(source: NumberedRow, row: Exclude<Row, { format: "tokens" }>, 
 
   if (row.format === "text") {
     const input_ids = tokenizer.encode(endWith(row.text, eosToken(source, options)), withSpecial);
-    return { input_ids, labels: null, masks: [], warning: null };
+    return { input_ids, labels: null, masks: [], warning: null, notes: columnNotes(source, [textFieldOf(options)]) };
   }
   if (row.format === "plain") {
     const prompt = tokenizer.encode(row.prompt, withSpecial);
     const full = row.prompt + endWith(row.completion, eosToken(source, options));
-    return withCompletion(source, prompt, tokenizer.encode(full, withSpecial), [], options);
+    const made = withCompletion(source, prompt, tokenizer.encode(full, withSpecial), [], options);
+    return { ...made, notes: columnNotes(source, ["prompt", "completion"]) };
   }
   const published = options.chat_template ?? tokenizer.chat_template;
   if (published === null) {
@@ -120,14 +123,35 @@ function fromText(source: NumberedRow, row: Exclude<Row, { format: "tokens" }>, 
   };
   try {
     const messages = row.format === "chat" ? [...row.prompt, ...row.completion] : row.messages;
-    const { input_ids, masks } = encodeChat(tokenizer, template, messages, chat, options.assistant_only_loss ?? false);
-    if (row.format === "messages") return { input_ids, labels: null, masks, warning: null };
+    const { text, input_ids, masks } = encodeChat(
+      tokenizer,
+      template,
+      messages,
+      chat,
+      options.assistant_only_loss ?? false,
+    );
+    const kwargs = { ...options.chat_template_kwargs, ...row.chat_template_kwargs };
+    const notes = [
+      ...conversationNotes(source, { messages, tools: row.tools, kwargs, template, text }),
+      ...columnNotes(source, columnsOf(source)),
+    ];
+    if (row.format === "messages") return { input_ids, labels: null, masks, warning: null, notes };
     const prompt = renderChat(template, row.prompt, { ...chat, add_generation_prompt: true });
-    return withCompletion(source, tokenizer.encode(prompt), input_ids, masks, options);
+    return { ...withCompletion(source, tokenizer.encode(prompt), input_ids, masks, options), notes };
   } catch (error) {
     if (error instanceof DataError && !error.message.startsWith(source.file)) throw rowError(source, error.message);
     throw error;
   }
+}
+
+const textFieldOf = (options: TokenizeOptions): string => options.dataset_text_field ?? "text";
+
+/** The columns that a conversation's row is made of. */
+function columnsOf({ row }: NumberedRow): string[] {
+  const all = ["messages", "conversations", "question", "instruction", "prompt"];
+  const first = all.find((name) => row[name] !== undefined && row[name] !== null)!;
+  const alpaca = first === "instruction" ? ["input", "output", "history"] : [];
+  return [first, ...alpaca, "system", "tools"];
 }
 
 function withCompletion(
@@ -143,8 +167,9 @@ function withCompletion(
       ? null
       : `${source.file}, row ${source.number}: the prompt alone is not the start of prompt + completion (they differ at ` +
         `token ${differs + 1} of ${prompt.length}); labels begin after ${prompt.length} tokens all the same, as in TRL`;
-  if (options.completion_only_loss === false) return { input_ids, labels: null, masks, warning };
-  return { input_ids, labels: null, masks: [input_ids.map((_, i) => i >= prompt.length), ...masks], warning };
+  const made = { input_ids, labels: null, warning, notes: [] };
+  if (options.completion_only_loss === false) return { ...made, masks };
+  return { ...made, masks: [input_ids.map((_, i) => i >= prompt.length), ...masks] };
 }
 
 function encodeChat(
@@ -153,13 +178,16 @@ function encodeChat(
   messages: Message[],
   chat: ChatOptions,
   assistantOnly: boolean,
-): { input_ids: number[]; masks: boolean[][] } {
-  if (!assistantOnly) return { input_ids: tokenizer.encode(renderChat(template, messages, chat)), masks: [] };
+): { text: string; input_ids: number[]; masks: boolean[][] } {
+  if (!assistantOnly) {
+    const text = renderChat(template, messages, chat);
+    return { text, input_ids: tokenizer.encode(text), masks: [] };
+  }
   const { text, spans } = renderAssistantSpans(template, messages, chat);
   const made = encodeSpans(tokenizer, text, spans);
   if (!made.mask.some(Boolean))
     throw new DataError("assistant_only_loss: the assistant wrote no token of this conversation");
-  return { input_ids: made.input_ids, masks: [made.mask] };
+  return { text, input_ids: made.input_ids, masks: [made.mask] };
 }
 
 /** Tokens of `text`, and whether each overlaps one of `spans`. */
@@ -237,13 +265,15 @@ export async function tokenizeDataset(
   if (max < 2) throw new DataError(`max_length must be at least 2 tokens, one to read and one to predict, not ${max}`);
   let read = 0;
   let odd = 0;
+  const told = new NoteCounter();
   let file = "";
   let lastPause = Date.now();
   for await (const source of rows) {
     if (options.signal?.aborted) throw new AbortError(`Tokenising stopped after ${read} rows`);
     read++;
     file = source.file;
-    const { input_ids, labels, warning } = tokenizeRow(source, options);
+    const { input_ids, labels, warning, notes } = tokenizeRow(source, options);
+    told.add(notes);
     if (warning && ++odd <= 3) made.warnings.push(warning);
     if (input_ids.length >= max) made.truncated++;
     // The first token has nothing before it to be predicted from.
@@ -261,6 +291,7 @@ export async function tokenizeDataset(
     }
   }
   if (odd > 3) made.warnings.push(`${odd - 3} more rows whose prompt is not the start of prompt + completion`);
+  made.warnings.push(...told.texts());
   if (made.dropped > 0) {
     made.warnings.push(`${made.dropped} of ${read} rows left out: no token has a label within max_length ${max}`);
   }

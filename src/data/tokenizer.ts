@@ -1,7 +1,9 @@
 import { Tokenizer as HfTokenizer } from "@huggingface/tokenizers";
 import { FormatError } from "../errors.ts";
+import { parseBoundedJson } from "../text/bounded-json.ts";
 import { isObject } from "../text/json.ts";
 import { messageOf, show } from "../text/show.ts";
+import { checkStages } from "./tokenizer-limits.ts";
 
 /** The text of the files that a checkpoint's tokenizer is made of, under Hugging Face's names. */
 interface TokenizerFiles {
@@ -65,6 +67,7 @@ export function loadTokenizer(files: TokenizerFiles): Tokenizer {
   const generation = parseObject(files.generationConfig ?? "{}", "generation_config.json");
   const modelConfig = parseObject(files.config ?? "{}", "config.json");
   const vocab_size = checkVocabulary(json);
+  checkStages(json);
 
   let inner: HfTokenizer;
   try {
@@ -78,6 +81,8 @@ export function loadTokenizer(files: TokenizerFiles): Tokenizer {
   const idOf = (token: string | null): number | null => (token === null ? null : (inner.token_to_id(token) ?? null));
   const special = (name: "eos" | "bos" | "pad"): { token: string | null; id: number | null } => {
     const named = tokenText(config[`${name}_token`]);
+    // null says that there is none, whatever config.json names
+    if (config[`${name}_token`] === null) return { token: null, id: null };
     if (named !== null) return { token: named, id: idOf(named) };
     const id = idList(modelConfig[`${name}_token_id`])[0] ?? idList(generation[`${name}_token_id`])[0];
     return id === undefined ? { token: null, id: null } : { token: inner.id_to_token(id) ?? null, id };
@@ -87,6 +92,7 @@ export function loadTokenizer(files: TokenizerFiles): Tokenizer {
   const pad = special("pad");
   const stop = new Set(idList(generation.eos_token_id));
   if (eos.id !== null) stop.add(eos.id);
+  else for (const id of idList(modelConfig.eos_token_id)) stop.add(id);
 
   const byteLevel = mentions(json.decoder, "ByteLevel");
   const normalize = (text: string): string => (inner.normalizer ? (inner.normalizer(text) as string) : text);
@@ -214,7 +220,7 @@ function pickTemplate(file: string | undefined, inConfig: unknown): string | nul
 function parseObject(text: string, file: string): Json {
   let value: unknown;
   try {
-    value = JSON.parse(text.charCodeAt(0) === 0xfeff ? text.slice(1) : text);
+    value = parseBoundedJson(text.charCodeAt(0) === 0xfeff ? text.slice(1) : text);
   } catch (error) {
     throw new FormatError(`${file} is not JSON: ${messageOf(error)}`);
   }

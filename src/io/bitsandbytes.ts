@@ -1,5 +1,6 @@
 import { NF4 } from "../../shaders/lib/load.ts";
 import { FormatError, UnsupportedError } from "../errors.ts";
+import { parseBoundedJson } from "../text/bounded-json.ts";
 import { float, formatJson, isObject } from "../text/json.ts";
 import { oneLine, show } from "../text/show.ts";
 import { toFloat32 } from "./dtype.ts";
@@ -124,7 +125,7 @@ async function readState(entry: TensorEntry, fail: (why: string) => never): Prom
   if (entry.dtype !== "U8" || size > MAX_STATE_BYTES) fail(`has a quant_state of ${size} bytes of ${entry.dtype}`);
   let value: unknown;
   try {
-    value = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(await readEntry(entry)));
+    value = parseBoundedJson(new TextDecoder("utf-8", { fatal: true }).decode(await readEntry(entry)));
   } catch (error) {
     fail(`has a quant_state that is not JSON (${oneLine((error as Error).message)})`);
   }

@@ -1,4 +1,5 @@
 import { FormatError, NotFoundError, UnsupportedError } from "../errors.ts";
+import { parseBoundedJson } from "../text/bounded-json.ts";
 import { formatJson, isObject, type JsonObject, parseJson } from "../text/json.ts";
 import { notData } from "../text/not-data.ts";
 import { oneLine, show } from "../text/show.ts";
@@ -98,7 +99,7 @@ export async function readJson(folder: Folder, name: string): Promise<Record<str
 export function parseJsonObject(text: string, name: string): Record<string, unknown> {
   let value: unknown;
   try {
-    value = JSON.parse(text);
+    value = parseBoundedJson(text);
   } catch (error) {
     const kind = notData(new TextEncoder().encode(text.slice(0, 512)));
     if (kind) throw new FormatError(`Cannot read ${name}: it is ${kind}. Fetch the file itself`);

@@ -8,10 +8,12 @@ import { show } from "../text/show.ts";
  * @param name a file or subfolder name such as `config.json` or `main/train/0000.parquet`
  * @param where the folder or file that the name is for, used in the error
  * @returns `name` itself
- * @throws {FormatError} for an empty, absolute or escaping name, a backslash, a drive letter or a control character
+ * @throws {FormatError} for an empty, absolute or escaping name, a backslash, a drive letter or a control character, one
+ *   of more than 255 bytes, and a device of Windows such as `aux.json`
  */
 export function checkFileName(name: string, where: string): string {
   const parts = typeof name === "string" ? name.split("/") : [];
+  const fault = parts.map(portableFault).find((found) => found !== null);
   const bad =
     parts.length === 0 ||
     name.includes("\\") ||
@@ -23,7 +25,22 @@ export function checkFileName(name: string, where: string): string {
       `Cannot use the file name ${show(name, 200)} in ${where}: names must be relative, with /, and stay inside`,
     );
   }
+  if (fault) throw new FormatError(`Cannot use the file name ${show(name)} in ${where}: ${fault}`);
   return name;
+}
+
+/** Bytes of a name that every file system takes. */
+const MOST_BYTES = 255;
+const DEVICE = /^(?:con|prn|aux|nul|com[0-9\u00b9\u00b2\u00b3]|lpt[0-9\u00b9\u00b2\u00b3])(?:\.|$)/i;
+
+/** Why no file of this name can be made everywhere: it is too long, a device of Windows, or ends as Windows cuts it; else null. */
+export function portableFault(part: string): string | null {
+  const bytes = new TextEncoder().encode(part.slice(0, MOST_BYTES + 1)).length;
+  if (bytes > MOST_BYTES) return `a name has at most ${MOST_BYTES} bytes`;
+  if (DEVICE.test(part)) return `${show(part)} is the name of a device on Windows`;
+  return /[. ]$/.test(part) && part !== "." && part !== ".."
+    ? "a name must not end with a dot or a space, which Windows leaves out"
+    : null;
 }
 
 /** Like {@link checkFileName}, and without a `/`: a file that lies directly in its folder. */
@@ -36,6 +53,6 @@ export function checkPlainName(name: string, where: string): string {
 }
 
 function hasControlCharacter(text: string): boolean {
-  for (let i = 0; i < text.length; i++) if (text.charCodeAt(i) < 32) return true;
-  return false;
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+  return /[\u0000-\u001f\u007f-\u009f]/.test(text);
 }

@@ -1,4 +1,5 @@
 import { FormatError, NotFoundError } from "../errors.ts";
+import { parseBoundedJson } from "../text/bounded-json.ts";
 import { isObject } from "../text/json.ts";
 import { notData } from "../text/not-data.ts";
 import { oneLine, show } from "../text/show.ts";
@@ -109,7 +110,7 @@ type Fail = (why: string) => never;
 function parseHeader(bytes: Uint8Array, fail: Fail): Record<string, unknown> {
   let header: unknown;
   try {
-    header = JSON.parse(new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes));
+    header = parseBoundedJson(new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes));
   } catch (error) {
     fail(`its header of ${bytes.length} bytes is not JSON (${oneLine((error as Error).message)})`);
   }

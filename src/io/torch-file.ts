@@ -2,6 +2,7 @@ import { unzipSync } from "fflate";
 import { FormatError, UnsupportedError } from "../errors.ts";
 import { oneLine } from "../text/show.ts";
 import type { Dtype } from "./safetensors.ts";
+import { checkZip } from "./zip-check.ts";
 
 /** A tensor of a file that `torch.save` wrote. */
 interface TorchTensor {
@@ -46,6 +47,7 @@ interface Storage {
 export function readTorchFile(bytes: Uint8Array, name: string): Map<string, TorchTensor> {
   let files: Record<string, Uint8Array>;
   try {
+    checkZip(bytes);
     // storages are not compressed: a file that grows is no file of torch's
     files = unzipSync(bytes, { filter: ({ originalSize, size }) => originalSize <= 2 * size + 65_536 });
   } catch (error) {

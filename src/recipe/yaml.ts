@@ -1,4 +1,4 @@
-import { isMap, isScalar, LineCounter, parseDocument, stringify } from "yaml";
+import { type Document, isMap, isScalar, LineCounter, parseDocument, stringify, visit } from "yaml";
 import { RecipeError } from "../errors.ts";
 import {
   canonical,
@@ -24,12 +24,19 @@ export function parseRecipeYaml<M extends Method>(
   method: M,
   overrides: unknown = {},
 ): ParsedRecipe<M> {
+  if (text.length > MOST_CHARACTERS) {
+    throw new RecipeError(
+      `Cannot read ${fileName} as YAML: a recipe has at most ${MOST_CHARACTERS} characters, got ${text.length}`,
+    );
+  }
   const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
+  const document = parsed(text, fileName, lines);
   const problem = document.errors[0];
   if (problem) {
     const { line, col } = lines.linePos(problem.pos[0]);
-    throw new RecipeError(`Cannot read ${fileName}:${line}:${col} as YAML: ${problem.message}`);
+    throw new RecipeError(
+      `Cannot read ${fileName}:${line}:${col} as YAML: ${/call stack/.test(problem.message) ? "it is nested too deep" : problem.message}`,
+    );
   }
   const lineOf = new Map<string, number>();
   if (isMap(document.contents)) {
@@ -51,6 +58,45 @@ export function parseRecipeYaml<M extends Method>(
   const fromFile = canonical(content, method, notes, where);
   return { recipe: complete({ ...fromFile, ...canonical(overrides, method, notes) }, method, notes), notes };
 }
+
+/** Characters of a recipe. */
+const MOST_CHARACTERS = 1_000_000;
+
+/** Keys are compared here: the library compares each with each, which takes a minute for 30 000. */
+function parsed(text: string, fileName: string, lines: LineCounter): Document {
+  try {
+    const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: false });
+    visit(document, {
+      Map(_, map) {
+        const seen = new Set<string>();
+        for (const { key } of map.items) {
+          const name = isScalar(key) ? String(key.value) : null;
+          if (name === null) continue;
+          const at = isScalar(key) ? (key.range?.[0] ?? 0) : 0;
+          if (seen.has(name))
+            throw new RecipeError(
+              `Cannot read ${fileName}:${placeOf(lines, at)} as YAML: ${show(name)} comes twice, and keys must be unique`,
+            );
+          seen.add(name);
+        }
+      },
+    });
+    return document;
+  } catch (error) {
+    if (error instanceof RecipeError) throw error;
+    const deep = error instanceof RangeError;
+    throw new RecipeError(
+      `Cannot read ${fileName} as YAML: ${deep ? "it is nested too deep" : (error as Error).message}`,
+    );
+  }
+}
+
+function placeOf(lines: LineCounter, at: number): string {
+  const { line, col } = lines.linePos(at);
+  return `${line}:${col}`;
+}
+
+const show = (name: string): string => JSON.stringify(name.length > 60 ? `${name.slice(0, 60)}…` : name);
 
 /** Writes the values that differ from the defaults, or from TRL's, grouped as help is; `full` writes all. */
 export function formatRecipeYaml<M extends Method>(recipe: Recipe<M>, method: M, full = false): string {

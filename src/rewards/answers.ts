@@ -1,4 +1,5 @@
 import { DataError } from "../errors.ts";
+import { compactJson } from "../text/python-json.ts";
 import { decimalKey } from "./decimal.ts";
 
 /**
@@ -32,7 +33,7 @@ export function goldAnswer(row: Record<string, unknown>): string {
   if (typeof answer === "number" || typeof answer === "bigint") return String(answer);
   if (typeof answer !== "string") {
     throw new DataError(
-      `the reward compares with the column answer, and the row's is ${answer === undefined ? "missing" : JSON.stringify(answer)}; its columns: ${Object.keys(row).join(", ") || "none"}`,
+      `the reward compares with the column answer, and the row's is ${answer === undefined ? "missing" : compactJson(answer)}; its columns: ${Object.keys(row).join(", ") || "none"}`,
     );
   }
   const plain = answer.trim();

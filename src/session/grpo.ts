@@ -66,7 +66,13 @@ export async function prepareGrpo(recipe: GrpoRecipe, sources: GrpoSources): Pro
     count > 0
       ? [`${count} ${what} prompts left out: longer than max_prompt_length ${recipe.max_prompt_length} tokens`]
       : [];
-  const notes = [...base.notes, ...dropped(train.dropped, "training"), ...dropped(held?.dropped ?? 0, "evaluation")];
+  const notes = [
+    ...base.notes,
+    ...train.notes,
+    ...(held?.notes ?? []).map((note) => `evaluation: ${note}`),
+    ...dropped(train.dropped, "training"),
+    ...dropped(held?.dropped ?? 0, "evaluation"),
+  ];
   const longest = [...train.rows, ...(held?.rows ?? [])].reduce((n, row) => Math.max(n, row.prompt_ids.length), 0);
   if (longest + recipe.max_completion_length > config.max_position_embeddings) {
     throw new DataError(

@@ -243,19 +243,36 @@ export function pythonNumber(value: number | bigint, float: boolean): string {
  * JSON in one line as Python's `json.dumps(value, ensure_ascii=False)` writes it: `", "` and `": "` between, floats by
  * their `repr`, integers exactly. What JSON has no name for (undefined, functions) is null, and left out of objects.
  *
- * @throws {RangeError} nesting deeper than 200
+ * @throws {SyntaxError} nesting deeper than 400
  */
 export function pythonJson(value: unknown): string {
-  return write(value, false, 0);
+  return write(value, false, 0, PYTHON);
 }
 
-function write(value: unknown, float: boolean, depth: number): string {
-  if (depth > MOST_LEVELS) throw new RangeError(`nesting is deeper than ${MOST_LEVELS}`);
-  if (typeof value === "number" || typeof value === "bigint") return pythonNumber(value, float);
+/** `JSON.stringify` in one line, numbers as {@link pythonJson} writes them; what is not finite is null. */
+export function compactJson(value: unknown): string {
+  return write(value, false, 0, COMPACT);
+}
+
+interface Style {
+  comma: string;
+  colon: string;
+  finite: boolean;
+}
+const PYTHON: Style = { comma: ", ", colon: ": ", finite: false };
+const COMPACT: Style = { comma: ",", colon: ":", finite: true };
+
+function write(value: unknown, float: boolean, depth: number, style: Style): string {
+  // what was read may have been put into a few more levels
+  if (depth > 2 * MOST_LEVELS) throw new SyntaxError(`nesting is deeper than ${2 * MOST_LEVELS}`);
+  if (typeof value === "number" || typeof value === "bigint") {
+    return style.finite && typeof value === "number" && !Number.isFinite(value) ? "null" : pythonNumber(value, float);
+  }
   if (typeof value !== "object" || value === null) return JSON.stringify(value) ?? "null";
-  if (Array.isArray(value)) return `[${value.map((item, i) => write(item, isFloat(value, i), depth + 1)).join(", ")}]`;
+  const inner = (key: string | number, item: unknown) => write(item, isFloat(value, key), depth + 1, style);
+  if (Array.isArray(value)) return `[${value.map((item, i) => inner(i, item)).join(style.comma)}]`;
   const items = entriesInOrder(value).flatMap(([key, item]) =>
-    item === undefined ? [] : [`${JSON.stringify(key)}: ${write(item, isFloat(value, key), depth + 1)}`],
+    item === undefined ? [] : [JSON.stringify(key) + style.colon + inner(key, item)],
   );
-  return `{${items.join(", ")}}`;
+  return `{${items.join(style.comma)}}`;
 }

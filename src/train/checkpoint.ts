@@ -5,6 +5,7 @@ import type { Folder } from "../io/storage.ts";
 import type { LoraConfig } from "../model/adapters/lora.ts";
 import { readPieces, saveAdapter, saveModel } from "../model/files/save.ts";
 import type { Transformer } from "../model/transformer.ts";
+import { parseBoundedJson } from "../text/bounded-json.ts";
 import { float, formatJson } from "../text/json.ts";
 import type { Optimizer } from "./optimizer.ts";
 
@@ -20,6 +21,8 @@ export interface TrainerState {
   qwench: {
     version: 1;
     seed: number;
+    /** fields of the recipe that say which rows a step sees; absent in checkpoints of before */
+    order?: Record<string, unknown>;
     /** of the data, so that a resume on other rows is refused */
     fingerprint: number;
     /** sums since the last log, so that the next one is the same after a resume */
@@ -27,6 +30,36 @@ export interface TrainerState {
     /** kernel variants in use: other ones could round differently */
     tuning: Record<string, string>;
   };
+}
+
+/** Fields of a recipe that say which rows come in which step. */
+const ORDER_FIELDS = [
+  "seed",
+  "data_seed",
+  "shuffle_dataset",
+  "train_sampling_strategy",
+  "per_device_train_batch_size",
+  "gradient_accumulation_steps",
+  "packing",
+  "packing_strategy",
+  "num_generations",
+  "steps_per_generation",
+  "num_iterations",
+];
+
+/** What a recipe says of the order of rows. */
+export function orderOf(recipe: object): Record<string, unknown> {
+  return Object.fromEntries(
+    ORDER_FIELDS.filter((name) => name in recipe).map((name) => [name, (recipe as Record<string, unknown>)[name]]),
+  );
+}
+
+/** Where a run that goes on would see other rows than the run of the checkpoint: `seed was 0 and is 1`. */
+export function changedOrder({ qwench }: TrainerState, recipe: object): string[] {
+  const [before, now] = [qwench.order ?? { seed: qwench.seed }, orderOf(recipe)];
+  return Object.keys(before)
+    .filter((name) => name in now && before[name] !== now[name])
+    .map((name) => `${name} was ${String(before[name])} and is ${String(now[name])}`);
 }
 
 const STATE_FILE = "trainer_state.json";
@@ -239,7 +272,7 @@ export async function loadCheckpoint(folder: Folder, trainee: Trainee, optimizer
 function parseState(text: string, where: string): TrainerState {
   let state: TrainerState;
   try {
-    state = JSON.parse(text);
+    state = parseBoundedJson(text) as TrainerState;
   } catch (error) {
     throw new FormatError(`Cannot read ${where}: ${(error as Error).message}`);
   }

@@ -6,6 +6,7 @@ import { isBest } from "./best.ts";
 import {
   findCheckpoint,
   loadCheckpoint,
+  orderOf,
   saveCheckpoint,
   saveResult,
   sweepOutput,
@@ -66,7 +67,14 @@ export class LoopState<E, R extends StepResult> {
       best_metric: null,
       best_model_checkpoint: null,
       log_history: [],
-      qwench: { version: 1, seed, fingerprint: method.fingerprint, since_log: method.sinceLog, tuning: {} },
+      qwench: {
+        version: 1,
+        seed,
+        order: orderOf(recipe),
+        fingerprint: method.fingerprint,
+        since_log: method.sinceLog,
+        tuning: {},
+      },
     };
   }
 
@@ -88,7 +96,10 @@ export class LoopState<E, R extends StepResult> {
       throw new DataError(`Cannot resume from ${found.folder.path}: it was trained on ${method.otherData}`);
     await loadCheckpoint(found.folder, trainee, this.optimizer);
     await method.restore?.(found.folder);
+    const { seed, order } = state.qwench;
     Object.assign(state, found.state, { max_steps: method.batches.max_steps });
+    // from here on the rows come as this run has them
+    state.qwench = { ...found.state.qwench, seed, order };
     method.sinceLog = found.state.qwench.since_log;
     for (const [key, value] of Object.entries(found.state.qwench.tuning)) trainee.model.gpu.tuning.set(key, value);
   }

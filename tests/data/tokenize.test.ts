@@ -86,6 +86,7 @@ describe("tokenizeRow labels", () => {
       input_ids: [1, 2, 3],
       labels: [-100, 2, -100],
       warning: null,
+      notes: [],
     });
     expect(tokenize({ input_ids: [1, 2] }, { tokenizer: null }).labels).toEqual([1, 2]);
     const masked = { input_ids: [1, 2, 3], completion_mask: [0, 1, 1], assistant_masks: [1, 1, 0] };

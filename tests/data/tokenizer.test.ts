@@ -110,3 +110,41 @@ describe("loadTokenizer", () => {
     expect(() => loadTokenizer({ ...files, config: '"x"' })).toThrow(/^config.json must hold/);
   });
 });
+
+describe("a tokenizer.json that could take for ever", () => {
+  const made = (stage: string, value: unknown) => {
+    const files = tinyTokenizerFiles();
+    return () =>
+      loadTokenizer({
+        ...files,
+        tokenizerJson: JSON.stringify({ ...JSON.parse(files.tokenizerJson), [stage]: value }),
+      });
+  };
+  const split = (Regex: string) => ({ type: "Split", pattern: { Regex }, behavior: "Isolated", invert: false });
+
+  it.each(["(a+)+$", "(a|a)*$", "(aa?)*b", "(?:a?){30}a{30}", "a*a*a*b", "((a{1,10}){1,10}){1,10}", "(.*a){20}"])(
+    "is refused: %s",
+    (pattern) => {
+      expect(made("pre_tokenizer", split(pattern))).toThrow(FormatError);
+      expect(made("pre_tokenizer", { type: "Sequence", pretokenizers: [split(pattern)] })).toThrow(
+        `tokenizer.json: the pattern ${pattern} of its pre_tokenizer can take for ever`,
+      );
+    },
+  );
+
+  it.each([
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+",
+    "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{M}]*[\\p{Ll}\\p{M}]+(?i:'s|'t)?|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s+",
+    "\\p{N}{1,3}(?=(?:\\p{N}{3})*\\b)",
+  ])("is not what is published: %s", (pattern) => expect(made("pre_tokenizer", split(pattern))).not.toThrow());
+
+  it("is refused for replacements that grow", () => {
+    const grow = { type: "Replace", pattern: { String: "a" }, content: "aaaaaaaaaa" };
+    expect(made("normalizer", { type: "Sequence", normalizers: [grow, grow, grow] })).toThrow(
+      "tokenizer.json: the replacements of its normalizer make a text more than 64 times as long",
+    );
+    let deep: unknown = grow;
+    for (let i = 0; i < 60; i++) deep = { type: "Sequence", normalizers: [deep] };
+    expect(made("normalizer", deep)).toThrow("nests more than 50 deep");
+  });
+});

@@ -164,7 +164,7 @@ describe("prompts", () => {
   });
 
   it.each([
-    [{}, {}, "it needs prompt, question or problem"],
+    [{}, {}, "it needs prompt, question, problem or instruction"],
     [{ prompt: "" }, {}, '"prompt" is empty'],
     [{ question: "" }, { raw: true }, '"question" is empty'],
     [{ messages: [{ role: "assistant", content: "ho" }] }, {}, '"prompt" has no messages'],

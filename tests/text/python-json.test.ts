@@ -34,7 +34,7 @@ describe("parsePythonJson and pythonJson", () => {
   it("refuses deep nesting, written or not", () => {
     const deep = "[".repeat(5000) + "]".repeat(5000);
     expect(() => parsePythonJson(deep)).toThrow("nesting is deeper than 200");
-    expect(() => pythonJson(JSON.parse(deep))).toThrow("nesting is deeper than 200");
+    expect(() => pythonJson(JSON.parse(deep))).toThrow("nesting is deeper than 400");
   });
 });
 

@@ -6,6 +6,7 @@ import { type Evaluation, readEvaluation } from "../../eval/compare/file.ts";
 import { type Place, placesOf } from "../../eval/compare/names.ts";
 import { nodeFolder } from "../../platform/node/fs.ts";
 import { renderComparison } from "../../report/compare.ts";
+import { parseBoundedJson } from "../../text/bounded-json.ts";
 import { type CliFlag, type ParsedArgs, UsageError } from "../args.ts";
 import { numberFlag, textOf } from "../flags/text-flags.ts";
 import { checkOutput } from "../runs/generate-rows.ts";
@@ -117,7 +118,7 @@ async function lossAt(run: string, step: number): Promise<number | null> {
 
 function historyOf(text: string, name: string): Record<string, unknown>[] {
   try {
-    const { log_history: history } = JSON.parse(text);
+    const { log_history: history } = parseBoundedJson(text) as { log_history?: unknown };
     if (!Array.isArray(history)) throw new Error("it has no log_history");
     return history;
   } catch (error) {

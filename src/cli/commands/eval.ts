@@ -17,6 +17,7 @@ import { nodeFolder } from "../../platform/node/fs.ts";
 import { renderEvaluation } from "../../report/evaluation.ts";
 import type { CodePool } from "../../rewards/code/pool.ts";
 import { loadText, type PreparedText, respond, type TextModel } from "../../session/generate.ts";
+import { compactJson } from "../../text/python-json.ts";
 import { type ParsedArgs, UsageError } from "../args.ts";
 import { EMBEDDED_SET, type EvalRequest, readEvalRequests } from "../flags/eval-flags.ts";
 import { fingerprint, openPartial, type PartialEval } from "../runs/eval-partial.ts";
@@ -274,7 +275,7 @@ async function* fileOf(results: EvalResults, records: readonly EvalRecord[]): As
   const bytes = (text: string) => new TextEncoder().encode(text);
   yield bytes(`{\n"results": ${JSON.stringify(results, null, 2)},\n"records": {`);
   for (const [i, record] of records.entries()) {
-    yield bytes(`${i > 0 ? "," : ""}\n${JSON.stringify(String(record.global_id))}: ${JSON.stringify(record)}`);
+    yield bytes(`${i > 0 ? "," : ""}\n${JSON.stringify(String(record.global_id))}: ${compactJson(record)}`);
   }
   yield bytes("\n}\n}\n");
 }

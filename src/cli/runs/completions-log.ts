@@ -1,6 +1,8 @@
 import { FormatError } from "../../errors.ts";
 import type { Folder } from "../../io/storage.ts";
 import type { Completion, CompletionBatch } from "../../report/text.ts";
+import { parseBoundedJson } from "../../text/bounded-json.ts";
+import { compactJson } from "../../text/python-json.ts";
 
 const completionsFolder = "completions";
 
@@ -78,7 +80,7 @@ export function readCompletions(text: string, name: string): Completion[] {
     const where = `${name}:${i + 1} as a completion`;
     let row: Record<string, unknown>;
     try {
-      row = JSON.parse(line);
+      row = parseBoundedJson(line) as typeof row;
     } catch (error) {
       throw new FormatError(`Cannot read ${where}: ${(error as Error).message}`);
     }
@@ -101,5 +103,5 @@ export function readCompletions(text: string, name: string): Completion[] {
 }
 
 function toLine({ step, prompt, completion, rewards, advantage, finish_reason, length }: Completion): string {
-  return `${JSON.stringify({ step, prompt, completion, ...rewards, advantage, finish_reason, length })}\n`;
+  return `${compactJson({ step, prompt, completion, ...rewards, advantage, finish_reason, length })}\n`;
 }

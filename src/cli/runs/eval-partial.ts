@@ -4,6 +4,8 @@ import { FormatError, QwenchError } from "../../errors.ts";
 import type { EvalProblem, Verdicts, Written } from "../../eval/evaluate.ts";
 import type { Folder } from "../../io/storage.ts";
 import { nodeFolder } from "../../platform/node/fs.ts";
+import { parseBoundedJson } from "../../text/bounded-json.ts";
+import { compactJson } from "../../text/python-json.ts";
 import { show } from "../../text/show.ts";
 
 /** What an evaluation depends on. */
@@ -33,7 +35,7 @@ interface Head {
   prompts: string;
 }
 
-const line = (value: unknown) => `${JSON.stringify(value)}\n`;
+const line = (value: unknown) => `${compactJson(value)}\n`;
 
 /**
  * Opens `FILE.partial`: a line for each problem's responses as they end, and one for their grades. Where an earlier run of
@@ -102,7 +104,7 @@ function spoilt(where: string): FormatError {
 
 function parsed(where: string, text: string): unknown {
   try {
-    const value: unknown = JSON.parse(text);
+    const value: unknown = parseBoundedJson(text);
     if (typeof value === "object" && value !== null) return value;
   } catch {
     // told below

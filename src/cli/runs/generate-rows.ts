@@ -6,6 +6,7 @@ import { type NumberedRow, rowError } from "../../data/rows.ts";
 import { FormatError, QwenchError } from "../../errors.ts";
 import { nodeFolder } from "../../platform/node/fs.ts";
 import type { TextResponse } from "../../session/generate.ts";
+import { compactJson, copySpelling } from "../../text/python-json.ts";
 
 /** A row of the input, and its prompt. */
 export interface AskedRow {
@@ -60,7 +61,7 @@ export interface RowsOutput {
   end(complete: boolean): Promise<string | null>;
 }
 
-const line = (value: unknown) => `${JSON.stringify(value)}\n`;
+const line = (value: object) => `${compactJson(value)}\n`;
 
 /** Prints rows in their order, each as soon as those before it are done. */
 export function printedRows(rows: readonly AskedRow[], write: (text: string) => void): RowsOutput {
@@ -123,7 +124,10 @@ export async function savedRows(
       if (!complete) {
         return `${results.size} of ${rows.length} rows are in ${file}.partial; the same command goes on from there`;
       }
-      await folder.write(name, rows.map(({ source }, i) => line({ ...source.row, ...results.get(i) })).join(""));
+      await folder.write(
+        name,
+        rows.map(({ source }, i) => line(copySpelling(source.row, { ...source.row, ...results.get(i) }))).join(""),
+      );
       await folder.remove(partial);
       return `${rows.length} rows: ${file}`;
     },

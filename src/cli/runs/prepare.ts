@@ -18,6 +18,7 @@ import { renderTable } from "../../text/tables.ts";
 import { type CliFlag, type ParsedArgs, UsageError } from "../args.ts";
 import { openDataset } from "../sources/datasets.ts";
 import { embeddedRecipe } from "../sources/embedded.ts";
+import { splitRows, splitsOwnRows } from "../sources/held-out.ts";
 import { hubOptions } from "../sources/hub.ts";
 import { checkStages, publishedRecipe, readPublished } from "../sources/published.ts";
 import { openChatTemplate, openModelFolder } from "../sources/sources.ts";
@@ -112,9 +113,15 @@ export async function openSources(
   const model = await openModelFolder(model_name_or_path, recipe.model_revision, hub);
   const adapter = recipe.adapter_name_or_path ? await openModelFolder(recipe.adapter_name_or_path, "main", hub) : null;
   const rows = (name: string, split: string) => openDataset(name, split, recipe, hub, model);
-  const train = await rows(dataset_name, recipe.dataset_train_split);
+  const own = splitsOwnRows(recipe);
+  const all = await rows(dataset_name, recipe.dataset_train_split);
   const evaluating = recipe.eval_strategy !== "no";
-  const held = evaluating ? await rows(recipe.eval_dataset_name ?? dataset_name, recipe.dataset_test_split) : null;
+  const { train, held } = own
+    ? await splitRows(all, recipe.test_split_size!, recipe.seed)
+    : {
+        train: all,
+        held: evaluating ? await rows(recipe.eval_dataset_name ?? dataset_name, recipe.dataset_test_split) : null,
+      };
   const chat_template = recipe.chat_template_path ? await openChatTemplate(recipe.chat_template_path, hub) : null;
   return {
     gpu,

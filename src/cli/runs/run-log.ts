@@ -1,6 +1,7 @@
 import { FormatError, QwenchError } from "../../errors.ts";
 import type { Folder } from "../../io/storage.ts";
 import type { LogRecord } from "../../report/text.ts";
+import { parseBoundedJson } from "../../text/bounded-json.ts";
 import { show } from "../../text/show.ts";
 
 export const metricsFile = "metrics.jsonl";
@@ -78,7 +79,7 @@ export function readMetrics(text: string, name: string): LogRecord[] {
     if (line.trim() === "") continue;
     let record: unknown;
     try {
-      record = JSON.parse(line);
+      record = parseBoundedJson(line) as typeof record;
     } catch (error) {
       throw new FormatError(`Cannot read ${name}:${i + 1} as a log: ${(error as Error).message}`);
     }

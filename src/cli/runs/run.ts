@@ -6,7 +6,7 @@ import { nodeFolder } from "../../platform/node/fs.ts";
 import type { SftRecipe } from "../../recipe/recipe.ts";
 import type { PreparedBase } from "../../session/open.ts";
 import { tune } from "../../session/tune.ts";
-import { checkpointNames, findCheckpoint } from "../../train/checkpoint.ts";
+import { changedOrder, checkpointNames, findCheckpoint } from "../../train/checkpoint.ts";
 import { checkForecast } from "../../train/forecast/memory.ts";
 import { statusLine } from "../terminal/status-line.ts";
 import { collectGarbage } from "./collect.ts";
@@ -53,7 +53,12 @@ export async function startRun(
   verify?: (checkpoint: Folder) => Promise<unknown>,
 ): Promise<StartedRun> {
   const output = nodeFolder(recipe.output_dir);
-  const { resume, step } = await resumeFrom(recipe, output, verify);
+  const { resume, step, changed } = await resumeFrom(recipe, output, verify);
+  if (changed.length > 0) {
+    console.error(
+      `note: ${resume!.path} saw its rows in another order: ${changed.join(", ")}. From step ${step! + 1} on they come as this recipe has them`,
+    );
+  }
   const { gpu, platform } = await openGpu({ profile: recipe.profile });
   console.error(`Adapter: ${platform.describe}`);
   return { output, resume, step, gpu, platform, signal, status: statusLine() };
@@ -85,7 +90,7 @@ async function resumeFrom(
   recipe: RunRecipe,
   output: Folder,
   verify?: (checkpoint: Folder) => Promise<unknown>,
-): Promise<{ resume: Folder | null; step: number | null }> {
+): Promise<{ resume: Folder | null; step: number | null; changed: string[] }> {
   const wanted = recipe.resume_from_checkpoint;
   if (recipe.model_name_or_path && output.path === nodeFolder(recipe.model_name_or_path).path) {
     throw new RecipeError(
@@ -100,8 +105,8 @@ async function resumeFrom(
         `Cannot start a run in ${output.path}: it holds ${first} of another one. Go on with --resume_from_checkpoint true, replace it with --overwrite_output_dir true, or name another --output_dir`,
       );
     }
-    return { resume: null, step: null };
+    return { resume: null, step: null, changed: [] };
   }
   const { state, folder } = await findCheckpoint(output, wanted === true ? true : nodeFolder(wanted), verify);
-  return { resume: folder, step: state.global_step };
+  return { resume: folder, step: state.global_step, changed: changedOrder(state, recipe) };
 }

@@ -126,6 +126,8 @@ function reduce(recipe: SftRecipe | GrpoRecipe): Reduced {
     adapter_name_or_path: null,
     chat_template_path: null,
     eval_dataset_name: null,
+    // the sample rows are one file
+    test_split_size: eval_strategy !== "no" && !shares ? 1 : null,
     resume_from_checkpoint: null,
   };
 }

@@ -10,7 +10,14 @@ export const mostPageBytes = 128 * 1024 * 1024;
  */
 export async function parquetDecompressors(): Promise<ParquetDecompressors> {
   // Loaded when first needed: most data sets are JSON.
-  const [{ snappyUncompress }, codecs] = await Promise.all([import("hyparquet"), import("hyparquet-compressors")]);
+  const [{ snappyUncompress }, { decompress }, { decompressBrotli }, { gunzip }, { decompressLz4, decompressLz4Raw }] =
+    await Promise.all([
+      import("hyparquet"),
+      import("fzstd"),
+      import("hyparquet-compressors/src/brotli.js"),
+      import("hyparquet-compressors/src/gzip.js"),
+      import("hyparquet-compressors/src/lz4.js"),
+    ]);
   const all: ParquetDecompressors = {
     UNCOMPRESSED: (input) => input,
     SNAPPY: (input, length) => {
@@ -18,13 +25,13 @@ export async function parquetDecompressors(): Promise<ParquetDecompressors> {
       snappyUncompress(input, output);
       return output;
     },
-    GZIP: codecs.decompressGzip,
-    BROTLI: codecs.decompressBrotli,
-    LZ4: codecs.decompressLz4,
-    LZ4_RAW: codecs.decompressLz4Raw,
+    GZIP: (input, length) => gunzip(input, new Uint8Array(length)),
+    BROTLI: decompressBrotli,
+    LZ4: decompressLz4,
+    LZ4_RAW: decompressLz4Raw,
     ZSTD: (input, length) => {
       checkZstd(input, length);
-      return codecs.decompressZstd(input, new Uint8Array(length));
+      return decompress(input, new Uint8Array(length));
     },
   };
   // some decoders take the end of an empty page for damage

@@ -1,5 +1,6 @@
 import { DataError } from "../../errors.ts";
 import { fnvText } from "../../text/hash.ts";
+import { compactJson } from "../../text/python-json.ts";
 import { show } from "../../text/show.ts";
 import { splitmix32 } from "../sampler.ts";
 import type { SetRow } from "./data-set.ts";
@@ -70,8 +71,8 @@ export async function* solutionsByProblem(
     if (done.has(key)) continue;
     const own = waiting.get(key) ?? [];
     // the same text twice is no second solution
-    const text = JSON.stringify(row.completion);
-    if (own.some((other) => JSON.stringify(other.completion) === text)) continue;
+    const text = compactJson(row.completion);
+    if (own.some((other) => compactJson(other.completion) === text)) continue;
     own.push(row);
     if (own.length < solutions) {
       waiting.set(key, own);

@@ -1,5 +1,6 @@
 import { FormatError } from "../../errors.ts";
 import type { CodeOutcome } from "../../rewards/code/outcome.ts";
+import { parseBoundedJson } from "../../text/bounded-json.ts";
 import { isObject } from "../../text/json.ts";
 import { kindOf } from "../../text/show.ts";
 
@@ -55,7 +56,7 @@ export function readEvaluation(text: string, file: string): Evaluation {
   const wrong = (what: string) => new FormatError(`Cannot compare ${file}: ${what}`);
   let whole: unknown;
   try {
-    whole = JSON.parse(text);
+    whole = parseBoundedJson(text, { values: 100_000_000 }) as typeof whole;
   } catch (error) {
     throw wrong(`it is not JSON (${(error as Error).message})`);
   }

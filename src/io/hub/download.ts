@@ -1,4 +1,5 @@
 import { FormatError, QwenchError } from "../../errors.ts";
+import { parseBoundedJson } from "../../text/bounded-json.ts";
 import { notData } from "../../text/not-data.ts";
 import { CutError, type OpenResponse, open, type Transport, withRetries } from "../http.ts";
 import { type AppendableFolder, concat, isAppendable } from "../memory-folder.ts";
@@ -175,7 +176,7 @@ async function resume(folder: Folder, file: RemoteFile): Promise<State> {
 
 async function readNotes(folder: Folder, file: RemoteFile): Promise<Notes | undefined> {
   try {
-    return JSON.parse(await folder.readText(notesOf(file))) as Notes;
+    return parseBoundedJson(await folder.readText(notesOf(file))) as Notes;
   } catch {
     return undefined; // absent or cut short: the part is then started again
   }

@@ -3,7 +3,7 @@ import { FormatError, NetworkError, QwenchError } from "../../errors.ts";
 import { oneLine } from "../../text/show.ts";
 import { parseJsonObject } from "../checkpoint.ts";
 import { hubFetch, type Transport } from "../http.ts";
-import { checkFileName } from "../names.ts";
+import { checkFileName, portableFault } from "../names.ts";
 import type { Folder } from "../storage.ts";
 import type { RemoteFile } from "./download.ts";
 
@@ -101,7 +101,8 @@ async function listOnHub(kind: Kind, id: string, commit: string, transport: Tran
       if (entriesSeen > MAX_FILES || listed > MOST_LISTED) {
         throw new FormatError(`Cannot list ${transport.what}: it has over ${MAX_FILES} files, or names without end`);
       }
-      if (type !== "file") continue;
+      // files that cannot lie on every disk are of no use here, and a repository with one is
+      if (type !== "file" || String(path).split("/").some(portableFault)) continue;
       found.push(
         checkEntry({ path, size: lfs?.size ?? size, sha256: lfs?.oid, oid: lfs ? undefined : oid }, transport),
       );

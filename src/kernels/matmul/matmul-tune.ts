@@ -4,6 +4,7 @@ import type { Gpu } from "../../gpu/device.ts";
 import { fakeGpu } from "../../gpu/fake-device.ts";
 import type { Kernel } from "../../gpu/program.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
+import { parseBoundedJson } from "../../text/bounded-json.ts";
 import { isObject } from "../../text/json.ts";
 import { show } from "../../text/show.ts";
 import { matrixTiles, rowsTile } from "./gpu-tiles.ts";
@@ -263,7 +264,7 @@ export function exportTuning(gpu: Gpu): string {
 export function importTuning(gpu: Gpu, text: string): string | null {
   let file: { version?: unknown; adapter?: unknown; tiles?: unknown } | null;
   try {
-    file = JSON.parse(text);
+    file = parseBoundedJson(text) as typeof file;
   } catch (error) {
     return `Cannot read tuning: ${(error as Error).message}`;
   }

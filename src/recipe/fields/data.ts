@@ -180,6 +180,17 @@ export const dataFields = [
     help: "Rows to evaluate on, where they are not a split of dataset_name: a file, a folder or a hub data set.",
   },
   {
+    name: "test_split_size",
+    group: "data",
+    methods: both,
+    type: "number",
+    default: null,
+    nullable: true,
+    above: 0,
+    origin: "qwench",
+    help: "Rows of dataset_name that are kept for evaluation and not trained on: below 1 a share of them, else their number. They are drawn with seed.",
+  },
+  {
     name: "dataset_format",
     group: "data",
     methods: both,

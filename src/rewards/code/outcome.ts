@@ -1,3 +1,4 @@
+import { parseBoundedJson } from "../../text/bounded-json.ts";
 import { formatBytes } from "../../text/bytes.ts";
 import { isObject } from "../../text/json.ts";
 import { equalsJson, outputFault, type ToldValue } from "./compare.ts";
@@ -101,7 +102,7 @@ const STAGES: readonly unknown[] = ["compile", "program", "test", "done"];
 function read(text: unknown): Answer | null {
   if (typeof text !== "string") return null;
   try {
-    const told = JSON.parse(text);
+    const told = parseBoundedJson(text);
     if (!isObject(told) || !STAGES.includes(told.stage)) return null;
     const { error, value = null, secret = null } = told;
     if (!isValue(value, 0) || !(secret === null || typeof secret === "string")) return null;

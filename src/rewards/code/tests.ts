@@ -46,7 +46,7 @@ export function testsOf(row: Row): Omit<CodeTask, "code"> {
     const parts = ["public_test_cases", "private_test_cases"].filter((name) => present(row[name]));
     const { func_name } = present(row.metadata) ? object(row.metadata, "metadata") : {};
     const tests = parts.flatMap((name) =>
-      list(row[name], name).map((test) => liveCodeBenchTest(object(test, name), func_name, name)),
+      listOrEmpty(row[name], name).map((test) => liveCodeBenchTest(object(test, name), func_name, name)),
     );
     return { tests: filled(tests, parts.join(" and ")), prelude: LIVECODEBENCH_PRELUDE };
   }
@@ -111,11 +111,13 @@ function object(value: unknown, name: string): Row {
   throw new DataError(`${name} must be an object, not ${show(parsed)}`);
 }
 
-function list(value: unknown, name: string): unknown[] {
+function listOrEmpty(value: unknown, name: string): unknown[] {
   const parsed = typeof value === "string" ? json(value, name) : value;
   if (!Array.isArray(parsed)) throw new DataError(`${name} must be a list, not ${show(parsed)}`);
-  return filled(parsed, name);
+  return parsed;
 }
+
+const list = (value: unknown, name: string): unknown[] => filled(listOrEmpty(value, name), name);
 
 function filled<T>(tests: T[], name: string): T[] {
   if (tests.length === 0) throw new DataError(`${name} holds no test`);

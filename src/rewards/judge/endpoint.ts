@@ -1,4 +1,5 @@
 import { AbortError, NetworkError, RecipeError } from "../../errors.ts";
+import { parseBoundedJson } from "../../text/bounded-json.ts";
 import { formatBytes } from "../../text/bytes.ts";
 import { oneLine } from "../../text/show.ts";
 
@@ -182,7 +183,7 @@ function replyOf(body: string): JudgeReply {
     usage?: { prompt_tokens?: unknown; completion_tokens?: unknown };
   };
   try {
-    parsed = JSON.parse(body);
+    parsed = parseBoundedJson(body) as typeof parsed;
   } catch {
     throw new Again(`its answer is no JSON${excerpt(body)}`);
   }

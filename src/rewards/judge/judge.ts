@@ -1,4 +1,5 @@
 import { AbortError, DataError, type QwenchError, RecipeError, TrainingError } from "../../errors.ts";
+import { compactJson } from "../../text/python-json.ts";
 import { type RewardFunction, type Turn, textOf } from "../reward.ts";
 import { JUDGE_KEY, JudgeClient, type JudgeEndpoint, type JudgeReply } from "./endpoint.ts";
 
@@ -232,7 +233,7 @@ function fill(template: string, values: Record<string, unknown>): string {
         `judge_prompt asks for {${name}}, and the row has ${Object.keys(values).join(", ")}; write {{${name}}} for the braces themselves`,
       );
     }
-    return typeof value === "string" ? value : JSON.stringify(value);
+    return typeof value === "string" ? value : compactJson(value);
   });
 }
 

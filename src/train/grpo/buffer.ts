@@ -1,5 +1,6 @@
 import { FormatError } from "../../errors.ts";
 import type { Folder } from "../../io/storage.ts";
+import { parseBoundedJson } from "../../text/bounded-json.ts";
 import type { ExtraFile } from "../checkpoint.ts";
 import type { GrpoSequence } from "./sequences.ts";
 
@@ -35,7 +36,7 @@ export async function readBuffer(folder: Folder): Promise<GenerationBuffer | nul
   const where = `${folder.path}/${BUFFER_FILE}`;
   let buffer: GenerationBuffer;
   try {
-    buffer = JSON.parse(await folder.readText(BUFFER_FILE));
+    buffer = parseBoundedJson(await folder.readText(BUFFER_FILE), { values: 100_000_000 }) as GenerationBuffer;
   } catch (error) {
     throw new FormatError(`Cannot read ${where}: ${(error as Error).message}`);
   }

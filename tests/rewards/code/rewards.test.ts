@@ -4,6 +4,7 @@ import type { CodeExecutor } from "../../../src/rewards/code/pool.ts";
 import { codeFormatReward, codeRewards } from "../../../src/rewards/code/rewards.ts";
 import { type CodeTask, testsOf } from "../../../src/rewards/code/tests.ts";
 import type { RewardFunction, Turn } from "../../../src/rewards/reward.ts";
+import { parsePythonJson } from "../../../src/text/python-json.ts";
 
 // a program that ends must not run out of time on a slow machine
 const pool = openCodePool({ test_seconds: 120, total_seconds: 600 }, 2);
@@ -108,6 +109,24 @@ describe("the tests in a row", () => {
     });
     const solution = "class Solution:\n  def join(self, a: List[int], b: str) -> List: return b, sum(a)";
     expect(await run(call, solution)).toEqual(["passed"]);
+  });
+
+  test("LiveCodeBench's, of which only the public ones are there", () => {
+    const public_test_cases = JSON.stringify([{ input: "1\n", output: "2\n", testtype: "stdin" }]);
+    const tests = [{ kind: "stdin", input: "1\n", output: "2\n" }];
+    for (const private_test_cases of ["", "[]", null]) {
+      expect(testsOf({ public_test_cases, private_test_cases, metadata: null }).tests).toEqual(tests);
+    }
+    expect(() => testsOf({ public_test_cases: "[]", private_test_cases: "[]" })).toThrow("holds no test");
+  });
+
+  test("integers beyond 2^53, digit by digit", () => {
+    const verification_info =
+      '{"test_cases": [{"fn_name": "f", "input": [9007199254740993, 1.0], "output": 1000000000000000009}]}';
+    expect(testsOf({ verification_info: parsePythonJson(verification_info) }).tests).toEqual([
+      { kind: "call", name: "f", args: "[9007199254740993, 1.0]", expected: ["1000000000000000009"] },
+    ]);
+    expect(testsOf({ verification_info }).tests[0]).toMatchObject({ args: "[9007199254740993, 1.0]" });
   });
 
   test("open-r1's calls, whose results may lie in a list", async () => {

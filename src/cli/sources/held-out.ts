@@ -1,0 +1,77 @@
+import { existsSync, realpathSync, statSync } from "node:fs";
+import type { NumberedRow } from "../../data/rows.ts";
+import { epochOrder } from "../../data/sampler.ts";
+import { DATA_SETS } from "../../data/sets/registry.ts";
+import { DataError, RecipeError } from "../../errors.ts";
+import type { SftRecipe } from "../../recipe/recipe.ts";
+
+export type HeldOutFields = Pick<
+  SftRecipe,
+  | "dataset_name"
+  | "dataset_train_split"
+  | "dataset_test_split"
+  | "eval_dataset_name"
+  | "dataset_options"
+  | "test_split_size"
+  | "eval_strategy"
+>;
+
+/** Whether a name stands for the same rows whatever the split: a file. */
+function isFile(name: string): boolean {
+  return existsSync(name) && !statSync(name).isDirectory();
+}
+
+/**
+ * Whether evaluation takes its rows out of those of the training, by `test_split_size`.
+ *
+ * @throws {RecipeError} rows that would be trained on and evaluated as well
+ */
+export function splitsOwnRows(recipe: HeldOutFields): boolean {
+  const { dataset_name, eval_dataset_name, dataset_train_split, dataset_test_split, test_split_size } = recipe;
+  if (recipe.eval_strategy === "no" || dataset_name === null) {
+    if (test_split_size === null) return false;
+    throw new RecipeError(
+      `test_split_size ${test_split_size} keeps rows for evaluation, and eval_strategy is no; set eval_strategy, or leave it out`,
+    );
+  }
+  if (test_split_size !== null) {
+    if (eval_dataset_name === null) return true;
+    throw new RecipeError(
+      `test_split_size ${test_split_size} and eval_dataset_name ${eval_dataset_name} both say what to evaluate on; leave one out`,
+    );
+  }
+  // sides of the problems are apart whatever the file
+  if (recipe.dataset_options?.shares !== undefined) return false;
+  const other = eval_dataset_name ?? dataset_name;
+  const known = (name: string) => !existsSync(name) && Object.hasOwn(DATA_SETS, name);
+  const file = isFile(dataset_name) && isFile(other) && realpathSync(dataset_name) === realpathSync(other);
+  const split = !isFile(dataset_name) && other === dataset_name && dataset_train_split === dataset_test_split;
+  if (!file && (!split || known(dataset_name))) return false;
+  const what = file ? `${dataset_name} is one file` : `split ${dataset_train_split} of ${dataset_name}`;
+  throw new RecipeError(
+    `Cannot evaluate on the rows of the training: ${what}${file ? ", and eval_strategy is" : " is dataset_train_split and dataset_test_split, and eval_strategy is"} ${recipe.eval_strategy}. Keep some of its rows with test_split_size (0.1 is a tenth), name others with eval_dataset_name, or set eval_strategy: no`,
+  );
+}
+
+/**
+ * Rows in two parts, each in their order. Which are kept depends on the seed and the number of rows.
+ *
+ * @param size below 1 a share of the rows, else their number
+ * @throws {DataError} fewer than one row on a side
+ */
+export async function splitRows(
+  rows: AsyncIterable<NumberedRow>,
+  size: number,
+  seed: number,
+): Promise<{ train: NumberedRow[]; held: NumberedRow[] }> {
+  const all: NumberedRow[] = [];
+  for await (const row of rows) all.push(row);
+  const count = size < 1 ? Math.ceil(all.length * size) : Math.floor(size);
+  if (count < 1 || count >= all.length) {
+    throw new DataError(
+      `Cannot keep test_split_size ${size} of ${all.length} rows for evaluation: ${count} would be kept and ${all.length - count} trained on`,
+    );
+  }
+  const kept = new Set(epochOrder(all.length, 0, seed).subarray(0, count));
+  return { train: all.filter((_, i) => !kept.has(i)), held: all.filter((_, i) => kept.has(i)) };
+}

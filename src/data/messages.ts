@@ -1,0 +1,129 @@
+import { copySpelling, parsePythonJson } from "../text/python-json.ts";
+import { kindOf } from "../text/show.ts";
+import type { Message } from "./chat-template.ts";
+import { type NumberedRow, rowError } from "./row-error.ts";
+
+/** ShareGPT's and older names for the usual roles. */
+const ROLES: Readonly<Record<string, string>> = {
+  human: "user",
+  gpt: "assistant",
+  chatgpt: "assistant",
+  bing: "assistant",
+  bard: "assistant",
+  bot: "assistant",
+  model: "assistant",
+  observation: "tool",
+  function_response: "tool",
+  function: "tool",
+};
+/** What a `from` may be; a `role` may be any that the template knows. */
+const KNOWN = new Set(["system", "user", "assistant", "tool", "developer"]);
+
+/**
+ * The messages in a column: a list, or JSON of one. ShareGPT's `from` and `value` become `role` and `content`, its
+ * `function_call` an assistant's `tool_calls`, its `observation` a tool's turn. Parts of text are joined.
+ *
+ * @throws {DataError} with the row and the message: another type, a role that is none, a part that is no text
+ */
+export function parseMessages(source: NumberedRow, key: string): Message[] {
+  let list = source.row[key];
+  if (typeof list === "string" && key !== "prompt" && key !== "completion") list = tryJson(list);
+  if (!Array.isArray(list)) throw rowError(source, `"${key}" must be a list of messages, not ${kindOf(list)}`);
+  return list.map((item: unknown, i) => {
+    const where = `message ${i + 1} of "${key}"`;
+    if (typeof item !== "object" || item === null || Array.isArray(item)) {
+      throw rowError(source, `${where} must be {role, content}, not ${kindOf(item)}`);
+    }
+    const { from, value, ...message } = item as Record<string, unknown>;
+    const named = message.role ?? from;
+    if (typeof named !== "string" || named === "") throw rowError(source, `${where} has no role`);
+    const content = message.content ?? value;
+    if (named === "function_call") return functionCall(source, where, content);
+    const role = Object.hasOwn(ROLES, named) ? ROLES[named] : named;
+    if (message.role === undefined && !KNOWN.has(role)) {
+      throw rowError(
+        source,
+        `${where} is from ${JSON.stringify(named)}, which is no role: ${[...KNOWN, ...Object.keys(ROLES), "function_call"].join(", ")}`,
+      );
+    }
+    const made = withoutNulls({ ...message, role, content: joined(source, where, content) });
+    return copySpelling(item, made);
+  });
+}
+
+/** The text of a message: its parts one after the other, as Qwen's templates for images write them. */
+function joined(source: NumberedRow, where: string, content: unknown): string {
+  if (content === undefined || content === null) return "";
+  if (typeof content === "string") return content;
+  if (!Array.isArray(content)) {
+    throw rowError(source, `${where} must have a string or a list of parts as content, not ${kindOf(content)}`);
+  }
+  const texts = content.map((part: unknown, i) => {
+    if (typeof part === "string") return part;
+    const { type, text } = (typeof part === "object" && part !== null ? part : {}) as Record<string, unknown>;
+    if (typeof text === "string" && (type === undefined || type === null || type === "text")) return text;
+    throw rowError(
+      source,
+      `${where}: part ${i + 1} of its content is ${typeof type === "string" ? `of type ${JSON.stringify(type)}` : kindOf(part)}; only parts of text are read`,
+    );
+  });
+  return texts.join("");
+}
+
+/** ShareGPT's `function_call`: the name and arguments as JSON, one call or a list. */
+function functionCall(source: NumberedRow, where: string, content: unknown): Message {
+  const value = typeof content === "string" ? tryJson(content) : content;
+  const calls = Array.isArray(value) ? value : [value];
+  const tool_calls = calls.map((call: unknown) => {
+    const { name, arguments: given } = (typeof call === "object" && call !== null ? call : {}) as Record<
+      string,
+      unknown
+    >;
+    if (typeof name !== "string") {
+      throw rowError(source, `${where} must be JSON of {name, arguments}, not ${kindOf(content)}`);
+    }
+    const args = typeof given === "string" ? tryJson(given) : (given ?? {});
+    return { type: "function", function: { name, arguments: args } };
+  });
+  return { role: "assistant", content: "", tool_calls };
+}
+
+/** Tables write a null for each field that a message lacks; templates test `is defined`. */
+function withoutNulls(message: Message): Message {
+  return Object.fromEntries(Object.entries(message).filter(([, value]) => value !== null)) as Message;
+}
+
+/** The value of a JSON text, or the text where it is none. */
+export function tryJson(text: string): unknown {
+  try {
+    return parsePythonJson(text);
+  } catch {
+    return text;
+  }
+}
+
+/**
+ * Puts the system's turn before a conversation: the row's own `system` column, as ShareGPT has it, else `system_prompt`
+ * where the conversation has none.
+ *
+ * @throws {DataError} a row with a `system` column and another system turn
+ */
+export function withSystem(
+  source: NumberedRow,
+  messages: Message[],
+  system_prompt: string | null | undefined,
+): Message[] {
+  const { system } = source.row;
+  const own = messages.find(({ role }) => role === "system");
+  if (typeof system === "string" && system !== "") {
+    if (!own) return [{ role: "system", content: system }, ...messages];
+    if (own.content !== system) {
+      throw rowError(source, 'has a "system" column and another system turn; one of the two must go');
+    }
+    return messages;
+  }
+  if (system !== undefined && system !== null && typeof system !== "string") {
+    throw rowError(source, `"system" must be a string, not ${kindOf(system)}`);
+  }
+  return system_prompt && !own ? [{ role: "system", content: system_prompt }, ...messages] : messages;
+}
