@@ -159,7 +159,8 @@ describe("a trainer in a worker", () => {
     const { name, bytes } = await bytesFrom(page, whole, "adapter");
     expect(name).toBe("SFT-then-GRPO-adapter.zip");
     const adapter = await folderOf(unzipSync(bytes));
-    expect(await adapter.list()).toEqual(["adapter_config.json", "adapter_model.safetensors"]);
+    const files = ["adapter_config.json", "adapter_model.safetensors", "tokenizer.json", "tokenizer_config.json"];
+    expect(await adapter.list()).toEqual(files);
     const gpu = await ownGpu();
     const sources = { gpu, model: await tinyChatModel(), adapter };
     const text = await loadText(await prepareText(sources), sources);

@@ -135,7 +135,9 @@ describe("problems come from", () => {
     };
     const { problems } = await read(["humaneval", "--file", fileOf("h.jsonl", lines([humaneval]))]);
     expect(problems[0]).toMatchObject({ ground_truth: null, original_id: "HumanEval/0" });
-    expect(problems[0].tests!.tests).toEqual([{ kind: "assert", code: expect.stringContaining("check(f)") }]);
+    expect(problems[0].tests!.tests).toEqual([
+      { kind: "assert", code: expect.stringContaining("check(f)"), entry: "f", given: expect.any(String) },
+    ]);
     const rows = fileOf(
       "own.jsonl",
       lines([{ question: "Add.", test_list: ["assert f(1) == 1", "assert f(2) == 2"] }]),

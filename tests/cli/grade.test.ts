@@ -75,7 +75,7 @@ describe("qwench grade", () => {
     [["a", "--order", "boxes"], 2, "--order is made of whole, answer_tag, boxed,"],
     [["a", "--precision", "-1"], 2, "--precision must be a number of at least 0, got -1"],
     [["/nowhere.jsonl"], 1, "NotFoundError: Cannot open /nowhere.jsonl"],
-    [[file([{ gold: "1" }])], 1, '"pred" must be text or a number, not missing'],
+    [[file([{ gold: "1" }])], 1, '"pred" must be text or a number; it is missing'],
     [[file([{ gold: "1", pred: "1", expected: "yes" }])], 1, '"expected" must be true, false or null, not "yes"'],
   ])("%j ends with code %d", async (argv, expected, message) => {
     const { code, err } = await run(...argv);

@@ -99,13 +99,13 @@ describe("qwench push", () => {
       tags: ["qwench", "lora", "sft"],
       datasets: ["openai/gsm8k"],
     });
-    expect(card).toContain("| base | openai/gsm8k | 1319 | 20.0 |  | 52.1 | 8 | 0.7 | 512 |");
+    expect(card).toContain("| base | openai/gsm8k | 1319 | 20.0 | — | 52.1 | 8 | 0.7 | 512 |");
     expect(card).toContain("| checkpoint-40 | openai/gsm8k | 1319 | 37.5 | 71.2 | 52.1 | 8 | 0.7 | 512 |");
     expect(card).toContain("LoRA of rank 4, α 10, rank-stabilised, on q_proj, k_proj");
     const curve = card.split("\n").filter((line) => /^\| \d+ \|/.test(line));
     expect(curve).toHaveLength(10);
-    expect(curve[0]).toBe("| 1 | 0 | 3 | 0.0001 |");
-    expect(curve[9]).toMatch(/^\| 40 \| 0\.975 \| 1\.05 \|/);
+    expect(curve[0]).toBe("| 1 | 3 | 1e-4 | 0 |");
+    expect(curve[9]).toMatch(/^\| 40 \| 1\.05 \| \S+ \| 0\.975 \|/);
     expect(card).toContain(`\`\`\`yaml\n${RECIPE}\`\`\``);
     expect(card).toMatch(/- qwench \d+\.\d+\.\d+\n- node \d+/);
   });
@@ -259,8 +259,8 @@ describe("a model card", () => {
       { step: 2, train_runtime: 12 },
     ];
     const card = modelCard({ ...facts, logs });
-    expect(card).toContain("| step | loss | eval loss | reward | KL | completion tokens |");
-    expect(card).toContain("| 1 | 0 | 2.5 | 0.25 | 0 | 100.5 |\n| 2 | 0.01 |  | 0.5 | 0.001 | 90 |\n");
+    expect(card).toContain("| step | reward | loss | eval loss | tokens a completion | KL |");
+    expect(card).toContain("| 1 | 0.25 | 0 | 2.5 | 100.5 | 0 |\n| 2 | 0.5 | 0.01 | — | 90 | 0.001 |\n");
     expect(card).toContain("trained by GRPO");
   });
 });

@@ -84,7 +84,10 @@ test("the Python notebook starts a job in the page, receives its metrics, and wr
   expect(printed.join("\n")).toMatch(
     /^SFT: loss [\d.]+ at step 1, [\d.]+ at step 2\nGRPO: reward [\d.]+ at step 1, [\d.]+ at step 2\nsolved, before: \d+%\nsolved, after SFT: \d+%\nsolved, after GRPO: \d+%$/,
   );
-  expect((await run(cells.at(-1)!.source)).toJs()).toEqual(["adapter_config.json", "adapter_model.safetensors"]);
+  const written = (await run(cells.at(-1)!.source)).toJs();
+  expect(written).toEqual([
+    ...["adapter_config.json", "adapter_model.safetensors", "tokenizer.json", "tokenizer_config.json"],
+  ]);
   const folder = memoryFolder();
   for (const name of ["adapter_config.json", "adapter_model.safetensors"]) {
     await folder.write(name, python.FS.readFile(`/clone/demo/notebooks/qwench-adapter/${name}`));

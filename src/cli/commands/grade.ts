@@ -119,7 +119,8 @@ function textOf(source: NumberedRow, key: string): string {
   const value = source.row[key];
   if (typeof value === "string") return value;
   if (typeof value === "number" || typeof value === "bigint") return String(value);
-  throw rowError(source, `"${key}" must be text or a number, not ${show(value)}`);
+  const found = value === undefined ? "is missing" : `is ${show(value)}`;
+  throw rowError(source, `"${key}" must be text or a number; it ${found}`);
 }
 
 function optionsOf(flags: ParsedArgs["flags"]): GradeOptions {
