@@ -15,6 +15,7 @@ import { methodOf, RECIPE_FLAG } from "./runs/prepare.ts";
 import { DRY_RUN_FLAG } from "./sources/dry-run.ts";
 import { commandHelp } from "./terminal/help.ts";
 import { EXIT_INTERRUPTED } from "./terminal/interrupt.ts";
+import { packageVersion } from "./version.ts";
 
 interface Command {
   usage: string;
@@ -132,7 +133,7 @@ ${Object.entries(COMMANDS)
   .map(([name, { summary }]) => `  ${name.padEnd(8)} ${summary}`)
   .join("\n")}
 
-qwench COMMAND --help tells the rest. Exit codes: 0 done, 1 failure, 2 wrong usage, 130 interrupted.
+qwench COMMAND --help tells the rest, qwench --version the version. Exit codes: 0 done, 1 failure, 2 wrong usage, 130 interrupted.
 `;
 
 /** Runs one command line. @returns the exit code */
@@ -141,6 +142,10 @@ export async function main(argv: readonly string[]): Promise<number> {
   if (name === undefined || name === "--help" || name === "-h" || name === "help") {
     process.stdout.write(OVERVIEW);
     return name === undefined ? 2 : 0;
+  }
+  if (name === "--version" || name === "-v" || name === "version") {
+    process.stdout.write(`${packageVersion()}\n`);
+    return 0;
   }
   const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : null;
   try {

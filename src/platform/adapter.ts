@@ -33,6 +33,8 @@ export interface OpenOptions {
   dawnFeatures?: readonly string[];
   /** where the defaults are read from; default the environment of the process */
   env?: Record<string, string | undefined>;
+  /** whether a software renderer may be fetched from npm where this machine has nothing that computes; default true */
+  fetch?: boolean;
   /** receives the advice, once a process; default console.error */
   warn?: (line: string) => void;
 }

@@ -1,3 +1,4 @@
+import { createRequire } from "node:module";
 import type { Gpu } from "../../gpu/device.ts";
 import type { AdapterProfile } from "../../gpu/profile.ts";
 import { describeSubgroupMatrices, wantsSubgroupMatrix } from "../../gpu/subgroup-matrix.ts";
@@ -11,8 +12,9 @@ import { renderTable } from "../../text/tables.ts";
 import { checkForecast } from "../../train/forecast/memory.ts";
 import { type ParsedArgs, UsageError } from "../args.ts";
 import { kindOf } from "../runs/kinds.ts";
-import { availableMemory, openGpu } from "../runs/open-gpu.ts";
+import { availableMemory, fitsText, openGpu, openToForecast } from "../runs/open-gpu.ts";
 import { forecastTable, openSources, readRecipe } from "../runs/prepare.ts";
+import { packageVersion } from "../version.ts";
 import { planPublished } from "./recipe.ts";
 import { rewardsOf } from "./train.ts";
 
@@ -31,20 +33,18 @@ async function planRun<M extends Method>(args: ParsedArgs, method: M): Promise<n
   const both = recipe as SftRecipe | GrpoRecipe;
   const opened = await rewardsOf(both);
   await opened?.close(); // what cannot be loaded has shown itself, and nothing is scored
-  const { gpu, platform } = await openGpu();
+  const { gpu, platform, describe } = await openToForecast();
   const sources = await openSources(both, gpu, new AbortController().signal, () => {});
   const training = await prepareTraining(method, recipe, { ...sources, rewards: opened?.rewards });
   const { prepared } = training;
   for (const note of [...notes, ...prepared.notes]) console.error(`note: ${note}`);
   const available = availableMemory(platform, both.max_memory);
-  console.log(`Adapter: ${platform.describe}`);
+  console.log(`Adapter: ${describe}`);
   console.log(kindOf(training).description);
   console.log(`largest micro-batch: ${prepared.forecast.tokens} tokens\n`);
   console.log(forecastTable(prepared, available));
   checkForecast(prepared.forecast, available);
-  console.log(
-    available === null ? "It fits WebGPU's limits. WebGPU does not report how much memory the GPU has." : "It fits.",
-  );
+  console.log(fitsText(available));
   return 0;
 }
 
@@ -82,6 +82,22 @@ function subgroupText({ subgroup }: AdapterProfile): string | false {
   return `${max > 0 ? `${min} to ${max} lanes` : "of varying size"}${control ? ", a size on request" : ""}`;
 }
 
+/** `node 20.20.2`, `deno 2.9.6`. */
+function runtimeVersion(): string {
+  const { deno, bun, node } = process.versions as Record<string, string | undefined>;
+  return deno ? `deno ${deno}` : bun ? `bun ${bun}` : `node ${node}`;
+}
+
+/** Of the npm package that brings WebGPU to Node; nothing in Deno, which has its own. */
+function dawnVersion(): Record<string, string> {
+  if (process.versions.deno) return {};
+  try {
+    return { "webgpu (Dawn)": createRequire(import.meta.url)("webgpu/package.json").version };
+  } catch {
+    return {};
+  }
+}
+
 function infoOf(gpu: Gpu, platform: Platform): Record<string, unknown> {
   const {
     maxBufferSize,
@@ -92,7 +108,9 @@ function infoOf(gpu: Gpu, platform: Platform): Record<string, unknown> {
   } = gpu.limits;
   const { f16, timestamps } = gpu.features;
   return {
-    runtime: platform.name,
+    qwench: packageVersion(),
+    runtime: runtimeVersion(),
+    ...dawnVersion(),
     adapter: platform.describe,
     software: platform.software,
     "f16 (offered and right)": f16,

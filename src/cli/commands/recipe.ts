@@ -10,7 +10,7 @@ import { formatNumber } from "../../text/numbers.ts";
 import { markdownTable, renderTable } from "../../text/tables.ts";
 import { checkForecast, type MemoryForecast } from "../../train/forecast/memory.ts";
 import { type CliFlag, type ParsedArgs, UsageError } from "../args.ts";
-import { availableMemory, openGpu } from "../runs/open-gpu.ts";
+import { availableMemory, fitsText, openToForecast } from "../runs/open-gpu.ts";
 import { forecastTable, methodOf, readRecipe, recipeText } from "../runs/prepare.ts";
 import { publishedRecipe, publishedText, readPublished } from "../sources/published.ts";
 
@@ -63,8 +63,8 @@ export async function planPublished(args: ParsedArgs, name: string, method: Meth
   const { forecast, text } = await describeForecast(recipe, method, longest);
   console.log(text);
   console.log(forecastTable({ forecast }));
-  const { gpu, platform } = await openGpu();
-  console.log(`Adapter: ${platform.describe}`);
+  const { gpu, platform, describe } = await openToForecast();
+  console.log(`Adapter: ${describe}`);
   const { maxBufferSize, maxStorageBufferBindingSize } = gpu.limits;
   const limits = { maxBufferSize, maxStorageBufferBindingSize };
   try {
@@ -75,9 +75,7 @@ export async function planPublished(args: ParsedArgs, name: string, method: Meth
   }
   const available = availableMemory(platform, (recipe as SftRecipe).max_memory);
   checkForecast(forecast, available);
-  console.log(
-    available === null ? "It fits WebGPU's limits. WebGPU does not report how much memory the GPU has." : "It fits.",
-  );
+  console.log(fitsText(available));
   return 0;
 }
 

@@ -55,7 +55,7 @@ export async function openDenoAdapter(options: OpenOptions = {}): Promise<Platfo
     if (choice === "gpu" || choice === "mesa") {
       throw new GpuError(`Cannot open adapter ${choice}: no Vulkan driver is installed. ${remedy(choice)}`);
     }
-    await useSwiftShader(host, options.warn);
+    await useSwiftShader(host, options);
   }
   const request = choice === "mesa" ? { forceFallbackAdapter: true } : FASTEST;
   const adapter = await gpu.requestAdapter(request);

@@ -64,7 +64,7 @@ export async function openNodeAdapter(options: OpenOptions = {}): Promise<Platfo
     throw new GpuError(`Cannot open adapter ${choice}: no ${wanted} that Dawn accepts. ${remedy(choice)}`);
   }
   try {
-    await useSwiftShader(host, options.warn);
+    await useSwiftShader(host, options);
   } catch (error) {
     throw new GpuError(
       `Cannot open a WebGPU adapter: no driver that Dawn accepts, and ${(error as Error).message}. ${installMesa()}`,

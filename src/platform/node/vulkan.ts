@@ -1,6 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
+import { GpuError } from "../../errors.ts";
 import { type AdapterChoice, rendererOf } from "../adapter.ts";
 import { homeFolder } from "./cache-folder.ts";
 import { type SwiftShader, unpackSwiftShader } from "./swiftshader.ts";
@@ -58,8 +59,12 @@ export async function useSystemVulkan(host: VulkanHost, warn?: (line: string) =>
 }
 
 /** Makes SwiftShader the only Vulkan driver of this process. @throws {GpuError | NetworkError} where it cannot be had */
-export async function useSwiftShader(host: VulkanHost, warn?: (line: string) => void): Promise<SwiftShader> {
-  const unpacked = await unpackSwiftShader({ warn });
+export async function useSwiftShader(
+  host: VulkanHost,
+  { warn, fetch = true }: { warn?: (line: string) => void; fetch?: boolean } = {},
+): Promise<SwiftShader> {
+  const refuse = () => Promise.reject(new GpuError("SwiftShader is not installed"));
+  const unpacked = await unpackSwiftShader(fetch ? { warn } : { warn: () => {}, download: refuse });
   runtimeFolder(host);
   host.setEnv("VK_DRIVER_FILES", null); // the newer name would win
   host.setEnv("VK_ICD_FILENAMES", unpacked.manifest);
