@@ -62,7 +62,7 @@ export interface OpenBase {
 export interface PreparedBase extends OpenBase {
   /** rows or prompts that it trains on */
   rows: number;
-  batches: { readonly max_steps: number };
+  batches: { readonly max_steps: number; readonly stepsPerEpoch: number };
   forecast: MemoryForecast;
   /** what the run will have compiled, with the tiles that were measured by now */
   kernels(): Kernel[] | Promise<Kernel[]>;

@@ -2,14 +2,16 @@ import { QwenchError, RecipeError } from "../../errors.ts";
 import type { Gpu } from "../../gpu/device.ts";
 import type { Folder } from "../../io/storage.ts";
 import type { Platform } from "../../platform/index.ts";
-import { nodeFolder } from "../../platform/node/fs.ts";
+import { freeBytes, nodeFolder } from "../../platform/node/fs.ts";
 import type { SftRecipe } from "../../recipe/recipe.ts";
 import type { PreparedBase } from "../../session/open.ts";
 import { tune } from "../../session/tune.ts";
 import { changedOrder, checkpointNames, findCheckpoint } from "../../train/checkpoint.ts";
+import type { DueFields } from "../../train/due.ts";
 import { checkForecast } from "../../train/forecast/memory.ts";
 import { statusLine } from "../terminal/status-line.ts";
 import { collectGarbage } from "./collect.ts";
+import { checkDisk, diskForecast } from "./disk.ts";
 import { availableMemory, openGpu } from "./open-gpu.ts";
 import { forecastTable } from "./prepare.ts";
 import { metricsFile } from "./run-log.ts";
@@ -25,7 +27,9 @@ export type RunRecipe = Pick<
   | "resume_from_checkpoint"
   | "max_memory"
   | "profile"
->;
+  | "save_total_limit"
+> &
+  DueFields;
 
 /** Said when a run is interrupted. */
 export const STOPPING = "\nStopping at the next step boundary, with a checkpoint. Ctrl-C again ends at once.";
@@ -67,7 +71,7 @@ export async function startRun(
 /** Says what will run and what memory it takes, refuses what does not fit, and picks kernel variants. */
 export async function announce(
   recipe: RunRecipe,
-  { gpu, platform, signal, status }: StartedRun,
+  { gpu, platform, output, signal, status }: StartedRun,
   prepared: PreparedBase,
   description: string,
 ): Promise<void> {
@@ -77,6 +81,7 @@ export async function announce(
   const available = availableMemory(platform, recipe.max_memory);
   console.error(`\n${forecastTable(prepared, available)}`);
   checkForecast(prepared.forecast, available);
+  checkDisk(output.path, await freeBytes(output.path), diskForecast(recipe, prepared));
   await collectGarbage();
   await tune(gpu, prepared, tuningStore(), { signal, onBegin: status }); // before the weights: what it takes is given back by then
   status(null);

@@ -238,3 +238,15 @@ function explain(error: unknown, what: string): unknown {
       return error;
   }
 }
+
+/** Bytes that this user may still write where `path` is or will be; null where the system does not say. */
+export async function freeBytes(path: string): Promise<number | null> {
+  for (let at = resolve(path); ; at = dirname(at)) {
+    try {
+      const { bavail, bsize } = await fs.statfs(at);
+      return bavail * bsize;
+    } catch {
+      if (dirname(at) === at) return null;
+    }
+  }
+}

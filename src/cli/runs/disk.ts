@@ -1,0 +1,41 @@
+import { QuotaError } from "../../errors.ts";
+import type { SftRecipe } from "../../recipe/recipe.ts";
+import type { PreparedBase } from "../../session/open.ts";
+import { formatFileSize } from "../../text/bytes.ts";
+import { type DueFields, dueOf } from "../../train/due.ts";
+
+type SaveFields = DueFields & Pick<SftRecipe, "save_total_limit">;
+
+/** What a run will write, in bytes: the checkpoints that it keeps at a time, the one that is being written, and its result. */
+export function diskForecast(
+  recipe: SaveFields,
+  { forecast, batches, companions }: Pick<PreparedBase, "forecast" | "batches" | "companions">,
+): { checkpoint: number; checkpoints: number; total: number } {
+  const texts = Object.values(companions).reduce((sum, text) => sum + text.length, 0);
+  const result = 4 * forecast.trainable + texts;
+  const checkpoint = result + (forecast.byKind.optimizer ?? 0);
+  const due = dueOf(recipe, batches);
+  let planned = 0;
+  for (let step = 1; step <= batches.max_steps; step++) if (due(step).save) planned++;
+  // an old checkpoint goes only when the next one is whole
+  const most = recipe.save_total_limit === null ? planned : Math.max(1, recipe.save_total_limit) + 1;
+  const checkpoints = Math.min(planned, most);
+  return { checkpoint, checkpoints, total: checkpoints * checkpoint + result };
+}
+
+/**
+ * Refuses a run whose checkpoints will not fit, before it computes anything.
+ *
+ * @param free bytes; null: nobody knows
+ * @throws {QuotaError} with what it needs, what there is, and what to change
+ */
+export function checkDisk(
+  path: string,
+  free: number | null,
+  { checkpoint, checkpoints, total }: ReturnType<typeof diskForecast>,
+): void {
+  if (free === null || total <= free) return;
+  throw new QuotaError(
+    `Cannot train into ${path}: ${checkpoints} checkpoints of ${formatFileSize(checkpoint)} and the result take ${formatFileSize(total)}, and the disk has ${formatFileSize(free)} left. Free some space, keep fewer (save_total_limit), save less often (save_steps), or name another output_dir`,
+  );
+}
