@@ -2,9 +2,7 @@ import { basename, resolve } from "node:path";
 import { readRows } from "../../data/dataset.ts";
 import type { NumberedRow } from "../../data/rows.ts";
 import { AbortError, DataError } from "../../errors.ts";
-import { readJson } from "../../io/checkpoint.ts";
 import type { HubOptions } from "../../io/hub/hub.ts";
-import { ADAPTER_CONFIG_FILE } from "../../io/peft.ts";
 import type { Folder } from "../../io/storage.ts";
 import { nodeFile, nodeFolder } from "../../platform/node/fs.ts";
 import {
@@ -27,7 +25,7 @@ import { type PendingFolder, writeFolder } from "../runs/export-folder.ts";
 import { openGpu } from "../runs/open-gpu.ts";
 import { tuningStore } from "../runs/tuning.ts";
 import { hubOptions } from "../sources/hub.ts";
-import { openModelFolder } from "../sources/sources.ts";
+import { baseOf, openBaseOf, openModelFolder } from "../sources/sources.ts";
 import { interruptible } from "../terminal/interrupt.ts";
 import { statusLine } from "../terminal/status-line.ts";
 
@@ -222,12 +220,13 @@ async function openSource(
   hub: HubOptions,
 ): Promise<{ source: ExportSource; base: string }> {
   const adapter = adapterName === null ? null : await openModelFolder(adapterName, "main", hub);
-  const named = adapter && (await readJson(adapter, ADAPTER_CONFIG_FILE)).base_model_name_or_path;
-  const base = model ?? (typeof named === "string" ? named : "");
+  const base = model ?? (adapter ? await baseOf(adapter) : "");
   if (base === "") {
     throw new UsageError(`The adapter ${adapterName} does not name the model it was trained on: name it by --model`);
   }
-  return { source: await openExport(await openModelFolder(base, revision, hub), adapter), base };
+  const named = adapter !== null && model === null;
+  const folder = named ? await openBaseOf(adapter, base, revision, hub) : await openModelFolder(base, revision, hub);
+  return { source: await openExport(folder, adapter), base };
 }
 
 async function checked(

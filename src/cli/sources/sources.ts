@@ -2,9 +2,11 @@ import { existsSync, statSync } from "node:fs";
 import { basename, dirname } from "node:path";
 import { type ByteSource, readRows } from "../../data/dataset.ts";
 import type { NumberedRow } from "../../data/rows.ts";
-import { NotFoundError } from "../../errors.ts";
+import { NetworkError, NotFoundError } from "../../errors.ts";
+import { readJson } from "../../io/checkpoint.ts";
 import { downloadDataset } from "../../io/hub/dataset.ts";
 import { downloadModel, fetchFiles, openSnapshot } from "../../io/hub/hub.ts";
+import { ADAPTER_CONFIG_FILE } from "../../io/peft.ts";
 import type { Folder } from "../../io/storage.ts";
 import { nodeFile, nodeFolder } from "../../platform/node/fs.ts";
 import { openTokenizer } from "../../session/tokenizer.ts";
@@ -25,6 +27,25 @@ export async function openModelFolder(nameOrPath: string, revision: string, hub:
   if (!HUB_ID.test(nameOrPath))
     throw new NotFoundError(`Cannot load ${nameOrPath}: there is no such folder, and it is not a hub id (owner/name)`);
   return fromHub(hub, (options) => downloadModel(hubName(nameOrPath), { ...options, revision }));
+}
+
+/** The base that an adapter's adapter_config.json names; "" where it names none. */
+export async function baseOf(adapter: Folder): Promise<string> {
+  const { base_model_name_or_path: base } = await readJson(adapter, ADAPTER_CONFIG_FILE);
+  return typeof base === "string" ? base : "";
+}
+
+/** Opens the base that an adapter names. @throws where it cannot be had, with what names it and how to name another */
+export async function openBaseOf(adapter: Folder, base: string, revision: string, hub: CliHub): Promise<Folder> {
+  try {
+    return await openModelFolder(base, revision, hub);
+  } catch (error) {
+    if (!(error instanceof NotFoundError || error instanceof NetworkError)) throw error;
+    const message = `${error.message}. ${adapter.path}/${ADAPTER_CONFIG_FILE} names it as the adapter's base (base_model_name_or_path); name the place where the base lies with --model`;
+    throw error instanceof NotFoundError
+      ? new NotFoundError(message, { cause: error })
+      : new NetworkError(message, { cause: error });
+  }
 }
 
 /** The chat template in a Jinja file, or of the tokenizer in a folder or on the hub. */

@@ -1,6 +1,4 @@
-import { readJson } from "../../io/checkpoint.ts";
 import type { HubOptions } from "../../io/hub/hub.ts";
-import { ADAPTER_CONFIG_FILE } from "../../io/peft.ts";
 import type { Folder } from "../../io/storage.ts";
 import type { LoadDType, Quantization } from "../../model/files/load.ts";
 import { nodeFolder } from "../../platform/node/fs.ts";
@@ -13,7 +11,7 @@ import { availableMemory, openGpu } from "../runs/open-gpu.ts";
 import { tuningStore } from "../runs/tuning.ts";
 import { embeddedModelFolder } from "./embedded-folder.ts";
 import { hubOptions } from "./hub.ts";
-import { openChatTemplate, openModelFolder } from "./sources.ts";
+import { baseOf, openBaseOf, openChatTemplate, openModelFolder } from "./sources.ts";
 
 const DTYPES: readonly string[] = ["auto", "float32", "float16", "bfloat16"];
 
@@ -99,8 +97,8 @@ export async function openText(
 async function openBase({ model, revision }: ModelRequest, adapter: Folder | null, hub: HubOptions): Promise<Folder> {
   if (model !== null) return openModelFolder(model, revision, hub);
   if (adapter) {
-    const { base_model_name_or_path: base } = await readJson(adapter, ADAPTER_CONFIG_FILE);
-    if (typeof base === "string" && base !== "") return openModelFolder(base, revision, hub);
+    const base = await baseOf(adapter);
+    if (base !== "") return openBaseOf(adapter, base, revision, hub);
   }
   return nodeFolder(embeddedModelFolder());
 }
