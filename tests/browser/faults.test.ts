@@ -103,7 +103,7 @@ describe("what a user brings", () => {
         ["1+1=", "2"],
         ["<img onerror=alert(1)>", "3"],
       ],
-      columnsTaken: { prompt: "instruction", completion: "output" },
+      columnsTaken: {}, // Alpaca's names need no others
       problem: null,
       count: 2,
     });

@@ -87,7 +87,9 @@ describe("--dry_run tiny", () => {
     expect(said).toMatch(/^Forecast by the shape of Qwen\/Qwen2.5-3B, .* 1 × \(1,024 \+ 31,744\) tokens/m);
     expect(said).toMatch(/^judge: no judge is asked; a stand-in on this machine scores every completion 0$/m);
     expect(said).toMatch(/^max_completion_length +31744 +16$/m);
-    expect(said).toMatch(/^step 2\/2 .*match format exactly 0 .*judge 0\.5 .*learning_rate 5e-5.* kl /m);
+    const [step] = /^step 2\/2 .*$/m.exec(said) ?? [""];
+    for (const part of ["match format exactly 0 ", "judge 0.5 ", "learning_rate 5e-5 ", " kl "])
+      expect(step).toContain(part);
     expect(said).toMatch(/^judge: 8 replies, /m);
     expect(said).toMatch(/That was a dry run: what it saved is of a small random model\./);
     expect(code).toBe(0);

@@ -11,14 +11,12 @@ test("a full storage is told with what is needed and what is free", async () => 
   stated(9.9e9, 10e9);
   const said = (await explainStorage(refused, "write a/b", 500e6)) as Error;
   expect(said.name).toBe("QuotaError");
-  expect(said.message).toContain("is full. 500.0 MB are needed, 100.0 MB of 10.00 GB are free");
+  expect(said.message).toContain("is full. 500 MB are needed, 100 MB of 10 GB are free");
 });
 
 test("a refusal within what the browser states as free is not called full", async () => {
   stated(1e9, 10e9);
   const said = (await explainStorage(refused, "write a/b", 500e6)) as Error;
   expect(said.name).toBe("QuotaError");
-  expect(said.message).toContain(
-    "refused 500.0 MB more, though it states 9.00 GB of 10.00 GB as free: the disk itself",
-  );
+  expect(said.message).toContain("refused 500 MB more, though it states 9.0 GB of 10 GB as free: the disk itself");
 });
