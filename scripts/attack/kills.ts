@@ -118,6 +118,8 @@ async function attack(name: string, n: number): Promise<number> {
       const { code, said } = await run([...argv(output, resume), ...overwrite], after);
       if (code === null) {
         kills++;
+        // killed after the last byte was written: there is nothing left to do
+        if (existsSync(output) && differences(output, wanted, same).length === 0) break;
         continue;
       }
       faults =
