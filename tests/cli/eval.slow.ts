@@ -52,7 +52,7 @@ it("gives the same records twice, and after every kill -9 goes on to the same", 
   }
   const done = await evaluated(flags("killed.json"), partial);
   expect(done.code, done.said).toBe(0);
-  expect(done.said).toMatch(/Going on after \d+ of 200 problems/);
+  expect(done.said).toMatch(/Continuing after \d+ of 200 problems/);
   expect(readFileSync(at("killed.json")).equals(bytes)).toBe(true);
   expect(readFileSync(at("killed.report.html"), "utf8")).toBe(readFileSync(at("first.report.html"), "utf8"));
 

@@ -241,13 +241,13 @@ describe("the embedded model", () => {
     const interrupted = await qwench(...argv("cut.json", "--batch_size", "4"));
     clearInterval(timer);
     expect(interrupted.code, interrupted.err).toBe(130);
-    expect(interrupted.err).toMatch(/\d+ of 12 problems are in .*cut\.json\.partial; the same command goes on/);
+    expect(interrupted.err).toMatch(/\d+ of 12 problems are in .*cut\.json\.partial; the same command continues/);
     expect(existsSync(at("cut.json"))).toBe(false);
     truncateSync(partial, readFileSync(partial).length - 9);
     const other = await qwench(...argv("cut.json", "--seed", "1"));
     expect([other.code, other.err]).toEqual([1, expect.stringContaining("seed was 0 and is 1")]);
     const resumed = await qwench(...argv("cut.json"));
-    expect(resumed.err).toMatch(/Going on after \d+ of 12 problems/);
+    expect(resumed.err).toMatch(/Continuing after \d+ of 12 problems/);
     for (const name of [".json", ".report.html"]) {
       expect(readFileSync(at(`cut${name}`), "utf8")).toBe(readFileSync(at(`straight${name}`), "utf8"));
     }
@@ -266,7 +266,7 @@ describe("the embedded model", () => {
     writeFileSync(at("rows.jsonl"), rows.map((row) => JSON.stringify(row)).join("\n"));
     const { code, err, out } = await qwench(at("rows.jsonl"), "--n", "2", "--output", at("long.json"), "--json");
     expect(code, err).toBe(0);
-    expect(err).toContain("1 of 2 problems leave no room in the model's 256 positions: counted as not solved");
+    expect(err).toContain("1 of 2 problems are too long for the model's 256 positions: counted as not solved");
     const { results, records } = fileAt(at("long.json"));
     expect(JSON.parse(out)).toEqual(results);
     expect(results).toMatchObject({ dataset: "rows", total_problems: 2, max_tokens: 255, majority_accuracy: 50 });

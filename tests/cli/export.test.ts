@@ -86,7 +86,7 @@ describe("qwench export", () => {
     writeFileSync(at("bad.jsonl"), '{"nothing": 1}\n');
     const { code, said } = await adapted("--format", "gguf", "--output", at("unsure"), "--prompts", at("bad.jsonl"));
     expect(said).toMatch(
-      /could not be checked: it stays in \S+unsure\.partial, and \S+unsure was not made\. With --check false/,
+      /check of the export failed: it stays in \S+unsure\.partial, and \S+unsure was not made\. --check false makes/,
     );
     expect(said).toMatch(/DataError: \S*bad\.jsonl/);
     expect([code, left("unsure")]).toEqual([1, ["unsure.partial"]]);
@@ -124,7 +124,7 @@ describe("qwench export", () => {
     );
     expect(said).toMatch(/FAILED: over 4 prompts/);
     expect(said).toMatch(
-      /does not behave as what it was made from: it stays in \S+drowned\.partial, and \S+ was not made/,
+      /does not behave like the model it was made from: it stays in \S+drowned\.partial, and \S+ was not made/,
     );
     expect(code).toBe(1);
     expect(left("drowned")).toEqual(["drowned.partial"]);
@@ -226,7 +226,7 @@ describe("qwench export", () => {
     });
     const { code, said } = await adapted("--format", "merged_16bit", "--output", at("filled"));
     vi.restoreAllMocks();
-    expect(said).toMatch(/Nothing was left of \S+filled\n.*model\.safetensors: the disk is full \(ENOSPC\)/);
+    expect(said).toMatch(/Removed the unfinished \S+filled\n.*model\.safetensors: the disk is full \(ENOSPC\)/);
     expect([code, left("filled")]).toEqual([1, []]);
   });
 
@@ -235,7 +235,7 @@ describe("qwench export", () => {
     await adapterFor(nodeFolder(at("model")), { folder: nodeFolder(dir), base: at("model"), size: Number.NaN });
     const { code, said } = await run("export", "--format", "merged_16bit", "--adapter", dir, "--output", at("nan"));
     expect(said).toMatch(/merged with the adapter, holds a value that is not finite/);
-    expect(said).toMatch(/Nothing was left of \S+nan/);
+    expect(said).toMatch(/Removed the unfinished \S+nan/);
     expect([code, left("nan")]).toEqual([1, [dir.slice(root.length + 1)]]);
   });
 });
@@ -369,7 +369,7 @@ describe("as a process of its own", () => {
 
   test("Ctrl-C leaves nothing", async () => {
     const { code, said } = await interrupted("stopped", (child) => child.kill("SIGINT"));
-    expect(said).toMatch(/Nothing was left of \S+stopped\nInterrupted/);
+    expect(said).toMatch(/Removed the unfinished \S+stopped\nInterrupted/);
     expect(code).toBe(130);
     expect(left("stopped")).toEqual([]);
   });

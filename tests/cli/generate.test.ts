@@ -158,7 +158,7 @@ describe("a file of prompts", () => {
     const cut = await generate("--file", file, "--output", at("out.jsonl"), "--batch_size", "1");
     clearInterval(watch);
     expect(cut.code, cut.said).toBe(130);
-    expect(cut.said).toMatch(/\d+ of 12 rows are in .*out\.jsonl\.partial; the same command goes on from there/);
+    expect(cut.said).toMatch(/\d+ of 12 rows are in .*out\.jsonl\.partial; the same command continues from there/);
     expect(existsSync(at("out.jsonl"))).toBe(false);
     const other = await generate("--file", file, "--output", at("out.jsonl"), "--top_k", "3");
     expect(other.code).toBe(1);
@@ -166,7 +166,7 @@ describe("a file of prompts", () => {
     // killed in the middle of a line
     writeFileSync(at("out.jsonl.partial"), `${readFileSync(at("out.jsonl.partial"), "utf8")}{"row":2,"respo`);
     const rest = await generate("--file", file, "--output", at("out.jsonl"));
-    expect(rest.said).toMatch(/Going on after [1-9]\d* of 12 rows/);
+    expect(rest.said).toMatch(/Continuing after [1-9]\d* of 12 rows/);
     expect(rest.code, rest.said).toBe(0);
     expect(readFileSync(at("out.jsonl"), "utf8")).toBe(whole);
     expect(existsSync(at("out.jsonl.partial"))).toBe(false);

@@ -145,7 +145,7 @@ describe("qwench push", () => {
       writeFileSync(at("own", name), readFileSync(at("run", name)));
     writeFileSync(at("own", "README.md"), "# mine");
     const { said } = await push("--adapter", at("own"), "--repo", "me/own");
-    expect(said).toMatch(/README\.md is the model card; none is made/);
+    expect(said).toMatch(/README\.md is used as the model card/);
     expect(hub.repos.get("me/own")!.files.get("README.md")!.toString()).toBe("# mine");
   });
 

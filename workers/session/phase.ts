@@ -131,7 +131,7 @@ function runEventOf(event: TrainingEvent, { training, forecast, input }: Prepare
     case "checkpoint":
       return { type: "checkpoint", phase, step: Number(event.name.split("-").at(-1)) };
     case "best":
-      return { type: "note", text: `Took back the best model, ${event.name}` };
+      return { type: "note", text: `Restored the best checkpoint, ${event.name}` };
     case "end":
       return null;
   }

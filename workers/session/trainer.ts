@@ -142,7 +142,7 @@ export class TrainerSession implements TrainerService {
   }
 
   private get parts() {
-    if (!this.begun) throw new QwenchError("The worker was asked before it was told where things are");
+    if (!this.begun) throw new QwenchError("The worker has no addresses yet: call begin() before any other method");
     return this.begun;
   }
 }

@@ -50,7 +50,7 @@ export async function runEval(args: ParsedArgs): Promise<number> {
         existsSync(asked.output) &&
         !existsSync(`${asked.output}.partial`)
       ) {
-        console.error(`${asked.output} exists and is left as it is`);
+        console.error(`${asked.output} exists, so it is not evaluated again`);
         continue;
       }
       const code = await evaluateModel(asked, signal);
@@ -122,7 +122,7 @@ async function evaluateOpened(
   try {
     const left = problems.filter(({ global_id }) => !partial.written.has(global_id));
     if (partial.written.size > tooLong.length) {
-      console.error(`Going on after ${problems.length - left.length} of ${problems.length} problems`);
+      console.error(`Continuing after ${problems.length - left.length} of ${problems.length} problems`);
     }
     await gradeKept(problems, partial, graders, status);
     if (left.length > 0) {
@@ -147,7 +147,7 @@ async function evaluateOpened(
     status(null);
     const kept = problems.filter(({ global_id }) => partial.written.has(global_id)).length;
     console.error(
-      `${kept} of ${problems.length} problems are in ${output}.partial; the same command goes on from there`,
+      `${kept} of ${problems.length} problems are in ${output}.partial; the same command continues from there`,
     );
     if (!(error instanceof AbortError)) throw error;
     return EXIT_INTERRUPTED;
@@ -203,7 +203,7 @@ function tellLimits(
   const said = (count: number) => `${count} of ${problems.length} problems`;
   if (tooLong.length > 0) {
     console.error(
-      `note: ${said(tooLong.length)} leave no room in the model's ${positions} positions: counted as not solved`,
+      `note: ${said(tooLong.length)} are too long for the model's ${positions} positions: counted as not solved`,
     );
   }
   const cut = problems.filter(({ prompt_ids }) => prompt_ids.length + max_tokens > positions).length - tooLong.length;

@@ -165,7 +165,7 @@ async function exportModel(asked: Asked, signal: AbortSignal): Promise<number> {
   if (code !== null) return code;
   const folder = nodeFolder(output);
   console.log(`${output}: ${await listing(folder, await folder.list())}`);
-  note("an earlier export to it had ended but for its name: nothing was written again");
+  note("an earlier export to this folder was complete except for its name; no file was written again");
   return 0;
 }
 
@@ -187,7 +187,7 @@ async function writeChecked(
   const clear = async () => {
     status(null);
     await pending.discard();
-    console.error(`Nothing was left of ${output}`);
+    console.error(`Removed the unfinished ${output}`);
   };
   const stays = `it stays in ${pending.folder.path}, and ${output} was not made`;
   const names = await writeExport(pending.folder, source, request).catch(async (error) => {
@@ -198,19 +198,19 @@ async function writeChecked(
   const check = checking
     ? await checked(source, pending.folder, request, rows, tokens).catch(async (error) => {
         if (error instanceof AbortError) await clear();
-        else console.error(`The export could not be checked: ${stays}. With --check false it is made all the same.`);
+        else console.error(`The check of the export failed: ${stays}. --check false makes the export without a check.`);
         throw error;
       })
     : null;
   if (check && !exportPassed(check)) {
     tell(check);
-    console.error(`The export does not behave as what it was made from: ${stays}. Do not use it.`);
+    console.error(`The export does not behave like the model it was made from: ${stays}. Do not use it.`);
     return 1;
   }
   await pending.finish();
   console.log(`${output}: ${await listing(nodeFolder(output), names)}`);
   if (check) tell(check);
-  else console.error("note: not checked: whether it behaves as what it was made from, nobody knows");
+  else console.error("note: the export was not checked, so it may behave differently from the adapter");
   return 0;
 }
 

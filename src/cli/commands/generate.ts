@@ -254,7 +254,7 @@ async function writeRows(
   status: (line: string | null) => void,
 ): Promise<number> {
   const left = rows.map((row, number) => ({ row, number })).filter(({ number }) => !out.done.has(number));
-  if (out.done.size > 0) console.error(`Going on after ${out.done.size} of ${rows.length} rows`);
+  if (out.done.size > 0) console.error(`Continuing after ${out.done.size} of ${rows.length} rows`);
   const made = left.map(() => [] as TextResponse[]);
   const asked = left.map(({ row, number }) => ({ ...row, number }));
   const code = await follow(text, asked, options, status, async (prompt, response, one) => {

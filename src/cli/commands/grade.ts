@@ -156,7 +156,7 @@ function printReport(report: GradeReport): void {
     console.log(renderTable(columns, lines, process.stdout.columns));
   }
   console.log(`${rows} rows, ${equal} equal, in ${formatSeconds(report.seconds)}`);
-  if (agreement === null) console.log("No row says what is expected.");
+  if (agreement === null) console.log("No row has an expected verdict.");
   else {
     const wrong = disagreements.filter(({ expected }) => !expected).length;
     console.log(

@@ -129,7 +129,7 @@ async function push(asked: Asked, signal: AbortSignal): Promise<number> {
   const evaluations = await Promise.all(asked.evals.map(readResults));
   const versions = { qwench: packageVersion(), node: process.versions.node };
   const card = modelCard({ ...facts, ...trained, repo: asked.repo, evaluations, files: names, versions });
-  if (names.includes(README)) console.error(`note: ${join(asked.dir, README)} is the model card; none is made`);
+  if (names.includes(README)) console.error(`note: ${join(asked.dir, README)} is used as the model card`);
   else files.unshift({ path: README, content: new Blob([card]) });
   if (asked.dry) {
     console.log(names.includes(README) ? await folder.readText(README) : card);
@@ -148,7 +148,7 @@ async function push(asked: Asked, signal: AbortSignal): Promise<number> {
       onProgress: (what, part) => status(`${what}: ${Math.round(100 * part)} %`),
     });
     status(null);
-    if (!pushed.created) console.error(`note: ${asked.repo} was there already: its files of these names are replaced`);
+    if (!pushed.created) console.error(`note: ${asked.repo} exists; its files with these names are replaced`);
     console.log(`${pushed.url}: ${files.length} files, commit ${pushed.commit.slice(0, 12)}`);
     return 0;
   } finally {

@@ -79,7 +79,7 @@ export async function follow(
           progress!.rest();
           break;
         case "best":
-          progress!.message(`Took back the best model, ${event.name}`);
+          progress!.message(`Restored the best checkpoint, ${event.name}`);
           break;
         case "end":
           summary = { ...event.record };

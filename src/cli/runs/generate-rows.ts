@@ -122,7 +122,7 @@ export async function savedRows(
     },
     async end(complete) {
       if (!complete) {
-        return `${results.size} of ${rows.length} rows are in ${file}.partial; the same command goes on from there`;
+        return `${results.size} of ${rows.length} rows are in ${file}.partial; the same command continues from there`;
       }
       await folder.write(
         name,
