@@ -67,7 +67,7 @@ describe("qwench export", () => {
   test("leaves the check out where it is told to, and says so", async () => {
     mkdirSync(at("empty")); // may be there, if nothing is in it
     const { code, said } = await adapted("--format", "merged_16bit", "--output", at("empty"), "--check", "false");
-    expect(said).toMatch(/note: not checked/);
+    expect(said).toMatch(/note: the export was not checked/);
     expect(code).toBe(0);
     expect(readdirSync(at("empty"))).toContain("model.safetensors");
   });
