@@ -5,7 +5,7 @@ const TRAINING_LOCK = "qwench-training";
 const runLock = (id: string) => `qwench-run-${id}`;
 
 /** A worker that was ended a moment ago may still hold its locks. */
-const PATIENCE_MS = 1500;
+const PATIENCE_MS = 4000;
 
 /**
  * Takes a Web Lock: one tab at a time has it, and the browser takes it from a tab that dies.
