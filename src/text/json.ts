@@ -1,3 +1,5 @@
+import { JsonScanner } from "./json-scanner.ts";
+
 /** A number as it is spelled: 1000000.0 stays a float, and integers above 2^53 keep their digits. */
 export class JsonNumber {
   readonly text: string;
@@ -47,19 +49,8 @@ export function parseJson(text: string): JsonValue {
 }
 
 const NUMBER = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][-+]?\d+)?/y;
-// what ends a plain stretch of a string
-// biome-ignore lint/suspicious/noControlCharactersInRegex: JSON forbids them
-const SPECIAL = /["\\\u0000-\u001f]/g;
-const SPACE = /[ \t\n\r]*/y;
 
-class Reader {
-  private readonly text: string;
-  private at = 0;
-
-  constructor(text: string) {
-    this.text = text;
-  }
-
+class Reader extends JsonScanner {
   read(): JsonValue {
     const value = this.value(0);
     this.space();
@@ -110,46 +101,12 @@ class Reader {
     return items;
   }
 
-  private string(): string {
-    const start = this.at;
-    if (this.text[start] !== '"') this.fail();
-    SPECIAL.lastIndex = start + 1;
-    for (;;) {
-      const found = SPECIAL.exec(this.text);
-      this.at = found ? found.index : this.text.length;
-      if (found?.[0] === '"') break;
-      if (found?.[0] !== "\\") this.fail();
-      SPECIAL.lastIndex = this.at + 2;
-    }
-    this.at++;
-    const text = this.text.slice(start, this.at);
-    return text.includes("\\") ? JSON.parse(text) : text.slice(1, -1);
-  }
-
-  private next(mark: string): boolean {
-    this.space();
-    if (this.text[this.at] !== mark) return false;
-    this.at++;
-    return true;
-  }
-
-  private space(): void {
-    SPACE.lastIndex = this.at;
-    SPACE.exec(this.text);
-    this.at = SPACE.lastIndex;
-  }
-
   private take(pattern: RegExp): string {
     pattern.lastIndex = this.at;
     const found = pattern.exec(this.text);
     if (!found) return this.fail();
     this.at = pattern.lastIndex;
     return found[0];
-  }
-
-  private fail(): never {
-    const found = this.at < this.text.length ? JSON.stringify(this.text[this.at]) : "the end";
-    throw new SyntaxError(`unexpected ${found} at position ${this.at}`);
   }
 }
 

@@ -1,4 +1,5 @@
 import { pythonFloat } from "./json.ts";
+import { JsonScanner } from "./json-scanner.ts";
 
 /** What plain JavaScript values do not say about the JSON that they were read from. */
 interface Spelling {
@@ -93,10 +94,6 @@ function checkValues(text: string): void {
 }
 
 const NUMBER = /-?(?:0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?/y;
-// what ends a plain stretch of a string
-// biome-ignore lint/suspicious/noControlCharactersInRegex: JSON forbids them
-const SPECIAL = /["\\\u0000-\u001f]/g;
-const SPACE = /[ \t\n\r]*/y;
 const WORDS: readonly (readonly [string, unknown])[] = [
   ["null", null],
   ["true", true],
@@ -106,15 +103,9 @@ const WORDS: readonly (readonly [string, unknown])[] = [
   ["-Infinity", Number.NEGATIVE_INFINITY],
 ];
 
-class Reader {
-  private readonly text: string;
-  private at = 0;
+class Reader extends JsonScanner {
   /** whether the number read last was written as a float */
   private float = false;
-
-  constructor(text: string) {
-    this.text = text;
-  }
 
   read(): unknown {
     const value = this.value(0);
@@ -195,40 +186,6 @@ class Reader {
     }
     this.float = false;
     return items;
-  }
-
-  private string(): string {
-    const start = this.at;
-    if (this.text[start] !== '"') this.fail();
-    SPECIAL.lastIndex = start + 1;
-    for (;;) {
-      const found = SPECIAL.exec(this.text);
-      this.at = found ? found.index : this.text.length;
-      if (found?.[0] === '"') break;
-      if (found?.[0] !== "\\") this.fail();
-      SPECIAL.lastIndex = this.at + 2;
-    }
-    this.at++;
-    const text = this.text.slice(start, this.at);
-    return text.includes("\\") ? JSON.parse(text) : text.slice(1, -1);
-  }
-
-  private next(mark: string): boolean {
-    this.space();
-    if (this.text[this.at] !== mark) return false;
-    this.at++;
-    return true;
-  }
-
-  private space(): void {
-    SPACE.lastIndex = this.at;
-    SPACE.exec(this.text);
-    this.at = SPACE.lastIndex;
-  }
-
-  private fail(): never {
-    const found = this.at < this.text.length ? JSON.stringify(this.text[this.at]) : "the end";
-    throw new SyntaxError(`unexpected ${found} at position ${this.at}`);
   }
 }
 

@@ -60,7 +60,10 @@ export class TrainerSession implements TrainerService {
   };
 
   readonly data: TrainerService["data"] = {
-    preview: async (source) => previewRows(await this.parts.library.openRows(source, "train", { report: () => {} })),
+    preview: async (source) => {
+      const { library } = this.parts;
+      return previewRows(await library.openRows(source, "train", { report: () => {} }));
+    },
   };
 
   readonly storage: TrainerService["storage"] = {
