@@ -1,4 +1,4 @@
-/** Where a run stands. */
+/** Progress of a run. */
 export interface Mark {
   /** milliseconds */
   time: number;
@@ -8,13 +8,13 @@ export interface Mark {
   tokens: number;
 }
 
-/** What logs say of the speed since the one before. Writing a checkpoint counts in neither as far as it can be told apart. */
+/** Speed metrics since the previous log. Both exclude the time of checkpoints, as far as that can be measured. */
 export interface Speed {
-  /** The first mark of a run. */
+  /** Starts the clock of a run. */
   begin(mark: Mark): void;
-  /** The speed since the last log, which begins again. */
+  /** Returns the speed since the last log, and restarts. */
   log(mark: Mark): Record<string, number>;
-  /** A checkpoint was written. */
+  /** Call it after writing a checkpoint. */
   saved(mark: Mark): void;
 }
 
@@ -38,7 +38,7 @@ export class TokensPerSecond implements Speed {
   }
 }
 
-/** `step_time`, seconds a step: the mean over all steps since the last log. */
+/** `step_time`, seconds per step: the mean over all steps since the last log. */
 export class StepTime implements Speed {
   private since: Mark = { time: 0, step: 0, tokens: 0 };
 
