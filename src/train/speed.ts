@@ -8,17 +8,20 @@ export interface Mark {
   tokens: number;
 }
 
-/** Speed metrics since the previous log. Both exclude the time of checkpoints, as far as that can be measured. */
+/**
+ * Speed metrics since the previous log. Both exclude the time of checkpoints and evaluations, as far as that can be
+ * measured.
+ */
 export interface Speed {
   /** Starts the clock of a run. */
   begin(mark: Mark): void;
   /** Returns the speed since the last log, and restarts. */
   log(mark: Mark): Record<string, number>;
-  /** Call it after writing a checkpoint. */
-  saved(mark: Mark): void;
+  /** Call it after a checkpoint or an evaluation. */
+  paused(mark: Mark): void;
 }
 
-/** `tokens_per_second`, since the last log or checkpoint. */
+/** `tokens_per_second`, since the last log, checkpoint or evaluation. */
 export class TokensPerSecond implements Speed {
   private since: Mark = { time: 0, step: 0, tokens: 0 };
 
@@ -33,7 +36,7 @@ export class TokensPerSecond implements Speed {
     return { tokens_per_second };
   }
 
-  saved(mark: Mark): void {
+  paused(mark: Mark): void {
     this.since = mark;
   }
 }
@@ -52,7 +55,7 @@ export class StepTime implements Speed {
     return { step_time };
   }
 
-  saved(mark: Mark): void {
+  paused(mark: Mark): void {
     if (mark.step === this.since.step) this.since = mark;
   }
 }
