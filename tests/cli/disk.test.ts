@@ -24,7 +24,7 @@ it.each([
   expect(diskForecast(recipe(values), prepared)).toEqual(wanted);
 });
 
-it("refuses what does not fit, with both numbers", () => {
+it("refuses a run that does not fit, with both numbers", () => {
   const needs = diskForecast(recipe({}), prepared);
   expect(() => checkDisk("out", 129_500, needs)).not.toThrow();
   expect(() => checkDisk("out", null, needs)).not.toThrow();
@@ -34,7 +34,7 @@ it("refuses what does not fit, with both numbers", () => {
   );
 });
 
-it("knows the room of a folder that is not there yet", async () => {
+it("finds the free space for a folder that does not exist yet", async () => {
   const free = await freeBytes(join(tmpdir(), "not", "there", "yet"));
   expect(free).toBeGreaterThan(0);
 });
