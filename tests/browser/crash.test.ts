@@ -116,7 +116,7 @@ test("a worker that is killed says so, and a new trainer goes on from the last c
     return lost;
   });
   expect(lost).toMatch(/worker was ended/);
-  expect(await howItEnded()).toMatch(/^QwenchError: The trainer's worker was ended/);
+  expect(await howItEnded()).toMatch(/^QwenchError: The trainer's worker was terminated/);
   await makeTrainerThatWeSeeInto();
   expect(await recordOf(id)).toMatchObject({ status: "paused" });
   await comesToTheSameNumbers(id, 2);
