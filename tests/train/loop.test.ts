@@ -259,7 +259,7 @@ it.each([
   const method = Object.assign(new Clocked(model), times);
   const recipe = recipeOf({ logging_steps: 1, save_strategy: "steps", save_steps: 3 });
   const rates: number[] = [];
-  const options = { output: memoryFolder("out"), now: () => method.time };
+  const options = { output: memoryFolder("out"), resume: null, now: () => method.time };
   for await (const event of train(model, method, recipe, options))
     if (event.type === "log") rates.push(event.record.tokens_per_second!);
   expect(rates).toHaveLength(8);
