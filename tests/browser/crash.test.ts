@@ -116,7 +116,7 @@ test("a killed worker is reported, and a new trainer continues from the last che
     return lost;
   });
   expect(lost).toMatch(/worker was ended/);
-  expect(await howItEnded()).toMatch(/^QwenchError: The trainer's worker was ended/);
+  expect(await howItEnded()).toMatch(/^QwenchError: The trainer's worker was terminated/);
   await makeTrainerThatWeSeeInto();
   expect(await recordOf(id)).toMatchObject({ status: "paused" });
   await comesToTheSameNumbers(id, 2);

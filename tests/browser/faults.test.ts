@@ -21,8 +21,9 @@ beforeAll(async () => {
   site = await serve(await trainerSite());
   page = await web.open(site.url);
   await page.evaluate(() => {
+    // a file on a disk keeps its date however often it is picked; one made here would take the clock's
     const fileOf = (name: string, base64: string) =>
-      new File([Uint8Array.from(atob(base64), (c) => c.charCodeAt(0))], name);
+      new File([Uint8Array.from(atob(base64), (c) => c.charCodeAt(0))], name, { lastModified: 1_700_000_000_000 });
     Object.assign(globalThis, { fileOf });
   });
   await makeTrainer(page);

@@ -1,8 +1,9 @@
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, it } from "vitest";
-import { checkDisk, diskForecast } from "../../src/cli/runs/disk.ts";
+import { checkDisk, checkpointBytes, diskForecast } from "../../src/cli/runs/disk.ts";
 import { QuotaError } from "../../src/errors.ts";
+import { memoryFolder } from "../../src/io/memory-folder.ts";
 import { freeBytes } from "../../src/platform/node/fs.ts";
 import { parseRecipe } from "../../src/recipe/recipe.ts";
 
@@ -32,6 +33,15 @@ it("refuses a run that does not fit, with both numbers", () => {
   expect(() => checkDisk("out", 100_000, needs)).toThrow(
     /^Cannot train into out: 10 checkpoints of 13 kB and the result take 130 kB, and the disk has 100 kB left\. Free/,
   );
+});
+
+it("counts checkpoints that are there already: a run that goes on after a full disk needs no room for them again", async () => {
+  const output = memoryFolder("out");
+  await output.write("report.html", "x".repeat(1000));
+  for (const name of ["checkpoint-2", "checkpoint-10", "tmp-checkpoint-12", "completions"]) {
+    await output.folder(name).write("optimizer.safetensors", new Uint8Array(300));
+  }
+  expect(await checkpointBytes(output)).toBe(900);
 });
 
 it("finds the free space for a folder that does not exist yet", async () => {

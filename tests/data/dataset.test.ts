@@ -286,6 +286,10 @@ describe("Parquet", () => {
     await expect(read("d.parquet", whole.subarray(0, whole.length - 20))).rejects.toThrow(FormatError);
     const holed = Uint8Array.from(whole).fill(0xff, 4, 300);
     await expect(read("d.parquet", holed)).rejects.toThrow(/^d.parquet is damaged in rows 1 to 2/);
+    whole[640] = 50; // in the place of a column's description: false
+    await expect(read("d.parquet", whole)).rejects.toThrow(
+      /^d.parquet is damaged: row group 1 has the columns question, ,/,
+    );
   });
 
   it("neither hangs nor fails without a reason, for a wrong byte anywhere", async () => {

@@ -201,7 +201,7 @@ describe("results", () => {
   });
 
   it("need a problem, and no more responses than there are", () => {
-    expect(() => resultsOf([], settings, [1])).toThrow("no problem");
+    expect(() => resultsOf([], settings, [1])).toThrow("without problems");
     expect(() => passAt(records, 5)).toThrow("pass@5 of 4");
   });
 });

@@ -113,7 +113,7 @@ describe("the tarball", () => {
       join(project, "server.js"),
       `import { createTrainer } from "qwench/client"; try { createTrainer(); } catch (error) { console.log(error.message); }`,
     );
-    expect(node("server.js")).toMatch(/^Cannot make a trainer here: createTrainer\(\) needs a browser's page/);
+    expect(node("server.js")).toMatch(/^Cannot make a trainer here: createTrainer\(\) needs a browser page/);
   });
 
   test("has types that compile where libraries are checked too", () => {

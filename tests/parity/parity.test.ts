@@ -62,7 +62,7 @@ describe("parity", () => {
     ])
       expect(checks).toContain(name);
     // each case ran, with more rows than the minimum
-    for (const name of ["qwen2", "qwen3", "sft", "grpo", "sampling", "schedules", "advantages"])
+    for (const name of ["qwen2", "qwen3", "sft", "sft_packed", "grpo", "sampling", "schedules", "advantages"])
       expect(new Set(rows.map((row) => row.case))).toContain(name);
     expect(rows.filter((row) => row.case === "grpo").length).toBeGreaterThan(20);
     for (const { check: name, worst, case: title } of rows)

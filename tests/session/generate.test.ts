@@ -168,8 +168,8 @@ describe("prompts", () => {
     [{ prompt: "" }, {}, '"prompt" is empty'],
     [{ question: "" }, { raw: true }, '"question" is empty'],
     [{ messages: [{ role: "assistant", content: "ho" }] }, {}, '"prompt" has no messages'],
-    [{ messages: [] }, { raw: true }, "raw text is completed from prompt, question or problem"],
-    [{ prompt: "x".repeat(300) }, {}, /the prompt has 3\d\d tokens, and the model 256 positions in all/],
+    [{ messages: [] }, { raw: true }, "raw text comes from prompt, question or problem"],
+    [{ prompt: "x".repeat(300) }, {}, /the prompt has 3\d\d tokens, and the model has 256 positions/],
   ])("%j is refused with its row's number", (row, options, message) => {
     expect(() => seen(row, options)).toThrow(message);
     expect(() => seen(row, options)).toThrow(/^rows\.jsonl, row 3: /);
@@ -177,7 +177,9 @@ describe("prompts", () => {
 
   it("need a template, unless they are raw", () => {
     const plain: PreparedText = { ...text, chat_template: null };
-    expect(() => promptOf(plain, source({ prompt: "hi" }))).toThrow("row 3: is to be answered, and the model has no");
+    expect(() => promptOf(plain, source({ prompt: "hi" }))).toThrow(
+      "row 3: needs a chat template, and the model has none",
+    );
     expect(promptOf(plain, source({ prompt: "hi" }), { raw: true }).prompt_ids.length).toBe(2);
     expect(() => conversationIds(plain, [])).toThrow("the model has no chat template");
   });
@@ -204,7 +206,7 @@ describe("a model", () => {
     await folder.remove("tokenizer.json");
     await expect(prepareText({ gpu: device(), model: folder })).rejects.toThrow(/mute: it has no tokenizer\.json/);
     const small = { gpu: device(), model: await writeTextModel(), available: 1000 };
-    await expect(prepareText(small)).rejects.toThrow(/its weights take [\d.]+ KiB and 1000 B are available/);
+    await expect(prepareText(small)).rejects.toThrow(/its weights need [\d.]+ KiB and 1000 B are available/);
     const other = await writeTextModel(memoryFolder("other"), { spec: { ...TEXT_SPEC, hidden_size: 32 } });
     const adapter = await writeRandomAdapter(memoryFolder("adapter"), other, {
       r: 2,

@@ -42,7 +42,7 @@ it("refuses two functions of one name, a column's name, and a judge on a host wi
     end: ended,
   };
   await expect(openRewards(["mine.js"], {}, platform({ modules }))).rejects.toThrow(
-    "as a column of the completions is",
+    "which is also a column of the completions",
   );
   expect(ended).toHaveBeenCalledOnce();
 });
@@ -54,6 +54,8 @@ it("lists the available functions, and modules only if the host opens them", asy
     /^There is no reward function acuracy: did you mean accuracy\? There are (?!.*modules)/,
   );
   const modules = { open: async () => null, notes: () => [], end: async () => {} };
-  await expect(openRewards(["acuracy"], {}, platform({ modules }))).rejects.toThrow(/, and modules by their path/);
+  await expect(openRewards(["acuracy"], {}, platform({ modules }))).rejects.toThrow(
+    /, and a module is named by its path/,
+  );
   await expect(openRewards(["./mine.py"], {}, platform({ modules }))).rejects.toThrow("a module's name ends in .js");
 });

@@ -151,14 +151,16 @@ function checkMetadata(source: Source, { schema, row_groups }: Metadata): Leaf[]
   for (const [i, { num_rows, columns }] of row_groups.entries()) {
     const where = `row group ${i + 1}`;
     require(num_rows >= 0n && num_rows <= maxRows, `${where} has ${num_rows} rows`);
-    const paths = columns.map((column) => column.meta_data?.path_in_schema.join("."));
+    // a damaged file has something else in the place of a column's description
+    const paths = columns.map((column) => column.meta_data?.path_in_schema?.join("."));
     require(paths.length === leaves.length &&
       paths.every(
         (path, c) => path === leaves[c].path,
       ), `${where} has the columns ${paths.join(", ")}, but the schema has ${leaves.map(({ path }) => path).join(", ")}`);
     for (const [c, { file_path, meta_data: column }] of columns.entries()) {
       require(file_path === undefined, `column ${paths[c]} is in another file, ${file_path}`);
-      const { num_values, total_compressed_size, data_page_offset, dictionary_page_offset } = column!;
+      const { codec, num_values, total_compressed_size, data_page_offset, dictionary_page_offset } = column!;
+      require(codec !== undefined, `column ${paths[c]} of ${where} names no compression`);
       const most = Math.max(leastMostValues, 64 * Number(total_compressed_size));
       require(num_values >= num_rows &&
         num_values <= most, `column ${paths[c]} of ${where} has ${num_values} values for ${num_rows} rows`);

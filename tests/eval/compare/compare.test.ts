@@ -32,7 +32,7 @@ describe("readEvaluation", () => {
 
   it.each([
     ["{", "it is not JSON"],
-    ["[]", "an evaluation, as qwench eval writes it, has results and records; this is a list"],
+    ["[]", "an evaluation written by qwench eval has results and records; this is a list"],
     ['{"results": {}}', "records is missing"],
     ['{"records": {}}', "results is missing"],
     ['{"results": {"model_type": "a"}, "records": {}}', "results.dataset must be a name, not nothing"],
@@ -49,8 +49,8 @@ describe("readEvaluation", () => {
     [{ is_correct: "yes" }, 'record 0: is_correct must be true or false, not "yes"'],
     [{ n_correct: undefined }, "record 0: n_correct must be a count, not nothing"],
     [{ n_total: 1.5 }, "record 0: n_total must be a count, not 1.5"],
-    [{ is_correct: false }, "record 0: is_correct false does not go with 1 of 2 right"],
-    [{ n_correct: 3 }, "record 0: is_correct true does not go with 3 of 2 right"],
+    [{ is_correct: false }, "record 0: is_correct false contradicts 1 of 2 correct"],
+    [{ n_correct: 3 }, "record 0: is_correct true contradicts 3 of 2 correct"],
   ])("refuses a record with %j", (change, message) => {
     const file = JSON.parse(evaluationText("a", [[1, 2]]));
     Object.assign(file.records[0], change);
@@ -288,7 +288,7 @@ describe("compareEvaluations", () => {
     const part = checkpoint(16, [yes, yes, yes, no]);
     const { datasets, notes } = compareEvaluations([base, part]);
     expect(notes).toEqual([
-      "gsm8k: files hold different problems (base 6, checkpoint-16 4); compared are the 4 that all have",
+      "gsm8k: the files hold different problems (base 6, checkpoint-16 4); Qwench compares the 4 that all files hold",
     ]);
     expect(datasets[0]).toMatchObject({ problems: 4 });
     expect(datasets[0].models[0]).toMatchObject({ solved: 2, accuracy: 50 });
@@ -298,7 +298,7 @@ describe("compareEvaluations", () => {
     const hot = read("hot", ["error", yes, no, no, no, no], { results: { temperature: 1, seed: 7 } });
     const { notes, datasets } = compareEvaluations([base, first, hot]);
     expect(notes).toEqual([
-      "gsm8k: temperature differs, which a difference may come from: 0.3 (base, checkpoint-16), 1 (hot)",
+      "gsm8k: temperature differs, which may cause a difference: 0.3 (base, checkpoint-16), 1 (hot)",
       "gsm8k: the evaluation of hot failed on 1 problem, which counts as not solved",
     ]);
     expect(datasets[0].models.map(({ name, failed }) => [name, failed])).toContainEqual(["hot", 1]);
@@ -318,7 +318,7 @@ describe("compareEvaluations", () => {
       ["c", "x"],
     ]);
     expect(notes).toEqual([
-      "a: only base was evaluated, there is nothing to compare it with",
+      "a: only base was evaluated, so there is nothing to compare",
       "c: base was not evaluated, x is the base there",
     ]);
   });
@@ -328,7 +328,7 @@ describe("compareEvaluations", () => {
     const { datasets, notes } = compareEvaluations([theirs, read("ours", [no, no], { dataset: "aime" })]);
     expect(datasets[0].problems).toBe(2);
     expect(notes[0]).toBe(
-      "aime_combined, aime: names differ, but they share problems and are compared as one data set",
+      "aime_combined, aime: the names differ, but the files share problems, so they are compared as one data set",
     );
   });
 

@@ -6,6 +6,7 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   symlinkSync,
   truncateSync,
@@ -135,6 +136,36 @@ describe("nodeFolder", () => {
     vi.restoreAllMocks();
     expect(readFileSync(join(root, "keep"), "utf8")).toBe("old");
     expect(readdirSync(root)).toEqual(["keep"]);
+  });
+
+  it("reads a text as it was at one moment, though another process replaces it meanwhile", async () => {
+    const folder = nodeFolder(root);
+    await folder.write("log", "old, and longer");
+    const open = fs.open.bind(fs);
+    vi.spyOn(fs, "open").mockImplementationOnce(async (...args) => {
+      const handle = await open(...args);
+      writeFileSync(join(root, "new"), "new");
+      renameSync(join(root, "new"), join(root, "log"));
+      return handle;
+    });
+    expect(await folder.readText("log")).toBe("old, and longer");
+    expect(await folder.readText("log")).toBe("new");
+  });
+
+  it("says that a quota is full, which Node has no name for, and that anything else went wrong, in a sentence", async () => {
+    const folder = nodeFolder(root);
+    const refusing = (error: object) => vi.spyOn(fs, "appendFile").mockRejectedValueOnce(error);
+    for (const errno of [-122, -69]) {
+      const code = `Unknown system error ${errno}`;
+      refusing(Object.assign(new Error(`${code}: ${code}, write`), { code, errno }));
+      await expect(folder.append("log", "x")).rejects.toThrow(
+        /^Cannot append to \S+log: this user's share of the disk is full/,
+      );
+    }
+    refusing(Object.assign(new Error("EIO: i/o error, write"), { code: "EIO", errno: -5 }));
+    const failed = folder.append("log", "x");
+    await expect(failed).rejects.toThrow(QwenchError);
+    await expect(failed).rejects.toThrow(/^Cannot append to \S+log: EIO: i\/o error, write$/);
   });
 
   it.skipIf(!existsSync("/dev/full"))("says that the disk is full when a log cannot grow", async () => {

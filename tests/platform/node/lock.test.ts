@@ -1,8 +1,17 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  promises as fs,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { exclusively } from "../../../src/io/storage.ts";
 import { nodeFolder } from "../../../src/platform/node/fs.ts";
 
@@ -70,6 +79,44 @@ describe("a lock of a folder", () => {
     const path = join(root, "run.lock");
     writeFileSync(path, JSON.stringify({ id: String(process.pid), host: hostname(), what: "old", began: "1" }));
     expect("release" in (await lock())).toBe(true);
+  });
+
+  it("that names nobody is being written; 5 s later its writer was killed in the middle of it", async () => {
+    const path = join(root, "run.lock");
+    writeFileSync(path, "");
+    expect(await lock()).toMatchObject({ owner: { id: "?" } });
+    const old = Date.now() / 1000 - 6;
+    utimesSync(path, old, old);
+    expect("release" in (await lock())).toBe(true);
+  });
+
+  it("appears with its owner's name in it, or not at all, and where there are no hard links as well", async () => {
+    const seen: unknown[] = [];
+    const link = fs.link.bind(fs);
+    const spy = vi.spyOn(fs, "link").mockImplementation(async (from, to) => {
+      seen.push(existsSync(join(root, "run.lock")), JSON.parse(readFileSync(from, "utf8")).id);
+      await link(from, to);
+    });
+    writeFileSync(join(root, ".run.lock.999999999-abc.qwench-tmp"), "{"); // of a process that was killed
+    const first = await lock();
+    expect(seen).toEqual([false, String(process.pid)]);
+    expect(readdirSync(root)).toEqual(["run.lock"]);
+    if ("release" in first) await first.release();
+    spy.mockRejectedValue(Object.assign(new Error("EPERM"), { code: "EPERM" }));
+    expect("release" in (await lock())).toBe(true);
+    expect(readdirSync(root)).toEqual(["run.lock"]);
+    vi.restoreAllMocks();
+  });
+
+  it("makes its folder again where who released it has just removed it", async () => {
+    const folder = nodeFolder(join(root, "made"));
+    const writeFile = fs.writeFile.bind(fs);
+    vi.spyOn(fs, "writeFile").mockImplementationOnce(async (...args) => {
+      rmSync(join(root, "made"), { recursive: true });
+      return writeFile(...args);
+    });
+    expect("release" in (await folder.lock("run", "test"))).toBe(true);
+    vi.restoreAllMocks();
   });
 
   it("goes to one of twenty racing processes at a time", async () => {
