@@ -80,7 +80,7 @@ export class GpuContext {
     this.programs = new ProgramCache(device, features, (fault) => this.watch(fault));
     this.arena = new UniformArena(device);
     this.staging = new StagingRing(device, (wait) => this.wait(wait));
-    this.pace = new Pace(device, (wait) => this.wait(wait));
+    this.pace = new Pace(device, (wait) => this.wait(wait), profile);
     this.profiler = profiler && features.timestamps ? new Profiler(device) : null;
     void device.lost.then(({ reason, message }) => {
       const how = reason === "destroyed" ? "destroyed" : `lost: ${message || reason || "no reason given"}`;
