@@ -13,8 +13,9 @@ export interface TileAsk {
   transB: boolean;
   /** how b is stored */
   b: StoredMatrix;
-  /** rows of the output */
+  /** rows of the output, and columns of all parts */
   m: number;
+  n: number;
   /**
    * false where rows do not begin at multiples of four elements: every load is then four, so much code that a CPU adapter
    * compiles for seconds, and such sizes are met in tests only: they get a small tile there
