@@ -1,5 +1,6 @@
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { randomFunctions } from "../lib/random.ts";
+import { type Subgroups, subgroupBegins } from "../lib/reduce.ts";
 import { fold, logFunction, NOTHING, penaltyFunctions, subgroupHeader, subgroupInputs } from "../lib/sample.ts";
 
 /** What one compiled variant is specialised to: a processor that is off costs nothing. */
@@ -9,7 +10,7 @@ interface SamplePickVariant {
   minP: boolean;
   penalty: boolean;
   tile: number;
-  subgroups: boolean;
+  subgroups: Subgroups;
   /** threads a row, a power of two; tile is a multiple of four times as many */
   workgroup: number;
 }
@@ -66,6 +67,7 @@ fn main(
   @builtin(local_invocation_index) thread: u32,
   ${subgroupInputs(subgroups)}
 ) {
+  ${subgroupBegins(subgroups)}
   let local = group.y * grid.x + group.x;
   if (local >= params.rows) { return; }
   let row = params.first + local;

@@ -15,6 +15,8 @@ import type { DType, Tensor } from "./tensor.ts";
 export interface GpuFeatures {
   f16: boolean;
   subgroups: boolean;
+  /** WGSL tells a subgroup's number, and kernels use it */
+  subgroupId?: boolean;
   timestamps: boolean;
   /** matrices of a subgroup that products may be multiplied by, where that was asked for: operands are then rounded */
   matrix?: SubgroupMatrix | null;

@@ -2,9 +2,9 @@ import { afterAll, expect, it } from "vitest";
 import { briefly, familyOf, sharesOf } from "../../bench/isa.ts";
 import { kernelsOfPublished } from "../../bench/isa-kernels.ts";
 import { loopsOf } from "../../bench/isa-loops.ts";
-import { Gpu } from "../../src/gpu/device.ts";
-import { openNullAdapter } from "../../src/platform/node/node.ts";
+import type { Gpu } from "../../src/gpu/device.ts";
 import { profileFor } from "../gpu/adapters.ts";
+import { nullGpu } from "../gpu/open.ts";
 
 const opened: Gpu[] = [];
 afterAll(() => {
@@ -14,11 +14,7 @@ afterAll(() => {
 for (const name of ["amd", "a GPU whose browser tells nothing"] as const) {
   it(`every kernel that training and decoding of published shapes need compiles: ${name}`, async () => {
     const profile = profileFor(name);
-    const { adapter } = await openNullAdapter();
-    const subgroups = profile.subgroup !== null;
-    const features = ["shader-f16", ...(subgroups ? ["subgroups"] : [])] as GPUFeatureName[];
-    const device = await adapter.requestDevice({ requiredFeatures: features });
-    const gpu = new Gpu(device, { features: { f16: true, subgroups, timestamps: false }, profile });
+    const gpu = await nullGpu(profile);
     opened.push(gpu);
     // the shapes' bindings pass the null backend's limits, the kernels do not
     const like = { limits: { maxBufferSize: 2 ** 32, maxStorageBufferBindingSize: 2 ** 32 - 4 } };

@@ -37,6 +37,8 @@ export interface SubgroupMatrix {
   size: number;
   /** what the threads of a workgroup must be a multiple of: the adapter's largest subgroup */
   multiple: number;
+  /** a subgroup of `size` must be asked for */
+  asks?: true;
   /** plain functions over workgroup memory in place of the builtins: for tests on adapters without them */
   emulate?: true;
 }

@@ -77,5 +77,6 @@ export function rowsTile(
   const n = parts.reduce((sum, part) => sum + part.n, 0);
   const cols = n >= 4096 ? 4 : n >= 1024 || pairs !== "none" ? 2 : 1; // narrow outputs need every workgroup they can have
   const rows = [1, 2, 4, 8].find((rows) => m <= rows) ?? 16;
-  return { kind: "rows", rows, cols, lanes, groups: 128 / lanes, subgroup };
+  const asks = subgroup && profile.subgroup!.asks;
+  return { kind: "rows", rows, cols, lanes, groups: 128 / lanes, subgroup, ...(asks && { asks }) };
 }
