@@ -15,6 +15,8 @@ import type { DType, Tensor } from "./tensor.ts";
 export interface GpuFeatures {
   f16: boolean;
   subgroups: boolean;
+  /** WGSL tells a subgroup's number, and kernels use it */
+  subgroupId?: boolean;
   timestamps: boolean;
   /** subgroup matrices for products, if requested: operands are then rounded */
   matrix?: SubgroupMatrix | null;
@@ -80,7 +82,7 @@ export class GpuContext {
     this.programs = new ProgramCache(device, features, (fault) => this.watch(fault));
     this.arena = new UniformArena(device);
     this.staging = new StagingRing(device, (wait) => this.wait(wait));
-    this.pace = new Pace(device, (wait) => this.wait(wait));
+    this.pace = new Pace(device, (wait) => this.wait(wait), profile);
     this.profiler = profiler && features.timestamps ? new Profiler(device) : null;
     void device.lost.then(({ reason, message }) => {
       const how = reason === "destroyed" ? "destroyed" : `lost: ${message || reason || "no reason given"}`;

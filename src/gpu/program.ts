@@ -1,4 +1,5 @@
 import { GpuError } from "../errors.ts";
+import type { GpuFeatures } from "./context.ts";
 import { isTextureLayout, type Slot, TEXTURE_VIEWS } from "./storage.ts";
 
 /** A kernel's WGSL as a function of its variant. The function's name is the kernel's name in errors and profiles. */
@@ -75,13 +76,13 @@ export class ProgramCache {
   private readonly programs = new Map<string, Program>();
   private readonly sources = new Map<string, Kernel>();
   private readonly device: GPUDevice;
-  private readonly features: { f16: boolean; subgroups: boolean };
+  private readonly features: Pick<GpuFeatures, "subgroups" | "subgroupId">;
   private readonly onFault: (fault: Promise<GpuError | null>) => void;
   private made = 0;
 
   constructor(
     device: GPUDevice,
-    features: { f16: boolean; subgroups: boolean },
+    features: Pick<GpuFeatures, "subgroups" | "subgroupId">,
     onFault: (fault: Promise<GpuError | null>) => void,
   ) {
     this.device = device;
@@ -135,7 +136,8 @@ export class ProgramCache {
 
   // The adapter's part of a variant is filled in here, so that no wrapper needs it.
   private source({ shader, variant }: Kernel): { key: string; full: object } {
-    const full = { subgroups: this.features.subgroups, ...variant };
+    const { subgroups, subgroupId } = this.features;
+    const full = { subgroups: subgroups && subgroupId ? "id" : subgroups, ...variant };
     return { key: `${shader.name} ${JSON.stringify(full)}`, full };
   }
 

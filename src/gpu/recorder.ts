@@ -193,7 +193,7 @@ export class Recorder implements Recording {
   private emit({ program, group, words, size, work }: Exclude<Command, { copy: unknown }>): void {
     const { gpu } = this;
     if (words && gpu.arena.full) {
-      this.submit();
+      this.flush();
       gpu.arena.reset();
     }
     const offsets = words ? [gpu.arena.place(words)] : [];
@@ -204,7 +204,7 @@ export class Recorder implements Recording {
     this.names.add(program.name);
     if (gpu.profiler) this.closePass();
     this.work += work;
-    if (this.work >= gpu.pace.budget) this.submit();
+    if (this.work >= gpu.pace.limit) this.flush();
   }
 
   /** Records a copy, in order with the dispatches. */
@@ -243,6 +243,12 @@ export class Recorder implements Recording {
 
   /** Submits the recorded work. Errors surface at the next `gpu.check`, `settle` or awaited read. */
   submit(): void {
+    this.flush();
+    this.gpu.pace.ended();
+  }
+
+  /** Hands over a part of a phase. */
+  private flush(): void {
     if (!this.encoder) return;
     const { gpu } = this;
     this.closePass();
@@ -290,7 +296,7 @@ export class Recorder implements Recording {
     if (!this.pass) {
       if (!this.encoder) this.open();
       if (this.gpu.profiler?.full) {
-        this.submit();
+        this.flush();
         this.open();
       }
       const timestampWrites = this.gpu.profiler?.mark(name);

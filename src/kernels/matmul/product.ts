@@ -3,7 +3,7 @@ import type { Recorder } from "../../gpu/recorder.ts";
 import { codeBytes, inTexture, sizeOf } from "../../gpu/tensor.ts";
 import { inPieces, textureReads } from "./cpu-forms.ts";
 import { matmulForm } from "./matmul-form.ts";
-import { matmulTile } from "./matmul-tile.ts";
+import { hasTail, matmulTile } from "./matmul-tile.ts";
 import type { Part, Product } from "./product-spec.ts";
 import { stored, storedMatrix } from "./stored.ts";
 
@@ -61,6 +61,7 @@ export function recordProduct(record: Recorder, given: Product): void {
       transB,
       b: storedMatrix(b),
       m,
+      n: parts.reduce((sum, { n }) => sum + n, 0),
       aligned: lda % 4 === 0 && ldb % 4 === 0,
       paired,
       texture: inTexture(b),
@@ -86,7 +87,7 @@ export function recordProduct(record: Recorder, given: Product): void {
       ranks.every((r) => r % 4 === 0) &&
       lows.every(({ a2At = 0, b2At = 0 }) => a2At % 4 === 0 && b2At % 4 === 0) &&
       (transB || all("n", 4)),
-    tail: parts.some(({ k }) => k % (tile.steps ?? 4) !== 0) || ranks.some((r) => r % 4 !== 0),
+    tail: hasTail(tile, parts, ranks),
     bias: bias ? stored(bias) : ("none" as const),
     accumulate: product.accumulate ?? false,
     dropout: dropout?.on ?? ("none" as const),
@@ -102,7 +103,7 @@ export function recordProduct(record: Recorder, given: Product): void {
     for (const field of PART_FIELDS) own[`${field}${i}`] = values[field] ?? 0;
   }
   const eights = ldb % 8 === 0 && all("bAt", 8);
-  const form = matmulForm(record.gpu, variant, { m, parts, eights }, given.tile);
+  const form = matmulForm(record.gpu, variant, { m, parts, ranks, eights }, given.tile);
   record.dispatch(
     form.shader,
     form.variant,
