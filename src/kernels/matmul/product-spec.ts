@@ -27,7 +27,7 @@ export type Epilogue =
   | { kind: "swiglu"; low: readonly [Low, Low] };
 
 /** Where a low-rank product lies in `a2` and `b2`. */
-interface Low {
+export interface Low {
   r: number;
   a2At: number;
   b2At: number;
