@@ -16,6 +16,7 @@ export const KINDS = [
   "scale",
   "torch",
   "isa",
+  "host",
 ] as const;
 export type Kind = (typeof KINDS)[number];
 
@@ -37,7 +38,7 @@ export const HELP = `npm run bench -- ${[...KINDS, "all"].join("|")} [options]
   --save       append the rows to bench/results.jsonl as they come; scale: write bench/scale.md and bench/scale.svg too, and
                go on where an earlier run of this commit was cut off
 
-peers measures jax-js and tfjs beside ours on the same adapter. table prints every figure that a limit is set for, and
+host measures what a dispatch costs the processor, on Dawn's null backend. peers measures jax-js and tfjs beside ours on the same adapter. table prints every figure that a limit is set for, and
 whether it is met. torch ROWS measures what PyTorch was measured at on the same card, by
 python bench/torch/bench.py > ROWS, and compares. isa compiles every kernel that training and decoding of Qwen2.5-0.5B's,
 Qwen3-0.6B's and Qwen2.5-1.5B's shapes need, runs none, and prints what the driver's compiler says of them. all runs ${ALL.join(", ")}.

@@ -12,6 +12,7 @@ import { benchAttention } from "./attention.ts";
 import { benchGenerate } from "./generate.ts";
 import { benchGrpo } from "./grpo.ts";
 import { benchHead } from "./head.ts";
+import { benchHost } from "./host.ts";
 import { benchIsa, countPipelines, isaTable } from "./isa.ts";
 import { benchLoad } from "./load.ts";
 import { benchLora } from "./lora.ts";
@@ -46,7 +47,7 @@ function productsOf(kind: Kind, tokens: number): Product[] {
 }
 
 async function tune(gpu: Gpu, kind: Kind, { tokens = 256, untuned, json }: BenchArgs): Promise<void> {
-  if (untuned || ["memory", "load", "isa"].includes(kind)) return;
+  if (untuned || ["memory", "load", "isa", "host"].includes(kind)) return;
   const before = gpu.tuning.size;
   const start = performance.now();
   await tuneMatmul(gpu, productsOf(kind, tokens), { budgetMs: TUNING_MS });
@@ -74,6 +75,7 @@ async function bench(kind: Kind, gpu: Gpu, platform: Platform, args: BenchArgs, 
     generate: () => benchGenerate(gpu, { rounds, layers }),
     memory: () => benchMemory(fresh, args.tokens ? [tokens] : [256, 512], layers),
     load: () => benchLoad(fresh, { tokens, rounds, layers }),
+    host: () => benchHost(rounds),
     peers: () => benchPeers(gpu, platform, rounds, report),
   };
   if (kind === "table") return benchTable(gpu, platform, rounds, emit, report);

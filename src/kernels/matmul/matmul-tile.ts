@@ -1,6 +1,7 @@
 import type { StoredMatrix } from "../../../shaders/lib/load.ts";
 import type { MatmulTile } from "../../../shaders/matmul/lib/variant.ts";
 import type { GpuContext } from "../../gpu/context.ts";
+import { VariantTree } from "../../gpu/variants.ts";
 import { cpuTiles, fixedTile, type TileAsk } from "./cpu-tiles.ts";
 import { gpuTiles } from "./gpu-tiles.ts";
 import { FEW_ROWS, tileGrid } from "./tile-shapes.ts";
@@ -51,27 +52,52 @@ export function tileKey(transA: boolean, transB: boolean, b: StoredMatrix, m: nu
   return `matmul ${transA ? "t" : "n"}${transB ? "t" : "n"} ${b}${m <= FEW_ROWS ? " few" : size}`;
 }
 
-/** What was measured for a kind of product, of this size or of any. */
-function measured({ tuning, profile }: GpuContext, { transA, transB, b, m, n }: TileAsk): MatmulTile | null {
-  const any = tileKey(transA, transB, b, m);
-  const winner = (profile.tiles === "staged" && tuning.get(tileKey(transA, transB, b, m, n))) || tuning.get(any);
-  return winner ? (JSON.parse(winner) as MatmulTile) : null;
+/** What of an adapter's choice does not depend on what is measured meanwhile. */
+interface Choice {
+  /** keys of a winner, the one that counts first */
+  keys: readonly string[];
+  /** what is used unmeasured */
+  tile: MatmulTile;
+  /** whether a tile can compute the product */
+  fits(tile: MatmulTile): boolean;
 }
+
+/** By adapter: asked with every dispatch. */
+const choices = new WeakMap<GpuContext, VariantTree<Choice>>();
+
+/** Winners as they were read, by their text. */
+const winners = new Map<string, MatmulTile>();
 
 /**
  * The tile for a product: the measured winner of this adapter; unmeasured, the first candidate that wastes few rows, on a GPU
  * the first of those that gives it enough workgroups. Some products are never measured on CPU adapters.
  */
 export function matmulTile(gpu: GpuContext, ask: TileAsk): MatmulTile {
+  let known = choices.get(gpu);
+  if (!known) choices.set(gpu, (known = new VariantTree()));
+  let choice = known.get(ask);
+  if (!choice) known.set(ask, (choice = choiceOf(gpu, ask)));
+  for (const key of choice.keys) {
+    const text = gpu.tuning.get(key);
+    if (text === undefined) continue;
+    let winner = winners.get(text);
+    if (!winner) winners.set(text, (winner = JSON.parse(text) as MatmulTile));
+    if (choice.fits(winner)) return winner;
+    break;
+  }
+  return choice.tile;
+}
+
+function choiceOf(gpu: GpuContext, ask: TileAsk): Choice {
   const { transA, transB, b, m, n, paired = false } = ask;
-  const fixed = fixedTile(gpu.profile, ask);
-  if (fixed) return fixed;
   const fits = ({ cols, matrix }: MatmulTile) => !paired || cols % (2 * (matrix?.n ?? 1)) === 0;
-  const winner = measured(gpu, ask);
-  if (winner && fits(winner)) return winner;
+  const fixed = fixedTile(gpu.profile, ask);
+  if (fixed) return { keys: [], tile: fixed, fits };
+  const sized = gpu.profile.tiles === "staged" ? [tileKey(transA, transB, b, m, n)] : [];
   const tiles = tileCandidates(gpu, transA, transB, b, m).filter((tile) => fits(tile) && !tile.matrix);
   const thrifty = tiles.filter(({ rows, groups }) => rows * groups < 2 * m);
-  return (gpu.profile.tiles === "staged" ? busiest(thrifty, m, n) : thrifty[0]) ?? tiles[tiles.length - 1];
+  const first = gpu.profile.tiles === "staged" ? busiest(thrifty, m, n) : thrifty[0];
+  return { keys: [...sized, tileKey(transA, transB, b, m)], tile: first ?? tiles[tiles.length - 1], fits };
 }
 
 /** Workgroups that keep a large GPU busy. */
