@@ -56,12 +56,10 @@ describe("code_reward and binary_code_reward", () => {
 
   test("a program's time ends, and says so", async () => {
     const results = await hurried.run({ code: "while True: pass", tests: testsOf({ verification_info: info }).tests });
-    expect(results.map(({ message }) => message)).toEqual([
-      "over 2 s",
-      "the program's 3 s were over",
-      "not run: the program's 3 s were over",
-      "not run: the program's 3 s were over",
-    ]);
+    const [first, second, ...rest] = results.map(({ message }) => message);
+    expect(first).toBe("over 2 s");
+    expect(second).toMatch(/^(not run: )?the program's 3 s were over$/); // not run where a busy machine ended the first late
+    expect(rest).toEqual(Array(2).fill("not run: the program's 3 s were over"));
     const late = codeRewards(hurried).code_reward;
     expect(await scores(late, [fenced("while True: pass")], { verification_info: [info] })).toEqual([0]);
   });
