@@ -151,7 +151,9 @@ describe("rewards that go wrong", () => {
       /TrainingError: Reward throws failed on row 1 of 8 \(prompt "\d+\+1=", completion ".*"\): RangeError: no grade for #### \d/,
     ],
   ])("%s", async (_, name, message) => {
-    await refused(message, mine(name), "--reward_timeout", "1");
+    // the others end by themselves, after however long a busy machine takes to start their thread
+    const waits = message.source.includes("within");
+    await refused(message, mine(name), ...(waits ? ["--reward_timeout", "1"] : []));
   });
 
   it("in a later step: what was learnt until then is saved, and can be resumed", async () => {

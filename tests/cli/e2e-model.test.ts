@@ -164,7 +164,7 @@ describe("the model", () => {
     await refused(
       at("wide"),
       at("rows.jsonl"),
-      /FormatError: Cannot use adapter .*lora_A\.weight is \[2,64\], this base makes it \[2,128\]: the adapter is for another base/,
+      /FormatError: Cannot use adapter .*lora_A\.weight is \[4,64\], this base makes it \[4,128\]: the adapter is for another base/,
       "--adapter_name_or_path",
       at("earlier"),
     );
