@@ -34,10 +34,13 @@ export function loraLinearReference(
   };
 }
 
+/** Weights that the fused layer is held to; with dropout each of them once, since what masks does not read them. */
+const DTYPES = { plain: ["f32", "bf16", "nf4"], dropped: [["f32"], ["bf16", "nf4"]] } as const;
+
 /** Shapes [rows, in, out, r] that the fused layer is held to, with and without dropout. */
-export const loraLinearCases: KernelCase[] = SHAPES.flatMap((shape) =>
+export const loraLinearCases: KernelCase[] = SHAPES.flatMap((shape, nth) =>
   ([0, 0.25] as const).flatMap((dropout) =>
-    (["f32", "bf16", "nf4"] as const).map((dtype): KernelCase => {
+    (dropout ? DTYPES.dropped[nth] : DTYPES.plain).map((dtype): KernelCase => {
       const [rows, inner, out, r] = shape;
       return {
         kernel: "loraLinear",
