@@ -4,7 +4,7 @@ import type { Job } from "../../src/client.ts";
 import { type Site, serve, useBrowser } from "./harness.ts";
 import { learnt, makeTrainer, QUICK, start, trainerSite } from "./trainer.ts";
 
-// What ends work in the middle: nothing saved is lost, and the next start comes to the numbers of an undisturbed run.
+// Interruptions: nothing saved is lost, and the next start gives the numbers of an undisturbed run.
 
 /** More than the three before a disturbance. */
 const STEPS = 6;
@@ -42,13 +42,14 @@ const create = (job = JOB) => page.evaluate((job) => trainer.runs.create(job), j
 const recordOf = (id: string) => page.evaluate((id) => trainer.runs.get(id), id);
 
 declare global {
-  /** of the page: lets a run go on that is held */
+  /** continues a held run */
   var goOn: () => void;
 }
 
 /**
- * Starts a run in the page and comes back once it has taken so many steps. It goes on meanwhile, or, where `hold` says so,
- * as soon as `goOn` is called: a busy machine could take the last step before it takes notice of ours.
+ * Starts a run in the page and returns after `steps` steps.
+ *
+ * @param hold the run waits for `goOn`; otherwise it continues, and on a busy machine it may end before the test acts
  */
 async function startAndWait(id: string, steps: number, { hold = false } = {}): Promise<void> {
   await page.evaluate(
@@ -89,7 +90,7 @@ async function comesToTheSameNumbers(id: string, atLeast: number): Promise<void>
   expect(learnt(logs[0].map((record) => ({ type: "log", phase: 0, record })))).toEqual(undisturbed);
 }
 
-test("a second tab is told that another one trains", async () => {
+test("a second tab gets an error while another tab trains", async () => {
   const [phase] = JOB.phases;
   const id = await create({ ...JOB, phases: [{ ...phase, recipe: { ...phase.recipe, max_steps: 2000 } }] }); // it is stopped
   await startAndWait(id, 1);
@@ -119,7 +120,7 @@ test("a second tab is told that another one trains", async () => {
   expect(await howItEnded()).toMatch(/^AbortError/);
 });
 
-test("a worker that is killed says so, and a new trainer goes on from the last checkpoint", async () => {
+test("a killed worker is reported, and a new trainer continues from the last checkpoint", async () => {
   const id = await create();
   await startAndWait(id, 3, { hold: true });
   const lost = await page.evaluate(async () => {
@@ -130,7 +131,7 @@ test("a worker that is killed says so, and a new trainer goes on from the last c
     return lost;
   });
   expect(lost).toMatch(/worker was ended/);
-  expect(await howItEnded()).toMatch(/^QwenchError: The trainer's worker was ended/);
+  expect(await howItEnded()).toMatch(/^QwenchError: The trainer's worker was terminated/);
   await makeTrainerThatWeSeeInto();
   expect(await recordOf(id)).toMatchObject({ status: "paused" });
   await comesToTheSameNumbers(id, 2);

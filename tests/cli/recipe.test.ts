@@ -65,7 +65,7 @@ describe("qwench recipe", () => {
 });
 
 describe("--dry_run tiny", () => {
-  // both of one model: another's heads would be other kernels to compile; the slow tests run every recipe
+  // both dry runs use the 3B model: other heads would need other kernels; dry-run.slow.ts runs every recipe
   it("runs two steps of an SFT recipe with an evaluation, and leaves nothing", async () => {
     const { code, said } = await run(..."sft --recipe o5-mini-sft --dry_run tiny --eval_strategy steps".split(" "));
     expect(said).toMatch(/^Forecast by the shape of Qwen\/Qwen2.5-3B, .*LoRA r=32/m);
@@ -101,7 +101,7 @@ describe("--dry_run tiny", () => {
 
   it("data without sample rows is refused before anything runs", async () => {
     const { code, said } = await run("sft", "--recipe", "coder-deep", "--dry_run", "tiny", "--dataset_name", "me/mine");
-    expect(said).toMatch(/Cannot dry-run on me\/mine: there are sample rows of gsm8k, /);
+    expect(said).toMatch(/Cannot dry-run on me\/mine: there are sample rows for gsm8k, /);
     expect(code).toBe(1);
   });
 });

@@ -11,10 +11,10 @@ import { tileCandidates, tileKey } from "../../src/kernels/matmul/matmul-tile.ts
 import { openNullAdapter } from "../../src/platform/node/node.ts";
 import { profileFor } from "../gpu/adapters.ts";
 
-// Dawn's null backend validates and compiles without a GPU. The device has WebGPU's default limits, so that what passes
-// here asks no adapter for more than every adapter gives: 8 storage buffers, 256 threads, 16 KiB of workgroup memory.
+// Dawn's null backend validates and compiles without a GPU. The device has WebGPU's default limits, so that kernels
+// that pass here need only what every adapter has: 8 storage buffers, 256 threads, 16 KiB of workgroup memory.
 
-// Nothing is computed, so nothing is compared: the two references that cost most are left out.
+// Nothing is computed or compared, so the two most expensive references are left out.
 vi.mock("../../src/kernels/matmul/matmul.ts", async (original) => ({
   ...(await original<object>()),
   matmulReference: (_a: unknown, _b: unknown, [m, n]: number[]) => new Float64Array(m * n),
@@ -40,16 +40,16 @@ const PROFILES: { name: string; profile: AdapterProfile }[] = [
   { name: "with subgroups of 8 and textures, a CPU", profile: llvmpipe },
 ];
 
-/** Devices by whether they have subgroups, each with what was compiled on it: profiles share most of their kernels. */
+/** Devices with and without subgroups, and their compiled programs: profiles share most kernels. */
 const devices = new Map<boolean, { device: GPUDevice; programs: Map<string, Program> }>();
 afterAll(() => {
   for (const { device } of devices.values()) device.destroy();
 });
 
-/** The shaders of which at least one variant compiled, whatever the adapter. */
+/** Shaders with at least one compiled variant, on any adapter. */
 const compiled = new Set<unknown>();
 
-/** @param asked keys of the kernels that were asked for, whether or not another profile had them compiled */
+/** @param asked keys of the kernels that this profile asks for, including those that another profile compiled */
 async function nullGpu({ profile }: (typeof PROFILES)[number], asked = new Set<string>()): Promise<Gpu> {
   const subgroups = profile.subgroup !== null;
   if (!devices.has(subgroups)) {
@@ -65,13 +65,13 @@ async function nullGpu({ profile }: (typeof PROFILES)[number], asked = new Set<s
     compiled.add(shader);
     const key = `${shader.name} ${JSON.stringify(variant)}`;
     asked.add(key);
-    if (!programs.has(key)) programs.set(key, { ...get(shader, variant), id: programs.size }); // other ids are another profile's
+    if (!programs.has(key)) programs.set(key, { ...get(shader, variant), id: programs.size }); // ids are unique within a device
     return programs.get(key)!;
   };
   return gpu;
 }
 
-/** Records a case on a device that computes nothing, and waits for what the compiler says. */
+/** Records a case on a device that computes nothing, and waits for the compiler's messages. */
 async function compile(gpu: Gpu, item: KernelCase): Promise<void> {
   const check = new CaseRun(gpu, gpu.recorder(), 1);
   item.run(check);
@@ -80,14 +80,14 @@ async function compile(gpu: Gpu, item: KernelCase): Promise<void> {
 }
 
 describe.each(PROFILES)("on an adapter $name", (adapter) => {
-  it("every kernel's every case compiles", async () => {
+  it("every case of every kernel compiles", async () => {
     const asked = new Set<string>();
     const gpu = await nullGpu(adapter, asked);
     for (const item of allCases) await compile(gpu, item);
     expect(asked.size).toBeGreaterThan(50);
   });
 
-  it("matmul compiles with every tile that is tried on it", async () => {
+  it("matmul compiles with every candidate tile", async () => {
     const asked = new Set<string>();
     const gpu = await nullGpu(adapter, asked);
     const forms = [false, true].flatMap((transA) => [false, true].map((transB) => [transA, transB] as const));
@@ -117,7 +117,7 @@ const modulesOf = async (folder: string, ending: string) => {
   );
 };
 
-it("no shader goes uncompiled", async () => {
+it("every shader is compiled", async () => {
   const modules = await modulesOf("shaders", ".wgsl.ts");
   expect(modules.length).toBeGreaterThan(8);
   const missed = modules.flatMap(([file, module]) =>
@@ -128,7 +128,7 @@ it("no shader goes uncompiled", async () => {
   expect(missed).toEqual([]);
 });
 
-it("no kernel's cases are left out of the self-test, and each has a name of its own", async () => {
+it("the self-test includes every kernel's cases, with unique names", async () => {
   const modules = await modulesOf("src/kernels", ".cases.ts");
   expect(modules.length).toBeGreaterThan(8);
   const all = new Set(allCases);
@@ -140,7 +140,7 @@ it("no kernel's cases are left out of the self-test, and each has a name of its 
   expect(new Set(allCases.map(({ kernel, name }) => `${kernel} ${name}`)).size).toBe(allCases.length);
 });
 
-it("a shader that does not compile is named with the compiler's line", async () => {
+it("the error of a shader that does not compile names it and the line", async () => {
   const gpu = await nullGpu(PROFILES[0]);
   const broken = () => `@group(0) @binding(0) var<storage, read_write> x: array<f32>;
 @compute @workgroup_size(1) fn main() { x[0] = missing; }`;

@@ -5,8 +5,8 @@ import { TINY, tinyModel } from "../train/fixtures.ts";
 import { checkGradients } from "./gradients.ts";
 import { PROJECTIONS } from "./projections.ts";
 
-// The gradients of gradients.test.ts where ranks and heads are no multiples of what kernels load at once: all of its kernels
-// are other ones, which take a minute to compile on a CPU.
+// The check of gradients.test.ts with sizes that no kernel loads as whole vectors. They need kernels of their own, which
+// compile for a minute on a CPU.
 
 let gpu: Gpu;
 beforeAll(async () => {

@@ -11,7 +11,7 @@ beforeAll(async () => {
 });
 afterAll(() => gpu.destroy());
 
-// heads and ranks of other tests: each other one is a dozen kernels to compile
+// heads and rank of other tests, to reuse their kernels
 const SPEC = { ...TINY, intermediate_size: 96, vocab_size: 64 };
 const MODELS = {
   "qwen2, tied": SPEC,
@@ -19,7 +19,7 @@ const MODELS = {
 };
 const LORA = { r: 4, lora_alpha: 8, lora_dropout: 0, use_rslora: false, target_modules: PROJECTIONS };
 
-describe.each(Object.entries(MODELS))("a whole model's gradients are its finite differences: %s", (_, spec) => {
+describe.each(Object.entries(MODELS))("a whole model's gradients equal finite differences: %s", (_, spec) => {
   it.each([
     ["all weights, blocks recomputed", { lora: null, recompute: true }],
     ["all weights, activations kept", { lora: null, recompute: false }],

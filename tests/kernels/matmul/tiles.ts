@@ -5,13 +5,13 @@ import { decodeTiles } from "../../../src/kernels/matmul/cpu-tiles.ts";
 import { matmulCases } from "../../../src/kernels/matmul/matmul.cases.ts";
 import { tileCandidates, tileKey } from "../../../src/kernels/matmul/matmul-tile.ts";
 
-/** Tiles that stage their operands, as GPUs take them: on whatever adapter there is. */
+/** Tiles that stage their operands, as on GPUs; they run on every adapter. */
 const STAGED = [
   { rows: 4, cols: 4, lanes: 8, groups: 8, stage: 16, broadcast: 0 },
   { rows: 8, cols: 4, lanes: 16, groups: 4, stage: 8, broadcast: 0 },
 ];
 
-/** Holds the cases of matmul with these names to their tolerance with every tile that tuning may pick, and with staged ones. */
+/** Runs the matmul cases with these names with every candidate tile and with staged tiles. */
 export async function checkTiles(gpu: Gpu, names: RegExp, count: number): Promise<void> {
   const cases = matmulCases.filter(({ name }) => names.test(name));
   expect(cases.length).toBe(count);
@@ -22,7 +22,7 @@ export async function checkTiles(gpu: Gpu, names: RegExp, count: number): Promis
       transB && !transA && profile.tiles === "broadcast"
         ? decodeTiles({ ...profile, operands: "buffers" }, "bf16")
         : [];
-    const wide = tileCandidates(gpu, transA, transB).filter(({ walk }) => !walk); // of texels: matmul's own cases take them
+    const wide = tileCandidates(gpu, transA, transB).filter(({ walk }) => !walk); // these read texels: the cases of matmul use them
     for (const tile of [...wide, ...narrow, ...STAGED]) {
       for (const b of ["f32", "bf16"] as const) {
         for (const m of [1, 1000]) {
