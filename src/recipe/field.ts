@@ -1,5 +1,5 @@
 /** What a recipe trains with. A further method adds a name here, and rows or tags in the table; no code. */
-export const methods = ["sft", "grpo"] as const;
+export const methods = ["sft", "grpo", "dpo"] as const;
 /** A method of training. */
 export type Method = (typeof methods)[number];
 
@@ -11,6 +11,7 @@ export const groups = [
   "generation",
   "rewards",
   "grpo",
+  "dpo",
   "training",
   "optimizer",
   "evaluation",
@@ -65,7 +66,7 @@ export interface Field {
   readonly unit?: string;
   /** one or two sentences, plain text */
   readonly help: string;
-  /** who defines a name that TRL does not; `trl sft --config` and `trl grpo --config` refuse it */
+  /** who defines a name that TRL does not; `trl sft --config` and its like refuse it */
   readonly origin?: "qwench" | "open-r1";
   /** TRL's default where ours differs; `help` says why */
   readonly trlDefault?: FieldValue;

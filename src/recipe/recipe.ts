@@ -3,6 +3,7 @@ import { isObject } from "../text/json.ts";
 import { show } from "../text/show.ts";
 import { type Field, type FieldValue, type Method, methods } from "./field.ts";
 import { dataFields } from "./fields/data.ts";
+import { dpoFields } from "./fields/dpo.ts";
 import { grpoFields } from "./fields/grpo.ts";
 import { rewardFields } from "./fields/rewards.ts";
 import { runFields } from "./fields/run.ts";
@@ -14,7 +15,7 @@ export { type Field, type FieldValue, type Group, groups, type Method, methods }
 export { nearestName } from "./names.ts";
 export { generationOf } from "./rules.ts";
 
-const table = [...dataFields, ...grpoFields, ...rewardFields, ...runFields] as const;
+const table = [...dataFields, ...grpoFields, ...dpoFields, ...rewardFields, ...runFields] as const;
 type Row = (typeof table)[number];
 
 /** Every option, once, in the order of help and docs/options.md. */
@@ -47,6 +48,8 @@ export type Recipe<M extends Method> = {
 export type SftRecipe = Recipe<"sft">;
 /** A complete recipe for GRPO: every field has a value. */
 export type GrpoRecipe = Recipe<"grpo">;
+/** A complete recipe for DPO: every field has a value. */
+export type DpoRecipe = Recipe<"dpo">;
 
 /** A recipe that was read, and what there is to say about it: old names, names that change nothing. */
 export interface ParsedRecipe<M extends Method> {

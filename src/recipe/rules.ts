@@ -1,3 +1,4 @@
+import { type DpoLossType, dpoLossOf } from "../../shaders/loss/dpo-losses.ts";
 import { type GrpoLossType, grpoLossRemarks, type LossSettings } from "../../shaders/loss/grpo-losses.ts";
 import { RecipeError } from "../errors.ts";
 import { show } from "../text/show.ts";
@@ -59,6 +60,8 @@ export function checkRecipe(recipe: Values, method: Method, notes: string[]): vo
     checkGeneration(recipe as Values & GenerationFields);
     checkEvaluation(recipe);
     checkPolicy(recipe, notes);
+  } else if (method === "dpo") {
+    checkPreferences(recipe, notes);
   } else if (recipe.packing && recipe.max_length === null) {
     throw new RecipeError("packing needs max_length, the length of a packed row, got null");
   }
@@ -129,6 +132,27 @@ function checkPolicy(recipe: Values, notes: string[]): void {
     );
   }
   notes.push(...grpoLossRemarks(recipe.loss_type as GrpoLossType, recipe as Values & LossSettings));
+  if (recipe.disable_dropout) recipe.lora_dropout = 0;
+}
+
+function checkPreferences(recipe: Values, notes: string[]): void {
+  if (!recipe.use_peft && !recipe.precompute_ref_log_probs) {
+    throw new RecipeError(
+      "precompute_ref_log_probs must be true where use_peft is false, got false: training changes the weights that the reference is",
+    );
+  }
+  const { smoothed } = dpoLossOf(recipe.loss_type as DpoLossType);
+  if (recipe.loss_type === "exo_pair" && recipe.label_smoothing === 0) {
+    throw new RecipeError("label_smoothing must be above 0 where loss_type is exo_pair, got 0; its authors take 1e-3");
+  }
+  if (recipe.label_smoothing !== 0 && !smoothed) {
+    notes.push(
+      `label_smoothing is ignored: ${recipe.loss_type} does not read it, as in TRL 1.13; loss_type robust and exo_pair do`,
+    );
+  }
+  if (recipe.precompute_ref_batch_size !== null && !recipe.precompute_ref_log_probs) {
+    notes.push("precompute_ref_batch_size is ignored: precompute_ref_log_probs is false");
+  }
   if (recipe.disable_dropout) recipe.lora_dropout = 0;
 }
 

@@ -97,6 +97,10 @@ describe("published recipes", () => {
         num_generations: 4,
       },
     ],
+    [
+      "ultrafeedback-dpo",
+      { lora_r: 32, lora_alpha: 16, learning_rate: 5e-6, max_steps: 1000, gradient_accumulation_steps: 8, beta: 0.1 },
+    ],
     ...[
       ["open-rs1", "knoveleng/open-s1", "accuracy", 4096] as const,
       ["open-rs2", "knoveleng/open-rs", "accuracy", 3584] as const,
