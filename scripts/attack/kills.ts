@@ -1,5 +1,5 @@
 // Kills commands at random moments with SIGKILL and starts them again, until they end. What they leave must be what an
-// undisturbed command leaves, byte for byte. `npx tsx scripts/attack/kills.ts [--n 50] [--only sft,grpo,export,eval]`
+// undisturbed command leaves, byte for byte. `npx tsx scripts/attack/kills.ts [--n 50] [--only sft,grpo,dpo,export,eval]`
 // runs dist/cli.js: `npm run build` before.
 
 import { spawn } from "node:child_process";
@@ -43,6 +43,7 @@ const COMMANDS: Record<string, Command> = {
     ]),
     same: WEIGHTS,
   },
+  dpo: { argv: trained("dpo", ["--per_device_train_batch_size", "4"]), same: WEIGHTS },
   export: {
     argv: (output) => ["export", "--adapter", at("sft"), "--format", "merged_16bit", "--output", output],
     same: /./,
@@ -111,7 +112,7 @@ async function attack(name: string, n: number): Promise<number> {
     const output = at(`${name}-${round}`);
     let faults: string[] = [];
     for (let tries = 0; ; tries++) {
-      const training = name === "sft" || name === "grpo";
+      const training = ["sft", "grpo", "dpo"].includes(name);
       const resume = training && hasCheckpoint(output);
       const overwrite = training && !resume ? ["--overwrite_output_dir", "true"] : [];
       const after = tries < MOST_KILLS ? Math.random() * reference.ms * 1.05 : null;
