@@ -42,6 +42,8 @@ export class LoopState<E, R extends StepResult> {
   private readonly now: () => number;
   private readonly state: TrainerState;
   private inFlight: Promise<R> | null = null;
+  /** the step whose work was begun last, from 0, and when */
+  private begun = { step: -1, time: 0 };
   private began: Mark = { time: 0, step: 0, tokens: 0 };
   /** the last checkpoint: its step, and when it was written */
   private checkpoint = { step: 0, time: 0 };
@@ -114,6 +116,7 @@ export class LoopState<E, R extends StepResult> {
 
   /** What step `step`, from 0, is given. */
   contextOf(step: number): StepContext<E> {
+    this.begun = { step, time: this.now() };
     return {
       step,
       learning_rate: learningRate(this.schedule, step),
@@ -134,7 +137,9 @@ export class LoopState<E, R extends StepResult> {
   async *settle(): AsyncGenerator<TrainEvent | E> {
     if (!this.inFlight) return;
     const { method, state } = this;
+    const asked = this.now();
     const result = await this.inFlight;
+    const finished = this.finishedAt(result.step, asked);
     this.inFlight = null;
     this.trainee.model.gpu.check();
     const { loss, grad_norm, learning_rate } = result;
@@ -148,12 +153,25 @@ export class LoopState<E, R extends StepResult> {
     state.epoch = method.batches.epochAfter(step);
     state.num_input_tokens_seen += result.num_tokens ?? result.tokens;
     const taken = method.taken(result);
-    const record = this.dueAfter(step).log ? this.log(result) : null;
+    const record = this.dueAfter(step).log ? this.log(result, finished) : null;
     yield taken;
     if (record) yield { type: "log", record };
   }
 
-  private log({ grad_norm, learning_rate }: R): LogRecord {
+  /**
+   * When the GPU finished a step that was just read. A result that was ready as soon as it was asked for came while the
+   * next step was being recorded: then the time at which that recording began is taken. (Without this, a step that is read
+   * right after the one before it, because a checkpoint is due, would seem to have taken no time.)
+   */
+  private finishedAt(step: number, asked: number): number {
+    const now = this.now();
+    const { begun } = this;
+    const ready = 10 * (now - asked) < asked - begun.time;
+    return begun.step > step && ready ? begun.time : now;
+  }
+
+  /** @param finished when the step's work was done, in milliseconds */
+  private log({ grad_norm, learning_rate }: R, finished: number): LogRecord {
     const { state, method } = this;
     const { loss, ...rest } = method.means();
     const record: LogRecord = {
@@ -164,7 +182,7 @@ export class LoopState<E, R extends StepResult> {
       ...rest,
       num_tokens: state.num_input_tokens_seen,
       epoch: state.epoch,
-      ...method.speed.log(this.mark()),
+      ...method.speed.log({ ...this.mark(), time: finished }),
     };
     state.log_history.push(record);
     return record;
@@ -190,6 +208,7 @@ export class LoopState<E, R extends StepResult> {
       epoch: state.epoch,
     };
     state.log_history.push(record);
+    method.speed.paused(this.mark());
     return { record, improved: isBest(record, recipe, state, method.bestMetric) };
   }
 
@@ -210,7 +229,7 @@ export class LoopState<E, R extends StepResult> {
     yield { type: "checkpoint", name };
     const mark = this.mark();
     this.checkpoint = { step, time: mark.time };
-    method.speed.saved(mark);
+    method.speed.paused(mark);
   }
 
   /** Ends the run at a step that could not be recorded. @returns what to throw */

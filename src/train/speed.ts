@@ -8,17 +8,17 @@ export interface Mark {
   tokens: number;
 }
 
-/** What logs say of the speed since the one before. Writing a checkpoint counts in neither as far as it can be told apart. */
+/** The speed that logs state, measured since the log before. Checkpoints and evaluations are left out of the measure where a log can tell them apart. */
 export interface Speed {
   /** The first mark of a run. */
   begin(mark: Mark): void;
   /** The speed since the last log, which begins again. */
   log(mark: Mark): Record<string, number>;
-  /** A checkpoint was written. */
-  saved(mark: Mark): void;
+  /** A checkpoint or an evaluation has just ended. */
+  paused(mark: Mark): void;
 }
 
-/** `tokens_per_second`, since the last log or checkpoint. */
+/** `tokens_per_second`, since the last log, checkpoint or evaluation. */
 export class TokensPerSecond implements Speed {
   private since: Mark = { time: 0, step: 0, tokens: 0 };
 
@@ -33,7 +33,7 @@ export class TokensPerSecond implements Speed {
     return { tokens_per_second };
   }
 
-  saved(mark: Mark): void {
+  paused(mark: Mark): void {
     this.since = mark;
   }
 }
@@ -52,7 +52,7 @@ export class StepTime implements Speed {
     return { step_time };
   }
 
-  saved(mark: Mark): void {
+  paused(mark: Mark): void {
     if (mark.step === this.since.step) this.since = mark;
   }
 }

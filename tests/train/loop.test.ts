@@ -31,7 +31,7 @@ class Counting implements TrainingMethod<Own> {
   readonly speed = new TokensPerSecond();
   sinceLog: Record<string, number> = { steps: 0, loss: 0 };
   count = 0;
-  private readonly trainee: Trainee;
+  protected readonly trainee: Trainee;
   private readonly lossAt: (step: number) => number;
 
   constructor(trainee: Trainee, lossAt: (step: number) => number = (step) => step, fingerprint = 5) {
@@ -79,6 +79,46 @@ class Counting implements TrainingMethod<Own> {
 
   async verify(checkpoint: Folder) {
     if ((await checkpoint.exists(FILE)) && (await checkpoint.readText(FILE)) === "?") throw new FormatError("no count");
+  }
+}
+
+/** A promise that tells when somebody waits for it. */
+class Awaited<T> extends Promise<T> {
+  static override get [Symbol.species]() {
+    return Promise;
+  }
+  onAwait = () => {};
+  // biome-ignore lint/suspicious/noThenProperty: this is a promise
+  override then: Promise<T>["then"] = (taken, failed) => {
+    if (taken) this.onAwait();
+    return super.then(taken, failed);
+  };
+}
+
+/** A method on a made-up clock: recording a step and computing it on the GPU take set times. */
+class Clocked extends Counting {
+  time = 0;
+  recording = 0;
+  computing = 0;
+  private gpuFree = 0;
+
+  override step(context: StepContext<Own>) {
+    const { step, learning_rate, record, optimizer } = context;
+    this.time += this.recording;
+    this.gpuFree = Math.max(this.gpuFree, this.time) + this.computing;
+    const finished = this.gpuFree;
+    const norm = update(record, this.trainee.model.store!, optimizer, { step, learning_rate, max_grad_norm: 1 });
+    const value = { step, loss: 1, grad_norm: 0, learning_rate, tokens: 1000, num_tokens: 1000 };
+    const result = new Awaited<StepResult>((resolve) => norm.then(() => resolve(value)));
+    result.onAwait = () => {
+      this.time = Math.max(this.time, finished);
+    };
+    return { result } as never;
+  }
+
+  override files(step: number): ExtraFile[] {
+    this.time += 5000; // a checkpoint takes long
+    return super.files(step);
   }
 }
 
@@ -208,4 +248,24 @@ it("writes trainer_state.json with floats where transformers has floats", async 
     epoch: 2,
     log_history: [{ step: 4, num_tokens: 80 }, {}, {}, {}],
   });
+});
+
+it.each([
+  { recording: 100, computing: 10 }, // a small model on a fast GPU
+  { recording: 100, computing: 60 },
+  { recording: 5, computing: 200 }, // a large model
+])("tokens_per_second is right at steps that save and after them: $recording, $computing ms", async (times) => {
+  const model = await trainee();
+  const method = Object.assign(new Clocked(model), times);
+  const recipe = recipeOf({ logging_steps: 1, save_strategy: "steps", save_steps: 3 });
+  const rates: number[] = [];
+  const options = { output: memoryFolder("out"), resume: null, now: () => method.time };
+  for await (const event of train(model, method, recipe, options))
+    if (event.type === "log") rates.push(event.record.tokens_per_second!);
+  expect(rates).toHaveLength(8);
+  const [fast, slow] = [Math.max(times.recording, times.computing), times.recording + times.computing];
+  for (const rate of rates) {
+    expect(rate).toBeLessThanOrEqual(1001 * (1000 / fast));
+    expect(rate).toBeGreaterThanOrEqual(999 * (1000 / slow));
+  }
 });

@@ -8,7 +8,7 @@ it("tokens_per_second begins again at a log and at a checkpoint", () => {
   const speed = new TokensPerSecond();
   speed.begin(mark(0, 0));
   expect(speed.log(mark(10, 5))).toEqual({ tokens_per_second: 50 });
-  speed.saved(mark(20, 8));
+  speed.paused(mark(20, 8));
   expect(speed.log(mark(22, 10))).toEqual({ tokens_per_second: 100 });
 });
 
@@ -16,9 +16,9 @@ it("step_time is over all steps since a log; a checkpoint right after one does n
   const speed = new StepTime();
   speed.begin(mark(0, 0));
   expect(speed.log(mark(10, 5))).toEqual({ step_time: 2 });
-  speed.saved(mark(20, 5));
+  speed.paused(mark(20, 5));
   expect(speed.log(mark(22, 7))).toEqual({ step_time: 1 });
-  speed.saved(mark(40, 8));
+  speed.paused(mark(40, 8));
   expect(speed.log(mark(42, 9))).toEqual({ step_time: 10 });
 });
 
