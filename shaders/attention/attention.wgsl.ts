@@ -1,8 +1,9 @@
-// Attention in tiles, for GPUs. A workgroup has TX × 16 threads and 64 rows, four a thread; it walks over the rows of the other
-// side, `span` at a time, which lie in workgroup memory. Scores of a thread: its 4 rows by span / TX; sums: its 4 rows by every
-// TX-th vec4 of a head. Both tiles are swizzled by row, so that lanes that read one column of 8 rows meet no bank twice.
+// Attention in tiles, for GPUs. A workgroup has TX × 16 threads and 64 rows, four per thread. It walks over the rows of
+// the other side, `span` at once, in workgroup memory. A thread has scores for its 4 rows by span / TX, and sums for
+// its 4 rows by every TX-th vec4 of a head. Both tiles are swizzled by row, so that lanes that read one column of 8
+// rows have no bank conflicts.
 
-/** What one compiled variant is specialised to. */
+/** Compile-time parameters of a variant. */
 interface AttentionVariant {
   /** elements of a head, a multiple of 4 */
   headDim: number;
@@ -28,7 +29,7 @@ const lines = (texts: string[]) => texts.join("\n    ");
 /** Vec4s between rows of a tile in workgroup memory. */
 const pitch = (v: AttentionVariant) => Math.ceil(v.headDim / 4 / v.across) * v.across;
 
-/** Pieces of WGSL that the three kernels share. */
+/** Code shared by the three kernels. */
 function pieces(v: AttentionVariant) {
   const quads = v.headDim / 4;
   const scores = range(v.span / v.across);
@@ -45,7 +46,7 @@ function pieces(v: AttentionVariant) {
     group: v.heads / v.kvHeads,
     declare: `
 var<workgroup> other: array<vec4f, ${v.span * pitch(v)}>;
-var<workgroup> factors: array<vec4f, ${v.span * DOWN}>; // [span, 16]: of each row of the other side for four rows of this`,
+var<workgroup> factors: array<vec4f, ${v.span * DOWN}>; // [span, 16]: for each row of the other side and four rows of this side`,
     main: `
 @compute @workgroup_size(${v.across * DOWN})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
@@ -55,7 +56,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
   let tile = group.x * ${TILE_ROWS}u;
   let tileEnd = min(tile + ${TILE_ROWS}u, params.tokens);
   let rows = min(vec4u(tile + ty * 4u) + vec4u(0u, 1u, 2u, 3u), vec4u(params.tokens - 1u));`,
-    /** the other side's rows from `first` into workgroup memory; past the end its last row again */
+    /** loads the other side's rows from `first` into workgroup memory; past the end, repeats the last row */
     fill: (buffer: string, first: string, end: string, stride: number, at: string) => `
     for (var e = thread; e < ${v.span * quads}u; e += ${v.across * DOWN}u) {
       let row = e / ${quads}u;
@@ -75,7 +76,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
         ]),
       )}
     }`,
-    /** puts what each score became where `blend` reads it */
+    /** stores the processed scores for `blend` */
     put: (name: string) =>
       lines(
         scores.map((n) => `factors[${n * v.across}u * ${DOWN}u + tx * ${DOWN}u + (ty ^ (tx & 7u))] = ${name}${n};`),
@@ -92,7 +93,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
         ]),
       )}
     }`,
-    /** stores a thread's sums, each through `value` */
+    /** stores a thread's sums, each passed through `value` */
     store: (buffer: string, at: string, value: (r: number, j: number) => string) =>
       lines(
         ROWS.map(
@@ -101,7 +102,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
     }`,
         ),
       ),
-    /** `name` of all threads that share the rows, folded */
+    /** folds `name` over all threads that share the rows */
     fold: (name: string, folded: string, operation: (a: string, b: string) => string) => `
     factors[tx * ${DOWN}u + ty] = ${name};
     workgroupBarrier();
@@ -116,13 +117,13 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
 // Grid     x: tiles of 64 query rows; y: query heads
 // Shapes   qkv [tokens, (heads + 2 kvHeads) * headDim]: query heads, key heads, value heads   o [tokens, heads * headDim]
 //          spans [tokens, 2]: first token of the row's sequence, and one past its last   stats [tokens, heads, 2]: the
-//          log-sum-exp; the second is the backward pass's   quads, span: of the variant, as parameters: no compiler unrolls
-//          loops over them
+//          log-sum-exp; the second is for the backward pass   quads, span: from the variant, as parameters, so that no
+//          compiler unrolls the loops
 // Writes   o and stats by assignment
-// Numbers  online softmax: nothing grows with the square of the length; a tile reads only the keys that it can see, sequence
-//          by sequence, so that a row's bits do not depend on what the batch holds before it; which it sees is asked only at
-//          the diagonal and where a sequence begins
-// Source   Dao 2023, arXiv:2307.08691; Milakov and Gimelshein 2018, arXiv:1805.02867
+// Numbers  online softmax: no memory grows with the square of the length; a tile reads only its visible keys, sequence
+// by          sequence, so that a row's bits do not depend on earlier rows of the batch; visibility is tested only at
+// the          diagonal and at the start of a sequence Source   Dao 2023, arXiv:2307.08691; Milakov and Gimelshein
+// 2018, arXiv:1805.02867
 export const attention = (v: AttentionVariant) => {
   const p = pieces(v);
   return `
@@ -135,8 +136,8 @@ struct Params { tokens: u32, scale: f32, quads: u32, span: u32 }
 @group(0) @binding(4) var<uniform> params: Params;
 ${p.declare}
 ${p.main}
-  let first = spans[tile].x; // starts never fall from row to row, so the tile's first row sees farthest back
-  let whole = spans[tileEnd - 1u].x; // keys from here on are in every row's sequence
+  let first = spans[tile].x; // starts never decrease from row to row, so the tile's first row sees the earliest key
+  let whole = spans[tileEnd - 1u].x; // from here on, keys are in every row's sequence
   let starts = vec4u(${ROWS.map((r) => `spans[rows[${r}]].x`).join(", ")});
   let keysAt = ${p.keysAt}u + head / ${p.group}u * ${p.quads}u;
   let at = rows * ${p.width}u + head * ${p.quads}u;
@@ -163,7 +164,7 @@ ${p.main}
     let shrink = exp(m - top);
     m = top;
     ${lines(p.scores.map((n) => `s${n} = exp(s${n} - top);`))}
-    l = l * shrink + ${p.scores.map((n) => `s${n}`).join(" + ")}; // of the thread's own keys, until the end
+    l = l * shrink + ${p.scores.map((n) => `s${n}`).join(" + ")}; // over the thread's own keys, until the end
     ${p.put("s")}
     ${p.fill("qkv", "j", "end", p.width, `${p.valuesAt - p.keysAt}u + keysAt`)}
     ${lines(ROWS.flatMap((r) => p.columns.map((j) => `y${r}_${j} *= shrink[${r}];`)))}
@@ -185,8 +186,8 @@ ${p.main}
 //
 // Grid     x: tiles of 64 query rows; y: query heads
 // Shapes   qkv, spans as above   o, dout [tokens, heads * headDim]   stats [tokens, heads, 2]: lse, delta
-//          parts [tokens, 3, heads, headDim]: dq, and what a query head adds to dk and dv (attention-gather.wgsl.ts)
-// Writes   the first of parts by assignment, and delta into stats, where attention_backward_kv reads it
+//          parts [tokens, 3, heads, headDim]: dq, and a query head's parts of dk and dv (attention-gather.wgsl.ts)
+// Writes   the first of parts by assignment, and delta into stats, for attention_backward_kv
 export const attentionBackwardQ = (v: AttentionVariant) => {
   const p = pieces(v);
   return `
@@ -243,9 +244,9 @@ ${p.main}
 `;
 };
 
-// attention_backward_kv: what a query head adds to dk = scale * ds^T q and dv = p^T do
+// attention_backward_kv: a query head's parts of dk = scale * ds^T q and dv = p^T do
 //
-// Grid     x: tiles of 64 keys; y: query heads. Key-major: no atomics, the same sum every time
+// Grid     x: tiles of 64 keys; y: query heads. Key-major: no atomics, deterministic sums
 // Shapes   as above
 // Writes   the second and third of parts by assignment
 export const attentionBackwardKv = (v: AttentionVariant) => {
@@ -262,7 +263,7 @@ struct Params { tokens: u32, scale: f32, quads: u32, span: u32 }
 @group(0) @binding(5) var<uniform> params: Params;
 ${p.declare}
 ${p.main}
-  let whole = spans[tile].y; // queries before this are in every key's sequence: ends never fall either
+  let whole = spans[tile].y; // queries before this are in every key's sequence: ends never decrease either
   let last = spans[tileEnd - 1u].y;
   let ends = vec4u(${ROWS.map((r) => `spans[rows[${r}]].y`).join(", ")});
   let at = rows * ${p.width}u + ${p.keysAt}u + head / ${p.group}u * ${p.quads}u;

@@ -1,7 +1,8 @@
 /**
  * WGSL `rowSum(value, thread[, lane, lanes])`: the sum of `value` over the workgroup, the same for every thread.
  *
- * With subgroups one barrier, else log2(workgroup). Uses workgroup memory; ends with a barrier, so it may be called again.
+ * One barrier with subgroups, else log2(workgroup). Uses workgroup memory; ends with a barrier, so it may be called
+ * again.
  */
 export function rowSum(subgroups: boolean, workgroup: number): string {
   return subgroups

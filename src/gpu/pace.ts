@@ -1,9 +1,9 @@
-/** Where a submission should end: well below the 2 s after which Windows and browsers reset a GPU. */
+/** Target duration of a submission: well below the 2 s after which Windows and browsers reset a GPU. */
 const TARGET_MS = 100;
 
-/** Measures how much work the adapter does in a millisecond, and from it how much one submission may hold. */
+/** Measures the adapter's work per millisecond, and derives the work limit of a submission. */
 export class Pace {
-  /** work units (roughly arithmetic operations) that one submission may hold */
+  /** work units (roughly arithmetic operations) per submission */
   budget = 1e9;
   private readonly device: GPUDevice;
   private readonly wait: <T>(promise: Promise<T>) => Promise<T>;
@@ -14,7 +14,7 @@ export class Pace {
     this.wait = wait;
   }
 
-  /** Call after each submit with the work that it held. */
+  /** Call after each submit, with its work. */
   submitted(work: number): void {
     if (work < 1e7) return;
     const start = performance.now();
@@ -25,7 +25,8 @@ export class Pace {
         this.lastDone = now;
         if (ms < 1) return;
         const fits = (work / ms) * TARGET_MS;
-        // falls at once, for a reset is worse than a submission too many; rises slowly, for one may have had it easy
+        // Falls at once, because a reset is worse than an extra submission; rises slowly, because one sample may be too
+        // fast.
         const next = fits < this.budget ? fits : 0.7 * this.budget + 0.3 * fits;
         this.budget = Math.min(1e13, Math.max(1e7, next));
       },

@@ -91,7 +91,7 @@ describe("a chat through a pipe", () => {
 });
 
 describe("generate", () => {
-  it("keeps what it has said when Ctrl-C comes", async () => {
+  it("keeps its output on Ctrl-C", async () => {
     const argv = ["generate", "--model", join(root, "model"), "hello", ...LONG];
     const { code, out, said } = await qwench(argv, script([({ out }) => out.length > 3, interrupt]), "");
     expect(code, said).toBe(130);
@@ -100,7 +100,7 @@ describe("generate", () => {
     expect(said).not.toMatch(/\n\s+at /);
   });
 
-  it("ends quietly when nobody reads on", async () => {
+  it("ends without an error when the reader closes the pipe", async () => {
     const argv = ["generate", "--model", join(root, "model"), "hello", ...LONG];
     const closing = script([({ out }) => out.length > 0, ({ child }) => child.stdout!.destroy()]);
     const { code, said } = await qwench(argv, closing, "");

@@ -66,7 +66,7 @@ describe("a run that ends early", () => {
     await expectSame(output);
   });
 
-  it("Ctrl-C while a reward computes for ever ends the run, and the earlier one in its folder stands", async () => {
+  it("Ctrl-C during an endless reward ends the run, and the earlier run in its folder is intact", async () => {
     const before = await contents(nodeFolder(at("straight")));
     const file = join(mkdtempSync(at("endless-")), "endless.mjs");
     writeFileSync(

@@ -1,7 +1,7 @@
 import { type Gpu, type GpuOptions, requestGpu } from "../../src/gpu/device.ts";
 import { openAdapter } from "../../src/platform/index.ts";
 
-/** A device of a test's own, to break or to limit: an adapter gives out one device only. */
+/** A separate device for a test, to break or to limit: an adapter can open only one device. */
 export async function ownGpu(options: GpuOptions = {}): Promise<Gpu> {
   const { adapter, waiting, f16 } = await openAdapter();
   return requestGpu(adapter, {

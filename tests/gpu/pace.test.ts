@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { Pace } from "../../src/gpu/pace.ts";
 
-/** A queue that runs one submission after another, at so much work a millisecond. */
+/** A queue that runs submissions in order, at a given speed in work per millisecond. */
 class Queue {
   readonly took: number[] = [];
   private free = 0;
@@ -28,7 +28,7 @@ class Queue {
 function open(speed: number) {
   const queue = new Queue(speed);
   const pace = new Pace({ queue } as unknown as GPUDevice, (promise) => promise);
-  /** so much work in kernels of `each`, split as a recorder splits it, then the end of the queue */
+  /** submits this much work in kernels of `each`, split as by a recorder, then waits for the queue */
   const run = async (total: number, each: number) => {
     let held = 0;
     for (let done = 0; done < total; done += each) {
@@ -68,18 +68,18 @@ describe("the pace of submissions", () => {
     expect(Math.max(...queue.took)).toBeLessThanOrEqual(200);
   });
 
-  it("counts a submission from when the queue came to it, not from when it was handed over", async () => {
+  it("measures a submission from its start in the queue, not from its submission", async () => {
     const { queue, pace } = open(1e7);
     pace.budget = 1e9;
     for (let i = 0; i < 10; i++) {
-      queue.submit(1e9); // 100 ms each, all handed over at once
+      queue.submit(1e9); // 100 ms each, all submitted at once
       pace.submitted(1e9);
     }
     await vi.runAllTimersAsync();
     expect(pace.budget).toBeCloseTo(1e9, -7);
   });
 
-  it("learns nothing from a trifle, from what was over at once, or from a device that is lost", async () => {
+  it("ignores tiny submissions, submissions that ended at once, and a lost device", async () => {
     const { queue, pace, run } = open(1e9);
     const before = pace.budget;
     await run(5e6, 5e6);

@@ -8,12 +8,12 @@ type Adapter = keyof typeof ADAPTERS;
 
 const GPU = { kind: "gpu", tiles: "staged", fewRows: "lanes", attention: "tiled", operands: "buffers" } as const;
 const CPU = { kind: "cpu", fewRows: "tiles", splitKeys: 256, logitsBytes: 40 << 20 } as const;
-/** A CPU whose lanes share out loads. */
+/** A CPU whose lanes share loads. */
 const SHARED = { ...CPU, tiles: "broadcast", attention: "lanes" } as const;
 /** A CPU whose threads load for themselves. */
 const ALONE = { ...CPU, tiles: "direct", attention: "tiled", operands: "buffers" } as const;
 
-/** Lanes: the fewest, the most, those of every subgroup, those that matrix units count on. */
+/** Lanes: minimum, maximum, fixed size, size required by subgroup matrices. */
 type Lanes = readonly [number, number, number | null, number | null];
 
 const TABLE: Record<Adapter, Partial<AdapterProfile> & { lanes: Lanes | null }> = {
@@ -47,12 +47,12 @@ describe("an adapter's profile", () => {
     expect(subgroup && [subgroup.min, subgroup.max, subgroup.size, subgroup.matrixSize]).toEqual(lanes);
   });
 
-  it("tells whether a kernel may ask for a size of subgroup", () => {
+  it("tells whether a kernel can request a subgroup size", () => {
     expect(profileFor("amd").subgroup?.control).toBe(true);
     expect(profileFor("adreno").subgroup?.control).toBe(false);
   });
 
-  it("is one a device: a fake has its adapter's, or any GPU's", () => {
+  it("belongs to a device: a fake device has its adapter's, or a generic GPU's", () => {
     const limits = { maxBufferSize: 2 ** 30, maxStorageBufferBindingSize: 2 ** 27 };
     const profile = profileFor("swiftshader");
     const fake = fakeGpu({ limits, profile });

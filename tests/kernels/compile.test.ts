@@ -11,10 +11,10 @@ import { tileCandidates, tileKey } from "../../src/kernels/matmul/matmul-tile.ts
 import { openNullAdapter } from "../../src/platform/node/node.ts";
 import { profileFor } from "../gpu/adapters.ts";
 
-// Dawn's null backend validates and compiles without a GPU. The device has WebGPU's default limits, so that what passes
-// here asks no adapter for more than every adapter gives: 8 storage buffers, 256 threads, 16 KiB of workgroup memory.
+// Dawn's null backend validates and compiles without a GPU. The device has WebGPU's default limits, so that kernels
+// that pass here need only what every adapter has: 8 storage buffers, 256 threads, 16 KiB of workgroup memory.
 
-// Nothing is computed, so nothing is compared: the two references that cost most are left out.
+// Nothing is computed or compared, so the two most expensive references are left out.
 vi.mock("../../src/kernels/matmul/matmul.ts", async (original) => ({
   ...(await original<object>()),
   matmulReference: (_a: unknown, _b: unknown, [m, n]: number[]) => new Float64Array(m * n),
@@ -48,7 +48,7 @@ async function nullGpu({ profile }: (typeof PROFILES)[number]): Promise<Gpu> {
   return new Gpu(device, { features: { f16: true, subgroups, timestamps: false }, profile });
 }
 
-/** Records a case on a device that computes nothing, and waits for what the compiler says. */
+/** Records a case on a device that computes nothing, and waits for the compiler's messages. */
 async function compile(gpu: Gpu, item: KernelCase): Promise<void> {
   const check = new CaseRun(gpu, gpu.recorder(), 1);
   item.run(check);
@@ -56,7 +56,7 @@ async function compile(gpu: Gpu, item: KernelCase): Promise<void> {
   await gpu.settle();
 }
 
-/** The shaders of which at least one variant compiled, whatever the adapter. */
+/** Shaders with at least one compiled variant, on any adapter. */
 const compiled = new Set<unknown>();
 
 const opened: Gpu[] = [];
@@ -65,7 +65,7 @@ afterAll(() => {
 });
 
 describe.each(PROFILES)("on an adapter $name", (adapter) => {
-  it("every kernel's every case compiles", async () => {
+  it("every case of every kernel compiles", async () => {
     const gpu = await nullGpu(adapter);
     opened.push(gpu);
     const get = gpu.programs.get.bind(gpu.programs);
@@ -77,7 +77,7 @@ describe.each(PROFILES)("on an adapter $name", (adapter) => {
     expect(gpu.programs.size).toBeGreaterThan(50);
   });
 
-  it("matmul compiles with every tile that is tried on it", async () => {
+  it("matmul compiles with every candidate tile", async () => {
     const gpu = await nullGpu(adapter);
     opened.push(gpu);
     const forms = [false, true].flatMap((transA) => [false, true].map((transB) => [transA, transB] as const));
@@ -107,7 +107,7 @@ const modulesOf = async (folder: string, ending: string) => {
   );
 };
 
-it("no shader goes uncompiled", async () => {
+it("every shader is compiled", async () => {
   const modules = await modulesOf("shaders", ".wgsl.ts");
   expect(modules.length).toBeGreaterThan(8);
   const missed = modules.flatMap(([file, module]) =>
@@ -118,7 +118,7 @@ it("no shader goes uncompiled", async () => {
   expect(missed).toEqual([]);
 });
 
-it("no kernel's cases are left out of the self-test, and each has a name of its own", async () => {
+it("the self-test includes every kernel's cases, with unique names", async () => {
   const modules = await modulesOf("src/kernels", ".cases.ts");
   expect(modules.length).toBeGreaterThan(8);
   const all = new Set(allCases);
@@ -130,7 +130,7 @@ it("no kernel's cases are left out of the self-test, and each has a name of its 
   expect(new Set(allCases.map(({ kernel, name }) => `${kernel} ${name}`)).size).toBe(allCases.length);
 });
 
-it("a shader that does not compile is named with the compiler's line", async () => {
+it("the error of a shader that does not compile names it and the line", async () => {
   const gpu = await nullGpu(PROFILES[0]);
   opened.push(gpu);
   const broken = () => `@group(0) @binding(0) var<storage, read_write> x: array<f32>;

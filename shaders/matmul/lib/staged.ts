@@ -1,22 +1,22 @@
 import { range } from "./loops.ts";
 import type { MatmulVariant } from "./variant.ts";
 
-// The inner loop of matmul as text: the sum through workgroup memory, as GPUs want it.
+// The inner loop of matmul through workgroup memory, for GPUs.
 //
-// Slabs hold `stage` steps of the tile's rows and of its columns, step by step, four outputs to a vec4. Threads move them in
-// pieces of four steps by four outputs: what lies along the sum in memory is turned round in registers, and its vec4s are
-// swizzled so that eight neighbouring threads write to eight different groups of banks. The next slab is on its way from
-// memory while the present one is multiplied.
-// Sums run over the steps in the same order as in the direct loop: the same bits.
+// Slabs hold `stage` steps of the tile's rows and columns, step by step, four outputs per vec4. Threads move them in
+// pieces of four steps by four outputs. Operands that are contiguous along the sum are transposed in registers, and
+// their vec4s are swizzled so that eight neighbouring threads write to eight different groups of banks. The next slab
+// is loaded while the current one is multiplied. Sums run over the steps in the same order as in the direct loop, with
+// the same bits.
 
 /** One operand's slab. */
 interface Side {
   name: "a" | "b";
-  /** vec4s of a slab row */
+  /** vec4s per slab row */
   width: number;
-  /** stored with the sum along the row */
+  /** stored with the sum along rows */
   alongSum: boolean;
-  /** vec4s of piece q of the sum are moved by (q · swizzle) & 7; 0 = none */
+  /** vec4s of piece q of the sum are shifted by (q · swizzle) & 7; 0 = none */
   swizzle: number;
   /** pieces of four steps by four outputs */
   pieces: number;
@@ -25,7 +25,7 @@ interface Side {
 function sideOf({ tile: { rows, cols, lanes, groups, stage }, transA, transB }: MatmulVariant, name: "a" | "b"): Side {
   const width = (name === "a" ? rows * groups : cols * lanes) / 4;
   const alongSum = name === "a" ? !transA : transB;
-  // threads at neighbouring steps would meet in a bank; b's are moved within eight lanes
+  // threads at neighbouring steps would conflict in a bank; b's are shifted within eight lanes
   const swizzled = alongSum && width % 8 === 0 && (name === "a" || lanes % 8 === 0);
   return {
     name,
@@ -39,7 +39,8 @@ function sideOf({ tile: { rows, cols, lanes, groups, stage }, transA, transB }: 
 const vec4Of = (v: MatmulVariant) => (v.tile.compute === "f16" ? "vec4<f16>" : "vec4f");
 
 /**
- * WGSL `{name}Four`, which reads four elements of an operand: as many steps of a row, or outputs of a step; zeros past `end`.
+ * WGSL `{name}Four`: reads four elements of an operand, either four steps of a row or four outputs of a step; zeros
+ * past `end`.
  *
  * @param whole rows end on a whole four
  */
@@ -60,7 +61,7 @@ fn ${name}Four(outer: u32, s: u32, end: u32, at: u32, ld: u32) -> ${vec} {
 }`;
 }
 
-/** What the loop declares beside `main`: slabs, and the loads that fill them. */
+/** The loop's declarations outside `main`: slabs, and their load functions. */
 export function stagedDeclarations(v: MatmulVariant): string {
   return (["a", "b"] as const)
     .map((name) => {
@@ -71,7 +72,10 @@ var<workgroup> ${name}Slab: array<${vec4Of(v)}, ${width * v.tile.stage}>;${fourL
     .join("");
 }
 
-/** Threads' places in pieces, and the loads of one piece into registers `{name}{n}_0 … 3`, a vec4 of outputs a step. */
+/**
+ * Positions of threads in pieces, and loads of one piece into registers `{name}{n}_0 … 3`, one vec4 of outputs per
+ * step.
+ */
 function loadPiece(v: MatmulVariant, side: Side, n: number): string {
   const { name, alongSum } = side;
   const { lanes } = v.tile;
@@ -88,7 +92,7 @@ function loadPiece(v: MatmulVariant, side: Side, n: number): string {
       })
       .join("\n      ");
   }
-  // A thread's columns lie `lanes` apart, so that neighbouring threads store neighbours: the four of a vec4 as well.
+  // A thread's columns are `lanes` apart, so that neighbouring threads store neighbours; so are the four of a vec4.
   const row = (e: number): { index: string; inside: string; before?: string } => {
     if (name === "a") return { index: `tileRow + ${o} * 4u + ${e}u`, inside: `tileRow + ${o} * 4u + ${e}u < params.m` };
     const place = `${o} % ${lanes}u + (${o} / ${lanes}u * 4u + ${e}u) * ${lanes}u`;
@@ -109,17 +113,17 @@ function loadPiece(v: MatmulVariant, side: Side, n: number): string {
       ${turned.join("\n      ")}`;
 }
 
-/** Where in the slab a thread's piece n lies: o its vec4 along the output, q its four steps; WGSL. */
+/** WGSL of the slab position of a thread's piece n: o is its vec4 along the output, q its four steps. */
 function placeOf({ tile: { lanes, groups, stage } }: MatmulVariant, side: Side, n: number) {
   const threads = lanes * groups;
   const first = side.name === "b" && side.pieces % threads !== 0 ? "far" : "thread";
   const t = n === 0 ? first : `(${first} + ${n * threads}u)`;
   return side.alongSum
-    ? { t, o: `(${t} / ${stage / 4}u)`, q: `(${t} % ${stage / 4}u)` } // neighbours read on along a row
+    ? { t, o: `(${t} / ${stage / 4}u)`, q: `(${t} % ${stage / 4}u)` } // neighbours read consecutive elements of a row
     : { t, o: `(${t} % ${side.width}u)`, q: `(${t} / ${side.width}u)` };
 }
 
-/** Loop over the whole sum, a slab of `stage` steps at a time through workgroup memory. */
+/** Loop over the whole sum through workgroup memory, one slab of `stage` steps at a time. */
 export function stagedLoop(v: MatmulVariant): string {
   const { rows, cols, lanes, groups, stage, compute } = v.tile;
   const threads = lanes * groups;
@@ -152,7 +156,7 @@ export function stagedLoop(v: MatmulVariant): string {
       .join("\n      ");
   });
 
-  // b transposed: accumulators are single columns, `lanes` apart. They are summed as vec4s all the same.
+  // b transposed: accumulators are single columns, `lanes` apart, but are still summed as vec4s.
   const entries = range(rows).flatMap((i) => range(cols / 4).map((g) => [i, g] as const));
   const sum = (i: number, g: number) => (v.transB ? `sum${i}_${g}` : `acc${i}_${g}`);
   const four = (i: number, g: number) => range(4).map((e) => `acc${i}_${4 * g + e}`);
@@ -183,13 +187,14 @@ export function stagedLoop(v: MatmulVariant): string {
     }
   }
   return `{
-  let far = (thread + ${threads / 2}u) % ${threads}u; // where there are pieces for half of the threads, the others take b's
+  // if there are pieces for only half of the threads, the other half moves b's
+  let far = (thread + ${threads / 2}u) % ${threads}u;
   ${[...before, ...registers].join("\n  ")}
   for (var slab = 0u; ; slab += ${stage}u) {
     if (slab < k) {
     ${load}
     }
-    if (slab > 0u) { // the slab before, while this one is on its way
+    if (slab > 0u) { // multiply the previous slab while this one loads
     for (var q = 0u; q < ${stage / 4}u; q++) {
       ${products.join("\n      ")}
     }

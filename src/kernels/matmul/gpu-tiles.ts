@@ -4,9 +4,9 @@ import type { RowsTile } from "../../../shaders/matmul/matmul-rows.wgsl.ts";
 import type { GpuContext } from "../../gpu/context.ts";
 import { direct, FEW_ROWS, staged } from "./tile-shapes.ts";
 
-// GPUs stage both operands in workgroup memory, and those that were opened with subgroup matrices may multiply by them.
+// GPUs stage both operands in workgroup memory. Devices opened with subgroup matrices can also use those.
 
-/** Tiles worth trying on a GPU, the first the one to use unmeasured. What was tried, and what lost, is in bench/LOG.md. */
+/** Tiles worth trying on a GPU; the first is the default without measurements. bench/LOG.md lists all experiments. */
 export function gpuTiles(gpu: GpuContext, transB: boolean): MatmulTile[] {
   return [
     staged(4, 4, 16, 16, 32),
@@ -21,7 +21,7 @@ export function gpuTiles(gpu: GpuContext, transB: boolean): MatmulTile[] {
   ];
 }
 
-/** Tiles of subgroup matrices on a device that has them, and memory for them whichever way the operands lie. */
+/** Tiles of subgroup matrices, on devices that have them and enough workgroup memory for both operand layouts. */
 export function matrixTiles({ features, limits }: GpuContext, transB: boolean): MatmulTile[] {
   const { matrix } = features;
   if (!matrix) return [];
@@ -52,9 +52,9 @@ export function matrixTiles({ features, limits }: GpuContext, transB: boolean): 
 }
 
 /**
- * How a GPU takes x·Wᵀ of few rows, or null for more rows, other products, and CPU adapters.
+ * A GPU's form of x·Wᵀ for few rows; null for more rows, other products, and CPU adapters.
  *
- * Lanes and pieces follow from the adapter and the weights: a row's sums are the same bits in every batch.
+ * Lanes and pieces depend only on the adapter and the weights: a row's sums are the same bits in every batch.
  */
 export function rowsTile(
   gpu: GpuContext,
@@ -67,7 +67,8 @@ export function rowsTile(
   const subgroup = [16, 32, 64].includes(size);
   const lanes = subgroup ? size : 32;
   const n = parts.reduce((sum, part) => sum + part.n, 0);
-  const cols = n >= 4096 ? 4 : n >= 1024 || pairs !== "none" ? 2 : 1; // narrow outputs need every workgroup they can have
+  // narrow outputs need as many workgroups as possible
+  const cols = n >= 4096 ? 4 : n >= 1024 || pairs !== "none" ? 2 : 1;
   const rows = [1, 2, 4, 8].find((rows) => m <= rows) ?? 16;
   return { kind: "rows", rows, cols, lanes, groups: 128 / lanes, subgroup };
 }

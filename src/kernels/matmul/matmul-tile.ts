@@ -5,7 +5,7 @@ import { cpuTiles, fixedTile, type TileAsk } from "./cpu-tiles.ts";
 import { gpuTiles } from "./gpu-tiles.ts";
 import { FEW_ROWS } from "./tile-shapes.ts";
 
-/** Tiles worth trying on an adapter; the first is the one to use while nothing was measured. */
+/** Tiles worth trying on an adapter; the first is the default without measurements. */
 export function tileCandidates(
   gpu: GpuContext,
   transA: boolean,
@@ -23,14 +23,14 @@ export function plainTile(gpu: GpuContext, transB: boolean, m: number): MatmulTi
   return tiles.find(({ rows, groups }) => rows * groups < 2 * m) ?? tiles[tiles.length - 1];
 }
 
-/** Key under which a winner is remembered: what changes which tile is best. */
+/** Key of a measured winner: the properties that affect which tile is best. */
 export function tileKey(transA: boolean, transB: boolean, b: StoredMatrix, m: number): string {
   return `matmul ${transA ? "t" : "n"}${transB ? "t" : "n"} ${b}${m <= FEW_ROWS ? " few" : ""}`;
 }
 
 /**
- * The tile for a product: the measured winner of this adapter; unmeasured, the first candidate that wastes few rows. Some
- * products are never measured on CPU adapters.
+ * The tile for a product: the measured winner on this adapter, else the first candidate that wastes few rows. CPU
+ * adapters never measure some products.
  */
 export function matmulTile(gpu: GpuContext, ask: TileAsk): MatmulTile {
   const { transA, transB, b, m, paired = false } = ask;

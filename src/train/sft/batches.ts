@@ -6,7 +6,7 @@ import { shiftedTargets, type Targets } from "../../model/transformer.ts";
 import { FNV_START, fnvNext } from "../../text/hash.ts";
 import { RowBatches, type RowBatchOptions } from "../row-batches.ts";
 
-/** Fields of a recipe that decide which rows a step sees, by TRL's names. */
+/** Fields of a recipe that select a step's rows, by TRL's names. */
 interface BatchOptions extends RowBatchOptions {
   packing: boolean;
   packing_strategy: PackingStrategy;
@@ -20,14 +20,14 @@ export interface MicroBatch {
   targets: Targets;
 }
 
-/** What every step trains on, as a function of its number: a resumed run needs no other cursor. */
+/** The rows of every step, as a function of its number: a resumed run needs no other state. */
 export class SftBatches {
-  /** rows, or with packing bins of rows */
+  /** rows, or with packing, bins of rows */
   readonly examples: readonly (readonly TokenizedRow[])[];
   private readonly order: RowBatches;
 
   constructor(rows: readonly TokenizedRow[], options: BatchOptions) {
-    if (rows.length === 0) throw new DataError("Cannot train on no rows");
+    if (rows.length === 0) throw new DataError("Cannot train: there are no rows");
     const seed = options.data_seed ?? options.seed;
     const shuffled = options.shuffle_dataset ? [...epochOrder(rows.length, 0x5f0f, seed)].map((i) => rows[i]) : rows;
     if (options.packing && options.max_length === null)
@@ -61,12 +61,12 @@ export class SftBatches {
     });
   }
 
-  /** The step with the most tokens in one micro-batch among those that will be taken: what memory is forecast for. */
+  /** The run's step with the most tokens in one micro-batch, for the memory forecast. */
   largest(from = 0): MicroBatch[] {
     return this.step(this.order.largest(from));
   }
 
-  /** A number that changes when the rows, their labels or their order do. */
+  /** A number that changes with the rows, their labels or their order. */
   fingerprint(): number {
     let h = FNV_START;
     for (const example of this.examples) {
