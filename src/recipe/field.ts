@@ -52,6 +52,8 @@ export interface Field {
   readonly missing?: Readonly<Record<string, string>>;
   /** what a list holds; names where absent */
   readonly of?: "number";
+  /** names may also be one regular expression, which text with a character of such is */
+  readonly pattern?: boolean;
   /** a list may also be one of these words */
   readonly words?: readonly string[];
   /** smallest value; `above` and `below` are exclusive bounds */
@@ -67,7 +69,7 @@ export interface Field {
   /** one or two sentences, plain text */
   readonly help: string;
   /** who defines a name that TRL does not; `trl sft --config` and its like refuse it */
-  readonly origin?: "qwench" | "open-r1";
+  readonly origin?: "qwench" | "open-r1" | "peft";
   /** TRL's default where ours differs; `help` says why */
   readonly trlDefault?: FieldValue;
   /** values, as text, that are worth a note when set */

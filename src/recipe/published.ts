@@ -134,6 +134,6 @@ export const RECIPES: readonly PublishedRecipe[] = [
     source: TRL,
     needs: "",
     longest: 1024,
-    forecast: "0 GiB",
+    forecast: "3.06 GiB",
   },
 ];

@@ -80,7 +80,7 @@ describe("a row that is no preference is refused with what is wrong", () => {
     [{ prompt: "a", chosen: [four], rejected: "5" }, "must be two strings or two lists of messages"],
     [{ chosen: [four], rejected: [four] }, "has no prompt"],
     [{ prompt: [], chosen: [four], rejected: [four] }, '"prompt" has no messages'],
-    [{ prompt: [user], chosen: [user], rejected: [four] }, "holds no assistant turn"],
+    [{ prompt: [user], chosen: [user], rejected: [four] }, "has no assistant turn"],
   ])("%j", (row, said) => {
     expect(() => parsePreference(source(row))).toThrow(said);
   });

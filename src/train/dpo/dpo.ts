@@ -53,7 +53,7 @@ export async function* dpo(
 
 /** What training is compared with: the base for a fresh adapter, else the adapter as it is now. */
 export function referenceOf(model: Transformer, continued: boolean): Transformer {
-  return continued ? model.withAdapterKept() : model.withoutAdapter();
+  return continued ? model.withFrozenAdapter() : model.withoutAdapter();
 }
 
 /** Pairs of one reference pass, in training and in evaluation. */

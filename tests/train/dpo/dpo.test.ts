@@ -12,32 +12,7 @@ import { dpoObjective } from "../../../src/train/dpo/objective.ts";
 import type { LogRecord } from "../../../src/train/metrics.ts";
 import { useGpu } from "../../kernels/harness.ts";
 import { contents, integers, learnt, tensorsOf, tinyModel } from "../fixtures.ts";
-
-/** Random pairs of tokens of a tiny vocabulary. */
-function pairRows(count: number, seed = 3): NumberedRow[] {
-  const next = integers(seed);
-  const ids = (least: number, more: number) => Array.from({ length: least + next(more) }, () => next(256));
-  return Array.from({ length: count }, (_, i) => ({
-    row: { prompt_ids: ids(2, 6), chosen_ids: ids(2, 9), rejected_ids: ids(2, 9) },
-    number: i + 1,
-    file: "pairs.jsonl",
-  }));
-}
-
-const recipeOf = (values: Record<string, unknown> = {}): DpoRecipe =>
-  parseRecipe(
-    {
-      per_device_train_batch_size: 3,
-      max_steps: 6,
-      logging_steps: 1,
-      save_strategy: "no",
-      learning_rate: 1e-2,
-      lora_r: 4,
-      output_dir: "out",
-      ...values,
-    },
-    "dpo",
-  ).recipe;
+import { dpoRecipe, pairRows } from "./fixtures.ts";
 
 interface Run {
   recipe: DpoRecipe;
@@ -79,7 +54,7 @@ const gpu = useGpu();
 describe("a DPO run", () => {
   it("begins at ln 2 with no margin, logs TRL's names, and parts what is chosen from what is rejected", async () => {
     const { logs, evals } = await train(gpu(), {
-      recipe: recipeOf({ max_steps: 12, eval_strategy: "steps", eval_steps: 6, per_device_eval_batch_size: 4 }),
+      recipe: dpoRecipe({ max_steps: 12, eval_strategy: "steps", eval_steps: 6, per_device_eval_batch_size: 4 }),
       evalRows: pairRows(6),
     });
     expect(logs[0]["rewards/margins"]).toBeCloseTo(0, 6);
@@ -96,9 +71,9 @@ describe("a DPO run", () => {
   });
 
   it("does not depend on how a step is cut into micro-batches of one size", async () => {
-    const whole = await train(gpu(), { recipe: recipeOf({ per_device_train_batch_size: 4, max_steps: 3 }) });
+    const whole = await train(gpu(), { recipe: dpoRecipe({ per_device_train_batch_size: 4, max_steps: 3 }) });
     const cut = await train(gpu(), {
-      recipe: recipeOf({ per_device_train_batch_size: 2, gradient_accumulation_steps: 2, max_steps: 3 }),
+      recipe: dpoRecipe({ per_device_train_batch_size: 2, gradient_accumulation_steps: 2, max_steps: 3 }),
     });
     cut.logs.forEach((log, i) => {
       expect(log.loss).toBeCloseTo(whole.logs[i].loss, 5);
@@ -109,7 +84,7 @@ describe("a DPO run", () => {
 
   it("resumes with the same numbers and bytes, wherever it was left", async () => {
     const saved = { save_strategy: "steps", save_steps: 2, logging_steps: 3, eval_strategy: "epoch" };
-    const run = { recipe: recipeOf(saved), evalRows: pairRows(3, 5) };
+    const run = { recipe: dpoRecipe(saved), evalRows: pairRows(3, 5) };
     const straight = await train(gpu(), run);
     const output = memoryFolder("out");
     await train(gpu(), { ...run, output, onEvent: (event) => event.type === "checkpoint" });
@@ -122,9 +97,9 @@ describe("a DPO run", () => {
 
   it("takes the reference's log-probs beforehand to the same end, resumed too", async () => {
     const save = { save_strategy: "steps", save_steps: 3 };
-    const each = await train(gpu(), { recipe: recipeOf(save), evalRows: pairRows(3, 5) });
+    const each = await train(gpu(), { recipe: dpoRecipe(save), evalRows: pairRows(3, 5) });
     const early = { ...save, precompute_ref_log_probs: true, precompute_ref_batch_size: 5, eval_strategy: "epoch" };
-    const run = { recipe: recipeOf(early), evalRows: pairRows(3, 5) };
+    const run = { recipe: dpoRecipe(early), evalRows: pairRows(3, 5) };
     const output = memoryFolder("out");
     await train(gpu(), { ...run, output, onEvent: (event) => event.type === "checkpoint" });
     const again = await train(gpu(), { ...run, output, resume: true });
@@ -132,8 +107,8 @@ describe("a DPO run", () => {
   });
 
   it("compares an adapter that it goes on from with that adapter as it was", async () => {
-    const first = await train(gpu(), { recipe: recipeOf() });
-    const second = await train(gpu(), { recipe: recipeOf({ max_steps: 2 }), adapter: first.output });
+    const first = await train(gpu(), { recipe: dpoRecipe() });
+    const second = await train(gpu(), { recipe: dpoRecipe({ max_steps: 2 }), adapter: first.output });
     expect(second.prepared.data.continued).toBe(true);
     expect(second.logs[0]["rewards/margins"]).toBeCloseTo(0, 6);
     expect(second.logs[1]["rewards/margins"]).not.toBeCloseTo(0, 4);
@@ -143,28 +118,18 @@ describe("a DPO run", () => {
 
   it("trains all weights with a reference that was taken beforehand", async () => {
     const { logs, output } = await train(gpu(), {
-      recipe: recipeOf({ use_peft: false, precompute_ref_log_probs: true, learning_rate: 1e-3 }),
+      recipe: dpoRecipe({ use_peft: false, precompute_ref_log_probs: true, learning_rate: 1e-3 }),
     });
     expect(logs[0].loss).toBeCloseTo(Math.LN2, 6);
     expect(logs.at(-1)!["rewards/margins"]).toBeGreaterThan(0.05);
     expect((await tensorsOf(output, "model.safetensors")).size).toBeGreaterThan(10);
-  });
-
-  it("takes as much memory as was forecast", async () => {
-    for (const values of [{}, { precompute_ref_log_probs: true, precompute_ref_batch_size: 2 }]) {
-      const rows = pairRows(30);
-      const { prepared } = await train(gpu(), { recipe: recipeOf({ max_steps: 10, ...values }), rows });
-      const { peak } = gpu().pool.ledger;
-      expect(prepared.forecast.peak).toBeGreaterThan(0.9 * Math.min(peak, prepared.forecast.peak));
-      expect(prepared.forecast.trainable).toBeGreaterThan(0);
-    }
   });
 });
 
 describe("the objective", () => {
   it("is the same where the head takes more chunks than one", async () => {
     const model = await tinyModel();
-    const recipe = recipeOf();
+    const recipe = dpoRecipe();
     const prepared = await prepareDpo(recipe, { gpu: gpu(), model, train: pairRows(6) });
     const results = async (logitsBytes: number) => {
       const { profile } = gpu();
@@ -207,7 +172,7 @@ describe("the embedded model", () => {
     const rows = (split: "train" | "test", count: number) =>
       embeddedPreferences(split, count).map((row, i): NumberedRow => ({ row: { ...row }, number: i + 1, file: split }));
     const { evals } = await train(gpu(), {
-      recipe: recipeOf({
+      recipe: dpoRecipe({
         per_device_train_batch_size: 16,
         max_steps: 8,
         learning_rate: 2e-3,
