@@ -148,7 +148,9 @@ describe("published recipes", () => {
   it("an unknown name is refused with the nearest, one of the other method with its command", () => {
     expect(() => publishedRecipe("open-rs")).toThrow("There is no recipe open-rs: did you mean open-rs1?");
     expect(() => publishedRecipe("limo-sft-unslot")).toThrow("did you mean limo-sft-unsloth?");
-    expect(() => publishedRecipe("zzzzzzzzzz")).toThrow(/There is no recipe zzzzzzzzzz: o5-mini-sft, .*open-rs3$/);
+    expect(() => publishedRecipe("zzzzzzzzzz")).toThrow(
+      /There is no recipe zzzzzzzzzz: o5-mini-sft, .*ultrafeedback-dpo$/,
+    );
     expect(() => readPublished("open-rs1", "sft", {})).toThrow(
       "The recipe open-rs1 is one for grpo: qwench grpo --recipe open-rs1",
     );

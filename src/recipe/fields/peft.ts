@@ -52,7 +52,7 @@ export const peftFields = [
     methods: all,
     type: "choice",
     choices: ["true", "gaussian", "orthogonal", "false"],
-    synonyms: { default: "true", yes: "true", no: "false" },
+    synonyms: { true: "true", false: "false", default: "true", yes: "true", no: "false" },
     missing: {
       pissa: "it changes the weights of the base, which stay as they are here",
       olora: "it changes the weights of the base, which stay as they are here",
