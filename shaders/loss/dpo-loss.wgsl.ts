@@ -1,16 +1,12 @@
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
-import { rowSum } from "../lib/reduce.ts";
+import { rowSum, type Subgroups, subgroupBegins, subgroupSize } from "../lib/reduce.ts";
 import { DPO_LOSSES, type DpoLossType } from "./dpo-losses.ts";
 
-/** What one compiled variant is specialised to. */
+/** Compile-time parameters of a variant. */
 interface SequenceSumVariant {
-  subgroups: boolean;
+  subgroups: Subgroups;
   workgroup: number;
 }
-
-const SUBGROUPS = `
-  @builtin(subgroup_invocation_id) lane: u32,
-  @builtin(subgroup_size) lanes: u32,`;
 
 // sequence_sum: sums[s] = sum over the rows of sequence s of values[row]
 //
@@ -35,8 +31,13 @@ ${rowSum(subgroups, workgroup)}
 fn main(
   @builtin(workgroup_id) group: vec3u,
   @builtin(num_workgroups) grid: vec3u,
-  @builtin(local_invocation_index) thread: u32,${subgroups ? SUBGROUPS : ""}
+  @builtin(local_invocation_index) thread: u32,
+#if ${subgroups}
+  @builtin(subgroup_invocation_id) lane: u32,
+  ${subgroupSize(subgroups)}
+#endif
 ) {
+  ${subgroupBegins(subgroups)}
   let sequence = group.y * grid.x + group.x;
   if (sequence >= params.sequences) { return; }
   var sum = 0.0;
@@ -49,7 +50,7 @@ fn main(
 /** f32 numbers of a pair's statistics: loss, log-prob of the chosen and of the rejected completion, of the reference's two. */
 export const PAIR_STATS = 5;
 
-/** What one compiled variant is specialised to. */
+/** Compile-time parameters of a variant. */
 interface DpoLossVariant {
   loss: DpoLossType;
   workgroup: number;
