@@ -56,7 +56,7 @@ export const PRESETS: readonly Preset[] = [
       max_length: 256,
       learning_rate: 2e-3,
       lr_scheduler_type: "cosine",
-      max_steps: 32,
+      max_steps: 16,
       logging_steps: 1,
       save_steps: 5,
     },

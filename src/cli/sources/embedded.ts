@@ -38,10 +38,10 @@ const GRPO = {
 
 const DPO = {
   per_device_train_batch_size: 16,
-  max_steps: 32,
+  max_steps: 16,
   learning_rate: 2e-3,
   lr_scheduler_type: "cosine",
-  logging_steps: 4,
+  logging_steps: 2,
 };
 
 /**

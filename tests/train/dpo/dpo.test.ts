@@ -178,7 +178,7 @@ describe("the embedded model", () => {
         learning_rate: 2e-3,
         lora_r: 16,
         eval_strategy: "steps",
-        eval_steps: 1,
+        eval_steps: 4,
         per_device_eval_batch_size: 32,
       }),
       model: nodeFolder("assets/tiny"),
