@@ -125,6 +125,7 @@ const METHODS: readonly { value: MethodChoice; title: string; about: string }[] 
   { value: "both", title: "SFT, then GRPO", about: "Show it the form, then let it practise" },
   { value: "sft", title: "SFT", about: "Imitate the answers of the data" },
   { value: "grpo", title: "GRPO", about: "Try, and be rewarded for what is right" },
+  { value: "dpo", title: "DPO", about: "Prefer the better of two answers" },
 ];
 
 /** Everything that can be chosen, with the forecast and the button beside it. */
@@ -134,7 +135,7 @@ async function own(app: App, signal: AbortSignal, presets: readonly Preset[]): P
     model: { kind: "embedded" },
     data: { kind: "embedded" },
     method: "both",
-    recipes: { sft: {}, grpo: {} },
+    recipes: { sft: {}, grpo: {}, dpo: {} },
     evaluate: { data: { kind: "embedded", rows: "prompts" }, problems: EMBEDDED_PROBLEMS },
   };
   const forms: Partial<Record<Method, RecipeForm>> = {};

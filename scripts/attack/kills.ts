@@ -1,5 +1,5 @@
 // Kills commands at random moments with SIGKILL and starts them again, until they end. What they leave must be what an
-// undisturbed command leaves, byte for byte. `npx tsx scripts/attack/kills.ts [--n 50] [--seed 1] [--only sft,grpo,export,eval]`
+// undisturbed command leaves, byte for byte. `npx tsx scripts/attack/kills.ts [--n 50] [--seed 1] [--only sft,grpo,dpo,export,eval]`
 // runs dist/cli.js: `npm run build` before.
 
 import { existsSync, mkdtempSync, rmSync } from "node:fs";

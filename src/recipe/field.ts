@@ -1,5 +1,5 @@
 /** What a recipe trains with. A further method adds a name here, and rows or tags in the table; no code. */
-export const methods = ["sft", "grpo"] as const;
+export const methods = ["sft", "grpo", "dpo"] as const;
 /** A method of training. */
 export type Method = (typeof methods)[number];
 
@@ -11,6 +11,7 @@ export const groups = [
   "generation",
   "rewards",
   "grpo",
+  "dpo",
   "training",
   "optimizer",
   "evaluation",
@@ -51,6 +52,8 @@ export interface Field {
   readonly missing?: Readonly<Record<string, string>>;
   /** what a list holds; names where absent */
   readonly of?: "number";
+  /** names may also be one regular expression, which text with a character of such is */
+  readonly pattern?: boolean;
   /** a list may also be one of these words */
   readonly words?: readonly string[];
   /** smallest value; `above` and `below` are exclusive bounds */
@@ -65,8 +68,8 @@ export interface Field {
   readonly unit?: string;
   /** one or two sentences, plain text */
   readonly help: string;
-  /** who defines a name that TRL does not; `trl sft --config` and `trl grpo --config` refuse it */
-  readonly origin?: "qwench" | "open-r1";
+  /** who defines a name that TRL does not; `trl sft --config` and its like refuse it */
+  readonly origin?: "qwench" | "open-r1" | "peft";
   /** TRL's default where ours differs; `help` says why */
   readonly trlDefault?: FieldValue;
   /** values, as text, that are worth a note when set */

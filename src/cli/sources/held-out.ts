@@ -11,10 +11,10 @@ export type HeldOutFields = Pick<
   | "dataset_train_split"
   | "dataset_test_split"
   | "eval_dataset_name"
-  | "dataset_options"
   | "test_split_size"
   | "eval_strategy"
->;
+> &
+  Partial<Pick<SftRecipe, "dataset_options">>;
 
 /** Whether a name stands for the same rows whatever the split: a file. */
 function isFile(name: string): boolean {
