@@ -1,4 +1,4 @@
-/** Where FNV-1a begins. */
+/** Initial value of FNV-1a. */
 export const FNV_START = 0x811c9dc5;
 
 /** One step of FNV-1a over 32 bits: the hash after one more number. Signed; `>>> 0` makes it a u32. */
@@ -20,7 +20,10 @@ export function fnvText(text: string, hash = FNV_START): number {
   return h;
 }
 
-/** States of a linear congruential generator (Numerical Recipes), u32: cheap numbers that are the same every time. Its low bits are poor. */
+/**
+ * States of a linear congruential generator (Numerical Recipes), u32: cheap, reproducible pseudo-random numbers with poor low
+ * bits.
+ */
 export function lcg(seed: number): () => number {
   let state = seed >>> 0;
   return () => {

@@ -98,9 +98,9 @@ test("a second tab is told that another one trains", async () => {
     return errors;
   }, id);
   expect(said).toEqual([
-    expect.stringMatching(/^true Another tab of this site trains/),
-    expect.stringMatching(/^true Cannot delete a run while it is trained/),
-    expect.stringMatching(/^true Cannot delete a run while it is trained/),
+    expect.stringMatching(/^true Another tab of this site is training/),
+    expect.stringMatching(/^true Cannot delete a run while it is training/),
+    expect.stringMatching(/^true Cannot delete a run while it is training/),
   ]);
   await other.close();
   await page.evaluate(() => (globalThis as unknown as { control: AbortController }).control.abort());
@@ -130,7 +130,7 @@ test("a device that is destroyed pauses the run, and the next start opens anothe
   expect(await page.evaluate(() => trainer.lost)).toMatch(/destroyed/);
   expect(await recordOf(id)).toMatchObject({
     status: "paused",
-    problem: expect.stringMatching(/was destroyed.*Start again to go on from the last checkpoint/),
+    problem: expect.stringMatching(/was destroyed.*Start the run again to continue from the last checkpoint/),
   });
   await comesToTheSameNumbers(id, 2);
 });

@@ -210,7 +210,7 @@ describe("during a run", () => {
     const page = await open("&fake=quota");
     await train(page);
     await shown(page, "the browser's storage for this site is full. 48.0 MB are needed");
-    await shown(page, "What was there before is intact");
+    await shown(page, "Existing files are intact");
     await page.waitForSelector('.notice ::-p-aria([name="Free some space"][role="link"])');
     await page.waitForSelector('::-p-aria([name="Go on"][role="button"])');
   });
@@ -236,7 +236,7 @@ describe("during a run", () => {
   test("a second tab: a sentence, and this tab's run is not called failed", async () => {
     const page = await open("&fake=busy");
     await train(page);
-    await shown(page, "Another tab of this site trains");
+    await shown(page, "Another tab of this site is training");
     await expect.poll(() => textOf(page, ".status")).not.toBe("failed");
   });
 

@@ -116,7 +116,7 @@ describe("qwench compare", () => {
     expect(out).toContain("Best by validation loss: checkpoint-16, eval_loss 0.5.");
     expect(out).toContain("Benchmark and validation loss do not agree.");
     const unknown = await run(base, evaluation("a", [yes, no, no, no]), evaluation("b", [no, no, no, no]));
-    expect(unknown.out).toContain("Best by validation loss: not known");
+    expect(unknown.out).toContain("Best by validation loss: unknown");
     expect(unknown.out).toContain("Best by benchmark: a, pass@1 25.0 %, which is not above base (25.0 %).");
   });
 

@@ -259,7 +259,7 @@ describe("a model card", () => {
       { step: 2, train_runtime: 12 },
     ];
     const card = modelCard({ ...facts, logs });
-    expect(card).toContain("| step | reward | loss | eval loss | tokens a completion | KL |");
+    expect(card).toContain("| step | reward | loss | eval loss | tokens per completion | KL |");
     expect(card).toContain("| 1 | 0.25 | 0 | 2.5 | 100.5 | 0 |\n| 2 | 0.5 | 0.01 | — | 90 | 0.001 |\n");
     expect(card).toContain("trained by GRPO");
   });

@@ -42,7 +42,7 @@ test("a lock is one holder's; another is told why, and has it once it is given b
 test("training is one run's at a time, and the run is told from its lock", async () => {
   const release = await lockTraining("run-7");
   expect([...(await runsHeld())]).toEqual(["run-7"]);
-  await expect(lockTraining("run-8")).rejects.toThrow("Another tab of this site trains");
+  await expect(lockTraining("run-8")).rejects.toThrow("Another tab of this site is training");
   await release();
   expect((await runsHeld()).size).toBe(0);
   await (await lockTraining("run-8"))();

@@ -163,7 +163,7 @@ export class Progress {
     const rate = this.tokensPerSecond;
     if (rate !== null) facts.push(`${formatNumber(rate >= 100 ? Math.round(rate) : rate)} tok/s`);
     if (this.#length !== null && this.#doing === null)
-      facts.push(`${formatNumber(Math.round(this.#length))} tokens a completion`);
+      facts.push(`${formatNumber(Math.round(this.#length))} tokens per completion`);
     return facts;
   }
 

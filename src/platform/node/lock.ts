@@ -3,22 +3,22 @@ import { hostname } from "node:os";
 import { dirname } from "node:path";
 import type { Lock, LockOwner } from "../../io/storage.ts";
 
-/** Milliseconds between two signs of life of an owner, and after how many without one it counts as dead. */
+/** Milliseconds between an owner's signs of life, and the silence after which the owner counts as dead. */
 const BEAT_MS = 5_000;
 const DEAD_MS = 60_000;
 
 interface Written extends LockOwner {
-  /** when the process began: an id is given to others once its process has ended */
+  /** when the process began, because the system reuses process ids */
   began: string;
 }
 
 /**
- * Takes the lock file `path`, unless a living process has it.
+ * Takes the lock file `path`, unless a living process holds it.
  *
- * The owner's process id says whether it lives, on this host; on another host, or in another container, its last sign of
- * life does: an owner touches its file every 5 s.
+ * On this host, the owner's process id shows whether the owner is alive. On another host or in another container, the file's
+ * time does: an owner touches its file every 5 s.
  *
- * @throws what the file system says, where the lock cannot be written
+ * @throws the file system's error if the lock cannot be written
  */
 export async function takeFileLock(path: string, what: string): Promise<Lock | { owner: LockOwner }> {
   const mine: Written = { id: String(process.pid), host: hostname(), what, began: beganAt(process.pid) };
@@ -37,17 +37,20 @@ export async function takeFileLock(path: string, what: string): Promise<Lock | {
       if ((error as { code?: string }).code !== "EEXIST") throw error;
     }
     const found = await read(path);
-    if (found === null) continue; // released in between
+    if (found === null) continue; // released meanwhile
     if (await isHeld(path, found)) return { owner: found };
     await removeDead(path);
   }
   return { owner: { id: "?", host: "?", what: "another process" } };
 }
 
-/** Milliseconds after which who was to remove a dead lock must have been ended in the middle of it. */
+/** Milliseconds after which a process that was removing a dead lock must itself have died. */
 const REMOVING_MS = 10_000;
 
-/** Removes the lock of a dead owner. One at a time: else the second would remove the lock that the first has just made. */
+/**
+ * Removes a dead owner's lock. Only one process does so at a time; otherwise a second one could remove the new lock of the
+ * first.
+ */
 async function removeDead(path: string): Promise<void> {
   const removing = `${path}.removing`;
   try {
@@ -66,25 +69,27 @@ async function removeDead(path: string): Promise<void> {
   }
 }
 
-/** @param made the folder, where it was made for the lock: it goes with the lock when nothing came into it */
+/** @param made the folder, if it was created for the lock; it is removed with the lock if it is still empty */
 function held(path: string, mine: Written, made: string | null): Lock {
   const beat = setInterval(() => {
     const now = new Date();
-    fs.utimes(path, now, now).catch(() => {}); // where the file is gone, release says nothing either
+    fs.utimes(path, now, now).catch(() => {}); // a missing file is not an error, as in release
   }, BEAT_MS);
   beat.unref?.();
   return {
     async release() {
       clearInterval(beat);
       const found = await read(path);
-      // taken over by another, while this process was stopped for long: its lock now
+      // unless another process took the lock over while this one was suspended
       if (found && found.id === mine.id && found.host === mine.host) await fs.unlink(path).catch(() => {});
-      if (made !== null) await fs.rmdir(made).catch(() => {}); // it is not empty, as a rule
+      if (made !== null) await fs.rmdir(made).catch(() => {}); // usually it is not empty
     },
   };
 }
 
-/** Null where there is no such file. A half-written lock is its writer's, who is just taking it. */
+/**
+ * The owner of a lock file, or null if there is no file. A partly written file belongs to a process that is taking the lock.
+ */
 async function read(path: string): Promise<Written | null> {
   try {
     const text = await fs.readFile(path, "utf8");
@@ -105,7 +110,7 @@ async function isHeld(path: string, { id, host, began }: Written): Promise<boole
   return stat !== null && Date.now() - stat.mtimeMs < DEAD_MS;
 }
 
-/** Whether a process of this host lives. */
+/** Whether a process of this host is alive. */
 export function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);
@@ -115,7 +120,7 @@ export function isAlive(pid: number): boolean {
   }
 }
 
-/** When a process began, in the kernel's own count; empty where it does not say. */
+/** When a process began, in the kernel's units; empty if unknown. */
 function beganAt(pid: number): string {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, "utf8");

@@ -3,7 +3,7 @@ import type { Field } from "../field.ts";
 const sft = ["sft"] as const;
 const both = ["sft", "grpo"] as const;
 
-/** What is trained and on what: the model, its adapter and the rows. */
+/** Options of the model, its adapter and the rows. */
 export const dataFields = [
   {
     name: "model_name_or_path",

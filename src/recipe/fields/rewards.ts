@@ -3,7 +3,7 @@ import type { Field } from "../field.ts";
 const grpo = ["grpo"] as const;
 const shared = { group: "rewards", methods: grpo, origin: "qwench" } as const;
 
-/** Of the rewards that run code and that ask a judge. */
+/** Options of the rewards that run code or ask a judge. */
 export const rewardFields = [
   {
     ...shared,

@@ -3,7 +3,7 @@ import type { Field } from "../field.ts";
 const sft = ["sft"] as const;
 const both = ["sft", "grpo"] as const;
 
-/** How training goes: steps, optimizer, evaluation, logs and checkpoints. */
+/** Options of training: steps, optimizer, evaluation, logs and checkpoints. */
 export const runFields = [
   {
     name: "per_device_train_batch_size",
