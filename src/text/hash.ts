@@ -6,14 +6,14 @@ export function fnvNext(hash: number, value: number): number {
   return Math.imul(hash ^ value, 0x01000193);
 }
 
-/** FNV-1a over numbers, such as token ids or bytes, as it goes on from `hash`. Signed. */
+/** Continues FNV-1a from `hash` over numbers, such as token ids or bytes. Signed. */
 export function fnvNumbers(values: ArrayLike<number>, hash = FNV_START): number {
   let h = hash;
   for (let i = 0; i < values.length; i++) h = fnvNext(h, values[i]);
   return h;
 }
 
-/** FNV-1a over the UTF-16 units of a text, as it goes on from `hash`. Signed. */
+/** Continues FNV-1a from `hash` over the UTF-16 units of a text. Signed. */
 export function fnvText(text: string, hash = FNV_START): number {
   let h = hash;
   for (let i = 0; i < text.length; i++) h = fnvNext(h, text.charCodeAt(i));

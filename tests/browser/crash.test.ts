@@ -115,7 +115,7 @@ test("a worker that is killed says so, and a new trainer goes on from the last c
     trainer.terminate();
     return lost;
   });
-  expect(lost).toMatch(/worker was ended/);
+  expect(lost).toMatch(/worker was terminated/);
   expect(await howItEnded()).toMatch(/^QwenchError: The trainer's worker was terminated/);
   await makeTrainerThatWeSeeInto();
   expect(await recordOf(id)).toMatchObject({ status: "paused" });

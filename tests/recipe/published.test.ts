@@ -146,7 +146,7 @@ describe("published recipes", () => {
     expect(() => publishedRecipe("limo-sft-unslot")).toThrow("did you mean limo-sft-unsloth?");
     expect(() => publishedRecipe("zzzzzzzzzz")).toThrow(/There is no recipe zzzzzzzzzz: o5-mini-sft, .*open-rs3$/);
     expect(() => readPublished("open-rs1", "sft", {})).toThrow(
-      "The recipe open-rs1 is one for grpo: qwench grpo --recipe open-rs1",
+      "The recipe open-rs1 is for grpo: run qwench grpo --recipe open-rs1",
     );
   });
 

@@ -7,7 +7,7 @@ import type { RewardPlatform } from "../../src/session/rewards.ts";
 /** The name of a worker in which this script only runs untrusted Python. */
 export const CODE_THREAD = "qwench-code";
 
-/** Number of Python workers: each takes up to `code_memory`, and one core stays free for the page. */
+/** Most Python workers: each takes up to `code_memory`, and one core stays free for the page. */
 const MOST_THREADS = 4;
 
 /**

@@ -8,7 +8,7 @@ import type { Progress } from "../terminal/progress.ts";
 import { type CompletionsLog, openCompletionsLog } from "./completions-log.ts";
 import type { RunKind } from "./follow.ts";
 
-/** How a run of each method shows on a command line, and the line about what it will train. A further one is a further entry. */
+/** How the command line shows a run of each method, and the line that describes the run. A new method is a new entry. */
 const KINDS: { [M in Method]: (training: Training<M>) => RunKind & { description: string } } = {
   sft: ({ prepared }) => ({
     title: "Supervised fine-tuning",
@@ -21,7 +21,7 @@ const KINDS: { [M in Method]: (training: Training<M>) => RunKind & { description
   }),
 };
 
-/** How a prepared run shows. */
+/** How the command line shows a prepared run. */
 export function kindOf<M extends Method>(training: Training<M>): RunKind & { description: string } {
   return KINDS[training.method as M](training);
 }
@@ -31,7 +31,7 @@ function describeModel({ forecast, lora }: PreparedBase): string {
   return `${formatNumber(forecast.trainable)} of ${formatNumber(forecast.parameters)} parameters (${what})`;
 }
 
-/** Completions of a run that draws them: kept in its folder, shown where the recipe says so. */
+/** Stores the completions of a run in its folder, and shows them if the recipe says so. */
 function completionsOf(recipe: {
   log_completions: boolean;
   num_completions_to_print: number | null;

@@ -3,7 +3,9 @@ import { counted, formatNumber, formatPercent, formatShare } from "../../text/nu
 import { renderTable } from "../../text/tables.ts";
 import { ResponsesProgress } from "./responses-progress.ts";
 
-/** The progress of an evaluation on stderr: responses that have ended, time left, rate, problems graded and right ones so far. */
+/**
+ * The progress of an evaluation on stderr: finished responses, time left, rate, graded problems and correct responses so far.
+ */
 export class EvalProgress extends ResponsesProgress {
   readonly #count: { graded: number; right: number };
 
@@ -17,7 +19,7 @@ export class EvalProgress extends ResponsesProgress {
     this.#count = count;
   }
 
-  /** A problem's responses are graded. */
+  /** Counts a problem whose responses have been graded. */
   graded({ n_correct }: EvalRecord): void {
     this.#count.graded++;
     this.#count.right += n_correct;

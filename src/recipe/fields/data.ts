@@ -259,7 +259,7 @@ export const dataFields = [
     type: "choice",
     choices: ["keep_start", "keep_end"],
     default: "keep_start",
-    help: "Which end of a row is kept where the row is too long.",
+    help: "Which end of a too long row is kept.",
   },
   {
     name: "packing",

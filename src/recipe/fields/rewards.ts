@@ -152,6 +152,6 @@ export const rewardFields = [
     type: "choice",
     choices: ["stop", "skip"],
     default: "stop",
-    help: "judge: what happens when the judge cannot be asked: the run stops, or it goes on without this reward (skip).",
+    help: "judge: what happens if the judge is unreachable: the run stops, or it continues without this reward (skip).",
   },
 ] as const satisfies readonly Field[];
