@@ -46,7 +46,7 @@ test("opened as a file it says why, and how to serve it", async () => {
     const page = await web.open(pathToFileURL(join(folder, "index.html")).href);
     // biome-ignore lint/performance/useDomNodeTextContent: what is seen, not what is there
     expect(await page.evaluate(() => document.body.innerText)).toMatch(
-      /opened from a file, where browsers load no scripts that train: serve its folder, for example with npx serve/,
+      /opened from a file, and browsers do not load the page.s scripts from files. Serve its folder, for example with npx serve/,
     );
   } finally {
     rmSync(folder, { recursive: true });
