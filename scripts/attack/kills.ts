@@ -1,6 +1,6 @@
-// Kills commands at random moments with SIGKILL and starts them again, until they end. What they leave must be what an
-// undisturbed command leaves, byte for byte. `npx tsx scripts/attack/kills.ts [--n 50] [--only sft,grpo,export,eval]`
-// runs dist/cli.js: `npm run build` before.
+// Kills commands at random moments with SIGKILL and restarts them until they finish. Their files must be identical, byte for
+// byte, to those of an undisturbed command. `npx tsx scripts/attack/kills.ts [--n 50] [--only sft,grpo,export,eval]` runs
+// dist/cli.js: run `npm run build` first.
 
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -11,7 +11,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 
 const CLI = fileURLToPath(new URL("../../dist/cli.js", import.meta.url));
-/** Kills of one command before it is let alone. */
+/** Most kills of one command. */
 const MOST_KILLS = 3;
 
 const root = mkdtempSync(join(tmpdir(), "qwench-kills-"));
@@ -19,7 +19,7 @@ const at = (...names: string[]) => join(root, ...names);
 
 interface Command {
   argv(output: string, resume: boolean): string[];
-  /** files whose bytes do not depend on the clock; others must be there */
+  /** files whose bytes do not depend on the clock; other files must only exist */
   same: RegExp;
 }
 
@@ -59,7 +59,7 @@ interface Ended {
   ms: number;
 }
 
-/** Runs a command line. @param after milliseconds until it is killed; null: never */
+/** Runs a command line. @param after milliseconds until the kill; null: no kill */
 function run(argv: readonly string[], after: number | null): Promise<Ended> {
   const begun = Date.now();
   const child = spawn(process.execPath, [CLI, ...argv], { stdio: ["ignore", "pipe", "pipe"], cwd: root });
@@ -83,7 +83,7 @@ function contentsOf(folder: string): Map<string, string> {
   );
 }
 
-/** What is wrong with what a command left; nothing where all is as it should be. */
+/** Differences between a command's files and the reference; empty if there are none. */
 function differences(folder: string, wanted: Map<string, string>, same: RegExp): string[] {
   const found = contentsOf(folder);
   const names = new Set([...found.keys(), ...wanted.keys()]);
@@ -94,7 +94,7 @@ function differences(folder: string, wanted: Map<string, string>, same: RegExp):
   });
 }
 
-/** Whether a training run has something to go on from. */
+/** Whether a training run has a checkpoint to resume from. */
 const hasCheckpoint = (output: string) =>
   existsSync(output) &&
   readdirSync(output).some((name) => /^checkpoint-\d+$/.test(name) && statSync(join(output, name)).isDirectory());
@@ -118,7 +118,7 @@ async function attack(name: string, n: number): Promise<number> {
       const { code, said } = await run([...argv(output, resume), ...overwrite], after);
       if (code === null) {
         kills++;
-        // killed after the last byte was written: there is nothing left to do
+        // killed after writing the last byte, so the command is complete
         if (existsSync(output) && differences(output, wanted, same).length === 0) break;
         continue;
       }
@@ -137,7 +137,7 @@ async function attack(name: string, n: number): Promise<number> {
 const { values } = parseArgs({ options: { n: { type: "string" }, only: { type: "string" } } });
 const chosen = values.only?.split(",") ?? Object.keys(COMMANDS);
 let lost = 0;
-// exports are made of what SFT leaves
+// exports use SFT's adapter
 for (const name of Object.keys(COMMANDS))
   if (chosen.includes(name) || name === "sft")
     lost += await attack(name, chosen.includes(name) ? Number(values.n ?? 50) : 0);
