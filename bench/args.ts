@@ -15,14 +15,16 @@ export const KINDS = [
   "table",
   "scale",
   "torch",
+  "isa",
+  "host",
 ] as const;
 export type Kind = (typeof KINDS)[number];
 
 /**
- * Kinds that `all` runs. It leaves out table and scale, which repeat many measurements and take long, and torch, which needs
- * PyTorch's rows.
+ * Kinds that `all` runs. It leaves out table and scale, which repeat many measurements and take long, torch, which needs
+ * PyTorch's rows, and isa, which times nothing.
  */
-const ALL = KINDS.filter((kind) => !["table", "scale", "torch"].includes(kind));
+const ALL = KINDS.filter((kind) => !["table", "scale", "torch", "isa"].includes(kind));
 
 export const HELP = `npm run bench -- ${[...KINDS, "all"].join("|")} [options]
 
@@ -31,15 +33,19 @@ export const HELP = `npm run bench -- ${[...KINDS, "all"].join("|")} [options]
   --layers N   sft, qlora, grpo, generate, memory, load: layers of the model (24, Qwen2.5-0.5B's)
   --most N     scale: tokens of the longest sequence (32768, which is the most)
   --seconds N  scale: budget for all axes (600); values beyond it are skipped
+  --names FILE isa: write names and variants of all kernels to FILE, in the order of createComputePipeline
+  --isa DIR    isa: where the driver's compiler leaves statistics (pipelines.jsonl) and machine code (asm/N.s) of each pipeline
   --profile    print time by kernel; slower, because every kernel is timed separately
   --untuned    use the first candidates, without tuning
   --json       rows as JSON lines instead of a table
   --save       append each row to bench/results.jsonl; scale: also write bench/scale.md and bench/scale.svg, and
                continue an interrupted run of this commit
 
-peers measures jax-js and tfjs beside Qwench on the same adapter. table prints every figure that has a limit, and
+host measures the processor time of a dispatch on Dawn's null backend. peers measures jax-js and tfjs beside Qwench on the
+same adapter. table prints every figure that has a limit, and
 whether it meets the limit. torch ROWS measures the shapes that PyTorch was measured at on the same card, by
-python bench/torch/bench.py > ROWS, and compares. all runs ${ALL.join(", ")}.
+python bench/torch/bench.py > ROWS, and compares. isa compiles every kernel that training and decoding of Qwen2.5-0.5B's,
+Qwen3-0.6B's and Qwen2.5-1.5B's shapes need, runs none, and prints the driver compiler's statistics. all runs ${ALL.join(", ")}.
 `;
 
 export interface BenchArgs {
@@ -51,6 +57,8 @@ export interface BenchArgs {
   layers?: number;
   most: number;
   seconds: number;
+  names?: string;
+  isa?: string;
   profile: boolean;
   untuned: boolean;
   json: boolean;
@@ -72,6 +80,8 @@ export function parseBenchArgs(args: readonly string[]): BenchArgs | null {
       layers: { type: "string" },
       most: { type: "string" },
       seconds: { type: "string" },
+      names: { type: "string" },
+      isa: { type: "string" },
       profile: { type: "boolean", default: false },
       untuned: { type: "boolean", default: false },
       json: { type: "boolean", default: false },
@@ -100,6 +110,8 @@ export function parseBenchArgs(args: readonly string[]): BenchArgs | null {
     layers: count("layers"),
     most,
     seconds: count("seconds") ?? 600,
+    ...(values.names !== undefined && { names: values.names }),
+    ...(values.isa !== undefined && { isa: values.isa }),
     ...{ profile, untuned, json, save },
   };
 }

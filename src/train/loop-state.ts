@@ -20,7 +20,7 @@ import { Optimizer, type OptimizerOptions } from "./optimizer.ts";
 import { learningRate, type Schedule, type ScheduleFields, scheduleOf } from "./schedule.ts";
 import type { Mark } from "./speed.ts";
 
-/** What the loop reads of a recipe of any method. */
+/** Fields of a recipe that the loop reads, for every method. */
 export type LoopRecipe = DueFields &
   OptimizerOptions &
   ScheduleFields &
@@ -29,7 +29,7 @@ export type LoopRecipe = DueFields &
     "seed" | "save_total_limit" | "metric_for_best_model" | "greater_is_better" | "load_best_model_at_end"
   >;
 
-/** What a run remembers between two steps, and what it does with it. The order of things is in `train`. */
+/** A run's state between two steps, and its operations. `train` decides their order. */
 export class LoopState<E, R extends StepResult> {
   private readonly trainee: Trainee;
   private readonly method: TrainingMethod<E, R>;
@@ -42,7 +42,7 @@ export class LoopState<E, R extends StepResult> {
   private readonly now: () => number;
   private readonly state: TrainerState;
   private inFlight: Promise<R> | null = null;
-  /** the step whose work was begun last, from 0, and when */
+  /** the step that was started last, from 0, and its start time */
   private begun = { step: -1, time: 0 };
   private began: Mark = { time: 0, step: 0, tokens: 0 };
   /** the last checkpoint: its step, and when it was written */
@@ -80,17 +80,17 @@ export class LoopState<E, R extends StepResult> {
     };
   }
 
-  /** Optimizer steps taken, and taken in. */
+  /** Optimizer steps whose results were read. */
   get global_step(): number {
     return this.state.global_step;
   }
 
-  /** The step of the last checkpoint, or the one that the run began at. */
+  /** The step of the last checkpoint, or the step at which the run began. */
   get saved(): number {
     return this.checkpoint.step;
   }
 
-  /** Puts a checkpoint back. @throws {DataError} one that was trained on other data */
+  /** Restores a checkpoint. @throws {DataError} the checkpoint was trained on other data */
   async restore(which: true | Folder): Promise<void> {
     const { method, trainee, state } = this;
     const found = await findCheckpoint(this.options.output, which, async (folder) => method.verify?.(folder));
@@ -100,13 +100,13 @@ export class LoopState<E, R extends StepResult> {
     await method.restore?.(found.folder);
     const { seed, order } = state.qwench;
     Object.assign(state, found.state, { max_steps: method.batches.max_steps });
-    // from here on the rows come as this run has them
+    // from here on, rows come in this run's order
     state.qwench = { ...found.state.qwench, seed, order };
     method.sinceLog = found.state.qwench.since_log;
     for (const [key, value] of Object.entries(found.state.qwench.tuning)) trainee.model.gpu.tuning.set(key, value);
   }
 
-  /** Clears away what an earlier process left half written, and starts the clock. */
+  /** Removes partial files of an earlier process, and starts the clock. */
   async begin(): Promise<void> {
     await sweepOutput(this.options.output);
     this.began = this.mark();
@@ -114,7 +114,7 @@ export class LoopState<E, R extends StepResult> {
     this.checkpoint = { step: this.global_step, time: this.began.time };
   }
 
-  /** What step `step`, from 0, is given. */
+  /** The inputs of step `step`, from 0. */
   contextOf(step: number): StepContext<E> {
     this.begun = { step, time: this.now() };
     return {
@@ -133,7 +133,11 @@ export class LoopState<E, R extends StepResult> {
     this.inFlight = result;
   }
 
-  /** Waits for the step that is in flight, if one is, and takes it in. @throws {TrainingError} numbers that are not finite */
+  /**
+   * Waits for the step in flight, if any, and reads its results.
+   *
+   * @throws {TrainingError} numbers that are not finite
+   */
   async *settle(): AsyncGenerator<TrainEvent | E> {
     if (!this.inFlight) return;
     const { method, state } = this;
@@ -159,9 +163,9 @@ export class LoopState<E, R extends StepResult> {
   }
 
   /**
-   * When the GPU finished a step that was just read. A result that was ready as soon as it was asked for came while the
-   * next step was being recorded: then the time at which that recording began is taken. (Without this, a step that is read
-   * right after the one before it, because a checkpoint is due, would seem to have taken no time.)
+   * The time at which the GPU finished a step that was just read. If the result was ready at once, it arrived while the
+   * next step was recorded: then the start of that recording counts. (Otherwise a step that is read right after the
+   * previous step, because a checkpoint is due, would seem to take no time.)
    */
   private finishedAt(step: number, asked: number): number {
     const now = this.now();
@@ -170,7 +174,7 @@ export class LoopState<E, R extends StepResult> {
     return begun.step > step && ready ? begun.time : now;
   }
 
-  /** @param finished when the step's work was done, in milliseconds */
+  /** @param finished end of the step's work, in milliseconds */
   private log({ grad_norm, learning_rate }: R, finished: number): LogRecord {
     const { state, method } = this;
     const { loss, ...rest } = method.means();
@@ -188,7 +192,7 @@ export class LoopState<E, R extends StepResult> {
     return record;
   }
 
-  /** What comes after `done` steps: by their number, and by the time since the last checkpoint. */
+  /** Actions due after `done` steps: by step number, and by the time since the last checkpoint. */
   due(done: number): Due {
     const due = this.dueAfter(done);
     const { save_seconds = Number.POSITIVE_INFINITY } = this.options;
@@ -196,7 +200,7 @@ export class LoopState<E, R extends StepResult> {
     return { ...due, evaluate: due.evaluate && this.method.evaluates, save: due.save || overdue };
   }
 
-  /** Measures, and compares with the best so far. */
+  /** Evaluates, and compares with the best so far. */
   async evaluate(): Promise<{ record: LogRecord; improved: boolean }> {
     const { state, method, recipe } = this;
     const began = this.now();
@@ -212,12 +216,12 @@ export class LoopState<E, R extends StepResult> {
     return { record, improved: isBest(record, recipe, state, method.bestMetric) };
   }
 
-  /** The checkpoint that is about to be written is the best one. */
+  /** Marks the next checkpoint as the best. */
   keepAsBest(step: number): void {
     this.state.best_model_checkpoint = `checkpoint-${step}`;
   }
 
-  /** Writes a checkpoint of the steps that were taken in. */
+  /** Writes a checkpoint of the steps whose results were read. */
   async *save(): AsyncGenerator<TrainEvent> {
     const { state, method, trainee, optimizer } = this;
     const step = state.global_step;
@@ -232,7 +236,7 @@ export class LoopState<E, R extends StepResult> {
     method.speed.paused(mark);
   }
 
-  /** Ends the run at a step that could not be recorded. @returns what to throw */
+  /** Ends the run at a step that could not be recorded. @returns the error to throw */
   private async *giveUp(error: unknown): AsyncGenerator<TrainEvent, unknown> {
     const aborted = this.options.signal?.aborted === true;
     if ((aborted || error instanceof TrainingError) && this.saved < this.global_step) yield* this.save();
@@ -245,7 +249,7 @@ export class LoopState<E, R extends StepResult> {
     return `Stopped after step ${global_step} of ${max_steps}; checkpoint-${this.saved} holds everything`;
   }
 
-  /** Puts the best checkpoint back, if one was kept. */
+  /** Restores the best checkpoint, if there is one. */
   async *loadBest(): AsyncGenerator<TrainEvent> {
     const name = this.state.best_model_checkpoint;
     if (!name) return;

@@ -1,4 +1,4 @@
-/** Where a run stands. */
+/** Progress of a run. */
 export interface Mark {
   /** milliseconds */
   time: number;
@@ -8,13 +8,16 @@ export interface Mark {
   tokens: number;
 }
 
-/** The speed that logs state, measured since the log before. Checkpoints and evaluations are left out of the measure where a log can tell them apart. */
+/**
+ * Speed metrics since the previous log. Both exclude the time of checkpoints and evaluations, as far as that can be
+ * measured.
+ */
 export interface Speed {
-  /** The first mark of a run. */
+  /** Starts the clock of a run. */
   begin(mark: Mark): void;
-  /** The speed since the last log, which begins again. */
+  /** Returns the speed since the last log, and restarts. */
   log(mark: Mark): Record<string, number>;
-  /** A checkpoint or an evaluation has just ended. */
+  /** Call it after a checkpoint or an evaluation. */
   paused(mark: Mark): void;
 }
 
@@ -38,7 +41,7 @@ export class TokensPerSecond implements Speed {
   }
 }
 
-/** `step_time`, seconds a step: the mean over all steps since the last log. */
+/** `step_time`, seconds per step: the mean over all steps since the last log. */
 export class StepTime implements Speed {
   private since: Mark = { time: 0, step: 0, tokens: 0 };
 

@@ -56,7 +56,7 @@ beforeAll(async () => {
 });
 
 describe("responses", () => {
-  it("come in pieces, n to a prompt, and do not depend on what is written beside them", async () => {
+  it("arrive in pieces, n per prompt, and do not depend on the rest of the batch", async () => {
     const rows = prompts("one", "two", "three");
     const made = await all(rows, { n: 3 });
     for (const response of made.flat()) {
@@ -70,7 +70,7 @@ describe("responses", () => {
     expect((await all(rows, { seed: 2 }))[0][0].ids).not.toEqual(made[0][0].ids);
   });
 
-  it("end before a stop string, which the token that completes it still belongs to", async () => {
+  it("end before a stop string, whose last token still counts", async () => {
     const rows = prompts("one", "two", "three", "four");
     const free = (await all(rows)).map(([response]) => response);
     const stop = free.filter((response) => response.text.length > 8).map((response) => response.text.slice(5, 8));
@@ -89,7 +89,7 @@ describe("responses", () => {
     }
   });
 
-  it("end at any EOS id, which their text has not", async () => {
+  it("end at any EOS id, which is not in their text", async () => {
     const rows = prompts("one", "two", "three", "four");
     const free = (await all(rows)).map(([response]) => response);
     const ids = free.map((response) => response.ids[3]); // ordinary tokens, as some models have
@@ -102,14 +102,14 @@ describe("responses", () => {
     });
   });
 
-  it("end where the model's positions do", async () => {
+  it("end at the model's last position", async () => {
     const long = promptOf(text, source({ prompt: "x".repeat(230) }));
     const [[made]] = await all([long], { max_new_tokens: 500 }, { ...text, eos_token_ids: [] });
     expect(made.finish_reason).toBe("length");
     expect(long.prompt_ids.length + made.ids.length).toBe(256);
   });
 
-  it("are the base's, letter for letter, once the adapter is off", async () => {
+  it("equal the base model's after the adapter is removed", async () => {
     const model = await writeTextModel();
     const adapter = await writeRandomAdapter(memoryFolder("adapter"), model, {
       r: 4,
@@ -141,7 +141,7 @@ describe("prompts", () => {
   const seen = (row: Record<string, unknown>, options = {}) => promptOf(text, source(row), options).text;
   const user = (words: string, system = "") => `${system}<|im_start|>user\n${words}<|im_end|>\n<|im_start|>assistant\n`;
 
-  it("are a user's turn, a conversation without its last answer, or text as it is", () => {
+  it("are a user's turn, a conversation without its last answer, or plain text", () => {
     expect(seen({ prompt: "hi" })).toBe(user("hi"));
     expect(seen({ question: "hi", answer: "no" })).toBe(user("hi"));
     const turns = [
@@ -216,6 +216,6 @@ describe("a model", () => {
       target_modules: ["q_proj"],
     });
     const misfit = { gpu: device(), model: await writeTextModel(), adapter };
-    await expect(prepareText(misfit)).rejects.toThrow("the adapter is for another base (other)");
+    await expect(prepareText(misfit)).rejects.toThrow("The adapter is for another base model (other)");
   });
 });

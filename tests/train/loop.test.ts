@@ -14,13 +14,13 @@ import { uniformFrom } from "../../src/train/seed.ts";
 import { TokensPerSecond } from "../../src/train/speed.ts";
 import { recipeOf, TINY } from "./fixtures.ts";
 
-// The loop alone: a made-up method on a device that computes nothing, so what happens hangs on nobody's arithmetic.
+// The loop alone: a made-up method on a device that computes nothing, so that results do not depend on arithmetic.
 
 type Own = { type: "step"; step: number; loss: number } | { type: "pause"; step: number };
 
 const FILE = "count.json";
 
-/** Learns nothing. Counts its steps, has the loss that it is told, and waits for the GPU before every third step. */
+/** Learns nothing. Counts its steps, has given losses, and waits for the GPU before every third step. */
 class Counting implements TrainingMethod<Own> {
   readonly batches = { max_steps: 8, stepsPerEpoch: 4, epochAfter: (steps: number) => steps / 4 };
   readonly fingerprint: number;
@@ -82,7 +82,7 @@ class Counting implements TrainingMethod<Own> {
   }
 }
 
-/** A promise that tells when somebody waits for it. */
+/** A promise that calls `onAwait` when it is awaited. */
 class Awaited<T> extends Promise<T> {
   static override get [Symbol.species]() {
     return Promise;
@@ -95,7 +95,7 @@ class Awaited<T> extends Promise<T> {
   };
 }
 
-/** A method on a made-up clock: recording a step and computing it on the GPU take set times. */
+/** A method with a fake clock: recording a step and computing it on the GPU take fixed times. */
 class Clocked extends Counting {
   time = 0;
   recording = 0;
@@ -142,7 +142,7 @@ interface Run {
   onEvent?: (event: TrainEvent | Own, abort: AbortController) => void;
 }
 
-/** A whole run: events as short words, and what it threw. */
+/** A whole run: events as short words, and the error. */
 async function run({ lossAt, fingerprint, output = memoryFolder("out"), resume = null, values = {}, onEvent }: Run) {
   const recipe = recipeOf({ logging_steps: 2, ...values });
   const model = await trainee();
@@ -169,7 +169,7 @@ async function run({ lossAt, fingerprint, output = memoryFolder("out"), resume =
   return { told, logs, error, method, output };
 }
 
-it("a step's numbers come one step late, or before a step that waits for the GPU", async () => {
+it("a step's numbers arrive one step late, or before a step that waits for the GPU", async () => {
   const { told, logs } = await run({ values: { save_strategy: "no" } });
   expect(told).toEqual([
     ...["start", "step 1", "step 2", "log", "pause 2", "step 3", "step 4", "log", "step 5", "pause 5"],
@@ -178,7 +178,7 @@ it("a step's numbers come one step late, or before a step that waits for the GPU
   expect(logs[1]).toMatchObject({ step: 4, loss: 2.5, steps: 2, num_tokens: 80, epoch: 1 });
 });
 
-it("evaluates, saves and ends with the best checkpoint, which no limit removes", async () => {
+it("evaluates, saves and ends with the best checkpoint, which save_total_limit never removes", async () => {
   const values = {
     ...{ eval_strategy: "steps", eval_steps: 2, save_strategy: "steps", save_steps: 2 },
     ...{ load_best_model_at_end: true, save_total_limit: 2, logging_steps: 100 },
@@ -192,7 +192,7 @@ it("evaluates, saves and ends with the best checkpoint, which no limit removes",
   expect(await checkpointNames(output)).toEqual(["checkpoint-4", "checkpoint-8"]);
 });
 
-it("a resumed run has its method's sums and files, and tells what the run that went on told", async () => {
+it("a resumed run has its method's sums and files, and the same events as an uninterrupted run", async () => {
   const values = { save_strategy: "steps", save_steps: 3, logging_steps: 4 };
   const whole = await run({ values });
   const output = memoryFolder("out");
@@ -201,13 +201,13 @@ it("a resumed run has its method's sums and files, and tells what the run that w
   const second = await run({ values, output, resume: true });
   expect(second.told.slice(0, 3)).toEqual(["start", "step 4", "log"]);
   expect(second.logs).toEqual(whole.logs);
-  expect(second.method.count).toBe(5); // an odd step keeps no file
+  expect(second.method.count).toBe(5); // an odd step stores no file
   const even = await run({ values: { ...values, save_steps: 4 } });
   await even.output.removeFolder("checkpoint-8");
   expect((await run({ values, output: even.output, resume: true })).method.count).toBe(8);
 });
 
-it("passes over a checkpoint whose own file is not whole, and refuses one of other data", async () => {
+it("skips a checkpoint whose method file is damaged, and refuses a checkpoint of other data", async () => {
   const values = { save_strategy: "steps", save_steps: 2 };
   const { output } = await run({ values });
   await output.folder("checkpoint-8").write(FILE, "?");
@@ -216,7 +216,7 @@ it("passes over a checkpoint whose own file is not whole, and refuses one of oth
   expect((await run({ values, output, resume: true })).told.slice(0, 2)).toEqual(["start", "step 7"]);
 });
 
-it("a step that cannot be recorded ends the run; what came before is saved", async () => {
+it("a step that cannot be recorded ends the run; earlier steps are saved", async () => {
   const { told, error, output } = await run({
     lossAt: (step) => (step === 5 ? -1 : 1),
     values: { save_strategy: "no" },
@@ -233,7 +233,7 @@ it("a loss that is not finite ends the run", async () => {
   expect(told.at(-1)).toBe("step 3");
 });
 
-it("writes trainer_state.json with floats where transformers has floats", async () => {
+it("writes floats in trainer_state.json in the same fields as transformers", async () => {
   const values = { save_strategy: "steps", save_steps: 4, eval_strategy: "steps", eval_steps: 4, logging_steps: 4 };
   const { output } = await run({ values: { ...values, load_best_model_at_end: true } });
   const file = await output.folder("checkpoint-8").readText("trainer_state.json");

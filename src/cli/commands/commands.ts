@@ -74,12 +74,12 @@ function matricesOf(adapter: GPUAdapter): string {
   return wantsSubgroupMatrix(process.env) ? "none" : "not enabled (QWENCH_SUBGROUP_MATRIX=1, experimental)";
 }
 
-/** `32 lanes`, `8 to 32 lanes, selectable`, or false without subgroups. */
+/** `32 lanes`, `8 to 32 lanes, 16 on request`, or false without subgroups. */
 function subgroupText({ subgroup }: AdapterProfile): string | false {
   if (!subgroup) return false;
-  const { min, max, size, control } = subgroup;
-  if (size !== null) return `${size} lanes`;
-  return `${max > 0 ? `${min} to ${max} lanes` : "of varying size"}${control ? ", selectable" : ""}`;
+  const { min, max, size, asks } = subgroup;
+  if (size !== null && !asks) return `${size} lanes`;
+  return `${max > 0 ? `${min} to ${max} lanes` : "of varying size"}${asks ? `, ${size} on request` : ""}`;
 }
 
 /** `node 20.20.2`, `deno 2.9.6`. */

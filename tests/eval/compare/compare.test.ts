@@ -59,7 +59,7 @@ describe("readEvaluation", () => {
 });
 
 describe("names and order", () => {
-  it("takes model_type, then the end of a path, then the file", () => {
+  it("uses model_type, then the end of a path, then the file name", () => {
     const told = [yes];
     const names = placesOf([
       read("base", told),
@@ -76,7 +76,7 @@ describe("names and order", () => {
     expect(places.map(({ name }) => name)).toEqual(["base", "base"]);
   });
 
-  it("orders a run's checkpoints by step, with what it ended with last", () => {
+  it("orders a run's checkpoints by step, with the final result last", () => {
     const places = placesOf([
       read("final", [yes], { adapter: "out" }),
       checkpoint(1000, [yes]),
@@ -97,14 +97,14 @@ describe("names and order", () => {
     ]);
   });
 
-  it("knows a checkpoint by its name where the file has no path", () => {
+  it("recognises a checkpoint by its name if the file has no path", () => {
     const [place] = placesOf([read("checkpoint-300", [yes], { unsloth: true })]);
     expect(place).toEqual({ name: "checkpoint-300", run: "", step: 300 });
   });
 });
 
-describe("problems that all have", () => {
-  it("are known by their text, whatever their numbers", () => {
+describe("common problems", () => {
+  it("are matched by their text, for any numbering", () => {
     const texts = ["one", "two", "three"];
     const a = read("a", [yes, no, yes], { texts });
     const b = read("b", [yes, no], { texts: ["three", " two\n"], ids: ["x", "y"] });
@@ -115,7 +115,7 @@ describe("problems that all have", () => {
     ]);
   });
 
-  it("are told apart by their ids where a text comes twice", () => {
+  it("are distinguished by their ids if a text occurs twice", () => {
     const a = read("a", [yes, no], { texts: ["same", "same"], ids: ["p", "q"] });
     const b = read("b", [no, yes], { texts: ["same", "same"], ids: ["q", "p"] });
     const shared = sharedProblems([a, b], ["a", "b"]);
@@ -177,14 +177,14 @@ describe("compareEvaluations", () => {
       by_eval_loss: { value: 1.2, models: ["checkpoint-32"] },
       agree: true,
     });
-    expect(stability).toHaveLength(1); // the base is none of the run's checkpoints
+    expect(stability).toHaveLength(1); // the base is not one of the run's checkpoints
     expect(stability[0]).toMatchObject({ flips: 2, flipping: 2, models: models.slice(1).map(({ name }) => name) });
     expect(stability[0].never).toBeCloseTo(400 / 6);
     // 4, 5 and 4 of 6 solved: percent points around their mean of 4 1/3
     expect(stability[0].std_accuracy).toBeCloseTo((100 / 6) * Math.sqrt((2 * (1 / 9) + 4 / 9) / 2));
   });
 
-  it("says that benchmark and validation loss do not agree, and names ties", () => {
+  it("reports disagreement of benchmark and validation loss, and ties", () => {
     const worse = { ...second, eval_loss: 1.4 };
     const [{ best }] = compareEvaluations([base, { ...first, eval_loss: 1.1 }, worse, third]).datasets;
     expect(best).toMatchObject({ by_benchmark: { models: ["checkpoint-32"] }, agree: false });
@@ -198,7 +198,7 @@ describe("compareEvaluations", () => {
     expect(nobody.best).toMatchObject({ by_benchmark: null, beats_base: false, agree: null });
   });
 
-  it("takes no checkpoint as better that is not above the base", () => {
+  it("calls a checkpoint better only if it is above the base", () => {
     const [{ best }] = compareEvaluations([second, base, first], { base: "checkpoint-32" }).datasets;
     expect(best.beats_base).toBe(false);
   });
@@ -284,7 +284,7 @@ describe("compareEvaluations", () => {
     expect(models[0].majority_accuracy).toBeNull();
   });
 
-  it("compares what files have in common, and says so", () => {
+  it("compares the common problems of files, with a note", () => {
     const part = checkpoint(16, [yes, yes, yes, no]);
     const { datasets, notes } = compareEvaluations([base, part]);
     expect(notes).toEqual([
@@ -304,7 +304,7 @@ describe("compareEvaluations", () => {
     expect(datasets[0].models.map(({ name, failed }) => [name, failed])).toContainEqual(["hot", 1]);
   });
 
-  it("takes data sets one by one, and leaves out what has no rival", () => {
+  it("handles data sets one by one, and leaves out those without a counterpart", () => {
     const of = (name: string, dataset: string) => read(name, [yes, no], { dataset, texts: [`${dataset} 1`, dataset] });
     const { datasets, notes } = compareEvaluations([
       of("base", "a"),
@@ -332,7 +332,7 @@ describe("compareEvaluations", () => {
     );
   });
 
-  it("refuses what has nothing in common", () => {
+  it("refuses files without common problems", () => {
     const other = read("other", [yes], { texts: ["another problem"] });
     expect(() => compareEvaluations([base, other])).toThrow(
       "Cannot compare evaluations that have no problem in common: of gsm8k, base (base.json) 6, other (other.json) 1 problems",
