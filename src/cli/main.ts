@@ -20,7 +20,7 @@ import { packageVersion } from "./version.ts";
 interface Command {
   usage: string;
   summary: string;
-  /** the recipe whose fields are flags; `any`: the one that the command line means */
+  /** the method whose recipe fields are flags; `any`: the method follows from the command line */
   method?: Method | "any";
   flags?: CliFlag[];
   run(args: ParsedArgs, method?: Method): Promise<number>;
@@ -38,7 +38,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
   grpo: {
     usage: "qwench grpo [recipe.yaml | --recipe NAME] [--field value]…",
     summary:
-      "Trains a Qwen checkpoint by rewards: it draws completions of prompts, scores them and reinforces the better ones. Without a model and rows, it continues the embedded model's SFT.",
+      "Trains a Qwen checkpoint by rewards: it samples completions of prompts, scores them and reinforces the better ones. Without a model and rows, it continues the embedded model's SFT.",
     method: "grpo",
     flags: [RECIPE_FLAG, DRY_RUN_FLAG],
     run: runTrain,
@@ -54,7 +54,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
   generate: {
     usage: "qwench generate [--model PATH] PROMPT, or --file ROWS [--output FILE]",
     summary:
-      "Answers a prompt, and prints the answer as it comes, or answers every row of a file. Ctrl-C keeps what is done.",
+      "Answers a prompt and prints the answer while it is generated, or answers every row of a file. Ctrl-C keeps finished rows.",
     flags: GENERATE_FLAGS,
     run: runGenerate,
   },
@@ -74,7 +74,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
   eval: {
     usage: "qwench eval [NAME|ROWS] [--model PATH] [--adapter PATH] [--n 8] [--k 1,5]",
     summary:
-      "Evaluates a model: it draws n responses to each problem of a data set, grades them, and reports pass@k and the majority vote. Ctrl-C keeps what is done, and the same command continues. Without a model and a data set, it asks the embedded model its held-out problems.",
+      "Evaluates a model: it samples n responses to each problem of a data set, grades them, and reports pass@k and the majority vote. Ctrl-C keeps finished problems, and the same command continues. Without a model and a data set, it evaluates the embedded model on its held-out problems.",
     flags: EVAL_FLAGS,
     run: runEval,
   },
@@ -116,13 +116,13 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
   },
   recipe: {
     usage: "qwench recipe [NAME | recipe.yaml] [--for trl]",
-    summary: "Lists the published recipes that come with Qwench, or prints a recipe as YAML, for Qwench or for TRL.",
+    summary: "Lists the published recipes included in Qwench, or prints a recipe as YAML, for Qwench or for TRL.",
     flags: [...RECIPE_COMMAND_FLAGS],
     run: runRecipe,
   },
   info: {
     usage: "qwench info [--json]",
-    summary: "Shows the adapter, its features and limits, and what will be used of them.",
+    summary: "Shows the adapter, its features and limits, and which of them Qwench uses.",
     flags: [{ name: "json", type: "boolean", help: "Print JSON." }],
     run: runInfo,
   },
@@ -141,7 +141,7 @@ ${Object.entries(COMMANDS)
   .map(([name, { summary }]) => `  ${name.padEnd(8)} ${summary}`)
   .join("\n")}
 
-qwench COMMAND --help tells the rest, qwench --version the version. Exit codes: 0 done, 1 failure, 2 wrong usage, 130 interrupted.
+qwench COMMAND --help describes a command; qwench --version prints the version. Exit codes: 0 done, 1 failure, 2 wrong usage, 130 interrupted.
 `;
 
 /** Runs one command line. @returns the exit code */
@@ -170,7 +170,7 @@ export async function main(argv: readonly string[]): Promise<number> {
     return await command.run(args, method);
   } catch (error) {
     if (error instanceof UsageError) {
-      console.error(`${error.message}\nqwench${command ? ` ${name}` : ""} --help tells what there is.`);
+      console.error(`${error.message}\nqwench${command ? ` ${name}` : ""} --help lists the flags.`);
       return 2;
     }
     if (error instanceof AbortError) {

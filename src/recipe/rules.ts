@@ -5,7 +5,7 @@ import { show } from "../text/show.ts";
 import type { FieldValue, Method } from "./field.ts";
 import { readTrackers, TRACKERS } from "./trackers.ts";
 
-/** Fields of a GRPO recipe that decide how completions are batched, by TRL's names. */
+/** Fields of a GRPO recipe that determine how completions are batched, with TRL's names. */
 interface GenerationFields {
   per_device_train_batch_size: number;
   gradient_accumulation_steps: number;
@@ -14,17 +14,17 @@ interface GenerationFields {
   steps_per_generation: number | null;
 }
 
-/** How completions are batched, with what null stands for put in. */
+/** How completions are batched, with every null resolved. */
 interface GenerationBatch {
-  /** micro-batches that a generation batch is cut into */
+  /** micro-batches per generation batch */
   steps_per_generation: number;
   /** completions */
   generation_batch_size: number;
-  /** prompts of a generation batch */
+  /** prompts per generation batch */
   prompts: number;
 }
 
-/** The generation batch of a recipe that was parsed. @see TRL's GRPOConfig.__post_init__ */
+/** The generation batch of a parsed recipe. @see TRL's GRPOConfig.__post_init__ */
 export function generationOf(recipe: Readonly<GenerationFields>): GenerationBatch {
   const batch = recipe.per_device_train_batch_size;
   const given = recipe.generation_batch_size;
@@ -36,18 +36,18 @@ export function generationOf(recipe: Readonly<GenerationFields>): GenerationBatc
 type Values = Record<string, FieldValue>;
 
 /**
- * The rules that span fields. Reads the values of objects in place; `disable_dropout` puts lora_dropout to 0.
+ * The rules that span fields. Parses object values in place. `disable_dropout` sets lora_dropout to 0.
  *
- * @param recipe every field of the method, each valid by itself
- * @param notes gets what is allowed and probably not meant
- * @throws {RecipeError} the first rule that is broken, with its values
+ * @param recipe every field of the method, each already valid by itself
+ * @param notes receives remarks on values that are allowed but probably a mistake
+ * @throws {RecipeError} for the first broken rule, with its values
  */
 export function checkRecipe(recipe: Values, method: Method, notes: string[]): void {
   checkSchedule(recipe);
   checkBest(recipe);
   checkTrackers(recipe, notes);
   if (recipe.load_in_4bit && recipe.load_in_8bit) {
-    throw new RecipeError("load_in_4bit and load_in_8bit are both true: the weights can be stored in one way");
+    throw new RecipeError("load_in_4bit and load_in_8bit are both true: set only one of them");
   }
   const quantized = ["load_in_4bit", "load_in_8bit"].find((name) => recipe[name]);
   if (quantized && !recipe.use_peft) {
@@ -191,13 +191,13 @@ function commonDivisor(a: number, b: number): number {
   return b === 0 ? a : commonDivisor(b, a % b);
 }
 
-/** The multiples of `unit` on both sides of `value`: "8 or 16". */
+/** The nearest multiples of `unit` below and above `value`: "8 or 16". */
 function multiplesNear(value: number, unit: number): string {
   const below = Math.floor(value / unit) * unit;
   return below > 0 ? `${below} or ${below + unit}` : String(unit);
 }
 
-/** The divisors of `size`, not under `least`, on both sides of `value`; empty where none is near. */
+/** The nearest divisors of `size` below and above `value`, each at least `least`; empty if there are none. */
 function divisorsNear(size: number, value: number, least: number): string {
   const far = 4096;
   const [below, above] = [Math.min(value, size), value].map((start, i) => {
@@ -237,7 +237,7 @@ function checkSchedule(recipe: Record<string, FieldValue>): void {
   if (recipe.lr_scheduler_kwargs !== null) recipe.lr_scheduler_kwargs = read;
 }
 
-/** The best checkpoint can only be loaded if every evaluation that may be best left one; the rule is transformers'. */
+/** Every evaluation needs a checkpoint, because each may be the best. transformers has the same rule. */
 function checkBest(recipe: Record<string, FieldValue>): void {
   if (!recipe.load_best_model_at_end) return;
   if (recipe.eval_strategy === "no" || recipe.eval_strategy !== recipe.save_strategy) {

@@ -1,4 +1,4 @@
-/** A reward function's name as words, without the ending that all of a recipe share: `soft format` of `soft_format_reward_func`. */
+/** A reward function's name as words, without the common ending: `soft_format_reward_func` becomes `soft format`. */
 export function rewardName(name: string): string {
   return name.replace(/_(reward|reward_func|func)$/, "").replaceAll("_", " ") || name;
 }

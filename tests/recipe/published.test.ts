@@ -152,7 +152,7 @@ describe("published recipes", () => {
       /There is no recipe zzzzzzzzzz: o5-mini-sft, .*ultrafeedback-dpo$/,
     );
     expect(() => readPublished("open-rs1", "sft", {})).toThrow(
-      "The recipe open-rs1 is one for grpo: qwench grpo --recipe open-rs1",
+      "The recipe open-rs1 is for grpo: run qwench grpo --recipe open-rs1",
     );
   });
 

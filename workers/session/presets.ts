@@ -2,8 +2,8 @@ import type { Preset } from "../../src/client/types.ts";
 import { GSM8K_REWARDS } from "../../src/rewards/registry.ts";
 
 /**
- * Recipes to start from. Those of the embedded model are the ones of `npm start`, and take some minutes on a CPU. Checkpoints
- * are close together: a tab may be closed at any time.
+ * Recipes to start from. Those of the embedded model match `npm start` and take a few minutes on a CPU. Checkpoints are
+ * frequent, because the user may close the tab at any time.
  */
 export const PRESETS: readonly Preset[] = [
   {

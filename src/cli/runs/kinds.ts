@@ -9,7 +9,7 @@ import { statusLine } from "../terminal/status-line.ts";
 import { type CompletionsLog, openCompletionsLog } from "./completions-log.ts";
 import type { RunKind } from "./follow.ts";
 
-/** How a run of each method shows on a command line, and the line about what it will train. A further one is a further entry. */
+/** How the command line shows a run of each method, and the line that describes the run. A new method is a new entry. */
 const KINDS: { [M in Method]: (training: Training<M>) => RunKind & { description: string } } = {
   sft: ({ prepared }) => ({
     title: "Supervised fine-tuning",
@@ -27,7 +27,7 @@ const KINDS: { [M in Method]: (training: Training<M>) => RunKind & { description
   }),
 };
 
-/** How a prepared run shows. */
+/** How the command line shows a prepared run. */
 export function kindOf<M extends Method>(training: Training<M>): RunKind & { description: string } {
   return KINDS[training.method as M](training);
 }

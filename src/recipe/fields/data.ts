@@ -5,7 +5,7 @@ const sets = ["sft", "grpo"] as const;
 const rows = ["sft", "dpo"] as const;
 const both = ["sft", "grpo", "dpo"] as const;
 
-/** What is trained and on what: the model, its adapter and the rows. */
+/** Options of the model, its adapter and the rows. */
 export const dataFields = [
   {
     name: "model_name_or_path",
@@ -270,7 +270,7 @@ export const dataFields = [
     type: "choice",
     choices: ["keep_start", "keep_end"],
     default: "keep_start",
-    help: "Which end of a row is kept where the row is too long.",
+    help: "Which end of a too long row is kept.",
   },
   {
     name: "packing",
