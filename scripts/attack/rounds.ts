@@ -8,7 +8,7 @@ import { drawOf } from "./mutate.ts";
 // What attacks on commands share: starting them, ending them, and looking at what they leave.
 
 /** The built command line: `npm run build` makes it. */
-export const CLI = fileURLToPath(new URL("../../dist/cli.js", import.meta.url));
+const CLI = fileURLToPath(new URL("../../dist/cli.js", import.meta.url));
 
 /** Runs of training by method, as flags beside those of `argvOf`. A further method is a further row. */
 export const METHODS: Readonly<Record<string, string>> = {
