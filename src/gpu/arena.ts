@@ -3,15 +3,16 @@ const SLOT = 256;
 const SLOTS = 4096;
 
 /**
- * Parameters of all dispatches in one uniform buffer, found by dynamic offset. Equal parameters share a slot, so a step
- * of known shapes writes nothing.
+ * Parameters of all dispatches in one uniform buffer, bound by dynamic offset. Equal parameters share a slot, so a step
+ * with the shapes of an earlier step writes nothing.
  */
 export class UniformArena {
   readonly buffer: GPUBuffer;
   private readonly device: GPUDevice;
   private readonly host = new ArrayBuffer(SLOT * SLOTS);
   private readonly words = new Uint32Array(this.host);
-  private readonly offsets = new Map<string, number>();
+  /** offsets of slots by a hash of their words */
+  private readonly offsets = new Map<number, number[]>();
   private used = 0;
   private written = 0;
 
@@ -25,20 +26,27 @@ export class UniformArena {
     return SLOT;
   }
 
-  /** True when no new parameters fit: submit what is recorded, then `reset`. */
+  /** True if no new parameters fit: submit the recorded work, then call `reset`. */
   get full(): boolean {
     return this.used >= SLOTS;
   }
 
   /** Byte offset of the slot that holds `words`. Call only when not `full`. */
   place(words: Uint32Array): number {
-    const key = words.join();
-    const known = this.offsets.get(key);
-    if (known !== undefined) return known;
+    let hash = words.length;
+    for (let i = 0; i < words.length; i++) hash = Math.imul(hash ^ words[i], 0x01000193) ^ (hash >>> 15);
+    let slots = this.offsets.get(hash);
+    if (!slots) this.offsets.set(hash, (slots = []));
+    for (const known of slots) if (this.holds(known / 4, words)) return known;
     const offset = this.used++ * SLOT;
     this.words.set(words, offset / 4);
-    this.offsets.set(key, offset);
+    slots.push(offset);
     return offset;
+  }
+
+  private holds(at: number, words: Uint32Array): boolean {
+    for (let i = 0; i < words.length; i++) if (this.words[at + i] !== words[i]) return false;
+    return true;
   }
 
   /** Queues what is new; call before the submit that reads it. */
@@ -49,7 +57,7 @@ export class UniformArena {
     this.written = this.used;
   }
 
-  /** Forgets all slots. Only when nothing recorded and unsubmitted refers to one. */
+  /** Forgets all slots. Call only if no unsubmitted work refers to a slot. */
   reset(): void {
     this.offsets.clear();
     this.used = 0;

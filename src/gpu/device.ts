@@ -8,19 +8,21 @@ import { SUBGROUP_MATRIX, subgroupMatrixOf } from "./subgroup-matrix.ts";
 import { sizeOf, type Tensor } from "./tensor.ts";
 
 export interface GpuOptions {
-  /** leave features unused that the adapter offers: where they are known or probed to be wrong */
+  /** features to leave off although the adapter has them, because they are known to be faulty or failed a probe */
   disable?: readonly ("f16" | "subgroups" | "timestamps" | "textures")[];
-  /** multiply by subgroup matrices where the adapter offers them: experimental, and operands may be rounded to f16 */
+  /** use subgroup matrices if the adapter has them: experimental, and operands may be rounded to f16 */
   subgroupMatrix?: boolean;
-  /** time every kernel, where the adapter has timestamps */
+  /** time every kernel, if the adapter has timestamps */
   profiler?: boolean;
-  /** told when waiting for the GPU begins and ends: Dawn's Node binding spins meanwhile, and its platform slows it down */
+  /**
+   * called when waiting for the GPU begins and ends: Dawn's Node binding spins meanwhile, and the platform throttles it
+   */
   waiting?: Waiting;
-  /** further adapters, each good for one device, for drivers that translate kernels on one thread a device */
+  /** further adapters, each for one device, for drivers that translate kernels on one thread per device */
   spares?: { count: number; open(): Promise<GPUAdapter> };
 }
 
-/** A device with its memory, programs and recorders. Training, generation and export each work on one. */
+/** A device with its memory, programs and recorders. Training, generation and export use one. */
 export class Gpu extends GpuContext {
   private spares: Spares | null = null;
 
@@ -28,17 +30,17 @@ export class Gpu extends GpuContext {
     return new Recorder(this);
   }
 
-  /** Compiles kernels before they are needed, several at a time, while other things happen. See `compileAhead`. */
+  /** Compiles kernels before they are needed, several at once, in the background. See `compileAhead`. */
   prepare(kernels: readonly Kernel[], signal?: AbortSignal): Promise<void> {
     return compileAhead(this, kernels, this.spares, signal);
   }
 
-  /** Lets `prepare` use further devices. @param slowMs time of a kernel after which they are opened */
+  /** Lets `prepare` use further devices. @param slowMs a kernel slower than this opens them */
   useSpares(spares: Omit<Spares, "slowMs">, slowMs = 250): void {
     this.spares = { ...spares, slowMs };
   }
 
-  /** Copies a tensor out: a submit and a wait of its own, for tests, checkpoints and evaluation. */
+  /** Reads a tensor back, with its own submit and wait: for tests, checkpoints and evaluation. */
   async read(tensor: Tensor): Promise<ArrayBuffer> {
     const record = this.recorder();
     const data = record.read(tensor);
@@ -51,7 +53,7 @@ export class Gpu extends GpuContext {
   }
 }
 
-/** Limits that Qwench raises above WebGPU's defaults, to what the adapter has. */
+/** Limits that Qwench raises from WebGPU's defaults to the adapter's maximum. */
 const RAISED = [
   "maxBufferSize",
   "maxStorageBufferBindingSize",
@@ -62,9 +64,9 @@ const RAISED = [
 ] as const;
 
 /**
- * Opens a device with the features and limits that the adapter has.
+ * Opens a device with the adapter's features and limits.
  *
- * @throws {GpuError} when the adapter refuses the device
+ * @throws {GpuError} the adapter refuses to open a device
  */
 export async function requestGpu(adapter: GPUAdapter, options: GpuOptions = {}): Promise<Gpu> {
   const off = new Set(options.disable ?? []);
@@ -76,6 +78,7 @@ export async function requestGpu(adapter: GPUAdapter, options: GpuOptions = {}):
   const profile = profileOf(factsOf(adapter, features.subgroups));
   if (options.subgroupMatrix) features.matrix = subgroupMatrixOf(adapter, profile, features.f16);
   const requiredFeatures: GPUFeatureName[] = [];
+  if (profile.subgroup?.asks) requiredFeatures.push("subgroup-size-control" as GPUFeatureName);
   if (features.matrix) requiredFeatures.push(SUBGROUP_MATRIX);
   if (features.f16) requiredFeatures.push("shader-f16");
   if (features.subgroups) requiredFeatures.push("subgroups" as GPUFeatureName);
@@ -87,8 +90,9 @@ export async function requestGpu(adapter: GPUAdapter, options: GpuOptions = {}):
   } catch (error) {
     throw new GpuError(`Cannot open a device on ${profile.name}: ${(error as Error).message}`);
   }
-  const textures = profile.operands === "textures" && !off.has("textures") && (await readsTextures(device));
+  const textures = profile.operands === "textures" && !off.has("textures") && (await compiles(device, TEXELS));
   const { spares, waiting, disable, profiler } = options;
+  if (features.subgroups && profile.kind === "gpu") features.subgroupId = await compiles(device, SUBGROUP_ID);
   const gpu = new Gpu(device, {
     features,
     profile: { ...profile, operands: textures ? "textures" : "buffers" },
@@ -102,14 +106,21 @@ export async function requestGpu(adapter: GPUAdapter, options: GpuOptions = {}):
   return gpu;
 }
 
-/** Whether kernels may read storage textures: a later addition to WGSL. */
-async function readsTextures(device: GPUDevice): Promise<boolean> {
-  const code = `
+/** Kernels may read storage textures: a later addition to WGSL. */
+const TEXELS = `
 @group(0) @binding(0) var texels: texture_storage_2d<rgba32uint, read>;
 @group(0) @binding(1) var<storage, read_write> words: array<vec4u>;
 @compute @workgroup_size(1) fn main() { words[0] = textureLoad(texels, vec2u()); }`;
+
+/** Kernels may ask for a subgroup's number: later than subgroups themselves. */
+const SUBGROUP_ID = `enable subgroups;
+@group(0) @binding(0) var<storage, read_write> words: array<u32>;
+@compute @workgroup_size(64) fn main(@builtin(subgroup_id) sub: u32) { words[0] = sub; }`;
+
+/** Whether a device takes a kernel. */
+async function compiles(device: GPUDevice, code: string): Promise<boolean> {
   device.pushErrorScope("validation");
-  const module = device.createShaderModule({ code, label: "probe texels" });
+  const module = device.createShaderModule({ code, label: "probe" });
   device.createComputePipeline({ layout: "auto", compute: { module, entryPoint: "main" } });
   return (await device.popErrorScope()) === null;
 }

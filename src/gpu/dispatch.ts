@@ -3,28 +3,39 @@ import type { Program } from "./program.ts";
 import { isTextureLayout } from "./storage.ts";
 import type { Tensor } from "./tensor.ts";
 
-/** Workgroups: a count, folded over x and y where it passes 65 535, or a grid as it is. */
+/** Workgroups: a count (folded over x and y above 65 535), or a grid. */
 export type Grid = number | readonly [number, number, number?];
 
-/** Parameters by name as the words of the kernel's `struct Params`; null where it has none. @throws {ShapeError} one is missing */
+/**
+ * Parameters by name as the words of the kernel's `struct Params`, in the program's own array, until the next dispatch; null
+ * where it has none.
+ *
+ * @throws {ShapeError} one is missing
+ */
 export function packParams(program: Program, params: Record<string, number>): Uint32Array | null {
-  if (program.params.length === 0) return null;
-  const words = new Uint32Array(program.params.length);
-  program.params.forEach(({ name, type }, i) => {
+  const { words, params: fields } = program;
+  if (fields.length === 0) return null;
+  for (let i = 0; i < fields.length; i++) {
+    const { name, type } = fields[i];
     const value = params[name];
     if (value === undefined) throw new ShapeError(`Cannot dispatch ${program.name}: parameter ${name} is missing`);
     setParam(words, i, type, value);
-  });
+  }
   return words;
 }
 
+const FLOAT = new Float32Array(1);
+const BITS = new Uint32Array(FLOAT.buffer);
+
 /** Puts one parameter in its place. */
 export function setParam(words: Uint32Array, at: number, type: "u32" | "i32" | "f32", value: number): void {
-  if (type === "f32") new Float32Array(words.buffer)[at] = value;
-  else words[at] = value;
+  if (type === "f32") {
+    FLOAT[0] = value;
+    words[at] = BITS[0];
+  } else words[at] = value;
 }
 
-/** A grid as it is dispatched. @param limit workgroups in one dimension */
+/** The grid to dispatch. @param limit workgroups in one dimension */
 export function fold(grid: Grid, limit: number, name: string): readonly [number, number, number] {
   if (typeof grid === "number") {
     if (grid <= limit) return [grid, 1, 1];
@@ -34,7 +45,7 @@ export function fold(grid: Grid, limit: number, name: string): readonly [number,
   const [x, y, z = 1] = grid;
   if (x > limit || y > limit || z > limit) {
     throw new ShapeError(
-      `Cannot dispatch ${name} over [${x},${y},${z}] workgroups: at most ${limit} in each dimension`,
+      `Cannot dispatch ${name} over [${x},${y},${z}] workgroups: each dimension must be at most ${limit}`,
     );
   }
   return [x, y, z];
@@ -42,7 +53,7 @@ export function fold(grid: Grid, limit: number, name: string): readonly [number,
 
 /**
  * @param limit the device's maxStorageBufferBindingSize
- * @throws {MemoryError} a buffer past the limit
+ * @throws {MemoryError} a binding above the limit
  * @throws {ShapeError} an unknown name; a buffer bound both for reading and writing
  */
 export function checkBindings(program: Program, bindings: Record<string, Tensor>, limit: number): void {
@@ -50,7 +61,7 @@ export function checkBindings(program: Program, bindings: Record<string, Tensor>
     const tensor = bindings[name];
     if (tensor.bytes > limit && !isTextureLayout(kind)) {
       throw new MemoryError(
-        `Cannot bind ${tensor.label} [${tensor.shape}] to ${program.name}: ${tensor.bytes} bytes pass maxStorageBufferBindingSize of ${limit}`,
+        `Cannot bind ${tensor.label} [${tensor.shape}] to ${program.name}: ${tensor.bytes} bytes exceed maxStorageBufferBindingSize of ${limit}`,
       );
     }
     if (kind !== "write") continue;

@@ -1,10 +1,10 @@
 import type { SubgroupMatrix } from "../../shaders/matmul/lib/variant.ts";
 import type { AdapterProfile } from "./profile.ts";
 
-/** Dawn's name; the adapter offers it where its instance allows unsafe APIs. */
+/** Dawn's feature name; available if the instance allows unsafe APIs. */
 export const SUBGROUP_MATRIX = "chromium-experimental-subgroup-matrix" as GPUFeatureName;
 
-/** What `GPUAdapterInfo` says of a kind of matrices; absent from WebGPU's own types. */
+/** A matrix configuration of `GPUAdapterInfo`; missing from WebGPU's own types. */
 interface Config {
   componentType: string;
   resultComponentType: string;
@@ -18,8 +18,8 @@ const configsOf = (info: GPUAdapterInfo) => [
 ];
 
 /**
- * The kind of matrices that products are multiplied by: with f32 sums, f16 before f32, the largest. Null where there is
- * none, or where a subgroup's size is not known before the kernel runs.
+ * The matrix configuration for products: f32 sums, f16 preferred over f32 operands, the largest. Null if there is none,
+ * or if the subgroup size is unknown before the kernel runs.
  */
 export function subgroupMatrixOf(
   adapter: Pick<GPUAdapter, "features" | "info">,
@@ -27,17 +27,18 @@ export function subgroupMatrixOf(
   f16: boolean,
 ): SubgroupMatrix | null {
   if (!adapter.features.has(SUBGROUP_MATRIX) || !subgroup?.matrixSize) return null;
-  const { matrixSize: size, max: multiple } = subgroup;
+  const { matrixSize: size, max, asks } = subgroup;
+  const own = { size, multiple: max, ...(asks && { asks }) } as const;
   const kinds = configsOf(adapter.info).flatMap(({ componentType, resultComponentType, M, N, K }) => {
     if (resultComponentType !== "f32" || 32 % M > 0 || 32 % N > 0 || 32 % K > 0) return [];
     if (componentType !== "f32" && !(componentType === "f16" && f16)) return [];
-    return [{ type: componentType as "f16" | "f32", m: M, n: N, k: K, size, multiple }];
+    return [{ type: componentType as "f16" | "f32", m: M, n: N, k: K, ...own }];
   });
   const worth = ({ type, m, n, k }: SubgroupMatrix) => (type === "f16" ? 1e6 : 0) + m * n * k;
   return kinds.sort((x, y) => worth(y) - worth(x))[0] ?? null;
 }
 
-/** For people: `f16 16×16×16 → f32`, one for each kind; null where the adapter does not offer the feature. */
+/** For display: `f16 16×16×16 → f32`, one per configuration; null if the adapter does not have the feature. */
 export function describeSubgroupMatrices({ features, info }: Pick<GPUAdapter, "features" | "info">): string[] | null {
   if (!features.has(SUBGROUP_MATRIX)) return null;
   return configsOf(info).map(
@@ -45,7 +46,7 @@ export function describeSubgroupMatrices({ features, info }: Pick<GPUAdapter, "f
   );
 }
 
-/** Whether products may be multiplied by subgroup matrices, an experimental feature of Dawn's: `QWENCH_SUBGROUP_MATRIX=1`. */
+/** Whether products may use subgroup matrices, an experimental feature of Dawn: `QWENCH_SUBGROUP_MATRIX=1`. */
 export function wantsSubgroupMatrix(env: Record<string, string | undefined>): boolean {
   return env.QWENCH_SUBGROUP_MATRIX === "1";
 }

@@ -25,7 +25,7 @@ it.each([
   expect(diskForecast(recipe(values), prepared)).toEqual(wanted);
 });
 
-it("refuses what does not fit, with both numbers", () => {
+it("refuses a run that does not fit, with both numbers", () => {
   const needs = diskForecast(recipe({}), prepared);
   expect(() => checkDisk("out", 129_500, needs)).not.toThrow();
   expect(() => checkDisk("out", null, needs)).not.toThrow();
@@ -44,7 +44,7 @@ it("counts checkpoints that are there already: a run that goes on after a full d
   expect(await checkpointBytes(output)).toBe(900);
 });
 
-it("knows the room of a folder that is not there yet", async () => {
+it("finds the free space for a folder that does not exist yet", async () => {
   const free = await freeBytes(join(tmpdir(), "not", "there", "yet"));
   expect(free).toBeGreaterThan(0);
 });

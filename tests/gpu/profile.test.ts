@@ -8,18 +8,18 @@ type Adapter = keyof typeof ADAPTERS;
 
 const GPU = { kind: "gpu", tiles: "staged", fewRows: "lanes", attention: "tiled", operands: "buffers" } as const;
 const CPU = { kind: "cpu", fewRows: "tiles", splitKeys: 256, logitsBytes: 40 << 20 } as const;
-/** A CPU whose lanes share out loads. */
+/** A CPU whose lanes share loads. */
 const SHARED = { ...CPU, tiles: "broadcast", attention: "lanes" } as const;
 /** A CPU whose threads load for themselves. */
 const ALONE = { ...CPU, tiles: "direct", attention: "tiled", operands: "buffers" } as const;
 
-/** Lanes: the fewest, the most, those of every subgroup, those that matrix units count on. */
+/** Lanes: minimum, maximum, fixed size, size required by subgroup matrices. */
 type Lanes = readonly [number, number, number | null, number | null];
 
 const TABLE: Record<Adapter, Partial<AdapterProfile> & { lanes: Lanes | null }> = {
   nvidia: { ...GPU, vendor: "nvidia", architecture: "hopper", lanes: [32, 32, 32, 32] },
-  amd: { ...GPU, vendor: "amd", lanes: [32, 64, null, null] },
-  intel: { ...GPU, vendor: "intel", lanes: [8, 32, null, null] },
+  amd: { ...GPU, vendor: "amd", lanes: [32, 64, 32, 32] },
+  intel: { ...GPU, vendor: "intel", lanes: [8, 32, 16, 16] },
   "intel, subgroups of 8 only": { ...GPU, vendor: "intel", lanes: [8, 8, 8, 8] },
   apple: { ...GPU, vendor: "apple", lanes: [4, 64, null, 32] },
   "mali, subgroups of 16": { ...GPU, vendor: "arm", lanes: [16, 16, 16, 16] },
@@ -47,12 +47,13 @@ describe("an adapter's profile", () => {
     expect(subgroup && [subgroup.min, subgroup.max, subgroup.size, subgroup.matrixSize]).toEqual(lanes);
   });
 
-  it("tells whether a kernel may ask for a size of subgroup", () => {
-    expect(profileFor("amd").subgroup?.control).toBe(true);
-    expect(profileFor("adreno").subgroup?.control).toBe(false);
+  it("tells whether a kernel must ask for the size of subgroup that it counts on", () => {
+    expect(profileFor("amd").subgroup?.asks).toBe(true);
+    expect(profileFor("nvidia").subgroup?.asks).toBe(false);
+    expect(profileFor("adreno").subgroup?.asks).toBe(false);
   });
 
-  it("is one a device: a fake has its adapter's, or any GPU's", () => {
+  it("belongs to a device: a fake device has its adapter's, or a generic GPU's", () => {
     const limits = { maxBufferSize: 2 ** 30, maxStorageBufferBindingSize: 2 ** 27 };
     const profile = profileFor("swiftshader");
     const fake = fakeGpu({ limits, profile });

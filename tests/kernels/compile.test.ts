@@ -2,19 +2,19 @@ import { readdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, it, vi } from "vitest";
 import { GpuError } from "../../src/errors.ts";
-import { Gpu } from "../../src/gpu/device.ts";
+import type { Gpu } from "../../src/gpu/device.ts";
 import type { AdapterProfile } from "../../src/gpu/profile.ts";
 import type { Shader } from "../../src/gpu/program.ts";
 import { allCases } from "../../src/kernels/cases.ts";
 import { CaseRun, type KernelCase } from "../../src/kernels/check.ts";
 import { tileCandidates, tileKey } from "../../src/kernels/matmul/matmul-tile.ts";
-import { openNullAdapter } from "../../src/platform/node/node.ts";
 import { profileFor } from "../gpu/adapters.ts";
+import { nullGpu } from "../gpu/open.ts";
 
-// Dawn's null backend validates and compiles without a GPU. The device has WebGPU's default limits, so that what passes
-// here asks no adapter for more than every adapter gives: 8 storage buffers, 256 threads, 16 KiB of workgroup memory.
+// Dawn's null backend validates and compiles without a GPU. The device has WebGPU's default limits, so that kernels
+// that pass here need only what every adapter has: 8 storage buffers, 256 threads, 16 KiB of workgroup memory.
 
-// Nothing is computed, so nothing is compared: the two references that cost most are left out.
+// Nothing is computed or compared, so the two most expensive references are left out.
 vi.mock("../../src/kernels/matmul/matmul.ts", async (original) => ({
   ...(await original<object>()),
   matmulReference: (_a: unknown, _b: unknown, [m, n]: number[]) => new Float64Array(m * n),
@@ -40,14 +40,6 @@ const PROFILES: { name: string; profile: AdapterProfile }[] = [
   { name: "with subgroups of 8 and textures, a CPU", profile: llvmpipe },
 ];
 
-async function nullGpu({ profile }: (typeof PROFILES)[number]): Promise<Gpu> {
-  const { adapter } = await openNullAdapter();
-  const subgroups = profile.subgroup !== null;
-  const features = ["shader-f16", ...(subgroups ? ["subgroups"] : [])];
-  const device = await adapter.requestDevice({ requiredFeatures: features as GPUFeatureName[] });
-  return new Gpu(device, { features: { f16: true, subgroups, timestamps: false }, profile });
-}
-
 /** Records a case on a device that computes nothing, and waits for what the compiler says. */
 async function compile(gpu: Gpu, item: KernelCase): Promise<void> {
   const check = new CaseRun(gpu, gpu.recorder(), 1);
@@ -56,7 +48,7 @@ async function compile(gpu: Gpu, item: KernelCase): Promise<void> {
   await gpu.settle();
 }
 
-/** The shaders of which at least one variant compiled, whatever the adapter. */
+/** Shaders with at least one compiled variant, on any adapter. */
 const compiled = new Set<unknown>();
 
 const opened: Gpu[] = [];
@@ -66,7 +58,7 @@ afterAll(() => {
 
 describe.each(PROFILES)("on an adapter $name", (adapter) => {
   it("every kernel's every case compiles", async () => {
-    const gpu = await nullGpu(adapter);
+    const gpu = await nullGpu(adapter.profile);
     opened.push(gpu);
     const get = gpu.programs.get.bind(gpu.programs);
     gpu.programs.get = (shader: Shader, variant: object) => {
@@ -78,7 +70,7 @@ describe.each(PROFILES)("on an adapter $name", (adapter) => {
   });
 
   it("matmul compiles with every tile that is tried on it", async () => {
-    const gpu = await nullGpu(adapter);
+    const gpu = await nullGpu(adapter.profile);
     opened.push(gpu);
     const forms = [false, true].flatMap((transA) => [false, true].map((transB) => [transA, transB] as const));
     const products = allCases.filter(({ kernel }) => kernel === "matmul");
@@ -107,7 +99,7 @@ const modulesOf = async (folder: string, ending: string) => {
   );
 };
 
-it("no shader goes uncompiled", async () => {
+it("every shader is compiled", async () => {
   const modules = await modulesOf("shaders", ".wgsl.ts");
   expect(modules.length).toBeGreaterThan(8);
   const missed = modules.flatMap(([file, module]) =>
@@ -118,7 +110,7 @@ it("no shader goes uncompiled", async () => {
   expect(missed).toEqual([]);
 });
 
-it("no kernel's cases are left out of the self-test, and each has a name of its own", async () => {
+it("the self-test includes every kernel's cases, with unique names", async () => {
   const modules = await modulesOf("src/kernels", ".cases.ts");
   expect(modules.length).toBeGreaterThan(8);
   const all = new Set(allCases);
@@ -131,7 +123,7 @@ it("no kernel's cases are left out of the self-test, and each has a name of its 
 });
 
 it("a shader that does not compile is named with the compiler's line", async () => {
-  const gpu = await nullGpu(PROFILES[0]);
+  const gpu = await nullGpu(PROFILES[0].profile);
   opened.push(gpu);
   const broken = () => `@group(0) @binding(0) var<storage, read_write> x: array<f32>;
 @compute @workgroup_size(1) fn main() { x[0] = missing; }`;

@@ -28,6 +28,9 @@ export type RunRecipe = Pick<
   | "max_memory"
   | "profile"
   | "save_total_limit"
+  | "report_to"
+  | "run_name"
+  | "project"
 > &
   DueFields;
 

@@ -2,9 +2,9 @@ import {
   attentionBackwardKv as backwardKv,
   attentionBackwardQ as backwardQ,
   attention as forward,
-  TILE_ROWS,
 } from "../../../shaders/attention/attention.wgsl.ts";
 import { attentionGather as gather } from "../../../shaders/attention/attention-gather.wgsl.ts";
+import { attentionBytes, attentionTurns, TILE_ROWS } from "../../../shaders/attention/lib/tiles.ts";
 import { ShapeError } from "../../errors.ts";
 import type { GpuContext } from "../../gpu/context.ts";
 import type { AdapterProfile } from "../../gpu/profile.ts";
@@ -23,7 +23,7 @@ export interface AttentionHeads {
 /** How attention is computed: see `AdapterProfile`. */
 type AttentionForm = AdapterProfile["attention"];
 
-/** The forms that suit an adapter, the one that it uses first. */
+/** The forms that suit an adapter, the default first. */
 export function attentionForms({ profile }: GpuContext): AttentionForm[] {
   return profile.attention === "lanes" ? ["lanes", "tiled"] : ["tiled"];
 }
@@ -38,7 +38,7 @@ export function attentionForms({ profile }: GpuContext): AttentionForm[] {
  * @param spans u32 `[tokens, 2]`: first token of the row's sequence, and one past its last; neither ever falls
  * @returns o `[tokens, num_attention_heads · head_dim]`, and stats `[tokens, heads, 2]`: the log-sum-exp of each row, and room
  *   for the backward pass
- * @throws {ShapeError} heads that do not divide, a head_dim that is no multiple of 4
+ * @throws {ShapeError} query heads are not a multiple of key heads, or head_dim is not a multiple of 4
  * @see shaders/attention/attention.wgsl.ts, shaders/attention/attention-lanes.wgsl.ts, attentionReference, arXiv:2307.08691
  */
 export function attention(
@@ -55,10 +55,9 @@ export function attention(
   const tensors = { qkv, spans, o, stats };
   if (form === "lanes") recordLanes(record, pass, tensors);
   else {
-    const variant = { ...sizes, ...tileOf(record.gpu, heads) };
-    const { quads, span } = { quads: heads.head_dim / 4, span: variant.span };
+    const { variant, turns } = tileOf(record.gpu, sizes, sizes.headDim);
     const tiles = Math.ceil(tokens / TILE_ROWS);
-    record.dispatch(forward, variant, tensors, { ...params, quads, span }, [tiles, heads.num_attention_heads], work);
+    record.dispatch(forward, variant, tensors, { ...params, ...turns }, [tiles, heads.num_attention_heads], work);
   }
   return { o, stats };
 }
@@ -66,10 +65,10 @@ export function attention(
 /**
  * Gradients of `attention` from its output and log-sum-exp, without atomics: two dispatches, or three in the tiled form.
  *
- * @param tensors what went into the forward pass, what came out of it, and dout, the gradient of o; the second entries of
- *   stats are overwritten
- * @param options.rotary turns dq and dk back by the rotation that q and k went through: u32 positions `[tokens]`, and the table
- *   `[positions, head_dim]` of `rotary`; null leaves them rotated
+ * @param tensors inputs and outputs of the forward pass, and dout, the gradient of o; the second entries of stats are
+ *   overwritten
+ * @param options.rotary undoes the rotation of q and k for dq and dk: u32 positions `[tokens]`, and the table
+ *   `[positions, head_dim]` of `rotary`; null leaves dq and dk rotated
  * @returns dqkv, shaped like qkv
  */
 export function attentionBackward(
@@ -86,11 +85,12 @@ export function attentionBackward(
   const parts = record.empty([tokens, 3 * width], "f32", "attention.parts");
   if (form === "lanes") recordLanesBackward(record, pass, { ...tensors, parts });
   else {
-    const variant = { ...sizes, ...tileOf(record.gpu, heads) };
-    const all = { ...params, quads: d / 4, span: variant.span };
     const grid = [Math.ceil(tokens / TILE_ROWS), h] as const;
-    record.dispatch(backwardQ, variant, { ...tensors, parts }, all, grid, 1.5 * work);
-    record.dispatch(backwardKv, variant, { qkv, spans, dout, stats, parts }, all, grid, 2 * work);
+    const q = tileOf(record.gpu, sizes, d);
+    record.dispatch(backwardQ, q.variant, { ...tensors, parts }, { ...params, ...q.turns }, grid, 1.5 * work);
+    const kv = tileOf(record.gpu, sizes, 2 * d); // dk and dv
+    const bound = { qkv, spans, dout, stats, parts };
+    record.dispatch(backwardKv, kv.variant, bound, { ...params, ...kv.turns }, grid, 2 * work);
   }
   const dqkv = record.empty(qkv.shape, "f32", "d.qkv");
   const vector = d % 8 === 0;
@@ -105,20 +105,27 @@ export function attentionBackward(
   return dqkv;
 }
 
-/** Workgroup memory that WebGPU promises, in bytes. */
+/** Workgroup memory that WebGPU guarantees, in bytes. */
 const SHARED = 16384;
 
-/** Threads across a tile, and rows of the other side in workgroup memory: as many as fit, up to 32. */
-function tileOf({ limits }: GpuContext, { head_dim }: AttentionHeads): { across: number; span: number } {
+/**
+ * Four rows by 16 threads of a tile, which is what 128 registers bear; and rows of the other side at a time: 64 where
+ * workgroup memory and registers allow it.
+ *
+ * @param sums entries of a row that a thread's sums are of
+ */
+function tileOf({ limits, profile }: GpuContext, sizes: AttentionPass["sizes"], sums: number) {
   const most = Math.max(SHARED, limits.maxComputeWorkgroupStorageSize ?? 0);
-  const wide = [32, 16].map((span) => ({ across: head_dim > 64 ? 16 : 8, span }));
-  const tile = [...wide, { across: 8, span: 8 }].find(({ across, span }) => {
-    const pitch = Math.ceil(head_dim / 4 / across) * across;
-    return 16 * span * (pitch + TILE_ROWS / 4) <= most;
-  });
-  if (!tile)
-    throw new ShapeError(`Cannot attend with head_dim ${head_dim}: 8 keys pass ${most} bytes of workgroup memory`);
-  return tile;
+  const [wide, fits] = [sums <= 128 ? 64 : 32, (span: number) => attentionBytes({ ...sizes, span }) <= most];
+  // what more would bring on a CPU is more code to compile
+  const span = (profile.kind === "cpu" ? [16] : [wide, 32, 16]).find(fits);
+  if (!span) {
+    throw new ShapeError(
+      `Cannot attend with head_dim ${sizes.headDim}: 16 keys pass ${most} bytes of workgroup memory`,
+    );
+  }
+  const variant = { ...sizes, rows: 4, across: 16, span };
+  return { variant, turns: attentionTurns(variant) };
 }
 
 function prepare(qkv: Tensor, spans: Tensor, heads: AttentionHeads): AttentionPass & { width: number } {
@@ -126,7 +133,7 @@ function prepare(qkv: Tensor, spans: Tensor, heads: AttentionHeads): AttentionPa
   const tokens = qkv.shape[0];
   if (h % g !== 0)
     throw new ShapeError(
-      `Cannot attend with ${h} query heads over ${g} key heads: the first must be a multiple of the second`,
+      `Cannot attend with ${h} query heads and ${g} key heads: the number of query heads must be a multiple of the number of key heads`,
     );
   if (d % 4 !== 0) throw new ShapeError(`Cannot attend with head_dim ${d}: it must be a multiple of 4`);
   sameShape("attend", qkv, [tokens, (h + 2 * g) * d]);
@@ -136,7 +143,7 @@ function prepare(qkv: Tensor, spans: Tensor, heads: AttentionHeads): AttentionPa
     width: h * d,
     sizes: { headDim: d, heads: h, kvHeads: g },
     params: { tokens, scale: 1 / Math.sqrt(d), dim: d },
-    // an upper bound: it takes the batch for one sequence
+    // an upper bound: treats the batch as one sequence
     work: 2 * tokens * tokens * h * d,
   };
 }

@@ -1,27 +1,35 @@
 import { type MatrixTile, matrixBytes } from "../../../shaders/matmul/lib/slabs.ts";
+import { stagedBytes } from "../../../shaders/matmul/lib/staged.ts";
 import type { MatmulTile, MatmulVariant } from "../../../shaders/matmul/lib/variant.ts";
 import type { RowsTile } from "../../../shaders/matmul/matmul-rows.wgsl.ts";
 import type { GpuContext } from "../../gpu/context.ts";
 import { direct, FEW_ROWS, staged } from "./tile-shapes.ts";
 
+/** Workgroup memory that WebGPU promises, in bytes. */
+const SHARED = 16384;
+
 // GPUs stage both operands in workgroup memory, and those that were opened with subgroup matrices may multiply by them.
 
-/** Tiles worth trying on a GPU, the first the one to use unmeasured. What was tried, and what lost, is in bench/LOG.md. */
+/**
+ * Tiles worth trying on a GPU that has workgroup memory for them, the first the one to use unmeasured: the more a thread keeps
+ * in registers, the larger the share of multiply-adds among its instructions. What was tried, and what lost, is in bench/LOG.md.
+ */
 export function gpuTiles(gpu: GpuContext, transB: boolean): MatmulTile[] {
+  const bytes = Math.max(SHARED, gpu.limits.maxComputeWorkgroupStorageSize ?? 0);
   return [
-    staged(4, 4, 16, 16, 32),
     staged(8, 8, 16, 16, 16),
     staged(8, 4, 16, 16, 16),
     staged(4, 8, 16, 16, 16),
     staged(8, 8, 8, 8, 16),
-    staged(4, 4, 16, 8, 32),
+    staged(4, 8, 16, 8, 16),
+    staged(4, 4, 16, 16, 16),
     direct(8, transB ? 2 : 4, 32, 4, 0),
     direct(4, 4, 64, 4, 0),
     ...matrixTiles(gpu, transB),
-  ];
+  ].filter((tile) => tile.stage === 0 || tile.matrix || stagedBytes({ tile }) <= bytes);
 }
 
-/** Tiles of subgroup matrices on a device that has them, and memory for them whichever way the operands lie. */
+/** Tiles of subgroup matrices, on devices that have them and enough workgroup memory for both operand layouts. */
 export function matrixTiles({ features, limits }: GpuContext, transB: boolean): MatmulTile[] {
   const { matrix } = features;
   if (!matrix) return [];
@@ -52,9 +60,9 @@ export function matrixTiles({ features, limits }: GpuContext, transB: boolean): 
 }
 
 /**
- * How a GPU takes x·Wᵀ of few rows, or null for more rows, other products, and CPU adapters.
+ * A GPU's form of x·Wᵀ for few rows; null for more rows, other products, and CPU adapters.
  *
- * Lanes and pieces follow from the adapter and the weights: a row's sums are the same bits in every batch.
+ * Lanes and pieces depend only on the adapter and the weights: a row's sums are the same bits in every batch.
  */
 export function rowsTile(
   gpu: GpuContext,
@@ -67,7 +75,9 @@ export function rowsTile(
   const subgroup = [16, 32, 64].includes(size);
   const lanes = subgroup ? size : 32;
   const n = parts.reduce((sum, part) => sum + part.n, 0);
-  const cols = n >= 4096 ? 4 : n >= 1024 || pairs !== "none" ? 2 : 1; // narrow outputs need every workgroup they can have
+  // narrow outputs need as many workgroups as possible
+  const cols = n >= 4096 ? 4 : n >= 1024 || pairs !== "none" ? 2 : 1;
   const rows = [1, 2, 4, 8].find((rows) => m <= rows) ?? 16;
-  return { kind: "rows", rows, cols, lanes, groups: 128 / lanes, subgroup };
+  const asks = subgroup && profile.subgroup!.asks;
+  return { kind: "rows", rows, cols, lanes, groups: 128 / lanes, subgroup, ...(asks && { asks }) };
 }

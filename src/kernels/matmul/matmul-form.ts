@@ -7,21 +7,23 @@ import { matmulSubgroupMatrix } from "../../../shaders/matmul/matmul-subgroup-ma
 import type { GpuContext } from "../../gpu/context.ts";
 import type { Grid } from "../../gpu/dispatch.ts";
 import { rowsTile } from "./gpu-tiles.ts";
-import { plainTile } from "./matmul-tile.ts";
+import { hasTail, plainTile } from "./matmul-tile.ts";
 import { tileGrid } from "./tile-shapes.ts";
 
-/** A kernel that computes a product, with what it is specialised to. All take the same bindings and parameters. */
+/** A kernel for a product, with its variant. All kernels have the same bindings and parameters. */
 interface Form {
-  // biome-ignore lint/suspicious/noExplicitAny: each kernel has a variant of its own
+  // biome-ignore lint/suspicious/noExplicitAny: each kernel has its own type of variant
   shader: (variant: any) => string;
   variant: object;
   grid: Grid;
 }
 
-/** What a form is picked by beside the variant. */
+/** Inputs for the choice of a form beside the variant. */
 interface FormSizes {
   m: number;
-  parts: readonly { n: number; k: number; r?: number }[];
+  parts: readonly { n: number; k: number }[];
+  /** of low-rank parts */
+  ranks: readonly number[];
   /** rows of b begin at multiples of eight elements */
   eights: boolean;
 }
@@ -29,7 +31,7 @@ interface FormSizes {
 /**
  * The kernel for a product, by its tile and size.
  *
- * @param forced a tile to use whatever the adapter: tests, benches
+ * @param forced a tile to use on any adapter, for tests and benches
  */
 export function matmulForm(
   gpu: GpuContext,
@@ -37,11 +39,11 @@ export function matmulForm(
   sizes: FormSizes,
   forced?: MatmulTile | RowsTile,
 ): Form {
-  const { m, parts, eights } = sizes;
+  const { m, parts, ranks, eights } = sizes;
   const few = forced ? ("kind" in forced ? forced : null) : rowsTile(gpu, variant, sizes);
   if (few) {
     const piece = eights && parts.every(({ k }) => k % 8 === 0) ? 8 : 4;
-    const tail = variant.tail || parts.some(({ k, r = 0 }) => k % 4 !== 0 || r % 4 !== 0);
+    const tail = parts.some(({ k }) => k % 4 !== 0) || ranks.some((r) => r % 4 !== 0);
     const eightB = variant.b === "bf16" && piece === 8;
     const cols = few.cols * few.groups;
     return {
@@ -50,14 +52,15 @@ export function matmulForm(
       grid: gridOf(parts, (n) => [Math.ceil(m / few.rows), Math.ceil(n / cols)]),
     };
   }
-  // the low-rank part alone cannot be masked where its sums lie in matrices
+  // sums in subgroup matrices do not allow masking the low-rank part alone
   const masked = variant.tile.matrix && variant.dropout === "extra";
   const tile = masked ? plainTile(gpu, variant.transB, m) : variant.tile;
   const grid = gridOf(parts, (n) => tileGrid(tile, m, n));
   if (tile.matrix) {
     return { shader: matmulSubgroupMatrix, variant: { ...variant, vecC: false, tile: tile as MatrixTile }, grid };
   }
-  return { shader: tile.stage > 0 ? matmulStaged : matmul, variant: { ...variant, tile }, grid };
+  const tail = masked ? hasTail(tile, parts, ranks) : variant.tail;
+  return { shader: tile.stage > 0 ? matmulStaged : matmul, variant: { ...variant, tile, tail }, grid };
 }
 
 function gridOf(parts: readonly { n: number }[], tiles: (n: number) => readonly [number, number]): Grid {

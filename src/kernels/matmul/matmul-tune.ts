@@ -1,4 +1,5 @@
 import type { StoredMatrix } from "../../../shaders/lib/load.ts";
+import { stagedBytes } from "../../../shaders/matmul/lib/staged.ts";
 import type { MatmulTile } from "../../../shaders/matmul/lib/variant.ts";
 import type { Gpu } from "../../gpu/device.ts";
 import { fakeGpu } from "../../gpu/fake-device.ts";
@@ -20,11 +21,11 @@ export interface Product {
   m: number;
   n: number;
   k: number;
-  /** steps of the low-rank part of the same sum: more code, which some tiles bear worse than others; 0 = none */
+  /** steps of the low-rank part of the same sum: more code, which slows some tiles more than others; 0 = none */
   extra: number;
 }
 
-/** Weights of a model, each `[out, inner]`; a shape that occurs often is here once. */
+/** Distinct shapes of a model's weights, each `[out, inner]`. */
 export interface WeightShapes {
   projections: readonly (readonly [out: number, inner: number])[];
   head: readonly [out: number, inner: number];
@@ -32,38 +33,48 @@ export interface WeightShapes {
 
 interface TuneOptions {
   signal?: AbortSignal;
-  /** milliseconds for all measurements, compilation included; what is left unmeasured keeps its first candidate */
+  /**
+   * milliseconds for all measurements, including compilation; products not measured in time keep their first candidate
+   */
   budgetMs?: number;
 }
 
-/** Milliseconds that training may wait for tuning. */
+/** Default budget for tuning before training, in milliseconds. */
 const BUDGET_MS = 8000;
-/** Rounds over the candidates; the best of them counts, since other programs only ever make a run slower. */
+/** Rounds over the candidates. The best time counts, because other programs can only slow a run down. */
 const ROUNDS = 3;
-/** The first candidate, which was measured at leisure, yields to one that takes this share of its time or less. */
+/**
+ * The first candidate was chosen by careful measurement: another replaces it only with at most this share of its time.
+ */
 const CLEARLY = 0.95;
-/** A measurement shorter than this says more about submitting than about the kernel. */
+/** A measurement shorter than this measures the submission more than the kernel. */
 const WORTH_MS = 2;
-/** Stand-ins for a product, smallest first: the next is tried where the one before is over too soon. */
+/** Proxy sizes for a product, smallest first: if one runs too briefly, the next is tried. */
 const PROXIES = [
   { m: 64, n: 512, k: 512 },
   { m: 256, n: 1024, k: 1024 },
   { m: 1024, n: 4096, k: 1024 },
 ] as const;
+/** On a GPU products are as large as they are: smaller ones leave it idle, whatever the tile. */
+const GPU_PROXIES = [{ m: 4096, n: 8192, k: 2048 }] as const;
+/** On a GPU a product is over in less than what submitting it takes: it is repeated for so long, at most so often. */
+const GPU_MS = 20;
+const MOST_REPEATS = 512;
 
 /**
- * Measures which tile is the quickest on this adapter for each kind of product that was not measured yet, and leaves it in
- * `gpu.tuning`. Kinds with the most work come first; when the budget is spent the rest keep their first candidates.
+ * Measures the fastest tile on this adapter for each kind of product that was not measured yet, and stores it in
+ * `gpu.tuning`. Kinds with the most work come first; after the budget is used up, the rest keep their first candidates.
  *
- * Every tile gives the same sums in the same order, so that the choice changes no result; but where a device was opened with
- * subgroup matrices, their tiles round operands. GPUs take few rows of x·Wᵀ by a form of its own, and nothing is measured.
+ * Every tile computes the same sums in the same order, so that the choice does not change results. Exception: tiles of
+ * subgroup matrices, on devices opened with them, round operands. GPUs have a special form for few rows of x·Wᵀ, which
+ * is not measured.
  *
- * @throws {GpuError} a fault of the device, and the signal's reason when it is aborted
+ * @throws {GpuError} a device error; also throws the signal's reason when that is aborted
  */
 export async function tuneMatmul(gpu: Gpu, products: readonly Product[], options: TuneOptions = {}): Promise<void> {
   const { signal, budgetMs = BUDGET_MS } = options;
   const end = performance.now() + budgetMs;
-  for (const [key, product] of kinds(products)) {
+  for (const [key, product] of kinds(gpu, products)) {
     if (gpu.tuning.has(key) || takesRows(gpu, product)) continue;
     const winner = await fastest(gpu, key, product, end, signal);
     if (winner) gpu.tuning.set(key, JSON.stringify(winner));
@@ -71,17 +82,18 @@ export async function tuneMatmul(gpu: Gpu, products: readonly Product[], options
   }
 }
 
-/** Whether a product never asks for a tile. */
+/** Whether a product never needs a tile. */
 function takesRows(gpu: Gpu, { transA, transB, m, n, k }: Product): boolean {
   return rowsTile(gpu, { transA, transB, dropout: "none", pairs: "none" }, { m, parts: [{ n, k }] }) !== null;
 }
 
 /** One product for each tile key: the one with the most work; the keys in order of all their work. */
-function kinds(products: readonly Product[]): [string, Product][] {
+function kinds({ profile }: Gpu, products: readonly Product[]): [string, Product][] {
   const work = ({ m, n, k }: Product) => m * n * k;
   const all = new Map<string, { product: Product; total: number }>();
   for (const product of products.map(dispatched)) {
-    const key = tileKey(product.transA, product.transB, product.b, product.m);
+    const { transA, transB, b, m, n } = product;
+    const key = tileKey(transA, transB, b, m, profile.tiles === "staged" ? n : undefined);
     const found = all.get(key);
     if (!found) all.set(key, { product, total: work(product) });
     else {
@@ -112,7 +124,8 @@ async function fastest(
   const tiles = tileCandidates(gpu, product.transA, product.transB, product.b, product.m);
   const usable: MatmulTile[] = [];
   if (performance.now() < end) await gpu.prepare(await kernelsOf(gpu, key, product, tiles), signal);
-  for (const proxy of PROXIES) {
+  const proxies = gpu.profile.kind === "gpu" ? GPU_PROXIES : PROXIES;
+  for (const proxy of proxies) {
     const trial = new Trial(gpu, key, product, proxy);
     try {
       if (usable.length === 0) {
@@ -124,6 +137,7 @@ async function fastest(
         }
       }
       if (usable.length < 2) return null;
+      if (gpu.profile.kind === "gpu") await trial.repeat(usable[0]);
       const best = usable.map(() => Number.POSITIVE_INFINITY);
       for (let round = 0; round < ROUNDS; round++) {
         for (const [i, tile] of usable.entries()) {
@@ -132,7 +146,7 @@ async function fastest(
         }
       }
       const quickest = Math.min(...best);
-      if (quickest >= WORTH_MS || proxy === PROXIES[PROXIES.length - 1])
+      if (quickest >= WORTH_MS || proxy === proxies[proxies.length - 1])
         return usable[quickest <= CLEARLY * best[0] ? best.indexOf(quickest) : 0];
     } finally {
       trial.free();
@@ -141,21 +155,22 @@ async function fastest(
   return null;
 }
 
-/** What the candidates are compiled from: several at a time, which takes longer than measuring them. */
+/** Compiles the candidates, several at once: compiling takes longer than measuring. */
 async function kernelsOf(gpu: Gpu, key: string, product: Product, tiles: readonly MatmulTile[]): Promise<Kernel[]> {
   const fake = fakeGpu(gpu);
-  const trial = new Trial(fake, key, product, PROXIES[0]);
+  const trial = new Trial(fake, key, product, gpu.profile.kind === "gpu" ? GPU_PROXIES[0] : PROXIES[0]);
   for (const tile of tiles) await trial.run(tile);
   return fake.programs.kernels;
 }
 
-/** Operands of one stand-in product: zeros, which a CPU multiplies as slowly as anything else. */
+/** Operands of one proxy product: zeros, which take a CPU as long as other values. */
 class Trial {
   private readonly gpu: Gpu;
   private readonly key: string;
   private readonly product: Product;
   private readonly tensors: { a: Tensor; b: Tensor; c: Tensor };
   private readonly extra: { a2: Tensor; b2: Tensor } | null;
+  private times = 1;
 
   constructor(gpu: Gpu, key: string, product: Product, proxy: { m: number; n: number; k: number }) {
     this.gpu = gpu;
@@ -164,8 +179,8 @@ class Trial {
     const { transA, transB } = product;
     const size = (want: number, most: number) => Math.max(8, Math.floor(Math.min(want, most) / 8) * 8); // vec4 loads
     const few = product.m <= FEW_ROWS;
-    const m = few ? size(product.m, FEW_ROWS) : Math.max(FEW_ROWS + 8, size(product.m, proxy.m)); // keeps to its kind
-    const n = Math.max(m, size(product.n, few ? 4 * proxy.n : proxy.n)); // or matmul would turn it round
+    const m = few ? size(product.m, FEW_ROWS) : Math.max(FEW_ROWS + 8, size(product.m, proxy.m)); // stays the same kind
+    const n = Math.max(m, size(product.n, few ? 4 * proxy.n : proxy.n)); // or matmul would transpose it
     const k = size(product.k, few ? 2 * proxy.k : proxy.k);
     const make = (shape: number[], dtype: StoredMatrix, label: string) =>
       gpu.persistent(shape, dtype, `tuning.${label}`, "scratch");
@@ -179,15 +194,27 @@ class Trial {
     this.extra = r > 0 ? { a2: make([m, r], "f32", "a2"), b2: make(transB ? [n, r] : [r, n], "f32", "b2") } : null;
   }
 
-  /** @returns milliseconds of one dispatch, with its submission */
+  /** Repeats the product from now on, often enough for a measurement by this tile. */
+  async repeat(tile: MatmulTile): Promise<void> {
+    for (;;) {
+      const ms = this.times * (await this.run(tile));
+      if (ms >= GPU_MS || this.times === MOST_REPEATS) return;
+      const more = Math.min(16, (1.25 * GPU_MS) / Math.max(0.1, ms));
+      this.times = Math.min(MOST_REPEATS, Math.ceil(this.times * Math.max(1.25, more)));
+    }
+  }
+
+  /** @returns milliseconds of one dispatch, with its share of a submission */
   async run(tile: MatmulTile): Promise<number> {
-    const { gpu, key, product, tensors, extra } = this;
+    const { gpu, key, product, tensors, extra, times } = this;
     const { transA, transB } = product;
     const before = gpu.tuning.get(key);
     const record = gpu.recorder();
     gpu.tuning.set(key, JSON.stringify(tile));
     try {
-      matmul(record, tensors.a, tensors.b, { transA, transB, into: tensors.c, extra });
+      const forced = gpu.profile.kind === "gpu" ? tile : undefined; // whose size is another's
+      for (let i = 0; i < times; i++)
+        matmul(record, tensors.a, tensors.b, { transA, transB, into: tensors.c, extra, tile: forced });
     } finally {
       if (before === undefined) gpu.tuning.delete(key);
       else gpu.tuning.set(key, before);
@@ -195,7 +222,7 @@ class Trial {
     const start = performance.now();
     record.submit();
     await gpu.settle();
-    return performance.now() - start;
+    return (performance.now() - start) / times;
   }
 
   free(): void {
@@ -205,12 +232,12 @@ class Trial {
 }
 
 /**
- * The kinds of product that a training step of a model needs.
+ * The kinds of products in a training step of a model.
  *
  * @param tokens of a micro-batch
  * @param dtype of the frozen projections
- * @param rank of LoRA; null for full training, whose weights and their gradients are f32
- * @param table dtype of the head, where it is another
+ * @param rank of LoRA; null for full training, with f32 weights and gradients
+ * @param table dtype of the head, if different
  */
 export function modelProducts(
   shapes: WeightShapes,
@@ -237,14 +264,14 @@ export function modelProducts(
   }
   const head = rank === null ? "f32" : table;
   const [vocab, hidden] = shapes.head;
-  add("nt", head, [tokens, vocab, hidden]); // the head's logits, and their way back
+  add("nt", head, [tokens, vocab, hidden]); // the head's logits and their gradient
   add("nn", head, [tokens, hidden, vocab]);
   return products;
 }
 
-const KEY = /^matmul [nt]([nt]) (f32|f16|bf16|int8|nf4)( few)?$/;
+const KEY = /^matmul [nt]([nt]) (f32|f16|bf16|int8|nf4)( few| small| medium| large)?$/;
 
-/** What was measured on this adapter, as JSON: for `importTuning` on the same adapter, another day. */
+/** The measurements of this adapter as JSON, for a later `importTuning` on the same adapter. */
 export function exportTuning(gpu: Gpu): string {
   const tiles = Object.fromEntries(
     [...gpu.tuning]
@@ -256,10 +283,10 @@ export function exportTuning(gpu: Gpu): string {
 }
 
 /**
- * Takes over what was measured before. Entries that `gpu.tuning` has already stay.
+ * Imports earlier measurements. Existing entries of `gpu.tuning` stay.
  *
- * @param text of `exportTuning`; anything else is ignored as a whole
- * @returns null, or why nothing was taken over
+ * @param text from `exportTuning`; any other text is ignored as a whole
+ * @returns null, or the reason why nothing was imported
  */
 export function importTuning(gpu: Gpu, text: string): string | null {
   let file: { version?: unknown; adapter?: unknown; tiles?: unknown } | null;
@@ -268,16 +295,17 @@ export function importTuning(gpu: Gpu, text: string): string | null {
   } catch (error) {
     return `Cannot read tuning: ${(error as Error).message}`;
   }
-  if (file?.version !== 1) return `Cannot read tuning: its version is ${show(file?.version)}, this program reads 1`;
+  if (file?.version !== 1)
+    return `Cannot read tuning: its version is ${show(file?.version)}, but this program reads version 1`;
   if (file.adapter !== adapterOf(gpu)) {
-    return `Cannot use tuning of adapter ${show(file.adapter)}: this one is ${show(adapterOf(gpu))}`;
+    return `Cannot use tuning of adapter ${show(file.adapter)}: this adapter is ${show(adapterOf(gpu))}`;
   }
   const { tiles } = file;
   if (!isObject(tiles)) return "Cannot read tuning: it has no tiles";
   const found: [string, string][] = [];
   for (const [key, tile] of Object.entries(tiles)) {
     const form = KEY.exec(key);
-    if (!form) return `Cannot read tuning: ${show(key)} is no kind of product`;
+    if (!form) return `Cannot read tuning: ${show(key)} is not a kind of product`;
     const fault = tileFault(gpu, tile, form[1] === "t");
     if (fault) return `Cannot use tuning of ${key}: ${fault}`;
     const { rows, cols, lanes, groups, stage, broadcast, steps, walk, matrix } = tile as MatmulTile;
@@ -287,7 +315,7 @@ export function importTuning(gpu: Gpu, text: string): string | null {
   return null;
 }
 
-/** The adapter, and what it was opened with: tiles for subgroups are of no use without them, and matrices would go unmeasured. */
+/** The adapter and its enabled features: the best tiles differ with and without subgroups or subgroup matrices. */
 function adapterOf({ adapterName, profile, features: { matrix } }: Gpu): string {
   const kind = matrix ? `, matrices ${matrix.type} ${matrix.m}×${matrix.n}×${matrix.k}` : "";
   return `${adapterName}, subgroups of ${profile.subgroup?.size ?? 0}${kind}`;
@@ -295,13 +323,13 @@ function adapterOf({ adapterName, profile, features: { matrix } }: Gpu): string 
 
 /** What is wrong with a tile on this adapter, or null. */
 function tileFault(gpu: Gpu, value: unknown, transB: boolean): string | null {
-  if (value === null || typeof value !== "object") return `a tile is an object, got ${show(value)}`;
+  if (value === null || typeof value !== "object") return `a tile must be an object, got ${show(value)}`;
   if ("matrix" in value) {
     const own = matrixTiles(gpu, transB).some((tile) => JSON.stringify(tile) === JSON.stringify(value));
-    return own ? null : `this device has no tile of subgroup matrices ${show(value)}`;
+    return own ? null : `this device does not support the tile of subgroup matrices ${show(value)}`;
   }
   const { tiles, subgroup } = gpu.profile;
-  const shared = tiles === "broadcast" ? (subgroup?.size ?? 0) : 0; // lanes that may share out loads
+  const shared = tiles === "broadcast" ? (subgroup?.size ?? 0) : 0; // lanes that may share loads
   const tile = value as Record<Exclude<keyof MatmulTile, "matrix" | "compute">, number>;
   const rules: [keyof typeof tile, (n: number) => boolean, string][] = [
     ["rows", (n) => n >= 4 && n <= 32 && n % 4 === 0, "4, 8 … 32"],
@@ -317,14 +345,14 @@ function tileFault(gpu: Gpu, value: unknown, transB: boolean): string | null {
     if (!Number.isInteger(tile[name]) || !fits(tile[name])) return `${name} is ${show(tile[name])}; it must be ${rule}`;
   }
   const { rows, cols, lanes, groups, stage, broadcast } = tile;
-  if (stage > 0 && cols % 4 > 0) return `cols is ${cols}; where operands are staged it must be 4, 8 … 32`;
+  if (stage > 0 && cols % 4 > 0) return `cols is ${cols}; with staged operands it must be 4, 8, … or 32`;
   const threads = lanes * groups;
   const { maxComputeInvocationsPerWorkgroup: mostThreads, maxComputeWorkgroupStorageSize: mostBytes } = gpu.limits;
   if (threads > mostThreads) return `${threads} threads pass this adapter's ${mostThreads}`;
-  const bytes = 4 * stage * (rows * groups + cols * lanes);
+  const bytes = stage > 0 ? stagedBytes({ tile: value as MatmulTile }) : 0;
   if (bytes > mostBytes) return `${bytes} bytes of workgroup memory pass this adapter's ${mostBytes}`;
   if (broadcast > 0 && (rows % broadcast > 0 || lanes % broadcast > 0 || groups > 1 || stage > 0)) {
-    return `lanes of a subgroup of ${broadcast} share loads of whole rows without workgroup memory`;
+    return `with broadcast ${broadcast}, lanes must share loads of whole rows without workgroup memory`;
   }
   return null;
 }

@@ -92,7 +92,7 @@ describe.each<[string, () => AppendableFolder]>([
     },
   );
 
-  it("says what is not there, or not text, or past the end", async () => {
+  it("reports missing files, binary content, and reads past the end", async () => {
     const folder = make();
     await expect(folder.open("no.bin")).rejects.toThrow(NotFoundError);
     await expect(folder.readText("no.bin")).rejects.toThrow(/no\.bin/);
@@ -106,7 +106,7 @@ describe.each<[string, () => AppendableFolder]>([
     await expect(source.read(0, Number.NaN)).rejects.toThrow(FormatError);
   });
 
-  it("keeps the old file when the new one fails half-way", async () => {
+  it("keeps the old file if writing the new one fails", async () => {
     const folder = make();
     await folder.write("keep", "old");
     async function* broken() {
@@ -185,7 +185,7 @@ describe("nodeFolder", () => {
     expect(readFileSync(join(root, "log"), "utf8")).toBe("one\n");
   });
 
-  it("hides temporary files, and clears away those of processes that died", async () => {
+  it("hides temporary files, and removes those of dead processes", async () => {
     const folder = nodeFolder(root);
     const dead = join(root, ".w.bin.999999999-abc.qwench-tmp");
     const fresh = join(root, ".w.bin.999999998-abc.qwench-tmp");
@@ -206,7 +206,7 @@ describe("nodeFolder", () => {
     expect(await folder.list()).toEqual(["w.bin"]);
   });
 
-  it("leaves the old file whole when the process is killed while it writes", async () => {
+  it("keeps the old file intact if the process is killed during a write", async () => {
     writeFileSync(join(root, "w.bin"), "old and whole");
     const script = join(root, "writer.mjs");
     const module = JSON.stringify(new URL("../../../src/platform/node/fs.ts", import.meta.url).href);
@@ -235,7 +235,7 @@ describe("nodeFolder", () => {
     expect(await folder.readText("config.json")).toBe("{}");
   });
 
-  it("does not remove what a linked folder holds", async () => {
+  it("does not remove the contents of a linked folder", async () => {
     mkdirSync(join(root, "precious"));
     writeFileSync(join(root, "precious/a"), "1");
     symlinkSync("precious", join(root, "link"));
@@ -255,7 +255,7 @@ describe("nodeFile", () => {
     await expect(nodeFile(join(root, "pipe"))).rejects.toThrow(NotFoundError);
   });
 
-  it("says so when the file shrinks after it was opened", async () => {
+  it("reports a file that shrinks after it was opened", async () => {
     const path = join(root, "f");
     writeFileSync(path, "0123456789");
     const source = await nodeFile(path);
@@ -264,7 +264,7 @@ describe("nodeFile", () => {
     expect([...(await source.read(0, 4))]).toEqual([...text("0123")]);
   });
 
-  it("says that a folder may not be read", async () => {
+  it("reports an unreadable folder", async () => {
     writeFileSync(join(root, "x"), "x");
     await expect(nodeFile(join(root, "x", "y"))).rejects.toThrow(NotFoundError);
   });

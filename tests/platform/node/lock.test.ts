@@ -46,7 +46,7 @@ async function holder(): Promise<ChildProcess> {
 }
 
 describe("a lock of a folder", () => {
-  it("is one process's, by its id, until it is released", async () => {
+  it("belongs to one process, by its id, until it is released", async () => {
     const first = await lock("train");
     expect("release" in first).toBe(true);
     expect(await lock()).toMatchObject({ owner: { id: String(process.pid), host: hostname(), what: "train" } });
@@ -55,7 +55,7 @@ describe("a lock of a folder", () => {
     expect("release" in (await lock())).toBe(true);
   });
 
-  it("is refused while another process lives, and taken over when it was killed", async () => {
+  it("is refused while another process lives, and taken over after it was killed", async () => {
     const child = await holder();
     expect(await lock()).toMatchObject({ owner: { id: String(child.pid), what: "hold" } });
     const ended = new Promise((done) => child.once("exit", done));
@@ -66,7 +66,7 @@ describe("a lock of a folder", () => {
     expect(JSON.parse(readFileSync(join(root, "run.lock"), "utf8")).id).toBe(String(process.pid));
   });
 
-  it("of another host counts by its last sign of life", async () => {
+  it("of another host expires by its last update", async () => {
     const path = join(root, "run.lock");
     writeFileSync(path, JSON.stringify({ id: "1", host: "elsewhere", what: "train", began: "" }));
     expect(await lock()).toMatchObject({ owner: { host: "elsewhere" } });
@@ -132,7 +132,7 @@ describe("a lock of a folder", () => {
     expect(readdirSync(root)).toEqual(["run.lock"]);
   });
 
-  it("of twenty who race for it goes to one at a time", async () => {
+  it("goes to one of twenty racing processes at a time", async () => {
     let inside = 0;
     let most = 0;
     const folder = nodeFolder(root);
