@@ -1,6 +1,6 @@
 // Loses the device at a random dispatch of a command. It must end with a sentence, and the same command must then come to
 // the bytes of one that was not disturbed. `npx tsx scripts/attack/device-lost.ts [--n 20] [--seed 1] [--only sft,grpo,generate]`.
-// Every other round destroys the device; the others let it be lost as a driver's reset does.
+// It runs dist/cli.js: `npm run build` before. Every other round destroys the device; the others let it be lost as a driver's reset does.
 
 import { fork } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -17,6 +17,8 @@ import {
   METHODS,
   refusalFaults,
   roundsOf,
+  runCli,
+  tellProgress,
   WEIGHTS,
 } from "./rounds.ts";
 
@@ -47,7 +49,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   },
   eval: {
     argv: (output) => [
-      ..."eval --limit 24 --n 2 --temperature 0.7 --max_new_tokens 24 --output".split(" "),
+      ..."eval --limit 8 --n 2 --temperature 0.7 --max_new_tokens 24 --output".split(" "),
       join(output, "e.json"),
     ],
     same: /./,
@@ -55,7 +57,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
 };
 
 /** In the child: counts dispatches, and ends the device that the command opened at one of them. */
-async function child(nth: number, how: How, argv: string[]): Promise<number> {
+async function child(nth: number, how: How, argv: string[]): Promise<void> {
   const { globals } = (await import("webgpu")) as unknown as { globals: Record<string, { prototype: never }> };
   let device: GPUDevice | null = null;
   let lose: (info: GPUDeviceLostInfo) => void = () => {};
@@ -81,10 +83,8 @@ async function child(nth: number, how: How, argv: string[]): Promise<number> {
       return dispatch.apply(this, args);
     } as never;
   }
-  const { main } = await import("../../src/cli/main.ts");
-  const code = await main(argv);
-  writeFileSync(at("count"), String(count));
-  return code;
+  process.on("exit", () => writeFileSync(at("count"), String(count)));
+  await runCli(argv);
 }
 
 async function start(nth: number, how: How, argv: string[]) {
@@ -121,6 +121,7 @@ async function attack(name: string, n: number, seed: number): Promise<number> {
     if (faults.length === 0) good++;
     else console.log(`${name}, round ${round}, dispatch ${nth} of ${straight.count}, ${how}: ${faults.join("; ")}`);
     rmSync(output, { recursive: true, force: true });
+    tellProgress(name, good, round + 1, n);
   }
   console.log(
     `${name}: ${good} of ${n} losses end with a sentence (or without harm: ${recovered}) and go on to the same bytes; ${straight.count} dispatches`,
@@ -128,7 +129,7 @@ async function attack(name: string, n: number, seed: number): Promise<number> {
   return n - good;
 }
 
-async function main(): Promise<number> {
+async function main(): Promise<number | null> {
   const { values } = parseArgs({
     options: {
       n: { type: "string", default: "20" },
@@ -139,7 +140,8 @@ async function main(): Promise<number> {
   });
   if (values.child) {
     const [nth, how, argv] = JSON.parse(values.child);
-    return child(nth, how, argv);
+    await child(nth, how, argv);
+    return null; // it ends by itself
   }
   const prompts = Array.from({ length: 12 }, (_, i) => `${JSON.stringify({ prompt: `Tom has ${i} apples.` })}\n`);
   writeFileSync(at("prompts.jsonl"), prompts.join(""));
@@ -151,4 +153,5 @@ async function main(): Promise<number> {
   return failed > 0 ? 1 : 0;
 }
 
-process.exit(await main());
+const code = await main();
+if (code !== null) process.exit(code);

@@ -1,7 +1,7 @@
 // Lets a disk, or a quota, fill up at the moment when a command writes a certain file. It must end with a sentence, all that
 // was there must be whole, and the same command must come to its end once there is room again, with the bytes of one that
 // was not disturbed. `npx tsx scripts/attack/full-disk.ts [--n 10] [--seed 1] [--only checkpoint,report] [--disk disk|quota]`
-// needs root on Linux: it mounts a tmpfs, and for the quota btrfs (the package btrfs-progs).
+// runs dist/cli.js (`npm run build` before) and needs root on Linux: it mounts a tmpfs, and for the quota btrfs (the package btrfs-progs).
 
 import { fork } from "node:child_process";
 import * as sync from "node:fs";
@@ -21,6 +21,8 @@ import {
   hashOf,
   refusalFaults,
   roundsOf,
+  runCli,
+  startCli,
   WEIGHTS,
 } from "./rounds.ts";
 
@@ -100,7 +102,7 @@ interface Told {
 }
 
 /** In the child: the disk fills up when `file` is written for the `nth` time, up to some bytes. */
-async function child(file: RegExp, nth: number, left: number, disk: string, argv: string[]): Promise<number> {
+async function child(file: RegExp, nth: number, left: number, disk: string, argv: string[]): Promise<number | null> {
   const { promises: fs } = sync;
   const told: Told = { count: 0, before: null };
   const tell = () => writeFileSync(at(`told-${process.ppid}`), JSON.stringify(told));
@@ -127,7 +129,10 @@ async function child(file: RegExp, nth: number, left: number, disk: string, argv
     return appendFile(path, ...rest);
   };
   tell();
-  if (argv[0] !== "tuning") return (await import("../../src/cli/main.ts")).main(argv);
+  if (argv[0] !== "tuning") {
+    await runCli(argv);
+    return null; // it ends by itself
+  }
   const { tuningStore } = await import("../../src/cli/runs/tuning.ts");
   await tuningStore().write("adapter", JSON.stringify({ tiles: "8x8".repeat(2000) }));
   return 0;
@@ -217,7 +222,7 @@ function tuningFile(disk: SmallDisk): string {
   return join(folder, readdirSync(at("tuning"))[0]);
 }
 
-async function main(): Promise<number> {
+async function main(): Promise<number | null> {
   const { values } = parseArgs({
     options: {
       n: { type: "string", default: "10" },
@@ -236,10 +241,9 @@ async function main(): Promise<number> {
   const kinds = (values.disk?.split(",") ?? ["disk", "quota"]) as SmallDisk["kind"][];
   const prompts = Array.from({ length: 6 }, (_, i) => `${JSON.stringify({ prompt: `Tom has ${i} apples.` })}\n`);
   writeFileSync(at("prompts.jsonl"), prompts.join(""));
-  const { main: qwench } = await import("../../src/cli/main.ts");
   for (const folder of ["sft", "earlier"]) {
-    const code = await qwench([...argvOf("sft", at(folder), false), "--seed", folder === "sft" ? "1" : "2"]);
-    if (code !== 0) throw new Error("Cannot make an adapter to begin with");
+    const argv = [...argvOf("sft", at(folder), false), "--seed", folder === "sft" ? "1" : "2"];
+    if ((await ended(startCli(argv, root))).code !== 0) throw new Error("Cannot make an adapter to begin with");
   }
   process.env.XDG_CACHE_HOME = at("elsewhere");
   const { tuningStore } = await import("../../src/cli/runs/tuning.ts");
@@ -270,4 +274,5 @@ async function main(): Promise<number> {
   return lost > 0 ? 1 : 0;
 }
 
-process.exit(await main());
+const code = await main();
+if (code !== null) process.exit(code);

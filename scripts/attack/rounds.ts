@@ -12,9 +12,8 @@ const CLI = fileURLToPath(new URL("../../dist/cli.js", import.meta.url));
 
 /** Runs of training by method, as flags beside those of `argvOf`. A further method is a further row. */
 export const METHODS: Readonly<Record<string, string>> = {
-  sft: "",
-  grpo: "--num_generations 4 --per_device_train_batch_size 8 --system_prompt Answer.",
-  dpo: "--per_device_train_batch_size 4",
+  sft: "--per_device_train_batch_size 2 --lora_r 4",
+  grpo: "--lora_r 4 --num_generations 2 --per_device_train_batch_size 4 --max_completion_length 16 --system_prompt Answer.",
 };
 
 const words = (text: string) => text.split(" ").filter(Boolean);
@@ -58,6 +57,12 @@ export function startCli(argv: readonly string[], cwd: string, env: NodeJS.Proce
 }
 
 export const hashOf = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
+
+/** Runs the built command line in this process, which ends with it. */
+export async function runCli(argv: readonly string[]): Promise<void> {
+  process.argv.splice(1, process.argv.length, CLI, ...argv);
+  await import(CLI);
+}
 
 /** Names and hashes of a folder's files; none where there is no folder. */
 export function contentsOf(folder: string): Map<string, string> {
@@ -103,4 +108,9 @@ export function roundsOf(seed: number, name: string) {
   const draw = drawOf(seed * 1_000_003 + hash);
   for (let i = 0; i < 8; i++) draw(); // the first numbers of near seeds are near each other
   return { draw, below: (n: number) => Math.floor(draw() * n) };
+}
+
+/** Says now and then how far an attack is: it may be ended before its end. */
+export function tellProgress(name: string, good: number, done: number, of: number): void {
+  if (done % 5 === 0 && done < of) console.log(`${name}: ${good} of ${done} so far`);
 }

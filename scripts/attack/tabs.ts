@@ -19,17 +19,18 @@ const JOB: Job = {
     {
       method: "sft",
       data: { kind: "embedded", rows: "sft" },
-      recipe: { ...QUICK.sft, max_steps: 4, save_steps: 1, save_total_limit: 2 },
+      recipe: { ...QUICK.sft, max_steps: 4, save_steps: 1 },
     },
     {
       method: "grpo",
       data: { kind: "embedded", rows: "prompts" },
-      recipe: { ...QUICK.grpo, max_steps: 2, save_steps: 1, save_total_limit: 2 },
+      recipe: { ...QUICK.grpo, max_steps: 2, save_steps: 1 },
     },
   ],
   evaluate: { data: { kind: "embedded", rows: "prompts" }, problems: 3 },
 };
 
+const PATIENCE = 600_000;
 type Rounds = ReturnType<typeof roundsOf>;
 interface Stage {
   browser: Browser;
@@ -47,6 +48,7 @@ interface Watched {
 /** A page with a trainer whose worker counts dispatches. */
 async function openTrainer(browser: Browser, url: string): Promise<{ page: Page; worker: WebWorker }> {
   const page = await browser.newPage();
+  page.setDefaultTimeout(PATIENCE);
   await page.evaluateOnNewDocument("globalThis.__name = (it) => it"); // tsx marks functions by it
   await page.goto(url, { waitUntil: "load" });
   const created = new Promise<WebWorker>((found) => page.once("workercreated", found));

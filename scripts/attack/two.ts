@@ -12,9 +12,9 @@ import { setTimeout as pause } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { HUB_MODEL, openHub } from "./hub.ts";
-import { contentsOf, differences, type Ended, ended, roundsOf, startCli } from "./rounds.ts";
+import { contentsOf, differences, type Ended, ended, roundsOf, startCli, tellProgress } from "./rounds.ts";
 
-const root = mkdtempSync(join(tmpdir(), "qwench-two-"));
+const root = process.argv.includes("--child") ? tmpdir() : mkdtempSync(join(tmpdir(), "qwench-two-"));
 const at = (...names: string[]) => join(root, ...names);
 const HUNG_MS = 300_000;
 
@@ -107,6 +107,7 @@ async function attack(name: string, n: number, seed: number, hub: { url: string;
     if (faults.length === 0) good++;
     else console.log(`${name}, round ${i}, ${kill ? "killed" : "second"} after ${wait} ms: ${faults.join("; ")}`);
     rmSync(output, { recursive: true, force: true });
+    tellProgress(name, good, i + 1, n);
   }
   console.log(`${name}: ${good} of ${n} rounds as they must be`);
   return n - good;

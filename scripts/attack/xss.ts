@@ -4,18 +4,13 @@
 
 import { parseArgs } from "node:util";
 import type { Page } from "puppeteer-core";
-import { compareEvaluations } from "../../src/eval/compare/compare.ts";
-import { readEvaluation } from "../../src/eval/compare/file.ts";
-import { renderComparison } from "../../src/report/compare.ts";
-import { renderEvaluation } from "../../src/report/evaluation.ts";
-import { renderReport } from "../../src/report/training.ts";
 import { built, entry } from "../../tests/browser/dist.ts";
 import { fakePage } from "../../tests/browser/page-site.ts";
 import { type Site, serve } from "../../tests/browser/site.ts";
 import { connect, load, widgetSite } from "../../tests/browser/widget-model.ts";
-import { evaluationText } from "../../tests/eval/compare/fixtures.ts";
 import { openBrowser } from "./browser.ts";
-import { PAYLOADS } from "./payloads.ts";
+import { completion, PAYLOADS, poison, reportsOf } from "./payloads.ts";
+import { tellProgress } from "./rounds.ts";
 
 declare global {
   var ran: number;
@@ -34,22 +29,10 @@ interface Seen {
   shown: boolean;
 }
 
-/** Replaces every text in a value, and every name of a dictionary that `names` takes. */
-function poison<T>(value: T, payload: string, keep: RegExp, key = ""): T {
-  if (typeof value === "string") return (keep.test(key) ? value : payload) as T;
-  if (Array.isArray(value)) return value.map((one) => poison(one, payload, keep, key)) as T;
-  if (typeof value !== "object" || value === null) return value;
-  const rename = /^(source_stats|source_accuracies|difficulty_accuracies|environment|summary|memory|rewards)$/.test(
-    key,
-  );
-  return Object.fromEntries(
-    Object.entries(value).map(([name, one]) => [rename ? `${payload}${name}` : name, poison(one, payload, keep, name)]),
-  ) as T;
-}
-
 /** Opens a page that counts what runs in it, whatever its own policy forbids. */
 async function openPage(browser: { newPage(): Promise<Page> }): Promise<Page> {
   const page = await browser.newPage();
+  page.setDefaultTimeout(600_000);
   await page.setBypassCSP(true);
   page.on("dialog", (dialog) => void dialog.dismiss());
   await page.evaluateOnNewDocument("globalThis.__name = (it) => it"); // tsx marks functions by it
@@ -88,7 +71,9 @@ function look(page: Page, where: string, payload: string): Promise<Seen> {
       const values = all.map((element) => (element as HTMLInputElement).value ?? "").join("\n");
       const squeezed = (from: string) => from.replace(/\s+/g, "");
       const shown = squeezed(`${text}${values}`).includes(squeezed(payload));
-      return { where, payload, ran: globalThis.ran, live, shown };
+      const { ran } = globalThis;
+      globalThis.ran = 0;
+      return { where, payload, ran, live, shown };
     },
     where,
     payload,
@@ -118,8 +103,9 @@ async function attackPage(page: Page, site: Site, payloads: readonly string[]): 
     JSON.parse(localStorage.getItem("fake.runs")!).find(({ id }: { id: string }) => id === "seed-1"),
   );
   seed.completions = [{ phase: 1, step: 1, records: [completion(1), completion(0)] }];
-  for (const payload of payloads) {
-    const runs = [poisoned(payload, seed, "one", false), poisoned(payload, seed, "two", true)];
+  for (const [i, payload] of payloads.entries()) {
+    const [one, two] = [`one-${i}`, `two-${i}`];
+    const runs = [poisoned(payload, seed, one, false), poisoned(payload, seed, two, true)];
     await page.evaluate(
       (runs, payload) => {
         localStorage.setItem("fake.runs", runs);
@@ -128,30 +114,25 @@ async function attackPage(page: Page, site: Site, payloads: readonly string[]): 
       JSON.stringify(runs),
       payload,
     );
-    for (const view of ["#/runs", "#/runs/one", "#/runs/one/result", "#/runs/two", "#/storage", "#/"]) {
-      await page.goto(`${site.url}?step=1&at=${encodeURIComponent(view)}${view}`, { waitUntil: "load" });
+    const views = { runs: "#/runs", run: `#/runs/${one}`, result: `#/runs/${one}/result`, failed: `#/runs/${two}` };
+    for (const [name, hash] of Object.entries({ ...views, storage: "#/storage", start: "#/" })) {
+      await page.evaluate((hash) => {
+        document.querySelector("main h1")?.remove(); // the next view brings its own
+        location.hash = hash;
+      }, hash);
       await page.waitForSelector("main h1");
-      if (view === "#/runs") {
+      if (name === "runs") {
         for (const box of await page.$$("main input[type=checkbox]")) await box.click();
         await page.waitForSelector(".compare .line");
       }
-      if (view === "#/") await giveFile(page, payload);
-      if (view.endsWith("result")) await chat(page);
-      seen.push(await look(page, `page ${view}`, payload));
+      if (name === "start") await giveFile(page, payload);
+      if (name === "result") await chat(page);
+      seen.push(await look(page, `page, ${name}`, payload));
     }
+    tellProgress("page", i + 1, i + 1, payloads.length);
   }
   return seen;
 }
-
-const completion = (correct: number) => ({
-  step: 1,
-  prompt: "p",
-  completion: "c",
-  rewards: { r: correct },
-  advantage: correct,
-  finish_reason: "stop",
-  length: 3,
-});
 
 /** A data file whose name, columns and rows are the payload. */
 async function giveFile(page: Page, payload: string): Promise<void> {
@@ -178,69 +159,6 @@ async function chat(page: Page): Promise<void> {
   await page.keyboard.press("Enter");
   await page.waitForFunction(() => document.querySelectorAll(".bubble").length >= 2);
   await page.waitForFunction(() => document.querySelector(".ask .primary")!.getAttribute("aria-disabled") === "false");
-}
-
-/** The three kinds of pages that are written as files, with the payload in every text. */
-function reportsOf(payload: string): Record<string, string> {
-  const file = (name: string) =>
-    readEvaluation(
-      evaluationText(name, [[1, 8], [0, 8], "error"], {
-        dataset: payload,
-        model: payload,
-        adapter: payload,
-        texts: [payload, payload, payload],
-        sources: [payload, `${payload}2`, payload],
-        ids: [payload, payload, payload],
-        results: { difficulty_accuracies: { [payload]: 1, [`${payload}2`]: 2 } },
-      }),
-      `${payload}.json`,
-    );
-  const { results, records } = JSON.parse(
-    evaluationText(
-      payload,
-      [
-        [1, 8],
-        [0, 8],
-      ],
-      { texts: [payload, payload] },
-    ),
-  );
-  const whole = {
-    ...results,
-    accuracy: 50,
-    correct_answers: 1,
-    total_problems: 2,
-    pass_at_k: 50,
-    majority_accuracy: 50,
-    source_stats: { a: { total: 2, correct: 1 } },
-    source_accuracies: { a: 50 },
-    difficulty_accuracies: { a: 50 },
-    outcomes: { a: 1 },
-  };
-  const filled = Object.values(records).map((record) => ({ ...(record as object), difficulty: "a" }));
-  return {
-    training: renderReport(
-      poison(
-        {
-          title: "t",
-          subtitle: "s",
-          recipe: "r",
-          logs: [
-            { step: 1, loss: 1, [`rewards/${payload}/mean`]: 1, [payload]: 3 },
-            { step: 2, loss: 2, [`rewards/${payload}/mean`]: 2, [payload]: 3 },
-          ],
-          environment: { adapter: "a" },
-          memory: { weights: "1" },
-          summary: { text: "x" },
-          completions: [{ step: 1, file: "f", completions: [completion(1), completion(0)] }],
-        },
-        payload,
-        /^$/,
-      ) as never,
-    ),
-    evaluation: renderEvaluation(poison(whole, payload, /^$/) as never, poison(filled, payload, /^$/) as never),
-    comparison: renderComparison(compareEvaluations([file("base"), file(payload)], { resamples: 20 })),
-  };
 }
 
 async function attackReports(page: Page, site: Site, payloads: readonly string[]): Promise<Seen[]> {
