@@ -4,6 +4,7 @@ export const KINDS = [
   "matmul",
   "lora",
   "attention",
+  "delta",
   "head",
   "sft",
   "qlora",
@@ -23,7 +24,7 @@ const ALL = KINDS.filter((kind) => !["table", "scale", "torch"].includes(kind));
 
 export const HELP = `npm run bench -- ${[...KINDS, "all"].join("|")} [options]
 
-  --tokens N   tokens of a batch (256; attention: 256, 1024 and 2048; memory: 256 and 512; grpo: 64 of a completion)
+  --tokens N   tokens of a batch (256; attention and delta: 256, 1024 and 2048; memory: 256 and 512; grpo: 64 of a completion)
   --rounds N   rounds, of which the median counts (5)
   --layers N   sft, qlora, grpo, generate, memory, load: layers of the model (24, Qwen2.5-0.5B's)
   --most N     scale: tokens of the longest sequence (32768, which is the most)

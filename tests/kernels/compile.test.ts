@@ -1,4 +1,4 @@
-import { readdirSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, it, vi } from "vitest";
 import { GpuError } from "../../src/errors.ts";
@@ -130,7 +130,14 @@ it("the self-test includes every kernel's cases, with unique names", async () =>
   expect(new Set(allCases.map(({ kernel, name }) => `${kernel} ${name}`)).size).toBe(allCases.length);
 });
 
-it("the error of a shader that does not compile names it and the line", async () => {
+it("no kernel has a parameter by the name of the one that decoding changes between passes, but the one it is for", () => {
+  const root = fileURLToPath(new URL("../../shaders", import.meta.url));
+  const files = readdirSync(root, { recursive: true, encoding: "utf8" }).filter((name) => name.endsWith(".ts"));
+  const named = files.filter((name) => /\bstep: [uif]32/.test(readFileSync(`${root}/${name}`, "utf8")));
+  expect(named).toEqual(["attention/decode-state.wgsl.ts"]);
+});
+
+it("a shader that does not compile is named with the compiler's line", async () => {
   const gpu = await nullGpu(PROFILES[0]);
   opened.push(gpu);
   const broken = () => `@group(0) @binding(0) var<storage, read_write> x: array<f32>;

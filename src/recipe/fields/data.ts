@@ -110,7 +110,7 @@ export const dataFields = [
     words: ["all-linear"],
     default: "all-linear",
     trlDefault: null,
-    help: "Projections that get LoRA matrices, such as q_proj v_proj, or all-linear for all seven of a block. PEFT's default is q_proj and v_proj; QLoRA's authors needed all seven to match full training.",
+    help: "Projections that get LoRA matrices, such as q_proj v_proj, or all-linear for every linear layer of the blocks. PEFT's default is q_proj and v_proj; QLoRA's authors needed all seven to match full training.",
   },
   {
     name: "use_rslora",
