@@ -1,6 +1,6 @@
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { loadFunctions, type Stored, storedType } from "../lib/load.ts";
-import { rowSum } from "../lib/reduce.ts";
+import { rowSum, type Subgroups, subgroupBegins, subgroupSize } from "../lib/reduce.ts";
 
 /** Compile-time parameters of a variant. */
 interface DeltaGatesVariant {
@@ -80,7 +80,7 @@ export const deltaGatesBackward = (v: DeltaGatesVariant) => `${head(
 
 /** Compile-time parameters of a variant. */
 interface DeltaRatesVariant {
-  subgroups: boolean;
+  subgroups: Subgroups;
   workgroup: number;
 }
 
@@ -111,9 +111,10 @@ fn main(
   @builtin(local_invocation_index) thread: u32,
 #if ${subgroups}
   @builtin(subgroup_invocation_id) lane: u32,
-  @builtin(subgroup_size) lanes: u32,
+  ${subgroupSize(subgroups)}
 #endif
 ) {
+  ${subgroupBegins(subgroups)}
   let head = group.x;
   var rate = 0.0;
   var bias = 0.0;
