@@ -14,7 +14,7 @@ import { nullGpu } from "../gpu/open.ts";
 // Dawn's null backend validates and compiles without a GPU. The device has WebGPU's default limits, so that kernels
 // that pass here need only what every adapter has: 8 storage buffers, 256 threads, 16 KiB of workgroup memory.
 
-// Nothing is computed or compared, so the two most expensive references are left out.
+// Nothing is computed or compared, so the most expensive references are left out.
 vi.mock("../../src/kernels/matmul/matmul.ts", async (original) => ({
   ...(await original<object>()),
   matmulReference: (_a: unknown, _b: unknown, [m, n]: number[]) => new Float64Array(m * n),
@@ -26,6 +26,16 @@ vi.mock("../../src/kernels/sample/sample.ts", async (original) => ({
     logps: new Float64Array(length),
     token: 0,
   }),
+}));
+
+vi.mock("../../src/kernels/delta/rule.ts", async (original) => ({
+  ...(await original<object>()),
+  deltaRuleReference: ({ q, v, g }: Record<"q" | "v" | "g", Float64Array>) => ({
+    o: new Float64Array(v.length),
+    state: new Float64Array((q.length / g.length) * (v.length / g.length)),
+  }),
+  deltaRuleBackwardReference: (input: Record<string, Float64Array>) =>
+    Object.fromEntries(Object.entries(input).map(([name, { length }]) => [name, new Float64Array(length)])),
 }));
 
 const llvmpipe = profileFor("llvmpipe of 256 bits");

@@ -62,12 +62,12 @@ it.skipIf(!python)("Qwen3.5's models and adapters go both ways, with the same lo
     return loaded.logits({ input_ids: IDS, position_ids: IDS.map((_, t) => t), cu_seqlens: [0, IDS.length] });
   };
   const told = JSON.parse(ask("check", IDS)) as Record<string, number[]>;
-  expect(worst(told.base, await own("base", null))).toBeLessThan(1e-5);
-  expect(worst(told.theirs, await own("base", "theirs"))).toBeLessThan(1e-5);
-  expect(worst(told.ours, await own("base", "ours"))).toBeLessThan(1e-5);
-  expect(worst(told.merged, await own("merged", null))).toBeLessThan(1e-5);
-  expect(worst(told.merged_text, await own("merged", null))).toBeLessThan(1e-5);
-  expect(worst(told.trained, await own("trained", null))).toBeLessThan(1e-5);
+  expect(worst(told.base, await own("base", null))).toBeLessThan(1e-4);
+  expect(worst(told.theirs, await own("base", "theirs"))).toBeLessThan(1e-4);
+  expect(worst(told.ours, await own("base", "ours"))).toBeLessThan(1e-4);
+  expect(worst(told.merged, await own("merged", null))).toBeLessThan(1e-4);
+  expect(worst(told.merged_text, await own("merged", null))).toBeLessThan(1e-4);
+  expect(worst(told.trained, await own("trained", null))).toBeLessThan(1e-4);
 });
 
 const gpu = useGpu();

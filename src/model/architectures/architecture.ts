@@ -17,15 +17,15 @@ export interface ModelConfig {
   max_position_embeddings: number;
   rms_norm_eps: number;
   rope_theta: number;
-  /** elements of a head that positions turn: the first, an even number; head_dim in most models */
+  /** number of elements of a head that rotary embeddings rotate: the first ones, an even number; head_dim in most models */
   rotary_dim: number;
   rope_scaling: YarnScaling | null;
   tie_word_embeddings: boolean;
   /** whether the attention projections have biases, if the architecture leaves this open */
   attention_bias: boolean;
-  /** what mixes tokens in each layer; null: attention in all */
+  /** type of each layer; null: attention in all layers */
   layer_types: readonly LayerType[] | null;
-  /** of layers of type linear_attention; null: there are none */
+  /** heads of the layers of type linear_attention; null: there are none */
   delta: DeltaHeads | null;
 }
 
@@ -61,7 +61,7 @@ export interface NormSpec {
   zeroCentered: boolean;
 }
 
-/** A tensor of a block that is neither a linear layer's nor a norm's: `{prefix}.{name}`. */
+/** A tensor of a block that belongs to no linear layer and no norm: `{prefix}.{name}`. */
 export interface OwnTensor {
   name: string;
   shape: readonly number[];
@@ -82,7 +82,7 @@ export interface AttentionSpec extends BranchSpec {
   heads: AttentionHeads;
   /** norms of each query and key head before they are rotated */
   norms: { q: NormSpec; k: NormSpec } | null;
-  /** q_proj gives a gate beside each query head, head by head, whose sigmoid the head's output is multiplied by */
+  /** q_proj gives each query head and its gate side by side; the head's output is multiplied by the gate's sigmoid */
   gate: boolean;
   /** linear layers by the input that they read; those of a group are computed together */
   groups: { qkv: readonly Projection[]; o: readonly Projection[] };
@@ -94,13 +94,13 @@ export interface SwigluSpec extends BranchSpec {
   groups: { gate_up: readonly Projection[]; down: readonly Projection[] };
 }
 
-/** The gated delta rule over queries, keys and values that a short convolution has passed over. */
+/** A short convolution over queries, keys and values, then the gated delta rule. */
 export interface GatedDeltaNetSpec extends BranchSpec {
   kind: "gatedDeltaNet";
   heads: DeltaHeads;
-  /** filters of the convolution, A_log and dt_bias of the decays */
+  /** filters of the convolution; A_log and dt_bias of the decays */
   own: { conv: OwnTensor; rate: OwnTensor; shift: OwnTensor };
-  /** of each head's output, which a gate is then applied to */
+  /** norm of each head's output, before its gate */
   norm: NormSpec;
   groups: { qkvz: readonly Projection[]; ba: readonly Projection[]; out: readonly Projection[] };
 }
@@ -145,26 +145,26 @@ export interface Architecture {
   rules: readonly ConfigRule[];
   /** head_dim if config.json has none; null: hidden_size / num_attention_heads */
   head_dim: number | null;
-  /** what the language model is called among the parts of the model that files hold: `model.{part}.layers.0`; absent: it is all of it */
+  /** name of the language model within the published model (`model.{part}.layers.0`); absent: the checkpoint is the language model */
   part?: string;
-  /** model_type of the language model by itself, where it is a part */
+  /** model_type of the language model without the other parts */
   alone?: string;
-  /** field of config.json that holds those of the language model; absent: config.json itself */
+  /** field of config.json that holds the language model's fields; absent: config.json itself */
   nested?: string;
-  /** parts of a checkpoint that are not read: what their names begin with, and what to tell the user; absent: nothing */
+  /** parts of a checkpoint that Qwench ignores: the prefix of their names, and a note for the user */
   passedOver?: readonly { prefix: string; note?: string }[];
-  /** further fields of config.json that it knows, so that no note says it does not use them */
+  /** further fields of config.json that need no note */
   known?: readonly string[];
-  /** norms of the blocks and the last one scale by 1 + weight */
+  /** the norms of the residual stream and of heads scale by 1 + weight */
   zeroCentered?: boolean;
-  /** fields that only this architecture has. @param size reads a positive integer */
+  /** Reads the fields that only this architecture has. @param size reads a positive integer */
   fields?(
     json: Readonly<Record<string, unknown>>,
     size: (name: string, fallback?: number) => number,
   ): Partial<Pick<ModelConfig, "layer_types" | "delta">>;
-  /** share of a head that positions turn, where config.json does not say; absent: all, whatever it says */
+  /** default share of a head that rotary embeddings rotate; absent: always the whole head */
   partial_rotary_factor?: number;
   layer(config: ModelConfig, index: number): LayerSpec;
-  /** null: llama.cpp has no such architecture; text: why Qwench does not write it */
+  /** null: llama.cpp does not implement this architecture; text: the reason why Qwench does not write it */
   gguf: GgufSpec | string | null;
 }

@@ -10,14 +10,14 @@ import type {
 } from "./architecture.ts";
 import { attentionBranch, DECODER_RULES, swigluBranch } from "./decoder.ts";
 
-/** Every so many layers attend, where config.json lists no types. */
+/** Default of full_attention_interval: every fourth layer has attention. */
 const INTERVAL = 4;
-/** Taps of the convolution. */
+/** Width of the convolution. */
 const TAPS = 4;
 
 const isType = (type: unknown): type is LayerType => type === "full_attention" || type === "linear_attention";
 
-/** What other decoders' rules say of fields that mean something here. */
+/** Fields that have a meaning here, so that the other decoders' rules about them do not apply. */
 const OWN_FIELDS = ["layer_types", "partial_rotary_factor"];
 
 const RULES: readonly ConfigRule[] = [
@@ -105,7 +105,7 @@ export const qwen35Text: Architecture = {
   gguf: "its conversion reorders and rewrites a delta net's tensors, and nothing here checks that against llama.cpp",
 };
 
-/** The same in the layout that is published, beside a vision tower. */
+/** The same in the published layout, which also holds a vision tower. */
 export const qwen35: Architecture = {
   ...qwen35Text,
   model_type: "qwen3_5",
@@ -120,6 +120,9 @@ export const qwen35: Architecture = {
   ],
   passedOver: [
     { prefix: "mtp." },
-    { prefix: "model.visual.", note: "it has a vision tower, which is passed over: text alone is read and written" },
+    {
+      prefix: "model.visual.",
+      note: "the model has a vision tower. Qwench does not use it: it trains and runs text only",
+    },
   ],
 };

@@ -7,7 +7,7 @@ export const EMBEDDING = "model.embed_tokens.weight";
 export const FINAL_NORM = "model.norm.weight";
 export const HEAD = "lm_head.weight";
 
-/** A tensor's name, an adapter's too, as files of this architecture have it: a language model may be part of another model there. */
+/** The published name of a tensor or of an adapter's tensor. In files the language model may be part of another model. */
 export function publishedName({ model_type }: Pick<ModelConfig, "model_type">, name: string): string {
   const { part } = architectureOf({ model_type });
   return part === undefined
@@ -123,7 +123,10 @@ export function moduleNames(config: ModelConfig): string[] {
   return [...new Set(modulesOf(config).map(({ name }) => name))];
 }
 
-/** Bytes that the caches of one sequence of `length` tokens take: in all, and the largest of them, which one binding must hold. A delta net's do not grow with the length. */
+/**
+ * Bytes of the caches for one sequence of `length` tokens: the sum, and the largest one, which must fit one binding. Caches
+ * of delta nets do not grow with the length.
+ */
 export function cacheBytes(config: ModelConfig, length: number): { total: number; largest: number } {
   let [total, largest] = [0, 0];
   for (const spec of layersOf(config).flatMap(({ sublayers }) => sublayers)) {
@@ -134,7 +137,7 @@ export function cacheBytes(config: ModelConfig, length: number): { total: number
   return { total, largest };
 }
 
-/** Numbers in each cache of a sublayer for one sequence. */
+/** Number of elements in each cache of a sublayer, for one sequence. */
 function cacheSizes(spec: SublayerSpec, length: number): number[] {
   switch (spec.kind) {
     case "attention": {

@@ -24,23 +24,23 @@ import type { Norm } from "./norm.ts";
 
 type Groups = "qkv" | "o";
 
-/** What the projections gave, with gates, before heads were normed, and the norms' rstd. */
+/** Output of the projections (with gates) before the norms of its heads, and the norms' rstd. */
 interface RawHeads {
   qkv: Tensor;
   qRstd: Tensor | null;
   kRstd: Tensor | null;
 }
 
-/** What attention has beside its projections. */
+/** Sizes and norms of attention, without its projections. */
 interface AttentionParts {
   heads: AttentionHeads;
-  /** scales of query and key heads, [head_dim] each, where the model has them */
+  /** norms of query and key heads, if the model has them */
   norms: { q: Norm; k: Norm } | null;
   /** a gate beside each query head */
   gate: boolean;
 }
 
-/** Softmax attention with grouped queries: `o(attend(rotate(norm(q)), rotate(norm(k)), v))`, of which gates may take a part. */
+/** Softmax attention with grouped queries: `o(attend(rotate(norm(q)), rotate(norm(k)), v))`, with an optional gate on each head's output. */
 export class AttentionBody implements Body {
   readonly linears: BodyParts<Groups>["linears"];
   readonly width = null;
@@ -153,7 +153,7 @@ export class AttentionBody implements Body {
     return { qkv, raw, saved };
   }
 
-  /** Query and key heads from where the projections left them to `qkv`, normed where the model does so. */
+  /** Copies query and key heads from the projections' output to `qkv`, and norms them if the model does. */
   private norm(record: Recorder, raw: RawHeads, qkv: Tensor, eps: number): void {
     const { norms, heads, gate } = this.parts;
     const { q, k } = headRows(heads, gate);
@@ -181,14 +181,14 @@ export class AttentionBody implements Body {
     rmsNormBackward(record, qkv, norms.k, kRstd!, dqkv, { heads: k });
   }
 
-  /** Turns the gradient of gated heads into that of the heads, in place. @returns like what the projections gave, its gates filled in */
+  /** Turns the gradient of gated heads into the gradient of the heads, in place. @returns a tensor like the projections' output, with the gates' gradients */
   private gateBackward(record: Recorder, { qkv }: RawHeads, o: Tensor, dO: Tensor): Tensor {
     const made = record.empty(qkv.shape, "f32", "d.qkv.gates");
     sigmoidGateBackward(record, { o, x: qkv }, dO, made, this.parts.heads.head_dim);
     return made;
   }
 
-  /** Puts the gradients of heads where the projections left these, between the gates. */
+  /** Copies the gradients of the heads to their places between the gates. */
   private ungate(record: Recorder, dqkv: Tensor, made: Tensor): void {
     const { heads } = this.parts;
     const { q, k, v } = headRows(heads, true);
@@ -198,7 +198,7 @@ export class AttentionBody implements Body {
   }
 }
 
-/** Some heads of what the projections give, and where they lie in q, k and v side by side. */
+/** Some heads of the projections' output, and their places in q, k and v side by side. */
 interface Rows {
   per: number;
   first: number;
@@ -207,7 +207,7 @@ interface Rows {
   made: { per: number; first: number };
 }
 
-/** Where the heads of queries, keys and values lie; `per`: how many q, k and v have together. */
+/** Places of the heads of queries, keys and values. `per` is the number of heads of q, k and v together. */
 function headRows({ num_attention_heads: h, num_key_value_heads: g }: AttentionHeads, gate: boolean) {
   const per = h + 2 * g;
   const gates = gate ? h : 0;

@@ -17,17 +17,17 @@ export interface Pass {
   spans: Tensor;
   /** u32 of this pass's dropout masks; null outside training */
   dropoutSeed: number | null;
-  /** the batch in pieces of 64 tokens; null where no layer goes by them */
+  /** the batch in chunks of 64 tokens; null if no layer needs them */
   chunks: DeltaChunks | null;
-  /** null where nothing is cached */
+  /** null if the pass fills no caches */
   prefill: PrefillRows | null;
 }
 
-/** Where prompts go in the caches. */
+/** Places of prompts in the caches. */
 export interface PrefillRows {
-  /** u32 `[n, 2]`: a row of the batch, and the row of the caches that it goes to: slot · capacity + position */
+  /** u32 `[n, 2]`: a row of the batch, and its row in the caches (slot · capacity + position) */
   pairs: Tensor;
-  /** u32 `[m, 3]`: a sequence of the batch, its last row, and the slot that its state goes to */
+  /** u32 `[m, 3]`: a sequence of the batch, its last row, and the slot of its state */
   ends: Tensor;
 }
 

@@ -26,7 +26,7 @@ import type { Weight } from "./norm.ts";
 
 type Groups = "qkvz" | "ba" | "out";
 
-/** What a gated delta net has beside its projections. */
+/** Weights and sizes of a gated delta net, without its projections. */
 interface DeltaParts {
   heads: DeltaHeads;
   /** filters `[channels, 1, 4]` */
@@ -38,7 +38,7 @@ interface DeltaParts {
   norm: Weight;
 }
 
-/** What the rule reads, and what the way back to the projections needs. */
+/** Inputs of the delta rule, and what the backward pass needs. */
 interface Mixed {
   /** queries, keys and values `[tokens, channels]`, the first two normed */
   u: Tensor;
@@ -178,7 +178,7 @@ export class GatedDeltaNetBody implements Body {
     deltaConvBackward(record, input, du, { dx: dMade, dweight: conv.grad });
   }
 
-  /** The rule, whose last states and inputs go to the slots that a prompt is for. */
+  /** The rule for prompts: copies the last states and inputs to the slots of each prompt. */
   private fill(record: Recorder, pass: Pass, made: Tensor, { u, gates }: Mixed, cache: BodyCache): Tensor {
     const { heads } = this.parts;
     const { spans, prefill } = pass;
