@@ -65,10 +65,10 @@ export function attention(
 /**
  * Gradients of `attention` from its output and log-sum-exp, without atomics: two dispatches, or three in the tiled form.
  *
- * @param tensors inputs and outputs of the forward pass, and dout, the gradient of o; the second entries of stats are
- *   overwritten
- * @param options.rotary undoes the rotation of q and k for dq and dk: u32 positions `[tokens]`, and the table
- *   `[positions, head_dim]` of `rotary`; null leaves dq and dk rotated
+ * @param tensors what went into the forward pass, what came out of it, and dout, the gradient of o; the second entries of
+ *   stats are overwritten
+ * @param options.rotary turns dq and dk back by the rotation that q and k went through: u32 positions `[tokens]`, and the table
+ *   of `rotary`; null leaves them rotated
  * @returns dqkv, shaped like qkv
  */
 export function attentionBackward(
@@ -93,10 +93,11 @@ export function attentionBackward(
     record.dispatch(backwardKv, kv.variant, bound, { ...params, ...kv.turns }, grid, 2 * work);
   }
   const dqkv = record.empty(qkv.shape, "f32", "d.qkv");
-  const vector = d % 8 === 0;
+  const turned = rotary?.table.shape[1] ?? 0;
+  const vector = turned % 8 === 0 && (d - turned) % 8 === 0;
   record.dispatch(
     gather,
-    { ...sizes, rotary: rotary !== null, vector, workgroup: WORKGROUP },
+    { ...sizes, turned, vector, workgroup: WORKGROUP },
     { parts, dqkv, ...rotary },
     { rows: tokens },
     rowGrid(record, ((h + 2 * g) * d) / (vector ? 8 : 2), tokens),
