@@ -238,9 +238,13 @@ function sumsOf(v: MatmulVariant) {
   };
 }
 
-/** Loop over the slabs: short, so that what a compiler makes of it stays in the instruction cache. */
-function multiply(v: MatmulVariant, transA: boolean): string {
-  return `for (var q = 0u; q < ${v.tile.stage / 4}u; q++) {
+/** Loop over the slabs: short, so that what a compiler makes of it stays in the instruction cache. @param steps WGSL, of the last slabs */
+function multiply(v: MatmulVariant, transA: boolean, steps?: string): string {
+  const fours = v.tile.stage / 4;
+  // a number of turns that is not known beforehand keeps what is short from being unrolled
+  const [turns, q] = steps ? [`(${steps} + 3u) / 4u`, `min(turn, ${fours - 1}u)`] : [`${fours}u`, "turn"];
+  return `for (var turn = 0u; turn < ${turns}; turn++) {
+      let q = ${q};
       ${products(v, transA)}
     }`;
 }
@@ -313,7 +317,7 @@ function guardedLoop(v: MatmulVariant, o: Operands): string {
     workgroupBarrier();
     ${moves.join("\n    ")}
     workgroupBarrier();
-    ${multiply(v, o.transA)}
+    ${multiply(v, o.transA, `min(${o.k} - slab, ${stage}u)`)}
   }`;
 }
 
