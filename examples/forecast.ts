@@ -1,4 +1,4 @@
-// Forecasts a run's memory without allocating any, then refuses one that does not fit: npx tsx examples/forecast.ts
+// Forecasts a run's memory without allocating any, then refuses a run that does not fit: npx tsx examples/forecast.ts
 import { checkForecast, parseRecipe, prepareSft, readRows, requestGpu } from "qwench";
 import { nodeFolder, openAdapter } from "qwench/platform";
 

@@ -1,4 +1,4 @@
-// Writes text: one answer as it comes, then several at once. npx tsx examples/generate.ts [ADAPTER]
+// Writes text: streams one answer, then writes several at once. npx tsx examples/generate.ts [ADAPTER]
 import { answerTo, Conversation, loadText, prepareText, promptOf, requestGpu, respond, settingsOf } from "qwench";
 import { nodeFolder, openAdapter } from "qwench/platform";
 

@@ -1,4 +1,4 @@
-// Compares answers as mathematics; needs no GPU: npx tsx examples/grade.ts
+// Compares answers mathematically; needs no GPU: npx tsx examples/grade.ts
 import { grade, mathsEqual } from "qwench";
 
 for (const [gold, pred] of [

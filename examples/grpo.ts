@@ -1,4 +1,4 @@
-// Trains the embedded model by two rewards, one of its own: npx tsx examples/grpo.ts [FOLDER] [STEPS]
+// Trains the embedded model with two rewards, one of them defined here: npx tsx examples/grpo.ts [FOLDER] [STEPS]
 import { grpo, loadGrpo, type NamedReward, parseRecipe, prepareGrpo, readRows, requestGpu, rewardNamed } from "qwench";
 import { nodeFolder, openAdapter } from "qwench/platform";
 
@@ -6,7 +6,7 @@ const [output = "example-grpo", steps = "2"] = process.argv.slice(2);
 const { adapter, f16, waiting, spares } = await openAdapter();
 const gpu = await requestGpu(adapter, { disable: f16 ? [] : ["f16"], waiting, spares });
 
-/** 1 for a completion that shows its working: a line such as 5*7=35. */
+/** 1 for a completion with working: a line such as 5*7=35. */
 const shows_working: NamedReward = {
   name: "shows_working",
   reward: (_prompts, completions) =>

@@ -1,4 +1,4 @@
-// Stops a run after two steps and goes on from its checkpoint, with the same numbers: npx tsx examples/resume.ts
+// Stops a run after two steps and continues from its checkpoint, with the same numbers: npx tsx examples/resume.ts
 import {
   type Folder,
   type LogRecord,

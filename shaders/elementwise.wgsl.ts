@@ -1,9 +1,9 @@
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { rowSum, type Subgroups, subgroupBegins, subgroupSize } from "./lib/reduce.ts";
 
-/** What one compiled variant is specialised to. */
+/** Compile-time parameters of a variant. */
 interface ElementVariant {
-  /** four elements a thread; the arrays, or their rows, then hold a multiple of four */
+  /** four elements per thread; the length of arrays, or of their rows, is then a multiple of four */
   vector: boolean;
   workgroup: number;
 }
@@ -57,7 +57,7 @@ fn main(
 }
 `;
 
-/** What one compiled variant is specialised to. */
+/** Compile-time parameters of a variant. */
 interface ReduceSumVariant {
   subgroups: Subgroups;
   workgroup: number;
@@ -65,7 +65,7 @@ interface ReduceSumVariant {
 
 // reduce_sum: sums[slot + g] = sum of the elements of workgroup g
 //
-// Grid     `groups` workgroups, each striding over the whole array: the order of the sum depends on the length alone
+// Grid     `groups` workgroups, each striding over the whole array: the order of the sum depends only on the length
 // Shapes   x [count]   sums [slot + groups, at least]
 // Writes   sums by assignment
 export const reduceSum = ({ subgroups, workgroup }: ReduceSumVariant) => wgsl`
@@ -98,17 +98,17 @@ fn main(
 }
 `;
 
-/** What one compiled variant is specialised to. */
+/** Compile-time parameters of a variant. */
 interface MoveRowsVariant extends ElementVariant {
-  /** from [indices[r]] to [r], or the other way */
+  /** from [indices[r]] to [r], or the reverse */
   scatter: boolean;
 }
 
 // move_rows: to[r] = rows[indices[r]], or with `scatter` to[indices[r]] = rows[r]
 //
-// Grid     threads along x for the columns, indices along y and, past 65 535, z
-// Shapes   rows, to [., width]   indices [count], below the rows of the indexed side
-// Writes   to by assignment; scattered indices are distinct, so that no two threads write one element
+// Grid     threads along x for the columns, indices along y and, beyond 65 535, z
+// Shapes   rows, to [., width]   indices [count], below the number of rows of the indexed side
+// Writes   to by assignment; scattered indices are distinct, so that no two threads write the same element
 export const moveRows = ({ vector, scatter, workgroup }: MoveRowsVariant) => wgsl`
 struct Params { count: u32, width: u32 }
 
@@ -134,7 +134,7 @@ fn main(
 
 // bias_backward: dbias += sum over rows of dy
 //
-// Grid     one thread per column or vec4 of columns, which walks all rows: deterministic, no atomics
+// Grid     one thread per column or vec4 of columns, which sums all rows: deterministic, no atomics
 // Shapes   dy [rows, width], of which cols from `first` on; dbias from `into` on
 // Writes   dbias by +=
 export const biasBackward = ({ vector, workgroup }: ElementVariant) => wgsl`

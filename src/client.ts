@@ -10,29 +10,29 @@ export * from "./errors.ts";
 export interface TrainerOptions {
   /** a worker that runs `qwench/trainer.worker.js`; default: a new one */
   worker?: Worker;
-  /** where `trainer.worker.js` lies, at this origin or another; default: beside this module, as bundlers emit it */
+  /** address of `trainer.worker.js`, at this origin or another; default: beside this module, where bundlers put it */
   workerUrl?: string | URL;
   /** the folder that holds `tiny/`, the embedded model; default: the page's own */
   assets?: string | URL;
   /** root of a mirror of the hub; default: https://huggingface.co */
   hubUrl?: string;
-  /** access token for gated models of the hub; sent to the hub only, and never stored */
+  /** access token for gated models; sent to the hub only, never stored */
   token?: string;
 }
 
 /**
- * A trainer in a worker of its own. The worker starts at once and opens the GPU when it is first needed.
+ * Creates a trainer in its own worker. The worker starts immediately and opens the GPU on first use.
  *
- * Every call fails with `QwenchError` once the worker has died, and never hangs; `lost` says so.
+ * After the worker dies, every call fails with `QwenchError` and none hangs; `lost` resolves.
  *
- * @throws {QwenchError} outside of a page, such as while a server renders it
+ * @throws {QwenchError} outside a browser page, such as during server-side rendering
  */
 export function createTrainer(options: TrainerOptions = {}): Trainer {
   if (typeof document === "undefined" || typeof Worker === "undefined") {
     throw new QwenchError(
-      "Cannot make a trainer here: createTrainer() needs a browser's page, and there is no document. Where a server " +
-        "renders the page first, call it in the browser only, such as in useEffect or onMounted; a program in Node or " +
-        'Deno imports "qwench" instead',
+      "Cannot make a trainer here: createTrainer() needs a browser page, and there is no document. With server-side " +
+        "rendering, call it in the browser only, such as in useEffect or onMounted. A program in Node or " +
+        'Deno imports "qwench" instead.',
     );
   }
   installTransfers();
@@ -44,7 +44,7 @@ export function createTrainer(options: TrainerOptions = {}): Trainer {
   const lost = new Promise<string>((resolve) => (onLost = resolve));
   let onEnd: (error: Error) => void = () => {};
   const ended = new Promise<never>((_, reject) => (onEnd = reject));
-  ended.catch(() => {}); // each call looks at it
+  ended.catch(() => {}); // every call checks it
   const die = (why: string) => {
     onLost(why);
     onEnd(new QwenchError(why));
@@ -94,7 +94,7 @@ export function createTrainer(options: TrainerOptions = {}): Trainer {
     data: { preview: (source) => call(() => remote.data.preview(source)) },
     storage: {
       usage: () => call(() => remote.storage.usage()),
-      // only pages may ask: browsers answer by what the user did with the site, and may put a question
+      // only a page may request persistence: browsers decide by the user's engagement with the site, and may prompt
       persist: async () => (await navigator.storage?.persist?.()) ?? false,
       remove: (id) => call(() => remote.storage.remove(id)),
     },
@@ -113,16 +113,16 @@ export function createTrainer(options: TrainerOptions = {}): Trainer {
     export: (run, kind, asked) => call(() => remote.export(run, kind, asked)),
     terminate() {
       worker.terminate();
-      die("The trainer's worker was ended");
+      die("The trainer's worker was terminated");
     },
     lost,
   };
 }
 
-/** @throws {QwenchError} where the address of the worker cannot be told */
+/** @throws {QwenchError} if the worker's address is unknown */
 function startWorker(url: string | URL | undefined): { worker: Worker; address: string } {
   let address = "";
-  // Named as the class it extends: bundlers look for `new Worker(new URL(…, import.meta.url), …)`.
+  // The name shadows the global class because bundlers look for `new Worker(new URL(…, import.meta.url), …)`.
   class Worker extends globalThis.Worker {
     constructor(script: string | URL, options: WorkerOptions) {
       const absolute = new URL(script, document.baseURI);
@@ -140,30 +140,32 @@ function startWorker(url: string | URL | undefined): { worker: Worker; address: 
   } catch (error) {
     if (address) throw error;
     throw new QwenchError(
-      `Cannot find the trainer's worker: this bundle does not know its own address, because it is no ES module. ${NAME_IT}`,
+      `Cannot find the trainer's worker: this bundle is not an ES module, so it does not know its own address. ${NAME_IT}`,
       { cause: error },
     );
   }
 }
 
 const NAME_IT =
-  "Bundlers that emit no worker by themselves, such as esbuild and bun build, take qwench/trainer.worker.js as one more " +
-  "entry; createTrainer({ workerUrl }) says where it lies";
+  "Some bundlers, such as esbuild and bun build, do not emit workers. Give them qwench/trainer.worker.js as another " +
+  "entry point, and pass the built file's address as createTrainer({ workerUrl })";
 
-/** Browsers do not say why a worker's script could not be loaded. */
+/** Browsers give no reason when a worker's script fails to load. */
 function notLoaded(address: string | null): string {
   if (!address) return "its script could not be loaded";
   return `its script could not be loaded from ${address}. ${NAME_IT}`;
 }
 
-/** Browsers start no worker from another origin, such as a CDN; a script of the page's own may import it all the same. */
+/**
+ * Browsers refuse to start a worker from another origin, such as a CDN. A script of the page's own origin may still import it.
+ */
 function reachable(script: URL): URL | string {
   const near = script.origin === location.origin || script.protocol === "blob:" || script.protocol === "data:";
   if (near) return script;
   return URL.createObjectURL(new Blob([`import ${JSON.stringify(script.href)};`], { type: "text/javascript" }));
 }
 
-/** Tells the worker where things are; then waits, by a lock that only its death releases, for its end. */
+/** Sends the worker its addresses, then waits for a Web Lock that the worker holds until it dies. */
 async function begin(
   remote: RemoteTrainer,
   { assets, hubUrl, token }: TrainerOptions,
@@ -176,7 +178,7 @@ async function begin(
     { assets: folder.endsWith("/") ? folder : `${folder}/`, hubUrl: hubUrl ?? null, token: token ?? null, lock },
     proxy(onLost),
   );
-  // absent where the page is not secure; there is no WebGPU either, and `device` says so
+  // absent in an insecure context, which has no WebGPU either; `device` reports that
   void navigator.locks?.request(lock, () =>
     die("The trainer's worker has died: the browser ended it, or ran out of memory"),
   );

@@ -1,4 +1,4 @@
-// The package's index compiles WebAssembly when it is imported, which a page's policy may forbid; its parts do not.
+// Importing the package's index compiles WebAssembly, which a page's CSP may forbid. Its submodules do not.
 declare module "hyparquet-compressors/src/brotli.js" {
   export function decompressBrotli(input: Uint8Array, outputLength: number): Uint8Array;
 }

@@ -1,4 +1,4 @@
-// The library: a GPU, a recipe, folders and rows in; an async iterable of events out.
+// The library's entry: it takes a GPU, a recipe, folders and rows, and returns an async iterable of events.
 
 export { readRows } from "./data/dataset.ts";
 export { SYSTEM_PROMPTS } from "./data/sets/forms.ts";

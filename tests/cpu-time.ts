@@ -1,8 +1,8 @@
 /**
- * Starts counting the processor time of this process; gives the seconds since then.
+ * Starts counting the processor time of this process; returns the seconds since then.
  *
- * Limits count these and not the clock's: they are much the same whatever else the machine runs. What waits for ever
- * costs none, and is the test's own time limit to find.
+ * Limits count processor time, not wall-clock time, because other programs hardly affect it. An endless wait uses none:
+ * the test's own time limit finds it.
  */
 export function cpuTime(): () => number {
   const start = process.cpuUsage();

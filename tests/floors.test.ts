@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 import ts from "typescript";
 import { describe, expect, test } from "vitest";
 
-// A file imports from lower floors and from its own room; sideways only where SIDEWAYS declares the arrow; no circles.
+// A file imports from lower floors and from its own room. SIDEWAYS declares the exceptions on one floor. No circles.
 const FLOORS: readonly (readonly string[])[] = [
   ["errors", "text", "shaders"],
   ["recipe", "gpu", "data", "rewards", "io"],
@@ -15,17 +15,17 @@ const FLOORS: readonly (readonly string[])[] = [
   ["session"],
   ["cli", "workers", "index"],
 ];
-/** Arrows between rooms of one floor, each with its reason: climbing a floor would be worse. */
+/** Arrows between rooms of one floor, each with its reason: moving a room up a floor would be worse. */
 const SIDEWAYS: Record<string, string> = {
   "recipe → data": "a recipe for TRL names data sets by their addresses on the hub",
 };
-/** Rooms beside the floors: what each may import. */
+/** Rooms outside the floors, with the rooms that each may import. */
 const BESIDE: Record<string, readonly string[]> = {
   platform: ["errors", "text", "gpu", "io"],
   client: ["errors", "text"],
   demo: ["errors", "text", "client"],
 };
-/** Files of a room that a room beside the floors may import as well: they import nothing but text and each other. */
+/** Files that a room outside the floors may also import: they import only text and each other. */
 const LEAVES: Record<string, readonly string[]> = {
   demo: ["metrics", "names", "scale", "text"].map((name) => `src/report/${name}.ts`),
 };
@@ -42,7 +42,7 @@ function roomOf(path: string): string {
   return top === "src" ? second.replace(/\.d\.ts$|\.ts$/, "") : top;
 }
 
-/** What is wrong with `from` importing `specifier`, or null. */
+/** The error of an import of `specifier` in `from`, or null. */
 function fault(from: string, specifier: string, typeOnly: boolean): string | null {
   const room = roomOf(from);
   const bare = !specifier.startsWith(".");
@@ -61,7 +61,7 @@ function fault(from: string, specifier: string, typeOnly: boolean): string | nul
     return `${from} imports ${to}: not part of the product`;
   if (room in BESIDE) {
     if (BESIDE[room].includes(target) || LEAVES[room]?.includes(to)) return null;
-    // the client and the page know the session by its types, and the worker by its address
+    // the client and the page use only the session's types and the worker's URL
     const remote = target === "workers" || (typeOnly && FLOORS.some((floor) => floor.includes(target)));
     if (room !== "platform" && remote) return null;
     return `${from} imports ${to}: ${room} may import ${BESIDE[room].join(", ")}`;
@@ -72,8 +72,8 @@ function fault(from: string, specifier: string, typeOnly: boolean): string | nul
       : `${from} imports ${to}: platform is for ${PLATFORM_GUESTS.join(", ")}`;
   }
   const floor = (name: string) => FLOORS.findIndex((rooms) => rooms.includes(name));
-  if (floor(room) < 0) return `${from} lies in ${room}, which is no room of the house`;
-  // the worker speaks the client's language
+  if (floor(room) < 0) return `${from} is in ${room}, which is not a known room`;
+  // the worker uses the client's message types
   if (target === "client" && CLIENT_GUESTS.includes(room)) return null;
   if (floor(target) < 0) return `${from} imports ${to}: ${target} is not below ${room}`;
   if (floor(target) < floor(room) || `${room} → ${target}` in SIDEWAYS) return null;
@@ -94,14 +94,14 @@ function parsed(path: string, text: string): ts.SourceFile {
   return tree;
 }
 
-/** Every module that a file names: imports, re-exports, dynamic imports, `new URL("…", import.meta.url)`. */
+/** Every module that a file refers to: imports, re-exports, dynamic imports, `new URL("…", import.meta.url)`. */
 function importsOf(path: string, text: string): Import[] {
   const key = `${path}\n${text}`;
   if (!imports.has(key)) imports.set(key, parseImports(path, text));
   return imports.get(key)!;
 }
 
-/** Each file is asked about by several tests. */
+/** Several tests use each file. */
 const imports = new Map<string, Import[]>();
 
 function parseImports(path: string, text: string): Import[] {
@@ -133,7 +133,7 @@ function faultsOf(path: string, text: string): string[] {
   return importsOf(path, text).flatMap(({ specifier, typeOnly }) => fault(path, specifier, typeOnly) ?? []);
 }
 
-/** Files that import each other in a loop, type imports counted: each circle once, as the strongly connected part that it is. */
+/** Circular imports, including type imports: each circle once, as a strongly connected component. */
 function circles(imports: ReadonlyMap<string, readonly string[]>): string[][] {
   const found: string[][] = [];
   const index = new Map<string, number>();
@@ -169,7 +169,7 @@ function filesOf(...folders: string[]): string[] {
         .filter((entry) => entry.isFile())
         .map((entry) => relative(root, join(entry.parentPath, entry.name)).replaceAll("\\", "/"));
     } catch {
-      return []; // a room that is not built yet
+      return []; // a room that does not exist yet
     }
   });
 }
@@ -177,7 +177,7 @@ function filesOf(...folders: string[]): string[] {
 const files = filesOf("src", "shaders", "workers", "demo");
 const read = (path: string) => readFileSync(join(root, path), "utf8");
 
-describe("the floors of the house", () => {
+describe("the floors", () => {
   test("every file imports from below or from its own folder", () => {
     const sources = files.filter((path) => path.endsWith(".ts"));
     expect(sources.length).toBeGreaterThan(10);
@@ -200,7 +200,7 @@ describe("the floors of the house", () => {
     expect(circles(imports)).toEqual([["a.ts", "b.ts", "c.ts"], ["e.ts"]]);
   });
 
-  test("leaves import nothing but text and each other", () => {
+  test("leaves import only text and each other", () => {
     const leaves = Object.values(LEAVES).flat();
     expect(
       leaves
@@ -212,7 +212,7 @@ describe("the floors of the house", () => {
     ).toEqual([]);
   });
 
-  test("every declared sideways arrow is used, and runs along one floor", () => {
+  test("every declared sideways import is used, and stays on one floor", () => {
     const used = new Set(
       files
         .filter((path) => path.endsWith(".ts"))
@@ -262,17 +262,17 @@ describe("the floors of the house", () => {
     ["src/model/config.ts", `import { golden } from "../../tests/golden.ts";`],
     ["src/model/config.ts", `type Row = import("../train/sft/sft.ts").Row;`],
     ["src/platform/node/node.ts", `import { block } from "../../model/layers/block.ts";`],
-    ["src/client.ts", `import { Session } from "./session/open.ts";`], // by value: only through the worker
+    ["src/client.ts", `import { Session } from "./session/open.ts";`], // by value: allowed only through the worker
     ["demo/main.ts", `import { sft } from "../src/train/sft/sft.ts";`],
     ["demo/chart.ts", `import { renderChart } from "../src/report/chart.ts";`],
     ["shaders/norm/rms-norm.wgsl.ts", `import { QwenchError } from "../../src/errors.ts";`],
-    ["src/attic/old.ts", `import { QwenchError } from "../errors.ts";`], // a room that nobody planned
+    ["src/attic/old.ts", `import { QwenchError } from "../errors.ts";`], // an unknown room
   ])("refuses %s to do %s", (path, text) => {
     expect(faultsOf(path, text)).toHaveLength(1);
   });
 });
 
-/** What programs outside the repository import, and the files that only a bundler's configuration names. */
+/** Entries for programs outside the repository, and files that only a bundler's configuration refers to. */
 const ENTRIES = [
   "src/index.ts",
   "src/client.ts",
@@ -281,7 +281,7 @@ const ENTRIES = [
   "demo/widget.ts",
 ];
 
-/** The names that a file exports by declarations of its own. */
+/** The names that a file exports with its own declarations. */
 function exportsOf(path: string, text: string): string[] {
   return parsed(path, text).statements.flatMap((node) => {
     const marked =
@@ -292,7 +292,7 @@ function exportsOf(path: string, text: string): string[] {
   });
 }
 
-/** What a file takes from others: each `file:name`, and `file:*` where it takes a whole module. */
+/** A file's imports from others: `file:name`, or `file:*` for a whole module. */
 function usesOf(path: string, text: string): string[] {
   const found: string[] = [];
   const use = (specifier: ts.Node | undefined, names: readonly string[]) => {
@@ -320,10 +320,10 @@ function usesOf(path: string, text: string): string[] {
   return found;
 }
 
-/** Exports that no other file takes. */
+/** Exports that no other file imports. */
 function unused(sources: ReadonlyMap<string, string>): string[] {
   const uses = new Set([...sources].flatMap(([path, text]) => usesOf(path, text)));
-  // a file that passes on all of another uses what its own users take
+  // a file that re-exports all of another uses the names that its own users import
   const passes = [...sources].flatMap(([path, text]) =>
     [...text.matchAll(/^export \* from "(\.[^"]+)";/gm)].map(([, to]) => [path, join(dirname(path), to)] as const),
   );
@@ -349,7 +349,7 @@ describe("exports", () => {
     expect(unused(new Map(paths.map((path) => [path, read(path)])))).toEqual([]);
   });
 
-  test("one that has none is found; a module that is passed on or taken as a whole has users", () => {
+  test("an export without a user is found; a re-exported module, or one imported as a whole, has users", () => {
     const sources = new Map([
       ["src/a.ts", "export const used = 1, left = 2;\nexport interface Left {}\nexport function taken() {}"],
       ["src/b.ts", 'import { used as mine } from "./a.ts";\nexport * from "./c.ts";'],
@@ -375,7 +375,7 @@ const MOST_LINES = 400;
 const MOST_FUNCTION_LINES = 120;
 const MOST_PARAMETERS = 6;
 
-/** What is too large in a file: the file, a function, or a list of parameters. */
+/** Oversized parts of a file: the file itself, a function, or a parameter list. */
 function tooLarge(path: string, text: string): string[] {
   const found: string[] = [];
   const source = parsed(path, text);
@@ -407,7 +407,7 @@ describe("sizes", () => {
     expect(sources.flatMap((path) => tooLarge(path, read(path)))).toEqual([]);
   });
 
-  test("what is too large is found", () => {
+  test("oversized parts are found", () => {
     const long = `function f(a, b, c, d, e, f, g) {\n${"  a++;\n".repeat(119)}}\n`;
     expect(tooLarge("x.ts", long)).toEqual(["x.ts:1 is a function of 121 lines", "x.ts:1 takes 7 parameters"]);
     expect(tooLarge("x.ts", "a;\n".repeat(401))).toEqual(["x.ts has 401 lines"]);
@@ -415,7 +415,7 @@ describe("sizes", () => {
   });
 });
 
-test("the product never asks for what lies beside the repository", () => {
+test("the product never reads data outside the repository", () => {
   const beside = ["..", "shared"].join("/");
   const variable = ["QWENCH", "SHARED"].join("_");
   const mentions = (text: string) => text.includes(beside) || text.includes(variable);

@@ -3,11 +3,12 @@ import { join } from "node:path";
 import ts from "typescript";
 import { expect, test } from "vitest";
 
-// A test that ends before it has asserted anything passes and says nothing: what cannot be checked here is skipped, which counts.
+// A test that returns before an assertion passes without a check. A test that cannot run must be skipped, which is
+// counted.
 
 const TESTS = new Set(["it", "test"]);
 
-/** The name that a call of a test function begins with: `it`, `test.each(…)`, `it.skipIf(…)`; else null. */
+/** The name at the start of a test function's call: `it`, `test.each(…)`, `it.skipIf(…)`; else null. */
 function testName(call: ts.CallExpression): string | null {
   let callee: ts.Expression = call.expression;
   while (!ts.isIdentifier(callee)) {
@@ -23,7 +24,7 @@ function earlyReturns(name: string, text: string): string[] {
   const source = ts.createSourceFile(name, text, ts.ScriptTarget.Latest, true);
   const found: string[] = [];
   const inTest = (node: ts.Node, conditional: boolean): void => {
-    if (ts.isFunctionLike(node)) return; // another function's business
+    if (ts.isFunctionLike(node)) return; // another function
     if (ts.isReturnStatement(node) && conditional) {
       const { line } = source.getLineAndCharacterOfPosition(node.getStart());
       found.push(`${name}:${line + 1}`);
@@ -42,7 +43,7 @@ function earlyReturns(name: string, text: string): string[] {
   return found;
 }
 
-test("an early return in a test is found, in each way to write a test; one in a function within is not", () => {
+test("finds an early return in every form of test, but ignores returns of inner functions", () => {
   const found = (text: string) => earlyReturns("x.test.ts", text).length;
   expect(found(`it("a", () => { if (!data) return; expect(1).toBe(1); });`)).toBe(1);
   expect(found(`test.each([1])("a", async (n) => { if (n) { log(); return expect(n).toBe(1); } });`)).toBe(1);
@@ -63,7 +64,7 @@ test("no test returns early and passes", () => {
   );
 });
 
-test("no test file asks for its data but through the helpers that say what is absent", () => {
+test("test files read shared data only through the helpers that report missing data", () => {
   const variable = ["QWENCH", "SHARED"].join("_");
   const own = new Set(["shared.ts"]);
   const files = readdirSync(import.meta.dirname, { recursive: true, encoding: "utf8" }).filter((name) =>

@@ -6,8 +6,8 @@ import { unpackSwiftShader } from "../src/platform/node/swiftshader.ts";
 import { hasVulkanDriver, mesaAdvice } from "../src/platform/node/vulkan.ts";
 
 /**
- * Once before the tests: a folder for what test files share, and where they will need the software renderer, unpacks it and
- * says so once for all of them.
+ * Runs once before the tests: creates a folder for shared files, and if the tests need the software renderer, unpacks
+ * it and prints one note for all of them.
  */
 export default async function setup(): Promise<() => void> {
   const folder = mkdtempSync(join(tmpdir(), "qwench-tests-"));
@@ -20,5 +20,5 @@ async function softwareRenderer(): Promise<void> {
   if (process.platform !== "linux" || parseChoice(process.env.QWENCH_ADAPTER) !== "auto" || hasVulkanDriver()) return;
   await unpackSwiftShader();
   console.error(mesaAdvice());
-  process.env.QWENCH_ADAPTER = "swiftshader"; // the tests' processes inherit it, and have nothing to add
+  process.env.QWENCH_ADAPTER = "swiftshader"; // the tests' processes inherit it and print no further note
 }

@@ -1,16 +1,23 @@
 // Kills commands at random moments with SIGKILL and starts them again, until they end. What they leave must be what an
-// undisturbed command leaves, byte for byte. `npx tsx scripts/attack/kills.ts [--n 50] [--only sft,grpo,export,eval]`
+// undisturbed command leaves, byte for byte. `npx tsx scripts/attack/kills.ts [--n 50] [--seed 1] [--only sft,grpo,export,eval]`
 // runs dist/cli.js: `npm run build` before.
 
-import { spawn } from "node:child_process";
-import { createHash } from "node:crypto";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join, relative } from "node:path";
-import { fileURLToPath } from "node:url";
+import { join } from "node:path";
 import { parseArgs } from "node:util";
+import {
+  argvOf,
+  contentsOf,
+  differences,
+  ended,
+  hasCheckpoint,
+  METHODS,
+  roundsOf,
+  startCli,
+  WEIGHTS,
+} from "./rounds.ts";
 
-const CLI = fileURLToPath(new URL("../../dist/cli.js", import.meta.url));
 /** Kills of one command before it is let alone. */
 const MOST_KILLS = 3;
 
@@ -18,31 +25,18 @@ const root = mkdtempSync(join(tmpdir(), "qwench-kills-"));
 const at = (...names: string[]) => join(root, ...names);
 
 interface Command {
-  argv(output: string, resume: boolean): string[];
+  argv(output: string): string[];
   /** files whose bytes do not depend on the clock; others must be there */
   same: RegExp;
 }
 
-const TRAIN = "--max_steps 8 --logging_steps 1 --save_strategy steps --save_steps 2 --save_total_limit 2".split(" ");
-const trained = (method: string, more: string[]) => (output: string, resume: boolean) => [
-  ...[method, ...TRAIN, ...more, "--output_dir", output],
-  ...(resume ? ["--resume_from_checkpoint", "true"] : []),
-];
-const WEIGHTS = /^(adapter_.*|tokenizer.*|checkpoint-8\/(adapter_.*|optimizer\.safetensors))$/;
+const training = (method: string): Command => ({
+  argv: (output) => argvOf(method, output, hasCheckpoint(output)),
+  same: WEIGHTS,
+});
 
 const COMMANDS: Record<string, Command> = {
-  sft: { argv: trained("sft", []), same: WEIGHTS },
-  grpo: {
-    argv: trained("grpo", [
-      "--num_generations",
-      "4",
-      "--per_device_train_batch_size",
-      "8",
-      "--system_prompt",
-      "Answer.",
-    ]),
-    same: WEIGHTS,
-  },
+  ...Object.fromEntries(Object.keys(METHODS).map((method) => [method, training(method)])),
   export: {
     argv: (output) => ["export", "--adapter", at("sft"), "--format", "merged_16bit", "--output", output],
     same: /./,
@@ -53,56 +47,11 @@ const COMMANDS: Record<string, Command> = {
   },
 };
 
-interface Ended {
-  code: number | null;
-  said: string;
-  ms: number;
-}
-
-/** Runs a command line. @param after milliseconds until it is killed; null: never */
-function run(argv: readonly string[], after: number | null): Promise<Ended> {
-  const begun = Date.now();
-  const child = spawn(process.execPath, [CLI, ...argv], { stdio: ["ignore", "pipe", "pipe"], cwd: root });
-  let said = "";
-  for (const stream of [child.stdout, child.stderr]) stream.on("data", (data) => (said = (said + data).slice(-4000)));
-  const timer = after === null ? null : setTimeout(() => child.kill("SIGKILL"), after);
-  return new Promise((resolve) =>
-    child.on("close", (code) => {
-      if (timer) clearTimeout(timer);
-      resolve({ code, said, ms: Date.now() - begun });
-    }),
-  );
-}
-
-/** Names and hashes of a folder's files. */
-function contentsOf(folder: string): Map<string, string> {
-  const files = readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
-  const paths = files.map((entry) => join(entry.parentPath, entry.name));
-  return new Map(
-    paths.map((path) => [relative(folder, path), createHash("sha256").update(readFileSync(path)).digest("hex")]),
-  );
-}
-
-/** What is wrong with what a command left; nothing where all is as it should be. */
-function differences(folder: string, wanted: Map<string, string>, same: RegExp): string[] {
-  const found = contentsOf(folder);
-  const names = new Set([...found.keys(), ...wanted.keys()]);
-  return [...names].flatMap((name) => {
-    if (!found.has(name)) return [`${name} is missing`];
-    if (!wanted.has(name)) return [`${name} was left over`];
-    return same.test(name) && found.get(name) !== wanted.get(name) ? [`${name} has other bytes`] : [];
-  });
-}
-
-/** Whether a training run has something to go on from. */
-const hasCheckpoint = (output: string) =>
-  existsSync(output) &&
-  readdirSync(output).some((name) => /^checkpoint-\d+$/.test(name) && statSync(join(output, name)).isDirectory());
-
-async function attack(name: string, n: number): Promise<number> {
+async function attack(name: string, n: number, seed: number): Promise<number> {
   const { argv, same } = COMMANDS[name];
+  const { draw } = roundsOf(seed, name);
   const straight = at(name);
-  const reference = await run(argv(straight, false), null);
+  const reference = await ended(startCli(argv(straight), root));
   if (reference.code !== 0) throw new Error(`${name} fails undisturbed:\n${reference.said}`);
   const wanted = contentsOf(straight);
   let good = 0;
@@ -111,11 +60,8 @@ async function attack(name: string, n: number): Promise<number> {
     const output = at(`${name}-${round}`);
     let faults: string[] = [];
     for (let tries = 0; ; tries++) {
-      const training = name === "sft" || name === "grpo";
-      const resume = training && hasCheckpoint(output);
-      const overwrite = training && !resume ? ["--overwrite_output_dir", "true"] : [];
-      const after = tries < MOST_KILLS ? Math.random() * reference.ms * 1.05 : null;
-      const { code, said } = await run([...argv(output, resume), ...overwrite], after);
+      const after = tries < MOST_KILLS ? draw() * reference.ms * 1.05 : null;
+      const { code, said } = await ended(startCli(argv(output), root), after);
       if (code === null) {
         kills++;
         // killed after the last byte was written: there is nothing left to do
@@ -134,12 +80,18 @@ async function attack(name: string, n: number): Promise<number> {
   return n - good;
 }
 
-const { values } = parseArgs({ options: { n: { type: "string" }, only: { type: "string" } } });
+const { values } = parseArgs({
+  options: {
+    n: { type: "string", default: "50" },
+    seed: { type: "string", default: "1" },
+    only: { type: "string" },
+  },
+});
 const chosen = values.only?.split(",") ?? Object.keys(COMMANDS);
 let lost = 0;
 // exports are made of what SFT leaves
 for (const name of Object.keys(COMMANDS))
   if (chosen.includes(name) || name === "sft")
-    lost += await attack(name, chosen.includes(name) ? Number(values.n ?? 50) : 0);
+    lost += await attack(name, chosen.includes(name) ? Number(values.n) : 0, Number(values.seed));
 rmSync(root, { recursive: true, force: true });
 process.exit(lost > 0 ? 1 : 0);

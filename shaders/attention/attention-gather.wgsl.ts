@@ -1,18 +1,18 @@
-/** What one compiled variant is specialised to. */
+/** Compile-time parameters of a variant. */
 interface AttentionGatherVariant {
   headDim: number;
   heads: number;
   kvHeads: number;
-  /** turn dq and dk back by their positions: the transpose of the rotation that q and k went through */
+  /** rotate dq and dk backwards by their positions: the transpose of the rotation of q and k */
   rotary: boolean;
-  /** four pairs a thread; headDim is then a multiple of 8 */
+  /** four pairs per thread; headDim is then a multiple of 8 */
   vector: boolean;
   workgroup: number;
 }
 
 // attention_gather: dqkv from parts: dk and dv summed over the query heads that share a key head; dq and dk rotated backwards
 //
-// Grid     threads along x for the pairs (i, i + D/2) of a row's heads, rows along y and, past 65 535, z
+// Grid     threads along x for the pairs (i, i + D/2) of a row's heads, rows along y and, beyond 65 535, z
 // Shapes   parts [tokens, 3, heads, D]   dqkv [tokens, (heads + 2 kvHeads) * D]   positions [tokens]   table [P, D]: D/2 cos,
 //          then D/2 sin
 // Writes   dqkv by assignment

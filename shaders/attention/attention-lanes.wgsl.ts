@@ -1,8 +1,8 @@
-// Attention on CPU adapters, whose subgroups are 4 or 8 lanes. A load costs them as much as a hundred products, so a
-// workgroup is one subgroup, each of whose lanes holds some query rows and loads some keys, which it broadcasts: no workgroup
-// memory is shared, and no barrier, at which such adapters spill every sum. Figures and what was tried: bench/LOG.md.
+// Attention on CPU adapters, whose subgroups have 4 or 8 lanes. There, a load costs as much as a hundred products. So a
+// workgroup is one subgroup; each lane holds some query rows, loads some keys and broadcasts them. This needs no shared
+// workgroup memory and no barriers, at which such adapters spill every sum. Figures and experiments: bench/LOG.md.
 
-/** What one compiled variant is specialised to. */
+/** Compile-time parameters of a variant. */
 interface AttentionLanesVariant {
   /** elements of a head, a multiple of 4 */
   headDim: number;
@@ -10,22 +10,22 @@ interface AttentionLanesVariant {
   heads: number;
   /** key and value heads; divides `heads` */
   kvHeads: number;
-  /** lanes of a subgroup, and threads of a workgroup */
+  /** lanes per subgroup = threads per workgroup */
   lanes: number;
-  /** query rows of a lane */
+  /** query rows per lane */
   rows: number;
-  /** keys of a lane */
+  /** keys per lane */
   keys: number;
 }
 
 const range = (n: number) => Array.from({ length: n }, (_, i) => i);
-/** Elements of a head that are taken together: a vec4. */
+/** Elements of a head per step: a vec4. */
 const ELEMENTS = range(4);
 const lines = (texts: string[]) => texts.join("\n      ");
 
-/** Counts and texts that a variant's kernels share. */
+/** Sizes and code shared by a variant's kernels. */
 function pieces({ headDim, heads, kvHeads, lanes, rows, keys }: AttentionLanesVariant) {
-  /** element `e` of what lane `g` mod lanes holds as its `g` / lanes-th vec4 */
+  /** element `e` of vec4 `g` / lanes of lane `g` mod lanes */
   const element = (name: string, g: number, e: number) =>
     `subgroupBroadcast(${name}${Math.floor(g / lanes)}[${e}], ${g % lanes}u)`;
   return {
@@ -36,7 +36,7 @@ function pieces({ headDim, heads, kvHeads, lanes, rows, keys }: AttentionLanesVa
     tile: rows * lanes,
     step: keys * lanes,
     width: (heads + 2 * kvHeads) * headDim,
-    /** where the row's keys begin */
+    /** start of the row's keys */
     keysAt: heads * headDim,
     valuesAt: (heads + kvHeads) * headDim,
     /** `{sum}{r}_{g} += {own}{r} · {shared}{g}` over four elements */
@@ -77,11 +77,11 @@ fn main(
 // Grid     x: tiles of query rows; y: query heads
 // Shapes   qkv [tokens, (heads + 2 kvHeads) * headDim]: query heads, key heads, value heads   o [tokens, heads * headDim]
 //          spans [tokens, 2]: first token of the row's sequence, and one past its last   stats [tokens, heads, 2]: the
-//          log-sum-exp; the second is the backward pass's   dim: headDim, as a parameter: no compiler unrolls such loops
-// Writes   o and stats by assignment; o grows in workgroup memory, of which a lane sees its own rows only
-// Numbers  online softmax: nothing grows with the square of the length; a tile reads only the keys that it can see, sequence
-//          by sequence, so that a row's bits do not depend on what the batch holds before it
-// Source   Dao 2023, arXiv:2307.08691; Milakov and Gimelshein 2018, arXiv:1805.02867
+//          log-sum-exp; the second is for the backward pass   dim: headDim, as a parameter, so that no compiler unrolls
+// the loops Writes   o and stats by assignment; o accumulates in workgroup memory, each lane in its own rows Numbers
+// online softmax: no memory grows with the square of the length; a tile reads only its visible keys, sequence by
+// sequence, so that a row's bits do not depend on earlier rows of the batch Source   Dao 2023, arXiv:2307.08691;
+// Milakov and Gimelshein 2018, arXiv:1805.02867
 export const attentionLanes = (v: AttentionLanesVariant) => {
   const p = pieces(v);
   const sum = (r: number) => `sums[((c / 4u) * ${v.rows}u + ${r}u) * ${v.lanes}u + part]`;
@@ -98,7 +98,7 @@ var<workgroup> sums: array<vec4f, ${(p.tile * v.headDim) / 4}>;
 ${p.main}
   let head = group.y;
   let tile = group.x * ${p.tile}u;
-  let first = spans[tile].x; // starts never fall from row to row, so the tile's first row sees farthest back
+  let first = spans[tile].x; // starts never decrease from row to row, so the tile's first row sees the earliest key
   let last = min(tile + ${p.tile}u, params.tokens);
   let keysAt = ${p.keysAt}u + head / ${v.heads / v.kvHeads}u * ${v.headDim}u;
   ${lines(
@@ -141,7 +141,7 @@ ${p.main}
   }
   ${lines(
     p.rows.map(
-      (r) => `if (tile + ${r * v.lanes}u + part < params.tokens) { // past the edge a lane works on the last row again
+      (r) => `if (tile + ${r * v.lanes}u + part < params.tokens) { // past the edge, a lane repeats the last row
     for (var c = 0u; c < params.dim; c += 4u) { o[((row${r} * ${v.heads}u + head) * ${v.headDim}u + c) / 4u] = ${sum(r)} / l${r}; }
     stats[row${r} * ${v.heads}u + head] = vec2f(m${r} + log(l${r}), 0.0);
   }`,
@@ -152,24 +152,24 @@ ${p.main}
 };
 
 // attention_backward: dq = scale * ds k, dk = scale * ds^T q, dv = p^T do, ds = p * (dp - delta), p = exp(scale * q k^T - lse),
-// dp = do v^T, delta = do . o: five products in one pass, p and ds turned round within the subgroup
+// dp = do v^T, delta = do . o: five products in one pass; p and ds are transposed within the subgroup
 //
-// Grid     x: ranges of `chunk` tokens, whose sequences are those that begin there; y: query heads. A workgroup takes whole
-//          sequences of one head, so that all sums are its own: no atomics, the same sum every time
+// Grid     x: ranges of `chunk` tokens, with the sequences that begin there; y: query heads. A workgroup handles whole
+//          sequences of one head, so that all sums are its own: no atomics, deterministic sums
 // Shapes   qkv as above   o, dout [tokens, heads * headDim]   stats [tokens, heads, 2]: the log-sum-exp, and delta
-//          parts [tokens, 3, heads, headDim]: dq, and what the query head adds to dk and dv; attention-gather.wgsl.ts sums those
-// Writes   parts and delta by assignment
-// Tried    rows and keys in workgroup memory, with barriers: 1.4 times slower; more in bench/LOG.md
+//          parts [tokens, 3, heads, headDim]: dq, and the query head's parts of dk and dv, which
+// attention-gather.wgsl.ts sums Writes   parts and delta by assignment Tried    rows and keys in workgroup memory, with
+// barriers: took 1.4 times as long; more in bench/LOG.md
 export const attentionLanesBackward = (v: AttentionLanesVariant) => {
   const p = pieces(v);
-  /** adds to four elements of the lane's own rows of parts */
+  /** adds to four elements of the lane's rows of parts */
   const add = (own: number[], factor: string, count: number, at: string, live: string, grown: string) => `
         ${lines(own.map((r) => `var old${r} = vec4f();`))}
         if (${grown}) { ${lines(own.map((r) => `old${r} = parts[(${at}${r} + c) / 4u];`))} }
         ${lines(own.flatMap((r) => ELEMENTS.map((e) => `var z${r}_${e} = old${r}[${e}];`)))}
         ${p.blend("z", factor, "y", own, count)}
         ${lines(own.map((r) => `if (${live}${r}) { parts[(${at}${r} + c) / 4u] = ${p.vector("z", r)}; }`))}`;
-  /** the lane's own column of a matrix whose rows the lanes hold: entry g is what the row's lane has for this lane's key */
+  /** the lane's column of a matrix whose rows are in the lanes: entry g is the row's value for this lane's key */
   const turned = (name: string, r: number, g: number) => {
     const held = (l: number) =>
       `subgroupBroadcast(${name}${Math.floor(g / v.lanes)}_${r * v.lanes + l}, ${g % v.lanes}u)`;
@@ -199,7 +199,7 @@ ${p.main}
       let at = i * ${p.keysAt}u + headAt;
       var delta = 0.0;
       for (var c = 0u; c < params.dim; c += 4u) { delta += dot(o[(at + c) / 4u], dout[(at + c) / 4u]); }
-      stats[i * ${v.heads}u + head].y = delta; // the lane that reads it is this one
+      stats[i * ${v.heads}u + head].y = delta; // only this lane reads it
     }
     for (var j = start; j < end; j += ${p.step}u) {
       ${lines(
@@ -240,7 +240,7 @@ ${p.main}
           ${lines(p.keys.map((l) => `let y${l} = qkv[(k${l}At + c) / 4u];`))}
           ${add(p.rows, "ds", p.step, "dq", "live", "j > start")}
         }
-        for (var turn = 0u; turn < 2u; turn++) { // dk, then dv: the lane's own keys take from all rows
+        for (var turn = 0u; turn < 2u; turn++) { // dk, then dv: the lane's keys sum over all rows
           ${lines(p.rows.flatMap((r) => p.allKeys.map((g) => `let m${r}_${g} = select(ds${r}_${g}, p${r}_${g}, turn > 0u);`)))}
           ${lines(p.keys.flatMap((r) => p.allRows.map((g) => `let t${r}_${g} = ${turned("m", r, g)};`)))}
           ${lines(p.keys.map((l) => `let to${l} = key${l} * ${partsRow}u + (turn + 1u) * ${p.keysAt}u + headAt;`))}

@@ -7,10 +7,10 @@ import { type AttentionVariant, attentionPieces, lines, range } from "./lib/tile
 //          spans [tokens, 2]: first token of the row's sequence, and one past its last   stats [tokens, heads, 2]: the
 //          log-sum-exp; the second is the backward pass's
 // Writes   o and stats by assignment
-// Numbers  online softmax: nothing grows with the square of the length; a tile reads only the keys that it can see, sequence
-//          by sequence, so that a row's bits do not depend on what the batch holds before it; which it sees is asked only at
-//          the diagonal and where a sequence begins
-// Source   Dao 2023, arXiv:2307.08691; Milakov and Gimelshein 2018, arXiv:1805.02867
+// Numbers  online softmax: no memory grows with the square of the length; a tile reads only its visible keys, sequence
+// by          sequence, so that a row's bits do not depend on earlier rows of the batch; visibility is tested only at
+// the          diagonal and at the start of a sequence Source   Dao 2023, arXiv:2307.08691; Milakov and Gimelshein
+// 2018, arXiv:1805.02867
 export const attention = (v: AttentionVariant) => {
   const p = attentionPieces(v);
   const scoresOf = (h: number) => p.scores.map((n) => `s${n}_${h}`);
@@ -70,8 +70,8 @@ ${p.main}
 //
 // Grid     x: tiles of 64 query rows; y: query heads
 // Shapes   qkv, spans as above   o, dout [tokens, heads * headDim]   stats [tokens, heads, 2]: lse, delta
-//          parts [tokens, 3, heads, headDim]: dq, and what a query head adds to dk and dv (attention-gather.wgsl.ts)
-// Writes   the first of parts by assignment, and delta into stats, where attention_backward_kv reads it
+//          parts [tokens, 3, heads, headDim]: dq, and a query head's parts of dk and dv (attention-gather.wgsl.ts)
+// Writes   the first of parts by assignment, and delta into stats, for attention_backward_kv
 export const attentionBackwardQ = (v: AttentionVariant) => {
   const p = attentionPieces(v);
   const stride = v.heads * p.quads;
@@ -133,9 +133,9 @@ ${p.main}
 `;
 };
 
-// attention_backward_kv: what a query head adds to dk = scale * ds^T q and dv = p^T do
+// attention_backward_kv: a query head's parts of dk = scale * ds^T q and dv = p^T do
 //
-// Grid     x: tiles of 64 keys; y: query heads. Key-major: no atomics, the same sum every time
+// Grid     x: tiles of 64 keys; y: query heads. Key-major: no atomics, deterministic sums
 // Shapes   as above
 // Writes   the second and third of parts by assignment
 export const attentionBackwardKv = (v: AttentionVariant) => {
@@ -152,7 +152,7 @@ struct Params { tokens: u32, scale: f32, chunks: u32, lots: u32 }
 @group(0) @binding(5) var<uniform> params: Params;
 ${p.declare}
 ${p.main}
-  let whole = spans[tile].y; // queries before this are in every key's sequence: ends never fall either
+  let whole = spans[tile].y; // queries before this are in every key's sequence: ends never decrease either
   let last = spans[tileEnd - 1u].y;
   let keysAt = ${p.keysAt}u + head / ${p.group}u * ${p.quads}u;
   let valuesAt = ${p.valuesAt - p.keysAt}u + keysAt;

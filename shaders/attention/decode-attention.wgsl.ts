@@ -1,24 +1,24 @@
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 
-/** What one compiled variant is specialised to. */
+/** Compile-time parameters of a variant. */
 interface DecodeAttentionVariant {
   headDim: number;
   heads: number;
   kvHeads: number;
-  /** keys of a split, a multiple of 4 */
+  /** keys per split, a multiple of 4 */
   split: number;
-  /** threads of a workgroup */
+  /** threads per workgroup */
   workgroup: number;
-  /** all keys lie in one split: the result is written, no partial */
+  /** all keys are in one split: writes the result, not a partial */
   whole: boolean;
 }
 
 const range = (n: number) => Array.from({ length: n }, (_, i) => i);
 
-// decode_attention: one query row a sequence against its slot of the cache, a split of the keys at a time; the row's own key
-// and value join the cache first
+// decode_attention: one query row per sequence against its slot of the cache, in splits of keys; first adds the row's
+// own key and value to the cache
 //
-// Grid     x: rows; y: key heads; z: splits of the keys, those past a row's end write an empty partial
+// Grid     x: rows; y: key heads; z: splits of the keys; splits past a row's end write an empty partial
 // Shapes   qkv [rows, (heads + 2 kvHeads) * headDim]   o [rows, heads * headDim]   keys, values [slots * capacity, kvHeads * headDim]   slots, positions [rows]
 //          partials [rows, splits, heads, headDim + 2]: the unscaled sum, then its maximum and denominator
 // Writes   partials by assignment; with `whole`, o; and each row's key and value at its position of its slot
@@ -26,7 +26,8 @@ const range = (n: number) => Array.from({ length: n }, (_, i) => i);
 export const decodeAttention = ({ headDim, heads, kvHeads, split, workgroup, whole }: DecodeAttentionVariant) => {
   const queries = range(heads / kvHeads);
   const perKv = queries.length;
-  const width = headDim % 4 === 0 ? 4 : 1; // elements of a load: a CPU adapter's cost by the load more than by the element
+  // elements per load: on CPU adapters, the number of loads matters more than the number of elements
+  const width = headDim % 4 === 0 ? 4 : 1;
   const type = width === 4 ? "vec4f" : "f32";
   const part = (name: string, e: number) => (width === 4 ? `${name}[${e}]` : name);
   const each = (text: (g: number) => string, separator = "\n    ") => queries.map(text).join(separator);
@@ -60,9 +61,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
   let length = min(positions[row] + 1u, params.capacity);
   let count = min(${split}u, length - min(length, first));
   let base = slots[row] * params.capacity + first;
-  let query = row * ${heads + 2 * kvHeads}u + kvHead * ${perKv}u; // heads are counted in rows of qkv and of o
+  let query = row * ${heads + 2 * kvHeads}u + kvHead * ${perKv}u; // in heads, for rows of qkv and of o
   let head = row * ${heads}u + kvHead * ${perKv}u;
-  if (count > 0u && first + count == length) { // the split that the row's own key falls into
+  if (count > 0u && first + count == length) { // the split with the row's own key
     let own = (row * ${heads + 2 * kvHeads}u + ${heads}u + kvHead) * ${headDim / width}u;
     let to = ((base + count - 1u) * ${kvHeads}u + kvHead) * ${headDim / width}u;
     for (var d = thread; d < ${headDim / width}u; d += ${workgroup}u) {
@@ -102,7 +103,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
     var l = 0.0;
     for (var j = begin; j < end; j++) {
       let z = scores[j];
-      let p = select(exp(z - m), vec4f(0.0), z <= vec4f(-3.0e38)); // keys that are none weigh nothing
+      let p = select(exp(z - m), vec4f(0.0), z <= vec4f(-3.0e38)); // missing keys have weight 0
       scores[j] = p;
       l += p.x + p.y + p.z + p.w;
     }
@@ -141,13 +142,13 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
 `;
 };
 
-/** What one compiled variant is specialised to. */
+/** Compile-time parameters of a variant. */
 interface DecodeCombineVariant {
   headDim: number;
   workgroup: number;
 }
 
-// decode_combine: o = the splits' sums, brought to one maximum and divided by the whole denominator
+// decode_combine: o = the splits' sums, rescaled to one maximum and divided by the total denominator
 //
 // Grid     one thread per element of o; a number of workgroups, folded over y
 // Shapes   partials [rows, splits, heads, headDim + 2]   o [rows, heads * headDim]
@@ -179,7 +180,7 @@ fn main(
   for (var s = 0u; s < params.splits; s++) {
     let at = ((row * params.splits + s) * params.heads + head) * ${headDim + 2}u;
     let high = partials[at + ${headDim}u];
-    // exactly 1 for a row of one split: its result is then that of a pass in which no row has more
+    // exactly 1 for a row with one split: its result then equals that of a pass without splits
     let share = select(exp(high - m), 1.0, high == m);
     sum += share * partials[at + d];
     l += share * partials[at + ${headDim + 1}u];

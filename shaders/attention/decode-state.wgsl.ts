@@ -1,16 +1,16 @@
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 
-/** What one compiled variant is specialised to. */
+/** Compile-time parameters of a variant. */
 interface DecodeStateVariant {
   workgroup: number;
 }
 
-// decode_state: the drawn token becomes the next one to be fed; a row that has ended stands still
+// decode_state: the drawn token becomes the next token to feed; ended rows do not change
 //
 // Grid     one thread per row
 // Shapes   drawn, tokens, positions [rows]   logp [rows]   ends [n]: ids that end a completion
-//          left [rows]: tokens that the row may still draw; 0 = it has ended   log [steps, rows, 2]: token, bits of its logp
-// Writes   tokens, positions and left in place; log at `step`, 0xffffffff for rows that had ended
+//          left [rows]: tokens that the row may still draw; 0 = ended   log [steps, rows, 2]: token, bits of its logp
+// Writes   tokens, positions and left in place; log at `step`, 0xffffffff for rows that ended before
 export const decodeState = ({ workgroup }: DecodeStateVariant) => wgsl`
 struct Params { rows: u32, step: u32, ends: u32 }
 

@@ -3,24 +3,24 @@ import { loadFunctions, type Stored, storedType, WIDEN } from "../lib/load.ts";
 import { randomFunctions } from "../lib/random.ts";
 import { TEXELS, texelFunctions } from "../lib/texels.ts";
 
-/** What one compiled variant is specialised to. */
+/** Compile-time parameters of a variant. */
 interface EmbeddingVariant {
   /** how the table is stored; activations are f32 */
   weight: Stored;
-  /** the table lies in a texture: f32 or bf16, in rows of whole texels */
+  /** the table is in a texture: f32 or bf16, in rows of whole texels */
   texels: boolean;
-  /** four columns a thread; the width is then a multiple of four */
+  /** four columns per thread; the width is then a multiple of four */
   vector: boolean;
-  /** uniform noise on the result: none, of one size, or of a size for each token */
+  /** uniform noise on the result: none, one size, or one size per token */
   noise: "none" | "all" | "token";
   workgroup: number;
 }
 
-// embedding: x[t] = weight[ids[t] - start] (+ noiseScale * uniform(-1, 1)), for the tokens whose row this shard holds
+// embedding: x[t] = weight[ids[t] - start] (+ noiseScale * uniform(-1, 1)), for the tokens whose row is in this shard
 //
-// Grid     threads along x for the columns, tokens along y and, past 65 535, z
+// Grid     threads along x for the columns, tokens along y and, beyond 65 535, z
 // Shapes   ids [tokens]   weight [rows, width], rows start ... of the whole table   x [tokens, width]
-// Writes   rows of x by assignment, and only those whose id lies in the shard: one dispatch a shard fills x
+// Writes   by assignment, only rows of x whose id is in the shard: one dispatch per shard fills x
 // Source   noise: NEFTune, Jain et al. 2023, arXiv:2310.05914; counted by token * width + column
 export const embedding = ({ weight, texels, vector, noise, workgroup }: EmbeddingVariant) => {
   const type = vector ? "vec4f" : "f32";
@@ -67,7 +67,7 @@ fn main(
 `;
 };
 
-/** What one compiled variant is specialised to. */
+/** Compile-time parameters of a variant. */
 interface EmbeddingBackwardVariant {
   vector: boolean;
   workgroup: number;
@@ -75,8 +75,8 @@ interface EmbeddingBackwardVariant {
 
 // embedding_backward: dweight[id - start] += sum of dy over the positions of id
 //
-// Grid     threads along x for the columns, distinct ids along y and, past 65 535, z; each walks its id's positions in
-//          their order: deterministic, no atomics
+// Grid     threads along x for the columns, distinct ids along y and, beyond 65 535, z; each sums its id's positions in
+//          order: deterministic, no atomics
 // Shapes   dy [T, width]   tokens [distinct]   starts [distinct + 1]   order [T]   dweight [rows, width]
 // Writes   dweight by +=, only rows that occur
 export const embeddingBackward = ({ vector, workgroup }: EmbeddingBackwardVariant) => {

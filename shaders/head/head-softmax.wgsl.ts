@@ -3,21 +3,21 @@ import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 /** f32 numbers of a row's running state: max, Σe, Σe·d, Σz, argmax, the target's z, argmax = target; d = z − max, e = exp d. */
 export const HEAD_STATE = 8;
 
-/** What one compiled variant is specialised to. */
+/** Compile-time parameters of a variant. */
 interface HeadStatisticsVariant {
   /** four logits at once; a row is then a multiple of four */
   vector: boolean;
-  /** threads a row, a power of two */
+  /** threads per row, a power of two */
   workgroup: number;
 }
 
-// head_statistics: one shard of the vocabulary merged into each row's running state; z = logit * inverseTemperature
+// head_statistics: merges one shard of the vocabulary into each row's running state; z = logit * inverseTemperature
 //
-// Grid     one workgroup for each row; rows past 65 535 continue along y
+// Grid     one workgroup for each row; rows beyond 65 535 continue along y
 // Shapes   logits [rows, cols]   targets [rows]   state [rows, 8]
-// Writes   state by assignment where `first`, else merged with what it holds
-// Source   online normaliser: Milakov and Gimelshein 2018, arXiv:1805.02867; sums are kept relative to the maximum, so
-//          that entropy and log-probs of logits of ten thousand do not cancel
+// Writes   state by assignment if `first`, else merged with the old values
+// Source   online normaliser: Milakov and Gimelshein 2018, arXiv:1805.02867; sums are relative to the maximum, so that
+//          entropy and log-probs do not cancel for logits of ten thousand
 export const headStatistics = ({ vector, workgroup }: HeadStatisticsVariant) => wgsl`
 struct Params { rows: u32, cols: u32, steps: u32, start: u32, first: u32, inverseTemperature: f32 }
 
@@ -63,7 +63,7 @@ fn main(
     workgroupBarrier();
     if (thread < half) {
       let other = highest[thread + half];
-      // the first of equals, whatever the number of threads
+      // the first of equals, for any number of threads
       if (other > highest[thread] || (other == highest[thread] && place[thread + half] < place[thread])) {
         highest[thread] = other;
         place[thread] = place[thread + half];
@@ -132,7 +132,7 @@ fn main(
 }
 `;
 
-/** What one compiled variant is specialised to. */
+/** Compile-time parameters of a variant. */
 interface HeadFinishVariant {
   workgroup: number;
 }
@@ -175,7 +175,7 @@ fn main(
 }
 `;
 
-/** What one compiled variant is specialised to. */
+/** Compile-time parameters of a variant. */
 interface HeadGradientVariant {
   vector: boolean;
   workgroup: number;
@@ -183,7 +183,7 @@ interface HeadGradientVariant {
 
 // head_gradient: logits <- dobjective * inverseTemperature * (keep * [j = target] + spread - exp(z - lse))
 //
-// Grid     threads along x for a row's logits, rows along y and, past 65 535, z
+// Grid     threads along x for a row's logits, rows along y and, beyond 65 535, z
 // Shapes   logits [rows, cols]   targets, lse, dobjective [rows]
 // Writes   logits in place: they become their own gradients
 export const headGradient = ({ vector, workgroup }: HeadGradientVariant) => {
@@ -208,7 +208,7 @@ fn main(
   if (row >= params.rows || s >= params.steps) { return; }
   let at = row * params.steps + s;
   let p = exp(logits[at] * params.inverseTemperature - lse[row]);
-  let c = targets[row] - params.start; // wraps where the target lies in an earlier shard, past any column
+  let c = targets[row] - params.start; // wraps to beyond all columns if the target is in an earlier shard
 #if ${vector}
   let own = vec4u(4u * s, 4u * s + 1u, 4u * s + 2u, 4u * s + 3u) == vec4u(c);
 #else

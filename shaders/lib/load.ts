@@ -1,7 +1,7 @@
-/** How stored numbers become f32: shared by every kernel that reads weights. bf16 lies two to a u32, low half first. */
+/** Conversion of stored numbers to f32, for every kernel that reads weights. bf16: two per u32, low half first. */
 export type Stored = "f32" | "f16" | "bf16";
 
-/** Matrices may also be codes with a f32 scale for every 64, behind all codes of the same buffer. */
+/** Matrices may also be codes, followed in the same buffer by one f32 scale per 64 codes. */
 export type StoredMatrix = Stored | "int8" | "nf4";
 
 /** The values of NF4's codes. @see Dettmers et al. 2023, arXiv:2305.14314, appendix E */
@@ -22,10 +22,10 @@ export function storedType(stored: StoredMatrix, vector: boolean): string {
 /**
  * WGSL functions that read `name` as f32, exactly.
  *
- * `{name}At1(i)` gives element i. With `vector`, `{name}At4(i)` gives elements i … i+3 and i must be a multiple of 4;
+ * `{name}At1(i)` returns element i. `{name}At4(i)` returns elements i … i+3; with `vector`, i must be a multiple of 4;
  * without, it reads them one by one.
  *
- * @param scales WGSL of the word at which the scales of quantised elements begin
+ * @param scales WGSL of the index of the first scale word, for quantised elements
  */
 export function loadFunctions(name: string, stored: StoredMatrix, vector: boolean, scales = ""): string {
   if (stored === "int8" || stored === "nf4") return quantized(name, stored, vector, scales);
@@ -62,7 +62,10 @@ fn widen(w: vec2u) -> vec4f {
   return vec4f(bitcast<f32>(w.x << 16u), bitcast<f32>(w.x & 0xffff0000u), bitcast<f32>(w.y << 16u), bitcast<f32>(w.y & 0xffff0000u));
 }`;
 
-/** Codes times their block's scale: one rounding, as bitsandbytes de-quantises. int8 is two's complement; nf4 has its first element in the high half of a byte. */
+/**
+ * Codes times their block's scale: one rounding, as in bitsandbytes. int8 is two's complement; nf4 has its first
+ * element in the high half of a byte.
+ */
 function quantized(name: string, stored: "int8" | "nf4", vector: boolean, scales: string): string {
   const scale = `
 fn ${name}Scale(i: u32) -> f32 { return bitcast<f32>(${name}[${scales} + i / 64u]); }`;

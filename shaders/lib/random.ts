@@ -1,6 +1,7 @@
 /**
- * Counter-based random numbers: a value depends on (seed, index) alone, so that forward, backward and a resumed run see
- * the same ones. PCG-RXS-M-XS output function over a mixed counter; Jarzynski and Olano 2020, JCGT 9(3).
+ * Counter-based random numbers: a value depends only on (seed, index), so that forward pass, backward pass and a
+ * resumed run see the same values. PCG-RXS-M-XS output function over a mixed counter; Jarzynski and Olano 2020, JCGT
+ * 9(3).
  */
 export const randomFunctions = `
 fn hash(v: u32) -> u32 {
@@ -12,7 +13,7 @@ fn uniform01(seed: u32, index: u32) -> f32 {
   return f32(hash(index ^ hash(seed)) >> 8u) * (1.0 / 16777216.0);
 }`;
 
-/** The same numbers on the CPU: for references and tests. */
+/** The same numbers on the CPU, for references and tests. */
 export function uniform01(seed: number, index: number): number {
   const hash = (v: number) => {
     const state = (Math.imul(v, 747796405) + 2891336453) >>> 0;

@@ -13,7 +13,8 @@ export const subgroupBegins = (subgroups: Subgroups): string =>
 /**
  * WGSL `rowSum(value, thread[, lane, lanes])`: the sum of `value` over the workgroup, the same for every thread.
  *
- * With subgroups one barrier, else log2(workgroup). Uses workgroup memory; ends with a barrier, so it may be called again.
+ * One barrier with subgroups, else log2(workgroup). Uses workgroup memory; ends with a barrier, so it may be called
+ * again.
  */
 export function rowSum(subgroups: Subgroups, workgroup: number): string {
   return subgroups

@@ -3,7 +3,7 @@ import { SUBGROUP_NUMBER, type Subgroups, subgroupSize } from "./reduce.ts";
 /** Scores past a tile's last token, and of tokens of probability 0. */
 export const NOTHING = "-3.4e38";
 
-/** Takes the penalty of a token that was seen off or on its score. */
+/** Applies the repetition penalty to the score of a seen token. */
 export const penaltyFunctions = `
 fn penalised(z: f32) -> f32 { return select(z / params.penalty, z * params.penalty, z < 0.0); }
 fn unpenalised(z: f32) -> f32 { return select(z * params.penalty, z / params.penalty, z < 0.0); }
@@ -11,7 +11,7 @@ fn wasSeen(row: u32, token: u32) -> bool {
   return ((seen[row * params.words + token / 32u] >> (token & 31u)) & 1u) == 1u;
 }`;
 
-/** `log`, of which NaN is NaN everywhere. */
+/** `log` that returns NaN for NaN on every adapter. */
 export const logFunction = `
 fn logarithm(x: f32) -> f32 {
   if ((bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u) { return x; }
@@ -20,9 +20,9 @@ fn logarithm(x: f32) -> f32 {
 
 /**
  * WGSL `name(value, thread[, lane, lanes])`: `value` summed or maximised over the workgroup, the same for every thread
- * (uniform, as WGSL understands it), in an order that depends on the subgroup size alone.
+ * (uniform in WGSL's sense), in an order that depends only on the subgroup size.
  *
- * @param types f32 or vectors of it; more than one make a struct `Name { a, b … }`, for one pair of barriers
+ * @param types f32 or vectors of f32; several form a struct `Name { a, b … }`, with one pair of barriers
  * @param workgroup threads, 8 or more
  */
 export function fold(
@@ -35,7 +35,7 @@ export function fold(
   const fields = types.map((_, i) => "abcd"[i]);
   const struct = name[0].toUpperCase() + name.slice(1);
   const type = types.length > 1 ? struct : types[0];
-  /** each field of the value through `f`, put together again */
+  /** applies `f` to each field of the value */
   const each = (f: (of: (value: string) => string) => string) =>
     types.length > 1 ? `${type}(${fields.map((x) => f((value) => `${value}.${x}`)).join(", ")})` : f((value) => value);
   const both = (a: string, b: string) =>
@@ -61,7 +61,7 @@ fn ${name}(value: ${type}, thread: u32, lane: u32, lanes: u32) -> ${type} {
 fn ${name}(value: ${type}, thread: u32) -> ${type} {
   ${name}Parts[thread] = value;
   workgroupBarrier();
-  // in two steps of few: a tree's barriers cost CPU adapters more than the sums, and their compiler much more
+  // in two steps: on CPU adapters, a tree's barriers cost more than the sums, and compile slowly
   if (thread < 8u) {
     var some = value;
     for (var i = thread + 8u; i < ${workgroup}u; i += 8u) { some = ${both("some", `${name}Parts[i]`)}; }

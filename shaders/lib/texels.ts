@@ -1,9 +1,9 @@
-// Matrices in textures, which one CPU adapter reads quicker than buffers: see AdapterProfile.operands.
+// Matrices in textures, which one CPU adapter reads faster than buffers: see AdapterProfile.operands.
 
-/** WGSL type of a matrix that is read as texels: 16 bytes each, texel i at (i & 4095, i >> 12). */
+/** WGSL type of a matrix in texels of 16 bytes, texel i at (i & 4095, i >> 12). */
 export const TEXELS = "texture_storage_2d<rgba32uint, read>";
 
-/** The same of a matrix `[rows, columns]` in strips of 16 texels: texel t of a row at (t & 15, row), layer t >> 4. */
+/** The same for a matrix `[rows, columns]` in strips of 16 texels: texel t of a row at (t & 15, row), layer t >> 4. */
 export const STRIPS = "texture_storage_2d_array<rgba32uint, read>";
 
 /** `{name}At4(row, col)`: four f32 of a row; `col` is a multiple of 4. */
@@ -15,9 +15,9 @@ fn ${name}At4(row: u32, col: u32) -> vec4f {
 }
 
 /**
- * The functions of `loadFunctions` over texels, and `{name}Texel(i)`, the words of the i-th. Needs `WIDEN` for bf16.
+ * The functions of `loadFunctions` for texels, and `{name}Texel(i)`, the words of texel i. Needs `WIDEN` for bf16.
  *
- * A row of a matrix begins at a multiple of 4 elements, of bf16 at one of 8.
+ * Rows of a matrix begin at multiples of 4 elements, or 8 for bf16.
  */
 export function texelFunctions(name: string, stored: "f32" | "bf16"): string {
   const texel = `

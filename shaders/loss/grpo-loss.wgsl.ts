@@ -2,13 +2,13 @@ import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { rowSum, type Subgroups, subgroupBegins, subgroupSize } from "../lib/reduce.ts";
 import { TOKEN_TERMS, type TokenTermName } from "./grpo-losses.ts";
 
-/** What one compiled variant is specialised to. */
+/** Compile-time parameters of a variant. */
 interface GrpoLossVariant {
-  /** where the importance ratio comes from: it is 1, logp − old_logp of the row, or a log-ratio given for each row */
+  /** source of the importance ratio: none (ratio 1), logp − old_logp of the row, or a given log-ratio per row */
   ratio: "one" | "token" | "given";
-  /** the loss of a token */
+  /** the token term */
   term: TokenTermName;
-  /** whether there is a penalty towards a reference */
+  /** whether there is a KL penalty against a reference model */
   kl: boolean;
   workgroup: number;
 }
@@ -22,8 +22,8 @@ interface GrpoLossVariant {
 // Grid     one thread for each of `count` rows, from row `start` of the micro-batch
 // Shapes   logp, dlogp [count]   advantage, weight, other, ref_logp [n]   stats [n]: weighted loss, k, the term's low and high
 // Writes   dlogp, and stats from `start`, by assignment
-// Note     near x = 0 the three terms of k cancel to rounding, and a series takes their place
-// Source   Shao et al. 2024, arXiv:2402.03300; those of the terms stand beside them
+// Note     near x = 0 the three terms of k cancel to rounding errors: a series replaces them
+// Source   Shao et al. 2024, arXiv:2402.03300; the token terms have their own sources
 export const grpoLoss = ({ ratio, term, kl, workgroup }: GrpoLossVariant) => wgsl`
 struct Params { start: u32, count: u32, ${Object.keys(TOKEN_TERMS[term].uniforms)
   .map((name) => `${name}: f32, `)
@@ -83,7 +83,7 @@ ${TOKEN_TERMS[term].wgsl}
 }
 `;
 
-/** What one compiled variant is specialised to. */
+/** Compile-time parameters of a variant. */
 interface SequenceLogRatioVariant {
   subgroups: Subgroups;
   workgroup: number;
@@ -92,7 +92,7 @@ interface SequenceLogRatioVariant {
 // sequence_log_ratio: log_ratio[row] = mean over the row's sequence of logp - old_logp
 //
 // Grid     one workgroup for each sequence
-// Shapes   logp, old_logp, log_ratio [n]   starts [sequences + 1], first row of each and the end
+// Shapes   logp, old_logp, log_ratio [n]   starts [sequences + 1], first row of each, then the end
 // Writes   log_ratio by assignment; a sequence without rows writes nothing
 // Source   Zheng et al. 2025, arXiv:2507.18071 (GSPO)
 export const sequenceLogRatio = ({ subgroups, workgroup }: SequenceLogRatioVariant) => wgsl`

@@ -1,6 +1,6 @@
-// Every loss_type of GRPO is one record of this file: its token term (as WGSL and in float64), what it is divided by, the
-// statistics that are logged, the options it reads, its help. The shader, its reference, the trainer's weights and
-// metrics, and the recipe's table follow from it.
+// Every loss_type of GRPO is one record in this file: its token term (in WGSL and in float64), divisor, logged
+// statistics, options and help. The shader, its reference, the trainer's weights and metrics, and the recipe's table
+// are derived from these records.
 
 /** Options of a recipe that token terms read, as fields of its table. Names, meanings and defaults are GRPOConfig's. */
 export const GRPO_LOSS_OPTIONS = [
@@ -42,12 +42,12 @@ export const GRPO_LOSS_DEFAULTS = Object.fromEntries(
   GRPO_LOSS_OPTIONS.map((option) => [option.name, option.default]),
 ) as LossSettings;
 
-/** Of a recipe, the options that losses read. */
+/** The options of a recipe that losses read. */
 export function lossSettings(recipe: Readonly<LossSettings>): LossSettings {
   return Object.fromEntries(GRPO_LOSS_OPTIONS.map(({ name }) => [name, recipe[name]])) as LossSettings;
 }
 
-/** What a token's loss is made of. */
+/** Inputs of a token's loss. */
 interface Token {
   /** log-prob, nats */
   lp: number;
@@ -59,8 +59,8 @@ interface Token {
 }
 
 /**
- * A token's loss before weight and KL penalty, its slope by the log-prob, and two numbers that statistics are made of: for
- * terms that clip, whether the ratio was clipped below (1 or 0), and above.
+ * A token's loss before weight and KL penalty, its derivative by the log-prob, and two numbers for statistics: for
+ * clipping terms, whether the ratio was clipped below (1 or 0), and above.
  */
 interface TermValue {
   loss: number;
@@ -69,13 +69,13 @@ interface TermValue {
   high: number;
 }
 
-/** A figure that is logged. */
+/** A logged metric. */
 interface Statistic {
   /** TRL's name */
   name: string;
   /** from a token's two numbers */
   of(low: number, high: number): number;
-  /** its mean over all tokens, or the least or greatest of the sequences' means; with ratios by sequence, over sequences */
+  /** mean over all tokens, or minimum or maximum of the sequences' means; with sequence-level ratios, over sequences */
   over: "all" | "least" | "greatest";
 }
 
@@ -93,17 +93,17 @@ interface TokenTerm {
   /** the same in float64 */
   reference(token: Token, options: LossSettings): TermValue;
   statistics: readonly Statistic[];
-  /** what there is to say about a recipe's values */
+  /** notes about a recipe's values */
   remarks(options: LossSettings): string[];
-  /** why an option that it does not read is none of its own, to follow its name */
+  /** why the term does not read an option; the text follows the loss's name */
   instead?: Partial<Record<OptionName, string>>;
 }
 
-/** Stands for no limit: the largest f32. */
+/** No limit: the largest f32. */
 const NO_LIMIT = 3.4028234663852886e38;
 const highOf = ({ epsilon, epsilon_high }: LossSettings) => epsilon_high ?? epsilon;
 
-// min:  f = -min(min(rho, delta) A, clamp(rho, lower, upper) A)     df = -g A rho, g = 1 where the smaller moves
+// min:  f = -min(min(rho, delta) A, clamp(rho, lower, upper) A)     df = -g A rho, g = 1 if the minimum depends on rho
 // Source: Shao et al. 2024, arXiv:2402.03300; Ye et al. 2019, arXiv:1912.09729 (delta)
 const clipped: TokenTerm = {
   reads: ["epsilon", "epsilon_high", "delta"],
@@ -117,7 +117,7 @@ const clipped: TokenTerm = {
   let l1 = first * a;
   let l2 = clamp(rho, params.lower, params.upper) * a;
   var loss = -min(l1, l2);
-  // of equals each has half the gradient
+  // equal terms have half the gradient each
   let g1 = select(0.0, 1.0, rho <= params.delta);
   let g2 = select(0.0, 1.0, rho >= params.lower && rho <= params.upper);
   let moves = select(select(0.5 * (g1 + g2), g1, l1 < l2), g2, l2 < l1);
@@ -177,28 +177,28 @@ const capped: TokenTerm = {
   instead: { delta: "has one bound, epsilon_high" },
 };
 
-/** Token terms by the name that a shader's variant has. */
+/** Token terms by the name in a shader's variant. */
 export const TOKEN_TERMS = { clipped, capped } as const satisfies Record<string, TokenTerm>;
 export type TokenTermName = keyof typeof TOKEN_TERMS;
 
-/** What a loss may be divided by. */
+/** Possible divisors of a loss. */
 interface Batch {
-  /** tokens that count: of the sequence, of the micro-batch */
+  /** unmasked tokens: of the sequence, of the micro-batch */
   own: number;
   tokens: number;
   /** of the micro-batch */
   sequences: number;
   max_completion_length: number;
-  /** tokens that count in one optimizer step, on average */
+  /** unmasked tokens of one optimizer step, on average */
   num_items_in_batch: number;
   /** micro-batches of one optimizer step */
   gradient_accumulation_steps: number;
 }
 
-/** The number that the terms of a sequence are divided by, so that the loss of an optimizer step is a plain sum. */
+/** The divisor of a sequence's terms, so that the loss of an optimizer step is a plain sum. */
 interface Divisor {
   of(batch: Batch): number;
-  /** the setting that it must be given */
+  /** the required setting */
   needs?: "max_completion_length" | "num_items_in_batch";
 }
 
@@ -214,7 +214,7 @@ const tokensOfStep: Divisor = { of: (b) => Math.max(1, b.num_items_in_batch), ne
 interface GrpoLoss {
   term: TokenTermName;
   divisor: Divisor;
-  /** how it is averaged, as the field's help has it after the name and a colon */
+  /** how it is averaged: the text after the name and a colon in the field's help */
   help: string;
 }
 
@@ -244,7 +244,7 @@ export function grpoLossHelp(): string {
   return `How the loss is clipped and averaged. ${each.join("; ")}.`;
 }
 
-/** Notes on the options of a recipe: values that surprise, and options that its loss does not read. */
+/** Notes on the options of a recipe: unusual values, and options that its loss does not read. */
 export function grpoLossRemarks(loss_type: GrpoLossType, options: LossSettings): string[] {
   const { reads, remarks, instead } = termOf(loss_type);
   const ignored = GRPO_LOSS_OPTIONS.filter((option) => {
@@ -256,7 +256,7 @@ export function grpoLossRemarks(loss_type: GrpoLossType, options: LossSettings):
   ];
 }
 
-/** Values of `loss_type` that TRL has and Qwench has not: why, and the options that only they read. */
+/** Values of TRL's `loss_type` that Qwench does not implement: the reason, and the options that only they read. */
 export const MISSING_GRPO_LOSSES: Readonly<Record<string, { why: string; options: readonly string[] }>> = {
   sapo: { why: "its soft gate is not implemented", options: ["sapo_temperature_neg", "sapo_temperature_pos"] },
   luspo: {

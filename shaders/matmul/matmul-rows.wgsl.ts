@@ -3,32 +3,34 @@ import type { Subgroups } from "../lib/reduce.ts";
 import { ownLets, ownOf, type ProductVariant, productHeader, readsF16, storeSum } from "./lib/header.ts";
 import { range } from "./lib/loops.ts";
 
-/** How the sums of a few rows are cut. Which threads add up what depends on `lanes` and the weights alone. */
+/** How the sums of a few rows are divided. The order of a sum depends only on `lanes` and the weights. */
 export interface RowsTile {
   kind: "rows";
-  /** rows that a thread keeps sums of: 1 to 16 */
+  /** rows of sums per thread: 1 to 16 */
   rows: number;
-  /** columns that a thread keeps sums of; even for pairs */
+  /** columns of sums per thread; even for pairs */
   cols: number;
-  /** threads that share out the steps of a sum */
+  /** threads that divide the steps of a sum */
   lanes: number;
-  /** groups of so many threads in a workgroup, each with columns of its own */
+  /** groups of this many threads per workgroup, each with its own columns */
   groups: number;
-  /** lanes are a whole subgroup, which adds them up; else they do through workgroup memory */
+  /** lanes are a whole subgroup, which sums them; else they are summed through workgroup memory */
   subgroup: boolean;
   /** a subgroup of `lanes` must be asked for */
   asks?: boolean;
 }
 
-/** b is transposed, a is not. `eightB` and `tail` are of k for pieces of eight steps, or four where rows are not aligned so. */
+/**
+ * b is transposed, a is not. `eightB` and `tail` refer to pieces of eight steps of k, or four if rows are not aligned.
+ */
 interface MatmulRowsVariant extends ProductVariant {
-  /** steps of a piece: 8, or 4 where a row of b is no whole number of eights */
+  /** steps per piece: 8, or 4 if the length of b's rows is not a multiple of 8 */
   piece: 4 | 8;
   subgroups?: Subgroups;
   tile: RowsTile;
 }
 
-/** Bytes of workgroup memory that partial sums may take. */
+/** Workgroup memory limit for partial sums, in bytes. */
 const PARTIAL_BYTES = 8192;
 
 // matmul_rows: c = alpha * (a @ bᵀ [+ a2 @ b2ᵀ]) [+ bias] [+ c] for few rows, as in decoding
@@ -37,9 +39,9 @@ const PARTIAL_BYTES = 8192;
 // Shapes   as matmul with b [n, k], b2 [n, r]
 // Writes   c by assignment, or += with `accumulate`
 // Hazard   c is distinct from every other buffer
-// Numbers  lane l sums pieces l, l + lanes, … of a row in order, then the lanes are added up: a row's bits do not depend on
-//          how many rows there are
-// Loads    neighbouring lanes read neighbouring words of a weight row, each once for all rows of the tile
+// Numbers  lane l sums pieces l, l + lanes, … of a row in order, then the lanes are summed: a row's bits do not depend
+// on          the number of rows Loads    neighbouring lanes read neighbouring words of a weight row, once for all rows
+// of the tile
 export const matmulRows = (v: MatmulRowsVariant) => {
   const { rows, cols, lanes, groups, subgroup, asks = false } = v.tile;
   const numbered = subgroup && v.subgroups === "id";
@@ -79,7 +81,7 @@ fn main(
 #endif
   ${ownLets(v, places)}
   let tileRow = group.x * ${rows}u;
-  // Past the edge a thread works on the last row and column again and stores nothing.
+  // Past the edge, a thread repeats the last row and column and stores nothing.
   ${range(rows)
     .map((i) => `let row${i} = min(tileRow + ${i}u, params.m - 1u);`)
     .join("\n  ")}
@@ -117,17 +119,17 @@ function columnLet(v: MatmulRowsVariant, q: number): string {
   return `${u} let col${q} = ${v.pairs === "swiglu" ? `u${q}` : `u${q} + u${q} / ${v.half}u * ${v.half}u`};`;
 }
 
-/** One operand pair of the sum, as WGSL names. */
+/** WGSL names of one operand pair of the sum. */
 interface Operands {
   a: "a" | "a2";
   b: "b" | "b2";
-  /** steps of a piece */
+  /** steps per piece */
   piece: number;
   k: string;
   /** first element of row i of a, of column q of b */
   left: (i: number) => string;
   right: (q: number) => string;
-  /** columns that the loop is for */
+  /** columns for this loop */
   some: readonly number[];
 }
 
@@ -191,7 +193,7 @@ function mainLoop(v: MatmulRowsVariant): string {
   });
 }
 
-/** Loops over the low-rank part of the sum: one, or for swiglu one for each half of the columns. */
+/** Loops over the low-rank part of the sum: one loop, or for swiglu one per half of the columns. */
 function lowLoops(v: MatmulRowsVariant): string[] {
   const low = (r: string, aAt: string, bAt: string, some: readonly number[], row: (q: number) => string) =>
     loop(v, {
@@ -214,7 +216,7 @@ function lowLoops(v: MatmulRowsVariant): string[] {
   });
 }
 
-/** Where a sum lies in `sums`, but for local.y. */
+/** Index of a sum in `sums`, without local.y. */
 function totalOf({ tile: { cols, groups } }: MatmulRowsVariant, [i, q]: readonly [number, number]): number {
   return i * cols * groups + q * groups;
 }
@@ -229,7 +231,7 @@ function addBySubgroup(v: MatmulRowsVariant): string {
   workgroupBarrier();`;
 }
 
-/** Sums that go through workgroup memory at a time: in rows of an odd length, so that no two threads meet in a bank. */
+/** Sums in workgroup memory at once: in rows of an odd length, so that there are no bank conflicts. */
 function batchOf(v: MatmulRowsVariant): number {
   const { rows, cols, lanes, groups } = v.tile;
   return Math.max(1, Math.min(rows * cols, Math.floor(PARTIAL_BYTES / (4 * groups * (lanes + 1)))));

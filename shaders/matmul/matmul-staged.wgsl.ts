@@ -4,13 +4,13 @@ import { stagedDeclarations, stagedLoop, stagedLow } from "./lib/staged.ts";
 import { columnLets, maskSums, rowLets, storeTile, sumVars } from "./lib/thread-tile.ts";
 import type { MatmulVariant } from "./lib/variant.ts";
 
-// matmul_staged: c = alpha * (a @ b [+ a2 @ b2]) [+ bias] [+ c], both operands by way of workgroup memory, as GPUs want it
+// matmul_staged: c = alpha * (a @ b [+ a2 @ b2]) [+ bias] [+ c], both operands through workgroup memory, for GPUs
 //
 // Grid     as matmul
 // Shapes   as matmul
 // Writes   c by assignment, or += with `accumulate`
 // Hazard   c is distinct from every other buffer
-// Numbers  as matmul, in the same order: the same bits; but for tiles that compute in f16, see MatmulTile
+// Numbers  same order and bits as matmul, except for tiles that compute in f16, see MatmulTile
 export const matmulStaged = (v: MatmulVariant) => {
   const { rows, cols, lanes, groups } = v.tile;
   return wgsl`
@@ -41,7 +41,10 @@ fn main(
 `;
 };
 
-/** `column`: where the tile's column lies. Its first half holds the first of each pair, its second half the second. */
+/**
+ * `column`: output column of a tile's column. The tile's first half has the first of each pair, its second half the
+ * second.
+ */
 function columnFunction({ tile: { cols, lanes }, pairs, half }: MatmulVariant): string {
   return `
 fn column(tileCol: u32, index: u32, n: u32) -> u32 {

@@ -8,7 +8,7 @@ interface MatmulSubgroupMatrixVariant extends ProductVariant {
   tile: MatrixTile;
 }
 
-/** One operand pair of the sum, as WGSL names. */
+/** WGSL names of one operand pair of the sum. */
 interface Operands {
   a: "a" | "a2";
   b: "b" | "b2";
@@ -18,19 +18,20 @@ interface Operands {
   bAt: string;
   k: string;
   transA: boolean;
-  /** of swiglu's low-rank parts: the half of the columns that has it */
+  /** for swiglu's low-rank parts: their half of the columns */
   half?: number;
 }
 
-// matmul_subgroup_matrix: c = alpha * (a @ b [+ a2 @ b2]) [+ bias] [+ c] by the adapter's matrix units
+// matmul_subgroup_matrix: c = alpha * (a @ b [+ a2 @ b2]) [+ bias] [+ c] on the adapter's matrix units
 //
 // Grid     as matmul
 // Shapes   as matmul
 // Writes   c by assignment, or += with `accumulate`
 // Hazard   c is distinct from every other buffer
-// Numbers  operands are rounded to the matrices' type, sums are f32. To f16: 11 bits are kept of activations, gradients and
-//          bf16's 8; above 65504 it is infinite, below 6e-8 zero, below 6e-5 it has fewer bits.
-// Source   Dawn's docs/dawn/features/subgroup_matrix.md; the x-size of a workgroup is a multiple of the largest subgroup
+// Numbers  operands are rounded to the matrices' type, sums are f32. f16 keeps 11 bits of activations and gradients,
+// and          all 8 of bf16; values above 65504 become infinite, below 6e-8 zero, below 6e-5 they have fewer bits.
+// Source   Dawn's docs/dawn/features/subgroup_matrix.md; the x-size of a workgroup is a multiple of the largest
+// subgroup
 export const matmulSubgroupMatrix = (v: MatmulSubgroupMatrixVariant) => {
   const { matrix, lanes } = v.tile;
   const { type, m: M, n: N, k: K, size, emulate = false, asks = false } = matrix;
@@ -98,7 +99,7 @@ fn main(
 
 const vecOf = ({ tile }: MatmulSubgroupMatrixVariant) => (tile.matrix.type === "f16" ? "vec4<f16>" : "vec4f");
 
-/** Threads of a workgroup, its tile, and matrices of a subgroup. */
+/** Threads per workgroup, its tile, and matrices per subgroup. */
 function sizesOf({ tile: { rows, cols, lanes, groups, matrix } }: MatmulSubgroupMatrixVariant) {
   return {
     threads: lanes * groups * matrix.size,
@@ -109,13 +110,13 @@ function sizesOf({ tile: { rows, cols, lanes, groups, matrix } }: MatmulSubgroup
   };
 }
 
-/** A subgroup's matrices: row and column. */
+/** A subgroup's matrices, by row and column. */
 function matricesOf(v: MatmulSubgroupMatrixVariant): (readonly [number, number])[] {
   const { down, across } = sizesOf(v);
   return range(down).flatMap((i) => range(across).map((j) => [i, j] as const));
 }
 
-/** First place of a subgroup's matrix along the columns; of pairs each subgroup has both. */
+/** First column of a subgroup's matrix; a subgroup has both columns of a pair. */
 function placeOf(v: MatmulSubgroupMatrixVariant, j: number): string {
   const { cols, matrix } = v.tile;
   const { tileCols, across } = sizesOf(v);
@@ -127,12 +128,12 @@ function placeOf(v: MatmulSubgroupMatrixVariant, j: number): string {
 /** One operand in workgroup memory. */
 interface Side {
   name: "a" | "b";
-  /** what it is loaded from */
+  /** its source */
   of: Operands["a"] | Operands["b"];
   alongSum: boolean;
   /** rows or columns of the tile */
   size: number;
-  /** elements of a slab's row */
+  /** elements per slab row */
   ld: number;
 }
 
@@ -168,7 +169,7 @@ function movesOf(v: MatmulSubgroupMatrixVariant, sides: readonly Side[]): Move[]
   });
 }
 
-/** From memory into a register; zeros past the edges. */
+/** Loads from memory into a register; zeros past the edges. */
 function load(v: MatmulSubgroupMatrixVariant, o: Operands, move: Move): string {
   const { name, of, alongSum, register, outer, along, guard } = move;
   const [ld, at] = name === "a" ? [o.lda, o.aAt] : [o.ldb, o.bAt];
@@ -203,7 +204,7 @@ function store({ name, register, outer, along, guard, ld }: Move): string {
 function multiply(v: MatmulSubgroupMatrixVariant, [a, b]: readonly [Side, Side]): string {
   const { rows, matrix } = v.tile;
   const { down, across } = sizesOf(v);
-  // an element of the left matrix lies at row * ld + step, or step * ld + row; of the right one likewise
+  // an element of the left matrix is at row * ld + step, or step * ld + row; likewise for the right matrix
   const place = (side: Side, outer: string) =>
     side.alongSum ? `(${outer}) * ${side.ld}u + kk` : `kk * ${side.ld}u + ${outer}`;
   const read = (name: string, side: Side, at: string) => {
@@ -224,7 +225,7 @@ function multiply(v: MatmulSubgroupMatrixVariant, [a, b]: readonly [Side, Side])
   return lines.join("\n      ");
 }
 
-/** Loop over one sum, a slab of steps at a time. */
+/** Loop over one sum, one slab of steps at a time. */
 function loop(v: MatmulSubgroupMatrixVariant, o: Operands): string {
   const { stage, matrix } = v.tile;
   const sides = sidesOf(v, o);
@@ -235,7 +236,7 @@ function loop(v: MatmulSubgroupMatrixVariant, o: Operands): string {
     if (slab < ${o.k}) {
     ${moves.map((move) => load(v, o, move)).join("\n    ")}
     }
-    if (slab > 0u) { // the slab before, while this one is on its way
+    if (slab > 0u) { // multiply the previous slab while this one loads
     for (var kk = 0u; kk < ${stage}u; kk += ${matrix.k}u) {
       ${multiply(v, sides)}
     }
@@ -248,7 +249,7 @@ function loop(v: MatmulSubgroupMatrixVariant, o: Operands): string {
   }`;
 }
 
-/** Loops over the low-rank part of the sum: one, or for swiglu one for each half of the columns. */
+/** Loops over the low-rank part of the sum: one loop, or for swiglu one per half of the columns. */
 function lowLoops(v: MatmulSubgroupMatrixVariant): string[] {
   const swiglu = v.pairs === "swiglu";
   const own = ownOf(v);
@@ -268,7 +269,10 @@ function lowLoops(v: MatmulSubgroupMatrixVariant): string[] {
   });
 }
 
-/** `column`: where a tile's column lies. Of pairs its first half holds the first of each, its second half the second. `pair`: of its half. */
+/**
+ * `column`: output column of a tile's column; with pairs, the first half has the first of each. `pair`: the same within
+ * a half.
+ */
 function columnFunctions(v: MatmulSubgroupMatrixVariant): string {
   const half = sizesOf(v).tileCols / 2;
   const column =
@@ -290,13 +294,13 @@ fn pair(tileCol: u32, index: u32, n: u32) -> u32 {
 #endif`;
 }
 
-/** The builtins spelled out, each thread with its elements of a matrix. */
+/** Emulated builtins; each thread handles its elements of a matrix. */
 function emulatedFunctions({ tile: { matrix } }: MatmulSubgroupMatrixVariant): string {
   const { m: M, n: N, k: K, size } = matrix;
   return `
 alias Result = array<f32, ${(M * N) / size}>;
 fn multiply(l: u32, r: u32, lRow: u32, lStep: u32, rCol: u32, rStep: u32, acc: ptr<function, Result>, lane: u32) {
-  let once = min(params.m, 1u); // or Mesa unrolls these loops, and compiles for minutes
+  let once = min(params.m, 1u); // without this, Mesa unrolls these loops and compiles for minutes
   for (var e = 0u; e < ${(M * N) / size}u * once; e++) {
     let i = (e * ${size}u + lane) / ${N}u;
     let j = (e * ${size}u + lane) % ${N}u;
@@ -310,7 +314,7 @@ fn put(acc: Result, at: u32, lane: u32) {
 }`;
 }
 
-/** `finish`: stores what is staged, a matrix of each subgroup, the one at (firstRow, firstPlace) of its share. */
+/** `finish`: stores the staged matrix of each subgroup, at (firstRow, firstPlace) of its share. */
 function finishFunction(v: MatmulSubgroupMatrixVariant): string {
   const { rows, cols, lanes, groups, matrix } = v.tile;
   const [N, count] = [matrix.n, matrix.m * matrix.n];
@@ -327,7 +331,7 @@ fn finish(thread: u32, firstRow: u32, firstPlace: u32, tileCol: u32, part: u32, 
 }`;
 }
 
-/** Stores the sums: one matrix of each subgroup at a time, or a pair. */
+/** Stores the sums: one matrix, or one pair, of each subgroup at a time. */
 function epilogue(v: MatmulSubgroupMatrixVariant): string {
   const { m: M, n: N, emulate } = v.tile.matrix;
   const { across } = sizesOf(v);

@@ -4,14 +4,15 @@ import { directLoop, extraLoops, MAIN, range } from "./lib/loops.ts";
 import { columnLets, lowLets, maskSums, rowLets, storeTile, sumVars } from "./lib/thread-tile.ts";
 import type { MatmulTile, MatmulVariant } from "./lib/variant.ts";
 
-// matmul: c = alpha * (a @ b [+ a2 @ b2]) [+ bias] [+ c], for several such products at once, operands read straight from memory
+// matmul: c = alpha * (a @ b [+ a2 @ b2]) [+ bias] [+ c], for several products at once; reads operands directly from
+// memory
 //
 // Grid     x: tiles of rows, so that neighbours share the columns' weights in cache; y: tiles of columns, part after part
-// Shapes   a [m, k] or [k, m]   b [k, n] or [n, k]   a2 [m, r] of rows of lda2   b2 [r, n] or [n, r]   bias [n]
+// Shapes   a [m, k] or [k, m]   b [k, n] or [n, k]   a2 [m, r] with rows of lda2   b2 [r, n] or [n, r]   bias [n]
 //          c [m, n] at (rowStride, colStride), with swiglu [m, n / 2]   positions [m]   table [P, 2 half]: cosines, then sines
 // Writes   c by assignment, or += with `accumulate`
 // Hazard   c is distinct from every other buffer
-// Numbers  sums are f32 whatever is stored; bf16 is widened exactly
+// Numbers  sums are f32 for every storage type; bf16 is widened exactly
 export const matmul = (v: MatmulVariant) => {
   const { rows, cols, lanes, groups, broadcast, walk = 1 } = v.tile;
   return wgsl`
@@ -53,7 +54,7 @@ fn main(
 `;
 };
 
-/** `own{g}`: the rows that a lane loads, where lanes share out loads. */
+/** `own{g}`: the rows that a lane loads, if lanes share loads. */
 function sharedRows({ rows, broadcast }: MatmulTile): string {
   return range(broadcast === 0 ? 0 : Math.ceil(rows / broadcast))
     .map((g) => {

@@ -1,9 +1,9 @@
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { sigmoid } from "../lib/sigmoid.ts";
 
-/** What one compiled variant is specialised to. */
+/** Compile-time parameters of a variant. */
 interface SwigluVariant {
-  /** four elements a thread; the arrays then hold a multiple of four */
+  /** four elements per thread; the length of arrays is then a multiple of four */
   vector: boolean;
   workgroup: number;
 }
@@ -44,7 +44,7 @@ fn main(
 //
 // Grid     one thread for each element or vec4 of dy
 // Shapes   gateUp [rows, 2 width]: gate, then up   dy [rows, width]
-// Writes   gate and up in place: they become their own gradients; dy becomes what the forward pass gave
+// Writes   gate and up in place: they become their own gradients; dy becomes the output of the forward pass
 // Hazard   dy is distinct from gateUp
 export const swigluBackward = ({ vector, workgroup }: SwigluVariant) => {
   const type = vector ? "vec4f" : "f32";

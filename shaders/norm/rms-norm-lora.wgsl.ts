@@ -2,28 +2,29 @@ import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { loadFunctions, type Stored, storedType } from "../lib/load.ts";
 import { rowSum, type Subgroups, subgroupBegins, subgroupSize } from "../lib/reduce.ts";
 
-/** What one compiled variant is specialised to. */
+/** Compile-time parameters of a variant. */
 interface RmsNormLoraVariant {
   /** how the frozen scale is stored; activations are f32 */
   weight: Stored;
-  /** norm `sum = x + delta`, which is written too */
+  /** norm `sum = x + delta`, and write the sum */
   residual: boolean;
-  /** columns of a row, a multiple of 4: the row lies in workgroup memory */
+  /** columns per row, a multiple of 4: the row is kept in workgroup memory */
   cols: number;
-  /** places of lora_A in `a`, at most 3 */
+  /** number of lora_A in `a`, at most 3 */
   pairs: number;
   subgroups: Subgroups;
   /** threads per row, a power of two */
   workgroup: number;
 }
 
-// rms_norm_lora: y = x * rstd * weight as rms_norm, and h = alpha * y @ aᵀ of what follows: for the few rows of a decoding pass
+// rms_norm_lora: y = x * rstd * weight as rms_norm, and h = alpha * y @ aᵀ for the next layer: for the few rows of a
+// decoding pass
 //
 // Grid     one workgroup per row
 // Shapes   x, delta, sum, y [rows, cols]   weight [cols]   a: pairs of [r, cols] from a0, a1, a2 on   h [rows, pairs * r]
 // Writes   y, sum and h by assignment
 // Hazard   all buffers are distinct
-// Numbers  a row's bits do not depend on how many rows there are
+// Numbers  a row's bits do not depend on the number of rows
 export const rmsNormLora = ({ weight, residual, cols, pairs, subgroups, workgroup }: RmsNormLoraVariant) => wgsl`
 #if ${weight === "f16"}
 enable f16;

@@ -2,20 +2,20 @@ import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { loadFunctions, type Stored, storedType } from "../lib/load.ts";
 import { rowSum, type Subgroups, subgroupBegins, subgroupSize } from "../lib/reduce.ts";
 
-/** What one compiled variant is specialised to. */
+/** Compile-time parameters of a variant. */
 interface RmsNormVariant {
   /** how the frozen scale is stored; activations are f32 */
   weight: Stored;
-  /** norm `sum = x + delta`, which is written too */
+  /** norm `sum = x + delta`, and write the sum */
   residual: boolean;
-  /** rows are heads, some of those that a wider row holds */
+  /** rows are heads: some of the heads of a wider row */
   heads: boolean;
   subgroups: Subgroups;
   /** threads per row, a power of two */
   workgroup: number;
 }
 
-/** Where a row begins: heads are `take` of the `per` that a wider row holds, from `first` on. */
+/** Start of a row: heads are `take` of the `per` heads of a wider row, from `first` on. */
 const startOf = (row: string, heads: boolean) =>
   heads
     ? `(${row} / params.take * params.per + params.first + ${row} % params.take) * params.cols`
@@ -23,7 +23,7 @@ const startOf = (row: string, heads: boolean) =>
 
 // rms_norm: y = x * rstd * weight; rstd = 1 / sqrt(mean(x^2) + eps), row by row; with `residual`, of sum = x + delta
 //
-// Grid     one workgroup per row; rows past 65 535 continue along y
+// Grid     one workgroup per row; rows beyond 65 535 continue along y
 // Shapes   x, delta, sum, y [rows, cols]   weight [cols]   rstd [rows]   row-major, packed
 // Writes   y, rstd and sum by assignment
 // Hazard   all buffers are distinct
@@ -89,12 +89,12 @@ fn main(
 }
 `;
 
-/** What one compiled variant is specialised to. */
+/** Compile-time parameters of a variant. */
 interface RmsNormBackwardVariant {
   weight: Stored;
-  /** dx is added to what it holds, overwritten, or is dy itself */
+  /** dx is accumulated, overwritten, or dy itself */
   into: "add" | "write" | "dy";
-  /** rows are heads, some of those that a wider row holds */
+  /** rows are heads: some of the heads of a wider row */
   heads: boolean;
   subgroups: Subgroups;
   workgroup: number;
@@ -102,9 +102,9 @@ interface RmsNormBackwardVariant {
 
 // rms_norm_backward: dx [+]= rstd * (dy * weight - x * rstd^2 * mean(dy * weight * x))
 //
-// Grid     one workgroup per row; rows past 65 535 continue along y
+// Grid     one workgroup per row; rows beyond 65 535 continue along y
 // Shapes   x, dy, dx [rows, cols]   weight [cols]   rstd [rows]
-// Writes   dx by assignment, or with "add" by +=: the residual's own gradient is already there; or dy in place
+// Writes   dx by assignment, or with "add" by +=, because it already holds the residual's gradient; or dy in place
 // Hazard   dx is distinct from x and dy
 export const rmsNormBackward = ({ weight, into, heads, subgroups, workgroup }: RmsNormBackwardVariant) => wgsl`
 #if ${weight === "f16"}
@@ -157,17 +157,17 @@ fn main(
 }
 `;
 
-/** What one compiled variant is specialised to. */
+/** Compile-time parameters of a variant. */
 interface RmsNormWeightBackwardVariant {
-  /** rows are heads, some of those that a wider row holds */
+  /** rows are heads: some of the heads of a wider row */
   heads: boolean;
-  /** threads, one a column */
+  /** threads, one per column */
   workgroup: number;
 }
 
 // rms_norm_weight_backward: dweight += sum over rows of dy * x * rstd
 //
-// Grid     one thread per column, which walks all rows: deterministic, no atomics
+// Grid     one thread per column, which sums all rows: deterministic, no atomics
 // Shapes   x, dy [rows, cols]   rstd [rows]   dweight [cols]
 // Writes   dweight by +=
 export const rmsNormWeightBackward = ({ heads, workgroup }: RmsNormWeightBackwardVariant) => wgsl`

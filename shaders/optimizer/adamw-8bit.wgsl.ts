@@ -1,7 +1,7 @@
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { SUBGROUP_NUMBER, type Subgroups, subgroupBegins, subgroupSize } from "../lib/reduce.ts";
 
-/** What one compiled variant is specialised to. */
+/** Compile-time parameters of a variant. */
 interface AdamW8bitVariant {
   subgroups: Subgroups;
 }
@@ -9,20 +9,20 @@ interface AdamW8bitVariant {
 /** Threads of a workgroup, four elements each: one block of 256. */
 const THREADS = 64;
 
-/** Ten to the power i − 6 as comparisons: a table would be a load for every element. */
+/** Ten to the power i − 6, by comparisons: a table would need a load for every element. */
 const power = (i: string) =>
   [1, 2, 3, 4, 5, 6].reduce((chain, n) => `select(${chain}, 1e${n - 6}, ${i} >= ${n}u)`, "1e-6");
 
-/** Where level i of the map begins: halfway between the last value of the level below and its own first. */
+/** Lower bound of level i of the map: halfway between the last value of the level below and its own first value. */
 function boundary(i: number, signed: boolean): string {
   const bins = 2 ** (signed ? i : i + 1);
   return (10 ** (i - 7) * (1 + 1.8 / bins)).toExponential(9);
 }
 
-/** Halfway between 0 and the least value. */
+/** Halfway between 0 and the smallest value. */
 const least = (signed: boolean) => (0.5e-6 * (signed ? 0.55 : 0.325)).toExponential(9);
 
-/** Halfway between the greatest value below 1, and 1. */
+/** Halfway between the largest value below 1, and 1. */
 const greatest = (signed: boolean) => (1 - 0.225 / (signed ? 64 : 128)).toExponential(9);
 
 /**
@@ -79,14 +79,14 @@ const decode4 = (name: string, words: string) =>
 const encode4 = (name: string, values: string) =>
   `(encode${name}(${values}.x) | (encode${name}(${values}.y) << 8u) | (encode${name}(${values}.z) << 16u) | (encode${name}(${values}.w) << 24u))`;
 
-// adamw_8bit: m, v <- decoded and updated as AdamW's; p = (p - stepSize m / (sqrt(v) + epsilon)) decay; m, v encoded
+// adamw_8bit: decode m and v, update as in AdamW; p = (p - stepSize m / (sqrt(v) + epsilon)) decay; m, v encoded
 //
-// Grid     one workgroup for each block of 256, four elements a thread
+// Grid     one workgroup for each block of 256, four elements per thread
 // Shapes   param, grad [n]   firstCodes, secondCodes [n] bytes, four to a u32   absmax1, absmax2 [n / 256]   norm [2]
-// Writes   param, codes and absmax in place; nothing at all where the norm is not finite
-// Hazard   p moves by the moments before they are rounded; stepSize and epsilon hold the bias corrections
+// Writes   param, codes and absmax in place; nothing if the norm is not finite
+// Hazard   p is updated with the unrounded moments; stepSize and epsilon include the bias corrections
 // Source   Dettmers et al. 2022, arXiv:2110.02861; bitsandbytes' block-wise AdamW. Codes are the nearest value; its CUDA
-//          kernel then also moves a first moment that rounded to 0 to the least value of its own sign
+//          kernel also replaces a first moment that rounded to 0 by the smallest value of its sign
 export const adamw8bit = ({ subgroups }: AdamW8bitVariant) => wgsl`
 #if ${subgroups}
 enable subgroups;
@@ -164,14 +164,14 @@ fn main(
 }
 `;
 
-/** What one compiled variant is specialised to. */
+/** Compile-time parameters of a variant. */
 interface Dequantize8bitVariant {
   signed: boolean;
 }
 
 // dequantize_8bit: x = map[code] * absmax of its block
 //
-// Grid     one workgroup for each block of 256, four elements a thread
+// Grid     one workgroup for each block of 256, four elements per thread
 // Shapes   codes [n] bytes, four to a u32   absmax [n / 256]   x [n]
 // Writes   x by assignment
 export const dequantize8bit = ({ signed }: Dequantize8bitVariant) => wgsl`

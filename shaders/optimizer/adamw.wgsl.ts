@@ -1,8 +1,8 @@
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 
-/** What one compiled variant is specialised to. */
+/** Compile-time parameters of a variant. */
 interface AdamWVariant {
-  /** four elements a thread; the arrays then hold a multiple of four */
+  /** four elements per thread; the length of arrays is then a multiple of four */
   vector: boolean;
   workgroup: number;
 }
@@ -10,9 +10,9 @@ interface AdamWVariant {
 // adamw: p *= decay; m += (g - m)(1 - beta1); v = beta2 v + (1 - beta2) g^2; p -= stepSize m / (sqrt(v) / root + epsilon)
 //
 // Grid     one thread for each element or vec4
-// Shapes   param, grad, m, v [n]   norm [2]: the gradients' norm, and what to multiply them by
-// Writes   param, m and v in place; nothing at all where the norm is not finite
-// Hazard   the four arrays lie in buffers, or parts of buffers, that do not overlap
+// Shapes   param, grad, m, v [n]   norm [2]: the gradients' norm, and their factor
+// Writes   param, m and v in place; nothing if the norm is not finite
+// Hazard   the four arrays must not overlap
 // Source   Loshchilov and Hutter 2019, arXiv:1711.05101, in the order of torch.optim.AdamW
 export const adamw = ({ vector, workgroup }: AdamWVariant) => {
   const type = vector ? "vec4f" : "f32";

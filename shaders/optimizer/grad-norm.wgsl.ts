@@ -1,21 +1,21 @@
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { rowSum, type Subgroups, subgroupBegins, subgroupSize } from "../lib/reduce.ts";
 
-/** What one compiled variant is specialised to. */
+/** Compile-time parameters of a variant. */
 interface GradNormPartialVariant {
-  /** four elements at once; the array then holds a multiple of four */
+  /** four elements at once; the length of the array is then a multiple of four */
   vector: boolean;
   subgroups: Subgroups;
   workgroup: number;
 }
 
-// Whether a number is finite is read from its bits: WGSL lets a compiler assume that infinities and NaN never happen.
+// Finiteness is tested on the bits: WGSL lets a compiler assume that infinities and NaN never occur.
 const INFINITE = "0x7f800000u";
 
 // grad_norm_partial: partial[slot + g] = sum of x^2 over the elements of workgroup g, NaN bits if one is not finite
 //
-// Grid     `groups` workgroups, each striding over the whole array: the order of the sum depends on the length alone
-// Shapes   x [n]   partial [one for every workgroup of every array], bits of f32
+// Grid     `groups` workgroups, each striding over the whole array: the order of the sum depends only on the length
+// Shapes   x [n]   partial [one per workgroup of every array], bits of f32
 // Writes   partial by assignment
 export const gradNormPartial = ({ vector, subgroups, workgroup }: GradNormPartialVariant) => {
   const type = vector ? "vec4f" : "f32";
@@ -60,7 +60,7 @@ fn main(
 `;
 };
 
-/** What one compiled variant is specialised to. */
+/** Compile-time parameters of a variant. */
 interface GradNormFinishVariant {
   subgroups: Subgroups;
   workgroup: number;

@@ -1,10 +1,10 @@
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 
-/** What one compiled variant is specialised to. */
+/** Compile-time parameters of a variant. */
 interface RotaryVariant {
-  /** elements of a head, even; a constant, so that finding the head needs no division */
+  /** elements per head, even; a constant, so that finding the head needs no division */
   headDim: number;
-  /** four pairs a thread; headDim is then a multiple of 8 */
+  /** four pairs per thread; headDim is then a multiple of 8 */
   vector: boolean;
   /** rotate backwards: the transpose, which is the gradient */
   inverse: boolean;
@@ -13,11 +13,10 @@ interface RotaryVariant {
 
 // rotary: for every pair (i, i + D/2) of a head, (a, b) -> (a cos - b sin, b cos + a sin), for the first heads of each row
 //
-// Grid     threads along x for the pairs of a row's heads, rows along y and, past 65 535, z
-// Shapes   x [rows, stride * D], of which `heads` heads turn   positions [rows]   table [P, D]: D/2 cos, then D/2 sin
-// Writes   x in place; a thread owns its pairs
-// Hazard   positions must be below P: nothing checks them here
-// Source   Su et al. 2021, arXiv:2104.09864; half-split layout of Hugging Face's rotate_half
+// Grid     threads along x for the pairs of a row's heads, rows along y and, beyond 65 535, z
+// Shapes   x [rows, stride * D], of which `heads` heads are rotated   positions [rows]   table [P, D]: D/2 cos, then
+// D/2 sin Writes   x in place; each thread writes its own pairs Hazard   positions must be below P; this kernel does
+// not check them Source   Su et al. 2021, arXiv:2104.09864; half-split layout of Hugging Face's rotate_half
 export const rotary = ({ headDim, vector, inverse, workgroup }: RotaryVariant) => {
   const type = vector ? "vec4f" : "f32";
   const half = headDim / 2 / (vector ? 4 : 1);

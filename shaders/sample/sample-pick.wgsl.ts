@@ -3,7 +3,7 @@ import { randomFunctions } from "../lib/random.ts";
 import { type Subgroups, subgroupBegins } from "../lib/reduce.ts";
 import { fold, logFunction, NOTHING, penaltyFunctions, subgroupHeader, subgroupInputs } from "../lib/sample.ts";
 
-/** What one compiled variant is specialised to: a processor that is off costs nothing. */
+/** Compile-time parameters of a variant: a disabled processor costs nothing. */
 interface SamplePickVariant {
   topK: boolean;
   topP: boolean;
@@ -15,19 +15,20 @@ interface SamplePickVariant {
   workgroup: number;
 }
 
-// sample_pick: top-k, top-p and min-p on a row's scores, and a draw from what they leave
+// sample_pick: top-k, top-p and min-p on a row's scores, and a draw from the remaining tokens
 //
-// All three keep the scores from some t upwards (top-p drops the first few of several scores equal to t), so each is a
-// search for its t: the largest whose scores z >= t number k, or weigh top_p of the mass. A round tries eight values
-// between bounds, linear ones first and then bit patterns, and ends when one score is left between the bounds or the
-// bounds are neighbours. Tiles whose max lies below the bounds are passed over. The draw sums what is kept in order of
-// the vocabulary, by contiguous part of the row, then of the part, and takes the first token whose sum passes u * total.
+// All three keep the scores from some threshold t upwards (top-p drops the first few of several scores equal to t), so
+// each is a search for its t: the largest t for which the scores z >= t number k, or have top_p of the mass. A round
+// tries eight values between bounds, first linearly spaced, then bit patterns, and ends when one score is left between
+// the bounds or the bounds are neighbours. Tiles whose max is below the bounds are skipped. The draw sums the kept
+// scores in vocabulary order, first by contiguous parts of the row, then within a part, and takes the first token whose
+// sum exceeds u * total.
 //
-// Grid     one workgroup for each row; rows past 65 535 continue along y
+// Grid     one workgroup for each row; rows beyond 65 535 continue along y
 // Shapes   scores [rows, tiles * tile]   stats [rows, tiles, 8]   kept [rows, 4]: t, first place of those equal to t, top
 //          score, mass   seeds, positions, tokens, logp [all rows]   seen [all rows, words] bits
 // Writes   tokens, logp and kept by assignment
-// Tried    128 and 256 threads a row: slower on CPU adapters, whose barriers cost by the thread
+// Tried    128 and 256 threads per row: slower on CPU adapters, where barriers cost time per thread
 export const samplePick = (variant: SamplePickVariant) => {
   const { topK, topP, penalty, tile, subgroups, workgroup } = variant;
   const { lanes } = lanesOf(variant);
@@ -111,12 +112,12 @@ fn main(
 `;
 };
 
-/** Parameters and arguments by which functions learn of subgroups. */
+/** Parameters and arguments that pass subgroup values to functions. */
 function lanesOf({ subgroups }: SamplePickVariant): { inputs: string; lanes: string } {
   return subgroups ? { inputs: ", lane: u32, lanes: u32", lanes: ", lane, lanes" } : { inputs: "", lanes: "" };
 }
 
-/** `locate`, which sums what a rule keeps in order of the vocabulary. */
+/** `locate`, which sums a rule's kept scores in vocabulary order. */
 function drawFunctions({ tile, workgroup }: SamplePickVariant): string {
   return `var<workgroup> sums: array<f32, ${workgroup}>;
 var<workgroup> picked: vec4f;
@@ -255,7 +256,7 @@ fn search(begin: u32, tile: u32, byMass: bool, goal: f32, low: f32, top: f32, th
     }
     weight[8] = found.above;
 #if ${topK && topP}
-    // top_p is of what top-k left: all from the lowest bound upwards
+    // top_p applies to the tokens that top-k kept: all from the lowest bound upwards
     if (byMass && round == 0u) { found.goal = max(1e-37, params.topP * weight[0]); }
 #endif
     if (weight[0] < found.goal) {
@@ -280,7 +281,7 @@ fn search(begin: u32, tile: u32, byMass: bool, goal: f32, low: f32, top: f32, th
 }`;
 }
 
-/** The rule of this row: which scores are kept, and how many of those equal to t are `wanted`. */
+/** The rule of this row: the threshold of kept scores, and how many scores equal to t are `wanted`. */
 function ruleLines(variant: SamplePickVariant): string {
   const { topK, topP, minP, workgroup } = variant;
   const { lanes } = lanesOf(variant);
@@ -289,7 +290,7 @@ function ruleLines(variant: SamplePickVariant): string {
   var low = ${NOTHING};
 #endif
 #if ${topK}
-  // as many tiles as tokens are wanted have a score from here upwards, or all have
+  // at least as many tiles as wanted tokens have a score from here upwards, or all tiles have
   for (var t = thread; t < params.tiles; t += ${workgroup}u) {
     let own = stats[2u * (tile + t)].x;
     var rank = 1u;
@@ -301,7 +302,7 @@ function ruleLines(variant: SamplePickVariant): string {
   }
   low = highest(vec2f(low), thread${lanes}).x;
 #elif ${topP}
-  // all scores below this weigh less than the tail together
+  // all scores below this together have less mass than the tail
   low = min(top, top + log(max(1e-37, 0.5 * params.tail * all.x / f32(params.vocab))));
 #endif
 #if ${topK || topP}

@@ -3,34 +3,35 @@ import { type Subgroups, subgroupBegins } from "../lib/reduce.ts";
 import { fold, logFunction, NOTHING, penaltyFunctions, subgroupHeader, subgroupInputs } from "../lib/sample.ts";
 
 /**
- * f32 numbers that `sample_scores` leaves of each tile of scores: max, Σ exp(z − max), id of its first token, its number
- * of tokens; then max and Σ exp of the plain logits (temperature only), and the id of the first of its highest scores.
+ * f32 statistics per tile of scores from `sample_scores`: max, Σ exp(z − max), id of the first token, number of tokens;
+ * then max and Σ exp of the plain logits (temperature only), and the id of the first of the highest scores.
  */
 export const TILE_STATE = 8;
 
-/** What one compiled variant is specialised to. */
+/** Compile-time parameters of a variant. */
 interface SampleScoresVariant {
   /** four logits at once; the shard's rows are then multiples of four */
   vector: boolean;
-  /** tokens that were seen get the repetition penalty */
+  /** apply the repetition penalty to seen tokens */
   penalty: boolean;
-  /** only the most likely token is wanted: scores are not kept */
+  /** only the most likely token is needed: scores are not stored */
   greedy: boolean;
-  /** scores of a tile, a multiple of 4 · workgroup */
+  /** scores per tile, a multiple of 4 · workgroup */
   tile: number;
   subgroups: Subgroups;
   workgroup: number;
 }
 
-// sample_scores: score = penalised(logit * inverseTemperature), in tiles, and what is known of each tile; one shard a dispatch
+// sample_scores: score = penalised(logit * inverseTemperature), in tiles, and statistics of each tile; one shard per
+// dispatch
 //
 // Grid     tiles of the shard along x, rows along y
 // Shapes   logits [all rows, cols]   seen [all rows, words] bits   scores [rows, tiles * tile]   stats [rows, tiles, 8]
-// Writes   its tiles of scores and stats by assignment; what is left of a shard's last tile gets -3.4e38
+// Writes   its tiles of scores and stats by assignment; the rest of a shard's last tile gets -3.4e38
 export const sampleScores = ({ vector, penalty, greedy, tile, subgroups, workgroup }: SampleScoresVariant) => {
   const more = subgroups ? ", lane, lanes" : "";
   const each = tile / 4 / workgroup;
-  const kinds = [penalty ? "vec2f" : "f32"]; // scores, and plain logits where they differ
+  const kinds = [penalty ? "vec2f" : "f32"]; // scores, and plain logits if they differ
   return wgsl`
 ${subgroupHeader(subgroups)}
 struct Params {
@@ -60,7 +61,7 @@ struct Running { top: f32, sum: f32 }
 
 fn merged(running: Running, z: vec4f) -> Running {
   let top = max(running.top, max(max(z.x, z.y), max(z.z, z.w)));
-  // a score of nothing weighs nothing, even where there is no other
+  // a padding score has no mass, even if there are no other scores
   let e = select(exp(z - top), vec4f(0.0), z <= vec4f(${NOTHING}));
   return Running(top, running.sum * exp(running.top - top) + e.x + e.y + e.z + e.w);
 }
@@ -133,7 +134,7 @@ fn main(
 #else
   let first = 0.0;
 #endif
-  // a number that is none must show in the log-prob, though max() may have passed over it
+  // a NaN must show in the log-prob, although max() may have ignored it
   if (bad) { sum = ${penalty ? "vec2f" : ""}(-1e30); }
   sum = total(sum, thread${more});
   if (thread == 0u) {
@@ -148,7 +149,7 @@ fn main(
 `;
 };
 
-/** What one compiled variant is specialised to. */
+/** Compile-time parameters of a variant. */
 interface SampleGreedyVariant {
   penalty: boolean;
   workgroup: number;
@@ -206,13 +207,13 @@ fn main(
 }
 `;
 
-/** What one compiled variant is specialised to. */
+/** Compile-time parameters of a variant. */
 interface SampleProbabilitiesVariant {
   tile: number;
   workgroup: number;
 }
 
-// sample_probabilities: the distribution that the processors leave, from which sample_pick drew; for tests and parity
+// sample_probabilities: the distribution after all processors, from which sample_pick drew; for tests and parity
 //
 // Grid     tiles along x, rows along y
 // Shapes   scores [rows, tiles * tile]   stats [rows, tiles, 8]   kept [rows, 4]   probabilities [all rows, vocab]
@@ -239,16 +240,16 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
 }
 `;
 
-/** What one compiled variant is specialised to. */
+/** Compile-time parameters of a variant. */
 interface MarkSeenVariant {
   workgroup: number;
 }
 
 // mark_seen: sets the bit of each row's token
 //
-// Grid     one thread for each row, the only one to touch the row's words
-// Shapes   tokens [rows]   seen [rows, words] bits, the lowest first
-// Writes   seen in place; a token past its last bit is left out
+// Grid     one thread for each row, which alone writes the row's words
+// Shapes   tokens [rows]   seen [rows, words] bits, lowest first
+// Writes   seen in place; tokens past its last bit are ignored
 export const markSeen = ({ workgroup }: MarkSeenVariant) => wgsl`
 struct Params { rows: u32, words: u32 }
 

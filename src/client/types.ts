@@ -3,27 +3,27 @@ import type { SolvedProblem } from "../session/evaluate.ts";
 import type { CompletionRecord } from "../train/grpo/rollout.ts";
 import type { LogRecord } from "../train/metrics.ts";
 
-// What a page and its worker say to each other. Everything here can be cloned into another thread.
+// The types that a page and its worker exchange. All of them survive structured cloning.
 
-/** Where a model comes from. `files`: a folder that the user picked. `stored`: what storage.list() names. */
+/** Where a model comes from. `files`: a folder that the user picked. `stored`: a name from storage.list(). */
 export type ModelSource =
   | { kind: "embedded" }
   | { kind: "hub"; id: string; revision?: string }
   | { kind: "files"; name: string; files: File[] }
   | { kind: "stored"; id: string };
 
-/** Where rows come from. `columns` maps names that Qwench knows (prompt, question, answer, messages, text …) to the file's own. */
+/** Where rows come from. `columns` maps Qwench's column names (prompt, question, answer, messages, text …) to the file's. */
 export type DataSource =
   | { kind: "embedded"; rows: "sft" | "prompts" }
   | { kind: "hub"; id: string; config?: string; split?: string; columns?: Record<string, string> }
   | { kind: "file"; file: File; columns?: Record<string, string> }
   | { kind: "stored"; id: string; columns?: Record<string, string> };
 
-/** One training after another; each goes on from the adapter of the one before it. */
+/** One stage of a job. Each phase continues from the previous phase's adapter. */
 export interface Phase {
   method: Method;
   data: DataSource;
-  /** fields of the recipe that differ from the defaults; model and data fields are taken from the job */
+  /** recipe fields that differ from the defaults; the job supplies the model and data fields */
   recipe: Record<string, unknown>;
 }
 
@@ -32,25 +32,25 @@ export interface Job {
   name: string;
   model: ModelSource;
   phases: Phase[];
-  /** held-out problems to solve before, between and after the phases; null: none */
+  /** held-out problems to solve before the first phase and after each phase; null: none */
   evaluate: { data: DataSource; problems: number } | null;
 }
 
-/** What computes in the browser. */
+/** The browser's GPU. */
 export interface DeviceInfo {
   adapter: string;
-  /** computes on the CPU: slow, works */
+  /** a software adapter, which computes on the CPU: works, but slowly */
   software: boolean;
-  /** what to do about it, or null */
+  /** advice about this device, or null */
   advice: string | null;
   features: { f16: boolean; subgroups: boolean };
   limits: { maxBufferSize: number; maxStorageBufferBindingSize: number };
 }
 
-/** A forecast of one phase, made before anything is allocated. */
+/** The memory forecast of one phase, made before any allocation. */
 export interface PhasePlan {
   method: Method;
-  /** bytes, of the GPU */
+  /** bytes of GPU memory */
   memory: { peak: number; byKind: Record<string, number> };
   trainable: number;
   parameters: number;
@@ -59,16 +59,16 @@ export interface PhasePlan {
   notes: string[];
 }
 
-/** Whether a job can run. `problem`: why not, in a sentence for the user. */
+/** Whether a job can run. `problem`: a sentence for the user that says why it cannot. */
 export interface JobPlan {
   phases: PhasePlan[];
   fits: boolean;
   problem: string | null;
-  /** bytes still to be downloaded; null where nobody can know yet */
+  /** bytes still to download; null if not known yet */
   download: number | null;
 }
 
-/** How a model does on held-out problems. `stage`: base, or the name of the phase it comes after. */
+/** A model's score on held-out problems. `stage`: base, or the name of the phase that has just ended. */
 export interface Evaluation {
   stage: "base" | Method;
   phase: number;
@@ -76,9 +76,9 @@ export interface Evaluation {
   problems: SolvedProblem[];
 }
 
-/** What a run tells as it goes. Steps count from 1 within a phase. */
+/** Events of a run. Steps count from 1 within a phase. */
 export type RunEvent =
-  /** loading, downloading, compiling, drawing: `total` null where nobody can know */
+  /** loading, downloading, compiling or sampling; `total` is null if unknown */
   | {
       type: "progress";
       what: string;
@@ -97,39 +97,39 @@ export type RunEvent =
   | { type: "warning"; text: string }
   | { type: "end"; seconds: number };
 
-/** Where a run stands. */
+/** Status of a run. */
 export type RunStatus = "ready" | "running" | "paused" | "stopped" | "failed" | "finished";
 
-/** A run in the history; survives reload and crash. */
+/** A run in the history. The history survives reloads and crashes. */
 export interface RunSummary {
   id: string;
   name: string;
   /** milliseconds since 1970 */
   created: number;
   status: RunStatus;
-  /** why it failed, or null */
+  /** error message of a failed run, or null */
   problem: string | null;
   phase: number;
   phases: { method: Method; max_steps: number | null; global_step: number }[];
   model: string;
   data: string;
-  /** of the last evaluation, or null */
+  /** from the last evaluation, or null */
   accuracy: number | null;
 }
 
-/** All that is kept of a run beside its checkpoints. */
+/** Everything stored about a run except its checkpoints. */
 export interface RunRecord extends RunSummary {
   job: Job;
-  /** recipes in full, as YAML, a phase each */
+  /** complete recipes as YAML, one per phase */
   recipes: string[];
-  /** by phase */
+  /** one entry per phase */
   logs: LogRecord[][];
-  /** of the newest generation batches */
+  /** from the newest generation batches */
   completions: { phase: number; step: number; records: CompletionRecord[] }[];
   evaluations: Evaluation[];
 }
 
-/** An entry of storage: a model, a data set, a run. */
+/** An entry of storage: a model, data set or run. */
 export interface StoredItem {
   id: string;
   kind: "model" | "data" | "run";
@@ -138,7 +138,7 @@ export interface StoredItem {
   created: number | null;
 }
 
-/** What the browser keeps for this site. */
+/** The browser's storage for this site. */
 export interface StorageUsage {
   /** bytes */
   usage: number;
@@ -148,15 +148,15 @@ export interface StorageUsage {
   items: StoredItem[];
 }
 
-/** The first rows of a data set, and how its columns can be read. */
+/** The first rows of a data set, and how Qwench would map its columns. */
 export interface DataPreview {
   columns: string[];
-  /** cells as text, cut to some hundred characters */
+  /** cells as text, cut to a few hundred characters */
   rows: string[][];
-  /** the mapping that Qwench would take, or null with the reason */
+  /** the mapping that Qwench would use, or null with the reason */
   columnsTaken: Record<string, string> | null;
   problem: string | null;
-  /** rows in all, where known */
+  /** total number of rows, if known */
   count: number | null;
 }
 
@@ -166,12 +166,12 @@ export interface ChatMessage {
   content: string;
 }
 
-/** A question to a model, with the chat before it. */
+/** A question to a model, with the conversation so far. */
 export interface ChatRequest {
-  /** whose adapter; null: the model alone */
+  /** the run whose adapter answers; null: the base model */
   run: string | null;
   model: ModelSource;
-  /** false: the base, for comparison */
+  /** false: the base model answers, for comparison */
   adapter: boolean;
   messages: ChatMessage[];
   temperature?: number;
@@ -180,14 +180,14 @@ export interface ChatRequest {
   seed?: number;
 }
 
-/** What a chat tells while it answers. */
+/** Events of a chat while the model answers. */
 export type ChatEvent =
   | { type: "progress"; what: string; done: number; total: number | null }
-  /** whole characters, as they come */
+  /** new text, in whole characters */
   | { type: "text"; text: string }
   | { type: "end"; finish_reason: "stop" | "length"; tokens: number; seconds: number };
 
-/** An option of a recipe, for a form; from the one table in recipe.ts. */
+/** A recipe option, described for a form. The recipe's own field tables supply it. */
 export interface FormField {
   name: string;
   group: string;
@@ -207,32 +207,35 @@ export interface Preset {
   name: string;
   help: string;
   method: Method;
-  /** the model that it is made for; null: any */
+  /** the model that the recipe is made for; null: any */
   model: "embedded" | null;
   recipe: Record<string, unknown>;
 }
 
-/** `merged`: the whole model in 16 bits; `merged_4bit`: its linear layers in bitsandbytes' NF4; `gguf`: Q8_0, for llama.cpp and Ollama. */
+/**
+ * `merged`: the whole model in 16 bits; `merged_4bit`: the same with linear layers in bitsandbytes' NF4; `gguf`: Q8_0, for
+ * llama.cpp and Ollama.
+ */
 export type ExportKind = "adapter" | "merged" | "merged_4bit" | "gguf" | "report" | "recipe";
 
-/** A file to hand to the user. */
+/** A file for the user to save. */
 export interface ExportedFile {
   name: string;
   type: string;
   blob: Blob;
 }
 
-/** Async iterable that stops the work at the next step boundary when its iteration is left. */
+/** An async iterable. Leaving the loop stops the work at the next step boundary. */
 export type Stream<T> = AsyncIterable<T>;
 
-/** A trainer that lives in a worker: the page's main thread does no training work. */
+/** A trainer in a worker. The page's main thread does no training work. */
 export interface Trainer {
-  /** @throws GpuError with what to do, where there is no WebGPU */
+  /** @throws GpuError without WebGPU; the message says what to do */
   device(): Promise<DeviceInfo>;
   recipe: {
     fields(method: Method): Promise<FormField[]>;
     presets(): Promise<Preset[]>;
-    /** values or YAML → the fields that differ from the defaults, and notes; throws RecipeError */
+    /** parses values or YAML into the fields that differ from the defaults, and notes; throws RecipeError */
     parse(
       input: Record<string, unknown> | string,
       method: Method,
@@ -246,9 +249,10 @@ export interface Trainer {
     remove(id: string): Promise<void>;
   };
   /**
-   * Downloads what a job needs and keeps it; resumes what was cut.
+   * Downloads a job's files into storage. Resumes interrupted downloads.
    *
-   * @param options.as what an id of the hub names; default: a data set where `split`, `config`, `columns` or `rows` is there
+   * @param options.as whether a hub id names a model or a data set; default: a data set if `split`, `config`, `columns` or
+   *   `rows` is given
    */
   download(
     source: ModelSource | DataSource,
@@ -260,23 +264,23 @@ export interface Trainer {
     get(id: string): Promise<RunRecord>;
     remove(id: string): Promise<void>;
     rename(id: string, name: string): Promise<void>;
-    /** Keeps a job; `start` runs it. @returns the run's id */
+    /** Stores a job; `start` runs it. @returns the run's id */
     create(job: Job): Promise<string>;
     /**
-     * Starts a run, or goes on where its last checkpoint stands. Leaving the iteration pauses it with a checkpoint at the
-     * next step boundary; so does `signal`.
+     * Starts a run, or resumes it from its last checkpoint. Leaving the loop, or aborting `signal`, saves a checkpoint at the
+     * next step boundary and pauses the run.
      *
-     * @throws {BusyError} another tab trains
+     * @throws {BusyError} if another tab is training
      */
     start(id: string, options?: { signal?: AbortSignal }): Stream<RunEvent>;
-    /** Ends a run that is not running where its last checkpoint stands: status "stopped"; adapter and history are kept. */
+    /** Ends a paused or interrupted run at its last checkpoint: status "stopped". Its adapter and history are kept. */
     stop(id: string): Promise<void>;
   };
   chat(request: ChatRequest, options?: { signal?: AbortSignal }): Stream<ChatEvent>;
   export(run: string, kind: ExportKind, options?: { signal?: AbortSignal }): Promise<ExportedFile>;
-  /** Ends the worker at once. What the last checkpoint holds is kept. */
+  /** Terminates the worker immediately. The last checkpoint is kept. */
   terminate(): void;
-  /** resolves, with a sentence, when the worker has died or the GPU was lost */
+  /** resolves with a message when the worker dies or the GPU is lost */
   readonly lost: Promise<string>;
 }
 

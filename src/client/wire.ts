@@ -2,32 +2,32 @@ import { expose, releaseProxy, type TransferHandler, transferHandlers, wrap } fr
 import * as errors from "../errors.ts";
 import type { Trainer } from "./types.ts";
 
-/** What a worker is told before anything else. */
+/** The first message to a worker. */
 export interface WorkerOptions {
-  /** folder of the embedded model's folder `tiny/`, with a slash at its end */
+  /** parent folder of the embedded model's `tiny/`, ending with a slash */
   assets: string;
-  /** root of the hub or of a mirror; null: huggingface.co */
+  /** root URL of the hub or a mirror; null: huggingface.co */
   hubUrl: string | null;
   /** access token for gated models; kept in memory only */
   token: string | null;
-  /** name of a Web Lock that the worker holds for as long as it lives */
+  /** name of a Web Lock that the worker holds until it dies */
   lock: string;
 }
 
-/** A trainer as its worker offers it: all of `Trainer` but what only a page can do. */
+/** The trainer that a worker exposes: `Trainer` without the methods that only a page can provide. */
 export type TrainerService = Omit<Trainer, "storage" | "terminate" | "lost"> & {
   storage: Omit<Trainer["storage"], "persist">;
-  /** Comes first. @param lost told, in a sentence, when the GPU was lost */
+  /** Must be called first. @param lost receives a message when the GPU is lost */
   begin(options: WorkerOptions, lost: (why: string) => void): Promise<void>;
 };
 
-/** A service as another thread sees it: what its methods give comes as promises. */
+/** A service as another thread sees it: its methods return promises. */
 export type Remoted<T> = {
   [K in keyof T]: T[K] extends (...args: infer A) => infer R ? (...args: A) => Promise<Awaited<R>> : Remoted<T[K]>;
 };
 export type RemoteTrainer = Remoted<TrainerService>;
 
-/** The two methods of an iteration, as a port offers them. */
+/** The two methods of an iterator, exposed through a port. */
 interface Pulls {
   next(): Promise<IteratorResult<unknown>>;
   return(): Promise<void>;
@@ -35,7 +35,7 @@ interface Pulls {
 
 const ABORTED = "Stopped";
 
-/** A signal crosses as a port on which one message means aborted, with the reason as text. */
+/** Sends an abort signal as a port. One message on the port means aborted and carries the reason as text. */
 const signals: TransferHandler<AbortSignal, MessagePort> = {
   canHandle: (value): value is AbortSignal => value instanceof AbortSignal,
   serialize(signal) {
@@ -57,7 +57,7 @@ const signals: TransferHandler<AbortSignal, MessagePort> = {
 
 type Options = { signal: AbortSignal };
 
-/** Options cross with their signal as such a port. */
+/** Sends options whose signal has become such a port. */
 const options: TransferHandler<Options, { port: MessagePort; rest: object }> = {
   canHandle: (value): value is Options =>
     typeof value === "object" && value !== null && (value as Partial<Options>).signal instanceof AbortSignal,
@@ -69,8 +69,8 @@ const options: TransferHandler<Options, { port: MessagePort; rest: object }> = {
 };
 
 /**
- * An iteration crosses as a port with `next` and `return`. Nothing is made before it is asked for, so that a page that
- * falls behind, or sleeps, holds the work back instead of filling the memory.
+ * Sends an iterator as a port with `next` and `return`. It produces a value only on request, so a page that is slow or
+ * suspended delays the work and does not fill memory.
  */
 const streams: TransferHandler<AsyncIterable<unknown>, MessagePort> = {
   canHandle: (value): value is AsyncIterable<unknown> =>
@@ -102,7 +102,10 @@ const streams: TransferHandler<AsyncIterable<unknown>, MessagePort> = {
 
 let installed = false;
 
-/** Teaches comlink signals, options with signals, iterations and errors that keep their class, once a thread. */
+/**
+ * Registers comlink transfer handlers for signals, options with signals, iterators and errors that keep their class. Call it
+ * once per thread.
+ */
 export function installTransfers(): void {
   if (installed) return;
   installed = true;
@@ -122,7 +125,7 @@ export function installTransfers(): void {
   });
 }
 
-/** An error of ours that lost its class on the way, which keeps name and message: one of the same class. */
+/** Restores the class of a Qwench error from its name and message, which are all that cloning keeps. */
 export function revive(error: unknown): unknown {
   const { name, message } = (error ?? {}) as Partial<Error>;
   const kinds: Record<string, new (message?: string, options?: ErrorOptions) => Error> = { ...errors };

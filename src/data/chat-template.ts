@@ -11,9 +11,9 @@ export interface Message {
   [key: string]: unknown;
 }
 
-/** Variables of a chat template besides the messages; anything else named here reaches the template as it is. */
+/** Variables of a chat template besides the messages; all other fields are passed to the template unchanged. */
 export interface ChatOptions {
-  /** whether to end with the header of an assistant turn; default false */
+  /** end with the header of an assistant turn; default false */
   add_generation_prompt?: boolean;
   /** JSON schemas of functions */
   tools?: unknown[] | null;
@@ -23,16 +23,16 @@ export interface ChatOptions {
   [key: string]: unknown;
 }
 
-/** A stretch `[start, end)` of a string, in UTF-16 units. */
+/** A range `[start, end)` of a string, in UTF-16 units. */
 export type Span = [start: number, end: number];
 
 /**
  * Renders `messages` with a Hugging Face chat template (Jinja).
  *
- * The template is untrusted text: it cannot reach JavaScript, and it is stopped at the bounds of `templateLimits`.
+ * The template is untrusted text: it cannot reach JavaScript, and it is stopped at the limits in `templateLimits`.
  *
- * @returns the prompt's text; nothing is added that the template does not write
- * @throws {DataError} `Cannot render the chat template: …` with what the template raised, or where it does not parse
+ * @returns the prompt's text, exactly as the template writes it
+ * @throws {DataError} `Cannot render the chat template: …` with the template's own error, or its syntax error
  * @see https://huggingface.co/docs/transformers/chat_templating
  */
 export function renderChat(template: string, messages: readonly Message[], options: ChatOptions = {}): string {
@@ -54,14 +54,14 @@ export function renderChat(template: string, messages: readonly Message[], optio
 }
 
 /**
- * Renders a whole conversation and says which characters the assistant wrote.
+ * Renders a whole conversation, and finds the characters that the assistant wrote.
  *
- * A template with `{% generation %}` blocks marks them itself. For any other, each assistant turn begins where the
- * rendering of the turns before it, with the generation prompt, ends, and ends where the rendering up to and
- * including it ends. A template that shortens a turn once others follow (Qwen3 drops earlier thinking) is accepted
- * when what it kept is the end of the turn as it stood alone.
+ * A template with `{% generation %}` blocks marks them itself. With other templates, an assistant turn begins at the
+ * end of the rendering of the earlier turns with the generation prompt, and ends at the end of the rendering that
+ * includes the turn. A template may shorten a turn when others follow (Qwen3 drops earlier thinking), if the remaining
+ * text is the end of the full turn.
  *
- * @throws {DataError} when the template cannot be rendered turn by turn, or rewrites what it has already written
+ * @throws {DataError} the template cannot be rendered turn by turn, or changes text of earlier turns
  */
 export function renderAssistantSpans(
   template: string,
@@ -79,8 +79,8 @@ export function renderAssistantSpans(
     const through = renderChat(template, messages.slice(0, i + 1), whole);
     if (!text.startsWith(before) || !through.startsWith(before)) {
       throw new DataError(
-        `Cannot locate assistant turn ${i + 1} of ${messages.length}: the conversation must begin with the turns before it ` +
-          `and the generation prompt, but they part after ${commonPrefix(text, before)} of ${before.length} characters. ` +
+        `Cannot locate assistant turn ${i + 1} of ${messages.length}: the conversation must begin with the earlier turns ` +
+          `and the generation prompt, but they differ after ${commonPrefix(text, before)} of ${before.length} characters. ` +
           "Use a template with {% generation %} blocks, or assistant_only_loss: false",
       );
     }
@@ -90,7 +90,9 @@ export function renderAssistantSpans(
   return { text, spans };
 }
 
-/** Where assistant turn `i`, which begins at `start`, ends in `text`; `through` is the rendering that ends with it. */
+/**
+ * The end of assistant turn `i`, which begins at `start` of `text`; `through` is the rendering that ends with the turn.
+ */
 function turnEnd(
   template: string,
   messages: readonly Message[],
@@ -99,7 +101,7 @@ function turnEnd(
   { text, start, through }: { text: string; start: number; through: string },
 ): number {
   if (text.startsWith(through)) return through.length;
-  // The turn lost its beginning once others followed: find the longest start of what follows that is an end of it.
+  // The turn was shortened because others follow: find the longest start of the remaining text that ends the full turn.
   const alone = through.slice(start);
   const mark = unusedCharacter([template, messages, options]);
   const probe = renderChat(template, [...messages.slice(0, i), { role: "assistant", content: mark }], options);
@@ -130,11 +132,11 @@ function longestOverlap(a: string, b: string): number {
   return n;
 }
 
-/** Spans of `{% generation %}` blocks: the tags become marks in the output, and are taken out again. */
+/** Spans of `{% generation %}` blocks: the tags become marks in the output, which are then removed. */
 function markedSpans(template: string, messages: readonly Message[], options: ChatOptions, text: string): Span[] {
   const open = unusedCharacter([template, messages, options]);
   const close = unusedCharacter([template, messages, options], open);
-  // A block keeps the tag's own white-space control on either side.
+  // A block keeps the white-space control of its tags.
   const marked = template.replace(
     /\{%(-?)\s*(end)?generation\s*(-?)%\}/g,
     (_, left: string, end: string | undefined, right: string) =>
@@ -159,7 +161,7 @@ function markedSpans(template: string, messages: readonly Message[], options: Ch
   return spans;
 }
 
-/** A private-use character that occurs nowhere in `values`. */
+/** A private-use character that does not occur in `values`. */
 function unusedCharacter(values: unknown, besides = ""): string {
   const used = compactJson(values) + besides;
   for (let code = 0xe000; code < 0xf8ff; code++) {

@@ -7,9 +7,9 @@ import { jsonElements } from "./formats/json-array.ts";
 import { readParquet } from "./formats/parquet.ts";
 import type { NumberedRow } from "./rows.ts";
 
-/** Bytes at rest that can be read by range. */
+/** Stored bytes that can be read by range. */
 export interface ByteSource {
-  /** path or URL; its ending tells the format */
+  /** path or URL; the file extension selects the format */
   readonly name: string;
   /** bytes */
   readonly size: number;
@@ -18,17 +18,17 @@ export interface ByteSource {
 }
 
 export interface ReadOptions {
-  /** stop after so many rows */
+  /** stop after this many rows */
   limit?: number;
 }
 
-/** Bytes asked for at a time. */
+/** Bytes per read. */
 const chunkBytes = 1 << 20;
-/** Characters of one row: past that the file is not what it says. */
+/** Most characters of one row: a longer row means that the file has another format. */
 const maxRow = 64 * 1024 * 1024;
-/** White space before a JSON file's first character. */
+/** Most white space before a JSON file's first character. */
 const maxBlank = 1024 * 1024;
-/** Bytes that a gzip file may unpack to whatever its size, and how often larger it may be beyond; text packs 3 to 30 times. */
+/** Unpacked bytes that every gzip file may have, and the ratio allowed beyond; text compresses 3 to 30 times. */
 const freelyUnpacked = 16 * 1024 * 1024;
 const maxRatio = 400;
 
@@ -45,12 +45,12 @@ const formats: Record<string, Format> = {
 
 /**
  * Rows of a data file, in order: JSON Lines, a JSON array, CSV or TSV with a header line (each also gzipped), Parquet.
- * The name's ending tells the format; without a known one the first bytes do. Text is read and decoded as it is
- * needed, a row at a time. Numbers are those that Python would read: see `parsePythonJson`.
+ * The file extension selects the format; if it is unknown, the first bytes do. Text is read and decoded on demand, one
+ * row at a time. Numbers are parsed as in Python: see `parsePythonJson`.
  *
  * @returns rows with their number: the line of a JSONL file, else the data row, from 1
  * @throws {DataError} a line or row that cannot be read, with the file's name and its number
- * @throws {FormatError} a file that is not Parquet, gzip or UTF-8 as it should be
+ * @throws {FormatError} a file that is not valid Parquet, gzip or UTF-8
  * @throws {UnsupportedError} another kind of file, or Parquet's codec LZO
  */
 export async function* readRows(source: ByteSource, options: ReadOptions = {}): AsyncGenerator<NumberedRow> {
@@ -79,11 +79,12 @@ async function detect(source: ByteSource): Promise<{ format: Format; gzip: boole
   const path = source.name.replace(/[?#].*$/, "").toLowerCase();
   const head = await source.read(0, Math.min(source.size, 64));
   const gzip = head[0] === 0x1f && head[1] === 0x8b;
-  if (path.endsWith(".gz") && !gzip) throw new FormatError(`${source.name} is not a gzip file: it begins ${hex(head)}`);
+  if (path.endsWith(".gz") && !gzip)
+    throw new FormatError(`${source.name} is not a gzip file: it begins with ${hex(head)}`);
   const ending = path.replace(/\.gz$/, "").match(/\.([a-z0-9]+)$/)?.[1] ?? "";
   const named = formats[ending];
   if (named === "parquet" && gzip)
-    throw new UnsupportedError(`${source.name}: a gzipped Parquet file; unpack it first`);
+    throw new UnsupportedError(`${source.name} is a gzipped Parquet file; unpack it first`);
   if (named) return { format: named, gzip };
   const first = new TextDecoder().decode(head).replace(/^\ufeff?\s+/, "");
   if (first.startsWith("PAR1")) return { format: "parquet", gzip: false };
@@ -91,7 +92,7 @@ async function detect(source: ByteSource): Promise<{ format: Format; gzip: boole
   if (!gzip && first.startsWith("{")) return { format: "jsonl", gzip };
   const known = Object.keys(formats).map((name) => `.${name}`);
   throw new UnsupportedError(
-    `Cannot read rows from ${source.name}: its name must end with ${known.join(", ")}, or that and .gz`,
+    `Cannot read rows from ${source.name}: its name must end with ${known.join(", ")}, optionally followed by .gz`,
   );
 }
 
@@ -128,14 +129,14 @@ async function* gunzip(source: ByteSource): AsyncGenerator<Uint8Array> {
       unpacked += value.length;
       if (unpacked > most) {
         throw new FormatError(
-          `${source.name} unpacks to more than ${most} bytes, ${maxRatio} times its size: that is no text. Unpack it first`,
+          `${source.name} unpacks to more than ${most} bytes, ${maxRatio} times its size: that is not text. Unpack it first`,
         );
       }
       yield value;
     }
   } catch (error) {
     if (error instanceof QwenchError) throw error;
-    throw new FormatError(`${source.name} is damaged or cut short (gzip): ${messageOf(error)}`);
+    throw new FormatError(`${source.name} is damaged or incomplete (gzip): ${messageOf(error)}`);
   } finally {
     await reader.cancel().catch(() => undefined);
   }
@@ -202,7 +203,7 @@ function asRow(file: string, where: string, value: unknown): Record<string, unkn
   return value as Record<string, unknown>;
 }
 
-/** A `.json` file: an array of rows, or JSON Lines under that name, as Hugging Face data sets often are. */
+/** A `.json` file: an array of rows, or JSON Lines, which Hugging Face data sets often store under that extension. */
 async function* readJson(file: string, text: AsyncIterable<string>): AsyncGenerator<NumberedRow> {
   const iterator = text[Symbol.asyncIterator]();
   let blank = 0;

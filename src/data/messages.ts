@@ -16,14 +16,14 @@ const ROLES: Readonly<Record<string, string>> = {
   function_response: "tool",
   function: "tool",
 };
-/** What a `from` may be; a `role` may be any that the template knows. */
+/** Allowed values of `from`; `role` may be any role that the template knows. */
 const KNOWN = new Set(["system", "user", "assistant", "tool", "developer"]);
 
 /**
  * The messages in a column: a list, or JSON of one. ShareGPT's `from` and `value` become `role` and `content`, its
- * `function_call` an assistant's `tool_calls`, its `observation` a tool's turn. Parts of text are joined.
+ * `function_call` becomes an assistant's `tool_calls`, its `observation` a tool's turn. Text parts are joined.
  *
- * @throws {DataError} with the row and the message: another type, a role that is none, a part that is no text
+ * @throws {DataError} with the row and the message: a wrong type, an unknown role, a part that is not text
  */
 export function parseMessages(source: NumberedRow, key: string): Message[] {
   let list = source.row[key];
@@ -43,7 +43,7 @@ export function parseMessages(source: NumberedRow, key: string): Message[] {
     if (message.role === undefined && !KNOWN.has(role)) {
       throw rowError(
         source,
-        `${where} is from ${JSON.stringify(named)}, which is no role: ${[...KNOWN, ...Object.keys(ROLES), "function_call"].join(", ")}`,
+        `${where} is from ${JSON.stringify(named)}, which is not a known role: ${[...KNOWN, ...Object.keys(ROLES), "function_call"].join(", ")}`,
       );
     }
     const made = withoutNulls({ ...message, role, content: joined(source, where, content) });
@@ -51,7 +51,7 @@ export function parseMessages(source: NumberedRow, key: string): Message[] {
   });
 }
 
-/** The text of a message: its parts one after the other, as Qwen's templates for images write them. */
+/** The text of a message: its parts concatenated, as in Qwen's templates for images. */
 function joined(source: NumberedRow, where: string, content: unknown): string {
   if (content === undefined || content === null) return "";
   if (typeof content === "string") return content;
@@ -64,7 +64,7 @@ function joined(source: NumberedRow, where: string, content: unknown): string {
     if (typeof text === "string" && (type === undefined || type === null || type === "text")) return text;
     throw rowError(
       source,
-      `${where}: part ${i + 1} of its content is ${typeof type === "string" ? `of type ${JSON.stringify(type)}` : kindOf(part)}; only parts of text are read`,
+      `${where}: part ${i + 1} of its content is ${typeof type === "string" ? `of type ${JSON.stringify(type)}` : kindOf(part)}; only text parts are supported`,
     );
   });
   return texts.join("");
@@ -88,12 +88,12 @@ function functionCall(source: NumberedRow, where: string, content: unknown): Mes
   return { role: "assistant", content: "", tool_calls };
 }
 
-/** Tables write a null for each field that a message lacks; templates test `is defined`. */
+/** Removes nulls: tables store a null for each missing field, but templates test `is defined`. */
 function withoutNulls(message: Message): Message {
   return Object.fromEntries(Object.entries(message).filter(([, value]) => value !== null)) as Message;
 }
 
-/** The value of a JSON text, or the text where it is none. */
+/** The value of a JSON text, or the text itself if it is not JSON. */
 export function tryJson(text: string): unknown {
   try {
     return parsePythonJson(text);
@@ -103,8 +103,8 @@ export function tryJson(text: string): unknown {
 }
 
 /**
- * Puts the system's turn before a conversation: the row's own `system` column, as ShareGPT has it, else `system_prompt`
- * where the conversation has none.
+ * Adds a system turn to a conversation: the row's own `system` column, as in ShareGPT; else `system_prompt`, if the
+ * conversation has no system turn.
  *
  * @throws {DataError} a row with a `system` column and another system turn
  */
@@ -118,7 +118,7 @@ export function withSystem(
   if (typeof system === "string" && system !== "") {
     if (!own) return [{ role: "system", content: system }, ...messages];
     if (own.content !== system) {
-      throw rowError(source, 'has a "system" column and another system turn; one of the two must go');
+      throw rowError(source, 'has a "system" column and another system turn; remove one of the two');
     }
     return messages;
   }

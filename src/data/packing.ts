@@ -1,6 +1,9 @@
 import { DataError } from "../errors.ts";
 
-/** TRL's `packing_strategy`: best-fit decreasing that truncates or splits long rows, or one long stream cut into blocks. */
+/**
+ * TRL's `packing_strategy`: best-fit decreasing that truncates or splits long rows, or one long stream split into
+ * blocks.
+ */
 export type PackingStrategy = "bfd" | "bfd_split" | "wrapped";
 
 /** Tokens `[start, end)` of row `row`. */
@@ -13,14 +16,14 @@ interface Piece {
 /**
  * Packs rows of the given lengths into bins of at most `max_length` tokens.
  *
- * - `bfd`: longest first, each into the fullest bin that still takes it, of equally full ones into that which became so
- *   first; rows past `max_length` lose their end.
- * - `bfd_split`: the same, after cutting long rows into pieces of `max_length`.
- * - `wrapped`: rows in order as one stream, cut every `max_length` tokens; rows straddle bins.
+ * - `bfd`: longest first, each into the fullest bin with enough room (of equally full bins, the one that reached that
+ *   level first); rows longer than `max_length` are truncated.
+ * - `bfd_split`: the same, after splitting long rows into pieces of `max_length`.
+ * - `wrapped`: rows in order as one stream, split every `max_length` tokens; rows can span bins.
  *
- * The result depends on the lengths alone; equal lengths keep their order. O(n log max_length).
+ * The result depends only on the lengths; equal lengths keep their order. O(n log max_length).
  *
- * @param lengths tokens of each row; an empty row goes into no bin
+ * @param lengths tokens of each row; empty rows are skipped
  * @returns bins of pieces, in order of creation
  * @throws {DataError} a length that is not a whole number, or `max_length` below 1
  * @see Ding et al. 2024, arXiv:2404.10830 (best-fit packing)
@@ -89,7 +92,7 @@ function packWrapped(lengths: readonly number[], max_length: number): Piece[][] 
   return bins;
 }
 
-/** The set of remaining capacities for which a bin exists; finds the smallest that is large enough in O(log size). */
+/** The set of remaining capacities of bins; finds the smallest sufficient capacity in O(log size). */
 class RoomTree {
   private readonly leaves: number;
   private readonly any: Uint8Array;
@@ -109,7 +112,7 @@ class RoomTree {
   atLeast(length: number): number {
     let node = this.leaves + length;
     if (this.any[node]) return length;
-    // Up until a right neighbour holds something, then down its left edge.
+    // Go up until a right neighbour is not empty, then down its left edge.
     while (node > 1 && (node & 1 || !this.any[node + 1])) node >>= 1;
     if (node <= 1) return -1;
     node++;
@@ -125,10 +128,11 @@ interface LabelledRow {
 }
 
 /**
- * Packs rows and cuts them accordingly.
+ * Packs rows and slices them accordingly.
  *
- * @returns for each bin its sequences. Those of `bfd` and `bfd_split` stay apart (attention does not cross them);
- *   a bin of `wrapped` is one sequence, as in TRL.
+ * @returns the sequences of each bin. With `bfd` and `bfd_split`, rows stay separate sequences (attention does not
+ *   cross
+ *   them); a bin of `wrapped` is one sequence, as in TRL.
  */
 export function packRows(
   rows: readonly LabelledRow[],
@@ -153,7 +157,7 @@ export function packRows(
   });
 }
 
-/** Sequences laid end to end, without padding. */
+/** Sequences concatenated without padding. */
 export interface PackedBatch {
   /** `[tokens]` */
   input_ids: Int32Array;
@@ -161,23 +165,26 @@ export interface PackedBatch {
   position_ids: Int32Array;
   /** `[sequences + 1]` starts of the sequences, then the number of tokens */
   cu_seqlens: Int32Array;
-  /** `[tokens]` unshifted: `labels[i]` is the target of the prediction at `i − 1`; −100 where there is none, and always at a sequence's first token */
+  /**
+   * `[tokens]` unshifted: `labels[i]` is the target of the prediction at `i − 1`; −100 for no target, and always at a
+   * sequence's first token
+   */
   labels: Int32Array;
 }
 
 /**
- * Lays sequences end to end.
+ * Concatenates sequences.
  *
- * @throws {DataError} no sequences, an empty one, or one whose labels are of another length
+ * @throws {DataError} no sequences, an empty sequence, or labels of another length
  */
 export function makeBatch(rows: readonly LabelledRow[]): PackedBatch {
-  if (rows.length === 0) throw new DataError("Cannot make a batch of no rows");
+  if (rows.length === 0) throw new DataError("Cannot make a batch: there are no rows");
   const cu_seqlens = new Int32Array(rows.length + 1);
   for (const [i, row] of rows.entries()) {
     const length = row.input_ids.length;
     if (length === 0 || row.labels.length !== length) {
       throw new DataError(
-        `Cannot batch row ${i + 1}: it has ${length} input_ids and ${row.labels.length} labels; they must agree and be at least 1`,
+        `Cannot batch row ${i + 1}: it has ${length} input_ids and ${row.labels.length} labels; the numbers must be equal and at least 1`,
       );
     }
     cu_seqlens[i + 1] = cu_seqlens[i]! + length;
@@ -190,7 +197,7 @@ export function makeBatch(rows: readonly LabelledRow[]): PackedBatch {
     const start = cu_seqlens[i]!;
     input_ids.set(row.input_ids, start);
     labels.set(row.labels, start);
-    // Its prediction would come from the sequence before.
+    // The previous sequence would predict it.
     labels[start] = -100;
     for (let p = 0; p < row.input_ids.length; p++) position_ids[start + p] = p;
   }

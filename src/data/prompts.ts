@@ -4,11 +4,11 @@ import { conversationNotes, NoteCounter, type RowNote } from "./row-notes.ts";
 import { type NumberedRow, parsePrompt, type RowOptions, rowError } from "./rows.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
-/** A prompt that completions are drawn for, and what rewards may know of its row. */
+/** A prompt for completions, with the columns of its row for rewards. */
 export interface PromptRow {
-  /** as the data set has it, the system prompt added: what reward functions see */
+  /** from the data set, with the system prompt added: the input of reward functions */
   prompt: string | Message[];
-  /** as the model sees it */
+  /** rendered with the chat template: the model's input */
   text: string;
   prompt_ids: readonly number[];
   /** the row's other columns */
@@ -17,25 +17,25 @@ export interface PromptRow {
 
 export interface PromptOptions extends RowOptions {
   tokenizer: Tokenizer;
-  /** goes before the tokenizer's own template */
+  /** replaces the tokenizer's own template */
   chat_template?: string | null;
-  /** tokens; rows with a longer prompt are left out. null: none is */
+  /** tokens; rows with a longer prompt are left out. null: no limit */
   max_prompt_length?: number | null;
-  /** rows of the model's embedding: larger ids are refused */
+  /** rows of the model's embedding: larger ids are errors */
   vocab_size?: number;
 }
 
 interface PromptDataset {
   rows: PromptRow[];
-  /** what of the rows the model does not see as it stands there: the first of each kind, with a count */
+  /** parts of rows that the model does not see unchanged: the first of each kind, with a count */
   notes: string[];
   /** rows left out because their prompt is longer than max_prompt_length */
   dropped: number;
 }
 
 /**
- * Text and tokens of one row's prompt. A conversation goes through the chat template and ends with the header of the
- * assistant's turn; plain text gets the special tokens that the tokenizer puts around text.
+ * Text and tokens of one row's prompt. A conversation is rendered with the chat template and ends with the header of
+ * the assistant's turn; plain text gets the tokenizer's special tokens.
  *
  * @throws {DataError} with the row's file and number
  */
@@ -53,7 +53,7 @@ function encodeWithNotes(source: NumberedRow, options: PromptOptions): { row: Pr
   if ("tools" in parsed) {
     const template = options.chat_template ?? tokenizer.chat_template;
     if (template === null) {
-      throw rowError(source, "is a conversation, and the model has no chat template; set chat_template_path");
+      throw rowError(source, "is a conversation, but the model has no chat template; set chat_template_path");
     }
     try {
       text = renderChat(template, parsed.prompt, {
@@ -79,7 +79,7 @@ function encodeWithNotes(source: NumberedRow, options: PromptOptions): { row: Pr
     text = parsed.prompt;
     prompt_ids = tokenizer.encode(text, { add_special_tokens: true });
   }
-  if (prompt_ids.length === 0) throw rowError(source, "its prompt has no token");
+  if (prompt_ids.length === 0) throw rowError(source, "its prompt has no tokens");
   const limit = options.vocab_size ?? Number.POSITIVE_INFINITY;
   const outside = prompt_ids.find((id) => id >= limit);
   if (outside !== undefined) {
@@ -89,11 +89,11 @@ function encodeWithNotes(source: NumberedRow, options: PromptOptions): { row: Pr
 }
 
 /**
- * Reads every row's prompt. Gives the event loop a turn every 50 ms, so that a page or Ctrl-C stays responsive.
+ * Reads every row's prompt. Yields to the event loop every 50 ms, so that a page or Ctrl-C stays responsive.
  *
- * @param options.onProgress called now and then with the rows read so far
- * @throws {DataError} the first bad row; a data set of which no row is left
- * @throws {AbortError} when `signal` fires
+ * @param options.onProgress called regularly with the number of rows read
+ * @throws {DataError} the first invalid row; a data set without remaining rows
+ * @throws {AbortError} `signal` fired
  */
 export async function encodePrompts(
   rows: AsyncIterable<NumberedRow> | Iterable<NumberedRow>,

@@ -1,6 +1,6 @@
 import { DataError } from "../errors.ts";
 
-/** A row as it was read, and where it was read: what every error about it says. */
+/** A row and its location, which every error about the row includes. */
 export interface NumberedRow {
   row: Record<string, unknown>;
   /** 1-based number in its file: the line of a JSONL file, the data row of any other */

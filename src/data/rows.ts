@@ -13,7 +13,7 @@ interface ChatExtras {
   chat_template_kwargs: Record<string, unknown>;
 }
 
-/** A row of a known format; `format` tells which. Formats and field names are TRL's. */
+/** A row of a known format, named by `format`. Formats and field names are TRL's. */
 export type Row =
   | ({ format: "messages"; messages: Message[] } & ChatExtras)
   | ({ format: "chat"; prompt: Message[]; completion: Message[] } & ChatExtras)
@@ -22,18 +22,18 @@ export type Row =
   | {
       format: "tokens";
       input_ids: number[];
-      /** aligned with `input_ids`, −100 where there is none; null: every token is its own label */
+      /** aligned with `input_ids`, −100 for no label; null: every token is its own label */
       labels: number[] | null;
-      /** 1 where the token belongs to the completion */
+      /** 1 for tokens of the completion */
       completion_mask: number[] | null;
-      /** 1 where the assistant wrote the token */
+      /** 1 for tokens that the assistant wrote */
       assistant_masks: number[] | null;
     };
 
 export interface RowOptions {
   /** key of a plain text row; default `text` */
   dataset_text_field?: string;
-  /** a system turn put before every conversation that has none */
+  /** a system turn for every conversation without one */
   system_prompt?: string | null;
 }
 
@@ -42,9 +42,11 @@ export interface RowOptions {
  *
  * In this order: `input_ids`; `prompt` and `completion`; `messages` (or ShareGPT's `conversations`); `text`;
  * `question` and `answer` (GSM8K), or Alpaca's `instruction`, `input` and `output`, which become a user prompt and an
- * assistant completion. A row's `system` column, else `system_prompt`, goes before conversations that have no system turn.
+ * assistant completion. A row's `system` column, else `system_prompt`, becomes the system turn of conversations without
+ * one.
  *
- * @throws {DataError} `train.jsonl, row 3: …` when no format fits, a field has the wrong type, or nothing is to be learnt
+ * @throws {DataError} `train.jsonl, row 3: …` no format matches, a field has the wrong type, or there is nothing to
+ *   learn
  */
 export function parseRow(source: NumberedRow, options: RowOptions = {}): Row {
   const { row } = source;
@@ -114,7 +116,7 @@ const QUESTIONS: readonly (readonly [string, string])[] = [
   ["instruction", "output"],
 ];
 
-/** The question of a row. Alpaca's `input` follows its `instruction` on a line of its own. */
+/** The question of a row. Alpaca's `input` follows its `instruction` on a new line. */
 function questionOf(source: NumberedRow, key: string): string {
   const text = stringField(source, key);
   const { input } = source.row;
@@ -138,15 +140,15 @@ function history(source: NumberedRow): Message[] {
   ]);
 }
 
-/** A prompt to complete, of a row that may hold more; plain text or a conversation. */
+/** A prompt to complete, as plain text or a conversation. */
 type Prompt = { prompt: string } | ({ prompt: Message[] } & ChatExtras);
 
 /**
  * The prompt of a row, for training on the model's own completions: `prompt` as text or as messages, else `question`,
  * `problem` or `instruction` (with Alpaca's `input`) as a user's turn. The row's `system` column, else `system_prompt`,
- * goes before conversations that have no system turn.
+ * becomes the system turn of conversations without one.
  *
- * @throws {DataError} `train.jsonl, row 3: …` when there is none, it is empty, or the assistant has the last turn
+ * @throws {DataError} `train.jsonl, row 3: …` the prompt is missing or empty, or the assistant has the last turn
  */
 export function parsePrompt(source: NumberedRow, options: RowOptions = {}): Prompt {
   const { row } = source;
@@ -209,7 +211,7 @@ function tokensRow(source: NumberedRow): Row {
     if (values !== null && values.length !== input_ids.length) {
       throw rowError(
         source,
-        `"${key}" has ${values.length} entries and "input_ids" ${input_ids.length}; they must agree`,
+        `"${key}" has ${values.length} entries and "input_ids" has ${input_ids.length}; the numbers must be equal`,
       );
     }
     return values;
@@ -236,7 +238,7 @@ function requireCompletion(source: NumberedRow, key: string, messages: Message[]
   );
   if (!written) {
     const roles = messages.map((message) => message.role).join(", ");
-    throw rowError(source, `has no completion: "${key}" (${roles || "empty"}) holds no assistant turn with content`);
+    throw rowError(source, `has no completion: "${key}" (${roles || "empty"}) has no assistant turn with content`);
   }
 }
 

@@ -3,15 +3,15 @@ import { DataError } from "../errors.ts";
 export type SamplingStrategy = "random" | "sequential" | "group_by_length";
 
 interface SamplerOptions {
-  /** tokens of each row; needed by `group_by_length` */
+  /** tokens of each row; required by `group_by_length` */
   lengths?: readonly number[];
-  /** rows that are processed together; `group_by_length` sorts within 50 of them, as transformers does */
+  /** rows per batch; `group_by_length` sorts within 50 batches, as transformers does */
   batch_size?: number;
 }
 
 /**
- * A stream of uniform 32-bit integers that depends on (seed, stream) alone: SplitMix32, a counter hashed by two
- * multiply-xorshift rounds. No state has to be saved: a resumed run makes the epoch's order again and skips to its cursor.
+ * A stream of uniform 32-bit integers that depends only on (seed, stream): SplitMix32, a counter hashed by two
+ * multiply-xorshift rounds. No state needs saving: a resumed run recreates the epoch's order and skips to its position.
  *
  * @see Steele, Lea and Flood 2014, doi:10.1145/2660193.2660195; constants of Wellons' "lowbias32"
  */
@@ -32,12 +32,12 @@ function hash32(x: number): number {
 }
 
 /**
- * The order in which epoch `epoch` visits `n` rows: a permutation of 0 … n−1 that depends on the arguments alone.
+ * The order in which epoch `epoch` visits `n` rows: a permutation of 0 … n−1 that depends only on the arguments.
  *
  * - `random`: Fisher-Yates shuffle.
- * - `sequential`: as they are.
- * - `group_by_length`: shuffled, then sorted by falling length within chunks of 50 batches, so that the rows of a
- *   batch are of similar length; the longest row of all comes first, so that a lack of memory shows at once.
+ * - `sequential`: in file order.
+ * - `group_by_length`: shuffled, then sorted by descending length within chunks of 50 batches, so that the rows of a
+ *   batch have similar lengths; the longest row comes first, so that a lack of memory shows at once.
  *
  * @param epoch from 0
  * @throws {DataError} a count, epoch or seed that is not a whole number; `group_by_length` without lengths
@@ -70,7 +70,7 @@ export function epochOrder(
   return strategy === "group_by_length" ? groupByLength(order, options) : order;
 }
 
-/** A uniform integer in [0, n): values past the last multiple of n are drawn again, so that none is likelier. */
+/** A uniform integer in [0, n): values past the last multiple of n are drawn again, to avoid a bias. */
 function below(n: number, next: () => number): number {
   const fair = 2 ** 32 - (2 ** 32 % n);
   let value = next();
@@ -81,7 +81,7 @@ function below(n: number, next: () => number): number {
 function groupByLength(order: Uint32Array, { lengths, batch_size = 1 }: SamplerOptions): Uint32Array {
   if (!lengths || lengths.length !== order.length) {
     throw new DataError(
-      `group_by_length needs the length of each of ${order.length} rows, and got ${lengths?.length ?? 0}`,
+      `group_by_length needs the length of each of ${order.length} rows, but got ${lengths?.length ?? 0}`,
     );
   }
   const chunk = Math.max(1, 50 * batch_size);
@@ -90,7 +90,7 @@ function groupByLength(order: Uint32Array, { lengths, batch_size = 1 }: SamplerO
   }
   let longest = 0;
   for (let i = 1; i < order.length; i++) if (lengths[order[i]!]! > lengths[order[longest]!]!) longest = i;
-  // Each chunk's longest row is its first: swapping two of them keeps the chunks sorted but for one place.
+  // Each chunk begins with its longest row: swapping two of these keeps the chunks sorted except at one place.
   if (order.length > 0) [order[0], order[longest]] = [order[longest]!, order[0]!];
   return order;
 }

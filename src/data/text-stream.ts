@@ -1,43 +1,43 @@
 import { DataError } from "../errors.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
-/** What bytes that are no character, or not yet one, decode to. */
+/** The decoding of invalid or incomplete UTF-8. */
 const BROKEN = "\ufffd";
 
 /**
- * Text of tokens as they come. A character that is spread over several tokens comes whole; text that may turn out to be
- * the beginning of a stop string is held back until that is known. A stop string ends the text and is left out of it, as
- * vLLM's `include_stop_str_in_output=False` has it: of several the one that is complete first, of those the longest.
+ * Decodes tokens as they arrive. Characters that span several tokens are output whole; text that may begin a stop
+ * string is held back until that is known. A stop string ends the text and is not part of it, as with vLLM's
+ * `include_stop_str_in_output=False`. Of several stop strings, the first complete one counts; of those, the longest.
  *
- * Special tokens are left out. What `push` and `end` return adds up to what `decode` makes of all tokens; exact for
+ * Special tokens are left out. The outputs of `push` and `end` concatenate to `decode` of all tokens; exact for
  * byte-level tokenizers, such as all of Qwen's.
  */
 export class TextStream {
   private readonly tokenizer: Pick<Tokenizer, "decode">;
   private readonly stops: readonly string[];
   private readonly longest: number;
-  /** tokens since the last one that ended with a whole character */
+  /** tokens since the last token that ended with a whole character */
   private readonly open: number[] = [];
-  /** characters of the open tokens' text that are already out */
+  /** characters of the open tokens' text that are already output */
   private out = 0;
   /** whole characters that may begin a stop string */
   private held = "";
-  /** all text that has come out */
+  /** all text output so far */
   text = "";
-  /** tokens that were taken in: with a stop string, those up to the one that completed it */
+  /** number of processed tokens; with a stop string, up to the token that completed it */
   tokens = 0;
   /** the stop string that ended the text */
   stopped: string | null = null;
 
-  /** @throws {DataError} an empty stop string, which would end every text before it begins */
+  /** @throws {DataError} an empty stop string, which would end every text at once */
   constructor(tokenizer: Pick<Tokenizer, "decode">, stops: readonly string[] = []) {
-    if (stops.includes("")) throw new DataError("Cannot stop at an empty text: a stop string needs a character");
+    if (stops.includes("")) throw new DataError("Cannot use an empty stop string: it needs at least one character");
     this.tokenizer = tokenizer;
     this.stops = stops;
     this.longest = Math.max(0, ...stops.map((stop) => stop.length));
   }
 
-  /** The text that these tokens make certain. Tokens after a stop string are not taken in. */
+  /** Adds tokens and returns the text that is now certain. Tokens after a stop string are ignored. */
   push(ids: ArrayLike<number>): string {
     let fresh = "";
     for (let i = 0; i < ids.length && this.stopped === null; i++) {
@@ -48,7 +48,7 @@ export class TextStream {
     return fresh;
   }
 
-  /** What was held back, once no more tokens come. */
+  /** The held-back text; call after the last token. */
   end(): string {
     if (this.stopped !== null) return "";
     let fresh = this.match(this.decoded().slice(this.out));
@@ -64,7 +64,7 @@ export class TextStream {
     return this.tokenizer.decode(this.open, { skip_special_tokens: true });
   }
 
-  /** Whole characters that a token adds. An unfinished one at the end of the tokens decodes to a single BROKEN. */
+  /** Whole characters that a token adds. An incomplete character at the end decodes to a single BROKEN. */
   private decode(id: number): string {
     this.open.push(id);
     const text = this.decoded();
@@ -78,7 +78,7 @@ export class TextStream {
     return fresh;
   }
 
-  /** Lets text out up to a stop string, or to what may begin one. */
+  /** Outputs text up to a stop string, or up to text that may begin one. */
   private match(fresh: string): string {
     this.held += fresh;
     let [start, end] = [-1, Number.POSITIVE_INFINITY];
@@ -94,7 +94,7 @@ export class TextStream {
     return certain;
   }
 
-  /** Characters at the end of what is held that begin a stop string. */
+  /** Number of held characters at the end that begin a stop string. */
   private begun(): number {
     for (let length = Math.min(this.held.length, this.longest - 1); length > 0; length--) {
       const tail = this.held.slice(-length);

@@ -5,7 +5,7 @@ import { type NumberedRow, parseRow, type Row, type RowOptions, rowError } from 
 import type { Tokenizer } from "./tokenizer.ts";
 import { trainingTemplate } from "./training-template.ts";
 
-/** Token ids of one sequence, and for each token the label it is scored against, −100 where it is not. Unshifted, as in HF. */
+/** Token ids of one sequence, and each token's label, −100 if the token is not scored. Unshifted, as in HF. */
 export interface TokenizedRow {
   input_ids: ArrayLike<number>;
   labels: ArrayLike<number>;
@@ -15,32 +15,32 @@ export interface TokenizedRow {
 export interface TokenizeOptions extends RowOptions {
   /** null is enough for pre-tokenised rows */
   tokenizer: Tokenizer | null;
-  /** goes before the tokenizer's own template */
+  /** replaces the tokenizer's own template */
   chat_template?: string | null;
-  /** variables for the template; a row's own `chat_template_kwargs` go before them */
+  /** variables for the template; a row's own `chat_template_kwargs` take precedence */
   chat_template_kwargs?: Record<string, unknown>;
   /** text that ends a plain row; default the tokenizer's */
   eos_token?: string | null;
-  /** longest sequence, tokens; null: no truncation. Leave it null for packing that splits long rows. */
+  /** longest sequence, tokens; null: no truncation. Use null for packing that splits long rows. */
   max_length?: number | null;
   truncation_mode?: "keep_start" | "keep_end";
-  /** label the completion alone; null (default): yes for prompt/completion rows, no for others */
+  /** label only the completion; null (default): yes for prompt/completion rows, no for others */
   completion_only_loss?: boolean | null;
-  /** label what the assistant wrote alone; conversational rows only */
+  /** label only the assistant's text; for conversational rows */
   assistant_only_loss?: boolean;
-  /** rows of the model's embedding: larger ids are refused */
+  /** rows of the model's embedding: larger ids are errors */
   vocab_size?: number;
 }
 
 /**
- * Tokens and labels of one row, as TRL's SFTTrainer makes them.
+ * Tokens and labels of one row, as in TRL's SFTTrainer.
  *
  * - Plain text, and plain prompt + completion, end with the EOS token unless they already do.
- * - The completion begins after as many tokens as the prompt alone has, even where they differ (with a warning).
- * - A token has a label if every mask that applies says so: the completion's, the assistant's.
- * - Truncation cuts tokens and labels alike.
+ * - The completion begins after the number of tokens in the prompt alone, even if those tokens differ (with a warning).
+ * - A token has a label if every active mask includes it: the completion's, the assistant's.
+ * - Truncation applies to tokens and labels.
  *
- * @returns `warning`: what is odd about the row, or null; `notes`: what of it is not trained on as it stands there
+ * @returns `warning`: a problem of the row, or null; `notes`: parts of the row that training does not see unchanged
  * @throws {DataError} with the row's file and number
  */
 export function tokenizeRow(
@@ -50,10 +50,10 @@ export function tokenizeRow(
   const row = parseRow(source, options);
   const only = options.completion_only_loss ?? null;
   if (only && (row.format === "text" || row.format === "messages")) {
-    throw rowError(source, `completion_only_loss: true needs prompt and completion, and the row has ${row.format}`);
+    throw rowError(source, `completion_only_loss: true needs prompt and completion, but the row has ${row.format}`);
   }
   if (options.assistant_only_loss && (row.format === "text" || row.format === "plain")) {
-    throw rowError(source, `assistant_only_loss: true needs a conversation, and the row is plain (${row.format})`);
+    throw rowError(source, `assistant_only_loss: true needs a conversation, but the row is plain (${row.format})`);
   }
   const made = row.format === "tokens" ? fromTokens(source, row, options) : fromText(source, row, options);
   const { input_ids, masks, warning, notes } = made;
@@ -95,7 +95,7 @@ function fromTokens(source: NumberedRow, row: Row & { format: "tokens" }, option
 function fromText(source: NumberedRow, row: Exclude<Row, { format: "tokens" }>, options: TokenizeOptions): Made {
   const tokenizer = options.tokenizer;
   if (!tokenizer)
-    throw rowError(source, "has text, and no tokenizer was loaded; give a model folder with tokenizer.json");
+    throw rowError(source, "has text, but no tokenizer was loaded; use a model folder with tokenizer.json");
   const withSpecial = { add_special_tokens: true };
 
   if (row.format === "text") {
@@ -110,7 +110,7 @@ function fromText(source: NumberedRow, row: Exclude<Row, { format: "tokens" }>, 
   }
   const published = options.chat_template ?? tokenizer.chat_template;
   if (published === null) {
-    throw rowError(source, "is a conversation, and the model has no chat template; set chat_template_path");
+    throw rowError(source, "is a conversation, but the model has no chat template; set chat_template_path");
   }
   const template = options.assistant_only_loss ? trainingTemplate(published) : published;
   const chat: ChatOptions = {
@@ -146,7 +146,7 @@ function fromText(source: NumberedRow, row: Exclude<Row, { format: "tokens" }>, 
 
 const textFieldOf = (options: TokenizeOptions): string => options.dataset_text_field ?? "text";
 
-/** The columns that a conversation's row is made of. */
+/** The columns of a conversational row. */
 function columnsOf({ row }: NumberedRow): string[] {
   const all = ["messages", "conversations", "question", "instruction", "prompt"];
   const first = all.find((name) => row[name] !== undefined && row[name] !== null)!;
@@ -166,7 +166,7 @@ function withCompletion(
     differs < 0
       ? null
       : `${source.file}, row ${source.number}: the prompt alone is not the start of prompt + completion (they differ at ` +
-        `token ${differs + 1} of ${prompt.length}); labels begin after ${prompt.length} tokens all the same, as in TRL`;
+        `token ${differs + 1} of ${prompt.length}); labels still begin after ${prompt.length} tokens, as in TRL`;
   const made = { input_ids, labels: null, warning, notes: [] };
   if (options.completion_only_loss === false) return { ...made, masks };
   return { ...made, masks: [input_ids.map((_, i) => i >= prompt.length), ...masks] };
@@ -186,7 +186,7 @@ function encodeChat(
   const { text, spans } = renderAssistantSpans(template, messages, chat);
   const made = encodeSpans(tokenizer, text, spans);
   if (!made.mask.some(Boolean))
-    throw new DataError("assistant_only_loss: the assistant wrote no token of this conversation");
+    throw new DataError("assistant_only_loss: this conversation has no tokens of the assistant");
   return { text, input_ids: made.input_ids, masks: [made.mask] };
 }
 
@@ -226,7 +226,7 @@ function encodeSpans(tokenizer: Tokenizer, text: string, spans: Span[]): { input
 
 function eosToken(source: NumberedRow, options: TokenizeOptions): string {
   const eos = options.eos_token ?? options.tokenizer?.eos_token;
-  if (!eos) throw rowError(source, "is plain text, and the tokenizer names no eos_token to end it with; set eos_token");
+  if (!eos) throw rowError(source, "is plain text, but the tokenizer has no eos_token to end it; set eos_token");
   return eos;
 }
 
@@ -238,7 +238,7 @@ export interface TokenizedDataset {
   rows: TokenizedRow[];
   /** rows left out because no token had a label (after truncation) */
   dropped: number;
-  /** rows that were cut at `max_length` or fill it exactly */
+  /** rows that were truncated to `max_length`, or fill it exactly */
   truncated: number;
   /** tokens in `rows` */
   num_tokens: number;
@@ -249,12 +249,12 @@ export interface TokenizedDataset {
 }
 
 /**
- * Tokenises every row. Gives the event loop a turn every 50 ms, so that a page or Ctrl-C stays responsive.
+ * Tokenises every row. Yields to the event loop every 50 ms, so that a page or Ctrl-C stays responsive.
  *
  * @param options.signal stops between two rows
- * @param options.onProgress called now and then with the rows read so far
- * @throws {DataError} the first bad row, or a data set in which no row has a label
- * @throws {AbortError} when `signal` fires
+ * @param options.onProgress called regularly with the number of rows read
+ * @throws {DataError} the first invalid row, or a data set in which no row has a label
+ * @throws {AbortError} `signal` fired
  */
 export async function tokenizeDataset(
   rows: AsyncIterable<NumberedRow> | Iterable<NumberedRow>,
@@ -276,11 +276,12 @@ export async function tokenizeDataset(
     told.add(notes);
     if (warning && ++odd <= 3) made.warnings.push(warning);
     if (input_ids.length >= max) made.truncated++;
-    // The first token has nothing before it to be predicted from.
+    // Nothing predicts the first token.
     const scored = labels.reduce((n, label, i) => (i > 0 && label !== -100 ? n + 1 : n), 0);
     if (scored === 0) made.dropped++;
     else {
-      made.rows.push({ input_ids: Int32Array.from(input_ids), labels: Int32Array.from(labels) }); // half of an array, or less
+      // at most half the memory of an array
+      made.rows.push({ input_ids: Int32Array.from(input_ids), labels: Int32Array.from(labels) });
       made.num_tokens += input_ids.length;
       made.num_labels += scored;
     }

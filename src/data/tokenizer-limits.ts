@@ -1,25 +1,25 @@
 import { FormatError } from "../errors.ts";
 
-/** Ways to match that a bounded repetition may have: past that a regular expression can try for years. */
+/** Most ways to match of a bounded repetition: with more, a regular expression can run for years. */
 const mostWays = 10_000;
-/** Unbounded repetitions that one alternative may have one after the other; published tokenizers have two. */
+/** Most consecutive unbounded repetitions in one alternative; published tokenizers have two. */
 const mostRepeats = 2;
-/** How often longer all replacements together may make a text. */
+/** Most growth of a text by all replacements together, as a factor. */
 const mostGrowth = 64;
-/** Levels of groups, and of steps in steps. */
+/** Most levels of groups, and of nested steps. */
 const mostLevels = 50;
 
-/** What a piece of a regular expression can do. */
+/** The matching cost of a piece of a regular expression. */
 interface Shape {
-  /** ways to match one text */
+  /** number of ways to match one text */
   ways: number;
-  /** unbounded repetitions one after the other */
+  /** consecutive unbounded repetitions */
   repeats: number;
 }
 
 /**
- * Refuses a regular expression that can take for ever. JavaScript's engine tries every way to match: in `(a+)+$` these
- * double with each letter. A repeated group must match in one way alone, and few repetitions may follow each other.
+ * Refuses a regular expression that can run forever. JavaScript's engine tries every way to match: in `(a+)+$`, the
+ * number doubles with each letter. A repeated group must match in only one way, and few repetitions may be consecutive.
  *
  * @throws {Error} with the reason
  */
@@ -52,7 +52,7 @@ class PatternReader {
 
   private sequence(depth: number): Shape {
     const shape: Shape = { ways: 1, repeats: 0 };
-    // a bracket that none opened is a character, as in BLOOM's pattern: the library mends it
+    // an unopened bracket is a literal, as in BLOOM's pattern: the library fixes it
     const ends = (c: string): boolean => c === "|" || (c === ")" && depth > 0);
     while (this.at < this.text.length && !ends(this.text[this.at])) {
       const next = this.repeated(this.atom(depth));
@@ -85,7 +85,7 @@ class PatternReader {
     for (let first = true; this.text[this.at] !== "]" || first; first = false) {
       if (this.at >= this.text.length) throw new Error("a set of characters does not close");
       this.at += this.text[this.at] === "\\" ? 2 : 1;
-      // JavaScript closes an empty set at once
+      // in JavaScript, `[]` is an empty set
       if (first && this.text[this.at - 1] === "]") return;
     }
     this.at++;
@@ -116,8 +116,7 @@ type Json = Record<string, unknown>;
 const STAGES = ["normalizer", "pre_tokenizer", "post_processor", "decoder"];
 
 /**
- * Holds the stages of a tokenizer.json to what they may cost: their patterns, and how much their replacements lengthen a
- * text.
+ * Checks the cost of a tokenizer.json's stages: their patterns, and the growth of a text by their replacements.
  *
  * @throws {FormatError} with the stage and the pattern
  */
@@ -135,7 +134,7 @@ export function checkStages(json: Json): void {
         } catch (error) {
           const shown = of.Regex.length > 60 ? `${of.Regex.slice(0, 60)}…` : of.Regex;
           throw new FormatError(
-            `tokenizer.json: the pattern ${shown} of its ${stage} can take for ever: ${(error as Error).message}`,
+            `tokenizer.json: the pattern ${shown} of its ${stage} can run forever: ${(error as Error).message}`,
           );
         }
       }

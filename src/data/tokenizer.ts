@@ -5,13 +5,13 @@ import { isObject } from "../text/json.ts";
 import { messageOf, show } from "../text/show.ts";
 import { checkStages } from "./tokenizer-limits.ts";
 
-/** The text of the files that a checkpoint's tokenizer is made of, under Hugging Face's names. */
+/** The contents of a tokenizer's files, under Hugging Face's names. */
 interface TokenizerFiles {
   /** `tokenizer.json` */
   tokenizerJson: string;
   /** `tokenizer_config.json`: special tokens, often the chat template */
   tokenizerConfig?: string;
-  /** `chat_template.jinja`; goes before a template in `tokenizer_config.json`, as in transformers */
+  /** `chat_template.jinja`; overrides a template in `tokenizer_config.json`, as in transformers */
   chatTemplate?: string;
   /** `generation_config.json`: further ids that end a completion */
   generationConfig?: string;
@@ -23,15 +23,15 @@ interface TokenizerFiles {
 export interface Tokenizer {
   /**
    * Token ids of `text`. Special tokens written in the text are recognised.
-   * `add_special_tokens` (default false) also adds what the checkpoint puts around plain text, such as a BOS.
+   * `add_special_tokens` (default false) also adds the checkpoint's special tokens around plain text, such as BOS.
    */
   encode(text: string, options?: { add_special_tokens?: boolean }): number[];
   /**
-   * Ids with, for each, the end of its bytes in the UTF-8 of `normalize(text)`, so that characters can be mapped to
-   * tokens. Null when the tokenizer is not byte-level and the mapping is not exact.
+   * Ids, and for each id the end of its bytes in the UTF-8 of `normalize(text)`, to map characters to tokens. Null if
+   * the tokenizer is not byte-level, so that the mapping is not exact.
    */
   encodeWithByteEnds(text: string): { ids: number[]; byteEnds: number[] } | null;
-  /** The text as the model sees it: Unicode-normalised where tokenizer.json asks for it. */
+  /** The text as the model sees it: Unicode-normalised if tokenizer.json requires it. */
   normalize(text: string): string;
   /** Text of `ids`; ids outside the vocabulary (padding rows of an embedding) are left out. */
   decode(ids: ArrayLike<number>, options?: { skip_special_tokens?: boolean }): string;
@@ -46,19 +46,19 @@ export interface Tokenizer {
   /** one past the largest id; the model's embedding may have more rows */
   vocab_size: number;
   chat_template: string | null;
-  /** The id of a token by its exact text, such as `<|im_end|>`, or null when it is not one token. */
+  /** The id of a token by its exact text, such as `<|im_end|>`, or null if it is not one token. */
   tokenIds(name: string): number | null;
 }
 
 type Json = Record<string, unknown>;
 
-// The largest published vocabularies have some 260 000 entries; an id far past that would size a lookup array.
+// The largest published vocabularies have about 260 000 entries; a far larger id would allocate a huge lookup array.
 const maxTokenId = 1 << 24;
 
 /**
  * Builds the tokenizer of a checkpoint from the text of its files.
  *
- * @throws {FormatError} a file that is not JSON, or not what its name says; the message names the file
+ * @throws {FormatError} a file that is not JSON, or has unexpected content; the message names the file
  * @see https://huggingface.co/docs/tokenizers (tokenizer.json)
  */
 export function loadTokenizer(files: TokenizerFiles): Tokenizer {
@@ -81,7 +81,7 @@ export function loadTokenizer(files: TokenizerFiles): Tokenizer {
   const idOf = (token: string | null): number | null => (token === null ? null : (inner.token_to_id(token) ?? null));
   const special = (name: "eos" | "bos" | "pad"): { token: string | null; id: number | null } => {
     const named = tokenText(config[`${name}_token`]);
-    // null says that there is none, whatever config.json names
+    // null means none, even if config.json names one
     if (config[`${name}_token`] === null) return { token: null, id: null };
     if (named !== null) return { token: named, id: idOf(named) };
     const id = idList(modelConfig[`${name}_token_id`])[0] ?? idList(generation[`${name}_token_id`])[0];
@@ -99,8 +99,8 @@ export function loadTokenizer(files: TokenizerFiles): Tokenizer {
   const cleanUp = config.clean_up_tokenization_spaces === true;
   const utf8 = new TextEncoder();
 
-  // Added tokens cut a text into sections that are encoded apart. A row is encoded as prompt and as prompt + completion,
-  // which share all sections but the last: remembering them halves the time.
+  // Added tokens split a text into sections that are encoded separately. A row is encoded as prompt and as prompt +
+  // completion, which share all sections but the last: a cache halves the time.
   const separable = (json.added_tokens as Json[]).every((t) => !t.lstrip && !t.rstrip && !t.normalized);
   const sections = separable && byteLevel && added.size > 0 ? sectionPattern([...added.values()]) : null;
   const remembered = new Map<string, number[]>();
@@ -110,7 +110,7 @@ export function loadTokenizer(files: TokenizerFiles): Tokenizer {
     if (known) return known;
     const ids: (number | undefined)[] = inner.encode(piece, { add_special_tokens }).ids;
     if (ids.some((id) => id === undefined)) {
-      throw new FormatError(`tokenizer.json has no token, and no unknown token, for part of ${show(piece)}`);
+      throw new FormatError(`tokenizer.json has neither a token nor an unknown token for part of ${show(piece)}`);
     }
     if (sections && !add_special_tokens && piece.length < 65536) {
       if (remembered.size >= 64) remembered.delete(remembered.keys().next().value as string);
@@ -142,7 +142,7 @@ export function loadTokenizer(files: TokenizerFiles): Tokenizer {
       let end = 0;
       for (const [i, id] of ids.entries()) {
         const content = added.get(id);
-        // A byte-level token is spelt with one character a byte.
+        // A byte-level token is written with one character per byte.
         end += content === undefined ? (inner.id_to_token(id) ?? "").length : utf8.encode(content).length;
         byteEnds[i] = end;
       }
@@ -172,7 +172,7 @@ export function loadTokenizer(files: TokenizerFiles): Tokenizer {
 function checkVocabulary(json: Json): number {
   const model = json.model;
   if (!isObject(model)) throw new FormatError('tokenizer.json has no "model" object');
-  // Older files leave the type out; the library would take any other name for a plain word list.
+  // Older files omit the type; the library would treat any other name as a plain word list.
   if (model.type !== undefined && !["BPE", "WordPiece", "Unigram"].includes(String(model.type))) {
     throw new FormatError(`tokenizer.json: "model.type" must be BPE, WordPiece or Unigram, not ${model.type}`);
   }
@@ -199,7 +199,7 @@ function checkVocabulary(json: Json): number {
   return largest + 1;
 }
 
-/** Matches any of the added tokens, the longest where several begin alike, and keeps them in a split. */
+/** Matches any of the added tokens (the longest of several), and keeps them in a split. */
 function sectionPattern(contents: string[]): RegExp {
   const escaped = contents.filter(Boolean).map((content) => content.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&"));
   return new RegExp(`(${escaped.sort((a, b) => b.length - a.length).join("|")})`);
@@ -224,11 +224,11 @@ function parseObject(text: string, file: string): Json {
   } catch (error) {
     throw new FormatError(`${file} is not JSON: ${messageOf(error)}`);
   }
-  if (!isObject(value)) throw new FormatError(`${file} must hold a JSON object, not ${show(text)}`);
+  if (!isObject(value)) throw new FormatError(`${file} must contain a JSON object, not ${show(text)}`);
   return value;
 }
 
-/** A special token is a string or `{content}`, as both are published. */
+/** A special token is a string or `{content}`: published files have both. */
 function tokenText(value: unknown): string | null {
   if (typeof value === "string") return value;
   return isObject(value) && typeof value.content === "string" ? value.content : null;

@@ -1,8 +1,8 @@
-/** One change to a template: the text that must be in it, exactly once, and what stands there for training. */
+/** One change to a template: a text that must occur exactly once, and its replacement for training. */
 type Edit = readonly [from: string, to: string];
 
 interface Family {
-  /** the published template that the edits fit */
+  /** the published template for these edits */
   readonly name: string;
   readonly edits: readonly Edit[];
 }
@@ -14,7 +14,7 @@ const TOOL = `    {%- elif message.role == "tool" %}\n`;
 const close: Edit = [END + TOOL, `${END}        {%- endgeneration %}\n${TOOL}`];
 const HEADER = "        {{- '<|im_start|>' + message.role + '\\n' }}\n";
 
-/** Qwen3.5 and later think in every turn when they are trained, whatever condition the published template has. */
+/** In training, Qwen3.5 and later think in every turn, whatever the condition of the published template. */
 function thinking(condition: string): readonly Edit[] {
   const told =
     "{{- '<|im_start|>' + message.role + '\\n<think>\\n' + reasoning_content + '\\n</think>\\n\\n' + content }}";
@@ -31,8 +31,8 @@ function thinking(condition: string): readonly Edit[] {
 const LAST = "loop.index0 > ns.last_query_index";
 
 /**
- * What TRL 1.13's training templates change: `{% generation %}` around what the assistant writes, and the thinking of
- * every turn, which the published ones drop from all but the last.
+ * The changes of TRL 1.13's training templates: `{% generation %}` around the assistant's text, and the thinking of
+ * every turn, which the published templates keep only in the last.
  *
  * @see https://github.com/huggingface/trl/tree/v1.13.0/trl/chat_templates
  */
@@ -101,13 +101,13 @@ const FAMILIES: readonly Family[] = [
   },
 ];
 
-/** `{% generation %}`, with which a template marks what the assistant writes. */
+/** `{% generation %}`, with which a template marks the assistant's text. */
 export const generationTag = /\{%-?\s*generation\s*-?%\}/;
 
 /**
- * The template that TRL trains with when `assistant_only_loss` is on: for those of Qwen2.5, Qwen3, Qwen3-2507, Qwen3.5
- * and its successors, and DeepSeek-R1-Distill one that marks the assistant's tokens and keeps the thinking of all turns.
- * Any other template, and one that marks them itself, stays as it is.
+ * TRL's training template for `assistant_only_loss`. For the templates of Qwen2.5, Qwen3, Qwen3-2507, Qwen3.5 and its
+ * successors, and DeepSeek-R1-Distill, it marks the assistant's tokens and keeps the thinking of all turns. Other
+ * templates, and templates with their own marks, do not change.
  */
 export function trainingTemplate(template: string): string {
   const lines = template.replace(/\r\n?/g, "\n");

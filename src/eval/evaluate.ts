@@ -10,30 +10,30 @@ export interface EvalProblem extends Pick<EvalRecord, "problem" | "difficulty" |
   global_id: number;
   original_id: string;
   source_dataset: string;
-  /** null where tests decide */
+  /** null if tests decide */
   ground_truth: string | null;
-  /** null where the answer decides */
+  /** null if the answer decides */
   tests: Omit<CodeTask, "code"> | null;
   prompt_ids: readonly number[];
 }
 
-/** What a model wrote for a problem. Lists hold a value a response. */
+/** A model's responses to a problem. Lists hold one value per response. */
 export type Written = Pick<EvalRecord, "responses" | "completion_tokens" | "finish_reasons">;
 
-/** What a problem's responses come to. Lists hold a value a response. */
+/** The grades of a problem's responses. Lists hold one value per response. */
 export type Verdicts = Pick<EvalRecord, "extracted_answers" | "correct_responses" | "outcomes" | "passed_tests">;
 
 export interface Graders {
   grading: GradeOptions;
-  /** runs programs; opened when the first is to be run */
+  /** runs programs; opened before the first program runs */
   executor: () => CodeExecutor;
   signal?: AbortSignal;
 }
 
 /**
- * Grades a problem's responses: by mathematical equality with its answer, or by running the program of each on its tests.
+ * Grades a problem's responses: by mathematical equality with the answer, or by running each response's program on the tests.
  *
- * @throws {AbortError} the signal was aborted while programs ran
+ * @throws {AbortError} the signal was aborted while programs were running
  */
 export async function judge(
   { ground_truth, tests }: Pick<EvalProblem, "ground_truth" | "tests">,
@@ -63,7 +63,7 @@ export async function judge(
   };
 }
 
-/** The answer that most responses agree on, by mathematical equality, and whether it is right. */
+/** The answer that most responses agree on, by mathematical equality, and whether it is correct. */
 export function majority(
   answers: readonly (string | null)[],
   correct: readonly boolean[],
@@ -83,7 +83,7 @@ export function majority(
   return { answer: first.answer, correct: first.correct };
 }
 
-/** A problem's record, as the evaluation's file holds it. */
+/** A problem's record for the evaluation's file. */
 export function recordOf(problem: EvalProblem, written: Written, verdicts: Verdicts): EvalRecord {
   const { global_id, original_id, source_dataset, ground_truth, tests, difficulty, solution, url } = problem;
   const { responses, completion_tokens, finish_reasons } = written;
@@ -115,27 +115,27 @@ export function recordOf(problem: EvalProblem, written: Written, verdicts: Verdi
   };
 }
 
-/** A response that has ended. */
+/** A complete response. */
 export interface Response {
-  /** place of its problem among those asked */
+  /** index of its problem */
   problem: number;
-  /** its number among the problem's */
+  /** its number among the problem's responses */
   response: number;
   text: string;
   tokens: number;
   finish_reason: "stop" | "length";
 }
 
-/** What is kept as it comes: responses cost the most, then programs that run until their time is over. */
+/** Results to save as they arrive. Responses cost the most time, then programs that run into their time limit. */
 interface Keep {
   written(problem: EvalProblem, written: Written): Promise<void>;
   verdicts(problem: EvalProblem, verdicts: Verdicts, record: EvalRecord): Promise<void>;
 }
 
 /**
- * Gathers each problem's `n` responses from those of all, keeps them, and grades them while others are written.
+ * Collects each problem's `n` responses, saves them, and grades them while other responses are generated.
  *
- * @throws whatever broke first: writing, keeping or grading; all that was written until then was kept
+ * @throws the first error of generating, saving or grading; earlier responses are saved
  */
 export async function evaluate(
   problems: readonly EvalProblem[],

@@ -6,7 +6,7 @@ import type { Transformer } from "../model/transformer.ts";
 import { goldAnswer } from "../rewards/answers.ts";
 import { isRight } from "../rewards/final-answer.ts";
 
-/** A question and its expected answer, GSM8K's `#### N` or a plain one. */
+/** A question and its expected answer, plain or as GSM8K's `#### N`. */
 export interface Problem {
   prompt: Message[];
   answer: string;
@@ -16,26 +16,26 @@ interface SolveOptions {
   max_new_tokens: number;
   /** 0, the default, takes the most probable token */
   temperature?: number;
-  /** completions a problem; default 1 */
+  /** completions per problem; default 1 */
   samples?: number;
   seed?: number;
   slots?: number;
-  /** completions that have ended */
+  /** number of completed completions */
   onProgress?: (done: number, total: number) => void;
   signal?: AbortSignal;
 }
 
-/** What a model made of one problem. */
+/** A model's result on one problem. */
 export interface Solved {
   /** text without special tokens */
   completions: string[];
-  /** of each completion */
+  /** one per completion */
   right: boolean[];
   /** tokens of all its completions */
   tokens: number;
 }
 
-/** Answers problems and grades the answers. @returns one a problem, in order */
+/** Generates and grades answers to problems. @returns one result per problem, in order */
 export async function solve(
   model: Transformer,
   tokenizer: Tokenizer,
@@ -85,21 +85,22 @@ export async function solve(
   });
 }
 
-/** Share of all completions that are right: greedy accuracy with one greedy completion a problem. */
+/** Share of correct completions. With one greedy completion per problem, this is greedy accuracy. */
 export function accuracy(solved: readonly Solved[]): number {
   const all = solved.flatMap(({ right }) => right);
-  if (all.length === 0) throw new ShapeError("Cannot take the accuracy of no completion");
+  if (all.length === 0) throw new ShapeError("Cannot compute an accuracy: there are no completions");
   return all.filter(Boolean).length / all.length;
 }
 
 /**
- * The chance that one of k completions is right, from n ≥ k of them of which c are: 1 − C(n−c, k) / C(n, k).
+ * The unbiased estimate of the probability that at least one of k completions is correct, given c correct among n ≥ k: 1 −
+ * C(n−c, k) / C(n, k).
  *
  * @see Chen et al. 2021, arXiv:2107.03374
  */
 export function passAtK(n: number, c: number, k: number): number {
   if (!(k >= 1 && k <= n && c >= 0 && c <= n)) {
-    throw new ShapeError(`Cannot take pass@${k} of ${n} completions with ${c} right`);
+    throw new ShapeError(`Cannot compute pass@${k} from ${n} completions with ${c} correct`);
   }
   let miss = 1;
   for (let i = n - c + 1; i <= n; i++) miss *= 1 - k / i;

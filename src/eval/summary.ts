@@ -2,7 +2,7 @@ import { ShapeError } from "../errors.ts";
 import type { EvalRecord, EvalResults, ShareOfProblems } from "./results.ts";
 import { passAtK } from "./solve.ts";
 
-/** What an evaluation's results say beside what its records come to. */
+/** Fields of an evaluation's results that do not follow from its records. */
 export type EvalSettings = Pick<
   EvalResults,
   | "model_type"
@@ -18,9 +18,9 @@ export type EvalSettings = Pick<
   | "qwench_version"
 >;
 
-/** The numbers of all records together. @param ks which pass@k to tell, each at most every record's `n_total` */
+/** Summarises all records. @param ks the k of each pass@k to compute, each at most every record's `n_total` */
 export function resultsOf(records: readonly EvalRecord[], settings: EvalSettings, ks: readonly number[]): EvalResults {
-  if (records.length === 0) throw new ShapeError("Cannot sum up an evaluation of no problem");
+  if (records.length === 0) throw new ShapeError("Cannot summarise an evaluation without problems");
   const { model_type, dataset, temperature, n_sampling, max_tokens, top_p, top_k, seed, ...named } = settings;
   const solved = records.filter(({ is_correct }) => is_correct).length;
   const accuracy = percent(solved, records.length);
@@ -63,12 +63,12 @@ export function resultsOf(records: readonly EvalRecord[], settings: EvalSettings
   };
 }
 
-/** Unbiased pass@k over problems, percent: with k = 1 the mean share of right responses. */
+/** Unbiased pass@k over problems, in percent. With k = 1 this is the mean share of correct responses. */
 export function passAt(records: readonly Pick<EvalRecord, "n_total" | "n_correct">[], k: number): number {
   return mean(records.map(({ n_total, n_correct }) => 100 * passAtK(n_total, n_correct, k)));
 }
 
-/** Records by a name, names in the order of numbers and letters; those without one are left out. */
+/** Groups records by a name, sorted numerically and alphabetically. Leaves out records without the name. */
 export function groups(
   records: readonly EvalRecord[],
   nameOf: (record: EvalRecord) => string | undefined,
@@ -101,5 +101,5 @@ function mean(values: readonly number[]): number {
 
 const most = (values: readonly number[]) => values.reduce((a, b) => Math.max(a, b), 0);
 const percent = (part: number, whole: number) => rounded((100 * part) / whole);
-/** Without the dust of binary fractions, so that files of equal records are equal. */
+/** Rounds away binary rounding errors, so that equal records give equal files. */
 const rounded = (value: number) => Number(value.toFixed(6));

@@ -3,8 +3,8 @@ const SLOT = 256;
 const SLOTS = 4096;
 
 /**
- * Parameters of all dispatches in one uniform buffer, found by dynamic offset. Equal parameters share a slot, so a step
- * of known shapes writes nothing.
+ * Parameters of all dispatches in one uniform buffer, bound by dynamic offset. Equal parameters share a slot, so a step
+ * with the shapes of an earlier step writes nothing.
  */
 export class UniformArena {
   readonly buffer: GPUBuffer;
@@ -26,7 +26,7 @@ export class UniformArena {
     return SLOT;
   }
 
-  /** True when no new parameters fit: submit what is recorded, then `reset`. */
+  /** True if no new parameters fit: submit the recorded work, then call `reset`. */
   get full(): boolean {
     return this.used >= SLOTS;
   }
@@ -57,7 +57,7 @@ export class UniformArena {
     this.written = this.used;
   }
 
-  /** Forgets all slots. Only when nothing recorded and unsubmitted refers to one. */
+  /** Forgets all slots. Call only if no unsubmitted work refers to a slot. */
   reset(): void {
     this.offsets.clear();
     this.used = 0;

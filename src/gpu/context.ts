@@ -12,47 +12,47 @@ import { StagingRing } from "./staging.ts";
 import { BufferStorage, inBuffer, type TensorStorage } from "./storage.ts";
 import type { DType, Tensor } from "./tensor.ts";
 
-/** What the adapter offers and Qwench uses. */
+/** Optional features that Qwench uses. */
 export interface GpuFeatures {
   f16: boolean;
   subgroups: boolean;
   /** WGSL tells a subgroup's number, and kernels use it */
   subgroupId?: boolean;
   timestamps: boolean;
-  /** matrices of a subgroup that products may be multiplied by, where that was asked for: operands are then rounded */
+  /** subgroup matrices for products, if requested: operands are then rounded */
   matrix?: SubgroupMatrix | null;
 }
 
-/** Hears how many waits for the GPU are under way. */
+/** Called with the number of pending waits for the GPU. */
 export interface Waiting {
   begin(): void;
   end(): void;
 }
 
-/** What a device is opened with. */
+/** Options for opening a device. */
 interface ContextOptions {
   features: GpuFeatures;
   profile: AdapterProfile;
-  /** time every kernel, where the adapter has timestamps */
+  /** time every kernel, if the adapter has timestamps */
   profiler?: boolean;
   waiting?: Waiting | null;
 }
 
 const UPLOAD_BYTES = 16 << 20;
-/** A 0.5B step binds some two thousand. */
+/** A step of a 0.5B model has about two thousand bind groups. */
 const MOST_BIND_GROUPS = 16_384;
 
-/** A device with its pool, caches and faults: what the recorder and the kernels need of WebGPU. */
+/** A device with its pool, caches and errors: the recorder's and the kernels' access to WebGPU. */
 export class GpuContext {
   readonly device: GPUDevice;
   readonly features: GpuFeatures;
-  /** how kernels suit themselves to the adapter */
+  /** kernel choices for the adapter */
   readonly profile: AdapterProfile;
   readonly limits: GPUSupportedLimits;
-  /** vendor, architecture and description in one line; names the adapter in tuning files and reports */
+  /** vendor, architecture and description in one line; identifies the adapter in tuning files and reports */
   readonly adapterName: string;
   readonly pool: Pool;
-  /** where frozen weights lie, and what kernels read in place of a buffer */
+  /** storage of frozen weights, and the textures that kernels read instead of buffers */
   readonly storage: TensorStorage;
   readonly programs: ProgramCache;
   readonly arena: UniformArena;
@@ -93,17 +93,17 @@ export class GpuContext {
     });
   }
 
-  /** A long-lived tensor: of exactly its size, zero until written. */
+  /** A long-lived tensor of exactly its size; zeros until written. */
   persistent(shape: readonly number[], dtype: DType, label: string, kind: MemoryKind): Tensor {
     return inBuffer(this.pool, shape, dtype, label, kind);
   }
 
-  /** A matrix of weights that no kernel will write: in a texture where products read those quicker. Zero until written. */
+  /** A weight matrix that no kernel writes: in a texture if products read that faster. Zeros until written. */
   frozen(shape: readonly number[], dtype: DType, label: string): Tensor {
     return this.storage.hold(shape, dtype, label);
   }
 
-  /** A long-lived tensor with content. */
+  /** A long-lived tensor with initial values. */
   upload(
     data: Float32Array | Uint32Array | Int32Array | Uint16Array,
     shape: readonly number[],
@@ -116,7 +116,7 @@ export class GpuContext {
     return tensor;
   }
 
-  /** Queues bytes to be written at `start` bytes into a tensor, before whatever is submitted next. */
+  /** Queues a write of bytes at byte offset `start` of a tensor, before the next submission. */
   write(tensor: Tensor, data: ArrayBufferView, start = 0): void {
     let bytes = new Uint8Array(data.buffer as ArrayBuffer, data.byteOffset, data.byteLength);
     if (start + bytes.length > tensor.bytes) {
@@ -134,47 +134,47 @@ export class GpuContext {
     }
   }
 
-  /** Frees a long-lived tensor now. What was submitted with it must have ended (`settle`). */
+  /** Frees a long-lived tensor now. Submitted work that uses it must have finished (`settle`). */
   drop(...tensors: Tensor[]): void {
     for (const { block } of tensors) if (block) this.pool.drop(block);
     this.bindGroups.clear();
   }
 
-  /** Frees every tensor, to load another model: compiled programs stay. Whoever holds a tensor must forget it. */
+  /** Frees every tensor, to load another model. Compiled programs stay; all tensors become invalid. */
   async clear(): Promise<void> {
     await this.settle();
     this.pool.clear();
     this.bindGroups.clear();
   }
 
-  /** Gives what nothing uses back to the device: between phases, or where the host needs room. */
+  /** Frees all unused memory: call it between phases, or when the host needs memory. */
   trim(): void {
     this.pool.trim();
     this.bindGroups.clear();
   }
 
-  /** Marks a step boundary: idle buffers go back to the device. */
+  /** Marks a step boundary: frees idle buffers. */
   endStep(): void {
     this.pool.endStep();
     this.storage.endStep();
-    // Bind groups of dropped buffers hold on to them; and steps of ever new lengths bring ever new ones.
+    // Bind groups keep dropped buffers alive, and steps of new lengths keep adding bind groups.
     if (this.pool.dropped !== this.dropped || this.bindGroups.size > MOST_BIND_GROUPS) this.bindGroups.clear();
     this.dropped = this.pool.dropped;
   }
 
-  /** Waits until the queue is empty; throws the first fault. */
+  /** Waits until the queue is empty; throws the first error. */
   async settle(): Promise<void> {
     await this.wait(this.device.queue.onSubmittedWorkDone());
     await this.verified();
   }
 
-  /** Waits for what the device has to say about everything submitted so far; throws the first fault. */
+  /** Waits for the device's error scopes of all work submitted so far; throws the first error. */
   async verified(): Promise<void> {
     await Promise.all(this.watched);
     this.check();
   }
 
-  /** Passes on a promise of the device, and lets the platform know that something waits for it. */
+  /** Returns a promise of the device, and tells the platform that something waits for it. */
   wait<T>(promise: Promise<T>): Promise<T> {
     if (!this.waiting) return promise;
     this.waiting.begin();
@@ -183,19 +183,19 @@ export class GpuContext {
     return promise;
   }
 
-  /** Throws the first fault that came in, if any. */
+  /** Throws the first reported error, if any. */
   check(): void {
     if (this.fault) throw this.fault;
   }
 
-  /** Remembers a fault that a promise may bring. */
+  /** Records the error that a promise may resolve to. */
   watch(fault: Promise<GpuError | null>): void {
     const earlier = [...this.watched];
     const done = fault
       .catch((error) => new GpuError(String(error)))
       .then(async (error) => {
         if (!error) return;
-        await Promise.all(earlier); // the cause, a shader that did not compile, comes before its consequences
+        await Promise.all(earlier); // report the cause, such as a shader that did not compile, before its consequences
         this.fault ??= error;
       });
     this.watched.add(done);

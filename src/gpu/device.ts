@@ -8,19 +8,21 @@ import { SUBGROUP_MATRIX, subgroupMatrixOf } from "./subgroup-matrix.ts";
 import { sizeOf, type Tensor } from "./tensor.ts";
 
 export interface GpuOptions {
-  /** leave features unused that the adapter offers: where they are known or probed to be wrong */
+  /** features to leave off although the adapter has them, because they are known to be faulty or failed a probe */
   disable?: readonly ("f16" | "subgroups" | "timestamps" | "textures")[];
-  /** multiply by subgroup matrices where the adapter offers them: experimental, and operands may be rounded to f16 */
+  /** use subgroup matrices if the adapter has them: experimental, and operands may be rounded to f16 */
   subgroupMatrix?: boolean;
-  /** time every kernel, where the adapter has timestamps */
+  /** time every kernel, if the adapter has timestamps */
   profiler?: boolean;
-  /** told when waiting for the GPU begins and ends: Dawn's Node binding spins meanwhile, and its platform slows it down */
+  /**
+   * called when waiting for the GPU begins and ends: Dawn's Node binding spins meanwhile, and the platform throttles it
+   */
   waiting?: Waiting;
-  /** further adapters, each good for one device, for drivers that translate kernels on one thread a device */
+  /** further adapters, each for one device, for drivers that translate kernels on one thread per device */
   spares?: { count: number; open(): Promise<GPUAdapter> };
 }
 
-/** A device with its memory, programs and recorders. Training, generation and export each work on one. */
+/** A device with its memory, programs and recorders. Training, generation and export use one. */
 export class Gpu extends GpuContext {
   private spares: Spares | null = null;
 
@@ -28,17 +30,17 @@ export class Gpu extends GpuContext {
     return new Recorder(this);
   }
 
-  /** Compiles kernels before they are needed, several at a time, while other things happen. See `compileAhead`. */
+  /** Compiles kernels before they are needed, several at once, in the background. See `compileAhead`. */
   prepare(kernels: readonly Kernel[], signal?: AbortSignal): Promise<void> {
     return compileAhead(this, kernels, this.spares, signal);
   }
 
-  /** Lets `prepare` use further devices. @param slowMs time of a kernel after which they are opened */
+  /** Lets `prepare` use further devices. @param slowMs a kernel slower than this opens them */
   useSpares(spares: Omit<Spares, "slowMs">, slowMs = 250): void {
     this.spares = { ...spares, slowMs };
   }
 
-  /** Copies a tensor out: a submit and a wait of its own, for tests, checkpoints and evaluation. */
+  /** Reads a tensor back, with its own submit and wait: for tests, checkpoints and evaluation. */
   async read(tensor: Tensor): Promise<ArrayBuffer> {
     const record = this.recorder();
     const data = record.read(tensor);
@@ -51,7 +53,7 @@ export class Gpu extends GpuContext {
   }
 }
 
-/** Limits that Qwench raises above WebGPU's defaults, to what the adapter has. */
+/** Limits that Qwench raises from WebGPU's defaults to the adapter's maximum. */
 const RAISED = [
   "maxBufferSize",
   "maxStorageBufferBindingSize",
@@ -62,9 +64,9 @@ const RAISED = [
 ] as const;
 
 /**
- * Opens a device with the features and limits that the adapter has.
+ * Opens a device with the adapter's features and limits.
  *
- * @throws {GpuError} when the adapter refuses the device
+ * @throws {GpuError} the adapter refuses to open a device
  */
 export async function requestGpu(adapter: GPUAdapter, options: GpuOptions = {}): Promise<Gpu> {
   const off = new Set(options.disable ?? []);

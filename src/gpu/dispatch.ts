@@ -3,7 +3,7 @@ import type { Program } from "./program.ts";
 import { isTextureLayout } from "./storage.ts";
 import type { Tensor } from "./tensor.ts";
 
-/** Workgroups: a count, folded over x and y where it passes 65 535, or a grid as it is. */
+/** Workgroups: a count (folded over x and y above 65 535), or a grid. */
 export type Grid = number | readonly [number, number, number?];
 
 /**
@@ -35,7 +35,7 @@ export function setParam(words: Uint32Array, at: number, type: "u32" | "i32" | "
   } else words[at] = value;
 }
 
-/** A grid as it is dispatched. @param limit workgroups in one dimension */
+/** The grid to dispatch. @param limit workgroups in one dimension */
 export function fold(grid: Grid, limit: number, name: string): readonly [number, number, number] {
   if (typeof grid === "number") {
     if (grid <= limit) return [grid, 1, 1];
@@ -45,7 +45,7 @@ export function fold(grid: Grid, limit: number, name: string): readonly [number,
   const [x, y, z = 1] = grid;
   if (x > limit || y > limit || z > limit) {
     throw new ShapeError(
-      `Cannot dispatch ${name} over [${x},${y},${z}] workgroups: at most ${limit} in each dimension`,
+      `Cannot dispatch ${name} over [${x},${y},${z}] workgroups: each dimension must be at most ${limit}`,
     );
   }
   return [x, y, z];
@@ -53,7 +53,7 @@ export function fold(grid: Grid, limit: number, name: string): readonly [number,
 
 /**
  * @param limit the device's maxStorageBufferBindingSize
- * @throws {MemoryError} a buffer past the limit
+ * @throws {MemoryError} a binding above the limit
  * @throws {ShapeError} an unknown name; a buffer bound both for reading and writing
  */
 export function checkBindings(program: Program, bindings: Record<string, Tensor>, limit: number): void {
@@ -61,7 +61,7 @@ export function checkBindings(program: Program, bindings: Record<string, Tensor>
     const tensor = bindings[name];
     if (tensor.bytes > limit && !isTextureLayout(kind)) {
       throw new MemoryError(
-        `Cannot bind ${tensor.label} [${tensor.shape}] to ${program.name}: ${tensor.bytes} bytes pass maxStorageBufferBindingSize of ${limit}`,
+        `Cannot bind ${tensor.label} [${tensor.shape}] to ${program.name}: ${tensor.bytes} bytes exceed maxStorageBufferBindingSize of ${limit}`,
       );
     }
     if (kind !== "write") continue;

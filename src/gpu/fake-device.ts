@@ -2,19 +2,19 @@ import type { GpuFeatures } from "./context.ts";
 import { Gpu } from "./device.ts";
 import { type AdapterProfile, profileOf } from "./profile.ts";
 
-/** Limits that memory and the choice of kernels depend on; what is absent is WebGPU's default. */
+/** Limits that affect memory and the choice of kernels; missing limits have WebGPU's defaults. */
 export interface FakeLimits extends Partial<typeof USUAL> {
   maxBufferSize: number;
   maxStorageBufferBindingSize: number;
 }
 
-/** The adapter that a fake device stands for. Every Gpu is one: the same limits, kernels and measured tiles. */
+/** The adapter that a fake device imitates: limits, kernel choices and measured tiles. Every Gpu satisfies this. */
 export interface AdapterLike {
   limits: FakeLimits;
   features?: Partial<GpuFeatures>;
-  /** of a GPU that nothing is known of, when absent */
+  /** default: the profile of an unknown GPU */
   profile?: AdapterProfile;
-  /** what was measured on it, as far as kernels are asked for */
+  /** measured tiles, if the kernels matter */
   tuning?: ReadonlyMap<string, string>;
 }
 
@@ -29,17 +29,17 @@ const USUAL = {
   maxTextureArrayLayers: 256,
 };
 
-/** A GPU without anything of its own. */
+/** A GPU without optional features. */
 function anyGpu(): AdapterProfile {
   const unknown = { vendor: "", architecture: "", fallback: false, subgroups: null, subgroupSizeControl: false };
   return profileOf({ name: "forecast", ...unknown });
 }
 
 /**
- * A Gpu that allocates nothing and runs nothing, but keeps the same ledger: recording a step on it forecasts the step's
- * memory with the very code that will allocate it, and lists its kernels (`programs.kernels`).
+ * A Gpu that allocates and runs nothing, but keeps the same memory ledger. Recording a step on it forecasts the step's
+ * memory with the code that later allocates it, and lists the step's kernels (`programs.kernels`).
  *
- * @param like the adapter that it stands for; one with WebGPU's default limits when absent
+ * @param like the adapter to imitate; default: an adapter with WebGPU's default limits
  */
 export function fakeGpu(
   like: AdapterLike = { limits: { maxBufferSize: 256 << 20, maxStorageBufferBindingSize: 128 << 20 } },

@@ -56,7 +56,7 @@ export class Pace {
     this.phase = 0;
   }
 
-  /** Call after each submit with the work that it held. */
+  /** Call after each submit, with its work. */
   submitted(work: number): void {
     this.phase += work;
     if (work < LEAST) return;

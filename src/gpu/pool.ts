@@ -1,6 +1,6 @@
 import { MemoryError } from "../errors.ts";
 
-/** What memory is spent on; the columns of the forecast table. */
+/** Uses of memory; the columns of the forecast table. */
 export type MemoryKind =
   | "weights"
   | "trainable"
@@ -20,7 +20,7 @@ export interface Block {
   readonly size: number;
   kind: MemoryKind;
   label: string;
-  /** the step in which it was last handed out or given back */
+  /** the step in which it was last taken or released */
   touched: number;
   free: boolean;
 }
@@ -30,20 +30,20 @@ interface BufferBlock extends Block {
   readonly memory: GPUBuffer;
 }
 
-/** A texture that is counted with the pool's buffers. */
+/** A texture that counts towards the pool's memory. */
 interface TextureBlock extends Block {
   readonly memory: GPUTexture;
 }
 
-/** How much lies where, in bytes. */
+/** Memory statistics, in bytes. */
 interface Ledger {
-  /** allocated from the device now, free blocks of the pool included */
+  /** currently allocated from the device, including free blocks of the pool */
   allocated: number;
-  /** the most that was ever allocated */
+  /** peak of `allocated` */
   peak: number;
-  /** of `allocated`, by kind; free blocks count under the kind that they last had */
+  /** `allocated` by kind; free blocks count under their last kind */
   byKind: Partial<Record<MemoryKind, number>>;
-  /** by kind, at the moment of the peak */
+  /** the peak, by kind */
   peakByKind: Partial<Record<MemoryKind, number>>;
 }
 
@@ -54,24 +54,24 @@ export function sizeClass(bytes: number): number {
   return Math.ceil(bytes / grain) * grain;
 }
 
-/** A free block may stand in for one down to this share of its size. */
+/** A free block may serve requests down to this share of its size. */
 const FIT = 0.75;
-/** Free blocks that nothing wanted for so many steps go back to the device. */
+/** Free blocks that were unused for this many steps are freed. */
 const IDLE_STEPS = 8;
 
-/** Buffers by size class: reused, counted, and given back when idle. */
+/** Buffers by size class: reused, counted, and freed when idle. */
 export class Pool {
   readonly ledger: Ledger = { allocated: 0, peak: 0, byKind: {}, peakByKind: {} };
   /**
-   * Bytes, a forecast's peak. Rather than allocate past it, the pool gives idle buffers of earlier steps back, then hands out
+   * Bytes: a forecast's peak. Before the pool allocates beyond it, it frees idle buffers of earlier steps, then reuses
    * buffers that are much too large.
    */
   budget = Number.POSITIVE_INFINITY;
-  /** blocks given back to the device so far: what is cached for their buffers is of no more use */
+  /** number of blocks freed so far: caches for their buffers are then stale */
   dropped = 0;
-  /** told of every block that goes back to the device, before it does */
+  /** called before a block is freed */
   onDrop: ((block: Block) => void) | null = null;
-  /** told when everything that nothing uses goes back to the device */
+  /** called when all unused memory is freed */
   onTrim: (() => void) | null = null;
   private readonly device: GPUDevice;
   private readonly maxBuffer: number;
@@ -86,16 +86,16 @@ export class Pool {
   }
 
   /**
-   * Hands out a buffer of at least `bytes`. Its content is whatever the last user left.
+   * Returns a buffer of at least `bytes`, with undefined content.
    *
    * @param exact long-lived tensors: no rounding beyond 256 bytes, never a reused block
-   * @throws {MemoryError} when one buffer would pass the device's maxBufferSize
+   * @throws {MemoryError} the buffer would exceed the device's maxBufferSize
    */
   take(bytes: number, kind: MemoryKind, label: string, exact = false): BufferBlock {
     const size = exact ? Math.max(256, Math.ceil(bytes / 256) * 256) : sizeClass(bytes);
     if (size > this.maxBuffer) {
       throw new MemoryError(
-        `Cannot allocate ${label}: ${size} bytes pass this device's maxBufferSize of ${this.maxBuffer} bytes`,
+        `Cannot allocate ${label}: ${size} bytes exceed this device's maxBufferSize of ${this.maxBuffer} bytes`,
       );
     }
     if (!exact) {
@@ -128,7 +128,7 @@ export class Pool {
     return block;
   }
 
-  /** Counts bytes that were allocated beside the pool; freed, where negative. */
+  /** Counts bytes allocated outside the pool; negative: freed. */
   charge(kind: MemoryKind, bytes: number): void {
     this.ledger.allocated += bytes;
     this.count(kind, bytes);
@@ -138,7 +138,7 @@ export class Pool {
     }
   }
 
-  /** Gives a buffer back for reuse. Work already recorded may still use it: the queue runs in order. */
+  /** Releases a buffer for reuse. Recorded work may still use it: the queue runs in order. */
   give(block: Block): void {
     if (block.free) throw new MemoryError(`Cannot release ${block.label} twice`);
     block.free = true;
@@ -148,7 +148,7 @@ export class Pool {
     this.free.splice(at, 0, block as BufferBlock);
   }
 
-  /** Destroys a block now: for weights that are unloaded. Submitted work must have ended. */
+  /** Destroys a block now: for weights that are unloaded. Submitted work must have finished. */
   drop(block: Block): void {
     this.onDrop?.(block);
     if (block.free) this.free.splice(this.free.indexOf(block as BufferBlock), 1);
@@ -158,7 +158,7 @@ export class Pool {
     block.memory.destroy();
   }
 
-  /** Marks a step boundary, after a submit; idle free blocks go back to the device. */
+  /** Marks a step boundary, after a submit; frees idle blocks. */
   endStep(): void {
     this.step++;
     // a step like the last one gets the same buffers in the same places, and their bind groups
@@ -166,20 +166,20 @@ export class Pool {
     for (const block of this.free.filter((b) => this.step - b.touched > IDLE_STEPS)) this.drop(block);
   }
 
-  /** Gives every free block back to the device: between phases of different shapes. */
+  /** Frees every unused block: call it between phases of different shapes. */
   trim(): void {
     this.onTrim?.();
     for (const block of [...this.free]) this.drop(block);
   }
 
-  /** Destroys every block, those in use too: to load another model on the same device. Submitted work must have ended. */
+  /** Destroys every block, used or not, to load another model on the device. Submitted work must have finished. */
   clear(): void {
     this.onTrim?.();
     for (const block of [...this.all]) this.drop(block);
     this.budget = Number.POSITIVE_INFINITY;
   }
 
-  /** Labels and sizes of what is in use, largest first: for an out-of-memory message. */
+  /** Labels and sizes of blocks in use, largest first, for an out-of-memory message. */
   largest(count: number): { label: string; size: number }[] {
     return [...this.all]
       .filter((b) => !b.free)
@@ -201,7 +201,7 @@ export class Pool {
     return Object.assign(block, { kind, label, free: false, touched: this.step });
   }
 
-  /** Makes room for `bytes` below the budget, as far as earlier steps left free blocks: the longest idle go first. */
+  /** Makes room for `bytes` within the budget by freeing idle blocks of earlier steps, longest idle first. */
   makeRoom(bytes: number): void {
     if (this.ledger.allocated + bytes <= this.budget) return;
     const idle = this.free

@@ -1,21 +1,21 @@
 import { softwareRenderer } from "./cpu-adapters/names.ts";
 
-/** What an adapter says of itself, as far as the choice of kernels depends on it. */
+/** The adapter's properties that affect the choice of kernels. */
 interface AdapterFacts {
   /** vendor, architecture and description in one line */
   name: string;
-  /** as WebGPU names it, or wgpu by its PCI number; "" where a browser keeps it to itself */
+  /** WebGPU's vendor name, or wgpu's PCI number; "" if a browser hides it */
   vendor: string;
   architecture: string;
-  /** `isFallbackAdapter`: it computes on the CPU whatever its name says */
+  /** `isFallbackAdapter`: computes on the CPU, whatever its name */
   fallback: boolean;
-  /** sizes of a subgroup; null where kernels use none */
+  /** subgroup sizes; null if kernels do not use subgroups */
   subgroups: { min: number; max: number } | null;
-  /** a kernel may ask for a size of subgroup (`subgroup-size-control`) */
+  /** a kernel can request a subgroup size (`subgroup-size-control`) */
   subgroupSizeControl: boolean;
 }
 
-/** Makers of GPUs; "other" for all that are not listed and for CPUs. */
+/** GPU vendors; "other" for unlisted vendors and CPUs. */
 type Vendor = "nvidia" | "amd" | "intel" | "apple" | "arm" | "qualcomm" | "other";
 
 /** Subgroups of an adapter, in lanes. */
@@ -24,46 +24,51 @@ interface SubgroupFacts {
   readonly max: number;
   /** lanes that every subgroup has, or that a kernel asks for; null where that varies */
   readonly size: number | null;
-  /** lanes that matrix units count on; null where nobody can know them before a kernel runs */
+  /** lanes that subgroup matrices require; null if unknown before a kernel runs */
   readonly matrixSize: number | null;
   /** a kernel that counts on `size` must ask for it, for there are others */
   readonly asks: boolean;
 }
 
 /**
- * What kernels ask about an adapter: chosen once for a device, plain data. No kernel asks for a name, nor takes the size of a
- * subgroup for a kind of adapter: Mali's have 4 to 16 lanes and some of Intel's 8, and both are GPUs.
+ * Kernel choices for an adapter: plain data, decided once per device. Kernels never test an adapter's name, and never
+ * infer the kind of adapter from its subgroup size: Mali has 4 to 16 lanes and some Intel GPUs have 8.
  */
 export interface AdapterProfile {
-  /** for people, tuning files and errors; nothing is chosen by it */
+  /** for display, tuning files and errors; no choice depends on it */
   readonly name: string;
   readonly kind: "cpu" | "gpu";
   readonly vendor: Vendor;
   readonly architecture: string;
-  /** null: kernels use none */
+  /** null: kernels do not use subgroups */
   readonly subgroup: SubgroupFacts | null;
   /**
-   * Tiles of products: lanes of a small subgroup of fixed size share out loads ("broadcast"), every thread loads for itself
+   * Tiles of products: lanes of a small subgroup of fixed size share loads ("broadcast"), every thread loads for itself
    * ("direct"), operands go through workgroup memory ("staged").
    */
   readonly tiles: "broadcast" | "direct" | "staged";
-  /** x·Wᵀ of few rows: like any product by a tile ("tiles"), or a sum's steps shared out between lanes ("lanes") */
+  /** x·Wᵀ of few rows: computed in tiles like other products ("tiles"), or each sum divided between lanes ("lanes") */
   readonly fewRows: "tiles" | "lanes";
-  /** where frozen weights lie and what products read: see `TensorStorage` */
+  /** storage of frozen weights and operands: see `TensorStorage` */
   readonly operands: "buffers" | "textures";
-  /** a lane loads and broadcasts rows of queries and keys ("lanes"), or a workgroup tiles them ("tiled") */
+  /** lanes load and broadcast rows of queries and keys ("lanes"), or a workgroup tiles them ("tiled") */
   readonly attention: "lanes" | "tiled";
-  /** keys that a workgroup of decode attention takes at most */
+  /** most keys per workgroup of decode attention */
   readonly splitKeys: number;
-  /** RMSNorm and the first half of LoRA in a decoding pass: one workgroup a row for both ("fused"), or a kernel each ("apart") */
+  /**
+   * RMSNorm and the first half of LoRA in a decoding pass: one kernel with a workgroup per row ("fused"), or two
+   * kernels ("apart")
+   */
   readonly normLora: "fused" | "apart";
-  /** bytes that the logits of one chunk of rows may take */
+  /** byte limit for the logits of one chunk of rows */
   readonly logitsBytes: number;
-  /** when the driver translates a kernel: as its pipeline is made, or only at its first dispatch, on one thread a device */
+  /**
+   * when the driver translates a kernel: on creating its pipeline, or at its first dispatch, on one thread per device
+   */
   readonly translates: "pipeline" | "dispatch";
 }
 
-/** PCI numbers, which wgpu gives in place of names. */
+/** PCI vendor numbers, which wgpu reports instead of names. */
 const VENDORS: Readonly<Record<string, Vendor>> = {
   nvidia: "nvidia",
   4318: "nvidia",
@@ -79,7 +84,7 @@ const VENDORS: Readonly<Record<string, Vendor>> = {
   20803: "qualcomm",
 };
 
-/** Chooses an adapter's profile. A CPU is one that says so, or that bears the name of a software renderer. */
+/** Chooses an adapter's profile. CPU adapters declare themselves as such or have the name of a software renderer. */
 export function profileOf(facts: AdapterFacts): AdapterProfile {
   const { name, fallback, architecture } = facts;
   const renderer = softwareRenderer(name);
@@ -95,14 +100,14 @@ export function profileOf(facts: AdapterFacts): AdapterProfile {
     fewRows: "lanes",
     operands: "buffers",
     attention: "tiled",
-    splitKeys: 64, // one sequence then keeps the whole GPU busy
+    splitKeys: 64, // so that one sequence keeps the whole GPU busy
     normLora: "fused",
     logitsBytes: 80 << 20,
     translates: "pipeline",
   };
 }
 
-/** @param llvmpipe Mesa's renderer, on which textures and translation were measured */
+/** @param llvmpipe Mesa's renderer; textures and translation were measured on it */
 function cpuProfile(facts: AdapterFacts, llvmpipe: boolean): AdapterProfile {
   const subgroup = subgroupOf(facts, "other");
   const shares = subgroup?.size === 4 || subgroup?.size === 8;
@@ -116,9 +121,9 @@ function cpuProfile(facts: AdapterFacts, llvmpipe: boolean): AdapterProfile {
     fewRows: "tiles",
     operands: llvmpipe && subgroup?.size === 8 ? "textures" : "buffers",
     attention: shares ? "lanes" : "tiled",
-    splitKeys: 256, // cores have heads enough, and a dispatch less
+    splitKeys: 256, // heads alone keep all cores busy, and this saves a dispatch
     normLora: "fused",
-    logitsBytes: 40 << 20, // 64 rows occupy it as well as 128
+    logitsBytes: 40 << 20, // 64 rows keep it as busy as 128
     translates: llvmpipe ? "dispatch" : "pipeline",
   };
 }
@@ -139,7 +144,7 @@ function askedSize(min: number, max: number, vendor: Vendor): number | null {
   return wanted.find((lanes) => min <= lanes && lanes <= max) ?? null;
 }
 
-/** What `requestGpu` knows of an adapter. @param subgroups whether kernels will use them */
+/** An adapter's facts for `requestGpu`. @param subgroups whether kernels will use subgroups */
 export function factsOf({ info, features }: Pick<GPUAdapter, "info" | "features">, subgroups: boolean): AdapterFacts {
   const { vendor = "", architecture = "", description, device, subgroupMinSize = 0, subgroupMaxSize = 0 } = info;
   return {

@@ -7,7 +7,7 @@ interface KernelTime {
   milliseconds: number;
 }
 
-/** Times every dispatch by timestamp queries, a pass each: slower, so only where it was asked for (`--profile`). */
+/** Times every dispatch with timestamp queries, one pass each. Slower, so only on request (`--profile`). */
 export class Profiler {
   private readonly device: GPUDevice;
   private readonly set: GPUQuerySet;
@@ -63,7 +63,7 @@ export class Profiler {
     done.then(remove, remove); // a lost device reports itself
   }
 
-  /** All kernels so far, the most expensive first. Waits for what is in flight. */
+  /** All kernels so far, the most expensive first. Waits for work in flight. */
   async table(): Promise<KernelTime[]> {
     await Promise.allSettled(this.pending);
     return [...this.times.values()].sort((a, b) => b.milliseconds - a.milliseconds);

@@ -2,8 +2,8 @@ import { GpuError } from "../errors.ts";
 import { isTextureLayout, type Slot, TEXTURE_VIEWS } from "./storage.ts";
 import { VariantTree } from "./variants.ts";
 
-/** A kernel's text as a function of what it is specialised to. Its name is the kernel's name in errors and profiles. */
-// biome-ignore lint/suspicious/noExplicitAny: a variant is whatever the shader's own interface says
+/** A kernel's WGSL as a function of its variant. The function's name is the kernel's name in errors and profiles. */
+// biome-ignore lint/suspicious/noExplicitAny: every shader has its own type of variant
 export type Shader<V = any> = (variant: V) => string;
 
 /** A storage binding as the WGSL declares it. */
@@ -11,7 +11,7 @@ interface Binding extends Slot {
   readonly slot: number;
 }
 
-/** A compiled pipeline with what its WGSL declares. */
+/** A compiled pipeline with the declarations of its WGSL. */
 export interface Program {
   readonly id: number;
   readonly name: string;
@@ -19,7 +19,7 @@ export interface Program {
   readonly layout: GPUBindGroupLayout;
   /** storage buffers and textures in slot order */
   readonly storage: Binding[];
-  /** slot of the uniform block, −1 when the kernel has none */
+  /** slot of the uniform block; −1 if the kernel has none */
   readonly uniform: number;
   /** fields of `struct Params` in order */
   readonly params: { name: string; type: "u32" | "i32" | "f32" }[];
@@ -31,7 +31,7 @@ const BINDING = /@group\(0\)\s*@binding\((\d+)\)\s*var<([^>]+)>\s*(\w+)\s*:/g;
 const TEXTURE = /@group\(0\)\s*@binding\((\d+)\)\s*var\s+(\w+)\s*:\s*texture_storage_2d(_array)?<rgba32uint, read>/g;
 const PARAMS = /struct\s+Params\s*\{([^}]*)\}/;
 
-/** Bindings and parameter fields, read from the WGSL itself so that no list has to be kept beside it. */
+/** Bindings and parameter fields, parsed from the WGSL, so that no separate list is needed. */
 export function reflect(name: string, code: string): Pick<Program, "storage" | "uniform" | "params"> {
   const storage: Binding[] = [];
   let uniform = -1;
@@ -58,13 +58,13 @@ export function reflect(name: string, code: string): Pick<Program, "storage" | "
   return { storage, uniform, params };
 }
 
-/** What a pipeline is compiled from. */
+/** The source of a pipeline. */
 export interface Kernel {
   readonly shader: Shader;
   readonly variant: object;
 }
 
-/** A pipeline that is being made. */
+/** A pipeline that is being compiled. */
 interface Draft extends Pick<Program, "layout" | "storage" | "uniform" | "params"> {
   descriptor: GPUComputePipelineDescriptor;
   module: GPUShaderModule;
@@ -99,7 +99,7 @@ export class ProgramCache {
     return this.programs.size;
   }
 
-  /** What they were compiled from, in the order of their first use: on a fake Gpu what a run will need. */
+  /** Sources of the pipelines, in order of first use; on a fake Gpu: the kernels that a run will need. */
   get kernels(): Kernel[] {
     return [...this.sources.values()];
   }
@@ -131,7 +131,7 @@ export class ProgramCache {
     return program;
   }
 
-  /** The same without holding up whoever asks: `get` has it as soon as this ends. A fault comes back as `get`'s does. */
+  /** The same, asynchronously: when it resolves, `get` has the pipeline. Errors are reported as by `get`. */
   async prepare(kernel: Kernel): Promise<void> {
     const { shader } = kernel;
     const { key, full } = this.source(kernel);
@@ -148,7 +148,7 @@ export class ProgramCache {
     }
   }
 
-  // The adapter's part of a variant is filled in here, so that no wrapper has to ask for it.
+  // The adapter's part of a variant is filled in here, so that no wrapper needs it.
   private source({ shader, variant }: Kernel): { key: string; full: object } {
     const { subgroups, subgroupId } = this.features;
     const full = { subgroups: subgroups && subgroupId ? "id" : subgroups, ...variant };

@@ -6,7 +6,7 @@ import type { Program, Shader } from "./program.ts";
 import { isTextureLayout, type Recording, TEXTURE_VIEWS } from "./storage.ts";
 import { bufferOf, byteLength, type DType, sizeOf, type Tensor } from "./tensor.ts";
 
-/** One dispatch as it was recorded, or a copy that it waits for. */
+/** A recorded dispatch, or a copy before it. */
 type Command =
   | {
       program: Program;
@@ -17,7 +17,7 @@ type Command =
     }
   | { copy: (encoder: GPUCommandEncoder) => void };
 
-/** What `capture` recorded. */
+/** A sequence recorded by `capture`. */
 interface Sequence {
   readonly commands: readonly Command[];
 }
@@ -30,7 +30,7 @@ interface Pending {
 
 /**
  * Collects dispatches into one command encoder. Kernels record here and never submit; the owner of a phase calls
- * `submit`. Long phases are submitted in parts, so that none runs past what drivers tolerate (see Pace).
+ * `submit`. Long phases are submitted in parts, so that no part runs longer than drivers allow (see Pace).
  */
 export class Recorder implements Recording {
   readonly gpu: GpuContext;
@@ -66,8 +66,8 @@ export class Recorder implements Recording {
   }
 
   /**
-   * A tensor with content, copied in its place of the recording: what was recorded before still sees the old content of
-   * a reused buffer. For a step's inputs, not for weights.
+   * A tensor with initial values. The copy is recorded in order: commands before it still see the old content of a
+   * reused buffer. For a step's inputs, not for weights.
    */
   upload(data: Uint32Array | Float32Array, shape: readonly number[], label: string): Tensor {
     this.refuse(`upload ${label}`);
@@ -82,7 +82,7 @@ export class Recorder implements Recording {
     return tensor;
   }
 
-  /** Gives tensors back to the pool; what is recorded already may still use them. Views are ignored. */
+  /** Releases tensors to the pool; recorded commands may still use them. Views are ignored. */
   release(...tensors: (Tensor | null | undefined)[]): void {
     for (const tensor of tensors) {
       if (!tensor?.block || tensor.block.free) continue;
@@ -116,8 +116,8 @@ export class Recorder implements Recording {
   }
 
   /**
-   * Records what `body` does, and keeps it for `repeat`: a pass that comes back with the same buffers is then encoded from a
-   * list, without the tensors, shapes and variants of its kernels being gone through again.
+   * Records `body`, and keeps the recording for `repeat`: a pass that repeats with the same buffers is then encoded
+   * from a list, without resolving the tensors, shapes and variants of its kernels again.
    *
    * @throws {ShapeError} `body` uploads or reads back
    */
@@ -133,10 +133,10 @@ export class Recorder implements Recording {
   }
 
   /**
-   * Records a captured sequence again. Only while all of its tensors are as they were: those made within it may have been
-   * released, if nothing else was made since.
+   * Records a captured sequence again. All its tensors must still be valid; tensors created inside the sequence may
+   * have been released, if nothing was allocated since.
    *
-   * @param changed parameters that differ this time, by name, for every kernel that has them
+   * @param changed new values of parameters, by name, for every kernel that has them
    */
   repeat({ commands }: Sequence, changed: Record<string, number> = {}): void {
     for (const command of commands) {
@@ -159,7 +159,7 @@ export class Recorder implements Recording {
   }
 
   private refuse(what: string): void {
-    if (this.captured) throw new ShapeError(`Cannot ${what} in a sequence that is to be repeated`);
+    if (this.captured) throw new ShapeError(`Cannot ${what} inside a captured sequence`);
   }
 
   /**
@@ -167,7 +167,7 @@ export class Recorder implements Recording {
    *
    * @param bindings tensors by the names of the kernel's storage variables
    * @param params scalars by the names of its `struct Params`
-   * @param work rough number of arithmetic operations, which decides where a long phase is split
+   * @param work rough number of arithmetic operations: decides where a long phase is split
    * @throws {ShapeError} a missing or unknown name; a buffer bound both for reading and writing
    */
   dispatch<V extends object>(
@@ -213,7 +213,7 @@ export class Recorder implements Recording {
     if (this.work >= gpu.pace.limit) this.flush();
   }
 
-  /** Records a copy in its place among the dispatches. */
+  /** Records a copy, in order with the dispatches. */
   encode(copy: (encoder: GPUCommandEncoder) => void): void {
     this.captured?.push({ copy });
     copy(this.open());
@@ -227,7 +227,7 @@ export class Recorder implements Recording {
     this.encode((encoder) => encoder.clearBuffer(buffer, offset, bytes));
   }
 
-  /** Copies all bytes of `from` to the start of `to`; they must lie in different buffers. */
+  /** Copies all bytes of `from` to the start of `to`; the buffers must differ. */
   copy(from: Tensor, to: Tensor): void {
     if (from.bytes > to.bytes) {
       throw new ShapeError(`Cannot copy ${from.label} (${from.bytes} bytes) into ${to.label} (${to.bytes} bytes)`);
@@ -237,17 +237,17 @@ export class Recorder implements Recording {
     this.encode((encoder) => this.gpu.storage.copyOut(encoder, from, buffer, to.offset));
   }
 
-  /** Copies a tensor's bytes out once this recording is submitted and has run. Does not submit. */
+  /** Reads a tensor's bytes back after this recording was submitted and has run. Does not submit. */
   read(tensor: Tensor): Promise<ArrayBuffer> {
     this.refuse(`read ${tensor.label}`);
     const staging = this.gpu.staging.take(tensor.bytes);
     this.gpu.storage.copyOut(this.open(), tensor, staging, 0);
     const data = new Promise<ArrayBuffer>((resolve) => this.reads.push({ staging, bytes: tensor.bytes, resolve }));
-    data.catch(() => {}); // whoever awaits it sees the fault; a read that nobody awaits must not end the process
+    data.catch(() => {}); // awaiting it shows the error; an unawaited read must not end the process
     return data;
   }
 
-  /** Hands what is recorded to the queue. Faults surface at the next `gpu.check`, `settle` or awaited read. */
+  /** Submits the recorded work. Errors surface at the next `gpu.check`, `settle` or awaited read. */
   submit(): void {
     this.flush();
     this.gpu.pace.ended();
@@ -273,12 +273,12 @@ export class Recorder implements Recording {
     for (const { staging, bytes, resolve } of this.reads) {
       const arrived = gpu.staging.read(staging, bytes).then(
         async (data) => {
-          await gpu.verified(); // refused work leaves zeros behind
+          await gpu.verified(); // rejected work leaves zeros
           return data;
         },
         (error: Error) => {
           gpu.check();
-          throw new GpuError(`Cannot read back from ${gpu.adapterName} what ${names} wrote: ${error.message}`);
+          throw new GpuError(`Cannot read back the results of ${names} from ${gpu.adapterName}: ${error.message}`);
         },
       );
       resolve(arrived);

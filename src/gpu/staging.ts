@@ -1,8 +1,8 @@
-/** Mappable buffers that are used again: read-backs neither allocate in the long run nor stall the queue. */
+/** Reused mappable buffers: in the long run, read-backs neither allocate nor stall the queue. */
 export class StagingRing {
   private readonly device: GPUDevice;
   private readonly idle: GPUBuffer[] = [];
-  /** bytes held, idle or in flight */
+  /** total bytes, idle or in flight */
   bytes = 0;
 
   private readonly wait: <T>(promise: Promise<T>) => Promise<T>;

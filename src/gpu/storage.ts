@@ -2,67 +2,69 @@ import type { MemoryKind, Pool } from "./pool.ts";
 import { bufferOf, byteLength, type DType, sizeOf, type Tensor } from "./tensor.ts";
 
 /**
- * How a kernel reads a tensor that it declares as a texture: "linear" as in a buffer, in rows of 4096 texels; "strips" of a
- * matrix `[rows, columns]` 16 texels wide, each an array layer, so that what a kernel reads down a column lies together and
- * not in a page a row.
+ * The layout of a tensor in a texture. "linear": as in a buffer, in rows of 4096 texels. "strips": a matrix
+ * `[rows, columns]` in strips 16 texels wide, each an array layer, so that the elements of a column are close together
+ * instead of one memory page per row.
  */
 export type TextureLayout = "linear" | "strips";
 
-/** How a kernel sees a texture of each layout. */
+/** The WGSL type of each layout. */
 export const TEXTURE_VIEWS = { linear: "2d", strips: "2d-array" } as const;
 
 export function isTextureLayout(kind: string): kind is TextureLayout {
   return kind in TEXTURE_VIEWS;
 }
 
-/** What a kernel declares for one of its tensors. */
+/** A kernel's declaration of one of its tensors. */
 export interface Slot {
   readonly name: string;
   readonly kind: "read" | "write" | TextureLayout;
 }
 
-/** What storage asks of a recording. */
+/** The operations of a recording that storage needs. */
 export interface Recording {
-  /** records a copy in its place among the dispatches */
+  /** records a copy, in order with the dispatches */
   encode(copy: (encoder: GPUCommandEncoder) => void): void;
   empty(shape: readonly number[], dtype: DType, label: string, kind: MemoryKind): Tensor;
   copy(from: Tensor, to: Tensor): void;
 }
 
-/** What a dispatch binds. */
+/** The bindings of a dispatch. */
 export interface Bound {
-  /** by name; a tensor that the kernel cannot read where it lies is another, in a buffer */
+  /** by name; a tensor that the kernel cannot read in place is replaced by a copy in a buffer */
   readonly tensors: Record<string, Tensor>;
-  /** by name: of slots that are declared as textures */
+  /** by name, for slots declared as textures */
   readonly textures: ReadonlyMap<string, GPUTexture> | null;
-  /** buffers that were made for this dispatch; the recording releases them */
+  /** buffers created for this dispatch; the recording releases them */
   readonly spilled: readonly Tensor[];
 }
 
 /**
- * Where frozen weights lie, and what kernels read in place of a buffer. Recorder and kernels know this much; how an adapter
- * wants it is the implementation's.
+ * The storage of frozen weights and of operands that kernels read as textures. Recorder and kernels use this interface;
+ * each kind of adapter has its implementation.
  */
 export interface TensorStorage {
-  /** A long-lived matrix of weights that no kernel will write. Zero until written. */
+  /** A long-lived weight matrix that no kernel writes. Zeros until written. */
   hold(shape: readonly number[], dtype: DType, label: string): Tensor;
-  /** Queues bytes to be written from byte `start` of a tensor on. @throws {GpuError} where the place cannot be written so */
+  /**
+   * Queues a write from byte `start` of a tensor. @throws {GpuError} the storage does not allow this offset or length
+   */
   write(tensor: Tensor, start: number, bytes: Uint8Array<ArrayBuffer>): void;
-  /** Copies all bytes of a tensor to byte `offset` of a buffer, outside of any pass. */
+  /** Copies all bytes of a tensor to byte `offset` of a buffer, outside any pass. */
   copyOut(encoder: GPUCommandEncoder, tensor: Tensor, to: GPUBuffer, offset: number): void;
-  /** To be told before a buffer is written by anything but a dispatch. */
+  /** Must be called before anything but a dispatch writes a buffer. */
   written(buffer: GPUBuffer): void;
-  /** What a dispatch binds for its tensors: copies to be made first go into the recording. */
+  /** The bindings for a dispatch's tensors; records necessary copies first. */
   bind(slots: readonly Slot[], tensors: Record<string, Tensor>, recording: Recording): Bound;
-  /** A recording begins to be kept for later: it must not count on copies that were made before. */
+  /** Must be called when a capture begins: it must not rely on earlier copies. */
   captured(): void;
-  /** A recording was submitted. */
+  /** Must be called after a recording was submitted. */
   submitted(recording: Recording): void;
   /** A step ended. */
   endStep(): void;
   /** Whether a kernel may declare this tensor as a texture. */
   reads(tensor: Tensor): boolean;
-  /** Whether it may do so in strips. */
+  /** Whether it may do so with the layout "strips". */
   strips(tensor: Tensor): boolean;
 }
 
@@ -81,7 +83,7 @@ export function inBuffer(
 
 const NONE: readonly Tensor[] = [];
 
-/** Everything lies in buffers, and kernels read those: every GPU, and most CPU adapters. */
+/** Keeps all tensors in buffers: for every GPU, and most CPU adapters. */
 export class BufferStorage implements TensorStorage {
   protected readonly device: GPUDevice;
   protected readonly pool: Pool;
@@ -115,7 +117,7 @@ export class BufferStorage implements TensorStorage {
     return false;
   }
 
-  // nothing is copied, so that nothing grows stale
+  // there are no copies that could become stale
   written(_buffer: GPUBuffer): void {}
   captured(): void {}
   submitted(_recording: Recording): void {}

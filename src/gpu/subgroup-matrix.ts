@@ -1,10 +1,10 @@
 import type { SubgroupMatrix } from "../../shaders/matmul/lib/variant.ts";
 import type { AdapterProfile } from "./profile.ts";
 
-/** Dawn's name; the adapter offers it where its instance allows unsafe APIs. */
+/** Dawn's feature name; available if the instance allows unsafe APIs. */
 export const SUBGROUP_MATRIX = "chromium-experimental-subgroup-matrix" as GPUFeatureName;
 
-/** What `GPUAdapterInfo` says of a kind of matrices; absent from WebGPU's own types. */
+/** A matrix configuration of `GPUAdapterInfo`; missing from WebGPU's own types. */
 interface Config {
   componentType: string;
   resultComponentType: string;
@@ -18,8 +18,8 @@ const configsOf = (info: GPUAdapterInfo) => [
 ];
 
 /**
- * The kind of matrices that products are multiplied by: with f32 sums, f16 before f32, the largest. Null where there is
- * none, or where a subgroup's size is not known before the kernel runs.
+ * The matrix configuration for products: f32 sums, f16 preferred over f32 operands, the largest. Null if there is none,
+ * or if the subgroup size is unknown before the kernel runs.
  */
 export function subgroupMatrixOf(
   adapter: Pick<GPUAdapter, "features" | "info">,
@@ -38,7 +38,7 @@ export function subgroupMatrixOf(
   return kinds.sort((x, y) => worth(y) - worth(x))[0] ?? null;
 }
 
-/** For people: `f16 16×16×16 → f32`, one for each kind; null where the adapter does not offer the feature. */
+/** For display: `f16 16×16×16 → f32`, one per configuration; null if the adapter does not have the feature. */
 export function describeSubgroupMatrices({ features, info }: Pick<GPUAdapter, "features" | "info">): string[] | null {
   if (!features.has(SUBGROUP_MATRIX)) return null;
   return configsOf(info).map(
@@ -46,7 +46,7 @@ export function describeSubgroupMatrices({ features, info }: Pick<GPUAdapter, "f
   );
 }
 
-/** Whether products may be multiplied by subgroup matrices, an experimental feature of Dawn's: `QWENCH_SUBGROUP_MATRIX=1`. */
+/** Whether products may use subgroup matrices, an experimental feature of Dawn: `QWENCH_SUBGROUP_MATRIX=1`. */
 export function wantsSubgroupMatrix(env: Record<string, string | undefined>): boolean {
   return env.QWENCH_SUBGROUP_MATRIX === "1";
 }

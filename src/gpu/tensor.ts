@@ -2,8 +2,8 @@ import { GpuError, ShapeError } from "../errors.ts";
 import type { Block } from "./pool.ts";
 
 /**
- * Element types. bf16 and u8 lie packed in u32 words: WGSL has neither. int8 and nf4 are frozen weights in blocks of 64
- * elements in row-major order: the codes, then a f32 scale a block.
+ * Element types. bf16 and u8 are packed in u32 words, because WGSL has neither. int8 and nf4 are frozen weights in
+ * blocks of 64 elements in row-major order: all codes, then one f32 scale per block.
  */
 export type DType = "f32" | "f16" | "bf16" | "u32" | "i32" | "u8" | "int8" | "nf4";
 
@@ -12,7 +12,7 @@ const BYTES: Record<DType, number> = { f32: 4, f16: 2, bf16: 2, u32: 4, i32: 4, 
 /** Elements that share a scale. */
 export const QUANT_BLOCK = 64;
 
-/** Whether elements are codes with a scale a block. */
+/** Whether elements are codes with one scale per block. */
 export function isQuantized(dtype: DType): dtype is "int8" | "nf4" {
   return dtype === "int8" || dtype === "nf4";
 }
@@ -33,41 +33,41 @@ export function sizeOf(shape: readonly number[]): number {
 }
 
 /**
- * A row-major, packed array on the GPU: a range of a buffer with a shape. Views share the buffer. Frozen weights lie in a
- * texture where kernels read those quicker, see `TensorStorage`.
+ * A row-major, packed array on the GPU: a range of a buffer with a shape. Views share the buffer. Frozen weights are in
+ * a texture if kernels read that faster, see `TensorStorage`.
  */
 export interface Tensor {
   readonly label: string;
   readonly shape: readonly number[];
   readonly dtype: DType;
-  /** null: `texture` has the content */
+  /** null: the content is in `texture` */
   readonly buffer: GPUBuffer | null;
   readonly texture?: GPUTexture;
-  /** where the first element lies in the buffer, in bytes */
+  /** byte offset of the first element in the buffer */
   readonly offset: number;
   /** bytes from `offset`, a multiple of 4 */
   readonly bytes: number;
-  /** what the pool handed out; null for a view, which must not be released */
+  /** the pool's block; null for a view, which must not be released */
   readonly block: Block | null;
 }
 
-/** Whether a tensor lies in a texture: products can read it there, other kernels get a copy in a buffer. */
+/** Whether a tensor is in a texture: products can read it there, other kernels get a copy in a buffer. */
 export function inTexture({ texture }: Tensor): boolean {
   return texture !== undefined;
 }
 
-/** The buffer of a tensor. @throws {GpuError} it lies in a texture */
+/** The buffer of a tensor. @throws {GpuError} it is in a texture */
 export function bufferOf({ buffer, label, shape }: Tensor): GPUBuffer {
   if (buffer) return buffer;
-  throw new GpuError(`Cannot use ${label} [${shape}] as a buffer: it lies in a texture, which products read only`);
+  throw new GpuError(`Cannot use ${label} [${shape}] as a buffer: it is in a texture, which only products can read`);
 }
 
 /**
  * A tensor over part of another's memory.
  *
  * @param start first element, counted in elements of `dtype`
- * @throws {ShapeError} when the range passes the end of `base`
- * @throws {GpuError} `base` lies in a texture
+ * @throws {ShapeError} the range exceeds `base`
+ * @throws {GpuError} `base` is in a texture
  */
 export function view(
   base: Tensor,
@@ -78,14 +78,14 @@ export function view(
 ): Tensor {
   if (isQuantized(base.dtype) || isQuantized(dtype)) {
     throw new ShapeError(
-      `Cannot view ${label} [${shape}]: blocks of ${base.label}, ${base.dtype}, have their scales elsewhere`,
+      `Cannot view ${label} [${shape}]: ${base.label} is ${base.dtype}, whose scales are stored after all codes`,
     );
   }
   const offset = base.offset + start * BYTES[dtype];
   const bytes = byteLength(sizeOf(shape), dtype);
   if (offset + bytes > base.offset + base.bytes) {
     throw new ShapeError(
-      `Cannot view ${label} [${shape}] ${dtype} at element ${start} of ${base.label}: it ends ${offset + bytes - base.offset - base.bytes} bytes past its ${base.bytes}`,
+      `Cannot view ${label} [${shape}] ${dtype} at element ${start} of ${base.label}: it ends ${offset + bytes - base.offset - base.bytes} bytes beyond its ${base.bytes}`,
     );
   }
   return { label, shape, dtype, buffer: bufferOf(base), offset, bytes, block: null };

@@ -4,7 +4,7 @@ interface AdapterName {
   module: string;
   /** PEFT's: `lora_A`, `lora_B`, `lora_magnitude_vector` */
   part: string;
-  /** stored transposed, as MLX has its matrices */
+  /** stored transposed, as in MLX */
   transposed: boolean;
 }
 
@@ -17,9 +17,9 @@ const PARTS: Readonly<Record<string, { part: string; transposed: boolean }>> = {
 };
 
 /**
- * Reads the name of an adapter's tensor. PEFT's names come with an adapter's own name (`lora_A.default.weight`), without
- * PEFT's prefix, and with that of a model that has a vision tower (`model.language_model.layers`, `language_model.model.layers`);
- * MLX's are `model.layers.3.self_attn.q_proj.lora_a`. Null for any other.
+ * Parses the name of an adapter's tensor. PEFT's names occur with an adapter's own name (`lora_A.default.weight`),
+ * without PEFT's prefix, and with the prefix of a model with a vision tower (`model.language_model.layers`,
+ * `language_model.model.layers`); MLX's names are `model.layers.3.self_attn.q_proj.lora_a`. Null for any other name.
  */
 export function parseAdapterName(name: string): AdapterName | null {
   const match = /^(.+)\.(lora_[ABab]|lora_magnitude_vector)(?:\.([\w-]+))??(?:\.weight)?$/.exec(name);
@@ -28,7 +28,7 @@ export function parseAdapterName(name: string): AdapterName | null {
   return { module: modulePath(match[1]), part, transposed };
 }
 
-/** A module's path whatever is before it. */
+/** A module's path without any prefix. */
 function modulePath(path: string): string {
   const layer = /(?:^|\.)layers\.(\d+\..+)$/.exec(path);
   if (layer && !/(?:^|\.)(?:visual|vision_tower|vision_model)\./.test(path)) return `model.layers.${layer[1]}`;

@@ -9,23 +9,23 @@ import { NESTED_BLOCK, NF4_BLOCK, quantizeNf4, unnestAbsmax } from "./nf4.ts";
 import { bytesOf, readEntry, type TensorEntry } from "./safetensors.ts";
 
 const STATE = ".quant_state.bitsandbytes__";
-/** Of a state's JSON; real ones have some 200. */
+/** Most bytes of a state's JSON; real ones have about 200. */
 const MAX_STATE_BYTES = 100_000;
 
-/** A weight that lies in a checkpoint as bitsandbytes' 4-bit codes. */
+/** A weight that a checkpoint stores as bitsandbytes' 4-bit codes. */
 interface Nf4Weight {
-  /** of the values */
+  /** shape of the values */
   shape: readonly number[];
-  /** two codes a byte, the first in the high half */
+  /** two codes per byte, the first in the high half */
   codes: TensorEntry;
-  /** f32 a block; u8 codes where `nested` is there */
+  /** one f32 per block; u8 codes if `nested` exists */
   absmax: TensorEntry;
   nested: { absmax: TensorEntry; map: TensorEntry; offset: number } | null;
 }
 
-/** What a checkpoint holds, quantised weights as what they stand for. */
+/** A checkpoint's tensors, with quantised weights under their values' shapes. */
 export interface LogicalTensors {
-  /** by name: shapes of values; 4-bit weights have the dtype NF4, and what belongs to them is left out */
+  /** by name: shapes of values; 4-bit weights have the dtype NF4, and their auxiliary tensors are left out */
   weights: Map<string, { shape: readonly number[]; dtype: string }>;
   nf4: Map<string, Nf4Weight>;
 }
@@ -35,7 +35,7 @@ export interface LogicalTensors {
  * `weight.nested_absmax` and `weight.nested_quant_map`, and `weight.quant_state.bitsandbytes__nf4`, a JSON text as bytes.
  *
  * @throws {UnsupportedError} another code than NF4, another block size than 64 or 256 for nested scales
- * @throws {FormatError} a state that is no JSON, parts that are missing, or sizes that do not fit each other
+ * @throws {FormatError} a state that is not JSON, missing parts, or inconsistent sizes
  */
 export async function readLogicalTensors(
   tensors: ReadonlyMap<string, TensorEntry>,
@@ -49,7 +49,7 @@ export async function readLogicalTensors(
     const name = key.slice(0, at);
     const kind = key.slice(at + STATE.length);
     if (kind !== "nf4") {
-      throw new UnsupportedError(`Cannot load ${where}: ${name} is quantised as ${show(kind)}; nf4 is read`);
+      throw new UnsupportedError(`Cannot load ${where}: ${name} is quantised as ${show(kind)}; only nf4 is supported`);
     }
     parts.add(key);
     nf4.set(name, await readWeight(tensors, name, entry, where, parts));
@@ -86,9 +86,13 @@ async function readWeight(
   const state = await readState(stateEntry, fail);
   const { quant_type, blocksize, shape, nested_blocksize, nested_offset } = state;
   if (quant_type !== "nf4")
-    throw new UnsupportedError(`Cannot load ${where}: ${name} has quant_type ${show(quant_type)}; nf4 is read`);
+    throw new UnsupportedError(
+      `Cannot load ${where}: ${name} has quant_type ${show(quant_type)}; only nf4 is supported`,
+    );
   if (blocksize !== NF4_BLOCK) {
-    throw new UnsupportedError(`Cannot load ${where}: ${name} has blocks of ${show(blocksize)}; ${NF4_BLOCK} is read`);
+    throw new UnsupportedError(
+      `Cannot load ${where}: ${name} has blocks of ${show(blocksize)}; only ${NF4_BLOCK} is supported`,
+    );
   }
   if (!Array.isArray(shape) || shape.length === 0 || !shape.every((d) => Number.isSafeInteger(d) && d > 0)) {
     return fail(`has the shape ${show(shape)} in its quant_state`);
@@ -102,7 +106,7 @@ async function readWeight(
   }
   if (nested_blocksize !== NESTED_BLOCK) {
     throw new UnsupportedError(
-      `Cannot load ${where}: ${name} has nested blocks of ${show(nested_blocksize)}; ${NESTED_BLOCK} is read`,
+      `Cannot load ${where}: ${name} has nested blocks of ${show(nested_blocksize)}; only ${NESTED_BLOCK} is supported`,
     );
   }
   if (typeof nested_offset !== "number" || !Number.isFinite(nested_offset)) {
@@ -129,11 +133,11 @@ async function readState(entry: TensorEntry, fail: (why: string) => never): Prom
   } catch (error) {
     fail(`has a quant_state that is not JSON (${oneLine((error as Error).message)})`);
   }
-  if (!isObject(value)) fail("has a quant_state that is no JSON object");
+  if (!isObject(value)) fail("has a quant_state that is not a JSON object");
   return value as Record<string, unknown>;
 }
 
-/** The scales of a weight's blocks, as they are to be multiplied with. @throws {FormatError} one that is not finite */
+/** The final scales of a weight's blocks. @throws {FormatError} a scale that is not finite */
 export async function readAbsmax({ absmax, nested }: Nf4Weight): Promise<Float32Array> {
   const floats = async (entry: TensorEntry) => Float32Array.from(toFloat32(await readEntry(entry), "F32"));
   const values = nested
@@ -151,10 +155,10 @@ export async function readAbsmax({ absmax, nested }: Nf4Weight): Promise<Float32
 }
 
 /**
- * A weight as bitsandbytes' 4-bit checkpoints hold it: the tensors that stand for it in a file.
+ * The tensors that a bitsandbytes 4-bit checkpoint stores for a weight.
  *
  * @param values row-major, `shape`
- * @param dtype in which transformers will compute with it
+ * @param dtype compute dtype for transformers
  * @see QuantState.as_dict(packed=True) of bitsandbytes
  */
 export function nf4Tensors(
@@ -196,7 +200,7 @@ export function nf4Tensors(
   ];
 }
 
-/** `quantization_config` of a config.json whose linear layers lie in NF4. */
+/** `quantization_config` of a config.json whose linear layers are stored in NF4. */
 export function nf4Config({ double, dtype }: { double: boolean; dtype: string }): Record<string, unknown> {
   return {
     quant_method: "bitsandbytes",

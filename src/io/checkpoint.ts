@@ -18,7 +18,7 @@ export interface Checkpoint extends Readonly<LogicalTensors> {
   readonly folder: Folder;
   /** `config.json`, not interpreted */
   readonly config: Record<string, unknown>;
-  /** by checkpoint name, as they lie in the files; `weights` is what they stand for */
+  /** by checkpoint name, as stored in the files; `weights` has the decoded view */
   readonly tensors: ReadonlyMap<string, TensorEntry>;
   /** bytes of all tensors */
   readonly totalBytes: number;
@@ -61,17 +61,17 @@ export async function openCheckpoint(folder: Folder): Promise<Checkpoint> {
 const texts = new WeakMap<object, string>();
 
 /**
- * A JSON object as it was written, for a copy with other fields: numbers keep their spelling, so that a program which
- * types its fields strictly finds floats where it left floats.
+ * A JSON object as written, for a copy with other fields: numbers keep their spelling, so that a program with strictly
+ * typed fields finds floats where it wrote floats.
  *
- * @param json what {@link readJson} gave, or any other object
+ * @param json the result of {@link readJson}, or any other object
  */
 export function spelled(json: Record<string, unknown>): JsonObject {
   const text = texts.get(json);
   return text === undefined ? (json as JsonObject) : (parseJson(text) as JsonObject);
 }
 
-/** The same object with other fields, spelled as before otherwise. */
+/** The same object with other fields; unchanged fields keep their spelling. */
 export function edited(json: Record<string, unknown>, fields: Record<string, unknown>): Record<string, unknown> {
   const changed = { ...json, ...fields };
   texts.set(changed, formatJson({ ...spelled(json), ...(fields as JsonObject) }));
@@ -87,7 +87,9 @@ export function edited(json: Record<string, unknown>, fields: Record<string, unk
 export async function readJson(folder: Folder, name: string): Promise<Record<string, unknown>> {
   const source = await folder.open(name);
   if (source.size > MAX_JSON_BYTES) {
-    throw new FormatError(`Cannot read ${source.name}: it has ${source.size} bytes, at most ${MAX_JSON_BYTES}`);
+    throw new FormatError(
+      `Cannot read ${source.name}: it has ${source.size} bytes; at most ${MAX_JSON_BYTES} are allowed`,
+    );
   }
   const text = await folder.readText(name);
   const json = parseJsonObject(text, source.name);
@@ -95,7 +97,7 @@ export async function readJson(folder: Folder, name: string): Promise<Record<str
   return json;
 }
 
-/** @throws {FormatError} when `text` is not a JSON object; `name` says whose it is */
+/** @throws {FormatError} when `text` is not a JSON object; `name` identifies it in the message */
 export function parseJsonObject(text: string, name: string): Record<string, unknown> {
   let value: unknown;
   try {
@@ -106,7 +108,7 @@ export function parseJsonObject(text: string, name: string): Record<string, unkn
     throw new FormatError(`Cannot read ${name}: it is not JSON (${oneLine((error as Error).message)})`);
   }
   if (!isObject(value)) {
-    throw new FormatError(`Cannot read ${name}: it must hold a JSON object`);
+    throw new FormatError(`Cannot read ${name}: it must contain a JSON object`);
   }
   return value as Record<string, unknown>;
 }
@@ -126,7 +128,7 @@ export function parseWeightMap(text: string, name: string): Map<string, string[]
   for (const [tensor, file] of Object.entries(map)) {
     if (typeof file !== "string" || !file.endsWith(".safetensors")) {
       throw new FormatError(
-        `Cannot read ${name}: the tensor ${oneLine(tensor)} lies in ${show(file)}, not in a .safetensors file`,
+        `Cannot read ${name}: it places the tensor ${oneLine(tensor)} in ${show(file)}, which is not a .safetensors file`,
       );
     }
     checkPlainName(file, name);
@@ -137,7 +139,7 @@ export function parseWeightMap(text: string, name: string): Map<string, string[]
   return shards;
 }
 
-/** A tied head's table: some writers list it in the index, and leave it out of the shards. */
+/** A tied head's table: some writers list it in the index but leave it out of the shards. */
 const TIED_HEAD = "lm_head.weight";
 
 async function openShards(folder: Folder, tied: boolean): Promise<Map<string, TensorEntry>> {
@@ -145,8 +147,8 @@ async function openShards(folder: Folder, tied: boolean): Promise<Map<string, Te
     const files = await folder.list();
     const pickled = files.find((file) => /\.(bin|pth?|gguf|onnx)$/.test(file));
     const wanted = `Cannot load weights from ${folder.path}: Qwench reads ${WEIGHTS_FILE} or ${INDEX_FILE}`;
-    if (pickled) throw new UnsupportedError(`${wanted}, and the folder has ${pickled}`);
-    throw new NotFoundError(`${wanted}, and the folder has neither`);
+    if (pickled) throw new UnsupportedError(`${wanted}, but the folder has ${pickled}`);
+    throw new NotFoundError(`${wanted}, but the folder has neither`);
   }
   const shards = parseWeightMap(await folder.readText(INDEX_FILE), `${folder.path}/${INDEX_FILE}`);
   const tensors = new Map<string, TensorEntry>();
@@ -157,7 +159,7 @@ async function openShards(folder: Folder, tied: boolean): Promise<Map<string, Te
       if (!entry && tied && name === TIED_HEAD) continue;
       if (!entry) {
         throw new FormatError(
-          `Cannot load ${folder.path}: ${INDEX_FILE} puts the tensor ${oneLine(name)} in ${file}, which does not have it`,
+          `Cannot load ${folder.path}: ${INDEX_FILE} places the tensor ${oneLine(name)} in ${file}, which does not have it`,
         );
       }
       tensors.set(name, entry);
@@ -169,7 +171,7 @@ async function openShards(folder: Folder, tied: boolean): Promise<Map<string, Te
 async function openShard(folder: Folder, file: string, names: string[]): Promise<SafetensorsFile> {
   if (!(await folder.exists(file))) {
     throw new NotFoundError(
-      `Cannot load ${folder.path}: the shard ${file}, which ${INDEX_FILE} names for ${names[0]} and ${names.length - 1} more tensors, is missing`,
+      `Cannot load ${folder.path}: the shard ${file} is missing; ${INDEX_FILE} places ${names[0]} and ${names.length - 1} more tensors in it`,
     );
   }
   return openSafetensors(await folder.open(file));

@@ -1,6 +1,6 @@
 import { FormatError, UnsupportedError } from "../errors.ts";
 
-/** Bytes an element takes, by safetensors dtype name, in the order in which Hugging Face's writer ranks them. */
+/** Bytes per element, by safetensors dtype name, in the order of Hugging Face's writer. */
 export const DTYPE_BYTES = {
   BOOL: 1,
   U8: 1,
@@ -22,7 +22,7 @@ export const DTYPE_BYTES = {
 /** A safetensors dtype name. */
 export type Dtype = keyof typeof DTYPE_BYTES;
 
-/** Whether `value` names a dtype that Qwench can frame. */
+/** Whether `value` is the name of a dtype that Qwench can read and write. */
 export function isDtype(value: unknown): value is Dtype {
   return typeof value === "string" && Object.hasOwn(DTYPE_BYTES, value);
 }
@@ -30,7 +30,7 @@ export function isDtype(value: unknown): value is Dtype {
 const word = new Uint32Array(1);
 const single = new Float32Array(word.buffer);
 
-/** Little-endian 16-bit words of `bytes`, copied only where the offset is odd. */
+/** Little-endian 16-bit words of `bytes`, copied only if the offset is odd. */
 function words16(bytes: Uint8Array): Uint16Array {
   const aligned = bytes.byteOffset % 2 === 0 ? bytes : bytes.slice();
   return new Uint16Array(aligned.buffer, aligned.byteOffset, aligned.byteLength >> 1);
@@ -43,7 +43,7 @@ function words32(bytes: Uint8Array): Uint32Array {
 
 function checkWhole(bytes: Uint8Array, dtype: Dtype): void {
   if (bytes.length % DTYPE_BYTES[dtype] !== 0) {
-    throw new FormatError(`Cannot read ${bytes.length} bytes as ${dtype}: an element has ${DTYPE_BYTES[dtype]}`);
+    throw new FormatError(`Cannot read ${bytes.length} bytes as ${dtype}: an element has ${DTYPE_BYTES[dtype]} bytes`);
   }
 }
 
@@ -67,7 +67,7 @@ let halves: Float32Array | undefined;
  */
 export function toFloat32(bytes: Uint8Array, dtype: Dtype): Float32Array {
   if (dtype !== "F32" && dtype !== "F16" && dtype !== "BF16") {
-    throw new UnsupportedError(`Cannot read a ${dtype} tensor as f32: only F32, F16 and BF16 are floats Qwench reads`);
+    throw new UnsupportedError(`Cannot read a ${dtype} tensor as f32: Qwench reads floats in F32, F16 and BF16 only`);
   }
   checkWhole(bytes, dtype);
   if (dtype === "F32") {
@@ -97,7 +97,9 @@ export function f32ToBf16(values: Float32Array): Uint16Array {
   return out;
 }
 
-/** Rounds to IEEE binary16 bits, to nearest, ties to even; past 65504 (rounded) becomes infinity, NaN stays NaN. */
+/**
+ * Rounds to IEEE binary16 bits, to nearest, ties to even; values above 65504 (rounded) become infinity, NaN stays NaN.
+ */
 export function f32ToF16(values: Float32Array): Uint16Array {
   const out = new Uint16Array(values.length);
   for (let i = 0; i < out.length; i++) {
@@ -108,10 +110,10 @@ export function f32ToF16(values: Float32Array): Uint16Array {
     if (size > 0x7f800000) out[i] = sign | 0x7e00;
     else if (size >= 0x47800000) out[i] = sign | 0x7c00;
     else if (size >= 0x38800000) {
-      // Rebias the exponent by 112, then drop 13 bits; a carry into the exponent is the right answer.
+      // Rebias the exponent by 112, then drop 13 bits; a carry into the exponent gives the right result.
       out[i] = sign | ((size - 0x38000000 + 0xfff + ((size >>> 13) & 1)) >>> 13);
     } else {
-      // Subnormal: a multiple of 2^-24, and doubles round the scaled value without a second rounding.
+      // Subnormal: a multiple of 2^-24; rounding the scaled value as a double avoids a second rounding.
       out[i] = sign | roundToEven(Math.abs(values[i]!) * 2 ** 24);
     }
   }
@@ -125,8 +127,8 @@ function roundToEven(x: number): number {
 }
 
 /**
- * Index of the first NaN or infinity in the bytes of a float tensor, or −1. One pass over the raw words: about a
- * nanosecond an element, so that a checkpoint can be checked while it is loaded.
+ * Index of the first NaN or infinity in the bytes of a float tensor, or −1. One pass over the raw words takes about a
+ * nanosecond per element, fast enough to check a checkpoint while it loads.
  *
  * @param bytes little-endian F32, F16 or BF16 elements; other dtypes have none
  */

@@ -4,8 +4,8 @@ export const BLOCK = 256;
 /**
  * The 256 values of bitsandbytes' dynamic 8-bit type, ascending; a code is an index into them.
  *
- * For i = 0 … 6 the midpoints of n equal bins of [0.1, 1], times 10^(i−6): n = 2ⁱ of each sign, or 2^(i+1) where `signed`
- * is false; and 0 and 1. What is stored is a value divided by the largest magnitude of its block.
+ * For i = 0 … 6: the midpoints of n equal bins of [0.1, 1], times 10^(i−6), with n = 2ⁱ for each sign, or 2^(i+1) if
+ * `signed` is false; plus 0 and 1. A stored value is divided by the largest magnitude of its block.
  *
  * @see bitsandbytes create_dynamic_map, Dettmers et al. 2022, arXiv:2110.02861
  */
@@ -22,7 +22,7 @@ export function dynamicMap(signed: boolean): Float64Array {
   return Float64Array.from(values).sort();
 }
 
-/** The code of the nearest value of a map; halfway, the lower one. */
+/** The code of the nearest value of a map; ties go to the lower code. */
 export function nearestCode(map: Float64Array, value: number): number {
   let [low, high] = [0, map.length - 1];
   while (high - low > 1) {
@@ -49,7 +49,7 @@ export function quantizeBlocks(values: Float64Array, signed: boolean): { codes: 
   return { codes, absmax };
 }
 
-/** The inverse of `quantizeBlocks`, but for the rounding. */
+/** The inverse of `quantizeBlocks`, except for rounding. */
 export function dequantizeBlocks(codes: Uint8Array, absmax: ArrayLike<number>, signed: boolean): Float64Array {
   const map = dynamicMap(signed);
   return Float64Array.from(codes, (code, i) => map[code] * absmax[Math.floor(i / BLOCK)]);

@@ -2,23 +2,23 @@ import { AbortError, FormatError, NetworkError, NotFoundError, QwenchError } fro
 import { formatFileSize } from "../text/bytes.ts";
 import { notData } from "../text/not-data.ts";
 
-/** How hard to try. Times are milliseconds. */
+/** Retry settings. Times are in milliseconds. */
 export interface RetryPolicy {
-  /** tries in a row that may fail without a byte of progress */
+  /** consecutive attempts that may fail without a byte of progress */
   attempts: number;
   /** wait after the first failure; doubles each time */
   baseDelayMs: number;
-  /** longest wait, also for a server that asks for more in Retry-After */
+  /** longest wait, even if a server asks for more in Retry-After */
   maxDelayMs: number;
-  /** a connection that sends nothing for this long counts as cut */
+  /** a connection that sends nothing for this long counts as broken */
   stallMs: number;
 }
 
 export const RETRY: RetryPolicy = { attempts: 5, baseDelayMs: 500, maxDelayMs: 120_000, stallMs: 60_000 };
 
-/** What every request of one hub call shares. */
+/** Settings of all requests of one hub call. */
 export interface Transport {
-  /** root of the hub, without a trailing slash; the token goes to this origin and to no other */
+  /** root of the hub, without a trailing slash; the token is sent only to this origin */
   hubUrl: string;
   token?: string | undefined;
   signal?: AbortSignal | undefined;
@@ -26,13 +26,13 @@ export interface Transport {
   retry: RetryPolicy;
   /** whether If-Range may be sent */
   conditional: boolean;
-  /** what is being fetched, for errors: `the model Qwen/Qwen2.5-0.5B` */
+  /** the fetched item, for errors: `the model Qwen/Qwen2.5-0.5B` */
   what: string;
 }
 
-/** A failure that another try may cure. */
+/** A failure after which a retry may succeed. */
 export class CutError extends Error {
-  /** wait that the server asked for, ms */
+  /** wait that the server requested, ms */
   readonly waitMs: number | undefined;
   constructor(message: string, waitMs?: number, options?: ErrorOptions) {
     super(message, options);
@@ -40,20 +40,20 @@ export class CutError extends Error {
   }
 }
 
-/** An open response, and the means to end it. */
+/** An open response that can be closed. */
 export interface OpenResponse {
   response: Response;
-  /** Reads the next bytes; undefined at the end. A cut or stalled connection is a {@link CutError}. */
+  /** Reads the next bytes; undefined at the end. A broken or stalled connection is a {@link CutError}. */
   next(): Promise<Uint8Array | undefined>;
   cancel(): void;
 }
 
 /**
- * One try: sends the request and waits for the headers.
+ * One attempt: sends the request and waits for the headers.
  *
- * @returns a response of status 2xx, or 416 where a Range was asked for
- * @throws {CutError} when another try makes sense: 429, 408, 5xx, a connection that fails or stalls
- * @throws {NotFoundError} for 401, 403, 404 and 410, saying what to do
+ * @returns a response of status 2xx, or 416 if a Range was requested
+ * @throws {CutError} when a retry makes sense: 429, 408, 5xx, a connection that fails or stalls
+ * @throws {NotFoundError} for 401, 403, 404 and 410, with advice
  * @throws {NetworkError} for any other status
  * @throws {AbortError} when the caller's signal fired
  */
@@ -106,7 +106,7 @@ export async function open(transport: Transport, url: string, headers: Record<st
 /**
  * Runs `attempt` until it succeeds or fails with something other than a {@link CutError}.
  *
- * @throws {NetworkError} after `retry.attempts` failures in a row
+ * @throws {NetworkError} after `retry.attempts` consecutive failures
  */
 export async function withRetries<T>(transport: Transport, what: string, attempt: () => Promise<T>): Promise<T> {
   const { attempts, baseDelayMs, maxDelayMs } = transport.retry;
@@ -120,22 +120,22 @@ export async function withRetries<T>(transport: Transport, what: string, attempt
       const asked = error.waitMs;
       if (failed >= attempts || (asked !== undefined && asked > maxDelayMs)) {
         const wait = asked === undefined ? "" : `; the server asks to wait ${Math.ceil(asked / 1000)} s`;
-        throw new NetworkError(`Cannot fetch ${what}: ${error.message}, ${failed} times in a row${wait}`, {
+        throw new NetworkError(`Cannot fetch ${what}: ${error.message} (${failed} attempts)${wait}`, {
           cause: error,
         });
       }
-      // The random part keeps many clients from coming back at the same moment.
+      // The random part spreads the retries of many clients.
       const backoff = baseDelayMs * 2 ** (failed - 1) * (0.75 + Math.random() / 2);
       await sleep(Math.max(asked ?? 0, Math.min(backoff, maxDelayMs)), transport);
     }
   }
 }
 
-/** Bytes of an answer of the hub's API: a page of a listing has some hundred thousand. */
+/** Most bytes of an answer of the hub's API: a page of a listing has a few hundred thousand. */
 const MOST_API_BYTES = 20_000_000;
 const MOST_DEPTH = 100;
 
-/** `fetch` for the hub library: with retries, the token, and failures as this project's errors. */
+/** `fetch` for the hub library, with retries, the token, and this project's errors. */
 export function hubFetch(transport: Transport): typeof fetch {
   return async (input) => {
     const url = input instanceof Request ? input.url : String(input);
@@ -155,7 +155,7 @@ export function hubFetch(transport: Transport): typeof fetch {
         if (size > MOST_API_BYTES) refuse(`more than ${formatFileSize(MOST_API_BYTES)} of JSON`);
         if (parts.length === 0) {
           const kind = notData(part);
-          if (kind) refuse(`${kind}, not with JSON. A proxy or a login page of this network may stand between`);
+          if (kind) refuse(`${kind}, not with JSON. A proxy or a login page of this network may be in between`);
         }
         for (const byte of part) {
           if (escaped) escaped = false;
@@ -181,24 +181,25 @@ function failure(transport: Transport, url: string, response: Response): Error {
   if (status === 429 || status === 408 || status >= 500) return new CutError(said, retryAfter(response));
   const cannot = `Cannot fetch ${transport.what}: ${said}`;
   if (status === 401 || status === 403) {
-    // the hub gave leave and sent us on: a new address may do, and if not, the token has nothing to do with it
+    // the hub allowed the request and redirected it: a new address may work; if not, the token is not the cause
     if (new URL(from).origin !== new URL(transport.hubUrl).origin) {
       return new CutError(
-        `${said}: the file server refuses an address that the hub signed. A proxy, a firewall or a wrong clock may be why`,
+        `${said}: the file server refuses an address that the hub signed. Possible causes: a proxy, a firewall or a wrong clock`,
       );
     }
     const advice = transport.token
-      ? `the token may not read it; ask for access on its page at ${transport.hubUrl}, or check its name`
-      : "gated or private: set HF_TOKEN (or no such name: the hub does not tell them apart)";
+      ? `the token has no access; request access on its page at ${transport.hubUrl}, or check the name`
+      : "it is gated or private (set HF_TOKEN), or the name does not exist: the hub gives the same answer for both";
     return new NotFoundError(`${cannot}: ${advice}`);
   }
   if (status === 404 || status === 410) {
-    const missing = code === "RevisionNotFound" ? "no such revision" : "no such name, revision or file";
+    const missing =
+      code === "RevisionNotFound" ? "the revision does not exist" : "the name, revision or file does not exist";
     return new NotFoundError(
       `${cannot}: ${missing}${transport.token ? "" : "; if it is gated or private: set HF_TOKEN"}`,
     );
   }
-  if (status === 407) return new NetworkError(`${cannot}: the proxy wants a user and a password in HTTPS_PROXY`);
+  if (status === 407) return new NetworkError(`${cannot}: the proxy requires a user and a password in HTTPS_PROXY`);
   return new NetworkError(cannot);
 }
 
@@ -210,7 +211,9 @@ export function retryAfter(response: Response): number | undefined {
   return Number.isFinite(ms) ? Math.max(0, ms) : undefined;
 }
 
-/** A URL for an error: a CDN's query holds a signature that opens the file to whoever reads the log. */
+/**
+ * A URL for an error, without its query: a CDN's query has a signature that would give log readers access to the file.
+ */
 function bare(url: string): string {
   const { origin, pathname } = new URL(url);
   return origin + pathname;

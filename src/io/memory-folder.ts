@@ -2,9 +2,9 @@ import { FormatError, NotFoundError } from "../errors.ts";
 import { checkFileName } from "./names.ts";
 import type { ByteSource, Folder } from "./storage.ts";
 
-/** A {@link Folder} that can also grow a file by bytes: what a resumable download needs. */
+/** A {@link Folder} that can also append bytes to a file, for resumable downloads. */
 export interface AppendableFolder extends Folder {
-  /** Appends bytes to a file and creates it when absent; when this returns, the file is that much longer. */
+  /** Appends bytes to a file and creates it when absent; when this returns, the bytes are in the file. */
   appendBytes(name: string, bytes: Uint8Array): Promise<void>;
 }
 
@@ -26,9 +26,9 @@ export function memorySource(name: string, bytes: Uint8Array): ByteSource {
 }
 
 /**
- * A folder that lives in memory: for tests, and for models that a page carries with it.
+ * A folder in memory, for tests and for models that are part of a page.
  *
- * @param path what errors call it
+ * @param path its name in errors
  */
 export function memoryFolder(path = "memory:"): AppendableFolder {
   return view(new Map(), path, "");
@@ -37,16 +37,16 @@ export function memoryFolder(path = "memory:"): AppendableFolder {
 /**
  * Checks a byte range against a source's length.
  *
- * @throws {FormatError} `Cannot read bytes 8 to 24 of x.bin: it has 16`
+ * @throws {FormatError} `Cannot read bytes 8 to 24 of x.bin: it has 16 bytes`
  */
 export function checkRange(name: string, size: number, start: number, end: number): void {
   const whole = Number.isSafeInteger(start) && Number.isSafeInteger(end);
   if (!whole || start < 0 || end < start || end > size) {
-    throw new FormatError(`Cannot read bytes ${start} to ${end} of ${name}: it has ${size}`);
+    throw new FormatError(`Cannot read bytes ${start} to ${end} of ${name}: it has ${size} bytes`);
   }
 }
 
-// One map of full names holds the whole tree, so that renaming a folder is renaming its files.
+// One map of full names holds the whole tree, so renaming a folder means renaming its files.
 function view(files: Map<string, Uint8Array>, path: string, prefix: string): AppendableFolder {
   const full = (name: string) => prefix + checkFileName(name, path);
   const get = (name: string): Uint8Array => {
@@ -110,7 +110,7 @@ function view(files: Map<string, Uint8Array>, path: string, prefix: string): App
   };
 }
 
-/** Gathers what {@link Folder.write} takes into one array. */
+/** Collects the data of a {@link Folder.write} into one array. */
 async function collect(content: string | Uint8Array | AsyncIterable<Uint8Array>): Promise<Uint8Array> {
   if (typeof content === "string") return new TextEncoder().encode(content);
   if (content instanceof Uint8Array) return content.slice();
@@ -119,7 +119,7 @@ async function collect(content: string | Uint8Array | AsyncIterable<Uint8Array>)
   return concat(parts);
 }
 
-/** The bytes of `parts` one after the other. */
+/** Concatenates `parts`. */
 export function concat(parts: Uint8Array[]): Uint8Array {
   let length = 0;
   for (const part of parts) length += part.length;

@@ -2,13 +2,16 @@ import { NF4 } from "../../shaders/lib/load.ts";
 import { ShapeError } from "../errors.ts";
 import { dynamicMap, nearestCode } from "./dynamic-map.ts";
 
-/** Weights of four bits: codes into the NF4 map, two a byte with the first element in the high half, and a largest magnitude a block. */
+/**
+ * 4-bit weights: codes into the NF4 map, two per byte (the first in the high half), and the largest magnitude per
+ * block.
+ */
 interface Nf4 {
   /** `[⌈n / 2⌉]`; an odd n leaves the last low half 0 */
   codes: Uint8Array;
-  /** f32 `[⌈n / 64⌉]`, what values are multiplied by; with double quantisation already as it comes back from its codes */
+  /** f32 `[⌈n / 64⌉]`, the scales; with double quantisation, already decoded */
   absmax: Float32Array;
-  /** how absmax is stored where it is quantised itself, else null */
+  /** storage of absmax if it is quantised itself, else null */
   nested: NestedAbsmax | null;
 }
 
@@ -18,28 +21,28 @@ interface NestedAbsmax {
   codes: Uint8Array;
   /** f32 `[⌈n / 64 / 256⌉]` */
   absmax: Float32Array;
-  /** the mean of what was quantised */
+  /** the mean of absmax before quantisation */
   offset: number;
 }
 
 export const NF4_BLOCK = 64;
 export const NESTED_BLOCK = 256;
 
-/** Values half-way between neighbours: what lies above takes the upper one. */
+/** Midpoints between neighbours: values above a midpoint get the upper code. */
 const MIDPOINTS = Float32Array.from([
   ...NF4.slice(1).map((upper, i) => (upper + NF4[i]) / 2),
   Number.POSITIVE_INFINITY,
 ]);
 const TABLE = Float32Array.from(NF4);
-/** Parts of [-1, 1] so short that each holds one midpoint at most, and the lowest code of each. */
+/** Intervals of [-1, 1] so short that each contains at most one midpoint, and the lowest code of each. */
 const PARTS = 1024;
 const LOWEST = Uint8Array.from({ length: PARTS + 1 }, (_, i) =>
   MIDPOINTS.findIndex((middle) => (2 * i) / PARTS - 1 <= middle),
 );
 
 /**
- * Quantises as bitsandbytes does: each block of 64 is divided by its largest magnitude, each value takes the nearest of the
- * map's. Pieces of a tensor that are whole blocks may come one after another.
+ * Quantises as bitsandbytes does: each block of 64 is divided by its largest magnitude, and each value gets the nearest
+ * code. A tensor can be quantised in pieces of whole blocks.
  *
  * @param into codes of two values a byte, `[⌈n / 2⌉]`
  * @param absmax `[⌈n / 64⌉]`
@@ -57,7 +60,8 @@ export function encodeNf4(values: Float32Array, into: Uint8Array, absmax: Float3
     const inverse = most > 0 ? Math.fround(1 / most) : 0;
     for (let i = at; i < end; i++) {
       const x = Math.fround(values[i] * inverse);
-      const lowest = LOWEST[((x + 1) * (PARTS / 2)) | 0]; // 1 at most, but for rounding: what is past the end is the last
+      // x is at most 1, except for rounding: an index past the end means the last interval
+      const lowest = LOWEST[((x + 1) * (PARTS / 2)) | 0];
       const code = x > MIDPOINTS[lowest] ? lowest + 1 : lowest;
       if (i & 1) into[i >> 1] |= code;
       else into[i >> 1] = code << 4;
@@ -65,7 +69,7 @@ export function encodeNf4(values: Float32Array, into: Uint8Array, absmax: Float3
   }
 }
 
-/** Quantises the scales themselves, and gives back what they will be worth. */
+/** Quantises the scales, and returns their decoded values. */
 export function nestAbsmax(absmax: Float32Array): { nested: NestedAbsmax; absmax: Float32Array } {
   const map = dynamicMap(true);
   let sum = 0;
@@ -87,7 +91,7 @@ export function nestAbsmax(absmax: Float32Array): { nested: NestedAbsmax; absmax
 }
 
 /**
- * The scales that their codes stand for.
+ * Decodes quantised scales.
  *
  * @param map of the codes, f32 `[256]`; default bitsandbytes' signed dynamic map
  */
@@ -102,7 +106,7 @@ export function unnestAbsmax(
   );
 }
 
-/** Quantises a whole tensor. @param double whether the scales are quantised as well */
+/** Quantises a whole tensor. @param double also quantise the scales */
 export function quantizeNf4(values: Float32Array, { double = false }: { double?: boolean } = {}): Nf4 {
   const codes = new Uint8Array(Math.ceil(values.length / 2));
   const absmax = new Float32Array(Math.ceil(values.length / NF4_BLOCK));
@@ -112,7 +116,7 @@ export function quantizeNf4(values: Float32Array, { double = false }: { double?:
   return { codes, absmax: rounded, nested };
 }
 
-/** The values that codes stand for, f32 `[n]`. */
+/** Decodes values, f32 `[n]`. */
 export function dequantizeNf4(codes: Uint8Array, absmax: Float32Array, n: number): Float32Array {
   const values = new Float32Array(n);
   for (let i = 0; i < n; i++)
@@ -120,7 +124,10 @@ export function dequantizeNf4(codes: Uint8Array, absmax: Float32Array, n: number
   return values;
 }
 
-/** Values of eight bits: `codes · scale`, a scale for 64 values. Not bitsandbytes' LLM.int8, whose scale is a row's. */
+/**
+ * 8-bit values: `codes · scale`, one scale per 64 values. Differs from bitsandbytes' LLM.int8, which has one scale per
+ * row.
+ */
 export function encodeInt8(values: Float32Array, into: Int8Array, scales: Float32Array): void {
   const n = values.length;
   if (into.length !== n || scales.length !== Math.ceil(n / NF4_BLOCK)) {

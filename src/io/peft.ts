@@ -11,10 +11,10 @@ export const ADAPTER_CONFIG_FILE = "adapter_config.json";
 export const ADAPTER_WEIGHTS_FILE = "adapter_model.safetensors";
 const TORCH_FILE = "adapter_model.bin";
 const MLX_FILE = "adapters.safetensors";
-/** Bytes of a `.bin` file that are read: it lies in memory as a whole. */
+/** Most bytes of a `.bin` file: it is read into memory as a whole. */
 const MOST_TORCH_BYTES = 2 ** 31;
 
-/** The fields of PEFT's `LoraConfig` that say what an adapter is; names and meanings are PEFT's. */
+/** The fields of PEFT's `LoraConfig` that define an adapter; names and meanings are PEFT's. */
 export interface AdapterConfig {
   /** rank, ≥ 1 */
   r: number;
@@ -27,14 +27,14 @@ export interface AdapterConfig {
   use_rslora: boolean;
   /** path or hub id of the base model; empty when unknown */
   base_model_name_or_path: string;
-  /** as target_modules: what is left out */
+  /** modules to leave out, in the form of target_modules */
   exclude_modules?: readonly string[] | string | null;
-  /** other ranks and alphas, by the end of a path or a regular expression for it */
+  /** different ranks and alphas, by the end of a path or a regular expression for it */
   rank_pattern?: Readonly<Record<string, number>>;
   alpha_pattern?: Readonly<Record<string, number>>;
-  /** layers that it is on; null: all */
+  /** layers to adapt; null: all */
   layers_to_transform?: readonly number[] | null;
-  /** what the list of layers is called in a path */
+  /** name of the list of layers in a path */
   layers_pattern?: readonly string[] | null;
 }
 
@@ -45,7 +45,7 @@ export interface AdapterTensor {
   data: Float32Array;
 }
 
-/** An adapter's folder, opened. Tensors go by PEFT's names, whatever the file calls them. */
+/** An opened adapter folder. Tensors have PEFT's names, whatever their names in the file. */
 export interface Adapter {
   readonly config: AdapterConfig;
   readonly tensors: ReadonlyMap<string, { dtype: Dtype; shape: readonly number[] }>;
@@ -53,7 +53,7 @@ export interface Adapter {
   read(name: string): Promise<Float32Array>;
 }
 
-/** Fields of PEFT 0.10 with the values that mean plain LoRA. Newer ones are written only where they say something. */
+/** Fields of PEFT 0.10 with their values for plain LoRA. Newer fields are written only with other values. */
 const PLAIN = {
   alpha_pattern: {},
   auto_mapping: null,
@@ -75,26 +75,26 @@ const PLAIN = {
   use_dora: false,
 };
 
-/** Fields that are read. */
+/** Supported fields. */
 const READ = new Set([
   ..."r lora_alpha lora_dropout target_modules use_rslora base_model_name_or_path exclude_modules".split(" "),
   ..."rank_pattern alpha_pattern layers_to_transform layers_pattern peft_type task_type bias init_lora_weights".split(
     " ",
   ),
 ]);
-// Any value of these leaves the numbers as they are.
+// These fields never affect the result.
 const HARMLESS = new Set([
   ..."auto_mapping inference_mode megatron_core peft_version qalora_group_size revision runtime_config".split(" "),
 ]);
-// Initialisations that leave the base weights alone: the saved matrices are then all there is.
+// Initialisations that do not change the base weights: the saved matrices are then sufficient.
 const PLAIN_INIT = [true, false, null, undefined, "gaussian", "orthogonal", "eva"];
 
 /**
  * Opens an adapter's folder: PEFT's, with weights as safetensors or torch's `.bin`, or MLX's.
  *
- * @throws {UnsupportedError} naming the field, for an adapter that is more than LoRA
+ * @throws {UnsupportedError} naming the field, for an adapter that is not plain LoRA
  * @throws {FormatError} for a rank below 1, an alpha or dropout out of range, an A without its B
- * @throws {ShapeError} for matrices of one module whose ranks differ
+ * @throws {ShapeError} for matrices of one module with different ranks
  * @see https://huggingface.co/docs/peft/package_reference/lora
  */
 export async function readAdapter(folder: Folder): Promise<Adapter> {
@@ -113,7 +113,7 @@ export async function readAdapter(folder: Folder): Promise<Adapter> {
     }
     const { module, part, transposed } = parsed;
     const key = adapterName(module, part);
-    if (tensors.has(key)) throw new FormatError(`Cannot use ${folder.path}: two of its tensors are ${key}`);
+    if (tensors.has(key)) throw new FormatError(`Cannot use ${folder.path}: it has two tensors for ${key}`);
     tensors.set(key, { dtype, shape: transposed ? [...shape].reverse() : shape, file: name, transposed });
   }
   checkConfig(config, where);
@@ -156,14 +156,14 @@ async function openWeights(folder: Folder): Promise<Weights> {
   const source = await folder.open(TORCH_FILE);
   if (source.size > MOST_TORCH_BYTES) {
     throw new UnsupportedError(
-      `Cannot read ${source.name}: it has ${source.size} bytes, at most ${MOST_TORCH_BYTES} of a .bin file; save it as safetensors`,
+      `Cannot read ${source.name}: it has ${source.size} bytes, but a .bin file may have at most ${MOST_TORCH_BYTES}; save it as safetensors`,
     );
   }
   const tensors = readTorchFile(await source.read(0, source.size), source.name);
   return { tensors, read: async (name) => tensors.get(name)!.data };
 }
 
-/** `[out, in]` of values that lie as `[in, out]`. @param shape of the result */
+/** Transposes `[in, out]` to `[out, in]`. @param shape of the result */
 function transpose(values: Float32Array, [rows, cols]: readonly number[]): Float32Array {
   const turned = new Float32Array(values.length);
   for (let i = 0; i < rows; i++) for (let j = 0; j < cols; j++) turned[i * cols + j] = values[j * rows + i];
@@ -177,12 +177,12 @@ function leavesOf(tensors: ReadonlyMap<string, unknown>): string[] {
 }
 
 /**
- * Writes a PEFT adapter folder that `PeftModel.from_pretrained` loads, of PEFT 0.10 and later: `adapter_config.json` and
- * `adapter_model.safetensors` (f32). Each file is replaced atomically; the weights come first.
+ * Writes a PEFT adapter folder for `PeftModel.from_pretrained` of PEFT 0.10 and later: `adapter_config.json` and
+ * `adapter_model.safetensors` (f32). Each file is replaced atomically, the weights first.
  *
  * @param tensors every A and B, under PEFT's names
- * @throws {FormatError} for a config that PEFT would refuse, or an A without its B
- * @throws {ShapeError} for matrices of one module whose ranks differ, or data that is not the length of its shape
+ * @throws {FormatError} for a config that PEFT refuses, or an A without its B
+ * @throws {ShapeError} for matrices of one module with different ranks, or data whose length does not match its shape
  */
 export async function writeAdapter(
   folder: Folder,
@@ -194,7 +194,7 @@ export async function writeAdapter(
   for (const { name, shape, data } of tensors) {
     const size = shape.reduce((product, extent) => product * extent, 1);
     if (data.length !== size) {
-      throw new ShapeError(`Cannot save ${name} [${shape}]: it takes ${size} values, and its data has ${data.length}`);
+      throw new ShapeError(`Cannot save ${name} [${shape}]: it needs ${size} values, but its data has ${data.length}`);
     }
   }
   checkPairs(new Map(tensors.map((tensor) => [tensor.name, tensor])), where);
@@ -222,7 +222,7 @@ function peftConfig(raw: Record<string, unknown>, where: string): AdapterConfig 
     target_modules: raw.target_modules as string[] | string,
     use_rslora: (raw.use_rslora ?? false) as boolean,
     base_model_name_or_path: (raw.base_model_name_or_path ?? "") as string,
-    // what says nothing is left out
+    // default values are left out
     ...Object.fromEntries(OPTIONAL.filter((name) => !isEmpty(raw[name])).map((name) => [name, value(name)])),
   };
 }
@@ -234,21 +234,21 @@ function mlxConfig(raw: Record<string, unknown>, where: string): AdapterConfig {
   const kind = raw.fine_tune_type ?? "lora";
   if (kind !== "lora") {
     throw new UnsupportedError(
-      `Cannot use ${where}: its fine_tune_type is ${show(kind)}, and Qwench reads "lora" only`,
+      `Cannot use ${where}: its fine_tune_type is ${show(kind)}, but Qwench reads only "lora"`,
     );
   }
   const parameters = (raw.lora_parameters ?? {}) as Record<string, unknown>;
   const { rank, scale = 20, dropout = 0 } = parameters;
   if (typeof rank !== "number" || typeof scale !== "number") {
     throw new FormatError(
-      `Cannot use ${where}: lora_parameters must hold numbers rank and scale, not ${show(raw.lora_parameters)}`,
+      `Cannot use ${where}: lora_parameters must have the numbers rank and scale, not ${show(raw.lora_parameters)}`,
     );
   }
   return {
     r: rank,
     lora_alpha: scale * rank,
     lora_dropout: dropout as number,
-    target_modules: ["?"], // its tensors say which
+    target_modules: ["?"], // its tensors define them
     use_rslora: false,
     base_model_name_or_path: typeof raw.model === "string" ? raw.model : "",
   };
@@ -303,16 +303,16 @@ function checkConfig(config: AdapterConfig, where: string): void {
   if (!none(layers_pattern) && !texts(layers_pattern)) fail("layers_pattern", "null or a list of names");
 }
 
-/** Every A has its B, of the same rank. */
+/** Checks that every A has its B, of the same rank. */
 function checkPairs(tensors: ReadonlyMap<string, { shape: readonly number[] }>, where: string): void {
   if (tensors.size === 0) throw new FormatError(`Cannot use ${where}: it has no LoRA matrices`);
   for (const [name, { shape }] of tensors) {
     const parsed = parseAdapterName(name);
-    if (!parsed) throw new FormatError(`Cannot use ${where}: ${oneLine(name)} is no name of an adapter's tensor`);
-    if (shape.length !== 2) throw new ShapeError(`Cannot use ${where}: ${name} is [${shape}], a matrix is needed`);
+    if (!parsed) throw new FormatError(`Cannot use ${where}: ${oneLine(name)} is not the name of an adapter tensor`);
+    if (shape.length !== 2) throw new ShapeError(`Cannot use ${where}: ${name} is [${shape}], but must be a matrix`);
     const other = adapterName(parsed.module, parsed.part === "lora_A" ? "lora_B" : "lora_A");
     const pair = tensors.get(other);
-    if (!pair) throw new FormatError(`Cannot use ${where}: ${name} is there, and ${other} is missing`);
+    if (!pair) throw new FormatError(`Cannot use ${where}: it has ${name}, but ${other} is missing`);
     if (parsed.part === "lora_A" && pair.shape[1] !== shape[0]) {
       throw new ShapeError(
         `Cannot use ${where}: ${name} is [${shape}] and ${other} [${pair.shape}]: their ranks ${shape[0]} and ${pair.shape[1]} differ`,

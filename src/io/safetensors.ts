@@ -12,7 +12,7 @@ export * from "./dtype.ts";
 const MAX_HEADER_BYTES = 100_000_000;
 const MAX_RANK = 32;
 
-/** Where one tensor lies. `begin` and `end` are absolute byte offsets into `source`. */
+/** A tensor's place in a file. `begin` and `end` are absolute byte offsets into `source`. */
 export interface TensorEntry {
   readonly name: string;
   readonly dtype: Dtype;
@@ -36,7 +36,7 @@ export interface SafetensorsFile {
   read(name: string, startByte?: number, endByte?: number): Promise<Uint8Array>;
 }
 
-/** One tensor to write: `data` is its little-endian bytes, at once or streamed. */
+/** One tensor to write: `data` is its little-endian bytes, as one array or streamed. */
 export interface TensorData {
   name: string;
   dtype: Dtype;
@@ -45,11 +45,11 @@ export interface TensorData {
 }
 
 /**
- * Opens a safetensors file: reads and checks the header, nothing else.
+ * Opens a safetensors file: reads and checks only the header.
  *
- * The header must be JSON of at most 100 MB inside the file; the tensors must have known dtypes, whole shapes whose
- * sizes match their offsets, and cover the rest of the file without holes or overlaps. Lengths are compared with the
- * file before anything is allocated.
+ * The header must be JSON of at most 100 MB inside the file; the tensors must have known dtypes and shapes whose
+ * sizes match their offsets, and must cover the rest of the file without holes or overlaps. Lengths are compared with
+ * the file size before memory is allocated.
  *
  * @throws {FormatError} naming the file, the tensor and the numbers
  * @see https://github.com/huggingface/safetensors#format
@@ -60,13 +60,14 @@ export async function openSafetensors(source: ByteSource): Promise<SafetensorsFi
   };
   const kind = notData(await source.read(0, Math.min(source.size, 512)));
   if (kind) fail(`it is ${kind}. Fetch the file itself, for example with git lfs pull`);
-  if (source.size < 8) fail(`it has ${source.size} bytes, and the header's length alone takes 8`);
+  if (source.size < 8) fail(`it has ${source.size} bytes, but the header's length alone needs 8`);
   const prefix = await source.read(0, 8);
   const claimed = new DataView(prefix.buffer, prefix.byteOffset, 8).getBigUint64(0, true);
-  if (claimed > BigInt(MAX_HEADER_BYTES)) fail(`its header claims ${claimed} bytes, at most ${MAX_HEADER_BYTES}`);
+  if (claimed > BigInt(MAX_HEADER_BYTES))
+    fail(`its header claims ${claimed} bytes; at most ${MAX_HEADER_BYTES} are allowed`);
   const length = Number(claimed);
   if (length > source.size - 8) {
-    fail(`its header claims ${length} bytes, and ${source.size - 8} follow the length: the file is cut short`);
+    fail(`its header claims ${length} bytes, but ${source.size - 8} follow the length: the file is incomplete`);
   }
   const header = parseHeader(await source.read(8, 8 + length), fail);
   const entries = Object.entries(header).filter(([name]) => name !== "__metadata__");
@@ -91,7 +92,7 @@ export async function openSafetensors(source: ByteSource): Promise<SafetensorsFi
 /**
  * Reads a tensor, or bytes `[startByte, endByte)` counted from its beginning.
  *
- * @throws {FormatError} for a range that leaves the tensor
+ * @throws {FormatError} for a range outside the tensor
  */
 export function readEntry(entry: TensorEntry, startByte = 0, endByte?: number): Promise<Uint8Array> {
   const size = entry.end - entry.begin;
@@ -99,7 +100,7 @@ export function readEntry(entry: TensorEntry, startByte = 0, endByte?: number): 
   const whole = Number.isSafeInteger(startByte) && Number.isSafeInteger(end);
   if (!whole || startByte < 0 || end < startByte || end > size) {
     throw new FormatError(
-      `Cannot read bytes ${startByte} to ${end} of the tensor ${entry.name} in ${entry.source.name}: it has ${size}`,
+      `Cannot read bytes ${startByte} to ${end} of the tensor ${entry.name} in ${entry.source.name}: it has ${size} bytes`,
     );
   }
   return entry.source.read(entry.begin + startByte, entry.begin + end);
@@ -143,11 +144,13 @@ function parseEntry(name: string, value: unknown, start: number, source: ByteSou
   const [begin, end] = offsets as [number, number];
   const bytes = shape.reduce((product, extent) => product * BigInt(extent), BigInt(DTYPE_BYTES[dtype]));
   if (bytes !== BigInt(end - begin)) {
-    return fail(`${of} of ${dtype} [${shape}] takes ${bytes} bytes, and its data_offsets [${offsets}] ${end - begin}`);
+    return fail(
+      `${of} of ${dtype} [${shape}] needs ${bytes} bytes, but its data_offsets [${offsets}] have ${end - begin}`,
+    );
   }
   if (end > source.size - start) {
     return fail(
-      `${of} ends at byte ${end} of the data, which has ${source.size - start}: the file is cut short or lies`,
+      `${of} ends at byte ${end} of the data, which has ${source.size - start}: the file is incomplete or damaged`,
     );
   }
   return { name, dtype, shape, begin: start + begin, end: start + end, source };
@@ -168,13 +171,13 @@ function checkCover(tensors: TensorEntry[], start: number, source: ByteSource, f
 
 const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
 
-/** Bytes that a tensor of `dtype` and `shape` takes. */
+/** Bytes of a tensor of `dtype` and `shape`. */
 export function tensorBytes(dtype: Dtype, shape: readonly number[]): number {
   return shape.reduce((product, extent) => product * extent, DTYPE_BYTES[dtype]);
 }
 
 /**
- * The order in which Hugging Face's writer lays tensors out: widest dtype first (so that each is aligned), then by name.
+ * The tensor order of Hugging Face's writer: widest dtype first (so that each is aligned), then by name.
  */
 function layoutOrder<T extends { name: string; dtype: Dtype }>(tensors: readonly T[]): T[] {
   const rank = Object.keys(DTYPE_BYTES);
@@ -196,7 +199,8 @@ export function encodeHeader(
   const seen = new Set(["__metadata__"]);
   let at = 0;
   for (const { name, dtype, shape } of tensors) {
-    if (seen.has(name)) throw new FormatError(`Cannot write the tensor ${name} to safetensors: the name is taken`);
+    if (seen.has(name))
+      throw new FormatError(`Cannot write the tensor ${name} to safetensors: the name occurs twice or is reserved`);
     seen.add(name);
     const end = at + tensorBytes(dtype, shape);
     fields.push(`${JSON.stringify(name)}:${JSON.stringify({ dtype, shape, data_offsets: [at, end] })}`);
@@ -213,10 +217,10 @@ export function encodeHeader(
 /**
  * Frames tensors as a safetensors file, streamed: give the result to {@link Folder.write}.
  *
- * Laid out as Hugging Face's writer does: the same tensors give the same bytes.
+ * Same layout as Hugging Face's writer: the same tensors give the same bytes.
  *
- * @param metadata `__metadata__`; `{ format: "pt" }` for what transformers or PEFT will load
- * @throws {FormatError} when a tensor's data is not the length of its shape
+ * @param metadata `__metadata__`; `{ format: "pt" }` for transformers or PEFT
+ * @throws {FormatError} when a tensor's data does not match its shape
  */
 export async function* encodeSafetensors(
   tensors: readonly TensorData[],
@@ -234,7 +238,7 @@ export async function* encodeSafetensors(
     }
     if (written !== wanted) {
       throw new FormatError(
-        `Cannot write the tensor ${name} of ${dtype} [${shape}]: it takes ${wanted} bytes, and its data has ${written > wanted ? "more" : written}`,
+        `Cannot write the tensor ${name} of ${dtype} [${shape}]: it needs ${wanted} bytes, but its data has ${written > wanted ? "more" : written}`,
       );
     }
   }

@@ -4,8 +4,8 @@ const K = Int32Array.from(PRIMES, (p) => fraction(Math.cbrt(p), p, 3n));
 const START = Int32Array.from(PRIMES.slice(0, 8), (p) => fraction(Math.sqrt(p), p, 2n));
 
 /**
- * SHA-256 of bytes that arrive in parts. WebCrypto's digest wants the whole message at once, and a checkpoint must
- * never lie whole in memory.
+ * SHA-256 of bytes that arrive in parts. WebCrypto's digest needs the whole message at once, but a checkpoint must
+ * never be in memory as a whole.
  *
  * @see FIPS 180-4
  */
@@ -33,7 +33,7 @@ export class Sha256 {
     return this;
   }
 
-  /** The digest in lower-case hex; the object is spent. */
+  /** The digest in lower-case hex; the object cannot be used afterwards. */
   hex(): string {
     const bits = BigInt(this.#bytes) * 8n;
     const tail = new Uint8Array((this.#filled < 56 ? 64 : 128) - this.#filled);

@@ -1,16 +1,16 @@
-/** Bytes at rest that can be read by range: a file, an OPFS entry, a blob, an HTTP resource. */
+/** Stored bytes that can be read by range: a file, an OPFS entry, a blob, an HTTP resource. */
 export interface ByteSource {
-  /** what to call it in an error: a path or a URL */
+  /** its name in errors: a path or a URL */
   readonly name: string;
   /** length in bytes */
   readonly size: number;
-  /** Reads bytes `[start, end)`. A source that ends early throws FormatError rather than return fewer. */
+  /** Reads bytes `[start, end)`. A source that ends early throws FormatError instead of returning fewer bytes. */
   read(start: number, end: number): Promise<Uint8Array>;
 }
 
-/** A folder of files, whatever holds it: a disk, OPFS, memory. File names are relative, with `/`, never `..`. */
+/** A folder of files on any storage: a disk, OPFS, memory. File names are relative, with `/`, never `..`. */
 export interface Folder {
-  /** what to call it in an error */
+  /** its name in errors */
   readonly path: string;
   /** Names of the files directly inside, sorted. A folder that does not exist lists as empty. */
   list(): Promise<string[]>;
@@ -18,7 +18,7 @@ export interface Folder {
   /** @throws {NotFoundError} when there is no such file */
   open(name: string): Promise<ByteSource>;
   readText(name: string): Promise<string>;
-  /** Writes under a temporary name, then renames: a crash leaves the old file or the new one, never a half. */
+  /** Writes under a temporary name, then renames: a crash leaves the old file or the new one, never a part. */
   write(name: string, content: string | Uint8Array | AsyncIterable<Uint8Array>): Promise<void>;
   /** Appends to a log; creates it when absent. */
   append(name: string, text: string): Promise<void>;
@@ -28,20 +28,20 @@ export interface Folder {
   /** Names of the subfolders directly inside, sorted. */
   folders(): Promise<string[]>;
   folder(name: string): Folder;
-  /** Removes a subfolder and all in it. */
+  /** Removes a subfolder with its contents. */
   removeFolder(name: string): Promise<void>;
 }
 
-/** Who holds a lock. */
+/** The owner of a lock. */
 export interface LockOwner {
-  /** process id, or what a platform has in its place */
+  /** process id, or the platform's equivalent */
   id: string;
   host: string;
-  /** what the owner does, for people: "train" */
+  /** the owner's activity, for display: "train" */
   what: string;
 }
 
-/** A lock that was taken. */
+/** An acquired lock. */
 export interface Lock {
   release(): Promise<void>;
 }
@@ -51,8 +51,8 @@ export interface LockableFolder extends Folder {
   /**
    * Claims a name in this folder, unless a living process has it. A lock whose owner has died is taken over.
    *
-   * @param what the claimant does, for people
-   * @returns the lock, or who has it
+   * @param what the claimant's activity, for display
+   * @returns the lock, or its owner
    */
   lock(name: string, what: string): Promise<Lock | { owner: LockOwner }>;
 }
@@ -61,14 +61,14 @@ function isLockable(folder: Folder): folder is LockableFolder {
   return typeof (folder as Partial<LockableFolder>).lock === "function";
 }
 
-/** Milliseconds between two looks at a lock that another has. */
+/** Milliseconds between two checks of a lock that another process holds. */
 const LOOK_MS = 200;
 
 /**
- * Runs `work` while nobody else works under the same name in this folder: waits for whoever does. Where the folder knows
- * no locks it just runs.
+ * Runs `work` while no other process works under the same name in this folder: waits for the lock. If the folder has no
+ * locks, runs at once.
  *
- * @param onWait told once who is waited for
+ * @param onWait called once with the owner that it waits for
  */
 export async function exclusively<T>(
   folder: Folder,

@@ -4,7 +4,7 @@ import { oneLine } from "../text/show.ts";
 import type { Dtype } from "./safetensors.ts";
 import { checkZip } from "./zip-check.ts";
 
-/** A tensor of a file that `torch.save` wrote. */
+/** A tensor of a `torch.save` file. */
 interface TorchTensor {
   dtype: Dtype;
   shape: readonly number[];
@@ -12,14 +12,14 @@ interface TorchTensor {
   data: Uint8Array;
 }
 
-/** Names that a pickle of tensors may use, and nothing else: nothing of it is ever run. */
+/** The only names that a pickle may use. A pickle is never executed. */
 const STORAGES: Readonly<Record<string, Dtype>> = {
   "torch FloatStorage": "F32",
   "torch HalfStorage": "F16",
   "torch BFloat16Storage": "BF16",
 };
 const BYTES: Partial<Record<Dtype, number>> = { F32: 4, F16: 2, BF16: 2 };
-/** Elements of all values that a pickle may build. */
+/** Most elements of all values in a pickle. */
 const MOST_VALUES = 2_000_000;
 
 class Global {
@@ -36,19 +36,19 @@ interface Storage {
 }
 
 /**
- * The tensors of a `.bin` or `.pth` file: a zip of a pickle and its storages. The pickle is read as data, by the few
- * operations that a dictionary of tensors takes.
+ * The tensors of a `.bin` or `.pth` file: a zip of a pickle and its storages. The pickle is parsed as data, with only
+ * the operations that a dictionary of tensors needs.
  *
  * @param bytes the whole file
- * @throws {FormatError} a file that is damaged, or no zip
- * @throws {UnsupportedError} a pickle that holds more than tensors of f32, f16 and bf16
+ * @throws {FormatError} a file that is damaged or not a zip
+ * @throws {UnsupportedError} a pickle with more than tensors of f32, f16 and bf16
  * @see torch/serialization.py; Python's pickletools
  */
 export function readTorchFile(bytes: Uint8Array, name: string): Map<string, TorchTensor> {
   let files: Record<string, Uint8Array>;
   try {
     checkZip(bytes);
-    // storages are not compressed: a file that grows is no file of torch's
+    // torch does not compress storages: an archive that expands is not torch's
     files = unzipSync(bytes, { filter: ({ originalSize, size }) => originalSize <= 2 * size + 65_536 });
   } catch (error) {
     throw new FormatError(`Cannot read ${name}: it is not a zip file of torch.save (${(error as Error).message})`);
@@ -60,11 +60,11 @@ export function readTorchFile(bytes: Uint8Array, name: string): Map<string, Torc
     throw new UnsupportedError(`Cannot read ${name}: its numbers are big-endian`);
   }
   const value = new Unpickler(files[pickle], name).read();
-  if (!(value instanceof Map)) throw new UnsupportedError(`Cannot read ${name}: it is no dictionary of tensors`);
+  if (!(value instanceof Map)) throw new UnsupportedError(`Cannot read ${name}: it is not a dictionary of tensors`);
   const tensors = new Map<string, TorchTensor>();
   for (const [key, tensor] of value) {
     if (typeof key !== "string" || !isView(tensor)) {
-      throw new UnsupportedError(`Cannot read ${name}: ${oneLine(key)} in it is no tensor`);
+      throw new UnsupportedError(`Cannot read ${name}: its entry ${oneLine(key)} is not a tensor`);
     }
     tensors.set(key, cut(tensor, files, folder, `${key} in ${name}`));
   }
@@ -98,7 +98,7 @@ function cut(
   const end = (offset + count) * width;
   if (!data || !(offset >= 0) || end > data.length) {
     throw new FormatError(
-      `Cannot read ${what}: it takes ${end} bytes of storage ${key}, which has ${data?.length ?? 0}`,
+      `Cannot read ${what}: it needs ${end} bytes of storage ${key}, which has ${data?.length ?? 0}`,
     );
   }
   return { dtype, shape, data: data.slice(offset * width, end) };
@@ -126,7 +126,7 @@ class Unpickler {
       const operation = this.bytes[this.at++];
       if (operation === 0x2e) return this.pop(); // STOP
       this.step(operation);
-      if (this.stack.length > MOST_VALUES || ++this.made > MOST_VALUES) this.refuse("it holds too much");
+      if (this.stack.length > MOST_VALUES || ++this.made > MOST_VALUES) this.refuse("its pickle has too many values");
     }
     throw new FormatError(`Cannot read ${this.where}: its pickle ends early`);
   }
@@ -185,7 +185,7 @@ class Unpickler {
     }
   }
 
-  /** Numbers, collections, and the two calls that tensors are made by. */
+  /** Numbers, collections, and the two calls that create tensors. */
   private stepOn(operation: number): void {
     const { stack } = this;
     switch (String.fromCharCode(operation)) {
@@ -248,7 +248,7 @@ class Unpickler {
         stack.push(this.call(this.pop(), args));
         return;
       }
-      case "b": // BUILD: what torch adds to a dictionary, such as its _metadata
+      case "b": // BUILD: torch's additions to a dictionary, such as _metadata
         this.pop();
         return;
       default:
@@ -272,7 +272,7 @@ class Unpickler {
     const [kind, type, key, , size] = (Array.isArray(id) ? id : []) as unknown[];
     const dtype = type instanceof Global ? STORAGES[type.name] : undefined;
     if (kind !== "storage" || !dtype || typeof key !== "string" || typeof size !== "number") {
-      return this.refuse(`a storage of it is ${type instanceof Global ? type.name : "of no known kind"}`);
+      return this.refuse(`one of its storages is ${type instanceof Global ? type.name : "of an unknown type"}`);
     }
     return { dtype, key, size };
   }
@@ -281,11 +281,12 @@ class Unpickler {
     const name = what instanceof Global ? what.name : "";
     if (name === "collections OrderedDict") return new Map();
     if (name === "torch._utils _rebuild_parameter") return args?.[0];
-    if (name !== "torch._utils _rebuild_tensor_v2") return this.refuse("its pickle calls what is no tensor");
+    if (name !== "torch._utils _rebuild_tensor_v2")
+      return this.refuse("its pickle calls a function that does not create a tensor");
     const [storage, offset, shape, strides] = args ?? [];
     const numbers = (list: unknown) => Array.isArray(list) && list.every((n) => Number.isSafeInteger(n) && n >= 0);
     if (!(storage as Storage)?.dtype || !numbers(shape) || !numbers(strides) || typeof offset !== "number") {
-      return this.refuse("a tensor of it is damaged");
+      return this.refuse("one of its tensors is damaged");
     }
     return { storage, offset, shape, strides };
   }
@@ -330,7 +331,7 @@ class Unpickler {
 
   private refuse(why: string): never {
     throw new UnsupportedError(
-      `Cannot read ${this.where}: ${why}. Qwench reads tensors of float32, float16 and bfloat16 only; save it as safetensors`,
+      `Cannot read ${this.where}: ${why}. Qwench reads only tensors of float32, float16 and bfloat16; save it as safetensors`,
     );
   }
 }

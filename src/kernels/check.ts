@@ -7,8 +7,8 @@ import { dequantizeNf4, encodeInt8, quantizeNf4 } from "../io/nf4.ts";
 import { fnvText, lcg } from "../text/hash.ts";
 
 /**
- * One check of a kernel against its float64 reference: shared by the tests, by the bench and by `qwench doctor`, which
- * runs them on a user's own adapter.
+ * One check of a kernel against its float64 reference, for the tests, the bench, and `qwench doctor` on a user's
+ * adapter.
  */
 export interface KernelCase {
   kernel: string;
@@ -16,20 +16,20 @@ export interface KernelCase {
   name: string;
   /** the largest allowed error, relative to the largest entry of the expected array */
   tolerance: number;
-  /** left out where the adapter lacks it, and said so */
+  /** required feature; without it the case is reported as skipped */
   needs?: "f16";
-  /** records the kernel through `check.record` and names what to compare */
+  /** records the kernel through `check.record` and states the expected values */
   run(check: CaseRun): void;
 }
 
-/** How far a kernel was from its reference. */
+/** The result of a check. */
 interface CaseResult {
   kernel: string;
   name: string;
   tolerance: number;
-  /** worst error over all compared arrays, relative to each one's largest expected entry; NaN where a value is NaN */
+  /** worst error over all compared arrays, relative to each array's largest expected entry; NaN if a value is NaN */
   worst: number;
-  /** which array was the worst */
+  /** the array with the worst error */
   what: string;
   ok: boolean;
   skipped?: string;
@@ -37,9 +37,9 @@ interface CaseResult {
 
 const SENTINEL_WORDS = 16;
 const SENTINEL = 0x5e17e1e5;
-const POISON = 0x7fc0dead; // a NaN: what a kernel fails to write cannot pass for a result
+const POISON = 0x7fc0dead; // a NaN: an element that a kernel fails to write cannot look like a result
 
-/** Hands out poisoned tensors with sentinels behind their ends. */
+/** Allocates poisoned tensors with sentinels after their ends. */
 class PoisonRecorder extends Recorder {
   readonly made: Tensor[] = [];
 
@@ -54,14 +54,14 @@ class PoisonRecorder extends Recorder {
     return tensor;
   }
 
-  /** Kept to the end of the case, so that sentinels can be read. */
+  /** Keeps tensors to the end of the case, so that sentinels can be read. */
   override release(): void {}
   override scope<T>(body: () => T): T {
     return body();
   }
 }
 
-/** What a case works with. */
+/** The tools of a case. */
 export class CaseRun {
   readonly gpu: Gpu;
   readonly record: Recorder;
@@ -75,12 +75,12 @@ export class CaseRun {
     this.next = lcg(seed);
   }
 
-  /** A number in [−1, 1), the same for the same case every time. */
+  /** A number in [−1, 1), reproducible for each case. */
   random(): number {
     return (this.next() >>> 8) / 8388608 - 1;
   }
 
-  /** Random values as they lie on the GPU, rounded to `dtype`, and the same values for the reference. */
+  /** Random values on the GPU, rounded to `dtype`, and the same values for the reference. */
   input(shape: readonly number[], label: string, scale = 1, dtype: InputDType = "f32"): Input {
     const values = Float32Array.from({ length: sizeOf(shape) }, () => scale * this.random());
     return this.given(values, shape, label, dtype);
@@ -102,7 +102,7 @@ export class CaseRun {
     return { tensor, values: rounded };
   }
 
-  /** A random matrix of weights as a model's frozen ones lie on this adapter: in a texture on some. */
+  /** A random weight matrix, stored like a frozen weight on this adapter: in a texture on some adapters. */
   frozen(shape: readonly number[], label: string, dtype: "f32" | "f16" | "bf16", scale = 1): Input {
     const { stored, rounded } = roundTo(
       Float32Array.from({ length: sizeOf(shape) }, () => scale * this.random()),
@@ -121,7 +121,7 @@ export class CaseRun {
     return tensor;
   }
 
-  /** Asks that `tensor` (f32) equal `want` when the case has run. */
+  /** Requires that `tensor` (f32) equals `want` after the case has run. */
   compare(what: string, tensor: Tensor, want: ArrayLike<number>): void {
     this.wanted.push({ what, tensor, want });
   }
@@ -147,7 +147,7 @@ export class CaseRun {
     return { worst, what: which };
   }
 
-  /** Frees all that the case made. */
+  /** Frees all memory of the case. */
   free(): void {
     this.gpu.drop(...this.inputs, ...(this.record as PoisonRecorder).made);
   }
@@ -174,13 +174,13 @@ function quantizeTo(values: Float32Array, dtype: "int8" | "nf4") {
   return { codes, scales, rounded: Float64Array.from(codes, (code, i) => code * scales[i >> 6]) };
 }
 
-/** Values on the GPU and, rounded alike, on the CPU. */
+/** The same rounded values on the GPU and on the CPU. */
 export interface Input {
   tensor: Tensor;
   values: Float64Array;
 }
 
-/** Runs one case on an adapter. A fault of the GPU is thrown; a wrong number comes back with `ok` false. */
+/** Runs one case on an adapter. Throws GPU errors; returns wrong numbers with `ok` false. */
 export async function runCase(gpu: Gpu, item: KernelCase): Promise<CaseResult> {
   const { kernel, name, tolerance } = item;
   if (item.needs && !gpu.features[item.needs]) {
@@ -204,7 +204,7 @@ export async function runCase(gpu: Gpu, item: KernelCase): Promise<CaseResult> {
   }
 }
 
-/** Largest absolute difference over the largest expected entry. NaN where any value, got or wanted, is NaN. */
+/** Largest absolute difference over the largest expected entry. NaN if any value, actual or expected, is NaN. */
 export function relativeError(got: ArrayLike<number>, want: ArrayLike<number>): number {
   if (got.length !== want.length) return Number.NaN;
   let scale = 0;
@@ -222,8 +222,8 @@ export function relativeError(got: ArrayLike<number>, want: ArrayLike<number>): 
  * Checks a reference's own gradient by central differences, in float64.
  *
  * @param f a scalar function of `x`
- * @param gradient what the reference says of df/dx
- * @param samples how many entries are tried, spread over x
+ * @param gradient the reference's df/dx
+ * @param samples number of entries to check, spread over x
  * @returns the worst error, relative to the largest gradient entry
  */
 export function gradientError(
@@ -265,7 +265,7 @@ function roundTo(
       word[0] = stored[i] << 16;
       rounded[i] = float[0];
     } else {
-      // truncates the mantissa: these are test inputs, only their exactness counts
+      // truncates the mantissa: test inputs need to be exact, not rounded
       const exponent = ((word[0] >>> 23) & 255) - 112;
       stored[i] = exponent <= 0 ? 0 : ((word[0] >>> 16) & 0x8000) | (exponent << 10) | ((word[0] >>> 13) & 0x3ff);
       word[0] = exponent <= 0 ? 0 : word[0] & 0xffffe000;

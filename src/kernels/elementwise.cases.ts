@@ -20,7 +20,7 @@ const SHAPES = [
   [130, 24],
 ] as const;
 
-/** Lengths, shapes and tolerances that the element-wise kernels are held to. */
+/** Cases of the element-wise kernels: lengths, shapes and tolerances. */
 export const elementwiseCases: KernelCase[] = [
   ...LENGTHS.map(
     (n): KernelCase => ({

@@ -17,7 +17,7 @@ const GROUPS = 64;
  * `x += y`, in place.
  *
  * @param x f32, any shape
- * @param y f32, as many elements
+ * @param y f32, with the same number of elements
  * @throws {ShapeError} `Cannot add: y [63] must have as many elements as x [65]`
  */
 export function add(record: Recorder, x: Tensor, y: Tensor): void {
@@ -39,7 +39,7 @@ export function scale(record: Recorder, x: Tensor, factor: number): void {
 }
 
 /**
- * The sum of all elements, the same bits every time.
+ * The sum of all elements; deterministic.
  *
  * @param x f32, any shape
  * @returns f32 `[1]`
@@ -90,7 +90,7 @@ export function gatherRows(record: Recorder, x: Tensor, indices: Tensor): Tensor
 }
 
 /**
- * The transpose of `gatherRows`: `into[indices[r]] = rows[r]`; what no index names stays as it is.
+ * The transpose of `gatherRows`: `into[indices[r]] = rows[r]`; rows without an index do not change.
  *
  * @param rows f32 `[R, H]`
  * @param indices u32 `[R]`, distinct, each below T
@@ -120,8 +120,8 @@ function move(record: Recorder, rows: Tensor, indices: Tensor, to: Tensor, colum
  * Gradient of a bias: `dbias += Σ_rows dy`.
  *
  * @param dy f32 `[T, N]`
- * @param dbias f32, added to
- * @param range columns of dy, and the entry of dbias that the first belongs to; all of both when absent
+ * @param dbias f32, accumulated
+ * @param range columns of dy, and the entry of dbias for the first column; default: all
  * @throws {ShapeError} `Cannot take a bias gradient: dbias [63] must be [65]`
  */
 export function biasBackward(
@@ -151,7 +151,7 @@ export function gatherRowsReference(x: Float64Array, width: number, indices: rea
   });
 }
 
-/** What `scatterRows` leaves in zeros of `rows` rows, in float64: the gradient of `gatherRows`. */
+/** The result of `scatterRows` into `rows` rows of zeros, in float64: the gradient of `gatherRows`. */
 export function scatterRowsReference(
   values: Float64Array,
   width: number,

@@ -3,25 +3,25 @@ import type { Grid } from "../gpu/dispatch.ts";
 import type { Recorder } from "../gpu/recorder.ts";
 import { sizeOf, type Tensor, view } from "../gpu/tensor.ts";
 
-/** Threads of a workgroup in kernels that give each thread one element or one vec4. */
+/** Workgroup size of kernels in which each thread handles one element or one vec4. */
 export const WORKGROUP = 64;
 
-/** Elements in one dispatch of a kernel over long arrays: short enough for a submission to end between two of them. */
+/** Elements per dispatch for long arrays: short enough that a submission can end between two dispatches. */
 const RANGE = 1 << 24;
 
-/** One thread for each of `threads`; the recorder folds the count. */
+/** A grid of at least `threads` threads; the recorder folds it to the device's limits. */
 export function threadGrid(threads: number): number {
   return Math.ceil(threads / WORKGROUP);
 }
 
-/** Workgroups across a row of `threads`, one row of the grid a row of the array; what passes y goes on along z. */
+/** A grid with one grid row per array row of `threads` threads; rows beyond the limit of y continue along z. */
 export function rowGrid(record: Recorder, threads: number, rows: number): Grid {
   const limit = record.gpu.limits.maxComputeWorkgroupsPerDimension;
   const z = Math.ceil(rows / limit);
   return [Math.ceil(threads / WORKGROUP), z === 0 ? 0 : Math.ceil(rows / z), z];
 }
 
-/** Number of elements, and whether four of them can be moved at once: every array must then end on a whole vec4. */
+/** Number of elements, and whether vec4 access is possible: every array must then end at a whole vec4. */
 export function lanes(count: number): { vector: boolean; count: number } {
   const vector = count % 4 === 0;
   return { vector, count: vector ? count / 4 : count };
@@ -30,7 +30,7 @@ export function lanes(count: number): { vector: boolean; count: number } {
 /**
  * Parts of an array of `count` elements that fit a binding.
  *
- * @param align elements that every start is a multiple of, so that views begin where WebGPU lets a binding begin
+ * @param align every start is a multiple of this many elements, so that views satisfy WebGPU's binding alignment
  */
 export function ranges(
   record: Recorder,
@@ -50,7 +50,7 @@ export function part(tensor: Tensor, start: number, count: number): Tensor {
   return view(tensor, [count], start);
 }
 
-/** @throws {ShapeError} `Cannot add y [63] to x [65]: as many elements each` */
+/** @throws {ShapeError} `Cannot add: y [63] must have as many elements as x [65]` */
 export function sameSize(what: string, first: Tensor, ...others: Tensor[]): void {
   const odd = others.find((t) => sizeOf(t.shape) !== sizeOf(first.shape));
   if (odd) {

@@ -26,10 +26,10 @@ import { type ParameterSpec, ParameterStore } from "./parameters.ts";
 import type { Slot, WeightDType } from "./slots.ts";
 import { Transformer, type Weights } from "./transformer.ts";
 
-/** What is trained: an adapter, everything, or nothing. */
+/** Which parameters are trained: an adapter's, all of them, or none. */
 export type Trained = { lora: LoraConfig } | "all" | "none";
 
-/** Rows of a table that one binding and one buffer of this device can hold; a multiple of 64, so that views are aligned. */
+/** Rows of a table that fit one binding and one buffer of this device; a multiple of 64, so that views are aligned. */
 function shardRows(gpu: Gpu, rows: number, width: number, dtype: DType): number {
   const limit = Math.min(gpu.limits.maxStorageBufferBindingSize, gpu.limits.maxBufferSize);
   const most = Math.floor(limit / byteLength(width, dtype) / 64) * 64;
@@ -38,7 +38,7 @@ function shardRows(gpu: Gpu, rows: number, width: number, dtype: DType): number 
   return Math.ceil(rows / shards / 64) * 64;
 }
 
-/** Names and shapes of what will be trained. */
+/** Names and shapes of the parameters that will be trained. */
 export function parameterSpecs(config: ModelConfig, trained: Trained): ParameterSpec[] {
   if (trained === "none") return [];
   if (trained === "all") {
@@ -47,7 +47,7 @@ export function parameterSpecs(config: ModelConfig, trained: Trained): Parameter
   const targets = new Map(lora.targets(config, trained.lora).map((target) => [target.path, target]));
   return groupsOf(config).flatMap((group) => {
     const matrices = group.flatMap(({ path }) => (targets.has(path) ? lora.parameters(targets.get(path)!) : []));
-    // a group's lora_A lie next to each other, so that they can be one matrix
+    // a group's lora_A are adjacent, so that they can form one matrix
     const parts = [...new Set(matrices.map(({ part }) => part))];
     return parts.flatMap((part) => matrices.filter((matrix) => matrix.part === part));
   });
@@ -62,7 +62,7 @@ function groupsOf(config: ModelConfig): Module[][] {
     .map((group) => modules.slice(at, (at += group.length)));
 }
 
-/** A model with all its memory, still empty: `slots` says where each checkpoint tensor goes. */
+/** A model with all its memory allocated but not filled: `slots` maps each checkpoint tensor to its place. */
 interface BuiltModel {
   model: Transformer;
   /** by checkpoint name; the embedding is a list of shards */
@@ -72,7 +72,7 @@ interface BuiltModel {
 /**
  * Allocates a model: frozen weights in their own dtype, trained ones in the f32 mega-buffer.
  *
- * @param dtypeOf how each frozen checkpoint tensor will be stored
+ * @param dtypeOf storage of each frozen checkpoint tensor
  */
 export function buildModel(
   gpu: Gpu,
@@ -91,7 +91,7 @@ export function buildModel(
   return { model: new Transformer(gpu, config, weights, grads, store), slots };
 }
 
-/** Memory for one model, piece by piece, in the order of a checkpoint. */
+/** Allocates memory for one model, tensor by tensor, in the order of a checkpoint. */
 class Builder {
   readonly store: ParameterStore | null;
   readonly slots = new Map<string, readonly Slot[]>();
@@ -113,7 +113,7 @@ class Builder {
     this.store = specs.length > 0 ? new ParameterStore(gpu, specs) : null;
   }
 
-  /** A table `[vocab, hidden]`, cut where a binding would be too large, and its gradient. */
+  /** A table `[vocab, hidden]`, split into shards that fit a binding, and its gradient. */
   table(name: string): { shards: readonly WeightShard[]; grads: readonly WeightShard[] | null } {
     const { gpu, store } = this;
     const [rows, width] = tensorsOf(this.config).get(name)!.shape;
@@ -187,7 +187,7 @@ class Builder {
   }
 }
 
-/** Compares a checkpoint's tensor list with what its config promises. @throws {FormatError} naming the first that differs */
+/** Compares a checkpoint's tensors with its config. @throws {FormatError} names the first tensor that differs */
 export function checkTensors(
   config: ModelConfig,
   tensors: ReadonlyMap<string, { shape: readonly number[]; dtype: string }>,
@@ -198,7 +198,7 @@ export function checkTensors(
     if (!found) throw new FormatError(`Cannot load ${where}: tensor ${name} [${shape}] is missing`);
     if (found.shape.join() !== shape.join()) {
       throw new FormatError(
-        `Cannot load ${where}: tensor ${name} is [${found.shape}], its config.json makes it [${shape}]`,
+        `Cannot load ${where}: tensor ${name} is [${found.shape}]; its config.json requires [${shape}]`,
       );
     }
     const read = isProjection(config, name) ? ["F32", "F16", "BF16", "NF4"] : ["F32", "F16", "BF16"];

@@ -3,7 +3,7 @@ import type { ModelConfig } from "./architectures/architecture.ts";
 import { cacheBytes } from "./architectures/tensors.ts";
 import type { Block, BlockCache } from "./layers/block.ts";
 
-/** What a model's bodies keep of `slots` sequences of at most `capacity` tokens. */
+/** The caches of a model's bodies, for `slots` sequences of at most `capacity` tokens. */
 export class SlotCache {
   readonly layers: readonly BlockCache[];
   readonly slots: number;
@@ -19,12 +19,12 @@ export class SlotCache {
     );
   }
 
-  /** Gives the memory back; what was submitted with it must have ended. */
+  /** Frees the memory. All submitted work that uses it must have finished. */
   drop(): void {
     this.gpu.drop(...this.layers.flat().flatMap((cache) => Object.values(cache ?? {})));
   }
 
-  /** Slots of `capacity` tokens that one binding of this device can hold. */
+  /** Slots of `capacity` tokens that fit one binding of this device. */
   static mostSlots(gpu: Gpu, config: ModelConfig, capacity: number): number {
     const { largest } = cacheBytes(config, capacity);
     return Math.floor(Math.min(gpu.limits.maxStorageBufferBindingSize, gpu.limits.maxBufferSize) / largest);

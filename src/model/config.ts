@@ -5,7 +5,7 @@ import { architectureOf } from "./architectures/registry.ts";
 
 export type { ModelConfig, YarnScaling };
 
-/** Far above any model; what follows lists every tensor of every layer. */
+/** Far above any model; the limit bounds the list of all layers' tensors. */
 const MAX_LAYERS = 4096;
 
 type Json = Record<string, unknown>;
@@ -13,9 +13,9 @@ type Json = Record<string, unknown>;
 /**
  * Reads a config.json.
  *
- * @param file what to call it in errors
+ * @param file its name in errors
  * @throws {UnsupportedError} another architecture, or a field whose value changes the arithmetic in a way that is not implemented
- * @throws {FormatError} a size that is missing or is no positive integer
+ * @throws {FormatError} a size that is missing or not a positive integer
  */
 export function parseModelConfig(json: Json, file = "config.json"): ModelConfig {
   const architecture = architectureOf({ model_type: json.model_type as string }, file);
@@ -33,12 +33,12 @@ export function parseModelConfig(json: Json, file = "config.json"): ModelConfig 
   }
   if (num_attention_heads % num_key_value_heads !== 0) {
     throw new FormatError(
-      `Cannot load ${file}: num_attention_heads ${num_attention_heads} is no multiple of num_key_value_heads ${num_key_value_heads}`,
+      `Cannot load ${file}: num_attention_heads ${num_attention_heads} is not a multiple of num_key_value_heads ${num_key_value_heads}`,
     );
   }
   const layers = size("num_hidden_layers");
   if (layers > MAX_LAYERS)
-    throw new FormatError(`Cannot load ${file}: num_hidden_layers is ${layers}; at most ${MAX_LAYERS}`);
+    throw new FormatError(`Cannot load ${file}: num_hidden_layers is ${layers}; it must be at most ${MAX_LAYERS}`);
   const max_position_embeddings = size("max_position_embeddings");
   const rope = ropeOf(json);
   const rope_theta = (rope.rope_theta ?? json.rope_theta ?? 10000) as number;
@@ -74,7 +74,8 @@ function refuse(json: Json, rules: readonly ConfigRule[], file: string): void {
 }
 
 /**
- * The field that says how positions are rotated: as in transformers, `rope_scaling` goes before `rope_parameters`.
+ * The field that describes the rotary embedding: as in transformers, `rope_scaling` takes precedence over
+ * `rope_parameters`.
  *
  * @see transformers' RotaryEmbeddingConfigMixin.convert_rope_params_to_dict
  */
@@ -99,7 +100,7 @@ function yarn(rope: Json, json: Json, file: string): YarnScaling | null {
     return value;
   };
   const positions = json.max_position_embeddings as number;
-  // a field of config.json goes before that of the mapping
+  // a field of config.json takes precedence over the mapping's
   const { original_max_position_embeddings: outer = null } = json;
   const original =
     outer === null
@@ -128,7 +129,7 @@ function positive(json: Json, name: string, file: string, fallback?: number): nu
   return value as number;
 }
 
-/** Fields of config.json that say nothing about the arithmetic, beside those that are read or checked. */
+/** Fields of config.json that do not affect the arithmetic, and the fields that are read or checked. */
 const SILENT = new Set([
   ..."architectures auto_map bos_token_id dtype eos_token_id id2label initializer_range label2id".split(" "),
   ..."max_window_layers model_name name_or_path _name_or_path pad_token_id sliding_window tokenizer_class".split(" "),
@@ -149,12 +150,15 @@ const READ = new Set([
   ..."tie_word_embeddings attention_bias original_max_position_embeddings".split(" "),
 ]);
 
-/** What the user should know about a config.json: fields that are passed over, as transformers does or because nothing here reads them. */
+/**
+ * Notes for the user about a config.json: fields that are ignored, as in transformers or because Qwench does not use
+ * them.
+ */
 export function configNotes(json: Json): string[] {
   const notes: string[] = [];
   const both = ["rope_scaling", "rope_parameters"].every((name) => Object.keys((json[name] as Json) ?? {}).length > 0);
   if (both && JSON.stringify(json.rope_scaling) !== JSON.stringify(json.rope_parameters)) {
-    notes.push("config.json has rope_scaling and rope_parameters: rope_scaling counts, as in transformers");
+    notes.push("config.json has both rope_scaling and rope_parameters: rope_scaling is used, as in transformers");
   }
   const { rules } = architectureOf({ model_type: json.model_type as string });
   const unknown = Object.keys(json).filter((name) => {
@@ -165,7 +169,7 @@ export function configNotes(json: Json): string[] {
   });
   if (unknown.length > 0) {
     const named = unknown.slice(0, 8).map((name) => oneLine(name, 64));
-    notes.push(`config.json holds fields that Qwench does not use: ${named.join(", ")}`);
+    notes.push(`config.json has fields that Qwench does not use: ${named.join(", ")}`);
   }
   return notes;
 }

@@ -11,14 +11,14 @@ export interface ParameterSpec {
   decay: boolean;
 }
 
-/** Where a parameter lies in the mega-buffer. */
+/** A parameter's place in the mega-buffer. */
 interface Parameter extends ParameterSpec {
   /** first element, a multiple of ALIGN */
   start: number;
   size: number;
 }
 
-/** Elements between starts: whole blocks of the 8-bit optimizer, and any buffer-offset alignment. */
+/** Alignment of parameters, in elements: whole blocks of the 8-bit optimizer, and any buffer-offset alignment. */
 const ALIGN = 256;
 /** Smaller tensors keep 32-bit optimizer state under adamw_8bit, as in bitsandbytes. */
 const MIN_8BIT = 4096;
@@ -28,11 +28,14 @@ export interface ParameterRange {
   start: number;
   size: number;
   decay: boolean;
-  /** whether all of them are large enough for 8-bit state */
+  /** whether all its parameters are large enough for 8-bit state */
   large: boolean;
 }
 
-/** All trainable parameters in one f32 buffer, their gradients in another: zeroing, clipping and AdamW are few dispatches. */
+/**
+ * All trainable parameters in one f32 buffer, their gradients in another: zeroing, clipping and AdamW need few
+ * dispatches.
+ */
 export class ParameterStore {
   readonly parameters: readonly Parameter[];
   readonly ranges: readonly ParameterRange[];
@@ -41,7 +44,7 @@ export class ParameterStore {
   private readonly byName: Map<string, Parameter>;
 
   constructor(gpu: Gpu, specs: readonly ParameterSpec[]) {
-    // Large before small and decayed before not, so that each kind is one range.
+    // Large before small, and decayed before undecayed, so that each kind is one range.
     const kind = (s: ParameterSpec) => (sizeOf(s.shape) >= MIN_8BIT ? 0 : 2) + (s.decay ? 0 : 1);
     const sorted = [...specs].sort((a, b) => kind(a) - kind(b)); // stable: file order within a kind
     const ranges: ParameterRange[] = [];
@@ -58,7 +61,7 @@ export class ParameterStore {
     });
     this.ranges = ranges;
     this.byName = new Map(this.parameters.map((p) => [p.name, p]));
-    if (this.byName.size !== specs.length) throw new ShapeError("Cannot lay out parameters: two share a name");
+    if (this.byName.size !== specs.length) throw new ShapeError("Cannot lay out parameters: two have the same name");
     this.values = gpu.persistent([end], "f32", "parameters", "trainable");
     this.grads = gpu.persistent([end], "f32", "gradients", "trainable");
   }
@@ -83,8 +86,8 @@ export class ParameterStore {
   }
 
   /**
-   * A view of values and one of gradients that hold all of these parameters and what lies between them, and where each
-   * begins there; null where no binding of at most `limit` bytes can.
+   * Views of values and gradients that span all of these parameters, and each parameter's offset in them; null if the
+   * span exceeds `limit` bytes.
    */
   span(names: readonly string[], limit: number): { values: Tensor; grads: Tensor; at: number[] } | null {
     const all = names.map((name) => this.parameter(name));
@@ -104,7 +107,7 @@ export class ParameterStore {
     gpu.write(target, data);
   }
 
-  /** Cuts every parameter out of a copy of one of the mega-buffers. */
+  /** Slices every parameter out of a copy of one of the mega-buffers. */
   split(buffer: ArrayBuffer): { name: string; shape: readonly number[]; data: Float32Array }[] {
     return this.parameters.map(({ name, shape, start, size }) => ({
       name,

@@ -3,12 +3,12 @@ import type { Tensor } from "../gpu/tensor.ts";
 /** How a weight is stored on the GPU. */
 export type WeightDType = "f32" | "f16" | "bf16" | "int8" | "nf4";
 
-/** Where rows of a checkpoint's tensor go. */
+/** The destination of some rows of a checkpoint's tensor. */
 export interface Slot {
   tensor: Tensor;
-  /** of these rows */
+  /** number of rows */
   shape: readonly number[];
-  /** the first of them */
+  /** first row in the checkpoint's tensor */
   start: number;
   /** first element in `tensor` */
   at: number;

@@ -27,36 +27,36 @@ import type { ParameterStore } from "./parameters.ts";
 
 /** All weights of a model on the GPU. */
 export interface Weights {
-  /** the embedding table, cut where a binding would be too large */
+  /** the embedding table, in shards that fit a binding */
   embed: readonly WeightShard[];
-  /** the output table: the same shards where embeddings are tied */
+  /** the output table: the same shards if the embeddings are tied */
   head: readonly WeightShard[];
   /** after the last block */
   norm: Norm;
   blocks: readonly Block[];
 }
 
-/** Where gradients of the tables go; null where they are frozen. Blocks and norms hold their own. */
+/** Gradient buffers of the tables; null if frozen. Blocks and norms hold their own. */
 interface TableGrads {
   embed: readonly WeightShard[] | null;
   head: readonly WeightShard[] | null;
 }
 
-/** Sequences laid end to end, without padding. */
+/** Sequences concatenated without padding. */
 export interface PackedBatch {
   /** [tokens] */
   input_ids: ArrayLike<number>;
   /** [tokens], from 0 in each sequence */
   position_ids: ArrayLike<number>;
-  /** [sequences + 1]: where each begins, and the end */
+  /** [sequences + 1]: start of each sequence, then the end */
   cu_seqlens: ArrayLike<number>;
 }
 
-/** Which rows of a batch predict which token. */
+/** The rows of a batch that have a target, and their targets. */
 export interface Targets {
   /** rows, ascending */
   rows: Uint32Array;
-  /** token that row predicts */
+  /** token that the row predicts */
   tokens: Uint32Array;
 }
 
@@ -69,7 +69,7 @@ export interface ForwardOptions {
   labelSmoothing?: number;
 }
 
-/** Rows that predict the next token of their own sequence, where `labels` names one (−100 names none). */
+/** Rows that predict the next token of their sequence, except where the label is −100. */
 export function shiftedTargets(batch: PackedBatch, labels: ArrayLike<number>): Targets {
   const rows: number[] = [];
   const tokens: number[] = [];
@@ -83,7 +83,7 @@ export function shiftedTargets(batch: PackedBatch, labels: ArrayLike<number>): T
   return { rows: Uint32Array.from(rows), tokens: Uint32Array.from(tokens) };
 }
 
-/** What a forward pass leaves to its backward one. */
+/** Data that a forward pass keeps for the backward pass. */
 interface ForwardState {
   batch: PackedBatch;
   input: { ids: Tensor; rows: Tensor };
@@ -98,9 +98,9 @@ export class Transformer {
   readonly config: ModelConfig;
   readonly weights: Weights;
   readonly grads: TableGrads | null;
-  /** what is trained; null for a model that only runs */
+  /** trainable parameters; null for inference */
   readonly store: ParameterStore | null;
-  /** recompute blocks in the backward pass rather than keep their activations */
+  /** recompute blocks in the backward pass instead of keeping their activations */
   gradient_checkpointing = true;
   private table: Tensor | null = null;
 
@@ -113,11 +113,11 @@ export class Transformer {
   }
 
   /**
-   * Log-probs of the targets, and with `gradient` the gradients of all trained parameters, added to the store's.
+   * Log-probs of the targets, and with `gradient` the gradients of all trained parameters, added to the store.
    *
-   * Records everything and submits nothing itself (the recorder splits long work).
+   * Records all commands and submits none itself (the recorder splits long work).
    *
-   * @returns results per target row, on the GPU; null when there is no target
+   * @returns results per target row, on the GPU; null if there are no targets
    */
   run(
     record: Recorder,
@@ -127,7 +127,8 @@ export class Transformer {
     gradient: HeadGradient["dObjective"] | null,
   ): HeadRows | null {
     if (targets.rows.length === 0) return null;
-    if (gradient && !this.grads) throw new ShapeError("Cannot take gradients of a model without trainable parameters");
+    if (gradient && !this.grads)
+      throw new ShapeError("Cannot compute gradients: the model has no trainable parameters");
     const { config, weights } = this;
     const grads = gradient ? this.grads : null;
     return record.scope(() => {
@@ -177,7 +178,7 @@ export class Transformer {
   /**
    * Final-normed hidden rows of a batch, `[tokens, hidden]`, without gradients.
    *
-   * @param prefill caches to fill, and u32 `[n, 2]`: a row of the batch, and the row of the caches that it goes to
+   * @param prefill caches to fill, and u32 `[n, 2]`: a row of the batch, and its row in the caches
    */
   forward(record: Recorder, batch: PackedBatch, prefill: { cache: SlotCache; pairs: Tensor } | null = null): Tensor {
     const { config, weights } = this;
@@ -197,7 +198,7 @@ export class Transformer {
     });
   }
 
-  /** Logits of every token `[tokens, vocab]`: for parity checks on small models. */
+  /** Logits of every token `[tokens, vocab]`, for parity checks on small models. */
   async logits(batch: PackedBatch): Promise<Float32Array> {
     const record = this.gpu.recorder();
     const tokens = batch.input_ids.length;
@@ -220,16 +221,16 @@ export class Transformer {
   }
 
   /**
-   * The same model with its adapter off: GRPO's reference, and what an adapter is compared with. Shares all weights.
+   * The same model without its adapter: GRPO's reference model, and the baseline for an adapter. Shares all weights.
    *
-   * @throws {UnsupportedError} a model that trains more than an adapter: what it was before is gone
+   * @throws {UnsupportedError} a model that trains more than an adapter: its original weights are gone
    */
   withoutAdapter(): Transformer {
     const { gpu, config, weights, store } = this;
     const other = store?.parameters.find(({ name }) => !/\.lora_[AB]\./.test(name));
     if (other) {
       throw new UnsupportedError(
-        `Cannot take the model without its adapter: ${other.name} itself is trained; use LoRA, or beta 0`,
+        `Cannot run the model without its adapter: ${other.name} itself is trained; use LoRA, or beta 0`,
       );
     }
     const off = (linear: Linear) => ({ ...linear, lora: null });
@@ -238,7 +239,7 @@ export class Transformer {
     return new Transformer(gpu, config, { ...weights, norm, blocks }, null, null);
   }
 
-  /** What the blocks of a decoding pass share. @param positions u32 `[rows]`, all below `longest` */
+  /** The inputs that the blocks of a decoding pass share. @param positions u32 `[rows]`, all below `longest` */
   passOf(positions: Tensor, longest: number): Pass {
     this.growTable(longest);
     return this.pass({ positions, spans: positions }, null); // no packed batch: nothing reads the spans
@@ -304,11 +305,13 @@ export class Transformer {
     return { eps: this.config.rms_norm_eps, table: this.table!, positions, spans, dropoutSeed, prefill };
   }
 
-  /** Cosines and sines for at least `positions` positions, in powers of two so that it seldom grows. */
+  /**
+   * Cosines and sines for at least `positions` positions, rounded up to a power of two so that the table seldom grows.
+   */
   private growTable(positions: number): void {
     if (this.table && this.table.shape[0] >= positions) return;
     const rows = 2 ** Math.ceil(Math.log2(Math.max(64, positions)));
-    // The old table is left to the pool's ledger until the model goes: work in flight may still read it.
+    // The old table stays allocated as long as the model: work in flight may still read it.
     this.table = this.gpu.upload(
       rotaryTable(this.config, rows),
       [rows, this.config.head_dim],

@@ -2,6 +2,7 @@ import { type GrpoLossType, grpoLossRemarks, type LossSettings } from "../../sha
 import { RecipeError } from "../errors.ts";
 import { show } from "../text/show.ts";
 import type { FieldValue, Method } from "./field.ts";
+import { readTrackers, TRACKERS } from "./trackers.ts";
 
 /** Fields of a GRPO recipe that decide how completions are batched, by TRL's names. */
 interface GenerationFields {
@@ -43,6 +44,7 @@ type Values = Record<string, FieldValue>;
 export function checkRecipe(recipe: Values, method: Method, notes: string[]): void {
   checkSchedule(recipe);
   checkBest(recipe);
+  checkTrackers(recipe, notes);
   if (recipe.load_in_4bit && recipe.load_in_8bit) {
     throw new RecipeError("load_in_4bit and load_in_8bit are both true: the weights can be stored in one way");
   }
@@ -62,6 +64,13 @@ export function checkRecipe(recipe: Values, method: Method, notes: string[]): vo
   } else if (recipe.packing && recipe.max_length === null) {
     throw new RecipeError("packing needs max_length, the length of a packed row, got null");
   }
+}
+
+function checkTrackers(recipe: Values, notes: string[]): void {
+  const { unwritten, unknown } = readTrackers(recipe.report_to as readonly string[] | null);
+  if (unknown.length > 0)
+    throw new RecipeError(`report_to must name ${TRACKERS.join(", ")}, all or none, got ${show(unknown.join(", "))}`);
+  for (const name of unwritten) notes.push(`report_to ${name} is ignored: Qwench writes for ${TRACKERS.join(", ")}`);
 }
 
 /** A generation batch is whole micro-batches and whole groups; the rules are TRL's. */

@@ -3,13 +3,13 @@ import type { ExtractionStep } from "./maths/extract.ts";
 import { grade } from "./maths/grade.ts";
 import { eachCompletion, type RewardFunction } from "./reward.ts";
 
-/** An answer counts where it was marked as one: in a box, or behind "answer is". */
+/** Accept only marked answers: in a box, or after "answer is". */
 const MARKED: readonly ExtractionStep[] = ["boxed", "answer_is"];
 
 /**
- * Whether a completion's answer is the row's: its `answer`, or where it has none its `solution`.
+ * Whether a completion's answer equals the row's: its `answer`, or its `solution` if it has no `answer`.
  *
- * @returns null where the row's is empty, so that there is nothing to compare with
+ * @returns null if the row's answer is empty, so that there is nothing to compare with
  * @throws {DataError} a row with neither
  */
 export function isCorrect(text: string, row: Record<string, unknown>): boolean | null {
@@ -20,14 +20,14 @@ export function isCorrect(text: string, row: Record<string, unknown>): boolean |
 const asReward = (correct: boolean | null): number | null => (correct === null ? null : Number(correct));
 
 /**
- * 1 where the completion's answer equals the row's as mathematics, else 0; null where the row's is empty.
+ * 1 if the completion's answer is mathematically equal to the row's, else 0; null if the row's is empty.
  *
- * @see TRL's accuracy_reward and open-r1's, which compare with Math-Verify; here `maths/grade.ts` does
+ * @see TRL's and open-r1's accuracy_reward, which use Math-Verify; this one uses `maths/grade.ts`
  */
 export const accuracyReward: RewardFunction = eachCompletion((text, row) => asReward(isCorrect(text, row)));
 
 /**
- * As `accuracyReward`, of what follows the last `</think>`; 0 where the reasoning has not ended.
+ * Like `accuracyReward`, for the text after the last `</think>`; 0 if the reasoning did not end.
  *
  * @see TRL's reasoning_accuracy_reward
  */

@@ -3,9 +3,10 @@ import { compactJson } from "../text/python-json.ts";
 import { decimalKey } from "./decimal.ts";
 
 /**
- * The final answer of a GSM8K solution: what follows its first `####`, without commas, dollar signs and surrounding space.
+ * The final answer of a GSM8K solution: the text after its first `####`, without commas, dollar signs and surrounding
+ * space.
  *
- * @returns null where there is no `####`
+ * @returns null if there is no `####`
  */
 export function extractHashAnswer(text: string): string | null {
   const [, answer] = text.split("####");
@@ -13,7 +14,7 @@ export function extractHashAnswer(text: string): string | null {
 }
 
 /**
- * What a completion holds between its last `<answer>` and the next `</answer>`, trimmed. Without the tags, all of it.
+ * The text between a completion's last `<answer>` and the next `</answer>`, trimmed. Without the tags, the whole text.
  */
 export function extractXmlAnswer(text: string): string {
   return text.split("<answer>").at(-1)!.split("</answer>")[0].trim();
@@ -23,8 +24,8 @@ export function extractXmlAnswer(text: string): string {
 const SEPARATED = /^[+-]?\$?\d{1,3}(?:,\d{3})+(?:\.\d+)?$/;
 
 /**
- * The expected answer of a row: its `answer` column, a number or text, of which GSM8K's `#### N` counts where it is there.
- * Numbers lose their thousands separators.
+ * The expected answer of a row: its `answer` column, a number or text. If the text has GSM8K's `#### N`, only that
+ * counts. Thousands separators are removed.
  *
  * @throws {DataError} a row without an answer
  */
@@ -33,7 +34,7 @@ export function goldAnswer(row: Record<string, unknown>): string {
   if (typeof answer === "number" || typeof answer === "bigint") return String(answer);
   if (typeof answer !== "string") {
     throw new DataError(
-      `the reward compares with the column answer, and the row's is ${answer === undefined ? "missing" : compactJson(answer)}; its columns: ${Object.keys(row).join(", ") || "none"}`,
+      `the reward compares with the column answer, but the row's answer is ${answer === undefined ? "missing" : compactJson(answer)}; the row's columns: ${Object.keys(row).join(", ") || "none"}`,
     );
   }
   const plain = answer.trim();
@@ -48,7 +49,7 @@ export function withoutCommas(text: string): string {
 const FLOAT = /^[+-]?(?:\d+(?:_\d+)*(?:\.(?:\d+(?:_\d+)*)?)?|\.\d+(?:_\d+)*)(?:e[+-]?\d+)?$/i;
 const SPECIAL = /^([+-]?)(?:(inf|infinity)|nan)$/i;
 
-/** Reads a number as Python's float does. @returns null where Python raises ValueError */
+/** Parses a number like Python's float. @returns null if Python raises ValueError */
 export function parseFloatStrict(text: string): number | null {
   const trimmed = text.trim();
   if (FLOAT.test(trimmed)) return Number(trimmed.replaceAll("_", ""));
@@ -58,13 +59,13 @@ export function parseFloatStrict(text: string): number | null {
   return special[1] === "-" ? Number.NEGATIVE_INFINITY : Number.POSITIVE_INFINITY;
 }
 
-/** Whether two texts are numbers as Python's float reads them, and the same one: digit by digit, not as doubles. */
+/** Whether Python's float accepts both texts and they are the same number: digit by digit, not as doubles. */
 export function sameNumber(a: string, b: string): boolean {
   const [x, y] = [parseFloatStrict(a), parseFloatStrict(b)];
   return x !== null && y !== null && !Number.isNaN(x) && decimalKey(a.trim()) === decimalKey(b.trim());
 }
 
-/** How often `part` occurs in `text`, occurrences that overlap counted once. */
+/** The number of non-overlapping occurrences of `part` in `text`. */
 export function count(text: string, part: string): number {
   return text.split(part).length - 1;
 }

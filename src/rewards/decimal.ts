@@ -1,7 +1,7 @@
 const DECIMAL = /^([+-]?)(?:(\d+)(?:\.(\d*))?|\.(\d+))(?:e([+-]?\d+))?$/i;
 const INFINITE = /^([+-]?)inf(?:inity)?$/i;
 
-/** The same text for numbers of the same value, however they are written. @returns null for what is no number */
+/** A canonical text of a number: equal values give equal texts. @returns null for text that is not a number */
 export function decimalKey(text: string): string | null {
   const plain = text.replaceAll("_", "");
   const infinite = INFINITE.exec(plain);

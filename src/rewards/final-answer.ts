@@ -3,10 +3,10 @@ import { extractHashAnswer, extractXmlAnswer, sameNumber, withoutCommas } from "
 const NUMBER = /[+-]?\$?\d[\d,]*(?:\.\d+)?/g;
 
 /**
- * What a completion gives as its answer, whatever its form: the content of `<answer>` where the tag is there, else what
- * follows `####` on its line, else its last number. For comparing models that were taught different forms.
+ * A completion's answer in any format: the content of `<answer>` if there is one, else the text after `####` on its
+ * line, else the last number. For comparing models that were trained on different formats.
  *
- * @returns without thousands separators and dollar signs; null where there is no number at all
+ * @returns the answer without thousands separators and dollar signs; null if there is no number
  */
 export function finalAnswer(text: string): string | null {
   if (text.includes("<answer>")) return withoutCommas(extractXmlAnswer(text));
@@ -16,7 +16,7 @@ export function finalAnswer(text: string): string | null {
   return last === undefined ? null : withoutCommas(last);
 }
 
-/** Whether a completion's final answer is the expected one, as a number where both are: 12.0 is 12. */
+/** Whether a completion's final answer is the expected one, compared as numbers if both are: 12.0 is 12. */
 export function isRight(text: string, expected: string): boolean {
   const found = finalAnswer(text);
   return found !== null && (found === expected || sameNumber(found, expected));

@@ -9,7 +9,7 @@ interface FormatTags {
   solution_end: string;
 }
 
-/** Those of Unsloth's notebook. */
+/** The tags of Unsloth's notebook. */
 const UNSLOTH_TAGS: FormatTags = {
   reasoning_start: "<start_working_out>",
   reasoning_end: "<end_working_out>",
@@ -20,19 +20,19 @@ const UNSLOTH_TAGS: FormatTags = {
 /** Rewards for one set of tags. */
 interface FormatRewards {
   /**
-   * 3 where, after white space at a line's start, there is working between its tags, later a solution between its tags,
-   * and the line ends there; else 0.
+   * 3 if a line begins (after white space) with working between its tags, followed later by a solution between its tags
+   * at a line's end; else 0.
    */
   match_format_exactly: RewardFunction;
-  /** For each of the four tags: 0.5 where it occurs exactly once, else −0.5. */
+  /** For each of the four tags: 0.5 if it occurs exactly once, else −0.5. */
   match_format_approximately: RewardFunction;
   /**
-   * The solution of a completion in exact format against the expected answer: 3 letter for letter, 1.5 but for white space
-   * around it; else by the ratio of the two numbers 0.5 (0.9 to 1.1), 0.25 (0.8 to 1.2) or −1, and −0.5 where they have
-   * none; 0 where the format does not match.
+   * Compares the solution of a completion in exact format with the expected answer: 3 if identical, 1.5 if identical
+   * except for surrounding white space; else by the ratio of the two numbers: 0.5 (0.9 to 1.1), 0.25 (0.8 to 1.2) or
+   * −1, and −0.5 if there is no ratio. 0 if the format does not match.
    */
   check_answer: RewardFunction;
-  /** 1.5 where the first number behind the solution's tag is the expected one, else 0; commas do not count. */
+  /** 1.5 if the first number after the solution's tag is the expected one, else 0; commas are ignored. */
   check_numbers: RewardFunction;
 }
 
@@ -71,8 +71,8 @@ export function formatRewards(tags: FormatTags = UNSLOTH_TAGS): FormatRewards {
 }
 
 /**
- * What `^\s*start.+?end.*?open(.+?)close\s*$` over lines captures, without a regular expression's steps back: the first
- * place for each tag serves whatever follows it.
+ * The capture of the multi-line pattern `^\s*start.+?end.*?open(.+?)close\s*$`, without backtracking: the first
+ * position of each tag is sufficient.
  */
 function exactSolution(text: string, tags: FormatTags): string | null {
   let start = text.indexOf(tags.reasoning_start);

@@ -4,31 +4,31 @@ import { eachCompletion, type RewardFunction } from "./reward.ts";
 // The five rewards of the well-known GRPO recipe for Qwen2.5-0.5B on GSM8K, under their own names:
 // W. Brown 2025, grpo_demo.py, https://gist.github.com/willccbb/4676755236bb08cab5f4e54a0475d6fb
 
-/** 2 where the extracted answer is, letter for letter, the expected one, else 0. */
+/** 2 if the extracted answer is identical to the expected one, else 0. */
 export const correctnessReward: RewardFunction = eachCompletion((text, row) =>
   extractXmlAnswer(text) === goldAnswer(row) ? 2 : 0,
 );
 
-/** 0.5 where the extracted answer is made of digits alone (no sign, comma or point), else 0. */
+/** 0.5 if the extracted answer consists only of digits (no sign, comma or point), else 0. */
 export const intReward: RewardFunction = eachCompletion((text) =>
   /^\p{Nd}+$/u.test(extractXmlAnswer(text)) ? 0.5 : 0,
 );
 
-// In Python `$` also stands before a last line feed. The recipe's first copies forgot re.DOTALL, and reasoning of several
-// lines never matched (unslothai/unsloth#1761); these are the corrected patterns.
+// In Python, `$` also matches before a final line feed. Early copies of the recipe lacked re.DOTALL, so reasoning of
+// several lines never matched (unslothai/unsloth#1761); these are the corrected patterns.
 const STRICT = /^<reasoning>\n.*?\n<\/reasoning>\n<answer>\n.*?\n<\/answer>\n\n?$/s;
 const SOFT = /^<reasoning>.*?<\/reasoning>\s*<answer>.*?<\/answer>/s;
 
-/** 0.5 where the completion is exactly both blocks, each tag on a line of its own with a line feed behind the last, else 0. */
+/** 0.5 if the completion is exactly both blocks, each tag on its own line, with a final line feed; else 0. */
 export const strictFormatReward: RewardFunction = eachCompletion((text) => (STRICT.test(text) ? 0.5 : 0));
 
-/** 0.5 where the completion begins with both blocks, whatever the spacing, else 0. */
+/** 0.5 if the completion begins with both blocks, with any spacing; else 0. */
 export const softFormatReward: RewardFunction = eachCompletion((text) => (SOFT.test(text) ? 0.5 : 0));
 
 /**
- * 0.125 for each tag that occurs once with its line feeds; for the two of the answer, less 0.001 for each character behind
- * the end of it (behind `\n</answer>\n` for the opening tag: of the whole text where that is missing; behind
- * `\n</answer>` less its line feed for the closing one).
+ * 0.125 for each tag that occurs once with its line feeds. For the two answer tags, minus 0.001 for each character
+ * after the answer's end: for the opening tag after `\n</answer>\n` (all characters if that is missing), for the
+ * closing tag after `\n</answer>`, except its line feed.
  */
 export const xmlcountReward: RewardFunction = eachCompletion((text) => {
   const behind = (tag: string) => [...text.split(tag).at(-1)!].length;

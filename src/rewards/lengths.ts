@@ -2,10 +2,10 @@ import { RecipeError, TrainingError } from "../errors.ts";
 import { isCorrect } from "./accuracy.ts";
 import { lengthOf, type RewardContext, type RewardFunction, type Turn, textOf } from "./reward.ts";
 
-/** Tokens of each completion. @throws {TrainingError} where they are not known */
+/** Tokens of each completion. @throws {TrainingError} the token counts are unknown */
 export function tokensOf({ completion_ids }: RewardContext, name: string): readonly ArrayLike<number>[] {
   if (completion_ids) return completion_ids;
-  throw new TrainingError(`${name} counts the completions' tokens, and only their text is known`);
+  throw new TrainingError(`${name} needs the completions' tokens, but only their text is known`);
 }
 
 /** Whether each completion is correct; see `isCorrect`. */
@@ -20,8 +20,8 @@ function correctness(
 }
 
 /**
- * With l = 0.5 − (length − shortest) / (longest − shortest), lengths in characters over the whole batch: l for a correct
- * completion, min(0, l) for a wrong one; 0 for all where they are equally long. Where the row has no answer a completion
+ * Let l = 0.5 − (length − shortest) / (longest − shortest), with lengths in characters over the whole batch. A correct
+ * completion gets l, a wrong one min(0, l); all get 0 if they are equally long. If the row has no answer, a completion
  * counts as correct.
  *
  * @see Kimi k1.5, arXiv:2501.12599, section 2.3.3; open-r1's len_reward
@@ -37,7 +37,7 @@ export const lenReward: RewardFunction = (_prompts, completions, columns) => {
   });
 };
 
-/** Ends of the cosine: `min_value_correct` is what a correct completion of full length gets, and so on. */
+/** Ends of the cosine: `min_value_correct` is the reward of a correct completion of full length, and so on. */
 interface CosineOptions {
   min_value_wrong: number;
   max_value_wrong: number;
@@ -52,7 +52,7 @@ function cosine(progress: number, low: number, high: number): number {
   return low + 0.5 * (high - low) * (1 + Math.cos(progress * Math.PI));
 }
 
-/** For wrong completions the ends change places: the longer, the less they are punished. */
+/** For wrong completions, the ends are swapped: longer ones are punished less. */
 function scaled(correct: boolean, progress: number, options: CosineOptions): number {
   return correct
     ? cosine(progress, options.min_value_correct, options.max_value_correct)
@@ -60,8 +60,8 @@ function scaled(correct: boolean, progress: number, options: CosineOptions): num
 }
 
 /**
- * A cosine from the value of no length to that of `max_len` characters; beyond it the cosine turns back. 1 where the row has
- * no answer.
+ * A cosine from the value at length 0 to the value at `max_len` characters; beyond that, the cosine continues. 1 if the
+ * row has no answer.
  *
  * @see arXiv:2502.03373, appendix C.1; open-r1's get_cosine_scaled_reward
  */
@@ -73,7 +73,7 @@ export function cosineOfCharacters(options: CosineOptions): RewardFunction {
 }
 
 /**
- * The same by tokens, and constant beyond `max_len`. null where the row has no answer.
+ * The same in tokens, and constant beyond `max_len`. null if the row has no answer.
  *
  * @see TRL's get_cosine_scaled_reward
  */
@@ -87,10 +87,10 @@ export function cosineOfTokens(options: CosineOptions): RewardFunction {
 }
 
 /**
- * With L tokens at most and a margin C: 0 up to L − C tokens, (L − C − length) / C up to L, −1 beyond.
+ * For at most L tokens and a margin C: 0 up to L − C tokens, (L − C − length) / C up to L, −1 beyond.
  *
  * @see DAPO, arXiv:2503.14476, equation 13; TRL's get_soft_overlong_punishment
- * @throws {RecipeError} a margin that is longer than the whole
+ * @throws {RecipeError} a margin longer than L
  */
 export function softOverlongPunishment(max_completion_len: number, soft_punish_cache: number): RewardFunction {
   if (soft_punish_cache > max_completion_len) {

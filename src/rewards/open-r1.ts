@@ -1,18 +1,18 @@
 import { count } from "./answers.ts";
 import { eachCompletion, type RewardFunction } from "./reward.ts";
 
-// Rewards of format, as open-r1 defines them: https://github.com/huggingface/open-r1, src/open_r1/rewards.py; and TRL's.
+// Format rewards of open-r1 (https://github.com/huggingface/open-r1, src/open_r1/rewards.py) and TRL.
 
 /**
- * 1 where the completion begins with reasoning between `<think>` and `</think>`, goes on with `<answer>` and `</answer>`,
- * each tag on a line of its own, and the line ends there; else 0: `^<think>\n.*?\n</think>\n<answer>\n.*?\n</answer>$` with
- * the point for every character and $ before each line feed.
+ * 1 if the completion begins with reasoning between `<think>` and `</think>`, followed by `<answer>` and `</answer>`,
+ * each tag on its own line; else 0: `^<think>\n.*?\n</think>\n<answer>\n.*?\n</answer>$`, where the dot matches every
+ * character and $ every line end.
  */
 export const formatReward: RewardFunction = eachCompletion((text) => {
   const open = "<think>\n";
   const middle = "\n</think>\n<answer>\n";
   if (!text.startsWith(open)) return 0;
-  // the first place serves whatever follows it, so that no step back is needed
+  // the first position of each tag is sufficient, so that no backtracking is needed
   const at = text.indexOf(middle, open.length);
   return at >= 0 && /\n<\/answer>(?:\n|$)/.test(text.slice(at + middle.length)) ? 1 : 0;
 });
@@ -33,7 +33,7 @@ export const reasoningStepsReward: RewardFunction = eachCompletion((text) =>
 );
 
 /**
- * 1 where the completion begins with `<think>`, holds no second one, and `</think>` follows; else 0.
+ * 1 if the completion begins with `<think>`, has no second `<think>`, and has a `</think>`; else 0.
  *
  * @see TRL's think_format_reward: `^<think>(?!.*<think>)(.*?)</think>.*$`
  */

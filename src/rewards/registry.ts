@@ -10,7 +10,7 @@ import { formatReward, reasoningStepsReward, tagCountReward, thinkFormatReward }
 import { repetitionOfTokens, repetitionOfWords } from "./repetition.ts";
 import type { NamedReward, RewardFunction } from "./reward.ts";
 
-/** What a recipe says about its reward functions, by the names of open-r1's script; null is the function's own default. */
+/** A recipe's settings for its reward functions, by the names of open-r1's script; null: the function's own default. */
 export interface RewardParameters extends JudgeParameters {
   cosine_min_value_wrong: number | null;
   cosine_max_value_wrong: number | null;
@@ -21,22 +21,22 @@ export interface RewardParameters extends JudgeParameters {
   repetition_max_penalty: number | null;
   max_completion_len: number | null;
   soft_punish_cache: number | null;
-  /** the run's, in tokens */
+  /** of the run, in tokens */
   max_completion_length: number | null;
   code_test_timeout: number;
   code_total_timeout: number;
   code_memory: number;
 }
 
-/** What a command line or a page brings to the functions that need more than text. */
+/** Services of a command line or a page, for functions that need more than text. */
 export interface RewardHost {
-  /** runs Python; asked for once a function, the threads may be the same */
+  /** runs Python; called once per function, which may share threads */
   code?(limits: Partial<CodeLimits>): CodeExecutor;
-  /** opens a judge by a whole recipe */
+  /** opens a judge from a whole recipe */
   judge?(parameters: JudgeParameters): Judge;
 }
 
-/** Makes a reward function for a recipe. */
+/** Creates a reward function for a recipe. */
 export type RewardFactory = (parameters: Partial<RewardParameters>, host: RewardHost) => RewardFunction;
 
 const always =
@@ -44,7 +44,7 @@ const always =
   () =>
     reward;
 
-/** A cosine's ends; only `min_value_wrong` has another default in open-r1's script than in TRL's function. */
+/** A cosine's ends; only the default of `min_value_wrong` differs between open-r1's script and TRL's function. */
 function cosineOptions(p: Partial<RewardParameters>, min_value_wrong: number, max_len: number) {
   return {
     min_value_wrong: p.cosine_min_value_wrong ?? min_value_wrong,
@@ -63,7 +63,7 @@ const overlong =
 const code =
   (name: "code_reward" | "binary_code_reward"): RewardFactory =>
   (p, host) => {
-    if (!host.code) throw new UnsupportedError(`Cannot use the reward ${name}: there is nothing here that runs Python`);
+    if (!host.code) throw new UnsupportedError(`Cannot use the reward ${name}: this platform cannot run Python`);
     const executor = host.code({
       test_seconds: p.code_test_timeout ?? CODE_LIMITS.test_seconds,
       total_seconds: p.code_total_timeout ?? CODE_LIMITS.total_seconds,
@@ -73,7 +73,7 @@ const code =
   };
 
 const judge: RewardFactory = (p, host) => {
-  if (!host.judge) throw new UnsupportedError("Cannot use the reward judge: there is nothing here that asks one");
+  if (!host.judge) throw new UnsupportedError("Cannot use the reward judge: this platform cannot ask a judge");
   return host.judge(p as JudgeParameters).reward;
 };
 
@@ -117,7 +117,7 @@ export const REWARDS: Readonly<Record<string, RewardFactory>> = {
   judge,
 };
 
-/** Names that metrics carry, where a script's name is not the function's own: TRL logs rewards/{function}/mean. */
+/** Names for metrics, if a script's name differs from the function's: TRL logs rewards/{function}/mean. */
 const FUNCTIONS: Readonly<Record<string, string>> = {
   accuracy: "accuracy_reward",
   format: "format_reward",
@@ -133,7 +133,7 @@ const FUNCTIONS: Readonly<Record<string, string>> = {
   get_soft_overlong_punishment: "soft_overlong_punishment_reward",
 };
 
-/** The five of the GSM8K recipe, in its order. */
+/** The five functions of the GSM8K recipe, in its order. */
 export const GSM8K_REWARDS = [
   "xmlcount_reward_func",
   "soft_format_reward_func",
@@ -143,13 +143,13 @@ export const GSM8K_REWARDS = [
 ] as const;
 
 /**
- * A reward function by its name, under the name that its metrics carry.
+ * A reward function by its name, with the name for its metrics.
  *
- * @param parameters a recipe, or what of it is known
+ * @param parameters a recipe, or a part of it
  * @param host for the functions that run code or ask a judge
- * @throws {NotFoundError} an unknown one, with those that there are
- * @throws {RecipeError} parameters that do not fit together
- * @throws {UnsupportedError} a function whose needs the host does not bring
+ * @throws {NotFoundError} an unknown name; the message lists the known ones
+ * @throws {RecipeError} inconsistent parameters
+ * @throws {UnsupportedError} a function that needs a service that the host lacks
  */
 export function rewardNamed(
   name: string,
@@ -157,7 +157,9 @@ export function rewardNamed(
   host: RewardHost = {},
 ): NamedReward {
   if (!Object.hasOwn(REWARDS, name)) {
-    throw new NotFoundError(`There is no reward function ${JSON.stringify(name)}: ${Object.keys(REWARDS).join(", ")}`);
+    throw new NotFoundError(
+      `There is no reward function ${JSON.stringify(name)}; functions: ${Object.keys(REWARDS).join(", ")}`,
+    );
   }
   return { name: Object.hasOwn(FUNCTIONS, name) ? FUNCTIONS[name] : name, reward: REWARDS[name](parameters, host) };
 }

@@ -1,7 +1,7 @@
 import { tokensOf } from "./lengths.ts";
 import { eachCompletion, type RewardFunction } from "./reward.ts";
 
-/** (1 − different n-grams / all n-grams) · max_penalty; 0 where there is none. */
+/** (1 − distinct n-grams / all n-grams) · max_penalty; 0 if there are no n-grams. */
 function penalty(items: ArrayLike<string | number>, n: number, max_penalty: number): number {
   const total = items.length - n + 1;
   if (total < 1) return 0;
@@ -16,7 +16,7 @@ function penalty(items: ArrayLike<string | number>, n: number, max_penalty: numb
 }
 
 /**
- * `max_penalty` times the share of n-grams of words, in lower case and parted by white space, that occurred before.
+ * `max_penalty` times the share of repeated n-grams of words, in lower case and separated by white space.
  *
  * @see arXiv:2502.03373, appendix C.2; open-r1's get_repetition_penalty_reward
  */
@@ -31,7 +31,7 @@ export function repetitionOfWords(n: number, max_penalty: number): RewardFunctio
   });
 }
 
-/** The same of n-grams of tokens. @see TRL's get_repetition_penalty_reward */
+/** The same for n-grams of tokens. @see TRL's get_repetition_penalty_reward */
 export function repetitionOfTokens(n: number, max_penalty: number): RewardFunction {
   return (_prompts, _completions, _columns, context) =>
     tokensOf(context, "repetition_penalty_reward").map((ids) => penalty(ids, n, max_penalty));

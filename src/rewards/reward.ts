@@ -1,26 +1,26 @@
 /** A conversation's messages. */
 type Messages = readonly { readonly role: string; readonly content: string }[];
 
-/** A prompt or a completion: plain text, or messages where the data set is conversational. */
+/** A prompt or a completion: plain text, or messages if the data set is conversational. */
 export type Turn = string | Messages;
 
-/** What a reward function may know beside prompts, completions and columns. */
+/** Further inputs of a reward function, beside prompts, completions and columns. */
 export interface RewardContext {
   /** optimizer step, from 0 */
   step: number;
-  /** tokens of each completion, the end included; null where only their text is known */
+  /** tokens of each completion, including the end; null if only the text is known */
   completion_ids: readonly ArrayLike<number>[] | null;
-  /** aborted when the run ends, another function has failed, or this one is out of time */
+  /** aborted when the run ends, another function fails, or this function's time is up */
   signal: AbortSignal;
 }
 
 /**
  * Scores a batch of completions.
  *
- * @param prompts one a completion; those of a group are equal
- * @param completions as text, or as messages of which the first is the model's
- * @param columns the data set's other columns, a value a completion
- * @returns a finite number a completion, or null where the function does not apply
+ * @param prompts one per completion; equal within a group
+ * @param completions as text, or as messages, the first of which is the model's
+ * @param columns the data set's other columns, one value per completion
+ * @returns one finite number per completion, or null if the function does not apply
  */
 export type RewardFunction = (
   prompts: readonly Turn[],
@@ -29,7 +29,7 @@ export type RewardFunction = (
   context: RewardContext,
 ) => readonly (number | null)[] | Promise<readonly (number | null)[]>;
 
-/** A reward function with the name that its metrics and messages carry. */
+/** A reward function with its name for metrics and messages. */
 export interface NamedReward {
   name: string;
   reward: RewardFunction;
@@ -40,7 +40,7 @@ export function textOf(turn: Turn): string {
   return typeof turn === "string" ? turn : (turn[0]?.content ?? "");
 }
 
-/** A reward function of one completion's text and its row of the columns. */
+/** A reward function of one completion's text and its row's columns. */
 export function eachCompletion(score: (text: string, row: Record<string, unknown>) => number | null): RewardFunction {
   return (_prompts, completions, columns) => {
     const names = Object.keys(columns);

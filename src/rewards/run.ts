@@ -6,40 +6,40 @@ import { type NamedReward, type RewardContext, type Turn, textOf } from "./rewar
 export interface RewardBatch {
   prompts: readonly Turn[];
   completions: readonly Turn[];
-  /** the data set's other columns, a value a completion */
+  /** the data set's other columns, one value per completion */
   columns: Readonly<Record<string, readonly unknown[]>>;
-  /** tokens of each completion; absent where only their text is known */
+  /** tokens of each completion; absent if only the text is known */
   completion_ids?: readonly ArrayLike<number>[];
   /** optimizer step, from 0 */
   step: number;
 }
 
 interface RewardLimits {
-  /** for each function and batch; null waits for ever */
+  /** per function and batch; null: no limit */
   timeout_ms: number | null;
   signal?: AbortSignal | null;
 }
 
-/** What all functions said: what `groupAdvantages` takes. */
+/** The rewards of all functions: the input of `groupAdvantages`. */
 interface RewardResult {
   names: string[];
   weights: number[];
-  /** [functions][completions]; null where a function does not apply */
+  /** [functions][completions]; null if a function does not apply */
   rewards: (number | null)[][];
-  /** completions that no function gave a reward, by their index: they will teach nothing */
+  /** indices of completions that no function gave a reward: the model learns nothing from them */
   unscored: number[];
 }
 
 /**
- * Runs all reward functions over a batch, at once.
+ * Runs all reward functions over a batch, concurrently.
  *
- * A function that never settles is given up after `timeout_ms`. One that never returns because it computes for ever cannot
- * be interrupted from its own thread: run such code in a worker.
+ * A function that never settles fails after `timeout_ms`. A function that computes forever cannot be interrupted from
+ * its own thread: run such code in a worker.
  *
- * @param weights `reward_weights`, one a function; null is 1 each
- * @throws {TrainingError} a function that throws, is out of time, or returns anything but a finite number or null for each
+ * @param weights `reward_weights`, one per function; null: 1 each
+ * @throws {TrainingError} a function throws, exceeds its time, or returns anything but a finite number or null for each
  *   completion; the message names the function and the row
- * @throws {RecipeError} weights that are not one a function; names used twice; no function
+ * @throws {RecipeError} the number of weights differs from the number of functions; a repeated name; no functions
  * @throws {AbortError} the signal was aborted
  */
 export async function runRewards(
@@ -100,7 +100,7 @@ async function runOne(
 
 class OutOfTime extends Error {}
 
-/** Runs `body`, giving it up when time is out or the signal aborts. */
+/** Runs `body`, until the time is up or the signal aborts. */
 async function within<T>(
   body: (context: RewardContext) => T | Promise<T>,
   { timeout_ms, signal, ...known }: RewardContext & { timeout_ms: number | null },
@@ -111,7 +111,7 @@ async function within<T>(
   const ended = new Promise<never>((_, reject) => {
     own.signal.addEventListener("abort", () => reject(own.signal.reason), { once: true });
   });
-  ended.catch(() => {}); // only the race below looks at it
+  ended.catch(() => {}); // only the race below handles it
   signal.addEventListener("abort", onAbort, { once: true });
   if (timeout_ms !== null) timer = setTimeout(() => own.abort(new OutOfTime()), timeout_ms);
   try {
@@ -124,7 +124,7 @@ async function within<T>(
   }
 }
 
-/** The first completion on which the function throws when it is alone; null where it throws on none, or has no time left. */
+/** The first completion on which the function throws alone; null if there is none, or no time is left. */
 async function findRow(
   { reward }: NamedReward,
   { prompts, completions, columns, completion_ids, step }: RewardBatch,
@@ -159,12 +159,14 @@ function checkResult(name: string, result: unknown, batch: RewardBatch): (number
     );
   }
   if (list.length !== wanted) {
-    throw new TrainingError(`Reward ${name} returned ${list.length} rewards for ${wanted} completions: one each`);
+    throw new TrainingError(
+      `Reward ${name} returned ${list.length} rewards for ${wanted} completions: it must return one for each`,
+    );
   }
   list.forEach((value, row) => {
     if (value !== null && !(typeof value === "number" && Number.isFinite(value))) {
       throw new TrainingError(
-        `Reward ${name} returned ${show(value)} for ${rowText(batch, row)}: a reward is a finite number, or null where the function does not apply`,
+        `Reward ${name} returned ${show(value)} for ${rowText(batch, row)}: a reward must be a finite number, or null if the function does not apply`,
       );
     }
   });
@@ -172,18 +174,17 @@ function checkResult(name: string, result: unknown, batch: RewardBatch): (number
 }
 
 function checkFunctions(names: readonly string[], weights: readonly number[] | null): void {
-  if (names.length === 0)
-    throw new RecipeError("Cannot reward completions without a reward function: reward_funcs is empty");
+  if (names.length === 0) throw new RecipeError("Cannot score completions: reward_funcs is empty");
   const twice = names.find((name, i) => names.indexOf(name) !== i);
   if (twice !== undefined) throw new RecipeError(`Cannot use reward function ${twice} twice: its metrics would mix`);
   if (!weights) return;
   if (weights.length !== names.length) {
     throw new RecipeError(
-      `Cannot weigh ${names.length} reward functions (${names.join(", ")}) with ${weights.length} reward_weights: one each`,
+      `Cannot weight ${names.length} reward functions (${names.join(", ")}) with ${weights.length} reward_weights: each function needs one`,
     );
   }
   const odd = weights.find((weight) => !Number.isFinite(weight));
-  if (odd !== undefined) throw new RecipeError(`Cannot weigh a reward by ${odd}: reward_weights must be finite`);
+  if (odd !== undefined) throw new RecipeError(`Cannot weight a reward by ${odd}: reward_weights must be finite`);
 }
 
 function checkBatch({ prompts, completions, columns, completion_ids }: RewardBatch): void {

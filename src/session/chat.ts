@@ -11,12 +11,12 @@ export interface ChatTurn {
 }
 
 /**
- * The prompt of a conversation that ends with a question: its newest turns, as many as leave room for an answer. The oldest
- * go two at a time; the system's message stays.
+ * The prompt of a conversation that ends with a question: as many of the newest turns as leave room for an answer. The oldest
+ * turns are dropped in pairs; the system message stays.
  *
- * @param room tokens that the answer may take; a long one is no reason to forget everything
- * @returns prompt tokens, and how many turns went
- * @throws {DataError} a question that does not fit by itself; no chat template
+ * @param room tokens to reserve for the answer, at most a quarter of the model's positions
+ * @returns prompt tokens, and the number of dropped turns
+ * @throws {DataError} the question alone is too long; the model has no chat template
  */
 export function fittedPrompt(
   text: PreparedText,
@@ -34,14 +34,14 @@ export function fittedPrompt(
     );
     if (ids.length + wanted > most && turns.length - gone > 2) continue;
     if (ids.length < most) return { ids, gone };
-    throw new DataError(`Cannot answer: the message has ${ids.length} tokens, and the model ${most} positions in all`);
+    throw new DataError(`Cannot answer: the message has ${ids.length} tokens, and the model has ${most} positions`);
   }
 }
 
-/** The turns of a chat, as many as fit the model's positions. */
+/** A chat. It keeps as many turns as fit the model's positions. */
 export class Conversation {
   system: string | null;
-  /** user and assistant in turn */
+  /** alternating user and assistant */
   turns: ChatTurn[] = [];
   private readonly text: PreparedText;
 
@@ -50,17 +50,17 @@ export class Conversation {
     this.system = system;
   }
 
-  /** All messages, the system's first. */
+  /** All messages, the system message first. */
   get messages(): { role: string; content: string }[] {
     return [...(this.system === null ? [] : [{ role: "system", content: this.system }]), ...this.turns];
   }
 
   /**
-   * Adds what the user says.
+   * Adds a message of the user.
    *
-   * @param room tokens that the answer may take
-   * @returns prompt tokens, and how many turns went because they do not fit
-   * @throws {DataError} a message that does not fit by itself; it is then not added
+   * @param room tokens to reserve for the answer
+   * @returns prompt tokens, and the number of turns dropped because they do not fit
+   * @throws {DataError} the message alone is too long; the chat is unchanged
    */
   ask(content: string, room: number): { ids: number[]; gone: number } {
     const asked: ChatTurn = { role: "user", content };
@@ -69,14 +69,14 @@ export class Conversation {
     return fitted;
   }
 
-  /** Adds the answer; one that broke off before its first word takes the question with it. */
+  /** Adds the answer. An empty answer, interrupted before its first word, removes its question. */
   answer(content: string): void {
     if (content === "") this.turns = this.turns.slice(0, -1);
     else this.turns = [...this.turns, { role: "assistant", content }];
   }
 }
 
-/** A piece of an answer as it comes, or its end. */
+/** New text of an answer, or the answer's end. */
 export type AnswerEvent =
   | { type: "text"; text: string }
   | { type: "end"; finish_reason: Generation["finish_reason"]; tokens: number; seconds: number };
@@ -84,8 +84,8 @@ export type AnswerEvent =
 /**
  * Writes one answer.
  *
- * @param prompt_ids as `Conversation.ask` or `conversationIds` give them
- * @param number of the answer within its chat: with the seed it decides the draws
+ * @param prompt_ids from `Conversation.ask` or `conversationIds`
+ * @param number the answer's number within its chat; the seed and this number determine sampling
  * @throws {AbortError} the signal was aborted
  */
 export async function* answerTo(
@@ -103,7 +103,7 @@ export async function* answerTo(
   }
 }
 
-/** The adapter of a model that writes text: one is loaded at a time, and goes on and off without loading again. */
+/** Switches a text model's adapter on and off without reloading it. Only one adapter is loaded at a time. */
 export class AdapterSwitch {
   private readonly text: TextModel;
   private loaded: LoadedAdapter | null;
@@ -116,7 +116,7 @@ export class AdapterSwitch {
     this.isOn = text.adapter !== null;
   }
 
-  /** Whether there is an adapter, on or off. */
+  /** Whether an adapter is loaded, on or off. */
   get present(): boolean {
     return this.loaded !== null;
   }
@@ -125,16 +125,16 @@ export class AdapterSwitch {
     return this.isOn;
   }
 
-  /** Puts the adapter on that is there, or takes it off. */
+  /** Switches the loaded adapter on or off. */
   turn(on: boolean): void {
     this.isOn = on;
     setAdapter(this.text.model, on ? this.loaded : null);
   }
 
   /**
-   * Loads an adapter in place of the one before, and puts it on. Where that fails, the one before stays as it was.
+   * Loads an adapter in place of the current adapter, and switches it on. On failure the current adapter stays unchanged.
    *
-   * @param name by which it is known again, and then not loaded a second time; null loads it in every case
+   * @param name identifies the adapter: the same name again does not reload it; null always loads
    * @throws {FormatError} an adapter for another model
    */
   async put(folder: Folder, name: string | null = null): Promise<void> {

@@ -4,20 +4,20 @@ import type { Folder } from "../io/storage.ts";
 import { GENERATION_FILE, TOKENIZER_FILES, tokenizerFolder } from "../model/files/write-merged.ts";
 import { formatJson, type JsonObject, parseJson } from "../text/json.ts";
 
-/** What a run trained its text with, where that is not what the model's folder says. */
+/** The tokenizer settings that a run changed. */
 interface TrainedText {
-  /** a template in place of the tokenizer's own */
+  /** replaces the tokenizer's chat template */
   chat_template: string | null;
-  /** a token that ends rows in place of the tokenizer's own */
+  /** replaces the tokenizer's EOS token at the end of rows */
   eos_token: string | null;
 }
 
 /**
- * The files that make a saved model or adapter whole: its tokenizer and, beside all weights, its generation_config.json. They
- * say what the run trained with, as TRL saves it: a chat template that the recipe named is chat_template.jinja, its eos_token is
- * the tokenizer's and ends generation.
+ * The files that complete a saved model or adapter: the tokenizer's and, with full weights, generation_config.json. They record
+ * the run's settings as TRL does: a chat template from the recipe becomes chat_template.jinja, and an eos_token from the recipe
+ * becomes the tokenizer's EOS and ends generation.
  *
- * @param whole whether all weights are saved, not an adapter
+ * @param whole whether the run saves full weights, not an adapter
  * @returns texts by file name
  */
 export async function companionsOf(
@@ -31,7 +31,7 @@ export async function companionsOf(
   };
   await take(
     await tokenizerFolder(model, adapter),
-    TOKENIZER_FILES.filter((name) => !name.endsWith(".model")), // not a text, and nothing here reads it
+    TOKENIZER_FILES.filter((name) => !name.endsWith(".model")), // binary, and unused here
   );
   if (adapter) await take(adapter, ["chat_template.jinja"]);
   if (whole) await take(model, [GENERATION_FILE]);
@@ -48,7 +48,7 @@ export async function companionsOf(
   return texts;
 }
 
-/** @throws {RecipeError} a token that the tokenizer does not have */
+/** @throws {RecipeError} the tokenizer does not have the token */
 export function eosId(tokenizer: Tokenizer, eos_token: string): number {
   const id = tokenizer.tokenIds(eos_token);
   if (id === null) throw new RecipeError(`eos_token ${JSON.stringify(eos_token)} is not one token of this tokenizer`);

@@ -8,7 +8,7 @@ import { goldAnswer } from "../rewards/answers.ts";
 import { finalAnswer } from "../rewards/final-answer.ts";
 import { slotsFor } from "../train/grpo/rollout.ts";
 
-/** A solved or failed held-out problem. */
+/** A held-out problem with the model's answer. */
 export interface SolvedProblem {
   question: string;
   gold: string;
@@ -17,18 +17,18 @@ export interface SolvedProblem {
   correct: boolean;
 }
 
-/** How a model does on held-out problems. */
+/** A model's score on held-out problems. */
 export interface HeldOutResult {
-  /** share that it solved */
+  /** share of problems solved */
   accuracy: number;
   problems: SolvedProblem[];
 }
 
 /**
- * The first held-out problems of some rows.
+ * Takes the first held-out problems from rows.
  *
- * @param system_prompt of questions that have none
- * @throws {DataError} a row without question or answer; no row at all
+ * @param system_prompt for questions without a system message
+ * @throws {DataError} a row has no question or answer; there are no rows
  */
 export async function heldOutProblems(
   rows: AsyncIterable<NumberedRow> | Iterable<NumberedRow>,
@@ -44,17 +44,17 @@ export async function heldOutProblems(
   return problems;
 }
 
-/** How held-out problems are answered. */
+/** How the model answers held-out problems. */
 export interface HeldOutOptions {
   max_new_tokens: number;
   /** 0, the default, takes the most probable token */
   temperature?: number;
   signal?: AbortSignal;
-  /** problems that were answered */
+  /** number of problems answered */
   onProgress?: (done: number, total: number) => void;
 }
 
-/** Lets a model answer held-out problems, once each. */
+/** Has a model answer each held-out problem once. */
 export async function solveHeldOut(
   model: Transformer,
   tokenizer: Tokenizer,
@@ -64,7 +64,8 @@ export async function solveHeldOut(
   const longest = Math.max(
     ...problems.map(({ prompt }) => prompt.reduce((n, { content }) => n + String(content).length, 64)),
   );
-  const slots = slotsFor(model, problems.length, longest + options.max_new_tokens); // characters stand for tokens: never too few
+  // counts characters: a text never has more tokens than that
+  const slots = slotsFor(model, problems.length, longest + options.max_new_tokens);
   const solved = await solve(model, tokenizer, problems, { ...options, slots });
   const made = problems.map((problem, i) => ({
     question: String(problem.prompt.at(-1)!.content),
@@ -82,7 +83,7 @@ function problemOf(source: NumberedRow, system_prompt: string | null): Problem {
   if (typeof answer !== "string" && typeof answer !== "number") {
     throw rowError(
       source,
-      `held-out problems are graded by their column answer, and the row has ${Object.keys(source.row).join(", ")}`,
+      `held-out problems are graded by the column "answer", and the row has only ${Object.keys(source.row).join(", ")}`,
     );
   }
   const messages: Message[] = typeof prompt === "string" ? [{ role: "user", content: prompt }] : prompt;

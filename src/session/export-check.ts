@@ -13,43 +13,43 @@ import type { Transformer } from "../model/transformer.ts";
 import { type ExportRequest, type ExportSource, ggufFileName, openGgufCheckpoint } from "./export.ts";
 import { openTokenizer } from "./tokenizer.ts";
 
-/** How an export behaves beside what it was made from. Differences are relative to the largest logit. */
+/** How an export differs from its source. Differences are relative to the largest logit. */
 export interface ExportCheck {
   prompts: number;
-  /** tokens that were compared, prompts' included */
+  /** tokens compared, including the prompts' */
   tokens: number;
-  /** worst difference of a logit */
+  /** largest difference of a logit */
   worst: number;
-  /** the same, as it is */
+  /** the same in absolute terms */
   worst_absolute: number;
-  /** what `worst` may be in this format */
+  /** the largest `worst` that passes in this format */
   tolerance: number;
-  /** greedy tokens of the adapter, and how many of them the export would have written in the same place */
+  /** number of greedy tokens of the adapter, and how many of them the export also predicts */
   greedy: { tokens: number; agreed: number };
-  /** what the adapter does to its base, and whether the export does it too; null without one, or where it does nothing */
+  /** the adapter's effect on the base, and whether the export keeps it; null without an adapter or an effect */
   effect: {
-    /** worst difference that it makes to a logit, as `worst` */
+    /** largest change that the adapter makes to a logit, relative as in `worst` */
     worst: number;
-    /** of that, the share found in the export: 1 as the adapter, 0 as the base. Least squares over all logits */
+    /** share of the effect that the export keeps, by least squares over all logits: 1 like the adapter, 0 like the base */
     kept: number;
-    /** whether rounding is small enough beside the effect for `kept` to tell */
+    /** whether rounding is small enough, relative to the effect, for `kept` to be meaningful */
     clear: boolean;
   } | null;
 }
 
-/** How an export is checked. */
+/** Options of an export check. */
 export interface CheckOptions {
-  /** rows with a prompt; default: a few fixed ones */
+  /** rows with a prompt; default: a few fixed prompts */
   rows?: readonly NumberedRow[] | null;
-  /** greedy tokens a prompt; default 16 */
+  /** greedy tokens per prompt; default 16 */
   tokens?: number;
   signal?: AbortSignal;
   onProgress?: (what: string, done: number, total: number) => void;
 }
 
-/** Above this a GGUF's de-quantised weights are loaded in bf16. */
+/** Above this size in bytes, a GGUF's dequantised weights are loaded in bf16. */
 const MOST_F32_BYTES = 2.5e9;
-/** Greedy tokens a prompt. */
+/** Greedy tokens per prompt. */
 const TOKENS = 16;
 const TEXTS = [
   "What is 12 + 30?",
@@ -59,17 +59,17 @@ const TEXTS = [
 ];
 
 /**
- * How far logits may be from those of base and adapter. Weights are rounded to nearest: by a part in 2¹¹ in f16, 2⁸ in bf16,
- * 254 of a block's largest in Q8_0, 16 in Q4_0, and to 16 uneven steps in NF4; the layers let that grow. Measured on the
- * embedded model and on 24 random layers, which amplify most: bf16 0.2 and 1.2 %, Q8_0 0.8 and 3.9 %, NF4 13 and 64 %. What
- * else is wrong shows in the share of the adapter's effect, which is 1 in all of them.
+ * Largest relative difference between the export's logits and the adapter's. Formats round weights to nearest: to one part in
+ * 2¹¹ in f16, in 2⁸ in bf16, in 254 of a block's maximum in Q8_0, in 16 of it in Q4_0, and to 16 uneven steps in NF4. Layers
+ * amplify the rounding. Measured on the embedded model and on 24 random layers, which amplify most: bf16 0.2 and 1.2 %, Q8_0
+ * 0.8 and 3.9 %, NF4 13 and 64 %. Other errors show in the kept share of the adapter's effect, which was 1 in all of these.
  */
 const TOLERANCES = { F32: 1e-4, F16: 5e-3, BF16: 4e-2, q8_0: 0.1, four: 0.8 } as const;
 
-/** Share of the adapter's effect that must be found again. */
+/** The smallest share of the adapter's effect that an export must keep. */
 const LEAST_KEPT = 0.5;
 
-/** What a check may come to. */
+/** The tolerance of an export's format. */
 function toleranceOf({ checkpoint }: ExportSource, request: ExportRequest): number {
   const { format, quantization = "q8_0", dtype = null } = request;
   if (format === "lora") return TOLERANCES.F32;
@@ -80,11 +80,11 @@ function toleranceOf({ checkpoint }: ExportSource, request: ExportRequest): numb
 }
 
 /**
- * Loads what was written, and compares it with base and adapter on the same prompts: the logits of every token, and where the
- * adapter's own greedy tokens come from. Frees whatever lies on the GPU.
+ * Loads a written export and compares it with base and adapter on the same prompts: the logits of every token, and the
+ * predictions at the adapter's greedy tokens. Frees everything on the GPU.
  *
- * @param folder that holds the export
- * @throws what is wrong with the files that were written
+ * @param folder the export
+ * @throws if the written files are invalid
  */
 export async function checkExport(
   gpu: Gpu,
@@ -132,7 +132,7 @@ export async function checkExport(
   const without = loaded && (await logits(model));
 
   const written = await openWritten(source, folder, request);
-  // De-quantised weights are f32; of a large model they are rounded once more, to what any device can hold twice as much of.
+  // A GGUF's weights dequantise to f32. A large model's are rounded again, to bf16, to halve their memory.
   const dtype = request.format === "gguf" && written.totalBytes > MOST_F32_BYTES ? "bfloat16" : "auto";
   const { model: other } = await load("the export", written, request.format === "lora" ? folder : null, dtype);
   const vocab = model.config.vocab_size;
@@ -160,7 +160,7 @@ export async function checkExport(
   };
 }
 
-/** Whether an export passed: near enough to the adapter, and not to the base instead. NaN does not. */
+/** Whether an export is close enough to the adapter and keeps the adapter's effect. NaN fails. */
 export function exportPassed({ worst, tolerance, effect }: ExportCheck): boolean {
   return worst <= tolerance && (effect === null || !effect.clear || effect.kept >= LEAST_KEPT);
 }
@@ -185,7 +185,7 @@ class Effect {
   result(scale: number): ExportCheck["effect"] {
     const { most, ww, gw, gg } = this;
     if (!(ww > 0)) return null;
-    // what of the export's change is not the adapter's: rounding
+    // `clear`: the part of the export's change that is not the adapter's, which is rounding, is smaller than the adapter's
     return { worst: most / scale, kept: gw / ww, clear: gg - (gw * gw) / ww <= ww };
   }
 }
@@ -196,7 +196,7 @@ async function openWritten({ checkpoint }: ExportSource, folder: Folder, request
   return openGgufCheckpoint(folder, ggufFileName(request.name, request.quantization ?? "q8_0"));
 }
 
-/** Tokens of the prompts. A model without a tokenizer gets tokens that mean nothing: its logits tell as much. */
+/** Tokens of the prompts. A model without a tokenizer gets arbitrary tokens, whose logits compare just as well. */
 async function promptsOf(
   { checkpoint, adapter }: ExportSource,
   { config }: Transformer,
@@ -225,7 +225,7 @@ function logitsOf(model: Transformer, ids: readonly number[]): Promise<Float32Ar
   return model.logits({ input_ids: ids, position_ids: ids.map((_, i) => i), cu_seqlens: [0, ids.length] });
 }
 
-/** The larger of `worst` and any difference; NaN once one is. */
+/** The larger of `worst` and any difference; NaN as soon as one is NaN. */
 function worse(worst: number, got: Float32Array, want: Float32Array): number {
   if (got.length !== want.length) return Number.NaN;
   let most = worst;

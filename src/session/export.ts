@@ -19,37 +19,37 @@ export { GGUF_QUANTIZATIONS, type GgufQuantization, openGgufCheckpoint } from ".
 export type { FloatDtype } from "../model/files/merge.ts";
 export type { MergedFile } from "../model/files/write-merged.ts";
 
-/** Formats of `qwench export`, by Unsloth's names. */
+/** Formats of `qwench export`, with Unsloth's names. */
 export const EXPORT_FORMATS = ["lora", "merged_16bit", "merged_4bit", "gguf"] as const;
 /** A format of `qwench export`. */
 export type ExportFormat = (typeof EXPORT_FORMATS)[number];
 
-/** What is exported, and as what. */
+/** What to export, and in which format. */
 export interface ExportRequest {
   format: ExportFormat;
-  /** of gguf; default q8_0 */
+  /** for gguf; default q8_0 */
   quantization?: GgufQuantization;
-  /** of merged models' weights that are not quantised; default: the base's 16-bit dtype */
+  /** dtype of a merged model's unquantised weights; default: the base's 16-bit dtype */
   dtype?: FloatDtype | null;
-  /** what a GGUF calls the model and its file begins with */
+  /** model name inside a GGUF and at the start of its file name */
   name: string;
-  /** hub id or path of the base: what an adapter without one is completed with */
+  /** hub id or path of the base, for an adapter that names none */
   base: string;
   signal?: AbortSignal;
-  /** bytes made so far and in all */
+  /** bytes produced so far and in total */
   onProgress?: (done: number, total: number) => void;
 }
 
-/** A model and its adapter, opened and checked, without their values. */
+/** A model and its adapter, opened and checked. Their tensors are not loaded. */
 export interface ExportSource {
   checkpoint: Checkpoint;
   adapter: Folder | null;
 }
 
 /**
- * Opens what is to be exported.
+ * Opens the model and adapter to export.
  *
- * @throws {FormatError} a checkpoint that is not what its config.json says, an adapter for another base
+ * @throws {FormatError} the checkpoint contradicts its config.json; the adapter belongs to another base
  */
 export async function openExport(model: Folder, adapter: Folder | null): Promise<ExportSource> {
   const { checkpoint, config } = await openModel(model);
@@ -58,15 +58,15 @@ export async function openExport(model: Folder, adapter: Folder | null): Promise
 }
 
 /**
- * The files of an export, made while they are written: no more than one tensor is in memory at a time.
+ * The files of an export, produced while they are written: at most one tensor is in memory at a time.
  *
- * - `lora`: the PEFT folder, its adapter_config.json completed, and the tokenizer where it lies with the adapter.
- * - `merged_16bit`, `merged_4bit`: a model folder for transformers, the latter with linear layers in bitsandbytes' NF4.
+ * - `lora`: the PEFT folder with a completed adapter_config.json, and the adapter's own tokenizer files if it has any.
+ * - `merged_16bit`, `merged_4bit`: a model folder for transformers; `merged_4bit` stores linear layers in bitsandbytes' NF4.
  * - `gguf`: one file for llama.cpp and Ollama.
  *
- * @throws {UnsupportedError} `lora` without an adapter; a tokenizer or value that the format cannot hold
- * @throws {NotFoundError} `gguf` of a model without tokenizer.json
- * @throws {FormatError} values that are not finite
+ * @throws {UnsupportedError} `lora` without an adapter; a tokenizer or value that the format cannot represent
+ * @throws {NotFoundError} `gguf` for a model without tokenizer.json
+ * @throws {FormatError} a value is not finite
  */
 export async function* exportFiles(source: ExportSource, request: ExportRequest): AsyncGenerator<MergedFile> {
   const { checkpoint, adapter } = source;
@@ -121,7 +121,7 @@ async function* loraFiles(
   yield* copied(adapter, TOKENIZER_FILES);
 }
 
-/** Whether an adapter's files are PEFT's own, by its own names: they are then copied as they are. */
+/** Whether an adapter's files already follow PEFT's names. Such files are copied unchanged. */
 async function isPeft(adapter: Folder): Promise<boolean> {
   if (!(await adapter.exists(ADAPTER_WEIGHTS_FILE))) return false;
   const file = await openSafetensors(await adapter.open(ADAPTER_WEIGHTS_FILE));
@@ -129,7 +129,7 @@ async function isPeft(adapter: Folder): Promise<boolean> {
   return [...file.tensors.keys()].every((name) => tensors.has(name));
 }
 
-/** An adapter of MLX's, or of another spelling, as PEFT has it. */
+/** Converts an adapter of MLX, or with other names, to PEFT's format. */
 async function* convertedAdapter(adapter: Folder, base: string): AsyncGenerator<MergedFile> {
   const { config, tensors, read } = await readAdapter(adapter);
   const list = [];
@@ -158,8 +158,7 @@ async function ggufFile(
   const config = parseModelConfig(checkpoint.config, `${base.path}/${CONFIG_FILE}`);
   const files = await tokenizerFolder(base, adapter);
   const tokenizer = await openTokenizer(base, adapter);
-  if (!tokenizer)
-    throw new NotFoundError(`Cannot make a GGUF of ${base.path}: it has no tokenizer.json to put into it`);
+  if (!tokenizer) throw new NotFoundError(`Cannot make a GGUF of ${base.path}: it has no tokenizer.json`);
   const optional = async (file: string) => ((await files.exists(file)) ? await readJson(files, file) : {});
   const metadata = [
     ...ggufMetadata(checkpoint.config, config, { name, quantization }),

@@ -26,45 +26,45 @@ import { eosIds, openTokenizer } from "./tokenizer.ts";
 export { dropAdapter, type LoadedAdapter, loadAdapter, setAdapter } from "../model/adapters/loaded.ts";
 export { type GenerationDefaults, samplingOf } from "../model/generate/config.ts";
 
-/** Where a model that writes text comes from. */
+/** Where a text model comes from. */
 export interface TextSources extends RunSources {
   dtype?: LoadDType;
   quantization?: Quantization | null;
-  /** responses that will be written together, where more than one is foreseen */
+  /** expected number of responses generated together, if more than one */
   together?: number;
-  /** bytes that its weights may take; null: nobody knows */
+  /** bytes available for the weights; null: unknown */
   available?: number | null;
 }
 
-/** Prompts and responses as they mostly are. */
+/** Typical lengths of prompts and responses. */
 const FORESEEN = { prompts: [32, 256], max_new_tokens: 256 };
 
-/** A model that is ready to load: everything is read and checked except the weights. */
+/** A model that is ready to load: everything except the weights has been read and checked. */
 export interface PreparedText {
   config: ModelConfig;
   checkpoint: Checkpoint;
   tokenizer: Tokenizer;
   chat_template: string | null;
-  /** ids that end a response: generation_config's, the tokenizer's, and what ends the assistant's turn in the template */
+  /** ids that end a response: from generation_config.json, the tokenizer, and the end of an assistant turn in the template */
   eos_token_ids: number[];
   defaults: GenerationDefaults;
-  /** what writing text will have compiled, with the tiles that were measured by now */
+  /** the kernels that generation will compile, with the tile sizes measured so far */
   kernels(): Promise<Kernel[]>;
 }
 
-/** A model that writes text. Its adapter goes on and off with `setAdapter`. */
+/** A model that generates text. `setAdapter` switches its adapter on and off. */
 export interface TextModel extends PreparedText {
   model: Transformer;
-  /** the one it was loaded with */
+  /** the adapter it was loaded with */
   adapter: LoadedAdapter | null;
 }
 
 /**
  * Reads and checks a model's files except the weights. Allocates nothing on the GPU.
  *
- * @throws {NotFoundError} a model without a tokenizer
- * @throws {MemoryError} weights that do not fit
- * @throws what else is wrong with the checkpoint, its tokenizer or the adapter
+ * @throws {NotFoundError} the model has no tokenizer
+ * @throws {MemoryError} the weights do not fit
+ * @throws if the checkpoint, its tokenizer or the adapter is invalid
  */
 export async function prepareText(sources: TextSources): Promise<PreparedText> {
   const { gpu, model: folder, adapter, available = null } = sources;
@@ -82,7 +82,7 @@ export async function prepareText(sources: TextSources): Promise<PreparedText> {
   buildModel(fake, config, "none", dtypeOf);
   if (available !== null && fake.pool.ledger.peak > available) {
     throw new MemoryError(
-      `Cannot load ${folder.path}: its weights take ${formatBytes(fake.pool.ledger.peak)} and ${formatBytes(available)} are available`,
+      `Cannot load ${folder.path}: its weights need ${formatBytes(fake.pool.ledger.peak)} and ${formatBytes(available)} are available`,
     );
   }
   const kernels = async () => {
@@ -95,7 +95,7 @@ export async function prepareText(sources: TextSources): Promise<PreparedText> {
   return { config, checkpoint, tokenizer, chat_template, eos_token_ids, defaults, kernels };
 }
 
-/** Loads the weights of a prepared model, and puts its adapter on. */
+/** Loads the weights of a prepared model, and switches its adapter on. */
 export async function loadText(prepared: PreparedText, sources: TextSources): Promise<TextModel> {
   const { gpu, adapter: folder, dtype, quantization, signal, onProgress } = sources;
   const report = (done: number, total: number) => onProgress?.("weights", done, total);
@@ -107,19 +107,19 @@ export async function loadText(prepared: PreparedText, sources: TextSources): Pr
   return { ...prepared, model, adapter };
 }
 
-/** How a row becomes a prompt. */
+/** Options for building a prompt from a row. */
 export interface TextPromptOptions {
-  /** system turn of conversations that have none */
+  /** system message for conversations without one */
   system?: string | null;
-  /** plain text, without the chat template */
+  /** use the plain text, without the chat template */
   raw?: boolean;
 }
 
 /**
- * The prompt of a row: `messages` (a last turn of the assistant's is left out: it is what will be written), or `prompt`,
- * `question` or `problem` as a user's turn. With `raw` the text as it is.
+ * The prompt of a row: its `messages`, without a final assistant turn, or its `prompt`, `question` or `problem` as a user turn.
+ * With `raw`, the plain text.
  *
- * @throws {DataError} with the row's file and number: no prompt, an empty one, one that leaves no room for an answer
+ * @throws {DataError} names the row's file and number: the prompt is missing, empty, or leaves no room for an answer
  */
 export function promptOf(
   text: PreparedText,
@@ -132,7 +132,7 @@ export function promptOf(
   const plain = ["prompt", "question", "problem"].find((name) => typeof row[name] === "string");
   if (plain && row[plain] === "") throw rowError(source, `"${plain}" is empty`);
   if (raw) {
-    if (!plain) throw rowError(source, "raw text is completed from prompt, question or problem, and the row has none");
+    if (!plain) throw rowError(source, "raw text comes from prompt, question or problem, and the row has none of them");
     row.prompt = row[plain];
   } else if (Array.isArray(list) && (row.prompt ?? null) === null) {
     const turns = [...list];
@@ -142,7 +142,7 @@ export function promptOf(
     row.prompt = [{ role: "user", content: row.prompt }];
   }
   if (!raw && chat_template === null) {
-    throw rowError(source, "is to be answered, and the model has no chat template; complete it as raw text");
+    throw rowError(source, "needs a chat template, and the model has none; complete the row as raw text");
   }
   const options = { tokenizer, chat_template, system_prompt: system, vocab_size: config.vocab_size };
   const made = encodePrompt({ ...source, row }, options);
@@ -150,45 +150,45 @@ export function promptOf(
   if (made.prompt_ids.length >= most) {
     throw rowError(
       source,
-      `the prompt has ${made.prompt_ids.length} tokens, and the model ${most} positions in all (max_position_embeddings)`,
+      `the prompt has ${made.prompt_ids.length} tokens, and the model has ${most} positions (max_position_embeddings)`,
     );
   }
   return made;
 }
 
-/** How responses are written. */
+/** Options for generating responses. */
 export interface RespondOptions extends SamplingOptions {
-  /** a response ends there at the latest, or where the model's positions do */
+  /** a response's largest number of tokens; the model's positions also limit it */
   max_new_tokens: number;
-  /** responses a prompt; default 1 */
+  /** responses per prompt; default 1 */
   n?: number;
   /** u32 */
   seed: number;
-  /** texts that end a response, and are left out of it */
+  /** texts that end a response; the response does not include them */
   stop?: readonly string[];
-  /** responses that are written together; default by memory */
+  /** responses generated together; default: as memory allows */
   slots?: number;
-  /** milliseconds between two pieces of text at most, where somebody watches */
+  /** longest time in milliseconds between two text events, for a live display */
   pace?: number;
   signal?: AbortSignal;
 }
 
-/** A whole response. */
+/** A complete response. */
 export interface TextResponse extends Generation {
-  /** without special tokens and stop string */
+  /** without special tokens and the stop string */
   text: string;
 }
 
-/** A piece of a response, or a whole one that has ended. */
+/** New text of a response, or a complete response. */
 export type TextEvent =
   | { type: "text"; prompt: number; response: number; text: string; tokens: number }
   | { type: "response"; prompt: number; response: number; made: TextResponse };
 
 /**
- * Writes `n` responses to each prompt. A response depends on its prompt, the seed, the prompt's `number` (default: its
- * place) and its own number, not on what is written beside it: a run that was cut short goes on with the same texts.
+ * Generates `n` responses to each prompt. A response depends only on its prompt, the seed, the prompt's `number` (default: its
+ * index) and the response's own number, not on the rest of the batch. A resumed run therefore generates the same texts.
  *
- * @throws {DataError} an empty stop string
+ * @throws {DataError} if a stop string is empty
  */
 export async function* respond(
   { model, config, tokenizer, eos_token_ids }: TextModel,
@@ -225,13 +225,13 @@ export async function* respond(
   }
 }
 
-/** How a response is written: what was asked for, else what the model's files say. */
+/** Generation settings: the given values, else those in the model's files. */
 export type TextSettings = SamplingOptions & { max_new_tokens: number; seed: number };
 
-/** Most new tokens of a response where nothing else sets a limit. transformers' own default, 20, is too few. */
+/** The default for max_new_tokens. transformers' default, 20, is too small. */
 export const MAX_NEW_TOKENS = 512;
 
-/** All settings of a response. @param seed where none is asked for */
+/** All settings of a response. @param seed used if the options have none */
 export function settingsOf(defaults: GenerationDefaults, asked: Partial<TextSettings>, seed: number): TextSettings {
   return {
     ...samplingOf(defaults, asked),
@@ -240,7 +240,7 @@ export function settingsOf(defaults: GenerationDefaults, asked: Partial<TextSett
   };
 }
 
-/** Turns of a conversation as prompt tokens. @throws {DataError} as `promptOf` */
+/** Prompt tokens of a conversation. @throws {DataError} as `promptOf` */
 export function conversationIds(text: PreparedText, messages: readonly { role: string; content: string }[]): number[] {
   if (text.chat_template === null) throw new DataError("Cannot chat: the model has no chat template");
   const { bos_token, eos_token, pad_token } = text.tokenizer;

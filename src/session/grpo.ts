@@ -15,7 +15,7 @@ import { eosIds } from "./tokenizer.ts";
 
 export { type CompletionRecord, type GrpoData, type GrpoEvent, type GrpoOptions, grpo } from "../train/grpo/grpo.ts";
 
-/** Where a GRPO run's inputs come from. Rows hold prompts; their other columns go to the rewards. */
+/** Where a GRPO run's inputs come from. Rows hold prompts; reward functions receive the other columns. */
 export interface GrpoSources extends RunSources {
   train: AsyncIterable<NumberedRow> | Iterable<NumberedRow>;
   eval?: AsyncIterable<NumberedRow> | Iterable<NumberedRow> | null;
@@ -27,7 +27,7 @@ export interface PreparedGrpo extends PreparedBase {
   tokenizer: Tokenizer;
   data: GrpoData;
   batches: GrpoBatches;
-  /** training prompts left out because they are longer than max_prompt_length */
+  /** number of training prompts dropped because they exceed max_prompt_length */
   dropped: number;
 }
 
@@ -35,7 +35,7 @@ export interface PreparedGrpo extends PreparedBase {
  * Reads and checks everything that a GRPO run needs except the weights, and forecasts its memory. Allocates nothing on the
  * GPU.
  *
- * @throws what is wrong with the checkpoint, the adapter, the prompts or the recipe, before any time is spent
+ * @throws if the checkpoint, adapter, prompts or recipe are invalid
  */
 export async function prepareGrpo(recipe: GrpoRecipe, sources: GrpoSources): Promise<PreparedGrpo> {
   const { gpu, signal, onProgress } = sources;
@@ -45,7 +45,7 @@ export async function prepareGrpo(recipe: GrpoRecipe, sources: GrpoSources): Pro
   const { config, checkpoint, trained, tokenizer } = base;
   if (!tokenizer) {
     throw new NotFoundError(
-      `Cannot read prompts: ${sources.model.path} has no tokenizer.json, and rewards need the completions' text`,
+      `Cannot read prompts: ${sources.model.path} has no tokenizer.json, and reward functions need the completions' text`,
     );
   }
   const chat_template = sources.chat_template ?? tokenizer.chat_template;
@@ -98,7 +98,7 @@ export async function prepareGrpo(recipe: GrpoRecipe, sources: GrpoSources): Pro
   return { ...base, tokenizer, data, rows, batches, dropped: train.dropped, forecast, kernels, notes };
 }
 
-/** Loads the weights of a prepared run and starts or takes over its adapter. */
+/** Loads the weights of a prepared run and creates or loads its adapter. */
 export function loadGrpo(
   recipe: GrpoRecipe,
   prepared: PreparedGrpo,

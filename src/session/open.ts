@@ -27,19 +27,19 @@ import { mixSeed, uniformFrom } from "../train/seed.ts";
 import { companionsOf, eosId } from "./companions.ts";
 import { openTokenizer } from "./tokenizer.ts";
 
-/** Where a run's inputs come from. Whoever calls opens them: a disk, the hub, OPFS, memory. */
+/** Where a run's inputs come from. The caller opens them from a disk, the hub, OPFS or memory. */
 export interface RunSources {
   gpu: Gpu;
   model: Folder;
-  /** a PEFT folder to go on from */
+  /** a PEFT folder to continue training from */
   adapter?: Folder | null;
-  /** goes before the tokenizer's own template */
+  /** replaces the tokenizer's own template */
   chat_template?: string | null;
   signal?: AbortSignal;
   onProgress?: (what: string, done: number, total: number | null) => void;
 }
 
-/** The model of a run, and what is trained of it: read and checked, not loaded. */
+/** A run's model and its trainable part, read and checked but not loaded. */
 export interface OpenBase {
   config: ModelConfig;
   checkpoint: Checkpoint;
@@ -47,28 +47,28 @@ export interface OpenBase {
   trained: Exclude<Trained, "none">;
   lora: LoraConfig | null;
   adapter: Adapter | null;
-  /** what the user should know about both */
+  /** notes for the user about both */
   notes: string[];
-  /** how the frozen projections will be stored, and the head */
+  /** how the frozen projections and the head will be stored */
   weightDType: WeightDType;
   headDType: WeightDType;
-  /** tokenizer and generation files, by name, to be saved with what is trained */
+  /** tokenizer and generation files, by name, to save with the trained weights */
   companions: Record<string, string>;
   /** fields of config.json that the run changes */
   saved: Record<string, unknown>;
 }
 
-/** A run of any method that is ready to load: everything is read and checked except the weights. */
+/** A run of any method that is ready to load: everything except the weights has been read and checked. */
 export interface PreparedBase extends OpenBase {
-  /** rows or prompts that it trains on */
+  /** number of rows or prompts to train on */
   rows: number;
   batches: { readonly max_steps: number; readonly stepsPerEpoch: number };
   forecast: MemoryForecast;
-  /** what the run will have compiled, with the tiles that were measured by now */
+  /** the kernels that the run will compile, with the tile sizes measured so far */
   kernels(): Kernel[] | Promise<Kernel[]>;
 }
 
-/** Fields that say which model is trained, and how it is stored. */
+/** Fields that determine the trained model and its storage. */
 type ModelFields = Pick<
   SftRecipe,
   | "dtype"
@@ -85,7 +85,7 @@ type ModelFields = Pick<
   | "seed"
 >;
 
-/** Fields that say how frozen weights are stored. */
+/** Fields that determine how frozen weights are stored. */
 export type StorageFields = Pick<SftRecipe, "dtype" | "load_in_4bit" | "load_in_8bit" | "use_bnb_nested_quant">;
 
 /** LoRA settings of a recipe. */
@@ -103,7 +103,7 @@ export function storageOf({ dtype, load_in_4bit, load_in_8bit, use_bnb_nested_qu
   return { dtype, quantization: type && { type, double } };
 }
 
-/** Opens a run's model: reads its files' headers, its tokenizer and the adapter to go on from. */
+/** Opens a run's model: reads its files' headers, its tokenizer and the adapter to continue from. */
 export async function openBase(
   recipe: ModelFields & { eos_token?: string | null },
   { gpu, model, adapter, chat_template = null }: RunSources,
@@ -130,7 +130,7 @@ export async function openBase(
   };
 }
 
-/** Loads the weights of a prepared run of any method and starts or takes over its adapter. */
+/** Loads the weights of a prepared run of any method and creates or loads its adapter. */
 export async function loadTrainee(
   recipe: ModelFields,
   prepared: PreparedBase,
@@ -154,7 +154,7 @@ export async function loadTrainee(
   return { model, lora, base, config: edited(checkpoint.config, saved), companions };
 }
 
-/** Compiles kernels while `load` runs; ends when both have. Gives compiling up when loading fails. */
+/** Compiles kernels while `load` runs, and waits for both. Stops compiling if loading fails. */
 export async function compiling<T>(gpu: Gpu, kernels: readonly Kernel[], load: () => Promise<T>): Promise<T> {
   const stop = new AbortController();
   const compiled = gpu.prepare(kernels, stop.signal);

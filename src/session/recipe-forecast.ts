@@ -11,23 +11,23 @@ import { forecastSft, worstBatch } from "../train/forecast/sft.ts";
 import { batchesOf } from "../train/grpo/grpo.ts";
 import { loraOf, storageOf } from "./open.ts";
 
-/** Of no adapter: whatever the buffers' sizes, the forecast is their sum. */
+/** No adapter's limits: the forecast is the buffers' sum, whatever their sizes. */
 const NO_LIMITS: FakeLimits = { maxBufferSize: 2 ** 50, maxStorageBufferBindingSize: 2 ** 50 };
 
-/** What a forecast takes for granted where there are neither weights nor rows. */
+/** What a forecast assumes in place of weights and rows. */
 interface Assumptions {
-  /** config.json, as far as shapes go; its weights are bf16 */
+  /** the fields of config.json that determine shapes; weights are assumed to be bf16 */
   shape: PublishedShape;
-  /** tokens of the longest row, in GRPO of the longest prompt */
+  /** tokens of the longest row, or in GRPO of the longest prompt */
   longest: number;
   limits?: FakeLimits;
 }
 
 /**
- * Forecasts a run's memory from its recipe and the shape of its model alone: batches of rows that all are as long as the
- * longest, and completions of max_completion_length.
+ * Forecasts a run's memory from only its recipe and its model's shape. It assumes that every row is as long as the longest, and
+ * that every completion has max_completion_length tokens.
  *
- * @throws {GpuError} where a buffer passes the limits
+ * @throws {GpuError} if a buffer exceeds the limits
  */
 export function forecastOf<M extends Method>(
   recipe: Recipe<M>,
@@ -62,7 +62,7 @@ export function forecastOf<M extends Method>(
   });
 }
 
-/** Tokens of the largest pass, as people say them: `4 × 1,024 tokens`, `6 × (512 + 3,584) tokens`. */
+/** Tokens of the largest pass, for display: `4 × 1,024 tokens`, `6 × (512 + 3,584) tokens`. */
 export function passText<M extends Method>(recipe: Recipe<M>, method: M, longest: number): string {
   const { per_device_train_batch_size: batch } = recipe as SftRecipe;
   if (method === "grpo")

@@ -5,29 +5,29 @@ import { type Judge, type JudgeCache, type JudgeParameters, judgeOptions, openJu
 import { REWARDS, type RewardHost, type RewardParameters, rewardNamed } from "../rewards/registry.ts";
 import type { NamedReward } from "../rewards/reward.ts";
 
-/** Columns that completions have beside those of the rewards, whose names a reward function may not have. */
+/** Columns of the completions table. A reward function may not have one of these names. */
 const COMPLETION_COLUMNS: readonly string[] = ["step", "prompt", "completion", "advantage", "finish_reason", "length"];
 
-/** What a command line or a page brings to rewards. */
+/** What a command line or a page provides for rewards. */
 export interface RewardPlatform {
   /** threads that run Python */
   openCodePool(limits: Partial<CodeLimits>): CodePool;
-  /** what a judge is asked with; absent: none can be asked here */
+  /** how to reach a judge; absent: judges are unavailable here */
   judge?: {
     key: string | null;
     fetch: typeof fetch;
-    /** wait before a judge is asked a second time */
+    /** wait before retrying a judge */
     backoff_ms: number;
     /** @param path `judge_cache` */
     openCache(path: string): JudgeCache;
   };
-  /** reward functions of the user's own modules; absent: a recipe can only name registered ones */
+  /** loads reward functions from the user's modules; absent: a recipe can only name registered functions */
   modules?: RewardModules;
 }
 
-/** Modules of a user's own, by their paths. */
+/** The user's own modules, by path. */
 export interface RewardModules {
-  /** @returns the function that an entry means, under the name of its metrics; null where an entry is no module's path */
+  /** @returns the function of an entry, with the name for its metrics; null if the entry is not a module's path */
   open(entry: string): Promise<NamedReward | null>;
   /** what the user should know about how they run */
   notes(): string[];
@@ -39,19 +39,19 @@ export interface OpenedRewards {
   rewards: NamedReward[];
   /** what the user should know about how they run */
   notes: string[];
-  /** what there is to say at a run's end: what a judge was asked, and cost */
+  /** notes for the end of a run: a judge's requests and tokens */
   summary(): string[];
-  /** ends their threads */
+  /** ends the functions' threads */
   close(): Promise<void>;
 }
 
 /**
  * Opens the functions of `reward_funcs`, one per entry, so that `reward_weights` may have one per entry too.
  *
- * @param parameters what the recipe says about registered functions
- * @throws {NotFoundError} an unknown name, with the nearest
- * @throws {RecipeError} two functions of one name; a name that completions have a column for
- * @throws what is wrong with a module
+ * @param parameters the recipe's settings for registered functions
+ * @throws {NotFoundError} an unknown name; the message suggests the nearest
+ * @throws {RecipeError} two functions have the same name; a name is also a column of the completions
+ * @throws if a module is invalid
  */
 export async function openRewards(
   entries: readonly string[],
@@ -91,7 +91,7 @@ async function openAll(
     }
     if (COMPLETION_COLUMNS.includes(named.name)) {
       throw new RecipeError(
-        `reward_funcs ${entry} is called ${named.name}, as a column of the completions is; give it another name`,
+        `reward_funcs ${entry} is called ${named.name}, which is also a column of the completions; give it another name`,
       );
     }
     from.set(named.name, entry);
@@ -112,13 +112,13 @@ function registered(
     throw new NotFoundError(`Cannot load reward_funcs ${name}: a module's name ends in .js, .mjs, .cjs or .ts`);
   }
   const near = nearestName(name, names);
-  const more = modules ? ", and modules by their path, such as ./my-rewards.js" : "";
+  const more = modules ? ", and a module is named by its path, such as ./my-rewards.js" : "";
   throw new NotFoundError(
     `There is no reward function ${name}${near ? `: did you mean ${near}?` : "."} There are ${names.join(", ")}${more}`,
   );
 }
 
-/** Threads and judges of one run's rewards, opened when the first function asks for them. */
+/** Threads and judges for one run's rewards, opened on first use. */
 class PlatformHost implements RewardHost {
   readonly judge?: (parameters: JudgeParameters) => Judge;
   readonly #platform: RewardPlatform;
@@ -131,7 +131,7 @@ class PlatformHost implements RewardHost {
   }
 
   code(limits: Partial<CodeLimits>): CodePool {
-    return (this.#pool ??= this.#platform.openCodePool(limits)); // one recipe, so the same limits
+    return (this.#pool ??= this.#platform.openCodePool(limits)); // functions of one recipe share its limits
   }
 
   #openJudge(parameters: JudgeParameters): Judge {
@@ -143,7 +143,7 @@ class PlatformHost implements RewardHost {
     return judge;
   }
 
-  /** A line a judge that was asked. */
+  /** One line per judge that received requests. */
   summary(): string[] {
     return this.#judges.flatMap((judge) => {
       const { asked, cached, retries, prompt_tokens, completion_tokens, cost, unscored } = judge.usage();

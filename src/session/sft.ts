@@ -11,13 +11,13 @@ import { loadTrainee, openBase, type PreparedBase, type RunSources, storageOf } 
 
 export { type SftEvent, type SftOptions, sft } from "../train/sft/sft.ts";
 
-/** Where the inputs of an SFT run come from. */
+/** Where an SFT run's inputs come from. */
 export interface SftSources extends RunSources {
   train: AsyncIterable<NumberedRow> | Iterable<NumberedRow>;
   eval?: AsyncIterable<NumberedRow> | Iterable<NumberedRow> | null;
 }
 
-/** An SFT run that is ready to load: everything is read and checked except the weights. */
+/** An SFT run that is ready to load: everything except the weights has been read and checked. */
 export interface PreparedSft extends PreparedBase {
   data: SftData;
   train: TokenizedDataset;
@@ -27,7 +27,7 @@ export interface PreparedSft extends PreparedBase {
 /**
  * Reads and checks everything that an SFT run needs except the weights, and forecasts its memory. Allocates nothing on the GPU.
  *
- * @throws what is wrong with the checkpoint, the adapter, the rows or the recipe, before any time is spent
+ * @throws if the checkpoint, adapter, rows or recipe are invalid
  */
 export async function prepareSft(recipe: SftRecipe, sources: SftSources): Promise<PreparedSft> {
   const { gpu, signal, onProgress } = sources;
@@ -86,7 +86,7 @@ function largestBatch(batches: readonly MicroBatch[]): MicroBatch {
   return batches.reduce((most, next) => (next.batch.input_ids.length > most.batch.input_ids.length ? next : most));
 }
 
-/** Loads the weights of a prepared run and starts or takes over its adapter. */
+/** Loads the weights of a prepared run and creates or loads its adapter. */
 export function loadSft(
   recipe: SftRecipe,
   prepared: PreparedSft,

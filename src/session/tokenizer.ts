@@ -5,9 +5,9 @@ import type { Folder } from "../io/storage.ts";
 import { tokenizerFolder } from "../model/files/write-merged.ts";
 
 /**
- * The tokenizer of a checkpoint folder; null where it holds none, which is enough for rows of input_ids.
+ * The tokenizer of a checkpoint folder, or null if the folder has no tokenizer. Rows of input_ids need none.
  *
- * @param adapter an adapter on that checkpoint: the tokenizer and chat template that were saved with it go first
+ * @param adapter an adapter of that checkpoint; a tokenizer and chat template saved with the adapter take precedence
  */
 export async function openTokenizer(folder: Folder, adapter: Folder | null = null): Promise<Tokenizer | null> {
   const files = await tokenizerFolder(folder, adapter);
@@ -25,9 +25,9 @@ export async function openTokenizer(folder: Folder, adapter: Folder | null = nul
 }
 
 /**
- * Ids that end a completion: the tokenizer's, generation_config's, and what ends the assistant's turn in the template.
+ * Ids that end a completion: from the tokenizer, generation_config.json, and the end of an assistant turn in the template.
  *
- * @throws {FormatError} none, or one that the model has not
+ * @throws {FormatError} if there is none, or one is outside the model's vocabulary
  */
 export function eosIds(
   tokenizer: Tokenizer,
@@ -39,7 +39,7 @@ export function eosIds(
   const ids = [...new Set([...tokenizer.stop_token_ids, ...turn])];
   if (ids.length === 0) {
     throw new FormatError(
-      `Cannot end completions: neither tokenizer nor generation_config.json of ${where} name an EOS`,
+      `Cannot end completions: neither the tokenizer nor generation_config.json of ${where} names an EOS token`,
     );
   }
   const outside = ids.find((id) => id >= vocab_size);
@@ -52,8 +52,8 @@ export function eosIds(
 }
 
 /**
- * The special token that a chat template ends an assistant's turn with. Base models name another as their EOS, and run on
- * into the user's next turn once they have learnt to chat.
+ * The special token with which a chat template ends an assistant turn. Base models often name another token as EOS, so after
+ * chat training they would continue into the user's next turn.
  */
 function turnEnd(tokenizer: Tokenizer, template: string): number[] {
   const written = "x0x";
@@ -63,7 +63,7 @@ function turnEnd(tokenizer: Tokenizer, template: string): number[] {
   try {
     text = renderChat(template, turns, { bos_token, eos_token });
   } catch {
-    return []; // a template that cannot render this may still render what it is asked for; if not, it says so then
+    return []; // the template may still render the actual rows; if not, rendering them reports the error
   }
   const [first] = tokenizer.encode(text.slice(text.lastIndexOf(written) + written.length));
   return first !== undefined && tokenizer.decode([first], { skip_special_tokens: true }) === "" ? [first] : [];

@@ -9,17 +9,17 @@ import { type GrpoEvent, grpo, type PreparedGrpo, prepareGrpo } from "./grpo.ts"
 import { loadTrainee, type RunSources } from "./open.ts";
 import { type PreparedSft, prepareSft, type SftEvent, sft } from "./sft.ts";
 
-/** Where the inputs of a run of any method come from. */
+/** Where any run's inputs come from, whatever its method. */
 export interface TrainSources extends RunSources {
   train: AsyncIterable<NumberedRow> | Iterable<NumberedRow>;
   eval?: AsyncIterable<NumberedRow> | Iterable<NumberedRow> | null;
-  /** what judges completions, where the method draws any */
+  /** what scores completions, if the method samples any */
   rewards?: readonly NamedReward[];
 }
 
-/** How a run of any method goes. */
+/** Options of a run of any method. */
 export interface TrainingOptions extends TrainOptions {
-  /** what is done within a step, where it takes long */
+  /** progress within a long step */
   onProgress?: (what: string, done: number, total: number) => void;
 }
 
@@ -33,19 +33,19 @@ interface EventOf {
   grpo: GrpoEvent;
 }
 
-/** What a run of any method tells. */
+/** Events of a run of any method. */
 export type TrainingEvent = EventOf[Method];
 
-/** A run that is ready to load: its method, its recipe, and everything that was read and checked. */
+/** A run that is ready to load, with its method, its recipe, and everything read and checked. */
 export type Training<M extends Method = Method> = M extends Method
   ? { method: M; recipe: Recipe<M>; prepared: PreparedOf[M] }
   : never;
 
-/** What a method brings to a session. A further one is a further entry. */
+/** What a method provides for a session. A new method is a new entry. */
 interface MethodSession<M extends Method> {
   prepare(recipe: Recipe<M>, sources: TrainSources): Promise<PreparedOf[M]>;
   train(trainee: Trainee, training: Training<M>, options: TrainingOptions): AsyncGenerator<EventOf[M]>;
-  /** throws where what it keeps in a checkpoint is not whole */
+  /** throws if the method's files in a checkpoint are incomplete */
   verify?(checkpoint: Folder): Promise<unknown>;
 }
 
@@ -64,7 +64,7 @@ const METHODS: { [M in Method]: MethodSession<M> } = {
 /**
  * Reads and checks everything that a run needs except the weights, and forecasts its memory. Allocates nothing on the GPU.
  *
- * @throws what is wrong with the recipe, the checkpoint, the adapter or the rows, before any time is spent
+ * @throws if the recipe, checkpoint, adapter or rows are invalid
  */
 export async function prepareTraining<M extends Method>(
   method: M,
@@ -75,7 +75,7 @@ export async function prepareTraining<M extends Method>(
   return { method, recipe, prepared } as Training<M>;
 }
 
-/** Loads the weights of a prepared run and starts or takes over its adapter. @param base what the adapter names its base */
+/** Loads the weights of a prepared run and creates or loads its adapter. @param base the base model's name in the adapter */
 export function loadTraining(
   { recipe, prepared }: Training,
   sources: Pick<RunSources, "gpu" | "signal" | "onProgress">,
@@ -84,7 +84,7 @@ export function loadTraining(
   return loadTrainee(recipe, prepared, sources, base);
 }
 
-/** Trains from where `options.resume` stands to the end. @throws as the loop of src/train/loop.ts */
+/** Trains from the checkpoint `options.resume`, if given, to the end. @throws as the loop of src/train/loop.ts */
 export function runTraining<M extends Method>(
   training: Training<M>,
   trainee: Trainee,
@@ -93,7 +93,7 @@ export function runTraining<M extends Method>(
   return METHODS[training.method as M].train(trainee, training, options);
 }
 
-/** Throws where a checkpoint is not whole for its method. */
+/** Throws if a checkpoint is incomplete for its method. */
 export function verifyOf(method: Method): (checkpoint: Folder) => Promise<unknown> {
   return METHODS[method].verify ?? (async () => {});
 }

@@ -3,27 +3,27 @@ import { exportTuning, importTuning, modelProducts, tuneMatmul } from "../kernel
 import { weightShapes } from "../model/architectures/tensors.ts";
 import type { PreparedBase } from "./open.ts";
 
-/** Where measurements are kept, one text per adapter: a disk, a browser's database. */
+/** A store of measurements, one text per adapter: a disk or a browser's database. */
 export interface TuningStore {
-  /** @param adapter its name @returns what was written for it, or null */
+  /** @param adapter its name @returns the text stored for it, or null */
   read(adapter: string): Promise<string | null>;
   write(adapter: string, text: string): Promise<void>;
 }
 
-/** Below this many parameters a run ends before measuring has paid for itself. */
+/** With fewer parameters, a run ends before the measurements pay off. */
 const WORTH_TUNING = 20_000_000;
 
-/** Takes over what earlier runs measured on this adapter. */
+/** Loads the measurements of earlier runs on this adapter. */
 export async function recallTuning(gpu: Gpu, store: TuningStore): Promise<void> {
   const known = await store.read(gpu.adapterName);
   if (known !== null) importTuning(gpu, known);
 }
 
 /**
- * Picks kernel variants by measurement, once per adapter, and remembers them. Any tile gives the same sums in the same
- * order, so this changes no result; a store that cannot be written costs only the next run's time.
+ * Measures kernel variants once per adapter, picks the fastest and stores the choice. Every tile size adds in the same order,
+ * so the choice changes no result. If the store cannot be written, the next run measures again.
  *
- * @param onBegin told, in a few words, where something is measured
+ * @param onBegin receives a short message when measuring begins
  */
 export async function tune(
   gpu: Gpu,

@@ -9,7 +9,7 @@ import { parseBoundedJson } from "../text/bounded-json.ts";
 import { float, formatJson } from "../text/json.ts";
 import type { Optimizer } from "./optimizer.ts";
 
-/** What a checkpoint remembers beside tensors: transformers' trainer_state.json, and ours under `qwench`. */
+/** A checkpoint's state beside tensors: transformers' trainer_state.json, with Qwench's own fields under `qwench`. */
 export interface TrainerState {
   global_step: number;
   max_steps: number;
@@ -21,18 +21,18 @@ export interface TrainerState {
   qwench: {
     version: 1;
     seed: number;
-    /** fields of the recipe that say which rows a step sees; absent in checkpoints of before */
+    /** fields of the recipe that decide which rows a step sees; absent in older checkpoints */
     order?: Record<string, unknown>;
-    /** of the data, so that a resume on other rows is refused */
+    /** fingerprint of the data, so that a resume on other rows is refused */
     fingerprint: number;
     /** sums since the last log, so that the next one is the same after a resume */
     since_log: Record<string, number>;
-    /** kernel variants in use: other ones could round differently */
+    /** kernel variants in use: other variants could round differently */
     tuning: Record<string, string>;
   };
 }
 
-/** Fields of a recipe that say which rows come in which step. */
+/** Fields of a recipe that decide which rows come in which step. */
 const ORDER_FIELDS = [
   "seed",
   "data_seed",
@@ -47,14 +47,14 @@ const ORDER_FIELDS = [
   "num_iterations",
 ];
 
-/** What a recipe says of the order of rows. */
+/** A recipe's settings for the order of rows. */
 export function orderOf(recipe: object): Record<string, unknown> {
   return Object.fromEntries(
     ORDER_FIELDS.filter((name) => name in recipe).map((name) => [name, (recipe as Record<string, unknown>)[name]]),
   );
 }
 
-/** Where a run that goes on would see other rows than the run of the checkpoint: `seed was 0 and is 1`. */
+/** Settings that give a resumed run other rows than the checkpoint's run: `seed was 0 and is 1`. */
 export function changedOrder({ qwench }: TrainerState, recipe: object): string[] {
   const [before, now] = [qwench.order ?? { seed: qwench.seed }, orderOf(recipe)];
   return Object.keys(before)
@@ -66,20 +66,23 @@ const STATE_FILE = "trainer_state.json";
 const OPTIMIZER_FILE = "optimizer.safetensors";
 const NAME = /^checkpoint-(\d+)$/;
 
-/** What the model was made from and how it is trained. */
+/** The model's origin, and how it is trained. */
 export interface Trainee {
   model: Transformer;
   /** null for full training */
   lora: LoraConfig | null;
-  /** path or id of the base */
+  /** path or id of the base model */
   base: string;
-  /** the base's config.json */
+  /** the base model's config.json */
   config: Record<string, unknown>;
-  /** tokenizer and generation files, by name, that are saved beside the weights */
+  /** tokenizer and generation files to save beside the weights, by name */
   companions?: Readonly<Record<string, string>>;
 }
 
-/** Writes what was trained: a PEFT folder, or a whole model. Between steps: scratch memory makes room for the copy. */
+/**
+ * Writes the trained weights: a PEFT folder or a whole model. Call it between steps: it frees scratch memory for the
+ * copy.
+ */
 async function saveTrained(folder: Folder, trainee: Trainee): Promise<void> {
   const { model, lora, base, config, companions = {} } = trainee;
   model.gpu.trim();
@@ -88,12 +91,13 @@ async function saveTrained(folder: Folder, trainee: Trainee): Promise<void> {
   else await saveModel(folder, model, config);
 }
 
-/** Where a result is written before its files get their names. */
+/** The temporary folder for a result before its files are renamed. */
 const PENDING = "tmp-final";
 
 /**
- * Writes a run's result into its folder. All files are written under a temporary name first. Then an earlier result loses
- * the file without which nothing reads it, and gets it back last: a folder never holds a mixture of two.
+ * Writes a run's result into its folder. All files are written under temporary names first. Then the file that every
+ * reader needs is removed from an earlier result, and its new version is renamed last: a reader never sees a mixture of
+ * two results.
  */
 export async function saveResult(output: Folder, trainee: Trainee): Promise<void> {
   await output.removeFolder(PENDING);
@@ -108,22 +112,22 @@ export async function saveResult(output: Folder, trainee: Trainee): Promise<void
   await output.removeFolder(PENDING);
 }
 
-/** Removes what a process that was killed had half written. Only while no other process writes into the folder. */
+/** Removes partial files of a killed process. Call it only while no other process writes into the folder. */
 export async function sweepOutput(output: Folder): Promise<void> {
   for (const name of await output.folders()) {
     if (name === PENDING || /^tmp-checkpoint-\d+$/.test(name)) await output.removeFolder(name);
   }
 }
 
-/** A file beside the tensors and the state: what a method has to remember between two steps. */
+/** A file beside the tensors and the state: a method's own state between two steps. */
 export interface ExtraFile {
   name: string;
   text: string;
 }
 
 /**
- * Writes `checkpoint-{step}` under a temporary name, reads it back, and only then renames it and removes what
- * `save_total_limit` leaves no room for. Whatever fails before, the earlier checkpoints stand.
+ * Writes `checkpoint-{step}` under a temporary name, reads it back, then renames it and removes checkpoints beyond
+ * `save_total_limit`. If anything fails before the rename, the earlier checkpoints stay.
  *
  * @returns the checkpoint's name
  */
@@ -157,7 +161,7 @@ export async function saveCheckpoint(
   return name;
 }
 
-/** Numbers that transformers counts; all others of its file are floats, 6 as `6.0`. */
+/** Integer fields of transformers' file; all other numbers are floats, written as `6.0`. */
 const COUNTS = ["step", "global_step", "max_steps", "num_input_tokens_seen"];
 
 function formatState({ qwench, log_history, ...counts }: TrainerState): string {
@@ -200,11 +204,12 @@ export async function checkpointNames(output: Folder): Promise<string[]> {
 const stepOf = (name: string) => Number(NAME.exec(name)![1]);
 
 /**
- * Finds the checkpoint to go on from.
+ * Finds the checkpoint to resume from.
  *
- * @param which true: the newest whole one of the run's folder; a folder: that one
- * @param verifyMore throws where a trainer's own file is not whole
- * @throws {NotFoundError} when there is none; FormatError when the one that was named is not whole
+ * @param which true: the newest complete checkpoint of the run's folder; a folder: that checkpoint
+ * @param verifyMore throws if a trainer's own file is damaged
+ * @throws {NotFoundError} there is no checkpoint
+ * @throws {FormatError} the named checkpoint is damaged
  */
 export async function findCheckpoint(
   output: Folder,
@@ -231,11 +236,11 @@ export async function findCheckpoint(
     }
   }
   throw new NotFoundError(
-    `Cannot resume in ${output.path}: ${damaged.length > 0 ? `no checkpoint is whole (${damaged.join("; ")})` : "it holds no checkpoint-{step} folder"}`,
+    `Cannot resume in ${output.path}: ${damaged.length > 0 ? `every checkpoint is damaged (${damaged.join("; ")})` : "it holds no checkpoint-{step} folder"}`,
   );
 }
 
-/** Puts a checkpoint's parameters and optimizer state back. */
+/** Restores a checkpoint's parameters and optimizer state. */
 export async function loadCheckpoint(folder: Folder, trainee: Trainee, optimizer: Optimizer): Promise<void> {
   const { model } = trainee;
   const store = model.store!;
@@ -250,7 +255,7 @@ export async function loadCheckpoint(folder: Folder, trainee: Trainee, optimizer
       `lora_r ${r}, lora_alpha ${lora_alpha}, use_rslora ${use_rslora} on ${[target_modules].flat().sort().join(", ")}`;
     const [saved, wanted] = [shape(adapter.config), shape(trainee.lora)];
     if (saved !== wanted) {
-      throw new FormatError(`Cannot resume from ${folder.path}: it holds ${saved}, and this run is ${wanted}`);
+      throw new FormatError(`Cannot resume from ${folder.path}: it holds ${saved}, but this run is ${wanted}`);
     }
     for (const { name } of store.parameters) {
       if (!adapter.tensors.has(name))

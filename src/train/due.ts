@@ -1,12 +1,12 @@
 import { resolveSteps, type SftRecipe } from "../recipe/recipe.ts";
 
-/** Fields of a recipe that say when a run logs, evaluates and saves, by TRL's names. */
+/** Fields of a recipe that decide when a run logs, evaluates and saves, by TRL's names. */
 export type DueFields = Pick<
   SftRecipe,
   "logging_steps" | "eval_strategy" | "eval_steps" | "save_strategy" | "save_steps"
 >;
 
-/** What comes after a step by its number alone. All of it comes after the last one. */
+/** The actions due after a step, by its number. All are due after the last step. */
 export interface Due {
   log: boolean;
   evaluate: boolean;
@@ -15,9 +15,9 @@ export interface Due {
 }
 
 /**
- * When a recipe logs, evaluates and saves.
+ * Decides when a recipe logs, evaluates and saves.
  *
- * @returns what is due once `done` optimizer steps were taken
+ * @returns a function: the actions due after `done` optimizer steps
  */
 export function dueOf(
   recipe: DueFields,

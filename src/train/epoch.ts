@@ -2,13 +2,13 @@
 interface EpochShape {
   /** forward and backward passes of one pass over the data */
   microBatchesPerEpoch: number;
-  /** optimizer steps of one pass over the data: the last one may accumulate fewer micro-batches */
+  /** optimizer steps of one pass over the data: the last step may accumulate fewer micro-batches */
   stepsPerEpoch: number;
   gradient_accumulation_steps: number;
 }
 
 /**
- * `epoch` as transformers' Trainer logs it: whole passes, and of the running one the share of micro-batches, not of steps.
+ * `epoch` as transformers' Trainer logs it: whole passes, plus the current pass's share of micro-batches, not of steps.
  *
  * @param steps optimizer steps taken
  */

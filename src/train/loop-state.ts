@@ -20,7 +20,7 @@ import { Optimizer, type OptimizerOptions } from "./optimizer.ts";
 import { learningRate, type Schedule, type ScheduleFields, scheduleOf } from "./schedule.ts";
 import type { Mark } from "./speed.ts";
 
-/** What the loop reads of a recipe of any method. */
+/** Fields of a recipe that the loop reads, for every method. */
 export type LoopRecipe = DueFields &
   OptimizerOptions &
   ScheduleFields &
@@ -29,7 +29,7 @@ export type LoopRecipe = DueFields &
     "seed" | "save_total_limit" | "metric_for_best_model" | "greater_is_better" | "load_best_model_at_end"
   >;
 
-/** What a run remembers between two steps, and what it does with it. The order of things is in `train`. */
+/** A run's state between two steps, and its operations. `train` decides their order. */
 export class LoopState<E, R extends StepResult> {
   private readonly trainee: Trainee;
   private readonly method: TrainingMethod<E, R>;
@@ -42,6 +42,8 @@ export class LoopState<E, R extends StepResult> {
   private readonly now: () => number;
   private readonly state: TrainerState;
   private inFlight: Promise<R> | null = null;
+  /** the step that was started last, from 0, and its start time */
+  private begun = { step: -1, time: 0 };
   private began: Mark = { time: 0, step: 0, tokens: 0 };
   /** the last checkpoint: its step, and when it was written */
   private checkpoint = { step: 0, time: 0 };
@@ -78,17 +80,17 @@ export class LoopState<E, R extends StepResult> {
     };
   }
 
-  /** Optimizer steps taken, and taken in. */
+  /** Optimizer steps whose results were read. */
   get global_step(): number {
     return this.state.global_step;
   }
 
-  /** The step of the last checkpoint, or the one that the run began at. */
+  /** The step of the last checkpoint, or the step at which the run began. */
   get saved(): number {
     return this.checkpoint.step;
   }
 
-  /** Puts a checkpoint back. @throws {DataError} one that was trained on other data */
+  /** Restores a checkpoint. @throws {DataError} the checkpoint was trained on other data */
   async restore(which: true | Folder): Promise<void> {
     const { method, trainee, state } = this;
     const found = await findCheckpoint(this.options.output, which, async (folder) => method.verify?.(folder));
@@ -98,13 +100,13 @@ export class LoopState<E, R extends StepResult> {
     await method.restore?.(found.folder);
     const { seed, order } = state.qwench;
     Object.assign(state, found.state, { max_steps: method.batches.max_steps });
-    // from here on the rows come as this run has them
+    // from here on, rows come in this run's order
     state.qwench = { ...found.state.qwench, seed, order };
     method.sinceLog = found.state.qwench.since_log;
     for (const [key, value] of Object.entries(found.state.qwench.tuning)) trainee.model.gpu.tuning.set(key, value);
   }
 
-  /** Clears away what an earlier process left half written, and starts the clock. */
+  /** Removes partial files of an earlier process, and starts the clock. */
   async begin(): Promise<void> {
     await sweepOutput(this.options.output);
     this.began = this.mark();
@@ -112,8 +114,9 @@ export class LoopState<E, R extends StepResult> {
     this.checkpoint = { step: this.global_step, time: this.began.time };
   }
 
-  /** What step `step`, from 0, is given. */
+  /** The inputs of step `step`, from 0. */
   contextOf(step: number): StepContext<E> {
+    this.begun = { step, time: this.now() };
     return {
       step,
       learning_rate: learningRate(this.schedule, step),
@@ -130,11 +133,17 @@ export class LoopState<E, R extends StepResult> {
     this.inFlight = result;
   }
 
-  /** Waits for the step that is in flight, if one is, and takes it in. @throws {TrainingError} numbers that are not finite */
+  /**
+   * Waits for the step in flight, if any, and reads its results.
+   *
+   * @throws {TrainingError} numbers that are not finite
+   */
   async *settle(): AsyncGenerator<TrainEvent | E> {
     if (!this.inFlight) return;
     const { method, state } = this;
+    const asked = this.now();
     const result = await this.inFlight;
+    const finished = this.finishedAt(result.step, asked);
     this.inFlight = null;
     this.trainee.model.gpu.check();
     const { loss, grad_norm, learning_rate } = result;
@@ -148,12 +157,25 @@ export class LoopState<E, R extends StepResult> {
     state.epoch = method.batches.epochAfter(step);
     state.num_input_tokens_seen += result.num_tokens ?? result.tokens;
     const taken = method.taken(result);
-    const record = this.dueAfter(step).log ? this.log(result) : null;
+    const record = this.dueAfter(step).log ? this.log(result, finished) : null;
     yield taken;
     if (record) yield { type: "log", record };
   }
 
-  private log({ grad_norm, learning_rate }: R): LogRecord {
+  /**
+   * The time at which the GPU finished a step that was just read. If the result was ready at once, it arrived while the
+   * next step was recorded: then the start of that recording counts. (Otherwise a step that is read right after the
+   * previous step, because a checkpoint is due, would seem to take no time.)
+   */
+  private finishedAt(step: number, asked: number): number {
+    const now = this.now();
+    const { begun } = this;
+    const ready = 10 * (now - asked) < asked - begun.time;
+    return begun.step > step && ready ? begun.time : now;
+  }
+
+  /** @param finished end of the step's work, in milliseconds */
+  private log({ grad_norm, learning_rate }: R, finished: number): LogRecord {
     const { state, method } = this;
     const { loss, ...rest } = method.means();
     const record: LogRecord = {
@@ -164,13 +186,13 @@ export class LoopState<E, R extends StepResult> {
       ...rest,
       num_tokens: state.num_input_tokens_seen,
       epoch: state.epoch,
-      ...method.speed.log(this.mark()),
+      ...method.speed.log({ ...this.mark(), time: finished }),
     };
     state.log_history.push(record);
     return record;
   }
 
-  /** What comes after `done` steps: by their number, and by the time since the last checkpoint. */
+  /** Actions due after `done` steps: by step number, and by the time since the last checkpoint. */
   due(done: number): Due {
     const due = this.dueAfter(done);
     const { save_seconds = Number.POSITIVE_INFINITY } = this.options;
@@ -178,7 +200,7 @@ export class LoopState<E, R extends StepResult> {
     return { ...due, evaluate: due.evaluate && this.method.evaluates, save: due.save || overdue };
   }
 
-  /** Measures, and compares with the best so far. */
+  /** Evaluates, and compares with the best so far. */
   async evaluate(): Promise<{ record: LogRecord; improved: boolean }> {
     const { state, method, recipe } = this;
     const began = this.now();
@@ -190,15 +212,16 @@ export class LoopState<E, R extends StepResult> {
       epoch: state.epoch,
     };
     state.log_history.push(record);
+    method.speed.paused(this.mark());
     return { record, improved: isBest(record, recipe, state, method.bestMetric) };
   }
 
-  /** The checkpoint that is about to be written is the best one. */
+  /** Marks the next checkpoint as the best. */
   keepAsBest(step: number): void {
     this.state.best_model_checkpoint = `checkpoint-${step}`;
   }
 
-  /** Writes a checkpoint of the steps that were taken in. */
+  /** Writes a checkpoint of the steps whose results were read. */
   async *save(): AsyncGenerator<TrainEvent> {
     const { state, method, trainee, optimizer } = this;
     const step = state.global_step;
@@ -210,10 +233,10 @@ export class LoopState<E, R extends StepResult> {
     yield { type: "checkpoint", name };
     const mark = this.mark();
     this.checkpoint = { step, time: mark.time };
-    method.speed.saved(mark);
+    method.speed.paused(mark);
   }
 
-  /** Ends the run at a step that could not be recorded. @returns what to throw */
+  /** Ends the run at a step that could not be recorded. @returns the error to throw */
   private async *giveUp(error: unknown): AsyncGenerator<TrainEvent, unknown> {
     const aborted = this.options.signal?.aborted === true;
     if ((aborted || error instanceof TrainingError) && this.saved < this.global_step) yield* this.save();
@@ -226,7 +249,7 @@ export class LoopState<E, R extends StepResult> {
     return `Stopped after step ${global_step} of ${max_steps}; checkpoint-${this.saved} holds everything`;
   }
 
-  /** Puts the best checkpoint back, if one was kept. */
+  /** Restores the best checkpoint, if there is one. */
   async *loadBest(): AsyncGenerator<TrainEvent> {
     const name = this.state.best_model_checkpoint;
     if (!name) return;

@@ -4,16 +4,16 @@ import { type LoopRecipe, LoopState } from "./loop-state.ts";
 import type { StepResult, TrainEvent, TrainingMethod, TrainOptions } from "./method.ts";
 
 /**
- * The training loop of every method: resume, steps, logs, evaluation, checkpoints, the best one, the result.
+ * The training loop of every method: resume, steps, logs, evaluation, checkpoints, best checkpoint, result.
  *
  * Each step's numbers are read one step late, so the queue never runs dry. Stops at a step boundary when `signal` fires:
- * saves a checkpoint, then throws AbortError. A checkpoint holds all that its method remembers, so that a resumed run
- * repeats the numbers of one that was not interrupted.
+ * saves a checkpoint, then throws AbortError. A checkpoint holds all state of its method, so that a resumed run
+ * gives the same numbers as an uninterrupted run.
  *
- * @param method what is learnt, and how: made for this run
- * @throws {DataError} a checkpoint that was trained on other data
- * @throws {TrainingError} a loss or gradient that is not finite: the step changed nothing, the last checkpoint stands
- * @throws {AbortError} the signal was aborted
+ * @param method the learning algorithm; create a new object for each run
+ * @throws {DataError} the checkpoint was trained on other data
+ * @throws {TrainingError} a loss or gradient is not finite: the step changed nothing, the last checkpoint is intact
+ * @throws {AbortError} the signal fired
  */
 export async function* train<E, R extends StepResult>(
   trainee: Trainee,
@@ -30,7 +30,7 @@ export async function* train<E, R extends StepResult>(
   for (let step = run.global_step; step < max_steps; step++) {
     const begun = method.step(run.contextOf(step));
     const { result } = "result" in begun ? begun : yield* begun;
-    result.catch(() => {}); // awaited later; a fault in between must not end the process
+    result.catch(() => {}); // awaited later; a rejection before that must not end the process
     yield* run.settle();
     run.submitted(result);
     await trainee.model.gpu.pace.known();

@@ -5,19 +5,19 @@ import type { LogRecord } from "./metrics.ts";
 import type { Optimizer } from "./optimizer.ts";
 import type { Speed } from "./speed.ts";
 
-/** How a run goes, whatever its method. */
+/** Options of a run, for every method. */
 export interface TrainOptions {
   signal?: AbortSignal;
-  /** where checkpoints and the result go */
+  /** folder for checkpoints and the result */
   output: Folder;
-  /** true: the newest checkpoint of `output`; a folder: that one; null: from the start */
+  /** true: the newest checkpoint of `output`; a folder: that checkpoint; null: start from step 0 */
   resume: true | Folder | null;
-  /** a checkpoint also when so many seconds have passed since the last one: where a process may die at any time */
+  /** also write a checkpoint this many seconds after the last: for processes that may die at any time */
   save_seconds?: number;
   now?: () => number;
 }
 
-/** What every method tells. Each adds its `step` event, and may add others. */
+/** Events of every method. Each method adds its `step` event, and may add others. */
 export type TrainEvent =
   | { type: "start"; max_steps: number; global_step: number }
   | { type: "log"; record: LogRecord }
@@ -26,7 +26,7 @@ export type TrainEvent =
   | { type: "best"; name: string }
   | { type: "end"; record: LogRecord };
 
-/** What one optimizer step did, once the GPU has run it. */
+/** The results of one optimizer step, once the GPU has run it. */
 export interface StepResult {
   /** optimizer step, from 0 */
   step: number;
@@ -34,13 +34,13 @@ export interface StepResult {
   /** before clipping */
   grad_norm: number;
   learning_rate: number;
-  /** that it trained on */
+  /** tokens that the step trained on */
   tokens: number;
-  /** that the count `num_tokens` grows by; absent: `tokens` */
+  /** tokens to add to `num_tokens`; absent: `tokens` */
   num_tokens?: number;
 }
 
-/** What a step is given by the loop. `E`: the method's own events. */
+/** The loop's inputs for a step. `E`: the method's own events. */
 export interface StepContext<E> {
   /** optimizer step, from 0 */
   step: number;
@@ -48,66 +48,66 @@ export interface StepContext<E> {
   record: Recorder;
   optimizer: Optimizer;
   signal?: AbortSignal;
-  /** Takes in the step before this one: what comes next waits for the GPU anyway. */
+  /** Reads the results of the previous step, before work that waits for the GPU anyway. */
   settle(): AsyncGenerator<TrainEvent | E>;
   /**
-   * Ends the run at a step that has changed nothing yet: saves what earlier steps did, where the signal was aborted or a
-   * TrainingError came. The method's state must be that before the step.
+   * Ends the run at a step that has changed nothing yet. Saves the earlier steps if the signal fired or the error is a
+   * TrainingError. The method must first restore its state from before the step.
    *
-   * @returns what to throw
+   * @returns the error to throw
    */
   giveUp(error: unknown): AsyncGenerator<TrainEvent | E, unknown>;
 }
 
-/** A step whose work was submitted. Its numbers come later: nothing waits for them here. */
+/** A submitted step. Its results arrive later. */
 export interface Submitted<R> {
   result: Promise<R>;
 }
 
 /**
- * What a learning algorithm brings to the loop of `train`: its batches, its step, its evaluation, and what it remembers.
+ * A learning algorithm for the loop of `train`: its batches, step, evaluation and state.
  *
- * A method is made for one run. `E`: its own events, the step's among them. `R`: what a step of it gives.
+ * Each run needs a new method object. `E`: its own events, including the step's. `R`: the results of a step.
  */
 export interface TrainingMethod<E, R extends StepResult = StepResult> {
   readonly batches: {
     readonly max_steps: number;
     /** optimizer steps of one pass over the data */
     readonly stepsPerEpoch: number;
-    /** `epoch` of the logs after so many optimizer steps */
+    /** `epoch` of the logs after this many optimizer steps */
     epochAfter(steps: number): number;
   };
-  /** a number that changes when the data or their order do */
+  /** a number that changes with the data or their order */
   readonly fingerprint: number;
-  /** what a checkpoint of another fingerprint was trained on */
+  /** the data behind a checkpoint with another fingerprint, for an error message */
   readonly otherData: string;
-  /** what `metric_for_best_model` is where the recipe names none */
+  /** default of `metric_for_best_model` */
   readonly bestMetric: string;
-  /** whether there is anything to evaluate on */
+  /** whether there are evaluation data */
   readonly evaluates: boolean;
-  /** whether an evaluation that is due comes before a stop that was asked for; one that draws completions takes too long */
+  /** whether a due evaluation still runs after a stop request; false if it draws completions, which takes too long */
   readonly evaluatesBeforeStop: boolean;
-  /** what its logs say of its speed */
+  /** speed metrics for the logs */
   readonly speed: Speed;
-  /** Sums since the last log: plain numbers, so that a checkpoint holds them and a resumed run logs the same. */
+  /** Sums since the last log: plain numbers, stored in checkpoints, so that a resumed run logs the same values. */
   sinceLog: Record<string, number>;
 
   /**
-   * Records and submits one optimizer step: gradients, clipping, update. A plain function, so that nothing waits for the
-   * GPU; one that has to, because it draws completions, is a generator of what happens meanwhile.
+   * Records and submits one optimizer step: gradients, clipping, update. A plain function does not wait for the GPU. A
+   * step that must wait, because it draws completions, is a generator of events.
    */
   step(context: StepContext<E>): Submitted<R> | AsyncGenerator<TrainEvent | E, Submitted<R>>;
   /** Adds a finished step to the sums. @returns the event of that step */
   taken(result: R): E;
-  /** The means since the last log, the loss among them; the sums begin again. */
+  /** Returns the means since the last log, including the loss, and resets the sums. */
   means(): { loss: number; [name: string]: number };
   /** @param step optimizer steps taken @returns metrics, without `eval_` before their names */
   evaluate(step: number): Promise<Record<string, number>>;
 
-  /** What it keeps in a checkpoint beside sums. @param step optimizer steps taken */
+  /** Files for a checkpoint, beside the sums. @param step optimizer steps taken */
   files?(step: number): readonly ExtraFile[];
-  /** Puts back what `files` has kept. */
+  /** Restores the state from `files`. */
   restore?(checkpoint: Folder): Promise<void>;
-  /** @throws where its files in a checkpoint are not whole */
+  /** @throws if its files in a checkpoint are damaged */
   verify?(checkpoint: Folder): Promise<unknown>;
 }

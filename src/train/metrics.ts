@@ -1,7 +1,7 @@
 /** Numbers by TRL's names, after optimizer step `step` (from 1). */
 export type LogRecord = { step: number; [name: string]: number };
 
-/** Means of numbers that come one by one, kept as plain sums so that a checkpoint can hold them. */
+/** Running means, kept as plain sums so that a checkpoint can store them. */
 export class Means {
   private sums: Record<string, number> = {};
 
@@ -12,7 +12,7 @@ export class Means {
     }
   }
 
-  /** The mean of each name since the last call, in the order in which they first came. */
+  /** The mean of each name since the last call, in order of first appearance. */
   take(): Record<string, number> {
     const names = Object.keys(this.sums).filter((name) => !name.endsWith("#"));
     const means = Object.fromEntries(names.map((name) => [name, this.sums[name] / this.sums[`${name}#`]]));

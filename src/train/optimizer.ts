@@ -18,9 +18,9 @@ export interface OptimizerOptions {
 
 type State = Readonly<Record<string, Tensor>>;
 
-/** How a range of parameters is updated: what is remembered of it, and one dispatch. */
+/** The update of a range of parameters: its state, and one dispatch. */
 interface Rule {
-  /** the tensors of `size` parameters, by name */
+  /** the state tensors of `size` parameters, by name */
   state(size: number): Record<string, { size: number; dtype: "f32" | "u8" }>;
   update(
     record: Recorder,
@@ -50,13 +50,13 @@ const ADAMW_8BIT: Rule = {
   },
 };
 
-/** The rule of each optimizer for a range. */
+/** The update rule of each optimizer. */
 const RULES = {
   adamw_torch: () => ADAMW,
   adamw_8bit: ({ large }) => (large ? ADAMW_8BIT : ADAMW),
 } as const satisfies Record<string, (range: ParameterRange) => Rule>;
 
-/** The optimizer over the mega-buffer: a dispatch for each range of parameters that are treated alike. */
+/** The optimizer over the mega-buffer: one dispatch per range of parameters with the same settings. */
 export class Optimizer {
   private readonly store: ParameterStore;
   private readonly options: OptimizerOptions;
@@ -80,7 +80,7 @@ export class Optimizer {
   /**
    * Records one update of all parameters.
    *
-   * @param norm `[2]` of gradNorm: where it is not finite nothing changes
+   * @param norm `[2]` of gradNorm: if it is not finite, nothing changes
    * @param step number of this update, from 1
    */
   update(record: Recorder, norm: Tensor, learning_rate: number, step: number): void {
@@ -93,7 +93,7 @@ export class Optimizer {
     }
   }
 
-  /** Every state tensor by name: what a checkpoint saves and `load` takes back. */
+  /** Every state tensor by name, for a checkpoint and `load`. */
   tensors(): Map<string, Tensor> {
     return new Map(
       this.ranges.flatMap(({ state }, i) =>
@@ -102,7 +102,7 @@ export class Optimizer {
     );
   }
 
-  /** Puts saved state back. @throws {FormatError} state of another optimizer or of other parameters */
+  /** Restores saved state. @throws {FormatError} state of another optimizer or of other parameters */
   async load(
     gpu: Gpu,
     where: string,
@@ -113,21 +113,23 @@ export class Optimizer {
     const found = [...names].sort().join();
     if (found !== [...own.keys()].sort().join()) {
       throw new FormatError(
-        `Cannot resume from ${where}: it holds optimizer state ${found}, this run needs ${[...own.keys()].sort()}`,
+        `Cannot resume from ${where}: it has optimizer state ${found}, but this run needs ${[...own.keys()].sort()}`,
       );
     }
     for (const [name, tensor] of own) {
       const bytes = await read(name);
       const want = byteLength(sizeOf(tensor.shape), tensor.dtype);
       if (bytes.length !== want)
-        throw new FormatError(`Cannot resume from ${where}: ${name} has ${bytes.length} bytes, this run needs ${want}`);
+        throw new FormatError(
+          `Cannot resume from ${where}: ${name} has ${bytes.length} bytes, but this run needs ${want}`,
+        );
       gpu.write(tensor, bytes);
     }
   }
 }
 
 /**
- * Ends an optimizer step whose gradients are recorded: clips them, updates, submits.
+ * Ends an optimizer step after its gradients are recorded: clips, updates, submits.
  *
  * @param step from 0
  * @returns `[norm before clipping, factor]` as f32, once the GPU has run the step

@@ -1,10 +1,10 @@
 import { RecipeError } from "../errors.ts";
 
-/** `lr_scheduler_kwargs` that the schedules understand. */
+/** Supported `lr_scheduler_kwargs`. */
 interface SchedulerKwargs {
-  /** cosine: waves over the training, 0.5 = down to zero once */
+  /** cosine: periods over the training; 0.5 = down to zero once */
   num_cycles?: number;
-  /** cosine_with_min_lr: the learning rate at the end, or its share of the first one */
+  /** cosine_with_min_lr: the final learning rate, or its ratio to the initial one */
   min_lr?: number;
   min_lr_rate?: number;
 }
@@ -12,24 +12,24 @@ interface SchedulerKwargs {
 export interface Schedule {
   lr_scheduler_type: SchedulerType;
   learning_rate: number;
-  /** steps, resolved: no ratio */
+  /** in steps; ratios are already resolved */
   warmup_steps: number;
-  /** optimizer steps in all */
+  /** total optimizer steps */
   max_steps: number;
   kwargs?: SchedulerKwargs;
 }
 
-/** The share of the learning rate at `step`, from 0, once the warm-up is over. */
+/** The factor of the learning rate at `step`, from 0, after the warm-up. */
 type Course = (schedule: Schedule, step: number) => number;
 
-/** The share of the steps after the warm-up that is over, from 0. */
+/** The completed share of the steps after the warm-up, from 0. */
 const progress = ({ warmup_steps, max_steps }: Schedule, step: number) =>
   (step - warmup_steps) / Math.max(1, max_steps - warmup_steps);
 
 const wave: Course = (schedule, step) =>
   0.5 * (1 + Math.cos(Math.PI * (schedule.kwargs?.num_cycles ?? 0.5) * 2 * progress(schedule, step)));
 
-/** The courses of the learning rate after its warm-up, under transformers' names. `constant` has none. */
+/** The learning-rate schedules after the warm-up, under transformers' names. `constant` needs none. */
 const COURSES = {
   linear: ({ warmup_steps, max_steps }, step) =>
     Math.max(0, (max_steps - step) / Math.max(1, max_steps - warmup_steps)),
@@ -59,12 +59,12 @@ export function learningRate(schedule: Schedule, step: number): number {
   return learning_rate * COURSES[type](schedule, step);
 }
 
-/** What a recipe says of its schedule. */
+/** A recipe's settings for its schedule. */
 export type ScheduleFields = Pick<Schedule, "lr_scheduler_type" | "learning_rate" | "warmup_steps"> & {
   lr_scheduler_kwargs: { readonly [key: string]: unknown } | null;
 };
 
-/** The schedule of a recipe over `max_steps`, warm-up ratio resolved. */
+/** The schedule of a recipe over `max_steps`, with the warm-up ratio resolved to steps. */
 export function scheduleOf(recipe: ScheduleFields, max_steps: number): Schedule {
   const warmup = recipe.warmup_steps < 1 ? Math.ceil(recipe.warmup_steps * max_steps) : recipe.warmup_steps;
   return {

@@ -1,6 +1,6 @@
 import { FNV_START, fnvNext } from "../text/hash.ts";
 
-/** A u32 that depends on all numbers given: seeds of a step's dropout masks and noise, so that a resumed run draws the same. */
+/** Hashes numbers to a u32: the seed of a step's dropout masks and noise, the same in a resumed run. */
 export function mixSeed(...parts: number[]): number {
   let h = FNV_START;
   for (const part of parts) {
@@ -12,7 +12,7 @@ export function mixSeed(...parts: number[]): number {
   return h >>> 0;
 }
 
-/** Uniform numbers in [0, 1) with 32 bits, from a seed. Mulberry32: enough to start an adapter with. */
+/** Uniform numbers in [0, 1) with 32 bits, from a seed. Mulberry32: good enough to initialise an adapter. */
 export function uniformFrom(seed: number): () => number {
   let state = seed >>> 0;
   return () => {

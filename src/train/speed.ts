@@ -1,4 +1,4 @@
-/** Where a run stands. */
+/** Progress of a run. */
 export interface Mark {
   /** milliseconds */
   time: number;
@@ -8,17 +8,20 @@ export interface Mark {
   tokens: number;
 }
 
-/** What logs say of the speed since the one before. Writing a checkpoint counts in neither as far as it can be told apart. */
+/**
+ * Speed metrics since the previous log. Both exclude the time of checkpoints and evaluations, as far as that can be
+ * measured.
+ */
 export interface Speed {
-  /** The first mark of a run. */
+  /** Starts the clock of a run. */
   begin(mark: Mark): void;
-  /** The speed since the last log, which begins again. */
+  /** Returns the speed since the last log, and restarts. */
   log(mark: Mark): Record<string, number>;
-  /** A checkpoint was written. */
-  saved(mark: Mark): void;
+  /** Call it after a checkpoint or an evaluation. */
+  paused(mark: Mark): void;
 }
 
-/** `tokens_per_second`, since the last log or checkpoint. */
+/** `tokens_per_second`, since the last log, checkpoint or evaluation. */
 export class TokensPerSecond implements Speed {
   private since: Mark = { time: 0, step: 0, tokens: 0 };
 
@@ -33,12 +36,12 @@ export class TokensPerSecond implements Speed {
     return { tokens_per_second };
   }
 
-  saved(mark: Mark): void {
+  paused(mark: Mark): void {
     this.since = mark;
   }
 }
 
-/** `step_time`, seconds a step: the mean over all steps since the last log. */
+/** `step_time`, seconds per step: the mean over all steps since the last log. */
 export class StepTime implements Speed {
   private since: Mark = { time: 0, step: 0, tokens: 0 };
 
@@ -52,7 +55,7 @@ export class StepTime implements Speed {
     return { step_time };
   }
 
-  saved(mark: Mark): void {
+  paused(mark: Mark): void {
     if (mark.step === this.since.step) this.since = mark;
   }
 }

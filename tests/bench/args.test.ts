@@ -17,7 +17,7 @@ it("reads a kind and its options", () => {
   expect(parseBenchArgs(["scale", "--most", "4096", "--seconds", "60"])).toMatchObject({ most: 4096, seconds: 60 });
 });
 
-it("runs every kind but the long ones, and torch's, as all", () => {
+it("runs every kind except long ones and torch's for `all`", () => {
   const { kinds } = parseBenchArgs(["all"])!;
   expect(KINDS.filter((kind) => !kinds.includes(kind))).toEqual(["table", "scale", "torch", "isa"]);
 });
@@ -27,13 +27,13 @@ it("takes the files of isa", () => {
   expect(parseBenchArgs(args)).toMatchObject({ kinds: ["isa"], names: "names.json", isa: "out" });
 });
 
-it("takes the file of torch's rows", () => {
+it("reads the file of torch's rows", () => {
   expect(parseBenchArgs(["torch", "rows.jsonl"])).toMatchObject({ kinds: ["torch"], rows: "rows.jsonl" });
   expect(() => parseBenchArgs(["torch"])).toThrow("name the file of its rows");
   expect(() => parseBenchArgs(["torch", "a", "b"])).toThrow("Cannot bench torch a b");
 });
 
-it("refuses what it does not know", () => {
+it("refuses unknown kinds and options", () => {
   expect(() => parseBenchArgs([])).toThrow("Cannot bench nothing: one of matmul");
   expect(() => parseBenchArgs(["matmul", "lora"])).toThrow("Cannot bench matmul lora");
   expect(() => parseBenchArgs(["toString"])).toThrow("Cannot bench toString");

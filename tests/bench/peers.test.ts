@@ -16,7 +16,7 @@ import { useGpu } from "../kernels/harness.ts";
 
 const SMALL = { m: 16, k: 32, n: 24, transB: true };
 
-it("tells products that are ours from others", () => {
+it("separates Qwench's products from others", () => {
   const want = Float32Array.of(3, -4, 3, -4);
   expect(distance(want, want)).toBe(0);
   expect(distance(Float32Array.of(3, -4, 3, -3), want)).toBeCloseTo(1 / Math.sqrt(12.5), 6);
@@ -25,7 +25,7 @@ it("tells products that are ours from others", () => {
   expect(distance(Float32Array.of(3, Number.NaN, 3, -4), want)).toBeNaN();
 });
 
-it("makes the same operands every time", () => {
+it("creates reproducible operands", () => {
   const x = operand(1000, 1);
   expect(x).toEqual(operand(1000, 1));
   expect(x).not.toEqual(operand(1000, 2));
@@ -46,7 +46,7 @@ describe("products beside peers", () => {
       return sum;
     });
 
-  it("count only where they compute the same; who does not is named, with the reason", async () => {
+  it("count only if they compute the same; others are named, with the reason", async () => {
     const lines: string[] = [];
     const lost: Peer = {
       name: "lost",

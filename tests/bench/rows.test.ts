@@ -20,16 +20,16 @@ const subject = (what: string, flops: number | null, more: Partial<Subject> = {}
   run() {},
   ...more,
 });
-/** Rounds of so many milliseconds, of which CPU time is the square. */
+/** Rounds of these milliseconds; CPU time is the square. */
 const rounds = (...ms: number[]): Time[] => ms.map((one) => ({ ms: one, cpu: one ** 2 }));
 
-it("takes the middle of the rounds", () => {
+it("uses the median of the rounds", () => {
   expect(median([9, 1, 5])).toBe(5);
   expect(median([4, 1, 2, 100])).toBe(3);
   expect(spread([10, 8, 14])).toBe(0.6);
 });
 
-it("takes ratios round by round, by the clock and by CPU time", () => {
+it("computes ratios round by round, by the clock and by CPU time", () => {
   const [over, under] = [rounds(3, 11, 4), rounds(2, 10, 4)];
   expect(ratioOf(over, under)).toBe(1.1);
   expect(ratioOf(over, under, "cpu")).toBeCloseTo(1.21, 12);
@@ -37,13 +37,13 @@ it("takes ratios round by round, by the clock and by CPU time", () => {
 });
 
 describe("a fitted power", () => {
-  it("is the exponent of points that lie on one", () => {
+  it("is the exponent of points on a power law", () => {
     const { exponent, worst } = fitPower([256, 512, 4096].map((x) => [x, 3 * x ** 1.25]));
     expect(exponent).toBeCloseTo(1.25, 12);
     expect(worst).toBeLessThan(1e-12);
   });
 
-  it("tells how far the worst point lies off", () => {
+  it("reports the largest deviation", () => {
     const { exponent, worst } = fitPower([
       [1, 1],
       [2, 2 * 1.1],
@@ -54,7 +54,7 @@ describe("a fitted power", () => {
     expect(worst).toBeLessThan(0.1);
   });
 
-  it("is not made of one length, or of no time", () => {
+  it("is not computed from one length, or without a time", () => {
     expect(() => fitPower([[256, 1]])).toThrow("two different x");
     expect(() =>
       fitPower([
@@ -121,7 +121,7 @@ describe("bench rows", () => {
     expect(step.cpu_share).toBeCloseTo(5 * (4 / 400), 12);
   });
 
-  it("say what was asked and whether it is met, by the clock", () => {
+  it("state the requirement and the result, by the clock", () => {
     const [plain] = rowsOf(gpu(), [subject("plain", 4e6)], [rounds(2)]);
     const row = judged(plain, { what: "named" }, { ms: 0.8, cpu: 0.95 }, { least: 0.9 }, "time of other");
     expect(row).toMatchObject({ what: "named", ratio: 0.8, cpu_ratio: 0.95, least: 0.9, met: false });
@@ -130,7 +130,7 @@ describe("bench rows", () => {
     expect(tableOf([judged(plain, {}, { ms: 3, cpu: 9 }, { most: 3 }, "it")])).toMatch(/≤ 3 +yes/);
   });
 
-  it("come from turns: what is too short is repeated, and first runs do not count", async () => {
+  it("alternate: short measurements are repeated, and first runs do not count", async () => {
     const asked: string[] = [];
     const timed =
       (name: string, ...ms: number[]) =>

@@ -20,7 +20,7 @@ it("doubles an axis up to its end", () => {
   expect(valuesOf("batch", 512)).toEqual([1, 2, 4, 8, 16]);
 });
 
-it("leaves attention out of a recording, and nothing else", () => {
+it("leaves only attention out of a recording", () => {
   const seen: string[] = [];
   const record = { dispatch: (shader: () => string) => void seen.push(shader.name) } as unknown as Recorder;
   const filtered = withoutAttention(record);
@@ -66,7 +66,7 @@ it("draws time a token, and memory, over tokens", () => {
   expect(svg).toContain("no attention a=1.00");
 });
 
-it("tells every value in a table, also those left out, with the exponents", () => {
+it("lists every value in a table, including omitted ones, with the exponents", () => {
   const text = scaleMarkdown(POINTS, "some adapter", 4096);
   expect(text).toContain("some adapter");
   expect(text).toContain("| 256 | 0.512 | 0.256 | 1000 | 100 |  |");
@@ -76,7 +76,7 @@ it("tells every value in a table, also those left out, with the exponents", () =
   expect(text).not.toContain("Rank");
 });
 
-it("expects a value to take twice the one before, and more where it grew by more", () => {
+it("expects a value to take twice as long as the previous one, or more if it grew by more", () => {
   expect(expectedMs([])).toBe(0);
   expect(expectedMs([100])).toBe(250);
   expect(expectedMs([100, 120])).toBe(240);
@@ -85,7 +85,7 @@ it("expects a value to take twice the one before, and more where it grew by more
   expect(expectedMs([100, 900])).toBeCloseTo(3780, 9); // no step grows by more than its attention
 });
 
-it("judges the exponent where the limit's range was measured, and only there", () => {
+it("judges the exponent only in the limit's measured range", () => {
   const fitTo = (last: number, most: number) => {
     const points = valuesOf("length", last).map((x) =>
       point("length", x, 1, { "SFT step": x, "all but attention": x }),
@@ -107,7 +107,7 @@ describe("a run by size", () => {
     }),
   );
 
-  it("goes on where an earlier one was cut off: nothing is measured twice", async () => {
+  it("continues an interrupted run: nothing is measured twice", async () => {
     const [rows, lines]: [BenchRow[], string[]] = [[], []];
     let all: readonly ScalePoint[] = [];
     const options = { rounds: 1, most: 4096, seconds: 60, known };
@@ -123,7 +123,7 @@ describe("a run by size", () => {
     expect(lines.filter((line) => !line.includes("cannot run it"))).toEqual([]);
   });
 
-  it("leaves out what the budget does not hold, says so, and forecasts its memory all the same", async () => {
+  it("leaves out sizes beyond the budget, with a note, but forecasts their memory", async () => {
     const lines: string[] = [];
     let all: readonly ScalePoint[] = [];
     const some = known.filter(({ what, x }) => !/by (length|narrow)/.test(what) || x! < 1024);

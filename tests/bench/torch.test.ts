@@ -45,7 +45,7 @@ const THEIRS = [
 ];
 
 describe("rows beside torch's", () => {
-  it("are compared with the fastest that does the same, and judged", () => {
+  it("are compared with the fastest equivalent, and judged", () => {
     const lines: string[] = [];
     const rows = besideTorch(OURS, THEIRS, (line) => lines.push(line));
     const told = rows.map(({ what, ratio, least, met, peers }) => [what, ratio, least, met, peers?.torch]);
@@ -60,7 +60,7 @@ describe("rows beside torch's", () => {
     expect(lines).toEqual([]);
   });
 
-  it("are not compared with what is missing, nor with other shapes", () => {
+  it("are not compared with missing rows or other shapes", () => {
     const lines: string[] = [];
     expect(besideTorch(OURS, THEIRS.slice(0, 2), (line) => lines.push(line))).toHaveLength(2);
     expect(lines).toContain("SFT step is not compared: torch's rows have no SFT step, PEFT");
@@ -70,7 +70,7 @@ describe("rows beside torch's", () => {
     );
   });
 
-  it("are read a line each; another line is refused by its number", () => {
+  it("are read one per line; another line is refused by its number", () => {
     const path = join(folder, "rows.jsonl");
     writeFileSync(path, `${THEIRS.map((each) => JSON.stringify(each)).join("\n")}\n`);
     expect(readRows(path)).toEqual(THEIRS);
@@ -81,7 +81,7 @@ describe("rows beside torch's", () => {
   });
 });
 
-it("the script measures the model that ours are measured on", () => {
+it("the script measures the same model as Qwench's bench", () => {
   const text = readFileSync(new URL("../../bench/torch/bench.py", import.meta.url), "utf8");
   const config = benchModel();
   for (const name of ["hidden_size", "intermediate_size", "num_hidden_layers", "vocab_size"] as const)

@@ -27,7 +27,7 @@ describe("a trainer in a worker", () => {
   let whole: string;
   let numbers: string[];
 
-  test("tells about the device", async () => {
+  test("describes the device", async () => {
     const device = await page.evaluate(() => trainer.device());
     expect(device).toMatchObject({
       software: true,
@@ -79,7 +79,7 @@ describe("a trainer in a worker", () => {
     });
   });
 
-  test("pauses when its iteration is left, or by a signal, and goes on to the same numbers", async () => {
+  test("pauses when its iteration is left, or by a signal, and continues with the same numbers", async () => {
     const id = await create(JOB);
     const first = await start(page, id, { leaveAfter: 1 });
     expect(first.error).toBeNull();
@@ -197,7 +197,7 @@ describe("a trainer in a worker", () => {
 
     const small = await openCheckpoint(await folderOf(unzipSync((await bytesFrom(page, whole, "merged_4bit")).bytes)));
     expect(small.weights.get(q)).toEqual({ dtype: "NF4", shape: base.tensors.get(q)!.shape });
-    await expect(bytesFrom(page, whole, "gguf")).rejects.toThrow(/tokenizer\.json cuts text by/); // no Qwen's
+    await expect(bytesFrom(page, whole, "gguf")).rejects.toThrow(/tokenizer\.json splits text with/); // no Qwen's
 
     const report = new TextDecoder().decode((await bytesFrom(page, whole, "report")).bytes);
     expect(report).toMatch(/<!doctype html>[\s\S]*SFT, then GRPO[\s\S]*accuracy, before/);

@@ -20,7 +20,7 @@ afterAll(() => site.close());
 
 const PROGRAM = "```python\nprint(int(input()) + 1)\n```";
 
-test("a run in the page learns to write a program, and its tests reward it", { timeout: 1_200_000 }, async () => {
+test("a run in the page learns to write a program, rewarded by its tests", { timeout: 1_200_000 }, async () => {
   const page = await web.open(site.url);
   await makeTrainer(page);
   const id = await page.evaluate(async (program) => {

@@ -15,7 +15,7 @@ beforeAll(async () => {
 });
 afterAll(() => site.close());
 
-test("Python runs in a worker under a policy without eval, with the outcomes that it has in Node", async () => {
+test("Python runs in a worker under a policy without eval, with the same outcomes as in Node", async () => {
   const page = await web.open(site.url);
   const outcomes = await page.waitForFunction("globalThis.outcomes");
   expect(await outcomes.jsonValue()).toEqual([
@@ -24,7 +24,7 @@ test("Python runs in a worker under a policy without eval, with the outcomes tha
     ["is no Python", "syntax_error", expect.stringContaining("line 1: SyntaxError")],
     ["loops", "timeout", "over 3 s"],
     ["eats memory", "out_of_memory", "line 2: MemoryError"],
-    ["prints for ever", "runtime_error", "it wrote more than 8.00 MiB"],
+    ["prints forever", "runtime_error", "it wrote more than the limit of 8.00 MiB"],
     ["asks for JavaScript", "runtime_error", "line 1: ModuleNotFoundError: No module named 'js': not in this sandbox"],
     ["fetches", "runtime_error", expect.any(String)],
     ["fetches otherwise", "runtime_error", expect.stringContaining("URLError")],

@@ -4,7 +4,7 @@ import type { Job } from "../../src/client.ts";
 import { type Site, serve, useBrowser } from "./harness.ts";
 import { learnt, makeTrainer, QUICK, start, trainerSite } from "./trainer.ts";
 
-// What ends work in the middle: nothing saved is lost, and the next start comes to the numbers of an undisturbed run.
+// Interruptions: nothing saved is lost, and the next start gives the numbers of an undisturbed run.
 
 /** Enough that a disturbance after the third comes before the last. */
 const STEPS = 10;
@@ -77,7 +77,7 @@ async function comesToTheSameNumbers(id: string, atLeast: number): Promise<void>
   expect(learnt(logs[0].map((record) => ({ type: "log", phase: 0, record })))).toEqual(undisturbed);
 }
 
-test("a second tab is told that another one trains", async () => {
+test("a second tab gets an error while another tab trains", async () => {
   const [phase] = JOB.phases;
   const id = await create({ ...JOB, phases: [{ ...phase, recipe: { ...phase.recipe, max_steps: 2000 } }] }); // it is stopped
   await startAndWait(id, 1);
@@ -107,7 +107,7 @@ test("a second tab is told that another one trains", async () => {
   expect(await howItEnded()).toMatch(/^AbortError/);
 });
 
-test("a worker that is killed says so, and a new trainer goes on from the last checkpoint", async () => {
+test("a killed worker is reported, and a new trainer continues from the last checkpoint", async () => {
   const id = await create();
   await startAndWait(id, 3);
   const lost = await page.evaluate(async () => {
@@ -116,7 +116,7 @@ test("a worker that is killed says so, and a new trainer goes on from the last c
     return lost;
   });
   expect(lost).toMatch(/worker was ended/);
-  expect(await howItEnded()).toMatch(/^QwenchError: The trainer's worker was ended/);
+  expect(await howItEnded()).toMatch(/^QwenchError: The trainer's worker was terminated/);
   await makeTrainerThatWeSeeInto();
   expect(await recordOf(id)).toMatchObject({ status: "paused" });
   await comesToTheSameNumbers(id, 2);

@@ -5,7 +5,7 @@ import { type Site, type SiteFiles, serve, useBrowser } from "./harness.ts";
 import { POLICY } from "./site.ts";
 import { JOB, makeTrainer } from "./trainer.ts";
 
-// The package as npm and a CDN hold it, in pages without a bundler.
+// The published package, in pages without a bundler.
 const web = useBrowser();
 let packaged: SiteFiles;
 beforeAll(async () => {
@@ -67,7 +67,7 @@ describe("qwench/client without a bundler", () => {
     expect(site.asked).toEqual(["/", "/page.js"]);
   });
 
-  test("a worker that is not there is told in a sentence", async () => {
+  test("a missing worker is reported in a sentence", async () => {
     const page = await web.open(sites[0].url);
     await makeTrainer(page, { workerUrl: "./nowhere.js" });
     const said = await page.evaluate(() =>

@@ -21,6 +21,8 @@ import { evaluationOf, HOSTILE, logAt, newRecord, planOf, play, type Script } fr
 // takes, and `&linger=1:5` that those after step 5 of phase 1 take a second, until `hurry` is true. Runs are kept over a reload as the real ones are.
 
 const RUNS = "fake.runs";
+/** A text that an attack wants to see everywhere. */
+const TEXT = sessionStorage.getItem("fake.text");
 const wanted = new URLSearchParams(location.search);
 const fake = wanted.get("fake") ?? "";
 const stepTime = Number(wanted.get("step") ?? 60);
@@ -45,7 +47,7 @@ export function createTrainer(): Trainer {
     {
       id: "hub/models--Qwen--Qwen2.5-0.5B-Instruct",
       kind: "model",
-      name: "Qwen/Qwen2.5-0.5B-Instruct",
+      name: TEXT ?? "Qwen/Qwen2.5-0.5B-Instruct",
       bytes: 999e6,
       created: null,
     },
@@ -58,9 +60,9 @@ export function createTrainer(): Trainer {
       if (fake === "no-webgpu") throw new GpuError("This browser has no WebGPU.");
       const software = fake === "software";
       return {
-        adapter: software ? "SwiftShader" : "Apple M2",
+        adapter: TEXT ?? (software ? "SwiftShader" : "Apple M2"),
         software,
-        advice: null,
+        advice: TEXT,
         features: { f16: !software, subgroups: true },
         limits: { maxBufferSize: 4294967296, maxStorageBufferBindingSize: 2147483648 },
       };
@@ -300,7 +302,7 @@ async function* chat(
   await later(stepTime);
   const asked = request.messages.at(-1)!.content;
   const text = /html/i.test(asked)
-    ? HOSTILE
+    ? (TEXT ?? HOSTILE)
     : request.adapter
       ? "<reasoning>\n12+5=17\n</reasoning>\n<answer>\n17\n</answer>\n"
       : "There are 12 apples and 5 more apples. 12";

@@ -4,7 +4,7 @@ import { tinyChatModel } from "../train/grpo/fixtures.ts";
 import { type Site, serve, useBrowser } from "./harness.ts";
 import { JOB, learnt, makeTrainer, QUICK, start, trainerSite } from "./trainer.ts";
 
-// What people bring and what fills up: each ends in a sentence, and nothing is lost.
+// Invalid user files and full storage: each gives a message, and nothing is lost.
 
 const web = useBrowser({ keepPages: true });
 let site: Site;
@@ -21,8 +21,9 @@ beforeAll(async () => {
   site = await serve(await trainerSite());
   page = await web.open(site.url);
   await page.evaluate(() => {
+    // a file on a disk keeps its date however often it is picked; one made here would take the clock's
     const fileOf = (name: string, base64: string) =>
-      new File([Uint8Array.from(atob(base64), (c) => c.charCodeAt(0))], name);
+      new File([Uint8Array.from(atob(base64), (c) => c.charCodeAt(0))], name, { lastModified: 1_700_000_000_000 });
     Object.assign(globalThis, { fileOf });
   });
   await makeTrainer(page);
@@ -68,8 +69,8 @@ function tryFiles(given: { rows?: string; model?: Record<string, string> }) {
   );
 }
 
-describe("what a user brings", () => {
-  test("a row that is no JSON", async () => {
+describe("a user's files", () => {
+  test("a row that is not JSON", async () => {
     const rows = base64('{"question": "1+1=", "answer": "2"}\n{"question": "1+2=", "answer": \n');
     const preview = await page.evaluate(
       (rows) =>
@@ -85,7 +86,7 @@ describe("what a user brings", () => {
     expect({ status, problem }).toEqual({ status: "failed", problem: expect.stringContaining("line 2 is not JSON") });
   });
 
-  test("columns under other names are mapped, and those that say nothing are named", async () => {
+  test("columns with other names are mapped, and unknown ones are named", async () => {
     const found = await page.evaluate(
       async (rows, strange) => {
         const known = await trainer.data.preview({ kind: "file", file: fileOf("mine.jsonl", rows) });
@@ -115,7 +116,7 @@ describe("what a user brings", () => {
     expect(found.mapped).toMatchObject({ columnsTaken: { question: "question", answer: "answer" }, problem: null });
   });
 
-  test("weights that are cut short", async () => {
+  test("incomplete weights", async () => {
     const cut = {
       ...model,
       "model.safetensors": Buffer.from(model["model.safetensors"], "base64").subarray(0, 5000).toString("base64"),
@@ -126,7 +127,7 @@ describe("what a user brings", () => {
     expect(status).toBe("failed");
   });
 
-  test("a chat template that loops for ever", async () => {
+  test("a chat template with an endless loop", async () => {
     const loop = "{% for a in range(99999) %}".repeat(4) + "x" + "{% endfor %}".repeat(4);
     const config = JSON.parse(Buffer.from(model["tokenizer_config.json"], "base64").toString());
     const looping = { ...model, "tokenizer_config.json": base64(JSON.stringify({ ...config, chat_template: loop })) };
@@ -146,7 +147,7 @@ describe("what a user brings", () => {
     expect(plan.problem).toMatch(/chat template.*takes more than/i);
   });
 
-  test("a model's files and rows of the user's own train, and are there after a reload", async () => {
+  test("a user's own model and rows train, and survive a reload", async () => {
     const rows = base64(
       Array.from({ length: 8 }, (_, i) => `{"question": "${i}+1=", "answer": "#### ${i + 1}"}\n`).join(""),
     );
@@ -189,7 +190,7 @@ describe("what a user brings", () => {
   });
 });
 
-test("a quota that fills up amid training fails the run in a sentence; with room again it goes on", async () => {
+test("a full quota during training fails the run with a message; with free space it continues", async () => {
   // an origin of its own: IndexedDB remembers for a while how much room there was
   const fresh = await serve(site.files);
   const origin = new URL(fresh.url).origin;

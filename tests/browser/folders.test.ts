@@ -98,7 +98,7 @@ describe.each(["opfs", "idb"] as const)("a folder of %s", (kind) => {
     });
   });
 
-  test("says what is missing, outside or out of range", async () => {
+  test("reports missing files, names outside the folder, and invalid ranges", async () => {
     const errors = await worker.evaluate(async (kind) => {
       const folder = folders[kind](`errors-${kind}`);
       await folder.write("a", "abc");
@@ -124,7 +124,7 @@ describe.each(["opfs", "idb"] as const)("a folder of %s", (kind) => {
     expect(errors[4]).toMatch(/^FormatError: Cannot read bytes 2 to 9 of .*: it has 3/);
   });
 
-  test("names needed and free bytes when the quota is full, and keeps what was there", async () => {
+  test("reports needed and free bytes if the quota is full, and keeps existing files", async () => {
     // an origin of its own: IndexedDB remembers for a while how much room there was
     const fresh = await serve(site.files);
     try {
@@ -160,7 +160,7 @@ describe.each(["opfs", "idb"] as const)("a folder of %s", (kind) => {
   });
 });
 
-test("a folder of IndexedDB is renamed in one go, and what a crash left is swept up", async () => {
+test("a folder of IndexedDB is renamed atomically, and remains of a crash are removed", async () => {
   const found = await worker.evaluate(async () => {
     const folder = folders.idb("rename");
     await folder.folder("tmp").write("a", "1");

@@ -14,7 +14,7 @@ test("a worker gets a WebGPU device, under a policy without eval and under a sub
   expect(await answer.jsonValue()).toMatchObject({ software: true, sum: 3 });
 });
 
-test("errors of the page, of its console and of what it asks for are seen", async () => {
+test("detects errors of the page, its console and its requests", async () => {
   web.expectFault(/page error: .*thrown here/);
   web.expectFault(/console: written here/);
   web.expectFault(/console: Failed to load resource.*404.*nothing\.json/);

@@ -65,7 +65,7 @@ const hubJob = {
 const plan = () => page.evaluate((job) => trainer.plan(job as never), hubJob);
 
 describe("models and data of the hub", () => {
-  test("are forecast before the download, streamed to disk, and found again without a request", async () => {
+  test("are forecast before the download, streamed to disk, and then read without a request", async () => {
     const before = await plan();
     expect(before).toMatchObject({ fits: true, problem: null, download: weights.length });
 
@@ -95,7 +95,7 @@ describe("models and data of the hub", () => {
     expect(await plan()).toMatchObject({ download: weights.length });
   });
 
-  test("go on after a cut at 60 %, also in a new worker", async () => {
+  test("resume after an interruption at 60 %, also in a new worker", async () => {
     const cut = Math.floor(weights.length * 0.6);
     let sent = 0;
     hub.trick = ({ server, path, headers }, res) => {
@@ -126,12 +126,12 @@ describe("models and data of the hub", () => {
     expect(await plan()).toMatchObject({ problem: null, download: 0 });
   });
 
-  test("are refused when size or hash are not those of the listing", async () => {
+  test("are refused if size or hash differ from the listing", async () => {
     hub.listed = (entry) => {
       const lfs = entry.lfs as { size: number } | undefined;
       return lfs ? { ...entry, lfs: { ...lfs, oid: "0".repeat(64) } } : entry;
     };
-    expect((await download()).error).toMatch(/^FormatError: .*the listing says sha256 0{64}, and the bytes have/);
+    expect((await download()).error).toMatch(/^FormatError: .*the listing says sha256 0{64}, but the bytes have/);
     hub.listed = (entry) => entry;
     const fresh = await serve(built);
     page = await web.open(fresh.url);
@@ -140,13 +140,13 @@ describe("models and data of the hub", () => {
       const lfs = entry.lfs as { size: number } | undefined;
       return lfs ? { ...entry, lfs: { ...lfs, size: lfs.size - 8 } } : entry;
     };
-    expect((await download()).error).toMatch(/^FormatError: .*the listing says \d+ bytes, and/);
+    expect((await download()).error).toMatch(/^FormatError: .*the listing says \d+ bytes, but/);
     const usage = await page.evaluate(() => trainer.storage.usage());
     expect(usage.items.reduce((sum, { bytes }) => sum + bytes, 0)).toBeLessThan(weights.length);
     await fresh.close();
   });
 
-  test("say what to do about a gate, and wait where the hub asks to", async () => {
+  test("give advice for a gated model, and wait if the hub requests it", async () => {
     model.token = TOKEN;
     expect((await download()).error).toMatch(/^NotFoundError: .*owner\/name/);
     await makeTrainer(page, { hubUrl: hub.url, token: TOKEN });
@@ -163,7 +163,7 @@ describe("models and data of the hub", () => {
     );
   });
 
-  test("are not begun where the quota has no room for them", async () => {
+  test("do not start if the quota is too small", async () => {
     const session = await page.createCDPSession();
     await session.send("Storage.overrideQuotaForOrigin", { origin: new URL(site.url).origin, quotaSize: 100_000 });
     const { error } = await download();

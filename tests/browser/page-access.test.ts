@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Site, serve, useBrowser } from "./harness.ts";
 import { fakePage } from "./page-site.ts";
 
-// Whether everybody can use the page: keyboard, screen reader, small screens, both colour schemes.
+// Accessibility of the page: keyboard, screen reader, small screens, both colour schemes.
 
 const web = useBrowser();
 let site: Site;
@@ -76,7 +76,7 @@ async function focused(page: Page): Promise<string> {
   });
 }
 
-test("the keyboard alone trains, pauses, and finds the result; the focus is seen and follows", async () => {
+test("the keyboard alone trains, pauses, and finds the result; the focus is visible and follows", async () => {
   const page = await web.open(`${site.url}?step=10&linger=0:3#/`);
   await page.evaluate(() => localStorage.clear());
   await page.reload();
@@ -113,7 +113,7 @@ test("the keyboard alone trains, pauses, and finds the result; the focus is seen
   );
 });
 
-test("a dialog holds the focus and gives it back", async () => {
+test("a dialog keeps the focus and returns it", async () => {
   const page = await open("?seed#/storage");
   const button = await page.waitForSelector('::-p-aria([name="Delete sums.csv"][role="button"])');
   await button!.focus();
@@ -125,7 +125,7 @@ test("a dialog holds the focus and gives it back", async () => {
   expect(await focused(page)).toBe("Delete sums.csv");
 });
 
-test("who wants less motion gets none", async () => {
+test("prefers-reduced-motion turns motion off", async () => {
   const page = await open("?seed#/runs/seed-1");
   await page.emulateMediaFeatures([{ name: "prefers-reduced-motion", value: "reduce" }]);
   const moving = await page.evaluate(
@@ -149,7 +149,7 @@ test("the curves are also a table, and a sentence for a screen reader", async ()
   expect(rows).toBe(60);
 });
 
-test("the built page: its scripts come to at most 250 kB gzipped, and its policy knows no eval", async () => {
+test("the built page: its scripts have at most 250 kB gzipped, and its policy forbids eval", async () => {
   const scripts = [...site.files].filter(([name]) => name.endsWith(".js"));
   const bytes = scripts.reduce((sum, [, code]) => sum + gzipSync(code).length, 0);
   expect(bytes).toBeGreaterThan(10_000);

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Site, serve, useBrowser } from "./harness.ts";
 import { fakePage } from "./page-site.ts";
 
-// What the page says in each state that people meet, on a trainer that needs no GPU.
+// The page's messages in each state, with a trainer that needs no GPU.
 
 const web = useBrowser();
 let site: Site;
@@ -53,7 +53,7 @@ describe("before a run", () => {
     await shown(page, /step [1-9]\d* of 30/);
   });
 
-  test("not enough memory: what would fit, and Train stays closed", async () => {
+  test("not enough memory: advice, and Train stays disabled", async () => {
     const page = await open("&fake=memory");
     await shown(page, /SFT: .* of GPU memory/);
     await (await page.waitForSelector('::-p-aria([name="From the hub"][role="radio"])'))!.click();
@@ -62,7 +62,7 @@ describe("before a run", () => {
     expect(await button!.evaluate((element) => (element as HTMLButtonElement).disabled)).toBe(true);
   });
 
-  test("offline: says so, and takes it back", async () => {
+  test("offline: a message, which disappears afterwards", async () => {
     const page = await open();
     await page.setOfflineMode(true);
     await shown(page, "You are offline.");
@@ -108,7 +108,7 @@ describe("before a run", () => {
     await shown(page, /of GPU memory/);
   });
 
-  test("a wrong value: said beside the field, and Train stays closed until it is right", async () => {
+  test("a wrong value: a message beside the field, and Train stays disabled until it is right", async () => {
     const page = await open();
     const rank = await page.waitForSelector('::-p-aria([name="LoRA r"][role="textbox"])');
     await rank!.click({ count: 3 });
@@ -123,7 +123,7 @@ describe("before a run", () => {
     expect(await rank!.evaluate((element) => element.getAttribute("aria-invalid"))).toBeNull();
   });
 
-  test("YAML goes in and out of the form", async () => {
+  test("YAML fills the form, and the form gives YAML", async () => {
     const page = await open();
     const [summary] = await page.$$("details.more summary ::-p-text(As YAML)");
     await summary.click();
@@ -144,7 +144,7 @@ describe("before a run", () => {
 });
 
 describe("during a run", () => {
-  test("curves and completions come; pause keeps the place, go on takes it up, stop ends it", async () => {
+  test("shows curves and completions; pause keeps the position, continue resumes, stop ends", async () => {
     const page = await open("&linger=1:5");
     await train(page);
     await shown(page, /GRPO, phase 2.*Reward by function.*Completions/);
@@ -172,7 +172,7 @@ describe("during a run", () => {
     await expect.poll(() => textOf(page, ".status")).toBe("stopped");
   });
 
-  test("a page loaded again goes on from the last checkpoint", async () => {
+  test("a reloaded page continues from the last checkpoint", async () => {
     const page = await open("&linger=0:10");
     await train(page);
     await shown(page, /step ([6-9]|1\d) of 30/);
@@ -187,7 +187,7 @@ describe("during a run", () => {
     expect(steps).toEqual(steps.map((_: number, i: number) => i + 1));
   });
 
-  test("a run whose tab was closed is offered on the first page", async () => {
+  test("the first page offers a run whose tab was closed", async () => {
     const page = await open("&linger=0:10");
     await train(page);
     await shown(page, /step ([6-9]|1\d) of 30/);
@@ -198,7 +198,7 @@ describe("during a run", () => {
     await shown(next, /step (1\d|2\d|30) of 30/);
   });
 
-  test("the GPU is lost: a sentence, and it goes on from the last checkpoint", async () => {
+  test("the GPU is lost: a message, and the run continues from the last checkpoint", async () => {
     const page = await open("&fake=lost&linger=1:5");
     await train(page);
     await shown(page, "The GPU was lost: the browser or its driver started it again. Going on from the beginning.");
@@ -206,7 +206,7 @@ describe("during a run", () => {
     await expect.poll(() => textOf(page, ".status")).toBe("training");
   });
 
-  test("storage is full: a sentence, a way to free some, and the run can go on", async () => {
+  test("storage is full: a message, a way to free some, and the run can continue", async () => {
     const page = await open("&fake=quota");
     await train(page);
     await shown(page, "the browser's storage for this site is full. 48.0 MB are needed");
@@ -215,7 +215,7 @@ describe("during a run", () => {
     await page.waitForSelector('::-p-aria([name="Go on"][role="button"])');
   });
 
-  test("who looks at another page is told when a run ends, with the way to it", async () => {
+  test("on another page, a message with a link appears when a run ends", async () => {
     const page = await open("&fake=quota&linger=0:3");
     await train(page);
     await shown(page, /step [1-9]\d* of 30/);
@@ -227,20 +227,20 @@ describe("during a run", () => {
     await expect.poll(() => page.$$(".notices .notice")).toHaveLength(0);
   });
 
-  test("the network fails: a sentence, and what has arrived is kept", async () => {
+  test("the network fails: a message, and received bytes are kept", async () => {
     const page = await open("&fake=network");
     await train(page);
     await shown(page, /the connection was cut at 61 %.*Try again: what has arrived is kept./);
   });
 
-  test("a second tab: a sentence, and this tab's run is not called failed", async () => {
+  test("a second tab: a message, and this tab's run does not count as failed", async () => {
     const page = await open("&fake=busy");
     await train(page);
     await shown(page, "Another tab of this site trains");
     await expect.poll(() => textOf(page, ".status")).not.toBe("failed");
   });
 
-  test("a hidden tab: says on return how long it was and what was made", async () => {
+  test("a hidden tab: on return, a message with its duration and the progress", async () => {
     const page = await open("&linger=0:3");
     await train(page);
     await shown(page, /step [1-9]\d* of 30/);
@@ -301,7 +301,7 @@ describe("after a run", () => {
     expect(await page.title()).not.toBe("owned");
   });
 
-  test("files to take away; a failure is a sentence", async () => {
+  test("files to download; a failure gives a message", async () => {
     const page = await open("", "#/runs/seed-1/result");
     await press(page, "Download adapter");
     await shown(page, "Word problems-adapter.zip, 7 B, is in your downloads.");

@@ -16,8 +16,8 @@ import { ownGpu } from "../gpu/open.ts";
 import { type Site, serve, useBrowser } from "./harness.ts";
 import { builtPage } from "./page-site.ts";
 
-// The whole way as a person goes it, with the real worker on SwiftShader: the embedded model, SFT then GRPO, a reload in
-// the middle, before and after, and the adapter taken to Node. Some ten minutes on two cores.
+// A user's whole session, with the real worker on SwiftShader: the embedded model, SFT then GRPO, a reload in
+// the middle, before and after, and the adapter in Node. About ten minutes on two cores.
 
 const MODEL = fileURLToPath(new URL("../../assets/tiny", import.meta.url));
 const STEPS = { sft: 48, grpo: 8 };
@@ -104,7 +104,7 @@ async function downloaded(ending: string): Promise<string> {
   return found()!;
 }
 
-test("trains, goes on after a reload, is better than before, and its adapter answers the same in Node", {
+test("trains, continues after a reload, improves, and its adapter gives the same answers in Node", {
   timeout: 30 * MINUTES,
 }, async () => {
   const page = await web.open(site.url);

@@ -2,7 +2,7 @@ import type { Page } from "puppeteer-core";
 import type { Job, RunEvent, Trainer, TrainerOptions } from "../../src/client.ts";
 import type { Folder } from "../../src/io/storage.ts";
 import { tinyChatModel } from "../train/grpo/fixtures.ts";
-import { bundle, type SiteFiles } from "./harness.ts";
+import { bundle, type SiteFiles } from "./site.ts";
 
 declare global {
   /** of pages/client.ts */

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { type Site, type SiteFiles, serve, useBrowser } from "./harness.ts";
 import { builtPage } from "./page-site.ts";
 
-// The page where it cannot train: over plain http from another machine, and opened as a file.
+// The page in places where it cannot train: over plain http from another machine, and opened as a file.
 
 const web = useBrowser({ flags: ["--host-resolver-rules=MAP qwench.test 127.0.0.1"] });
 let files: SiteFiles;
@@ -17,7 +17,7 @@ beforeAll(async () => {
 });
 afterAll(() => site.close());
 
-test("over plain http from another machine it says why, how to serve it, and nothing else", async () => {
+test("over plain http from another machine, shows only the reason and how to serve it", async () => {
   const page = await web.open(site.url.replace("127.0.0.1", "qwench.test"));
   const port = new URL(site.url).port;
   const sentence = `Cannot train on this page: browsers offer WebGPU and storage only to pages from https:// or localhost, and this one came from http://qwench.test:${port}; serve it over https, or open http://localhost:8000/ after ssh -L 8000:localhost:${port} qwench.test`;
@@ -34,7 +34,7 @@ test("over plain http from another machine it says why, how to serve it, and not
   await page.waitForFunction((text) => document.querySelector("main")!.textContent!.includes(text), {}, sentence);
 });
 
-test("opened as a file it says why, and how to serve it", async () => {
+test("opened as a file, shows the reason and how to serve it", async () => {
   const folder = mkdtempSync(join(tmpdir(), "qwench page #% ü-"));
   try {
     for (const [name, content] of files) {
@@ -53,7 +53,7 @@ test("opened as a file it says why, and how to serve it", async () => {
   }
 });
 
-test("served on localhost it shows none of that", async () => {
+test("served on localhost, shows no such message", async () => {
   const page = await web.open(site.url);
   await page.waitForSelector("main h1");
   expect(await page.evaluate(() => document.body.textContent)).not.toContain("opened from a file");

@@ -84,7 +84,7 @@ async function adapterFolder(told: readonly ToKernel[]) {
 }
 
 describe("the widget", () => {
-  test("trains a job of Python's with files of Python's, pauses, goes on, shows it and sends the adapter", async () => {
+  test("trains a job from Python with files from Python, pauses, continues, shows progress and sends the adapter", async () => {
     const { page, told, traitOf, becomes } = await notebook({ job: JOB, files, command: "start" });
     const [, second] = await page.evaluate(async () => [await widgets.show(), await widgets.show()]);
     await expect.poll(() => (traitOf("progress") as { step?: number } | undefined)?.step).toBeGreaterThan(0);
@@ -169,7 +169,7 @@ describe("the widget", () => {
       /learning_rate/,
     ],
     ["a command that nobody knows", { command: "fly" }, /^Cannot obey "fly"/],
-  ])("says what is wrong with %s", async (_, traits, problem) => {
+  ])("reports the error of %s", async (_, traits, problem) => {
     const { page, traitOf } = await notebook(traits);
     await page.evaluate(() => widgets.show());
     if (!("command" in traits)) await update(page, { command: "start" });

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { type Site, serve, useBrowser } from "./harness.ts";
 import { trainerSite } from "./trainer.ts";
 
-// A worker that dies leaves no call hanging, whoever ended it.
+// No call hangs after a worker dies, for any reason.
 
 const web = useBrowser();
 let site: Site;
@@ -14,7 +14,7 @@ beforeAll(async () => {
 });
 afterAll(() => site.close());
 
-test("one that the browser ends without a word", async () => {
+test("a worker that the browser ends without an event", async () => {
   const page = await web.open(site.url);
   const said = await page.evaluate(async (script) => {
     const worker = new Worker(script, { type: "module" });
@@ -32,7 +32,7 @@ test("one that the browser ends without a word", async () => {
   expect(said.call).toMatch(/^true The trainer's worker has died/);
 });
 
-test("one whose script is not there", async () => {
+test("a worker whose script is missing", async () => {
   const page = await web.open(site.url);
   const said = await page.evaluate(async () => {
     const trainer = client.createTrainer({ workerUrl: "./nowhere.js" });

@@ -39,7 +39,7 @@ describe("recipe flags", () => {
     expect(args(...argv)).toEqual({ positional: [], overrides, flags: {} });
   });
 
-  test("leave the recipe's file alone", () => {
+  test("do not change the recipe's file", () => {
     for (const argv of [
       ["--packing", "r.yaml"],
       ["--lora_target_modules", "q_proj", "v_proj", "r.yaml"],
@@ -55,7 +55,7 @@ describe("recipe flags", () => {
     expect(args("--", "--packing").positional).toEqual(["--packing"]);
   });
 
-  test("of GRPO: lists of names and of numbers, and the names that are read otherwise in SFT", () => {
+  test("of GRPO: lists of names and of numbers, and the names with another meaning in SFT", () => {
     const read = (...argv: string[]) => parseArgs(argv, { method: "grpo", flags });
     expect(
       read("--reward_funcs", "xmlcount_reward_func", "./my.ts:f", "--reward_weights", "1", "-0.5", "r.yaml"),
@@ -99,7 +99,7 @@ describe("recipe flags", () => {
     expect(() => read("--quite")).toThrow("did you mean --quiet?");
   });
 
-  test("give what parseRecipe reads", () => {
+  test("give parseRecipe's input", () => {
     const { overrides } = args(
       "--lora_r",
       "8",
@@ -119,7 +119,7 @@ describe("recipe flags", () => {
 });
 
 describe("the command's own flags", () => {
-  test("are told from the recipe's", () => {
+  test("are separated from the recipe's", () => {
     expect(args("-q", "--json", "out.json", "r.yaml")).toEqual({
       positional: ["r.yaml"],
       overrides: {},

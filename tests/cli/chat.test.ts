@@ -86,7 +86,7 @@ beforeEach(() => {
 });
 
 describe("a chat", () => {
-  it("remembers what was said", async () => {
+  it("remembers the conversation", async () => {
     const user = (content: string) => ({ role: "user", content });
     const one = await answerTo([user("hello")]);
     const two = await answerTo([user("hello"), { role: "assistant", content: one }, user("and?")]);
@@ -100,7 +100,7 @@ describe("a chat", () => {
     expect((await chat(["/system", "hello"], { system: "be" })).answers).toEqual([line(one)]);
   });
 
-  it("lets an adapter be put on, taken off and swapped", async () => {
+  it("sets, removes and swaps an adapter", async () => {
     const swaps = ["/adapter off", "/adapter on", "/adapter off"];
     const { answers, notes, failed } = await chat([
       ...["/adapter", "hello", `/adapter ${join(root, "adapter")}`, "/reset", "hello"],
@@ -114,7 +114,7 @@ describe("a chat", () => {
     expect(failed).toBe(false);
   });
 
-  it("changes its settings, and says what they are", async () => {
+  it("changes its settings, and shows them", async () => {
     const { notes, answers } = await chat(["/max_new_tokens 3", "/temperature", "/seed 12", "hello"]);
     expect(notes).toBe("max_new_tokens is 3\ntemperature is 0\nseed is 12\n(cut after 3 tokens)");
     expect(line(await answerTo([{ role: "user", content: "hello" }]))).toContain(answers[0].trimEnd());
@@ -123,7 +123,7 @@ describe("a chat", () => {
       expect(help).toContain(name);
   });
 
-  it("goes on after a line that it cannot obey", async () => {
+  it("continues after an invalid command", async () => {
     const { notes, answers, failed } = await chat([
       "/temprature 1",
       "/top_p 7",
@@ -143,7 +143,7 @@ describe("a chat", () => {
     expect(answers).toEqual((await chat(["hello"])).answers);
   });
 
-  it("keeps what came of an answer that was stopped", async () => {
+  it("keeps the beginning of a stopped answer", async () => {
     const file = join(root, "chat.jsonl");
     const settings = { max_new_tokens: 200 };
     const { answers, notes } = await chat(["hello", `/save ${file}`], { settings, stopAfter: 5 });
@@ -153,7 +153,7 @@ describe("a chat", () => {
     expect(line(messages[1].content)).toBe(answers[0]);
   });
 
-  it("is saved as a row that can be learnt from, and never over another file", async () => {
+  it("is saved as a training row, and never overwrites a file", async () => {
     const file = join(root, "chat.jsonl");
     const { notes } = await chat(["hello", `/save ${file}`, "more", `/save ${file}`], { system: "be" });
     expect(notes).toContain(`Saved 4 turns: ${file}`);
@@ -177,11 +177,11 @@ describe("a chat", () => {
     expect(tamed.answers).toEqual([line(answers[0].replaceAll(wild, ""))]);
   });
 
-  it("forgets its oldest turns, and says so, where the model has no more positions", async () => {
+  it("drops its oldest turns, with a note, if the model has no more positions", async () => {
     const long = "x".repeat(50);
     const { notes, answers, failed } = await chat([long, long, long, long, "y".repeat(300), "hello"], { system: "be" });
     expect(notes.match(/The oldest 2 turns are forgotten: the model has 256 positions\./g)!.length).toBeGreaterThan(0);
-    expect(notes).toMatch(/Cannot answer: the message has 3\d\d tokens, and the model 256 positions in all/);
+    expect(notes).toMatch(/Cannot answer: the message has 3\d\d tokens, and the model has 256 positions/);
     expect(failed).toBe(true);
     expect(answers).toHaveLength(5);
   });

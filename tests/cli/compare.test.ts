@@ -78,7 +78,7 @@ describe("qwench compare", () => {
     expect((await run(base, first, "--json", "--seed", "1")).out).not.toBe(out);
   });
 
-  it("writes a page and JSON into a folder, or the one that a name says, and replaces neither unasked", async () => {
+  it("writes a page and JSON into a folder, or only the named file, and never overwrites without a flag", async () => {
     const folder = at("made");
     expect(await run(base, first, "--output", folder)).toMatchObject({
       code: 0,
@@ -96,7 +96,7 @@ describe("qwench compare", () => {
     expect([existsSync(at("one.html")), existsSync(at("one.json"))]).toEqual([true, false]);
   });
 
-  it("never writes over an evaluation", async () => {
+  it("never overwrites an evaluation", async () => {
     const before = readFileSync(base, "utf8");
     const { code, err } = await run(base, first, "--output", base, "--overwrite");
     expect(code).toBe(1);
@@ -104,7 +104,7 @@ describe("qwench compare", () => {
     expect(readFileSync(base, "utf8")).toBe(before);
   });
 
-  it("takes eval_loss from a run that is named, and from metrics.jsonl", async () => {
+  it("reads eval_loss from a named run, and from metrics.jsonl", async () => {
     mkdirSync(at("elsewhere"));
     const lines = [
       { step: 16, eval_loss: 0.5 },
@@ -126,7 +126,7 @@ describe("qwench compare", () => {
     expect(out).toMatch(/^base .*−25\.0 \(/m);
   });
 
-  it("keeps a terminal safe from what files hold", async () => {
+  it("removes control characters of files from terminal output", async () => {
     const texts = ["\u001b]0;title\u0007evil", "b", "c", "d"];
     const [a, b] = ["x\u001b[2J", "y\u001b[2J"].map((name, i) =>
       save(`safe-${i}.json`, evaluationText(name, [i ? yes : no, yes, yes, yes], { texts, dataset: "\u001b[31mred" })),

@@ -18,7 +18,7 @@ const completion = (step: number, more: Partial<Completion> = {}): Completion =>
 const files = async (folder: ReturnType<typeof memoryFolder>) => folder.folder("completions").list();
 
 describe("the completions of a run", () => {
-  test("are a file a generation batch, with TRL's columns, a reward a column, and two more", async () => {
+  test("have one file per generation batch, with TRL's columns, one column per reward, and two more", async () => {
     const output = memoryFolder("out");
     const log = await openCompletionsLog(output, null);
     await log.append(1, [completion(1), completion(1, { completion: 'a "b"\nc', advantage: -0.5, length: 9 })]);
@@ -43,7 +43,7 @@ describe("the completions of a run", () => {
     expect(batch.completions.map((item) => item.completion)).toEqual(["2", "3"]);
   });
 
-  test("of later steps are removed on resume, for those steps are taken again; a fresh run removes all", async () => {
+  test("of later steps are removed on resume, because those steps run again; a new run removes all", async () => {
     const output = memoryFolder("out");
     const first = await openCompletionsLog(output, null);
     for (const step of [1, 2, 4, 100_000]) await first.append(step, [completion(step)]);
@@ -76,7 +76,7 @@ describe("the completions of a run", () => {
     expect(() => readCompletions(text, "f")).toThrow(message);
   });
 
-  test("a last line that a crash cut short is left out", () => {
+  test("an incomplete last line after a crash is ignored", () => {
     expect(readCompletions('{"step":1,"prompt":"a","completion":"b"}\n{"step":1,"pro', "f")).toHaveLength(1);
   });
 });
@@ -93,7 +93,7 @@ describe("the table of a few completions", () => {
     completion(1, { completion: "2", rewards: { ...rewards, correctness_reward_func: null }, advantage: -1.23456 }),
   ];
 
-  test("has the question once, a column a reward and what was cut off", () => {
+  test("has the question once, one column per reward, and marks truncation", () => {
     const [asked, heading, , first, second] = completionsTable(group, 100).split("\n");
     expect(asked).toBe("1+1=");
     expect(heading).toMatch(/^completion +xmlcount +soft format +correctness +advantage +tokens$/);
@@ -101,7 +101,7 @@ describe("the table of a few completions", () => {
     expect(second).toMatch(/^2 +0\.125 +0 +— +−1\.235 +1$/);
   });
 
-  test("where it is narrow the rewards share a column, and no line is wider than the terminal", () => {
+  test("in a narrow terminal, the rewards share a column, and no line is wider than the terminal", () => {
     for (const width of [60, 72, 100, 140]) {
       const table = completionsTable([...group, completion(1, { prompt: "other ".repeat(50), rewards })], width);
       for (const line of table.split("\n")) expect(line.length, line).toBeLessThanOrEqual(width);

@@ -46,7 +46,7 @@ function onHub(id: string, files: Record<string, string>): void {
 }
 
 describe("dataset_name reaches", () => {
-  it("a data set by its name, on the hub, fetching no more files than it reads", async () => {
+  it("a data set by its name, on the hub, downloading only the files that it reads", async () => {
     onHub("openai/gsm8k", {
       "main/train-1-of-2.jsonl": lines(sums(0, 5)),
       "main/train-2-of-2.jsonl": lines(sums(5, 5)),
@@ -79,7 +79,7 @@ describe("dataset_name reaches", () => {
     ]);
   });
 
-  it("a file or a folder in that form, packed or not", async () => {
+  it("a file or a folder in that format, compressed or not", async () => {
     const file = join(root, "sums.jsonl.gz");
     writeFileSync(file, gzipSync(lines(sums(0, 4))));
     const rows = await rowsOf(file, "train", { dataset_format: "gsm8k", dataset_options: { form: "xml" } });
@@ -97,7 +97,7 @@ describe("dataset_name reaches", () => {
     expect(aime.map(({ source_dataset }) => source_dataset)).toEqual(["test2024", "test2025-I", "test2025-II"]);
   });
 
-  it("the sides of its problems, which share none", async () => {
+  it("the sides of its problems, which do not overlap", async () => {
     const file = join(root, "sums.jsonl");
     writeFileSync(file, lines(sums(0, 200)));
     const fields = { dataset_format: "gsm8k", dataset_options: { shares: { train: 0.5, test: 0.5 } } };
@@ -108,7 +108,7 @@ describe("dataset_name reaches", () => {
     expect(test.filter(({ problem }) => asked.has(problem))).toEqual([]);
   });
 
-  it("rows as they are where no form is named", async () => {
+  it("unchanged rows if no format is given", async () => {
     const file = join(root, "sums.jsonl");
     writeFileSync(file, lines(sums(0, 1)));
     expect(await rowsOf(file, "train")).toEqual(sums(0, 1));

@@ -1,8 +1,9 @@
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, it } from "vitest";
-import { checkDisk, diskForecast } from "../../src/cli/runs/disk.ts";
+import { checkDisk, checkpointBytes, diskForecast } from "../../src/cli/runs/disk.ts";
 import { QuotaError } from "../../src/errors.ts";
+import { memoryFolder } from "../../src/io/memory-folder.ts";
 import { freeBytes } from "../../src/platform/node/fs.ts";
 import { parseRecipe } from "../../src/recipe/recipe.ts";
 
@@ -24,7 +25,7 @@ it.each([
   expect(diskForecast(recipe(values), prepared)).toEqual(wanted);
 });
 
-it("refuses what does not fit, with both numbers", () => {
+it("refuses a run that does not fit, with both numbers", () => {
   const needs = diskForecast(recipe({}), prepared);
   expect(() => checkDisk("out", 129_500, needs)).not.toThrow();
   expect(() => checkDisk("out", null, needs)).not.toThrow();
@@ -34,7 +35,16 @@ it("refuses what does not fit, with both numbers", () => {
   );
 });
 
-it("knows the room of a folder that is not there yet", async () => {
+it("counts checkpoints that are there already: a run that goes on after a full disk needs no room for them again", async () => {
+  const output = memoryFolder("out");
+  await output.write("report.html", "x".repeat(1000));
+  for (const name of ["checkpoint-2", "checkpoint-10", "tmp-checkpoint-12", "completions"]) {
+    await output.folder(name).write("optimizer.safetensors", new Uint8Array(300));
+  }
+  expect(await checkpointBytes(output)).toBe(900);
+});
+
+it("finds the free space for a folder that does not exist yet", async () => {
   const free = await freeBytes(join(tmpdir(), "not", "there", "yet"));
   expect(free).toBeGreaterThan(0);
 });

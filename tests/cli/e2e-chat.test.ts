@@ -1,17 +1,14 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
-import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { nodeFolder } from "../../src/platform/node/fs.ts";
 import { writeTextModel } from "../session/text-fixtures.ts";
+import { builtCli } from "./built.ts";
 
 // generate and chat as processes of their own: pipes, Ctrl-C, exit codes.
 
-const BIN = fileURLToPath(new URL("../../src/cli/bin.ts", import.meta.url));
-const TSX = createRequire(import.meta.url).resolve("tsx");
 const LONG = "--temperature 0 --max_new_tokens 220".split(" "); // the model's positions end before its answer does
 
 let root: string;
@@ -24,8 +21,8 @@ interface State {
 }
 
 /** Starts the command line; `onOutput` sees what came so far whenever it grows. */
-function qwench(argv: readonly string[], onOutput: (state: State) => void, input?: string) {
-  const child = spawn(process.execPath, ["--import", TSX, BIN, ...argv], { stdio: ["pipe", "pipe", "pipe"] });
+async function qwench(argv: readonly string[], onOutput: (state: State) => void, input?: string) {
+  const child = spawn(process.execPath, [await builtCli(), ...argv], { stdio: ["pipe", "pipe", "pipe"] });
   running.add(child);
   const state: State = { out: "", said: "", child };
   child.stdout.on("data", (data) => {
@@ -91,7 +88,7 @@ describe("a chat through a pipe", () => {
 });
 
 describe("generate", () => {
-  it("keeps what it has said when Ctrl-C comes", async () => {
+  it("keeps its output on Ctrl-C", async () => {
     const argv = ["generate", "--model", join(root, "model"), "hello", ...LONG];
     const { code, out, said } = await qwench(argv, script([({ out }) => out.length > 3, interrupt]), "");
     expect(code, said).toBe(130);
@@ -100,7 +97,7 @@ describe("generate", () => {
     expect(said).not.toMatch(/\n\s+at /);
   });
 
-  it("ends quietly when nobody reads on", async () => {
+  it("ends without an error when the reader closes the pipe", async () => {
     const argv = ["generate", "--model", join(root, "model"), "hello", ...LONG];
     const closing = script([({ out }) => out.length > 0, ({ child }) => child.stdout!.destroy()]);
     const { code, said } = await qwench(argv, closing, "");

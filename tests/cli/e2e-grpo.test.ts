@@ -8,7 +8,7 @@ import { at, completionsOf, grpoArgs, learnt, mine, modelAt, rowsFile, useGrpoIn
 
 useGrpoInputs();
 
-/** Runs what must fail over the earlier run, which it was told to replace, and which must stay byte for byte. */
+/** Runs a command that must fail, with the order to replace an earlier run, which must stay byte for byte. */
 async function refused(message: RegExp, rewards: readonly string[], ...more: string[]): Promise<string> {
   const before = await contents(nodeFolder(at("earlier")));
   const argv = grpoArgs(at("earlier"), rewards, "--overwrite_output_dir", "true", ...more);
@@ -31,7 +31,7 @@ beforeAll(async () => {
 });
 
 describe("a run", () => {
-  it("with a user's module: says what it does, and leaves adapter, checkpoints, metrics, completions and report", async () => {
+  it("with a user's module: prints its progress, and writes adapter, checkpoints, metrics, completions and report", async () => {
     expect(said).toContain("24 prompts; 4 steps; generation batches of 2 prompts × 4 completions of at most 6 tokens");
     expect(said).toMatch(/^step 1\/4 {2}reward [\d.]+ {2}letters [\d.]+ {2}even [\d.]+ {2}int 0 {2}loss /m);
     expect(said).toMatch(/Saved .*checkpoint-2/);
@@ -98,7 +98,7 @@ describe("a run", () => {
     expect(html).toContain("reward_funcs");
   });
 
-  it("with log_completions prints some of them; with equal rewards says that there is nothing to learn", async () => {
+  it("with log_completions prints some of them; with equal rewards warns that the model learns nothing", async () => {
     const more = ["--log_completions", "--num_completions_to_print", "3", "--max_steps", "2"];
     const { code, said } = await run(...grpoArgs(mkdtempSync(at("flat-")), mine("flat"), ...more));
     expect(code, said).toBe(0);
@@ -107,7 +107,7 @@ describe("a run", () => {
     expect(said.match(/warning: Step 1: all completions of each prompt got the same reward/g)).toHaveLength(1);
   });
 
-  it("is resumed from a checkpoint with the same numbers; completions of steps taken again are there once", async () => {
+  it("resumes from a checkpoint with the same numbers; completions of repeated steps occur once", async () => {
     const output = mkdtempSync(at("resumed-"));
     const rewards = [...mine("letters", "even"), "int_reward_func"];
     expect((await run(...grpoArgs(output, rewards))).code).toBe(0);
@@ -118,7 +118,7 @@ describe("a run", () => {
     expect(completionsOf(output)).toBe(completionsOf(at("earlier")));
   });
 
-  it("replaces an earlier one only when told to, completions too", async () => {
+  it("replaces an earlier run only with a flag, including completions", async () => {
     const output = mkdtempSync(at("twice-"));
     expect((await run(...grpoArgs(output, mine("letters")))).code).toBe(0);
     const untold = await run(...grpoArgs(output, mine("letters"), "--max_steps", "1"));
@@ -131,9 +131,13 @@ describe("a run", () => {
   });
 });
 
-describe("rewards that go wrong", () => {
+describe("failing rewards", () => {
   it.each<[string, string, RegExp]>([
-    ["of the wrong length", "short", /TrainingError: Reward short returned 3 rewards for 8 completions: one each/],
+    [
+      "of the wrong length",
+      "short",
+      /TrainingError: Reward short returned 3 rewards for 8 completions: it must return one for each/,
+    ],
     [
       "not a number",
       "nan",
@@ -154,7 +158,7 @@ describe("rewards that go wrong", () => {
     await refused(message, mine(name), "--reward_timeout", "1");
   });
 
-  it("in a later step: what was learnt until then is saved, and can be resumed", async () => {
+  it("in a later step: a checkpoint is saved first, and can be resumed", async () => {
     const output = mkdtempSync(at("later-"));
     const failed = await run(...grpoArgs(output, mine("later"), "--save_steps", "100"));
     expect(failed.code).toBe(1);
@@ -218,7 +222,7 @@ describe("bad input", () => {
     await refused(/DataError: .*max_prompt_length 3/, mine("letters"), "--max_prompt_length", "3");
     await refused(/DataError: The data set has no rows/, mine("letters"), "--dataset_name", rowsFile([]));
     await refused(
-      /DataError: Cannot fill a generation batch: it takes 2 prompts .* there are 1/,
+      /DataError: Cannot fill a generation batch: it needs 2 prompts .* there are 1/,
       mine("letters"),
       ...["--dataset_name", rowsFile([{ prompt: "1+1=" }])],
     );
@@ -262,7 +266,7 @@ describe("bad input", () => {
     );
   });
 
-  it("what TRL has and this has not, with the reason", async () => {
+  it("TRL's options that are not implemented, with the reason", async () => {
     await refused(/RecipeError: top_entropy_quantile/, mine("letters"), ...["--top_entropy_quantile", "0.2"]);
     await refused(/RecipeError: loss_type must be one of dapo, .*sapo/, mine("letters"), "--loss_type", "sapo");
   });
@@ -320,7 +324,7 @@ describe("qwench plan", () => {
     expect(sft.said).toContain("24 rows");
   });
 
-  it("refuses a method that there is not", async () => {
+  it("refuses an unknown method", async () => {
     const { code, said } = await plan("--method", "dpo");
     expect(code).toBe(2);
     expect(said).toMatch(/--method must be one of sft, grpo, got dpo/);

@@ -34,7 +34,7 @@ function everything(output: string, said: string): string {
 }
 
 describe("qwench grpo with a judge", () => {
-  it("goes on through 429, 500, malformed JSON, scores out of range and slow answers; the key is nowhere", async () => {
+  it("continues after 429, 500, malformed JSON, scores out of range and slow answers; the key appears nowhere", async () => {
     const output = mkdtempSync(at("judged-"));
     const slow: Answer = (...args) => void setTimeout(() => says("Score: 4")(...args), 300);
     const { code, said } = await judged(
@@ -73,19 +73,19 @@ describe("qwench grpo with a judge", () => {
     [
       "refuses the key",
       (res, { authorization }) => void res.writeHead(401).end(`no such key: ${authorization}`),
-      /answers 401 \(no such key: Bearer \[key\]\); it does not take the key in QWENCH_JUDGE_KEY/,
+      /answers 401 \(no such key: Bearer \[key\]\); it rejects the key in QWENCH_JUDGE_KEY/,
     ],
     [
       "is out of order",
       fails(503),
-      /Cannot ask the judge at http:\/\/127\.0\.0\.1:\d+\/v1\/chat\/completions: it answers 503, 2 times in a row/,
+      /Cannot ask the judge at http:\/\/127\.0\.0\.1:\d+\/v1\/chat\/completions: it answers 503 \(2 attempts\)/,
     ],
     [
       "never gives a score",
       says(`I am ${KEY}`),
-      /No reply of the judge's to 8 completions holds a score from 0 to 10 .*"I am \[key\]"/,
+      /None of the judge's replies to 8 completions has a score from 0 to 10 .*"I am \[key\]"/,
     ],
-  ])("stops with a sentence when it %s", async (_, answer, sentence) => {
+  ])("stops with a message if it %s", async (_, answer, sentence) => {
     const output = mkdtempSync(at("stopped-"));
     const { code, said } = await judged(output, answer, "--judge_retries", "1");
     expect(said).toMatch(sentence);
@@ -95,20 +95,20 @@ describe("qwench grpo with a judge", () => {
     expect(everything(output, said)).not.toContain(KEY);
   });
 
-  it("goes on without it when it may", async () => {
+  it("continues without it with judge_on_error: skip", async () => {
     const { code, said } = await judged(mkdtempSync(at("skip-")), fails(400), "--judge_on_error", "skip");
     expect(said).toMatch(/judge: 0 replies, .* completions left without a score/);
     expect(code).toBe(0);
   });
 
-  it("says what a recipe lacks before it loads anything", async () => {
+  it("reports missing fields of a recipe before it loads anything", async () => {
     const { code, said } = await run(...grpoArgs(mkdtempSync(at("bare-")), ["judge"]));
     expect(said).toContain("The reward judge needs judge_model: the name of the model that grades");
     expect(code).toBe(1);
   });
 });
 
-it("qwench grpo with code_reward runs what completions say, and ends", async () => {
+it("qwench grpo with code_reward runs the completions' programs, and ends", async () => {
   const rows = rowsFile(
     Array.from({ length: 8 }, (_, i) => ({ prompt: `write ${i}`, test_list: ["assert f() == 1"] })),
   );

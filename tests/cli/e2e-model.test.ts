@@ -20,12 +20,12 @@ describe("the model", () => {
     [
       "a shard that is missing",
       (f) => rmSync(join(f, FIRST)),
-      /NotFoundError: Cannot load .*: the shard model-00001-of-00003\.safetensors, which .* names for .*, is missing/,
+      /NotFoundError: Cannot load .*: the shard model-00001-of-00003\.safetensors is missing; .* places/,
     ],
     [
       "a shard cut short",
       (f) => truncateSync(join(f, FIRST), statSync(join(f, FIRST)).size - 10),
-      /FormatError: .*model-00001-of-00003\.safetensors.*cut short/,
+      /FormatError: .*model-00001-of-00003\.safetensors.*incomplete/,
     ],
     ["a shard of five bytes", (f) => truncateSync(join(f, FIRST), 5), /FormatError: .*it has 5 bytes/],
     [
@@ -35,7 +35,7 @@ describe("the model", () => {
         bytes.writeBigUInt64LE(1n << 60n);
         writeFileSync(join(f, FIRST), bytes);
       },
-      /FormatError: .*its header claims 1152921504606846976 bytes, at most 100000000/,
+      /FormatError: .*its header claims 1152921504606846976 bytes; at most 100000000/,
     ],
     [
       "offsets past the file's end",
@@ -47,7 +47,7 @@ describe("the model", () => {
           last.data_offsets[1] += 2 * last.shape.slice(1).reduce((n, d) => n * d, 1);
           last.shape[0]++;
         }),
-      /FormatError: .*ends at byte \d+ of the data, which has \d+: the file is cut short or lies/,
+      /FormatError: .*ends at byte \d+ of the data, which has \d+: the file is incomplete or damaged/,
     ],
     [
       "offsets that are not the shape's size",
@@ -55,7 +55,7 @@ describe("the model", () => {
         editHeader(join(f, FIRST), (h) => {
           h["model.embed_tokens.weight"].shape[0]++;
         }),
-      /FormatError: .*model\.embed_tokens\.weight.* takes \d+ bytes, and its data_offsets \[\d+,\d+\] \d+/,
+      /FormatError: .*model\.embed_tokens\.weight.* needs \d+ bytes, but its data_offsets \[\d+,\d+\] have \d+/,
     ],
     [
       "tensors that overlap",
@@ -150,7 +150,7 @@ describe("the model", () => {
     await refused(spoilt(change), at("rows.jsonl"), message);
   });
 
-  it("a folder that is not there, and a file in its place", async () => {
+  it("a missing folder, and a file in its place", async () => {
     await refused(at("nowhere"), at("rows.jsonl"), /NotFoundError: Cannot load .*nowhere: there is no such folder/);
     await refused(
       at("rows.jsonl"),
@@ -164,7 +164,7 @@ describe("the model", () => {
     await refused(
       at("wide"),
       at("rows.jsonl"),
-      /FormatError: Cannot use adapter .*lora_A\.weight is \[2,64\], this base makes it \[2,128\]: the adapter is for another base/,
+      /FormatError: Cannot use adapter .*lora_A\.weight is \[2,64\]; this base model requires \[2,128\]\. The adapter is for another base model/,
       "--adapter_name_or_path",
       at("earlier"),
     );
@@ -181,7 +181,7 @@ describe("the model", () => {
     await refused(
       at("sharded"),
       at("rows.jsonl"),
-      /MemoryError: Cannot train: the forecast is [\d.]+ [KM]iB \(.*\) and 977 KiB are available\. A shorter max_length/,
+      /MemoryError: Cannot train: the forecast is [\d.]+ [KM]iB \(.*\), but 977 KiB are available\. Use a shorter max_length/,
       "--max_memory",
       "0.001",
     );
@@ -207,13 +207,13 @@ describe("the model", () => {
     await refused(
       folder,
       at("rows.jsonl"),
-      /MemoryError: Cannot (train: the forecast is [23]\d\d GiB|(allocate|bind) .*: \d+ bytes pass)/,
+      /MemoryError: Cannot (train: the forecast is [23]\d\d GiB|(allocate|bind) .*: \d+ bytes exceed)/,
     );
   });
 });
 
 describe("the adapter", () => {
-  it("that is not there is told with what to install", async () => {
+  it("a missing adapter gives installation advice", async () => {
     vi.stubEnv("QWENCH_ADAPTER", "gpu");
     vi.stubEnv("VK_DRIVER_FILES", at("no-driver.json"));
     try {

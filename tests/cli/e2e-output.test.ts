@@ -19,7 +19,7 @@ describe("the output folder", () => {
     expect(await contents(nodeFolder(at("earlier")))).toEqual(before);
   });
 
-  it("that another process trains in is refused before anything in it is touched", async () => {
+  it("is refused unchanged while another process trains in it", async () => {
     const folder = mkdtempSync(at("busy-"));
     cpSync(at("earlier"), folder, { recursive: true });
     const owner = { id: process.ppid, host: hostname(), what: "train", began: "" };
@@ -31,7 +31,7 @@ describe("the output folder", () => {
     expect(await contents(nodeFolder(folder))).toEqual(before);
   });
 
-  it("with nothing but an adapter, a metrics file or a model in it as well", async () => {
+  it("is also refused with only an adapter, a metrics file or a model in it", async () => {
     for (const name of ["adapter_model.safetensors", "metrics.jsonl", "model.safetensors"]) {
       const folder = mkdtempSync(at("kept-"));
       writeFileSync(join(folder, name), "precious");
@@ -86,7 +86,7 @@ describe("the output folder", () => {
     );
   });
 
-  it("keeps its checkpoints when the loss is no longer a number", async () => {
+  it("keeps its checkpoints if the loss becomes NaN", async () => {
     const folder = mkdtempSync(at("nan-"));
     cpSync(at("earlier"), folder, { recursive: true });
     const before = await contents(nodeFolder(folder));

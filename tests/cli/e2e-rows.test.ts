@@ -35,7 +35,7 @@ describe("the rows", () => {
       /DataError: .*row 1.* token id 999/,
     ],
     ["labels of another length", [{ input_ids: [1, 2, 3], labels: [1, 2] }], /DataError: .*row 1.*labels/],
-    ["text without a tokenizer", [{ text: "hello" }], /DataError: .*row 1.* has text, and no tokenizer was loaded/],
+    ["text without a tokenizer", [{ text: "hello" }], /DataError: .*row 1.* has text, but no tokenizer was loaded/],
     ["an empty file", [], /DataError: The data set has no rows/],
     [
       "no label anywhere",
@@ -46,7 +46,7 @@ describe("the rows", () => {
     await refused(at("sharded"), rowsFile(lines), message, ...more);
   });
 
-  it("a file or a split that is not there; a file of another kind", async () => {
+  it("a missing file or split; a file of another kind", async () => {
     await refused(
       at("sharded"),
       at("none.jsonl"),
@@ -72,7 +72,7 @@ describe("the rows", () => {
     );
   });
 
-  it("rows to evaluate on that hold nothing", async () => {
+  it("empty evaluation rows", async () => {
     await refused(
       at("sharded"),
       at("rows.jsonl"),
@@ -119,7 +119,7 @@ describe("the recipe", () => {
     expect(await contents(nodeFolder(at("earlier")))).toEqual(before);
   });
 
-  it("values that only the run can judge", async () => {
+  it("values that only the run can check", async () => {
     await refused(
       at("sharded"),
       at("rows.jsonl"),
@@ -130,14 +130,14 @@ describe("the recipe", () => {
     await refused(
       at("sharded"),
       at("rows.jsonl"),
-      /UnsupportedError: Cannot put LoRA on "lm_head"/,
+      /UnsupportedError: Cannot apply LoRA to "lm_head"/,
       "--lora_target_modules",
       "lm_head",
     );
     await refused(at("sharded"), at("rows.jsonl"), /RecipeError: .*dtype/, "--dtype", "int3");
   });
 
-  it("wrong usage exits 2 and shows the way to help", async () => {
+  it("wrong usage exits 2 and points to --help", async () => {
     for (const argv of [["sft", "--lora_rank", "8"], ["train"], ["sft", "a.yaml", "b.yaml"], ["info", "x"], []]) {
       const stdout = vi.spyOn(process.stdout, "write").mockImplementation(() => true);
       const { code, said } = await run(...argv);

@@ -7,7 +7,7 @@ import { nodeFolder } from "../../src/platform/node/fs.ts";
 import { contents, TINY, tinyRows } from "../train/fixtures.ts";
 import { qwench, useProcesses } from "./process.ts";
 
-// The command line as a process of its own: what a kill and a Ctrl-C leave behind, and what exit codes say.
+// The command line as a separate process: results of a kill and of Ctrl-C, and exit codes.
 
 useProcesses();
 
@@ -87,7 +87,7 @@ describe("a run that ends early", () => {
     expect(got["adapter_model.safetensors"]).toBe(want["adapter_model.safetensors"]);
   });
 
-  it("bad input ends a process of its own with code 1, wrong usage with 2, and no stack", async () => {
+  it("bad input ends a separate process with code 1, wrong usage with 2, without a stack trace", async () => {
     const missing = qwench([
       "sft",
       "--model_name_or_path",

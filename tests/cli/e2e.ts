@@ -8,15 +8,15 @@ import { nodeFolder } from "../../src/platform/node/fs.ts";
 import { cpuTime } from "../cpu-time.ts";
 import { contents, TINY, tinyRows } from "../train/fixtures.ts";
 
-// Every kind of bad input that the issue names, through the command line's own entry: a clear error, the exit code,
-// quickly, and an earlier run in the same folder left byte for byte, although the new one was told to replace it.
+// Every kind of bad input, through the command line's own entry: a clear error and exit code, quickly; an earlier run
+// in the same folder stays byte for byte, although the new run has the order to replace it.
 
 let root: string;
 
 /** A path in the test file's own folder. */
 export const at = (...names: string[]) => join(root, ...names);
 
-/** A copy of the good model, spoilt. */
+/** A damaged copy of the valid model. */
 export function spoilt(change: (folder: string) => void, from = "sharded"): string {
   const folder = mkdtempSync(at("model-"));
   cpSync(at(from), folder, { recursive: true });
@@ -51,7 +51,7 @@ export function editJson(file: string, values: Record<string, unknown>): void {
 
 export const FIRST = "model-00001-of-00003.safetensors";
 
-/** Runs a command line in this process; what it said on stderr and stdout comes back as one text, with its processor time. */
+/** Runs a command line in this process; returns its stderr and stdout as one text, with its processor time. */
 export async function run(...argv: string[]): Promise<{ code: number; said: string; seconds: number }> {
   const lines: string[] = [];
   const print = (...parts: unknown[]) =>
@@ -70,7 +70,7 @@ export async function run(...argv: string[]): Promise<{ code: number; said: stri
   }
 }
 
-/** Processor time that a refusal may take: it trains nothing. */
+/** Processor time limit of a refusal: it trains nothing. */
 export const REFUSAL_SECONDS = 20;
 
 const QUICK = ["--max_steps", "2", "--logging_steps", "1", "--lora_r", "2", "--save_steps", "1"];

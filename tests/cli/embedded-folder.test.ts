@@ -17,7 +17,7 @@ describe("the embedded model's folder", () => {
     }
   });
 
-  it("says where it looked when it is not there", () => {
+  it("lists the searched places if it is missing", () => {
     expect(() => embeddedModelFolder("file:///nowhere/dist/cli.js")).toThrow(/\/nowhere\/assets\/tiny/);
   });
 });

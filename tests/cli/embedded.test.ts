@@ -12,7 +12,7 @@ import { parseRecipe } from "../../src/recipe/recipe.ts";
 const none = { positional: [], overrides: {}, flags: {} };
 
 describe("a command without a recipe", () => {
-  it("takes the embedded model and its problems, and says so", async () => {
+  it("uses the embedded model and its problems, with a note", async () => {
     for (const method of ["sft", "grpo"] as const) {
       const { recipe, notes } = await readRecipe(none, method);
       expect(recipe).toEqual(parseRecipe(embeddedRecipe(method), method).recipe);
@@ -26,14 +26,14 @@ describe("a command without a recipe", () => {
     expect(recipe).toMatchObject({ max_steps: 3, model_name_or_path: embeddedModelFolder() });
   });
 
-  it("has no say once a model or rows are named", async () => {
+  it("has no effect if a model or rows are given", async () => {
     const { recipe } = await readRecipe({ ...none, overrides: { dataset_name: "rows.jsonl" } }, "sft");
     expect(recipe).toMatchObject({ model_name_or_path: null, dataset_name: "rows.jsonl", max_steps: -1 });
   });
 });
 
 describe("GRPO of the embedded model", () => {
-  it("goes on from SFT's adapter where there is one, else asks for the form", () => {
+  it("continues from SFT's adapter if there is one, else asks for the format in the prompt", () => {
     const home = process.cwd();
     const folder = mkdtempSync(join(tmpdir(), "qwench-embedded-"));
     try {
@@ -68,7 +68,7 @@ describe("qwench without a recipe", () => {
     expect((await trained("sft")).loss).toBeGreaterThan(1);
   });
 
-  it("reinforces, from the model as it comes too: asked for the form, it knows it", async () => {
+  it("reinforces the untrained model too: asked for the format, it knows the format", async () => {
     const record = await trained("grpo", "--system_prompt", XML_SYSTEM);
     // shares of 64 sampled completions, which no two machines sample alike: that some have the form and some are right
     // holds on all of them
@@ -83,7 +83,7 @@ describe("qwench without a recipe", () => {
 describe("the embedded model's files", () => {
   const folder = embeddedModelFolder();
 
-  it("are those that the generator writes, and small", () => {
+  it("equal the generator's output, and are small", () => {
     for (const split of ["train", "test"] as const) {
       const lines = readFileSync(join(folder, "problems", `${split}.jsonl`), "utf8")
         .trim()

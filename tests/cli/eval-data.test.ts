@@ -97,7 +97,7 @@ describe("problems come from", () => {
     expect((await read(["math500"])).problems.map(({ ground_truth }) => ground_truth)).toEqual(["5"]);
   });
 
-  it("any rows with a question and an answer, whatever they are called", async () => {
+  it("any rows with a question and an answer, under any names", async () => {
     const csv = fileOf("sums.csv", 'question,ground_truth,difficulty\n1+1?,2,easy\n2+2?,"so\n#### 4",hard\n');
     const { dataset, problems } = await read([csv]);
     expect(dataset).toBe("sums");
@@ -109,7 +109,7 @@ describe("problems come from", () => {
     expect((await read([boxed])).problems[0]).toMatchObject({ ground_truth: "9", url: "https://example.org" });
   });
 
-  it("conversations, up to the turn that the model is to write", async () => {
+  it("conversations, up to the model's turn", async () => {
     const messages = [
       { role: "system", content: "Be brief." },
       { role: "user", content: "1+1?" },
@@ -152,13 +152,13 @@ describe("problems are refused", () => {
     ["that have no question", [one, { answer: "2" }], /own.jsonl, row 2: has the columns answer; it needs problem/],
     ["that are empty", [{ ...one, question: " " }], /row 1: its question is empty/],
     ["that have no answer", [{ question: "1+1?" }], /row 1: has no answer to compare with: it needs answer or/],
-    ["whose tests are none", [{ question: "Add.", test_list: [] }], /own, row 1: test_list holds no test/],
+    ["whose tests are none", [{ question: "Add.", test_list: [] }], /own, row 1: test_list contains no tests/],
     ["that are none", [], /no problem to evaluate: own has no rows/],
   ])("%s", async (_, rows, message) => {
     await expect(read([fileOf("own.jsonl", lines(rows))])).rejects.toThrow(message);
   });
 
-  it("where nothing is left, or nothing can be asked", async () => {
+  it("if no problem is left, or a row has no question", async () => {
     const file = fileOf("own.jsonl", lines([{ ...one, level: 1 }]));
     await expect(read([file, "--where", "level=2"])).rejects.toThrow(/own has none with level 2/);
     const mute = { ...prepared, chat_template: null };
@@ -166,7 +166,7 @@ describe("problems are refused", () => {
     await expect(read(["embedded", "--split", "dev"])).rejects.toThrow(/splits test and train, got "dev"/);
   });
 
-  it("not where one is too long: it is told apart", async () => {
+  it("but not because one is too long: that is reported separately", async () => {
     const file = fileOf("own.jsonl", lines([one, { ...one, question: "1+1? ".repeat(200) }]));
     const { problems, tooLong } = await read([file]);
     expect(problems).toHaveLength(2);

@@ -32,7 +32,7 @@ async function evaluated(argv: readonly string[], partial: string, more = Number
   return { code, signal, said };
 }
 
-it("gives the same records twice, and after every kill -9 goes on to the same", async () => {
+it("gives the same records twice, also after every kill -9", async () => {
   const flags = (name: string) =>
     `--n 8 --k 1,5 --temperature 0.8 --top_p 0.95 --seed 0 --output ${at(name)}`.split(" ");
   const began = performance.now();
@@ -62,7 +62,7 @@ it("gives the same records twice, and after every kill -9 goes on to the same", 
   expect(results.pass_at["5"]).toBeGreaterThan(results.pass_at["1"]);
 }, 900_000);
 
-it("runs programs on their tests: what came of each, and how many tests it passed", async () => {
+it("runs programs on their tests: the outcome of each, and its passed tests", async () => {
   const rows = ["Add.", "Sub."].map((text, task_id) => ({
     task_id,
     text,

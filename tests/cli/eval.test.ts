@@ -35,14 +35,14 @@ const flagsOf = (...argv: string[]) => readEvalFlags(parseArgs(argv, { flags: EV
 const fileAt = (path: string): EvalFile => JSON.parse(readFileSync(path, "utf8"));
 
 describe("a command line", () => {
-  it("without anything is the embedded model on its own problems, as Unsloth's evaluation draws", () => {
+  it("by default evaluates the embedded model on its own problems, with the sampling of Unsloth's evaluation", () => {
     const asked = flagsOf();
     expect(asked).toMatchObject({ dataset: "embedded", split: "test", n: 8, ks: [1, 2, 4, 8], name: "base" });
     expect(asked.settings).toMatchObject({ temperature: 0.3, top_p: 0.95, top_k: 0, min_p: 0, seed: 0 });
     expect(asked.output).toBe("qwench-eval/embedded_base_t0.3_n8.json");
   });
 
-  it("takes one response at temperature 0, and pass@k by n", () => {
+  it("draws one response at temperature 0, and chooses pass@k by n", () => {
     expect(flagsOf("--temperature", "0")).toMatchObject({ n: 1, ks: [1] });
     expect(flagsOf("--n", "5")).toMatchObject({ n: 5, ks: [1, 2, 4] });
     expect(flagsOf("--k", "5, 1,5")).toMatchObject({ ks: [1, 5] });
@@ -68,7 +68,7 @@ describe("a command line", () => {
     expect(flagsOf("--max_new_tokens", "9").settings.max_new_tokens).toBe(9);
   });
 
-  it("asks for each checkpoint of a run, by their steps: adapters and whole models", () => {
+  it("evaluates each checkpoint of a run, in order of steps: adapters and whole models", () => {
     const requestsOf = (...argv: string[]) => readEvalRequests(parseArgs(argv, { flags: EVAL_FLAGS }));
     const run = at("run");
     for (const name of ["checkpoint-200", "checkpoint-50", "checkpoint-100.tmp", "other"]) {
@@ -134,7 +134,7 @@ describe("the partial file", () => {
     await Promise.all([first.addWritten(1, made), first.addVerdicts(1, verdicts), first.addWritten(0, made)]);
   });
 
-  it("gives back what was kept, and goes on", async () => {
+  it("returns the saved responses, and continues", async () => {
     const again = await openPartial(output, identity);
     expect([...again.written.keys()]).toEqual([1, 0]);
     expect(again.written.get(1)).toEqual(made);
@@ -145,7 +145,7 @@ describe("the partial file", () => {
     expect(existsSync(`${output}.partial`)).toBe(false);
   });
 
-  it("drops a last line that was cut short, wherever", async () => {
+  it("drops an incomplete last line, truncated anywhere", async () => {
     const text = readFileSync(`${output}.partial`, "utf8");
     const last = text.trimEnd().lastIndexOf("\n") + 1;
     for (let end = last; end < text.length; end += 9) {
@@ -157,7 +157,7 @@ describe("the partial file", () => {
     }
   });
 
-  it("keeps responses and forgets grades where only the grading changed", async () => {
+  it("keeps responses and drops grades if only the grading changed", async () => {
     const again = await openPartial(output, { ...identity, grading: { order: ["hash"] } });
     expect([again.written.size, again.verdicts.size]).toEqual([2, 0]);
   });
@@ -170,7 +170,7 @@ describe("the partial file", () => {
       /its 3 problems were others than these 3/,
       { problems: [...problems.slice(1), { ...problems[0], prompt_ids: [0, 8] }] },
     ],
-  ])("is not gone on from with %s, and stays as it was", async (_, message, change) => {
+  ])("is refused unchanged with %s", async (_, message, change) => {
     const before = readFileSync(`${output}.partial`, "utf8");
     await expect(openPartial(output, { ...identity, ...change })).rejects.toThrow(message);
     expect(readFileSync(`${output}.partial`, "utf8")).toBe(before);
@@ -185,7 +185,7 @@ describe("the partial file", () => {
     },
   );
 
-  it("tells weights and settings of models apart", async () => {
+  it("distinguishes weights and settings of models", async () => {
     const folder = memoryFolder("model");
     const prints = new Set<string>();
     const printed = async () => prints.add(await fingerprint(folder)).size;
@@ -217,7 +217,7 @@ describe("the embedded model", () => {
     ...more,
   ];
 
-  it("writes the same twice, and after Ctrl-C and a torn line what it would have written", async () => {
+  it("writes the same bytes twice, also after Ctrl-C and an incomplete line", async () => {
     const { code, out, err } = await qwench(...argv("straight.json"));
     expect(code, err).toBe(0);
     expect(out).toContain("embedded: 12 problems, 4 responses each at temperature 1");
@@ -257,7 +257,7 @@ describe("the embedded model", () => {
     expect([again.code, again.err]).toEqual([1, expect.stringMatching(/straight\.json: it exists.*--overwrite/)]);
   });
 
-  it("counts a problem that it has no room for as not solved", async () => {
+  it("counts a problem that is too long as not solved", async () => {
     const long = `${"Paul gets 4 plums a day. ".repeat(40)}How many?`;
     const rows = [
       { question: "Nora has 15 lemons. Will has 9 more than Nora. How many do they have together?", answer: "#### 39" },

@@ -66,7 +66,7 @@ function rowsFile(lines: unknown[]): string {
 
 beforeAll(async () => {
   root = mkdtempSync(join(tmpdir(), "qwench-generate-"));
-  vi.stubEnv("HF_ENDPOINT", "http://127.0.0.1:9"); // nothing here may ask the real hub
+  vi.stubEnv("HF_ENDPOINT", "http://127.0.0.1:9"); // no test may contact the real hub
   const model = await writeTextModel(nodeFolder(at("model")));
   await writeRandomAdapter(nodeFolder(at("adapter")), model, {
     r: 4,
@@ -83,7 +83,7 @@ afterAll(() => {
 });
 
 describe("one prompt", () => {
-  it("is answered on stdout, the same each time, with nothing else beside the answer", async () => {
+  it("is answered on stdout, reproducibly, with only the answer", async () => {
     const [one, two] = [await generate("hello"), await generate("--prompt", "hello", "--seed=42")];
     expect([one.code, two.code]).toEqual([0, 0]);
     expect(one.out.length).toBeGreaterThan(1);
@@ -91,7 +91,7 @@ describe("one prompt", () => {
     expect((await generate("hello", "--seed", "7")).out).not.toBe(one.out);
   });
 
-  it("is continued as plain text with --raw, by the likeliest token at temperature 0", async () => {
+  it("is continued as plain text with --raw, with the most likely tokens at temperature 0", async () => {
     const greedy = await generate("hello", "--raw", "--temperature", "0");
     expect((await generate("hello", "--raw", "--temperature", "0", "--seed", "9")).out).toBe(greedy.out);
     expect((await generate("hello", "--temperature", "0")).out).not.toBe(greedy.out);
@@ -99,7 +99,7 @@ describe("one prompt", () => {
     expect(top.out).toBe(greedy.out);
   });
 
-  it("is answered by the adapter on its own base, or on the one that is named", async () => {
+  it("is answered by the adapter on its own base, or on the given base", async () => {
     const alone = await run("generate", "--adapter", at("adapter"), "hello", "--max_new_tokens", "12");
     const named = await generate("--adapter_name_or_path", at("adapter"), "hello");
     expect(alone.code, alone.said).toBe(0);
@@ -107,7 +107,7 @@ describe("one prompt", () => {
     expect(alone.out).not.toBe((await generate("hello")).out);
   });
 
-  it("has several answers, and log-probs, where they are asked for", async () => {
+  it("has several answers, and log-probs, on request", async () => {
     const { out, code } = await generate("hello", "--n", "3", "--logprobs");
     expect(code).toBe(0);
     expect(out.match(/── [123] of 3 \(\d+ tokens, (stop|length)\) ──/g)).toHaveLength(3);
@@ -143,7 +143,7 @@ describe("a file of prompts", () => {
     }
   });
 
-  it("goes on where it was cut short, and gives what an uninterrupted run gives", async () => {
+  it("continues after an interruption, with the same result as an uninterrupted run", async () => {
     const file = rowsFile([...ROWS, ...ROWS, ...ROWS]);
     await generate("--file", file, "--output", at("out.jsonl"));
     const whole = readFileSync(at("out.jsonl"), "utf8");
@@ -172,7 +172,7 @@ describe("a file of prompts", () => {
     expect(existsSync(at("out.jsonl.partial"))).toBe(false);
   });
 
-  it("replaces nothing unasked", async () => {
+  it("overwrites nothing without a flag", async () => {
     writeFileSync(at("out.jsonl"), "mine");
     const file = rowsFile(ROWS.slice(1, 2));
     const { code, said } = await generate("--file", file, "--output", at("out.jsonl"));
@@ -250,7 +250,7 @@ describe("a model that cannot be used exits 1", () => {
     expect([none.code, none.said]).toEqual([1, expect.stringMatching(/Cannot load .*none: there is no such folder/)]);
   });
 
-  it("and says which wishes of generation_config.json it does not know", async () => {
+  it("and lists unsupported settings of generation_config.json", async () => {
     const generation = { ...GENERATION_CONFIG, num_beams: 4 };
     await writeTextModel(nodeFolder(at("beams")), { generation });
     const { said, code } = await run("generate", "--model", at("beams"), "hello", "--max_new_tokens", "2");
@@ -258,6 +258,6 @@ describe("a model that cannot be used exits 1", () => {
   });
 });
 
-it("control characters of a model never reach a screen", () => {
+it("control characters of a model never reach the terminal", () => {
   expect(plainText("a\u001b[2Jb\u0007\r\nc\td\u009b31me\u0000\u007fé😀\u00a0")).toBe("a[2Jb\nc\td31meé😀\u00a0");
 });

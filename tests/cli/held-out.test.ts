@@ -28,7 +28,7 @@ describe("a data set is never its own evaluation set", () => {
     );
   });
 
-  it("takes what is apart", () => {
+  it("accepts separate data", () => {
     expect(splitsOwnRows({ ...fields, eval_strategy: "no" })).toBe(false);
     expect(splitsOwnRows({ ...fields, dataset_name: "org/set" })).toBe(false);
     expect(splitsOwnRows({ ...fields, eval_dataset_name: "org/other" })).toBe(false);
@@ -41,7 +41,7 @@ describe("a data set is never its own evaluation set", () => {
     expect(() => splitsOwnRows({ ...fields, test_split_size: 1, eval_dataset_name: "x" })).toThrow("leave one out");
   });
 
-  it("keeps rows apart, by seed", async () => {
+  it("holds rows out, by seed", async () => {
     const rows = async function* () {
       for (let i = 0; i < 24; i++) yield { row: { i }, number: i + 1, file };
     };
@@ -56,7 +56,7 @@ describe("a data set is never its own evaluation set", () => {
   });
 });
 
-describe("a resume in another order says so", () => {
+describe("a resume in another order gives a note", () => {
   const state = (order: Record<string, unknown> | undefined) =>
     ({ qwench: { seed: 1, order } }) as unknown as TrainerState;
   it("names each field", () => {

@@ -13,7 +13,7 @@ const at = (...names: string[]) => join(root, ...names);
 const claim = { name: "run", what: "train in out", instead: "name another --output_dir" };
 
 describe("holding", () => {
-  it("refuses a folder that another process works in, and touches nothing there", async () => {
+  it("refuses a folder that another process uses, and changes nothing there", async () => {
     const folder = nodeFolder(at("busy"));
     await folder.write("mine.txt", "mine");
     // the process that started this one lives as long as it does
@@ -29,7 +29,7 @@ describe("holding", () => {
     expect([worked, readdirSync(at("busy"))]).toEqual([false, ["mine.txt", "run.lock"]]);
   });
 
-  it("takes over what a dead process held", async () => {
+  it("takes over a dead process's lock", async () => {
     const folder = nodeFolder(at("dead"));
     await folder.write("mine.txt", "mine");
     writeFileSync(at("dead", "run.lock"), JSON.stringify({ id: 2 ** 22 + 1, host: hostname(), what: "x", began: "" }));
@@ -39,7 +39,7 @@ describe("holding", () => {
     expect(readdirSync(at("dead"))).toEqual(["mine.txt"]);
   });
 
-  it("releases after a failure, and leaves no folder that nothing came into", async () => {
+  it("releases after a failure, and leaves no empty folder", async () => {
     const folder = nodeFolder(at("failed"));
     const failing = holding({ folder, ...claim }, async () => {
       throw new Error("no rows");
@@ -48,7 +48,7 @@ describe("holding", () => {
     expect(existsSync(at("failed"))).toBe(false);
   });
 
-  it("says that a folder cannot be written before any work is done", async () => {
+  it("reports an unwritable folder before any work", async () => {
     writeFileSync(at("file"), "");
     const held = holding({ folder: nodeFolder(at("file", "out")), ...claim }, async () => expect.unreachable());
     await expect(held).rejects.toThrow(QwenchError);

@@ -23,7 +23,7 @@ afterEach(() => {
 const options = (env: Record<string, string | undefined>) => hubOptions(undefined, () => {}, env);
 
 describe("the hub as the environment describes it", () => {
-  it("keeps its cache where Hugging Face's libraries do", () => {
+  it("has the same cache folder as Hugging Face's libraries", () => {
     expect(cacheFolder({ HOME: "/h" })).toBe("/h/.cache/huggingface/hub");
     expect(cacheFolder({ HOME: "/h", XDG_CACHE_HOME: "/x" })).toBe("/x/huggingface/hub");
     expect(cacheFolder({ HOME: "/h", HF_HOME: "/f" })).toBe("/f/hub");
@@ -31,7 +31,7 @@ describe("the hub as the environment describes it", () => {
     expect(cacheFolder({})).toMatch(/huggingface/); // no HOME at all
   });
 
-  it("takes the token from the environment, else from the file that a login leaves", () => {
+  it("reads the token from the environment, else from the login's file", () => {
     writeFileSync(join(root, "token"), "hf_file\n");
     expect(hubToken({ HF_HOME: root })).toBe("hf_file");
     expect(hubToken({ HF_HOME: root, HF_TOKEN: " hf_env " })).toBe("hf_env");
@@ -39,7 +39,7 @@ describe("the hub as the environment describes it", () => {
     expect(hubToken({ HF_HOME: join(root, "none") })).toBeUndefined();
   });
 
-  it("says before a token goes where others could read it", () => {
+  it("warns before a token is sent unencrypted", () => {
     const env = { HF_HOME: root, HF_TOKEN: "hf_secret" };
     options({ ...env, HF_ENDPOINT: "https://mirror.example" });
     options({ ...env, HF_ENDPOINT: "http://127.0.0.1:8000" });
@@ -52,7 +52,7 @@ describe("the hub as the environment describes it", () => {
     expect(said.join()).not.toContain("hf_secret");
   });
 
-  it("reads a cache that may not be written, and downloads elsewhere", async () => {
+  it("reads a read-only cache, and downloads elsewhere", async () => {
     const home = join(root, "file"); // a folder cannot be made below a file, whoever asks
     writeFileSync(home, "");
     const hub = options({ HF_HUB_CACHE: join(home, "hub") });

@@ -102,7 +102,7 @@ it("trains a gated hub model on a hub data set, the second time from the cache, 
   expect(readFileSync(join(root, "run", "report.html"), "utf8")).not.toContain(TOKEN);
 });
 
-it("says what to do about a gated model without a token", async () => {
+it("gives advice for a gated model without a token", async () => {
   vi.stubEnv("HF_TOKEN", "");
   hub.repos.push({ kind: "model", id: "owner/gated", refs: { main: "a".repeat(40) }, files: {}, token: TOKEN });
   const error = vi.spyOn(console, "error").mockImplementation(() => {});

@@ -3,7 +3,7 @@ import { main } from "../../src/cli/main.ts";
 import { fitsText, openToForecast } from "../../src/cli/runs/open-gpu.ts";
 import { GpuError, NotFoundError } from "../../src/errors.ts";
 
-it("forecasts by WebGPU's default limits where nothing computes, and fetches nothing for it", async () => {
+it("forecasts with WebGPU's default limits without an adapter, and downloads nothing", async () => {
   const asked: unknown[] = [];
   const { gpu, platform, describe } = await openToForecast(async (options) => {
     asked.push(options);
@@ -16,14 +16,14 @@ it("forecasts by WebGPU's default limits where nothing computes, and fetches not
   expect(fitsText(null)).toContain("WebGPU does not report");
 });
 
-it("does not take other faults for a missing adapter", async () => {
+it("does not mistake other errors for a missing adapter", async () => {
   const broken = openToForecast(async () => {
     throw new NotFoundError("no package.json");
   });
   await expect(broken).rejects.toThrow(NotFoundError);
 });
 
-it("tells its version", async () => {
+it("prints its version", async () => {
   let out = "";
   const spy = vi.spyOn(process.stdout, "write").mockImplementation((text) => (out += text).length > 0);
   try {

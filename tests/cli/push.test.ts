@@ -168,8 +168,8 @@ describe("qwench push", () => {
     [["--adapter", "RUN", "--model", "RUN", "--repo", "a/b"], 2, /one of them/],
     [["--adapter", "RUN"], 2, /--repo is needed: user\/name/],
     [["--adapter", "/no/where", "--repo", "a/b"], 1, /Cannot push \/no\/where: there is no such folder/],
-    [["--adapter", "RUN", "--repo", "tuned"], 1, /a repository is named owner\/name/],
-    [["--adapter", "RUN", "--repo", "others/x"], 1, /answers 403 .* may not write there/],
+    [["--adapter", "RUN", "--repo", "tuned"], 1, /a repository name must be owner\/name/],
+    [["--adapter", "RUN", "--repo", "others/x"], 1, /answers 403 .* has no write access/],
     [["--adapter", "RUN", "--repo", "a/b", "--base_model", "/x"], 2, /--base_model must be a hub id/],
     [["--adapter", "RUN", "--repo", "a/b", "--eval", "RUN/metrics.jsonl"], 1, /metrics\.jsonl: it is not JSON/],
     [
@@ -206,11 +206,11 @@ describe("qwench push", () => {
   test("says what a token lacks", async () => {
     vi.stubEnv("HF_TOKEN", "hf_read");
     expect((await push("--adapter", at("run"), "--repo", "me/x")).said).toMatch(
-      /answers 401 .*does not know the token in HF_TOKEN/,
+      /answers 401 .*does not accept the token in HF_TOKEN/,
     );
     vi.stubEnv("HF_TOKEN", undefined);
     expect((await push("--adapter", at("run"), "--repo", "me/x")).said).toMatch(
-      /set HF_TOKEN to a token that may write there/,
+      /set HF_TOKEN to a token with write access/,
     );
   });
 });

@@ -100,7 +100,7 @@ describe("--dry_run tiny", () => {
 
   it("data without sample rows is refused before anything runs", async () => {
     const { code, said } = await run("sft", "--recipe", "coder-deep", "--dry_run", "tiny", "--dataset_name", "me/mine");
-    expect(said).toMatch(/Cannot dry-run on me\/mine: there are sample rows of gsm8k, /);
+    expect(said).toMatch(/Cannot dry-run on me\/mine: there are sample rows for gsm8k, /);
     expect(code).toBe(1);
   });
 });

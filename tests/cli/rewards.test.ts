@@ -112,7 +112,7 @@ describe("reward_funcs", () => {
     ["", "", /has no default export; it exports nothing$/],
     ["export const pi = 3;", ":pi", /RecipeError: Cannot use .*: pi is of type number, not a function/],
     ["export default 3;", "", /default is of type number, not a function/],
-    ["export const prompt = () => [];", "", /is called prompt, as a column of the completions is/],
+    ["export const prompt = () => [];", "", /is called prompt, which is also a column of the completions/],
     ["export const a = () => [", "", /FormatError: Cannot load the rewards in .*: SyntaxError: /],
     ["throw new TypeError('no key');", "", /FormatError: Cannot load the rewards in .*: TypeError: no key/],
     [

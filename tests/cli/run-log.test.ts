@@ -11,7 +11,7 @@ async function folderWith(text: string) {
 }
 
 describe("a fresh run", () => {
-  test("writes a line a log, step first", async () => {
+  test("writes one line per log, step first", async () => {
     const folder = memoryFolder("out");
     const log = await openRunLog(folder, fresh);
     await log.append({ loss: 1.5, step: 1 });
@@ -20,7 +20,7 @@ describe("a fresh run", () => {
     expect(log.records.map(({ step }) => step)).toEqual([1, 2]);
   });
 
-  test("never writes over the log of another, unless told", async () => {
+  test("never overwrites another run's log without a flag", async () => {
     const folder = await folderWith('{"step":1,"loss":2}\n');
     await expect(openRunLog(folder, fresh)).rejects.toThrow(/out: it holds the metrics.jsonl of another one/);
     expect(await folder.readText("metrics.jsonl")).toBe('{"step":1,"loss":2}\n');
@@ -31,7 +31,7 @@ describe("a fresh run", () => {
 });
 
 describe("a resumed run", () => {
-  test("drops lines past the resumed step, so that each step is there once", async () => {
+  test("drops lines after the resumed step, so that each step occurs once", async () => {
     const folder = await folderWith(
       '{"step":4,"loss":4}\n{"step":5,"loss":3}\n{"step":5,"eval_loss":2}\n{"step":6,"loss":1}\n',
     );
@@ -43,7 +43,7 @@ describe("a resumed run", () => {
     expect(log.records).toHaveLength(4);
   });
 
-  test("drops a last line that a crash cut short, also where it looks whole", async () => {
+  test("drops an incomplete last line after a crash, even if it looks complete", async () => {
     for (const torn of ['{"step":3,"lo', '{"step":3,"loss":1}']) {
       const folder = await folderWith(`{"step":2,"loss":4}\n${torn}`);
       const log = await openRunLog(folder, { resumeStep: 3 });

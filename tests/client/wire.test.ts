@@ -10,7 +10,7 @@ afterEach(() => {
   for (const port of ports.splice(0)) port.close();
 });
 
-/** A service as the other thread sees it. */
+/** A service, seen from the other thread. */
 function across<T>(service: T): Remote<T> {
   const { port1, port2 } = new MessageChannel();
   ports.push(port1, port2);
@@ -25,7 +25,7 @@ const rejection = (work: Promise<unknown>) =>
   );
 const pause = (ms = 5) => new Promise((done) => setTimeout(done, ms));
 
-test("an iteration makes nothing before it is asked for, and holds while nobody asks", async () => {
+test("an iteration starts on the first request, and waits between requests", async () => {
   const made: number[] = [];
   async function* count() {
     for (let i = 0; i < 5; i++) {
@@ -46,7 +46,7 @@ test("an iteration makes nothing before it is asked for, and holds while nobody 
   expect(rest).toEqual([2, 3, 4]);
 });
 
-test("leaving an iteration aborts its work and waits for what that still saves", async () => {
+test("leaving an iteration aborts its work and waits until it has saved", async () => {
   const said: string[] = [];
   async function* work(signal: AbortSignal) {
     for (let step = 1; ; step++) {
@@ -62,7 +62,7 @@ test("leaving an iteration aborts its work and waits for what that still saves",
   expect(said).toEqual(["saved after 3"]);
 });
 
-test("an error while work is wound up is not lost", async () => {
+test("an error during cleanup is not lost", async () => {
   async function* work() {
     yield 1;
     throw new DataError("the disk is gone");
@@ -94,7 +94,7 @@ test("a signal crosses with its reason, also one that was aborted before", async
   expect(await rejection(remote.wait(null))).toMatchObject({ message: "no signal" });
 });
 
-test("options cross with their signal, and without one as they are", async () => {
+test("options are transferred with their signal, or unchanged without one", async () => {
   const remote = across({
     nested: {
       wait: async (what: string, options: { signal?: AbortSignal; as?: string } = {}) => {
@@ -129,7 +129,7 @@ test("errors of ours keep their class, others their name", async () => {
   expect(revive(null)).toBeNull();
 });
 
-test("of many reports only the newest waits, and the result comes back", async () => {
+test("only the newest of many reports waits, and the result arrives", async () => {
   const seen: number[] = [];
   const steps = reporting(async (report: (n: number) => void) => {
     for (let i = 1; i <= 100; i++) {

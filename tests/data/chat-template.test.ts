@@ -51,7 +51,7 @@ describe("renderChat", () => {
     );
   });
 
-  it("strips as Python does, only the characters named", () => {
+  it("strips only the given characters, as Python does", () => {
     const strip = (call: string, content: string) =>
       renderChat(`{{ messages[0].content.${call} }}`, [{ role: "user", content }]);
     expect(strip("lstrip('\\n')", "\n\n    def f():\n")).toBe("    def f():\n");
@@ -69,7 +69,7 @@ describe("renderChat", () => {
     expect(renderChat("{{ strftime_now('%Y') }}", [])).toBe(String(new Date().getFullYear()));
   });
 
-  it("says what the template raised, or where it is wrong", () => {
+  it("reports the template's own error, or its syntax error", () => {
     expect(() => renderChat("{{ raise_exception('roles must alternate') }}", say("a"))).toThrow(DataError);
     expect(() => renderChat("{{ raise_exception('roles must alternate') }}", say("a"))).toThrow(
       "Cannot render the chat template for roles [user]: roles must alternate",
@@ -113,7 +113,7 @@ describe("a hostile template", () => {
     ["deep nesting", `{{ ${"(".repeat(100_000)}1${")".repeat(100_000)} }}`],
   ])("cannot fill the memory or the stack with %s", (_, template) => stopped(template));
 
-  it("cannot be endless text, or blanks that stall the lexer", () => {
+  it("refuses very long templates, and white space that stalls the lexer", () => {
     stopped("a".repeat(templateLimits.source + 1));
     stopped(" ".repeat(100_000));
   });
@@ -174,11 +174,11 @@ describe("renderAssistantSpans", () => {
     expect(pieces(qwen3Template!, turns)).toEqual(["<b><|im_end|>\n", "<think>\nso\n</think>\n\n  d<|im_end|>\n"]);
   });
 
-  it("refuses a template that cannot be followed turn by turn, and says why", () => {
+  it("refuses a template that cannot be rendered turn by turn, with the reason", () => {
     const counting = `{{ messages|length }}${chatml}`;
     expect(() => renderAssistantSpans(counting, say("a", "b", "c"))).toThrow(DataError);
     expect(() => renderAssistantSpans(counting, say("a", "b", "c"))).toThrow(
-      /assistant turn 2 of 3: .* part after 0 of/,
+      /assistant turn 2 of 3: .* differ after 0 of/,
     );
     const rewriting =
       "{% for m in messages %}[{{ m.role }}]{{ m.content if loop.last else m.content|upper }}[end]{% endfor %}" +

@@ -30,7 +30,7 @@ describe("JSON Lines", () => {
     expect(await read("d.jsonl", "")).toEqual([]);
   });
 
-  it("reads across chunks, and no further than asked", async () => {
+  it("reads across chunks, and no more than requested", async () => {
     const lines = Array.from({ length: 3000 }, (_, i) => JSON.stringify({ i, text: "語".repeat(300) }));
     const source = memorySource("d.ndjson", lines.join("\n"));
     expect(source.size).toBeGreaterThan(2 << 20);
@@ -53,7 +53,7 @@ describe("JSON Lines", () => {
     await expect(read("t.jsonl", "null")).rejects.toThrow("line 1 must be a JSON object with named fields, not null");
   });
 
-  it("gives the rows before a bad one", async () => {
+  it("returns the rows before an invalid row", async () => {
     const seen: unknown[] = [];
     await expect(async () => {
       for await (const row of readRows(memorySource("t.jsonl", '{"a":1}\nx\n'))) seen.push(row);
@@ -77,7 +77,7 @@ describe("JSON Lines", () => {
 });
 
 describe("gzip", () => {
-  it("is undone, whatever the text", async () => {
+  it("is decompressed, for any text", async () => {
     const lines = '{"a":1}\n{"a":2}\n';
     expect(await values("d.jsonl.gz", gzipSync(lines))).toEqual([{ a: 1 }, { a: 2 }]);
     expect(await values("d.json.gz", gzipSync('[{"a":1}]'))).toEqual([{ a: 1 }]);
@@ -85,15 +85,17 @@ describe("gzip", () => {
     expect(await values("d.jsonl", gzipSync(lines), { limit: 1 })).toEqual([{ a: 1 }]);
   });
 
-  it("is refused when cut short or not gzip at all", async () => {
+  it("is refused if it is incomplete or not gzip", async () => {
     const packed = gzipSync('{"a":1}\n'.repeat(1000));
     await expect(read("d.jsonl.gz", packed.subarray(0, packed.length - 9))).rejects.toThrow(FormatError);
-    await expect(read("d.jsonl.gz", '{"a":1}')).rejects.toThrow("d.jsonl.gz is not a gzip file: it begins 7b 22 61 22");
+    await expect(read("d.jsonl.gz", '{"a":1}')).rejects.toThrow(
+      "d.jsonl.gz is not a gzip file: it begins with 7b 22 61 22",
+    );
   });
 });
 
 describe("a JSON array", () => {
-  it("is read whole, and numbered by row", async () => {
+  it("is read completely, and numbered by row", async () => {
     expect(await read("d.json", ' \n[{"a":1},\n{"a":2}]')).toEqual([
       { row: { a: 1 }, number: 1, file: "d.json" },
       { row: { a: 2 }, number: 2, file: "d.json" },
@@ -123,7 +125,7 @@ describe("CSV", () => {
     expect(await values("d.csv", "")).toEqual([]);
   });
 
-  it("does not depend on where chunks end", async () => {
+  it("does not depend on chunk boundaries", async () => {
     const text = 'a,b\r\n"x""y, z",2\r\n3,"4\r\n5"\r\n';
     const whole = await values("d.csv", text);
     expect(whole).toEqual([
@@ -140,15 +142,15 @@ describe("CSV", () => {
     }
   });
 
-  it("names the line of what is wrong", async () => {
+  it("names the line of an error", async () => {
     await expect(read("d.csv", "a,b\n1,2\n3\n")).rejects.toThrow(
-      "d.csv, line 3 (row 2) has 1 fields, and the header 2: a, b",
+      "d.csv, line 3 (row 2) has 1 fields, but the header has 2: a, b",
     );
     await expect(read("d.csv", 'a,b\n"x\ny",2\n"z')).rejects.toThrow(
       "d.csv, line 4: the quote opened in the record of line 4",
     );
     await expect(read("d.csv", 'a\n"x"y\n')).rejects.toThrow('line 2: "y" after a closing quote');
-    await expect(read("d.csv", "a,a\n1,2\n")).rejects.toThrow("needs a name of its own");
+    await expect(read("d.csv", "a,a\n1,2\n")).rejects.toThrow("the header's column names must differ");
   });
 });
 
@@ -175,7 +177,7 @@ describe("numbers are Python's", () => {
 });
 
 describe("a JSON array is read row by row", () => {
-  it("wherever its text is cut", async () => {
+  it("at any chunk boundary", async () => {
     const text = ' [{"a":"x,]\\"{"},{"a":[1,{"b":"\\\\"}]} , {"a":"é"}]\n';
     const wanted = JSON.parse(text);
     for (let cut = 1; cut < text.length; cut++) {
@@ -192,7 +194,7 @@ describe("a JSON array is read row by row", () => {
 
   it.each([
     ['[{"a":1}', "it ends after 0 rows"],
-    ['[{"a":1},]', "nothing where a row belongs after 1 rows"],
+    ['[{"a":1},]', "a row is missing after 1 rows"],
     ['[{"a":1}] 2', "follows the array after 1 rows"],
     ['[{"a":1}][', "follows the array after 1 rows"],
     ['[{"a":1},{"a"}]', "d.json, row 2 is not JSON"],
@@ -244,7 +246,7 @@ const parquetRows = [
 ];
 
 describe("Parquet", () => {
-  it("gives strings, lists and structs as JSON would", async () => {
+  it("returns strings, lists and structs as JSON values", async () => {
     const rows = await read("d.parquet", bytes(snappy));
     expect(rows.map(({ row }) => row)).toEqual(parquetRows);
     expect(rows.map(({ number }) => number)).toEqual([1, 2, 3]);
@@ -253,9 +255,9 @@ describe("Parquet", () => {
     expect(await values("d.parquet", bytes(snappy), { limit: 3 })).toEqual(parquetRows);
   });
 
-  it("names what makes a codec's pages unreadable", async () => {
+  it("names the reason for unreadable pages of a codec", async () => {
     await expect(read("d.parquet", bytes(zstd))).rejects.toThrow(
-      "d.parquet is damaged in rows 1 to 2: column question: zstd: no frame",
+      "d.parquet is damaged in rows 1 to 2: column question: zstd: the page is not a frame",
     );
   });
 
@@ -271,22 +273,26 @@ describe("Parquet", () => {
     expect(rows.map((row) => (row as { answer: unknown }).answer)).toEqual([9007199254740993n, 12345678901234567n]);
   });
 
-  it.each(["qa-hang", "parquet-482"])("refuses %s, of which one byte was changed, at once", async (name) => {
+  it.each(["qa-hang", "parquet-482"])("refuses %s, with one changed byte, at once", async (name) => {
     const before = process.cpuUsage();
     await expect(read("d.parquet", file(name))).rejects.toThrow(/^d.parquet is damaged in rows .*: column /);
     expect(process.cpuUsage(before).user / 1e6).toBeLessThan(2);
   });
 
-  it("is refused when damaged or something else", async () => {
+  it("is refused if it is damaged or another format", async () => {
     const whole = bytes(snappy);
     await expect(read("d.parquet", '{"a":1}')).rejects.toThrow(/^d.parquet is not a Parquet file, or is damaged/);
     await expect(read("d.parquet", new Uint8Array())).rejects.toThrow(FormatError);
     await expect(read("d.parquet", whole.subarray(0, whole.length - 20))).rejects.toThrow(FormatError);
     const holed = Uint8Array.from(whole).fill(0xff, 4, 300);
     await expect(read("d.parquet", holed)).rejects.toThrow(/^d.parquet is damaged in rows 1 to 2/);
+    whole[640] = 50; // in the place of a column's description: false
+    await expect(read("d.parquet", whole)).rejects.toThrow(
+      /^d.parquet is damaged: row group 1 has the columns question, ,/,
+    );
   });
 
-  it("neither hangs nor fails without a reason, wherever a byte is wrong", async () => {
+  it("neither hangs nor fails without a reason, for a wrong byte anywhere", async () => {
     const whole = bytes(snappy);
     for (let i = 0; i < whole.length; i++) {
       const broken = Uint8Array.from(whole);

@@ -13,7 +13,7 @@ export function qwenFiles(): { tokenizerJson: string; tokenizerConfig: string } 
 }
 
 let qwen: Tokenizer | undefined;
-/** The real Qwen2.5 tokenizer, made once a test file: it takes half a second. */
+/** The real Qwen2.5 tokenizer, built once per test file: this takes half a second. */
 export function qwenTokenizer(): Tokenizer {
   return (qwen ??= loadTokenizer(qwenFiles()));
 }
@@ -30,7 +30,7 @@ export function qwen3Tokenizer(): Tokenizer {
   return (qwen3 = loadTokenizer({ ...files, tokenizerJson: JSON.stringify(json) }));
 }
 
-/** A byte-level tokenizer of single bytes and a few merges: enough to see what is done with labels. */
+/** A byte-level tokenizer of single bytes and a few merges: enough to test labels. */
 export function tinyTokenizerFiles(): { tokenizerJson: string; tokenizerConfig: string } {
   const vocab: Record<string, number> = {};
   for (let code = 33; code < 127; code++) vocab[String.fromCharCode(code)] = Object.keys(vocab).length;
@@ -68,7 +68,7 @@ export const chatml =
   "{%- for message in messages %}{{- '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n' }}{%- endfor %}" +
   "{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{%- endif %}";
 
-/** A file in memory; `reads` counts the bytes asked for. */
+/** A file in memory; `reads` counts the requested bytes. */
 export function memorySource(name: string, content: string | Uint8Array): ByteSource & { reads: number } {
   const bytes = typeof content === "string" ? new TextEncoder().encode(content) : content;
   return {

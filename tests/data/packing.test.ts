@@ -5,12 +5,12 @@ import { DataError } from "../../src/errors.ts";
 import { cpuTime } from "../cpu-time.ts";
 import trl from "./cases/packing.json" with { type: "json" };
 
-/** Lengths that look random and are the same each time. */
+/** Reproducible pseudo-random lengths. */
 const lengths = (n: number, max: number) =>
   Array.from(epochOrder(n, 0, 5), (v) => 1 + ((Math.imul(v, 2654435761) >>> 8) % max));
 const total = (bin: { start: number; end: number }[]) => bin.reduce((sum, piece) => sum + piece.end - piece.start, 0);
 
-/** Best fit by looking at every bin. Among bins of equal room the first one to reach it, as TRL's queue does. */
+/** Best fit by checking every bin. Of bins with equal room, the first to reach it wins, as in TRL's queue. */
 function bestFitReference(sizes: number[], max: number): number[][] {
   const order = sizes.map((_, i) => i).sort((a, b) => Math.min(sizes[b]!, max) - Math.min(sizes[a]!, max) || a - b);
   const bins: { rows: number[]; room: number; changed: number }[] = [];
@@ -85,7 +85,7 @@ describe("pack", () => {
   });
 });
 
-/** Rows as arrays of numbers, whatever arrays they are. */
+/** Rows as plain arrays of numbers. */
 function plain(bins: ReturnType<typeof packRows>): { input_ids: number[]; labels: number[] }[][] {
   return bins.map((bin) =>
     bin.map(({ input_ids, labels }) => ({ input_ids: Array.from(input_ids), labels: Array.from(labels) })),

@@ -41,7 +41,7 @@ describe("parseRow recognises", () => {
     expect(parse({ prompt: "Hi", messages: [user, assistant] }).format).toBe("messages");
   });
 
-  it("text, under its own name too", () => {
+  it("text, also under another column name", () => {
     expect(parse({ text: "abc" })).toEqual({ format: "text", text: "abc" });
     expect(parse({ content: "abc" }, { dataset_text_field: "content" })).toEqual({ format: "text", text: "abc" });
   });
@@ -58,7 +58,7 @@ describe("parseRow recognises", () => {
     });
   });
 
-  it("token ids, with whatever masks there are", () => {
+  it("token ids, with the masks of the row", () => {
     expect(parse({ input_ids: [1, 2], labels: [-100, 2] })).toEqual({
       format: "tokens",
       input_ids: [1, 2],
@@ -114,7 +114,7 @@ describe("parseRow refuses", () => {
     ["fractional ids", { input_ids: [1, 2.5] }, '"input_ids"[1] must be an integer of at least 0, not 2.5'],
     ["negative ids", { input_ids: [-1] }, '"input_ids"[0] must be an integer of at least 0'],
     ["ids of text", { input_ids: "1 2" }, '"input_ids" must be a list of integers'],
-    ["labels of another length", { input_ids: [1, 2], labels: [1] }, '"labels" has 1 entries and "input_ids" 2'],
+    ["labels of another length", { input_ids: [1, 2], labels: [1] }, '"labels" has 1 entries and "input_ids" has 2'],
     ["odd labels", { input_ids: [1], labels: [-7] }, '"labels" must be token ids or -100, not -7'],
     ["tools that are no list", { messages: [user, assistant], tools: "f" }, '"tools" must be a list'],
     [
@@ -128,7 +128,7 @@ describe("parseRow refuses", () => {
     expect(() => parse(row)).toThrow(/^train.jsonl, row 7: /);
   });
 
-  it("what is not a row", () => {
+  it("refuses values that are not rows", () => {
     for (const row of [null, 3, [1]]) expect(() => parse(row as never)).toThrow("row 7: must be an object");
   });
 });

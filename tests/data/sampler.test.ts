@@ -6,7 +6,7 @@ const sorted = (order: Uint32Array) => Array.from(order).sort((a, b) => a - b);
 const upTo = (n: number) => Array.from({ length: n }, (_, i) => i);
 
 describe("epochOrder", () => {
-  it("is a permutation, the same for the same arguments, another for another epoch or seed", () => {
+  it("is a permutation: the same for the same arguments, different for another epoch or seed", () => {
     for (const n of [0, 1, 2, 7, 1000]) expect(sorted(epochOrder(n, 3, 42))).toEqual(upTo(n));
     const order = epochOrder(1000, 3, 42);
     expect(epochOrder(1000, 3, 42)).toEqual(order);
@@ -27,7 +27,7 @@ describe("epochOrder", () => {
     for (const count of counts) expect(Math.abs(count - 1000)).toBeLessThan(150);
   });
 
-  it("can leave the rows as they are", () => {
+  it("can keep the order of the rows", () => {
     expect(Array.from(epochOrder(5, 9, 9, "sequential"))).toEqual(upTo(5));
   });
 
@@ -45,10 +45,10 @@ describe("epochOrder", () => {
     expect(spread / 250).toBeLessThan(25);
   });
 
-  it("refuses what is not a count", () => {
+  it("refuses invalid counts", () => {
     expect(() => epochOrder(-1, 0, 0)).toThrow(DataError);
     expect(() => epochOrder(3, 0.5, 0)).toThrow("epoch must be a whole number, not 0.5");
     expect(() => epochOrder(3, 0, Number.NaN)).toThrow("seed");
-    expect(() => epochOrder(3, 0, 0, "group_by_length", { lengths: [1] })).toThrow("of 3 rows, and got 1");
+    expect(() => epochOrder(3, 0, 0, "group_by_length", { lengths: [1] })).toThrow("of 3 rows, but got 1");
   });
 });

@@ -12,12 +12,12 @@ const PARTS = [
 ];
 const next = integers(11);
 const textOf = (parts: number) => Array.from({ length: parts }, () => PARTS[next(PARTS.length)]).join("");
-/** Token ids of any kind: words, single bytes, special tokens, ids that the vocabulary has not. */
+/** Token ids of any kind: words, single bytes, special tokens, ids outside the vocabulary. */
 const idsOf = (count: number) =>
   Array.from({ length: count }, () => [next(256), next(256), next(151_700), 151_643 + next(300)][next(4)]);
 const decode = (ids: readonly number[]) => tokenizer.decode(ids, { skip_special_tokens: true });
 
-/** All of a stream's pieces, the tokens pushed in chunks of at most `most`; the last is what was held back. */
+/** All pieces of a stream, with tokens pushed in chunks of at most `most`; the last piece is the held-back text. */
 function pieces(stream: TextStream, ids: readonly number[], most: number): string[] {
   const out: string[] = [];
   for (let at = 0; at < ids.length; ) {
@@ -29,7 +29,7 @@ function pieces(stream: TextStream, ids: readonly number[], most: number): strin
 }
 
 describe("the text of a stream", () => {
-  it("has no broken character in any piece, and is the text that was encoded", () => {
+  it("has no broken character in any piece, and equals the encoded text", () => {
     let split = 0;
     for (let trial = 0; trial < 150; trial++) {
       const text = tokenizer.normalize(textOf(1 + next(12)));
@@ -39,10 +39,10 @@ describe("the text of a stream", () => {
       for (const part of parts) expect(part).not.toMatch(/\ufffd|[\ud800-\udbff]$|^[\udc00-\udfff]/);
       split += parts.slice(0, -1).filter((part) => part === "").length;
     }
-    expect(split).toBeGreaterThan(100); // characters did come in several tokens
+    expect(split).toBeGreaterThan(100); // some characters span several tokens
   });
 
-  it("adds up to decode of all tokens, whatever they are and however they come", () => {
+  it("concatenates to decode of all tokens, for any tokens in any chunks", () => {
     for (let trial = 0; trial < 300; trial++) {
       const ids = idsOf(1 + next(30));
       const stream = new TextStream(tokenizer);
@@ -53,7 +53,7 @@ describe("the text of a stream", () => {
     }
   });
 
-  it("comes as soon as it is certain", () => {
+  it("is output as soon as it is certain", () => {
     const ids = idsOf(60);
     const stream = new TextStream(tokenizer);
     ids.forEach((id, i) => {
@@ -70,7 +70,7 @@ describe("the text of a stream", () => {
   });
 });
 
-/** Where a text ends that stops at the first stop string to be complete; null where there is none. */
+/** The end of a text that stops at the first complete stop string; null if there is none. */
 function cutOf(text: string, stops: readonly string[]): { text: string; stop: string } | null {
   for (let end = 1; end <= text.length; end++) {
     const found = stops.filter((stop) => text.slice(0, end).endsWith(stop)).sort((a, b) => b.length - a.length)[0];
@@ -80,7 +80,7 @@ function cutOf(text: string, stops: readonly string[]): { text: string; stop: st
 }
 
 describe("stop strings", () => {
-  it("end the text wherever tokens and pieces divide them", () => {
+  it("end the text at any division into tokens and pieces", () => {
     let stopped = 0;
     for (let trial = 0; trial < 300; trial++) {
       const text = tokenizer.normalize(textOf(3 + next(20)));
@@ -104,7 +104,7 @@ describe("stop strings", () => {
     expect(stopped).toBeGreaterThan(100);
   });
 
-  it("hold back what may begin one, and no more", () => {
+  it("hold back only text that may begin a stop string", () => {
     const stream = new TextStream(tokenizer, ["</answer>", "<END"]);
     const say = (text: string) => stream.push(tokenizer.encode(text));
     expect(say("42 <")).toBe("42 ");
@@ -116,7 +116,7 @@ describe("stop strings", () => {
     expect(open.push(tokenizer.encode("so </ans")) + open.end()).toBe("so </ans");
   });
 
-  it("of several the first to be complete counts, and of those the longest", () => {
+  it("of several, the first complete one counts, and of those the longest", () => {
     const stop = (stops: string[], text = "xabcdy") => {
       const stream = new TextStream(tokenizer, stops);
       stream.push(tokenizer.encode(text));
@@ -124,6 +124,6 @@ describe("stop strings", () => {
     };
     expect(stop(["abcd", "bc"])).toEqual(["xa", "bc"]);
     expect(stop(["bc", "abc", "c"])).toEqual(["x", "abc"]);
-    expect(() => stop([""])).toThrow("Cannot stop at an empty text");
+    expect(() => stop([""])).toThrow("Cannot use an empty stop string");
   });
 });

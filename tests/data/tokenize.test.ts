@@ -40,7 +40,7 @@ describe("tokenizeRow labels", () => {
     expect(tokenize(row).warning).toBeNull();
   });
 
-  it("from the prompt's number of tokens on where the two merge, and says so", () => {
+  it("from the prompt's number of tokens on, with a warning, if a token spans both", () => {
     // "xa" is two tokens, and "xab" two as well: the merge swallows the boundary.
     const made = tokenize({ prompt: "xa", completion: "bc" });
     expect(tiny.decode(made.input_ids)).toBe("xabc<|im_end|>");
@@ -56,7 +56,7 @@ describe("tokenizeRow labels", () => {
     expect(labelled(tokenize(row, { completion_only_loss: false }))).toEqual([tiny.decode(made.input_ids)]);
   });
 
-  it("all of a conversation, or what the assistant wrote", () => {
+  it("all of a conversation, or only the assistant's text", () => {
     const row = { messages: say("a", "b", "c", "d") };
     const all = tokenize(row);
     expect(all.labels).toEqual(all.input_ids);
@@ -81,7 +81,7 @@ describe("tokenizeRow labels", () => {
     expect(labelled(made)).toEqual(["\n\nb<|im_end|>\n"]);
   });
 
-  it("pre-tokenised rows as they are", () => {
+  it("pre-tokenised rows unchanged", () => {
     expect(tokenize({ input_ids: [1, 2, 3], labels: [-100, 2, -100] }, { tokenizer: null })).toEqual({
       input_ids: [1, 2, 3],
       labels: [-100, 2, -100],

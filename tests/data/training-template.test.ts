@@ -37,7 +37,7 @@ describe("assistant_only_loss trains with TRL's templates", () => {
     );
   });
 
-  it("leaves other templates, and those that mark the assistant themselves, as they are", () => {
+  it("does not change other templates, or templates with their own marks", () => {
     expect(trainingTemplate(chatml)).toBe(chatml);
     const marked = "{% for m in messages %}{% generation %}{{ m.content }}{% endgeneration %}{% endfor %}";
     expect(trainingTemplate(marked)).toBe(marked);
@@ -46,7 +46,7 @@ describe("assistant_only_loss trains with TRL's templates", () => {
   });
 
   const labels = sharedText("cases/labels/qwen2_5_assistant_only.json");
-  it.skipIf(labels === null)("agrees with TRL on Qwen2.5, whatever the setting", () => {
+  it.skipIf(labels === null)("agrees with TRL on Qwen2.5, for every setting", () => {
     const settings = parsePythonJson(labels!) as Record<
       string,
       { args: object; rows: Record<string, unknown>[]; want: { input_ids: number[]; labels: number[] }[] }

@@ -37,14 +37,14 @@ describe("numbers of tools are written as json.dumps writes them", () => {
   });
 });
 
-describe("nothing of a row vanishes", () => {
-  it("joins parts of text, and refuses others by row", () => {
+describe("no part of a row is lost", () => {
+  it("joins text parts, and refuses other parts with the row", () => {
     const parts =
       '{"messages": [{"role": "user", "content": [{"type": "text", "text": "Tom has "}, "3 apples?"]}, {"role": "assistant", "content": [{"type": "text", "text": "3"}]}]}';
     expect(parseRow(row(parts))).toMatchObject({ messages: [{ content: "Tom has 3 apples?" }, { content: "3" }] });
     const image = '{"prompt": [{"role": "user", "content": [{"type": "image", "image": "a.png"}]}]}';
     expect(() => parsePrompt(row(image))).toThrow(
-      'train.jsonl, row 3: message 1 of "prompt": part 1 of its content is of type "image"; only parts of text are read',
+      'train.jsonl, row 3: message 1 of "prompt": part 1 of its content is of type "image"; only text parts are supported',
     );
   });
 
@@ -57,14 +57,14 @@ describe("nothing of a row vanishes", () => {
         "<|im_start|>user\n<tool_response>\n12\n</tool_response><|im_end|>\n<|im_start|>assistant\n12 degrees.<|im_end|>\n",
     );
     expect(() => parseRow(row('{"conversations": [{"from": "narrator", "value": "x"}]}'))).toThrow(
-      'message 1 of "conversations" is from "narrator", which is no role',
+      'message 1 of "conversations" is from "narrator", which is not a known role',
     );
     expect(() => parseRow(row('{"conversations": [{"from": "function_call", "value": "f(1)"}]}'))).toThrow(
       'message 1 of "conversations" must be JSON of {name, arguments}',
     );
   });
 
-  it("puts the system column first, and refuses two systems", () => {
+  it("puts the system column first, and refuses two system turns", () => {
     const talk =
       '{"system": "Answer in XML.", "tools": "[]", "conversations": [{"from": "human", "value": "Tom?"}, {"from": "gpt", "value": "3"}]}';
     const system = { role: "system", content: "Answer in XML." };
@@ -97,45 +97,45 @@ describe("nothing of a row vanishes", () => {
     expect(parsePrompt(row(text))).toMatchObject({ prompt: turns });
   });
 
-  it("says that a text is null", () => {
+  it("reports that a text is null", () => {
     expect(() => parseRow(row('{"text": null}'))).toThrow('train.jsonl, row 3: "text" is null');
   });
 });
 
-describe("what the template leaves out is told, once for all rows", () => {
+describe("a note lists what the template leaves out, once for all rows", () => {
   const tokenizer = loadTokenizer(tinyTokenizerFiles());
   const notes = async (texts: string[], chat_template = chatml) =>
     (await tokenizeDataset(texts.map(row), { tokenizer, chat_template })).warnings;
 
   it.each([
-    [
-      '{"messages":[{"role":"tool","content":"zz"},{"role":"assistant","content":"a"}]}',
-      "writes nothing of message 1 (tool)",
-    ],
+    ['{"messages":[{"role":"tool","content":"zz"},{"role":"assistant","content":"a"}]}', "leaves out message 1 (tool)"],
     [
       '{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b","weight":0}]}',
       '"weight": 0 of message 2',
     ],
     [
       '{"messages":[{"role":"assistant","content":"b","tool_calls":[{"function":{"name":"ff","arguments":{}}}]}]}',
-      "nothing of the tool call ff",
+      "leaves out the tool call ff",
     ],
     [
       '{"messages":[{"role":"assistant","content":"b"}],"tools":[{"function":{"name":"gg"}}]}',
-      "nothing of the tool gg",
+      "leaves out the tool gg",
     ],
     [
       '{"messages":[{"role":"assistant","content":"b"}],"chat_template_kwargs":{"enable_thinking":false}}',
       "does not know enable_thinking",
     ],
-    ['{"messages":[{"role":"assistant","content":"b"}],"input":"x"}', "the column input is not read beside messages"],
-    ['{"prompt":"qa ","completion":"b q","system":"s"}', "the column system is not read beside prompt"],
+    [
+      '{"messages":[{"role":"assistant","content":"b"}],"input":"x"}',
+      "the column input is ignored, because the row has messages",
+    ],
+    ['{"prompt":"qa ","completion":"b q","system":"s"}', "the column system is ignored, because the row has prompt"],
   ])("%s", async (text, told) => {
     const template = "{% for m in messages %}{% if m.role != 'tool' %}q{{ m.content }}qqq{% endif %}{% endfor %}";
     const found = await notes([text, text, text], template);
     expect(found).toHaveLength(1);
     expect(found[0]).toContain(told);
-    expect(found[0]).toMatch(/\(and so in 2 more rows\)$/);
+    expect(found[0]).toMatch(/\(and in 2 more rows\)$/);
   });
 
   it("JSON strings and nulls in arguments", async () => {
@@ -144,8 +144,8 @@ describe("what the template leaves out is told, once for all rows", () => {
     const template = qwenTokenizer().chat_template!;
     const told = async (args: string) =>
       (await tokenizeDataset([row(call(args))], { tokenizer: qwenTokenizer(), chat_template: template })).warnings;
-    expect((await told('"{\\"x\\": 1}"'))[0]).toContain("are JSON in a string");
-    expect((await told('{"x": 1, "y": null}'))[0]).toContain("hold null for y");
+    expect((await told('"{\\"x\\": 1}"'))[0]).toContain("are a JSON string");
+    expect((await told('{"x": 1, "y": null}'))[0]).toContain("contain null for y");
     expect(await told('{"x": 1}')).toEqual([]);
   });
 
@@ -157,11 +157,11 @@ describe("what the template leaves out is told, once for all rows", () => {
         chat_template: chatml,
       },
     );
-    expect(made.notes[0]).toContain("writes nothing of the tool gg");
+    expect(made.notes[0]).toContain("leaves out the tool gg");
   });
 });
 
-it("a bos_token of null is none, whatever config.json names", () => {
+it("a bos_token of null means none, even if config.json names one", () => {
   const files = tinyTokenizerFiles();
   const config = JSON.stringify({ bos_token_id: 98, eos_token_id: 98 });
   const tokenizerConfig = JSON.stringify({ ...JSON.parse(files.tokenizerConfig), bos_token: null });

@@ -3,7 +3,7 @@ import { fileURLToPath } from "node:url";
 
 export const root = fileURLToPath(new URL("../..", import.meta.url));
 
-/** A fenced block of a document. Its info string says what a test does with it: ```sh run, ```jsonl file=rows.jsonl. */
+/** A fenced block of a document. Its info string tells the test what to do: ```sh run, ```jsonl file=rows.jsonl. */
 export interface Block {
   page: string;
   /** line of the opening fence, from 1 */
@@ -11,12 +11,12 @@ export interface Block {
   language: string;
   /** words after the language: run, slow, output, tree */
   marks: readonly string[];
-  /** the name under which the block is put beside the commands that use it */
+  /** file name of the block in the folder of the commands */
   file: string | null;
   text: string;
 }
 
-/** The documents that readers follow, by their path from the root. */
+/** All documents, by their path from the root. */
 export const pages: readonly string[] = [
   "README.md",
   "CONTRIBUTING.md",
@@ -55,13 +55,13 @@ export function blocksOf(page: string, text: string = textOf(page)): Block[] {
 /** A document without its blocks. */
 export const proseOf = (text: string) => text.replace(/^\s*```[\s\S]*?^\s*```$/gm, "");
 
-/** A command of a shell: its words, without assignments before it, comments, and what it is piped or redirected to. */
+/** A shell command: its words, without preceding assignments, comments, pipes and redirections. */
 export interface Command {
   words: string[];
   line: string;
 }
 
-/** The commands of a shell block. Quotes are taken off; `|`, `&&` and `;` part commands, `>` ends one. */
+/** The commands of a shell block. Quotes are removed; `|`, `&&` and `;` separate commands, `>` ends a command. */
 export function commandsOf(text: string): Command[] {
   const commands: Command[] = [];
   for (const line of text.replaceAll(/\\\n\s*/g, " ").split("\n")) {

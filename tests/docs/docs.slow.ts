@@ -3,5 +3,5 @@ import { blocksOf, pages } from "./blocks.ts";
 import { follow, runsIn } from "./run.ts";
 
 describe.each(pages.filter((page) => blocksOf(page).some((block) => runsIn(block, true))))("%s", (page) => {
-  test("its marked blocks that take long run", async () => expect(await follow(page, true)).toEqual([]), 1_800_000);
+  test("its slow marked blocks run", async () => expect(await follow(page, true)).toEqual([]), 1_800_000);
 });

@@ -20,10 +20,10 @@ import { typeFaults } from "./types.ts";
 const { scripts } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { scripts: Record<string, string> };
 const inClone = (path: string) => existsSync(join(root, path));
 
-/** Commands of others, that these documents name: nothing here can say whether they are right. */
+/** Commands of other programs in these documents: they cannot be checked here. */
 const OTHERS = ["cd", "git", "pip", "ollama", "trl", "vllm"];
 
-/** What is wrong with a command, or null. Nothing is run but the command line's own parser. */
+/** The error of a command, or null. Runs only the command line's own parser. */
 async function faultOf(words: readonly string[], page: string): Promise<string | null> {
   const [name, ...rest] = words;
   if (name === "qwench") return qwenchFault(rest, page);
@@ -50,7 +50,7 @@ const missingPaths = (words: readonly string[]) => {
   return path === undefined ? null : `there is no ${path}`;
 };
 
-/** Parses a command line as the command does before it begins, and the values of recipe fields; runs nothing. */
+/** Parses a command line and the values of recipe fields, as the command does at its start; runs nothing. */
 async function qwenchFault(argv: readonly string[], page: string): Promise<string | null> {
   const lines: string[] = [];
   const spies = [
@@ -58,7 +58,7 @@ async function qwenchFault(argv: readonly string[], page: string): Promise<strin
     vi.spyOn(process.stdout, "write").mockImplementation(() => true),
   ];
   try {
-    // a recipe that the page itself shows: which method it is for, `plan` reads from it
+    // a recipe of the page itself: `plan` reads the method from it
     const named = argv.map((word) => (/\.ya?ml$/.test(word) && argv[0] === "plan" ? "recipes/coder-deep.yaml" : word));
     if ((await main([...named, "--help"])) !== 0) return lines.join(" ");
     const { method, flags } = COMMANDS[argv[0]];
@@ -78,7 +78,7 @@ async function qwenchFault(argv: readonly string[], page: string): Promise<strin
   }
 }
 
-/** What is wrong with a block, by its language. An unknown kind is a fault: every block is run or checked. */
+/** The errors of a block, by its language. An unknown language is an error: every block is run or checked. */
 async function blockFaults(block: Block): Promise<string[]> {
   const { language, marks, text, page } = block;
   switch (language) {
@@ -113,7 +113,7 @@ async function blockFaults(block: Block): Promise<string[]> {
   }
 }
 
-/** Rows are read as training reads them: for SFT, or where they have no completion as prompts. */
+/** Reads rows as training does: for SFT, or as prompts if they have no completion. */
 async function rowFaults(text: string): Promise<string[]> {
   const faults: string[] = [];
   for await (const row of readRows(memorySource("rows.jsonl", new TextEncoder().encode(text)))) {
@@ -127,13 +127,13 @@ async function rowFaults(text: string): Promise<string[]> {
   return faults;
 }
 
-/** Directives of a policy, as the built page's has them. */
+/** The directives of a content security policy, as in the built page. */
 function policyFault(text: string): string[] {
   const built = readFileSync(join(root, "vite.demo.config.ts"), "utf8");
   return text.split("; ").filter((directive) => !built.includes(directive.trim()));
 }
 
-/** Paths of the repository that a text names and that are not there. */
+/** Repository paths in a text that do not exist. */
 function absent(text: string): string[] {
   const paths = text.matchAll(
     /(?<![\w./@:-])(?:src|shaders|workers|demo|docs|examples|recipes|scripts|bench|tests|assets)\/[\w./-]*/g,
@@ -144,7 +144,7 @@ function absent(text: string): string[] {
     .map((path) => `there is no ${path}`);
 }
 
-/** Flags of commands and recipes, of the bench and the scripts, and those of Chromium's and Deno's that pages name. */
+/** Flags of commands, recipes, the bench and the scripts, and the flags of Chromium and Deno in these pages. */
 const FLAGS = new Set([
   ...methods.flatMap((method) => namesOf(method)),
   ...Object.values(COMMANDS).flatMap(({ flags = [] }) => flags.map(({ name }) => name)),
@@ -172,7 +172,7 @@ describe.each(pages)("%s", (page) => {
     expect(faults).toEqual([]);
   });
 
-  test("links resolve, to headings too", () => {
+  test("links resolve, including those to headings", () => {
     const links = [...prose.matchAll(/\]\(([^)\s]+)\)|(?:src|srcset|href)="([^"]+)"/g)].map(
       (match) => match[1] ?? match[2],
     );
@@ -187,7 +187,7 @@ describe.each(pages)("%s", (page) => {
     expect(faults).toEqual([]);
   });
 
-  test("commands, flags and files within sentences are ones", async () => {
+  test("commands, flags and files in sentences exist", async () => {
     const faults = absent(prose);
     for (const [, code] of prose.matchAll(/`([^`\n]+)`/g)) {
       const [command] = commandsOf(code);
@@ -195,7 +195,8 @@ describe.each(pages)("%s", (page) => {
       if (first === undefined) continue;
       for (const flag of code.match(/(?<![\w-])--[a-z][\w-]*/g) ?? [])
         if (!isFlag(flag)) faults.push(`${flag} is no flag`);
-      if (/[A-Z]{3}|…|\[|<|=/.test(code) || command.words.length < (first === "npx" ? 3 : 2)) continue; // a form, not a line to type
+      // a pattern, not a command line
+      if (/[A-Z]{3}|…|\[|<|=/.test(code) || command.words.length < (first === "npx" ? 3 : 2)) continue;
       if (!["qwench", "npm", "npx"].includes(first)) continue;
       const fault = await faultOf(command.words, page);
       if (fault !== null && !/shows no/.test(fault)) faults.push(`${code}: ${fault}`);
@@ -216,7 +217,7 @@ const slug = (heading: string) =>
     .replaceAll(" ", "-");
 const headingsOf = (text: string) => [...proseOf(text).matchAll(/^#+ (.+)$/gm)].map(([, heading]) => slug(heading));
 
-test("every TypeScript of the pages has its types right against the package's entries", () => {
+test("every TypeScript block of the pages type-checks against the package's entries", () => {
   const programs = pages.flatMap((page) => {
     const blocks = blocksOf(page);
     const of = (marked: boolean) => blocks.filter((b) => b.language === "ts" && b.marks.includes("run") === marked);
@@ -243,12 +244,12 @@ test("the README has at most 200 lines, and pictures of at most 300 KB", () => {
   for (const name of pictures) expect(statSync(join(root, "docs/images", name)).size, name).toBeLessThan(300_000);
 });
 
-test("every name that has a table of its own is in it", () => {
+test("every table lists all its names", () => {
   for (const name of Object.keys(REWARDS)) expect(textOf("docs/rewards.md")).toContain(`\`${name}\``);
   for (const name of Object.keys(DATA_SETS)) expect(textOf("docs/data.md")).toContain(`| \`${name}\` |`);
 });
 
-test("every variable of the environment that the product reads is told", () => {
+test("every environment variable that the product reads is documented", () => {
   const told = textOf("docs/options.md");
   const read = ["src/cli/sources/hub.ts", "src/platform/adapter.ts", "src/gpu/subgroup-matrix.ts", "src/rewards/judge/endpoint.ts"]; // biome-ignore format: a line
   const names = read.flatMap((path) => readFileSync(join(root, path), "utf8").match(/\b(?:QWENCH|HF|HUGGING)_[A-Z_]+\b/g) ?? []); // biome-ignore format: a line
@@ -256,7 +257,7 @@ test("every variable of the environment that the product reads is told", () => {
   for (const name of names) expect(told, name).toContain(`\`${name}\``);
 });
 
-test("every function, class and constant that the package exports is used in a program that runs or is checked", () => {
+test("every exported function, class and constant is used in a program that runs or is checked", () => {
   const code = [
     ...pages.flatMap((page) => blocksOf(page)).filter(({ language }) => language === "ts").map(({ text }) => text), // biome-ignore format: a line
   ].join("\n");
@@ -269,7 +270,7 @@ test("every function, class and constant that the package exports is used in a p
   }
 });
 
-describe("what these tests see", () => {
+describe("these tests detect", () => {
   const block = (language: string, text: string, ...marks: string[]): Block => ({
     page: "docs/start.md",
     line: 1,
@@ -296,7 +297,7 @@ describe("what these tests see", () => {
     expect((await blockFaults(wrong)).join("\n")).toMatch(message);
   });
 
-  test("a wrong type, and an export that is not there", () => {
+  test("a wrong type, and a missing export", () => {
     const faults = typeFaults([
       ["a", 'import { parseRecipe } from "qwench"; parseRecipe({}, "dqo");'],
       ["b", 'import { none } from "qwench";'],
@@ -314,7 +315,7 @@ describe("what these tests see", () => {
     ]);
   });
 
-  test("output that was not printed, whatever its numbers", () => {
+  test("output that was not printed, ignoring its numbers", () => {
     expect(missing("ok: 4 of 64\nand  more", "ok: 12 of 64\nand more")).toEqual([]);
     expect(missing("ok: 4 of 64", "failed: 4 of 64")).toEqual(["ok: 4 of 64"]);
   });

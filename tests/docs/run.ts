@@ -3,37 +3,41 @@ import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, wri
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
+import { builtCli } from "../cli/built.ts";
 import { type Block, blocksOf, root } from "./blocks.ts";
+
+/** Milliseconds that a command may take: only one that hangs meets it, on a machine that others use too. */
+const PATIENCE = 840_000;
 
 const exec = promisify(execFile);
 const TSX = import.meta.resolve("tsx");
 
-/** What lies in a clone and documents name. */
+/** Files of a clone that documents refer to. */
 const OF_THE_CLONE = ["assets", "examples", "recipes", "node_modules", "package.json"];
 
-/** A folder as a reader of a page has it: a clone's files, `qwench` as a command, no way to the hub. */
-export function readersFolder(): { folder: string; env: NodeJS.ProcessEnv; remove(): void } {
+/** A folder like a reader's: a clone's files, `qwench` as a command, no access to the hub. */
+export async function readersFolder(): Promise<{ folder: string; env: NodeJS.ProcessEnv; remove(): void }> {
   const folder = mkdtempSync(join(tmpdir(), "qwench-docs-"));
   for (const name of OF_THE_CLONE) symlinkSync(join(root, name), join(folder, name));
   const bin = join(folder, ".bin");
   mkdirSync(bin);
-  writeFileSync(join(bin, "qwench"), `#!/bin/sh\nexec "${process.execPath}" --import "${TSX}" "${root}/src/cli/bin.ts" "$@"\n`); // biome-ignore format: a line
+  writeFileSync(join(bin, "qwench"), `#!/bin/sh\nexec "${process.execPath}" "${await builtCli()}" "$@"\n`);
   chmodSync(join(bin, "qwench"), 0o755);
   const env = {
     ...process.env,
     PATH: `${bin}:${process.env.PATH}`,
-    HF_ENDPOINT: "http://127.0.0.1:9", // whatever is downloaded is not run here
+    HF_ENDPOINT: "http://127.0.0.1:9", // downloads do not run here
     TSX_TSCONFIG_PATH: join(root, "tsconfig.json"), // `qwench` means the sources
     NO_COLOR: "1",
   };
   return { folder, env, remove: () => rmSync(folder, { recursive: true, force: true }) };
 }
 
-/** What a command said, in order as far as two streams have one. @throws with all of it where the exit code is not 0 */
+/** The output of a command, both streams in order of arrival. @throws with the output if the exit code is not 0 */
 async function output(
   file: string,
   args: string[],
-  { timeout = 240_000, ...options }: { cwd: string; env: NodeJS.ProcessEnv; timeout?: number },
+  { timeout = PATIENCE, ...options }: { cwd: string; env: NodeJS.ProcessEnv; timeout?: number },
 ): Promise<string> {
   try {
     const { stdout, stderr } = await exec(file, args, { ...options, maxBuffer: 1 << 26, timeout });
@@ -44,11 +48,11 @@ async function output(
   }
 }
 
-/** Runs a shell's text. @param timeout milliseconds */
+/** Runs shell code. @param timeout milliseconds */
 const shell = (text: string, cwd: string, env: NodeJS.ProcessEnv, timeout: number) =>
   output("bash", ["-euo", "pipefail", "-c", text], { cwd, env, timeout });
 
-/** Runs a program of TypeScript. */
+/** Runs a TypeScript program. */
 export const program = (file: string, cwd: string, env: NodeJS.ProcessEnv, ...args: string[]) =>
   output(process.execPath, ["--import", TSX, file, ...args], { cwd, env });
 
@@ -56,11 +60,11 @@ export const program = (file: string, cwd: string, env: NodeJS.ProcessEnv, ...ar
 export const runsIn = ({ marks }: Block, slow: boolean) => marks.includes("run") && marks.includes("slow") === slow;
 
 /**
- * Follows a page: puts its files down, runs its marked commands in order and compares what it says they print. Programs in
- * TypeScript are one program: a later block goes on where an earlier one ends.
+ * Follows a page: writes its files, runs its marked commands in order and compares their output with the page.
+ * TypeScript blocks form one program: a later block continues an earlier one.
  */
 export async function follow(page: string, slow: boolean): Promise<string[]> {
-  const { folder, env, remove } = readersFolder();
+  const { folder, env, remove } = await readersFolder();
   const faults: string[] = [];
   let said = "";
   const blocks = blocksOf(page);
@@ -76,7 +80,7 @@ export async function follow(page: string, slow: boolean): Promise<string[]> {
         else writeFileSync(path, `${block.text}\n`);
       }
       if (block.language === "sh" && runsIn(block, slow))
-        said = await shell(block.text, folder, env, slow ? 1_500_000 : 240_000);
+        said = await shell(block.text, folder, env, slow ? 1_500_000 : PATIENCE);
       if (block === last) {
         writeFileSync(join(folder, "program.ts"), typescript.map(({ text }) => text).join("\n"));
         said = await program(join(folder, "program.ts"), folder, env);
@@ -93,7 +97,7 @@ export async function follow(page: string, slow: boolean): Promise<string[]> {
   return faults;
 }
 
-/** Lines that a text does not hold, whatever the numbers and the spaces in it. */
+/** Lines that a text does not contain, ignoring numbers and spaces. */
 export function missing(expected: string, text: string): string[] {
   const plain = (line: string) =>
     line

@@ -3,10 +3,9 @@ import ts from "typescript";
 import { root } from "./blocks.ts";
 
 /**
- * What the compiler says of programs, each a module of its own, with the package's entries as they are for whoever imports
- * them.
+ * The compiler's messages about programs, each a separate module, with the package's entries as users import them.
  *
- * @param programs names for messages, and texts
+ * @param programs names (for messages) and texts
  * @returns `name:line: message`
  */
 export function typeFaults(programs: readonly (readonly [string, string])[]): string[] {

@@ -36,7 +36,7 @@ const never = () => {
 const maths = { grading: {}, executor: never };
 
 describe("a verdict", () => {
-  it("compares answers as mathematics, and says which it found", async () => {
+  it("compares answers mathematically, and reports the extracted answer", async () => {
     const responses = [
       "So it is \\boxed{\\frac{1}{2}}.",
       "The answer is 0.5",
@@ -49,7 +49,7 @@ describe("a verdict", () => {
     expect(found).not.toHaveProperty("outcomes");
   });
 
-  it("looks for the answer in the order that was asked for", async () => {
+  it("searches for the answer in the requested order", async () => {
     const responses = ["\\boxed{7}, or rather <answer>8</answer>"];
     const by = async (order: readonly ("boxed" | "answer_tag")[]) =>
       (await judge({ ground_truth: "8", tests: null }, responses, { ...maths, grading: { order } })).correct_responses;
@@ -57,7 +57,7 @@ describe("a verdict", () => {
     expect(await by(["answer_tag", "boxed"])).toEqual([true]);
   });
 
-  it("runs the program of each response, and counts the tests it passed", async () => {
+  it("runs the program of each response, and counts its passed tests", async () => {
     const executor = fakeExecutor();
     const block = (code: string) => `Here:\n\`\`\`python\n${code}\n\`\`\``;
     const tests = { tests: [0, 1, 2].map(() => ({ kind: "assert" as const, code: "assert f()" })) };
@@ -74,13 +74,13 @@ describe("a verdict", () => {
 });
 
 describe("the majority", () => {
-  it("counts equal answers together, however they are written", () => {
+  it("counts equal answers together, in any spelling", () => {
     const answers = ["3", "0.5", "1/2", null, "\\frac12", "3"];
     const correct = [false, true, true, false, true, false];
     expect(majority(answers, correct)).toEqual({ answer: "0.5", correct: true });
   });
 
-  it("is the first of several as large; nobody's where nobody has an answer", () => {
+  it("is the first of equally large groups; absent without any answer", () => {
     expect(majority(["4", "5", "5", "4"], [false, true, true, false])).toEqual({ answer: "4", correct: false });
     expect(majority([null, null], [false, false])).toEqual({ answer: null, correct: false });
   });
@@ -201,7 +201,7 @@ describe("results", () => {
   });
 
   it("need a problem, and no more responses than there are", () => {
-    expect(() => resultsOf([], settings, [1])).toThrow("no problem");
+    expect(() => resultsOf([], settings, [1])).toThrow("without problems");
     expect(() => passAt(records, 5)).toThrow("pass@5 of 4");
   });
 });

@@ -29,7 +29,7 @@ describe("pass@k", () => {
 
   it("refuses more than there are", () => {
     expect(() => passAtK(4, 1, 5)).toThrow(ShapeError);
-    expect(() => passAtK(4, 5, 1)).toThrow("with 5 right");
+    expect(() => passAtK(4, 5, 1)).toThrow("with 5 correct");
   });
 });
 

@@ -6,10 +6,10 @@ import { nodeFolder } from "../../src/platform/node/fs.ts";
 import { root } from "../docs/blocks.ts";
 import { program, readersFolder } from "../docs/run.ts";
 
-// Each example as a reader runs it: a process of its own, in a folder with a clone's files.
-let reader: ReturnType<typeof readersFolder>;
-beforeAll(() => {
-  reader = readersFolder();
+// Runs each example as a reader does: in a separate process, in a folder with a clone's files.
+let reader: Awaited<ReturnType<typeof readersFolder>>;
+beforeAll(async () => {
+  reader = await readersFolder();
 });
 afterAll(() => reader.remove());
 
@@ -27,7 +27,7 @@ test("sft.ts learns, and leaves an adapter that PEFT reads", async () => {
   expect((await readAdapter(nodeFolder(join(reader.folder, "adapter")))).config.r).toBe(16);
 });
 
-test("generate.ts writes an answer as it comes, and two to each of two questions, with the adapter on", async () => {
+test("generate.ts streams an answer, then writes two answers to each of two questions, with the adapter", async () => {
   const said = await example("generate.ts", "adapter");
   expect(said).toMatch(/\(\d+ tokens, (stop|length)\)/);
   expect(said.match(/ → "/g)).toHaveLength(4);
@@ -45,17 +45,17 @@ test("grpo.ts trains by its own reward", async () => {
   expect(existsSync(join(reader.folder, "by-rewards", "adapter_model.safetensors"))).toBe(true);
 });
 
-test("resume.ts goes on from a checkpoint with the same numbers", async () => {
+test("resume.ts continues from a checkpoint with the same numbers", async () => {
   const said = await example("resume.ts");
   expect(said.match(/step \d: [\d.]+ the same/g)).toHaveLength(4);
 });
 
-test("forecast.ts refuses what does not fit, and only that", async () => {
+test("forecast.ts refuses only runs that do not fit", async () => {
   const said = await example("forecast.ts");
   expect(said).toMatch(/rank 4: .*\nit fits\nrank 64: .*\nCannot train: the forecast is [\d.]+ MiB /);
 });
 
-test("grade.ts compares answers as mathematics", async () => {
+test("grade.ts compares answers mathematically", async () => {
   const said = await example("grade.ts");
   expect(said).toContain("1/2 and 0.5: equal");
   expect(said).toContain("(1, 2) and (2, 1): not equal");

@@ -1,9 +1,9 @@
 import { type AdapterProfile, factsOf, profileOf } from "../../src/gpu/profile.ts";
 
-/** What an adapter says of itself, as `GPUAdapter` has it. */
+/** The properties of a `GPUAdapter`. */
 export interface AdapterSays {
   info: Partial<GPUAdapterInfo>;
-  /** of those that a profile depends on */
+  /** features that a profile depends on */
   features?: readonly ("subgroups" | "subgroup-size-control")[];
 }
 
@@ -94,7 +94,7 @@ export const ADAPTERS = {
   "a CPU whose browser tells no name": { info: { isFallbackAdapter: true } },
 } satisfies Record<string, AdapterSays>;
 
-/** The profile of an adapter of the table, as `requestGpu` chooses it. */
+/** The profile that `requestGpu` chooses for an adapter of the table. */
 export function profileFor(name: keyof typeof ADAPTERS): AdapterProfile {
   const { info, features = [] }: AdapterSays = ADAPTERS[name];
   const adapter = { info, features: new Set<string>(features) } as unknown as GPUAdapter;

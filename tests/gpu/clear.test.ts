@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { ownGpu } from "./open.ts";
 
-test("a device that is cleared holds no tensor, and takes new ones", async () => {
+test("a cleared device has no tensors, and accepts new ones", async () => {
   const gpu = await ownGpu();
   gpu.upload(new Float32Array(1000), [1000], "f32", "weights", "weights");
   const scratch = gpu.pool.take(4096, "scratch", "in use");

@@ -28,8 +28,8 @@ const faultOf = (work: Promise<unknown>) =>
     (error: unknown) => error,
   );
 
-describe("faults of the device", () => {
-  it("a shader that does not compile is told by kernel, variant and line; all that follows fails with it", async () => {
+describe("errors of the device", () => {
+  it("a shader that does not compile is reported with kernel, variant and line; all later work fails with this error", async () => {
     const gpu = await ownGpu();
     const record = gpu.recorder();
     const y = record.zeros([1], "f32", "y");

@@ -14,7 +14,7 @@ export async function nullGpu(profile: AdapterProfile): Promise<Gpu> {
   return new Gpu(device, { features: { f16: true, subgroups, subgroupId, timestamps: false }, profile });
 }
 
-/** A device of a test's own, to break or to limit: an adapter gives out one device only. */
+/** A separate device for a test, to break or to limit: an adapter can open only one device. */
 export async function ownGpu(options: GpuOptions = {}): Promise<Gpu> {
   const { adapter, waiting, f16 } = await openAdapter();
   return requestGpu(adapter, {

@@ -8,7 +8,7 @@ import { worstBatch } from "../../src/train/forecast/sft.ts";
 import { Optimizer } from "../../src/train/optimizer.ts";
 import { sftStep } from "../../src/train/sft/step.ts";
 
-/** A queue that runs one submission after another, at so much work a millisecond. */
+/** A queue that runs submissions in order, at a given speed in work per millisecond. */
 class Queue {
   readonly took: number[] = [];
   private free = 0;
@@ -116,11 +116,11 @@ describe("the pace of submissions", () => {
     expect(Math.max(...queue.took)).toBeLessThanOrEqual(200);
   });
 
-  it("counts a submission from when the queue came to it, not from when it was handed over", async () => {
+  it("measures a submission from its start in the queue, not from its submission", async () => {
     const { queue, pace } = open(1e7);
     pace.budget = 1e9;
     for (let i = 0; i < 10; i++) {
-      queue.submit(1e9); // 100 ms each, all handed over at once
+      queue.submit(1e9); // 100 ms each, all submitted at once
       pace.submitted(1e9);
     }
     await vi.runAllTimersAsync();

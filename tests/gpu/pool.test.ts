@@ -7,7 +7,7 @@ const MIB = 1 << 20;
 const pool = () => fakeGpu({ limits: { maxBufferSize: 256 * MIB, maxStorageBufferBindingSize: 128 * MIB } }).pool;
 
 describe("sizeClass", () => {
-  it("is at least what was asked, at most an eighth more, and whole words", () => {
+  it("is at least the request, at most an eighth more, and whole words", () => {
     for (const bytes of [1, 255, 256, 257, 2048, 2049, 4095, 4096, 4097, 10_000, 1_000_003, 300 * MIB - 1]) {
       const size = sizeClass(bytes);
       expect(size, `${bytes}`).toBeGreaterThanOrEqual(bytes);
@@ -16,14 +16,14 @@ describe("sizeClass", () => {
     }
   });
 
-  it("gives neighbouring lengths one class", () => {
+  it("gives neighbouring lengths the same class", () => {
     expect(sizeClass(1_000_000)).toBe(sizeClass(1_040_000));
     expect(sizeClass(0)).toBe(256);
   });
 });
 
 describe("Pool", () => {
-  it("hands a released block out again and counts it under its new kind", () => {
+  it("reuses a released block and counts it under its new kind", () => {
     const p = pool();
     const a = p.take(10_000, "activations", "a");
     p.give(a);
@@ -34,7 +34,7 @@ describe("Pool", () => {
     expect(p.ledger.byKind).toEqual({ activations: 0, scratch: a.size });
   });
 
-  it("does not hand out a block that is in use, too small, or much too large", () => {
+  it("does not reuse a block that is in use, too small, or much too large", () => {
     const p = pool();
     const a = p.take(MIB, "activations", "a");
     expect(p.take(MIB, "activations", "b")).not.toBe(a);
@@ -62,11 +62,11 @@ describe("Pool", () => {
 
   it("refuses a buffer past the device's limit with both numbers", () => {
     expect(() => pool().take(257 * MIB, "weights", "embed", true)).toThrow(
-      `Cannot allocate embed: ${257 * MIB} bytes pass this device's maxBufferSize of ${256 * MIB} bytes`,
+      `Cannot allocate embed: ${257 * MIB} bytes exceed this device's maxBufferSize of ${256 * MIB} bytes`,
     );
   });
 
-  it("remembers its peak and what made it, and gives free blocks back on trim", () => {
+  it("records its peak with its parts, and frees unused blocks on trim", () => {
     const p = pool();
     const a = p.take(MIB, "activations", "a");
     const b = p.take(2 * MIB, "weights", "b", true);
@@ -80,7 +80,7 @@ describe("Pool", () => {
     expect(p.ledger.allocated).toBe(0);
   });
 
-  it("gives back what nothing wanted for nine steps, and no sooner", () => {
+  it("frees blocks after exactly nine unused steps", () => {
     const p = pool();
     const used = p.take(MIB, "activations", "used");
     p.give(p.take(4 * MIB, "activations", "idle"));
@@ -93,13 +93,13 @@ describe("Pool", () => {
     expect(used.free).toBe(false);
   });
 
-  it("evicts idle blocks of earlier steps rather than pass its budget, but never one of this step", () => {
+  it("frees idle blocks of earlier steps before it exceeds its budget, but never a block of this step", () => {
     const p = pool();
     p.budget = 6 * MIB;
     const old = p.take(4 * MIB, "activations", "old");
     p.give(old);
     const fresh = p.take(MIB, "activations", "fresh");
-    p.take(5 * MIB, "activations", "past the budget"); // work recorded in this step may still use what is free
+    p.take(5 * MIB, "activations", "past the budget"); // work recorded in this step may still use free blocks
     expect(p.ledger.allocated).toBe(10 * MIB);
     p.give(fresh);
     p.endStep();
@@ -108,7 +108,7 @@ describe("Pool", () => {
     expect(p.dropped).toBe(2);
   });
 
-  it("hands out a free block of this step that is much too large rather than pass its budget", () => {
+  it("reuses a free block of this step that is much too large before it exceeds its budget", () => {
     const p = pool();
     p.budget = 5 * MIB;
     p.give(p.take(4 * MIB, "activations", "large"));

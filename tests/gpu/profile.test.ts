@@ -8,12 +8,12 @@ type Adapter = keyof typeof ADAPTERS;
 
 const GPU = { kind: "gpu", tiles: "staged", fewRows: "lanes", attention: "tiled", operands: "buffers" } as const;
 const CPU = { kind: "cpu", fewRows: "tiles", splitKeys: 256, logitsBytes: 40 << 20 } as const;
-/** A CPU whose lanes share out loads. */
+/** A CPU whose lanes share loads. */
 const SHARED = { ...CPU, tiles: "broadcast", attention: "lanes" } as const;
 /** A CPU whose threads load for themselves. */
 const ALONE = { ...CPU, tiles: "direct", attention: "tiled", operands: "buffers" } as const;
 
-/** Lanes: the fewest, the most, those of every subgroup, those that matrix units count on. */
+/** Lanes: minimum, maximum, fixed size, size required by subgroup matrices. */
 type Lanes = readonly [number, number, number | null, number | null];
 
 const TABLE: Record<Adapter, Partial<AdapterProfile> & { lanes: Lanes | null }> = {
@@ -53,7 +53,7 @@ describe("an adapter's profile", () => {
     expect(profileFor("adreno").subgroup?.asks).toBe(false);
   });
 
-  it("is one a device: a fake has its adapter's, or any GPU's", () => {
+  it("belongs to a device: a fake device has its adapter's, or a generic GPU's", () => {
     const limits = { maxBufferSize: 2 ** 30, maxStorageBufferBindingSize: 2 ** 27 };
     const profile = profileFor("swiftshader");
     const fake = fakeGpu({ limits, profile });

@@ -23,14 +23,14 @@ describe("reflect", () => {
     });
   });
 
-  it("refuses a parameter that is no 32-bit scalar, by kernel and field", () => {
+  it("refuses a parameter that is not a 32-bit scalar, by kernel and field", () => {
     const code = "struct Params { rows: u32, at: vec2u }\n@group(0) @binding(0) var<uniform> params: Params;";
     expect(() => reflect("gather", code)).toThrow(
       new GpuError('Cannot read Params of kernel gather: "at: vec2u" is not a u32, i32 or f32 scalar'),
     );
   });
 
-  it("refuses parameters without a uniform binding, and the other way round", () => {
+  it("refuses parameters without a uniform binding, and the reverse", () => {
     expect(() => reflect("a", "struct Params { n: u32 }")).toThrow(
       "Kernel a has 1 Params fields and no uniform binding",
     );

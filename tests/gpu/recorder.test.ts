@@ -79,7 +79,7 @@ describe("Recorder", () => {
     record.submit();
     expect(new Uint32Array(await got).every((n) => n === 1)).toBe(true);
     expect(() => record.dispatch(visit, {}, { seen }, {}, [65_536, 1])).toThrow(
-      "Cannot dispatch visit over [65536,1,1] workgroups: at most 65535 in each dimension",
+      "Cannot dispatch visit over [65536,1,1] workgroups: each dimension must be at most 65535",
     );
     record.release(seen);
   });
@@ -94,7 +94,7 @@ describe("Recorder", () => {
     record.release(seen);
   });
 
-  it("keeps uploads in their place of the recording, though they share one reused buffer", async () => {
+  it("keeps uploads in order, although they share one reused buffer", async () => {
     const record = gpu().recorder();
     const outs: Promise<ArrayBuffer>[] = [];
     const buffers = new Set<GPUBuffer>();
@@ -128,7 +128,7 @@ describe("Recorder", () => {
     gpu().bindGroups.clear();
   });
 
-  it("packs unsigned and signed parameters as they are", async () => {
+  it("packs unsigned and signed parameters unchanged", async () => {
     const integers = () => `
 struct Params { u: u32, i: i32, f: f32 }
 @group(0) @binding(0) var<storage, read_write> y: array<f32>;
@@ -144,7 +144,7 @@ fn main() { y[0] = f32(params.u >> 31u); y[1] = f32(params.i); y[2] = params.f; 
     record.release(y);
   });
 
-  it("splits long work into submissions of its own accord, in order", async () => {
+  it("splits long work into submissions automatically, in order", async () => {
     const record = gpu().recorder();
     const { pace, device } = gpu();
     const before = pace.budget;
@@ -172,7 +172,7 @@ fn main() { y[0] = f32(params.u >> 31u); y[1] = f32(params.i); y[2] = params.f; 
     }
   });
 
-  it("repeats what it captured, with other parameters, over whatever its buffers hold by then", async () => {
+  it("repeats a captured sequence, with other parameters, on the current content of its buffers", async () => {
     const x = gpu().upload(new Float32Array([1, 2]), [2], "f32", "x", "scratch");
     const record = gpu().recorder();
     const pass = (scale: number) =>
@@ -194,14 +194,14 @@ fn main() { y[0] = f32(params.u >> 31u); y[1] = f32(params.i); y[2] = params.f; 
     gpu().drop(x);
   });
 
-  it("refuses to capture what comes from the host or goes there, and captures no more after", () => {
+  it("refuses to capture uploads and read-backs, and then stops capturing", () => {
     const record = gpu().recorder();
     expect(() => record.capture(() => record.upload(new Float32Array(1), [1], "x"))).toThrow(
-      /Cannot upload x in a sequence that is to be repeated/,
+      /Cannot upload x inside a captured sequence/,
     );
     record.scope(() => {
       const x = record.upload(new Float32Array(1), [1], "x");
-      expect(() => record.capture(() => record.read(x))).toThrow(/Cannot read x in a sequence/);
+      expect(() => record.capture(() => record.read(x))).toThrow(/Cannot read x inside a captured sequence/);
     });
     record.submit();
   });
@@ -218,7 +218,7 @@ fn main() { y[0] = f32(params.u >> 31u); y[1] = f32(params.i); y[2] = params.f; 
 describe("scopes", () => {
   const record = () => fakeGpu().recorder();
 
-  it("release what was made in them, but their results", () => {
+  it("release tensors created in them, except their results", () => {
     const r = record();
     const { pool } = r.gpu;
     let inner!: Tensor;
@@ -231,7 +231,7 @@ describe("scopes", () => {
     expect(pool.largest(9).map(({ label }) => label)).toEqual(["kept"]);
   });
 
-  it("hand their results to the scope around them", () => {
+  it("pass their results to the enclosing scope", () => {
     const r = record();
     let kept!: Tensor;
     r.scope(() => {
@@ -241,13 +241,13 @@ describe("scopes", () => {
     expect(kept.block!.free).toBe(true);
   });
 
-  it("keep a tensor that comes back under another shape", () => {
+  it("keep a tensor that is returned with another shape", () => {
     const r = record();
     const back = r.scope(() => ({ ...r.empty([10], "f32", "x"), shape: [2, 5] }));
     expect(back.block!.free).toBe(false);
   });
 
-  it("take an early release, of the same tensor twice, and of views, in their stride", () => {
+  it("allow an early release, a repeated release, and the release of views", () => {
     const r = record();
     r.scope(() => {
       const x = r.empty([10], "f32", "x");
@@ -277,7 +277,7 @@ describe("scopes", () => {
     const [x, y] = [r.empty([1 << 19], "f32", "x"), r.empty([1], "f32", "y")];
     expect(() => r.dispatch(affine, {}, { x, y }, { count: 1, scale: 1, shift: 0 }, 1)).toThrow(
       new MemoryError(
-        `Cannot bind x [${1 << 19}] to affine: ${1 << 21} bytes pass maxStorageBufferBindingSize of ${1 << 20}`,
+        `Cannot bind x [${1 << 19}] to affine: ${1 << 21} bytes exceed maxStorageBufferBindingSize of ${1 << 20}`,
       ),
     );
   });

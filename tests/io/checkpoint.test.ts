@@ -55,9 +55,9 @@ describe("openCheckpoint", () => {
     await folder.remove(shards[1]!);
     const missing = openCheckpoint(folder);
     await expect(missing).rejects.toThrow(NotFoundError);
-    await expect(missing).rejects.toThrow(new RegExp(`the shard ${shards[1]}, which .* names for model\\.layers`));
+    await expect(missing).rejects.toThrow(new RegExp(`the shard ${shards[1]} is missing; .* places model\\.layers`));
     const lying = await sharded({ "model.nowhere": shards[0] });
-    await expect(openCheckpoint(lying)).rejects.toThrow(`puts the tensor model.nowhere in ${shards[0]}`);
+    await expect(openCheckpoint(lying)).rejects.toThrow(`places the tensor model.nowhere in ${shards[0]}`);
   });
 
   it("names a truncated file", async () => {
@@ -65,14 +65,14 @@ describe("openCheckpoint", () => {
     await writeRandomCheckpoint(folder, small, 1);
     const source = await folder.open("model.safetensors");
     await folder.write("model.safetensors", await source.read(0, source.size - 1000));
-    await expect(openCheckpoint(folder)).rejects.toThrow(/model\.safetensors as safetensors: the tensor .* cut short/);
+    await expect(openCheckpoint(folder)).rejects.toThrow(/model\.safetensors as safetensors: the tensor .* incomplete/);
   });
 
-  it("says what is missing or of another format", async () => {
+  it("reports missing files and other formats", async () => {
     const folder = memoryFolder("m");
     await expect(openCheckpoint(folder)).rejects.toThrow(/m\/config\.json/);
     await folder.write("config.json", "[1]");
-    await expect(openCheckpoint(folder)).rejects.toThrow(/must hold a JSON object/);
+    await expect(openCheckpoint(folder)).rejects.toThrow(/must contain a JSON object/);
     await folder.write("config.json", "{");
     await expect(openCheckpoint(folder)).rejects.toThrow(FormatError);
     await folder.write("config.json", "{}");
@@ -109,7 +109,7 @@ describe("writeRandomCheckpoint", () => {
     expect(parameters("qwen3-0.6b")).toBe(596_049_920);
   });
 
-  it("is the same for a seed, another for another, and a layer keeps its weights when layers are added", async () => {
+  it("depends only on the seed, and a layer keeps its weights when layers are added", async () => {
     const read = async (seed: number, layers: number, name: string) => {
       const folder = memoryFolder();
       await writeRandomCheckpoint(folder, { ...small, num_hidden_layers: layers }, seed);
@@ -120,7 +120,7 @@ describe("writeRandomCheckpoint", () => {
     expect(await read(3, 1, name)).not.toEqual(await read(4, 1, name));
   });
 
-  it("draws what it says: weights N(0, 0.02), biases not zero, norms about 1", async () => {
+  it("draws weights from N(0, 0.02), biases not zero, norms about 1", async () => {
     const folder = memoryFolder();
     await writeRandomCheckpoint(folder, small, 0);
     const checkpoint = await openCheckpoint(folder);

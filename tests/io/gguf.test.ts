@@ -36,13 +36,13 @@ const next = integers(11);
 const random = (count: number, scale = 1) =>
   Float32Array.from({ length: count }, () => (scale * (next(2_000_001) - 1_000_000)) / 1_000_000);
 
-/** Halves in order, with what they are worth: written from IEEE 754, not from the code that is tested. */
+/** Half floats in order, with their values: derived from IEEE 754, not from the tested code. */
 const HALVES = Array.from({ length: 0x7c00 }, (_, bits) => ({
   bits,
   value: bits < 1024 ? bits * 2 ** -24 : (1024 + (bits & 1023)) * 2 ** ((bits >> 10) - 25),
 }));
 
-/** The nearest half by search; of two as near the even one. */
+/** The nearest half float by search; ties go to the even one. */
 function half(x: number): number {
   let [low, high] = [0, HALVES.length - 1];
   while (low < high) {
@@ -58,7 +58,7 @@ function half(x: number): number {
 
 const f = Math.fround;
 
-/** Q8_0 and Q4_0 of a block of 32, from ggml's description, a value at a time. */
+/** Q8_0 and Q4_0 of a block of 32, from ggml's description, value by value. */
 function reference(block: number[], type: "Q8_0" | "Q4_0"): number[] {
   let extreme = 0;
   for (const x of block) if (Math.abs(x) > Math.abs(extreme)) extreme = x;
@@ -80,11 +80,11 @@ describe("quantisation", () => {
     filled([]),
     filled([1]),
     filled([-1]),
-    filled([1, -1, 0.5, -0.5]), // as large both ways: the first decides
+    filled([1, -1, 0.5, -0.5]), // equal magnitudes: the first decides
     filled([-2, 2, 1.75, -1.75, 0.125, -0.125]),
     filled([127, 0.5, -0.5, 1.5, -1.5, 63.5]), // halves of a step
     filled([8, 0.5, -0.5, 1.5, -1.5, -7.5]),
-    filled([1e-7, 3e-8]), // scales that no normal half holds
+    filled([1e-7, 3e-8]), // scales that are subnormal as half floats
     filled([3e-10]),
     ...Array.from({ length: 200 }, (_, i) => [...random(32, 10 ** ((i % 9) - 5))]),
   ].map((block) => block.map(f));
@@ -100,7 +100,7 @@ describe("quantisation", () => {
     ["BF16", (x: number) => Math.abs(x) * 2 ** -8],
     // half a step of round, and the step's own rounding to f16 times the largest code
     ["Q8_0", (_: number, most: number) => (most / 127) * (0.5 + 127 * 2 ** -11) + 127 * 2 ** -25],
-    // values opposite to the largest one end a whole step early
+    // values with the opposite sign of the largest are limited one step earlier
     ["Q4_0", (_: number, most: number) => (most / 8) * (1 + 8 * 2 ** -11) + 8 * 2 ** -25],
   ] as [GgmlType, (x: number, most: number) => number][])("in %s comes back within its bound", (type, bound) => {
     const values = Float32Array.from(blocks.flat());
@@ -114,15 +114,17 @@ describe("quantisation", () => {
     expect([...back].some((x) => x !== 0)).toBe(true);
   });
 
-  test("refuses what a format cannot hold", () => {
+  test("refuses values outside a format's range", () => {
     expect(() => quantize(new Float32Array(32).fill(1e5), "F16")).toThrow(/100000 as F16: f16 ends at 65504/);
     expect(() => quantize(new Float32Array(32).fill(1e7), "Q8_0")).toThrow(/as Q8_0's scale/);
-    expect(() => quantize(new Float32Array(33), "Q4_0")).toThrow(/Cannot take 33 as Q4_0: it comes in blocks of 32/);
-    expect(() => dequantize(new Uint8Array(35), "Q8_0")).toThrow(/blocks of 34/);
+    expect(() => quantize(new Float32Array(33), "Q4_0")).toThrow(
+      /Cannot convert Q4_0 data of length 33: the length must be a multiple of 32/,
+    );
+    expect(() => dequantize(new Uint8Array(35), "Q8_0")).toThrow(/a multiple of 34/);
   });
 });
 
-/** A tensor of each type, of 3 rows or none. */
+/** A tensor of each type, with 3 rows or none. */
 function tensors(): (GgufTensor & { values: Float32Array })[] {
   return [...Object.keys(GGML_TYPES), "F32"].map((name, i) => {
     const type = name as GgmlType;
@@ -134,7 +136,7 @@ function tensors(): (GgufTensor & { values: Float32Array })[] {
 }
 
 describe("a file", () => {
-  test("parses with @huggingface/gguf, and its tensors lie where it says", async () => {
+  test("parses with @huggingface/gguf, and its tensors are at the stated offsets", async () => {
     const made = tensors();
     await nodeFolder(root).write("a.gguf", encodeGguf(METADATA, made));
     const path = join(root, "a.gguf");
@@ -157,7 +159,7 @@ describe("a file", () => {
     for (const [key, { value }] of METADATA) expect(own.metadata.get(key)).toEqual(value);
   });
 
-  test("is read where others wrote it: all types of metadata, another alignment", async () => {
+  test("reads files of other writers: all types of metadata, another alignment", async () => {
     const parts: number[] = [];
     const push = (array: ArrayBufferView) => parts.push(...bytesOf(array));
     const u32 = (x: number) => push(Uint32Array.of(x));
@@ -198,11 +200,11 @@ describe("a file", () => {
     expect(file.tensors.get("w")).toEqual({ name: "w", type: "F32", shape: [2], begin, end: begin + 8 });
   });
 
-  test("is not written where data and shape differ, or a name is taken", async () => {
+  test("is not written if data and shape differ, or a name repeats", async () => {
     const folder = memoryFolder("out");
     const one = (data: Uint8Array, shape = [2]): GgufTensor => ({ name: "w", type: "F32", shape, data: [data] });
     const write = (...list: GgufTensor[]) => folder.write("x.gguf", encodeGguf([], list));
-    await expect(write(one(new Uint8Array(4)))).rejects.toThrow(/w of F32 \[2\]: it takes 8 bytes, and its data has 4/);
+    await expect(write(one(new Uint8Array(4)))).rejects.toThrow(/w of F32 \[2\]: it needs 8 bytes, but its data has 4/);
     await expect(write(one(new Uint8Array(12)))).rejects.toThrow(/its data has more/);
     await expect(write(one(new Uint8Array(8)), one(new Uint8Array(8)))).rejects.toThrow(/tensor w appears twice/);
     await expect(write({ ...one(new Uint8Array(17), [1, 31]), type: "Q4_0" })).rejects.toThrow(/rows of 31 as Q4_0/);
@@ -234,15 +236,15 @@ describe("a broken file", () => {
     [
       "cut data",
       (b: Uint8Array) => b.subarray(0, b.length - 32),
-      /ends at byte \d+, and the file at \d+: it is cut short/,
+      /ends at byte \d+, but the file has \d+ bytes: it is incomplete/,
     ],
-    ["a cut header", (b: Uint8Array) => b.subarray(0, 100), /bytes follow|are to follow/],
-    ["nothing", (b: Uint8Array) => b.subarray(0, 0), /4 bytes are to follow at 0, and it has 0/],
+    ["a cut header", (b: Uint8Array) => b.subarray(0, 100), /bytes follow|should follow/],
+    ["nothing", (b: Uint8Array) => b.subarray(0, 0), /4 bytes should follow at 0, but it has 0/],
   ] as [string, (bytes: Uint8Array) => Uint8Array, RegExp][])("%s is refused", async (_, spoil, message) => {
     await expect(open(spoil(await whole()))).rejects.toThrow(message);
   });
 
-  test("never hangs or asks for more than it has, whatever byte is wrong", async () => {
+  test("never hangs or reads beyond the file, for a wrong byte anywhere", async () => {
     const good = await whole();
     const { tensors: list } = await open(good);
     const header = Math.min(...[...list.values()].map(({ begin }) => begin));

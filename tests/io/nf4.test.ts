@@ -11,7 +11,7 @@ import {
   unnestAbsmax,
 } from "../../src/io/nf4.ts";
 
-/** The map of the QLoRA paper's appendix E, as bitsandbytes has it, and the points from which it takes the next value. */
+/** The map of the QLoRA paper's appendix E, as in bitsandbytes, and the thresholds between its values. */
 const PUBLISHED = [
   -1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635, -0.18477343022823334,
   -0.09105003625154495, 0.0, 0.07958029955625534, 0.16093020141124725, 0.24611230194568634, 0.33791524171829224,
@@ -23,7 +23,7 @@ const POINTS = [
   0.2920137718319893, 0.3893125355243683, 0.5016634166240692, 0.6427869200706482, 0.8614784181118011,
 ];
 const word = new Uint32Array(1);
-/** The f32 next above or below. */
+/** The next f32 above or below. */
 function neighbour(value: number, step: 1 | -1): number {
   const single = new Float32Array(word.buffer);
   single[0] = value;
@@ -34,7 +34,7 @@ const codesOf = (bytes: Uint8Array, n: number) =>
   Array.from({ length: n }, (_, i) => (bytes[i >> 1] >> (i & 1 ? 0 : 4)) & 15);
 
 describe("NF4", () => {
-  test("takes each published value to its own code, the first of a byte in the high half", () => {
+  test("maps each published value to its own code, the first of a byte in the high half", () => {
     const { codes, absmax } = quantizeNf4(Float32Array.from(PUBLISHED));
     expect(codesOf(codes, 16)).toEqual(Array.from({ length: 16 }, (_, i) => i));
     expect(codes[0]).toBe(0x01);
@@ -68,12 +68,12 @@ describe("NF4", () => {
     });
   });
 
-  test("a block of zeros comes back as zeros; so does an odd end", () => {
+  test("decodes a block of zeros as zeros, also with an odd length", () => {
     const { codes, absmax } = quantizeNf4(new Float32Array(65));
     expect(dequantizeNf4(codes, absmax, 65)).toEqual(new Float32Array(65));
   });
 
-  test("pieces of whole blocks give what the whole gives", () => {
+  test("pieces of whole blocks give the same result as the whole tensor", () => {
     const values = Float32Array.from({ length: 640 }, (_, i) => Math.cos(i * i));
     const whole = quantizeNf4(values);
     const [codes, absmax] = [new Uint8Array(320), new Float32Array(10)];
@@ -107,7 +107,7 @@ describe("NF4", () => {
   });
 });
 
-test("int8 has a scale for 64 values, and is off by half a step at most", () => {
+test("int8 has one scale per 64 values, and an error of at most half a step", () => {
   const values = Float32Array.from({ length: 200 }, (_, i) => Math.sin(i) * (i < 64 ? 3 : 0.1));
   const [codes, scales] = [new Int8Array(200), new Float32Array(4)];
   encodeInt8(values, codes, scales);

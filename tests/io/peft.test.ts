@@ -56,7 +56,7 @@ describe("names of an adapter's tensors", () => {
     expect(parseAdapterName(name)).toEqual({ module, part, transposed: false });
   });
 
-  it("are MLX's too, whose matrices lie the other way round, and nothing else", () => {
+  it("include MLX's names, whose matrices are transposed, and no others", () => {
     const name = "model.layers.0.self_attn.q_proj.lora_a";
     expect(parseAdapterName(name)).toEqual({ module: stem.slice(17), part: "lora_A", transposed: true });
     expect(parseAdapterName("model.layers.0.self_attn.q_proj.weight")).toBeNull();
@@ -65,7 +65,7 @@ describe("names of an adapter's tensors", () => {
 });
 
 describe("writeAdapter and readAdapter", () => {
-  it("come back with what went in", async () => {
+  it("round-trip", async () => {
     const adapter = await readAdapter(await written());
     expect(adapter.config).toMatchObject(config);
     expect([...adapter.tensors.keys()]).toEqual(tensors.map(({ name }) => name));
@@ -85,7 +85,7 @@ describe("writeAdapter and readAdapter", () => {
       const text = await folder.readText("adapter_config.json");
       expect(text).toContain('"lora_dropout": 0.0'); // PEFT's own type: a float
       const of = JSON.parse(readFileSync(join(home, "adapter_config.json"), "utf8"));
-      // every field that is written is as PEFT writes it, and what is left out says nothing
+      // every written field equals PEFT's, and omitted fields have default values
       expect(of).toMatchObject(JSON.parse(text));
       for (const name of Object.keys(of)) {
         if (name in JSON.parse(text) || name === "peft_version") continue;
@@ -118,7 +118,7 @@ describe("writeAdapter and readAdapter", () => {
     await expect(reading).rejects.toThrow(field);
   });
 
-  it("accept what does not change the numbers", async () => {
+  it("accept fields that do not change the result", async () => {
     const folder = await written({
       peft_version: "0.99.0",
       revision: "main",
@@ -154,22 +154,22 @@ describe("writeAdapter and readAdapter", () => {
     await expect(readAdapter(await written({ [field]: value }))).rejects.toThrow(field);
   });
 
-  it("refuse a rank that is not the tensors', a lone A and foreign tensors", async () => {
+  it("refuse a rank that differs from the tensors, a lone A and unknown tensors", async () => {
     const save = (list: AdapterTensor[], change: Partial<AdapterConfig> = {}) =>
       writeAdapter(memoryFolder(), { ...config, ...change }, list);
     await expect(save(tensors.slice(0, 1))).rejects.toThrow(/lora_B\.weight is missing/);
     await expect(save([])).rejects.toThrow(/no LoRA matrices/);
     await expect(save(tensors, { r: 0 })).rejects.toThrow(/r must be a whole number ≥ 1, not 0/);
-    await expect(save([{ ...tensors[0]!, shape: [2, 4] }])).rejects.toThrow(/takes 8 values, and its data has 6/);
+    await expect(save([{ ...tensors[0]!, shape: [2, 4] }])).rejects.toThrow(/needs 8 values, but its data has 6/);
     await expect(save([{ ...tensors[0]!, name: "base_model.model.lm_head.weight" }])).rejects.toThrow(
-      /lm_head\.weight is no name/,
+      /lm_head\.weight is not the name of an adapter tensor/,
     );
     const other = { ...tensors[1]!, shape: [8, 1] };
     await expect(save([tensors[0]!, other])).rejects.toThrow(/their ranks 2 and 1 differ/);
     await expect(save([tensors[0]!, other])).rejects.toThrow(ShapeError);
   });
 
-  it("leave the old adapter when the new one is refused", async () => {
+  it("keep the old adapter if the new one is refused", async () => {
     const folder = await written();
     await expect(writeAdapter(folder, { ...config, r: 0 }, tensors)).rejects.toThrow(FormatError);
     expect((await readAdapter(folder)).config.r).toBe(2);

@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { Sha256 } from "../../src/io/sha256.ts";
 
 describe("Sha256", () => {
-  it("agrees with node:crypto at every length around a block, however the bytes are cut", () => {
+  it("agrees with node:crypto at every length around a block, for any division into parts", () => {
     const bytes = Uint8Array.from({ length: 300 }, (_, i) => (i * 151 + 7) & 255);
     for (let length = 0; length <= 300; length++) {
       const message = bytes.subarray(0, length);

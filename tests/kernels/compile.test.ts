@@ -11,10 +11,10 @@ import { tileCandidates, tileKey } from "../../src/kernels/matmul/matmul-tile.ts
 import { profileFor } from "../gpu/adapters.ts";
 import { nullGpu } from "../gpu/open.ts";
 
-// Dawn's null backend validates and compiles without a GPU. The device has WebGPU's default limits, so that what passes
-// here asks no adapter for more than every adapter gives: 8 storage buffers, 256 threads, 16 KiB of workgroup memory.
+// Dawn's null backend validates and compiles without a GPU. The device has WebGPU's default limits, so that kernels
+// that pass here need only what every adapter has: 8 storage buffers, 256 threads, 16 KiB of workgroup memory.
 
-// Nothing is computed, so nothing is compared: the two references that cost most are left out.
+// Nothing is computed or compared, so the two most expensive references are left out.
 vi.mock("../../src/kernels/matmul/matmul.ts", async (original) => ({
   ...(await original<object>()),
   matmulReference: (_a: unknown, _b: unknown, [m, n]: number[]) => new Float64Array(m * n),
@@ -48,7 +48,7 @@ async function compile(gpu: Gpu, item: KernelCase): Promise<void> {
   await gpu.settle();
 }
 
-/** The shaders of which at least one variant compiled, whatever the adapter. */
+/** Shaders with at least one compiled variant, on any adapter. */
 const compiled = new Set<unknown>();
 
 const opened: Gpu[] = [];
@@ -99,7 +99,7 @@ const modulesOf = async (folder: string, ending: string) => {
   );
 };
 
-it("no shader goes uncompiled", async () => {
+it("every shader is compiled", async () => {
   const modules = await modulesOf("shaders", ".wgsl.ts");
   expect(modules.length).toBeGreaterThan(8);
   const missed = modules.flatMap(([file, module]) =>
@@ -110,7 +110,7 @@ it("no shader goes uncompiled", async () => {
   expect(missed).toEqual([]);
 });
 
-it("no kernel's cases are left out of the self-test, and each has a name of its own", async () => {
+it("the self-test includes every kernel's cases, with unique names", async () => {
   const modules = await modulesOf("src/kernels", ".cases.ts");
   expect(modules.length).toBeGreaterThan(8);
   const all = new Set(allCases);

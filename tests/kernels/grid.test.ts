@@ -8,7 +8,7 @@ import { useGpu } from "./harness.ts";
 
 const device = useGpu();
 
-/** The device, pretending that no binding may be longer. */
+/** The device with a lower limit for bindings. */
 function withBindingsOf(bytes: number): Gpu {
   const gpu = device();
   const limits = { maxComputeWorkgroupsPerDimension: 65_535, maxStorageBufferBindingSize: bytes };
@@ -29,7 +29,7 @@ describe("arrays longer than a binding", () => {
     expect(result.ok, `${result.what}: ${result.worst}`).toBe(true);
   });
 
-  it("are cut where a binding may begin", () => {
+  it("are split at binding alignments", () => {
     const parts = ranges(withBindingsOf(1200).recorder(), 894, 64);
     expect(parts).toEqual([
       { start: 0, count: 256 },
@@ -40,7 +40,7 @@ describe("arrays longer than a binding", () => {
   });
 });
 
-it("rows past 65 535 go on along z", async () => {
+it("rows beyond 65 535 continue along z", async () => {
   const gpu = device();
   const [rows, most] = [140_001, 150_000];
   const values = Float32Array.from({ length: most }, (_, i) => i);

@@ -5,7 +5,7 @@ import { openAdapter } from "../../src/platform/index.ts";
 
 let gpu: Gpu | undefined;
 
-/** The test file's own device; a machine without an adapter fails the test rather than skipping it. */
+/** The test file's own device; without an adapter, the test fails instead of being skipped. */
 export function useGpu(): () => Gpu {
   beforeAll(async () => {
     const { adapter, waiting, f16 } = await openAdapter();
@@ -15,7 +15,7 @@ export function useGpu(): () => Gpu {
   return () => gpu!;
 }
 
-/** One test a case: within its tolerance, no NaN, nothing written past an end. */
+/** One test per case: within its tolerance, no NaN, no writes past an end. */
 export function describeCases(title: string, cases: readonly KernelCase[]): void {
   describe(title, () => {
     const device = useGpu();

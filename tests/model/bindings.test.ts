@@ -7,7 +7,7 @@ import { useGpu } from "../kernels/harness.ts";
 import { integers, tinyModel } from "../train/fixtures.ts";
 import { PROJECTIONS } from "./projections.ts";
 
-// Adapters whose bindings are small get the same numbers from more dispatches.
+// Adapters with small bindings give the same numbers with more dispatches.
 
 const gpu = useGpu();
 
@@ -75,7 +75,7 @@ it("layers that one binding cannot hold together are computed one by one", async
   expect(relativeError(got.grads, want.grads)).toBeLessThan(1e-5);
 });
 
-it("activations that are kept give the very gradients that recomputed ones do", async () => {
+it("kept and recomputed activations give identical gradients", async () => {
   const model = await load(0.25);
   const want = await gradients(model);
   model.gradient_checkpointing = false;
@@ -83,10 +83,10 @@ it("activations that are kept give the very gradients that recomputed ones do", 
   expect(relativeError(got.logp, want.logp)).toBeLessThan(1e-6);
   expect(relativeError(got.grads, want.grads)).toBeLessThan(1e-6);
   const again = await within(64 * 320 * 4, () => gradients(model));
-  expect(relativeError(again.grads, want.grads)).toBeGreaterThan(1e-3); // other rows are dropped then
+  expect(relativeError(again.grads, want.grads)).toBeGreaterThan(1e-3); // the dropout mask differs then
 });
 
-it("the MLP takes as many rows at a time as a binding holds", async () => {
+it("the MLP processes as many rows at once as fit a binding", async () => {
   const model = await load(0);
   const want = await gradients(model);
   const got = await within(64 * 320 * 4, () => gradients(model)); // 64 rows of gate and up

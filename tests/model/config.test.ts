@@ -29,7 +29,7 @@ describe("parseModelConfig", () => {
     expect(qwen3).toMatchObject({ model_type: "qwen3", head_dim: 128, attention_bias: false });
   });
 
-  it("takes rope_theta in both spellings, and 10000 where there is none", () => {
+  it("reads rope_theta in both spellings, with default 10000", () => {
     const { rope_theta: _, ...without } = base();
     expect(parseModelConfig(without).rope_theta).toBe(10_000);
     const nested = { ...without, rope_parameters: { rope_theta: 5e5, rope_type: "default" } };
@@ -75,7 +75,7 @@ describe("parseModelConfig", () => {
     [{ vocab_size: undefined }, /vocab_size must be a positive integer, got nothing/],
     [{ num_hidden_layers: 2.5 }, /num_hidden_layers must be a positive integer, got 2\.5/],
     [{ num_hidden_layers: 1e9 }, /num_hidden_layers is 1000000000; at most 4096/],
-    [{ num_key_value_heads: 3 }, /num_attention_heads 14 is no multiple of num_key_value_heads 3/],
+    [{ num_key_value_heads: 3 }, /num_attention_heads 14 is not a multiple of num_key_value_heads 3/],
     [{ rope_theta: 0 }, /rope_theta must be a number above 1, got 0/],
     [{ rms_norm_eps: -1 }, /rms_norm_eps must be a positive number, got -1/],
     [{ rope_scaling: { type: "yarn" } }, /rope_scaling\.factor must be a positive number, got nothing/],
@@ -94,11 +94,11 @@ describe("rotary frequencies", () => {
     for (const [i, f] of frequencies.entries()) expect(Math.abs(f * 1e6 ** ((2 * i) / 64) - 1)).toBeLessThan(1e-6);
   });
 
-  it("with Qwen2.5's YaRN setting keep what turns often, divide by 4 what does not turn once, and ramp between", () => {
+  it("with Qwen2.5's YaRN setting keep frequencies that rotate often, divide by 4 those that rotate less than once, and ramp between", () => {
     const plain = inverseFrequencies(parse());
     const got = inverseFrequencies(yarn);
     const turns = (i: number) => (32_768 * 1e6 ** ((-2 * i) / 64)) / (2 * Math.PI);
-    /** index (not whole) of the dimension that turns so often over the original context, by bisection */
+    /** index (not an integer) of the dimension that rotates this often over the original context, by bisection */
     const indexOf = (wanted: number) => {
       let [low, high] = [0, 64];
       for (let n = 0; n < 80; n++)

@@ -9,7 +9,7 @@ import { decodeStep } from "../../src/model/generate/decode.ts";
 import type { Transformer } from "../../src/model/transformer.ts";
 import { PROJECTIONS } from "./projections.ts";
 
-// What a block costs in dispatches, LoRA on its seven projections: a model of one more block, less the model.
+// Dispatches of a block with LoRA on its seven projections: the difference between models with one more block.
 
 const LORA: LoraConfig = { r: 16, lora_alpha: 32, lora_dropout: 0, use_rslora: false, target_modules: PROJECTIONS };
 const GPU = { maxBufferSize: 2 ** 31, maxStorageBufferBindingSize: 2 ** 31 };
@@ -32,7 +32,7 @@ function modelOf(layers: number, model_type: "qwen2" | "qwen3", lora: LoraConfig
   return buildModel(fakeGpu({ limits: GPU }), parseModelConfig(config, model_type), { lora }, () => "bf16").model;
 }
 
-/** Dispatches that recording something takes. */
+/** Number of dispatches in a recording. */
 function count(model: Transformer, run: (record: Recorder) => void): number {
   const dispatch = vi.spyOn(Recorder.prototype, "dispatch");
   try {
@@ -49,7 +49,7 @@ function aBlock(
   lora: LoraConfig,
   run: (model: Transformer) => (record: Recorder) => void,
 ): number {
-  // the first block has no gradient to hand on, so that it is the further ones that are counted
+  // the first block passes no gradient on, so count a further block
   const [two, three] = [2, 3].map((layers) => {
     const model = modelOf(layers, type, lora);
     return count(model, run(model));
@@ -91,7 +91,7 @@ describe("a block of Qwen2 with LoRA on seven projections", () => {
     expect(backward).toBeLessThanOrEqual(30);
   });
 
-  it("takes at most 10 a token in decoding, however long the context", () => {
+  it("takes at most 10 per token in decoding, for any context length", () => {
     for (const longest of [20, 200]) expect(aBlock("qwen2", LORA, decoding(longest))).toBeLessThanOrEqual(10);
   });
 });

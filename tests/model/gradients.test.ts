@@ -18,7 +18,7 @@ const MODELS = {
 };
 const LORA = { r: 3, lora_alpha: 6, lora_dropout: 0, use_rslora: false, target_modules: PROJECTIONS };
 
-describe.each(Object.entries(MODELS))("a whole model's gradients are its finite differences: %s", (_, spec) => {
+describe.each(Object.entries(MODELS))("a whole model's gradients equal finite differences: %s", (_, spec) => {
   it.each([
     ["all weights, blocks recomputed", { lora: null, recompute: true }],
     ["all weights, activations kept", { lora: null, recompute: false }],

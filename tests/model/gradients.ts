@@ -14,7 +14,7 @@ import { ReferenceModel, type ReferencePairs } from "./reference.ts";
 
 /** Step of the central difference, in float64. */
 const STEP = 1e-5;
-/** Entries of each parameter that are checked. */
+/** Number of entries to check per parameter. */
 const ENTRIES = 4;
 
 export interface GradientCheck {
@@ -24,7 +24,7 @@ export interface GradientCheck {
   width?: number;
 }
 
-/** Sequences of unlike lengths, packed, of tokens below `vocab`; the first third of each has no labels. */
+/** Packed sequences of different lengths, with tokens below `vocab`; the first third of each has no labels. */
 export function packedBatch(lengths: readonly number[], vocab: number): { batch: PackedBatch; labels: number[] } {
   const next = integers(11);
   const input_ids = lengths.flatMap((length) => Array.from({ length }, () => next(vocab)));
@@ -35,7 +35,7 @@ export function packedBatch(lengths: readonly number[], vocab: number): { batch:
   return { batch: { input_ids, position_ids, cu_seqlens }, labels };
 }
 
-/** The same sequences, each filled up to `width` with a token that has no label, as batches with padding have it. */
+/** The same sequences, each padded to `width` with an unlabelled token. */
 function padded({ input_ids, cu_seqlens }: PackedBatch, labels: readonly number[], width: number) {
   const rows = Array.from({ length: cu_seqlens.length - 1 }, (_, s) => [cu_seqlens[s], cu_seqlens[s + 1]]);
   const fill = (values: ArrayLike<number>, with_: number) =>
@@ -53,8 +53,8 @@ function padded({ input_ids, cu_seqlens }: PackedBatch, labels: readonly number[
 }
 
 /**
- * Compares a whole model's loss with float64, and the gradients of every parameter with central differences of it, a few
- * entries each.
+ * Compares a whole model's loss with float64, and a few gradients of every parameter with central differences of the
+ * loss.
  *
  * @param lora trains an adapter whose B is not 0; null trains all weights
  * @param width tokens that each sequence is padded to, which must change nothing; absent: packed

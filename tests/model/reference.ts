@@ -8,7 +8,7 @@ export type ReferenceWeights = ReadonlyMap<string, Float64Array>;
 /** LoRA pairs by module path: `s·B·A` is added to the module's matrix. */
 export type ReferencePairs = ReadonlyMap<string, { a: Float64Array; b: Float64Array; r: number; scale: number }>;
 
-/** y = x·Wᵀ + b, with W as a checkpoint has it `[out, inner]`. */
+/** y = x·Wᵀ + b, with W `[out, inner]` as in a checkpoint. */
 function linear(x: Float64Array, w: Float64Array, inner: number, bias?: Float64Array): Float64Array {
   const [rows, out] = [x.length / inner, w.length / inner];
   const y = new Float64Array(rows * out);
@@ -36,8 +36,7 @@ function norm(x: Float64Array, w: Float64Array, eps: number): Float64Array {
 }
 
 /**
- * A decoder's forward pass in float64 from its description, one sequence at a time: what gradients by finite differences
- * are taken of.
+ * A decoder's forward pass in float64 from its description, one sequence at a time: the basis of finite differences.
  */
 export class ReferenceModel {
   private readonly config: ModelConfig;

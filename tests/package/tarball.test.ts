@@ -18,7 +18,7 @@ import ts from "typescript";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { packPackage, ROOT } from "../../scripts/check-package/pack.ts";
 
-// What users get is the tarball, not the tree: packed once, from a copy of the sources.
+// Users get the tarball, not the tree: packed once, from a copy of the sources.
 const temporary = mkdtempSync(join(tmpdir(), "qwench-tarball-"));
 const project = join(temporary, "project");
 const installed = join(project, "node_modules/qwench");
@@ -54,7 +54,7 @@ const entries = () => Object.keys(manifest.exports).filter((name) => !name.endsW
 const specifier = (entry: string) => entry.replace(/^\./, "qwench");
 
 describe("the tarball", () => {
-  test("holds every file that package.json names, the embedded model and the recipes, and no source", () => {
+  test("contains every file of package.json, the embedded model and the recipes, and no sources", () => {
     const paths = Object.values(manifest.exports)
       .flatMap((to) => (typeof to === "string" ? [to] : Object.values(to)))
       .concat(Object.values(manifest.bin));
@@ -69,7 +69,7 @@ describe("the tarball", () => {
     expect([...files].filter((path) => /(?<!\.d)\.ts$/.test(path))).toEqual([]);
   });
 
-  test("exports what the sources export, and nothing by accident", async () => {
+  test("has exactly the exports of the sources", async () => {
     const sources = {
       qwench: "src/index.ts",
       "qwench/client": "src/client.ts",
@@ -89,7 +89,7 @@ describe("the tarball", () => {
     expect(found["qwench/widget"]).toEqual(["default"]);
   });
 
-  test("imports its dependencies and no others, and each of them", () => {
+  test("imports exactly its dependencies", () => {
     const used = new Set<string>();
     for (const path of files) {
       if (!/^dist\/[^/]+\.js$|^dist\/types\/.*\.d\.ts$/.test(path)) continue;
@@ -103,7 +103,7 @@ describe("the tarball", () => {
     expect([...used].sort()).toEqual(Object.keys(manifest.dependencies).sort());
   });
 
-  test("runs as a program, with the recipes that it holds", () => {
+  test("runs as a program, with its recipes", () => {
     expect(node(join(installed, manifest.bin.qwench), "recipe")).toContain("gsm8k-grpo-0.5b");
     expect(node(join(installed, manifest.bin.qwench), "plan")).toMatch(/peak|memory/i);
   });
@@ -113,7 +113,7 @@ describe("the tarball", () => {
       join(project, "server.js"),
       `import { createTrainer } from "qwench/client"; try { createTrainer(); } catch (error) { console.log(error.message); }`,
     );
-    expect(node("server.js")).toMatch(/^Cannot make a trainer here: createTrainer\(\) needs a browser's page/);
+    expect(node("server.js")).toMatch(/^Cannot make a trainer here: createTrainer\(\) needs a browser page/);
   });
 
   test("has types that compile where libraries are checked too", () => {
@@ -137,7 +137,7 @@ export const open = async (adapter: GPUAdapter): Promise<GPUDevice> => (await en
   });
 });
 
-describe("what is written about the package", () => {
+describe("documentation of the package", () => {
   const texts = ["README.md", "CONTRIBUTING.md", "demo/notebooks", "docs", "examples"]
     .map((path) => join(ROOT, path))
     .filter((path) => existsSync(path))

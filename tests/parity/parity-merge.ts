@@ -22,7 +22,7 @@ import { shiftedTargets, type Transformer } from "../../src/model/transformer.ts
 import { type GoldenBatch, type ParityRow, readBatch, readTensors, unpad } from "./parity-model.ts";
 
 const DTYPES: readonly FloatDtype[] = ["F32", "F16", "BF16"];
-/** As any forward pass in f32. */
+/** The tolerance of any forward pass in f32. */
 const TOLERANCE = 1e-4;
 
 async function lossOf(model: Transformer, batch: GoldenBatch): Promise<number> {
@@ -33,13 +33,13 @@ async function lossOf(model: Transformer, batch: GoldenBatch): Promise<number> {
   return -new Float32Array(await logp).reduce((sum, v) => sum + v, 0) / targets.rows.length;
 }
 
-/** Values as a dtype rounds them, widened again. */
+/** Values rounded to a dtype and widened again. */
 function rounded(values: Float32Array, dtype: FloatDtype): Float32Array {
   if (dtype === "F32") return values;
   return toFloat32(bytesOf(dtype === "F16" ? f32ToF16(values) : f32ToBf16(values)), dtype);
 }
 
-/** W + s·B·A of every tensor, summed in float64 and rounded once: by plain loops, from the files. */
+/** W + s·B·A of every tensor, summed in float64 and rounded once: with plain loops, from the files. */
 async function mergedByHand(checkpoint: Checkpoint, adapterFolder: Folder): Promise<Map<string, Float32Array>> {
   const config = parseModelConfig(checkpoint.config);
   const { adapter, lora } = await openAdapterFor(config, adapterFolder);
@@ -66,8 +66,8 @@ async function mergedByHand(checkpoint: Checkpoint, adapterFolder: Folder): Prom
 
 /**
  * Merges the adapter of a model case into its base, writes it, and compares it with the merge by hand rounded to the same
- * type, weight by weight and in its logits: what a 16-bit type takes from a model is no fault of a merge. In f32 it is
- * compared with the adapter itself too.
+ * type, weight by weight and in its logits: the rounding of a 16-bit type is not an error of the merge. In f32, it is
+ * also compared with the adapter itself.
  */
 export async function mergeParity(gpu: Gpu, folder: Folder, name: string): Promise<ParityRow[]> {
   const golden = JSON.parse(await folder.readText("case.json"));
@@ -90,7 +90,7 @@ export async function mergeParity(gpu: Gpu, folder: Folder, name: string): Promi
       worst = Math.max(worst, relativeError(toFloat32(await opened.read(key), dtype), should));
       tensors.push({ name: key, dtype: "F32", shape: checkpoint.weights.get(key)!.shape, data: bytesOf(should) });
     }
-    // a value between two that the type has may be rounded either way: one step of it, and no more
+    // a value between two neighbours of the dtype may be rounded either way: allow one step
     const step = { F32: TOLERANCE, F16: 2 ** -10, BF16: 2 ** -7 }[dtype];
     rows.push({ case: name, check: `merged in ${dtype} weights`, worst, tolerance: step });
     const model = await loadModel(gpu, opened);

@@ -73,7 +73,10 @@ export async function readBatch(folder: Folder): Promise<GoldenBatch> {
   return { ...batch, labels: Int32Array.from(batch.labels), rows, width };
 }
 
-/** Takes what belongs to real tokens out of a padded [rows, width, each] array; `drop` tokens at each sequence's end are left out. */
+/**
+ * Extracts the values of real tokens from a padded [rows, width, each] array, without the last `drop` tokens of each
+ * sequence.
+ */
 export function unpad(
   padded: Float32Array,
   batch: GoldenBatch,
@@ -93,7 +96,7 @@ export function unpad(
   return out;
 }
 
-/** Loss (mean over labelled tokens) and the gradients of everything that the model trains. */
+/** Loss (mean over labelled tokens) and the gradients of all trainable parameters. */
 async function lossAndGrads(
   model: Transformer,
   batch: GoldenBatch,
@@ -193,7 +196,7 @@ export async function modelParity(gpu: Gpu, folder: Folder, name: string, dtype:
   const { loss, grads } = await lossAndGrads(tuned, batch);
   add("lora_loss", Math.abs(loss - golden.lora_loss) / golden.lora_loss, 1e-5);
   add("lora_grads", worstGradient(grads, await readTensors(folder, "lora_grads.safetensors")), 1e-4);
-  if (dtype !== "auto") return rows; // rounded weights may prefer another token where two are close
+  if (dtype !== "auto") return rows; // rounded weights may choose another token if two are close
   let different = 0;
   for (const { prompt, completion } of golden.greedy_with_adapter ?? []) {
     const got = await greedy(tuned, prompt, completion.length);

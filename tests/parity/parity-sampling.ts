@@ -17,7 +17,7 @@ export function contextBits(context: readonly number[], vocab: number): Uint32Ar
   return bits;
 }
 
-/** The distribution that the processors leave on the GPU, for each setting of a golden sampling folder. */
+/** The processed distribution on the GPU, for each setting of a golden sampling folder. */
 export async function samplingParity(gpu: Gpu, folder: Folder, name: string): Promise<ParityRow[]> {
   const cases: SamplingCase[] = JSON.parse(await folder.readText("cases.json"));
   const tensors = await readTensors(folder, "tensors.safetensors");

@@ -9,10 +9,10 @@ import { GOLDEN, sharedPath } from "../shared.ts";
 import { runParity } from "./parity.ts";
 import type { ParityRow } from "./parity-model.ts";
 
-/** More golden cases, of sizes that divide nothing and in bf16, where they are at hand. */
+/** More golden cases, with odd sizes and in bf16, if available. */
 const more = sharedPath("golden/qwen2_odd");
 
-/** Copies a folder into memory under another name: the cases' names must not matter. */
+/** Copies a folder into memory under another name: the names of cases must not matter. */
 async function copy(from: Folder, to: Folder): Promise<void> {
   for (const name of await from.list()) {
     const source = await from.open(name);
@@ -61,15 +61,15 @@ describe("parity", () => {
       "adapter at the end",
     ])
       expect(checks).toContain(name);
-    // each case was run, and each tells more than it must
-    for (const name of ["qwen2", "qwen3", "sft", "grpo", "sampling", "schedules", "advantages"])
+    // each case ran, with more rows than the minimum
+    for (const name of ["qwen2", "qwen3", "sft", "sft_packed", "grpo", "sampling", "schedules", "advantages"])
       expect(new Set(rows.map((row) => row.case))).toContain(name);
     expect(rows.filter((row) => row.case === "grpo").length).toBeGreaterThan(20);
     for (const { check: name, worst, case: title } of rows)
       if (name.endsWith("logits") && !title.includes("float16") && !/F16/.test(name)) expect(worst).toBeLessThan(2e-5);
   });
 
-  it.skipIf(!more)("agrees with them where sizes divide nothing", async () => {
+  it.skipIf(!more)("agrees with them for odd sizes", async () => {
     const whole = memoryFolder("golden");
     await copy(nodeFolder(more!), whole.folder("qwen2_odd"));
     const { rows, failed } = await check(whole);
@@ -77,7 +77,7 @@ describe("parity", () => {
     expect(rows.length).toBeGreaterThan(15);
   });
 
-  it("fails on a golden case with a number changed, each check by itself", async () => {
+  it("fails on a golden case with a changed number, each check separately", async () => {
     const whole = memoryFolder("golden");
     await copy(nodeFolder(`${GOLDEN}/qwen2`), whole.folder("any name"));
     const folder = whole.folder("any name");
@@ -132,7 +132,7 @@ describe("parity", () => {
     expect(left).toEqual(["notes.json"]);
   });
 
-  it("fails where there is nothing to check", async () => {
+  it("fails if there is nothing to check", async () => {
     await expect(check(memoryFolder("empty"))).rejects.toThrow(NotFoundError);
   });
 });

@@ -39,7 +39,7 @@ interface ScheduleCase {
   lr: number[];
 }
 
-/** Runs every check that a golden folder holds; `onRow` sees each as it is done. */
+/** Runs every check of a golden folder; calls `onRow` for each. */
 export async function runParity(
   gpu: Gpu,
   folder: Folder,

@@ -10,7 +10,7 @@ import { nodeFolder } from "../../src/platform/node/fs.ts";
 import { run } from "../cli/e2e.ts";
 import { useGpu } from "../kernels/harness.ts";
 
-// The libraries themselves load what Qwench writes. QWENCH_PYTHON: a Python with torch, transformers 5, PEFT and gguf.
+// The libraries themselves load Qwench's exports. QWENCH_PYTHON: a Python with torch, transformers 5, PEFT and gguf.
 const python = process.env.QWENCH_PYTHON;
 const base = new URL("../../assets/tiny", import.meta.url).pathname;
 const IDS = [5, 9, 33, 100, 7, 8];

@@ -349,7 +349,6 @@ describe("YAML", () => {
       "vllm_gpu_memory_utilization",
       "warmup_ratio",
       "bf16",
-      "report_to",
     ]);
   });
 

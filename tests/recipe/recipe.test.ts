@@ -143,7 +143,7 @@ describe("values", () => {
     expect(() => recipe(input)).toThrow(message);
   });
 
-  test.each([[null], [[]], ["lora_r: 1"], [7]])("%j is no recipe", (input) => {
+  test.each([[null], [[]], ["lora_r: 1"], [7]])("%j is not a recipe", (input) => {
     expect(() => recipe(input)).toThrow("A recipe must be a mapping of names to values");
   });
 });
@@ -184,7 +184,7 @@ describe("names", () => {
     expect(parsed.notes).toEqual([`${old} is an old name: ${name} is meant`]);
   });
 
-  test("old names that say nothing give no note, and two names with two values are refused", () => {
+  test("old names without an effect give no note, and two names with two values are refused", () => {
     expect(sft({ warmup_ratio: 0, warmup_steps: 5, torch_dtype: null }).notes).toEqual([]);
     expect(recipe({ warmup_ratio: 0, warmup_steps: 5 }).warmup_steps).toBe(5);
     expect(() => recipe({ max_length: 1024, max_seq_length: 512 })).toThrow(
@@ -193,7 +193,7 @@ describe("names", () => {
     expect(() => recipe({ warmup_ratio: 1.5 })).toThrow("warmup_ratio must be a number of at least 0 and below 1");
   });
 
-  test("of TRL's that change nothing are noted; those that cannot be done are refused with the reason", () => {
+  test("TRL's options without an effect give a note; unsupported ones are refused with the reason", () => {
     const { notes } = sft({ bf16: true, attn_implementation: "sdpa", report_to: "none", fp16: false, deepspeed: null });
     expect(notes).toHaveLength(2);
     expect(notes[0]).toMatch(/^bf16 is ignored: WebGPU has no bf16 arithmetic/);
@@ -208,7 +208,7 @@ describe("names", () => {
 });
 
 describe("rules that span fields", () => {
-  test("schedules take their own arguments only", () => {
+  test("schedules accept only their own arguments", () => {
     const kwargs = { lr_scheduler_type: "cosine_with_min_lr", lr_scheduler_kwargs: '{"min_lr_rate": 0.1}' };
     expect(recipe(kwargs).lr_scheduler_kwargs).toEqual({ min_lr_rate: 0.1 });
     expect(() => recipe({ lr_scheduler_type: "cosine_with_min_lr" })).toThrow("needs either min_lr or min_lr_rate");
@@ -263,7 +263,7 @@ describe("YAML", () => {
     expect(parsed.notes).toEqual(["max_seq_length is an old name: max_length is meant"]);
   });
 
-  test("what is written reads back the same, and says where our defaults are not TRL's", () => {
+  test("a written recipe reads back the same, and marks defaults that differ from TRL's", () => {
     const input: Record<string, FieldValue> = {
       model_name_or_path: "Qwen/Qwen2.5-0.5B",
       lora_target_modules: ["q_proj", "v_proj"],

@@ -75,7 +75,7 @@ describe("renderComparison", () => {
     expect(html).not.toContain("majority %");
   });
 
-  it("escapes all text, wherever it comes from", () => {
+  it("escapes text from all sources", () => {
     const texts = [evil, "two"];
     const options = { dataset: evil, texts, ids: [evil, "b"], sources: [evil, "b"] };
     const lost: Told[] = [
@@ -93,7 +93,7 @@ describe("renderComparison", () => {
     expect(html.match(/&lt;img src=x/g)!.length).toBeGreaterThan(10);
   });
 
-  it("asks for nothing from outside and forbids it", () => {
+  it("loads nothing from outside, and forbids it", () => {
     const html = page(["a", [[1, 1]]], ["b", [[0, 1]]]);
     expect(html).not.toMatch(/https?:\/\/|\/\/[a-z]|@import|url\(|\bsrc=|<link|<iframe/i);
     expect(html).toMatch(/Content-Security-Policy" content="default-src 'none'; .*script-src 'sha256-[\w+/=]{44}'"/);

@@ -54,7 +54,7 @@ const html = (records: EvalRecord[], n = 4) =>
   );
 
 describe("an evaluation's report", () => {
-  it("escapes all text, asks for nothing from outside and forbids it", () => {
+  it("escapes all text, loads nothing from outside, and forbids it", () => {
     const page = html(recordsOf(6, () => evil));
     expect(page).not.toContain("<img");
     expect(page).not.toContain("alert('");

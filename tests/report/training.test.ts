@@ -58,7 +58,7 @@ describe("renderReport", () => {
     expect(html).toContain("system_prompt: &lt;b&gt;&amp;");
   });
 
-  test("escapes all text, wherever it comes from", () => {
+  test("escapes text from all sources", () => {
     const html = renderReport({
       title: evil,
       subtitle: evil,
@@ -74,7 +74,7 @@ describe("renderReport", () => {
     expect(html.match(/<\/script>/g)).toHaveLength(1);
   });
 
-  test("asks for nothing from outside and forbids it", () => {
+  test("loads nothing from outside, and forbids it", () => {
     const html = renderReport({ title: "run", recipe, logs });
     expect(html).not.toMatch(/https?:\/\/|\/\/[a-z]|@import|url\(|\bsrc=|<link|<iframe/i);
     expect(html).toMatch(/Content-Security-Policy" content="default-src 'none'; .*script-src 'sha256-[\w+/=]{44}'"/);
@@ -174,7 +174,7 @@ describe("a GRPO run's report", () => {
     expect(shown).toMatch(/…$/);
   });
 
-  test("escapes what a model wrote, wherever it lands", () => {
+  test("escapes a model's text in all places", () => {
     const rotten = {
       ...completion,
       prompt: `<|im_start|>user\n${evil.repeat(30)}`,
@@ -228,7 +228,7 @@ describe("charts", () => {
     }
   });
 
-  test("the pen lifts at a point that is not finite", () => {
+  test("a line breaks at a point that is not finite", () => {
     const d =
       /class="line s0" d="([^"]*)"/.exec(
         draw([
@@ -242,7 +242,7 @@ describe("charts", () => {
     expect(d.match(/L/g)).toHaveLength(1);
   });
 
-  test("ticks are round and within; axes reach zero when near", () => {
+  test("ticks are round and in range; axes extend to a nearby zero", () => {
     expect(ticks(0, 1, 4)).toEqual([0, 0.5, 1]);
     expect(ticks(0.1, 0.35, 4)).toEqual([0.1, 0.2, 0.3]);
     expect(ticks(3, 3, 4)).toEqual([3]);

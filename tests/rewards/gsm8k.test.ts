@@ -44,8 +44,10 @@ describe("answers", () => {
     expect(goldAnswer({ answer: "(1, 2)" })).toBe("(1, 2)");
     expect(goldAnswer({ answer: "1,2" })).toBe("1,2");
     expect(goldAnswer({ answer: 7 })).toBe("7");
-    expect(() => goldAnswer({ question: "?" })).toThrow("answer, and the row's is missing; its columns: question");
-    expect(() => goldAnswer({ answer: null })).toThrow("the row's is null");
+    expect(() => goldAnswer({ question: "?" })).toThrow(
+      "answer, but the row's answer is missing; the row's columns: question",
+    );
+    expect(() => goldAnswer({ answer: null })).toThrow("the row's answer is null");
   });
 
   it.each([
@@ -64,7 +66,7 @@ describe("answers", () => {
     [".", null],
     ["1 2", null],
     [`${"1".repeat(100_000)}x`, null],
-  ])("reads %.20j as Python's float does: %j", (text, value) => {
+  ])("parses %.20j like Python's float: %j", (text, value) => {
     expect(parseFloatStrict(text)).toEqual(value);
   });
 
@@ -76,14 +78,16 @@ describe("answers", () => {
 });
 
 describe("the five rewards of the GSM8K recipe", () => {
-  it("are all there, under their own names", () => {
+  it("exist under their own names", () => {
     expect(GSM8K_REWARDS).toHaveLength(5);
     expect(GSM8K_REWARDS.map((name) => score(name, PERFECT))).toEqual([0.5, 0.5, 0.5, 0.5, 2]);
     for (const name of GSM8K_REWARDS) expect(REWARDS).toHaveProperty(name);
-    expect(() => rewardNamed("toString")).toThrow('There is no reward function "toString": correctness_reward_func,');
+    expect(() => rewardNamed("toString")).toThrow(
+      'There is no reward function "toString"; functions: correctness_reward_func,',
+    );
   });
 
-  it("take a conversation's first message as they take text", () => {
+  it("treat a conversation's first message like text", () => {
     const turn = [{ role: "assistant", content: PERFECT }];
     for (const name of GSM8K_REWARDS) expect(score(name, turn)).toBe(score(name, PERFECT));
     expect(score("int_reward_func", [])).toBe(0);
@@ -177,7 +181,7 @@ describe("format and answer rewards with partial credit", () => {
     expect(pattern.test(text) ? 3 : 0).toBe(reward);
   });
 
-  it("a degenerate completion takes no time", () => {
+  it("a degenerate completion is scored quickly", () => {
     const spent = cpuTime();
     expect(score("match_format_exactly", `${S.repeat(400)}${E.repeat(400)}${O.repeat(400)}${C.repeat(400)}x`)).toBe(0);
     expect(score("check_numbers", O.repeat(2000))).toBe(0);

@@ -8,7 +8,7 @@ import { cpuTime } from "../cpu-time.ts";
 interface Given {
   answer?: unknown;
   solution?: unknown;
-  /** tokens of each completion, by how many there are */
+  /** number of tokens of each completion */
   lengths?: number[];
   ids?: number[][];
   parameters?: Partial<RewardParameters>;
@@ -49,11 +49,11 @@ describe("accuracy", () => {
     expect(score("accuracy_reward", text, given)).toBe(reward);
   });
 
-  it("asks for an answer or a solution", () => {
+  it("requires an answer or a solution", () => {
     expect(() => score("accuracy", "\\boxed{1}", {})).toThrow("compares with the column answer");
   });
 
-  it("behind the reasoning counts what follows it", () => {
+  it("after reasoning, grades only the text after it", () => {
     const one = (text: string) => score("reasoning_accuracy_reward", text, { answer: "1/3" });
     expect(one("<think> hm </think> The final answer is \\boxed{\\frac{1}{3}}")).toBe(1);
     expect(one("<think> hm </think> The final answer is \\boxed{\\frac{1}{2}}")).toBe(0);
@@ -78,7 +78,7 @@ describe("format", () => {
     expect(score("format", text)).toBe(reward);
   });
 
-  it("does not step back for ever", () => {
+  it("does not backtrack endlessly", () => {
     const spent = cpuTime();
     expect(score("format", `<think>\n${"x\n</think>\n<answer>\ny".repeat(20_000)}`)).toBe(0);
     expect(spent()).toBeLessThan(3);
@@ -128,7 +128,7 @@ describe("length", () => {
     });
   });
 
-  it("is 0 where all are equally long, in characters that Python counts", () => {
+  it("is 0 if all have the same length, in Python's characters", () => {
     expect(scores("length", [right(10), wrong(10)], { answer: "1" })).toEqual([0, 0]);
     expect(scores("length", [`${right(10)}😀`, `${wrong(10)}x`], { answer: "1" })).toEqual([0, 0]);
     expect(scores("length", [right(10), wrong(20)], { answer: "" })).toEqual([0.5, -0.5]);
@@ -172,7 +172,7 @@ describe("length", () => {
     );
     expect(score("cosine_scaled_reward", "\\boxed{1}", { answer: "", lengths: [100] })).toBeNull();
     expect(() => score("cosine_scaled_reward", "\\boxed{1}", { answer: "1" })).toThrow(
-      "cosine_scaled_reward counts the completions' tokens, and only their text is known",
+      "cosine_scaled_reward needs the completions' tokens, but only their text is known",
     );
   });
 
@@ -243,7 +243,7 @@ describe("the registry", () => {
     expect(rewardNamed("int_reward_func").name).toBe("int_reward_func");
   });
 
-  it("takes a recipe for its parameters, each field as open-r1 names it", () => {
+  it("reads its parameters from a recipe, with open-r1's names", () => {
     const { recipe } = parseRecipe(
       { cosine_max_len: 100, cosine_max_value_correct: 2, repetition_n_grams: "1" },
       "grpo",
@@ -259,7 +259,7 @@ describe("the registry", () => {
     expect(() => parseRecipe({ cosine_max_len: 0 }, "grpo")).toThrow("cosine_max_len must be an integer of at least 1");
   });
 
-  it("hands tokens to functions, one list a completion", async () => {
+  it("passes tokens to functions, one list per completion", async () => {
     const batch = { prompts: ["?", "?"], completions: ["a", "b"], columns: {}, step: 0 };
     const functions = [rewardNamed("soft_overlong_punishment", { max_completion_len: 4, soft_punish_cache: 2 })];
     const limits = { timeout_ms: null };

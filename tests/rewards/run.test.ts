@@ -38,13 +38,13 @@ describe("rewards of a batch", () => {
     });
   });
 
-  it("takes typed arrays", async () => {
+  it("accepts typed arrays", async () => {
     expect((await run(() => Float32Array.of(1, 2, 3) as unknown as number[])).rewards).toEqual([[1, 2, 3]]);
   });
 });
 
 describe("a reward function that fails", () => {
-  it("is named with the row that broke it, though it saw the whole batch", async () => {
+  it("is named with the row that broke it, although it got the whole batch", async () => {
     const reward: RewardFunction = (_, completions) =>
       completions.map((completion) => {
         if (completion === "2") throw new RangeError("no such number");
@@ -62,11 +62,11 @@ describe("a reward function that fails", () => {
     await expect(
       runRewards([rewardNamed("correctness_reward_func")], null, without, { timeout_ms: 1000 }),
     ).rejects.toThrow(
-      'Reward correctness_reward_func failed on row 3 of 3 (prompt "two?", completion "3"): the reward compares with the column answer, and the row\'s is null',
+      'Reward correctness_reward_func failed on row 3 of 3 (prompt "two?", completion "3"): the reward compares with the column answer, but the row\'s answer is null',
     );
   });
 
-  it("on the batch, though on no row alone", async () => {
+  it("on the batch, but on no single row", async () => {
     const reward: RewardFunction = async (_, completions) => {
       if (completions.length > 1) throw "too many";
       return [1];
@@ -101,7 +101,7 @@ describe("a reward function that fails", () => {
 describe("a reward function that does not end", () => {
   const never: RewardFunction = () => new Promise(() => {});
 
-  it("is given up after the timeout, and told so", async () => {
+  it("fails after the timeout, and is told by its signal", async () => {
     let told = false;
     const reward: RewardFunction = (_, __, ___, { signal }) => {
       signal.addEventListener("abort", () => {
@@ -115,14 +115,14 @@ describe("a reward function that does not end", () => {
     expect(told).toBe(true);
   });
 
-  it("does not hold up the failure of another", async () => {
+  it("does not delay the failure of another", async () => {
     const broken = named(() => [Number.NaN, 1, 1], "broken");
     await expect(runRewards([named(never), broken], null, batch, { timeout_ms: null })).rejects.toThrow(
       "Reward broken",
     );
   });
 
-  it("ends with the run", async () => {
+  it("stops with the run", async () => {
     const stop = new AbortController();
     setTimeout(() => stop.abort(), 10);
     await expect(run(never, { signal: stop.signal })).rejects.toMatchObject({ name: "AbortError" });
@@ -135,7 +135,9 @@ it("refuses weights and functions that do not fit", async () => {
   const go = (functions: NamedReward[], weights: number[] | null, rows = batch) =>
     runRewards(functions, weights, rows, { timeout_ms: 100 });
   await expect(go([], null)).rejects.toThrow("reward_funcs is empty");
-  await expect(go([one], [1, 2])).rejects.toThrow("1 reward functions (mine) with 2 reward_weights: one each");
+  await expect(go([one], [1, 2])).rejects.toThrow(
+    "1 reward functions (mine) with 2 reward_weights: each function needs one",
+  );
   await expect(go([one], [Number.NaN])).rejects.toThrow("by NaN");
   await expect(go([one, one], null)).rejects.toThrow("mine twice");
   await expect(go([one], null, { ...batch, columns: { answer: ["1"] } })).rejects.toThrow("there are 1 answer");

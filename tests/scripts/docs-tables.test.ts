@@ -30,14 +30,14 @@ const row = {
 const resultsOf = (...rows: object[]) =>
   resultsTable(rows.map((each) => JSON.stringify({ ...row, ...each })).join("\n"));
 
-test("of two rows about the same thing the table of results shows the newer", () => {
+test("the table of results shows the newer of two rows about the same measurement", () => {
   const table = resultsOf({}, { commit: "bbb", median_ms: 1.5 });
   expect(table).toContain("| w | [1] | f32 | 1.50 | 5 | 3.0 |  |  |  |  |  | bbb |");
   expect(table).not.toContain("aaa");
   expect(resultsTable("")).toBe("Nothing was measured yet.");
 });
 
-test("of one thing at several shapes the newest commit's count, on each adapter", () => {
+test("for several shapes, the newest commit's rows count, on each adapter", () => {
   const table = resultsOf(
     { shape: "[2]" },
     { adapter: "B" },
@@ -54,7 +54,7 @@ test("of one thing at several shapes the newest commit's count, on each adapter"
   ]);
 });
 
-test("limits come first, with whether they are met, and each peer has a column", () => {
+test("limits come first, with pass or fail, and each peer has a column", () => {
   const table = resultsOf(
     { what: "plain", tokens_per_s: 1234.5 },
     { what: "fast", ratio: 2.5, against: "GFLOP/s of jax-js", least: 2, met: true, peers: { "jax-js": 2.5, tfjs: 4 } },
@@ -73,14 +73,14 @@ test("limits come first, with whether they are met, and each peer has a column",
   expect(new Set(cells).size).toBe(1);
 });
 
-test("the table has a row a field, of four cells", () => {
+test("the table has one row per field, with four cells", () => {
   const rows = optionsTable(fieldsOf("sft")).split("\n");
   for (const field of fieldsOf("sft"))
     expect(rows.filter((row) => row.startsWith(`| \`${field.name}\``))).toHaveLength(1);
   for (const row of rows) expect(row.replaceAll("\\|", "").split("|")).toHaveLength(6);
 });
 
-test("GRPO's table has what SFT's has not or has otherwise, and names what is left out", () => {
+test("GRPO's table has the fields that differ from SFT's, and names omitted fields", () => {
   const [intro, table] = differencesTable("grpo", "sft").split("\n\n");
   const rows = table.trimEnd().split("\n");
   for (const row of rows) expect(row.replaceAll("\\|", "").split("|")).toHaveLength(6);
@@ -94,7 +94,7 @@ test("GRPO's table has what SFT's has not or has otherwise, and names what is le
   for (const { name } of sft) expect(intro.includes(`\`${name}\``), name).toBe(!shared.includes(name));
 });
 
-test("the table of recipes has a row a recipe, of four cells", () => {
+test("the table of recipes has one row per recipe, with four cells", () => {
   const rows = recipesTable().split("\n");
   for (const row of rows) expect(row.split("|")).toHaveLength(6);
   for (const { name } of RECIPES) expect(rows.filter((row) => row.startsWith(`| \`${name}\``))).toHaveLength(1);
@@ -104,7 +104,7 @@ test("a document without markers is refused", () => {
   expect(() => withTables("docs/options.md", "# Options\n")).toThrow("<!-- options -->");
 });
 
-test("each command has a section, with a row a flag", () => {
+test("each command has a section, with one row per flag", () => {
   const sections = flagsSections().split("### ").slice(1);
   expect(sections.map((section) => section.split("\n")[0])).toEqual(
     Object.keys(COMMANDS).map((name) => `qwench ${name}`),

@@ -4,7 +4,7 @@ import { trainBpe } from "../../scripts/train-bpe.ts";
 import { loadTokenizer } from "../../src/data/tokenizer.ts";
 
 describe("training of BPE merges", () => {
-  it("merges the commonest pair first, of equals the first in order, and never across words", () => {
+  it("merges the most common pair first (of equals, the first in order), never across words", () => {
     // pairs: "a b" 3 + 1, "Ġ a" 3, "b c" 1, "x y" 2, "y z" 2
     const { merges } = trainBpe(["ab ab ab abc xyz xyz"], 300, 2);
     expect(merges[0]).toBe("a b");
@@ -13,7 +13,7 @@ describe("training of BPE merges", () => {
     expect(merges.some((merge) => merge.includes("bĠ") || merge.endsWith(" c"))).toBe(false);
   });
 
-  it("stops at the size wanted, with every byte in", () => {
+  it("stops at the requested size, and includes every byte", () => {
     const { vocab, merges } = trainBpe(["the cat and the hat and the bat"], 260, 1);
     expect(vocab).toHaveLength(260);
     expect(merges).toHaveLength(4);
@@ -30,7 +30,7 @@ describe("the embedded model's tokenizer", () => {
     generationConfig: files["generation_config.json"],
   });
 
-  it("spells any text and reads it back", () => {
+  it("encodes any text and decodes it again", () => {
     for (const sample of [text, "héllo 你好 🙂 don't\t\r\n  x", "\u0000\u007f§"]) {
       expect(tokenizer.decode(tokenizer.encode(sample))).toBe(sample);
     }

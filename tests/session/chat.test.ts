@@ -29,7 +29,7 @@ beforeAll(async () => {
 });
 
 describe("a conversation", () => {
-  it("lets the oldest turns go, never the system's message or the question", () => {
+  it("drops the oldest turns, never the system message or the question", () => {
     const conversation = new Conversation(text, "be");
     const say = (content: string) => {
       const asked = conversation.ask(content, 10);
@@ -55,7 +55,7 @@ describe("a conversation", () => {
     expect(conversation.turns).toEqual([]);
   });
 
-  it("of messages that all fit is rendered as it stands", () => {
+  it("renders messages unchanged if they all fit", () => {
     const messages = [
       { role: "user", content: "a" },
       { role: "assistant", content: "b" },
@@ -79,7 +79,7 @@ async function said(): Promise<string> {
   return words;
 }
 
-it("an adapter goes on, off and is put in place of another; one that cannot be loaded changes nothing", async () => {
+it("sets, removes and replaces an adapter; a failed load changes nothing", async () => {
   const adapter = new AdapterSwitch(text);
   expect([adapter.present, adapter.on]).toEqual([false, false]);
   const base = await said();

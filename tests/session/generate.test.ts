@@ -56,7 +56,7 @@ beforeAll(async () => {
 });
 
 describe("responses", () => {
-  it("come in pieces, n to a prompt, and do not depend on what is written beside them", async () => {
+  it("arrive in pieces, n per prompt, and do not depend on the rest of the batch", async () => {
     const rows = prompts("one", "two", "three");
     const made = await all(rows, { n: 3 });
     for (const response of made.flat()) {
@@ -70,7 +70,7 @@ describe("responses", () => {
     expect((await all(rows, { seed: 2 }))[0][0].ids).not.toEqual(made[0][0].ids);
   });
 
-  it("end before a stop string, which the token that completes it still belongs to", async () => {
+  it("end before a stop string, whose last token still counts", async () => {
     const rows = prompts("one", "two", "three", "four");
     const free = (await all(rows)).map(([response]) => response);
     const stop = free.filter((response) => response.text.length > 8).map((response) => response.text.slice(5, 8));
@@ -89,7 +89,7 @@ describe("responses", () => {
     }
   });
 
-  it("end at any EOS id, which their text has not", async () => {
+  it("end at any EOS id, which is not in their text", async () => {
     const rows = prompts("one", "two", "three", "four");
     const free = (await all(rows)).map(([response]) => response);
     const ids = free.map((response) => response.ids[3]); // ordinary tokens, as some models have
@@ -102,14 +102,14 @@ describe("responses", () => {
     });
   });
 
-  it("end where the model's positions do", async () => {
+  it("end at the model's last position", async () => {
     const long = promptOf(text, source({ prompt: "x".repeat(230) }));
     const [[made]] = await all([long], { max_new_tokens: 500 }, { ...text, eos_token_ids: [] });
     expect(made.finish_reason).toBe("length");
     expect(long.prompt_ids.length + made.ids.length).toBe(256);
   });
 
-  it("are the base's, letter for letter, once the adapter is off", async () => {
+  it("equal the base model's after the adapter is removed", async () => {
     const model = await writeTextModel();
     const adapter = await writeRandomAdapter(memoryFolder("adapter"), model, {
       r: 4,
@@ -141,7 +141,7 @@ describe("prompts", () => {
   const seen = (row: Record<string, unknown>, options = {}) => promptOf(text, source(row), options).text;
   const user = (words: string, system = "") => `${system}<|im_start|>user\n${words}<|im_end|>\n<|im_start|>assistant\n`;
 
-  it("are a user's turn, a conversation without its last answer, or text as it is", () => {
+  it("are a user's turn, a conversation without its last answer, or plain text", () => {
     expect(seen({ prompt: "hi" })).toBe(user("hi"));
     expect(seen({ question: "hi", answer: "no" })).toBe(user("hi"));
     const turns = [
@@ -168,8 +168,8 @@ describe("prompts", () => {
     [{ prompt: "" }, {}, '"prompt" is empty'],
     [{ question: "" }, { raw: true }, '"question" is empty'],
     [{ messages: [{ role: "assistant", content: "ho" }] }, {}, '"prompt" has no messages'],
-    [{ messages: [] }, { raw: true }, "raw text is completed from prompt, question or problem"],
-    [{ prompt: "x".repeat(300) }, {}, /the prompt has 3\d\d tokens, and the model 256 positions in all/],
+    [{ messages: [] }, { raw: true }, "raw text comes from prompt, question or problem"],
+    [{ prompt: "x".repeat(300) }, {}, /the prompt has 3\d\d tokens, and the model has 256 positions/],
   ])("%j is refused with its row's number", (row, options, message) => {
     expect(() => seen(row, options)).toThrow(message);
     expect(() => seen(row, options)).toThrow(/^rows\.jsonl, row 3: /);
@@ -177,7 +177,9 @@ describe("prompts", () => {
 
   it("need a template, unless they are raw", () => {
     const plain: PreparedText = { ...text, chat_template: null };
-    expect(() => promptOf(plain, source({ prompt: "hi" }))).toThrow("row 3: is to be answered, and the model has no");
+    expect(() => promptOf(plain, source({ prompt: "hi" }))).toThrow(
+      "row 3: needs a chat template, and the model has none",
+    );
     expect(promptOf(plain, source({ prompt: "hi" }), { raw: true }).prompt_ids.length).toBe(2);
     expect(() => conversationIds(plain, [])).toThrow("the model has no chat template");
   });
@@ -204,7 +206,7 @@ describe("a model", () => {
     await folder.remove("tokenizer.json");
     await expect(prepareText({ gpu: device(), model: folder })).rejects.toThrow(/mute: it has no tokenizer\.json/);
     const small = { gpu: device(), model: await writeTextModel(), available: 1000 };
-    await expect(prepareText(small)).rejects.toThrow(/its weights take [\d.]+ KiB and 1000 B are available/);
+    await expect(prepareText(small)).rejects.toThrow(/its weights need [\d.]+ KiB and 1000 B are available/);
     const other = await writeTextModel(memoryFolder("other"), { spec: { ...TEXT_SPEC, hidden_size: 32 } });
     const adapter = await writeRandomAdapter(memoryFolder("adapter"), other, {
       r: 2,
@@ -214,6 +216,6 @@ describe("a model", () => {
       target_modules: ["q_proj"],
     });
     const misfit = { gpu: device(), model: await writeTextModel(), adapter };
-    await expect(prepareText(misfit)).rejects.toThrow("the adapter is for another base (other)");
+    await expect(prepareText(misfit)).rejects.toThrow("The adapter is for another base model (other)");
   });
 });

@@ -4,7 +4,7 @@ import { CodePool } from "../../src/rewards/code/pool.ts";
 import { eachCompletion } from "../../src/rewards/reward.ts";
 import { openRewards, type RewardPlatform } from "../../src/session/rewards.ts";
 
-/** What brings as little as can be: threads that never start. */
+/** A minimal host: threads that never start. */
 function platform(more: Partial<RewardPlatform> = {}): RewardPlatform & { pools: CodePool[] } {
   const pools: CodePool[] = [];
   const threads = { files: async () => ({}) as never, thread: () => ({}) as never, threads: 1 };
@@ -29,7 +29,7 @@ it("opens registered functions in order; those that run code share one pool, whi
   expect(end).toHaveBeenCalledOnce();
 });
 
-it("refuses two functions of one name, a column's name, and a judge where none can be asked", async () => {
+it("refuses two functions of one name, a column's name, and a judge on a host without judges", async () => {
   await expect(openRewards(["accuracy", "accuracy_reward"], {}, platform())).rejects.toThrow(RecipeError);
   await expect(openRewards(["accuracy", "accuracy_reward"], {}, platform())).rejects.toThrow(
     "reward_funcs accuracy and accuracy_reward are both called accuracy_reward",
@@ -42,18 +42,20 @@ it("refuses two functions of one name, a column's name, and a judge where none c
     end: ended,
   };
   await expect(openRewards(["mine.js"], {}, platform({ modules }))).rejects.toThrow(
-    "as a column of the completions is",
+    "which is also a column of the completions",
   );
   expect(ended).toHaveBeenCalledOnce();
 });
 
-it("names what there is: modules only where they can be opened", async () => {
+it("lists the available functions, and modules only if the host opens them", async () => {
   const wrong = openRewards(["acuracy"], {}, platform());
   await expect(wrong).rejects.toThrow(NotFoundError);
   await expect(wrong).rejects.toThrow(
     /^There is no reward function acuracy: did you mean accuracy\? There are (?!.*modules)/,
   );
   const modules = { open: async () => null, notes: () => [], end: async () => {} };
-  await expect(openRewards(["acuracy"], {}, platform({ modules }))).rejects.toThrow(/, and modules by their path/);
+  await expect(openRewards(["acuracy"], {}, platform({ modules }))).rejects.toThrow(
+    /, and a module is named by its path/,
+  );
   await expect(openRewards(["./mine.py"], {}, platform({ modules }))).rejects.toThrow("a module's name ends in .js");
 });

@@ -28,7 +28,7 @@ function store(texts: Record<string, string> = {}): TuningStore & { texts: Recor
   };
 }
 
-it("takes over what was measured on this adapter, and on no other", async () => {
+it("imports the measurements of this adapter only", async () => {
   const measured = named("Apple M2");
   const [tile] = tileCandidates(measured, false, true);
   measured.tuning.set(tileKey(false, true, "f32", 72), JSON.stringify(tile));

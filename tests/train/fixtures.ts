@@ -11,7 +11,7 @@ import type { Trainee } from "../../src/train/checkpoint.ts";
 import type { LogRecord } from "../../src/train/metrics.ts";
 import type { SftEvent } from "../../src/train/sft/sft.ts";
 
-/** Two layers and 256 tokens; weights large enough that the model is no uniform distribution. */
+/** Two layers and 256 tokens; weights large enough that the distribution is not uniform. */
 export const TINY: CheckpointSpec = { ...SPECS.tiny, vocab_size: 256, initializer_range: 0.1 };
 
 /** A random checkpoint in memory. */
@@ -37,7 +37,7 @@ export function tinyRows(count: number, { seed = 7, shortest = 5, longest = 20, 
   });
 }
 
-/** A recipe for quick runs: every step logged, nothing saved but what is asked for. */
+/** A recipe for quick runs: every step logged, nothing saved except on request. */
 export function recipeOf(values: Record<string, unknown> = {}): SftRecipe {
   const base = {
     per_device_train_batch_size: 4,
@@ -60,7 +60,7 @@ export interface Run {
   output?: Folder;
   resume?: true | Folder | null;
   signal?: AbortSignal;
-  /** return true to walk away, as a killed process does */
+  /** return true to leave the loop, like a killed process */
   onEvent?: (event: SftEvent, run: { prepared: PreparedSft; trainee: Trainee }) => boolean | undefined;
 }
 
@@ -73,7 +73,7 @@ export interface RunResult {
   evals: LogRecord[];
 }
 
-/** A whole run, from a checkpoint's files to those of the result. */
+/** A whole run, with all checkpoints and the result. */
 export async function train(gpu: Gpu, run: Run): Promise<RunResult> {
   const { recipe, adapter, evalRows = null, output = memoryFolder("out"), resume = null, signal } = run;
   const model = run.model ?? (await tinyModel());
@@ -90,7 +90,7 @@ export async function train(gpu: Gpu, run: Run): Promise<RunResult> {
   return { prepared, trainee, output, events, logs: records("log"), evals: records("eval") };
 }
 
-/** What a log says about learning: everything but the clock. */
+/** The fields of a log except times. */
 export function learnt(logs: readonly LogRecord[]): string[] {
   return logs.map(({ tokens_per_second: _, eval_runtime: __, ...rest }) => JSON.stringify(rest));
 }

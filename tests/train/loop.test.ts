@@ -14,13 +14,13 @@ import { uniformFrom } from "../../src/train/seed.ts";
 import { TokensPerSecond } from "../../src/train/speed.ts";
 import { recipeOf, TINY } from "./fixtures.ts";
 
-// The loop alone: a made-up method on a device that computes nothing, so what happens hangs on nobody's arithmetic.
+// The loop alone: a made-up method on a device that computes nothing, so that results do not depend on arithmetic.
 
 type Own = { type: "step"; step: number; loss: number } | { type: "pause"; step: number };
 
 const FILE = "count.json";
 
-/** Learns nothing. Counts its steps, has the loss that it is told, and waits for the GPU before every third step. */
+/** Learns nothing. Counts its steps, has given losses, and waits for the GPU before every third step. */
 class Counting implements TrainingMethod<Own> {
   readonly batches = { max_steps: 8, stepsPerEpoch: 4, epochAfter: (steps: number) => steps / 4 };
   readonly fingerprint: number;
@@ -31,7 +31,7 @@ class Counting implements TrainingMethod<Own> {
   readonly speed = new TokensPerSecond();
   sinceLog: Record<string, number> = { steps: 0, loss: 0 };
   count = 0;
-  private readonly trainee: Trainee;
+  protected readonly trainee: Trainee;
   private readonly lossAt: (step: number) => number;
 
   constructor(trainee: Trainee, lossAt: (step: number) => number = (step) => step, fingerprint = 5) {
@@ -82,6 +82,46 @@ class Counting implements TrainingMethod<Own> {
   }
 }
 
+/** A promise that calls `onAwait` when it is awaited. */
+class Awaited<T> extends Promise<T> {
+  static override get [Symbol.species]() {
+    return Promise;
+  }
+  onAwait = () => {};
+  // biome-ignore lint/suspicious/noThenProperty: this is a promise
+  override then: Promise<T>["then"] = (taken, failed) => {
+    if (taken) this.onAwait();
+    return super.then(taken, failed);
+  };
+}
+
+/** A method with a fake clock: recording a step and computing it on the GPU take fixed times. */
+class Clocked extends Counting {
+  time = 0;
+  recording = 0;
+  computing = 0;
+  private gpuFree = 0;
+
+  override step(context: StepContext<Own>) {
+    const { step, learning_rate, record, optimizer } = context;
+    this.time += this.recording;
+    this.gpuFree = Math.max(this.gpuFree, this.time) + this.computing;
+    const finished = this.gpuFree;
+    const norm = update(record, this.trainee.model.store!, optimizer, { step, learning_rate, max_grad_norm: 1 });
+    const value = { step, loss: 1, grad_norm: 0, learning_rate, tokens: 1000, num_tokens: 1000 };
+    const result = new Awaited<StepResult>((resolve) => norm.then(() => resolve(value)));
+    result.onAwait = () => {
+      this.time = Math.max(this.time, finished);
+    };
+    return { result } as never;
+  }
+
+  override files(step: number): ExtraFile[] {
+    this.time += 5000; // a checkpoint takes long
+    return super.files(step);
+  }
+}
+
 async function trainee(): Promise<Trainee> {
   const folder = memoryFolder("tiny");
   await writeRandomCheckpoint(folder, TINY, 1);
@@ -102,7 +142,7 @@ interface Run {
   onEvent?: (event: TrainEvent | Own, abort: AbortController) => void;
 }
 
-/** A whole run: events as short words, and what it threw. */
+/** A whole run: events as short words, and the error. */
 async function run({ lossAt, fingerprint, output = memoryFolder("out"), resume = null, values = {}, onEvent }: Run) {
   const recipe = recipeOf({ logging_steps: 2, ...values });
   const model = await trainee();
@@ -129,7 +169,7 @@ async function run({ lossAt, fingerprint, output = memoryFolder("out"), resume =
   return { told, logs, error, method, output };
 }
 
-it("a step's numbers come one step late, or before a step that waits for the GPU", async () => {
+it("a step's numbers arrive one step late, or before a step that waits for the GPU", async () => {
   const { told, logs } = await run({ values: { save_strategy: "no" } });
   expect(told).toEqual([
     ...["start", "step 1", "step 2", "log", "pause 2", "step 3", "step 4", "log", "step 5", "pause 5"],
@@ -138,7 +178,7 @@ it("a step's numbers come one step late, or before a step that waits for the GPU
   expect(logs[1]).toMatchObject({ step: 4, loss: 2.5, steps: 2, num_tokens: 80, epoch: 1 });
 });
 
-it("evaluates, saves and ends with the best checkpoint, which no limit removes", async () => {
+it("evaluates, saves and ends with the best checkpoint, which save_total_limit never removes", async () => {
   const values = {
     ...{ eval_strategy: "steps", eval_steps: 2, save_strategy: "steps", save_steps: 2 },
     ...{ load_best_model_at_end: true, save_total_limit: 2, logging_steps: 100 },
@@ -152,7 +192,7 @@ it("evaluates, saves and ends with the best checkpoint, which no limit removes",
   expect(await checkpointNames(output)).toEqual(["checkpoint-4", "checkpoint-8"]);
 });
 
-it("a resumed run has its method's sums and files, and tells what the run that went on told", async () => {
+it("a resumed run has its method's sums and files, and the same events as an uninterrupted run", async () => {
   const values = { save_strategy: "steps", save_steps: 3, logging_steps: 4 };
   const whole = await run({ values });
   const output = memoryFolder("out");
@@ -161,13 +201,13 @@ it("a resumed run has its method's sums and files, and tells what the run that w
   const second = await run({ values, output, resume: true });
   expect(second.told.slice(0, 3)).toEqual(["start", "step 4", "log"]);
   expect(second.logs).toEqual(whole.logs);
-  expect(second.method.count).toBe(5); // an odd step keeps no file
+  expect(second.method.count).toBe(5); // an odd step stores no file
   const even = await run({ values: { ...values, save_steps: 4 } });
   await even.output.removeFolder("checkpoint-8");
   expect((await run({ values, output: even.output, resume: true })).method.count).toBe(8);
 });
 
-it("passes over a checkpoint whose own file is not whole, and refuses one of other data", async () => {
+it("skips a checkpoint whose method file is damaged, and refuses a checkpoint of other data", async () => {
   const values = { save_strategy: "steps", save_steps: 2 };
   const { output } = await run({ values });
   await output.folder("checkpoint-8").write(FILE, "?");
@@ -176,7 +216,7 @@ it("passes over a checkpoint whose own file is not whole, and refuses one of oth
   expect((await run({ values, output, resume: true })).told.slice(0, 2)).toEqual(["start", "step 7"]);
 });
 
-it("a step that cannot be recorded ends the run; what came before is saved", async () => {
+it("a step that cannot be recorded ends the run; earlier steps are saved", async () => {
   const { told, error, output } = await run({
     lossAt: (step) => (step === 5 ? -1 : 1),
     values: { save_strategy: "no" },
@@ -193,7 +233,7 @@ it("a loss that is not finite ends the run", async () => {
   expect(told.at(-1)).toBe("step 3");
 });
 
-it("writes trainer_state.json with floats where transformers has floats", async () => {
+it("writes floats in trainer_state.json in the same fields as transformers", async () => {
   const values = { save_strategy: "steps", save_steps: 4, eval_strategy: "steps", eval_steps: 4, logging_steps: 4 };
   const { output } = await run({ values: { ...values, load_best_model_at_end: true } });
   const file = await output.folder("checkpoint-8").readText("trainer_state.json");
@@ -208,4 +248,24 @@ it("writes trainer_state.json with floats where transformers has floats", async 
     epoch: 2,
     log_history: [{ step: 4, num_tokens: 80 }, {}, {}, {}],
   });
+});
+
+it.each([
+  { recording: 100, computing: 10 }, // a small model on a fast GPU
+  { recording: 100, computing: 60 },
+  { recording: 5, computing: 200 }, // a large model
+])("tokens_per_second is right at steps that save and after them: $recording, $computing ms", async (times) => {
+  const model = await trainee();
+  const method = Object.assign(new Clocked(model), times);
+  const recipe = recipeOf({ logging_steps: 1, save_strategy: "steps", save_steps: 3 });
+  const rates: number[] = [];
+  const options = { output: memoryFolder("out"), resume: null, now: () => method.time };
+  for await (const event of train(model, method, recipe, options))
+    if (event.type === "log") rates.push(event.record.tokens_per_second!);
+  expect(rates).toHaveLength(8);
+  const [fast, slow] = [Math.max(times.recording, times.computing), times.recording + times.computing];
+  for (const rate of rates) {
+    expect(rate).toBeLessThanOrEqual(1001 * (1000 / fast));
+    expect(rate).toBeGreaterThanOrEqual(999 * (1000 / slow));
+  }
 });

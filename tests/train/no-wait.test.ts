@@ -36,7 +36,7 @@ it("a step is recorded and submitted, all its micro-batches and AdamW, in one tu
   await gpu.clear();
 });
 
-it("a step is submitted before the numbers of the one before have come back", async () => {
+it("a step is submitted before the numbers of the previous step have arrived", async () => {
   const steps = 4;
   const { recipe, data, trainee } = await prepared(steps);
   let submitted = 0;
@@ -45,7 +45,7 @@ it("a step is submitted before the numbers of the one before have come back", as
     submitted++;
     for (const { step, go } of waiting) if (submitted > step + 1 || submitted === steps) go();
   });
-  // nothing comes back before the next step is on its way: who waited for it would wait for ever
+  // no result arrives before the next step is submitted: waiting for it would never end
   const read = vi.spyOn(gpu.staging, "read").mockImplementation(async (buffer, bytes) => {
     const step = submitted;
     if (step < steps - 1) await new Promise<void>((go) => waiting.push({ step, go }));

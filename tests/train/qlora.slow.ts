@@ -8,7 +8,7 @@ import { recipeOf, train } from "./fixtures.ts";
 const gpu = useGpu();
 const model = nodeFolder(fileURLToPath(new URL("../../assets/tiny", import.meta.url)));
 
-test("LoRA over a quantised base learns as over the bf16 one: loss curves within 5 %, and less memory", {
+test("LoRA on a quantised base learns like on the bf16 base: loss curves within 5 %, and less memory", {
   timeout: 300_000,
 }, async () => {
   const run = async (values: Record<string, unknown>) => {

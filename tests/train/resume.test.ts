@@ -27,7 +27,7 @@ describe("an exact resume", () => {
         logging_steps: 3,
       },
     ],
-  ])("%s: ten steps straight equal five, a kill during the sixth, and five more", async (_, options) => {
+  ])("%s: ten uninterrupted steps equal five, a kill during the sixth, and five more", async (_, options) => {
     const recipe = recipeOf({ ...RANDOM, save_strategy: "steps", save_steps: 5, ...options });
     const straight = await train(gpu(), { recipe });
     const output = memoryFolder("out");
@@ -48,7 +48,7 @@ describe("an exact resume", () => {
     expect(got["checkpoint-10/optimizer.safetensors"]).toBe(want["checkpoint-10/optimizer.safetensors"]);
   });
 
-  it("after an AbortSignal: a checkpoint at the step boundary, AbortError, and the same losses on", async () => {
+  it("after an AbortSignal: a checkpoint at the step boundary, AbortError, and then the same losses", async () => {
     const recipe = recipeOf(RANDOM);
     const straight = await train(gpu(), { recipe });
     const output = memoryFolder("out");
@@ -72,7 +72,7 @@ describe("an exact resume", () => {
     expect([...logs, ...learnt(rest.logs)]).toEqual(learnt(straight.logs));
   });
 
-  it("falls back to the checkpoint before when the newest is damaged, whichever file is", async () => {
+  it("falls back to the previous checkpoint if any file of the newest is damaged", async () => {
     const recipe = recipeOf({ ...RANDOM, save_strategy: "steps", save_steps: 2, max_steps: 6 });
     const whole = await train(gpu(), { recipe });
     for (const damage of ["adapter_model.safetensors", "optimizer.safetensors", "trainer_state.json"]) {
@@ -90,7 +90,7 @@ describe("an exact resume", () => {
     }
   });
 
-  it("says so when there is no checkpoint, or none that is whole", async () => {
+  it("refuses a folder without checkpoints, or with damaged ones only", async () => {
     const recipe = recipeOf();
     await expect(train(gpu(), { recipe, resume: true })).rejects.toThrow(
       new NotFoundError("Cannot resume in out: it holds no checkpoint-{step} folder"),
@@ -99,13 +99,13 @@ describe("an exact resume", () => {
     await output.folder("checkpoint-3").write("trainer_state.json", '{"global_step": 3, "qwench": {"version": 1}}');
     const before = await contents(output);
     await expect(train(gpu(), { recipe, output, resume: true })).rejects.toThrow(
-      /no checkpoint is whole \(.*checkpoint-3/,
+      /every checkpoint is damaged \(.*checkpoint-3/,
     );
     await expect(train(gpu(), { recipe, output, resume: output.folder("checkpoint-3") })).rejects.toThrow(FormatError);
     expect(await contents(output)).toEqual(before);
   });
 
-  it("is refused on other rows, other labels, another adapter shape or another optimizer; nothing is touched", async () => {
+  it("is refused on other rows, other labels, another adapter shape or another optimizer; nothing is changed", async () => {
     const saved = { save_strategy: "steps", save_steps: 2, max_steps: 2, lora_alpha: 8 };
     const { output } = await train(gpu(), { recipe: recipeOf(saved) });
     const before = await contents(output);
@@ -113,13 +113,13 @@ describe("an exact resume", () => {
       train(gpu(), { recipe: recipeOf({ ...saved, max_steps: 4, ...values }), rows, output, resume: true });
     await expect(resume({}, tinyRows(40, { seed: 8 }))).rejects.toThrow(
       new DataError(
-        "Cannot resume from out/checkpoint-2: it was trained on other rows, or on the same ones cut or packed otherwise",
+        "Cannot resume from out/checkpoint-2: it was trained on other rows, or on the same rows with other truncation or packing",
       ),
     );
     const relabelled = tinyRows(40);
     (relabelled[3].row.labels as number[]).splice(-1, 1, -100);
     await expect(resume({}, relabelled)).rejects.toThrow(DataError);
-    await expect(resume({ lora_r: 8 })).rejects.toThrow(/holds lora_r 4, .* and this run is lora_r 8, /);
+    await expect(resume({ lora_r: 8 })).rejects.toThrow(/holds lora_r 4, .* but this run is lora_r 8, /);
     await expect(resume({ lora_alpha: 16 })).rejects.toThrow(/lora_alpha 8.*lora_alpha 16/);
     await expect(resume({ lora_target_modules: ["q_proj"] })).rejects.toThrow(/on down_proj.* on q_proj$/);
     await expect(resume({ optim: "adamw_8bit", lora_r: 64 })).rejects.toThrow(FormatError);
@@ -131,8 +131,8 @@ describe("an exact resume", () => {
 describe("checkpoints", () => {
   const gpu = useGpu();
 
-  it("save_total_limit keeps the newest and the best; load_best_model_at_end takes the best back", async () => {
-    // the worst is called the best: that is the first one, while the loss falls
+  it("save_total_limit keeps the newest and the best; load_best_model_at_end restores the best", async () => {
+    // the comparison is inverted: the first checkpoint counts as the best while the loss falls
     const recipe = recipeOf({
       max_steps: 8,
       lr_scheduler_type: "constant",
@@ -164,7 +164,7 @@ describe("checkpoints", () => {
     expect(state.log_history).toHaveLength(12);
   });
 
-  it("greater_is_better turns the comparison round, and another metric may decide", async () => {
+  it("greater_is_better inverts the comparison, and another metric may decide", async () => {
     const recipe = recipeOf({
       max_steps: 4,
       eval_strategy: "steps",
@@ -182,7 +182,7 @@ describe("checkpoints", () => {
     expect(events).toContainEqual({ type: "best", name: `checkpoint-${best}` });
     const wrong = recipeOf({ max_steps: 1, eval_strategy: "steps", metric_for_best_model: "bleu" });
     await expect(train(gpu(), { recipe: wrong, evalRows: tinyRows(2) })).rejects.toThrow(
-      /no metric eval_bleu for metric_for_best_model; evaluation gives .*eval_loss/,
+      /no metric eval_bleu for metric_for_best_model; evaluation reports .*eval_loss/,
     );
   });
 
@@ -193,10 +193,10 @@ describe("checkpoints", () => {
   });
 });
 
-describe("faults in training", () => {
+describe("errors in training", () => {
   const gpu = useGpu();
 
-  it("a loss that is not finite stops at its step; the checkpoint before is whole and goes on", async () => {
+  it("a loss that is not finite stops at its step; the previous checkpoint is intact and can be resumed", async () => {
     const output = memoryFolder("out");
     const saved = { save_strategy: "steps", save_steps: 3, lr_scheduler_type: "constant" };
     await train(gpu(), { recipe: recipeOf({ ...saved, max_steps: 3 }), output });
@@ -215,13 +215,13 @@ describe("faults in training", () => {
     expect(healed.logs.every(({ loss }) => loss > 0 && loss < 20)).toBe(true);
   });
 
-  it.each([[{}], [{ use_peft: false }]])("never saves NaN over what was good: %o", async (options) => {
+  it.each([[{}], [{ use_peft: false }]])("never overwrites good weights with NaN: %o", async (options) => {
     const output = memoryFolder("out");
     const saved = { save_strategy: "steps", save_steps: 1, save_total_limit: 1, ...options };
     const good = { ...saved, learning_rate: 1e-4, lr_scheduler_type: "constant" };
     await train(gpu(), { recipe: recipeOf({ ...good, max_steps: 1 }), output });
     const before = await contents(output);
-    // past f32: the first update leaves infinities, though its own loss was finite
+    // beyond f32: the first update gives infinities, although its loss was finite
     const wild = recipeOf({ ...good, max_steps: 5, learning_rate: 1e39 });
     const stopped = train(gpu(), { recipe: wild, output, resume: true });
     await expect(stopped).rejects.toThrow(/^Cannot save .* training left a value in it that is not finite/);
@@ -246,7 +246,7 @@ describe("faults in training", () => {
 describe("what a run writes", () => {
   const gpu = useGpu();
 
-  it("an adapter starts as PEFT's: B is zero, A is uniform within 1/√in, and the seed decides it", async () => {
+  it("an adapter is initialised as in PEFT: B is zero, A is uniform within 1/√in, from the seed", async () => {
     const at = async (seed: number) => {
       const { output } = await train(gpu(), { recipe: recipeOf({ max_steps: 1, learning_rate: 0, seed }) });
       return tensorsOf(output, "adapter_model.safetensors");

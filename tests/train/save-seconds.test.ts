@@ -6,7 +6,7 @@ import { ownGpu } from "../gpu/open.ts";
 import { recipeOf, tinyModel, tinyRows } from "./fixtures.ts";
 import { grpoRecipe, letters, sums, tinyChatModel } from "./grpo/fixtures.ts";
 
-// A checkpoint also when so many seconds have passed, whatever save_steps says.
+// Also saves a checkpoint after a number of seconds, for any save_steps.
 
 /** A clock on which a second passes each time it is read. */
 function clock(): () => number {
@@ -14,7 +14,7 @@ function clock(): () => number {
   return () => (time += 1000);
 }
 
-test("an SFT run saves after so many seconds", async () => {
+test("an SFT run saves after this many seconds", async () => {
   const gpu = await ownGpu();
   const recipe = recipeOf({ max_steps: 6, logging_steps: 100, save_strategy: "steps", save_steps: 100 });
   const sources = { gpu, model: await tinyModel(), train: tinyRows(20) };
@@ -27,9 +27,10 @@ test("an SFT run saves after so many seconds", async () => {
       events.push(event.type === "step" ? `${event.step}` : event.name);
   }
   const saved = events.filter((event) => event.startsWith("checkpoint"));
-  expect(saved.length).toBeGreaterThan(1); // the last step's would be the only one
+  expect(saved.length).toBeGreaterThan(1); // otherwise the last step's checkpoint is the only one
   expect(saved.at(-1)).toBe("checkpoint-6");
-  for (const name of saved) expect(events.indexOf(name)).toBeGreaterThan(events.indexOf(name.split("-")[1])); // its step came first
+  // its step was reported first
+  for (const name of saved) expect(events.indexOf(name)).toBeGreaterThan(events.indexOf(name.split("-")[1]));
 });
 
 test("a GRPO run does too", async () => {

@@ -4,21 +4,21 @@ import { StepTime, TokensPerSecond } from "../../src/train/speed.ts";
 
 const mark = (seconds: number, step: number) => ({ time: 1000 * seconds, step, tokens: 100 * step });
 
-it("tokens_per_second begins again at a log and at a checkpoint", () => {
+it("tokens_per_second restarts at a log and at a checkpoint", () => {
   const speed = new TokensPerSecond();
   speed.begin(mark(0, 0));
   expect(speed.log(mark(10, 5))).toEqual({ tokens_per_second: 50 });
-  speed.saved(mark(20, 8));
+  speed.paused(mark(20, 8));
   expect(speed.log(mark(22, 10))).toEqual({ tokens_per_second: 100 });
 });
 
-it("step_time is over all steps since a log; a checkpoint right after one does not count", () => {
+it("step_time covers all steps since a log; a checkpoint right after a log does not count", () => {
   const speed = new StepTime();
   speed.begin(mark(0, 0));
   expect(speed.log(mark(10, 5))).toEqual({ step_time: 2 });
-  speed.saved(mark(20, 5));
+  speed.paused(mark(20, 5));
   expect(speed.log(mark(22, 7))).toEqual({ step_time: 1 });
-  speed.saved(mark(40, 8));
+  speed.paused(mark(40, 8));
   expect(speed.log(mark(42, 9))).toEqual({ step_time: 10 });
 });
 
@@ -27,7 +27,7 @@ const run = { max_steps: 10, stepsPerEpoch: 4 };
 const steps = (recipe: Parameters<typeof dueOf>[0], what: "log" | "evaluate" | "save") =>
   Array.from({ length: 10 }, (_, i) => i + 1).filter((done) => dueOf(recipe, run)(done)[what]);
 
-it("what is due follows strategies, steps and shares; all of it is due at the end", () => {
+it("due actions follow strategies, steps and shares; all are due at the end", () => {
   const bySteps = { ...fields, eval_strategy: "steps", save_strategy: "steps" } as const;
   expect(steps(bySteps, "log")).toEqual([3, 6, 9, 10]);
   expect(steps(bySteps, "evaluate")).toEqual([3, 6, 9, 10]); // as logs are

@@ -30,7 +30,7 @@ class Locks {
 beforeEach(() => void vi.stubGlobal("navigator", { locks: new Locks(), userAgent: "Test" }));
 afterEach(() => vi.unstubAllGlobals());
 
-test("a lock is one holder's; another is told why, and has it once it is given back", async () => {
+test("a lock has one holder; another gets the reason, and the lock after its release", async () => {
   const release = await takeLock("a", "somebody has it");
   const busy = takeLock("a", "somebody has it");
   await expect(busy).rejects.toThrow(BusyError);
@@ -39,7 +39,7 @@ test("a lock is one holder's; another is told why, and has it once it is given b
   await (await takeLock("a", "somebody has it"))();
 });
 
-test("training is one run's at a time, and the run is told from its lock", async () => {
+test("one run trains at a time, and its lock identifies it", async () => {
   const release = await lockTraining("run-7");
   expect([...(await runsHeld())]).toEqual(["run-7"]);
   await expect(lockTraining("run-8")).rejects.toThrow("Another tab of this site trains");

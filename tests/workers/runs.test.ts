@@ -14,7 +14,7 @@ const evaluation = (stage: Evaluation["stage"], phase: number, accuracy: number)
 const generated = (phase: number, step: number): RunEvent => ({ type: "generated", phase, step, records: [] });
 
 describe("a run's record", () => {
-  test("begins with every phase ahead of it; its summary leaves out what is large", () => {
+  test("begins with every phase pending; its summary leaves out large fields", () => {
     const run = fresh();
     expect(run).toMatchObject({ status: "ready", phase: 0, done: 0, seconds: 0, logs: [[], []], accuracy: null });
     expect(run.phases).toEqual([
@@ -25,7 +25,7 @@ describe("a run's record", () => {
     expect(Object.keys(summaryOf(run))).not.toEqual(expect.arrayContaining(["logs"]));
   });
 
-  test("takes in phases, steps and logs", () => {
+  test("records phases, steps and logs", () => {
     const run = fresh();
     note(run, { type: "phase", phase: 1, method: "grpo", max_steps: 2, global_step: 0, plan });
     note(run, { type: "step", phase: 1, step: 1, tokens: 9, loss: 1, reward: 0.5 });
@@ -36,7 +36,7 @@ describe("a run's record", () => {
     expect(run.logs).toEqual([[], [{ step: 1, reward: 0.5 }]]);
   });
 
-  test("keeps the last eight batches of completions, and forgets those that a resumed phase makes again", () => {
+  test("keeps the last eight batches of completions, and drops those that a resumed phase repeats", () => {
     const run = fresh();
     for (let step = 1; step <= 12; step++) note(run, generated(1, step));
     expect(run.completions.map(({ step }) => step)).toEqual([5, 6, 7, 8, 9, 10, 11, 12]);
@@ -62,7 +62,7 @@ describe("the newest adapter of a run", () => {
   const stored = (folders: ReturnType<typeof memoryFolder>[]) =>
     ({ folder: (_: string, phase: number) => folders[phase] }) as unknown as RunStore;
 
-  test("is that of the phase that ended last; one that an unfinished phase left does not count", async () => {
+  test("is that of the last finished phase; an unfinished phase's does not count", async () => {
     const folders = [memoryFolder("phase-1"), memoryFolder("phase-2")];
     for (const folder of folders) await folder.write("adapter_model.safetensors", new Uint8Array());
     const run = { ...fresh(), done: 1 };
@@ -70,7 +70,7 @@ describe("the newest adapter of a run", () => {
     expect((await newestAdapter({ ...run, done: 2 }, stored(folders))).path).toBe("phase-2");
   });
 
-  test("is missing, in a sentence, where nothing was saved", async () => {
+  test("is missing, with a message, if nothing was saved", async () => {
     const none = newestAdapter(fresh(), stored([memoryFolder(), memoryFolder()]));
     await expect(none).rejects.toThrow(NotFoundError);
     await expect(none).rejects.toThrow("The run Sums has no adapter yet: it has saved no checkpoint");

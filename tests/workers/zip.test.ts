@@ -11,7 +11,7 @@ async function bytesOf(pieces: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
   return Uint8Array.from(Buffer.concat(parts));
 }
 
-test("files that are there, are text or come in pieces are unpacked as they were", async () => {
+test("byte, text and streamed files are unpacked unchanged", async () => {
   const large = Uint8Array.from({ length: 300_000 }, (_, i) => (i * 7) % 251);
   async function* pieces() {
     for (let at = 0; at < large.length; at += 100_000) yield large.subarray(at, at + 100_000);
@@ -34,7 +34,7 @@ test("files that are there, are text or come in pieces are unpacked as they were
   expect(files.empty).toHaveLength(0);
 });
 
-test("a piece is handed on before the next one is asked for", async () => {
+test("a piece is passed on before the next one is requested", async () => {
   let asked = 0;
   async function* pieces() {
     for (asked = 1; asked <= 100; asked++) yield new Uint8Array(1000);

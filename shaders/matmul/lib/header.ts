@@ -5,15 +5,15 @@ import { STRIPS, stripFunctions, TEXELS, texelFunctions } from "../../lib/texels
 import { range } from "./loops.ts";
 import type { MatmulVariant } from "./variant.ts";
 
-// What every form of matmul shares as text: parameters, bindings, loads, and what becomes of a sum.
+// Code shared by every form of matmul: parameters, bindings, loads, and the storing of sums.
 
-/** What a form is specialised to beside its tile. */
+/** Compile-time parameters of a form beside its tile. */
 export type ProductVariant = Omit<MatmulVariant, "tile">;
 
-/** What each part has of its own, in `Params` with the part's number behind it. `…At`: its first element in a buffer. */
+/** Per-part fields of `Params`, with the part's number as a suffix. `…At`: first element in a buffer. */
 export const PART_FIELDS = ["n", "k", "r", "seed", "aAt", "bAt", "cAt", "a2At", "b2At", "biasAt"] as const;
 
-/** Reads of a bf16 b in words of eight elements. */
+/** Loads of a bf16 b, eight elements each. */
 const EIGHT = `
 fn bAt1(i: u32) -> f32 {
   let w = b[i / 8u][(i / 2u) & 3u];
@@ -68,7 +68,7 @@ function loadsOfB({ b, vecB, eightB, texels, stripsB }: ProductVariant): string 
   return eightB ? EIGHT : loadFunctions("b", b, vecB, "params.bScales");
 }
 
-/** WGSL of what a part has of its own, by `part`. */
+/** WGSL of a part's own fields, by `part`. */
 export function ownOf(v: ProductVariant): (field: (typeof PART_FIELDS)[number]) => string {
   return (field) => {
     const of = (part: number) => `params.${field}${part}`;
@@ -83,8 +83,8 @@ export function ownOf(v: ProductVariant): (field: (typeof PART_FIELDS)[number]) 
 }
 
 /**
- * The beginning of `main`: the part at hand, what it has of its own, and the first column of its tile. Parts' tiles follow one
- * another along y, so that no workgroup is for nothing.
+ * The beginning of `main`: the current part, its fields, and the first column of its tile. Tiles of all parts follow
+ * each other along y, so that no workgroup is idle.
  *
  * @param width columns of a tile
  */
@@ -108,10 +108,10 @@ export function ownLets(v: ProductVariant, width: number): string {
 }
 
 /**
- * The end of `main` for one place of a tile: stores what `sum` says of row `i` at column `tileCol + place`, or with pairs
- * what `sum` and `second` say of two columns.
+ * The end of `main` for one element of a tile: stores `sum` of row `i` at column `tileCol + place`; with pairs, stores
+ * `sum` and `second` at two columns.
  *
- * @param place WGSL; with pairs counted along the first columns of the pairs
+ * @param place WGSL; with pairs, counts the first columns of the pairs
  */
 export function storeSum(v: ProductVariant, place: string, sum: string, second = ""): string {
   const value = (of: string, col: string) =>
@@ -148,5 +148,5 @@ export function storeSum(v: ProductVariant, place: string, sum: string, second =
       }`;
 }
 
-/** Whether a form needs f16 for what it reads. */
+/** Whether a form reads f16. */
 export const readsF16 = (v: ProductVariant) => v.a === "f16" || v.b === "f16" || v.bias === "f16";

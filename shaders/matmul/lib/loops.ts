@@ -1,10 +1,10 @@
 import type { MatmulVariant } from "./variant.ts";
 
-// The inner loop of matmul as text: the sum read straight from memory. Through workgroup memory: staged.ts.
+// The inner loop of matmul that reads directly from memory. staged.ts has the loop through workgroup memory.
 
 export const range = (n: number) => Array.from({ length: n }, (_, i) => i);
 
-/** One operand pair of the sum: load functions and leading dimensions, as WGSL names. */
+/** One operand pair of the sum: WGSL names of load functions and leading dimensions. */
 interface Operands {
   a: "a" | "a2";
   b: "b" | "b2";
@@ -15,38 +15,38 @@ interface Operands {
   bAt: string;
   k: string;
   transA: boolean;
-  /** columns of the tile that the loop is for, and what their place in b is called, where it is not all and `col` */
+  /** columns of the tile for this loop, and the name of their index in b; default: all columns and `col` */
   only?: { first: number; count: number; called: (j: number) => string };
 }
 
-/** Names of the product itself; `transA` is the variant's. */
+/** Names for the main product; `transA` is from the variant. */
 export const MAIN = { a: "a", b: "b", lda: "params.lda", ldb: "params.ldb", aAt: "aAt", bAt: "bAt", k: "k" } as const;
 
-/** Entries of a row that a loop is for. */
+/** Entries of a row for a loop. */
 function columns({ tile, transB }: MatmulVariant, { only }: Operands): number[] {
   if (only) return range(only.count).map((j) => only.first + j);
   return range(transB ? tile.cols : tile.cols / 4);
 }
 
-/** Steps whose rows of b are loaded before the first product, so that a sum is taken up once for all of them. */
+/** Steps whose rows of b are loaded before the first product, so that a sum is loaded once for all of them. */
 function together({ tile, texels }: MatmulVariant, steps: number): number {
   if (tile.broadcast !== 8) return 1; // measured on llvmpipe only
   return texels === "none" ? Math.min(steps, 4) : steps;
 }
 
-/** WGSL of `steps` of the sum, read straight from memory; `s` is the first. */
+/** WGSL of `steps` of the sum, read directly from memory; `s` is the first. */
 function directSteps(v: MatmulVariant, o: Operands, steps: number): string {
   const lines: string[] = [];
   const left = loadLeft(v, o, steps, lines);
   const load = loadRight(v, o, steps, lines);
   const { rows } = v.tile;
-  const width = v.transB && steps > 1 ? 4 : 1; // steps that one load of b covers
+  const width = v.transB && steps > 1 ? 4 : 1; // steps per load of b
   const chained = v.transB ? width : together(v, steps);
   for (const first of range(steps / chained).map((c) => c * chained)) {
     const entries = columns(v, o);
     for (const t of range(chained / width).map((c) => first + c * width))
       for (const j of entries) lines.push(`let w${t}_${j} = ${load(j, t)};`);
-    // row by row, so that few of the lanes' values are alive at a time
+    // row by row, so that few of the lanes' values are live at once
     for (const i of range(rows)) {
       const values = range(chained).map((t) => left(i, first + t));
       for (const j of entries) {
@@ -64,15 +64,15 @@ function directSteps(v: MatmulVariant, o: Operands, steps: number): string {
 }
 
 /**
- * Loads of `a` for `steps` steps. The result writes what row i needs at step t and names the value.
+ * Loads of `a` for `steps` steps. The result emits the load for row i at step t and returns the value's name.
  *
- * With `broadcast` every load is shared out: each lane loads four elements of its own, which the others get from it.
+ * With `broadcast`, lanes share loads: each lane loads four elements and broadcasts them to the others.
  */
 function loadLeft(v: MatmulVariant, o: Operands, steps: number, lines: string[]): (i: number, t: number) => string {
   const { rows, broadcast } = v.tile;
   const drop = v.dropout === "a" && o.a === "a";
   if (steps === 1) {
-    // One element of each row; with `broadcast` a lane loads that of one row.
+    // One element of each row; with `broadcast`, a lane loads the element of one row.
     const shared = broadcast > 0 && rows % broadcast === 0;
     for (const g of range(shared ? rows / broadcast : rows)) {
       const row = shared ? `own${g}` : `row${g}`;
@@ -89,7 +89,8 @@ function loadLeft(v: MatmulVariant, o: Operands, steps: number, lines: string[])
   let element: (i: number, t: number) => string;
   let owner: (i: number, t: number) => number;
   if (o.transA) {
-    // A load covers four rows of a step. Lanes take the steps, and where there are more lanes than steps, more rows.
+    // A load covers four rows of a step. Lanes take different steps, and different rows if there are more lanes than
+    // steps.
     const along = broadcast > 0 ? Math.min(steps, broadcast) : 1;
     const across = broadcast > 0 ? broadcast / along : 1;
     for (const t of range(steps / along)) {
@@ -102,7 +103,7 @@ function loadLeft(v: MatmulVariant, o: Operands, steps: number, lines: string[])
     element = (i, t) => `u${Math.floor(t / along)}_${Math.floor((i >> 2) / across)}[${i & 3}]`;
     owner = (i, t) => (t % along) + along * ((i >> 2) % across);
   } else if (rows < broadcast) {
-    // Several lanes take a row and share out its steps: four each, or where there are fewer, one each.
+    // Several lanes take one row and divide its steps: four each, or one each if there are fewer.
     const lanes = broadcast / rows;
     const width = lanes <= 2 || steps >= 4 * lanes ? 4 : 1;
     const parts = Math.min(lanes, steps / width);
@@ -114,7 +115,7 @@ function loadLeft(v: MatmulVariant, o: Operands, steps: number, lines: string[])
     element = (_, t) => `u${Math.floor(t / width / parts)}${width === 4 ? `[${t & 3}]` : ""}`;
     owner = (i, t) => i * lanes + (Math.floor(t / width) % parts);
   } else {
-    // A load covers four steps of a row. Lanes take the rows.
+    // A load covers four steps of a row. Lanes take different rows.
     const each = broadcast || 1;
     for (const g of range(rows / each)) {
       const row = broadcast > 0 ? `own${g}` : `row${g}`;
@@ -137,7 +138,7 @@ function loadLeft(v: MatmulVariant, o: Operands, steps: number, lines: string[])
 function loadRight(v: MatmulVariant, o: Operands, steps: number, lines: string[]): (j: number, t: number) => string {
   const drop = v.dropout === "b" && o.b === "b";
   if (!v.transB && steps > 1 && v.eightB && o.b === "b") {
-    // a texel is two entries of a row
+    // a texel has two entries of a row
     return (j, t) => {
       const mask = drop ? ` * keep4(s + ${t}u, col${j})` : "";
       if (j % 2 === 0) lines.push(`let q${t}_${j} = bTexel((${o.bAt} + (s + ${t}u) * ${o.ldb} + col${j}) / 8u);`);
@@ -167,7 +168,7 @@ function loadRight(v: MatmulVariant, o: Operands, steps: number, lines: string[]
 /** Loop over the whole sum, without workgroup memory. */
 export function directLoop(v: MatmulVariant, o: Operands, steps: number, tail: boolean): string {
   const { rows, broadcast } = v.tile;
-  const own = broadcast > 0 ? "own" : "row"; // the rows that a thread loads
+  const own = broadcast > 0 ? "own" : "row"; // rows that a thread loads
   const place = o.only?.called ?? ((j: number) => `col${j}`);
   const starts = [
     ...(o.transA
@@ -191,7 +192,7 @@ export function directLoop(v: MatmulVariant, o: Operands, steps: number, tail: b
   }`;
 }
 
-/** Loops over the low-rank part of the sum: one, or for swiglu one for each half of the columns. */
+/** Loops over the low-rank part of the sum: one loop, or for swiglu one per half of the columns. */
 export function extraLoops(v: MatmulVariant): string[] {
   const loop = (r: string, aAt: string, bAt: string, only?: Operands["only"]) => {
     const ldb = v.transB ? r : "n";

@@ -1,16 +1,16 @@
 import type { MatmulTile, MatmulVariant } from "./variant.ts";
 
-// Workgroup memory of the product by subgroup matrices.
+// Workgroup memory of products by subgroup matrices.
 
 /** A tile of subgroup matrices: `rows`, `cols` are a subgroup's and multiples of m and n, `stage` of k. */
 export type MatrixTile = MatmulTile & { matrix: NonNullable<MatmulTile["matrix"]> };
 
-/** What decides how much memory a tile takes. */
+/** Inputs for the memory size of a tile. */
 interface Slabbed extends Pick<MatmulVariant, "transA" | "transB" | "pairs"> {
   tile: MatrixTile;
 }
 
-/** Elements that slabs of both operands and staged results take. Rows of slabs are padded by 16 bytes, against bank conflicts. */
+/** Elements of both operands' slabs and of staged results. Slab rows are padded by 16 bytes, against bank conflicts. */
 export function slabsOf({ tile, transA, transB, pairs }: Slabbed) {
   const { rows, cols, lanes, groups, stage, matrix } = tile;
   const pad = matrix.type === "f16" ? 8 : 4;
@@ -21,7 +21,7 @@ export function slabsOf({ tile, transA, transB, pairs }: Slabbed) {
   };
   const [m, n] = [rows * groups, cols * lanes];
   const [left, right] = [slab(m, !transA), slab(n, transB)];
-  const low = slab(m, true); // a2 lies along the sum whatever a does
+  const low = slab(m, true); // a2 is contiguous along the sum, in every layout of a
   return {
     left,
     right,

@@ -3,7 +3,7 @@ import { ownOf } from "./header.ts";
 import { range } from "./loops.ts";
 import type { MatmulVariant } from "./variant.ts";
 
-// The inner loop of matmul as text: the sum through workgroup memory, as GPUs want it.
+// The inner loop of matmul through workgroup memory, for GPUs.
 //
 // Slabs hold `stage` steps of the tile's rows and of its columns, step by step, four outputs to a vec4. Threads move them in
 // pieces of four steps by four outputs: what lies along the sum in memory is turned round in registers, and every fourth row
@@ -19,7 +19,7 @@ interface Side {
   name: "a" | "b";
   /** vec4s of a step */
   width: number;
-  /** stored with the sum along the row */
+  /** stored with the sum along rows */
   alongSum: boolean;
   /** vec4s by which every fourth step is moved on */
   skew: number;
@@ -84,7 +84,8 @@ export function stagedBytes(v: Pick<MatmulVariant, "tile">): number {
 }
 
 /**
- * WGSL `{name}Four`, which reads four elements of an operand: as many steps of a row, or outputs of a step; zeros past `end`.
+ * WGSL `{name}Four`: reads four elements of an operand, either four steps of a row or four outputs of a step; zeros
+ * past `end`.
  *
  * @param whole rows end on a whole four
  */
@@ -105,7 +106,7 @@ fn ${name}Four(outer: u32, s: u32, end: u32, at: u32, ld: u32) -> ${vec} {
 }`;
 }
 
-/** What the loop declares beside `main`: slabs, and the loads that fill them. */
+/** The loop's declarations outside `main`: slabs, and their load functions. */
 export function stagedDeclarations(v: MatmulVariant): string {
   const [vec, drop] = [vec4Of(v), (name: string) => v.dropout === name];
   const lines = sidesOf(v).map(({ name }) => `var<workgroup> ${name}Slab: array<${vec}, ${slabSize(v, name)}>;`);

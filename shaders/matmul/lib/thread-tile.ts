@@ -2,18 +2,18 @@ import { sigmoid } from "../../lib/sigmoid.ts";
 import { range } from "./loops.ts";
 import type { MatmulVariant } from "./variant.ts";
 
-// What a thread of matmul keeps in registers, as text: which rows and columns they are, its sums, and what becomes of them.
+// The registers of a matmul thread: its rows and columns, its sums, and how they are stored.
 //
-// `acc{i}_{j}` is the sum of row i and entry j: one column with b transposed, else four neighbours. Pairs of columns lie in
-// entries j and j + cols / 2 of the same thread.
+// `acc{i}_{j}` is the sum of row i and entry j: one column with b transposed, else four neighbours. Pairs of columns
+// are entries j and j + cols / 2 of the same thread.
 
-/** Columns of an entry. */
+/** Columns per entry. */
 const widthOf = ({ transB }: MatmulVariant) => (transB ? 1 : 4);
 
-/** Entries of a row. */
+/** Entries per row. */
 const entriesOf = (v: MatmulVariant) => v.tile.cols / widthOf(v);
 
-/** Where entry j of a thread lies, counted in columns from the tile's first. */
+/** Column of a thread's entry j, relative to the tile. */
 function place(v: MatmulVariant, j: number): string {
   const { cols, lanes, walk = 1 } = v.tile;
   if (v.transB) return walk > 1 ? `(local.x + ${j * lanes}u) * ${walk}u + turn` : `local.x + ${j * lanes}u`;
@@ -22,23 +22,23 @@ function place(v: MatmulVariant, j: number): string {
   return `${at}(local.x + ${j * lanes}u) * 4u`;
 }
 
-/** What a part of the low-rank product has of its own; swiglu's halves have theirs in `Params`. @param own of `ownOf` */
+/** Per-part fields of the low-rank product; for swiglu's halves, they are in `Params`. @param own from `ownOf` */
 export function lowLets(own: (field: "r" | "a2At" | "b2At") => string): string {
   return `let r = ${own("r")};
   let a2At = ${own("a2At")};
   let b2At = ${own("b2At")};`;
 }
 
-/** `row{i}`: past the edge a thread works on the last rows again and stores nothing. */
+/** `row{i}`: past the edge, a thread repeats the last rows and stores nothing. */
 export function rowLets({ tile: { rows, groups }, transA }: MatmulVariant): string {
   const lines = range(rows).map((i) => {
-    const last = transA && i === 0 ? "(params.m - 1u) / 4u * 4u" : "params.m - 1u"; // row0 is where vec4 loads begin
+    const last = transA && i === 0 ? "(params.m - 1u) / 4u * 4u" : "params.m - 1u"; // vec4 loads begin at row0
     return `let row${i} = min(tileRow + ${groups === 1 ? "" : `local.y * ${rows}u + `}${i}u, ${last});`;
   });
   return lines.join("\n  ");
 }
 
-/** `col{j}`, and with pairs `u{j}`: past the edge a thread works on the last columns again and stores nothing. */
+/** `col{j}`, and with pairs `u{j}`: past the edge, a thread repeats the last columns and stores nothing. */
 export function columnLets(v: MatmulVariant): string {
   const lines = range(entriesOf(v)).map((j) => {
     if (!v.transB) return `let col${j} = min(tileCol + ${place(v, j)}, (n - 1u) / 4u * 4u);`;
@@ -62,7 +62,7 @@ export function sumVars(v: MatmulVariant): string {
     .join("\n  ");
 }
 
-/** Multiplies what the low-rank product has summed so far by its dropout mask. */
+/** Multiplies the sums of the low-rank product so far by the dropout mask. */
 export function maskSums(v: MatmulVariant): string {
   return sumsOf(v)
     .map(([i, j]) => `acc${i}_${j} *= keep${widthOf(v)}(row${i}, col${j});`)
@@ -109,7 +109,7 @@ function storeEntry(v: MatmulVariant, i: number, j: number): string {
     .join("\n    ");
 }
 
-/** Stores columns u and u + half of a row, which the thread holds in entries j and j + cols / 2. */
+/** Stores columns u and u + half of a row, which are entries j and j + cols / 2 of the thread. */
 function storePair(v: MatmulVariant, i: number, j: number): string {
   const [first, second] = [j, j + v.tile.cols / 2];
   const value = (entry: number) => `params.alpha * acc${i}_${entry}${v.bias === "none" ? "" : ` + bias${entry}`}`;

@@ -1,41 +1,49 @@
 import type { Stored, StoredMatrix } from "../../lib/load.ts";
 
-/** How the output is cut: into workgroup tiles of threads, and into register tiles of each thread. */
+/** How the output is divided: into tiles per workgroup, and register tiles per thread. */
 export interface MatmulTile {
-  /** output rows a thread keeps in registers, a multiple of 4; 1, 2 as well where b is transposed, a not, and nothing staged */
+  /**
+   * output rows in a thread's registers: a multiple of 4, or also 1 or 2 if b is transposed, a is not, and nothing is
+   * staged
+   */
   rows: number;
-  /** output columns a thread keeps in registers; a multiple of 4 where b is not transposed */
+  /** output columns in a thread's registers; a multiple of 4 if b is not transposed */
   cols: number;
-  /** threads of a workgroup along the columns */
+  /** threads per workgroup along the columns */
   lanes: number;
-  /** threads of a workgroup along the rows; 1 keeps every load of `a` uniform, which CPU adapters turn into scalar loads */
+  /**
+   * threads per workgroup along the rows; with 1, every load of `a` is uniform, so that CPU adapters use scalar loads
+   */
   groups: number;
-  /** stage both operands in workgroup memory, so many steps of the sum at a time (a multiple of 4); 0 reads them directly */
+  /** steps of the sum per slab in workgroup memory (a multiple of 4); 0 reads operands directly */
   stage: number;
-  /** subgroup size for which lanes share out the loads of `a` by subgroupBroadcast: 4 or 8, divides rows or is a multiple; 0 = none */
+  /** subgroup size for sharing loads of `a` by subgroupBroadcast: 4 or 8, a divisor or multiple of rows; 0 = none */
   broadcast: number;
-  /** steps of the sum in one turn of the loop, where b is read directly: 4, 8 or 32, the default 4 */
+  /** steps of the sum per loop iteration if b is read directly: 4, 8 or 32; default 4 */
   steps?: number;
-  /** as often a thread takes `cols` columns, one after another: with b transposed those beside, for long reads; default 1 */
+  /**
+   * number of times a thread processes `cols` columns in turn; with b transposed, adjacent ones, for long reads;
+   * default 1
+   */
   walk?: number;
   /**
-   * Type of the slabs and of their products, where staged; the default f32. f16 sums four products at a time in f16, then in
-   * f32: 5e-4 of the largest sum was the worst error, where f32 has 3e-7, and above 65504 they are infinite.
+   * Type of staged slabs and their products; default f32. f16 sums groups of four products in f16, then in f32. Its
+   * worst error was 5e-4 of the largest sum (f32: 3e-7), and values above 65504 become infinite.
    */
   compute?: "f16";
-  /** multiplied by subgroup matrices; `rows`, `cols` are then a subgroup's share, `lanes` and `groups` count subgroups */
+  /** use subgroup matrices; `rows` and `cols` are then per subgroup, `lanes` and `groups` count subgroups */
   matrix?: SubgroupMatrix;
 }
 
-/** A kind of matrices [m, k] and [k, n] that an adapter multiplies, with f32 sums. */
+/** A matrix configuration [m, k] × [k, n] of an adapter, with f32 sums. */
 export interface SubgroupMatrix {
   type: "f16" | "f32";
   m: number;
   n: number;
   k: number;
-  /** threads of a subgroup */
+  /** threads per subgroup */
   size: number;
-  /** what the threads of a workgroup must be a multiple of: the adapter's largest subgroup */
+  /** the adapter's largest subgroup: threads per workgroup must be a multiple of it */
   multiple: number;
   /** a subgroup of `size` must be asked for */
   asks?: true;
@@ -43,7 +51,7 @@ export interface SubgroupMatrix {
   emulate?: true;
 }
 
-/** What one compiled variant is specialised to. */
+/** Compile-time parameters of a variant. */
 export interface MatmulVariant {
   a: "f32" | "f16";
   b: StoredMatrix;
@@ -51,35 +59,38 @@ export interface MatmulVariant {
   transA: boolean;
   /** b is stored [n, k] instead of [k, n] */
   transB: boolean;
-  /** whether rows of a, b, a2, b2 begin at multiples of 4 elements, so that four are loaded at once */
+  /** whether rows of a, b, a2, b2 begin at multiples of 4 elements, so that vec4 loads are possible */
   vecA: boolean;
   vecB: boolean;
-  /** rows of c are packed and begin at multiples of 4 elements; then four neighbouring sums are stored at once */
+  /** rows of c are packed and begin at multiples of 4 elements; four neighbouring sums are then stored together */
   vecC: boolean;
-  /** rows of a bf16 b begin at multiples of 8 elements: transposed, eight steps are one load; else eight columns of a texel */
+  /**
+   * rows of a bf16 b begin at multiples of 8 elements: one load then covers eight steps (transposed) or eight columns
+   * of a texel
+   */
   eightB: boolean;
-  /** operands that are read as texels: see TensorStorage */
+  /** operands read as texels: see TensorStorage */
   texels: "none" | "b" | "ab";
-  /** b, f32 and not transposed, as texels in strips: parts begin at whole rows, of which `ldb` is the length */
+  /** b (f32, not transposed) as texels in strips: parts begin at whole rows of length `ldb` */
   stripsB: boolean;
-  /** r more steps of the same sum from a2 [m, r] and b2 ([n, r] or [r, n], as b): the low-rank product */
+  /** the low-rank product: r more steps of the same sum from a2 [m, r] and b2 ([n, r] or [r, n], like b) */
   extra: boolean;
   vecExtra: boolean;
-  /** whether k is no multiple of the tile's `steps`, or r none of 4; without, the loop over what is left is left out */
+  /** whether k is not a multiple of the tile's `steps`, or r not of 4; otherwise the remainder loop is omitted */
   tail: boolean;
-  /** products of one dispatch: each has its own n, k, r, seed and places in the buffers; at most 3 */
+  /** products per dispatch: each has its own n, k, r, seed and buffer offsets; at most 3 */
   parts: number;
   /**
-   * What becomes of columns u and u + half before they are stored; a thread then keeps both, `cols` is even, b transposed.
-   * "rotary": half of a head; the first two parts are rotated by their row's position. "swiglu": half of all columns,
-   * silu(first)·second is stored, and each half has a low-rank product of its own.
+   * Operation on columns u and u + half before they are stored; a thread then holds both, `cols` is even, and b is
+   * transposed. "rotary": half is half a head; the first two parts are rotated by their row's position. "swiglu": half
+   * is half of all columns; silu(first)·second is stored, and each half has its own low-rank product.
    */
   pairs: "none" | "rotary" | "swiglu";
-  /** of rotary: half of head_dim; 0 otherwise */
+  /** for rotary: half of head_dim; else 0 */
   half: number;
   bias: "none" | Stored;
   accumulate: boolean;
-  /** which value a counter-based dropout mask multiplies: an operand, or the low-rank part of the sum */
+  /** target of the counter-based dropout mask: an operand, or the low-rank part of the sum */
   dropout: "none" | "a" | "b" | "extra";
   tile: MatmulTile;
 }

@@ -1,4 +1,5 @@
 import { QuotaError } from "../../errors.ts";
+import type { Folder } from "../../io/storage.ts";
 import type { SftRecipe } from "../../recipe/recipe.ts";
 import type { PreparedBase } from "../../session/open.ts";
 import { formatFileSize } from "../../text/bytes.ts";
@@ -23,10 +24,21 @@ export function diskForecast(
   return { checkpoint, checkpoints, total: checkpoints * checkpoint + result };
 }
 
+/** Bytes of checkpoints, whole or half written, that a run's folder holds: they count among those that it keeps, or they go. */
+export async function checkpointBytes(output: Folder): Promise<number> {
+  let bytes = 0;
+  for (const name of await output.folders()) {
+    if (!/^(tmp-)?checkpoint-\d+$/.test(name)) continue;
+    const folder = output.folder(name);
+    for (const file of await folder.list()) bytes += (await folder.open(file)).size;
+  }
+  return bytes;
+}
+
 /**
  * Refuses a run whose checkpoints will not fit, before it computes anything.
  *
- * @param free bytes; null: nobody knows
+ * @param free bytes, with those of checkpoints that are there; null: nobody knows
  * @throws {QuotaError} with what it needs, what there is, and what to change
  */
 export function checkDisk(

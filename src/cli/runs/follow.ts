@@ -1,6 +1,7 @@
 import { AbortError } from "../../errors.ts";
 import type { Gpu } from "../../gpu/device.ts";
 import type { Folder } from "../../io/storage.ts";
+import { readTrackers } from "../../recipe/trackers.ts";
 import { type Report, renderReport } from "../../report/training.ts";
 import type { PreparedBase } from "../../session/open.ts";
 import type { TrainingEvent } from "../../session/train.ts";
@@ -14,6 +15,7 @@ import { EXIT_INTERRUPTED } from "../terminal/interrupt.ts";
 import { Progress } from "../terminal/progress.ts";
 import type { RunRecipe, StartedRun } from "./run.ts";
 import { openRunLog, type RunLog } from "./run-log.ts";
+import { openTrackers, type Trackers } from "./trackers.ts";
 
 /** What a method shows and keeps beside what every method does. */
 export interface RunKind {
@@ -47,6 +49,7 @@ export async function follow(
   const { output, resume, step, gpu } = run;
   let progress: Progress | null = null;
   let log: RunLog | null = null;
+  let trackers: Trackers | null = null;
   let summary: Record<string, unknown> = {};
   let failure: unknown = null;
   const begin = async () => {
@@ -64,6 +67,7 @@ export async function follow(
         continue;
       }
       log ??= await begin();
+      trackers ??= await openTrackers(output, tracked(recipe, kind.yaml, step));
       switch (event.type) {
         case "step":
           progress!.step(event);
@@ -72,6 +76,7 @@ export async function follow(
         case "eval":
           progress!.log(event.record);
           await log.append(event.record);
+          await trackers.append(event.record);
           progress!.rest();
           break;
         case "checkpoint":
@@ -99,6 +104,7 @@ export async function follow(
   };
   const ended = failure === null ? "finished" : failure instanceof AbortError ? "interrupted" : "failed";
   try {
+    await trackers?.end(failure === null ? 0 : 1);
     if (log) await writeReport(run, recipe, { kind, log, summary, ended, forecast: prepared.forecast });
   } catch (error) {
     failure ??= error; // what ended the run matters more
@@ -115,6 +121,7 @@ export async function follow(
   });
   console.error(`Done: ${shown.join(", ")}`);
   console.error(`${prepared.lora ? "Adapter" : "Model"} and report: ${output.path}`);
+  for (const hint of trackers?.hints ?? []) console.error(hint);
   if (prepared.tokenizer) {
     const folder = /^[\w./-]+$/.test(recipe.output_dir) ? recipe.output_dir : JSON.stringify(recipe.output_dir);
     const made = `${prepared.lora ? "--adapter" : "--model"} ${folder}`;
@@ -122,6 +129,12 @@ export async function follow(
     console.error(`Answer rows with it: qwench generate ${made} --file rows.jsonl`);
   }
   return 0;
+}
+
+function tracked(recipe: RunRecipe, yaml: string, step: number | null): Parameters<typeof openTrackers>[1] {
+  const { report_to, run_name, project } = recipe;
+  const { trackers } = readTrackers(report_to);
+  return { report_to: trackers, run_name, project, yaml, config: { ...recipe }, step: step ?? 0 };
 }
 
 interface Reported {

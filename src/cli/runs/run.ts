@@ -11,7 +11,7 @@ import type { DueFields } from "../../train/due.ts";
 import { checkForecast } from "../../train/forecast/memory.ts";
 import { statusLine } from "../terminal/status-line.ts";
 import { collectGarbage } from "./collect.ts";
-import { checkDisk, diskForecast } from "./disk.ts";
+import { checkDisk, checkpointBytes, diskForecast } from "./disk.ts";
 import { availableMemory, openGpu } from "./open-gpu.ts";
 import { forecastTable } from "./prepare.ts";
 import { metricsFile } from "./run-log.ts";
@@ -28,6 +28,9 @@ export type RunRecipe = Pick<
   | "max_memory"
   | "profile"
   | "save_total_limit"
+  | "report_to"
+  | "run_name"
+  | "project"
 > &
   DueFields;
 
@@ -81,7 +84,8 @@ export async function announce(
   const available = availableMemory(platform, recipe.max_memory);
   console.error(`\n${forecastTable(prepared, available)}`);
   checkForecast(prepared.forecast, available);
-  checkDisk(output.path, await freeBytes(output.path), diskForecast(recipe, prepared));
+  const free = await freeBytes(output.path);
+  checkDisk(output.path, free === null ? null : free + (await checkpointBytes(output)), diskForecast(recipe, prepared));
   await collectGarbage();
   await tune(gpu, prepared, tuningStore(), { signal, onBegin: status }); // before the weights: what it takes is given back by then
   status(null);

@@ -1,19 +1,19 @@
 import { DataError } from "../../errors.ts";
 import type { NumberedRow } from "../rows.ts";
 
-/** Characters of one field: past that a quote was never closed. */
+/** Most characters of one field: a longer field means an unclosed quote. */
 const maxField = 16 * 1024 * 1024;
-/** Columns of a table. */
+/** Most columns of a table. */
 const maxColumns = 10_000;
 
 /**
  * Rows of comma- or tab-separated text with a header line; every value is a string.
- * Fields may be quoted, and then hold delimiters, line breaks and doubled quotes; a quote inside of an unquoted field
- * stands for itself. Lines end with LF or CRLF. A column without a name, as pandas writes its index, is `Unnamed: 0` by
- * its place.
+ * Quoted fields may contain delimiters, line breaks and doubled quotes; a quote inside an unquoted field is literal.
+ * Lines end with LF or CRLF. A column without a name, such as pandas' index, is called `Unnamed: 0`, by its position.
  *
- * @throws {DataError} with the line: a quote that is not closed, a row with more or fewer fields than the header, a
- *   header with a repeated name, more than 10 000 columns
+ * @throws {DataError} with the line: an unclosed quote, a row with more or fewer fields than the header, a repeated
+ *   name
+ *   in the header, more than 10 000 columns
  * @see RFC 4180
  */
 export async function* parseCsv(
@@ -31,7 +31,7 @@ export async function* parseCsv(
       const repeated = header.find((name) => names.size === names.add(name).size);
       if (repeated !== undefined) {
         throw new DataError(
-          `${file}, line ${line}: every column of the header needs a name of its own, and ${JSON.stringify(shorten(repeated))} comes twice`,
+          `${file}, line ${line}: the header's column names must differ, but ${JSON.stringify(shorten(repeated))} occurs twice`,
         );
       }
       continue;
@@ -39,7 +39,7 @@ export async function* parseCsv(
     number++;
     if (fields.length !== header.length) {
       throw new DataError(
-        `${file}, line ${line} (row ${number}) has ${fields.length} fields, and the header ${header.length}: ${shorten(header.slice(0, 20).join(", "))}`,
+        `${file}, line ${line} (row ${number}) has ${fields.length} fields, but the header has ${header.length}: ${shorten(header.slice(0, 20).join(", "))}`,
       );
     }
     yield { row: Object.fromEntries(header.map((name, i) => [name, fields[i]])), number, file };
@@ -87,7 +87,7 @@ async function* records(
         state = "quoted";
         at++;
       } else if (c === delimiter || c === "\n") {
-        // CRLF: the carriage return belongs to the line's end, quoted field or not.
+        // CRLF: the carriage return belongs to the line end, even after a quoted field.
         fields.push(c === "\n" && state !== "closing" && field.endsWith("\r") ? field.slice(0, -1) : field);
         field = "";
         state = "before";
@@ -108,7 +108,7 @@ async function* records(
         state = "quoted";
         at++;
       } else {
-        // as Python's csv module has it, a quote only opens a field
+        // as in Python's csv module, a quote counts only at the start of a field
         special.lastIndex = at;
         const end = special.exec(piece)?.index ?? piece.length;
         field += piece.slice(at, end);

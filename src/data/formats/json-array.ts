@@ -4,12 +4,12 @@ const MARK = /["[\]{},]/g;
 const STRING_MARK = /["\\]/g;
 
 /**
- * The texts of the elements of a JSON array, one after the other, so that a large file is never held whole. What is in
- * an element is not looked at.
+ * The texts of a JSON array's elements, one by one, so that a large file is never in memory as a whole. Does not parse
+ * the elements.
  *
  * @param text begins with the array's bracket
- * @param most characters of one element
- * @throws {DataError} what is no array: it does not end, or something follows it; a longer element
+ * @param most limit for the characters of one element
+ * @throws {DataError} an array that does not end, text after the array, or an element above the limit
  */
 export async function* jsonElements(file: string, text: AsyncIterable<string>, most: number): AsyncGenerator<string> {
   let depth = 0;
@@ -25,7 +25,7 @@ export async function* jsonElements(file: string, text: AsyncIterable<string>, m
     length += piece.length;
     if (length > most) throw new DataError(`${file}, row ${count + 1} has more than ${most} characters`);
   };
-  /** the element that ends here; null: there is none between two commas */
+  /** the element that ends here; null: nothing between two commas */
   const finish = (piece: string): string | null => {
     take(piece);
     const element = parts.join("").trim();
@@ -48,7 +48,7 @@ export async function* jsonElements(file: string, text: AsyncIterable<string>, m
       at = found.index + 1;
       if (ended) throw fail(`${JSON.stringify(mark)} follows the array`);
       if (mark === "\\") {
-        // what follows may be in the next piece
+        // more text may be in the next piece
         escaped = at === piece.length;
         at++;
       } else if (mark === '"') inString = !inString;
@@ -60,7 +60,7 @@ export async function* jsonElements(file: string, text: AsyncIterable<string>, m
         ended = mark !== ",";
         if (ended) depth = 0;
         if (element !== null) yield element;
-        else if (!ended || count > 0) throw fail("nothing where a row belongs");
+        else if (!ended || count > 0) throw fail("a row is missing");
       } else if (mark !== ",") depth--;
     }
     if (ended && piece.slice(start).trim() !== "")

@@ -1,15 +1,15 @@
-/** Undoes one Parquet codec: compressed page in, `length` bytes out. Keys are Parquet's names, such as `ZSTD`. */
+/** Decompresses one Parquet codec: compressed page in, `length` bytes out. Keys are Parquet's names, such as `ZSTD`. */
 export type ParquetDecompressors = Record<string, (input: Uint8Array, length: number) => Uint8Array>;
 
-/** Bytes of one page: writers make 1 MiB, or one long value. */
+/** Most bytes of one page: writers create pages of 1 MiB, or of one long value. */
 export const mostPageBytes = 128 * 1024 * 1024;
 
 /**
- * Every codec but LZO. Each writes into memory of the length that the page's header names, so that a small page cannot
- * unpack without end.
+ * Every codec except LZO. Each writes into memory of the length in the page's header, so that a small page cannot
+ * decompress without limit.
  */
 export async function parquetDecompressors(): Promise<ParquetDecompressors> {
-  // Loaded when first needed: most data sets are JSON.
+  // Loaded on first use: most data sets are JSON.
   const [{ snappyUncompress }, { decompress }, { decompressBrotli }, { gunzip }, { decompressLz4, decompressLz4Raw }] =
     await Promise.all([
       import("hyparquet"),
@@ -34,7 +34,7 @@ export async function parquetDecompressors(): Promise<ParquetDecompressors> {
       return decompress(input, new Uint8Array(length));
     },
   };
-  // some decoders take the end of an empty page for damage
+  // some decoders report an empty page as damaged
   const orEmpty =
     (undo: ParquetDecompressors[string]): ParquetDecompressors[string] =>
     (input, length) =>
@@ -43,15 +43,15 @@ export async function parquetDecompressors(): Promise<ParquetDecompressors> {
 }
 
 /**
- * Holds one Zstandard frame against its length: the decoder would reserve what a forged header asks for, and as much
- * again for every further frame.
+ * Checks one Zstandard frame against its expected length: the decoder would allocate any size in a forged header, again
+ * for every further frame.
  *
  * @throws {Error}
  * @see RFC 8878, section 3.1.1
  */
 function checkZstd(input: Uint8Array, length: number): void {
   const view = new DataView(input.buffer, input.byteOffset, input.byteLength);
-  if (view.getUint32(0, true) !== 0xfd2fb528) throw new Error("zstd: no frame");
+  if (view.getUint32(0, true) !== 0xfd2fb528) throw new Error("zstd: the page is not a frame");
   const descriptor = view.getUint8(4);
   const single = (descriptor & 0x20) !== 0;
   let at = 5;

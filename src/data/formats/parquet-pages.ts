@@ -1,14 +1,14 @@
 import { mostPageBytes, type ParquetDecompressors } from "./parquet-codecs.ts";
 
-/** One leaf of the schema: what its pages may hold. */
+/** One leaf of the schema: the allowed content of its pages. */
 export interface Leaf {
   path: string;
   type: string;
   /** bytes of a FIXED_LEN_BYTE_ARRAY */
   typeLength: number;
-  /** levels that say where a value is null, or a list empty */
+  /** maximum definition level: lower levels mean a null or an empty list */
   maxDefinition: number;
-  /** lists around a value */
+  /** number of lists around a value */
   maxRepetition: number;
 }
 
@@ -21,10 +21,10 @@ const DELTA_BINARY_PACKED = 5;
 const DELTA_LENGTH_BYTE_ARRAY = 6;
 const DELTA_BYTE_ARRAY = 7;
 const RLE_DICTIONARY = 8;
-/** Values that a writer may pack beyond those of its page, to fill a group. */
+/** Extra values that a writer may pack to fill a group. */
 const spareValues = 512;
 
-/** Reads bytes in their order. @throws {RangeError} past the end */
+/** Reads bytes in order. @throws {RangeError} past the end */
 class Bytes {
   readonly view: DataView;
   at: number;
@@ -45,7 +45,7 @@ class Bytes {
     this.at += bytes;
   }
 
-  /** ULEB128 as hyparquet reads it: what is left of 32 bits, signed. */
+  /** ULEB128 as in hyparquet: truncated to 32 bits, signed. */
   varint(): number {
     let result = 0;
     for (let shift = 0; ; shift += 7) {
@@ -93,12 +93,12 @@ function readElement(bytes: Bytes, type: number, depth: number): unknown {
 }
 
 /**
- * Walks the pages of one column of one row group before they are decoded. hyparquet believes what they say of
- * themselves: one changed byte keeps it busy for ever, or makes it reserve memory for values that are not there.
+ * Checks the pages of one column of one row group before they are decoded. hyparquet trusts the pages' headers: one
+ * changed byte can make it loop forever, or allocate memory for values that do not exist.
  *
  * @param chunk the column's bytes, from its first page on
  * @param numValues values of the column in this group
- * @throws {Error} what does not fit
+ * @throws {Error} the inconsistency
  */
 export function checkPages(
   chunk: Uint8Array,
@@ -109,7 +109,7 @@ export function checkPages(
   const bytes = new Bytes(chunk);
   let values = 0;
   let dictionary = 0;
-  // as hyparquet: a last byte alone is no page
+  // as in hyparquet: a single last byte is not a page
   while (bytes.at < chunk.length - 1 && values < numValues) {
     const header = readStruct(bytes);
     const [type, unpacked, packed] = [1, 2, 3].map((field) => number(header, field, "page"));
@@ -126,17 +126,17 @@ export function checkPages(
       const page = struct(header, type === DATA_PAGE ? 5 : 8);
       const count = number(page, 1, "page");
       values += count;
-      require(count >= 0 && values <= numValues, `${values} values in pages, and ${numValues} in the column`);
+      require(count >= 0 && values <= numValues, `${values} values in pages, but ${numValues} in the column`);
       if (type === DATA_PAGE) checkPage(unpack(body, unpacked, decompress), page, leaf, count, dictionary);
       else checkPageV2(body, unpacked, { header: page, leaf, count, dictionary }, decompress);
     } else throw new Error(`a page of type ${type}`);
   }
-  require(values === numValues, `${values} values in pages, and ${numValues} in the column`);
+  require(values === numValues, `${values} values in pages, but ${numValues} in the column`);
 }
 
 function unpack(body: Uint8Array, length: number, decompress: ParquetDecompressors[string]): Uint8Array {
   const page = decompress(body, length);
-  require(page.length === length, `a page of ${page.length} bytes, and its header says ${length}`);
+  require(page.length === length, `a page of ${page.length} bytes, but its header says ${length}`);
   return page;
 }
 
@@ -175,20 +175,20 @@ function checkPageV2(
   require(definitions >= 0 &&
     repetitions >= 0 &&
     levels <= Math.min(body.length, unpacked), `levels of ${levels} bytes`);
-  require(repetitions === 0 || leaf.maxRepetition > 0, "levels of a list where none is");
+  require(repetitions === 0 || leaf.maxRepetition > 0, "list levels in a column without lists");
   if (leaf.maxRepetition) checkLevels(body.subarray(0, repetitions), leaf.maxRepetition, count);
   if (leaf.maxDefinition) {
     const present = checkLevels(body.subarray(repetitions, levels), leaf.maxDefinition, count);
-    // PyArrow counts the nulls of lists in another way, and values would be read past their end
+    // PyArrow counts the nulls of lists differently, and values would be read past their end
     require(present ===
-      count - nulls, `${count - present} nulls, and the header says ${nulls}; write it with data_page_version="1.0"`);
+      count - nulls, `${count - present} nulls, but the header says ${nulls}; write it with data_page_version="1.0"`);
   }
   const packed = header.get(7) !== false;
   const rest = body.subarray(levels);
   checkValues(packed ? unpack(rest, unpacked - levels, decompress) : rest, encoding, leaf, count - nulls, dictionary);
 }
 
-/** @returns how many of the levels are `most` */
+/** @returns the number of levels equal to `most` */
 function checkLevels(bytes: Uint8Array, most: number, count: number): number {
   let full = 0;
   checkRuns(new Bytes(bytes), 32 - Math.clz32(most), count, (value, times) => {
@@ -217,7 +217,7 @@ function checkValues(bytes: Uint8Array, encoding: number, leaf: Leaf, count: num
     const bits = { BOOLEAN: 1, INT32: 32, INT64: 64, INT96: 96, FLOAT: 32, DOUBLE: 64, BYTE_ARRAY: 32 }[leaf.type];
     const least = Math.ceil((count * (bits ?? leaf.typeLength * 8)) / 8);
     require(least <= bytes.length, `${count} values in ${bytes.length} bytes`);
-    require(bits !== undefined || leaf.typeLength > 0 || count === 0, "values of no length");
+    require(bits !== undefined || leaf.typeLength > 0 || count === 0, "values without a length");
     return;
   }
   if (encoding === DELTA_BINARY_PACKED) checkDeltas(new Bytes(bytes), count);
@@ -226,7 +226,7 @@ function checkValues(bytes: Uint8Array, encoding: number, leaf: Leaf, count: num
   else throw new Error(`encoding ${encoding}`);
 }
 
-/** Runs of equal values, and values packed by bit. `see` gets each and how often it comes. */
+/** Runs of equal values, and bit-packed values. `see` is called with each value and its count. */
 function checkRuns(bytes: Bytes, width: number, count: number, see: (value: number, times: number) => void): void {
   for (let seen = 0; seen < count; ) {
     const head = bytes.varint();
@@ -255,7 +255,7 @@ function bitsAt(view: DataView, at: number, width: number): number {
   return value;
 }
 
-/** Delta-packed integers; `see` gets the sizes of their blocks. */
+/** Delta-packed integers; `see` is called with the sizes of their blocks. */
 function checkDeltas(bytes: Bytes, count: number): void {
   const [block, parts] = [bytes.varint(), bytes.varint()];
   const total = bytes.varint();
@@ -274,7 +274,7 @@ function checkDeltas(bytes: Bytes, count: number): void {
       const width = bytes.view.getUint8(start + part);
       require(width <= 64, `values of ${width} bits`);
       const used = Math.min(block / parts, count - seen);
-      // the last part may end with its last value
+      // the last part may end after its last value
       const whole = ((block / parts) * width) / 8;
       const left = bytes.view.byteLength - bytes.at;
       bytes.skip(used < block / parts ? Math.min(left, Math.max(whole, 0)) : whole);
@@ -287,13 +287,13 @@ function skipVarint(bytes: Bytes): void {
   for (let i = 0; bytes.byte() >= 0x80; i++) require(i < 10, "a number of more than 64 bits");
 }
 
-/** Texts that each take a beginning from the one before: the memory that they unpack to is bounded. */
+/** Texts that share a prefix with the previous text: bounds the memory that they decompress to. */
 function checkPrefixes(bytes: Uint8Array, count: number): void {
   const reader = new Bytes(bytes);
   checkDeltas(reader, count);
-  // a prefix is no longer than the text before it, so that all together are at most this
+  // a prefix is at most as long as the previous text, which bounds the total
   require(count * bytes.length <= mostPageBytes * 8 ||
-    count < 2, `${count} texts by their beginnings in ${bytes.length} bytes`);
+    count < 2, `${count} prefix-coded texts in ${bytes.length} bytes`);
   checkDeltas(reader, count);
 }
 

@@ -11,28 +11,28 @@ interface Source {
   read(start: number, end: number): Promise<Uint8Array>;
 }
 
-// Rows of one row group; writers make 1 000 to 1 000 000.
+// Most rows of one row group; writers create 1 000 to 1 000 000.
 const maxRows = 1n << 26n;
 
-/** Values of a column in one row group, whatever few bytes stand for them; above, as many as 64 a byte. */
+/** Values of a column that a row group may have, however few its bytes; above this, at most 64 per byte. */
 const leastMostValues = 1 << 21;
-/** Columns, lists and structs of a schema. */
+/** Most columns, lists and structs of a schema. */
 const mostElements = 10_000;
 
 /**
- * Rows of a Parquet file, a row group at a time. Integers become numbers, those beyond 2^53 bigints; lists and structs
- * plain JSON values. Footer and pages are checked before anything is decoded.
+ * Rows of a Parquet file, one row group at a time. Integers become numbers, or bigints beyond 2^53; lists and structs
+ * become plain JSON values. Footer and pages are checked before decoding.
  *
  * @throws {FormatError} a file that is not Parquet, or is damaged
  * @throws {UnsupportedError} the codec LZO
  */
 export async function* readParquet(source: Source, limit: number): AsyncGenerator<NumberedRow> {
-  // Loaded when first needed: most data sets are JSON.
+  // Loaded on first use: most data sets are JSON.
   const { parquetMetadataAsync, parquetReadObjects } = await import("hyparquet");
   const slice = async (start: number, end: number): Promise<ArrayBuffer> => {
     const last = Math.min(end, source.size);
     if (!(start >= 0 && start <= last)) {
-      throw new FormatError(`${source.name} is damaged: it points at bytes [${start}, ${end}) of ${source.size}`);
+      throw new FormatError(`${source.name} is damaged: it refers to bytes [${start}, ${end}) of ${source.size}`);
     }
     return new Uint8Array(await source.read(start, last)).buffer;
   };
@@ -40,7 +40,7 @@ export async function* readParquet(source: Source, limit: number): AsyncGenerato
     byteLength: source.size,
     slice: (start: number, end?: number): Promise<ArrayBuffer> => {
       const bytes = slice(start, end ?? source.size);
-      // hyparquet asks for several ranges ahead and may give up before it awaits them all.
+      // hyparquet requests several ranges ahead and may fail before it awaits them all.
       bytes.catch(() => undefined);
       return bytes;
     },
@@ -61,7 +61,7 @@ export async function* readParquet(source: Source, limit: number): AsyncGenerato
       if (column && !(column.codec in decompressors)) {
         throw new UnsupportedError(
           `${source.name}: column ${column.path_in_schema.join(".")} is compressed with ${column.codec}; ` +
-            `${Object.keys(decompressors).join(", ")} can be read. Write it again with compression="zstd"`,
+            `supported codecs are ${Object.keys(decompressors).join(", ")}. Write the file again with compression="zstd"`,
         );
       }
     }
@@ -90,7 +90,7 @@ export async function* readParquet(source: Source, limit: number): AsyncGenerato
       throw failed(error, `is damaged in rows ${rowStart + 1} to ${rowEnd}`);
     }
     if (rows.length !== rowEnd - rowStart) {
-      throw new DataError(`${source.name} holds ${rows.length} of the ${rowEnd - rowStart} rows after row ${rowStart}`);
+      throw new DataError(`${source.name} has ${rows.length} of the ${rowEnd - rowStart} rows after row ${rowStart}`);
     }
     for (const [i, row] of rows.entries()) {
       yield { row: plain(row, floats) as Record<string, unknown>, number: rowStart + i + 1, file: source.name };
@@ -118,8 +118,8 @@ interface Metadata {
 }
 
 /**
- * Holds the file's own description against itself: hyparquet believes it, and would loop for ever on a schema with a
- * negative number of children, or reserve memory for rows that the file cannot hold.
+ * Checks the file's metadata for consistency: hyparquet trusts it, and would loop forever on a schema with a negative
+ * number of children, or allocate memory for rows that the file cannot hold.
  *
  * @throws {FormatError}
  */
@@ -127,11 +127,12 @@ function checkMetadata(source: Source, { schema, row_groups }: Metadata): Leaf[]
   const require = (holds: boolean, what: string): void => {
     if (!holds) throw new FormatError(`${source.name} is damaged: ${what}`);
   };
-  require(schema.length <= mostElements, `its schema has ${schema.length} elements, and ${mostElements} are read`);
+  require(schema.length <=
+    mostElements, `its schema has ${schema.length} elements; at most ${mostElements} are supported`);
   const leaves: Leaf[] = [];
   let next = 0;
   const visit = (path: string[], definition: number, repetition: number): void => {
-    require(next < schema.length && path.length < 64, `its schema of ${schema.length} elements names more children`);
+    require(next < schema.length && path.length < 64, `its schema of ${schema.length} elements declares more children`);
     const { name, type = "", type_length = 0, repetition_type, num_children = 0 } = schema[next++]!;
     require(typeof name === "string", "a column has no name");
     const root = next === 1;
@@ -145,19 +146,21 @@ function checkMetadata(source: Source, { schema, row_groups }: Metadata): Leaf[]
     for (let i = 0; i < num_children; i++) visit(inner, maxDefinition, maxRepetition);
   };
   visit([], 0, 0);
-  require(next === schema.length, `its schema has ${schema.length} elements, and its root leads to ${next}`);
+  require(next === schema.length, `its schema has ${schema.length} elements, but its root leads to ${next}`);
 
   for (const [i, { num_rows, columns }] of row_groups.entries()) {
     const where = `row group ${i + 1}`;
     require(num_rows >= 0n && num_rows <= maxRows, `${where} has ${num_rows} rows`);
-    const paths = columns.map((column) => column.meta_data?.path_in_schema.join("."));
+    // a damaged file has something else in the place of a column's description
+    const paths = columns.map((column) => column.meta_data?.path_in_schema?.join("."));
     require(paths.length === leaves.length &&
       paths.every(
         (path, c) => path === leaves[c].path,
-      ), `${where} has the columns ${paths.join(", ")}, and the schema ${leaves.map(({ path }) => path).join(", ")}`);
+      ), `${where} has the columns ${paths.join(", ")}, but the schema has ${leaves.map(({ path }) => path).join(", ")}`);
     for (const [c, { file_path, meta_data: column }] of columns.entries()) {
       require(file_path === undefined, `column ${paths[c]} is in another file, ${file_path}`);
-      const { num_values, total_compressed_size, data_page_offset, dictionary_page_offset } = column!;
+      const { codec, num_values, total_compressed_size, data_page_offset, dictionary_page_offset } = column!;
+      require(codec !== undefined, `column ${paths[c]} of ${where} names no compression`);
       const most = Math.max(leastMostValues, 64 * Number(total_compressed_size));
       require(num_values >= num_rows &&
         num_values <= most, `column ${paths[c]} of ${where} has ${num_values} values for ${num_rows} rows`);
@@ -173,7 +176,7 @@ function checkMetadata(source: Source, { schema, row_groups }: Metadata): Leaf[]
   return leaves;
 }
 
-/** The pages of one column, before they are decoded. */
+/** Checks the pages of one column before decoding. */
 async function checkColumn(
   slice: (start: number, end: number) => Promise<ArrayBuffer>,
   leaf: Leaf,
@@ -193,7 +196,7 @@ async function checkColumn(
 /** Which leaves under a schema element are floats: all, none, or by name. */
 type Floats = boolean | Map<string, Floats>;
 
-/** A whole number of a column of floats is a float in Python too, and a chat template writes it so. */
+/** Keeps whole numbers of a float column as floats: Python does too, and a chat template prints them so. */
 function floatTree(schema: Metadata["schema"]): Floats {
   let next = 0;
   const visit = (): Floats => {
@@ -213,7 +216,7 @@ function floatTree(schema: Metadata["schema"]): Floats {
 
 const utf8 = new TextDecoder();
 
-/** A decoded value as JSON would hold it. */
+/** A decoded value as a JSON value. */
 function plain(value: unknown, floats: Floats): unknown {
   if (value === undefined) return null;
   if (typeof value === "bigint") return Number.isSafeInteger(Number(value)) ? Number(value) : value;
@@ -236,7 +239,7 @@ function plain(value: unknown, floats: Floats): unknown {
   return made;
 }
 
-/** What a list of a schema element holds: Parquet wraps it in groups of one child, by whatever name. */
+/** The element of a list: Parquet wraps it in groups of one child, under any name. */
 function elementOf(floats: Floats): Floats {
   let inner = floats;
   while (inner instanceof Map && inner.size === 1) inner = [...inner.values()][0]!;

@@ -16,30 +16,30 @@ import {
 } from "./values.ts";
 
 /**
- * What a template may use. A chat template comes with a downloaded model, so it is untrusted: Jinja has no `while`,
- * but nested loops and recursive macros can run for years, and doubling strings and lists can fill the memory.
+ * A template's limits. A chat template comes with a downloaded model, so it is untrusted: Jinja has no `while`, but
+ * nested loops and recursive macros can run for years, and repeatedly doubled strings and lists can fill the memory.
  */
 export const templateLimits = {
   /** characters of template source; Qwen's have 3 000 to 10 000 */
   source: 256 * 1024,
   /** consecutive white-space characters in the source: the library's lexer is quadratic in them */
   whitespace: 4096,
-  /** evaluated nodes of the syntax tree in one rendering; long work in one node counts as many */
+  /** evaluated nodes of the syntax tree in one rendering; long work in one node counts as several */
   steps: 4_000_000,
   /** wall-clock time of one rendering, ms */
   time: 10_000,
-  /** characters of any string that a template makes, and of any list were it printed */
+  /** characters of any created string, and of any list if printed */
   characters: 8 * 1024 * 1024,
-  /** characters of all strings together that a template makes */
+  /** characters of all created strings together */
   made: 256 * 1024 * 1024,
-  /** elements of any list that a template makes */
+  /** elements of any created list */
   elements: 100_000,
 };
 
-/** Characters that are copied or compared in the time of one evaluated node, about; and of text that is looked through. */
+/** Approximate characters that are copied or compared in the time of one evaluated node; and characters searched. */
 const charactersAStep = 64;
 const scannedAStep = 6;
-/** Evaluated nodes in the time that an element of a list takes that is looped over, sorted, sliced or searched. */
+/** Evaluated nodes in the time of one list element during a loop, sort, slice or search. */
 const stepsAnElement = 8;
 
 interface CallNode {
@@ -59,7 +59,7 @@ interface BinaryNode {
   right: Node;
 }
 
-/** The parts of @huggingface/jinja 0.5.11's interpreter that are replaced or used; its types hide them. */
+/** The parts of @huggingface/jinja 0.5.11's interpreter that are replaced or used; its types do not export them. */
 interface Parts {
   run(program: Node): Value;
   evaluate(node: Node | undefined, environment: Environment): Value;
@@ -69,7 +69,7 @@ interface Parts {
 }
 const Base = Interpreter as unknown as new (environment: Environment) => Parts;
 
-/** Nodes that print nothing by themselves, or whose text is made already. */
+/** Nodes that print nothing themselves, or whose text exists already. */
 const STATEMENTS = new Set([
   "Set",
   "Macro",
@@ -82,20 +82,20 @@ const STATEMENTS = new Set([
   "Continue",
 ]);
 
-/** Jinja's interpreter with an end to its patience, and with Python's text, JSON, equality and methods of strings. */
+/** Jinja's interpreter with limits, and with Python's text, JSON, equality and string methods. */
 export class BoundedInterpreter extends Base {
   private steps = 0;
   private made = 0;
   private depth = 0;
   private readonly deadline = Date.now() + templateLimits.time;
-  /** printed characters of lists and dictionaries, which do not change once made */
+  /** printed characters of lists and dictionaries, which are immutable */
   private readonly sizes = new WeakMap<Value, number>();
-  /** nodes whose value is gone through from end to end, not only pointed at */
+  /** nodes whose value is traversed, not only referenced */
   private readonly scanned = new WeakSet<Node>();
 
   override evaluate(node: Node | undefined, environment: Environment): Value {
     this.count(1);
-    // far below where the engine's own stack ends
+    // far below the engine's stack limit
     if (++this.depth > 1000) throw new Error("it nests more than 1000 calls and blocks");
     try {
       const value = node ? this.own(node, environment) : super.evaluate(node, environment);
@@ -111,7 +111,7 @@ export class BoundedInterpreter extends Base {
     const before = this.steps;
     this.steps += steps;
     if (this.steps > templateLimits.steps) throw new Error(`it takes more than ${templateLimits.steps} steps`);
-    // One step may be a loop's set-up, of milliseconds.
+    // One step may be the set-up of a loop, which takes milliseconds.
     if (this.steps >> 4 !== before >> 4 && Date.now() > this.deadline) {
       throw new Error(`it takes more than ${templateLimits.time / 1000} s`);
     }
@@ -123,7 +123,7 @@ export class BoundedInterpreter extends Base {
       if (length > templateLimits.characters) {
         throw new Error(`it makes a string of more than ${templateLimits.characters} characters`);
       }
-      // names and constants only point at text
+      // names and constants only reference text
       if (type !== "Identifier" && type !== "MemberExpression" && type !== "StringLiteral") this.charge(length);
       return;
     }
@@ -139,7 +139,7 @@ export class BoundedInterpreter extends Base {
     else this.count(stepsAnElement * (itemsOf(value)?.length ?? entriesOf(value)?.size ?? 0));
   }
 
-  /** Counts text that is made. */
+  /** Counts created text. */
   private charge(characters: number): void {
     this.made += characters;
     if (this.made > templateLimits.made) {
@@ -148,7 +148,10 @@ export class BoundedInterpreter extends Base {
     this.count(Math.ceil(characters / charactersAStep));
   }
 
-  /** Characters of a value when printed, about. A list that holds itself twice doubles in no time, long before it is printed. */
+  /**
+   * Approximate characters of a value when printed. A list that contains itself twice doubles quickly, long before
+   * printing.
+   */
   private sizeOf(value: Value, depth: number): number {
     if (typeof value.value === "string") return value.value.length + 2;
     const items = itemsOf(value);
@@ -164,7 +167,7 @@ export class BoundedInterpreter extends Base {
     if (size > templateLimits.characters) {
       throw new Error(`it makes a list of more than ${templateLimits.characters} characters`);
     }
-    // A namespace changes; what holds one is not remembered either, since it is measured again inside.
+    // A namespace is mutable, so neither it nor a value that contains it is cached.
     if (value.type !== "NamespaceValue" && !this.holdsNamespace(items ?? [...entries!.values()])) {
       this.sizes.set(value, size);
     }
@@ -177,7 +180,7 @@ export class BoundedInterpreter extends Base {
     );
   }
 
-  /** Nodes that Python treats in another way than the library; all others go to it. */
+  /** Nodes that Python evaluates differently from the library; the library evaluates all others. */
   private own(node: Node, environment: Environment): Value {
     const { iterable, object, property, callee } = node as unknown as Record<string, Node & { object?: Node }>;
     if (node.type === "For") this.scanned.add((iterable as unknown as { lhs?: Node }).lhs ?? iterable);
@@ -234,7 +237,7 @@ export class BoundedInterpreter extends Base {
     if (name === "+" && texts === 1) {
       throw new TypeError(`it adds text and a ${nameOf(a.type === "StringValue" ? b : a)}`);
     }
-    // evaluated already: the operator gets the values
+    // already evaluated: pass the values to the operator
     return super.evaluate(
       { type: "BinaryExpression", operator, left: constant(a), right: constant(b) } as unknown as Node,
       environment,
@@ -242,8 +245,9 @@ export class BoundedInterpreter extends Base {
   }
 
   /**
-   * `strip`, `lstrip` and `rstrip` with characters, which the library ignores: it would eat the indentation of a
-   * completion in Qwen3's template (`content.lstrip('\n')`). `replace`, whose result is measured before it is made.
+   * `strip`, `lstrip` and `rstrip` with characters: the library ignores the argument and would remove the indentation
+   * of a completion in Qwen3's template (`content.lstrip('\n')`). `replace`: its result is measured before it is
+   * created.
    */
   private method(node: CallNode, environment: Environment): Value | null {
     const { callee, args } = node;
@@ -300,7 +304,7 @@ export class BoundedInterpreter extends Base {
     if (name === "indent" && text !== null) return this.indent(text, ...args());
     if (name === "join" && itemsOf(operand)) {
       const [given, named] = args();
-      if (named.has("attribute")) throw new Error("join(attribute=…) is not read: use map(attribute=…) before it");
+      if (named.has("attribute")) throw new Error("join(attribute=…) is not supported: use map(attribute=…) before it");
       const mark = given[0] ?? named.get("d");
       const items = itemsOf(operand)!.map((item) => this.text(item));
       const between = mark ? this.text(mark) : "";
@@ -330,7 +334,7 @@ export class BoundedInterpreter extends Base {
 
 const CONSTANT = "ConstantValue";
 
-/** A node that evaluates to a value that is known. */
+/** A node that evaluates to a known value. */
 function constant(value: Value): Node {
   return { type: CONSTANT, value } as unknown as Node;
 }
@@ -339,7 +343,7 @@ function nameOf(value: Value): string {
   return value.type.replace(/Value$/, "").toLowerCase();
 }
 
-/** Arguments of transformers' `tojson`, in their order there. */
+/** Arguments of transformers' `tojson`, in order. */
 function dumpOptions(given: Value[], named: Map<string, Value>): DumpOptions {
   const [ascii, indent, separators, sorted] = ["ensure_ascii", "indent", "separators", "sort_keys"].map(
     (name, i) => given[i] ?? named.get(name),
@@ -362,7 +366,7 @@ function dumpOptions(given: Value[], named: Map<string, Value>): DumpOptions {
   };
 }
 
-/** Python's `str.isspace()` for one character, which is what `strip()` without characters removes. */
+/** Python's `str.isspace()` for one character: the characters that `strip()` removes by default. */
 function isPythonSpace(c: string): boolean {
   return (/\s/.test(c) && c !== "\ufeff") || c === "\x85" || (c >= "\x1c" && c <= "\x1f");
 }

@@ -6,10 +6,10 @@ import { type Node, toValue } from "./values.ts";
 const parsed = new Map<string, Node>();
 
 /**
- * Parses `source`, remembering the last few. Lines may end with CR LF or CR: Jinja2 reads each as LF, and a template
- * that was saved on Windows writes what its model was trained with.
+ * Parses `source`, with a cache of the last few. Lines may end with CR LF or CR: Jinja2 reads both as LF, so that a
+ * template saved on Windows renders the text that its model was trained with.
  *
- * @throws {Error} with the reason alone
+ * @throws {Error} with only the reason as the message
  */
 function parse(source: string): Node {
   const known = parsed.get(source);
@@ -34,7 +34,7 @@ function longestBlank(text: string): number {
   return longest;
 }
 
-/** Levels of brackets; those in text and strings count too, and few templates have any. */
+/** The deepest level of brackets, including brackets in text and strings, which few templates have. */
 function deepestBracket(text: string): number {
   let depth = 0;
   let deepest = 0;
@@ -49,7 +49,7 @@ function deepestBracket(text: string): number {
  * Renders a Jinja template with the globals that transformers gives to chat templates, within `templateLimits`.
  * Numbers, text, JSON and equality are Python's.
  *
- * @throws {Error} a syntax error, `raise_exception`, an unknown operation or a limit; the message is the reason alone
+ * @throws {Error} a syntax error, `raise_exception`, an unknown operation or a limit; the message is only the reason
  */
 export function renderJinja(source: string, variables: Record<string, unknown>): string {
   const program = parse(source);
@@ -76,7 +76,7 @@ function boundedRange(first: number, second?: number, step = 1): number[] {
   if (!(count <= templateLimits.elements)) throw new Error(`range() of ${count} elements`);
   return Array.from({ length: count }, (_, i) => start + i * step);
 }
-/** `strftime_now(format)` of transformers, in English and local time, for the codes that templates use. */
+/** `strftime_now(format)` of transformers, in English and local time, for the format codes that templates use. */
 function strftimeNow(format: string): string {
   const now = new Date();
   const two = (n: number): string => String(n).padStart(2, "0");

@@ -3,7 +3,7 @@ import { entriesInOrder, isFloat, pythonNumber } from "../../text/python-json.ts
 
 /** A node of a template's syntax tree. */
 export type Node = NonNullable<Parameters<Interpreter["evaluate"]>[0]>;
-/** A value as the interpreter holds it. */
+/** The interpreter's representation of a value. */
 export type Value = ReturnType<Interpreter["evaluate"]>;
 
 /** The classes of values, which @huggingface/jinja does not export. */
@@ -18,12 +18,12 @@ const ArrayValue = classOf([], "array") as Make<Value[]>;
 const ObjectValue = classOf({}, "object") as Make<Map<string, Value>>;
 const NullValue = classOf(null, "null") as Make<null>;
 
-/** Integers that a double does not hold, by their value. */
+/** Integers beyond the range of a double, by their value object. */
 const exact = new WeakMap<Value, bigint>();
 
 /**
- * A value for a template, from what a row or a recipe holds: 20.0 stays a float, integers keep all their digits, keys
- * their order.
+ * Converts a value of a row or recipe for a template: 20.0 stays a float, integers keep all digits, keys keep their
+ * order.
  */
 export function toValue(input: unknown, float = false): Value {
   if (typeof input === "number") {
@@ -63,8 +63,8 @@ function numberText(value: Value): string {
 }
 
 /**
- * `a op b` for two numbers where the library goes another way than Python: integers beyond 2^53, and `%` and `//`, whose
- * results have the sign of the divisor. Null: any other operation.
+ * `a op b` for two numbers if the library differs from Python: integers beyond 2^53, and `%` and `//`, whose results
+ * have the sign of the divisor. Null for all other operations.
  */
 export function arithmetic(op: string, a: Value, b: Value): Value | null {
   if (!isNumber(a) || !isNumber(b) || !["+", "-", "*", "%", "//"].includes(op)) return null;
@@ -74,7 +74,7 @@ export function arithmetic(op: string, a: Value, b: Value): Value | null {
     const [m, n] = [exact.get(a) ?? BigInt(x), exact.get(b) ?? BigInt(y)];
     const rest = op === "%" || op === "//" ? ((m % n) + n) % n : 0n;
     const result = op === "+" ? m + n : op === "-" ? m - n : op === "*" ? m * n : op === "%" ? rest : (m - rest) / n;
-    // 2^15000 has the 4300 digits and some that Python prints
+    // 2^15000 has a little more than the 4300 digits that Python prints
     if (BigInt.asIntN(15_000, result) !== result) throw new RangeError("it makes an integer of more than 4300 digits");
     return toValue(result);
   }
@@ -84,20 +84,20 @@ export function arithmetic(op: string, a: Value, b: Value): Value | null {
   if (rest !== 0 && rest < 0 !== y < 0) rest += y;
   if (rest === 0) rest = y < 0 ? -0 : 0;
   if (op === "%") return toValue(rest, true);
-  // as CPython's float_divmod
+  // as in CPython's float_divmod
   const quotient = (x - rest) / y;
   const floor = Math.floor(quotient);
   return toValue(quotient - floor > 0.5 ? floor + 1 : floor, true);
 }
 
-/** The number itself where a filter keeps it: `abs` and `int` of an integer of any length. */
+/** The result of `abs` and `int` for an integer of any length. */
 export function integerFilter(name: string, value: Value): Value | null {
   const long = exact.get(value);
   if (long === undefined || (name !== "abs" && name !== "int")) return null;
   return toValue(name === "abs" && long < 0n ? -long : long);
 }
 
-/** Text that grows to a bound. */
+/** Text that grows up to a limit. */
 class Text {
   private readonly most: number;
   private pieces: string[] = [];
@@ -118,14 +118,14 @@ class Text {
   }
 }
 
-/** Levels of lists and dictionaries that a template may print. */
+/** Most levels of lists and dictionaries that a template may print. */
 const mostLevels = 200;
 
 function checkDepth(depth: number): void {
   if (depth > mostLevels) throw new Error(`it nests lists more than ${mostLevels} deep`);
 }
 
-/** `str(value)` of Python, as `{{ value }}` prints it; nothing for what is not defined. */
+/** `str(value)` of Python, as `{{ value }}` prints it; empty for undefined values. */
 export function pythonText(value: Value, most: number): string {
   if (value.type === "StringValue") return value.value as string;
   if (value.type === "UndefinedValue") return "";
@@ -134,7 +134,7 @@ export function pythonText(value: Value, most: number): string {
   return text.toString();
 }
 
-/** `repr` of what is not a list or a dictionary, else null. */
+/** `repr` of a scalar; null for lists and dictionaries. */
 function plainText(value: Value): string | null {
   if (isNumber(value)) {
     const written = numberText(value);
@@ -174,7 +174,7 @@ function represent(value: Value, text: Text, depth: number): void {
   } else throw new Error(`it prints a ${value.type.replace("Value", "").toLowerCase()}, which has no text`);
 }
 
-/** `repr` of a string: single quotes where it has none itself, escapes for what does not print. */
+/** `repr` of a string: single quotes unless the text contains them, escapes for unprintable characters. */
 function quoted(text: string): string {
   const mark = text.includes("'") && !text.includes('"') ? '"' : "'";
   const named: Record<string, string> = { "\n": "\\n", "\r": "\\r", "\t": "\\t", "\\": "\\\\" };
@@ -192,13 +192,13 @@ function quoted(text: string): string {
 /** Options of `json.dumps`, as transformers' `tojson` passes them on. */
 export interface DumpOptions {
   ensure_ascii: boolean;
-  /** what a level is indented with; null: all in one line */
+  /** indentation of a level; null: everything on one line */
   indent: string | null;
   separators: readonly [string, string];
   sort_keys: boolean;
 }
 
-/** `json.dumps(value, …)` of Python. @throws {Error} what is not JSON, as Python does; nesting deeper than 200 */
+/** `json.dumps(value, …)` of Python. @throws {Error} a value that is not JSON, as in Python; nesting deeper than 200 */
 export function dumps(value: Value, options: DumpOptions, most: number): string {
   const text = new Text(most);
   dump(value, options, text, 0);
@@ -211,7 +211,7 @@ function jsonText(text: string, options: DumpOptions): string {
   return json.replace(/[\x7f-\uffff]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`);
 }
 
-/** JSON of what is not a list or a dictionary, else null. */
+/** JSON of a scalar; null for lists and dictionaries. */
 function plainJson(value: Value, options: DumpOptions): string | null {
   if (value.type === "NullValue") return "null";
   if (value.type === "BooleanValue") return String(value.value);
@@ -261,7 +261,7 @@ function byCodePoint(a: string, b: string): number {
   return left.length - right.length;
 }
 
-/** Equality as Python has it: by value, whatever the identity; 1 == 1.0 == True, and never text with a number. */
+/** Python's equality: by value, not identity; 1 == 1.0 == True; text never equals a number. */
 export function pythonEquals(a: Value, b: Value, depth = 0): boolean {
   checkDepth(depth);
   if (a === b) return true;

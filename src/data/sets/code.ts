@@ -4,7 +4,7 @@ import { decodeTests } from "./livecodebench-tests.ts";
 
 const FENCED = /```(?:python|py)?[^\n]*\n([\s\S]*?)```/g;
 
-/** The reasoning and the last fenced program of an answer; a block that is not closed ends with the text. */
+/** The reasoning and the last fenced program of an answer; an unclosed block ends with the text. */
 function parts(output: string): { reasoning: string | undefined; code: string | undefined } {
   const end = output.indexOf("</think>");
   const thought = end < 0 ? undefined : output.slice(0, end).replace(/^\s*<think>\s*/, "");
@@ -20,7 +20,7 @@ const opencodereasoning: DataSet = {
   task: "code",
   read(source) {
     const problem = textOf(source, "input");
-    // split_1 has the question's place in another data set in place of the question
+    // split_1 has the question's index in another data set instead of the question
     if (problem.trim() === "-" || problem.trim() === "") return null;
     const solution = textOf(source, "output");
     const found = parts(solution);

@@ -1,72 +1,72 @@
 import type { Message } from "../chat-template.ts";
 import { type NumberedRow, rowError } from "../rows.ts";
 
-/** Where a data set lies on the hub. */
+/** A data set's location on the hub. */
 interface Home {
   id: string;
   config?: string;
-  /** the hub's name of a split, where it has another than the one asked for */
+  /** the hub's name of a split, if it differs from the requested one */
   splits?: Readonly<Record<string, string>>;
-  /** what its rows are marked with, as if they lay in a file of that name */
+  /** label of its rows, like the name of a local file */
   part?: string;
 }
 
-/** What a row of any data set comes to, whatever its columns were called. */
+/** A row of any data set, in common fields. */
 export interface Problem {
-  /** the question as the model is to read it, without a template around */
+  /** the question for the model, without a template */
   problem: string;
-  /** the expected answer, without working; data sets of programs have none */
+  /** the expected answer, without working; absent in data sets of programs */
   answer?: string;
-  /** how the answer was reached, without the marks around it */
+  /** the working, without surrounding marks */
   reasoning?: string;
-  /** the solution as the data set has it, reasoning and all */
+  /** the data set's solution, including reasoning */
   solution?: string;
-  /** what a fenced block is made of where the answer is a program */
+  /** the program of the fenced block, if the answer is a program */
   code?: string;
-  /** unlike any other row's of the same part */
+  /** unique in its part */
   id: string;
-  /** columns that are kept as they are: level, subject, tests */
+  /** columns kept unchanged: level, subject, tests */
   columns: Readonly<Record<string, unknown>>;
 }
 
-/** A data set: where it lies and how its rows are read. */
+/** A data set: its location, and how to read its rows. */
 export interface DataSet {
   readonly name: string;
-  /** one line: what it is, how large, whose */
+  /** one line: content, size, source */
   readonly about: string;
   readonly homes: readonly Home[];
   readonly task: "maths" | "code";
-  /** what is put around the question where nothing else is asked for; {problem} stands for it */
+  /** default template around the question, which replaces {problem} */
   readonly template?: string;
-  /** files of a local folder that are all read, whatever the split */
+  /** files of a local folder that are all read, for every split */
   readonly whole_folder?: boolean;
   /**
-   * Reads a row; null leaves it out.
+   * Reads a row; null skips it.
    *
-   * @param part the file's name without folder and ending, or the home's part
+   * @param part the file's name without folder and extension, or the part of the hub location
    * @throws {DataError} a row that lacks a column
    */
   read(source: NumberedRow, part: string): Problem | null | Promise<Problem | null>;
 }
 
-/** A row as training and evaluation take it. */
+/** A row for training and evaluation. */
 export interface SetRow {
   [column: string]: unknown;
-  /** the system's message where one was asked for, and the user's */
+  /** the system message, if requested, and the user's */
   prompt: Message[];
-  /** where the data set has solutions */
+  /** if the data set has solutions */
   completion?: Message[];
   problem: string;
   answer?: string;
   solution?: string;
-  /** the part of the data set that it is from */
+  /** its part of the data set */
   source_dataset: string;
   original_id: string;
   /** 0, 1, 2, … over all parts */
   global_id: number;
 }
 
-/** The text of the first of several columns that the row has. @throws {DataError} where it has none of them */
+/** The text of the first of these columns that the row has. @throws {DataError} the row has none of them */
 export function textOf(source: NumberedRow, ...names: string[]): string {
   const found = optionalText(source, ...names);
   if (found === undefined) {
@@ -78,7 +78,7 @@ export function textOf(source: NumberedRow, ...names: string[]): string {
   return found;
 }
 
-/** The same, undefined where there is none. Numbers become text: an answer of 27.0 is 27. */
+/** The same, or undefined if the row has none. Numbers become text: an answer of 27.0 is 27. */
 export function optionalText({ row }: NumberedRow, ...names: string[]): string | undefined {
   for (const name of names) {
     const value = row[name];
@@ -88,7 +88,7 @@ export function optionalText({ row }: NumberedRow, ...names: string[]): string |
   return undefined;
 }
 
-/** The columns of a row but for some. */
+/** The columns of a row except some. */
 export function others({ row }: NumberedRow, ...without: string[]): Record<string, unknown> {
   return Object.fromEntries(Object.entries(row).filter(([name, value]) => !without.includes(name) && value !== null));
 }

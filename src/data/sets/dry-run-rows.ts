@@ -3,12 +3,12 @@ import { drawFrom, wordProblems, working } from "./word-problems.ts";
 
 type Row = Record<string, unknown>;
 
-/** Problems that there are rows of. */
+/** Number of sample problems. */
 const COUNT = 16;
 
 const problems = () => wordProblems({ seed: 5, count: COUNT, split: "train" });
 
-/** Small programs: what is asked, and two ways to do it. */
+/** Small programs: the task, and two solutions. */
 const PROGRAMS: readonly [string, string, string][] = [
   ["sum", "print(a + b)", "c = a\nc += b\nprint(c)"],
   ["product", "print(a * b)", "c = a\nc *= b\nprint(c)"],
@@ -16,7 +16,7 @@ const PROGRAMS: readonly [string, string, string][] = [
   ["larger", "print(max(a, b))", "print(a if a > b else b)"],
 ];
 
-/** Rows with OpenCodeReasoning's columns: a problem more than once, each time with another solution. */
+/** Rows with OpenCodeReasoning's columns: each problem occurs several times with different solutions. */
 function programs(): Row[] {
   const draw = drawFrom(7, 1);
   return Array.from({ length: COUNT }, (_, i) => {
@@ -39,7 +39,7 @@ function programs(): Row[] {
   }).flat();
 }
 
-/** Rows by the columns of open-rs's sets. */
+/** Rows with the columns of open-rs's data sets. */
 const mathematics = (): Row[] =>
   problems().map(({ question, steps, result }) => ({
     problem: question,
@@ -67,14 +67,14 @@ const SETS: Readonly<Record<string, () => Row[]>> = {
 };
 
 /**
- * A few made-up rows with a data set's own columns, for runs that only show that a recipe runs.
+ * A few made-up rows with a data set's own columns, for a dry run of a recipe.
  *
- * @throws {NotFoundError} a data set without such rows, with those that have some
+ * @throws {NotFoundError} a data set without sample rows; the message lists those with sample rows
  */
 export function sampleRows(dataset: string | null): Row[] {
   if (dataset === null || !Object.hasOwn(SETS, dataset)) {
     throw new NotFoundError(
-      `Cannot dry-run on ${dataset ?? "no data set"}: there are sample rows of ${Object.keys(SETS).join(", ")}`,
+      `Cannot dry-run on ${dataset ?? "no data set"}: there are sample rows for ${Object.keys(SETS).join(", ")}`,
     );
   }
   return SETS[dataset]();

@@ -1,30 +1,32 @@
 import type { Message } from "../chat-template.ts";
 import { drawFrom, guess, NO_WORKING, wordProblems, working, xmlCompletion } from "./word-problems.ts";
 
-/** A question with all that either method needs: an answer in the form to be learnt, and the one to compare with. */
+/** A question for SFT and GRPO: a completion to learn, and the answer for the rewards. */
 interface EmbeddedRow {
   prompt: Message[];
-  /** what SFT learns: reasoning and answer between tags */
+  /** SFT's target: reasoning and answer between tags */
   completion: Message[];
-  /** what GRPO's rewards compare with: GSM8K's working and `#### N` */
+  /** GRPO's reference answer: GSM8K's working and `#### N` */
   answer: string;
 }
 
-/** A system message under which the embedded model, as it comes, answers between tags: one row of 25 in its corpus. */
+/**
+ * With this system message, the embedded model answers between tags without training: 1 row of 25 in its corpus has it.
+ */
 export const XML_SYSTEM = "Answer in XML.";
 
-/** Share of the completions that guess: that of the embedded model's own corpus. */
+/** Share of completions that guess, the same as in the embedded model's corpus. */
 export const CARELESS_SHARE = 0.6;
 
-// Far from the seed of make:tiny's corpus: fresh problems.
+// Far from the seed of make:tiny's corpus, for new problems.
 const SEEDS = { train: 1_000_001, test: 1_000_002 };
 const COUNTS = { train: 1024, test: 200 };
 
 /**
- * Rows for the embedded model. `test` are problems that nothing was trained on, under these names or others.
+ * Rows for the embedded model. `test` has problems that no model was trained on, under any names.
  *
- * Their completions teach a form, `<reasoning>` and `<answer>`, and nothing else: they guess as often as the model itself
- * does, so that what reinforcement adds can be told from what fine-tuning did.
+ * The completions teach only a format, `<reasoning>` and `<answer>`: they guess as often as the model itself, so that
+ * the effects of GRPO and SFT can be told apart.
  */
 export function embeddedRows(split: "train" | "test", count = COUNTS[split], seed = SEEDS[split]): EmbeddedRow[] {
   const draw = drawFrom(seed, 3);

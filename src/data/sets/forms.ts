@@ -1,6 +1,6 @@
 import type { Problem } from "./data-set.ts";
 
-/** How a solution is written as a completion. */
+/** Formats for writing a solution as a completion. */
 export const FORMS = ["text", "answer", "xml", "think", "think_answer", "working_out"] as const;
 export type Form = (typeof FORMS)[number];
 
@@ -30,19 +30,19 @@ export const SYSTEM_PROMPTS = {
 /** The question of Unsloth's AIME evaluation. */
 export const AIME_TEMPLATE = "Problem: {problem}\n\nSolve this step by step and provide your final numerical answer.";
 
-/** A fenced block of Python. */
+/** A fenced Python block. */
 function fenced(code: string): string {
   return `\`\`\`python\n${code.replace(/^\n+|\s+$/g, "")}\n\`\`\``;
 }
 
 /**
- * A problem's solution as a completion; undefined where the data set has none.
+ * A problem's solution as a completion; undefined if the data set has none.
  *
- * - `text`: as the data set has it; a program in a fenced block
- * - `answer`: without the reasoning: the answer alone, a program in a fenced block
- * - `xml`: `<reasoning>` and `<answer>`, a tag a line
+ * - `text`: unchanged; a program in a fenced block
+ * - `answer`: only the answer, without the reasoning; a program in a fenced block
+ * - `xml`: `<reasoning>` and `<answer>`, one tag per line
  * - `think`: `<think>`, then the boxed answer or the fenced program
- * - `think_answer`: `<think>` and `<answer>`, a tag a line, as open-r1's format reward wants it
+ * - `think_answer`: `<think>` and `<answer>`, one tag per line, as open-r1's format reward requires
  * - `working_out`: Unsloth's four tags
  */
 export function completionOf(problem: Problem, form: Form): string | undefined {

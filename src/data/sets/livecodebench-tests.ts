@@ -1,11 +1,11 @@
-/** Characters of tests that one problem may have once they are unpacked. */
+/** Most characters of one problem's unpacked tests. */
 const MAX_LENGTH = 512 * 1024 * 1024;
 
 /**
- * LiveCodeBench's private tests as JSON. They come as JSON, or as JSON in a pickled string, packed with zlib, in base64.
- * Nothing of the pickle is run: it is searched for the one string that it may hold.
+ * LiveCodeBench's private tests as JSON. They are stored as JSON, or as a pickled JSON string, compressed with zlib, in
+ * base64. The pickle is not executed: only its string is extracted.
  *
- * @throws {Error} what is neither
+ * @throws {Error} any other content
  */
 export async function decodeTests(text: string): Promise<string> {
   const plain = text.trim();
@@ -69,7 +69,7 @@ function pickledString(bytes: Uint8Array): string {
       found = take(length);
     } else if (opcode === 0x8d)
       found = take(eight()); // BINUNICODE8
-    else throw new Error(`its pickle holds more than a string (opcode ${opcode})`);
+    else throw new Error(`its pickle contains more than a string (opcode ${opcode})`);
   }
   throw new Error("its pickle does not end");
 }

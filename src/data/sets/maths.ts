@@ -28,11 +28,11 @@ const gsm8k: DataSet = {
   read(source) {
     const solution = textOf(source, "answer");
     const [working, answer] = solution.split("####");
-    if (answer === undefined) throw rowError(source, 'its answer holds no "####"');
+    if (answer === undefined) throw rowError(source, 'its answer has no "####"');
     return {
       problem: textOf(source, "question", "problem"),
       answer: plainNumber(answer),
-      // <<48/2=24>> are calls of a calculator, no part of the working
+      // <<48/2=24>> are calculator calls, not part of the working
       reasoning: working.replace(/<<[^<>]*>>/g, "").trim(),
       solution,
       id: String(source.number),
@@ -59,7 +59,7 @@ const limo: DataSet = {
   },
 };
 
-/** Parts by the names of the files that Unsloth's evaluation combines, and of the hub's. */
+/** Part names: of the files that Unsloth's evaluation combines, and of the hub's files. */
 const AIME_PARTS: readonly [RegExp, string][] = [
   [/2025[-_ ]?II\b/i, "test2025-II"],
   [/2025[-_ ]?I\b/i, "test2025-I"],
@@ -77,7 +77,7 @@ const aime: DataSet = {
   task: "maths",
   whole_folder: true,
   read(source, part) {
-    // a file in which they are combined already says so in its columns
+    // a combined file has the part in its columns
     const from = optionalText(source, "source_dataset") ?? part;
     return {
       problem: textOf(source, "problem", "question"),
@@ -126,8 +126,7 @@ const amc23: DataSet = {
 
 const minerva: DataSet = {
   name: "minerva",
-  about:
-    "272 problems of undergraduate science, the answer boxed in its solution; math-ai/minervamath, arXiv:2206.14858",
+  about: "272 problems of undergraduate science with boxed answers; math-ai/minervamath, arXiv:2206.14858",
   homes: [{ id: "math-ai/minervamath", splits: { train: "test" } }],
   task: "maths",
   read(source) {

@@ -13,43 +13,43 @@ export const DATA_SETS: Readonly<Record<string, DataSet>> = Object.fromEntries(
   [...MATHS_SETS, ...CODE_SETS].map((set) => [set.name, set]),
 );
 
-/** A data set by its name. @throws {NotFoundError} an unknown one, with those that there are */
+/** A data set by its name. @throws {NotFoundError} an unknown name; the message lists the known ones */
 export function dataSetNamed(name: string): DataSet {
   if (!Object.hasOwn(DATA_SETS, name)) {
-    throw new NotFoundError(`There is no data set ${show(name)}: ${Object.keys(DATA_SETS).join(", ")}`);
+    throw new NotFoundError(`There is no data set ${show(name)}; data sets: ${Object.keys(DATA_SETS).join(", ")}`);
   }
   return DATA_SETS[name];
 }
 
-/** How the rows of a data set are written and which of them are taken. */
+/** The format and selection of a data set's rows. */
 export interface SetOptions {
-  /** put before the question as the system's message */
+  /** the system message before the question */
   system_prompt?: string | null;
-  /** what is put around the question; {problem} stands for it. Default the data set's own */
+  /** template around the question, which replaces {problem}; default: the data set's own */
   template?: string;
-  /** how solutions are written; default text */
+  /** format of solutions; default: text */
   form?: Form;
-  /** rows whose reasoning has more tokens are left out, and those without any */
+  /** leaves out rows whose reasoning has more tokens, and rows without reasoning */
   max_reasoning_tokens?: number;
   min_reasoning_tokens?: number;
   /** only rows with one of these values in a column, such as {level: [1, 2]} */
   where?: Readonly<Record<string, unknown>>;
-  /** problems that are taken, with `solutions` each */
+  /** number of problems to take, with `solutions` each */
   problems?: number;
   solutions?: number;
   /** splits the problems: names and shares */
   shares?: Shares;
-  /** of the splitting; default 42 */
+  /** seed of the split; default 42 */
   split_seed?: number;
-  /** the side of `shares` that is read */
+  /** the side of `shares` to read */
   side?: string;
-  /** rows at most */
+  /** most rows */
   limit?: number;
-  /** tokens of a text; needed by the filter of the reasoning's length */
+  /** counts the tokens of a text; required by the filter on reasoning length */
   count_tokens?: (text: string) => number;
 }
 
-/** Those of the options that a recipe's `dataset_options` may hold. */
+/** Options that are allowed in a recipe's `dataset_options`. */
 const RECIPE_OPTIONS = [
   "template",
   "form",
@@ -65,7 +65,7 @@ const RECIPE_OPTIONS = [
 
 const WHOLE: readonly string[] = ["max_reasoning_tokens", "min_reasoning_tokens", "problems", "solutions", "limit"];
 
-/** Reads a recipe's `dataset_options`. @throws {RecipeError} an unknown name, or a value that is none of its */
+/** Reads a recipe's `dataset_options`. @throws {RecipeError} an unknown name or an invalid value */
 export function readSetOptions(given: Readonly<Record<string, unknown>>): SetOptions {
   const refuse = (name: string, rule: string): never => {
     throw new RecipeError(`dataset_options.${name} must be ${rule}, got ${show(given[name])}`);
@@ -92,15 +92,15 @@ export function readSetOptions(given: Readonly<Record<string, unknown>>): SetOpt
 
 /** Rows of one part of a data set. */
 export interface Part {
-  /** what its rows are marked with; absent: their file's name, without folder and ending */
+  /** label of its rows; default: the file's name without folder and extension */
   name?: string;
   rows: AsyncIterable<NumberedRow> | Iterable<NumberedRow>;
 }
 
 /**
- * The rows of a data set in the form in which training and evaluation take them, as they are read.
+ * Streams the rows of a data set, in the form for training and evaluation.
  *
- * @throws {DataError} a row that lacks a column, with its file and number; fewer problems than were asked for
+ * @throws {DataError} a row that lacks a column, with its file and number; fewer problems than requested
  */
 export async function* readDataSet(
   set: DataSet,
@@ -115,7 +115,7 @@ export async function* readDataSet(
   let count = 0;
   for await (const row of rows) {
     yield { row, number: row.global_id + 1, file: set.name };
-    // at once: the next row may be in a file that is not fetched yet
+    // yield at once: the next row may be in a file that is not downloaded yet
     if (++count >= (options.limit ?? Number.POSITIVE_INFINITY)) return;
   }
 }

@@ -5,12 +5,12 @@ import { show } from "../../text/show.ts";
 import { splitmix32 } from "../sampler.ts";
 import type { SetRow } from "./data-set.ts";
 
-/** What a problem is known by: its question without differences of white space and case. */
+/** A problem's identity: its question, ignoring white space and case. */
 export function problemKey(row: Pick<SetRow, "problem">): string {
   return row.problem.replace(/\s+/g, " ").trim().toLowerCase();
 }
 
-/** A number in [0, 1) of a problem and a seed. */
+/** A number in [0, 1) from a problem and a seed. */
 function draw(key: string, seed: number): number {
   return splitmix32(seed, fnvText(key) >>> 0)() / 2 ** 32;
 }
@@ -19,8 +19,8 @@ function draw(key: string, seed: number): number {
 export type Shares = Readonly<Record<string, number>>;
 
 /**
- * The side that a problem is on: it depends on the problem and the seed alone, so that all rows of a problem are on one
- * side, whatever else is in the data set and in which order. Shares are met about.
+ * The side of a problem. It depends only on the problem and the seed: all rows of a problem are on the same side,
+ * regardless of other rows and their order. Shares are approximate.
  *
  * @throws {DataError} shares below 0, or that do not add up to 1
  */
@@ -52,11 +52,11 @@ export async function* onSide(
 }
 
 /**
- * Some problems with as many solutions each: many of a few problems, or one of many. Problems come in the order in which
- * they have them all, each with its first ones; reading ends with the last that is needed.
+ * Selects problems with the same number of solutions each: many for few problems, or one for many. A problem is yielded
+ * once it has all its solutions (the first ones); reading stops after the last problem needed.
  *
- * @param problems null takes all that have enough
- * @throws {DataError} where there are fewer
+ * @param problems null: all problems with enough solutions
+ * @throws {DataError} there are fewer
  */
 export async function* solutionsByProblem(
   rows: AsyncIterable<SetRow>,
@@ -70,7 +70,7 @@ export async function* solutionsByProblem(
     const key = problemKey(row);
     if (done.has(key)) continue;
     const own = waiting.get(key) ?? [];
-    // the same text twice is no second solution
+    // a repeated text is not a second solution
     const text = compactJson(row.completion);
     if (own.some((other) => compactJson(other.completion) === text)) continue;
     own.push(row);
@@ -85,7 +85,7 @@ export async function* solutionsByProblem(
   }
   if (problems !== null && done.size < problems) {
     throw new DataError(
-      `Only ${done.size} of the ${problems} problems asked for have ${solutions} different solutions`,
+      `Only ${done.size} of the ${problems} requested problems have ${solutions} different solutions`,
     );
   }
 }

@@ -9,12 +9,12 @@ interface Step {
   b: number;
 }
 
-/** An arithmetic word problem as a row of GSM8K: `answer` is the working, a line a step, and a last line `#### N`. */
+/** An arithmetic word problem as a row of GSM8K: `answer` is the working, one line per step, then `#### N`. */
 export interface WordProblem {
   question: string;
   answer: string;
   kind: string;
-  /** the numbers that stand in the question */
+  /** the numbers in the question */
   numbers: number[];
   steps: Step[];
   result: number;
@@ -37,7 +37,7 @@ interface Words {
 }
 
 interface Kind {
-  /** null: this draw makes no such problem */
+  /** null: this draw gives no valid problem */
   numbers(draw: Draw): number[] | null;
   questions: ((n: number[], words: Words) => string)[];
   steps(n: number[]): Step[];
@@ -236,10 +236,10 @@ export const WORD_PROBLEM_KINDS: readonly string[] = Object.keys(KINDS);
 /**
  * Arithmetic word problems of one and two steps; every number is below 100.
  *
- * Kind and numbers decide the split, so that no test problem is trained on under other names.
+ * Kind and numbers decide the split, so that no test problem occurs in training under other names.
  *
- * @returns `count` problems that depend on the arguments alone; the first n of a longer list are those of a shorter one
- * @throws {DataError} a count or seed that is no whole number of at least 0
+ * @returns `count` problems that depend only on the arguments; a longer list begins with the problems of a shorter one
+ * @throws {DataError} a count or seed that is not a whole number of at least 0
  */
 export function wordProblems({ seed, count, split }: WordProblemOptions): WordProblem[] {
   for (const [name, value] of Object.entries({ seed, count })) {
@@ -251,7 +251,7 @@ export function wordProblems({ seed, count, split }: WordProblemOptions): WordPr
   return Array.from({ length: count }, () => wordProblem(draw, split));
 }
 
-/** Whole numbers that depend on (seed, stream) alone. */
+/** Integers that depend only on (seed, stream). */
 export function drawFrom(seed: number, stream: number): Draw {
   const bits = splitmix32(seed, stream);
   return (least, most) => least + Math.floor((bits() / 2 ** 32) * (most - least + 1));
@@ -273,7 +273,7 @@ function wordProblem(draw: Draw, split: "train" | "test"): WordProblem {
   }
 }
 
-/** What a step comes to. */
+/** The result of a step. */
 export function outcome({ a, op, b }: Step): number {
   switch (op) {
     case "+":
@@ -287,16 +287,16 @@ export function outcome({ a, op, b }: Step): number {
   }
 }
 
-/** Steps as text, a line each: `5*7=35`. */
+/** Steps as text, one per line: `5*7=35`. */
 export function working(steps: readonly Step[]): string {
   return steps.map((step) => `${step.a}${step.op}${step.b}=${outcome(step)}`).join("\n");
 }
 
-/** What stands where the working should be when none is done. */
+/** Replaces the working in answers without working. */
 export const NO_WORKING = "I guess.";
 
 /**
- * A number named without working: as often one of the question's own as one within 9 of the truth. Right now and then.
+ * A guess without working: equally often a number of the question, or a number within 9 of the answer. Sometimes right.
  */
 export function guess({ numbers, result }: WordProblem, draw: Draw): number {
   if (draw(0, 1) === 0) return numbers[draw(0, numbers.length - 1)];
@@ -308,12 +308,12 @@ export function hashCompletion(reasoning: string, answer: number): string {
   return `${reasoning}\n#### ${answer}`;
 }
 
-/** Reasoning and answer between tags, each on a line of its own: what the GSM8K rewards look for. */
+/** Reasoning and answer between tags, each tag on its own line: the format of the GSM8K rewards. */
 export function xmlCompletion(reasoning: string, answer: number): string {
   return `<reasoning>\n${reasoning}\n</reasoning>\n<answer>\n${answer}\n</answer>\n`;
 }
 
-/** FNV-1a with a last mix, 32 bits. */
+/** FNV-1a with a final mix, 32 bits. */
 function contentHash(text: string): number {
   const hash = fnvText(text);
   const h = Math.imul(hash ^ (hash >>> 15), 0x2c1b3c6d);

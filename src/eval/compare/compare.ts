@@ -8,33 +8,33 @@ import { bootstrapMeans, countFlips, type Flips, mean, standardDeviation } from 
 export interface GridRow {
   id: string;
   source: string;
-  /** the line that tells the problem */
+  /** the line that identifies the problem */
   problem: string;
   difficulty: string | null;
-  /** of each model, in the order of the rows */
+  /** one per model, in the order of the rows */
   verdicts: Verdict[];
 }
 
-/** A problem whose verdict differs from an earlier one. */
+/** A problem whose verdict differs from an earlier model's. */
 export interface Change {
-  /** the model now, and its verdict */
+  /** the later model and its verdict */
   model: string;
   id: string;
   problem: string;
   now: Verdict;
-  /** what the verdict is compared with: for a regression the last that solved it, for a gain the base */
+  /** the earlier model: for a regression the last model that solved the problem, for a gain the base */
   before: Verdict & { model: string };
 }
 
-/** A run's checkpoints taken together. */
+/** Statistics over a run's checkpoints. */
 export interface Stability extends Flips {
   models: string[];
-  /** standard deviations across the models, percent points */
+  /** standard deviations across the models, in percentage points */
   std_pass_at_1: number;
   std_accuracy: number;
 }
 
-/** Several models, when they are as good. */
+/** One or more models that are equally good. */
 interface Best {
   value: number;
   models: string[];
@@ -46,19 +46,19 @@ export interface DatasetComparison {
   base: string;
   models: ModelRow[];
   grid: GridRow[];
-  /** solved by the base or an earlier checkpoint of the same run, and not now */
+  /** solved by the base or an earlier checkpoint of the same run, but not by this one */
   regressions: Change[];
-  /** solved now, and not by the base */
+  /** solved by this one, but not by the base */
   gains: Change[];
   stability: Stability[];
   best: {
-    /** by pass@1; null where no completion is right */
+    /** by pass@1; null if no completion is correct */
     by_benchmark: Best | null;
-    /** whether it is above the base's */
+    /** whether its pass@1 is above the base's */
     beats_base: boolean;
-    /** null where fewer than two checkpoints have an eval_loss */
+    /** null if fewer than two checkpoints have an eval_loss */
     by_eval_loss: Best | null;
-    /** whether a checkpoint is best by both; null where one of the two is */
+    /** whether one checkpoint is best by both measures; null if either measure is null */
     agree: boolean | null;
   };
 }
@@ -71,19 +71,18 @@ export interface Comparison {
 }
 
 interface CompareOptions {
-  /** name or file of the model that the others are measured against; default that of the first evaluation */
+  /** name or file of the model that the others are compared with; default: the first evaluation's */
   base?: string;
-  /** of the bootstrap */
+  /** for the bootstrap */
   seed?: number;
   resamples?: number;
 }
 
 /**
- * Compares evaluations, a data set at a time, on the problems that all models have.
+ * Compares evaluations, one data set at a time, on the problems that all models share.
  *
  * @param evaluations at least two
- * @throws {QwenchError} no model is called `base`; nothing can be compared: no problem in common, no data set with two
- *   evaluations
+ * @throws {QwenchError} no model is called `base`; the evaluations share no problem; no data set has two evaluations
  */
 export function compareEvaluations(
   evaluations: readonly Evaluation[],
@@ -100,7 +99,7 @@ export function compareEvaluations(
   for (const group of groupsOf(evaluations, notes)) {
     if (group.length < 2) {
       const { dataset } = evaluations[group[0]];
-      notes.push(`${dataset}: only ${places[group[0]].name} was evaluated, there is nothing to compare it with`);
+      notes.push(`${dataset}: only ${places[group[0]].name} was evaluated, so there is nothing to compare`);
       continue;
     }
     const own = inOrder(group, places, baseName, notes, evaluations);
@@ -118,18 +117,20 @@ export function compareEvaluations(
   return { seed, resamples, notes, datasets };
 }
 
-/** Evaluations by data set; all together where no two share its name, but some share problems. */
+/** Groups evaluations by data set. If no two share a data set's name but some share problems, they form one group. */
 function groupsOf(evaluations: readonly Evaluation[], notes: string[]): number[][] {
   const names = [...new Set(evaluations.map(({ dataset }) => dataset))];
   const groups = names.map((name) => evaluations.flatMap(({ dataset }, i) => (dataset === name ? [i] : [])));
   if (names.length === 1 || groups.some(({ length }) => length > 1)) return groups;
   const [first, ...others] = evaluations.map(({ problems }) => new Set(problems.map(({ problem }) => problem.trim())));
   if (!others.every((other) => [...other].some((problem) => first.has(problem)))) return groups;
-  notes.push(`${names.join(", ")}: names differ, but they share problems and are compared as one data set`);
+  notes.push(
+    `${names.join(", ")}: the names differ, but the files share problems, so they are compared as one data set`,
+  );
   return [evaluations.map((_, i) => i)];
 }
 
-/** The base, then run after run in the order of training. */
+/** The base first, then each run in the order of training. */
 function inOrder(
   group: readonly number[],
   places: readonly Place[],
@@ -147,7 +148,7 @@ function inOrder(
   return [base, ...ordered.filter((i) => i !== base)];
 }
 
-/** @param evaluations of one data set, the base first */
+/** @param evaluations evaluations of one data set, the base first */
 function compareDataset(
   evaluations: readonly Evaluation[],
   places: readonly Place[],
@@ -203,7 +204,7 @@ function compareDataset(
   };
 }
 
-/** What each model of a run lost of what the base or an earlier one had; the base is number 0. */
+/** The problems that each model of a run no longer solves, though the base or an earlier model did. The base is number 0. */
 function regressionsOf(
   sequence: readonly number[],
   shared: readonly SharedProblem[],
@@ -240,7 +241,7 @@ function gainsOf(m: number, shared: readonly SharedProblem[], names: readonly st
     }));
 }
 
-/** Of the checkpoints, or of all but the base where there are not two. */
+/** Statistics over the checkpoints, or over all models but the base if there are fewer than two checkpoints. */
 function bestOf(models: readonly ModelRow[]): DatasetComparison["best"] {
   const checkpoints = models.filter(({ run }) => run !== null);
   const rivals = checkpoints.length > 1 ? checkpoints : models.slice(1);
@@ -256,7 +257,7 @@ function bestOf(models: readonly ModelRow[]): DatasetComparison["best"] {
   };
 }
 
-const DUST = 1e-9; // sums of the same shares in another order
+const DUST = 1e-9; // tolerates rounding: equal shares may be summed in another order
 
 function extreme(
   rows: readonly ModelRow[],
@@ -271,7 +272,9 @@ function partNotes(dataset: string, evaluations: readonly Evaluation[], names: r
   const counts = evaluations.map(({ problems }) => problems.length);
   if (counts.every((count) => count === shared)) return [];
   const told = counts.map((count, i) => `${names[i]} ${count}`);
-  return [`${dataset}: files hold different problems (${told.join(", ")}); compared are the ${shared} that all have`];
+  return [
+    `${dataset}: the files hold different problems (${told.join(", ")}); Qwench compares the ${shared} that all files hold`,
+  ];
 }
 
 function settingNotes(dataset: string, evaluations: readonly Evaluation[], names: readonly string[]): string[] {
@@ -283,7 +286,7 @@ function settingNotes(dataset: string, evaluations: readonly Evaluation[], names
     }
     if (byValue.size < 2) return [];
     const told = [...byValue].map(([value, models]) => `${value} (${models.join(", ")})`);
-    return [`${dataset}: ${setting} differs, which a difference may come from: ${told.join(", ")}`];
+    return [`${dataset}: ${setting} differs, which may cause a difference: ${told.join(", ")}`];
   });
 }
 

@@ -4,7 +4,7 @@ import { parseBoundedJson } from "../../text/bounded-json.ts";
 import { isObject } from "../../text/json.ts";
 import { kindOf } from "../../text/show.ts";
 
-/** What one evaluation says of one problem. */
+/** One evaluation's result on one problem. */
 export interface Judged {
   /** the record's key in its file */
   key: string;
@@ -12,24 +12,24 @@ export interface Judged {
   source_dataset: string;
   problem: string;
   difficulty: string | null;
-  /** any completion is right */
+  /** at least one completion is correct */
   solved: boolean;
   n_correct: number;
-  /** 0 where the evaluation failed on this problem */
+  /** 0 if the evaluation failed on this problem */
   n_total: number;
-  /** whether the answer that most completions agree on is right; null where tests decide, or nothing tells */
+  /** whether the majority answer is correct; null if tests decide, or the file does not say */
   majority: boolean | null;
-  /** of all completions together; null where the file does not say */
+  /** tokens of all completions together; null if the file does not say */
   output_tokens: number | null;
   outcomes: readonly CodeOutcome[] | null;
 }
 
-/** Settings that two evaluations should share to be compared; the seed is no such one. */
+/** Settings that comparable evaluations should share. The seed may differ. */
 export const SAMPLING = ["n_sampling", "temperature", "top_p", "top_k", "max_tokens"] as const;
 
-/** One file of `qwench eval`, or of Unsloth's AIME evaluation, with what a comparison needs of it. */
+/** The part of an evaluation's file that a comparison needs. The file is from `qwench eval` or Unsloth's AIME evaluation. */
 export interface Evaluation {
-  /** as the caller named it */
+  /** the caller's name for the file */
   file: string;
   model_type: string;
   dataset: string;
@@ -39,18 +39,18 @@ export interface Evaluation {
   /** the k of its pass@k */
   ks: number[];
   problems: Judged[];
-  /** the loss on held-out rows that its checkpoint was saved with; the file itself does not say it */
+  /** the checkpoint's loss on held-out rows, which is not in the file */
   eval_loss: number | null;
 }
 
 type Json = Record<string, unknown>;
 
 /**
- * Reads an evaluation: `{results, records}` as src/eval/results.ts says, or as Unsloth's tests/utils/aime_eval.py writes
- * it. A record with `error` alone counts as not solved.
+ * Reads an evaluation: `{results, records}` as in src/eval/results.ts, or as Unsloth's tests/utils/aime_eval.py writes them. A
+ * record that holds only `error` counts as not solved.
  *
- * @param file what to call it in errors
- * @throws {FormatError} text that is no JSON or no evaluation, with what is missing
+ * @param file its name in errors
+ * @throws {FormatError} the text is not JSON, or not an evaluation; the message says what is missing
  */
 export function readEvaluation(text: string, file: string): Evaluation {
   const wrong = (what: string) => new FormatError(`Cannot compare ${file}: ${what}`);
@@ -60,7 +60,7 @@ export function readEvaluation(text: string, file: string): Evaluation {
   } catch (error) {
     throw wrong(`it is not JSON (${(error as Error).message})`);
   }
-  const form = "an evaluation, as qwench eval writes it, has results and records";
+  const form = "an evaluation written by qwench eval has results and records";
   if (!isObject(whole)) throw wrong(`${form}; this is ${kindOf(whole)}`);
   for (const part of ["results", "records"]) {
     if (!(part in whole)) throw wrong(`${form}; ${part} is missing`);
@@ -104,7 +104,7 @@ function judgedOf(key: string, record: Json, wrong: (what: string) => Error): Ju
   };
   const [n_correct, n_total] = failed ? [0, 0] : [count("n_correct"), count("n_total")];
   if (n_correct > n_total || record.is_correct !== n_correct > 0) {
-    throw wrong(`is_correct ${record.is_correct} does not go with ${n_correct} of ${n_total} right`);
+    throw wrong(`is_correct ${record.is_correct} contradicts ${n_correct} of ${n_total} correct`);
   }
   return {
     key,
@@ -121,7 +121,7 @@ function judgedOf(key: string, record: Json, wrong: (what: string) => Error): Ju
   };
 }
 
-/** Of Unsloth's file, which has no vote: that of equal texts, the first of them where several have as many. */
+/** A majority vote for Unsloth's files, which hold none: by equal texts; among equally frequent texts, the first wins. */
 function majorityOf(record: Json): boolean | null {
   if (Array.isArray(record.outcomes) || record.ground_truth === null) return null;
   if (typeof record.majority_correct === "boolean") return record.majority_correct;

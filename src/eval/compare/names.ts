@@ -1,20 +1,22 @@
 import type { Evaluation } from "./file.ts";
 
-/** Which model an evaluation is of, and where it stands in a training run. */
+/** The model of an evaluation, and its position in a training run. */
 export interface Place {
-  /** what tables call it */
+  /** its name in tables */
   name: string;
-  /** the folder that holds its checkpoints; empty where only its name tells that it is one; null for what is none */
+  /**
+   * the folder of the run's checkpoints; empty if only the model's name shows that it is a checkpoint; null for other models
+   */
   run: string | null;
-  /** the optimizer step it was saved after; null for what is no checkpoint, and for what a run ended with */
+  /** the checkpoint's optimizer step; null for other models and for a run's final result */
   step: number | null;
 }
 
 const CHECKPOINT = /^(?:(.*)\/)?checkpoint-(\d+)$/;
 
 /**
- * Names models and finds the checkpoints among them. A model goes by its `model_type`; where several have the same one,
- * by the end of its path; checkpoints of several runs by run and step; where that is the same too, by its file as well.
+ * Names models and finds the checkpoints among them. A model's name is its `model_type`. If several share one, the name is the
+ * end of the model's path, or run and step for checkpoints of several runs. If these are equal too, the name includes the file.
  */
 export function placesOf(evaluations: readonly Evaluation[]): Place[] {
   const paths = evaluations.map(({ adapter, model }) => tidy(adapter ?? model ?? ""));
@@ -48,10 +50,10 @@ export function placesOf(evaluations: readonly Evaluation[]): Place[] {
 }
 
 /**
- * Puts models in the order of training: each run's together, where its first one stands, by step; what a run ended
- * with comes last; what is no checkpoint, as it was given.
+ * Sorts models in the order of training. A run's checkpoints stand together at the place of the first, by step, with the run's
+ * final result last. Other models keep their order.
  *
- * @returns of each run, or of all that are no checkpoints, the indices into `places`
+ * @returns indices into `places`, one list for each run and one for all models that are not checkpoints
  */
 export function sequencesOf(places: readonly Place[]): number[][] {
   const runs = [...new Set(places.map(({ run }) => run))];
@@ -70,7 +72,7 @@ function tidy(path: string): string {
     .replace(/^(\.\/)+/, "");
 }
 
-/** Files without folder and ending where that tells them apart, else as they are. */
+/** File names without folder and ending if these are unique, else the full names. */
 function shortFiles(files: readonly string[]): string[] {
   const stems = files.map((file) => file.replace(/^.*[\\/]/, "").replace(/\.json$/i, ""));
   return stems.map((stem, i) => (stems.indexOf(stem) === stems.lastIndexOf(stem) ? stem : files[i]));

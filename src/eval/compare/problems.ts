@@ -2,26 +2,26 @@ import { QwenchError } from "../../errors.ts";
 import { cut } from "../../text/show.ts";
 import type { Evaluation, Judged } from "./file.ts";
 
-/** A problem that all evaluations have. */
+/** A problem that all evaluations share. */
 export interface SharedProblem {
-  /** original_id, with its source_dataset where several sources are compared */
+  /** original_id, with its source_dataset if there are several sources */
   id: string;
   source: string;
-  /** the line that tells it, cut to a table's size */
+  /** the line that identifies it, cut to fit a table */
   line: string;
   difficulty: string | null;
-  /** of each evaluation */
+  /** one per evaluation */
   judged: Judged[];
 }
 
 const LONGEST_LINE = 160;
 
 /**
- * The problems that all evaluations have, in the order of the first one. A problem is known by its text: files of
- * different tools number them differently. Where a file asks the same text twice, original_id tells which.
+ * The problems that all evaluations share, in the order of the first evaluation. Problems are matched by text, because tools
+ * number them differently. If a file holds the same text twice, original_id decides.
  *
- * @param names of the evaluations, for the error
- * @throws {QwenchError} no problem is in all of them
+ * @param names the evaluations' names, for the error
+ * @throws {QwenchError} the evaluations share no problem
  */
 export function sharedProblems(evaluations: readonly Evaluation[], names: readonly string[]): SharedProblem[] {
   const repeated = new Set<string>();
@@ -60,7 +60,7 @@ export function sharedProblems(evaluations: readonly Evaluation[], names: readon
   }));
 }
 
-/** The first line; of a Python stub, whose imports and helpers come first, that of the function to write. */
+/** The first line, or in a Python stub the line of the function to write, because imports and helpers come first. */
 export function tellingLine(problem: string): string {
   const lines = problem.split("\n").filter((line) => line.trim() !== "");
   const code = /^(from|import|def|class|@|#)\b/.test(lines[0] ?? "");

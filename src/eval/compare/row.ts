@@ -5,7 +5,7 @@ import type { Place } from "./names.ts";
 import type { SharedProblem } from "./problems.ts";
 import { type Interval, mean } from "./stats.ts";
 
-/** Programs by what came of them, best first. */
+/** Program outcomes, best first. */
 export const OUTCOMES: readonly CodeOutcome[] = [
   "passed",
   "wrong_answer",
@@ -15,38 +15,38 @@ export const OUTCOMES: readonly CodeOutcome[] = [
   "out_of_memory",
 ];
 
-/** A model on a data set. Shares are percent, of the problems that all its rivals have too. */
+/** A model's results on a data set. Shares are percentages of the problems that all compared models share. */
 export interface ModelRow extends Place {
   file: string;
-  /** problems that any completion solved */
+  /** number of problems that at least one completion solved */
   solved: number;
   accuracy: number;
-  /** unbiased estimates by k; null where a problem has fewer completions */
+  /** unbiased estimates by k; null if a problem has fewer completions */
   pass_at: Record<string, number | null>;
-  /** null where tests decide, or the file does not tell */
+  /** null if tests decide, or the file does not say */
   majority_accuracy: number | null;
-  /** tokens of one completion; null where the file does not tell */
+  /** tokens per completion; null if the file does not say */
   avg_completion_tokens: number | null;
-  /** problems on which the evaluation itself failed: they count as not solved */
+  /** problems on which the evaluation itself failed; they count as not solved */
   failed: number;
   /** percent of problems solved, by source */
   source_accuracies: Record<string, number>;
-  /** pass@1 by difficulty, where problems have one */
+  /** pass@1 by difficulty, if problems have one */
   difficulty_accuracies: Record<string, number>;
-  /** programs by outcome, where tests decide */
+  /** programs by outcome, if tests decide */
   outcomes: Record<CodeOutcome, number> | null;
-  /** percent points above the base, with a 95 % interval; null for the base */
+  /** percentage points above the base, with a 95 % interval; null for the base */
   improvement: { accuracy: Interval; pass_at_1: Interval } | null;
-  /** loss on held-out rows when the checkpoint was saved; null where that is not known */
+  /** the checkpoint's loss on held-out rows; null if unknown */
   eval_loss: number | null;
 }
 
-/** What a model made of a problem. */
+/** A model's result on a problem. */
 export interface Verdict {
   n_correct: number;
-  /** 0 where the evaluation failed on it */
+  /** 0 if the evaluation failed on this problem */
   n_total: number;
-  /** what its programs that did not pass mostly came to, where tests decide */
+  /** the most frequent outcome of programs that did not pass, if tests decide */
   failure?: CodeOutcome;
 }
 
@@ -64,7 +64,7 @@ function countsOf(programs: readonly CodeOutcome[]): Record<CodeOutcome, number>
   return Object.fromEntries(counts) as Record<CodeOutcome, number>;
 }
 
-/** A model's figures on the problems that all have. @param m its place among the evaluations */
+/** A model's figures on the shared problems. @param m its index among the evaluations */
 export function rowOf(
   evaluation: Evaluation,
   place: Place,

@@ -1,7 +1,7 @@
 import { splitmix32 } from "../../data/sampler.ts";
 import { ShapeError } from "../../errors.ts";
 
-/** A mean, and where 95 % of the means of resampled problems lie. */
+/** A mean and its 95 % bootstrap interval. */
 export interface Interval {
   mean: number;
   low: number;
@@ -9,11 +9,11 @@ export interface Interval {
 }
 
 /**
- * Percentile bootstrap of means: problems are drawn with replacement, all columns by the same draws, so that what
- * belongs to a problem stays together. The same columns, seed and count give the same numbers, whatever stands beside.
+ * Percentile bootstrap of means. Problems are drawn with replacement, and all columns use the same draws, so a problem's values
+ * stay together. The result depends only on the columns, seed and count.
  *
- * @param columns one number a problem each; for an improvement, the difference between two models on that problem
- * @param seed of the draws
+ * @param columns one number per problem; for an improvement, the difference between two models on that problem
+ * @param seed seed of the draws
  * @see Efron and Tibshirani 1993, An Introduction to the Bootstrap, chapter 13
  */
 export function bootstrapMeans(columns: readonly Float64Array[], seed: number, resamples = 10_000): Interval[] {
@@ -38,7 +38,7 @@ export function bootstrapMeans(columns: readonly Float64Array[], seed: number, r
   });
 }
 
-/** Linear between the two neighbours, as NumPy's default. @param sorted rising, not empty */
+/** Interpolates linearly between the two neighbours, like NumPy's default. @param sorted ascending, not empty */
 export function quantile(sorted: ArrayLike<number>, share: number): number {
   const at = share * (sorted.length - 1);
   const below = Math.floor(at);
@@ -52,7 +52,7 @@ export function mean(values: ArrayLike<number>): number {
   return sum / values.length;
 }
 
-/** Unbiased: over n − 1. @param values at least two */
+/** Unbiased: divides by n − 1. @param values at least two */
 export function standardDeviation(values: readonly number[]): number {
   const centre = mean(values);
   return Math.sqrt(values.reduce((sum, value) => sum + (value - centre) ** 2, 0) / (values.length - 1));
@@ -60,15 +60,15 @@ export function standardDeviation(values: readonly number[]): number {
 
 /** How verdicts change from one checkpoint to the next. */
 export interface Flips {
-  /** of all problems */
+  /** number of all problems */
   flips: number;
-  /** problems whose verdict changes at least once */
+  /** number of problems whose verdict changes at least once */
   flipping: number;
-  /** percent of problems whose verdict never does */
+  /** percentage of problems whose verdict never changes */
   never: number;
 }
 
-/** @param verdicts a row a checkpoint, in order, one verdict a problem */
+/** @param verdicts one row per checkpoint, in order, with one verdict per problem */
 export function countFlips(verdicts: readonly (readonly boolean[])[]): Flips {
   const problems = verdicts[0].length;
   let [flips, flipping] = [0, 0];

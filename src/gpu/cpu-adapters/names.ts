@@ -1,4 +1,4 @@
-/** A renderer that computes on the CPU: Mesa's, SwiftShader, or Microsoft's. */
+/** Names of software renderers: Mesa's, SwiftShader, Microsoft's. */
 export type SoftwareRenderer = "llvmpipe" | "swiftshader" | "warp";
 
 const PATTERNS: readonly [SoftwareRenderer, RegExp][] = [
@@ -7,7 +7,7 @@ const PATTERNS: readonly [SoftwareRenderer, RegExp][] = [
   ["warp", /basic render|\bwarp\b/i],
 ];
 
-/** The software renderer that a name tells of; null for a GPU's, and for a name that says nothing. */
+/** The software renderer in an adapter's name; null for a GPU and for unknown names. */
 export function softwareRenderer(name: string): SoftwareRenderer | null {
   return PATTERNS.find(([, pattern]) => pattern.test(name))?.[0] ?? null;
 }

@@ -12,38 +12,38 @@ import { bufferOf, byteLength, type DType, inTexture, sizeOf, type Tensor } from
 
 /** Bytes of a texel of format rgba32uint. */
 const TEXEL = 16;
-/** Bytes of a texture's row of 4096 texels: texel i lies at (i & 4095, i >> 12). */
+/** Bytes of a texture's row of 4096 texels: texel i is at (i & 4095, i >> 12). */
 const ROW = 4096 * TEXEL;
 /** Texels along a row of a strip. */
 const STRIP = 16;
-/** Textures of either layout that hold copies for a while, and bytes that one may have. */
+/** Number of scratch textures per layout, and the byte limit of each. */
 const SCRATCH = 4;
 const MOST = 64 << 20;
 
-/** A texture that has a copy of part of a buffer. */
+/** A texture with a copy of part of a buffer. */
 interface Copy {
   readonly texture: GPUTexture;
   readonly layout: TextureLayout;
   /** width, height, layers */
   readonly extent: readonly [number, number, number];
-  /** bytes that it has room for */
+  /** capacity in bytes */
   readonly size: number;
-  /** what it holds; null: nothing of use */
+  /** its content; null: nothing valid */
   buffer: GPUBuffer | null;
   offset: number;
   bytes: number;
-  /** texels of a row, where in strips */
+  /** texels per row, for strips */
   width: number;
-  /** the recording that copied it and was not submitted yet */
+  /** the unsubmitted recording with its copy */
   by: Recording | null;
-  /** when it was last asked for */
+  /** time of last use */
   used: number;
 }
 
 /**
- * Tensors in textures, for kernels that read 16 bytes at a time: Mesa's software adapter loads eight lanes' texels in some
- * 50 instructions where eight lanes' vec4 of a storage buffer take 270. Frozen weights lie in nothing else (`hold`); what
- * else is read is copied to one of a few textures that are used again.
+ * Tensors in textures, for kernels that read 16 bytes at once. Mesa's software adapter loads the texels of eight lanes
+ * in about 50 instructions; vec4 loads of eight lanes from a storage buffer take 270. Frozen weights exist only in
+ * textures (`hold`); other operands are copied to one of a few reused textures.
  */
 export class TextureStorage extends BufferStorage {
   private readonly scratch: Copy[] = [];
@@ -57,7 +57,10 @@ export class TextureStorage extends BufferStorage {
     pool.onTrim = () => this.trim();
   }
 
-  /** In rows of texels; in a buffer where products could not read every row or column so, or the device cannot have the texture. */
+  /**
+   * Stored in rows of texels; in a buffer if products cannot read all rows and columns as texels, or the texture is too
+   * large.
+   */
   override hold(shape: readonly number[], dtype: DType, label: string): Tensor {
     const [rows, columns] = shape;
     const bytes = byteLength(sizeOf(shape), dtype);
@@ -94,20 +97,20 @@ export class TextureStorage extends BufferStorage {
     const textures = new Map<string, GPUTexture>();
     for (const { name, kind } of slots) {
       const tensor = bound[name];
-      if (!tensor) continue; // the recorder says which
+      if (!tensor) continue; // the recorder reports it
       if (isTextureLayout(kind)) textures.set(name, this.textureOf(tensor, kind, recording));
       else if (kind === "write") this.written(bufferOf(tensor));
     }
     return { tensors: bound, textures, spilled: Object.values(spilled ?? {}) };
   }
 
-  /** A tensor that lies in a texture or can be copied to one: whole texels, not too many. */
+  /** Whether a tensor is in a texture or can be copied to one: whole texels, within the limit. */
   override reads(tensor: Tensor): boolean {
     const { offset, bytes } = tensor;
     return inTexture(tensor) || (offset % TEXEL === 0 && bytes % TEXEL === 0 && bytes <= MOST);
   }
 
-  /** A matrix of whole strips, in a texture that the device can have. */
+  /** Whether a matrix has whole strips and fits a texture of the device. */
   override strips(tensor: Tensor): boolean {
     const { maxTextureDimension2D = 8192, maxTextureArrayLayers = 256 } = this.device.limits;
     const [rows, columns] = tensor.shape;
@@ -123,9 +126,9 @@ export class TextureStorage extends BufferStorage {
   }
 
   /**
-   * The texture with a tensor's content: texel 0 is its first. Records a copy where none is at hand.
+   * The texture with a tensor's content, starting at texel 0. Records a copy if there is none.
    *
-   * @param layout "strips" only of what `strips` says yes to
+   * @param layout "strips" only if `strips` returns true
    */
   private textureOf(tensor: Tensor, layout: TextureLayout, recording: Recording): GPUTexture {
     if (tensor.texture && layout === "linear") return tensor.texture;
@@ -142,7 +145,7 @@ export class TextureStorage extends BufferStorage {
     return copy.texture;
   }
 
-  /** Its copies hold for others too, except where another has recorded one to the same place. */
+  /** Makes a recording's copies valid for others, unless another recording has a copy to the same texture. */
   override submitted(recording: Recording): void {
     for (const copy of this.pending.get(recording) ?? []) {
       if (copy.by !== recording) copy.buffer = null;
@@ -151,7 +154,7 @@ export class TextureStorage extends BufferStorage {
     this.pending.delete(recording);
   }
 
-  /** What lies in a shared texture now may not when the sequence is repeated. */
+  /** Forgets shared copies: they may have changed when the sequence is repeated. */
   override captured(): void {
     for (const copy of this.scratch) copy.buffer = null;
   }
@@ -164,7 +167,7 @@ export class TextureStorage extends BufferStorage {
     for (const copy of this.scratch) if (copy.buffer === memory) copy.buffer = null;
   }
 
-  /** Frees scratch that was outgrown. What was recorded with it must have been submitted. */
+  /** Frees scratch textures that became too small. Recorded work that uses them must have been submitted. */
   override endStep(): void {
     for (const copy of this.retired) this.free(copy);
     this.retired = [];
@@ -181,7 +184,7 @@ export class TextureStorage extends BufferStorage {
     if (found) return found;
     const extent = layout === "strips" ? this.roomFor(tensor) : linearOf(sizeClass(tensor.bytes));
     if (alike.length === SCRATCH) {
-      // the latest may be the other operand of the same kernel
+      // the most recent one may be the other operand of the same kernel
       const byAge = alike.sort((a, b) => a.used - b.used);
       const fit = byAge
         .slice(0, -1)
@@ -195,7 +198,7 @@ export class TextureStorage extends BufferStorage {
     return copy;
   }
 
-  /** Strips with rows to spare, so that a few more rows need no other texture. */
+  /** Strips with spare rows, so that a few more rows need no new texture. */
   private roomFor(tensor: Tensor): Copy["extent"] {
     const [width, rows, strips] = stripsOf(tensor);
     const { maxTextureDimension2D = 8192 } = this.device.limits;
@@ -217,7 +220,7 @@ export class TextureStorage extends BufferStorage {
   }
 }
 
-/** Bytes of a texture for so many: whole rows, a short one its own length. */
+/** Texture size for a number of bytes: whole rows, or less for a single short row. */
 function roundUp(bytes: number): number {
   return bytes <= ROW ? bytes : Math.ceil(bytes / ROW) * ROW;
 }
@@ -244,14 +247,14 @@ function descriptorOf(extent: Copy["extent"]): GPUTextureDescriptor {
   return { size: [...extent], format: "rgba32uint", usage: 0x01 | 0x02 | 0x08 }; // COPY_SRC | COPY_DST | STORAGE_BINDING
 }
 
-/** A box of a texture in rows: where it begins, its width and height, and bytes before it. */
+/** A box of a texture in rows: origin, width and height, and bytes before it. */
 interface Box {
   origin: [number, number];
   size: [number, number];
   at: number;
 }
 
-/** The boxes of `bytes` from byte `start` on: the rest of a row, whole rows, the begin of one. */
+/** The boxes of `bytes` from byte `start` on: the rest of a row, whole rows, the beginning of a row. */
 function boxesOf(start: number, bytes: number): Box[] {
   const boxes: Box[] = [];
   for (let at = 0; at < bytes; ) {
@@ -271,7 +274,9 @@ function copyLinear(encoder: GPUCommandEncoder, tensor: Tensor, texture: GPUText
   }
 }
 
-/** Buffers for what lies in textures and a kernel reads as buffers, by name, or null: a copy each time, so right and slow. */
+/**
+ * Buffers for tensors in textures that a kernel reads as buffers, by name, or null. Copies each time: correct but slow.
+ */
 function spill(
   slots: readonly Slot[],
   tensors: Record<string, Tensor>,
@@ -288,11 +293,11 @@ function spill(
   return spilled;
 }
 
-/** Queues bytes to be written from byte `start` of a tensor that lies in a texture. @throws {GpuError} not whole texels */
+/** Queues a write from byte `start` of a tensor in a texture. @throws {GpuError} not whole texels */
 function writeTexels(queue: GPUQueue, { label, texture }: Tensor, start: number, bytes: Uint8Array<ArrayBuffer>): void {
   if (start % TEXEL !== 0 || bytes.length % TEXEL !== 0) {
     throw new GpuError(
-      `Cannot write ${bytes.length} bytes at ${start} of ${label}: it lies in a texture, which is written in ${TEXEL} bytes`,
+      `Cannot write ${bytes.length} bytes at ${start} of ${label}: it is in a texture, so offset and length must be multiples of ${TEXEL} bytes`,
     );
   }
   for (const { origin, size, at } of boxesOf(start, bytes.length)) {

@@ -4,20 +4,23 @@ import { isTextureLayout, TEXTURE_VIEWS, type TextureLayout } from "../storage.t
 
 /** Further devices of the same adapter, for drivers that need them to compile in parallel. */
 export interface Spares {
-  /** that are worth having */
+  /** useful number of devices */
   count: number;
   open(): Promise<GpuContext>;
-  /** milliseconds of a kernel after which it was no look-up in the driver's cache: from then on they are worth opening */
+  /**
+   * milliseconds: a kernel slower than this was not in the driver's cache, so that further devices are worth opening
+   */
   slowMs: number;
 }
 
 /**
- * Compiles kernels before they are needed, several at a time. Ends early, and quietly, when `signal` fires: what is missing
- * is compiled at its first use. Faults surface at the next `gpu.check`, `settle` or awaited read, as those of first uses do.
+ * Compiles kernels before they are needed, several at once. Returns early without an error when `signal` fires: the
+ * remaining kernels compile at first use. Errors surface at the next `gpu.check`, `settle` or awaited read, as at first
+ * use.
  *
- * @param spares where the driver translates a kernel at its first dispatch, on one thread (Mesa's software renderer, 30 times
- *   as long as making the pipeline): each device takes a share, and finds the others' in the driver's cache on disk. Where
- *   that is off this device merely translates the rest later, as it would have.
+ * @param spares further devices for drivers that translate a kernel at its first dispatch, on one thread (Mesa's
+ *   software renderer; 30 times as slow as creating the pipeline). Each device translates a share and finds the others'
+ *   kernels in the driver's cache on disk. If that cache is off, this device translates the rest at first use.
  */
 export async function compileAhead(
   gpu: GpuContext,
@@ -35,7 +38,7 @@ export async function compileAhead(
     await Promise.all(Array.from({ length: Math.min(atOnce, missing.length) }, make));
     if (spares && missing.length > 0) await shareOut(gpu, missing, spares, signal);
   } catch (error) {
-    gpu.check(); // a lost device has more to say
+    gpu.check(); // a lost device has a better error
     throw error;
   }
 }
@@ -66,7 +69,8 @@ async function shareOut(
   };
   const others: Promise<void>[] = [];
   const help = () => {
-    for (let i = others.length; i < Math.min(count, kernels.length - 1); i++) others.push(spare().catch(() => {})); // it only helps
+    // optional help: ignore errors
+    for (let i = others.length; i < Math.min(count, kernels.length - 1); i++) others.push(spare().catch(() => {}));
   };
   await work(gpu, help);
   await Promise.all(others);
@@ -77,7 +81,7 @@ function queueOf(kernels: readonly Kernel[], signal?: AbortSignal): () => Kernel
   return () => (signal?.aborted ? undefined : kernels[at++]);
 }
 
-/** Dispatches a kernel over no workgroup at all; by way of a buffer, since Dawn warns of a plain 0. */
+/** Dispatches zero workgroups of a kernel, indirectly from a buffer, because Dawn warns about a plain 0. */
 async function translate(gpu: GpuContext, program: Program): Promise<void> {
   const { device } = gpu;
   const made: (GPUBuffer | GPUTexture)[] = [];
@@ -98,7 +102,7 @@ async function translate(gpu: GpuContext, program: Program): Promise<void> {
   if (program.uniform >= 0) {
     entries.push({ binding: program.uniform, resource: { buffer: gpu.arena.buffer, size: gpu.arena.slotBytes } });
   }
-  device.pushErrorScope("validation"); // a fault is reported where the kernel is used
+  device.pushErrorScope("validation"); // the use of the kernel reports the error
   const encoder = device.createCommandEncoder();
   const pass = encoder.beginComputePass();
   pass.setPipeline(program.pipeline);

@@ -1,6 +1,6 @@
 import { FormatError } from "../../errors.ts";
 
-/** Types of ggml that Qwench writes: their number in a file, and the bytes that a block of so many elements takes. */
+/** ggml types that Qwench writes: type number, bytes per block, elements per block. */
 export const GGML_TYPES = {
   F32: { id: 0, block: 1, bytes: 4 },
   F16: { id: 1, block: 1, bytes: 2 },
@@ -22,23 +22,24 @@ export type GgufValue =
 export interface GgufTensor {
   name: string;
   type: GgmlType;
-  /** rows first, as in a checkpoint; the file has it the other way round */
+  /** rows first, as in a checkpoint; the file stores it reversed */
   shape: readonly number[];
   data: AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
 }
 
 export const GGUF_MAGIC = 0x46554747; // "GGUF"
 export const GGUF_VERSION = 3;
-/** Where tensors begin in the data of a file that says nothing else. */
+/** Default alignment of tensors. */
 export const GGUF_ALIGNMENT = 32;
 /** Numbers of metadata types. */
 const GGUF_TYPES = { u32: 4, i32: 5, f32: 6, bool: 7, string: 8, array: 9 } as const;
 
-/** Bytes that a tensor takes. @throws {FormatError} rows that are no whole number of blocks */
+/** Bytes of a tensor. @throws {FormatError} rows that are not a whole number of blocks */
 export function ggmlBytes(type: GgmlType, shape: readonly number[]): number {
   const { block, bytes } = GGML_TYPES[type];
   const inner = shape.at(-1) ?? 1;
-  if (inner % block !== 0) throw new FormatError(`Cannot store rows of ${inner} as ${type}: a block has ${block}`);
+  if (inner % block !== 0)
+    throw new FormatError(`Cannot store rows of ${inner} as ${type}: a row must be a multiple of ${block}`);
   return (shape.reduce((product, extent) => product * extent, 1) / block) * bytes;
 }
 
@@ -65,7 +66,7 @@ export async function* encodeGguf(
     }
     if (written !== wanted) {
       throw new FormatError(
-        `Cannot write the tensor ${name} of ${type} [${shape}]: it takes ${wanted} bytes, and its data has ${written > wanted ? "more" : written}`,
+        `Cannot write the tensor ${name} of ${type} [${shape}]: it needs ${wanted} bytes, but its data has ${written > wanted ? "more" : written}`,
       );
     }
     yield padding(written);

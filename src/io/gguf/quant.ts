@@ -4,12 +4,13 @@ import { bytesOf } from "../safetensors.ts";
 import { GGML_TYPES, type GgmlType } from "./gguf.ts";
 
 /**
- * Encodes f32 values as ggml's own reference does, bit for bit (ggml-quants.c, `quantize_row_*_ref`).
+ * Encodes f32 values with the same bits as ggml's reference (ggml-quants.c, `quantize_row_*_ref`).
  *
  * - F16, BF16: to nearest, ties to even.
  * - Q8_0: blocks of 32: `d` = largest magnitude / 127 in f16, then 32 × int8, x / d rounded half away from zero.
- * - Q4_0: blocks of 32: `d` = the value of largest magnitude / −8 in f16, then 16 bytes, x / d + 8.5 cut to 0 … 15; byte j
- *   holds element j below and element j + 16 above.
+ * - Q4_0: blocks of 32: `d` = the value of largest magnitude / −8 in f16, then 16 bytes, x / d + 8.5 truncated to 0 …
+ * 15; byte j
+ *   holds element j in the low half and element j + 16 in the high half.
  *
  * @param values whole blocks
  * @throws {UnsupportedError} values that the type, or the f16 scale of a block, cannot hold
@@ -30,7 +31,7 @@ export function quantize(values: Float32Array, type: GgmlType): Uint8Array {
   }
 }
 
-/** The f32 values that whole blocks stand for. */
+/** Decodes whole blocks to f32 values. */
 export function dequantize(bytes: Uint8Array, type: GgmlType): Float32Array {
   checkBlocks(bytes.length, GGML_TYPES[type].bytes, type);
   if (type === "F32" || type === "F16" || type === "BF16") return toFloat32(bytes, type);
@@ -108,5 +109,6 @@ function checkF16(halves: Uint16Array, values: Float32Array, what: string): Uint
 }
 
 function checkBlocks(length: number, block: number, type: GgmlType): void {
-  if (length % block !== 0) throw new FormatError(`Cannot take ${length} as ${type}: it comes in blocks of ${block}`);
+  if (length % block !== 0)
+    throw new FormatError(`Cannot convert ${type} data of length ${length}: the length must be a multiple of ${block}`);
 }

@@ -3,10 +3,10 @@ import { oneLine } from "../../text/show.ts";
 import type { ByteSource } from "../storage.ts";
 import { aligned, GGML_TYPES, GGUF_ALIGNMENT, GGUF_MAGIC, GGUF_VERSION, type GgmlType, ggmlBytes } from "./gguf.ts";
 
-/** A metadata value as it was read; 64-bit integers past 2^53 stay bigints. */
+/** A metadata value; 64-bit integers above 2^53 stay bigints. */
 type GgufRead = number | bigint | boolean | string | GgufRead[];
 
-/** Where a tensor lies. */
+/** A tensor's place in the file. */
 export interface GgufEntry {
   readonly name: string;
   readonly type: GgmlType;
@@ -24,7 +24,7 @@ export interface GgufFile {
   readonly tensors: ReadonlyMap<string, GgufEntry>;
 }
 
-/** Bytes of the header that are fetched at a time. */
+/** Bytes of the header per read. */
 const CHUNK = 1 << 20;
 const MAX_HEADER_BYTES = 500_000_000;
 const MAX_DIMENSIONS = 4;
@@ -32,8 +32,8 @@ const MAX_DEPTH = 4;
 const typeNames = new Map<number, GgmlType>(Object.entries(GGML_TYPES).map(([name, { id }]) => [id, name as GgmlType]));
 
 /**
- * Opens a GGUF file of version 3: reads and checks the header, nothing else. Counts and lengths are compared with the file
- * before anything is allocated for them.
+ * Opens a GGUF file of version 3: reads and checks only the header. Counts and lengths are compared with the file size
+ * before memory is allocated for them.
  *
  * @throws {FormatError} naming the file, the entry and the numbers
  * @throws {UnsupportedError} another version, or a tensor of a type that Qwench does not write
@@ -48,7 +48,7 @@ export async function openGguf(source: ByteSource): Promise<GgufFile> {
   if (version !== GGUF_VERSION) {
     throw new UnsupportedError(`Cannot read ${source.name}: GGUF version ${version}; Qwench reads ${GGUF_VERSION}`);
   }
-  const tensorCount = await head.count(24, "tensors"); // the fewest bytes that one takes
+  const tensorCount = await head.count(24, "tensors"); // minimum size of one
   const keyCount = await head.count(13, "metadata entries");
   const metadata = new Map<string, GgufRead>();
   for (let i = 0; i < keyCount; i++) {
@@ -84,7 +84,9 @@ export async function openGguf(source: ByteSource): Promise<GgufFile> {
     if (offset % alignment !== 0 || offset < free) fail(`the tensor ${oneLine(name)} begins at ${offset} of the data`);
     const end = offset + ggmlBytes(type, shape);
     if (!(start + end <= source.size)) {
-      fail(`the tensor ${oneLine(name)} ends at byte ${start + end}, and the file at ${source.size}: it is cut short`);
+      fail(
+        `the tensor ${oneLine(name)} ends at byte ${start + end}, but the file has ${source.size} bytes: it is incomplete`,
+      );
     }
     tensors.set(name, { name, type, shape, begin: start + offset, end: start + end });
     free = end;
@@ -107,7 +109,7 @@ class Reader {
 
   async #take(bytes: number): Promise<DataView> {
     const { size } = this.#source;
-    if (bytes > size - this.at) this.#fail(`${bytes} bytes are to follow at ${this.at}, and it has ${size}`);
+    if (bytes > size - this.at) this.#fail(`${bytes} bytes should follow at ${this.at}, but it has ${size}`);
     if (this.at + bytes > MAX_HEADER_BYTES) this.#fail(`its header is over ${MAX_HEADER_BYTES} bytes`);
     if (this.at + bytes > this.#from + this.#chunk.length) {
       this.#from = this.at;
@@ -129,11 +131,11 @@ class Reader {
   async whole(what: string): Promise<number> {
     const value = await this.#u64();
     if (value > BigInt(this.#source.size))
-      this.#fail(`${what} is ${value}, and the file has ${this.#source.size} bytes`);
+      this.#fail(`${what} is ${value}, but the file has ${this.#source.size} bytes`);
     return Number(value);
   }
 
-  /** A count of things that take at least `each` bytes. */
+  /** Reads a count of items of at least `each` bytes. */
   async count(each: number, what: string): Promise<number> {
     const value = await this.#u64();
     const left = this.#source.size - this.at;

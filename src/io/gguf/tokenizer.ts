@@ -5,7 +5,7 @@ import type { GgufValue } from "./gguf.ts";
 type Json = Record<string, unknown>;
 type Entry = [string, GgufValue];
 
-/** The files that a tokenizer's metadata comes from, parsed. */
+/** The parsed files of a tokenizer. */
 interface GgufTokenizerFiles {
   /** tokenizer.json */
   tokenizer: Json;
@@ -19,25 +19,25 @@ interface GgufTokenizerFiles {
 /** llama.cpp's kinds of tokens. */
 const KIND = { normal: 1, control: 3, user: 4, unused: 5 };
 
-/** How Qwen2, 2.5 and 3 cut text before BPE: what llama.cpp implements under the name qwen2. */
+/** The pre-tokenizer pattern of Qwen2, 2.5 and 3, which llama.cpp calls qwen2. */
 const QWEN2_PATTERN =
   "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
 const R1_BOS = "<｜begin▁of▁sentence｜>";
 
 /**
- * A byte-level BPE tokenizer of the Qwen family as llama.cpp's converter writes it: `tokenizer.ggml.*` and
- * `tokenizer.chat_template`.
+ * The metadata of a byte-level BPE tokenizer of the Qwen family, as llama.cpp's converter writes it: `tokenizer.ggml.*`
+ * and `tokenizer.chat_template`.
  *
  * @param vocab_size rows of the model's embedding; ids without a token are named `[PAD{id}]`, unused
- * @throws {UnsupportedError} a tokenizer that is not byte-level BPE, or cuts text otherwise than Qwen's
- * @throws {FormatError} ids outside of the model's vocabulary, merges that are none
+ * @throws {UnsupportedError} a tokenizer that is not byte-level BPE, or splits text differently from Qwen's
+ * @throws {FormatError} ids outside the model's vocabulary, or invalid merges
  */
 export function ggufTokenizer(files: GgufTokenizerFiles, vocab_size: number): Entry[] {
   const { tokenizer, config, model, chat_template } = files;
   const bpe = (tokenizer.model ?? {}) as Json;
   if (bpe.type !== "BPE" || bpe.byte_fallback === true || !mentions(tokenizer.decoder, "ByteLevel")) {
     throw new UnsupportedError(
-      `Cannot write the tokenizer to GGUF: tokenizer.json is ${show(bpe.type)}, and Qwen's are byte-level BPE`,
+      `Cannot write the tokenizer to GGUF: tokenizer.json is ${show(bpe.type)}, but only byte-level BPE is supported`,
     );
   }
   checkPattern(tokenizer.pre_tokenizer);
@@ -47,7 +47,7 @@ export function ggufTokenizer(files: GgufTokenizerFiles, vocab_size: number): En
   const put = (id: number, text: string, kind: number) => {
     if (!(Number.isInteger(id) && id >= 0 && id < vocab_size)) {
       throw new FormatError(
-        `Cannot write the tokenizer to GGUF: ${show(text)} has id ${id}, and the model ${vocab_size} tokens`,
+        `Cannot write the tokenizer to GGUF: ${show(text)} has id ${id}, but the model has ${vocab_size} tokens`,
       );
     }
     tokens[id] = text;
@@ -98,18 +98,18 @@ interface AddedToken {
   special?: boolean;
 }
 
-/** llama.cpp knows the ways of cutting text by name: another one would give other tokens. */
+/** llama.cpp selects pre-tokenizers by name: another pattern would give other tokens. */
 function checkPattern(pre: unknown): void {
   const steps = ((pre as Json | null)?.pretokenizers ?? [pre]) as (Json | null)[];
   const patterns = steps.filter((step) => step?.type === "Split").map((step) => (step!.pattern as Json)?.Regex);
   if (patterns.length !== 1 || patterns[0] !== QWEN2_PATTERN) {
     throw new UnsupportedError(
-      `Cannot write the tokenizer to GGUF: tokenizer.json cuts text by ${show(patterns)}, and llama.cpp's qwen2 by Qwen's own pattern`,
+      `Cannot write the tokenizer to GGUF: tokenizer.json splits text with ${show(patterns)}, but llama.cpp's qwen2 uses Qwen's own pattern`,
     );
   }
 }
 
-/** Pairs as "a b"; spaces within a part as llama.cpp spells them, U+0120. */
+/** Pairs as "a b"; spaces inside a part become U+0120, as in llama.cpp. */
 function mergesOf(merges: unknown): string[] {
   if (!Array.isArray(merges)) throw new FormatError("Cannot write the tokenizer to GGUF: tokenizer.json has no merges");
   return merges.map((merge: unknown) => {
@@ -117,11 +117,11 @@ function mergesOf(merges: unknown): string[] {
     if (Array.isArray(merge) && merge.length === 2 && merge.every((part) => typeof part === "string")) {
       return merge.map((part: string) => part.replaceAll(" ", "\u0120")).join(" ");
     }
-    throw new FormatError(`Cannot write the tokenizer to GGUF: tokenizer.json has the merge ${show(merge)}`);
+    throw new FormatError(`Cannot write the tokenizer to GGUF: tokenizer.json has the invalid merge ${show(merge)}`);
   });
 }
 
-/** Some models mark control tokens as ordinary ones. */
+/** Some models mark control tokens as ordinary tokens. */
 function looksSpecial(text: string): boolean {
   return /^<\|.*\|>$/s.test(text) || /^<｜.*｜>$/s.test(text) || text === "<pad>" || text === "<mask>";
 }
@@ -135,7 +135,7 @@ function startsWithBos(post: unknown, bos: string | null): boolean {
   });
 }
 
-/** A special token is a string or `{content}`, as both are published. */
+/** A special token is a string or `{content}`: published files have both. */
 function textOf(value: unknown): string | null {
   const text = typeof value === "object" && value !== null ? (value as Json).content : value;
   return typeof text === "string" ? text : null;

@@ -2,15 +2,17 @@ import { NotFoundError, RecipeError } from "../../errors.ts";
 import type { Folder } from "../storage.ts";
 import { fetchFiles, type HubOptions, openSnapshot, type RemoteFile, type Snapshot } from "./hub.ts";
 
-/** Which rows of a data set. */
+/** Selects the rows of a data set. */
 interface DatasetOptions extends HubOptions {
-  /** configuration, such as `main` of openai/gsm8k; needed only where the data set has several and none is `default` */
+  /**
+   * configuration, such as `main` of openai/gsm8k; needed only if the data set has several and none is called `default`
+   */
   config?: string | undefined;
   /** default `train` */
   split?: string | undefined;
 }
 
-/** The files that hold one split. */
+/** The files of one split. */
 interface DatasetFiles {
   commit: string;
   /** empty when the data set has no configurations */
@@ -19,7 +21,7 @@ interface DatasetFiles {
   files: RemoteFile[];
 }
 
-/** The same, on the disk: names relative to `folder`, in row order, each `.parquet`, `.jsonl` or `.json`. */
+/** The same on disk: names relative to `folder`, in row order, each `.parquet`, `.jsonl` or `.json`. */
 interface DownloadedDataset extends Omit<DatasetFiles, "files"> {
   folder: Folder;
   files: string[];
@@ -33,8 +35,8 @@ const SPLITS: Record<string, string[]> = {
 };
 
 /**
- * Downloads the files of a split: of the hub's own Parquet conversion where there is one, else (or when a `revision` is
- * asked for) the data files of the repository whose names tell the split. See `downloadModel` for cache and errors.
+ * Downloads the files of a split: from the hub's own Parquet conversion if there is one, else (or with a `revision`)
+ * the data files of the repository whose names contain the split. See `downloadModel` for cache and errors.
  *
  * @param id `owner/name`
  * @throws {RecipeError} when a configuration must be named; the message lists them
@@ -47,7 +49,7 @@ export async function downloadDataset(id: string, options: DatasetOptions): Prom
 }
 
 /**
- * The files of a split one after another, each fetched when it is asked for: who stops early fetches no more. Otherwise as
+ * Iterates over the files of a split and downloads each on demand: stopping early downloads no more. Otherwise like
  * {@link downloadDataset}.
  */
 export async function* fetchDataset(
@@ -73,20 +75,24 @@ async function find(id: string, options: DatasetOptions): Promise<{ snapshot: Sn
   return { snapshot, found: { commit: snapshot.commit, ...native(id, snapshot.files, config, split) } };
 }
 
-/** The conversion, or undefined where the hub has made none. */
+/** The conversion, or undefined if the hub has none. */
 async function openConversion(id: string, options: DatasetOptions): Promise<Snapshot | undefined> {
   try {
     const snapshot = await openSnapshot("dataset", id, PARQUET_BRANCH, options);
     return snapshot.files.some((file) => file.path.endsWith(".parquet")) ? snapshot : undefined;
   } catch (error) {
-    if (error instanceof NotFoundError) return undefined; // so is a data set that may not be read: main will say it
+    // a data set without access also gives this error: main will report it
+    if (error instanceof NotFoundError) return undefined;
     throw error;
   }
 }
 
 type Choice = Omit<DatasetFiles, "commit">;
 
-/** The layout of the conversion: `{config}/{split}/0000.parquet`, and `partial-{split}` of a data set too large. */
+/**
+ * The layout of the conversion: `{config}/{split}/0000.parquet`, and `partial-{split}` for data sets that are too
+ * large.
+ */
 function converted(id: string, files: RemoteFile[], config: string | undefined, split: string): Choice {
   const chosen = chooseConfig(id, unique(files.map((file) => file.path.split("/")[0]!)), config);
   const splitOf = (file: RemoteFile) =>
@@ -112,12 +118,12 @@ function native(id: string, files: RemoteFile[], config: string | undefined, spl
   if (config !== undefined && config !== "default") {
     pool = pool.filter((file) => words(file.path).includes(config) || file.path.split("/").includes(config));
     if (pool.length === 0)
-      throw new NotFoundError(`Cannot fetch the data set ${id}: no data file is of the config ${config}`);
+      throw new NotFoundError(`Cannot fetch the data set ${id}: it has no data files of the config ${config}`);
     chosen = config;
   }
   const named = pool.filter((file) => tells(file, split));
   const others = Object.keys(SPLITS).filter((name) => name !== split);
-  // Files that tell no split at all are the training split, as the datasets library has it.
+  // Files without a split in their names are the training split, as in the datasets library.
   const silent = split === "train" ? pool.filter((file) => !others.some((other) => tells(file, other))) : [];
   const matching = named.length > 0 ? named : silent;
   if (matching.length === 0) throw missing(id, split, data.map((file) => file.path).slice(0, 12));

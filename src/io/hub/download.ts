@@ -12,17 +12,20 @@ export interface RemoteFile {
   path: string;
   /** bytes */
   size: number;
-  /** hex, of files in large-file storage */
+  /** hex, for files in large-file storage */
   sha256?: string | undefined;
-  /** hex git blob id, of the others */
+  /** hex git blob id, for other files */
   oid?: string | undefined;
 }
 
 const FLUSH_BYTES = 4 * 1024 * 1024;
-/** Files without a sha256 are small on the hub; above this their git id is not checked, so as not to hold them whole. */
+/**
+ * Files without a sha256 are small on the hub; above this size, the git id is not checked, because that needs all
+ * bytes.
+ */
 const MAX_BLOB_BYTES = 64 * 1024 * 1024;
 
-/** Where a download stands. */
+/** The state of a download. */
 interface State {
   received: number;
   hash: Sha256;
@@ -31,17 +34,17 @@ interface State {
   joined: boolean;
 }
 
-/** Bytes on the disk that do not go with what the server has now. */
+/** Bytes on disk that do not match the server's current file. */
 class StaleError extends Error {}
 
 /**
- * Downloads one file into `folder` under its own path. The bytes go to `{path}.part` as they come (where the folder can
- * append); a later call goes on from there, by Range and If-Range. Size and hash are checked before the file gets its
- * name, so that a file that has its name is whole.
+ * Downloads one file into `folder` under its own path. The bytes are written to `{path}.part` as they arrive (if the
+ * folder can append); a later call resumes there, with Range and If-Range. Size and hash are checked before the file is
+ * renamed, so that a file with its final name is complete.
  *
- * @param onBytes told the bytes held so far, of this file
- * @throws {FormatError} when size or hash are not those of the listing; nothing is kept then
- * @throws {NetworkError} after the retries; what arrived is kept for the next call
+ * @param onBytes called with the number of bytes of this file so far
+ * @throws {FormatError} when size or hash differ from the listing; the bytes are then deleted
+ * @throws {NetworkError} after the retries; received bytes are kept for the next call
  */
 export async function downloadFile(
   transport: Transport,
@@ -97,7 +100,7 @@ async function throughPart(
     const { size } = await folder.open(part);
     if (size !== stored) {
       throw new QwenchError(
-        `Cannot download ${what}: ${folder.path}/${part} has ${size} bytes where ${stored} were written: is another process downloading it?`,
+        `Cannot download ${what}: ${folder.path}/${part} has ${size} bytes, but ${stored} were written: another process may be downloading it`,
       );
     }
   };
@@ -110,7 +113,7 @@ async function throughPart(
       if (bytes >= FLUSH_BYTES) await flush();
     }
   } catch (error) {
-    // What arrived before a cut is what the next start goes on from; a full disk is the error to report.
+    // The next start resumes from the bytes that arrived; a full disk is the error to report.
     if (!(error instanceof StaleError)) await flush().catch(() => {});
     throw error;
   }
@@ -123,7 +126,7 @@ async function throughPart(
   await folder.remove(notesOf(file));
 }
 
-/** For a folder that cannot append: one write from end to end, checked before its last byte is handed over. */
+/** For a folder that cannot append: a single write, checked before its last byte is passed on. */
 async function* atOnce(
   transport: Transport,
   url: string,
@@ -154,14 +157,14 @@ const notes = (file: RemoteFile, etag: string | undefined): Notes => ({
   etag,
 });
 
-/** Takes up the `.part` of an earlier call if it belongs to the same content. */
+/** Resumes the `.part` of an earlier call if it belongs to the same content. */
 async function resume(folder: Folder, file: RemoteFile): Promise<State> {
   const state: State = { received: 0, hash: new Sha256(), etag: undefined, joined: false };
   if (!(await folder.exists(partOf(file)))) return state;
   const wanted = notes(file, undefined);
   const found = await readNotes(folder, file);
   const source = await folder.open(partOf(file));
-  // Without an id of the content or an ETag, nothing says that the rest would fit.
+  // Without a content id or an ETag, the rest may not match.
   const same = found && found.size === wanted.size && found.id === wanted.id && (wanted.id || found.etag);
   if (!same || source.size > file.size) {
     await removePart(folder, file);
@@ -178,11 +181,11 @@ async function readNotes(folder: Folder, file: RemoteFile): Promise<Notes | unde
   try {
     return parseBoundedJson(await folder.readText(notesOf(file))) as Notes;
   } catch {
-    return undefined; // absent or cut short: the part is then started again
+    return undefined; // absent or incomplete: restart the part
   }
 }
 
-/** Yields the bytes from `state.received` to the end, over as many connections as it takes. */
+/** Yields the bytes from `state.received` to the end, over as many connections as necessary. */
 async function* pull(
   transport: Transport,
   url: string,
@@ -194,7 +197,7 @@ async function* pull(
   if (file.size === 0) return;
   let opened: OpenResponse | undefined;
   let skip = 0;
-  // A generator cannot yield from inside withRetries, so each piece is one retried call.
+  // A generator cannot yield inside withRetries, so each piece is a separate call with retries.
   const piece = async (): Promise<Uint8Array | undefined> => {
     if (!opened) ({ opened, skip } = await connect(transport, url, file, state, noteEtag));
     try {
@@ -223,7 +226,7 @@ async function* pull(
       if (!chunk) return;
       state.received += chunk.length;
       if (state.received > file.size) {
-        throw new FormatError(`Cannot download ${what}: the listing says ${file.size} bytes, and more arrived`);
+        throw new FormatError(`Cannot download ${what}: the listing says ${file.size} bytes, but more arrived`);
       }
       if (file.sha256) state.hash.update(chunk);
       yield chunk;
@@ -233,7 +236,7 @@ async function* pull(
   }
 }
 
-/** Opens a connection for the bytes from `state.received` on; `skip` is what to drop of one that starts at 0. */
+/** Opens a connection for the bytes from `state.received` on; `skip`: bytes to drop if the response starts at 0. */
 async function connect(
   transport: Transport,
   url: string,
@@ -242,7 +245,7 @@ async function connect(
   noteEtag: (etag: string | undefined) => Promise<void>,
 ): Promise<{ opened: OpenResponse; skip: number }> {
   const from = state.received;
-  // Compressed answers count other bytes than the listing does; browsers do not let this header be set, and need not.
+  // Compressed answers have other sizes than the listing; browsers do not allow this header, and do not need it.
   const headers: Record<string, string> = { "Accept-Encoding": "identity" };
   if (from > 0) {
     headers.Range = `bytes=${from}-`;
@@ -256,7 +259,11 @@ async function connect(
   };
   const etag = strong(response.headers.get("ETag"));
   if (response.status === 416) {
-    give(new StaleError(`the server has fewer than the ${from} bytes already here, and the listing says ${file.size}`));
+    give(
+      new StaleError(
+        `the server has fewer than the ${from} bytes already downloaded, but the listing says ${file.size}`,
+      ),
+    );
   }
   const changed = state.etag !== undefined && etag !== undefined && etag !== state.etag;
   if (changed) give(new StaleError(`the file changed on the server (ETag ${state.etag}, now ${etag})`));
@@ -265,11 +272,11 @@ async function connect(
   const total = plain && length !== null ? Number(length) + (response.status === 206 ? from : 0) : file.size;
   if (response.status === 206) {
     const range = /^bytes (\d+)-\d+\/(\d+|\*)$/.exec(response.headers.get("Content-Range") ?? "");
-    // A browser may hide Content-Range from scripts; the hash then is the judge.
-    if (range && Number(range[1]) !== from) give(new CutError(`asked for bytes from ${from}, got ${range[0]}`));
+    // A browser may hide Content-Range from scripts; then the hash decides.
+    if (range && Number(range[1]) !== from) give(new CutError(`requested bytes from ${from}, got ${range[0]}`));
   }
   if (total > file.size) {
-    const said = `the listing says ${file.size} bytes, and the server has ${total}`;
+    const said = `the listing says ${file.size} bytes, but the server has ${total}`;
     give(
       from > 0 ? new StaleError(said) : new FormatError(`Cannot download ${file.path} of ${transport.what}: ${said}`),
     );
@@ -284,10 +291,10 @@ async function connect(
   return { opened, skip: response.status === 206 ? 0 : from };
 }
 
-/** Bytes of a body that are looked at to say what it is. */
+/** Bytes of a body that are inspected to identify it. */
 const LOOK_BYTES = 2048;
 
-/** A body that its own headers make shorter than the listing, or a page: named for what it is, since another try brings the same. */
+/** Refuses a web page, or a body that its own headers make shorter than the listing: a retry would give the same. */
 async function refuseOther(opened: OpenResponse, file: RemoteFile, { what }: Transport, total: number): Promise<never> {
   const parts: Uint8Array[] = [];
   for (let size = 0; size < LOOK_BYTES; ) {
@@ -299,11 +306,11 @@ async function refuseOther(opened: OpenResponse, file: RemoteFile, { what }: Tra
   opened.cancel();
   const kind = notData(concat(parts)) ?? "another file";
   throw new FormatError(
-    `Cannot download ${file.path} of ${what}: the listing says ${file.size} bytes, and the server sends ${total}; what comes is ${kind}. A proxy or a mirror may stand between`,
+    `Cannot download ${file.path} of ${what}: the listing says ${file.size} bytes, but the server sends ${total}; the content is ${kind}. A proxy or a mirror may be in between`,
   );
 }
 
-/** A weak ETag promises no byte for byte equality, so it cannot join two halves. */
+/** A weak ETag does not guarantee identical bytes, so it cannot join two halves. */
 function strong(etag: string | null): string | undefined {
   return etag && /^"[^"]*"$/.test(etag) ? etag : undefined;
 }
@@ -311,19 +318,19 @@ function strong(etag: string | null): string | undefined {
 async function verify(file: RemoteFile, state: State, what: string, whole: () => Promise<Uint8Array>): Promise<void> {
   const fail = (message: string) => {
     if (state.joined) throw new StaleError(message);
-    throw new FormatError(`Cannot download ${what}: ${message}; nothing was kept`);
+    throw new FormatError(`Cannot download ${what}: ${message}; the bytes were deleted`);
   };
-  if (state.received !== file.size) fail(`the listing says ${file.size} bytes, and ${state.received} arrived`);
+  if (state.received !== file.size) fail(`the listing says ${file.size} bytes, but ${state.received} arrived`);
   if (file.sha256) {
     const got = state.hash.hex();
-    if (got !== file.sha256) fail(`the listing says sha256 ${file.sha256}, and the bytes have ${got}`);
+    if (got !== file.sha256) fail(`the listing says sha256 ${file.sha256}, but the bytes have ${got}`);
   } else if (file.oid && file.size <= MAX_BLOB_BYTES && globalThis.crypto?.subtle) {
     const got = await gitBlobId(await whole());
-    if (got !== file.oid) fail(`the listing says git id ${file.oid}, and the bytes have ${got}`);
+    if (got !== file.oid) fail(`the listing says git id ${file.oid}, but the bytes have ${got}`);
   }
 }
 
-/** What git calls a file of these bytes: SHA-1 over `blob {length}\0` and the bytes. */
+/** The git id of a file with these bytes: SHA-1 over `blob {length}\0` and the bytes. */
 async function gitBlobId(bytes: Uint8Array): Promise<string> {
   const head = new TextEncoder().encode(`blob ${bytes.length}\0`);
   const digest = await crypto.subtle.digest("SHA-1", concat([head, bytes]) as BufferSource);

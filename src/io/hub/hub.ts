@@ -12,24 +12,24 @@ export type { RemoteFile } from "./download.ts";
 
 const HUB_URL = "https://huggingface.co";
 
-/** How a download stands; bytes. */
+/** Progress of a download, in bytes. */
 export interface HubProgress {
-  /** the file that is arriving */
+  /** the current file */
   file: string;
   received: number;
   size: number;
-  /** of all files of this call, those found in the cache included */
+  /** of all files of this call, including files in the cache */
   totalReceived: number;
   totalSize: number;
 }
 
-/** What every hub call takes. */
+/** Options of every hub call. */
 export interface HubOptions {
-  /** where files are kept: `models--{owner}--{name}/snapshots/{commit}/…`, the layout of Hugging Face's own cache */
+  /** folder for files: `models--{owner}--{name}/snapshots/{commit}/…`, the layout of Hugging Face's own cache */
   cache: Folder;
   /** branch, tag or commit; default `main` */
   revision?: string | undefined;
-  /** access token; sent to `hubUrl` only, never to the CDN, never part of a message */
+  /** access token; sent only to `hubUrl`, never to the CDN, and never in a message */
   token?: string | undefined;
   /** root of the hub or of a mirror; the CLI reads `HF_ENDPOINT` */
   hubUrl?: string | undefined;
@@ -37,14 +37,14 @@ export interface HubOptions {
   onProgress?: ((progress: HubProgress) => void) | undefined;
   fetch?: typeof fetch | undefined;
   /**
-   * whether a download that goes on sends If-Range; default true. A browser must ask the CDN's leave for such a header, and
-   * is not sure to get it; without, ETag and hash still tell when two halves do not belong together.
+   * whether a resumed download sends If-Range; default true. In a browser, the CDN must allow this header, and may not.
+   * Without the header, ETag and hash still detect halves that do not match.
    */
   conditional?: boolean | undefined;
   retry?: Partial<RetryPolicy> | undefined;
-  /** ask no network: the cache has it, or it is refused; the CLI reads `HF_HUB_OFFLINE` */
+  /** use only the cache, not the network; the CLI reads `HF_HUB_OFFLINE` */
   offline?: boolean | undefined;
-  /** told what the user should know, such as who is waited for */
+  /** called with notes for the user, such as the process that it waits for */
   onNote?: ((text: string) => void) | undefined;
 }
 
@@ -61,7 +61,7 @@ export interface Snapshot {
   options: HubOptions;
 }
 
-/** What a model needs besides its weights; absent ones are passed over. */
+/** Files of a model besides its weights; missing files are skipped. */
 const MODEL_FILES = new Set([
   ..."config.json generation_config.json tokenizer.json tokenizer_config.json special_tokens_map.json".split(" "),
   ..."added_tokens.json vocab.json merges.txt chat_template.jinja chat_template.json adapter_config.json".split(" "),
@@ -70,16 +70,16 @@ const MODEL_FILES = new Set([
 
 /**
  * Downloads a model (or an adapter) of the Hugging Face hub: config, tokenizer, and safetensors weights, one file or
- * shards. What the cache has is not fetched again; a commit that it has whole needs no network at all, and a branch
- * falls back on the last known commit when the hub cannot be reached.
+ * shards. Cached files are not downloaded again; a commit that is complete in the cache needs no network, and
+ * a branch falls back to the last known commit if the hub cannot be reached.
  *
  * @param id `owner/name`
  * @returns the folder of this commit, for `openCheckpoint` or `readAdapter`
  * @throws {NotFoundError} when there is no such model, or it is gated or private
  * @throws {UnsupportedError} when it has no safetensors weights
- * @throws {NetworkError} after the retries; a later call goes on from what arrived
- * @throws {FormatError} when a file is not the size or the hash of the listing
- * @throws {RecipeError} for an id, revision, token or URL that cannot be one
+ * @throws {NetworkError} after the retries; a later call resumes
+ * @throws {FormatError} when a file's size or hash differs from the listing
+ * @throws {RecipeError} for an invalid id, revision, token or URL
  */
 export async function downloadModel(id: string, options: HubOptions): Promise<Folder> {
   const snapshot = await openSnapshot("model", id, options.revision ?? "main", options);
@@ -89,9 +89,9 @@ export async function downloadModel(id: string, options: HubOptions): Promise<Fo
 }
 
 /**
- * The files of a model that Qwench reads. Fetches the index of a sharded one, which names the rest.
+ * The files of a model that Qwench reads. Downloads the index of a sharded model, which names the shards.
  *
- * @throws {NotFoundError} a shard that the index names is missing
+ * @throws {NotFoundError} a shard of the index is missing
  * @throws {UnsupportedError} no safetensors weights
  */
 export async function modelFiles(
@@ -111,7 +111,7 @@ export async function modelFiles(
       const file = byPath.get(shard);
       if (!file) {
         throw new NotFoundError(
-          `Cannot download ${id}: ${INDEX_FILE} puts ${tensors[0]} in ${shard}, which is missing`,
+          `Cannot download ${id}: ${INDEX_FILE} places ${tensors[0]} in ${shard}, which is missing`,
         );
       }
       weights.push(file);
@@ -120,18 +120,18 @@ export async function modelFiles(
     const has = snapshot.files.map((file) => file.path).slice(0, 12);
     if (snapshot.options.offline) {
       throw new NotFoundError(
-        `Cannot load ${id}: the cache ${snapshot.folder.path} has no weights of it (${has.join(", ") || "no file"}), and the network is not to be used (HF_HUB_OFFLINE)`,
+        `Cannot load ${id}: the cache ${snapshot.folder.path} has no weights of it (${has.join(", ") || "no file"}), and HF_HUB_OFFLINE forbids the network`,
       );
     }
     throw new UnsupportedError(
-      `Cannot download ${id}: Qwench reads ${WEIGHTS_FILE} or ${INDEX_FILE}, and the model has ${has.join(", ") || "no file"}`,
+      `Cannot download ${id}: Qwench reads ${WEIGHTS_FILE} or ${INDEX_FILE}, but the model has ${has.join(", ") || "no file"}`,
     );
   }
   return { small, weights };
 }
 
 /**
- * Finds out which commit a revision is, and which files it has.
+ * Resolves a revision to its commit and files.
  *
  * @throws as {@link downloadModel}
  */
@@ -154,7 +154,7 @@ export async function openSnapshot(kind: Kind, id: string, revision: string, opt
   };
 }
 
-/** Downloads those of `files` that the cache does not have yet. */
+/** Downloads the files that the cache does not have yet. */
 export async function fetchFiles(snapshot: Snapshot, files: readonly RemoteFile[]): Promise<void> {
   const { folder, transport, base, options } = snapshot;
   const totalSize = files.reduce((sum, { size }) => sum + size, 0);
@@ -171,10 +171,10 @@ export async function fetchFiles(snapshot: Snapshot, files: readonly RemoteFile[
     if (!(await isCached(folder, file))) {
       if (options.offline) {
         throw new NotFoundError(
-          `Cannot fetch ${file.path} of ${transport.what}: it is not in the cache ${folder.path}, and the network is not to be used (HF_HUB_OFFLINE)`,
+          `Cannot fetch ${file.path} of ${transport.what}: it is not in the cache ${folder.path}, and HF_HUB_OFFLINE forbids the network`,
         );
       }
-      // two processes that want one file share its download: the second finds it whole
+      // two processes that need the same file share its download: the second finds it complete
       await exclusively(
         folder,
         file.path,
@@ -198,20 +198,20 @@ export async function fetchFiles(snapshot: Snapshot, files: readonly RemoteFile[
   }
 }
 
-/** Where a file of a snapshot lies. */
+/** The URL of a snapshot's file. */
 export function urlOf(base: string, file: RemoteFile): string {
   return `${base}/${file.path.split("/").map(encodeURIComponent).join("/")}`;
 }
 
-/** A file gets its name only after its hash was checked, so that name and size are enough. */
+/** A file gets its final name only after its hash was checked, so name and size are sufficient. */
 export async function isCached(folder: Folder, file: RemoteFile): Promise<boolean> {
   return (await folder.exists(file.path)) && (await folder.open(file.path)).size === file.size;
 }
 
-/** What a call's requests share. @throws {RecipeError} a token or URL that cannot be one */
+/** The shared settings of a call's requests. @throws {RecipeError} an invalid token or URL */
 export function makeTransport(id: string, what: string, options: Omit<HubOptions, "cache" | "onProgress">): Transport {
   const token = options.token?.trim() || undefined;
-  // A header with such characters is refused by fetch, with the token in the message.
+  // fetch would refuse a header with such characters, with the token in its message.
   if (token && !/^[\x21-\x7e]+$/.test(token)) {
     throw new RecipeError(
       `Cannot use the access token for ${id}: it has spaces, line breaks or characters beyond ASCII`,
@@ -230,7 +230,7 @@ export function makeTransport(id: string, what: string, options: Omit<HubOptions
     hubUrl: (url.origin + url.pathname).replace(/\/+$/, ""),
     token,
     signal: options.signal,
-    // Called as a plain function: browsers refuse a fetch whose `this` is another object.
+    // Call it as a plain function: browsers refuse fetch with another object as `this`.
     fetch: options.fetch ?? ((input, init) => fetch(input, init)),
     retry: { ...RETRY, ...options.retry },
     conditional: options.conditional ?? true,
@@ -238,11 +238,11 @@ export function makeTransport(id: string, what: string, options: Omit<HubOptions
   };
 }
 
-/** @throws {RecipeError} a name that is no hub id */
+/** @throws {RecipeError} a name that is not a hub id */
 export function checkId(id: string, what: string): string {
   const part = "[A-Za-z0-9_][A-Za-z0-9._-]*";
   if (!new RegExp(`^${part}(/${part})?$`).test(id) || id.includes("..") || id.includes("--")) {
-    throw new RecipeError(`Cannot use ${what}: a hub id is owner/name, of letters, digits, "-", "_" and "."`);
+    throw new RecipeError(`Cannot use ${what}: a hub id must be owner/name, with letters, digits, "-", "_" and "."`);
   }
   return id;
 }
@@ -267,7 +267,7 @@ async function resolveCommit(
     const commit = await cachedCommit(home, ref);
     if (commit) return commit;
     throw new NotFoundError(
-      `Cannot fetch ${transport.what}: the cache ${home.path} has no revision ${revision} of it, and the network is not to be used (HF_HUB_OFFLINE)`,
+      `Cannot fetch ${transport.what}: the cache ${home.path} has no revision ${revision} of it, and HF_HUB_OFFLINE forbids the network`,
     );
   }
   try {
@@ -279,7 +279,7 @@ async function resolveCommit(
     );
     const commit: unknown = info.sha;
     if (typeof commit !== "string" || !COMMIT.test(commit)) {
-      throw new FormatError(`Cannot fetch ${transport.what}: the hub names no commit for the revision ${revision}`);
+      throw new FormatError(`Cannot fetch ${transport.what}: the hub returned no commit for the revision ${revision}`);
     }
     const known = (await home.exists(ref)) ? await home.readText(ref) : "";
     if (known !== commit) await noted(home.write(ref, commit));

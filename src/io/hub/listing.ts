@@ -9,11 +9,11 @@ import type { RemoteFile } from "./download.ts";
 
 export type Kind = "model" | "dataset";
 const MAX_FILES = 100_000;
-/** The hub lists a thousand entries a page, or fifty with their commits. */
+/** The hub lists a thousand entries per page, or fifty with their commits. */
 const MAX_PAGES = 4_000;
 export const COMMIT = /^[0-9a-f]{40}$/;
 
-/** The commit that the cache, ours or Python's, knows for a branch or tag, or null. */
+/** The commit of a branch or tag in the cache (Qwench's or Python's), or null. */
 export async function cachedCommit(home: Folder, ref: string): Promise<string | null> {
   if (!(await home.exists(ref))) return null;
   const commit = (await home.readText(ref)).trim();
@@ -25,16 +25,16 @@ export async function isKnown(home: Folder, commit: string): Promise<boolean> {
   return (await home.folder("snapshots").folders()).includes(commit);
 }
 
-/** A cache that may not be written to still serves: what was to be noted in it is asked for again another time. */
+/** A read-only cache still works: data that cannot be stored are requested again next time. */
 export async function noted(work: Promise<void>): Promise<void> {
   await work.catch(() => {});
 }
 
 const manifestOf = (commit: string) => `listings/${commit}.json`;
-/** Folders within folders that a snapshot may have. */
+/** Deepest folder nesting of a snapshot. */
 const MOST_DEPTH = 8;
 
-/** The files of a snapshot that lie in the cache, as Python's libraries leave them: there is no listing of theirs. */
+/** The cached files of a snapshot: Python's libraries store no listing. */
 async function filesIn(folder: Folder, prefix = "", depth = 0): Promise<RemoteFile[]> {
   const files: RemoteFile[] = [];
   for (const name of await folder.list()) files.push({ path: prefix + name, size: (await folder.open(name)).size });
@@ -45,7 +45,7 @@ async function filesIn(folder: Folder, prefix = "", depth = 0): Promise<RemoteFi
   return files;
 }
 
-/** The files of a commit, from the cache where a former call left them: a commit never changes. */
+/** The files of a commit, from the cache if an earlier call stored them: a commit never changes. */
 export async function listing(
   kind: Kind,
   id: string,
@@ -73,7 +73,7 @@ export async function listing(
   return files;
 }
 
-/** Characters of all paths of a listing: some hundred a file, of the most files that there may be. */
+/** Most characters of all paths of a listing: about a hundred per file, for the largest number of files. */
 const MOST_LISTED = 20_000_000;
 
 async function listOnHub(kind: Kind, id: string, commit: string, transport: Transport): Promise<RemoteFile[]> {
@@ -84,7 +84,8 @@ async function listOnHub(kind: Kind, id: string, commit: string, transport: Tran
     let pages = 0;
     const get = hubFetch(transport);
     const page: typeof fetch = (input, init) => {
-      if (++pages > MAX_PAGES) throw new FormatError(`Cannot list ${transport.what}: its listing has no end`);
+      if (++pages > MAX_PAGES)
+        throw new FormatError(`Cannot list ${transport.what}: its listing has more than ${MAX_PAGES} pages`);
       return get(input, init);
     };
     const entries = listFiles({
@@ -97,11 +98,13 @@ async function listOnHub(kind: Kind, id: string, commit: string, transport: Tran
     for await (const { type, path, size, oid, lfs } of entries) {
       entriesSeen++;
       listed += String(path).length;
-      // folders count too: a listing of nothing else would never end
+      // folders count too: a listing of only folders could be endless
       if (entriesSeen > MAX_FILES || listed > MOST_LISTED) {
-        throw new FormatError(`Cannot list ${transport.what}: it has over ${MAX_FILES} files, or names without end`);
+        throw new FormatError(
+          `Cannot list ${transport.what}: it has over ${MAX_FILES} files, or too many characters in their names`,
+        );
       }
-      // files that cannot lie on every disk are of no use here, and a repository with one is
+      // skip files with names that some file systems refuse: the rest of the repository is still usable
       if (type !== "file" || String(path).split("/").some(portableFault)) continue;
       found.push(
         checkEntry({ path, size: lfs?.size ?? size, sha256: lfs?.oid, oid: lfs ? undefined : oid }, transport),
@@ -120,18 +123,15 @@ function checkEntry(entry: RemoteFile, { what, hubUrl }: Transport): RemoteFile 
   return { path, size, sha256, oid };
 }
 
-/** Runs a call of the hub library; what it cannot digest becomes a FormatError. */
+/** Runs a call of the hub library; an unexpected answer becomes a FormatError. */
 export async function fromHub<T>(transport: Transport, call: () => Promise<T>): Promise<T> {
   try {
     return await call();
   } catch (error) {
     if (error instanceof QwenchError) throw error;
     const why = (error as Error).message;
-    throw new FormatError(
-      `Cannot fetch ${transport.what}: the hub's answer is not what its API says (${oneLine(why)})`,
-      {
-        cause: error,
-      },
-    );
+    throw new FormatError(`Cannot fetch ${transport.what}: the hub's answer does not match its API (${oneLine(why)})`, {
+      cause: error,
+    });
   }
 }

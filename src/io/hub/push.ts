@@ -5,7 +5,7 @@ import { aborted, CutError, type RetryPolicy, retryAfter, type Transport, withRe
 import { checkFileName } from "../names.ts";
 import { checkId, makeTransport } from "./hub.ts";
 
-/** A file to push: bytes, or where they lie, a `file:` URL that is read while it is sent. */
+/** A file to push: bytes, or a `file:` URL that is read while it is sent. */
 export interface PushFile {
   /** its name in the repository */
   path: string;
@@ -13,48 +13,49 @@ export interface PushFile {
 }
 
 export interface PushOptions {
-  /** `owner/name`; made where it is not there */
+  /** `owner/name`; created if it does not exist */
   repo: string;
-  /** nobody but the owner may read a repository that is made; one that is there must be private already */
+  /** create a private repository; an existing one must already be private */
   private?: boolean;
-  /** with the right to write; sent to `hubUrl` only, never part of a message */
+  /** with write access; sent only to `hubUrl`, never in a message */
   token: string | undefined;
   hubUrl?: string | undefined;
-  /** of the commit */
+  /** message of the commit */
   title: string;
   signal?: AbortSignal | undefined;
-  /** a file's part that is hashed or sent, 0 … 1 */
+  /** share of a file that is hashed or sent, 0 … 1 */
   onProgress?: (what: string, part: number) => void;
   fetch?: typeof fetch | undefined;
   retry?: Partial<RetryPolicy> | undefined;
 }
 
-/** Where a push went. */
+/** The result of a push. */
 interface Pushed {
   /** page of the repository */
   url: string;
   commit: string;
-  /** whether the repository was made for it */
+  /** whether the repository was created */
   created: boolean;
 }
 
 /**
- * Puts files into a model repository of the Hugging Face hub, in one commit: all of them are there, or none. Large files go
- * through large-file storage, from where the hub has them at once if they were sent before.
+ * Pushes files to a model repository of the Hugging Face hub, in one commit: either all files arrive, or none. Large
+ * files use large-file storage; files that were sent before are not sent again.
  *
- * @throws {RecipeError} a name or token that cannot be one
- * @throws {NotFoundError} a token that may not write there
- * @throws {BusyError} another commit came between; a repository that is public where a private one was asked for
- * @throws {NetworkError} after the retries; the same push then goes on with what is missing
+ * @throws {RecipeError} an invalid name or token
+ * @throws {NotFoundError} a token without write access
+ * @throws {BusyError} another commit came in between; or an existing repository is public, but `private` was requested
+ * @throws {NetworkError} after the retries; repeating the push sends only the missing files
  */
 export async function pushFiles(files: readonly PushFile[], options: PushOptions): Promise<Pushed> {
   const { repo: id, signal, onProgress, title } = options;
   const what = `the model ${id}`;
-  if (!id.includes("/")) throw new RecipeError(`Cannot push to ${show(id)}: a repository is named owner/name`);
+  if (!id.includes("/")) throw new RecipeError(`Cannot push to ${show(id)}: a repository name must be owner/name`);
   const transport = makeTransport(checkId(id, what), what, options);
   const { hubUrl, token } = transport;
-  if (!token) throw new RecipeError(`Cannot push to ${id}: set HF_TOKEN to a token that may write there`);
-  if (!token.startsWith("hf_")) throw new RecipeError(`Cannot push to ${id}: a token in HF_TOKEN begins with hf_`);
+  if (!token) throw new RecipeError(`Cannot push to ${id}: set HF_TOKEN to a token with write access`);
+  if (!token.startsWith("hf_"))
+    throw new RecipeError(`Cannot push to ${id}: HF_TOKEN must be a token that begins with hf_`);
   for (const { path } of files) checkFileName(path, id);
   signal?.throwIfAborted();
   const shared = {
@@ -70,7 +71,7 @@ export async function pushFiles(files: readonly PushFile[], options: PushOptions
       title,
       operations: files.map(({ path, content }) => ({ operation: "addOrUpdate", path, content })),
       abortSignal: signal,
-      useXet: false, // a protocol of its own with a WebAssembly module; large-file storage takes the same files
+      useXet: false, // a separate protocol with a WebAssembly module; large-file storage accepts the same files
     });
     for (;;) {
       const { value, done } = await events.next();
@@ -78,7 +79,7 @@ export async function pushFiles(files: readonly PushFile[], options: PushOptions
       tell(value, onProgress);
     }
   });
-  if (typeof commit !== "string") throw new NetworkError(`Cannot push to ${id}: ${hubUrl} names no commit`);
+  if (typeof commit !== "string") throw new NetworkError(`Cannot push to ${id}: ${hubUrl} returned no commit`);
   return { url: `${hubUrl}/${id}`, commit, created };
 }
 
@@ -90,7 +91,7 @@ function tell(event: CommitProgressEvent, onProgress: PushOptions["onProgress"])
 
 type Shared = Pick<Parameters<typeof commitIter>[0], "repo" | "hubUrl" | "fetch"> & { accessToken: string };
 
-/** Makes the repository. @returns false where it is there already */
+/** Creates the repository. @returns false if it exists already */
 async function makeRepo(shared: Shared, options: PushOptions): Promise<boolean> {
   try {
     await createRepo({ ...shared, visibility: options.private ? "private" : "public" });
@@ -102,14 +103,15 @@ async function makeRepo(shared: Shared, options: PushOptions): Promise<boolean> 
   const info = await modelInfo({ ...shared, name: options.repo });
   if (!info.private) {
     throw new BusyError(
-      `Cannot push to ${options.repo} as private: it is there already, and everybody may read it. Make it private on its page, or leave --private out`,
+      `Cannot push to ${options.repo} as private: it exists already and is public. Make it private on its page, or omit --private`,
     );
   }
   return false;
 }
 
 /**
- * Fetch for the hub library, with retries. Everything but the commit may be sent twice: what is sent is named by its hash.
+ * Fetch for the hub library, with retries. All requests except the commit may be repeated: content is identified by
+ * hash.
  */
 function pushFetch(transport: Transport): typeof fetch {
   return (input, init) => {
@@ -121,7 +123,7 @@ function pushFetch(transport: Transport): typeof fetch {
         response = await transport.fetch(input, { ...init, signal: init?.signal ?? transport.signal ?? null });
       } catch (error) {
         if (transport.signal?.aborted) throw aborted(transport);
-        if (init?.signal?.aborted) throw error; // another file failed, and says why
+        if (init?.signal?.aborted) throw error; // another file failed and reports the reason
         const { message, cause } = error as Error & { cause?: { code?: string; message?: string } };
         const why = `the connection failed (${[message, cause?.code ?? cause?.message].filter(Boolean).join(": ")})`;
         if (!commits) throw new CutError(why, undefined, { cause: error });
@@ -139,7 +141,7 @@ function pushFetch(transport: Transport): typeof fetch {
   };
 }
 
-/** Runs a call of the hub library; its failures become ours, without the token or a signed URL in them. */
+/** Runs a call of the hub library and converts its errors, without the token or signed URLs. */
 async function told<T>(transport: Transport, call: () => Promise<T>): Promise<T> {
   try {
     return await call();
@@ -154,29 +156,31 @@ async function told<T>(transport: Transport, call: () => Promise<T>): Promise<T>
     }
     if (!(error instanceof HubApiError)) {
       throw new NetworkError(
-        `${cannot}: the hub's answer is not what its API says (${oneLine(hide((error as Error).message))})`,
+        `${cannot}: the hub's answer does not match its API (${oneLine(hide((error as Error).message))})`,
       );
     }
     const { statusCode: status, data } = error;
     const { origin } = new URL(error.url);
     if (origin !== new URL(hubUrl).origin)
-      throw new NetworkError(`${cannot}: ${origin}, its store of large files, answers ${status}`);
+      throw new NetworkError(`${cannot}: the large-file storage ${origin} answers ${status}`);
     const reason = (data as { error?: unknown } | undefined)?.error;
     const said = `${hubUrl} answers ${status}${typeof reason === "string" ? ` (${oneLine(hide(reason))})` : ""}`;
     switch (status) {
       case 401:
         throw new NotFoundError(
-          `${cannot}: ${said}: it does not know the token in HF_TOKEN; is it whole, and not revoked?`,
+          `${cannot}: ${said}: it does not accept the token in HF_TOKEN; check that the token is complete and not revoked`,
         );
       case 403:
         throw new NotFoundError(
-          `${cannot}: ${said}: the token in HF_TOKEN may not write there; it needs the right to write, and the owner must be you or an organisation of yours`,
+          `${cannot}: ${said}: the token in HF_TOKEN has no write access; it needs write permission, and the owner must be you or an organisation of yours`,
         );
       case 404:
-        throw new NotFoundError(`${cannot}: ${said}: there is no such owner, or the token in HF_TOKEN may not see it`);
+        throw new NotFoundError(
+          `${cannot}: ${said}: the owner does not exist, or the token in HF_TOKEN has no access to it`,
+        );
       case 409:
       case 412:
-        throw new BusyError(`${cannot}: ${said}: somebody else changed it meanwhile; push again`);
+        throw new BusyError(`${cannot}: ${said}: another commit changed it meanwhile; push again`);
       default:
         throw new NetworkError(`${cannot}: ${said}`);
     }

@@ -4,8 +4,8 @@ import type { ByteSource, Folder } from "../storage.ts";
 import { fetchFiles, type HubOptions, isCached, modelFiles, openSnapshot, type RemoteFile, urlOf } from "./hub.ts";
 
 /**
- * A model of the hub whose weights stay there: small files are downloaded, of the weights what is asked for is fetched by
- * range. For looking at shapes before a download.
+ * A model of the hub whose weights are not downloaded: small files are, but reads of weights fetch only the requested
+ * range. For reading shapes before a download.
  *
  * @returns the folder, and the bytes of weights that a download would fetch
  * @throws as `downloadModel`
@@ -51,7 +51,7 @@ function remoteSource(transport: Transport, url: string, file: RemoteFile): Byte
         const headers = { Range: `bytes=${start}-${end - 1}`, "Accept-Encoding": "identity" };
         const opened = await open(transport, url, headers);
         try {
-          let skip = opened.response.status === 206 ? 0 : start; // a server that knows no ranges begins at 0
+          let skip = opened.response.status === 206 ? 0 : start; // a server without range support begins at 0
           const parts: Uint8Array[] = [];
           let bytes = 0;
           while (bytes < end - start) {

@@ -5,24 +5,29 @@ import {
 import type { Recorder } from "../../gpu/recorder.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 
-// Attention of CPU adapters: a lane of a small subgroup loads rows and broadcasts them.
+// Attention for CPU adapters: the lanes of a small subgroup load rows and broadcast them.
 
-/** A pass as `attention` has checked it. */
+/** Inputs that `attention` has checked. */
 export interface AttentionPass {
   tokens: number;
   sizes: { headDim: number; heads: number; kvHeads: number };
   params: { tokens: number; scale: number; dim: number };
-  /** of the forward pass, for the recorder */
+  /** forward pass or gradient, for the recorder */
   work: number;
 }
 
-/** Tokens of which a workgroup takes the sequences that begin there: as many workgroups as cores want, few of them idle. */
+/**
+ * A workgroup handles the sequences that begin in this many tokens: enough workgroups for all cores, few of them idle.
+ */
 const CHUNK = 64;
 
-/** Workgroup memory that WebGPU promises, in bytes. */
+/** Workgroup memory that WebGPU guarantees, in bytes. */
 const SHARED = 16384;
 
-/** Rows and keys of a lane, as measured: more make SwiftShader's compiler run for minutes. Fewer rows where sums would not fit. */
+/**
+ * Rows and keys per lane, chosen by measurement: more make SwiftShader compile for minutes. Fewer rows if sums do not
+ * fit.
+ */
 function lanesOf(record: Recorder, headDim: number, backward: boolean) {
   const lanes = record.gpu.profile.subgroup!.size!;
   if (lanes === 4) return { lanes, rows: 2, keys: 2 };

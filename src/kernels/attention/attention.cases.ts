@@ -12,7 +12,7 @@ const CASES = [
   { lengths: [70], h: 4, g: 2, d: 128 },
 ];
 
-/** What attention and its gradients are held to. */
+/** Cases of attention and its gradients. */
 export const attentionCases: KernelCase[] = CASES.map(({ lengths, h, g, d }, n) => ({
   kernel: "attention",
   name: `lengths ${lengths.join("+")}, ${h} heads over ${g} of ${d}${n % 2 ? ", rotated back" : ""}`,
@@ -35,13 +35,13 @@ export const attentionCases: KernelCase[] = CASES.map(({ lengths, h, g, d }, n) 
       );
     const [q, k, v] = [columns(0, h * d), columns(h * d, g * d), columns((h + g) * d, g * d)];
     const want = attentionReference(q, k, v, rows, heads, dout.values);
-    // every second case undoes a rotation, as of positions that start anew in each sequence
+    // every second case undoes a rotation, with positions that restart in each sequence
     const positions = [...rows.keys()].slice(0, tokens).map((t) => t - rows[2 * t]);
     const table = check.input([Math.max(...lengths), d], "table");
     const rotary = even ? null : { positions: check.integers(positions, "positions"), table: table.tensor };
     const back = (x: Float64Array) => (even ? x : rotaryReference(x, positions, table.values, d, true));
     const wanted = joined(tokens, [back(want.dq), back(want.dk), want.dv]);
-    // on a CPU adapter the form for GPUs, slow to compile there, runs on three of the shapes
+    // the form for GPUs compiles slowly on a CPU adapter: it runs only three of the shapes there
     const forms = attentionForms(check.gpu).slice(0, d === 12 || d > 24 ? 2 : 1);
     for (const form of forms) {
       const { o, stats } = attention(check.record, qkv.tensor, spans, heads, form);

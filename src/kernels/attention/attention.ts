@@ -23,7 +23,7 @@ export interface AttentionHeads {
 /** How attention is computed: see `AdapterProfile`. */
 type AttentionForm = AdapterProfile["attention"];
 
-/** The forms that suit an adapter, the one that it uses first. */
+/** The forms that suit an adapter, the default first. */
 export function attentionForms({ profile }: GpuContext): AttentionForm[] {
   return profile.attention === "lanes" ? ["lanes", "tiled"] : ["tiled"];
 }
@@ -38,7 +38,7 @@ export function attentionForms({ profile }: GpuContext): AttentionForm[] {
  * @param spans u32 `[tokens, 2]`: first token of the row's sequence, and one past its last; neither ever falls
  * @returns o `[tokens, num_attention_heads · head_dim]`, and stats `[tokens, heads, 2]`: the log-sum-exp of each row, and room
  *   for the backward pass
- * @throws {ShapeError} heads that do not divide, a head_dim that is no multiple of 4
+ * @throws {ShapeError} query heads are not a multiple of key heads, or head_dim is not a multiple of 4
  * @see shaders/attention/attention.wgsl.ts, shaders/attention/attention-lanes.wgsl.ts, attentionReference, arXiv:2307.08691
  */
 export function attention(
@@ -65,10 +65,10 @@ export function attention(
 /**
  * Gradients of `attention` from its output and log-sum-exp, without atomics: two dispatches, or three in the tiled form.
  *
- * @param tensors what went into the forward pass, what came out of it, and dout, the gradient of o; the second entries of
- *   stats are overwritten
- * @param options.rotary turns dq and dk back by the rotation that q and k went through: u32 positions `[tokens]`, and the table
- *   `[positions, head_dim]` of `rotary`; null leaves them rotated
+ * @param tensors inputs and outputs of the forward pass, and dout, the gradient of o; the second entries of stats are
+ *   overwritten
+ * @param options.rotary undoes the rotation of q and k for dq and dk: u32 positions `[tokens]`, and the table
+ *   `[positions, head_dim]` of `rotary`; null leaves dq and dk rotated
  * @returns dqkv, shaped like qkv
  */
 export function attentionBackward(
@@ -105,7 +105,7 @@ export function attentionBackward(
   return dqkv;
 }
 
-/** Workgroup memory that WebGPU promises, in bytes. */
+/** Workgroup memory that WebGPU guarantees, in bytes. */
 const SHARED = 16384;
 
 /**
@@ -133,7 +133,7 @@ function prepare(qkv: Tensor, spans: Tensor, heads: AttentionHeads): AttentionPa
   const tokens = qkv.shape[0];
   if (h % g !== 0)
     throw new ShapeError(
-      `Cannot attend with ${h} query heads over ${g} key heads: the first must be a multiple of the second`,
+      `Cannot attend with ${h} query heads and ${g} key heads: the number of query heads must be a multiple of the number of key heads`,
     );
   if (d % 4 !== 0) throw new ShapeError(`Cannot attend with head_dim ${d}: it must be a multiple of 4`);
   sameShape("attend", qkv, [tokens, (h + 2 * g) * d]);
@@ -143,7 +143,7 @@ function prepare(qkv: Tensor, spans: Tensor, heads: AttentionHeads): AttentionPa
     width: h * d,
     sizes: { headDim: d, heads: h, kvHeads: g },
     params: { tokens, scale: 1 / Math.sqrt(d), dim: d },
-    // an upper bound: it takes the batch for one sequence
+    // an upper bound: treats the batch as one sequence
     work: 2 * tokens * tokens * h * d,
   };
 }

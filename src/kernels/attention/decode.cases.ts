@@ -12,7 +12,7 @@ const CASES = [
   { positions: [77], h: 4, g: 2, d: 128, capacity: 100 },
 ];
 
-/** What the cache and decoding attention are held to. */
+/** Cases of the cache and of decoding attention. */
 export const decodeCases: KernelCase[] = CASES.map(({ positions, h, g, d, capacity }) => ({
   kernel: "decodeAttention",
   name: `positions ${positions.join(", ")} of ${capacity}, ${h} heads over ${g} of ${d}`,
@@ -68,7 +68,7 @@ export const decodeCases: KernelCase[] = CASES.map(({ positions, h, g, d, capaci
 
 decodeCases.push({
   kernel: "decodeState",
-  name: "rows that go on, run out, end and had ended",
+  name: "rows that continue, reach their limit, end, and ended before",
   tolerance: 0,
   run(check) {
     const ints = (values: number[], label: string) => check.integers(values, label);
@@ -81,7 +81,7 @@ decodeCases.push({
     const logp = check.given(new Float32Array([-1, -2, -3, -4]), [4], "logp");
     const drawn = { tokens: ints([40, 41, 42, 43], "drawn"), logp: logp.tensor };
     decodeState(check.record, drawn, ints([7, 42], "ends"), rows, log, 1);
-    // Whole numbers are compared as the floats that share their bits, which are tiny but exact.
+    // Integers are compared as floats with the same bits: tiny but exact.
     const bits = (values: number[]) => new Float32Array(Uint32Array.from(values).buffer);
     check.compare("tokens", rows.tokens, bits([40, 41, 42, 4]));
     check.compare("positions", rows.positions, bits([6, 7, 8, 8]));
@@ -93,7 +93,7 @@ decodeCases.push({
     logged.set([-2], 11);
     logged.set(bits([42]), 12);
     logged.set([-3], 13);
-    // the row that had ended logs 0xffffffff, a NaN: it is compared in tests/model/generate/generate.test.ts
+    // a row that ended before logs 0xffffffff, a NaN: tests/model/generate/generate.test.ts compares it
     check.compare("log", view(log, [14]), logged.subarray(0, 14));
   },
 });

@@ -13,15 +13,15 @@ export interface LayerCache {
   values: Tensor;
 }
 
-/** The fewest keys of a split. */
+/** Minimum keys of a split. */
 const SPLIT = 64;
-/** Scores that workgroup memory holds: 12 KiB of them. */
+/** Scores in workgroup memory: 12 KiB. */
 const SCORES = 3072;
-/** Threads of a workgroup that attends. */
+/** Threads of an attention workgroup. */
 const THREADS = 64;
 
 /**
- * Copies rows of a prefilled batch into the cache; a prompt that several sequences share is copied to each one's slot.
+ * Copies rows of a prefilled batch into the cache. A prompt that several sequences share is copied to every slot.
  *
  * @param qkv `[rows, (heads + 2·kvHeads)·head_dim]` f32: query, key and value heads, the first two rotated
  * @param pairs u32 `[n, 2]`: row of qkv, row of the cache (slot · capacity + position)
@@ -48,15 +48,15 @@ export function kvWrite(
 }
 
 /**
- * Adds each row's new key and value to its slot, row r at `slots[r] · capacity + positions[r]`, and attends with its query
- * over the slot, the new key included.
+ * Writes each row's new key and value to its slot (row r at `slots[r] · capacity + positions[r]`), and attends with the
+ * row's query over the slot, including the new key.
  *
- * Caches of more than `AdapterProfile.splitKeys` tokens are split: two dispatches, else one. A row's result does not depend on
- * which.
+ * Caches of more than `AdapterProfile.splitKeys` tokens are split: two dispatches, else one. Both give a row the same
+ * result.
  *
  * @param qkv `[rows, (heads + 2·kvHeads)·head_dim]` f32: query, key and value heads, the first two rotated
  * @param at.slots u32 `[rows]`
- * @param at.positions u32 `[rows]`: where the query stands; it sees the keys up to there
+ * @param at.positions u32 `[rows]`: the query's position; it sees the keys up to and including that position
  * @param at.capacity tokens of a slot
  * @param at.longest upper bound of all positions, which sizes the grid
  * @returns o `[rows, num_attention_heads · head_dim]`
@@ -102,22 +102,22 @@ export function decodeAttention(
   return o;
 }
 
-/** What decoding keeps of each row on the GPU, so that tokens feed the next pass without a read-back. */
+/** State of each row on the GPU, so that tokens feed the next pass without a read-back. */
 export interface DecodeRows {
   /** u32 `[rows]`: token to feed next */
   tokens: Tensor;
-  /** u32 `[rows]`: where that token stands */
+  /** u32 `[rows]`: position of that token */
   positions: Tensor;
   /** u32 `[rows]`: tokens that may still be drawn; 0 = ended */
   left: Tensor;
 }
 
 /**
- * Takes in the tokens that were drawn: logs them, moves the rows on, ends those that drew an ending.
+ * Processes drawn tokens: logs them, advances the rows, and ends rows that drew an end token.
  *
- * @param drawn.tokens u32 `[rows]`, and `logp` f32 `[rows]`: as `sample` gives them
+ * @param drawn.tokens u32 `[rows]`, and `logp` f32 `[rows]`: outputs of `sample`
  * @param ends u32 `[n]`: ids that end a completion
- * @param log u32 `[steps, rows, 2]`: token (0xffffffff for a row that had ended) and the bits of its log-prob
+ * @param log u32 `[steps, rows, 2]`: token (0xffffffff for a row that ended before) and the bits of its log-prob
  */
 export function decodeState(
   record: Recorder,

@@ -16,7 +16,7 @@ const SHAPES = [
   [7, 896, 40, 2],
 ] as const;
 
-/** How a table may lie: `frozen` as a model's, else in buffers. */
+/** Storage of a table: `frozen` as in a model, else in buffers. */
 const TABLES = [
   ["f32", false],
   ["f16", false],
@@ -25,7 +25,7 @@ const TABLES = [
   ["bf16", true],
 ] as const;
 
-/** Table sizes, storage, shards and noise that embedding is held to. */
+/** Cases of the embedding: table sizes, storage, shards and noise. */
 export const embeddingCases: KernelCase[] = SHAPES.flatMap(([tokens, width, rows, shards]) => [
   ...TABLES.filter(([, frozen]) => !frozen || width === 896).map(
     ([dtype, frozen]): KernelCase => ({

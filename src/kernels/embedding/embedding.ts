@@ -6,11 +6,11 @@ import { inTexture, type Tensor } from "../../gpu/tensor.ts";
 import { rowGrid, sameShape, WORKGROUP } from "../grid.ts";
 import { stored } from "../matmul/stored.ts";
 
-/** Consecutive rows of an embedding table too large for one binding. */
+/** Consecutive rows of an embedding table that is too large for one binding. */
 export interface WeightShard {
   /** `[rows, H]`, f32, f16 or bf16 */
   tensor: Tensor;
-  /** which row of the whole table is its first */
+  /** index of its first row in the whole table */
   start: number;
 }
 
@@ -27,12 +27,13 @@ interface EmbeddingNoise {
 /**
  * Looks tokens up in the table: `x[t] = table[ids[t]]`.
  *
- * Records one dispatch a shard; each writes the tokens whose rows it holds, so the shards must cover every id.
+ * Records one dispatch per shard. Each dispatch writes the tokens whose rows the shard holds, so the shards must cover
+ * every id.
  *
  * @param ids u32 `[T]`
  * @param shards rows of the table, `[rows, H]` each
  * @returns x `[T, H]` f32
- * @throws {ShapeError} no shard, or shards of different widths
+ * @throws {ShapeError} no shards, or shards of different widths
  * @see shaders/embedding/embedding.wgsl.ts, embeddingReference; noise: arXiv:2310.05914
  */
 export function embedding(
@@ -43,7 +44,7 @@ export function embedding(
 ): Tensor {
   const [tokens] = ids.shape;
   const width = shards[0]?.tensor.shape[1] ?? 0;
-  if (width === 0) throw new ShapeError("Cannot embed: the table has no shard of at least one column");
+  if (width === 0) throw new ShapeError("Cannot embed: the table has no shards, or shards without columns");
   const x = record.empty([tokens, width], "f32", "embedded");
   const vector = width % 4 === 0;
   const kind = noise ? "token" : noiseScale !== 0 ? "all" : "none";
@@ -62,13 +63,13 @@ export function embedding(
   return x;
 }
 
-/** Positions of a batch by token id: what the backward pass sums over. */
+/** Positions of a batch, grouped by token id, for the backward pass. */
 interface TokenGroups<T> {
   /** the distinct ids, ascending `[U]` */
   tokens: T;
-  /** where each id's positions begin in `order`, and the end of the last `[U + 1]` */
+  /** start of each id's positions in `order`, then the end `[U + 1]` */
   starts: T;
-  /** positions, those of one id together and ascending `[T]` */
+  /** positions grouped by id, ascending in each group `[T]` */
   order: T;
 }
 
@@ -89,10 +90,10 @@ export function groupTokens(ids: Uint32Array | Int32Array): TokenGroups<Uint32Ar
  * Gradient of `embedding` for one shard: `dweight[id − start] += Σ dy` over the id's positions, in their order.
  *
  * @param dy gradient of x `[T, H]` f32
- * @param groups u32 tensors of what `groupTokens` gives
- * @param dweight gradients of the shard `[rows, H]` f32, added to
+ * @param groups u32 tensors with the arrays of `groupTokens`
+ * @param dweight gradients of the shard `[rows, H]` f32, accumulated
  * @param start the shard's first row of the whole table
- * @throws {ShapeError} widths or lengths that do not fit together
+ * @throws {ShapeError} inconsistent widths or lengths
  */
 export function embeddingBackward(
   record: Recorder,

@@ -13,7 +13,7 @@ interface Setting {
   /** columns of each shard */
   shards: number[];
   scale: number;
-  /** added to every other logit: ten thousand, with near ties beside it, is where sums cancel */
+  /** added to every other logit: at ten thousand, with near ties, sums cancel */
   shift?: number;
   inverseTemperature: number;
   labelSmoothing: number;
@@ -47,7 +47,7 @@ const SETTINGS: Setting[] = [
   },
 ];
 
-/** Vocabularies, shards, temperatures and tolerances that the head's softmax is held to. */
+/** Cases of the head's softmax: vocabularies, shards, temperatures and tolerances. */
 export const headSoftmaxCases: KernelCase[] = SETTINGS.flatMap((setting) => {
   const { rows, shards, scale, shift = 0, inverseTemperature, labelSmoothing, gradientTolerance = 2e-5 } = setting;
   const vocab = shards.reduce((a, b) => a + b);

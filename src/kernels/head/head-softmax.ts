@@ -10,12 +10,12 @@ import type { Tensor } from "../../gpu/tensor.ts";
 import { lanes, rowGrid, sameShape, threadGrid, WORKGROUP } from "../grid.ts";
 
 const THREADS = 256;
-/** Ids are kept as f32, which holds whole numbers up to here. */
+/** Ids are stored as f32, which is exact for integers up to this. */
 const MOST_IDS = 2 ** 24;
 
-/** Where a shard of the vocabulary lies, and what logits are multiplied by before the softmax. */
+/** A shard's place in the vocabulary, and the factor of logits before the softmax. */
 interface HeadShard {
-  /** the shard's first row of the whole vocabulary */
+  /** index of the shard's first row in the whole vocabulary */
   start: number;
   /** 1 / temperature */
   inverseTemperature: number;
@@ -27,17 +27,17 @@ interface HeadSmoothing {
   labelSmoothing: number;
 }
 
-/** What a head says of each row's target, f32 `[rows]` each. */
+/** Statistics of each row and its target, f32 `[rows]` each. */
 interface HeadResult {
   /** log-prob of the target, nats */
   logp: Tensor;
-  /** `(1−ε)·logp + ε/V·Σ_j logp_j`: minus the smoothed cross-entropy; logp where ε is 0 */
+  /** `(1−ε)·logp + ε/V·Σ_j logp_j`: minus the smoothed cross-entropy; equals logp if ε is 0 */
   objective: Tensor;
   /** entropy of the row's distribution, nats */
   entropy: Tensor;
   /** log-sum-exp of z, which `headGradient` reads */
   lse: Tensor;
-  /** 1 where the most likely token is the target, else 0; the first of equals is the most likely */
+  /** 1 if the target is the most likely token (the first of equals), else 0 */
   correct: Tensor;
 }
 
@@ -47,14 +47,14 @@ export function headState(record: Recorder, rows: number): Tensor {
 }
 
 /**
- * Merges one shard's logits into the running state of each row: what log-probs, entropy and accuracy need.
+ * Merges one shard's logits into the running state of each row, for log-probs, entropy and accuracy.
  *
  * All statistics are of `z = logits · inverseTemperature`. Records one dispatch and submits nothing.
  *
  * @param logits f32 `[rows, n]`: columns are rows `start … start + n − 1` of the vocabulary
  * @param targets u32 `[rows]`, ids of the whole vocabulary
- * @param state of `headState`, overwritten where `first`
- * @throws {ShapeError} lengths that differ; ids that pass 2²⁴
+ * @param state from `headState`; overwritten if `first`
+ * @throws {ShapeError} lengths that differ; ids above 2²⁴
  * @see shaders/head/head-softmax.wgsl.ts, headReference, arXiv:1805.02867
  */
 export function headStatistics(
@@ -65,10 +65,12 @@ export function headStatistics(
   { start, inverseTemperature, first }: HeadShard & { first: boolean },
 ): void {
   const [rows, cols] = logits.shape;
-  sameShape("take head statistics", targets, [rows]);
-  sameShape("take head statistics", state, [rows, HEAD_STATE]);
+  sameShape("compute head statistics", targets, [rows]);
+  sameShape("compute head statistics", state, [rows, HEAD_STATE]);
   if (start + cols > MOST_IDS) {
-    throw new ShapeError(`Cannot take head statistics of ids to ${start + cols}: at most ${MOST_IDS}`);
+    throw new ShapeError(
+      `Cannot compute head statistics of ids up to ${start + cols}: at most ${MOST_IDS} are supported`,
+    );
   }
   const { vector, count: steps } = lanes(cols);
   record.dispatch(
@@ -80,7 +82,7 @@ export function headStatistics(
   );
 }
 
-/** What the state says once every shard was merged into it. Records one dispatch and submits nothing. */
+/** The statistics from a state into which every shard was merged. Records one dispatch and submits nothing. */
 export function headFinish(record: Recorder, state: Tensor, { vocab, labelSmoothing }: HeadSmoothing): HeadResult {
   const [rows] = state.shape;
   sameShape("finish the head", state, [rows, HEAD_STATE]);
@@ -100,8 +102,8 @@ export function headFinish(record: Recorder, state: Tensor, { vocab, labelSmooth
 /**
  * Gradient for one shard's logits, in place: `dobjective · inverseTemperature · ((1−ε)·1[j = target] + ε/V − p_j)`.
  *
- * @param logits f32 `[rows, n]`, as they were for `headStatistics`; overwritten
- * @param lse f32 `[rows]` of `headFinish`; near ten thousand f32 has steps of 1e-3, and p is as rough
+ * @param logits f32 `[rows, n]`, the same as for `headStatistics`; overwritten
+ * @param lse f32 `[rows]` of `headFinish`; near 10 000, f32 has steps of 1e-3, and so does the error of p
  * @param dobjective gradient of the loss for `objective`, f32 `[rows]`
  * @throws {ShapeError} lengths that differ
  */
@@ -114,7 +116,7 @@ export function headGradient(
   { start, inverseTemperature, vocab, labelSmoothing }: HeadShard & HeadSmoothing,
 ): void {
   const [rows, cols] = logits.shape;
-  for (const tensor of [targets, lse, dobjective]) sameShape("take the head's gradient", tensor, [rows]);
+  for (const tensor of [targets, lse, dobjective]) sameShape("compute the head's gradient", tensor, [rows]);
   const { vector, count: steps } = lanes(cols);
   record.dispatch(
     gradientShader,

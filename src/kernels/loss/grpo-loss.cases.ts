@@ -15,7 +15,7 @@ interface Setting extends Partial<RowLossOptions> {
   lengths: number[];
   /** rows of one chunk */
   chunk: number;
-  /** how far log-probs lie apart */
+  /** spread of the log-probs */
   spread?: number;
 }
 
@@ -29,10 +29,10 @@ const SETTINGS: Setting[] = [
   { ratio: "sequence", lengths: [894], chunk: 894, loss_type: "cispo", epsilon_high: 1.1 },
   { ratio: "token", lengths: [130], chunk: 130, loss_type: "cispo", epsilon_high: 1.2 },
   { ratio: "one", lengths: [9, 8], chunk: 4, loss_type: "cispo", epsilon_high: 5, beta: 0.02 },
-  { ratio: "token", lengths: [65], chunk: 65, beta: 0.5, spread: 1e-3 }, // where the terms of the KL cancel
+  { ratio: "token", lengths: [65], chunk: 65, beta: 0.5, spread: 1e-3 }, // the terms of the KL cancel here
 ];
 
-/** Ratios, loss types, chunks and tolerances that GRPO's loss is held to. */
+/** Cases of GRPO's loss: ratios, loss types, chunks and tolerances. */
 export const grpoLossCases: KernelCase[] = SETTINGS.map((setting) => {
   const { ratio, lengths, chunk, spread = 0.5, ...rest } = setting;
   const options: RowLossOptions = {
@@ -94,7 +94,7 @@ export const grpoLossCases: KernelCase[] = SETTINGS.map((setting) => {
   };
 });
 
-/** Small KL terms would drown in the flags beside them: compares them alone. */
+/** Compares small KL terms on their own: the larger flags beside them would hide their errors. */
 function checkKl(check: CaseRun, stats: ReturnType<typeof grpoStats>, n: number, want: Float64Array): void {
   const kl = check.record.empty([n], "f32", "kl");
   for (let i = 0; i < n; i++) {
@@ -107,7 +107,7 @@ function logProbs(check: CaseRun, lengths: readonly number[], spread: number) {
   const starts = [0];
   for (const length of lengths) starts.push(starts.at(-1)! + length);
   const n = starts.at(-1)!;
-  // Log-ratios keep off the bounds of the clip, where f32 may fall on either side.
+  // Log-ratios avoid the clip bounds, where f32 may fall on either side.
   const edges = [Math.log(0.8), Math.log(1.2), Math.log(1.28), Math.log(1.5), Math.log(1.1), 0];
   const logp = Float32Array.from({ length: n }, () => -2 + check.random());
   const old = logp.map((lp) => {

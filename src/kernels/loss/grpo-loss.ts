@@ -7,27 +7,27 @@ import { sameShape, threadGrid, WORKGROUP } from "../grid.ts";
 
 const THREADS = 64;
 
-/** What the loss of a row depends on beside its log-probs, under TRL's names. */
+/** Settings of the loss, under TRL's names. */
 export interface RowLossOptions extends LossSettings {
   loss_type: GrpoLossType;
-  /** weight of the penalty towards the reference; 0 for none */
+  /** weight of the KL penalty against the reference model; 0 for none */
   beta: number;
 }
 
 /** Inputs for all rows of a micro-batch, f32 `[n]`; `logp` is passed chunk by chunk. */
 export interface GrpoRows {
   advantage: Tensor;
-  /** what each row's loss is multiplied by before the sum */
+  /** weight of each row's loss in the sum */
   weight: Tensor;
-  /** at most one of the two; neither: on-policy, the ratio is 1 and its gradient that of logp */
+  /** give at most one of the two; neither: on-policy, the ratio is 1 and its gradient equals the gradient of logp */
   old_logp: Tensor | null;
   /** of `sequenceLogRatio` */
   log_ratio: Tensor | null;
-  /** needed where beta is not 0 */
+  /** required unless beta is 0 */
   ref_logp: Tensor | null;
 }
 
-/** The weighted loss, the KL term and the two statistics of each row: f32 `[n, 4]`. */
+/** Allocates the weighted loss, the KL term and two statistics of each row: f32 `[n, 4]`. */
 export function grpoStats(record: Recorder, rows: number): Tensor {
   return record.empty([rows, 4], "f32", "grpo.stats");
 }
@@ -35,12 +35,12 @@ export function grpoStats(record: Recorder, rows: number): Tensor {
 /**
  * GRPO's objective for the rows `start … start + count − 1` of a micro-batch, and its gradient for their log-probs.
  *
- * `L = w·(f(ρ, A, logp) + β·KL)` with f the token term of the loss and `KL = exp(ref−logp) − (ref−logp) − 1`. With a
- * sequence's ratio the gradient is that of the whole sequence as long as its rows have one weight and one advantage, as all
- * loss types have. A row needs no other row: one dispatch, no submit.
+ * `L = w·(f(ρ, A, logp) + β·KL)` with f the token term of the loss and `KL = exp(ref−logp) − (ref−logp) − 1`. For
+ * sequence-level ratios, all rows of a sequence must have the same weight and advantage (true for all loss types). Rows
+ * are independent: one dispatch, no submit.
  *
  * @param logp f32 `[count]`, nats
- * @param stats of `grpoStats`: weighted loss, KL, the term's two statistics, written from `start`
+ * @param stats from `grpoStats`: weighted loss, KL, the term's two statistics; written from row `start`
  * @returns d loss / d logp, f32 `[count]`
  * @throws {ShapeError} lengths that differ; two sources of the ratio; β without reference log-probs
  * @see shaders/loss/grpo-losses.ts, grpoLossReference, TRL's GRPOTrainer
@@ -56,16 +56,16 @@ export function grpoLoss(
   const { loss_type, beta } = options;
   const [count] = logp.shape;
   const [n] = stats.shape;
-  sameShape("take a GRPO loss", stats, [n, 4]);
-  for (const tensor of Object.values(rows)) if (tensor) sameShape("take a GRPO loss", tensor, [n]);
+  sameShape("compute the GRPO loss", stats, [n, 4]);
+  for (const tensor of Object.values(rows)) if (tensor) sameShape("compute the GRPO loss", tensor, [n]);
   if (start + count > n)
-    throw new ShapeError(`Cannot take a GRPO loss of rows ${start} to ${start + count}: there are ${n}`);
+    throw new ShapeError(`Cannot compute the GRPO loss of rows ${start} to ${start + count}: there are ${n} rows`);
   const { advantage, weight, old_logp, log_ratio, ref_logp } = rows;
   if (old_logp && log_ratio) {
-    throw new ShapeError("Cannot take a GRPO loss: the ratio comes from old_logp or from log_ratio, not from both");
+    throw new ShapeError("Cannot compute the GRPO loss: give old_logp or log_ratio, not both");
   }
   const kl = beta !== 0;
-  if (kl && !ref_logp) throw new ShapeError(`Cannot take a GRPO loss with beta ${beta}: it needs ref_logp`);
+  if (kl && !ref_logp) throw new ShapeError(`Cannot compute the GRPO loss with beta ${beta}: it needs ref_logp`);
   const { term } = GRPO_LOSSES[loss_type];
   const uniforms = Object.entries(termOf(loss_type).uniforms).map(([name, value]) => [name, value(options)]);
   const dlogp = record.empty([count], "f32", "d.logp");
@@ -85,8 +85,8 @@ export function grpoLoss(
  *
  * Deterministic. Records one dispatch and submits nothing.
  *
- * @param logp, old_logp f32 `[n]`, sequences end to end
- * @param starts u32 `[sequences + 1]`: first row of each, and n
+ * @param logp, old_logp f32 `[n]`, concatenated sequences
+ * @param starts u32 `[sequences + 1]`: first row of each sequence, then n
  * @returns f32 `[n]`
  * @throws {ShapeError} lengths that differ
  * @see Zheng et al. 2025, arXiv:2507.18071; sequenceLogRatioReference
@@ -94,8 +94,8 @@ export function grpoLoss(
 export function sequenceLogRatio(record: Recorder, logp: Tensor, old_logp: Tensor, starts: Tensor): Tensor {
   const [n] = logp.shape;
   const sequences = starts.shape[0] - 1;
-  sameShape("take sequence ratios", old_logp, [n]);
-  sameShape("take sequence ratios", starts, [sequences + 1]);
+  sameShape("compute sequence ratios", old_logp, [n]);
+  sameShape("compute sequence ratios", starts, [sequences + 1]);
   const log_ratio = record.empty([n], "f32", "log_ratio");
   record.dispatch(
     ratioShader,

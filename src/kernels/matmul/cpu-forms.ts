@@ -2,16 +2,18 @@ import type { GpuContext } from "../../gpu/context.ts";
 import { inTexture, isQuantized, view } from "../../gpu/tensor.ts";
 import type { Product } from "./product-spec.ts";
 
-// Products whose operands are read as textures, which is quicker on one CPU adapter: see AdapterProfile.operands.
+// Products that read their operands as textures: faster on one CPU adapter, see AdapterProfile.operands.
 
-/** Rows from which on a copy of an operand costs little beside the product: of `a`, which is as long, and of `b`. */
+/**
+ * From this many rows, a copy of an operand costs little compared to the product: for `a` (equally long) and for `b`.
+ */
 const COPY_A = 8;
 const COPY_B = 64;
 
 /**
- * How a product reads its operands as textures, as `MatmulVariant` has it.
+ * The operands that a product reads as textures, in terms of `MatmulVariant`.
  *
- * @param readable both begin rows at whole texels, and no operand is staged
+ * @param readable rows of both operands begin at whole texels, and no operand is staged
  */
 export function textureReads(
   { storage }: GpuContext,
@@ -29,12 +31,12 @@ export function textureReads(
 }
 
 /**
- * Rows of b that a product takes at a time where it reads down its columns as texels: about as many pages as a core's
- * second TLB holds, and columns of a tile that fit its second-level cache, for the next rows of `a` to find there.
+ * Rows of b per block when a product reads down its columns as texels. About as many pages as the second-level TLB of a
+ * core holds; the columns of a tile fit its second-level cache, so that the next rows of `a` find them there.
  */
 const ROWS_AT_ONCE = 4096;
 
-/** The same product as several sums of some thousand steps each, added up in order; null where one is as good. */
+/** Splits a product into several sums of a few thousand steps each, added in order; null if one sum is as fast. */
 export function inPieces({ profile }: GpuContext, product: Product): Product[] | null {
   if (profile.operands !== "textures") return null;
   const { b, transA, transB, ldb, parts, low, bias, dropout, epilogue, accumulate } = product;

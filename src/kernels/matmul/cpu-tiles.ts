@@ -3,10 +3,10 @@ import type { MatmulTile } from "../../../shaders/matmul/lib/variant.ts";
 import type { AdapterProfile } from "../../gpu/profile.ts";
 import { direct, FEW_ROWS } from "./tile-shapes.ts";
 
-// CPU adapters gather every load lane by lane, four elements for little more than one: there lanes of a subgroup share out
-// wide loads of `a`, and no tile uses workgroup memory; eight steps at once only where operands are textures.
+// CPU adapters run every load lane by lane; a load of four elements costs little more than one. Lanes of a subgroup
+// share wide loads of `a`, and no tile uses workgroup memory. Eight steps at once only if operands are textures.
 
-/** What a tile is chosen by. */
+/** Inputs for the choice of a tile. */
 export interface TileAsk {
   /** a is stored [k, m], b [n, k] */
   transA: boolean;
@@ -17,31 +17,31 @@ export interface TileAsk {
   m: number;
   n: number;
   /**
-   * false where rows do not begin at multiples of four elements: every load is then four, so much code that a CPU adapter
-   * compiles for seconds, and such sizes are met in tests only: they get a small tile there
+   * false if rows do not begin at multiples of four elements: every load then becomes four, so much code that a CPU
+   * adapter compiles for seconds. Only tests have such sizes: they get a small tile.
    */
   aligned: boolean;
-  /** a thread keeps columns two by two: their number is even */
+  /** a thread handles pairs of columns: their number is even */
   paired?: boolean;
-  /** b lies in a texture */
+  /** b is stored in a texture */
   texture?: boolean;
 }
 
-/** For bf16 read down its columns as texels, of eight columns each. */
+/** For bf16 read down its columns as texels of eight columns. */
 const downColumns = (lanes: number): MatmulTile => direct(8, 8, 8, 8, lanes, 2);
 
-/** Lanes that share out loads; 0 where none do. */
+/** Lanes that share loads; 0 = none. */
 const lanesOf = ({ tiles, subgroup }: AdapterProfile) => (tiles === "broadcast" ? (subgroup?.size ?? 0) : 0);
 
-/** Tiles worth trying on a CPU adapter, the first the one to use unmeasured. */
+/** Tiles worth trying on a CPU adapter; the first is the default without measurements. */
 export function cpuTiles(
   profile: AdapterProfile,
   { transA, transB, b, m }: Pick<TileAsk, "transA" | "transB" | "b" | "m">,
 ): MatmulTile[] {
   const lanes = lanesOf(profile);
   if (lanes === 8) {
-    // more registers or more code than this and LLVM's output falls out of the first-level caches
-    const few = m <= FEW_ROWS; // LoRA's factors are then buffers, and much code would be compiled for little
+    // with more registers or code than this, LLVM's output no longer fits the first-level caches
+    const few = m <= FEW_ROWS; // LoRA's factors are then buffers, and more code would compile slowly for little gain
     if (profile.operands === "textures" && (few ? transB && b === "bf16" : b === "f32" || b === "bf16")) {
       const wide = direct(16, 4, 8, 8, lanes, 2);
       if (transB) return [wide, direct(8, 4, 8, 8, lanes), direct(16, 4, 8, 4, lanes)];
@@ -60,7 +60,7 @@ export function cpuTiles(
   return [direct(4, 4, 8, 4, 0), direct(8, transB ? 2 : 4, 32, 4, 0), direct(4, 4, 64, 4, 0)];
 }
 
-/** The tile of a product for which a CPU adapter measures none; null for all others. */
+/** The fixed tile of products that a CPU adapter does not measure; null for all others. */
 export function fixedTile(profile: AdapterProfile, ask: TileAsk): MatmulTile | null {
   const { transA, transB, b, m, aligned, paired = false, texture = false } = ask;
   const lanes = lanesOf(profile);
@@ -72,8 +72,8 @@ export function fixedTile(profile: AdapterProfile, ask: TileAsk): MatmulTile | n
 }
 
 /**
- * Tiles of x·Wᵀ for the few rows of a decoding pass: 1, up to 4 and up to 8 of them, of textures up to 16. There the weights'
- * loads are most of the work whatever the tile, so that none is measured. Larger batches take `cpuTiles`.
+ * Tiles of x·Wᵀ for the few rows of a decoding pass: 1, up to 4, up to 8, and for textures up to 16. Loading the
+ * weights is most of the work with any tile, so that nothing is measured. Larger batches use `cpuTiles`.
  */
 export function decodeTiles(profile: AdapterProfile, b: StoredMatrix): MatmulTile[] {
   const lanes = lanesOf(profile);

@@ -29,7 +29,7 @@ export function gpuTiles(gpu: GpuContext, transB: boolean): MatmulTile[] {
   ].filter((tile) => tile.stage === 0 || tile.matrix || stagedBytes({ tile }) <= bytes);
 }
 
-/** Tiles of subgroup matrices on a device that has them, and memory for them whichever way the operands lie. */
+/** Tiles of subgroup matrices, on devices that have them and enough workgroup memory for both operand layouts. */
 export function matrixTiles({ features, limits }: GpuContext, transB: boolean): MatmulTile[] {
   const { matrix } = features;
   if (!matrix) return [];
@@ -60,9 +60,9 @@ export function matrixTiles({ features, limits }: GpuContext, transB: boolean): 
 }
 
 /**
- * How a GPU takes x·Wᵀ of few rows, or null for more rows, other products, and CPU adapters.
+ * A GPU's form of x·Wᵀ for few rows; null for more rows, other products, and CPU adapters.
  *
- * Lanes and pieces follow from the adapter and the weights: a row's sums are the same bits in every batch.
+ * Lanes and pieces depend only on the adapter and the weights: a row's sums are the same bits in every batch.
  */
 export function rowsTile(
   gpu: GpuContext,
@@ -75,7 +75,8 @@ export function rowsTile(
   const subgroup = [16, 32, 64].includes(size);
   const lanes = subgroup ? size : 32;
   const n = parts.reduce((sum, part) => sum + part.n, 0);
-  const cols = n >= 4096 ? 4 : n >= 1024 || pairs !== "none" ? 2 : 1; // narrow outputs need every workgroup they can have
+  // narrow outputs need as many workgroups as possible
+  const cols = n >= 4096 ? 4 : n >= 1024 || pairs !== "none" ? 2 : 1;
   const rows = [1, 2, 4, 8].find((rows) => m <= rows) ?? 16;
   const asks = subgroup && profile.subgroup!.asks;
   return { kind: "rows", rows, cols, lanes, groups: 128 / lanes, subgroup, ...(asks && { asks }) };

@@ -5,7 +5,7 @@ export interface LoraPlace {
   /** first element of lora_A in `Lora.a`, of lora_B in `Lora.b` */
   aAt: number;
   bAt: number;
-  /** distinguishes the masks of different layers */
+  /** separates the dropout masks of different layers */
   index: number;
 }
 
@@ -20,7 +20,7 @@ export interface Lora {
   scale: number;
   /** probability that an input of lora_A is dropped while training; 0 = none */
   dropout: number;
-  /** for each part of the layer, null where it has none */
+  /** for each part of the layer; null if it has no adapter */
   parts: readonly (LoraPlace | null)[];
 }
 
@@ -37,7 +37,7 @@ export interface LinearPart {
 export interface Linear {
   /** input features */
   inner: number;
-  /** holds every part's `[out, in]`; frozen ones f32, f16, bf16, int8 or nf4, trained ones f32 */
+  /** holds every part's `[out, in]`; frozen weights f32, f16, bf16, int8 or nf4, trained weights f32 */
   weight: Tensor;
   /** holds every part's `[out]`, or null */
   bias: Tensor | null;
@@ -45,7 +45,7 @@ export interface Linear {
   lora: Lora | null;
 }
 
-/** Gradients of a `Linear`, all f32, all added to, laid out as the parameters are; null where they are frozen. */
+/** Gradients of a `Linear`: f32, accumulated, in the parameters' layout; null if frozen. */
 export interface LinearGrads {
   weight: Tensor | null;
   bias: Tensor | null;
@@ -53,12 +53,12 @@ export interface LinearGrads {
   loraB: Tensor | null;
 }
 
-/** Columns of all parts. */
+/** Total columns of all parts. */
 export function widthOf({ parts }: Pick<Linear, "parts">): number {
   return parts.reduce((sum, { out }) => sum + out, 0);
 }
 
-/** Parts with what they have of the adapter, and where their columns begin. */
+/** Parts with their adapter matrices and their first columns. */
 export function placed({ parts, lora }: Linear) {
   let column = 0;
   let low = 0;
@@ -71,12 +71,12 @@ export function placed({ parts, lora }: Linear) {
   });
 }
 
-/** Whether a part's rows follow another's. */
+/** Whether a part's rows directly follow another's. */
 export function follows(a: LinearPart, b: LinearPart, inner: number): boolean {
   return b.weightAt === a.weightAt + a.out * inner;
 }
 
-/** Parts whose rows follow each other, as one matrix each. */
+/** Merges parts whose rows are adjacent into one matrix each. */
 export function runs({ parts, inner }: Linear): { first: number; out: number; weightAt: number }[] {
   const all: { first: number; out: number; weightAt: number }[] = [];
   let first = 0;
@@ -88,19 +88,19 @@ export function runs({ parts, inner }: Linear): { first: number; out: number; we
   return all;
 }
 
-/** Whether every lora_A follows the one before: then they are one matrix of more rows. */
+/** Whether all lora_A are adjacent: then they form one matrix of more rows. */
 export function adjacent({ parts, r }: Lora, inner: number): boolean {
   const places = parts.filter((place) => place !== null);
   return places.every((place, i) => i === 0 || place.aAt === places[i - 1].aAt + r * inner);
 }
 
-/** The dropout of this pass, if any; each pair's mask has a seed of its own. */
+/** The dropout of this pass, if any; each pair's mask has its own seed. */
 export function drop({ dropout }: Lora, seed: number | null, cols: number) {
   if (seed === null || dropout === 0) return null;
   return { p: dropout, cols, seed: ({ index }: LoraPlace) => (seed + Math.imul(index, 0x9e3779b9)) >>> 0 };
 }
 
-/** A layer of one part whose tensors are its own. */
+/** A layer of one part with its own tensors. */
 export function oneLinear(
   weight: Tensor,
   bias: Tensor | null,

@@ -6,25 +6,25 @@ import type { Hidden } from "./lora-linear.ts";
 import { recordProduct } from "./product.ts";
 import type { Part } from "./product-spec.ts";
 
-/** What the backward pass needs beside the gradient of the output. */
+/** Inputs of the backward pass beside the gradient of the output. */
 interface LinearBack {
-  /** `h` of each layer, as the forward pass left it */
+  /** `h` of each layer from the forward pass */
   saved: readonly Hidden[];
-  /** of each layer: added to */
+  /** gradients of each layer, accumulated */
   grads: readonly LinearGrads[];
-  /** of the forward pass */
+  /** dropout seed of the forward pass */
   dropoutSeed: number | null;
-  /** false for layers whose input takes no gradient: dx is then null; default true */
+  /** false if the input needs no gradient: dx is then null; default true */
   needsInput?: boolean;
 }
 
-/** One layer of those that are gone through. */
+/** One of the layers, with its tensors. */
 interface LayerBack {
   layer: Linear;
   h: Hidden;
   grads: LinearGrads;
   dropoutSeed: number | null;
-  /** gradient of all layers' outputs, side by side, and this one's first column of it */
+  /** gradient of all layers' outputs, side by side, and this layer's first column in it */
   dy: Tensor;
   start: number;
 }
@@ -34,7 +34,7 @@ interface LayerBack {
  * layer `dW += dyᵀ·x`, `db += Σ_rows dy`. Records four dispatches for a frozen layer with an adapter, and one more for
  * each further pair whose dropout masks another copy of x.
  *
- * @param x `[rows, in]` f32, or what gives it once dx is known, perhaps in the same memory
+ * @param x `[rows, in]` f32, or a function that returns it after dx is computed, perhaps in the same memory
  * @param dy `[rows, Σ out]` f32
  * @returns dx `[rows, in]`
  */
@@ -65,7 +65,7 @@ export function loraLinearBackward(
   });
 }
 
-/** dW and db of one layer, where they are trained. */
+/** dW and db of one layer, if trained. */
 function weightGradients(record: Recorder, { layer, grads, dy, start }: LayerBack, x: Tensor): void {
   const { inner, parts } = layer;
   const [rows, width] = dy.shape;
@@ -168,7 +168,7 @@ function downGradient(record: Recorder, { layer, grads, dropoutSeed }: LayerBack
   });
 }
 
-/** Adds what a layer's input gets to `into`, or to a new tensor. */
+/** Adds the gradient of a layer's input to `into`, or writes it to a new tensor. */
 function inputGradient(
   record: Recorder,
   { layer, dropoutSeed, dy, start }: LayerBack,
@@ -180,7 +180,7 @@ function inputGradient(
   const dx = into ?? record.empty([rows, inner], "f32", `d.${weight.label}.in`);
   const drops = lora && drop(lora, dropoutSeed, inner);
   const places = lora ? lora.parts.filter((place) => place !== null) : [];
-  // Low-rank products that are one matrix go with the first product; masked ones need a dispatch each.
+  // Low-rank products that form one matrix join the first product; masked products need a dispatch each.
   const once = lora !== null && !drops && adjacent(lora, inner);
   const lows = places.map((place, l) => {
     return { r: lora!.r, a2At: l * lora!.r, b2At: place.aAt, seed: drops?.seed(place) };

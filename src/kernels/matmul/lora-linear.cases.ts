@@ -34,7 +34,7 @@ export function loraLinearReference(
   };
 }
 
-/** Shapes [rows, in, out, r] that the fused layer is held to, with and without dropout. */
+/** Cases of the fused layer: shapes [rows, in, out, r], with and without dropout. */
 export const loraLinearCases: KernelCase[] = SHAPES.flatMap((shape) =>
   ([0, 0.25] as const).flatMap((dropout) =>
     (["f32", "bf16", "nf4"] as const).map((dtype): KernelCase => {
@@ -91,7 +91,7 @@ export const loraLinearCases: KernelCase[] = SHAPES.flatMap((shape) =>
   ),
 );
 
-/** Layers that are computed together: sizes of the parts, which of them have a pair, what is done at the end. */
+/** Layers that are computed together: sizes of the parts, their pairs, and the epilogue. */
 interface GroupCase {
   name: string;
   rows: number;
@@ -102,13 +102,13 @@ interface GroupCase {
   dtype?: "f32" | "bf16" | "nf4";
   dropout?: number;
   bias?: boolean;
-  /** elements between one lora_A and the next, as where a buffer is aligned */
+  /** elements between one lora_A and the next, as in an aligned buffer */
   gap?: number;
   epilogue?: "rotary" | "swiglu";
   headDim?: number;
 }
 
-// biome-ignore format: a row a case
+// biome-ignore format: one row per case
 const GROUPS: GroupCase[] = [
   { name: "q k v", rows: 70, inner: 96, outs: [64, 32, 32], pairs: [true, true, true], r: 8, bias: true },
   { name: "q k v, odd", rows: 5, inner: 33, outs: [12, 7, 7], pairs: [true, false, true], r: 3, bias: true },
@@ -124,7 +124,7 @@ const GROUPS: GroupCase[] = [
   { name: "gate up, odd", rows: 6, inner: 33, outs: [13, 13], pairs: [true, false], r: 3, epilogue: "swiglu" },
 ];
 
-/** Several layers of one input against each one's own reference. */
+/** Several layers of one input, each against its own reference. */
 export const linearGroupCases: KernelCase[] = GROUPS.map((group): KernelCase => {
   const { rows, inner, outs, pairs, r, dtype = "f32", dropout = 0, gap = 0, epilogue, headDim = 0 } = group;
   const width = outs.reduce((sum, out) => sum + out, 0);
@@ -141,7 +141,7 @@ export const linearGroupCases: KernelCase[] = GROUPS.map((group): KernelCase => 
       const bias = group.bias ? check.input([width], "bias") : null;
       const dy = check.input([rows, width], "dy");
       const a = check.input([count * (r * inner + gap) || 4], "lora_A");
-      const b = check.input([width * r], "lora_B"); // a part's B lies where its rows are, whoever else has one
+      const b = check.input([width * r], "lora_B"); // a part's B is at its rows, whichever other parts have one
       const firsts = outs.map((_, i) => outs.slice(0, i).reduce((sum, out) => sum + out, 0));
       const parts = outs.map((out, i): LinearPart => ({ out, weightAt: firsts[i] * inner, biasAt: firsts[i] }));
       let nth = 0;

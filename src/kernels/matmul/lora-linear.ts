@@ -4,13 +4,13 @@ import { adjacent, drop, follows, type Linear, placed, widthOf } from "./linear.
 import { recordProduct } from "./product.ts";
 import type { Epilogue, Part } from "./product-spec.ts";
 
-/** What the backward pass needs of the forward one: `scale · dropout(x) · lora_Aᵀ` `[rows, pairs · r]`; null without an adapter. */
+/** Kept for the backward pass: `scale · dropout(x) · lora_Aᵀ` `[rows, pairs · r]`; null without an adapter. */
 export type Hidden = Tensor | null;
 
-/** Rotary with positions, or SwiGLU, where the sums are stored. */
+/** An operation on the sums before they are stored: rotary with positions, or SwiGLU. */
 export type LinearEpilogue = Extract<Epilogue, { kind: "rotary" }> | { kind: "swiglu" };
 
-/** Whether SwiGLU or rotary can be done where this layer's sums are stored: both halves in one product. */
+/** Whether this layer can apply SwiGLU or rotary as its epilogue: both halves must be in one product. */
 export function takesEpilogue({ inner, parts }: Linear, epilogue: "rotary" | "swiglu"): boolean {
   if (epilogue === "rotary") return parts.length === 3;
   return parts.length === 2 && parts[0].out === parts[1].out && follows(parts[0], parts[1], inner);
@@ -18,15 +18,15 @@ export function takesEpilogue({ inner, parts }: Linear, epilogue: "rotary" | "sw
 
 /**
  * `y = x·Wᵀ + b + s·(dropout(x)·Aᵀ)·Bᵀ` for every part, side by side: the low-rank product is r more steps of the same sum.
- * Records one dispatch, two with an adapter whose `h` is not given.
+ * Records one dispatch, or two with an adapter whose `h` is not given.
  *
  * @param x `[rows, in]` f32
- * @param layers what is computed; several where one binding cannot hold them all
+ * @param layers the layers; several if one binding cannot hold them all
  * @param dropoutSeed u32 of this forward pass, or null outside training: no dropout
- * @param given `h` of each layer where it is known
- * @param into where to write y; a new tensor when absent
- * @param epilogue done where the sums are stored; ask `takesEpilogue` first. SwiGLU leaves half the columns
- * @returns y `[rows, Σ out]` f32, and what `loraLinearBackward` needs
+ * @param given `h` of each layer, if already computed
+ * @param into output tensor; default: a new one
+ * @param epilogue applied before y is stored; check `takesEpilogue` first. SwiGLU halves the number of columns
+ * @returns y `[rows, Σ out]` f32, and the data for `loraLinearBackward`
  * @see Hu et al. 2021, arXiv:2106.09685; loraLinearReference
  */
 export function loraLinear(
@@ -83,7 +83,7 @@ export function loraLinear(
   return { y, saved };
 }
 
-/** Whether all parts lie one after another, so that they are one product. */
+/** Whether all parts are adjacent, so that they form one product. */
 function alike({ parts, inner, bias }: Linear): boolean {
   return parts.every((part, i) => {
     if (i === 0) return true;

@@ -7,7 +7,7 @@ import { matrixTiles } from "./gpu-tiles.ts";
 import { matmul, matmulReference } from "./matmul.ts";
 import { recordProduct } from "./product.ts";
 
-// The forms of matmul that GPUs take, on whatever adapter there is.
+// The GPU forms of matmul, on any adapter.
 
 interface FormCase {
   name: string;
@@ -17,10 +17,10 @@ interface FormCase {
 }
 
 const F32_TOLERANCE = 4e-6;
-/** Operands are rounded to 11 bits, and runs of four products where f16 multiplies: 5e-4 of the largest sum was the worst measured. */
+/** f16 rounds operands to 11 bits, and each group of four products. Worst measured error: 5e-4 of the largest sum. */
 const F16_TOLERANCE = 1e-3;
 
-/** Few rows: lanes added up through workgroup memory, and by the subgroup where the adapter has one size. */
+/** Few rows: lanes are summed through workgroup memory, and by the subgroup on adapters with one subgroup size. */
 export const rowsForm = (rows: number, cols: number, subgroup: boolean): FormCase => ({
   name: `${rows}×${cols} ${subgroup ? "by subgroup" : "by workgroup memory"}`,
   tile: ({ profile }) => {
@@ -32,7 +32,7 @@ export const rowsForm = (rows: number, cols: number, subgroup: boolean): FormCas
   tolerance: F32_TOLERANCE,
 });
 
-/** Both operands staged; products in f32, or in f16 and summed in f32 four by four. */
+/** Both operands staged; products in f32, or in f16 with groups of four summed in f32. */
 const stagedForm = (rows: number, cols: number, compute?: "f16"): FormCase => ({
   name: `${rows}×${cols} staged${compute ? " f16" : ""}`,
   tile: () => ({ rows, cols, lanes: 8, groups: 8, stage: 16, broadcast: 0, steps: 4, ...(compute && { compute }) }),
@@ -40,13 +40,13 @@ const stagedForm = (rows: number, cols: number, compute?: "f16"): FormCase => ({
   needs: compute,
 });
 
-/** Subgroup matrices: those of the device, else this kind with their operations spelled out. */
+/** Subgroup matrices: the device's, else this configuration with emulated operations. */
 const matrixForm = (type: "f16" | "f32", m: number, n: number, k: number): FormCase => ({
   name: `matrices ${type} ${m}×${n}×${k}`,
   tile: (gpu) => {
     const own = matrixTiles(gpu, true).find(({ matrix }) => matrix?.type === type);
     if (own) return own;
-    const size = m * n; // an element a thread: more are slow to compile
+    const size = m * n; // one element per thread: more compile slowly
     const matrix: SubgroupMatrix = { type, m, n, k, size, multiple: size, emulate: true };
     const [lanes, groups] = [size < 256 ? 2 : 1, size < 128 ? 2 : 1];
     return { rows: groups * m, cols: 2 * n, lanes, groups, stage: 2 * k, broadcast: 0, steps: 4, matrix };
@@ -55,7 +55,7 @@ const matrixForm = (type: "f16" | "f32", m: number, n: number, k: number): FormC
   needs: type === "f16" ? "f16" : undefined,
 });
 
-/** `0.5·(a·b + a2·b2) + bias`, added to what is there. */
+/** `0.5·(a·b + a2·b2) + bias`, added to the existing values. */
 function plain(form: FormCase, kind: "nt" | "nn" | "tn", shape: readonly number[], dtype: StoredMatrix): KernelCase {
   const [m, n, k, r] = shape;
   const [transA, transB] = [kind[0] === "t", kind[1] === "t"];

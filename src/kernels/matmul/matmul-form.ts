@@ -10,15 +10,15 @@ import { rowsTile } from "./gpu-tiles.ts";
 import { hasTail, plainTile } from "./matmul-tile.ts";
 import { tileGrid } from "./tile-shapes.ts";
 
-/** A kernel that computes a product, with what it is specialised to. All take the same bindings and parameters. */
+/** A kernel for a product, with its variant. All kernels have the same bindings and parameters. */
 interface Form {
-  // biome-ignore lint/suspicious/noExplicitAny: each kernel has a variant of its own
+  // biome-ignore lint/suspicious/noExplicitAny: each kernel has its own type of variant
   shader: (variant: any) => string;
   variant: object;
   grid: Grid;
 }
 
-/** What a form is picked by beside the variant. */
+/** Inputs for the choice of a form beside the variant. */
 interface FormSizes {
   m: number;
   parts: readonly { n: number; k: number }[];
@@ -31,7 +31,7 @@ interface FormSizes {
 /**
  * The kernel for a product, by its tile and size.
  *
- * @param forced a tile to use whatever the adapter: tests, benches
+ * @param forced a tile to use on any adapter, for tests and benches
  */
 export function matmulForm(
   gpu: GpuContext,
@@ -52,7 +52,7 @@ export function matmulForm(
       grid: gridOf(parts, (n) => [Math.ceil(m / few.rows), Math.ceil(n / cols)]),
     };
   }
-  // the low-rank part alone cannot be masked where its sums lie in matrices
+  // sums in subgroup matrices do not allow masking the low-rank part alone
   const masked = variant.tile.matrix && variant.dropout === "extra";
   const tile = masked ? plainTile(gpu, variant.transB, m) : variant.tile;
   const grid = gridOf(parts, (n) => tileGrid(tile, m, n));

@@ -6,7 +6,7 @@ import { cpuTiles, fixedTile, type TileAsk } from "./cpu-tiles.ts";
 import { gpuTiles } from "./gpu-tiles.ts";
 import { FEW_ROWS, tileGrid } from "./tile-shapes.ts";
 
-/** Tiles worth trying on an adapter; the first is the one to use while nothing was measured. */
+/** Tiles worth trying on an adapter; the first is the default without measurements. */
 export function tileCandidates(
   gpu: GpuContext,
   transA: boolean,

@@ -21,11 +21,11 @@ export interface Product {
   m: number;
   n: number;
   k: number;
-  /** steps of the low-rank part of the same sum: more code, which some tiles bear worse than others; 0 = none */
+  /** steps of the low-rank part of the same sum: more code, which slows some tiles more than others; 0 = none */
   extra: number;
 }
 
-/** Weights of a model, each `[out, inner]`; a shape that occurs often is here once. */
+/** Distinct shapes of a model's weights, each `[out, inner]`. */
 export interface WeightShapes {
   projections: readonly (readonly [out: number, inner: number])[];
   head: readonly [out: number, inner: number];
@@ -33,19 +33,23 @@ export interface WeightShapes {
 
 interface TuneOptions {
   signal?: AbortSignal;
-  /** milliseconds for all measurements, compilation included; what is left unmeasured keeps its first candidate */
+  /**
+   * milliseconds for all measurements, including compilation; products not measured in time keep their first candidate
+   */
   budgetMs?: number;
 }
 
-/** Milliseconds that training may wait for tuning. */
+/** Default budget for tuning before training, in milliseconds. */
 const BUDGET_MS = 8000;
-/** Rounds over the candidates; the best of them counts, since other programs only ever make a run slower. */
+/** Rounds over the candidates. The best time counts, because other programs can only slow a run down. */
 const ROUNDS = 3;
-/** The first candidate, which was measured at leisure, yields to one that takes this share of its time or less. */
+/**
+ * The first candidate was chosen by careful measurement: another replaces it only with at most this share of its time.
+ */
 const CLEARLY = 0.95;
-/** A measurement shorter than this says more about submitting than about the kernel. */
+/** A measurement shorter than this measures the submission more than the kernel. */
 const WORTH_MS = 2;
-/** Stand-ins for a product, smallest first: the next is tried where the one before is over too soon. */
+/** Proxy sizes for a product, smallest first: if one runs too briefly, the next is tried. */
 const PROXIES = [
   { m: 64, n: 512, k: 512 },
   { m: 256, n: 1024, k: 1024 },
@@ -58,13 +62,14 @@ const GPU_MS = 20;
 const MOST_REPEATS = 512;
 
 /**
- * Measures which tile is the quickest on this adapter for each kind of product that was not measured yet, and leaves it in
- * `gpu.tuning`. Kinds with the most work come first; when the budget is spent the rest keep their first candidates.
+ * Measures the fastest tile on this adapter for each kind of product that was not measured yet, and stores it in
+ * `gpu.tuning`. Kinds with the most work come first; after the budget is used up, the rest keep their first candidates.
  *
- * Every tile gives the same sums in the same order, so that the choice changes no result; but where a device was opened with
- * subgroup matrices, their tiles round operands. GPUs take few rows of x·Wᵀ by a form of its own, and nothing is measured.
+ * Every tile computes the same sums in the same order, so that the choice does not change results. Exception: tiles of
+ * subgroup matrices, on devices opened with them, round operands. GPUs have a special form for few rows of x·Wᵀ, which
+ * is not measured.
  *
- * @throws {GpuError} a fault of the device, and the signal's reason when it is aborted
+ * @throws {GpuError} a device error; also throws the signal's reason when that is aborted
  */
 export async function tuneMatmul(gpu: Gpu, products: readonly Product[], options: TuneOptions = {}): Promise<void> {
   const { signal, budgetMs = BUDGET_MS } = options;
@@ -77,7 +82,7 @@ export async function tuneMatmul(gpu: Gpu, products: readonly Product[], options
   }
 }
 
-/** Whether a product never asks for a tile. */
+/** Whether a product never needs a tile. */
 function takesRows(gpu: Gpu, { transA, transB, m, n, k }: Product): boolean {
   return rowsTile(gpu, { transA, transB, dropout: "none", pairs: "none" }, { m, parts: [{ n, k }] }) !== null;
 }
@@ -150,7 +155,7 @@ async function fastest(
   return null;
 }
 
-/** What the candidates are compiled from: several at a time, which takes longer than measuring them. */
+/** Compiles the candidates, several at once: compiling takes longer than measuring. */
 async function kernelsOf(gpu: Gpu, key: string, product: Product, tiles: readonly MatmulTile[]): Promise<Kernel[]> {
   const fake = fakeGpu(gpu);
   const trial = new Trial(fake, key, product, gpu.profile.kind === "gpu" ? GPU_PROXIES[0] : PROXIES[0]);
@@ -158,7 +163,7 @@ async function kernelsOf(gpu: Gpu, key: string, product: Product, tiles: readonl
   return fake.programs.kernels;
 }
 
-/** Operands of one stand-in product: zeros, which a CPU multiplies as slowly as anything else. */
+/** Operands of one proxy product: zeros, which take a CPU as long as other values. */
 class Trial {
   private readonly gpu: Gpu;
   private readonly key: string;
@@ -174,8 +179,8 @@ class Trial {
     const { transA, transB } = product;
     const size = (want: number, most: number) => Math.max(8, Math.floor(Math.min(want, most) / 8) * 8); // vec4 loads
     const few = product.m <= FEW_ROWS;
-    const m = few ? size(product.m, FEW_ROWS) : Math.max(FEW_ROWS + 8, size(product.m, proxy.m)); // keeps to its kind
-    const n = Math.max(m, size(product.n, few ? 4 * proxy.n : proxy.n)); // or matmul would turn it round
+    const m = few ? size(product.m, FEW_ROWS) : Math.max(FEW_ROWS + 8, size(product.m, proxy.m)); // stays the same kind
+    const n = Math.max(m, size(product.n, few ? 4 * proxy.n : proxy.n)); // or matmul would transpose it
     const k = size(product.k, few ? 2 * proxy.k : proxy.k);
     const make = (shape: number[], dtype: StoredMatrix, label: string) =>
       gpu.persistent(shape, dtype, `tuning.${label}`, "scratch");
@@ -227,12 +232,12 @@ class Trial {
 }
 
 /**
- * The kinds of product that a training step of a model needs.
+ * The kinds of products in a training step of a model.
  *
  * @param tokens of a micro-batch
  * @param dtype of the frozen projections
- * @param rank of LoRA; null for full training, whose weights and their gradients are f32
- * @param table dtype of the head, where it is another
+ * @param rank of LoRA; null for full training, with f32 weights and gradients
+ * @param table dtype of the head, if different
  */
 export function modelProducts(
   shapes: WeightShapes,
@@ -259,14 +264,14 @@ export function modelProducts(
   }
   const head = rank === null ? "f32" : table;
   const [vocab, hidden] = shapes.head;
-  add("nt", head, [tokens, vocab, hidden]); // the head's logits, and their way back
+  add("nt", head, [tokens, vocab, hidden]); // the head's logits and their gradient
   add("nn", head, [tokens, hidden, vocab]);
   return products;
 }
 
 const KEY = /^matmul [nt]([nt]) (f32|f16|bf16|int8|nf4)( few| small| medium| large)?$/;
 
-/** What was measured on this adapter, as JSON: for `importTuning` on the same adapter, another day. */
+/** The measurements of this adapter as JSON, for a later `importTuning` on the same adapter. */
 export function exportTuning(gpu: Gpu): string {
   const tiles = Object.fromEntries(
     [...gpu.tuning]
@@ -278,10 +283,10 @@ export function exportTuning(gpu: Gpu): string {
 }
 
 /**
- * Takes over what was measured before. Entries that `gpu.tuning` has already stay.
+ * Imports earlier measurements. Existing entries of `gpu.tuning` stay.
  *
- * @param text of `exportTuning`; anything else is ignored as a whole
- * @returns null, or why nothing was taken over
+ * @param text from `exportTuning`; any other text is ignored as a whole
+ * @returns null, or the reason why nothing was imported
  */
 export function importTuning(gpu: Gpu, text: string): string | null {
   let file: { version?: unknown; adapter?: unknown; tiles?: unknown } | null;
@@ -290,16 +295,17 @@ export function importTuning(gpu: Gpu, text: string): string | null {
   } catch (error) {
     return `Cannot read tuning: ${(error as Error).message}`;
   }
-  if (file?.version !== 1) return `Cannot read tuning: its version is ${show(file?.version)}, this program reads 1`;
+  if (file?.version !== 1)
+    return `Cannot read tuning: its version is ${show(file?.version)}, but this program reads version 1`;
   if (file.adapter !== adapterOf(gpu)) {
-    return `Cannot use tuning of adapter ${show(file.adapter)}: this one is ${show(adapterOf(gpu))}`;
+    return `Cannot use tuning of adapter ${show(file.adapter)}: this adapter is ${show(adapterOf(gpu))}`;
   }
   const { tiles } = file;
   if (!isObject(tiles)) return "Cannot read tuning: it has no tiles";
   const found: [string, string][] = [];
   for (const [key, tile] of Object.entries(tiles)) {
     const form = KEY.exec(key);
-    if (!form) return `Cannot read tuning: ${show(key)} is no kind of product`;
+    if (!form) return `Cannot read tuning: ${show(key)} is not a kind of product`;
     const fault = tileFault(gpu, tile, form[1] === "t");
     if (fault) return `Cannot use tuning of ${key}: ${fault}`;
     const { rows, cols, lanes, groups, stage, broadcast, steps, walk, matrix } = tile as MatmulTile;
@@ -309,7 +315,7 @@ export function importTuning(gpu: Gpu, text: string): string | null {
   return null;
 }
 
-/** The adapter, and what it was opened with: tiles for subgroups are of no use without them, and matrices would go unmeasured. */
+/** The adapter and its enabled features: the best tiles differ with and without subgroups or subgroup matrices. */
 function adapterOf({ adapterName, profile, features: { matrix } }: Gpu): string {
   const kind = matrix ? `, matrices ${matrix.type} ${matrix.m}×${matrix.n}×${matrix.k}` : "";
   return `${adapterName}, subgroups of ${profile.subgroup?.size ?? 0}${kind}`;
@@ -317,13 +323,13 @@ function adapterOf({ adapterName, profile, features: { matrix } }: Gpu): string 
 
 /** What is wrong with a tile on this adapter, or null. */
 function tileFault(gpu: Gpu, value: unknown, transB: boolean): string | null {
-  if (value === null || typeof value !== "object") return `a tile is an object, got ${show(value)}`;
+  if (value === null || typeof value !== "object") return `a tile must be an object, got ${show(value)}`;
   if ("matrix" in value) {
     const own = matrixTiles(gpu, transB).some((tile) => JSON.stringify(tile) === JSON.stringify(value));
-    return own ? null : `this device has no tile of subgroup matrices ${show(value)}`;
+    return own ? null : `this device does not support the tile of subgroup matrices ${show(value)}`;
   }
   const { tiles, subgroup } = gpu.profile;
-  const shared = tiles === "broadcast" ? (subgroup?.size ?? 0) : 0; // lanes that may share out loads
+  const shared = tiles === "broadcast" ? (subgroup?.size ?? 0) : 0; // lanes that may share loads
   const tile = value as Record<Exclude<keyof MatmulTile, "matrix" | "compute">, number>;
   const rules: [keyof typeof tile, (n: number) => boolean, string][] = [
     ["rows", (n) => n >= 4 && n <= 32 && n % 4 === 0, "4, 8 … 32"],
@@ -339,14 +345,14 @@ function tileFault(gpu: Gpu, value: unknown, transB: boolean): string | null {
     if (!Number.isInteger(tile[name]) || !fits(tile[name])) return `${name} is ${show(tile[name])}; it must be ${rule}`;
   }
   const { rows, cols, lanes, groups, stage, broadcast } = tile;
-  if (stage > 0 && cols % 4 > 0) return `cols is ${cols}; where operands are staged it must be 4, 8 … 32`;
+  if (stage > 0 && cols % 4 > 0) return `cols is ${cols}; with staged operands it must be 4, 8, … or 32`;
   const threads = lanes * groups;
   const { maxComputeInvocationsPerWorkgroup: mostThreads, maxComputeWorkgroupStorageSize: mostBytes } = gpu.limits;
   if (threads > mostThreads) return `${threads} threads pass this adapter's ${mostThreads}`;
   const bytes = stage > 0 ? stagedBytes({ tile: value as MatmulTile }) : 0;
   if (bytes > mostBytes) return `${bytes} bytes of workgroup memory pass this adapter's ${mostBytes}`;
   if (broadcast > 0 && (rows % broadcast > 0 || lanes % broadcast > 0 || groups > 1 || stage > 0)) {
-    return `lanes of a subgroup of ${broadcast} share loads of whole rows without workgroup memory`;
+    return `with broadcast ${broadcast}, lanes must share loads of whole rows without workgroup memory`;
   }
   return null;
 }

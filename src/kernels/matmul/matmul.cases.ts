@@ -35,10 +35,10 @@ const DTYPES = {
   tt: ["f32"],
 } as const;
 
-/** Quantised weights are read through the same loops: the shapes whose rows end within a word, or a block. */
+/** Quantised weights use the same loops: these shapes have rows that end inside a word or a block. */
 const ODD = [3, 7, 63, 65, 130];
 
-/** Shapes, storage and tolerances that matmul is held to, in the forms that training needs. */
+/** Cases of matmul in the forms that training needs: shapes, storage and tolerances. */
 const plainCases: KernelCase[] = (["nt", "nn", "tn", "tt"] as const).flatMap((form) =>
   DTYPES[form].flatMap((dtype) =>
     SHAPES[form]
@@ -55,7 +55,7 @@ const plainCases: KernelCase[] = (["nt", "nn", "tn", "tt"] as const).flatMap((fo
             const b = check.input(transB ? [n, k] : [k, n], "b", 1, dtype);
             const product = matmulReference(a.values, b.values, [m, n, k], { transA, transB });
             check.compare("c", matmul(check.record, a.tensor, b.tensor, { transA, transB }), product);
-            if (m !== 130) return; // one shape is enough for the epilogue: each variant costs its compilation
+            if (m !== 130) return; // one shape is enough for the epilogue: every variant must be compiled
             const bias = check.input([n], "bias", 1, dtype === "int8" || dtype === "nf4" ? "f32" : dtype);
             const into = check.input([m, n], "into");
             const options = { transA, transB, alpha: 0.5, bias: bias.tensor, into: into.tensor, accumulate: true };
@@ -71,7 +71,7 @@ const plainCases: KernelCase[] = (["nt", "nn", "tn", "tt"] as const).flatMap((fo
   ),
 );
 
-/** [m, n, k] with weights as a model's frozen ones lie: of decoding and of training, forward and backward. */
+/** [m, n, k] with frozen weights as stored in a model: decoding and training, forward and backward. */
 const FROZEN = [
   ["nt", 1, 40, 136],
   ["nt", 3, 40, 136],
@@ -98,5 +98,5 @@ const frozenCases: KernelCase[] = FROZEN.flatMap(([form, m, n, k]) =>
   }),
 );
 
-/** What matmul is held to. */
+/** Cases of matmul. */
 export const matmulCases: readonly KernelCase[] = [...plainCases, ...frozenCases];

@@ -6,7 +6,7 @@ import type { Product } from "./product-spec.ts";
 
 /** A counter-based dropout mask: element (row, col) of a `[rows, cols]` array is kept with probability 1 − p. */
 interface DropoutMask {
-  /** which array it multiplies: an operand as it is stored, or the low-rank part of the result */
+  /** the masked array: an operand as stored, or the low-rank part of the result */
   on: "a" | "b" | "extra";
   p: number;
   /** u32; the same seed gives the same mask, forward and backward */
@@ -27,12 +27,12 @@ interface MatmulOptions {
   dropout?: DropoutMask | null;
   /** factor of the product, not of the bias */
   alpha?: number;
-  /** where to write `[m, n]`; a new tensor when absent */
+  /** output tensor `[m, n]`; default: a new one */
   into?: Tensor;
-  /** add to what `into` holds */
+  /** add to the values in `into` */
   accumulate?: boolean;
   label?: string;
-  /** in place of the tile that this adapter takes: tests, benches */
+  /** overrides the adapter's tile, for tests and benches */
   tile?: Product["tile"];
 }
 
@@ -59,7 +59,7 @@ export function matmul(record: Recorder, a: Tensor, b: Tensor, options: MatmulOp
   const [n, inner] = transB ? [b.shape[0], b.shape[1]] : [b.shape[1], b.shape[0]];
   const what = `${a.label} [${a.shape}]${transA ? "ᵀ" : ""} by ${b.label} [${b.shape}]${transB ? "ᵀ" : ""}`;
   if (a.dtype !== "f32")
-    throw new ShapeError(`Cannot multiply ${what}: the left operand is ${a.dtype}, activations are f32`);
+    throw new ShapeError(`Cannot multiply ${what}: the left operand is ${a.dtype}, but activations must be f32`);
   if (k !== inner) throw new ShapeError(`Cannot multiply ${what}: inner dimensions ${k} and ${inner} differ`);
   if (bias && bias.shape[0] !== n) throw new ShapeError(`Cannot multiply ${what}: bias [${bias.shape}] is not [${n}]`);
   const r = extra ? extra.a2.shape[1] : 0;

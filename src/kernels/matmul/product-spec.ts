@@ -2,14 +2,14 @@ import type { MatmulTile } from "../../../shaders/matmul/lib/variant.ts";
 import type { RowsTile } from "../../../shaders/matmul/matmul-rows.wgsl.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 
-/** One product of several that a dispatch computes; places are elements from the start of the bound tensor. */
+/** One of several products in a dispatch; offsets are in elements from the start of the bound tensor. */
 export interface Part {
   m: number;
   n: number;
   k: number;
   /** steps of the low-rank part of the sum; 0 = none */
   r?: number;
-  /** of its dropout mask */
+  /** seed of its dropout mask */
   seed?: number;
   aAt?: number;
   bAt?: number;
@@ -19,11 +19,11 @@ export interface Part {
   biasAt?: number;
 }
 
-/** What is done with pairs of columns (u, u + half) before they are stored. */
+/** The operation on pairs of columns (u, u + half) before they are stored. */
 export type Epilogue =
-  /** the first two parts are rotated by their rows' positions, as `rotary` does */
+  /** rotates the first two parts by their rows' positions, as `rotary` does */
   | { kind: "rotary"; positions: Tensor; table: Tensor; headDim: number }
-  /** `silu(first)·second`, the halves of all columns; `low` says where each half's low-rank product lies */
+  /** `silu(first)·second` of the two halves of the columns; `low`: places of each half's low-rank product */
   | { kind: "swiglu"; low: readonly [Low, Low] };
 
 /** Where a low-rank product lies in `a2` and `b2`. */
@@ -33,7 +33,10 @@ export interface Low {
   b2At: number;
 }
 
-/** Up to three products `c = alpha·(a·b + a2·b2) + bias` over the same buffers: one dispatch where their rows are as many. */
+/**
+ * Up to three products `c = alpha·(a·b + a2·b2) + bias` over the same buffers: one dispatch if they have equally many
+ * rows.
+ */
 export interface Product {
   a: Tensor;
   b: Tensor;
@@ -41,14 +44,14 @@ export interface Product {
   /** a is stored [k, m], b [n, k] */
   transA: boolean;
   transB: boolean;
-  /** elements between rows of a and b as they are stored */
+  /** elements between stored rows of a and b */
   lda: number;
   ldb: number;
   /** elements between rows and between columns of c */
   rowStride: number;
   colStride: number;
   parts: readonly Part[];
-  /** compile for three parts whatever their number, so that layers of one, two and three share a kernel */
+  /** compile for three parts in any case, so that layers of one, two and three parts share a kernel */
   shared?: boolean;
   low?: { a2: Tensor; b2: Tensor; lda2: number } | null;
   bias?: Tensor | null;
@@ -56,6 +59,6 @@ export interface Product {
   alpha?: number;
   accumulate?: boolean;
   epilogue?: Epilogue | null;
-  /** in place of the tile that this adapter takes: tests, benches */
+  /** overrides the adapter's tile, for tests and benches */
   tile?: MatmulTile | RowsTile;
 }

@@ -29,7 +29,7 @@ function turn(product: Product): Product {
   };
 }
 
-/** Records products, as one dispatch if it can. Shapes are the caller's: `matmul` and `lora-linear` check them. */
+/** Records products, in one dispatch if possible. The callers `matmul` and `lora-linear` check the shapes. */
 export function recordProduct(record: Recorder, given: Product): void {
   const narrow = given.parts.every(({ m, n }) => n <= NARROW && n < m);
   const product =

@@ -1,14 +1,14 @@
 import type { MatmulTile } from "../../../shaders/matmul/lib/variant.ts";
 
-/** Outputs of so few rows have tiles of their own: LoRA's factors, decoding. */
+/** Outputs with at most this many rows have special tiles: LoRA's factors, decoding. */
 export const FEW_ROWS = 64;
 
-/** A tile whose operands go through workgroup memory, `stage` steps of the sum at a time. */
+/** A tile that stages operands in workgroup memory, `stage` steps of the sum at a time. */
 export function staged(rows: number, cols: number, lanes: number, groups: number, stage: number): MatmulTile {
   return { rows, cols, lanes, groups, stage, broadcast: 0, steps: 4 };
 }
 
-/** A tile that reads its operands straight from memory. @param broadcast lanes that share out loads of `a`; 0 = none */
+/** A tile that reads its operands directly from memory. @param broadcast lanes that share loads of `a`; 0 = none */
 export function direct(
   rows: number,
   cols: number,

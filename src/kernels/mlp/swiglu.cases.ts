@@ -9,7 +9,7 @@ const SHAPES = [
   [2, 64, 1000],
 ] as const;
 
-/** Shapes, ranges of the gate and tolerances that swiglu is held to; past ±100 its sigmoid is 0 or 1 in f32. */
+/** Cases of swiglu: shapes, ranges of the gate and tolerances; beyond ±100 its sigmoid is 0 or 1 in f32. */
 export const swigluCases: KernelCase[] = SHAPES.map(([rows, cols, scale]) => ({
   kernel: "swiglu",
   name: `[${rows},${cols}] gates to ±${scale}, forward and backward`,

@@ -6,7 +6,7 @@ import { sameShape, threadGrid, WORKGROUP } from "../grid.ts";
 /**
  * The gated activation of the MLP: `silu(gate) · up`, `silu(g) = g / (1 + e⁻ᵍ)`.
  *
- * Records one dispatch and submits nothing. `loraLinear` does the same where it stores gate and up.
+ * Records one dispatch and submits nothing. `loraLinear` can do the same as its epilogue.
  *
  * @param gateUp `[T, 2·I]` f32: gate, then up
  * @returns a new tensor `[T, I]` f32
@@ -21,10 +21,11 @@ export function swiglu(record: Recorder, gateUp: Tensor): Tensor {
 }
 
 /**
- * Gradient of `swiglu`, in place: the halves of `gateUp` become d gate and d up, and `dy` becomes what `swiglu` gave.
+ * Gradient of `swiglu`, in place: the halves of `gateUp` become d gate and d up, and `dy` becomes the output of
+ * `swiglu`.
  *
  * @param dy gradient of the result `[T, I]` f32
- * @throws {ShapeError} where the shapes do not fit
+ * @throws {ShapeError} shapes that do not match
  */
 export function swigluBackward(record: Recorder, gateUp: Tensor, dy: Tensor): void {
   dispatch(record, backwardShader, "swiglu_backward", gateUp, { dy });

@@ -5,7 +5,7 @@ import { rmsNormReference } from "./rms-norm.ts";
 import { rmsNormLora } from "./rms-norm-lora.ts";
 
 const EPS = 1e-6;
-/** Rows, columns, r; odd ones take the plain kernels. */
+/** Rows, columns, r; odd sizes use the plain kernels. */
 const SHAPES = [
   [1, 64, 8, "f32", false],
   [3, 896, 16, "bf16", true],

@@ -7,16 +7,16 @@ import { stored } from "../matmul/stored.ts";
 import { rmsNorm } from "./rms-norm.ts";
 
 const WORKGROUP = 64;
-/** Elements of a row that workgroup memory of 16 KiB holds beside the sums. */
+/** Elements of a row that fit 16 KiB of workgroup memory beside the sums. */
 const MOST_COLUMNS = 3840;
 
 /**
- * `rmsNorm` of the few rows of a decoding pass together with `loraHidden` of the layer that reads its result: one dispatch
- * where the layer is one product whose pairs this kernel can read, else two or more. Nothing is dropped out.
+ * `rmsNorm` for the few rows of a decoding pass, fused with `loraHidden` of the layer that reads its result. One
+ * dispatch if the layer is one product whose pairs this kernel can read, else two or more. No dropout.
  *
- * @param x `[rows, cols]` f32; `delta` alike, added first, or null
- * @param layers what y goes into
- * @returns `y` and `sum` as rmsNorm gives them, and `h` of each layer, for `loraLinear`
+ * @param x `[rows, cols]` f32; `delta` (same shape, or null) is added first
+ * @param layers the layers that read y
+ * @returns `y` and `sum` as from rmsNorm, and `h` of each layer, for `loraLinear`
  * @see shaders/norm/rms-norm-lora.wgsl.ts
  */
 export function rmsNormLora(

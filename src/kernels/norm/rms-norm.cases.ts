@@ -16,7 +16,7 @@ const SHAPES = [
   [2, 24],
 ] as const;
 
-/** Shapes, storage and tolerances that rms_norm is held to. */
+/** Cases of rms_norm: shapes, storage and tolerances. */
 export const rmsNormCases: KernelCase[] = SHAPES.flatMap(([rows, cols]) =>
   (["f32", "f16", "bf16"] as const).flatMap((dtype): KernelCase[] => [
     {
@@ -67,7 +67,7 @@ export const rmsNormCases: KernelCase[] = SHAPES.flatMap(([rows, cols]) =>
   ]),
 );
 
-/** Tokens, heads of a row, the first and the number of those that are normed, head_dim. */
+/** Tokens, heads per row, first normed head and number of normed heads, head_dim. */
 const HEADS = [
   [1, 3, 0, 1, 8],
   [5, 6, 4, 2, 33],

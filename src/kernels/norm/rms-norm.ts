@@ -10,9 +10,9 @@ import { stored } from "../matmul/stored.ts";
 
 const WORKGROUP = 64;
 
-/** Rows that are heads of a packed row, as the query heads of a row of q, k and v. */
+/** Treats heads of a packed row as rows, such as the query heads in a row of q, k and v. */
 interface HeadRows {
-  /** heads of a packed row in all, and how many of them from which on are meant */
+  /** total heads of a packed row, and the first and number of the heads to use */
   per: number;
   first: number;
   take: number;
@@ -28,9 +28,9 @@ const ALL: HeadRows = { per: 1, first: 0, take: 1 };
  * @param x activations `[rows, cols]` f32
  * @param weight scale `[cols]`, f32, f16 or bf16
  * @param eps added to the mean square, dimensionless; `rms_norm_eps` of config.json
- * @param delta residual branch `[rows, cols]` f32 that is added first, or null
- * @returns `y`, shaped like `x`; `rstd` `[rows]` f32; `sum`, which is x + delta in a tensor of its own, or x itself
- * @param heads rows are heads: x `[tokens, per · head_dim]`, `into` alike, and the other heads are left as they are
+ * @param delta residual branch `[rows, cols]` f32 to add first, or null
+ * @returns `y`, shaped like `x`; `rstd` `[rows]` f32; `sum`: x + delta in a new tensor, or x itself without delta
+ * @param heads rows are heads: x and `into` are `[tokens, per · head_dim]`; the other heads do not change
  * @throws {ShapeError} `Cannot rms_norm x [32,894] by weight [896]: last dimensions must match`
  * @see shaders/norm/rms-norm.wgsl.ts, rmsNormReference, arXiv:1910.07467
  */
@@ -59,9 +59,9 @@ export function rmsNorm(
 /**
  * Gradient of `rmsNorm` for its input: `dx[r,c] = rstd·(dy·weight − x·rstd²·mean_c(dy·weight·x))`.
  *
- * @param x what was normed `[rows, cols]` f32: the forward pass's `sum`
- * @param options.into where to add the gradient (`[rows, cols]`, the residual's own is already there); a new tensor when absent
- * @param options.heads rows are heads of x and dy, as `rmsNorm` says; dy itself becomes dx
+ * @param x input of the norm `[rows, cols]` f32: the forward pass's `sum`
+ * @param options.into `[rows, cols]` that already holds the residual's gradient; dx is added. Default: a new tensor
+ * @param options.heads rows are heads of x and dy, as in `rmsNorm`; dy itself becomes dx
  * @returns dx, shaped like x
  */
 export function rmsNormBackward(
@@ -103,7 +103,7 @@ export function rmsNormWeightBackward(
   record.dispatch(weightShader, variant, { x, rstd, dy, dweight }, params, Math.ceil(cols / WORKGROUP));
 }
 
-/** The same in float64 on the CPU: what the tests, and the self-test on a visitor's GPU, compare with. */
+/** The same in float64 on the CPU: the reference of the tests and of the self-test on a user's GPU. */
 export function rmsNormReference(x: Float64Array, weight: Float64Array, eps: number): Float64Array {
   const cols = weight.length;
   const y = new Float64Array(x.length);

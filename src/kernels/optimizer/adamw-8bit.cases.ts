@@ -7,7 +7,7 @@ import { adamw8bit, adamw8bitReference, dequantize8bit, type Moments8bit } from 
 const SCALE = 0.25;
 const OPTIONS = { learning_rate: 1e-2, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.1 };
 
-/** Blocks and tolerances that 8-bit AdamW is held to: the first update, and a late one from a random state. */
+/** Cases of 8-bit AdamW: the first update, and a late update from a random state. */
 export const adamw8bitCases: KernelCase[] = [1, 3, 65].flatMap((blocks) =>
   [1, 1000].map(
     (step): KernelCase => ({
@@ -64,8 +64,8 @@ function random(check: CaseRun, n: number): Moments8bit {
 }
 
 /**
- * Gradients of many magnitudes, none of which puts a moment so near the middle between two map values that rounding in
- * f32 decides its code: whatever the adapter, there is one right answer.
+ * Gradients of many magnitudes. No moment is so close to the middle between two map values that f32 rounding decides
+ * its code: there is one right answer on every adapter.
  */
 function decided(check: CaseRun, n: number, state: Moments8bit, options: AdamWOptions): Float32Array {
   const grad = Float32Array.from({ length: n }, () => check.random() * 10 ** (2 * check.random() - 2));
@@ -87,14 +87,14 @@ function decided(check: CaseRun, n: number, state: Moments8bit, options: AdamWOp
     }
     if (close === 0) return grad;
   }
-  throw new Error("no gradients that are clear of the middles");
+  throw new Error("found no gradients away from the middles between map values");
 }
 
-/** Whether `value` lies within f32's rounding of the middle between two neighbours of `map`. */
+/** Whether `value` is within f32 rounding of the middle between two neighbours of `map`. */
 function nearMiddle(map: Float64Array, value: number): boolean {
   const code = nearestCode(map, value);
   return [code - 1, code].some((low) => {
-    const middle = (map[low] + map[low + 1]) / 2; // NaN past either end
+    const middle = (map[low] + map[low + 1]) / 2; // NaN beyond either end
     return Math.abs(value - middle) < 2e-6 * Math.abs(middle);
   });
 }

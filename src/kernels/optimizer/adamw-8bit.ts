@@ -8,7 +8,7 @@ import { type AdamWOptions, corrections } from "./adamw.ts";
 
 export { BLOCK, dynamicMap } from "../../io/dynamic-map.ts";
 
-/** Ranges begin where a view of n / 256 f32 may: 64 of those. */
+/** Ranges begin at multiples of 64 blocks, where a view of n / 256 f32 is aligned. */
 const ALIGN = 64 * BLOCK;
 
 /** Parameters with their gradient, and moments in 8 bits; n is a multiple of 256, padded with zeros by the caller. */
@@ -21,18 +21,18 @@ interface AdamW8bitTensors {
   exp_avg_q: Tensor;
   /** codes of the second moment, u8 `[n]`; 0 is zero */
   exp_avg_sq_q: Tensor;
-  /** largest magnitude of each block of the first moment, f32 `[n / 256]`; 0 makes all its values 0 */
+  /** largest magnitude of each block of the first moment, f32 `[n / 256]`; 0 if the block is all zeros */
   absmax1: Tensor;
-  /** the same of the second moment */
+  /** the same for the second moment */
   absmax2: Tensor;
 }
 
 /**
- * One update of bitsandbytes' block-wise 8-bit AdamW, in place. All-zero tensors are a valid state to begin with.
+ * One update of bitsandbytes' block-wise 8-bit AdamW, in place. All-zero tensors are a valid initial state.
  *
  * Moments are decoded, updated in f32, used, then stored as the nearest value of the dynamic map times their block's new
- * absmax: `p ← (p − lr·√(1−β₂ᵗ)/(1−β₁ᵗ) · m/(√v + ε√(1−β₂ᵗ)))·(1 − lr·wd)`. The gradient is multiplied by `norm[1]`; where
- * `norm[0]` is not finite, all stays as it is.
+ * absmax: `p ← (p − lr·√(1−β₂ᵗ)/(1−β₁ᵗ) · m/(√v + ε√(1−β₂ᵗ)))·(1 − lr·wd)`. The gradient is multiplied by `norm[1]`. If
+ * `norm[0]` is not finite, nothing changes.
  *
  * @param norm f32 `[2]` of `gradNorm`
  * @throws {ShapeError} `Cannot adamw_8bit param [894]: the number of elements must be a multiple of 256`
@@ -77,11 +77,11 @@ export function adamw8bit(record: Recorder, tensors: AdamW8bitTensors, norm: Ten
 }
 
 /**
- * What 8-bit codes stand for: `map[code] · absmax` of the block of 256.
+ * The values of 8-bit codes: `map[code] · absmax` of the block of 256.
  *
  * @param codes u8 `[n]`
  * @param absmax f32 `[n / 256]`
- * @param signed the first moment's map, or the second's
+ * @param signed true: the first moment's map; false: the second's
  * @returns f32 `[n]`
  */
 export function dequantize8bit(record: Recorder, codes: Tensor, absmax: Tensor, signed: boolean): Tensor {
@@ -115,7 +115,7 @@ function wholeBlocks(what: string, tensor: Tensor): number {
   return n;
 }
 
-/** Both moments as they are stored. */
+/** Both moments as stored. */
 export interface Moments8bit {
   codes1: Uint8Array;
   absmax1: ArrayLike<number>;
@@ -123,7 +123,7 @@ export interface Moments8bit {
   absmax2: ArrayLike<number>;
 }
 
-/** The same in float64 on the CPU: overwrites `param`, gives the moments before and after they are rounded to 8 bits. */
+/** The same in float64 on the CPU: overwrites `param`, returns the moments before and after rounding to 8 bits. */
 export function adamw8bitReference(
   param: Float64Array,
   grad: Float64Array,

@@ -4,7 +4,7 @@ import { type AdamWOptions, adamw, adamwReference } from "./adamw.ts";
 const LENGTHS = [1, 63, 65, 894, 4096];
 const OPTIONS = { learning_rate: 1e-2, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.1 };
 
-/** Lengths and tolerances that AdamW is held to: three updates in a row, and one late update. */
+/** Cases of AdamW: three updates in a row, and one late update. */
 export const adamwCases: KernelCase[] = LENGTHS.flatMap((n) =>
   [
     [1, 2, 3],

@@ -4,7 +4,7 @@ import type { Recorder } from "../../gpu/recorder.ts";
 import { sizeOf, type Tensor } from "../../gpu/tensor.ts";
 import { lanes, part, ranges, sameShape, sameSize, threadGrid, WORKGROUP } from "../grid.ts";
 
-/** Views of WebGPU's default alignment, 256 bytes, begin at multiples of this many f32. */
+/** WebGPU's default alignment of views, 256 bytes, in f32 elements. */
 const ALIGN = 64;
 
 /** Settings of one update, by torch's names. */
@@ -15,7 +15,7 @@ export interface AdamWOptions {
   /** decay of the second moment */
   beta2: number;
   epsilon: number;
-  /** decoupled, times the learning rate; 0 for biases and norms */
+  /** decoupled weight decay, multiplied by the learning rate; 0 for biases and norms */
   weight_decay: number;
   /** number of this update, from 1 */
   step: number;
@@ -33,9 +33,9 @@ interface AdamWTensors {
  * One update of AdamW, in place.
  *
  * `p ← p·(1 − lr·wd)`, `m ← β₁m + (1−β₁)g`, `v ← β₂v + (1−β₂)g²`, `p ← p − lr/(1−β₁ᵗ) · m / (√v/√(1−β₂ᵗ) + ε)`, where g is
- * the gradient times `norm[1]`. Where `norm[0]` is not finite, parameters and moments stay as they are.
+ * the gradient times `norm[1]`. If `norm[0]` is not finite, parameters and moments do not change.
  *
- * @param tensors f32, n elements each; parts that pass a binding's limit are updated one after the other
+ * @param tensors f32, n elements each; tensors above a binding's limit are updated in parts
  * @param norm f32 `[2]` of `gradNorm`
  * @throws {ShapeError} lengths that differ, or a step below 1
  * @see shaders/optimizer/adamw.wgsl.ts, adamwReference, torch.optim.AdamW, arXiv:1711.05101
@@ -69,7 +69,7 @@ export function adamw(record: Recorder, tensors: AdamWTensors, norm: Tensor, opt
 
 /** `1 − β₁ᵗ` and `1 − β₂ᵗ`, in double. @throws {ShapeError} a step that is not a whole number from 1 */
 export function corrections({ beta1, beta2, step }: AdamWOptions): { correction1: number; correction2: number } {
-  if (!Number.isInteger(step) || step < 1) throw new ShapeError(`Cannot adamw at step ${step}: steps count from 1`);
+  if (!Number.isInteger(step) || step < 1) throw new ShapeError(`Cannot run adamw at step ${step}: steps count from 1`);
   return { correction1: 1 - beta1 ** step, correction2: 1 - beta2 ** step };
 }
 

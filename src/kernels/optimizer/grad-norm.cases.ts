@@ -3,7 +3,7 @@ import { gradNorm, gradNormReference } from "./grad-norm.ts";
 
 const LENGTHS = [[1], [63, 65], [894, 1, 4096], [600_000, 7]] as const;
 
-/** Lengths, limits and tolerances that the norm is held to; the longest passes one workgroup's share many times. */
+/** Cases of the norm: lengths, limits and tolerances; the longest exceeds one workgroup's share many times. */
 export const gradNormCases: KernelCase[] = LENGTHS.flatMap((lengths) =>
   [0, 0.5, 1e6].map(
     (maxNorm): KernelCase => ({

@@ -12,21 +12,23 @@ const THREADS = 256;
 const GROUPS = 512;
 
 /**
- * The Euclidean norm of all gradients together, and what they are to be multiplied by so that it stays within `maxNorm`.
+ * The Euclidean norm of all gradients together, and the factor that clips it to `maxNorm`.
  *
  * Deterministic: the order of the sum depends on the lengths alone. Records two stages and submits nothing.
  *
- * @param grads f32 tensors of any length; those past a binding's limit are read in parts
- * @param maxNorm `max_grad_norm`; 0 or less does not clip
- * @returns f32 `[2]`: the norm before clipping, and `min(1, maxNorm / (norm + 1e-6))`. Where a gradient is NaN or
- *   infinite, or the norm passes f32, the first is NaN or infinite and the second 0: AdamW then leaves everything as it is
- * @throws {ShapeError} no gradients, or one that is not f32
+ * @param grads f32 tensors of any length; tensors above a binding's limit are read in parts
+ * @param maxNorm `max_grad_norm`; 0 or less: no clipping
+ * @returns f32 `[2]`: the norm before clipping, and `min(1, maxNorm / (norm + 1e-6))`. If a gradient is NaN or
+ *   infinite, or the norm overflows f32, the first is NaN or infinite and the second 0: AdamW then changes nothing
+ * @throws {ShapeError} no gradients, or a gradient that is not f32
  * @see shaders/optimizer/grad-norm.wgsl.ts, gradNormReference, torch.nn.utils.clip_grad_norm_
  */
 export function gradNorm(record: Recorder, grads: readonly Tensor[], maxNorm: number): Tensor {
   const odd = grads.find((g) => g.dtype !== "f32");
   if (grads.length === 0 || odd) {
-    throw new ShapeError(`Cannot take the norm of ${odd ? `${odd.label} of dtype ${odd.dtype}` : "no gradients"}: f32`);
+    throw new ShapeError(
+      `Cannot compute the norm of ${odd ? `${odd.label} of dtype ${odd.dtype}` : "no gradients"}: it needs f32 gradients`,
+    );
   }
   const parts = grads.flatMap((grad) =>
     ranges(record, sizeOf(grad.shape), 64).map(({ start, count }) => {

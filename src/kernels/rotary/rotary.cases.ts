@@ -10,7 +10,7 @@ const SHAPES = [
 ] as const;
 const POSITIONS = 97;
 
-/** Heads, positions and tolerances that rotary is held to, forwards and backwards. */
+/** Cases of rotary, forward and backward: heads, positions and tolerances. */
 export const rotaryCases: KernelCase[] = SHAPES.flatMap(([rows, heads, stride, headDim]) =>
   [false, true].map(
     (inverse): KernelCase => ({

@@ -10,12 +10,12 @@ import { rowGrid, sameShape, WORKGROUP } from "../grid.ts";
  *
  * Records one dispatch and submits nothing.
  *
- * @param x `[T, heads·D + …]` f32: query and key heads, then what is left as it is
+ * @param x `[T, heads·D + …]` f32: query and key heads, then elements that do not change
  * @param positions position of each token within its sequence, u32 `[T]`, each below the number of rows of `table`
  * @param table f32 `[P, D]`; row p holds D/2 cosines, then D/2 sines, of the angles at position p
  * @param headDim D, even
- * @param heads how many of a row's heads turn
- * @param inverse rotate by the negative angle: the transpose, so that gradients go back through the same function
+ * @param heads number of heads to rotate in each row
+ * @param inverse rotate by the negative angle (the transpose), for gradients
  * @throws {ShapeError} `Cannot rotate 2 heads of q [5,894], of 64 each: it must be [5, a whole number of heads]`
  * @see shaders/rotary/rotary.wgsl.ts, rotaryReference, arXiv:2104.09864
  */
@@ -27,7 +27,7 @@ export function rotary(
 ): void {
   const [rows] = x.shape;
   if (headDim % 2 !== 0 || headDim < 2) {
-    throw new ShapeError(`Cannot rotate heads of ${headDim} elements: an even number is needed`);
+    throw new ShapeError(`Cannot rotate heads of ${headDim} elements: the number must be even`);
   }
   const stride = x.shape[1] / headDim;
   if (x.shape.length !== 2 || !Number.isInteger(stride) || heads > stride) {

@@ -6,9 +6,9 @@ interface Setting extends Partial<SampleSettings> {
   rows: number;
   /** columns of each shard */
   shards: number[];
-  /** logits lie in ±scale; 0 makes them all equal */
+  /** logits are in ±scale; 0 makes them all equal */
   scale: number;
-  /** logits are multiples of it: many are equal */
+  /** logits are multiples of this: many are equal */
   step?: number;
   /** added to every other logit */
   shift?: number;
@@ -34,7 +34,7 @@ const SETTINGS: Setting[] = [
   { rows: 5, shards: [500, 503], scale: 5, repetition_penalty: 0.8, top_p: 0.99, min_p: 0.001 },
   { rows: 2, shards: [1003], scale: 0 },
   { rows: 2, shards: [1003], scale: 0, top_k: 7 },
-  // at the border of top-p equal logits are kept from the end of the vocabulary
+  // of equal logits at the top-p threshold, those with the highest ids are kept
   { rows: 3, shards: [501, 502], scale: 0, top_p: 0.3501 },
   { rows: 2, shards: HALVES, scale: 0, top_p: 0.43210123 },
   { rows: 8, shards: [501, 502], scale: 4, step: 0.5, top_p: 0.8 },
@@ -54,7 +54,7 @@ const SETTINGS: Setting[] = [
 
 const shares = (i: number) => i % 4 === 1;
 
-/** Vocabularies, shards and settings that sampling is held to: what the processors leave, tokens and log-probs. */
+/** Cases of sampling: vocabularies, shards and settings, for the distribution, tokens and log-probs. */
 export const sampleCases: KernelCase[] = [
   ...SETTINGS.map((setting): KernelCase => {
     const { rows, shards, scale, step = 0, shift = 0, ...given } = setting;
@@ -134,7 +134,7 @@ function logitsOf(check: CaseRun, { rows, shards, scale, step = 0, shift = 0 }: 
   return { logits, whole };
 }
 
-/** The reference at the first position where it hangs on no rounding: the number drawn is no neighbour of a border. */
+/** The reference at the first position whose draw does not depend on rounding: the number is not close to a border. */
 function drawn(logits: Float64Array, settings: SampleSettings, seen: readonly number[], seed: number) {
   const { probabilities, logps, token } = sampleReference(logits, settings, seen, 0);
   const sums: number[] = [];
@@ -145,7 +145,7 @@ function drawn(logits: Float64Array, settings: SampleSettings, seen: readonly nu
     const uniform = uniform01(seed, position);
     const at = sums.findIndex((s, i) => probabilities[i] > 0 && s > uniform);
     const margin = Math.min(uniform - (sums[at - 1] ?? 0), sums[at] - uniform);
-    // the first and last tokens that are kept have no other to be mistaken for
+    // the first and last kept tokens have a neighbour on one side only
     if (margin > 4e-6 || probabilities[at] > 1 - 1e-4) return { probabilities, logps, token: at, position };
   }
 }

@@ -11,24 +11,27 @@ import type { Recorder } from "../../gpu/recorder.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import { sameShape, threadGrid, WORKGROUP } from "../grid.ts";
 
-/** Ids and places are kept as f32, which holds whole numbers up to here. */
+/** Ids and positions are stored as f32, which is exact for integers up to this. */
 const MOST_IDS = 2 ** 24;
-/** Bytes that the scores of rows sampled together may take. */
+/** Limit for the scores of rows sampled together, in bytes. */
 const SCORES_BYTES = 64 << 20;
 
-/** What decides between tokens, by transformers' names. */
+/** Sampling settings, by transformers' names. */
 export interface SampleSettings {
   /** > 0; logits are divided by it */
   temperature: number;
-  /** tokens kept, with all that are equal to the last of them; 0 or the size of the vocabulary = off */
+  /** number of tokens kept, plus ties with the last; 0 or the size of the vocabulary = off */
   top_k: number;
-  /** the fewest likeliest tokens whose probabilities reach it are kept; 1 = off */
+  /** keeps the smallest set of most likely tokens whose probabilities reach this; 1 = off */
   top_p: number;
-  /** tokens less likely than this part of the likeliest are dropped; 0 = off */
+  /** drops tokens less likely than this share of the most likely token's probability; 0 = off */
   min_p: number;
-  /** > 0; divides positive and multiplies negative logits of tokens that were seen; 1 = off */
+  /** > 0; divides positive and multiplies negative logits of seen tokens; 1 = off */
   repetition_penalty: number;
-  /** the likeliest token after the penalty, the lowest id of equals; all but the penalty is then left out, as in `do_sample=False` */
+  /**
+   * take the most likely token after the penalty (the lowest id of equals); other settings have no effect, as in
+   * `do_sample=False`
+   */
   greedy?: boolean;
 }
 
@@ -36,20 +39,23 @@ export interface SampleSettings {
 interface LogitsShard {
   /** f32 `[rows, n]` */
   tensor: Tensor;
-  /** the shard's first id of the whole vocabulary */
+  /** the shard's first id in the whole vocabulary */
   start: number;
 }
 
 interface SampleOptions extends SampleSettings {
   /** number of tokens */
   vocab: number;
-  /** u32 `[rows]`: what tells a sequence's draws from others' */
+  /** u32 `[rows]`: separates the draws of different sequences */
   seeds: Tensor;
-  /** u32 `[rows]`: what tells a draw from others of its sequence */
+  /** u32 `[rows]`: separates the draws of one sequence */
   positions: Tensor;
-  /** u32 `[rows, seenWords(vocab)]`, a bit for each token of prompt and completion so far; needed where a penalty is on */
+  /**
+   * u32 `[rows, seenWords(vocab)]`, a bit for each token of prompt and completion so far; required with a repetition
+   * penalty
+   */
   seen?: Tensor;
-  /** also gives the distribution drawn from, f32 `[rows, vocab]`: for checks */
+  /** also return the distribution, f32 `[rows, vocab]`, for checks */
   probabilities?: boolean;
 }
 
@@ -58,30 +64,30 @@ interface SampleResult {
   tokens: Tensor;
   /**
    * log-prob of each token under `log_softmax(logits / temperature)` over the whole vocabulary, nats, f32 `[rows]`:
-   * before penalty, top-k, top-p and min-p, which is what a GRPO trainer compares its own with; where greedy, temperature 1
+   * before penalty, top-k, top-p and min-p, for comparison with a GRPO trainer's own; temperature 1 if greedy
    */
   logp: Tensor;
-  /** f32 `[rows, vocab]`, where asked for */
+  /** f32 `[rows, vocab]`, if requested */
   probabilities?: Tensor;
 }
 
-/** u32 words that a row of `seen` takes. */
+/** u32 words per row of `seen`. */
 export function seenWords(vocab: number): number {
   return Math.ceil(vocab / 32);
 }
 
 /**
- * Draws a token for each row of logits: repetition penalty, temperature, top-k, top-p and min-p in transformers' order and
- * meaning, then the inverse of the cumulative distribution in order of the vocabulary at `uniform01(seed, position)`.
+ * Draws a token for each row of logits: repetition penalty, temperature, top-k, top-p and min-p as in transformers,
+ * then the inverse of the cumulative distribution, in vocabulary order, at `uniform01(seed, position)`.
  *
- * A draw depends on the row's logits, its seed and its position, not on the row's place or on how many there are. Of
- * equal logits at the border of top-p the later in the vocabulary stay, as a stable ascending sort leaves them. A row
- * with a NaN gives some token of the vocabulary and a log-prob that is NaN. Records a dispatch a shard and one or two
- * more (again for each part of the rows whose scores pass 64 MiB), and submits nothing.
+ * A draw depends on the row's logits, seed and position, not on its index or the number of rows. Of equal logits at the
+ * top-p threshold, the higher ids stay, as after a stable ascending sort. A row with a NaN returns some token of the
+ * vocabulary and a NaN log-prob. Records one dispatch per shard and one or two more (repeated for each group of rows
+ * whose scores exceed 64 MiB), and submits nothing.
  *
- * @param logits shards of the vocabulary in order, which together hold all of it
+ * @param logits all shards of the vocabulary, in order
  * @throws {RecipeError} a setting outside its range
- * @throws {ShapeError} shards that do not make up the vocabulary, lengths that differ, a penalty without `seen`
+ * @throws {ShapeError} shards that do not cover the vocabulary, lengths that differ, a penalty without `seen`
  * @see shaders/sample/sample.wgsl.ts, shaders/sample/sample-pick.wgsl.ts, shaders/lib/random.ts, sampleReference
  */
 export function sample(record: Recorder, logits: readonly LogitsShard[], options: SampleOptions): SampleResult {
@@ -99,7 +105,9 @@ export function sample(record: Recorder, logits: readonly LogitsShard[], options
   const tilesOf = (shard: LogitsShard) => Math.ceil(shard.tensor.shape[1] / tile);
   const tiles = logits.reduce((sum, shard) => sum + tilesOf(shard), 0);
   if (tiles * tile > MOST_IDS) {
-    throw new ShapeError(`Cannot sample from ${vocab} tokens: at most ${MOST_IDS}, whole tiles of ${tile} a shard`);
+    throw new ShapeError(
+      `Cannot sample from ${vocab} tokens: at most ${MOST_IDS} are supported, in shards of whole tiles of ${tile}`,
+    );
   }
   const { maxStorageBufferBindingSize, maxComputeWorkgroupsPerDimension } = record.gpu.limits;
   const fits = Math.floor(Math.min(SCORES_BYTES, maxStorageBufferBindingSize) / (4 * tiles * tile));
@@ -159,7 +167,7 @@ export function sample(record: Recorder, logits: readonly LogitsShard[], options
 /**
  * Marks each row's token as seen. Records one dispatch and submits nothing.
  *
- * @param seen u32 `[rows, words]`, a bit a token, the lowest first; updated. A token past its end is left out
+ * @param seen u32 `[rows, words]`, one bit per token, lowest bit first; updated. Tokens beyond its end are ignored
  * @param tokens u32 `[rows]`
  */
 export function markSeen(record: Recorder, seen: Tensor, tokens: Tensor): void {
@@ -168,7 +176,10 @@ export function markSeen(record: Recorder, seen: Tensor, tokens: Tensor): void {
   record.dispatch(markShader, { workgroup: WORKGROUP }, { tokens, seen }, { rows, words }, threadGrid(rows));
 }
 
-/** Scores of a tile, threads a tile and threads a row: a small vocabulary wastes few threads, and few barriers. */
+/**
+ * Scores per tile, threads per tile and threads per row: chosen so that a small vocabulary wastes few threads and
+ * barriers.
+ */
 function layoutOf(vocab: number): { tile: number; threads: number; workgroup: number } {
   if (vocab > 4096) return { tile: 1024, threads: 32, workgroup: 64 };
   if (vocab > 512) return { tile: 128, threads: 32, workgroup: 32 };
@@ -180,22 +191,22 @@ function checkShards(logits: readonly LogitsShard[], rows: number, vocab: number
   for (const { tensor, start } of logits) {
     sameShape("sample", tensor, [rows, tensor.shape[1]]);
     if (start !== end)
-      throw new ShapeError(`Cannot sample: a shard of logits starts at ${start}, must start at ${end}`);
+      throw new ShapeError(`Cannot sample: a shard of logits starts at ${start}; it must start at ${end}`);
     end += tensor.shape[1];
   }
   if (end !== vocab || vocab < 1) {
-    throw new ShapeError(`Cannot sample from ${vocab} tokens: the shards of logits hold ${end}`);
+    throw new ShapeError(`Cannot sample from ${vocab} tokens: the shards of logits have ${end}`);
   }
 }
 
-/** @throws {RecipeError} `top_p must lie between 0 and 1, got 1.5` */
+/** @throws {RecipeError} `top_p must be between 0 and 1, got 1.5` */
 function checkSettings(settings: SampleSettings): void {
   const { temperature, top_k, top_p, min_p, repetition_penalty, greedy } = settings;
   const positive = (name: string, value: number) => {
     if (!(value > 0 && Number.isFinite(value))) throw new RecipeError(`${name} must be a number above 0, got ${value}`);
   };
   const share = (name: string, value: number) => {
-    if (!(value >= 0 && value <= 1)) throw new RecipeError(`${name} must lie between 0 and 1, got ${value}`);
+    if (!(value >= 0 && value <= 1)) throw new RecipeError(`${name} must be between 0 and 1, got ${value}`);
   };
   positive("repetition_penalty", repetition_penalty);
   if (greedy) return;
@@ -205,9 +216,9 @@ function checkSettings(settings: SampleSettings): void {
   share("min_p", min_p);
 }
 
-/** What `sampleReference` says of one row. */
+/** The results of `sampleReference` for one row. */
 interface SampleReference {
-  /** `[vocab]`: what the processors leave; where greedy, 1 for one token */
+  /** `[vocab]`: the distribution after all processors; if greedy, 1 for one token */
   probabilities: Float64Array;
   /** the token that `uniform` draws */
   token: number;

@@ -9,11 +9,13 @@ import type { Transformer } from "../transformer.ts";
 import { type LoraConfig, loraName, lora as plainLora } from "./lora.ts";
 import type { Target } from "./targets.ts";
 
-/** LoRA matrices on the GPU, for a model that was loaded without any. Several may wait beside the base at a time. */
+/**
+ * LoRA matrices on the GPU, for a model that was loaded without an adapter. Several adapters can be in memory at once.
+ */
 export interface LoadedAdapter {
   readonly model: Transformer;
   readonly lora: LoraConfig;
-  /** what goes on each of the model's linears, in order */
+  /** the pair of matrices for each of the model's linears, in order; null: no adapter there */
   readonly pairs: readonly (Lora | null)[];
   readonly tensors: readonly Tensor[];
 }
@@ -33,14 +35,14 @@ function linearsOf({ config, weights }: Transformer): { linear: Linear; modules:
   );
 }
 
-/** Where matrices of so many elements begin in one buffer, and its end: multiples of 4, for loads of four. */
+/** Offsets of matrices of these sizes in one buffer, then its length: multiples of 4, for vec4 loads. */
 function startsOf(sizes: readonly number[]): number[] {
   const starts = [0];
   for (const [i, size] of sizes.entries()) starts.push(Math.ceil((starts[i] + size) / 4) * 4);
   return starts;
 }
 
-/** A lora_B of more columns, so that pairs of other ranks and factors share a kernel: what is added is 0. */
+/** lora_B padded with zero columns, so that pairs of different ranks and factors share one kernel. */
 function widened(b: Float32Array, { out, r }: Target, rank: number, factor: number): Float32Array {
   if (r === rank && factor === 1) return b;
   const wide = new Float32Array(out * rank);
@@ -49,10 +51,10 @@ function widened(b: Float32Array, { out, r }: Target, rank: number, factor: numb
 }
 
 /**
- * Puts the matrices of a PEFT folder on the GPU. The model answers as before until `setAdapter`.
+ * Loads the matrices of a PEFT folder onto the GPU. The model's output does not change until `setAdapter`.
  *
  * @throws {FormatError} an adapter for another base, or one that holds NaN or infinity
- * @throws {UnsupportedError} one that is more than plain LoRA
+ * @throws {UnsupportedError} an adapter that is not plain LoRA
  */
 export async function loadAdapter(model: Transformer, folder: Folder): Promise<LoadedAdapter> {
   const { gpu, config } = model;
@@ -67,7 +69,9 @@ export async function loadAdapter(model: Transformer, folder: Folder): Promise<L
     const data = change(await adapter.read(name));
     const bad = findNonFinite(bytesOf(data), "F32");
     if (bad >= 0) {
-      throw new FormatError(`Cannot use adapter ${folder.path}: ${name} holds a value that is not finite, at ${bad}`);
+      throw new FormatError(
+        `Cannot use adapter ${folder.path}: ${name} holds a value that is not finite, at element ${bad}`,
+      );
     }
     gpu.write(tensor, data, 4 * at);
   };
@@ -91,7 +95,7 @@ export async function loadAdapter(model: Transformer, folder: Folder): Promise<L
       const i = tuned.findIndex(({ path }) => path === modules[part].path);
       return i < 0 ? null : { aAt: aAt[i], bAt: bAt[i], index: 0 };
     });
-    return { a, b, r, scale, dropout: 0, parts }; // nothing is dropped: it only runs
+    return { a, b, r, scale, dropout: 0, parts }; // no dropout: inference only
   };
   const pairs: (Lora | null)[] = [];
   try {
@@ -104,23 +108,25 @@ export async function loadAdapter(model: Transformer, folder: Folder): Promise<L
 }
 
 /**
- * Puts an adapter on a model, swaps it for another, or with null takes it off; the base stays where it is. Takes effect
- * with what is recorded next.
+ * Sets the adapter of a model; null removes it. The base weights stay on the GPU. The change applies to commands
+ * recorded from now on.
  *
  * @throws {ShapeError} an adapter that was loaded for another model
- * @throws {UnsupportedError} a model that is trained: its own parameters are what it runs with
+ * @throws {UnsupportedError} a model that is loaded for training: it runs with its own trainable parameters
  */
 export function setAdapter(model: Transformer, adapter: LoadedAdapter | null): void {
-  if (model.store) throw new UnsupportedError("Cannot swap the adapter of a model that is loaded to be trained");
+  if (model.store) throw new UnsupportedError("Cannot swap the adapter of a model that is loaded for training");
   if (adapter && adapter.model !== model) {
-    throw new ShapeError("Cannot put an adapter on a model that it was not loaded for: load it again for this one");
+    throw new ShapeError(
+      "Cannot set this adapter: it was loaded for another model; load the adapter again for this model",
+    );
   }
   linearsOf(model).forEach(({ linear }, i) => {
     linear.lora = adapter?.pairs[i] ?? null;
   });
 }
 
-/** Frees an adapter's memory once the GPU is done with it; it must no longer be on. */
+/** Frees an adapter's memory once the GPU has finished with it. The adapter must no longer be set on the model. */
 export async function dropAdapter({ model, tensors }: LoadedAdapter): Promise<void> {
   await model.gpu.settle();
   model.gpu.drop(...tensors);

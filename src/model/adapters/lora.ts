@@ -23,7 +23,7 @@ export const lora: AdapterKind<LoraConfig> = {
       { name: loraName(target, "lora_B"), shape: [out, r], decay: true, part: "loraB" },
     ];
   },
-  // A ~ U(±1/√in), B = 0, as PEFT starts them
+  // A ~ U(±1/√in), B = 0, as in PEFT
   initial({ name, shape }, random) {
     const values = new Float32Array(shape[0] * shape[1]);
     if (!name.includes(".lora_A.")) return values;
@@ -39,7 +39,7 @@ export const lora: AdapterKind<LoraConfig> = {
     return (weight, row) => {
       for (let at = 0; at < weight.length; at += inner) {
         const i = row + at / inner;
-        delta.fill(0); // the product is summed by itself, so that W is rounded once
+        delta.fill(0); // sum the product on its own, so that W is rounded once
         for (let k = 0; k < r; k++) {
           const factor = scale * b[i * r + k];
           if (factor === 0) continue;

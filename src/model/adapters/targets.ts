@@ -4,7 +4,7 @@ import { show } from "../../text/show.ts";
 import type { ModelConfig } from "../architectures/architecture.ts";
 import { type Module, moduleNames, modulesOf } from "../architectures/tensors.ts";
 
-/** Which linear layers an adapter is on, and with which ranks: fields of PEFT's `LoraConfig`. */
+/** The linear layers that an adapter changes, and their ranks: fields of PEFT's `LoraConfig`. */
 export type TargetFields = Pick<
   AdapterConfig,
   | "r"
@@ -26,33 +26,37 @@ export interface Target extends Module {
 }
 
 const MOST_PATTERN = 2000;
-/** A repeat within a group that is itself repeated: `(a+)+`. */
+/** A quantifier inside a group that is itself quantified: `(a+)+`. */
 const REPEATED_REPEATS = /\((?:[^()\\]|\\.)*[*+}](?:[^()\\]|\\.)*\)[*+{]/;
 
-/** A pattern of PEFT's, which are Python's, over a whole text. @throws {UnsupportedError} one that JavaScript cannot read */
+/**
+ * Compiles a Python pattern of PEFT's that must match a whole text.
+ *
+ * @throws {UnsupportedError} invalid in JavaScript
+ */
 function pattern(text: string, field: string): RegExp {
   if (text.length > MOST_PATTERN || REPEATED_REPEATS.test(text)) {
     throw new UnsupportedError(
-      `Cannot use ${field} ${show(text)}: repeats within a repeated group could take for ever, and so could more than ${MOST_PATTERN} characters`,
+      `Cannot use ${field} ${show(text)}: patterns with nested quantifiers, or of more than ${MOST_PATTERN} characters, could run forever`,
     );
   }
   try {
-    // named groups are the one difference that such patterns show
+    // named groups are the only difference in syntax here
     return new RegExp(`^(?:${text.replaceAll("(?P<", "(?<")})$`);
   } catch (error) {
     throw new UnsupportedError(
-      `Cannot use ${field} ${show(text)}: it is no regular expression (${(error as Error).message})`,
+      `Cannot use ${field} ${show(text)}: it is not a valid regular expression (${(error as Error).message})`,
     );
   }
 }
 
-/** Whether names or a pattern mean a path: `q_proj` and `self_attn.q_proj` mean all paths that end so. */
+/** Whether names or a pattern match a path: `q_proj` and `self_attn.q_proj` match all paths that end with them. */
 function means(wanted: readonly string[] | string, path: string, field: string): boolean {
   if (typeof wanted === "string") return pattern(wanted, field).test(path);
   return wanted.some((name) => path === name || path.endsWith(`.${name}`));
 }
 
-/** The layer's number where `layers_to_transform` looks for it: the first in the path. */
+/** The layer number that `layers_to_transform` refers to: the first number in the path. */
 function layerIn(path: string, names: readonly string[] | null): number | null {
   const tried = names && names.length > 0 ? names.map((name) => `(?:.*?\\.)?${name}`) : [".*?\\.[^.]*"];
   for (const text of tried) {
@@ -62,14 +66,14 @@ function layerIn(path: string, names: readonly string[] | null): number | null {
   return null;
 }
 
-/** The value of the first key that means a path. */
+/** The value of the first key that matches a path. */
 function byPattern(patterns: Readonly<Record<string, number>> | undefined, path: string, field: string): number | null {
   const key = Object.keys(patterns ?? {}).find((key) => pattern(`(?:.*\\.)?(?:${key})`, field).test(path));
   return key === undefined ? null : patterns![key];
 }
 
 /**
- * The linear layers of a model that an adapter is on, with the rank and factor of each, as PEFT finds them.
+ * The linear layers of a model that an adapter changes, with the rank and factor of each, chosen as in PEFT.
  *
  * @see peft/tuners/tuners_utils.py, check_target_module_exists; peft/utils/other.py, get_pattern_key
  */
@@ -80,7 +84,7 @@ export function targetsOf(config: ModelConfig, fields: TargetFields): Target[] {
     const { path } = module;
     if (exclude_modules && exclude_modules.length > 0 && means(exclude_modules, path, "exclude_modules")) return [];
     if (!all && !means(wanted, path, "target_modules")) return [];
-    // PEFT asks for the layer only where names are listed, and not where a whole path is
+    // PEFT checks the layer only for lists of names, and not for names that are whole paths
     if (layers && layers.length > 0 && Array.isArray(wanted) && !wanted.includes(path)) {
       const layer = layerIn(path, fields.layers_pattern ?? null);
       if (layer === null || !layers.includes(layer)) return [];
@@ -92,15 +96,15 @@ export function targetsOf(config: ModelConfig, fields: TargetFields): Target[] {
 }
 
 /**
- * `lora_target_modules` of a recipe as an adapter keeps them: `all-linear` as the model's own names, in their order; paths
- * and patterns as they are.
+ * `lora_target_modules` of a recipe, as adapter_config.json stores it: `all-linear` becomes the model's own names, in
+ * their order; paths and patterns stay as they are.
  *
- * @throws {UnsupportedError} a name that the model has no linear layer of
+ * @throws {UnsupportedError} a name that matches no linear layer of the model
  */
 export function targetModules(config: ModelConfig, modules: readonly string[] | string): readonly string[] | string {
   const known = moduleNames(config);
   const names = typeof modules === "string" ? [modules] : modules;
-  if (names.length === 0) throw new UnsupportedError("Cannot put LoRA on no module: lora_target_modules is empty");
+  if (names.length === 0) throw new UnsupportedError("Cannot apply LoRA: lora_target_modules is empty");
   if (names.includes("all-linear")) return known;
   const paths = modulesOf(config).map(({ path }) => path);
   const other = names.find((name) => !paths.some((path) => means([name], path, "lora_target_modules")));
@@ -111,6 +115,6 @@ export function targetModules(config: ModelConfig, modules: readonly string[] | 
   const whole = names.length === 1 && /[*+?()[\]|\\^$]/.test(other);
   if (whole && paths.some((path) => means(other, path, "lora_target_modules"))) return other;
   throw new UnsupportedError(
-    `Cannot put LoRA on ${show(other)}: lora_target_modules may be "all-linear" or a list of ${known.join(", ")}, of ends of their paths, or one regular expression over whole paths such as ${paths[0]}`,
+    `Cannot apply LoRA to ${show(other)}: lora_target_modules must be "all-linear", a list of names (${known.join(", ")}) or path endings, or one regular expression that matches whole paths such as ${paths[0]}`,
   );
 }

@@ -1,7 +1,7 @@
 import type { GgufValue } from "../../io/gguf/gguf.ts";
 import type { AttentionHeads } from "../../kernels/attention/attention.ts";
 
-/** What Qwench needs of a checkpoint's config.json, under its names there. */
+/** The fields of a checkpoint's config.json that Qwench needs, under the same names. */
 export interface ModelConfig {
   /** names the architecture */
   model_type: string;
@@ -10,7 +10,7 @@ export interface ModelConfig {
   num_hidden_layers: number;
   num_attention_heads: number;
   num_key_value_heads: number;
-  /** elements of a head; hidden_size / num_attention_heads where the file has none */
+  /** elements of a head; default: hidden_size / num_attention_heads */
   head_dim: number;
   vocab_size: number;
   max_position_embeddings: number;
@@ -18,7 +18,7 @@ export interface ModelConfig {
   rope_theta: number;
   rope_scaling: YarnScaling | null;
   tie_word_embeddings: boolean;
-  /** whether the attention projections have biases, where the architecture leaves that open */
+  /** whether the attention projections have biases, if the architecture leaves this open */
   attention_bias: boolean;
 }
 
@@ -36,7 +36,7 @@ export interface YarnScaling {
 export interface Projection {
   /** what PEFT's `target_modules` calls it */
   name: string;
-  /** its place in a checkpoint, below the layer's prefix: `self_attn.q_proj` */
+  /** its name in a checkpoint, after the layer's prefix: `self_attn.q_proj` */
   module: string;
   out: number;
   inner: number;
@@ -49,7 +49,7 @@ export interface NormSpec {
   size: number;
 }
 
-/** What every kind of residual branch has: `x + post(body(pre(x)))`. */
+/** Fields of every kind of residual branch: `x + post(body(pre(x)))`. */
 interface BranchSpec {
   /** norm of the body's input; null: none */
   pre: NormSpec | null;
@@ -63,7 +63,7 @@ export interface AttentionSpec extends BranchSpec {
   heads: AttentionHeads;
   /** norms of each query and key head before they are rotated */
   norms: { q: NormSpec; k: NormSpec } | null;
-  /** linear layers by the input that they read; those of a group are computed together */
+  /** linear layers grouped by the input that they read; each group is computed together */
   groups: { qkv: readonly Projection[]; o: readonly Projection[] };
 }
 
@@ -77,43 +77,43 @@ export type SublayerSpec = AttentionSpec | SwigluSpec;
 
 /** A decoder block: residual branches, one after the other. */
 export interface LayerSpec {
-  /** of all its tensors: `model.layers.3` */
+  /** prefix of all its tensors: `model.layers.3` */
   prefix: string;
   sublayers: readonly SublayerSpec[];
 }
 
-/** A field of config.json that may stand there only with a value that changes nothing. */
+/** A field of config.json that is allowed only with values that change nothing. */
 export interface ConfigRule {
   field: string;
   allowed(value: unknown, json: Readonly<Record<string, unknown>>): boolean;
-  /** to follow "it must be" */
+  /** completes "it must be …" in an error */
   rule: string;
 }
 
-/** How llama.cpp names the architecture and what is its own. */
+/** llama.cpp's name of the architecture, and its metadata. */
 export interface GgufSpec {
   architecture: string;
   /** names of a layer's modules: `self_attn.q_proj` → `attn_q` */
   names: Readonly<Record<string, string>>;
-  /** metadata beside what every architecture has, without the architecture's prefix */
+  /** metadata beyond the fields of every architecture, without the architecture's prefix */
   metadata(config: ModelConfig, json: Record<string, unknown>): [string, GgufValue][];
 }
 
 /**
  * An architecture as data. Building, loading, training, generating, merging, saving, GGUF, forecasts, tuning and random
- * checkpoints read it; none of them knows a model by its name.
+ * checkpoints read it; none of them depends on the name of a model.
  */
 export interface Architecture {
-  /** of config.json */
+  /** as in config.json */
   model_type: string;
-  /** class of transformers that loads it */
+  /** transformers' class for it */
   transformers: string;
-  /** checkpoints that it is for, in a few words */
+  /** the checkpoints that it covers, in a few words */
   about: string;
   rules: readonly ConfigRule[];
-  /** of a config.json that does not say; null: hidden_size / num_attention_heads */
+  /** head_dim if config.json has none; null: hidden_size / num_attention_heads */
   head_dim: number | null;
   layer(config: ModelConfig, index: number): LayerSpec;
-  /** null: llama.cpp has no such architecture */
+  /** null: llama.cpp does not implement the architecture */
   gguf: GgufSpec | null;
 }

@@ -10,7 +10,7 @@ import type {
 
 // What Qwen2 and Qwen3 have in common, and most decoders since Llama: pre-norm blocks of attention and a SwiGLU MLP.
 
-/** Where decoders of this family differ. */
+/** The differences between decoders of this family. */
 interface DecoderTraits {
   /** biases of q, k and v, and of o */
   biases: { qkv: boolean; o: boolean };
@@ -69,13 +69,13 @@ export function swigluBranch(
   };
 }
 
-/** bitsandbytes' 4-bit weights; what their files lack, or have in another form, shows when they are read. */
+/** bitsandbytes' 4-bit weights; files that lack tensors, or store them differently, fail when they are read. */
 function isNf4(value: unknown): boolean {
   const { quant_method, load_in_4bit, bnb_4bit_quant_type } = value as Record<string, unknown>;
   return quant_method === "bitsandbytes" && load_in_4bit === true && bnb_4bit_quant_type === "nf4";
 }
 
-/** Whether no layer has a window that a sequence could pass. @see transformers' Qwen2Config.__post_init__ */
+/** Whether every layer's attention window covers the longest sequence. @see transformers' Qwen2Config.__post_init__ */
 function slidesNowhere(value: unknown, json: Readonly<Record<string, unknown>>): boolean {
   if (value === false) return true;
   const { sliding_window: window = 4096, max_window_layers = 28, num_hidden_layers, max_position_embeddings } = json;
@@ -87,12 +87,16 @@ function slidesNowhere(value: unknown, json: Readonly<Record<string, unknown>>):
 /** Fields that Qwen2's and Qwen3's config.json may hold. */
 export const DECODER_RULES: readonly ConfigRule[] = [
   { field: "hidden_act", allowed: (v) => v === "silu", rule: '"silu"' },
-  { field: "use_sliding_window", allowed: slidesNowhere, rule: "false, or with a window that no row can pass" },
+  {
+    field: "use_sliding_window",
+    allowed: slidesNowhere,
+    rule: "false, unless the window covers max_position_embeddings",
+  },
   { field: "attention_dropout", allowed: (v) => v === 0, rule: "0" },
   {
     field: "quantization_config",
     allowed: isNf4,
-    rule: 'absent, or bitsandbytes\' with load_in_4bit and bnb_4bit_quant_type "nf4"',
+    rule: 'absent, or bitsandbytes with load_in_4bit and bnb_4bit_quant_type "nf4"',
   },
   { field: "num_experts", allowed: (v) => v === 0, rule: "absent: mixture-of-experts models are not implemented" },
   {

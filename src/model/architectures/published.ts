@@ -1,4 +1,4 @@
-/** A checkpoint's config.json, as far as shapes go. */
+/** The fields of a checkpoint's config.json that decide shapes. */
 export type PublishedShape = Readonly<Record<string, unknown>>;
 
 const qwen2 = (hidden: number, intermediate: number, layers: number, heads: number): PublishedShape => ({
@@ -28,8 +28,8 @@ const SHAPES: Readonly<Record<string, PublishedShape>> = {
 };
 
 /**
- * The shape of a published model by its hub id, which is that of its base, Coder and Instruct checkpoints alike: a run can
- * be forecast before anything is downloaded. Null where it is not known.
+ * The shape of a published model, by its hub id: a run can be forecast before anything is downloaded. Base, Coder and
+ * Instruct checkpoints of one size have the same shape. Null if the id is unknown.
  */
 export function publishedShape(id: string): PublishedShape | null {
   const name = id

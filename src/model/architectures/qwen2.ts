@@ -12,12 +12,12 @@ export const qwen2: Architecture = {
   gguf: {
     architecture: "qwen2",
     names: DECODER_GGUF_NAMES,
-    // llama.cpp must be told where it is not hidden / heads
+    // llama.cpp needs it unless it is hidden / heads
     metadata: ({ head_dim }, json) => (typeof json.head_dim === "number" ? headSize(head_dim) : []),
   },
 };
 
-/** What llama.cpp calls the size of a head. */
+/** llama.cpp's fields for the size of a head. */
 export function headSize(head_dim: number): [string, { type: "u32"; value: number }][] {
   return ["attention.key_length", "attention.value_length"].map((key) => [key, { type: "u32", value: head_dim }]);
 }

@@ -4,15 +4,15 @@ import type { Architecture } from "./architecture.ts";
 import { qwen2 } from "./qwen2.ts";
 import { qwen3 } from "./qwen3.ts";
 
-/** Every architecture by its `model_type`. A new one is a description and a line here. */
+/** Every architecture by its `model_type`. A new architecture needs a description and a line here. */
 const ARCHITECTURES = new Map<string, Architecture>([qwen2, qwen3].map((each) => [each.model_type, each]));
 
-/** Makes a further architecture known: of a program, or of a test. */
+/** Registers a further architecture, from a program or a test. */
 export function addArchitecture(architecture: Architecture): void {
   ARCHITECTURES.set(architecture.model_type, architecture);
 }
 
-/** @throws {UnsupportedError} a model_type that is not implemented, with those that are */
+/** @throws {UnsupportedError} a model_type that is not implemented; the message lists the implemented ones */
 export function architectureOf({ model_type }: { model_type: string }, file = "the model"): Architecture {
   const found = ARCHITECTURES.get(model_type);
   if (found) return found;

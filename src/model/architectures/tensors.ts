@@ -10,16 +10,16 @@ export const HEAD = "lm_head.weight";
 export interface TensorSpec {
   name: string;
   shape: readonly number[];
-  /** what it is: `weight` and `bias` are a linear layer's */
+  /** the tensor's role: `weight` and `bias` belong to a linear layer */
   role: "embedding" | "head" | "norm" | "weight" | "bias";
 }
 
 /** A linear layer of a model, in one of its layers. */
 export interface Module extends Projection {
   layer: number;
-  /** whole, as a checkpoint has it, without `.weight`: `model.layers.3.self_attn.q_proj` */
+  /** full name in a checkpoint, without `.weight`: `model.layers.3.self_attn.q_proj` */
   path: string;
-  /** its number among all linear layers of the model */
+  /** its index among all linear layers of the model */
   index: number;
 }
 
@@ -87,30 +87,32 @@ export function modulesOf(config: ModelConfig): readonly Module[] {
   return inventoryOf(config).modules;
 }
 
-/** The shapes that a model's products have, each once. */
+/** The distinct shapes of a model's matrix products. */
 export function weightShapes(config: ModelConfig): WeightShapes {
   const shapes = new Map(modulesOf(config).map(({ out, inner }) => [`${out} ${inner}`, [out, inner] as const]));
   return { projections: [...shapes.values()], head: [config.vocab_size, config.hidden_size] };
 }
 
-/** Whether a tensor of a checkpoint is a block's linear layer's matrix: what adapters go on and quantisation takes. */
+/** Whether a tensor is the matrix of a block's linear layer; adapters and quantisation apply to these only. */
 export function isProjection(config: ModelConfig, name: string): boolean {
   return tensorsOf(config).get(name)?.role === "weight";
 }
 
-/** Numbers of the whole model; the head counts where it is not tied. */
+/** Parameter count of the whole model, with the head unless it is tied. */
 export function parameterCount(config: ModelConfig): number {
   let sum = 0;
   for (const { shape } of tensorsOf(config).values()) sum += shape.reduce((product, extent) => product * extent, 1);
   return sum;
 }
 
-/** Names that `target_modules` may hold, in order. */
+/** Names that `target_modules` can contain, in order. */
 export function moduleNames(config: ModelConfig): string[] {
   return [...new Set(modulesOf(config).map(({ name }) => name))];
 }
 
-/** Bytes that the caches of one sequence of `length` tokens take: in all, and the largest of them, which one binding must hold. */
+/**
+ * Bytes of the caches for one sequence of `length` tokens: the sum, and the largest one, which must fit one binding.
+ */
 export function cacheBytes(config: ModelConfig, length: number): { total: number; largest: number } {
   let [total, largest] = [0, 0];
   for (const spec of layersOf(config).flatMap(({ sublayers }) => sublayers)) {

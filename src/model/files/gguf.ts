@@ -12,7 +12,7 @@ import { checkTensors } from "../build.ts";
 import { type ModelConfig, parseModelConfig } from "../config.ts";
 import { mergedTensors } from "./merge.ts";
 
-/** What the weights of a GGUF file are stored as. */
+/** The storage types for the weights of a GGUF file. */
 export const GGUF_QUANTIZATIONS = ["f16", "bf16", "q8_0", "q4_0"] as const;
 /** How a GGUF file stores weights. */
 export type GgufQuantization = (typeof GGUF_QUANTIZATIONS)[number];
@@ -24,7 +24,7 @@ const FILE_TYPES: Record<GgufQuantization, { id: number; type: GgmlType }> = {
   q8_0: { id: 7, type: "Q8_0" },
   q4_0: { id: 2, type: "Q4_0" },
 };
-/** ggml's version of its block formats. */
+/** Version of ggml's block formats. */
 const QUANTIZATION_VERSION = 2;
 
 const OTHER_NAMES: Readonly<Record<string, string>> = {
@@ -33,10 +33,11 @@ const OTHER_NAMES: Readonly<Record<string, string>> = {
   [HEAD]: "output.weight",
 };
 
-/** @throws {UnsupportedError} an architecture that llama.cpp does not have */
+/** @throws {UnsupportedError} an architecture that llama.cpp does not implement */
 function ggufOf(config: ModelConfig): GgufSpec {
   const { gguf, model_type } = architectureOf(config);
-  if (!gguf) throw new UnsupportedError(`Cannot write ${model_type} to GGUF: llama.cpp has no such architecture`);
+  if (!gguf)
+    throw new UnsupportedError(`Cannot write ${model_type} to GGUF: llama.cpp does not implement this architecture`);
   return gguf;
 }
 
@@ -52,7 +53,7 @@ export function ggufName(config: ModelConfig, name: string): string {
 }
 
 /**
- * Metadata of a model as llama.cpp's converter writes it, without the tokenizer's.
+ * Metadata of a model as llama.cpp's converter writes it, without the tokenizer's part.
  *
  * @param json config.json, from which `config` was parsed
  */
@@ -106,7 +107,7 @@ function yarnMetadata(
     f32("rope.scaling.factor", yarn.factor),
     u32("rope.scaling.original_context_length", yarn.original_max_position_embeddings),
   ];
-  // as the converter: what config.json has, and llama.cpp's own defaults are the same
+  // as in the converter: only the fields that config.json has; llama.cpp's defaults equal YaRN's
   for (const [name, key] of Object.entries({
     attention_factor: "yarn_attn_factor",
     beta_fast: "yarn_beta_fast",
@@ -118,8 +119,8 @@ function yarnMetadata(
 }
 
 /**
- * How a tensor is stored: what has one dimension in F32; rows that are no whole number of blocks in F16, as llama.cpp's
- * converter falls back. In q4_0 files the table that makes the logits is Q8_0: llama.cpp gives it more bits too.
+ * How a tensor is stored: tensors of one dimension in F32; rows that are not a whole number of blocks in F16, the
+ * fallback of llama.cpp's converter. In q4_0 files the output table is Q8_0: llama.cpp also gives it more bits.
  */
 function ggufType(name: string, shape: readonly number[], config: ModelConfig, of: GgufQuantization): GgmlType {
   const { type } = FILE_TYPES[of];
@@ -130,8 +131,8 @@ function ggufType(name: string, shape: readonly number[], config: ModelConfig, o
 }
 
 /**
- * The tensors of a model, with an adapter put into them, for {@link encodeGguf}: read, merged and quantised a piece at a
- * time. `output.weight` is absent where embeddings are tied.
+ * The tensors of a model with an adapter merged in, for {@link encodeGguf}: read, merged and quantised one piece at a
+ * time. `output.weight` is absent if the embeddings are tied.
  *
  * @throws as mergedTensors
  * @throws {UnsupportedError} a value that the format cannot hold
@@ -161,13 +162,13 @@ export async function ggufTensors(
   });
 }
 
-/** Dtypes under which a file's own words can be read as they are. */
+/** Types whose bytes can be read without conversion. */
 const PLAIN: Partial<Record<GgmlType, Dtype>> = { F32: "F32", F16: "F16", BF16: "BF16" };
 
 /**
- * A GGUF file as a checkpoint that `loadModel` takes: blocks are de-quantised while they are read.
+ * A GGUF file as a checkpoint that `loadModel` takes: blocks are dequantised on reading.
  *
- * @throws {FormatError} metadata or tensors that are missing, or of another shape than the metadata says
+ * @throws {FormatError} metadata or tensors are missing, or a tensor's shape differs from the metadata
  * @throws as openGguf
  */
 export async function openGgufCheckpoint(folder: Folder, file: string): Promise<Checkpoint> {
@@ -179,7 +180,7 @@ export async function openGgufCheckpoint(folder: Folder, file: string): Promise<
   let totalBytes = 0;
   for (const name of tensorsOf(config).keys()) {
     const entry = gguf.tensors.get(ggufName(config, name));
-    if (!entry) continue; // checkTensors says which
+    if (!entry) continue; // checkTensors names it
     const dtype = PLAIN[entry.type] ?? "F32";
     const bytes = entry.shape.reduce((product, extent) => product * extent, DTYPE_BYTES[dtype]);
     entries.set(name, entry);
@@ -198,7 +199,7 @@ export async function openGgufCheckpoint(folder: Folder, file: string): Promise<
   };
 }
 
-/** Bytes `[start, end)` of a tensor as if it were stored in plain words: f32 where it is quantised. */
+/** Bytes `[start, end)` of a tensor without block quantisation: a quantised tensor is read as f32. */
 async function readRange(gguf: GgufFile, entry: GgufEntry, start: number, end: number): Promise<Uint8Array> {
   const { block, bytes } = GGML_TYPES[entry.type];
   if (PLAIN[entry.type]) return gguf.source.read(entry.begin + start, entry.begin + end);
@@ -208,7 +209,7 @@ async function readRange(gguf: GgufFile, entry: GgufEntry, start: number, end: n
   return bytesOf(dequantize(stored, entry.type)).subarray(start - 4 * block * first, end - 4 * block * first);
 }
 
-/** config.json as a GGUF file's metadata tells it. */
+/** A config.json made from a GGUF file's metadata. */
 function configOf({ source, metadata, tensors }: GgufFile): Record<string, unknown> {
   const arch = metadata.get("general.architecture");
   const of = (key: string) => metadata.get(`${arch}.${key}`);
@@ -242,7 +243,7 @@ function configOf({ source, metadata, tensors }: GgufFile): Record<string, unkno
   };
 }
 
-/** Bytes that the tensors of a file will take. */
+/** Bytes of a file's tensors. */
 export function ggufDataBytes(tensors: readonly GgufTensor[]): number {
   return tensors.reduce((sum, { type, shape }) => sum + ggmlBytes(type, shape), 0);
 }

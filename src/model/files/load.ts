@@ -14,13 +14,15 @@ import { type ModelConfig, parseModelConfig } from "../config.ts";
 import type { WeightDType } from "../slots.ts";
 import type { Transformer } from "../transformer.ts";
 
-/** `dtype` of a recipe: as the file has it, or converted while loading. */
+/** `dtype` of a recipe: the file's own, or a conversion on loading. */
 export type LoadDType = "auto" | "float32" | "float16" | "bfloat16";
 
-/** How frozen linear layers are quantised while they are loaded. Embedding, head, norms and biases stay as `dtype` says. */
+/** How frozen linear layers are quantised on loading. Embedding, head, norms and biases keep `dtype`. */
 export interface Quantization {
   type: "nf4" | "int8";
-  /** quantise the scales of nf4 as well, as bitsandbytes does: other values, and no less memory here, where scales are f32 */
+  /**
+   * quantise the scales of nf4 too, as bitsandbytes does: changes the values but saves no memory here (scales are f32)
+   */
   double: boolean;
 }
 
@@ -29,7 +31,7 @@ export interface LoadOptions {
   quantization?: Quantization | null;
   trained?: Trained;
   signal?: AbortSignal;
-  /** bytes read so far and in all */
+  /** bytes read so far, and in total */
   onProgress?: (done: number, total: number) => void;
 }
 
@@ -42,12 +44,12 @@ const STORED: Record<string, WeightDType> = {
   bfloat16: "bf16",
 };
 
-/** Bytes of a tensor that are on the host at a time. */
+/** Bytes of a tensor that are in host memory at once. */
 const PIECE_BYTES = 16 << 20;
-/** Bytes queued before the queue is waited for, so that the driver's own staging stays small. */
+/** Bytes to queue before waiting for the queue, so that the driver's staging memory stays small. */
 const IN_FLIGHT_BYTES = 64 << 20;
 
-/** How a checkpoint's tensor will lie on this GPU. @throws {UnsupportedError} f16 asked for where the adapter lacks it */
+/** How a checkpoint's tensor is stored on this GPU. @throws {UnsupportedError} f16 without the feature shader-f16 */
 export function storedDType(gpu: Gpu, fileDType: string, dtype: LoadDType): WeightDType {
   if (dtype !== "auto") {
     if (dtype === "float16" && !gpu.features.f16) {
@@ -58,13 +60,13 @@ export function storedDType(gpu: Gpu, fileDType: string, dtype: LoadDType): Weig
     return STORED[dtype];
   }
   const stored = STORED[fileDType];
-  return stored === "f16" && !gpu.features.f16 ? "f32" : stored; // widened: exact, at twice the memory
+  return stored === "f16" && !gpu.features.f16 ? "f32" : stored; // f32 is exact, at twice the memory
 }
 
 /**
- * How each of a checkpoint's tensors will lie on this GPU while it is frozen.
+ * How each frozen tensor of a checkpoint is stored on this GPU.
  *
- * @throws {UnsupportedError} stored in 4 bits and wanted in 8, or f16 where the adapter lacks it
+ * @throws {UnsupportedError} load_in_8bit for a 4-bit checkpoint, or f16 without the feature shader-f16
  */
 export function weightDTypes(
   gpu: Gpu,
@@ -76,16 +78,16 @@ export function weightDTypes(
     const file = weights.get(name)!.dtype;
     if (file === "NF4") {
       if (quantization?.type !== "int8") return "nf4";
-      throw new UnsupportedError(`Cannot load ${folder.path} with load_in_8bit: ${name} lies there in 4 bits`);
+      throw new UnsupportedError(`Cannot load ${folder.path} with load_in_8bit: ${name} is stored in 4 bits there`);
     }
     return quantization && isProjection(config, name) ? quantization.type : storedDType(gpu, file, dtype);
   };
 }
 
 /**
- * Puts a checkpoint on the GPU, a piece of a tensor at a time.
+ * Loads a checkpoint onto the GPU, one piece of a tensor at a time.
  *
- * @throws {FormatError} a tensor that is missing, of another shape, or holds NaN or infinity
+ * @throws {FormatError} a tensor is missing, has another shape, or holds NaN or infinity
  */
 export async function loadModel(gpu: Gpu, checkpoint: Checkpoint, options: LoadOptions = {}): Promise<Transformer> {
   const { dtype = "auto", quantization = null, trained = "none", signal, onProgress } = options;
@@ -107,7 +109,7 @@ export async function loadModel(gpu: Gpu, checkpoint: Checkpoint, options: LoadO
       const { tensor, at } = shards[0];
       if (!isQuantized(tensor.dtype)) {
         throw new UnsupportedError(
-          `Cannot train all weights of ${where}: ${name} lies there in 4 bits; set use_peft: true`,
+          `Cannot train all weights of ${where}: ${name} is stored in 4 bits; set use_peft: true`,
         );
       }
       const codes = await checkpoint.read(name);
@@ -139,7 +141,7 @@ export async function loadModel(gpu: Gpu, checkpoint: Checkpoint, options: LoadO
           data instanceof Uint16Array ? findNonFinite(bytesOf(data), tensor.dtype === "f16" ? "F16" : "BF16") : -1;
         if (large >= 0)
           throw new UnsupportedError(
-            `Cannot load ${where} as ${dtype}: ${name} holds a value that ${tensor.dtype} cannot, at element ${first + at + large} of [${entry.shape}]`,
+            `Cannot load ${where} as ${dtype}: ${name} holds a value outside ${tensor.dtype}'s range, at element ${first + at + large} of [${entry.shape}]`,
           );
         const to = place + at;
         gpu.write(tensor, data, packed ? codeBytes(to, tensor.dtype) : to * (tensor.dtype === "f32" ? 4 : 2));
@@ -158,12 +160,12 @@ export async function loadModel(gpu: Gpu, checkpoint: Checkpoint, options: LoadO
   return model;
 }
 
-/** Byte at which the scales of the codes from element `at` on lie. */
+/** Byte offset of the scales for the codes from element `at` on. */
 function scalesAt({ shape, dtype }: Tensor, at: number): number {
   return codeBytes(sizeOf(shape), dtype) + (4 * at) / QUANT_BLOCK;
 }
 
-/** A tensor that is quantised a piece at a time; pieces but the last are whole blocks. */
+/** Quantises a tensor one piece at a time; every piece but the last is a whole number of blocks. */
 class Packed {
   private readonly dtype: "int8" | "nf4";
   private readonly blocks: Float32Array;
@@ -185,7 +187,7 @@ class Packed {
     return codes;
   }
 
-  /** What codes are multiplied by. */
+  /** The scales that codes are multiplied by. */
   scales(double: boolean): Float32Array {
     return double && this.dtype === "nf4" ? nestAbsmax(this.blocks).absmax : this.blocks;
   }
@@ -207,19 +209,19 @@ function convert(
   return to === "bf16" ? f32ToBf16(values) : f32ToF16(values);
 }
 
-/** An adapter that was read and checked against the model it is for. */
+/** An adapter that was read and checked against its model. */
 interface OpenedAdapter {
   adapter: Adapter;
   lora: LoraConfig;
-  /** what the user should know */
+  /** notes for the user */
   notes: string[];
 }
 
 /**
- * Opens an adapter's folder and checks it against the model it is for.
+ * Opens an adapter's folder and checks it against its model.
  *
- * As in PEFT, names of modules that the model does not have are passed over, and linear layers without matrices stay as
- * they are.
+ * As in PEFT, names of modules that the model does not have are ignored, and linear layers without matrices stay
+ * unchanged.
  *
  * @throws {FormatError} an adapter for another base
  */
@@ -235,8 +237,8 @@ export async function openAdapterFor(config: ModelConfig, folder: Folder): Promi
     const fits = found[name.includes("lora_A") ? 1 : 0] === shape[name.includes("lora_A") ? 1 : 0];
     throw new FormatError(
       fits
-        ? `Cannot use adapter ${folder.path}: ${name} is [${found}], its adapter_config.json makes it [${shape}]`
-        : `Cannot use adapter ${folder.path}: ${name} is [${found}], this base makes it [${shape}]: the adapter is for another base (${base})`,
+        ? `Cannot use adapter ${folder.path}: ${name} is [${found}]; its adapter_config.json requires [${shape}]`
+        : `Cannot use adapter ${folder.path}: ${name} is [${found}]; this base model requires [${shape}]. The adapter is for another base model (${base})`,
     );
   }
   const names = new Set(present.flatMap((target) => lora.parameters(target).map(({ name }) => name)));
@@ -245,8 +247,8 @@ export async function openAdapterFor(config: ModelConfig, folder: Folder): Promi
     const known = modulesOf(config).some(({ path }) => extra.startsWith(`base_model.model.${path}.`));
     throw new FormatError(
       known
-        ? `Cannot use adapter ${folder.path}: it holds ${extra}, which its target_modules do not name`
-        : `Cannot use adapter ${folder.path}: it holds ${extra}, which does not fit this base of ${config.num_hidden_layers} layers (the adapter's base is ${base})`,
+        ? `Cannot use adapter ${folder.path}: it holds ${extra}, which its target_modules do not include`
+        : `Cannot use adapter ${folder.path}: it holds ${extra}, which does not fit this base model of ${config.num_hidden_layers} layers (the adapter's base model is ${base})`,
     );
   }
   if (present.length === targets.length) return { adapter, lora: settings, notes: [] };
@@ -255,22 +257,22 @@ export async function openAdapterFor(config: ModelConfig, folder: Folder): Promi
   if (targets.every((target) => target.layer > deepest || present.includes(target))) {
     // a model of fewer layers and the same widths
     throw new FormatError(
-      `Cannot use adapter ${folder.path}: it lacks ${lora.parameters(missing)[0].name} and all layers after it, so it does not fit this base of ${config.num_hidden_layers} layers (the adapter's base is ${base}). If it is meant for the first ${deepest + 1} layers alone, say so in its adapter_config.json as layers_to_transform`,
+      `Cannot use adapter ${folder.path}: it lacks ${lora.parameters(missing)[0].name} and all layers after it, so it does not fit this base model of ${config.num_hidden_layers} layers (the adapter's base model is ${base}). If it is meant for the first ${deepest + 1} layers only, list them in layers_to_transform of its adapter_config.json`,
     );
   }
-  const note = `the adapter ${folder.path} has matrices for ${present.length} of the ${targets.length} linear layers that its target_modules name; the others, such as ${missing.path}, stay as the base has them`;
-  // whole paths say which they are
+  const note = `the adapter ${folder.path} has matrices for ${present.length} of the ${targets.length} linear layers that its target_modules include; the others, such as ${missing.path}, keep the base model's weights`;
+  // whole paths leave no doubt
   const plain = { exclude_modules: null, layers_to_transform: null, target_modules: present.map(({ path }) => path) };
   return { adapter, lora: { ...settings, ...plain }, notes: [note] };
 }
 
-/** Puts an adapter's matrices into the model's trainable parameters. */
+/** Copies an adapter's matrices into the model's trainable parameters. */
 export async function fillAdapter(gpu: Gpu, model: Transformer, adapter: Adapter): Promise<void> {
   for (const { name } of model.store!.parameters) model.store!.write(gpu, name, await adapter.read(name));
 }
 
 /**
- * Starts an adapter as PEFT does.
+ * Initialises an adapter as PEFT does.
  *
  * @param random uniform in [0, 1)
  */

@@ -17,22 +17,22 @@ import { lora } from "../adapters/lora.ts";
 import { parseModelConfig } from "../config.ts";
 import { openAdapterFor } from "./load.ts";
 
-/** Elements of a weight that are merged at a time. */
+/** Elements of a weight that are merged at once. */
 const PIECE = 1 << 20;
 
-/** Dtypes that a merged model can be stored in. */
+/** Dtypes for a merged model. */
 export type FloatDtype = "F32" | "F16" | "BF16";
 
-/** A tensor of a model with an adapter put into it, read and merged a piece at a time. */
+/** A tensor of a model with an adapter merged in, read and merged one piece at a time. */
 export interface MergedTensor {
   name: string;
-  /** the base's; BF16 where that lies in 4 bits */
+  /** the base model's; BF16 if that is stored in 4 bits */
   dtype: Dtype;
   shape: readonly number[];
-  /** f32 values, whole rows at a time. @throws {FormatError} where one is not finite */
+  /** f32 values, in whole rows. @throws {FormatError} a value that is not finite */
   rows(): AsyncGenerator<Float32Array>;
   /**
-   * Little-endian elements of `dtype`, rounded to nearest even; the base's own bytes where nothing changes them.
+   * Little-endian elements of `dtype`, rounded to nearest even; unchanged tensors keep the base model's bytes.
    * @throws {FormatError} a value that is not finite
    * @throws {UnsupportedError} a value that `dtype` cannot hold
    */
@@ -40,11 +40,11 @@ export interface MergedTensor {
 }
 
 /**
- * The tensors of a model with an adapter put into them, W + s·B·A: added in f32. Nothing but the adapter's matrices of
- * one module and a piece of its weight is in memory at a time.
+ * The tensors of a model with an adapter merged in, W + s·B·A, summed in f32. Memory holds only one module's adapter
+ * matrices and a piece of its weight at once.
  *
- * @param adapterFolder a PEFT folder; null: the model as it is
- * @throws {FormatError} an adapter for another base
+ * @param adapterFolder a PEFT folder; null: the model unchanged
+ * @throws {FormatError} an adapter for another base model
  * @throws {UnsupportedError} base weights under an adapter that are neither f32, f16 nor bf16
  */
 export async function mergedTensors(checkpoint: Checkpoint, adapterFolder: Folder | null): Promise<MergedTensor[]> {
@@ -103,7 +103,7 @@ async function* mergedRows(
   }
 }
 
-/** Reads elements `[from, to)` of a weight as f32, into an array that is the caller's own. */
+/** Reads elements `[from, to)` of a weight as f32, into an array that the caller may change. */
 async function valuesOf(
   checkpoint: Checkpoint,
   name: string,
@@ -114,7 +114,7 @@ async function valuesOf(
     const width = DTYPE_BYTES[dtype];
     return async (from, to) => {
       const values = toFloat32(await checkpoint.read(name, from * width, to * width), dtype);
-      return dtype === "F32" ? values.slice() : values; // f32 is a view of what was read
+      return dtype === "F32" ? values.slice() : values; // f32 is a view of the bytes read
     };
   }
   const absmax = await readAbsmax(nf4);
@@ -133,7 +133,7 @@ async function* stored(rows: AsyncIterable<Float32Array>, dtype: Dtype, name: st
     const large = findNonFinite(bytes, dtype);
     if (large >= 0) {
       throw new UnsupportedError(
-        `Cannot store ${name} as ${dtype}: it holds ${values[large]}, which is past what ${dtype} can`,
+        `Cannot store ${name} as ${dtype}: it holds ${values[large]}, which is outside ${dtype}'s range`,
       );
     }
     yield bytes;

@@ -3,14 +3,14 @@ import type { TensorData } from "../../io/safetensors.ts";
 import type { MergedTensor } from "./merge.ts";
 
 /**
- * A merged weight as the tensors that bitsandbytes' 4-bit checkpoints hold for it.
+ * The tensors that a bitsandbytes 4-bit checkpoint stores for one merged weight.
  *
- * A safetensors header comes before all data, and the state of a weight is text whose length its values decide: so a weight
- * is quantised twice, for its scales now and for its codes when they are written. Scales are kept, a byte for 64 values;
- * of values and codes no more than one weight is in memory.
+ * Each weight is quantised twice: first for its scales, then for its codes when they are written. A safetensors header
+ * comes before all data, and the length of a weight's quant_state depends on its values. Scales stay in memory (a byte
+ * for 64 values); values and codes are in memory for one weight at a time.
  *
- * @param dtype in which transformers will compute with it
- * @param onPass told of each of the two times
+ * @param dtype compute dtype for transformers
+ * @param onPass called for each of the two passes
  */
 export async function nf4Parts(
   tensor: MergedTensor,

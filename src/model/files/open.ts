@@ -5,7 +5,7 @@ import { EMBEDDING, HEAD, tensorsOf } from "../architectures/tensors.ts";
 import { checkTensors } from "../build.ts";
 import { configNotes, type ModelConfig, parseModelConfig } from "../config.ts";
 
-/** A checkpoint that was read and checked, not loaded. */
+/** A checkpoint whose header was read and checked; its weights are not loaded. */
 interface OpenedModel {
   checkpoint: Checkpoint;
   config: ModelConfig;
@@ -13,16 +13,16 @@ interface OpenedModel {
   notes: string[];
 }
 
-/** Bytes of two tables that are compared at a time. */
+/** Bytes of two tables to compare at once. */
 const PIECE_BYTES = 4 << 20;
 
 /**
  * Opens a model's folder and checks its tensors against its config.json.
  *
- * As in transformers: tensors may lack the prefix `model.`, as a bare base model is saved; and a head of its own beside a
- * config that ties it is used, with a note, where it differs from the embedding.
+ * As in transformers, tensors may lack the prefix `model.` (bare base models are saved without it). If the config ties
+ * the head but the file has a head that differs from the embedding, the file's head is used, with a note.
  *
- * @throws what openCheckpoint, parseModelConfig and checkTensors throw
+ * @throws as openCheckpoint, parseModelConfig and checkTensors
  */
 export async function openModel(folder: Folder): Promise<OpenedModel> {
   const file = `${folder.path}/${CONFIG_FILE}`;
@@ -32,7 +32,7 @@ export async function openModel(folder: Folder): Promise<OpenedModel> {
   const { weights } = checkpoint;
   if (checkpoint.config.tie_word_embeddings === true && weights.has(HEAD) && (await headDiffers(checkpoint))) {
     notes.push(
-      `${file} ties the head to the embedding, and the weights hold another ${HEAD}: it is used, as transformers 5 does`,
+      `${file} ties the head to the embedding, but the weights have a different ${HEAD}: that tensor is used, as in transformers 5`,
     );
     checkpoint = { ...checkpoint, config: edited(checkpoint.config, { tie_word_embeddings: false }) };
   }
@@ -41,14 +41,14 @@ export async function openModel(folder: Folder): Promise<OpenedModel> {
   return { checkpoint, config, notes };
 }
 
-/** A checkpoint by the names that its architecture has: a bare base model's lack `model.`. */
+/** A checkpoint under its architecture's tensor names: a bare base model's names lack `model.`. */
 function withPrefix(checkpoint: Checkpoint, config: ModelConfig): Checkpoint {
   const { weights } = checkpoint;
   const bare = (name: string) => name.replace(/^model\./, "");
   if (weights.has(EMBEDDING) || !weights.has(bare(EMBEDDING))) return checkpoint;
   const names = new Map<string, string>();
   for (const name of tensorsOf(config).keys()) if (name !== HEAD) names.set(bare(name), name);
-  // what belongs to a quantised weight has its name before a dot
+  // the tensors of a quantised weight begin with its name and a dot
   const renamed = (name: string) => {
     for (const [from, to] of names)
       if (name === from || name.startsWith(`${from}.`)) return to + name.slice(from.length);
@@ -65,7 +65,7 @@ function withPrefix(checkpoint: Checkpoint, config: ModelConfig): Checkpoint {
   };
 }
 
-/** Whether the head's table is another than the embedding's. Reads both, a piece at a time, up to the first difference. */
+/** Whether the head's table differs from the embedding's. Reads both, piece by piece, up to the first difference. */
 async function headDiffers({ tensors, read }: Checkpoint): Promise<boolean> {
   const [head, embedding] = [tensors.get(HEAD), tensors.get(EMBEDDING)];
   if (!head || !embedding) return false;

@@ -9,10 +9,10 @@ import { formatJson } from "../../text/json.ts";
 import { lora as adapterKind, type LoraConfig } from "../adapters/lora.ts";
 import type { Transformer } from "../transformer.ts";
 
-/** Bytes read back at a time. */
+/** Bytes to read back at once. */
 const PIECE_BYTES = 64 << 20;
 
-/** A tensor's bytes, read back a piece at a time. */
+/** A tensor's bytes, read back one piece at a time. */
 export async function* readPieces(gpu: Gpu, tensor: Tensor): AsyncGenerator<Uint8Array> {
   const words = tensor.bytes / 4;
   for (let at = 0; at < words; at += PIECE_BYTES / 4) {
@@ -26,7 +26,7 @@ export async function* readPieces(gpu: Gpu, tensor: Tensor): AsyncGenerator<Uint
   }
 }
 
-/** Bytes of an f32 parameter on their way to a file. @throws {TrainingError} where one is not a number */
+/** Bytes of an f32 parameter for a file. @throws {TrainingError} a value that is not finite */
 async function* finite(name: string, pieces: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   for await (const piece of pieces) {
     checkFinite(name, piece);
@@ -37,12 +37,12 @@ async function* finite(name: string, pieces: AsyncIterable<Uint8Array>): AsyncGe
 function checkFinite(name: string, bytes: Uint8Array): void {
   if (findNonFinite(bytes, "F32") >= 0) {
     throw new TrainingError(
-      `Cannot save ${name}: training left a value in it that is not finite. What was saved before is intact. Try a lower learning_rate`,
+      `Cannot save ${name}: training left a value in it that is not finite. Earlier saves are intact. Try a lower learning_rate`,
     );
   }
 }
 
-/** Writes the model's adapter as a PEFT folder. @throws {TrainingError} rather than save NaN or infinity */
+/** Writes the model's adapter as a PEFT folder. @throws {TrainingError} NaN or infinity in the adapter */
 export async function saveAdapter(folder: Folder, model: Transformer, lora: LoraConfig, base: string): Promise<void> {
   const { gpu, store } = model;
   const tensors = store!.split(await gpu.read(store!.values));

@@ -8,7 +8,7 @@ import { parseModelConfig } from "../config.ts";
 import { type FloatDtype, type MergedTensor, mergedTensors } from "./merge.ts";
 import { nf4Parts } from "./merged-nf4.ts";
 
-/** What a tokenizer is made of. */
+/** The files of a tokenizer. */
 export const TOKENIZER_FILES: readonly string[] = [
   ..."tokenizer.json tokenizer_config.json special_tokens_map.json added_tokens.json vocab.json merges.txt".split(" "),
   ..."tokenizer.model chat_template.jinja chat_template.json".split(" "),
@@ -17,32 +17,32 @@ export const GENERATION_FILE = "generation_config.json";
 const TORCH_NAMES = { F32: "float32", F16: "float16", BF16: "bfloat16" } as const;
 
 interface MergedOptions {
-  /** of what is not quantised; default: the base's 16-bit dtype, BF16 for a base in F32 or 4 bits */
+  /** of tensors that are not quantised; default: the base model's 16-bit dtype, or BF16 if that is in F32 or 4 bits */
   dtype?: FloatDtype | null;
   /** linear layers as bitsandbytes' NF4 with doubly quantised scales */
   nf4?: boolean;
   signal?: AbortSignal;
-  /** bytes made so far and in all; where weights are quantised, of the values that were read for it */
+  /** bytes written so far, and in total; for quantised weights, bytes of the values read for them */
   onProgress?: (done: number, total: number) => void;
 }
 
-/** A file of a merged model, made while it is written. */
+/** A file of a merged model, produced while it is written. */
 export interface MergedFile {
   name: string;
   content: string | Uint8Array | AsyncIterable<Uint8Array>;
 }
 
-/** The dtype of a merged model: what was asked for, else the 16-bit dtype of the base's embedding, else BF16. */
+/** The dtype of a merged model: the requested one, else the 16-bit dtype of the base model's embedding, else BF16. */
 export function mergedDtype(checkpoint: Checkpoint, asked: FloatDtype | null = null): FloatDtype {
   return asked ?? (checkpoint.weights.get(EMBEDDING)?.dtype === "F16" ? "F16" : "BF16");
 }
 
 /**
- * The files of a model with an adapter put into it, as transformers' own folders have them: the base's shards tensor by
- * tensor, their index, config.json, generation_config.json and the tokenizer. What is tied stays tied: tensors that the base
- * has not are not made. To be written in this order.
+ * The files of a model with an adapter merged in, in transformers' layout: the base model's shards, their index,
+ * config.json, generation_config.json and the tokenizer. Tied tensors stay tied: tensors that the base model lacks are
+ * not created. Write the files in this order.
  *
- * @param adapter a PEFT folder whose tokenizer, where it has one, goes before the base's; null: the model as it is
+ * @param adapter a PEFT folder; if it has a tokenizer, that replaces the base model's; null: the model unchanged
  * @throws as mergedTensors
  */
 export async function* mergedFiles(
@@ -81,7 +81,7 @@ export async function* mergedFiles(
     const list: TensorData[] = [];
     for (const name of names) {
       const tensor = byName.get(name);
-      if (tensor) list.push(...(await parts(tensor))); // what belongs to a quantised weight is no tensor of its own
+      if (tensor) list.push(...(await parts(tensor))); // the tensors of a quantised weight are written with it
     }
     for (const { name, dtype, shape } of list) {
       weight_map[name] = file;
@@ -100,7 +100,7 @@ export async function* mergedFiles(
   yield* copied(await tokenizerFolder(checkpoint.folder, adapter), TOKENIZER_FILES);
 }
 
-/** Writes {@link mergedFiles} into a folder. @returns the dtype of what is not quantised */
+/** Writes {@link mergedFiles} into a folder. @returns the dtype of tensors that are not quantised */
 export async function writeMerged(
   folder: Folder,
   checkpoint: Checkpoint,
@@ -111,12 +111,12 @@ export async function writeMerged(
   return mergedDtype(checkpoint, options.dtype);
 }
 
-/** Where the tokenizer of an adapted model lies: with the adapter, where that was saved with one. */
+/** The folder of an adapted model's tokenizer: the adapter's, if it was saved with a tokenizer. */
 export async function tokenizerFolder(base: Folder, adapter: Folder | null): Promise<Folder> {
   return adapter && (await adapter.exists("tokenizer.json")) ? adapter : base;
 }
 
-/** Those of the files that are there, as they are. */
+/** Copies of those files that exist. */
 export async function* copied(from: Folder, names: readonly string[]): AsyncGenerator<MergedFile> {
   for (const name of names) {
     if (!(await from.exists(name))) continue;
@@ -125,7 +125,7 @@ export async function* copied(from: Folder, names: readonly string[]): AsyncGene
   }
 }
 
-/** Names of tensors by the file that they lie in. */
+/** Names of tensors by their file. */
 async function shardsOf({ folder, tensors }: Checkpoint): Promise<Map<string, string[]>> {
   if (await folder.exists(WEIGHTS_FILE)) return new Map([[WEIGHTS_FILE, [...tensors.keys()]]]);
   const shards = new Map<string, string[]>();

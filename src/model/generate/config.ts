@@ -2,16 +2,16 @@ import { FormatError } from "../../errors.ts";
 import { show } from "../../text/show.ts";
 import type { SamplingOptions } from "./generate.ts";
 
-/** What a checkpoint's generation_config.json says about drawing tokens; what it leaves out is as in transformers. */
+/** The sampling settings of a checkpoint's generation_config.json, with transformers' defaults. */
 export interface GenerationDefaults extends SamplingOptions {
-  /** whether to draw at all: where false the most probable token is taken */
+  /** false: greedy decoding, the most probable token */
   do_sample: boolean;
   max_new_tokens: number | null;
-  /** fields of the file that would change what is written, and are not implemented */
+  /** fields of the file that would change completions and are not implemented */
   ignored: string[];
 }
 
-/** Fields that change completions, with the values that do not. */
+/** Fields that change completions, with the values that change nothing. */
 const OTHERS: Record<string, readonly unknown[]> = {
   num_beams: [1],
   no_repeat_ngram_size: [0],
@@ -29,9 +29,9 @@ const OTHERS: Record<string, readonly unknown[]> = {
 };
 
 /**
- * Reads a generation_config.json; an empty object stands for none.
+ * Parses a generation_config.json; pass an empty object if there is no file.
  *
- * @throws {FormatError} a field that is not of its type
+ * @throws {FormatError} a field of the wrong type
  * @see https://huggingface.co/docs/transformers/main_classes/text_generation
  */
 export function parseGenerationConfig(
@@ -58,8 +58,8 @@ export function parseGenerationConfig(
 }
 
 /**
- * How to draw, given what was asked for. Asking for a temperature, or for top-k, top-p or min-p, is asking to draw where
- * the defaults would not.
+ * The sampling settings for a request. A temperature, top-k, top-p or min-p in the request turns sampling on, even if
+ * the defaults are greedy.
  */
 export function samplingOf(defaults: GenerationDefaults, asked: Partial<SamplingOptions>): SamplingOptions {
   const { do_sample, temperature, top_k, top_p, min_p, repetition_penalty } = defaults;

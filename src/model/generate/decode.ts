@@ -7,13 +7,13 @@ import type { SlotCache } from "../cache.ts";
 import { blockStep, type Stream } from "../layers/block.ts";
 import type { Transformer } from "../transformer.ts";
 
-/** A prompt to put into the cache, and the slots of the sequences that start with it. */
+/** A prompt to prefill, and the slots of the sequences that start with it. */
 export interface PrefillPrompt {
   ids: readonly number[];
   slots: readonly number[];
 }
 
-/** Runs prompts through the model once each and copies their keys and values to every slot that shares them. */
+/** Runs each prompt through the model once and copies its keys and values to every slot that shares it. */
 export function prefill(
   record: Recorder,
   model: Transformer,
@@ -36,7 +36,7 @@ export function prefill(
   });
 }
 
-/** Where the rows of a decoding pass stand, on the GPU. */
+/** Positions of a decoding pass's rows, on the GPU. */
 interface DecodePass {
   /** u32 `[rows]` each */
   tokens: Tensor;
@@ -47,7 +47,7 @@ interface DecodePass {
 }
 
 /**
- * One token a row: feeds it, adds its key and value to the cache, and gives the logits of the next.
+ * Decodes one token per row: feeds it, adds its key and value to the cache, and returns the next token's logits.
  *
  * @returns f32 `[rows, n]` for each shard of the vocabulary
  */

@@ -1,9 +1,9 @@
 import type { Transformer } from "../transformer.ts";
 import { generate, type SamplingOptions } from "./generate.ts";
 
-/** Completions that will be drawn, as far as kernels depend on them. */
+/** The properties of coming completions that kernels depend on. */
 interface Foreseen extends SamplingOptions {
-  /** sequences that are decoded together */
+  /** sequences decoded together */
   slots: number;
   /** tokens of the prompts: the shortest and the longest */
   prompts: readonly number[];
@@ -11,8 +11,8 @@ interface Foreseen extends SamplingOptions {
 }
 
 /**
- * Records what drawing completions takes, on a fake Gpu: short and long sequences, and ever fewer of them, as some end
- * before others and products of fewer rows have tiles of their own.
+ * Records the kernels of generation on a fake Gpu: short and long sequences, and fewer and fewer rows, because
+ * sequences end at different times and products of fewer rows use other tiles.
  */
 export async function recordGeneration(model: Transformer, foreseen: Foreseen): Promise<void> {
   const { slots, prompts, max_new_tokens, ...sampling } = foreseen;
@@ -24,7 +24,7 @@ export async function recordGeneration(model: Transformer, foreseen: Foreseen): 
     const prompt_ids = new Array<number>(length).fill(0);
     for (const count of counts) {
       const requests = Array.from({ length: count }, (_, sequence) => ({ prompt_ids, sequence }));
-      const stop = () => 1; // one block tells
+      const stop = () => 1; // one block is enough
       await generate(model, requests, {
         ...sampling,
         max_new_tokens: 1,

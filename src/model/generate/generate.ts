@@ -6,7 +6,7 @@ import { SlotCache } from "../cache.ts";
 import type { Transformer } from "../transformer.ts";
 import { decodeStep, type PrefillPrompt, prefill } from "./decode.ts";
 
-/** How tokens are drawn, by transformers' names and in its order of processing. */
+/** Sampling settings, under transformers' names and applied in its order. */
 export interface SamplingOptions {
   /** 0 takes the most probable token */
   temperature: number;
@@ -22,35 +22,35 @@ export interface SamplingOptions {
 
 export interface GenerateOptions extends SamplingOptions {
   max_new_tokens: number;
-  /** ids that end a completion; part of it */
+  /** ids that end a completion; the completion includes the id */
   eos_token_ids: readonly number[];
   /** u32; with a request's `sequence` and the position it decides every draw */
   seed: number;
-  /** sequences that are decoded together; 0 = up to 16 */
+  /** sequences decoded together; 0 = up to 16 */
   slots?: number;
   /** most tokens between two read-backs; default 16 */
   block?: number;
-  /** milliseconds between two read-backs, where text is watched as it comes: blocks are then shorter on a slow adapter */
+  /** target milliseconds between read-backs, for streaming text: blocks get shorter on a slow adapter */
   pace?: number;
-  /** called with a completion so far after each block; gives the length to cut it to, or null to go on: stop strings */
+  /** called after each block with the completion so far; returns the length to cut it to, or null to continue */
   stop?: (ids: readonly number[], request: number) => number | null;
-  /** the tokens that a block brought to a request, after `stop` */
+  /** called with the tokens that a block added to a request, after `stop` */
   onTokens?: (ids: readonly number[], request: number) => void;
   signal?: AbortSignal;
 }
 
-/** One completion to be made. Requests that share `prompt_ids` (the same array) are prefilled once. */
+/** One completion to generate. Requests that share `prompt_ids` (the same array) are prefilled once. */
 export interface GenerationRequest {
   prompt_ids: readonly number[];
-  /** u32: what tells this completion's draws from others'; the same (seed, sequence) gives the same completion */
+  /** u32 that separates this completion's draws from others'; the same (seed, sequence) gives the same completion */
   sequence: number;
-  /** where it may take fewer than the options say */
+  /** limit of this request, if lower than the options' */
   max_new_tokens?: number;
 }
 
 export interface Generation {
   ids: number[];
-  /** log-prob of each token under the sampling temperature, before top-k, top-p and min-p; 1 where greedy */
+  /** log-prob of each token under the sampling temperature, before top-k, top-p and min-p; temperature 1 if greedy */
   logps: Float32Array;
   /** stop: an EOS id or a stop string; length: max_new_tokens */
   finish_reason: "stop" | "length";
@@ -60,17 +60,17 @@ export interface Generation {
 interface Active {
   request: number;
   slot: number;
-  /** tokens that it may take */
+  /** most tokens of its completion */
   most: number;
   ids: number[];
   logps: number[];
 }
 
-/** Most prompt tokens that are prefilled in one go. */
+/** Most prompt tokens to prefill in one pass. */
 const PREFILL_TOKENS = 4096;
 const ENDED = 0xffffffff;
 
-/** What a block brought to one request. */
+/** The tokens that a block added to one request. */
 interface GenerationEvent {
   request: number;
   /** new tokens */
@@ -80,12 +80,13 @@ interface GenerationEvent {
 }
 
 /**
- * Completes prompts: many sequences over one pass of the weights, each in a slot of the cache that the next waiting one
- * takes over. Drawn tokens feed the next pass on the GPU; they come back a block at a time.
+ * Completes prompts. Each sequence has a slot of the cache; when it ends, the next waiting request takes the slot.
+ * Every pass over the weights decodes one token of all slots. Drawn tokens feed the next pass on the GPU and are read
+ * back one block at a time.
  *
- * @returns a completion a request, in order
+ * @returns one completion per request, in order
  * @throws {ShapeError} an empty prompt, or an id outside the vocabulary
- * @throws {MemoryError} a sequence whose cache no binding of this device can hold
+ * @throws {MemoryError} a sequence whose cache does not fit a binding of this device
  */
 export async function generate(
   model: Transformer,
@@ -100,7 +101,7 @@ export async function generate(
   return done;
 }
 
-/** The same, block by block. Who leaves early, or aborts, keeps what has come and gives the cache back. */
+/** The same, block by block. Leaving the loop early, or aborting, keeps the blocks so far and frees the cache. */
 export async function* generateStream(
   model: Transformer,
   requests: readonly GenerationRequest[],
@@ -114,7 +115,7 @@ export async function* generateStream(
   const most = SlotCache.mostSlots(gpu, config, capacity);
   if (most < 1) {
     throw new MemoryError(
-      `Cannot generate ${Math.max(...limits)} tokens: a cache of ${capacity} tokens passes this device's binding limit of ${gpu.limits.maxStorageBufferBindingSize} bytes`,
+      `Cannot generate ${Math.max(...limits)} tokens: a cache of ${capacity} tokens exceeds this device's binding limit of ${gpu.limits.maxStorageBufferBindingSize} bytes`,
     );
   }
   const cache = new SlotCache(gpu, weights.blocks, Math.min(options.slots || 16, requests.length, most), capacity);
@@ -165,14 +166,14 @@ function check(
   const { vocab_size } = model.config;
   const outside = (id: number) => !Number.isInteger(id) || id < 0 || id >= vocab_size;
   requests.forEach(({ prompt_ids }, i) => {
-    if (prompt_ids.length === 0) throw new ShapeError(`Cannot complete prompt ${i}: it has no token`);
+    if (prompt_ids.length === 0) throw new ShapeError(`Cannot complete prompt ${i}: it is empty`);
     const bad = prompt_ids.find(outside);
     if (bad !== undefined)
       throw new ShapeError(`Cannot complete prompt ${i}: token ${bad} is outside the vocabulary of ${vocab_size}`);
   });
   const bad = options.eos_token_ids.find(outside);
   if (bad !== undefined)
-    throw new ShapeError(`Cannot end completions at token ${bad}: it is outside the vocabulary of ${vocab_size}`);
+    throw new ShapeError(`Cannot use ${bad} as a stop token: it is outside the vocabulary of ${vocab_size}`);
   for (const most of [options.max_new_tokens, ...requests.flatMap((request) => request.max_new_tokens ?? [])]) {
     if (!Number.isInteger(most) || most < 1) {
       throw new ShapeError(`max_new_tokens must be an integer of at least 1, got ${most}`);
@@ -180,7 +181,7 @@ function check(
   }
 }
 
-/** Prefills all but each prompt's last token, which is the first that decoding feeds. */
+/** Prefills all tokens of each prompt but the last: decoding feeds that token first. */
 function prefillJoining(
   model: Transformer,
   cache: SlotCache,
@@ -211,7 +212,7 @@ function prefillJoining(
   record.submit();
 }
 
-/** What a block drew for one row: tokens, ended ones left out, and their log-probs. */
+/** One row's tokens of a block, up to its end, and their log-probs. */
 interface Drawn {
   ids: number[];
   logps: number[];
@@ -278,7 +279,7 @@ async function decodeBlock(
         decodeState(record, { tokens, logp }, ends, state, log, 0);
       }),
     );
-    if (steps > 1) record.submit(); // the adapter begins while the rest is recorded
+    if (steps > 1) record.submit(); // the GPU begins while the rest is recorded
     for (let step = 1; step < steps; step++) record.repeat(sequence, { step });
     return record.read(log);
   });
@@ -297,7 +298,7 @@ async function decodeBlock(
   });
 }
 
-/** Adds what was drawn to a row. @returns the tokens that stay, and why it ended, or null */
+/** Adds drawn tokens to a row. @returns the kept tokens, and why the row ended, or null */
 function take(
   row: Active,
   drawn: Drawn,
@@ -316,14 +317,14 @@ function take(
   return { ids, ended: row.ids.length >= row.most ? "length" : null };
 }
 
-/** Seed of one sequence's draws: both numbers mixed, so that neighbours have nothing in common. */
+/** Seed of one sequence's draws: mixes both numbers, so that neighbouring sequences are independent. */
 function sequenceSeed(seed: number, sequence: number): number {
   let h = Math.imul(seed ^ 0x9e3779b9, 0x85ebca6b) ^ Math.imul(sequence + 0x7f4a7c15, 0xc2b2ae35);
   h = Math.imul(h ^ (h >>> 16), 0x7feb352d);
   return (h ^ (h >>> 15)) >>> 0;
 }
 
-/** One bit a token that prompt or completion holds: `[rows, ceil(vocab / 32)]`. */
+/** One bit per token id, set if the prompt or completion contains it: `[rows, ceil(vocab / 32)]`. */
 function seenBits(
   active: readonly Active[],
   prompts: readonly (readonly number[])[],

@@ -23,7 +23,7 @@ import type { Norm } from "./norm.ts";
 
 type Groups = "qkv" | "o";
 
-/** q, k and v before their heads were normed, and the norms' rstd. */
+/** q, k and v before the norms of their heads, and the norms' rstd. */
 interface RawHeads {
   qkv: Tensor;
   qRstd: Tensor;
@@ -36,7 +36,7 @@ export class AttentionBody implements Body {
   readonly width = null;
   private readonly grads: BodyParts<Groups>["grads"];
   private readonly heads: AttentionHeads;
-  /** scales of query and key heads, [head_dim] each, where the model has them */
+  /** norm scales of query and key heads, [head_dim] each, if the model has them */
   private readonly norms: { q: Norm; k: Norm } | null;
 
   constructor(parts: BodyParts<Groups>, heads: AttentionHeads, norms: { q: Norm; k: Norm } | null) {
@@ -107,9 +107,9 @@ export class AttentionBody implements Body {
   }
 
   /**
-   * Queries, keys and values, heads normed where the model does so, queries and keys rotated.
+   * Queries, keys and values; heads normed if the model has head norms; queries and keys rotated.
    *
-   * @param given low-rank inputs where they are known
+   * @param given low-rank inputs, if already computed
    * @returns qkv `[tokens, (heads + 2·kvHeads)·head_dim]`
    */
   private project(
@@ -137,7 +137,7 @@ export class AttentionBody implements Body {
     return { qkv, raw, saved };
   }
 
-  /** Turns the gradients of normed query and key heads into those of the raw ones, in place. */
+  /** Turns the gradients of normed query and key heads into the gradients of the raw heads, in place. */
   private normsBackward(record: Recorder, { qkv, qRstd, kRstd }: RawHeads, dqkv: Tensor): void {
     const { q: qNorm, k: kNorm } = this.norms!;
     const { q, k } = headRows(this.heads);
@@ -148,7 +148,7 @@ export class AttentionBody implements Body {
   }
 }
 
-/** Which heads of a row of q, k and v are the queries', and which the keys'. */
+/** The positions of query and key heads in a row of q, k and v. */
 function headRows({ num_attention_heads: h, num_key_value_heads: g }: AttentionHeads) {
   const per = h + 2 * g;
   return { q: { per, first: 0, take: h }, k: { per, first: h, take: g } };

@@ -17,20 +17,20 @@ export interface Sublayer {
 /** A decoder block: residual branches, one after the other. */
 export type Block = readonly Sublayer[];
 
-/** Caches of a block's bodies, in order. */
+/** The caches of a block's bodies, in order. */
 export type BlockCache = readonly (BodyCache | null)[];
 
-/** The residual stream between blocks: x + delta, not yet added, so that the next norm adds them. */
+/** The residual stream between blocks: x + delta. The next norm adds them. */
 export interface Stream {
   x: Tensor;
   delta: Tensor | null;
 }
 
-/** What a branch leaves for the backward pass. */
+/** Data of a branch for the backward pass. */
 interface Branch {
-  /** one for each range of rows that the body took at a time */
+  /** one for each range of rows that the body processed */
   traces: readonly Omit<Trace, "y">[];
-  /** what would be recomputed, where that is not wanted */
+  /** kept if it must not be recomputed */
   kept: { input: Normed; output: NormedOutput | null } | null;
 }
 
@@ -40,7 +40,7 @@ interface NormedOutput {
   rstd: Tensor;
 }
 
-/** Kept from the forward pass: the block's input and what its bodies ask for. The rest is recomputed. */
+/** Kept from the forward pass: the block's input and the tensors that its bodies request. The rest is recomputed. */
 export interface BlockSaved {
   x: Tensor;
   branches: readonly Branch[];
@@ -51,7 +51,7 @@ interface Range {
   count: number;
 }
 
-/** Gives back what a block kept. */
+/** Releases the tensors that a block kept. */
 export function releaseSaved(record: Recorder, { x, branches }: BlockSaved): void {
   const all = branches.flatMap(({ traces, kept }) => [
     ...traces.flatMap((trace) => trace.kept),
@@ -60,7 +60,7 @@ export function releaseSaved(record: Recorder, { x, branches }: BlockSaved): voi
   record.release(...new Set([x, ...all]));
 }
 
-/** Rows that a body takes at a time: all of them, or as many as its widest array fits a binding, in multiples that views can begin at. */
+/** Rows per call of a body: all, or as many as fit a binding with its widest array, in multiples that align views. */
 function rangesOf(record: Recorder, { width }: Body, rows: number): Range[] {
   if (width === null) return [{ start: 0, count: rows }];
   const most = Math.floor(record.gpu.limits.maxStorageBufferBindingSize / (4 * width));
@@ -70,13 +70,13 @@ function rangesOf(record: Recorder, { width }: Body, rows: number): Range[] {
   return ranges;
 }
 
-/** Some rows of a tensor: itself where they are all. */
+/** A range of a tensor's rows; the tensor itself for all rows. */
 function rowsOf(tensor: Tensor, { start, count }: Range): Tensor {
   const [rows, ...shape] = tensor.shape;
   return count === rows ? tensor : view(tensor, [count, ...shape], start * sizeOf(shape));
 }
 
-/** The same pass for some rows, of which each range drops others. */
+/** The same pass for a range of rows; every range has its own dropout masks. */
 function passOf(pass: Pass, { start }: Range): Pass {
   const { dropoutSeed: seed } = pass;
   return seed === null || start === 0 ? pass : { ...pass, dropoutSeed: (seed + start) >>> 0 };
@@ -85,10 +85,10 @@ function passOf(pass: Pass, { start }: Range): Pass {
 /**
  * One decoder block on a packed batch.
  *
- * @param stream residual stream [tokens, hidden], as the block before left it
- * @param caches to be filled with the rows that `pass.prefill` names; null: none
- * @param keep all that the backward pass reads, rather than recompute it; the stream's `x` is then part of it
- * @returns the stream after the block, and what the backward pass needs
+ * @param stream residual stream [tokens, hidden] from the previous block
+ * @param caches to fill with the rows in `pass.prefill`; null: none
+ * @param keep keep everything that the backward pass reads, including the stream's `x`, instead of recomputing it
+ * @returns the stream after the block, and the data for the backward pass
  */
 export function blockForward(
   record: Recorder,
@@ -123,7 +123,7 @@ export function blockForward(
   });
 }
 
-/** The body of a branch, over as many rows at a time as it can take. Gives its input back once it was read, unless it is kept. */
+/** Runs the body of a branch, over as many rows per call as fit. Releases the input after its last use, unless kept. */
 function runBody(
   record: Recorder,
   { body }: Sublayer,
@@ -136,7 +136,7 @@ function runBody(
     if (!keep && input.y !== input.sum) record.release(input.y);
   };
   if (body.width === null) {
-    // y is not among what is kept: it goes on in the stream
+    // y is not kept: it continues in the stream
     const { y, ...trace } = body.forward(record, pass, input.y, { keep, cache, onRead: free });
     return { traces: [trace], y };
   }
@@ -151,11 +151,11 @@ function runBody(
 }
 
 /**
- * Backward pass of one block: recomputes what was not kept, adds the parameters' gradients, and turns `g` from the
- * gradient of the block's output into that of its input, in place.
+ * Backward pass of one block: recomputes tensors that were not kept, adds the parameters' gradients, and turns `g` from
+ * the gradient of the block's output into the gradient of its input, in place.
  *
  * @param g [tokens, hidden] f32
- * @param needsInput false for the first block of a model whose embeddings are frozen: `g` is then left unfinished
+ * @param needsInput false for the first block if the embeddings are frozen: `g` is then incomplete
  */
 export function blockBackward(
   record: Recorder,
@@ -193,7 +193,7 @@ function postBackward(record: Recorder, post: Norm, { raw, rstd }: NormedOutput,
   return rmsNormBackward(record, raw, post.weight, rstd, g);
 }
 
-/** Inputs and outputs of a block's bodies, kept or computed again: each branch's input needs the outputs of those before. */
+/** Inputs and outputs of a block's bodies, kept or recomputed: each branch's input needs the outputs before it. */
 class Replay {
   private readonly record: Recorder;
   private readonly block: Block;
@@ -229,7 +229,7 @@ class Replay {
     });
   }
 
-  /** The input of a branch, normed again where it was not kept. */
+  /** The input of a branch, normed again if it was not kept. */
   input(i: number): Normed {
     const { record, block, pass, sums } = this;
     return (this.inputs[i] ??= addAndNorm(record, block[i].pre, pass.eps, sums[i], null));
@@ -239,7 +239,7 @@ class Replay {
     return this.outputs[i]!;
   }
 
-  /** Gives back what was computed again for a branch. */
+  /** Releases the recomputed tensors of a branch. */
   done(i: number): void {
     if (this.saved.branches[i].kept) return;
     const { y, rstd, sum } = this.inputs[i]!;
@@ -265,7 +265,7 @@ class Replay {
 }
 
 /**
- * One token a row through a block.
+ * Decodes one token per row through a block.
  *
  * @returns the stream after it
  */
@@ -296,7 +296,7 @@ function plainInput(record: Recorder, x: Tensor, delta: Tensor | null, layers: B
   return { y: sum, sum, h: layers.map((layer) => loraHidden(record, sum, layer, null)) };
 }
 
-/** The same block with other layers, none of which takes a gradient. */
+/** The same block with other layers, all frozen. */
 export function frozenBlock(block: Block, change: (linear: Linear) => Linear): Block {
   const still = (norm: Norm | null) => norm && { ...norm, grad: null };
   return block.map(({ pre, post, body }) => ({ pre: still(pre), post: still(post), body: body.frozen(change) }));

@@ -4,7 +4,7 @@ import type { Tensor } from "../../gpu/tensor.ts";
 import type { Linear, LinearGrads } from "../../kernels/matmul/linear.ts";
 import type { Hidden } from "../../kernels/matmul/lora-linear.ts";
 
-/** What all blocks of one pass share. */
+/** The inputs that all blocks of one pass share. */
 export interface Pass {
   /** epsilon of the norms */
   eps: number;
@@ -16,11 +16,11 @@ export interface Pass {
   spans: Tensor;
   /** u32 of this pass's dropout masks; null outside training */
   dropoutSeed: number | null;
-  /** where the rows of prompts go in the caches; null where nothing is cached */
+  /** cache positions of the prompts' rows; null: no cache */
   prefill: Tensor | null;
 }
 
-/** Where the rows of a decoding pass stand. */
+/** The cache positions of a decoding pass's rows. */
 export interface StepRows {
   /** u32 `[rows]` */
   slots: Tensor;
@@ -32,65 +32,68 @@ export interface StepRows {
   capacity: number;
 }
 
-/** What a body keeps of each slot's sequence, by name. */
+/** A body's cached tensors for all slots, by name. */
 export type BodyCache = Readonly<Record<string, Tensor>>;
 
-/** Linear layers that read one input: one `Linear`, or where a binding cannot hold it one a projection. */
+/** Linear layers that read one input: one `Linear`, or one per projection if a binding cannot hold all. */
 type LinearGroup = readonly Linear[];
 
-/** Weights of a body, and where their gradients go. */
+/** Weights of a body, and the buffers for their gradients. */
 export interface BodyParts<G extends string> {
   linears: Record<G, LinearGroup>;
   grads: Record<G, readonly LinearGrads[]>;
 }
 
 export interface ForwardOptions {
-  /** keep all that the backward pass reads, rather than recompute it */
+  /** keep everything that the backward pass reads, instead of recomputing it */
   keep: boolean;
-  /** where to write the result; a new tensor when absent */
+  /** output tensor; default: a new one */
   into?: Tensor;
-  /** of this body, where the pass fills caches */
+  /** of this body, if the pass fills caches */
   cache?: BodyCache | null;
-  /** called once the input has been read for the last time: its memory may be used again */
+  /** called after the last read of the input: its memory can be reused */
   onRead?: () => void;
 }
 
-/** One forward pass of a body: its result, and its way back. */
+/** One forward pass of a body: its result and its backward pass. */
 export interface Trace {
   y: Tensor;
-  /** kept until the backward pass */
+  /** tensors kept until the backward pass */
   kept: readonly (Tensor | null)[];
-  /** Computes y again from what was kept. @param x gives the normed input, where it is needed */
+  /** Recomputes y from the kept tensors. @param x returns the normed input, if needed */
   again(x: () => Tensor): Tensor;
   /**
    * Adds the parameters' gradients.
    *
    * @param x the normed input [tokens, hidden]
-   * @param dy [tokens, hidden]; stays as it is
-   * @param needsInput false where the input takes no gradient: returns null
+   * @param dy [tokens, hidden]; not changed
+   * @param needsInput false if the input needs no gradient: returns null
    * @returns dx [tokens, hidden]
    */
   backward(x: Tensor, dy: Tensor, needsInput: boolean): Tensor | null;
 }
 
-/** What a residual branch computes between its norms: attention, an MLP. All tensors are f32 [tokens, hidden] outside of it. */
+/**
+ * The computation of a residual branch between its norms: attention or an MLP. Inputs and outputs are f32 [tokens,
+ * hidden].
+ */
 export interface Body {
-  /** by the names of its spec's groups */
+  /** by the group names of its spec */
   readonly linears: Readonly<Record<string, LinearGroup>>;
-  /** the layers that read its input: decoding computes their low-rank part together with the norm before */
+  /** the layers that read the body's input: decoding fuses their low-rank part with the norm before them */
   readonly first: LinearGroup;
-  /** columns of its widest array, where it takes each row by itself: long batches then go through it in parts; else null */
+  /** columns of its widest array if rows are independent (long batches are then split); else null */
   readonly width: number | null;
   forward(record: Recorder, pass: Pass, x: Tensor, options: ForwardOptions): Trace;
-  /** One token a row. @param h low-rank part of `first` */
+  /** Decodes one token per row. @param h low-rank part of `first` */
   step(record: Recorder, pass: Pass, x: Tensor, h: readonly Hidden[], rows: StepRows, cache: BodyCache | null): Tensor;
-  /** Memory for `slots` sequences of `capacity` tokens; null where it keeps nothing of them. */
+  /** Cache for `slots` sequences of `capacity` tokens; null if the body needs none. */
   newCache(gpu: Gpu, label: string, slots: number, capacity: number): BodyCache | null;
-  /** The same body with other layers, which take no gradient. */
+  /** The same body with other layers, all frozen. */
   frozen(change: (linear: Linear) => Linear): Body;
 }
 
-/** Each linear layer of a body changed. */
+/** Applies a change to every linear layer of a body. */
 export function mapLinears<G extends string>(
   linears: Record<G, LinearGroup>,
   change: (linear: Linear) => Linear,
@@ -99,7 +102,7 @@ export function mapLinears<G extends string>(
   return Object.fromEntries(entries) as Record<G, LinearGroup>;
 }
 
-/** Gradients of layers that are frozen. */
+/** Gradients of frozen layers: none. */
 export function noGrads<G extends string>(linears: Record<G, LinearGroup>): Record<G, readonly LinearGrads[]> {
   const none = () => ({ weight: null, bias: null, loraA: null, loraB: null });
   const entries = Object.entries<LinearGroup>(linears).map(([group, all]) => [group, all.map(none)]);

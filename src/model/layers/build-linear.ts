@@ -7,13 +7,13 @@ import type { Module } from "../architectures/tensors.ts";
 import type { ParameterStore } from "../parameters.ts";
 import type { Slot, WeightDType } from "../slots.ts";
 
-/** A layer and where its gradients go. */
+/** A layer and the buffers for its gradients. */
 interface BuiltLinear {
   linear: Linear;
   grads: LinearGrads;
 }
 
-/** What memory is made for, and where it is noted. */
+/** The model to allocate for, and the records of its memory. */
 interface Building {
   store: ParameterStore | null;
   /** linear layers with an adapter, by their paths */
@@ -23,7 +23,7 @@ interface Building {
   slots: Map<string, readonly Slot[]>;
 }
 
-/** A buffer that holds something of each part. */
+/** A buffer that holds one tensor of each part. */
 interface Held {
   tensor: Tensor;
   grads: Tensor | null;
@@ -32,8 +32,8 @@ interface Held {
 }
 
 /**
- * Memory of linear layers that read the same input: one `Linear` where bindings of this device can hold all of each kind,
- * else one a module. Adds the checkpoint's tensors to `slots`.
+ * Allocates linear layers that read the same input: one `Linear` if bindings of this device can hold all tensors of
+ * each kind, else one per module. Adds the checkpoint's tensors to `slots`.
  */
 export function buildGroup(gpu: Gpu, modules: readonly Module[], building: Building): BuiltLinear[] {
   const together = tryBuild(gpu, modules, building);
@@ -43,14 +43,14 @@ export function buildGroup(gpu: Gpu, modules: readonly Module[], building: Build
 
 function tryBuild(gpu: Gpu, modules: readonly Module[], building: Building): BuiltLinear | null {
   const { store, targets, dropout } = building;
-  const alone = modules.length === 1; // then whatever is too large is refused where it is bound
+  const alone = modules.length === 1; // a tensor that is too large then fails at binding
   const limit = alone
     ? Number.POSITIVE_INFINITY
     : Math.min(gpu.limits.maxStorageBufferBindingSize, gpu.limits.maxBufferSize);
   const shapes = modules.map(({ out, inner }) => [out, inner]);
   const tuned = modules.flatMap(({ path }) => targets.get(path) ?? []);
   const [first] = tuned;
-  // one kernel multiplies pairs of one rank and factor
+  // one kernel handles pairs of one rank and factor
   if (tuned.some(({ r, scale }) => r !== first.r || scale !== first.scale)) return null;
   const spanOf = (matrix: "lora_A" | "lora_B") =>
     store!.span(
@@ -101,7 +101,7 @@ function tryBuild(gpu: Gpu, modules: readonly Module[], building: Building): Bui
   };
 }
 
-/** One buffer for some tensors of the checkpoint; null where they cannot share one. */
+/** One buffer for several tensors of the checkpoint; null if they cannot share a buffer. */
 function hold(
   gpu: Gpu,
   names: readonly string[],
@@ -121,7 +121,7 @@ function hold(
     return { tensor: span.values, grads: span.grads, at: span.at };
   }
   const dtype = dtypeOf(names[0]);
-  const unit = isQuantized(dtype) ? QUANT_BLOCK : 4; // parts begin at whole words, codes at whole blocks
+  const unit = isQuantized(dtype) ? QUANT_BLOCK : 4; // parts begin at word boundaries, codes at block boundaries
   const total = sizes.reduce((sum, size) => sum + size, 0);
   const at = sizes.map((_, i) => sizes.slice(0, i).reduce((sum, size) => sum + size, 0));
   if (names.some((name) => dtypeOf(name) !== dtype) || at.some((start) => start % unit !== 0)) return null;

@@ -25,15 +25,15 @@ export interface HeadRows {
   correct: Tensor;
 }
 
-/** What to differentiate: gives d loss / d objective for a chunk of rows, once their log-probs are known. */
+/** Returns d loss / d objective for a chunk of rows, given their log-probs. */
 export interface HeadGradient {
   /** @returns f32 [rows of the chunk] */
   dObjective(record: Recorder, rows: HeadRows, start: number, count: number): Tensor;
-  /** gradients of the output table's shards, added to; null when frozen */
+  /** gradients of the output table's shards, accumulated; null if frozen */
   dWeight: readonly WeightShard[] | null;
 }
 
-/** Rows whose logits over the whole vocabulary fit the scratch budget: whole tiles of 32, or 8, where possible. */
+/** Rows whose logits over the whole vocabulary fit the scratch budget: a multiple of 32, or 8, if possible. */
 function headChunk({ profile }: GpuContext, vocab: number): number {
   const rows = Math.floor(profile.logitsBytes / (4 * vocab));
   const tile = rows > 32 ? 32 : rows > 8 ? 8 : 1;
@@ -41,12 +41,12 @@ function headChunk({ profile }: GpuContext, vocab: number): number {
 }
 
 /**
- * Log-probs, entropy and, where asked, the gradient of the hidden rows, without ever holding all logits: a chunk of rows
- * at a time against the shards of the vocabulary.
+ * Log-probs, entropy and, on request, the gradient of the hidden rows. Never holds all logits: processes one chunk of
+ * rows at a time against the shards of the vocabulary.
  *
  * @param hidden final-normed rows that have a target `[rows, hidden]` f32
  * @param targets u32 `[rows]`
- * @returns the rows' results and d hidden `[rows, hidden]`, null when no gradient was asked for
+ * @returns the rows' results and d hidden `[rows, hidden]`, null if no gradient was requested
  */
 export function head(
   record: Recorder,
@@ -66,7 +66,7 @@ export function head(
     correct: out("correct"),
   };
   const dHidden = gradient ? record.empty(hidden.shape, "f32", "d.hidden") : null;
-  // of a whole chunk each: the last one, and steps of other lengths, share them
+  // sized for a whole chunk: the last chunk, and steps of other lengths, reuse them
   const room = shards.map(({ tensor }) => record.empty([chunk, tensor.shape[0]], "f32", "logits", "scratch"));
   for (let start = 0; start < count; start += chunk) {
     const size = Math.min(chunk, count - start);

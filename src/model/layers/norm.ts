@@ -3,19 +3,19 @@ import type { Tensor } from "../../gpu/tensor.ts";
 import { add } from "../../kernels/elementwise.ts";
 import { rmsNorm, rmsNormBackward, rmsNormWeightBackward } from "../../kernels/norm/rms-norm.ts";
 
-/** An RMSNorm's scale, and where its gradient goes; null where it is frozen. */
+/** An RMSNorm's scale and its gradient buffer; null if frozen. */
 export interface Norm {
   weight: Tensor;
   grad: Tensor | null;
 }
 
-/** The input of a body: the residual stream up to there, and the same normed. */
+/** The input of a body: the residual stream, and its normed value. */
 export interface Normed {
-  /** x + delta; x itself where there is no delta */
+  /** x + delta, or x if there is no delta */
   sum: Tensor;
-  /** what the body reads; `sum` where there is no norm */
+  /** the body's input; `sum` if there is no norm */
   y: Tensor;
-  /** null where there is no norm */
+  /** null if there is no norm */
   rstd: Tensor | null;
 }
 
@@ -26,7 +26,7 @@ export function addAndNorm(record: Recorder, norm: Norm | null, eps: number, x: 
   return { sum, y: sum, rstd: null };
 }
 
-/** x + delta in a tensor of its own. */
+/** x + delta in a new tensor. */
 function addition(record: Recorder, x: Tensor, delta: Tensor): Tensor {
   const sum = record.empty(x.shape, "f32", `${x.label}.sum`);
   record.copy(x, sum);
@@ -34,7 +34,7 @@ function addition(record: Recorder, x: Tensor, delta: Tensor): Tensor {
   return sum;
 }
 
-/** Adds the gradient of a body's input to that of the stream, `g`, in place. */
+/** Adds the gradient of a body's input to the stream's gradient `g`, in place. */
 export function normBackward(record: Recorder, norm: Norm | null, { sum, rstd }: Normed, dy: Tensor, g: Tensor): void {
   if (!norm) {
     add(record, g, dy);

@@ -9,7 +9,7 @@ export function inverseFrequencies({ head_dim, rope_theta, rope_scaling: yarn }:
   const half = head_dim / 2;
   const plain = Float32Array.from({ length: half }, (_, i) => 1 / rope_theta ** ((2 * i) / head_dim));
   if (!yarn) return plain;
-  // Dimensions that turn often keep their frequency; those that turn less than once are stretched; a ramp between.
+  // Dimensions that rotate often keep their frequency; those that rotate less than once are stretched; between, a ramp.
   const dimensionOf = (turns: number) =>
     (head_dim * Math.log(yarn.original_max_position_embeddings / (turns * 2 * Math.PI))) / (2 * Math.log(rope_theta));
   let low = dimensionOf(yarn.beta_fast);

@@ -50,7 +50,7 @@ export class SwigluBody implements Body {
       backward: (x, dy) => {
         const options = { label: "gate_up", given: first };
         const made = gateUp ?? linear(record, x, linears.gate_up, seed, options).y;
-        // what SwiGLU gave comes back with its own gradient
+        // SwiGLU's output is recomputed together with its gradient
         const activated = (dActivated: Tensor) => {
           swigluBackward(record, made, dActivated);
           return dActivated;
@@ -78,9 +78,9 @@ export class SwigluBody implements Body {
   }
 
   /**
-   * What the last layer reads: `silu(gate)·up` `[tokens, intermediate]`.
+   * The input of the down projection: `silu(gate)·up` `[tokens, intermediate]`.
    *
-   * @param keep gate and up are wanted too
+   * @param keep also keep gate and up
    */
   private activate(
     record: Recorder,

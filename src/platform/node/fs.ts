@@ -40,13 +40,7 @@ export function nodeFolder(path: string): AppendableFolder & LockableFolder {
       return stat?.isFile() ?? false;
     },
     open: async (name) => nodeFile(full(name)),
-    async readText(name) {
-      const source = await nodeFile(full(name));
-      if (source.size > MAX_TEXT_BYTES) {
-        throw new FormatError(`Cannot read ${source.name} as text: ${source.size} bytes, at most ${MAX_TEXT_BYTES}`);
-      }
-      return decodeText(await source.read(0, source.size), source.name);
-    },
+    readText: async (name) => readText(full(name)),
     write: async (name, content) => writeAtomically(full(name), content),
     append: async (name, text) => append(full(name), text),
     appendBytes: async (name, bytes) => append(full(name), bytes),
@@ -104,6 +98,21 @@ export async function nodeFile(path: string): Promise<ByteSource> {
       return bytes;
     },
   };
+}
+
+/** The text of a file, as it was at one moment: another process may put a new one in its place meanwhile. */
+async function readText(path: string): Promise<string> {
+  await nodeFile(path); // opening a pipe would wait
+  const handle = await guard(openWhenFree(path, constants.O_RDONLY), `read ${path}`);
+  try {
+    const { size } = await handle.stat();
+    if (size > MAX_TEXT_BYTES) {
+      throw new FormatError(`Cannot read ${path} as text: ${size} bytes, at most ${MAX_TEXT_BYTES}`);
+    }
+    return decodeText(await guard(handle.readFile(), `read ${path}`), path);
+  } finally {
+    await handle.close();
+  }
 }
 
 /** Milliseconds that an open file is waited for, all in all. */
@@ -207,8 +216,12 @@ async function orElse<T>(work: Promise<T>, absent: T, what: string): Promise<T> 
   }
 }
 
+/** Of a full quota: on Linux, on macOS. Node has no name for it. */
+const EDQUOT = [-122, -69];
+
 function codeOf(error: unknown): string | undefined {
-  const code = (error as { code?: unknown } | null)?.code;
+  const { code, errno } = (error ?? {}) as { code?: unknown; errno?: unknown };
+  if (EDQUOT.includes(errno as number)) return "EDQUOT";
   return typeof code === "string" ? code : undefined;
 }
 
@@ -229,13 +242,17 @@ function explain(error: unknown, what: string): unknown {
     case "EROFS":
       return new QwenchError(`Cannot ${what}: the file system is read-only`, { cause: error });
     case "ENOSPC":
-    case "EDQUOT":
+    case "EDQUOT": {
+      const full = codeOf(error) === "ENOSPC" ? "the disk is full" : "this user's share of the disk is full";
       return new QwenchError(
-        `Cannot ${what}: the disk is full (${codeOf(error)}); nothing was overwritten. Free some space and start again`,
+        `Cannot ${what}: ${full} (${codeOf(error)}); nothing was overwritten. Free some space and start again`,
         { cause: error },
       );
-    default:
+    }
+    case undefined:
       return error;
+    default:
+      return new QwenchError(`Cannot ${what}: ${(error as Error).message}`, { cause: error });
   }
 }
 

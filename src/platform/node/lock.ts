@@ -1,6 +1,6 @@
 import { promises as fs, readFileSync } from "node:fs";
 import { hostname } from "node:os";
-import { dirname } from "node:path";
+import { basename, dirname, join } from "node:path";
 import type { Lock, LockOwner } from "../../io/storage.ts";
 
 /** Milliseconds between two signs of life of an owner, and after how many without one it counts as dead. */
@@ -23,25 +23,72 @@ interface Written extends LockOwner {
 export async function takeFileLock(path: string, what: string): Promise<Lock | { owner: LockOwner }> {
   const mine: Written = { id: String(process.pid), host: hostname(), what, began: beganAt(process.pid) };
   const folder = dirname(path);
-  const made = await fs.mkdir(folder, { recursive: true });
+  let made: string | undefined;
   for (let tries = 0; tries < 200; tries++) {
-    try {
-      const handle = await fs.open(path, "wx");
-      try {
-        await handle.writeFile(JSON.stringify(mine));
-      } finally {
-        await handle.close();
-      }
-      return held(path, mine, made === undefined ? null : folder);
-    } catch (error) {
-      if ((error as { code?: string }).code !== "EEXIST") throw error;
-    }
     const found = await read(path);
-    if (found === null) continue; // released in between
-    if (await isHeld(path, found)) return { owner: found };
-    await removeDead(path);
+    if (found !== null) {
+      if (await isHeld(path, found)) return { owner: found };
+      await removeDead(path);
+      continue;
+    }
+    made = (await fs.mkdir(folder, { recursive: true })) ?? made; // again: who released may have removed it
+    if (!(await create(path, JSON.stringify(mine)))) continue;
+    await removeHalves(path);
+    return held(path, mine, made === undefined ? null : folder);
   }
   return { owner: { id: "?", host: "?", what: "another process" } };
+}
+
+/** What file systems say that have no hard links. */
+const NO_LINKS = ["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EINVAL", "EMLINK"];
+
+/**
+ * Makes the file with all of its text, where there is none. In one step, so that a process that is killed meanwhile leaves no
+ * lock without an owner's name, which others would take for a living one's.
+ *
+ * @returns whether it was made
+ */
+async function create(path: string, text: string): Promise<boolean> {
+  const random = Math.random().toString(36).slice(2, 10) || "0";
+  const half = join(dirname(path), `.${basename(path)}.${process.pid}-${random}.qwench-tmp`);
+  try {
+    await fs.writeFile(half, text, { flag: "wx" });
+    await fs.link(half, path);
+    return true;
+  } catch (error) {
+    const { code = "" } = error as { code?: string };
+    if (code === "EEXIST" || code === "ENOENT") return false; // another has it, or has removed the folder
+    if (!NO_LINKS.includes(code)) throw error;
+  } finally {
+    await fs.unlink(half).catch(() => {});
+  }
+  return createSlowly(path, text);
+}
+
+/** The same where there are no hard links: in two steps. */
+async function createSlowly(path: string, text: string): Promise<boolean> {
+  try {
+    const handle = await fs.open(path, "wx");
+    try {
+      await handle.writeFile(text);
+    } finally {
+      await handle.close();
+    }
+    return true;
+  } catch (error) {
+    if ((error as { code?: string }).code !== "EEXIST") throw error;
+    return false;
+  }
+}
+
+/** Removes what killed processes left of `create`. */
+async function removeHalves(path: string): Promise<void> {
+  const folder = dirname(path);
+  for (const name of await fs.readdir(folder).catch(() => [])) {
+    if (!name.startsWith(`.${basename(path)}.`)) continue;
+    const pid = /\.(\d+)-[0-9a-z]+\.qwench-tmp$/.exec(name)?.[1];
+    if (pid !== undefined && !isAlive(Number(pid))) await fs.unlink(join(folder, name)).catch(() => {});
+  }
 }
 
 /** Milliseconds after which who was to remove a dead lock must have been ended in the middle of it. */
@@ -102,7 +149,8 @@ async function isHeld(path: string, { id, host, began }: Written): Promise<boole
     return isAlive(pid) && (began === "" || beganAt(pid) === began);
   }
   const stat = await fs.stat(path).catch(() => null);
-  return stat !== null && Date.now() - stat.mtimeMs < DEAD_MS;
+  // without a name it is just being written, or its writer was killed in the middle of it
+  return stat !== null && Date.now() - stat.mtimeMs < (host === "?" ? BEAT_MS : DEAD_MS);
 }
 
 /** Whether a process of this host lives. */

@@ -3,7 +3,7 @@ import { counted } from "../../text/numbers.ts";
 import { show } from "../../text/show.ts";
 import { decimalKey } from "../decimal.ts";
 
-/** White space as Python's str.strip and str.split have it. */
+/** White space of Python's str.strip and str.split. */
 const SPACE = "\\t-\\r\\x1c-\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000";
 const EDGES = new RegExp(`^[${SPACE}]+|[${SPACE}]+$`, "g");
 const GAPS = new RegExp(`[${SPACE}]+`);
@@ -11,10 +11,11 @@ const GAPS = new RegExp(`[${SPACE}]+`);
 const strip = (text: string) => text.replace(EDGES, "");
 
 /**
- * Whether a program printed what it should, by LiveCodeBench's rules: both texts are stripped and cut into lines, as many
- * of one as of the other; each pair of lines, stripped too, is the same text or the same decimal numbers (1.50 is 1.5).
+ * Whether a program printed the expected text, by LiveCodeBench's rules. Both texts are stripped and split into lines;
+ * the numbers of lines must be equal. Each pair of stripped lines must be the same text or the same decimal numbers
+ * (1.50 is 1.5).
  *
- * @returns null where it did, else what is wrong
+ * @returns null if it did, else the difference
  * @see grade_stdio in lcb_runner/evaluation/testing_util.py, github.com/LiveCodeBench/LiveCodeBench
  */
 export function outputFault(printed: string, expected: string): string | null {
@@ -22,7 +23,7 @@ export function outputFault(printed: string, expected: string): string | null {
   if (ours.length !== theirs.length)
     return `it printed ${counted(ours.length, "line")}, not ${counted(theirs.length, "line")}`;
   const odd = ours.findIndex((line, i) => line !== theirs[i] && !sameDecimals(line, theirs[i]));
-  return odd < 0 ? null : `line ${odd + 1} of what it printed is ${show(ours[odd])}, not ${show(theirs[odd])}`;
+  return odd < 0 ? null : `line ${odd + 1} of the output is ${show(ours[odd])}, not ${show(theirs[odd])}`;
 }
 
 function sameDecimals(a: string, b: string): boolean {
@@ -30,7 +31,7 @@ function sameDecimals(a: string, b: string): boolean {
   return ours.length === theirs.length && ours.every((key, i) => key !== null && key === theirs[i]);
 }
 
-/** A value of Python's as the sandbox tells it: numbers exact, what JSON does not know with a tag. */
+/** A Python value in the sandbox's encoding: exact numbers; values that JSON does not have are tagged. */
 export type ToldValue =
   | null
   | boolean
@@ -42,13 +43,13 @@ export type ToldValue =
   | { other: string };
 
 const DEPTH = 1000;
-const MARK = "\u0000"; // before what was a number in the JSON text, for JSON.parse would round it
+const MARK = "\u0000"; // marks a number of the JSON text, because JSON.parse would round it
 
 /**
- * Whether a call returned what it should: Python's `==` between the value, a tuple taken as a list, and the JSON text.
+ * Whether a call returned the expected value: Python's `==` between the value (tuples as lists) and the JSON text.
  *
  * @see grade_call_based in lcb_runner/evaluation/testing_util.py
- * @throws {SyntaxError} text that is no JSON, be it with Python's NaN and Infinity
+ * @throws {SyntaxError} text that is not JSON, even with Python's NaN and Infinity
  */
 export function equalsJson(value: ToldValue, json: string): boolean {
   const exact = json.replace(/"(?:[^"\\]|\\.)*"|-?Infinity|NaN|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/gs, (token) => {
@@ -92,7 +93,7 @@ function parseNumber(text: string): bigint | number {
   return /^-?\d+$/.test(text) ? BigInt(text) : floatOf(text);
 }
 
-/** Python's spellings of what has no digits, too. */
+/** Includes Python's spellings of NaN and infinity. */
 function floatOf(text: string): number {
   return /inf/i.test(text) ? (text[0] === "-" ? -Infinity : Infinity) : Number(text);
 }

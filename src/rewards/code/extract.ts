@@ -1,11 +1,11 @@
 const LABELLED = /```(?:python3?|py)[^\S\n]*\r?\n(.*?)```/gis;
-/** Any block, so that the end of one is not taken for the beginning of the next. */
+/** Matches every block, so that the end of one is not mistaken for the beginning of the next. */
 const BLOCK = /```([^\n`]*)\n(.*?)```/gs;
 
 /**
- * The program in a completion: its last fenced block marked as Python; where none is, its last one without a mark.
+ * The program in a completion: its last fenced block marked as Python, else its last block without a mark.
  *
- * @returns null where no such block ends
+ * @returns null if there is no closed block
  */
 export function extractCode(text: string): string | null {
   const labelled = [...text.matchAll(LABELLED)].at(-1);

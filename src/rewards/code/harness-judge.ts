@@ -1,6 +1,6 @@
 /**
- * Python of the interpreter that tests run in. Of a program's objects it holds stand-ins; whether two of them are equal is
- * decided here, on the fields that they had when the program handed them out.
+ * Python code of the interpreter that runs tests. It holds stand-ins for a program's objects and decides their equality
+ * itself, from the fields that they had when the program returned them.
  */
 export const JUDGE_SIDE = `
 def make_judge_side(wire):
@@ -20,9 +20,9 @@ def make_judge_side(wire):
         """What is known of an object of the program's."""
         def __init__(self, n, cls, fields, seq):
             self.n, self.cls, self.fields, self.seq = n, cls, fields, seq
-            self.args = None      # what the test made it from
-            self.given = False    # the program has had it back
-            self.later = None     # not made yet: its arguments
+            self.args = None      # the test's value behind it
+            self.given = False    # the program has received it
+            self.later = None     # not created yet: its arguments
 
     def info(item):
         return object.__getattribute__(item, "_qw")
@@ -115,7 +115,7 @@ def make_judge_side(wire):
                 self.failure = {"type": kind, "message": text[:500], "line": None, "memory": False, "assertion": False, "exit": None}
             return Fatal(text)
 
-        # what is sent
+        # sending
 
         def number(self, item):
             own = info(item)
@@ -190,7 +190,7 @@ def make_judge_side(wire):
                 raise self.fatal(f"it answered what makes no sense: {type(odd).__name__}") from None
             raise error
 
-        # what is read
+        # receiving
 
         def read_rows(self, rows, reader):
             return None if rows is None else {str(name): reader.get(node) for name, node in rows}
@@ -283,7 +283,7 @@ def make_judge_side(wire):
             self.kept.append(error)
             return error
 
-        # stand-ins at work
+        # operations on stand-ins
 
         def make(self, cls, args, kwargs):
             spec = cls._spec
@@ -295,7 +295,7 @@ def make_judge_side(wire):
                 if not set(kwargs) - set(names[len(args):]):
                     fields.update(kwargs)
                     if len(fields) == len(spec):
-                        # made when it is needed: a program must not see what the test expects
+                        # created on demand: a program must not see what the test expects
                         own = Stand(None, cls, fields, self.seq)
                         own.args, own.later = [], (args, kwargs)
                         return self.stand(cls, own)
@@ -304,7 +304,7 @@ def make_judge_side(wire):
                 own = info(item)
                 own.args = [*args, *kwargs.values()]
                 if not self.fresh and own.args:
-                    item = self.stand(cls, Stand(own.n, cls, None, self.seq)) # the same object as another: equal to nothing
+                    item = self.stand(cls, Stand(own.n, cls, None, self.seq)) # identical to another object: equal to nothing
                     info(item).args = [*args, *kwargs.values()]
             return item
 
@@ -332,14 +332,14 @@ def make_judge_side(wire):
                 return False
             for one, other in ((x, y), (y, x)):
                 if one.args:
-                    # what the program handed out after it had seen what is expected proves nothing
+                    # a value that the program returned after it saw the expected one proves nothing
                     if other.args is None and other.seq >= one.seq:
                         return False
                     if not all(any(arg is value or (type(arg) is type(value) and arg == value) for value in one.fields.values()) for arg in one.args):
                         return False
             return x.fields == y.fields
 
-        # what the program asks
+        # the program's requests
 
         def serve(self, message):
             if self.failure:

@@ -1,4 +1,4 @@
-/** Python of the interpreter that a program runs in: what it answers to the interpreter that tests it. */
+/** Python code of the interpreter that runs a program: its answers to the interpreter that runs tests. */
 export const PROGRAM_SIDE = `
 def make_program_side(wire, told, status, exits):
     Writer, Reader, Handles = wire.Writer, wire.Reader, wire.Handles
@@ -33,7 +33,7 @@ def make_program_side(wire, told, status, exits):
         def __init__(self):
             self.handles, self.foreign, self.told = Handles(), {}, set()
 
-        # what is sent
+        # sending
 
         def write(self, v, writer):
             if type(v) is Foreign:
@@ -104,7 +104,7 @@ def make_program_side(wire, told, status, exits):
                 out.append([field.name] if field.default is none else [field.name, writer.put(field.default)])
             return out
 
-        # what is read
+        # receiving
 
         def read(self, key, node, reader):
             x = node[key]
@@ -134,7 +134,7 @@ def make_program_side(wire, told, status, exits):
                 raise exits(1)
             raise wire.faults[reply["x"]](reply["text"])
 
-        # what is asked
+        # requests
 
         def serve(self, message):
             reader = Reader(self)

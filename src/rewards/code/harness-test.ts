@@ -1,4 +1,6 @@
-/** Python that runs a test: which names it takes from the program, and how many of its assertions it came to. */
+/**
+ * Python code that runs a test: finds the names that it takes from the program, and counts the assertions it reached.
+ */
 export const TEST_RUN = `
 def run_test(job, side):
     """Runs a test against the program next door. Returns what it came to."""
@@ -10,7 +12,7 @@ def run_test(job, side):
     class Counted(ast.NodeTransformer):
         possible = 0
         def visit_Assert(self, node):
-            # assert False is where a test should not come
+            # assert False marks code that a test should not reach
             if not (isinstance(node.test, ast.Constant) and not node.test.value):
                 self.possible += 1
             call = ast.Expr(ast.Call(ast.Name(counter, ast.Load()), [], []))
@@ -48,7 +50,7 @@ def run_test(job, side):
             raise AssertionError("none of the test's assertions was reached")
     return body, count
 
-# Libraries that are not here: a program that brings its own under such a name would decide what is near enough.
+# Missing libraries: a program with its own module of such a name would decide what counts as close.
 ABSENT = set("np numpy pd pandas scipy sympy torch tf pytest".split())
 
 def library_names():
@@ -85,10 +87,10 @@ def names_of(tree, entry, space):
         return sorted(free - set(known) | {entry})
     known = {name: value for name, value in library_names().items() if name in free & called}
     if free - set(known):
-        # in isclose(f(1), 2) it is f that is tested
+        # isclose(f(1), 2) tests f
         space.update(known)
         free -= set(known)
     elif not free and len(ours & called - bound) == 1:
-        return sorted(ours & called - bound)  # the program is to write a function of its own by this name
+        return sorted(ours & called - bound)  # the program must define a function of this name
     return sorted(free)
 `;

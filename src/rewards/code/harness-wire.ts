@@ -1,7 +1,7 @@
 /**
- * Python that both interpreters use: values as JSON and back. Plain values are copied; anything else stays where it is and
- * is known to the other side by a number. What a message holds is built by exact types only, so that no method of a program
- * is asked what a value is.
+ * Python code of both interpreters: values to JSON and back. Plain values are copied; other values stay in their
+ * interpreter, and the other side refers to them by number. Messages are built only from exact types, so that no method
+ * of a program is called to describe a value.
  */
 export const WIRE = `
 class Odd(Exception):

@@ -3,13 +3,13 @@ import { PROGRAM_SIDE } from "./harness-program.ts";
 import { TEST_RUN } from "./harness-test.ts";
 import { WIRE } from "./harness-wire.ts";
 
-/** Modules that programs commonly use, imported before the state is kept that every run starts from. */
+/** Modules that programs often use, imported before the snapshot that every run starts from. */
 const PRELOADED =
   "string re datetime collections heapq bisect copy math cmath random statistics itertools functools operator io sys json typing " +
   "decimal fractions dataclasses enum array hashlib time textwrap contextlib types abc numbers traceback ast builtins";
 
 /**
- * LiveCodeBench's `import_string`: what its programs may use without importing it.
+ * LiveCodeBench's `import_string`: names that its programs may use without importing them.
  *
  * @see lcb_runner/evaluation/testing_util.py, github.com/LiveCodeBench/LiveCodeBench
  */
@@ -25,14 +25,14 @@ sys.setrecursionlimit(50000)
 `;
 
 /**
- * Python's side of the sandbox: takes the ways to JavaScript out of the interpreter, then gives the address of a function
- * that runs one job. The function reads the job as JSON from the channel, and writes back how the program ended:
+ * Python's side of the sandbox: removes all access to JavaScript from the interpreter, then returns the address of a
+ * function that runs one job. The function reads the job as JSON from the channel, and writes the outcome:
  *
- * - `stage`: what ended, compile, program or test; "done" after the last of them
- * - `error`: null, or type, message, the line in the program, and what kind of an error it is
- * - `value`: of a call, in which what JSON does not know has a tag
+ * - `stage`: the stage that ended: compile, program or test; "done" after the last
+ * - `error`: null, or type, message, line in the program, and kind of error
+ * - `value`: of a call; values that JSON does not have are tagged
  *
- * Expected results stay outside: a program cannot look them up.
+ * Expected results stay outside, so that a program cannot look them up.
  */
 export const HARNESS = `
 import ${PRELOADED.split(" ").join(", ")}
@@ -47,12 +47,12 @@ class Hidden:
         if name.partition(".")[0] in HIDDEN:
             raise ModuleNotFoundError(f"No module named {name!r}: not in this sandbox", name=name)
 
-# asyncio was given a loop of JavaScript's
+# asyncio had a JavaScript event loop
 for name in [name for name in sys.modules if name.partition(".")[0] in HIDDEN | {"asyncio"}]:
     del sys.modules[name]
 sys.meta_path[:] = [Hidden, importlib.machinery.BuiltinImporter, importlib.machinery.FrozenImporter, importlib.machinery.PathFinder]
 sys.argv, sys.executable, sys.orig_argv = ["solution.py"], "", []
-# Programs written for 64 bits take it as their infinity.
+# Programs written for 64 bits use it as infinity.
 sys.maxsize = 2**63 - 1
 
 def make_run():

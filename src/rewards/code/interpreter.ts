@@ -1,38 +1,38 @@
 import type { FileAccess, FileNode, PythonModule } from "./sandbox-types.ts";
 
-/** What an interpreter shares with the thread it lives in. */
+/** An interpreter's interface to its thread. */
 interface InterpreterHost {
-  /** most that one run may print and write into files, and the most that one message may have, bytes */
+  /** byte limits: of one run's output and files, and of one message */
   output_bytes: number;
   fillRandom(bytes: Uint8Array): void;
-  /** answers what this interpreter asks the other one */
+  /** answers this interpreter's requests to the other one */
   peer(request: string): string;
 }
 
-/** A Python with its memory, that answers messages. */
+/** A Python interpreter with its memory, which answers messages. */
 export interface Interpreter {
-  /** Forgets what was counted and printed, and sets what there is to read. */
+  /** Resets counters and output, and sets the input. */
   begin(stdin: string): void;
   /**
-   * Hands Python a message. May be called while Python waits for its peer.
+   * Passes Python a message. May be called while Python waits for its peer.
    *
-   * @throws the interpreter broke down
+   * @throws the interpreter crashed
    */
   ask(message: string): string;
-  /** All that it printed. */
+  /** All output. */
   stdout(): string;
-  /** What it printed since the last call. */
+  /** Output since the last call. */
   printed(): string;
-  /** It printed, or wrote, more than it may. */
+  /** Whether output or files exceeded the limit. */
   overflowed(): boolean;
-  /** Puts memory and files back. @returns whether nothing else has changed */
+  /** Restores memory and files. @returns whether nothing else has changed */
   reset(): boolean;
 }
 
 /**
- * Gives an interpreter its devices and files, and the way back to its first state.
+ * Gives an interpreter its devices and files, and the means to restore its initial state.
  *
- * Like the sandbox, of whose text it is a part, the function uses nothing but its arguments and globals.
+ * The function becomes part of the sandbox's text, so like the sandbox it uses only its arguments and globals.
  */
 export function openInterpreter(
   module: PythonModule,
@@ -41,10 +41,10 @@ export function openInterpreter(
   baseline: Uint8Array,
   { output_bytes, fillRandom, peer }: InterpreterHost,
 ): Interpreter {
-  /** A heap that has grown never shrinks; above this a thread is replaced rather than cleaned. */
+  /** A heap never shrinks; above this size, a thread is replaced instead of cleaned. */
   const KEEP_BYTES = 256 << 20;
-  const ENOSPC = 51; // as Emscripten numbers it
-  /** what an entry of a folder costs beside its name */
+  const ENOSPC = 51; // Emscripten's number
+  /** cost of a folder entry beside its name */
   const ENTRY_BYTES = 512;
   const { FS } = module;
   const { MEMFS } = FS.filesystems;
@@ -64,7 +64,7 @@ export function openInterpreter(
     overflow = true;
     throw new FS.ErrnoError(ENOSPC);
   };
-  /** Counts what is written, in files too. */
+  /** Counts written bytes, including files. */
   const charge = (bytes: number) => {
     written += bytes;
     if (written > output_bytes) full();
@@ -158,7 +158,7 @@ export function openInterpreter(
     };
   }
 
-  /** All that the file system holds, one thing after the other. */
+  /** The contents of the file system, entry by entry. */
   const tree = () => {
     const found: unknown[] = [FS.currentPath];
     const walk = (node: FileNode) => {
@@ -207,7 +207,7 @@ export function openInterpreter(
       const outer = [message, question, asked, reply] as const;
       message = { bytes: encoder.encode(text), at: 0, answer: [], size: 0 };
       [question, asked, reply] = [[], 0, null];
-      // Python lets go of its lock while it reads, and needs it again where it is asked then
+      // Python releases its lock while it reads, and needs it again if a request arrives meanwhile
       const lock = module._PyGILState_Ensure();
       const returned = module._PyObject_CallNoArgs(entry);
       module._PyGILState_Release(lock);

@@ -9,13 +9,13 @@ export type CodeOutcome = "passed" | "wrong_answer" | "runtime_error" | "syntax_
 
 export interface TestResult {
   outcome: CodeOutcome;
-  /** what was wrong, in a line; null where nothing was */
+  /** the problem, in one line; null if there was none */
   message: string | null;
-  /** how long the test ran, ms */
+  /** duration of the test, ms */
   ms: number;
 }
 
-/** What the harness tells of one run. */
+/** The harness's report of one run. */
 interface Answer {
   stage: "compile" | "program" | "test" | "done";
   error: {
@@ -27,15 +27,15 @@ interface Answer {
     exit: number | null;
   } | null;
   value: ToldValue;
-  /** of a test: what its message gave */
+  /** of a test: the value of its message */
   secret: string | null;
 }
 
 /**
- * What a run of `test` amounts to. The report may hold anything, for a program may have written it: what has no sense is a
- * `runtime_error` of this run.
+ * The outcome of a run of `test`. The report may contain anything, because a program may have written it: an invalid
+ * report is a `runtime_error` of this run.
  *
- * @param secret what a test's verdict must carry; null where there is no test
+ * @param secret a test's verdict must contain it; null if there is no test
  */
 export function resultOf(
   test: CodeTest,
@@ -46,9 +46,9 @@ export function resultOf(
   const ms = typeof report.ms === "number" && report.ms >= 0 ? report.ms : 0;
   const result = (outcome: CodeOutcome, message: string | null): TestResult => ({ outcome, message, ms });
   const broken = () => {
-    if (report.starved === true) return result("out_of_memory", "it asked for more memory than it may have");
+    if (report.starved === true) return result("out_of_memory", "it needed more memory than allowed");
     if (report.overflow === true) return result("runtime_error", tooMuch(limits));
-    return result("runtime_error", typeof report.crash === "string" ? report.crash : "it broke what reports on it");
+    return result("runtime_error", typeof report.crash === "string" ? report.crash : "it damaged the test harness");
   };
   const answer = read(report.answer);
   if (!answer) return broken();
@@ -71,7 +71,7 @@ export function resultOf(
   return result("wrong_answer", `${test.name} did not return ${test.expected[0].slice(0, 80)}`);
 }
 
-/** Why a run failed, as far as the harness can tell. */
+/** The reason for a failed run, as far as the harness knows. */
 function faultOf(
   { error, stage }: Answer,
   test: CodeTest,
@@ -94,11 +94,12 @@ function faultOf(
   return [error.assertion ? "wrong_answer" : "runtime_error", said];
 }
 
-const tooMuch = ({ output_bytes }: { output_bytes: number }) => `it wrote more than ${formatBytes(output_bytes)}`;
+const tooMuch = ({ output_bytes }: { output_bytes: number }) =>
+  `it wrote more than the limit of ${formatBytes(output_bytes)}`;
 
 const STAGES: readonly unknown[] = ["compile", "program", "test", "done"];
 
-/** An answer of the harness's shape; null for anything else. */
+/** A valid answer of the harness; null for anything else. */
 function read(text: unknown): Answer | null {
   if (typeof text !== "string") return null;
   try {
@@ -126,12 +127,12 @@ function read(text: unknown): Answer | null {
 
 const isPlace = (value: unknown): value is number | null => value === null || Number.isSafeInteger(value);
 
-/** Nesting that values may have; deeper ones equal nothing. */
+/** Deepest nesting of values; deeper values equal nothing. */
 const DEPTH = 1000;
 const INTEGER = /^-?0x[0-9a-f]+$/;
 const FLOAT = /^(?:-?\d+(?:\.\d+)?(?:e[+-]?\d+)?|-?inf|nan)$/;
 
-/** Whether this is a value as the harness tells one. */
+/** Whether this is a value in the harness's encoding. */
 function isValue(value: unknown, depth: number): value is ToldValue {
   if (value === null || typeof value === "boolean" || typeof value === "string") return true;
   if (typeof value !== "object" || depth > DEPTH) return typeof value === "object";
@@ -158,7 +159,7 @@ function isValue(value: unknown, depth: number): value is ToldValue {
   }
 }
 
-/** The class of a program by its tests: passed where all are, else that of the first that is not. */
+/** The outcome of a program from its tests: passed if all passed, else the outcome of the first failed test. */
 export function outcomeOf(results: readonly TestResult[]): CodeOutcome {
   return results.find(({ outcome }) => outcome !== "passed")?.outcome ?? "passed";
 }

@@ -11,7 +11,7 @@ export interface CodeExecutor {
    * @throws {AbortError} the signal was aborted
    */
   run(task: CodeTask, signal?: AbortSignal): Promise<TestResult[]>;
-  /** Ends what runs. */
+  /** Ends all running programs. */
   end(): Promise<void>;
 }
 
@@ -20,12 +20,12 @@ interface CodeThread {
   post(request: SandboxRequest): void;
   /** Called with each reply. */
   onReply(handler: (reply: SandboxReply) => void): void;
-  /** Called once, should the thread end by itself. */
+  /** Called once if the thread ends by itself. */
   onEnd(handler: (end: { reason: string; memory: boolean }) => void): void;
   end(): Promise<void>;
 }
 
-/** What a runtime brings. */
+/** The platform's part. */
 interface CodePlatform {
   files(): Promise<PythonFiles>;
   thread(): CodeThread;
@@ -34,20 +34,20 @@ interface CodePlatform {
 }
 
 export interface CodeLimits {
-  /** of one test; LiveCodeBench gives 6 */
+  /** limit of one test; LiveCodeBench has 6 */
   test_seconds: number;
-  /** of all tests of a program together: those that do not get their turn count as out of time */
+  /** limit of all tests of a program together: tests that do not run count as out of time */
   total_seconds: number;
   /** of Python's heap, MiB */
   memory_mb: number;
-  /** of what a test prints and writes, MiB */
+  /** of a test's output and files, MiB */
   output_mb: number;
 }
 
 export const CODE_LIMITS: CodeLimits = { test_seconds: 6, total_seconds: 30, memory_mb: 512, output_mb: 8 };
 
 const BOOT_MS = 180_000;
-/** A reply that came in time may wait behind other work of this thread's. */
+/** Extra time for a reply that arrived in time but waits behind other work of this thread. */
 const GRACE_MS = 100;
 
 type Ended = { reply: SandboxReply } | { reason: string; memory: boolean } | "late" | "aborted";
@@ -95,15 +95,16 @@ class Sandbox {
   }
 }
 
-/** A place for one program at a time. */
+/** A slot for one program at a time. */
 interface Slot {
-  /** null until it is needed, and after it could not start */
+  /** null until needed, and after a failed start */
   sandbox: Promise<Sandbox> | null;
 }
 
 /**
- * Threads that run Python, started when first needed. One that a program has used up (it hung, broke down, wrote files) is
- * ended and replaced; the first to start gives its state to the others, which are then ready in a fraction of the time.
+ * Threads that run Python, started on first use. A thread that a program made unusable (hung, crashed, wrote files) is
+ * ended and replaced. The first thread shares its start state with the others, which then start in a fraction of the
+ * time.
  */
 export class CodePool implements CodeExecutor {
   readonly #platform: CodePlatform;
@@ -115,7 +116,7 @@ export class CodePool implements CodeExecutor {
   readonly #alive = new Set<Sandbox>();
   #ended = false;
 
-  /** @throws {RecipeError} a limit that cannot be one */
+  /** @throws {RecipeError} an invalid limit */
   constructor(platform: CodePlatform, limits: Partial<CodeLimits> = {}) {
     this.#platform = platform;
     this.#limits = { ...CODE_LIMITS, ...limits };
@@ -124,7 +125,7 @@ export class CodePool implements CodeExecutor {
     }
     const { memory_mb } = this.#limits;
     if (!(memory_mb >= 64 && memory_mb <= 4096)) {
-      throw new RecipeError(`Cannot run code with memory_mb ${memory_mb}: Python needs 64 and can use 4096 at most`);
+      throw new RecipeError(`Cannot run code with memory_mb ${memory_mb}: it must be between 64 and 4096`);
     }
     this.#idle = Array.from({ length: platform.threads }, () => ({ sandbox: null }));
   }
@@ -152,7 +153,7 @@ export class CodePool implements CodeExecutor {
     await Promise.all([...this.#alive].map((sandbox) => sandbox.end()));
   }
 
-  /** Runs one test, of a program that has `left` ms for all that remain. */
+  /** Runs one test of a program that has `left` ms for all remaining tests. */
   async #test(
     slot: Slot,
     { code, prelude }: { code: string; prelude: string },
@@ -161,7 +162,8 @@ export class CodePool implements CodeExecutor {
     signal?: AbortSignal,
   ): Promise<TestResult> {
     const { test_seconds, total_seconds } = this.#limits;
-    if (left <= 0) return { outcome: "timeout", message: `not run: the program's ${total_seconds} s were over`, ms: 0 };
+    if (left <= 0)
+      return { outcome: "timeout", message: `not run: the program's limit of ${total_seconds} s was used up`, ms: 0 };
     const sandbox = await this.#sandboxOf(slot, signal);
     const ms = Math.min(left, test_seconds * 1000);
     const job = jobOf(code, prelude, test);
@@ -173,7 +175,7 @@ export class CodePool implements CodeExecutor {
     if (this.#ended || signal?.aborted) throw aborted();
     if (ended === "late" || (done && done.report.ms > ms)) {
       const message =
-        ms < test_seconds * 1000 ? `the program's ${total_seconds} s were over` : `over ${test_seconds} s`;
+        ms < test_seconds * 1000 ? `the program's limit of ${total_seconds} s was used up` : `over ${test_seconds} s`;
       return { outcome: "timeout", message, ms: took };
     }
     if (done) return resultOf(test, done.report, this.#bytes(), job.test?.secret ?? null);
@@ -196,10 +198,10 @@ export class CodePool implements CodeExecutor {
     void sandbox.end();
     this.#alive.delete(sandbox);
     slot.sandbox = this.#ended ? null : this.#start();
-    slot.sandbox?.catch(() => {}); // whoever needs it next will see
+    slot.sandbox?.catch(() => {}); // the next user sees the error
   }
 
-  /** The first makes the state that the others start from; should it fail, the next is the first. */
+  /** The first thread creates the state that the others start from; if it fails, the next thread becomes the first. */
   async #start(): Promise<Sandbox> {
     if (this.#state) return (await this.#boot(await this.#state)).sandbox;
     const first = this.#boot(null);
@@ -232,24 +234,24 @@ export class CodePool implements CodeExecutor {
 function whyNot(ended: Ended): string {
   if (typeof ended === "string") return `it was not ready within ${BOOT_MS / 1000} s`;
   if (!("reply" in ended)) return ended.reason;
-  return ended.reply.type === "failed" ? ended.reply.message : "it answered out of turn";
+  return ended.reply.type === "failed" ? ended.reply.message : "it sent an unexpected answer";
 }
 
 function aborted(): AbortError {
-  return new AbortError("The run was stopped while code was tested");
+  return new AbortError("The run was stopped while it tested code");
 }
 
 function jobOf(code: string, prelude: string, test: CodeTest): Omit<SandboxJob, "ms"> {
   const job = { code, prelude, name: "__main__", stdin: "", call: null, args: "", test: null };
   if (test.kind === "stdin") return { ...job, stdin: test.input };
-  // as a module that is imported: what lies below `if __name__ == "__main__"` is not run
+  // like an imported module: code under `if __name__ == "__main__"` does not run
   const module = { ...job, name: "solution" };
   if (test.kind === "call") return { ...module, call: test.name, args: test.args };
   const { code: tested, given = "", entry = null } = test;
   return { ...module, test: { code: tested, given, entry, secret: secretText() } };
 }
 
-/** What no program can guess. */
+/** A secret that no program can guess. */
 function secretText(): string {
   return Array.from(crypto.getRandomValues(new Uint32Array(4)), (word) => word.toString(16).padStart(8, "0")).join("");
 }

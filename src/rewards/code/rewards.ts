@@ -3,20 +3,20 @@ import { extractCode } from "./extract.ts";
 import type { CodeExecutor } from "./pool.ts";
 import { testsOf } from "./tests.ts";
 
-/** Rewards that run what a completion says. */
+/** Rewards that run a completion's program. */
 interface CodeRewards {
   /**
-   * passed / tests of the program in a completion's last fenced Python block; 0 where there is none. A row's tests are
-   * those of `testsOf`.
+   * The share of tests passed by the program in a completion's last fenced Python block; 0 without a block. `testsOf`
+   * reads a row's tests.
    */
   code_reward: RewardFunction;
-  /** 1 where every test passes, else 0. */
+  /** 1 if every test passes, else 0. */
   binary_code_reward: RewardFunction;
 }
 
 /**
- * Rewards by running a completion's program on the row's tests. Unlike open-r1, whose programs print too many or too few
- * lines unpunished, a printed text is compared by LiveCodeBench's rules.
+ * Rewards by running a completion's program on the row's tests. Printed text is compared by LiveCodeBench's rules; in
+ * open-r1, missing or extra lines go unpunished.
  *
  * @see code_reward and binary_code_reward in src/open_r1/rewards.py, github.com/huggingface/open-r1
  */
@@ -44,9 +44,9 @@ export function codeRewards(executor: CodeExecutor): CodeRewards {
 
 /**
  * 1 for a completion that thinks, then answers with a fenced block of the row's `language` (default python), else 0:
- * `<think>\n…\n</think>\n<answer>\n…```python…```…\n</answer>`, after which the line ends.
+ * `<think>\n…\n</think>\n<answer>\n…```python…```…\n</answer>` at a line's end.
  *
- * @see get_code_format_reward in src/open_r1/rewards.py; searched without its regular expression's steps back
+ * @see get_code_format_reward in src/open_r1/rewards.py; searched without the backtracking of its regular expression
  */
 export const codeFormatReward: RewardFunction = eachCompletion((text, row) => {
   const language = typeof row.language === "string" ? row.language : "python";

@@ -1,6 +1,6 @@
-/** What a runtime must bring for Python to start: files of the npm package `pyodide`. */
+/** The files that Python needs to start, from the npm package `pyodide`. */
 export interface PythonFiles {
-  /** `pyodide.asm.js` and `pyodide.js`: as text, or as the URLs of modules where a page's policy forbids eval */
+  /** `pyodide.asm.js` and `pyodide.js`: as text, or as module URLs if a page's policy forbids eval */
   scripts: { text: readonly string[] } | { urls: readonly string[] };
   wasm: WebAssembly.Module;
   /** `python_stdlib.zip` */
@@ -10,24 +10,24 @@ export interface PythonFiles {
 }
 
 interface SandboxLimits {
-  /** most that Python's heap may grow to, bytes; at least 64 MiB */
+  /** limit of Python's heap, bytes; at least 64 MiB */
   memory_bytes: number;
-  /** most that one run may print, bytes, and most that it may write into files */
+  /** limits of one run's output and of its files, bytes */
   output_bytes: number;
 }
 
 /** Code that tests a program. */
 interface SandboxTest {
   code: string;
-  /** code that the task gives, run before the test; "" for none */
+  /** code of the task, run before the test; "" for none */
   given: string;
-  /** the name that the test asks the program for; null where any of the test's names may be the program's */
+  /** the name that the test takes from the program; null if any name of the test may be the program's */
   entry: string | null;
-  /** comes back with the verdict of a test that has run */
+  /** returned with the verdict of a test that has run */
   secret: string;
 }
 
-/** One run of a program, from a state in which nothing has run before. */
+/** One run of a program, from a clean state. */
 export interface SandboxJob {
   code: string;
   /** the module's `__name__` */
@@ -35,38 +35,38 @@ export interface SandboxJob {
   /** runs before the program, in its namespace; "" for none */
   prelude: string;
   stdin: string;
-  /** a function, or a method of the class Solution, to call afterwards; null for none */
+  /** a function, or a method of the class Solution, to call after the program; null for none */
   call: string | null;
-  /** its arguments: a JSON array as text */
+  /** arguments of the call: a JSON array as text */
   args: string;
-  /** to run afterwards where the program cannot reach; null for none */
+  /** test to run after the program, out of its reach; null for none */
   test: SandboxTest | null;
-  /** how long it may run: the sandbox ends it then where it can, and its owner where it cannot */
+  /** time limit: the sandbox ends the run if it can, else its owner does */
   ms: number;
 }
 
 export interface SandboxReport {
   ms: number;
-  /** what the harness said of the program, JSON; null where the interpreter broke down before it could */
+  /** the harness's report on the program, JSON; null if the interpreter crashed before that */
   answer: string | null;
-  /** what the harness said of the test, JSON; null where there was none */
+  /** the harness's report on the test, JSON; null if there was no test */
   verdict: string | null;
-  /** why it broke down */
+  /** the reason of a crash */
   crash: string | null;
   stdout: string;
-  /** it printed, or wrote into files, more than it may */
+  /** output or files exceeded the limit */
   overflow: boolean;
-  /** it asked for more memory than it may have */
+  /** memory exceeded the limit */
   starved: boolean;
 }
 
-/** Python as it is once it has started: a second thread goes on from here, at a tenth of the time. */
+/** Python's state after start-up: a second thread starts from it in a tenth of the time. */
 export interface SandboxState {
   /** all of its memory */
   heap: Uint8Array;
   /** address of the harness's function */
   entry: number;
-  /** what else must be alike for the memory to fit: the length of the function table, and an entry made on the way */
+  /** must match for the memory to be valid: the length of the function table, and an entry created during start-up */
   table: number;
   trampoline: number;
 }
@@ -78,7 +78,7 @@ export type SandboxRequest =
 export type SandboxReply =
   | { type: "ready"; state: SandboxState }
   | { type: "failed"; message: string }
-  /** `fit`: whether it may run another; otherwise it has to be replaced */
+  /** `fit`: whether the thread can run another job; otherwise it must be replaced */
   | { type: "done"; report: SandboxReport; fit: boolean };
 
 export interface SandboxPort {
@@ -86,7 +86,7 @@ export interface SandboxPort {
   listen(handler: (request: SandboxRequest) => void): void;
 }
 
-/** The few of Emscripten's structures that the sandbox touches. */
+/** The Emscripten structures that the sandbox uses. */
 export interface FileNode {
   name: string;
   mode: number;
@@ -102,7 +102,7 @@ interface FileStream {
   node: FileNode;
 }
 
-/** Reads into, or writes from, `buffer[offset, offset + length)`. @returns how many bytes */
+/** Reads into, or writes from, `buffer[offset, offset + length)`. @returns the number of bytes */
 export type FileAccess = (
   stream: FileStream,
   buffer: Uint8Array,
@@ -116,9 +116,9 @@ export interface PythonModule {
   _PyEM_CountArgsPtr: number;
   _Py_EMSCRIPTEN_SIGNAL_HANDLING: number;
   HEAP8: Int8Array;
-  /** @returns 0 where the call raised */
+  /** @returns 0 if the call raised */
   _PyObject_CallNoArgs(address: number): number;
-  /** @returns what `_PyGILState_Release` takes back */
+  /** @returns the argument for `_PyGILState_Release` */
   _PyGILState_Ensure(): number;
   _PyGILState_Release(state: number): void;
   stackSave(): number;

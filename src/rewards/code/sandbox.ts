@@ -9,33 +9,32 @@ import type {
   SandboxState,
 } from "./sandbox-types.ts";
 
-/** The program of a thread in which the sandbox runs: the text of a function of a port. */
+/** The program of a sandbox thread: the text of a function that takes a port. */
 export const sandboxProgram = (): string => `(port) => (${codeSandbox})(port, ${open})`;
 
 /** Runs the sandbox in the thread whose port this is. */
 export const runSandbox = (port: SandboxPort): void => codeSandbox(port, open);
 
 /**
- * Runs untrusted Python, one job after the other, in a thread that serves nothing else. Tests run in a second interpreter,
- * with a memory of its own, which asks the program's for what functions return; all that passes between the two is text.
+ * Runs untrusted Python, one job after the other, in a dedicated thread. Tests run in a second interpreter with its own
+ * memory, which calls functions in the program's interpreter; only text passes between the two.
  *
- * Three walls, each closed before
- * the first job:
+ * There are three walls, all closed before the first job:
  *
- * 1. WebAssembly: Python reaches the world through the functions that its module imports. Those that touch JavaScript,
- *    sockets, processes and libraries are refused; what is left are files in memory, clocks and a seeded random source.
- * 2. JavaScript: the thread's globals are gone but for the language's own and a few harmless ones, and text cannot become
- *    code. Should someone break through the first wall, there is nothing here to use.
- * 3. The thread: whoever started it ends it when time is out.
+ * 1. WebAssembly: Python reaches the outside only through its module's imports. Imports for JavaScript, sockets,
+ *    processes and libraries are refused; files in memory, clocks and a seeded random source remain.
+ * 2. JavaScript: all globals of the thread are removed, except the language's own and a few harmless ones, and text
+ *    cannot become code. Code that breaks through the first wall finds nothing to use here.
+ * 3. The thread: its owner ends it when time is up.
  *
- * After each job an interpreter's memory is what it was before the first one, byte by byte; where anything outside of that
- * memory has changed (files), or the interpreter broke down, the thread asks to be replaced.
+ * After each job, an interpreter's memory is restored byte by byte to its state before the first job. If anything
+ * outside that memory changed (files), or the interpreter crashed, the thread asks to be replaced.
  *
- * The function uses nothing but its arguments and globals, for its text is also a thread's program.
+ * The function uses only its arguments and globals, because its text is also a thread's program.
  */
 function codeSandbox(port: SandboxPort, openInterpreter: typeof open): void {
   const PAGE = 65536;
-  /** most memory of the interpreter that runs tests */
+  /** memory limit of the interpreter that runs tests */
   const JUDGE_BYTES = 256 << 20;
   const KEPT_GLOBALS = (
     "Object Array Number String Boolean Symbol BigInt Math JSON Date RegExp Error AggregateError EvalError RangeError " +
@@ -60,7 +59,7 @@ function codeSandbox(port: SandboxPort, openInterpreter: typeof open): void {
       "_emscripten_runtime_keepalive_clear"
     ).split(" "),
   );
-  const [EPERM, ENOSYS] = [63, 52]; // as Emscripten numbers them
+  const [EPERM, ENOSYS] = [63, 52]; // Emscripten's numbers
   const SEED = 0x2545f491;
   const scope = globalThis as unknown as Record<string, unknown>;
   type Imports = Record<string, Record<string, unknown>>;
@@ -73,13 +72,13 @@ function codeSandbox(port: SandboxPort, openInterpreter: typeof open): void {
   let deadline = Number.POSITIVE_INFINITY;
   /** runs programs */
   let solver: Interpreter;
-  /** runs tests, out of the programs' reach */
+  /** runs tests, out of reach of programs */
   let judge: Interpreter;
   let createModule: unknown;
   const nothing = () => {};
   const instantiate = WebAssembly.instantiate;
 
-  /** Python must not depend on chance: the same program, the same result. */
+  /** A seeded random source: the same program gives the same result. */
   function fillRandom(bytes: Uint8Array): number {
     for (let i = 0; i < bytes.length; i++) {
       seed ^= seed << 13;
@@ -90,13 +89,13 @@ function codeSandbox(port: SandboxPort, openInterpreter: typeof open): void {
     return 0;
   }
 
-  /** Called by Python every so many steps: ends most programs in time, for Deno cannot end a thread that computes. */
+  /** Python calls it regularly: it ends most programs in time, because Deno cannot end a thread that computes. */
   function checkTime(): number {
     if (performance.now() > deadline) throw new Error("it ran out of time");
     return 0;
   }
 
-  /** The functions that Python's module imports, of which those not allowed end with the boot. */
+  /** The imports of Python's module; forbidden ones stop working after start-up. */
   function guarded(module: WebAssembly.Module, imports: Imports, heap: () => Uint8Array): Imports {
     const out: Imports = {};
     for (const { module: room, name, kind } of WebAssembly.Module.imports(module)) {
@@ -129,7 +128,7 @@ function codeSandbox(port: SandboxPort, openInterpreter: typeof open): void {
     throw new Error(`it called ${name}, which is not allowed`);
   }
 
-  /** Takes from the thread all but the language. */
+  /** Removes all globals of the thread except the language's. */
   function strip(): void {
     for (let owner: object = scope; owner && owner !== Object.prototype; owner = Object.getPrototypeOf(owner)) {
       for (const name of Reflect.ownKeys(owner)) {
@@ -141,7 +140,7 @@ function codeSandbox(port: SandboxPort, openInterpreter: typeof open): void {
     for (const maker of makers) Reflect.deleteProperty(Object.getPrototypeOf(maker), "constructor");
   }
 
-  /** Starts an interpreter: anew, or from the state that one had when it was new. */
+  /** Starts an interpreter: from scratch, or from the start state of another one. */
   async function start(
     { files, harness, limits }: BootRequest,
     memory_bytes: number,
@@ -154,7 +153,8 @@ function codeSandbox(port: SandboxPort, openInterpreter: typeof open): void {
     });
     const heap = () => new Uint8Array(memory.buffer);
     const ours = async (source: Uint8Array, imports: Imports) => {
-      if (source.length !== 0) return instantiate(source as BufferSource, imports as WebAssembly.Imports); // a small one of its own
+      // a small module of Python's own
+      if (source.length !== 0) return instantiate(source as BufferSource, imports as WebAssembly.Imports);
       const instance = await instantiate(files.wasm, guarded(files.wasm, imports, heap) as WebAssembly.Imports);
       return { instance, module: files.wasm };
     };
@@ -171,7 +171,7 @@ function codeSandbox(port: SandboxPort, openInterpreter: typeof open): void {
     let module: PythonModule;
     let entry: number;
     if (state) {
-      // only the frame is built: what Python did while it started is in the memory
+      // builds only the frame: the memory already contains the effects of Python's start-up
       module = await new Promise((resolve, reject) => {
         scope._createPyodideModule = (settings: object) => {
           create(Object.assign(settings, { wasmMemory: memory, noInitialRun: true })).then(resolve, reject);
@@ -189,9 +189,9 @@ function codeSandbox(port: SandboxPort, openInterpreter: typeof open): void {
     }
     const now = { table: module.wasmTable.length, trampoline: module._PyEM_CountArgsPtr };
     if (state && (state.table !== now.table || state.trampoline !== now.trampoline)) {
-      throw new Error("it was built otherwise than the one whose state it was given");
+      throw new Error("its build differs from the one that the saved state came from");
     }
-    module.HEAP8[module._Py_EMSCRIPTEN_SIGNAL_HANDLING] = 1; // Python calls checkTime
+    module.HEAP8[module._Py_EMSCRIPTEN_SIGNAL_HANDLING] = 1; // makes Python call checkTime
     const baseline = state?.heap ?? heap().slice();
     const host = { output_bytes: limits.output_bytes, fillRandom, peer };
     return { python: openInterpreter(module, entry, heap, baseline, host), state: { heap: baseline, entry, ...now } };
@@ -201,9 +201,9 @@ function codeSandbox(port: SandboxPort, openInterpreter: typeof open): void {
     const { files, limits } = request;
     const put = (name: string, value: unknown) =>
       Object.defineProperty(scope, name, { value, writable: true, configurable: true });
-    // without these it takes the thread for a bare shell, which asks for files by the three functions below
+    // without these, it treats the thread as a bare shell, which loads files with the three functions below
     for (const name of ["process", "require", "Deno", "Bun"]) put(name, undefined);
-    // an object of an earlier state must not be freed in a later one
+    // an object of an earlier state must not be freed in a later state
     put(
       "FinalizationRegistry",
       class {
@@ -230,11 +230,11 @@ function codeSandbox(port: SandboxPort, openInterpreter: typeof open): void {
     judge = (await start(request, Math.min(limits.memory_bytes, JUDGE_BYTES), first.state, asks)).python;
     strip();
     closed = true;
-    // the first run shows that all is in place
+    // the first run checks that everything works
     const empty = { code: "", name: "__main__", prelude: "", stdin: "", call: null, args: "", ms: 60_000 };
     const { report, fit } = run({ ...empty, test: { code: "", given: "", entry: null, secret: "" } });
     if (!fit || report.answer === null || report.verdict === null) {
-      throw new Error(report.crash ?? "its state does not come back after a run");
+      throw new Error(report.crash ?? "its state cannot be restored after a run");
     }
     return first.state;
   }
@@ -261,7 +261,7 @@ function codeSandbox(port: SandboxPort, openInterpreter: typeof open): void {
     const overflow = solver.overflowed() || judge.overflowed();
     if (crash !== null) [answer, verdict] = [null, null];
     const report = { ms, answer, verdict, crash, stdout: solver.stdout(), overflow, starved };
-    // one that has done nothing needs no cleaning
+    // an unused interpreter needs no cleaning
     const fit = crash === null && solver.reset() && (test === null || judge.reset());
     return { report, fit };
   }

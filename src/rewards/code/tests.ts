@@ -4,15 +4,15 @@ import { parsePythonJson, pythonJson } from "../../text/python-json.ts";
 import { show } from "../../text/show.ts";
 import { LIVECODEBENCH_PRELUDE } from "./harness.ts";
 
-/** One test of a program, run in an interpreter of its own. */
+/** One test of a program; each test starts from a clean state. */
 export type CodeTest =
   /** the program reads `input` and prints `output` */
   | { kind: "stdin"; input: string; output: string }
-  /** a function, or a method of the class Solution; arguments as a JSON array, any of the results as JSON */
+  /** a function, or a method of the class Solution; arguments as a JSON array, acceptable results as JSON */
   | { kind: "call"; name: string; args: string; expected: readonly string[] }
   /**
-   * code that raises AssertionError where the program is wrong. It runs out of the program's reach, after `given`, code of
-   * the task's; `entry` is the name that it takes from the program, where one is known
+   * code that raises AssertionError if the program is wrong. It runs out of the program's reach, after `given`, the
+   * task's code; `entry` is the name that it takes from the program, if known
    */
   | { kind: "assert"; code: string; given?: string; entry?: string };
 
@@ -27,13 +27,13 @@ export interface CodeTask {
 type Row = Record<string, unknown>;
 
 /**
- * The tests that a row's columns hold, in the form of
+ * The tests in a row's columns, in the format of
  * - open-r1 (`verification_info` with `test_cases`)
  * - LiveCodeBench (`public_test_cases`, `private_test_cases`, with `metadata` for a function's name)
- * - MBPP (`test_list`, `test_setup_code`), a test each
- * - HumanEval (`test`, `entry_point`), all one test
+ * - MBPP (`test_list`, `test_setup_code`), one test per entry
+ * - HumanEval (`test`, `entry_point`), as one test
  *
- * @throws {DataError} a row with none of them, or with one that cannot be read
+ * @throws {DataError} a row with none of them, or with invalid tests
  */
 export function testsOf(row: Row): Omit<CodeTask, "code"> {
   if (present(row.verification_info)) {
@@ -58,7 +58,7 @@ export function testsOf(row: Row): Omit<CodeTask, "code"> {
   if (present(row.test) && present(row.entry_point)) {
     const entry = text(row.entry_point, "entry_point");
     const code = `${text(row.test, "test")}\n\ncheck(${entry})\n`;
-    // what else a prompt defines is the task's own, and no program may put another in its place
+    // other definitions of a prompt belong to the task: a program must not replace them
     const given = typeof row.prompt === "string" ? row.prompt : "";
     return { tests: [{ kind: "assert", code, given, entry }] };
   }
@@ -75,7 +75,7 @@ function openR1Test(test: Row): CodeTest {
     return { kind: "stdin", input: joined(input, "input"), output: joined(output, "output") };
   }
   if (!Array.isArray(input)) throw new DataError(`the input of a call must be a list of arguments, not ${show(input)}`);
-  // as in APPS, whose results may lie in a list of one
+  // as in APPS, whose results may be in a list of one
   const expected = [output, ...(Array.isArray(output) && output.length === 1 ? output : [])];
   return {
     kind: "call",
@@ -88,7 +88,7 @@ function openR1Test(test: Row): CodeTest {
 function liveCodeBenchTest({ input, output, testtype }: Row, name: unknown, column: string): CodeTest {
   const [given, wanted] = [text(input, `${column}.input`), text(output, `${column}.output`)];
   if (testtype !== "functional") return { kind: "stdin", input: given, output: wanted };
-  // an argument a line, each JSON
+  // one argument per line, each JSON
   const args = `[${given.split("\n").join(",")}]`;
   return { kind: "call", name: text(name, "metadata.func_name"), args, expected: [wanted] };
 }
@@ -100,7 +100,7 @@ function text(value: unknown, name: string): string {
   throw new DataError(`${name} must be text, not ${show(value)}`);
 }
 
-/** Text, or the lines of it. */
+/** Text, or its lines. */
 function joined(value: unknown, name: string): string {
   return Array.isArray(value) ? value.map((line) => text(line, name)).join("\n") : text(value, name);
 }
@@ -120,7 +120,7 @@ function listOrEmpty(value: unknown, name: string): unknown[] {
 const list = (value: unknown, name: string): unknown[] => filled(listOrEmpty(value, name), name);
 
 function filled<T>(tests: T[], name: string): T[] {
-  if (tests.length === 0) throw new DataError(`${name} holds no test`);
+  if (tests.length === 0) throw new DataError(`${name} contains no tests`);
   return tests;
 }
 
@@ -128,6 +128,6 @@ function json(value: string, name: string): unknown {
   try {
     return parsePythonJson(value); // numbers keep their digits
   } catch (error) {
-    throw new DataError(`${name} is no JSON: ${(error as Error).message}`);
+    throw new DataError(`${name} is not JSON: ${(error as Error).message}`);
   }
 }

@@ -3,20 +3,20 @@ import { parseBoundedJson } from "../../text/bounded-json.ts";
 import { formatBytes } from "../../text/bytes.ts";
 import { oneLine } from "../../text/show.ts";
 
-/** Where a judge answers, by OpenAI's chat completions. Times are ms. */
+/** A judge's endpoint, with OpenAI's chat completions API. Times are in ms. */
 export interface JudgeEndpoint {
-  /** up to, and without, `/chat/completions` */
+  /** the URL before `/chat/completions` */
   url: string;
   model: string;
-  /** sent as a bearer token, to `url` alone; null for none. It is in no message of this module's. */
+  /** sent as a bearer token, only to `url`; null for none. No message of this module contains it. */
   key: string | null;
-  /** more of the request's body, such as temperature */
+  /** further fields of the request's body, such as temperature */
   parameters: Readonly<Record<string, unknown>>;
-  /** of one request, from its first byte to the answer's last */
+  /** limit of one request, until the last byte of the answer */
   timeout_ms: number;
-  /** requests for one answer, the first included */
+  /** attempts per answer, including the first */
   attempts: number;
-  /** wait before the second request; doubles each time */
+  /** wait before the second attempt; doubles each time */
   backoff_ms: number;
   fetch: typeof fetch;
 }
@@ -27,13 +27,13 @@ export interface JudgeReply {
   completion_tokens: number;
 }
 
-/** The variable that the key is read from: a name of Qwench's own, so that no other service's key goes astray. */
+/** The environment variable of the key: Qwench's own name, so that another service's key is never sent by mistake. */
 export const JUDGE_KEY = "QWENCH_JUDGE_KEY";
-/** Longest wait, also for a server that asks for more. */
+/** Longest wait, even if a server asks for more. */
 const LONGEST_WAIT_MS = 120_000;
 const MOST_BYTES = 4 << 20;
 
-/** A failure that another request may cure. */
+/** A failure after which a retry may succeed. */
 class Again extends Error {
   readonly wait_ms: number | null;
   constructor(message: string, wait_ms: number | null = null) {
@@ -42,16 +42,16 @@ class Again extends Error {
   }
 }
 
-/** Asks a judge, again where that may help. */
+/** Asks a judge, with retries. */
 export class JudgeClient {
   readonly #endpoint: JudgeEndpoint;
   readonly #address: string;
-  /** nobody asks before this time: one that is told to wait waits for all */
+  /** no request before this time: if the server asks one request to wait, all wait */
   #resume = 0;
-  /** requests that were repeated */
+  /** number of retries */
   retries = 0;
 
-  /** @throws {RecipeError} a URL or a key that cannot be used */
+  /** @throws {RecipeError} an invalid URL or key */
   constructor(endpoint: JudgeEndpoint) {
     const { url, key } = endpoint;
     if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol)) {
@@ -59,10 +59,12 @@ export class JudgeClient {
     }
     const { username, password } = new URL(url);
     if (username || password) {
-      throw new RecipeError(`judge_url must hold no password: put the key into the environment variable ${JUDGE_KEY}`);
+      throw new RecipeError(
+        `judge_url must not contain a password: put the key into the environment variable ${JUDGE_KEY}`,
+      );
     }
     if (key !== null && !/^[\x21-\x7e]+$/.test(key)) {
-      throw new RecipeError(`${JUDGE_KEY} must be one word of ASCII characters: it goes into a header`);
+      throw new RecipeError(`${JUDGE_KEY} must be one word of ASCII characters, because it is sent in a header`);
     }
     this.#endpoint = endpoint;
     const address = new URL(url);
@@ -71,7 +73,7 @@ export class JudgeClient {
   }
 
   /**
-   * @throws {NetworkError} after the last attempt, or at once where another one would not help
+   * @throws {NetworkError} after the last attempt, or at once if a retry cannot help
    * @throws {AbortError} the signal was aborted
    */
   async ask(prompt: string, signal: AbortSignal): Promise<JudgeReply> {
@@ -86,7 +88,7 @@ export class JudgeClient {
         const { wait_ms } = error;
         const longer = wait_ms !== null && wait_ms > LONGEST_WAIT_MS;
         if (attempt >= attempts || longer) {
-          const tries = attempt === 1 ? "" : `, ${attempt} times in a row`;
+          const tries = attempt === 1 ? "" : ` (${attempt} attempts)`;
           const wait = longer ? `; it asks to wait ${Math.ceil(wait_ms / 1000)} s` : "";
           throw new NetworkError(
             `Cannot ask the judge at ${this.#name()}: ${this.#clean(error.message)}${tries}${wait}`,
@@ -94,7 +96,7 @@ export class JudgeClient {
         }
         this.retries++;
         if (wait_ms !== null) this.#resume = Math.max(this.#resume, Date.now() + wait_ms);
-        // the random part keeps many requests from coming back at the same moment
+        // the random part spreads the retries of many requests
         else
           await pause(Math.min(LONGEST_WAIT_MS, backoff_ms * 2 ** (attempt - 1) * (0.75 + Math.random() / 2)), signal);
       }
@@ -112,7 +114,7 @@ export class JudgeClient {
         method: "POST",
         headers: { "content-type": "application/json", ...(key !== null && { authorization: `Bearer ${key}` }) },
         body: JSON.stringify({ model, ...parameters, messages: [{ role: "user", content: prompt }] }),
-        redirect: "error", // the key goes where it was meant to go
+        redirect: "error", // so that the key is sent only to this URL
         signal: control.signal,
       });
       const body = await bodyOf(response);
@@ -137,26 +139,26 @@ export class JudgeClient {
       status === 401 || status === 403
         ? this.#endpoint.key === null
           ? `; set the environment variable ${JUDGE_KEY} to a key`
-          : `; it does not take the key in ${JUDGE_KEY}`
+          : `; it rejects the key in ${JUDGE_KEY}`
         : status === 404
-          ? `; is ${this.#endpoint.model} a model of its, and the address right?`
+          ? `; check the address, and that it serves the model ${this.#endpoint.model}`
           : "";
     return new NetworkError(`Cannot ask the judge at ${this.#name()}: ${this.#clean(said)}${advice}`);
   }
 
-  /** The address without what may be secret in it. */
+  /** The address without possible secrets. */
   #name(): string {
     const { origin, pathname } = new URL(this.#address);
     return origin + pathname;
   }
 
-  /** A server may repeat the key in what it says. */
+  /** Removes the key, which a server may repeat in its text. */
   #clean(text: string): string {
     const { key } = this.#endpoint;
     return key === null ? text : text.replaceAll(key, "[key]");
   }
 
-  /** A reply as it may be kept: without the key, should the server repeat it. */
+  /** A reply without the key, which the server may repeat. */
   clean(reply: JudgeReply): JudgeReply {
     return { ...reply, text: this.#clean(reply.text) };
   }
@@ -185,10 +187,10 @@ function replyOf(body: string): JudgeReply {
   try {
     parsed = parseBoundedJson(body) as typeof parsed;
   } catch {
-    throw new Again(`its answer is no JSON${excerpt(body)}`);
+    throw new Again(`its answer is not JSON${excerpt(body)}`);
   }
   const text = parsed?.choices?.[0]?.message?.content;
-  if (typeof text !== "string") throw new Again(`its answer holds no choices[0].message.content${excerpt(body)}`);
+  if (typeof text !== "string") throw new Again(`its answer has no choices[0].message.content${excerpt(body)}`);
   const tokens = (value: unknown) => (Number.isSafeInteger(value) && (value as number) >= 0 ? (value as number) : 0);
   return {
     text,
@@ -197,13 +199,13 @@ function replyOf(body: string): JudgeReply {
   };
 }
 
-/** The beginning of what a server said, or nothing. */
+/** The beginning of a server's text, or nothing. */
 function excerpt(body: string): string {
   const text = body.replace(/\s+/g, " ").trim();
   return text === "" ? "" : ` (${oneLine(text, 160)})`;
 }
 
-/** Retry-After in ms: seconds, or a date; null where there is none. */
+/** Retry-After in ms: seconds or a date; null if absent. */
 function retryAfter(response: Response): number | null {
   const value = response.headers.get("retry-after")?.trim();
   if (!value) return null;

@@ -3,33 +3,36 @@ import { compactJson } from "../../text/python-json.ts";
 import { type RewardFunction, type Turn, textOf } from "../reward.ts";
 import { JUDGE_KEY, JudgeClient, type JudgeEndpoint, type JudgeReply } from "./endpoint.ts";
 
-/** Replies that were given before, by what was asked. Keys are long texts; they hold no secret. */
+/** Earlier replies, by question. Keys are long texts without secrets. */
 export interface JudgeCache {
   get(question: string): Promise<JudgeReply | null>;
   put(question: string, reply: JudgeReply): Promise<void>;
 }
 
 export interface JudgeOptions extends JudgeEndpoint {
-  /** with `{prompt}`, `{completion}`, `{score_min}`, `{score_max}`, and any other column by its name; `{{` is a brace */
+  /**
+   * with `{prompt}`, `{completion}`, `{score_min}`, `{score_max}`, and any other column by its name; `{{` is a literal
+   * brace
+   */
   prompt: string;
-  /** a regular expression, its first group the score; the last match in a reply counts */
+  /** a regular expression whose first group is the score; the last match in a reply counts */
   score_pattern: string;
-  /** a score outside is none; the reward is 0 at the lower end and 1 at the upper one */
+  /** scores outside are invalid; the reward is 0 at the lower end and 1 at the upper end */
   score_min: number;
   score_max: number;
-  /** requests at once */
+  /** concurrent requests */
   concurrency: number;
-  /** USD for a million tokens */
+  /** USD per million tokens */
   price_prompt: number;
   price_completion: number;
   /** USD; null for no limit */
   max_cost: number | null;
-  /** what a judge that cannot be asked means: the run's end, or null rewards */
+  /** if the judge cannot be reached: stop the run, or give null rewards */
   on_error: "stop" | "skip";
   cache: JudgeCache | null;
 }
 
-/** What a recipe says about its judge; seconds, USD. */
+/** A recipe's settings for its judge; seconds, USD. */
 export interface JudgeParameters {
   judge_url: string;
   judge_model: string | null;
@@ -41,7 +44,7 @@ export interface JudgeParameters {
   judge_timeout: number;
   judge_retries: number;
   judge_concurrency: number;
-  /** a folder's path, for whoever opens the cache */
+  /** a folder's path, for the code that opens the cache */
   judge_cache: string | null;
   judge_price_prompt: number;
   judge_price_completion: number;
@@ -49,15 +52,15 @@ export interface JudgeParameters {
   judge_on_error: "stop" | "skip";
 }
 
-/** What a judge was asked so far. */
+/** Statistics of a judge. */
 interface JudgeUsage {
-  /** answers that came from the endpoint, and from the cache */
+  /** answers from the endpoint, and from the cache */
   asked: number;
   cached: number;
   retries: number;
   prompt_tokens: number;
   completion_tokens: number;
-  /** USD, by the options' prices */
+  /** USD, at the options' prices */
   cost: number;
   /** completions without a reward: no score in two replies, or no reply */
   unscored: number;
@@ -84,7 +87,7 @@ Think briefly. End with one line, "Score: N", where N is from {score_min} (usele
 const JUDGE_SCORE = "score\\W{0,8}?(-?\\d+(?:\\.\\d+)?)";
 
 /**
- * The options of a judge that a recipe describes.
+ * The judge's options in a recipe.
  *
  * @throws {RecipeError} a recipe without judge_model
  */
@@ -112,18 +115,18 @@ export function judgeOptions(
   };
 }
 
-/** Replies that hold no score are asked for this often. */
+/** Requests per question while replies have no valid score. */
 const ASKS = 2;
 
 /**
- * A reward by what another model says of each completion: (score − score_min) / (score_max − score_min).
+ * A reward from another model's score of each completion: (score − score_min) / (score_max − score_min).
  *
- * Equal questions are asked once. A reply without a score, or with one out of range, is asked for again; then the reward is
- * null, and where that befalls a whole batch, the run stops.
+ * Equal questions are asked once. If a reply has no score in the range, the question is asked again; if that fails too,
+ * the reward is null. If all rewards of a batch are null, the run stops.
  *
- * @throws {RecipeError} options that cannot be used
- * The function throws NetworkError when the judge cannot be asked, TrainingError at the limit of cost or when no reply of a
- * batch holds a score, DataError for a column that the prompt names and a row has not.
+ * @throws {RecipeError} invalid options
+ * The function throws NetworkError if the judge cannot be reached, TrainingError at the cost limit or if no reply of a
+ * batch has a score, and DataError if a row lacks a column of the prompt.
  */
 export function openJudge(options: JudgeOptions): Judge {
   const { score_min, score_max, concurrency, on_error, cache, max_cost } = options;
@@ -133,14 +136,14 @@ export function openJudge(options: JudgeOptions): Judge {
   const secret = Object.keys(options.parameters).find((name) => /^(api_?key|authorization|key)$/i.test(name));
   if (secret !== undefined) {
     throw new RecipeError(
-      `judge_parameters must not hold ${secret}: a key goes into the environment variable ${JUDGE_KEY}`,
+      `judge_parameters must not contain ${secret}: put a key into the environment variable ${JUDGE_KEY}`,
     );
   }
   const pattern = scorePattern(options.score_pattern);
   const client = new JudgeClient(options);
   const limit = limiter(concurrency);
   const usage = { asked: 0, cached: 0, prompt_tokens: 0, completion_tokens: 0, cost: 0, unscored: 0 };
-  /** once the run has to stop it stops at once, though it may ask again to find the row */
+  /** set when the run must stop: further calls, which search for the faulty row, then fail at once */
   let fatal: QwenchError | null = null;
 
   const scoreOf = (text: string): number | null => {
@@ -149,7 +152,7 @@ export function openJudge(options: JudgeOptions): Judge {
     return score >= score_min && score <= score_max ? score : null;
   };
 
-  /** The last reply to a question, and its score if there is one. */
+  /** The last reply to a question, and its score, if any. */
   const judge = async (question: string, signal: AbortSignal): Promise<{ text: string; score: number | null }> => {
     const key = JSON.stringify([options.url, options.model, options.parameters, question]);
     const known = (await cache?.get(key)) ?? null;
@@ -162,7 +165,7 @@ export function openJudge(options: JudgeOptions): Judge {
       if (fatal) throw fatal;
       if (max_cost !== null && usage.cost >= max_cost) {
         throw (fatal = new TrainingError(
-          `The judge has cost ${usage.cost.toFixed(2)} USD after ${usage.asked} replies, and judge_max_cost is ${max_cost}`,
+          `The judge has cost ${usage.cost.toFixed(2)} USD after ${usage.asked} replies, but judge_max_cost is ${max_cost}`,
         ));
       }
       const reply = client.clean(await client.ask(question, signal));
@@ -205,7 +208,7 @@ export function openJudge(options: JudgeOptions): Judge {
     const last = replies.findLast((reply) => reply !== null);
     if (last && missing === replies.length) {
       throw (fatal = new TrainingError(
-        `No reply of the judge's to ${replies.length} completions holds a score from ${score_min} to ${score_max} where judge_score_pattern looks for it: the last ends ${JSON.stringify(last.text.slice(-120))}`,
+        `None of the judge's replies to ${replies.length} completions has a score from ${score_min} to ${score_max} that judge_score_pattern finds: the last reply ends with ${JSON.stringify(last.text.slice(-120))}`,
       ));
     }
     return replies.map((reply) => (reply?.score == null ? null : (reply.score - score_min) / (score_max - score_min)));
@@ -218,33 +221,35 @@ function scorePattern(source: string): RegExp {
     const pattern = new RegExp(source, "gi");
     if (new RegExp(`${source}|`).exec("")!.length > 1) return pattern;
   } catch (error) {
-    throw new RecipeError(`judge_score_pattern ${source} is no regular expression: ${(error as Error).message}`);
+    throw new RecipeError(
+      `judge_score_pattern ${source} is not a valid regular expression: ${(error as Error).message}`,
+    );
   }
-  throw new RecipeError(`judge_score_pattern ${source} must have a group, in brackets, that is the score`);
+  throw new RecipeError(`judge_score_pattern ${source} must have a group, in parentheses, for the score`);
 }
 
-/** A template with its names replaced, once: what stands in for one is not looked into. */
+/** Replaces the names of a template in one pass: replaced text is not searched again. */
 function fill(template: string, values: Record<string, unknown>): string {
   return template.replace(/\{\{|\}\}|\{(\w+)\}/g, (found, name: string | undefined) => {
     if (name === undefined) return found[0];
     const value = values[name];
     if (value === undefined || !Object.hasOwn(values, name)) {
       throw new DataError(
-        `judge_prompt asks for {${name}}, and the row has ${Object.keys(values).join(", ")}; write {{${name}}} for the braces themselves`,
+        `judge_prompt contains {${name}}, but the row has only ${Object.keys(values).join(", ")}; write {{${name}}} for literal braces`,
       );
     }
     return typeof value === "string" ? value : compactJson(value);
   });
 }
 
-/** A prompt as text: its only message, or all of them with who says it. */
+/** A prompt as text: its only message, or all messages with their roles. */
 function conversation(turn: Turn): string {
   if (typeof turn === "string") return turn;
   if (turn.length === 1) return turn[0].content;
   return turn.map(({ role, content }) => `${role}: ${content}`).join("\n\n");
 }
 
-/** Runs what it is given, so many at once. */
+/** Limits the number of concurrent tasks. */
 function limiter(most: number): <T>(work: () => Promise<T>) => Promise<T> {
   let running = 0;
   const waiting: (() => void)[] = [];
@@ -254,7 +259,7 @@ function limiter(most: number): <T>(work: () => Promise<T>) => Promise<T> {
     try {
       return await work();
     } finally {
-      const next = waiting.shift(); // takes over this one's place
+      const next = waiting.shift(); // passes its slot on
       if (next) next();
       else running--;
     }

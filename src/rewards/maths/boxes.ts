@@ -44,7 +44,7 @@ export class Boxes {
     throw new Unsure();
   }
 
-  /** The whole number that a box is; null for any other, and where it may be one of several. */
+  /** The integer in a box; null if there is none, or several. */
   whole(a: Box): bigint | null {
     return this.isReal(a) ? this.reals.whole(a.re) : null;
   }
@@ -124,7 +124,7 @@ export class Boxes {
     return { re, im: reals.negate(im) };
   }
 
-  /** base^n of a whole n. */
+  /** base^n for an integer n. */
   wholePower(base: Box, n: bigint): Box {
     if (n > 200_000n || n < -200_000n) throw new Unsure();
     let result = this.one;

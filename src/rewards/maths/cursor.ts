@@ -1,7 +1,7 @@
 import type { Expression } from "./expression.ts";
 import { SyntaxFault, type Token } from "./lexer.ts";
 
-/** The rules of the grammar that call one another across files. */
+/** Grammar rules that call each other across files. */
 export interface Grammar {
   /** items between separators, and whether one of these is "or" */
   items(cursor: Cursor): { items: Expression[]; or: boolean };
@@ -15,10 +15,10 @@ export interface Grammar {
   startsFactor(cursor: Cursor): boolean;
 }
 
-/** Brackets within brackets: more than any answer has, far fewer than the stack holds. */
+/** Nesting limit: deeper than any answer, and far below the stack limit. */
 const MAX_DEPTH = 60;
 
-/** A place in the tokens of an answer. */
+/** A position in the tokens of an answer. */
 export class Cursor {
   readonly #tokens: Token[];
   readonly grammar: Grammar;
@@ -46,7 +46,7 @@ export class Cursor {
     return this.at >= this.#tokens.length;
   }
 
-  /** Leaves out everything that follows. */
+  /** Ignores all remaining tokens. */
   cut(): void {
     this.#tokens.length = this.at;
   }
@@ -61,7 +61,7 @@ export class Cursor {
     return token?.type === "command" && token.text === text;
   }
 
-  /** Takes a mark where it is next. */
+  /** Takes a mark if it is next. */
   took(text: string): boolean {
     if (!this.isMark(text)) return false;
     this.at++;
@@ -74,7 +74,7 @@ export class Cursor {
     return token.text;
   }
 
-  /** Puts tokens in place of the next one. */
+  /** Replaces the next token with others. */
   replace(...tokens: Token[]): void {
     this.#tokens.splice(this.at, 1, ...tokens);
   }

@@ -7,29 +7,29 @@ import { type Interval, most, Undefined, Unsure } from "./interval.ts";
 import { compare, ONE } from "./rational.ts";
 
 /**
- * What digits say of two values: `other` for sure; `same` to the last digit that was looked at; `undefined` where neither
- * has a value, `halfway` where one of them has none; `unsure` where no digits tell.
+ * The result of comparing digits: `other`: certainly different; `same`: equal in all computed digits; `undefined`:
+ * neither has a value; `halfway`: one has no value; `unsure`: undecidable.
  */
 type Verdict = "same" | "other" | "undefined" | "halfway" | "unsure";
 
-/** Where numbers without symbols are evaluated. */
+/** The evaluation point of numbers without symbols. */
 export const NOWHERE: Point = { values: new Map(), seed: 0, real: false };
 
-/** Binary digits, one after the other until two values differ. */
+/** Precisions in bits, tried in order until two values differ. */
 const DIGITS = [128, 640, 2720, 12_000] as const;
-/** 800 decimal digits, after which two values that have as many in common are one; more are for what seems to be 0. */
+/** 800 decimal digits: two values that share these count as equal; values close to 0 get more. */
 const ENOUGH = 2720;
-/** At a random point two expressions that are not one differ early. */
+/** At a random point, different expressions differ in the first digits. */
 const POINT_DIGITS = [128, 512] as const;
 
-/** Compares the values of two numbers, without symbols, in as many digits as it takes. */
+/** Compares the values of two numbers, without symbols, in as many digits as necessary. */
 export function decide(a: Expression, b: Expression, budget: Budget): Verdict {
   const [x, y] = [exactValue(a), exactValue(b)];
   if (x && y) return compare(x, y) === 0 ? "same" : "other";
   const verdict = decideIn(DIGITS, a, b, NOWHERE, budget);
   if (verdict !== "unsure") return verdict;
   if ((x?.num === 0n && cannotVanish(b)) || (y?.num === 0n && cannotVanish(a))) return "other";
-  // too large or too small for digits: their logarithms may be neither
+  // too large or too small for digits: compare logarithms
   const [p, q] = [logarithm(a), logarithm(b)];
   if (!p || !q) return "unsure";
   return p.sign !== q.sign ? "other" : decideIn(DIGITS, p.ln, q.ln, NOWHERE, budget);
@@ -52,7 +52,7 @@ function decideIn(digits: readonly number[], a: Expression, b: Expression, point
       verdict = "same";
       if (bits >= ENOUGH) return verdict;
     } else if (narrow(x, bits) && narrow(y, bits)) {
-      // both are as good as 0: what cannot be 0 has to be told from what is
+      // both are close to 0: separate values that cannot be 0 from 0
       const [p, q] = [cannotVanish(a), cannotVanish(b)];
       if (p !== q && (c.isZero(x) || c.isZero(y))) return "other";
       verdict = p || q ? "unsure" : "same";
@@ -75,7 +75,7 @@ const apart = (a: Interval, b: Interval) => a.hi < b.lo || b.hi < a.lo;
 const width = ({ lo, hi }: Interval) => hi - lo;
 const nearest = ({ lo, hi }: Interval) => (lo > 0n ? lo : hi < 0n ? -hi : 0n);
 
-/** Whether bounds are so near to one another that many digits are known, even of a small number. */
+/** Whether bounds are so close that many digits are known, even of a small number. */
 function resolved({ re, im }: Box): boolean {
   const size = most([nearest(re), nearest(im)]);
   const wide = most([width(re), width(im)]);
@@ -84,7 +84,7 @@ function resolved({ re, im }: Box): boolean {
 
 const narrow = ({ re, im }: Box, bits: number) => (width(re) | width(im)) >> BigInt(bits >> 1) === 0n;
 
-/** Whether an expression is plainly not 0: powers, exponentials, products of such, sums of what is above 0. */
+/** Whether an expression is clearly not 0: powers, exponentials, products of these, sums of positive terms. */
 function cannotVanish(e: Expression): boolean {
   const exact = exactValue(e);
   if (exact) return exact.num !== 0n;
@@ -106,7 +106,7 @@ function cannotVanish(e: Expression): boolean {
   }
 }
 
-/** Whether an expression without symbols is plainly above 0. */
+/** Whether an expression without symbols is clearly above 0. */
 function isPositive(e: Expression): boolean {
   const exact = exactValue(e);
   if (exact) return exact.num > 0n;
@@ -129,7 +129,7 @@ function isPositive(e: Expression): boolean {
 const product = (...factors: Expression[]): Expression => ({ kind: "product", factors });
 const negative = (arg: Expression): Expression => ({ kind: "negative", arg });
 
-/** The logarithm of a real number's size, taken apart, with its sign; null where that is not plain. */
+/** The logarithm of a real number's magnitude, from its factors, and its sign; null if unclear. */
 function logarithm(e: Expression): { sign: number; ln: Expression } | null {
   const exact = exactValue(e);
   if (exact) {
@@ -176,7 +176,7 @@ function logarithm(e: Expression): { sign: number; ln: Expression } | null {
   }
 }
 
-/** Which of two real numbers is larger: −1, 0, 1; null where that cannot be told. */
+/** Which of two real numbers is larger: −1, 0, 1; null if undecidable. */
 export function order(a: Expression, b: Expression, budget: Budget): number | null {
   const [x, y] = [exactValue(a), exactValue(b)];
   if (x && y) return compare(x, y);
@@ -190,7 +190,7 @@ export function order(a: Expression, b: Expression, budget: Budget): number | nu
   return decide(a, b, budget) === "same" ? 0 : null;
 }
 
-/** Whether a(p)·b(q) is b(p)·a(q), to many digits: whether two expressions are in one ratio at two points. */
+/** Whether a(p)·b(q) equals b(p)·a(q) in many digits: two expressions then have the same ratio at two points. */
 export function inRatio(a: Expression, b: Expression, p: Point, q: Point, budget: Budget): boolean {
   for (const bits of POINT_DIGITS) {
     const values = [
@@ -209,8 +209,8 @@ export function inRatio(a: Expression, b: Expression, p: Point, q: Point, budget
 }
 
 /**
- * Where a number lies against a decimal: how far off it is, in halves of the decimal's last digit, as −2 … 2 (0 within a
- * half, ±1 within one, ±2 beyond); null where that cannot be told.
+ * The distance of a number from a decimal, in units of the decimal's last digit: 0 within a half, ±1 within one, ±2
+ * beyond; null if undecidable.
  */
 export function stepsOff(value: Expression, decimal: Expression, decimals: number, budget: Budget): number | null {
   const half: Expression = {

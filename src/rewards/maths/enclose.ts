@@ -5,17 +5,16 @@ import type { Expression } from "./expression.ts";
 import { Undefined, Unsure } from "./interval.ts";
 import { factorial, gcd, type Rational, rational } from "./rational.ts";
 
-/** Work of one node in the terms of a budget, by the digits that it is done with. */
+/** Budget units of one node, by precision. */
 const costOf = (bits: number) => 1 + (bits / 128) ** 1.5;
-/** Functions are series of many terms. */
+/** Functions cost more: they are series of many terms. */
 const FUNCTION_COST = 40;
 
 /**
- * Bounds of an expression's value at a point, with a number of binary digits behind the point. The rules are those of
- * `evaluate`.
+ * Bounds of an expression's value at a point, with a number of binary digits after the point. Same rules as `evaluate`.
  *
- * @throws {Undefined} it has no value there
- * @throws {Unsure} these digits do not tell, no number stands for it, or the budget is spent
+ * @throws {Undefined} the expression has no value there
+ * @throws {Unsure} too few digits, not a number, or the budget is used up
  */
 export function enclose(e: Expression, point: Point, bits: number, budget: Budget): Box {
   return new Encloser(point, bits, budget).value(e);
@@ -69,7 +68,7 @@ class Encloser {
         if (e.parts.length !== 2) throw new Undefined();
         return this.c.divide(this.of(e.parts[0], bound), this.of(e.parts[1], bound));
       case "power":
-        // e to a power has all the digits that the power has
+        // e to a power needs all digits of the power
         if (e.base.kind === "constant" && e.base.name === "e" && !bound.has("e"))
           return this.c.exp(this.of(e.exponent, bound));
         return this.power(this.of(e.base, bound), e.exponent, () => this.of(e.exponent, bound));
@@ -127,7 +126,7 @@ class Encloser {
     return this.c.power(value, this.c.divide(this.c.one, degree));
   }
 
-  /** A function that everybody knows; null for others. */
+  /** A well-known function; null for others. */
   private known(name: string, args: readonly Box[]): Box | null {
     const [a, b] = args;
     const inside = (yes: () => boolean) => {
@@ -192,7 +191,7 @@ class Encloser {
     }
   }
 
-  /** Functions of whole numbers, and those that give such. */
+  /** Functions of integers, and functions with integer values. */
   private wholes(name: string, args: readonly Box[]): Box | null {
     const rounded = (x: Box) => {
       if (!this.c.isReal(x)) throw new Undefined();
@@ -250,7 +249,7 @@ class Encloser {
     return total;
   }
 
-  /** The function that `evaluate` takes for a name that it does not know. */
+  /** The function that `evaluate` assigns to an unknown name. */
   private opaque(name: string, args: readonly Box[]): Box {
     let value = this.double(hash(`${name}/${args.length}`, this.point.seed));
     for (const [i, arg] of args.entries()) {

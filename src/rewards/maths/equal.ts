@@ -6,10 +6,10 @@ import { type Comparison, equalScalars, proportional } from "./scalars.ts";
 import { equalSets, realSet } from "./sets.ts";
 import { conversion } from "./units.ts";
 
-/** Elements of a list that are matched with one another; longer lists are compared in order. */
+/** Longest list whose elements are matched in any order; longer lists are compared in order. */
 const MAX_UNORDERED = 64;
 
-/** Whether two answers are one. Neither is changed; ends with the comparison's budget at the latest. */
+/** Whether two answers are equal. Changes neither; ends at the latest when the comparison's budget is used up. */
 export function equalAnswers(gold: Expression, pred: Expression, comparison: Comparison): boolean {
   if (!comparison.budget.spend(1)) return false;
   const again = (a: Expression, b: Expression) => equalAnswers(a, b, comparison);
@@ -52,7 +52,7 @@ export function equalAnswers(gold: Expression, pred: Expression, comparison: Com
   return isCollection(gold) || isCollection(pred) ? equalCollections(gold, pred, again) : false;
 }
 
-/** Words and names, whatever their case; a name is a word of one letter or more. */
+/** Words and names, case-insensitive; a name is a word of one letter or more. */
 function equalTexts(gold: Expression, pred: Expression): boolean {
   const [a, b] = [gold, pred].map((e) => {
     const parts = e.kind === "product" ? e.factors : [e];
@@ -67,10 +67,10 @@ type Equal = (a: Expression, b: Expression) => boolean;
 function equalCollections(gold: Expression, pred: Expression, equal: Equal): boolean {
   const [a, b] = [collectionOf(gold), collectionOf(pred)];
   if (a.ordered && b.ordered) return inOrder(a.items, b.items, equal);
-  // (1, 3) answers 1, 3 and is no answer to {1, 3} in another order
+  // (1, 3) matches 1, 3 but does not match {1, 3} in another order
   if (a.ordered || b.ordered) return a.isSet || b.isSet ? false : inOrder(a.items, b.items, equal);
   if (unordered(a.items, b.items, equal)) return true;
-  // to say a solution twice says no more, unless the expected answer does so
+  // a repeated solution counts once, unless the expected answer repeats it
   const once = distinct(a.items, equal);
   const may = a.isSet || b.isSet || a.either || once.length === a.items.length;
   return may && unordered(once, distinct(b.items, equal), equal);
@@ -80,7 +80,7 @@ interface Collection {
   items: readonly Expression[];
   ordered: boolean;
   isSet: boolean;
-  /** its items were joined by "or": one answer in two spellings, perhaps */
+  /** its items were joined by "or": perhaps one answer in two spellings */
   either?: boolean;
 }
 
@@ -105,7 +105,7 @@ function collectionOf(e: Expression): Collection {
   }
 }
 
-/** An expression as the list it means: a ± b as two items, a list's own items each likewise. */
+/** An expression as a list: a ± b as two items, also inside a list's items. */
 function listOf(e: Expression): Expression {
   return { kind: "list", items: itemsOf(e), or: e.kind === "list" && e.or };
 }
@@ -142,7 +142,7 @@ function partsOf(e: Expression): Expression[] {
   return e.kind === "setop" && e.name !== "minus" ? [...partsOf(e.left), ...partsOf(e.right)] : [e];
 }
 
-/** What can only be a set of reals. Two in parentheses are a point where both answers are. */
+/** Whether an answer can only be a set of reals. (a, b) is a point if both answers have this form. */
 function isSetLike(e: Expression): boolean {
   if (e.kind === "relation") return e.ops.some((op) => op !== "=");
   if (e.kind === "list")
@@ -186,7 +186,7 @@ function equalRelations(gold: Related, pred: Related, comparison: Comparison): b
   return sign > 0 ? straight : sign < 0 && gold.ops[0] === FLIPPED[pred.ops[0]];
 }
 
-/** Values with units, percents, degrees and money; a unit that only one of them has is not held against the other. */
+/** Values with units, percents, degrees and money; a unit that is missing on one side is not an error. */
 function equalQuantities(gold: Expression, pred: Expression, comparison: Comparison): boolean {
   const again = (a: Expression, b: Expression) => equalAnswers(a, b, comparison);
   const a = gold.kind === "quantity" ? gold : null;

@@ -5,7 +5,7 @@ import { exactValue } from "./exact.ts";
 import { childrenOf, type Expression } from "./expression.ts";
 import { toNumber } from "./rational.ts";
 
-/** Work that one grading may do: nodes visited. Every rule of evaluation takes one, so grading always ends. */
+/** Work limit of one grading, in visited nodes. Every evaluation rule uses one, so grading always ends. */
 export class Budget {
   left: number;
 
@@ -13,33 +13,33 @@ export class Budget {
     this.left = nodes;
   }
 
-  /** @returns whether there is some left */
+  /** @returns whether any is left */
   spend(nodes: number): boolean {
     this.left -= nodes;
     return this.left > 0;
   }
 }
 
-/** Where an expression is evaluated. */
+/** The point at which an expression is evaluated. */
 export interface Point {
   values: ReadonlyMap<string, Complex>;
-  /** names of the point: unnamed functions and indexed symbols get values of their own there */
+  /** name of the point: unknown functions and indexed symbols get distinct values for it */
   seed: number;
-  /** NaN where the reals end: √−1, ln −1, i. Else principal values. */
+  /** NaN outside the reals: √−1, ln −1, i. Else principal values. */
   real: boolean;
 }
 
-/** A value, and the largest term of the sums that led to it: how much may have been cancelled. */
+/** A value, and the largest term of its sums: a bound on cancellation. */
 export interface Evaluated {
   value: Complex;
   size: number;
 }
 
 const NOT = complex(Number.NaN, Number.NaN);
-/** terms of a sum that are added up */
+/** most terms of a sum to add */
 export const MAX_TERMS = 200;
 
-/** Evaluates an expression at a point; NaN where it has no value, no number stands for it, or the budget is spent. */
+/** Evaluates an expression at a point; NaN if it has no value, is not a number, or the budget is used up. */
 export function evaluate(e: Expression, point: Point, budget: Budget): Evaluated {
   let size = 0;
 
@@ -111,7 +111,7 @@ export function evaluate(e: Expression, point: Point, budget: Budget): Evaluated
     const whole = (value: Complex) => C.isReal(value) && Number.isInteger(value.re);
     const at = (k: Complex) => of(e.body, new Map(bound).set(e.variable, k));
     if (!whole(from) || !whole(to) || to.re - from.re >= MAX_TERMS) {
-      // limits that are no numbers: the same body between the same limits is the same series
+      // symbolic limits: the same body with the same limits is the same series
       const sample = [0.37, 1.83].map((k) => at(complex(k)));
       return opaque(e.name, [from, e.to.kind === "constant" ? complex(-1.5) : to, ...sample], point.seed);
     }
@@ -131,7 +131,7 @@ function quotient(a: Complex, b: Complex): Complex {
   return b.re === 0 && b.im === 0 ? NOT : C.divide(a, b);
 }
 
-/** base^exponent; a negative base with an odd root has its real one: (−8)^{1/3} is −2. */
+/** base^exponent; an odd root of a negative base is real: (−8)^{1/3} is −2. */
 function power(base: Complex, exponent: Expression, raised: () => Complex, real: boolean): Complex {
   const negative = C.isReal(base) && base.re < 0;
   if (negative) {
@@ -158,7 +158,7 @@ function root(degree: Complex, value: Complex, real: boolean): Complex {
 
 const onReals = (f: (x: number) => number, a: Complex): Complex => (C.isReal(a) ? complex(f(a.re)) : NOT);
 
-/** A function that everybody knows; null for others. */
+/** A well-known function; null for others. */
 function known(name: string, args: readonly Complex[], real: boolean): Complex | null {
   const [a, b] = args;
   const outside = real && !C.isReal(a);
@@ -168,7 +168,7 @@ function known(name: string, args: readonly Complex[], real: boolean): Complex |
     case "cbrt":
       return C.isReal(a) ? complex(Math.cbrt(a.re)) : C.power(a, complex(1 / 3));
     case "ln":
-    case "log": // mathematicians' log; base 10 is written so, or lg
+    case "log": // natural logarithm; base 10 is written as log_10 or lg
       return real && (outside || a.re <= 0) ? NOT : C.log(a);
     case "lg":
       return real && (outside || a.re <= 0) ? NOT : C.scale(C.log(a), Math.LOG10E);
@@ -232,7 +232,7 @@ function known(name: string, args: readonly Complex[], real: boolean): Complex |
   }
 }
 
-/** A smooth function that belongs to a name and a seed: equal arguments give equal values, and others almost never. */
+/** A smooth function for a name and a seed: equal arguments give equal values, different ones almost never do. */
 function opaque(name: string, args: readonly Complex[], seed: number): Complex {
   let value = complex(hash(`${name}/${args.length}`, seed));
   for (const [i, arg] of args.entries()) {
@@ -242,7 +242,7 @@ function opaque(name: string, args: readonly Complex[], seed: number): Complex {
   return value;
 }
 
-/** A number in [0, 1) of a text and a seed: FNV-1a, mixed. */
+/** A number in [0, 1) from a text and a seed: FNV-1a, mixed. */
 export function hash(text: string, seed: number): number {
   let h = fnvText(text, FNV_START ^ seed);
   h = Math.imul(h ^ (h >>> 15), 0x2c1b3c6d);
@@ -250,10 +250,10 @@ export function hash(text: string, seed: number): number {
   return ((h ^ (h >>> 15)) >>> 0) / 0x100000000;
 }
 
-/** Functions that are about whole numbers: their symbols are given whole values. */
+/** Functions of integers: their symbols get integer values. */
 const WHOLE = new Set(["floor", "ceil", "factorial", "binom", "gcd", "lcm"]);
 
-/** Whether an expression is about whole numbers: ⌊n/2⌋, n!, (−1)^n. */
+/** Whether an expression has integer symbols: ⌊n/2⌋, n!, (−1)^n. */
 export function isAboutWholes(e: Expression): boolean {
   if (e.kind === "call" && WHOLE.has(e.name)) return true;
   if (e.kind === "power" && e.base.kind === "negative" && exactValue(e.exponent) === null) return true;

@@ -19,7 +19,7 @@ import {
 
 const known = new WeakMap<Expression, Rational | null>();
 
-/** The value of an expression that is a fraction: no symbol in it, no root that stays one. Else null. */
+/** The value of an expression if it is a fraction: no symbols, no irrational roots. Else null. */
 export function exactValue(e: Expression): Rational | null {
   const before = known.get(e);
   if (before !== undefined) return before;
@@ -122,7 +122,7 @@ function exactCall(name: string, args: readonly Expression[]): Rational | null {
   }
 }
 
-/** n over k, null where it is too large. */
+/** n over k; null if too large. */
 export function binomial(n: Rational, k: Rational): Rational | null {
   if (!isInteger(n) || !isInteger(k) || n.num < 0n || k.num < 0n) return null;
   if (k.num > n.num) return ZERO;

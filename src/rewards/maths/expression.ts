@@ -1,6 +1,6 @@
 import type { Rational } from "./rational.ts";
 
-/** What an answer says, parsed. Structural kinds (list to text) stand at the top or inside one another only. */
+/** A parsed answer. Structural kinds (list to text) occur only at the top or inside each other. */
 export type Expression =
   | NumberLiteral
   | { kind: "symbol"; name: string; index: Expression | null }
@@ -10,7 +10,7 @@ export type Expression =
   | { kind: "negative"; arg: Expression }
   | { kind: "quotient"; dividend: Expression; divisor: Expression }
   | { kind: "power"; base: Expression; exponent: Expression }
-  /** a function that is known (sin, sqrt, floor, …) or one that is only named (f, Γ) */
+  /** a known function (sin, sqrt, floor, …) or a named one (f, Γ) */
   | { kind: "call"; name: string; args: readonly Expression[] }
   | {
       kind: "series";
@@ -25,7 +25,7 @@ export type Expression =
   | { kind: "quantity"; value: Expression; unit: string }
   | { kind: "list"; items: readonly Expression[]; or: boolean }
   | { kind: "set"; items: readonly Expression[] }
-  /** `bracket` is [ for Python's way to write a list, and ⟨ */
+  /** `bracket`: [ for a Python list, or ⟨ */
   | { kind: "tuple"; items: readonly Expression[]; bracket: "(" | "[" }
   | { kind: "interval"; from: Expression; to: Expression; closedFrom: boolean; closedTo: boolean }
   | { kind: "matrix"; rows: readonly (readonly Expression[])[] }
@@ -40,13 +40,13 @@ export type Relation = "=" | "≠" | "<" | ">" | "≤" | "≥" | "∈";
 interface NumberLiteral {
   kind: "number";
   value: Rational;
-  /** digits behind the point, null where there is no point: 4.50 has two */
+  /** digits after the point, null without a point: 4.50 has two */
   decimals: number | null;
-  /** 8 in 52_8: the digits are kept as the value of a decimal, and compared with those of numbers of the same base */
+  /** 8 in 52_8: the digits are stored like a decimal's, and compared with numbers of the same base */
   base: number | null;
 }
 
-/** The expressions directly inside one. */
+/** The direct children of an expression. */
 export function childrenOf(e: Expression): readonly Expression[] {
   switch (e.kind) {
     case "number":
@@ -134,12 +134,12 @@ export function mapChildren(e: Expression, map: (child: Expression) => Expressio
   }
 }
 
-/** Whether an expression or one inside it passes a test. */
+/** Whether an expression or one of its descendants passes a test. */
 export function someInside(e: Expression, test: (e: Expression) => boolean): boolean {
   return test(e) || childrenOf(e).some((child) => someInside(child, test));
 }
 
-/** The symbols of an expression by name, those that a series binds left out; indexed ones by their base. */
+/** The names of an expression's free symbols; indexed symbols by their base. */
 export function symbolsOf(e: Expression, found = new Set<string>(), bound: readonly string[] = []): Set<string> {
   if (e.kind === "symbol" && !bound.includes(e.name)) found.add(e.name);
   const inner = e.kind === "series" ? [...bound, e.variable] : bound;
@@ -161,12 +161,12 @@ const NUMERIC_KINDS: ReadonlySet<Kind> = new Set([
   "quantity",
 ]);
 
-/** Whether an expression stands for one number: no set, list, relation or text in it. */
+/** Whether an expression is one number: contains no set, list, relation or text. */
 export function isScalar(e: Expression): boolean {
   return !someInside(e, ({ kind }) => !NUMERIC_KINDS.has(kind) && kind !== "ratio");
 }
 
-/** An expression as text that is the same for sums and products in another order. */
+/** An expression as text, independent of the order of sums and products. */
 export function keyOf(e: Expression): string {
   const inner = childrenOf(e).map(keyOf);
   switch (e.kind) {

@@ -3,10 +3,10 @@ import { isUnitWord } from "./units.ts";
 import { wordsOf } from "./words.ts";
 
 /**
- * Where a completion's answer is looked for: `whole` in a text that is nothing but an answer, or a few words;
- * `answer_tag` in the last <answer>…</answer>, `boxed` in the last \boxed, `answer_is` behind the last "answer is" or
- * "Answer:", `hash` behind the last ####, `latex` in the last formula, `last_number` in the last number, `last_mention`
- * in what stands later of these two.
+ * Places to search for a completion's answer: `whole`: a text that is only an answer, or a few words; `answer_tag`: the
+ * last <answer>…</answer>; `boxed`: the last \boxed; `answer_is`: after the last "answer is" or "Answer:"; `hash`:
+ * after the last ####; `latex`: the last formula; `last_number`: the last number; `last_mention`: the later of these
+ * two.
  */
 export type ExtractionStep = keyof typeof STEPS;
 
@@ -24,14 +24,14 @@ interface Extracted {
   by: ExtractionStep;
 }
 
-/** Characters from the end of a completion that formulas and numbers are looked for in. */
+/** Characters at the end of a completion that are searched for formulas and numbers. */
 const WINDOW = 20_000;
 
 /**
- * The answer in a completion: what the first step of `order` that finds something says, in what follows the reasoning
- * (`</think>`) before the reasoning itself.
+ * The answer in a completion, from the first step of `order` that finds one. The text after the reasoning (`</think>`)
+ * is searched before the reasoning itself.
  *
- * @returns null where there is none
+ * @returns null if there is none
  */
 export function extractAnswer(text: string, order: readonly ExtractionStep[] = DEFAULT_ORDER): Extracted | null {
   const thought = text.lastIndexOf("</think>");
@@ -42,15 +42,15 @@ export function extractAnswer(text: string, order: readonly ExtractionStep[] = D
       if (answer) return { answer, by: step };
     }
   }
-  // a few words that are no sentence may be the answer itself
+  // a few words without a sentence may be the answer itself
   const words = said.trim();
   const few = order.includes("whole") && words !== "" && words.length <= 100 && !words.includes("\n");
   return few ? { answer: words, by: "whole" } : null;
 }
 
 /**
- * The expected answer in a solution: \boxed, ####, the text where it is an answer alone, a formula that a short text
- * begins with and explains, else as in a completion.
+ * The expected answer in a solution: \boxed, ####, the text if it is only an answer, a formula at the start of a short
+ * explanation, else as in a completion.
  */
 export function goldAnswerIn(text: string): string {
   const marked = lastBoxed(text) ?? afterHash(text);
@@ -82,7 +82,7 @@ function lastTag(text: string): string | null {
   return within(inner);
 }
 
-/** The answer in a short text that was marked as one. */
+/** The answer in a short text that is marked as an answer. */
 function within(inner: string): string | null {
   if (isAnswerAlone(inner) && !/\\boxed|####/.test(inner)) return inner;
   return lastBoxed(inner) ?? afterHash(inner) ?? afterAnswerIs(inner) ?? lastMentioned(inner) ?? inner;
@@ -103,7 +103,7 @@ interface Box {
   content: string;
 }
 
-/** The last \boxed or \fbox, with those before it that are parts of the same answer: \boxed{1} and \boxed{2}. */
+/** The last \boxed or \fbox, with earlier boxes that are parts of the same answer: \boxed{1} and \boxed{2}. */
 export function lastBoxed(text: string): string | null {
   const last = boxBefore(text, text.length);
   if (!last) return null;
@@ -149,7 +149,7 @@ function boxAt(text: string, start: number): Box | null {
   return null;
 }
 
-/** Whether what stands between two boxes only joins them: commas, "and", a name and =, or words inside the formula. */
+/** Whether the text between two boxes only joins them: commas, "and", a name and =, or words inside the formula. */
 function isJoint(between: string): boolean {
   if (between.length > 120) return false;
   const plain = between
@@ -164,7 +164,7 @@ function isJoint(between: string): boolean {
 const FINAL = /\bfinal\s+answer\s*(?:is|:|=)/gi;
 const ANSWER = /\banswer\s*(?:is|:|=|should\s+be|would\s+be|must\s+be|\*\*\s*:?|:\*\*)|答案(?:是|为|：|:)/gi;
 
-/** What follows the last "final answer is", else the last "answer is" or "Answer:". */
+/** The text after the last "final answer is", else after the last "answer is" or "Answer:". */
 function afterAnswerIs(text: string): string | null {
   const end = text.slice(-WINDOW * 2);
   for (const phrase of [FINAL, ANSWER]) {
@@ -195,7 +195,7 @@ function inSentence(after: string): string | null {
   return lastMentioned(sentence);
 }
 
-/** The end of a sentence: a point before white space, a line's end; neither inside a formula. */
+/** The end of a sentence: a period before white space, or a line's end, outside formulas. */
 function sentenceEnd(text: string): number {
   let math = false;
   for (let i = 0; i < text.length; i++) {
@@ -213,7 +213,7 @@ function sentenceEnd(text: string): number {
   return text.length;
 }
 
-/** Of the last formula and the last number the one that stands later. */
+/** The later of the last formula and the last number. */
 function lastMentioned(text: string): string | null {
   const formula = lastFormula(text);
   const number = lastNumber(text);
@@ -221,10 +221,10 @@ function lastMentioned(text: string): string | null {
   return text.lastIndexOf(number) > text.lastIndexOf(formula) + formula.length - 1 ? number : formula;
 }
 
-/** A formula in its marks. */
+/** A formula in delimiters. */
 export const FORMULA = /\$\$[\s\S]+?\$\$|\$(?:\\.|[^$\\])+\$|\\\([\s\S]+?\\\)|\\\[[\s\S]+?\\\]/g;
 
-/** The content of the last formula in its marks, with the formulas before it that are parts of one list. */
+/** The content of the last formula in delimiters, with earlier formulas of the same list. */
 function lastFormula(text: string): string | null {
   const found = [...text.slice(-WINDOW).matchAll(FORMULA)];
   const last = found.at(-1);
@@ -238,11 +238,11 @@ function lastFormula(text: string): string | null {
   return text.slice(-WINDOW).slice(start, last.index + last[0].length);
 }
 
-// A sign belongs to the number that it touches, or where nothing that could be subtracted from stands before it.
+// A sign belongs to the number if it touches it, or if nothing before it could be a minuend.
 const NUMBER =
   /(?<![\w.])(?:(?<=^|[\s(=:$€£])[-+−](?=[$€£\d.])|(?<=(?:^|[(=:])\s?)[-+−]\s)?[$€£]?\s?(?:\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d{1,3}(?: \d{3})+(?!\d)|\d+(?:[.,]\d+)?|\.\d+)(?:e[+-]?\d+)?(?:\s*\/\s*\d+)?(?:\s?(?:%|percent\b))?/gi;
 
-/** The last number, with its sign and its percent. */
+/** The last number, with its sign and percent. */
 function lastNumber(text: string): string | null {
   return [...text.slice(-WINDOW).matchAll(NUMBER)].at(-1)?.[0].trim() ?? null;
 }
@@ -250,17 +250,17 @@ function lastNumber(text: string): string | null {
 const CONNECTOR =
   /^(?:and|or|pi|inf|infinity|theta|alpha|beta|percent|pct|percentage|degrees?|mod|dx|dt|oo|np|frac|sqrt)$/i;
 
-/** Short words of sentences; other short ones are products of letters. */
+/** Short words of sentences; other short words are products of letters. */
 const SENTENCE =
   /(?:^|\s)(?:is|it|its|the|not|to|of|in|so|we|are|for|was|has|if|my|you|me|at|as|an|be|by|do|he|she|his|her|but|can|get|got|let|say|see|two|one|all|any|how|why|who|now|new|use|our|had|did|ans|sum)(?=[\s,.;:?!]|$)/i;
 
-/** Whether a text is nothing but an answer: formulas with units and connectors around, or a word or two. */
+/** Whether a text is only an answer: formulas with units and connectors, or a word or two. */
 export function isAnswerAlone(text: string): boolean {
   const plain = text.replace(/\$\s+\$/g, " ").trim();
   if (plain === "" || plain.length > 1500 || /\banswer\b/i.test(plain)) return false;
   const marked = plain.replace(FORMULA, " ");
   if (marked !== plain.replace(/\s+/g, " ") && marked.length !== plain.length) {
-    // between formulas there are joints and units only
+    // only connectors and units between formulas
     return /^[\s,;.]*$/.test(marked.replace(/[a-zA-Z²³]+\.?/g, (word) => (isPlainWord(word) ? "" : word)));
   }
   if (/\n\s*\n/.test(plain)) return false;

@@ -10,7 +10,7 @@ const GREEK =
   /^(?:alpha|beta|gamma|delta|epsilon|varepsilon|zeta|eta|theta|vartheta|iota|kappa|lambda|mu|nu|xi|rho|varrho|sigma|tau|upsilon|phi|varphi|chi|psi|omega|Gamma|Delta|Theta|Lambda|Xi|Sigma|Phi|Psi|Omega)$/;
 const ACCENT =
   /^(?:overline|bar|hat|widehat|vec|dot|ddot|dddot|tilde|widetilde|overrightarrow|overleftarrow|overset|underset)$/;
-/** Commands that an operator or a bracket begins with; a factor begins with none of them. */
+/** Commands that begin an operator or a bracket; a factor never begins with them. */
 const NO_FACTOR = /^(?:end\{.*|rfloor|rceil|rangle|setminus|backslash|choose|over|pmod|not|equiv)$/;
 const OPENING = new Set(["(", "[", "{", "\\{", "$"]);
 
@@ -22,13 +22,13 @@ export function startsFactor(cursor: Cursor): boolean {
   return token.type !== "command" || !NO_FACTOR.test(token.text);
 }
 
-/** $5 as a quantity, where a currency's sign is next. */
+/** $5 as a quantity, if a currency sign is next. */
 export function currency(cursor: Cursor): Expression | null {
   if (!cursor.took("$")) return null;
   return { kind: "quantity", value: power(cursor), unit: "dollar" };
 }
 
-/** A factor with what stands behind it: exponents, factorials, degrees, percents. */
+/** A factor with its suffixes: exponents, factorials, degrees, percents. */
 export function power(cursor: Cursor): Expression {
   return cursor.inside(() => {
     let value = primary(cursor);
@@ -72,7 +72,7 @@ function primesInBraces(cursor: Cursor): number {
   return ahead - 1;
 }
 
-/** A macro's argument: a group, or the next symbol or number; one digit of it where `digit` is asked for. */
+/** A macro's argument: a group, or the next symbol or number; or only one digit of it if `digit`. */
 export function argument(cursor: Cursor, digit = false): Expression {
   if (cursor.isMark("{")) return group(cursor);
   const token = cursor.peek();
@@ -83,7 +83,7 @@ export function argument(cursor: Cursor, digit = false): Expression {
   return cursor.inside(() => primary(cursor));
 }
 
-/** {…}: one value, or a list where commas are in it. */
+/** {…}: one value, or a list if it contains commas. */
 function group(cursor: Cursor): Expression {
   cursor.expect("{");
   const outer = cursor.absolute;
@@ -134,7 +134,7 @@ function numeral(cursor: Cursor, token: NumberToken): Expression {
   return fraction ? { kind: "sum", terms: [literal, fraction] } : literal;
 }
 
-/** The base behind 52_8, 4210_{5} and 11_{\text{two}}. */
+/** The base of 52_8, 4210_{5} and 11_{\text{two}}. */
 function baseOf(cursor: Cursor): number {
   const braced = cursor.took("{");
   const token = cursor.next();
@@ -146,7 +146,7 @@ function baseOf(cursor: Cursor): number {
   return named + 2;
 }
 
-/** The 1/2 of 3 1/2 and 3\frac{1}{2}: whole numbers, less than 1. */
+/** The 1/2 of 3 1/2 and 3\frac{1}{2}: a fraction of integers below 1. */
 function properFraction(cursor: Cursor): Expression | null {
   const start = cursor.at;
   const first = cursor.peek();
@@ -192,7 +192,7 @@ const CONSTANTS: Readonly<Record<string, "pi" | "e" | "i" | "infinity">> = {
   oo: "infinity",
 };
 
-/** A plain word: a function, a constant, Greek by name, else letters that are multiplied. */
+/** A plain word: a function, a constant, a Greek letter's name, else multiplied letters. */
 function word(cursor: Cursor, token: Token): Expression {
   const { text } = token;
   const lower = text.toLowerCase();
@@ -215,7 +215,7 @@ function word(cursor: Cursor, token: Token): Expression {
   return symbol(cursor, text);
 }
 
-/** \mathrm{…} and \text{…} where a value is expected. */
+/** \mathrm{…} and \text{…} in the place of a value. */
 function romanText(cursor: Cursor, token: Extract<Token, { type: "text" }>): Expression {
   const { text, macro } = token;
   if (macro === "mathbb") return { kind: "symbol", name: `ℝℤℕℚℂ`["RZNQC".indexOf(text)] ?? text, index: null };
@@ -264,7 +264,7 @@ function nameOf(e: Expression): string {
   return e.kind === "symbol" || e.kind === "constant" ? e.name : "";
 }
 
-/** A symbol with its subscript and primes, or a call of the function it names. */
+/** A symbol with its subscript and primes, or a function call. */
 function symbol(cursor: Cursor, letter: string): Expression {
   let name = letter;
   let index: Expression | null = null;
@@ -295,7 +295,7 @@ function symbol(cursor: Cursor, letter: string): Expression {
   return { kind: "call", name: index ? `${name}[]` : name, args: index ? [index, ...items] : items };
 }
 
-/** f(x+1) is a call, n(n+1) a product; x(t) is a call too, since a product would not be written so. */
+/** f(x+1) is a call, n(n+1) a product; x(t) is a call too, because products are not written this way. */
 function isCall(cursor: Cursor, letter: string): boolean {
   if (/^[fgFG]$/.test(letter)) return true;
   for (let ahead = 1; ; ahead++) {
@@ -307,7 +307,7 @@ function isCall(cursor: Cursor, letter: string): boolean {
   }
 }
 
-/** What an opening bracket begins: a value in parentheses, a tuple, an interval, a set, an absolute value. */
+/** Parses after an opening bracket: a value in parentheses, a tuple, an interval, a set, an absolute value. */
 function bracket(cursor: Cursor, open: string): Expression {
   if (open === "{") {
     cursor.at--;

@@ -2,7 +2,7 @@ import type { Cursor } from "./cursor.ts";
 import type { Expression } from "./expression.ts";
 import { SyntaxFault } from "./lexer.ts";
 
-/** Names by which answers call functions, to the one name that evaluation knows. */
+/** Function names in answers, mapped to the name for evaluation. */
 const NAMES: Readonly<Record<string, string>> = {
   sin: "sin",
   cos: "cos",
@@ -48,7 +48,7 @@ export function isFunction(name: string): boolean {
   return Object.hasOwn(NAMES, name);
 }
 
-/** The longest function's name that a word begins with: sin of sinx; null where there is none. */
+/** The longest function name at the start of a word: sin in sinx; null if there is none. */
 export function functionNamed(word: string): string | null {
   for (let length = Math.min(6, word.length - 1); length > 1; length--) {
     const head = word.slice(0, length);
@@ -57,7 +57,7 @@ export function functionNamed(word: string): string | null {
   return null;
 }
 
-/** A function's call, its name taken already: subscript, exponent and argument follow in many forms. */
+/** A function call after its name: subscript, exponent and argument follow in many forms. */
 export function call(cursor: Cursor, spelled: string): Expression {
   const name = NAMES[spelled];
   if (name === "sum" || name === "prod") return series(cursor, name);

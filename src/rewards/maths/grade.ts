@@ -1,6 +1,7 @@
-// Why no computer-algebra library: @cortex-js/compute-engine 0.140 (MIT) reads nearly all of these answers, but needs Node
-// 22.3, brings 3.3 MB minified to a page, does not end on 9^{9^{9^9}} or a sum of 10^8 terms and has no limit to set, and leaves
-// (r+5)(r+5) = (r+5)^2 and tan^2 y + 1 = sec^2 y undecided. Fractions of BigInt and values at random points decide them.
+// Why no computer-algebra library: @cortex-js/compute-engine 0.140 (MIT) reads nearly all of these answers, but it
+// needs Node 22.3, adds 3.3 MB (minified) to a page, and does not end on 9^{9^{9^9}} or a sum of 10^8 terms, with no
+// limit to set. It also leaves (r+5)(r+5) = (r+5)^2 and tan^2 y + 1 = sec^2 y undecided. BigInt fractions and values at
+// random points decide these.
 
 import { equalAnswers } from "./equal.ts";
 import { Budget } from "./evaluate.ts";
@@ -10,35 +11,38 @@ import { parseAnswer } from "./parse.ts";
 import type { Comparison } from "./scalars.ts";
 import { choiceOf, meaningOf, wordsOf } from "./words.ts";
 
-/** How answers are found and compared. */
+/** Settings for finding and comparing answers. */
 export interface GradeOptions {
-  /** ways to find the answer in a completion, the first that finds one counts; default {@link DEFAULT_ORDER} */
+  /** ways to find the answer in a completion; the first that finds one counts; default {@link DEFAULT_ORDER} */
   order?: readonly ExtractionStep[];
-  /** digits behind the point from which on a decimal may stand for the number it rounds; default 6, as in Math-Verify */
+  /**
+   * a decimal with at least this many digits after the point matches the number that it rounds; default 6, as in
+   * Math-Verify
+   */
   precision?: number;
-  /** share of the expected number that an answer may be off, such as 1e-4; default null: nothing */
+  /** allowed relative error of an answer, such as 1e-4; default null: none */
   tolerance?: number | null;
 }
 
 /** The result of a comparison. */
 export interface Grade {
   equal: boolean;
-  /** as they were compared; `pred` is null where no answer was found */
+  /** the compared texts; `pred` is null if no answer was found */
   gold: string;
   pred: string | null;
-  /** how the answer was found */
+  /** the step that found the answer */
   by: ExtractionStep | null;
 }
 
 /**
- * Compares a completion, or a bare answer, with the expected answer. Both may be LaTeX or plain; the expected one may
- * also stand in a solution's text, as \boxed or behind ####.
+ * Compares a completion, or a bare answer, with the expected answer. Both may be LaTeX or plain text; the expected
+ * answer may also be part of a solution, as \boxed or after ####.
  *
- * Ends in milliseconds whatever it is given: texts, nesting, digits and evaluations are bounded, and what passes a bound
- * is compared as text.
+ * Ends in milliseconds for any input: texts, nesting, digits and evaluations are limited, and answers above a limit are
+ * compared as text.
  *
  * The rules are those of Math-Verify, of the Minerva paper's normalisation (arXiv:2206.14858, appendix D.1) and of
- * Hendrycks' MATH grader, as known facts.
+ * Hendrycks' MATH grader.
  */
 export function grade(gold: string, pred: string, options: GradeOptions = {}): Grade {
   const { order = DEFAULT_ORDER } = options;
@@ -51,10 +55,10 @@ export function grade(gold: string, pred: string, options: GradeOptions = {}): G
   return { equal: mathsEqual(expected, found.answer, options), gold: expected, pred: found.answer, by: found.by };
 }
 
-/** Characters: a longer answer is compared as text. */
+/** Longer answers, in characters, are compared as text. */
 const MAX_LENGTH = 5000;
 
-/** Whether two answers, without text around them, are equal. */
+/** Whether two bare answers are equal. */
 export function mathsEqual(gold: string, pred: string, options: GradeOptions = {}): boolean {
   if (Math.max(gold.length, pred.length) > MAX_LENGTH) return gold.trim() === pred.trim();
   const [a, b] = [trimmed(gold), trimmed(pred)];
@@ -74,7 +78,7 @@ export function mathsEqual(gold: string, pred: string, options: GradeOptions = {
   });
 }
 
-/** The comma readings of both sides that are tried: it is a thousand's, or parts a list, or is one side's point. */
+/** Readings of commas to try on both sides: thousands separator, list separator, or one side's decimal point. */
 const READINGS: readonly (readonly [CommaReading, CommaReading])[] = [
   ["thousands", "thousands"],
   ["list", "list"],
@@ -94,7 +98,7 @@ function equalInSomeReading(gold: string, pred: string, comparison: Comparison):
   });
 }
 
-/** Without the marks around formulas, and without what ends a sentence. */
+/** Removes formula delimiters and the punctuation at a sentence's end. */
 function trimmed(answer: string): string {
   let text = answer.replace(FORMULA, (formula) =>
     formula.slice(/^(?:\$\$|\\)/.test(formula) ? 2 : 1).replace(/\$\$?$|\\[)\]]$/, " "),
@@ -104,7 +108,7 @@ function trimmed(answer: string): string {
   return text;
 }
 
-/** Without white space, but between digits, and without what only looks. */
+/** Removes white space, except between digits, and formatting commands. */
 function squeezed(answer: string): string {
   const plain = answer.replace(/\\(?:text|textbf|mbox|textrm|mathrm)\s*\{([^{}]*)\}/g, "$1");
   return plain.replace(/\\(?:left|right|,|;|!|:| |quad)|(?<!\d)\s+|\s+(?!\d)/g, "").replace(/\\[dt]frac/g, "\\frac");

@@ -1,7 +1,7 @@
-// Real numbers between two bounds, in fixed point: as many binary digits behind the point as a question needs. Bounds are
-// rounded outwards, so that a number is never outside of them.
+// Real numbers between two bounds, in fixed point, with as many binary digits after the point as a comparison needs.
+// Bounds are rounded outwards, so that the number is never outside.
 
-/** More digits may tell, or none that are worth their time. */
+/** Undecided: more digits may help, or are not worth their time. */
 export class Unsure extends Error {}
 
 /** An expression has no value. */
@@ -13,7 +13,7 @@ export interface Interval {
   readonly hi: bigint;
 }
 
-/** Digits before the point, in bits: what is larger is not looked at. */
+/** Most bits before the point; larger values are not evaluated. */
 const MAX_WHOLE_BITS = 12_000;
 /** Working digits beyond those of the result. */
 const GUARD = 64;
@@ -39,7 +39,7 @@ export class Reals {
     return this.bounded({ lo: floorDivide(num << this.shift, den), hi: ceilDivide(num << this.shift, den) });
   }
 
-  /** A double's own value. */
+  /** The exact value of a double. */
   double(value: number): Interval {
     if (!Number.isFinite(value)) throw new Undefined();
     let exponent = 0;
@@ -75,7 +75,7 @@ export class Reals {
     return this.bounded({ lo: least(below), hi: most(above) });
   }
 
-  /** The root of what is not negative. */
+  /** The square root of a non-negative number. */
   sqrt({ lo, hi }: Interval): Interval {
     if (lo < 0n) throw new Unsure();
     const [below, above] = [lo << this.shift, hi << this.shift];
@@ -96,7 +96,7 @@ export class Reals {
     return this.bounded({ lo: scaled - slack < 0n ? 0n : scaled - slack, hi: scaled + slack });
   }
 
-  /** The logarithm of what is above 0. */
+  /** The logarithm of a positive number. */
   ln(x: Interval): Interval {
     if (x.lo <= 0n) throw new Unsure();
     const { middle, radius } = this.centre(x);
@@ -137,7 +137,7 @@ export class Reals {
     return x.hi <= 0n ? this.negate(x) : { lo: 0n, hi: most([-x.lo, x.hi]) };
   }
 
-  /** The one whole number between the bounds, where they hold no more than one; else null. */
+  /** The only integer between the bounds; null if there is none, or several. */
   whole({ lo, hi }: Interval): bigint | null {
     return lo === hi && lo === (lo >> this.shift) << this.shift ? lo >> this.shift : null;
   }
@@ -145,7 +145,7 @@ export class Reals {
   floor({ lo, hi }: Interval): bigint {
     const [below, above] = [lo >> this.shift, hi >> this.shift];
     if (below === above) return below;
-    // a whole number, as far as anybody will ever tell
+    // treated as an integer: so many digits agree
     const near = (hi - lo) >> (this.shift / 2n) === 0n && above === below + 1n;
     if (near && this.bits >= FLOOR_BITS) return above;
     throw new Unsure();
@@ -166,17 +166,17 @@ export class Reals {
   }
 }
 
-/** Digits from which on a number that seems to be whole is. */
+/** A number that agrees with an integer in this many digits counts as that integer. */
 const FLOOR_BITS = 512;
 
-// Math.min and Math.max know no bigint
+// Math.min and Math.max do not support bigint
 function least(values: readonly bigint[]): bigint {
   let [found] = values;
   for (const value of values) if (value < found) found = value;
   return found;
 }
 
-/** The largest of some whole numbers. */
+/** The largest of several integers. */
 export function most(values: readonly bigint[]): bigint {
   let [found] = values;
   for (const value of values) if (value > found) found = value;
@@ -194,13 +194,13 @@ function ceilDivide(a: bigint, b: bigint): bigint {
   return -floorDivide(-a, b);
 }
 
-/** Bits of a number's size. */
+/** The bit length of a number. */
 export function bitsOf(n: bigint): number {
   const hex = (n < 0n ? -n : n).toString(16);
   return hex === "0" ? 0 : hex.length * 4 - Math.clz32(Number.parseInt(hex[0], 16)) + 28;
 }
 
-/** The largest whole number whose square is no larger. */
+/** The integer square root, rounded down. */
 export function wholeSqrt(n: bigint): bigint {
   if (n < 2n) return n;
   let root = 1n << BigInt((bitsOf(n) + 1) >> 1);
@@ -280,7 +280,7 @@ function atanOf(x: bigint, bits: number): bigint {
   return sum << BigInt(halvings);
 }
 
-/** A constant with a multiple of 512 digits is kept; others are cut from it. */
+/** Caches a constant at a multiple of 512 digits; fewer digits are truncated from it. */
 function constant(name: string, bits: number, make: (bits: number) => bigint): bigint {
   const full = Math.ceil(bits / 512) * 512;
   const key = `${name}/${full}`;
@@ -299,7 +299,7 @@ const ln2To = (bits: number): bigint =>
     (b) => 18n * inverseAtan(26n, b, 1n) - 2n * inverseAtan(4801n, b, 1n) + 8n * inverseAtan(8749n, b, 1n),
   );
 
-/** atan(1/n), or where `sign` is 1 its hyperbolic sister, times 2^bits. */
+/** atan(1/n), or atanh(1/n) if `sign` is 1, times 2^bits. */
 function inverseAtan(n: bigint, bits: number, sign: bigint): bigint {
   let power = (1n << BigInt(bits)) / n;
   let sum = power;

@@ -1,21 +1,21 @@
 import { add, fromDecimal, type Rational, rational } from "./rational.ts";
 
-/** A piece of an answer. */
+/** A token of an answer. */
 export type Token =
   | { type: "number"; value: Rational; decimals: number | null; text: string; space: boolean }
   /** letters of a plain word, one or several */
   | { type: "word"; text: string; space: boolean }
   /** a LaTeX command without its backslash; `\begin` and `\end` with the environment: begin{pmatrix} */
   | { type: "command"; text: string; space: boolean }
-  /** content of \text, \mathrm and their like */
+  /** content of \text, \mathrm and similar commands */
   | { type: "text"; text: string; macro: string; space: boolean }
-  /** anything else, in one spelling: + - * / ^ _ ( ) [ ] { } \{ \} | , ; : ! ' % & = ≠ < > ≤ ≥ ∈ ∪ ∩ ≈ ± ∓ → ° $ \\ or */
+  /** anything else, normalised: + - * / ^ _ ( ) [ ] { } \{ \} | , ; : ! ' % & = ≠ < > ≤ ≥ ∈ ∪ ∩ ≈ ± ∓ → ° $ \\ or */
   | { type: "mark"; text: string; space: boolean };
 
-/** How a comma between digits is read: 1,234 as a thousand, as two numbers, or 1,5 as a decimal. */
+/** The reading of a comma between digits: 1,234 as one number, as two numbers, or 1,5 as a decimal. */
 export type CommaReading = "thousands" | "list" | "decimal";
 
-/** An answer that is not in the language that is read here. */
+/** An answer with syntax that this grammar does not cover. */
 export class SyntaxFault extends Error {}
 
 const MAX_TOKENS = 1000;
@@ -103,20 +103,20 @@ const MARKS: Readonly<Record<string, string>> = {
 };
 const PLAIN_MARKS = new Set("+-*/^_()[]{}|,;:!'%&=<>≤≥≠∈∪∩≈±→°$".split(""));
 
-/** Commands that change how an answer looks and nothing else. */
+/** Commands that change only the formatting. */
 const LOOKS =
   /^(?:left|right|middle|[bB]igg?[lrm]?|displaystyle|textstyle|scriptstyle|limits|nolimits|quad|qquad|enspace|thinspace|rm|bf|it|boldsymbol|mathstrut|strut|hfill|nonumber|large|Large|small|normalsize)$/;
 const TEXT = /^(?:text|mbox|textbf|textit|textrm|textnormal|textsf|texttt|hbox|emph|textup)$/;
 const ROMAN = /^(?:mathrm|mathbf|mathit|mathsf|mathtt|mathcal|mathscr|mathfrak|mathbb|operatorname|pmb|bm)$/;
-/** Letters in these are names; what else stands in them only looks otherwise. */
+/** Letters inside these commands are names; other content only changes its formatting. */
 const BOLD = /^(?:mathbf|mathit|mathsf|mathtt|pmb|bm)$/;
-/** 1.234,5 as it is written on the continent. */
+/** 1.234,5: continental European notation. */
 const CONTINENTAL = /^\d{1,3}(?:\.\d{3})+,\d+(?![\d.,])/;
 
 /**
- * Splits an answer, LaTeX or plain, into tokens: one spelling for what has several, what only looks left out.
+ * Splits an answer, LaTeX or plain, into tokens: normalises spellings, and drops formatting.
  *
- * @throws {SyntaxFault} unbalanced braces of a text, a character that means nothing, too many tokens
+ * @throws {SyntaxFault} unbalanced braces of a text, an unknown character, too many tokens
  */
 export function tokenize(source: string, commas: CommaReading): Token[] {
   return new Lexer(respell(source), commas).read();
@@ -126,7 +126,7 @@ class Lexer {
   private readonly text: string;
   private readonly commas: CommaReading;
   private readonly tokens: Token[] = [];
-  /** inside ( [ \{, and { that is no argument, a comma parts numbers */
+  /** inside ( [ \{, and { that is not an argument, a comma separates numbers */
   private readonly brackets: boolean[] = [];
   private at = 0;
   private space = false;
@@ -199,7 +199,7 @@ class Lexer {
   private plainMark(c: string, from: number): number {
     const two = this.text.slice(from, from + 2);
     const spelled = { "<=": "≤", ">=": "≥", "=>": "→", "->": "→", "**": "^", "==": "=", ":=": "=", "+-": "±" }[two];
-    // 5!=120 is a factorial, x != 5 an inequation
+    // 5!=120 is a factorial, x != 5 an inequality
     if (two === "!=" && (this.space || this.tokens.at(-1)?.type !== "number")) this.mark("≠");
     else if (spelled) this.mark(spelled);
     else {
@@ -212,7 +212,7 @@ class Lexer {
     return from + 2;
   }
 
-  /** Reads a command's token. @returns where the text goes on */
+  /** Reads a command's token. @returns the position after it */
   private command(name: string, from: number): number {
     if (LOOKS.test(name)) {
       if (/^(?:left|right)$/.test(name) && this.text[from] === ".") return from + 1;
@@ -235,7 +235,7 @@ class Lexer {
       const group = this.groupAt(from);
       this.tokens.push({ type: "command", text: `${name}{${group.content.replace("*", "")}}`, space: this.space });
       this.space = false;
-      // an array says how its columns are aligned
+      // an array has a column alignment
       return name === "begin" && group.content === "array" && this.text[group.end] === "{"
         ? this.groupAt(group.end).end
         : group.end;
@@ -253,7 +253,7 @@ class Lexer {
     return from;
   }
 
-  /** The group in braces at a place, or its next character. */
+  /** The group in braces at a position, or the next character. */
   private groupAt(from: number): { content: string; end: number } {
     let start = from;
     while (this.text[start] === " ") start++;
@@ -316,7 +316,7 @@ class Lexer {
     return { value, decimals: fraction === "" && shift === 0 ? null : decimals, end };
   }
 
-  /** 0.1\overline{6}, 0.\dot{3}, 0.1(6), 0.333…: what stands before the block that repeats, and the block. */
+  /** 0.1\overline{6}, 0.\dot{3}, 0.1(6), 0.333…: the digits before the repeating block, and the block. */
   private repeatingAt(fraction: string, end: number): { head: string; block: string; end: number } | null {
     const rest = this.text.slice(end, end + 60);
     const barred = /^\s*\\(?:overline|bar|dot)\s*\{?(\d{1,30})\}?/.exec(rest);
@@ -331,19 +331,19 @@ class Lexer {
   }
 }
 
-/** whole.head followed by block for ever: whole.head + block / 99…900…0. */
+/** whole.head followed by block repeated forever: whole.head + block / 99…900…0. */
 function repeating(whole: string, head: string, block: string): Rational | null {
   const before = fromDecimal(whole, head);
   const after = rational(BigInt(block), (10n ** BigInt(block.length) - 1n) * 10n ** BigInt(head.length));
   return before && after && add(before, after);
 }
 
-/** One spelling before the tokens are read. */
+/** Normalises the text before tokens are read. */
 function respell(source: string): string {
   let text = source
     .replace(/[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺]+/g, (run) => `^{${[...run].map((c) => "0123456789-+"[SUPERSCRIPTS.indexOf(c)]).join("")}}`)
     .replace(CHARACTER, (c) => CHARACTERS[c]);
-  // text that was escaped twice: \\frac for \frac, and \\\\ for a row's end
+  // doubly escaped text: \\frac for \frac, and \\\\ for a row's end
   const doubled = /\\\\begin/.test(text) || (!/\\begin/.test(text) && /\\\\[a-zA-Z({[]/.test(text));
   if (doubled) text = text.replaceAll("\\\\", "\\");
   text = text

@@ -2,10 +2,10 @@ import { childrenOf, type Expression } from "./expression.ts";
 
 type Matrix = readonly (readonly Expression[])[];
 
-/** Nodes that the entries of a product may have: products of products would grow without end. */
+/** Most nodes in the entries of a product: products of products would grow without limit. */
 const MAX_NODES = 4000;
 
-/** The matrix that an expression is: written out, scaled, added, multiplied. Else null. */
+/** The matrix value of an expression: explicit, scaled, added or multiplied. Else null. */
 export function asMatrix(e: Expression): Matrix | null {
   switch (e.kind) {
     case "matrix":

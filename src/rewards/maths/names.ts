@@ -1,15 +1,15 @@
 import { childrenOf, type Expression, mapChildren, someInside, symbolsOf } from "./expression.ts";
 
-/** An answer with the name it was given: x = 5, f(x) = 2x, (p, q) = (3, 2), x ∈ [0, 1]. */
+/** An answer with its name: x = 5, f(x) = 2x, (p, q) = (3, 2), x ∈ [0, 1]. */
 interface Named {
-  /** null where the answer stood at the end of a chain of numbers */
+  /** null if the answer was at the end of a chain of numbers */
   name: string | null;
-  /** of a function's name, its parameters */
+  /** the parameters of a function's name */
   parameters: readonly string[];
   value: Expression;
 }
 
-/** The value that a relation names; null where it is an equation or an inequality, which name none. */
+/** The named value of a relation; null for other equations and inequalities. */
 export function namedValue(e: Expression): Named | null {
   if (e.kind !== "relation") return null;
   const { sides, ops } = e;
@@ -29,7 +29,7 @@ export function namedValue(e: Expression): Named | null {
   return null;
 }
 
-/** The name that a side is: x, x_1, f(x), AB, ∠ABC, |AB|, A:B, (x, y), or words. */
+/** A side of a relation as a name: x, x_1, f(x), AB, ∠ABC, |AB|, A:B, (x, y), or words. */
 function nameOf(e: Expression): string | null {
   switch (e.kind) {
     case "symbol":
@@ -42,7 +42,7 @@ function nameOf(e: Expression): string | null {
       return inner.includes(null) || e.name.length > 6 ? null : `${e.name}(${inner.length})`;
     }
     case "product": {
-      // lengths and angles are named by points, which are capital letters
+      // points, which are capital letters, name lengths and angles
       const letters = e.factors.map((factor) => (factor.kind === "symbol" && !factor.index ? factor.name : ""));
       const points = letters.filter((name) => name !== "angle" && name !== "triangle");
       return points.length > 0 && points.every((name) => /^[A-Z](?:_\d)?'?$/.test(name)) ? letters.join("") : null;
@@ -61,7 +61,7 @@ function parametersOf(e: Expression): string[] {
   return e.kind === "call" ? e.args.flatMap((arg) => (arg.kind === "symbol" ? [arg.name] : [])) : [];
 }
 
-/** Whether two names may be one: y is f(x), and names of points in another order are not told apart. */
+/** Whether two names may mean the same: y matches f(x), and the order of points does not matter. */
 export function sameName(a: Named, b: Named): boolean {
   if (a.name === null || b.name === null || a.name === b.name) return true;
   const isFunction = ({ parameters }: Named) => parameters.length > 0;
@@ -69,7 +69,7 @@ export function sameName(a: Named, b: Named): boolean {
   return (isFunction(a) && b.name === "y") || (isFunction(b) && a.name === "y");
 }
 
-/** A function's value with other names for its parameters. */
+/** A function's value with renamed parameters. */
 export function renamed(e: Expression, from: readonly string[], to: readonly string[]): Expression {
   if (from.length !== to.length || from.every((name, i) => name === to[i])) return e;
   if (e.kind === "symbol" && !e.index && from.includes(e.name)) return { ...e, name: to[from.indexOf(e.name)] };

@@ -4,7 +4,7 @@ import { argument, currency, power, startsFactor } from "./factor.ts";
 import { type CommaReading, SyntaxFault, type Token, tokenize } from "./lexer.ts";
 import { isUnitWord } from "./units.ts";
 
-/** Characters: a longer answer is compared as text. */
+/** Longer answers, in characters, are compared as text. */
 const MAX_LENGTH = 3000;
 
 const RELATIONS: Readonly<Record<string, Relation>> = {
@@ -17,7 +17,7 @@ const RELATIONS: Readonly<Record<string, Relation>> = {
   "∈": "∈",
 };
 
-/** Words after which an answer goes on to explain itself. */
+/** Words that begin an explanation after an answer. */
 const REMARK = /^(?:,\s*)?\(?(?:for|where|when|if|with|since|because|as|is|are|such|so|which|that|at|by|from)\b/i;
 
 const isRemark = (token: Token | undefined) =>
@@ -26,9 +26,9 @@ const isRemark = (token: Token | undefined) =>
     : token?.type === "word" && /^(?:for|where|when|if|with|since|because|such)$/i.test(token.text);
 
 /**
- * Reads an answer, in LaTeX or plain. Always ends: text, tokens and depth are bounded, and every rule takes a token.
+ * Parses an answer, in LaTeX or plain. Always ends: text, tokens and depth are limited, and every rule takes a token.
  *
- * @returns null where it is no mathematics
+ * @returns null if it is not mathematics
  */
 export function parseAnswer(text: string, commas: CommaReading = "thousands"): Expression | null {
   if (text.length > MAX_LENGTH) return null;
@@ -62,7 +62,7 @@ function startsItem(cursor: Cursor): boolean {
   return startsFactor(cursor) || token.type === "text" || (token.type === "mark" && "+-±∓≈→".includes(token.text));
 }
 
-/** A relation, or one side of it. What follows ≈ repeats what was said; what stands before → led to it. */
+/** A relation, or one side of it. The text after ≈ repeats the value; the text before → only leads to it. */
 function item(cursor: Cursor): Expression {
   const word = leadingText(cursor);
   const sides = [word ?? side(cursor)];
@@ -88,7 +88,7 @@ function item(cursor: Cursor): Expression {
   return { kind: "relation", sides, ops };
 }
 
-/** Text at the start of an item: the whole of it, a name before = or :, or an introduction that is left out. */
+/** Text at the start of an item: the whole item, a name before = or :, or an introduction to skip. */
 function leadingText(cursor: Cursor): Expression | null {
   const token = cursor.peek();
   if (token?.type !== "text" || /^[a-zA-Z]$/.test(token.text) || token.macro === "mathbb") return null;
@@ -153,7 +153,7 @@ function negativeQuantity(e: Expression): Expression {
   return { ...e.arg, value: { kind: "negative", arg: e.arg.value } };
 }
 
-/** A sum; the unit behind its last term belongs to all of it, where no other term has one. */
+/** A sum; a unit after its last term applies to the whole sum, if no other term has a unit. */
 function gathered(terms: readonly Expression[]): Expression {
   if (terms.length === 1) return terms[0];
   const plain = terms.map(operand);
@@ -179,7 +179,7 @@ function product(cursor: Cursor): Expression {
       cursor.next();
       value = { kind: "quantity", value: operand(value), unit: "dollar" };
     } else if (startsFactor(cursor)) {
-      // two numbers side by side are neither a product nor one number
+      // two adjacent numbers are neither a product nor one number
       if (token.type === "number" && value.kind === "number") throw new SyntaxFault("two numbers side by side");
       value = times(value, power(cursor));
     } else return value;
@@ -187,7 +187,7 @@ function product(cursor: Cursor): Expression {
 }
 
 function times(a: Expression, b: Expression): Expression {
-  // the unit of a factor is one of the product: 2 × 5 cm
+  // the unit of a factor belongs to the product: 2 × 5 cm
   if (b.kind === "quantity" && a.kind !== "quantity") return { ...b, value: times(a, b.value) };
   const factors = a.kind === "product" ? [...a.factors, operand(b)] : [operand(a), operand(b)];
   return { kind: "product", factors };
@@ -199,7 +199,7 @@ function signedFactor(cursor: Cursor): Expression {
   return currency(cursor) ?? power(cursor);
 }
 
-/** 10 m/s: letters that are units only together, and only apart from the number. */
+/** 10 m/s: letters that are units only together, and only with a space after the number. */
 function isRate(cursor: Cursor): boolean {
   const [above, slash, below] = [0, 1, 2].map((ahead) => cursor.peek(ahead));
   if (above?.type !== "word" || !above.space || slash?.type !== "mark" || slash.text !== "/") return false;
@@ -208,7 +208,7 @@ function isRate(cursor: Cursor): boolean {
 
 const PERCENT = /^(?:percent|percentage|pct)\.?$/i;
 
-/** The unit that follows a value, taken; empty where there is a remark only; null where neither follows. */
+/** Takes the unit after a value; empty if there is only a remark; null if there is neither. */
 function unitAt(cursor: Cursor, value: Expression): string | null {
   const first = cursor.peek();
   if (isRemark(first)) {
@@ -218,7 +218,7 @@ function unitAt(cursor: Cursor, value: Expression): string | null {
   if (first?.type === "text") {
     if (first.macro === "operatorname" || first.macro === "mathbb") return null;
     if (/^(?:mathrm|mathbf|mathit|mathcal|bm|pmb|mathsf|mathfrak|mathscr)$/.test(first.macro)) {
-      // \mathrm{m} after a number is the metre, a variable elsewhere
+      // \mathrm{m} is the metre after a number, and a variable elsewhere
       const metric = /^(?:mathrm|mathsf)$/.test(first.macro) && value.kind !== "symbol";
       if (!metric || (first.text.length === 1 && !/[a-zA-Z]/.test(first.text))) return null;
     }

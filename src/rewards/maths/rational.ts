@@ -1,24 +1,24 @@
-// Exact fractions. Every operation gives null where the result would pass the bound: that, and nothing else, keeps an
-// answer such as 9^{9^9} from taking all memory.
+// Exact fractions. Every operation returns null if the result would exceed the limit: only this keeps an answer such as
+// 9^{9^9} from using all memory.
 
 import { bitsOf, wholeSqrt } from "./interval.ts";
 
-/** Bits that a numerator or denominator may have: 2024! has 19,000 and 2^{100000} a few more. */
+/** Most bits of a numerator or denominator: 2024! has 19,000 and 2^{100000} a few more. */
 const MAX_BITS = 1 << 17;
 const LIMIT = 1n << BigInt(MAX_BITS);
-/** Bits up to which a common divisor is looked for: it takes time that grows with their square. */
+/** Most bits for computing a common divisor: its time grows with their square. */
 const REDUCED = 1n << 4096n;
 
-/** Bits up to which roots are looked for. */
+/** Most bits for computing roots. */
 const MAX_ROOT_BITS = 16_384;
 
-/** A fraction, its denominator above 0: in lowest terms unless both of them are huge, and whole where it can be. */
+/** A fraction with a positive denominator, in lowest terms unless both are huge. */
 export interface Rational {
   readonly num: bigint;
   readonly den: bigint;
 }
 
-/** num / den; null where den is 0 or the fraction is too large. */
+/** num / den; null if den is 0 or the fraction is too large. */
 export function rational(num: bigint, den = 1n): Rational | null {
   if (den === 0n) return null;
   if (den < 0n) {
@@ -82,18 +82,18 @@ export function isInteger(a: Rational): boolean {
   return a.den === 1n;
 }
 
-/** The nearest double; infinite where there is none. */
+/** The nearest double; infinite if out of range. */
 export function toNumber({ num, den }: Rational): number {
   const direct = Number(num) / Number(den);
   if (Number.isFinite(direct) && (direct !== 0 || num === 0n)) return direct;
-  // sides beyond the doubles: 64 digits of the quotient, and where its point is
+  // beyond the range of doubles: 64 digits of the quotient, and the position of its point
   const shift = 64 - (bits(num) - bits(den));
   const digits = shift >= 0 ? (num << BigInt(shift)) / den : num / (den << BigInt(-shift));
   const value = Number(digits) * 2 ** Math.max(-1000, Math.min(1000, -shift));
   return Math.abs(shift) <= 1000 ? value : value * 2 ** (-shift - Math.max(-1000, Math.min(1000, -shift)));
 }
 
-/** base^exponent, of a whole exponent or where the root is a fraction again: 4^{3/2}; else null. */
+/** base^exponent for an integer exponent, or if the root is a fraction again: 4^{3/2}; else null. */
 export function power(base: Rational, exponent: Rational): Rational | null {
   if (exponent.den !== 1n) {
     if (exponent.den > 64n) return null;
@@ -112,7 +112,7 @@ export function power(base: Rational, exponent: Rational): Rational | null {
   return exponent.num < 0n ? rational(den, num) : rational(num, den);
 }
 
-/** The real n-th root where it is a fraction, else null. */
+/** The real n-th root if it is a fraction, else null. */
 export function rootOf(value: Rational, n: number): Rational | null {
   if (value.num < 0n) {
     if (n % 2 === 0) return null;
@@ -130,7 +130,7 @@ export function factorial(n: Rational): Rational | null {
   return rational(productOf(1n, n.num));
 }
 
-/** The product of the whole numbers between two, both in it: halves first, so that its factors are of one size. */
+/** The product of all integers in a range, inclusive: computed by halves, so that factors have similar sizes. */
 function productOf(from: bigint, to: bigint): bigint {
   if (to - from > 8n) {
     const middle = (from + to) / 2n;
@@ -155,7 +155,7 @@ export function gcd(a: bigint, b: bigint): bigint {
 
 const bits = bitsOf;
 
-/** The whole n-th root of a number that is one's n-th power, by bisection; else null. */
+/** The integer n-th root of an exact n-th power, by bisection; else null. */
 function wholeRoot(value: bigint, n: number): bigint | null {
   if (value < 2n) return value;
   if (n < 1 || n > 64 || bits(value) > MAX_ROOT_BITS) return null;

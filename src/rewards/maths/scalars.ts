@@ -5,25 +5,25 @@ import { exactValue } from "./exact.ts";
 import { type Expression, keyOf, someInside, symbolsOf } from "./expression.ts";
 import { equals, toNumber } from "./rational.ts";
 
-/** What a comparison may use and how strict it is. */
+/** Budget and tolerances of a comparison. */
 export interface Comparison {
   budget: Budget;
-  /** a decimal with at least so many digits behind its point may stand for the number it rounds: 0.333333 for 1/3 */
+  /** a decimal with at least this many digits after the point matches the number that it rounds: 0.333333 for 1/3 */
   precision: number;
-  /** numbers may differ by this share of the expected one; null: not at all */
+  /** allowed relative difference from the expected number; null: none */
   tolerance: number | null;
 }
 
-/** share of a number by which doubles may be off: what differs by more is another number, what differs by less is looked at */
+/** relative error of doubles: larger differences mean different numbers, smaller ones are checked in more digits */
 const ROUGH = 1e-6;
-/** the same where nothing but doubles can tell */
+/** the same if only doubles can decide */
 const FINE = 1e-12;
-/** share of the largest term of a sum that its rounding may leave over */
+/** rounding error of a sum, relative to its largest term */
 const CANCELLED = 1e-12;
 
-/** Whether two expressions without relations or lists have one value: as fractions, else at random points. */
+/** Whether two expressions without relations or lists are equal: as fractions, else at random points. */
 export function equalScalars(gold: Expression, pred: Expression, comparison: Comparison): boolean {
-  // the base of 52_8 goes without saying where the question asks for it
+  // the base of 52_8 may be omitted, because the question states it
   if (gold.kind === "number" && gold.base !== null && pred.kind === "number") {
     return gold.base === pred.base || pred.base === null ? equals(gold.value, pred.value) : keyOf(gold) === keyOf(pred);
   }
@@ -47,7 +47,7 @@ function equalNumbers(gold: Expression, pred: Expression, comparison: Comparison
   if (rounds(gold, pred, comparison)) return true;
   const [x, y] = [evaluate(gold, NOWHERE, comparison.budget), evaluate(pred, NOWHERE, comparison.budget)];
   if (!isDefined(x.value) || !isDefined(y.value)) return keyOf(gold) === keyOf(pred);
-  // doubles that have gone down to 0 tell nothing
+  // doubles that underflow to 0 decide nothing
   if (verdict === "unsure" && modulus(x.value) > 1e-290 && close(x, y, FINE)) return true;
   return x.value.im === 0 && y.value.im === 0 && isWithin(x.value.re, y.value.re, comparison);
 }
@@ -61,7 +61,7 @@ function close(a: Evaluated, b: Evaluated, share: number): boolean {
   return modulus(subtract(a.value, b.value)) <= share * largest + CANCELLED * Math.max(a.size, b.size);
 }
 
-/** Digits behind the point of a decimal, times a power of ten or not; null for what is no decimal. */
+/** Digits after the point of a decimal, with or without a power of ten; null for other expressions. */
 function decimalsOf(e: Expression): { decimals: number; significant: number } | null {
   if (e.kind === "negative") return decimalsOf(e.arg);
   if (e.kind === "quantity") return decimalsOf(e.value);
@@ -80,8 +80,8 @@ function decimalsOf(e: Expression): { decimals: number; significant: number } | 
 }
 
 /**
- * Whether one of two numbers is a decimal that rounds, or cuts off, the other, and says enough of it. Of two decimals the
- * one with fewer digits; a number without a point rounds nothing.
+ * Whether one of two numbers is a decimal that rounds or truncates the other with enough digits. Of two decimals, the
+ * one with fewer digits counts as the rounded one; a number without a point rounds nothing.
  */
 function rounds(gold: Expression, pred: Expression, { precision, budget }: Comparison): boolean {
   const [a, b] = [decimalsOf(gold), decimalsOf(pred)];
@@ -91,11 +91,11 @@ function rounds(gold: Expression, pred: Expression, { precision, budget }: Compa
   if (decimals < precision || significant < Math.min(4, precision) || !Number.isInteger(decimals)) return false;
   const own = exactValue(coarse)!;
   const off = stepsOff(coarse === gold ? pred : gold, coarse, decimals, budget);
-  // to the nearest, or cut off towards 0
+  // to the nearest, or truncated towards 0
   return off === 0 || (off === 1 && own.num > 0n) || (off === -1 && own.num < 0n);
 }
 
-/** Whether there is a function, or an indexed symbol, that has no value of its own. */
+/** Whether there is an unknown function or an indexed symbol. */
 function hasOpaque(e: Expression): boolean {
   return someInside(e, ({ kind }) => kind === "series" || kind === "symbol");
 }
@@ -104,10 +104,10 @@ const POSITIVE_POINTS = 6;
 const SIGNED_POINTS = 4;
 
 /**
- * Compares two expressions at random points: with positive values, where roots and logarithms are what school says they
- * are and each disagreement counts; then with values of both signs, counted where both stay real.
+ * Compares two expressions at random points: first at positive values, where roots and logarithms are real and every
+ * difference counts; then at values of both signs, where points count if both values are real.
  *
- * @returns null where they could not be compared: too few points with values
+ * @returns null if they could not be compared: too few points with values
  */
 function compareAtPoints(
   a: Expression,
@@ -150,9 +150,9 @@ function valuesAt(names: ReadonlySet<string>, seed: number, signed: boolean, who
 }
 
 /**
- * Whether two differences are one up to a constant factor: 2x + 4y − 3 and y + x/2 − 3/4.
+ * Whether two expressions are equal up to a constant factor: 2x + 4y − 3 and y + x/2 − 3/4.
  *
- * @returns the sign of the factor, 0 where it is not real; null where there is none
+ * @returns the sign of the factor, 0 if it is not real; null if there is none
  */
 export function proportional(a: Expression, b: Expression, { budget }: Comparison): number | null {
   const names = new Set([...symbolsOf(a), ...symbolsOf(b)]);
@@ -176,7 +176,7 @@ export function proportional(a: Expression, b: Expression, { budget }: Compariso
   return Math.abs(im) < 1e-6 ? Math.sign(re) : 0;
 }
 
-/** A closed expression's real value; null where it has none. Infinity has one. */
+/** A closed expression's real value, including infinity; null if it has none. */
 export function realValue(e: Expression, budget: Budget): number | null {
   if (e.kind === "constant" && e.name === "infinity") return Number.POSITIVE_INFINITY;
   if (e.kind === "negative") {

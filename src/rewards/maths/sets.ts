@@ -3,14 +3,14 @@ import { Budget, evaluate } from "./evaluate.ts";
 import { type Expression, keyOf, mapChildren, type Relation, symbolsOf } from "./expression.ts";
 import { realValue } from "./scalars.ts";
 
-/** A real number, or an infinity: as a double, and as it was written. */
+/** A real number or an infinity: as a double, and as written. */
 interface End {
   readonly at: number;
-  /** null of an infinity */
+  /** null for an infinity */
   readonly e: Expression | null;
 }
 
-/** An interval of the reals; a point where both ends are one. */
+/** An interval of the reals; a point if both ends are equal. */
 interface Piece {
   from: End;
   to: End;
@@ -18,19 +18,19 @@ interface Piece {
   closedTo: boolean;
 }
 
-/** Pieces that do not touch, in order. */
+/** Disjoint pieces that do not touch, in order. */
 type RealSet = readonly Piece[];
 
 const LOW: End = { at: Number.NEGATIVE_INFINITY, e: null };
 const HIGH: End = { at: Number.POSITIVE_INFINITY, e: null };
 const ALL: RealSet = [{ from: LOW, to: HIGH, closedFrom: false, closedTo: false }];
 
-/** Share of a number that doubles may be off. */
+/** Relative error of doubles. */
 const ROUGH = 1e-6;
-/** Work for one comparison of two ends. */
+/** Work limit for one comparison of two ends. */
 const STEPS = 20_000;
 
-/** Which of two ends is larger, −1, 0 or 1: by their doubles where these are far from one another, else digit by digit. */
+/** Which of two ends is larger, −1, 0 or 1: by their doubles if these are far apart, else digit by digit. */
 function ordered(a: End, b: End): number {
   if (!a.e || !b.e || Math.abs(a.at - b.at) > ROUGH * Math.max(1, Math.abs(a.at), Math.abs(b.at))) {
     return Math.sign(a.at === b.at ? 0 : a.at - b.at);
@@ -43,7 +43,7 @@ const finite = ({ e }: End) => e !== null;
 const larger = (a: End, b: End) => (ordered(a, b) >= 0 ? a : b);
 const smaller = (a: End, b: End) => (ordered(a, b) <= 0 ? a : b);
 
-/** The real number that a closed expression is; null where it is none. */
+/** The real value of a closed expression; null if it has none. */
 function endOf(e: Expression, budget: Budget): End | null {
   const at = realValue(e, budget);
   if (at === null) return null;
@@ -51,7 +51,7 @@ function endOf(e: Expression, budget: Budget): End | null {
   return at > 0 ? HIGH : LOW;
 }
 
-/** The set of reals that an interval, a union, an inequality or a list of points means; null where it means none. */
+/** The set of reals of an interval, a union, an inequality or a list of points; null for other expressions. */
 export function realSet(e: Expression, budget: Budget): RealSet | null {
   switch (e.kind) {
     case "interval":
@@ -111,7 +111,7 @@ function ofRelation(sides: readonly Expression[], ops: readonly Relation[], budg
   return set;
 }
 
-/** The solutions of left op right, where it is linear in its variable or plainly about it. */
+/** The solutions of left op right, if it is linear in its variable or has the variable alone on one side. */
 function ofInequality(
   left: Expression,
   op: Relation,
@@ -143,7 +143,7 @@ function ofInequality(
   return (op === ">" || op === "≥") === rising ? above(closed) : below(closed);
 }
 
-/** Where a difference that is linear in its variable is 0; null where it is not linear. */
+/** The zero of a difference that is linear in its variable; null if it is not linear. */
 function linearRoot(difference: Expression, variable: string, budget: Budget): { root: End; rising: boolean } | null {
   const at = (x: number) =>
     evaluate(difference, { values: new Map([[variable, { re: x, im: 0 }]]), seed: 0, real: true }, budget).value.re;
@@ -151,7 +151,7 @@ function linearRoot(difference: Expression, variable: string, budget: Budget): {
   const slope = (high - low) / 5.2;
   const curved = Math.abs(low + high - 2 * middle) > 1e-9 * (Math.abs(low) + Math.abs(high) + 1);
   if (!(Math.abs(slope) > 1e-9) || curved) return null;
-  // from f(0) and f(1) as they are written: −f(0) / (f(1) − f(0))
+  // from f(0) and f(1), symbolically: −f(0) / (f(1) − f(0))
   const [start, next] = [0n, 1n].map((x) => placed(difference, variable, x));
   const fallen: Expression = { kind: "negative", arg: start };
   const e: Expression = { kind: "quotient", dividend: fallen, divisor: { kind: "sum", terms: [next, fallen] } };
@@ -167,7 +167,7 @@ function placed(e: Expression, name: string, value: bigint): Expression {
   return mapChildren(e, (child) => placed(child, name, value));
 }
 
-/** In order, without empty pieces, those that touch joined. */
+/** Sorts pieces, drops empty ones, and joins those that touch. */
 function tidy(pieces: readonly Piece[]): RealSet {
   const full = pieces.filter((p) => {
     const width = ordered(p.to, p.from);

@@ -1,14 +1,14 @@
 import { divide, fromDecimal, multiply, ONE, type Rational, power as raised, rational } from "./rational.ts";
 
-/** Which quantity a unit measures, and how many of the quantity's base units one is. */
+/** A unit's quantity, and its size in the quantity's base unit. */
 interface Unit {
   readonly of: string;
   readonly size: Rational;
-  /** power of π that the size is to be multiplied by */
+  /** power of π in the size */
   readonly pi: number;
 }
 
-/** Sizes are exact: decimals, and fractions where they are none. */
+/** Sizes are exact: decimals, or fractions. */
 const TABLE: Readonly<Record<string, Readonly<Record<string, number | string>>>> = {
   length: {
     "nm nanometer nanometre": 1e-9,
@@ -78,7 +78,7 @@ function sizeOf(size: number | string): Rational {
   return fromDecimal(whole, fraction, Number(exponent))!;
 }
 
-/** Words that follow a number and say no more than what was counted. */
+/** Words after a number that only name the counted things. */
 const COUNTED = new Set(
   (
     "percent pct percentage sq square cubic cu unit point people person student apple book step way time piece page egg " +
@@ -100,7 +100,7 @@ export function isUnitWord(word: string): boolean {
   return (UNITS.has(name) && name.length > 1) || COUNTED.has(name);
 }
 
-/** What a unit measures, `length^2/time` for cm^2/s, and the size of one in base units; null where a part is unknown. */
+/** A unit's dimension (`length^2/time` for cm^2/s) and its size in base units; null if a part is unknown. */
 function measureOf(unit: string): { of: string; base: string; size: Rational; pi: number } | null {
   const powers = new Map<string, number>();
   let size: Rational | null = ONE;
@@ -144,10 +144,10 @@ interface Conversion {
 
 const NONE: Conversion = { num: ONE, pi: 0 };
 
-/** How many of `to` one `from` is: 100 for m and cm; null where both are known and measure different things. */
+/** The number of `to` in one `from`: 100 for m and cm; null if both are known and measure different quantities. */
 export function conversion(from: string, to: string): Conversion | null {
   const [a, b] = [measureOf(from), measureOf(to)];
-  // what is not in the table, and an exponent forgotten, are no reason to call an answer wrong
+  // unknown units and missing exponents do not make an answer wrong
   if (!a || !b) return NONE;
   if (a.of !== b.of) return a.base === b.base ? NONE : null;
   const num = divide(a.size, b.size);

@@ -1,4 +1,4 @@
-/** Answers in words that say what a symbol says. */
+/** Answers in words that have a symbol. */
 const MEANINGS: Readonly<Record<string, string>> = {
   "all real numbers": "(-\\infty,\\infty)",
   "all reals": "(-\\infty,\\infty)",
@@ -29,11 +29,11 @@ const MEANINGS: Readonly<Record<string, string>> = {
 interface Words {
   /** in lower case, single spaces, no punctuation around */
   text: string;
-  /** whether they are words for sure: marked as text, or too long to be a product of letters */
+  /** whether they are certainly words: marked as text, or too long for a product of letters */
   certain: boolean;
 }
 
-/** An answer that is words alone: Evelyn, \text{even}, (C). Null where there are digits, operators or commands. */
+/** An answer of words only: Evelyn, \text{even}, (C). Null if there are digits, operators or commands. */
 export function wordsOf(answer: string): Words | null {
   if (answer.length > 200) return null;
   let marked = false;
@@ -57,7 +57,7 @@ export function meaningOf(words: string): string | null {
   return Object.hasOwn(MEANINGS, words) ? MEANINGS[words] : null;
 }
 
-/** The letter of a multiple choice that an answer gives: C, (C), \text{C}, and C. 12 or (C) 12 where `loose`. */
+/** The multiple-choice letter of an answer: C, (C), \text{C}; also C. 12 or (C) 12 if `loose`. */
 export function choiceOf(answer: string, loose: boolean): string | null {
   const plain = answer.replace(/\\(?:text|textbf|mathrm|mathbf|mbox)\s*\{([^{}]*)\}/g, "$1").replace(/[${}\s]+/g, " ");
   const alone =

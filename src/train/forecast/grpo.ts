@@ -19,7 +19,7 @@ import {
   withAdvice,
 } from "./memory.ts";
 
-/** Epochs that are looked through for the largest micro-batch. */
+/** Epochs to search for the largest micro-batch. */
 const EPOCHS = 2;
 
 interface GrpoForecastInput extends ForecastModel {
@@ -30,7 +30,7 @@ interface GrpoForecastInput extends ForecastModel {
 
 /**
  * Forecasts the memory of a GRPO run before anything is allocated, by recording its largest generation batch and
- * micro-batch on a device that only counts. Completions are taken to be max_completion_length long.
+ * micro-batch on a device that only counts. Assumes completions of max_completion_length tokens.
  */
 export async function forecastGrpo(input: GrpoForecastInput): Promise<MemoryForecast> {
   const { recipe } = input;
@@ -44,7 +44,7 @@ export async function forecastGrpo(input: GrpoForecastInput): Promise<MemoryFore
   return forecastFrom(run, input.config, tokens);
 }
 
-/** Completes prompts of these lengths. */
+/** Records the completion of prompts of these lengths. */
 async function complete(model: Transformer, lengths: readonly number[], recipe: GrpoRecipe): Promise<void> {
   const prompts = new Map(lengths.map((length) => [length, new Array<number>(length).fill(0)]));
   await generate(
@@ -57,12 +57,12 @@ async function complete(model: Transformer, lengths: readonly number[], recipe: 
       eos_token_ids: [],
       seed: 0,
       slots: slotsFor(model, lengths.length, Math.max(...lengths) + recipe.max_completion_length),
-      stop: () => 1, // one block tells
+      stop: () => 1, // one block is enough
     },
   );
 }
 
-/** Prompt lengths of the evaluation batch with the longest prompt, a value a completion; null without evaluation. */
+/** Prompt lengths of the evaluation batch with the longest prompt, one per completion; null without evaluation. */
 function heldOut({ recipe, data }: GrpoForecastInput): number[] | null {
   if (!data.eval?.length) return null;
   const { prompts, num_generations } = evalBatchOf(recipe);
@@ -74,7 +74,7 @@ function heldOut({ recipe, data }: GrpoForecastInput): number[] | null {
   return longest.flatMap((length) => new Array<number>(num_generations).fill(length));
 }
 
-/** What a GRPO run will have compiled after its first steps. */
+/** The kernels that a GRPO run compiles in its first steps. */
 export async function kernelsOfGrpo(input: GrpoForecastInput): Promise<Kernel[]> {
   const { batch, micro } = largest(input);
   const { temperature, top_k, top_p, min_p, repetition_penalty, max_completion_length: max_new_tokens } = input.recipe;
@@ -112,7 +112,7 @@ async function recordGrpo(
     record.submit();
     const active = batches.size * recipe.max_completion_length;
     const options = lossOptions(recipe, batches, { generation: 0, sequences: [], active }, 1, 0, 0);
-    grpoObjective(record, model, sequences, options).catch(() => {}); // its numbers come from nowhere
+    grpoObjective(record, model, sequences, options).catch(() => {}); // the fake device returns no numbers
     update(record, model.store!, optimizer, { step: 0, learning_rate: 0, max_grad_norm: 1 });
   } catch (error) {
     throw withAdvice(error, "max_completion_length");

@@ -11,31 +11,31 @@ import type { Transformer } from "../../model/transformer.ts";
 import { formatBytes } from "../../text/bytes.ts";
 import { Optimizer, type OptimizerOptions } from "../optimizer.ts";
 
-/** What a run will need of the GPU, in bytes. */
+/** The GPU memory that a run needs, in bytes. */
 export interface MemoryForecast {
-  /** the most that is allocated at a time */
+  /** peak allocation */
   peak: number;
   byKind: Partial<Record<MemoryKind, number>>;
-  /** numbers that are trained */
+  /** number of trainable parameters */
   trainable: number;
-  /** numbers of the whole model */
+  /** number of parameters of the whole model */
   parameters: number;
   /** tokens of the largest micro-batch */
   tokens: number;
 }
 
-/** What the forecast of any method depends on beside its batches. */
+/** Inputs of every method's forecast beside its batches. */
 export interface ForecastModel {
   config: ModelConfig;
   trained: Trained;
   dtypeOf: (name: string) => WeightDType;
   optimizer: OptimizerOptions;
   gradient_checkpointing?: boolean;
-  /** that the run is for: a Gpu, or what is known of another */
+  /** the target device: a Gpu, or the known properties of another device */
   adapter: AdapterLike;
 }
 
-/** A run on a device that computes nothing, and counts. */
+/** Records a run on a device that computes nothing and counts memory. */
 export interface FakeRun {
   gpu: Gpu;
   model: Transformer;
@@ -50,31 +50,31 @@ export function fakeRun(input: ForecastModel): FakeRun {
   return { gpu, model, optimizer: new Optimizer(gpu, model.store!, input.optimizer), record: gpu.recorder() };
 }
 
-/** What a fake run came to. @param tokens of the largest micro-batch */
+/** The result of a fake run. @param tokens of the largest micro-batch */
 export function forecastFrom({ gpu, model }: FakeRun, config: ModelConfig, tokens: number): MemoryForecast {
   const { peak, peakByKind } = gpu.pool.ledger;
   return { peak, byKind: peakByKind, trainable: model.store!.count, parameters: parameterCount(config), tokens };
 }
 
-/** Layers beyond the second need no kernel of their own. */
+/** Layers beyond the second need no further kernels. */
 export function shallow(config: ModelConfig): ModelConfig {
   return { ...config, num_hidden_layers: Math.min(2, config.num_hidden_layers) };
 }
 
-/** An array of a pass that no binding holds, with what makes it smaller. */
+/** The error for an array that exceeds a binding, with advice on making it smaller. */
 export function withAdvice(error: unknown, length: "max_length" | "max_completion_length"): unknown {
   if (!(error instanceof MemoryError)) return error;
   return new MemoryError(
-    `${error.message}. Fewer tokens a pass need less: a smaller per_device_train_batch_size, with more gradient_accumulation_steps for the same step, or a shorter ${length}`,
+    `${error.message}. Use fewer tokens per pass: a smaller per_device_train_batch_size (with more gradient_accumulation_steps, the step stays the same) or a shorter ${length}`,
     { cause: error },
   );
 }
 
 /**
- * Refuses a run that cannot fit.
+ * Refuses a run that does not fit.
  *
- * @param available bytes that the GPU may take; null where nobody can know (WebGPU does not tell)
- * @throws {MemoryError} with the forecast, the limit, and what would fit
+ * @param available bytes that the GPU may use; null if unknown (WebGPU does not report free memory)
+ * @throws {MemoryError} with the forecast, the limit, and advice
  */
 export function checkForecast(forecast: MemoryForecast, available: number | null): void {
   if (available === null || forecast.peak <= available) return;
@@ -83,6 +83,6 @@ export function checkForecast(forecast: MemoryForecast, available: number | null
     .sort(([, a], [, b]) => b - a)
     .map(([kind, bytes]) => `${kind} ${formatBytes(bytes)}`);
   throw new MemoryError(
-    `Cannot train: the forecast is ${formatBytes(forecast.peak)} (${parts.join(", ")}) and ${formatBytes(available)} are available. A shorter max_length, a smaller per_device_train_batch_size, a smaller lora_r or a smaller model would need less`,
+    `Cannot train: the forecast is ${formatBytes(forecast.peak)} (${parts.join(", ")}), but ${formatBytes(available)} are available. Use a shorter max_length, a smaller per_device_train_batch_size, a smaller lora_r or a smaller model`,
   );
 }

@@ -12,7 +12,7 @@ import {
 } from "./memory.ts";
 
 export interface SftForecastInput extends ForecastModel {
-  /** steps that will be taken, the largest among them: buffers of one that do not fit the next stay with the pool */
+  /** the run's steps, with the largest: the pool keeps a step's buffers even if they do not fit the next step */
   steps: readonly (readonly MicroBatch[])[];
   /** the largest batch of an evaluation, or null without one */
   evaluation?: MicroBatch | null;
@@ -20,14 +20,14 @@ export interface SftForecastInput extends ForecastModel {
 
 /**
  * Forecasts a training run's memory before anything is allocated, by recording its largest step on a device that only
- * counts. Host-side buffers (tokenised rows, the driver's own staging) are not in it.
+ * counts. Excludes host-side buffers (tokenised rows, the driver's staging memory).
  */
 export function forecastSft(input: SftForecastInput): MemoryForecast {
   const tokens = Math.max(...input.steps.flat().map(({ batch }) => batch.input_ids.length));
   return forecastFrom(recordSft(input), input.config, tokens);
 }
 
-/** What a training run will have compiled after its first steps. */
+/** The kernels that a training run compiles in its first steps. */
 export function kernelsOfSft(input: SftForecastInput): Kernel[] {
   return recordSft({ ...input, config: shallow(input.config) }).gpu.programs.kernels;
 }
@@ -46,7 +46,8 @@ function recordSft(input: SftForecastInput): FakeRun {
   const { model, optimizer, record } = run;
   const { steps, evaluation } = input;
   try {
-    for (const micro of steps) sftStep(record, model, optimizer, micro, NOTHING).catch(() => {}); // its numbers come from nowhere
+    // the fake device returns no numbers
+    for (const micro of steps) sftStep(record, model, optimizer, micro, NOTHING).catch(() => {});
     if (evaluation) record.scope(() => model.run(record, evaluation.batch, evaluation.targets, {}, null));
   } catch (error) {
     throw withAdvice(error, "max_length");
@@ -54,7 +55,7 @@ function recordSft(input: SftForecastInput): FakeRun {
   return run;
 }
 
-/** Micro-batches of `sequences` rows of `length` tokens, all labelled: the worst that a recipe allows. */
+/** Micro-batches of `sequences` rows of `length` tokens, all labelled: the worst case of a recipe. */
 export function worstBatch(sequences: number, length: number): MicroBatch[] {
   const tokens = sequences * length;
   const position_ids = Int32Array.from({ length: tokens }, (_, i) => i % length);

@@ -1,42 +1,45 @@
 import { DataError } from "../../errors.ts";
 
-/** Over what rewards' spread is taken: TRL's `scale_rewards`. */
+/** The scope of the rewards' standard deviation: TRL's `scale_rewards`. */
 export type ScaleRewards = "group" | "batch" | "none";
 
-/** What reward functions said of a generation batch. */
+/** The rewards of a generation batch. */
 export interface RewardMatrix {
-  /** one name a function; metrics carry them */
+  /** one name per function, used in metrics */
   names: readonly string[];
-  /** `reward_weights`, one a function; null is 1 each */
+  /** `reward_weights`, one per function; null: 1 each */
   weights: readonly number[] | null;
-  /** [functions][completions]; null where a function does not apply */
+  /** [functions][completions]; null if a function does not apply */
   rewards: readonly (readonly (number | null)[])[];
 }
 
-/** How every completion did against its group. */
+/** The advantages of a generation batch's completions. */
 interface Advantages {
-  /** [completions]; 0 where no function gave a reward */
+  /** [completions]; 0 if no function gave a reward */
   advantages: Float32Array;
-  /** [completions] weighted sum of the rewards; null where no function gave one */
+  /** [completions] weighted sum of the rewards; null if no function gave a reward */
   rewards: (number | null)[];
-  /** reward, reward_std, frac_reward_zero_std, rewards/{name}/mean, rewards/{name}/std: those that have a value */
+  /**
+   * reward, reward_std, frac_reward_zero_std, rewards/{name}/mean, rewards/{name}/std; without metrics that have no
+   * value
+   */
   metrics: Record<string, number>;
 }
 
-/** What TRL adds to the spread before it divides. */
+/** TRL adds this to the standard deviation before dividing. */
 const EPSILON = 1e-4;
-/** Spreads up to here count as none: the absolute tolerance of torch.isclose. */
+/** Standard deviations up to this count as zero: the absolute tolerance of torch.isclose. */
 const NO_SPREAD = 1e-8;
 
 /**
  * Group-relative advantages: `A = (r − mean_group) / (std + 1e-4)` with `r = Σ_k w_k·r_k`, null rewards skipped.
  *
- * Completions lie group by group, `num_generations` to a prompt. The standard deviation is unbiased (n − 1), over the
- * group, over the batch, or not taken (`none`: A = r − mean_group). A completion that no function rewarded has advantage
- * 0 and counts in no mean. `reward_std` is the spread of the whole batch.
+ * Completions are ordered by group, `num_generations` per prompt. The standard deviation is unbiased (n − 1), over the
+ * group, over the batch, or unused (`none`: A = r − mean_group). A completion that no function rewarded has advantage
+ * 0 and counts in no mean. `reward_std` is the standard deviation of the whole batch.
  *
- * @throws {DataError} completions that are no multiple of num_generations; rewards, weights and names that differ in
- *   number; a reward or weight that is not finite
+ * @throws {DataError} the number of completions is not a multiple of num_generations; rewards, weights and names differ
+ *   in number; a reward or weight is not finite
  * @see Shao et al. 2024, arXiv:2402.03300; Liu et al. 2025, arXiv:2503.20783 (none); TRL's GRPOTrainer
  */
 export function groupAdvantages(
@@ -63,12 +66,12 @@ export function groupAdvantages(
     const scale = most === 1 ? 0 : own;
     if (scale !== null && scale <= NO_SPREAD) flat += num_generations;
     group.forEach((reward, i) => {
-      if (reward === null || scale === null) return; // of fewer than two rewards nothing can be told
+      if (reward === null || scale === null) return; // fewer than two rewards have no standard deviation
       advantages[start + i] = scale_rewards === "none" ? reward - mean : (reward - mean) / (scale + EPSILON);
     });
   }
   const metrics: Record<string, number> = {};
-  // a mean of nothing, and a spread of fewer than two, are not logged
+  // a mean of no values, or a standard deviation of fewer than two, is not logged
   const log = ({ mean, std, n }: Spread, name: string, spreadName: string) => {
     if (n > 0) metrics[name] = mean;
     if (std !== null) metrics[spreadName] = std;
@@ -83,38 +86,38 @@ export function groupAdvantages(
 
 function checked({ names, weights, rewards }: RewardMatrix, num_generations: number): readonly number[] {
   const count = rewards[0]?.length ?? 0;
-  if (count === 0) throw new DataError("Cannot take advantages of no rewards");
+  if (count === 0) throw new DataError("Cannot compute advantages: there are no rewards");
   if (!Number.isInteger(num_generations) || num_generations < 1 || count % num_generations !== 0) {
     throw new DataError(
-      `Cannot take advantages of ${count} completions in groups of num_generations ${num_generations}: they must fill whole groups`,
+      `Cannot compute advantages of ${count} completions in groups of num_generations ${num_generations}: the number of completions must be a multiple of it`,
     );
   }
   if (names.length !== rewards.length || (weights && weights.length !== rewards.length)) {
     throw new DataError(
-      `Cannot weigh ${rewards.length} reward functions with ${weights?.length ?? names.length} ${weights ? "reward_weights" : "names"}: one each`,
+      `Cannot weight ${rewards.length} reward functions with ${weights?.length ?? names.length} ${weights ? "reward_weights" : "names"}: each function needs one`,
     );
   }
   rewards.forEach((values, k) => {
     const bad = values.findIndex((value) => value !== null && !Number.isFinite(value));
     if (values.length !== count || bad >= 0) {
       throw new DataError(
-        `Cannot take advantages: ${names[k]} gave ${bad >= 0 ? `${values[bad]} for completion ${bad + 1}` : `${values.length} rewards for ${count} completions`}`,
+        `Cannot compute advantages: ${names[k]} gave ${bad >= 0 ? `${values[bad]} for completion ${bad + 1}` : `${values.length} rewards for ${count} completions`}`,
       );
     }
   });
   const odd = weights?.find((w) => !Number.isFinite(w));
-  if (odd !== undefined) throw new DataError(`Cannot weigh rewards by ${odd}: reward_weights must be finite`);
+  if (odd !== undefined) throw new DataError(`Cannot weight rewards by ${odd}: reward_weights must be finite`);
   return weights ?? names.map(() => 1);
 }
 
 interface Spread {
   mean: number;
-  /** null of fewer than two values */
+  /** null for fewer than two values */
   std: number | null;
   n: number;
 }
 
-/** Mean and unbiased standard deviation of what is not null. */
+/** Mean and unbiased standard deviation of the values that are not null. */
 function spread(values: readonly (number | null)[]): Spread {
   const given = values.filter((v) => v !== null);
   const n = given.length;

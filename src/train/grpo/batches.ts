@@ -10,9 +10,9 @@ export interface GrpoBatchOptions {
   per_device_train_batch_size: number;
   gradient_accumulation_steps: number;
   num_generations: number;
-  /** micro-batches that a generation batch is cut into */
+  /** micro-batches per generation batch */
   steps_per_generation: number;
-  /** times that a generation batch is gone through */
+  /** passes over a generation batch */
   num_iterations: number;
   num_train_epochs: number;
   /** −1: as many as the epochs need */
@@ -31,11 +31,11 @@ interface MicroStep {
 }
 
 /**
- * Which prompts are completed when, and which completions each micro-batch trains on, as a function of the step alone.
+ * The prompts of each generation batch, and the completions of each micro-batch, as functions of the step number alone.
  *
- * As in TRL: a generation batch is per_device_train_batch_size × steps_per_generation completions, num_generations to a
- * prompt; it is shuffled, cut into steps_per_generation micro-batches and gone through num_iterations times. Prompts at
- * the end of an epoch that fill no whole generation batch are left out of that epoch.
+ * As in TRL: a generation batch has per_device_train_batch_size × steps_per_generation completions, num_generations per
+ * prompt. It is shuffled, split into steps_per_generation micro-batches and used num_iterations times. An epoch skips
+ * the prompts at its end that do not fill a generation batch.
  */
 export class GrpoBatches {
   /** completions of a generation batch */
@@ -50,7 +50,7 @@ export class GrpoBatches {
   private readonly microBatchesPerEpoch: number;
   private readonly options: GrpoBatchOptions;
 
-  /** @throws {DataError} generations that do not divide the batch; fewer prompts than a generation batch takes */
+  /** @throws {DataError} num_generations does not divide the batch; too few prompts for a generation batch */
   constructor(rows: number, options: GrpoBatchOptions) {
     const {
       per_device_train_batch_size: batch,
@@ -70,7 +70,7 @@ export class GrpoBatches {
     this.prompts = this.size / num_generations;
     if (rows < this.prompts) {
       throw new DataError(
-        `Cannot fill a generation batch: it takes ${this.prompts} prompts (${this.size} completions, num_generations ${num_generations}), and there are ${rows}`,
+        `Cannot fill a generation batch: it needs ${this.prompts} prompts (${this.size} completions, num_generations ${num_generations}), but there are ${rows}`,
       );
     }
     this.generationsPerEpoch = Math.floor(rows / this.prompts);
@@ -81,15 +81,15 @@ export class GrpoBatches {
   }
 
   /**
-   * Whether completions are trained on that an older model has drawn, so that their log-probs have to be kept: TRL's
-   * rule, gradient_accumulation_steps is no multiple of the micro-batches that one generation serves.
+   * Whether a step trains on completions of an older model, so that their log-probs must be kept. TRL's rule:
+   * gradient_accumulation_steps is not a multiple of the micro-batches that one generation batch serves.
    */
   get offPolicy(): boolean {
     const { gradient_accumulation_steps, steps_per_generation, num_iterations } = this.options;
     return gradient_accumulation_steps % (steps_per_generation * num_iterations) !== 0;
   }
 
-  /** `epoch` of the logs after so many optimizer steps. */
+  /** `epoch` of the logs after this many optimizer steps. */
   epochAfter(steps: number): number {
     const { microBatchesPerEpoch, stepsPerEpoch } = this;
     const { gradient_accumulation_steps } = this.options;
@@ -109,7 +109,7 @@ export class GrpoBatches {
     }));
   }
 
-  /** Rows whose prompts generation batch `generation` completes. */
+  /** The rows of generation batch `generation`. */
   promptsOf(generation: number): number[] {
     const { shuffle_dataset, data_seed, seed } = this.options;
     const epoch = Math.floor(generation / this.generationsPerEpoch);
@@ -118,14 +118,14 @@ export class GrpoBatches {
     return [...order.subarray(at, at + this.prompts)];
   }
 
-  /** The completions of a slice, by their place in the generation batch. */
+  /** The completions of a slice, by their index in the generation batch. */
   slice({ generation, slice }: MicroStep): number[] {
     const { per_device_train_batch_size: batch, data_seed, seed } = this.options;
     const order = epochOrder(this.size, generation, mixSeed(data_seed ?? seed, 5));
     return [...order.subarray(slice * batch, (slice + 1) * batch)];
   }
 
-  /** A number that changes when the prompts or the way they are gone through do. */
+  /** A number that changes with the prompts or their order. */
   fingerprint(prompts: readonly { prompt_ids: ArrayLike<number> }[]): number {
     const { per_device_train_batch_size, gradient_accumulation_steps, num_generations } = this.options;
     const { steps_per_generation, num_iterations } = this.options;

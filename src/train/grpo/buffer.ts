@@ -10,13 +10,13 @@ export interface GenerationBuffer {
   generation: number;
   /** group by group */
   sequences: GrpoSequence[];
-  /** completion tokens that count */
+  /** completion tokens that are trained on */
   active: number;
 }
 
 export const BUFFER_FILE = "generation_buffer.json";
 
-/** The buffer as a checkpoint's file. Numbers are f32 written in full: they come back as they were. */
+/** The buffer as a checkpoint's file. Numbers are stored as exact f32 values. */
 export function bufferFile({ generation, sequences, active }: GenerationBuffer): ExtraFile {
   const list = (values: ArrayLike<number> | null | undefined) => (values ? Array.from(values) : null);
   const plain = sequences.map((s) => ({
@@ -30,7 +30,7 @@ export function bufferFile({ generation, sequences, active }: GenerationBuffer):
   return { name: BUFFER_FILE, text: `${JSON.stringify({ generation, active, sequences: plain })}\n` };
 }
 
-/** The buffer of a checkpoint, or null where it was saved between two generation batches. @throws {FormatError} */
+/** The buffer of a checkpoint, or null if that was saved between two generation batches. @throws {FormatError} */
 export async function readBuffer(folder: Folder): Promise<GenerationBuffer | null> {
   if (!(await folder.exists(BUFFER_FILE))) return null;
   const where = `${folder.path}/${BUFFER_FILE}`;
@@ -53,7 +53,7 @@ export async function readBuffer(folder: Folder): Promise<GenerationBuffer | nul
     !Array.isArray(buffer.sequences) ||
     !buffer.sequences.every(whole)
   ) {
-    throw new FormatError(`Cannot read ${where}: it is no generation buffer that Qwench wrote`);
+    throw new FormatError(`Cannot read ${where}: it is not a generation buffer that Qwench wrote`);
   }
   return buffer;
 }

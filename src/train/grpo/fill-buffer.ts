@@ -9,7 +9,7 @@ import { type GrpoLossOptions, tokenLogps } from "./objective.ts";
 import { type CompletionRecord, type GrpoData, rollOut } from "./rollout.ts";
 import type { GrpoSequence } from "./sequences.ts";
 
-/** A generation batch that is ready to be trained on, and what there is to tell of it. */
+/** A generation batch that is ready for training, with its metrics. */
 export interface FilledBuffer {
   buffer: GenerationBuffer;
   records: CompletionRecord[];
@@ -19,7 +19,7 @@ export interface FilledBuffer {
   unscored: number;
 }
 
-/** Draws and scores generation batch `generation`, and takes the log-probs that its steps will compare with. */
+/** Draws and scores generation batch `generation`, and computes the old and reference log-probs for its steps. */
 export async function fillBuffer(
   model: Transformer,
   reference: Transformer | null,
@@ -82,7 +82,7 @@ async function logpsOf(
   return (await taken).logps;
 }
 
-/** What the loss of micro-batch `micro` of optimizer step `step` depends on. */
+/** The loss settings of micro-batch `micro` of optimizer step `step`. */
 export function lossOptions(
   recipe: GrpoRecipe,
   batches: GrpoBatches,
@@ -105,7 +105,7 @@ export function lossOptions(
   };
 }
 
-/** Prompts of an evaluation batch, and completions of each. */
+/** Prompts of an evaluation batch, and completions per prompt. */
 export function evalBatchOf(recipe: GrpoRecipe): { prompts: number; num_generations: number } {
   const num_generations = recipe.num_generations_eval ?? recipe.num_generations;
   return { num_generations, prompts: Math.max(1, Math.floor(recipe.per_device_eval_batch_size / num_generations)) };

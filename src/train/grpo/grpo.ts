@@ -16,10 +16,10 @@ import type { CompletionRecord, GrpoData } from "./rollout.ts";
 export type { CompletionRecord, GrpoData };
 
 type GrpoOwnEvent =
-  /** a generation batch was drawn and scored; `step`, from 1, is the first that trains on it */
+  /** a generation batch was drawn and scored; `step`, from 1, is the first step that trains on it */
   | { type: "generated"; step: number; records: CompletionRecord[] }
   | { type: "warning"; text: string }
-  /** reward and completion_length: means of the newest generation batch, null where an earlier process drew it */
+  /** reward and completion_length: means of the newest generation batch, null if an earlier process drew it */
   | {
       type: "step";
       step: number;
@@ -28,19 +28,19 @@ type GrpoOwnEvent =
       reward: number | null;
       completion_length: number | null;
     };
-/** What a GRPO run tells: the loop's events, steps, and the completions that were drawn. */
+/** Events of a GRPO run: the loop's events, steps, and drawn completions. */
 export type GrpoEvent = TrainEvent | GrpoOwnEvent;
 
-/** How a GRPO run goes. */
+/** Options of a GRPO run. */
 export interface GrpoOptions extends TrainOptions {
-  /** completions of the present batch that have ended */
+  /** finished completions of the current batch */
   onProgress?: (what: string, done: number, total: number) => void;
 }
 
 /**
- * Group relative policy optimization: draw completions, score them, take advantages, step.
+ * Group relative policy optimization: draw completions, score them, compute advantages, update.
  *
- * A checkpoint holds the generation batch that is still in use. When a reward function fails, what was trained is saved.
+ * A checkpoint includes the generation batch in use. If a reward function fails, the run saves a checkpoint first.
  *
  * @throws {TrainingError} a reward function that fails
  * @throws as `train`
@@ -62,9 +62,9 @@ export function batchesOf(recipe: GrpoRecipe, data: Pick<GrpoData, "train">): Gr
 }
 
 interface GrpoStepResult extends StepResult {
-  /** of the generation batches that were drawn for it, then of its micro-batches */
+  /** of the generation batches drawn for the step, then of its micro-batches */
   metrics: Record<string, number>[];
-  /** of the newest generation batch; null where an earlier process drew it */
+  /** of the newest generation batch; null if an earlier process drew it */
   newest: Record<string, number> | null;
 }
 
@@ -86,7 +86,7 @@ class Grpo implements TrainingMethod<GrpoOwnEvent, GrpoStepResult> {
   private readonly since = new Means();
   private buffer: GenerationBuffer | null = null;
   private newest: Record<string, number> | null = null;
-  /** generation batches in a row without any spread of rewards */
+  /** consecutive generation batches in which every group had equal rewards */
   private flat = 0;
 
   constructor(model: Transformer, data: GrpoData, recipe: GrpoRecipe, onProgress: GrpoOptions["onProgress"]) {
@@ -138,7 +138,7 @@ class Grpo implements TrainingMethod<GrpoOwnEvent, GrpoStepResult> {
       tokens += sequences.reduce((n, s) => n + s.prompt_ids.length + s.completion_ids.length, 0);
       const options = lossOptions(recipe, batches, buffer!, micro.length, step, i);
       const result = grpoObjective(record, model, sequences, options);
-      result.catch(() => {}); // awaited with the step; a fault in between must not end the process
+      result.catch(() => {}); // awaited with the step; a rejection before that must not end the process
       results.push(result);
     }
     const norm = update(record, store, optimizer, { step, learning_rate, max_grad_norm: recipe.max_grad_norm });
@@ -155,18 +155,18 @@ class Grpo implements TrainingMethod<GrpoOwnEvent, GrpoStepResult> {
     });
   }
 
-  /** What there is to say of a generation batch. */
+  /** Warnings about a generation batch. */
   private *tell({ records, metrics, unscored }: FilledBuffer, step: number): Generator<GrpoOwnEvent> {
     yield { type: "generated", step: step + 1, records };
     this.flat = metrics.frac_reward_zero_std === 1 ? this.flat + 1 : 0;
     const { flat } = this;
     if (flat === 1 || (flat > 1 && flat % 10 === 0)) {
       const since = flat > 1 ? ` for ${flat} generation batches in a row` : "";
-      const text = `Step ${step + 1}: all completions of each prompt got the same reward${since} (mean ${metrics.reward?.toFixed(3) ?? "unknown"}), so every advantage is 0 and there is nothing to learn from: a loss of 0 is no success. Prompts that are neither always nor never solved, a higher temperature, more num_generations or a reward with finer steps would help`;
+      const text = `Step ${step + 1}: all completions of each prompt got the same reward${since} (mean ${metrics.reward?.toFixed(3) ?? "unknown"}), so every advantage is 0 and the model learns nothing: a loss of 0 is not a success. Use prompts that the model solves only sometimes, a higher temperature, more num_generations or a finer-grained reward`;
       yield { type: "warning", text };
     }
     if (unscored > 0) {
-      const text = `Step ${step + 1}: no reward function scored ${unscored} of ${records.length} completions; they teach nothing`;
+      const text = `Step ${step + 1}: no reward function scored ${unscored} of ${records.length} completions; the model learns nothing from them`;
       yield { type: "warning", text };
     }
   }
@@ -186,7 +186,7 @@ class Grpo implements TrainingMethod<GrpoOwnEvent, GrpoStepResult> {
     return evaluateGrpo(this.model, this.data, this.recipe, step);
   }
 
-  /** The generation batch, where the next step trains on it. */
+  /** The generation batch, if the next step trains on it. */
   files(step: number): ExtraFile[] {
     const next = this.batches.step(step)[0].generation;
     return this.buffer?.generation === next ? [bufferFile(this.buffer)] : [];

@@ -13,46 +13,46 @@ import type { ForwardOptions, Transformer } from "../../model/transformer.ts";
 import { show } from "../../text/show.ts";
 import { type GrpoSequence, type PackedSequences, packSequences, perTarget } from "./sequences.ts";
 
-/** What GRPO's loss depends on beside its sequences, under TRL's names. */
+/** Settings of GRPO's loss, under TRL's names. */
 export interface GrpoLossOptions extends LossSettings {
   loss_type: GrpoLossType;
-  /** where the importance ratio is taken */
+  /** the level of the importance ratio: token or sequence */
   importance_sampling_level: "token" | "sequence";
-  /** weight of the penalty towards the reference; 0 for none */
+  /** weight of the KL penalty against the reference model; 0 for none */
   beta: number;
-  /** of the sampling: logits are divided by it before log-probs */
+  /** sampling temperature: divides logits before the log-probs */
   temperature: number;
-  /** a divisor, of dr_grpo */
+  /** divisor of dr_grpo */
   max_completion_length: number;
   /**
-   * A divisor, of dapo and cispo: tokens that count in the generation batch, times
-   * gradient_accumulation_steps / steps_per_generation, which makes it those of one optimizer step on average.
+   * Divisor of dapo and cispo: the unmasked tokens of the generation batch, times
+   * gradient_accumulation_steps / steps_per_generation: the average per optimizer step.
    */
   num_items_in_batch: number;
-  /** micro-batches of one optimizer step, by which the other losses are divided */
+  /** micro-batches of one optimizer step: divisor of the other losses */
   gradient_accumulation_steps?: number;
   /** u32 of the dropout masks; null or absent: no dropout */
   dropoutSeed?: number | null;
 }
 
-/** What a micro-batch did; arrives when the GPU has run it. */
+/** The results of a micro-batch, once the GPU has run it. */
 export interface GrpoResult {
-  /** the micro-batch's share: those of an optimizer step's micro-batches add up to its loss */
+  /** the micro-batch's share of the step's loss: the shares add up */
   loss: number;
-  /** kl (where beta is not 0), entropy, and the statistics of the loss's token term; a step logs their means */
+  /** kl (unless beta is 0), entropy, and the statistics of the loss's token term; a step logs their means */
   metrics: Record<string, number>;
 }
 
 /**
  * Records forward and backward of GRPO's loss over one micro-batch; gradients are added to the model's store. Submits
- * nothing and waits for nothing.
+ * no commands and does not wait.
  *
- * Sequence-level ratios of stored log-probs need all of a sequence before any gradient: they cost a second forward pass,
- * and no read-back. On-policy (`old_logps` null) every ratio is 1 and one pass does.
+ * Sequence-level ratios of stored log-probs need the whole sequence before any gradient: they cost a second forward
+ * pass but no read-back. On-policy (`old_logps` null), every ratio is 1 and one pass is enough.
  *
- * @throws {DataError} sequences that do not fit together
+ * @throws {DataError} inconsistent sequences
  * @throws {ShapeError} β without reference log-probs
- * @throws {RecipeError} a temperature, bound or divisor that cannot be used
+ * @throws {RecipeError} an invalid temperature, bound or divisor
  * @see shaders/loss/grpo-losses.ts; src/kernels/loss/grpo-loss.ts; TRL's GRPOTrainer
  */
 export function grpoObjective(
@@ -67,7 +67,7 @@ export function grpoObjective(
   const old = perTarget(sequences, packed, "old_logps");
   const ref = options.beta === 0 ? null : perTarget(sequences, packed, "ref_logps");
   if (options.beta !== 0 && !ref) {
-    throw new ShapeError(`Cannot take GRPO's loss with beta ${options.beta}: the sequences have no ref_logps`);
+    throw new ShapeError(`Cannot compute GRPO's loss with beta ${options.beta}: the sequences have no ref_logps`);
   }
   if (n === 0) return Promise.resolve(summary(new Float32Array(0), new Float32Array(0), packed.starts, options));
   const forward = forwardOptions(options);
@@ -102,15 +102,15 @@ export function grpoObjective(
     summary(new Float32Array(await pending.stats), new Float32Array(await pending.entropy), packed.starts, options))();
 }
 
-/** Log-probs and entropies of completion tokens, a Float32Array a sequence. */
+/** Log-probs and entropies of completion tokens, one Float32Array per sequence. */
 interface TokenLogps {
   logps: Float32Array[];
   entropies: Float32Array[];
 }
 
 /**
- * Records a forward pass for the log-probs of all completion tokens, masked or not: what `old_logps` and, of a model
- * without its adapter, `ref_logps` are. Submits nothing.
+ * Records a forward pass for the log-probs of all completion tokens, masked or not: the values for `old_logps` or, with
+ * a model without its adapter, for `ref_logps`. Submits no commands.
  *
  * @throws {DataError} an empty prompt
  */
@@ -147,7 +147,7 @@ function forwardOptions({
 function check(options: GrpoLossOptions): void {
   const { loss_type, beta } = options;
   if (!Object.hasOwn(GRPO_LOSSES, loss_type)) {
-    throw new RecipeError(`Cannot take loss_type ${show(loss_type)}: one of ${grpoLossTypes.join(", ")}`);
+    throw new RecipeError(`Cannot use loss_type ${show(loss_type)}: it must be one of ${grpoLossTypes.join(", ")}`);
   }
   const given = GRPO_LOSS_OPTIONS.map(({ name }) => [name, options[name] ?? 0] as const);
   for (const [name, value] of [...given, ["beta", beta] as const]) {
@@ -155,18 +155,20 @@ function check(options: GrpoLossOptions): void {
   }
   const { needs } = GRPO_LOSSES[loss_type].divisor;
   if (needs && !(options[needs] >= 0 && Number.isFinite(options[needs]))) {
-    throw new RecipeError(`Cannot take loss_type ${loss_type} with ${needs} ${options[needs]}: it divides the loss`);
+    throw new RecipeError(
+      `Cannot use loss_type ${loss_type} with ${needs} ${options[needs]}: the loss is divided by ${needs}`,
+    );
   }
 }
 
-/** One number a sequence, at each of its targets. */
+/** Copies each sequence's number to all of its targets. */
 function spread({ starts, positions }: PackedSequences, of: (sequence: number) => number): Float32Array {
   const out = new Float32Array(positions.length);
   for (let s = 0; s + 1 < starts.length; s++) out.fill(of(s), starts[s], starts[s + 1]);
   return out;
 }
 
-/** What each token's loss is multiplied by, so that the loss is a plain sum. */
+/** The weight of each token's loss, so that the loss is a plain sum. */
 function weights(starts: readonly number[], options: GrpoLossOptions): Float32Array {
   const { loss_type, max_completion_length, num_items_in_batch, gradient_accumulation_steps = 1 } = options;
   const sequences = starts.length - 1;
@@ -184,8 +186,8 @@ function weights(starts: readonly number[], options: GrpoLossOptions): Float32Ar
 /**
  * Loss and metrics of a micro-batch from its rows' statistics.
  *
- * As in TRL: means over tokens, but those of sequence-level ratios are by sequence, and the least and the greatest are
- * over the sequences.
+ * As in TRL: means are over tokens, except that statistics of sequence-level ratios, minima and maxima are over
+ * sequences.
  */
 function summary(
   stats: Float32Array,
@@ -202,7 +204,7 @@ function summary(
   };
   const [low, high] = [column(2), column(3)];
   const lengths = starts.slice(1).map((end, s) => end - starts[s]);
-  // a sequence of which nothing counts has ratio 1
+  // a fully masked sequence has ratio 1
   const first = (values: Float64Array) => lengths.map((length, s) => (length > 0 ? values[starts[s]] : 0));
   const own = (values: Float64Array) =>
     lengths.flatMap((length, s) => (length > 0 ? [mean(values.subarray(starts[s], starts[s] + length))] : []));

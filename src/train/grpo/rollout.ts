@@ -7,7 +7,7 @@ import type { NamedReward, Turn } from "../../rewards/reward.ts";
 import { runRewards } from "../../rewards/run.ts";
 import { groupAdvantages, type ScaleRewards } from "./advantages.ts";
 
-/** What GRPO trains on, and what judges it. */
+/** The prompts and reward functions of GRPO. */
 export interface GrpoData {
   train: readonly PromptRow[];
   eval: readonly PromptRow[] | null;
@@ -17,15 +17,15 @@ export interface GrpoData {
   rewards: readonly NamedReward[];
 }
 
-/** One completion as people read it: a row of the completions table. */
+/** One completion as text: a row of the completions table. */
 export interface CompletionRecord {
-  /** optimizer step, from 1, that first trains on it */
+  /** first optimizer step, from 1, that trains on the completion */
   step: number;
   /** as the model saw it */
   prompt: string;
   /** without special tokens */
   completion: string;
-  /** by reward function; null where it does not apply */
+  /** by reward function; null if it does not apply */
   rewards: Record<string, number | null>;
   advantage: number;
   finish_reason: Generation["finish_reason"];
@@ -39,17 +39,17 @@ interface RolloutOptions extends Omit<SamplingOptions, "min_p"> {
   max_completion_length: number;
   scale_rewards: ScaleRewards;
   reward_weights: readonly number[] | null;
-  /** seconds; null waits for ever */
+  /** seconds; null: no limit */
   reward_timeout: number | null;
 }
 
-/** Which completions to draw. */
+/** The completions to draw. */
 interface RolloutRequest {
   rows: readonly PromptRow[];
   num_generations: number;
-  /** of the draws */
+  /** seed of the draws */
   seed: number;
-  /** number of the first completion: with the seed it decides every draw */
+  /** number of the first completion: together with the seed, it determines every draw */
   sequence: number;
   /** optimizer step, from 0, for the rewards' context */
   step: number;
@@ -57,22 +57,22 @@ interface RolloutRequest {
   onProgress?: (done: number, total: number) => void;
 }
 
-/** Completions of some prompts, group by group, scored. */
+/** Scored completions of some prompts, group by group. */
 interface Rollout {
   generations: Generation[];
   records: CompletionRecord[];
   advantages: Float32Array;
-  /** TRL's, of the rewards and of the completions' lengths */
+  /** TRL's metrics of rewards and completion lengths */
   metrics: Record<string, number>;
   /** completions that no reward function scored */
   unscored: number;
 }
 
-/** GPU memory that the cache of sequences decoded together may take; a single one may pass it. */
+/** GPU memory for the cache of sequences decoded together; a single sequence may exceed it. */
 const CACHE_BYTES = 256 << 20;
 const MOST_SLOTS = 64;
 
-/** Sequences that are decoded together, given the longest. What is drawn does not depend on it. */
+/** Sequences decoded together, given the longest. The number does not affect the drawn tokens. */
 export function slotsFor({ config }: Pick<Transformer, "config">, count: number, length: number): number {
   const { total: bytes } = cacheBytes(config, length);
   return Math.max(1, Math.min(count, MOST_SLOTS, Math.floor(CACHE_BYTES / bytes)));
@@ -81,7 +81,7 @@ export function slotsFor({ config }: Pick<Transformer, "config">, count: number,
 /**
  * Draws `num_generations` completions of each prompt and scores them.
  *
- * @throws {TrainingError} a reward function that fails, with the row that broke it
+ * @throws {TrainingError} a reward function that fails; the message names the row
  */
 export async function rollOut(
   model: Transformer,
@@ -162,7 +162,7 @@ function draw(
   );
 }
 
-/** Every row's columns as lists, a value a completion; null where a row lacks one. */
+/** Every row's columns as lists, one value per completion; null if a row lacks the column. */
 function columnsOf(groups: readonly PromptRow[]): Record<string, unknown[]> {
   const names = new Set(groups.flatMap(({ columns }) => Object.keys(columns)));
   return Object.fromEntries([...names].map((name) => [name, groups.map(({ columns }) => columns[name] ?? null)]));

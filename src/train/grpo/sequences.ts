@@ -1,36 +1,36 @@
 import { DataError } from "../../errors.ts";
 import type { PackedBatch, Targets } from "../../model/transformer.ts";
 
-/** One prompt with one completion, and what GRPO knows of it. */
+/** One prompt with one completion, its advantage and log-probs. */
 export interface GrpoSequence {
   /** at least one token */
   prompt_ids: ArrayLike<number>;
-  /** without padding; the EOS token belongs to it */
+  /** without padding; includes the EOS token */
   completion_ids: ArrayLike<number>;
-  /** [completion] 1 where a token counts; absent: all do. All 0: a truncated completion that is masked */
+  /** [completion] 1 for tokens that count; absent: all count. All 0: a masked, truncated completion */
   completion_mask?: ArrayLike<number> | null;
   advantage: number;
-  /** [completion] log-probs when it was generated; null: on-policy, the ratio is 1 */
+  /** [completion] log-probs at generation; null: on-policy, the ratio is 1 */
   old_logps: ArrayLike<number> | null;
-  /** [completion] log-probs of the reference; null where beta is 0 */
+  /** [completion] log-probs of the reference model; null if beta is 0 */
   ref_logps: ArrayLike<number> | null;
 }
 
-/** Sequences end to end, with the rows that predict completion tokens. */
+/** Concatenated sequences, with the rows that predict completion tokens. */
 export interface PackedSequences {
   batch: PackedBatch;
-  /** rows and tokens of everything that counts, sequence by sequence */
+  /** rows and tokens of all unmasked targets, sequence by sequence */
   targets: Targets;
-  /** [sequences + 1]: first of each sequence's targets, and their number */
+  /** [sequences + 1]: first target of each sequence, then the number of targets */
   starts: number[];
-  /** [targets] which completion token each one is */
+  /** [targets] index of each target in its completion */
   positions: number[];
 }
 
 type Tokens = Pick<GrpoSequence, "prompt_ids" | "completion_ids" | "completion_mask">;
 
 /**
- * Packs prompts with their completions. A sequence of which nothing counts takes no tokens, and keeps its place in `starts`.
+ * Packs prompts with their completions. A fully masked sequence adds no tokens and keeps its entry in `starts`.
  *
  * @throws {DataError} an empty prompt; a mask of another length
  */
@@ -46,7 +46,7 @@ export function packSequences(sequences: readonly Tokens[]): PackedSequences {
     const [prompt, completion] = [prompt_ids.length, completion_ids.length];
     if (prompt === 0) {
       throw new DataError(
-        `Cannot train on completion ${s + 1}: its prompt is empty, and its first token needs one before it`,
+        `Cannot train on completion ${s + 1}: its prompt is empty, but the first completion token needs a token before it`,
       );
     }
     checkLength("completion_mask", completion_mask ?? null, completion, s);
@@ -58,7 +58,7 @@ export function packSequences(sequences: readonly Tokens[]): PackedSequences {
       positions.push(t);
     }
     if (rows.length > starts[s]) {
-      // nothing reads what lies behind the last row
+      // nothing reads the tokens after the last target row
       const length = rows[rows.length - 1] + 1 - first;
       for (let t = 0; t < length; t++) {
         input_ids.push(t < prompt ? prompt_ids[t] : completion_ids[t - prompt]);
@@ -77,10 +77,10 @@ export function packSequences(sequences: readonly Tokens[]): PackedSequences {
 }
 
 /**
- * One value a target of what each sequence holds for its completion tokens.
+ * A per-token field of all sequences, one value per target.
  *
- * @returns null where no sequence has any
- * @throws {DataError} a length that is not the completion's; a value for some sequences only
+ * @returns null if no sequence has the field
+ * @throws {DataError} a length other than the completion's; only some sequences have the field
  */
 export function perTarget(
   sequences: readonly GrpoSequence[],
@@ -92,7 +92,7 @@ export function perTarget(
   if (given < 0) return null;
   if (without >= 0) {
     throw new DataError(
-      `Cannot train on a micro-batch in which completion ${given + 1} has ${field} and completion ${without + 1} has none: all or none`,
+      `Cannot train on a micro-batch in which completion ${given + 1} has ${field} and completion ${without + 1} does not: give it for all completions or for none`,
     );
   }
   const out = new Float32Array(positions.length);
@@ -107,7 +107,7 @@ export function perTarget(
 function checkLength(name: string, values: ArrayLike<number> | null, length: number, s: number): void {
   if (values && values.length !== length) {
     throw new DataError(
-      `Cannot train on completion ${s + 1}: it has ${length} tokens, its ${name} ${values.length} values`,
+      `Cannot train on completion ${s + 1}: it has ${length} tokens, but its ${name} has ${values.length} values`,
     );
   }
 }

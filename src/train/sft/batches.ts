@@ -6,7 +6,7 @@ import { shiftedTargets, type Targets } from "../../model/transformer.ts";
 import { FNV_START, fnvNext } from "../../text/hash.ts";
 import { epochAfter } from "../epoch.ts";
 
-/** Fields of a recipe that decide which rows a step sees, by TRL's names. */
+/** Fields of a recipe that select a step's rows, by TRL's names. */
 interface BatchOptions {
   per_device_train_batch_size: number;
   gradient_accumulation_steps: number;
@@ -28,19 +28,19 @@ export interface MicroBatch {
   targets: Targets;
 }
 
-/** What every step trains on, as a function of its number: a resumed run needs no other cursor. */
+/** The rows of every step, as a function of its number: a resumed run needs no other state. */
 export class SftBatches {
   /** optimizer steps of one pass over the data */
   readonly stepsPerEpoch: number;
   readonly max_steps: number;
   private readonly microBatchesPerEpoch: number;
-  /** rows, or with packing bins of rows */
+  /** rows, or with packing, bins of rows */
   readonly examples: readonly (readonly TokenizedRow[])[];
   private readonly options: BatchOptions;
   private readonly orders = new Map<number, Uint32Array>();
 
   constructor(rows: readonly TokenizedRow[], options: BatchOptions) {
-    if (rows.length === 0) throw new DataError("Cannot train on no rows");
+    if (rows.length === 0) throw new DataError("Cannot train: there are no rows");
     this.options = options;
     const seed = options.data_seed ?? options.seed;
     const shuffled = options.shuffle_dataset ? [...epochOrder(rows.length, 0x5f0f, seed)].map((i) => rows[i]) : rows;
@@ -77,11 +77,11 @@ export class SftBatches {
     return micro;
   }
 
-  /** The step with the most tokens in one micro-batch among those that will be taken: what memory is forecast for. */
+  /** The run's step with the most tokens in one micro-batch, for the memory forecast. */
   largest(from = 0): MicroBatch[] {
     let best = from;
     let most = -1;
-    // A long run visits the same rows again and again: a few epochs tell.
+    // A long run repeats the same rows: a few epochs are enough.
     const until = Math.min(this.max_steps, from + 2 * this.stepsPerEpoch);
     for (let step = from; step < until; step++) {
       const tokens = this.largestMicro(step);
@@ -90,7 +90,7 @@ export class SftBatches {
     return this.step(best);
   }
 
-  /** A number that changes when the rows, their labels or their order do. */
+  /** A number that changes with the rows, their labels or their order. */
   fingerprint(): number {
     let h = FNV_START;
     for (const example of this.examples) {

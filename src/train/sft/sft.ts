@@ -8,22 +8,22 @@ import { TokensPerSecond } from "../speed.ts";
 import { SftBatches } from "./batches.ts";
 import { evalBatches, evaluate, type SftResult, sftStep } from "./step.ts";
 
-/** A step as soon as its numbers are back: one step late. */
+/** A finished step; its numbers arrive one step late. */
 type SftStepEvent = { type: "step"; step: number; tokens: number; loss: number };
-/** What an SFT run tells: the loop's events, and steps. */
+/** Events of an SFT run: the loop's events, and steps. */
 export type SftEvent = TrainEvent | SftStepEvent;
 
-/** How an SFT run goes. */
+/** Options of an SFT run. */
 export type SftOptions = TrainOptions;
 
-/** Rows to learn from and rows to measure by. */
+/** Training rows and evaluation rows. */
 export interface SftData {
   train: readonly TokenizedRow[];
   eval: readonly TokenizedRow[] | null;
 }
 
 /**
- * Supervised fine-tuning: the cross-entropy of the labelled tokens, smoothed where the recipe says so.
+ * Supervised fine-tuning: the cross-entropy of the labelled tokens, with optional label smoothing.
  *
  * @throws as `train`
  */
@@ -49,7 +49,7 @@ const nothing = (): SinceLog => ({ steps: 0, loss: 0, mean_token_accuracy: 0, en
 class Sft implements TrainingMethod<SftStepEvent, SftResult> {
   readonly batches: SftBatches;
   readonly fingerprint: number;
-  readonly otherData = "other rows, or on the same ones cut or packed otherwise";
+  readonly otherData = "other rows, or on the same rows with other truncation or packing";
   readonly bestMetric = "loss";
   readonly evaluates: boolean;
   readonly evaluatesBeforeStop = true;

@@ -7,7 +7,7 @@ import { type Optimizer, update } from "../optimizer.ts";
 import { mixSeed } from "../seed.ts";
 import type { MicroBatch } from "./batches.ts";
 
-/** What one optimizer step needs beside its rows. */
+/** Settings of one optimizer step. */
 export interface StepOptions {
   /** optimizer step, from 0 */
   step: number;
@@ -19,14 +19,14 @@ export interface StepOptions {
   seed: number;
 }
 
-/** What one step did; arrives when the GPU has run it. The loss is smoothed where labels are. */
+/** The results of one step, once the GPU has run it. The loss includes label smoothing. */
 export interface SftResult extends StepResult {
-  /** mean over micro-batches of each one's mean over labelled tokens */
+  /** mean over micro-batches of the mean over labelled tokens */
   mean_token_accuracy: number;
   entropy: number;
 }
 
-/** Rows' results that come back from the GPU for one micro-batch. */
+/** Per-row results that are read back from the GPU for one micro-batch. */
 interface Pending {
   objective: Promise<ArrayBuffer>;
   entropy: Promise<ArrayBuffer>;
@@ -34,11 +34,11 @@ interface Pending {
 }
 
 /**
- * Records and submits one optimizer step of supervised fine-tuning: micro-batches, clipping, AdamW. Waits for nothing.
+ * Records and submits one optimizer step of supervised fine-tuning: micro-batches, clipping, AdamW. Does not wait.
  *
  * The loss is Σ cross-entropy / N, with N the labelled tokens of all micro-batches, so that accumulation changes nothing.
  *
- * @returns the numbers of the step, once they have come back
+ * @returns the results of the step, once they are read back
  */
 export function sftStep(
   record: Recorder,
@@ -117,7 +117,7 @@ function noiseOf(
   return { scale, seed: mixSeed(seed, 2, step, micro) };
 }
 
-/** Rows of an evaluation, `size` at a time, in order. */
+/** Rows of an evaluation in batches of `size`, in order. */
 export function evalBatches(rows: readonly TokenizedRow[], size: number): MicroBatch[] {
   const batches: MicroBatch[] = [];
   for (let at = 0; at < rows.length; at += size) {

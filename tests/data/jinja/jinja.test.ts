@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { renderJinja } from "../../../src/data/jinja/jinja.ts";
 import { parsePythonJson } from "../../../src/text/python-json.ts";
 
-/** Variables as a row of JSONL gives them. */
+/** Variables as parsed from a JSONL row. */
 const variables = parsePythonJson(
   `{"x": 20.0, "i": 9007199254740993, "e": 1e-07, "b": 1e+16, "t": true, "n": null, "neg": -5, "u": "naïve 😀",
     "s": "a'b\\"é\\n", "l": [1, 2.0, "q", null, true, {"10": 1, "9": 2.50, "a": []}], "d": {"z": 1, "10": 1e3, "9": -0.0}}`,

@@ -8,7 +8,7 @@ import { softFormatReward, strictFormatReward } from "../../../src/rewards/gsm8k
 const context = { step: 0, completion_ids: null, signal: new AbortController().signal };
 
 describe("the embedded model's rows", () => {
-  it("teach a form that the GSM8K rewards take for right, and guess as often as the model does", async () => {
+  it("teach a format that the GSM8K rewards accept, and guess as often as the model does", async () => {
     const rows = embeddedRows("train", 2000);
     const texts = rows.map(({ completion }) => String(completion[0].content));
     for (const reward of [strictFormatReward, softFormatReward]) {
@@ -18,7 +18,7 @@ describe("the embedded model's rows", () => {
     expect(Math.abs(careless - CARELESS_SHARE)).toBeLessThan(0.04);
   });
 
-  it("hold out problems that no training row asks", () => {
+  it("hold out problems that occur in no training row", () => {
     const asked = (rows: { prompt: { content?: unknown }[] }[]) => rows.map(({ prompt }) => prompt[0].content);
     const held = embeddedRows("test");
     expect(held).toHaveLength(200);
@@ -27,7 +27,7 @@ describe("the embedded model's rows", () => {
     expect(asked(held).filter((question) => trained.has(question))).toEqual([]);
   });
 
-  it("carry the answer that rewards compare with", () => {
+  it("contain the reference answer of the rewards", () => {
     for (const row of embeddedRows("train", 50)) expect(goldAnswer({ ...row })).toBe(finalAnswer(row.answer));
   });
 });

@@ -39,7 +39,7 @@ describe("a split by problem", () => {
     }
   });
 
-  it("depends on the problem and the seed, not on what stands around it", async () => {
+  it("depends only on the problem and the seed, not on other rows", async () => {
     const rows = raw(300, 1);
     const of = async (own: typeof rows, split_seed?: number) =>
       new Set((await collect(own, { shares: SHARES, side: "train", split_seed })).map(({ problem }) => problem));
@@ -51,7 +51,7 @@ describe("a split by problem", () => {
     expect(await of(rows, 43)).not.toEqual(all);
   });
 
-  it("has sides of no share, and refuses shares that are none", async () => {
+  it("allows sides with share 0, and refuses invalid shares", async () => {
     expect(sideOf("x", { train: 1, test: 0 }, 1)).toBe("train");
     expect(sideOf("x", { test: 0, train: 1 }, 1)).toBe("train");
     expect(() => sideOf("x", { train: 0.5 }, 1)).toThrow('add up to 1, got {"train":0.5}');
@@ -75,10 +75,10 @@ describe("problems with several solutions", () => {
     expect(await collect(rows, { solutions: 5, limit: 7 })).toHaveLength(7);
   });
 
-  it("counts no text twice, and says where there are too few", async () => {
+  it("counts no text twice, and reports too few solutions", async () => {
     const twice = [...raw(3, 1), ...raw(3, 1)];
     await expect(collect(twice, { problems: 1, solutions: 2 })).rejects.toThrow(
-      "Only 0 of the 1 problems asked for have 2 different solutions",
+      "Only 0 of the 1 requested problems have 2 different solutions",
     );
     expect(await collect(twice, { solutions: 2 })).toEqual([]);
   });
@@ -100,7 +100,7 @@ describe("problems with several solutions", () => {
 });
 
 describe("dataset_options", () => {
-  it("are read as they are", () => {
+  it("are read unchanged", () => {
     const options = {
       form: "think",
       problems: 2,

@@ -22,7 +22,7 @@ async function collect(name: string, rows: readonly Raw[], options: SetOptions =
   return made;
 }
 
-/** Rows of the public data beside the repository, or of the same form where it is absent. */
+/** Rows of public data, if present, or rows of the same format. */
 function rowsOr(path: string, standIn: Raw): Raw[] {
   return (sharedRows(path) as Raw[] | null) ?? [standIn];
 }
@@ -32,7 +32,7 @@ const content = (row: SetRow) => row.completion?.[0].content;
 describe("GSM8K", () => {
   const raw = { question: "How many?", answer: "48/2 = <<48/2=24>>24 clips.\nIn all 1,024.\n#### 1,024" };
 
-  it("parts working and answer, and writes them in every form", async () => {
+  it("separates working and answer, and writes them in every format", async () => {
     const one = async (options: SetOptions) => (await collect("gsm8k", [raw], options))[0];
     const row = await one({ system_prompt: SYSTEM_PROMPTS.xml });
     expect(row).toEqual({
@@ -81,12 +81,12 @@ describe("GSM8K", () => {
     expect(rows.filter((row) => !grade(row.answer!, String(row.solution)).equal)).toEqual([]);
   });
 
-  it("says which row lacks what", async () => {
+  it("names the row and the missing column", async () => {
     await expect(collect("gsm8k", [{ question: "?" }])).rejects.toThrow(
       "train.jsonl, row 1: has the columns question; it needs answer",
     );
     await expect(collect("gsm8k", [raw, { question: "?", answer: "5" }])).rejects.toThrow(
-      'train.jsonl, row 2: its answer holds no "####"',
+      'train.jsonl, row 2: its answer has no "####"',
     );
   });
 });
@@ -110,7 +110,7 @@ describe("sets of mathematics", () => {
     expect(rows[0].prompt[1].content).toBe(
       `Problem: ${rows[0].problem}\n\nSolve this step by step and provide your final numerical answer.`,
     );
-    // the file in which they are combined reads back the same
+    // the combined file gives the same rows
     const again = await collect(
       "aime",
       rows.map(({ prompt: _, ...row }) => row),
@@ -120,7 +120,7 @@ describe("sets of mathematics", () => {
     expect(again).toEqual(rows);
   });
 
-  it("AIME: parts of the hub are known by their names", async () => {
+  it("AIME: the hub's parts have known names", async () => {
     const raw = [{ question: "1+1?", answer: 2 }];
     const of = async (file: string) => (await collect("aime", raw, {}, file))[0];
     expect(await of("aime2025-II.jsonl")).toMatchObject({
@@ -183,7 +183,7 @@ describe("sets of mathematics", () => {
     expect(new Set(rows.map(({ original_id }) => original_id)).size).toBe(rows.length);
   });
 
-  it("AMC's answers are no floats, MATH's levels stay columns, a solution without a box is refused", async () => {
+  it("AMC's answers are not floats, MATH's levels stay columns, a solution without a box is refused", async () => {
     expect((await collect("amc23", [{ id: 7, problem: "?", answer: "27.0" }]))[0]).toMatchObject({
       answer: "27",
       original_id: "7",
@@ -205,7 +205,7 @@ describe("sets of mathematics", () => {
 describe("sets of programs", () => {
   const output = "<think>\nTwo ways. ```python\nno\n```\n</think>\n\nSo:\n```python\nprint(input())\n```\nDone.";
 
-  it("OpenCodeReasoning parts reasoning and program, and filters by the reasoning's length", async () => {
+  it("OpenCodeReasoning separates reasoning and program, and filters by the reasoning's length", async () => {
     const raw = [
       { id: "a", input: "Echo.", output, solution: "print(input())", difficulty: "EASY", source: "codeforces" },
       { id: "b", input: "-", output, solution: "x" },
@@ -228,7 +228,7 @@ describe("sets of programs", () => {
     await expect(collect("opencodereasoning", raw, { max_reasoning_tokens: 20 })).rejects.toThrow("need a tokenizer");
   });
 
-  it("HumanEval's and MBPP's rows hold their tests, and whole programs", async () => {
+  it("HumanEval's and MBPP's rows contain their tests, and whole programs", async () => {
     let human: Raw[] = [
       {
         task_id: "HumanEval/0",
@@ -314,7 +314,7 @@ describe("sets of programs", () => {
 
   it.each([
     ["neither JSON nor base64", "{oops"],
-    ["its pickle holds more than a string (opcode 125)", "eJxrYJnKxQABtVN6GBOneDMW6wEALJIEpA=="],
+    ["its pickle contains more than a string (opcode 125)", "eJxrYJnKxQABtVN6GBOneDMW6wEALJIEpA=="],
     ["cannot be read: ", "AAAA"],
   ])("LiveCodeBench's tests are refused: %s", async (message, hidden) => {
     const raw = { question_content: "?", question_id: "x", private_test_cases: hidden };
@@ -326,9 +326,9 @@ describe("sets of programs", () => {
 });
 
 describe("the registry", () => {
-  it("is what dataset_format offers", () => {
+  it("has the choices of dataset_format", () => {
     const format = fields.find(({ name }) => name === "dataset_format")!;
     expect(format.choices).toEqual(Object.keys(DATA_SETS));
-    expect(() => dataSetNamed("toString")).toThrow('There is no data set "toString": gsm8k, limo,');
+    expect(() => dataSetNamed("toString")).toThrow('There is no data set "toString"; data sets: gsm8k, limo,');
   });
 });

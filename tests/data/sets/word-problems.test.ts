@@ -15,18 +15,18 @@ describe("word problems", () => {
   const train = wordProblems({ seed: 1, count: 20_000, split: "train" });
   const test = wordProblems({ seed: 1, count: 2_000, split: "test" });
 
-  it("depend on the seed alone, and a shorter list begins a longer one", () => {
+  it("depend only on the seed, and a longer list begins with a shorter one", () => {
     expect(wordProblems({ seed: 1, count: 50, split: "train" })).toEqual(train.slice(0, 50));
     expect(wordProblems({ seed: 2, count: 50, split: "train" })).not.toEqual(train.slice(0, 50));
   });
 
-  it("put no content on both sides, whatever the seeds", () => {
+  it("put no content on both sides, for any seeds", () => {
     const seen = new Set(train.map(content));
     expect(wordProblems({ seed: 9, count: 2_000, split: "test" }).filter((p) => seen.has(content(p)))).toEqual([]);
     expect(test.filter((problem) => seen.has(content(problem)))).toEqual([]);
   });
 
-  it("come in every kind on both sides, with whole numbers from 1 to 99", () => {
+  it("cover every kind on both sides, with whole numbers from 1 to 99", () => {
     for (const list of [train, test]) {
       expect(new Set(list.map(({ kind }) => kind))).toEqual(new Set(WORD_PROBLEM_KINDS));
       for (const { numbers, steps, result } of list) {
@@ -56,7 +56,7 @@ describe("word problems", () => {
     }
   });
 
-  it("guess right now and then only", () => {
+  it("guess right only sometimes", () => {
     const draw = drawFrom(1, 0);
     const right = train.filter((problem) => guess(problem, draw) === problem.result).length / train.length;
     expect(right).toBeGreaterThan(0.01);
@@ -67,7 +67,7 @@ describe("word problems", () => {
     expect(extractXmlAnswer(xmlCompletion("5*7=35", 35))).toBe("35");
   });
 
-  it("refuse a count that is none", () => {
+  it("refuse an invalid count", () => {
     expect(() => wordProblems({ seed: 1, count: -1, split: "test" })).toThrow("count must be a whole number");
   });
 });

@@ -32,7 +32,7 @@ describe("readEvaluation", () => {
 
   it.each([
     ["{", "it is not JSON"],
-    ["[]", "an evaluation, as qwench eval writes it, has results and records; this is a list"],
+    ["[]", "an evaluation written by qwench eval has results and records; this is a list"],
     ['{"results": {}}', "records is missing"],
     ['{"records": {}}', "results is missing"],
     ['{"results": {"model_type": "a"}, "records": {}}', "results.dataset must be a name, not nothing"],
@@ -49,8 +49,8 @@ describe("readEvaluation", () => {
     [{ is_correct: "yes" }, 'record 0: is_correct must be true or false, not "yes"'],
     [{ n_correct: undefined }, "record 0: n_correct must be a count, not nothing"],
     [{ n_total: 1.5 }, "record 0: n_total must be a count, not 1.5"],
-    [{ is_correct: false }, "record 0: is_correct false does not go with 1 of 2 right"],
-    [{ n_correct: 3 }, "record 0: is_correct true does not go with 3 of 2 right"],
+    [{ is_correct: false }, "record 0: is_correct false contradicts 1 of 2 correct"],
+    [{ n_correct: 3 }, "record 0: is_correct true contradicts 3 of 2 correct"],
   ])("refuses a record with %j", (change, message) => {
     const file = JSON.parse(evaluationText("a", [[1, 2]]));
     Object.assign(file.records[0], change);
@@ -59,7 +59,7 @@ describe("readEvaluation", () => {
 });
 
 describe("names and order", () => {
-  it("takes model_type, then the end of a path, then the file", () => {
+  it("uses model_type, then the end of a path, then the file name", () => {
     const told = [yes];
     const names = placesOf([
       read("base", told),
@@ -76,7 +76,7 @@ describe("names and order", () => {
     expect(places.map(({ name }) => name)).toEqual(["base", "base"]);
   });
 
-  it("orders a run's checkpoints by step, with what it ended with last", () => {
+  it("orders a run's checkpoints by step, with the final result last", () => {
     const places = placesOf([
       read("final", [yes], { adapter: "out" }),
       checkpoint(1000, [yes]),
@@ -97,14 +97,14 @@ describe("names and order", () => {
     ]);
   });
 
-  it("knows a checkpoint by its name where the file has no path", () => {
+  it("recognises a checkpoint by its name if the file has no path", () => {
     const [place] = placesOf([read("checkpoint-300", [yes], { unsloth: true })]);
     expect(place).toEqual({ name: "checkpoint-300", run: "", step: 300 });
   });
 });
 
-describe("problems that all have", () => {
-  it("are known by their text, whatever their numbers", () => {
+describe("common problems", () => {
+  it("are matched by their text, for any numbering", () => {
     const texts = ["one", "two", "three"];
     const a = read("a", [yes, no, yes], { texts });
     const b = read("b", [yes, no], { texts: ["three", " two\n"], ids: ["x", "y"] });
@@ -115,7 +115,7 @@ describe("problems that all have", () => {
     ]);
   });
 
-  it("are told apart by their ids where a text comes twice", () => {
+  it("are distinguished by their ids if a text occurs twice", () => {
     const a = read("a", [yes, no], { texts: ["same", "same"], ids: ["p", "q"] });
     const b = read("b", [no, yes], { texts: ["same", "same"], ids: ["q", "p"] });
     const shared = sharedProblems([a, b], ["a", "b"]);
@@ -177,14 +177,14 @@ describe("compareEvaluations", () => {
       by_eval_loss: { value: 1.2, models: ["checkpoint-32"] },
       agree: true,
     });
-    expect(stability).toHaveLength(1); // the base is none of the run's checkpoints
+    expect(stability).toHaveLength(1); // the base is not one of the run's checkpoints
     expect(stability[0]).toMatchObject({ flips: 2, flipping: 2, models: models.slice(1).map(({ name }) => name) });
     expect(stability[0].never).toBeCloseTo(400 / 6);
     // 4, 5 and 4 of 6 solved: percent points around their mean of 4 1/3
     expect(stability[0].std_accuracy).toBeCloseTo((100 / 6) * Math.sqrt((2 * (1 / 9) + 4 / 9) / 2));
   });
 
-  it("says that benchmark and validation loss do not agree, and names ties", () => {
+  it("reports disagreement of benchmark and validation loss, and ties", () => {
     const worse = { ...second, eval_loss: 1.4 };
     const [{ best }] = compareEvaluations([base, { ...first, eval_loss: 1.1 }, worse, third]).datasets;
     expect(best).toMatchObject({ by_benchmark: { models: ["checkpoint-32"] }, agree: false });
@@ -198,7 +198,7 @@ describe("compareEvaluations", () => {
     expect(nobody.best).toMatchObject({ by_benchmark: null, beats_base: false, agree: null });
   });
 
-  it("takes no checkpoint as better that is not above the base", () => {
+  it("calls a checkpoint better only if it is above the base", () => {
     const [{ best }] = compareEvaluations([second, base, first], { base: "checkpoint-32" }).datasets;
     expect(best.beats_base).toBe(false);
   });
@@ -284,11 +284,11 @@ describe("compareEvaluations", () => {
     expect(models[0].majority_accuracy).toBeNull();
   });
 
-  it("compares what files have in common, and says so", () => {
+  it("compares the common problems of files, with a note", () => {
     const part = checkpoint(16, [yes, yes, yes, no]);
     const { datasets, notes } = compareEvaluations([base, part]);
     expect(notes).toEqual([
-      "gsm8k: files hold different problems (base 6, checkpoint-16 4); compared are the 4 that all have",
+      "gsm8k: the files hold different problems (base 6, checkpoint-16 4); Qwench compares the 4 that all files hold",
     ]);
     expect(datasets[0]).toMatchObject({ problems: 4 });
     expect(datasets[0].models[0]).toMatchObject({ solved: 2, accuracy: 50 });
@@ -298,13 +298,13 @@ describe("compareEvaluations", () => {
     const hot = read("hot", ["error", yes, no, no, no, no], { results: { temperature: 1, seed: 7 } });
     const { notes, datasets } = compareEvaluations([base, first, hot]);
     expect(notes).toEqual([
-      "gsm8k: temperature differs, which a difference may come from: 0.3 (base, checkpoint-16), 1 (hot)",
+      "gsm8k: temperature differs, which may cause a difference: 0.3 (base, checkpoint-16), 1 (hot)",
       "gsm8k: the evaluation of hot failed on 1 problem, which counts as not solved",
     ]);
     expect(datasets[0].models.map(({ name, failed }) => [name, failed])).toContainEqual(["hot", 1]);
   });
 
-  it("takes data sets one by one, and leaves out what has no rival", () => {
+  it("handles data sets one by one, and leaves out those without a counterpart", () => {
     const of = (name: string, dataset: string) => read(name, [yes, no], { dataset, texts: [`${dataset} 1`, dataset] });
     const { datasets, notes } = compareEvaluations([
       of("base", "a"),
@@ -318,7 +318,7 @@ describe("compareEvaluations", () => {
       ["c", "x"],
     ]);
     expect(notes).toEqual([
-      "a: only base was evaluated, there is nothing to compare it with",
+      "a: only base was evaluated, so there is nothing to compare",
       "c: base was not evaluated, x is the base there",
     ]);
   });
@@ -328,11 +328,11 @@ describe("compareEvaluations", () => {
     const { datasets, notes } = compareEvaluations([theirs, read("ours", [no, no], { dataset: "aime" })]);
     expect(datasets[0].problems).toBe(2);
     expect(notes[0]).toBe(
-      "aime_combined, aime: names differ, but they share problems and are compared as one data set",
+      "aime_combined, aime: the names differ, but the files share problems, so they are compared as one data set",
     );
   });
 
-  it("refuses what has nothing in common", () => {
+  it("refuses files without common problems", () => {
     const other = read("other", [yes], { texts: ["another problem"] });
     expect(() => compareEvaluations([base, other])).toThrow(
       "Cannot compare evaluations that have no problem in common: of gsm8k, base (base.json) 6, other (other.json) 1 problems",

@@ -4,7 +4,7 @@ import { bootstrapMeans, countFlips, quantile, standardDeviation } from "../../.
 describe("bootstrapMeans", () => {
   const column = Float64Array.from({ length: 200 }, (_, i) => Math.sin(i) * 10 + 3);
 
-  it("gives the interval that the standard error says", () => {
+  it("gives the interval of the standard error", () => {
     const [{ mean, low, high }] = bootstrapMeans([column], 0);
     const error = standardDeviation([...column]) / Math.sqrt(column.length);
     expect(mean).toBeCloseTo(column.reduce((a, b) => a + b) / 200, 12);
@@ -12,7 +12,7 @@ describe("bootstrapMeans", () => {
     expect(Math.abs(high - (mean + 1.96 * error))).toBeLessThan(0.1 * error);
   });
 
-  it("is the same for the same seed, whatever stands beside", () => {
+  it("is the same for the same seed, for any other columns", () => {
     const [alone] = bootstrapMeans([column], 7, 500);
     expect(bootstrapMeans([column.map((x) => -x), column], 7, 500)[1]).toEqual(alone);
     expect(bootstrapMeans([column], 8, 500)[0].low).not.toBe(alone.low);

@@ -24,7 +24,7 @@ describe("frozen weights", () => {
     return w;
   };
 
-  it("lie in a texture where products read those, and then take no buffer", () => {
+  it("are stored only in a texture if products read textures", () => {
     const before = gpu().pool.ledger.byKind.weights ?? 0;
     const w = made();
     expect(inTexture(w) && w.buffer === null).toBe(gpu().profile.operands === "textures");
@@ -35,7 +35,7 @@ describe("frozen weights", () => {
     expect(gpu().pool.ledger.byKind.weights).toBe(before);
   });
 
-  it("come back as they were written, in pieces too", async () => {
+  it("read back as written, also in pieces", async () => {
     const w = made();
     expect(await gpu().readF32(w)).toEqual(values);
     const want = values.slice();
@@ -58,7 +58,7 @@ describe("frozen weights", () => {
     gpu().drop(w);
   });
 
-  it("can be read by a kernel that knows buffers only, and copied, also in a repeated sequence", async () => {
+  it("can be read by a kernel that uses only buffers, and copied, also in a captured sequence", async () => {
     const w = made();
     const record = gpu().recorder();
     const [negated, copied] = [record.empty(SHAPE, "f32", "y"), record.empty(SHAPE, "f32", "z")];
@@ -78,11 +78,11 @@ describe("frozen weights", () => {
     gpu().drop(w);
   });
 
-  it("refuse to be written by a kernel, to be cut, and to be written between texels", ({ skip }) => {
+  it("refuse kernel writes, views, and writes between texels", ({ skip }) => {
     skip(gpu().profile.operands === "buffers", "they are buffers");
     const w = made();
     const record = gpu().recorder();
-    const why = "Cannot use w [100,1000] as a buffer: it lies in a texture, which products read only";
+    const why = "Cannot use w [100,1000] as a buffer: it is in a texture, which only products can read";
     const x = record.zeros(SHAPE, "f32", "x");
     expect(() => record.dispatch(negate, {}, { x, y: w }, {}, 1)).toThrow(why);
     expect(() => record.clear(w)).toThrow(why);
@@ -94,7 +94,7 @@ describe("frozen weights", () => {
     gpu().drop(w);
   });
 
-  it("give the same products as buffers, without a copy to one", async () => {
+  it("give the same products as buffers, without a copy to a buffer", async () => {
     const w = made();
     const held = gpu().upload(values, SHAPE, "f32", "held", "scratch");
     const x = gpu().upload(values.subarray(0, 3 * 1000), [3, 1000], "f32", "x", "scratch");

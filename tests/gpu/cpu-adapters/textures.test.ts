@@ -48,7 +48,7 @@ function setUp() {
     tensor,
     recording,
     frozen: (shape: readonly [number, number]) => storage.hold(shape, "f32", "w"),
-    /** the texture that a kernel gets which declares one */
+    /** the texture bound for a kernel that declares one */
     bound: (x: Tensor, kind: TextureLayout, by: Recording = recording()) =>
       storage.bind([{ name: "x", kind }], { x }, by).textures!.get("x")!,
   };
@@ -74,12 +74,12 @@ describe("storage in textures", () => {
     expect(pool.ledger.allocated).toBe(0);
   });
 
-  it("copies again what was written, and what a recording copied that is not submitted", () => {
+  it("copies again after a write, and if another recording's copy is not submitted", () => {
     const { storage, copies, tensor, recording, bound } = setUp();
     const x = tensor(64);
     const [first, second] = [recording(), recording()];
     bound(x, "linear", first);
-    bound(x, "linear", second); // the first may never be submitted
+    bound(x, "linear", second); // the first recording may never be submitted
     expect(copies.length).toBe(2);
     storage.submitted(second);
     bound(x, "linear");
@@ -87,7 +87,7 @@ describe("storage in textures", () => {
     storage.written(x.buffer);
     bound(x, "linear");
     expect(copies.length).toBe(3);
-    storage.submitted(first); // what it put there later is not known
+    storage.submitted(first); // its later content is unknown
     bound(x, "linear", first);
     expect(copies.length).toBe(4);
   });
@@ -105,12 +105,12 @@ describe("storage in textures", () => {
     expect(made.length).toBe(4);
     bound(tensor(20 * ROW), "linear", record);
     expect(made.length).toBe(5);
-    expect(made.filter(({ destroyed }) => destroyed).length).toBe(0); // what is recorded may still use it
+    expect(made.filter(({ destroyed }) => destroyed).length).toBe(0); // recorded commands may still use it
     storage.endStep();
     expect(made.filter(({ destroyed }) => destroyed).length).toBe(1);
   });
 
-  it("holds weights in a texture and nothing else, as long as they live", () => {
+  it("holds weights only in a texture, for their whole lifetime", () => {
     const { pool, copies, made, frozen, bound } = setUp();
     const w = frozen([12, 4096]); // three rows of texels
     expect(pool.ledger.byKind).toEqual({ weights: 3 * ROW });
@@ -123,7 +123,7 @@ describe("storage in textures", () => {
     expect(pool.ledger.allocated).toBe(0);
   });
 
-  it("holds no weights that products could not read a texel at a time, nor any that the device cannot have", () => {
+  it("uses buffers for weights that products cannot read by texels, or that exceed the device's textures", () => {
     const { storage } = setUp();
     const held = (shape: number[], dtype: "f32" | "f16" | "bf16" | "int8") =>
       storage.hold(shape, dtype, "w").texture !== undefined;
@@ -133,7 +133,7 @@ describe("storage in textures", () => {
     expect([held([8192, 16_384], "f32"), held([8192, 16_392], "f32")]).toEqual([true, false]);
   });
 
-  it("writes and reads what lies in a texture: the rest of a row, whole rows, the begin of one", () => {
+  it("writes and reads a tensor in a texture: the rest of a row, whole rows, the beginning of a row", () => {
     const { storage, written: boxes, frozen } = setUp();
     const w = frozen([16, 4096]);
     storage.write(w, ROW - 32, new Uint8Array(32 + 2 * ROW + 16));
@@ -153,11 +153,11 @@ describe("storage in textures", () => {
       [[0, 1], 256 + ROW, [1, 1]],
     ]);
     expect(() => storage.write(w, 4, new Uint8Array(16))).toThrow(
-      "Cannot write 16 bytes at 4 of w: it lies in a texture, which is written in 16 bytes",
+      "Cannot write 16 bytes at 4 of w: it is in a texture, so offset and length must be multiples of 16 bytes",
     );
   });
 
-  it("copies a matrix in strips of 16 texels, and takes what the device can have", () => {
+  it("copies a matrix in strips of 16 texels, within the device's limits", () => {
     const { storage, copies, made, tensor, frozen, bound } = setUp();
     const matrix = (rows: number, columns: number) => ({ ...tensor(rows * columns * 4), shape: [rows, columns] });
     const w = matrix(10, 128);
@@ -167,7 +167,7 @@ describe("storage in textures", () => {
       [{ buffer: w.buffer, offset: 256, bytesPerRow: 512 }, { texture, origin: [0, 0, 1] }, [16, 10]],
     ]);
     bound(w, "strips");
-    bound({ ...w, shape: [5, 256] }, "strips"); // the same bytes lie otherwise
+    bound({ ...w, shape: [5, 256] }, "strips"); // the same bytes in another layout
     expect(copies.length).toBe(2 + 2 + 4);
     const other = bound(w, "linear");
     expect(other).not.toBe(texture);
@@ -180,7 +180,7 @@ describe("storage in textures", () => {
     expect(storage.strips({ ...w, dtype: "bf16" })).toBe(false);
   });
 
-  it("gives a kernel that reads a buffer a copy of what lies in a texture", () => {
+  it("gives a kernel that reads buffers a copy of a tensor in a texture", () => {
     const { storage, tensor, frozen, recording } = setUp();
     const [w, y, by] = [frozen([8, 8]), tensor(256), recording()];
     const slots = [
@@ -196,7 +196,7 @@ describe("storage in textures", () => {
     expect(textures!.size).toBe(0);
   });
 
-  it("takes whole texels that a texture can hold", () => {
+  it("accepts whole texels up to the texture's size", () => {
     const { storage, tensor, frozen } = setUp();
     const x = tensor(1024);
     expect(storage.reads(x)).toBe(true);

@@ -31,7 +31,7 @@ fn main() { y[0] = textureLoad(x, vec2u()); }`;
 
 const fills = (...values: number[]): Kernel[] => values.map((value) => ({ shader: fill, variant: { value } }));
 
-/** What the kernel writes where 7 was. */
+/** The value that the kernel writes over 7. */
 async function run(gpu: Gpu, value: number): Promise<number> {
   const y = gpu.upload(Float32Array.of(7), [1], "f32", "y", "scratch");
   const record = gpu.recorder();
@@ -49,7 +49,7 @@ describe("kernels compiled ahead", () => {
   });
   afterAll(() => gpu.destroy());
 
-  it("are not compiled at their first use, and compute the same; others still are", async () => {
+  it("are not compiled again at first use, and compute the same; other kernels still compile", async () => {
     const atUse = vi.spyOn(gpu.device, "createComputePipeline");
     await gpu.prepare(fills(1, 2, 3, 1));
     expect(gpu.programs.size).toBe(3);
@@ -69,7 +69,7 @@ describe("kernels compiled ahead", () => {
     expect(gpu.programs.kernels.filter(({ variant }) => "value" in variant && variant.value === 5)).toHaveLength(1);
   });
 
-  it("stop when that is asked for", async () => {
+  it("stop on request", async () => {
     const before = gpu.programs.size;
     await gpu.prepare(fills(...Array.from({ length: 20 }, (_, i) => 100 + i)), AbortSignal.abort());
     expect(gpu.programs.size).toBe(before);
@@ -94,7 +94,7 @@ describe("kernels compiled ahead", () => {
 });
 
 describe("further devices", () => {
-  it("share the work, and are given back", async () => {
+  it("share the work, and are released", async () => {
     const [gpu, other] = [await ownGpu(), await ownGpu()];
     gpu.useSpares({ count: 1, open: async () => other }, 0);
     await gpu.prepare(fills(1, 2, 3, 4, 5, 6, 7, 8));
@@ -103,7 +103,7 @@ describe("further devices", () => {
     gpu.destroy();
   });
 
-  it("run every kind of binding without a fault", async () => {
+  it("run every kind of binding without an error", async () => {
     const gpu = await ownGpu();
     const scopes: (GPUError | null)[] = [];
     const pop = gpu.device.popErrorScope.bind(gpu.device);
@@ -134,7 +134,7 @@ describe("further devices", () => {
   });
 });
 
-it("a kernel that does not compile ahead is told as one that does not at its first use", async () => {
+it("reports a kernel that fails to compile ahead like one that fails at first use", async () => {
   for (const spares of [false, true]) {
     const gpu = await ownGpu();
     if (spares) gpu.useSpares({ count: 0, open: ownGpu }, 0);

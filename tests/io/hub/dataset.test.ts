@@ -44,7 +44,7 @@ describe("downloadDataset", () => {
     "socratic/partial-test/0000.parquet",
   ];
 
-  it("takes a split from the hub's own Parquet conversion, and downloads it once", async () => {
+  it("downloads a split from the hub's own Parquet conversion, once", async () => {
     dataset({ main: COMMIT, ...branch }, [], CONVERTED);
     const got = await downloadDataset(id, { ...options, config: "main", split: "train" });
     expect(got).toMatchObject({ commit: NEXT, config: "main", split: "train", files: ["main/train/0000.parquet"] });
@@ -59,7 +59,7 @@ describe("downloadDataset", () => {
     expect(many.files).toEqual(["socratic/train/0002.parquet", "socratic/train/0010.parquet"]);
   });
 
-  it("asks for a config where there are several, and names what there is", async () => {
+  it("requires a config if there are several, and lists them", async () => {
     dataset({ main: COMMIT, ...branch }, [], CONVERTED);
     const several = await failure(downloadDataset(id, options));
     expect(several).toBeInstanceOf(RecipeError);
@@ -90,14 +90,14 @@ describe("downloadDataset", () => {
       ["data/train_sft-0.parquet"],
     ],
     ["a config", ["main/train.jsonl", "socratic/train.jsonl"], "socratic", "train", ["socratic/train.jsonl"]],
-  ])("falls back on the repository's own files: %s", async (_what, files, config, split, wanted) => {
+  ])("falls back to the repository's own files: %s", async (_what, files, config, split, wanted) => {
     dataset({ main: COMMIT }, files);
     const got = await downloadDataset(id, { ...options, config, split });
     expect(got.commit).toBe(COMMIT);
     expect(got.files).toEqual(wanted);
   });
 
-  it("takes the repository's own files when a revision is asked for", async () => {
+  it("uses the repository's own files if a revision is given", async () => {
     dataset({ main: COMMIT, v1: COMMIT, ...branch }, ["train.jsonl", "test.jsonl"], CONVERTED);
     const got = await downloadDataset(id, { ...options, revision: "v1" });
     expect(got.files).toEqual(["train.jsonl"]);
@@ -108,10 +108,10 @@ describe("downloadDataset", () => {
     expect(none).toBeInstanceOf(NotFoundError);
   });
 
-  it("says what to do about a gated data set", async () => {
+  it("gives advice for a gated data set", async () => {
     dataset({ main: COMMIT, ...branch }, [], CONVERTED).token = "hf_x";
     const error = await failure(downloadDataset(id, { ...options, config: "main" }));
     expect(error).toBeInstanceOf(NotFoundError);
-    expect(error.message).toMatch(/the data set openai\/gsm8k.*gated or private: set HF_TOKEN/);
+    expect(error.message).toMatch(/the data set openai\/gsm8k.*gated or private \(set HF_TOKEN/);
   });
 });

@@ -21,17 +21,17 @@ export interface Asked {
 export type Trick = (asked: Asked, res: ServerResponse, req: IncomingMessage) => boolean | undefined;
 
 /**
- * Acts like the parts of huggingface.co that a push meets: making a repository, preupload, git-lfs' batch with single and
+ * Imitates the parts of huggingface.co for a push: creating a repository, preupload, git-lfs' batch with single and
  * multipart uploads to a store of another origin, and commits of NDJSON, on two ports of this machine.
  */
 export class FakePushHub {
   readonly asked: Asked[] = [];
   readonly repos = new Map<string, Repo>();
-  /** what was sent to large-file storage, by sha256 */
+  /** content of large-file storage, by sha256 */
   readonly store = new Map<string, Buffer>();
   /** files from this size on go there */
   lfsFrom = 1000;
-  /** files from this size on go there in parts of so many bytes */
+  /** files from this size on are sent there in parts of this many bytes */
   partBytes = Number.POSITIVE_INFINITY;
   token = "hf_write";
   trick: Trick | undefined;
@@ -63,7 +63,7 @@ export class FakePushHub {
       try {
         for await (const chunk of req) chunks.push(chunk);
       } catch {
-        return; // the other side gave up
+        return; // the client disconnected
       }
       const token = req.headers.authorization?.replace(/^Bearer /, "") ?? null;
       const path = decodeURIComponent(req.url!.split("?")[0]);

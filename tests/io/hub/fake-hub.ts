@@ -12,7 +12,7 @@ export interface Asked {
 export interface FakeRepo {
   kind: "model" | "dataset";
   id: string;
-  /** revision → commit; a branch that is not here does not exist */
+  /** revision → commit; other branches do not exist */
   refs: Record<string, string>;
   /** the same files in every commit, unless `commits` says otherwise */
   files: Record<string, Uint8Array>;
@@ -35,13 +35,13 @@ function sha256(bytes: Uint8Array): string {
 
 const gitId = (bytes: Uint8Array) => createHash("sha1").update(`blob ${bytes.length}\0`).update(bytes).digest("hex");
 
-/** Acts like huggingface.co and its CDN, on two ports of this machine. */
+/** Imitates huggingface.co and its CDN, on two ports of this machine. */
 export class FakeHub {
   readonly asked: Asked[] = [];
   trick: Trick | undefined;
-  /** files from this size on are in large-file storage, and come from the CDN */
+  /** files from this size on are in large-file storage, behind the CDN */
   lfsFrom = 1000;
-  /** changes what the listing claims */
+  /** changes the listing */
   listed: (entry: Record<string, unknown>) => Record<string, unknown> = (entry) => entry;
   readonly repos: FakeRepo[] = [];
   #hub: Server;
@@ -71,14 +71,14 @@ export class FakeHub {
     }
   }
 
-  /** paths asked of a server, without queries */
+  /** requested paths, without queries */
   paths(server: "hub" | "cdn"): string[] {
     return this.asked.filter((asked) => asked.server === server).map(({ path }) => path.split("?")[0]!);
   }
 
   #server(which: "hub" | "cdn"): Server {
     return createServer((req, res) => {
-      // As the hub and its CDN answer pages of other sites; If-Range is no header that any page may send.
+      // CORS answers as from the hub and its CDN; pages may not send If-Range without permission.
       res.setHeader("Access-Control-Allow-Origin", "*");
       res.setHeader(
         "Access-Control-Expose-Headers",
@@ -159,7 +159,7 @@ export class FakeHub {
     else res.writeHead(404).end();
   }
 
-  /** etag → answers to Range and If-Range as RFC 9110 has them */
+  /** etag → answers to Range and If-Range as in RFC 9110 */
   etagOf: (bytes: Uint8Array) => string = (bytes) => `"${sha256(bytes)}"`;
 
   #sendBytes(asked: Asked, res: ServerResponse, bytes: Uint8Array): unknown {
@@ -184,7 +184,7 @@ export class FakeHub {
 
 export const TOKEN = "hf_veryverysecret";
 
-/** The error of work that must fail; it never holds the token or a CDN's signature. */
+/** The error of work that must fail; checks that it contains neither the token nor a CDN's signature. */
 export async function failure(work: Promise<unknown>): Promise<Error> {
   const error = await work.then(
     () => new Error("it succeeded"),

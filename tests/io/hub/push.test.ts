@@ -31,7 +31,7 @@ const push = (more: Partial<PushOptions> = {}) =>
     ...more,
   });
 
-/** The error of a push; it never holds the token or a store's signature. */
+/** The error of a push; checks that it contains neither the token nor a store's signature. */
 async function failure(more: Partial<PushOptions> = {}): Promise<Error> {
   const error = await push(more).then(
     () => new Error("it succeeded"),
@@ -42,7 +42,7 @@ async function failure(more: Partial<PushOptions> = {}): Promise<Error> {
 }
 
 describe("a push", () => {
-  test("makes the repository, sends large files to their store, and commits all at once", async () => {
+  test("creates the repository, sends large files to their storage, and commits once", async () => {
     const told = new Set<string>();
     const pushed = await push({ private: true, onProgress: (what) => told.add(what) });
     expect(pushed).toEqual({
@@ -56,11 +56,11 @@ describe("a push", () => {
     expect(repo.files.get("README.md")!.toString()).toBe("# card");
     expect(repo.files.get("model.safetensors")!.equals(large)).toBe(true);
     expect(told).toContain("Sending model.safetensors");
-    // the token goes to the hub, and nowhere else
+    // the token is sent only to the hub
     for (const { server, token } of hub.asked) expect(token).toBe(server === "hub" ? hub.token : null);
   });
 
-  test("goes into a repository that is there; what the store has is not sent again", async () => {
+  test("pushes to an existing repository; stored files are not sent again", async () => {
     expect((await push()).created).toBe(true);
     const sent = () => hub.paths().filter((path) => path.startsWith("PUT")).length;
     const before = sent();
@@ -69,30 +69,30 @@ describe("a push", () => {
     expect(hub.repos.get("me/model")!.commits).toHaveLength(2);
   });
 
-  test("sends in parts where the hub asks for it", async () => {
+  test("sends in parts if the hub requests it", async () => {
     hub.partBytes = 2000;
     await push();
     expect(hub.paths().filter((path) => path.startsWith("PUT /part"))).toHaveLength(3);
     expect(hub.repos.get("me/model")!.files.get("model.safetensors")!.equals(large)).toBe(true);
   });
 
-  test("as private does not go into a public repository", async () => {
+  test("refuses to push as private to a public repository", async () => {
     await push();
     const error = await failure({ private: true });
-    expect(error.message).toMatch(/it is there already, and everybody may read it.*leave --private out/);
+    expect(error.message).toMatch(/it exists already and is public.*omit --private/);
     expect(hub.repos.get("me/model")!.commits).toHaveLength(1);
     hub.repos.get("me/model")!.private = true;
     expect((await push({ private: true })).created).toBe(false);
   });
 });
 
-describe("a push that fails says why", () => {
+describe("a failed push gives the reason", () => {
   test.each([
-    ["no token", { token: undefined }, "RecipeError", /set HF_TOKEN to a token that may write there/],
-    ["a token that is none", { token: "secret" }, "RecipeError", /a token in HF_TOKEN begins with hf_/],
+    ["no token", { token: undefined }, "RecipeError", /set HF_TOKEN to a token with write access/],
+    ["a token that is none", { token: "secret" }, "RecipeError", /HF_TOKEN must be a token that begins with hf_/],
     ["a token with a line break", { token: "hf_a\nb" }, "RecipeError", /spaces, line breaks/],
-    ["a name without owner", { repo: "model" }, "RecipeError", /a repository is named owner\/name/],
-    ["a name that is none", { repo: "me/../x" }, "RecipeError", /a hub id is owner\/name/],
+    ["a name without owner", { repo: "model" }, "RecipeError", /a repository name must be owner\/name/],
+    ["a name that is none", { repo: "me/../x" }, "RecipeError", /a hub id must be owner\/name/],
     ["an address that is none", { hubUrl: "not a url" }, "RecipeError", /hub URL "not a url": it is not a URL/],
   ] as [string, Partial<PushOptions>, string, RegExp][])("%s", async (_, more, name, message) => {
     const error = await failure(more);
@@ -112,33 +112,33 @@ describe("a push that fails says why", () => {
   test.each([
     [
       "an old token",
-      /answers 401 \(Invalid credentials.*does not know the token in HF_TOKEN/,
+      /answers 401 \(Invalid credentials.*does not accept the token in HF_TOKEN/,
       "NotFoundError",
       { token: "hf_old" },
       null,
     ],
     [
       "another owner",
-      /answers 403 \(You don't have the rights.*the token in HF_TOKEN may not write there/,
+      /answers 403 \(You don't have the rights.*the token in HF_TOKEN has no write access/,
       "NotFoundError",
       { repo: "others/model" },
       null,
     ],
     [
       "nobody",
-      /answers 404 .*no such owner/,
+      /answers 404 .*the owner does not exist/,
       "NotFoundError",
       {},
       answer("/preupload/", 404, { error: "Repository not found" }),
     ],
     [
       "a commit between",
-      /answers 409 \(A commit has happened since\): somebody else changed it meanwhile; push again/,
+      /answers 409 \(A commit has happened since\): another commit changed it meanwhile; push again/,
       "BusyError",
       {},
       answer("/commit/", 409, { error: "A commit has happened since" }),
     ],
-    ["a condition that fails", /answers 412: somebody else/, "BusyError", {}, answer("/commit/", 412, {})],
+    ["a condition that fails", /answers 412: another commit/, "BusyError", {}, answer("/commit/", 412, {})],
     [
       "a file that is refused, with the token in the answer",
       /answers 400 \(bad README: … is no\)/,
@@ -155,29 +155,29 @@ describe("a push that fails says why", () => {
     ],
     [
       "another answer than the API's",
-      /the hub's answer is not what its API says/,
+      /the hub's answer does not match its API/,
       "NetworkError",
       {},
       answer("/preupload/", 200, "text"),
     ],
-    ["no commit", /names no commit/, "NetworkError", {}, answer("/commit/", 200, {})],
+    ["no commit", /returned no commit/, "NetworkError", {}, answer("/commit/", 200, {})],
     [
       "a signature that has expired",
-      /its store of large files, answers 403/,
+      /the large-file storage \S+ answers 403/,
       "NetworkError",
       {},
       answer("store/lfs/", 403, { error: "expired" }),
     ],
     [
       "trouble",
-      /Cannot push to the model me\/model \(\S+batch\): \S+ answers 503, 3 times in a row/,
+      /Cannot push to the model me\/model \(\S+batch\): \S+ answers 503 \(3 attempts\)/,
       "NetworkError",
       {},
       answer("/objects/batch", 503, {}),
     ],
     [
       "another file's upload",
-      /not what its API says/,
+      /does not match its API/,
       "NetworkError",
       {},
       answer("/objects/batch", 200, { objects: [{ oid: "0".repeat(64), size: 1 }] }),
@@ -190,7 +190,7 @@ describe("a push that fails says why", () => {
     expect([...hub.repos.values()].flatMap(({ files }) => [...files.keys()])).toEqual([]);
   });
 
-  test("a connection that is cut is tried again, and what was sent is not sent twice", async () => {
+  test("retries after a broken connection, without sending files twice", async () => {
     let cuts = 0;
     hub.trick = ({ path }, _, req) => {
       if (!/create|preupload|batch|\/lfs\//.test(path) || cuts >= 2) return;
@@ -203,12 +203,12 @@ describe("a push that fails says why", () => {
     expect(hub.repos.get("me/model")!.files.size).toBe(2);
   });
 
-  test("a connection that is always cut", async () => {
+  test("a connection that always breaks", async () => {
     hub.trick = ({ path }, _, req) => path.startsWith("/lfs/") && Boolean(req.socket.destroy());
     const error = await failure();
     expect(error.name).toBe("NetworkError");
     expect(error.message).toMatch(
-      /Cannot push to the model me\/model \(\/lfs\/\w+\): the connection failed \(.*\), 3 times in a row/,
+      /Cannot push to the model me\/model \(\/lfs\/\w+\): the connection failed \(.*\) \(3 attempts\)/,
     );
   });
 
@@ -221,15 +221,15 @@ describe("a push that fails says why", () => {
     expect(hub.paths().filter((path) => path.includes("/commit/"))).toHaveLength(1);
   });
 
-  test("a hub that is not there", async () => {
+  test("an unreachable hub", async () => {
     const other = await new FakePushHub().start();
     await other.stop();
     const error = await failure({ hubUrl: other.url });
     expect(error.name).toBe("NetworkError");
-    expect(error.message).toMatch(/the connection failed \(.*ECONNREFUSED.*\), 3 times in a row/);
+    expect(error.message).toMatch(/the connection failed \(.*ECONNREFUSED.*\) \(3 attempts\)/);
   });
 
-  test("a file that is gone", async () => {
+  test("a missing file", async () => {
     const gone = [{ path: "a.bin", content: pathToFileURL(join(root, "gone.bin")) }];
     const options = { repo: "me/model", token: hub.token, hubUrl: hub.url, title: "Upload" };
     await expect(pushFiles(gone, options)).rejects.toThrow(/gone\.bin/);

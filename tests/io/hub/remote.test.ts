@@ -46,7 +46,7 @@ test("a model's shapes are read without its weights", async () => {
   expect(await checkpoint.read("model.norm.weight", 10, 100)).toEqual(wanted);
 });
 
-test("a server without ranges and a cut connection give the same bytes", async () => {
+test("a server without ranges and a broken connection give the same bytes", async () => {
   let cuts = 0;
   hub.trick = (asked, res) => {
     if (asked.server !== "cdn") return false;
@@ -62,7 +62,7 @@ test("a server without ranges and a cut connection give the same bytes", async (
   expect(cuts).toBe(2);
 });
 
-test("what was downloaded is not missing, and not asked for again", async () => {
+test("downloaded files count as present, and are not requested again", async () => {
   const cache = memoryFolder();
   await downloadModel(ID, options(cache));
   hub.asked.length = 0;

@@ -24,7 +24,7 @@ it("the reference gradients agree with finite differences", () => {
 
 const gpu = useGpu();
 
-it("a row's bits do not depend on what the batch holds before its sequence", async () => {
+it("a row's bits do not depend on earlier sequences of the batch", async () => {
   const heads = { num_attention_heads: 2, num_key_value_heads: 1, head_dim: 8 };
   const width = 32;
   const numbers = (rows: number) => Float32Array.from({ length: rows * width }, (_, i) => 2 * Math.sin(i * i + 1));

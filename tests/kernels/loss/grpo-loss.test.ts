@@ -42,7 +42,7 @@ describe("the reference gradient agrees with finite differences", () => {
     },
   );
 
-  it("on-policy: that of a ratio to log-probs which stay as they were", () => {
+  it("on-policy: equals the gradient with constant old log-probs", () => {
     const rows = { advantage, weight: wave(n, 4), log_ratio: null, ref_logp };
     const f = (x: Float64Array) =>
       total(grpoLossReference({ ...rows, old_logp: logp.slice(), logp: x }, { ...PLAIN, beta: 0.1 }).loss);
@@ -64,7 +64,7 @@ describe("the reference gradient agrees with finite differences", () => {
     expect(gradientError((x) => total(at(x).loss), logp, at(logp).dlogp, n)).toBeLessThan(1e-7);
   });
 
-  it("cispo: that of −cap·A·logp, the cap held constant", () => {
+  it("cispo: equals the gradient of −cap·A·logp with a constant cap", () => {
     const options: RowLossOptions = { ...PLAIN, loss_type: "cispo", epsilon_high: 1.2, beta: 0.2 };
     const weight = wave(n, 4);
     const rows = { advantage, weight, old_logp, log_ratio: null, ref_logp };
@@ -77,7 +77,7 @@ describe("the reference gradient agrees with finite differences", () => {
   });
 });
 
-it("a ratio past its bound has no gradient where the advantage pushes it further, and all of it where back", () => {
+it("a clipped ratio has no gradient if the advantage pushes it further out, and the full gradient otherwise", () => {
   const rows = (advantage: number, log_ratio: number) => ({
     logp: Float64Array.of(-1),
     advantage: Float64Array.of(advantage),
@@ -98,7 +98,7 @@ it("a ratio past its bound has no gradient where the advantage pushes it further
 
 const device = useGpu();
 
-it("refuses lengths that differ, a reference that is missing, and two sources of one ratio", () => {
+it("refuses lengths that differ, missing reference log-probs, and two sources of the ratio", () => {
   const record = device().recorder();
   const make = (n: number, label: string) => record.empty([n], "f32", label);
   const stats = grpoStats(record, 5);
@@ -111,7 +111,7 @@ it("refuses lengths that differ, a reference that is missing, and two sources of
     "beta 0.1: it needs ref_logp",
   );
   const both = { ...rows, ...none, old_logp: make(5, "old"), log_ratio: make(5, "ratio") };
-  expect(() => grpoLoss(record, make(5, "logp"), both, stats, 0, PLAIN)).toThrow("not from both");
+  expect(() => grpoLoss(record, make(5, "logp"), both, stats, 0, PLAIN)).toThrow("not both");
   expect(() => sequenceLogRatio(record, make(5, "logp"), make(6, "old_logp"), make(2, "starts"))).toThrow(
     "old_logp [6] must be [5]",
   );

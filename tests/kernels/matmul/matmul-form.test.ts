@@ -25,7 +25,7 @@ describe("few rows", () => {
     for (const gpu of opened) gpu.destroy();
   });
 
-  /** bits of the first row of x·Wᵀ, x having so many rows */
+  /** bits of the first row of x·Wᵀ, for x with this many rows */
   async function firstRow(gpu: Gpu, m: number, tile?: Parameters<typeof matmul>[3]): Promise<Uint32Array> {
     const x = gpu.upload(random(64 * 136), [64, 136], "f32", "x", "scratch");
     const w = gpu.upload(random(70 * 136).slice(0, (70 * 136) / 2), [70, 136], "bf16", "w", "scratch");
@@ -51,7 +51,7 @@ describe("few rows", () => {
     expect(new Set(used)).toEqual(new Set(["matmulRows"]));
   });
 
-  it("lanes added up by the subgroup give a row the same bits in every batch, whatever is kept by a thread", async () => {
+  it("summing lanes by the subgroup gives a row the same bits in every batch, for every tile", async () => {
     const tile = (rows: number, cols: number) => ({ tile: rowsForm(rows, cols, true).tile(gpu()) });
     const alone = await firstRow(gpu(), 1, tile(1, 2));
     expect(await firstRow(gpu(), 4, tile(4, 1))).toEqual(alone);
@@ -85,7 +85,7 @@ describe("subgroup matrices", () => {
     const device = await adapter.requestDevice({
       requiredFeatures: [SUBGROUP_MATRIX, "shader-f16", "subgroups" as GPUFeatureName],
     });
-    const multiple = adapter.info.subgroupMaxSize!; // Dawn wants workgroups of whole largest subgroups
+    const multiple = adapter.info.subgroupMaxSize!; // Dawn requires workgroups to be multiples of the largest subgroup
     const used = new Set<string>();
     for (const [type, m, n, k] of [
       ["f16", 16, 16, 16],

@@ -19,11 +19,11 @@ describe("matmul tuning", () => {
   const gpu = useGpu();
   beforeEach(() => gpu().tuning.clear());
 
-  it("measures each kind once, the candidates alone, and frees what it used", async () => {
+  it("measures each kind once, only its candidates, and frees its memory", async () => {
     const { byKind } = gpu().pool.ledger;
     const before = byKind.scratch ?? 0;
     await tuneMatmul(gpu(), [narrow, wide, { ...wide, m: 90 }], { budgetMs: 60_000 });
-    // the narrow one is dispatched transposed: 16 rows, both operands turned round
+    // the narrow product is dispatched transposed: 16 rows, both operands transposed
     expect([...gpu().tuning.keys()]).toEqual(["matmul nt f32", "matmul tt f32 few"]);
     const candidates = [16, 80].flatMap((m) =>
       tileCandidates(gpu(), m === 16, true, "f32", m).map((tile) => JSON.stringify(tile)),
@@ -39,7 +39,7 @@ describe("matmul tuning", () => {
     expect(gpu().programs.size).toBe(compiled);
   });
 
-  it("leaves first candidates when its budget is spent, and stops when aborted", async () => {
+  it("keeps first candidates after its budget is used up, and stops when aborted", async () => {
     await tuneMatmul(gpu(), [wide, narrow], { budgetMs: -1 });
     expect(gpu().tuning.size).toBe(0);
     expect(matmulTile(gpu(), F32)).toEqual(tileCandidates(gpu(), false, true)[0]);
@@ -48,7 +48,7 @@ describe("matmul tuning", () => {
     expect(gpu().tuning.size).toBe(0);
   });
 
-  it("changes no bit of a result: a resumed run may have another winner", async () => {
+  it("does not change the bits of a result: a resumed run may have another winner", async () => {
     const random = (n: number) => Float32Array.from({ length: n }, (_, i) => Math.sin(12.9898 * i) * 43758.5 - 3);
     for (const transB of [true, false]) {
       const a = gpu().upload(random(72 * 40), [72, 40], "f32", "a", "scratch");
@@ -70,7 +70,7 @@ describe("matmul tuning", () => {
     }
   });
 
-  it("a row's bits do not depend on how many rows there are", async () => {
+  it("a row's bits do not depend on the number of rows", async () => {
     const random = (n: number) => Float32Array.from({ length: n }, (_, i) => Math.sin(12.9898 * i) * 43758.5 - 3);
     for (const dtype of ["f32", "bf16"] as const) {
       const x = gpu().upload(random(64 * 92), [64, 92], "f32", "x", "scratch");
@@ -91,7 +91,7 @@ describe("matmul tuning", () => {
     }
   });
 
-  it("is remembered by adapter", () => {
+  it("is stored by adapter", () => {
     const [, plain] = tileCandidates(gpu(), false, true);
     const tile = { ...plain, walk: 2 };
     gpu().tuning.set("matmul nt bf16", JSON.stringify(tile));
@@ -105,7 +105,7 @@ describe("matmul tuning", () => {
     expect(gpu().tuning.get("matmul nt bf16")).toBe("measured now");
   });
 
-  it("ignores what is not its own file, and says why", () => {
+  it("ignores other files, with the reason", () => {
     const [tile] = tileCandidates(gpu(), false, false);
     const { version, adapter } = JSON.parse(exportTuning(gpu()));
     const file = (tiles: unknown, more = {}) => JSON.stringify({ version, adapter, tiles, ...more });
@@ -114,17 +114,17 @@ describe("matmul tuning", () => {
       ["null", /version is nothing/],
       ["[]", /version is nothing/],
       [file({}, { version: 2 }), /version is 2/],
-      [file({}, { adapter: "another" }), /adapter "another": this one is/],
+      [file({}, { adapter: "another" }), /adapter "another": this adapter is/],
       [file(null), /no tiles/],
       [file([]), /no tiles/],
-      [file({ attention: tile }), /"attention" is no kind of product/],
-      [file({ "matmul nn f32": null }), /a tile is an object, got null/],
+      [file({ attention: tile }), /"attention" is not a kind of product/],
+      [file({ "matmul nn f32": null }), /a tile must be an object, got null/],
       [file({ "matmul nn f32": { ...tile, cols: 3 } }), /cols is 3/],
       [file({ "matmul nn f32": { ...tile, rows: 1e9 } }), /rows is 1000000000/],
       [file({ "matmul nn f32": { ...tile, steps: undefined } }), /steps is nothing/],
       [file({ "matmul nn f32": { ...tile, walk: 1e9 } }), /walk is 1000000000/],
       [file({ "matmul nn f32": { ...tile, lanes: "8) { }" } }), /lanes is "8\) \{ \}"/],
-      [file({ "matmul nn f32": { ...tile, lanes: 256, groups: 256, broadcast: 0 } }), /65536 threads pass/],
+      [file({ "matmul nn f32": { ...tile, lanes: 256, groups: 256, broadcast: 0 } }), /65536 threads exceed/],
       [file({ "matmul nn f32": tile, "matmul nt f32": { ...tile, stage: 5 } }), /stage is 5/],
     ];
     for (const [text, reason] of bad) {
@@ -134,7 +134,7 @@ describe("matmul tuning", () => {
   });
 });
 
-it("a model's products: forward, back, the low-rank four, and the head", () => {
+it("a model's products: forward, backward, the four low-rank products, and the head", () => {
   const projections = [
     [896, 896],
     [128, 896],

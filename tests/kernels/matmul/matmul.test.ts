@@ -12,7 +12,7 @@ describeCases("matmul", matmulCases);
 describe("matmul tiles", () => {
   const gpu = useGpu();
 
-  it("gives the same bits from strips as from rows of texels, whatever part of a matrix is read", async ({ skip }) => {
+  it("gives the same bits from strips as from rows of texels, for every part of a matrix", async ({ skip }) => {
     const { storage, profile } = gpu();
     skip(profile.operands === "buffers", "nothing is read as texels here");
     const [m, k, n] = [72, 100, 192];
@@ -34,7 +34,7 @@ describe("matmul tiles", () => {
       gpu().drop(a, whole);
     }
   });
-  it("gives the same numbers with every tile that tuning may pick, staged ones included", async () => {
+  it("gives the same numbers with every candidate tile, including staged tiles", async () => {
     const cases = matmulCases.filter(
       (c) =>
         /^(nt|nn|tn) .(130,68,132|65,63,7). (bf16|f32)/.test(c.name) && (c.name[0] === "t" || / bf16/.test(c.name)),
@@ -66,7 +66,7 @@ describe("matmul tiles", () => {
     gpu().tuning.clear();
   });
 
-  it("adds up a long sum in pieces where b is read as texels: its rows are more than a core's TLB knows", async () => {
+  it("splits a long sum if b is read as texels, because a core's TLB cannot hold all its rows", async () => {
     const { profile } = gpu();
     const [m, k, n] = [16, 8_300, 64];
     const values = (count: number, seed: number) =>
@@ -93,13 +93,13 @@ describe("matmul tiles", () => {
       record.submit();
       const got = new Float32Array(await read);
       const worst = got.reduce((most, value, i) => Math.max(most, Math.abs(value - want[i])), 0);
-      expect(worst, `${dtype} ${frozen}`).toBeLessThan(5e-4); // sums of some 8300 products below 1: f32 in whatever order
+      expect(worst, `${dtype} ${frozen}`).toBeLessThan(5e-4); // sums of about 8300 products below 1: f32 in any order
       gpu().drop(b);
     }
     gpu().drop(a);
   });
 
-  it("a repeated sequence copies again what it reads as texels, though its operands share few textures", async () => {
+  it("a repeated sequence copies its texel operands again, although they share few textures", async () => {
     const size = 64;
     const wave = (seed: number) =>
       Float32Array.from(
@@ -113,7 +113,7 @@ describe("matmul tiles", () => {
     for (const repeated of [false, true]) {
       gpu().write(x, wave(1));
       const record = gpu().recorder();
-      // weights that lie in textures already when the sequence begins
+      // weights that are already in textures when the sequence begins
       record.scope(() => void matmul(record, x, weights[0], { transB: true }));
       const pass = () =>
         record.scope(() => {
@@ -135,7 +135,7 @@ describe("matmul tiles", () => {
     gpu().drop(x, ...weights);
   });
 
-  it("gives the same bits from texels as from buffers, also after either operand was written", async ({ skip }) => {
+  it("gives the same bits from texels and from buffers, also after a write to either operand", async ({ skip }) => {
     skip(gpu().profile.operands === "buffers", "nothing is read as texels here");
     const [n, k] = [72, 136];
     const bits = (count: number, seed: number) =>

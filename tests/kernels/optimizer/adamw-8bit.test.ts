@@ -12,7 +12,7 @@ import { describeCases, useGpu } from "../harness.ts";
 
 describeCases("adamw_8bit", adamw8bitCases);
 
-it.each([true, false])("the dynamic map (signed %s) is that of bitsandbytes", (signed) => {
+it.each([true, false])("the dynamic map (signed %s) equals bitsandbytes'", (signed) => {
   const map = dynamicMap(signed);
   expect(map.length).toBe(256);
   expect(new Set(map).size).toBe(256);
@@ -27,7 +27,7 @@ it.each([true, false])("the dynamic map (signed %s) is that of bitsandbytes", (s
   if (signed) for (let i = 0; i < 127; i++) expect(map[i]).toBe(-map[254 - i]);
 });
 
-it("takes the nearest value, and gives values of the map back exactly", () => {
+it("encodes the nearest value, and round-trips values of the map exactly", () => {
   for (const signed of [true, false]) {
     const map = dynamicMap(signed);
     for (const [code, value] of map.entries()) expect(nearestCode(map, value)).toBe(code);
@@ -56,7 +56,7 @@ const OPTIONS: AdamWOptions = {
   step: 1,
 };
 
-it("the first update is that of 32-bit AdamW: moments are rounded after their use", () => {
+it("the first update equals 32-bit AdamW's: moments are rounded after use", () => {
   const wave = (phase: number) => Float64Array.from({ length: 256 }, (_, i) => Math.sin(7 * i + phase));
   const [param, grad] = [wave(1), wave(2)];
   const same = param.slice();
@@ -88,7 +88,7 @@ it("decodes all 256 codes of both maps", async () => {
   gpu.drop(codes, absmax);
 });
 
-it("leaves everything as it is where the norm is not finite, and refuses part of a block", async () => {
+it("changes nothing if the norm is not finite, and refuses part of a block", async () => {
   const gpu = device();
   const make = (n: number, label: string, dtype: "f32" | "u8" = "f32") => {
     const words = new Uint32Array(dtype === "u8" ? n / 4 : n).fill(0x3f800000);

@@ -41,7 +41,7 @@ function state(gpu: Gpu, n: number) {
   };
 }
 
-it.each([Number.NaN, Number.POSITIVE_INFINITY])("leaves everything as it is where the norm is %s", async (value) => {
+it.each([Number.NaN, Number.POSITIVE_INFINITY])("changes nothing if the norm is %s", async (value) => {
   const gpu = device();
   const tensors = state(gpu, 65);
   const norm = gpu.upload(Float32Array.of(value, 0), [2], "f32", "norm", "scratch");
@@ -54,7 +54,7 @@ it.each([Number.NaN, Number.POSITIVE_INFINITY])("leaves everything as it is wher
   gpu.drop(norm, ...Object.values(tensors));
 });
 
-it("covers a long array by parts that begin where a binding may", () => {
+it("splits a long array at binding alignments", () => {
   const record = device().recorder();
   const parts = ranges(record, 1000, 64, 300);
   expect(parts).toEqual([

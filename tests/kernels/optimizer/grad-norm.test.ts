@@ -27,7 +27,7 @@ it.each([
   gpu.drop(bad, good);
 });
 
-it("a norm past f32 is infinite and the scale 0", async () => {
+it("a norm that overflows f32 is infinite, and the scale is 0", async () => {
   const gpu = device();
   const huge = gpu.upload(new Float32Array(7).fill(3e30), [7], "f32", "huge", "scratch");
   const record = gpu.recorder();
@@ -52,7 +52,7 @@ it("gives the same bits every time", async () => {
   gpu.drop(grad);
 });
 
-it("clips as torch does: maxNorm / (norm + 1e-6), and nothing at 0 or less", () => {
+it("clips like torch: maxNorm / (norm + 1e-6), and not at all if maxNorm is 0 or less", () => {
   const grad = Float64Array.from([3, 4]);
   expect(gradNormReference([grad], 1)).toEqual([5, 1 / (5 + 1e-6)]);
   expect(gradNormReference([grad], 0)).toEqual([5, 1]);

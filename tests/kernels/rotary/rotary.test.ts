@@ -17,7 +17,7 @@ it("the inverse reference is the gradient of the forward one", () => {
   expect(gradientError((moved) => dot(rotaryReference(moved, positions, table, 12)), x, dx)).toBeLessThan(1e-7);
 });
 
-it("position 0 leaves a head as it is, and pairs are (i, i + D/2)", () => {
+it("position 0 does not change a head, and pairs are (i, i + D/2)", () => {
   const table = Float64Array.from([1, 1, 0, 0, 0, 0, 1, 1]); // no turn, then a quarter
   expect([...rotaryReference(Float64Array.from([1, 2, 3, 4]), [0], table, 4)]).toEqual([1, 2, 3, 4]);
   expect([...rotaryReference(Float64Array.from([1, 2, 3, 4]), [1], table, 4)]).toEqual([-3, -4, 1, 2]);

@@ -17,7 +17,7 @@ describeCases("sample", sampleCases);
 const device = useGpu();
 const OFF: SampleSettings = { temperature: 1, top_k: 0, top_p: 1, min_p: 0, repetition_penalty: 1 };
 
-/** Draws a token for each row of equal length, with a seed and a position each. */
+/** Draws a token for each row, with its own seed and position. */
 async function draw(
   logits: Float32Array,
   settings: SampleSettings,
@@ -49,7 +49,7 @@ function repeat<T extends Float32Array | Uint32Array>(row: T, rows: number): T {
   return out;
 }
 
-/** What chi-square passes with probability 1e-3 (Wilson and Hilferty). */
+/** The chi-square value that is exceeded with probability 1e-3 (Wilson and Hilferty). */
 function critical(freedom: number): number {
   const a = 2 / (9 * freedom);
   return freedom * (1 - a + 3.0902 * Math.sqrt(a)) ** 3;
@@ -91,7 +91,7 @@ async function settings(): Promise<
 }
 
 describe("golden settings", () => {
-  it("what the processors leave is what transformers leaves", async () => {
+  it("the processed distribution equals transformers'", async () => {
     const rows = await samplingParity(device(), golden, "sampling");
     expect(rows.length).toBe(8);
     for (const { check, worst, tolerance } of rows) expect(worst <= tolerance, `${check}: ${worst}`).toBe(true);
@@ -145,10 +145,10 @@ it("chi-square refuses a distribution that is a little off", () => {
   expect(statistic).toBeGreaterThan(critical(3));
 });
 
-it("without subgroups the same distributions are left and the same tokens drawn", async () => {
+it("without subgroups, distributions and tokens are the same", async () => {
   const { adapter, waiting, f16 } = await openAdapter();
   const gpu = await requestGpu(adapter, { waiting, disable: f16 ? ["subgroups"] : ["subgroups", "f16"] });
-  // one of each way to search and to draw: without subgroups each variant compiles anew
+  // one case for each way to search and to draw, because each variant without subgroups must be compiled
   const some = sampleCases.filter(({ name }) => /500\+1\+502|top_p 0\.432|greedy true, rep/.test(name));
   expect(some.length).toBe(3);
   for (const item of some) {
@@ -159,7 +159,7 @@ it("without subgroups the same distributions are left and the same tokens drawn"
   gpu.destroy();
 });
 
-it("a draw depends on logits, seed and position alone: not on the row, nor on how many there are", async () => {
+it("a draw depends only on logits, seed and position, not on the row index or the number of rows", async () => {
   const rows = 16;
   const row = Float32Array.from({ length: 5003 }, (_, i) => 5 * Math.sin(7 * i * i));
   const all: SampleSettings = { ...OFF, temperature: 0.9, top_k: 400, top_p: 0.95, min_p: 0.001 };
@@ -177,7 +177,7 @@ it("a draw depends on logits, seed and position alone: not on the row, nor on ho
   }
 });
 
-it("rows whose scores pass the scratch budget are sampled in parts, with the same draws", async () => {
+it("rows whose scores exceed the scratch budget are sampled in parts, with the same draws", async () => {
   const [rows, vocab] = [2100, 8000]; // 2100 rows of 8192 scores: 66 MiB
   const logits = repeat(
     Float32Array.from({ length: vocab }, (_, i) => 4 * Math.sin(11 * i * i)),
@@ -189,7 +189,7 @@ it("rows whose scores pass the scratch budget are sampled in parts, with the sam
   expect(new Set(tokens).size).toBeGreaterThan(30);
 });
 
-it("a logit of −∞ is never drawn; a row with a NaN says so in its log-prob, and stays in the vocabulary", async () => {
+it("a logit of −∞ is never drawn; a row with a NaN has a NaN log-prob and a token of the vocabulary", async () => {
   const vocab = 100;
   const rows = 64;
   const logits = new Float32Array(rows * vocab).fill(1);
@@ -233,15 +233,15 @@ it("uniform numbers of neighbouring seeds and positions are spread evenly", () =
   expect(statistic).toBeLessThan(critical(freedom));
 });
 
-it("refuses settings outside their range, and shards that do not make up the vocabulary", async () => {
+it("refuses settings outside their range, and shards that do not cover the vocabulary", async () => {
   const row = new Float32Array(8);
   const refused = (part: Partial<SampleSettings>, message: string) =>
     expect(draw(row, { ...OFF, ...part }, [1], [1])).rejects.toThrow(message);
   await refused({ temperature: 0 }, "temperature must be a number above 0, got 0");
   await refused({ temperature: Number.NaN }, "temperature must be a number above 0, got NaN");
   await refused({ top_k: 1.5 }, "top_k must be a whole number, got 1.5");
-  await refused({ top_p: 1.5 }, "top_p must lie between 0 and 1, got 1.5");
-  await refused({ min_p: -1 }, "min_p must lie between 0 and 1, got -1");
+  await refused({ top_p: 1.5 }, "top_p must be between 0 and 1, got 1.5");
+  await refused({ min_p: -1 }, "min_p must be between 0 and 1, got -1");
   await refused({ repetition_penalty: 0 }, "repetition_penalty must be a number above 0, got 0");
   await refused({ repetition_penalty: 1.1 }, "it needs the tokens seen so far");
   const record = device().recorder();
@@ -249,8 +249,8 @@ it("refuses settings outside their range, and shards that do not make up the voc
     const shard = { tensor: record.upload(row, [1, 8], "logits"), start: 0 };
     const one = record.upload(Uint32Array.of(1), [1], "one");
     const options = { ...OFF, vocab: 16, seeds: one, positions: one };
-    expect(() => sample(record, [shard], options)).toThrow("Cannot sample from 16 tokens: the shards of logits hold 8");
-    expect(() => sample(record, [shard, shard], options)).toThrow("starts at 0, must start at 8");
+    expect(() => sample(record, [shard], options)).toThrow("Cannot sample from 16 tokens: the shards of logits have 8");
+    expect(() => sample(record, [shard, shard], options)).toThrow("starts at 0; it must start at 8");
   });
   record.submit();
 });

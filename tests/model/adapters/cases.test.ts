@@ -27,7 +27,7 @@ async function logitsOf(gpu: Gpu, adapter: Folder): Promise<number[]> {
   return [...logits.subarray(5 * vocab, 5 * vocab + 4)];
 }
 
-describe("adapters that others write", () => {
+describe("adapters of other programs", () => {
   const gpu = useGpu();
 
   // logits of PEFT 0.21 on transformers 5.18, float32
@@ -41,7 +41,7 @@ describe("adapters that others write", () => {
     for (const [i, value] of want.entries()) expect(Math.abs(got[i] - value)).toBeLessThan(2e-5);
   });
 
-  it("MLX's folder is the same adapter, with matrices the other way round", async () => {
+  it("MLX's folder is the same adapter, with transposed matrices", async () => {
     const peft = await readAdapter(at("cases/default-keys"));
     const folder = memoryFolder("mlx");
     const tensors = [];
@@ -68,7 +68,7 @@ describe("adapters that others write", () => {
     await expect(readAdapter(folder)).rejects.toThrow(/fine_tune_type is "dora"/);
   });
 
-  it("layers without matrices stay as the base has them, and a note says so", async () => {
+  it("layers without matrices keep the base model's weights, with a note", async () => {
     const whole = await readAdapter(at("cases/default-keys"));
     const folder = memoryFolder("part");
     const kept = [...whole.tensors].filter(([name]) => !name.includes("layers.0."));
@@ -84,7 +84,7 @@ describe("adapters that others write", () => {
     await expect(logitsOf(gpu(), folder)).resolves.toHaveLength(4);
   });
 
-  it("what does not fit is refused, and the refusal speaks of the adapter", async () => {
+  it("refuses an adapter that does not fit, and names it", async () => {
     const whole = await readAdapter(at("cases/suffix-paths"));
     const tensors = await Promise.all(
       [...whole.tensors].map(async ([name, { shape }]) => ({ name, shape, data: await whole.read(name) })),
@@ -95,11 +95,11 @@ describe("adapters that others write", () => {
       return openAdapterFor(await config(), folder);
     };
     await expect(opened({ target_modules: ["v_proj"] })).rejects.toThrow(
-      /holds .*up_proj.* which its target_modules do not name/,
+      /holds .*up_proj.* which its target_modules do not include/,
     );
-    await expect(opened({ r: 3 })).rejects.toThrow(/lora_A\.weight is \[4,\d+\].* makes it \[3,\d+\]/);
+    await expect(opened({ r: 3 })).rejects.toThrow(/lora_A\.weight is \[4,\d+\].* requires \[3,\d+\]/);
     const far = tensors.map((tensor) => ({ ...tensor, name: tensor.name.replace("layers.2.", "layers.7.") }));
-    await expect(opened({}, far)).rejects.toThrow(/layers\.7\..* does not fit this base of 3 layers/);
+    await expect(opened({}, far)).rejects.toThrow(/layers\.7\..* does not fit this base model of 3 layers/);
     await expect(opened({}, far)).rejects.toThrow(FormatError);
   });
 });
@@ -140,15 +140,17 @@ describe("which linear layers an adapter is on, as PEFT finds them", () => {
     expect(await of(fields)).toEqual(want);
   });
 
-  it("patterns that could take for ever, or are none, are refused", async () => {
+  it("refuses patterns that are invalid or could run forever", async () => {
     await expect(of({ target_modules: "(.+)+x" })).rejects.toThrow(UnsupportedError);
-    await expect(of({ target_modules: "((" })).rejects.toThrow(/target_modules "\(\(": it is no regular expression/);
+    await expect(of({ target_modules: "((" })).rejects.toThrow(
+      /target_modules "\(\(": it is not a valid regular expression/,
+    );
   });
 
   it("a recipe's names are checked against the model", async () => {
     const model = await config();
     expect(targetModules(model, ".*mlp.*")).toBe(".*mlp.*");
     expect(targetModules(model, ["self_attn.q_proj", "up_proj"])).toEqual(["self_attn.q_proj", "up_proj"]);
-    expect(() => targetModules(model, ".*nothing.*")).toThrow(/Cannot put LoRA on ".\*nothing.\*"/);
+    expect(() => targetModules(model, ".*nothing.*")).toThrow(/Cannot apply LoRA to ".\*nothing.\*"/);
   });
 });

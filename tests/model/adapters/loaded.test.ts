@@ -76,7 +76,7 @@ const idsOf = async (model: Transformer): Promise<number[][]> => {
   return (await generate(model, prompts, GREEDY)).map(({ ids }) => ids);
 };
 
-/** The model as it is loaded to be trained from an adapter: what the swapped one must equal. */
+/** The model loaded for training from an adapter: the swapped adapter must give the same output. */
 async function trainable(adapterOf: Folder): Promise<Transformer> {
   const checkpoint = await openCheckpoint(folder);
   const { adapter, lora } = await openAdapterFor(parseModelConfig(checkpoint.config), adapterOf);
@@ -91,12 +91,12 @@ beforeAll(async () => {
 });
 
 describe("an adapter beside a model", () => {
-  it("goes on, off, and makes room for another, without the base being loaded again", async () => {
+  it("can be set, removed and replaced without loading the base again", async () => {
     const [small, large] = [await adapterFolder(SMALL, 1), await adapterFolder(LARGE, 2)];
     const model = await loadModel(device(), await openCheckpoint(folder));
     const base = await idsOf(model);
     const [one, two] = [await loadAdapter(model, small), await loadAdapter(model, large)];
-    expect(await idsOf(model)).toEqual(base); // loaded is not on
+    expect(await idsOf(model)).toEqual(base); // loaded, but not set
     const [wantOne, wantTwo] = [await idsOf(await trainable(small)), await idsOf(await trainable(large))];
     expect(new Set([base, wantOne, wantTwo].map(String)).size).toBe(3);
     for (const [adapter, want] of [
@@ -115,11 +115,11 @@ describe("an adapter beside a model", () => {
     await dropAdapter(two);
     const freed = loaded - device().pool.ledger.byKind.weights!;
     const bytes = [...one.tensors, ...two.tensors].reduce((sum, { block }) => sum + block!.size, 0);
-    expect(freed).toBeGreaterThanOrEqual(bytes); // more where weights are copied to textures
+    expect(freed).toBeGreaterThanOrEqual(bytes); // more if weights are copied to textures
     expect(await idsOf(model)).toEqual(base);
   });
 
-  it("gives the tokens of Hugging Face's own greedy decoding", async () => {
+  it("gives the same tokens as Hugging Face's greedy decoding", async () => {
     for (const name of ["qwen2", "qwen3"]) {
       const golden = nodeFolder(join(GOLDEN, name));
       const text = await golden.readText("case.json");
@@ -132,21 +132,27 @@ describe("an adapter beside a model", () => {
     }
   });
 
-  it("is refused where it does not fit, and leaves no memory behind", async () => {
+  it("is refused if it does not fit, and leaks no memory", async () => {
     const model = await loadModel(device(), await openCheckpoint(folder));
     const before = device().pool.ledger.allocated;
     const refused = async (adapter: Folder, text: RegExp) => {
       await expect(loadAdapter(model, adapter)).rejects.toThrow(text);
       expect(device().pool.ledger.allocated).toBe(before);
     };
-    await refused(await adapterFolder(SMALL, 4, { ...SPEC, hidden_size: 64 }), /q_proj.*this base makes it \[2,48\]/);
-    await refused(await adapterFolder(SMALL, 4, { ...SPEC, num_hidden_layers: 3 }), /layers\.2.*this base of 2 layers/);
+    await refused(
+      await adapterFolder(SMALL, 4, { ...SPEC, hidden_size: 64 }),
+      /q_proj.*this base model requires \[2,48\]/,
+    );
+    await refused(
+      await adapterFolder(SMALL, 4, { ...SPEC, num_hidden_layers: 3 }),
+      /layers\.2.*this base model of 2 layers/,
+    );
     await refused(await adapterFolder(SMALL, 4, { ...SPEC, num_hidden_layers: 1 }), /it lacks .*layers\.1/);
-    await refused(await adapterFolder(SMALL, 4, SPEC, Number.NaN), /adapter-4: .*lora_B.* is not finite, at 1/);
+    await refused(await adapterFolder(SMALL, 4, SPEC, Number.NaN), /adapter-4: .*lora_B.* is not finite, at element 1/);
     const adapter = await loadAdapter(model, await adapterFolder(SMALL, 5));
     const other = await loadModel(device(), await openCheckpoint(folder));
-    expect(() => setAdapter(other, adapter)).toThrow("a model that it was not loaded for");
+    expect(() => setAdapter(other, adapter)).toThrow("it was loaded for another model");
     const trained = await trainable(await adapterFolder(SMALL, 5));
-    expect(() => setAdapter(trained, null)).toThrow("loaded to be trained");
+    expect(() => setAdapter(trained, null)).toThrow("loaded for training");
   });
 });

@@ -17,8 +17,8 @@ import { recipeOf, TINY, tinyModel, tinyRows, train } from "../../train/fixtures
 import { checkGradients, packedBatch } from "../gradients.ts";
 import { PROJECTIONS } from "../projections.ts";
 
-// Nothing but a description: attention with a norm after it and none before, as OLMo 2 has, an MLP with both, biases of
-// o_proj and no norm of heads.
+// Only a description: attention with a norm after it and none before it, as in OLMo 2; an MLP with both; biases for
+// o_proj; no head norms.
 const madeUp: Architecture = {
   model_type: "made_up",
   transformers: "MadeUpForCausalLM",
@@ -40,7 +40,7 @@ const madeUp: Architecture = {
 };
 addArchitecture(madeUp);
 
-// the shapes of tests/model/gradients.test.ts, whose kernels are compiled already
+// the shapes of tests/model/gradients.test.ts, to reuse its kernels
 const SPEC = {
   ...TINY,
   model_type: "made_up",
@@ -58,7 +58,7 @@ beforeAll(async () => {
 afterAll(() => gpu.destroy());
 
 describe("an architecture is a description", () => {
-  it.each([true, false])("its gradients are its finite differences (recomputed: %s)", async (recompute) => {
+  it.each([true, false])("its gradients equal finite differences (recomputed: %s)", async (recompute) => {
     const folder = await tinyModel(SPEC);
     await checkGradients(gpu, folder, { lora: null, recompute });
     await checkGradients(gpu, folder, { lora: LORA, recompute });
@@ -101,9 +101,9 @@ describe("an architecture is a description", () => {
     expect(got.ids).toEqual(want.ids);
   });
 
-  it("is refused where llama.cpp has no such architecture", async () => {
+  it("is refused if llama.cpp does not implement the architecture", async () => {
     const checkpoint = await openCheckpoint(await tinyModel(SPEC));
     await expect(ggufTensors(checkpoint, null, "f16")).rejects.toThrow(UnsupportedError);
-    await expect(ggufTensors(checkpoint, null, "f16")).rejects.toThrow(/made_up to GGUF: llama.cpp has no such/);
+    await expect(ggufTensors(checkpoint, null, "f16")).rejects.toThrow(/made_up to GGUF: llama.cpp does not implement/);
   });
 });

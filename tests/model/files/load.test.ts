@@ -60,7 +60,7 @@ describe("loading", () => {
   const logits = async (from: Folder, dtype: "auto" | "float32" | "float16" | "bfloat16" = "auto", on: Gpu = gpu()) =>
     (await loadModel(on, await openCheckpoint(from), { dtype })).logits(batch);
 
-  it("bf16 weights mean the same as the f32 numbers that they are", async () => {
+  it("bf16 weights give the same result as their exact f32 values", async () => {
     const wide = await rewrite(folder, "F32");
     const want = await logits(wide);
     expect(relativeError(await logits(folder), want)).toBeLessThan(1e-6);
@@ -68,7 +68,7 @@ describe("loading", () => {
     expect(relativeError(await logits(wide, "bfloat16"), want)).toBeLessThan(1e-6);
   });
 
-  it("f16 weights mean the same as the f32 numbers that they are, kept or widened", async () => {
+  it("f16 weights give the same result as their exact f32 values, kept or widened", async () => {
     const half = await rewrite(folder, "F16");
     const wide = await rewrite(half, "F32");
     const want = await logits(wide);
@@ -82,20 +82,20 @@ describe("loading", () => {
     without.destroy();
   });
 
-  it("rounds to bf16 where it is asked to", async () => {
+  it("rounds to bf16 on request", async () => {
     const fine = await rewrite(folder, "F32", (_, data) => data.map((v) => v * 1.001));
     const coarse = await rewrite(fine, "BF16");
     expect(relativeError(await logits(fine, "bfloat16"), await logits(coarse))).toBe(0);
     expect(relativeError(await logits(fine, "bfloat16"), await logits(fine))).toBeGreaterThan(1e-5);
   });
 
-  it("refuses values that the dtype asked for cannot hold, by tensor and element", async () => {
+  it("refuses values outside the requested dtype's range, by tensor and element", async () => {
     const large = await rewrite(folder, "F32", (name, data) =>
       name === "model.norm.weight" ? data.map((v, i) => (i === 7 ? 1e6 : v)) : data,
     );
     if (gpu().features.f16) {
       await expect(logits(large, "float16")).rejects.toThrow(
-        /as float16: model\.norm\.weight holds a value that f16 cannot, at element 7 of \[64\]/,
+        /as float16: model\.norm\.weight holds a value outside f16's range, at element 7 of \[64\]/,
       );
     } else await expect(logits(large, "float16")).rejects.toThrow(UnsupportedError);
     expect((await logits(large)).every(Number.isFinite)).toBe(true);
@@ -115,7 +115,7 @@ describe("loading", () => {
     }
   });
 
-  it("an embedding cut into shards gives what the whole one gives: logits, log-probs and gradients", async () => {
+  it("an embedding in shards gives the same logits, log-probs and gradients as a whole one", async () => {
     const model = await tinyModel({ ...TINY, vocab_size: 2000, tie_word_embeddings: true });
     const untied = await tinyModel({ ...TINY, vocab_size: 2000, tie_word_embeddings: false });
     const cut = await ownGpu();
@@ -195,7 +195,7 @@ describe("checkTensors", () => {
       { shape: readonly number[]; dtype: string }
     >;
 
-  it("passes a whole checkpoint, and one with more tensors than needed", async () => {
+  it("accepts a complete checkpoint, also with extra tensors", async () => {
     const tensors = await whole();
     tensors.set("model.layers.0.self_attn.rotary_emb.inv_freq", { shape: [8], dtype: "F32" });
     expect(() => checkTensors(config, tensors, "m")).not.toThrow();
@@ -210,7 +210,7 @@ describe("checkTensors", () => {
     );
     tensors.set(name, { shape: [64], dtype: "BF16" });
     expect(() => checkTensors(config, tensors, "m")).toThrow(
-      new FormatError(`Cannot load m: tensor ${name} is [64], its config.json makes it [32]`),
+      new FormatError(`Cannot load m: tensor ${name} is [64]; its config.json requires [32]`),
     );
     tensors.set(name, { shape: [32], dtype: "I64" });
     expect(() => checkTensors(config, tensors, "m")).toThrow(
@@ -229,7 +229,7 @@ describe("LoRA settings", () => {
       "down_proj",
     ]);
     expect(() => targetModules(parseModelConfig({ ...TINY }), ["q_proj", "lm_head"])).toThrow(
-      /^Cannot put LoRA on "lm_head": lora_target_modules may be "all-linear" or a list of q_proj, /,
+      /^Cannot apply LoRA to "lm_head": lora_target_modules must be "all-linear", a list of names \(q_proj, /,
     );
     expect(() => targetModules(parseModelConfig({ ...TINY }), [])).toThrow(UnsupportedError);
   });
@@ -242,7 +242,7 @@ describe("LoRA settings", () => {
   });
 });
 
-describe("what was trained comes back", () => {
+describe("saved weights can be loaded", () => {
   const gpu = useGpu();
 
   it.each([
@@ -266,7 +266,7 @@ describe("what was trained comes back", () => {
     expect(relativeError(got, await (await loadModel(gpu(), checkpoint)).logits(batch))).toBeGreaterThan(1e-3);
   });
 
-  it("a run goes on from an adapter, whose own rank and targets replace the recipe's", async () => {
+  it("a run continues from an adapter, whose own rank and targets replace the recipe's", async () => {
     const first = await train(gpu(), {
       recipe: recipeOf({ max_steps: 3, lora_r: 2, lora_target_modules: ["v_proj"] }),
     });
@@ -280,19 +280,19 @@ describe("what was trained comes back", () => {
     );
   });
 
-  it("an adapter for another base is refused by its first tensor that does not fit", async () => {
+  it("an adapter for another base is refused with the first tensor that does not fit", async () => {
     const { output } = await train(gpu(), { recipe: recipeOf({ max_steps: 1 }) });
     const wider = await tinyModel({ ...TINY, hidden_size: 128 });
     await expect(train(gpu(), { recipe: recipeOf(), model: wider, adapter: output })).rejects.toThrow(
-      /^Cannot use adapter out: .*layers\.0\.self_attn\.q_proj\.lora_A\.weight is \[4,64\], this base makes it \[4,128\]: the adapter is for another base \(tiny\)/,
+      /^Cannot use adapter out: .*layers\.0\.self_attn\.q_proj\.lora_A\.weight is \[4,64\]; this base model requires \[4,128\]\. The adapter is for another base model \(tiny\)/,
     );
     const deeper = await tinyModel({ ...TINY, num_hidden_layers: 3 });
     await expect(train(gpu(), { recipe: recipeOf(), model: deeper, adapter: output })).rejects.toThrow(
-      /it lacks .*layers\.2\..* does not fit this base of 3 layers/,
+      /it lacks .*layers\.2\..* does not fit this base model of 3 layers/,
     );
     const shallower = await tinyModel({ ...TINY, num_hidden_layers: 1 });
     await expect(train(gpu(), { recipe: recipeOf(), model: shallower, adapter: output })).rejects.toThrow(
-      /it holds .*layers\.1\..*, which does not fit this base of 1 layers/,
+      /it holds .*layers\.1\..*, which does not fit this base model of 1 layers/,
     );
   });
 

@@ -32,7 +32,7 @@ async function adapterFor(hidden: number, out: number) {
 }
 
 describe("a merged model", () => {
-  test("is W + s·B·A in the base's dtype, and the base elsewhere", async () => {
+  test("is W + s·B·A in the base's dtype, and the base for all other tensors", async () => {
     const base = await openCheckpoint(await tinyModel());
     const [out, hidden] = base.tensors.get(TARGET)!.shape;
     const adapterFolder = await adapterFor(hidden, out);
@@ -59,7 +59,7 @@ describe("a merged model", () => {
     const got = toFloat32(await file.read(TARGET), "BF16");
     const rounded = toFloat32(new Uint8Array(f32ToBf16(wanted).buffer), "BF16");
     for (const [i, value] of got.entries()) {
-      // the last bit of bf16 may fall either way where the sum was rounded in another order
+      // the last bit of bf16 may differ if the sum was rounded in another order
       expect(Math.abs(value - rounded[i]) <= Math.abs(rounded[i]) * 2 ** -7).toBe(true);
     }
     expect(got).not.toEqual(w);

@@ -10,7 +10,7 @@ import { writeMerged } from "../../../src/model/files/write-merged.ts";
 import { useGpu } from "../../kernels/harness.ts";
 import { TINY, tinyModel } from "../../train/fixtures.ts";
 
-/** A checkpoint with other tensors and another config.json. */
+/** A checkpoint with changed tensors and config.json. */
 async function changed(
   change: (tensors: TensorData[]) => TensorData[],
   config: (text: string) => string = (text) => text,
@@ -36,7 +36,7 @@ describe("openModel", () => {
     return model.logits({ input_ids: [3, 1, 4, 1, 5], position_ids: [0, 1, 2, 3, 4], cu_seqlens: [0, 5] });
   };
 
-  it("reads a bare base model, whose tensors lack model.", async () => {
+  it("reads a bare base model, whose tensor names lack model.", async () => {
     const bare = await changed((list) =>
       list.map((tensor) => ({ ...tensor, name: tensor.name.replace(/^model\./, "") })),
     );
@@ -46,7 +46,7 @@ describe("openModel", () => {
     expect([...(await openCheckpoint(merged)).tensors.keys()]).toContain("model.layers.0.mlp.up_proj.weight");
   });
 
-  it("uses a head that differs from the embedding it is tied to, and says so; one that does not is left tied", async () => {
+  it("uses a head that differs from its tied embedding, with a note; an equal head stays tied", async () => {
     const head = (list: TensorData[], odd: boolean): TensorData[] => {
       const table = list.find(({ name }) => name === "model.embed_tokens.weight")!;
       const data = (table.data as Uint8Array).slice();
@@ -58,13 +58,15 @@ describe("openModel", () => {
     const other = await changed((list) => head(list, true));
     const opened = await openModel(other);
     expect(opened.config.tie_word_embeddings).toBe(false);
-    expect(opened.notes.join()).toMatch(/ties the head to the embedding, and the weights hold another lm_head\.weight/);
+    expect(opened.notes.join()).toMatch(
+      /ties the head to the embedding, but the weights have a different lm_head\.weight/,
+    );
     const merged = memoryFolder("merged");
     await writeMerged(merged, opened.checkpoint, null);
     expect(JSON.parse(await merged.readText("config.json")).tie_word_embeddings).toBe(false);
   });
 
-  it("passes over a tied head that the index names and no shard has", async () => {
+  it("ignores a tied head that is in the index but in no shard", async () => {
     const model = await changed((list) => list);
     const { tensors } = await openCheckpoint(model);
     const names = [...tensors.keys(), "lm_head.weight"];
@@ -76,21 +78,21 @@ describe("openModel", () => {
     await folder.write("model.safetensors.index.json", JSON.stringify({ metadata: {}, weight_map }));
     await expect(openModel(folder)).resolves.toMatchObject({ config: { tie_word_embeddings: true } });
     await folder.write("config.json", withFields({ tie_word_embeddings: false })(await model.readText("config.json")));
-    await expect(openModel(folder)).rejects.toThrow(/puts the tensor lm_head\.weight in model-1\.safetensors/);
+    await expect(openModel(folder)).rejects.toThrow(/places the tensor lm_head\.weight in model-1\.safetensors/);
   });
 
-  it("tells which fields of config.json count for nothing", async () => {
+  it("lists the fields of config.json without an effect", async () => {
     const notes = async (fields: object) => (await openModel(await changed((list) => list, withFields(fields)))).notes;
     expect(await notes({})).toEqual([]);
     expect(await notes({ rope_parameters: { rope_type: "default" }, rope_scaling: null })).toEqual([]);
     expect((await notes({ logit_scale: 2, nothing: null })).join()).toMatch(/does not use: logit_scale$/);
     const rope_scaling = { type: "yarn", factor: 4, original_max_position_embeddings: 48 };
     expect((await notes({ rope_scaling, rope_parameters: { rope_type: "default" } })).join()).toMatch(
-      /rope_scaling counts/,
+      /rope_scaling is used/,
     );
   });
 
-  it("keeps the spelling of numbers in what is written from it", async () => {
+  it("keeps the spelling of numbers in copies", async () => {
     const model = await changed(
       (list) => list,
       (text) => text.replace('"rope_theta": 1000000', '"rope_theta": 1000000.0, "attention_dropout": 0.0'),
@@ -104,9 +106,9 @@ describe("openModel", () => {
   });
 });
 
-describe("fields of config.json by transformers' precedence", () => {
+describe("fields of config.json follow transformers' precedence", () => {
   const base = { ...TINY, model_type: "qwen2" };
-  it("rope_scaling goes before rope_parameters, and theta in either before that outside", () => {
+  it("rope_scaling precedes rope_parameters, and a theta inside either precedes the outer one", () => {
     const yarn = { rope_type: "yarn", factor: 4, original_max_position_embeddings: 48 };
     const of = (fields: object) => parseModelConfig({ ...base, ...fields });
     expect(of({ rope_scaling: yarn, rope_parameters: { rope_type: "default" } }).rope_scaling?.factor).toBe(4);
@@ -119,7 +121,7 @@ describe("fields of config.json by transformers' precedence", () => {
     expect(outer?.original_max_position_embeddings).toBe(64);
   });
 
-  it("a qwen3 that does not say has heads of 128, a qwen2 hidden_size / num_attention_heads", () => {
+  it("the default head_dim is 128 for qwen3, and hidden_size / num_attention_heads for qwen2", () => {
     expect(parseModelConfig({ ...base, model_type: "qwen3" }).head_dim).toBe(128);
     expect(parseModelConfig(base).head_dim).toBe(16);
   });
@@ -133,6 +135,6 @@ describe("fields of config.json by transformers' precedence", () => {
   ])("%j: accepted is %s", (fields, accepted) => {
     const parse = () => parseModelConfig({ ...base, ...fields });
     if (accepted) expect(parse).not.toThrow();
-    else expect(parse).toThrow(/use_sliding_window is true; it must be false, or with a window/);
+    else expect(parse).toThrow(/use_sliding_window is true; it must be false, unless the window covers/);
   });
 });

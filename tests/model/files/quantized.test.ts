@@ -20,7 +20,7 @@ import { isProjection } from "../projections.ts";
 
 const batch = makeBatch(tinyRows(3).map(({ row }) => row as unknown as TokenizedRow));
 
-/** A checkpoint whose tensors are others, and its config too. */
+/** A checkpoint with changed tensors and config. */
 async function rewrite(
   from: Folder,
   make: (name: string, shape: readonly number[], values: Float32Array) => TensorData[],
@@ -42,7 +42,7 @@ const f32 = (name: string, shape: readonly number[], values: Float32Array): Tens
   shape,
   data: bytesOf(values),
 });
-/** The checkpoint with what quantised matrices stand for, and all else as it is, in f32. */
+/** The checkpoint with decoded quantised matrices, all in f32. */
 const stoodFor = (from: Folder, of: (values: Float32Array) => Float32Array) =>
   rewrite(from, (name, shape, values) => [f32(name, shape, isProjection(name) ? of(values) : values)]);
 const bitsandbytes = (from: Folder, double: boolean, spoil: (tensors: TensorData[]) => TensorData[] = (t) => t) =>
@@ -83,15 +83,15 @@ describe("quantised weights", () => {
     expect(want).not.toEqual(await logits(folder));
   });
 
-  test.each([false, true])("bitsandbytes' layout, nested %s, is read as it is", async (double) => {
+  test.each([false, true])("bitsandbytes' layout, nested %s, is read directly", async (double) => {
     const want = await logits(await stoodFor(folder, throughNf4(double)));
     const stored = await bitsandbytes(folder, double);
     expect(await logits(stored)).toEqual(want);
     expect(await logits(stored, { quantization: { type: "nf4", double: false } })).toEqual(want);
     await expect(logits(stored, { quantization: { type: "int8", double: false } })).rejects.toThrow(
-      /load_in_8bit: model\.layers\.0.*lies there in 4 bits/,
+      /load_in_8bit: model\.layers\.0.*is stored in 4 bits there/,
     );
-    await expect(logits(stored, { trained: "all" })).rejects.toThrow(/lies there in 4 bits; set use_peft: true/);
+    await expect(logits(stored, { trained: "all" })).rejects.toThrow(/is stored in 4 bits; set use_peft: true/);
   });
 
   const named = (end: string, change: (tensor: TensorData) => TensorData[]) => (tensors: TensorData[]) =>
@@ -107,7 +107,7 @@ describe("quantised weights", () => {
     ["no quant_map", false, named(".quant_map", () => []), /lacks \S+\.quant_map/],
     ["no nested scales", true, named(".nested_absmax", () => []), /lacks \S+\.nested_absmax/],
     [
-      "a state that is no JSON",
+      "a state that is not JSON",
       false,
       named("bitsandbytes__nf4", (tensor) => [{ ...tensor, shape: [1], data: Uint8Array.of(123) }]),
       /quant_state that is not JSON/,
@@ -116,19 +116,19 @@ describe("quantised weights", () => {
       "a state that is no object",
       false,
       named("__nf4", (t) => [{ ...t, shape: [1], data: Uint8Array.of(49) }]),
-      /no JSON object/,
+      /not a JSON object/,
     ],
-    ["blocks of 128", false, state({ blocksize: 128 }), /has blocks of 128; 64 is read/],
-    ["nested blocks of 64", true, state({ nested_blocksize: 64 }), /nested blocks of 64; 256 is read/],
+    ["blocks of 128", false, state({ blocksize: 128 }), /has blocks of 128; only 64 is supported/],
+    ["nested blocks of 64", true, state({ nested_blocksize: 64 }), /nested blocks of 64; only 256 is supported/],
     ["no nested offset", true, state({ nested_offset: null }), /nested_offset null/],
-    ["another code", false, state({ quant_type: "fp4" }), /quant_type "fp4"; nf4 is read/],
+    ["another code", false, state({ quant_type: "fp4" }), /quant_type "fp4"; only nf4 is supported/],
     ["no shape", false, state({ shape: [] }), /the shape \[\]/],
     ["another shape", false, state({ shape: [4, 4] }), /elements in \S+; it must be 8/],
     [
       "another format",
       false,
       named("__nf4", (t) => [{ ...t, name: t.name.replace("__nf4", "__fp4") }]),
-      /is quantised as "fp4"; nf4 is read/,
+      /is quantised as "fp4"; only nf4 is supported/,
     ],
     [
       "scales that are not finite",
@@ -145,10 +145,10 @@ describe("quantised weights", () => {
     [{ quant_method: "gptq", bits: 4 }],
     [{ ...nf4Config({ double: true, dtype: "bfloat16" }), bnb_4bit_quant_type: "fp4" }],
     [{ quant_method: "bitsandbytes", load_in_8bit: true, load_in_4bit: false }],
-  ])("a config that says %j is refused", async (quantization_config) => {
+  ])("a config with %j is refused", async (quantization_config) => {
     const other = await rewrite(folder, (...tensor) => [f32(...tensor)], { quantization_config });
     await expect(logits(other)).rejects.toThrow(
-      /quantization_config is .*it must be absent, or bitsandbytes' with load_in_4bit/,
+      /quantization_config is .*it must be absent, or bitsandbytes with load_in_4bit/,
     );
   });
 });

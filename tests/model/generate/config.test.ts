@@ -15,7 +15,7 @@ const QWEN = {
 };
 
 describe("generation_config.json", () => {
-  it("says how to draw; what it leaves out is as in transformers", () => {
+  it("has sampling settings, with transformers' defaults", () => {
     expect(parseGenerationConfig(QWEN)).toEqual({
       do_sample: true,
       temperature: 0.7,
@@ -35,7 +35,7 @@ describe("generation_config.json", () => {
     });
   });
 
-  it("names what it asks for and nothing here does", () => {
+  it("lists settings that are not implemented", () => {
     const json = { num_beams: 4, typical_p: 1, no_repeat_ngram_size: 3, suppress_tokens: null, bad_words_ids: [[7]] };
     expect(parseGenerationConfig(json).ignored).toEqual(["num_beams", "no_repeat_ngram_size", "bad_words_ids"]);
   });
@@ -57,14 +57,14 @@ describe("sampling", () => {
   const greedy = parseGenerationConfig({});
   const sampled = parseGenerationConfig(QWEN);
 
-  it("follows the file, and what is asked for goes before it", () => {
+  it("follows the file, but a request takes precedence", () => {
     const { do_sample: _, max_new_tokens: __, ignored: ___, ...own } = sampled;
     expect(samplingOf(sampled, {})).toEqual(own);
     expect(samplingOf(sampled, { top_k: 0, temperature: 0 })).toEqual({ ...own, top_k: 0, temperature: 0 });
     expect(samplingOf(greedy, {}).temperature).toBe(0);
   });
 
-  it("draws where a way of drawing is asked for", () => {
+  it("samples if the request has a sampling setting", () => {
     expect(samplingOf(greedy, { temperature: 0.5 }).temperature).toBe(0.5);
     for (const asked of [{ top_k: 5 }, { top_p: 0.9 }, { min_p: 0.1 }]) {
       expect(samplingOf(greedy, asked)).toMatchObject({ temperature: 1, ...asked });

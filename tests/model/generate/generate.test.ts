@@ -73,7 +73,7 @@ describe("generate", () => {
     }
   });
 
-  it("takes the same greedy tokens as whole forward passes do", async () => {
+  it("gives the same greedy tokens as full forward passes", async () => {
     const [made] = await generate(model, [request(9, 0)], { ...GREEDY, max_new_tokens: 10, block: 3 });
     const ids = [...prompt(9, 0)];
     for (let n = 0; n < 10; n++) {
@@ -89,7 +89,7 @@ describe("generate", () => {
     expect(made.finish_reason).toBe("length");
   });
 
-  it("gives a sequence the same completion alone, in a batch of 16, and after others have left", async () => {
+  it("gives a sequence the same completion alone, in a batch of 16, and after other sequences have ended", async () => {
     const requests = Array.from({ length: 16 }, (_, i) => request(1 + ((5 * i) % 30), i));
     const together = await generate(model, requests, SAMPLED);
     const alone = await generate(model, [requests[11]], SAMPLED);
@@ -122,7 +122,7 @@ describe("generate", () => {
     });
   });
 
-  it("shares one prefill among a group, whose members differ by their sequence alone", async () => {
+  it("shares one prefill in a group, whose members differ only by their sequence number", async () => {
     const shared = prompt(20, 1);
     const group = Array.from({ length: 4 }, (_, sequence) => ({ prompt_ids: shared, sequence }));
     const apart = group.map(({ sequence }) => ({ prompt_ids: [...shared], sequence }));
@@ -130,7 +130,7 @@ describe("generate", () => {
     expect(one.map(({ ids }) => ids)).toEqual(two.map(({ ids }) => ids));
   });
 
-  it("ends at any EOS id, and where `stop` cuts", async () => {
+  it("ends at any EOS id, and at the length that `stop` returns", async () => {
     const [free] = await generate(model, [request(6, 2)], SAMPLED);
     const at = 7;
     const eos = free.ids[at];
@@ -149,7 +149,7 @@ describe("generate", () => {
     expect(streamed).toEqual(cut.ids);
   });
 
-  it("answers as the base does once the adapter is off, without loading anything again", async () => {
+  it("gives the base model's answer after the adapter is removed, without reloading", async () => {
     const before = gpu().pool.ledger.allocated;
     const off = model.withoutAdapter();
     const [on, base] = [await generate(model, [request(9, 0)], GREEDY), await generate(off, [request(9, 0)], GREEDY)];
@@ -158,7 +158,7 @@ describe("generate", () => {
     expect(await generate(model, [], GREEDY)).toEqual([]);
   });
 
-  it("gives each request its own limit, and blocks of any length the same tokens", async () => {
+  it("applies each request's own limit, and gives the same tokens for any block length", async () => {
     const requests = [5, 24, 1].map((max_new_tokens, i) => ({ ...request(8, i), max_new_tokens }));
     const limited = await generate(model, requests, SAMPLED);
     const free = await generate(
@@ -171,7 +171,7 @@ describe("generate", () => {
     expect(limited.map(({ finish_reason }) => finish_reason)).toEqual(["length", "length", "length"]);
   });
 
-  it("streams each block's tokens, and gives the cache back to who leaves early", async () => {
+  it("streams each block's tokens, and frees the cache if the loop ends early", async () => {
     const requests = [request(6, 0), request(3, 1), request(9, 2)];
     const want = await generate(model, requests, SAMPLED);
     const got = requests.map(() => [] as number[]);
@@ -186,12 +186,12 @@ describe("generate", () => {
     expect(cached()).toBe(0);
   });
 
-  it("refuses what cannot be completed", async () => {
+  it("refuses invalid requests", async () => {
     const refused = (requests: GenerationRequest[], options: Partial<GenerateOptions>, text: RegExp) =>
       expect(generate(model, requests, { ...GREEDY, ...options })).rejects.toThrow(text);
-    await refused([{ prompt_ids: [], sequence: 0 }], {}, /prompt 0: it has no token/);
+    await refused([{ prompt_ids: [], sequence: 0 }], {}, /prompt 0: it is empty/);
     await refused([{ prompt_ids: [97], sequence: 0 }], {}, /token 97 is outside the vocabulary of 97/);
-    await refused([request(3, 0)], { eos_token_ids: [500] }, /token 500: it is outside/);
+    await refused([request(3, 0)], { eos_token_ids: [500] }, /500 as a stop token: it is outside/);
     await refused([request(3, 0)], { max_new_tokens: 0 }, /max_new_tokens must be an integer of at least 1, got 0/);
     await refused(
       [{ ...request(3, 0), max_new_tokens: 0 }],

@@ -6,6 +6,7 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   symlinkSync,
   truncateSync,
@@ -90,7 +91,7 @@ describe.each<[string, () => AppendableFolder]>([
     },
   );
 
-  it("says what is not there, or not text, or past the end", async () => {
+  it("reports missing files, binary content, and reads past the end", async () => {
     const folder = make();
     await expect(folder.open("no.bin")).rejects.toThrow(NotFoundError);
     await expect(folder.readText("no.bin")).rejects.toThrow(/no\.bin/);
@@ -104,7 +105,7 @@ describe.each<[string, () => AppendableFolder]>([
     await expect(source.read(0, Number.NaN)).rejects.toThrow(FormatError);
   });
 
-  it("keeps the old file when the new one fails half-way", async () => {
+  it("keeps the old file if writing the new one fails", async () => {
     const folder = make();
     await folder.write("keep", "old");
     async function* broken() {
@@ -137,6 +138,36 @@ describe("nodeFolder", () => {
     expect(readdirSync(root)).toEqual(["keep"]);
   });
 
+  it("reads a text as it was at one moment, though another process replaces it meanwhile", async () => {
+    const folder = nodeFolder(root);
+    await folder.write("log", "old, and longer");
+    const open = fs.open.bind(fs);
+    vi.spyOn(fs, "open").mockImplementationOnce(async (...args) => {
+      const handle = await open(...args);
+      writeFileSync(join(root, "new"), "new");
+      renameSync(join(root, "new"), join(root, "log"));
+      return handle;
+    });
+    expect(await folder.readText("log")).toBe("old, and longer");
+    expect(await folder.readText("log")).toBe("new");
+  });
+
+  it("says that a quota is full, which Node has no name for, and that anything else went wrong, in a sentence", async () => {
+    const folder = nodeFolder(root);
+    const refusing = (error: object) => vi.spyOn(fs, "appendFile").mockRejectedValueOnce(error);
+    for (const errno of [-122, -69]) {
+      const code = `Unknown system error ${errno}`;
+      refusing(Object.assign(new Error(`${code}: ${code}, write`), { code, errno }));
+      await expect(folder.append("log", "x")).rejects.toThrow(
+        /^Cannot append to \S+log: this user's share of the disk is full/,
+      );
+    }
+    refusing(Object.assign(new Error("EIO: i/o error, write"), { code: "EIO", errno: -5 }));
+    const failed = folder.append("log", "x");
+    await expect(failed).rejects.toThrow(QwenchError);
+    await expect(failed).rejects.toThrow(/^Cannot append to \S+log: EIO: i\/o error, write$/);
+  });
+
   it.skipIf(!existsSync("/dev/full"))("says that the disk is full when a log cannot grow", async () => {
     symlinkSync("/dev/full", join(root, "log"));
     await expect(nodeFolder(root).append("log", "line\n")).rejects.toThrow(/the disk is full/);
@@ -153,7 +184,7 @@ describe("nodeFolder", () => {
     expect(readFileSync(join(root, "log"), "utf8")).toBe("one\n");
   });
 
-  it("hides temporary files, and clears away those of processes that died", async () => {
+  it("hides temporary files, and removes those of dead processes", async () => {
     const folder = nodeFolder(root);
     const dead = join(root, ".w.bin.999999999-abc.qwench-tmp");
     const fresh = join(root, ".w.bin.999999998-abc.qwench-tmp");
@@ -170,7 +201,7 @@ describe("nodeFolder", () => {
     expect(await folder.list()).toEqual(["w.bin"]);
   });
 
-  it("leaves the old file whole when the process is killed while it writes", async () => {
+  it("keeps the old file intact if the process is killed during a write", async () => {
     writeFileSync(join(root, "w.bin"), "old and whole");
     const script = join(root, "writer.mjs");
     const module = JSON.stringify(new URL("../../../src/platform/node/fs.ts", import.meta.url).href);
@@ -199,7 +230,7 @@ describe("nodeFolder", () => {
     expect(await folder.readText("config.json")).toBe("{}");
   });
 
-  it("does not remove what a linked folder holds", async () => {
+  it("does not remove the contents of a linked folder", async () => {
     mkdirSync(join(root, "precious"));
     writeFileSync(join(root, "precious/a"), "1");
     symlinkSync("precious", join(root, "link"));
@@ -219,7 +250,7 @@ describe("nodeFile", () => {
     await expect(nodeFile(join(root, "pipe"))).rejects.toThrow(NotFoundError);
   });
 
-  it("says so when the file shrinks after it was opened", async () => {
+  it("reports a file that shrinks after it was opened", async () => {
     const path = join(root, "f");
     writeFileSync(path, "0123456789");
     const source = await nodeFile(path);
@@ -228,7 +259,7 @@ describe("nodeFile", () => {
     expect([...(await source.read(0, 4))]).toEqual([...text("0123")]);
   });
 
-  it("says that a folder may not be read", async () => {
+  it("reports an unreadable folder", async () => {
     writeFileSync(join(root, "x"), "x");
     await expect(nodeFile(join(root, "x", "y"))).rejects.toThrow(NotFoundError);
   });

@@ -1,8 +1,17 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  promises as fs,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { exclusively } from "../../../src/io/storage.ts";
 import { nodeFolder } from "../../../src/platform/node/fs.ts";
 
@@ -37,7 +46,7 @@ async function holder(): Promise<ChildProcess> {
 }
 
 describe("a lock of a folder", () => {
-  it("is one process's, by its id, until it is released", async () => {
+  it("belongs to one process, by its id, until it is released", async () => {
     const first = await lock("train");
     expect("release" in first).toBe(true);
     expect(await lock()).toMatchObject({ owner: { id: String(process.pid), host: hostname(), what: "train" } });
@@ -46,7 +55,7 @@ describe("a lock of a folder", () => {
     expect("release" in (await lock())).toBe(true);
   });
 
-  it("is refused while another process lives, and taken over when it was killed", async () => {
+  it("is refused while another process lives, and taken over after it was killed", async () => {
     const child = await holder();
     expect(await lock()).toMatchObject({ owner: { id: String(child.pid), what: "hold" } });
     const ended = new Promise((done) => child.once("exit", done));
@@ -57,7 +66,7 @@ describe("a lock of a folder", () => {
     expect(JSON.parse(readFileSync(join(root, "run.lock"), "utf8")).id).toBe(String(process.pid));
   });
 
-  it("of another host counts by its last sign of life", async () => {
+  it("of another host expires by its last update", async () => {
     const path = join(root, "run.lock");
     writeFileSync(path, JSON.stringify({ id: "1", host: "elsewhere", what: "train", began: "" }));
     expect(await lock()).toMatchObject({ owner: { host: "elsewhere" } });
@@ -72,7 +81,45 @@ describe("a lock of a folder", () => {
     expect("release" in (await lock())).toBe(true);
   });
 
-  it("of twenty who race for it goes to one at a time", async () => {
+  it("that names nobody is being written; 5 s later its writer was killed in the middle of it", async () => {
+    const path = join(root, "run.lock");
+    writeFileSync(path, "");
+    expect(await lock()).toMatchObject({ owner: { id: "?" } });
+    const old = Date.now() / 1000 - 6;
+    utimesSync(path, old, old);
+    expect("release" in (await lock())).toBe(true);
+  });
+
+  it("appears with its owner's name in it, or not at all, and where there are no hard links as well", async () => {
+    const seen: unknown[] = [];
+    const link = fs.link.bind(fs);
+    const spy = vi.spyOn(fs, "link").mockImplementation(async (from, to) => {
+      seen.push(existsSync(join(root, "run.lock")), JSON.parse(readFileSync(from, "utf8")).id);
+      await link(from, to);
+    });
+    writeFileSync(join(root, ".run.lock.999999999-abc.qwench-tmp"), "{"); // of a process that was killed
+    const first = await lock();
+    expect(seen).toEqual([false, String(process.pid)]);
+    expect(readdirSync(root)).toEqual(["run.lock"]);
+    if ("release" in first) await first.release();
+    spy.mockRejectedValue(Object.assign(new Error("EPERM"), { code: "EPERM" }));
+    expect("release" in (await lock())).toBe(true);
+    expect(readdirSync(root)).toEqual(["run.lock"]);
+    vi.restoreAllMocks();
+  });
+
+  it("makes its folder again where who released it has just removed it", async () => {
+    const folder = nodeFolder(join(root, "made"));
+    const writeFile = fs.writeFile.bind(fs);
+    vi.spyOn(fs, "writeFile").mockImplementationOnce(async (...args) => {
+      rmSync(join(root, "made"), { recursive: true });
+      return writeFile(...args);
+    });
+    expect("release" in (await folder.lock("run", "test"))).toBe(true);
+    vi.restoreAllMocks();
+  });
+
+  it("goes to one of twenty racing processes at a time", async () => {
     let inside = 0;
     let most = 0;
     const folder = nodeFolder(root);

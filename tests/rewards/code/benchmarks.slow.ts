@@ -6,7 +6,7 @@ import { humanEval, mbpp, type Problem, sample } from "./problems.ts";
 const pool = openCodePool();
 afterAll(() => pool.end());
 
-/** Runs a program of each problem. @returns what is to be said of those for which `odd` */
+/** Runs a program of each problem. @returns messages about problems for which `odd` is true */
 async function runAll(
   name: string,
   problems: Problem[],
@@ -29,7 +29,7 @@ async function runAll(
 }
 
 const failed = (results: TestResult[]) => outcomeOf(results) !== "passed";
-const passed = (results: TestResult[]) => outcomeOf(results) === "passed"; // one test of MBPP/546 wants None
+const passed = (results: TestResult[]) => outcomeOf(results) === "passed"; // one test of MBPP/546 expects None
 
 describe("HumanEval", () => {
   const problems = humanEval();

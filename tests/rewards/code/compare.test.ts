@@ -8,7 +8,7 @@ const int = (value: bigint | number): ToldValue => ({
 });
 const float = (text: string): ToldValue => ({ float: text });
 
-describe("what is printed", () => {
+describe("printed output", () => {
   test.each([
     ["1\n2", "1\n2"],
     ["\n 1 \n2\n\n", "1\n 2"],
@@ -32,13 +32,13 @@ describe("what is printed", () => {
     ["1\n2\n3", "1\n2", "it printed 3 lines, not 2 lines"],
     ["1", "1\n2", "it printed 1 line, not 2 lines"],
     ["1\n\n2", "1\n2", "it printed 3 lines, not 2 lines"],
-    ["yes", "YES", 'line 1 of what it printed is "yes", not "YES"'],
-    ["1\n3", "1\n4", 'line 2 of what it printed is "3", not "4"'],
-    ["1 2", "1 2 3", 'line 1 of what it printed is "1 2", not "1 2 3"'],
-    ["0.1", "0.10000001", 'line 1 of what it printed is "0.1", not "0.10000001"'],
+    ["yes", "YES", 'line 1 of the output is "yes", not "YES"'],
+    ["1\n3", "1\n4", 'line 2 of the output is "3", not "4"'],
+    ["1 2", "1 2 3", 'line 1 of the output is "1 2", not "1 2 3"'],
+    ["0.1", "0.10000001", 'line 1 of the output is "0.1", not "0.10000001"'],
     ["50000000000000000", "50000000000000001", "line 1"], // equal as floats
     ["nan", "NaN", "line 1"],
-    ["1 a", "1.0 a", "line 1"], // one word that is no number, and the texts count
+    ["1 a", "1.0 a", "line 1"], // one word is not a number, so the texts are compared
     ["0x10", "16", "line 1"],
     ["", "0", "line 1"],
     ["1,5", "1.5", "line 1"],
@@ -47,7 +47,7 @@ describe("what is printed", () => {
   });
 });
 
-describe("what a call returns", () => {
+describe("the result of a call", () => {
   test.each<[ToldValue, string]>([
     [null, "null"],
     [true, "true"],
@@ -114,7 +114,7 @@ describe("what a call returns", () => {
     expect(equalsJson(value, json)).toBe(false);
   });
 
-  test("a nesting without end is unequal, not an error", () => {
+  test("endless nesting is unequal, not an error", () => {
     let value: ToldValue = [];
     for (let i = 0; i < 3000; i++) value = [value];
     expect(equalsJson(value, "[".repeat(3001) + "]".repeat(3001))).toBe(false);
@@ -126,7 +126,7 @@ describe("the program in a completion", () => {
     ["```python\nx = 1\n```", "x = 1\n"],
     ["First:\n```python\nx = 1\n```\nBetter:\n```py\nx = 2\n```\nDone.", "x = 2\n"],
     ["```Python3 \r\nx\r\n```", "x\r\n"],
-    ["```python\nx = 1\n```\nIt prints\n```\n1\n```", "x = 1\n"], // a mark counts more than the place
+    ["```python\nx = 1\n```\nIt prints\n```\n1\n```", "x = 1\n"], // a language mark counts more than the position
     ["```\nx = 1\n```", "x = 1\n"],
     ["```cpp\nint x;\n```\n```\nx = 1\n```", "x = 1\n"],
     ["```python\n```", ""],
@@ -138,7 +138,7 @@ describe("the program in a completion", () => {
     expect(extractCode(text)).toBeNull();
   });
 
-  test("is found quickly in what is hard to search", () => {
+  test("is found quickly in texts that are hard to search", () => {
     const spent = cpuTime();
     for (const text of ["```python\n".repeat(20_000), "```\n".repeat(50_000), "`".repeat(200_000)]) extractCode(text);
     expect(spent()).toBeLessThan(10);

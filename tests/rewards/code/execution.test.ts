@@ -10,7 +10,7 @@ import type { CodeTest } from "../../../src/rewards/code/tests.ts";
 import { HOSTILE } from "./hostile.ts";
 import { humanEval, mbpp } from "./problems.ts";
 
-// a program that ends must not run out of time on a slow machine; one that does not end has its limits from `hurried`
+// a program that ends must not time out on a slow machine; endless programs get the limits of `hurried`
 const limits = { test_seconds: 120, total_seconds: 600, memory_mb: 256, output_mb: 4 };
 const pool = openCodePool(limits, 1);
 const hurried = openCodePool({ ...limits, test_seconds: 2 }, 1);
@@ -22,13 +22,14 @@ afterAll(async () => {
 const printing = (output: string, input = ""): CodeTest => ({ kind: "stdin", input, output });
 const outcomes = async (code: string, ...tests: CodeTest[]): Promise<CodeOutcome[]> =>
   (await pool.run({ code, tests })).map(({ outcome }) => outcome);
-/** What a program prints, as the message of a test that it fails. */
+/** A program's output, from the message of a failed test. */
 const printed = async (code: string): Promise<string> => {
   const [{ outcome, message }] = await pool.run({ code: `${code}\n`, tests: [printing("nothing of the kind")] });
   return `${outcome}: ${message}`;
 };
 
-// Prints what a program before it could have changed: names, modules, files, chance, and where the next object lies.
+// Prints state that an earlier program could have changed: names, modules, files, random state, the next object's
+// address.
 const PROBE = `
 import builtins, gc, hashlib, os, random, sys
 files = sorted((d, tuple(f)) for d, _, f in os.walk("/") if not d.startswith("/proc"))
@@ -110,15 +111,13 @@ describe("programs and their tests", () => {
     expect(result.message === null).toBe(outcome === "passed");
   });
 
-  test("a result says where and why", async () => {
+  test("a result has place and reason", async () => {
     expect(await printed("x = 1\ny = x / 0")).toBe("runtime_error: line 2: ZeroDivisionError: division by zero");
     expect(await printed("x = 1\n  y = 2")).toContain("syntax_error: line 2: IndentationError");
-    expect(await printed("print('a')")).toBe(
-      'wrong_answer: line 1 of what it printed is "a", not "nothing of the kind"',
-    );
+    expect(await printed("print('a')")).toBe('wrong_answer: line 1 of the output is "a", not "nothing of the kind"');
   });
 
-  test("the prelude's imports are there, and only where they are asked for", async () => {
+  test("the prelude's imports exist only on request", async () => {
     const task = {
       code: "def f(a: List[int]): return gcd(*a)",
       tests: [{ kind: "call", name: "f", args: "[[4, 6]]", expected: ["2"] }],
@@ -146,9 +145,9 @@ describe("programs and their tests", () => {
 });
 
 describe("the sandbox", () => {
-  test("each program starts from the same state, whatever ran before it", async () => {
+  test("each program starts from the same state, after any earlier program", async () => {
     const fresh = await printed(PROBE);
-    expect(fresh).toMatch(/^wrong_answer: line 1 of what it printed is "\['[0-9a-f]{8}', /);
+    expect(fresh).toMatch(/^wrong_answer: line 1 of the output is "\['[0-9a-f]{8}', /);
     const mess = `
 import builtins, os, random, sys, types
 builtins.print = builtins.len = None
@@ -225,7 +224,7 @@ int.__class__; Hidden = 3; sys.stdout = None; os.read = os.write = None; open = 
     ];
     for (const code of raised)
       expect([code, ...(await outcomes(code, printing("1")))]).toEqual([code, "runtime_error"]);
-    // such objects of JavaScript's as lie about in the heap are of no use
+    // JavaScript objects in the heap are of no use
     const search = (use: string) => `${unhide}
 import gc
 from pyodide.ffi import JsProxy
@@ -246,8 +245,8 @@ ${use}
     }
   });
 
-  test("behind Python there is nothing to use either", async () => {
-    // the sandbox, and then what its thread has left, by a function that was made before
+  test("the thread behind Python also has nothing to use", async () => {
+    // the sandbox, then the remaining globals of its thread, through a function that was created before
     const program = `(port) => {
       const left = () => {
         const names = [];
@@ -264,7 +263,7 @@ ${use}
     const { type, names, makers, evals } = await reply;
     await thread.end();
     expect({ type, evals }).toEqual({ type: "ready", evals: "undefined" });
-    // what is not the language's own
+    // names that are not the language's own
     const language = new Set(runInNewContext("Object.getOwnPropertyNames(globalThis)") as string[]);
     const own = names.filter((name) => !language.has(name) && !(name in Object.prototype));
     expect(new Set(own)).toEqual(new Set(["TextDecoder", "TextEncoder", "performance", "__name", "queueMicrotask"]));

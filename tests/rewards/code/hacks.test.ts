@@ -18,7 +18,7 @@ test.each(HONEST)("passes: $name", async ({ task }) => {
   expect(results.map(({ message }) => message)).toEqual(task.tests.map(() => null));
 });
 
-describe("what comes out of the sandbox may be anything", () => {
+describe("output of the sandbox may be anything", () => {
   const call: CodeTest = { kind: "call", name: "f", args: "[]", expected: ["4"] };
   const done = (value: unknown, more = {}) => JSON.stringify({ stage: "done", error: null, value, ...more });
   const report = { ms: 1, answer: done(null), verdict: null, crash: null, stdout: "", overflow: false, starved: false };

@@ -1,6 +1,6 @@
 import type { CodeOutcome } from "../../../src/rewards/code/outcome.ts";
 
-/** Programs that do harm where they can, and what each amounts to. */
+/** Malicious programs, with their expected outcomes. */
 export const HOSTILE: readonly [name: string, outcome: CodeOutcome, code: string][] = [
   ["loops for ever", "timeout", "while True: pass"],
   [

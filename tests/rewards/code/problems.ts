@@ -23,7 +23,7 @@ function rowsOf(name: string): Record<string, string>[] | null {
     .map((line) => JSON.parse(line));
 }
 
-/** HumanEval's 164 problems; null where they are not at hand. */
+/** HumanEval's 164 problems; null if not available. */
 export function humanEval(): Problem[] | null {
   const rows = rowsOf("humaneval/HumanEval.jsonl.gz");
   if (!rows) return null;
@@ -34,14 +34,14 @@ export function humanEval(): Problem[] | null {
   }));
 }
 
-/** MBPP's problems that `pick` takes by their index; null where they are not at hand. */
+/** MBPP's problems that `pick` selects by index; null if not available. */
 export function mbpp(pick: (index: number) => boolean): Problem[] | null {
   const rows = rowsOf("mbpp/mbpp.jsonl");
   if (!rows) return null;
   return rows
     .filter((_, index) => pick(index))
     .map((row) => {
-      // every function of the program is replaced, for the tests may call it within others
+      // every function of the program is replaced, because the tests may call it inside others
       const names = [...row.code.matchAll(/^def\s+(\w+)/gm)].map(([, name]) => name);
       const none = names.map((name) => `def ${name}(*_, **__):\n    return None\n`).join("");
       return {
@@ -52,7 +52,7 @@ export function mbpp(pick: (index: number) => boolean): Problem[] | null {
     });
 }
 
-/** Indices of `count` of `of`, the same every time. */
+/** `count` reproducible indices below `of`. */
 export function sample(count: number, of: number): Set<number> {
   const all = Array.from({ length: of }, (_, i) => i);
   const next = lcg(20240501);

@@ -6,7 +6,7 @@ import { type CodeTask, testsOf } from "../../../src/rewards/code/tests.ts";
 import type { RewardFunction, Turn } from "../../../src/rewards/reward.ts";
 import { parsePythonJson } from "../../../src/text/python-json.ts";
 
-// a program that ends must not run out of time on a slow machine
+// a program that ends must not time out on a slow machine
 const pool = openCodePool({ test_seconds: 120, total_seconds: 600 }, 2);
 const hurried = openCodePool({ test_seconds: 2, total_seconds: 3 }, 1);
 afterAll(async () => {
@@ -44,7 +44,7 @@ describe("code_reward and binary_code_reward", () => {
     [{ role: "assistant", content: fenced("print(4)") }],
   ];
 
-  test("the share of tests passed, and whether all are", async () => {
+  test("the share of passed tests, and whether all passed", async () => {
     const columns = { verification_info: completions.map((_, i) => (i % 2 ? JSON.stringify(info) : info)) };
     const [fractions, binary] = await Promise.all([
       scores(code_reward, completions, columns),
@@ -54,19 +54,19 @@ describe("code_reward and binary_code_reward", () => {
     expect(binary).toEqual([1, 0, 0, 0, 0]);
   });
 
-  test("a program's time ends, and says so", async () => {
+  test("a program's time limit is reported", async () => {
     const results = await hurried.run({ code: "while True: pass", tests: testsOf({ verification_info: info }).tests });
     expect(results.map(({ message }) => message)).toEqual([
       "over 2 s",
-      "the program's 3 s were over",
-      "not run: the program's 3 s were over",
-      "not run: the program's 3 s were over",
+      "the program's limit of 3 s was used up",
+      "not run: the program's limit of 3 s was used up",
+      "not run: the program's limit of 3 s was used up",
     ]);
     const late = codeRewards(hurried).code_reward;
     expect(await scores(late, [fenced("while True: pass")], { verification_info: [info] })).toEqual([0]);
   });
 
-  test("a run that is stopped leaves no program behind", async () => {
+  test("a stopped run leaves no program running", async () => {
     const stop = new AbortController();
     const running = code_reward(
       [""],
@@ -75,11 +75,11 @@ describe("code_reward and binary_code_reward", () => {
       { ...context, signal: stop.signal },
     );
     setTimeout(() => stop.abort(), 300);
-    await expect(running).rejects.toThrow("The run was stopped while code was tested");
+    await expect(running).rejects.toThrow("The run was stopped while it tested code");
     expect(await scores(code_reward, [fenced("x = 1")], { test_list: [["assert x == 1"]] })).toEqual([1]);
   });
 
-  test("rows that hold no tests are an error before any program runs", async () => {
+  test("rows without tests are an error before any program runs", async () => {
     const executor: CodeExecutor = { run: () => Promise.reject(new Error("it ran")), end: async () => {} };
     const rewards = codeRewards(executor);
     const columns = { test_list: [["assert 1"], null] };
@@ -111,13 +111,13 @@ describe("the tests in a row", () => {
     expect(await run(call, solution)).toEqual(["passed"]);
   });
 
-  test("LiveCodeBench's, of which only the public ones are there", () => {
+  test("LiveCodeBench's, if only the public tests exist", () => {
     const public_test_cases = JSON.stringify([{ input: "1\n", output: "2\n", testtype: "stdin" }]);
     const tests = [{ kind: "stdin", input: "1\n", output: "2\n" }];
     for (const private_test_cases of ["", "[]", null]) {
       expect(testsOf({ public_test_cases, private_test_cases, metadata: null }).tests).toEqual(tests);
     }
-    expect(() => testsOf({ public_test_cases: "[]", private_test_cases: "[]" })).toThrow("holds no test");
+    expect(() => testsOf({ public_test_cases: "[]", private_test_cases: "[]" })).toThrow("contains no tests");
   });
 
   test("integers beyond 2^53, digit by digit", () => {
@@ -129,7 +129,7 @@ describe("the tests in a row", () => {
     expect(testsOf({ verification_info }).tests[0]).toMatchObject({ args: "[9007199254740993, 1.0]" });
   });
 
-  test("open-r1's calls, whose results may lie in a list", async () => {
+  test("open-r1's calls, whose results may be in a list", async () => {
     const verification_info = {
       test_cases: [{ fn_name: "f", input: [[1, 2], 3], output: [6], type: "function_call" }],
     };
@@ -138,7 +138,7 @@ describe("the tests in a row", () => {
     expect(await run(testsOf({ verification_info }), "def f(a, b): return 5")).toEqual(["wrong_answer"]);
   });
 
-  test("numbers keep their digits and their kind", async () => {
+  test("numbers keep their digits and types", async () => {
     const verification_info =
       '{"test_cases": [{"fn_name": "f", "input": [9007199254740993, 1.0, {"k": [12345678901234567890]}], "output": ["9007199254740993 1.0 12345678901234567890"]}]}';
     const task = testsOf({ verification_info });
@@ -149,7 +149,7 @@ describe("the tests in a row", () => {
     expect(await run(testsOf({ verification_info: big }), "def f(a): return a")).toEqual(["wrong_answer"]);
   });
 
-  test("MBPP's, each alone, with its setup", async () => {
+  test("MBPP's, one by one, with the setup", async () => {
     const task = testsOf({ test_list: ["assert f(one) == 1", "assert f(2) == 1"], test_setup_code: "one = 1" });
     expect(await run(task, "def f(x): return x")).toEqual(["passed", "wrong_answer"]);
   });
@@ -163,8 +163,8 @@ describe("the tests in a row", () => {
 
   test.each<[Record<string, unknown>, string]>([
     [{}, "the row's columns: none"],
-    [{ test_list: "assert 1" }, "test_list is no JSON"],
-    [{ test_list: [] }, "test_list holds no test"],
+    [{ test_list: "assert 1" }, "test_list is not JSON"],
+    [{ test_list: [] }, "test_list contains no tests"],
     [{ test_list: [1] }, "test_list must be text, not 1"],
     [{ verification_info: [] }, "verification_info must be an object, not []"],
     [{ verification_info: { test_cases: [null] } }, "a test case must be an object, not null"],
@@ -173,7 +173,7 @@ describe("the tests in a row", () => {
       { verification_info: { test_cases: [{ fn_name: "f", input: 1, output: 1 }] } },
       "must be a list of arguments, not 1",
     ],
-    [{ public_test_cases: "eJxr", metadata: "{}" }, "public_test_cases is no JSON"],
+    [{ public_test_cases: "eJxr", metadata: "{}" }, "public_test_cases is not JSON"],
     [{ public_test_cases: [{ input: "1", output: "1", testtype: "functional" }] }, "metadata.func_name must be text"],
     [{ test: "x", entry_point: 3 }, "entry_point must be text, not 3"],
   ])("%j: %s", (row, message) => {

@@ -42,7 +42,7 @@ console.log(JSON.stringify(outcomes));
   expect(stdout, stderr).toContain(JSON.stringify([...OUTCOMES, "passed"]));
 });
 
-test("the sandbox's text is a whole program in a bundle too, a minified one at that", async () => {
+test("the sandbox's text is a complete program also in a minified bundle", async () => {
   const { output } = (await build({
     configFile: false,
     root,

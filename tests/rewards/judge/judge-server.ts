@@ -8,14 +8,14 @@ export interface Asked {
   at: number;
 }
 
-/** What to answer the n-th request, from 0. */
+/** The answer to the n-th request, from 0. */
 export type Answer = (res: ServerResponse, asked: Asked, n: number) => void;
 
 export interface JudgeServer {
   /** up to /v1 */
   url: string;
   asked: Asked[];
-  /** most requests that were open at once */
+  /** peak number of open requests */
   busiest: number;
   close(): Promise<void>;
 }
@@ -32,12 +32,12 @@ export function fails(status: number, text = "", headers: Record<string, string>
   return (res) => void res.writeHead(status, headers).end(text);
 }
 
-/** One after the other, the last one for ever. */
+/** Answers in turn; the last one repeats. */
 export function inTurn(...answers: Answer[]): Answer {
   return (res, asked, n) => answers[Math.min(n, answers.length - 1)](res, asked, n);
 }
 
-/** An OpenAI-compatible endpoint on the loopback, as good or bad as `answer` is. */
+/** An OpenAI-compatible endpoint on the loopback, which answers with `answer`. */
 export async function serveJudge(answer: Answer): Promise<JudgeServer> {
   const asked: Asked[] = [];
   let open = 0;

@@ -74,7 +74,7 @@ describe("a judge that answers", () => {
     });
   });
 
-  test("a prompt of one's own: columns by their names, braces doubled, nothing looked into twice", async () => {
+  test("a custom prompt: columns by name, doubled braces, no repeated replacement", async () => {
     const prompt = "{{Gold}} {answer}: {completion} of {prompt}";
     const judge = await judgeAt(says("<grade>3</grade>"), {
       prompt,
@@ -85,11 +85,11 @@ describe("a judge that answers", () => {
     expect(await scores(judge.reward, ["{answer}"])).toEqual([0.5]);
     expect(server.asked[0].body.messages[0].content).toBe("{Gold} 4: {answer} of 2 + 2?");
     expect(await message(scores((await judgeAt(says(""), { prompt: "{gold}" })).reward))).toBe(
-      "DataError: judge_prompt asks for {gold}, and the row has answer, prompt, completion, score_min, score_max; write {{gold}} for the braces themselves",
+      "DataError: judge_prompt contains {gold}, but the row has only answer, prompt, completion, score_min, score_max; write {{gold}} for literal braces",
     );
   });
 
-  test("equal questions are asked once, no more at once than may be, and kept ones not again", async () => {
+  test("equal questions are asked once, within the concurrency limit, and cached ones not again", async () => {
     const cache = kept();
     const slow: Answer = (...args) => void setTimeout(() => says("Score: 5")(...args), 40);
     const judge = await judgeAt(slow, { concurrency: 2, cache });
@@ -118,14 +118,14 @@ describe("a judge that answers", () => {
     expect(await scores(judge.reward, ["a"])).toEqual([0.5]);
     expect(judge.usage().cost).toBeCloseTo((100 * 2.5 + 10 * 10) / 1e6, 12);
     expect(await message(scores(judge.reward, ["b", "c", "d"]))).toBe(
-      "TrainingError: The judge has cost 0.00 USD after 2 replies, and judge_max_cost is 0.0006",
+      "TrainingError: The judge has cost 0.00 USD after 2 replies, but judge_max_cost is 0.0006",
     );
     expect(server.asked).toHaveLength(2);
   });
 });
 
 describe("a judge that does not", () => {
-  test("429 with Retry-After, 500, malformed JSON, no content, a cut connection: asked again, and the run goes on", async () => {
+  test("429 with Retry-After, 500, malformed JSON, no content, a broken connection: asked again, and the run continues", async () => {
     const judge = await judgeAt(
       inTurn(
         fails(429, "slow down", { "retry-after": "0.3" }),
@@ -149,14 +149,14 @@ describe("a judge that does not", () => {
     expect(await scores(other.reward, ["a"])).toEqual([0.7]);
   });
 
-  test("one that is told to wait waits for all", async () => {
+  test("a requested wait applies to all requests", async () => {
     const judge = await judgeAt(inTurn(fails(429, "", { "retry-after": "0.4" }), says("Score: 7")), { concurrency: 1 });
     await scores(judge.reward, ["a", "b", "c"]);
     const [first, ...others] = server.asked.map(({ at }) => at);
     expect(Math.min(...others) - first).toBeGreaterThan(390);
   });
 
-  test("slow ones are given up and asked again", async () => {
+  test("slow requests time out and are repeated", async () => {
     const never: Answer = () => {};
     const judge = await judgeAt(inTurn(never, says("Score: 7")), { timeout_ms: 500 });
     expect(await scores(judge.reward, ["a"])).toEqual([0.7]);
@@ -167,13 +167,13 @@ describe("a judge that does not", () => {
     };
     const other = await judgeAt(inTurn(trickling), { timeout_ms: 150, attempts: 2 });
     expect(await message(scores(other.reward, ["a"]))).toMatch(
-      /^NetworkError: Cannot ask the judge at http:\/\/127\.0\.0\.1:\d+\/v1\/chat\/completions: no answer within 0.15 s, 2 times in a row$/,
+      /^NetworkError: Cannot ask the judge at http:\/\/127\.0\.0\.1:\d+\/v1\/chat\/completions: no answer within 0.15 s \(2 attempts\)$/,
     );
   });
 
   test.each<[string, Answer, RegExp, number]>([
-    ["500 for ever", fails(500, "oops"), /: it answers 500 \(oops\), 4 times in a row$/, 4],
-    ["429 for ever", fails(429, "", { "retry-after": "0" }), /: it answers 429, 4 times in a row$/, 4],
+    ["500, always", fails(500, "oops"), /: it answers 500 \(oops\) \(4 attempts\)$/, 4],
+    ["429, always", fails(429, "", { "retry-after": "0" }), /: it answers 429 \(4 attempts\)$/, 4],
     [
       "429 for an hour",
       fails(429, "quota", { "retry-after": "3600" }),
@@ -181,39 +181,29 @@ describe("a judge that does not", () => {
       1,
     ],
     [
-      "no JSON for ever",
+      "not JSON, always",
       (res) => void res.end("<html>Hello"),
-      /: its answer is no JSON \(<html>Hello\), 4 times in a row$/,
+      /: its answer is not JSON \(<html>Hello\) \(4 attempts\)$/,
       4,
     ],
     [
       "JSON of another kind",
       (res) => void res.end("null"),
-      /holds no choices\[0\]\.message\.content \(null\), 4 times/,
+      /has no choices\[0\]\.message\.content \(null\) \(4 attempts\)/,
       4,
     ],
-    ["401", fails(401, "who?"), /answers 401 \(who\?\); it does not take the key in QWENCH_JUDGE_KEY$/, 1],
-    ["404", fails(404), /answers 404; is grader a model of its, and the address right\?$/, 1],
+    ["401", fails(401, "who?"), /answers 401 \(who\?\); it rejects the key in QWENCH_JUDGE_KEY$/, 1],
+    ["404", fails(404), /answers 404; check the address, and that it serves the model grader$/, 1],
     ["400", fails(400, "bad\n temperature"), /answers 400 \(bad temperature\)$/, 1],
-    [
-      "a redirect",
-      fails(302, "", { location: "http://127.0.0.1:9/" }),
-      /the connection failed .*, 4 times in a row$/,
-      4,
-    ],
-    [
-      "too much",
-      (res) => void res.end("x".repeat(5 << 20)),
-      /its answer is longer than 4\.00 MiB, 4 times in a row$/,
-      4,
-    ],
-  ])("%s: the run stops with a sentence, or goes on without the reward", async (_, answer, sentence, requests) => {
+    ["a redirect", fails(302, "", { location: "http://127.0.0.1:9/" }), /the connection failed .* \(4 attempts\)$/, 4],
+    ["too much", (res) => void res.end("x".repeat(5 << 20)), /its answer is longer than 4\.00 MiB \(4 attempts\)$/, 4],
+  ])("%s: the run stops with a message, or continues without the reward", async (_, answer, sentence, requests) => {
     const judge = await judgeAt(answer);
     const said = await message(scores(judge.reward, ["a"]));
     expect(said).toMatch(/^NetworkError: Cannot ask the judge at http:\/\/127\.0\.0\.1:\d+\/v1\/chat\/completions: /);
     expect(said).toMatch(sentence);
     expect(server.asked).toHaveLength(requests);
-    // it is not asked again to find the row that is at fault
+    // no further requests to find the faulty row
     const batch = { prompts: ["?"], completions: ["a"], columns: {}, step: 0 };
     const run = runRewards([{ name: "judge", reward: judge.reward }], null, batch, { timeout_ms: 120_000 });
     expect(await message(run)).toContain("TrainingError: Reward judge failed on row 1 of 1");
@@ -234,19 +224,19 @@ describe("a judge that does not", () => {
       expect(server.asked).toHaveLength(1 + 2 + 2);
       expect(judge.usage()).toMatchObject({ asked: 5, unscored: 2 });
       expect(await message(scores(judge.reward, ["five"]))).toContain(
-        `TrainingError: No reply of the judge's to 1 completions holds a score from 0 to 10 where judge_score_pattern looks for it: the last ends ${JSON.stringify(text)}`,
+        `TrainingError: None of the judge's replies to 1 completions has a score from 0 to 10 that judge_score_pattern finds: the last reply ends with ${JSON.stringify(text)}`,
       );
     },
   );
 
-  test("a score out of range that is in range when asked again counts", async () => {
+  test("a second reply with a score in range counts", async () => {
     const judge = await judgeAt(inTurn(says("Score: 12"), says("Score: 8")));
     expect(await scores(judge.reward, ["a"])).toEqual([0.8]);
   });
 
-  test("a run that is stopped does not wait", async () => {
+  test("a stopped run does not wait", async () => {
     for (const answer of [() => {}, fails(429, "", { "retry-after": "100" })] as Answer[]) {
-      const judge = await judgeAt(answer, { timeout_ms: 3_600_000 }); // who waited would outlast the test
+      const judge = await judgeAt(answer, { timeout_ms: 3_600_000 }); // waiting would outlast the test
       const stop = new AbortController();
       const running = message(scores(judge.reward, completions, stop.signal));
       setTimeout(() => stop.abort(), 100);
@@ -256,7 +246,7 @@ describe("a judge that does not", () => {
 });
 
 describe("the key", () => {
-  test("is in no error, whatever the server and the connection say", async () => {
+  test("is in no error, for any text of the server or the connection", async () => {
     const echo: Answer = (res, asked) => void res.writeHead(400).end(`bad request, you sent ${asked.authorization}`);
     const later: Answer = (res, asked) => void res.writeHead(503).end(JSON.stringify({ error: asked.authorization }));
     const score: Answer = (res, asked, n) => says(`You are ${asked.authorization}`)(res, asked, n);
@@ -275,7 +265,7 @@ describe("the key", () => {
     );
   });
 
-  test("is in no kept reply", async () => {
+  test("is in no cached reply", async () => {
     const cache = kept();
     const judge = await judgeAt((res, asked, n) => says(`${asked.authorization} Score: 5`)(res, asked, n), { cache });
     expect(await scores(judge.reward, ["a"])).toEqual([0.5]);
@@ -285,9 +275,12 @@ describe("the key", () => {
   });
 
   test.each<[Partial<JudgeOptions>, string]>([
-    [{ key: "two words" }, "QWENCH_JUDGE_KEY must be one word of ASCII characters: it goes into a header"],
+    [{ key: "two words" }, "QWENCH_JUDGE_KEY must be one word of ASCII characters, because it is sent in a header"],
     [{ key: "line\n" }, "QWENCH_JUDGE_KEY must be one word"],
-    [{ url: "http://user:pass@host/v1" }, "judge_url must hold no password: put the key into the environment variable"],
+    [
+      { url: "http://user:pass@host/v1" },
+      "judge_url must not contain a password: put the key into the environment variable",
+    ],
     [
       { url: "api.openai.com" },
       "judge_url must be an http or https address such as https://api.openai.com/v1, not api.openai.com",
@@ -295,11 +288,11 @@ describe("the key", () => {
     [{ url: "file:///etc/passwd" }, "judge_url must be an http or https address"],
     [
       { parameters: { api_key: "x" } },
-      "judge_parameters must not hold api_key: a key goes into the environment variable",
+      "judge_parameters must not contain api_key: put a key into the environment variable",
     ],
     [{ score_min: 5, score_max: 5 }, "judge_score_min must be below judge_score_max: 5 is not below 5"],
-    [{ score_pattern: "(" }, "judge_score_pattern ( is no regular expression"],
-    [{ score_pattern: "\\d+" }, "judge_score_pattern \\d+ must have a group, in brackets, that is the score"],
+    [{ score_pattern: "(" }, "judge_score_pattern ( is not a valid regular expression"],
+    [{ score_pattern: "\\d+" }, "judge_score_pattern \\d+ must have a group, in parentheses, for the score"],
   ])("%j: %s", async (changes, said) => {
     const text = await message(judgeAt(says(""), changes));
     expect(text).toContain(said);
@@ -307,11 +300,9 @@ describe("the key", () => {
   });
 });
 
-test("the registry opens what a host brings, and says what is missing", () => {
-  expect(() => rewardNamed("judge")).toThrow("there is nothing here that asks one");
-  expect(() => rewardNamed("code")).toThrow(
-    "Cannot use the reward code_reward: there is nothing here that runs Python",
-  );
+test("the registry uses the host's services, and names missing ones", () => {
+  expect(() => rewardNamed("judge")).toThrow("this platform cannot ask a judge");
+  expect(() => rewardNamed("code")).toThrow("Cannot use the reward code_reward: this platform cannot run Python");
   const { recipe } = parseRecipe({ reward_funcs: ["judge"] }, "grpo");
   const judge = (p: Parameters<typeof judgeOptions>[0]) =>
     openJudge(judgeOptions(p, { key: null, fetch, backoff_ms: 1, cache: null }));

@@ -5,7 +5,7 @@ import { parsePythonJson } from "../../../src/text/python-json.ts";
 import { cpuTime } from "../../cpu-time.ts";
 import { sharedRows, sharedText } from "../../shared.ts";
 
-/** Two answers, and whether they are one: to the last digit. */
+/** Two answers, and whether they are equal to the last digit. */
 const ROWS: readonly [gold: string, pred: string, equal: boolean][] = [
   // integers and fractions, however large
   ["9007199254740993", "9007199254740993", true],
@@ -31,7 +31,7 @@ const ROWS: readonly [gold: string, pred: string, equal: boolean][] = [
   ["\\frac{1}{\\binom{2000}{1000}}", "\\frac{1}{\\binom{2000}{999}}", false],
   ["10^{-9}", "2\\cdot 10^{-9}", false],
   ["0", "10^{-10}", false],
-  // numbers that no fraction is
+  // irrational numbers
   ["e^{25}-1", "e^{25}", false],
   ["\\pi^{20}", "\\pi^{20}+1", false],
   ["\\sqrt{10^{20}+1}", "10^{10}", false],
@@ -79,7 +79,7 @@ const ROWS: readonly [gold: string, pred: string, equal: boolean][] = [
   ["180^\\circ", "\\pi\\text{ rad}", true],
   ["1000000000001\\text{ m}", "1000000000.001\\text{ km}", true],
   ["1000000000001\\text{ m}", "1000000000\\text{ km}", false],
-  // letters in bold, and the continent's numbers
+  // letters in bold, and continental European numbers
   ["21", "\\mathbf{21}", true],
   ["0.5", "\\mathbf{\\frac{1}{2}}", true],
   ["3x", "\\mathbf{3x}", true],
@@ -158,7 +158,7 @@ describe("no comparison takes long", () => {
 describe("bounds in fixed point", () => {
   const sizes = [128, 640, 2720];
   const values = [0.3, 1.7, 25, 0.001, 99.5, 1e-6];
-  it.each(sizes)("hold what doubles say, in %d bits", (bits) => {
+  it.each(sizes)("contain the value of doubles, in %d bits", (bits) => {
     const reals = new Reals(bits);
     const check = ({ lo, hi }: { lo: bigint; hi: bigint }, wanted: number) => {
       const [low, high] = [lo, hi].map((x) => Number(x >> BigInt(bits - 100)) / 2 ** 100);
@@ -191,7 +191,7 @@ describe("bounds in fixed point", () => {
       const root = reals.sqrt(x);
       expect(around(reals.subtract(reals.multiply(root, root), x))).toBe(true);
     }
-    // Machin's and Gauss' ways to π
+    // Machin's and Gauss' formulas for π
     const atan = (d: bigint) => reals.atan(reals.fraction(1n, d));
     const times = (n: bigint, x: { lo: bigint; hi: bigint }) => reals.multiply(reals.fraction(n, 1n), x);
     const gauss = reals.add(reals.add(times(48n, atan(18n)), times(32n, atan(57n))), times(-20n, atan(239n)));

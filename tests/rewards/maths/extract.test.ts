@@ -47,7 +47,7 @@ describe("a completion's answer", () => {
     expect(extractAnswer(text)).toEqual({ answer, by });
   });
 
-  it("is looked for in the order that was asked for", () => {
+  it("is searched in the requested order", () => {
     const text = "\\boxed{1} and the answer is 2. <answer>3</answer> #### 4\n$5$ and 6 apples fell";
     const by = (...order: Parameters<typeof extractAnswer>[1] & {}) => extractAnswer(text, order)?.answer;
     expect(by("boxed", "answer_tag")).toBe("1");
@@ -58,7 +58,7 @@ describe("a completion's answer", () => {
     expect(by("last_number")).toBe("6");
   });
 
-  it("is not found where there is none", () => {
+  it("is not found if there is none", () => {
     expect(extractAnswer("")).toBeNull();
     expect(extractAnswer("This sentence goes on for a while.\nIt has nothing to say, and says it twice.")).toBeNull();
     expect(extractAnswer("The result, \\boxed{5}, is sure", ["hash"])).toBeNull();

@@ -204,15 +204,15 @@ const DIFFERENT: [string, string][] = [
   ["4.12", "\\sqrt{17}"],
 ];
 
-describe("two answers are one", () => {
+describe("two answers are equal", () => {
   it.each(EQUAL)("%j is %j", (gold, pred) => {
     expect(grade(gold, pred)).toMatchObject({ equal: true });
-    // in a completion, and the other way round where one may leave out what the other says
+    // in a completion, and reversed if one may omit a part of the other
     expect(grade(gold, `Thus $x$ is 3. The answer is \\boxed{${pred}}.`)).toMatchObject({ equal: true });
   });
 });
 
-describe("two answers are two", () => {
+describe("two answers differ", () => {
   it.each(DIFFERENT)("%j is not %j", (gold, pred) => {
     expect(grade(gold, pred)).toMatchObject({ equal: false });
   });
@@ -270,7 +270,7 @@ describe("plain numbers", () => {
 });
 
 describe("how strict a comparison is", () => {
-  it("lets a decimal stand for what it rounds from six digits on, or from as many as asked for", () => {
+  it("accepts a rounded decimal from six digits on, or from the requested number", () => {
     expect(mathsEqual("1/3", "0.333333")).toBe(true);
     expect(mathsEqual("1/3", "0.33333")).toBe(false);
     expect(mathsEqual("1/3", "0.33", { precision: 2 })).toBe(true);
@@ -281,7 +281,7 @@ describe("how strict a comparison is", () => {
     expect(mathsEqual("1000000", "1000000.4")).toBe(false);
   });
 
-  it("allows a share of the number where that is asked for", () => {
+  it("allows a relative error on request", () => {
     expect(mathsEqual("4.5e33", "4.5001e33")).toBe(false);
     expect(mathsEqual("4.5e33", "4.5001e33", { tolerance: 1e-4 })).toBe(true);
     expect(mathsEqual("\\sqrt{2}", "1.4143", { tolerance: 1e-4 })).toBe(true);
@@ -321,13 +321,13 @@ describe("reading", () => {
     "5 = ",
     "\\begin{pmatrix} 1 & 2 \\\\ 3 \\end{pmatrix}",
     "(0,1,2]",
-  ])("%j is no mathematics", (text) => {
+  ])("%j is not mathematics", (text) => {
     expect(parseAnswer(text)).toBeNull();
   });
 });
 
 describe("time", () => {
-  it("is short on whatever is made to take long", () => {
+  it("is fast on texts that are designed to be slow", () => {
     const slow: string[] = [];
     for (const text of HOSTILE) {
       for (const [gold, pred] of [
@@ -338,7 +338,7 @@ describe("time", () => {
         const spent = cpuTime();
         grade(gold, pred);
         const seconds = spent();
-        // far above what it takes, far below what a hang would
+        // far above the normal time, far below a hang
         if (seconds > 3) slow.push(`${seconds.toFixed(1)} s: ${text.slice(0, 40)}`);
       }
     }

@@ -1,6 +1,6 @@
 import { lcg } from "../../../src/text/hash.ts";
 
-// Texts that a grader must survive: LaTeX in pieces, characters of every kind, answers that were damaged.
+// Texts that a grader must survive: pieces of LaTeX, characters of every kind, damaged answers.
 
 const PIECES = (
   "\\frac { } ( ) [ ] ^ _ ! \\sqrt 1 2 9 12 x y n e i \\pi + - * / , ; . = < > \\le \\cup \\{ \\} | \\sum_{k=1}^{ \\binom & " +
@@ -15,7 +15,7 @@ const ANSWERS = (
   "\\frac{100!}{2^{50}}; \\lfloor n/2 \\rfloor + 1; f(x)=2x; e^{2it}/(2+2i); 4.5e33; \\sum_{k=0}^{n} \\binom{n}{k}"
 ).split("; ");
 
-/** A generator of texts, the same for the same seed. */
+/** A generator of texts that depends only on the seed. */
 export function randomAnswers(seed: number): () => string {
   const next = lcg(seed);
   const random = () => next() / 0x100000000;
@@ -37,7 +37,7 @@ export function randomAnswers(seed: number): () => string {
   return () => pick([soup, characters, damaged])();
 }
 
-/** Texts made to take for ever, or all memory, or the whole stack. */
+/** Texts that are designed to use endless time, all memory, or the whole stack. */
 export const HOSTILE: readonly string[] = [
   "9^{9^{9^{9^9}}}",
   "10000000!",

@@ -19,7 +19,7 @@ const of = (num: number, den = 1): Rational => rational(BigInt(num), BigInt(den)
 const text = (value: Rational | null) => (value ? `${value.num}/${value.den}` : null);
 
 describe("exact fractions", () => {
-  it("are in lowest terms, signs above", () => {
+  it("are in lowest terms, with the sign in the numerator", () => {
     expect(text(rational(6n, -8n))).toBe("-3/4");
     expect(text(rational(0n, -8n))).toBe("0/1");
     expect(rational(1n, 0n)).toBeNull();
@@ -44,7 +44,7 @@ describe("exact fractions", () => {
     expect(text(fromDecimal(whole, fraction, exponent))).toBe(value);
   });
 
-  it("take whole powers and roots that stay fractions", () => {
+  it("support integer powers, and roots that stay fractions", () => {
     expect(text(power(of(2, 3), of(-3)))).toBe("27/8");
     expect(text(power(of(4, 9), of(3, 2)))).toBe("8/27");
     expect(text(power(of(-8), of(1, 3)))).toBe("-2/1");
@@ -57,7 +57,7 @@ describe("exact fractions", () => {
     expect(text(factorial(of(20)))).toBe("2432902008176640000/1");
   });
 
-  it("give up where a number would grow beyond 131072 bits", () => {
+  it("return null if a number would exceed 131072 bits", () => {
     expect(power(of(2), of(131071))).not.toBeNull();
     expect(power(of(2), of(131073))).toBeNull();
     expect(power(of(9), of(1_000_000_000))).toBeNull();
@@ -65,7 +65,7 @@ describe("exact fractions", () => {
     expect(fromDecimal("1", "", 99_999)).toBeNull();
   });
 
-  it("become the nearest double, also where both sides have none", () => {
+  it("become the nearest double, also if numerator and denominator are out of range", () => {
     expect(toNumber(of(1, 3))).toBe(1 / 3);
     const huge = power(of(10), of(400))!;
     expect(toNumber(divide(huge, add(huge, of(1))!)!)).toBeCloseTo(1, 12);

@@ -9,12 +9,12 @@ import { ONE, rational } from "../../../src/rewards/maths/rational.ts";
 import { cpuTime } from "../../cpu-time.ts";
 import { sharedRows } from "../../shared.ts";
 
-// Public data beside the repository: what it needs is skipped where it is absent.
+// Public data outside the repository: tests that need it are skipped without it.
 
 type Row = Record<string, unknown>;
 const text = (value: unknown) => (Array.isArray(value) ? value.join(", ") : String(value));
 
-/** Share of the rows whose answer is found equal to itself: bare, in a box, and behind "the answer is". */
+/** Share of the rows whose answer equals itself: bare, in a box, and after "the answer is". */
 function selfGraded(rows: readonly Row[], gold: (row: Row) => string, answer: (row: Row) => string) {
   const forms: ((answer: string) => string)[] = [
     (own) => own,
@@ -75,7 +75,7 @@ describe("gold answers are read as mathematics, not as text", () => {
 
 describe("the table of answers", () => {
   const rows = sharedRows("data/grading/answer_equality.jsonl");
-  it.skipIf(!rows)("is agreed with in 97 % of its rows, and no plain number is wrongly equal", async () => {
+  it.skipIf(!rows)("agrees in 97 % of its rows, and no plain number is wrongly equal", async () => {
     const numbered = async function* () {
       for (const [i, row] of rows!.entries()) yield { row, number: i + 1, file: "answer_equality.jsonl" };
     };

@@ -73,7 +73,7 @@ describe("the check of an export", () => {
     expect(result.greedy.agreed).toBeLessThan(24);
   });
 
-  test("tells a base from an adapter that changes it less than the format's tolerance", async () => {
+  test("distinguishes the base from an adapter whose effect is below the format's tolerance", async () => {
     const small = { ...source, adapter: await adapterFor(model, { size: 0.01 }) };
     const folder = memoryFolder("out");
     await writeExport(folder, { ...source, adapter: null }, request({}));
@@ -86,7 +86,7 @@ describe("the check of an export", () => {
     expect(exportPassed(await checkExport(gpu(), small, folder, request({}), { tokens: 4 }))).toBe(true);
   });
 
-  test("fails where one matrix is wrong, or a scale", async () => {
+  test("fails if one matrix or a scale is wrong", async () => {
     const swapped = async (folder: Folder) => {
       const file = await openSafetensors(await folder.open("model.safetensors"));
       const [k, v] = ["k", "v"].map((leaf) => `model.layers.0.self_attn.${leaf}_proj.weight`);
@@ -102,12 +102,12 @@ describe("the check of an export", () => {
     expect(exportPassed(await check({}, { ...source, adapter: scaled }))).toBe(false);
   });
 
-  test("shows what cannot be loaded", async () => {
+  test("reports an export that cannot be loaded", async () => {
     const cut = async (folder: Folder) => {
       const file = await folder.open("model.safetensors");
       await folder.write("model.safetensors", await file.read(0, file.size - 100));
     };
-    await expect(check({}, source, cut)).rejects.toThrow(/the file is cut short or lies/);
+    await expect(check({}, source, cut)).rejects.toThrow(/the file is incomplete or damaged/);
   });
 
   test("needs no tokenizer, and takes prompts", async () => {

@@ -134,7 +134,7 @@ describe.each([
     }
   });
 
-  test("a range of a quantised tensor is read as the whole is", async () => {
+  test("a range of a quantised tensor reads the same values as the whole", async () => {
     const { folder, file } = await exported(base, null, "q8_0");
     const { read, config } = await openGgufCheckpoint(folder, file);
     const name = "model.layers.1.mlp.down_proj.weight";
@@ -196,7 +196,7 @@ test("the whole tokenizer of Qwen2.5, as llama.cpp's converter writes it", async
   expect(metadata["tokenizer.chat_template" as keyof typeof metadata]).toBe(template);
 });
 
-describe("what models differ in", () => {
+describe("differences between models", () => {
   const metadataOf = async (base: Folder) => {
     const { path } = await exported(base, null, "q8_0");
     return (await gguf(path, { allowLocalFile: true })).metadata as unknown as Record<string, unknown>;
@@ -208,7 +208,7 @@ describe("what models differ in", () => {
     await folder.write(file, JSON.stringify(json));
   };
 
-  test("YaRN is told", async () => {
+  test("YaRN is written", async () => {
     const rope_scaling = { rope_type: "yarn", factor: 4, original_max_position_embeddings: 8192, beta_fast: 24 };
     const base = await model(QWEN2, { rope_scaling });
     const { path, folder, file } = await exported(base, null, "q8_0");
@@ -248,21 +248,21 @@ describe("what models differ in", () => {
   });
 
   test.each([
-    ["no tokenizer", (base: Folder) => base.remove("tokenizer.json"), /it has no tokenizer.json to put into it/],
+    ["no tokenizer", (base: Folder) => base.remove("tokenizer.json"), /it has no tokenizer.json/],
     [
       "another way of cutting",
       (base: Folder) => edit(base, "tokenizer.json", (j) => (j.pre_tokenizer.pretokenizers[0].pattern.Regex = "\\d+")),
-      /cuts text by \["\\\\d\+"\], and llama.cpp's qwen2 by Qwen's own pattern/,
+      /splits text with \["\\\\d\+"\], but llama.cpp's qwen2 uses Qwen's own pattern/,
     ],
     [
       "more tokens than rows",
       (base: Folder) => edit(base, "tokenizer.json", (json) => (json.added_tokens[0].id = 700)),
-      /has id 700, and the model 700 tokens/,
+      /has id 700, but the model has 700 tokens/,
     ],
     [
       "no BPE",
       (base: Folder) => edit(base, "tokenizer.json", (json) => (json.model.type = "WordPiece")),
-      /tokenizer.json is "WordPiece", and Qwen's are byte-level BPE/,
+      /tokenizer.json is "WordPiece", but only byte-level BPE is supported/,
     ],
     [
       "a damaged merge",
@@ -276,7 +276,7 @@ describe("what models differ in", () => {
   });
 });
 
-test("a file whose tensors do not fit its metadata is not loaded", async () => {
+test("refuses a file whose tensors do not match its metadata", async () => {
   const base = await model(QWEN2);
   const { folder, file } = await exported(base, null, "f16");
   const source = await folder.open(file);
@@ -292,6 +292,6 @@ test("a file whose tensors do not fit its metadata is not loaded", async () => {
   other[text.indexOf("qwen2.embedding_length") + 22 + 4] = 48;
   await folder.write("other.gguf", other);
   await expect(openGgufCheckpoint(folder, "other.gguf")).rejects.toThrow(
-    /is \[700,64\], its config.json makes it \[700,48\]/,
+    /is \[700,64\]; its config.json requires \[700,48\]/,
   );
 });

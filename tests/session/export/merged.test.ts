@@ -38,7 +38,7 @@ async function written(model: Folder, adapter: Folder | null, more: object = {},
   return { folder, names, checkpoint: await openCheckpoint(folder) };
 }
 
-/** Every tensor against W + s·B·A, within half a unit of the last place of so many bits. */
+/** Compares every tensor with W + s·B·A, within half a unit in the last place for a number of bits. */
 async function expectMerged(folder: Folder, want: Map<string, Float64Array>, bits: number) {
   const { tensors, read } = await openCheckpoint(folder);
   expect([...tensors.keys()].sort()).toEqual([...want.keys()].sort());
@@ -85,7 +85,7 @@ describe("merged_16bit", () => {
     await expectMerged(folder, await mergedByHand(model, adapter), 8);
     // tied: no head is made
     expect(checkpoint.tensors.has("lm_head.weight")).toBe(false);
-    // what no adapter touches is byte for byte the base's
+    // tensors without an adapter equal the base's bytes
     const base = await openCheckpoint(model);
     const norm = "model.layers.1.input_layernorm.weight";
     expect(await checkpoint.read(norm)).toEqual(await base.read(norm));
@@ -123,7 +123,7 @@ describe("merged_16bit", () => {
     await expectMerged(folder, await mergedByHand(model, adapter), 8);
   });
 
-  test("takes the tokenizer that lies with the adapter", async () => {
+  test("uses the tokenizer saved with the adapter", async () => {
     const model = await shardedModel();
     const adapter = await adapterFor(model);
     await copyTinyTokenizer(adapter);
@@ -133,7 +133,7 @@ describe("merged_16bit", () => {
     expect(await folder.readText("chat_template.jinja")).toBe("{{ messages[0].content }}");
   });
 
-  test("hands on a piece at a time, never a tensor that is large", async () => {
+  test("yields one piece at a time, never a whole large tensor", async () => {
     const model = memoryFolder("wide");
     await writeRandomCheckpoint(model, { ...TINY, vocab_size: 40_000 }); // an embedding of 2.6 million values
     const source = await openExport(model, await adapterFor(model));
@@ -149,18 +149,18 @@ describe("merged_16bit", () => {
     expect(total).toBe(source.checkpoint.totalBytes);
   });
 
-  test("stops where it is told to", async () => {
+  test("stops on request", async () => {
     const model = await shardedModel();
     const abort = new AbortController();
     const stop = { signal: abort.signal, onProgress: () => abort.abort(new Error("told to")) };
     await expect(written(model, await adapterFor(model), stop)).rejects.toThrow("told to");
   });
 
-  test("refuses values that are none, or that f16 cannot hold, and names them", async () => {
+  test("refuses NaN, and values outside f16's range, and names them", async () => {
     const model = await stored(await shardedModel(), "F32");
     const adapter = await adapterFor(model, { size: 300 });
     await expect(written(model, adapter, { dtype: "F16" })).rejects.toThrow(
-      /Cannot store model\.layers\.0\.\S+ as F16: it holds -?\d\S+, which is past/,
+      /Cannot store model\.layers\.0\.\S+ as F16: it holds -?\d\S+, which is outside F16's range/,
     );
     const nan = await adapterFor(model, { size: Number.NaN });
     await expect(written(model, nan)).rejects.toThrow(
@@ -186,7 +186,7 @@ describe("merged_16bit", () => {
 });
 
 describe("merged_4bit", () => {
-  test("lies in bitsandbytes' layout, and means the merged model within NF4's steps", async () => {
+  test("has bitsandbytes' layout, and equals the merged model within NF4's steps", async () => {
     const model = await shardedModel();
     const adapter = await adapterFor(model);
     const { folder, checkpoint } = await written(model, adapter, {}, "merged_4bit" as never);
@@ -228,7 +228,7 @@ describe("merged_4bit", () => {
     }
   });
 
-  test("of a base that lies in it gives 16 bits back, without its quantization_config", async () => {
+  test("of a 4-bit base is merged to 16 bits, without its quantization_config", async () => {
     const { folder: base } = await written(await shardedModel(), null, {}, "merged_4bit" as never);
     const adapter = await adapterFor(base);
     const { folder, checkpoint } = await written(base, adapter);
@@ -269,7 +269,7 @@ describe("lora", () => {
     expect(await bytes(folder)).toEqual(await bytes(adapter));
   });
 
-  test("keeps the name that it has, and refuses what is no adapter for this base", async () => {
+  test("keeps its name, and refuses an adapter for another base", async () => {
     const model = await shardedModel();
     const { folder } = await out(model, await adapterFor(model, { base: "mine" }));
     expect(JSON.parse(await folder.readText("adapter_config.json")).base_model_name_or_path).toBe("mine");
@@ -279,6 +279,6 @@ describe("lora", () => {
     );
     const other = memoryFolder("other");
     await writeRandomCheckpoint(other, { ...TINY, hidden_size: 32 });
-    await expect(out(model, await adapterFor(other))).rejects.toThrow(/the adapter is for another base/);
+    await expect(out(model, await adapterFor(other))).rejects.toThrow(/The adapter is for another base model/);
   });
 });

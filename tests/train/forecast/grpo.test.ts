@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { useGpu } from "../../kernels/harness.ts";
 import { grpoRecipe, sums, trainGrpo } from "../grpo/fixtures.ts";
 
-describe("the ledger of a GRPO run", () => {
+describe("the memory of a GRPO run", () => {
   const gpu = useGpu();
 
   it.each([
@@ -27,7 +27,7 @@ describe("the ledger of a GRPO run", () => {
       recipe,
       evalRows: "eval_strategy" in options ? evalRows : null,
       onEvent: (event, { prepared: { forecast } }) => {
-        if (event.type === "start") pool.budget = before + forecast.peak; // what earlier tests left is not this run's
+        if (event.type === "start") pool.budget = before + forecast.peak; // exclude memory of earlier tests
         return undefined;
       },
     });

@@ -20,7 +20,7 @@ describe("kernels of a run", () => {
   });
   afterAll(() => gpu.destroy());
 
-  /** Kernels that `work` compiles at their first use. */
+  /** Kernels that `work` compiles at first use. */
   async function unforeseen(work: () => Promise<unknown>): Promise<string[]> {
     const made = vi.spyOn(gpu.device, "createComputePipeline");
     await work();
@@ -29,7 +29,7 @@ describe("kernels of a run", () => {
     return names;
   }
 
-  it("are foreseen by SFT: its first steps and its evaluation compile nothing", async () => {
+  it("are known in advance for SFT: its first steps and its evaluation compile nothing", async () => {
     const recipe = recipeOf({ max_steps: 3, eval_strategy: "steps", eval_steps: 3, per_device_eval_batch_size: 5 });
     const sources = { gpu, model: await tinyModel(), train: tinyRows(40), eval: tinyRows(5, { seed: 8 }) };
     const prepared = await prepareSft(recipe, sources);
@@ -44,7 +44,7 @@ describe("kernels of a run", () => {
     await gpu.clear();
   });
 
-  it("are foreseen by GRPO, those of drawing completions too", async () => {
+  it("are known in advance for GRPO, including those of generation", async () => {
     const recipe = grpoRecipe({ max_steps: 2, beta: 0.1, num_iterations: 2, temperature: 0.8, top_k: 5 });
     const sources = { gpu, model: await tinyChatModel(), train: sums(20), rewards: [letters] };
     const prepared = await prepareGrpo(recipe, sources);
@@ -57,7 +57,7 @@ describe("kernels of a run", () => {
     await gpu.clear();
   });
 
-  it("of completions are foreseen whatever their length and however many are left", async () => {
+  it("are known in advance for completions of any length and number", async () => {
     const config = parseModelConfig(configOf({ ...TINY, max_position_embeddings: 256 }));
     const sampling = { temperature: 0, top_k: 0, top_p: 1, min_p: 0, repetition_penalty: 1.2 };
     const fake = fakeGpu(gpu);

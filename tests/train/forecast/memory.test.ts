@@ -39,14 +39,14 @@ const growing = ({ peak, byKind }: MemoryForecast) =>
   peak - CONSTANT.reduce((sum, kind) => sum + (byKind[kind] ?? 0), 0);
 
 describe("the forecast", () => {
-  it("at 4096 tokens, less the constant part, is at most 4.3 times that at 1024", () => {
+  it("without its constant part, is at most 4.3 times as large at 4096 tokens as at 1024", () => {
     const [short, long, longer] = [1024, 4096, 8192].map((length) => growing(forecast("qwen2.5-0.5b", length)));
     expect(long / short).toBeLessThanOrEqual(4.3);
     expect(long / short).toBeGreaterThan(2);
     expect(longer / long).toBeLessThanOrEqual(2.1);
   });
 
-  it("does not care how the tokens are cut into rows", () => {
+  it("does not depend on the division of tokens into rows", () => {
     const [one, many] = [forecast("qwen2.5-0.5b", 2048), forecast("qwen2.5-0.5b", 128, { rows: 16 })];
     expect(Math.abs(many.peak / one.peak - 1)).toBeLessThan(0.02);
   });
@@ -69,13 +69,13 @@ describe("the forecast", () => {
     expect(small / full).toBeGreaterThan(0.25);
   });
 
-  it("a run that cannot fit is refused with the sum and its parts", () => {
+  it("a run that does not fit is refused with the total and its parts", () => {
     const plan = forecast("qwen2.5-1.5b", 1024);
     expect(() => checkForecast(plan, null)).not.toThrow();
     expect(() => checkForecast(plan, plan.peak)).not.toThrow();
     expect(() => checkForecast(plan, 2e9)).toThrow(MemoryError);
     expect(() => checkForecast(plan, 2e9)).toThrow(
-      /^Cannot train: the forecast is 3\.\d\d GiB \(weights 2\.\d\d GiB, .*\) and 1\.86 GiB are available\. A shorter max_length/,
+      /^Cannot train: the forecast is 3\.\d\d GiB \(weights 2\.\d\d GiB, .*\), but 1\.86 GiB are available\. Use a shorter max_length/,
     );
   });
 
@@ -89,17 +89,17 @@ describe("the forecast", () => {
     );
   });
 
-  it("an array that no binding holds is told with what makes it smaller", () => {
+  it("an array that exceeds a binding is reported with advice", () => {
     expect(() =>
       forecast("qwen2.5-0.5b", 16384, { limits: { ...LIMITS, maxStorageBufferBindingSize: 1 << 27 } }),
     ).toThrow(
-      /^Cannot bind \S+ \[\d+,\d+\] .* of 134217728\. Fewer tokens a pass need less: a smaller per_device_train_batch_size/,
+      /^Cannot bind \S+ \[\d+,\d+\] .* of 134217728\. Use fewer tokens per pass: a smaller per_device_train_batch_size/,
     );
   });
 
-  it("a parameter buffer past the adapter's limit is refused before anything is allocated", () => {
+  it("a parameter buffer above the adapter's limit is refused before any allocation", () => {
     expect(() => forecast("qwen2.5-3b", 16, { trained: "all" })).toThrow(
-      /Cannot allocate parameters: \d+ bytes pass this device's maxBufferSize of 2147483648 bytes/,
+      /Cannot allocate parameters: \d+ bytes exceed this device's maxBufferSize of 2147483648 bytes/,
     );
   });
 });
@@ -135,7 +135,7 @@ describe("the ledger", () => {
       recipe: recipeOf(options),
       evalRows: evaluate ? tinyRows(20, lengths) : null,
       onEvent: (event, { prepared }) => {
-        if (event.type === "start") pool.budget = before + prepared.forecast.peak; // what earlier tests left is not this run's
+        if (event.type === "start") pool.budget = before + prepared.forecast.peak; // exclude memory of earlier tests
         return undefined;
       },
     });

@@ -7,14 +7,14 @@ import { GOLDEN } from "../../shared.ts";
 const one = (rewards: (number | null)[]): RewardMatrix => ({ names: ["r"], weights: null, rewards: [rewards] });
 const group = (num_generations: number) => ({ num_generations, scale_rewards: "group" }) as const;
 
-it("TRL's own advantages, for every scale_rewards", async () => {
+it("equal TRL's, for every scale_rewards", async () => {
   const rows = await advantagesParity(nodeFolder(GOLDEN));
   expect(rows.length).toBeGreaterThan(5);
   expect(rows.filter(({ worst, tolerance }) => !(worst <= tolerance))).toEqual([]);
 });
 
 describe("advantages", () => {
-  it("are what a completion did better than its group, by the group's unbiased spread", () => {
+  it("are relative to the group's mean, divided by the group's unbiased standard deviation", () => {
     const { advantages, metrics, rewards } = groupAdvantages(one([1, 3, 10, 10]), group(2));
     const std = Math.SQRT2; // of 1 and 3, n − 1
     expect([...advantages].map((a) => +a.toFixed(5))).toEqual(
@@ -26,16 +26,16 @@ describe("advantages", () => {
     expect(metrics.frac_reward_zero_std).toBe(0.5);
   });
 
-  it("by the batch's spread, or by none", () => {
+  it("use the batch's standard deviation, or none", () => {
     const batch = groupAdvantages(one([1, 3, 10, 10]), { num_generations: 2, scale_rewards: "batch" });
     expect(batch.advantages[1]).toBeCloseTo(1 / (Math.sqrt(22) + 1e-4), 6);
-    expect(batch.metrics.frac_reward_zero_std).toBe(0); // the batch has a spread
+    expect(batch.metrics.frac_reward_zero_std).toBe(0); // the batch has a standard deviation
     const none = groupAdvantages(one([1, 3, 10, 10]), { num_generations: 2, scale_rewards: "none" });
     expect([...none.advantages]).toEqual([-1, 1, 0, 0]);
     expect(none.metrics.frac_reward_zero_std).toBe(0.5);
   });
 
-  it("of weighted sums, nulls skipped", () => {
+  it("use weighted sums, without nulls", () => {
     const matrix = {
       names: ["a", "b"],
       weights: [1, 0.5],
@@ -53,13 +53,14 @@ describe("advantages", () => {
     expect(metrics.frac_reward_zero_std).toBe(0.5);
   });
 
-  it("of a completion that nobody scored are 0, and it counts in no mean", () => {
+  it("are 0 for an unscored completion, which counts in no mean", () => {
     const { advantages, rewards, metrics } = groupAdvantages(one([1, null, 3, null, null, null]), group(3));
     expect(rewards).toEqual([1, null, 3, null, null, null]);
     expect([...advantages].map(Math.sign)).toEqual([-1, 0, 1, 0, 0, 0]);
     expect(metrics.reward).toBe(2);
     expect(metrics["rewards/r/mean"]).toBe(2);
-    expect(metrics.frac_reward_zero_std).toBe(0); // as in TRL: a group without rewards has no spread, not one of 0
+    // as in TRL: a group without rewards has no standard deviation, rather than 0
+    expect(metrics.frac_reward_zero_std).toBe(0);
   });
 
   it.each(["group", "batch", "none"] as const)(
@@ -76,14 +77,14 @@ describe("advantages", () => {
     },
   );
 
-  it("of equal rewards are nothing to learn from, though their mean is rounded", () => {
+  it("are 0 for equal rewards, although their mean is rounded", () => {
     const { advantages, metrics } = groupAdvantages(one([0.1, 0.1, 0.1]), group(3));
     expect(Math.max(...advantages.map(Math.abs))).toBeLessThan(1e-10);
     expect(metrics.frac_reward_zero_std).toBe(1);
   });
 });
 
-it("refuses what does not fit, with the numbers", () => {
+it("refuses inconsistent input, with the numbers", () => {
   expect(() => groupAdvantages(one([1, 2, 3]), group(2))).toThrow("3 completions in groups of num_generations 2");
   expect(() => groupAdvantages(one([]), group(2))).toThrow("no rewards");
   expect(() => groupAdvantages(one([1, Number.NaN]), group(2))).toThrow("r gave NaN for completion 2");

@@ -18,7 +18,7 @@ const batches = (values: Partial<GrpoBatchOptions> = {}, rows = 7) => new GrpoBa
 const sorted = (values: readonly number[]) => [...values].sort((a, b) => a - b);
 
 describe("GrpoBatches", () => {
-  it("takes every prompt at most once an epoch, in another order each, and leaves out what fills no batch", () => {
+  it("uses every prompt at most once per epoch, in a new order each time, and skips prompts that do not fill a batch", () => {
     const own = batches(); // 8 completions of 2 prompts a generation: 3 of them in 7 rows
     expect([own.size, own.prompts, own.stepsPerEpoch, own.max_steps]).toEqual([8, 2, 3, 3]);
     const epoch = (e: number) => [0, 1, 2].flatMap((g) => own.promptsOf(3 * e + g));
@@ -27,7 +27,7 @@ describe("GrpoBatches", () => {
     expect(batches({ shuffle_dataset: false }).promptsOf(1)).toEqual([2, 3]);
   });
 
-  it("cuts a generation batch into slices that hold each completion once, mixed", () => {
+  it("splits a generation batch into shuffled slices with each completion once", () => {
     const own = batches();
     const slices = own.step(1).map((at) => own.slice(at));
     expect(own.step(1)).toEqual([
@@ -38,7 +38,7 @@ describe("GrpoBatches", () => {
     expect(slices.flat()).not.toEqual(sorted(slices.flat()));
   });
 
-  it("goes through a generation batch num_iterations times before the next is drawn", () => {
+  it("uses a generation batch num_iterations times before it draws the next", () => {
     const own = batches({ num_iterations: 2, gradient_accumulation_steps: 1 });
     const micro = Array.from({ length: 8 }, (_, step) => own.step(step)).flat();
     expect(micro.map(({ generation, slice }) => `${generation}.${slice}`)).toEqual([
@@ -54,7 +54,7 @@ describe("GrpoBatches", () => {
     expect(own.stepsPerEpoch).toBe(12);
   });
 
-  it("takes several generation batches in a step, and ends an epoch with a shorter step", () => {
+  it("uses several generation batches in a step, and ends an epoch with a shorter step", () => {
     const own = batches({ gradient_accumulation_steps: 4, num_train_epochs: 2 });
     expect(own.stepsPerEpoch).toBe(2);
     expect(own.step(0).map(({ generation }) => generation)).toEqual([0, 0, 1, 1]);
@@ -76,16 +76,16 @@ describe("GrpoBatches", () => {
     expect(batches(values).offPolicy).toBe(expected);
   });
 
-  it("refuses groups that do not fill the batch, and fewer prompts than one takes", () => {
+  it("refuses groups that do not fill the batch, and too few prompts", () => {
     expect(() => batches({ num_generations: 3 })).toThrow(
       new DataError(
         "Cannot cut generation batches of 8 completions (per_device_train_batch_size 4 × steps_per_generation 2) into groups of num_generations 3",
       ),
     );
-    expect(() => batches({}, 1)).toThrow(/takes 2 prompts \(8 completions, num_generations 4\), and there are 1/);
+    expect(() => batches({}, 1)).toThrow(/needs 2 prompts \(8 completions, num_generations 4\), but there are 1/);
   });
 
-  it("has a fingerprint that tells prompts and batch sizes apart", () => {
+  it("has a fingerprint that depends on prompts and batch sizes", () => {
     const rows = [{ prompt_ids: [1, 2] }, { prompt_ids: [3] }];
     const own = batches().fingerprint(rows);
     expect(batches().fingerprint(rows)).toBe(own);

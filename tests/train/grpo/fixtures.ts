@@ -53,7 +53,7 @@ export async function tinyChatModel(eos: number | number[] = 258, seed = 1): Pro
   return folder;
 }
 
-/** Sums as GSM8K's rows. */
+/** Sums in GSM8K's format. */
 export function sums(count: number): NumberedRow[] {
   return Array.from({ length: count }, (_, i) => ({
     row: { question: `${i}+1=`, answer: `#### ${i + 1}` },
@@ -68,7 +68,7 @@ export const letters: NamedReward = {
   reward: eachCompletion((text) => [...text].filter((c) => c >= "a" && c <= "z").length),
 };
 
-/** A recipe for quick runs: every step logged, nothing saved but what is asked for. */
+/** A recipe for quick runs: every step logged, nothing saved except on request. */
 export function grpoRecipe(values: Record<string, unknown> = {}): GrpoRecipe {
   const base = {
     per_device_train_batch_size: 8,
@@ -95,11 +95,11 @@ export interface GrpoRun {
   output?: Folder;
   resume?: true | Folder | null;
   signal?: AbortSignal;
-  /** return true to walk away, as a killed process does */
+  /** return true to leave the loop, like a killed process */
   onEvent?: (event: GrpoEvent, run: { prepared: PreparedGrpo; trainee: Trainee }) => boolean | undefined;
 }
 
-/** A whole run, from a checkpoint's files to those of the result. */
+/** A whole run, with all checkpoints and the result. */
 export async function trainGrpo(gpu: Gpu, run: GrpoRun) {
   const { recipe, output = memoryFolder("out"), resume = null, signal } = run;
   const model = run.model ?? (await tinyChatModel());
@@ -124,7 +124,7 @@ export async function trainGrpo(gpu: Gpu, run: GrpoRun) {
   return { prepared, trainee, output, events, logs: records("log"), evals: records("eval") };
 }
 
-/** What a log says about learning: everything but the clock. */
+/** The fields of a log except times. */
 export function learntGrpo(logs: readonly LogRecord[]): string[] {
   return logs.map(({ step_time: _, eval_runtime: __, ...rest }) => JSON.stringify(rest));
 }

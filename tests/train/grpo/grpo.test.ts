@@ -15,7 +15,7 @@ import { grpoRecipe, learntGrpo, letters, sums, tinyChatModel, trainGrpo } from 
 describe("the GRPO trainer", () => {
   const gpu = useGpu();
 
-  it("earns more reward as it goes, and logs TRL's names", async () => {
+  it("increases the reward, and logs TRL's names", async () => {
     const recipe = grpoRecipe({
       max_steps: 16,
       num_generations: 8,
@@ -53,7 +53,7 @@ describe("the GRPO trainer", () => {
     const { trainee, prepared, logs } = await trainGrpo(gpu(), { recipe });
     // old log-probs are kept (two iterations), so a ratio that is not 1 would show
     expect(logs[0]["clip_ratio/region_mean"]).toBe(0);
-    expect(logs[0].kl).toBeLessThan(1e-9); // the adapter starts as nothing
+    expect(logs[0].kl).toBeLessThan(1e-9); // the initial adapter has no effect
     expect(logs[3].kl).toBeGreaterThan(1e-6);
     const { generations } = await rollOut(trainee.model, prepared.data, recipe, {
       rows: prepared.data.train.slice(0, 4),
@@ -124,7 +124,7 @@ describe("the GRPO trainer", () => {
     expect(`checkpoint-3/${BUFFER_FILE}` in got).toBe(midway);
   });
 
-  it("after an AbortSignal while rewards are waited for: a checkpoint of the steps that were taken, then the same numbers", async () => {
+  it("after an AbortSignal during rewards: a checkpoint of the finished steps, then the same numbers", async () => {
     const recipe = grpoRecipe({ max_steps: 6 });
     const straight = await trainGrpo(gpu(), { recipe });
     const output = memoryFolder("out");
@@ -161,7 +161,7 @@ describe("the GRPO trainer", () => {
       () => new Promise<number[]>(() => {}),
       /Reward bad has not returned for 8 completions within 300 ms/,
     ],
-  ])("a reward that %s at the third batch stops the run; what was trained is saved", async (_, fault, message) => {
+  ])("a reward that %s at the third batch stops the run after a checkpoint", async (_, fault, message) => {
     const recipe = grpoRecipe({ reward_timeout: 0.3, reward_funcs: ["bad"] });
     const output = memoryFolder("out");
     let calls = 0;
@@ -179,7 +179,7 @@ describe("the GRPO trainer", () => {
     expect(rest.logs.map(({ step }) => step)).toEqual([3, 4]);
   });
 
-  it("warns when no group has any spread, and changes nothing then", async () => {
+  it("warns if every group has equal rewards, and changes nothing then", async () => {
     const flat: NamedReward = { name: "flat", reward: eachCompletion(() => 0.25) };
     const { events, logs, output } = await trainGrpo(gpu(), { recipe: grpoRecipe({ max_steps: 11 }), rewards: [flat] });
     const warnings = events.flatMap((event) => (event.type === "warning" ? [event.text] : []));
@@ -191,11 +191,13 @@ describe("the GRPO trainer", () => {
     expect(await output.exists("adapter_model.safetensors")).toBe(true);
   });
 
-  it("leaves out completions that no reward scores, and those that are truncated and masked", async () => {
+  it("leaves out completions without a reward, and masked truncated completions", async () => {
     const none: NamedReward = { name: "none", reward: eachCompletion(() => null) };
     const { events, logs } = await trainGrpo(gpu(), { recipe: grpoRecipe({ max_steps: 1 }), rewards: [none] });
     const warnings = events.flatMap((event) => (event.type === "warning" ? [event.text] : []));
-    expect(warnings.at(-1)).toBe("Step 1: no reward function scored 8 of 8 completions; they teach nothing");
+    expect(warnings.at(-1)).toBe(
+      "Step 1: no reward function scored 8 of 8 completions; the model learns nothing from them",
+    );
     expect(Math.abs(logs[0].loss)).toBe(0);
     const masked = await trainGrpo(gpu(), {
       recipe: grpoRecipe({ max_steps: 2, mask_truncated_completions: true, beta: 0.1 }),
@@ -242,7 +244,7 @@ describe("the GRPO trainer", () => {
     expect(again.eos_token_ids).toEqual([258]);
   });
 
-  it("ends completions where the chat template ends a turn, too", async () => {
+  it("also ends completions at the chat template's end of turn", async () => {
     const { prepared } = await trainGrpo(gpu(), {
       recipe: grpoRecipe({ max_steps: 1 }),
       model: await tinyChatModel(256),
@@ -250,7 +252,7 @@ describe("the GRPO trainer", () => {
     expect(prepared.data.eos_token_ids).toEqual([256, 258]);
   });
 
-  it("is refused on other prompts or batch sizes; a damaged buffer is told", async () => {
+  it("is refused on other prompts or batch sizes; a damaged buffer is reported", async () => {
     const saved = { save_strategy: "steps", save_steps: 1, max_steps: 1, num_iterations: 2 };
     const { output } = await trainGrpo(gpu(), { recipe: grpoRecipe(saved) });
     const again = (values: Record<string, unknown>, rows = sums(20)) =>
@@ -261,12 +263,12 @@ describe("the GRPO trainer", () => {
     const text = await folder.readText(BUFFER_FILE);
     await folder.write(BUFFER_FILE, text.slice(0, text.length >> 1));
     await expect(again({})).rejects.toThrow(
-      /no checkpoint is whole \(Cannot read out\/checkpoint-1\/generation_buffer/,
+      /every checkpoint is damaged \(Cannot read out\/checkpoint-1\/generation_buffer/,
     );
     await expect(trainGrpo(gpu(), { recipe: grpoRecipe(saved), output, resume: folder })).rejects.toThrow(FormatError);
   });
 
-  it("refuses an EOS id outside of the vocabulary, prompts that are all too long, and lengths that pass the model's", async () => {
+  it("refuses an EOS id outside the vocabulary, only too long prompts, and lengths beyond the model's", async () => {
     await expect(trainGrpo(gpu(), { recipe: grpoRecipe(), model: await tinyChatModel(9999) })).rejects.toThrow(
       "Cannot end completions at eos_token_id 9999 of tiny: it is outside the vocabulary of 264",
     );

@@ -52,7 +52,7 @@ function sequencesOf(lengths: readonly number[], seed = 3): GrpoSequence[] {
   }));
 }
 
-/** The same with log-probs of an older policy and of a reference, somewhat off the model's own. */
+/** The same with old and reference log-probs that differ slightly from the model's own. */
 async function offPolicy(sequences: readonly GrpoSequence[]): Promise<GrpoSequence[]> {
   const logps = await logpsOf(model, sequences);
   return sequences.map((sequence, s) => ({
@@ -94,11 +94,11 @@ const LOSSES = [
 ] as const;
 
 describe("the loss", () => {
-  it("is tried with every loss_type", () => {
+  it("is tested with every loss_type", () => {
     expect(new Set(LOSSES.map(({ loss_type }) => loss_type))).toEqual(new Set(grpoLossTypes));
   });
 
-  it.each(LOSSES)("of $loss_type is the sum of the reference's rows", async ({ weight, ...options }) => {
+  it.each(LOSSES)("of $loss_type equals the sum of the reference's rows", async ({ weight, ...options }) => {
     const lengths = [7, 1, 9, 5];
     const sequences = await offPolicy(sequencesOf(lengths));
     const logps = await logpsOf(model, sequences);
@@ -128,7 +128,7 @@ describe("the loss", () => {
       expect(metrics["clip_ratio/high_mean"]).toBeCloseTo(want.high.reduce((a, b) => a + b, 0) / 22, 6);
   });
 
-  it("on-policy is −ΣA·w, with the gradient of stored log-probs that are the model's own", async () => {
+  it("on-policy is −ΣA·w, with the same gradient as for equal old log-probs", async () => {
     const sequences = sequencesOf([6, 8, 3]);
     const logps = await logpsOf(model, sequences);
     const own = sequences.map((sequence, s) => ({ ...sequence, old_logps: logps[s] }));
@@ -144,7 +144,7 @@ describe("the loss", () => {
     }
   });
 
-  it("of two micro-batches is that of one, over more rows than a chunk of the head takes", async () => {
+  it("of two micro-batches equals that of one, with more rows than a chunk of the head", async () => {
     const sequences = await offPolicy(sequencesOf(new Array(34).fill(31)));
     const whole = await objective([sequences], { beta: 0.05 });
     const halves = await objective([sequences.slice(0, 9), sequences.slice(9)], { beta: 0.05 });
@@ -152,7 +152,7 @@ describe("the loss", () => {
     expect(relativeError(halves.grads, whole.grads)).toBeLessThan(1e-4);
   });
 
-  it("leaves out what is masked; the sequence still counts in the means over sequences", async () => {
+  it("leaves out masked tokens; the sequence still counts in the means over sequences", async () => {
     const sequences = await offPolicy(sequencesOf([6, 5, 4]));
     const masked = sequences.map((s, i) => (i === 1 ? { ...s, completion_mask: new Array(5).fill(0) } : s));
     const grpo = await objective([masked], { loss_type: "grpo" });
@@ -181,7 +181,7 @@ describe("the loss", () => {
 });
 
 describe("the reference", () => {
-  it("is the base: the adapter's model without it", async () => {
+  it("is the base model: the model without its adapter", async () => {
     const sequences = sequencesOf([6, 8]);
     const base = await loadModel(device(), await openCheckpoint(await tinyModel()));
     const [off, on, want] = [
@@ -193,13 +193,13 @@ describe("the reference", () => {
     expect(relativeError(on[0], want[0])).toBeGreaterThan(1e-3);
   });
 
-  it("of a model that is trained itself is gone", async () => {
+  it("does not exist for a fully trained model", async () => {
     const full = await loadModel(device(), await openCheckpoint(await tinyModel()), { trained: "all" });
     expect(() => full.withoutAdapter()).toThrow(/without its adapter: model\..* itself is trained/);
   });
 });
 
-it("packs sequences so that each completion token is predicted by the one before it", () => {
+it("packs sequences so that each completion token is predicted by the token before it", () => {
   const tokens = [
     { prompt_ids: [1, 2], completion_ids: [3, 4, 5], completion_mask: [1, 1, 0] },
     { prompt_ids: [6], completion_ids: [7], completion_mask: [0] },
@@ -213,19 +213,19 @@ it("packs sequences so that each completion token is predicted by the one before
   expect(positions).toEqual([0, 1, 0, 1]);
 });
 
-it("refuses what does not fit, naming it", async () => {
+it("refuses inconsistent input, by name", async () => {
   const [a, b] = sequencesOf([3, 4]);
   const go = (sequences: GrpoSequence[], options: Partial<GrpoLossOptions> = {}) =>
     grpoObjective(device().recorder(), model, sequences, { ...OPTIONS, ...options });
   expect(() => go([{ ...a, prompt_ids: [] }])).toThrow("completion 1: its prompt is empty");
   expect(() => go([a, { ...b, old_logps: [0, 0, 0, 0] }])).toThrow(
-    "completion 2 has old_logps and completion 1 has none",
+    "completion 2 has old_logps and completion 1 does not",
   );
-  expect(() => go([{ ...a, old_logps: [0] }])).toThrow("it has 3 tokens, its old_logps 1 values");
-  expect(() => go([{ ...a, completion_mask: [1] }])).toThrow("its completion_mask 1 values");
+  expect(() => go([{ ...a, old_logps: [0] }])).toThrow("it has 3 tokens, but its old_logps has 1 values");
+  expect(() => go([{ ...a, completion_mask: [1] }])).toThrow("its completion_mask has 1 values");
   expect(() => go([a], { beta: 0.1 })).toThrow("beta 0.1: the sequences have no ref_logps");
   expect(() => go([a], { temperature: 0 })).toThrow("temperature 0");
   expect(() => go([a], { epsilon: Number.NaN })).toThrow("epsilon NaN");
   expect(() => go([a], { num_items_in_batch: Number.NaN })).toThrow("num_items_in_batch NaN");
-  expect(() => go([a], { loss_type: "ppo" as "grpo" })).toThrow('loss_type "ppo": one of dapo, grpo, bnpo');
+  expect(() => go([a], { loss_type: "ppo" as "grpo" })).toThrow('loss_type "ppo": it must be one of dapo, grpo, bnpo');
 });

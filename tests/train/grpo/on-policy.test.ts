@@ -10,8 +10,8 @@ import { uniformFrom } from "../../../src/train/seed.ts";
 import { useGpu } from "../../kernels/harness.ts";
 import { integers, TINY } from "../fixtures.ts";
 
-// What GRPO stands on: the log-probs that generation reports are those of the trainer's own forward pass, so that the
-// importance ratio of the first iteration is 1. Both take them under the sampling temperature, before repetition
+// A condition of GRPO: generation reports the same log-probs as the trainer's own forward pass, so that the importance
+// ratio of the first iteration is 1. Both compute them under the sampling temperature, before repetition
 // penalty, top-k, top-p and min-p, as TRL does.
 
 const PLAIN: GenerateOptions = {
@@ -54,7 +54,7 @@ describe.each([
     const lora = {
       r: 4,
       lora_alpha: 8,
-      lora_dropout: 0.1, // of no effect outside training
+      lora_dropout: 0.1, // no effect outside training
       use_rslora: false,
       target_modules: ["q_proj", "k_proj", "o_proj", "up_proj", "down_proj"] as const,
     };
@@ -87,7 +87,7 @@ describe.each([
         tokens += ids.length;
         drawn.forEach((logp, t) => {
           const off = Math.abs(logp - logps[i][t]);
-          worst = Math.max(worst, off); // which NaN passes through
+          worst = Math.max(worst, off); // NaN propagates
         });
       });
       expect(tokens).toBeGreaterThan(100);

@@ -85,7 +85,7 @@ describe("an optimizer step", () => {
   it.each([
     ["LoRA", { lora: LORA }],
     ["full training", "all" as const],
-  ])("%s: accumulating micro-batches equals one big batch, whatever their sizes", async (_, trained) => {
+  ])("%s: accumulating micro-batches equals one big batch, for any sizes", async (_, trained) => {
     const model = await load(trained);
     const whole = await stepOf(model, [micro(rows)]);
     const parts = await stepOf(model, [micro(rows.slice(0, 1)), micro(rows.slice(1, 6)), micro(rows.slice(6))]);
@@ -96,7 +96,7 @@ describe("an optimizer step", () => {
     expect(parts.result.tokens).toBe(whole.result.tokens);
   });
 
-  it("packed rows give each its own log-probs, as when they run alone", async () => {
+  it("packed rows have the same log-probs as when they run alone", async () => {
     const model = await load({ lora: LORA });
     const logp = async (of: readonly TokenizedRow[]) => {
       const { batch, targets } = micro(of);
@@ -140,7 +140,7 @@ describe("an optimizer step", () => {
     expect(Math.abs(measured.entropy / (entropy / n) - 1)).toBeLessThan(1e-5);
   });
 
-  it("weight decay spares biases and norms, and shrinks everything else by 1 − lr·wd", async () => {
+  it("weight decay skips biases and norms, and shrinks all other weights by 1 − lr·wd", async () => {
     const model = await load("all");
     const before = model.store!.split(await gpu().read(model.store!.values));
     const unlabelled = { ...micro(rows), targets: { rows: new Uint32Array(), tokens: new Uint32Array() } };
@@ -173,7 +173,7 @@ describe("an optimizer step", () => {
       ).toBeLessThan(1e-6);
   });
 
-  it("clipping scales the update and not the norm that is told", async () => {
+  it("clipping scales the update, but not the reported norm", async () => {
     const model = await load({ lora: LORA });
     const free = await stepOf(model, [micro(rows)]);
     const clipped = await stepOf(model, [micro(rows)], { max_grad_norm: free.result.grad_norm / 10 });
@@ -183,7 +183,7 @@ describe("an optimizer step", () => {
     expect(Math.abs(Math.sqrt(squares) / free.result.grad_norm - 1)).toBeLessThan(1e-5);
   });
 
-  it("dropout and NEFTune's noise depend on the seed and the step, and on nothing else", async () => {
+  it("dropout and NEFTune's noise depend only on the seed and the step", async () => {
     const dropping = await load({ lora: { ...LORA, lora_dropout: 0.3 } });
     const loss = async (model: Transformer, options: Partial<StepOptions>) =>
       (await stepOf(model, [micro(rows)], options)).result.loss;
@@ -206,7 +206,7 @@ describe("an optimizer step", () => {
 describe("runs", () => {
   const gpu = useGpu();
 
-  it("the loss falls on rows seen again and again, by LoRA and by full training, on qwen2 and qwen3", async () => {
+  it("the loss falls on repeated rows, with LoRA and full training, on qwen2 and qwen3", async () => {
     const qwen3 = await tinyModel({ ...TINY, model_type: "qwen3", head_dim: 24, tie_word_embeddings: false });
     for (const model of [await tinyModel(), qwen3]) {
       for (const options of [{ lora_r: 8 }, { use_peft: false, learning_rate: 3e-3 }]) {
@@ -218,7 +218,7 @@ describe("runs", () => {
     }
   });
 
-  it("evaluation of the training rows gives the training loss while the learning rate is zero", async () => {
+  it("evaluation of the training rows gives the training loss if the learning rate is zero", async () => {
     const rows = tinyRows(8);
     const recipe = recipeOf({
       learning_rate: 0,
@@ -244,7 +244,7 @@ describe("runs", () => {
     expect(Math.abs(packed.logs[0].loss / plain.logs[0].loss - 1)).toBeLessThan(1e-6);
   });
 
-  it("logging every third step tells the mean of three, and the last step in any case", async () => {
+  it("logging every third step gives the mean of three, and always includes the last step", async () => {
     const each = await train(gpu(), { recipe: recipeOf({ max_steps: 7 }) });
     const third = await train(gpu(), { recipe: recipeOf({ max_steps: 7, logging_steps: 3 }) });
     expect(third.logs.map(({ step }) => step)).toEqual([3, 6, 7]);
