@@ -358,17 +358,19 @@ export function stagedLow(v: MatmulVariant): string {
 export function stagedLoop(v: MatmulVariant): string {
   const { rows, stage } = v.tile;
   const { before, after } = sumsOf(v);
-  const rest = { a: "a", b: "b", lda: "params.lda", ldb: "params.ldb", aAt: "aAt", bAt: "bAt", k: "k" } as const;
+  const rest = { a: "a", b: "b", lda: "params.lda", ldb: "params.ldb", aAt: "aAt", bAt: "bAt", k: "end" } as const;
   return `{
   let down = local.y * ${rows / 4}u;
-  let whole = k / ${stage}u * ${stage}u;
+  let begin = ${v.split ? "min(group.z * params.splitSteps, k)" : "0u"};
+  let end = ${v.split ? "min(begin + params.splitSteps, k)" : "k"};
+  let whole = begin + (end - begin) / ${stage}u * ${stage}u;
   ${before.join("\n  ")}
   {
   ${pieceLets(v)}
-  if (whole > 0u) {
-    ${loads(v, "0u")}
+  if (whole > begin) {
+    ${loads(v, "begin")}
   }
-  for (var slab = 0u; slab < whole; slab += ${stage}u) {
+  for (var slab = begin; slab < whole; slab += ${stage}u) {
     workgroupBarrier();
     ${stores(v)}
     workgroupBarrier();
