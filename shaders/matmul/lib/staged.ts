@@ -239,9 +239,13 @@ function sumsOf(v: MatmulVariant) {
   };
 }
 
-/** Loop over the slabs: short, so that what a compiler makes of it stays in the instruction cache. */
-function multiply(v: MatmulVariant, transA: boolean): string {
-  return `for (var q = 0u; q < ${v.tile.stage / 4}u; q++) {
+/** Loop over the slabs: short, so that what a compiler makes of it stays in the instruction cache. @param steps WGSL, of the last slabs */
+function multiply(v: MatmulVariant, transA: boolean, steps?: string): string {
+  const fours = v.tile.stage / 4;
+  // a number of turns that is not known beforehand keeps what is short from being unrolled
+  const [turns, q] = steps ? [`(${steps} + 3u) / 4u`, `min(turn, ${fours - 1}u)`] : [`${fours}u`, "turn"];
+  return `for (var turn = 0u; turn < ${turns}; turn++) {
+      let q = ${q};
       ${products(v, transA)}
     }`;
 }
@@ -314,7 +318,7 @@ function guardedLoop(v: MatmulVariant, o: Operands): string {
     workgroupBarrier();
     ${moves.join("\n    ")}
     workgroupBarrier();
-    ${multiply(v, o.transA)}
+    ${multiply(v, o.transA, `min(${o.k} - slab, ${stage}u)`)}
   }`;
 }
 
@@ -354,17 +358,19 @@ export function stagedLow(v: MatmulVariant): string {
 export function stagedLoop(v: MatmulVariant): string {
   const { rows, stage } = v.tile;
   const { before, after } = sumsOf(v);
-  const rest = { a: "a", b: "b", lda: "params.lda", ldb: "params.ldb", aAt: "aAt", bAt: "bAt", k: "k" } as const;
+  const rest = { a: "a", b: "b", lda: "params.lda", ldb: "params.ldb", aAt: "aAt", bAt: "bAt", k: "end" } as const;
   return `{
   let down = local.y * ${rows / 4}u;
-  let whole = k / ${stage}u * ${stage}u;
+  let begin = ${v.split ? "min(group.z * params.splitSteps, k)" : "0u"};
+  let end = ${v.split ? "min(begin + params.splitSteps, k)" : "k"};
+  let whole = begin + (end - begin) / ${stage}u * ${stage}u;
   ${before.join("\n  ")}
   {
   ${pieceLets(v)}
-  if (whole > 0u) {
-    ${loads(v, "0u")}
+  if (whole > begin) {
+    ${loads(v, "begin")}
   }
-  for (var slab = 0u; slab < whole; slab += ${stage}u) {
+  for (var slab = begin; slab < whole; slab += ${stage}u) {
     workgroupBarrier();
     ${stores(v)}
     workgroupBarrier();

@@ -92,5 +92,7 @@ export interface MatmulVariant {
   accumulate: boolean;
   /** target of the counter-based dropout mask: an operand, or the low-rank part of the sum */
   dropout: "none" | "a" | "b" | "extra";
+  /** the grid's z has parts of the sum, of `splitSteps` each; staged only, without what is done to a whole sum */
+  split?: boolean;
   tile: MatmulTile;
 }

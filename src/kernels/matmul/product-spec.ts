@@ -38,6 +38,8 @@ export interface Low {
  * rows.
  */
 export interface Product {
+  /** sums are split into parts of so many steps; c is then `[count, m, n]`, see `recordSplit` */
+  split?: { steps: number; count: number };
   a: Tensor;
   b: Tensor;
   c: Tensor;
