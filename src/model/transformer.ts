@@ -21,7 +21,7 @@ import {
   type Stream,
 } from "./layers/block.ts";
 import type { Pass, PrefillRows } from "./layers/body.ts";
-import { type HeadGradient, type HeadRows, head } from "./layers/head.ts";
+import { type HeadRows, head, type RowGradient } from "./layers/head.ts";
 import type { Norm } from "./layers/norm.ts";
 import { rotaryTable } from "./layers/rope.ts";
 import type { ParameterStore } from "./parameters.ts";

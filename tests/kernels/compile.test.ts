@@ -153,8 +153,7 @@ it("no kernel has a parameter by the name of the one that decoding changes betwe
 });
 
 it("a shader that does not compile is named with the compiler's line", async () => {
-  const gpu = await nullGpu(PROFILES[0].profile);
-  opened.push(gpu);
+  const gpu = await sharedGpu(PROFILES[0]);
   const broken = () => `@group(0) @binding(0) var<storage, read_write> x: array<f32>;
 @compute @workgroup_size(1) fn main() { x[0] = missing; }`;
   const record = gpu.recorder();
