@@ -1,11 +1,12 @@
 // Writes the tables of docs/: options from src/recipe/recipe.ts and the command line, recipes from src/recipe/published.ts,
 // results from bench/results.jsonl, exports from the package's entries. `npx tsx scripts/docs-tables.ts [--check]`: --check
-// changes nothing and exits 1 when a table is out of date.
+// changes nothing and exits with 1 if a table is out of date.
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { recipesTable } from "../src/cli/commands/recipe.ts";
 import { fieldsOf } from "../src/recipe/recipe.ts";
 import { exportsTables } from "./exports-tables.ts";
+import { isaTable } from "./isa-table.ts";
 import { between } from "./markdown.ts";
 import { differencesTable, flagsSections, optionsTable } from "./options-tables.ts";
 import { resultsTable } from "./results-table.ts";
@@ -17,10 +18,11 @@ const TABLES: Readonly<Record<string, Readonly<Record<string, () => string>>>> =
   "docs/options.md": {
     options: () => optionsTable(fieldsOf("sft")),
     "options-grpo": () => differencesTable("grpo", "sft"),
+    "options-dpo": () => differencesTable("dpo", "sft"),
     flags: flagsSections,
   },
   "docs/recipes.md": { recipes: recipesTable },
-  "docs/performance.md": { results: () => resultsTable(measured()) },
+  "docs/performance.md": { isa: () => isaTable(measured()), results: () => resultsTable(measured()) },
   "docs/library.md": { exports: exportsTables },
 };
 

@@ -36,14 +36,14 @@ export function conversationNotes(source: NumberedRow, row: RenderedRow): RowNot
     if (said !== "") {
       const found = text.indexOf(said, at);
       if (found >= 0) at = found + said.length;
-      else if (!text.includes(said.slice(0, 24))) add("turn", `the chat template writes nothing of ${where}`);
+      else if (!text.includes(said.slice(0, 24))) add("turn", `the chat template leaves out ${where}`);
     }
     if (message.weight === 0)
       add("weight", `"weight": 0 of ${where} is ignored: assistant_only_loss labels every assistant turn`);
     for (const call of Array.isArray(message.tool_calls) ? message.tool_calls : []) {
       const { name, arguments: given } = fields(fields(call).function ?? call);
       if (typeof name === "string" && !text.includes(name))
-        add("tool_calls", `the chat template writes nothing of the tool call ${name} of ${where}`);
+        add("tool_calls", `the chat template leaves out the tool call ${name} of ${where}`);
       if (typeof given === "string" && text.includes(JSON.stringify(given))) {
         add(
           "arguments",
@@ -61,8 +61,7 @@ export function conversationNotes(source: NumberedRow, row: RenderedRow): RowNot
   }
   for (const tool of tools ?? []) {
     const { name } = fields(fields(tool).function ?? tool);
-    if (typeof name === "string" && !text.includes(name))
-      add("tools", `the chat template writes nothing of the tool ${name}`);
+    if (typeof name === "string" && !text.includes(name)) add("tools", `the chat template leaves out the tool ${name}`);
   }
   for (const name of Object.keys(kwargs)) {
     if (!template.includes(name)) add("kwargs", `the chat template does not know ${name} of chat_template_kwargs`);

@@ -19,7 +19,12 @@ it("reads a kind and its options", () => {
 
 it("runs every kind except long ones and torch's for `all`", () => {
   const { kinds } = parseBenchArgs(["all"])!;
-  expect(KINDS.filter((kind) => !kinds.includes(kind))).toEqual(["table", "scale", "torch"]);
+  expect(KINDS.filter((kind) => !kinds.includes(kind))).toEqual(["table", "scale", "torch", "isa"]);
+});
+
+it("takes the files of isa", () => {
+  const args = ["isa", "--names", "names.json", "--isa", "out"];
+  expect(parseBenchArgs(args)).toMatchObject({ kinds: ["isa"], names: "names.json", isa: "out" });
 });
 
 it("reads the file of torch's rows", () => {
@@ -29,7 +34,7 @@ it("reads the file of torch's rows", () => {
 });
 
 it("refuses unknown kinds and options", () => {
-  expect(() => parseBenchArgs([])).toThrow("Cannot bench nothing: one of matmul");
+  expect(() => parseBenchArgs([])).toThrow("Cannot bench nothing: expected one of matmul");
   expect(() => parseBenchArgs(["matmul", "lora"])).toThrow("Cannot bench matmul lora");
   expect(() => parseBenchArgs(["toString"])).toThrow("Cannot bench toString");
   expect(() => parseBenchArgs(["sft", "--tokens", "0"])).toThrow("--tokens 0: it must be a positive integer");

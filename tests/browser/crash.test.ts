@@ -111,9 +111,9 @@ test("a second tab gets an error while another tab trains", async () => {
     return errors;
   }, id);
   expect(said).toEqual([
-    expect.stringMatching(/^true Another tab of this site trains/),
-    expect.stringMatching(/^true Cannot delete a run while it is trained/),
-    expect.stringMatching(/^true Cannot delete a run while it is trained/),
+    expect.stringMatching(/^true Another tab of this site is training/),
+    expect.stringMatching(/^true Cannot delete a run while it is training/),
+    expect.stringMatching(/^true Cannot delete a run while it is training/),
   ]);
   await other.close();
   await page.evaluate(() => (globalThis as unknown as { control: AbortController }).control.abort());
@@ -130,7 +130,7 @@ test("a killed worker is reported, and a new trainer continues from the last che
     trainer.terminate();
     return lost;
   });
-  expect(lost).toMatch(/worker was ended/);
+  expect(lost).toMatch(/worker was terminated/);
   expect(await howItEnded()).toMatch(/^QwenchError: The trainer's worker was terminated/);
   await makeTrainerThatWeSeeInto();
   expect(await recordOf(id)).toMatchObject({ status: "paused" });
@@ -146,7 +146,7 @@ test("a device that is destroyed pauses the run, and the next start opens anothe
   expect(await page.evaluate(() => trainer.lost)).toMatch(/destroyed/);
   expect(await recordOf(id)).toMatchObject({
     status: "paused",
-    problem: expect.stringMatching(/was destroyed.*Start again to go on from the last checkpoint/),
+    problem: expect.stringMatching(/was destroyed.*Start the run again to continue from the last checkpoint/),
   });
   await comesToTheSameNumbers(id, 2);
 });

@@ -169,7 +169,7 @@ describe("models and data of the hub", () => {
     await session.send("Storage.overrideQuotaForOrigin", { origin: new URL(site.url).origin, quotaSize: 100_000 });
     const { error } = await download();
     expect(error).toMatch(
-      /^QuotaError: Cannot download .*storage for this site is full\. 2\d\d kB are needed, [\d.]+ kB of 100 kB are free/,
+      /^QuotaError: Cannot download .*storage for this site is full\. 2\d\d kB are needed, but only [\d.]+ kB of 100 kB are free/,
     );
     expect(hub.paths("cdn")).toEqual([]);
     await session.send("Storage.overrideQuotaForOrigin", { origin: new URL(site.url).origin });

@@ -123,7 +123,7 @@ describe("a run", () => {
     expect((await run(...grpoArgs(output, mine("letters")))).code).toBe(0);
     const untold = await run(...grpoArgs(output, mine("letters"), "--max_steps", "1"));
     expect(untold.code).toBe(1);
-    expect(untold.said).toMatch(/QwenchError: Cannot start a run in .* it holds checkpoint-2 of another one/);
+    expect(untold.said).toMatch(/QwenchError: Cannot start a run in .* it holds checkpoint-2 of another run/);
     const told = await run(...grpoArgs(output, mine("letters"), "--max_steps", "1", "--overwrite_output_dir", "true"));
     expect(told.code, told.said).toBe(0);
     expect(readdirSync(join(output, "completions"))).toEqual(["completions_00001.jsonl"]);
@@ -205,7 +205,7 @@ describe("failing rewards", () => {
     const { code, said } = await run(...argv);
     expect(code).toBe(1);
     expect(said).toMatch(
-      /RecipeError: reward_funcs is missing: names .*correctness_reward_func.*modules by their path/,
+      /RecipeError: reward_funcs is missing: name functions .*correctness_reward_func.*paths of modules/,
     );
   });
 });

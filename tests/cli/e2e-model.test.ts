@@ -220,7 +220,7 @@ describe("the adapter", () => {
       await refused(
         at("sharded"),
         at("rows.jsonl"),
-        /GpuError: Cannot open adapter gpu: no GPU that Dawn accepts\. \S+/,
+        /GpuError: Cannot open adapter gpu: Dawn found no usable GPU\. \S+/,
       );
       vi.stubEnv("QWENCH_ADAPTER", "voodoo");
       await refused(

@@ -108,21 +108,18 @@ describe("a note lists what the template leaves out, once for all rows", () => {
     (await tokenizeDataset(texts.map(row), { tokenizer, chat_template })).warnings;
 
   it.each([
-    [
-      '{"messages":[{"role":"tool","content":"zz"},{"role":"assistant","content":"a"}]}',
-      "writes nothing of message 1 (tool)",
-    ],
+    ['{"messages":[{"role":"tool","content":"zz"},{"role":"assistant","content":"a"}]}', "leaves out message 1 (tool)"],
     [
       '{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b","weight":0}]}',
       '"weight": 0 of message 2',
     ],
     [
       '{"messages":[{"role":"assistant","content":"b","tool_calls":[{"function":{"name":"ff","arguments":{}}}]}]}',
-      "nothing of the tool call ff",
+      "leaves out the tool call ff",
     ],
     [
       '{"messages":[{"role":"assistant","content":"b"}],"tools":[{"function":{"name":"gg"}}]}',
-      "nothing of the tool gg",
+      "leaves out the tool gg",
     ],
     [
       '{"messages":[{"role":"assistant","content":"b"}],"chat_template_kwargs":{"enable_thinking":false}}',
@@ -160,7 +157,7 @@ describe("a note lists what the template leaves out, once for all rows", () => {
         chat_template: chatml,
       },
     );
-    expect(made.notes[0]).toContain("writes nothing of the tool gg");
+    expect(made.notes[0]).toContain("leaves out the tool gg");
   });
 });
 

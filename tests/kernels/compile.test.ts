@@ -2,14 +2,14 @@ import { readdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, it, vi } from "vitest";
 import { GpuError } from "../../src/errors.ts";
-import { Gpu } from "../../src/gpu/device.ts";
+import type { Gpu } from "../../src/gpu/device.ts";
 import type { AdapterProfile } from "../../src/gpu/profile.ts";
 import type { Program, Shader } from "../../src/gpu/program.ts";
 import { allCases } from "../../src/kernels/cases.ts";
 import { CaseRun, type KernelCase } from "../../src/kernels/check.ts";
 import { tileCandidates, tileKey } from "../../src/kernels/matmul/matmul-tile.ts";
-import { openNullAdapter } from "../../src/platform/node/node.ts";
 import { profileFor } from "../gpu/adapters.ts";
+import { nullDevice, nullGpu } from "../gpu/open.ts";
 
 // Dawn's null backend validates and compiles without a GPU. The device has WebGPU's default limits, so that kernels
 // that pass here need only what every adapter has: 8 storage buffers, 256 threads, 16 KiB of workgroup memory.
@@ -40,8 +40,8 @@ const PROFILES: { name: string; profile: AdapterProfile }[] = [
   { name: "with subgroups of 8 and textures, a CPU", profile: llvmpipe },
 ];
 
-/** Devices with and without subgroups, and their compiled programs: profiles share most kernels. */
-const devices = new Map<boolean, { device: GPUDevice; programs: Map<string, Program> }>();
+/** Devices by their features, and their compiled programs: profiles share most kernels. */
+const devices = new Map<string, { device: GPUDevice; programs: Map<string, Program> }>();
 afterAll(() => {
   for (const { device } of devices.values()) device.destroy();
 });
@@ -50,16 +50,11 @@ afterAll(() => {
 const compiled = new Set<unknown>();
 
 /** @param asked keys of the kernels that this profile asks for, including those that another profile compiled */
-async function nullGpu({ profile }: (typeof PROFILES)[number], asked = new Set<string>()): Promise<Gpu> {
-  const subgroups = profile.subgroup !== null;
-  if (!devices.has(subgroups)) {
-    const { adapter } = await openNullAdapter();
-    const features = ["shader-f16", ...(subgroups ? ["subgroups"] : [])];
-    const device = await adapter.requestDevice({ requiredFeatures: features as GPUFeatureName[] });
-    devices.set(subgroups, { device, programs: new Map() });
-  }
-  const { device, programs } = devices.get(subgroups)!;
-  const gpu = new Gpu(device, { features: { f16: true, subgroups, timestamps: false }, profile });
+async function sharedGpu({ profile }: (typeof PROFILES)[number], asked = new Set<string>()): Promise<Gpu> {
+  const features = `${profile.subgroup !== null} ${profile.subgroup?.asks ?? false} ${profile.kind}`;
+  if (!devices.has(features)) devices.set(features, { device: await nullDevice(profile), programs: new Map() });
+  const { device, programs } = devices.get(features)!;
+  const gpu = await nullGpu(profile, device);
   const get = gpu.programs.get.bind(gpu.programs);
   gpu.programs.get = (shader: Shader, variant: object) => {
     compiled.add(shader);
@@ -82,14 +77,14 @@ async function compile(gpu: Gpu, item: KernelCase): Promise<void> {
 describe.each(PROFILES)("on an adapter $name", (adapter) => {
   it("every case of every kernel compiles", async () => {
     const asked = new Set<string>();
-    const gpu = await nullGpu(adapter, asked);
+    const gpu = await sharedGpu(adapter, asked);
     for (const item of allCases) await compile(gpu, item);
     expect(asked.size).toBeGreaterThan(50);
   });
 
   it("matmul compiles with every candidate tile", async () => {
     const asked = new Set<string>();
-    const gpu = await nullGpu(adapter, asked);
+    const gpu = await sharedGpu(adapter, asked);
     const forms = [false, true].flatMap((transA) => [false, true].map((transB) => [transA, transB] as const));
     const products = allCases.filter(({ kernel }) => kernel === "matmul");
     expect(products.length).toBeGreaterThan(0);
@@ -141,7 +136,7 @@ it("the self-test includes every kernel's cases, with unique names", async () =>
 });
 
 it("the error of a shader that does not compile names it and the line", async () => {
-  const gpu = await nullGpu(PROFILES[0]);
+  const gpu = await sharedGpu(PROFILES[0]);
   const broken = () => `@group(0) @binding(0) var<storage, read_write> x: array<f32>;
 @compute @workgroup_size(1) fn main() { x[0] = missing; }`;
   const record = gpu.recorder();

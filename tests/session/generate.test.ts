@@ -216,6 +216,6 @@ describe("a model", () => {
       target_modules: ["q_proj"],
     });
     const misfit = { gpu: device(), model: await writeTextModel(), adapter };
-    await expect(prepareText(misfit)).rejects.toThrow("the adapter is for another base (other)");
+    await expect(prepareText(misfit)).rejects.toThrow("The adapter is for another base model (other)");
   });
 });

@@ -111,7 +111,7 @@ interface GroupCase {
   headDim?: number;
 }
 
-// biome-ignore format: a row a case
+// biome-ignore format: one row per case
 const GROUPS: GroupCase[] = [
   { name: "q k v", rows: 70, inner: 96, outs: [64, 32, 32], pairs: [true, true, true], r: 8, bias: true },
   { name: "q k v, odd", rows: 5, inner: 33, outs: [12, 7, 7], pairs: [true, false, true], r: 3, bias: true },

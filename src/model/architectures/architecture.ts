@@ -101,7 +101,7 @@ export interface GgufSpec {
 
 /**
  * An architecture as data. Building, loading, training, generating, merging, saving, GGUF, forecasts, tuning and random
- * checkpoints read it; none of them knows a model by its name.
+ * checkpoints read it; none of them depends on the name of a model.
  */
 export interface Architecture {
   /** as in config.json */

@@ -279,6 +279,6 @@ describe("lora", () => {
     );
     const other = memoryFolder("other");
     await writeRandomCheckpoint(other, { ...TINY, hidden_size: 32 });
-    await expect(out(model, await adapterFor(other))).rejects.toThrow(/the adapter is for another base/);
+    await expect(out(model, await adapterFor(other))).rejects.toThrow(/The adapter is for another base model/);
   });
 });
