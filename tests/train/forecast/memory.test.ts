@@ -138,7 +138,7 @@ describe("the ledger", () => {
     pool.trim();
     const before = pool.ledger.allocated;
     pool.ledger.peak = before;
-    const model = await tinyModel({ ...TINY, hidden_size: 128, intermediate_size: 352 });
+    const model = await tinyModel({ ...TINY, intermediate_size: 352 });
     const rows = tinyRows(40, lengths);
     const run = await train(gpu(), {
       model,
