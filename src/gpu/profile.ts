@@ -51,8 +51,8 @@ export interface AdapterProfile {
   readonly fewRows: "tiles" | "lanes";
   /** storage of frozen weights and operands: see `TensorStorage` */
   readonly operands: "buffers" | "textures";
-  /** lanes load and broadcast rows of queries and keys ("lanes"), or a workgroup tiles them ("tiled") */
-  readonly attention: "lanes" | "tiled";
+  /** lanes load and broadcast rows of queries and keys ("lanes"), a workgroup tiles both ("tiled"), or one side only ("direct") */
+  readonly attention: "lanes" | "tiled" | "direct";
   /** most keys per workgroup of decode attention */
   readonly splitKeys: number;
   /**
@@ -120,7 +120,7 @@ function cpuProfile(facts: AdapterFacts, llvmpipe: boolean): AdapterProfile {
     tiles: shares ? "broadcast" : "direct",
     fewRows: "tiles",
     operands: llvmpipe && subgroup?.size === 8 ? "textures" : "buffers",
-    attention: shares ? "lanes" : "tiled",
+    attention: shares ? "lanes" : "direct",
     splitKeys: 256, // heads alone keep all cores busy, and this saves a dispatch
     normLora: "fused",
     logitsBytes: 40 << 20, // 64 rows keep it as busy as 128

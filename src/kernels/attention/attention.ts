@@ -11,6 +11,7 @@ import type { AdapterProfile } from "../../gpu/profile.ts";
 import type { Recorder } from "../../gpu/recorder.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import { rowGrid, sameShape, WORKGROUP } from "../grid.ts";
+import { recordDirect, recordDirectBackward } from "./attention-direct.ts";
 import { type AttentionPass, recordLanes, recordLanesBackward } from "./attention-lanes.ts";
 
 /** Heads of an attention layer, as config.json names them. */
@@ -25,7 +26,8 @@ type AttentionForm = AdapterProfile["attention"];
 
 /** The forms that suit an adapter, the default first. */
 export function attentionForms({ profile }: GpuContext): AttentionForm[] {
-  return profile.attention === "lanes" ? ["lanes", "tiled"] : ["tiled"];
+  if (profile.kind === "gpu") return ["tiled"];
+  return profile.attention === "lanes" ? ["lanes", "tiled", "direct"] : ["direct", "tiled"];
 }
 
 /**
@@ -54,6 +56,7 @@ export function attention(
   const stats = record.empty([tokens, heads.num_attention_heads, 2], "f32", "attention.stats");
   const tensors = { qkv, spans, o, stats };
   if (form === "lanes") recordLanes(record, pass, tensors);
+  else if (form === "direct") recordDirect(record, pass, tensors);
   else {
     const { variant, turns } = tileOf(record.gpu, sizes, sizes.headDim);
     const tiles = Math.ceil(tokens / TILE_ROWS);
@@ -63,7 +66,7 @@ export function attention(
 }
 
 /**
- * Gradients of `attention` from its output and log-sum-exp, without atomics: two dispatches, or three in the tiled form.
+ * Gradients of `attention` from its output and log-sum-exp, without atomics: two dispatches in the form of lanes, three in the others.
  *
  * @param tensors what went into the forward pass, what came out of it, and dout, the gradient of o; the second entries of
  *   stats are overwritten
@@ -84,6 +87,7 @@ export function attentionBackward(
   const { num_attention_heads: h, num_key_value_heads: g, head_dim: d } = heads;
   const parts = record.empty([tokens, 3 * width], "f32", "attention.parts");
   if (form === "lanes") recordLanesBackward(record, pass, { ...tensors, parts });
+  else if (form === "direct") recordDirectBackward(record, pass, { ...tensors, parts });
   else {
     const grid = [Math.ceil(tokens / TILE_ROWS), h] as const;
     const q = tileOf(record.gpu, sizes, d);
