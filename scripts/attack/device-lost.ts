@@ -1,6 +1,6 @@
-// Loses the device at a random dispatch of a command. It must end with a sentence, and the same command must then come to
-// the bytes of one that was not disturbed. `npx tsx scripts/attack/device-lost.ts [--n 20] [--seed 1] [--only sft,grpo,generate]`.
-// Every other round destroys the device; the others let it be lost as a driver's reset does.
+// Loses the device at a random dispatch of a command. The command must end with an error message, and the same command must
+// then produce the bytes of an undisturbed one. `npx tsx scripts/attack/device-lost.ts [--n 20] [--seed 1] [--only
+// sft,grpo,generate]`. Every other round destroys the device; the others simulate a driver's reset.
 
 import { fork } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -54,7 +54,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   },
 };
 
-/** In the child: counts dispatches, and ends the device that the command opened at one of them. */
+/** In the child: counts dispatches, and at a given one ends the device that the command opened. */
 async function child(nth: number, how: How, argv: string[]): Promise<number> {
   const { globals } = (await import("webgpu")) as unknown as { globals: Record<string, { prototype: never }> };
   let device: GPUDevice | null = null;
@@ -63,9 +63,9 @@ async function child(nth: number, how: How, argv: string[]): Promise<number> {
   const request = adapter.requestDevice;
   adapter.requestDevice = async function (descriptor) {
     const opened = await request.call(this, descriptor);
-    if (descriptor?.label !== "qwench" || device !== null) return opened; // probes, and those that compile ahead
+    if (descriptor?.label !== "qwench" || device !== null) return opened; // probes, and devices that only compile
     device = opened;
-    // a driver's reset: the device stops as when it is destroyed, and says another reason
+    // a driver's reset: like a destroyed device, but with another reason
     if (how === "lost") Object.defineProperty(opened, "lost", { value: new Promise((resolve) => (lose = resolve)) });
     return opened;
   };
@@ -115,7 +115,7 @@ async function attack(name: string, n: number, seed: number): Promise<number> {
     else {
       faults.push(...refusalFaults(end, how === "lost" ? /lost|reset/ : /destroyed|lost/));
       const again = await start(-1, how, argv(output));
-      if (again.code !== 0) faults.push(`it does not go on: ${again.said.trim().split("\n").at(-1)}`);
+      if (again.code !== 0) faults.push(`it does not continue: ${again.said.trim().split("\n").at(-1)}`);
     }
     faults.push(...differences(output, wanted, same));
     if (faults.length === 0) good++;
@@ -123,7 +123,7 @@ async function attack(name: string, n: number, seed: number): Promise<number> {
     rmSync(output, { recursive: true, force: true });
   }
   console.log(
-    `${name}: ${good} of ${n} losses end with a sentence (or without harm: ${recovered}) and go on to the same bytes; ${straight.count} dispatches`,
+    `${name}: ${good} of ${n} losses end with an error message (or without harm: ${recovered}) and continue to the same bytes; ${straight.count} dispatches`,
   );
   return n - good;
 }

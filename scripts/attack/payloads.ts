@@ -1,4 +1,4 @@
-/** Ways out of the text, attribute, comment or element that a string was put into. */
+/** Prefixes that break out of the surrounding text, attribute, comment or element. */
 const BREAKOUTS = [
   "",
   '">',
@@ -8,7 +8,7 @@ const BREAKOUTS = [
   "]]>",
 ] as const;
 
-/** What runs `pwned()` where it is taken for HTML. */
+/** Strings that run `pwned()` if interpreted as HTML. */
 const VECTORS = [
   "<script>pwned()</script>",
   "<img src=x onerror=pwned()>",
@@ -28,7 +28,7 @@ const VECTORS = [
   "<style>@keyframes k{}</style><b style='animation-name:k' onanimationstart=pwned()>x</b>",
 ] as const;
 
-/** Those that no way out goes before. */
+/** Payloads that need no prefix. */
 const OTHERS = [
   '" onmouseover="pwned()" x="',
   "' onmouseover='pwned()' x='",
@@ -56,7 +56,7 @@ const OTHERS = [
   "</script><script>pwned()</script>",
 ] as const;
 
-/** Strings of which none may run. */
+/** Strings that must never run. */
 export const PAYLOADS: readonly string[] = [
   ...BREAKOUTS.flatMap((out) => VECTORS.map((vector) => `${out}${vector}`)),
   ...OTHERS,

@@ -1,6 +1,6 @@
-// Puts scripts into every text that comes from models, data, files and users, and looks at it in a browser: the page, its
-// chat, reports, comparisons and the widget. None may run, without the page's policy as well.
-// `npx tsx scripts/attack/xss.ts [--n 120]` takes the npm package's Chromium; no GPU is needed.
+// Puts scripts into every text from models, data, files and users, and opens the results in a browser: the page, its chat,
+// reports, comparisons and the widget. No script may run, even without the page's CSP. `npx tsx scripts/attack/xss.ts [--n
+// 120]` uses the npm package's Chromium and needs no GPU.
 
 import { parseArgs } from "node:util";
 import type { Page } from "puppeteer-core";
@@ -21,20 +21,20 @@ declare global {
   var ran: number;
 }
 
-/** What a page was found to do with a payload. */
+/** A page's handling of a payload. */
 interface Seen {
   /** where */
   where: string;
   payload: string;
   /** scripts that ran */
   ran: number;
-  /** attributes and addresses that could run later */
+  /** attributes and addresses that could run scripts later */
   live: string[];
-  /** whether the payload stands there as text */
+  /** whether the page shows the payload as text */
   shown: boolean;
 }
 
-/** Replaces every text in a value, and every name of a dictionary that `names` takes. */
+/** Replaces every text in a value, and every key of a dictionary that `names` accepts. */
 function poison<T>(value: T, payload: string, keep: RegExp, key = ""): T {
   if (typeof value === "string") return (keep.test(key) ? value : payload) as T;
   if (Array.isArray(value)) return value.map((one) => poison(one, payload, keep, key)) as T;
@@ -47,12 +47,12 @@ function poison<T>(value: T, payload: string, keep: RegExp, key = ""): T {
   ) as T;
 }
 
-/** Opens a page that counts what runs in it, whatever its own policy forbids. */
+/** Opens a page that counts scripts that run, regardless of the page's CSP. */
 async function openPage(browser: { newPage(): Promise<Page> }): Promise<Page> {
   const page = await browser.newPage();
   await page.setBypassCSP(true);
   page.on("dialog", (dialog) => void dialog.dismiss());
-  await page.evaluateOnNewDocument("globalThis.__name = (it) => it"); // tsx marks functions by it
+  await page.evaluateOnNewDocument("globalThis.__name = (it) => it"); // a helper that tsx inserts into functions
   await page.evaluateOnNewDocument(() => {
     globalThis.ran = 0;
     Object.assign(globalThis, { pwned: () => void globalThis.ran++ });
@@ -60,7 +60,7 @@ async function openPage(browser: { newPage(): Promise<Page> }): Promise<Page> {
   return page;
 }
 
-/** Touches everything that could run, and says what was found. */
+/** Triggers everything that could run, and reports the findings. */
 function look(page: Page, where: string, payload: string): Promise<Seen> {
   return page.evaluate(
     async (where, payload) => {
@@ -83,7 +83,7 @@ function look(page: Page, where: string, payload: string): Promise<Seen> {
       for (const element of all) {
         for (const type of ["mouseover", "focus", "animationstart", "toggle"]) element.dispatchEvent(new Event(type));
       }
-      await new Promise((done) => setTimeout(done, 30)); // images fail, frames load
+      await new Promise((done) => setTimeout(done, 30)); // time for images to fail and frames to load
       const text = all.map((element) => (element.shadowRoot ?? element).textContent).join("\n");
       const values = all.map((element) => (element as HTMLInputElement).value ?? "").join("\n");
       const squeezed = (from: string) => from.replace(/\s+/g, "");
@@ -95,7 +95,7 @@ function look(page: Page, where: string, payload: string): Promise<Seen> {
   );
 }
 
-/** Records of runs that hold a payload in every text, as the page stores them. */
+/** Stored records of runs with the payload in every text. */
 function poisoned(
   payload: string,
   seed: Record<string, unknown>,
@@ -153,7 +153,7 @@ const completion = (correct: number) => ({
   length: 3,
 });
 
-/** A data file whose name, columns and rows are the payload. */
+/** A data file with the payload as name, columns and rows. */
 async function giveFile(page: Page, payload: string): Promise<void> {
   await (await page.waitForSelector('::-p-aria([name="Your file"][role="radio"])'))!.click();
   const input = await page.waitForSelector('input[type="file"]:not([webkitdirectory])[accept*=".csv"]');
@@ -171,7 +171,7 @@ async function giveFile(page: Page, payload: string): Promise<void> {
   await page.waitForFunction(() => /have the columns/.test(document.querySelector("#page")!.textContent!));
 }
 
-/** Asks the model, whose answer is the payload. */
+/** Chats with a model whose answer is the payload. */
 async function chat(page: Page): Promise<void> {
   const input = await page.waitForSelector('::-p-aria([name="Your message"][role="textbox"])');
   await input!.type("Write HTML");
@@ -180,7 +180,7 @@ async function chat(page: Page): Promise<void> {
   await page.waitForFunction(() => document.querySelector(".ask .primary")!.getAttribute("aria-disabled") === "false");
 }
 
-/** The three kinds of pages that are written as files, with the payload in every text. */
+/** The three kinds of report files, with the payload in every text. */
 function reportsOf(payload: string): Record<string, string> {
   const file = (name: string) =>
     readEvaluation(
@@ -255,7 +255,7 @@ async function attackReports(page: Page, site: Site, payloads: readonly string[]
   return seen;
 }
 
-/** What the payloads do where nothing is escaped: a browser that runs none of them would prove nothing. */
+/** A control: the payloads without escaping. If none of them ran, the test would prove nothing. */
 async function control(page: Page, site: Site, payloads: readonly string[]): Promise<number> {
   let count = 0;
   for (const payload of payloads) {
@@ -318,7 +318,7 @@ async function main(): Promise<number> {
       `| ${place} | ${here.length} | ${count(({ shown }) => shown)} | ${count(({ ran }) => ran > 0)} | ${count(({ live }) => live.length > 0)} |`,
     );
   }
-  console.log(`Where nothing is escaped, ${raw} of ${payloads.length} run.`);
+  console.log(`Without escaping, ${raw} of ${payloads.length} run.`);
   const bad = seen.filter(({ ran, live }) => ran > 0 || live.length > 0);
   for (const { where, payload, ran, live } of bad)
     console.log(`${where}: ${payload} ran ${ran} times; ${live.join("; ")}`);
