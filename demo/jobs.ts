@@ -1,6 +1,6 @@
 import type { DataSource, Job, Method, ModelSource, Preset } from "../src/client/types.ts";
 
-export type MethodChoice = "sft" | "grpo" | "both";
+export type MethodChoice = "sft" | "grpo" | "dpo" | "both";
 
 /** The user's choices so far; null for a missing choice. */
 export interface Draft {
@@ -33,12 +33,15 @@ export const HUB_MODELS = [
 export const METHODS_OF: Record<MethodChoice, readonly Method[]> = {
   sft: ["sft"],
   grpo: ["grpo"],
+  dpo: ["dpo"],
   both: ["sft", "grpo"],
 };
 
-/** The rows that a phase of a method uses from a choice. */
+const EMBEDDED_ROWS = { sft: "sft", grpo: "prompts", dpo: "preferences" } as const satisfies Record<Method, string>;
+
+/** The rows that a phase of that method takes from a choice. */
 export function dataFor(choice: NonNullable<DataChoice>, method: Method): DataSource {
-  return choice.kind === "embedded" ? { kind: "embedded", rows: method === "sft" ? "sft" : "prompts" } : choice;
+  return choice.kind === "embedded" ? { kind: "embedded", rows: EMBEDDED_ROWS[method] } : choice;
 }
 
 /** The job for the choices, or a message that says what is missing. */

@@ -18,6 +18,7 @@ const TABLES: Readonly<Record<string, Readonly<Record<string, () => string>>>> =
   "docs/options.md": {
     options: () => optionsTable(fieldsOf("sft")),
     "options-grpo": () => differencesTable("grpo", "sft"),
+    "options-dpo": () => differencesTable("dpo", "sft"),
     flags: flagsSections,
   },
   "docs/recipes.md": { recipes: recipesTable },

@@ -4,7 +4,7 @@
 import { parseArgs } from "node:util";
 import { main } from "../src/cli/main.ts";
 import { openGpu } from "../src/cli/runs/open-gpu.ts";
-import { embeddedRows } from "../src/data/sets/embedded.ts";
+import { embeddedPreferences, embeddedRows } from "../src/data/sets/embedded.ts";
 import { accuracy, passAtK, solve } from "../src/eval/solve.ts";
 import { openCheckpoint } from "../src/io/checkpoint.ts";
 import { f32ToBf16 } from "../src/io/dtype.ts";
@@ -107,15 +107,18 @@ async function make(): Promise<number> {
   const code = await main(["sft", ...Object.entries(flags).flatMap(([name, value]) => [`--${name}`, String(value)])]);
   if (code !== 0) return code;
   const bytes = await publish(run, output);
-  await publishProblems(output.folder("problems"));
+  await publishProblems(output);
   console.log(`${formatNumber(bytes / 2)} parameters, ${formatNumber(bytes)} bytes, in ${output.path}`);
   await measure(output);
   return 0;
 }
 
-/** Writes the default training rows of `qwench sft` and `qwench grpo`, and the held-out rows. */
+/** The rows that commands train on where no recipe says otherwise, and those held out. */
 async function publishProblems(folder: Folder): Promise<void> {
-  for (const split of ["train", "test"] as const) await folder.write(`${split}.jsonl`, jsonLines(embeddedRows(split)));
+  for (const split of ["train", "test"] as const) {
+    await folder.write(`problems/${split}.jsonl`, jsonLines(embeddedRows(split)));
+    await folder.write(`preferences/${split}.jsonl`, jsonLines(embeddedPreferences(split)));
+  }
 }
 
 /** Prints the model's score on the held-out problems. */

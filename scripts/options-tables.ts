@@ -44,6 +44,7 @@ export function flagsSections(): string {
 const FIELDS_TOO = {
   sft: "Every recipe field of SFT is also a flag.",
   grpo: "Every recipe field of GRPO is also a flag.",
+  dpo: "Every recipe field of DPO is also a flag.",
   any: "Every recipe field of the recipe's method is also a flag.",
 } as const;
 

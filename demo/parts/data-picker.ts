@@ -16,8 +16,18 @@ const READINGS = {
   conversation: ["messages"],
   "plain text": ["text"],
   prompt: ["prompt"],
+  preference: ["prompt", "chosen", "rejected"],
+  "preference, with the prompt in both answers": ["chosen", "rejected"],
 } as const;
 type Reading = keyof typeof READINGS;
+
+/** How the rows of a file may be read for a method. */
+const OFFERED: Record<MethodChoice, readonly Reading[]> = {
+  sft: ["question and answer", "prompt and completion", "conversation", "plain text"],
+  grpo: ["question and answer", "prompt"],
+  dpo: ["preference", "preference, with the prompt in both answers"],
+  both: ["question and answer"],
+};
 
 const PREVIEW_ROWS = 4;
 const GSM8K_ABOUT =
@@ -58,7 +68,7 @@ export function dataPicker(app: App, signal: AbortSignal, changed: (data: DataCh
       const found = await app.trainer.data.preview(
         kind === "file"
           ? { kind: "file", file: file! }
-          : dataFor({ kind: "embedded" }, method === "sft" ? "sft" : "grpo"),
+          : dataFor({ kind: "embedded" }, method === "both" ? "grpo" : method),
       );
       if (own !== asked || signal.aborted) return;
       preview = found;
@@ -152,11 +162,7 @@ function columnChoice(
   columns: Record<string, string> | null,
   set: (columns: Record<string, string> | null) => void,
 ): Child[] {
-  const offered = (Object.keys(READINGS) as Reading[]).filter((reading) =>
-    method === "sft"
-      ? reading !== "prompt"
-      : reading === "question and answer" || (method === "grpo" && reading === "prompt"),
-  );
+  const offered = OFFERED[method];
   const taken = Object.keys(columns ?? {}).filter((name) => name !== "answer" || columns?.question);
   const reading =
     offered.find(

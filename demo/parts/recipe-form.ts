@@ -22,6 +22,7 @@ const FIRST: Record<Method, readonly string[]> = {
     "beta",
     "reward_funcs",
   ],
+  dpo: ["learning_rate", "max_steps", "num_train_epochs", "per_device_train_batch_size", "beta", "loss_type"],
 };
 
 /** Options that the page sets (model, data and folder of a run) or does not use. */
@@ -177,7 +178,7 @@ function allFields(
       h(
         "section",
         { class: "group" },
-        h("h4", {}, group === "grpo" ? "GRPO" : words(group)),
+        h("h4", {}, group === "grpo" || group === "dpo" ? METHOD_NAMES[group] : words(group)),
         h("div", { class: "fields" }, ...fields.filter((field) => field.group === group).map(control)),
       ),
     ),

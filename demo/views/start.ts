@@ -124,7 +124,8 @@ function deviceSays(state: DeviceState): HTMLElement[] {
 const METHODS: readonly { value: MethodChoice; title: string; about: string }[] = [
   { value: "both", title: "SFT, then GRPO", about: "Teach the format, then practise" },
   { value: "sft", title: "SFT", about: "Imitate the answers of the data" },
-  { value: "grpo", title: "GRPO", about: "Try answers, and learn from rewards" },
+  { value: "grpo", title: "GRPO", about: "Try, and be rewarded for what is right" },
+  { value: "dpo", title: "DPO", about: "Prefer the better of two answers" },
 ];
 
 /** All choices, with the forecast and the start button beside them. */
@@ -134,7 +135,7 @@ async function own(app: App, signal: AbortSignal, presets: readonly Preset[]): P
     model: { kind: "embedded" },
     data: { kind: "embedded" },
     method: "both",
-    recipes: { sft: {}, grpo: {} },
+    recipes: { sft: {}, grpo: {}, dpo: {} },
     evaluate: { data: { kind: "embedded", rows: "prompts" }, problems: EMBEDDED_PROBLEMS },
   };
   const forms: Partial<Record<Method, RecipeForm>> = {};

@@ -43,6 +43,14 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     flags: [RECIPE_FLAG, DRY_RUN_FLAG],
     run: runTrain,
   },
+  dpo: {
+    usage: "qwench dpo [recipe.yaml | --recipe NAME] [--field value]…",
+    summary:
+      "Trains a Qwen checkpoint on preferences: rows with a prompt, a chosen and a rejected completion. Without a model and rows, the embedded model learns to prefer worked answers.",
+    method: "dpo",
+    flags: [RECIPE_FLAG, DRY_RUN_FLAG],
+    run: runTrain,
+  },
   generate: {
     usage: "qwench generate [--model PATH] PROMPT, or --file ROWS [--output FILE]",
     summary:
@@ -92,7 +100,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     run: runPush,
   },
   plan: {
-    usage: "qwench plan [recipe.yaml | --recipe NAME] [--method sft|grpo] [--field value]…",
+    usage: "qwench plan [recipe.yaml | --recipe NAME] [--method sft|grpo|dpo] [--field value]…",
     summary: "Forecasts the memory of a run from its recipe, allocates none, and says whether it fits.",
     method: "any",
     flags: [
@@ -101,7 +109,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
         name: "method",
         type: "string",
         value: methods.join("|"),
-        help: "The method of the recipe. Default: grpo if the recipe has a field that only GRPO has, else sft.",
+        help: "The method of the recipe. Default: sft where it has every field that the recipe names, else grpo or dpo, whichever has more of them.",
       },
     ],
     run: runPlan,

@@ -1,5 +1,5 @@
-/** Training methods. A new method adds its name here and its fields in the table, without other code. */
-export const methods = ["sft", "grpo"] as const;
+/** What a recipe trains with. A further method adds a name here, and rows or tags in the table; no code. */
+export const methods = ["sft", "grpo", "dpo"] as const;
 /** A method of training. */
 export type Method = (typeof methods)[number];
 
@@ -11,6 +11,7 @@ export const groups = [
   "generation",
   "rewards",
   "grpo",
+  "dpo",
   "training",
   "optimizer",
   "evaluation",
@@ -51,7 +52,9 @@ export interface Field {
   readonly missing?: Readonly<Record<string, string>>;
   /** the type of a list's items; default: names */
   readonly of?: "number";
-  /** words that may replace a list */
+  /** names may also be one regular expression, which text with a character of such is */
+  readonly pattern?: boolean;
+  /** a list may also be one of these words */
   readonly words?: readonly string[];
   /** inclusive lower bound; `above` and `below` are exclusive bounds */
   readonly min?: number;
@@ -65,9 +68,9 @@ export interface Field {
   readonly unit?: string;
   /** one or two sentences, plain text */
   readonly help: string;
-  /** the source of a name that TRL lacks; `trl sft --config` and `trl grpo --config` reject such names */
-  readonly origin?: "qwench" | "open-r1";
-  /** TRL's default, if Qwench's differs; `help` says why */
+  /** who defines a name that TRL does not; `trl sft --config` and its like refuse it */
+  readonly origin?: "qwench" | "open-r1" | "peft";
+  /** TRL's default where ours differs; `help` says why */
   readonly trlDefault?: FieldValue;
   /** notes to show when a value is set, by the value as text */
   readonly noted?: Readonly<Record<string, string>>;

@@ -142,6 +142,20 @@ const ignoredBy: Readonly<Record<Method, Readonly<Record<string, IgnoredName>>>>
     log_unique_prompts: { note: "every completion is kept with its prompt" },
     wandb_log_unique_prompts: { note: "every completion is kept with its prompt" },
   },
+  dpo: {
+    label_smoothing_factor: { note: "DPO's loss has no targets to smooth; label_smoothing is of the pairs" },
+    max_prompt_length: { note: "max_length limits the prompt with its completion" },
+    max_completion_length: { note: "max_length limits the prompt with its completion" },
+    loss_weights: { note: "loss_type names one loss", only: [1] },
+    f_divergence_type: { note: "other divergences are not implemented", only: ["reverse_kl"] },
+    f_alpha_divergence_coef: { note: "it shapes f_divergence_type alpha_divergence, which is not implemented" },
+    ld_alpha: { note: "weights of the tokens past the shorter completion are not implemented", only: [1] },
+    use_weighting: { note: "weighting pairs by the model's own log-probs is not implemented", only: [false] },
+    discopop_tau: { note: "it shapes loss_type discopop, which is not implemented" },
+    router_aux_loss_coef: { note: "the models here have no experts" },
+    ref_model_mixup_alpha: { note: "it is used with sync_ref_model only" },
+    ref_model_sync_steps: { note: "it is used with sync_ref_model only" },
+  },
 };
 
 const oneDevice = "Qwench trains on one adapter in one process";
@@ -222,6 +236,12 @@ const refusedBy: Readonly<Record<Method, Readonly<Record<string, string>>>> = {
     rollout_func: oneTurn,
     max_tool_calling_iterations: oneTurn,
     log_completions_hub_repo: hub,
+  },
+  dpo: {
+    neftune_noise_alpha: "noise on the embeddings would part training from its reference",
+    sync_ref_model: "the reference is what training starts from, and stays",
+    dataset_format: "the data sets that Qwench knows hold no preferences",
+    dataset_options: "the data sets that Qwench knows hold no preferences",
   },
 };
 

@@ -20,6 +20,7 @@ export interface PublishedRecipe {
 
 const OPEN_RS = "https://github.com/knoveleng/open-rs";
 const O5_MINI = "https://github.com/MarioCapodanno/Gwen2.5-3B-100Samples-SFT-GRPO";
+const TRL = "https://github.com/huggingface/trl";
 const CODEGEN = "https://github.com/B0DH1i/Lorafinetune";
 const WIDE = "an adapter whose maxBufferSize is at least 6.7 GiB";
 
@@ -124,5 +125,15 @@ export const RECIPES: readonly PublishedRecipe[] = [
     needs: WIDE,
     longest: 512,
     forecast: "38.4 GiB",
+  },
+  {
+    name: "ultrafeedback-dpo",
+    file: "ultrafeedback-dpo.yaml",
+    method: "dpo",
+    about: "UltraFeedback's preferences",
+    source: TRL,
+    needs: "",
+    longest: 1024,
+    forecast: "3.06 GiB",
   },
 ];

@@ -3,9 +3,12 @@ import { isObject } from "../text/json.ts";
 import { show } from "../text/show.ts";
 import { type Field, type FieldValue, type Method, methods } from "./field.ts";
 import { dataFields } from "./fields/data.ts";
+import { dpoFields } from "./fields/dpo.ts";
 import { grpoFields } from "./fields/grpo.ts";
+import { peftFields } from "./fields/peft.ts";
 import { rewardFields } from "./fields/rewards.ts";
 import { runFields } from "./fields/run.ts";
+import { savingFields } from "./fields/saving.ts";
 import { ignoredNames, isOff, isSpecificTo, nearestName, oldNames, refusedNames } from "./names.ts";
 import { checkRecipe } from "./rules.ts";
 import { readValue } from "./values.ts";
@@ -14,7 +17,15 @@ export { type Field, type FieldValue, type Group, groups, type Method, methods }
 export { nearestName } from "./names.ts";
 export { generationOf } from "./rules.ts";
 
-const table = [...dataFields, ...grpoFields, ...rewardFields, ...runFields] as const;
+const table = [
+  ...dataFields,
+  ...peftFields,
+  ...grpoFields,
+  ...dpoFields,
+  ...rewardFields,
+  ...runFields,
+  ...savingFields,
+] as const;
 type Row = (typeof table)[number];
 
 /** Every option, in the order of help and docs/options.md. */
@@ -47,6 +58,8 @@ export type Recipe<M extends Method> = {
 export type SftRecipe = Recipe<"sft">;
 /** A complete recipe for GRPO: every field has a value. */
 export type GrpoRecipe = Recipe<"grpo">;
+/** A complete recipe for DPO: every field has a value. */
+export type DpoRecipe = Recipe<"dpo">;
 
 /** A parsed recipe, with notes on old names and ignored names. */
 export interface ParsedRecipe<M extends Method> {

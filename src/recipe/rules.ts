@@ -1,3 +1,4 @@
+import { type DpoLossType, dpoLossOf } from "../../shaders/loss/dpo-losses.ts";
 import { type GrpoLossType, grpoLossRemarks, type LossSettings } from "../../shaders/loss/grpo-losses.ts";
 import { RecipeError } from "../errors.ts";
 import { show } from "../text/show.ts";
@@ -52,6 +53,7 @@ export function checkRecipe(recipe: Values, method: Method, notes: string[]): vo
   if (quantized && !recipe.use_peft) {
     throw new RecipeError(`${quantized} needs use_peft: true, got false: quantised weights are frozen`);
   }
+  checkPatterns(recipe);
   if (!recipe.use_peft && recipe.adapter_name_or_path !== null) {
     throw new RecipeError(
       `adapter_name_or_path needs use_peft: true, got false with ${show(recipe.adapter_name_or_path)}`,
@@ -61,6 +63,8 @@ export function checkRecipe(recipe: Values, method: Method, notes: string[]): vo
     checkGeneration(recipe as Values & GenerationFields);
     checkEvaluation(recipe);
     checkPolicy(recipe, notes);
+  } else if (method === "dpo") {
+    checkPreferences(recipe, notes);
   } else if (recipe.packing && recipe.max_length === null) {
     throw new RecipeError("packing needs max_length, the length of a packed row, got null");
   }
@@ -73,7 +77,28 @@ function checkTrackers(recipe: Values, notes: string[]): void {
   for (const name of unwritten) notes.push(`report_to ${name} is ignored: Qwench writes for ${TRACKERS.join(", ")}`);
 }
 
-/** A generation batch consists of whole micro-batches and whole groups, as in TRL. */
+/** Ranks and alphas of single layers, and the layers, are numbers that an adapter can have. */
+function checkPatterns(recipe: Values): void {
+  const rank = (value: unknown) => Number.isSafeInteger(value) && (value as number) >= 1;
+  const alpha = (value: unknown) => Number.isFinite(value) && (value as number) > 0;
+  const rules = {
+    rank_pattern: [rank, "whole numbers of at least 1"],
+    alpha_pattern: [alpha, "numbers above 0"],
+  } as const;
+  for (const [name, [fits, what]] of Object.entries(rules)) {
+    const odd = Object.entries((recipe[name] ?? {}) as object).find(([, value]) => !fits(value));
+    if (odd) throw new RecipeError(`${name} must map names to ${what}, got ${show(odd[1])} for ${show(odd[0])}`);
+  }
+  const layers = (recipe.layers_to_transform ?? []) as readonly number[];
+  const layer = layers.find((one) => !Number.isSafeInteger(one) || one < 0);
+  if (layer !== undefined) throw new RecipeError(`layers_to_transform must hold layers from 0 on, got ${layer}`);
+  if (recipe.init_lora_weights !== "orthogonal") return;
+  const ranks = [recipe.lora_r, ...Object.values((recipe.rank_pattern ?? {}) as object)] as number[];
+  const uneven = ranks.find((r) => r % 2 !== 0);
+  if (uneven !== undefined) throw new RecipeError(`init_lora_weights orthogonal needs even ranks, got ${uneven}`);
+}
+
+/** A generation batch is whole micro-batches and whole groups; the rules are TRL's. */
 function checkGeneration(recipe: GenerationFields): void {
   const { per_device_train_batch_size: batch, num_generations: group, generation_batch_size: given } = recipe;
   const steps = recipe.steps_per_generation;
@@ -138,6 +163,27 @@ function checkPolicy(recipe: Values, notes: string[]): void {
     );
   }
   notes.push(...grpoLossRemarks(recipe.loss_type as GrpoLossType, recipe as Values & LossSettings));
+  if (recipe.disable_dropout) recipe.lora_dropout = 0;
+}
+
+function checkPreferences(recipe: Values, notes: string[]): void {
+  if (!recipe.use_peft && !recipe.precompute_ref_log_probs) {
+    throw new RecipeError(
+      "precompute_ref_log_probs must be true where use_peft is false, got false: training changes the weights that the reference is",
+    );
+  }
+  const { smoothed } = dpoLossOf(recipe.loss_type as DpoLossType);
+  if (recipe.loss_type === "exo_pair" && recipe.label_smoothing === 0) {
+    throw new RecipeError("label_smoothing must be above 0 where loss_type is exo_pair, got 0; its authors take 1e-3");
+  }
+  if (recipe.label_smoothing !== 0 && !smoothed) {
+    notes.push(
+      `label_smoothing is ignored: ${recipe.loss_type} does not read it, as in TRL 1.13; loss_type robust and exo_pair do`,
+    );
+  }
+  if (recipe.precompute_ref_batch_size !== null && !recipe.precompute_ref_log_probs) {
+    notes.push("precompute_ref_batch_size is ignored: precompute_ref_log_probs is false");
+  }
   if (recipe.disable_dropout) recipe.lora_dropout = 0;
 }
 

@@ -31,8 +31,8 @@ export interface TrlSource {
 }
 
 /**
- * A recipe for `trl sft --config` or `trl grpo --config` of TRL 1, with TRL's current field names. Settings without a TRL field
- * become a comment that says what to do by hand.
+ * A recipe as `trl sft --config`, `trl grpo --config` or `trl dpo --config` of TRL 1 takes it: TRL's fields under their present names. What it
+ * has no field for is a comment that says what to do by hand.
  *
  * @param text YAML of a valid recipe
  */
@@ -95,13 +95,20 @@ function rewardName(entry: string): string {
   return TRL_REWARDS.includes(name) ? name : `${MODULE}.${name.replace(/^.*[:/]/, "").replace(/\.[cm]?[jt]s$/, "")}`;
 }
 
-/** Settings without a TRL field, with what to do for each. */
+/** Columns of rows that TRL reads. */
+const COLUMNS: Readonly<Record<Method, string>> = {
+  sft: "prompt and completion",
+  grpo: "prompt, and what the rewards compare with",
+  dpo: "prompt, chosen and rejected",
+};
+
+/** What TRL has no field for, with what to do about it. */
 function handwork(given: Record<string, FieldValue>, recipe: Record<string, FieldValue>, method: Method): string[] {
   const lines: string[] = [];
-  const known = homeOf(recipe) !== null || recipe.dataset_format !== null;
+  const known = homeOf(recipe) !== null || (recipe.dataset_format ?? null) !== null;
   if (given.system_prompt)
     lines.push(`system_prompt: put this system message before every prompt of the data set:\n${given.system_prompt}`);
-  const columns = method === "sft" ? "prompt and completion" : "prompt, and the columns that the rewards read,";
+  const columns = COLUMNS[method];
   const options = given.dataset_options ? ` as dataset_options says: ${JSON.stringify(given.dataset_options)}` : "";
   if (known || recipe.dataset_name !== null) {
     lines.push(

@@ -112,7 +112,8 @@ function readNumbers(value: unknown): number[] | null {
 }
 
 function readNames(field: Field, value: unknown, refuse: (why: string) => never): FieldValue | null {
-  const items = readItems(value);
+  const whole = field.pattern && typeof value === "string" && /[*+?()[\]|\\^$]/.test(value);
+  const items = whole ? [value] : readItems(value);
   if (!items?.every((item): item is string => typeof item === "string" && item.trim() !== "")) return null;
   if (items.length === 1 && field.words?.includes(items[0])) return items[0];
   // a word among names would be ambiguous

@@ -17,6 +17,9 @@ interface Metric {
 export const METRICS: readonly Metric[] = [
   { name: "reward", label: "reward", headline: true, card: true },
   { name: "eval_reward", label: "eval reward", headline: true },
+  { name: "rewards/accuracies", label: "reward accuracy", headline: true, card: true },
+  { name: "eval_rewards/accuracies", label: "eval reward accuracy", headline: true, card: true },
+  { name: "rewards/margins", label: "reward margin", card: true },
   { name: "loss", label: "loss", headline: true, card: true },
   { name: "eval_loss", label: "eval loss", headline: true, card: true },
   { name: "mean_token_accuracy", label: "token accuracy", headline: true, card: true },
@@ -79,6 +82,18 @@ export const CHARTS: readonly MetricChart[] = [
         return fn === undefined ? [] : seriesOf(logs, name, rewardName(fn));
       }),
   },
+  chart("preferred", "Share of pairs whose chosen answer has the higher reward", both("rewards/accuracies"), true),
+  chart(
+    "margins",
+    "Reward of chosen and rejected answers",
+    [
+      ["rewards/chosen", "chosen"],
+      ["rewards/rejected", "rejected"],
+      ["rewards/margins", "margin"],
+      ["eval_rewards/margins", "margin, held out"],
+    ],
+    true,
+  ),
   chart("loss", "Loss", both("loss"), true),
   chart("accuracy", "Mean token accuracy", both("mean_token_accuracy"), true),
   chart(
@@ -96,6 +111,10 @@ export const CHARTS: readonly MetricChart[] = [
   chart("kl", "KL to the reference, nats", [["kl", "kl"]], true),
   chart("clip", "Share of tokens clipped", [["clip_ratio/region_mean", "clipped"]]),
   chart("entropy", "Entropy, nats", both("entropy")),
+  chart("logps", "Log-prob of the answers, nats", [
+    ["logps/chosen", "chosen"],
+    ["logps/rejected", "rejected"],
+  ]),
   chart("norm", "Gradient norm before clipping", [["grad_norm", "norm"]]),
   chart("rate", "Learning rate", [["learning_rate", "rate"]], true),
   {

@@ -14,7 +14,7 @@ export interface CardFacts {
   base: string | null;
   /** hub ids of data sets */
   datasets: readonly string[];
-  method: "sft" | "grpo" | null;
+  method: "sft" | "grpo" | "dpo" | null;
   /** settings of the adapter */
   lora: { r: number; lora_alpha: number; use_rslora: boolean; target_modules: readonly string[] | string } | null;
   /** the recipe's YAML */

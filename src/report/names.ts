@@ -3,4 +3,4 @@ export function rewardName(name: string): string {
   return name.replace(/_(reward|reward_func|func)$/, "").replaceAll("_", " ") || name;
 }
 
-export const METHOD_NAMES = { sft: "SFT", grpo: "GRPO" } as const;
+export const METHOD_NAMES = { sft: "SFT", grpo: "GRPO", dpo: "DPO" } as const;

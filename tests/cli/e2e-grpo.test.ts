@@ -155,7 +155,9 @@ describe("failing rewards", () => {
       /TrainingError: Reward throws failed on row 1 of 8 \(prompt "\d+\+1=", completion ".*"\): RangeError: no grade for #### \d/,
     ],
   ])("%s", async (_, name, message) => {
-    await refused(message, mine(name), "--reward_timeout", "1");
+    // the others end by themselves: a busy machine can need more than a second to start their thread
+    const waits = message.source.includes("within");
+    await refused(message, mine(name), ...(waits ? ["--reward_timeout", "1"] : []));
   });
 
   it("in a later step: a checkpoint is saved first, and can be resumed", async () => {

@@ -67,13 +67,14 @@ describe("qwench recipe", () => {
 });
 
 describe("--dry_run tiny", () => {
-  it("runs two steps of an SFT recipe with its evaluation, and leaves nothing", async () => {
-    const { code, said } = await run("sft", "--recipe", "coder-deep", "--dry_run", "tiny");
-    expect(said).toMatch(/^Forecast from the shape of Qwen\/Qwen2.5-Coder-1.5B-Instruct, .*LoRA r=32/m);
-    expect(said).toMatch(/^peak +5\.\d+ GiB/m);
-    expect(said).toMatch(/^max_length +1024 +256$/m);
+  // both dry runs use the 3B model: other heads would need other kernels; dry-run.slow.ts runs every recipe
+  it("runs two steps of an SFT recipe with an evaluation, and leaves nothing", async () => {
+    const { code, said } = await run(..."sft --recipe o5-mini-sft --dry_run tiny --eval_strategy steps".split(" "));
+    expect(said).toMatch(/^Forecast by the shape of Qwen\/Qwen2.5-3B, .*LoRA r=32/m);
+    expect(said).toMatch(/^peak +\d+(\.\d+)? GiB/m);
+    expect(said).toMatch(/^max_length +32768 +256$/m);
     expect(said).toMatch(/LoRA r=32 on q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj\); \d+ rows/);
-    expect(said).toMatch(/^step 2\/2 {2}loss .* learning_rate 3e-5/m); // all of it: the warm-up's share of two steps is one
+    expect(said).toMatch(/^step 2\/2 {2}loss .* learning_rate /m);
     expect(said).toMatch(/^step 2\/2 {2}eval_loss/m);
     expect(said).toMatch(/^Done: step 2/m);
     expect(said).toMatch(/its model and output are deleted/);

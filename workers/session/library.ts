@@ -3,7 +3,7 @@ import type { DataSource, Job, ModelSource, Phase } from "../../src/client/types
 import type { WorkerOptions } from "../../src/client/wire.ts";
 import { readRows } from "../../src/data/dataset.ts";
 import type { NumberedRow } from "../../src/data/rows.ts";
-import { embeddedRows } from "../../src/data/sets/embedded.ts";
+import { embeddedPreferences, embeddedRows } from "../../src/data/sets/embedded.ts";
 import { FormatError, NetworkError, NotFoundError } from "../../src/errors.ts";
 import { openCheckpoint, WEIGHTS_FILE } from "../../src/io/checkpoint.ts";
 import { downloadDataset } from "../../src/io/hub/dataset.ts";
@@ -167,7 +167,11 @@ export class Library {
   ): Promise<AsyncIterable<NumberedRow> | Iterable<NumberedRow>> {
     switch (source.kind) {
       case "embedded":
-        return embeddedRows(split).map((row, i) => ({ row: { ...row }, number: i + 1, file: "the embedded problems" }));
+        return (source.rows === "preferences" ? embeddedPreferences(split) : embeddedRows(split)).map((row, i) => ({
+          row: { ...row },
+          number: i + 1,
+          file: "the embedded problems",
+        }));
       case "file":
         return readRows(blobSource(source.file.name, source.file));
       case "stored": {

@@ -92,7 +92,7 @@ export async function* trainPhase(phase: PreparedPhase, trainee: Trainee, output
   const resume = (await checkpointNames(output)).length > 0 ? (true as const) : null;
   let drawn: Progress | null = null;
   const onProgress = (what: string, done: number, total: number) => {
-    drawn = { type: "progress", what, done, total, unit: "completions" };
+    drawn = { type: "progress", what, done, total, unit: training.method === "grpo" ? "completions" : "rows" };
   };
   const options = { signal: input.signal, output, resume, save_seconds: SAVE_SECONDS, onProgress };
   const events: AsyncGenerator<TrainingEvent> = runTraining(training, trainee, options);

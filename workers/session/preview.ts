@@ -1,4 +1,5 @@
 import type { DataPreview } from "../../src/client/types.ts";
+import { parsePreference } from "../../src/data/preferences.ts";
 import { type NumberedRow, parsePrompt, parseRow } from "../../src/data/rows.ts";
 import { QwenchError } from "../../src/errors.ts";
 import { cut } from "../../src/text/show.ts";
@@ -19,9 +20,13 @@ const SYNONYMS: Readonly<Record<string, readonly string[]>> = {
   question: ["question", "problem", "prompt", "query", "instruction"],
   answer: ["answer", "solution", "response", "output", "final_answer", "target"],
   text: ["text", "content", "document"],
+  chosen: ["chosen", "preferred", "accepted"],
+  rejected: ["rejected", "dispreferred", "refused"],
 };
 /** Row formats, the most specific first. */
 const FORMS = [
+  ["prompt", "chosen", "rejected"],
+  ["chosen", "rejected"],
   ["messages"],
   ["prompt", "completion"],
   ["question", "answer"],
@@ -88,9 +93,13 @@ async function mapping(
   return own;
 }
 
-/** Why these rows are neither examples nor prompts, or null if they are. */
+/** Why these rows can be read neither as preferences, nor as examples, nor as prompts; null where they can. */
 function problemOf(rows: readonly NumberedRow[]): string | null {
   try {
+    if (rows.every(({ row }) => "chosen" in row && "rejected" in row)) {
+      for (const row of rows) parsePreference(row);
+      return null;
+    }
     for (const row of rows) parseRow(row);
     return null;
   } catch (error) {

@@ -13,7 +13,10 @@ const OF_THE_JOB = new Set(
   ).split(" "),
 );
 /** Fields of the adapter, which all phases of a job share. */
-const OF_THE_ADAPTER = ["lora_r", "lora_alpha", "use_rslora", "lora_target_modules"] as const;
+const OF_THE_ADAPTER = [
+  ...(["lora_r", "lora_alpha", "use_rslora", "lora_target_modules"] as const),
+  ...(["exclude_modules", "layers_to_transform", "rank_pattern", "alpha_pattern"] as const),
+] as const;
 
 /** A phase's complete recipe. */
 type PhaseRecipe = { [M in Method]: { method: M } & ParsedRecipe<M> }[Method];

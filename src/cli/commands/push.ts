@@ -225,8 +225,15 @@ async function trainingFacts(
   const recipe = file === null ? null : await text(file);
   const named = recipe === null ? null : (parse(recipe) as { dataset_name?: unknown } | null)?.dataset_name;
   const datasets = typeof named === "string" && HUB_ID.test(named) && !existsSync(named) ? [named] : [];
-  const method = logs.some(({ reward }) => reward !== undefined) ? "grpo" : logs.length > 0 ? "sft" : null;
-  return { logs, recipe, datasets, method };
+  return { logs, recipe, datasets, method: methodOfLogs(logs) };
+}
+
+/** The method whose numbers logs hold; null where there are none. */
+function methodOfLogs(logs: readonly LogRecord[]): CardFacts["method"] {
+  const holds = (name: string) => logs.some((log) => log[name] !== undefined);
+  if (holds("reward")) return "grpo";
+  if (holds("rewards/margins")) return "dpo";
+  return logs.length > 0 ? "sft" : null;
 }
 
 async function readResults(file: string): Promise<EvalResults> {

@@ -19,7 +19,7 @@ export const RECIPE_COMMAND_FLAGS: readonly CliFlag[] = [
     name: "for",
     type: "string",
     value: "trl",
-    help: "Print the configuration that trl sft or trl grpo of TRL 1 reads with --config.",
+    help: "Print the configuration that trl sft, trl grpo or trl dpo of TRL 1 reads with --config.",
   },
 ];
 
@@ -34,7 +34,7 @@ export async function runRecipe({ positional, flags }: ParsedArgs): Promise<numb
     const columns = ["name", "method", "what", "source"].map((heading) => ({ heading }));
     console.log(renderTable(columns, rows, process.stdout.columns));
     console.log(
-      "qwench sft|grpo --recipe NAME runs a recipe; --dry_run tiny tries it on a small random model. qwench recipe NAME prints it.",
+      "qwench sft|grpo|dpo --recipe NAME runs one; --dry_run tiny tries it on a small random model. qwench recipe NAME prints it.",
     );
     return 0;
   }
@@ -81,7 +81,7 @@ export async function planPublished(args: ParsedArgs, name: string, method: Meth
 
 /** The command line's limit on tokens of a row or a prompt, or null. */
 export function longestAsked(overrides: Readonly<Record<string, unknown>>, method: Method): number | null {
-  const asked = Number(overrides[method === "sft" ? "max_length" : "max_prompt_length"]);
+  const asked = Number(overrides[method === "grpo" ? "max_prompt_length" : "max_length"]);
   return Number.isInteger(asked) && asked > 0 ? asked : null;
 }
 

@@ -5,6 +5,7 @@ import type { Training } from "../../session/train.ts";
 import { formatNumber } from "../../text/numbers.ts";
 import { completionsTable } from "../terminal/completions-table.ts";
 import type { Progress } from "../terminal/progress.ts";
+import { statusLine } from "../terminal/status-line.ts";
 import { type CompletionsLog, openCompletionsLog } from "./completions-log.ts";
 import type { RunKind } from "./follow.ts";
 
@@ -19,6 +20,11 @@ const KINDS: { [M in Method]: (training: Training<M>) => RunKind & { description
     description: `${describeModel(prepared)}; ${formatNumber(prepared.rows)} prompts; ${formatNumber(prepared.batches.max_steps)} steps; generation batches of ${formatNumber(prepared.batches.prompts)} prompts × ${recipe.num_generations} completions of at most ${formatNumber(recipe.max_completion_length)} tokens`,
     ...completionsOf(recipe),
   }),
+  dpo: ({ prepared, recipe }) => ({
+    title: "Direct preference optimization",
+    description: `${describeModel(prepared)}; ${formatNumber(prepared.rows)} pairs, ${formatNumber(prepared.train.num_tokens)} tokens; ${formatNumber(prepared.batches.max_steps)} steps; compared with ${prepared.data.continued ? "the adapter as it is" : "the base"}, loss ${recipe.loss_type}`,
+    ...precomputing(),
+  }),
 };
 
 /** How the command line shows a prepared run. */
@@ -31,7 +37,13 @@ function describeModel({ forecast, lora }: PreparedBase): string {
   return `${formatNumber(forecast.trainable)} of ${formatNumber(forecast.parameters)} parameters (${what})`;
 }
 
-/** Stores the completions of a run in its folder, and shows them if the recipe says so. */
+/** Shows how far the reference's log-probs are, where they are taken before the first step. */
+function precomputing(): Pick<RunKind, "onProgress"> {
+  const status = statusLine();
+  return { onProgress: (what, done, total) => status(done < total ? `Taking ${what}: ${done} of ${total}` : null) };
+}
+
+/** Completions of a run that draws them: kept in its folder, shown where the recipe says so. */
 function completionsOf(recipe: {
   log_completions: boolean;
   num_completions_to_print: number | null;

@@ -70,8 +70,8 @@ export async function recipeText(file: string): Promise<string> {
 }
 
 /**
- * The method of a command line whose command does not determine it: `--method`, else a published recipe's method, else grpo if
- * the recipe's file or a flag has a field that only GRPO has, else sft.
+ * The method that a command line means where the command does not say: `--method`, else that of a published recipe, else
+ * sft where it knows every field that the recipe's file and the flags name, else dpo or grpo, whichever knows more of them.
  *
  * @throws {UsageError} an unknown method
  */
@@ -90,9 +90,26 @@ export async function methodOf(argv: readonly string[]): Promise<Method> {
   if (recipe !== undefined) return publishedRecipe(recipe).method;
   const file = argv.find((arg) => /\.ya?ml$/i.test(arg));
   const text = file === undefined ? "" : await recipeText(file);
-  const keys = [...text.matchAll(/^["']?(\w+)["']?[ \t]*:/gm)].map(([, key]) => key);
-  const used = [...keys, ...flags.map((flag) => flag.split("=")[0].replaceAll("-", "_"))];
-  return used.some((name) => fieldOf(name, "grpo") && !fieldOf(name, "sft")) ? "grpo" : "sft";
+  const keys = [...text.matchAll(/^["']?(\w+)["']?[ \t]*:[ \t]*([\w.-]*)/gm)].map(([, name, value]) => ({
+    name,
+    value,
+  }));
+  const used = [...keys, ...flags.map(flagOf)];
+  const takes = ({ name, value }: { name: string; value: string }, method: Method) => {
+    const field = fieldOf(name, method);
+    if (field === null || value === "") return field !== null;
+    return field.type !== "choice" || [...field.choices!, ...Object.keys(field.missing ?? {})].includes(value);
+  };
+  const known = used.filter((one) => methods.some((method) => takes(one, method)));
+  const odd = (method: Method) => known.filter((one) => !takes(one, method)).length;
+  if (odd("sft") === 0) return "sft";
+  return odd("dpo") < odd("grpo") ? "dpo" : "grpo";
+}
+
+/** A flag's name as a recipe has it, and the value that it holds. */
+function flagOf(flag: string): { name: string; value: string } {
+  const [name, value = ""] = flag.split("=");
+  return { name: name.replaceAll("-", "_"), value };
 }
 
 /** The opened sources that a recipe names. */

@@ -12,8 +12,9 @@ import { openTokenizer } from "../../session/tokenizer.ts";
 import type { CliHub } from "./hub.ts";
 import { DATA_FILE, openFile, openRows, splitFiles } from "./sources.ts";
 
-/** Recipe fields about the rows. */
-type DatasetFields = Pick<GrpoRecipe, "dataset_config" | "dataset_format" | "dataset_options" | "system_prompt">;
+/** What a recipe says about its rows. */
+type DatasetFields = Pick<GrpoRecipe, "dataset_config" | "system_prompt"> &
+  Partial<Pick<GrpoRecipe, "dataset_format" | "dataset_options">>;
 
 /** The split that `shares` divides. */
 const WHOLE_SPLIT = "train";
@@ -35,9 +36,9 @@ export async function openDataset(
   model: Folder,
 ): Promise<AsyncIterable<NumberedRow>> {
   const known = !existsSync(name) && Object.hasOwn(DATA_SETS, name);
-  const format = known ? name : recipe.dataset_format;
+  const format = known ? name : (recipe.dataset_format ?? null);
   if (format === null) {
-    if (recipe.dataset_options !== null) {
+    if ((recipe.dataset_options ?? null) !== null) {
       throw new RecipeError(
         `dataset_options are for data sets that Qwench knows (${Object.keys(DATA_SETS).join(", ")}), but ${name} is not one of them; set dataset_format`,
       );

@@ -4,6 +4,7 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { sampleRows } from "../../data/sets/dry-run-rows.ts";
+import { embeddedPreferences } from "../../data/sets/embedded.ts";
 import { DATA_SETS } from "../../data/sets/registry.ts";
 import { nodeFolder } from "../../platform/node/fs.ts";
 import {
@@ -56,7 +57,7 @@ export async function dryRun<M extends Method>(
     throw new UsageError(`--dry_run must be tiny, got ${flags.dry_run}${near ? `: did you mean ${near}?` : ""}`);
   }
   const both = recipe as SftRecipe | GrpoRecipe;
-  const rows = sampleRows(both.dataset_name);
+  const rows = method === "dpo" ? embeddedPreferences("train", 64) : sampleRows(both.dataset_name);
   const { forecast, text } = await describeForecast(
     recipe,
     method,
@@ -79,7 +80,10 @@ export async function dryRun<M extends Method>(
     const places = {
       model_name_or_path: join(folder, "model"),
       dataset_name: join(folder, "train.jsonl"),
-      dataset_format: both.dataset_format ?? (Object.hasOwn(DATA_SETS, both.dataset_name!) ? both.dataset_name : null),
+      ...(method !== "dpo" && {
+        dataset_format:
+          both.dataset_format ?? (Object.hasOwn(DATA_SETS, both.dataset_name!) ? both.dataset_name : null),
+      }),
       ...("output_dir" in overrides ? {} : { output_dir: join(folder, "out") }),
       ...(judge && { judge_url: judge.url, judge_cache: null }),
     };
@@ -109,7 +113,7 @@ function longestOf<M extends Method>(named: unknown, recipe: Recipe<M>, method: 
 
 const atMost = (value: number, most: number) => Math.min(value, most);
 
-/** Reductions for both methods. */
+/** What all methods are reduced by. */
 function reduce(recipe: SftRecipe | GrpoRecipe): Reduced {
   const { dataset_options: options, eval_strategy, save_strategy } = recipe;
   const shares = options?.shares as Record<string, number> | undefined;

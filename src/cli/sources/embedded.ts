@@ -36,11 +36,19 @@ const GRPO = {
   logging_steps: 5,
 };
 
+const DPO = {
+  per_device_train_batch_size: 16,
+  max_steps: 16,
+  learning_rate: 2e-3,
+  lr_scheduler_type: "cosine",
+  logging_steps: 2,
+};
+
 /**
  * The default recipe of a method: the embedded model on its own problems.
  *
- * SFT teaches the answer format. GRPO continues from SFT's adapter in the folder. Without that adapter, a system message asks
- * for the format.
+ * SFT teaches a form of answer, DPO to prefer worked answers to guesses. GRPO goes on from what SFT left in the folder; where it left nothing, a system message
+ * asks for the form.
  *
  * @param overrides the user's fields; a field about saving turns checkpoints on
  * @throws {NotFoundError} the installation lacks the model
@@ -54,11 +62,12 @@ export function embeddedRecipe(
   const common = {
     ...LORA,
     model_name_or_path: model,
-    dataset_name: join(model, "problems"),
+    dataset_name: join(model, method === "dpo" ? "preferences" : "problems"),
     output_dir: output(method),
     ...(SAVING.some((name) => name in overrides) && { save_strategy: "steps" }),
   };
   if (method === "sft") return { ...common, ...SFT };
+  if (method === "dpo") return { ...common, ...DPO };
   const adapter = existsSync(join(output("sft"), "adapter_config.json"));
   return { ...common, ...GRPO, ...(adapter ? { adapter_name_or_path: output("sft") } : { system_prompt: XML_SYSTEM }) };
 }

@@ -11,10 +11,10 @@ export type HeldOutFields = Pick<
   | "dataset_train_split"
   | "dataset_test_split"
   | "eval_dataset_name"
-  | "dataset_options"
   | "test_split_size"
   | "eval_strategy"
->;
+> &
+  Partial<Pick<SftRecipe, "dataset_options">>;
 
 /** Whether a name gives the same rows for every split, as a file does. */
 function isFile(name: string): boolean {

@@ -62,7 +62,7 @@ export function commandHelp({ usage, summary, method, flags = [], width = 100 }:
 
 /** A group's heading. */
 export function groupTitle(group: Group): string {
-  return group === "peft" || group === "grpo" ? group.toUpperCase() : `${group[0].toUpperCase()}${group.slice(1)}`;
+  return ["peft", "grpo", "dpo"].includes(group) ? group.toUpperCase() : `${group[0].toUpperCase()}${group.slice(1)}`;
 }
 
 /** Help, unit and default as one paragraph. */

@@ -30,7 +30,9 @@ interface ProgressStep {
   loss?: number;
   /** mean reward of the newest completions; null if an earlier process sampled them */
   reward?: number | null;
-  /** mean length of the newest completions in tokens */
+  /** by which rewards of chosen completions lie above those of rejected ones */
+  margin?: number;
+  /** in tokens, the mean of the newest completions */
   completion_length?: number | null;
 }
 
@@ -55,6 +57,7 @@ export class Progress {
   #step: number;
   #loss: number | null = null;
   #reward: number | null = null;
+  #margin: number | null = null;
   #length: number | null = null;
   #doing: string | null = null;
   #lastAt: number;
@@ -83,8 +86,8 @@ export class Progress {
     return Math.max(0, this.#options.total - this.#step) * this.#secondsPerStep;
   }
 
-  /** Records a finished optimizer step. */
-  step({ step, tokens, loss, reward, completion_length }: ProgressStep): void {
+  /** Notes a finished optimizer step. */
+  step({ step, tokens, loss, reward, margin, completion_length }: ProgressStep): void {
     const at = this.#now();
     const steps = Math.max(1, step - this.#step);
     const seconds = (at - this.#lastAt) / 1000 / steps;
@@ -92,6 +95,7 @@ export class Progress {
     if (tokens !== undefined) this.#tokensPerStep = average(this.#tokensPerStep, tokens / steps);
     if (loss !== undefined) this.#loss = loss;
     this.#reward = reward ?? this.#reward;
+    this.#margin = margin ?? this.#margin;
     this.#length = completion_length ?? this.#length;
     this.#doing = null;
     this.#lastAt = at;
@@ -157,6 +161,7 @@ export class Progress {
     const facts = [`${this.#step}/${this.#options.total}`];
     if (this.#doing !== null) facts.push(this.#doing);
     if (this.#reward !== null) facts.push(`reward ${formatNumber(this.#reward)}`);
+    if (this.#margin !== null) facts.push(`margin ${formatNumber(this.#margin)}`);
     if (this.#loss !== null) facts.push(`loss ${formatNumber(this.#loss)}`);
     const left = this.secondsLeft;
     if (left !== null) facts.push(`${formatSeconds(left)} left`);

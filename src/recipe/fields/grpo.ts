@@ -311,11 +311,17 @@ export const grpoFields = [
   },
   {
     name: "disable_dropout",
-    group: "grpo",
-    methods: grpo,
+    group: "training",
+    methods: ["grpo", "dpo"],
     type: "boolean",
     default: false,
     help: "Train without dropout: lora_dropout counts as 0.",
+    differs: {
+      dpo: {
+        default: true,
+        help: "Train without dropout: lora_dropout counts as 0. false trains with it, and the reference without.",
+      },
+    },
   },
   {
     name: "num_generations_eval",
