@@ -65,9 +65,9 @@ async function child(nth: number, how: How, argv: string[]): Promise<void> {
   const request = adapter.requestDevice;
   adapter.requestDevice = async function (descriptor) {
     const opened = await request.call(this, descriptor);
-    if (descriptor?.label !== "qwench" || device !== null) return opened; // probes, and those that compile ahead
+    if (descriptor?.label !== "qwench" || device !== null) return opened; // probes, and devices that only compile
     device = opened;
-    // a driver's reset: the device stops as when it is destroyed, and says another reason
+    // a driver's reset: like a destroyed device, but with another reason
     if (how === "lost") Object.defineProperty(opened, "lost", { value: new Promise((resolve) => (lose = resolve)) });
     return opened;
   };
@@ -115,7 +115,7 @@ async function attack(name: string, n: number, seed: number): Promise<number> {
     else {
       faults.push(...refusalFaults(end, how === "lost" ? /lost|reset/ : /destroyed|lost/));
       const again = await start(-1, how, argv(output));
-      if (again.code !== 0) faults.push(`it does not go on: ${again.said.trim().split("\n").at(-1)}`);
+      if (again.code !== 0) faults.push(`it does not continue: ${again.said.trim().split("\n").at(-1)}`);
     }
     faults.push(...differences(output, wanted, same));
     if (faults.length === 0) good++;
@@ -124,7 +124,7 @@ async function attack(name: string, n: number, seed: number): Promise<number> {
     tellProgress(name, good, round + 1, n);
   }
   console.log(
-    `${name}: ${good} of ${n} losses end with a sentence (or without harm: ${recovered}) and go on to the same bytes; ${straight.count} dispatches`,
+    `${name}: ${good} of ${n} losses end with an error message (or without harm: ${recovered}) and continue to the same bytes; ${straight.count} dispatches`,
   );
   return n - good;
 }

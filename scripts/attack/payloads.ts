@@ -15,7 +15,7 @@ const BREAKOUTS = [
   "]]>",
 ] as const;
 
-/** What runs `pwned()` where it is taken for HTML. */
+/** Strings that run `pwned()` if interpreted as HTML. */
 const VECTORS = [
   "<script>pwned()</script>",
   "<img src=x onerror=pwned()>",
@@ -35,7 +35,7 @@ const VECTORS = [
   "<style>@keyframes k{}</style><b style='animation-name:k' onanimationstart=pwned()>x</b>",
 ] as const;
 
-/** Those that no way out goes before. */
+/** Payloads that need no prefix. */
 const OTHERS = [
   '" onmouseover="pwned()" x="',
   "' onmouseover='pwned()' x='",
@@ -63,7 +63,7 @@ const OTHERS = [
   "</script><script>pwned()</script>",
 ] as const;
 
-/** Strings of which none may run. */
+/** Strings that must never run. */
 export const PAYLOADS: readonly string[] = [
   ...BREAKOUTS.flatMap((out) => VECTORS.map((vector) => `${out}${vector}`)),
   ...OTHERS,

@@ -1,6 +1,6 @@
-// Puts scripts into every text that comes from models, data, files and users, and looks at it in a browser: the page, its
-// chat, reports, comparisons and the widget. None may run, without the page's policy as well.
-// `npx tsx scripts/attack/xss.ts [--n 120]` takes the npm package's Chromium; no GPU is needed.
+// Puts scripts into every text from models, data, files and users, and opens the results in a browser: the page, its chat,
+// reports, comparisons and the widget. No script may run, even without the page's CSP. `npx tsx scripts/attack/xss.ts [--n
+// 120]` uses the npm package's Chromium and needs no GPU.
 
 import { parseArgs } from "node:util";
 import type { Page } from "puppeteer-core";
@@ -16,16 +16,16 @@ declare global {
   var ran: number;
 }
 
-/** What a page was found to do with a payload. */
+/** A page's handling of a payload. */
 interface Seen {
   /** where */
   where: string;
   payload: string;
   /** scripts that ran */
   ran: number;
-  /** attributes and addresses that could run later */
+  /** attributes and addresses that could run scripts later */
   live: string[];
-  /** whether the payload stands there as text */
+  /** whether the page shows the payload as text */
   shown: boolean;
 }
 
@@ -35,7 +35,7 @@ async function openPage(browser: { newPage(): Promise<Page> }): Promise<Page> {
   page.setDefaultTimeout(600_000);
   await page.setBypassCSP(true);
   page.on("dialog", (dialog) => void dialog.dismiss());
-  await page.evaluateOnNewDocument("globalThis.__name = (it) => it"); // tsx marks functions by it
+  await page.evaluateOnNewDocument("globalThis.__name = (it) => it"); // a helper that tsx inserts into functions
   await page.evaluateOnNewDocument(() => {
     globalThis.ran = 0;
     Object.assign(globalThis, { pwned: () => void globalThis.ran++ });
@@ -43,7 +43,7 @@ async function openPage(browser: { newPage(): Promise<Page> }): Promise<Page> {
   return page;
 }
 
-/** Touches everything that could run, and says what was found. */
+/** Triggers everything that could run, and reports the findings. */
 function look(page: Page, where: string, payload: string): Promise<Seen> {
   return page.evaluate(
     async (where, payload) => {
@@ -66,7 +66,7 @@ function look(page: Page, where: string, payload: string): Promise<Seen> {
       for (const element of all) {
         for (const type of ["mouseover", "focus", "animationstart", "toggle"]) element.dispatchEvent(new Event(type));
       }
-      await new Promise((done) => setTimeout(done, 30)); // images fail, frames load
+      await new Promise((done) => setTimeout(done, 30)); // time for images to fail and frames to load
       const text = all.map((element) => (element.shadowRoot ?? element).textContent).join("\n");
       const values = all.map((element) => (element as HTMLInputElement).value ?? "").join("\n");
       const squeezed = (from: string) => from.replace(/\s+/g, "");
@@ -80,7 +80,7 @@ function look(page: Page, where: string, payload: string): Promise<Seen> {
   );
 }
 
-/** Records of runs that hold a payload in every text, as the page stores them. */
+/** Stored records of runs with the payload in every text. */
 function poisoned(
   payload: string,
   seed: Record<string, unknown>,
@@ -152,7 +152,7 @@ async function giveFile(page: Page, payload: string): Promise<void> {
   await page.waitForFunction(() => /have the columns/.test(document.querySelector("#page")!.textContent!));
 }
 
-/** Asks the model, whose answer is the payload. */
+/** Chats with a model whose answer is the payload. */
 async function chat(page: Page): Promise<void> {
   const input = await page.waitForSelector('::-p-aria([name="Your message"][role="textbox"])');
   await input!.type("Write HTML");
@@ -173,7 +173,7 @@ async function attackReports(page: Page, site: Site, payloads: readonly string[]
   return seen;
 }
 
-/** What the payloads do where nothing is escaped: a browser that runs none of them would prove nothing. */
+/** A control: the payloads without escaping. If none of them ran, the test would prove nothing. */
 async function control(page: Page, site: Site, payloads: readonly string[]): Promise<number> {
   let count = 0;
   for (const payload of payloads) {
@@ -236,7 +236,7 @@ async function main(): Promise<number> {
       `| ${place} | ${here.length} | ${count(({ shown }) => shown)} | ${count(({ ran }) => ran > 0)} | ${count(({ live }) => live.length > 0)} |`,
     );
   }
-  console.log(`Where nothing is escaped, ${raw} of ${payloads.length} run.`);
+  console.log(`Without escaping, ${raw} of ${payloads.length} run.`);
   const bad = seen.filter(({ ran, live }) => ran > 0 || live.length > 0);
   for (const { where, payload, ran, live } of bad)
     console.log(`${where}: ${payload} ran ${ran} times; ${live.join("; ")}`);

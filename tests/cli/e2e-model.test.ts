@@ -119,7 +119,7 @@ describe("the model", () => {
     [
       "a config of other sizes",
       (f) => editJson(join(f, "config.json"), { intermediate_size: 192 }),
-      /FormatError: .*mlp\.gate_proj\.weight is \[160,64\], its config\.json makes it \[192,64\]/,
+      /FormatError: .*mlp\.gate_proj\.weight is \[160,64\]; its config\.json requires \[192,64\]/,
     ],
     [
       "a config of a billion layers",
