@@ -15,11 +15,13 @@ export const KINDS = [
   "table",
   "scale",
   "torch",
+  "isa",
+  "host",
 ] as const;
 export type Kind = (typeof KINDS)[number];
 
-/** Kinds that `all` runs: table and scale measure much of the same again, for long, and torch needs rows of its own. */
-const ALL = KINDS.filter((kind) => !["table", "scale", "torch"].includes(kind));
+/** Kinds that `all` runs: table and scale measure much of the same again, for long, torch needs rows of its own, and isa times nothing. */
+const ALL = KINDS.filter((kind) => !["table", "scale", "torch", "isa"].includes(kind));
 
 export const HELP = `npm run bench -- ${[...KINDS, "all"].join("|")} [options]
 
@@ -28,15 +30,18 @@ export const HELP = `npm run bench -- ${[...KINDS, "all"].join("|")} [options]
   --layers N   sft, qlora, grpo, generate, memory, load: layers of the model (24, Qwen2.5-0.5B's)
   --most N     scale: tokens of the longest sequence (32768, which is the most)
   --seconds N  scale: budget for all axes (600); what does not fit it is left out
+  --names FILE isa: write names and variants of all kernels to FILE, in the order of createComputePipeline
+  --isa DIR    isa: where the driver's compiler leaves statistics (pipelines.jsonl) and machine code (asm/N.s) of each pipeline
   --profile    print time by kernel; slower, as every kernel is then timed by itself
   --untuned    first candidates, nothing measured beforehand
   --json       rows as JSON lines instead of a table
   --save       append the rows to bench/results.jsonl as they come; scale: write bench/scale.md and bench/scale.svg too, and
                go on where an earlier run of this commit was cut off
 
-peers measures jax-js and tfjs beside ours on the same adapter. table prints every figure that a limit is set for, and
+host measures what a dispatch costs the processor, on Dawn's null backend. peers measures jax-js and tfjs beside ours on the same adapter. table prints every figure that a limit is set for, and
 whether it is met. torch ROWS measures what PyTorch was measured at on the same card, by
-python bench/torch/bench.py > ROWS, and compares. all runs ${ALL.join(", ")}.
+python bench/torch/bench.py > ROWS, and compares. isa compiles every kernel that training and decoding of Qwen2.5-0.5B's,
+Qwen3-0.6B's and Qwen2.5-1.5B's shapes need, runs none, and prints what the driver's compiler says of them. all runs ${ALL.join(", ")}.
 `;
 
 export interface BenchArgs {
@@ -48,6 +53,8 @@ export interface BenchArgs {
   layers?: number;
   most: number;
   seconds: number;
+  names?: string;
+  isa?: string;
   profile: boolean;
   untuned: boolean;
   json: boolean;
@@ -69,6 +76,8 @@ export function parseBenchArgs(args: readonly string[]): BenchArgs | null {
       layers: { type: "string" },
       most: { type: "string" },
       seconds: { type: "string" },
+      names: { type: "string" },
+      isa: { type: "string" },
       profile: { type: "boolean", default: false },
       untuned: { type: "boolean", default: false },
       json: { type: "boolean", default: false },
@@ -95,6 +104,8 @@ export function parseBenchArgs(args: readonly string[]): BenchArgs | null {
     layers: count("layers"),
     most,
     seconds: count("seconds") ?? 600,
+    ...(values.names !== undefined && { names: values.names }),
+    ...(values.isa !== undefined && { isa: values.isa }),
     ...{ profile, untuned, json, save },
   };
 }

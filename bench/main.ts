@@ -12,6 +12,8 @@ import { benchAttention } from "./attention.ts";
 import { benchGenerate } from "./generate.ts";
 import { benchGrpo } from "./grpo.ts";
 import { benchHead } from "./head.ts";
+import { benchHost } from "./host.ts";
+import { benchIsa, countPipelines, isaTable } from "./isa.ts";
 import { benchLoad } from "./load.ts";
 import { benchLora } from "./lora.ts";
 import { benchMatmul } from "./matmul.ts";
@@ -45,7 +47,7 @@ function productsOf(kind: Kind, tokens: number): Product[] {
 }
 
 async function tune(gpu: Gpu, kind: Kind, { tokens = 256, untuned, json }: BenchArgs): Promise<void> {
-  if (untuned || ["memory", "load"].includes(kind)) return;
+  if (untuned || ["memory", "load", "isa", "host"].includes(kind)) return;
   const before = gpu.tuning.size;
   const start = performance.now();
   await tuneMatmul(gpu, productsOf(kind, tokens), { budgetMs: TUNING_MS });
@@ -62,7 +64,7 @@ async function bench(kind: Kind, gpu: Gpu, platform: Platform, args: BenchArgs, 
     return requestGpu(adapter, { waiting, spares });
   };
   const report = (line: string) => console.error(line);
-  const kinds: Record<Exclude<Kind, "table" | "scale" | "torch">, () => Promise<BenchRow[]>> = {
+  const kinds: Record<Exclude<Kind, "table" | "scale" | "torch" | "isa">, () => Promise<BenchRow[]>> = {
     matmul: () => benchMatmul(gpu, tokens, rounds),
     lora: () => benchLora(gpu, tokens, rounds),
     attention: () => benchAttention(gpu, args.tokens ? [tokens] : [256, 1024, 2048], rounds),
@@ -73,10 +75,12 @@ async function bench(kind: Kind, gpu: Gpu, platform: Platform, args: BenchArgs, 
     generate: () => benchGenerate(gpu, { rounds, layers }),
     memory: () => benchMemory(fresh, args.tokens ? [tokens] : [256, 512], layers),
     load: () => benchLoad(fresh, { tokens, rounds, layers }),
+    host: () => benchHost(rounds),
     peers: () => benchPeers(gpu, platform, rounds, report),
   };
   if (kind === "table") return benchTable(gpu, platform, rounds, emit, report);
   if (kind === "torch") return emit(await benchTorch(gpu, readRows(args.rows!), rounds, report));
+  if (kind === "isa") return isa(gpu, args);
   if (kind !== "scale") return emit(await kinds[kind]());
   const known = args.save ? knownRows(RESULTS.pathname, gpu.adapterName) : [];
   const took: ScaleEmit = (rows, points) => {
@@ -84,6 +88,14 @@ async function bench(kind: Kind, gpu: Gpu, platform: Platform, args: BenchArgs, 
     if (args.save) saveScale(new URL(".", import.meta.url), points, gpu.adapterName, most);
   };
   await benchScale(gpu, { rounds, most, seconds, known }, took, report);
+}
+
+async function isa(gpu: Gpu, { names, isa: folder, json, save: keep }: BenchArgs): Promise<void> {
+  const { kernels, rows } = await benchIsa(gpu, { names, folder });
+  if (json) for (const row of rows) console.log(JSON.stringify(row));
+  else if (rows.length > 0) process.stdout.write(`\n${isaTable(rows)}`);
+  if (!json) console.log(`${kernels.length} kernels compiled on ${gpu.adapterName}`);
+  if (keep) save(RESULTS.pathname, rows);
 }
 
 type Emit = (rows: BenchRow[]) => void;
@@ -94,6 +106,7 @@ async function main(argv: string[]): Promise<number> {
     process.stdout.write(HELP);
     return 0;
   }
+  if (args.kinds.includes("isa")) await countPipelines();
   const platform = await openAdapter();
   const { adapter, waiting, spares } = platform;
   const subgroupMatrix = wantsSubgroupMatrix(process.env);

@@ -158,7 +158,7 @@ export function tableOf(rows: readonly BenchRow[]): string {
 }
 
 /** Appends rows to a file, a line each. */
-export function save(path: string, rows: readonly BenchRow[]): void {
+export function save(path: string, rows: readonly object[]): void {
   if (rows.length === 0) return;
   appendFileSync(path, rows.map((row) => `${JSON.stringify(row)}\n`).join(""));
 }

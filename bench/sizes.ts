@@ -16,6 +16,29 @@ const QWEN25_05B = {
   tie_word_embeddings: true,
 };
 
+/** Qwen3-0.6B's config.json, as far as shapes go. */
+const QWEN3_06B = {
+  ...QWEN25_05B,
+  model_type: "qwen3",
+  hidden_size: 1024,
+  intermediate_size: 3072,
+  num_hidden_layers: 28,
+  num_attention_heads: 16,
+  num_key_value_heads: 8,
+  head_dim: 128,
+  max_position_embeddings: 40960,
+};
+
+/** Shapes that kernels are looked at for: Qwen2.5-0.5B's, Qwen3-0.6B's and Qwen2.5-1.5B's. */
+export function publishedModels(): ModelConfig[] {
+  const large = { hidden_size: 1536, intermediate_size: 8960, num_hidden_layers: 28, num_attention_heads: 12 };
+  return [
+    benchModel(),
+    parseModelConfig(QWEN3_06B, "Qwen3-0.6B"),
+    parseModelConfig({ ...QWEN25_05B, ...large }, "Qwen2.5-1.5B"),
+  ];
+}
+
 /** The model that figures are stated for; `layers` and `vocab` make a smaller one of the same shapes. */
 export function benchModel(layers = QWEN25_05B.num_hidden_layers, vocab = QWEN25_05B.vocab_size): ModelConfig {
   return parseModelConfig({ ...QWEN25_05B, num_hidden_layers: layers, vocab_size: vocab }, "Qwen2.5-0.5B");

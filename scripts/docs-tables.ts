@@ -6,6 +6,7 @@ import { fileURLToPath } from "node:url";
 import { recipesTable } from "../src/cli/commands/recipe.ts";
 import { fieldsOf } from "../src/recipe/recipe.ts";
 import { exportsTables } from "./exports-tables.ts";
+import { isaTable } from "./isa-table.ts";
 import { between } from "./markdown.ts";
 import { differencesTable, flagsSections, optionsTable } from "./options-tables.ts";
 import { resultsTable } from "./results-table.ts";
@@ -20,7 +21,7 @@ const TABLES: Readonly<Record<string, Readonly<Record<string, () => string>>>> =
     flags: flagsSections,
   },
   "docs/recipes.md": { recipes: recipesTable },
-  "docs/performance.md": { results: () => resultsTable(measured()) },
+  "docs/performance.md": { isa: () => isaTable(measured()), results: () => resultsTable(measured()) },
   "docs/library.md": { exports: exportsTables },
 };
 

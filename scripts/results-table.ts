@@ -2,6 +2,7 @@
 
 import type { BenchRow } from "../bench/rows.ts";
 import { markdownTable } from "../src/text/tables.ts";
+import { isIsaRow } from "./isa-table.ts";
 import { cell } from "./markdown.ts";
 
 /**
@@ -13,6 +14,7 @@ export function resultsTable(jsonl: string): string {
     .split("\n")
     .filter(Boolean)
     .map((line) => JSON.parse(line) as BenchRow)
+    .filter((row) => !isIsaRow(row))
     .filter(({ what, x }) => x === undefined && (!what.startsWith("scale by") || what.includes("exponent")));
   const limited = ({ met }: BenchRow) => met !== undefined;
   const thing = (row: BenchRow) => `${row.adapter}|${row.what}|${limited(row)}`;

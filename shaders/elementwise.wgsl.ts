@@ -1,5 +1,5 @@
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
-import { rowSum } from "./lib/reduce.ts";
+import { rowSum, type Subgroups, subgroupBegins, subgroupSize } from "./lib/reduce.ts";
 
 /** Compile-time parameters of a variant. */
 interface ElementVariant {
@@ -59,7 +59,7 @@ fn main(
 
 /** Compile-time parameters of a variant. */
 interface ReduceSumVariant {
-  subgroups: boolean;
+  subgroups: Subgroups;
   workgroup: number;
 }
 
@@ -87,9 +87,10 @@ fn main(
   @builtin(local_invocation_index) thread: u32,
 #if ${subgroups}
   @builtin(subgroup_invocation_id) lane: u32,
-  @builtin(subgroup_size) lanes: u32,
+  ${subgroupSize(subgroups)}
 #endif
 ) {
+  ${subgroupBegins(subgroups)}
   var sum = 0.0;
   for (var i = group.x * ${workgroup}u + thread; i < params.count; i += params.groups * ${workgroup}u) { sum += x[i]; }
   let total = rowSum(sum, thread${subgroups ? ", lane, lanes" : ""});

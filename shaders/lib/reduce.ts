@@ -1,16 +1,29 @@
+/** Whether kernels use subgroups; "id": and WGSL tells a subgroup's number, which is not promised to follow from a thread's. */
+export type Subgroups = boolean | "id";
+
+/** Inputs of `main` that `subgroupBegins` needs beside `lane` and `thread`. */
+export const subgroupSize = (subgroups: Subgroups): string =>
+  `@builtin(subgroup_size) lanes: u32,${subgroups === "id" ? "\n  @builtin(subgroup_id) sub: u32," : ""}`;
+
+/** What a kernel declares in order that its functions know a subgroup's number, and the first line of its `main`. */
+export const SUBGROUP_NUMBER = "var<private> subgroupNumber: u32;";
+export const subgroupBegins = (subgroups: Subgroups): string =>
+  subgroups ? `subgroupNumber = ${subgroups === "id" ? "sub" : "thread / lanes"};` : "";
+
 /**
  * WGSL `rowSum(value, thread[, lane, lanes])`: the sum of `value` over the workgroup, the same for every thread.
  *
  * One barrier with subgroups, else log2(workgroup). Uses workgroup memory; ends with a barrier, so it may be called
  * again.
  */
-export function rowSum(subgroups: boolean, workgroup: number): string {
+export function rowSum(subgroups: Subgroups, workgroup: number): string {
   return subgroups
     ? `
+${SUBGROUP_NUMBER}
 var<workgroup> partial: array<f32, ${workgroup}>;
 fn rowSum(value: f32, thread: u32, lane: u32, lanes: u32) -> f32 {
   let inSubgroup = subgroupAdd(value);
-  if (lane == 0u) { partial[thread / lanes] = inSubgroup; }
+  if (lane == 0u) { partial[subgroupNumber] = inSubgroup; }
   workgroupBarrier();
   var total = 0.0;
   for (var s = 0u; s * lanes < ${workgroup}u; s++) { total += partial[s]; }

@@ -1,4 +1,6 @@
-/** Score of entries past a tile's last token, and of tokens with probability 0. */
+import { SUBGROUP_NUMBER, type Subgroups, subgroupSize } from "./reduce.ts";
+
+/** Scores past a tile's last token, and of tokens of probability 0. */
 export const NOTHING = "-3.4e38";
 
 /** Applies the repetition penalty to the score of a seen token. */
@@ -27,7 +29,7 @@ export function fold(
   name: string,
   operation: "add" | "max",
   types: readonly string[],
-  subgroups: boolean,
+  subgroups: Subgroups,
   workgroup: number,
 ): string {
   const fields = types.map((_, i) => "abcd"[i]);
@@ -46,7 +48,7 @@ var<workgroup> ${name}All: ${type};`;
     ? `${declare}
 fn ${name}(value: ${type}, thread: u32, lane: u32, lanes: u32) -> ${type} {
   let own = ${each((of) => `${operation === "add" ? "subgroupAdd" : "subgroupMax"}(${of("value")})`)};
-  if (lane == 0u) { ${name}Parts[thread / lanes] = own; }
+  if (lane == 0u) { ${name}Parts[subgroupNumber] = own; }
   workgroupBarrier();
   if (thread == 0u) {
     var all = own;
@@ -75,7 +77,7 @@ fn ${name}(value: ${type}, thread: u32) -> ${type} {
 }`;
 }
 
-export const subgroupHeader = (subgroups: boolean) =>
-  subgroups ? "enable subgroups;\ndiagnostic(off, subgroup_uniformity);" : "";
-export const subgroupInputs = (subgroups: boolean) =>
-  subgroups ? "@builtin(subgroup_invocation_id) lane: u32,\n  @builtin(subgroup_size) lanes: u32," : "";
+export const subgroupHeader = (subgroups: Subgroups) =>
+  subgroups ? `enable subgroups;\ndiagnostic(off, subgroup_uniformity);\n${SUBGROUP_NUMBER}` : "";
+export const subgroupInputs = (subgroups: Subgroups) =>
+  subgroups ? `@builtin(subgroup_invocation_id) lane: u32,\n  ${subgroupSize(subgroups)}` : "";

@@ -1,5 +1,5 @@
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
-import { rowSum } from "../lib/reduce.ts";
+import { rowSum, type Subgroups, subgroupBegins, subgroupSize } from "../lib/reduce.ts";
 import { TOKEN_TERMS, type TokenTermName } from "./grpo-losses.ts";
 
 /** Compile-time parameters of a variant. */
@@ -85,7 +85,7 @@ ${TOKEN_TERMS[term].wgsl}
 
 /** Compile-time parameters of a variant. */
 interface SequenceLogRatioVariant {
-  subgroups: boolean;
+  subgroups: Subgroups;
   workgroup: number;
 }
 
@@ -117,9 +117,10 @@ fn main(
   @builtin(local_invocation_index) thread: u32,
 #if ${subgroups}
   @builtin(subgroup_invocation_id) lane: u32,
-  @builtin(subgroup_size) lanes: u32,
+  ${subgroupSize(subgroups)}
 #endif
 ) {
+  ${subgroupBegins(subgroups)}
   let sequence = group.y * grid.x + group.x;
   if (sequence >= params.sequences) { return; }
   let start = starts[sequence];

@@ -1,4 +1,5 @@
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
+import type { Subgroups } from "../lib/reduce.ts";
 import { ownLets, ownOf, type ProductVariant, productHeader, readsF16, storeSum } from "./lib/header.ts";
 import { range } from "./lib/loops.ts";
 
@@ -15,6 +16,8 @@ export interface RowsTile {
   groups: number;
   /** lanes are a whole subgroup, which sums them; else they are summed through workgroup memory */
   subgroup: boolean;
+  /** a subgroup of `lanes` must be asked for */
+  asks?: boolean;
 }
 
 /**
@@ -23,6 +26,7 @@ export interface RowsTile {
 interface MatmulRowsVariant extends ProductVariant {
   /** steps per piece: 8, or 4 if the length of b's rows is not a multiple of 8 */
   piece: 4 | 8;
+  subgroups?: Subgroups;
   tile: RowsTile;
 }
 
@@ -39,8 +43,9 @@ const PARTIAL_BYTES = 8192;
 // on          the number of rows Loads    neighbouring lanes read neighbouring words of a weight row, once for all rows
 // of the tile
 export const matmulRows = (v: MatmulRowsVariant) => {
-  const { rows, cols, lanes, groups, subgroup } = v.tile;
-  const places = cols * groups; // columns per workgroup: index q * groups + local.y is column q of a thread
+  const { rows, cols, lanes, groups, subgroup, asks = false } = v.tile;
+  const numbered = subgroup && v.subgroups === "id";
+  const places = cols * groups; // columns of a workgroup: place q * groups + local.y is column q of a thread
   const sums = sumsOf(v);
   const stored = v.pairs === "none" ? places : places / 2;
   return wgsl`
@@ -50,6 +55,9 @@ enable f16;
 #if ${subgroup}
 enable subgroups;
 #endif
+#if ${asks}
+enable subgroup_size_control;
+#endif
 
 ${productHeader(v)}
 var<workgroup> sums: array<f32, ${rows * places}>;
@@ -57,12 +65,20 @@ var<workgroup> sums: array<f32, ${rows * places}>;
 var<workgroup> partial: array<f32, ${batchOf(v) * groups * (lanes + 1)}>;
 #endif
 
-@compute @workgroup_size(${lanes}, ${groups})
+@compute @workgroup_size(${lanes}, ${groups}) ${asks ? `@subgroup_size(${lanes})` : ""}
 fn main(
   @builtin(workgroup_id) group: vec3u,
-  @builtin(local_invocation_id) local: vec3u,
   @builtin(local_invocation_index) thread: u32,
+#if ${numbered}
+  @builtin(subgroup_id) sub: u32,
+  @builtin(subgroup_invocation_id) lane: u32,
+#else
+  @builtin(local_invocation_id) local: vec3u,
+#endif
 ) {
+#if ${numbered}
+  let local = vec2u(lane, min(sub, ${groups - 1}u)); // which threads make a subgroup is not promised
+#endif
   ${ownLets(v, places)}
   let tileRow = group.x * ${rows}u;
   // Past the edge, a thread repeats the last row and column and stores nothing.

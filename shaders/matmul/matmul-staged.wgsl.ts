@@ -1,8 +1,7 @@
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
-import { ownLets, ownOf, productHeader, readsF16 } from "./lib/header.ts";
-import { extraLoops } from "./lib/loops.ts";
-import { stagedDeclarations, stagedLoop } from "./lib/staged.ts";
-import { columnLets, lowLets, maskSums, rowLets, storeTile, sumVars } from "./lib/thread-tile.ts";
+import { ownLets, productHeader, readsF16 } from "./lib/header.ts";
+import { stagedDeclarations, stagedLoop, stagedLow } from "./lib/staged.ts";
+import { columnLets, maskSums, rowLets, storeTile, sumVars } from "./lib/thread-tile.ts";
 import type { MatmulVariant } from "./lib/variant.ts";
 
 // matmul_staged: c = alpha * (a @ b [+ a2 @ b2]) [+ bias] [+ c], both operands through workgroup memory, for GPUs
@@ -30,12 +29,11 @@ fn main(
   @builtin(local_invocation_index) thread: u32,
 ) {
   ${ownLets(v, cols * lanes)}
-  ${v.extra && v.pairs !== "swiglu" ? lowLets(ownOf(v)) : ""}
   let tileRow = group.x * ${rows * groups}u;
   ${rowLets(v)}
   ${columnLets(v)}
   ${sumVars(v)}
-  ${v.extra ? extraLoops(v).join("\n  ") : ""}
+  ${v.extra ? stagedLow(v) : ""}
   ${v.dropout === "extra" ? maskSums(v) : ""}
   ${stagedLoop(v)}
   ${storeTile(v)}

@@ -34,14 +34,15 @@ interface Operands {
 // subgroup
 export const matmulSubgroupMatrix = (v: MatmulSubgroupMatrixVariant) => {
   const { matrix, lanes } = v.tile;
-  const { type, m: M, n: N, k: K, size, emulate = false } = matrix;
+  const { type, m: M, n: N, k: K, size, emulate = false, asks = false } = matrix;
   const { threads, tileRows, tileCols } = sizesOf(v);
   const { aCount, bCount, results } = slabsOf(v);
   const vec = vecOf(v);
   return wgsl`
 #if ${!emulate}
 enable chromium_experimental_subgroup_matrix;
-diagnostic(off, chromium.subgroup_matrix_uniformity); // a subgroup's index is the same for all its threads
+${asks ? "enable subgroups;\nenable subgroup_size_control;" : ""}
+diagnostic(off, chromium.subgroup_matrix_uniformity); // a subgroup's number is the same for all its threads
 #endif
 #if ${type === "f16" || readsF16(v)}
 enable f16;
@@ -68,7 +69,7 @@ alias Result = subgroup_matrix_result<f32, ${N}, ${M}>;`
 }
 ${finishFunction(v)}
 
-@compute @workgroup_size(${threads})
+@compute @workgroup_size(${threads}) ${asks ? `@subgroup_size(${size})` : ""}
 fn main(
   @builtin(workgroup_id) group: vec3u,
   @builtin(local_invocation_index) thread: u32,

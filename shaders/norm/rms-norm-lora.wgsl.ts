@@ -1,6 +1,6 @@
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { loadFunctions, type Stored, storedType } from "../lib/load.ts";
-import { rowSum } from "../lib/reduce.ts";
+import { rowSum, type Subgroups, subgroupBegins, subgroupSize } from "../lib/reduce.ts";
 
 /** Compile-time parameters of a variant. */
 interface RmsNormLoraVariant {
@@ -12,7 +12,7 @@ interface RmsNormLoraVariant {
   cols: number;
   /** number of lora_A in `a`, at most 3 */
   pairs: number;
-  subgroups: boolean;
+  subgroups: Subgroups;
   /** threads per row, a power of two */
   workgroup: number;
 }
@@ -56,9 +56,10 @@ fn main(
   @builtin(local_invocation_index) thread: u32,
 #if ${subgroups}
   @builtin(subgroup_invocation_id) lane: u32,
-  @builtin(subgroup_size) lanes: u32,
+  ${subgroupSize(subgroups)}
 #endif
 ) {
+  ${subgroupBegins(subgroups)}
   let row = group.x;
   let start = row * ${cols / 4}u;
   var squares = 0.0;

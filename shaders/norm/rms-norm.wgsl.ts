@@ -1,6 +1,6 @@
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { loadFunctions, type Stored, storedType } from "../lib/load.ts";
-import { rowSum } from "../lib/reduce.ts";
+import { rowSum, type Subgroups, subgroupBegins, subgroupSize } from "../lib/reduce.ts";
 
 /** Compile-time parameters of a variant. */
 interface RmsNormVariant {
@@ -10,7 +10,7 @@ interface RmsNormVariant {
   residual: boolean;
   /** rows are heads: some of the heads of a wider row */
   heads: boolean;
-  subgroups: boolean;
+  subgroups: Subgroups;
   /** threads per row, a power of two */
   workgroup: number;
 }
@@ -58,9 +58,10 @@ fn main(
   @builtin(local_invocation_index) thread: u32,
 #if ${subgroups}
   @builtin(subgroup_invocation_id) lane: u32,
-  @builtin(subgroup_size) lanes: u32,
+  ${subgroupSize(subgroups)}
 #endif
 ) {
+  ${subgroupBegins(subgroups)}
   let row = group.y * grid.x + group.x;
   if (row >= params.rows) { return; }
   let start = ${startOf("row", heads)};
@@ -95,7 +96,7 @@ interface RmsNormBackwardVariant {
   into: "add" | "write" | "dy";
   /** rows are heads: some of the heads of a wider row */
   heads: boolean;
-  subgroups: boolean;
+  subgroups: Subgroups;
   workgroup: number;
 }
 
@@ -136,9 +137,10 @@ fn main(
   @builtin(local_invocation_index) thread: u32,
 #if ${subgroups}
   @builtin(subgroup_invocation_id) lane: u32,
-  @builtin(subgroup_size) lanes: u32,
+  ${subgroupSize(subgroups)}
 #endif
 ) {
+  ${subgroupBegins(subgroups)}
   let row = group.y * grid.x + group.x;
   if (row >= params.rows) { return; }
   let start = ${startOf("row", heads)};

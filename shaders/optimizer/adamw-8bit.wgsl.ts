@@ -1,8 +1,9 @@
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
+import { SUBGROUP_NUMBER, type Subgroups, subgroupBegins, subgroupSize } from "../lib/reduce.ts";
 
 /** Compile-time parameters of a variant. */
 interface AdamW8bitVariant {
-  subgroups: boolean;
+  subgroups: Subgroups;
 }
 
 /** Threads of a workgroup, four elements each: one block of 256. */
@@ -105,6 +106,7 @@ struct Params {
 @group(0) @binding(6) var<storage, read> norm: array<f32>;
 @group(0) @binding(7) var<uniform> params: Params;
 
+${SUBGROUP_NUMBER}
 var<workgroup> largest: array<vec2f, ${THREADS}>;
 ${codec(true)}
 ${codec(false)}
@@ -118,9 +120,10 @@ fn main(
   @builtin(local_invocation_index) thread: u32,
 #if ${subgroups}
   @builtin(subgroup_invocation_id) lane: u32,
-  @builtin(subgroup_size) lanes: u32,
+  ${subgroupSize(subgroups)}
 #endif
 ) {
+  ${subgroupBegins(subgroups)}
   if ((bitcast<u32>(norm[0]) & 0x7f800000u) == 0x7f800000u) { return; }
   let block = group.y * grid.x + group.x;
   if (block >= params.blocks) { return; }
@@ -135,7 +138,7 @@ fn main(
   var peak = vec2f(most(abs(m)), most(v));
 #if ${subgroups}
   peak = subgroupMax(peak);
-  if (lane == 0u) { largest[thread / lanes] = peak; }
+  if (lane == 0u) { largest[subgroupNumber] = peak; }
   workgroupBarrier();
   for (var s = 0u; s * lanes < ${THREADS}u; s++) { peak = max(peak, largest[s]); }
 #else

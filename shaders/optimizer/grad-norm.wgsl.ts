@@ -1,11 +1,11 @@
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
-import { rowSum } from "../lib/reduce.ts";
+import { rowSum, type Subgroups, subgroupBegins, subgroupSize } from "../lib/reduce.ts";
 
 /** Compile-time parameters of a variant. */
 interface GradNormPartialVariant {
   /** four elements at once; the length of the array is then a multiple of four */
   vector: boolean;
-  subgroups: boolean;
+  subgroups: Subgroups;
   workgroup: number;
 }
 
@@ -39,9 +39,10 @@ fn main(
   @builtin(local_invocation_index) thread: u32,
 #if ${subgroups}
   @builtin(subgroup_invocation_id) lane: u32,
-  @builtin(subgroup_size) lanes: u32,
+  ${subgroupSize(subgroups)}
 #endif
 ) {
+  ${subgroupBegins(subgroups)}
   let which = group.y * grid.x + group.x;
   if (which >= params.groups) { return; }
   var squares = ${type}(0.0);
@@ -61,7 +62,7 @@ fn main(
 
 /** Compile-time parameters of a variant. */
 interface GradNormFinishVariant {
-  subgroups: boolean;
+  subgroups: Subgroups;
   workgroup: number;
 }
 
@@ -89,9 +90,10 @@ fn main(
   @builtin(local_invocation_index) thread: u32,
 #if ${subgroups}
   @builtin(subgroup_invocation_id) lane: u32,
-  @builtin(subgroup_size) lanes: u32,
+  ${subgroupSize(subgroups)}
 #endif
 ) {
+  ${subgroupBegins(subgroups)}
   var sum = 0.0;
   var nan = 0.0;
   var infinite = 0.0;

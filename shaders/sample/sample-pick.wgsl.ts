@@ -1,5 +1,6 @@
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { randomFunctions } from "../lib/random.ts";
+import { type Subgroups, subgroupBegins } from "../lib/reduce.ts";
 import { fold, logFunction, NOTHING, penaltyFunctions, subgroupHeader, subgroupInputs } from "../lib/sample.ts";
 
 /** Compile-time parameters of a variant: a disabled processor costs nothing. */
@@ -9,8 +10,8 @@ interface SamplePickVariant {
   minP: boolean;
   penalty: boolean;
   tile: number;
-  subgroups: boolean;
-  /** threads per row, a power of two; tile is a multiple of four times this */
+  subgroups: Subgroups;
+  /** threads a row, a power of two; tile is a multiple of four times as many */
   workgroup: number;
 }
 
@@ -67,6 +68,7 @@ fn main(
   @builtin(local_invocation_index) thread: u32,
   ${subgroupInputs(subgroups)}
 ) {
+  ${subgroupBegins(subgroups)}
   let local = group.y * grid.x + group.x;
   if (local >= params.rows) { return; }
   let row = params.first + local;

@@ -1,4 +1,5 @@
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
+import { type Subgroups, subgroupBegins } from "../lib/reduce.ts";
 import { fold, logFunction, NOTHING, penaltyFunctions, subgroupHeader, subgroupInputs } from "../lib/sample.ts";
 
 /**
@@ -17,7 +18,7 @@ interface SampleScoresVariant {
   greedy: boolean;
   /** scores per tile, a multiple of 4 · workgroup */
   tile: number;
-  subgroups: boolean;
+  subgroups: Subgroups;
   workgroup: number;
 }
 
@@ -77,6 +78,7 @@ fn main(
   @builtin(local_invocation_index) thread: u32,
   ${subgroupInputs(subgroups)}
 ) {
+  ${subgroupBegins(subgroups)}
   let row = params.first + group.y;
   let at = group.y * params.tiles + params.firstTile + group.x;
   var own = Running(${NOTHING}, 0.0);

@@ -11,7 +11,8 @@ export class UniformArena {
   private readonly device: GPUDevice;
   private readonly host = new ArrayBuffer(SLOT * SLOTS);
   private readonly words = new Uint32Array(this.host);
-  private readonly offsets = new Map<string, number>();
+  /** offsets of slots by a hash of their words */
+  private readonly offsets = new Map<number, number[]>();
   private used = 0;
   private written = 0;
 
@@ -32,16 +33,23 @@ export class UniformArena {
 
   /** Byte offset of the slot that holds `words`. Call only when not `full`. */
   place(words: Uint32Array): number {
-    const key = words.join();
-    const known = this.offsets.get(key);
-    if (known !== undefined) return known;
+    let hash = words.length;
+    for (let i = 0; i < words.length; i++) hash = Math.imul(hash ^ words[i], 0x01000193) ^ (hash >>> 15);
+    let slots = this.offsets.get(hash);
+    if (!slots) this.offsets.set(hash, (slots = []));
+    for (const known of slots) if (this.holds(known / 4, words)) return known;
     const offset = this.used++ * SLOT;
     this.words.set(words, offset / 4);
-    this.offsets.set(key, offset);
+    slots.push(offset);
     return offset;
   }
 
-  /** Queues new slots for upload; call before the submit that reads them. */
+  private holds(at: number, words: Uint32Array): boolean {
+    for (let i = 0; i < words.length; i++) if (this.words[at + i] !== words[i]) return false;
+    return true;
+  }
+
+  /** Queues what is new; call before the submit that reads it. */
   upload(): void {
     if (this.used === this.written) return;
     const start = this.written * SLOT;

@@ -1,6 +1,7 @@
 import type { SubgroupMatrix } from "../../shaders/matmul/lib/variant.ts";
 import { GpuError } from "../errors.ts";
 import { UniformArena } from "./arena.ts";
+import { BindGroups } from "./bind-groups.ts";
 import { TextureStorage } from "./cpu-adapters/textures.ts";
 import { Pace } from "./pace.ts";
 import { type MemoryKind, Pool } from "./pool.ts";
@@ -15,6 +16,8 @@ import type { DType, Tensor } from "./tensor.ts";
 export interface GpuFeatures {
   f16: boolean;
   subgroups: boolean;
+  /** WGSL tells a subgroup's number, and kernels use it */
+  subgroupId?: boolean;
   timestamps: boolean;
   /** subgroup matrices for products, if requested: operands are then rounded */
   matrix?: SubgroupMatrix | null;
@@ -56,13 +59,11 @@ export class GpuContext {
   readonly staging: StagingRing;
   readonly pace: Pace;
   readonly profiler: Profiler | null;
-  readonly bindGroups = new Map<string, GPUBindGroup>();
-  /** the fastest variant per shape class, under a kernel's own keys; saved with checkpoints for exact resume */
+  readonly bindGroups = new BindGroups();
+  /** which variant won for which shape class, by a kernel's own keys; saved with checkpoints, for exact resume */
   readonly tuning = new Map<string, string>();
   private fault: GpuError | null = null;
   private readonly watched = new Set<Promise<unknown>>();
-  private readonly ids = new WeakMap<GPUBuffer | GPUTexture, number>();
-  private nextId = 0;
   private dropped = 0;
 
   private readonly waiting: Waiting | null;
@@ -80,7 +81,7 @@ export class GpuContext {
     this.programs = new ProgramCache(device, features, (fault) => this.watch(fault));
     this.arena = new UniformArena(device);
     this.staging = new StagingRing(device, (wait) => this.wait(wait));
-    this.pace = new Pace(device, (wait) => this.wait(wait));
+    this.pace = new Pace(device, (wait) => this.wait(wait), profile);
     this.profiler = profiler && features.timestamps ? new Profiler(device) : null;
     void device.lost.then(({ reason, message }) => {
       const how = reason === "destroyed" ? "destroyed" : `lost: ${message || reason || "no reason given"}`;
@@ -199,12 +200,6 @@ export class GpuContext {
       });
     this.watched.add(done);
     void done.finally(() => this.watched.delete(done));
-  }
-
-  bufferId(buffer: GPUBuffer | GPUTexture): number {
-    let id = this.ids.get(buffer);
-    if (id === undefined) this.ids.set(buffer, (id = this.nextId++));
-    return id;
   }
 
   destroy(): void {

@@ -78,6 +78,7 @@ export async function requestGpu(adapter: GPUAdapter, options: GpuOptions = {}):
   const profile = profileOf(factsOf(adapter, features.subgroups));
   if (options.subgroupMatrix) features.matrix = subgroupMatrixOf(adapter, profile, features.f16);
   const requiredFeatures: GPUFeatureName[] = [];
+  if (profile.subgroup?.asks) requiredFeatures.push("subgroup-size-control" as GPUFeatureName);
   if (features.matrix) requiredFeatures.push(SUBGROUP_MATRIX);
   if (features.f16) requiredFeatures.push("shader-f16");
   if (features.subgroups) requiredFeatures.push("subgroups" as GPUFeatureName);
@@ -89,8 +90,9 @@ export async function requestGpu(adapter: GPUAdapter, options: GpuOptions = {}):
   } catch (error) {
     throw new GpuError(`Cannot open a device on ${profile.name}: ${(error as Error).message}`);
   }
-  const textures = profile.operands === "textures" && !off.has("textures") && (await readsTextures(device));
+  const textures = profile.operands === "textures" && !off.has("textures") && (await compiles(device, TEXELS));
   const { spares, waiting, disable, profiler } = options;
+  if (features.subgroups && profile.kind === "gpu") features.subgroupId = await compiles(device, SUBGROUP_ID);
   const gpu = new Gpu(device, {
     features,
     profile: { ...profile, operands: textures ? "textures" : "buffers" },
@@ -104,14 +106,21 @@ export async function requestGpu(adapter: GPUAdapter, options: GpuOptions = {}):
   return gpu;
 }
 
-/** Whether kernels may read storage textures: a recent addition to WGSL. */
-async function readsTextures(device: GPUDevice): Promise<boolean> {
-  const code = `
+/** Kernels may read storage textures: a later addition to WGSL. */
+const TEXELS = `
 @group(0) @binding(0) var texels: texture_storage_2d<rgba32uint, read>;
 @group(0) @binding(1) var<storage, read_write> words: array<vec4u>;
 @compute @workgroup_size(1) fn main() { words[0] = textureLoad(texels, vec2u()); }`;
+
+/** Kernels may ask for a subgroup's number: later than subgroups themselves. */
+const SUBGROUP_ID = `enable subgroups;
+@group(0) @binding(0) var<storage, read_write> words: array<u32>;
+@compute @workgroup_size(64) fn main(@builtin(subgroup_id) sub: u32) { words[0] = sub; }`;
+
+/** Whether a device takes a kernel. */
+async function compiles(device: GPUDevice, code: string): Promise<boolean> {
   device.pushErrorScope("validation");
-  const module = device.createShaderModule({ code, label: "probe texels" });
+  const module = device.createShaderModule({ code, label: "probe" });
   device.createComputePipeline({ layout: "auto", compute: { module, entryPoint: "main" } });
   return (await device.popErrorScope()) === null;
 }

@@ -7,24 +7,32 @@ import type { Tensor } from "./tensor.ts";
 export type Grid = number | readonly [number, number, number?];
 
 /**
- * Parameters by name as the words of the kernel's `struct Params`; null if there is none. @throws {ShapeError} a
- * parameter is missing
+ * Parameters by name as the words of the kernel's `struct Params`, in the program's own array, until the next dispatch; null
+ * where it has none.
+ *
+ * @throws {ShapeError} one is missing
  */
 export function packParams(program: Program, params: Record<string, number>): Uint32Array | null {
-  if (program.params.length === 0) return null;
-  const words = new Uint32Array(program.params.length);
-  program.params.forEach(({ name, type }, i) => {
+  const { words, params: fields } = program;
+  if (fields.length === 0) return null;
+  for (let i = 0; i < fields.length; i++) {
+    const { name, type } = fields[i];
     const value = params[name];
     if (value === undefined) throw new ShapeError(`Cannot dispatch ${program.name}: parameter ${name} is missing`);
     setParam(words, i, type, value);
-  });
+  }
   return words;
 }
 
-/** Writes one parameter. */
+const FLOAT = new Float32Array(1);
+const BITS = new Uint32Array(FLOAT.buffer);
+
+/** Puts one parameter in its place. */
 export function setParam(words: Uint32Array, at: number, type: "u32" | "i32" | "f32", value: number): void {
-  if (type === "f32") new Float32Array(words.buffer)[at] = value;
-  else words[at] = value;
+  if (type === "f32") {
+    FLOAT[0] = value;
+    words[at] = BITS[0];
+  } else words[at] = value;
 }
 
 /** The grid to dispatch. @param limit workgroups in one dimension */

@@ -14,7 +14,9 @@ export type MemoryKind =
 /** One buffer or texture of the pool. */
 export interface Block {
   readonly memory: GPUBuffer | GPUTexture;
-  /** bytes, rounded to a size class */
+  /** counts up from block to block */
+  readonly id: number;
+  /** bytes, a size class */
   readonly size: number;
   kind: MemoryKind;
   label: string;
@@ -76,6 +78,7 @@ export class Pool {
   private readonly free: BufferBlock[] = []; // sorted by size
   private readonly all = new Set<Block>();
   private step = 0;
+  private made = 0;
 
   constructor(device: GPUDevice) {
     this.device = device;
@@ -109,14 +112,14 @@ export class Pool {
       size,
       usage: 0x80 | 0x04 | 0x08, // STORAGE | COPY_SRC | COPY_DST, as numbers: globals are absent under Node
     });
-    return this.add({ memory, size, kind, label, touched: this.step, free: false });
+    return this.add({ memory, id: this.made++, size, kind, label, touched: this.step, free: false });
   }
 
   /** A long-lived texture of `size` bytes, counted like a buffer. */
   takeTexture(descriptor: GPUTextureDescriptor, size: number, kind: MemoryKind, label: string): TextureBlock {
     this.makeRoom(size);
     const memory = this.device.createTexture({ ...descriptor, label });
-    return this.add({ memory, size, kind, label, touched: this.step, free: false });
+    return this.add({ memory, id: this.made++, size, kind, label, touched: this.step, free: false });
   }
 
   private add<B extends Block>(block: B): B {
@@ -158,6 +161,8 @@ export class Pool {
   /** Marks a step boundary, after a submit; frees idle blocks. */
   endStep(): void {
     this.step++;
+    // a step like the last one gets the same buffers in the same places, and their bind groups
+    this.free.sort((a, b) => a.size - b.size || a.id - b.id);
     for (const block of this.free.filter((b) => this.step - b.touched > IDLE_STEPS)) this.drop(block);
   }
 

@@ -22,12 +22,12 @@ type Vendor = "nvidia" | "amd" | "intel" | "apple" | "arm" | "qualcomm" | "other
 interface SubgroupFacts {
   readonly min: number;
   readonly max: number;
-  /** lanes of every subgroup; null if the size varies */
+  /** lanes that every subgroup has, or that a kernel asks for; null where that varies */
   readonly size: number | null;
   /** lanes that subgroup matrices require; null if unknown before a kernel runs */
   readonly matrixSize: number | null;
-  /** a kernel can request a size */
-  readonly control: boolean;
+  /** a kernel that counts on `size` must ask for it, for there are others */
+  readonly asks: boolean;
 }
 
 /**
@@ -131,9 +131,17 @@ function cpuProfile(facts: AdapterFacts, llvmpipe: boolean): AdapterProfile {
 function subgroupOf({ subgroups, subgroupSizeControl }: AdapterFacts, vendor: Vendor): SubgroupFacts | null {
   if (!subgroups) return null;
   const { min, max } = subgroups;
-  const size = min === max && min > 0 ? min : null;
-  // Metal reports a wider range than any Apple GPU has
-  return { min, max, size, matrixSize: size ?? (vendor === "apple" ? 32 : null), control: subgroupSizeControl };
+  const only = min === max && min > 0 ? min : null;
+  const asked = only === null && subgroupSizeControl ? askedSize(min, max, vendor) : null;
+  const size = only ?? asked;
+  // Metal declares a wider range than any Apple GPU has
+  return { min, max, size, matrixSize: size ?? (vendor === "apple" ? 32 : null), asks: asked !== null };
+}
+
+/** Lanes to ask for: Intel's registers are those of 16, AMD's matrix units and all others take 32. */
+function askedSize(min: number, max: number, vendor: Vendor): number | null {
+  const wanted = vendor === "intel" ? [16, 32] : [32, 64, 16];
+  return wanted.find((lanes) => min <= lanes && lanes <= max) ?? null;
 }
 
 /** An adapter's facts for `requestGpu`. @param subgroups whether kernels will use subgroups */

@@ -1,5 +1,6 @@
 import { GpuError } from "../errors.ts";
 import { isTextureLayout, type Slot, TEXTURE_VIEWS } from "./storage.ts";
+import { VariantTree } from "./variants.ts";
 
 /** A kernel's WGSL as a function of its variant. The function's name is the kernel's name in errors and profiles. */
 // biome-ignore lint/suspicious/noExplicitAny: every shader has its own type of variant
@@ -22,6 +23,8 @@ export interface Program {
   readonly uniform: number;
   /** fields of `struct Params` in order */
   readonly params: { name: string; type: "u32" | "i32" | "f32" }[];
+  /** where parameters of a dispatch are put together */
+  readonly words: Uint32Array;
 }
 
 const BINDING = /@group\(0\)\s*@binding\((\d+)\)\s*var<([^>]+)>\s*(\w+)\s*:/g;
@@ -67,23 +70,25 @@ interface Draft extends Pick<Program, "layout" | "storage" | "uniform" | "params
   module: GPUShaderModule;
 }
 
-/**
- * Compiles each variant once. Errors arrive later through `onFault`, with the kernel's name and the compiler's
- * messages.
- */
+/** What of the adapter goes into every variant. */
+interface SubgroupFeatures {
+  subgroups: boolean;
+  /** WGSL tells a subgroup's number, and kernels use it */
+  subgroupId?: boolean;
+}
+
+/** Compiles each variant once. Faults come back through `onFault`, later, with the kernel's name and the compiler's lines. */
 export class ProgramCache {
   private readonly programs = new Map<string, Program>();
+  /** the same, found by the fields of a variant */
+  private readonly trees = new Map<Shader, VariantTree<Program>>();
   private readonly sources = new Map<string, Kernel>();
   private readonly device: GPUDevice;
-  private readonly features: { f16: boolean; subgroups: boolean };
+  private readonly features: SubgroupFeatures;
   private readonly onFault: (fault: Promise<GpuError | null>) => void;
   private made = 0;
 
-  constructor(
-    device: GPUDevice,
-    features: { f16: boolean; subgroups: boolean },
-    onFault: (fault: Promise<GpuError | null>) => void,
-  ) {
+  constructor(device: GPUDevice, features: SubgroupFeatures, onFault: (fault: Promise<GpuError | null>) => void) {
     this.device = device;
     this.features = features;
     this.onFault = onFault;
@@ -104,6 +109,16 @@ export class ProgramCache {
   }
 
   get(shader: Shader, variant: object): Program {
+    let tree = this.trees.get(shader);
+    if (!tree) this.trees.set(shader, (tree = new VariantTree()));
+    const known = tree.get(variant);
+    if (known) return known;
+    const program = this.compiled(shader, variant);
+    tree.set(variant, program);
+    return program;
+  }
+
+  private compiled(shader: Shader, variant: object): Program {
     const { key, full } = this.source({ shader, variant });
     let program = this.programs.get(key);
     if (!program) {
@@ -135,13 +150,15 @@ export class ProgramCache {
 
   // The adapter's part of a variant is filled in here, so that no wrapper needs it.
   private source({ shader, variant }: Kernel): { key: string; full: object } {
-    const full = { subgroups: this.features.subgroups, ...variant };
+    const { subgroups, subgroupId } = this.features;
+    const full = { subgroups: subgroups && subgroupId ? "id" : subgroups, ...variant };
     return { key: `${shader.name} ${JSON.stringify(full)}`, full };
   }
 
   private keep(key: string, source: Kernel, draft: Draft, pipeline: GPUComputePipeline): Program {
     const { layout, storage, uniform, params } = draft;
-    const program = { id: this.made++, name: source.shader.name, pipeline, layout, storage, uniform, params };
+    const words = new Uint32Array(params.length);
+    const program = { id: this.made++, name: source.shader.name, pipeline, layout, storage, uniform, params, words };
     this.programs.set(key, program);
     this.sources.set(key, source);
     return program;

@@ -36,6 +36,8 @@ export class Recorder implements Recording {
   readonly gpu: GpuContext;
   private encoder: GPUCommandEncoder | null = null;
   private pass: GPUComputePassEncoder | null = null;
+  /** of the pass */
+  private running: Program | null = null;
   private work = 0;
   private names = new Set<string>();
   private reads: Pending[] = [];
@@ -183,28 +185,32 @@ export class Recorder implements Recording {
     const { tensors, textures, spilled } = gpu.storage.bind(program.storage, bindings, this);
     const group = this.bindGroup(program, tensors, textures);
     const words = packParams(program, params);
-    const effort = work > 0 ? work : Object.values(bindings).reduce((sum, t) => sum + t.bytes, 0);
+    let effort = work;
+    if (effort <= 0) for (const name in bindings) effort += bindings[name].bytes;
     const command = { program, group, words, size, work: effort };
-    this.captured?.push(command);
+    this.captured?.push({ ...command, words: words?.slice() ?? null });
     this.emit(command);
-    this.release(...spilled);
+    if (spilled.length > 0) this.release(...spilled);
   }
 
   private emit({ program, group, words, size, work }: Exclude<Command, { copy: unknown }>): void {
     const { gpu } = this;
     if (words && gpu.arena.full) {
-      this.submit();
+      this.flush();
       gpu.arena.reset();
     }
-    const offsets = words ? [gpu.arena.place(words)] : [];
     const pass = this.openPass(program.name);
-    pass.setPipeline(program.pipeline);
-    pass.setBindGroup(0, group, offsets);
+    if (this.running !== program) {
+      pass.setPipeline(program.pipeline);
+      this.names.add(program.name);
+      this.running = program;
+    }
+    if (words) pass.setBindGroup(0, group, [gpu.arena.place(words)]);
+    else pass.setBindGroup(0, group);
     pass.dispatchWorkgroups(size[0], size[1], size[2]);
-    this.names.add(program.name);
     if (gpu.profiler) this.closePass();
     this.work += work;
-    if (this.work >= gpu.pace.budget) this.submit();
+    if (this.work >= gpu.pace.limit) this.flush();
   }
 
   /** Records a copy, in order with the dispatches. */
@@ -243,6 +249,12 @@ export class Recorder implements Recording {
 
   /** Submits the recorded work. Errors surface at the next `gpu.check`, `settle` or awaited read. */
   submit(): void {
+    this.flush();
+    this.gpu.pace.ended();
+  }
+
+  /** Hands over a part of a phase. */
+  private flush(): void {
     if (!this.encoder) return;
     const { gpu } = this;
     this.closePass();
@@ -290,7 +302,7 @@ export class Recorder implements Recording {
     if (!this.pass) {
       if (!this.encoder) this.open();
       if (this.gpu.profiler?.full) {
-        this.submit();
+        this.flush();
         this.open();
       }
       const timestampWrites = this.gpu.profiler?.mark(name);
@@ -302,6 +314,7 @@ export class Recorder implements Recording {
   private closePass(): void {
     this.pass?.end();
     this.pass = null;
+    this.running = null;
   }
 
   private bindGroup(
@@ -310,21 +323,13 @@ export class Recorder implements Recording {
     textures: ReadonlyMap<string, GPUTexture> | null,
   ): GPUBindGroup {
     const { gpu } = this;
-    let key = `${program.id}`;
-    for (const { name } of program.storage) {
-      const tensor = bindings[name];
-      if (!tensor) {
-        throw new ShapeError(
-          `Cannot dispatch ${program.name}: it binds ${program.storage.map((b) => b.name)}, got ${Object.keys(bindings)}`,
-        );
-      }
-      const texture = textures?.get(name);
-      key += texture
-        ? ` ${gpu.bufferId(texture)}`
-        : ` ${gpu.bufferId(bufferOf(tensor))}:${tensor.offset}:${tensor.bytes}`;
+    const place = gpu.bindGroups.place(program, bindings, textures);
+    if (!place) {
+      throw new ShapeError(
+        `Cannot dispatch ${program.name}: it binds ${program.storage.map((b) => b.name)}, got ${Object.keys(bindings)}`,
+      );
     }
-    const cached = gpu.bindGroups.get(key);
-    if (cached) return cached;
+    if (place.group) return place.group;
     checkBindings(program, bindings, gpu.limits.maxStorageBufferBindingSize);
     const entries: GPUBindGroupEntry[] = program.storage.map(({ name, slot, kind }) => {
       const texture = textures?.get(name);
@@ -347,7 +352,7 @@ export class Recorder implements Recording {
           error ? new GpuError(`Cannot bind ${what.join(", ")} to kernel ${program.name}: ${error.message}`) : null,
         ),
     );
-    gpu.bindGroups.set(key, group);
+    gpu.bindGroups.keep(place, group);
     return group;
   }
 }

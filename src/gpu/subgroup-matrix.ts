@@ -27,11 +27,12 @@ export function subgroupMatrixOf(
   f16: boolean,
 ): SubgroupMatrix | null {
   if (!adapter.features.has(SUBGROUP_MATRIX) || !subgroup?.matrixSize) return null;
-  const { matrixSize: size, max: multiple } = subgroup;
+  const { matrixSize: size, max, asks } = subgroup;
+  const own = { size, multiple: max, ...(asks && { asks }) } as const;
   const kinds = configsOf(adapter.info).flatMap(({ componentType, resultComponentType, M, N, K }) => {
     if (resultComponentType !== "f32" || 32 % M > 0 || 32 % N > 0 || 32 % K > 0) return [];
     if (componentType !== "f32" && !(componentType === "f16" && f16)) return [];
-    return [{ type: componentType as "f16" | "f32", m: M, n: N, k: K, size, multiple }];
+    return [{ type: componentType as "f16" | "f32", m: M, n: N, k: K, ...own }];
   });
   const worth = ({ type, m, n, k }: SubgroupMatrix) => (type === "f16" ? 1e6 : 0) + m * n * k;
   return kinds.sort((x, y) => worth(y) - worth(x))[0] ?? null;

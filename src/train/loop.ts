@@ -33,6 +33,7 @@ export async function* train<E, R extends StepResult>(
     result.catch(() => {}); // awaited later; a rejection before that must not end the process
     yield* run.settle();
     run.submitted(result);
+    await trainee.model.gpu.pace.known();
 
     const done = step + 1;
     const due = run.due(done);

@@ -19,7 +19,12 @@ it("reads a kind and its options", () => {
 
 it("runs every kind except long ones and torch's for `all`", () => {
   const { kinds } = parseBenchArgs(["all"])!;
-  expect(KINDS.filter((kind) => !kinds.includes(kind))).toEqual(["table", "scale", "torch"]);
+  expect(KINDS.filter((kind) => !kinds.includes(kind))).toEqual(["table", "scale", "torch", "isa"]);
+});
+
+it("takes the files of isa", () => {
+  const args = ["isa", "--names", "names.json", "--isa", "out"];
+  expect(parseBenchArgs(args)).toMatchObject({ kinds: ["isa"], names: "names.json", isa: "out" });
 });
 
 it("reads the file of torch's rows", () => {

@@ -1,17 +1,14 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
-import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { nodeFolder } from "../../src/platform/node/fs.ts";
 import { writeTextModel } from "../session/text-fixtures.ts";
+import { builtCli } from "./built.ts";
 
 // generate and chat as processes of their own: pipes, Ctrl-C, exit codes.
 
-const BIN = fileURLToPath(new URL("../../src/cli/bin.ts", import.meta.url));
-const TSX = createRequire(import.meta.url).resolve("tsx");
 const LONG = "--temperature 0 --max_new_tokens 220".split(" "); // the model's positions end before its answer does
 
 let root: string;
@@ -24,8 +21,8 @@ interface State {
 }
 
 /** Starts the command line; `onOutput` sees what came so far whenever it grows. */
-function qwench(argv: readonly string[], onOutput: (state: State) => void, input?: string) {
-  const child = spawn(process.execPath, ["--import", TSX, BIN, ...argv], { stdio: ["pipe", "pipe", "pipe"] });
+async function qwench(argv: readonly string[], onOutput: (state: State) => void, input?: string) {
+  const child = spawn(process.execPath, [await builtCli(), ...argv], { stdio: ["pipe", "pipe", "pipe"] });
   running.add(child);
   const state: State = { out: "", said: "", child };
   child.stdout.on("data", (data) => {

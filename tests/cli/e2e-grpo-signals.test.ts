@@ -96,7 +96,7 @@ export default function brief(prompts: unknown[], completions: Message[][]): num
   return completions.map(([{ content }]) => -content.length);
 }`,
   );
-  const { code, said } = await qwench(grpoArgs(at("typed"), [file], "--max_steps", "1"));
+  const { code, said } = await qwench(grpoArgs(at("typed"), [file], "--max_steps", "1"), { sources: true });
   expect(code, said).toBe(0);
   expect(JSON.parse(learnt(at("typed"))[0])["rewards/brief/mean"]).toBeLessThan(0);
 });

@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
 import { afterAll } from "vitest";
+import { builtCli } from "./built.ts";
 
 const BIN = fileURLToPath(new URL("../../src/cli/bin.ts", import.meta.url));
 const TSX = createRequire(import.meta.url).resolve("tsx");
@@ -33,17 +34,41 @@ process.stderr.write = (text, ...rest) => {
   return `data:text/javascript,${encodeURIComponent(text)}`;
 }
 
+/** The same once it has opened a file to write whose name holds `part`. */
+function signallingAsItWrites(part: string, signal: NodeJS.Signals): string {
+  const text = `
+import fs from "node:fs";
+const { open } = fs.promises;
+let sent = false;
+fs.promises.open = async (path, flags, ...rest) => {
+  const handle = await open(path, flags, ...rest);
+  if (!sent && String(flags).startsWith("w") && String(path).includes(${JSON.stringify(part)})) {
+    sent = true;
+    process.kill(process.pid, ${JSON.stringify(signal)});
+  }
+  return handle;
+};`;
+  return `data:text/javascript,${encodeURIComponent(text)}`;
+}
+
 export interface ProcessOptions {
   /** the process sends itself this signal once it has said these words */
   at?: [words: string, signal: NodeJS.Signals];
+  /** the process sends itself this signal once it has opened a file to write whose name holds this */
+  writing?: [part: string, signal: NodeJS.Signals];
+  /** runs the sources, by tsx, which loads TypeScript for them too */
+  sources?: boolean;
   /** sees stderr so far whenever it grows */
   onSaid?: (said: string, child: ChildProcess) => void;
 }
 
 /** The command line as a process of its own; what it said on stderr comes back when it has ended. */
-export function qwench(argv: readonly string[], { at, onSaid }: ProcessOptions = {}): Promise<Ended> {
-  const imports = ["--import", TSX, ...(at ? ["--import", signalling(...at)] : [])];
-  const child = spawn(process.execPath, [...imports, BIN, ...argv], { stdio: ["ignore", "ignore", "pipe"] });
+export async function qwench(argv: readonly string[], options: ProcessOptions = {}): Promise<Ended> {
+  const { at, writing, onSaid, sources = false } = options;
+  const imports = [at && signalling(...at), writing && signallingAsItWrites(...writing), sources && TSX];
+  const flags = imports.flatMap((url) => (url ? ["--import", url] : []));
+  const program = sources ? BIN : await builtCli();
+  const child = spawn(process.execPath, [...flags, program, ...argv], { stdio: ["ignore", "ignore", "pipe"] });
   running.add(child);
   let said = "";
   child.stderr.on("data", (data) => {

@@ -3,7 +3,11 @@ import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, wri
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
+import { builtCli } from "../cli/built.ts";
 import { type Block, blocksOf, root } from "./blocks.ts";
+
+/** Milliseconds that a command may take: only one that hangs meets it, on a machine that others use too. */
+const PATIENCE = 840_000;
 
 const exec = promisify(execFile);
 const TSX = import.meta.resolve("tsx");
@@ -12,12 +16,12 @@ const TSX = import.meta.resolve("tsx");
 const OF_THE_CLONE = ["assets", "examples", "recipes", "node_modules", "package.json"];
 
 /** A folder like a reader's: a clone's files, `qwench` as a command, no access to the hub. */
-export function readersFolder(): { folder: string; env: NodeJS.ProcessEnv; remove(): void } {
+export async function readersFolder(): Promise<{ folder: string; env: NodeJS.ProcessEnv; remove(): void }> {
   const folder = mkdtempSync(join(tmpdir(), "qwench-docs-"));
   for (const name of OF_THE_CLONE) symlinkSync(join(root, name), join(folder, name));
   const bin = join(folder, ".bin");
   mkdirSync(bin);
-  writeFileSync(join(bin, "qwench"), `#!/bin/sh\nexec "${process.execPath}" --import "${TSX}" "${root}/src/cli/bin.ts" "$@"\n`); // biome-ignore format: a line
+  writeFileSync(join(bin, "qwench"), `#!/bin/sh\nexec "${process.execPath}" "${await builtCli()}" "$@"\n`);
   chmodSync(join(bin, "qwench"), 0o755);
   const env = {
     ...process.env,
@@ -33,7 +37,7 @@ export function readersFolder(): { folder: string; env: NodeJS.ProcessEnv; remov
 async function output(
   file: string,
   args: string[],
-  { timeout = 240_000, ...options }: { cwd: string; env: NodeJS.ProcessEnv; timeout?: number },
+  { timeout = PATIENCE, ...options }: { cwd: string; env: NodeJS.ProcessEnv; timeout?: number },
 ): Promise<string> {
   try {
     const { stdout, stderr } = await exec(file, args, { ...options, maxBuffer: 1 << 26, timeout });
@@ -60,7 +64,7 @@ export const runsIn = ({ marks }: Block, slow: boolean) => marks.includes("run")
  * TypeScript blocks form one program: a later block continues an earlier one.
  */
 export async function follow(page: string, slow: boolean): Promise<string[]> {
-  const { folder, env, remove } = readersFolder();
+  const { folder, env, remove } = await readersFolder();
   const faults: string[] = [];
   let said = "";
   const blocks = blocksOf(page);
@@ -76,7 +80,7 @@ export async function follow(page: string, slow: boolean): Promise<string[]> {
         else writeFileSync(path, `${block.text}\n`);
       }
       if (block.language === "sh" && runsIn(block, slow))
-        said = await shell(block.text, folder, env, slow ? 1_500_000 : 240_000);
+        said = await shell(block.text, folder, env, slow ? 1_500_000 : PATIENCE);
       if (block === last) {
         writeFileSync(join(folder, "program.ts"), typescript.map(({ text }) => text).join("\n"));
         said = await program(join(folder, "program.ts"), folder, env);

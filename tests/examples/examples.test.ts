@@ -7,9 +7,9 @@ import { root } from "../docs/blocks.ts";
 import { program, readersFolder } from "../docs/run.ts";
 
 // Runs each example as a reader does: in a separate process, in a folder with a clone's files.
-let reader: ReturnType<typeof readersFolder>;
-beforeAll(() => {
-  reader = readersFolder();
+let reader: Awaited<ReturnType<typeof readersFolder>>;
+beforeAll(async () => {
+  reader = await readersFolder();
 });
 afterAll(() => reader.remove());
 

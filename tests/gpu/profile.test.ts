@@ -18,8 +18,8 @@ type Lanes = readonly [number, number, number | null, number | null];
 
 const TABLE: Record<Adapter, Partial<AdapterProfile> & { lanes: Lanes | null }> = {
   nvidia: { ...GPU, vendor: "nvidia", architecture: "hopper", lanes: [32, 32, 32, 32] },
-  amd: { ...GPU, vendor: "amd", lanes: [32, 64, null, null] },
-  intel: { ...GPU, vendor: "intel", lanes: [8, 32, null, null] },
+  amd: { ...GPU, vendor: "amd", lanes: [32, 64, 32, 32] },
+  intel: { ...GPU, vendor: "intel", lanes: [8, 32, 16, 16] },
   "intel, subgroups of 8 only": { ...GPU, vendor: "intel", lanes: [8, 8, 8, 8] },
   apple: { ...GPU, vendor: "apple", lanes: [4, 64, null, 32] },
   "mali, subgroups of 16": { ...GPU, vendor: "arm", lanes: [16, 16, 16, 16] },
@@ -47,9 +47,10 @@ describe("an adapter's profile", () => {
     expect(subgroup && [subgroup.min, subgroup.max, subgroup.size, subgroup.matrixSize]).toEqual(lanes);
   });
 
-  it("tells whether a kernel can request a subgroup size", () => {
-    expect(profileFor("amd").subgroup?.control).toBe(true);
-    expect(profileFor("adreno").subgroup?.control).toBe(false);
+  it("tells whether a kernel must ask for the size of subgroup that it counts on", () => {
+    expect(profileFor("amd").subgroup?.asks).toBe(true);
+    expect(profileFor("nvidia").subgroup?.asks).toBe(false);
+    expect(profileFor("adreno").subgroup?.asks).toBe(false);
   });
 
   it("belongs to a device: a fake device has its adapter's, or a generic GPU's", () => {

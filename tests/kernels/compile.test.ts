@@ -2,14 +2,14 @@ import { readdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, it, vi } from "vitest";
 import { GpuError } from "../../src/errors.ts";
-import { Gpu } from "../../src/gpu/device.ts";
+import type { Gpu } from "../../src/gpu/device.ts";
 import type { AdapterProfile } from "../../src/gpu/profile.ts";
 import type { Shader } from "../../src/gpu/program.ts";
 import { allCases } from "../../src/kernels/cases.ts";
 import { CaseRun, type KernelCase } from "../../src/kernels/check.ts";
 import { tileCandidates, tileKey } from "../../src/kernels/matmul/matmul-tile.ts";
-import { openNullAdapter } from "../../src/platform/node/node.ts";
 import { profileFor } from "../gpu/adapters.ts";
+import { nullGpu } from "../gpu/open.ts";
 
 // Dawn's null backend validates and compiles without a GPU. The device has WebGPU's default limits, so that kernels
 // that pass here need only what every adapter has: 8 storage buffers, 256 threads, 16 KiB of workgroup memory.
@@ -40,15 +40,7 @@ const PROFILES: { name: string; profile: AdapterProfile }[] = [
   { name: "with subgroups of 8 and textures, a CPU", profile: llvmpipe },
 ];
 
-async function nullGpu({ profile }: (typeof PROFILES)[number]): Promise<Gpu> {
-  const { adapter } = await openNullAdapter();
-  const subgroups = profile.subgroup !== null;
-  const features = ["shader-f16", ...(subgroups ? ["subgroups"] : [])];
-  const device = await adapter.requestDevice({ requiredFeatures: features as GPUFeatureName[] });
-  return new Gpu(device, { features: { f16: true, subgroups, timestamps: false }, profile });
-}
-
-/** Records a case on a device that computes nothing, and waits for the compiler's messages. */
+/** Records a case on a device that computes nothing, and waits for what the compiler says. */
 async function compile(gpu: Gpu, item: KernelCase): Promise<void> {
   const check = new CaseRun(gpu, gpu.recorder(), 1);
   item.run(check);
@@ -65,8 +57,8 @@ afterAll(() => {
 });
 
 describe.each(PROFILES)("on an adapter $name", (adapter) => {
-  it("every case of every kernel compiles", async () => {
-    const gpu = await nullGpu(adapter);
+  it("every kernel's every case compiles", async () => {
+    const gpu = await nullGpu(adapter.profile);
     opened.push(gpu);
     const get = gpu.programs.get.bind(gpu.programs);
     gpu.programs.get = (shader: Shader, variant: object) => {
@@ -77,8 +69,8 @@ describe.each(PROFILES)("on an adapter $name", (adapter) => {
     expect(gpu.programs.size).toBeGreaterThan(50);
   });
 
-  it("matmul compiles with every candidate tile", async () => {
-    const gpu = await nullGpu(adapter);
+  it("matmul compiles with every tile that is tried on it", async () => {
+    const gpu = await nullGpu(adapter.profile);
     opened.push(gpu);
     const forms = [false, true].flatMap((transA) => [false, true].map((transB) => [transA, transB] as const));
     const products = allCases.filter(({ kernel }) => kernel === "matmul");
@@ -130,8 +122,8 @@ it("the self-test includes every kernel's cases, with unique names", async () =>
   expect(new Set(allCases.map(({ kernel, name }) => `${kernel} ${name}`)).size).toBe(allCases.length);
 });
 
-it("the error of a shader that does not compile names it and the line", async () => {
-  const gpu = await nullGpu(PROFILES[0]);
+it("a shader that does not compile is named with the compiler's line", async () => {
+  const gpu = await nullGpu(PROFILES[0].profile);
   opened.push(gpu);
   const broken = () => `@group(0) @binding(0) var<storage, read_write> x: array<f32>;
 @compute @workgroup_size(1) fn main() { x[0] = missing; }`;

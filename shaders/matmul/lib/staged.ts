@@ -1,42 +1,87 @@
+import { storedType, WIDEN } from "../../lib/load.ts";
+import { ownOf } from "./header.ts";
 import { range } from "./loops.ts";
 import type { MatmulVariant } from "./variant.ts";
 
 // The inner loop of matmul through workgroup memory, for GPUs.
 //
-// Slabs hold `stage` steps of the tile's rows and columns, step by step, four outputs per vec4. Threads move them in
-// pieces of four steps by four outputs. Operands that are contiguous along the sum are transposed in registers, and
-// their vec4s are swizzled so that eight neighbouring threads write to eight different groups of banks. The next slab
-// is loaded while the current one is multiplied. Sums run over the steps in the same order as in the direct loop, with
-// the same bits.
+// Slabs hold `stage` steps of the tile's rows and of its columns, step by step, four outputs to a vec4. Threads move them in
+// pieces of four steps by four outputs: what lies along the sum in memory is turned round in registers, and every fourth row
+// of its slab begins a little later, so that eight neighbouring threads write to eight different groups of banks.
+// Whole slabs are read without asking for edges: past the last row or column of the output a thread reads the last one again,
+// and nothing of it is stored. All places are constants from one base, and masks keep them in range, so that no compiler has to
+// clamp them. The next slab is on its way from memory while the present one is multiplied.
+// What is left of a sum, and the low-rank part, go through the same slabs, with zeros past their ends.
+// Sums run over the steps in the same order as in the direct loop: the same bits.
 
 /** One operand's slab. */
 interface Side {
   name: "a" | "b";
-  /** vec4s per slab row */
+  /** vec4s of a step */
   width: number;
   /** stored with the sum along rows */
   alongSum: boolean;
-  /** vec4s of piece q of the sum are shifted by (q · swizzle) & 7; 0 = none */
-  swizzle: number;
+  /** vec4s by which every fourth step is moved on */
+  skew: number;
   /** pieces of four steps by four outputs */
   pieces: number;
+  /** elements of an entry of the bound array, 1 where it is read by `{name}At4` */
+  unit: 1 | 4;
+  /** WGSL type of four elements as they are loaded */
+  raw: string;
 }
 
-function sideOf({ tile: { rows, cols, lanes, groups, stage }, transA, transB }: MatmulVariant, name: "a" | "b"): Side {
+/** An operand pair that is read with zeros past its ends. */
+interface Operands {
+  a: "a" | "a2";
+  b: "b" | "b2";
+  lda: string;
+  ldb: string;
+  aAt: string;
+  bAt: string;
+  /** a is stored with the sum down its columns */
+  transA: boolean;
+  /** WGSL: first step and end */
+  from: string;
+  k: string;
+  /** of swiglu's low-rank parts: the half of the columns that has it */
+  half?: number;
+}
+
+function sideOf(v: MatmulVariant, name: "a" | "b", transA = v.transA): Side {
+  const { rows, cols, lanes, groups, stage } = v.tile;
   const width = (name === "a" ? rows * groups : cols * lanes) / 4;
-  const alongSum = name === "a" ? !transA : transB;
-  // threads at neighbouring steps would conflict in a bank; b's are shifted within eight lanes
-  const swizzled = alongSum && width % 8 === 0 && (name === "a" || lanes % 8 === 0);
+  const alongSum = name === "a" ? !transA : v.transB;
+  const stored = v[name];
+  const whole = (name === "a" ? v.vecA : v.vecB) && stored !== "int8" && stored !== "nf4";
   return {
     name,
     width,
     alongSum,
-    swizzle: swizzled ? Math.max(1, Math.floor(32 / stage)) : 0,
+    skew: alongSum ? Math.max(1, Math.floor(32 / stage)) : 0,
     pieces: (width * stage) / 4,
+    unit: whole ? 4 : 1,
+    raw: whole ? storedType(stored, true) : "vec4f",
   };
 }
 
+const sidesOf = (v: MatmulVariant) => (["a", "b"] as const).map((name) => sideOf(v, name));
+
 const vec4Of = (v: MatmulVariant) => (v.tile.compute === "f16" ? "vec4<f16>" : "vec4f");
+
+/** vec4s of an operand's slab. */
+function slabSize(v: MatmulVariant, name: "a" | "b"): number {
+  const { width, skew } = sideOf(v, name);
+  const low = v.extra && name === "a" ? sideOf(v, name, false).skew : 0; // a2 lies along the sum whatever a does
+  return v.tile.stage * width + (v.tile.stage / 4 - 1) * Math.max(skew, low);
+}
+
+/** Bytes of workgroup memory that a staged tile takes. */
+export function stagedBytes(v: Pick<MatmulVariant, "tile">): number {
+  const { rows, cols, lanes, groups, stage } = v.tile;
+  const skew = 2 * (stage / 4 - 1) * Math.max(1, Math.floor(32 / stage));
+  return (v.tile.compute === "f16" ? 8 : 16) * ((stage * (rows * groups + cols * lanes)) / 4 + skew);
+}
 
 /**
  * WGSL `{name}Four`: reads four elements of an operand, either four steps of a row or four outputs of a step; zeros
@@ -63,119 +108,160 @@ fn ${name}Four(outer: u32, s: u32, end: u32, at: u32, ld: u32) -> ${vec} {
 
 /** The loop's declarations outside `main`: slabs, and their load functions. */
 export function stagedDeclarations(v: MatmulVariant): string {
-  return (["a", "b"] as const)
-    .map((name) => {
-      const { width, alongSum } = sideOf(v, name);
-      return `
-var<workgroup> ${name}Slab: array<${vec4Of(v)}, ${width * v.tile.stage}>;${fourLoads(name, alongSum, vec4Of(v), v.dropout === name, !v.tail)}`;
-    })
-    .join("");
+  const [vec, drop] = [vec4Of(v), (name: string) => v.dropout === name];
+  const lines = sidesOf(v).map(({ name }) => `var<workgroup> ${name}Slab: array<${vec}, ${slabSize(v, name)}>;`);
+  if (sideOf(v, "b").raw === "vec2u") lines.push(WIDEN);
+  if (v.tail) {
+    lines.push(fourLoads("a", !v.transA, vec, drop("a"), false), fourLoads("b", v.transB, vec, drop("b"), false));
+  }
+  if (v.extra) {
+    lines.push(fourLoads("a2", true, vec, false, v.vecExtra), fourLoads("b2", v.transB, vec, false, v.vecExtra));
+  }
+  return lines.join("\n");
+}
+
+/** Threads that move a side's pieces, and where piece n of a thread lies: o its vec4 along the output, q its four steps; WGSL. */
+function placeOf({ tile: { lanes, groups, stage } }: MatmulVariant, side: Side, n: number) {
+  const threads = lanes * groups;
+  const few = side.pieces % threads !== 0;
+  // where there are pieces for half of the threads, the others take b's
+  const first = few && side.name === "b" ? `(thread + ${Math.floor(threads / 2)}u)` : "thread";
+  const all = Math.ceil(side.pieces / threads) * threads;
+  const t = n === 0 && first === "thread" ? "thread" : `((${first} + ${n * threads}u) % ${all}u)`;
+  const guard = (n + 1) * threads <= side.pieces ? "" : `if (${t} < ${side.pieces}u) `;
+  const p = guard === "" ? t : `(${t} % ${side.pieces}u)`;
+  const quads = stage / 4;
+  return side.alongSum
+    ? { guard, o: `(${p} / ${quads}u)`, q: `(${p} % ${quads}u)` } // neighbours read on along a row
+    : { guard, o: `(${p} % ${side.width}u)`, q: `(${p} / ${side.width}u)` };
+}
+
+/** Pieces that a thread moves, both sides'. */
+function piecesOf(v: MatmulVariant) {
+  const threads = v.tile.lanes * v.tile.groups;
+  return sidesOf(v).flatMap((side) =>
+    range(Math.ceil(side.pieces / threads)).map((n) => ({ side, id: `${side.name}${n}`, ...placeOf(v, side, n) })),
+  );
 }
 
 /**
- * Positions of threads in pieces, and loads of one piece into registers `{name}{n}_0 … 3`, one vec4 of outputs per
- * step.
+ * Output e of a piece along the sum: its row of a or of bᵀ, not clamped. A thread's columns lie `lanes` apart, so that
+ * neighbouring threads store neighbours: the four of a vec4 as well.
  */
-function loadPiece(v: MatmulVariant, side: Side, n: number): string {
-  const { name, alongSum } = side;
+function outer(v: MatmulVariant, side: Side, o: string, e: number): string {
   const { lanes } = v.tile;
-  const { o, q } = placeOf(v, side, n);
-  const s = `slab + ${q} * 4u`;
-  if (!alongSum) {
-    const base = name === "a" ? "tileRow" : "tileCol";
-    const bound = name === "a" ? "params.m" : "n";
-    return range(4)
-      .map((e) => {
-        const step = `${s} + ${e}u`;
-        return `${name}${n}_${e} = ${vec4Of(v)}();
-      if (${step} < k) { ${name}${n}_${e} = ${name}Four(${base} + ${o} * 4u, ${step}, ${bound}, ${name}At, params.ld${name}); }`;
-      })
-      .join("\n      ");
-  }
-  // A thread's columns are `lanes` apart, so that neighbouring threads store neighbours; so are the four of a vec4.
-  const row = (e: number): { index: string; inside: string; before?: string } => {
-    if (name === "a") return { index: `tileRow + ${o} * 4u + ${e}u`, inside: `tileRow + ${o} * 4u + ${e}u < params.m` };
-    const place = `${o} % ${lanes}u + (${o} / ${lanes}u * 4u + ${e}u) * ${lanes}u`;
-    if (v.pairs === "none") return { index: `tileCol + ${place}`, inside: `tileCol + ${place} < n` };
-    const of = `column${n}_${e}`;
-    return { before: `let ${of} = column(tileCol, ${place}, n);`, index: of, inside: `${of} < n` };
-  };
-  const rows = range(4).map((e) => {
-    const { index, inside, before = "" } = row(e);
-    return `${before}
-      var line${e} = ${vec4Of(v)}();
-      if (${inside}) { line${e} = ${name}Four(${index}, ${s}, k, ${name}At, params.ld${name}); }`;
-  });
-  const turned = range(4).map(
-    (e) => `${name}${n}_${e} = ${vec4Of(v)}(${range(4).map((outer) => `line${outer}[${e}]`)});`,
-  );
-  return `${rows.join("\n      ")}
-      ${turned.join("\n      ")}`;
+  if (side.name === "a") return `tileRow + ${o} * 4u + ${e}u`;
+  const place = `${o} % ${lanes}u + (${o} / ${lanes}u * 4u + ${e}u) * ${lanes}u`;
+  return v.pairs === "none" ? `tileCol + ${place}` : `column(tileCol, ${place}, n)`;
 }
 
-/** WGSL of the slab position of a thread's piece n: o is its vec4 along the output, q its four steps. */
-function placeOf({ tile: { lanes, groups, stage } }: MatmulVariant, side: Side, n: number) {
-  const threads = lanes * groups;
-  const first = side.name === "b" && side.pieces % threads !== 0 ? "far" : "thread";
-  const t = n === 0 ? first : `(${first} + ${n * threads}u)`;
-  return side.alongSum
-    ? { t, o: `(${t} / ${stage / 4}u)`, q: `(${t} % ${stage / 4}u)` } // neighbours read consecutive elements of a row
-    : { t, o: `(${t} % ${side.width}u)`, q: `(${t} / ${side.width}u)` };
+/** What a thread remembers of its pieces over the whole sum: where they begin, and what was loaded. */
+function pieceLets(v: MatmulVariant): string {
+  return piecesOf(v)
+    .flatMap(({ side, id, o, q }) => {
+      const { name, alongSum, unit, raw } = side;
+      const [ld, at, end] = [`params.ld${name}`, `${name}At`, name === "a" ? "params.m" : "n"];
+      const unitOf = (index: string) => (unit === 1 ? index : `(${index}) / ${unit}u`);
+      const registers = range(4).map((e) => `var ${id}_${e} = ${raw}();`);
+      if (alongSum) {
+        const rows = range(4).flatMap((e) => [
+          `let ${id}Row${e} = min(${outer(v, side, o, e)}, ${end} - 1u);`,
+          `let ${id}At${e} = ${unitOf(`${at} + ${id}Row${e} * ${ld} + ${q} * 4u`)};`,
+        ]);
+        return [...rows, ...registers];
+      }
+      const first = `min(${name === "a" ? "tileRow" : "tileCol"} + ${o} * 4u, (${end} - 1u) / 4u * 4u)`;
+      return [
+        `let ${id}Col = ${first};`,
+        `let ${id}At = ${unitOf(`${at} + ${q} * 4u * ${ld} + ${id}Col`)};`,
+        ...registers,
+      ];
+    })
+    .join("\n  ");
 }
 
-/** Loop over the whole sum through workgroup memory, one slab of `stage` steps at a time. */
-export function stagedLoop(v: MatmulVariant): string {
-  const { rows, cols, lanes, groups, stage, compute } = v.tile;
-  const threads = lanes * groups;
-  const sides = (["a", "b"] as const).map((name) => sideOf(v, name));
-  const [left, right] = sides;
+/** Loads of the slab at step `slab`, WGSL, into registers. */
+function loads(v: MatmulVariant, slab: string): string {
+  return piecesOf(v)
+    .map(({ side, id, guard }) => {
+      const { name, alongSum, unit } = side;
+      const four = (index: string) => (unit === 4 ? `${name}[${index}]` : `${name}At4(${index})`);
+      const step = alongSum ? `(${slab}) / ${unit}u` : `(${slab}) * (params.ld${name} / ${unit}u)`;
+      const lines = range(4).map((e) => {
+        const at = alongSum ? `${id}At${e} + next` : `${id}At + next + ${e}u * (params.ld${name} / ${unit}u)`;
+        return `${id}_${e} = ${four(at)};`;
+      });
+      return `${guard}{
+      let next = ${step};
+      ${lines.join("\n      ")}
+    }`;
+    })
+    .join("\n    ");
+}
+
+/** From registers into the slabs, widened and dropped on the way. */
+function stores(v: MatmulVariant): string {
   const vec = vec4Of(v);
+  return piecesOf(v)
+    .map(({ side, id, guard, o, q }) => {
+      const { name, alongSum, raw, width, skew } = side;
+      const value = (e: number) =>
+        raw === "vec2u" ? `widen(${id}_${e})` : raw === "vec4f" ? `${id}_${e}` : `vec4f(${id}_${e})`;
+      const keep = (e: number) => {
+        if (v.dropout !== name) return "";
+        return alongSum ? ` * keep4(${id}Row${e}, slab + ${q} * 4u)` : ` * keep4(slab + ${q} * 4u + ${e}u, ${id}Col)`;
+      };
+      const lines = range(4).map((e) => `let line${e} = ${vec}(${value(e)}${keep(e)});`);
+      const turned = (e: number) => (alongSum ? `${vec}(${range(4).map((i) => `line${i}[${e}]`)})` : `line${e}`);
+      return `${guard}{
+      ${lines.join("\n      ")}
+      let to = ${q} * ${4 * width + skew}u + ${o};
+      ${range(4)
+        .map((e) => `${name}Slab[to + ${e * width}u] = ${turned(e)};`)
+        .join("\n      ")}
+    }`;
+    })
+    .join("\n    ");
+}
 
-  const each = (text: (side: Side, n: number) => string) =>
-    sides
-      .flatMap((side) =>
-        range(Math.ceil(side.pieces / threads)).map((n) => {
-          const whole = (n + 1) * threads <= side.pieces;
-          return whole
-            ? `{ ${text(side, n)} }`
-            : `if (${placeOf(v, side, n).t} < ${side.pieces}u) { ${text(side, n)} }`;
-        }),
-      )
-      .join("\n    ");
-  const registers = sides.flatMap((side) =>
-    range(Math.ceil(side.pieces / threads)).flatMap((n) =>
-      range(4).map((e) => `var ${side.name}${n}_${e} = ${vec}();`),
-    ),
-  );
-  const load = each((side, n) => loadPiece(v, side, n));
-  const store = each((side, n) => {
-    const { o, q } = placeOf(v, side, n);
-    const at = side.swizzle > 0 ? `(${o} ^ ((${q} * ${side.swizzle}u) & 7u))` : o;
-    return range(4)
-      .map((e) => `${side.name}Slab[(${q} * 4u + ${e}u) * ${side.width}u + ${at}] = ${side.name}${n}_${e};`)
-      .join("\n      ");
-  });
-
-  // b transposed: accumulators are single columns, `lanes` apart, but are still summed as vec4s.
+/** Sums of a thread as vec4s, whatever entries they are kept in. */
+function sumsOf(v: MatmulVariant) {
+  const { rows, cols } = v.tile;
   const entries = range(rows).flatMap((i) => range(cols / 4).map((g) => [i, g] as const));
-  const sum = (i: number, g: number) => (v.transB ? `sum${i}_${g}` : `acc${i}_${g}`);
+  // b transposed: accumulators are single columns, `lanes` apart. They are summed as vec4s all the same.
+  const name = (i: number, g: number) => (v.transB ? `sum${i}_${g}` : `acc${i}_${g}`);
   const four = (i: number, g: number) => range(4).map((e) => `acc${i}_${4 * g + e}`);
-  const before = v.transB ? entries.map(([i, g]) => `var ${sum(i, g)} = vec4f(${four(i, g)});`) : [];
-  const after = v.transB ? entries.flatMap(([i, g]) => four(i, g).map((acc, e) => `${acc} = ${sum(i, g)}[${e}];`)) : [];
+  return {
+    entries,
+    name,
+    before: v.transB ? entries.map(([i, g]) => `var ${name(i, g)} = vec4f(${four(i, g)});`) : [],
+    after: v.transB ? entries.flatMap(([i, g]) => four(i, g).map((acc, e) => `${acc} = ${name(i, g)}[${e}];`)) : [],
+  };
+}
 
-  const place = (side: Side, at: string) => (side.swizzle > 0 ? `(${at} ^ ((q * ${side.swizzle}u) & 7u))` : at);
-  const products: string[] = [
-    ...range(rows / 4).map((h) => `let at${h} = ${place(left, `(local.y * ${rows / 4}u + ${h}u)`)};`),
-    `let across = ${place(right, "local.x")};`,
-  ];
+/** Loop over the slabs: short, so that what a compiler makes of it stays in the instruction cache. */
+function multiply(v: MatmulVariant, transA: boolean): string {
+  return `for (var q = 0u; q < ${v.tile.stage / 4}u; q++) {
+      ${products(v, transA)}
+    }`;
+}
+
+/** Products of four steps of the slabs, the fours q. @param transA how `a` lies: decides its slab's skew */
+function products(v: MatmulVariant, transA: boolean): string {
+  const { rows, cols, lanes, compute } = v.tile;
+  const { entries, name } = sumsOf(v);
+  const vec = vec4Of(v);
+  const at = (side: Side, e: number, offset: number) => {
+    return `q * ${4 * side.width + side.skew}u + ${e * side.width + offset}u`;
+  };
+  const [left, right] = [sideOf(v, "a", transA), sideOf(v, "b")];
+  const lines: string[] = [];
   for (const e of range(4)) {
-    for (const h of range(rows / 4))
-      products.push(`let u${e}_${h} = aSlab[(q * 4u + ${e}u) * ${left.width}u + at${h}];`);
-    for (const g of range(cols / 4))
-      products.push(`let w${e}_${g} = bSlab[(q * 4u + ${e}u) * ${right.width}u + across + ${g * lanes}u];`);
+    for (const h of range(rows / 4)) lines.push(`let u${e}_${h} = aSlab[down + ${at(left, e, h)}];`);
+    for (const g of range(cols / 4)) lines.push(`let w${e}_${g} = bSlab[local.x + ${at(right, e, g * lanes)}];`);
     if (compute === "f16") continue;
     for (const [i, g] of entries)
-      products.push(`${sum(i, g)} = fma(vec4f(u${e}_${i >> 2}[${i & 3}]), w${e}_${g}, ${sum(i, g)});`);
+      lines.push(`${name(i, g)} = fma(vec4f(u${e}_${i >> 2}[${i & 3}]), w${e}_${g}, ${name(i, g)});`);
   }
   if (compute === "f16") {
     for (const [i, g] of entries) {
@@ -183,27 +269,112 @@ export function stagedLoop(v: MatmulVariant): string {
         const factors = `${vec}(u${e}_${i >> 2}[${i & 3}]), w${e}_${g}`;
         return to === "" ? `${factors.replace(", w", " * w")}` : `fma(${factors}, ${to})`;
       }, "");
-      products.push(`${sum(i, g)} += vec4f(${run});`);
+      lines.push(`${name(i, g)} += vec4f(${run});`);
     }
   }
+  return lines.join("\n      ");
+}
+
+/** Loop over a sum with zeros past its ends, a slab at a time: where it is short. */
+function guardedLoop(v: MatmulVariant, o: Operands): string {
+  const { stage, cols, lanes } = v.tile;
+  const vec = vec4Of(v);
+  const moves = piecesOf(v).map(({ side: { name }, guard: usual, ...place }) => {
+    const side = sideOf(v, name, o.transA);
+    const n = Number(/\d+$/.exec(place.id));
+    const {
+      guard,
+      o: out,
+      q,
+    } = side.alongSum === sideOf(v, name).alongSum ? { guard: usual, ...place } : placeOf(v, side, n);
+    const [of, ld, at, end] = name === "a" ? [o.a, o.lda, o.aAt, "params.m"] : [o.b, o.ldb, o.bAt, "n"];
+    const line = (e: number) => {
+      const value = `var line${e} = ${vec}();`;
+      if (!side.alongSum) {
+        const base = `${name === "a" ? "tileRow" : "tileCol"} + ${out} * 4u`;
+        const step = `slab + ${q} * 4u + ${e}u`;
+        return `${value} if (${step} < ${o.k}) { line${e} = ${of}Four(${base}, ${step}, ${end}, ${at}, ${ld}); }`;
+      }
+      const paired = o.half !== undefined && name === "b"; // the other half of the columns has zeros
+      const place = `${out} % ${lanes}u + (${out} / ${lanes}u * 4u + ${e}u) * ${lanes}u`;
+      const index = paired ? `tileCol / 2u + (${place}) % ${(cols * lanes) / 2}u` : outer(v, side, out, e);
+      const last = paired ? `n / 2u && (${place}) / ${(cols * lanes) / 2}u == ${o.half}u` : end;
+      return `${value} { let index = ${index}; if (index < ${last}) { line${e} = ${of}Four(index, slab + ${q} * 4u, ${o.k}, ${at}, ${ld}); } }`;
+    };
+    const turned = (e: number) => (side.alongSum ? `${vec}(${range(4).map((i) => `line${i}[${e}]`)})` : `line${e}`);
+    return `${guard}{
+      ${range(4).map(line).join("\n      ")}
+      let to = ${q} * ${4 * side.width + side.skew}u + ${out};
+      ${range(4)
+        .map((e) => `${name}Slab[to + ${e * side.width}u] = ${turned(e)};`)
+        .join(" ")}
+    }`;
+  });
+  return `for (var slab = ${o.from}; slab < ${o.k}; slab += ${stage}u) {
+    workgroupBarrier();
+    ${moves.join("\n    ")}
+    workgroupBarrier();
+    ${multiply(v, o.transA)}
+  }`;
+}
+
+/** Loops over the low-rank part of the sum: one, or for swiglu one for each half of the columns. */
+export function stagedLow(v: MatmulVariant): string {
+  const own = ownOf(v);
+  const { before, after } = sumsOf(v);
+  const loops = range(v.pairs === "swiglu" ? 2 : 1).map((h) => {
+    const of = (field: "r" | "a2At" | "b2At") => (v.pairs === "swiglu" ? `params.${field}${h}` : own(field));
+    return `{
+  let lowAt = ${of("a2At")};
+  let low2At = ${of("b2At")};
+  let rank = ${of("r")};
+  ${guardedLoop(v, {
+    a: "a2",
+    b: "b2",
+    lda: "params.lda2",
+    ldb: v.transB ? "rank" : "n",
+    aAt: "lowAt",
+    bAt: "low2At",
+    transA: false,
+    from: "0u",
+    k: "rank",
+    half: v.pairs === "swiglu" ? h : undefined,
+  })}
+  }`;
+  });
   return `{
-  // if there are pieces for only half of the threads, the other half moves b's
-  let far = (thread + ${threads / 2}u) % ${threads}u;
-  ${[...before, ...registers].join("\n  ")}
-  for (var slab = 0u; ; slab += ${stage}u) {
-    if (slab < k) {
-    ${load}
-    }
-    if (slab > 0u) { // multiply the previous slab while this one loads
-    for (var q = 0u; q < ${stage / 4}u; q++) {
-      ${products.join("\n      ")}
-    }
-    }
-    if (slab >= k) { break; }
-    workgroupBarrier();
-    ${store}
-    workgroupBarrier();
+  let down = local.y * ${v.tile.rows / 4}u;
+  ${before.join("\n  ")}
+  ${loops.join("\n  ")}
+  ${after.join("\n  ")}
+  }`;
+}
+
+/** Loop over the whole sum, a slab of `stage` steps at a time through workgroup memory. */
+export function stagedLoop(v: MatmulVariant): string {
+  const { rows, stage } = v.tile;
+  const { before, after } = sumsOf(v);
+  const rest = { a: "a", b: "b", lda: "params.lda", ldb: "params.ldb", aAt: "aAt", bAt: "bAt", k: "k" } as const;
+  return `{
+  let down = local.y * ${rows / 4}u;
+  let whole = k / ${stage}u * ${stage}u;
+  ${before.join("\n  ")}
+  {
+  ${pieceLets(v)}
+  if (whole > 0u) {
+    ${loads(v, "0u")}
   }
+  for (var slab = 0u; slab < whole; slab += ${stage}u) {
+    workgroupBarrier();
+    ${stores(v)}
+    workgroupBarrier();
+    if (slab + ${stage}u < whole) { // the next one, while this one is multiplied
+    ${loads(v, `slab + ${stage}u`)}
+    }
+    ${multiply(v, v.transA)}
+  }
+  }
+  ${v.tail ? guardedLoop(v, { ...rest, transA: v.transA, from: "whole" }) : ""}
   ${after.join("\n  ")}
   }`;
 }

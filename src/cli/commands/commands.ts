@@ -74,12 +74,12 @@ function matricesOf(adapter: GPUAdapter): string {
   return wantsSubgroupMatrix(process.env) ? "none" : "not asked for (QWENCH_SUBGROUP_MATRIX=1, experimental)";
 }
 
-/** `32 lanes`, `8 to 32 lanes, a size on request`, false without any. */
+/** `32 lanes`, `8 to 32 lanes, 16 on request`, false without any. */
 function subgroupText({ subgroup }: AdapterProfile): string | false {
   if (!subgroup) return false;
-  const { min, max, size, control } = subgroup;
-  if (size !== null) return `${size} lanes`;
-  return `${max > 0 ? `${min} to ${max} lanes` : "of varying size"}${control ? ", a size on request" : ""}`;
+  const { min, max, size, asks } = subgroup;
+  if (size !== null && !asks) return `${size} lanes`;
+  return `${max > 0 ? `${min} to ${max} lanes` : "of varying size"}${asks ? `, ${size} on request` : ""}`;
 }
 
 /** `node 20.20.2`, `deno 2.9.6`. */

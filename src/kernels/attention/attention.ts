@@ -2,9 +2,9 @@ import {
   attentionBackwardKv as backwardKv,
   attentionBackwardQ as backwardQ,
   attention as forward,
-  TILE_ROWS,
 } from "../../../shaders/attention/attention.wgsl.ts";
 import { attentionGather as gather } from "../../../shaders/attention/attention-gather.wgsl.ts";
+import { attentionBytes, attentionTurns, TILE_ROWS } from "../../../shaders/attention/lib/tiles.ts";
 import { ShapeError } from "../../errors.ts";
 import type { GpuContext } from "../../gpu/context.ts";
 import type { AdapterProfile } from "../../gpu/profile.ts";
@@ -55,10 +55,9 @@ export function attention(
   const tensors = { qkv, spans, o, stats };
   if (form === "lanes") recordLanes(record, pass, tensors);
   else {
-    const variant = { ...sizes, ...tileOf(record.gpu, heads) };
-    const { quads, span } = { quads: heads.head_dim / 4, span: variant.span };
+    const { variant, turns } = tileOf(record.gpu, sizes, sizes.headDim);
     const tiles = Math.ceil(tokens / TILE_ROWS);
-    record.dispatch(forward, variant, tensors, { ...params, quads, span }, [tiles, heads.num_attention_heads], work);
+    record.dispatch(forward, variant, tensors, { ...params, ...turns }, [tiles, heads.num_attention_heads], work);
   }
   return { o, stats };
 }
@@ -86,11 +85,12 @@ export function attentionBackward(
   const parts = record.empty([tokens, 3 * width], "f32", "attention.parts");
   if (form === "lanes") recordLanesBackward(record, pass, { ...tensors, parts });
   else {
-    const variant = { ...sizes, ...tileOf(record.gpu, heads) };
-    const all = { ...params, quads: d / 4, span: variant.span };
     const grid = [Math.ceil(tokens / TILE_ROWS), h] as const;
-    record.dispatch(backwardQ, variant, { ...tensors, parts }, all, grid, 1.5 * work);
-    record.dispatch(backwardKv, variant, { qkv, spans, dout, stats, parts }, all, grid, 2 * work);
+    const q = tileOf(record.gpu, sizes, d);
+    record.dispatch(backwardQ, q.variant, { ...tensors, parts }, { ...params, ...q.turns }, grid, 1.5 * work);
+    const kv = tileOf(record.gpu, sizes, 2 * d); // dk and dv
+    const bound = { qkv, spans, dout, stats, parts };
+    record.dispatch(backwardKv, kv.variant, bound, { ...params, ...kv.turns }, grid, 2 * work);
   }
   const dqkv = record.empty(qkv.shape, "f32", "d.qkv");
   const vector = d % 8 === 0;
@@ -108,17 +108,24 @@ export function attentionBackward(
 /** Workgroup memory that WebGPU guarantees, in bytes. */
 const SHARED = 16384;
 
-/** Threads across a tile, and rows of the other side in workgroup memory: as many as fit, up to 32. */
-function tileOf({ limits }: GpuContext, { head_dim }: AttentionHeads): { across: number; span: number } {
+/**
+ * Four rows by 16 threads of a tile, which is what 128 registers bear; and rows of the other side at a time: 64 where
+ * workgroup memory and registers allow it.
+ *
+ * @param sums entries of a row that a thread's sums are of
+ */
+function tileOf({ limits, profile }: GpuContext, sizes: AttentionPass["sizes"], sums: number) {
   const most = Math.max(SHARED, limits.maxComputeWorkgroupStorageSize ?? 0);
-  const wide = [32, 16].map((span) => ({ across: head_dim > 64 ? 16 : 8, span }));
-  const tile = [...wide, { across: 8, span: 8 }].find(({ across, span }) => {
-    const pitch = Math.ceil(head_dim / 4 / across) * across;
-    return 16 * span * (pitch + TILE_ROWS / 4) <= most;
-  });
-  if (!tile)
-    throw new ShapeError(`Cannot attend with head_dim ${head_dim}: 8 keys exceed ${most} bytes of workgroup memory`);
-  return tile;
+  const [wide, fits] = [sums <= 128 ? 64 : 32, (span: number) => attentionBytes({ ...sizes, span }) <= most];
+  // what more would bring on a CPU is more code to compile
+  const span = (profile.kind === "cpu" ? [16] : [wide, 32, 16]).find(fits);
+  if (!span) {
+    throw new ShapeError(
+      `Cannot attend with head_dim ${sizes.headDim}: 16 keys pass ${most} bytes of workgroup memory`,
+    );
+  }
+  const variant = { ...sizes, rows: 4, across: 16, span };
+  return { variant, turns: attentionTurns(variant) };
 }
 
 function prepare(qkv: Tensor, spans: Tensor, heads: AttentionHeads): AttentionPass & { width: number } {

@@ -38,11 +38,12 @@ const ROWS_AT_ONCE = 4096;
 
 /** Splits a product into several sums of a few thousand steps each, added in order; null if one sum is as fast. */
 export function inPieces({ profile }: GpuContext, product: Product): Product[] | null {
+  if (profile.operands !== "textures") return null;
   const { b, transA, transB, ldb, parts, low, bias, dropout, epilogue, accumulate } = product;
   const [part] = parts;
   const pieces = Math.round(part.k / ROWS_AT_ONCE);
   const whole = transA || transB || parts.length > 1 || low || bias || dropout || epilogue || b.shape[1] !== ldb;
-  if (profile.operands !== "textures" || whole || pieces < 2 || part.m < COPY_A || isQuantized(b.dtype)) return null;
+  if (whole || pieces < 2 || part.m < COPY_A || isQuantized(b.dtype)) return null;
   const step = 64 * Math.ceil(part.k / pieces / 64);
   const { aAt = 0, bAt = 0 } = part;
   const first = bAt / ldb;

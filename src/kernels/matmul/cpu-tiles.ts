@@ -13,8 +13,9 @@ export interface TileAsk {
   transB: boolean;
   /** how b is stored */
   b: StoredMatrix;
-  /** rows of the output */
+  /** rows of the output, and columns of all parts */
   m: number;
+  n: number;
   /**
    * false if rows do not begin at multiples of four elements: every load then becomes four, so much code that a CPU
    * adapter compiles for seconds. Only tests have such sizes: they get a small tile.

@@ -1,24 +1,32 @@
 import { type MatrixTile, matrixBytes } from "../../../shaders/matmul/lib/slabs.ts";
+import { stagedBytes } from "../../../shaders/matmul/lib/staged.ts";
 import type { MatmulTile, MatmulVariant } from "../../../shaders/matmul/lib/variant.ts";
 import type { RowsTile } from "../../../shaders/matmul/matmul-rows.wgsl.ts";
 import type { GpuContext } from "../../gpu/context.ts";
 import { direct, FEW_ROWS, staged } from "./tile-shapes.ts";
 
-// GPUs stage both operands in workgroup memory. Devices opened with subgroup matrices can also use those.
+/** Workgroup memory that WebGPU promises, in bytes. */
+const SHARED = 16384;
 
-/** Tiles worth trying on a GPU; the first is the default without measurements. bench/LOG.md lists all experiments. */
+// GPUs stage both operands in workgroup memory, and those that were opened with subgroup matrices may multiply by them.
+
+/**
+ * Tiles worth trying on a GPU that has workgroup memory for them, the first the one to use unmeasured: the more a thread keeps
+ * in registers, the larger the share of multiply-adds among its instructions. What was tried, and what lost, is in bench/LOG.md.
+ */
 export function gpuTiles(gpu: GpuContext, transB: boolean): MatmulTile[] {
+  const bytes = Math.max(SHARED, gpu.limits.maxComputeWorkgroupStorageSize ?? 0);
   return [
-    staged(4, 4, 16, 16, 32),
     staged(8, 8, 16, 16, 16),
     staged(8, 4, 16, 16, 16),
     staged(4, 8, 16, 16, 16),
     staged(8, 8, 8, 8, 16),
-    staged(4, 4, 16, 8, 32),
+    staged(4, 8, 16, 8, 16),
+    staged(4, 4, 16, 16, 16),
     direct(8, transB ? 2 : 4, 32, 4, 0),
     direct(4, 4, 64, 4, 0),
     ...matrixTiles(gpu, transB),
-  ];
+  ].filter((tile) => tile.stage === 0 || tile.matrix || stagedBytes({ tile }) <= bytes);
 }
 
 /** Tiles of subgroup matrices, on devices that have them and enough workgroup memory for both operand layouts. */
@@ -70,5 +78,6 @@ export function rowsTile(
   // narrow outputs need as many workgroups as possible
   const cols = n >= 4096 ? 4 : n >= 1024 || pairs !== "none" ? 2 : 1;
   const rows = [1, 2, 4, 8].find((rows) => m <= rows) ?? 16;
-  return { kind: "rows", rows, cols, lanes, groups: 128 / lanes, subgroup };
+  const asks = subgroup && profile.subgroup!.asks;
+  return { kind: "rows", rows, cols, lanes, groups: 128 / lanes, subgroup, ...(asks && { asks }) };
 }

@@ -7,7 +7,7 @@ import { matmulSubgroupMatrix } from "../../../shaders/matmul/matmul-subgroup-ma
 import type { GpuContext } from "../../gpu/context.ts";
 import type { Grid } from "../../gpu/dispatch.ts";
 import { rowsTile } from "./gpu-tiles.ts";
-import { plainTile } from "./matmul-tile.ts";
+import { hasTail, plainTile } from "./matmul-tile.ts";
 import { tileGrid } from "./tile-shapes.ts";
 
 /** A kernel for a product, with its variant. All kernels have the same bindings and parameters. */
@@ -21,7 +21,9 @@ interface Form {
 /** Inputs for the choice of a form beside the variant. */
 interface FormSizes {
   m: number;
-  parts: readonly { n: number; k: number; r?: number }[];
+  parts: readonly { n: number; k: number }[];
+  /** of low-rank parts */
+  ranks: readonly number[];
   /** rows of b begin at multiples of eight elements */
   eights: boolean;
 }
@@ -37,11 +39,11 @@ export function matmulForm(
   sizes: FormSizes,
   forced?: MatmulTile | RowsTile,
 ): Form {
-  const { m, parts, eights } = sizes;
+  const { m, parts, ranks, eights } = sizes;
   const few = forced ? ("kind" in forced ? forced : null) : rowsTile(gpu, variant, sizes);
   if (few) {
     const piece = eights && parts.every(({ k }) => k % 8 === 0) ? 8 : 4;
-    const tail = variant.tail || parts.some(({ k, r = 0 }) => k % 4 !== 0 || r % 4 !== 0);
+    const tail = parts.some(({ k }) => k % 4 !== 0) || ranks.some((r) => r % 4 !== 0);
     const eightB = variant.b === "bf16" && piece === 8;
     const cols = few.cols * few.groups;
     return {
@@ -57,7 +59,8 @@ export function matmulForm(
   if (tile.matrix) {
     return { shader: matmulSubgroupMatrix, variant: { ...variant, vecC: false, tile: tile as MatrixTile }, grid };
   }
-  return { shader: tile.stage > 0 ? matmulStaged : matmul, variant: { ...variant, tile }, grid };
+  const tail = masked ? hasTail(tile, parts, ranks) : variant.tail;
+  return { shader: tile.stage > 0 ? matmulStaged : matmul, variant: { ...variant, tile, tail }, grid };
 }
 
 function gridOf(parts: readonly { n: number }[], tiles: (n: number) => readonly [number, number]): Grid {

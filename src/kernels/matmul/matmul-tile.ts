@@ -1,9 +1,10 @@
 import type { StoredMatrix } from "../../../shaders/lib/load.ts";
 import type { MatmulTile } from "../../../shaders/matmul/lib/variant.ts";
 import type { GpuContext } from "../../gpu/context.ts";
+import { VariantTree } from "../../gpu/variants.ts";
 import { cpuTiles, fixedTile, type TileAsk } from "./cpu-tiles.ts";
 import { gpuTiles } from "./gpu-tiles.ts";
-import { FEW_ROWS } from "./tile-shapes.ts";
+import { FEW_ROWS, tileGrid } from "./tile-shapes.ts";
 
 /** Tiles worth trying on an adapter; the first is the default without measurements. */
 export function tileCandidates(
@@ -23,23 +24,89 @@ export function plainTile(gpu: GpuContext, transB: boolean, m: number): MatmulTi
   return tiles.find(({ rows, groups }) => rows * groups < 2 * m) ?? tiles[tiles.length - 1];
 }
 
-/** Key of a measured winner: the properties that affect which tile is best. */
-export function tileKey(transA: boolean, transB: boolean, b: StoredMatrix, m: number): string {
-  return `matmul ${transA ? "t" : "n"}${transB ? "t" : "n"} ${b}${m <= FEW_ROWS ? " few" : ""}`;
+/** Whether sums of these lengths are no multiples of what a tile takes at a time. @param ranks of their low-rank parts */
+export function hasTail(
+  { stage, steps = 4, matrix }: MatmulTile,
+  parts: readonly { k: number }[],
+  ranks: readonly number[],
+): boolean {
+  if (stage > 0 && !matrix) return parts.some(({ k }) => k % stage !== 0); // ranks have zeros past their ends
+  return parts.some(({ k }) => k % steps !== 0) || ranks.some((r) => r % 4 !== 0);
 }
 
+/** Outputs by the 64 × 64 tiles that they are: what keeps every GPU busy whatever the tile, what does with small tiles, and less. */
+const SIZES = [
+  { size: "large", least: 1024 },
+  { size: "medium", least: 128 },
+  { size: "small", least: 0 },
+] as const;
+
 /**
- * The tile for a product: the measured winner on this adapter, else the first candidate that wastes few rows. CPU
- * adapters never measure some products.
+ * Key under which a winner is remembered: what changes which tile is best.
+ *
+ * @param n columns, where the number of outputs matters: on GPUs
+ */
+export function tileKey(transA: boolean, transB: boolean, b: StoredMatrix, m: number, n?: number): string {
+  const tiles = Math.ceil(m / 64) * Math.ceil((n ?? 0) / 64);
+  const size = n === undefined || m <= FEW_ROWS ? "" : ` ${SIZES.find(({ least }) => tiles >= least)!.size}`;
+  return `matmul ${transA ? "t" : "n"}${transB ? "t" : "n"} ${b}${m <= FEW_ROWS ? " few" : size}`;
+}
+
+/** What of an adapter's choice does not depend on what is measured meanwhile. */
+interface Choice {
+  /** keys of a winner, the one that counts first */
+  keys: readonly string[];
+  /** what is used unmeasured */
+  tile: MatmulTile;
+  /** whether a tile can compute the product */
+  fits(tile: MatmulTile): boolean;
+}
+
+/** By adapter: asked with every dispatch. */
+const choices = new WeakMap<GpuContext, VariantTree<Choice>>();
+
+/** Winners as they were read, by their text. */
+const winners = new Map<string, MatmulTile>();
+
+/**
+ * The tile for a product: the measured winner of this adapter; unmeasured, the first candidate that wastes few rows, on a GPU
+ * the first of those that gives it enough workgroups. Some products are never measured on CPU adapters.
  */
 export function matmulTile(gpu: GpuContext, ask: TileAsk): MatmulTile {
-  const { transA, transB, b, m, paired = false } = ask;
-  const fixed = fixedTile(gpu.profile, ask);
-  if (fixed) return fixed;
+  let known = choices.get(gpu);
+  if (!known) choices.set(gpu, (known = new VariantTree()));
+  let choice = known.get(ask);
+  if (!choice) known.set(ask, (choice = choiceOf(gpu, ask)));
+  for (const key of choice.keys) {
+    const text = gpu.tuning.get(key);
+    if (text === undefined) continue;
+    let winner = winners.get(text);
+    if (!winner) winners.set(text, (winner = JSON.parse(text) as MatmulTile));
+    if (choice.fits(winner)) return winner;
+    break;
+  }
+  return choice.tile;
+}
+
+function choiceOf(gpu: GpuContext, ask: TileAsk): Choice {
+  const { transA, transB, b, m, n, paired = false } = ask;
   const fits = ({ cols, matrix }: MatmulTile) => !paired || cols % (2 * (matrix?.n ?? 1)) === 0;
-  const winner = gpu.tuning.get(tileKey(transA, transB, b, m));
-  const measured = winner ? (JSON.parse(winner) as MatmulTile) : null;
-  if (measured && fits(measured)) return measured;
+  const fixed = fixedTile(gpu.profile, ask);
+  if (fixed) return { keys: [], tile: fixed, fits };
+  const sized = gpu.profile.tiles === "staged" ? [tileKey(transA, transB, b, m, n)] : [];
   const tiles = tileCandidates(gpu, transA, transB, b, m).filter((tile) => fits(tile) && !tile.matrix);
-  return tiles.find(({ rows, groups }) => rows * groups < 2 * m) ?? tiles[tiles.length - 1];
+  const thrifty = tiles.filter(({ rows, groups }) => rows * groups < 2 * m);
+  const first = gpu.profile.tiles === "staged" ? busiest(thrifty, m, n) : thrifty[0];
+  return { keys: [...sized, tileKey(transA, transB, b, m)], tile: first ?? tiles[tiles.length - 1], fits };
+}
+
+/** Workgroups that keep a large GPU busy. */
+const ENOUGH = 128;
+
+/** The first staged tile that makes enough workgroups of so many outputs, else the one that makes the most. */
+function busiest(tiles: readonly MatmulTile[], m: number, n: number): MatmulTile | undefined {
+  const workgroups = (tile: MatmulTile) => tileGrid(tile, m, n).reduce((x, y) => x * y);
+  const staged = tiles.filter(({ stage }) => stage > 0);
+  const most = Math.min(ENOUGH, Math.max(...staged.map(workgroups)));
+  return staged.find((tile) => workgroups(tile) >= most) ?? tiles[0];
 }

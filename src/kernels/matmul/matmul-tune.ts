@@ -1,4 +1,5 @@
 import type { StoredMatrix } from "../../../shaders/lib/load.ts";
+import { stagedBytes } from "../../../shaders/matmul/lib/staged.ts";
 import type { MatmulTile } from "../../../shaders/matmul/lib/variant.ts";
 import type { Gpu } from "../../gpu/device.ts";
 import { fakeGpu } from "../../gpu/fake-device.ts";
@@ -54,6 +55,11 @@ const PROXIES = [
   { m: 256, n: 1024, k: 1024 },
   { m: 1024, n: 4096, k: 1024 },
 ] as const;
+/** On a GPU products are as large as they are: smaller ones leave it idle, whatever the tile. */
+const GPU_PROXIES = [{ m: 4096, n: 8192, k: 2048 }] as const;
+/** On a GPU a product is over in less than what submitting it takes: it is repeated for so long, at most so often. */
+const GPU_MS = 20;
+const MOST_REPEATS = 512;
 
 /**
  * Measures the fastest tile on this adapter for each kind of product that was not measured yet, and stores it in
@@ -68,7 +74,7 @@ const PROXIES = [
 export async function tuneMatmul(gpu: Gpu, products: readonly Product[], options: TuneOptions = {}): Promise<void> {
   const { signal, budgetMs = BUDGET_MS } = options;
   const end = performance.now() + budgetMs;
-  for (const [key, product] of kinds(products)) {
+  for (const [key, product] of kinds(gpu, products)) {
     if (gpu.tuning.has(key) || takesRows(gpu, product)) continue;
     const winner = await fastest(gpu, key, product, end, signal);
     if (winner) gpu.tuning.set(key, JSON.stringify(winner));
@@ -81,12 +87,13 @@ function takesRows(gpu: Gpu, { transA, transB, m, n, k }: Product): boolean {
   return rowsTile(gpu, { transA, transB, dropout: "none", pairs: "none" }, { m, parts: [{ n, k }] }) !== null;
 }
 
-/** One product per tile key: the one with the most work. Keys are sorted by their total work. */
-function kinds(products: readonly Product[]): [string, Product][] {
+/** One product for each tile key: the one with the most work; the keys in order of all their work. */
+function kinds({ profile }: Gpu, products: readonly Product[]): [string, Product][] {
   const work = ({ m, n, k }: Product) => m * n * k;
   const all = new Map<string, { product: Product; total: number }>();
   for (const product of products.map(dispatched)) {
-    const key = tileKey(product.transA, product.transB, product.b, product.m);
+    const { transA, transB, b, m, n } = product;
+    const key = tileKey(transA, transB, b, m, profile.tiles === "staged" ? n : undefined);
     const found = all.get(key);
     if (!found) all.set(key, { product, total: work(product) });
     else {
@@ -117,7 +124,8 @@ async function fastest(
   const tiles = tileCandidates(gpu, product.transA, product.transB, product.b, product.m);
   const usable: MatmulTile[] = [];
   if (performance.now() < end) await gpu.prepare(await kernelsOf(gpu, key, product, tiles), signal);
-  for (const proxy of PROXIES) {
+  const proxies = gpu.profile.kind === "gpu" ? GPU_PROXIES : PROXIES;
+  for (const proxy of proxies) {
     const trial = new Trial(gpu, key, product, proxy);
     try {
       if (usable.length === 0) {
@@ -129,6 +137,7 @@ async function fastest(
         }
       }
       if (usable.length < 2) return null;
+      if (gpu.profile.kind === "gpu") await trial.repeat(usable[0]);
       const best = usable.map(() => Number.POSITIVE_INFINITY);
       for (let round = 0; round < ROUNDS; round++) {
         for (const [i, tile] of usable.entries()) {
@@ -137,7 +146,7 @@ async function fastest(
         }
       }
       const quickest = Math.min(...best);
-      if (quickest >= WORTH_MS || proxy === PROXIES[PROXIES.length - 1])
+      if (quickest >= WORTH_MS || proxy === proxies[proxies.length - 1])
         return usable[quickest <= CLEARLY * best[0] ? best.indexOf(quickest) : 0];
     } finally {
       trial.free();
@@ -149,7 +158,7 @@ async function fastest(
 /** Compiles the candidates, several at once: compiling takes longer than measuring. */
 async function kernelsOf(gpu: Gpu, key: string, product: Product, tiles: readonly MatmulTile[]): Promise<Kernel[]> {
   const fake = fakeGpu(gpu);
-  const trial = new Trial(fake, key, product, PROXIES[0]);
+  const trial = new Trial(fake, key, product, gpu.profile.kind === "gpu" ? GPU_PROXIES[0] : PROXIES[0]);
   for (const tile of tiles) await trial.run(tile);
   return fake.programs.kernels;
 }
@@ -161,6 +170,7 @@ class Trial {
   private readonly product: Product;
   private readonly tensors: { a: Tensor; b: Tensor; c: Tensor };
   private readonly extra: { a2: Tensor; b2: Tensor } | null;
+  private times = 1;
 
   constructor(gpu: Gpu, key: string, product: Product, proxy: { m: number; n: number; k: number }) {
     this.gpu = gpu;
@@ -184,15 +194,27 @@ class Trial {
     this.extra = r > 0 ? { a2: make([m, r], "f32", "a2"), b2: make(transB ? [n, r] : [r, n], "f32", "b2") } : null;
   }
 
-  /** @returns milliseconds of one dispatch, with its submission */
+  /** Repeats the product from now on, often enough for a measurement by this tile. */
+  async repeat(tile: MatmulTile): Promise<void> {
+    for (;;) {
+      const ms = this.times * (await this.run(tile));
+      if (ms >= GPU_MS || this.times === MOST_REPEATS) return;
+      const more = Math.min(16, (1.25 * GPU_MS) / Math.max(0.1, ms));
+      this.times = Math.min(MOST_REPEATS, Math.ceil(this.times * Math.max(1.25, more)));
+    }
+  }
+
+  /** @returns milliseconds of one dispatch, with its share of a submission */
   async run(tile: MatmulTile): Promise<number> {
-    const { gpu, key, product, tensors, extra } = this;
+    const { gpu, key, product, tensors, extra, times } = this;
     const { transA, transB } = product;
     const before = gpu.tuning.get(key);
     const record = gpu.recorder();
     gpu.tuning.set(key, JSON.stringify(tile));
     try {
-      matmul(record, tensors.a, tensors.b, { transA, transB, into: tensors.c, extra });
+      const forced = gpu.profile.kind === "gpu" ? tile : undefined; // whose size is another's
+      for (let i = 0; i < times; i++)
+        matmul(record, tensors.a, tensors.b, { transA, transB, into: tensors.c, extra, tile: forced });
     } finally {
       if (before === undefined) gpu.tuning.delete(key);
       else gpu.tuning.set(key, before);
@@ -200,7 +222,7 @@ class Trial {
     const start = performance.now();
     record.submit();
     await gpu.settle();
-    return performance.now() - start;
+    return (performance.now() - start) / times;
   }
 
   free(): void {
@@ -247,7 +269,7 @@ export function modelProducts(
   return products;
 }
 
-const KEY = /^matmul [nt]([nt]) (f32|f16|bf16|int8|nf4)( few)?$/;
+const KEY = /^matmul [nt]([nt]) (f32|f16|bf16|int8|nf4)( few| small| medium| large)?$/;
 
 /** The measurements of this adapter as JSON, for a later `importTuning` on the same adapter. */
 export function exportTuning(gpu: Gpu): string {
@@ -326,9 +348,9 @@ function tileFault(gpu: Gpu, value: unknown, transB: boolean): string | null {
   if (stage > 0 && cols % 4 > 0) return `cols is ${cols}; with staged operands it must be 4, 8, … or 32`;
   const threads = lanes * groups;
   const { maxComputeInvocationsPerWorkgroup: mostThreads, maxComputeWorkgroupStorageSize: mostBytes } = gpu.limits;
-  if (threads > mostThreads) return `${threads} threads exceed this adapter's limit of ${mostThreads}`;
-  const bytes = 4 * stage * (rows * groups + cols * lanes);
-  if (bytes > mostBytes) return `${bytes} bytes of workgroup memory exceed this adapter's limit of ${mostBytes}`;
+  if (threads > mostThreads) return `${threads} threads pass this adapter's ${mostThreads}`;
+  const bytes = stage > 0 ? stagedBytes({ tile: value as MatmulTile }) : 0;
+  if (bytes > mostBytes) return `${bytes} bytes of workgroup memory pass this adapter's ${mostBytes}`;
   if (broadcast > 0 && (rows % broadcast > 0 || lanes % broadcast > 0 || groups > 1 || stage > 0)) {
     return `with broadcast ${broadcast}, lanes must share loads of whole rows without workgroup memory`;
   }

@@ -26,8 +26,8 @@ export type Epilogue =
   /** `silu(first)·second` of the two halves of the columns; `low`: places of each half's low-rank product */
   | { kind: "swiglu"; low: readonly [Low, Low] };
 
-/** The place of a low-rank product in `a2` and `b2`. */
-interface Low {
+/** Where a low-rank product lies in `a2` and `b2`. */
+export interface Low {
   r: number;
   a2At: number;
   b2At: number;

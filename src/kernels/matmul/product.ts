@@ -3,8 +3,8 @@ import type { Recorder } from "../../gpu/recorder.ts";
 import { codeBytes, inTexture, sizeOf } from "../../gpu/tensor.ts";
 import { inPieces, textureReads } from "./cpu-forms.ts";
 import { matmulForm } from "./matmul-form.ts";
-import { matmulTile } from "./matmul-tile.ts";
-import type { Part, Product } from "./product-spec.ts";
+import { hasTail, matmulTile } from "./matmul-tile.ts";
+import type { Low, Part, Product } from "./product-spec.ts";
 import { stored, storedMatrix } from "./stored.ts";
 
 /** Outputs narrower than this are computed transposed, so that lanes run along the longer side. */
@@ -61,6 +61,7 @@ export function recordProduct(record: Recorder, given: Product): void {
       transB,
       b: storedMatrix(b),
       m,
+      n: parts.reduce((sum, { n }) => sum + n, 0),
       aligned: lda % 4 === 0 && ldb % 4 === 0,
       paired,
       texture: inTexture(b),
@@ -86,7 +87,7 @@ export function recordProduct(record: Recorder, given: Product): void {
       ranks.every((r) => r % 4 === 0) &&
       lows.every(({ a2At = 0, b2At = 0 }) => a2At % 4 === 0 && b2At % 4 === 0) &&
       (transB || all("n", 4)),
-    tail: parts.some(({ k }) => k % (tile.steps ?? 4) !== 0) || ranks.some((r) => r % 4 !== 0),
+    tail: hasTail(tile, parts, ranks),
     bias: bias ? stored(bias) : ("none" as const),
     accumulate: product.accumulate ?? false,
     dropout: dropout?.on ?? ("none" as const),
@@ -95,14 +96,8 @@ export function recordProduct(record: Recorder, given: Product): void {
     pairs: epilogue?.kind ?? ("none" as const),
     half: epilogue?.kind === "rotary" ? epilogue.headDim / 2 : 0,
   };
-  const own: Record<string, number> = {};
-  for (let i = 0; i < Math.max(variant.parts, lows.length); i++) {
-    const { r, a2At, b2At } = lows[i] ?? {};
-    const values = { ...parts[i], r, a2At, b2At } as Partial<Record<(typeof PART_FIELDS)[number], number>>;
-    for (const field of PART_FIELDS) own[`${field}${i}`] = values[field] ?? 0;
-  }
   const eights = ldb % 8 === 0 && all("bAt", 8);
-  const form = matmulForm(record.gpu, variant, { m, parts, eights }, given.tile);
+  const form = matmulForm(record.gpu, variant, { m, parts, ranks, eights }, given.tile);
   record.dispatch(
     form.shader,
     form.variant,
@@ -114,20 +109,42 @@ export function recordProduct(record: Recorder, given: Product): void {
       ...(bias && { bias }),
       ...(epilogue?.kind === "rotary" && { positions: epilogue.positions, table: epilogue.table }),
     },
-    {
-      m,
-      lda,
-      ldb,
-      lda2: low?.lda2 ?? 0,
-      rowStride,
-      colStride,
-      alpha: product.alpha ?? 1,
-      dropout: dropout?.p ?? 0,
-      dropCols: dropout?.cols ?? 0,
-      bScales: codeBytes(sizeOf(b.shape), b.dtype) / 4,
-      ...own,
-    },
+    paramsOf(product, Math.max(variant.parts, lows.length), lows),
     form.grid,
     parts.reduce((work, part) => work + 2 * part.m * part.n * (part.k + (part.r ?? 0)), 0),
   );
+}
+
+/** Names of what parts have of their own. */
+const OWN = [0, 1, 2].map((part) => PART_FIELDS.map((field) => `${field}${part}`));
+
+/** Parameters of a dispatch. @param count parts that the kernel has fields for */
+function paramsOf(product: Product, count: number, lows: readonly Partial<Low>[]): Record<string, number> {
+  const { b, lda, ldb, rowStride, colStride, parts, low, dropout } = product;
+  const params: Record<string, number> = {
+    m: parts[0].m,
+    lda,
+    ldb,
+    lda2: low?.lda2 ?? 0,
+    rowStride,
+    colStride,
+    alpha: product.alpha ?? 1,
+    dropout: dropout?.p ?? 0,
+    dropCols: dropout?.cols ?? 0,
+    bScales: codeBytes(sizeOf(b.shape), b.dtype) / 4,
+  };
+  for (let i = 0; i < count; i++) {
+    const [part, own, names] = [parts[i], lows[i], OWN[i]]; // in the order of PART_FIELDS
+    params[names[0]] = part?.n ?? 0;
+    params[names[1]] = part?.k ?? 0;
+    params[names[2]] = own?.r ?? 0;
+    params[names[3]] = part?.seed ?? 0;
+    params[names[4]] = part?.aAt ?? 0;
+    params[names[5]] = part?.bAt ?? 0;
+    params[names[6]] = part?.cAt ?? 0;
+    params[names[7]] = own?.a2At ?? 0;
+    params[names[8]] = own?.b2At ?? 0;
+    params[names[9]] = part?.biasAt ?? 0;
+  }
+  return params;
 }

@@ -12,7 +12,7 @@ import {
 import { useGpu } from "../harness.ts";
 
 const wide: Product = { transA: false, transB: true, b: "f32", m: 80, n: 96, k: 64, extra: 8 };
-const F32 = { transA: false, transB: true, b: "f32", m: 1000, aligned: true } as const;
+const F32 = { transA: false, transB: true, b: "f32", m: 1000, n: 1000, aligned: true } as const;
 const narrow: Product = { transA: false, transB: false, b: "f32", m: 80, n: 16, k: 64, extra: 0 };
 
 describe("matmul tuning", () => {

@@ -1,0 +1,91 @@
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+
+// What a driver's compiler says of pipelines: statistics and machine code, as VK_KHR_pipeline_executable_properties has them.
+
+/** Instructions of an innermost loop, by kind. */
+interface Loop {
+  /** multiply-adds on vectors; matrix instructions count with them, and a dual instruction is two */
+  fma: number;
+  /** all other instructions of the vector ALU */
+  valu: number;
+  /** multiply-adds over all instructions of the vector ALU: the most of its peak that the loop can reach, whatever memory does */
+  share: number;
+}
+
+/** One pipeline as it was compiled. */
+export interface Compiled {
+  /** threads of a subgroup */
+  wave: number;
+  vgprs: number;
+  /** registers that went to memory */
+  spilled: number;
+  /** bytes of workgroup memory */
+  lds: number;
+  /** subgroups that a SIMD can hold at a time */
+  waves: number;
+  instructions: number;
+  /** innermost loops with eight multiply-adds or more */
+  loops: Loop[];
+}
+
+const FMA = /^v_(pk_)?fma|^v_fmac|^v_dot|^v_wmma/;
+
+/** Loops of a program's text: `BB7:` begins a block, `s_cbranch… BB7` goes back to one. */
+export function loopsOf(assembly: string): Loop[] {
+  const blocks: { id: string; ops: [op: string, args: string][] }[] = [];
+  for (const line of assembly.split("\n")) {
+    const label = /^BB(\d+):/.exec(line);
+    if (label) blocks.push({ id: label[1], ops: [] });
+    const op = /^\t([a-z]\w+)\s?([^;]*)/.exec(line);
+    if (op && blocks.length > 0) blocks[blocks.length - 1].ops.push([op[1], op[2]]);
+  }
+  const at = new Map(blocks.map(({ id }, n) => [id, n]));
+  const loops = blocks.flatMap(({ ops }, end) =>
+    ops.flatMap(([op, args]) => {
+      const target = /^s_c?branch/.test(op) ? at.get(/BB(\d+)/.exec(args)?.[1] ?? "") : undefined;
+      return target !== undefined && target <= end ? [[target, end] as const] : [];
+    }),
+  );
+  const inner = loops.filter(([a, z]) => !loops.some(([b, y]) => b >= a && y <= z && (b !== a || y !== z)));
+  return inner.flatMap(([a, z]) => {
+    const loop = countOf(blocks.slice(a, z + 1).flatMap(({ ops }) => ops));
+    return loop.fma >= 8 ? [loop] : [];
+  });
+}
+
+function countOf(ops: readonly (readonly [string, string])[]): Loop {
+  let [fma, valu] = [0, 0];
+  for (const [op, args] of ops) {
+    if (op.startsWith("v_dual")) {
+      // two operations, of which each may be a multiply-add
+      const products = `${op} ${args}`.match(/fmac|fma|dot/g)?.length ?? 0;
+      fma += products;
+      valu += 2 - products;
+    } else if (FMA.test(op)) fma++;
+    else if (op.startsWith("v_")) valu++;
+  }
+  return { fma, valu, share: fma / (fma + valu) };
+}
+
+/**
+ * Pipelines in the order in which they were made.
+ *
+ * @param folder with `pipelines.jsonl`, an object of statistics a line, and `asm/N.s`, the machine code of pipeline N
+ */
+export function readCompiled(folder: string): Compiled[] {
+  const lines = readFileSync(join(folder, "pipelines.jsonl"), "utf8").trim().split("\n");
+  const all = lines.map((line) => JSON.parse(line) as Record<string, number | string>).filter(({ entry }) => entry);
+  return all.map((of, i) => {
+    const file = join(folder, "asm", `${of.serial ?? i}.s`);
+    return {
+      wave: Number(of.subgroup),
+      vgprs: Number(of.VGPRs),
+      spilled: Number(of["Spilled VGPRs"]),
+      lds: Number(of["LDS size"]),
+      waves: Number(of["Subgroups per SIMD"]),
+      instructions: Number(of.Instructions),
+      loops: existsSync(file) ? loopsOf(readFileSync(file, "utf8")) : [],
+    };
+  });
+}

@@ -1,0 +1,140 @@
+import { writeFileSync } from "node:fs";
+import type { Gpu } from "../src/gpu/device.ts";
+import { renderTable } from "../src/text/tables.ts";
+import { kernelsOfPublished, type NamedKernel } from "./isa-kernels.ts";
+import { type Compiled, readCompiled } from "./isa-loops.ts";
+import { about } from "./rows.ts";
+
+/** What a driver made of a kernel: a line of results.jsonl. */
+export interface IsaRow extends Compiled {
+  commit: string;
+  date: string;
+  adapter: string;
+  /** folder of the kernel's text */
+  family: string;
+  kernel: string;
+  variant: object;
+}
+
+/** Families by what the names of their kernels begin with. */
+const FAMILIES: readonly (readonly [string, RegExp])[] = [
+  ["matmul", /^matmul/],
+  ["attention", /^(attention|decode|kv)/],
+  ["norm", /^rmsNorm/],
+  ["head", /^head/],
+  ["loss", /^(grpo|sequence)/],
+  ["sample", /^(sample|markSeen)/],
+  ["optimizer", /^(adamw|grad|dequantize)/],
+  ["embedding", /^embedding/],
+  ["mlp", /^swiglu/],
+  ["rotary", /^rotary/],
+];
+
+/** Folder of a kernel's text, `elementwise` for those that have none of their own. */
+export function familyOf(kernel: string): string {
+  return FAMILIES.find(([, names]) => names.test(kernel))?.[0] ?? "elementwise";
+}
+
+interface Isa {
+  kernels: readonly NamedKernel[];
+  rows: IsaRow[];
+}
+
+/** Pipelines that were made on the device before those of `benchIsa`, by name: whatever probes an adapter. */
+let before: string[] = [];
+
+/** Counts every pipeline of Dawn's from now on, on whatever device: call before an adapter is opened. */
+export async function countPipelines(): Promise<void> {
+  const { globals } = await import("webgpu");
+  const device = (globals as unknown as { GPUDevice: { prototype: GPUDevice } }).GPUDevice.prototype;
+  const make = device.createComputePipeline;
+  device.createComputePipeline = function (this: GPUDevice, descriptor) {
+    before.push(descriptor.label || "probe");
+    return make.call(this, descriptor);
+  };
+}
+
+/**
+ * Compiles every kernel that training and decoding of published shapes need, one after another.
+ *
+ * @param names file to write their names and variants to, in the order of `createComputePipeline`
+ * @param folder where the driver's compiler leaves what it says of each pipeline, see `readCompiled`
+ */
+export async function benchIsa(gpu: Gpu, { names, folder }: { names?: string; folder?: string }): Promise<Isa> {
+  const kernels = await kernelsOfPublished(gpu);
+  const probes = before;
+  before = [];
+  for (const { shader, variant } of kernels) {
+    gpu.programs.get(shader, variant);
+    await gpu.verified();
+  }
+  const all = [
+    ...probes.map((name) => ({ name, variant: {} })),
+    ...kernels.map(({ name, variant }) => ({ name, variant })),
+  ];
+  if (names) writeFileSync(names, `${JSON.stringify(all)}\n`);
+  if (!folder) return { kernels, rows: [] };
+  const compiled = readCompiled(folder);
+  if (compiled.length < all.length) {
+    throw new Error(
+      `Cannot read ${folder}: it tells of ${compiled.length} pipelines, and ${all.length} were made; is the driver's compiler asked for statistics?`,
+    );
+  }
+  const rows = kernels.map(({ name, variant }, i) => ({
+    ...about(gpu),
+    family: familyOf(name),
+    kernel: name,
+    variant,
+    ...compiled[probes.length + i],
+  }));
+  return { kernels, rows };
+}
+
+/** Shares of a kernel's loops, the largest loop first: `0.91 of 287, 0.83 of 96`. */
+export function sharesOf({ loops }: Pick<Compiled, "loops">): string {
+  return [...loops]
+    .sort((x, y) => y.fma - x.fma)
+    .map(({ fma, valu, share }) => `${share.toFixed(2)} of ${fma + valu}`)
+    .join(", ");
+}
+
+/** A table for people. */
+export function isaTable(rows: readonly IsaRow[]): string {
+  const headings = ["family", "kernel", "wave", "VGPRs", "spilled", "LDS", "waves", "instructions"] as const;
+  return renderTable(
+    [
+      ...headings.map((heading, i) => ({ heading, align: i > 1 ? ("right" as const) : undefined })),
+      { heading: "FMA share of loops" },
+      { heading: "variant" },
+    ],
+    rows.map((row) => [
+      row.family,
+      row.kernel,
+      row.wave,
+      row.vgprs,
+      row.spilled,
+      row.lds,
+      row.waves,
+      row.instructions,
+      sharesOf(row),
+      briefly(row.variant),
+    ]),
+  );
+}
+
+/** A variant without what it leaves out. */
+export function briefly(variant: object): string {
+  return Object.entries(variant)
+    .filter(([, value]) => value !== false && value !== "none" && value !== 0 && value !== undefined)
+    .map(([name, value]) => {
+      if (value === true) return name;
+      if (name === "tile" && typeof value === "object") return tileName(value);
+      return `${name} ${typeof value === "object" ? JSON.stringify(value) : value}`;
+    })
+    .join(", ");
+}
+
+function tileName(tile: Record<string, unknown>): string {
+  const { rows, cols, lanes, groups, stage, matrix, kind } = tile;
+  return `${kind ?? (matrix ? "matrices" : stage ? "staged" : "direct")} ${rows}×${cols} of ${lanes}×${groups}${stage ? ` by ${stage}` : ""}`;
+}
