@@ -124,7 +124,7 @@ describe("the model", () => {
     [
       "a config of a billion layers",
       (f) => editJson(join(f, "config.json"), { num_hidden_layers: 1e9 }),
-      /FormatError: .*num_hidden_layers is 1000000000; at most 4096/,
+      /FormatError: .*num_hidden_layers is 1000000000; it must be at most 4096/,
     ],
     [
       "a config that is not JSON",

@@ -45,9 +45,9 @@ export interface SubgroupMatrix {
   size: number;
   /** the adapter's largest subgroup: threads per workgroup must be a multiple of it */
   multiple: number;
-  /** a subgroup of `size` must be asked for */
+  /** the kernel must request the subgroup size `size` */
   asks?: true;
-  /** plain functions over workgroup memory in place of the builtins: for tests on adapters without them */
+  /** emulate the builtins with functions over workgroup memory, for tests on adapters without them */
   emulate?: true;
 }
 

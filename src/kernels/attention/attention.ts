@@ -114,19 +114,19 @@ export function attentionBackward(
 const SHARED = 16384;
 
 /**
- * Four rows by 16 threads of a tile, which is what 128 registers bear; and rows of the other side at a time: 64 where
+ * A tile has four rows by 16 threads, the most for 128 registers; it processes 64 rows of the other side at once if
  * workgroup memory and registers allow it.
  *
- * @param sums entries of a row that a thread's sums are of
+ * @param sums entries per row of a thread's sums
  */
 function tileOf({ limits, profile }: GpuContext, sizes: AttentionPass["sizes"], sums: number) {
   const most = Math.max(SHARED, limits.maxComputeWorkgroupStorageSize ?? 0);
   const [wide, fits] = [sums <= 128 ? 64 : 32, (span: number) => attentionBytes({ ...sizes, span }) <= most];
-  // what more would bring on a CPU is more code to compile
+  // on a CPU, more rows only mean more code to compile
   const span = (profile.kind === "cpu" ? [16] : [wide, 32, 16]).find(fits);
   if (!span) {
     throw new ShapeError(
-      `Cannot attend with head_dim ${sizes.headDim}: 16 keys pass ${most} bytes of workgroup memory`,
+      `Cannot attend with head_dim ${sizes.headDim}: 16 keys exceed ${most} bytes of workgroup memory`,
     );
   }
   const variant = { ...sizes, rows: 4, across: 16, span };

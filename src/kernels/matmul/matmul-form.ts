@@ -21,7 +21,7 @@ interface Form {
 interface FormSizes {
   m: number;
   parts: readonly { n: number; k: number }[];
-  /** of low-rank parts */
+  /** ranks of the low-rank parts */
   ranks: readonly number[];
   /** rows of b begin at multiples of eight elements */
   eights: boolean;

@@ -122,10 +122,10 @@ export function recordProduct(record: Recorder, given: Product): void {
   );
 }
 
-/** Names of what parts have of their own. */
+/** Names of the parts' own fields. */
 const OWN = [0, 1, 2].map((part) => PART_FIELDS.map((field) => `${field}${part}`));
 
-/** Parameters of a dispatch. @param count parts that the kernel has fields for */
+/** Parameters of a dispatch. @param count number of parts in the kernel's fields */
 function paramsOf(product: Product, count: number, lows: readonly Partial<Low>[]): Record<string, number> {
   const { b, lda, ldb, rowStride, colStride, parts, low, dropout } = product;
   const params: Record<string, number> = {
