@@ -64,7 +64,7 @@ const WRITERS: Readonly<Record<string, Writer>> = {
   completions: training("grpo", /^out\/completions\//),
   report: training("sft", /^out\/report\.html$/),
   claim: training("sft", /^out\/qwench\.lock$/, { before: true }),
-  "eval, as it goes": { file: /^e\.json\.partial$/, argv: (disk) => [...EVAL, join(disk, "e.json")], same: /./ },
+  "eval as it goes": { file: /^e\.json\.partial$/, argv: (disk) => [...EVAL, join(disk, "e.json")], same: /./ },
   eval: { file: /^e\.json$/, argv: (disk) => [...EVAL, join(disk, "e.json")], same: /./ },
   generate: {
     file: /^rows\.jsonl(\.partial)?$/,

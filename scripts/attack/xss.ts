@@ -1,6 +1,6 @@
-// Puts scripts into every text from models, data, files and users, and opens the results in a browser: the page, its chat,
-// reports, comparisons and the widget. No script may run, even without the page's CSP. `npx tsx scripts/attack/xss.ts [--n
-// 120]` uses the npm package's Chromium and needs no GPU.
+// Puts scripts into every text that comes from models, data, files and users, and looks at it in a browser: the page, its
+// chat, reports, comparisons and the widget. None may run, without the page's policy as well.
+// `npx tsx scripts/attack/xss.ts [--n 120] [--only page,reports,widget]` takes the npm package's Chromium; no GPU is needed.
 
 import { parseArgs } from "node:util";
 import type { Page } from "puppeteer-core";
@@ -10,7 +10,6 @@ import { type Site, serve } from "../../tests/browser/site.ts";
 import { connect, load, widgetSite } from "../../tests/browser/widget-model.ts";
 import { openBrowser } from "./browser.ts";
 import { completion, PAYLOADS, poison, reportsOf } from "./payloads.ts";
-import { tellProgress } from "./rounds.ts";
 
 declare global {
   var ran: number;
@@ -129,7 +128,6 @@ async function attackPage(page: Page, site: Site, payloads: readonly string[]): 
       if (name === "result") await chat(page);
       seen.push(await look(page, `page, ${name}`, payload));
     }
-    tellProgress("page", i + 1, i + 1, payloads.length);
   }
   return seen;
 }
@@ -199,48 +197,77 @@ async function attackWidget(browser: { newPage(): Promise<Page> }, site: Site, p
     };
     await load(page, { job, files: {}, command: "start", assets: payload });
     await page.evaluate(() => widgets.show());
-    await page.waitForFunction(() => {
-      const shadow = document.querySelector("body > div > div")?.shadowRoot;
-      return shadow && !(shadow.querySelector(".problem") as HTMLElement).hidden;
-    });
+    const said = () =>
+      page.waitForFunction(
+        () => {
+          const shadow = document.querySelector("body > div > div")?.shadowRoot;
+          return shadow && !(shadow.querySelector(".problem") as HTMLElement).hidden;
+        },
+        { timeout: 60_000, polling: 200 }, // frames are rare on a busy machine
+      );
+    await said().catch(() => console.log(`The widget says nothing of ${payload}`));
     seen.push(await look(page, "widget", payload));
     await page.close();
   }
   return seen;
 }
 
-async function main(): Promise<number> {
-  const { values } = parseArgs({ options: { n: { type: "string", default: String(PAYLOADS.length) } } });
-  const payloads = PAYLOADS.slice(0, Number(values.n));
+/** Payloads between two tables; a browser that has had a hundred pages with workers gets slow. */
+const AT_ONCE = 20;
+
+/** What a browser of its own does with some payloads. @returns what was seen, and how many run where nothing is escaped */
+async function attackSome(sites: readonly Site[], payloads: readonly string[], wanted: (place: string) => boolean) {
   const { browser, close } = await openBrowser();
-  const sites = [
-    await serve(new Map(await fakePage()), { policy: null }),
-    await serve(new Map(), { policy: null }),
-    await serve(await widgetSite(String((await built("widget")).get(entry("./widget")))), { policy: null }),
-  ];
   const page = await openPage(browser);
   const raw = await control(page, sites[1], payloads);
   const seen = [
-    ...(await attackPage(page, sites[0], payloads)),
-    ...(await attackReports(page, sites[1], payloads)),
-    ...(await attackWidget(browser, sites[2], payloads)),
+    ...(wanted("page") ? await attackPage(page, sites[0], payloads) : []),
+    ...(wanted("reports") ? await attackReports(page, sites[1], payloads) : []),
+    ...(wanted("widget") ? await attackWidget(browser, sites[2], payloads) : []),
   ];
   await close();
-  for (const site of sites) await site.close();
-  const places = [...new Set(seen.map(({ where }) => where))];
+  return { seen, raw };
+}
+
+function printTable(seen: readonly Seen[], raw: number, of: number): void {
   console.log("| place | payloads | shown as text | ran | could run |\n|---|---|---|---|---|");
-  for (const place of places) {
+  for (const place of new Set(seen.map(({ where }) => where))) {
     const here = seen.filter(({ where }) => where === place);
     const count = (is: (one: Seen) => boolean) => here.filter(is).length;
     console.log(
       `| ${place} | ${here.length} | ${count(({ shown }) => shown)} | ${count(({ ran }) => ran > 0)} | ${count(({ live }) => live.length > 0)} |`,
     );
   }
-  console.log(`Without escaping, ${raw} of ${payloads.length} run.`);
-  const bad = seen.filter(({ ran, live }) => ran > 0 || live.length > 0);
+  console.log(`Where nothing is escaped, ${raw} of ${of} run or could run.`);
+}
+
+async function main(): Promise<number> {
+  const { values } = parseArgs({
+    options: { n: { type: "string", default: String(PAYLOADS.length) }, only: { type: "string" } },
+  });
+  const n = Number(values.n);
+  const wanted = (place: string) => values.only === undefined || values.only.split(",").includes(place);
+  const sites = [
+    await serve(new Map(await fakePage()), { policy: null }),
+    await serve(new Map(), { policy: null }),
+    await serve(await widgetSite(String((await built("widget")).get(entry("./widget")))), { policy: null }),
+  ];
+  const all: Seen[] = [];
+  let raws = 0;
+  // some of each kind from the first table on
+  const mixed = PAYLOADS.map((_, i) => PAYLOADS[(i * 7) % PAYLOADS.length]).slice(0, n);
+  for (let done = 0; done < n; done += AT_ONCE) {
+    const payloads = mixed.slice(done, done + AT_ONCE);
+    const { seen, raw } = await attackSome(sites, payloads, wanted);
+    all.push(...seen);
+    raws += raw;
+    printTable(all, raws, done + payloads.length);
+  }
+  for (const site of sites) await site.close();
+  const bad = all.filter(({ ran, live }) => ran > 0 || live.length > 0);
   for (const { where, payload, ran, live } of bad)
     console.log(`${where}: ${payload} ran ${ran} times; ${live.join("; ")}`);
-  return bad.length > 0 || raw < payloads.length / 2 ? 1 : 0;
+  return bad.length > 0 || raws < n / 3 ? 1 : 0;
 }
 
 process.exit(await main());
