@@ -68,7 +68,7 @@ export class AttentionBody implements Body {
     if (cache) kvWrite(record, qkv, pass.prefill!.pairs, cache as unknown as LayerCache, heads);
     const { o, stats } = attention(record, qkv, pass.spans, heads);
     const gated = gate ? sigmoidGate(record, o, raw!.qkv, heads.head_dim) : o;
-    if (!keep) record.release(qkv, ...rawTensors);
+    if (!keep) record.release(qkv, ...(gate ? rawTensors : []));
     const { y, saved } = linear(record, gated, linears.o, seed, { label: "o_proj", into });
     return {
       y,
