@@ -9,9 +9,9 @@ import { GOLDEN } from "../shared.ts";
 import { dpoParity } from "./parity-dpo.ts";
 import { advantagesParity, grpoParity } from "./parity-grpo.ts";
 import { mergeParity } from "./parity-merge.ts";
-import { modelParity, type ParityRow } from "./parity-model.ts";
+import { modelParity, type ParityRow, readBatch } from "./parity-model.ts";
 import { samplingParity } from "./parity-sampling.ts";
-import { sftParity } from "./parity-sft.ts";
+import { sftLossesParity, sftParity } from "./parity-sft.ts";
 
 /** Learning rates of every schedule in schedules.json. */
 async function scheduleParity(folder: Folder): Promise<ParityRow[]> {
@@ -63,13 +63,17 @@ export async function runParity(
       for (const dtype of gpu.features.f16 ? (["auto", "float16"] as const) : (["auto"] as const)) {
         see(await modelParity(gpu, sub, name, dtype));
       }
-      see(await mergeParity(gpu, sub, name));
+      const { at, rows } = await readBatch(sub);
+      if (at.length === rows) see(await mergeParity(gpu, sub, name));
+      else left.push(`${name}/: ${rows - at.length} rows with images, gradients, losses, merges`);
     } else if (await sub.exists("trajectory.json")) {
       see(await sftParity(gpu, sub, name));
     } else if (await sub.exists("pairs.json")) {
       see(await dpoParity(gpu, sub, name));
-    } else if (await sub.exists("losses.json")) {
+    } else if ((await sub.exists("losses.json")) && (await sub.exists("logps.safetensors"))) {
       see(await grpoParity(gpu, sub, name));
+    } else if ((await sub.exists("losses.json")) && (await sub.exists("batch.safetensors"))) {
+      see(await sftLossesParity(gpu, sub, name));
     } else if (await sub.exists("cases.json")) {
       see(await samplingParity(gpu, sub, name));
     } else left.push(`${name}/`);

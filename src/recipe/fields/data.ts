@@ -113,7 +113,7 @@ export const dataFields = [
     pattern: true,
     default: "all-linear",
     trlDefault: null,
-    help: "Projections that get LoRA matrices, such as q_proj v_proj, ends of their paths, one regular expression over whole paths, or all-linear for all seven of a block. PEFT's default is q_proj and v_proj; QLoRA's authors needed all seven to match full training.",
+    help: "Projections that get LoRA matrices, such as q_proj v_proj, or all-linear for every linear layer of the blocks. PEFT's default is q_proj and v_proj; QLoRA's authors needed all seven to match full training.",
   },
   {
     name: "use_rslora",
@@ -324,6 +324,16 @@ export const dataFields = [
     nullable: true,
     help: "A Jinja file, or a tokenizer's folder or hub id, whose chat template replaces the model's own.",
     differs: { grpo: { origin: "qwench" }, dpo: { origin: "qwench" } },
+  },
+  {
+    name: "chat_template_kwargs",
+    group: "data",
+    methods: both,
+    type: "object",
+    default: null,
+    nullable: true,
+    help: 'Variables for the chat template, as JSON, such as {"enable_thinking": false}. Those of a row, in its column chat_template_kwargs, go before them.',
+    differs: { sft: { origin: "qwench" }, dpo: { origin: "qwench" } },
   },
   {
     name: "shuffle_dataset",

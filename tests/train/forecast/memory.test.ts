@@ -69,7 +69,13 @@ describe("the forecast", () => {
     expect(small / full).toBeGreaterThan(0.25);
   });
 
-  it("a run that does not fit is refused with the total and its parts", () => {
+  it("lion takes half of AdamW's, gradient descent nothing", () => {
+    const of = (optim: string) => forecast("qwen2.5-0.5b", 64, { optim }).byKind.optimizer ?? 0;
+    expect(of("lion_32bit") / of("adamw_torch")).toBeCloseTo(0.5, 3);
+    expect(of("sgd")).toBe(0);
+  });
+
+  it("a run that cannot fit is refused with the sum and its parts", () => {
     const plan = forecast("qwen2.5-1.5b", 1024);
     expect(() => checkForecast(plan, null)).not.toThrow();
     expect(() => checkForecast(plan, plan.peak)).not.toThrow();
@@ -77,6 +83,17 @@ describe("the forecast", () => {
     expect(() => checkForecast(plan, 2e9)).toThrow(
       /^Cannot train: the forecast is 3\.\d\d GiB \(weights 2\.\d\d GiB, .*\), but 1\.86 GiB are available\. Use a shorter max_length/,
     );
+  });
+
+  it("Qwen3.5-0.8B on a device of WebGPU's default limits: linear in the length, states of one layer at a time", () => {
+    const all = { lora: { ...LORA.lora, target_modules: "all-linear" } };
+    const limits = { maxBufferSize: 2 ** 28, maxStorageBufferBindingSize: 2 ** 27 };
+    const of = (length: number, rows = 1) => forecast("qwen3.5-0.8b", length, { trained: all, limits, rows });
+    const [short, long, packed] = [of(1024), of(3072), of(64, 48)];
+    expect(short.parameters).toBe(752_393_024);
+    expect(growing(long) / growing(short)).toBeLessThan(3.3);
+    expect(Math.abs(packed.peak / long.peak - 1)).toBeLessThan(0.1);
+    expect(short.peak).toBeLessThan(3.5e9);
   });
 
   it("a 4-bit base: 1.5B with r 16 takes at most 2.6 GB at 1024 tokens, 3B with r 32 at most 4.5", () => {
@@ -116,6 +133,8 @@ describe("the ledger", () => {
       { shortest: 30, longest: 60 },
       false,
     ],
+    ["full training with lion", { max_steps: 3, use_peft: false, optim: "lion" }, { shortest: 30, longest: 60 }, false],
+    ["full training with sgd", { max_steps: 3, use_peft: false, optim: "sgd" }, { shortest: 30, longest: 60 }, false],
     [
       "short steps and long evaluations",
       { max_steps: 3, per_device_train_batch_size: 1, eval_strategy: "steps", eval_steps: 1 },
@@ -127,7 +146,7 @@ describe("the ledger", () => {
     pool.trim();
     const before = pool.ledger.allocated;
     pool.ledger.peak = before;
-    const model = await tinyModel({ ...TINY, hidden_size: 128, intermediate_size: 352 });
+    const model = await tinyModel({ ...TINY, intermediate_size: 352 });
     const rows = tinyRows(40, lengths);
     const run = await train(gpu(), {
       model,
