@@ -20,28 +20,32 @@ export const KINDS = [
 ] as const;
 export type Kind = (typeof KINDS)[number];
 
-/** Kinds that `all` runs: table and scale measure much of the same again, for long, torch needs rows of its own, and isa times nothing. */
+/**
+ * Kinds that `all` runs. It leaves out table and scale, which repeat many measurements and take long, torch, which needs
+ * PyTorch's rows, and isa, which times nothing.
+ */
 const ALL = KINDS.filter((kind) => !["table", "scale", "torch", "isa"].includes(kind));
 
 export const HELP = `npm run bench -- ${[...KINDS, "all"].join("|")} [options]
 
   --tokens N   tokens of a batch (256; attention: 256, 1024 and 2048; memory: 256 and 512; grpo: 64 of a completion)
-  --rounds N   rounds, of which the median counts (5)
+  --rounds N   rounds; the median counts (5)
   --layers N   sft, qlora, grpo, generate, memory, load: layers of the model (24, Qwen2.5-0.5B's)
   --most N     scale: tokens of the longest sequence (32768, which is the most)
-  --seconds N  scale: budget for all axes (600); what does not fit it is left out
+  --seconds N  scale: budget for all axes (600); values beyond it are skipped
   --names FILE isa: write names and variants of all kernels to FILE, in the order of createComputePipeline
   --isa DIR    isa: where the driver's compiler leaves statistics (pipelines.jsonl) and machine code (asm/N.s) of each pipeline
-  --profile    print time by kernel; slower, as every kernel is then timed by itself
-  --untuned    first candidates, nothing measured beforehand
+  --profile    print time by kernel; slower, because every kernel is timed separately
+  --untuned    use the first candidates, without tuning
   --json       rows as JSON lines instead of a table
-  --save       append the rows to bench/results.jsonl as they come; scale: write bench/scale.md and bench/scale.svg too, and
-               go on where an earlier run of this commit was cut off
+  --save       append each row to bench/results.jsonl; scale: also write bench/scale.md and bench/scale.svg, and
+               continue an interrupted run of this commit
 
-host measures what a dispatch costs the processor, on Dawn's null backend. peers measures jax-js and tfjs beside ours on the same adapter. table prints every figure that a limit is set for, and
-whether it is met. torch ROWS measures what PyTorch was measured at on the same card, by
+host measures the processor time of a dispatch on Dawn's null backend. peers measures jax-js and tfjs beside Qwench on the
+same adapter. table prints every figure that has a limit, and
+whether it meets the limit. torch ROWS measures the shapes that PyTorch was measured at on the same card, by
 python bench/torch/bench.py > ROWS, and compares. isa compiles every kernel that training and decoding of Qwen2.5-0.5B's,
-Qwen3-0.6B's and Qwen2.5-1.5B's shapes need, runs none, and prints what the driver's compiler says of them. all runs ${ALL.join(", ")}.
+Qwen3-0.6B's and Qwen2.5-1.5B's shapes need, runs none, and prints the driver compiler's statistics. all runs ${ALL.join(", ")}.
 `;
 
 export interface BenchArgs {
@@ -62,9 +66,9 @@ export interface BenchArgs {
 }
 
 /**
- * What the command line asks for; null: help.
+ * Parses the command line; null: help.
  *
- * @throws {Error} a kind or an option that is not known, or a count that is none
+ * @throws {Error} an unknown kind or option, or an invalid count
  */
 export function parseBenchArgs(args: readonly string[]): BenchArgs | null {
   const { values, positionals } = parseArgs({
@@ -89,9 +93,11 @@ export function parseBenchArgs(args: readonly string[]): BenchArgs | null {
   const [what, ...more] = positionals;
   const kind = KINDS.find((known) => known === what);
   if ((!kind && what !== "all") || more.length > (kind === "torch" ? 1 : 0))
-    throw new Error(`Cannot bench ${positionals.join(" ") || "nothing"}: one of ${[...KINDS, "all"].join(", ")}`);
+    throw new Error(
+      `Cannot bench ${positionals.join(" ") || "nothing"}: expected one of ${[...KINDS, "all"].join(", ")}`,
+    );
   if (kind === "torch" && more.length === 0)
-    throw new Error("Cannot compare with torch: name the file of its rows, as python bench/torch/bench.py prints them");
+    throw new Error("Cannot compare with torch: name the file with the rows that python bench/torch/bench.py prints");
   const { profile, untuned, json, save } = values;
   const count = (name: "tokens" | "rounds" | "layers" | "most" | "seconds") => positive(values[name], name);
   const most = count("most") ?? 32768;

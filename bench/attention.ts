@@ -6,7 +6,7 @@ import { randomTensor } from "./operands.ts";
 import { type BenchRow, rowsOf } from "./rows.ts";
 import { benchModel } from "./sizes.ts";
 
-/** Attention forward and back over one sequence of each length. FLOPs are those of the causal half: 2 and 5 products. */
+/** Attention forward and backward over one sequence of each length. FLOPs count the causal half: 2 and 5 products. */
 export function attentionSubjects(gpu: Gpu, lengths: readonly number[]): Subject[] {
   const heads = benchModel();
   const { num_attention_heads: h, num_key_value_heads: g, head_dim: d } = heads;
@@ -38,7 +38,7 @@ export function attentionSubjects(gpu: Gpu, lengths: readonly number[]): Subject
   return subjects;
 }
 
-/** Attention beside the matmuls at the model's shapes. */
+/** Attention relative to the matmuls at the model's shapes. */
 export async function benchAttention(gpu: Gpu, lengths: readonly number[], rounds: number): Promise<BenchRow[]> {
   const subjects = [...attentionSubjects(gpu, lengths), ...yardsticks(gpu, 256)];
   return rowsOf(gpu, subjects, await interleave(gpu, subjects, rounds));

@@ -11,7 +11,7 @@ import { benchModel, tokenFlops } from "./sizes.ts";
 export const GREEDY: SamplingOptions = { temperature: 0, top_k: 0, top_p: 1, min_p: 0, repetition_penalty: 1 };
 const SAMPLED: SamplingOptions = { ...GREEDY, temperature: 0.7, top_k: 50, top_p: 0.9 };
 
-/** The embedded model's shapes, with the adapter that GRPO trains on it. */
+/** The embedded model's shapes, with GRPO's adapter. */
 const TINY = {
   model_type: "qwen2",
   hidden_size: 96,
@@ -32,14 +32,14 @@ interface PassOptions {
   sampling: SamplingOptions;
   /** tokens of the prompt (32) */
   prompt?: number;
-  /** passes between two read-backs, and how often; the first block does not count */
+  /** passes between two read-backs, and the number of such blocks; the first block does not count */
   block?: number;
   blocks?: number;
 }
 
 /**
- * Time of one decoding pass: that between the first and the last block of tokens that come back, so that neither
- * the prompt nor any compilation counts, and every read-back but the first does.
+ * Time of one decoding pass, measured between the first and the last block of tokens that are read back. The prompt,
+ * compilation and the first read-back do not count.
  */
 function passTime(model: Transformer, { batch, sampling, prompt = 32, block = 4, blocks = 3 }: PassOptions): Timed {
   const { vocab_size } = model.config;
@@ -47,7 +47,7 @@ function passTime(model: Transformer, { batch, sampling, prompt = 32, block = 4,
   const requests = Array.from({ length: batch }, (_, sequence) => ({ prompt_ids, sequence }));
   return async (times) => {
     const ends: Time[] = [];
-    const runs = Math.max(blocks, 1 + Math.ceil(times / block)); // enough for so many passes
+    const runs = Math.max(blocks, 1 + Math.ceil(times / block)); // positions for all passes
     const settings: GenerateOptions = {
       ...sampling,
       max_new_tokens: block * runs,
@@ -64,7 +64,7 @@ function passTime(model: Transformer, { batch, sampling, prompt = 32, block = 4,
   };
 }
 
-/** Passes as a subject; FLOPs and tokens are those of one pass. */
+/** Passes as a subject. FLOPs and tokens are per pass. */
 export function passOf(model: Transformer, what: string, options: PassOptions, against?: string): Subject {
   const { num_hidden_layers, hidden_size } = model.config;
   const rank = model.weights.blocks[0][0].body.first[0].lora?.r ?? 0;
@@ -79,7 +79,7 @@ export function passOf(model: Transformer, what: string, options: PassOptions, a
   };
 }
 
-/** Greedy and sampled decoding, one sequence and 16, at the shapes that figures are stated for. */
+/** Greedy and sampled decoding, one sequence and 16, at the published shapes. */
 export function decodingSubjects(model: Transformer): Subject[] {
   return [
     passOf(model, "greedy 1", { batch: 1, sampling: GREEDY }),
@@ -89,7 +89,7 @@ export function decodingSubjects(model: Transformer): Subject[] {
   ];
 }
 
-/** Ratio of tokens/s of a subject to those of another, round by round. */
+/** Ratio of two subjects' tokens/s, round by round. */
 export function tokenRate(
   subjects: readonly Subject[],
   times: readonly (readonly Time[])[],
@@ -106,8 +106,8 @@ interface GenerateBenchOptions {
 }
 
 /**
- * Decoding in tokens/s: greedy and sampled, one sequence and 16, at Qwen2.5-0.5B's shapes in bf16; and the 64 sequences
- * that GRPO's default has on the embedded model's shapes. Ratios are of tokens/s, round by round.
+ * Decoding in tokens/s: greedy and sampled, one sequence and 16, at Qwen2.5-0.5B's shapes in bf16; and 64 sequences, GRPO's
+ * default, at the embedded model's shapes. Ratios are of tokens/s, round by round.
  */
 export async function benchGenerate(gpu: Gpu, { rounds, layers }: GenerateBenchOptions): Promise<BenchRow[]> {
   const large = randomModel(gpu, benchModel(layers));

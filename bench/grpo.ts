@@ -14,10 +14,10 @@ const GENERATIONS = 8;
 const PROMPT = 64;
 
 /**
- * The three parts of a GRPO step at Qwen2.5-0.5B's shapes, one group of 8 completions: a decoding pass, the log-probs of
- * what was drawn, and the update on it.
+ * The three parts of a GRPO step at Qwen2.5-0.5B's shapes, one group of 8 completions: a decoding pass, the log-probs of the
+ * completions, and the update.
  *
- * @param tokens of a completion
+ * @param tokens per completion
  */
 export async function benchGrpo(
   gpu: Gpu,

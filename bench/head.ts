@@ -6,7 +6,7 @@ import { randomTensor, randomWeights } from "./operands.ts";
 import { type BenchRow, rowsOf } from "./rows.ts";
 import { benchModel } from "./sizes.ts";
 
-/** The output head over the whole vocabulary: log-probs alone, and with the gradient of the hidden rows. */
+/** The output head over the whole vocabulary: log-probs only, and with the gradient of the hidden rows. */
 export async function benchHead(gpu: Gpu, rows: number, rounds: number): Promise<BenchRow[]> {
   const { hidden_size: hidden, vocab_size: vocab } = benchModel();
   const x = randomTensor(gpu, [rows, hidden], "f32", "hidden");
@@ -48,7 +48,7 @@ export async function benchHead(gpu: Gpu, rows: number, rounds: number): Promise
   return rowsOf(gpu, subjects, await interleave(gpu, subjects, rounds, 1000));
 }
 
-/** The output table, cut where a binding would be too large. */
+/** The output table, split if a binding would be too large. */
 function shardsOf(gpu: Gpu, vocab: number, hidden: number) {
   const most = Math.floor(gpu.limits.maxStorageBufferBindingSize / (2 * hidden) / 8) * 8;
   const shards = [];

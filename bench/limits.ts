@@ -1,10 +1,10 @@
 import { softwareRenderer } from "../src/gpu/cpu-adapters/names.ts";
 import type { BenchRow } from "./rows.ts";
 
-/** What a ratio must reach, or stay below. */
+/** The limits of ratios. */
 export type Limit = { least: number; most?: undefined } | { most: number; least?: undefined };
 
-/** By the clock, and by CPU time. */
+/** By wall-clock time and by CPU time. */
 export interface Ratio {
   ms: number;
   cpu: number;
@@ -14,7 +14,7 @@ export function meets(ratio: number, { least, most }: Limit): boolean {
   return least === undefined ? ratio <= most : ratio >= least;
 }
 
-/** A row that says whether a limit is met. @param base the row of what was timed */
+/** A row that says whether a limit is met. @param base the row of the timed subject */
 export function judged(
   base: BenchRow,
   about: Partial<Pick<BenchRow, "what" | "shape">>,
@@ -26,7 +26,7 @@ export function judged(
   return { ...base, ...about, ratio: ratio.ms, cpu_ratio: ratio.cpu, ...limit, met, against };
 }
 
-/** x·Wᵀ in f32 beside the faster peer: less on SwiftShader, whose best is near its limit. */
+/** x·Wᵀ in f32 relative to the faster peer: lower on SwiftShader, where the peer is already near the maximum. */
 export function productLimit(adapter: string): Limit {
   return { least: softwareRenderer(adapter) === "swiftshader" ? 1.3 : 2 };
 }
@@ -41,7 +41,10 @@ export const STEP_SHARE: Limit = { least: 0.7 };
 export const ATTENTION_BACKWARD: Limit = { most: 3 };
 export const LENGTH_EXPONENT: Limit = { most: 1.05 };
 
-/** On a GPU, beside PyTorch on the same card: products in bf16, and in f32 beside the card's peak; a step; decoding. */
+/**
+ * On a GPU, relative to PyTorch on the same card: products in bf16, products in f32 relative to the card's peak, a step, and
+ * decoding.
+ */
 export const TORCH_BF16: Limit = { least: 0.5 };
 export const PEAK_F32: Limit = { least: 0.7 };
 export const TORCH_STEP: Limit = { least: 1 };

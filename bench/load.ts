@@ -21,24 +21,24 @@ const RANK = 16;
 const PARTS = ["tune", "load", "compile", "first step", "all of it"] as const;
 type Parts = Record<(typeof PARTS)[number], Time>;
 
-/** What a start finds and does. */
+/** Conditions of a start. */
 interface Start {
   tokens: number;
-  /** tuning of an earlier one */
+  /** tuning results of an earlier start */
   remembered: string | null;
-  /** pipelines are made while weights load, not at their first use */
+  /** whether pipelines are compiled while weights load, not at first use */
   ahead: boolean;
 }
 
 /**
- * From a checkpoint on disk to the end of the first step, on a device of its own each time, in parts as `qwench sft` has them:
+ * From a checkpoint on disk to the end of the first step, on a new device each time, in the parts of `qwench sft`:
  *
- *   tune        kernel variants measured; remembered: taken from what an earlier start measured
- *   load        weights read, checked, and on the GPU, while pipelines are made
- *   compile     what was left of making them then, and what the first step took longer than the second
- *   first step  the second one, which compiles nothing
+ *   tune        kernel variants are measured; remembered: read from an earlier start
+ *   load        weights are read, checked and uploaded while pipelines compile
+ *   compile     the remaining compilation, and the extra time of the first step over the second
+ *   first step  the time of the second step, which compiles nothing
  *
- * The first two starts have an empty shader cache of the driver's (Mesa's) each, later ones find theirs.
+ * The first two starts each have an empty shader cache of the driver (Mesa); later starts find theirs filled.
  *
  * @param open opens another device of the same adapter
  */

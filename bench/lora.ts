@@ -9,7 +9,7 @@ import { randomTensor, randomWeights } from "./operands.ts";
 import { type BenchRow, rowsOf } from "./rows.ts";
 import { benchModel } from "./sizes.ts";
 
-/** The fused LoRA linear against the plain one, forward and back; the ratio that the README states is the first. */
+/** The fused LoRA linear against the plain one, forward and backward. The README states the first ratio. */
 export async function benchLora(gpu: Gpu, tokens: number, rounds: number, r = 16): Promise<BenchRow[]> {
   const { hidden_size: hidden, intermediate_size: inner } = benchModel();
   const subjects: Subject[] = yardsticks(gpu, tokens);

@@ -28,10 +28,10 @@ import { benchTable } from "./table.ts";
 import { benchTorch, readRows } from "./torch.ts";
 
 const RESULTS = new URL("results.jsonl", import.meta.url);
-/** Milliseconds for tuning: more than a run waits, so that every kind of product is measured. */
+/** Time for tuning in milliseconds: more than in a normal run, so that every kind of product is measured. */
 const TUNING_MS = 30_000;
 
-/** Products of a model in training, in every storage that a kind measures. */
+/** Products of a model in training, in every storage format that a kind measures. */
 function productsOf(kind: Kind, tokens: number): Product[] {
   const products = modelProducts(weightShapes(benchModel()), tokens, "bf16", 16);
   if (kind === "qlora") {
@@ -56,7 +56,7 @@ async function tune(gpu: Gpu, kind: Kind, { tokens = 256, untuned, json }: Bench
   for (const [key, tile] of gpu.tuning) console.log(`  ${key}  ${tile}`);
 }
 
-/** Runs one kind; rows go to `emit` as they come. */
+/** Runs one kind. `emit` receives each row. */
 async function bench(kind: Kind, gpu: Gpu, platform: Platform, args: BenchArgs, emit: Emit): Promise<void> {
   const { tokens = 256, rounds, layers, most, seconds } = args;
   const fresh = async () => {

@@ -9,7 +9,7 @@ import { benchModel } from "./sizes.ts";
 
 type Run = (record: Parameters<typeof matmul>[0]) => void;
 
-/** The three products of a linear layer, forward and back, at the model's own shapes. */
+/** The three products of a linear layer, forward and backward, at the model's shapes. */
 export function matmulSubjects(gpu: Gpu, tokens: number, dtypes: readonly ("f32" | "bf16")[]): Subject[] {
   const { hidden_size: hidden, intermediate_size: inner } = benchModel();
   const subjects: Subject[] = [];
@@ -40,12 +40,12 @@ export function matmulSubjects(gpu: Gpu, tokens: number, dtypes: readonly ("f32"
   return subjects;
 }
 
-/** The products that other kinds of row are a share of. */
+/** The reference products for the shares in other rows. */
 export function yardsticks(gpu: Gpu, tokens: number): Subject[] {
   return matmulSubjects(gpu, tokens, ["bf16"]).map((subject) => ({ ...subject, against: undefined }));
 }
 
-/** Forms of the forward product that a GPU may take, each by every tile that tuning chooses from, and few rows of it. */
+/** Variants of the forward product on a GPU, each with every tile size that tuning tries, and with few rows. */
 function formSubjects(gpu: Gpu, tokens: number): Subject[] {
   if (gpu.profile.kind === "cpu") return [];
   const { hidden_size: hidden, intermediate_size: inner } = benchModel();
@@ -73,7 +73,7 @@ function formSubjects(gpu: Gpu, tokens: number): Subject[] {
   ];
 }
 
-/** GFLOP/s of each form; ratios are times over the forward product's. */
+/** GFLOP/s of each variant. Ratios are times over the forward product's time. */
 export async function benchMatmul(gpu: Gpu, tokens: number, rounds: number): Promise<BenchRow[]> {
   const subjects = [...matmulSubjects(gpu, tokens, ["bf16", "f32"]), ...formSubjects(gpu, tokens)];
   return rowsOf(gpu, subjects, await interleave(gpu, subjects, rounds));

@@ -1,7 +1,10 @@
 import type { Gpu } from "../src/gpu/device.ts";
 import type { Recorder } from "../src/gpu/recorder.ts";
 
-/** Time of one run: by the clock, and of all threads of this process. On a CPU adapter a busy machine disturbs the latter least. */
+/**
+ * Time of one run: wall-clock time, and CPU time of all threads of this process. On a CPU adapter, a busy machine disturbs CPU
+ * time less.
+ */
 export interface Time {
   /** milliseconds */
   ms: number;
@@ -9,27 +12,27 @@ export interface Time {
   cpu: number;
 }
 
-/** Runs something so many times, waits until it is done, and gives the time of one run. */
+/** Runs something a number of times, waits until it is done, and returns the time of one run. */
 export type Timed = (times: number) => Promise<Time>;
 
-/** What is timed. */
+/** A timed subject. */
 export interface Subject {
   what: string;
   shape: string;
   dtype: string;
-  /** floating-point operations of one run; null where that says nothing */
+  /** floating-point operations of one run; null if not meaningful */
   flops: number | null;
-  /** tokens that one run brings or trains on, where that is what people count */
+  /** tokens that one run generates or trains on, if tokens/s is the usual unit */
   tokens?: number;
-  /** records one run, or times runs by its own means */
+  /** records one run, or times its runs itself */
   run: ((record: Recorder) => void) | { timed: Timed };
-  /** `what` of the subject that it is compared with */
+  /** `what` of the reference subject */
   against?: string;
-  /** a matmul: the best one of a run is what others' GFLOP/s are a share of */
+  /** marks a matmul; the best matmul of a run is the reference for others' shares of GFLOP/s */
   yardstick?: boolean;
 }
 
-/** A subject that is recorded. */
+/** A subject whose runs are recorded. */
 export interface RecordedSubject extends Subject {
   run(record: Recorder): void;
 }
@@ -39,13 +42,13 @@ export function now(): Time {
   return { ms: performance.now(), cpu: (user + system) / 1000 };
 }
 
-/** Time from `start` until now, a run of `times`. */
+/** Time from `start` until now, divided by `times`. */
 export function since(start: Time, times = 1): Time {
   const end = now();
   return { ms: (end.ms - start.ms) / times, cpu: (end.cpu - start.cpu) / times };
 }
 
-/** How runs of a subject are timed: recorded ones in one submission. */
+/** Times runs of a subject. Recorded runs share one submission. */
 export function timedBy(gpu: Gpu, run: Subject["run"]): Timed {
   if (typeof run !== "function") return run.timed;
   return async (times) => {
@@ -59,11 +62,11 @@ export function timedBy(gpu: Gpu, run: Subject["run"]): Timed {
 }
 
 /**
- * Times subjects in turn, round after round, so that what else the machine does falls on all of them alike.
+ * Times subjects in turn, round after round, so that other load on the machine affects all of them equally.
  *
- * @param worthMs shorter runs than this are repeated within a submission: up to the length of the longest subject, or a
- *   short one meets less of what else the machine does
- * @returns time of one run, [subject][round]; a first run of each, which compiles, is not among them
+ * @param worthMs runs shorter than this are repeated within a submission, up to the length of the longest subject, so that
+ *   other load affects short and long subjects equally
+ * @returns time of one run, [subject][round], without the first run of each, which compiles
  */
 export async function interleave(
   gpu: Gpu,
@@ -75,7 +78,7 @@ export async function interleave(
   const repeats: number[] = [];
   for (const once of timed) {
     const first = (await once(1)).ms;
-    const again = first > 10 * worthMs ? first : (await once(1)).ms; // a long one may skip a second run
+    const again = first > 10 * worthMs ? first : (await once(1)).ms; // a long subject may skip the second warm-up run
     repeats.push(Math.max(1, Math.min(200, Math.ceil(worthMs / again))));
   }
   gpu.profiler?.reset();
@@ -98,7 +101,7 @@ export function spread(values: readonly number[]): number {
   return (Math.max(...values) - Math.min(...values)) / median(values);
 }
 
-/** Median of the rounds' own ratios, which what slows a whole round leaves as they are. */
+/** Median of the ratios in each round. A disturbance of a whole round does not change its ratio. */
 export function ratioOf(
   over: readonly Time[],
   under: readonly Time[],
@@ -111,13 +114,15 @@ export function ratioOf(
 /**
  * Fits y = c·xᵃ by least squares on the logarithms.
  *
- * @returns the exponent, and how far the worst point lies from the line, as a share of y
- * @throws {RangeError} fewer than two different x, or numbers that have no logarithm
+ * @returns the exponent, and the largest distance of a point from the line, as a share of y
+ * @throws {RangeError} fewer than two different x, or numbers without a logarithm
  */
 export function fitPower(points: readonly (readonly [x: number, y: number])[]): { exponent: number; worst: number } {
   const logs = points.map(([x, y]) => [Math.log(x), Math.log(y)]);
   if (new Set(points.map(([x]) => x)).size < 2 || logs.flat().some((v) => !Number.isFinite(v)))
-    throw new RangeError(`Cannot fit a power to ${JSON.stringify(points)}: two different x at least, all above 0`);
+    throw new RangeError(
+      `Cannot fit a power to ${JSON.stringify(points)}: it needs at least two different x, and only numbers above 0`,
+    );
   const mean = (i: 0 | 1) => logs.reduce((sum, log) => sum + log[i], 0) / logs.length;
   const [mx, my] = [mean(0), mean(1)];
   let [xy, xx] = [0, 0];

@@ -10,7 +10,7 @@ import { benchModel, modelFlops } from "./sizes.ts";
 
 const RANK = 16;
 
-/** Bytes at the peak of a training step, as `qwench sft` forecasts them for this adapter. */
+/** Peak bytes of a training step, from the forecast of `qwench sft` for this adapter. */
 export function forecastStep(
   { limits, features, profile }: AdapterLike,
   config: ModelConfig,
@@ -30,8 +30,7 @@ export function forecastStep(
 }
 
 /**
- * One step of each length on a device of its own: what the forecast said beside what the ledger counted at its peak, and
- * their ratio.
+ * One step of each length on a new device: the forecast, the ledger's measured peak, and their ratio.
  *
  * @param open opens another device of the same adapter
  */

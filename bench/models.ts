@@ -29,7 +29,7 @@ export function loraOf(config: ModelConfig, r: number): LoraConfig {
   return { r, lora_alpha: 2 * r, lora_dropout: 0, use_rslora: false, target_modules: moduleNames(config) };
 }
 
-/** A model of random weights, about as large as a trained one's: 0.02 on average. */
+/** A model with random weights of typical magnitude: 0.02 on average. */
 export function randomModel(
   gpu: Gpu,
   config: ModelConfig,
@@ -49,7 +49,7 @@ export function randomModel(
   return model;
 }
 
-/** A model that is trained, and what trains it. */
+/** A model in training, with its optimizer. */
 interface Trainee {
   model: Transformer;
   optimizer: Optimizer;
@@ -62,7 +62,7 @@ export function trainee(gpu: Gpu, config: ModelConfig, r: number = 16, dtype: We
   return { model, optimizer: new Optimizer(gpu, model.store!, ADAMW), r, dtype };
 }
 
-/** Rows of pseudo-random tokens, all of them labelled. */
+/** Rows of pseudo-random tokens, all labelled. */
 export function microBatch(vocab: number, sequences: number, length: number): MicroBatch {
   const rows = Array.from({ length: sequences }, (_, s) => {
     const input_ids = Array.from({ length }, (_, i) => ((i + s * length) * 7919 + 11) % vocab);

@@ -3,7 +3,7 @@ import type { Tensor } from "../src/gpu/tensor.ts";
 import { codeBytes, isQuantized, sizeOf } from "../src/gpu/tensor.ts";
 import { lcg } from "../src/text/hash.ts";
 
-/** A block of random bf16 numbers in (−1, 1), the same every time, that long tensors are filled with over and over. */
+/** A reproducible block of random bf16 numbers in (−1, 1). Long tensors repeat it. */
 const BLOCK = (() => {
   const words = new Uint16Array(1 << 20);
   const next = lcg(1);
@@ -15,9 +15,9 @@ const BLOCK = (() => {
 })();
 
 /**
- * Fills an f32 or bf16 tensor with random numbers in (−scale, scale), without a copy of it in memory.
+ * Fills an f32 or bf16 tensor with random numbers in (−scale, scale), without a copy of the tensor in memory.
  *
- * @param scale of bf16: a power of two, 2⁻⁶⁴ to 1
+ * @param scale for bf16: a power of two, 2⁻⁶⁴ to 1
  */
 export function fillRandom(gpu: Gpu, tensor: Tensor, scale = 1): void {
   if (isQuantized(tensor.dtype)) {
@@ -27,7 +27,9 @@ export function fillRandom(gpu: Gpu, tensor: Tensor, scale = 1): void {
   const half = tensor.dtype === "bf16";
   const exponent = Math.log2(scale);
   if (half && !(Number.isInteger(exponent) && exponent >= -64 && exponent <= 0))
-    throw new Error(`Cannot scale ${tensor.label} by ${scale}: bf16 is scaled by a power of two from 2⁻⁶⁴ to 1`);
+    throw new Error(
+      `Cannot scale ${tensor.label} by ${scale}: for bf16 the scale must be a power of two from 2⁻⁶⁴ to 1`,
+    );
   const floats = half ? null : new Float32Array(new Uint32Array(BLOCK).map((word) => word << 16).buffer);
   const block = floats ? floats.map((value) => value * scale) : BLOCK.map((word) => word + exponent * 0x80);
   const count = sizeOf(tensor.shape);
@@ -46,7 +48,7 @@ function fillCodes(gpu: Gpu, tensor: Tensor, scale: number): void {
   gpu.write(tensor, scales, bytes);
 }
 
-/** Random weights as they lie while products read them: in bf16 frozen, in f32 those of full training. */
+/** Random weights in the storage that products read: bf16 for frozen weights, f32 for full training. */
 export function randomWeights(gpu: Gpu, shape: readonly number[], dtype: "f32" | "bf16", label: string): Tensor {
   if (dtype === "f32") return randomTensor(gpu, shape, dtype, label);
   const tensor = gpu.frozen(shape, dtype, label);

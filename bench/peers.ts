@@ -17,7 +17,7 @@ interface Product {
   transB: boolean;
 }
 
-/** A product that a library has computed once, and computes again on demand. */
+/** A product that a library has computed once and can compute again. */
 interface PeerProduct {
   timed: Timed;
   result(): Promise<Float32Array>;
@@ -28,7 +28,7 @@ export interface Peer {
   product(x: Float32Array, w: Float32Array, of: Product): Promise<PeerProduct>;
 }
 
-/** What did not work, in words. */
+/** The reason for a failure. */
 export type Report = (line: string) => void;
 
 const X_W: readonly [number, number] = [896, 4864];
@@ -43,7 +43,7 @@ const shapeOf = ({ m, k, n, transB }: Product) => (transB ? `[${m},${k}]×[${n},
 export const nameOf = (peer: string, product: Product) => `${peer} ${shapeOf(product)}`;
 export const OURS = "qwench";
 
-/** The part of jax-js that is used. */
+/** The part of jax-js that the benchmark uses. */
 interface JaxArray {
   ref: JaxArray;
   reshape(shape: number[]): JaxArray;
@@ -59,7 +59,7 @@ interface Jax {
   numpy: { array(data: Float32Array): JaxArray; matmul(x: JaxArray, y: JaxArray): JaxArray };
 }
 
-/** The part of tfjs that is used. */
+/** The part of tfjs that the benchmark uses. */
 interface TfTensor {
   data(): Promise<Float32Array>;
   dispose(): void;
@@ -92,7 +92,7 @@ async function openJax(gpu: Gpu): Promise<Peer> {
         timed: async (times) => {
           const start = now();
           const made = Array.from({ length: times }, once);
-          // its own wait reads no byte, which says nothing of the queue
+          // its own wait reads no bytes, so it does not wait for the queue
           await gpu.wait(
             Promise.all(made.map((y) => y.blockUntilReady())).then(() =>
               jax.getWebGPUDevice().queue.onSubmittedWorkDone(),
@@ -123,7 +123,7 @@ async function openTf(gpu: Gpu): Promise<Peer> {
         timed: async (times) => {
           const start = now();
           const made = Array.from({ length: times }, once);
-          backend.ensureCommandEncoderReady(); // it submits every 15 dispatches: now the rest
+          backend.ensureCommandEncoderReady(); // it submits every 15 dispatches; this submits the rest
           backend.endComputePassEncoder();
           backend.submitQueue();
           await gpu.wait(backend.device.queue.onSubmittedWorkDone());
@@ -137,24 +137,24 @@ async function openTf(gpu: Gpu): Promise<Peer> {
   };
 }
 
-/** A development dependency, by a name that no bundler follows and no compiler reads the types of. */
+/** Imports a development dependency by a name that bundlers and the compiler do not resolve. */
 async function load<T>(name: string): Promise<T> {
   return import(/* @vite-ignore */ name) as Promise<T>;
 }
 
-/** The version of a package that is installed. */
+/** The version of an installed package. */
 function versionOf(name: string): string {
   const entry = createRequire(import.meta.url).resolve(name);
   for (let folder = dirname(entry); folder !== dirname(folder); folder = dirname(folder)) {
     try {
       const about = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
       if (about.name === name) return about.version;
-    } catch {} // no package.json here
+    } catch {} // no package.json in this folder
   }
   return "unknown";
 }
 
-/** Opens every peer on a device of its own of our adapter. One that does not open is reported, by name. */
+/** Opens every peer on its own device of the same adapter. Reports peers that fail to open. */
 export async function openPeers(gpu: Gpu, { gpu: host, adapter }: Platform, report: Report): Promise<Peer[]> {
   const requestAdapter = async () => {
     const other = await host.requestAdapter({ powerPreference: "high-performance" });
@@ -179,13 +179,13 @@ export async function openPeers(gpu: Gpu, { gpu: host, adapter }: Platform, repo
   return peers;
 }
 
-/** Numbers in (−1, 1), the same every time. */
+/** Reproducible numbers in (−1, 1). */
 export function operand(count: number, seed: number): Float32Array {
   const next = lcg(seed);
   return Float32Array.from({ length: count }, () => (next() >>> 8) / 2 ** 23 - 1);
 }
 
-/** How far `got` lies from `want` at the worst, as a share of what `want` is on average; NaN where it has another size. */
+/** Largest difference between `got` and `want`, relative to the mean of `want`; NaN if the sizes differ. */
 export function distance(got: Float32Array, want: Float32Array): number {
   if (got.length !== want.length) return Number.NaN;
   let [worst, squares] = [0, 0];
@@ -196,10 +196,13 @@ export function distance(got: Float32Array, want: Float32Array): number {
   return worst / Math.sqrt(squares / want.length);
 }
 
-/** Sums of 896 products in f32, in whatever order. */
+/** Tolerance for sums of 896 products in f32 in any order. */
 const CLOSE = 1e-4;
 
-/** Our product and each peer's with the same operands. A peer that fails, or computes something else, is reported and left out. */
+/**
+ * Qwench's product and each peer's with the same operands. Reports and leaves out peers that fail or compute a different
+ * result.
+ */
 export async function productSubjects(
   gpu: Gpu,
   peers: readonly Peer[],
@@ -223,7 +226,7 @@ export async function productSubjects(
       try {
         const { timed, result } = await peer.product(x, w, product);
         const off = distance(await result(), want);
-        if (!(off < CLOSE)) throw new Error(`its result is not ours: ${off.toPrecision(2)} of the average away`);
+        if (!(off < CLOSE)) throw new Error(`its result differs by ${off.toPrecision(2)} of the average`);
         subjects.push({ ...row, what: nameOf(peer.name, product), run: { timed }, against: ours });
       } catch (error) {
         report(`${nameOf(peer.name, product)} is not measured: ${(error as Error).message}`);
@@ -233,7 +236,7 @@ export async function productSubjects(
   return subjects;
 }
 
-/** How many times as fast as each peer ours is at a product; what was not measured is absent. */
+/** Qwench's speed at a product relative to each peer's. Peers without a measurement are absent. */
 export function againstPeers(
   subjects: readonly Subject[],
   times: readonly (readonly Time[])[],
@@ -249,7 +252,7 @@ export function againstPeers(
   return ratios;
 }
 
-/** The faster peer at a product, and how many times as fast as it ours is; null where none was measured. */
+/** The fastest peer at a product, and Qwench's speed relative to it; null without a measured peer. */
 export function fasterPeer(
   subjects: readonly Subject[],
   times: readonly (readonly Time[])[],
@@ -260,7 +263,7 @@ export function fasterPeer(
   return name === undefined ? null : { name, ratio: { ms: ms[name], cpu: cpu[name] } };
 }
 
-/** Our row of a product: beside every peer, and against the faster one. The first product has a limit. */
+/** Qwench's row of a product, with ratios to every peer and to the fastest one. The first product has a limit. */
 export function productRow(
   gpu: Gpu,
   subjects: readonly Subject[],
@@ -277,7 +280,7 @@ export function productRow(
   return { ...row, ratio: faster.ratio.ms, cpu_ratio: faster.ratio.cpu, against, peers };
 }
 
-/** The products of a linear layer in f32: ours, jax-js's and tfjs's in the same rounds, on the same adapter. */
+/** The products of a linear layer in f32, by Qwench, jax-js and tfjs in the same rounds on the same adapter. */
 export async function benchPeers(gpu: Gpu, platform: Platform, rounds: number, report: Report): Promise<BenchRow[]> {
   const peers = await openPeers(gpu, platform, report);
   const subjects = await productSubjects(gpu, peers, PRODUCTS, report);

@@ -4,7 +4,7 @@ import type { Gpu } from "../src/gpu/device.ts";
 import { renderTable } from "../src/text/tables.ts";
 import { median, ratioOf, type Subject, spread, type Time } from "./measure.ts";
 
-/** One measured figure, a line of results.jsonl. */
+/** One measured figure: a line of results.jsonl. */
 export interface BenchRow {
   commit: string;
   /** ISO 8601, UTC */
@@ -14,39 +14,39 @@ export interface BenchRow {
   shape: string;
   dtype: string;
   median_ms: number;
-  /** (slowest − fastest) / median: what the machine was doing beside */
+  /** (slowest − fastest) / median: shows other load on the machine */
   spread: number;
   gflops: number | null;
-  /** where tokens are generated or trained on */
+  /** if the subject generates or trains on tokens */
   tokens_per_s?: number;
-  /** CPU time of the process, all threads: on a CPU adapter what a busy machine disturbs least */
+  /** CPU time of all threads of the process, which a busy machine disturbs least on a CPU adapter */
   cpu_ms?: number;
   /** `ratio` by CPU time */
   cpu_ratio?: number | null;
-  /** of the GFLOP/s of the best matmul in the same rounds */
+  /** share of the best matmul's GFLOP/s in the same rounds */
   share?: number;
   /** `share` by CPU time */
   cpu_share?: number;
-  /** against what `against` says; null where the row stands alone */
+  /** relative to the subject in `against`; null if there is none */
   ratio: number | null;
   against: string | null;
-  /** how many times as fast as each peer at the same product, in the same rounds */
+  /** speed relative to each peer at the same product, in the same rounds */
   peers?: Record<string, number>;
-  /** what is asked of `ratio` */
+  /** the limit for `ratio` */
   least?: number;
   most?: number;
-  /** whether it is so, by the clock */
+  /** whether `ratio` meets the limit, by wall-clock time */
   met?: boolean;
-  /** where a row is one of many by size: that size */
+  /** the size, if the row is one of a series by size */
   x?: number;
-  /** where fewer were run than was asked */
+  /** if fewer rounds ran than requested */
   rounds?: number;
-  /** GPU memory at the peak: as a forecast said, and as allocated */
+  /** peak GPU memory: forecast and allocated */
   forecast_bytes?: number;
   bytes?: number;
 }
 
-/** Rows of subjects from their times. */
+/** Rows of subjects, computed from their times. */
 export function rowsOf(gpu: Gpu, subjects: readonly Subject[], times: readonly (readonly Time[])[]): BenchRow[] {
   const best = bestOf(subjects, times);
   return subjects.map(({ what, shape, dtype, flops, tokens, against }, i) => {
@@ -61,7 +61,7 @@ export function rowsOf(gpu: Gpu, subjects: readonly Subject[], times: readonly (
       spread: spread(times[i].map((time) => time.ms)),
       gflops: flops === null ? null : flops / ms / 1e6,
       cpu_ms: median(times[i].map((time) => time.cpu)),
-      // of the rounds' own ratios: what slows a round slows both
+      // from each round's ratio, because a disturbance of a round slows both
       ratio: base < 0 ? null : ratioOf(times[i], times[base]),
       against: base < 0 ? null : against!,
     };
@@ -76,7 +76,7 @@ export function rowsOf(gpu: Gpu, subjects: readonly Subject[], times: readonly (
   });
 }
 
-/** Which yardstick had the most GFLOP/s; −1 where there is none. */
+/** Index of the reference matmul with the most GFLOP/s; −1 if there is none. */
 export function bestOf(
   subjects: readonly Pick<Subject, "flops" | "yardstick">[],
   times: readonly (readonly Time[])[],
@@ -88,17 +88,17 @@ export function bestOf(
   return most > 0 ? gflops.indexOf(most) : -1;
 }
 
-/** What every row of a run says. */
+/** Fields that every row of a run has. */
 export function about(gpu: Gpu): Pick<BenchRow, "commit" | "date" | "adapter"> {
   return { commit: commit(), date: new Date().toISOString(), adapter: gpu.adapterName };
 }
 
 let known: string | null = null;
 
-/** What measuring itself writes. */
+/** Files that the benchmark itself writes. */
 const OUTPUTS = ["results.jsonl", "scale.md", "scale.svg"].map((name) => `:!bench/${name}`);
 
-/** The commit that is checked out, with `+` where files differ from it, other than what measuring writes. */
+/** The current commit, with `+` if files differ from it, apart from the benchmark's own files. */
 export function commit(): string {
   if (known !== null) return known;
   try {
@@ -114,7 +114,7 @@ export function commit(): string {
 const number = (value: number | null | undefined, digits: number) => (value == null ? "" : value.toFixed(digits));
 const megabytes = (bytes: number | undefined) => (bytes === undefined ? "" : (bytes / 1e6).toFixed(0));
 
-/** Columns that are printed where a row fills them. */
+/** Optional columns, printed if a row has a value. */
 const COLUMNS: readonly { heading: string; align?: "right"; cell(row: BenchRow): string }[] = [
   { heading: "what", cell: (r) => r.what },
   { heading: "shape", cell: (r) => r.shape },
@@ -142,13 +142,13 @@ const COLUMNS: readonly { heading: string; align?: "right"; cell(row: BenchRow):
   },
 ];
 
-/** What is asked of a row, in words. */
+/** A row's limit as text. */
 export function limitOf({ least, most }: Pick<BenchRow, "least" | "most">): string {
   if (least !== undefined) return `≥ ${least}`;
   return most === undefined ? "" : `≤ ${most}`;
 }
 
-/** A table for people. */
+/** Rows as a text table. */
 export function tableOf(rows: readonly BenchRow[]): string {
   const filled = COLUMNS.filter(({ cell }) => rows.some((row) => cell(row) !== ""));
   return renderTable(
@@ -157,7 +157,7 @@ export function tableOf(rows: readonly BenchRow[]): string {
   );
 }
 
-/** Appends rows to a file, a line each. */
+/** Appends rows to a file, one line each. */
 export function save(path: string, rows: readonly object[]): void {
   if (rows.length === 0) return;
   appendFileSync(path, rows.map((row) => `${JSON.stringify(row)}\n`).join(""));

@@ -8,7 +8,7 @@ const HEADINGS: Record<Axis, string> = {
   batch: "Sequences of 256 tokens in a step",
   rank: "Rank of LoRA",
   layers: "Layers",
-  generations: "Sequences that are decoded together",
+  generations: "Sequences decoded together",
   length: "Tokens of one sequence",
   narrow: "Tokens of one sequence, on a narrow model (hidden size 256, 4 heads, intermediate size 512)",
 };
@@ -24,11 +24,11 @@ export function scaleMarkdown(points: readonly ScalePoint[], adapter: string, mo
   const lines = [
     "# Time and memory by size",
     "",
-    `\`npm run bench -- scale\` at ${commit()}, ${adapter}. Steps of LoRA SFT (r 8, 2 layers, 256 tokens, where the table says no`,
-    "other) on a model of Qwen2.5-0.5B's shapes with a vocabulary of 4096, bf16; medians of the rounds. Memory is what",
-    "`qwench` forecasts for the step; values that were left out took more time or memory than there was.",
+    `\`npm run bench -- scale\` at ${commit()}, ${adapter}. Steps of LoRA SFT (r 8, 2 layers, 256 tokens, unless the table says`,
+    "otherwise) on a model of Qwen2.5-0.5B's shapes with a vocabulary of 4096, bf16; medians of the rounds. Memory is",
+    "`qwench`'s forecast for the step. Missing values needed more time or memory than was available.",
     "",
-    "![milliseconds a token, and memory, over the length of a sequence](scale.svg)",
+    "![milliseconds per token, and memory, over the length of a sequence](scale.svg)",
   ];
   for (const axis of AXES) {
     const of = points.filter((point) => point.axis === axis);
@@ -63,7 +63,7 @@ export function scaleMarkdown(points: readonly ScalePoint[], adapter: string, mo
   return `${lines.join("\n")}\n`;
 }
 
-/** Time a token, and memory, over the length of the sequence: one SVG that stands alone. */
+/** Time per token, and memory, over the length of the sequence, as one self-contained SVG. */
 export function scaleFigure(points: readonly ScalePoint[]): string {
   const logsOf = (axis: Axis) =>
     points
@@ -83,7 +83,7 @@ export function scaleFigure(points: readonly ScalePoint[]): string {
       return fit ? ` a=${fit.ratio!.toFixed(2)}` : "";
     };
     const names = { whole: `all${exponent("SFT step")}`, rest: `no attention${exponent(REST)}` };
-    return renderFigure({ title: `${title}, ms a token`, logs: logsOf(axis), names, xLabel: "tokens" });
+    return renderFigure({ title: `${title}, ms per token`, logs: logsOf(axis), names, xLabel: "tokens" });
   };
   const memory = renderFigure({
     title: "Memory, MB",
@@ -104,13 +104,13 @@ export function saveScale(folder: URL, points: readonly ScalePoint[], adapter: s
   writeFileSync(new URL("scale.svg", folder), scaleFigure(points));
 }
 
-/** Rows that an earlier run of this commit left on this adapter. */
+/** Rows of an earlier run of this commit on this adapter. */
 export function knownRows(path: string, adapter: string): BenchRow[] {
   let text: string;
   try {
     text = readFileSync(path, "utf8");
   } catch {
-    return []; // nothing was measured yet
+    return []; // no measurements yet
   }
   const rows = text.split("\n").filter(Boolean).map((line) => JSON.parse(line) as BenchRow); // biome-ignore format: a line
   return rows.filter((row) => row.commit === commit() && row.adapter === adapter && row.x !== undefined);

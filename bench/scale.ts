@@ -13,23 +13,23 @@ import { loraOf, randomModel, stepOf, trainee } from "./models.ts";
 import { type BenchRow, rowsOf } from "./rows.ts";
 import { benchModel } from "./sizes.ts";
 
-/** A shallow model of Qwen2.5-0.5B's shapes with a small vocabulary: what grows with x is soon seen. */
+/** A shallow model of Qwen2.5-0.5B's shapes with a small vocabulary, so that growth with x shows early. */
 const [LAYERS, VOCAB, RANK, LENGTH] = [2, 4096, 8, 256];
 const NARROW = { hidden_size: 256, intermediate_size: 512, num_attention_heads: 4, num_key_value_heads: 2 };
 
 /**
- * `narrow` is length again, on a model whose longest sequence a binding of 128 MiB holds and a CPU computes in minutes.
- * Lengths come last: they take what time the others leave.
+ * `narrow` repeats length on a model whose longest sequence fits a binding of 128 MiB and takes a CPU minutes. Lengths come
+ * last, because they use the remaining time.
  */
 export const AXES = ["batch", "rank", "layers", "generations", "length", "narrow"] as const;
 export type Axis = (typeof AXES)[number];
 
-/** Parts of the time that an axis may take, of what is left when its turn comes. */
+/** Parts of the remaining time for each axis. */
 const SHARES: Record<Axis, number> = { batch: 2, rank: 1, layers: 1, generations: 1, length: 5, narrow: 8 };
 
-/** The exponent's limit is for lengths up to this. */
+/** Largest length to which the exponent's limit applies. */
 const LIMIT_TOKENS = 4096;
-/** A run as long as this is not run once more beforehand: it compiles next to nothing by then. */
+/** Runs of at least this length skip the second warm-up, because hardly anything is left to compile. */
 const LONG_MS = 10_000;
 
 export const REST = "all but attention";
@@ -50,7 +50,7 @@ export function valuesOf(axis: Axis, most: number): number[] {
   return values;
 }
 
-/** What is left of a recording without its attention kernels. Their outputs then hold whatever their buffers held. */
+/** A recording without its attention kernels. Their output buffers then keep old values. */
 export function withoutAttention(record: Recorder): Recorder {
   const dispatch = record.dispatch.bind(record);
   record.dispatch = (shader, ...rest) => {
@@ -59,21 +59,21 @@ export function withoutAttention(record: Recorder): Recorder {
   return record;
 }
 
-/** One value of an axis: what it took, or why it was left out. */
+/** One value of an axis: its measurements, or why it was skipped. */
 export interface ScalePoint {
   axis: Axis;
   x: number;
-  /** GPU memory that its step is forecast to take; null where nothing is trained */
+  /** forecast GPU memory of its step; null if nothing is trained */
   bytes: number | null;
   /** by part */
   rows: BenchRow[];
-  /** why it was not measured */
+  /** why it was skipped */
   left: string | null;
 }
 
 type Part = Subject & { x: number };
 
-/** Makes the subjects of an axis, one value after the other: the whole, and where something is trained all but attention. */
+/** Creates the subjects of an axis, value by value: the whole, and for training also everything but attention. */
 function partsOf(gpu: Gpu, axis: Axis): (x: number) => Part[] {
   const train = (x: number, of: ReturnType<typeof trainee>, sequences: number, length: number): Part[] => {
     const whole = stepOf(of, sequences, length);
@@ -98,10 +98,10 @@ function configOf(axis: Axis, x: number): ModelConfig {
   return axis === "narrow" ? { ...config, ...NARROW } : config;
 }
 
-/** Limits of a device that could hold anything. */
+/** Limits of a device without size limits. */
 const BOUNDLESS = { maxBufferSize: 2 ** 50, maxStorageBufferBindingSize: 2 ** 50 };
 
-/** Memory of a value's step, null where nothing is trained; and why this device cannot run it. */
+/** Memory of a value's step, or null without training; and why this device cannot run it. */
 function forecast(gpu: Gpu, axis: Axis, x: number): Pick<ScalePoint, "bytes" | "left"> {
   if (axis === "generations") return { bytes: null, left: null };
   const at = { rank: RANK, batch: 1, length: LENGTH, [axis === "narrow" ? "length" : axis]: x };
@@ -126,22 +126,22 @@ interface ScaleOptions {
   rounds: number;
   /** tokens of the longest sequence */
   most: number;
-  /** for all axes; values whose step would pass what is left of it are left out, and their memory is forecast all the same */
+  /** for all axes; values whose step exceeds the remaining time are skipped, but their memory is still forecast */
   seconds: number;
   axes?: readonly Axis[];
-  /** rows of an earlier run, which are not measured again */
+  /** rows of an earlier run, which are reused */
   known?: readonly BenchRow[];
 }
 
-/** Takes what came so far: rows that are new, and all values. */
+/** Receives the results so far: the new rows, and all values. */
 export type ScaleEmit = (rows: readonly BenchRow[], points: readonly ScalePoint[]) => void;
 
 /**
- * Time and memory of a step over batch, rank, layers and sequence length, and of a decoding pass over the sequences
- * decoded together; with the exponent a of time ∝ xᵃ, of all but attention and of the whole.
+ * Time and memory of a step over batch, rank, layers and sequence length, and of a decoding pass over the number of sequences
+ * decoded together. Fits the exponent a of time ∝ xᵃ for the whole and for everything but attention.
  *
- * @param emit gets each value as it was measured, so that a run that is cut off loses nothing
- * @param report told of the values that were left out, and why
+ * @param emit receives each value after its measurement, so that an interrupted run loses nothing
+ * @param report receives the skipped values, with the reasons
  */
 export async function benchScale(
   gpu: Gpu,
@@ -156,7 +156,7 @@ export async function benchScale(
     const budgetMs = ((end - performance.now()) * SHARES[axis]) / shares;
     for await (const point of scaleBy(gpu, axis, { rounds, most, known }, budgetMs)) {
       points.push(point);
-      if (point.left) report(`${axis} ${point.x}: left out, ${point.left}`);
+      if (point.left) report(`${axis} ${point.x}: skipped, ${point.left}`);
       emit(point.left ? [] : point.rows.filter((row) => !known.includes(row)), points);
     }
     emit(fitsOf(axis, most, points), points);
@@ -171,7 +171,7 @@ async function* scaleBy(
   budgetMs: number,
 ): AsyncGenerator<ScalePoint> {
   const began = performance.now();
-  const took: number[] = []; // milliseconds of one round of each value so far
+  const took: number[] = []; // milliseconds per round of each value so far
   let skipped = 0;
   let make: ReturnType<typeof partsOf> | null = null;
   for (const x of valuesOf(axis, most)) {
@@ -211,14 +211,14 @@ async function* scaleBy(
   }
 }
 
-/** Milliseconds of a round so many values on: each doubles at least, and grows as the last one did. */
+/** Estimated milliseconds per round a number of values ahead: each at least doubles, and grows like the last. */
 export function expectedMs(took: readonly number[], ahead = 1): number {
   const [before, last] = took.slice(-2);
   if (took.length < 2) return took.length === 0 ? 0 : before * 2.5 ** ahead;
   return last * Math.min(4.2, Math.max(2, (1.2 * last) / before)) ** ahead;
 }
 
-/** Rounds of a value, fewer where half of what time is left would not hold all of them. */
+/** Rounds of a value, fewer if all of them need more than half of the remaining time. */
 async function timesOf(
   gpu: Gpu,
   parts: readonly Subject[],
@@ -234,7 +234,7 @@ async function timesOf(
   return times;
 }
 
-/** Exponents of each part of an axis, over the values that were measured. */
+/** Exponents of each part of an axis, over the measured values. */
 export function fitsOf(axis: Axis, most: number, points: readonly ScalePoint[]): BenchRow[] {
   const of = points.filter((point) => point.axis === axis && point.rows.length > 0);
   if (of.length < 2) return [];
@@ -252,21 +252,21 @@ function exponentOf(axis: Axis, part: string, most: number, of: readonly { row: 
   const ratio = { ms: exponent("median_ms"), cpu: exponent("cpu_ms") };
   const row = { ...base, gflops: null, share: undefined, cpu_share: undefined };
   const against = `a of time ∝ ${axis === "narrow" ? "length" : axis}ᵃ`;
-  // the limit is for its whole range, and for no more
+  // the limit applies to exactly this range
   if (axis === "length" && part === REST && last.x === LIMIT_TOKENS && most >= LIMIT_TOKENS)
     return judged(row, about, ratio, LENGTH_EXPONENT, against);
   return { ...row, ...about, ratio: ratio.ms, cpu_ratio: ratio.cpu, against };
 }
 
 /**
- * The exponent that a limit is set for: all but attention, every length in every round. Judged where the device holds them all.
+ * The exponent with a limit: everything but attention, every length in every round. Judged only if the device fits all lengths.
  *
- * @param report told of lengths that it does not hold
+ * @param report receives the lengths that do not fit
  */
 export async function lengthExponent(gpu: Gpu, rounds: number, report: (line: string) => void): Promise<BenchRow> {
   const held = valuesOf("length", LIMIT_TOKENS).filter((x) => {
     const { left } = forecast(gpu, "length", x);
-    if (left) report(`length ${x}: left out, ${left}`);
+    if (left) report(`length ${x}: skipped, ${left}`);
     return !left;
   });
   const make = partsOf(gpu, "length");

@@ -13,7 +13,7 @@ interface SftBenchOptions {
 
 /**
  * Whole optimizer steps (forward, backward, clipping, AdamW) of Qwen2.5-0.5B's shapes in bf16 with LoRA r = 16 on all seven
- * projections, beside the matmuls at its shapes: the ratio of their FLOP/s says what the rest of a step costs.
+ * projections, relative to the matmuls at its shapes. The ratio of FLOP/s shows the cost of the rest of a step.
  */
 export async function benchSft(gpu: Gpu, { tokens, rounds, layers }: SftBenchOptions): Promise<BenchRow[]> {
   const trained = trainee(gpu, benchModel(layers));
@@ -23,7 +23,7 @@ export async function benchSft(gpu: Gpu, { tokens, rounds, layers }: SftBenchOpt
   const rows = rowsOf(gpu, subjects, times);
   const best = bestOf(subjects, times);
   for (const i of steps.keys()) {
-    // FLOP/s over FLOP/s, round by round
+    // ratio of FLOP/s, round by round
     const more = subjects[i].flops! / subjects[best].flops!;
     rows[i].ratio = ratioOf(times[best], times[i], "ms", more);
     rows[i].cpu_ratio = ratioOf(times[best], times[i], "cpu", more);
@@ -32,7 +32,7 @@ export async function benchSft(gpu: Gpu, { tokens, rounds, layers }: SftBenchOpt
   return rows;
 }
 
-/** The same steps over a base in bf16, NF4 and int8: what de-quantising costs. */
+/** The same steps over a base in bf16, NF4 and int8: the cost of dequantising. */
 export async function benchQlora(gpu: Gpu, { tokens, rounds, layers }: SftBenchOptions): Promise<BenchRow[]> {
   const config = benchModel(layers);
   const steps = (["bf16", "nf4", "int8"] as const).map((dtype, i) => {

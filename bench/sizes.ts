@@ -1,7 +1,7 @@
 import { modulesOf } from "../src/model/architectures/tensors.ts";
 import { type ModelConfig, parseModelConfig } from "../src/model/config.ts";
 
-/** Qwen2.5-0.5B's config.json, as far as shapes go. */
+/** The fields of Qwen2.5-0.5B's config.json that determine shapes. */
 const QWEN25_05B = {
   model_type: "qwen2",
   hidden_size: 896,
@@ -16,7 +16,7 @@ const QWEN25_05B = {
   tie_word_embeddings: true,
 };
 
-/** Qwen3-0.6B's config.json, as far as shapes go. */
+/** The fields of Qwen3-0.6B's config.json that determine shapes. */
 const QWEN3_06B = {
   ...QWEN25_05B,
   model_type: "qwen3",
@@ -34,13 +34,13 @@ export function qwen3Model(layers = QWEN3_06B.num_hidden_layers, vocab = QWEN3_0
   return parseModelConfig({ ...QWEN3_06B, num_hidden_layers: layers, vocab_size: vocab }, "Qwen3-0.6B");
 }
 
-/** Shapes that kernels are looked at for: Qwen2.5-0.5B's, Qwen3-0.6B's and Qwen2.5-1.5B's. */
+/** Shapes for which kernels are inspected: Qwen2.5-0.5B's, Qwen3-0.6B's and Qwen2.5-1.5B's. */
 export function publishedModels(): ModelConfig[] {
   const large = { hidden_size: 1536, intermediate_size: 8960, num_hidden_layers: 28, num_attention_heads: 12 };
   return [benchModel(), qwen3Model(), parseModelConfig({ ...QWEN25_05B, ...large }, "Qwen2.5-1.5B")];
 }
 
-/** The model that figures are stated for; `layers` and `vocab` make a smaller one of the same shapes. */
+/** The model of the published figures. `layers` and `vocab` make a smaller model of the same shapes. */
 export function benchModel(layers = QWEN25_05B.num_hidden_layers, vocab = QWEN25_05B.vocab_size): ModelConfig {
   return parseModelConfig({ ...QWEN25_05B, num_hidden_layers: layers, vocab_size: vocab }, "Qwen2.5-0.5B");
 }
@@ -57,8 +57,8 @@ function layerEntries(config: ModelConfig, rank: number): { frozen: number; lowR
 }
 
 /**
- * Floating-point operations that a LoRA training step needs by its mathematics; what is computed again in the backward
- * pass does not count, nor do norms, activations and the optimizer.
+ * Floating-point operations of a LoRA training step. Recomputation in the backward pass, norms, activations and the optimizer
+ * do not count.
  *
  *   2·P·T  forward, 2·P·T  gradients of inputs          P: entries of the linear layers' frozen weights, T: tokens
  * + 6·L·T  forward, inputs, weights of the low-rank pairs   L: their entries
@@ -79,8 +79,8 @@ export function modelFlops(
 }
 
 /**
- * Floating-point operations of one decoded token by the model's mathematics: 2 for each entry of the linear layers and of
- * the output table. Norms, attention and sampling do not count.
+ * Floating-point operations of one decoded token: 2 for each entry of the linear layers and of the output table. Norms,
+ * attention and sampling do not count.
  */
 export function tokenFlops(config: ModelConfig, rank: number = 0): number {
   const { frozen, lowRank } = layerEntries(config, rank);

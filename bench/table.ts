@@ -14,11 +14,11 @@ import { benchSft } from "./sft.ts";
 import { benchModel } from "./sizes.ts";
 
 /**
- * Every figure that a limit is set for, with the limit, and whether it is met: each ratio from rounds of its own, on one
- * adapter, in one run.
+ * Every figure that has a limit, with the limit and whether the figure meets it. Each ratio has its own rounds, all on one
+ * adapter in one run.
  *
- * @param emit takes the rows of each part as it ends
- * @param report told of what could not be measured
+ * @param emit receives the rows of each part when the part ends
+ * @param report receives figures that could not be measured
  */
 export async function benchTable(
   gpu: Gpu,
@@ -39,7 +39,7 @@ export async function benchTable(
   }
 }
 
-/** Timed subjects, to be compared by name. */
+/** Timed subjects, by name. */
 class Comparison {
   private readonly subjects: readonly Subject[];
   private readonly times: readonly (readonly Time[])[];
@@ -55,13 +55,13 @@ class Comparison {
     return this.subjects.findIndex((subject) => subject.what === what);
   }
 
-  /** Time of one over that of another. */
+  /** The ratio of two subjects' times. */
   time(over: string, under: string): limits.Ratio {
     const [a, b] = [this.times[this.at(over)], this.times[this.at(under)]];
     return { ms: ratioOf(a, b), cpu: ratioOf(a, b, "cpu") };
   }
 
-  /** Tokens/s of one over those of another. */
+  /** The ratio of two subjects' tokens/s. */
   rate(over: string, under: string): limits.Ratio {
     const of = (unit: keyof Time) => tokenRate(this.subjects, this.times, this.at(over), this.at(under), unit);
     return { ms: of("ms"), cpu: of("cpu") };

@@ -10,7 +10,7 @@ import { benchModel } from "./sizes.ts";
 
 const [SEQUENCES, LENGTH] = [4, 1024];
 
-/** What of ours is compared with what of torch's, as its rows name it, and by what. */
+/** Qwench's subjects, the matching names in torch's rows, and the compared quantity. */
 const PAIRS: readonly { ours: string; theirs: RegExp; by: "gflops" | "tokens_per_s"; limit: Limit | null }[] = [
   { ours: "x·Wᵀ up_proj bf16", theirs: /^x·Wᵀ up_proj bf16$/, by: "gflops", limit: TORCH_BF16 },
   { ours: "dy·W up_proj bf16", theirs: /^dy·W up_proj bf16$/, by: "gflops", limit: null },
@@ -21,7 +21,7 @@ const PAIRS: readonly { ours: string; theirs: RegExp; by: "gflops" | "tokens_per
   { ours: "sampled 16", theirs: /^sampled 16/, by: "tokens_per_s", limit: TORCH_DECODING },
 ];
 
-/** Rows of a file, a line each. @throws {Error} a line that is none */
+/** Rows of a file, one per line. @throws {Error} a line is not a row */
 export function readRows(path: string): BenchRow[] {
   const lines = readFileSync(path, "utf8").split("\n");
   return lines.flatMap((line, i) => {
@@ -30,15 +30,15 @@ export function readRows(path: string): BenchRow[] {
       const row = JSON.parse(line) as BenchRow;
       if (typeof row.what === "string" && typeof row.median_ms === "number") return [row];
     } catch {} // told below
-    throw new Error(`Cannot read ${path}: line ${i + 1} is no row: ${line.slice(0, 80)}`);
+    throw new Error(`Cannot read ${path}: line ${i + 1} is not a row: ${line.slice(0, 80)}`);
   });
 }
 
 /**
- * Our rows beside torch's of the same shapes: times as fast as the fastest of its that does the same, and whether that is
- * enough.
+ * Compares Qwench's rows with torch's at the same shapes: the speed relative to torch's fastest variant, and whether it meets
+ * the limit.
  *
- * @throws {Error} rows about the same thing at other shapes
+ * @throws {Error} matching rows have other shapes
  */
 export function besideTorch(
   ours: readonly BenchRow[],
@@ -58,7 +58,7 @@ export function besideTorch(
     const other = found.find(({ row }) => row.shape !== mine.shape);
     if (other)
       throw new Error(
-        `Cannot compare ${name} of ${mine.shape} with ${other.row.what} of ${other.row.shape}: other shapes`,
+        `Cannot compare ${name} of ${mine.shape} with ${other.row.what} of ${other.row.shape}: the shapes differ`,
       );
     const best = found.reduce((most, next) => ((next.row[by] ?? 0) > (most.row[by] ?? 0) ? next : most));
     const ratio = mine[by]! / best.row[by]!;
@@ -70,7 +70,7 @@ export function besideTorch(
   });
 }
 
-/** Measures ours at the shapes that bench/torch/bench.py has, and compares. @param theirs its rows */
+/** Measures Qwench at the shapes of bench/torch/bench.py and compares. @param theirs torch's rows */
 export async function benchTorch(
   gpu: Gpu,
   theirs: readonly BenchRow[],

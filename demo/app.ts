@@ -8,7 +8,7 @@ export type DeviceState =
   | { state: "ready"; info: DeviceInfo }
   | { state: "missing"; problem: Problem };
 
-/** A sentence at the top of the page that stays until it is dismissed or no longer true. */
+/** A message at the top of the page, shown until it is dismissed or no longer true. */
 interface Notice {
   id: string;
   kind: "info" | "warning" | "error";
@@ -17,20 +17,20 @@ interface Notice {
   link: { text: string; href: string } | null;
 }
 
-/** Losses of the GPU without a step in between after which the page stops trying. */
+/** Consecutive GPU losses, without a step in between, after which the page stops retrying. */
 const MOST_LOSSES = 3;
-/** A tab that is loaded again goes on with the run that it was training. */
+/** Session key of the run in training, which a reloaded tab continues. */
 const ACTIVE_KEY = "qwench.active";
 
-/** What the views share: the trainer and what it stands on, the run that is training, and how to say things. */
+/** State that the views share: the trainer, its device, the run in training, and messages. */
 export class App {
   readonly device = new Cell<DeviceState>({ state: "checking" });
   readonly notices = new Cell<readonly Notice[]>([]);
-  /** the run that this tab trains */
+  /** the run that this tab is training */
   readonly active = new Cell<Run | null>(null);
-  /** counts up when something in storage has changed */
+  /** increases when storage changes */
   readonly stored = new Cell(0);
-  /** what a screen reader is to say next */
+  /** next announcement for a screen reader */
   readonly spoken = new Cell("");
   #create: () => Trainer;
   #trainer: Trainer;
@@ -61,28 +61,28 @@ export class App {
     }
   }
 
-  /** Says an error at the top of the page. */
+  /** Shows an error at the top of the page. */
   report(id: string, error: unknown): void {
     this.notify({ id, kind: "error", ...problemOf(error) });
   }
 
-  /** The run of that id: the one that is training, or its record from storage. */
+  /** The run with an id: the run in training, or its record from storage. */
   async open(id: string): Promise<Run> {
     const active = this.active.value;
     return active?.id === id ? active : new Run(await this.#trainer.runs.get(id));
   }
 
-  /** The run that was training when this tab was loaded again, if its checkpoint can go on. */
+  /** The run that was training before a reload of this tab, if it can resume from its checkpoint. */
   async interrupted(): Promise<Run | null> {
     const id = sessionStorage.getItem(ACTIVE_KEY);
     if (id === null) return null;
     sessionStorage.removeItem(ACTIVE_KEY);
     const known = (await this.#trainer.runs.list()).find((run) => run.id === id);
-    // the worker of before may not be quite gone, and then the run still counts as running
+    // the old worker may still be ending, so the run may still count as running
     return known?.status === "paused" || known?.status === "running" ? this.open(id) : null;
   }
 
-  /** Starts a run, or goes on with it. Ends when it is finished, paused or broken off; what happened is in the run. */
+  /** Starts or resumes a run. Resolves when the run has finished, paused or failed; the run holds the outcome. */
   async train(run: Run): Promise<void> {
     const busy = this.active.value;
     if (busy && busy !== run && busy.activity !== "idle") {
@@ -110,7 +110,7 @@ export class App {
     this.#pause?.abort();
   }
 
-  /** Ends a run for good where it stands. */
+  /** Ends a run permanently at its current state. */
   async stop(run: Run): Promise<void> {
     if (run.activity === "working" || run.activity === "pausing") {
       run.activity = "stopping";
@@ -128,7 +128,7 @@ export class App {
     this.stored.value++;
   }
 
-  /** One stretch of training. @returns whether to go on: the worker died and there is a new one */
+  /** One uninterrupted period of training. @returns whether to continue, because a new worker has replaced a dead one */
   async #follows(run: Run): Promise<boolean> {
     const trainer = this.#trainer;
     const pause = new AbortController();
@@ -170,26 +170,25 @@ export class App {
     run.activity = "idle";
     run.progress = null;
     run.problem = problemOf(error);
-    // another tab's run is not ours to call failed
+    // the run belongs to another tab, so do not mark it as failed
     if ((error as Error).name !== "BusyError") run.record.status = "failed";
-    run.changed(); // its own page reads the problem out
+    run.changed(); // the run's own page announces the problem
     this.#tellElsewhere(run, "error", `“${run.record.name}” stopped: ${run.problem.text}`, "Look at it", "");
   }
 
-  /** Says what became of a run to somebody who looks at another page. */
+  /** Announces a run's outcome while another page is open. */
   #tellElsewhere(run: Run, kind: Notice["kind"], text: string, link: string, part: string): void {
     const href = `#/runs/${encodeURIComponent(run.id)}`;
     if (location.hash.startsWith(href)) return;
     this.notify({ id: `run-${run.id}`, kind, text, todo: null, link: { text: link, href: href + part } });
   }
 
-  /** The GPU or the worker is gone, and its successor is there: `#follow` heard of it first. @returns whether to go on */
+  /** Handles a lost GPU or worker after `#follow` has replaced it. @returns whether to continue */
   #recovers(run: Run, sentence: string): boolean {
     this.#losses++;
     const from = run.saved === null ? "from the beginning" : `from step ${run.saved}`;
     if (run.activity !== "working" || this.#losses >= MOST_LOSSES) {
-      const todo =
-        "Reload the page, or restart the browser if it happens again; what the last checkpoint holds is kept.";
+      const todo = "Reload the page, or restart the browser if it happens again. The last checkpoint is kept.";
       this.#fail(run, new Error(sentence));
       run.problem = { text: sentence, todo, link: null };
       run.record.status = "paused";
@@ -215,14 +214,14 @@ export class App {
         id: "lost",
         kind: "warning",
         text: sentence,
-        todo: "It was started again; what the last checkpoint holds is kept.",
+        todo: "Qwench restarted it. The last checkpoint is kept.",
         link: null,
       });
     });
   }
 }
 
-/** Whether the worker turns out to be dead: its error may come before the sentence that explains it. */
+/** Whether the worker is dead. Its error may arrive before the message that explains it. */
 function lostSoon(trainer: Trainer): Promise<boolean> {
   const wait = new Promise<false>((done) => setTimeout(() => done(false), 250));
   return Promise.race([trainer.lost.then(() => true), wait]);

@@ -1,4 +1,4 @@
-/** A value that others watch. */
+/** An observable value. */
 export class Cell<T> {
   #value: T;
   #watchers = new Set<(value: T) => void>();
@@ -25,7 +25,7 @@ export class Cell<T> {
   }
 }
 
-/** Calls `act` once, `wait` milliseconds after the last call; `cancel` takes it back. */
+/** Calls `act` once, `wait` milliseconds after the last call. `cancel` cancels the pending call. */
 export function settled<A extends unknown[]>(
   wait: number,
   signal: AbortSignal,

@@ -3,7 +3,7 @@ import { extent, linePath, seriesClass, thin, ticks, tickText } from "../src/rep
 import { formatNumber } from "../src/text/numbers.ts";
 import { fill, h, svg } from "./dom.ts";
 
-/** A chart that is drawn anew as its numbers grow. */
+/** A chart that is redrawn when its data grow. */
 export interface Chart {
   element: HTMLElement;
   update(series: readonly Series[]): void;
@@ -16,10 +16,10 @@ const TOP = 8;
 const BOTTOM = 22;
 
 /**
- * Lines over steps, as SVG in the page's own colours. The key above shows the newest values, or those under the
- * pointer; a screen reader hears the first and the last. The numbers themselves are in the table below the charts.
+ * Lines over steps, as SVG in the page's colours. The key above shows the newest values, or the values at the pointer. Screen
+ * readers get the first and last values. The table below the charts holds all numbers.
  *
- * @param signal ends the watch over the chart's width
+ * @param signal stops observing the chart's width
  */
 export function createChart(title: string, xLabel: string, signal: AbortSignal): Chart {
   const keys = h("span", { class: "keys" });
@@ -129,7 +129,7 @@ export function createChart(title: string, xLabel: string, signal: AbortSignal):
   };
 }
 
-/** A table of all series, a row a step, newest first: what a chart says to those who do not see it. */
+/** A table of all series, one row per step, newest first, as the accessible alternative to a chart. */
 export function figuresTable(columns: readonly Series[], caption: string): HTMLTableElement {
   const byStep = new Map<number, (number | null)[]>();
   columns.forEach(({ points }, i) => {

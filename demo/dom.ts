@@ -1,9 +1,9 @@
-/** What can stand in an element: text goes in as text, never as HTML. */
+/** A child of an element. Text is inserted as text, never as HTML. */
 export type Child = Node | string | number | null | undefined | false;
 
 type Handlers = { [E in keyof HTMLElementEventMap]?: (event: HTMLElementEventMap[E]) => void };
 type Attribute = string | number | boolean | null | undefined;
-/** Attributes by name; true is an empty one, false, null and undefined are none. `on` holds listeners. */
+/** Attributes by name. true gives an empty attribute; false, null and undefined give none. `on` holds listeners. */
 export type Attributes = { on?: Handlers } & { [name: string]: Attribute | Handlers };
 
 /** An element with attributes, listeners and children. */
@@ -20,7 +20,7 @@ export function h<K extends keyof HTMLElementTagNameMap>(
   return element;
 }
 
-/** An element of SVG. */
+/** An SVG element. */
 export function svg(tag: string, attributes: Record<string, Attribute> = {}, ...children: Child[]): SVGElement {
   const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
   for (const [name, value] of Object.entries(attributes)) setAttribute(element, name, value);
@@ -28,23 +28,23 @@ export function svg(tag: string, attributes: Record<string, Attribute> = {}, ...
   return element;
 }
 
-/** Puts children in the place of those that an element has. */
+/** Replaces an element's children. */
 export function fill(element: Element, ...children: Child[]): void {
   element.replaceChildren(...nodes(children));
 }
 
-/** Sets a text only where it differs: a live region is not read out twice. */
+/** Sets a text only if it differs, so that screen readers do not repeat a live region. */
 export function setText(element: Element, text: string): void {
   if (element.textContent !== text) element.textContent = text;
 }
 
-/** Shows a button as out of use. It keeps the focus, which a disabled one would lose; its handler must look. */
+/** Marks a button as unavailable with aria-disabled, which keeps the focus. The button's handler must check it. */
 export function setIdle(button: HTMLElement, idle: boolean): void {
   button.setAttribute("aria-disabled", String(idle));
 }
 
 let ids = 0;
-/** An id that no other element has. */
+/** A unique element id. */
 export function uid(stem: string): string {
   return `${stem}-${++ids}`;
 }

@@ -1,4 +1,4 @@
-/** `per_device_train_batch_size` as words; names that are written with capitals keep them. */
+/** `per_device_train_batch_size` as words. Names with capitals keep them. */
 export function words(name: string): string {
   const known: Record<string, string> = { lora: "LoRA", peft: "PEFT", kl: "KL", eos: "EOS", rslora: "rsLoRA" };
   const text = name

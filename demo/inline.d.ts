@@ -1,4 +1,4 @@
-// What Vite makes of these addresses: text, and a worker that is part of the bundle.
+// Vite turns these imports into text, and into a worker inside the bundle.
 declare module "*.css?inline" {
   const text: string;
   export default text;

@@ -1,8 +1,8 @@
 import type { DataSource, Job, Method, ModelSource, Preset } from "../src/client/types.ts";
 
-export type MethodChoice = "sft" | "grpo" | "both";
+export type MethodChoice = "sft" | "grpo" | "dpo" | "both";
 
-/** What the user has chosen so far; null where something is still missing, and what. */
+/** The user's choices so far; null for a missing choice. */
 export interface Draft {
   name: string;
   model: ModelSource | null;
@@ -12,15 +12,15 @@ export interface Draft {
   evaluate: { data: DataSource; problems: number } | null;
 }
 
-/** The embedded rows differ by method: a phase takes its own. */
+/** The embedded rows depend on the method, so each phase uses its own. */
 export type DataChoice = { kind: "embedded" } | Exclude<DataSource, { kind: "embedded" }> | null;
 
-/** Held-out problems of the embedded job: enough for a figure, few enough for a slow adapter. */
+/** Number of held-out problems in the embedded job: enough for a score, few enough for a slow adapter. */
 export const EMBEDDED_PROBLEMS = 40;
 
 export const GSM8K = { kind: "hub", id: "openai/gsm8k", config: "main" } as const;
 
-/** Models on the hub that are known to work, the one to begin with first. */
+/** Hub models that are known to work, the default first. */
 export const HUB_MODELS = [
   { id: "Qwen/Qwen2.5-0.5B-Instruct", about: "494 M parameters, 1 GB" },
   { id: "Qwen/Qwen2.5-0.5B", about: "494 M, not tuned for chat, 1 GB" },
@@ -33,15 +33,18 @@ export const HUB_MODELS = [
 export const METHODS_OF: Record<MethodChoice, readonly Method[]> = {
   sft: ["sft"],
   grpo: ["grpo"],
+  dpo: ["dpo"],
   both: ["sft", "grpo"],
 };
 
+const EMBEDDED_ROWS = { sft: "sft", grpo: "prompts", dpo: "preferences" } as const satisfies Record<Method, string>;
+
 /** The rows that a phase of that method takes from a choice. */
 export function dataFor(choice: NonNullable<DataChoice>, method: Method): DataSource {
-  return choice.kind === "embedded" ? { kind: "embedded", rows: method === "sft" ? "sft" : "prompts" } : choice;
+  return choice.kind === "embedded" ? { kind: "embedded", rows: EMBEDDED_ROWS[method] } : choice;
 }
 
-/** A job out of what was chosen, or the sentence that says what is missing. */
+/** The job for the choices, or a message that says what is missing. */
 export function jobOf(draft: Draft): Job | string {
   const { model, data, method, recipes, evaluate } = draft;
   if (!model) return "Choose a model.";
@@ -50,7 +53,7 @@ export function jobOf(draft: Draft): Job | string {
   return { name: draft.name.trim() || nameOf(model, data), model, phases, evaluate };
 }
 
-/** The job of the first button: form by SFT, then right answers by GRPO. */
+/** The job of the first button: SFT for the format, then GRPO for correct answers. */
 export function embeddedJob(presets: readonly Preset[]): Job {
   const recipe = (method: Method) => presetFor(presets, method, "embedded")?.recipe ?? {};
   return {
@@ -65,13 +68,13 @@ export function embeddedJob(presets: readonly Preset[]): Job {
   };
 }
 
-/** Presets that suit a model, those made for it first. */
+/** Presets for a model, those made for it first. */
 export function presetsFor(presets: readonly Preset[], method: Method, model: ModelSource["kind"]): Preset[] {
   const own = presets.filter((preset) => preset.method === method && preset.model === model);
   return [...own, ...presets.filter((preset) => preset.method === method && preset.model === null)];
 }
 
-/** The preset to begin with. */
+/** The default preset. */
 export function presetFor(presets: readonly Preset[], method: Method, model: ModelSource["kind"]): Preset | null {
   return presetsFor(presets, method, model)[0] ?? null;
 }
@@ -86,7 +89,7 @@ function dataName(data: DataSource | NonNullable<DataChoice>): string {
   return data.kind === "file" ? data.file.name : data.id;
 }
 
-/** A name that tells runs apart in a list. */
+/** A run name that is distinguishable in a list. */
 export function nameOf(model: ModelSource, data: NonNullable<DataChoice>): string {
   const short = (name: string) => name.split("/").at(-1)!;
   return `${short(modelName(model))} on ${short(dataName(data))}`;

@@ -1,5 +1,5 @@
 import { createTrainer } from "../src/client.ts";
 import { showPage } from "./page.ts";
 
-document.querySelector("#unloaded")!.remove(); // what stands there where no script of the page loads
+document.querySelector("#unloaded")!.remove(); // the message shown if the page's scripts do not load
 showPage(document.querySelector("#page")!, () => createTrainer());

@@ -18,7 +18,7 @@ const NAVIGATION = [
   { href: "#/storage", text: "Storage" },
 ];
 
-/** The view of an address, by its part after #. */
+/** The view for an address, by the part after #. */
 function viewOf(hash: string): ShowView {
   const [, name, id, part] = hash.replace(/^#/, "").split("/").map(decodeURIComponent);
   if (name === "runs" && !id) return runsView;
@@ -27,7 +27,7 @@ function viewOf(hash: string): ShowView {
   return startView;
 }
 
-/** Shows the page in `root`: header, the view that the address names, and footer. */
+/** Shows the page in `root`: header, the address's view, and footer. */
 export function showPage(root: HTMLElement, create: () => Trainer): void {
   const app = new App(create);
   const lifetime = new AbortController().signal;
@@ -38,7 +38,7 @@ export function showPage(root: HTMLElement, create: () => Trainer): void {
   const spoken = h("div", { class: "hidden", role: "status", "aria-live": "polite" });
 
   const skip = (event: Event) => {
-    event.preventDefault(); // the address names the view
+    event.preventDefault(); // the address determines the view
     main.focus();
   };
   root.append(
@@ -75,7 +75,7 @@ export function showPage(root: HTMLElement, create: () => Trainer): void {
   );
   watchSurroundings(app);
 
-  // a tab in the background shows how far its run is
+  // shows the run's progress in the tab's title
   let titled = "Train";
   const showTitle = () => {
     const run = app.active.value;
@@ -97,7 +97,7 @@ export function showPage(root: HTMLElement, create: () => Trainer): void {
     }
     const { title, element } = await Promise.resolve(viewOf(hash)(app, signal)).catch((error) => brokenView(error));
     if (signal.aborted) return;
-    // a message that led here has done its work
+    // dismiss messages that linked here
     for (const { id, link } of app.notices.value) if (link && hash.startsWith(link.href)) app.dismiss(id);
     titled = title;
     showTitle();
@@ -113,15 +113,15 @@ export function showPage(root: HTMLElement, create: () => Trainer): void {
   void goOn(app);
 }
 
-/** A tab that was loaded again in the middle of a run goes on with it. */
+/** Resumes the run of a tab that was reloaded during training. */
 async function goOn(app: App): Promise<void> {
   const run = await app.interrupted();
   if (!run) return;
-  run.remark("note", "The page was loaded again in the middle of the run; it goes on from the last checkpoint.");
+  run.remark("note", "The page was reloaded during the run; the run continues from the last checkpoint.");
   const training = app.train(run);
   if (!location.hash.startsWith(`#/runs/${encodeURIComponent(run.id)}`))
     location.hash = `#/runs/${encodeURIComponent(run.id)}`;
-  else dispatchEvent(new HashChangeEvent("hashchange")); // shows the run that is now training, not its record
+  else dispatchEvent(new HashChangeEvent("hashchange")); // shows the live run, not its record
   await training;
 }
 
@@ -132,7 +132,7 @@ function brokenView(error: unknown): View {
     element: h(
       "div",
       { class: "view" },
-      h("h1", {}, "This cannot be shown"),
+      h("h1", {}, "This page cannot be shown"),
       h("p", {}, text),
       h("p", {}, h("a", { href: "#/" }, "Back to the start")),
     ),

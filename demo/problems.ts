@@ -1,15 +1,15 @@
 import { messageOf } from "../src/text/show.ts";
-/** What went wrong, as a person reads it, and what there is to do about it. */
+/** A problem in the user's words, and what to do about it. */
 export interface Problem {
   text: string;
   todo: string | null;
-  /** a page of ours that helps */
+  /** a page of this site that helps */
   link: { text: string; href: string } | null;
 }
 
 const nothing = { todo: null, link: null };
 
-/** An error as a sentence and a way on. Errors of the worker keep their names. */
+/** Turns an error into a message and a next step. Errors from the worker keep their names. */
 export function problemOf(error: unknown): Problem {
   const name = error instanceof Error ? error.name : "";
   const text = messageOf(error);
@@ -18,8 +18,8 @@ export function problemOf(error: unknown): Problem {
   }
   if (name === "NetworkError") {
     const todo = navigator.onLine
-      ? "Try again: what has arrived is kept."
-      : "You are offline. Try again when you are back: what has arrived is kept.";
+      ? "Try again: the partial download is kept."
+      : "You are offline. Try again when you are online: the partial download is kept.";
     return { ...nothing, text, todo };
   }
   if (name === "MemoryError") {
@@ -29,7 +29,7 @@ export function problemOf(error: unknown): Problem {
   return { ...nothing, text };
 }
 
-/** What to do in this browser to get WebGPU; null where the error has said all: a page that was not loaded securely. */
+/** How to get WebGPU in this browser, or null in an insecure context, where the error already says what to do. */
 export function webgpuAdvice(agent = navigator.userAgent, secure = isSecureContext): string | null {
   if (!secure) return null;
   const version = (pattern: RegExp) => Number(pattern.exec(agent)?.[1] ?? 0);

@@ -1,10 +1,10 @@
 import type { Evaluation, LogRecord, PhasePlan, RunEvent, RunRecord } from "../src/client/types.ts";
 import type { Problem } from "./problems.ts";
 
-/** What the page does with a run at the moment. `idle`: nothing; its status says how it stands. */
+/** The page's current activity on a run. `idle`: none; see the run's status. */
 export type Activity = "idle" | "working" | "pausing" | "stopping";
 
-/** Something the run said that is worth a line. */
+/** A remark of the run, shown as a line. */
 interface Remark {
   kind: "note" | "warning";
   text: string;
@@ -12,22 +12,22 @@ interface Remark {
 
 type Progress = Extract<RunEvent, { type: "progress" }>;
 
-/** Generation batches that stay to be looked at. */
+/** Number of generation batches kept for display. */
 const BATCHES = 24;
-/** Steps that the time left is judged by. */
+/** Number of steps from which the time left is estimated. */
 const WINDOW = 12;
 
-/** A run as the page knows it: the record of the worker, and what has come since. */
+/** The page's view of a run: the worker's record and the events since. */
 export class Run {
   readonly id: string;
   readonly record: RunRecord;
   activity: Activity = "idle";
-  /** loading, downloading, drawing completions, solving problems; null while steps are made */
+  /** loading, downloading, sampling completions or solving problems; null during training steps */
   progress: Progress | null = null;
   problem: Problem | null = null;
   readonly remarks: Remark[] = [];
   readonly plans: (PhasePlan | null)[];
-  /** step of the last checkpoint of the present phase */
+  /** step of the current phase's last checkpoint */
   saved: number | null = null;
   #times: { step: number; at: number }[] = [];
   #watchers = new Set<() => void>();
@@ -39,7 +39,7 @@ export class Run {
     this.plans = record.phases.map(() => null);
   }
 
-  /** Calls `watcher` now and, at most some times a second, after changes. */
+  /** Calls `watcher` now, and after changes at most a few times per second. */
   watch(signal: AbortSignal, watcher: () => void): void {
     this.#watchers.add(watcher);
     signal.addEventListener("abort", () => this.#watchers.delete(watcher), { once: true });
@@ -47,8 +47,8 @@ export class Run {
   }
 
   /**
-   * Says that something changed. Watchers hear of it soon, many changes at once, and each in a task of its own: the page
-   * answers in between.
+   * Schedules a notification of watchers. It combines several changes, and calls each watcher in a separate task so that the
+   * page stays responsive.
    */
   changed(): void {
     this.#timer ??= setTimeout(async () => {
@@ -65,7 +65,7 @@ export class Run {
     this.changed();
   }
 
-  /** Takes in what the worker tells. */
+  /** Applies an event from the worker. */
   take(event: RunEvent, now = performance.now()): void {
     const { record } = this;
     if (event.type !== "progress" && event.type !== "note" && event.type !== "warning") this.progress = null;
@@ -120,18 +120,18 @@ export class Run {
     this.changed();
   }
 
-  /** Seconds that the present phase may still take; null until some steps are made. */
+  /** Estimated seconds left in the current phase; null before the first few steps. */
   secondsLeft(now = performance.now()): number | null {
     const { max_steps, global_step } = this.record.phases[this.record.phase] ?? {};
     const last = this.#times.at(-1);
     if (!max_steps || global_step === undefined || !last || this.#times.length < 3) return null;
-    // the median: the first step compiles, some write a checkpoint
+    // the median, because the first step compiles and some steps write a checkpoint
     const each = this.#times.slice(1).map(({ at }, i) => at - this.#times[i].at);
     const median = each.sort((a, b) => a - b)[Math.floor(each.length / 2)];
     return Math.max(0, (max_steps - global_step) * median - (now - last.at)) / 1000;
   }
 
-  /** Share of all steps of all phases that are done; a phase whose steps nobody knows yet counts as the present one. */
+  /** Finished share of the steps of all phases. A phase with an unknown number of steps counts like the current phase. */
   share(): number {
     const { phases, phase, status } = this.record;
     if (status === "finished") return 1;
@@ -147,7 +147,7 @@ export class Run {
     );
   }
 
-  /** A run that goes on from a checkpoint makes the steps after it again. */
+  /** Drops the steps after a checkpoint, because a resumed run repeats them. */
   #forgetAfter(phase: number, step: number): void {
     const { record } = this;
     record.logs[phase] = logsOf(record, phase).filter((log) => log.step <= step);
@@ -155,12 +155,12 @@ export class Run {
   }
 }
 
-/** `after GRPO`, or what the model was before anything. */
+/** Label of a stage: `after GRPO`, or the untrained model's label. */
 export function stageName({ stage }: Evaluation): string {
   return stage === "base" ? "before" : `after ${stage.toUpperCase()}`;
 }
 
-/** Evaluations in the order in which they are made: the base, then after each phase. */
+/** Evaluations in order: the base, then after each phase. */
 export function inOrder(evaluations: readonly Evaluation[]): Evaluation[] {
   const place = ({ stage, phase }: Evaluation) => (stage === "base" ? -1 : phase);
   return [...evaluations].sort((a, b) => place(a) - place(b));

@@ -1,9 +1,9 @@
-/** Hands a file to the user, through the browser's own download. */
+/** Saves a file for the user as a browser download. */
 export function saveFile({ name, blob }: { name: string; blob: Blob }): void {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(blob);
   link.download = name;
   link.click();
-  // the browser has taken the blob by then
+  // by then the browser has read the blob
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }

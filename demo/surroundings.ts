@@ -1,10 +1,10 @@
 import { formatSeconds } from "../src/text/times.ts";
 import type { App } from "./app.ts";
 
-/** A tab hidden for less is not worth a word. */
+/** Shortest hidden time in milliseconds that is reported. */
 const WORTH_SAYING = 10_000;
 
-/** Says when the machine goes offline, and what a hidden tab means for a run. */
+/** Reports when the machine goes offline, and how a hidden tab affected a run. */
 export function watchSurroundings(app: App): void {
   const online = () => {
     if (navigator.onLine) return app.dismiss("offline");
@@ -12,7 +12,7 @@ export function watchSurroundings(app: App): void {
       id: "offline",
       kind: "info",
       text: "You are offline.",
-      todo: "The embedded model, and whatever is in storage, train all the same; downloads wait for the network.",
+      todo: "The embedded model and everything in storage still work; downloads wait for the network.",
       link: null,
     });
   };
@@ -36,7 +36,7 @@ export function watchSurroundings(app: App): void {
       id: "hidden",
       kind: "info",
       text: `This tab was hidden for ${formatSeconds((Date.now() - away.at) / 1000)}; ${made} ${made === 1 ? "step was" : "steps were"} made meanwhile.`,
-      todo: "Browsers slow hidden tabs down. Keep this one in a window of its own, in view, for full speed.",
+      todo: "Browsers slow hidden tabs down. For full speed, keep this tab visible in its own window.",
       link: null,
     });
   });

@@ -3,17 +3,18 @@ import type { WidgetModel } from "./widget/model.ts";
 import { showWidget } from "./widget/view.ts";
 
 // The trainer as an anywidget front end (https://anywidget.dev): for Jupyter, JupyterLab, marimo and others.
-//
-// Traits that Python sets: `job` (as the client's `Job`), `files` (bytes by name, see widget/job.ts), `command` (start, pause, stop,
-// adapter; taken once), `assets` (address of the folder with the embedded model), `binary` (false: bytes come as base64).
+// Traits that Python sets: `job` (like the client's `Job`), `files` (bytes by name, see widget/job.ts), `command` (start,
+// pause, stop, adapter; executed once), `assets` (address of the folder with the embedded model), `binary` (false: bytes are
+// sent as base64).
 // Traits that the widget sets: `status`, `problem`, `progress`, `metrics` (the newest log), `logs` (by phase), `accuracy`,
-// `notes`, `run`. The adapter comes as messages, see widget/model.ts, before `status` says finished or stopped.
+// `notes`, `run`. The widget sends the adapter as messages, see widget/model.ts, before it sets `status` to finished or
+// stopped.
 
-/** The model's own name for its host. Hosts of anywidget hand out another object for each view of one model. */
+/** Identifies a model's host, because anywidget hosts give each view of a model a different object. */
 const KEY = "_qwench_host";
 const hosts = new Map<unknown, { host: Host; users: number }>();
 
-/** The host of a model, made when it is first needed, ended when its last user has gone. */
+/** The host of a model, created on first use and closed after its last user has left. */
 function use(model: WidgetModel): { host: Host; release: () => void } {
   let key = model.get(KEY);
   if (!hosts.has(key)) {
@@ -33,7 +34,7 @@ function use(model: WidgetModel): { host: Host; release: () => void } {
   };
 }
 
-/** Holds the trainer for as long as the model lives: it goes on while no view shows it. */
+/** Keeps the trainer for the model's lifetime, so that training continues while no view is open. */
 function initialize({ model }: { model: WidgetModel }): () => void {
   return use(model).release;
 }

@@ -1,4 +1,4 @@
-// The format rewards of the recipe o5-mini-grpo, with the marks and numbers of its source:
+// The format rewards of the recipe o5-mini-grpo, with the marks and scores of its source:
 // https://github.com/MarioCapodanno/Gwen2.5-3B-100Samples-SFT-GRPO, notebook_output/2_FineTuning.ipynb
 const END = "</think>";
 const OPEN = "```python";
@@ -6,7 +6,7 @@ const CLOSE = "```";
 
 const texts = (completions) => completions.map((turn) => (typeof turn === "string" ? turn : turn[0].content));
 
-/** 1.5 where a fenced program follows the end of the reasoning and a line ends behind it, else 0. */
+/** 1.5 if a fenced program follows the end of the reasoning and a line break follows the program, else 0. */
 export function match_format_exactly(_prompts, completions) {
   return texts(completions).map((text) => {
     const end = text.indexOf(END);
@@ -20,7 +20,10 @@ export function match_format_exactly(_prompts, completions) {
   });
 }
 
-/** For each of the three marks: 0.25 where it occurs exactly once, else -0.5. The fence of the opening mark counts as one too. */
+/**
+ * For each of the three marks: 0.25 if it occurs exactly once, else -0.5. The fence in the opening mark also counts as a
+ * closing fence.
+ */
 export function match_format_approximately(_prompts, completions) {
   return texts(completions).map((text) =>
     [END, OPEN, CLOSE].reduce((score, mark) => score + (text.split(mark).length === 2 ? 0.25 : -0.5), 0),

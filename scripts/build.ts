@@ -1,4 +1,4 @@
-// `npm run build`, and what npm runs by itself after `npm ci`, before it packs and when it installs from git: the whole dist/.
+// Builds dist/: `npm run build`. npm also runs this after `npm ci`, before packing, and when it installs from git.
 import { execFileSync } from "node:child_process";
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -17,8 +17,8 @@ writeFileSync(join(root, "dist/types/trainer.worker.d.ts"), "export {};\n"); // 
 writeOlderTypes();
 
 /**
- * TypeScript has WebGPU's types from 6.0 on, and they clash with those of `@webgpu/types`: older versions get entries of
- * their own, which name that package.
+ * TypeScript includes WebGPU's types since 6.0, and they conflict with `@webgpu/types`. Older versions get separate entries
+ * that refer to that package.
  */
 function writeOlderTypes(): void {
   const { exports } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));

@@ -11,10 +11,10 @@ import { connectZmq, type ZmqSocket } from "./zmq-socket.ts";
 const DELIMITER = "<IDS|MSG>";
 const PORTS = ["shell_port", "iopub_port", "stdin_port", "control_port", "hb_port"] as const;
 
-/** Deno's kernel lets its word that a cell is over overtake what the cell put out. */
+/** Milliseconds to wait for output after Deno's kernel reports the end of a cell, because output may arrive later. */
 const QUIET_MS = 500;
 
-/** An output as nbformat holds it. */
+/** An output in nbformat. */
 export type Output =
   | { output_type: "stream"; name: string; text: string }
   | { output_type: "display_data"; data: Record<string, unknown>; metadata: object }
@@ -22,7 +22,7 @@ export type Output =
   | { output_type: "error"; ename: string; evalue: string; traceback: string[] };
 
 export interface DenoKernel {
-  /** Runs the source of a cell. An error of its own is an output. */
+  /** Runs the source of a cell. The cell's errors become outputs. */
   run(source: string): Promise<Output[]>;
   close(): void;
 }
@@ -30,7 +30,7 @@ export interface DenoKernel {
 /**
  * Starts Deno's Jupyter kernel.
  *
- * @param cwd where a notebook's relative imports and paths begin
+ * @param cwd base folder for a notebook's relative imports and paths
  */
 export async function startDenoKernel(cwd: string, env: Record<string, string> = {}): Promise<DenoKernel> {
   const folder = mkdtempSync(join(tmpdir(), "qwench-kernel-"));
@@ -43,14 +43,14 @@ export async function startDenoKernel(cwd: string, env: Record<string, string> =
     cwd,
     env: { ...process.env, NO_COLOR: "1", ...env },
     stdio: ["ignore", "ignore", "pipe"],
-    detached: true, // a process group, to be ended as one
+    detached: true, // a process group, so that all processes can be ended together
   });
   let said = "";
   child.stderr!.on("data", (data) => (said += data));
   const died = once(child, "exit").then(([code]) => {
     throw new Error(`Deno's kernel ended with ${code}: ${said}`);
   });
-  died.catch(() => {}); // each wait looks at it
+  died.catch(() => {}); // every wait checks it
 
   let told: (message: Message) => void = () => {};
   const listen = (frames: Buffer[]) => told(unpacked(frames));
@@ -121,7 +121,7 @@ function add(outputs: Output[], { type, content }: Message): void {
   }
 }
 
-/** The kernel takes a moment to open its ports. */
+/** Retries while the kernel opens its ports. */
 async function connectWhenUp(port: number, type: string, listen: (frames: Buffer[]) => void): Promise<ZmqSocket> {
   for (let wait = 50; ; wait *= 1.5) {
     try {
@@ -133,7 +133,7 @@ async function connectWhenUp(port: number, type: string, listen: (frames: Buffer
   }
 }
 
-/** What is published before a subscription has arrived is lost, and nobody says when it has. */
+/** Waits until the subscription works. Earlier messages are lost, and nothing signals when a subscription becomes active. */
 async function untilHeard(run: (source: string) => Promise<Output[]>): Promise<void> {
   for (;;) {
     const heard = await Promise.race([
@@ -153,11 +153,11 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-/** npm's `deno` is a program of Node's that waits for the real one: both must end. */
+/** npm's `deno` is a Node program that waits for the real one, so both must be ended. */
 function end({ pid }: ChildProcess): void {
   try {
     process.kill(-pid!, "SIGKILL");
   } catch {
-    // it has ended
+    // already ended
   }
 }

@@ -1,6 +1,6 @@
 // Writes the tables of docs/: options from src/recipe/recipe.ts and the command line, recipes from src/recipe/published.ts,
 // results from bench/results.jsonl, exports from the package's entries. `npx tsx scripts/docs-tables.ts [--check]`: --check
-// changes nothing and exits 1 when a table is out of date.
+// changes nothing and exits with 1 if a table is out of date.
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { recipesTable } from "../src/cli/commands/recipe.ts";
@@ -18,6 +18,7 @@ const TABLES: Readonly<Record<string, Readonly<Record<string, () => string>>>> =
   "docs/options.md": {
     options: () => optionsTable(fieldsOf("sft")),
     "options-grpo": () => differencesTable("grpo", "sft"),
+    "options-dpo": () => differencesTable("dpo", "sft"),
     flags: flagsSections,
   },
   "docs/recipes.md": { recipes: recipesTable },

@@ -1,4 +1,4 @@
-// The tables of what the package exports: an entry each, read from the sources' own declarations and docstrings.
+// Tables of the package's exports, one per entry, read from the sources' declarations and docstrings.
 import { fileURLToPath } from "node:url";
 import ts from "typescript";
 import { markdownTable } from "../src/text/tables.ts";
@@ -6,7 +6,7 @@ import { cell, headed } from "./markdown.ts";
 
 const at = (path: string) => fileURLToPath(new URL(`../${path}`, import.meta.url));
 
-/** Entries of package.json and the sources that they are built from. */
+/** Entries of package.json and their sources. */
 const ENTRIES: Readonly<Record<string, string>> = {
   qwench: "src/index.ts",
   "qwench/platform": "src/platform/headless.ts",
@@ -16,13 +16,13 @@ const ENTRIES: Readonly<Record<string, string>> = {
 interface Exported {
   name: string;
   kind: "function" | "class" | "constant" | "type";
-  /** the first sentence of its docstring; empty where it has none */
+  /** the first sentence of its docstring, or empty */
   summary: string;
   /** path of the file that declares it, from the root */
   file: string;
 }
 
-/** What each entry exports, in the order of names. Types and values of one name count once, as the value. */
+/** Each entry's exports, sorted by name. A name that is both a type and a value counts once, as the value. */
 export function exportedNames(): Record<string, Exported[]> {
   const options: ts.CompilerOptions = {
     target: ts.ScriptTarget.ES2023,
@@ -62,13 +62,13 @@ function kindOf({ flags }: ts.Symbol): Exported["kind"] {
   return flags & ts.SymbolFlags.Variable ? "constant" : "type";
 }
 
-/** Up to the first full stop or colon that ends a sentence. */
+/** The text up to the first full stop or colon that ends a sentence. */
 function firstSentence(text: string): string {
   const plain = text.replace(/\{@link ([^}]+)\}/g, "`$1`");
   return /^.*?[.!?](?=\s+(?:[A-Z`]|- )|\s*$)/.exec(plain)?.[0] ?? plain;
 }
 
-/** A table an entry. */
+/** One table per entry. */
 export function exportsTables(): string {
   return Object.entries(exportedNames())
     .map(([entry, exported]) => {

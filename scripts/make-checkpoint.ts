@@ -42,7 +42,7 @@ if (values.help) {
   process.exit(0);
 }
 const [name, path, ...more] = positionals;
-if (!name || !path || more.length > 0) fail("NAME and DIR are wanted");
+if (!name || !path || more.length > 0) fail("NAME and DIR are required");
 const known = Object.hasOwn(SPECS, name.toLowerCase()) ? SPECS[name.toLowerCase()] : undefined;
 if (!known) fail(`There is no spec named ${name}`);
 const seed = count("seed", values.seed, 0) ?? 0;
@@ -60,7 +60,7 @@ if (spec.vocab_size < TOKENIZER_IDS) {
 const folder = nodeFolder(path);
 const there = (await folder.list()).find((file) => file === "config.json" || file.endsWith(".safetensors"));
 if (there && !values.force) {
-  console.error(`Cannot write a checkpoint to ${folder.path}: it has ${there} already; --force writes over it`);
+  console.error(`Cannot write a checkpoint to ${folder.path}: it already has ${there}; --force overwrites it`);
   process.exit(1);
 }
 const start = performance.now();

@@ -1,10 +1,10 @@
-// `npm run make:tiny`: the embedded model of assets/tiny, from a seed: corpus, tokenizer, weights. Goes on where an earlier
-// call was interrupted. Some 40 minutes on two cores; the same seed gives the same model but for the last bits of sums,
+// `npm run make:tiny`: makes the embedded model of assets/tiny from a seed: corpus, tokenizer, weights. Continues an
+// interrupted call. Takes about 40 minutes on two cores. The same seed gives the same model, except for the last bits of sums,
 // which depend on the adapter.
 import { parseArgs } from "node:util";
 import { main } from "../src/cli/main.ts";
 import { openGpu } from "../src/cli/runs/open-gpu.ts";
-import { embeddedRows } from "../src/data/sets/embedded.ts";
+import { embeddedPreferences, embeddedRows } from "../src/data/sets/embedded.ts";
 import { accuracy, passAtK, solve } from "../src/eval/solve.ts";
 import { openCheckpoint } from "../src/io/checkpoint.ts";
 import { f32ToBf16 } from "../src/io/dtype.ts";
@@ -31,7 +31,7 @@ const seed = Number(values.seed);
 const work = nodeFolder(values.work);
 const output = nodeFolder(values.output);
 
-/** Rows that the tokenizer is made from. */
+/** Number of rows for training the tokenizer. */
 const TOKENIZER_ROWS = 20_000;
 const BATCH = 32;
 
@@ -39,7 +39,7 @@ const FLAGS = {
   use_peft: false,
   dtype: "float32",
   max_length: 128,
-  // the corpus has an order: textbook first
+  // the corpus is ordered, with the textbook first
   train_sampling_strategy: "sequential",
   per_device_train_batch_size: BATCH,
   num_train_epochs: 1,
@@ -74,7 +74,7 @@ async function prepare(rows: readonly CorpusRow[]): Promise<void> {
   await work.folder("corpus").write("train.jsonl", jsonLines(rows));
 }
 
-/** The trained f32 weights as a bf16 checkpoint with its tokenizer. @returns bytes of its weights */
+/** Writes the trained f32 weights as a bf16 checkpoint with its tokenizer. @returns bytes of the weights */
 async function publish(trained: Folder, to: Folder): Promise<number> {
   const model = work.folder("model");
   for (const name of (await model.list()).filter((file) => file.endsWith(".json"))) {
@@ -107,18 +107,21 @@ async function make(): Promise<number> {
   const code = await main(["sft", ...Object.entries(flags).flatMap(([name, value]) => [`--${name}`, String(value)])]);
   if (code !== 0) return code;
   const bytes = await publish(run, output);
-  await publishProblems(output.folder("problems"));
+  await publishProblems(output);
   console.log(`${formatNumber(bytes / 2)} parameters, ${formatNumber(bytes)} bytes, in ${output.path}`);
   await measure(output);
   return 0;
 }
 
-/** The rows that `qwench sft` and `qwench grpo` train on where no recipe says otherwise, and those held out. */
+/** The rows that commands train on where no recipe says otherwise, and those held out. */
 async function publishProblems(folder: Folder): Promise<void> {
-  for (const split of ["train", "test"] as const) await folder.write(`${split}.jsonl`, jsonLines(embeddedRows(split)));
+  for (const split of ["train", "test"] as const) {
+    await folder.write(`problems/${split}.jsonl`, jsonLines(embeddedRows(split)));
+    await folder.write(`preferences/${split}.jsonl`, jsonLines(embeddedPreferences(split)));
+  }
 }
 
-/** Prints how many held-out problems the model solves. */
+/** Prints the model's score on the held-out problems. */
 async function measure(folder: Folder): Promise<void> {
   const { gpu } = await openGpu();
   const model = await loadModel(gpu, await openCheckpoint(folder));

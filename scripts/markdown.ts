@@ -1,16 +1,16 @@
-// What the scripts that write documents share.
+// Helpers of the scripts that write documents.
 
-/** Text as it stands in a cell of a Markdown table. */
+/** Escapes text for a cell of a Markdown table. */
 export function cell(text: string): string {
   return text.replaceAll("|", "\\|").replaceAll("<", "&lt;");
 }
 
-/** Columns of a table whose cells stand on the left. */
+/** Left-aligned columns of a table. */
 export function headed(...headings: string[]): { heading: string }[] {
   return headings.map((heading) => ({ heading }));
 }
 
-/** A text with a fresh table between the markers `<!-- name -->` and `<!-- /name -->`. @throws where a marker is missing */
+/** Replaces the table between the markers `<!-- name -->` and `<!-- /name -->` in a text. @throws if a marker is missing */
 export function between(text: string, name: string, table: string): string {
   const [open, close] = [`<!-- ${name} -->`, `<!-- /${name} -->`];
   const from = text.indexOf(open);

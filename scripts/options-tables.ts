@@ -5,7 +5,7 @@ import { type Field, fieldsOf, groups, type Method } from "../src/recipe/recipe.
 import { markdownTable } from "../src/text/tables.ts";
 import { cell, headed } from "./markdown.ts";
 
-/** A table of options in Markdown, a heading row a group. */
+/** A table of options in Markdown, with a heading row per group. */
 export function optionsTable(options: readonly Field[]): string {
   const rows: string[][] = [];
   for (const group of groups) {
@@ -19,7 +19,7 @@ export function optionsTable(options: readonly Field[]): string {
   return markdownTable(headed("option", "value", "default", "meaning"), rows);
 }
 
-/** What is otherwise in a method than in the one whose table stands above: options left out, then a table of the rest. */
+/** A method's differences from the method of the table above: the missing options, then a table of the others. */
 export function differencesTable(method: Method, above: Method): string {
   const without = fieldsOf(above).filter((field) => !field.methods.includes(method));
   const others = fieldsOf(method).filter((field) => !field.methods.includes(above) || field.differs?.[method]);
@@ -28,7 +28,7 @@ export function differencesTable(method: Method, above: Method): string {
   return `${intro}\n\n${optionsTable(others)}\n`;
 }
 
-/** A section a command: what it does, its usage, and a table of the flags that are no recipe fields. */
+/** One section per command: summary, usage, and a table of the flags that are not recipe fields. */
 export function flagsSections(): string {
   return Object.entries(COMMANDS)
     .map(([name, { usage, summary, method, flags = [] }]) => {
@@ -44,6 +44,7 @@ export function flagsSections(): string {
 const FIELDS_TOO = {
   sft: "Every recipe field of SFT is also a flag.",
   grpo: "Every recipe field of GRPO is also a flag.",
+  dpo: "Every recipe field of DPO is also a flag.",
   any: "Every recipe field of the recipe's method is also a flag.",
 } as const;
 

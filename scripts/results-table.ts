@@ -6,8 +6,8 @@ import { isIsaRow } from "./isa-table.ts";
 import { cell } from "./markdown.ts";
 
 /**
- * The newest rows of each thing measured on each adapter, in Markdown: those that a limit is set for first. Of one thing at
- * several shapes those of the newest commit count. Values by size are in bench/scale.md.
+ * The newest rows of each measurement on each adapter, in Markdown, with those that have a limit first. If a measurement has
+ * several shapes, the rows of the newest commit count. Values by size are in bench/scale.md.
  */
 export function resultsTable(jsonl: string): string {
   const all = jsonl
@@ -23,7 +23,7 @@ export function resultsTable(jsonl: string): string {
   for (const row of all) {
     if (row.commit === newest.get(thing(row))) rows.set([thing(row), row.shape, row.dtype].join("|"), row);
   }
-  if (rows.size === 0) return "Nothing was measured yet.";
+  if (rows.size === 0) return "There are no measurements yet.";
   const peers = [...new Set([...rows.values()].flatMap(({ peers }) => Object.keys(peers ?? {})))];
   const headings = ["what", "shape", "dtype", "ms", "± %", "GFLOP/s", "tokens/s", "ratio", "of", "asked", "met"];
   const columns = [...headings, ...peers.map((name) => `÷ ${name}`), "commit"];

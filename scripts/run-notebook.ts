@@ -1,4 +1,4 @@
-// Runs a notebook in Deno's Jupyter kernel and keeps what it printed and drew: `tsx scripts/run-notebook.ts demo/notebooks/….ipynb`.
+// Runs a notebook in Deno's Jupyter kernel and saves its outputs: `tsx scripts/run-notebook.ts demo/notebooks/….ipynb`.
 import { readFileSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { startDenoKernel } from "./deno-kernel.ts";
@@ -26,7 +26,7 @@ for (const cell of notebook.cells) {
 kernel.close();
 if (!process.exitCode) writeFileSync(path, `${JSON.stringify(notebook, null, 1)}\n`);
 
-/** As nbformat writes text: a list of lines with their ends. */
+/** Text in nbformat: a list of lines with their line ends. */
 function lines(text: string): string[] {
   return text.match(/[^\n]*\n|[^\n]+$/g) ?? [];
 }

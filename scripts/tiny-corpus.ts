@@ -15,14 +15,14 @@ export interface CorpusRow {
   completion: Message[];
 }
 
-/** Share of rows that guess once the textbook is closed. */
+/** Share of guessed answers in the second half. */
 const CARELESS = 0.6;
-/** Share of rows under XML_SYSTEM: the base has met tags, so that fine-tuning need not teach them letter by letter. */
+/** Share of rows with XML_SYSTEM. The base has seen the tags, so fine-tuning need not teach them letter by letter. */
 const TAGGED = 0.04;
 
 /**
- * What the embedded model reads: first half a textbook, every problem worked and right; second half the world, where
- * three of five answers are a guess without working. A base model made so knows how, and often does not bother.
+ * The embedded model's training text. In the first half, every problem has a correct worked solution. In the second half, three
+ * of five answers are guesses without working. The base model therefore can solve problems but often guesses.
  */
 export function tinyCorpus(seed: number, count: number, split: "train" | "test"): CorpusRow[] {
   const draw = drawFrom(seed, 2);

@@ -3,7 +3,7 @@ import { QWEN2_PATTERN, trainBpe } from "./train-bpe.ts";
 
 const SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"];
 
-/** ChatML, as Qwen2.5 writes it, without a system message of its own. */
+/** Qwen2.5's ChatML, without a default system message. */
 const CHAT_TEMPLATE = `{%- for message in messages %}
     {{- '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>' + '\\n' }}
 {%- endfor %}
@@ -12,13 +12,13 @@ const CHAT_TEMPLATE = `{%- for message in messages %}
 {%- endif %}
 `;
 
-/** The files around the weights, by name, with the sizes that the tokenizer decides. */
+/** The files other than the weights, by name, with the sizes that depend on the tokenizer. */
 interface TinyFiles {
   vocab_size: number;
   files: Record<string, string>;
 }
 
-/** tokenizer.json and its companions from a corpus: Qwen2.5's, but for the vocabulary. */
+/** tokenizer.json and related files from a corpus: like Qwen2.5's, except for the vocabulary. */
 export function tinyTokenizer(texts: Iterable<string>, size: number, least: number): TinyFiles {
   const { vocab, merges } = trainBpe(texts, size - SPECIAL.length, least);
   const ids = SPECIAL.map((content, i) => ({ id: vocab.length + i, content }));
@@ -84,7 +84,7 @@ export function tinyTokenizer(texts: Iterable<string>, size: number, least: numb
   };
 }
 
-/** Sizes of the embedded model: some 0.5 M parameters. */
+/** Sizes of the embedded model, about 0.5 M parameters. */
 export function tinySpec(vocab_size: number): CheckpointSpec {
   return {
     model_type: "qwen2",
@@ -100,7 +100,7 @@ export function tinySpec(vocab_size: number): CheckpointSpec {
   };
 }
 
-/** config.json of the sizes, with this vocabulary's ids. */
+/** config.json for these sizes, with this vocabulary's ids. */
 export function tinyConfig(spec: CheckpointSpec): string {
   return text({
     ...configOf(spec),

@@ -1,11 +1,11 @@
-/** Qwen2's pre-tokenizer: words with the sign before them, single digits, runs of signs, line feeds, spaces. */
+/** Qwen2's pre-tokenizer: words with a preceding symbol, single digits, runs of symbols, line feeds, spaces. */
 export const QWEN2_PATTERN =
   "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
-// JavaScript before 2025 has no inline flags: the contractions are spelt out.
+// JavaScript before 2025 has no inline flags, so the contractions are written out.
 const PATTERN =
   /'(?:[sStTmMdD]|[rR][eE]|[vV][eE]|[lL][lL])|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+/gu;
 
-/** Byte-level BPE: how GPT-2 spells bytes, a printable character each. In the order of its vocabulary. */
+/** GPT-2's printable characters for bytes in byte-level BPE, in the order of its vocabulary. */
 function byteAlphabet(): string[] {
   const spelt = new Map<number, string>();
   for (const [first, last] of [
@@ -21,10 +21,11 @@ function byteAlphabet(): string[] {
 }
 
 /**
- * Trains byte-level BPE merges: the commonest pair of neighbours is merged first, of equals the one that sorts first.
+ * Trains byte-level BPE merges: the most frequent pair of neighbours is merged first; among equally frequent pairs, the one
+ * that sorts first.
  *
- * @param texts what to learn from
- * @param size tokens wanted, the 256 bytes included; fewer where no pair is left that occurs at least `least` times
+ * @param texts training texts
+ * @param size vocabulary size including the 256 bytes; smaller if no remaining pair occurs at least `least` times
  * @see Sennrich, Haddow and Birch 2016, arXiv:1508.07909
  */
 export function trainBpe(texts: Iterable<string>, size: number, least: number): { vocab: string[]; merges: string[] } {

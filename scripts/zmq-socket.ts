@@ -3,17 +3,17 @@ import { connect } from "node:net";
 
 const [MORE, LONG, COMMAND] = [1, 2, 4];
 
-/** A connected socket of ZeroMQ: messages are lists of frames. */
+/** A connected ZeroMQ socket. Messages are lists of frames. */
 export interface ZmqSocket {
   send(frames: readonly (string | Uint8Array)[]): void;
   close(): void;
 }
 
 /**
- * Connects to a ZeroMQ socket of this machine: as much of ZMTP 3.0 as it takes to talk to a Jupyter kernel.
+ * Connects to a ZeroMQ socket on this machine. Implements the part of ZMTP 3.0 that a Jupyter kernel needs.
  *
- * @param type of this end, such as DEALER or SUB
- * @throws the connection's own error, where nobody listens
+ * @param type socket type of this end, such as DEALER or SUB
+ * @throws the connection's error if nothing listens
  */
 export async function connectZmq(
   port: number,

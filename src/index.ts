@@ -17,6 +17,7 @@ export type { ByteSource, Folder } from "./io/storage.ts";
 export { loadModel } from "./model/files/load.ts";
 export { Transformer } from "./model/transformer.ts";
 export {
+  type DpoRecipe,
   fields,
   type GrpoRecipe,
   parseRecipe,
@@ -28,6 +29,7 @@ export { type Grade, type GradeOptions, grade, mathsEqual } from "./rewards/math
 export { REWARDS, type RewardFactory, type RewardParameters, rewardNamed } from "./rewards/registry.ts";
 export type { NamedReward, RewardContext, RewardFunction } from "./rewards/reward.ts";
 export * from "./session/chat.ts";
+export * from "./session/dpo.ts";
 export * from "./session/evaluate.ts";
 export * from "./session/export.ts";
 export * from "./session/export-check.ts";

@@ -6,7 +6,7 @@ import { CODE_THREAD } from "./session/reward-platform.ts";
 import { TrainerSession } from "./session/trainer.ts";
 
 if (self.name === CODE_THREAD) {
-  const post = self.postMessage.bind(self); // the sandbox takes all names from the thread
+  const post = self.postMessage.bind(self); // the sandbox removes all global names from the thread
   runSandbox({
     post,
     listen: (handler) => self.addEventListener("message", ({ data }: MessageEvent<SandboxRequest>) => handler(data)),

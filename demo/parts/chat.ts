@@ -6,7 +6,7 @@ import { problemOf } from "../problems.ts";
 import type { Run } from "../run.ts";
 import { problemLine } from "./notice.ts";
 
-/** A talk with the model, with what it has learnt or without. */
+/** A chat with the model, with or without its adapter. */
 export function chat(app: App, run: Run, signal: AbortSignal): HTMLElement {
   let messages: ChatMessage[] = [];
   let adapter = true;
@@ -50,7 +50,7 @@ export function chat(app: App, run: Run, signal: AbortSignal): HTMLElement {
     messages.push({ role: "user", content: question });
     bubble("You", question, "user");
     working(true);
-    // the log is read out when the answer is whole, not at each piece
+    // screen readers announce the complete answer, not each piece
     log.setAttribute("aria-busy", "true");
     const body = bubble(adapter ? "With the adapter" : "Without the adapter", "", `model ${adapter ? "on" : "off"}`);
     body.classList.add("waiting");
@@ -117,11 +117,11 @@ export function chat(app: App, run: Run, signal: AbortSignal): HTMLElement {
   return element;
 }
 
-/** The elements of a talk, laid out. */
+/** The layout of a chat. */
 function chatElements() {
   const log = h("div", { class: "log", role: "log", "aria-label": "Conversation", tabindex: "0" });
   const said = h("div");
-  const input = h("textarea", { rows: 2, id: uid("ask"), placeholder: "Ask it something" });
+  const input = h("textarea", { rows: 2, id: uid("ask"), placeholder: "Ask the model something" });
   const send = h("button", { type: "submit", class: "primary" }, "Send");
   const halt = h("button", { type: "button", class: "secondary", hidden: true }, "Stop answering");
   const clear = h("button", { type: "button", class: "quiet", hidden: true }, "New conversation");
@@ -139,14 +139,14 @@ function chatElements() {
     input,
     h("div", { class: "actions" }, send, halt, clear),
   );
-  const busy = h("p", { class: "about" }, "It trains at the moment. Pause the run to talk to it.");
+  const busy = h("p", { class: "about" }, "The model is training. Pause the run to chat.");
   const element = h(
     "section",
     { class: "chat", "aria-labelledby": "chat-title" },
     h(
       "div",
       { class: "row" },
-      h("h2", { id: "chat-title" }, "Talk to it"),
+      h("h2", { id: "chat-title" }, "Chat with the model"),
       h("div", { class: "toggle" }, h("span", { id: label }, "Adapter"), toggle),
     ),
     log,

@@ -6,7 +6,7 @@ interface Option<T extends string> {
   about: string;
 }
 
-/** Radio buttons as cards: one of a few ways to go on, each with a line about it. */
+/** Radio buttons as cards, each with a line that describes the choice. */
 export function choice<T extends string>(
   legend: string,
   options: readonly Option<T>[],
@@ -44,7 +44,7 @@ export function choice<T extends string>(
   );
 }
 
-/** A label over a control, and a line below that explains it. */
+/** A label above a control, with an explanation below. */
 export function labelled(
   text: string,
   control: HTMLInputElement | HTMLSelectElement | HTMLTextAreaElement,
@@ -56,7 +56,7 @@ export function labelled(
   return h("div", { class: "field" }, h("label", { for: control.id }, text), control, detail);
 }
 
-/** A drop-down of values and their texts. */
+/** A drop-down list of values and their labels. */
 export function select(
   options: readonly (readonly [value: string, text: string])[],
   chosen: string,
@@ -71,7 +71,7 @@ export function select(
   return element;
 }
 
-/** A button that opens the file picker; the input itself takes focus and keys. */
+/** A button that opens the file picker. The hidden input receives focus and keys. */
 export function filePicker(
   text: string,
   attributes: { accept?: string; webkitdirectory?: boolean },

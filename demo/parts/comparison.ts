@@ -10,12 +10,12 @@ const SHOWN = 4;
 type Filter = "all" | "learnt" | "lost" | "wrong";
 const FILTERS: readonly (readonly [Filter, string])[] = [
   ["all", "All problems"],
-  ["learnt", "Wrong before, right now"],
-  ["lost", "Right before, wrong now"],
+  ["learnt", "Wrong before, correct now"],
+  ["lost", "Correct before, wrong now"],
   ["wrong", "Still wrong"],
 ];
 
-/** Held-out problems before and after: the share that is right, and the same problem's answers side by side. */
+/** Held-out problems before and after: the share of correct answers, and each problem's answers side by side. */
 export function comparison(run: Run, signal: AbortSignal): HTMLElement {
   const body = h("div");
   let filter: Filter = "all";
@@ -54,14 +54,14 @@ export function comparison(run: Run, signal: AbortSignal): HTMLElement {
     });
     return [
       h("div", { class: "pick" }, labelled("Show", list)),
-      picked.length === 0 && h("p", { class: "about" }, "None of these."),
+      picked.length === 0 && h("p", { class: "about" }, "No such problems."),
       h("ol", { class: "problems" }, ...picked.slice(0, most).map((i) => problem(all, i))),
       picked.length > most && more,
     ];
   };
 
   run.watch(signal, () => {
-    // the list of evaluations is a new one when one of them is
+    // a new evaluation always comes in a new list
     if (run.record.evaluations === shown && shown.length > 0) return;
     shown = run.record.evaluations;
     show();
@@ -69,12 +69,12 @@ export function comparison(run: Run, signal: AbortSignal): HTMLElement {
   return h(
     "section",
     { class: "comparison", "aria-labelledby": "comparison-title" },
-    h("h2", { id: "comparison-title" }, "Problems it never trained on"),
+    h("h2", { id: "comparison-title" }, "Held-out problems"),
     body,
   );
 }
 
-/** Share of right answers, a bar an evaluation. */
+/** Share of correct answers, one bar per evaluation. */
 function bars(all: readonly Evaluation[]): HTMLElement {
   return h(
     "ul",
@@ -95,7 +95,7 @@ function bars(all: readonly Evaluation[]): HTMLElement {
   );
 }
 
-/** One problem with what was answered at each stage. */
+/** One problem with its answer at each stage. */
 function problem(all: readonly Evaluation[], i: number): HTMLElement {
   const { question, gold } = all[0].problems[i];
   return h(
@@ -125,7 +125,7 @@ function answer(stage: string, { completion, correct }: SolvedProblem): HTMLElem
   );
 }
 
-/** Places of the problems that a filter lets through; evaluations solve the same ones in the same order. */
+/** Indices of the problems that pass a filter. All evaluations have the same problems in the same order. */
 function pick(all: readonly Evaluation[], filter: Filter): number[] {
   const [first, last] = [all[0], all.at(-1)!];
   const right = (evaluation: Evaluation, i: number) => evaluation.problems[i]?.correct ?? false;

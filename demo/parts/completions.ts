@@ -10,7 +10,7 @@ const LATEST = "latest";
 const MOST_GROUPS = 3;
 const MOST_OF_GROUP = 8;
 
-/** The newest completions with their rewards and advantages, a group a prompt; or those of an earlier step. */
+/** Completions with rewards and advantages, grouped by prompt, from the newest step or a chosen earlier step. */
 export function completions(run: Run, signal: AbortSignal): HTMLElement {
   let chosen = LATEST;
   let shown = "";
@@ -33,7 +33,7 @@ export function completions(run: Run, signal: AbortSignal): HTMLElement {
     const state = `${chosen} ${batches.map(key).join(" ")}`;
     if (state === shown) return;
     shown = state;
-    // an open list of steps is left alone
+    // do not change an open list of steps
     if (!picker.contains(document.activeElement) || chosen !== LATEST) {
       const steps = [...batches].reverse().map((one) => [key(one), `Step ${one.step}`] as const);
       const options = [[LATEST, `Latest, step ${newest.step}`] as const, ...steps];
@@ -105,7 +105,7 @@ function completion(
   );
 }
 
-/** Neighbours that answer one prompt. */
+/** Groups neighbouring completions of the same prompt. */
 function byPrompt(records: readonly CompletionRecord[]): CompletionRecord[][] {
   const groups: CompletionRecord[][] = [];
   for (const record of records) {
@@ -116,7 +116,7 @@ function byPrompt(records: readonly CompletionRecord[]): CompletionRecord[][] {
   return groups;
 }
 
-/** What was asked: the last user's turn of a ChatML prompt, any other prompt as it is. */
+/** The question: the last user turn of a ChatML prompt, or any other prompt unchanged. */
 function question(prompt: string): string {
   const turn = prompt.split("<|im_start|>").findLast((text) => text.startsWith("user\n"));
   return (turn === undefined ? prompt : turn.slice("user\n".length).replace(/<\|im_end\|>\s*$/, "")).trim();

@@ -1,6 +1,6 @@
 import { h, uid } from "../dom.ts";
 
-/** Asks before something is gone for good. Escape and Cancel say no; the focus goes back to where it was. */
+/** Asks for confirmation before a permanent action. Escape and Cancel decline. The focus returns to its earlier place. */
 export function confirm(question: string, detail: string, act: string): Promise<boolean> {
   const [title, text] = [uid("question"), uid("detail")];
   return new Promise((decide) => {

@@ -6,7 +6,7 @@ import { problemOf } from "../problems.ts";
 import { problemLine } from "./notice.ts";
 import { progressBar } from "./progress.ts";
 
-/** Downloads what a job needs without training yet, such as before a journey. */
+/** Downloads a job's files without training, such as before going offline. */
 interface Downloader {
   element: HTMLElement;
   offer(planned: { job: Job; plan: JobPlan } | null): void;
@@ -32,10 +32,10 @@ export function downloader(app: App, signal: AbortSignal, done: () => void): Dow
           if (event.type === "progress") bar.set(event);
         }
       }
-      fill(element, h("p", { class: "right", role: "status" }, "Everything is here."));
+      fill(element, h("p", { class: "right", role: "status" }, "All files are here."));
     } catch (error) {
       if (stop.signal.aborted)
-        fill(element, h("p", { class: "about", role: "status" }, "Cancelled. What has arrived is kept."));
+        fill(element, h("p", { class: "about", role: "status" }, "Cancelled. The partial download is kept."));
       else fill(element, problemLine("error", problemOf(error)));
     }
     busy = null;

@@ -8,14 +8,14 @@ import { saveFile } from "../save-file.ts";
 import { problemLine } from "./notice.ts";
 
 const FILES: readonly { kind: ExportKind; title: string; about: string }[] = [
-  { kind: "adapter", title: "Adapter", about: "What was learnt, as a PEFT adapter in a zip; transformers loads it." },
-  { kind: "merged", title: "Merged model", about: "The whole model with the adapter in it, as safetensors." },
+  { kind: "adapter", title: "Adapter", about: "The PEFT adapter as a zip; transformers loads it." },
+  { kind: "merged", title: "Merged model", about: "The whole model with the merged adapter, as safetensors." },
   { kind: "gguf", title: "GGUF", about: "The whole model as one file in Q8_0, for llama.cpp and Ollama." },
-  { kind: "report", title: "Report", about: "The curves on a page that needs nothing else." },
-  { kind: "recipe", title: "Recipe", about: "YAML that trl takes as it is." },
+  { kind: "report", title: "Report", about: "The curves as one self-contained page." },
+  { kind: "recipe", title: "Recipe", about: "YAML that TRL also reads." },
 ];
 
-/** Files of a run to take away. */
+/** Downloadable files of a run. */
 export function downloads(app: App, run: Run, signal: AbortSignal): HTMLElement {
   const said = h("div", { role: "status" });
   const buttons: HTMLButtonElement[] = [];
@@ -48,7 +48,7 @@ export function downloads(app: App, run: Run, signal: AbortSignal): HTMLElement 
     buttons.push(button);
     return h("li", {}, h("p", { class: "about" }, about), button);
   });
-  const nothing = h("p", { class: "about" }, "There is something to take away after the first checkpoint.");
+  const nothing = h("p", { class: "about" }, "Downloads are available after the first checkpoint.");
   const list = h("ul", { class: "files" }, ...rows);
   run.watch(signal, () => {
     const started = run.record.phases.some(({ global_step }) => global_step > 0);
@@ -58,7 +58,7 @@ export function downloads(app: App, run: Run, signal: AbortSignal): HTMLElement 
   return h(
     "section",
     { class: "downloads", "aria-labelledby": "downloads-title" },
-    h("h2", { id: "downloads-title" }, "Take it with you"),
+    h("h2", { id: "downloads-title" }, "Downloads"),
     nothing,
     list,
     said,

@@ -10,14 +10,14 @@ import { words } from "../format.ts";
 import { problemOf } from "../problems.ts";
 import { problemLine } from "./notice.ts";
 
-/** What a job would need, worked out before anything is allocated. */
+/** The forecast of a job, computed before any allocation. */
 interface Forecast {
   element: HTMLElement;
-  /** plans a job; a sentence says what is missing for one */
+  /** plans a job; a string says which choice is missing */
   update(job: Job | string): void;
 }
 
-/** @param ready hears whether the job can run */
+/** @param ready receives whether the job can run */
 export function forecast(app: App, signal: AbortSignal, ready: (plan: JobPlan | null) => void): Forecast {
   const body = h("div", { class: "plan", "aria-live": "polite" });
   let stop = new AbortController();
@@ -50,7 +50,7 @@ export function forecast(app: App, signal: AbortSignal, ready: (plan: JobPlan | 
         planSoon.cancel();
         return;
       }
-      if (!body.hasChildNodes()) fill(body, h("p", { class: "about" }, "Working it out …"));
+      if (!body.hasChildNodes()) fill(body, h("p", { class: "about" }, "Computing the forecast …"));
       planSoon(job);
     },
   };
@@ -62,7 +62,8 @@ function describe(app: App, { phases, fits, problem, download }: JobPlan): Child
   const most = Math.max(...phases.map(({ memory }) => memory.peak), 1);
   const notes = [...new Set(phases.flatMap((phase) => phase.notes))];
   return [
-    !fits && problemLine("error", { text: problem ?? "This does not fit here.", todo: null, link: null }),
+    !fits &&
+      problemLine("error", { text: problem ?? "This run does not fit on this machine.", todo: null, link: null }),
     ...phases.map((phase) => phaseBox(phase, most, phases.length > 1)),
     phases.length > 0 &&
       h(
@@ -79,7 +80,7 @@ function fact(name: string, value: string): Child[] {
   return [h("dt", {}, name), h("dd", {}, value)];
 }
 
-/** Peak memory of a phase as a bar of its kinds, and its size in steps and parameters. */
+/** Peak memory of a phase as a bar by category, with its number of steps and parameters. */
 function phaseBox(
   { method, memory, max_steps, rows, trainable, parameters }: PhasePlan,
   most: number,
@@ -115,7 +116,7 @@ function phaseBox(
     h(
       "p",
       { class: "about" },
-      `${formatCount(max_steps)} steps over ${formatCount(rows)} rows; ${formatCount(trainable)} of ${formatCount(parameters)} parameters learn.`,
+      `${formatCount(max_steps)} steps over ${formatCount(rows)} rows; ${formatCount(trainable)} of ${formatCount(parameters)} parameters trained.`,
     ),
   );
 }

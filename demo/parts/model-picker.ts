@@ -8,13 +8,13 @@ import { choice, filePicker, labelled, select } from "./choice.ts";
 const OTHER = "other";
 
 const KINDS: readonly { value: ModelSource["kind"]; title: string; about: string }[] = [
-  { value: "embedded", title: "Embedded", about: "Part of this page: tiny, ready, good at nothing yet" },
+  { value: "embedded", title: "Embedded", about: "Part of this page: tiny, ready, and not yet trained for any task" },
   { value: "hub", title: "From the hub", about: "Qwen2.5-0.5B-Instruct, or another on Hugging Face" },
   { value: "files", title: "Your folder", about: "Weights on this machine" },
   { value: "stored", title: "In storage", about: "Downloaded or imported before" },
 ];
 
-/** Chooses the model: embedded, from the hub, from a folder of the user, or one that is in storage already. */
+/** Chooses the model: embedded, from the hub, from the user's folder, or from storage. */
 export function modelPicker(app: App, signal: AbortSignal, changed: (model: ModelSource | null) => void): HTMLElement {
   let kind: ModelSource["kind"] = "embedded";
   let hub: string = HUB_MODELS[0].id;
@@ -95,7 +95,7 @@ export function modelPicker(app: App, signal: AbortSignal, changed: (model: Mode
       h(
         "p",
         { class: "about" },
-        "A folder with config.json, tokenizer.json and safetensors, as the hub has them. It is read here and goes nowhere.",
+        "A folder with config.json, tokenizer.json and safetensors, as on the hub. The files stay on this machine.",
       ),
       picker,
       folder &&
@@ -128,12 +128,12 @@ export function modelPicker(app: App, signal: AbortSignal, changed: (model: Mode
       storedId = stored[0]?.id ?? null;
       if (stored.length > 0 && !signal.aborted) showCards();
     },
-    () => {}, // the storage page says what is wrong with storage
+    () => {}, // the storage page reports storage errors
   );
   return h("div", { class: "picker" }, cards, detail);
 }
 
-/** Files of the folder itself, not of those inside it. */
+/** Files directly in the folder, not in subfolders. */
 function topFiles(files: readonly File[]): File[] {
   return files.filter(({ webkitRelativePath: path }) => path.split("/").length <= 2);
 }
@@ -141,8 +141,9 @@ function topFiles(files: readonly File[]): File[] {
 /** Why a folder cannot be a model, or null. */
 function folderProblem(files: readonly File[]): string | null {
   const has = (name: string) => files.some((file) => file.name === name);
-  if (!has("config.json")) return "This folder holds no config.json. Choose the one that holds the model itself.";
-  if (!files.some(({ name }) => name.endsWith(".safetensors"))) return "This folder holds no .safetensors file.";
-  if (!has("tokenizer.json")) return "This folder holds no tokenizer.json.";
+  if (!has("config.json"))
+    return "This folder has no config.json. Choose the folder that directly contains the model's files.";
+  if (!files.some(({ name }) => name.endsWith(".safetensors"))) return "This folder has no .safetensors file.";
+  if (!has("tokenizer.json")) return "This folder has no tokenizer.json.";
   return null;
 }

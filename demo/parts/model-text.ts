@@ -1,9 +1,9 @@
 import { h } from "../dom.ts";
 
-/** Tags that lay an answer out; they step back behind what they hold. */
+/** Tags that structure an answer, shown less prominently than their contents. */
 const TAGS = /(<\/?(?:reasoning|answer|think)>)/;
 
-/** What a model wrote, as it wrote it: text only, whatever it looks like. */
+/** A model's output, always inserted as plain text. */
 export function modelText(text: string): HTMLElement {
   if (text === "") return h("p", { class: "text" }, h("em", {}, "empty"));
   const parts = text.split(TAGS).map((part) => (TAGS.test(part) ? h("span", { class: "tag" }, part) : part));

@@ -3,10 +3,10 @@ import type { Problem } from "../problems.ts";
 
 const MARKS = { info: "i", warning: "!", error: "!" } as const;
 
-/** Errors end without a full stop. */
+/** Adds a full stop, because errors end without one. */
 const sentence = (text: string) => (/[.!?…]$/.test(text) ? text : `${text}.`);
 
-/** What is wrong, in a sentence, and what to do: read out at once where it is an error. */
+/** A problem and what to do about it. Screen readers announce errors immediately. */
 export function problemLine(
   kind: keyof typeof MARKS,
   { text, todo, link }: Problem,

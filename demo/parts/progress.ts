@@ -5,13 +5,13 @@ import { h, setText, uid } from "../dom.ts";
 
 type Progress = Pick<Extract<RunEvent, { type: "progress" }>, "what" | "done" | "total"> & { unit?: string };
 
-/** A bar with a line that says what is going on. */
+/** A progress bar with a line that names the current activity. */
 interface ProgressBar {
   element: HTMLElement;
   set(progress: Progress): void;
 }
 
-/** @param after what is done with a thing once it is whole, by its unit: shown until something else is told */
+/** @param after activity to show after a download or file is complete, by unit, until the next event */
 export function progressBar(after: Record<string, string> = {}): ProgressBar {
   const id = uid("progress");
   const text = h("span", { class: "what", id });

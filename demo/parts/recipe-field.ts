@@ -2,18 +2,18 @@ import type { FormField } from "../../src/client/types.ts";
 import { fill, h, uid } from "../dom.ts";
 import { words } from "../format.ts";
 
-/** One option of a recipe as a control with its label, its help and what is wrong with it. */
+/** One recipe option as a control with its label, help and error. */
 export interface FieldControl {
   element: HTMLElement;
-  /** null: as the default */
+  /** null: same as the default */
   set(value: unknown): void;
   fault(text: string | null): void;
   focus(): void;
 }
 
 /**
- * @param changed gets what was typed, as text, or undefined where the default is meant again; the recipe's own parser
- *   reads it and says what is wrong
+ * @param changed receives the typed text, or undefined to restore the default; the recipe's parser reads the text and reports
+ *   errors
  */
 export function fieldControl(field: FormField, changed: (value: unknown) => void): FieldControl {
   const [id, help, wrong] = [uid("field"), uid("help"), uid("wrong")];
@@ -47,7 +47,7 @@ export function fieldControl(field: FormField, changed: (value: unknown) => void
     const list = h(
       "select",
       { id, "aria-describedby": described },
-      field.nullable && h("option", { value: "" }, "Decided by itself"),
+      field.nullable && h("option", { value: "" }, "Automatic"),
       ...options.map((value) => h("option", { value }, value)),
     );
     list.addEventListener("change", () => changed(list.value === "" ? null : list.value));
@@ -76,7 +76,7 @@ export function fieldControl(field: FormField, changed: (value: unknown) => void
     element: h("div", { class: "field" }, h("label", { for: id }, label), input, fault, about),
     set: (value) => {
       const text = value === undefined || value === null ? textOf(field.default) : textOf(value);
-      // what is being typed stays as it is typed
+      // do not overwrite text that the user is typing
       if (document.activeElement !== input) input.value = text;
     },
     fault: (text) => setFault(input, text),
@@ -84,7 +84,7 @@ export function fieldControl(field: FormField, changed: (value: unknown) => void
   };
 }
 
-/** Some of a list of names, as check boxes. */
+/** A choice of several names, as check boxes. */
 function listControl(
   field: FormField,
   label: string,
@@ -116,12 +116,12 @@ function listControl(
   };
 }
 
-/** The unit, where the name does not say it already. */
+/** The unit, unless the name already contains it. */
 function unitOf({ name, unit }: FormField): string | null {
   return unit === null || name.split("_").includes(unit.split(" ").at(-1)!) ? null : unit;
 }
 
-/** A value as it is typed. */
+/** A value as the user would type it. */
 function textOf(value: unknown): string {
   if (value === null || value === undefined) return "";
   if (Array.isArray(value)) return value.join(", ");

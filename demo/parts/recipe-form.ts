@@ -10,7 +10,7 @@ import { labelled, select } from "./choice.ts";
 import { type FieldControl, fieldControl } from "./recipe-field.ts";
 import { recipeYaml } from "./recipe-yaml.ts";
 
-/** The few that matter first, in order. */
+/** The most important options, in order. */
 const FIRST: Record<Method, readonly string[]> = {
   sft: ["learning_rate", "max_steps", "num_train_epochs", "per_device_train_batch_size", "lora_r", "max_length"],
   grpo: [
@@ -22,9 +22,10 @@ const FIRST: Record<Method, readonly string[]> = {
     "beta",
     "reward_funcs",
   ],
+  dpo: ["learning_rate", "max_steps", "num_train_epochs", "per_device_train_batch_size", "beta", "loss_type"],
 };
 
-/** What the page decides itself: model, data and folder of a run, and what a tab has no use for. */
+/** Options that the page sets (model, data and folder of a run) or does not use. */
 const DECIDED = new Set(
   "model_name_or_path model_revision adapter_name_or_path dataset_name dataset_config dataset_train_split dataset_test_split eval_dataset_name test_split_size chat_template_path output_dir overwrite_output_dir resume_from_checkpoint profile log_completions num_completions_to_print".split(
     " ",
@@ -36,9 +37,9 @@ const CUSTOM = "";
 /** The recipe of one phase as a form. */
 export interface RecipeForm {
   element: HTMLElement;
-  /** null while something in it is wrong */
+  /** null while the form has an error */
   recipe: Record<string, unknown> | null;
-  /** another model wants another preset, unless the recipe was edited */
+  /** a new model selects another preset, unless the user edited the recipe */
   setModel(kind: ModelSource["kind"]): void;
 }
 
@@ -80,7 +81,7 @@ export async function recipeForm(
       usePreset,
     );
     fill(presetBox, labelled("Begin with", list), presetAbout);
-    fill(presetAbout, presets.find(({ id }) => id === preset)?.help ?? "Values of your own.");
+    fill(presetAbout, presets.find(({ id }) => id === preset)?.help ?? "Custom values.");
   };
   const usePreset = (id: string) => {
     preset = id;
@@ -113,7 +114,7 @@ export async function recipeForm(
     }
     changed();
   };
-  /** Puts an error beside the field that it begins with. */
+  /** Shows an error beside the field named at its start. */
   const showFault = (text: string | null) => {
     const at = text === null ? null : (/^([a-z_0-9]+) /.exec(text)?.[1] ?? null);
     for (const [name, control] of controls) control.fault(name === at ? text : null);
@@ -162,7 +163,7 @@ export async function recipeForm(
   return form;
 }
 
-/** Fields by group, folded away. */
+/** Fields by group, collapsed. */
 function allFields(
   method: Method,
   fields: readonly FormField[],
@@ -177,7 +178,7 @@ function allFields(
       h(
         "section",
         { class: "group" },
-        h("h4", {}, group === "grpo" ? "GRPO" : words(group)),
+        h("h4", {}, group === "grpo" || group === "dpo" ? METHOD_NAMES[group] : words(group)),
         h("div", { class: "fields" }, ...fields.filter((field) => field.group === group).map(control)),
       ),
     ),

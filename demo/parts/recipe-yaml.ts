@@ -6,10 +6,10 @@ import { problemOf } from "../problems.ts";
 import { saveFile } from "../save-file.ts";
 import { filePicker, labelled } from "./choice.ts";
 
-/** A recipe as YAML, out and in. */
+/** Exports and imports a recipe as YAML. */
 interface RecipeYaml {
   element: HTMLElement;
-  /** shows another recipe, once it is looked at */
+  /** shows another recipe when the panel is open */
   refresh(recipe: Record<string, unknown>): void;
 }
 
@@ -27,7 +27,7 @@ export function recipeYaml(app: App, method: Method, read: (recipe: Record<strin
     try {
       const parsed = await app.trainer.recipe.parse(text.value, method);
       fill(fault);
-      fill(said, ["The form shows this recipe now.", ...parsed.notes].join(" "));
+      fill(said, ["The form now shows this recipe.", ...parsed.notes].join(" "));
       read(parsed.recipe);
     } catch (error) {
       fill(said);
@@ -44,7 +44,11 @@ export function recipeYaml(app: App, method: Method, read: (recipe: Record<strin
     "details",
     { class: "more" },
     h("summary", {}, "As YAML"),
-    labelled(`${METHOD_NAMES[method]} recipe`, text, "TRL's and PEFT's names: the same file goes to trl on a cluster."),
+    labelled(
+      `${METHOD_NAMES[method]} recipe`,
+      text,
+      "The names are TRL's and PEFT's, so the same file works with TRL on a cluster.",
+    ),
     fault,
     said,
     h(

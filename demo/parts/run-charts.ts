@@ -7,7 +7,7 @@ import type { Run } from "../run.ts";
 
 const MAIN = CHARTS.filter(({ main }) => main);
 
-/** The curves of a phase, a chart a metric, and the same numbers as a table. */
+/** The curves of a phase, one chart per metric, and the same numbers as a table. */
 export function phaseCharts(run: Run, phase: number, signal: AbortSignal): HTMLElement {
   const { method } = run.record.phases[phase];
   const grid = h("div", { class: "charts" });

@@ -5,7 +5,7 @@ import { h, setIdle, setText } from "../dom.ts";
 import type { Activity, Run } from "../run.ts";
 import { confirm } from "./dialog.ts";
 
-/** How a run stands, in a word. */
+/** A run's status in a few words. */
 export const STATUS_WORDS: Record<RunStatus, string> = {
   ready: "not started",
   running: "in another tab",
@@ -20,7 +20,7 @@ const ACTIVITY_WORDS: Record<Exclude<Activity, "idle">, string> = {
   stopping: "stopping after this step …",
 };
 
-/** Name, state and controls of a run, and the way between its training and its result. */
+/** Name, status and controls of a run, and links between its training and result pages. */
 export function runHeader(app: App, run: Run, here: "training" | "result", signal: AbortSignal): HTMLElement {
   const path = `#/runs/${encodeURIComponent(run.id)}`;
   const { record } = run;
@@ -34,8 +34,8 @@ export function runHeader(app: App, run: Run, here: "training" | "result", signa
   const stop = act("Stop", "secondary", async () => {
     if (run.activity === "stopping") return;
     const sure = await confirm(
-      "Stop this run for good?",
-      "What it has learnt so far is kept, and can be used and downloaded. It cannot go on later; pause it if it should.",
+      "Stop this run permanently?",
+      "The adapter is kept, and you can use and download it. A stopped run cannot continue later; pause it instead if you want to continue.",
       "Stop",
     );
     if (sure) void app.stop(run);
@@ -55,10 +55,10 @@ export function runHeader(app: App, run: Run, here: "training" | "result", signa
     setIdle(pause, activity !== "working");
     stop.hidden = over;
     setIdle(stop, activity === "stopping");
-    // a button that goes away hands the focus on
+    // move the focus from a button that disappears
     if (focused?.hidden) [go, pause].find(({ hidden }) => !hidden)?.focus();
   });
-  // without a GPU there is no going on
+  // without a GPU the run cannot continue
   app.device.watch(signal, (device) => {
     go.disabled = device.state === "missing";
   });

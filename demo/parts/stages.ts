@@ -11,7 +11,7 @@ const AFTER = {
   problems: "Grading the answers",
 };
 
-/** Where a run stands: its phases and evaluations in a row, what it does now, and how long that may take. */
+/** A run's progress: its phases and evaluations in a row, the current activity, and the estimated time. */
 export function stages(run: Run, signal: AbortSignal): HTMLElement {
   const { record } = run;
   const list = h("ol", { class: "stages" });

@@ -3,7 +3,7 @@ import type { App } from "../app.ts";
 import { fill, h } from "../dom.ts";
 import { problemOf } from "../problems.ts";
 
-/** A line about storage, with the way to all of it. */
+/** A line about storage, with a link to the storage page. */
 export function storageLine(app: App, signal: AbortSignal): HTMLElement {
   const line = h("p", { class: "about storage-line" });
   app.stored.watch(signal, async () => {

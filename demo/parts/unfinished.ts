@@ -5,7 +5,7 @@ import { fill, h } from "../dom.ts";
 
 const MOST = 2;
 
-/** Runs that were paused, or broken off by a crash or a closed tab, and can go on. */
+/** Runs that were paused or interrupted by a crash or a closed tab, and can continue. */
 export function unfinished(app: App, signal: AbortSignal): HTMLElement {
   const element = h("div", { class: "unfinished" });
   const line = (run: RunSummary) => {

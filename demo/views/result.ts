@@ -5,7 +5,7 @@ import { downloads } from "../parts/downloads.ts";
 import { runHeader } from "../parts/run-header.ts";
 import type { ShowView } from "./view.ts";
 
-/** What came of a run: before and after, a talk with it, and files to take away. */
+/** A run's result: the comparison before and after, a chat, and downloads. */
 export function resultView(id: string): ShowView {
   return async (app, signal) => {
     const run = await app.open(id);

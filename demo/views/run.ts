@@ -9,7 +9,7 @@ import { stages } from "../parts/stages.ts";
 import { inOrder, type Run } from "../run.ts";
 import type { ShowView } from "./view.ts";
 
-/** A run as it trains: where it stands, its curves, and what the model writes. */
+/** A run in training: its progress, curves and completions. */
 export function runView(id: string): ShowView {
   return async (app, signal) => {
     const run = await app.open(id);
@@ -36,7 +36,7 @@ export function runView(id: string): ShowView {
   };
 }
 
-/** The curves of the present phase, and those before it folded away. */
+/** The current phase's curves, with earlier phases collapsed. */
 function phases(run: Run, signal: AbortSignal): Child[] {
   const { record } = run;
   const present = Math.min(record.phase, record.phases.length - 1);
@@ -54,7 +54,7 @@ function phases(run: Run, signal: AbortSignal): Child[] {
   ];
 }
 
-/** What went wrong, or the way to the result. */
+/** The run's problem, or a link to its result. */
 function outcome(run: Run, signal: AbortSignal): HTMLElement {
   const problem = h("div");
   const done = h("div");
@@ -76,7 +76,7 @@ function outcome(run: Run, signal: AbortSignal): HTMLElement {
   return h("div", { class: "messages" }, done, problem);
 }
 
-/** What is worth knowing about the run; many remarks are folded away. */
+/** Remarks about the run, collapsed if there are many. */
 function remarks(run: Run, signal: AbortSignal): HTMLElement {
   const list = h("ul", { class: "notes" });
   const count = h("summary");
@@ -98,8 +98,8 @@ function resultBanner({ id, record }: Run): HTMLElement {
   const [first, last] = [all[0], all.at(-1)];
   const text =
     first && last && first !== last
-      ? `It solved ${formatShare(first.accuracy)} of ${first.problems.length} held-out problems before, and ${formatShare(last.accuracy)} now.`
-      : "What it has learnt is kept.";
+      ? `The model solved ${formatShare(first.accuracy)} of ${first.problems.length} held-out problems before, and ${formatShare(last.accuracy)} after training.`
+      : "The adapter is kept.";
   return h(
     "div",
     { class: "banner" },

@@ -12,7 +12,7 @@ import { confirm } from "../parts/dialog.ts";
 import { STATUS_WORDS } from "../parts/run-header.ts";
 import type { View } from "./view.ts";
 
-/** All runs, newest first, and the curves of those that are ticked. */
+/** All runs, newest first, with the curves of the selected runs. */
 export function runsView(app: App, signal: AbortSignal): View {
   const ticked = new Set<string>();
   const list = h("div");
@@ -33,7 +33,7 @@ export function runsView(app: App, signal: AbortSignal): View {
       { class: "about" },
       "There are no runs yet. ",
       h("a", { href: "#/" }, "Train the embedded model"),
-      " to see one.",
+      " to create one.",
     );
     fill(
       list,
@@ -65,7 +65,7 @@ function row(app: App, run: RunSummary, ticked: boolean, tick: (id: string, on: 
   remove.addEventListener("click", async () => {
     const sure = await confirm(
       `Delete “${run.name}”?`,
-      "Its adapter, checkpoints and curves are gone for good.",
+      "This permanently deletes its adapter, checkpoints and curves.",
       "Delete",
     );
     if (!sure) return;
@@ -74,7 +74,7 @@ function row(app: App, run: RunSummary, ticked: boolean, tick: (id: string, on: 
     } catch (error) {
       app.report("remove", error);
     }
-    app.announce(`${run.name} is deleted.`);
+    app.announce(`Deleted ${run.name}.`);
     app.stored.value++;
   });
   const rename = h("button", { type: "button", class: "quiet", "aria-label": `Rename ${run.name}` }, "Rename");
@@ -103,7 +103,7 @@ function row(app: App, run: RunSummary, ticked: boolean, tick: (id: string, on: 
   );
 }
 
-/** The name becomes a field; Enter keeps it, Escape does not. */
+/** Turns the name into a text field. Enter saves the name, Escape cancels. */
 function renaming(app: App, run: RunSummary, name: HTMLElement): void {
   const before = [...name.childNodes];
   const input = h("input", { type: "text", value: run.name, "aria-label": "Name of the run", maxlength: 80 });
@@ -133,7 +133,7 @@ function renaming(app: App, run: RunSummary, name: HTMLElement): void {
   input.select();
 }
 
-/** Draws one metric of several runs over each other. @returns what shows the runs of these ids */
+/** Draws one metric of several runs in one chart. @returns a function that selects the runs by id */
 function comparer(app: App, element: HTMLElement, signal: AbortSignal): (ids: readonly string[]) => Promise<void> {
   const metrics = CHARTS.filter(({ id, main }) => main && id !== "rewards");
   const records = new Map<string, RunRecord>();
@@ -151,7 +151,7 @@ function comparer(app: App, element: HTMLElement, signal: AbortSignal): (ids: re
       const metric = metrics.find(({ id }) => id === chosen)!;
       const chart = createChart(metric.title, "step", signal);
       fill(holder, chart.element);
-      // phases follow one another on the axis
+      // phases are consecutive on the axis
       chart.update(
         shown.map((record) => {
           let before = 0;
@@ -180,14 +180,14 @@ function comparer(app: App, element: HTMLElement, signal: AbortSignal): (ids: re
       h(
         "table",
         { class: "compared", id: legend },
-        h("caption", { class: "hidden" }, "The runs that are compared"),
+        h("caption", { class: "hidden" }, "The compared runs"),
         h(
           "thead",
           {},
           h(
             "tr",
             {},
-            ...["Run", "Method", "Steps", "Held-out problems right"].map((title) => h("th", { scope: "col" }, title)),
+            ...["Run", "Method", "Steps", "Held-out problems solved"].map((title) => h("th", { scope: "col" }, title)),
           ),
         ),
         h(

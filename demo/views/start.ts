@@ -25,7 +25,7 @@ import { unfinished } from "../parts/unfinished.ts";
 import { problemOf, webgpuAdvice } from "../problems.ts";
 import type { View } from "./view.ts";
 
-/** The first page: one button that trains at once, and below it everything that can be chosen. */
+/** The first page: one button that trains immediately, and all choices below it. */
 export async function startView(app: App, signal: AbortSignal): Promise<View> {
   const presets = await app.trainer.recipe.presets();
   const element = h(
@@ -38,7 +38,7 @@ export async function startView(app: App, signal: AbortSignal): Promise<View> {
   return { title: "Train", element };
 }
 
-/** Keeps a job and trains it, on the run's own page. */
+/** Stores a job and trains it on the run's page. */
 async function begin(app: App, job: Job): Promise<void> {
   const run = await app.open(await app.trainer.runs.create(job));
   void app.train(run);
@@ -80,7 +80,7 @@ function hero(app: App, signal: AbortSignal, presets: readonly Preset[]): HTMLEl
   );
 }
 
-/** What the first button will do. */
+/** Describes what the first button does. */
 function story(): HTMLElement {
   const step = (title: string, text: string) => h("li", {}, h("strong", {}, title), h("span", {}, text));
   return h(
@@ -96,10 +96,10 @@ function story(): HTMLElement {
     h(
       "ol",
       { class: "steps" },
-      step("Look", `It tries ${EMBEDDED_PROBLEMS} problems that it will never train on.`),
-      step("Learn the form", "Supervised fine-tuning (SFT) shows it how an answer is laid out."),
-      step("Learn to be right", "Reinforcement (GRPO) lets it try, and rewards what is right."),
-      step("Look again", "The same problems, side by side with before."),
+      step("Look", `The model tries ${EMBEDDED_PROBLEMS} problems that it never trains on.`),
+      step("Learn the format", "Supervised fine-tuning (SFT) teaches the format of an answer."),
+      step("Learn correct answers", "Reinforcement learning (GRPO) lets the model try, and rewards correct answers."),
+      step("Look again", "The same problems again, side by side with the first answers."),
     ),
   );
 }
@@ -111,10 +111,10 @@ function deviceSays(state: DeviceState): HTMLElement[] {
   }
   const { adapter, software, advice } = state.info;
   if (!software) return [h("p", { class: "about" }, `Runs on ${adapter}.`, advice && ` ${advice}`)];
-  const todo = advice ?? "The embedded model is small enough for that; larger ones will take very long.";
+  const todo = advice ?? "The embedded model is small enough for this adapter; larger models will take very long.";
   return [
     problemLine("info", {
-      text: "There is no GPU here, so the processor does the work: slowly, but it works.",
+      text: "There is no GPU here, so training runs on the CPU: it works, but slowly.",
       todo,
       link: null,
     }),
@@ -122,19 +122,20 @@ function deviceSays(state: DeviceState): HTMLElement[] {
 }
 
 const METHODS: readonly { value: MethodChoice; title: string; about: string }[] = [
-  { value: "both", title: "SFT, then GRPO", about: "Show it the form, then let it practise" },
+  { value: "both", title: "SFT, then GRPO", about: "Teach the format, then practise" },
   { value: "sft", title: "SFT", about: "Imitate the answers of the data" },
   { value: "grpo", title: "GRPO", about: "Try, and be rewarded for what is right" },
+  { value: "dpo", title: "DPO", about: "Prefer the better of two answers" },
 ];
 
-/** Everything that can be chosen, with the forecast and the button beside it. */
+/** All choices, with the forecast and the start button beside them. */
 async function own(app: App, signal: AbortSignal, presets: readonly Preset[]): Promise<HTMLElement> {
   const draft: Draft = {
     name: "",
     model: { kind: "embedded" },
     data: { kind: "embedded" },
     method: "both",
-    recipes: { sft: {}, grpo: {} },
+    recipes: { sft: {}, grpo: {}, dpo: {} },
     evaluate: { data: { kind: "embedded", rows: "prompts" }, problems: EMBEDDED_PROBLEMS },
   };
   const forms: Partial<Record<Method, RecipeForm>> = {};
@@ -154,7 +155,7 @@ async function own(app: App, signal: AbortSignal, presets: readonly Preset[]): P
   const currentJob = (): Job | string => {
     for (const method of METHODS_OF[draft.method]) {
       const recipe = forms[method]?.recipe;
-      if (!recipe) return `Something in the ${METHOD_NAMES[method]} recipe is wrong; it says what.`;
+      if (!recipe) return `The ${METHOD_NAMES[method]} recipe has an error; see the message beside the field.`;
       draft.recipes[method] = recipe;
     }
     return jobOf(draft);
@@ -163,7 +164,7 @@ async function own(app: App, signal: AbortSignal, presets: readonly Preset[]): P
     if (draft.model && draft.data) name.placeholder = nameOf(draft.model, draft.data);
     plan.update(currentJob());
   };
-  /** Choices that change together are planned once. */
+  /** Combines simultaneous changes into one plan. */
   const updateSoon = settled(20, signal, update);
 
   const recipes = h("div", { class: "recipes" });
@@ -203,7 +204,7 @@ async function own(app: App, signal: AbortSignal, presets: readonly Preset[]): P
     void showRecipes();
   });
   await showRecipes();
-  // a GPU that comes later, or comes back, can train
+  // a GPU that appears later, or returns, can train
   app.device.watch(signal, () => updateSoon());
 
   const form = h(
@@ -251,14 +252,14 @@ function part(title: string, content: HTMLElement): HTMLElement {
 
 type HeldOut = "embedded" | "gsm8k" | "none";
 
-/** Which problems show what was learnt, and how many. Follows the data until it is chosen otherwise. */
+/** The evaluation problems and their number. Follows the choice of data until the user changes it. */
 function heldOutChoice(draft: Draft, changed: () => void): { element: HTMLElement; follow(value: HeldOut): void } {
   let touched = false;
   const count = h("input", { type: "number", min: 1, max: 1000, value: EMBEDDED_PROBLEMS, inputmode: "numeric" });
   const number = labelled(
     "How many",
     count,
-    "They are solved before, between and after: more take longer and say more.",
+    "The model solves them before the first phase and after each phase. More problems take longer and measure more precisely.",
   );
   const list = select(
     [

@@ -14,7 +14,7 @@ const KINDS: readonly (readonly [StoredItem["kind"], string])[] = [
   ["run", "Runs"],
 ];
 
-/** What this page keeps on the machine, and a way to delete each thing. */
+/** The page's stored items, each with a delete button. */
 export function storageView(app: App, signal: AbortSignal): View {
   const body = h("div");
   const show = async () => {
@@ -32,17 +32,19 @@ export function storageView(app: App, signal: AbortSignal): View {
       "div",
       { class: "view storage" },
       h("h1", {}, "Storage"),
-      h("p", { class: "lead" }, "Models, data and runs are kept by this browser, on this machine."),
+      h("p", { class: "lead" }, "This browser keeps models, data and runs on this machine."),
       body,
     ),
   };
 }
 
 function describe(app: App, { usage, quota, persisted, items }: StorageUsage): Child[] {
-  const persist = h("button", { type: "button", class: "secondary" }, "Ask the browser to keep it");
+  const persist = h("button", { type: "button", class: "secondary" }, "Ask the browser to keep the data");
   persist.addEventListener("click", async () => {
     const kept = await app.trainer.storage.persist();
-    app.announce(kept ? "The browser has promised to keep it." : "The browser has not promised to keep it.");
+    app.announce(
+      kept ? "The browser has promised to keep the data." : "The browser has not promised to keep the data.",
+    );
     if (kept) app.stored.value++;
     else fill(promise, "The browser declined. It often agrees once the page is bookmarked or installed.");
   });
@@ -50,8 +52,8 @@ function describe(app: App, { usage, quota, persisted, items }: StorageUsage): C
     "p",
     { class: "about", role: "status" },
     persisted
-      ? "The browser has promised to keep all of this until you delete it."
-      : "The browser may delete this when space runs short.",
+      ? "The browser has promised to keep this data until you delete it."
+      : "The browser may delete this data when space runs low.",
   );
   return [
     h(
@@ -67,7 +69,7 @@ function describe(app: App, { usage, quota, persisted, items }: StorageUsage): C
         ? []
         : [h("section", {}, h("h2", {}, title), h("ul", { class: "stored" }, ...own.map((item) => row(app, item))))];
     }),
-    items.length === 0 && h("p", { class: "about" }, "Nothing is kept yet."),
+    items.length === 0 && h("p", { class: "about" }, "Nothing is stored yet."),
   ];
 }
 
@@ -76,12 +78,12 @@ function row(app: App, { id, kind, name, bytes, created }: StoredItem): HTMLElem
   remove.addEventListener("click", async () => {
     const detail =
       kind === "run"
-        ? "Its adapter, checkpoints and curves are gone for good."
-        : "It can be downloaded or chosen again.";
-    if (!(await confirm(`Delete ${name}?`, `${formatFileSize(bytes)} become free. ${detail}`, "Delete"))) return;
+        ? "This permanently deletes its adapter, checkpoints and curves."
+        : "You can download or choose it again.";
+    if (!(await confirm(`Delete ${name}?`, `This frees ${formatFileSize(bytes)}. ${detail}`, "Delete"))) return;
     try {
       await app.trainer.storage.remove(id);
-      app.announce(`${name} is deleted.`);
+      app.announce(`Deleted ${name}.`);
     } catch (error) {
       app.report("remove", error);
     }

@@ -1,6 +1,6 @@
 import type { App } from "../app.ts";
 
-/** What stands between header and footer. The signal aborts when it is left. */
+/** The content between header and footer. The signal aborts when the user leaves the view. */
 export interface View {
   title: string;
   element: HTMLElement;

@@ -11,15 +11,15 @@ import { sendFiles, type WidgetModel } from "./model.ts";
 
 export type WidgetStatus = "idle" | "running" | "pausing" | "stopping" | Exclude<RunStatus, "ready" | "running">;
 
-/** What the views show. */
+/** The state that the views show. */
 export interface WidgetState {
   status: WidgetStatus;
-  /** what went wrong, a sentence, or nothing */
+  /** an error message, or an empty text */
   problem: string;
   run: Run | null;
 }
 
-/** The run that a model's `run` names, and the job that it was made from. */
+/** The run that a model's trait `run` names, and its job. */
 interface Named {
   id?: string;
   job?: unknown;
@@ -28,7 +28,7 @@ interface Named {
 /** Milliseconds between two reports to Python. */
 const PACE = 1000;
 
-/** The trainer behind one model, whatever number of views it has: takes commands of Python and of the views, and reports. */
+/** The trainer of one model and all its views. It executes commands from Python and the views, and reports to them. */
 export class Host {
   readonly state = new Cell<WidgetState>({ status: "idle", problem: "", run: null });
   readonly #model: WidgetModel;
@@ -46,7 +46,7 @@ export class Host {
     void this.#obey();
   }
 
-  /** Starts a run of the trait `job`, or goes on with the one that was paused. */
+  /** Starts a run of the trait `job`, or resumes the paused run. */
   async start(): Promise<void> {
     if (this.#control) return;
     const control = new AbortController();
@@ -54,7 +54,7 @@ export class Host {
     this.#change({ status: "running", problem: "" });
     try {
       const trainer = this.#open();
-      await trainer.device(); // says what is missing before anything is copied
+      await trainer.device(); // reports missing parts before copying files
       const run = await this.#runToStart(trainer);
       this.#change({ run });
       for await (const event of trainer.runs.start(run.id, { signal: control.signal })) this.#take(run, event);
@@ -67,14 +67,14 @@ export class Host {
     }
   }
 
-  /** Ends the work at the next step with a checkpoint, from which `start` goes on. */
+  /** Pauses at the next step with a checkpoint, from which `start` continues. */
   pause(): void {
     if (this.state.value.status !== "running") return;
     this.#change({ status: "pausing" });
     this.#control!.abort();
   }
 
-  /** Ends the run for good at the next step. What it has learnt is kept and sent. */
+  /** Ends the run permanently at the next step. Keeps and sends the adapter. */
   async stop(): Promise<void> {
     const { run, status } = this.state.value;
     if (this.#control) {
@@ -87,7 +87,7 @@ export class Host {
     }
   }
 
-  /** The adapter as a zip, for the browser's own download. */
+  /** Saves the adapter as a zip through a browser download. */
   adapter(): Promise<{ name: string; blob: Blob }> {
     return this.#open().export(this.state.value.run!.id, "adapter");
   }
@@ -102,7 +102,7 @@ export class Host {
     this.#trainer?.terminate();
   }
 
-  /** Takes a command, once. */
+  /** Executes a command once. */
   readonly #obey = async (): Promise<void> => {
     await this.#ready;
     const command = this.#model.get("command") || "";
@@ -114,13 +114,13 @@ export class Host {
       else if (command === "pause") this.pause();
       else if (command === "stop") await this.stop();
       else if (command === "adapter") await this.#send();
-      else throw new RecipeError(`Cannot obey ${show(command)}: commands are start, pause, stop and adapter`);
+      else throw new RecipeError(`Cannot execute ${show(command)}: commands are start, pause, stop and adapter`);
     } catch (error) {
       this.complain(error);
     }
   };
 
-  /** The run that the model names, if this browser has it: after a reload, or in a second window. */
+  /** The run that the model names, if this browser has it, such as after a reload or in a second window. */
   async #recall(): Promise<void> {
     const { id } = this.#named;
     if (!id) return;
@@ -150,7 +150,7 @@ export class Host {
     if (event.type !== "progress") this.#timer ??= setTimeout(() => this.#report(), PACE);
   }
 
-  /** A run is over: its adapter goes to Python before the word that it is over. */
+  /** Sends a finished run's adapter to Python before setting the final status. */
   async #end(status: "finished" | "stopped"): Promise<void> {
     this.state.value.run!.record.status = status;
     await this.#send().catch((error) => this.complain(error));
@@ -166,7 +166,7 @@ export class Host {
     const kept = run && (await this.#open().runs.get(run.id));
     if (run && kept) run.record.status = kept.status;
     const stopped = error.name === "AbortError";
-    // a run whose worker died stands where its last checkpoint does
+    // after its worker's death, a run is at its last checkpoint
     const paused = stopped || kept?.status === "paused" || kept?.status === "running";
     this.#change({
       status: paused ? "paused" : "failed",
@@ -180,7 +180,7 @@ export class Host {
     sendFiles(this.#model, "adapter", files, this.#model.get("binary") !== false);
   }
 
-  /** Tells Python how things stand: what has changed since the last time. */
+  /** Sends the changed traits to Python. */
   #report(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
@@ -202,7 +202,7 @@ export class Host {
       if (this.#sent.get(name) === text) continue;
       news = true;
       this.#sent.set(name, text);
-      this.#model.set(name, JSON.parse(text)); // a copy: hosts see no change within an object that they have
+      this.#model.set(name, JSON.parse(text)); // a copy, because hosts do not detect changes inside the same object
     }
     if (news) this.#model.save_changes();
   }

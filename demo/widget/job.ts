@@ -1,15 +1,15 @@
 import type { DataSource, Job, ModelSource } from "../../src/client/types.ts";
 import { NotFoundError, RecipeError } from "../../src/errors.ts";
 
-/** Bytes by name, as traits hold them. */
+/** Bytes by name, as in traits. */
 export type Files = Readonly<Record<string, ArrayBufferView<ArrayBuffer>>>;
 
 /**
- * The job of a trait: as the client's, but for what only Python has. A source `{ kind: "files", name }` is a model whose files
- * are those of `files` below `name/`; `{ kind: "file", name }` is the data set `files[name]`.
+ * The client's job for a trait. In the trait, a source `{ kind: "files", name }` is a model whose files are under `name/` in
+ * `files`; `{ kind: "file", name }` is the data set `files[name]`.
  *
- * @throws {RecipeError} it is no job
- * @throws {NotFoundError} a file that was not given
+ * @throws {RecipeError} the trait is not a job
+ * @throws {NotFoundError} a file is missing in `files`
  */
 export function jobOf(given: unknown, files: Files, assets: string): Job {
   const job = (given ?? {}) as Partial<Job>;

@@ -1,21 +1,22 @@
-/** What an anywidget host hands to a front end: the traits of the Python side, kept in step with it. */
+/** The model that an anywidget host gives to a front end: Python's traits, kept in sync. */
 export interface WidgetModel {
   get(name: string): unknown;
   set(name: string, value: unknown): void;
-  /** sends what was set */
+  /** sends changed traits */
   save_changes(): void;
   on(event: string, listener: () => void): void;
   off(event: string, listener: () => void): void;
   send(content: unknown, callbacks?: undefined, buffers?: ArrayBufferView[]): void;
 }
 
-/** Bytes of a message: servers of Jupyter refuse messages of 10 MB and more. */
+/** Largest message in bytes. Jupyter servers reject messages from 10 MB. */
 const PIECE = 2 ** 21;
 
 /**
- * Sends files in pieces, each a message `{ type, name, offset, size }` with one buffer, and at the end `{ type, sizes }`.
+ * Sends files in pieces. Each piece is a message `{ type, name, offset, size }` with one buffer. The last message is `{ type,
+ * sizes }`.
  *
- * @param binary false: bytes go as `base64` in the message, for hosts that lose buffers
+ * @param binary false: the message holds the bytes as `base64`, for hosts that drop buffers
  */
 export function sendFiles(
   model: WidgetModel,
@@ -38,7 +39,7 @@ export function sendFiles(
 
 function base64(bytes: Uint8Array): string {
   let text = "";
-  const most = 2 ** 15; // arguments of one call
+  const most = 2 ** 15; // limits the arguments of one call
   for (let i = 0; i < bytes.length; i += most) text += String.fromCharCode(...bytes.subarray(i, i + most));
   return btoa(text);
 }

@@ -1,6 +1,6 @@
 /**
- * Keeps an element light or dark as what surrounds it. Every notebook marks its theme in a way of its own, but all of them write
- * in dark on light, or in light on dark.
+ * Matches an element's light or dark theme to its surroundings. Each notebook marks its theme differently, so this compares the
+ * colours of text and background.
  */
 export function followTheme(element: HTMLElement, signal: AbortSignal): void {
   const follow = () => {
@@ -8,7 +8,7 @@ export function followTheme(element: HTMLElement, signal: AbortSignal): void {
     const around = element.parentElement;
     if (around?.isConnected) element.style.colorScheme = isLight(getComputedStyle(around).color) ? "dark" : "light";
   };
-  const resized = new ResizeObserver(follow); // also when it comes into the page
+  const resized = new ResizeObserver(follow); // also when the element is attached
   resized.observe(element);
   const marked = new MutationObserver(follow);
   for (const root of [document.documentElement, document.body]) marked.observe(root, { attributes: true });
@@ -19,7 +19,7 @@ export function followTheme(element: HTMLElement, signal: AbortSignal): void {
   });
 }
 
-/** Whether a CSS colour of any notation is nearer to white than to black. */
+/** Whether a CSS colour in any notation is nearer to white than to black. */
 function isLight(color: string): boolean {
   const context = new OffscreenCanvas(1, 1).getContext("2d")!;
   context.fillStyle = color;

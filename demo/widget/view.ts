@@ -22,7 +22,7 @@ const WORDS: Record<WidgetStatus, string> = {
   finished: "finished",
 };
 
-/** One view of a trainer: how it stands, its controls, its curves. Shut off from the styles of the notebook. */
+/** One view of a trainer: status, controls and curves, isolated from the notebook's styles. */
 export function showWidget(el: HTMLElement, host: Host, signal: AbortSignal): void {
   const frame = h("div");
   const shadow = frame.attachShadow({ mode: "open" });
@@ -83,9 +83,9 @@ function controls(host: Host, signal: AbortSignal): HTMLElement {
       },
       text,
     );
-  const go = act("Train", "Trains the job that Python gave", () => host.start());
-  const pause = act("Pause", "Saves a checkpoint after this step", () => host.pause());
-  const stop = act("Stop", "Ends the run for good; what it has learnt is kept", () => host.stop());
+  const go = act("Train", "Trains the job from Python", () => host.start());
+  const pause = act("Pause", "Pauses after this step with a checkpoint", () => host.pause());
+  const stop = act("Stop", "Ends the run permanently and keeps the adapter", () => host.stop());
   const save = act("Download adapter", "The PEFT adapter as a zip", async () => saveFile(await host.adapter()));
   go.classList.add("primary");
   const enabled = (state: WidgetState, button: HTMLElement) => {
@@ -103,7 +103,7 @@ function controls(host: Host, signal: AbortSignal): HTMLElement {
 
 const busy = ({ status }: WidgetState) => ["running", "pausing", "stopping"].includes(status);
 
-/** What is known of a run: where it is, how well it did, its curves, what it said. */
+/** A run's progress, scores, curves and remarks. */
 function runView(run: Run, host: Host, signal: AbortSignal): HTMLElement {
   const { record } = run;
   const bar = progressBar();

@@ -27,7 +27,7 @@ def square(x):
     return None
 `;
 
-/** Puts its own answers in place of those that the test's side gets. */
+/** Replaces the answers that the test's side receives. */
 const answers = (body: string) => `
 import gc
 def square(x): return None
@@ -48,7 +48,7 @@ export const FORGERIES: readonly Attempt[] = [
   // answers forged
   attempt(
     "close",
-    "more names than were asked for",
+    "more names than requested",
     answers("if m['op'] == 'names': r['v'] += [[n, {'g': 'bool'}] for n in ('abs', 'math', 'area', '__builtins__')]"),
   ),
   attempt(
@@ -74,7 +74,7 @@ export const FORGERIES: readonly Attempt[] = [
   ),
   attempt(
     "mbpp",
-    "an error with a class of its own",
+    "an error with a forged class",
     answers(
       "if m['op'] == 'call': r.clear(); r['error'] = {'x': 'ValueError', 'c': None, 'a': [], 'w': [['__class__', {'g': 'SystemExit'}]], 'told': {'exit': 0}}",
     ),
@@ -88,7 +88,7 @@ export const FORGERIES: readonly Attempt[] = [
   ),
   attempt("mbpp", "an exit with code 0", answers("if m['op'] == 'call': r.clear(); r['exit'] = 0")),
   attempt("mbpp", "no answer", answers("if m['op'] == 'call': return None")),
-  attempt("mbpp", "an object of the test's side", answers("if m['op'] == 'call': r['v'] = {'y': 0}")),
+  attempt("mbpp", "an object from the test's side", answers("if m['op'] == 'call': r['v'] = {'y': 0}")),
   attempt(
     "mbpp",
     "containers that nobody sent",
@@ -96,7 +96,7 @@ export const FORGERIES: readonly Attempt[] = [
   ),
   attempt(
     "close",
-    "an isclose of its own",
+    "a forged isclose",
     "isclose = lambda *a, **k: True\nclass np:\n    isclose = allclose = isclose\ndef area(r): return 0",
   ),
   // reports forged
@@ -129,7 +129,7 @@ export const FORGERIES: readonly Attempt[] = [
     "an answer of its own",
     "import json\nold = json.dumps\njson.dumps = lambda v, *a, **k: old({**v, 'stage': 'done', 'error': None, 'value': True}) if isinstance(v, dict) and 'stage' in v else old(v)\ndef square(x): return None",
   ),
-  attempt("stdin", "prints all there is", "for i in range(1000): print(i)"),
+  attempt("stdin", "prints every number", "for i in range(1000): print(i)"),
   attempt("stdin", "an output that says yes", `${WILD}print(Yes())`),
   attempt(
     "stdin",

@@ -1,7 +1,7 @@
 import { testsOf } from "../../src/rewards/code/tests.ts";
 import type { Attempt } from "./targets.ts";
 
-/** A program that answers the test's side with what it makes of its own answers by chance: other values, parts left out. */
+/** A program that answers the test's side with random mutations of its answers: other values, missing parts. */
 const program = (seed: number) => `
 import gc, random
 R = random.Random(${seed})
@@ -29,9 +29,9 @@ const TESTS = [
   "assert sorted(evens([4, 1, 2])) == [2, 4]\nassert set(evens([1, 3, 6])) == {6}\nassert 5 > len(evens([2, 2])) == 2",
 ];
 
-/** Programs whose answers are nonsense of as many kinds. None may pass, and none may end more than its own row. */
+/** Programs with random answers. None may pass, and none may break other rows. */
 export const fuzzed = (count: number): Attempt[] =>
   Array.from({ length: count }, (_, seed) => ({
-    name: `answers by chance ${seed}`,
+    name: `random answers ${seed}`,
     task: { ...testsOf({ test_list: [TESTS[seed % TESTS.length]] }), code: program(seed) },
   }));

@@ -1,10 +1,10 @@
 import { DONE, FORGERIES, WILD } from "./forgeries.ts";
 import { type Attempt, attempt } from "./targets.ts";
 
-/** Raises what ends a test early, in ways that a test might take for its end. */
+/** Ends a test early, in ways that could look like its normal end. */
 const leave = (how: string) => `import os, sys\ndef square(x):\n    ${how}\n`;
 
-/** Walks up from where it is called, and does something in each frame. */
+/** Walks up the call stack and acts on each frame. */
 const frames = (what: string) => `
 import sys
 def square(x):
@@ -18,7 +18,7 @@ def square(x):
     return None
 `;
 
-/** Looks through everything that Python knows, and does something with each object. */
+/** Acts on every object that Python's garbage collector tracks. */
 const heap = (what: string) => `
 import gc, types
 def square(x):
@@ -33,9 +33,9 @@ def square(x):
 const builtin = (name: string, body: string) =>
   `import builtins\nbuiltins.${name} = ${body}\ndef square(x): return None\n`;
 
-/** Programs that solve nothing and want to pass. */
+/** Programs that try to pass without solving anything. */
 export const HACKS: readonly Attempt[] = [
-  // objects that say yes
+  // objects that equal everything
   ...(["humaneval", "mbpp", "loop", "swallow", "call"] as const).map((t) =>
     attempt(t, "equal to everything", `${WILD}def square(x): return Yes()`),
   ),
@@ -93,7 +93,7 @@ export const HACKS: readonly Attempt[] = [
     "an object whose __class__ is int",
     `${WILD}Yes.__class__ = property(lambda s: int)\ndef square(x): return Yes()`,
   ),
-  // points that learn what they should be
+  // points that adapt to the expected values
   attempt(
     "point",
     "a singleton",
@@ -125,7 +125,7 @@ export const HACKS: readonly Attempt[] = [
     "class Point:\n    def __init__(s, x, y): s.x, s.y = x, y\n    def __eq__(s, o): return True\ndef move(x, y): return Point(9, 9)",
   ),
   attempt("point", "no class at all", `${WILD}def Point(*a): return Yes()\ndef move(x, y): return Yes()`),
-  // builtins and modules replaced
+  // replaced builtins and modules
   attempt(
     "counted",
     "a Counter and an isclose of its own",
@@ -256,7 +256,7 @@ export const HACKS: readonly Attempt[] = [
     "the argument's class",
     "def order(a): a.__class__ = type('L', (list,), {'__eq__': lambda s, o: True})",
   ),
-  // the test read or replaced
+  // programs that read or replace the test
   attempt("humaneval", "check replaced", "def check(candidate): pass\ndef square(x): return None"),
   attempt("humaneval", "candidate replaced", "candidate = lambda x: x\ndef square(x): return None"),
   attempt("helper", "the task's helper replaced", "def encode(s): return s\ndef decode(s): return s"),

@@ -14,7 +14,7 @@ const checked = (name: string, entry_point: string, code: string, body: string, 
 const DATACLASS =
   "from dataclasses import dataclass\n@dataclass(frozen=True)\nclass Point:\n    x: int\n    y: int = 0\ndef move(x, y): return Point(x + 1, y + 1)";
 
-/** Programs that are right, whatever kind of value the test wants. All have to pass. */
+/** Correct programs, with every kind of value that a test may check. All must pass. */
 export const HONEST: readonly { name: string; task: CodeTask }[] = [
   mbpp("a number", "def f(x): return x * x", "assert f(3) == 9", "assert f(-3) == 9 and f(0) == 0"),
   mbpp("a large number", "def f(x): return x ** 40 + 1", "assert f(10) == 10 ** 40 + 1", "assert f(2) != 2 ** 40"),

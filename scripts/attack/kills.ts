@@ -1,5 +1,5 @@
 // Kills commands at random moments with SIGKILL and starts them again, until they end. What they leave must be what an
-// undisturbed command leaves, byte for byte. `npx tsx scripts/attack/kills.ts [--n 50] [--seed 1] [--only sft,grpo,export,eval]`
+// undisturbed command leaves, byte for byte. `npx tsx scripts/attack/kills.ts [--n 50] [--seed 1] [--only sft,grpo,dpo,export,eval]`
 // runs dist/cli.js: `npm run build` before.
 
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
@@ -18,7 +18,7 @@ import {
   WEIGHTS,
 } from "./rounds.ts";
 
-/** Kills of one command before it is let alone. */
+/** Most kills of one command. */
 const MOST_KILLS = 3;
 
 const root = mkdtempSync(join(tmpdir(), "qwench-kills-"));
@@ -26,7 +26,7 @@ const at = (...names: string[]) => join(root, ...names);
 
 interface Command {
   argv(output: string): string[];
-  /** files whose bytes do not depend on the clock; others must be there */
+  /** files whose bytes do not depend on the clock; other files must only exist */
   same: RegExp;
 }
 
@@ -64,7 +64,7 @@ async function attack(name: string, n: number, seed: number): Promise<number> {
       const { code, said } = await ended(startCli(argv(output), root), after);
       if (code === null) {
         kills++;
-        // killed after the last byte was written: there is nothing left to do
+        // killed after writing the last byte, so the command is complete
         if (existsSync(output) && differences(output, wanted, same).length === 0) break;
         continue;
       }
@@ -89,7 +89,7 @@ const { values } = parseArgs({
 });
 const chosen = values.only?.split(",") ?? Object.keys(COMMANDS);
 let lost = 0;
-// exports are made of what SFT leaves
+// exports use SFT's adapter
 for (const name of Object.keys(COMMANDS))
   if (chosen.includes(name) || name === "sft")
     lost += await attack(name, chosen.includes(name) ? Number(values.n) : 0, Number(values.seed));

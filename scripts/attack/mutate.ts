@@ -1,4 +1,4 @@
-/** A generator of numbers in [0, 1), the same for the same seed. */
+/** A seeded generator of numbers in [0, 1). */
 export type Draw = () => number;
 
 export function drawOf(seed: number): Draw {
@@ -16,7 +16,7 @@ export function drawOf(seed: number): Draw {
 const below = (draw: Draw, n: number): number => Math.floor(draw() * n);
 const pick = <T>(draw: Draw, from: readonly T[]): T => from[below(draw, from.length)];
 
-/** Texts that parsers stumble over. */
+/** Texts that often break parsers. */
 const WORDS = [
   "[",
   "]",
@@ -83,7 +83,7 @@ const WORDS = [
 ];
 const NUMBERS = [0, 1, 2, 127, 128, 254, 255];
 
-/** A text with a few changes: bytes, words, pieces left out, doubled or moved. */
+/** A text with a few changes: bytes, words, and pieces that are removed, doubled or moved. */
 export function mutateText(text: string, draw: Draw): string {
   let made = text;
   for (let left = 1 + below(draw, 4); left > 0; left--) {

@@ -185,10 +185,10 @@ const listing = [
   },
 ];
 
-/** Runs a parser on one mutated input, drawn by the given numbers. Throws what the parser throws. */
+/** Runs a parser on one mutated input, chosen by the given random numbers. Throws the parser's errors. */
 type ParserCase = (draw: Draw) => unknown;
 
-/** Gzipped, and every other time damaged after that. */
+/** Gzips the bytes and then damages half of the results. */
 function packed(bytes: Uint8Array, draw: Draw): Uint8Array {
   const made = new Uint8Array(gzipSync(bytes));
   return draw() < 0.5 ? made : mutateBytes(made, draw);
@@ -208,7 +208,7 @@ async function folderOf(files: Record<string, string | Uint8Array>) {
 }
 const tinyFiles = { "config.json": text("assets/tiny/config.json"), "model.safetensors": tiny("model.safetensors") };
 
-/** Every parser of what others write. */
+/** Every parser of external data. */
 export const PARSERS: Readonly<Record<string, ParserCase>> = {
   safetensors: async (draw) => {
     const file = await openSafetensors(memorySource("a.safetensors", mutateBytes(weights, draw)));
@@ -307,7 +307,7 @@ export const PARSERS: Readonly<Record<string, ParserCase>> = {
     try {
       row = JSON.parse(mutateText(pick(draw, talks), draw));
     } catch {
-      throw new DataError("no JSON: another parser's case");
+      throw new DataError("not JSON: another parser covers this case");
     }
     const source = { row, number: 1, file: "a.jsonl" };
     const system_prompt = draw() < 0.5 ? "S" : null;
@@ -359,5 +359,5 @@ export const PARSERS: Readonly<Record<string, ParserCase>> = {
   evaluation: (draw) => readEvaluation(mutateText(evaluation, draw), "e.json"),
 };
 
-/** `[{"input": "1", "output": "2"}]` as LiveCodeBench packs it: pickled, zlib, base64. */
+/** `[{"input": "1", "output": "2"}]` in LiveCodeBench's encoding: pickle, zlib, base64. */
 const PACKED = "eJxrYJlqwQABPSbR1UqZeQWlJUpWCkqGSjoKSvmlJVCuEYhbklpcUlJZkAoSKC5JycxTqo2dogcAOgkSqg==";

@@ -1,6 +1,7 @@
-// Feeds every reader of files and answers with damaged ones, and counts what must not be: more than 2 s of processor time,
-// more than 500 MB, an error that is not ours. `npx tsx scripts/attack/parsers.ts [--n 20000] [--seed 1] [--only parquet,yaml]
-// [--workers 2]`. Each parser runs in a process of its own; a parser that says nothing for 60 s is ended, counted, and goes on behind.
+// Feeds damaged input to every reader of files and responses, and counts failures: more than 2 s of processor time, more than
+// 500 MB, or an error that is not a QwenchError. `npx tsx scripts/attack/parsers.ts [--n 20000] [--seed 1] [--only
+// parquet,yaml] [--workers 2]`. Each parser runs in its own process. A process that is silent for 60 s is killed and counted,
+// and the run continues after its case.
 
 import { type ChildProcess, fork } from "node:child_process";
 import { fileURLToPath } from "node:url";
@@ -17,7 +18,7 @@ interface Report {
   done: number;
   taken: number;
   refused: number;
-  /** of each kind how often, and the first */
+  /** count and first example of each kind */
   faults: Record<string, { count: number; first: string }>;
   seconds: number;
 }
@@ -30,7 +31,7 @@ function fault(report: Report, kind: string, what: string): void {
   else report.faults[kind] = { count: 1, first: what };
 }
 
-/** Runs cases [from, n) of a parser, and tells after each few how far it is. */
+/** Runs cases [from, n) of a parser, and reports its progress every few cases. */
 async function work(name: string, from: number, n: number, seed: number): Promise<void> {
   const parser = PARSERS[name];
   const report = empty();
@@ -67,7 +68,7 @@ async function work(name: string, from: number, n: number, seed: number): Promis
   tell();
 }
 
-/** One parser to its end, in as many processes as it takes. */
+/** Runs all cases of one parser, in as many processes as needed. */
 async function run(name: string, n: number, seed: number): Promise<Report> {
   const total = empty();
   for (let from = 0; from < n; ) {
@@ -92,7 +93,7 @@ function once(name: string, from: number, n: number, seed: number): Promise<Repo
     let last: Report = { ...empty(), done: from };
     let timer: NodeJS.Timeout;
     const hung = (): void => {
-      // some way after the last that was told: the hanging case is found by running the parser alone
+      // the hanging case is shortly after the last reported case; run the parser alone to find it
       fault(last, "hang", `after case ${last.done}`);
       last.done += 100;
       child.kill("SIGKILL");

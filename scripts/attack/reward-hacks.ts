@@ -1,5 +1,5 @@
-// Runs programs that want a reward without solving anything, and programs that have earned theirs: of the first none may
-// pass, of the second all have to. `npx tsx scripts/attack/reward-hacks.ts`
+// Runs programs that try to get a reward without solving anything, none of which may pass, and correct programs, all of which
+// must pass. `npx tsx scripts/attack/reward-hacks.ts`
 
 import { openCodePool } from "../../src/cli/sources/code.ts";
 import { outcomeOf } from "../../src/rewards/code/outcome.ts";
@@ -9,7 +9,7 @@ import { HACKS } from "./hacks.ts";
 import { HONEST } from "./honest.ts";
 import type { Attempt } from "./targets.ts";
 
-/** Programs that answer by chance. */
+/** Programs with random answers. */
 const FUZZED = 400;
 
 async function outcomesOf(pool: CodePool, attempts: readonly Attempt[]) {
@@ -37,7 +37,7 @@ async function main() {
   const lucky = nonsense.filter(({ outcome }) => outcome === "passed");
   lucky.forEach(say);
   console.log(
-    `${passed.length} of ${hacks.length} hacks and ${lucky.length} of ${FUZZED} that answer by chance pass; ${honest.length - lost.length} of ${honest.length} right programs pass`,
+    `${passed.length} of ${hacks.length} hacks and ${lucky.length} of ${FUZZED} programs with random answers pass; ${honest.length - lost.length} of ${honest.length} correct programs pass`,
   );
   process.exitCode = passed.length + lucky.length + lost.length > 0 ? 1 : 0;
 }

@@ -14,6 +14,7 @@ const CLI = fileURLToPath(new URL("../../dist/cli.js", import.meta.url));
 export const METHODS: Readonly<Record<string, string>> = {
   sft: "",
   grpo: "--num_generations 4 --per_device_train_batch_size 8 --system_prompt Answer.",
+  dpo: "--per_device_train_batch_size 4",
 };
 
 const words = (text: string) => text.split(" ").filter(Boolean);

@@ -1,13 +1,13 @@
 import type { CodeTask, CodeTest } from "../../src/rewards/code/tests.ts";
 import { testsOf } from "../../src/rewards/code/tests.ts";
 
-/** A program and the tests that it meets. */
+/** A program and its tests. */
 export interface Attempt {
   name: string;
   task: CodeTask;
 }
 
-/** Tests that a program has to pass, in the forms in which data sets write them. */
+/** Tests for programs, in the forms that data sets use. */
 const TARGETS = {
   humaneval: testsOf({
     prompt: "def square(x: int) -> int:\n    ''' x times x '''\n",

@@ -37,18 +37,18 @@ export async function checkBundlers(tarball: string, folder: string): Promise<Re
   return results;
 }
 
-/** Runs a dev server on a free port for as long as `use` takes. */
+/** Runs a dev server on a free port during `use`. */
 async function withDevServer<T>(cwd: string, name: string, use: (url: string) => Promise<T>): Promise<T> {
   const port = await freePort();
   const env = { ...process.env, PORT: String(port) };
-  // a group of its own, so that what npm starts ends with it
+  // its own process group, so that npm's children end with it
   const server = spawn("npm", ["run", `${name}:dev`], { cwd, env, stdio: "ignore", detached: true });
   try {
     const url = `http://localhost:${port}/`;
     for (let tries = 0; ; tries++) {
       const answer = await fetch(url).catch(() => null);
       if (answer?.ok) return await use(url);
-      if (tries > 240) throw new Error(`npm run ${name}:dev serves nothing at ${url}`);
+      if (tries > 240) throw new Error(`npm run ${name}:dev does not serve ${url}`);
       await new Promise((resolve) => setTimeout(resolve, 250));
     }
   } finally {

@@ -5,7 +5,7 @@ import { ROOT } from "./pack.ts";
 import { type Result, run, tryTo } from "./run.ts";
 import type { Tools } from "./tools.ts";
 
-/** What each entry must give, by a name of it; null: a script of its own, which is only found. */
+/** One export that each entry must have; null: the entry is a script, which only has to resolve. */
 const ENTRIES: Record<string, string | null> = {
   qwench: "loadModel",
   "qwench/platform": "openAdapter",
@@ -14,7 +14,7 @@ const ENTRIES: Record<string, string | null> = {
   "qwench/trainer.worker.js": null,
 };
 
-/** Dawn's binding is for Node: Bun imports every entry, and opens no adapter. */
+/** Dawn's binding only works in Node. Bun imports every entry but does not open an adapter. */
 const WITHOUT_GPU = ["Bun"];
 
 const IMPORT = `
@@ -47,7 +47,7 @@ for await (const event of respond(text, [{ prompt_ids }], settings)) {
 process.exit();
 `;
 
-/** Imports every entry in every runtime, and has the manager run the program. */
+/** Imports every entry in every runtime, and runs the program through the package manager. */
 export async function checkEntries(projects: readonly Project[], { runtimes }: Tools): Promise<Result[]> {
   const table = "package manager × entry × runtime";
   const results: Result[] = [];
@@ -73,7 +73,10 @@ export async function checkEntries(projects: readonly Project[], { runtimes }: T
   return results;
 }
 
-/** Writes a few tokens with the library and with the program: the same files and the same Dawn, whoever installed them. */
+/**
+ * Generates a few tokens with the library and with the program. Every package manager installs the same files and the same
+ * Dawn.
+ */
 export async function checkPrograms([project]: readonly Project[], { runtimes }: Tools): Promise<Result[]> {
   const results: Result[] = [];
   if (!project) return results;
@@ -98,10 +101,10 @@ function okOr(said: string): string {
   return said;
 }
 
-/** The managers that lay packages out in ways of their own. */
+/** The package managers with different layouts of packages. */
 const LAYOUTS = ["npm", "pnpm"];
 
-/** Compiles a use of every entry with libraries checked too, by each TypeScript and way of resolving. */
+/** Compiles a use of every entry, with library checks, by each TypeScript version and resolution mode. */
 export async function checkTypes(projects: readonly Project[], { compilers }: Tools): Promise<Result[]> {
   const results: Result[] = [];
   const names = Object.entries(ENTRIES);
@@ -134,7 +137,7 @@ export const open = async (adapter: GPUAdapter): Promise<GPUDevice> => (await re
   return results;
 }
 
-/** What publint and attw say of the tarball. */
+/** The findings of publint and attw about the tarball. */
 export async function lint(tarball: string, tools: Tools): Promise<Result[]> {
   const { version } = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8"));
   const with_ = (column: string, args: string[]) =>
@@ -144,6 +147,6 @@ export async function lint(tarball: string, tools: Tools): Promise<Result[]> {
     });
   return [
     await with_("publint", ["run", tarball, "--strict"]),
-    await with_("attw", [tarball, "--profile", "esm-only"]), // it is ESM, and for resolvers that know exports
+    await with_("attw", [tarball, "--profile", "esm-only"]), // the package is ESM and for resolvers that support exports
   ];
 }

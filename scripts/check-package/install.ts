@@ -6,12 +6,12 @@ import { copySources } from "./pack.ts";
 import { type Result, run, tryTo } from "./run.ts";
 import type { Tools } from "./tools.ts";
 
-/** A project that the package was installed into. */
+/** A project with the installed package. */
 export interface Project {
-  /** the package manager, and what from */
+  /** the package manager and the source */
   name: string;
   folder: string;
-  /** how the manager runs a program of the project */
+  /** command with which the manager runs a program of the project */
   exec: readonly string[];
 }
 
@@ -29,14 +29,14 @@ export function fromTarball(tarball: string, tools: Tools): Way[] {
     {
       name: "pnpm",
       exec: [pnpm, "exec"],
-      // pnpm ends with an error where a script is neither allowed nor refused: Dawn's, which only does something on macOS
+      // pnpm fails on install scripts that are neither allowed nor refused, such as Dawn's, which only matters on macOS
       install: (cwd) => run(pnpm, ["add", "--allow-build=webgpu", tarball], { cwd }),
     },
     { name: "Bun", exec: [bun, "x"], install: (cwd) => run(bun, ["add", tarball], { cwd }) },
   ];
 }
 
-/** How the package is installed from a git address, in a repository that is made in `folder`. */
+/** How the package is installed from a git address, of a repository created in `folder`. */
 export function fromGit(folder: string, tools: Tools): Way[] {
   const [pnpm, bun] = [tools.bin("pnpm"), tools.bin("bun")];
   const { address, id } = gitRepository(join(folder, "git"));
@@ -51,7 +51,7 @@ export function fromGit(folder: string, tools: Tools): Way[] {
       },
     },
     {
-      name: "Bun, git, by npm pack", // Bun installs no devDependencies of a git address, so that nothing can be built
+      name: "Bun, git, by npm pack", // Bun does not install devDependencies from a git address, so it cannot build the package
       exec: [bun, "x"],
       async install(cwd) {
         await run("npm", ["pack", address], { cwd });
@@ -62,7 +62,7 @@ export function fromGit(folder: string, tools: Tools): Way[] {
   ];
 }
 
-/** Installs the package into empty folders. @returns those where that went well, and how it went */
+/** Installs the package into empty folders. @returns the successful projects, and all results */
 export async function installAll(ways: readonly Way[], folder: string): Promise<[Project[], Result[]]> {
   const projects: Project[] = [];
   const results: Result[] = [];
@@ -80,7 +80,7 @@ export async function installAll(ways: readonly Way[], folder: string): Promise<
   return [projects, results];
 }
 
-/** A repository with the sources as its only commit. @returns its address, and the name that pnpm knows that commit by */
+/** A repository with the sources as its only commit. @returns its address, and pnpm's name of that commit */
 function gitRepository(folder: string): { address: string; id: string } {
   copySources(folder);
   rmSync(join(folder, "node_modules"));
@@ -96,7 +96,7 @@ function gitRepository(folder: string): { address: string; id: string } {
   return { address, id: `${address}#${git("rev-parse", "HEAD").trim()}` };
 }
 
-/** Bytes of the files below a folder, links left out. */
+/** Bytes of the files below a folder, without links. */
 function sizeOf(folder: string): number {
   return readdirSync(folder, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())

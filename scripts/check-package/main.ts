@@ -1,6 +1,6 @@
-// `npm run check:package`: packs, and tries the tarball as users do: package managers × entries × runtimes, types, bundlers in Chromium,
-// odd places. Needs the npm registry; some twenty minutes on two cores. `-- install types …` tries only those parts; `--write`
-// puts their tables into README.md beside this file.
+// `npm run check:package`: packs the package and tests the tarball like a user: package managers × entries × runtimes, types,
+// bundlers in Chromium, unusual environments. Needs the npm registry and about twenty minutes on two cores. `-- install types
+// …` runs only those parts; `--write` writes their tables into README.md beside this file.
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

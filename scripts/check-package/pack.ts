@@ -6,19 +6,19 @@ import { fileURLToPath } from "node:url";
 
 export const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 
-/** What is not of the sources: what is installed, built or left by runs. */
+/** Files that are not sources: installed, built or written by runs. */
 const NOT_SOURCE = /^(node_modules|dist|dist-demo|\.git|\.gpu|\.cache|checkpoints|qwench-[^/]*|.*\.(tgz|log))$/;
 
-/** Copies the sources as a fresh clone has them. The packages are linked, not copied. */
+/** Copies the sources like a fresh clone. The packages are linked, not copied. */
 export function copySources(to: string): void {
   cpSync(ROOT, to, { recursive: true, filter: (path) => !NOT_SOURCE.test(relative(ROOT, path)) });
   symlinkSync(join(ROOT, "node_modules"), join(to, "node_modules"));
 }
 
 /**
- * `npm pack` in a copy of the sources, so that nothing of the tree's own dist/ has a part in it.
+ * Runs `npm pack` in a copy of the sources, so that the tree's own dist/ has no influence.
  *
- * @returns the tarball, and the folder of the package as npm would install it, without its dependencies
+ * @returns the tarball, and the folder of the package as npm installs it, without its dependencies
  */
 export function packPackage(folder: string = mkdtempSync(join(tmpdir(), "qwench-package-"))): {
   tarball: string;
@@ -34,7 +34,7 @@ export function packPackage(folder: string = mkdtempSync(join(tmpdir(), "qwench-
   return { tarball, folder: join(packed, "package") };
 }
 
-/** Runs a program to its end. @returns what it wrote @throws with all of that when it fails */
+/** Runs a program to its end. @returns its output @throws with the output if it fails */
 function run(program: string, args: readonly string[], cwd: string): string {
   try {
     return execFileSync(program, args, { cwd, encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });

@@ -4,8 +4,8 @@ import { unpackChromium } from "../../tests/browser/chromium.ts";
 /**
  * Opens an address in the npm package's Chromium, with WebGPU on SwiftShader.
  *
- * @returns the text of `#said` once it is another than the page's own
- * @throws when it stays, with what the browser reports
+ * @returns the text of `#said` as soon as it differs from the page's initial text
+ * @throws if the text does not change, with the browser's reports
  */
 export async function whatPageSays(url: string, patience_ms = 60_000): Promise<string> {
   const chromium = unpackChromium();

@@ -5,7 +5,8 @@ import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { type Result, run, tryTo } from "./run.ts";
 
-// One model, recipe and adapter in places where programs fail: odd paths, homes that cannot be written, few files, no network.
+// One model, recipe and adapter in environments where programs often fail: unusual paths, read-only homes, few open files, no
+// network.
 
 const RECIPE = `model_name_or_path: my model
 dataset_name: my rows.jsonl
@@ -17,32 +18,32 @@ save_strategy: "no"
 seed: 7
 `;
 const NOBODY = 65534;
-/** A user that the machine does not know, as some clusters give to containers. */
+/** A user without an entry on the machine, as in some clusters' containers. */
 const UNKNOWN = 54321;
 
 interface Place {
   name: string;
-  /** the folder that is worked in; default: one of its own */
+  /** the working folder; default: a new one */
   folder?: string;
-  /** over those of this process; undefined takes one away */
+  /** overrides of this process's variables; undefined removes a variable */
   env?: Record<string, string | undefined>;
-  /** who runs it; needs root */
+  /** the user that runs it; needs root */
   user?: number;
-  /** goes before the program, as shell text */
+  /** shell text before the program */
   shell?: string;
-  /** the renderer is another, so that numbers are another */
+  /** whether the renderer, and so the numbers, differ */
   otherNumbers?: boolean;
 }
 
-/** What came of the recipe in a place. */
+/** The recipe's result in one environment. */
 interface Made {
-  /** hash of the adapter that was trained */
+  /** hash of the trained adapter */
   trained: string;
-  /** what the model writes with the adapter that came along */
+  /** the model's output with the supplied adapter */
   written: string;
 }
 
-/** Trains and generates with the installed package in each place, and compares with what a plain folder gives. */
+/** Trains and generates with the installed package in each environment, and compares with the results in a plain folder. */
 export async function checkPlaces(tarball: string, folder: string): Promise<Result[]> {
   chmodSync(folder, 0o755);
   const root = join(folder, "places");
@@ -52,7 +53,7 @@ export async function checkPlaces(tarball: string, folder: string): Promise<Resu
   chmodSync(readOnly, 0o555);
   const nowhere = join(root, "nowhere");
   const plain = await prepare(tarball, join(root, "plain"));
-  // the adapter that goes along to every place
+  // the adapter supplied to every environment
   await qwench(plain, { name: "plain" }, ["sft", "recipe.yaml", "--output_dir", "adapter", "--seed", "1"]);
   const reference = await make(plain, { name: "plain" });
 
@@ -73,7 +74,7 @@ export async function checkPlaces(tarball: string, folder: string): Promise<Resu
     { name: "no HOME", env: noHome },
     { name: "no HOME, a user that the machine does not know", user: UNKNOWN, env: noHome },
     {
-      name: "no driver (SwiftShader, fetched)",
+      name: "no driver (SwiftShader, downloaded)",
       env: { ...noDriver, XDG_CACHE_HOME: join(root, "cache") },
       otherNumbers: true,
     },
@@ -132,7 +133,7 @@ async function prepare(tarball: string, folder: string): Promise<string> {
   return folder;
 }
 
-/** The same project at another place; the packages are linked. */
+/** The same project in another folder, with linked packages. */
 async function copyOf(project: string, folder: string, user?: number): Promise<string> {
   cpSync(project, folder, { recursive: true, filter: (path) => path !== join(project, "node_modules") });
   await run("ln", ["-s", join(project, "node_modules"), "node_modules"], { cwd: folder });
@@ -150,7 +151,7 @@ async function make(folder: string, place: Place): Promise<Made> {
   return { trained: createHash("sha256").update(adapter).digest("hex"), written };
 }
 
-/** Runs the program of a project in a place. @returns stdout */
+/** Runs a project's program in an environment. @returns stdout */
 function qwench(folder: string, { env, user, shell = ":" }: Place, args: readonly string[]): Promise<string> {
   const program = [process.execPath, join(folder, "node_modules/qwench/dist/cli.js"), ...args];
   const as = user === undefined ? [] : ["setpriv", `--reuid=${user}`, `--regid=${user}`, "--clear-groups"];
@@ -158,7 +159,10 @@ function qwench(folder: string, { env, user, shell = ":" }: Place, args: readonl
   return run(command[0], command.slice(1), { cwd: folder, env: { ...process.env, ...env } });
 }
 
-/** A model in the hub's cache, by a proxy that counts: no request offline; the count of a run that may ask shows that it counts. */
+/**
+ * A model in the hub's cache, with a proxy that counts requests: none in offline mode. A run with network access proves that
+ * the proxy counts.
+ */
 async function checkNetwork(project: string, root: string): Promise<Result[]> {
   const asked: string[] = [];
   const proxy = createServer((request, response) => {

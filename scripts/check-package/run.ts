@@ -1,12 +1,12 @@
 import { spawn } from "node:child_process";
 
-/** One cell of a table: what was tried, and what came of it. */
+/** One cell of a table: a check and its result. */
 export interface Result {
   table: string;
   row: string;
   column: string;
   ok: boolean;
-  /** what the cell says; the reason where it is not ok */
+  /** the cell's text; the reason if the check failed */
   text: string;
 }
 
@@ -16,7 +16,7 @@ interface RunOptions {
   timeout_ms?: number;
 }
 
-/** Runs a program to its end. @returns what it wrote to stdout @throws with the end of all that it wrote, when it fails */
+/** Runs a program to its end. @returns its stdout @throws with the end of its output if it fails */
 export function run(program: string, args: readonly string[], options: RunOptions): Promise<string> {
   const { cwd, env = process.env, timeout_ms = 900_000 } = options;
   return new Promise((resolve, reject) => {
@@ -36,7 +36,7 @@ export function run(program: string, args: readonly string[], options: RunOption
   });
 }
 
-/** Does the work of a cell, and tells how it went at once. */
+/** Runs the check of a cell and prints the result immediately. */
 export async function tryTo(
   cell: Pick<Result, "table" | "row" | "column">,
   work: () => Promise<string>,
@@ -53,7 +53,7 @@ export async function tryTo(
   return result;
 }
 
-/** The results as Markdown, a table each. Reasons stand below, in full. */
+/** The results as Markdown tables, with the full reasons of failures below. */
 export function renderResults(results: readonly Result[]): string {
   const tables = [...new Set(results.map(({ table }) => table))].map((table) => {
     const cells = results.filter((result) => result.table === table);

@@ -4,7 +4,9 @@ import { dirname, join } from "node:path";
 import { ROOT } from "./pack.ts";
 import { run } from "./run.ts";
 
-/** What the package is tried with, none of it among the repository's own packages. Node's oldest is that of `engines`. */
+/**
+ * Versions of the tools for these checks, which are not dependencies of the repository. The oldest Node is that of `engines`.
+ */
 const TOOLS = {
   "node-20": "npm:node@20.11.1",
   "node-22": "npm:node@22.23.3",
@@ -23,7 +25,7 @@ export interface Tools {
   runtimes: Record<string, readonly string[]>;
   /** `tsc` by TypeScript's version */
   compilers: Record<string, string>;
-  /** the executable of a tool by its name */
+  /** a tool's executable by name */
   bin(name: string): string;
 }
 

@@ -137,7 +137,7 @@ interface HeadFinishVariant {
   workgroup: number;
 }
 
-// head_finish: log-prob of the target, smoothed objective, entropy, log-sum-exp and hit of each row, from its state
+// head_finish: log-prob of the target, smoothed objective, entropy, log-sum-exp, hit and mean z of each row, from its state
 //
 // Grid     one thread for each row
 // Shapes   state [rows, 8]   all others [rows]
@@ -151,7 +151,8 @@ struct Params { rows: u32, smoothing: f32, inverseVocab: f32 }
 @group(0) @binding(3) var<storage, read_write> entropy: array<f32>;
 @group(0) @binding(4) var<storage, read_write> lse: array<f32>;
 @group(0) @binding(5) var<storage, read_write> correct: array<f32>;
-@group(0) @binding(6) var<uniform> params: Params;
+@group(0) @binding(6) var<storage, read_write> mean: array<f32>;
+@group(0) @binding(7) var<uniform> params: Params;
 
 @compute @workgroup_size(${workgroup})
 fn main(
@@ -166,12 +167,13 @@ fn main(
   let exponentials = state[at + 1u];
   let logarithm = log(exponentials);
   let own = state[at + 5u] - top - logarithm;
-  let mean = state[at + 3u] * params.inverseVocab - top - logarithm;
+  let z = state[at + 3u] * params.inverseVocab;
   logp[row] = own;
-  objective[row] = (1.0 - params.smoothing) * own + params.smoothing * mean;
+  objective[row] = (1.0 - params.smoothing) * own + params.smoothing * (z - top - logarithm);
   entropy[row] = logarithm - state[at + 2u] / exponentials;
   lse[row] = top + logarithm;
   correct[row] = state[at + 6u];
+  mean[row] = z;
 }
 `;
 

@@ -3,27 +3,27 @@ import { ignoredNames, oldNames, refusedNames } from "../recipe/names.ts";
 import { fieldOf, type Method, namesOf, nearestName, otherMethodOf } from "../recipe/recipe.ts";
 import { oneLine } from "../text/show.ts";
 
-/** A command line that cannot be understood; the CLI exits 2. Values that break a field's rule are RecipeErrors. */
+/** An invalid command line; the CLI exits with 2. Invalid values of recipe fields are RecipeErrors. */
 export class UsageError extends QwenchError {
   override name = "UsageError";
 }
 
-/** A flag of the command itself, not of the recipe. */
+/** A flag of the command, not of the recipe. */
 export interface CliFlag {
   readonly name: string;
-  /** a list is a text each time it is given */
+  /** `list`: the flag may be repeated, one text each time */
   readonly type: "boolean" | "string" | "list";
   readonly help: string;
   /** one letter, for `-h` */
   readonly short?: string;
-  /** what stands for the value in help */
+  /** placeholder for the value in help */
   readonly value?: string;
 }
 
 export interface ParsedArgs {
-  /** arguments that are no flags, in order */
+  /** positional arguments, in order */
   positional: string[];
-  /** recipe fields by the names given, values as text, true, or lists of text: for parseRecipe to read */
+  /** recipe fields by their given names, with values as text, true, or lists of text; input for parseRecipe */
   overrides: Record<string, unknown>;
   /** the command's own flags */
   flags: Record<string, string | boolean | string[]>;
@@ -52,7 +52,7 @@ export function parseArgs(
   const parsed: ParsedArgs = { positional: [], overrides: {}, flags: {} };
   let at = 0;
 
-  /** The text after `=`, or the next argument; `bare` is what a flag without either means. */
+  /** The text after `=`, or the next argument. `bare` is the value of a flag without either. */
   const take = (flag: string, inline: string | null, bare: true | null, accepts = (_: string) => true) => {
     if (inline !== null) return inline;
     const next = argv[at];
@@ -107,7 +107,7 @@ export function parseArgs(
       if (!Object.hasOwn(ignoredNames(method), name) && !Object.hasOwn(refusedNames(method), name)) {
         throw unknownFlag(spelled, name, own, method);
       }
-      // its type is unknown: a recipe's file after it is not its value
+      // a recipe file after a flag of unknown type is not the flag's value
       parsed.overrides[name] = take(spelled, inline, true, (next) => !yamlFile.test(next));
     } else if (field.type === "toggle" || old?.convert !== undefined) {
       parsed.overrides[name] = take(spelled, inline, true, (next) => !yamlFile.test(next));

@@ -1,13 +1,13 @@
 import { useEnvProxy } from "../platform/node/proxy.ts";
 import { main } from "./main.ts";
 
-// A reader that has had enough, such as head, ends the program; every file is written atomically all the same.
+// When a reader such as head closes the pipe, the program ends. Files stay intact, because every write is atomic.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   if (error.code !== "EPIPE") throw error;
   process.exit(0);
 });
 
-// Dawn keeps the process alive, so the end is explicit; output that is still on its way to a pipe goes first.
+// Dawn keeps the process alive, so exit explicitly, after flushing output to pipes.
 useEnvProxy()
   .then(() => main(process.argv.slice(2)))
   .then((code) => {

@@ -20,7 +20,7 @@ import { packageVersion } from "./version.ts";
 interface Command {
   usage: string;
   summary: string;
-  /** the recipe whose fields are flags; `any`: the one that the command line means */
+  /** the method whose recipe fields are flags; `any`: the method follows from the command line */
   method?: Method | "any";
   flags?: CliFlag[];
   run(args: ParsedArgs, method?: Method): Promise<number>;
@@ -38,15 +38,23 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
   grpo: {
     usage: "qwench grpo [recipe.yaml | --recipe NAME] [--field value]…",
     summary:
-      "Trains a Qwen checkpoint by rewards: it draws completions of prompts, scores them and reinforces the better ones. Without a model and rows, it continues the embedded model's SFT.",
+      "Trains a Qwen checkpoint by rewards: it samples completions of prompts, scores them and reinforces the better ones. Without a model and rows, it continues the embedded model's SFT.",
     method: "grpo",
+    flags: [RECIPE_FLAG, DRY_RUN_FLAG],
+    run: runTrain,
+  },
+  dpo: {
+    usage: "qwench dpo [recipe.yaml | --recipe NAME] [--field value]…",
+    summary:
+      "Trains a Qwen checkpoint on preferences: rows with a prompt, a chosen and a rejected completion. Without a model and rows, the embedded model learns to prefer worked answers.",
+    method: "dpo",
     flags: [RECIPE_FLAG, DRY_RUN_FLAG],
     run: runTrain,
   },
   generate: {
     usage: "qwench generate [--model PATH] PROMPT, or --file ROWS [--output FILE]",
     summary:
-      "Answers a prompt, and prints the answer as it comes, or answers every row of a file. Ctrl-C keeps what is done.",
+      "Answers a prompt and prints the answer while it is generated, or answers every row of a file. Ctrl-C keeps finished rows.",
     flags: GENERATE_FLAGS,
     run: runGenerate,
   },
@@ -66,7 +74,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
   eval: {
     usage: "qwench eval [NAME|ROWS] [--model PATH] [--adapter PATH] [--n 8] [--k 1,5]",
     summary:
-      "Evaluates a model: it draws n responses to each problem of a data set, grades them, and reports pass@k and the majority vote. Ctrl-C keeps what is done, and the same command continues. Without a model and a data set, it asks the embedded model its held-out problems.",
+      "Evaluates a model: it samples n responses to each problem of a data set, grades them, and reports pass@k and the majority vote. Ctrl-C keeps finished problems, and the same command continues. Without a model and a data set, it evaluates the embedded model on its held-out problems.",
     flags: EVAL_FLAGS,
     run: runEval,
   },
@@ -92,7 +100,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     run: runPush,
   },
   plan: {
-    usage: "qwench plan [recipe.yaml | --recipe NAME] [--method sft|grpo] [--field value]…",
+    usage: "qwench plan [recipe.yaml | --recipe NAME] [--method sft|grpo|dpo] [--field value]…",
     summary: "Forecasts the memory of a run from its recipe, allocates none, and says whether it fits.",
     method: "any",
     flags: [
@@ -101,20 +109,20 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
         name: "method",
         type: "string",
         value: methods.join("|"),
-        help: "The method of the recipe. Default: grpo where the recipe names a field that only GRPO has, else sft.",
+        help: "The method of the recipe. Default: sft where it has every field that the recipe names, else grpo or dpo, whichever has more of them.",
       },
     ],
     run: runPlan,
   },
   recipe: {
     usage: "qwench recipe [NAME | recipe.yaml] [--for trl]",
-    summary: "Lists the published recipes that come with Qwench, or prints a recipe as YAML, for Qwench or for TRL.",
+    summary: "Lists the published recipes included in Qwench, or prints a recipe as YAML, for Qwench or for TRL.",
     flags: [...RECIPE_COMMAND_FLAGS],
     run: runRecipe,
   },
   info: {
     usage: "qwench info [--json]",
-    summary: "Shows the adapter, its features and limits, and what will be used of them.",
+    summary: "Shows the adapter, its features and limits, and which of them Qwench uses.",
     flags: [{ name: "json", type: "boolean", help: "Print JSON." }],
     run: runInfo,
   },
@@ -133,7 +141,7 @@ ${Object.entries(COMMANDS)
   .map(([name, { summary }]) => `  ${name.padEnd(8)} ${summary}`)
   .join("\n")}
 
-qwench COMMAND --help tells the rest, qwench --version the version. Exit codes: 0 done, 1 failure, 2 wrong usage, 130 interrupted.
+qwench COMMAND --help describes a command; qwench --version prints the version. Exit codes: 0 done, 1 failure, 2 wrong usage, 130 interrupted.
 `;
 
 /** Runs one command line. @returns the exit code */
@@ -162,7 +170,7 @@ export async function main(argv: readonly string[]): Promise<number> {
     return await command.run(args, method);
   } catch (error) {
     if (error instanceof UsageError) {
-      console.error(`${error.message}\nqwench${command ? ` ${name}` : ""} --help tells what there is.`);
+      console.error(`${error.message}\nqwench${command ? ` ${name}` : ""} --help lists the flags.`);
       return 2;
     }
     if (error instanceof AbortError) {

@@ -11,7 +11,7 @@ import { openGpu } from "./runs/open-gpu.ts";
 import { EMBEDDED_ANSWER_TOKENS, EMBEDDED_OUTPUT } from "./sources/embedded.ts";
 import { embeddedModelFolder } from "./sources/embedded-folder.ts";
 
-/** Shares of the held-out problems that are solved greedily. */
+/** Scores of the three stages on the held-out problems. */
 interface StartResult {
   base: number;
   sft: number;
@@ -20,20 +20,20 @@ interface StartResult {
 
 interface Stage {
   name: string;
-  /** with the most probable tokens */
+  /** with greedy decoding */
   greedy: HeldOutResult;
   /** at temperature 1 */
   sampled: HeldOutResult;
 }
 
-/** On SwiftShader, which takes some five times as long as Mesa's renderer: fewer steps, enough to see it work. */
+/** Fewer steps for SwiftShader, which takes about five times as long as Mesa's renderer. */
 const SHORT_STEPS = { sft: 32, grpo: 16 };
 
 /**
- * The embedded model before training, after SFT and after GRPO, each on the same held-out problems. Replaces earlier
- * runs in `output`.
+ * Trains the embedded model by SFT and then GRPO, and evaluates it before and after each on the same held-out problems.
+ * Replaces earlier runs in `output`.
  *
- * @returns null where a run failed or was interrupted; it has said why
+ * @returns null if a run failed or was interrupted, after printing the reason
  */
 export async function start({ output = EMBEDDED_OUTPUT, seed = 42 } = {}): Promise<StartResult | null> {
   const { gpu, platform } = await openGpu();
@@ -56,22 +56,22 @@ export async function start({ output = EMBEDDED_OUTPUT, seed = 42 } = {}): Promi
     return (await main([method, ...common, ...fewer, ...flags])) === 0 ? folder : null;
   };
 
-  const base = await measure("As it comes", null);
-  console.error("1 of 2. SFT teaches it to answer between tags, guessing as often as it does:");
+  const base = await measure("Before training", null);
+  console.error("1 of 2. SFT teaches the model to answer between tags:");
   const tuned = await train("sft");
   if (!tuned) return null;
   const sft = await measure("After SFT", tuned);
-  console.error("2 of 2. GRPO rewards the form and, most of all, right answers:");
+  console.error("2 of 2. GRPO rewards the format and, most of all, correct answers:");
   const reinforced = await train("grpo", "--adapter_name_or_path", tuned);
   if (!reinforced) return null;
   const grpo = await measure("After GRPO", reinforced);
 
   console.log(summary(stages, problems));
-  console.log(`The adapter: ${reinforced}, curves and completions: ${reinforced}/report.html
+  console.log(`Adapter: ${reinforced}; curves and completions: ${reinforced}/report.html
 
 Next
   npx qwench chat --model ${sources.model.path} --adapter ${reinforced}
-  npx qwench grpo --learning_rate 1e-3 --output_dir qwench-faster     any option is a flag: npx qwench grpo --help
+  npx qwench grpo --learning_rate 1e-3 --output_dir qwench-faster     every option is a flag: npx qwench grpo --help
   npx qwench sft --model_name_or_path Qwen/Qwen2.5-0.5B-Instruct --dataset_name openai/gsm8k --dataset_config main --learning_rate 2e-4 --max_length 512 --output_dir qwench-gsm8k`);
   return { base, sft, grpo };
 }
@@ -82,7 +82,7 @@ function ask({ model, tokenizer }: TextModel, problems: Problems, temperature: n
   return solveHeldOut(model, tokenizer, problems, { max_new_tokens: EMBEDDED_ANSWER_TOKENS, temperature });
 }
 
-/** The stages side by side, with what each makes of the first problem that only the last one solves. */
+/** The stages side by side, with each stage's answer to the first problem that only the last stage solves. */
 function summary(stages: readonly Stage[], problems: Problems): string {
   const last = stages.length - 1;
   const only = problems.findIndex((_, p) =>
@@ -103,6 +103,6 @@ function summary(stages: readonly Stage[], problems: Problems): string {
     { heading: "its answer" },
   ];
   const { prompt, answer } = problems[shown];
-  const head = `Solved, of ${problems.length} problems that it never saw; for example: ${prompt[0].content} (${goldAnswer({ answer })})`;
+  const head = `Solved, of ${problems.length} held-out problems; for example: ${prompt[0].content} (${goldAnswer({ answer })})`;
   return `${head}\n\n${renderTable(columns, rows, process.stdout.columns)}`;
 }

@@ -4,10 +4,10 @@ import { fileURLToPath } from "node:url";
 import { NotFoundError } from "../errors.ts";
 
 /**
- * The package's version, from the source tree or from the built `dist/cli.js`.
+ * The package's version, read from the source tree or beside the built `dist/cli.js`.
  *
- * @param from URL of the module that runs
- * @throws {NotFoundError} with the places that were tried
+ * @param from URL of the running module
+ * @throws {NotFoundError} the message lists the places searched
  */
 export function packageVersion(from: string = import.meta.url): string {
   const tried = ["..", "../.."].map((up) => join(fileURLToPath(new URL(`${up}/`, from)), "package.json"));

@@ -12,9 +12,9 @@ export type ModelSource =
   | { kind: "files"; name: string; files: File[] }
   | { kind: "stored"; id: string };
 
-/** Where rows come from. `columns` maps Qwench's column names (prompt, question, answer, messages, text …) to the file's. */
+/** Where rows come from. `columns` maps Qwench's column names (prompt, question, answer, chosen, rejected, messages, text …) to the file's. */
 export type DataSource =
-  | { kind: "embedded"; rows: "sft" | "prompts" }
+  | { kind: "embedded"; rows: "sft" | "prompts" | "preferences" }
   | { kind: "hub"; id: string; config?: string; split?: string; columns?: Record<string, string> }
   | { kind: "file"; file: File; columns?: Record<string, string> }
   | { kind: "stored"; id: string; columns?: Record<string, string> };

@@ -6,7 +6,8 @@ import { type NumberedRow, rowError } from "./row-error.ts";
 
 export { type NumberedRow, rowError } from "./row-error.ts";
 
-interface ChatExtras {
+/** What a conversation's row holds beside its messages. */
+export interface ChatExtras {
   /** JSON schemas of functions */
   tools: unknown[] | null;
   /** variables for the chat template, such as `enable_thinking` */
@@ -62,7 +63,7 @@ export function parseRow(source: NumberedRow, options: RowOptions = {}): Row {
   if (conversation !== null) {
     const messages = parseMessages(source, conversation);
     requireCompletion(source, conversation, messages);
-    return { format: "messages", messages: withSystem(source, messages, options.system_prompt), ...extras(source) };
+    return { format: "messages", messages: withSystem(source, messages, options.system_prompt), ...chatExtras(source) };
   }
   if (has(textField)) {
     const text = stringField(source, textField);
@@ -81,7 +82,7 @@ export function parseRow(source: NumberedRow, options: RowOptions = {}): Row {
         options.system_prompt,
       ),
       completion: [{ role: "assistant", content }],
-      ...extras(source),
+      ...chatExtras(source),
     };
   }
   if (textField in row && row[textField] === null)
@@ -176,7 +177,7 @@ export function parsePrompt(source: NumberedRow, options: RowOptions = {}): Prom
   if (last.role === "assistant") {
     throw rowError(source, `"${key}" ends with the assistant's turn: a prompt ends where the model begins to answer`);
   }
-  return { prompt: withSystem(source, messages, options.system_prompt), ...extras(source) };
+  return { prompt: withSystem(source, messages, options.system_prompt), ...chatExtras(source) };
 }
 
 function promptRow(source: NumberedRow, options: RowOptions): Row {
@@ -194,7 +195,7 @@ function promptRow(source: NumberedRow, options: RowOptions): Row {
       format: "chat",
       prompt: withSystem(source, before, options.system_prompt),
       completion: after,
-      ...extras(source),
+      ...chatExtras(source),
     };
   }
   throw rowError(
@@ -228,7 +229,8 @@ function tokensRow(source: NumberedRow): Row {
   };
 }
 
-function requireCompletion(source: NumberedRow, key: string, messages: Message[]): void {
+/** @throws {DataError} messages without an assistant's turn that holds anything */
+export function requireCompletion(source: NumberedRow, key: string, messages: Message[]): void {
   const written = messages.some(
     (message) =>
       message.role === "assistant" &&
@@ -242,7 +244,8 @@ function requireCompletion(source: NumberedRow, key: string, messages: Message[]
   }
 }
 
-function extras(source: NumberedRow): ChatExtras {
+/** @throws {DataError} tools or variables of another type */
+export function chatExtras(source: NumberedRow): ChatExtras {
   const { tools, chat_template_kwargs: kwargs } = source.row;
   const list = typeof tools === "string" && tools.trim() !== "" ? tryJson(tools) : tools || null;
   if (list !== null && !Array.isArray(list)) throw rowError(source, `"tools" must be a list, not ${kindOf(tools)}`);
@@ -258,7 +261,8 @@ function stringField(source: NumberedRow, key: string): string {
   return value;
 }
 
-function integers(source: NumberedRow, key: string, least: number): number[] | null {
+/** A column of integers, or null where it has none. @throws {DataError} another type, or a value below `least` */
+export function integers(source: NumberedRow, key: string, least: number): number[] | null {
   const value = source.row[key];
   if (value === undefined || value === null) return null;
   if (!Array.isArray(value)) throw rowError(source, `"${key}" must be a list of integers, not ${kindOf(value)}`);

@@ -4,6 +4,7 @@ import type { KernelCase } from "./check.ts";
 import { elementwiseCases } from "./elementwise.cases.ts";
 import { embeddingCases } from "./embedding/embedding.cases.ts";
 import { headSoftmaxCases } from "./head/head-softmax.cases.ts";
+import { dpoLossCases } from "./loss/dpo-loss.cases.ts";
 import { grpoLossCases } from "./loss/grpo-loss.cases.ts";
 import { linearGroupCases, loraLinearCases } from "./matmul/lora-linear.cases.ts";
 import { matmulCases } from "./matmul/matmul.cases.ts";
@@ -32,6 +33,7 @@ export const allCases: readonly KernelCase[] = [
   ...elementwiseCases,
   ...headSoftmaxCases,
   ...grpoLossCases,
+  ...dpoLossCases,
   ...gradNormCases,
   ...adamwCases,
   ...adamw8bitCases,

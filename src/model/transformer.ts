@@ -20,7 +20,7 @@ import {
   type Stream,
 } from "./layers/block.ts";
 import type { Pass } from "./layers/body.ts";
-import { type HeadGradient, type HeadRows, head } from "./layers/head.ts";
+import { type HeadRows, head, type RowGradient } from "./layers/head.ts";
 import type { Norm } from "./layers/norm.ts";
 import { rotaryTable } from "./layers/rope.ts";
 import type { ParameterStore } from "./parameters.ts";
@@ -124,7 +124,7 @@ export class Transformer {
     batch: PackedBatch,
     targets: Targets,
     options: ForwardOptions,
-    gradient: HeadGradient["dObjective"] | null,
+    gradient: RowGradient | null,
   ): HeadRows | null {
     if (targets.rows.length === 0) return null;
     if (gradient && !this.grads)
@@ -221,7 +221,7 @@ export class Transformer {
   }
 
   /**
-   * The same model without its adapter: GRPO's reference model, and the baseline for an adapter. Shares all weights.
+   * The same model without its adapter: the reference of a new adapter, and the baseline for an adapter. Shares all weights.
    *
    * @throws {UnsupportedError} a model that trains more than an adapter: its original weights are gone
    */
@@ -230,13 +230,40 @@ export class Transformer {
     const other = store?.parameters.find(({ name }) => !/\.lora_[AB]\./.test(name));
     if (other) {
       throw new UnsupportedError(
-        `Cannot run the model without its adapter: ${other.name} itself is trained; use LoRA, or beta 0`,
+        `Cannot run the model without its adapter: ${other.name} itself is trained; use LoRA, or a loss without a reference`,
       );
     }
     const off = (linear: Linear) => ({ ...linear, lora: null });
     const blocks = weights.blocks.map((block) => frozenBlock(block, off));
     const norm = { ...weights.norm, grad: null };
     return new Transformer(gpu, config, { ...weights, norm, blocks }, null, null);
+  }
+
+  /**
+   * The same model with a copy of its adapter as it is now, which training leaves alone: the reference where training goes
+   * on from an adapter. Shares all other weights. Submits the copy.
+   *
+   * @throws {UnsupportedError} a model that trains more than an adapter
+   */
+  withFrozenAdapter(): Transformer {
+    const { gpu, config, weights, store } = this;
+    const bare = this.withoutAdapter(); // or refuses
+    const { values } = store!;
+    const kept = gpu.persistent(values.shape, "f32", "parameters.kept", "weights");
+    const record = gpu.recorder();
+    record.copy(values, kept);
+    record.submit();
+    const moved = (tensor: Tensor) => ({
+      ...tensor,
+      buffer: kept.buffer,
+      offset: kept.offset + tensor.offset - values.offset,
+    });
+    const keep = (linear: Linear) => {
+      const { lora } = linear;
+      return { ...linear, lora: lora && { ...lora, a: moved(lora.a), b: moved(lora.b), dropout: 0 } };
+    };
+    const blocks = weights.blocks.map((block) => frozenBlock(block, keep));
+    return new Transformer(gpu, config, { ...bare.weights, blocks }, null, null);
   }
 
   /** The inputs that the blocks of a decoding pass share. @param positions u32 `[rows]`, all below `longest` */

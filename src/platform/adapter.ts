@@ -1,47 +1,47 @@
 import { GpuError } from "../errors.ts";
 import { type SoftwareRenderer, softwareRenderer } from "../gpu/cpu-adapters/names.ts";
 
-/** What a runtime hands to the GPU layer: an adapter that works, and what is worth telling the user about it. */
+/** A working adapter from a runtime, with facts about it for the GPU layer and the user. */
 export interface Platform {
   name: "node" | "deno" | "browser";
-  /** the object that hands out adapters; Dawn's crashes the process when collected, so every Platform holds on to it */
+  /** the object that creates adapters; every Platform keeps a reference, because Dawn's crashes the process when collected */
   gpu: GPU;
-  /** unconsumed: `requestDevice` has not been called on it */
+  /** unused: nobody has called `requestDevice` on it */
   adapter: GPUAdapter;
   /** whether the adapter computes on the CPU */
   software: boolean;
-  /** whether f16 arithmetic was tried on this adapter and gave the right numbers */
+  /** whether a test of f16 arithmetic on this adapter gave the right numbers */
   f16: boolean;
-  /** one line on how to make this machine quicker, or null when there is nothing to gain */
+  /** one line that says how to speed up this machine, or null */
   advice: string | null;
-  /** the adapter in a few words, for a log or a table */
+  /** a short name of the adapter, for a log or a table */
   describe: string;
-  /** for `requestGpu`: what to do while something waits for the GPU; absent where the runtime waits well by itself */
+  /** for `requestGpu`: called while something waits for the GPU; absent if the runtime waits efficiently by itself */
   waiting?: { begin(): void; end(): void };
-  /** for `requestGpu`: further adapters, where the driver compiles kernels on one thread; else absent */
+  /** for `requestGpu`: opens more adapters if the driver compiles kernels on one thread; else absent */
   spares?: { count: number; open(): Promise<GPUAdapter> };
 }
 
-/** Which adapter to open: the best there is, a real GPU only, or one of the two software renderers. */
+/** Which adapter to open: the best available, only a real GPU, or one of the two software renderers. */
 export type AdapterChoice = "auto" | "gpu" | "mesa" | "swiftshader";
 
-/** How an adapter is opened. */
+/** Options for opening an adapter. */
 export interface OpenOptions {
-  /** default `QWENCH_ADAPTER`, else auto; a browser has no say in it */
+  /** default `QWENCH_ADAPTER`, else auto; browsers ignore it */
   adapter?: AdapterChoice;
   /** Dawn toggles by name, e.g. `allow_unsafe_apis`; default `QWENCH_DAWN_FEATURES`, comma separated */
   dawnFeatures?: readonly string[];
-  /** where the defaults are read from; default the environment of the process */
+  /** source of the defaults; default: the environment of the process */
   env?: Record<string, string | undefined>;
-  /** whether a software renderer may be fetched from npm where this machine has nothing that computes; default true */
+  /** whether Qwench may download a software renderer from npm if this machine has no adapter; default true */
   fetch?: boolean;
-  /** receives the advice, once a process; default console.error */
+  /** receives the advice once per process; default console.error */
   warn?: (line: string) => void;
 }
 
 const CHOICES: readonly AdapterChoice[] = ["auto", "gpu", "mesa", "swiftshader"];
 
-/** Reads `QWENCH_ADAPTER`. @throws {GpuError} on a value that is none of the four */
+/** Reads `QWENCH_ADAPTER`. @throws {GpuError} if the value is not one of the four */
 export function parseChoice(value: string | undefined): AdapterChoice {
   if (!value) return "auto";
   const choice = CHOICES.find((known) => known === value);
@@ -49,17 +49,17 @@ export function parseChoice(value: string | undefined): AdapterChoice {
   throw new GpuError(`Cannot use QWENCH_ADAPTER=${value}: it must be one of ${CHOICES.join(", ")}`);
 }
 
-/** Which software renderer an adapter is; null for a GPU's. */
+/** Which software renderer an adapter uses; null for a GPU. */
 export function rendererOf({ architecture, device, description }: GPUAdapterInfo): SoftwareRenderer | null {
   return softwareRenderer(`${architecture} ${device} ${description}`);
 }
 
-/** Whether an adapter is a CPU in disguise. */
+/** Whether an adapter computes on the CPU. */
 export function isSoftware(info: GPUAdapterInfo): boolean {
   return info.isFallbackAdapter === true || rendererOf(info) !== null;
 }
 
-/** Whether an adapter is what was asked for. */
+/** Whether an adapter matches the choice. */
 export function suits(choice: AdapterChoice, info: GPUAdapterInfo): boolean {
   if (choice === "gpu") return !isSoftware(info);
   if (choice === "mesa") return rendererOf(info) === "llvmpipe";
@@ -68,14 +68,14 @@ export function suits(choice: AdapterChoice, info: GPUAdapterInfo): boolean {
 
 let advised = false;
 
-/** Says the advice once a process. */
+/** Prints the advice once per process. */
 export function giveAdvice(advice: string | null, warn: (line: string) => void = console.error): void {
   if (advice === null || advised) return;
   advised = true;
   warn(advice);
 }
 
-/** The adapter in a few words: `llvmpipe: Mesa 25.0.7 (software)`. */
+/** A short name of the adapter: `llvmpipe: Mesa 25.0.7 (software)`. */
 export function describeAdapter(info: GPUAdapterInfo): string {
   const name = info.description || [info.vendor, info.architecture, info.device].filter(Boolean).join(" ");
   return `${name || "unnamed adapter"}${isSoftware(info) ? " (software)" : ""}`;
@@ -87,21 +87,21 @@ enable f16;
 @compute @workgroup_size(8)
 fn main(@builtin(local_invocation_index) i: u32) { values[i] = values[i] * 0.5h + f16(i); }
 `;
-// bits of 1, 1.5, −2, 0.25, 1024, 3, −0.5, 65504; of those · 0.5 + i: 0.5, 1.75, 1, 3.125, 516, 6.5, 5.75, 32752 (rounded)
+// bits of 1, 1.5, −2, 0.25, 1024, 3, −0.5, 65504, and of these × 0.5 + i: 0.5, 1.75, 1, 3.125, 516, 6.5, 5.75, 32752 (rounded)
 const PROBE_IN = [0x3c00, 0x3e00, 0xc000, 0x3400, 0x6400, 0x4200, 0xb800, 0x7bff];
 const PROBE_OUT = [0x3800, 0x3f00, 0x3c00, 0x4240, 0x6008, 0x4680, 0x45c0, 0x77ff];
 
 /**
- * Computes a few f16 values and compares their bits: some stacks accept f16 shaders and return zeros without a word.
+ * Computes a few f16 values and compares their bits: some drivers accept f16 shaders and silently return zeros.
  *
- * @param device made with the feature `shader-f16`; false at once without it
+ * @param device created with the feature `shader-f16`; without it the result is false
  */
 export async function probeF16(device: GPUDevice): Promise<boolean> {
   if (!device.features.has("shader-f16")) return false;
   device.pushErrorScope("validation");
   const module = device.createShaderModule({ code: PROBE, label: "probe f16" });
   const pipeline = device.createComputePipeline({ layout: "auto", compute: { module, entryPoint: "main" } });
-  const usage = { storage: 0x80, copySource: 0x4, copyTarget: 0x8, mapRead: 0x1 }; // GPUBufferUsage, absent until Dawn is up
+  const usage = { storage: 0x80, copySource: 0x4, copyTarget: 0x8, mapRead: 0x1 }; // values of GPUBufferUsage, which is undefined until Dawn has started
   const values = device.createBuffer({ size: 16, usage: usage.storage | usage.copySource | usage.copyTarget });
   const staging = device.createBuffer({ size: 16, usage: usage.mapRead | usage.copyTarget });
   try {
@@ -119,14 +119,14 @@ export async function probeF16(device: GPUDevice): Promise<boolean> {
     if ((await device.popErrorScope()) !== null) return false;
     await staging.mapAsync(1);
     const got = new Uint16Array(staging.getMappedRange());
-    return PROBE_OUT.every((bits, i) => Math.abs(got[i] - bits) <= 1); // one unit in the last place
+    return PROBE_OUT.every((bits, i) => Math.abs(got[i] - bits) <= 1); // allows one unit in the last place
   } finally {
     values.destroy();
     staging.destroy();
   }
 }
 
-/** Fills in a Platform; probes f16 on a device of its own, because an adapter gives out one device only. */
+/** Completes a Platform. Tests f16 on a second adapter, because an adapter creates only one device. */
 export async function describePlatform(
   name: Platform["name"],
   gpu: GPU,

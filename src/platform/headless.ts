@@ -1,4 +1,4 @@
-// For programs in Node and Deno: an adapter, and folders of the disk.
+// For programs in Node and Deno: adapters, and folders on disk.
 
 export { type AdapterChoice, type OpenOptions, openAdapter, type Platform } from "./index.ts";
 export { nodeFolder } from "./node/fs.ts";

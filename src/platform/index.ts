@@ -2,7 +2,7 @@ import type { OpenOptions, Platform } from "./adapter.ts";
 
 export type { AdapterChoice, OpenOptions, Platform } from "./adapter.ts";
 
-/** Which of the three runtimes this is. */
+/** The three runtimes. */
 export function runtimeName(): Platform["name"] {
   const globals = globalThis as { Deno?: unknown; process?: { versions?: { node?: string } }; document?: unknown };
   if (globals.Deno) return "deno";
@@ -10,10 +10,10 @@ export function runtimeName(): Platform["name"] {
 }
 
 /**
- * Opens the best adapter of the runtime at hand. Code that only ever runs in a browser imports `openBrowserAdapter`
- * itself, so that no bundler meets Node's modules.
+ * Opens the best adapter of the current runtime. Code for browsers only should import `openBrowserAdapter` instead, so that
+ * bundlers do not see Node's modules.
  *
- * @throws {GpuError} with what to install or to turn on, when there is none
+ * @throws {GpuError} if there is no adapter; the message says what to install or turn on
  */
 export async function openAdapter(options: OpenOptions = {}): Promise<Platform> {
   const runtime = runtimeName();

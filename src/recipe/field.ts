@@ -1,5 +1,5 @@
 /** What a recipe trains with. A further method adds a name here, and rows or tags in the table; no code. */
-export const methods = ["sft", "grpo"] as const;
+export const methods = ["sft", "grpo", "dpo"] as const;
 /** A method of training. */
 export type Method = (typeof methods)[number];
 
@@ -11,6 +11,7 @@ export const groups = [
   "generation",
   "rewards",
   "grpo",
+  "dpo",
   "training",
   "optimizer",
   "evaluation",
@@ -19,7 +20,7 @@ export const groups = [
 ] as const;
 export type Group = (typeof groups)[number];
 
-/** A value as YAML, JSON or a flag can spell it. */
+/** A value that YAML, JSON or a flag can express. */
 export type FieldValue =
   | string
   | number
@@ -29,46 +30,48 @@ export type FieldValue =
   | readonly number[]
   | { readonly [key: string]: unknown };
 
-/** One option, declared once: validation, flags, help, docs/options.md and the types derive from it. */
+/** One option. Validation, flags, help, docs/options.md and the types derive from it. */
 export interface Field {
-  /** TRL's, PEFT's or transformers' name, unless `origin` says whose it is */
+  /** TRL's, PEFT's or transformers' name, unless `origin` names another source */
   readonly name: string;
   readonly group: Group;
   readonly methods: readonly Method[];
   /** `toggle` is a boolean or a path */
   readonly type: "string" | "boolean" | "integer" | "number" | "choice" | "list" | "object" | "toggle";
   readonly default: FieldValue;
-  /** what is otherwise in a method; `fieldsOf` puts it in place */
+  /** overrides for single methods; `fieldsOf` applies them */
   readonly differs?: Partial<
     Record<Method, Partial<Pick<Field, "default" | "trlDefault" | "help" | "unit" | "origin">>>
   >;
-  /** whether null is a value */
+  /** whether null is allowed */
   readonly nullable?: boolean;
   readonly choices?: readonly string[];
-  /** other spellings of a value that mean the same here, in lower case; booleans and null by their words */
+  /** lower-case aliases of a value; booleans and null are written as words */
   readonly synonyms?: Readonly<Record<string, string>>;
-  /** choices TRL has and Qwench has not, with the reason */
+  /** TRL's choices that Qwench does not implement, with the reason */
   readonly missing?: Readonly<Record<string, string>>;
-  /** what a list holds; names where absent */
+  /** the type of a list's items; default: names */
   readonly of?: "number";
+  /** names may also be one regular expression, which text with a character of such is */
+  readonly pattern?: boolean;
   /** a list may also be one of these words */
   readonly words?: readonly string[];
-  /** smallest value; `above` and `below` are exclusive bounds */
+  /** inclusive lower bound; `above` and `below` are exclusive bounds */
   readonly min?: number;
   readonly above?: number;
   readonly below?: number;
   readonly max?: number;
-  /** a value outside the bounds that means off */
+  /** a value outside the bounds that turns the option off */
   readonly off?: number;
-  /** `ratio`: below 1 it is a share of all steps, from 1 on a whole number of steps */
+  /** `ratio`: a value below 1 is a share of all steps; from 1 it is a whole number of steps */
   readonly ratio?: boolean;
   readonly unit?: string;
   /** one or two sentences, plain text */
   readonly help: string;
-  /** who defines a name that TRL does not; `trl sft --config` and `trl grpo --config` refuse it */
-  readonly origin?: "qwench" | "open-r1";
+  /** who defines a name that TRL does not; `trl sft --config` and its like refuse it */
+  readonly origin?: "qwench" | "open-r1" | "peft";
   /** TRL's default where ours differs; `help` says why */
   readonly trlDefault?: FieldValue;
-  /** values, as text, that are worth a note when set */
+  /** notes to show when a value is set, by the value as text */
   readonly noted?: Readonly<Record<string, string>>;
 }

@@ -5,15 +5,15 @@ import type { Method } from "./field.ts";
 interface OldName {
   readonly name: string;
   readonly field: string;
-  /** turns the old value into the new field's, undefined where it says nothing; absent where they are the same */
+  /** converts the old value to the new field's; undefined leaves the field unset. Absent: both fields take the same values */
   readonly convert?: (value: unknown) => unknown;
 }
 
-/** A name of TRL's or transformers' that is accepted and changes nothing here; a note says so. */
+/** A name from TRL or transformers that is accepted without effect. A note tells the user. */
 interface IgnoredName {
-  /** what it means here, to follow "NAME: " */
+  /** the reason, written to follow "NAME is ignored: " */
   readonly note: string;
-  /** values that change nothing and need no note; any other is refused. Absent: every value is accepted. */
+  /** values that are accepted without a note; others are rejected. Absent: all values are accepted with a note. */
   readonly only?: readonly unknown[];
 }
 
@@ -33,32 +33,32 @@ export const oldNames: readonly OldName[] = [
   },
 ];
 
-const noPadding = "sequences are always packed here and never padded, so it changes nothing";
-const oneProcess = "rows are read and tokenised in this process, so it changes nothing";
+const noPadding = "Qwench never pads sequences, so this changes nothing";
+const oneProcess = "Qwench reads and tokenises rows in this process";
 const reports = "metrics.jsonl and report.html in output_dir are always written";
-const hub = "nothing is pushed to the hub; upload output_dir yourself";
-const terminal = "the terminal shows progress when it is one";
+const hub = "Qwench does not push to the hub; upload output_dir yourself";
+const terminal = "Qwench shows progress whenever its output is a terminal";
 
 const ignoredByAll: Readonly<Record<string, IgnoredName>> = {
   bf16: { note: "WebGPU has no bf16 arithmetic: bf16 weights stay bf16 in memory (dtype: auto) and sums are f32" },
   fp16: { note: "sums are always f32; dtype: float16 holds frozen weights as f16" },
-  bf16_full_eval: { note: "evaluation uses the arithmetic of training" },
-  fp16_full_eval: { note: "evaluation uses the arithmetic of training" },
+  bf16_full_eval: { note: "evaluation uses the same arithmetic as training" },
+  fp16_full_eval: { note: "evaluation uses the same arithmetic as training" },
   tf32: { note: "WebGPU has no TF32" },
-  attn_implementation: { note: "there is one attention kernel, flash-style and exact; every value gives its numbers" },
+  attn_implementation: { note: "Qwench has one attention kernel, flash-style and exact, whatever the value" },
   padding_free: { note: noPadding },
   pad_to_multiple_of: { note: noPadding },
   pad_token: { note: noPadding },
-  eval_packing: { note: "packing does not change what a row sees, so evaluation gives the same loss" },
-  use_liger_kernel: { note: "the kernels here are fused already" },
-  liger_kernel_config: { note: "the kernels here are fused already" },
-  gradient_checkpointing_kwargs: { note: "blocks are recomputed one way only" },
-  gradient_checkpointing_use_reentrant: { note: "blocks are recomputed one way only" },
+  eval_packing: { note: "packed rows do not see each other, so the evaluation loss is the same" },
+  use_liger_kernel: { note: "the kernels are already fused" },
+  liger_kernel_config: { note: "the kernels are already fused" },
+  gradient_checkpointing_kwargs: { note: "Qwench has one way to recompute blocks" },
+  gradient_checkpointing_use_reentrant: { note: "Qwench has one way to recompute blocks" },
   lora_task_type: { note: "the task is always causal language modelling", only: ["CAUSAL_LM"] },
   logging_dir: { note: reports },
   trackio_space_id: { note: reports },
-  logging_strategy: { note: "logs come every logging_steps", only: ["steps"] },
-  logging_nan_inf_filter: { note: "a loss that is not finite ends the training and says so" },
+  logging_strategy: { note: "Qwench logs every logging_steps", only: ["steps"] },
+  logging_nan_inf_filter: { note: "a loss that is not finite stops the run with an error" },
   include_num_input_tokens_seen: { note: "num_tokens is always logged" },
   disable_tqdm: { note: terminal },
   log_level: { note: terminal },
@@ -71,25 +71,25 @@ const ignoredByAll: Readonly<Record<string, IgnoredName>> = {
   dataloader_pin_memory: { note: oneProcess },
   dataloader_persistent_workers: { note: oneProcess },
   dataloader_prefetch_factor: { note: oneProcess },
-  remove_unused_columns: { note: "columns that are not needed are not read" },
+  remove_unused_columns: { note: "Qwench reads only the columns that it needs" },
   length_column_name: { note: "lengths are counted from the tokens" },
   full_determinism: { note: "the same recipe on the same adapter always gives the same numbers" },
-  average_tokens_across_devices: { note: "there is one device" },
-  ddp_timeout: { note: "there is one device" },
+  average_tokens_across_devices: { note: "Qwench uses one device" },
+  ddp_timeout: { note: "Qwench uses one device" },
   skip_memory_metrics: { note: "the memory forecast and the peak are always reported" },
   use_cache: { note: "training needs no KV cache" },
   torch_empty_cache_steps: { note: "buffers are pooled" },
-  do_train: { note: "the command says what to do" },
+  do_train: { note: "the command decides this" },
   do_eval: { note: "eval_strategy decides" },
-  ignore_bias_buffers: { note: "there is one device" },
+  ignore_bias_buffers: { note: "Qwench uses one device" },
   hub_strategy: { note: hub },
   hub_always_push: { note: hub },
   hub_private_repo: { note: hub },
 };
 
-const ownGeneration = "generation is this project's own, on the same adapter";
+const ownGeneration = "Qwench generates completions itself, on the same GPU";
 const optionsOfMissingLosses = Object.entries(MISSING_GRPO_LOSSES).flatMap(([loss, { options }]) =>
-  options.map((name) => [name, { note: `it shapes loss_type ${loss}, which is not implemented` }] as const),
+  options.map((name) => [name, { note: `it belongs to loss_type ${loss}, which is not implemented` }] as const),
 );
 const order = "shuffle_dataset decides the order of the prompts";
 const vllmNames = [
@@ -117,34 +117,51 @@ const vllmNames = [
 
 const ignoredBy: Readonly<Record<Method, Readonly<Record<string, IgnoredName>>>> = {
   sft: {
-    loss_type: { note: "the head always works by chunk and never holds all logits", only: ["nll", "chunked_nll"] },
-    max_prompt_length: { note: "it is GRPO's; in SFT max_length limits the whole row" },
+    loss_type: {
+      note: "Qwench always computes the head in chunks and never stores all logits",
+      only: ["nll", "chunked_nll"],
+    },
+    max_prompt_length: { note: "it belongs to GRPO; in SFT max_length limits the whole row" },
   },
   grpo: {
     use_vllm: { note: ownGeneration },
     ...Object.fromEntries(vllmNames.map((name) => [name, { note: ownGeneration }])),
     use_transformers_paged: { note: ownGeneration },
     cache_implementation: { note: ownGeneration },
-    ds3_gather_for_generation: { note: "there is one device" },
-    cast_lm_head_to_fp32: { note: "sums of the head are f32 in every case" },
-    use_liger_loss: { note: "the kernels here are fused already" },
+    ds3_gather_for_generation: { note: "Qwench uses one device" },
+    cast_lm_head_to_fp32: { note: "the head always accumulates in f32" },
+    use_liger_loss: { note: "the kernels are already fused" },
     label_smoothing_factor: { note: "GRPO's loss has no targets to smooth" },
     train_sampling_strategy: { note: order },
     group_by_length: { note: order },
     ref_model_mixup_alpha: { note: "it is used with sync_ref_model only" },
     ref_model_sync_steps: { note: "it is used with sync_ref_model only" },
-    top_entropy_quantile: { note: "training on the tokens of highest entropy only is not implemented", only: [1] },
+    top_entropy_quantile: { note: "training only on the tokens of highest entropy is not implemented", only: [1] },
     multi_objective_aggregation: { note: "rewards are summed, then scaled", only: ["sum_then_normalize"] },
     ...Object.fromEntries(optionsOfMissingLosses),
     log_unique_prompts: { note: "every completion is kept with its prompt" },
     wandb_log_unique_prompts: { note: "every completion is kept with its prompt" },
   },
+  dpo: {
+    label_smoothing_factor: { note: "DPO's loss has no targets to smooth; label_smoothing is of the pairs" },
+    max_prompt_length: { note: "max_length limits the prompt with its completion" },
+    max_completion_length: { note: "max_length limits the prompt with its completion" },
+    loss_weights: { note: "loss_type names one loss", only: [1] },
+    f_divergence_type: { note: "other divergences are not implemented", only: ["reverse_kl"] },
+    f_alpha_divergence_coef: { note: "it shapes f_divergence_type alpha_divergence, which is not implemented" },
+    ld_alpha: { note: "weights of the tokens past the shorter completion are not implemented", only: [1] },
+    use_weighting: { note: "weighting pairs by the model's own log-probs is not implemented", only: [false] },
+    discopop_tau: { note: "it shapes loss_type discopop, which is not implemented" },
+    router_aux_loss_coef: { note: "the models here have no experts" },
+    ref_model_mixup_alpha: { note: "it is used with sync_ref_model only" },
+    ref_model_sync_steps: { note: "it is used with sync_ref_model only" },
+  },
 };
 
 const oneDevice = "Qwench trains on one adapter in one process";
-const noTorch = "there is no PyTorch here";
+const noTorch = "Qwench does not use PyTorch";
 const notYet = "not implemented yet";
-const trlOnly = "move the recipe to `trl sft --config` for it";
+const trlOnly = "use `trl sft --config` to train with it";
 
 const refusedByAll: Readonly<Record<string, string>> = {
   deepspeed: oneDevice,
@@ -162,19 +179,19 @@ const refusedByAll: Readonly<Record<string, string>> = {
   torch_compile: noTorch,
   torch_compile_backend: noTorch,
   torch_compile_mode: noTorch,
-  use_cpu: "Qwench computes with WebGPU; a software adapter is used where there is no GPU",
-  no_cuda: "Qwench computes with WebGPU; a software adapter is used where there is no GPU",
-  trust_remote_code: "code that comes with a model is never run",
-  model_init_kwargs: "name what you need by its own field, such as dtype or model_revision",
+  use_cpu: "Qwench computes with WebGPU, and uses a software adapter if there is no GPU",
+  no_cuda: "Qwench computes with WebGPU, and uses a software adapter if there is no GPU",
+  trust_remote_code: "Qwench never runs code from a model's repository",
+  model_init_kwargs: "use the field for each setting, such as dtype or model_revision",
   optim_args: "the optimizers here take adam_beta1, adam_beta2, adam_epsilon and weight_decay",
   optim_target_modules: "GaLore and APOLLO are not implemented",
-  activation_offloading: "activations stay on the GPU; gradient_checkpointing keeps them few",
+  activation_offloading: "activations stay on the GPU; gradient_checkpointing reduces their memory",
   use_dora: "DoRA is not implemented; use_rslora is",
   lora_modules_to_save: "only LoRA matrices are trained with use_peft; full training is use_peft: false",
   lora_target_parameters: "only linear projections get LoRA matrices; name them in lora_target_modules",
   lora_bias: "biases are frozen with use_peft",
-  datasets: "one data set a run; put the rows into one file and name it in dataset_name",
-  dataset_kwargs: "rows with input_ids need no preparation and are used as they are",
+  datasets: "a run has one data set; put the rows into one file and name it in dataset_name",
+  dataset_kwargs: "Qwench uses rows with input_ids without preparation",
   dataset_streaming: notYet,
   formatting_func: "a recipe holds no code; write rows in one of the known forms",
   auto_find_batch_size: "memory is forecast before training; `qwench plan` shows what fits",
@@ -186,32 +203,32 @@ const refusedByAll: Readonly<Record<string, string>> = {
   batch_eval_metrics: "evaluation keeps sums only",
   include_for_metrics: "evaluation keeps sums only",
   label_names: "labels are in the column labels",
-  save_only_model: "a checkpoint that cannot be resumed is not one; the result is saved without optimizer at the end",
+  save_only_model: "every checkpoint is resumable; the result at the end has no optimizer state",
   save_on_each_node: oneDevice,
   enable_jit_checkpoint: "Ctrl-C and SIGTERM save a checkpoint in every case",
-  ignore_data_skip: "a resumed run goes on with the row that comes next",
+  ignore_data_skip: "a resumed run continues with the next row",
   restore_callback_states_from_checkpoint: "there are no callbacks",
   push_to_hub: hub,
   hub_model_id: hub,
-  hub_token: "a recipe holds no secrets; HF_TOKEN in the environment is used for downloads",
+  hub_token: "a recipe must not hold secrets; set HF_TOKEN in the environment",
   hub_revision: hub,
   env: "set environment variables in the shell",
   debug: `${notYet}; ${trlOnly}`,
 };
 
-const oneTurn = "a completion is one turn of the model; tools and environments are not implemented";
-const fixedGrammar = "completions are not held to a grammar; reward their format";
+const oneTurn = "a completion is one assistant turn; tools and environments are not implemented";
+const fixedGrammar = "constrained generation is not implemented; reward the format instead";
 
 const refusedBy: Readonly<Record<Method, Readonly<Record<string, string>>>> = {
   sft: { use_vllm: "SFT does not generate" },
   grpo: {
-    neftune_noise_alpha: "noise on the embeddings would part training from what was sampled",
-    generation_kwargs: "name what you need by its own field, such as top_k or repetition_penalty",
-    chat_template_kwargs: "give them by row, in a column chat_template_kwargs",
+    neftune_noise_alpha: "noise on the embeddings would make training differ from sampling",
+    generation_kwargs: "use the field for each setting, such as top_k or repetition_penalty",
+    chat_template_kwargs: "set them per row, in a column chat_template_kwargs",
     vllm_structured_outputs_regex: fixedGrammar,
     vllm_guided_decoding_regex: fixedGrammar,
-    reward_model_name_or_path: "rewards are functions; name them in reward_funcs",
-    sync_ref_model: "the reference is the model with its adapter off, and stays",
+    reward_model_name_or_path: "reward models are not implemented; name functions in reward_funcs",
+    sync_ref_model: "the reference is the model with its adapter off, and never changes",
     off_policy_mask_threshold: notYet,
     use_bias_correction_kl: notYet,
     tools: oneTurn,
@@ -220,24 +237,30 @@ const refusedBy: Readonly<Record<Method, Readonly<Record<string, string>>>> = {
     max_tool_calling_iterations: oneTurn,
     log_completions_hub_repo: hub,
   },
+  dpo: {
+    neftune_noise_alpha: "noise on the embeddings would part training from its reference",
+    sync_ref_model: "the reference is what training starts from, and stays",
+    dataset_format: "the data sets that Qwench knows hold no preferences",
+    dataset_options: "the data sets that Qwench knows hold no preferences",
+  },
 };
 
-/** Names of TRL's, PEFT's and transformers' that are accepted and change nothing in a method. */
+/** Names from TRL, PEFT and transformers that a method accepts without effect. */
 export function ignoredNames(method: Method): Readonly<Record<string, IgnoredName>> {
   return { ...ignoredByAll, ...ignoredBy[method] };
 }
 
-/** Names of TRL's, PEFT's and transformers' that ask for what Qwench cannot do, with the reason. */
+/** Names from TRL, PEFT and transformers that ask for something Qwench cannot do, with the reason. */
 export function refusedNames(method: Method): Readonly<Record<string, string>> {
   return { ...refusedByAll, ...refusedBy[method] };
 }
 
-/** Whether a name is ignored or refused by what a method is, rather than by what Qwench is. */
+/** Whether one method, not Qwench as a whole, is the reason that a name is ignored or rejected. */
 export function isSpecificTo(name: string, method: Method): boolean {
   return Object.hasOwn(ignoredBy[method], name) || Object.hasOwn(refusedBy[method], name);
 }
 
-/** Values by which a name is spelled out and not used: `deepspeed: null` asks for nothing. */
+/** Values that leave an option unused: `deepspeed: null` asks for nothing. */
 export function isOff(value: unknown): boolean {
   if (value === null || value === undefined || value === false || value === 0) return true;
   if (typeof value === "object") return Object.keys(value).length === 0;
@@ -264,16 +287,16 @@ function editDistance(a: string, b: string): number {
   return last[b.length];
 }
 
-/** The candidate nearest to `name`, or null when none shares enough with it to be what was meant. */
+/** The candidate nearest to `name`, or null if none is similar enough. */
 export function nearestName(name: string, candidates: Iterable<string>): string | null {
-  // a name of absurd length is no slip of the finger, and the table below is quadratic
+  // a very long name is not a typing error, and the comparison below takes quadratic time
   if (name.length > 64) return null;
   const plain = name.toLowerCase().replaceAll("-", "_");
   let best: string | null = null;
   let bestScore = Number.POSITIVE_INFINITY;
   for (const candidate of candidates) {
     const distance = editDistance(plain, candidate.toLowerCase());
-    // `batch_size` is far from `per_device_train_batch_size` by edits and near by parts
+    // by edits, `batch_size` is far from `per_device_train_batch_size`; by parts of the name, it is near
     const part = plain.length >= 4 && candidate.includes(plain) ? 2 : distance;
     const score = Math.min(distance, part);
     if (score < bestScore) {

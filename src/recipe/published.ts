@@ -1,25 +1,26 @@
 import type { Method } from "./field.ts";
 
-/** A published recipe that comes with Qwench. */
+/** A published recipe included in Qwench. */
 export interface PublishedRecipe {
   name: string;
-  /** in `recipes` */
+  /** file name in `recipes` */
   file: string;
   method: Method;
-  /** what it teaches, in a few words */
+  /** short description of what it teaches */
   about: string;
-  /** where it was published */
+  /** URL of its source */
   source: string;
-  /** what it takes beside the model and the data that it names */
+  /** requirements beyond its model and data */
   needs: string;
-  /** tokens of the longest row that its forecast takes to be there; in GRPO of the longest prompt */
+  /** tokens of the longest row that its forecast assumes; in GRPO, of the longest prompt */
   longest: number;
-  /** what session/recipe-forecast.ts forecasts, for docs/recipes.md; a slow test keeps it true */
+  /** memory forecast by session/recipe-forecast.ts, for docs/recipes.md; a slow test checks it */
   forecast: string;
 }
 
 const OPEN_RS = "https://github.com/knoveleng/open-rs";
 const O5_MINI = "https://github.com/MarioCapodanno/Gwen2.5-3B-100Samples-SFT-GRPO";
+const TRL = "https://github.com/huggingface/trl";
 const CODEGEN = "https://github.com/B0DH1i/Lorafinetune";
 const WIDE = "an adapter whose maxBufferSize is at least 6.7 GiB";
 
@@ -32,16 +33,16 @@ export const RECIPES: readonly PublishedRecipe[] = [
     about: "Python with reasoning, from 80 solutions",
     source: O5_MINI,
     needs: "",
-    longest: 2000, // the source leaves out longer ones; max_length is 32768
+    longest: 2000, // the source drops longer rows; max_length is 32768
     forecast: "7.90 GiB",
   },
   {
     name: "o5-mini-grpo",
     file: "o5-mini-grpo.yaml",
     method: "grpo",
-    about: "its second stage, by a judge",
+    about: "the second stage of o5-mini, scored by a judge",
     source: O5_MINI,
-    needs: "the adapter of o5-mini-sft; a judge, gemini-2.0-flash or another, and its key in QWENCH_JUDGE_KEY",
+    needs: "the adapter of o5-mini-sft; a judge, such as gemini-2.0-flash, and its key in QWENCH_JUDGE_KEY",
     longest: 1024,
     forecast: "33.2 GiB",
   },
@@ -124,5 +125,15 @@ export const RECIPES: readonly PublishedRecipe[] = [
     needs: WIDE,
     longest: 512,
     forecast: "38.4 GiB",
+  },
+  {
+    name: "ultrafeedback-dpo",
+    file: "ultrafeedback-dpo.yaml",
+    method: "dpo",
+    about: "UltraFeedback's preferences",
+    source: TRL,
+    needs: "",
+    longest: 1024,
+    forecast: "3.06 GiB",
   },
 ];

@@ -3,9 +3,12 @@ import { isObject } from "../text/json.ts";
 import { show } from "../text/show.ts";
 import { type Field, type FieldValue, type Method, methods } from "./field.ts";
 import { dataFields } from "./fields/data.ts";
+import { dpoFields } from "./fields/dpo.ts";
 import { grpoFields } from "./fields/grpo.ts";
+import { peftFields } from "./fields/peft.ts";
 import { rewardFields } from "./fields/rewards.ts";
 import { runFields } from "./fields/run.ts";
+import { savingFields } from "./fields/saving.ts";
 import { ignoredNames, isOff, isSpecificTo, nearestName, oldNames, refusedNames } from "./names.ts";
 import { checkRecipe } from "./rules.ts";
 import { readValue } from "./values.ts";
@@ -14,10 +17,18 @@ export { type Field, type FieldValue, type Group, groups, type Method, methods }
 export { nearestName } from "./names.ts";
 export { generationOf } from "./rules.ts";
 
-const table = [...dataFields, ...grpoFields, ...rewardFields, ...runFields] as const;
+const table = [
+  ...dataFields,
+  ...peftFields,
+  ...grpoFields,
+  ...dpoFields,
+  ...rewardFields,
+  ...runFields,
+  ...savingFields,
+] as const;
 type Row = (typeof table)[number];
 
-/** Every option, once, in the order of help and docs/options.md. */
+/** Every option, in the order of help and docs/options.md. */
 export const fields: readonly Field[] = table;
 
 type OfMethod<F, M extends Method> = F extends { methods: readonly (infer N)[] } ? (M extends N ? F : never) : never;
@@ -39,7 +50,7 @@ type TypeOf<F> = F extends { type: "boolean" }
                 ? boolean | string
                 : string;
 
-/** A whole recipe of a method: every field has a value of its type. Derived from the table. */
+/** The type of a complete recipe of a method, derived from the table. */
 export type Recipe<M extends Method> = {
   readonly [F in OfMethod<Row, M> as F["name"]]: TypeOf<F> | (F extends { nullable: true } ? null : never);
 };
@@ -47,39 +58,41 @@ export type Recipe<M extends Method> = {
 export type SftRecipe = Recipe<"sft">;
 /** A complete recipe for GRPO: every field has a value. */
 export type GrpoRecipe = Recipe<"grpo">;
+/** A complete recipe for DPO: every field has a value. */
+export type DpoRecipe = Recipe<"dpo">;
 
-/** A recipe that was read, and what there is to say about it: old names, names that change nothing. */
+/** A parsed recipe, with notes on old names and ignored names. */
 export interface ParsedRecipe<M extends Method> {
   recipe: Recipe<M>;
   notes: string[];
 }
 
-/** The fields of a method, in order, each as it is in that method. */
+/** The fields of a method, in order, with that method's overrides. */
 export function fieldsOf(method: Method): Field[] {
   return fields
     .filter((field) => field.methods.includes(method))
     .map((field) => ({ ...field, ...field.differs?.[method] }));
 }
 
-/** The field of that name as it is in a method, or null. */
+/** The field of that name with the method's overrides, or null. */
 export function fieldOf(name: string, method: Method): Field | null {
   return fieldsOf(method).find((field) => field.name === name) ?? null;
 }
 
-/** Every name that a recipe of this method may hold: fields and old names. */
+/** Every name that this method's recipes may use: fields and old names. */
 export function namesOf(method: Method): string[] {
   const own = fieldsOf(method).map((field) => field.name);
   return [...own, ...oldNames.filter((old) => own.includes(old.field)).map((old) => old.name)];
 }
 
-/** The method that knows a name which `method` does not, or null. */
+/** Another method that has this name, if `method` does not; else null. */
 export function otherMethodOf(name: string, method: Method): Method | null {
   const knows = (other: Method) => namesOf(other).includes(name) || isSpecificTo(name, other);
   return methods.find((other) => other !== method && knows(other)) ?? null;
 }
 
 /**
- * Reads a recipe from an object: known names only, each of its type and within its bounds, defaults for the rest.
+ * Reads a recipe from an object: checks names, types and bounds, and fills in defaults.
  *
  * @param input names and values; values may be text, as flags are
  * @throws {RecipeError} `lora_r must be an integer of at least 1, got 0`
@@ -90,12 +103,15 @@ export function parseRecipe<M extends Method>(input: unknown, method: M): Parsed
   return { recipe: complete(canonical(input, method, notes), method, notes), notes };
 }
 
-/** Steps that a field with a ratio means: itself from 1 on, below 1 a share of all steps, rounded up as HF does. */
+/** The steps of a ratio field: a value below 1 is a share of all steps, rounded up as in transformers; others are steps. */
 export function resolveSteps(value: number, totalSteps: number): number {
   return value >= 1 ? value : Math.ceil(value * totalSteps);
 }
 
-/** Names to fields, old names to new ones, the rest noted or refused; values read. One layer: a file, or the flags. */
+/**
+ * Maps names to fields and old names to new names, reads the values, and notes or rejects all other names. Handles one layer: a
+ * file or the flags.
+ */
 export function canonical(
   input: unknown,
   method: Method,
@@ -118,9 +134,9 @@ export function canonical(
       const given = old?.convert ? old.convert(value) : value;
       if (old) {
         if (given === undefined || (given === null && !field.nullable)) continue;
-        notes.push(`${key} is an old name: ${field.name} is meant`);
+        notes.push(`${key} is an old name of ${field.name}`);
       }
-      // read as warmup_steps, a ratio of 1 would be one step
+      // as warmup_steps, a ratio of 1 would mean one step
       if (key === "warmup_ratio" && Number(given) >= 1) {
         throw new RecipeError(`warmup_ratio must be a number of at least 0 and below 1, got ${show(value)}`);
       }
@@ -130,7 +146,7 @@ export function canonical(
       const other = from.get(field.name);
       if (other !== undefined && !sameValue(read, values[field.name])) {
         throw new RecipeError(
-          `${other} and ${key} are one field with two values: ${show(values[field.name])} and ${show(read)}`,
+          `${other} and ${key} name the same field but have different values: ${show(values[field.name])} and ${show(read)}`,
         );
       }
       values[field.name] = read;
@@ -143,7 +159,9 @@ export function canonical(
   return values;
 }
 
-/** A name that is no field: noted when it changes nothing, refused when it asks for what there is not. */
+/**
+ * Handles a name that is not a field: adds a note if the name has no effect, and throws if Qwench cannot do what it asks for.
+ */
 function judgeOther(key: string, value: unknown, method: Method, notes: string[]): void {
   const ignored = ignoredNames(method);
   if (Object.hasOwn(ignored, key)) {
@@ -167,7 +185,7 @@ function judgeOther(key: string, value: unknown, method: Method, notes: string[]
   throw new RecipeError(`Unknown recipe key ${show(key, 64)}${why}`);
 }
 
-/** Defaults for what is not set, then the rules that span fields. */
+/** Fills in defaults, then checks the rules that span fields. */
 export function complete<M extends Method>(values: Record<string, FieldValue>, method: M, notes: string[]): Recipe<M> {
   const recipe: Record<string, FieldValue> = {};
   for (const field of fieldsOf(method)) {

@@ -1,10 +1,11 @@
+import { type DpoLossType, dpoLossOf } from "../../shaders/loss/dpo-losses.ts";
 import { type GrpoLossType, grpoLossRemarks, type LossSettings } from "../../shaders/loss/grpo-losses.ts";
 import { RecipeError } from "../errors.ts";
 import { show } from "../text/show.ts";
 import type { FieldValue, Method } from "./field.ts";
 import { readTrackers, TRACKERS } from "./trackers.ts";
 
-/** Fields of a GRPO recipe that decide how completions are batched, by TRL's names. */
+/** Fields of a GRPO recipe that determine how completions are batched, with TRL's names. */
 interface GenerationFields {
   per_device_train_batch_size: number;
   gradient_accumulation_steps: number;
@@ -13,17 +14,17 @@ interface GenerationFields {
   steps_per_generation: number | null;
 }
 
-/** How completions are batched, with what null stands for put in. */
+/** How completions are batched, with every null resolved. */
 interface GenerationBatch {
-  /** micro-batches that a generation batch is cut into */
+  /** micro-batches per generation batch */
   steps_per_generation: number;
   /** completions */
   generation_batch_size: number;
-  /** prompts of a generation batch */
+  /** prompts per generation batch */
   prompts: number;
 }
 
-/** The generation batch of a recipe that was parsed. @see TRL's GRPOConfig.__post_init__ */
+/** The generation batch of a parsed recipe. @see TRL's GRPOConfig.__post_init__ */
 export function generationOf(recipe: Readonly<GenerationFields>): GenerationBatch {
   const batch = recipe.per_device_train_batch_size;
   const given = recipe.generation_batch_size;
@@ -35,23 +36,24 @@ export function generationOf(recipe: Readonly<GenerationFields>): GenerationBatc
 type Values = Record<string, FieldValue>;
 
 /**
- * The rules that span fields. Reads the values of objects in place; `disable_dropout` puts lora_dropout to 0.
+ * The rules that span fields. Parses object values in place. `disable_dropout` sets lora_dropout to 0.
  *
- * @param recipe every field of the method, each valid by itself
- * @param notes gets what is allowed and probably not meant
- * @throws {RecipeError} the first rule that is broken, with its values
+ * @param recipe every field of the method, each already valid by itself
+ * @param notes receives remarks on values that are allowed but probably a mistake
+ * @throws {RecipeError} for the first broken rule, with its values
  */
 export function checkRecipe(recipe: Values, method: Method, notes: string[]): void {
   checkSchedule(recipe);
   checkBest(recipe);
   checkTrackers(recipe, notes);
   if (recipe.load_in_4bit && recipe.load_in_8bit) {
-    throw new RecipeError("load_in_4bit and load_in_8bit are both true: the weights can be stored in one way");
+    throw new RecipeError("load_in_4bit and load_in_8bit are both true: set only one of them");
   }
   const quantized = ["load_in_4bit", "load_in_8bit"].find((name) => recipe[name]);
   if (quantized && !recipe.use_peft) {
     throw new RecipeError(`${quantized} needs use_peft: true, got false: quantised weights are frozen`);
   }
+  checkPatterns(recipe);
   if (!recipe.use_peft && recipe.adapter_name_or_path !== null) {
     throw new RecipeError(
       `adapter_name_or_path needs use_peft: true, got false with ${show(recipe.adapter_name_or_path)}`,
@@ -61,6 +63,8 @@ export function checkRecipe(recipe: Values, method: Method, notes: string[]): vo
     checkGeneration(recipe as Values & GenerationFields);
     checkEvaluation(recipe);
     checkPolicy(recipe, notes);
+  } else if (method === "dpo") {
+    checkPreferences(recipe, notes);
   } else if (recipe.packing && recipe.max_length === null) {
     throw new RecipeError("packing needs max_length, the length of a packed row, got null");
   }
@@ -71,6 +75,27 @@ function checkTrackers(recipe: Values, notes: string[]): void {
   if (unknown.length > 0)
     throw new RecipeError(`report_to must name ${TRACKERS.join(", ")}, all or none, got ${show(unknown.join(", "))}`);
   for (const name of unwritten) notes.push(`report_to ${name} is ignored: Qwench writes for ${TRACKERS.join(", ")}`);
+}
+
+/** Ranks and alphas of single layers, and the layers, are numbers that an adapter can have. */
+function checkPatterns(recipe: Values): void {
+  const rank = (value: unknown) => Number.isSafeInteger(value) && (value as number) >= 1;
+  const alpha = (value: unknown) => Number.isFinite(value) && (value as number) > 0;
+  const rules = {
+    rank_pattern: [rank, "whole numbers of at least 1"],
+    alpha_pattern: [alpha, "numbers above 0"],
+  } as const;
+  for (const [name, [fits, what]] of Object.entries(rules)) {
+    const odd = Object.entries((recipe[name] ?? {}) as object).find(([, value]) => !fits(value));
+    if (odd) throw new RecipeError(`${name} must map names to ${what}, got ${show(odd[1])} for ${show(odd[0])}`);
+  }
+  const layers = (recipe.layers_to_transform ?? []) as readonly number[];
+  const layer = layers.find((one) => !Number.isSafeInteger(one) || one < 0);
+  if (layer !== undefined) throw new RecipeError(`layers_to_transform must hold layers from 0 on, got ${layer}`);
+  if (recipe.init_lora_weights !== "orthogonal") return;
+  const ranks = [recipe.lora_r, ...Object.values((recipe.rank_pattern ?? {}) as object)] as number[];
+  const uneven = ranks.find((r) => r % 2 !== 0);
+  if (uneven !== undefined) throw new RecipeError(`init_lora_weights orthogonal needs even ranks, got ${uneven}`);
 }
 
 /** A generation batch is whole micro-batches and whole groups; the rules are TRL's. */
@@ -141,17 +166,38 @@ function checkPolicy(recipe: Values, notes: string[]): void {
   if (recipe.disable_dropout) recipe.lora_dropout = 0;
 }
 
+function checkPreferences(recipe: Values, notes: string[]): void {
+  if (!recipe.use_peft && !recipe.precompute_ref_log_probs) {
+    throw new RecipeError(
+      "precompute_ref_log_probs must be true where use_peft is false, got false: training changes the weights that the reference is",
+    );
+  }
+  const { smoothed } = dpoLossOf(recipe.loss_type as DpoLossType);
+  if (recipe.loss_type === "exo_pair" && recipe.label_smoothing === 0) {
+    throw new RecipeError("label_smoothing must be above 0 where loss_type is exo_pair, got 0; its authors take 1e-3");
+  }
+  if (recipe.label_smoothing !== 0 && !smoothed) {
+    notes.push(
+      `label_smoothing is ignored: ${recipe.loss_type} does not read it, as in TRL 1.13; loss_type robust and exo_pair do`,
+    );
+  }
+  if (recipe.precompute_ref_batch_size !== null && !recipe.precompute_ref_log_probs) {
+    notes.push("precompute_ref_batch_size is ignored: precompute_ref_log_probs is false");
+  }
+  if (recipe.disable_dropout) recipe.lora_dropout = 0;
+}
+
 function commonDivisor(a: number, b: number): number {
   return b === 0 ? a : commonDivisor(b, a % b);
 }
 
-/** The multiples of `unit` on both sides of `value`: "8 or 16". */
+/** The nearest multiples of `unit` below and above `value`: "8 or 16". */
 function multiplesNear(value: number, unit: number): string {
   const below = Math.floor(value / unit) * unit;
   return below > 0 ? `${below} or ${below + unit}` : String(unit);
 }
 
-/** The divisors of `size`, not under `least`, on both sides of `value`; empty where none is near. */
+/** The nearest divisors of `size` below and above `value`, each at least `least`; empty if there are none. */
 function divisorsNear(size: number, value: number, least: number): string {
   const far = 4096;
   const [below, above] = [Math.min(value, size), value].map((start, i) => {
@@ -191,7 +237,7 @@ function checkSchedule(recipe: Record<string, FieldValue>): void {
   if (recipe.lr_scheduler_kwargs !== null) recipe.lr_scheduler_kwargs = read;
 }
 
-/** The best checkpoint can only be loaded if every evaluation that may be best left one; the rule is transformers'. */
+/** Every evaluation needs a checkpoint, because each may be the best. transformers has the same rule. */
 function checkBest(recipe: Record<string, FieldValue>): void {
   if (!recipe.load_best_model_at_end) return;
   if (recipe.eval_strategy === "no" || recipe.eval_strategy !== recipe.save_strategy) {

@@ -11,19 +11,19 @@ import {
   sameValue,
 } from "./recipe.ts";
 
-/** Names that `trl grpo`'s own script knows, of those that Qwench has other names for. */
+/** Rewards that `trl grpo`'s script knows under a name other than Qwench's. */
 const SAME_REWARDS: Readonly<Record<string, string>> = { accuracy: "accuracy_reward" };
-/** Those that the script knows by Qwench's own names. */
+/** Rewards that the script knows under Qwench's names. */
 const TRL_REWARDS = [
   "accuracy_reward",
   "reasoning_accuracy_reward",
   "think_format_reward",
   "get_soft_overlong_punishment",
 ];
-/** The Python file, beside the configuration, that the other functions go into. */
+/** The Python file, beside the configuration, for all other reward functions. */
 const MODULE = "qwench_rewards";
 
-/** What a recipe is called in its own head comment. */
+/** The recipe's name in its head comment. */
 export interface TrlSource {
   name: string;
   method: Method;
@@ -31,7 +31,7 @@ export interface TrlSource {
 }
 
 /**
- * A recipe as `trl sft --config` or `trl grpo --config` of TRL 1 takes it: TRL's fields under their present names. What it
+ * A recipe as `trl sft --config`, `trl grpo --config` or `trl dpo --config` of TRL 1 takes it: TRL's fields under their present names. What it
  * has no field for is a comment that says what to do by hand.
  *
  * @param text YAML of a valid recipe
@@ -55,23 +55,23 @@ export function trlConfig(text: string, { name, method, source }: TrlSource): st
   const head = [
     `${name}, for TRL 1: trl ${method} --config ${name}.yaml`,
     `Source: ${source}`,
-    ...(byHand.length > 0 ? ["TRL has no field for the rest, to be done by hand:"] : []),
+    ...(byHand.length > 0 ? ["TRL has no field for the following settings; apply them by hand:"] : []),
   ];
   return `${[...head, ...byHand.flatMap(item)].map((line) => `# ${line}`.trimEnd()).join("\n")}\n\n${blocks.join("\n")}`;
 }
 
-/** Whether a field says nothing beside what the others say. */
+/** Whether other fields already imply this field. */
 function isIdle(name: string, recipe: Record<string, FieldValue>): boolean {
   if (name === "metric_for_best_model" || name === "greater_is_better") return !recipe.load_best_model_at_end;
   return !recipe.use_peft && name !== "use_peft" && /^(?:use_rs)?lora/.test(name);
 }
 
-/** Lines of one item of a list. */
+/** Wraps one list item into lines. */
 function item(text: string): string[] {
   return text.split("\n").map((line, i) => (i === 0 ? `- ${line}` : `  ${line}`));
 }
 
-/** Values that TRL spells otherwise. */
+/** Values that TRL spells differently. */
 function translate(own: Record<string, unknown>, recipe: Record<string, FieldValue>): void {
   const home = homeOf(recipe);
   if ("dataset_name" in own && home) {
@@ -83,34 +83,41 @@ function translate(own: Record<string, unknown>, recipe: Record<string, FieldVal
   if (Array.isArray(own.reward_funcs)) own.reward_funcs = own.reward_funcs.map((entry) => rewardName(String(entry)));
 }
 
-/** Where a data set that goes by Qwench's own name lies on the hub. */
+/** The hub location of a data set that has a name of Qwench's own. */
 function homeOf({ dataset_name }: Record<string, FieldValue>) {
   const name = String(dataset_name);
   return Object.hasOwn(DATA_SETS, name) ? DATA_SETS[name].homes[0] : null;
 }
 
-/** A reward as the script finds it: its own, or a function by its import path. */
+/** The reward's name in TRL's script: a built-in name, or a function's import path. */
 function rewardName(entry: string): string {
   const name = Object.hasOwn(SAME_REWARDS, entry) ? SAME_REWARDS[entry] : entry;
   return TRL_REWARDS.includes(name) ? name : `${MODULE}.${name.replace(/^.*[:/]/, "").replace(/\.[cm]?[jt]s$/, "")}`;
 }
 
+/** Columns of rows that TRL reads. */
+const COLUMNS: Readonly<Record<Method, string>> = {
+  sft: "prompt and completion",
+  grpo: "prompt, and what the rewards compare with",
+  dpo: "prompt, chosen and rejected",
+};
+
 /** What TRL has no field for, with what to do about it. */
 function handwork(given: Record<string, FieldValue>, recipe: Record<string, FieldValue>, method: Method): string[] {
   const lines: string[] = [];
-  const known = homeOf(recipe) !== null || recipe.dataset_format !== null;
+  const known = homeOf(recipe) !== null || (recipe.dataset_format ?? null) !== null;
   if (given.system_prompt)
     lines.push(`system_prompt: put this system message before every prompt of the data set:\n${given.system_prompt}`);
-  const columns = method === "sft" ? "prompt and completion" : "prompt, and what the rewards compare with";
+  const columns = COLUMNS[method];
   const options = given.dataset_options ? ` as dataset_options says: ${JSON.stringify(given.dataset_options)}` : "";
   if (known || recipe.dataset_name !== null) {
     lines.push(
-      `dataset_name: TRL takes the data set's columns as they are; make one with the columns ${columns} (messages)${options}`,
+      `dataset_name: TRL does not convert columns; make a data set with the columns ${columns} (messages)${options}`,
     );
   }
   if (given.adapter_name_or_path) {
     lines.push(
-      `adapter_name_or_path: TRL begins with a new adapter; merge the one in ${given.adapter_name_or_path} into the model with qwench export, and name that in model_name_or_path`,
+      `adapter_name_or_path: TRL starts with a new adapter; merge ${given.adapter_name_or_path} into the model with qwench export, and name the merged model in model_name_or_path`,
     );
   }
   if (given.max_prompt_length)
@@ -134,7 +141,10 @@ function handwork(given: Record<string, FieldValue>, recipe: Record<string, Fiel
   return lines;
 }
 
-/** YAML that YAML 1.1 reads the same, as PyYAML does: "no" is text, and 1.0e-7 a number, which 1e-7 is not. */
+/**
+ * YAML that YAML 1.1 parsers such as PyYAML read the same way. They read a bare `no` as false and 1e-7 as text, so "no" is
+ * quoted and the number becomes 1.0e-7.
+ */
 function plainYaml(values: Record<string, unknown>): string {
   const text = stringify(values, { lineWidth: 0, version: "1.1" });
   return text.replace(/^(\s*(?:- |[\w]+: ))(-?\d+)e([-+]\d+)$/gm, "$1$2.0e$3");

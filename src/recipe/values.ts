@@ -8,7 +8,7 @@ const yes = /^(true|yes|on|y|t|1)$/i;
 const no = /^(false|no|off|n|f|0)$/i;
 const none = /^(null|none|~)$/i;
 
-/** What a field accepts, to follow "must be". */
+/** A description of the values that a field accepts, written to follow "must be". */
 function rule(field: Field): string {
   const parts: string[] = [];
   if (field.type === "integer" || field.type === "number") {
@@ -36,9 +36,9 @@ function rule(field: Field): string {
 }
 
 /**
- * Turns what YAML, JSON or a flag gave into the field's type and checks its bounds.
+ * Converts a value from YAML, JSON or a flag to the field's type and checks its bounds.
  *
- * Numbers and booleans may come as text: YAML 1.1 writers quote `5e-6`, and flags are text only.
+ * Numbers and booleans may be text: YAML 1.1 writers quote `5e-6`, and flags are always text.
  * @throws {RecipeError} `lora_r must be an integer of at least 1, got 0`
  */
 export function readValue(field: Field, given: unknown): FieldValue {
@@ -47,7 +47,7 @@ export function readValue(field: Field, given: unknown): FieldValue {
   };
   const spelled = String(given).trim().toLowerCase();
   let value = field.synonyms && Object.hasOwn(field.synonyms, spelled) ? field.synonyms[spelled] : given;
-  // a flag that takes a list gives a list: `--reward_weights null`
+  // a list flag always gives a list, even for `--reward_weights null`
   if (field.type === "list" && Array.isArray(value) && value.length === 1 && none.test(String(value[0]))) value = null;
   const text = typeof value === "string" ? value.trim() : null;
   if (value === null || value === undefined || (field.nullable && text !== null && none.test(text))) {
@@ -59,7 +59,7 @@ export function readValue(field: Field, given: unknown): FieldValue {
     case "toggle":
       return readBoolean(value) ?? (text ? text : refuse());
     case "string":
-      // a folder named 2024 is a number to YAML
+      // YAML reads a folder name such as 2024 as a number
       if (typeof value === "number") return String(value);
       return text ? (value as string) : refuse();
     case "integer":
@@ -112,10 +112,11 @@ function readNumbers(value: unknown): number[] | null {
 }
 
 function readNames(field: Field, value: unknown, refuse: (why: string) => never): FieldValue | null {
-  const items = readItems(value);
+  const whole = field.pattern && typeof value === "string" && /[*+?()[\]|\\^$]/.test(value);
+  const items = whole ? [value] : readItems(value);
   if (!items?.every((item): item is string => typeof item === "string" && item.trim() !== "")) return null;
   if (items.length === 1 && field.words?.includes(items[0])) return items[0];
-  // a word beside names would silently mean one or the other
+  // a word among names would be ambiguous
   if (items.some((item) => field.words?.includes(item))) return null;
   const names = items.map((item) => item.trim());
   const twice = names.find((name, i) => names.indexOf(name) !== i);

@@ -12,11 +12,11 @@ import {
 } from "./recipe.ts";
 
 /**
- * Reads a recipe from YAML, with flags over it: a flag wins over the file, also where one uses an old name.
+ * Reads a recipe from YAML. Flags override the file, even if one of them uses an old name.
  *
- * @param fileName what to call the text in errors, which begin `recipe.yaml:7: `
- * @param overrides names and values that win over the text
- * @throws {RecipeError} also on YAML that cannot be parsed or holds a key twice
+ * @param fileName name of the text in errors, which begin with `recipe.yaml:7: `
+ * @param overrides names and values that override the text
+ * @throws {RecipeError} also for YAML that does not parse or repeats a key
  */
 export function parseRecipeYaml<M extends Method>(
   text: string,
@@ -59,10 +59,10 @@ export function parseRecipeYaml<M extends Method>(
   return { recipe: complete({ ...fromFile, ...canonical(overrides, method, notes) }, method, notes), notes };
 }
 
-/** Characters of a recipe. */
+/** Largest size of a recipe in characters. */
 const MOST_CHARACTERS = 1_000_000;
 
-/** Keys are compared here: the library compares each with each, which takes a minute for 30 000. */
+/** Checks keys for duplicates. The YAML library compares all pairs, which takes a minute for 30 000 keys. */
 function parsed(text: string, fileName: string, lines: LineCounter): Document {
   try {
     const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: false });
@@ -75,7 +75,7 @@ function parsed(text: string, fileName: string, lines: LineCounter): Document {
           const at = isScalar(key) ? (key.range?.[0] ?? 0) : 0;
           if (seen.has(name))
             throw new RecipeError(
-              `Cannot read ${fileName}:${placeOf(lines, at)} as YAML: ${show(name)} comes twice, and keys must be unique`,
+              `Cannot read ${fileName}:${placeOf(lines, at)} as YAML: ${show(name)} is there twice, but keys must be unique`,
             );
           seen.add(name);
         }
@@ -98,7 +98,7 @@ function placeOf(lines: LineCounter, at: number): string {
 
 const show = (name: string): string => JSON.stringify(name.length > 60 ? `${name.slice(0, 60)}…` : name);
 
-/** Writes the values that differ from the defaults, or from TRL's, grouped as help is; `full` writes all. */
+/** Writes the values that differ from Qwench's or TRL's defaults, in the groups of --help. `full` writes all values. */
 export function formatRecipeYaml<M extends Method>(recipe: Recipe<M>, method: M, full = false): string {
   const blocks: string[] = [];
   for (const group of groups) {
@@ -106,7 +106,7 @@ export function formatRecipeYaml<M extends Method>(recipe: Recipe<M>, method: M,
     for (const field of fieldsOf(method)) {
       if (field.group !== group) continue;
       const value = (recipe as Record<string, unknown>)[field.name];
-      // where our default is not TRL's, silence would mean something else there
+      // if Qwench's default differs from TRL's, leaving the field out would change its meaning in TRL
       const silent = sameValue(value, field.default) && field.trlDefault === undefined;
       if (full || !silent) values[field.name] = value;
     }

@@ -5,7 +5,7 @@ import { extent, linePath, seriesClass, thin, ticks, tickText } from "./scale.ts
 export interface Chart {
   readonly title: string;
   readonly series: readonly Series[];
-  /** what x counts */
+  /** label of the x axis */
   readonly xLabel: string;
 }
 
@@ -16,15 +16,15 @@ const right = 12;
 const top = 10;
 const bottom = 24;
 
-/** Text as HTML shows it, in content and in quoted attributes. */
+/** Escapes text for HTML content and quoted attributes. */
 export function escapeHtml(text: unknown): string {
   const entities: Record<string, string> = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;" };
   return String(text).replace(/[&<>"']/g, (c) => entities[c]);
 }
 
 /**
- * A chart as one inline SVG: grid, ticks, a line a series, a dot where a series is short. The points go along in
- * `data-points` for the page's script, which shows values under the pointer; without it a `<title>` sums up.
+ * A chart as one inline SVG: grid, ticks, and one line per series, with dots if a series is short. `data-points` holds the
+ * points for the page's script, which shows the values at the pointer. Without the script, a `<title>` summarises the chart.
  */
 export function renderChart({ title, series, xLabel }: Chart): string {
   const finite = series.map(({ name, points }) => {

@@ -3,13 +3,13 @@ import { counted } from "../text/numbers.ts";
 import { escapeHtml } from "./chart.ts";
 import { bySolvers, shortNames, verdict } from "./compare-text.ts";
 
-/** Problems side by side in a band of the overview; twice as many where they are many. */
+/** Problems per band of the overview; twice as many for a large data set. */
 const BAND = 100;
 const MANY = 500;
-/** Tables with more rows start folded. */
+/** Tables with more rows start collapsed. */
 const OPEN_ROWS = 60;
 
-/** Every problem under every model: an overview as a picture, and tables that hold the same as text. */
+/** Every problem under every model: an overview as a picture, and the same verdicts as tables. */
 export function renderGrid(compared: DatasetComparison): string {
   const { some, all, none } = bySolvers(compared.grid);
   const lost = lostCells(compared);
@@ -21,12 +21,14 @@ export function renderGrid(compared: DatasetComparison): string {
   );
 }
 
-/** A problem's id and the line that tells it. */
+/** A problem's id and its identifying line. */
 export function problemHtml(id: string, line: string): string {
   return `<div><b>${escapeHtml(id)}</b><small>${escapeHtml(line)}</small></div>`;
 }
 
-/** How a verdict is shaded: not solved, by up to half of the completions, by more, by all; or solved before and not now. */
+/**
+ * The shade of a verdict: not solved, solved by up to half of the completions, by more, by all, or solved before but not now.
+ */
 type Shade = "v0" | "v1" | "v2" | "v3" | "lost";
 
 const shades: readonly (readonly [shade: Shade, label: string])[] = [
@@ -81,7 +83,7 @@ function overview(compared: DatasetComparison, lost: ReadonlySet<string>): strin
     .filter(([shade]) => used.has(shade))
     .map(([shade, label]) => `<span class="key ${shade}"><i class="swatch"></i>${escapeHtml(label)}</span>`);
   return (
-    `<figure class="grid-figure" aria-label="${escapeHtml(`Every problem of ${dataset} under every model, as a picture; the tables below hold the same`)}">` +
+    `<figure class="grid-figure" aria-label="${escapeHtml(`Every problem of ${dataset} under every model, as a picture; the tables below show the same verdicts`)}">` +
     `<figcaption><strong>Every problem, the most solved first</strong><span class="keys">${keys.join("")}</span></figcaption>` +
     `${bands.join("")}</figure>`
   );

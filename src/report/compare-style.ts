@@ -1,4 +1,4 @@
-/** Rules of a comparison's page, after those of every report. */
+/** CSS rules of a comparison's page, added to those of every report. */
 export const compareStyle = `
 .dataset>h2{margin:36px 0 0;font-size:20px}
 .dataset>h3{margin:32px 0 10px}

@@ -4,7 +4,7 @@ import type { Interval } from "../eval/compare/stats.ts";
 import type { CodeOutcome } from "../rewards/code/outcome.ts";
 import { counted, formatFixed, formatNumber, formatPercent, formatSigned } from "../text/numbers.ts";
 
-// What a comparison's terminal text and its page say alike.
+// Text that a comparison's terminal output and its page share.
 
 export function interval({ mean, low, high }: Interval): string {
   return `${formatSigned(mean)} (${formatSigned(low)} to ${formatSigned(high)})`;
@@ -19,7 +19,10 @@ const FAILURES: Record<CodeOutcome, string> = {
   out_of_memory: "memory",
 };
 
-/** `5/8`; of a single completion `yes` or `no`; where none of several programs passed `0/8 timeout`; `error` where the evaluation failed. */
+/**
+ * A verdict as text: `5/8`; for a single completion `yes` or `no`; if none of several programs passed, `0/8 timeout`; if the
+ * evaluation failed, `error`.
+ */
 export function verdict({ n_correct, n_total, failure }: Verdict): string {
   if (n_total === 0) return "error";
   const why = n_correct === 0 && failure ? FAILURES[failure] : "";
@@ -27,7 +30,7 @@ export function verdict({ n_correct, n_total, failure }: Verdict): string {
   return `${n_correct}/${n_total} ${why}`.trim();
 }
 
-/** Whether problems have a completion each: a problem is then solved by any where it is by the one. */
+/** Whether every problem has a single completion. The share of problems solved then equals pass@1. */
 export function hasSingles({ grid }: DatasetComparison): boolean {
   return grid.every(({ verdicts }) => verdicts.every(({ n_total }) => n_total <= 1));
 }
@@ -37,18 +40,18 @@ export function ksOf({ models }: DatasetComparison): string[] {
   return Object.keys(models[0].pass_at);
 }
 
-/** Names for narrow columns: a checkpoint's step where that is enough. */
+/** Names for narrow columns: only a checkpoint's step, if that is unique. */
 export function shortNames(models: readonly ModelRow[]): string[] {
   const steps = models.map(({ name, step }) => (step !== null && name === `checkpoint-${step}` ? String(step) : name));
   return new Set(steps).size === steps.length ? steps : models.map(({ name }) => name);
 }
 
-/** A model and its verdict: `checkpoint-32 5/8`, or the name alone of one whose only completion is right. */
+/** A model and its verdict: `checkpoint-32 5/8`, or only the name if the model's single completion is correct. */
 export function namedVerdict(name: string, own: Verdict): string {
   return own.n_total === 1 && own.n_correct === 1 ? name : `${name} ${verdict(own)}`;
 }
 
-/** Problems by whether all models solve them, none does, or some do. */
+/** Groups problems by whether all, some or none of the models solve them. */
 export function bySolvers(grid: readonly GridRow[]): Record<"some" | "all" | "none", GridRow[]> {
   const kind = ({ verdicts }: GridRow) => {
     const solvers = verdicts.filter(({ n_correct }) => n_correct > 0).length;
@@ -58,12 +61,12 @@ export function bySolvers(grid: readonly GridRow[]): Record<"some" | "all" | "no
   return { some: of("some"), all: of("all"), none: of("none") };
 }
 
-/** A problem and the models on which its verdict changed from the same earlier one. */
+/** A problem, an earlier model, and the models whose verdict differs from it. */
 interface ChangedProblem extends Pick<Change, "id" | "problem" | "before"> {
   models: { name: string; now: Verdict }[];
 }
 
-/** Changes a line a problem, those first that more completions had solved: one of eight may have been luck. */
+/** Changes, one line per problem. Problems that more completions had solved come first, because one of eight may be luck. */
 export function changesByProblem(changes: readonly Change[]): ChangedProblem[] {
   const found = new Map<string, ChangedProblem>();
   for (const { id, problem, before, model, now } of changes) {
@@ -87,14 +90,14 @@ export function stabilitySentence({ models, flips, flipping, never, ...std }: St
   const changing =
     flipping === 0
       ? "no problem changes its verdict"
-      : `${formatPercent(never)} of the problems never change their verdict, ${flipping} do, ${counted(flips, "time")} together`;
+      : `${formatPercent(never)} of the problems never change their verdict, ${flipping} do, ${counted(flips, "time")} in total`;
   return (
     `Stability from ${models[0]} to ${models.at(-1)}: ${changing}; standard deviation of pass@1 ` +
     `${formatFixed(std.std_pass_at_1)} points, of problems solved ${formatFixed(std.std_accuracy)}.`
   );
 }
 
-/** Which checkpoint is best by benchmark, by validation loss, and whether both say the same. */
+/** The best checkpoint by benchmark and by validation loss, and whether they agree. */
 export function bestSentences({ best, base, models }: DatasetComparison): string[] {
   const { by_benchmark: benchmark, by_eval_loss: loss, beats_base, agree } = best;
   const above = beats_base || benchmark?.models.includes(base);
@@ -102,10 +105,10 @@ export function bestSentences({ best, base, models }: DatasetComparison): string
   return [
     benchmark
       ? `Best by benchmark: ${named(benchmark.models)} pass@1 ${formatPercent(benchmark.value)}${own}.`
-      : "Best by benchmark: none, no completion is right.",
+      : "Best by benchmark: none, because no completion is correct.",
     loss
       ? `Best by validation loss: ${named(loss.models)} eval_loss ${formatNumber(loss.value)}.`
-      : "Best by validation loss: not known, fewer than two of these models are checkpoints whose run has an eval_loss of their step (--run names its folder).",
+      : "Best by validation loss: unknown, because fewer than two of these models are checkpoints with an eval_loss in their run's folder (--run names the folder).",
     ...(agree === null ? [] : [`Benchmark and validation loss ${agree ? "" : "do not "}agree.`]),
   ];
 }

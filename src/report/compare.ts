@@ -17,7 +17,7 @@ import {
 } from "./compare-text.ts";
 import { chartFigure, headline, renderPage } from "./page.ts";
 
-/** A comparison as one HTML file that needs nothing else. Every text is escaped. */
+/** A comparison as one self-contained HTML file. Every text is escaped. */
 export function renderComparison({ notes, datasets, resamples, seed }: Comparison): string {
   const names = [...new Set(datasets.flatMap(({ models }) => models.map(({ name }) => name)))];
   const models = names.length <= 4 ? names.join(", ") : `${names[0]} and ${names.length - 1} others`;
@@ -55,8 +55,8 @@ function datasetHtml(compared: DatasetComparison): string {
     `${modelSheet(compared)}${partSheets(compared)}` +
     `<div class="charts">${[scoreFigure(compared), improvementFigure(compared), ...curves(compared), outcomeFigure(compared)].join("")}</div>` +
     `${outcomeSheet(compared)}` +
-    changeSheet("Regressions", "Solved before and not now", "lost by", regressions, compared, true) +
-    changeSheet("Gains", `Solved now and not by ${base}`, "won by", gains, compared, false) +
+    changeSheet("Regressions", "Solved before, but not now", "lost by", regressions, compared, true) +
+    changeSheet("Gains", `Solved now, but not by ${base}`, "won by", gains, compared, false) +
     `${renderGrid(compared)}</section>`
   );
 }
@@ -111,7 +111,7 @@ function partSheets({ models }: DatasetComparison): string {
 
 type Improvement = NonNullable<ModelRow["improvement"]>;
 
-/** Ends of the axis on which intervals lie: 0 is always on it. */
+/** The ends of the axis for intervals. The axis always includes 0. */
 function rangeOf(intervals: readonly Interval[]): [low: number, high: number] {
   const [low, high] = [
     Math.min(0, ...intervals.map((each) => each.low)),
@@ -131,7 +131,7 @@ function improvementFigure(compared: DatasetComparison): string {
       `<dt>${escapeHtml(name)}</dt><dd>${any ? spanHtml(improvement.accuracy, range, "s0") : ""}` +
       `${spanHtml(improvement.pass_at_1, range, "s1")}</dd>`,
   );
-  return barFigure(`Above ${base}, percent points with 95 % intervals`, rows, SCORES.slice(any ? 0 : 1));
+  return barFigure(`Percentage points above ${base}, with 95 % intervals`, rows, SCORES.slice(any ? 0 : 1));
 }
 
 function spanHtml(own: Interval, [low, high]: readonly [number, number], kind: string): string {
@@ -157,7 +157,7 @@ function scoreFigure(compared: DatasetComparison): string {
   return barFigure("Problems solved, %", rows, SCORES.slice(any ? 0 : 1));
 }
 
-/** How the two scores are coloured. */
+/** The colours of the two scores. */
 const SCORES = [
   ["s0", "by any completion"],
   ["s1", "pass@1"],

@@ -3,14 +3,14 @@ import { escapeHtml } from "./chart.ts";
 import { rewardName } from "./names.ts";
 import { byPrompt, type Completion, type CompletionBatch, question } from "./text.ts";
 
-/** Completions of a batch that are shown, and of one prompt. */
+/** Most completions to show per batch, and per prompt. */
 const MOST = 16;
 const MOST_OF_PROMPT = 8;
-/** Longer texts are folded away behind their beginning. */
+/** Longer texts are collapsed to their beginning. */
 const OPEN_CHARACTERS = 400;
 const OPEN_LINES = 9;
 
-/** A run's completions with rewards and advantages, as a section of the report. Every text is escaped. */
+/** The report's section of completions with rewards and advantages. Every text is escaped. */
 export function renderCompletions(batches: readonly CompletionBatch[], alone: boolean): string {
   if (batches.length === 0) return "";
   const which = [
@@ -21,7 +21,7 @@ export function renderCompletions(batches: readonly CompletionBatch[], alone: bo
   ];
   return (
     `<section class="completions"><h2>Completions</h2>` +
-    `<p>${alone ? "The newest ones." : `${which[batches.length]}; the folder completions beside this file holds them all.`}</p>` +
+    `<p>${alone ? "The newest completions." : `${which[batches.length]}; the folder completions beside this file holds all batches.`}</p>` +
     `${batches.map(batchHtml).join("")}</section>`
   );
 }
@@ -63,7 +63,7 @@ function groupHtml(group: readonly Completion[]): string {
   );
 }
 
-/** A text as it is, or its beginning that opens into the whole. */
+/** A short text, or the beginning of a long text that expands to the whole. */
 function folded(text: string): string {
   const whole = `<div class="text">${escapeHtml(text) || `<em>empty</em>`}</div>`;
   if (text.length <= OPEN_CHARACTERS && text.split("\n").length <= OPEN_LINES) return whole;

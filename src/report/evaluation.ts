@@ -4,12 +4,12 @@ import { formatNumber, formatPercent } from "../text/numbers.ts";
 import { type Chart, escapeHtml } from "./chart.ts";
 import { chartFigure, headline, renderPage } from "./page.ts";
 
-/** Characters of a response that are shown: its beginning and, where the answer is, its end. */
+/** Characters of a response to show: of its beginning, and of its end, which holds the answer. */
 const BEGINNING = 1000;
 const END = 3000;
-/** Responses of a problem that are shown. */
+/** Most responses to show per problem. */
 const MOST_RESPONSES = 8;
-/** Characters of problems and responses in one report; later problems keep their line in the list. */
+/** Most characters of problems and responses in one report. Problems beyond the limit keep only their line in the list. */
 const MOST_CHARACTERS = 16_000_000;
 
 const STYLE = `
@@ -39,12 +39,12 @@ main:has(#solved:checked) .problem:not(.all),main:has(#some:checked) .problem:no
 `;
 
 /**
- * An evaluation as one HTML file that needs nothing else: numbers, pass@k, tables by source and difficulty, and every
- * problem with responses, answers and what they were graded. Every text is escaped; long ones are cut in their middle.
+ * An evaluation as one self-contained HTML file: numbers, pass@k, tables by source and difficulty, and every problem with
+ * responses, answers and grades. Every text is escaped; long texts are cut in the middle.
  */
 export function renderEvaluation(results: EvalResults, records: readonly EvalRecord[]): string {
   const { dataset, model_type, n_sampling: n, temperature, top_p, max_tokens, adapter_name_or_path: adapter } = results;
-  const draws = temperature === 0 ? "the likeliest tokens" : `temperature ${temperature}, top_p ${top_p}`;
+  const draws = temperature === 0 ? "greedy decoding" : `temperature ${temperature}, top_p ${top_p}`;
   const model = results.model_name_or_path + (adapter === null ? "" : ` with ${adapter}`);
   const charts = n > 1 ? [passChart(records, n), countChart(records, n)] : [];
   const body = [
@@ -68,11 +68,11 @@ export function renderEvaluation(results: EvalResults, records: readonly EvalRec
       Object.entries(results.outcomes ?? {}).map(([name, count]) => [name.replaceAll("_", " "), count]),
     ),
     pairs("Tokens", [
-      ["of a prompt", results.avg_input_tokens],
-      ["of the longest prompt", results.max_input_tokens],
-      ["of a response", results.avg_completion_tokens],
-      ["of a problem's responses", results.avg_output_tokens],
-      ["of the most for one problem", results.max_output_tokens],
+      ["per prompt", results.avg_input_tokens],
+      ["in the longest prompt", results.max_input_tokens],
+      ["per response", results.avg_completion_tokens],
+      ["per problem", results.avg_output_tokens],
+      ["most per problem", results.max_output_tokens],
     ]),
     pairs("Settings", [
       ["n", n],
@@ -90,9 +90,9 @@ export function renderEvaluation(results: EvalResults, records: readonly EvalRec
   ].join("\n");
   return renderPage({
     title: `${dataset}: ${model_type}`,
-    subtitle: `${results.total_problems} problems, ${n === 1 ? "a response" : `${n} responses`} each, ${draws}, at most ${max_tokens} tokens. Model: ${model}`,
+    subtitle: `${results.total_problems} problems, ${n === 1 ? "one response" : `${n} responses`} each, ${draws}, at most ${max_tokens} tokens. Model: ${model}`,
     body,
-    footer: "Written by Qwench. The file beside this one holds all responses in full.",
+    footer: "Written by Qwench. The JSON file beside this report holds all responses in full.",
     style: STYLE,
   });
 }
@@ -100,11 +100,11 @@ export function renderEvaluation(results: EvalResults, records: readonly EvalRec
 function firstLooks(results: EvalResults): [label: string, text: string][] {
   const { pass_at, n_sampling: n, accuracy, majority_accuracy } = results;
   const looks = Object.entries(pass_at).map(([k, share]): [string, string] => [`pass@${k}`, formatPercent(share)]);
-  if (n > 1 && !(n in pass_at)) looks.push(["any right", formatPercent(accuracy)]);
+  if (n > 1 && !(n in pass_at)) looks.push(["any correct", formatPercent(accuracy)]);
   if (n > 1 && majority_accuracy !== null) looks.push(["majority", formatPercent(majority_accuracy)]);
   looks.push(
-    ["tokens a response", formatNumber(results.avg_completion_tokens)],
-    ["ended by itself", formatPercent(results.ended)],
+    ["tokens per response", formatNumber(results.avg_completion_tokens)],
+    ["ended before the limit", formatPercent(results.ended)],
   );
   return looks;
 }
@@ -120,10 +120,10 @@ function countChart(records: readonly EvalRecord[], n: number): Chart {
   for (const { n_correct } of records) counts[n_correct]++;
   const points = counts.map((count, right) => [right, count] as const);
   const series = [{ name: "problems", label: "problems", points }];
-  return { title: "Problems by right responses", xLabel: "right", series };
+  return { title: "Problems by correct responses", xLabel: "correct", series };
 }
 
-/** @param least groups that are worth a table */
+/** @param least fewest groups for which a table is made */
 function groupTable(heading: string, found: Map<string, EvalRecord[]>, n: number, least: number): string {
   if (found.size < least) return "";
   const rows = [...found].map(([name, own]) => {
@@ -134,7 +134,7 @@ function groupTable(heading: string, found: Map<string, EvalRecord[]>, n: number
         : `<td>${formatPercent(any)}</td>`;
     return `<tr><th scope="row">${escapeHtml(name)}</th><td>${own.length}</td>${shares}</tr>`;
   });
-  const names = n > 1 ? ["problems", "pass@1", "any right"] : ["problems", "right"];
+  const names = n > 1 ? ["problems", "pass@1", "any correct"] : ["problems", "correct"];
   const heads = names.map((name) => `<th scope="col">${name}</th>`).join("");
   return `<section><h2>${heading}</h2><table><thead><tr><th></th>${heads}</tr></thead><tbody>${rows.join("")}</tbody></table></section>`;
 }
@@ -167,7 +167,9 @@ function problemList(records: readonly EvalRecord[]): string {
       `<label><input type="radio" name="filter" id="${id}"${id === "every" ? " checked" : ""}> ${text} <small>${count}</small></label>`,
   );
   const cut =
-    left > 0 ? "" : `<p class="empty">Of the last problems only the list is here: the file has their responses.</p>`;
+    left > 0
+      ? ""
+      : `<p class="empty">The last problems appear only in the list; the JSON file has their responses.</p>`;
   return (
     `<section class="completions"><h2>Problems</h2><div class="filter">${filter.join("")}</div>${cut}` +
     `<div class="problems">${shown.join("\n")}</div></section>`
@@ -186,7 +188,7 @@ function kindOf({ n_correct, n_total }: EvalRecord): string {
   return n_correct === 0 ? "none" : n_correct === n_total ? "all" : "part";
 }
 
-/** A problem without its texts. */
+/** A problem's line without its texts. */
 function line(record: EvalRecord): string {
   return `<details class="problem ${kindOf(record)}">${summaryOf(record)}</details>`;
 }
@@ -205,7 +207,7 @@ function problemHtml(record: EvalRecord): string {
   return (
     `<details class="problem ${kindOf(record)}">${summaryOf(record)}<p>${facts.join(" · ")}</p>` +
     `<pre>${escapeHtml(cut(record.problem, BEGINNING, END))}</pre><div class="answers">${shown.join("")}</div>` +
-    `${shown.length < responses.length ? `<p>${shown.length} of ${responses.length} responses are shown; the file has them all.</p>` : ""}</details>`
+    `${shown.length < responses.length ? `<p>${shown.length} of ${responses.length} responses are shown; the JSON file has all of them.</p>` : ""}</details>`
   );
 }
 
@@ -226,12 +228,12 @@ function answerHtml(record: EvalRecord, i: number): string {
   );
 }
 
-/** A text, or its beginning and end with what is left out between them. */
+/** A text, or the beginning and end of a long text with the number of omitted characters between. */
 function cut(text: string, beginning: number, end: number): string {
   if (text.length <= beginning + end) return text;
-  // never half of a surrogate pair
+  // do not split a surrogate pair
   const head = text.slice(0, beginning).replace(/[\ud800-\udbff]$/, "");
   const tail = end === 0 ? "" : text.slice(-end).replace(/^[\udc00-\udfff]/, "");
   const left = text.length - head.length - tail.length;
-  return tail === "" ? `${head}…` : `${head}\n… ${formatNumber(left)} characters left out …\n${tail}`;
+  return tail === "" ? `${head}…` : `${head}\n… ${formatNumber(left)} characters omitted …\n${tail}`;
 }

@@ -8,11 +8,11 @@ import type { LogRecord } from "./text.ts";
 /** A chart of logged numbers. */
 export interface Figure {
   title: string;
-  /** in order */
+  /** logs in order */
   logs: readonly LogRecord[];
-  /** logged names to draw, and what the key calls each */
+  /** logged names to draw, with their labels in the key */
   names: Readonly<Record<string, string>>;
-  /** what x counts; default step */
+  /** label of the x axis; default step */
   xLabel?: string;
 }
 
@@ -24,7 +24,7 @@ const CHART_HEIGHT = 220;
 const STYLE = `.qwench-figure{${colours.light};font-family:system-ui,sans-serif;font-size:13px;${marks}.key{fill:var(--c);font-variant-numeric:tabular-nums}}
 @media (prefers-color-scheme:dark){.qwench-figure{${colours.dark}}}`;
 
-/** Logged numbers over steps as one SVG that stands alone: for the output of a notebook, or a file. */
+/** Logged numbers over steps as one self-contained SVG, for a notebook's output or a file. */
 export function renderFigure({ title, logs, names, xLabel = "step" }: Figure): string {
   const series = Object.entries(names).flatMap(([name, label]) => seriesOf(logs, name, label));
   const keys = series.map(({ label, points }, i) => {

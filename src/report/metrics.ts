@@ -2,25 +2,28 @@ import { rewardName } from "./names.ts";
 import type { Points } from "./scale.ts";
 import type { LogRecord } from "./text.ts";
 
-/** A logged number, as pages, model cards and the terminal call it. */
+/** How pages, model cards and the terminal present a logged number. */
 interface Metric {
-  /** as logs have it: TRL's name */
+  /** its name in logs, which is TRL's */
   readonly name: string;
   readonly label: string;
-  /** stands at the head of a report */
+  /** shown at the top of a report */
   readonly headline?: true;
-  /** has a column in a model card's table */
+  /** shown as a column of a model card's table */
   readonly card?: true;
 }
 
-/** The numbers of a log that one looks for, in the order in which they are told. */
+/** The most important logged numbers, in display order. */
 export const METRICS: readonly Metric[] = [
   { name: "reward", label: "reward", headline: true, card: true },
   { name: "eval_reward", label: "eval reward", headline: true },
+  { name: "rewards/accuracies", label: "reward accuracy", headline: true, card: true },
+  { name: "eval_rewards/accuracies", label: "eval reward accuracy", headline: true, card: true },
+  { name: "rewards/margins", label: "reward margin", card: true },
   { name: "loss", label: "loss", headline: true, card: true },
   { name: "eval_loss", label: "eval loss", headline: true, card: true },
   { name: "mean_token_accuracy", label: "token accuracy", headline: true, card: true },
-  { name: "completions/mean_length", label: "tokens a completion", headline: true, card: true },
+  { name: "completions/mean_length", label: "tokens per completion", headline: true, card: true },
   { name: "completions/clipped_ratio", label: "share of completions cut off" },
   { name: "kl", label: "KL", card: true },
   { name: "entropy", label: "entropy" },
@@ -35,20 +38,20 @@ export const METRICS: readonly Metric[] = [
 /** One line of a chart. */
 export interface Series {
   readonly name: string;
-  /** what the chart's key calls it */
+  /** its label in the chart's key */
   readonly label: string;
   readonly points: Points;
 }
 
-/** A chart of a run: what it draws of the logs. */
+/** A chart of a run's logs. */
 export interface MetricChart {
   readonly id: string;
   readonly title: string;
-  /** is among the few that a page shows while a run goes on */
+  /** shown on the page while a run is active */
   readonly main?: true;
-  /** has many series, and takes the room of two */
+  /** has many series, and takes the width of two charts */
   readonly wide?: true;
-  /** nothing where no log has its numbers */
+  /** returns nothing if no log has its numbers */
   series(logs: readonly LogRecord[]): Series[];
 }
 
@@ -65,7 +68,7 @@ const both = (name: string): Names => [
   [`eval_${name}`, "held out"],
 ];
 
-/** Charts in order, the telling ones first. */
+/** Charts in order of importance. */
 export const CHARTS: readonly MetricChart[] = [
   chart("reward", "Reward", both("reward"), true),
   {
@@ -79,6 +82,18 @@ export const CHARTS: readonly MetricChart[] = [
         return fn === undefined ? [] : seriesOf(logs, name, rewardName(fn));
       }),
   },
+  chart("preferred", "Share of pairs whose chosen answer has the higher reward", both("rewards/accuracies"), true),
+  chart(
+    "margins",
+    "Reward of chosen and rejected answers",
+    [
+      ["rewards/chosen", "chosen"],
+      ["rewards/rejected", "rejected"],
+      ["rewards/margins", "margin"],
+      ["eval_rewards/margins", "margin, held out"],
+    ],
+    true,
+  ),
   chart("loss", "Loss", both("loss"), true),
   chart("accuracy", "Mean token accuracy", both("mean_token_accuracy"), true),
   chart(
@@ -96,6 +111,10 @@ export const CHARTS: readonly MetricChart[] = [
   chart("kl", "KL to the reference, nats", [["kl", "kl"]], true),
   chart("clip", "Share of tokens clipped", [["clip_ratio/region_mean", "clipped"]]),
   chart("entropy", "Entropy, nats", both("entropy")),
+  chart("logps", "Log-prob of the answers, nats", [
+    ["logps/chosen", "chosen"],
+    ["logps/rejected", "rejected"],
+  ]),
   chart("norm", "Gradient norm before clipping", [["grad_norm", "norm"]]),
   chart("rate", "Learning rate", [["learning_rate", "rate"]], true),
   {
@@ -108,7 +127,7 @@ export const CHARTS: readonly MetricChart[] = [
   chart("time", "Seconds per step", [["step_time", "time"]]),
 ];
 
-/** The points of a name, or nothing where no log holds a number of it. A value that JSON could not hold is a gap. */
+/** The points of a logged name, or nothing if no log has a number for it. A value that JSON cannot represent becomes a gap. */
 export function seriesOf(logs: readonly LogRecord[], name: string, label: string): Series[] {
   const points = logs
     .filter((log) => name in log)
@@ -116,7 +135,7 @@ export function seriesOf(logs: readonly LogRecord[], name: string, label: string
   return points.some(([, y]) => Number.isFinite(y)) ? [{ name, label, points }] : [];
 }
 
-/** Tokens per second as logged, else from the tokens and seconds between two logs. */
+/** Logged tokens per second, else computed from the tokens and seconds between two logs. */
 function speeds(logs: readonly LogRecord[]): [number, number][] {
   const number = (log: LogRecord | undefined, name: string) => {
     const value = log?.[name];

@@ -5,16 +5,16 @@ import { markdownCell, markdownTable } from "../text/tables.ts";
 import { METRICS } from "./metrics.ts";
 import type { LogRecord } from "./text.ts";
 
-/** What a model card tells. */
+/** The contents of a model card. */
 export interface CardFacts {
   /** owner/name of the repository */
   repo: string;
   kind: "adapter" | "model" | "gguf";
-  /** hub id of the base, where it is known */
+  /** hub id of the base, if known */
   base: string | null;
   /** hub ids of data sets */
   datasets: readonly string[];
-  method: "sft" | "grpo" | null;
+  method: "sft" | "grpo" | "dpo" | null;
   /** settings of the adapter */
   lora: { r: number; lora_alpha: number; use_rslora: boolean; target_modules: readonly string[] | string } | null;
   /** the recipe's YAML */
@@ -27,13 +27,13 @@ export interface CardFacts {
   versions: Readonly<Record<string, string>>;
 }
 
-/** Rows of the curves' table. */
+/** Most rows in the table of curves. */
 const ROWS = 10;
 const LIBRARY = { adapter: "peft", model: "transformers", gguf: null };
 
 /**
- * The README.md of a hub repository: front matter that the hub reads, how to use it, how it was trained and how it did.
- * Texts from files are escaped: none of them ends a table, a code block or the front matter.
+ * The README.md of a hub repository: front matter for the hub, usage, training and results. Texts from files are escaped, so
+ * that none ends a table, a code block or the front matter.
  */
 export function modelCard(facts: CardFacts): string {
   const name = facts.repo.split("/").at(-1)!;
@@ -111,7 +111,7 @@ function evaluationTable(evaluations: readonly EvalResults[]): string {
     "temperature",
     "max tokens",
   ];
-  return `${textTable(heads, rows, 2)}\nShares are percent of problems; pass@k is the unbiased estimate from n responses to each.\n`;
+  return `${textTable(heads, rows, 2)}\nShares are percentages of problems; pass@k is the unbiased estimate from n responses per problem.\n`;
 }
 
 function training(facts: CardFacts): string {
@@ -133,12 +133,12 @@ function training(facts: CardFacts): string {
   return lines.join("\n");
 }
 
-/** Logs at even distances, the first and the last among them. */
+/** Evenly spaced logs, including the first and the last. */
 function curveTable(logs: readonly LogRecord[]): string {
   const has = (key: string) => logs.some((log) => typeof log[key] === "number");
   const columns = METRICS.filter(({ name, card }) => card && has(name));
   if (columns.length === 0) return "";
-  // a step's log and its evaluation are records of their own
+  // a step's training log and its evaluation are separate records
   const steps = new Map<number, Record<string, unknown>>();
   for (const log of logs) steps.set(log.step, { ...steps.get(log.step), ...log });
   const all = [...steps.values()];
@@ -155,7 +155,7 @@ function section(title: string, body: string): string {
   return body === "" ? "" : `## ${title}\n\n${body.trimEnd()}\n`;
 }
 
-/** A table whose cells show any text as it is, the first `left` columns on the left. */
+/** A table whose cells show any text unchanged, with the first `left` columns left-aligned. */
 function textTable(headings: readonly string[], rows: readonly string[][], left: number): string {
   const columns = headings.map((heading, i) => {
     return { heading: markdownCell(heading), align: i < left ? "left" : "right" } as const;
@@ -164,7 +164,7 @@ function textTable(headings: readonly string[], rows: readonly string[][], left:
   return `${markdownTable(columns, cells)}\n`;
 }
 
-/** A block of code that its text cannot end. */
+/** A code block whose fence the text cannot close. */
 function fenced(language: string, text: string): string {
   const longest = Math.max(2, ...(text.match(/`+/g) ?? []).map((run) => run.length));
   const fence = "`".repeat(longest + 1);

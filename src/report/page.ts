@@ -6,19 +6,18 @@ import { script, style } from "./style.ts";
 
 interface Page {
   title: string;
-  /** a line under it */
+  /** a line under the title */
   subtitle?: string;
-  /** HTML between heading and foot, escaped by whoever made it */
+  /** HTML between heading and footer, already escaped */
   body: string;
-  /** text of the foot */
+  /** text of the footer */
   footer: string;
-  /** rules after those that all reports share */
+  /** CSS rules added to those that all reports share */
   style?: string;
 }
 
 /**
- * A report as one HTML file that needs nothing else. The page's policy forbids every request, and any script but the one
- * for the pointer.
+ * A report as one self-contained HTML file. The page's CSP forbids all requests, and all scripts except the pointer's.
  */
 export function renderPage({ title, subtitle, body, footer, style: more = "" }: Page): string {
   const policy = [
@@ -51,13 +50,13 @@ ${body}
 `;
 }
 
-/** The few numbers that one looks for first: what each is, and its text. */
+/** The most important numbers, each with its label and text. */
 export function headline(items: readonly (readonly [label: string, text: string])[]): string {
   const shown = items.map(([label, text]) => `<div><dt>${escapeHtml(label)}</dt><dd>${escapeHtml(text)}</dd></div>`);
   return shown.length === 0 ? "" : `<dl class="headline">${shown.join("")}</dl>`;
 }
 
-/** A chart under its title, with a key that shows the last values, and those under the pointer. */
+/** A chart with its title and a key that shows the last values, or the values at the pointer. */
 export function chartFigure(chart: Chart): string {
   const several = chart.series.length > 1;
   const keys = chart.series.map(({ name, label, points }, i) => {

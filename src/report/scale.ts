@@ -1,9 +1,8 @@
-/** Points (x, y) with x rising; points that are not finite are gaps. */
+/** Points (x, y) with x ascending. Points that are not finite are gaps. */
 export type Points = readonly (readonly [x: number, y: number])[];
 
 /**
- * At most about `count` round numbers (1, 2 or 5 times a power of ten) within `[low, high]`.
- * Equal ends give that one number.
+ * About `count` round numbers (1, 2 or 5 times a power of ten) within `[low, high]`. Equal ends give one number.
  */
 export function ticks(low: number, high: number, count: number): number[] {
   if (!(high > low)) return [low];
@@ -12,13 +11,13 @@ export function ticks(low: number, high: number, count: number): number[] {
   const step = ([1, 2, 5, 10].find((m) => m * power >= rough * 0.999) ?? 10) * power;
   const all: number[] = [];
   for (let i = Math.ceil(low / step - 1e-9); i * step <= high + step * 1e-9; i++) {
-    // the product carries rounding dust: 0.30000000000000004
+    // removes the product's rounding error: 0.30000000000000004
     all.push(Number((i * step).toPrecision(12)));
   }
   return all;
 }
 
-/** Ends of an axis that shows all values with a little air; a flat line gets room on both sides. */
+/** Ends of an axis that shows all values with a small margin. A flat line gets a margin on both sides. */
 export function extent(values: readonly number[]): [low: number, high: number] {
   let low = Number.POSITIVE_INFINITY;
   let high = Number.NEGATIVE_INFINITY;
@@ -33,12 +32,12 @@ export function extent(values: readonly number[]): [low: number, high: number] {
     return [low >= 0 ? Math.max(0, low - room) : low - room, high + room];
   }
   const air = (high - low) * 0.06;
-  // an axis that nearly reaches 0 should reach it
+  // extend an axis that nearly reaches 0
   const floor = low >= 0 && low - air < (high - low) * 0.25 ? 0 : low - air;
   return [floor, high + air];
 }
 
-/** At most `most` points or so: of each stretch the lowest and the highest, so that spikes and gaps stay. */
+/** About `most` points: the lowest and the highest of each section, so that spikes and gaps remain. */
 export function thin(points: Points, most = 1200): Points {
   if (points.length <= most) return points;
   const size = Math.ceil(points.length / (most / 2));
@@ -46,7 +45,7 @@ export function thin(points: Points, most = 1200): Points {
   for (let start = 0; start < points.length; start += size) {
     const stretch = points.slice(start, start + size);
     const gap = stretch.find(([, y]) => !Number.isFinite(y));
-    // written so that a number wins over NaN on either side
+    // prefers a number over NaN on either side
     const low = stretch.reduce((a, b) => (a[1] <= b[1] || Number.isNaN(b[1]) ? a : b));
     const high = stretch.reduce((a, b) => (a[1] >= b[1] || Number.isNaN(b[1]) ? a : b));
     const chosen = new Set(gap ? [low, high, gap] : [low, high]);
@@ -55,7 +54,7 @@ export function thin(points: Points, most = 1200): Points {
   return kept;
 }
 
-/** A polyline that lifts its pen at points that are not finite. */
+/** A polyline that is interrupted at points that are not finite. */
 export function linePath(points: Points, x: (value: number) => number, y: (value: number) => number): string {
   let down = false;
   let d = "";
@@ -70,7 +69,7 @@ export function linePath(points: Points, x: (value: number) => number, y: (value
   return d;
 }
 
-/** Text beside a tick: thousands as k and M, tiny numbers as powers. */
+/** Label of a tick: thousands as k and M, tiny numbers in exponent notation. */
 export function tickText(value: number): string {
   const size = Math.abs(value);
   if (size >= 1e6) return `${Number((value / 1e6).toPrecision(4))}M`;
@@ -79,7 +78,7 @@ export function tickText(value: number): string {
   return String(value).replace("-", "−");
 }
 
-/** Classes of the series of that number: one of six colours, dashed from the seventh on. */
+/** CSS classes of a series by its number: one of six colours, dashed from the seventh on. */
 export function seriesClass(i: number): string {
   return i < 6 ? `s${i}` : `s${i % 6} dashed`;
 }

@@ -1,11 +1,11 @@
-/** Colours of paper, ink and series, by scheme. */
+/** Colours of background, text and series, by colour scheme. */
 export const colours = {
   light:
     "--paper:#fbfaf8;--card:#fff;--ink:#1c1b19;--soft:#6b6862;--rule:#e4e1db;--s0:#1f5fa8;--s1:#b8541a;--s2:#2c7a4b;--s3:#8a4a9e;--s4:#8f7400;--s5:#b0345c",
   dark: "--paper:#161614;--card:#1e1e1b;--ink:#ecebe6;--soft:#9d9a92;--rule:#33322e;--s0:#7db4ee;--s1:#ee9a62;--s2:#74c493;--s3:#c79ad8;--s4:#d3ba4d;--s5:#f08aab",
 };
 
-/** What the parts of a chart look like. */
+/** Styles of a chart's parts. */
 export const marks = `.s0{--c:var(--s0)}.s1{--c:var(--s1)}.s2{--c:var(--s2)}.s3{--c:var(--s3)}.s4{--c:var(--s4)}.s5{--c:var(--s5)}
 .grid{stroke:var(--rule)}.axis,.cursor{stroke:var(--soft);stroke-opacity:.6}
 .tick{fill:var(--soft);font-size:11.5px;font-variant-numeric:tabular-nums}
@@ -13,7 +13,7 @@ export const marks = `.s0{--c:var(--s0)}.s1{--c:var(--s1)}.s2{--c:var(--s2)}.s3{
 .line.dashed{stroke-dasharray:4 3}.dot{fill:var(--c)}
 `;
 
-/** The report's style sheet: light and dark, screen, phone and paper. */
+/** The report's style sheet: light and dark, for screen, phone and print. */
 export const style = `
 :root{${colours.light}}
 @media (prefers-color-scheme:dark){:root{${colours.dark}}}
@@ -66,7 +66,7 @@ footer{margin-top:32px;font-size:13px;color:var(--soft)}
 @media print{figure,tr{break-inside:avoid}}
 `;
 
-/** The report's only script: shows the values at the step nearest to the pointer; every text goes in as text. */
+/** The report's only script: shows the values at the step nearest to the pointer. It inserts every text with textContent. */
 export const script = `
 for (const svg of document.querySelectorAll("svg[data-points]")) {
   const series = JSON.parse(svg.dataset.points);

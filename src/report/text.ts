@@ -1,17 +1,17 @@
-/** One log: the optimizer step it was taken after, counted from 1, and numbers by TRL's names. */
+/** One log: the optimizer step, counted from 1, after which it was taken, and numbers by TRL's names. */
 export interface LogRecord {
   readonly step: number;
   readonly [name: string]: unknown;
 }
 
-/** One completion of a generation batch, as the trainer tells it or a file holds it. */
+/** One completion of a generation batch, from the trainer or a file. */
 export interface Completion {
-  /** optimizer step, from 1, that first trains on it */
+  /** first optimizer step that trains on it, counted from 1 */
   step: number;
-  /** as the model saw it */
+  /** text of the prompt as the model saw it */
   prompt: string;
   completion: string;
-  /** by reward function; null where it does not apply */
+  /** by reward function; null if a function does not apply */
   rewards: Record<string, number | null>;
   advantage: number;
   finish_reason: string;
@@ -25,7 +25,7 @@ export interface CompletionBatch {
   completions: Completion[];
 }
 
-/** Neighbours that answer one prompt. */
+/** Groups neighbouring completions of the same prompt. */
 export function byPrompt(completions: readonly Completion[]): Completion[][] {
   const groups: Completion[][] = [];
   for (const completion of completions) {
@@ -36,7 +36,7 @@ export function byPrompt(completions: readonly Completion[]): Completion[][] {
   return groups;
 }
 
-/** What was asked: the last user's turn of a ChatML prompt, any other prompt as it is. */
+/** The question: the last user turn of a ChatML prompt, or any other prompt unchanged. */
 export function question(prompt: string): string {
   const turn = prompt.split("<|im_start|>").findLast((text) => text.startsWith("user\n"));
   return (turn === undefined ? prompt : turn.slice("user\n".length).replace(/<\|im_end\|>\s*$/, "")).trim();

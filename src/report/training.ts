@@ -8,28 +8,28 @@ import type { CompletionBatch, LogRecord } from "./text.ts";
 export interface Report {
   /** heading, such as the model and the data set */
   title: string;
-  /** a line under it: what kind of run, how it ended, when */
+  /** a line under the heading: the kind of run, how it ended, and when */
   subtitle?: string;
   /** the recipe as YAML */
   recipe: string;
-  /** logs in order, as metrics.jsonl holds them */
+  /** logs in order, as in metrics.jsonl */
   logs: readonly LogRecord[];
   /** adapter, runtime and versions, by name */
   environment?: Readonly<Record<string, unknown>>;
-  /** generation batches to show, of a run that generates */
+  /** generation batches to show, if the run generates */
   completions?: readonly CompletionBatch[];
   /** memory forecast and peak, by name */
   memory?: Readonly<Record<string, unknown>>;
-  /** figures of the whole run, such as train_runtime, by name */
+  /** totals of the run, such as train_runtime, by name */
   summary?: Readonly<Record<string, unknown>>;
-  /** whether it is alone, without metrics.jsonl and completions/ beside it; default false */
+  /** whether the report stands alone, without metrics.jsonl and completions/ beside it; default false */
   alone?: boolean;
 }
 
 /**
- * A run as one HTML file that needs nothing else: curves as inline SVG, last values, environment, memory and recipe.
+ * A run as one self-contained HTML file: curves as inline SVG, last values, environment, memory and recipe.
  *
- * All text is escaped. The page's policy forbids every request, and any script but the one for the pointer.
+ * All text is escaped. The page's CSP forbids all requests, and all scripts except the pointer's.
  */
 export function renderReport({
   title,
@@ -49,7 +49,7 @@ export function renderReport({
   const sections = [
     drawn.length > 0
       ? `<section class="charts">${drawn.map(chartFigure).join("")}</section>`
-      : `<p class="empty">No step was logged.</p>`,
+      : `<p class="empty">No logged steps.</p>`,
     renderCompletions(completions, alone),
     `<div class="tables">`,
     table("Last values", last),
@@ -74,7 +74,7 @@ function lastValues(logs: readonly LogRecord[]): Record<string, unknown> {
   return last;
 }
 
-/** The few numbers that one looks for first. */
+/** The most important numbers. */
 function firstLooks(last: Readonly<Record<string, unknown>>): [label: string, text: string][] {
   return METRICS.filter(({ name, headline }) => headline && typeof last[name] === "number").map(({ name, label }) => [
     label,
@@ -82,7 +82,7 @@ function firstLooks(last: Readonly<Record<string, unknown>>): [label: string, te
   ]);
 }
 
-/** Values by name under a heading; nothing where there are none. */
+/** Values by name under a heading, or nothing if there are none. */
 function table(heading: string, values: Readonly<Record<string, unknown>> | undefined): string {
   const entries = Object.entries(values ?? {});
   if (entries.length === 0) return "";

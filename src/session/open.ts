@@ -1,11 +1,12 @@
 import type { Tokenizer } from "../data/tokenizer.ts";
+import { UnsupportedError } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { Kernel } from "../gpu/program.ts";
 import { type Checkpoint, edited } from "../io/checkpoint.ts";
 import type { Adapter } from "../io/peft.ts";
 import type { Folder } from "../io/storage.ts";
 import type { LoraConfig } from "../model/adapters/lora.ts";
-import { targetModules } from "../model/adapters/targets.ts";
+import { patternFits, targetModules, targetsOf } from "../model/adapters/targets.ts";
 import { EMBEDDING, HEAD, modulesOf } from "../model/architectures/tensors.ts";
 import type { Trained } from "../model/build.ts";
 import type { ModelConfig } from "../model/config.ts";
@@ -21,6 +22,7 @@ import {
 import { openModel } from "../model/files/open.ts";
 import type { WeightDType } from "../model/slots.ts";
 import type { SftRecipe } from "../recipe/recipe.ts";
+import { show } from "../text/show.ts";
 import type { Trainee } from "../train/checkpoint.ts";
 import type { MemoryForecast } from "../train/forecast/memory.ts";
 import { mixSeed, uniformFrom } from "../train/seed.ts";
@@ -82,16 +84,59 @@ type ModelFields = Pick<
   | "lora_dropout"
   | "use_rslora"
   | "lora_target_modules"
+  | "exclude_modules"
+  | "layers_to_transform"
+  | "rank_pattern"
+  | "alpha_pattern"
+  | "init_lora_weights"
   | "seed"
 >;
 
 /** Fields that determine how frozen weights are stored. */
 export type StorageFields = Pick<SftRecipe, "dtype" | "load_in_4bit" | "load_in_8bit" | "use_bnb_nested_quant">;
 
-/** LoRA settings of a recipe. */
+/** LoRA settings of a recipe. @throws {UnsupportedError} settings that contradict each other, or leave no layer of the model */
 export function loraOf(config: ModelConfig, recipe: ModelFields): LoraConfig {
   const { lora_r: r, lora_alpha, lora_dropout, use_rslora, lora_target_modules } = recipe;
-  return { r, lora_alpha, lora_dropout, use_rslora, target_modules: targetModules(config, lora_target_modules) };
+  const { exclude_modules, layers_to_transform, rank_pattern, alpha_pattern } = recipe;
+  const lora: LoraConfig = {
+    r,
+    lora_alpha,
+    lora_dropout,
+    use_rslora,
+    target_modules: targetModules(config, lora_target_modules),
+    ...(exclude_modules && { exclude_modules: oneOrMore(exclude_modules) }),
+    ...(layers_to_transform && { layers_to_transform }),
+    // values were checked with the recipe
+    ...(rank_pattern && { rank_pattern: rank_pattern as Record<string, number> }),
+    ...(alpha_pattern && { alpha_pattern: alpha_pattern as Record<string, number> }),
+  };
+  if (layers_to_transform && typeof lora.target_modules === "string") {
+    throw new UnsupportedError(
+      `Cannot use layers_to_transform with lora_target_modules ${show(lora.target_modules)}: a regular expression names its layers itself, as in PEFT`,
+    );
+  }
+  if (targetsOf(config, lora).length === 0) {
+    throw new UnsupportedError(
+      `Cannot put LoRA on no layer: exclude_modules ${show(exclude_modules)} and layers_to_transform ${show(layers_to_transform)} leave none of the layers (there are ${config.num_hidden_layers}) that lora_target_modules names`,
+    );
+  }
+  return lora;
+}
+
+/** A regular expression as PEFT takes it, which is text; names as they are. */
+function oneOrMore(names: readonly string[]): readonly string[] | string {
+  return names.length === 1 && /[*+?()[\]|\\^$]/.test(names[0]) ? names[0] : names;
+}
+
+/** Patterns of a recipe that mean no layer with LoRA: likely a slip. */
+function idlePatterns(config: ModelConfig, lora: LoraConfig): string[] {
+  const targets = targetsOf(config, lora);
+  return (["rank_pattern", "alpha_pattern"] as const).flatMap((name) =>
+    Object.keys(lora[name] ?? {})
+      .filter((key) => !targets.some(({ path }) => patternFits(key, path, name)))
+      .map((key) => `${name}: ${show(key)} fits no linear layer that has LoRA`),
+  );
 }
 
 /** How a recipe's frozen weights are stored. */
@@ -122,7 +167,7 @@ export async function openBase(
     trained: lora ? { lora } : "all",
     lora,
     adapter: opened?.adapter ?? null,
-    notes: [...notes, ...(opened?.notes ?? [])],
+    notes: [...notes, ...(opened?.notes ?? []), ...(lora && !opened ? idlePatterns(config, lora) : [])],
     companions: await companionsOf({ model, adapter: adapter ?? null, whole: lora === null }, text, tokenizer),
     saved: { ...(lora === null && eos_token && tokenizer && { eos_token_id: eosId(tokenizer, eos_token) }) },
     weightDType: dtypeOf(`${modulesOf(config)[0].path}.weight`),
@@ -150,7 +195,7 @@ export async function loadTrainee(
   );
   model.gradient_checkpointing = recipe.gradient_checkpointing;
   if (adapter) await fillAdapter(gpu, model, adapter);
-  else if (lora) initAdapter(gpu, model, uniformFrom(mixSeed(recipe.seed, 3)));
+  else if (lora) initAdapter(gpu, model, uniformFrom(mixSeed(recipe.seed, 3)), recipe.init_lora_weights);
   return { model, lora, base, config: edited(checkpoint.config, saved), companions };
 }
 

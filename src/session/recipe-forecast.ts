@@ -3,8 +3,16 @@ import type { PublishedShape } from "../model/architectures/published.ts";
 import { isProjection } from "../model/architectures/tensors.ts";
 import { parseModelConfig } from "../model/config.ts";
 import { storedDType } from "../model/files/load.ts";
-import { type GrpoRecipe, generationOf, type Method, type Recipe, type SftRecipe } from "../recipe/recipe.ts";
+import {
+  type DpoRecipe,
+  type GrpoRecipe,
+  generationOf,
+  type Method,
+  type Recipe,
+  type SftRecipe,
+} from "../recipe/recipe.ts";
 import { formatNumber } from "../text/numbers.ts";
+import { forecastDpo, worstPairs } from "../train/forecast/dpo.ts";
 import { forecastGrpo } from "../train/forecast/grpo.ts";
 import type { MemoryForecast } from "../train/forecast/memory.ts";
 import { forecastSft, worstBatch } from "../train/forecast/sft.ts";
@@ -53,6 +61,17 @@ export function forecastOf<M extends Method>(
     const train = Array.from({ length: generationOf(grpo).prompts }, () => prompt);
     return forecastGrpo({ ...input, recipe: grpo, batches: batchesOf(grpo, { train }), data: { train } });
   }
+  if (method === "dpo") {
+    const dpo = recipe as DpoRecipe;
+    const pairs = (size: number) => worstPairs(size, Math.min(longest, dpo.max_length ?? longest));
+    return forecastDpo({
+      ...input,
+      recipe: dpo,
+      steps: [[pairs(dpo.per_device_train_batch_size)]],
+      evaluation: dpo.eval_strategy === "no" ? null : pairs(dpo.per_device_eval_batch_size),
+      continued: dpo.adapter_name_or_path !== null,
+    });
+  }
   const sft = recipe as SftRecipe;
   const length = Math.min(longest, sft.max_length ?? longest);
   return forecastSft({
@@ -67,5 +86,6 @@ export function passText<M extends Method>(recipe: Recipe<M>, method: M, longest
   const { per_device_train_batch_size: batch } = recipe as SftRecipe;
   if (method === "grpo")
     return `${batch} × (${formatNumber(longest)} + ${formatNumber((recipe as GrpoRecipe).max_completion_length)}) tokens`;
-  return `${batch} × ${formatNumber(Math.min(longest, (recipe as SftRecipe).max_length ?? longest))} tokens`;
+  const each = method === "dpo" ? "2 × " : "";
+  return `${batch} × ${each}${formatNumber(Math.min(longest, (recipe as SftRecipe).max_length ?? longest))} tokens`;
 }

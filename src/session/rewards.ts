@@ -29,7 +29,7 @@ export interface RewardPlatform {
 export interface RewardModules {
   /** @returns the function of an entry, with the name for its metrics; null if the entry is not a module's path */
   open(entry: string): Promise<NamedReward | null>;
-  /** what the user should know about how they run */
+  /** notes for the user about how they run */
   notes(): string[];
   end(): Promise<void>;
 }
@@ -37,7 +37,7 @@ export interface RewardModules {
 /** The reward functions of a recipe, opened. */
 export interface OpenedRewards {
   rewards: NamedReward[];
-  /** what the user should know about how they run */
+  /** notes for the user about how they run */
   notes: string[];
   /** notes for the end of a run: a judge's requests and tokens */
   summary(): string[];

@@ -5,6 +5,7 @@ import type { NamedReward } from "../rewards/reward.ts";
 import type { Trainee } from "../train/checkpoint.ts";
 import { readBuffer } from "../train/grpo/buffer.ts";
 import type { TrainOptions } from "../train/method.ts";
+import { type DpoEvent, dpo, type PreparedDpo, prepareDpo } from "./dpo.ts";
 import { type GrpoEvent, grpo, type PreparedGrpo, prepareGrpo } from "./grpo.ts";
 import { loadTrainee, type RunSources } from "./open.ts";
 import { type PreparedSft, prepareSft, type SftEvent, sft } from "./sft.ts";
@@ -26,11 +27,13 @@ export interface TrainingOptions extends TrainOptions {
 interface PreparedOf {
   sft: PreparedSft;
   grpo: PreparedGrpo;
+  dpo: PreparedDpo;
 }
 
 interface EventOf {
   sft: SftEvent;
   grpo: GrpoEvent;
+  dpo: DpoEvent;
 }
 
 /** Events of a run of any method. */
@@ -58,6 +61,10 @@ const METHODS: { [M in Method]: MethodSession<M> } = {
     prepare: (recipe, { rewards = [], ...sources }) => prepareGrpo(recipe, { ...sources, rewards }),
     train: (trainee, { prepared, recipe }, options) => grpo(trainee, prepared.data, recipe, options),
     verify: readBuffer,
+  },
+  dpo: {
+    prepare: prepareDpo,
+    train: (trainee, { prepared, recipe }, options) => dpo(trainee, prepared.data, recipe, options),
   },
 };
 

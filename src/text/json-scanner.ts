@@ -1,9 +1,9 @@
-// what ends a plain stretch of a string
+// a character that ends a plain section of a string
 // biome-ignore lint/suspicious/noControlCharactersInRegex: JSON forbids them
 const SPECIAL = /["\\\u0000-\u001f]/g;
 const SPACE = /[ \t\n\r]*/y;
 
-/** Goes through the text of a JSON value: what readers of every kind of number share. */
+/** Scans the text of a JSON value. The readers differ only in how they represent numbers. */
 export class JsonScanner {
   protected readonly text: string;
   protected at = 0;

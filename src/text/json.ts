@@ -1,6 +1,6 @@
 import { JsonScanner } from "./json-scanner.ts";
 
-/** A number as it is spelled: 1000000.0 stays a float, and integers above 2^53 keep their digits. */
+/** A number with its original spelling: 1000000.0 stays a float, and integers above 2^53 keep their digits. */
 export class JsonNumber {
   readonly text: string;
 
@@ -8,22 +8,22 @@ export class JsonNumber {
     this.text = text;
   }
 
-  /** For `JSON.stringify`, which knows no spelling. */
+  /** For `JSON.stringify`, which cannot keep the spelling. */
   toJSON(): number {
     return Number(this.text);
   }
 }
 
-/** JSON as it is written: numbers keep their spelling, objects the order of their keys. */
+/** A JSON value in which numbers keep their spelling and objects keep the order of their keys. */
 type JsonValue = null | boolean | string | number | JsonNumber | readonly JsonValue[] | JsonObject;
 export type JsonObject = { readonly [key: string]: JsonValue };
 
-/** A number that other programs read as a float, as Python writes it: 6 is `6.0`, 1e-7 is `1e-07`. */
+/** A number in Python's float spelling, so that other programs read a float: 6 is `6.0`, 1e-7 is `1e-07`. */
 export function float(value: number): JsonNumber {
   return new JsonNumber(pythonFloat(value));
 }
 
-/** `repr(float)` of Python, `Infinity` and `NaN` as its json module writes them. */
+/** Python's `repr(float)`, with `Infinity` and `NaN` as in Python's json module. */
 export function pythonFloat(value: number): string {
   if (!Number.isFinite(value)) return String(value);
   const size = Math.abs(value);
@@ -36,13 +36,13 @@ export function pythonFloat(value: number): string {
   return /[.e]/.test(text) ? text : `${text}.0`;
 }
 
-/** Nesting that is read before a text is refused. */
+/** Deepest nesting that is accepted. */
 const MOST_DEPTH = 200;
 
 /**
- * Reads JSON and keeps the spelling of its numbers. A key that comes twice has its last value.
+ * Reads JSON and keeps the spelling of its numbers. A repeated key takes its last value.
  *
- * @throws {SyntaxError} with the place, as `JSON.parse` does; also for nesting deeper than 200
+ * @throws {SyntaxError} with the position, as in `JSON.parse`; also for nesting deeper than 200
  */
 export function parseJson(text: string): JsonValue {
   return new Reader(text).read();
@@ -110,7 +110,11 @@ class Reader extends JsonScanner {
   }
 }
 
-/** Writes JSON, numbers as they are spelled. @param indent spaces a level, as Python's `json.dumps(indent=…)`; 0: one line */
+/**
+ * Writes JSON with the original spelling of numbers.
+ *
+ * @param indent spaces per level, as in Python's `json.dumps(indent=…)`; 0: one line
+ */
 export function formatJson(value: JsonValue | unknown, indent = 0): string {
   return write(value as JsonValue, indent, "\n");
 }
@@ -130,7 +134,7 @@ function write(value: JsonValue, indent: number, line: string): string {
   return `${open}${inner}${items.join(`,${inner}`)}${line}${close}`;
 }
 
-/** Whether a value is an object with fields: neither null nor a list. */
+/** Whether a value is an object, and neither null nor a list. */
 export function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }

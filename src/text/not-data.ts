@@ -1,7 +1,8 @@
 /**
- * What the first bytes of an answer, or of a file, are where they are not what was asked for; null where they may be.
+ * Recognises the first bytes of a response or file that is not the requested data, such as a login page. Returns null if the
+ * bytes may be the data.
  *
- * @returns to follow "it is": `a web page ("Sign in")`, `a Git LFS pointer`
+ * @returns written to follow "it is": `a web page ("Sign in")`, `a Git LFS pointer`
  */
 export function notData(bytes: Uint8Array): string | null {
   const start = new TextDecoder().decode(bytes.subarray(0, 2048)).trimStart();

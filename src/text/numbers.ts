@@ -1,4 +1,4 @@
-/** A measured number in about four digits: `2.1e-5`, `0.8613`, `12.35`, `184,230`, `−0.5`; `—` where there is none. */
+/** A measured number in about four digits: `2.1e-5`, `0.8613`, `12.35`, `184,230`, `−0.5`; `—` if there is no number. */
 export function formatNumber(value: unknown): string {
   if (value === null || value === undefined) return "—";
   if (typeof value !== "number" || !Number.isFinite(value)) return String(value);
@@ -8,7 +8,7 @@ export function formatNumber(value: unknown): string {
   return minus(String(Number(value.toPrecision(4))));
 }
 
-/** How many there are of a thing, in few letters: `640`, `525 k`, `1.2 M`, `494 M`, `1.5 B`. */
+/** A count in short form: `640`, `525 k`, `1.2 M`, `494 M`, `1.5 B`. */
 export function formatCount(value: number): string {
   if (value >= 1e9) return `${(value / 1e9).toFixed(1)} B`;
   if (value >= 1e6) return `${(value / 1e6).toFixed(value >= 1e7 ? 0 : 1)} M`;
@@ -16,12 +16,12 @@ export function formatCount(value: number): string {
   return grouped(value);
 }
 
-/** A number with so many decimals: `65.6`; `—` where there is none. */
+/** A number with fixed decimals: `65.6`; `—` if there is no number. */
 export function formatFixed(value: number | null | undefined, digits = 1): string {
   return typeof value === "number" ? minus(value.toFixed(digits)) : "—";
 }
 
-/** Percent: 41.25 is `41.3 %`; `—` where there is none. */
+/** Percent: 41.25 is `41.3 %`; `—` if there is no number. */
 export function formatPercent(value: number | null | undefined, digits = 1): string {
   return typeof value === "number" ? `${minus(value.toFixed(digits))} %` : "—";
 }
@@ -38,12 +38,12 @@ export function formatSigned(value: number, digits = 1): string {
   return `${value > 0 ? "+" : "−"}${text}`;
 }
 
-/** A number of things: `1 problem`, `1,200 problems`, `2 replies` with `counted(2, "reply", "replies")`. */
+/** A count with its noun: `1 problem`, `1,200 problems`, `2 replies` with `counted(2, "reply", "replies")`. */
 export function counted(count: number, one: string, many = `${one}s`): string {
   return `${formatNumber(count)} ${count === 1 ? one : many}`;
 }
 
-/** The sign as a true minus; that of an exponent stays a hyphen, as in code. */
+/** Writes the sign as a true minus. An exponent's sign stays a hyphen, as in code. */
 function minus(text: string): string {
   return text.replace(/^-/, "−");
 }

@@ -1,11 +1,11 @@
 import { pythonFloat } from "./json.ts";
 import { JsonScanner } from "./json-scanner.ts";
 
-/** What plain JavaScript values do not say about the JSON that they were read from. */
+/** Facts about the original JSON that plain JavaScript values lose. */
 interface Spelling {
-  /** names, or indices, of whole numbers that were written as floats: 20.0, 1e3 */
+  /** names or indices of whole numbers that were written as floats: 20.0, 1e3 */
   floats?: Set<string | number>;
-  /** the order of the keys where an object of JavaScript has another: it puts "10" before "b" */
+  /** the order of the keys, if a JavaScript object would change it: it puts "10" before "b" */
   keys?: string[];
 }
 
@@ -19,7 +19,7 @@ function spellingOf(holder: object): Spelling {
   return made;
 }
 
-/** Marks the number at `key` of `holder` as a float, which 20 alone would not show. */
+/** Marks the number at `key` of `holder` as a float, because 20 and 20.0 are the same JavaScript number. */
 export function markFloat(holder: object, key: string | number): void {
   const spelling = spellingOf(holder);
   spelling.floats ??= new Set();
@@ -33,14 +33,14 @@ export function isFloat(holder: object, key: string | number): boolean {
   return !Number.isInteger(value) || Boolean(spellings.get(holder)?.floats?.has(key));
 }
 
-/** Gives `to` what is known of `from`, of which it is a copy. */
+/** Copies these facts from `from` to its copy `to`. */
 export function copySpelling<T extends object>(from: object, to: T): T {
   const known = spellings.get(from);
   if (known) spellings.set(to, known);
   return to;
 }
 
-/** Names and values of an object in the order in which they were written. */
+/** Names and values of an object in their original order. */
 export function entriesInOrder(value: object): [string, unknown][] {
   const keys = spellings.get(value)?.keys;
   const entries = Object.entries(value);
@@ -50,31 +50,31 @@ export function entriesInOrder(value: object): [string, unknown][] {
   return entries.sort(([a], [b]) => (place.get(a) ?? last) - (place.get(b) ?? last));
 }
 
-/** Levels of lists and objects that are read before a text is refused. */
+/** Most levels of lists and objects in a text. */
 const MOST_LEVELS = 200;
-/** Values in one text: a row of training data has some thousand. */
+/** Most values in one text. A row of training data has a few thousand. */
 const MOST_VALUES = 2_000_000;
-/** Digits of an integer, as in Python's `sys.get_int_max_str_digits`. */
+/** Most digits of an integer, as in Python's `sys.get_int_max_str_digits`. */
 const MOST_DIGITS = 4300;
 
-// What JSON.parse would lose: floats that are whole, long integers, NaN and Infinity. Digits inside of strings match too.
+// Texts that JSON.parse would change: whole floats, long integers, NaN and Infinity. Digits inside strings match too.
 const CARE = /\d\.0|\d[eE]|\d{16}|NaN|Infinity|"\d{1,10}"\s*:/;
 
 /**
  * Reads JSON as Python's `json.loads` does, into plain values: integers beyond 2^53 become bigints; whole floats become
  * numbers and stay floats for {@link pythonJson} and {@link isFloat}; NaN and Infinity are read; keys keep their order.
  *
- * @throws {SyntaxError} what is not JSON, with the place; nesting deeper than 200; an integer of more than 4300 digits;
- *   more than two million values
+ * @throws {SyntaxError} with the position: the text is not JSON, nests deeper than 200, has an integer of more than 4300 digits
+ *   or more than two million values
  */
 export function parsePythonJson(text: string): unknown {
-  // a value takes two characters at least
+  // a value takes at least two characters
   if (text.length > 2 * MOST_VALUES) checkValues(text);
   if (!CARE.test(text) && isShallow(text)) return JSON.parse(text);
   return new Reader(text).read();
 }
 
-/** Whether a text has too few brackets to nest deeply. */
+/** Whether a text has too few brackets for deep nesting. */
 function isShallow(text: string): boolean {
   let opened = 0;
   for (const mark of ["[", "{"]) {
@@ -87,7 +87,7 @@ function isShallow(text: string): boolean {
 
 function checkValues(text: string): void {
   let values = 1;
-  // those in strings count too: a text of two million commas is no row either
+  // commas in strings count too, because a text with two million commas is not a row either
   for (let at = text.indexOf(","); at >= 0; at = text.indexOf(",", at + 1)) {
     if (++values > MOST_VALUES) throw new SyntaxError(`more than ${MOST_VALUES} values, at position ${at}`);
   }
@@ -104,7 +104,7 @@ const WORDS: readonly (readonly [string, unknown])[] = [
 ];
 
 class Reader extends JsonScanner {
-  /** whether the number read last was written as a float */
+  /** whether the last number was written as a float */
   private float = false;
 
   read(): unknown {
@@ -141,7 +141,7 @@ class Reader extends JsonScanner {
     if (this.float || Number.isSafeInteger(value)) return value;
     if (spelled.length > MOST_DIGITS) {
       throw new SyntaxError(
-        `an integer of ${spelled.length} digits at position ${this.at}, and ${MOST_DIGITS} are read`,
+        `an integer of ${spelled.length} digits at position ${this.at}, but at most ${MOST_DIGITS} are allowed`,
       );
     }
     return BigInt(spelled);
@@ -189,7 +189,7 @@ class Reader extends JsonScanner {
   }
 }
 
-/** A number of a JSON text as Python writes it: a float's `repr`, an integer's digits. */
+/** A JSON number in Python's spelling: a float's `repr`, or an integer's digits. */
 export function pythonNumber(value: number | bigint, float: boolean): string {
   if (typeof value === "bigint") return String(value);
   if (float || !Number.isInteger(value)) return pythonFloat(value);
@@ -197,8 +197,8 @@ export function pythonNumber(value: number | bigint, float: boolean): string {
 }
 
 /**
- * JSON in one line as Python's `json.dumps(value, ensure_ascii=False)` writes it: `", "` and `": "` between, floats by
- * their `repr`, integers exactly. What JSON has no name for (undefined, functions) is null, and left out of objects.
+ * JSON in one line, as Python's `json.dumps(value, ensure_ascii=False)` writes it: separators `", "` and `": "`, floats by
+ * their `repr`, integers exactly. Values outside JSON (undefined, functions) become null, and are left out of objects.
  *
  * @throws {SyntaxError} nesting deeper than 400
  */
@@ -206,7 +206,7 @@ export function pythonJson(value: unknown): string {
   return write(value, false, 0, PYTHON);
 }
 
-/** `JSON.stringify` in one line, numbers as {@link pythonJson} writes them; what is not finite is null. */
+/** `JSON.stringify` in one line, with numbers as in {@link pythonJson}. Numbers that are not finite become null. */
 export function compactJson(value: unknown): string {
   return write(value, false, 0, COMPACT);
 }
@@ -220,7 +220,7 @@ const PYTHON: Style = { comma: ", ", colon: ": ", finite: false };
 const COMPACT: Style = { comma: ",", colon: ":", finite: true };
 
 function write(value: unknown, float: boolean, depth: number, style: Style): string {
-  // what was read may have been put into a few more levels
+  // a value that was read may have been wrapped in more levels
   if (depth > 2 * MOST_LEVELS) throw new SyntaxError(`nesting is deeper than ${2 * MOST_LEVELS}`);
   if (typeof value === "number" || typeof value === "bigint") {
     return style.finite && typeof value === "number" && !Number.isFinite(value) ? "null" : pythonNumber(value, float);

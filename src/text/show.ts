@@ -1,9 +1,9 @@
-/** Characters of a value in an error. */
+/** Most characters of a value in an error. */
 const MOST = 80;
-// biome-ignore lint/suspicious/noControlCharactersInRegex: a terminal obeys them, or does not draw them
+// biome-ignore lint/suspicious/noControlCharactersInRegex: a terminal interprets them, or does not show them
 const UNPRINTABLE = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g;
 
-/** A text of at most `most` characters: a longer one ends with `…`, and no pair of surrogates is torn. */
+/** Cuts a text to `most` characters and ends it with `…`. Does not split a surrogate pair. */
 export function cut(text: string, most = MOST): string {
   if (text.length <= most) return text;
   return `${text.slice(0, most - 1).replace(/[\ud800-\udbff]$/, "")}…`;
@@ -14,9 +14,9 @@ export function oneLine(text: string, most = 120): string {
   return cut(text.slice(0, 2 * most).replace(UNPRINTABLE, "?"), most);
 }
 
-/** A text of a model's or a data set's on one line, of any length: a space in place of what a terminal obeys. */
+/** A text from a model or data set on one line, of any length, with spaces in place of control characters. */
 export function flat(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is taken out
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: the function removes them
   return text.replace(/[\u0000-\u001f\u007f-\u009f]+/g, " ");
 }
 
@@ -29,12 +29,12 @@ export function show(value: unknown, most = MOST): string {
   try {
     text = JSON.stringify(value) ?? String(value);
   } catch {
-    text = "something that is no JSON, or nested too deep"; // JSON.stringify recurses, JSON.parse does not
+    text = "a value that is not JSON or is nested too deep"; // JSON.stringify recurses, JSON.parse does not
   }
   return oneLine(text, most);
 }
 
-/** What an untrusted value is, in a few words: `a list of 3`, `an object with role, content`, `"x"`, `2.5`. */
+/** A short description of an untrusted value: `a list of 3`, `an object with role, content`, `"x"`, `2.5`. */
 export function kindOf(value: unknown): string {
   if (Array.isArray(value)) return `a list of ${value.length}`;
   if (typeof value === "object" && value !== null) {
@@ -43,7 +43,7 @@ export function kindOf(value: unknown): string {
   return show(value);
 }
 
-/** What a thrown value says. */
+/** The message of a thrown value. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }

@@ -1,16 +1,16 @@
 import { formatNumber } from "./numbers.ts";
 import { cut, flat } from "./show.ts";
 
-/** A column of a text table: its heading, and on which side its cells stand. */
+/** A column of a text table: its heading and alignment. */
 export interface Column {
   readonly heading: string;
   readonly align?: "left" | "right";
 }
 
 /**
- * Lays out rows as text, columns padded to their widest cell, two spaces apart, a line under the headings.
+ * Formats rows as text. Columns are padded to their widest cell and two spaces apart, with a line under the headings.
  *
- * @param width columns of the terminal; the widest left-aligned column gives way, its cells cut with `…`
+ * @param width the terminal's columns; the widest left-aligned column shrinks, and its cells end with `…`
  */
 export function renderTable(
   columns: readonly Column[],
@@ -37,14 +37,14 @@ export function renderTable(
   return `${[line(columns.map((column) => column.heading)), rule, ...cells.map(line)].join("\n")}\n`;
 }
 
-/** A table in Markdown; cells stand as they are given, see {@link markdownCell}. */
+/** A table in Markdown. Cells are not escaped; see {@link markdownCell}. */
 export function markdownTable(columns: readonly Column[], rows: readonly (readonly unknown[])[]): string {
   const line = (cells: readonly unknown[]) => `| ${cells.join(" | ")} |`;
   const rule = columns.map(({ align }) => (align === "right" ? "---:" : "---"));
   return [line(columns.map(({ heading }) => heading)), line(rule), ...rows.map(line)].join("\n");
 }
 
-/** Any text as a cell of {@link markdownTable}, where it shows as it is. */
+/** Escapes any text for a cell of {@link markdownTable}. */
 export function markdownCell(text: string): string {
   return text.replace(/\s+/g, " ").replace(/[\\|<>`*_[\]]/g, (character) => `\\${character}`);
 }

@@ -1,6 +1,6 @@
 const two = (n: number) => String(n).padStart(2, "0");
 
-/** A span as a person says it: `0.3 s`, `8.0 s`, `1 min 05 s`, `2 h 07 min`, `3 d 04 h`; `—` where it is not known. */
+/** A duration for display: `0.3 s`, `8.0 s`, `1 min 05 s`, `2 h 07 min`, `3 d 04 h`; `—` if unknown. */
 export function formatSeconds(seconds: number): string {
   if (!Number.isFinite(seconds) || seconds < 0) return "—";
   if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
@@ -13,7 +13,7 @@ export function formatSeconds(seconds: number): string {
   return `${Math.floor(hours / 24)} d ${two(hours % 24)} h`;
 }
 
-/** A moment, in ms of the epoch: the time of day here, and the date where it is not today. */
+/** A time, in ms since 1970, as local time of day, with the date if it is not today. */
 export function formatTime(milliseconds: number): string {
   const date = new Date(milliseconds);
   const time = date.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });

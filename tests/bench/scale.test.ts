@@ -134,7 +134,7 @@ describe("a run by size", () => {
     await benchScale(gpu(), options, emit, (line) => lines.push(line));
     const lengths = lines.filter((line) => /^(length|narrow)/.test(line));
     expect(lengths).toHaveLength(12); // 1024 to 32768
-    expect(lengths[0]).toMatch(/^length 1024: left out, as a step would take about 2 s, and 0 s are left$/);
+    expect(lengths[0]).toMatch(/^length 1024: skipped, as a step would take about 2 s, and 0 s are left$/);
     for (const axis of ["length", "narrow"]) {
       const last = all.findLast((point) => point.axis === axis)!;
       expect(last).toMatchObject({ x: 32768, rows: [] });

@@ -75,9 +75,9 @@ describe("rows beside torch's", () => {
     writeFileSync(path, `${THEIRS.map((each) => JSON.stringify(each)).join("\n")}\n`);
     expect(readRows(path)).toEqual(THEIRS);
     writeFileSync(path, `${JSON.stringify(THEIRS[0])}\nTraceback (most recent call last):\n`);
-    expect(() => readRows(path)).toThrow("line 2 is no row: Traceback");
+    expect(() => readRows(path)).toThrow("line 2 is not a row: Traceback");
     writeFileSync(path, '{"what": 1}\n');
-    expect(() => readRows(path)).toThrow("line 1 is no row");
+    expect(() => readRows(path)).toThrow("line 1 is not a row");
   });
 });
 

@@ -6,8 +6,8 @@ import { learnt, makeTrainer, QUICK, start, trainerSite } from "./trainer.ts";
 
 // Interruptions: nothing saved is lost, and the next start gives the numbers of an undisturbed run.
 
-/** Enough that a disturbance after the third comes before the last. */
-const STEPS = 10;
+/** More than the three before a disturbance. */
+const STEPS = 6;
 
 const JOB: Job = {
   name: "Disturbed",
@@ -41,17 +41,29 @@ afterAll(() => site.close());
 const create = (job = JOB) => page.evaluate((job) => trainer.runs.create(job), job);
 const recordOf = (id: string) => page.evaluate((id) => trainer.runs.get(id), id);
 
-/** Starts a run in the page and leaves it running once it has taken so many steps. */
-async function startAndWait(id: string, steps: number): Promise<void> {
+declare global {
+  /** continues a held run */
+  var goOn: () => void;
+}
+
+/**
+ * Starts a run in the page and returns after `steps` steps.
+ *
+ * @param hold the run waits for `goOn`; otherwise it continues, and on a busy machine it may end before the test acts
+ */
+async function startAndWait(id: string, steps: number, { hold = false } = {}): Promise<void> {
   await page.evaluate(
-    (id, steps) =>
+    (id, steps, hold) =>
       new Promise<void>((resolve, reject) => {
         const control = new AbortController();
-        Object.assign(globalThis, { ended: null, control });
+        const held = new Promise<void>((goOn) => Object.assign(globalThis, { ended: null, control, goOn }));
         const going = (async () => {
           let seen = 0;
           for await (const event of trainer.runs.start(id, { signal: control.signal }))
-            if (event.type === "step" && ++seen === steps) resolve();
+            if (event.type === "step" && ++seen === steps) {
+              resolve();
+              if (hold) await held;
+            }
           return "it ended";
         })();
         going
@@ -61,6 +73,7 @@ async function startAndWait(id: string, steps: number): Promise<void> {
       }),
     id,
     steps,
+    hold,
   );
 }
 const howItEnded = () =>
@@ -98,9 +111,9 @@ test("a second tab gets an error while another tab trains", async () => {
     return errors;
   }, id);
   expect(said).toEqual([
-    expect.stringMatching(/^true Another tab of this site trains/),
-    expect.stringMatching(/^true Cannot delete a run while it is trained/),
-    expect.stringMatching(/^true Cannot delete a run while it is trained/),
+    expect.stringMatching(/^true Another tab of this site is training/),
+    expect.stringMatching(/^true Cannot delete a run while it is training/),
+    expect.stringMatching(/^true Cannot delete a run while it is training/),
   ]);
   await other.close();
   await page.evaluate(() => (globalThis as unknown as { control: AbortController }).control.abort());
@@ -109,13 +122,15 @@ test("a second tab gets an error while another tab trains", async () => {
 
 test("a killed worker is reported, and a new trainer continues from the last checkpoint", async () => {
   const id = await create();
-  await startAndWait(id, 3);
+  await startAndWait(id, 3, { hold: true });
   const lost = await page.evaluate(async () => {
     const { lost } = trainer;
+    goOn();
+    await new Promise((done) => setTimeout(done)); // its next step is asked for
     trainer.terminate();
     return lost;
   });
-  expect(lost).toMatch(/worker was ended/);
+  expect(lost).toMatch(/worker was terminated/);
   expect(await howItEnded()).toMatch(/^QwenchError: The trainer's worker was terminated/);
   await makeTrainerThatWeSeeInto();
   expect(await recordOf(id)).toMatchObject({ status: "paused" });
@@ -124,13 +139,14 @@ test("a killed worker is reported, and a new trainer continues from the last che
 
 test("a device that is destroyed pauses the run, and the next start opens another", async () => {
   const id = await create();
-  await startAndWait(id, 3);
+  await startAndWait(id, 3, { hold: true });
   await worker.evaluate(() => (globalThis as unknown as { devices: GPUDevice[] }).devices.at(-1)!.destroy());
+  await page.evaluate(() => goOn());
   expect(await howItEnded()).toMatch(/^GpuError: The device of .* was destroyed/);
   expect(await page.evaluate(() => trainer.lost)).toMatch(/destroyed/);
   expect(await recordOf(id)).toMatchObject({
     status: "paused",
-    problem: expect.stringMatching(/was destroyed.*Start again to go on from the last checkpoint/),
+    problem: expect.stringMatching(/was destroyed.*Start the run again to continue from the last checkpoint/),
   });
   await comesToTheSameNumbers(id, 2);
 });

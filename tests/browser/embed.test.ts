@@ -74,6 +74,6 @@ describe("qwench/client without a bundler", () => {
       trainer.device().then(String, (error: Error) => `${error.name}: ${error.message}`),
     );
     expect(said).toMatch(/^QwenchError: The trainer's worker did not start: its script could not be loaded from http/);
-    expect(said).toContain(`${sites[0].url}nowhere.js. Bundlers that emit no worker by themselves`);
+    expect(said).toContain(`${sites[0].url}nowhere.js. Some bundlers, such as esbuild`);
   });
 });

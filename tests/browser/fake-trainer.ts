@@ -180,13 +180,13 @@ async function* start(
 ): AsyncGenerator<RunEvent> {
   if (fake === "busy") {
     throw new BusyError(
-      "Another tab of this site trains, and the GPU does one training at a time: pause that one first",
+      "Another tab of this site is training, and the GPU runs one training at a time: pause that run first",
     );
   }
   const script: Script = { step: stepTime, fault: null, onFault: null, pace };
   if (fake === "quota") {
     script.fault = new QuotaError(
-      "Cannot write optimizer.safetensors: the browser's storage for this site is full. 48.0 MB are needed, 3.0 MB of 2.00 GB are free. What was there before is intact; delete a model, a data set or a run, or free some of the disk",
+      "Cannot write optimizer.safetensors: the browser's storage for this site is full. 48.0 MB are needed, but only 3.0 MB of 2.00 GB are free. Existing files are intact; delete a model, a data set or a run, or free some of the disk",
     );
   }
   if (fake === "network")

@@ -207,7 +207,7 @@ test("a full quota during training fails the run with a message; with free space
   expect(failed.error).toMatchObject({
     name: "QuotaError",
     message: expect.stringMatching(
-      /storage for this site is full\. [\d.]+ [kM]B are needed, [\d.]+ [kM]B of 1\.4 MB are free/,
+      /storage for this site is full\. [\d.]+ [kM]B are needed, but only [\d.]+ [kM]B of 1\.4 MB are free/,
     ),
   });
   const record = await tight.evaluate((id) => trainer.runs.get(id), id);

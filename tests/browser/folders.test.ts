@@ -150,7 +150,7 @@ describe.each(["opfs", "idb"] as const)("a folder of %s", (kind) => {
       }, kind);
       for (const text of found.tried) {
         expect(text).toMatch(
-          /^QuotaError: Cannot .*storage for this site is full\. [\d.]+ MB are needed, [\d.]+ [kM]B of 6\.0 MB are free/,
+          /^QuotaError: Cannot .*storage for this site is full\. [\d.]+ MB are needed, but only [\d.]+ [kM]B of 6\.0 MB are free/,
         );
       }
       expect(found).toMatchObject({ kept: "here", more: 0 });

@@ -22,6 +22,8 @@ const FLAGS = [
 
 /** Milliseconds after which what a test waits for counts as hung, on a machine that others use too. */
 const PATIENCE = 180_000;
+/** Time limit of an evaluation in a page in ms: it may hold a whole run, which compiles its kernels first. */
+const WHOLE_RUN = 840_000;
 
 /** A browser under test: whatever a page or a worker reports as an error fails the test. */
 export interface TestBrowser {
@@ -54,7 +56,7 @@ export function useBrowser({ keepPages = false, flags = [] as readonly string[] 
       userDataDir: profile,
       env: { ...process.env, FONTCONFIG_PATH: chromium.fonts },
       timeout: PATIENCE,
-      protocolTimeout: 2 * PATIENCE,
+      protocolTimeout: WHOLE_RUN,
     });
   };
   const watch = (page: Page) => {

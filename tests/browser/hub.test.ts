@@ -109,7 +109,7 @@ describe("models and data of the hub", () => {
       const bytes = weights.subarray(from, cut);
       res.writeHead(200, { "Content-Length": weights.length, ETag: hub.etagOf(weights) });
       res.write(bytes);
-      setTimeout(() => res.destroy(), 500); // a browser drops what has arrived and was not read yet
+      setTimeout(() => res.destroy(), 2000); // a browser drops what has arrived and was not read yet
       sent += bytes.length;
       return true;
     };
@@ -122,7 +122,8 @@ describe("models and data of the hub", () => {
     const second = await download();
     expect(second.error).toBeNull();
     const ranges = hub.asked.filter(({ server }) => server === "cdn").map(({ headers }) => headers.range);
-    expect(ranges).toEqual([`bytes=${cut}-`]);
+    expect(ranges).toEqual([expect.stringMatching(/^bytes=[1-9]\d*-$/)]);
+    expect(Number(/\d+/.exec(ranges[0]!)![0])).toBeLessThanOrEqual(cut); // less if a busy browser had not read all of it
     expect(await plan()).toMatchObject({ problem: null, download: 0 });
   });
 
@@ -168,7 +169,7 @@ describe("models and data of the hub", () => {
     await session.send("Storage.overrideQuotaForOrigin", { origin: new URL(site.url).origin, quotaSize: 100_000 });
     const { error } = await download();
     expect(error).toMatch(
-      /^QuotaError: Cannot download .*storage for this site is full\. 2\d\d kB are needed, [\d.]+ kB of 100 kB are free/,
+      /^QuotaError: Cannot download .*storage for this site is full\. 2\d\d kB are needed, but only [\d.]+ kB of 100 kB are free/,
     );
     expect(hub.paths("cdn")).toEqual([]);
     await session.send("Storage.overrideQuotaForOrigin", { origin: new URL(site.url).origin });

@@ -47,7 +47,7 @@ describe("before a run", () => {
 
   test("a software adapter: slow, and it can start", async () => {
     const page = await open("&fake=software");
-    await shown(page, "There is no GPU here, so the processor does the work: slowly, but it works.");
+    await shown(page, "There is no GPU here, so training runs on the CPU: it works, but slowly.");
     await expect.poll(() => textOf(page, ".device")).toBe("SwiftShader (software)");
     await train(page);
     await shown(page, /step [1-9]\d* of 30/);
@@ -77,7 +77,7 @@ describe("before a run", () => {
     expect(await list!.evaluate((element) => (element as HTMLSelectElement).value)).toBe("Qwen/Qwen2.5-0.5B-Instruct");
     await shown(page, /To download999 MB/);
     await press(page, "Only download 999 MB");
-    await shown(page, "Everything is here.");
+    await shown(page, "All files are here.");
     await list!.select("other");
     const id = await page.waitForSelector('::-p-aria([name="Model id"][role="textbox"])');
     await id!.type("me/my-model");
@@ -115,7 +115,7 @@ describe("before a run", () => {
     await rank!.type("0");
     await shown(page, 'lora_r must be an integer of at least 1, got "0"');
     expect(await rank!.evaluate((element) => element.getAttribute("aria-invalid"))).toBe("true");
-    await shown(page, "Something in the SFT recipe is wrong; it says what.");
+    await shown(page, "The SFT recipe has an error; see the message beside the field.");
     await page.keyboard.type("4");
     await page.keyboard.press("Home");
     await page.keyboard.press("Delete");
@@ -136,7 +136,7 @@ describe("before a run", () => {
     await shown(page, 'Unknown recipe key "lora_rank": did you mean lora_r?');
     await text!.evaluate((element) => ((element as HTMLTextAreaElement).value = "lora_r: 12\nmax_steps: 7\n"));
     await press(page, "Use this text");
-    await shown(page, "The form shows this recipe now.");
+    await shown(page, "The form now shows this recipe.");
     const rank = await page.waitForSelector('::-p-aria([name="LoRA r"][role="textbox"])');
     expect(await rank!.evaluate((element) => (element as HTMLInputElement).value)).toBe("12");
     await shown(page, "7 steps over");
@@ -168,7 +168,7 @@ describe("during a run", () => {
     );
     await press(page, "Stop");
     await (await page.waitForSelector('dialog ::-p-aria([name="Stop"][role="button"])'))!.click();
-    await shown(page, /Stopped\. It solved 10 % of 40 held-out problems before, and 20 % now/);
+    await shown(page, /Stopped\. The model solved 10 % of 40 held-out problems before, and 20 % after training/);
     await expect.poll(() => textOf(page, ".status")).toBe("stopped");
   });
 
@@ -177,7 +177,7 @@ describe("during a run", () => {
     await train(page);
     await shown(page, /step ([6-9]|1\d) of 30/);
     await page.reload();
-    await shown(page, "it goes on from the last checkpoint");
+    await shown(page, "the run continues from the last checkpoint");
     await shown(page, /step 1[1-9] of 30/);
     await expect.poll(() => textOf(page, ".status")).toBe("training");
     const steps = await page.evaluate(() => {
@@ -210,7 +210,7 @@ describe("during a run", () => {
     const page = await open("&fake=quota");
     await train(page);
     await shown(page, "the browser's storage for this site is full. 48.0 MB are needed");
-    await shown(page, "What was there before is intact");
+    await shown(page, "Existing files are intact");
     await page.waitForSelector('.notice ::-p-aria([name="Free some space"][role="link"])');
     await page.waitForSelector('::-p-aria([name="Go on"][role="button"])');
   });
@@ -230,13 +230,13 @@ describe("during a run", () => {
   test("the network fails: a message, and received bytes are kept", async () => {
     const page = await open("&fake=network");
     await train(page);
-    await shown(page, /the connection was cut at 61 %.*Try again: what has arrived is kept./);
+    await shown(page, /the connection was cut at 61 %.*Try again: the partial download is kept./);
   });
 
   test("a second tab: a message, and this tab's run does not count as failed", async () => {
     const page = await open("&fake=busy");
     await train(page);
-    await shown(page, "Another tab of this site trains");
+    await shown(page, "Another tab of this site is training");
     await expect.poll(() => textOf(page, ".status")).not.toBe("failed");
   });
 
@@ -331,7 +331,7 @@ describe("after a run", () => {
     await press(page, "Delete Qwen/Qwen2.5-0.5B-Instruct");
     await (await page.waitForSelector('dialog ::-p-aria([name="Delete"][role="button"])'))!.click();
     await page.waitForFunction(() => !document.querySelector("main")!.textContent!.includes("Qwen2.5"));
-    await press(page, "Ask the browser to keep it");
-    await shown(page, "The browser has promised to keep all of this until you delete it.");
+    await press(page, "Ask the browser to keep the data");
+    await shown(page, "The browser has promised to keep this data until you delete it.");
   });
 });

@@ -152,7 +152,7 @@ test("trains, continues after a reload, improves, and its adapter gives the same
 
   // loaded again in the middle
   await page.reload();
-  await shown(page, /it goes on from the last checkpoint/);
+  await shown(page, /the run continues from the last checkpoint/);
   await shown(page, /GRPOstep [2-9] of/);
   await expect.poll(() => status(page), { timeout: 60_000 }).toBe("training");
   await page.waitForFunction(() => document.querySelector(".status")!.textContent === "finished", {

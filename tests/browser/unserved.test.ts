@@ -20,7 +20,7 @@ afterAll(() => site.close());
 test("over plain http from another machine, shows only the reason and how to serve it", async () => {
   const page = await web.open(site.url.replace("127.0.0.1", "qwench.test"));
   const port = new URL(site.url).port;
-  const sentence = `Cannot train on this page: browsers offer WebGPU and storage only to pages from https:// or localhost, and this one came from http://qwench.test:${port}; serve it over https, or open http://localhost:8000/ after ssh -L 8000:localhost:${port} qwench.test`;
+  const sentence = `Cannot train on this page: browsers offer WebGPU and storage only to pages from https:// or localhost, and this page came from http://qwench.test:${port}; serve it over https, or open http://localhost:8000/ after ssh -L 8000:localhost:${port} qwench.test`;
   const problems = () =>
     page.$$eval(".notice.error, .notice.warning", (found) => found.map((element) => element.textContent ?? ""));
   await page.waitForFunction((text) => document.body.textContent!.includes(text), { timeout: 30_000 }, sentence);
@@ -46,7 +46,7 @@ test("opened as a file, shows the reason and how to serve it", async () => {
     const page = await web.open(pathToFileURL(join(folder, "index.html")).href);
     // biome-ignore lint/performance/useDomNodeTextContent: what is seen, not what is there
     expect(await page.evaluate(() => document.body.innerText)).toMatch(
-      /opened from a file, where browsers load no scripts that train: serve its folder, for example with npx serve/,
+      /opened from a file, and browsers do not load the page.s scripts from files. Serve its folder, for example with npx serve/,
     );
   } finally {
     rmSync(folder, { recursive: true });

@@ -9,10 +9,10 @@ const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 let here: Promise<string> | undefined;
 
 /**
- * The command line as it is published, built once a run of the suite: it starts in a third of the processor time that its
- * sources take.
+ * The command line as published, built once for each run of the suite. It starts in a third of the processor time that the
+ * sources under tsx need.
  *
- * @returns the path of `dist/cli.js`, beside which lies what a package has
+ * @returns path of `dist/cli.js`, in a folder with the files of a package
  */
 export function builtCli(): Promise<string> {
   here ??= build();
@@ -20,7 +20,7 @@ export function builtCli(): Promise<string> {
 }
 
 async function build(): Promise<string> {
-  // a folder of this process's own in that of the run, which is removed at its end
+  // tests/setup.ts removes the folder of the run
   const folder = mkdtempSync(join(process.env.QWENCH_TEST_RUN ?? tmpdir(), "cli-"));
   for (const name of ["assets", "recipes", "node_modules", "package.json"])
     symlinkSync(join(ROOT, name), join(folder, name));

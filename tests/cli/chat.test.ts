@@ -136,10 +136,10 @@ describe("a chat", () => {
     expect(failed).toBe(true);
     expect(notes).toContain("There is no command /temprature: did you mean /temperature?");
     expect(notes).toContain('/top_p must be a number between 0 and 1, got "7"');
-    expect(notes).toContain("There is no adapter to put on");
+    expect(notes).toContain("There is no adapter to switch on");
     expect(notes).toContain("Cannot load /nowhere: there is no such folder");
-    expect(notes).toContain("/save needs a file");
-    expect(notes).toContain("Nothing was said yet");
+    expect(notes).toContain("/save needs a file name");
+    expect(notes).toContain("There is nothing to save yet");
     expect(answers).toEqual((await chat(["hello"])).answers);
   });
 
@@ -163,7 +163,7 @@ describe("a chat", () => {
     const roles = (rows[0].messages as { role: string }[]).map(({ role }) => role);
     expect(roles).toEqual(["system", "user", "assistant", "user", "assistant"]);
     writeFileSync(file, "mine");
-    expect((await chat(["hello", `/save ${file}`])).notes).toContain(`${file} exists: /save under another name`);
+    expect((await chat(["hello", `/save ${file}`])).notes).toContain(`${file} exists: use /save with another name`);
     expect(readFileSync(file, "utf8")).toBe("mine");
     expect(existsSync(file)).toBe(true);
   });
@@ -180,7 +180,7 @@ describe("a chat", () => {
   it("drops its oldest turns, with a note, if the model has no more positions", async () => {
     const long = "x".repeat(50);
     const { notes, answers, failed } = await chat([long, long, long, long, "y".repeat(300), "hello"], { system: "be" });
-    expect(notes.match(/The oldest 2 turns are forgotten: the model has 256 positions\./g)!.length).toBeGreaterThan(0);
+    expect(notes.match(/Dropped the oldest 2 turns: the model has 256 positions\./g)!.length).toBeGreaterThan(0);
     expect(notes).toMatch(/Cannot answer: the message has 3\d\d tokens, and the model has 256 positions/);
     expect(failed).toBe(true);
     expect(answers).toHaveLength(5);

@@ -63,7 +63,7 @@ describe("qwench compare", () => {
     expect(rows[2]).toMatch(/1\.25 +\+50\.0 \(0\.0 to \+100\.0\)/);
     expect(out).toContain("Verdicts that differ, 3 problems (0 solved by all, 1 by none)");
     expect(out).toMatch(
-      /Regressions, solved before and not now: 1 in checkpoint-48\n.*\n.*\n +0 +checkpoint-32 +checkpoint-48 no +Problem 0: how much/,
+      /Regressions, solved before but not now: 1 in checkpoint-48\n.*\n.*\n +0 +checkpoint-32 +checkpoint-48 no +Problem 0: how much/,
     );
     expect(out).toContain("checkpoint-32: 2 problems (1, 2)");
     expect(out).toContain("Best by benchmark: checkpoint-32, pass@1 75.0 %.");
@@ -116,7 +116,7 @@ describe("qwench compare", () => {
     expect(out).toContain("Best by validation loss: checkpoint-16, eval_loss 0.5.");
     expect(out).toContain("Benchmark and validation loss do not agree.");
     const unknown = await run(base, evaluation("a", [yes, no, no, no]), evaluation("b", [no, no, no, no]));
-    expect(unknown.out).toContain("Best by validation loss: not known");
+    expect(unknown.out).toContain("Best by validation loss: unknown");
     expect(unknown.out).toContain("Best by benchmark: a, pass@1 25.0 %, which is not above base (25.0 %).");
   });
 
@@ -136,8 +136,8 @@ describe("qwench compare", () => {
   });
 
   it.each([
-    [[], 2, "Give two evaluations or more, got 0"],
-    [[base], 2, "Give two evaluations or more, got 1"],
+    [[], 2, "Give at least two evaluations, got 0"],
+    [[base], 2, "Give at least two evaluations, got 1"],
     [[base, `${root}/./base.json`], 2, "is given twice"],
     [[base, first, "--seed", "x"], 2, '--seed must be a whole number between 0 and 4294967295, got "x"'],
     [[base, at("none.json")], 1, "NotFoundError: "],

@@ -113,7 +113,7 @@ describe("dataset_name reaches", () => {
     writeFileSync(file, lines(sums(0, 1)));
     expect(await rowsOf(file, "train")).toEqual(sums(0, 1));
     await expect(rowsOf(file, "train", { dataset_options: { limit: 1 } })).rejects.toThrow(
-      /dataset_options are for data sets that Qwench knows \(gsm8k, .*sums\.jsonl is none; set dataset_format/,
+      /dataset_options are for data sets that Qwench knows \(gsm8k, .*sums\.jsonl is not one of them; set dataset_format/,
     );
     expect(() => parseRecipe({ dataset_format: "imagenet" }, "sft")).toThrow(
       "dataset_format must be one of gsm8k, limo,",
@@ -131,7 +131,7 @@ it("the model's tokenizer counts the tokens of the reasoning", async () => {
   writeFileSync(file, lines([row(2), row(200)]));
   const fields = { dataset_format: "opencodereasoning", dataset_options: { max_reasoning_tokens: 50 } };
   await expect(rowsOf(file, "train", fields)).rejects.toThrow(
-    /max_reasoning_tokens needs a tokenizer, and .* has none/,
+    /max_reasoning_tokens needs a tokenizer, but .* has none/,
   );
   const { tokenizerJson, tokenizerConfig } = tinyTokenizerFiles();
   writeFileSync(join(root, "tokenizer.json"), tokenizerJson);

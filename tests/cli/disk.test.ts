@@ -31,7 +31,7 @@ it("refuses a run that does not fit, with both numbers", () => {
   expect(() => checkDisk("out", null, needs)).not.toThrow();
   expect(() => checkDisk("out", 129_499, needs)).toThrow(QuotaError);
   expect(() => checkDisk("out", 100_000, needs)).toThrow(
-    /^Cannot train into out: 10 checkpoints of 13 kB and the result take 130 kB, and the disk has 100 kB left\. Free/,
+    /^Cannot train into out: 10 checkpoints of 13 kB and the result take 130 kB, but the disk has only 100 kB left\. Free/,
   );
 });
 

@@ -123,7 +123,7 @@ describe("a run", () => {
     expect((await run(...grpoArgs(output, mine("letters")))).code).toBe(0);
     const untold = await run(...grpoArgs(output, mine("letters"), "--max_steps", "1"));
     expect(untold.code).toBe(1);
-    expect(untold.said).toMatch(/QwenchError: Cannot start a run in .* it holds checkpoint-2 of another one/);
+    expect(untold.said).toMatch(/QwenchError: Cannot start a run in .* it holds checkpoint-2 of another run/);
     const told = await run(...grpoArgs(output, mine("letters"), "--max_steps", "1", "--overwrite_output_dir", "true"));
     expect(told.code, told.said).toBe(0);
     expect(readdirSync(join(output, "completions"))).toEqual(["completions_00001.jsonl"]);
@@ -155,7 +155,9 @@ describe("failing rewards", () => {
       /TrainingError: Reward throws failed on row 1 of 8 \(prompt "\d+\+1=", completion ".*"\): RangeError: no grade for #### \d/,
     ],
   ])("%s", async (_, name, message) => {
-    await refused(message, mine(name), "--reward_timeout", "1");
+    // the others end by themselves: a busy machine can need more than a second to start their thread
+    const waits = message.source.includes("within");
+    await refused(message, mine(name), ...(waits ? ["--reward_timeout", "1"] : []));
   });
 
   it("in a later step: a checkpoint is saved first, and can be resumed", async () => {
@@ -203,7 +205,7 @@ describe("failing rewards", () => {
     const { code, said } = await run(...argv);
     expect(code).toBe(1);
     expect(said).toMatch(
-      /RecipeError: reward_funcs is missing: names .*correctness_reward_func.*modules by their path/,
+      /RecipeError: reward_funcs is missing: name functions .*correctness_reward_func.*paths of modules/,
     );
   });
 });

@@ -164,7 +164,7 @@ describe("the model", () => {
     await refused(
       at("wide"),
       at("rows.jsonl"),
-      /FormatError: Cannot use adapter .*lora_A\.weight is \[2,64\]; this base model requires \[2,128\]\. The adapter is for another base model/,
+      /FormatError: Cannot use adapter .*lora_A\.weight is \[4,64\]; this base model requires \[4,128\]\. The adapter is for another base model/,
       "--adapter_name_or_path",
       at("earlier"),
     );
@@ -220,7 +220,7 @@ describe("the adapter", () => {
       await refused(
         at("sharded"),
         at("rows.jsonl"),
-        /GpuError: Cannot open adapter gpu: no GPU that Dawn accepts\. \S+/,
+        /GpuError: Cannot open adapter gpu: Dawn found no usable GPU\. \S+/,
       );
       vi.stubEnv("QWENCH_ADAPTER", "voodoo");
       await refused(

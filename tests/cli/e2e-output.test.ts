@@ -14,7 +14,7 @@ describe("the output folder", () => {
     const { code, said } = await sft(at("sharded"), at("rows.jsonl"), at("earlier"));
     expect(code).toBe(1);
     expect(said).toMatch(
-      /Cannot start a run in .*earlier: it holds checkpoint-1 of another one\. Go on with --resume_from_checkpoint true/,
+      /Cannot start a run in .*earlier: it holds checkpoint-1 of another run\. Continue that run with --resume_from_checkpoint true/,
     );
     expect(await contents(nodeFolder(at("earlier")))).toEqual(before);
   });
@@ -27,7 +27,7 @@ describe("the output folder", () => {
     const before = await contents(nodeFolder(folder));
     const { code, said } = await sft(at("sharded"), at("rows.jsonl"), folder, "--overwrite_output_dir", "true");
     expect(code).toBe(1);
-    expect(said).toMatch(/BusyError: Cannot train in .*busy-\w+: process \d+ on \S+ is at work there/);
+    expect(said).toMatch(/BusyError: Cannot train in .*busy-\w+: process \d+ on \S+ is using it/);
     expect(await contents(nodeFolder(folder))).toEqual(before);
   });
 
@@ -37,7 +37,7 @@ describe("the output folder", () => {
       writeFileSync(join(folder, name), "precious");
       const { code, said } = await sft(at("sharded"), at("rows.jsonl"), folder);
       expect(code).toBe(1);
-      expect(said).toContain(`it holds ${name} of another one`);
+      expect(said).toContain(`it holds ${name} of another run`);
       expect(readFileSync(join(folder, name), "utf8")).toBe("precious");
     }
   });
@@ -55,7 +55,7 @@ describe("the output folder", () => {
       "false",
     );
     expect(code).toBe(1);
-    expect(said).toMatch(/RecipeError: output_dir and model_name_or_path are one folder/);
+    expect(said).toMatch(/RecipeError: output_dir and model_name_or_path are the same folder/);
     expect(await contents(nodeFolder(model))).toEqual(before);
     const file = await sft(at("sharded"), at("rows.jsonl"), at("rows.jsonl"));
     expect(file.code).toBe(1);

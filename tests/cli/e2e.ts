@@ -73,7 +73,7 @@ export async function run(...argv: string[]): Promise<{ code: number; said: stri
 /** Processor time limit of a refusal: it trains nothing. */
 export const REFUSAL_SECONDS = 20;
 
-const QUICK = ["--max_steps", "2", "--logging_steps", "1", "--lora_r", "2", "--save_steps", "1"];
+const QUICK = ["--max_steps", "2", "--logging_steps", "1", "--lora_r", "4", "--save_steps", "1"];
 export const sft = (model: string, rows: string, output: string, ...more: string[]) =>
   run("sft", "--model_name_or_path", model, "--dataset_name", rows, "--output_dir", output, ...QUICK, ...more);
 

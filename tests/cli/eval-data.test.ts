@@ -121,7 +121,7 @@ describe("problems come from", () => {
     expect(prompts[0]).toContain("Be brief.");
     expect(prompts[0]).not.toMatch(/It is 2|Be long/);
     await expect(read([file, "--template", "Q: {problem}"])).rejects.toThrow(
-      /chat, row 1: has messages, which --template/,
+      /chat, row 1: has messages, but --template/,
     );
   });
 
@@ -151,9 +151,9 @@ describe("problems are refused", () => {
   it.each<[string, unknown[], RegExp]>([
     ["that have no question", [one, { answer: "2" }], /own.jsonl, row 2: has the columns answer; it needs problem/],
     ["that are empty", [{ ...one, question: " " }], /row 1: its question is empty/],
-    ["that have no answer", [{ question: "1+1?" }], /row 1: has no answer to compare with: it needs answer or/],
+    ["that have no answer", [{ question: "1+1?" }], /row 1: has no expected answer: it needs answer or/],
     ["whose tests are none", [{ question: "Add.", test_list: [] }], /own, row 1: test_list contains no tests/],
-    ["that are none", [], /no problem to evaluate: own has no rows/],
+    ["that are none", [], /no problems to evaluate: own has no rows/],
   ])("%s", async (_, rows, message) => {
     await expect(read([fileOf("own.jsonl", lines(rows))])).rejects.toThrow(message);
   });

@@ -89,15 +89,15 @@ describe("a command line", () => {
     ["an unknown data set, with the nearest", /no data set or file "gsm8kk": did you mean gsm8k\?/, "gsm8kk"],
     ["a file that is not there", /no data set or file "rows\.jsonl"; there are gsm8k, /, "rows.jsonl"],
     ["a model without a data set", /Name a data set: gsm8k, /, "--model", "Qwen/Qwen2.5-0.5B"],
-    ["two data sets", /One data set at a time, got 2: aime, amc23/, "aime", "amc23"],
-    ["k above n", /pass@9 needs at least 9 responses a problem: --n is 8/, "--k", "1,9"],
+    ["two data sets", /Give one data set, got 2: aime, amc23/, "aime", "amc23"],
+    ["k above n", /pass@9 needs at least 9 responses per problem: --n is 8/, "--k", "1,9"],
     ["k of 0", /--k must be a whole number of at least 1, got "0"/, "--k", "0"],
     ["chance that there is none of", /--n 4 needs a --temperature above 0/, "--n", "4", "--temperature", "0"],
     ["two lengths", /--max_tokens and --max_new_tokens are the same/, "--max_tokens", "9", "--max_new_tokens", "9"],
     ["a selection without values", /--where must be COLUMN=VALUES/, "--where", "level"],
     ["a template without a place", /--template must be aime, or text with \{problem\}/, "--template", "Solve it"],
-    ["an unknown way to find answers", /--extract is made of whole, .*, got box/, "--extract", "box"],
-    ["a file of nothing that is known", /--file holds a data set that is named/, "--file", "x.jsonl"],
+    ["an unknown way to find answers", /--extract may hold whole, .*, got box/, "--extract", "box"],
+    ["a file of nothing that is known", /--file needs the NAME of a known data set/, "--file", "x.jsonl"],
     ["a share above 1", /--top_p must be a number between 0 and 1, got "2"/, "--top_p", "2"],
     ["no problem at all", /--limit must be a whole number of at least 1/, "--limit", "0"],
   ])("is refused for %s", (_, message, ...argv) => {
@@ -164,10 +164,10 @@ describe("the partial file", () => {
 
   it.each<[string, RegExp, Partial<EvalIdentity>]>([
     ["another setting, by its name", /seed was 0 and is 1\. Remove it/, { generation: { seed: 1, temperature: 1 } }],
-    ["fewer problems", /its 3 problems were others than these 2/, { problems: problems.slice(1) }],
+    ["fewer problems", /its 3 problems differ from these 2/, { problems: problems.slice(1) }],
     [
       "another prompt",
-      /its 3 problems were others than these 3/,
+      /its 3 problems differ from these 3/,
       { problems: [...problems.slice(1), { ...problems[0], prompt_ids: [0, 8] }] },
     ],
   ])("is refused unchanged with %s", async (_, message, change) => {
@@ -181,7 +181,7 @@ describe("the partial file", () => {
     async (line) => {
       const text = readFileSync(`${output}.partial`, "utf8").split("\n");
       writeFileSync(`${output}.partial`, [text[0], line, ...text.slice(1)].join("\n"));
-      await expect(openPartial(output, identity)).rejects.toThrow(/line 2: it is not what an evaluation writes/);
+      await expect(openPartial(output, identity)).rejects.toThrow(/line 2: it is not a line of an evaluation/);
     },
   );
 
@@ -286,7 +286,7 @@ describe("the embedded model", () => {
     [
       "a selection that leaves nothing",
       1,
-      /no problem to evaluate: embedded has none with level 9/,
+      /no problems to evaluate: embedded has none with level 9/,
       "--where",
       "level=9",
     ],

@@ -41,7 +41,7 @@ const left = (name: string) => readdirSync(root).filter((entry) => entry.startsW
 describe("qwench export", () => {
   test("writes, checks and prints the differences", async () => {
     const { code, said } = await adapted("--format", "gguf", "--quantization", "f16", "--output", at("tuned"));
-    expect(said).toMatch(/tuned: tuned-F16\.gguf; \d+ kB in all/);
+    expect(said).toMatch(/tuned: tuned-F16\.gguf; \d+ kB in total/);
     expect(said).toMatch(
       /ok: over 4 prompts of \d+ tokens the worst logit difference is 0\.\d+ % of the largest logit \(\S+; at most 0\.5 %\), and 1?\d of 16 greedy tokens agree\./,
     );
@@ -76,7 +76,7 @@ describe("qwench export", () => {
     expect((await adapted(...out, "--prompts", at("prompts.txt"))).said).toMatch(/ok: over 2 prompts/);
     writeFileSync(at("none.txt"), "\n");
     const { code, said } = await adapted("--format", "gguf", "--output", at("none"), "--prompts", at("none.txt"));
-    expect([code, said]).toEqual([1, expect.stringMatching(/none\.txt: it holds no prompt/)]);
+    expect([code, said]).toEqual([1, expect.stringMatching(/none\.txt: it has no prompts/)]);
     expect(left("none").filter((name) => name !== "none.txt")).toEqual([]);
   });
 
@@ -84,7 +84,7 @@ describe("qwench export", () => {
     writeFileSync(at("bad.jsonl"), '{"nothing": 1}\n');
     const { code, said } = await adapted("--format", "gguf", "--output", at("unsure"), "--prompts", at("bad.jsonl"));
     expect(said).toMatch(
-      /check of the export failed: it stays in \S+unsure\.partial, and \S+unsure was not made\. --check false makes/,
+      /check of the export failed: it stays in \S+unsure\.partial, and \S+unsure was not created\. --check false exports/,
     );
     expect(said).toMatch(/DataError: \S*bad\.jsonl/);
     expect([code, left("unsure")]).toEqual([1, ["unsure.partial"]]);
@@ -122,17 +122,17 @@ describe("qwench export", () => {
     );
     expect(said).toMatch(/FAILED: over 4 prompts/);
     expect(said).toMatch(
-      /does not behave like the model it was made from: it stays in \S+drowned\.partial, and \S+ was not made/,
+      /does not behave like its source model: it stays in \S+drowned\.partial, and \S+ was not created/,
     );
     expect(code).toBe(1);
     expect(left("drowned")).toEqual(["drowned.partial"]);
   });
 
   test.each([
-    [["--format", "gguf"], /Name what is exported: --adapter, or --model/],
+    [["--format", "gguf"], /Name what to export with --adapter or --model/],
     [["--adapter", "x", "--output", "y"], /--format is needed: lora, merged_16bit, merged_4bit, gguf/],
     [["--adapter", "x", "--format", "onnx"], /--format must be one of lora, .*, got onnx/],
-    [["--model", "x", "--format", "lora", "--output", "y"], /--format lora exports an adapter: name it by --adapter/],
+    [["--model", "x", "--format", "lora", "--output", "y"], /--format lora exports an adapter: name it with --adapter/],
     [["--adapter", "x", "--format", "gguf"], /--output is needed/],
     [
       ["--adapter", "x", "--format", "gguf", "--output", "y", "--quantization", "q5_k"],
@@ -163,11 +163,11 @@ describe("qwench export", () => {
     mkdirSync(at("full"));
     writeFileSync(at("full", "mine.txt"), "mine");
     const { code, said, seconds } = await adapted("--format", "gguf", "--output", at("full"));
-    expect(said).toMatch(/full: it is there and not empty; name another folder, or remove it/);
+    expect(said).toMatch(/full: it exists and is not empty; name another folder, or remove it/);
     expect([code, readdirSync(at("full"))]).toEqual([2, ["mine.txt"]]);
     expect(seconds).toBeLessThan(15);
     writeFileSync(at("file"), "mine");
-    expect((await adapted("--format", "gguf", "--output", at("file"))).said).toMatch(/a file of that name is there/);
+    expect((await adapted("--format", "gguf", "--output", at("file"))).said).toMatch(/a file with that name exists/);
   });
 
   test.each([
@@ -195,7 +195,7 @@ describe("qwench export", () => {
     [
       "no base",
       (dir: string) => edit(dir, { base_model_name_or_path: null }),
-      /does not name the model it was trained on: name it by --model/,
+      /does not name its base model: name it with --model/,
     ],
   ])("%s: a clear error, and no files remain", async (_, spoil, message) => {
     const dir = mkdtempSync(at("bad-"));
@@ -275,11 +275,11 @@ describe("a folder that gets its name at the end", () => {
   test("removes unfinished exports, but no files of the user", async () => {
     leave("old.partial", false);
     expect(await writeA("old")).toBe("written");
-    expect(notes).toEqual([expect.stringMatching(/removed \S+old\.partial, which an export left that did not end/)]);
+    expect(notes).toEqual([expect.stringMatching(/removed \S+old\.partial, which an unfinished export had left/)]);
     expect(await filesOf("old")).toEqual(["a.txt"]);
     mkdirSync(at("own.partial"));
     writeFileSync(at("own.partial", "diary.txt"), "dear");
-    await expect(writeA("own")).rejects.toThrow(/own\.partial is there, and is no export's/);
+    await expect(writeA("own")).rejects.toThrow(/own\.partial exists and is not from an export/);
     expect(readFileSync(at("own.partial", "diary.txt"), "utf8")).toBe("dear");
   });
 
@@ -305,12 +305,12 @@ describe("a folder that gets its name at the end", () => {
     leave("other.partial", true, '{"format":"gguf"}');
     expect(await writeA("other")).toBe("written");
     leave("taken", true, '{"format":"gguf"}');
-    await expect(writeA("taken")).rejects.toThrow(/it is there and not empty/);
+    await expect(writeA("taken")).rejects.toThrow(/it exists and is not empty/);
   });
 
   test("is used by one process at a time", async () => {
     await write("busy", async () => {
-      await expect(writeA("busy")).rejects.toThrow(/Cannot export to \S+busy: process \d+ on .* is at work there/);
+      await expect(writeA("busy")).rejects.toThrow(/Cannot export to \S+busy: process \d+ on .* is using it/);
     });
   });
 
@@ -320,7 +320,7 @@ describe("a folder that gets its name at the end", () => {
       writeFileSync(at("late", "x"), "");
       await finish();
     });
-    await expect(late).rejects.toThrow(/it is there and not empty/);
+    await expect(late).rejects.toThrow(/it exists and is not empty/);
   });
 });
 

@@ -162,7 +162,7 @@ describe("a file of prompts", () => {
     expect(existsSync(at("out.jsonl"))).toBe(false);
     const other = await generate("--file", file, "--output", at("out.jsonl"), "--top_k", "3");
     expect(other.code).toBe(1);
-    expect(other.said).toMatch(/Cannot go on from .*out\.jsonl\.partial: top_k was 40 and is 3\. Remove it/);
+    expect(other.said).toMatch(/Cannot continue from .*out\.jsonl\.partial: top_k was 40 and is 3\. Remove it/);
     // killed in the middle of a line
     writeFileSync(at("out.jsonl.partial"), `${readFileSync(at("out.jsonl.partial"), "utf8")}{"row":2,"respo`);
     const rest = await generate("--file", file, "--output", at("out.jsonl"));
@@ -203,7 +203,7 @@ describe("a file of prompts", () => {
 describe("wrong usage exits 2", () => {
   it.each([
     [[], "Give a prompt, or --file"],
-    [["a", "b"], "One prompt at most, got 2"],
+    [["a", "b"], "Give at most one prompt, got 2"],
     [["a", "--prompt", "b"], "The prompt is given twice"],
     [["a", "--file", "b"], "Give a prompt or --file, not both"],
     [[""], "The prompt is empty"],

@@ -72,7 +72,7 @@ describe("qwench grade", () => {
   it.each([
     [[], 2, "Give one file of rows with gold and pred"],
     [["a", "b"], 2, "Give one file of rows"],
-    [["a", "--order", "boxes"], 2, "--order is made of whole, answer_tag, boxed,"],
+    [["a", "--order", "boxes"], 2, "--order may hold whole, answer_tag, boxed,"],
     [["a", "--precision", "-1"], 2, "--precision must be a number of at least 0, got -1"],
     [["/nowhere.jsonl"], 1, "NotFoundError: Cannot open /nowhere.jsonl"],
     [[file([{ gold: "1" }])], 1, '"pred" must be text or a number; it is missing'],

@@ -19,9 +19,9 @@ const fields: HeldOutFields = {
 
 describe("a data set is never its own evaluation set", () => {
   it("refuses one file, under whichever name, and one split", () => {
-    expect(() => splitsOwnRows(fields)).toThrow(`Cannot evaluate on the rows of the training: ${file} is one file`);
+    expect(() => splitsOwnRows(fields)).toThrow(`Cannot evaluate on the training rows: ${file} is one file`);
     expect(() => splitsOwnRows({ ...fields, eval_dataset_name: `${file}` })).toThrow(
-      "Keep some of its rows with test_split_size",
+      "Hold out some rows with test_split_size",
     );
     expect(() => splitsOwnRows({ ...fields, dataset_name: "org/set", dataset_test_split: "train" })).toThrow(
       "split train of org/set",
@@ -38,7 +38,9 @@ describe("a data set is never its own evaluation set", () => {
 
   it("refuses a size that is not used", () => {
     expect(() => splitsOwnRows({ ...fields, test_split_size: 1, eval_strategy: "no" })).toThrow("eval_strategy is no");
-    expect(() => splitsOwnRows({ ...fields, test_split_size: 1, eval_dataset_name: "x" })).toThrow("leave one out");
+    expect(() => splitsOwnRows({ ...fields, test_split_size: 1, eval_dataset_name: "x" })).toThrow(
+      "remove one of them",
+    );
   });
 
   it("holds rows out, by seed", async () => {

@@ -11,11 +11,11 @@ import { FakeHub, TOKEN } from "../io/hub/fake-hub.ts";
 
 const SPEC = {
   model_type: "qwen2" as const,
-  hidden_size: 32,
-  intermediate_size: 64,
+  hidden_size: 64,
+  intermediate_size: 128,
   num_hidden_layers: 2,
-  num_attention_heads: 2,
-  num_key_value_heads: 1,
+  num_attention_heads: 4,
+  num_key_value_heads: 2,
   vocab_size: 40,
   tie_word_embeddings: true,
   max_position_embeddings: 128,

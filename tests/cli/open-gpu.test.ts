@@ -11,7 +11,7 @@ it("forecasts with WebGPU's default limits without an adapter, and downloads not
   });
   expect(asked).toEqual([{ fetch: false }]);
   expect(platform).toBeNull();
-  expect(describe).toBe("none here; this forecast takes WebGPU's default limits");
+  expect(describe).toBe("none here; this forecast assumes WebGPU's default limits");
   expect(gpu.limits.maxStorageBufferBindingSize).toBe(128 << 20);
   expect(fitsText(null)).toContain("WebGPU does not report");
 });

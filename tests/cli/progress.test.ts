@@ -63,7 +63,7 @@ describe("on a terminal", () => {
     state.ms += 500;
     progress.step({ step: 1, tokens: 256, loss: 0.01, reward: 0.75, completion_length: 61.4 });
     const last = () => state.text.split("\r").at(-1) ?? "";
-    expect(last()).toContain("1/100  reward 0.75  loss 0.01  1 min 39 s left  256 tok/s  61 tokens a completion");
+    expect(last()).toContain("1/100  reward 0.75  loss 0.01  1 min 39 s left  256 tok/s  61 tokens per completion");
     state.ms += 1000;
     progress.step({ step: 2, tokens: 256, loss: 0.01, reward: null, completion_length: null });
     expect(last()).toContain("2/100  reward 0.75");

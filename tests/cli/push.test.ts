@@ -145,7 +145,7 @@ describe("qwench push", () => {
       writeFileSync(at("own", name), readFileSync(at("run", name)));
     writeFileSync(at("own", "README.md"), "# mine");
     const { said } = await push("--adapter", at("own"), "--repo", "me/own");
-    expect(said).toMatch(/README\.md is used as the model card/);
+    expect(said).toMatch(/using .*README\.md as the model card/);
     expect(hub.repos.get("me/own")!.files.get("README.md")!.toString()).toBe("# mine");
   });
 
@@ -153,9 +153,7 @@ describe("qwench push", () => {
     mkdirSync(at("local"));
     await adapterFor(nodeFolder(at("model")), { folder: nodeFolder(at("local")), base: at("model") });
     const refused = await push("--adapter", at("local"), "--repo", "me/local");
-    expect(refused.said).toMatch(
-      /names its base by a path of this machine, \S+, which nobody else has: give its hub id by --base_model/,
-    );
+    expect(refused.said).toMatch(/names its base by a local path, \S+: give the base.s hub id with --base_model/);
     expect([refused.code, hub.asked]).toEqual([2, []]);
     const { code } = await push("--adapter", at("local"), "--repo", "me/local", "--base_model", "me/base");
     expect(code).toBe(0);
@@ -164,7 +162,7 @@ describe("qwench push", () => {
   });
 
   test.each([
-    [["--repo", "a/b"], 2, /Name what is pushed: --adapter or --model, one of them/],
+    [["--repo", "a/b"], 2, /Name what to push with either --adapter or --model/],
     [["--adapter", "RUN", "--model", "RUN", "--repo", "a/b"], 2, /one of them/],
     [["--adapter", "RUN"], 2, /--repo is needed: user\/name/],
     [["--adapter", "/no/where", "--repo", "a/b"], 1, /Cannot push \/no\/where: there is no such folder/],
@@ -199,7 +197,7 @@ describe("qwench push", () => {
       async (pending) => pending.folder,
     );
     const { code, said } = await push("--model", folder!.path, "--repo", "me/half");
-    expect(said).toMatch(/half\.partial: an export left it there that did not end, or did not pass its check/);
+    expect(said).toMatch(/half\.partial: it is from an export that did not finish or failed its check/);
     expect([code, hub.asked]).toEqual([2, []]);
   });
 
@@ -259,7 +257,7 @@ describe("a model card", () => {
       { step: 2, train_runtime: 12 },
     ];
     const card = modelCard({ ...facts, logs });
-    expect(card).toContain("| step | reward | loss | eval loss | tokens a completion | KL |");
+    expect(card).toContain("| step | reward | loss | eval loss | tokens per completion | KL |");
     expect(card).toContain("| 1 | 0.25 | 0 | 2.5 | 100.5 | 0 |\n| 2 | 0.5 | 0.01 | — | 90 | 0.001 |\n");
     expect(card).toContain("trained by GRPO");
   });

@@ -35,9 +35,9 @@ describe("qwench recipe", () => {
     [["recipe", "coder-dep"], /There is no recipe coder-dep: did you mean coder-deep\?/],
     [["recipe", "coder-deep", "--for", "axolotl"], /--for must be trl, got axolotl/],
     [["recipe", "--for", "trl"], /--for needs a recipe: qwench recipe NAME --for trl/],
-    [["sft", "--recipe", "open-rs1"], /The recipe open-rs1 is one for grpo: qwench grpo --recipe open-rs1/],
+    [["sft", "--recipe", "open-rs1"], /The recipe open-rs1 is for grpo: run qwench grpo --recipe open-rs1/],
     [["grpo", "--recipe", "open-rs9"], /There is no recipe open-rs9: did you mean open-rs1\?/],
-    [["sft", "mine.yaml", "--recipe", "coder-deep"], /One recipe at most, got mine.yaml, --recipe coder-deep/],
+    [["sft", "mine.yaml", "--recipe", "coder-deep"], /Give at most one recipe, got mine.yaml, --recipe coder-deep/],
     [["sft", "--recipe", "coder-deep", "--dry_run", "tinny"], /--dry_run must be tiny, got tinny: did you mean tiny\?/],
   ])("%j is a wrong usage", async (argv, sentence) => {
     const { code, said } = await run(...argv);
@@ -47,13 +47,15 @@ describe("qwench recipe", () => {
 
   it("a second stage without its first is refused with the command that runs it", async () => {
     const { code, said } = await run("grpo", "--recipe", "o5-mini-grpo");
-    expect(said).toMatch(/goes on from the adapter in qwench-o5-mini-sft, .*run qwench sft --recipe o5-mini-sft first/);
+    expect(said).toMatch(
+      /continues from the adapter in qwench-o5-mini-sft, .*run qwench sft --recipe o5-mini-sft first/,
+    );
     expect(code).toBe(1);
   });
 
   it("plan forecasts one by its model's shape; that it does not fit is said after the forecast", async () => {
     const fits = await run("plan", "--recipe", "o5-mini-sft", "--max_memory", "100");
-    expect(fits.said).toMatch(/Forecast by the shape of Qwen\/Qwen2.5-3B, .*LoRA r=32\), passes of 1 × 2,000 tokens/);
+    expect(fits.said).toMatch(/Forecast from the shape of Qwen\/Qwen2.5-3B, .*LoRA r=32\), passes of 1 × 2,000 tokens/);
     expect(fits.said).toMatch(/^peak +7\.\d+ GiB[\s\S]*It fits\./m);
     expect(fits.code).toBe(0);
     const longer = await run("plan", "--recipe", "o5-mini-sft", "--max_length", "4000", "--max_memory", "100");
@@ -65,16 +67,17 @@ describe("qwench recipe", () => {
 });
 
 describe("--dry_run tiny", () => {
-  it("runs two steps of an SFT recipe with its evaluation, and leaves nothing", async () => {
-    const { code, said } = await run("sft", "--recipe", "coder-deep", "--dry_run", "tiny");
-    expect(said).toMatch(/^Forecast by the shape of Qwen\/Qwen2.5-Coder-1.5B-Instruct, .*LoRA r=32/m);
-    expect(said).toMatch(/^peak +5\.\d+ GiB/m);
-    expect(said).toMatch(/^max_length +1024 +256$/m);
+  // both dry runs use the 3B model: other heads would need other kernels; dry-run.slow.ts runs every recipe
+  it("runs two steps of an SFT recipe with an evaluation, and leaves nothing", async () => {
+    const { code, said } = await run(..."sft --recipe o5-mini-sft --dry_run tiny --eval_strategy steps".split(" "));
+    expect(said).toMatch(/^Forecast by the shape of Qwen\/Qwen2.5-3B, .*LoRA r=32/m);
+    expect(said).toMatch(/^peak +\d+(\.\d+)? GiB/m);
+    expect(said).toMatch(/^max_length +32768 +256$/m);
     expect(said).toMatch(/LoRA r=32 on q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj\); \d+ rows/);
-    expect(said).toMatch(/^step 2\/2 {2}loss .* learning_rate 3e-5/m); // all of it: the warm-up's share of two steps is one
+    expect(said).toMatch(/^step 2\/2 {2}loss .* learning_rate /m);
     expect(said).toMatch(/^step 2\/2 {2}eval_loss/m);
     expect(said).toMatch(/^Done: step 2/m);
-    expect(said).toMatch(/its model and all that it saved are deleted/);
+    expect(said).toMatch(/its model and output are deleted/);
     expect(code).toBe(0);
     expect(workplace(said)).toBeDefined();
     expect(existsSync(workplace(said)!)).toBe(false);
@@ -84,14 +87,14 @@ describe("--dry_run tiny", () => {
     const output = join(folder, "kept");
     const flags = ["--dry_run", "tiny", "--output_dir", output, "--judge_cache", join(folder, "cache")];
     const { code, said } = await run("grpo", "--recipe", "o5-mini-grpo", ...flags);
-    expect(said).toMatch(/^Forecast by the shape of Qwen\/Qwen2.5-3B, .* 1 × \(1,024 \+ 31,744\) tokens/m);
-    expect(said).toMatch(/^judge: no judge is asked; a stand-in on this machine scores every completion 0$/m);
+    expect(said).toMatch(/^Forecast from the shape of Qwen\/Qwen2.5-3B, .* 1 × \(1,024 \+ 31,744\) tokens/m);
+    expect(said).toMatch(/^judge: replaced by a local stand-in that scores every completion 0$/m);
     expect(said).toMatch(/^max_completion_length +31744 +16$/m);
     const [step] = /^step 2\/2 .*$/m.exec(said) ?? [""];
     for (const part of ["match format exactly 0 ", "judge 0.5 ", "learning_rate 5e-5 ", " kl "])
       expect(step).toContain(part);
     expect(said).toMatch(/^judge: 8 replies, /m);
-    expect(said).toMatch(/That was a dry run: what it saved is of a small random model\./);
+    expect(said).toMatch(/That was a dry run: the saved files belong to a small random model\./);
     expect(code).toBe(0);
     expect(existsSync(join(folder, "cache"))).toBe(false); // a stand-in's replies are not a judge's
     const { r, lora_alpha } = JSON.parse(readFileSync(join(output, "adapter_config.json"), "utf8"));

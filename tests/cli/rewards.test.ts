@@ -95,7 +95,7 @@ describe("reward_funcs", () => {
       ["correctnes_reward_func"],
       /There is no reward function correctnes_reward_func: did you mean correctness_reward_func\?/,
     ],
-    [["my_own"], /There is no reward function my_own\. There are .*int_reward_func.*modules by their path/],
+    [["my_own"], /There is no reward function my_own\. There are .*int_reward_func.*a module is named by its path/],
     [[join(root, "none.mjs")], /NotFoundError: Cannot load the rewards in .*none\.mjs: there is no such file/],
     [["./rewards"], /NotFoundError: Cannot load reward_funcs \.\/rewards: a module's name ends in \.js/],
   ])("%j is refused", async (entries, message) => {

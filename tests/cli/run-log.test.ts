@@ -22,7 +22,7 @@ describe("a fresh run", () => {
 
   test("never overwrites another run's log without a flag", async () => {
     const folder = await folderWith('{"step":1,"loss":2}\n');
-    await expect(openRunLog(folder, fresh)).rejects.toThrow(/out: it holds the metrics.jsonl of another one/);
+    await expect(openRunLog(folder, fresh)).rejects.toThrow(/out: it holds the metrics.jsonl of another run/);
     expect(await folder.readText("metrics.jsonl")).toBe('{"step":1,"loss":2}\n');
     const log = await openRunLog(folder, { resumeStep: null, overwrite: true });
     await log.append({ step: 1, loss: 3 });

@@ -24,8 +24,8 @@ describe("npm start", () => {
       const argv = [TSX, START, "--seed", String(seed), "--output", output];
       const { stdout, stderr } = await promisify(execFile)(process.execPath, argv, { maxBuffer: 1 << 26 });
       const greedy = (stage: string) => Number(new RegExp(`^${stage} +([\\d.]+) %`, "m").exec(stdout)![1]);
-      const [base, sft, grpo] = ["As it comes", "After SFT", "After GRPO"].map(greedy);
-      console.log(`seed ${seed}: ${base} % as it comes, ${sft} % after SFT, ${grpo} % after GRPO`);
+      const [base, sft, grpo] = ["Before training", "After SFT", "After GRPO"].map(greedy);
+      console.log(`seed ${seed}: ${base} % before training, ${sft} % after SFT, ${grpo} % after GRPO`);
       const swiftshader = /^Adapter: .*swiftshader/im.test(stderr);
       expect(grpo - base).toBeGreaterThanOrEqual(swiftshader ? 10 : 25);
       if (!swiftshader) expect(grpo - sft).toBeGreaterThanOrEqual(5);

@@ -66,7 +66,7 @@ describe("a job", () => {
     model: { kind: "hub", id: "Qwen/Qwen2.5-0.5B" },
     data: { kind: "embedded" },
     method: "both",
-    recipes: { sft: { lora_r: 4 }, grpo: {} },
+    recipes: { sft: { lora_r: 4 }, grpo: {}, dpo: {} },
     evaluate: null,
   };
 

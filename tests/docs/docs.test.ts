@@ -7,6 +7,7 @@ import { exportedNames } from "../../scripts/exports-tables.ts";
 import { parseArgs } from "../../src/cli/args.ts";
 import { COMMANDS, main } from "../../src/cli/main.ts";
 import { readRows } from "../../src/data/dataset.ts";
+import { parsePreference } from "../../src/data/preferences.ts";
 import { parsePrompt, parseRow } from "../../src/data/rows.ts";
 import { DATA_SETS } from "../../src/data/sets/registry.ts";
 import { memorySource } from "../../src/io/memory-folder.ts";
@@ -62,7 +63,7 @@ async function qwenchFault(argv: readonly string[], page: string): Promise<strin
     const named = argv.map((word) => (/\.ya?ml$/.test(word) && argv[0] === "plan" ? "recipes/coder-deep.yaml" : word));
     if ((await main([...named, "--help"])) !== 0) return lines.join(" ");
     const { method, flags } = COMMANDS[argv[0]];
-    if (method === "sft" || method === "grpo") {
+    if (method !== undefined && method !== "any") {
       const { overrides, positional } = parseArgs(argv.slice(1), { method, flags });
       parseRecipe(overrides, method);
       const file = positional.find((word) => /\.ya?ml$/.test(word));
@@ -97,7 +98,8 @@ async function blockFaults(block: Block): Promise<string[]> {
         ts.flattenDiagnosticMessageText(messageText, "\n"),
       );
     case "yaml":
-      return parseRecipeYaml(text, page, /^reward_funcs:/m.test(text) ? "grpo" : "sft").notes;
+      return parseRecipeYaml(text, page, /^reward_funcs:/m.test(text) ? "grpo" : /^beta:/m.test(text) ? "dpo" : "sft")
+        .notes;
     case "jsonl":
       return rowFaults(text);
     case "mermaid":
@@ -113,12 +115,13 @@ async function blockFaults(block: Block): Promise<string[]> {
   }
 }
 
-/** Reads rows as training does: for SFT, or as prompts if they have no completion. */
+/** Reads rows as training does: for SFT, as preferences, or as prompts if they have no completion. */
 async function rowFaults(text: string): Promise<string[]> {
   const faults: string[] = [];
   for await (const row of readRows(memorySource("rows.jsonl", new TextEncoder().encode(text)))) {
     try {
-      if ("answer" in row.row && !("completion" in row.row)) parsePrompt(row);
+      if ("chosen" in row.row) parsePreference(row);
+      else if ("answer" in row.row && !("completion" in row.row)) parsePrompt(row);
       else parseRow(row);
     } catch (error) {
       faults.push((error as Error).message);

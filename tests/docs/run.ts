@@ -6,7 +6,7 @@ import { promisify } from "node:util";
 import { builtCli } from "../cli/built.ts";
 import { type Block, blocksOf, root } from "./blocks.ts";
 
-/** Milliseconds that a command may take: only one that hangs meets it, on a machine that others use too. */
+/** Time limit of a command in ms: only a hang reaches it, on a busy machine too. */
 const PATIENCE = 840_000;
 
 const exec = promisify(execFile);

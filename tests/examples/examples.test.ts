@@ -45,6 +45,14 @@ test("grpo.ts trains by its own reward", async () => {
   expect(existsSync(join(reader.folder, "by-rewards", "adapter_model.safetensors"))).toBe(true);
 });
 
+test("dpo.ts parts chosen from rejected answers, on held-out pairs too", async () => {
+  const said = await example("dpo.ts", "by-preference", "4");
+  const losses = [...said.matchAll(/step \d: loss ([\d.]+)/g)].map(([, loss]) => Number(loss));
+  expect(losses[0]).toBeCloseTo(Math.LN2, 2);
+  expect(losses[3]).toBeLessThan(losses[0]);
+  expect(Number(/held out: (\d+) %/.exec(said)![1])).toBeGreaterThan(60);
+});
+
 test("resume.ts continues from a checkpoint with the same numbers", async () => {
   const said = await example("resume.ts");
   expect(said.match(/step \d: [\d.]+ the same/g)).toHaveLength(4);

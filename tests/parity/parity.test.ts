@@ -62,9 +62,10 @@ describe("parity", () => {
     ])
       expect(checks).toContain(name);
     // each case ran, with more rows than the minimum
-    for (const name of ["qwen2", "qwen3", "sft", "sft_packed", "grpo", "sampling", "schedules", "advantages"])
+    for (const name of ["qwen2", "qwen3", "sft", "sft_packed", "grpo", "dpo", "sampling", "schedules", "advantages"])
       expect(new Set(rows.map((row) => row.case))).toContain(name);
     expect(rows.filter((row) => row.case === "grpo").length).toBeGreaterThan(20);
+    expect(rows.filter((row) => row.case === "dpo").length).toBeGreaterThan(15);
     for (const { check: name, worst, case: title } of rows)
       if (name.endsWith("logits") && !title.includes("float16") && !/F16/.test(name)) expect(worst).toBeLessThan(2e-5);
   });

@@ -6,6 +6,7 @@ import { relativeError } from "../../src/kernels/check.ts";
 import { nodeFolder } from "../../src/platform/node/fs.ts";
 import { learningRate } from "../../src/train/schedule.ts";
 import { GOLDEN } from "../shared.ts";
+import { dpoParity } from "./parity-dpo.ts";
 import { advantagesParity, grpoParity } from "./parity-grpo.ts";
 import { mergeParity } from "./parity-merge.ts";
 import { modelParity, type ParityRow } from "./parity-model.ts";
@@ -65,6 +66,8 @@ export async function runParity(
       see(await mergeParity(gpu, sub, name));
     } else if (await sub.exists("trajectory.json")) {
       see(await sftParity(gpu, sub, name));
+    } else if (await sub.exists("pairs.json")) {
+      see(await dpoParity(gpu, sub, name));
     } else if (await sub.exists("losses.json")) {
       see(await grpoParity(gpu, sub, name));
     } else if (await sub.exists("cases.json")) {

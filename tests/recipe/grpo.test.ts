@@ -142,7 +142,9 @@ describe("names", () => {
   test("max_prompt_length is a field in GRPO and changes nothing in SFT", () => {
     expect(grpo({ max_prompt_length: 256 })).toMatchObject({ recipe: { max_prompt_length: 256 }, notes: [] });
     const sft = parseRecipe({ max_prompt_length: 256 }, "sft");
-    expect(sft.notes).toEqual(["max_prompt_length is ignored: it is GRPO's; in SFT max_length limits the whole row"]);
+    expect(sft.notes).toEqual([
+      "max_prompt_length is ignored: it belongs to GRPO; in SFT max_length limits the whole row",
+    ]);
     expect(sft.recipe).toEqual(parseRecipe({}, "sft").recipe);
   });
 
@@ -159,8 +161,8 @@ describe("names", () => {
       sync_ref_model: false,
     });
     expect(notes).toEqual([
-      "use_vllm is ignored: generation is this project's own, on the same adapter",
-      "vllm_mode is ignored: generation is this project's own, on the same adapter",
+      "use_vllm is ignored: Qwench generates completions itself, on the same GPU",
+      "vllm_mode is ignored: Qwench generates completions itself, on the same GPU",
       "group_by_length is ignored: shuffle_dataset decides the order of the prompts",
     ]);
     expect(() => parseRecipe({ use_vllm: true }, "sft")).toThrow("use_vllm cannot be used (got true)");
@@ -169,13 +171,16 @@ describe("names", () => {
   test.each([
     [
       { top_entropy_quantile: 0.2 },
-      "top_entropy_quantile must be 1, got 0.2: training on the tokens of highest entropy",
+      "top_entropy_quantile must be 1, got 0.2: training only on the tokens of highest entropy",
     ],
     [{ top_entropy_quantile: 0 }, "top_entropy_quantile must be 1, got 0"],
     [{ top_entropy_quantile: true }, "top_entropy_quantile must be 1, got true"],
     [{ sync_ref_model: true }, "sync_ref_model cannot be used (got true): the reference is the model with its adapter"],
-    [{ generation_kwargs: { num_beams: 2 } }, 'generation_kwargs cannot be used (got {"num_beams":2}): name what you'],
-    [{ vllm_guided_decoding_regex: "a+" }, "completions are not held to a grammar"],
+    [
+      { generation_kwargs: { num_beams: 2 } },
+      'generation_kwargs cannot be used (got {"num_beams":2}): use the field for',
+    ],
+    [{ vllm_guided_decoding_regex: "a+" }, "constrained generation is not implemented"],
     [{ neftune_noise_alpha: 5 }, "neftune_noise_alpha cannot be used (got 5)"],
     [{ multi_objective_aggregation: "normalize_then_sum" }, "rewards are summed, then scaled"],
     [{ off_policy_mask_threshold: 0.5 }, "not implemented yet"],

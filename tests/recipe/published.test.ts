@@ -97,6 +97,10 @@ describe("published recipes", () => {
         num_generations: 4,
       },
     ],
+    [
+      "ultrafeedback-dpo",
+      { lora_r: 32, lora_alpha: 16, learning_rate: 5e-6, max_steps: 1000, gradient_accumulation_steps: 8, beta: 0.1 },
+    ],
     ...[
       ["open-rs1", "knoveleng/open-s1", "accuracy", 4096] as const,
       ["open-rs2", "knoveleng/open-rs", "accuracy", 3584] as const,
@@ -144,9 +148,11 @@ describe("published recipes", () => {
   it("an unknown name is refused with the nearest, one of the other method with its command", () => {
     expect(() => publishedRecipe("open-rs")).toThrow("There is no recipe open-rs: did you mean open-rs1?");
     expect(() => publishedRecipe("limo-sft-unslot")).toThrow("did you mean limo-sft-unsloth?");
-    expect(() => publishedRecipe("zzzzzzzzzz")).toThrow(/There is no recipe zzzzzzzzzz: o5-mini-sft, .*open-rs3$/);
+    expect(() => publishedRecipe("zzzzzzzzzz")).toThrow(
+      /There is no recipe zzzzzzzzzz: o5-mini-sft, .*ultrafeedback-dpo$/,
+    );
     expect(() => readPublished("open-rs1", "sft", {})).toThrow(
-      "The recipe open-rs1 is one for grpo: qwench grpo --recipe open-rs1",
+      "The recipe open-rs1 is for grpo: run qwench grpo --recipe open-rs1",
     );
   });
 

@@ -1,5 +1,5 @@
-// Names of the fields of TRL 1's configuration classes, which `trl sft` and `trl grpo` read from --config.
-// Sources: github.com/huggingface/trl, trl/trainer/{sft_config,grpo_config,model_config,base_config}.py, trl/scripts/{utils,grpo}.py;
+// Names of the fields of TRL 1's configuration classes, which `trl sft`, `trl grpo` and `trl dpo` read from --config.
+// Sources: github.com/huggingface/trl, trl/trainer/{sft_config,grpo_config,dpo_config,model_config,base_config}.py, trl/scripts/{utils,grpo}.py;
 // github.com/huggingface/transformers, src/transformers/training_args.py (5.x).
 
 const words = (text: string) => text.trim().split(/\s+/);
@@ -49,8 +49,15 @@ const grpo = words(`
   use_bias_correction_kl log_completions num_completions_to_print log_unique_prompts log_completions_hub_repo
   reward_model_name_or_path reward_funcs`);
 
+const dpo = words(`
+  model_init_kwargs trust_remote_code router_aux_loss_coef disable_dropout dataset_num_proc max_length truncation_mode
+  padding_free pad_to_multiple_of precompute_ref_log_probs precompute_ref_batch_size loss_type loss_weights ld_alpha
+  f_divergence_type f_alpha_divergence_coef label_smoothing beta use_weighting discopop_tau activation_offloading
+  sync_ref_model ref_model_mixup_alpha ref_model_sync_steps pad_token`);
+
 /** By method; the last two of grpo are of its script's own ScriptArguments. */
 export const TRL_FIELDS = {
   sft: new Set([...training, ...model, ...script, ...sft]),
   grpo: new Set([...training, ...model, ...script, ...grpo]),
+  dpo: new Set([...training, ...model, ...script, ...dpo]),
 } as const;

@@ -41,14 +41,19 @@ describe("renderComparison", () => {
       ],
     );
     expect(html).toContain("<title>Comparison of base, checkpoint-16, checkpoint-32</title>");
-    for (const text of ["<h2>gsm8k</h2>", "Scores over steps, %", "Above base, percent points", "Problems solved, %"]) {
+    for (const text of [
+      "<h2>gsm8k</h2>",
+      "Scores over steps, %",
+      "Percentage points above base, with",
+      "Problems solved, %",
+    ]) {
       expect(html).toContain(text);
     }
     expect(html).toContain("<li>gsm8k: the evaluation of base failed on 1 problem, which counts as not solved</li>");
     expect(html).toContain("Best by benchmark: checkpoint-16, pass@1 65.6 %.");
-    expect(html).toContain("<summary>Solved before and not now: 1 in checkpoint-32</summary>");
+    expect(html).toContain("<summary>Solved before, but not now: 1 in checkpoint-32</summary>");
     expect(html).toMatch(/Problem 0: how much.*?checkpoint-16 8\/8<\/td><td class="words">checkpoint-32 0\/8/);
-    expect(html).toContain("<summary>Solved now and not by base: 1 in checkpoint-16, 1 in checkpoint-32</summary>");
+    expect(html).toContain("<summary>Solved now, but not by base: 1 in checkpoint-16, 1 in checkpoint-32</summary>");
     for (const kind of ["Verdicts that differ: 2", "Solved by all: 1", "Solved by none: 1"]) {
       expect(html).toContain(`<summary>${kind} problem`);
     }

@@ -83,7 +83,7 @@ describe("renderReport", () => {
   });
 
   test("stands without a single log, and with losses that were not finite", () => {
-    expect(renderReport({ title: "run", recipe, logs: [] })).toContain("No step was logged.");
+    expect(renderReport({ title: "run", recipe, logs: [] })).toContain("No logged steps.");
     const html = renderReport({
       title: "run",
       recipe,

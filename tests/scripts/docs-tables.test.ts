@@ -34,7 +34,7 @@ test("the table of results shows the newer of two rows about the same measuremen
   const table = resultsOf({}, { commit: "bbb", median_ms: 1.5 });
   expect(table).toContain("| w | [1] | f32 | 1.50 | 5 | 3.0 |  |  |  |  |  | bbb |");
   expect(table).not.toContain("aaa");
-  expect(resultsTable("")).toBe("Nothing was measured yet.");
+  expect(resultsTable("")).toBe("There are no measurements yet.");
 });
 
 test("for several shapes, the newest commit's rows count, on each adapter", () => {

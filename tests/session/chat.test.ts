@@ -8,8 +8,8 @@ import { writeRandomAdapter, writeTextModel } from "./text-fixtures.ts";
 
 const device = useGpu();
 const LORA = {
-  r: 2,
-  lora_alpha: 8,
+  r: 4,
+  lora_alpha: 16,
   lora_dropout: 0,
   use_rslora: false,
   target_modules: ["q_proj", "down_proj"],

@@ -11,8 +11,8 @@ describe("values in errors", () => {
     ["x".repeat(200), `"${"x".repeat(79)}…"`],
     [{ a: [1, "b"] }, '{"a":[1,"b"]}'],
     [Array.from({ length: 100 }, () => 1), `[${"1,".repeat(39)}…`],
-    [{ big: 1n }, "something that is no JSON, or nested too deep"],
-    [JSON.parse(`${"[".repeat(9000)}${"]".repeat(9000)}`), "something that is no JSON, or nested too deep"],
+    [{ big: 1n }, "a value that is not JSON or is nested too deep"],
+    [JSON.parse(`${"[".repeat(9000)}${"]".repeat(9000)}`), "a value that is not JSON or is nested too deep"],
   ])("%# shows a value", (value, text) => expect(show(value)).toBe(text));
 
   it("does not split surrogate pairs", () => expect(cut("😀😀", 2)).toBe("…"));

@@ -42,7 +42,7 @@ test("a lock has one holder; another gets the reason, and the lock after its rel
 test("one run trains at a time, and its lock identifies it", async () => {
   const release = await lockTraining("run-7");
   expect([...(await runsHeld())]).toEqual(["run-7"]);
-  await expect(lockTraining("run-8")).rejects.toThrow("Another tab of this site trains");
+  await expect(lockTraining("run-8")).rejects.toThrow("Another tab of this site is training");
   await release();
   expect((await runsHeld()).size).toBe(0);
   await (await lockTraining("run-8"))();

@@ -74,7 +74,7 @@ describe("the recipe of a phase", () => {
 
   test("refuses another adapter's shape later, and fields that the page sets", () => {
     expect(() => phaseRecipe(jobOf({}, {}, { recipe: { lora_r: 8 } }), 1)).toThrow(
-      "Phase 2 goes on with the adapter of phase 1, whose lora_r is 4, not 8",
+      "Phase 2 continues with the adapter of phase 1, whose lora_r is 4, not 8",
     );
     expect(() => phaseRecipe(jobOf({}, { recipe: { output_dir: "x" } }), 0)).toThrow("output_dir is set by this page");
   });

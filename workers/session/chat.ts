@@ -7,9 +7,9 @@ import type { GpuHolder } from "./gpu.ts";
 import type { Library } from "./library.ts";
 import { reporting } from "./reporting.ts";
 
-/** A model that stays on the GPU between two messages, with the adapter that was last used. */
+/** A model that stays on the GPU between messages, with the adapter used last. */
 interface Kept {
-  /** what it was opened from */
+  /** its source */
   name: string;
   text: TextModel;
   adapter: AdapterSwitch;
@@ -17,19 +17,19 @@ interface Kept {
 
 interface ChatInput {
   request: ChatRequest;
-  /** of the run's adapter; null: none is asked for */
+  /** name of the run's adapter; null: no adapter */
   adapter: { folder: Folder; name: string } | null;
-  /** how the model's weights lie on the GPU */
+  /** dtype of the model's weights on the GPU */
   storage: Pick<TextSources, "dtype" | "quantization">;
   library: Library;
   holder: GpuHolder;
   signal: AbortSignal;
 }
 
-/** Milliseconds between two pieces of text. */
+/** Milliseconds between two text events. */
 const PACE_MS = 60;
 
-/** Answers a conversation. The model, and the adapter beside it, stay loaded for the next message. */
+/** Answers a conversation. The model and its adapter stay loaded for the next message. */
 export async function* chat({
   request,
   adapter,

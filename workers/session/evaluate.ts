@@ -7,7 +7,7 @@ import { asProgress } from "./phase.ts";
 import { phaseRecipe } from "./recipes.ts";
 import { reporting } from "./reporting.ts";
 
-/** Tokens of an answer where no phase says how long completions are. */
+/** Largest answer in tokens if no phase sets a completion length. */
 const ANSWER_TOKENS = 256;
 
 interface EvaluateInput {
@@ -19,7 +19,7 @@ interface EvaluateInput {
   phase: number;
 }
 
-/** Lets a model answer the held-out problems of a job, greedily. @throws {DataError} a row without question or answer */
+/** Has a model answer a job's held-out problems greedily. @throws {DataError} a row has no question or answer */
 export async function* evaluate(
   model: Transformer,
   { job, library, tokenizer, signal, stage, phase }: EvaluateInput,

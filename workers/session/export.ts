@@ -13,7 +13,7 @@ import { pieces, zipped } from "./zip.ts";
 
 const ZIP = "application/zip";
 
-/** A file of a run for its user. Large ones are made on the disk. */
+/** Makes a file of a run for the user. Large files are made on disk. */
 export async function exportRun(
   run: StoredRun,
   kind: ExportKind,
@@ -36,7 +36,7 @@ export async function exportRun(
       return written(`${name}-4bit.zip`, zipped(await files("merged_4bit")), signal);
     case "gguf": {
       for await (const { name: file, content } of await files("gguf")) return written(file, pieces(content), signal);
-      throw new NotFoundError(`Cannot make a GGUF of ${run.name}: there is nothing to put into it`);
+      throw new NotFoundError(`Cannot make a GGUF of ${run.name}: the export has no files`);
     }
     case "report": {
       const blob = new Blob([reportOf(run)], { type: "text/html" });
@@ -50,7 +50,7 @@ export async function exportRun(
   }
 }
 
-/** Writes a file into OPFS and hands it out from there; what was handed out before goes. */
+/** Writes a file into OPFS and returns it from there. Deletes files that were returned earlier. */
 async function written(name: string, content: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<ExportedFile> {
   await opfsRoot().removeFolder(EXPORTS);
   const folder = opfsRoot().folder(EXPORTS);
@@ -66,7 +66,7 @@ async function* untilAborted<T>(items: AsyncIterable<T>, signal: AbortSignal): A
   }
 }
 
-/** All phases in one report: steps of a later phase count on from those before. */
+/** All phases in one report. Steps of a later phase continue the count of the earlier phases. */
 function reportOf(run: StoredRun): string {
   const before = run.phases.map((_, i) =>
     run.phases.slice(0, i).reduce((sum, { global_step }) => sum + global_step, 0),

@@ -5,7 +5,7 @@ import type { GpuHolder, OpenGpu } from "./gpu.ts";
 import type { Library } from "./library.ts";
 import { preparePhase } from "./phase.ts";
 
-/** Whether a job can run here, and what it will take. Loads nothing on the GPU. @throws {AbortError} */
+/** Forecasts whether a job can run here and what it needs. Loads nothing on the GPU. @throws {AbortError} */
 export async function forecastJob(
   job: Job,
   { library, holder, signal }: { library: Library; holder: GpuHolder; signal: AbortSignal },
@@ -29,10 +29,10 @@ export async function forecastJob(
   }
 }
 
-/** What iPhones leave to a tab before they end it, bytes. */
+/** Bytes that a tab can use on an iPhone before the system ends it. */
 const PHONE_BYTES = 1.4e9;
 
-/** Bytes that a run may take; null where nobody can know: browsers do not tell how much memory a GPU has. */
+/** Bytes available to a run; null if unknown, because browsers do not report GPU memory. */
 export function availableMemory({ platform }: OpenGpu, max_memory: number | null): number | null {
   if (max_memory !== null) return max_memory * 1e9;
   if (/iPhone|iPod/.test(navigator.userAgent)) return PHONE_BYTES;

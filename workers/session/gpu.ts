@@ -9,11 +9,11 @@ export interface OpenGpu {
   platform: Platform;
 }
 
-/** The worker's GPU: opened when it is first needed, and again after it was lost; one user at a time. */
+/** The worker's GPU. It opens on first use and reopens after a loss. It has one user at a time. */
 export class GpuHolder {
   private opened: Promise<OpenGpu> | null = null;
   private user: string | null = null;
-  /** what the last user left on the GPU for the next one, such as the model of a chat */
+  /** what the last user left on the GPU for the next user, such as a chat's model */
   kept: unknown = null;
   private readonly onLost: (why: string) => void;
 
@@ -21,7 +21,7 @@ export class GpuHolder {
     this.onLost = onLost;
   }
 
-  /** The GPU, for whoever only asks about it. @throws {GpuError} with what to do */
+  /** Opens the GPU if needed, without reserving it. @throws {GpuError} the message says what to do */
   get(): Promise<OpenGpu> {
     if (!this.opened) {
       const opening = this.request();
@@ -45,10 +45,10 @@ export class GpuHolder {
   }
 
   /**
-   * Lends the GPU to one user. `end` takes it back, and closes it if it is no longer sound.
+   * Gives one user exclusive use of the GPU. `end` releases it, and closes it if the device has failed.
    *
-   * @param what the user, to follow "The GPU is in use:"
-   * @throws {BusyError} while another has it
+   * @param what the user's name, written to follow "The GPU is in use: "
+   * @throws {BusyError} while another user has it
    */
   async lend(what: string): Promise<OpenGpu & { end(): void }> {
     if (this.user) throw new BusyError(`The GPU is in use: ${this.user}. Pause or end that first`);
@@ -79,13 +79,13 @@ export class GpuHolder {
     const gpu = await requestGpu(platform.adapter, { disable: platform.f16 ? [] : ["f16"] });
     const mine = this.opened;
     void gpu.device.lost.then(() => {
-      if (!this.forget(mine)) return; // closed on purpose
+      if (!this.forget(mine)) return; // closed intentionally
       this.onLost(faultOf(gpu) ?? "The GPU was lost");
     });
     return { gpu, platform };
   }
 
-  /** @returns whether it was the one in use */
+  /** @returns whether it was the current device */
   private forget(opening: Promise<OpenGpu> | null): boolean {
     if (this.opened !== opening) return false;
     this.opened = null;
@@ -94,7 +94,7 @@ export class GpuHolder {
   }
 }
 
-/** The first fault of a device, in its own words; null while it is sound. */
+/** The message of a device's first error, or null. */
 export function faultOf(gpu: Gpu): string | null {
   try {
     gpu.check();

@@ -2,7 +2,7 @@ import type { DataSource, Job } from "../../src/client/types.ts";
 import type { NumberedRow } from "../../src/data/rows.ts";
 
 /**
- * Rows to train on: where problems are held out of the very file that is trained on, its first ones are left to them.
+ * The training rows. If the held-out problems come from the training file, its first rows are reserved for them.
  */
 export async function* withoutHeldOut(
   rows: AsyncIterable<NumberedRow>,
@@ -26,6 +26,6 @@ function sameFile(a: DataSource, b: DataSource): boolean {
   if (a.kind === "file" && b.kind === "file") {
     return a.file.name === b.file.name && a.file.size === b.file.size && a.file.lastModified === b.file.lastModified;
   }
-  if (a.kind !== "hub" || b.kind !== "hub") return false; // the embedded ones have a test split
+  if (a.kind !== "hub" || b.kind !== "hub") return false; // the embedded problems have a test split
   return a.id === b.id && a.config === b.config && a.split !== undefined && a.split === b.split;
 }

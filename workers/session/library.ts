@@ -3,7 +3,7 @@ import type { DataSource, Job, ModelSource, Phase } from "../../src/client/types
 import type { WorkerOptions } from "../../src/client/wire.ts";
 import { readRows } from "../../src/data/dataset.ts";
 import type { NumberedRow } from "../../src/data/rows.ts";
-import { embeddedRows } from "../../src/data/sets/embedded.ts";
+import { embeddedPreferences, embeddedRows } from "../../src/data/sets/embedded.ts";
 import { FormatError, NetworkError, NotFoundError } from "../../src/errors.ts";
 import { openCheckpoint, WEIGHTS_FILE } from "../../src/io/checkpoint.ts";
 import { downloadDataset } from "../../src/io/hub/dataset.ts";
@@ -16,7 +16,7 @@ import { roomLeft } from "../../src/platform/browser/quota.ts";
 import { show } from "../../src/text/show.ts";
 import { storedName } from "./recipes.ts";
 
-/** How far something is: what is being done, bytes or rows, and of how many. */
+/** Receives progress: the activity, bytes or rows done, and the total. */
 export type Report = (what: string, done: number, total: number | null) => void;
 
 interface Fetching {
@@ -24,9 +24,9 @@ interface Fetching {
   report: Report;
 }
 
-/** Where the files of something from the hub lie, so that nobody is asked a second time. */
+/** Where a hub item's files are stored, so that the hub need not be asked again. */
 interface Found {
-  /** below the cache */
+  /** path within the cache */
   path: string;
   files: string[];
 }
@@ -40,10 +40,10 @@ const EMBEDDED_FILES = [
   "generation_config.json",
   WEIGHTS_FILE,
 ];
-/** Of a folder that a user picks, what a model is made of. */
+/** The files of a picked folder that belong to a model. */
 const MODEL_FILE = /\.(safetensors|json|jinja|txt)$/;
 
-/** Models and data sets: those of the hub and the user's are kept in OPFS, the embedded ones come with the page. */
+/** Models and data sets: those from the hub and from the user are stored in OPFS; the embedded ones come with the page. */
 export class Library {
   readonly options: WorkerOptions;
   private readonly index = createStore("qwench-library", "found");
@@ -53,12 +53,12 @@ export class Library {
     this.options = options;
   }
 
-  /** Downloads of the hub, in the layout of Hugging Face's own cache. */
+  /** Downloads from the hub, in the layout of Hugging Face's cache. */
   get hub() {
     return opfsRoot().folder("qwench/hub");
   }
 
-  /** The folder of a model; fetches what is not here yet. */
+  /** The folder of a model. Downloads missing files. */
   async openModel(source: ModelSource, fetching: Fetching): Promise<Folder> {
     switch (source.kind) {
       case "embedded":
@@ -82,7 +82,7 @@ export class Library {
     }
   }
 
-  /** The same without its weights, where they would have to be fetched: for a forecast. `missing`: their bytes. */
+  /** The same for a forecast: does not download weights. `missing`: bytes of weights still to download. */
   async lookAtModel(source: ModelSource, fetching: Fetching): Promise<{ folder: Folder; missing: number }> {
     if (source.kind !== "hub" || (await this.foundModel(source))) {
       return { folder: await this.openModel(source, fetching), missing: 0 };
@@ -90,7 +90,7 @@ export class Library {
     return lookAtModel(source.id, { ...(await this.hubOptions(fetching)), revision: source.revision });
   }
 
-  /** Rows of a data set, its columns under the names that were asked for; fetches what is not here yet. */
+  /** Rows of a data set, with columns renamed by the mapping. Downloads missing files. */
   async openRows(
     source: DataSource,
     split: "train" | "test",
@@ -101,7 +101,7 @@ export class Library {
     return renamed(rows, columns ?? {});
   }
 
-  /** A job whose files were copied into OPFS, each once, so that they are here after a reload. */
+  /** Copies a job's files into OPFS, each once, so that they survive a reload. */
   async keep(job: Job): Promise<Job> {
     const kept = new Map<string, Extract<DataSource, { kind: "stored" }>>();
     const keep = async (source: DataSource): Promise<DataSource> => {
@@ -122,7 +122,7 @@ export class Library {
     if (source.kind !== "files") return source;
     const files = modelFiles(source.files);
     if (!files.has("config.json")) {
-      throw new NotFoundError(`Cannot keep the model ${source.name}: there is no config.json among its files`);
+      throw new NotFoundError(`Cannot keep the model ${source.name}: its files do not include a config.json`);
     }
     const id = `models/${slug(source.name)}`;
     await this.copy(id, files);
@@ -167,7 +167,11 @@ export class Library {
   ): Promise<AsyncIterable<NumberedRow> | Iterable<NumberedRow>> {
     switch (source.kind) {
       case "embedded":
-        return embeddedRows(split).map((row, i) => ({ row: { ...row }, number: i + 1, file: "the embedded problems" }));
+        return (source.rows === "preferences" ? embeddedPreferences(split) : embeddedRows(split)).map((row, i) => ({
+          row: { ...row },
+          number: i + 1,
+          file: "the embedded problems",
+        }));
       case "file":
         return readRows(blobSource(source.file.name, source.file));
       case "stored": {
@@ -187,7 +191,7 @@ export class Library {
     return `model ${this.options.hubUrl} ${id} ${revision}`;
   }
 
-  /** The folder of a hub model that was downloaded whole; what the hub has since then is not asked. */
+  /** The folder of a completely downloaded hub model. Does not ask the hub for newer versions. */
   private async foundModel(source: HubModel): Promise<Folder | null> {
     const found = await get<Found>(this.modelKey(source), this.index);
     const folder = found ? this.hub.folder(found.path) : null;
@@ -216,11 +220,11 @@ export class Library {
       token: this.options.token ?? undefined,
       signal,
       conditional: false,
-      // what lies in OPFS need not fill the browser's own cache too
+      // files in OPFS should not also fill the browser's HTTP cache
       fetch: (input, init) => fetch(input, { ...init, cache: "no-store" }),
       onProgress: ({ file, totalReceived, totalSize }) => {
-        // before the first byte: a quota that fills up after an hour helps nobody
-        if (!asked) room.check(totalSize - totalReceived, `download ${file} and what belongs to it`);
+        // check the quota before the download, not after an hour
+        if (!asked) room.check(totalSize - totalReceived, `download ${file} and its other files`);
         asked = true;
         report(file, totalReceived, totalSize);
       },
@@ -250,9 +254,10 @@ export class Library {
   }
 }
 
-/** @throws {FormatError} an id that storage does not give out */
+/** @throws {FormatError} the id is not from storage */
 export function checkStored(id: string): string {
-  if (!/^(hub|models|data)\/[^/]+$/.test(id)) throw new FormatError(`Cannot open ${show(id)}: it is no id of storage`);
+  if (!/^(hub|models|data)\/[^/]+$/.test(id))
+    throw new FormatError(`Cannot open ${show(id)}: it is not an id from storage.list()`);
   return id;
 }
 
@@ -267,7 +272,7 @@ async function isWhole(folder: Folder): Promise<boolean> {
   }
 }
 
-/** By name, whatever folder the user picked them from. */
+/** Files by name, without the picked folder's path. */
 function modelFiles(files: readonly File[]): Map<string, Blob> {
   return new Map(files.filter(({ name }) => MODEL_FILE.test(name)).map((file) => [file.name, file]));
 }
@@ -276,10 +281,10 @@ async function* rowsOf(sources: readonly ByteSource[]): AsyncGenerator<NumberedR
   for (const source of sources) yield* readRows(source);
 }
 
-/** Columns that say how a row is read. A mapping leaves out those that it does not name. */
+/** Columns that determine a row's format. A mapping drops those that it does not name. */
 const READ = "input_ids labels prompt completion messages conversations text question problem".split(" ");
 
-/** Rows with columns under the names that a mapping gives them. */
+/** Renames the columns of rows by a mapping. */
 export async function* renamed(
   rows: AsyncIterable<NumberedRow> | Iterable<NumberedRow>,
   columns: Readonly<Record<string, string>>,
@@ -298,7 +303,7 @@ export async function* renamed(
   }
 }
 
-/** A folder's name for something that a user named. */
+/** A safe folder name for a name from the user. */
 function slug(name: string): string {
   const plain = name.replace(/[^A-Za-z0-9._-]+/g, "-").replace(/^[.-]+/, "") || "unnamed";
   return `${plain.slice(0, 60)}-${crypto.randomUUID().slice(0, 8)}`;

@@ -1,16 +1,16 @@
 import { BusyError } from "../../src/errors.ts";
 
-/** The one lock of training, for all tabs of this site. */
+/** The training lock, shared by all tabs of this site. */
 const TRAINING_LOCK = "qwench-training";
 const runLock = (id: string) => `qwench-run-${id}`;
 
-/** A worker that was ended a moment ago may still hold its locks. */
+/** Milliseconds to wait for a worker that has just ended and may still hold its locks. */
 const PATIENCE_MS = 4000;
 
 /**
- * Takes a Web Lock: one tab at a time has it, and the browser takes it from a tab that dies.
+ * Takes a Web Lock. One tab at a time holds it, and the browser releases it when the tab dies.
  *
- * @returns gives it back
+ * @returns a function that releases the lock
  * @throws {BusyError} with `why`
  */
 export function takeLock(name: string, why: string): Promise<() => Promise<void>> {
@@ -31,9 +31,9 @@ export function takeLock(name: string, why: string): Promise<() => Promise<void>
   });
 }
 
-/** Takes the lock of training and that of one run. @throws {BusyError} another tab trains */
+/** Takes the training lock and the lock of one run. @throws {BusyError} another tab is training */
 export async function lockTraining(id: string): Promise<() => Promise<void>> {
-  const why = "Another tab of this site trains, and the GPU does one training at a time: pause that one first";
+  const why = "Another tab of this site is training, and the GPU runs one training at a time: pause that run first";
   const training = await takeLock(TRAINING_LOCK, why);
   const run = await takeLock(runLock(id), why);
   return async () => {
@@ -42,9 +42,9 @@ export async function lockTraining(id: string): Promise<() => Promise<void>> {
   };
 }
 
-/** Runs that some tab trains now. */
+/** Runs that a tab is training now. */
 export async function runsHeld(): Promise<Set<string>> {
-  if (!navigator.locks) return new Set(); // on a page that is not secure, where nothing trains
+  if (!navigator.locks) return new Set(); // absent in an insecure context, where nothing can train
   const { held = [] } = await navigator.locks.query();
   const start = runLock("");
   return new Set(held.flatMap(({ name }) => (name?.startsWith(start) ? name.slice(start.length) : [])));

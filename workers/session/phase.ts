@@ -18,35 +18,35 @@ import { nameOfModel, phaseRecipe } from "./recipes.ts";
 import { reporting } from "./reporting.ts";
 import { rewardPlatform } from "./reward-platform.ts";
 
-/** What a phase is made from. */
+/** Inputs of a phase. */
 interface PhaseInput {
   job: Job;
   index: number;
-  /** as `Library.openModel` gives it */
+  /** from `Library.openModel` */
   model: Folder;
-  /** of the phase before, to go on from */
+  /** the previous phase's adapter, to continue from */
   adapter: Folder | null;
   gpu: Gpu;
   library: Library;
   signal: AbortSignal;
 }
 
-/** A phase that is ready to load: everything was read and checked but the weights. */
+/** A phase that is ready to load: everything except the weights has been read and checked. */
 export interface PreparedPhase {
   input: PhaseInput;
   training: Training;
-  /** what it will take, for the page */
+  /** the forecast, for the page */
   forecast: PhasePlan;
-  /** ends the threads of its rewards */
+  /** ends its rewards' threads */
   close(): Promise<void>;
 }
 
 type Progress = Extract<RunEvent, { type: "progress" }>;
 
-/** Seconds of work that a crash may cost. */
+/** Longest work in seconds that a crash may lose. */
 const SAVE_SECONDS = 30;
 
-/** Reads rows and headers, and forecasts. @throws what is wrong with the recipe, the model or the rows */
+/** Reads rows and headers, and forecasts. @throws if the recipe, model or rows are invalid */
 export async function* preparePhase(input: PhaseInput): AsyncGenerator<Progress, PreparedPhase> {
   const { job, index, model, adapter, gpu, library, signal } = input;
   const { method, recipe, notes } = phaseRecipe(job, index);
@@ -58,7 +58,7 @@ export async function* preparePhase(input: PhaseInput): AsyncGenerator<Progress,
     const measured = recipe.eval_strategy !== "no";
     if (measured && data.kind !== "hub" && data.kind !== "embedded") {
       throw new RecipeError(
-        `eval_strategy is ${recipe.eval_strategy}, and a file of your own has no test split: set it to no; held-out problems are solved all the same`,
+        `eval_strategy is ${recipe.eval_strategy}, but your own file has no test split: set eval_strategy to no. Held-out problems are still solved`,
       );
     }
     const held = measured
@@ -73,7 +73,7 @@ export async function* preparePhase(input: PhaseInput): AsyncGenerator<Progress,
   });
 }
 
-/** Puts the weights of a prepared phase on the GPU. */
+/** Loads the weights of a prepared phase onto the GPU. */
 export async function* loadPhase({ training, input }: PreparedPhase): AsyncGenerator<Progress, Trainee> {
   const { gpu, job, signal } = input;
   return yield* reporting((report) =>
@@ -84,19 +84,19 @@ export async function* loadPhase({ training, input }: PreparedPhase): AsyncGener
 /**
  * Trains one phase from its newest checkpoint, or from the start.
  *
- * @param output where its checkpoints and its adapter go
- * @throws {AbortError} the signal fired: a checkpoint was saved
+ * @param output folder for its checkpoints and its adapter
+ * @throws {AbortError} the signal was aborted; a checkpoint has been saved
  */
 export async function* trainPhase(phase: PreparedPhase, trainee: Trainee, output: Folder): AsyncGenerator<RunEvent> {
   const { training, input } = phase;
   const resume = (await checkpointNames(output)).length > 0 ? (true as const) : null;
   let drawn: Progress | null = null;
   const onProgress = (what: string, done: number, total: number) => {
-    drawn = { type: "progress", what, done, total, unit: "completions" };
+    drawn = { type: "progress", what, done, total, unit: training.method === "grpo" ? "completions" : "rows" };
   };
   const options = { signal: input.signal, output, resume, save_seconds: SAVE_SECONDS, onProgress };
   const events: AsyncGenerator<TrainingEvent> = runTraining(training, trainee, options);
-  // completions are counted while a step is awaited, so both are looked at
+  // completions progress while a step is running, so watch both
   for (let next = events.next(); ; ) {
     const result = await Promise.race([next, tick()]);
     if (drawn) yield drawn;
@@ -109,7 +109,7 @@ export async function* trainPhase(phase: PreparedPhase, trainee: Trainee, output
   }
 }
 
-/** An event of a training as the page hears it. */
+/** Converts an event of a training for the page. */
 function runEventOf(event: TrainingEvent, { training, forecast, input }: PreparedPhase): RunEvent | null {
   const phase = input.index;
   switch (event.type) {
@@ -137,7 +137,7 @@ function runEventOf(event: TrainingEvent, { training, forecast, input }: Prepare
   }
 }
 
-/** Milliseconds between two looks at what is under way. */
+/** Milliseconds between progress checks. */
 const LOOK_MS = 250;
 const tick = () => new Promise<null>((resolve) => setTimeout(() => resolve(null), LOOK_MS));
 
@@ -155,7 +155,7 @@ function forecastOf({ method, prepared }: Training, notes: readonly string[]): P
   };
 }
 
-/** Reports of lower floors, which count bytes where they know a total and rows where they do not. */
+/** Converts progress reports. They count bytes if the total is known, else rows. */
 export function asProgress(report: (event: Progress) => void, unit: "bytes" | "rows" | "problems"): Report {
   return (what, done, total) => report({ type: "progress", what, done, total, unit });
 }

@@ -2,8 +2,8 @@ import type { Preset } from "../../src/client/types.ts";
 import { GSM8K_REWARDS } from "../../src/rewards/registry.ts";
 
 /**
- * Recipes to start from. Those of the embedded model are the ones of `npm start`, and take some minutes on a CPU. Checkpoints
- * are close together: a tab may be closed at any time.
+ * Recipes to start from. Those of the embedded model match `npm start` and take a few minutes on a CPU. Checkpoints are
+ * frequent, because the user may close the tab at any time.
  */
 export const PRESETS: readonly Preset[] = [
   {
@@ -45,6 +45,23 @@ export const PRESETS: readonly Preset[] = [
     },
   },
   {
+    id: "embedded-dpo",
+    model: "embedded",
+    name: "Embedded model, prefer worked answers",
+    help: "Makes the embedded model prefer answers with their working to guesses.",
+    method: "dpo",
+    recipe: {
+      lora_dropout: 0,
+      per_device_train_batch_size: 16,
+      max_length: 256,
+      learning_rate: 2e-3,
+      lr_scheduler_type: "cosine",
+      max_steps: 16,
+      logging_steps: 1,
+      save_steps: 5,
+    },
+  },
+  {
     id: "small-sft",
     model: null,
     name: "Qwen 0.5B, supervised",
@@ -78,6 +95,23 @@ export const PRESETS: readonly Preset[] = [
       save_steps: 10,
       reward_funcs: [...GSM8K_REWARDS],
       system_prompt: "Respond in the following format:\n<reasoning>\n...\n</reasoning>\n<answer>\n...\n</answer>",
+    },
+  },
+  {
+    id: "small-dpo",
+    model: null,
+    name: "Qwen 0.5B, by preference",
+    help: "LoRA on rows with prompt, chosen and rejected, of up to 512 tokens.",
+    method: "dpo",
+    recipe: {
+      per_device_train_batch_size: 2,
+      gradient_accumulation_steps: 4,
+      max_length: 512,
+      learning_rate: 1e-5,
+      warmup_steps: 0.1,
+      num_train_epochs: 1,
+      logging_steps: 1,
+      save_steps: 20,
     },
   },
 ];

@@ -1,4 +1,5 @@
 import type { DataPreview } from "../../src/client/types.ts";
+import { parsePreference } from "../../src/data/preferences.ts";
 import { type NumberedRow, parsePrompt, parseRow } from "../../src/data/rows.ts";
 import { QwenchError } from "../../src/errors.ts";
 import { cut } from "../../src/text/show.ts";
@@ -6,12 +7,12 @@ import { renamed } from "./library.ts";
 
 const ROWS = 20;
 const CELL = 300;
-/** Rows that are counted; with more than that, how many there are stays open. */
+/** Most rows to count. The total of a larger data set stays unknown. */
 const COUNTED = 200_000;
-/** Milliseconds that counting may take. */
+/** Time limit for counting, in milliseconds. */
 const COUNT_MS = 1500;
 
-/** Other names that data sets have for what Qwench knows. */
+/** Other common names of Qwench's columns. */
 const SYNONYMS: Readonly<Record<string, readonly string[]>> = {
   prompt: ["prompt", "instruction", "input", "query", "user"],
   completion: ["completion", "response", "output", "chosen", "assistant", "target"],
@@ -19,9 +20,13 @@ const SYNONYMS: Readonly<Record<string, readonly string[]>> = {
   question: ["question", "problem", "prompt", "query", "instruction"],
   answer: ["answer", "solution", "response", "output", "final_answer", "target"],
   text: ["text", "content", "document"],
+  chosen: ["chosen", "preferred", "accepted"],
+  rejected: ["rejected", "dispreferred", "refused"],
 };
-/** What a row may be read as, the fullest first. */
+/** Row formats, the most specific first. */
 const FORMS = [
+  ["prompt", "chosen", "rejected"],
+  ["chosen", "rejected"],
   ["messages"],
   ["prompt", "completion"],
   ["question", "answer"],
@@ -31,9 +36,9 @@ const FORMS = [
 ] as const;
 
 /**
- * The first rows as text, and how they would be read.
+ * The first rows as text, with the column mapping that Qwench would use.
  *
- * @throws {DataError} a row that cannot be parsed at all, with its file and number
+ * @throws {DataError} a row cannot be parsed; the message names its file and number
  */
 export async function previewRows(rows: AsyncIterable<NumberedRow>): Promise<DataPreview> {
   const first: NumberedRow[] = [];
@@ -60,7 +65,7 @@ export async function previewRows(rows: AsyncIterable<NumberedRow>): Promise<Dat
     : { ...shown, columnsTaken: taken, problem: null };
 }
 
-/** How the rows can be read, or why they cannot. */
+/** The mapping for the rows, or why there is none. */
 async function mapping(
   rows: readonly NumberedRow[],
   columns: readonly string[],
@@ -88,9 +93,13 @@ async function mapping(
   return own;
 }
 
-/** Why these rows can be read neither as examples nor as prompts; null where they can. */
+/** Why these rows can be read neither as preferences, nor as examples, nor as prompts; null where they can. */
 function problemOf(rows: readonly NumberedRow[]): string | null {
   try {
+    if (rows.every(({ row }) => "chosen" in row && "rejected" in row)) {
+      for (const row of rows) parsePreference(row);
+      return null;
+    }
     for (const row of rows) parseRow(row);
     return null;
   } catch (error) {
@@ -109,7 +118,7 @@ function cell(value: unknown): string {
   return cut(text, CELL);
 }
 
-/** A conversation a line a turn, text as it is, the rest as JSON. */
+/** A cell as text: a conversation with one line per turn, text unchanged, anything else as JSON. */
 function textOf(value: unknown): string {
   if (typeof value === "string") return value;
   if (value === undefined) return "";

@@ -4,7 +4,7 @@ import { type FieldValue, fieldsOf, type ParsedRecipe, parseRecipe, type Recipe 
 import { GSM8K_REWARDS, REWARDS } from "../../src/rewards/registry.ts";
 import { show } from "../../src/text/show.ts";
 
-/** Fields that a job decides by itself: no form shows them, and recipes from elsewhere have them taken out. */
+/** Fields that the job sets. Forms do not show them, and pasted recipes lose them. */
 const OF_THE_JOB = new Set(
   (
     "model_name_or_path model_revision adapter_name_or_path use_peft dataset_name dataset_config dataset_train_split " +
@@ -13,15 +13,18 @@ const OF_THE_JOB = new Set(
   ).split(" "),
 );
 /** Fields of the adapter, which all phases of a job share. */
-const OF_THE_ADAPTER = ["lora_r", "lora_alpha", "use_rslora", "lora_target_modules"] as const;
+const OF_THE_ADAPTER = [
+  ...(["lora_r", "lora_alpha", "use_rslora", "lora_target_modules"] as const),
+  ...(["exclude_modules", "layers_to_transform", "rank_pattern", "alpha_pattern"] as const),
+] as const;
 
-/** A phase's recipe in full. */
+/** A phase's complete recipe. */
 type PhaseRecipe = { [M in Method]: { method: M } & ParsedRecipe<M> }[Method];
 
-/** A large part of the script, and not needed to open the page. */
+/** Loaded on demand: a large part of the script, which opening the page does not need. */
 const yaml = () => import("../../src/recipe/yaml.ts");
 
-/** A page asks no judge: it cannot keep a key. */
+/** Pages have no judges, because a page cannot keep a key. */
 const OF_A_JUDGE = /^judge_/;
 const REWARDS_HERE = Object.keys(REWARDS).filter((name) => name !== "judge");
 
@@ -44,9 +47,9 @@ export function formFields(method: Method): FormField[] {
 }
 
 /**
- * Reads a recipe of a form, or the YAML of any TRL run.
+ * Reads a recipe from a form, or from the YAML of any TRL run.
  *
- * @returns the fields that differ from their defaults, without those that the job decides
+ * @returns the fields that differ from their defaults, without those that the job sets
  * @throws {RecipeError}
  */
 export async function parseForm(
@@ -71,21 +74,22 @@ export async function parseForm(
   };
 }
 
-/** A recipe as YAML that `trl` and `qwench` take. */
+/** A recipe as YAML for `trl` and `qwench`. */
 export async function formatForm(recipe: Record<string, unknown>, method: Method): Promise<string> {
   const { formatRecipeYaml } = await yaml();
   return formatRecipeYaml(parseRecipe(recipe, method).recipe, method);
 }
 
 /**
- * The recipe of one phase of a job: its own fields, the adapter's shape from the first phase, model and data as named.
+ * The recipe of one phase of a job: the phase's fields, the adapter's shape from the first phase, and the names of model and
+ * data.
  *
- * @throws {RecipeError} also where a later phase wants an adapter of another shape
+ * @throws {RecipeError} also if a later phase sets another adapter shape
  */
 export function phaseRecipe(job: Job, index: number): PhaseRecipe {
   const { method, recipe, data } = job.phases[index];
   const own = Object.keys(recipe).find((name) => OF_THE_JOB.has(name));
-  if (own) throw new RecipeError(`${own} is set by this page: take it out of the recipe`);
+  if (own) throw new RecipeError(`${own} is set by this page: remove it from the recipe`);
   const judged = method === "grpo" && !recipe.reward_funcs && hasGsm8kAnswers(data);
   const wanted = {
     ...(index > 0 ? adapterFields(job.phases[0]) : {}),
@@ -93,7 +97,7 @@ export function phaseRecipe(job: Job, index: number): PhaseRecipe {
     ...(judged ? { reward_funcs: GSM8K_REWARDS } : {}),
     ...namesOf(job.model, data),
     output_dir: `phase-${index + 1}`,
-    ...(recipe.save_strategy === "no" ? { save_strategy: "steps" } : {}), // a tab may be closed at any time
+    ...(recipe.save_strategy === "no" ? { save_strategy: "steps" } : {}), // the user may close the tab at any time
     save_total_limit: 2,
   };
   const made = { method, ...parseRecipe(wanted, method) } as PhaseRecipe;
@@ -102,20 +106,20 @@ export function phaseRecipe(job: Job, index: number): PhaseRecipe {
       const other = made.recipe[name as (typeof OF_THE_ADAPTER)[number]];
       if (show(other) === show(value)) continue;
       throw new RecipeError(
-        `Phase ${index + 1} goes on with the adapter of phase 1, whose ${name} is ${show(value)}, not ${show(other)}`,
+        `Phase ${index + 1} continues with the adapter of phase 1, whose ${name} is ${show(value)}, not ${show(other)}`,
       );
     }
   }
   return made;
 }
 
-/** The adapter's shape as a phase has it. */
+/** The adapter's shape in a phase. */
 function adapterFields({ method, recipe }: Phase): Record<string, unknown> {
   const parsed = parseRecipe(recipe, method).recipe as PhaseRecipe["recipe"];
   return Object.fromEntries(OF_THE_ADAPTER.map((name) => [name, parsed[name]]));
 }
 
-/** Whether rows are known to have the answers that the GSM8K rewards compare with. */
+/** Whether the rows are known to have the answers that the GSM8K rewards need. */
 function hasGsm8kAnswers(data: Phase["data"]): boolean {
   return data.kind === "embedded" || (data.kind === "hub" && /(^|\/)gsm8k$/.test(data.id));
 }
@@ -126,7 +130,7 @@ export async function phaseYaml(phase: PhaseRecipe): Promise<string> {
   return formatRecipeYaml(phase.recipe as Recipe<Method>, phase.method);
 }
 
-/** Names of model and data as a recipe has them; the embedded ones need none. */
+/** The recipe fields that name model and data. The embedded ones need none. */
 function namesOf(model: ModelSource, data: Phase["data"]): Record<string, unknown> {
   const names: Record<string, unknown> = {};
   if (model.kind === "hub")
@@ -169,7 +173,7 @@ export function nameOfData(data: Phase["data"]): string {
   }
 }
 
-/** What a stored item is called: the hub's id, or the name that the user's files came under. */
+/** The name of a stored item: the hub's id, or the name of the user's files. */
 export function storedName(id: string): string {
   const base = id.slice(id.indexOf("/") + 1);
   if (id.startsWith("hub/")) return base.replace(/^(models|datasets)--/, "").replaceAll("--", "/");

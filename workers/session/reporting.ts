@@ -1,12 +1,12 @@
 import { AbortError } from "../../src/errors.ts";
 
-/** Milliseconds between two reports: more often than that nobody looks. */
+/** Milliseconds between two reports, about as often as a display needs. */
 const PACE_MS = 100;
 
 /**
- * Runs work as an iteration of what it reports, of which only the newest waits to be taken.
+ * Runs work as an iteration over its reports. Only the newest unread report is kept.
  *
- * @returns what the work gives
+ * @returns the work's result
  */
 export async function* reporting<E, R>(work: (report: (event: E) => void) => Promise<R>): AsyncGenerator<E, R> {
   let newest: E | null = null;
@@ -32,10 +32,9 @@ export async function* reporting<E, R>(work: (report: (event: E) => void) => Pro
 }
 
 /**
- * An iteration for somebody in another thread: leaving it aborts the work and waits until that has come to its end, with
- * whatever it saves on the way.
+ * An iteration for another thread. Leaving the loop aborts the work, and waits until the work has saved its state and ended.
  *
- * @param asked the caller's own signal
+ * @param asked the caller's signal
  */
 export function stoppable<T>(
   work: (signal: AbortSignal) => AsyncGenerator<T>,
@@ -50,7 +49,7 @@ export function stoppable<T>(
     },
     next: () => events.next(),
     async return() {
-      control.abort(new AbortError("Stopped: nobody listens any more"));
+      control.abort(new AbortError("Stopped: the caller has left the iteration"));
       try {
         while (!(await events.next()).done);
       } catch (error) {

@@ -4,17 +4,17 @@ import { CodePool } from "../../src/rewards/code/pool.ts";
 import type { SandboxReply, SandboxRequest } from "../../src/rewards/code/sandbox-types.ts";
 import type { RewardPlatform } from "../../src/session/rewards.ts";
 
-/** The name of a worker that runs untrusted Python, and nothing else of this script. */
+/** The name of a worker in which this script only runs untrusted Python. */
 export const CODE_THREAD = "qwench-code";
 
-/** Each holds up to `code_memory`, and the page wants a core for itself. */
+/** Most Python workers: each takes up to `code_memory`, and one core stays free for the page. */
 const MOST_THREADS = 4;
 
 /**
- * What a page brings to rewards: workers that run Python. They are this worker's own script once more, under another name:
- * one file to serve, wherever it came from. A judge wants a key, which a page cannot keep.
+ * What a page provides for rewards: workers that run Python. They run this worker's own script under another name, so there is
+ * only one file to serve. There is no judge, because a page cannot keep a key.
  *
- * @param assets address of the folder that holds `python/`: the files of the npm package pyodide
+ * @param assets address of the folder that holds `python/`, the files of the npm package pyodide
  */
 export function rewardPlatform(assets: string): RewardPlatform {
   const python = new URL("python/", assets).href;

@@ -23,16 +23,16 @@ interface RunInput {
   signal: AbortSignal;
 }
 
-/** Milliseconds between two writes of a record whose run goes well. */
+/** Milliseconds between two writes of a healthy run's record. */
 const WRITE_MS = 1000;
 
 /**
- * Trains a run from where it stands to its end: phase after phase, each on the adapter of the one before, held-out problems
- * before, between and after. All that happens is kept as it happens.
+ * Trains a run from its current state to its end, phase by phase, each from the previous phase's adapter. Solves held-out
+ * problems before the first phase and after each phase. Stores every event immediately.
  *
- * @throws {BusyError} another tab trains
- * @throws {AbortError} the signal fired: a checkpoint was saved, and the next start goes on there
- * @throws what else went wrong; the record says it too
+ * @throws {BusyError} another tab is training
+ * @throws {AbortError} the signal was aborted; a checkpoint has been saved, and the next start resumes from it
+ * @throws any other error, which the record also holds
  */
 export async function* trainRun(input: RunInput): AsyncGenerator<RunEvent> {
   const { id, runs, holder } = input;
@@ -42,8 +42,8 @@ export async function* trainRun(input: RunInput): AsyncGenerator<RunEvent> {
     if (run.status === "finished" || run.status === "stopped") {
       throw new QwenchError(`The run ${run.name} is ${run.status}: there is nothing left to train`);
     }
-    await runs.checkpoints.sweep(); // nobody else writes while we have the lock
-    const lent = await holder.lend("a run is trained");
+    await runs.checkpoints.sweep(); // nobody else writes while this worker holds the lock
+    const lent = await holder.lend("a run is training");
     const keeper = new Keeper(runs, run);
     try {
       holder.kept = null;
@@ -57,7 +57,7 @@ export async function* trainRun(input: RunInput): AsyncGenerator<RunEvent> {
       yield end;
     } catch (error) {
       const fault = await faultAfter(lent.gpu, error);
-      // where not even the record can be written, the history says paused: no tab trains it
+      // if the record cannot be written either, the history shows the run as paused, because no tab trains it
       await keeper.fail(fault).catch(() => {});
       throw fault;
     } finally {
@@ -82,7 +82,7 @@ async function* phases(input: RunInput, run: StoredRun, gpu: Gpu): AsyncGenerato
     yield* measured(gpu, phase);
     await gpu.clear();
     const trainee = yield* loadPhase(phase);
-    if (index === 0) yield* solve(input, run, phase, trainee.model, "base"); // its adapter does nothing yet
+    if (index === 0) yield* solve(input, run, phase, trainee.model, "base"); // a new adapter has no effect
     await takeLogs(run, index, output);
     try {
       yield* trainPhase(phase, trainee, output);
@@ -94,7 +94,7 @@ async function* phases(input: RunInput, run: StoredRun, gpu: Gpu): AsyncGenerato
   }
 }
 
-/** Picks kernel variants by measurement, once an adapter. */
+/** Measures and picks kernel variants, once per adapter. */
 function measured(gpu: Gpu, { training, input: { signal } }: PreparedPhase): AsyncGenerator<RunEvent> {
   return reporting(async (report: (event: RunEvent) => void) => {
     await tune(gpu, training.prepared, tuningStore(), {
@@ -104,7 +104,7 @@ function measured(gpu: Gpu, { training, input: { signal } }: PreparedPhase): Asy
   });
 }
 
-/** Solves the held-out problems, if there are any and this was not done before. */
+/** Solves the held-out problems, if there are any and no result exists yet. */
 async function* solve(
   { library, signal }: RunInput,
   run: StoredRun,
@@ -116,7 +116,7 @@ async function* solve(
   const known = run.evaluations.some((made) => made.stage === stage && made.phase === input.index);
   if (!job.evaluate || known) return;
   if (!prepared.tokenizer) throw new QwenchError("Cannot solve held-out problems: the model has no tokenizer.json");
-  model.gpu.pool.trim(); // of what training took, nothing fits
+  model.gpu.pool.trim(); // training's buffers do not fit evaluation
   const evaluation = yield* evaluate(model, {
     job,
     library,
@@ -129,13 +129,13 @@ async function* solve(
   yield { type: "evaluated", evaluation };
 }
 
-/** Logs as the newest checkpoint has them: a record may be some steps behind it or ahead of it. */
+/** The newest checkpoint's logs. The record may be a few steps behind or ahead of the checkpoint. */
 async function takeLogs(run: StoredRun, index: number, output: Folder): Promise<void> {
   if ((await checkpointNames(output)).length === 0) run.logs[index] = [];
   else run.logs[index] = (await findCheckpoint(output, true)).state.log_history as StoredRun["logs"][number];
 }
 
-/** Keeps a run's record up to date on the disk, now and then in full. */
+/** Keeps a run's stored record up to date. Writes the complete record from time to time. */
 class Keeper {
   private readonly runs: RunStore;
   private readonly run: StoredRun;
@@ -161,7 +161,7 @@ class Keeper {
     await this.write();
   }
 
-  /** @returns seconds of work in all */
+  /** @returns total seconds of work */
   async finish(): Promise<number> {
     await this.state("finished", null);
     return this.run.seconds;
@@ -169,9 +169,9 @@ class Keeper {
 
   async fail(error: unknown): Promise<void> {
     if (error instanceof AbortError) await this.state("paused", null);
-    // a device comes back: the next start opens another
+    // a lost device is not fatal: the next start opens another
     else if (error instanceof GpuError)
-      await this.state("paused", `${error.message}. Start again to go on from the last checkpoint`);
+      await this.state("paused", `${error.message}. Start the run again to continue from the last checkpoint`);
     else await this.state("failed", messageOf(error));
   }
 
@@ -182,10 +182,10 @@ class Keeper {
   }
 }
 
-/** Milliseconds that a device may take to say that it is lost, after work on it has failed. */
+/** Milliseconds to wait for a device to report its loss after work on it has failed. */
 const LOSS_MS = 1000;
 
-/** What was wrong first: work on a lost device fails with all kinds of errors before the device says so. */
+/** The original error. Work on a lost device fails with various errors before the device reports the loss. */
 async function faultAfter(gpu: Gpu, error: unknown): Promise<unknown> {
   if (error instanceof QwenchError && !(error instanceof GpuError)) return error;
   await Promise.race([gpu.device.lost, new Promise((resolve) => setTimeout(resolve, LOSS_MS))]);

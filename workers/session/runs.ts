@@ -8,14 +8,14 @@ import { explainStorage } from "../../src/platform/browser/quota.ts";
 import { findCheckpoint } from "../../src/train/checkpoint.ts";
 import { runsHeld } from "./locks.ts";
 
-/** Generation batches whose completions are kept. */
+/** Number of generation batches whose completions are kept. */
 const BATCHES_KEPT = 8;
 
-/** A run as it is stored. */
+/** A stored run. */
 export interface StoredRun extends RunRecord {
-  /** of work, over all starts */
+  /** seconds of work over all starts */
   seconds: number;
-  /** phases that ended; the one after them is next */
+  /** number of finished phases */
   done: number;
 }
 
@@ -27,7 +27,7 @@ export class RunStore {
   /** @throws {NotFoundError} */
   async get(id: string): Promise<StoredRun> {
     const record = await get<StoredRun>(id, this.store);
-    if (!record) throw new NotFoundError(`There is no run ${id}: it was removed`);
+    if (!record) throw new NotFoundError(`There is no run ${id}: it may have been deleted`);
     return withTruth(record, await runsHeld());
   }
 
@@ -37,7 +37,7 @@ export class RunStore {
     return records.map((record) => withTruth(record, held)).sort((a, b) => b.created - a.created);
   }
 
-  /** Writes a record. Its name is kept: another tab may have changed it meanwhile. */
+  /** Writes a record but keeps the stored name, because another tab may have renamed the run. */
   async put(record: StoredRun): Promise<void> {
     try {
       await update<StoredRun>(record.id, (old) => ({ ...record, name: old?.name ?? record.name }), this.store);
@@ -56,18 +56,22 @@ export class RunStore {
     await del(id, this.store);
   }
 
-  /** Where a phase's checkpoints and adapter lie. */
+  /** The folder of a phase's checkpoints and adapter. */
   folder(id: string, phase: number): IdbFolder {
     return this.checkpoints.folder(id).folder(`phase-${phase + 1}`);
   }
 }
 
-/** A run that is said to be running and that no tab trains was cut short. */
+/** Marks a run as interrupted if its record says running but no tab trains it. */
 function withTruth(record: StoredRun, held: ReadonlySet<string>): StoredRun {
   return record.status === "running" && !held.has(record.id) ? { ...record, status: "paused" } : record;
 }
 
-/** The newest adapter of a run: of the phase that ended last, or the newest checkpoint after it. @throws {NotFoundError} */
+/**
+ * The newest adapter of a run: from the newest checkpoint of the current phase, or else the last finished phase.
+ *
+ * @throws {NotFoundError}
+ */
 export async function newestAdapter(run: StoredRun, runs: RunStore): Promise<Folder> {
   for (let phase = run.phases.length - 1; phase >= 0; phase--) {
     const folder = runs.folder(run.id, phase);
@@ -106,13 +110,13 @@ export function summaryOf(run: StoredRun): RunSummary {
   return { id, name, created, status, problem, phase, phases, model, data, accuracy };
 }
 
-/** Enters an event into a run's record. */
+/** Adds an event to a run's record. */
 export function note(run: StoredRun, event: RunEvent): void {
   switch (event.type) {
     case "phase": {
       run.phase = event.phase;
       run.phases[event.phase] = { method: event.method, max_steps: event.max_steps, global_step: event.global_step };
-      // what came after the checkpoint will come again
+      // events after the checkpoint will occur again
       run.completions = run.completions.filter(({ phase, step }) => phase < event.phase || step <= event.global_step);
       break;
     }

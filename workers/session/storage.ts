@@ -8,14 +8,14 @@ import { runsHeld } from "./locks.ts";
 import { storedName } from "./recipes.ts";
 import type { RunStore } from "./runs.ts";
 
-/** Where models and data sets lie, and what each entry of a folder is. */
+/** The folders of models and data sets, and the kind of their entries. */
 const PLACES: readonly { folder: string; kindOf: (name: string) => StoredItem["kind"] }[] = [
   { folder: "hub", kindOf: (name) => (name.startsWith("datasets--") ? "data" : "model") },
   { folder: "models", kindOf: () => "model" },
   { folder: "data", kindOf: () => "data" },
 ];
 
-/** All that is kept for this site, with sizes. */
+/** Everything stored for this site, with sizes. */
 export async function storageUsage(runs: RunStore): Promise<StorageUsage> {
   const root = opfsRoot().folder("qwench");
   const { usage = 0, quota = 0 } = await navigator.storage.estimate();
@@ -33,26 +33,30 @@ export async function storageUsage(runs: RunStore): Promise<StorageUsage> {
   return { usage, quota, persisted: await navigator.storage.persisted(), items };
 }
 
-/** Deletes one entry of storage. @throws {BusyError} a run that is being trained, or a model or data set it needs */
+/**
+ * Deletes one entry of storage.
+ *
+ * @throws {BusyError} the entry is a run in training, or a model or data set while a run is training
+ */
 export async function removeStored(id: string, runs: RunStore): Promise<void> {
   const held = await runsHeld();
   if (id.startsWith("runs/")) return removeRun(id.slice("runs/".length), runs);
-  if (held.size > 0) throw new BusyError("Cannot delete models and data while a run is trained: pause it first");
+  if (held.size > 0) throw new BusyError("Cannot delete models and data while a run is training: pause it first");
   await opfsRoot().folder("qwench").removeFolder(checkStored(id));
 }
 
 export async function removeRun(id: string, runs: RunStore): Promise<void> {
-  if (!/^[\w-]+$/.test(id)) throw new FormatError(`Cannot delete the run ${show(id)}: it is no id of a run`);
-  if ((await runsHeld()).has(id)) throw new BusyError("Cannot delete a run while it is trained: pause it first");
+  if (!/^[\w-]+$/.test(id)) throw new FormatError(`Cannot delete the run ${show(id)}: it is not a run's id`);
+  if ((await runsHeld()).has(id)) throw new BusyError("Cannot delete a run while it is training: pause it first");
   await runs.remove(id);
 }
 
-/** Where large exports are made, to be handed out from there. */
+/** The folder in which large exports are made and from which they are returned. */
 export const EXPORTS = "qwench/exports";
-/** Milliseconds after which nobody is still saving what was handed out. */
+/** Milliseconds after which no browser is still saving a returned file. */
 const HANDED_OUT_MS = 3_600_000;
 
-/** Deletes what an earlier session handed out. */
+/** Deletes files that an earlier session returned. */
 export async function removeOldExports(): Promise<void> {
   const folder = opfsRoot().folder(EXPORTS);
   for (const name of await folder.list()) {
@@ -60,7 +64,7 @@ export async function removeOldExports(): Promise<void> {
   }
 }
 
-/** Bytes of all files of a folder and of those in it. */
+/** Bytes of all files in a folder, recursively. */
 async function bytesOf(folder: Folder): Promise<number> {
   let bytes = 0;
   for (const name of await folder.list()) bytes += (await folder.open(name)).size;

@@ -29,7 +29,7 @@ import { trainRun } from "./run.ts";
 import { newestAdapter, newRun, RunStore, summaryOf } from "./runs.ts";
 import { removeOldExports, removeRun, removeStored, storageUsage } from "./storage.ts";
 
-/** What only sources of data have. */
+/** Properties that only data sources have. */
 const OF_DATA = ["split", "config", "columns", "rows", "file"];
 
 interface Asked {
@@ -43,9 +43,9 @@ export class TrainerSession implements TrainerService {
 
   async begin(options: WorkerOptions, lost: (why: string) => void): Promise<void> {
     this.begun = { library: new Library(options), holder: new GpuHolder(lost) };
-    // absent where the page is not secure; there is no WebGPU either, and `device` says so
-    if (navigator.locks) await takeLock(options.lock, "This worker is in use already");
-    removeOldExports().catch(() => {}); // they take room, and no more than that
+    // absent in an insecure context, which has no WebGPU either; `device` reports that
+    if (navigator.locks) await takeLock(options.lock, "This worker is already in use");
+    removeOldExports().catch(() => {}); // a failure only wastes space
   }
 
   device(): Promise<DeviceInfo> {
@@ -81,7 +81,7 @@ export class TrainerSession implements TrainerService {
       stoppable((signal) => trainRun({ id, runs: this.store, ...this.parts, signal }), asked?.signal),
     stop: async (id) => {
       const { status } = await this.store.get(id);
-      if (status === "running") throw new QwenchError("Cannot stop a run while it is trained: pause it first");
+      if (status === "running") throw new QwenchError("Cannot stop a run while it is training: pause it first");
       if (status !== "finished") await this.store.change(id, { status: "stopped" });
     },
   };
@@ -121,7 +121,7 @@ export class TrainerSession implements TrainerService {
   private async create(job: Job): Promise<string> {
     if (job.phases.length === 0) throw new RecipeError("Cannot train: the job has no phase");
     checkSecure();
-    const recipes = job.phases.map((_, i) => phaseRecipe(job, i)); // refused before anything is copied
+    const recipes = job.phases.map((_, i) => phaseRecipe(job, i)); // check the recipes before copying files
     const { library } = this.parts;
     const kept = await library.keep(job);
     const id = `${Date.now().toString(36)}-${crypto.randomUUID().slice(0, 8)}`;
@@ -139,7 +139,7 @@ export class TrainerSession implements TrainerService {
       const folder = await newestAdapter(run, this.store);
       adapter = { folder, name: folder.path };
     }
-    // the base as it was trained on: the whole one may not fit
+    // load the base in its training dtype, because it may not fit in a wider one
     const storage = run ? storageOf(phaseRecipe(run.job, 0).recipe) : {};
     yield* chat({ request, adapter, storage, ...this.parts, signal });
   }

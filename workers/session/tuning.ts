@@ -1,7 +1,7 @@
 import { createStore, get, set } from "idb-keyval";
 import type { TuningStore } from "../../src/session/tune.ts";
 
-/** Measurements of this browser's adapters, in its database. */
+/** Measurements of this browser's adapters, stored in IndexedDB. */
 export function tuningStore(): TuningStore {
   const store = createStore("qwench-tuning", "adapters");
   return {

@@ -1,16 +1,16 @@
 import { Zip, ZipPassThrough } from "fflate";
 import { UnsupportedError } from "../../src/errors.ts";
 
-/** A file of a zip: at once, or streamed. */
+/** A file for a zip, in memory or streamed. */
 interface ZipEntry {
   name: string;
   content: Uint8Array | string | AsyncIterable<Uint8Array>;
 }
 
-/** The format's own limit without its 64-bit extension, bytes. */
+/** The zip format's limit in bytes, without its 64-bit extension. */
 const MOST = 2 ** 32 - 1;
 
-/** A zip without compression, for weights do not shrink; a piece at a time. @throws {UnsupportedError} 4 GB and more */
+/** Streams a zip without compression, because weights do not shrink. @throws {UnsupportedError} from 4 GB */
 export async function* zipped(entries: AsyncIterable<ZipEntry>): AsyncGenerator<Uint8Array> {
   let ready: Uint8Array[] = [];
   let bytes = 0;

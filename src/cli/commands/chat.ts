@@ -35,21 +35,21 @@ export const CHAT_FLAGS: CliFlag[] = [
   ...MODEL_FLAGS,
 ];
 
-/** Milliseconds between two pieces of text. */
+/** Milliseconds between two text events. */
 const PACE = 100;
 
-/** Where a chat takes place. */
+/** The input and output of a chat. */
 interface ChatIo {
   lines: AsyncIterable<string>;
-  /** what the model says */
+  /** receives the model's text */
   say(text: string): void;
-  /** what Qwench says */
+  /** receives Qwench's messages */
   note(text: string): void;
-  /** one signal an answer: Ctrl-C stops it, and it alone */
+  /** creates a signal for one answer; Ctrl-C stops only that answer */
   answering(): { signal: AbortSignal; done(): void };
 }
 
-/** `qwench chat`: a conversation in the terminal, or of the lines of a pipe. @returns the exit code */
+/** `qwench chat`: a conversation in the terminal, or with the lines of a pipe. @returns the exit code */
 export async function runChat({ positional, flags }: ParsedArgs): Promise<number> {
   if (positional.length > 0) throw new UsageError(`qwench chat takes no arguments, got ${positional.join(" ")}`);
   const request = modelRequest(flags);
@@ -73,7 +73,7 @@ export async function runChat({ positional, flags }: ParsedArgs): Promise<number
     const settings = settingsOf(prepared.defaults, asked, seed);
     abort = null;
     const note = (line: string) => console.error(typed ? paint(2, line) : line);
-    if (typed) note(`${sources.model.path}: /help tells what there is, Ctrl-C stops an answer, Ctrl-D ends.`);
+    if (typed) note(`${sources.model.path}: /help lists the commands, Ctrl-C stops an answer, Ctrl-D ends.`);
     const ended = () => {
       code = EXIT_INTERRUPTED;
     };
@@ -104,7 +104,7 @@ interface ChatOptions {
   hub: HubOptions;
 }
 
-/** A conversation and the commands within it. */
+/** A conversation and its commands. */
 export class Chat {
   private readonly text: TextModel;
   private readonly io: ChatIo;
@@ -112,7 +112,7 @@ export class Chat {
   private readonly conversation: Conversation;
   private readonly adapter: AdapterSwitch;
   private answers = 0;
-  /** files that this chat wrote, and may write again */
+  /** files written by this chat, which it may overwrite */
   private readonly saved = new Set<string>();
 
   constructor(text: TextModel, io: ChatIo, options: ChatOptions) {
@@ -123,7 +123,7 @@ export class Chat {
     this.adapter = new AdapterSwitch(text);
   }
 
-  /** Answers line by line. @returns whether a line could not be obeyed */
+  /** Handles input line by line. @returns whether a line failed */
   async run(): Promise<boolean> {
     let failed = false;
     for await (const line of this.io.lines) {
@@ -147,7 +147,7 @@ export class Chat {
     const { ids, gone } = this.conversation.ask(line, settings.max_new_tokens);
     if (gone > 0) {
       const { max_position_embeddings: most } = this.text.config;
-      this.io.note(`The oldest ${gone} turns are forgotten: the model has ${most} positions.`);
+      this.io.note(`Dropped the oldest ${gone} turns: the model has ${most} positions.`);
     }
     const { signal, done } = this.io.answering();
     let said = "";
@@ -177,17 +177,17 @@ export class Chat {
     if (name === "help") io.note(this.help());
     else if (name === "reset") {
       conversation.turns = [];
-      io.note("All turns are forgotten; the system message stays.");
+      io.note("Dropped all turns; the system message stays.");
     } else if (name === "system") {
       conversation.system = value === "" ? null : value;
-      io.note(value === "" ? "No system message from now on." : "The system message is changed; what was said stays.");
+      io.note(value === "" ? "No system message from now on." : "Changed the system message; earlier turns stay.");
     } else if (name === "adapter") await this.swap(value);
     else if (name === "save") await this.save(value);
     else if (Object.hasOwn(SETTINGS, name)) this.set(name as Setting, value);
     else {
       const near = nearestName(name, ["help", "reset", "system", "adapter", "save", "exit", ...Object.keys(SETTINGS)]);
       throw new UsageError(
-        `There is no command /${name}${near ? `: did you mean /${near}?` : ""} /help tells what there is.`,
+        `There is no command /${name}${near ? `: did you mean /${near}?` : ""} /help lists the commands.`,
       );
     }
   }
@@ -198,11 +198,11 @@ export class Chat {
     this.io.note(`${name} is ${settings[name]}`);
   }
 
-  /** on, off, another one, or what is on now. */
+  /** Switches the adapter on or off, loads another, or prints the current state. */
   private async swap(value: string): Promise<void> {
     const { adapter } = this;
     if (value === "on" && !adapter.present)
-      throw new UsageError("There is no adapter to put on: name one, /adapter PATH");
+      throw new UsageError("There is no adapter to switch on: name one with /adapter PATH");
     if (value === "off" || value === "on") adapter.turn(value === "on");
     else if (value !== "") await adapter.put(await openModelFolder(value, "main", this.options.hub));
     this.io.note(adapter.present ? `The adapter is ${adapter.on ? "on" : "off"}.` : "There is no adapter.");
@@ -210,11 +210,11 @@ export class Chat {
 
   /** The conversation as a row that `qwench sft` can learn from. */
   private async save(file: string): Promise<void> {
-    if (file === "") throw new UsageError("/save needs a file");
+    if (file === "") throw new UsageError("/save needs a file name");
     const { messages, turns } = this.conversation;
-    if (turns.length === 0) throw new UsageError("Nothing was said yet");
+    if (turns.length === 0) throw new UsageError("There is nothing to save yet");
     const path = resolve(file);
-    if (existsSync(path) && !this.saved.has(path)) throw new UsageError(`${file} exists: /save under another name`);
+    if (existsSync(path) && !this.saved.has(path)) throw new UsageError(`${file} exists: use /save with another name`);
     await nodeFolder(dirname(path)).write(basename(path), `${JSON.stringify({ messages })}\n`);
     this.saved.add(path);
     this.io.note(`Saved ${turns.length} turns: ${file}`);
@@ -223,11 +223,11 @@ export class Chat {
   private help(): string {
     const { settings } = this.options;
     const rows = [
-      ["/reset", "forget all turns"],
+      ["/reset", "drop all turns"],
       ["/system TEXT", "change the system message; without TEXT, none"],
-      ["/adapter on|off|PATH", "put the adapter on, take it off, or put another on"],
+      ["/adapter on|off|PATH", "switch the adapter on or off, or load another"],
       ...(Object.keys(SETTINGS) as Setting[]).map((name) => [`/${name} NUMBER`, `now ${settings[name]}`]),
-      ["/save FILE", "write the conversation as a row of JSONL"],
+      ["/save FILE", "write the conversation as a JSONL row"],
       ["/exit", "end"],
     ];
     return rows.map(([command, what]) => `${command.padEnd(28)}${what}`).join("\n");

@@ -27,12 +27,12 @@ export async function runPlan(args: ParsedArgs, method?: Method): Promise<number
   return planRun(args, method!);
 }
 
-/** A recipe's run, prepared as it would be trained. */
+/** A recipe's run, prepared as for training. */
 async function planRun<M extends Method>(args: ParsedArgs, method: M): Promise<number> {
   const { recipe, notes } = await readRecipe(args, method);
   const both = recipe as SftRecipe | GrpoRecipe;
   const opened = await rewardsOf(both);
-  await opened?.close(); // what cannot be loaded has shown itself, and nothing is scored
+  await opened?.close(); // opening the rewards has reported any errors; nothing will be scored
   const { gpu, platform, describe } = await openToForecast();
   const sources = await openSources(both, gpu, new AbortController().signal, () => {});
   const training = await prepareTraining(method, recipe, { ...sources, rewards: opened?.rewards });
@@ -48,7 +48,7 @@ async function planRun<M extends Method>(args: ParsedArgs, method: M): Promise<n
   return 0;
 }
 
-/** `qwench info`: the adapter, what it offers, and what will be used. */
+/** `qwench info`: the adapter, its features and limits, and which of them Qwench uses. */
 export async function runInfo({ positional, flags }: ParsedArgs): Promise<number> {
   if (positional.length > 0) throw new UsageError(`qwench info takes no arguments, got ${positional.join(" ")}`);
   const { gpu, platform } = await openGpu();
@@ -67,14 +67,14 @@ export async function runInfo({ positional, flags }: ParsedArgs): Promise<number
   return 0;
 }
 
-/** The matrix units that Dawn offers, which `QWENCH_SUBGROUP_MATRIX=1` asks for. */
+/** The matrix units that Dawn offers. `QWENCH_SUBGROUP_MATRIX=1` enables them. */
 function matricesOf(adapter: GPUAdapter): string {
   const kinds = describeSubgroupMatrices(adapter);
-  if (kinds) return kinds.join(", ") || "offered, of no kind";
-  return wantsSubgroupMatrix(process.env) ? "none" : "not asked for (QWENCH_SUBGROUP_MATRIX=1, experimental)";
+  if (kinds) return kinds.join(", ") || "offered, but without any configuration";
+  return wantsSubgroupMatrix(process.env) ? "none" : "not enabled (QWENCH_SUBGROUP_MATRIX=1, experimental)";
 }
 
-/** `32 lanes`, `8 to 32 lanes, 16 on request`, false without any. */
+/** `32 lanes`, `8 to 32 lanes, 16 on request`, or false without subgroups. */
 function subgroupText({ subgroup }: AdapterProfile): string | false {
   if (!subgroup) return false;
   const { min, max, size, asks } = subgroup;
@@ -88,7 +88,7 @@ function runtimeVersion(): string {
   return deno ? `deno ${deno}` : bun ? `bun ${bun}` : `node ${node}`;
 }
 
-/** Of the npm package that brings WebGPU to Node; nothing in Deno, which has its own. */
+/** The version of the npm package that provides WebGPU in Node; none in Deno, which has its own. */
 function dawnVersion(): Record<string, string> {
   if (process.versions.deno) return {};
   try {
@@ -113,11 +113,11 @@ function infoOf(gpu: Gpu, platform: Platform): Record<string, unknown> {
     ...dawnVersion(),
     adapter: platform.describe,
     software: platform.software,
-    "f16 (offered and right)": f16,
+    "f16 (offered and correct)": f16,
     subgroups: subgroupText(gpu.profile),
     "subgroup matrices": matricesOf(platform.adapter),
     "timestamps (for --profile)": timestamps,
-    "weights may be": f16 ? "f32, f16, bf16" : "f32, bf16 (f16 files are widened)",
+    "weight dtypes": f16 ? "f32, f16, bf16" : "f32, bf16 (f16 files are widened)",
     maxBufferSize: formatBytes(maxBufferSize),
     maxStorageBufferBindingSize: formatBytes(maxStorageBufferBindingSize),
     maxStorageBuffersPerShaderStage,
@@ -126,7 +126,7 @@ function infoOf(gpu: Gpu, platform: Platform): Record<string, unknown> {
   };
 }
 
-/** `qwench doctor`: every kernel's cases against float64 on this adapter. @returns 1 when one is off */
+/** `qwench doctor`: every kernel's cases against float64 on this adapter. @returns 1 if a case fails */
 export async function runDoctor({ positional }: ParsedArgs): Promise<number> {
   if (positional.length > 0) throw new UsageError(`qwench doctor takes no arguments, got ${positional.join(" ")}`);
   const { gpu, platform } = await openGpu();
@@ -147,11 +147,11 @@ export async function runDoctor({ positional }: ParsedArgs): Promise<number> {
         row.failed.push(
           `${item.name}: ${what} off by ${worst.toExponential(2)}, allowed ${tolerance.toExponential(0)}`,
         );
-      // the case that comes closest to its tolerance speaks for the kernel
+      // show the case that is closest to its tolerance
       if (worst / tolerance >= row.worst / (row.tolerance || 1)) [row.worst, row.tolerance] = [worst, tolerance];
     } catch (error) {
       row.failed.push(`${item.name}: ${(error as Error).message}`);
-      gpu.check(); // a lost device makes all that follows meaningless
+      gpu.check(); // after a device loss, further results mean nothing
     }
   }
   const columns = ["kernel", "cases", "left out", "worst error", "allowed", "verdict"].map((heading, i) => ({
@@ -168,13 +168,13 @@ export async function runDoctor({ positional }: ParsedArgs): Promise<number> {
   ]);
   console.log(renderTable(columns, rows, process.stdout.columns));
   if (!gpu.features.f16)
-    console.log("Cases that need f16 are left out: this adapter has none, or computes it wrongly.");
+    console.log("Skipped the cases that need f16: this adapter has no f16, or computes it incorrectly.");
   const failures = [...kernels.values()].flatMap(({ failed }) => failed);
   for (const failure of failures) console.log(`FAILED ${failure}`);
   console.log(
     failures.length > 0
       ? `${failures.length} cases failed: do not train on this adapter.`
-      : "Every kernel is right on this adapter.",
+      : "Every kernel is correct on this adapter.",
   );
   return failures.length > 0 ? 1 : 0;
 }

@@ -30,16 +30,16 @@ export const COMPARE_FLAGS: CliFlag[] = [
     name: "output",
     type: "string",
     value: "DIR|FILE",
-    help: "Write compare.html and compare.json to this folder, or only this file, where its name ends in .html or .json.",
+    help: "Write compare.html and compare.json to this folder. A name that ends in .html or .json writes only that file.",
   },
   { name: "overwrite", type: "boolean", help: "Replace an --output that exists." },
   { name: "json", type: "boolean", help: "Print JSON." },
   { name: "seed", type: "string", value: "INT", help: "Seed of the bootstrap's draws (default 0)." },
 ];
 
-/** `qwench compare`: what several evaluations say of each other. @returns 0 */
+/** `qwench compare`: compares several evaluations. @returns 0 */
 export async function runCompare({ positional: files, flags }: ParsedArgs): Promise<number> {
-  if (files.length < 2) throw new UsageError(`Give two evaluations or more, got ${files.length}`);
+  if (files.length < 2) throw new UsageError(`Give at least two evaluations, got ${files.length}`);
   const paths = files.map((file) => resolve(file));
   const twice = files.find((_, i) => paths.indexOf(paths[i]) !== i);
   if (twice !== undefined) throw new UsageError(`${twice} is given twice`);
@@ -67,7 +67,7 @@ export async function runCompare({ positional: files, flags }: ParsedArgs): Prom
 
 const json = (comparison: Comparison) => JSON.stringify(comparison, null, 1);
 
-/** The files to write. @throws {QwenchError} one that exists or is one of the evaluations */
+/** The files to write. @throws {QwenchError} a file exists or is one of the evaluations */
 function outputsOf(output: string | null, overwrite: boolean, inputs: readonly string[]): string[] {
   if (output === null) return [];
   const single = /\.(html|json)$/.test(output);
@@ -82,7 +82,7 @@ function outputsOf(output: string | null, overwrite: boolean, inputs: readonly s
   return paths;
 }
 
-/** Evaluations of checkpoints with the eval_loss that these were saved with, where it is to be found. */
+/** Adds each checkpoint's eval_loss to its evaluation, if the run's folder has it. */
 async function withLosses(
   evaluations: readonly Evaluation[],
   places: readonly Place[],
@@ -91,9 +91,9 @@ async function withLosses(
   if (run !== null) {
     if (!existsSync(run)) throw new NotFoundError(`Cannot read a run in ${run}: there is no such folder`);
     const runs = [...new Set(places.flatMap((place) => place.run ?? []))];
-    if (runs.length === 0) throw new UsageError("--run is for checkpoints, and none of these models is one");
+    if (runs.length === 0) throw new UsageError("--run is for checkpoints, but none of these models is a checkpoint");
     if (runs.length > 1)
-      throw new UsageError(`--run is for the checkpoints of one run, these are of ${runs.join(", ")}`);
+      throw new UsageError(`--run is for the checkpoints of one run, but these are from ${runs.join(", ")}`);
   }
   const found: Evaluation[] = [];
   for (const [i, { step, run: own }] of places.entries()) {
@@ -103,7 +103,7 @@ async function withLosses(
   return found;
 }
 
-/** The newest eval_loss of a checkpoint's own step, or null. */
+/** The newest eval_loss at a checkpoint's step, or null. */
 async function lossAt(run: string, step: number): Promise<number | null> {
   const folder = nodeFolder(run);
   const state = `checkpoint-${step}/trainer_state.json`;

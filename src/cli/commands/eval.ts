@@ -35,10 +35,10 @@ import { packageVersion } from "../version.ts";
 
 export { EVAL_FLAGS } from "../flags/eval-flags.ts";
 
-/** Tokens of a response where nobody says. */
+/** Default length of a response in tokens. */
 const MAX_TOKENS = 2048;
 
-/** `qwench eval`: responses to a data set's problems, graded. @returns the exit code */
+/** `qwench eval`: generates and grades responses to a data set's problems. @returns the exit code */
 export async function runEval(args: ParsedArgs): Promise<number> {
   const requests = readEvalRequests(args);
   if (requests.length === 1) checkOutput(requests[0].output, requests[0].overwrite);
@@ -50,7 +50,7 @@ export async function runEval(args: ParsedArgs): Promise<number> {
         existsSync(asked.output) &&
         !existsSync(`${asked.output}.partial`)
       ) {
-        console.error(`${asked.output} exists, so it is not evaluated again`);
+        console.error(`${asked.output} exists; skipped`);
         continue;
       }
       const code = await evaluateModel(asked, signal);
@@ -60,7 +60,7 @@ export async function runEval(args: ParsedArgs): Promise<number> {
   });
 }
 
-/** Evaluates a model, while no other process writes the same results. */
+/** Evaluates a model while holding a lock on the results. */
 function evaluateModel(asked: EvalRequest, signal: AbortSignal): Promise<number> {
   const { output } = asked;
   const folder = nodeFolder(dirname(resolve(output)));
@@ -74,7 +74,7 @@ async function openAndEvaluate(asked: EvalRequest, signal: AbortSignal): Promise
   try {
     return await evaluateOpened(asked, opened, signal, status);
   } finally {
-    opened.sources.gpu.destroy(); // the next checkpoint's weights need the room
+    opened.sources.gpu.destroy(); // frees memory for the next checkpoint's weights
   }
 }
 
@@ -177,7 +177,7 @@ async function evaluateOpened(
   return 0;
 }
 
-/** @throws {UsageError} more than the model has positions for */
+/** @throws {UsageError} the value exceeds the model's positions */
 function maxTokens({ settings, named, dataset }: EvalRequest, { config }: PreparedText): number {
   const { max_position_embeddings: positions } = config;
   const asked = settings.max_new_tokens;
@@ -214,13 +214,13 @@ function tellLimits(
   }
 }
 
-/** What stands for the responses to a problem that the model has no room for. */
+/** Placeholder responses for a problem that is too long for the model. */
 function unwritten(n: number): Written {
   const all = <T>(value: T): T[] => new Array(n).fill(value);
   return { responses: all(""), completion_tokens: all(0), finish_reasons: all("length" as const) };
 }
 
-/** Grades what was written before. */
+/** Grades responses of an earlier run. */
 async function gradeKept(
   problems: readonly EvalProblem[],
   partial: PartialEval,
@@ -247,7 +247,7 @@ async function* responsesTo(
   signal: AbortSignal,
   progress: EvalProgress,
 ): AsyncGenerator<Response> {
-  // draws by (seed, global_id, number of the response): what is left of a run that was cut short gets the same ones
+  // sampling depends on (seed, global_id, number of the response), so a resumed run generates the same responses
   const prompts = problems.map(({ prompt_ids, global_id }) => ({ prompt_ids, number: global_id }));
   const options = { ...settings, max_new_tokens, n, stop, slots: slots ?? undefined, signal };
   for await (const event of respond(text, prompts, options)) {
@@ -260,7 +260,7 @@ async function* responsesTo(
   }
 }
 
-/** Writes the report, then the file that says that all is done. @returns the report's path */
+/** Writes the report, then the results file, which marks the evaluation as complete. @returns the report's path */
 async function save(output: string, results: EvalResults, records: readonly EvalRecord[]): Promise<string> {
   const folder = nodeFolder(dirname(resolve(output)));
   const name = basename(output);
@@ -270,7 +270,7 @@ async function save(output: string, results: EvalResults, records: readonly Eval
   return output.slice(0, output.length - name.length) + report;
 }
 
-/** The file in pieces, a line a record: all together may be longer than a string can be. */
+/** The file in pieces, one line per record, because the whole may exceed the longest string. */
 async function* fileOf(results: EvalResults, records: readonly EvalRecord[]): AsyncGenerator<Uint8Array> {
   const bytes = (text: string) => new TextEncoder().encode(text);
   yield bytes(`{\n"results": ${JSON.stringify(results, null, 2)},\n"records": {`);

@@ -35,7 +35,7 @@ export const EXPORT_FLAGS: CliFlag[] = [
     name: "model",
     type: "string",
     value: "PATH|ID",
-    help: "The base: a folder or a hub id (default: the one that the adapter names). Without --adapter, this model is exported.",
+    help: "The base: a folder or a hub id (default: the one that the adapter names). Without --adapter, Qwench exports this model.",
   },
   { name: "model_revision", type: "string", help: "Branch, tag or commit of the model on the hub (default main)." },
   {
@@ -44,7 +44,7 @@ export const EXPORT_FLAGS: CliFlag[] = [
     value: EXPORT_FORMATS.join("|"),
     help: "lora: a PEFT folder. merged_16bit: a model folder for transformers and vLLM. merged_4bit: the same with linear layers in bitsandbytes' NF4. gguf: one file for llama.cpp and Ollama.",
   },
-  { name: "output", type: "string", value: "DIR", help: "A folder that does not exist yet, or is empty." },
+  { name: "output", type: "string", value: "DIR", help: "A new or empty folder." },
   {
     name: "quantization",
     type: "string",
@@ -60,13 +60,13 @@ export const EXPORT_FLAGS: CliFlag[] = [
   {
     name: "check",
     type: "boolean",
-    help: "Load the export and compare its logits and greedy tokens with the adapter's (default true). The exit code is 1 where they differ by more than the format's tolerance.",
+    help: "Load the export and compare its logits and greedy tokens with the adapter's (default true). The exit code is 1 if they differ by more than the format's tolerance.",
   },
   {
     name: "prompts",
     type: "string",
     value: "FILE",
-    help: "Prompts for the check: a text file with one prompt per line (.txt), or rows with prompt. Default: a few fixed ones.",
+    help: "Prompts for the check: a text file with one prompt per line (.txt), or rows with prompt. Default: a few fixed prompts.",
   },
   {
     name: "check_tokens",
@@ -97,7 +97,7 @@ interface Asked {
   tokens: number | undefined;
 }
 
-/** `qwench export`: an adapter, or a model with one put into it, for other programs. @returns the exit code */
+/** `qwench export`: exports an adapter, a model, or a model with a merged adapter. @returns the exit code */
 export async function runExport(args: ParsedArgs): Promise<number> {
   const asked = readFlags(args);
   return interruptible((signal) => exportModel(asked, signal));
@@ -118,10 +118,10 @@ function readFlags({ positional, flags }: ParsedArgs): Asked {
     return value as T;
   };
   const chosen = oneOf("format", format, EXPORT_FORMATS);
-  if (adapter === null && model === null) throw new UsageError("Name what is exported: --adapter, or --model");
+  if (adapter === null && model === null) throw new UsageError("Name what to export with --adapter or --model");
   if (adapter === null && chosen === "lora")
-    throw new UsageError("--format lora exports an adapter: name it by --adapter");
-  if (output === null) throw new UsageError("--output is needed: a folder that is not there yet");
+    throw new UsageError("--format lora exports an adapter: name it with --adapter");
+  if (output === null) throw new UsageError("--output is needed: a new or empty folder");
   const only = (name: string, formats: readonly ExportFormat[]) => {
     if (textOf(flags, name) !== null && !formats.includes(chosen)) {
       throw new UsageError(`--${name} is for --format ${formats.join(" and ")}, not ${chosen}`);
@@ -165,7 +165,7 @@ async function exportModel(asked: Asked, signal: AbortSignal): Promise<number> {
   if (code !== null) return code;
   const folder = nodeFolder(output);
   console.log(`${output}: ${await listing(folder, await folder.list())}`);
-  note("an earlier export to this folder was complete except for its name; no file was written again");
+  note("an earlier export to this folder was complete, so Qwench only renamed it");
   return 0;
 }
 
@@ -176,7 +176,7 @@ interface Checking {
   tokens: number | undefined;
 }
 
-/** Writes an export, checks it, and gives it its name. @returns the exit code */
+/** Writes an export, checks it, and renames it to its final name. @returns the exit code */
 async function writeChecked(
   pending: PendingFolder,
   source: ExportSource,
@@ -189,7 +189,7 @@ async function writeChecked(
     await pending.discard();
     console.error(`Removed the unfinished ${output}`);
   };
-  const stays = `it stays in ${pending.folder.path}, and ${output} was not made`;
+  const stays = `it stays in ${pending.folder.path}, and ${output} was not created`;
   const names = await writeExport(pending.folder, source, request).catch(async (error) => {
     await clear();
     throw error;
@@ -198,13 +198,13 @@ async function writeChecked(
   const check = checking
     ? await checked(source, pending.folder, request, rows, tokens).catch(async (error) => {
         if (error instanceof AbortError) await clear();
-        else console.error(`The check of the export failed: ${stays}. --check false makes the export without a check.`);
+        else console.error(`The check of the export failed: ${stays}. --check false exports without a check.`);
         throw error;
       })
     : null;
   if (check && !exportPassed(check)) {
     tell(check);
-    console.error(`The export does not behave like the model it was made from: ${stays}. Do not use it.`);
+    console.error(`The export does not behave like its source model: ${stays}. Do not use it.`);
     return 1;
   }
   await pending.finish();
@@ -222,7 +222,7 @@ async function openSource(
   const adapter = adapterName === null ? null : await openModelFolder(adapterName, "main", hub);
   const base = model ?? (adapter ? await baseOf(adapter) : "");
   if (base === "") {
-    throw new UsageError(`The adapter ${adapterName} does not name the model it was trained on: name it by --model`);
+    throw new UsageError(`The adapter ${adapterName} does not name its base model: name it with --model`);
   }
   const named = adapter !== null && model === null;
   const folder = named ? await openBaseOf(adapter, base, revision, hub) : await openModelFolder(base, revision, hub);
@@ -264,7 +264,7 @@ function tell(check: ExportCheck): void {
   }
 }
 
-/** @throws {DataError} no prompt, or more than there is patience for */
+/** @throws {DataError} the file has no prompt */
 async function readPrompts(file: string): Promise<NumberedRow[]> {
   const source = await nodeFile(file);
   const rows: NumberedRow[] = [];
@@ -274,9 +274,9 @@ async function readPrompts(file: string): Promise<NumberedRow[]> {
   } else {
     for await (const row of readRows(source)) rows.push(row);
   }
-  if (rows.length === 0) throw new DataError(`Cannot check by ${file}: it holds no prompt`);
+  if (rows.length === 0) throw new DataError(`Cannot check with ${file}: it has no prompts`);
   if (rows.length > MOST_PROMPTS) {
-    console.error(`note: the first ${MOST_PROMPTS} of the ${rows.length} prompts in ${file} are used`);
+    console.error(`note: using the first ${MOST_PROMPTS} of the ${rows.length} prompts in ${file}`);
   }
   return rows.slice(0, MOST_PROMPTS);
 }
@@ -284,5 +284,5 @@ async function readPrompts(file: string): Promise<NumberedRow[]> {
 async function listing(folder: Folder, names: readonly string[]): Promise<string> {
   const sizes = await Promise.all(names.map(async (name) => (await folder.open(name)).size));
   const total = sizes.reduce((sum, size) => sum + size, 0);
-  return `${names.map((name, i) => (sizes[i] > 1e6 ? `${name} (${formatFileSize(sizes[i])})` : name)).join(", ")}; ${formatFileSize(total)} in all`;
+  return `${names.map((name, i) => (sizes[i] > 1e6 ? `${name} (${formatFileSize(sizes[i])})` : name)).join(", ")}; ${formatFileSize(total)} in total`;
 }

@@ -38,7 +38,7 @@ export const GENERATE_FLAGS: CliFlag[] = [
     name: "file",
     type: "string",
     value: "ROWS",
-    help: "Answer every row of a JSONL, CSV or Parquet file. A row holds prompt (text or messages), messages or question. A last turn of the assistant is left out.",
+    help: "Answer every row of a JSONL, CSV or Parquet file. A row holds prompt (text or messages), messages or question. A final assistant turn is ignored.",
   },
   {
     name: "output",
@@ -71,7 +71,7 @@ export const GENERATE_FLAGS: CliFlag[] = [
 ];
 
 const SEED = 42;
-/** Milliseconds between two pieces of text on a screen. */
+/** Milliseconds between two text updates on a screen. */
 const PACE = 100;
 
 interface Asked {
@@ -89,7 +89,7 @@ interface Asked {
   model: ModelRequest;
 }
 
-/** `qwench generate`: one prompt, or a file of them. @returns the exit code */
+/** `qwench generate`: answers one prompt or a file of prompts. @returns the exit code */
 export async function runGenerate(args: ParsedArgs): Promise<number> {
   const asked = readFlags(args);
   return interruptible((signal) => generate(asked, signal));
@@ -97,18 +97,20 @@ export async function runGenerate(args: ParsedArgs): Promise<number> {
 
 function readFlags({ positional, flags }: ParsedArgs): Asked {
   if (positional.length > 1) {
-    throw new UsageError(`One prompt at most, got ${positional.length}: put quotes around a prompt of several words`);
+    throw new UsageError(
+      `Give at most one prompt, got ${positional.length}: put quotes around a prompt of several words`,
+    );
   }
   const [given, file, output] = ["prompt", "file", "output"].map((name) => textOf(flags, name));
   if (given !== null && positional.length > 0)
     throw new UsageError("The prompt is given twice, with and without --prompt");
   const prompt = given ?? positional[0] ?? null;
-  if (prompt === null && file === null) throw new UsageError("Give a prompt, or --file with rows of them");
+  if (prompt === null && file === null) throw new UsageError("Give a prompt, or a file of prompts with --file");
   if (prompt !== null && file !== null) throw new UsageError("Give a prompt or --file, not both");
   if (prompt === "") throw new UsageError("The prompt is empty");
   const raw = flags.raw === true;
   const system = textOf(flags, "system");
-  if (raw && system !== null) throw new UsageError("--system needs the chat template, which --raw leaves out");
+  if (raw && system !== null) throw new UsageError("--system needs the chat template, but --raw turns it off");
   const positive = { whole: true, min: 1 };
   return {
     prompt,
@@ -126,7 +128,7 @@ function readFlags({ positional, flags }: ParsedArgs): Asked {
   };
 }
 
-/** Answers, while no other process writes the same output. */
+/** Generates responses while holding a lock on the output. */
 function generate(asked: Asked, signal: AbortSignal): Promise<number> {
   const { output } = asked;
   if (output === null) return answer(asked, signal);
@@ -142,7 +144,7 @@ async function answer(asked: Asked, signal: AbortSignal): Promise<number> {
   const { prepared, sources } = await openText(asked.model, signal, status);
   const settings = settingsOf(prepared.defaults, asked.settings, SEED);
   if (n > 1 && settings.temperature === 0) {
-    throw new UsageError(`--n ${n} needs a --temperature above 0: without chance all responses are the same`);
+    throw new UsageError(`--n ${n} needs a --temperature above 0: without sampling all responses are the same`);
   }
   const rows = file === null ? [promptRow(prepared, asked)] : await fileRows(prepared, file, asked, signal);
   const { slots, stop } = asked;
@@ -202,7 +204,7 @@ async function fileRows(
   return rows;
 }
 
-/** One response, printed as it comes. */
+/** One response, printed during generation. */
 async function stream(text: TextModel, row: AskedRow, options: RespondOptions, logprobs: boolean): Promise<number> {
   const show = shown();
   let written = "";
@@ -220,7 +222,7 @@ async function stream(text: TextModel, row: AskedRow, options: RespondOptions, l
   return 0;
 }
 
-/** Several responses to one prompt, one under the other. */
+/** Several responses to one prompt, one below the other. */
 async function print(
   text: TextModel,
   row: AskedRow,
@@ -234,7 +236,7 @@ async function print(
     made[response] = one;
   });
   for (const [i, one] of made.entries()) {
-    if (!one) continue; // Ctrl-C came before it
+    if (!one) continue; // interrupted before this response
     const { ids, finish_reason } = one;
     process.stdout.write(
       `── ${i + 1} of ${options.n} (${ids.length} tokens, ${finish_reason}) ──\n${show(one.text)}\n`,
@@ -262,14 +264,18 @@ async function writeRows(
     own[response] = one;
     if (Object.keys(own).length < (options.n ?? 1)) return;
     await out.add(left[prompt].number, resultOf(left[prompt].row, own, logprobs));
-    made[prompt] = []; // a file may have many rows
+    made[prompt] = []; // sent in pieces, because a file may have many rows
   });
   const said = await out.end(code === 0);
   if (said) console.error(said);
   return code;
 }
 
-/** Follows responses with a bar on stderr. @returns the exit code: what ended before Ctrl-C was seen by `take` */
+/**
+ * Shows progress of responses on stderr.
+ *
+ * @returns the exit code; `take` has received every response that ended before Ctrl-C
+ */
 async function follow(
   text: TextModel,
   rows: readonly (AskedRow & { number?: number })[],
@@ -296,7 +302,7 @@ async function follow(
   return 0;
 }
 
-/** Text for stdout: as it is into a file or a pipe, without control characters on a screen. */
+/** Text for stdout: unchanged for a file or a pipe, without control characters for a screen. */
 function shown(): (text: string) => string {
   return process.stdout.isTTY ? plainText : (text) => text;
 }

@@ -9,7 +9,7 @@ import { renderTable } from "../../text/tables.ts";
 import { formatSeconds } from "../../text/times.ts";
 import { type CliFlag, type ParsedArgs, UsageError } from "../args.ts";
 
-/** How near two answers must be to be equal. */
+/** Flags for the tolerance of equality. */
 export const EQUALITY_FLAGS: CliFlag[] = [
   {
     name: "precision",
@@ -31,38 +31,38 @@ export const GRADE_FLAGS: CliFlag[] = [
     name: "order",
     type: "string",
     value: "STEPS",
-    help: `Where to look for a completion's answer, in this order; the first place that has one counts: ${EXTRACTION_STEPS.join(", ")}.`,
+    help: `Where to look for a completion's answer, in this order; the first place with an answer counts: ${EXTRACTION_STEPS.join(", ")}.`,
   },
   ...EQUALITY_FLAGS,
 ];
 
-/** A row whose grade is not the expected one. */
+/** A row whose grade differs from the expected grade. */
 interface Disagreement {
   row: number;
   expected: boolean;
   gold: string;
-  /** the answer that was found; null where there is none */
+  /** the answer that was found, or null */
   pred: string | null;
   by: string | null;
 }
 
-/** What grading a file came to. */
+/** The result of grading a file. */
 interface GradeReport {
   rows: number;
-  /** rows graded equal */
+  /** number of rows graded equal */
   equal: number;
-  /** rows that say what is expected */
+  /** number of rows with an expected grade */
   compared: number;
   agreed: number;
-  /** share of `compared`, null where that is 0 */
+  /** share of `compared`, or null if that is 0 */
   agreement: number | null;
-  /** rows of two plain numbers that were wrongly called equal */
+  /** number of rows with two plain numbers that were wrongly graded equal */
   false_positives_of_numbers: number;
   seconds: number;
   disagreements: Disagreement[];
 }
 
-/** `qwench grade`: grades every row of a file and says where the grade is not the expected one. @returns 0 */
+/** `qwench grade`: grades every row of a file and reports grades that differ from the expected ones. @returns 0 */
 export async function runGrade({ positional, flags }: ParsedArgs): Promise<number> {
   const [file, ...more] = positional;
   if (file === undefined || more.length > 0) throw new UsageError("Give one file of rows with gold and pred");
@@ -76,7 +76,7 @@ export async function runGrade({ positional, flags }: ParsedArgs): Promise<numbe
 /**
  * Grades rows of `{gold, pred, expected?}`.
  *
- * @throws {DataError} a row without gold or pred, or whose expected is neither true, false nor null
+ * @throws {DataError} a row has no gold or pred, or its expected is not true, false or null
  */
 export async function gradeRows(rows: AsyncIterable<NumberedRow>, options: GradeOptions): Promise<GradeReport> {
   const started = performance.now();
@@ -132,7 +132,7 @@ function optionsOf(flags: ParsedArgs["flags"]): GradeOptions {
   };
   const order = typeof flags.order === "string" ? flags.order.split(/[\s,]+/).filter((step) => step !== "") : undefined;
   const odd = order?.find((step) => !EXTRACTION_STEPS.includes(step as ExtractionStep));
-  if (odd !== undefined) throw new UsageError(`--order is made of ${EXTRACTION_STEPS.join(", ")}, got ${odd}`);
+  if (odd !== undefined) throw new UsageError(`--order may hold ${EXTRACTION_STEPS.join(", ")}, got ${odd}`);
   return {
     order: order as ExtractionStep[] | undefined,
     precision: number("precision", 0),
@@ -156,7 +156,7 @@ function printReport(report: GradeReport): void {
     console.log(renderTable(columns, lines, process.stdout.columns));
   }
   console.log(`${rows} rows, ${equal} equal, in ${formatSeconds(report.seconds)}`);
-  if (agreement === null) console.log("No row has an expected verdict.");
+  if (agreement === null) console.log("No row has an expected grade.");
   else {
     const wrong = disagreements.filter(({ expected }) => !expected).length;
     console.log(

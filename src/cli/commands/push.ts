@@ -26,12 +26,17 @@ import { packageVersion } from "../version.ts";
 
 export const PUSH_FLAGS: CliFlag[] = [
   { name: "adapter", type: "string", value: "DIR", help: "A PEFT folder, such as a run's output_dir." },
-  { name: "model", type: "string", value: "DIR", help: "A model folder or one with a GGUF, such as an export's." },
+  {
+    name: "model",
+    type: "string",
+    value: "DIR",
+    help: "A model folder or a folder with a GGUF file, such as an export.",
+  },
   {
     name: "repo",
     type: "string",
     value: "USER/NAME",
-    help: "The repository on the hub. Qwench creates it where it does not exist.",
+    help: "The repository on the hub. Qwench creates it if it does not exist.",
   },
   {
     name: "private",
@@ -42,13 +47,13 @@ export const PUSH_FLAGS: CliFlag[] = [
     name: "base_model",
     type: "string",
     value: "ID",
-    help: "Hub id of the base. It is needed where the adapter names its base by a local path.",
+    help: "Hub id of the base. Needed if the adapter names its base by a local path.",
   },
   {
     name: "run",
     type: "string",
     value: "DIR",
-    help: "The run whose metrics.jsonl the card sums up (default: the folder that is pushed).",
+    help: "The run whose metrics.jsonl the card summarises (default: the pushed folder).",
   },
   {
     name: "recipe",
@@ -94,7 +99,7 @@ function readFlags({ positional, flags }: ParsedArgs): Asked {
   if (positional.length > 0) throw new UsageError(`qwench push takes flags only, got ${positional.join(" ")}`);
   const [adapter, model, repo, base] = ["adapter", "model", "repo", "base_model"].map((name) => textOf(flags, name));
   if ((adapter === null) === (model === null))
-    throw new UsageError("Name what is pushed: --adapter or --model, one of them");
+    throw new UsageError("Name what to push with either --adapter or --model");
   if (repo === null) throw new UsageError("--repo is needed: user/name");
   const dir = (adapter ?? model)!;
   if (!existsSync(dir) || !statSync(dir).isDirectory()) {
@@ -118,9 +123,7 @@ function readFlags({ positional, flags }: ParsedArgs): Asked {
 async function push(asked: Asked, signal: AbortSignal): Promise<number> {
   const folder = nodeFolder(asked.dir);
   if (await folder.exists(MARK)) {
-    throw new UsageError(
-      `Cannot push ${asked.dir}: an export left it there that did not end, or did not pass its check`,
-    );
+    throw new UsageError(`Cannot push ${asked.dir}: it is from an export that did not finish or failed its check`);
   }
   const { files, facts } =
     asked.kind === "adapter" ? await adapterFiles(folder, asked) : await modelFiles(folder, asked);
@@ -129,7 +132,7 @@ async function push(asked: Asked, signal: AbortSignal): Promise<number> {
   const evaluations = await Promise.all(asked.evals.map(readResults));
   const versions = { qwench: packageVersion(), node: process.versions.node };
   const card = modelCard({ ...facts, ...trained, repo: asked.repo, evaluations, files: names, versions });
-  if (names.includes(README)) console.error(`note: ${join(asked.dir, README)} is used as the model card`);
+  if (names.includes(README)) console.error(`note: using ${join(asked.dir, README)} as the model card`);
   else files.unshift({ path: README, content: new Blob([card]) });
   if (asked.dry) {
     console.log(names.includes(README) ? await folder.readText(README) : card);
@@ -148,7 +151,7 @@ async function push(asked: Asked, signal: AbortSignal): Promise<number> {
       onProgress: (what, part) => status(`${what}: ${Math.round(100 * part)} %`),
     });
     status(null);
-    if (!pushed.created) console.error(`note: ${asked.repo} exists; its files with these names are replaced`);
+    if (!pushed.created) console.error(`note: ${asked.repo} exists; this push replaces its files with these names`);
     console.log(`${pushed.url}: ${files.length} files, commit ${pushed.commit.slice(0, 12)}`);
     return 0;
   } finally {
@@ -158,7 +161,7 @@ async function push(asked: Asked, signal: AbortSignal): Promise<number> {
 
 type Found = { files: PushFile[]; facts: Pick<CardFacts, "kind" | "base" | "lora"> };
 
-/** @throws {UsageError} a base that nobody else can find */
+/** @throws {UsageError} the base is not a hub id */
 async function adapterFiles(folder: Folder, { dir, base: asked }: Asked): Promise<Found> {
   const { config } = await readAdapter(folder);
   const named = config.base_model_name_or_path;
@@ -166,8 +169,8 @@ async function adapterFiles(folder: Folder, { dir, base: asked }: Asked): Promis
   if (!HUB_ID.test(base) || (asked === null && existsSync(base))) {
     throw new UsageError(
       named === ""
-        ? "The adapter does not name its base: give its hub id by --base_model"
-        : `The adapter names its base by a path of this machine, ${named}, which nobody else has: give its hub id by --base_model`,
+        ? "The adapter does not name its base: give the base's hub id with --base_model"
+        : `The adapter names its base by a local path, ${named}: give the base's hub id with --base_model`,
     );
   }
   const files = await present(folder, dir, [ADAPTER_WEIGHTS_FILE, ...TOKENIZER_FILES, README]);
@@ -179,7 +182,7 @@ async function adapterFiles(folder: Folder, { dir, base: asked }: Asked): Promis
 async function modelFiles(folder: Folder, { dir, base }: Asked): Promise<Found> {
   const names = await folder.list();
   const ggufs = names.filter((name) => name.endsWith(".gguf"));
-  for (const name of ggufs) await openGguf(await folder.open(name)); // what is damaged does not go out
+  for (const name of ggufs) await openGguf(await folder.open(name)); // damaged files must not be uploaded
   if (ggufs.length === 0) await openCheckpoint(folder);
   const chosen = names.filter(
     (name) =>
@@ -209,7 +212,7 @@ const loraOf = ({ r, lora_alpha, use_rslora, target_modules }: AdapterConfig): C
   target_modules,
 });
 
-/** What the card tells of the training: logs of the run, the recipe and its data. */
+/** Facts about the training for the card: the run's logs, the recipe and its data. */
 async function trainingFacts(
   pushed: Folder,
   { run, recipe: file }: Asked,
@@ -222,8 +225,15 @@ async function trainingFacts(
   const recipe = file === null ? null : await text(file);
   const named = recipe === null ? null : (parse(recipe) as { dataset_name?: unknown } | null)?.dataset_name;
   const datasets = typeof named === "string" && HUB_ID.test(named) && !existsSync(named) ? [named] : [];
-  const method = logs.some(({ reward }) => reward !== undefined) ? "grpo" : logs.length > 0 ? "sft" : null;
-  return { logs, recipe, datasets, method };
+  return { logs, recipe, datasets, method: methodOfLogs(logs) };
+}
+
+/** The method whose numbers logs hold; null where there are none. */
+function methodOfLogs(logs: readonly LogRecord[]): CardFacts["method"] {
+  const holds = (name: string) => logs.some((log) => log[name] !== undefined);
+  if (holds("reward")) return "grpo";
+  if (holds("rewards/margins")) return "dpo";
+  return logs.length > 0 ? "sft" : null;
 }
 
 async function readResults(file: string): Promise<EvalResults> {

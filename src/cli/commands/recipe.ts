@@ -19,13 +19,13 @@ export const RECIPE_COMMAND_FLAGS: readonly CliFlag[] = [
     name: "for",
     type: "string",
     value: "trl",
-    help: "Print the configuration that trl sft or trl grpo of TRL 1 reads with --config.",
+    help: "Print the configuration that trl sft, trl grpo or trl dpo of TRL 1 reads with --config.",
   },
 ];
 
-/** `qwench recipe`: lists the published recipes, or prints one, or a file's: its own YAML, or TRL's. */
+/** `qwench recipe`: lists the published recipes, or prints a published recipe or a file as Qwench's or TRL's YAML. */
 export async function runRecipe({ positional, flags }: ParsedArgs): Promise<number> {
-  if (positional.length > 1) throw new UsageError(`One recipe at most, got ${positional.join(", ")}`);
+  if (positional.length > 1) throw new UsageError(`Give at most one recipe, got ${positional.join(", ")}`);
   const [name] = positional;
   if (flags.for !== undefined && flags.for !== "trl") throw new UsageError(`--for must be trl, got ${flags.for}`);
   if (name === undefined) {
@@ -34,7 +34,7 @@ export async function runRecipe({ positional, flags }: ParsedArgs): Promise<numb
     const columns = ["name", "method", "what", "source"].map((heading) => ({ heading }));
     console.log(renderTable(columns, rows, process.stdout.columns));
     console.log(
-      "qwench sft|grpo --recipe NAME runs one; --dry_run tiny tries it on a small random model. qwench recipe NAME prints it.",
+      "qwench sft|grpo|dpo --recipe NAME runs one; --dry_run tiny tries it on a small random model. qwench recipe NAME prints it.",
     );
     return 0;
   }
@@ -43,7 +43,7 @@ export async function runRecipe({ positional, flags }: ParsedArgs): Promise<numb
   return 0;
 }
 
-/** A published recipe's text by its name, or that of a file, which is checked. */
+/** A published recipe's text by its name, or the checked text of a file. */
 async function textOf(name: string): Promise<TrlSource & { text: string }> {
   if (!/\.ya?ml$/i.test(name)) {
     const published = publishedRecipe(name);
@@ -55,7 +55,7 @@ async function textOf(name: string): Promise<TrlSource & { text: string }> {
   return { name: basename(name).replace(/\.ya?ml$/i, ""), method, source: name, text };
 }
 
-/** `qwench plan --recipe NAME`: the forecast by the model's published shape; nothing is downloaded. */
+/** `qwench plan --recipe NAME`: forecasts from the model's published shape, without downloads. */
 export async function planPublished(args: ParsedArgs, name: string, method: Method): Promise<number> {
   const { recipe, notes } = await readRecipe(args, method, { trains: false });
   for (const note of notes) console.error(`note: ${note}`);
@@ -79,21 +79,21 @@ export async function planPublished(args: ParsedArgs, name: string, method: Meth
   return 0;
 }
 
-/** Tokens that a command line lets the longest row, or the longest prompt, have; null where it does not say. */
+/** The command line's limit on tokens of a row or a prompt, or null. */
 export function longestAsked(overrides: Readonly<Record<string, unknown>>, method: Method): number | null {
-  const asked = Number(overrides[method === "sft" ? "max_length" : "max_prompt_length"]);
+  const asked = Number(overrides[method === "grpo" ? "max_prompt_length" : "max_length"]);
   return Number.isInteger(asked) && asked > 0 ? asked : null;
 }
 
-/** @throws {NotFoundError} a model whose shape is not known */
+/** @throws {NotFoundError} the model's shape is unknown */
 export function shapeOf(recipe: { model_name_or_path?: unknown }): NonNullable<ReturnType<typeof publishedShape>> {
   const id = String(recipe.model_name_or_path);
   const shape = publishedShape(id);
-  if (!shape) throw new NotFoundError(`Cannot forecast ${id}: its shape does not come with Qwench`);
+  if (!shape) throw new NotFoundError(`Cannot forecast ${id}: Qwench does not include its shape`);
   return shape;
 }
 
-/** The forecast of a recipe at the true shape of its model, and a line on what it takes for granted. */
+/** The forecast of a recipe at its model's true shape, and a line about its assumptions. */
 export async function describeForecast<M extends Method>(
   recipe: Recipe<M>,
   method: M,
@@ -104,7 +104,7 @@ export async function describeForecast<M extends Method>(
   const what = both.use_peft ? `LoRA r=${both.lora_r}` : "all weights";
   return {
     forecast,
-    text: `Forecast by the shape of ${both.model_name_or_path}, without its weights: ${formatNumber(forecast.trainable)} of ${formatNumber(forecast.parameters)} parameters trained (${what}), passes of ${passText(recipe, method, longest)}`,
+    text: `Forecast from the shape of ${both.model_name_or_path}, without its weights: ${formatNumber(forecast.trainable)} of ${formatNumber(forecast.parameters)} parameters trained (${what}), passes of ${passText(recipe, method, longest)}`,
   };
 }
 

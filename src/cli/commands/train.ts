@@ -18,7 +18,7 @@ import { interruptible } from "../terminal/interrupt.ts";
 /** A run's folder is claimed by `qwench.lock`. */
 const RUN_LOCK = "qwench";
 
-/** `qwench sft`, `qwench grpo`: trains as a recipe says. @returns the exit code */
+/** `qwench sft`, `qwench grpo`: trains by a recipe. @returns the exit code */
 export function runTrain(args: ParsedArgs, method?: Method): Promise<number> {
   return interruptible(async (signal) => {
     const parsed = await readRecipe(args, method!);
@@ -27,7 +27,7 @@ export function runTrain(args: ParsedArgs, method?: Method): Promise<number> {
   }, STOPPING);
 }
 
-/** Opens a recipe's rewards, where its method has any, trains, and ends them. */
+/** Opens a recipe's rewards, if its method has any, trains, and closes the rewards. */
 async function train<M extends Method>(method: M, parsed: ParsedRecipe<M>, signal: AbortSignal): Promise<number> {
   const { output_dir } = parsed.recipe as SftRecipe | GrpoRecipe;
   const claim = { name: RUN_LOCK, what: `train in ${output_dir}`, instead: "name another --output_dir" };
@@ -59,12 +59,12 @@ async function trainThere<M extends Method>(
   }
 }
 
-/** The reward functions of a recipe, in its order; null where its method has none. */
+/** The reward functions of a recipe, in its order, or null if its method has none. */
 export async function rewardsOf(recipe: SftRecipe | GrpoRecipe): Promise<OpenedRewards | null> {
   if (!("reward_funcs" in recipe)) return null;
   if (recipe.reward_funcs === null) {
     throw new RecipeError(
-      `reward_funcs is missing: names of functions that score completions (${Object.keys(REWARDS).join(", ")}), or modules by their path, such as ./my-rewards.js`,
+      `reward_funcs is missing: name functions that score completions (${Object.keys(REWARDS).join(", ")}), or paths of modules, such as ./my-rewards.js`,
     );
   }
   return openRewards(recipe.reward_funcs, recipe);

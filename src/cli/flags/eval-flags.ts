@@ -14,10 +14,10 @@ import { EQUALITY_FLAGS } from "../commands/grade.ts";
 import { type ModelRequest, modelRequest } from "../sources/text-model.ts";
 import { MODEL_FLAGS, numberFlag, numberOf, stopsOf, textOf } from "./text-flags.ts";
 
-/** The held-out problems of the model that comes with Qwench. */
+/** The name of the embedded model's held-out problems. */
 export const EMBEDDED_SET = "embedded";
 
-/** As Unsloth's AIME evaluation draws. */
+/** Defaults of Unsloth's AIME evaluation. */
 const DEFAULTS = { n: 8, temperature: 0.3, top_p: 0.95, seed: 0 };
 
 const NUMBERS = { type: "string", value: "NUMBER" } as const;
@@ -28,7 +28,7 @@ export const EVAL_FLAGS: CliFlag[] = [
     name: "file",
     type: "string",
     value: "PATH",
-    help: "A file or folder that holds the data set NAME. Default: the hub's.",
+    help: "A file or folder that holds the data set NAME. Default: the hub.",
   },
   {
     name: "dataset_config",
@@ -36,7 +36,7 @@ export const EVAL_FLAGS: CliFlag[] = [
     help: "Configuration of the data set on the hub (default: its usual one).",
   },
   { name: "split", type: "string", help: "Split of the data set (default test)." },
-  { name: "limit", ...INTEGER, help: "Most problems, counted from the first." },
+  { name: "limit", ...INTEGER, help: "Use only the first N problems." },
   {
     name: "where",
     type: "list",
@@ -59,7 +59,7 @@ export const EVAL_FLAGS: CliFlag[] = [
     name: "system",
     type: "string",
     value: "TEXT|NAME",
-    help: `System message for problems that have none, or the name of a known one: ${Object.keys(SYSTEM_PROMPTS).join(", ")}.`,
+    help: `System message for problems without one, or the name of a known message: ${Object.keys(SYSTEM_PROMPTS).join(", ")}.`,
   },
   { name: "n", ...INTEGER, help: `Responses to each problem (default ${DEFAULTS.n}; 1 at temperature 0).` },
   {
@@ -76,13 +76,13 @@ export const EVAL_FLAGS: CliFlag[] = [
   {
     name: "top_p",
     ...NUMBERS,
-    help: `Draw among the fewest tokens whose probabilities add up to this (default ${DEFAULTS.top_p}).`,
+    help: `Sample among the fewest tokens whose probabilities add up to this (default ${DEFAULTS.top_p}).`,
   },
-  { name: "top_k", ...INTEGER, help: "Draw among this many of the most probable tokens (default 0, off)." },
+  { name: "top_k", ...INTEGER, help: "Sample among this many of the most probable tokens (default 0, off)." },
   {
     name: "min_p",
     ...NUMBERS,
-    help: "Draw among tokens with at least this share of the most probable token's probability (default 0, off).",
+    help: "Sample among tokens with at least this share of the most probable token's probability (default 0, off).",
   },
   {
     name: "repetition_penalty",
@@ -92,7 +92,7 @@ export const EVAL_FLAGS: CliFlag[] = [
   {
     name: "max_tokens",
     ...INTEGER,
-    help: "Most tokens of a response (default 2048, or fewer where the model has fewer positions; 48 for the embedded model).",
+    help: "Largest number of tokens in a response (default 2048, or fewer if the model has fewer positions; 48 for the embedded model).",
   },
   { name: "max_new_tokens", ...INTEGER, help: "The recipes' name for --max_tokens." },
   {
@@ -114,7 +114,7 @@ export const EVAL_FLAGS: CliFlag[] = [
     name: "extract",
     type: "string",
     value: "STEPS",
-    help: `Where to look for a response's answer, in this order; the first place that has one counts: ${EXTRACTION_STEPS.join(", ")}. tag means answer_tag.`,
+    help: `Where to look for a response's answer, in this order; the first place with an answer counts: ${EXTRACTION_STEPS.join(", ")}. tag means answer_tag.`,
   },
   ...EQUALITY_FLAGS,
   {
@@ -132,17 +132,17 @@ export const EVAL_FLAGS: CliFlag[] = [
     name: "output",
     type: "string",
     value: "FILE",
-    help: "Write results and records to FILE instead, and the report to FILE with .report.html in place of .json. FILE.partial holds what is done so far, and the same command continues from it.",
+    help: "Write results and records to FILE instead, and the report to FILE with .report.html in place of .json. FILE.partial holds the finished part, and the same command continues from it.",
   },
   { name: "overwrite", type: "boolean", help: "Replace an output that exists." },
   { name: "json", type: "boolean", help: "Print the results as JSON." },
 ];
 
-/** What a command line asks for, checked before anything is opened. */
+/** A parsed command line, checked before any file is opened. */
 export interface EvalRequest {
   /** a data set's name, or a path or hub id of rows */
   dataset: string;
-  /** the data set was named, not taken because nothing was */
+  /** whether the user named the data set; false: the default */
   named: boolean;
   file: string | null;
   config: string | null;
@@ -154,12 +154,12 @@ export interface EvalRequest {
   model: ModelRequest;
   n: number;
   ks: number[];
-  /** max_new_tokens: null where nobody asked */
+  /** `max_new_tokens` is null unless given */
   settings: Omit<TextSettings, "max_new_tokens"> & { max_new_tokens: number | null };
   stop: string[];
   slots: number | null;
   grading: GradeOptions;
-  /** what the model is called */
+  /** the model's name */
   name: string;
   output: string;
   overwrite: boolean;
@@ -167,17 +167,17 @@ export interface EvalRequest {
 }
 
 /**
- * What a command line asks for: one evaluation, or one of each checkpoint in the run's folder, in order of their steps.
+ * Parses a command line into one evaluation, or one for each checkpoint in the run's folder, in the order of steps.
  *
- * @throws {UsageError} what is not understood, or does not go together
- * @throws {NotFoundError} a folder without checkpoints
+ * @throws {UsageError} unknown or conflicting flags
+ * @throws {NotFoundError} the folder has no checkpoints
  */
 export function readEvalRequests(args: ParsedArgs): EvalRequest[] {
   const folder = textOf(args.flags, "checkpoints");
   if (folder === null) return [readEvalFlags(args)];
   const single = ["adapter", "adapter_name_or_path", "name", "output", "json"];
   const odd = single.find((name) => args.flags[name] !== undefined);
-  if (odd) throw new UsageError(`--${odd} is for one model, and --checkpoints evaluates several`);
+  if (odd) throw new UsageError(`--${odd} is for one model, but --checkpoints evaluates several`);
   const found = existsSync(folder)
     ? readdirSync(folder).flatMap((name) => /^checkpoint-(\d+)$/.exec(name)?.[1] ?? [])
     : [];
@@ -191,17 +191,19 @@ export function readEvalRequests(args: ParsedArgs): EvalRequest[] {
     });
 }
 
-/** @throws {UsageError} what is not understood, or does not go together */
+/** @throws {UsageError} unknown or conflicting flags */
 export function readEvalFlags({ positional, flags }: ParsedArgs): EvalRequest {
   if (positional.length > 1) {
-    throw new UsageError(`One data set at a time, got ${positional.length}: ${positional.join(", ")}`);
+    throw new UsageError(`Give one data set, got ${positional.length}: ${positional.join(", ")}`);
   }
   const model = modelRequest(flags);
   const dataset = positional[0] ?? EMBEDDED_SET;
   checkDataset(positional[0], model);
   const file = textOf(flags, "file");
   if (file !== null && !Object.hasOwn(DATA_SETS, dataset)) {
-    throw new UsageError(`--file holds a data set that is named, such as ${names()}; give other rows as NAME itself`);
+    throw new UsageError(
+      `--file needs the NAME of a known data set, such as ${names()}; for other rows, give the file in place of NAME`,
+    );
   }
   const { n, settings } = readSampling(flags);
   const name = textOf(flags, "name") ?? calledBy(model);
@@ -240,7 +242,7 @@ export function readEvalFlags({ positional, flags }: ParsedArgs): EvalRequest {
 
 const names = () => Object.keys(DATA_SETS).join(", ");
 
-/** Whether rows can come from there at all; what lies on the hub is seen when it is asked for. */
+/** Checks that a source of rows can exist. Hub data sets are checked on download. */
 function checkDataset(given: string | undefined, { model }: ModelRequest): void {
   if (given === undefined) {
     if (model !== null) throw new UsageError(`Name a data set: ${names()}, ${EMBEDDED_SET}, or a file of rows`);
@@ -259,7 +261,7 @@ function readSampling(flags: ParsedArgs["flags"]): Pick<EvalRequest, "n" | "sett
   const temperature = numberFlag(flags, "temperature", { min: 0 }) ?? DEFAULTS.temperature;
   const n = numberFlag(flags, "n", positive) ?? (temperature === 0 ? 1 : DEFAULTS.n);
   if (n > 1 && temperature === 0) {
-    throw new UsageError(`--n ${n} needs a --temperature above 0: without chance all responses are the same`);
+    throw new UsageError(`--n ${n} needs a --temperature above 0: without sampling all responses are the same`);
   }
   const [most, same] = ["max_tokens", "max_new_tokens"].map((name) => numberFlag(flags, name, positive));
   if (most !== null && same !== null) {
@@ -285,7 +287,8 @@ function readKs(text: string | null, n: number): number[] {
   if (parts.length === 0) throw new UsageError("--k must name a number, such as 1,5");
   const ks = parts.map((part) => numberOf("--k", part, { whole: true, min: 1 }));
   const over = ks.find((k) => k > n);
-  if (over !== undefined) throw new UsageError(`pass@${over} needs at least ${over} responses a problem: --n is ${n}`);
+  if (over !== undefined)
+    throw new UsageError(`pass@${over} needs at least ${over} responses per problem: --n is ${n}`);
   return [...new Set(ks)].sort((a, b) => a - b);
 }
 
@@ -321,12 +324,12 @@ function readOrder(text: string | null): ExtractionStep[] | undefined {
   const order = steps.map((step) => (step === "tag" ? "answer_tag" : step));
   const odd = order.find((step) => !EXTRACTION_STEPS.includes(step as ExtractionStep));
   if (odd !== undefined || order.length === 0) {
-    throw new UsageError(`--extract is made of ${EXTRACTION_STEPS.join(", ")}, got ${odd ?? "nothing"}`);
+    throw new UsageError(`--extract may hold ${EXTRACTION_STEPS.join(", ")}, got ${odd ?? "nothing"}`);
   }
   return order as ExtractionStep[];
 }
 
-/** The last folder of what is evaluated. */
+/** The last part of the evaluated model's path. */
 function calledBy({ model, adapter }: ModelRequest): string {
   const path = adapter ?? model;
   return path === null ? "base" : basename(existsSync(path) ? resolve(path) : path);

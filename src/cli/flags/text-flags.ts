@@ -2,7 +2,7 @@ import { MAX_NEW_TOKENS, type TextSettings } from "../../session/generate.ts";
 import { show } from "../../text/show.ts";
 import { type CliFlag, type ParsedArgs, UsageError } from "../args.ts";
 
-/** What a number must be. */
+/** The rule for a number. */
 interface NumberRule {
   whole?: boolean;
   min?: number;
@@ -11,7 +11,7 @@ interface NumberRule {
   max?: number;
 }
 
-/** Settings of how text is written, by transformers' names: flags of `generate` and `chat`, and commands within a chat. */
+/** Generation settings with transformers' names: flags of `generate` and `chat`, and commands in a chat. */
 export const SETTINGS = {
   temperature: { min: 0 },
   top_k: { whole: true, min: 0 },
@@ -53,7 +53,7 @@ export const MODEL_FLAGS: CliFlag[] = [
     value: "PATH",
     help: "A Jinja file, or a folder or hub id whose chat template replaces the model's own.",
   },
-  { name: "system", type: "string", help: "System message for conversations that have none." },
+  { name: "system", type: "string", help: "System message for conversations without one." },
 ];
 
 const own = "default: generation_config.json's, else";
@@ -62,25 +62,25 @@ export const SETTING_FLAGS: CliFlag[] = [
     name: "temperature",
     type: "string",
     value: "NUMBER",
-    help: `Logits are divided by it. 0 takes the most probable token. The default is that of transformers: generation_config.json's, or 1, where that file has do_sample or where top_k, top_p or min_p is given, else 0.`,
+    help: `Logits are divided by it. 0 takes the most probable token. The default is transformers': generation_config.json's value, or 1, if that file sets do_sample or you give top_k, top_p or min_p; else 0.`,
   },
   {
     name: "top_k",
     type: "string",
     value: "INT",
-    help: `Draw among this many of the most probable tokens; 0 is off (${own} 50).`,
+    help: `Sample among this many of the most probable tokens; 0 is off (${own} 50).`,
   },
   {
     name: "top_p",
     type: "string",
     value: "NUMBER",
-    help: `Draw among the fewest tokens whose probabilities add up to this (${own} 1, off).`,
+    help: `Sample among the fewest tokens whose probabilities add up to this (${own} 1, off).`,
   },
   {
     name: "min_p",
     type: "string",
     value: "NUMBER",
-    help: `Draw among tokens with at least this share of the most probable token's probability (${own} 0, off).`,
+    help: `Sample among tokens with at least this share of the most probable token's probability (${own} 0, off).`,
   },
   {
     name: "repetition_penalty",
@@ -92,7 +92,7 @@ export const SETTING_FLAGS: CliFlag[] = [
     name: "max_new_tokens",
     type: "string",
     value: "INT",
-    help: `Most tokens of a response (${own} ${MAX_NEW_TOKENS}).`,
+    help: `Largest number of tokens in a response (${own} ${MAX_NEW_TOKENS}).`,
   },
   {
     name: "stop",
@@ -133,7 +133,7 @@ export function numberFlag(flags: ParsedArgs["flags"], name: string, rule: Numbe
   return text === null ? null : numberOf(`--${name}`, text, rule);
 }
 
-/** The settings that were given as flags. @throws {UsageError} */
+/** The settings given as flags. @throws {UsageError} */
 export function askedSettings(flags: ParsedArgs["flags"]): Partial<TextSettings> {
   const asked: Partial<TextSettings> = {};
   for (const name of Object.keys(SETTINGS) as Setting[]) {
@@ -143,7 +143,7 @@ export function askedSettings(flags: ParsedArgs["flags"]): Partial<TextSettings>
   return asked;
 }
 
-/** Stop strings. @throws {UsageError} an empty one */
+/** Stop strings. @throws {UsageError} a stop string is empty */
 export function stopsOf(flags: ParsedArgs["flags"]): string[] {
   const stops = Array.isArray(flags.stop) ? flags.stop : [];
   if (stops.includes("")) throw new UsageError("--stop must not be empty: every response would end before it begins");

@@ -2,15 +2,15 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 
 /**
- * Collects what tokenising left behind: some 300 MB for GSM8K, which V8 would keep for as long as memory is not short,
- * beside the weights. Does nothing in a runtime that will not be asked.
+ * Collects garbage after tokenisation: about 300 MB for GSM8K, which V8 would otherwise keep while the weights load. Does
+ * nothing in a runtime without access to its collector.
  */
 export async function collectGarbage(): Promise<void> {
-  await new Promise((resolve) => setTimeout(resolve)); // the current turn still holds what it touched
+  await new Promise((resolve) => setTimeout(resolve)); // objects used in the current turn are still reachable
   try {
     setFlagsFromString("--expose-gc");
     (runInNewContext("gc") as () => void)();
   } catch {
-    // a wish, not a need
+    // optional, so ignore errors
   }
 }

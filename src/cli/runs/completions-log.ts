@@ -6,7 +6,7 @@ import { compactJson } from "../../text/python-json.ts";
 
 const completionsFolder = "completions";
 
-/** A generation batch and the file that holds it. */
+/** A generation batch and its file. */
 interface StoredBatch extends CompletionBatch {
   file: string;
 }
@@ -14,13 +14,13 @@ interface StoredBatch extends CompletionBatch {
 const FILE = /^completions_(\d+)\.jsonl$/;
 
 /**
- * Opens the folder `completions/` of a run: a file `completions_00001.jsonl` a generation batch, named by the step that
- * first learns from it, with TRL's columns (step, prompt, completion, a column a reward, advantage) and two more
- * (finish_reason, length).
+ * Opens the folder `completions/` of a run. Each generation batch has a file such as `completions_00001.jsonl`, named after the
+ * first step that learns from it. The columns are TRL's (step, prompt, completion, one per reward, advantage) and finish_reason
+ * and length.
  *
- * Files of steps past `resumeStep` are removed, for those steps are taken again; a fresh run removes all.
+ * Deletes files of steps after `resumeStep`, because the run repeats those steps. A fresh run deletes all files.
  *
- * @param resumeStep the step of the checkpoint that the run goes on from; null where it starts afresh
+ * @param resumeStep the step of the checkpoint that the run resumes from; null for a fresh run
  */
 export async function openCompletionsLog(output: Folder, resumeStep: number | null): Promise<CompletionsLog> {
   const folder = output.folder(completionsFolder);
@@ -39,20 +39,20 @@ export class CompletionsLog {
   readonly #folder: Folder;
   readonly #files: Map<number, string>;
 
-  /** Use openCompletionsLog. */
+  /** Use `openCompletionsLog` instead. */
   constructor(folder: Folder, files: Map<number, string>) {
     this.#folder = folder;
     this.#files = files;
   }
 
-  /** Adds a generation batch; several of one step share its file. Resolves when it is in the file. */
+  /** Adds a generation batch. Batches of the same step share a file. Resolves when the file holds the batch. */
   async append(step: number, completions: readonly Completion[]): Promise<void> {
     const file = `completions_${String(step).padStart(5, "0")}.jsonl`;
     await this.#folder.append(file, completions.map(toLine).join(""));
     this.#files.set(step, file);
   }
 
-  /** The first, the middle and the last batch, those before a resume counted; fewer where there are no three. */
+  /** The first, middle and last batch, including those before a resume; fewer if there are fewer than three. */
   async samples(): Promise<StoredBatch[]> {
     const steps = [...this.#files.keys()].sort((a, b) => a - b);
     const chosen = new Set([steps[0], steps[(steps.length - 1) >> 1], steps.at(-1)]);
@@ -70,12 +70,12 @@ export class CompletionsLog {
 /**
  * Reads the text of a file of completions.
  *
- * @param name what to call it in errors
+ * @param name name of the text in errors
  * @throws {FormatError} `Cannot read out/completions/completions_00001.jsonl:3 as a completion: …`
  */
 export function readCompletions(text: string, name: string): Completion[] {
   const lines = text.split("\n");
-  // the part after the last line feed is empty, or a line that a crash cut short
+  // after the last line feed there is nothing, or a line that a crash interrupted
   return lines.slice(0, -1).map((line, i) => {
     const where = `${name}:${i + 1} as a completion`;
     let row: Record<string, unknown>;

@@ -7,7 +7,7 @@ import { type DueFields, dueOf } from "../../train/due.ts";
 
 type SaveFields = DueFields & Pick<SftRecipe, "save_total_limit">;
 
-/** What a run will write, in bytes: the checkpoints that it keeps at a time, the one that is being written, and its result. */
+/** Bytes that a run will write: the checkpoints it keeps, the checkpoint in progress, and the result. */
 export function diskForecast(
   recipe: SaveFields,
   { forecast, batches, companions }: Pick<PreparedBase, "forecast" | "batches" | "companions">,
@@ -18,7 +18,7 @@ export function diskForecast(
   const due = dueOf(recipe, batches);
   let planned = 0;
   for (let step = 1; step <= batches.max_steps; step++) if (due(step).save) planned++;
-  // an old checkpoint goes only when the next one is whole
+  // an old checkpoint is deleted only after the next one is complete
   const most = recipe.save_total_limit === null ? planned : Math.max(1, recipe.save_total_limit) + 1;
   const checkpoints = Math.min(planned, most);
   return { checkpoint, checkpoints, total: checkpoints * checkpoint + result };
@@ -36,10 +36,10 @@ export async function checkpointBytes(output: Folder): Promise<number> {
 }
 
 /**
- * Refuses a run whose checkpoints will not fit, before it computes anything.
+ * Rejects a run whose checkpoints do not fit on the disk, before any computation.
  *
- * @param free bytes, with those of checkpoints that are there; null: nobody knows
- * @throws {QuotaError} with what it needs, what there is, and what to change
+ * @param free free bytes, including those of existing checkpoints; null: unknown
+ * @throws {QuotaError} the message says what is needed, what is free and what to change
  */
 export function checkDisk(
   path: string,
@@ -48,6 +48,6 @@ export function checkDisk(
 ): void {
   if (free === null || total <= free) return;
   throw new QuotaError(
-    `Cannot train into ${path}: ${checkpoints} checkpoints of ${formatFileSize(checkpoint)} and the result take ${formatFileSize(total)}, and the disk has ${formatFileSize(free)} left. Free some space, keep fewer (save_total_limit), save less often (save_steps), or name another output_dir`,
+    `Cannot train into ${path}: ${checkpoints} checkpoints of ${formatFileSize(checkpoint)} and the result take ${formatFileSize(total)}, but the disk has only ${formatFileSize(free)} left. Free some space, keep fewer (save_total_limit), save less often (save_steps), or name another output_dir`,
   );
 }

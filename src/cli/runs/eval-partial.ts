@@ -8,17 +8,17 @@ import { parseBoundedJson } from "../../text/bounded-json.ts";
 import { compactJson } from "../../text/python-json.ts";
 import { show } from "../../text/show.ts";
 
-/** What an evaluation depends on. */
+/** Everything that an evaluation depends on. */
 export interface EvalIdentity {
-  /** all that responses depend on but the problems */
+  /** settings that responses depend on, without the problems */
   generation: Record<string, unknown>;
-  /** all that grades depend on but the problems */
+  /** settings that grades depend on, without the problems */
   grading: Record<string, unknown>;
   problems: readonly EvalProblem[];
   n: number;
 }
 
-/** What an evaluation has so far, in a file that outlives whatever stops it. */
+/** An evaluation's results so far, in a file that survives interruptions. */
 export interface PartialEval {
   /** by global_id */
   written: Map<number, Written>;
@@ -38,10 +38,10 @@ interface Head {
 const line = (value: unknown) => `${compactJson(value)}\n`;
 
 /**
- * Opens `FILE.partial`: a line for each problem's responses as they end, and one for their grades. Where an earlier run of
- * equal settings left it, that one's lines count; grades do not where only the grading differs.
+ * Opens `FILE.partial`, which receives one line for each problem's responses and one for their grades. Reuses the lines of an
+ * earlier run with equal settings. If only the grading differs, it reuses the responses but not the grades.
  *
- * @throws {QwenchError} a file of other settings, with the first that differs; one that is damaged but at its end
+ * @throws {QwenchError} the file has other settings (the message names the first difference), or is damaged before its end
  */
 export async function openPartial(output: string, identity: EvalIdentity): Promise<PartialEval> {
   const folder = nodeFolder(dirname(resolve(output)));
@@ -56,7 +56,7 @@ export async function openPartial(output: string, identity: EvalIdentity): Promi
   const verdicts = new Map<number, Verdicts>();
   if (await folder.exists(name)) {
     const lines = (await folder.readText(name)).split("\n");
-    lines.pop(); // what follows the last newline was cut short
+    lines.pop(); // text after the last newline is an interrupted line
     const file = `${output}.partial`;
     const sameGrading = checkHead(file, lines[0] ?? "", head);
     const wanted = new Set(problems.map(({ global_id }) => global_id));
@@ -72,7 +72,7 @@ export async function openPartial(output: string, identity: EvalIdentity): Promi
   } else await folder.write(name, line(head));
   let queue = Promise.resolve();
   const append = (entry: object) => {
-    queue = queue.then(() => folder.append(name, line(entry))); // one after the other: a line is never cut in two
+    queue = queue.then(() => folder.append(name, line(entry))); // one write after the other, so that lines stay whole
     return queue;
   };
   return {
@@ -98,7 +98,7 @@ function entries(kept: ReadonlyMap<number, object>): object[] {
 
 function spoilt(where: string): FormatError {
   return new FormatError(
-    `Cannot go on from ${where}: it is not what an evaluation writes. Remove the file to start afresh`,
+    `Cannot continue from ${where}: it is not a line of an evaluation. Remove the file to start again`,
   );
 }
 
@@ -112,7 +112,7 @@ function parsed(where: string, text: string): unknown {
   throw spoilt(where);
 }
 
-/** @returns whether the grading is the same */
+/** @returns whether the grading settings are equal */
 function checkHead(file: string, text: string, now: Head): boolean {
   if (`${text}\n` === line(now)) return true;
   const before = parsed(`${file}, line 1`, text) as Partial<Head>;
@@ -122,19 +122,19 @@ function checkHead(file: string, text: string, now: Head): boolean {
   if (!name && alike) return same(before.grading, now.grading);
   const difference = name
     ? `${name} was ${show(before.generation?.[name])} and is ${show(now.generation[name])}`
-    : `its ${before.problems} problems were others than these ${now.problems}`;
+    : `its ${before.problems} problems differ from these ${now.problems}`;
   throw new QwenchError(
-    `Cannot go on from ${file}: ${difference}. Remove it to start afresh, or name another --output`,
+    `Cannot continue from ${file}: ${difference}. Remove it to start again, or name another --output`,
   );
 }
 
-/** Files of this size and less are hashed whole. */
+/** Files up to this size in bytes are hashed completely. */
 const WHOLE_BYTES = 64 << 20;
 const SAMPLE_BYTES = 1 << 20;
 
 /**
- * What tells a model's or an adapter's files from those that were there before: sizes, configuration, and the contents of
- * the weights, of large files 64 pieces of 1 MiB.
+ * A fingerprint that detects changes to a model's or adapter's files: sizes, configuration, and the weights' contents, of which
+ * large files contribute 64 pieces of 1 MiB.
  */
 export async function fingerprint(folder: Folder): Promise<string> {
   const hash = createHash("sha256");

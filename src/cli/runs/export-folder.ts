@@ -5,36 +5,36 @@ import { nodeFolder } from "../../platform/node/fs.ts";
 import { UsageError } from "../args.ts";
 import { holding } from "./hold.ts";
 
-/** What tells a folder that an export left half done, or that did not pass, from one of somebody's own. */
+/** A file that marks a folder as an unfinished or failed export, not the user's own folder. */
 export const MARK = "qwench-export.json";
 
 interface Mark {
-  /** what is exported and how, as JSON: another request does not go on from it */
+  /** the export request as JSON; only an equal request can finish the folder */
   request: string;
-  /** all files are there and were checked: only the name is missing */
+  /** whether all files are written and checked, so that only the rename is missing */
   finished: boolean;
 }
 
-/** A folder that gets its name when all in it is there. */
+/** A folder that gets its final name when it is complete. */
 export interface PendingFolder {
-  /** to be written into: `NAME.partial`, beside where it will be */
+  /** the folder to write into: `NAME.partial`, beside the final folder */
   folder: Folder;
-  /** Gives it its name. */
+  /** Renames it to its final name. */
   finish(): Promise<void>;
-  /** Removes it and all in it. */
+  /** Deletes it with its contents. */
   discard(): Promise<void>;
 }
 
 /**
- * Writes a folder under a name of its own, `PATH.partial`, so that a process that is killed leaves nothing under the final name.
- * What such a process left is finished where only its name was missing, else cleared away.
+ * Writes a folder as `PATH.partial`, so that a killed process leaves nothing under the final name. A folder that such a process
+ * left is renamed if only the rename was missing, and deleted otherwise.
  *
- * @param request what is exported, as JSON
- * @param onNote told of what was cleared away
+ * @param request the export request as JSON
+ * @param onNote receives a note about deleted folders
  * @param work writes the folder
- * @returns what `work` returns; null where an earlier process had done everything for the same request
- * @throws {UsageError} where `path` is there and not empty, or `path.partial` is somebody's own
- * @throws {BusyError} where another process writes there
+ * @returns the result of `work`, or null if an earlier process had completed the same request
+ * @throws {UsageError} if `path` exists and is not empty, or `path.partial` is not from an export
+ * @throws {BusyError} if another process is writing there
  */
 export async function writeFolder<T>(
   path: string,
@@ -68,12 +68,12 @@ class Pending implements PendingFolder {
     this.folder = this.parent.folder(this.partial);
   }
 
-  /** @returns whether all was done before */
+  /** @returns whether the export was already complete */
   async begin(onNote: (note: string) => void): Promise<boolean> {
     const { path, target, request, parent, partial, folder } = this;
     const named = markOf(target);
     if (named?.finished && named.request === request) {
-      await nodeFolder(target).remove(MARK); // the process was killed right after it had given the name
+      await nodeFolder(target).remove(MARK); // the process was killed just after the rename
       return true;
     }
     this.checkTarget();
@@ -85,17 +85,19 @@ class Pending implements PendingFolder {
       }
       const files = readdirSync(folder.path).filter((name) => !name.endsWith(".qwench-tmp"));
       if (mark === null && files.length > 0) {
-        throw new UsageError(`Cannot write ${path}: ${folder.path} is there, and is no export's: remove or rename it`);
+        throw new UsageError(
+          `Cannot write ${path}: ${folder.path} exists and is not from an export: remove or rename it`,
+        );
       }
       await parent.removeFolder(partial);
-      onNote(`removed ${folder.path}, which an export left that did not end`);
+      onNote(`removed ${folder.path}, which an unfinished export had left`);
     }
     await this.mark(false);
     return false;
   }
 
   readonly finish = async (): Promise<void> => {
-    this.checkTarget(); // much time has passed
+    this.checkTarget(); // the export may have taken long
     await this.mark(true);
     await this.name();
   };
@@ -104,7 +106,7 @@ class Pending implements PendingFolder {
 
   private async name(): Promise<void> {
     const { target, parent, partial } = this;
-    if (existsSync(target)) rmdirSync(target); // it is empty
+    if (existsSync(target)) rmdirSync(target); // the folder is empty
     await parent.rename(partial, basename(target));
     await nodeFolder(target).remove(MARK);
   }
@@ -118,14 +120,14 @@ class Pending implements PendingFolder {
     const { path, target } = this;
     if (!existsSync(target)) return;
     if (!statSync(target).isDirectory())
-      throw new UsageError(`Cannot write the folder ${path}: a file of that name is there`);
+      throw new UsageError(`Cannot write the folder ${path}: a file with that name exists`);
     if (readdirSync(target).length > 0) {
-      throw new UsageError(`Cannot write ${path}: it is there and not empty; name another folder, or remove it`);
+      throw new UsageError(`Cannot write ${path}: it exists and is not empty; name another folder, or remove it`);
     }
   }
 }
 
-/** Null where the folder has none. A mark of an earlier version says that nothing is finished. */
+/** The folder's mark, or null. A mark from an earlier version counts as unfinished. */
 function markOf(folder: string): Mark | null {
   try {
     const { request = "", finished = false } = JSON.parse(readFileSync(join(folder, MARK), "utf8"));

@@ -17,25 +17,25 @@ import type { RunRecipe, StartedRun } from "./run.ts";
 import { openRunLog, type RunLog } from "./run-log.ts";
 import { openTrackers, type Trackers } from "./trackers.ts";
 
-/** What a method shows and keeps beside what every method does. */
+/** A method's additions to what every method shows and stores. */
 export interface RunKind {
   /** such as `Supervised fine-tuning` */
   title: string;
-  /** what is done within a step, where it takes long */
+  /** progress within a long step */
   onProgress?(what: string, done: number, total: number): void;
-  /** gets what shows the run as it goes, when there is something to show */
+  /** receives the progress display as soon as it exists */
   follow?(progress: Progress): void;
-  /** opens what the method keeps in the run's folder; `step` is that of the checkpoint gone on from */
+  /** opens the method's files in the run's folder; `step` is the step of the resumed checkpoint */
   begin?(output: Folder, step: number | null): Promise<void>;
-  /** gets every event, after what is done with those of any method */
+  /** receives every event, after the general handling */
   take?(event: TrainingEvent, progress: Progress): Promise<void>;
-  /** what the report holds more */
+  /** additions to the report */
   report?(): Promise<Partial<Report>>;
 }
 
 /**
- * Follows a run to its end: progress, logs, report. An earlier run in the folder is replaced only when this one has
- * got somewhere: until then whatever is wrong with it has shown itself.
+ * Follows a run to its end: progress, logs and report. Replaces an earlier run in the folder only after this run has made
+ * progress, so that a run that fails early replaces nothing.
  *
  * @returns the exit code
  */
@@ -107,7 +107,7 @@ export async function follow(
     await trackers?.end(failure === null ? 0 : 1);
     if (log) await writeReport(run, recipe, { kind, log, summary, ended, forecast: prepared.forecast });
   } catch (error) {
-    failure ??= error; // what ended the run matters more
+    failure ??= error; // the error that ended the run matters more
   }
   if (failure instanceof AbortError) {
     console.error(failure.message);

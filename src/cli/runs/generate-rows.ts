@@ -8,13 +8,13 @@ import { nodeFolder } from "../../platform/node/fs.ts";
 import type { TextResponse } from "../../session/generate.ts";
 import { compactJson, copySpelling } from "../../text/python-json.ts";
 
-/** A row of the input, and its prompt. */
+/** An input row and its prompt. */
 export interface AskedRow {
   source: NumberedRow;
   prompt: PromptRow;
 }
 
-/** What is written beside a row's own columns. Lists hold a value a response. */
+/** Columns added to a row. Lists hold one value per response. */
 interface RowResult {
   responses: string[];
   finish_reasons: TextResponse["finish_reason"][];
@@ -33,13 +33,13 @@ const COLUMNS: (keyof RowResult)[] = [
   "logprobs",
 ];
 
-/** Refuses a row whose own columns would be written over. @throws {DataError} with its number */
+/** Rejects a row that already has one of the added columns. @throws {DataError} names the row's number */
 export function checkColumns(source: NumberedRow): void {
   const taken = COLUMNS.find((name) => name in source.row);
-  if (taken) throw rowError(source, `has a column ${taken} already, which would be written over`);
+  if (taken) throw rowError(source, `already has a column ${taken}, which the output would overwrite`);
 }
 
-/** The columns of a row's responses. */
+/** The added columns of a row's responses. */
 export function resultOf({ prompt }: AskedRow, made: readonly TextResponse[], logprobs: boolean): RowResult {
   const result: RowResult = {
     responses: made.map(({ text }) => text),
@@ -52,18 +52,18 @@ export function resultOf({ prompt }: AskedRow, made: readonly TextResponse[], lo
   return { ...result, completion_ids: made.map(({ ids }) => ids), logprobs: made.map(({ logps }) => rounded(logps)) };
 }
 
-/** Where finished rows go, whatever ends the run. */
+/** The destination of finished rows. */
 export interface RowsOutput {
-  /** rows that an earlier run finished, by place */
+  /** indices of rows that an earlier run finished */
   done: ReadonlyMap<number, RowResult>;
   add(index: number, result: RowResult): Promise<void>;
-  /** after the last row, or once the run was cut short; says where things are */
+  /** called after the last row or an interruption; says where the rows are */
   end(complete: boolean): Promise<string | null>;
 }
 
 const line = (value: object) => `${compactJson(value)}\n`;
 
-/** Prints rows in their order, each as soon as those before it are done. */
+/** Prints rows in order, each as soon as all earlier rows are finished. */
 export function printedRows(rows: readonly AskedRow[], write: (text: string) => void): RowsOutput {
   const done = new Map<number, RowResult>();
   const print = (index: number) => write(line({ ...rows[index].source.row, ...done.get(index) }));
@@ -82,11 +82,11 @@ export function printedRows(rows: readonly AskedRow[], write: (text: string) => 
 }
 
 /**
- * Writes rows to a file at the end, atomically. Until then they are in `FILE.partial`, a line a row as they finish: the
- * same command goes on from there after whatever stopped it.
+ * Writes rows atomically to a file at the end. Until then `FILE.partial` receives one line per finished row. After an
+ * interruption, the same command continues from it.
  *
- * @param settings all that responses depend on
- * @throws {QwenchError} a file that exists, or a partial one of other settings
+ * @param settings everything that responses depend on
+ * @throws {QwenchError} the file exists, or its partial file has other settings
  */
 export async function savedRows(
   file: string,
@@ -105,7 +105,7 @@ export async function savedRows(
   if (await folder.exists(partial)) {
     const lines = (await folder.readText(partial)).split("\n");
     checkHead(`${file}.partial`, lines[0], head);
-    lines.pop(); // what follows the last newline was cut short
+    lines.pop(); // text after the last newline is an interrupted line
     for (const [i, text] of lines.slice(1).entries()) {
       const { row, ...result } = parsed(`${file}.partial, line ${i + 2}`, text);
       done.set(row, result);
@@ -135,8 +135,8 @@ export async function savedRows(
 }
 
 /**
- * Looks at the file before a model is opened. One that stands beside its own `.partial` may be this run's: `checkReplaced` says so
- * once that was read.
+ * Checks the output file before a model is opened. If its `.partial` exists too, the file may belong to this run;
+ * `checkReplaced` decides after reading the `.partial`.
  *
  * @throws {QwenchError} a file that exists and may not be replaced
  */
@@ -145,8 +145,8 @@ export function checkOutput(file: string, overwrite: boolean): void {
 }
 
 /**
- * @param complete whether the file's `.partial` holds all of it: a run that was killed between writing the one and removing the
- *   other has left both, and the same is written again
+ * @param complete whether the file's `.partial` holds every row: a run killed between writing the file and deleting the
+ *   `.partial` leaves both, and the same content is written again
  * @throws {QwenchError} a file that exists and may not be replaced
  */
 export function checkReplaced(file: string, overwrite: boolean, complete: boolean): void {
@@ -161,7 +161,7 @@ function parsed(where: string, text: string): RowResult & { row: number } {
   try {
     return JSON.parse(text);
   } catch {
-    throw new FormatError(`Cannot go on from ${where}: it is not JSON. Remove the file to start afresh`);
+    throw new FormatError(`Cannot continue from ${where}: it is not JSON. Remove the file to start again`);
   }
 }
 
@@ -173,8 +173,8 @@ function checkHead(file: string, found: string, want: string): void {
   const name = Object.keys(now.settings).find((key) => text(before.settings?.[key]) !== text(now.settings[key]));
   const difference = name
     ? `${name} was ${text(before.settings?.[name])} and is ${text(now.settings[name])}`
-    : "its prompts were others";
+    : "its prompts differ";
   throw new QwenchError(
-    `Cannot go on from ${file}: ${difference}. Remove it to start afresh, or name another --output`,
+    `Cannot continue from ${file}: ${difference}. Remove it to start again, or name another --output`,
   );
 }

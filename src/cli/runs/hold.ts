@@ -1,22 +1,22 @@
 import { BusyError, QwenchError } from "../../errors.ts";
 import type { LockableFolder } from "../../io/storage.ts";
 
-/** What a command claims while it runs. */
+/** A name that a command claims while it runs. */
 interface Claim {
   folder: LockableFolder;
   /** the lock's file is `NAME.lock` */
   name: string;
-  /** what the command does there, for people: `train in runs/a` */
+  /** the command's activity, for messages: `train in runs/a` */
   what: string;
-  /** what else the user can do, for people: `name another --output_dir` */
+  /** the user's alternative, for messages: `name another --output_dir` */
   instead: string;
 }
 
 /**
- * Runs `work` while no other process may claim the same name. A claim whose process has died does not count.
+ * Runs `work` while this process holds the claim. A claim of a dead process does not count.
  *
- * @throws {BusyError} another process has it: nothing was touched
- * @throws {QwenchError} a folder that this user may not write into, or that has no room
+ * @throws {BusyError} another process holds the claim; nothing was changed
+ * @throws {QwenchError} the folder is not writable or the disk is full
  */
 export async function holding<T>({ folder, name, what, instead }: Claim, work: () => Promise<T>): Promise<T> {
   const claim = await folder.lock(name, what).catch((error: unknown) => {
@@ -28,7 +28,7 @@ export async function holding<T>({ folder, name, what, instead }: Claim, work: (
   });
   if ("owner" in claim) {
     const { id, host } = claim.owner;
-    throw new BusyError(`Cannot ${what}: process ${id} on ${host} is at work there. Wait until it ends, or ${instead}`);
+    throw new BusyError(`Cannot ${what}: process ${id} on ${host} is using it. Wait until it ends, or ${instead}`);
   }
   try {
     return await work();

@@ -5,10 +5,11 @@ import type { Training } from "../../session/train.ts";
 import { formatNumber } from "../../text/numbers.ts";
 import { completionsTable } from "../terminal/completions-table.ts";
 import type { Progress } from "../terminal/progress.ts";
+import { statusLine } from "../terminal/status-line.ts";
 import { type CompletionsLog, openCompletionsLog } from "./completions-log.ts";
 import type { RunKind } from "./follow.ts";
 
-/** How a run of each method shows on a command line, and the line about what it will train. A further one is a further entry. */
+/** How the command line shows a run of each method, and the line that describes the run. A new method is a new entry. */
 const KINDS: { [M in Method]: (training: Training<M>) => RunKind & { description: string } } = {
   sft: ({ prepared }) => ({
     title: "Supervised fine-tuning",
@@ -19,9 +20,14 @@ const KINDS: { [M in Method]: (training: Training<M>) => RunKind & { description
     description: `${describeModel(prepared)}; ${formatNumber(prepared.rows)} prompts; ${formatNumber(prepared.batches.max_steps)} steps; generation batches of ${formatNumber(prepared.batches.prompts)} prompts × ${recipe.num_generations} completions of at most ${formatNumber(recipe.max_completion_length)} tokens`,
     ...completionsOf(recipe),
   }),
+  dpo: ({ prepared, recipe }) => ({
+    title: "Direct preference optimization",
+    description: `${describeModel(prepared)}; ${formatNumber(prepared.rows)} pairs, ${formatNumber(prepared.train.num_tokens)} tokens; ${formatNumber(prepared.batches.max_steps)} steps; compared with ${prepared.data.continued ? "the adapter as it is" : "the base"}, loss ${recipe.loss_type}`,
+    ...precomputing(),
+  }),
 };
 
-/** How a prepared run shows. */
+/** How the command line shows a prepared run. */
 export function kindOf<M extends Method>(training: Training<M>): RunKind & { description: string } {
   return KINDS[training.method as M](training);
 }
@@ -29,6 +35,12 @@ export function kindOf<M extends Method>(training: Training<M>): RunKind & { des
 function describeModel({ forecast, lora }: PreparedBase): string {
   const what = lora ? `LoRA r=${lora.r} on ${[lora.target_modules].flat().join(", ")}` : "all weights";
   return `${formatNumber(forecast.trainable)} of ${formatNumber(forecast.parameters)} parameters (${what})`;
+}
+
+/** Shows how far the reference's log-probs are, where they are taken before the first step. */
+function precomputing(): Pick<RunKind, "onProgress"> {
+  const status = statusLine();
+  return { onProgress: (what, done, total) => status(done < total ? `Taking ${what}: ${done} of ${total}` : null) };
 }
 
 /** Completions of a run that draws them: kept in its folder, shown where the recipe says so. */

@@ -5,7 +5,7 @@ import { fakeGpu } from "../../gpu/fake-device.ts";
 import { wantsSubgroupMatrix } from "../../gpu/subgroup-matrix.ts";
 import { openAdapter, type Platform } from "../../platform/index.ts";
 
-/** Opens the best adapter of this machine with what works on it. */
+/** Opens this machine's best adapter with all working features. */
 export async function openGpu(
   options: { profile?: boolean; fetch?: boolean } = {},
 ): Promise<{ gpu: Gpu; platform: Platform }> {
@@ -21,11 +21,11 @@ export async function openGpu(
 }
 
 /**
- * What a forecast is made for: the adapter of this machine, or where there is none, one with WebGPU's default limits. Fetches
- * no renderer.
+ * The adapter for a forecast: this machine's, or a stand-in with WebGPU's default limits if there is none. Does not download a
+ * renderer.
  *
- * @param open opens an adapter; throws GpuError where there is none
- * @returns no platform where there is no adapter
+ * @param open opens an adapter; throws GpuError if there is none
+ * @returns no platform if there is no adapter
  */
 export async function openToForecast(
   open = openGpu,
@@ -35,18 +35,18 @@ export async function openToForecast(
     return { ...opened, describe: opened.platform.describe };
   } catch (error) {
     if (!(error instanceof GpuError)) throw error;
-    return { gpu: fakeGpu(), platform: null, describe: "none here; this forecast takes WebGPU's default limits" };
+    return { gpu: fakeGpu(), platform: null, describe: "none here; this forecast assumes WebGPU's default limits" };
   }
 }
 
-/** The last line of a forecast that nothing speaks against. */
+/** The last line of a forecast without objections. */
 export function fitsText(available: number | null): string {
   return available === null
     ? "It fits WebGPU's limits. WebGPU does not report how much memory the GPU has."
     : "It fits.";
 }
 
-/** Bytes that a run may take: what the recipe says, else the host's free memory for a software adapter, else unknown. */
+/** Bytes available to a run: the recipe's value, else the host's free memory for a software adapter, else unknown. */
 export function availableMemory(platform: Platform | null, max_memory: number | null): number | null {
   if (max_memory !== null) return max_memory * 1e9;
   return platform?.software ? freemem() : null;

@@ -23,20 +23,20 @@ import { hubOptions } from "../sources/hub.ts";
 import { checkStages, publishedRecipe, readPublished } from "../sources/published.ts";
 import { openChatTemplate, openModelFolder } from "../sources/sources.ts";
 
-/** `--recipe`, of the commands that take one. */
+/** The flag `--recipe`. */
 export const RECIPE_FLAG: CliFlag = {
   name: "recipe",
   type: "string",
   value: "NAME",
-  help: "A published recipe that comes with Qwench, instead of a file. qwench recipe lists them.",
+  help: "A published recipe included in Qwench, instead of a file. qwench recipe lists them.",
 };
 
 /**
- * The recipe of a command line: a YAML file or a published one by its name, overridden by flags. Without either, a model
- * or rows it is that of the embedded model.
+ * The recipe of a command line: a YAML file or a published recipe, overridden by flags. Without a recipe, a model or rows, it
+ * is the embedded model's recipe.
  *
- * @param trains whether the run is meant, so that what an earlier stage leaves must be there
- * @throws {NotFoundError} also a published second stage whose first one has left nothing
+ * @param trains whether the command trains, so that an earlier stage's result must exist
+ * @throws {NotFoundError} also if a published second stage lacks its first stage's result
  */
 export async function readRecipe<M extends Method>(
   { positional, overrides, flags }: ParsedArgs,
@@ -44,7 +44,7 @@ export async function readRecipe<M extends Method>(
   { trains = flags.dry_run === undefined }: { trains?: boolean } = {},
 ): Promise<ParsedRecipe<M>> {
   const names = [...positional, ...(flags.recipe === undefined ? [] : [`--recipe ${flags.recipe}`])];
-  if (names.length > 1) throw new UsageError(`One recipe at most, got ${names.join(", ")}`);
+  if (names.length > 1) throw new UsageError(`Give at most one recipe, got ${names.join(", ")}`);
   if (typeof flags.recipe === "string") {
     const parsed = readPublished(flags.recipe, method, overrides);
     if (trains) checkStages(flags.recipe, parsed.recipe as SftRecipe);
@@ -54,7 +54,7 @@ export async function readRecipe<M extends Method>(
   if (file === undefined) {
     if ("model_name_or_path" in overrides || "dataset_name" in overrides) return parseRecipe(overrides, method);
     const { recipe, notes } = parseRecipe({ ...embeddedRecipe(method, overrides), ...overrides }, method);
-    const note = "no recipe, model or rows are named: the embedded model learns from its own problems";
+    const note = "no recipe, model or rows given: training the embedded model on its own problems";
     return { recipe, notes: [note, ...notes] };
   }
   return parseRecipeYaml(await recipeText(file), file, method, overrides);
@@ -71,9 +71,9 @@ export async function recipeText(file: string): Promise<string> {
 
 /**
  * The method that a command line means where the command does not say: `--method`, else that of a published recipe, else
- * grpo where the recipe's file or a flag names a field that only GRPO has, else sft.
+ * sft where it knows every field that the recipe's file and the flags name, else dpo or grpo, whichever knows more of them.
  *
- * @throws {UsageError} a method that there is not
+ * @throws {UsageError} an unknown method
  */
 export async function methodOf(argv: readonly string[]): Promise<Method> {
   const flags = argv.filter((arg) => arg.startsWith("--")).map((arg) => arg.slice(2));
@@ -90,12 +90,29 @@ export async function methodOf(argv: readonly string[]): Promise<Method> {
   if (recipe !== undefined) return publishedRecipe(recipe).method;
   const file = argv.find((arg) => /\.ya?ml$/i.test(arg));
   const text = file === undefined ? "" : await recipeText(file);
-  const keys = [...text.matchAll(/^["']?(\w+)["']?[ \t]*:/gm)].map(([, key]) => key);
-  const used = [...keys, ...flags.map((flag) => flag.split("=")[0].replaceAll("-", "_"))];
-  return used.some((name) => fieldOf(name, "grpo") && !fieldOf(name, "sft")) ? "grpo" : "sft";
+  const keys = [...text.matchAll(/^["']?(\w+)["']?[ \t]*:[ \t]*([\w.-]*)/gm)].map(([, name, value]) => ({
+    name,
+    value,
+  }));
+  const used = [...keys, ...flags.map(flagOf)];
+  const takes = ({ name, value }: { name: string; value: string }, method: Method) => {
+    const field = fieldOf(name, method);
+    if (field === null || value === "") return field !== null;
+    return field.type !== "choice" || [...field.choices!, ...Object.keys(field.missing ?? {})].includes(value);
+  };
+  const known = used.filter((one) => methods.some((method) => takes(one, method)));
+  const odd = (method: Method) => known.filter((one) => !takes(one, method)).length;
+  if (odd("sft") === 0) return "sft";
+  return odd("dpo") < odd("grpo") ? "dpo" : "grpo";
 }
 
-/** What a recipe's names stand for, opened. */
+/** A flag's name as a recipe has it, and the value that it holds. */
+function flagOf(flag: string): { name: string; value: string } {
+  const [name, value = ""] = flag.split("=");
+  return { name: name.replaceAll("-", "_"), value };
+}
+
+/** The opened sources that a recipe names. */
 export async function openSources(
   recipe: SftRecipe | GrpoRecipe,
   gpu: Gpu,
@@ -138,7 +155,7 @@ export async function openSources(
   };
 }
 
-/** The forecast as a table; without `available` nothing is said of it. */
+/** The forecast as a table. Omits `available` if it is unknown. */
 export function forecastTable({ forecast }: Pick<PreparedBase, "forecast">, available?: number | null): string {
   const kinds = Object.entries(forecast.byKind).filter(([, bytes]) => bytes > 0);
   const rows = kinds.sort(([, a], [, b]) => b - a).map(([kind, bytes]) => [kind, formatBytes(bytes)]);

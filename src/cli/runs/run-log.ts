@@ -7,20 +7,20 @@ import { show } from "../../text/show.ts";
 export const metricsFile = "metrics.jsonl";
 
 interface RunLogOptions {
-  /** the step of the checkpoint that the run goes on from; null where it starts afresh */
+  /** the step of the checkpoint that the run resumes from; null for a fresh run */
   resumeStep: number | null;
   /** whether a fresh run may replace the log of an earlier one */
   overwrite?: boolean;
 }
 
 /**
- * Opens `metrics.jsonl` in a run's folder, a line a log.
+ * Opens `metrics.jsonl` in a run's folder, with one line per log.
  *
- * On resume, lines past the resumed step are dropped by an atomic rewrite, for those steps are taken again: the file
- * never holds a step twice. A last line that a crash cut short is dropped as well.
+ * On resume, an atomic rewrite drops lines after the resumed step, because the run repeats those steps. The file therefore
+ * never holds a step twice. An interrupted last line is dropped as well.
  *
- * @throws {QwenchError} when a fresh run finds the log of another one and may not replace it
- * @throws {FormatError} when a line that is not the last is no log; the message holds file and line
+ * @throws {QwenchError} if a fresh run finds another run's log and may not replace it
+ * @throws {FormatError} if a line before the last is not a log; the message names file and line
  */
 export async function openRunLog(folder: Folder, { resumeStep, overwrite = false }: RunLogOptions): Promise<RunLog> {
   const records: LogRecord[] = [];
@@ -32,7 +32,7 @@ export async function openRunLog(folder: Folder, { resumeStep, overwrite = false
       if (kept !== text) await folder.write(metricsFile, kept);
     } else if (text !== "" && !overwrite) {
       throw new QwenchError(
-        `Cannot start a run in ${folder.path}: it holds the ${metricsFile} of another one. Go on with ` +
+        `Cannot start a run in ${folder.path}: it holds the ${metricsFile} of another run. Continue that run with ` +
           "--resume_from_checkpoint true, replace it with --overwrite_output_dir true, or name another --output_dir",
       );
     } else {
@@ -47,18 +47,18 @@ export class RunLog {
   readonly #folder: Folder;
   readonly #records: LogRecord[];
 
-  /** Use openRunLog. */
+  /** Use `openRunLog` instead. */
   constructor(folder: Folder, records: LogRecord[]) {
     this.#folder = folder;
     this.#records = records;
   }
 
-  /** All logs, those before a resume included, in order. */
+  /** All logs in order, including those before a resume. */
   get records(): readonly LogRecord[] {
     return this.#records;
   }
 
-  /** Adds a log. Resolves when it is in the file. */
+  /** Adds a log. Resolves when the file holds it. */
   async append(record: LogRecord): Promise<void> {
     this.#records.push(record);
     await this.#folder.append(metricsFile, toLine(record));
@@ -68,13 +68,13 @@ export class RunLog {
 /**
  * Reads the text of a metrics.jsonl.
  *
- * @param name what to call it in errors
+ * @param name name of the text in errors
  * @throws {FormatError} `Cannot read out/metrics.jsonl:3 as a log: …`
  */
 export function readMetrics(text: string, name: string): LogRecord[] {
   const records: LogRecord[] = [];
   const lines = text.split("\n");
-  // the part after the last line feed is empty, or a line that a crash cut short
+  // after the last line feed there is nothing, or a line that a crash interrupted
   for (const [i, line] of lines.slice(0, -1).entries()) {
     if (line.trim() === "") continue;
     let record: unknown;
@@ -94,7 +94,7 @@ export function readMetrics(text: string, name: string): LogRecord[] {
   return records;
 }
 
-/** `step` first, then the names as they come. NaN and infinities, which JSON has not, become null. */
+/** `step` first, then the other names in order. NaN and infinities become null, because JSON cannot represent them. */
 function toLine({ step, ...rest }: LogRecord): string {
   return `${JSON.stringify({ step, ...rest })}\n`;
 }

@@ -17,7 +17,7 @@ import { forecastTable } from "./prepare.ts";
 import { metricsFile } from "./run-log.ts";
 import { tuningStore } from "./tuning.ts";
 
-/** What a run of any method needs of its recipe. */
+/** Recipe fields that a run of any method needs. */
 export type RunRecipe = Pick<
   SftRecipe,
   | "model_name_or_path"
@@ -34,13 +34,13 @@ export type RunRecipe = Pick<
 > &
   DueFields;
 
-/** Said when a run is interrupted. */
+/** The message of an interrupted run. */
 export const STOPPING = "\nStopping at the next step boundary, with a checkpoint. Ctrl-C again ends at once.";
 
-/** A run before its model is read: its folder was looked at, its adapter is open. */
+/** A run before its model is read: its folder has been checked and its GPU adapter is open. */
 export interface StartedRun {
   output: Folder;
-  /** the checkpoint to go on from, and its step */
+  /** the checkpoint to resume from, and its step */
   resume: Folder | null;
   step: number | null;
   gpu: Gpu;
@@ -50,9 +50,9 @@ export interface StartedRun {
 }
 
 /**
- * Looks at the run's folder, then opens the adapter.
+ * Checks the run's folder, then opens the adapter.
  *
- * @param verify throws where a checkpoint lacks what its method needs more
+ * @param verify throws if a checkpoint lacks files that its method needs
  */
 export async function startRun(
   recipe: RunRecipe,
@@ -63,7 +63,7 @@ export async function startRun(
   const { resume, step, changed } = await resumeFrom(recipe, output, verify);
   if (changed.length > 0) {
     console.error(
-      `note: ${resume!.path} saw its rows in another order: ${changed.join(", ")}. From step ${step! + 1} on they come as this recipe has them`,
+      `note: ${resume!.path} used another order of rows: ${changed.join(", ")}. From step ${step! + 1} on, rows come in this recipe's order`,
     );
   }
   const { gpu, platform } = await openGpu({ profile: recipe.profile });
@@ -71,7 +71,7 @@ export async function startRun(
   return { output, resume, step, gpu, platform, signal, status: statusLine() };
 }
 
-/** Says what will run and what memory it takes, refuses what does not fit, and picks kernel variants. */
+/** Prints the run and its memory forecast, rejects a run that does not fit, and picks kernel variants. */
 export async function announce(
   recipe: RunRecipe,
   { gpu, platform, output, signal, status }: StartedRun,
@@ -87,14 +87,14 @@ export async function announce(
   const free = await freeBytes(output.path);
   checkDisk(output.path, free === null ? null : free + (await checkpointBytes(output)), diskForecast(recipe, prepared));
   await collectGarbage();
-  await tune(gpu, prepared, tuningStore(), { signal, onBegin: status }); // before the weights: what it takes is given back by then
+  await tune(gpu, prepared, tuningStore(), { signal, onBegin: status }); // before loading the weights, so that its memory is free again by then
   status(null);
 }
 
-/** Files that an earlier run, or a model, may have left in a folder. */
+/** Files that show that a folder holds an earlier run or a model. */
 const KEPT = [metricsFile, "adapter_model.safetensors", "model.safetensors", "model.safetensors.index.json"];
 
-/** What `--resume_from_checkpoint` means, and the step it goes on from. Changes nothing. */
+/** The checkpoint that `--resume_from_checkpoint` selects, and its step. Changes nothing. */
 async function resumeFrom(
   recipe: RunRecipe,
   output: Folder,
@@ -103,7 +103,7 @@ async function resumeFrom(
   const wanted = recipe.resume_from_checkpoint;
   if (recipe.model_name_or_path && output.path === nodeFolder(recipe.model_name_or_path).path) {
     throw new RecipeError(
-      `output_dir and model_name_or_path are one folder, ${output.path}: the run would write into it`,
+      `output_dir and model_name_or_path are the same folder, ${output.path}: the run would overwrite the model`,
     );
   }
   if (wanted === null || wanted === false) {
@@ -111,7 +111,7 @@ async function resumeFrom(
     const first = [...(await checkpointNames(output)), ...KEPT.filter((name) => files.includes(name))][0];
     if (first && !recipe.overwrite_output_dir) {
       throw new QwenchError(
-        `Cannot start a run in ${output.path}: it holds ${first} of another one. Go on with --resume_from_checkpoint true, replace it with --overwrite_output_dir true, or name another --output_dir`,
+        `Cannot start a run in ${output.path}: it holds ${first} of another run. Continue that run with --resume_from_checkpoint true, replace it with --overwrite_output_dir true, or name another --output_dir`,
       );
     }
     return { resume: null, step: null, changed: [] };

@@ -14,14 +14,14 @@ interface TrackedRun {
   /** the recipe, as its file has it */
   yaml: string;
   config: Readonly<Record<string, unknown>>;
-  /** the step of the checkpoint that the run goes on from, or 0 */
+  /** the step of the checkpoint that the run resumes from, or 0 */
   step: number;
 }
 
 /** The files that other programs show a run from, beside metrics.jsonl. */
 export interface Trackers {
   append(record: LogRecord): Promise<void>;
-  /** @param exit 0 where the run finished */
+  /** @param exit 0 if the run finished */
   end(exit: number): Promise<void>;
   /** what a reader does with the files, a line a tracker */
   readonly hints: readonly string[];

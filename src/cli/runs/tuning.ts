@@ -5,8 +5,8 @@ import { nodeFolder } from "../../platform/node/fs.ts";
 import type { TuningStore } from "../../session/tune.ts";
 
 /**
- * Where measurements are kept on this machine: a file an adapter, in the user's cache. Where that cannot be written, in the
- * temporary folder; what the user's cache holds is read all the same.
+ * The store of measurements on this machine: one file per adapter in the user's cache. If the cache is not writable, new
+ * measurements go to the temporary folder, and the cache is still read.
  */
 export function tuningStore(env: NodeJS.ProcessEnv = process.env): TuningStore {
   const usual = usualCache(env);

@@ -4,13 +4,13 @@ import { type CodeLimits, CodePool } from "../../rewards/code/pool.ts";
 import { sandboxProgram } from "../../rewards/code/sandbox.ts";
 import type { SandboxReply, SandboxRequest } from "../../rewards/code/sandbox-types.ts";
 
-/** More threads would each hold up to `memory_mb`. */
+/** Most threads, because each may take up to `memory_mb`. */
 const MOST_THREADS = 8;
 
 /**
- * Threads of this process that run Python: one a core, but for the one that asks. Nothing starts before the first program.
+ * Threads of this process that run Python: one per core, except one core for the caller. They start with the first program.
  *
- * @throws {RecipeError} a limit that cannot be one
+ * @throws {RecipeError} a limit is invalid
  */
 export function openCodePool(limits: Partial<CodeLimits> = {}, threads?: number): CodePool {
   const program = sandboxProgram();

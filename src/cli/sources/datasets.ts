@@ -13,19 +13,20 @@ import type { CliHub } from "./hub.ts";
 import { DATA_FILE, openFile, openRows, splitFiles } from "./sources.ts";
 
 /** What a recipe says about its rows. */
-type DatasetFields = Pick<GrpoRecipe, "dataset_config" | "dataset_format" | "dataset_options" | "system_prompt">;
+type DatasetFields = Pick<GrpoRecipe, "dataset_config" | "system_prompt"> &
+  Partial<Pick<GrpoRecipe, "dataset_format" | "dataset_options">>;
 
-/** The split that the sides of `shares` are made of. */
+/** The split that `shares` divides. */
 const WHOLE_SPLIT = "train";
 
 /**
- * Rows of a file, a folder or a hub data set as they are; or, where the recipe names a data set that Qwench knows, in that
- * one's form, fetched and read as they are asked for.
+ * Rows of a file, a folder or a hub data set. If the recipe names a data set that Qwench knows, the rows are converted to its
+ * form, and are downloaded and read on demand.
  *
  * @param name `dataset_name`, or `eval_dataset_name`
- * @param split its split, or the side of the problems where `dataset_options` has shares
- * @param model whose tokenizer counts the tokens of the reasoning
- * @throws {RecipeError} options that fit no data set, or not this one
+ * @param split its split, or the side of the problems if `dataset_options` has shares
+ * @param model its tokenizer counts reasoning tokens
+ * @throws {RecipeError} the options do not apply to this data set
  */
 export async function openDataset(
   name: string,
@@ -35,11 +36,11 @@ export async function openDataset(
   model: Folder,
 ): Promise<AsyncIterable<NumberedRow>> {
   const known = !existsSync(name) && Object.hasOwn(DATA_SETS, name);
-  const format = known ? name : recipe.dataset_format;
+  const format = known ? name : (recipe.dataset_format ?? null);
   if (format === null) {
-    if (recipe.dataset_options !== null) {
+    if ((recipe.dataset_options ?? null) !== null) {
       throw new RecipeError(
-        `dataset_options are for data sets that Qwench knows (${Object.keys(DATA_SETS).join(", ")}), and ${name} is none; set dataset_format`,
+        `dataset_options are for data sets that Qwench knows (${Object.keys(DATA_SETS).join(", ")}), but ${name} is not one of them; set dataset_format`,
       );
     }
     return openRows(name, { config: recipe.dataset_config, split }, hub);
@@ -50,7 +51,7 @@ export async function openDataset(
   const parts = known ? atHome(set, from, recipe.dataset_config, hub) : await elsewhere(set, name, from, recipe, hub);
   const counts = options.max_reasoning_tokens !== undefined || options.min_reasoning_tokens !== undefined;
   const tokenizer = counts ? await openTokenizer(model) : null;
-  if (counts && !tokenizer) throw new RecipeError(`max_reasoning_tokens needs a tokenizer, and ${model.path} has none`);
+  if (counts && !tokenizer) throw new RecipeError(`max_reasoning_tokens needs a tokenizer, but ${model.path} has none`);
   return readDataSet(set, parts, {
     ...options,
     side: split,
@@ -59,7 +60,7 @@ export async function openDataset(
   });
 }
 
-/** The parts of a data set where it lies on the hub. */
+/** The parts of a data set in its hub repository. */
 function atHome(set: DataSet, split: string, config: string | null, hub: CliHub): Part[] {
   return set.homes.map((home) => ({
     name: home.part ?? set.name,
@@ -86,7 +87,7 @@ async function* fetched(
   for await (const { folder, file } of fetchDataset(id, options)) yield* readRows(await openFile(folder, file));
 }
 
-/** The parts of a data set in a file, in a folder, or under another name on the hub. */
+/** The parts of a data set in a file, in a folder, or in another hub repository. */
 async function elsewhere(
   set: DataSet,
   name: string,

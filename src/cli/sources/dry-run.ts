@@ -4,6 +4,7 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { sampleRows } from "../../data/sets/dry-run-rows.ts";
+import { embeddedPreferences } from "../../data/sets/embedded.ts";
 import { DATA_SETS } from "../../data/sets/registry.ts";
 import { nodeFolder } from "../../platform/node/fs.ts";
 import {
@@ -28,7 +29,7 @@ export const DRY_RUN_FLAG: CliFlag = {
   name: "dry_run",
   type: "string",
   value: "tiny",
-  help: "tiny: forecast the recipe's memory by its model's true shape, then run two steps on a small random model of the same kind and sample rows. It works offline and keeps nothing unless output_dir is given.",
+  help: "tiny: forecast the recipe's memory from its model's true shape, then run two steps with sample rows on a small random model of the same architecture. Works offline and keeps nothing unless output_dir is given.",
 };
 
 const STEPS = 2;
@@ -39,8 +40,8 @@ type Reduced = Record<string, unknown>;
 /**
  * `--dry_run tiny`: prints a recipe's forecast and runs two steps of it at a reduced shape of its model.
  *
- * Its rewards, optimizer, schedule, LoRA targets and loss are as they are; what is reduced is printed. A judge is a server
- * on this machine that gives every completion the same score.
+ * Rewards, optimizer, schedule, LoRA targets and loss stay unchanged; every reduction is printed. A local server replaces a
+ * judge and gives every completion the same score.
  *
  * @param train runs a recipe
  * @returns the exit code
@@ -56,7 +57,7 @@ export async function dryRun<M extends Method>(
     throw new UsageError(`--dry_run must be tiny, got ${flags.dry_run}${near ? `: did you mean ${near}?` : ""}`);
   }
   const both = recipe as SftRecipe | GrpoRecipe;
-  const rows = sampleRows(both.dataset_name);
+  const rows = method === "dpo" ? embeddedPreferences("train", 64) : sampleRows(both.dataset_name);
   const { forecast, text } = await describeForecast(
     recipe,
     method,
@@ -79,19 +80,21 @@ export async function dryRun<M extends Method>(
     const places = {
       model_name_or_path: join(folder, "model"),
       dataset_name: join(folder, "train.jsonl"),
-      dataset_format: both.dataset_format ?? (Object.hasOwn(DATA_SETS, both.dataset_name!) ? both.dataset_name : null),
+      ...(method !== "dpo" && {
+        dataset_format:
+          both.dataset_format ?? (Object.hasOwn(DATA_SETS, both.dataset_name!) ? both.dataset_name : null),
+      }),
       ...("output_dir" in overrides ? {} : { output_dir: join(folder, "out") }),
       ...(judge && { judge_url: judge.url, judge_cache: null }),
     };
     const tiny = parseRecipe({ ...both, ...reduced, ...places }, method);
-    if (judge)
-      console.error(`judge: no judge is asked; a stand-in on this machine scores every completion ${judge.score}`);
+    if (judge) console.error(`judge: replaced by a local stand-in that scores every completion ${judge.score}`);
     const code = await train({ recipe: tiny.recipe, notes: [...new Set([...notes, ...tiny.notes])] });
     if (code === 0) {
       console.error(
         "output_dir" in overrides
-          ? "That was a dry run: what it saved is of a small random model."
-          : "That was a dry run: its model and all that it saved are deleted.",
+          ? "That was a dry run: the saved files belong to a small random model."
+          : "That was a dry run: its model and output are deleted.",
       );
     }
     return code;
@@ -101,7 +104,7 @@ export async function dryRun<M extends Method>(
   }
 }
 
-/** Tokens of the longest row or prompt that the forecast takes to be there. */
+/** Tokens of the longest row or prompt that the forecast assumes. */
 function longestOf<M extends Method>(named: unknown, recipe: Recipe<M>, method: M): number {
   if (typeof named === "string") return publishedRecipe(named).longest;
   if (method === "grpo") return (recipe as GrpoRecipe).max_prompt_length ?? 512;
@@ -110,7 +113,7 @@ function longestOf<M extends Method>(named: unknown, recipe: Recipe<M>, method: 
 
 const atMost = (value: number, most: number) => Math.min(value, most);
 
-/** What both methods are reduced by. */
+/** What all methods are reduced by. */
 function reduce(recipe: SftRecipe | GrpoRecipe): Reduced {
   const { dataset_options: options, eval_strategy, save_strategy } = recipe;
   const shares = options?.shares as Record<string, number> | undefined;
@@ -126,7 +129,7 @@ function reduce(recipe: SftRecipe | GrpoRecipe): Reduced {
     adapter_name_or_path: null,
     chat_template_path: null,
     eval_dataset_name: null,
-    // the sample rows are one file
+    // all sample rows are in one file
     test_split_size: eval_strategy !== "no" && !shares ? 1 : null,
     resume_from_checkpoint: null,
   };
@@ -141,7 +144,7 @@ function reduceSft(recipe: SftRecipe): Reduced {
   };
 }
 
-/** Whole groups: a batch divides a group, and the passes make up for it. */
+/** Keeps groups whole: a batch divides a group, and more passes compensate. */
 function reduceGrpo(recipe: GrpoRecipe): Reduced {
   const group = atMost(recipe.num_generations, MOST.generations);
   let batch = atMost(recipe.per_device_train_batch_size, group);
@@ -166,7 +169,7 @@ function describeReduced(recipe: SftRecipe | GrpoRecipe, changed: readonly [stri
   const model = [
     "model",
     recipe.model_name_or_path,
-    "two layers of the same kind, random, with the embedded model's tokenizer",
+    "two random layers of the same architecture, with the embedded model's tokenizer",
   ];
   const data = ["rows", recipe.dataset_name, "sample rows with its columns"];
   return renderTable(

@@ -4,10 +4,10 @@ import { fileURLToPath } from "node:url";
 import { NotFoundError } from "../../errors.ts";
 
 /**
- * The folder of the model that comes with Qwench, `assets/tiny`, from the source tree or from the built `dist/cli.js`.
+ * The folder of the embedded model, `assets/tiny`, found from the source tree or from the built `dist/cli.js`.
  *
- * @param from URL of the module that runs
- * @throws {NotFoundError} with the places that were tried
+ * @param from URL of the running module
+ * @throws {NotFoundError} the message lists the places searched
  */
 export function embeddedModelFolder(from: string = import.meta.url): string {
   const tried = ["..", "../../.."].map((up) => join(fileURLToPath(new URL(`${up}/`, from)), "assets", "tiny"));

@@ -5,15 +5,15 @@ import type { Method } from "../../recipe/recipe.ts";
 import { GSM8K_REWARDS } from "../../rewards/registry.ts";
 import { embeddedModelFolder } from "./embedded-folder.ts";
 
-/** Where the runs of `npm start`, and of `qwench sft` and `qwench grpo` without a recipe, go. */
+/** Output folders of `npm start`, and of `qwench sft` and `qwench grpo` without a recipe. */
 export const EMBEDDED_OUTPUT = "qwench-start";
 
-/** Tokens that an answer to one of the embedded problems may take: twice what a right one needs. */
+/** Longest answer to an embedded problem in tokens: twice the length of a correct answer. */
 export const EMBEDDED_ANSWER_TOKENS = 48;
 
 const LORA = { lora_r: 16, lora_alpha: 32, lora_dropout: 0, save_strategy: "no" };
 
-/** Options that mean nothing without checkpoints. */
+/** Options without effect if there are no checkpoints. */
 const SAVING = ["save_steps", "save_total_limit", "load_best_model_at_end"];
 
 const SFT = {
@@ -36,14 +36,22 @@ const GRPO = {
   logging_steps: 5,
 };
 
+const DPO = {
+  per_device_train_batch_size: 16,
+  max_steps: 16,
+  learning_rate: 2e-3,
+  lr_scheduler_type: "cosine",
+  logging_steps: 2,
+};
+
 /**
- * The recipe of a method where none is given: the embedded model on its own problems.
+ * The default recipe of a method: the embedded model on its own problems.
  *
- * SFT teaches a form of answer. GRPO goes on from what SFT left in the folder; where it left nothing, a system message
+ * SFT teaches a form of answer, DPO to prefer worked answers to guesses. GRPO goes on from what SFT left in the folder; where it left nothing, a system message
  * asks for the form.
  *
- * @param overrides what the user asks for: who says when to save wants checkpoints
- * @throws {NotFoundError} an installation without the model
+ * @param overrides the user's fields; a field about saving turns checkpoints on
+ * @throws {NotFoundError} the installation lacks the model
  */
 export function embeddedRecipe(
   method: Method,
@@ -54,11 +62,12 @@ export function embeddedRecipe(
   const common = {
     ...LORA,
     model_name_or_path: model,
-    dataset_name: join(model, "problems"),
+    dataset_name: join(model, method === "dpo" ? "preferences" : "problems"),
     output_dir: output(method),
     ...(SAVING.some((name) => name in overrides) && { save_strategy: "steps" }),
   };
   if (method === "sft") return { ...common, ...SFT };
+  if (method === "dpo") return { ...common, ...DPO };
   const adapter = existsSync(join(output("sft"), "adapter_config.json"));
   return { ...common, ...GRPO, ...(adapter ? { adapter_name_or_path: output("sft") } : { system_prompt: XML_SYSTEM }) };
 }

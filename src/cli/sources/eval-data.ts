@@ -19,7 +19,7 @@ import { EMBEDDED_SET, type EvalRequest } from "../flags/eval-flags.ts";
 import { openDataset } from "./datasets.ts";
 import { openRows } from "./sources.ts";
 
-/** The embedded model's problems, a level for each number of steps. */
+/** The embedded model's problems. Their level is the number of steps. */
 const EMBEDDED: DataSet = {
   name: EMBEDDED_SET,
   about: "200 held-out word problems of the embedded model",
@@ -42,10 +42,10 @@ const EMBEDDED: DataSet = {
 const ANSWERS = ["answer", "ground_truth", "expected_answer", "final_answer"];
 const TESTS = ["verification_info", "public_test_cases", "private_test_cases", "test_list", "test"];
 
-/** Rows of no known data set: a question, and an answer or tests. */
+/** Rows outside the known data sets: a question, and an answer or tests. */
 const ROWS: DataSet = {
   name: "rows",
-  about: "any rows with a question and an answer, or tests",
+  about: "any rows with a question and either an answer or tests",
   homes: [],
   task: "maths",
   read(source) {
@@ -53,14 +53,14 @@ const ROWS: DataSet = {
     const turns = [row.prompt, row.messages].find(Array.isArray);
     const asked = turns?.findLast((turn) => turn?.role === "user" || turn?.from === "human");
     const question = asked?.content ?? asked?.value;
-    if (turns && typeof question !== "string") throw rowError(source, "its messages hold no user's turn of text");
+    if (turns && typeof question !== "string") throw rowError(source, "its messages have no user turn with text");
     const problem = turns ? question : textOf(source, "problem", "question", "prompt");
     if (problem.trim() === "") throw rowError(source, "its question is empty");
     const given = optionalText(source, ...ANSWERS);
     const solution = optionalText(source, "solution");
     const answer = given === undefined ? lastBoxed(solution ?? "") : goldAnswerIn(given);
     if (answer === null && !TESTS.some((name) => name in row)) {
-      throw rowError(source, `has no answer to compare with: it needs ${ANSWERS.join(" or ")}, or tests`);
+      throw rowError(source, `has no expected answer: it needs ${ANSWERS.join(" or ")}, or tests`);
     }
     return {
       problem,
@@ -75,7 +75,7 @@ const ROWS: DataSet = {
   },
 };
 
-/** A conversation without the assistant's last turns: they are what the model is to write. */
+/** A conversation without its final assistant turns, which the model is to write. */
 function untilAnswer(turns: readonly { role?: string; from?: string }[]): unknown[] {
   const last = turns.findLastIndex(({ role, from }) => !["assistant", "gpt"].includes(role ?? from ?? ""));
   return turns.slice(0, last + 1);
@@ -83,17 +83,17 @@ function untilAnswer(turns: readonly { role?: string; from?: string }[]): unknow
 
 /** The problems of an evaluation. */
 interface EvalProblems {
-  /** what the data set is called in tables */
+  /** the data set's name in tables */
   dataset: string;
   problems: EvalProblem[];
-  /** those whose prompt leaves the model no room for an answer */
+  /** problems whose prompt leaves no room for an answer */
   tooLong: EvalProblem[];
 }
 
 /**
- * Reads the problems that were asked for, with the tokens of their prompts.
+ * Reads the requested problems and tokenises their prompts.
  *
- * @throws {DataError} a row that lacks a question, or an answer and tests; no problem at all; no chat template
+ * @throws {DataError} a row lacks a question, or both an answer and tests; there are no problems; there is no chat template
  */
 export async function readProblems(
   asked: EvalRequest,
@@ -116,7 +116,7 @@ export async function readProblems(
   if (problems.length === 0) {
     const wanted = Object.entries(asked.where).map(([column, values]) => `${column} ${values.join(" or ")}`);
     throw new DataError(
-      `There is no problem to evaluate: ${dataset}${wanted.length ? ` has none with ${wanted.join(" and ")}` : " has no rows"}`,
+      `There are no problems to evaluate: ${dataset}${wanted.length ? ` has none with ${wanted.join(" and ")}` : " has no rows"}`,
     );
   }
   const { max_position_embeddings: most } = prepared.config;
@@ -163,7 +163,8 @@ function problemOf(source: NumberedRow, asked: EvalRequest, prepared: PreparedTe
     throw error instanceof DataError ? rowError(source, error.message.replace(/^a code reward/, "it")) : error;
   }
   const turns = Array.isArray(row.messages) ? row.messages : null;
-  if (turns && asked.template !== null) throw rowError(source, "has messages, which --template cannot be put around");
+  if (turns && asked.template !== null)
+    throw rowError(source, "has messages, but --template only applies to a question");
   const { prompt_ids } = encodePrompt(
     { ...source, row: { prompt: turns ?? row.prompt, chat_template_kwargs: row.chat_template_kwargs } },
     {

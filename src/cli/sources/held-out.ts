@@ -11,36 +11,36 @@ export type HeldOutFields = Pick<
   | "dataset_train_split"
   | "dataset_test_split"
   | "eval_dataset_name"
-  | "dataset_options"
   | "test_split_size"
   | "eval_strategy"
->;
+> &
+  Partial<Pick<SftRecipe, "dataset_options">>;
 
-/** Whether a name stands for the same rows whatever the split: a file. */
+/** Whether a name gives the same rows for every split, as a file does. */
 function isFile(name: string): boolean {
   return existsSync(name) && !statSync(name).isDirectory();
 }
 
 /**
- * Whether evaluation takes its rows out of those of the training, by `test_split_size`.
+ * Whether the evaluation rows come out of the training rows, by `test_split_size`.
  *
- * @throws {RecipeError} rows that would be trained on and evaluated as well
+ * @throws {RecipeError} the run would train and evaluate on the same rows
  */
 export function splitsOwnRows(recipe: HeldOutFields): boolean {
   const { dataset_name, eval_dataset_name, dataset_train_split, dataset_test_split, test_split_size } = recipe;
   if (recipe.eval_strategy === "no" || dataset_name === null) {
     if (test_split_size === null) return false;
     throw new RecipeError(
-      `test_split_size ${test_split_size} keeps rows for evaluation, and eval_strategy is no; set eval_strategy, or leave it out`,
+      `test_split_size ${test_split_size} keeps rows for evaluation, but eval_strategy is no; set eval_strategy, or remove test_split_size`,
     );
   }
   if (test_split_size !== null) {
     if (eval_dataset_name === null) return true;
     throw new RecipeError(
-      `test_split_size ${test_split_size} and eval_dataset_name ${eval_dataset_name} both say what to evaluate on; leave one out`,
+      `test_split_size ${test_split_size} and eval_dataset_name ${eval_dataset_name} both set the evaluation rows; remove one of them`,
     );
   }
-  // sides of the problems are apart whatever the file
+  // `shares` keeps the sides apart, even within one file
   if (recipe.dataset_options?.shares !== undefined) return false;
   const other = eval_dataset_name ?? dataset_name;
   const known = (name: string) => !existsSync(name) && Object.hasOwn(DATA_SETS, name);
@@ -49,15 +49,15 @@ export function splitsOwnRows(recipe: HeldOutFields): boolean {
   if (!file && (!split || known(dataset_name))) return false;
   const what = file ? `${dataset_name} is one file` : `split ${dataset_train_split} of ${dataset_name}`;
   throw new RecipeError(
-    `Cannot evaluate on the rows of the training: ${what}${file ? ", and eval_strategy is" : " is dataset_train_split and dataset_test_split, and eval_strategy is"} ${recipe.eval_strategy}. Keep some of its rows with test_split_size (0.1 is a tenth), name others with eval_dataset_name, or set eval_strategy: no`,
+    `Cannot evaluate on the training rows: ${what}${file ? ", and eval_strategy is" : " is dataset_train_split and dataset_test_split, and eval_strategy is"} ${recipe.eval_strategy}. Hold out some rows with test_split_size (0.1 is a tenth), name other rows with eval_dataset_name, or set eval_strategy: no`,
   );
 }
 
 /**
- * Rows in two parts, each in their order. Which are kept depends on the seed and the number of rows.
+ * Splits rows into two parts, each in the original order. The split depends on the seed and the number of rows.
  *
- * @param size below 1 a share of the rows, else their number
- * @throws {DataError} fewer than one row on a side
+ * @param size a value below 1 is a share of the rows, else a number of rows
+ * @throws {DataError} a side would be empty
  */
 export async function splitRows(
   rows: AsyncIterable<NumberedRow>,

@@ -8,31 +8,31 @@ import { nodeFolder } from "../../platform/node/fs.ts";
 
 type Env = Record<string, string | undefined>;
 
-/** A hub as the command line's environment describes it. */
+/** The hub's configuration from the environment. */
 export interface CliHub extends HubOptions {
-  /** a cache that may be read and not written: looked into first */
+  /** a read-only cache, searched first */
   readOnly?: Folder | null;
 }
 
-/** The folder of all that Hugging Face's libraries keep, as they choose it. */
+/** Hugging Face's home folder, chosen by the rules of Hugging Face's libraries. */
 function hubHome(env: Env): string {
   let home = env.HOME;
   if (!home) {
     try {
       home = homedir();
     } catch {
-      home = tmpdir(); // a user without a home, as containers have them
+      home = tmpdir(); // the user has no home, as in some containers
     }
   }
   return env.HF_HOME ?? join(env.XDG_CACHE_HOME ?? join(home, ".cache"), "huggingface");
 }
 
-/** Where downloads are kept: HF_HOME's hub folder, as Hugging Face's own libraries choose it. */
+/** The download cache: HF_HOME's hub folder, chosen by the rules of Hugging Face's libraries. */
 export function cacheFolder(env: Env = process.env): string {
   return env.HF_HUB_CACHE ?? env.HUGGINGFACE_HUB_CACHE ?? join(hubHome(env), "hub");
 }
 
-/** The access token: of the environment, else of the file where `hf auth login` leaves it. */
+/** The access token from the environment, else from the file that `hf auth login` writes. */
 export function hubToken(env: Env = process.env): string | undefined {
   const said = (env.HF_TOKEN ?? env.HUGGING_FACE_HUB_TOKEN)?.trim();
   if (said) return said;
@@ -57,14 +57,14 @@ function isWritable(path: string): boolean {
 
 const told = new Set<string>();
 
-/** Says something once a process. */
+/** Prints a message once per process. */
 function tell(text: string): void {
   if (told.has(text)) return;
   told.add(text);
   console.error(`note: ${text}`);
 }
 
-/** What every hub call is made with; the token is shown to nobody. */
+/** Options for every hub call. The token is never printed. */
 export function hubOptions(
   signal: AbortSignal | undefined,
   onProgress: (progress: HubProgress) => void,
@@ -103,20 +103,18 @@ function userName(): string {
   }
 }
 
-/** Says where others could read the token. */
+/** Warns if others could read the token. */
 function warnOfOpenDoors(env: Env): void {
   const endpoint = env.HF_ENDPOINT ?? "";
   if (/^http:\/\/(?!localhost[:/]|localhost$|127\.|\[::1\])/i.test(endpoint)) {
     tell(`the access token is sent to ${endpoint} unencrypted: use https in HF_ENDPOINT, or unset HF_TOKEN`);
   }
   if (env.NODE_TLS_REJECT_UNAUTHORIZED === "0") {
-    tell(
-      "NODE_TLS_REJECT_UNAUTHORIZED=0: whoever is on the way can read the access token, and change what is downloaded",
-    );
+    tell("NODE_TLS_REJECT_UNAUTHORIZED=0: anyone on the network path can read the access token and change downloads");
   }
 }
 
-/** Takes something from the hub, from a cache that may only be read where that has it. */
+/** Gets something from the read-only cache if it is there, else from the hub. */
 export async function fromHub<T>(hub: CliHub, take: (options: HubOptions) => Promise<T>): Promise<T> {
   const { readOnly, ...options } = hub;
   if (!readOnly) return take(options);
@@ -140,7 +138,7 @@ export function snapshotIn(path: string): string {
   return snapshot;
 }
 
-/** A name that a repository's folder in the cache has, as the hub writes it: `models--owner--name` is `owner/name`. */
+/** Converts the name of a repository's cache folder to a hub id: `models--owner--name` is `owner/name`. */
 export function hubName(name: string): string {
   const match = /^(?:models|datasets)--([\w.-]+?)--([\w.-]+)$/.exec(name);
   return match ? `${match[1]}/${match[2]}` : name;

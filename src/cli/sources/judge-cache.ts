@@ -5,7 +5,7 @@ import type { JudgeCache } from "../../rewards/judge/judge.ts";
 
 const FILE = "judge.jsonl";
 
-/** A judge's replies in a folder: a line each, with the hash of what was asked. A line that was cut off is passed over. */
+/** A judge's replies in a folder, one line each with the request's hash. Skips interrupted lines. */
 export function openJudgeCache(path: string): JudgeCache {
   const folder = nodeFolder(path);
   const known = new Map<string, JudgeReply>();

@@ -8,10 +8,10 @@ import { parseRecipeYaml } from "../../recipe/yaml.ts";
 import { UsageError } from "../args.ts";
 
 /**
- * The folder of the recipes that come with Qwench, `recipes`, from the source tree or from the built `dist/cli.js`.
+ * The folder of the published recipes, `recipes`, found from the source tree or from the built `dist/cli.js`.
  *
- * @param from URL of the module that runs
- * @throws {NotFoundError} with the places that were tried
+ * @param from URL of the running module
+ * @throws {NotFoundError} the message lists the places searched
  */
 export function recipesFolder(from: string = import.meta.url): string {
   const tried = ["..", "../../.."].map((up) => join(fileURLToPath(new URL(`${up}/`, from)), "recipes"));
@@ -20,7 +20,7 @@ export function recipesFolder(from: string = import.meta.url): string {
   return found;
 }
 
-/** @throws {UsageError} an unknown name, with the nearest one */
+/** @throws {UsageError} an unknown name; the message suggests the nearest */
 export function publishedRecipe(name: string): PublishedRecipe {
   const found = RECIPES.find((recipe) => recipe.name === name);
   if (found) return found;
@@ -32,15 +32,15 @@ export function publishedRecipe(name: string): PublishedRecipe {
   );
 }
 
-/** The recipe's YAML, word for word. */
+/** The recipe's original YAML. */
 export function publishedText({ file }: PublishedRecipe): string {
   return readFileSync(join(recipesFolder(), file), "utf8");
 }
 
 /**
- * A recipe by its name, with flags over it. Reward modules that lie beside its file are named by their whole paths.
+ * A recipe by its name, overridden by flags. Reward modules beside its file get their full paths.
  *
- * @throws {UsageError} an unknown name, or a recipe of the other method
+ * @throws {UsageError} an unknown name, or a recipe for the other method
  */
 export function readPublished<M extends Method>(
   name: string,
@@ -50,7 +50,7 @@ export function readPublished<M extends Method>(
   const published = publishedRecipe(name);
   if (published.method !== method) {
     throw new UsageError(
-      `The recipe ${name} is one for ${published.method}: qwench ${published.method} --recipe ${name}`,
+      `The recipe ${name} is for ${published.method}: run qwench ${published.method} --recipe ${name}`,
     );
   }
   const file = join(recipesFolder(), published.file);
@@ -62,15 +62,15 @@ export function readPublished<M extends Method>(
 }
 
 /**
- * Refuses a second stage whose first one has left nothing.
+ * Rejects a second stage without its first stage's result.
  *
- * @throws {NotFoundError} with the command that makes the adapter
+ * @throws {NotFoundError} the message names the command that creates the adapter
  */
 export function checkStages(name: string, recipe: { adapter_name_or_path: string | null }): void {
   const { adapter_name_or_path: adapter } = recipe;
   const first = RECIPES.find((other) => adapter === `qwench-${other.name}`);
   if (!first || existsSync(adapter!)) return;
   throw new NotFoundError(
-    `The recipe ${name} goes on from the adapter in ${adapter}, and there is no such folder: run qwench ${first.method} --recipe ${first.name} first, name another with --adapter_name_or_path, or start afresh with --adapter_name_or_path null`,
+    `The recipe ${name} continues from the adapter in ${adapter}, but there is no such folder: run qwench ${first.method} --recipe ${first.name} first, name another with --adapter_name_or_path, or start with a new adapter with --adapter_name_or_path null`,
   );
 }

@@ -3,14 +3,14 @@ import { Worker } from "node:worker_threads";
 import { TrainingError } from "../../errors.ts";
 import type { RewardContext, RewardFunction, Turn } from "../../rewards/reward.ts";
 
-/** What a module exports: a kind as `typeof` says it, and a function's own name. */
+/** An export of a module: its `typeof`, and a function's own name. */
 export interface ModuleExport {
   export: string;
   kind: string;
   name: string | null;
 }
 
-// The thread's program is text, so that it is the same in a bundle, under tsx and in Deno. It must stay plain JavaScript.
+// The thread's program is text, so that it works in a bundle, under tsx and in Deno. It must stay plain JavaScript.
 const PROGRAM = `
 import { parentPort, workerData } from "node:worker_threads";
 const told = (error) => error instanceof Error
@@ -40,7 +40,7 @@ parentPort.on("message", async ({ id, abort, name, prompts, completions, columns
 });
 `;
 
-/** Milliseconds that a function has to stop by itself once its signal was aborted. */
+/** Milliseconds for a function to stop by itself after its signal was aborted. */
 const GRACE = 1000;
 
 interface Pending {
@@ -49,8 +49,8 @@ interface Pending {
 }
 
 /**
- * A user's module in a thread of its own: a function that computes for ever holds up neither Ctrl-C nor its own time
- * limit, after which the thread is ended.
+ * A user's module in its own thread. An endless function blocks neither Ctrl-C nor its time limit, after which the thread is
+ * terminated.
  */
 export class RewardModule {
   readonly #worker: Worker;
@@ -58,7 +58,7 @@ export class RewardModule {
   #calls = 0;
   #ended: Error | null = null;
 
-  /** Use `RewardModule.load`. */
+  /** Use `RewardModule.load` instead. */
   private constructor(path: string) {
     this.#worker = new Worker(new URL(`data:text/javascript,${encodeURIComponent(PROGRAM)}`), {
       workerData: pathToFileURL(path).href,
@@ -85,13 +85,13 @@ export class RewardModule {
     }
   }
 
-  /** The export of that name, as a reward function of this thread. */
+  /** The export of that name, as a reward function for the main thread. */
   reward(name: string): RewardFunction {
     return async (prompts, completions, columns, context) =>
       (await this.#call(name, prompts, completions, columns, context)) as (number | null)[];
   }
 
-  /** Ends the thread, whatever it is doing. */
+  /** Terminates the thread. */
   async end(): Promise<void> {
     await this.#worker.terminate();
   }
@@ -119,7 +119,7 @@ export class RewardModule {
   }
 
   #wait(id: number): Promise<unknown> {
-    this.#worker.ref(); // somebody waits: the process must not end
+    this.#worker.ref(); // a caller is waiting, so keep the process alive
     return new Promise((resolve, reject) => this.#pending.set(id, { resolve, reject }));
   }
 

@@ -10,22 +10,25 @@ import { openCodePool } from "./code.ts";
 import { openJudgeCache } from "./judge-cache.ts";
 import { type ModuleExport, RewardModule } from "./rewards-module.ts";
 
-/** A module's path, and behind a colon the export: `./mine.ts:exact`. A drive's letter is followed by a slash. */
+/**
+ * A module's path with an optional export after a colon: `./mine.ts:exact`. A colon before a slash belongs to a drive letter.
+ */
 const MODULE = /^(.+\.[cm]?[jt]s)(?::([^:\\/]+))?$/;
 
-/** Wait before a judge is asked a second time. */
+/** Milliseconds before retrying a judge. */
 const BACKOFF_MS = 1000;
 
 /**
  * The functions of `reward_funcs` on this machine: registered names, and modules.
  *
- * An entry is a registered name, or the path of a JavaScript or TypeScript module from the working directory:
- * `./mine.js:exact` is that export, `./mine.js` the default export, or the only function it exports. Metrics carry the
- * export's name; for a default export the function's own, or the file's where it has none. Modules run in a thread each.
+ * An entry is a registered name, or the path of a JavaScript or TypeScript module from the working directory: `./mine.js:exact`
+ * is that export; `./mine.js` is the default export, or the only exported function. Metrics use the export's name; a default
+ * export uses the function's own name, or else the file's. Each module runs in its own thread.
  *
- * @param parameters what the recipe says about registered functions
- * @throws {NotFoundError} an unknown name, with the nearest; a module or an export that is not there, with those that are
- * @throws {RecipeError} an export that is no function; two functions of one name; a name that completions have a column for
+ * @param parameters the recipe's settings for registered functions
+ * @throws {NotFoundError} an unknown name, module or export; the message suggests the nearest name or lists the exports
+ * @throws {RecipeError} an export is not a function; two functions have the same name; a name is also a column of the
+ *   completions
  */
 export function openRewards(
   entries: readonly string[],
@@ -40,7 +43,7 @@ export function openRewards(
   return openAnywhere(entries, parameters, { openCodePool, judge, modules: nodeModules() });
 }
 
-/** Modules of this machine, each opened once. */
+/** The user's modules, each opened once. */
 function nodeModules(): RewardModules {
   const modules = new Map<string, LoadedModule>();
   const notes: string[] = [];
@@ -80,7 +83,7 @@ async function loadModule(path: string, notes: string[]): Promise<LoadedModule> 
   } catch (error) {
     if ((error as { code?: string }).code !== "ERR_UNKNOWN_FILE_EXTENSION") throw refuse(error);
   }
-  // Node before 22.18 knows no TypeScript; where tsx has taught it, that holds for the main thread alone.
+  // Node before 22.18 does not run TypeScript. tsx adds TypeScript only to the main thread.
   let loaded: Record<string, unknown>;
   try {
     loaded = await import(/* @vite-ignore */ pathToFileURL(path).href);
@@ -90,7 +93,7 @@ async function loadModule(path: string, notes: string[]): Promise<LoadedModule> 
       `Cannot load the rewards in ${path}: Node ${process.versions.node} does not run TypeScript. Use Node 22.18 or later, or Deno, or write the file as JavaScript (.mjs)`,
     );
   }
-  notes.push(`${path} runs in the main thread here: a function of it that computes for ever cannot be stopped`);
+  notes.push(`${path} runs in the main thread here: Qwench cannot stop an endless function in it`);
   return {
     exports: Object.entries(loaded).map(([key, value]) => ({
       export: key,
@@ -102,7 +105,7 @@ async function loadModule(path: string, notes: string[]): Promise<LoadedModule> 
   };
 }
 
-/** The export that an entry means, under the name of its metrics. */
+/** The export of an entry, with the name for its metrics. */
 function pick(entry: string, path: string, wanted: string | null, { exports, reward }: LoadedModule): NamedReward {
   const functions = exports.filter(({ kind }) => kind === "function");
   const there = `it exports ${exports.map((item) => item.export).join(", ") || "nothing"}`;

@@ -12,7 +12,7 @@ import { nodeFile, nodeFolder } from "../../platform/node/fs.ts";
 import { openTokenizer } from "../../session/tokenizer.ts";
 import { type CliHub, fromHub, hubName, snapshotIn } from "./hub.ts";
 
-/** A hub id: `owner/name` or `name`, none of which is a path. */
+/** A hub id: `owner/name` or `name`, and not a path. */
 export const HUB_ID = /^[\w-][\w.-]*(\/[\w-][\w.-]*)?$/;
 
 /** Opens a local folder, or downloads a hub model into the cache. */
@@ -29,26 +29,30 @@ export async function openModelFolder(nameOrPath: string, revision: string, hub:
   return fromHub(hub, (options) => downloadModel(hubName(nameOrPath), { ...options, revision }));
 }
 
-/** The base that an adapter's adapter_config.json names; "" where it names none. */
+/** The base that an adapter's adapter_config.json names, or "". */
 export async function baseOf(adapter: Folder): Promise<string> {
   const { base_model_name_or_path: base } = await readJson(adapter, ADAPTER_CONFIG_FILE);
   return typeof base === "string" ? base : "";
 }
 
-/** Opens the base that an adapter names. @throws where it cannot be had, with what names it and how to name another */
+/**
+ * Opens the base that an adapter names.
+ *
+ * @throws if the base is unavailable; the message says which file names it and how to name another
+ */
 export async function openBaseOf(adapter: Folder, base: string, revision: string, hub: CliHub): Promise<Folder> {
   try {
     return await openModelFolder(base, revision, hub);
   } catch (error) {
     if (!(error instanceof NotFoundError || error instanceof NetworkError)) throw error;
-    const message = `${error.message}. ${adapter.path}/${ADAPTER_CONFIG_FILE} names it as the adapter's base (base_model_name_or_path); name the place where the base lies with --model`;
+    const message = `${error.message}. ${adapter.path}/${ADAPTER_CONFIG_FILE} names it as the adapter's base (base_model_name_or_path); give the base's location with --model`;
     throw error instanceof NotFoundError
       ? new NotFoundError(message, { cause: error })
       : new NetworkError(message, { cause: error });
   }
 }
 
-/** The chat template in a Jinja file, or of the tokenizer in a folder or on the hub. */
+/** The chat template from a Jinja file, or from a tokenizer in a folder or on the hub. */
 export async function openChatTemplate(nameOrPath: string, hub: CliHub): Promise<string> {
   if (existsSync(nameOrPath) && !statSync(nameOrPath).isDirectory())
     return nodeFolder(dirname(nameOrPath)).readText(basename(nameOrPath));
@@ -74,7 +78,7 @@ export async function openChatTemplate(nameOrPath: string, hub: CliHub): Promise
   return template;
 }
 
-/** Rows of a file, a folder with a file a split, or a hub data set. */
+/** Rows of a file, a folder with one file per split, or a hub data set. */
 export async function openRows(
   name: string,
   { config, split }: { config: string | null; split: string },
@@ -96,7 +100,7 @@ export async function openRows(
 
 export const DATA_FILE = /\.(jsonl|ndjson|json|csv|tsv|parquet)(\.gz)?$/;
 
-/** The data files of a folder whose names tell the split; all of them where none does and the split is train. */
+/** The data files of a folder whose names contain the split. If no name contains a split, all files belong to train. */
 export async function splitFiles(folder: Folder, split: string): Promise<string[]> {
   const files = (await folder.list()).filter((file) => DATA_FILE.test(file));
   const named = files.filter((file) => file.split(/[.\-_]/).includes(split));
@@ -116,7 +120,7 @@ async function* rowsOfFiles(folder: Folder, files: readonly string[]): AsyncGene
   for (const file of files) yield* readRows(await openFile(folder, file));
 }
 
-/** A file by its path under a folder. */
+/** A file by its path within a folder. */
 export function openFile(folder: Folder, file: string): Promise<ByteSource> {
   const folders = dirname(file) === "." ? [] : dirname(file).split("/");
   return folders.reduce((parent, name) => parent.folder(name), folder).open(basename(file));

@@ -15,7 +15,7 @@ import { baseOf, openBaseOf, openChatTemplate, openModelFolder } from "./sources
 
 const DTYPES: readonly string[] = ["auto", "float32", "float16", "bfloat16"];
 
-/** What a command line asks for, checked before anything is opened. */
+/** A parsed command line, checked before any file is opened. */
 export interface ModelRequest {
   model: string | null;
   revision: string;
@@ -25,7 +25,7 @@ export interface ModelRequest {
   template: string | null;
 }
 
-/** @throws {UsageError} two names for one thing, or a dtype that there is not */
+/** @throws {UsageError} two flags for the same value, or an unknown dtype */
 export function modelRequest(flags: ParsedArgs["flags"]): ModelRequest {
   const one = (name: string, other: string) => {
     const [value, same] = [textOf(flags, name), textOf(flags, other)];
@@ -57,7 +57,7 @@ export interface OpenedText {
   hub: HubOptions;
 }
 
-/** Opens the adapter of this machine and the files of the model, and says what is worth knowing about them. */
+/** Opens this machine's GPU adapter and the model's files, and prints notes about them. */
 export async function openText(
   request: ModelRequest,
   signal: AbortSignal,
@@ -93,7 +93,7 @@ export async function openText(
   return { prepared, sources, hub };
 }
 
-/** The model that was asked for, else the base that the adapter was trained on, else the one that comes with Qwench. */
+/** The given model, else the adapter's base, else the embedded model. */
 async function openBase({ model, revision }: ModelRequest, adapter: Folder | null, hub: HubOptions): Promise<Folder> {
   if (model !== null) return openModelFolder(model, revision, hub);
   if (adapter) {

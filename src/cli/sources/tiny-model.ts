@@ -8,16 +8,16 @@ import { mixSeed, uniformFrom } from "../../train/seed.ts";
 
 const LAYERS = 2;
 const HEAD_DIM = 16;
-/** The embedded model's: large enough that the model is no uniform distribution. */
+/** The embedded model's standard deviation, large enough that the model's output is not uniform. */
 const INITIALIZER_RANGE = 0.08;
-/** What of a tokenizer's folder goes with a model. */
+/** The tokenizer files to copy. */
 const TOKENIZER = ["tokenizer.json", "tokenizer_config.json", "generation_config.json"];
 
 /**
- * The shape of a model reduced: two layers and heads of 16 numbers, as many query heads to a key head as before, and its
- * kind, biases and tied or untied embeddings as they are.
+ * A model's shape reduced to two layers and heads of 16 numbers. The ratio of query heads to key heads, the architecture,
+ * biases and tied embeddings stay unchanged.
  *
- * @param vocab_size that of the tokenizer which goes with it
+ * @param vocab_size vocabulary size of the copied tokenizer
  */
 export function tinyShape(shape: PublishedShape, vocab_size: number): PublishedShape {
   const { num_attention_heads, num_key_value_heads } = parseModelConfig({ ...shape });
@@ -35,9 +35,9 @@ export function tinyShape(shape: PublishedShape, vocab_size: number): PublishedS
 }
 
 /**
- * Writes a reduced model with random bf16 weights, the same every time, and another model's tokenizer.
+ * Writes a reduced model with reproducible random bf16 weights and another model's tokenizer.
  *
- * @param tokenizer folder of the model whose tokenizer it gets, and with it the size of the vocabulary
+ * @param tokenizer folder of the model whose tokenizer and vocabulary size it gets
  */
 export async function writeTinyModel(folder: Folder, shape: PublishedShape, tokenizer: Folder): Promise<ModelConfig> {
   const { vocab_size } = JSON.parse(await tokenizer.readText("config.json"));
@@ -47,7 +47,7 @@ export async function writeTinyModel(folder: Folder, shape: PublishedShape, toke
     const draw = uniformFrom(mixSeed(1, i));
     const count = size.reduce((a, b) => a * b, 1);
     const norm = role === "norm";
-    const width = norm ? 0.1 : INITIALIZER_RANGE * Math.sqrt(12); // a uniform draw of that standard deviation
+    const width = norm ? 0.1 : INITIALIZER_RANGE * Math.sqrt(12); // uniform numbers with that standard deviation
     const values = Float32Array.from({ length: count }, () => (norm ? 1 : 0) + width * (draw() - 0.5));
     return { name, shape: size, dtype: "BF16", data: bytesOf(f32ToBf16(values)) };
   });

@@ -17,11 +17,11 @@ import { counted, formatFixed, formatNumber } from "../../text/numbers.ts";
 import { type Column, renderTable } from "../../text/tables.ts";
 import { plainText } from "./plain-text.ts";
 
-/** Rows of a list before it is cut: a terminal is no place for a thousand. */
+/** Most rows of a list in the terminal. */
 const MOST = 40;
 const MOST_IDS = 20;
 
-/** A comparison as a terminal shows it. @param width columns of the terminal */
+/** A comparison as text for the terminal. @param width columns of the terminal */
 export function comparisonText({ notes, datasets }: Comparison, width?: number): string {
   const noted = notes.map((note) => `note: ${note}\n`).join("");
   const parts = [noted, ...datasets.map((compared) => datasetText(compared, width))];
@@ -109,7 +109,7 @@ function gridTable({ models, grid }: DatasetComparison, width?: number): string 
 }
 
 function regressionTable({ regressions, models }: DatasetComparison, width?: number): string {
-  const heading = `Regressions, solved before and not now: ${countsByModel(regressions, models)}\n`;
+  const heading = `Regressions, solved before but not now: ${countsByModel(regressions, models)}\n`;
   const problems = changesByProblem(regressions);
   if (problems.length === 0) return heading;
   const columns = [right("problem"), left("before"), left("lost by"), left("")];
@@ -130,7 +130,8 @@ function gainLines({ gains, models, base }: DatasetComparison): string {
     const few = `${ids.slice(0, MOST_IDS).join(", ")}${ids.length > MOST_IDS ? ", …" : ""}`;
     return `  ${name}: ${ids.length === 0 ? "none" : `${counted(ids.length, "problem")} (${few})`}\n`;
   });
-  return `Gains, solved now and not by ${base}\n${lines.join("")}`;
+  return `Gains, solved now but not by ${base}\n${lines.join("")}`;
 }
 
-const cut = (count: number) => (count > MOST ? `… and ${count - MOST} more: --json and --output have them all\n` : "");
+const cut = (count: number) =>
+  count > MOST ? `… and ${count - MOST} more: --json and --output have all of them\n` : "";

@@ -4,12 +4,12 @@ import { formatNumber } from "../../text/numbers.ts";
 import { cut, flat } from "../../text/show.ts";
 import { renderTable } from "../../text/tables.ts";
 
-/** A completion narrower than this tells nothing. */
+/** Smallest useful width of a completion. */
 const READABLE = 24;
 
 /**
- * Completions for the terminal: a table a prompt, a line a completion. Rewards have a column each where there is room,
- * else they share one, in the recipe's order.
+ * Completions for the terminal: one table per prompt, one line per completion. Each reward has a column if there is room, else
+ * all share one column in the recipe's order.
  *
  * @param width columns of the terminal
  */

@@ -3,7 +3,9 @@ import { counted, formatNumber, formatPercent, formatShare } from "../../text/nu
 import { renderTable } from "../../text/tables.ts";
 import { ResponsesProgress } from "./responses-progress.ts";
 
-/** The progress of an evaluation on stderr: responses that have ended, time left, rate, problems graded and right ones so far. */
+/**
+ * The progress of an evaluation on stderr: finished responses, time left, rate, graded problems and correct responses so far.
+ */
 export class EvalProgress extends ResponsesProgress {
   readonly #count: { graded: number; right: number };
 
@@ -17,7 +19,7 @@ export class EvalProgress extends ResponsesProgress {
     this.#count = count;
   }
 
-  /** A problem's responses are graded. */
+  /** Counts a problem whose responses have been graded. */
   graded({ n_correct }: EvalRecord): void {
     this.#count.graded++;
     this.#count.right += n_correct;
@@ -31,12 +33,12 @@ export function resultsTable(results: EvalResults, width?: number): string {
   const { total_problems: problems, n_sampling: n, majority_accuracy } = results;
   const numbers: [string, string][] = [
     ...Object.entries(results.pass_at).map(([k, share]): [string, string] => [`pass@${k}`, formatPercent(share)]),
-    ...(n > 1 && !(n in results.pass_at) ? [["any right", formatPercent(results.accuracy)] as [string, string]] : []),
+    ...(n > 1 && !(n in results.pass_at) ? [["any correct", formatPercent(results.accuracy)] as [string, string]] : []),
     ...(n > 1 && majority_accuracy !== null
       ? [["majority", formatPercent(majority_accuracy)] as [string, string]]
       : []),
-    ["tokens a response", formatNumber(results.avg_completion_tokens)],
-    ["ended by itself", formatPercent(results.ended)],
+    ["tokens per response", formatNumber(results.avg_completion_tokens)],
+    ["ended before the limit", formatPercent(results.ended)],
   ];
   const title = `${results.dataset}: ${counted(problems, "problem")}, ${counted(n, "response")} each at temperature ${results.temperature}`;
   const tables = [
@@ -46,7 +48,7 @@ export function resultsTable(results: EvalResults, width?: number): string {
   const sources = Object.entries(results.source_stats);
   if (sources.length > 1) {
     const rows = sources.map(([name, { total }]) => [name, total, formatPercent(results.source_accuracies[name])]);
-    const columns = [{ heading: "source" }, { heading: "problems", ...right }, { heading: "any right", ...right }];
+    const columns = [{ heading: "source" }, { heading: "problems", ...right }, { heading: "any correct", ...right }];
     tables.push(renderTable(columns, rows, width));
   }
   const levels = Object.entries(results.difficulty_accuracies);

@@ -4,16 +4,16 @@ import { type CliFlag, helpFlag } from "../args.ts";
 interface HelpSpec {
   /** one line, such as `qwench sft [recipe.yaml] [--field value]…` */
   usage: string;
-  /** what the command does, plain text */
+  /** description of the command, as plain text */
   summary: string;
-  /** the recipe whose fields are flags; absent where a command takes none */
+  /** the method whose recipe fields are flags; absent if the command takes none */
   method?: Method;
   flags?: readonly CliFlag[];
-  /** columns to fill; lines never pass it unless a single word does */
+  /** columns to fill; only a longer word exceeds them */
   width?: number;
 }
 
-/** What stands for a field's value: its choices, or its kind and unit. */
+/** Placeholder for a field's value: its choices, or its type and unit. */
 export function valueHint(field: Field): string {
   if (field.type === "choice") {
     const choices = (field.choices ?? []).join("|");
@@ -24,12 +24,12 @@ export function valueHint(field: Field): string {
   return field.words ? `${kind}|${field.words.join("|")}` : kind;
 }
 
-/** A field's default as one would write it; null is the word. */
+/** A field's default in YAML's spelling. */
 export function defaultText(field: Field): string {
   return valueText(field.default);
 }
 
-/** A value as one would write it in YAML: 0.00001 is shown as 1e-5. */
+/** A value in YAML's spelling: 0.00001 is shown as 1e-5. */
 export function valueText(value: unknown): string {
   if (typeof value === "number" && value !== 0 && Math.abs(value) < 1e-3) return value.toExponential();
   return typeof value === "string" ? value : JSON.stringify(value);
@@ -46,7 +46,7 @@ export function commandHelp({ usage, summary, method, flags = [], width = 100 }:
   }
   if (method !== undefined) {
     const intro =
-      "Recipe fields, each also a key of the recipe's YAML. (qwench) and (open-r1) mark names that TRL does not know.";
+      "Recipe fields, each also a key of the recipe's YAML. (qwench) and (open-r1) mark names that TRL does not have.";
     lines.push("", ...wrap(intro, columns));
     for (const group of groups) {
       const members = fieldsOf(method).filter((field) => field.group === group);
@@ -62,10 +62,10 @@ export function commandHelp({ usage, summary, method, flags = [], width = 100 }:
 
 /** A group's heading. */
 export function groupTitle(group: Group): string {
-  return group === "peft" || group === "grpo" ? group.toUpperCase() : `${group[0].toUpperCase()}${group.slice(1)}`;
+  return ["peft", "grpo", "dpo"].includes(group) ? group.toUpperCase() : `${group[0].toUpperCase()}${group.slice(1)}`;
 }
 
-/** Help, unit and default in one run of text. */
+/** Help, unit and default as one paragraph. */
 function fieldHelp(field: Field): string {
   const long = field.type === "choice" && valueHint(field) === "NAME";
   const help = long ? `${field.help} One of ${field.choices?.join(", ")}.` : field.help;
@@ -76,7 +76,7 @@ function fieldHelp(field: Field): string {
   return `${help} (${facts.join("; ")})`;
 }
 
-/** A flag and its text: side by side where there is room, else one under the other. */
+/** A flag and its text: side by side if there is room, else one below the other. */
 function entry(flag: string, text: string, columns: number): string[] {
   const left = 34;
   if (columns < 72) return [...wrap(flag, columns, "  "), ...wrap(text, columns, "      ")];
@@ -86,7 +86,7 @@ function entry(flag: string, text: string, columns: number): string[] {
   return [head.padEnd(left) + body[0].slice(left), ...body.slice(1)];
 }
 
-/** Breaks text into lines of at most `width` columns, at spaces. */
+/** Breaks text at spaces into lines of at most `width` columns. */
 export function wrap(text: string, width: number, indent = ""): string[] {
   const lines: string[] = [];
   let line = indent;

@@ -4,9 +4,9 @@ import { AbortError } from "../../errors.ts";
 export const EXIT_INTERRUPTED = 130;
 
 /**
- * Runs `body` with a signal that Ctrl-C and SIGTERM abort; a second one ends the process at once.
+ * Runs `body` with a signal that Ctrl-C and SIGTERM abort. A second Ctrl-C or SIGTERM ends the process immediately.
  *
- * @param told what is said at the first
+ * @param told message for the first interruption
  */
 export async function interruptible(body: (signal: AbortSignal) => Promise<number>, told?: string): Promise<number> {
   const abort = new AbortController();

@@ -7,12 +7,12 @@ export async function* pipedLines(input: NodeJS.ReadableStream): AsyncGenerator<
 }
 
 /**
- * Lines that a person types, with editing and history, until Ctrl-D or a second Ctrl-C; the first says so.
+ * Lines typed by the user, with editing and history, until Ctrl-D or a second Ctrl-C. The first Ctrl-C prints a hint.
  *
- * Between two lines nothing reads the terminal: it is in its ordinary mode, in which Ctrl-C is a signal.
+ * Between two lines nothing reads the terminal, so it stays in normal mode, in which Ctrl-C is a signal.
  *
- * @param prompt what stands before the line
- * @param onEnd called where Ctrl-C ended it
+ * @param prompt text before the line
+ * @param onEnd called if Ctrl-C ended the input
  */
 export async function* typedLines(
   input: ReadStream,
@@ -28,7 +28,7 @@ export async function* typedLines(
       const reader = createInterface({ input, output, prompt, history, historySize: 500 });
       let why: "line" | "end" | "interrupt" = "end";
       reader.on("line", (line) => {
-        lines.push(line); // several at once where text was pasted
+        lines.push(line); // pasted text gives several lines at once
         why = "line";
         setImmediate(() => reader.close());
       });

@@ -3,40 +3,42 @@ import { rewardName } from "../../report/names.ts";
 import { formatNumber } from "../../text/numbers.ts";
 import { formatSeconds } from "../../text/times.ts";
 
-/** Where progress is written: process.stderr, or a stand-in. */
+/** The output for progress: process.stderr, or a stand-in. */
 interface ProgressStream {
   write(text: string): unknown;
   readonly isTTY?: boolean;
-  /** columns of the terminal, read anew for every line */
+  /** columns of the terminal, read again for every line */
   readonly columns?: number;
 }
 
 interface ProgressOptions {
   stream: ProgressStream;
-  /** optimizer steps of the whole run */
+  /** total optimizer steps of the run */
   total: number;
-  /** steps done before this process, of a resumed run */
+  /** steps before this process, in a resumed run */
   start?: number;
-  /** milliseconds from any fixed moment */
+  /** clock in milliseconds, from any fixed time */
   now?: () => number;
-  /** NO_COLOR of the environment */
+  /** the environment variable NO_COLOR */
   noColor?: boolean;
 }
 
-/** What a step tells: `step` counted from 1, `tokens` it worked on, and numbers by TRL's names. */
+/** Facts about a step: `step` counted from 1, `tokens` processed, and numbers by TRL's names. */
 interface ProgressStep {
   step: number;
   tokens?: number;
   loss?: number;
-  /** of the newest completions; null where an earlier process drew them */
+  /** mean reward of the newest completions; null if an earlier process sampled them */
   reward?: number | null;
+  /** by which rewards of chosen completions lie above those of rejected ones */
+  margin?: number;
   /** in tokens, the mean of the newest completions */
   completion_length?: number | null;
 }
 
-/** names that head a log line, in this order, rewards by function after the first; others follow as they come */
+/** names at the start of a log line, in this order, with rewards by function after the first; other names follow */
 const first = METRICS.map(({ name }) => name);
-/** names that a log line leaves to metrics.jsonl: a GRPO log has some forty */
+/** names that appear only in metrics.jsonl, because a GRPO log has about forty */
 const unsaid =
   /^(eval_)?(rewards\/.*\/std|completions\/(min|max)_.*|completions\/mean_terminated.*|clip_ratio\/(low|high)_.*)$/;
 /** least time between two redraws: a terminal over a network is slow */
@@ -45,8 +47,8 @@ const redrawMs = 100;
 const newest = 0.2;
 
 /**
- * Shows a run as it goes. On a terminal one line is redrawn, with a bar, loss, tokens/s and the time left; elsewhere
- * nothing is redrawn and every log is a plain line. Colour only on a terminal, and never with NO_COLOR.
+ * Shows a run's progress. On a terminal it redraws one line with a bar, loss, tokens/s and the time left. Elsewhere every log
+ * is a plain line. It uses colour only on a terminal without NO_COLOR.
  */
 export class Progress {
   readonly #options: ProgressOptions;
@@ -55,6 +57,7 @@ export class Progress {
   #step: number;
   #loss: number | null = null;
   #reward: number | null = null;
+  #margin: number | null = null;
   #length: number | null = null;
   #doing: string | null = null;
   #lastAt: number;
@@ -71,20 +74,20 @@ export class Progress {
     this.#lastAt = this.#now();
   }
 
-  /** Tokens a second over the last steps, or null before the first. */
+  /** Tokens per second over the last steps, or null before the first step. */
   get tokensPerSecond(): number | null {
     if (this.#secondsPerStep === null || this.#tokensPerStep === null || this.#secondsPerStep <= 0) return null;
     return this.#tokensPerStep / this.#secondsPerStep;
   }
 
-  /** Seconds to the end at the present pace, or null before the first step. */
+  /** Seconds to the end at the current speed, or null before the first step. */
   get secondsLeft(): number | null {
     if (this.#secondsPerStep === null) return null;
     return Math.max(0, this.#options.total - this.#step) * this.#secondsPerStep;
   }
 
   /** Notes a finished optimizer step. */
-  step({ step, tokens, loss, reward, completion_length }: ProgressStep): void {
+  step({ step, tokens, loss, reward, margin, completion_length }: ProgressStep): void {
     const at = this.#now();
     const steps = Math.max(1, step - this.#step);
     const seconds = (at - this.#lastAt) / 1000 / steps;
@@ -92,6 +95,7 @@ export class Progress {
     if (tokens !== undefined) this.#tokensPerStep = average(this.#tokensPerStep, tokens / steps);
     if (loss !== undefined) this.#loss = loss;
     this.#reward = reward ?? this.#reward;
+    this.#margin = margin ?? this.#margin;
     this.#length = completion_length ?? this.#length;
     this.#doing = null;
     this.#lastAt = at;
@@ -99,14 +103,14 @@ export class Progress {
     if (this.#tty && (at - this.#drawnAt >= redrawMs || step >= this.#options.total)) this.#draw(at);
   }
 
-  /** Shows in the bar what a long step is at. */
+  /** Shows the progress of a long step in the bar. */
   doing(what: string): void {
     this.#doing = what;
     const at = this.#now();
     if (this.#tty && at - this.#drawnAt >= redrawMs) this.#draw(at);
   }
 
-  /** Leaves a log as a line of its own, above the bar where there is one. */
+  /** Prints a log as a separate line, above the bar if there is one. */
   log(record: Readonly<Record<string, unknown>>): void {
     const parts = Object.keys(record)
       .filter((name) => name !== "step" && typeof record[name] === "number" && !unsaid.test(name))
@@ -118,7 +122,7 @@ export class Progress {
     this.message([head, ...parts, ...tail].join("  "));
   }
 
-  /** Prints a line, clear of the bar. */
+  /** Prints a line without disturbing the bar. */
   message(text: string): void {
     const shown = this.#drawnWidth > 0;
     this.#erase();
@@ -126,12 +130,12 @@ export class Progress {
     if (shown) this.#draw(this.#now());
   }
 
-  /** Starts the clock again after time that was not a step's: an evaluation or a save. */
+  /** Restarts the step clock after an evaluation or a save. */
   rest(): void {
     this.#lastAt = this.#now();
   }
 
-  /** Takes the bar away; further messages are plain lines. */
+  /** Removes the bar. Later messages are plain lines. */
   done(): void {
     this.#erase();
   }
@@ -139,7 +143,7 @@ export class Progress {
   #draw(at: number): void {
     const width = Math.max(10, (this.#options.stream.columns || 80) - 1);
     const text = barLine(this.#facts(), this.#step / Math.max(1, this.#options.total), width);
-    // spaces, not an escape code, cover what was longer before
+    // overwrite a longer previous line with spaces, not an escape code
     const cover = " ".repeat(Math.max(0, Math.min(this.#drawnWidth, width) - text.length));
     this.#options.stream.write(`\r${this.#colour(text)}${cover}`);
     this.#drawnAt = at;
@@ -157,13 +161,14 @@ export class Progress {
     const facts = [`${this.#step}/${this.#options.total}`];
     if (this.#doing !== null) facts.push(this.#doing);
     if (this.#reward !== null) facts.push(`reward ${formatNumber(this.#reward)}`);
+    if (this.#margin !== null) facts.push(`margin ${formatNumber(this.#margin)}`);
     if (this.#loss !== null) facts.push(`loss ${formatNumber(this.#loss)}`);
     const left = this.secondsLeft;
     if (left !== null) facts.push(`${formatSeconds(left)} left`);
     const rate = this.tokensPerSecond;
     if (rate !== null) facts.push(`${formatNumber(rate >= 100 ? Math.round(rate) : rate)} tok/s`);
     if (this.#length !== null && this.#doing === null)
-      facts.push(`${formatNumber(Math.round(this.#length))} tokens a completion`);
+      facts.push(`${formatNumber(Math.round(this.#length))} tokens per completion`);
     return facts;
   }
 
@@ -175,7 +180,7 @@ export class Progress {
   }
 }
 
-/** Bar and facts in exactly the room there is: facts that do not fit go, last first; the bar takes what is left. */
+/** Fits bar and facts to the width. Drops facts that do not fit, last first; the bar takes the rest. */
 export function barLine(facts: readonly string[], share: number, width: number): string {
   let shown = facts.slice();
   while (shown.length > 1 && shown.join("  ").length + 8 > width) shown = shown.slice(0, -1);
@@ -188,13 +193,13 @@ export function barLine(facts: readonly string[], share: number, width: number):
   return `${"━".repeat(whole)}${half}${"╌".repeat(room - whole - half.length)}  ${text}`;
 }
 
-/** Place in a log line; names of one place stay as they come. */
+/** Position in a log line. Names with equal positions keep their order. */
 function rank(name: string): number {
   if (name.startsWith("rewards/")) return 1;
   return first.includes(name) ? 2 * first.indexOf(name) : 2 * first.length;
 }
 
-/** `correctness` for `rewards/correctness_reward_func/mean`: a line has little room; metrics.jsonl has the whole name. */
+/** `correctness` for `rewards/correctness_reward_func/mean`: short for a log line; metrics.jsonl has the full name. */
 function spoken(name: string): string {
   const [, evaluated, fn] = /^(eval_)?rewards\/(.+)\/mean$/.exec(name) ?? [];
   return fn === undefined ? name : `${evaluated ?? ""}${rewardName(fn)}`;

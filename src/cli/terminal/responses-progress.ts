@@ -2,19 +2,19 @@ import { formatNumber } from "../../text/numbers.ts";
 import { formatSeconds } from "../../text/times.ts";
 import { barLine } from "./progress.ts";
 
-/** Milliseconds between two drawings of the bar, and two lines where stderr is no terminal. */
+/** Milliseconds between two updates of the bar, or between two lines if stderr is not a terminal. */
 const REDRAW = 100;
 const REPEAT = 10_000;
 
 interface ResponsesProgressOptions {
-  /** responses in all */
+  /** total number of responses */
   total: number;
   status(line: string | null): void;
-  /** what else is told, after the rate */
+  /** additional text after the rate */
   more?(): string[];
 }
 
-/** Responses on stderr as they are written: how many have ended, time left, rate. */
+/** Progress of responses on stderr: finished responses, time left, rate. */
 export class ResponsesProgress {
   readonly #options: ResponsesProgressOptions;
   readonly #began = performance.now();
@@ -27,7 +27,7 @@ export class ResponsesProgress {
     this.#options = options;
   }
 
-  /** Whether no response is still to come. */
+  /** Whether all responses have finished. */
   get whole(): boolean {
     return this.#ended === this.#options.total;
   }
@@ -41,7 +41,7 @@ export class ResponsesProgress {
     this.draw();
   }
 
-  /** A response has ended. */
+  /** Records a finished response. */
   ended(): void {
     this.#ended++;
     this.draw();
@@ -63,7 +63,7 @@ export class ResponsesProgress {
     }
   }
 
-  /** Takes the bar away and says what it took. */
+  /** Removes the bar and prints a summary. */
   end(): void {
     this.#options.status(null);
     console.error(

@@ -1,4 +1,4 @@
-/** One line on stderr that is written over; null ends it. Nothing where stderr is no terminal. */
+/** One line on stderr that each call overwrites; null ends it. Does nothing if stderr is not a terminal. */
 export function statusLine(): (line: string | null) => void {
   let drawn = 0;
   return (line) => {

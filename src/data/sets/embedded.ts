@@ -1,5 +1,5 @@
 import type { Message } from "../chat-template.ts";
-import { drawFrom, guess, NO_WORKING, wordProblems, working, xmlCompletion } from "./word-problems.ts";
+import { drawFrom, guess, hashCompletion, NO_WORKING, wordProblems, working, xmlCompletion } from "./word-problems.ts";
 
 /** A question for SFT and GRPO: a completion to learn, and the answer for the rewards. */
 interface EmbeddedRow {
@@ -21,6 +21,7 @@ export const CARELESS_SHARE = 0.6;
 // Far from the seed of make:tiny's corpus, for new problems.
 const SEEDS = { train: 1_000_001, test: 1_000_002 };
 const COUNTS = { train: 1024, test: 200 };
+const PREFERENCES = { train: 512, test: 100 };
 
 /**
  * Rows for the embedded model. `test` has problems that no model was trained on, under any names.
@@ -41,4 +42,28 @@ export function embeddedRows(split: "train" | "test", count = COUNTS[split], see
       answer: problem.answer,
     };
   });
+}
+
+/** A question with a better and a worse answer, in the form that the embedded model answers in. */
+interface EmbeddedPreference {
+  prompt: Message[];
+  /** with its working */
+  chosen: Message[];
+  /** a guess */
+  rejected: Message[];
+}
+
+/** Preferences for the embedded model: worked answers over guesses, which it gives as often. The problems of `embeddedRows`. */
+export function embeddedPreferences(
+  split: "train" | "test",
+  count = PREFERENCES[split],
+  seed = SEEDS[split],
+): EmbeddedPreference[] {
+  const draw = drawFrom(seed, 4);
+  const answer = (content: string): Message[] => [{ role: "assistant", content }];
+  return wordProblems({ seed, count, split }).map((problem) => ({
+    prompt: [{ role: "user", content: problem.question }],
+    chosen: answer(hashCompletion(working(problem.steps), problem.result)),
+    rejected: answer(hashCompletion(NO_WORKING, guess(problem, draw))),
+  }));
 }

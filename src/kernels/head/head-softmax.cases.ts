@@ -84,7 +84,7 @@ export const headSoftmaxCases: KernelCase[] = SETTINGS.flatMap((setting) => {
         const { list, whole, state } = prepare(check);
         const got = headFinish(check.record, state, { vocab, labelSmoothing });
         const want = headReference(whole, list, inverseTemperature, labelSmoothing);
-        for (const key of ["logp", "objective", "entropy", "lse", "correct"] as const) {
+        for (const key of ["logp", "objective", "entropy", "lse", "correct", "mean"] as const) {
           check.compare(key, got[key], want[key]);
         }
       },

@@ -39,6 +39,8 @@ interface HeadResult {
   lse: Tensor;
   /** 1 if the target is the most likely token (the first of equals), else 0 */
   correct: Tensor;
+  /** mean of z over the vocabulary */
+  mean: Tensor;
 }
 
 /** The running state of `rows` rows, f32 `[rows, 8]`; undefined until `headStatistics` is called with `first`. */
@@ -93,6 +95,7 @@ export function headFinish(record: Recorder, state: Tensor, { vocab, labelSmooth
     entropy: make("entropy"),
     lse: make("lse"),
     correct: make("correct"),
+    mean: make("mean"),
   };
   const params = { rows, smoothing: labelSmoothing, inverseVocab: 1 / vocab };
   record.dispatch(finishShader, { workgroup: WORKGROUP }, { state, ...result }, params, threadGrid(rows));
@@ -137,7 +140,7 @@ export function headReference(
   const rows = targets.length;
   const vocab = logits.length / rows;
   const make = () => new Float64Array(rows);
-  const result = { logp: make(), objective: make(), entropy: make(), lse: make(), correct: make() };
+  const result = { logp: make(), objective: make(), entropy: make(), lse: make(), correct: make(), mean: make() };
   for (let r = 0; r < rows; r++) {
     const z = logits.slice(r * vocab, (r + 1) * vocab).map((v) => v * inverseTemperature);
     const top = z.reduce((a, b) => Math.max(a, b));
@@ -148,6 +151,7 @@ export function headReference(
     result.objective[r] = (1 - labelSmoothing) * result.logp[r] + labelSmoothing * mean;
     result.entropy[r] = -logps.reduce((sum, v) => sum + Math.exp(v) * v, 0);
     result.lse[r] = top + logarithm;
+    result.mean[r] = z.reduce((a, b) => a + b) / vocab;
     result.correct[r] = z.indexOf(top) === targets[r] ? 1 : 0;
   }
   return result;

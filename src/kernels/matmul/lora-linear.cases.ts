@@ -34,10 +34,13 @@ export function loraLinearReference(
   };
 }
 
+/** Weight types of the cases. Each occurs once with dropout, because the mask does not depend on the weights. */
+const DTYPES = { plain: ["f32", "bf16", "nf4"], dropped: [["f32"], ["bf16", "nf4"]] } as const;
+
 /** Cases of the fused layer: shapes [rows, in, out, r], with and without dropout. */
-export const loraLinearCases: KernelCase[] = SHAPES.flatMap((shape) =>
+export const loraLinearCases: KernelCase[] = SHAPES.flatMap((shape, nth) =>
   ([0, 0.25] as const).flatMap((dropout) =>
-    (["f32", "bf16", "nf4"] as const).map((dtype): KernelCase => {
+    (dropout ? DTYPES.dropped[nth] : DTYPES.plain).map((dtype): KernelCase => {
       const [rows, inner, out, r] = shape;
       return {
         kernel: "loraLinear",

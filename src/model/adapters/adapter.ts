@@ -17,6 +17,9 @@ type ReadTensor = (name: string) => Promise<Float32Array>;
 /** Adds an adapter to rows `[row, row + rows)` of a module's weight, in place. */
 export type MergeRows = (weight: Float32Array, row: number) => void;
 
+/** PEFT's `init_lora_weights`, as far as it leaves the base alone. */
+export type AdapterInit = "true" | "gaussian" | "orthogonal" | "false";
+
 /** A kind of adapter: everything that Qwench knows about it. */
 export interface AdapterKind<Config> {
   /** PEFT's name */
@@ -26,11 +29,12 @@ export interface AdapterKind<Config> {
   /** The trained parameters of one linear layer, under PEFT's names. */
   parameters(target: Target): AdapterMatrix[];
   /**
-   * Initial values of a parameter; they leave the model's output unchanged.
+   * Returns a function that gives each parameter's initial values, one after another. They leave the model's output
+   * unchanged, unless `init` is "false".
    *
    * @param random uniform in [0, 1)
    */
-  initial(parameter: ParameterSpec, random: () => number): Float32Array;
+  starter(init: AdapterInit, random: () => number): (parameter: ParameterSpec) => Float32Array;
   /** Forward and backward pass of linear layers with their adapter: see the kernels. */
   forward: typeof loraLinear;
   backward: typeof loraLinearBackward;

@@ -2,6 +2,7 @@ import type { AdapterConfig } from "../../io/peft.ts";
 import { loraLinear } from "../../kernels/matmul/lora-linear.ts";
 import { loraLinearBackward } from "../../kernels/matmul/lora-linear-backward.ts";
 import type { AdapterKind, AdapterMatrix } from "./adapter.ts";
+import { loraStarter } from "./lora-init.ts";
 import { type Target, targetsOf } from "./targets.ts";
 
 /** LoRA's settings, under PEFT's names. */
@@ -23,13 +24,7 @@ export const lora: AdapterKind<LoraConfig> = {
       { name: loraName(target, "lora_B"), shape: [out, r], decay: true, part: "loraB" },
     ];
   },
-  // A ~ U(±1/√in), B = 0, as in PEFT
-  initial({ name, shape }, random) {
-    const values = new Float32Array(shape[0] * shape[1]);
-    if (!name.includes(".lora_A.")) return values;
-    const bound = 1 / Math.sqrt(shape[1]);
-    return values.map(() => (2 * random() - 1) * bound);
-  },
+  starter: loraStarter,
   forward: loraLinear,
   backward: loraLinearBackward,
   async merge(target, read) {

@@ -66,9 +66,14 @@ function layerIn(path: string, names: readonly string[] | null): number | null {
   return null;
 }
 
+/** Whether a key of rank_pattern or alpha_pattern matches a path: a regular expression for its end, at a dot. */
+export function patternFits(key: string, path: string, field: string): boolean {
+  return pattern(`(?:.*\\.)?(?:${key})`, field).test(path);
+}
+
 /** The value of the first key that matches a path. */
 function byPattern(patterns: Readonly<Record<string, number>> | undefined, path: string, field: string): number | null {
-  const key = Object.keys(patterns ?? {}).find((key) => pattern(`(?:.*\\.)?(?:${key})`, field).test(path));
+  const key = Object.keys(patterns ?? {}).find((key) => patternFits(key, path, field));
   return key === undefined ? null : patterns![key];
 }
 

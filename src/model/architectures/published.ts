@@ -16,6 +16,7 @@ const qwen2 = (hidden: number, intermediate: number, layers: number, heads: numb
 });
 
 const SHAPES: Readonly<Record<string, PublishedShape>> = {
+  "qwen2-0.5b": qwen2(896, 4864, 24, 14),
   "qwen2.5-0.5b": qwen2(896, 4864, 24, 14),
   "qwen2.5-1.5b": qwen2(1536, 8960, 28, 12),
   "qwen2.5-3b": qwen2(2048, 11_008, 36, 16),

@@ -7,6 +7,7 @@ import { encodeInt8, encodeNf4, nestAbsmax } from "../../io/nf4.ts";
 import { type Adapter, readAdapter } from "../../io/peft.ts";
 import { bytesOf, DTYPE_BYTES, f32ToBf16, f32ToF16, findNonFinite, toFloat32 } from "../../io/safetensors.ts";
 import type { Folder } from "../../io/storage.ts";
+import type { AdapterInit } from "../adapters/adapter.ts";
 import { type LoraConfig, lora } from "../adapters/lora.ts";
 import { isProjection, modulesOf } from "../architectures/tensors.ts";
 import { buildModel, checkTensors, type Trained } from "../build.ts";
@@ -275,8 +276,10 @@ export async function fillAdapter(gpu: Gpu, model: Transformer, adapter: Adapter
  * Initialises an adapter as PEFT does.
  *
  * @param random uniform in [0, 1)
+ * @param init PEFT's init_lora_weights
  */
-export function initAdapter(gpu: Gpu, model: Transformer, random: () => number): void {
+export function initAdapter(gpu: Gpu, model: Transformer, random: () => number, init: AdapterInit = "true"): void {
   const store = model.store!;
-  for (const parameter of store.parameters) store.write(gpu, parameter.name, lora.initial(parameter, random));
+  const initial = lora.starter(init, random);
+  for (const parameter of store.parameters) store.write(gpu, parameter.name, initial(parameter));
 }

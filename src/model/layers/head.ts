@@ -23,12 +23,23 @@ export interface HeadRows {
   entropy: Tensor;
   /** 1 where the target is the most probable token */
   correct: Tensor;
+  /** mean over the vocabulary of the logits, each times inverseTemperature */
+  mean: Tensor;
 }
 
-/** Returns d loss / d objective for a chunk of rows, given their log-probs. */
-export interface HeadGradient {
-  /** @returns f32 [rows of the chunk] */
-  dObjective(record: Recorder, rows: HeadRows, start: number, count: number): Tensor;
+const RESULTS = ["logp", "objective", "entropy", "correct", "mean"] as const satisfies (keyof HeadRows)[];
+
+/** Returns d loss / d objective for a chunk of rows, given their log-probs: f32 [rows of the chunk]. */
+type ChunkGradient = (record: Recorder, rows: HeadRows, start: number, count: number) => Tensor;
+
+/**
+ * d loss / d objective, f32. `ofAll` returns it for all rows at once, for a loss in which a row's slope depends on rows of
+ * other chunks; with more than one chunk, the logits are then computed twice.
+ */
+export type RowGradient = ChunkGradient | { ofAll(record: Recorder, rows: HeadRows): Tensor };
+
+interface HeadGradient {
+  dObjective: RowGradient;
   /** gradients of the output table's shards, accumulated; null if frozen */
   dWeight: readonly WeightShard[] | null;
 }
@@ -64,45 +75,82 @@ export function head(
     objective: out("objective"),
     entropy: out("entropy"),
     correct: out("correct"),
+    mean: out("mean"),
   };
   const dHidden = gradient ? record.empty(hidden.shape, "f32", "d.hidden") : null;
   // sized for a whole chunk: the last chunk, and steps of other lengths, reuse them
   const room = shards.map(({ tensor }) => record.empty([chunk, tensor.shape[0]], "f32", "logits", "scratch"));
-  for (let start = 0; start < count; start += chunk) {
-    const size = Math.min(chunk, count - start);
-    record.scope(() => {
-      // Copies, not views: a chunk rarely starts at a multiple of the binding alignment.
-      const x = slice(record, hidden, start * width, [size, width]);
-      const labels = slice(record, targets, start, [size]);
-      const state = headState(record, size);
-      const logits = shards.map(({ tensor, start: from }, i) => {
-        const part = view(room[i], [size, tensor.shape[0]]);
-        matmul(record, x, tensor, { transB: true, into: part });
-        headStatistics(record, part, labels, state, { start: from, inverseTemperature, first: i === 0 });
-        return part;
-      });
-      const done = headFinish(record, state, { vocab, labelSmoothing });
-      for (const name of ["logp", "objective", "entropy", "correct"] as const)
-        place(record, done[name], rows[name], start);
-      if (!gradient || !dHidden) return;
-      const dObjective = gradient.dObjective(record, done, start, size);
-      const dx = record.empty([size, width], "f32", "d.hidden.chunk");
-      shards.forEach(({ tensor, start: from }, i) => {
-        headGradient(record, logits[i], labels, done.lse, dObjective, {
-          start: from,
-          inverseTemperature,
-          vocab,
-          labelSmoothing,
-        });
-        matmul(record, logits[i], tensor, { into: dx, accumulate: i > 0 });
-        if (gradient.dWeight)
-          matmul(record, logits[i], x, { transA: true, into: gradient.dWeight[i].tensor, accumulate: true });
-      });
-      place(record, dx, dHidden, start * width);
+  const options = { inverseTemperature, vocab, labelSmoothing };
+
+  /** Logits of a chunk against every shard. */
+  const logitsOf = (x: Tensor, size: number) =>
+    shards.map(({ tensor }, i) => {
+      const part = view(room[i], [size, tensor.shape[0]]);
+      matmul(record, x, tensor, { transB: true, into: part });
+      return part;
     });
+  /** The way back of a chunk whose logits lie in `room`. */
+  const backward = (at: Chunk, logits: readonly Tensor[], lse: Tensor, dObjective: Tensor) => {
+    const dx = record.empty([at.size, width], "f32", "d.hidden.chunk");
+    shards.forEach(({ tensor, start: from }, i) => {
+      headGradient(record, logits[i], at.labels, lse, dObjective, { start: from, ...options });
+      matmul(record, logits[i], tensor, { into: dx, accumulate: i > 0 });
+      if (gradient!.dWeight)
+        matmul(record, logits[i], at.x, { transA: true, into: gradient!.dWeight[i].tensor, accumulate: true });
+    });
+    place(record, dx, dHidden!, at.start * width);
+  };
+  const chunks = (body: (at: Chunk) => void) => {
+    for (let start = 0; start < count; start += chunk) {
+      const size = Math.min(chunk, count - start);
+      // Copies, not views: a chunk rarely starts at a multiple of the binding alignment.
+      record.scope(() =>
+        body({
+          start,
+          size,
+          x: slice(record, hidden, start * width, [size, width]),
+          labels: slice(record, targets, start, [size]),
+        }),
+      );
+    }
+  };
+
+  const ask = gradient?.dObjective ?? null;
+  const ofAll = ask && typeof ask !== "function" ? ask.ofAll : null;
+  const twice = ofAll !== null && count > chunk;
+  const lse = twice ? out("lse") : null;
+  chunks((at) => {
+    const state = headState(record, at.size);
+    const logits = logitsOf(at.x, at.size);
+    logits.forEach((part, i) => {
+      headStatistics(record, part, at.labels, state, { start: shards[i].start, inverseTemperature, first: i === 0 });
+    });
+    const done = headFinish(record, state, { vocab, labelSmoothing });
+    for (const name of RESULTS) place(record, done[name], rows[name], at.start);
+    if (lse) place(record, done.lse, lse, at.start);
+    else if (ofAll) backward(at, logits, done.lse, ofAll(record, done));
+    else if (typeof ask === "function") backward(at, logits, done.lse, ask(record, done, at.start, at.size));
+  });
+  if (lse) {
+    const dObjective = ofAll!(record, rows);
+    chunks((at) => {
+      const own = (tensor: Tensor) => slice(record, tensor, at.start, [at.size]);
+      backward(at, logitsOf(at.x, at.size), own(lse), own(dObjective));
+    });
+    record.release(lse, dObjective);
   }
   record.release(...room);
   return { rows, dHidden };
+}
+
+/** Some rows of the head's input. */
+interface Chunk {
+  start: number;
+  size: number;
+  /** `[size, hidden]` */
+  x: Tensor;
+  /** u32 `[size]` */
+  labels: Tensor;
 }
 
 function slice(record: Recorder, tensor: Tensor, start: number, shape: readonly number[]): Tensor {

@@ -2,15 +2,15 @@ import { GpuError } from "../../errors.ts";
 import { describePlatform, type Platform } from "../adapter.ts";
 import { checkSecure } from "./secure.ts";
 
-/** Milliseconds until a browser without an adapter is asked again: its GPU process may just be starting, or starting anew. */
+/** Milliseconds before asking a browser without an adapter again: its GPU process may be starting or restarting. */
 const AGAIN_MS = 1000;
 const FASTEST: GPURequestAdapterOptions = { powerPreference: "high-performance" };
 
 /**
  * Opens the browser's adapter, in a page or a worker.
  *
- * @param nav where `gpu` is looked for; default the global navigator
- * @throws {GpuError} that says whether the page, the browser or the machine is at fault
+ * @param nav holds `gpu`; default: the global navigator
+ * @throws {GpuError} the message says whether the page, the browser or the machine is the cause
  */
 export async function openBrowserAdapter(
   nav: Pick<Navigator, "gpu"> | undefined = globalThis.navigator,
@@ -19,7 +19,7 @@ export async function openBrowserAdapter(
   const gpu = nav?.gpu;
   if (!gpu) {
     throw new GpuError(
-      "Cannot use WebGPU: this browser has none. Chrome and Edge 113, Safari 26 and Firefox 141 or newer have it; " +
+      "Cannot use WebGPU: this browser does not support it. Chrome 113, Edge 113, Safari 26 and Firefox 141 or newer do; " +
         "on Linux, Chrome may need chrome://flags/#enable-unsafe-webgpu",
     );
   }

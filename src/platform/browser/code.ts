@@ -1,18 +1,18 @@
 import { NotFoundError } from "../../errors.ts";
 
 /**
- * Python's files for a page, from a folder that holds those of the npm package pyodide. The two scripts are loaded as
- * modules, so that a policy without eval will do; it has to allow scripts from there, and `wasm-unsafe-eval`.
+ * Python's files for a page, from a folder with the files of the npm package pyodide. The two scripts load as modules, so the
+ * page's CSP need not allow eval. It must allow scripts from that folder, and `wasm-unsafe-eval`.
  *
- * @param base address of the folder, with a slash at its end
- * @throws {NotFoundError} a file that is not there
+ * @param base address of the folder, ending with a slash
+ * @throws {NotFoundError} a file is missing
  */
 export async function browserPythonFiles(base: string) {
   const get = async (name: string) => {
     const response = await fetch(new URL(name, base));
     if (!response.ok) {
       throw new NotFoundError(
-        `Cannot run Python: ${new URL(name, base)} answers ${response.status}; the files of the npm package pyodide belong there`,
+        `Cannot run Python: ${new URL(name, base)} answered ${response.status}; put the files of the npm package pyodide there`,
       );
     }
     return response;

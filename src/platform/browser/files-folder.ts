@@ -5,14 +5,14 @@ import type { Folder } from "../../io/storage.ts";
 import { blobSource } from "./opfs-folder.ts";
 
 /**
- * Files that a user picked, or a page fetched, as a {@link Folder} that can only be read.
+ * Files that a user picked or a page fetched, as a read-only {@link Folder}.
  *
- * @param path what errors call it
+ * @param path the folder's name in errors
  * @param files by name, without folders
  */
 export function filesFolder(path: string, files: ReadonlyMap<string, Blob>): Folder {
   const readOnly = async (name: string): Promise<never> => {
-    throw new UnsupportedError(`Cannot change ${path}/${name}: files that were picked are only read`);
+    throw new UnsupportedError(`Cannot change ${path}/${name}: picked files are read-only`);
   };
   const source = async (name: string) => {
     const file = files.get(checkFileName(name, path));

@@ -5,25 +5,25 @@ import { checkFileName } from "../../io/names.ts";
 import type { ByteSource } from "../../io/storage.ts";
 import { explainStorage } from "./quota.ts";
 
-/** A file's entry, at `["file", path]`; its bytes lie at `["part", id, n]`, so that renaming moves entries only. */
+/** A file's entry, at the key `["file", path]`. Its bytes are at `["part", id, n]`, so renaming moves only entries. */
 interface Entry {
   id: string;
-  /** bytes of each part */
+  /** size of each part in bytes */
   parts: number[];
 }
 
-/** Bytes of a part: what is in memory at a time. */
+/** Size of a part in bytes. One part is in memory at a time. */
 const PART_BYTES = 4 << 20;
 
 const fileKey = (path: string): IDBValidKey => ["file", path];
 const partKey = (id: string, n: number): IDBValidKey => ["part", id, n];
-/** everything that begins with `prefix`; arrays come after all other keys of IndexedDB */
+/** all keys that begin with `prefix`; IndexedDB sorts arrays after all other keys */
 const filesUnder = (prefix: string) => IDBKeyRange.bound(["file", prefix], ["file", `${prefix}\uffff`]);
 const partsOf = (id: string) => IDBKeyRange.bound(["part", id], ["part", id, []]);
 
 /**
- * A {@link AppendableFolder} in IndexedDB: what must be replaced atomically, such as checkpoints. A file, or all the files
- * of a folder, changes hands in one transaction: whoever opens the database after a crash finds the old or the new.
+ * An {@link AppendableFolder} in IndexedDB, for data that must be replaced atomically, such as checkpoints. One transaction
+ * replaces a file, or all files of a folder. After a crash the database holds either the old files or the new ones.
  */
 export class IdbFolder implements AppendableFolder {
   readonly path: string;
@@ -36,7 +36,7 @@ export class IdbFolder implements AppendableFolder {
     this.prefix = prefix;
   }
 
-  /** The folder of a database of its own. */
+  /** Opens a folder in its own database. */
   static open(database: string): IdbFolder {
     return new IdbFolder(createStore(database, "files"), `indexeddb:${database}`);
   }
@@ -79,7 +79,7 @@ export class IdbFolder implements AppendableFolder {
         replaceEntry(store, path, fresh);
       });
     } catch (error) {
-      await this.transact((store) => store.delete(partsOf(fresh.id))).catch(() => {}); // else `sweep` finds them
+      await this.transact((store) => store.delete(partsOf(fresh.id))).catch(() => {}); // otherwise `sweep` deletes them
       throw await explainStorage(error, `write ${this.path}/${name}`, sum(fresh.parts));
     }
   }
@@ -150,7 +150,7 @@ export class IdbFolder implements AppendableFolder {
     });
   }
 
-  /** Deletes the bytes of writes that a crash cut short. Only while nobody else writes. */
+  /** Deletes the bytes of writes that a crash interrupted. Call it only while nobody else writes. */
   async sweep(): Promise<void> {
     await this.transact((store) => {
       const entries = store.getAll(IDBKeyRange.bound(["file"], ["file", []]));
@@ -186,7 +186,7 @@ export class IdbFolder implements AppendableFolder {
 
   private async addPart(entry: Entry, bytes: Uint8Array): Promise<void> {
     const key = partKey(entry.id, entry.parts.length);
-    entry.parts.push(bytes.length); // counted first: an error then says what was needed
+    entry.parts.push(bytes.length); // counted first, for the error message
     await this.transact((store) => store.put(bytes, key));
   }
 
@@ -208,7 +208,7 @@ export class IdbFolder implements AppendableFolder {
     return concat(found);
   }
 
-  /** Runs one transaction; when this returns, it is done. */
+  /** Runs one transaction and waits until it is complete. */
   private transact(work: (store: IDBObjectStore) => unknown): Promise<void> {
     return this.store("readwrite", (store) => {
       work(store);
@@ -221,7 +221,7 @@ export class IdbFolder implements AppendableFolder {
   }
 }
 
-/** Takes off an entry and its bytes. */
+/** Deletes an entry and its bytes. */
 function removeEntry(store: IDBObjectStore, path: string): void {
   const old = store.get(fileKey(path));
   old.onsuccess = () => {
@@ -253,7 +253,7 @@ function settled<T>(request: IDBRequest<T>): Promise<T> {
   });
 }
 
-/** Bytes in pieces of a part's size. */
+/** Splits bytes into pieces of a part's size. */
 async function* inParts(content: string | Uint8Array | AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   const pieces =
     typeof content === "string"
@@ -265,7 +265,7 @@ async function* inParts(content: string | Uint8Array | AsyncIterable<Uint8Array>
   let bytes = 0;
   for await (const piece of pieces) {
     for (let at = 0; at < piece.length; ) {
-      const part = piece.slice(at, at + PART_BYTES - bytes); // a copy: the piece may be used again
+      const part = piece.slice(at, at + PART_BYTES - bytes); // a copy, because the buffer may be reused
       waiting.push(part);
       bytes += part.length;
       at += part.length;

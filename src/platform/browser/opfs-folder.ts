@@ -6,9 +6,9 @@ import { explainStorage } from "./quota.ts";
 import { checkSecure } from "./secure.ts";
 
 type OpenHandle = (create: boolean) => Promise<FileSystemDirectoryHandle>;
-/** What TypeScript's types of a page leave out. */
+/** Members that TypeScript's DOM types lack. */
 type FileHandle = FileSystemFileHandle & {
-  /** of workers only */
+  /** only in workers */
   createSyncAccessHandle(): Promise<{
     getSize(): number;
     write(bytes: Uint8Array, options: { at: number }): number;
@@ -21,7 +21,7 @@ type FileHandle = FileSystemFileHandle & {
 
 const isMissing = (error: unknown) => ["NotFoundError", "TypeMismatchError"].includes((error as DOMException).name);
 
-/** Bytes of a blob as a {@link ByteSource}: read by range from wherever the browser keeps them. */
+/** A blob as a {@link ByteSource}, read by range. */
 export function blobSource(name: string, blob: Blob): ByteSource {
   return {
     name,
@@ -30,28 +30,36 @@ export function blobSource(name: string, blob: Blob): ByteSource {
       checkRange(name, blob.size, start, end);
       const bytes = new Uint8Array(await blob.slice(start, end).arrayBuffer());
       if (bytes.length !== end - start) {
-        throw new FormatError(`Cannot read bytes ${start} to ${end} of ${name}: ${bytes.length} came`);
+        throw new FormatError(
+          `Cannot read bytes ${start} to ${end} of ${name}: the browser returned ${bytes.length} bytes`,
+        );
       }
       return bytes;
     },
   };
 }
 
-/** The origin's private file system. Appending needs a worker. @throws {GpuError} a page that is not secure @throws {UnsupportedError} a browser without it */
+/**
+ * The origin's private file system. Appending needs a worker.
+ *
+ * @throws {GpuError} the page is not a secure context
+ * @throws {UnsupportedError} the browser has no OPFS
+ */
 export function opfsRoot(): OpfsFolder {
   checkSecure();
   if (!navigator.storage?.getDirectory) {
-    throw new UnsupportedError("Cannot keep files: this browser has no origin private file system (OPFS) here");
+    throw new UnsupportedError(
+      "Cannot keep files: this browser does not offer the origin private file system (OPFS) here",
+    );
   }
   return new OpfsFolder(() => navigator.storage.getDirectory(), "opfs:");
 }
 
 /**
- * A folder of the origin private file system as an {@link AppendableFolder}: files stay on the disk and are read by range,
- * never whole.
+ * A folder of the origin private file system as an {@link AppendableFolder}. It reads files by range, never whole.
  *
- * `write` is atomic by the file system's own rule: the bytes go to a swap file that takes the name when it is closed.
- * Files can be renamed, folders cannot: browsers do not move them.
+ * `write` is atomic, because OPFS writes into a swap file that replaces the file on closing. Only files can be renamed, because
+ * browsers do not move folders.
  */
 class OpfsFolder implements AppendableFolder {
   readonly path: string;
@@ -78,7 +86,7 @@ class OpfsFolder implements AppendableFolder {
     return blobSource(`${this.path}/${name}`, await this.blob(name));
   }
 
-  /** The file itself, to hand to somebody. @throws {NotFoundError} when there is none */
+  /** The file as a browser File. @throws {NotFoundError} if there is none */
   async blob(name: string): Promise<File> {
     const file = await this.file(name);
     if (!file) throw new NotFoundError(`Cannot open ${this.path}/${name}: there is no such file`);
@@ -125,11 +133,11 @@ class OpfsFolder implements AppendableFolder {
         try {
           for (let done = 0; done < bytes.length; ) {
             const wrote = access.write(bytes.subarray(done), { at: before + done });
-            if (wrote === 0) throw new DOMException("nothing more was written", "QuotaExceededError");
+            if (wrote === 0) throw new DOMException("the write accepted no more bytes", "QuotaExceededError");
             done += wrote;
           }
         } catch (error) {
-          access.truncate(before); // no half of it stays behind
+          access.truncate(before); // leave no partial data behind
           throw error;
         }
         access.flush();
@@ -153,7 +161,8 @@ class OpfsFolder implements AppendableFolder {
         () => true,
         () => false,
       );
-      if (isFolder) throw new UnsupportedError(`Cannot rename the folder ${this.path}/${from}: OPFS moves files only`);
+      if (isFolder)
+        throw new UnsupportedError(`Cannot rename the folder ${this.path}/${from}: OPFS can only rename files`);
       throw new NotFoundError(`Cannot rename ${this.path}/${from}: there is no such file`);
     }
     try {
@@ -196,7 +205,7 @@ class OpfsFolder implements AppendableFolder {
     const names: string[] = [];
     try {
       for await (const [name, entry] of await this.handle(false)) {
-        // Chromium's swap files of `write`
+        // Chromium's swap files from `write`
         if (entry.kind === kind && !name.endsWith(".crswap")) names.push(name);
       }
     } catch (error) {
@@ -215,7 +224,7 @@ class OpfsFolder implements AppendableFolder {
     }
   }
 
-  /** The folder that a name lies in. */
+  /** The folder that contains a name. */
   private async locate(name: string, create: boolean): Promise<{ folder: FileSystemDirectoryHandle; base: string }> {
     const parts = checkFileName(name, this.path).split("/");
     const base = parts.pop()!;
@@ -233,7 +242,7 @@ async function* pieces(content: string | Uint8Array | AsyncIterable<Uint8Array>)
 
 const COPY_BYTES = 4 << 20;
 
-/** All of a source, a piece at a time. */
+/** Reads a whole source piece by piece. */
 export async function* ranges(source: ByteSource): AsyncGenerator<Uint8Array> {
   for (let at = 0; at < source.size; at += COPY_BYTES) yield source.read(at, Math.min(at + COPY_BYTES, source.size));
 }

@@ -1,7 +1,7 @@
 import { BusyError, NotFoundError, QuotaError, QwenchError } from "../../errors.ts";
 import { formatFileSize } from "../../text/bytes.ts";
 
-/** What the browser's storage has room for now. `check` throws QuotaError where `bytes` more would not fit. */
+/** The browser's free storage. `check` throws QuotaError if `bytes` more do not fit. */
 export async function roomLeft(): Promise<{ check(bytes: number, what: string): void }> {
   const { usage = 0, quota = Number.POSITIVE_INFINITY } = await navigator.storage.estimate();
   return {
@@ -11,7 +11,7 @@ export async function roomLeft(): Promise<{ check(bytes: number, what: string): 
   };
 }
 
-/** What went wrong with the browser's storage, in a sentence; errors of Qwench's pass as they are. */
+/** Turns an error of the browser's storage into a Qwench error with a clear message. Qwench errors pass unchanged. */
 export async function explainStorage(error: unknown, what: string, bytes: number): Promise<unknown> {
   if (error instanceof QwenchError) return error;
   const { name, message } = error as Partial<DOMException>;
@@ -26,7 +26,7 @@ export async function explainStorage(error: unknown, what: string, bytes: number
     case "InvalidStateError":
       return new BusyError(`Cannot ${what}: another tab has the file open`, { cause: error });
     default:
-      // Chromium may notice the pipe that a full disk closed before it hears why
+      // if the disk is full, Chromium may report the closed pipe before the cause
       if (bytes > quota - usage) return new QuotaError(full(what, bytes, usage, quota), { cause: error });
       return new QwenchError(`Cannot ${what}: ${message ?? error}`, { cause: error });
   }
@@ -35,8 +35,8 @@ export async function explainStorage(error: unknown, what: string, bytes: number
 function full(what: string, bytes: number, usage: number, quota: number): string {
   const free = Math.max(0, quota - usage);
   if (bytes <= free) {
-    // browsers state a share of the disk as it once was, and less is there in private windows
-    return `Cannot ${what}: the browser refused ${formatFileSize(bytes)} more, though it states ${formatFileSize(free)} of ${formatFileSize(quota)} as free: the disk itself may be full, or this window be a private one. What was there before is intact; delete a model, a data set or a run, or free some of the disk`;
+    // browsers compute the quota from an older state of the disk, and private windows have less
+    return `Cannot ${what}: the browser refused to store ${formatFileSize(bytes)} more, although it reports ${formatFileSize(free)} of ${formatFileSize(quota)} as free. The disk may be full, or this may be a private window. Existing files are intact; delete a model, a data set or a run, or free some of the disk`;
   }
-  return `Cannot ${what}: the browser's storage for this site is full. ${formatFileSize(bytes)} are needed, ${formatFileSize(free)} of ${formatFileSize(quota)} are free. What was there before is intact; delete a model, a data set or a run, or free some of the disk`;
+  return `Cannot ${what}: the browser's storage for this site is full. ${formatFileSize(bytes)} are needed, but only ${formatFileSize(free)} of ${formatFileSize(quota)} are free. Existing files are intact; delete a model, a data set or a run, or free some of the disk`;
 }

@@ -2,12 +2,12 @@
 export interface Thread<Request, Reply> {
   post(request: Request): void;
   onReply(handler: (reply: Reply) => void): void;
-  /** `memory`: the thread's own heap was full */
+  /** `memory`: the thread's heap was full */
   onEnd(handler: (end: { reason: string; memory: boolean }) => void): void;
   end(): Promise<void>;
 }
 
-/** A browser's or Deno's worker as a {@link Thread}. */
+/** A worker of a browser or Deno as a {@link Thread}. */
 export function webThread<Request, Reply>(worker: Worker): Thread<Request, Reply> {
   return {
     post: (request) => worker.postMessage(request),

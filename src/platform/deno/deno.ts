@@ -10,7 +10,7 @@ import {
 } from "../adapter.ts";
 import { adviceFor, installMesa, remedy, useSwiftShader, useSystemVulkan, type VulkanHost } from "../node/vulkan.ts";
 
-/** The few names of Deno's that are used here; its types clash with Node's. */
+/** The few Deno names used here. Deno's own types conflict with Node's. */
 declare const Deno: {
   dlopen(path: string, symbols: Record<string, never>): { close(): void };
   env: { set(name: string, value: string): void; delete(name: string): void };
@@ -35,12 +35,12 @@ const host: VulkanHost = {
 };
 
 /**
- * Opens the adapter of Deno's built-in WebGPU (wgpu): a real GPU or Mesa's renderer where a Vulkan driver is installed,
- * else SwiftShader with a line of advice. Needs `--allow-env --allow-read --allow-sys --allow-ffi`, or `-A`.
+ * Opens the adapter of Deno's built-in WebGPU (wgpu): a real GPU or Mesa's renderer if a Vulkan driver is installed, else
+ * SwiftShader with a line of advice. Needs `--allow-env --allow-read --allow-sys --allow-ffi`, or `-A`.
  *
- * Deno reads the drivers once a process, at the first request: the choice of the first call stays.
+ * Deno loads drivers only once per process, at the first request, so the first call's choice stays in effect.
  *
- * @throws {GpuError} with what to install, when nothing computes here or the choice is not to be had
+ * @throws {GpuError} if there is no adapter or the choice is unavailable; the message says what to install
  */
 export async function openDenoAdapter(options: OpenOptions = {}): Promise<Platform> {
   const env = options.env ?? process.env;
@@ -48,7 +48,7 @@ export async function openDenoAdapter(options: OpenOptions = {}): Promise<Platfo
   const gpu = globalThis.navigator?.gpu;
   if (!gpu) throw new GpuError("Cannot use WebGPU: this Deno has no navigator.gpu; Deno 2 has it built in");
   if (process.platform === "linux" && !process.env.DENO_WEBGPU_BACKEND) {
-    host.setEnv("DENO_WEBGPU_BACKEND", "vulkan"); // its OpenGL fallback lacks the limits that kernels need
+    host.setEnv("DENO_WEBGPU_BACKEND", "vulkan"); // Deno's OpenGL fallback has lower limits than the kernels need
   }
 
   if (choice === "swiftshader" || !(await useSystemVulkan(host, options.warn))) {
@@ -61,12 +61,12 @@ export async function openDenoAdapter(options: OpenOptions = {}): Promise<Platfo
   const adapter = await gpu.requestAdapter(request);
   if (!adapter) {
     throw new GpuError(
-      `Cannot open a WebGPU adapter: Deno accepts no driver here. Try QWENCH_ADAPTER=swiftshader. ${installMesa()}`,
+      `Cannot open a WebGPU adapter: Deno found no usable driver. Try QWENCH_ADAPTER=swiftshader. ${installMesa()}`,
     );
   }
   if (!suits(choice, adapter.info)) {
     throw new GpuError(
-      `Cannot open adapter ${choice}: ${describeAdapter(adapter.info)} is the best there is. ${remedy(choice)}`,
+      `Cannot open adapter ${choice}: the best available is ${describeAdapter(adapter.info)}. ${remedy(choice)}`,
     );
   }
   const advice = adviceFor(choice, adapter.info);

@@ -5,7 +5,7 @@ import { QwenchError } from "../../errors.ts";
 
 type Env = Record<string, string | undefined>;
 
-/** The user's home; null where there is none: containers run as users that the machine does not know. */
+/** The user's home, or null: in a container the user may have no entry. */
 export function homeFolder(env: Env = process.env, ofSystem: () => string = homedir): string | null {
   try {
     return env.HOME || ofSystem();
@@ -14,7 +14,7 @@ export function homeFolder(env: Env = process.env, ofSystem: () => string = home
   }
 }
 
-/** Where Qwench's caches lie by custom, `$XDG_CACHE_HOME/qwench` or `~/.cache/qwench`, writable or not; null without a home. */
+/** The usual folder of Qwench's caches, `$XDG_CACHE_HOME/qwench` or `~/.cache/qwench`, writable or not; null without a home. */
 export function usualCache(env: Env = process.env): string | null {
   const home = homeFolder(env);
   const parent = env.XDG_CACHE_HOME || (home && join(home, ".cache"));
@@ -22,10 +22,10 @@ export function usualCache(env: Env = process.env): string | null {
 }
 
 /**
- * A cache folder that can be written and is the user's own, because libraries are loaded from it: the usual one, else a
- * private one in the temporary folder.
+ * A cache folder that is writable and belongs to the user, because Qwench loads libraries from it: the usual folder, else a
+ * private folder in the temporary folder.
  *
- * @throws {QwenchError} when neither can be had
+ * @throws {QwenchError} if neither is possible
  */
 export function writableCache(env: Env = process.env): string {
   const usual = usualCache(env);
@@ -41,6 +41,6 @@ export function writableCache(env: Env = process.env): string {
     const found = lstatSync(temporary);
     if (found.isDirectory() && found.uid === owner && (found.mode & 0o022) === 0) return temporary;
     const reason = usual === null ? "there is no home" : `${usual} cannot be written`;
-    throw new QwenchError(`Cannot keep files: ${reason}, and ${temporary} belongs to somebody else`);
+    throw new QwenchError(`Cannot keep files: ${reason}, and ${temporary} belongs to another user`);
   }
 }

@@ -5,20 +5,20 @@ import { NotFoundError } from "../../errors.ts";
 import { type Thread, webThread } from "../browser/web-thread.ts";
 import { runtimeName } from "../index.ts";
 
-/** Of JavaScript's objects in the thread; Python's memory lies outside of it. */
+/** Heap limit for the thread's JavaScript objects. Python's memory is outside this heap. */
 const HEAP_MB = 256;
 
 /**
- * Starts a thread whose program is the text of a function, so that it is the same in a bundle, under tsx and in Deno. The
- * function is called with `{ post(reply), listen(handler) }`. The thread has no environment variables; it keeps the process
- * alive only while it owes a reply.
+ * Starts a thread whose program is a function's source text, which works in a bundle, under tsx and in Deno. The thread calls
+ * the function with `{ post(reply), listen(handler) }`. It has no environment variables, and keeps the process alive only until
+ * it has replied.
  */
 export function textThread<Request, Reply>(program: string): Thread<Request, Reply> {
   const url = (text: string) => new URL(`data:text/javascript,${encodeURIComponent(text)}`);
-  // esbuild, and so tsx, names functions by a helper that is not there
+  // esbuild, and therefore tsx, inserts calls to a helper that the thread lacks
   const named = "globalThis.__name = (named) => named;";
   if (runtimeName() === "deno") {
-    // its worker_threads lose messages of 16 MB
+    // Deno's worker_threads lose messages of 16 MB
     const port = `{ post: self.postMessage.bind(self), listen: (handler) => self.addEventListener("message", ({ data }) => handler(data)) }`;
     return webThread(new globalThis.Worker(url(`${named} (${program})(${port});`), { type: "module" }));
   }
@@ -57,7 +57,7 @@ export function textThread<Request, Reply>(program: string): Thread<Request, Rep
 /**
  * Python's files, from the npm package pyodide.
  *
- * @throws {NotFoundError} the package is not installed
+ * @throws {NotFoundError} if the package is not installed
  */
 export async function pythonFiles() {
   const require = createRequire(import.meta.url);
@@ -65,7 +65,7 @@ export async function pythonFiles() {
     try {
       return require.resolve(`pyodide/${name}`);
     } catch (error) {
-      throw new NotFoundError("Cannot run Python: the npm package pyodide is not installed; npm install pyodide", {
+      throw new NotFoundError("Cannot run Python: the npm package pyodide is not installed; run npm install pyodide", {
         cause: error,
       });
     }

@@ -8,13 +8,13 @@ import { isAlive, takeFileLock } from "./lock.ts";
 
 const TEMPORARY = /^\..*\.(\d+)-[0-9a-z]+\.qwench-tmp$/;
 const STALE_MS = 600_000;
-const MAX_TEXT_BYTES = 500_000_000; // a little under the longest string that V8 can hold
+const MAX_TEXT_BYTES = 500_000_000; // slightly below V8's longest string
 
 /**
- * A folder of the disk as a {@link AppendableFolder}; runs under Node and under Deno's `node:` modules.
+ * A folder on disk as an {@link AppendableFolder}. Works in Node and with Deno's `node:` modules.
  *
- * `write` goes to a hidden temporary file beside the target, is flushed to the disk, then renamed. The folder need not
- * exist: writing makes it. Symbolic links inside are followed; names that leave the folder are refused.
+ * `write` fills a hidden temporary file beside the target, flushes it to disk and renames it. Writing creates a missing folder.
+ * Symbolic links inside the folder are followed; names that leave the folder are rejected.
  *
  * @param path absolute, or relative to the working directory
  */
@@ -25,7 +25,7 @@ export function nodeFolder(path: string): AppendableFolder & LockableFolder {
     const found: string[] = [];
     for (const entry of await orElse(fs.readdir(root, { withFileTypes: true }), [], `list ${root}`)) {
       if (TEMPORARY.test(entry.name)) continue;
-      // A link counts as what it points to: the caches of Hugging Face's own tools are made of links.
+      // Follows links, because the caches of Hugging Face's tools consist of them.
       const kind = entry.isSymbolicLink() ? await fs.stat(join(root, entry.name)).catch(() => entry) : entry;
       if (wanted === "file" ? kind.isFile() : kind.isDirectory()) found.push(entry.name);
     }
@@ -50,7 +50,7 @@ export function nodeFolder(path: string): AppendableFolder & LockableFolder {
       const [source, target] = [full(from), full(to)];
       const what = `rename ${source} to ${target}`;
       await guard(fs.mkdir(dirname(target), { recursive: true }), what);
-      await sync(source); // what was appended must be on the disk before it gets its name
+      await sync(source); // appended bytes must be on disk before the rename
       await guard(fs.rename(source, target), what);
       await sync(dirname(target));
     },
@@ -62,14 +62,14 @@ export function nodeFolder(path: string): AppendableFolder & LockableFolder {
 }
 
 /**
- * A file of the disk, read by range; nothing is held open between reads.
+ * A file on disk, read by range. It is closed between reads.
  *
- * @throws {NotFoundError} when it does not exist, may not be read, or is not a regular file
+ * @throws {NotFoundError} if it does not exist, is not readable, or is not a regular file
  */
 export async function nodeFile(path: string): Promise<ByteSource> {
   const name = resolve(path);
   const stat = await guard(fs.stat(name), `open ${name}`);
-  // Opening a pipe would wait for a writer for ever.
+  // Opening a pipe would wait indefinitely for a writer.
   if (!stat.isFile()) throw new NotFoundError(`Cannot open ${name}: it is not a file`);
   const size = stat.size;
   return {
@@ -87,7 +87,7 @@ export async function nodeFile(path: string): Promise<ByteSource> {
           );
           if (bytesRead === 0) {
             throw new FormatError(
-              `Cannot read bytes ${start} to ${end} of ${name}: it ends at ${start + done}, and had ${size} when opened`,
+              `Cannot read bytes ${start} to ${end} of ${name}: it ends at ${start + done}, but had ${size} bytes when opened`,
             );
           }
           done += bytesRead;
@@ -100,7 +100,7 @@ export async function nodeFile(path: string): Promise<ByteSource> {
   };
 }
 
-/** The text of a file, as it was at one moment: another process may put a new one in its place meanwhile. */
+/** The text of a file at one moment, even if another process replaces the file meanwhile. */
 async function readText(path: string): Promise<string> {
   await nodeFile(path); // opening a pipe would wait
   const handle = await guard(openWhenFree(path, constants.O_RDONLY), `read ${path}`);
@@ -115,10 +115,13 @@ async function readText(path: string): Promise<string> {
   }
 }
 
-/** Milliseconds that an open file is waited for, all in all. */
+/** Longest wait in milliseconds for a free file descriptor. */
 const FREE_MS = 10_000;
 
-/** Opens a file; where the process may open no more of them, when another one has been closed: tensors are read side by side. */
+/**
+ * Opens a file. If the process has reached its limit of open files, waits until another file closes, because tensors are read
+ * concurrently.
+ */
 async function openWhenFree(path: string, flags: string | number): Promise<fs.FileHandle> {
   for (let waited = 0, wait = 5; ; waited += wait, wait *= 2) {
     try {
@@ -160,7 +163,7 @@ async function append(target: string, content: string | Uint8Array): Promise<voi
   try {
     await fs.appendFile(target, content);
   } catch (error) {
-    await fs.truncate(target, before).catch(() => {}); // no half line stays behind
+    await fs.truncate(target, before).catch(() => {}); // leave no partial line behind
     throw explain(error, what);
   }
 }
@@ -178,19 +181,19 @@ async function writeAll(handle: fs.FileHandle, bytes: Uint8Array): Promise<void>
   }
 }
 
-/** A process that was killed leaves its temporary file: the next write of the same name clears it away. */
+/** Deletes temporary files that killed processes left behind, at the next write of the same name. */
 async function removeStale(folder: string, base: string): Promise<void> {
   for (const name of await fs.readdir(folder).catch(() => [] as string[])) {
     const match = TEMPORARY.exec(name);
     if (!match || !name.startsWith(`.${base}.${match[1]}-`) || isAlive(Number(match[1]))) continue;
     const path = join(folder, name);
     const stat = await fs.stat(path).catch(() => undefined);
-    // The age guards a writer in another container, whose process ids mean nothing here.
+    // The age check protects a writer in another container, whose process id means nothing here.
     if (stat && Date.now() - stat.mtimeMs > STALE_MS) await fs.unlink(path).catch(() => {});
   }
 }
 
-/** Flushes a file or a folder's entries to the disk; where the file system cannot, things are left as they are. */
+/** Flushes a file or a folder's entries to disk, if the file system supports it. */
 async function sync(path: string): Promise<void> {
   const handle = await openWhenFree(path, constants.O_RDONLY).catch(() => undefined);
   if (!handle) return;
@@ -206,7 +209,7 @@ async function guard<T>(work: Promise<T>, what: string): Promise<T> {
   }
 }
 
-/** Like {@link guard}, with a value for what is not there. */
+/** Like {@link guard}, but returns a fallback value if the file does not exist. */
 async function orElse<T>(work: Promise<T>, absent: T, what: string): Promise<T> {
   try {
     return await work;
@@ -233,7 +236,7 @@ function explain(error: unknown, what: string): unknown {
       return new NotFoundError(`Cannot ${what}: there is no such file or folder`, { cause: error });
     case "EACCES":
     case "EPERM":
-      return new NotFoundError(`Cannot ${what}: this user may not`, { cause: error });
+      return new NotFoundError(`Cannot ${what}: this user has no permission`, { cause: error });
     case "EISDIR":
       return new NotFoundError(`Cannot ${what}: it is a folder`, { cause: error });
     case "ENOTEMPTY":
@@ -245,7 +248,7 @@ function explain(error: unknown, what: string): unknown {
     case "EDQUOT": {
       const full = codeOf(error) === "ENOSPC" ? "the disk is full" : "this user's share of the disk is full";
       return new QwenchError(
-        `Cannot ${what}: ${full} (${codeOf(error)}); nothing was overwritten. Free some space and start again`,
+        `Cannot ${what}: ${full} (${codeOf(error)}); nothing was overwritten. Free some space and try again`,
         { cause: error },
       );
     }
@@ -256,7 +259,7 @@ function explain(error: unknown, what: string): unknown {
   }
 }
 
-/** Bytes that this user may still write where `path` is or will be; null where the system does not say. */
+/** Bytes that this user can still write at the location of `path`; null if the system does not say. */
 export async function freeBytes(path: string): Promise<number | null> {
   for (let at = resolve(path); ; at = dirname(at)) {
     try {

@@ -3,22 +3,22 @@ import { hostname } from "node:os";
 import { basename, dirname, join } from "node:path";
 import type { Lock, LockOwner } from "../../io/storage.ts";
 
-/** Milliseconds between two signs of life of an owner, and after how many without one it counts as dead. */
+/** Milliseconds between an owner's signs of life, and the silence after which the owner counts as dead. */
 const BEAT_MS = 5_000;
 const DEAD_MS = 60_000;
 
 interface Written extends LockOwner {
-  /** when the process began: an id is given to others once its process has ended */
+  /** when the process began, because the system reuses process ids */
   began: string;
 }
 
 /**
- * Takes the lock file `path`, unless a living process has it.
+ * Takes the lock file `path`, unless a living process holds it.
  *
- * The owner's process id says whether it lives, on this host; on another host, or in another container, its last sign of
- * life does: an owner touches its file every 5 s.
+ * On this host, the owner's process id shows whether the owner is alive. On another host or in another container, the file's
+ * time does: an owner touches its file every 5 s.
  *
- * @throws what the file system says, where the lock cannot be written
+ * @throws the file system's error if the lock cannot be written
  */
 export async function takeFileLock(path: string, what: string): Promise<Lock | { owner: LockOwner }> {
   const mine: Written = { id: String(process.pid), host: hostname(), what, began: beganAt(process.pid) };
@@ -31,7 +31,7 @@ export async function takeFileLock(path: string, what: string): Promise<Lock | {
       await removeDead(path);
       continue;
     }
-    made = (await fs.mkdir(folder, { recursive: true })) ?? made; // again: who released may have removed it
+    made = (await fs.mkdir(folder, { recursive: true })) ?? made; // again, because a releasing process may have removed it
     if (!(await create(path, JSON.stringify(mine)))) continue;
     await removeHalves(path);
     return held(path, mine, made === undefined ? null : folder);
@@ -39,14 +39,14 @@ export async function takeFileLock(path: string, what: string): Promise<Lock | {
   return { owner: { id: "?", host: "?", what: "another process" } };
 }
 
-/** What file systems say that have no hard links. */
+/** Error codes of file systems without hard links. */
 const NO_LINKS = ["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EINVAL", "EMLINK"];
 
 /**
- * Makes the file with all of its text, where there is none. In one step, so that a process that is killed meanwhile leaves no
- * lock without an owner's name, which others would take for a living one's.
+ * Creates the file with its complete text, unless it exists. Creates it in one step, so that a killed process never leaves a
+ * lock without an owner, which would look like a living process's lock.
  *
- * @returns whether it was made
+ * @returns whether the file was created
  */
 async function create(path: string, text: string): Promise<boolean> {
   const random = Math.random().toString(36).slice(2, 10) || "0";
@@ -57,7 +57,7 @@ async function create(path: string, text: string): Promise<boolean> {
     return true;
   } catch (error) {
     const { code = "" } = error as { code?: string };
-    if (code === "EEXIST" || code === "ENOENT") return false; // another has it, or has removed the folder
+    if (code === "EEXIST" || code === "ENOENT") return false; // another process has created the file, or removed the folder
     if (!NO_LINKS.includes(code)) throw error;
   } finally {
     await fs.unlink(half).catch(() => {});
@@ -65,7 +65,7 @@ async function create(path: string, text: string): Promise<boolean> {
   return createSlowly(path, text);
 }
 
-/** The same where there are no hard links: in two steps. */
+/** The same in two steps, for file systems without hard links. */
 async function createSlowly(path: string, text: string): Promise<boolean> {
   try {
     const handle = await fs.open(path, "wx");
@@ -81,7 +81,7 @@ async function createSlowly(path: string, text: string): Promise<boolean> {
   }
 }
 
-/** Removes what killed processes left of `create`. */
+/** Removes temporary files that killed processes left in `create`. */
 async function removeHalves(path: string): Promise<void> {
   const folder = dirname(path);
   for (const name of await fs.readdir(folder).catch(() => [])) {
@@ -91,10 +91,13 @@ async function removeHalves(path: string): Promise<void> {
   }
 }
 
-/** Milliseconds after which who was to remove a dead lock must have been ended in the middle of it. */
+/** Milliseconds after which a process that was removing a dead lock must itself have died. */
 const REMOVING_MS = 10_000;
 
-/** Removes the lock of a dead owner. One at a time: else the second would remove the lock that the first has just made. */
+/**
+ * Removes a dead owner's lock. Only one process does so at a time; otherwise a second one could remove the new lock of the
+ * first.
+ */
 async function removeDead(path: string): Promise<void> {
   const removing = `${path}.removing`;
   try {
@@ -113,25 +116,27 @@ async function removeDead(path: string): Promise<void> {
   }
 }
 
-/** @param made the folder, where it was made for the lock: it goes with the lock when nothing came into it */
+/** @param made the folder, if it was created for the lock; it is removed with the lock if it is still empty */
 function held(path: string, mine: Written, made: string | null): Lock {
   const beat = setInterval(() => {
     const now = new Date();
-    fs.utimes(path, now, now).catch(() => {}); // where the file is gone, release says nothing either
+    fs.utimes(path, now, now).catch(() => {}); // a missing file is not an error, as in release
   }, BEAT_MS);
   beat.unref?.();
   return {
     async release() {
       clearInterval(beat);
       const found = await read(path);
-      // taken over by another, while this process was stopped for long: its lock now
+      // unless another process took the lock over while this one was suspended
       if (found && found.id === mine.id && found.host === mine.host) await fs.unlink(path).catch(() => {});
-      if (made !== null) await fs.rmdir(made).catch(() => {}); // it is not empty, as a rule
+      if (made !== null) await fs.rmdir(made).catch(() => {}); // usually it is not empty
     },
   };
 }
 
-/** Null where there is no such file. A half-written lock is its writer's, who is just taking it. */
+/**
+ * The owner of a lock file, or null if there is no file. A partly written file belongs to a process that is taking the lock.
+ */
 async function read(path: string): Promise<Written | null> {
   try {
     const text = await fs.readFile(path, "utf8");
@@ -153,7 +158,7 @@ async function isHeld(path: string, { id, host, began }: Written): Promise<boole
   return stat !== null && Date.now() - stat.mtimeMs < (host === "?" ? BEAT_MS : DEAD_MS);
 }
 
-/** Whether a process of this host lives. */
+/** Whether a process of this host is alive. */
 export function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);
@@ -163,7 +168,7 @@ export function isAlive(pid: number): boolean {
   }
 }
 
-/** When a process began, in the kernel's own count; empty where it does not say. */
+/** When a process began, in the kernel's units; empty if unknown. */
 function beganAt(pid: number): string {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, "utf8");

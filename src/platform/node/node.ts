@@ -7,17 +7,17 @@ import { calmWaiting } from "./wait.ts";
 
 const FASTEST: GPURequestAdapterOptions = { powerPreference: "high-performance" };
 
-// Dawn's instance must outlive every device made from it: collected earlier, the process crashes.
+// Dawn's instance must outlive its devices. If it is collected earlier, the process crashes.
 const instances: GPU[] = [];
 
 const host: VulkanHost = {
   load(path) {
-    const RTLD_NODELETE = 0x1000; // Node closes what is no addon; this keeps it loaded
+    const RTLD_NODELETE = 0x1000; // Node unloads a library that is not an addon; this keeps it loaded
     try {
       process.dlopen({ exports: {} }, path, constants.dlopen.RTLD_LAZY | RTLD_NODELETE);
       return true;
     } catch (error) {
-      return /self-register/.test((error as Error).message); // loaded, and no addon
+      return /self-register/.test((error as Error).message); // the library is loaded; it is not an addon
     }
   },
   setEnv(name, value) {
@@ -29,10 +29,10 @@ const host: VulkanHost = {
 /**
  * Opens Dawn's best adapter in Node: a real GPU, else Mesa's software renderer, else SwiftShader with a line of advice.
  *
- * Dawn keeps the process alive, so a program ends with `process.exit`. Call it on the main thread: a worker thread's
+ * Dawn keeps the process alive, so a program must end with `process.exit`. Call this on the main thread: a worker thread's
  * environment is a copy that Vulkan does not see.
  *
- * @throws {GpuError} with what to install, when nothing computes here or the choice is not to be had
+ * @throws {GpuError} if there is no adapter or the choice is unavailable; the message says what to install
  */
 export async function openNodeAdapter(options: OpenOptions = {}): Promise<Platform> {
   const env = options.env ?? process.env;
@@ -61,13 +61,13 @@ export async function openNodeAdapter(options: OpenOptions = {}): Promise<Platfo
   }
   if (choice === "gpu" || choice === "mesa") {
     const wanted = choice === "gpu" ? "GPU" : "Mesa software renderer";
-    throw new GpuError(`Cannot open adapter ${choice}: no ${wanted} that Dawn accepts. ${remedy(choice)}`);
+    throw new GpuError(`Cannot open adapter ${choice}: Dawn found no usable ${wanted}. ${remedy(choice)}`);
   }
   try {
     await useSwiftShader(host, options);
   } catch (error) {
     throw new GpuError(
-      `Cannot open a WebGPU adapter: no driver that Dawn accepts, and ${(error as Error).message}. ${installMesa()}`,
+      `Cannot open a WebGPU adapter: Dawn found no usable driver, and ${(error as Error).message}. ${installMesa()}`,
     );
   }
   const gpu = await dawn(flags);
@@ -76,20 +76,20 @@ export async function openNodeAdapter(options: OpenOptions = {}): Promise<Platfo
   return opened(gpu, FASTEST, adapter);
 }
 
-/** Devices that compile kernels beside the one in use, at most: a run has some 30 kernels, and each device its threads. */
+/** Most extra devices for compiling kernels: a run has about 30 kernels, and each device has its own threads. */
 const MOST_SPARES = 7;
 
-/** Further adapters for drivers that translate kernels on one thread an instance and keep the result on disk. */
+/** More adapters, for drivers that compile kernels on one thread per instance and cache the result on disk. */
 function sparesOf(request: GPURequestAdapterOptions, flags: string[]): Pick<Platform, "spares"> {
   const count = Math.min(MOST_SPARES, availableParallelism() - 1);
   if (count < 1) return {};
-  const others: Promise<GPU>[] = []; // instances live as long as the process: later runs take the same ones
+  const others: Promise<GPU>[] = []; // instances live as long as the process, so later runs reuse them
   let opened = 0;
   const open = async () => {
     const at = opened++ % count;
     others[at] ??= dawn(flags);
     const further = await (await others[at]).requestAdapter(request);
-    if (!further) throw new GpuError("Cannot open another adapter to compile kernels on");
+    if (!further) throw new GpuError("Cannot open another adapter for compiling kernels");
     return further;
   };
   return { spares: { count, open } };
@@ -99,7 +99,7 @@ function sparesOf(request: GPURequestAdapterOptions, flags: string[]): Pick<Plat
 export async function openNullAdapter(toggles: readonly string[] = []): Promise<Platform> {
   const gpu = await dawn(["backend=null", ...toggles.map((toggle) => `enable-dawn-features=${toggle}`)]);
   const adapter = await gpu.requestAdapter();
-  if (!adapter) throw new GpuError("Cannot open Dawn's null backend: it gave no adapter");
+  if (!adapter) throw new GpuError("Cannot open Dawn's null backend: it returned no adapter");
   return { name: "node", gpu, adapter, software: true, f16: true, advice: null, describe: "Dawn null backend" };
 }
 
@@ -108,7 +108,7 @@ async function dawn(flags: string[]): Promise<GPU> {
     const machine = `${process.platform} ${process.arch}`;
     throw new GpuError(`Cannot load Dawn, the npm package webgpu, on ${machine}: ${error.message}`);
   });
-  Object.assign(globalThis, globals); // GPUBufferUsage and its kin
+  Object.assign(globalThis, globals); // GPUBufferUsage and similar globals
   const gpu = create(flags);
   instances.push(gpu);
   return gpu;

@@ -5,30 +5,30 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { FormatError, NetworkError } from "../../errors.ts";
 
-/** One version of a package of npm's registry, by the hash of its tarball. */
+/** One version of an npm package, identified by the hash of its tarball. */
 export interface NpmPackage {
   name: string;
   version: string;
-  /** as npm states it: `sha512-` and the hash in base64 */
+  /** in npm's format: `sha512-` and the hash in base64 */
   integrity: string;
 }
 
 const REGISTRY = "https://registry.npmjs.org";
-/** Milliseconds that npm may take: 65 MB over a slow line. */
+/** Time limit for npm in milliseconds: 65 MB over a slow connection. */
 const PATIENCE_MS = 900_000;
 
 type Env = Record<string, string | undefined>;
 
 /**
- * The tarball of a package: by npm, which knows the user's registry, proxy and certificates, else by a plain request.
+ * The tarball of a package: from npm, which knows the user's registry, proxy and certificates, else by a plain request.
  *
- * @throws {NetworkError} when neither brings it, with both reasons; at once where the environment says offline
- * @throws {FormatError} when what came is not that package
+ * @throws {NetworkError} if both fail, with both reasons; immediately if the environment says offline
+ * @throws {FormatError} if the download is not that package
  */
 export async function fetchPackage(wanted: NpmPackage, env: Env = process.env): Promise<Uint8Array> {
   const { name, version } = wanted;
   const offline = ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "npm_config_offline"].find((key) => isOn(env[key]));
-  const todo = `. Install it yourself, where the network allows: npm install ${name}@${version}`;
+  const todo = `. Install it yourself when the network allows it: npm install ${name}@${version}`;
   if (offline) throw new NetworkError(`Cannot fetch ${name} ${version} from npm: ${offline} is set${todo}`);
   const reasons: string[] = [];
   for (const way of [byNpm, byRequest]) {
@@ -42,7 +42,7 @@ export async function fetchPackage(wanted: NpmPackage, env: Env = process.env): 
     const found = `sha512-${createHash("sha512").update(tarball).digest("base64")}`;
     if (found === wanted.integrity) return tarball;
     throw new FormatError(
-      `Cannot use ${name} ${version} from npm: its hash is ${found}, and must be ${wanted.integrity}`,
+      `Cannot use ${name} ${version} from npm: its hash is ${found}, but must be ${wanted.integrity}`,
     );
   }
   throw new NetworkError(`Cannot fetch ${name} ${version} from npm: ${reasons.join("; ")}${todo}`);
@@ -56,13 +56,13 @@ async function byNpm({ name, version }: NpmPackage, env: Env): Promise<Uint8Arra
   const folder = mkdtempSync(join(tmpdir(), "qwench-npm-"));
   try {
     await new Promise<void>((resolve, reject) => {
-      // in a folder of its own: a package.json around it has no say
+      // in its own folder, so that no surrounding package.json applies
       const options = { cwd: folder, env, timeout: PATIENCE_MS, maxBuffer: 1e8 };
       const args = ["pack", `${name}@${version}`, "--pack-destination", folder, "--loglevel=error"];
       execFile("npm", args, options, (error, _, stderr) => {
         if (!error) return resolve();
         const missing = (error as { code?: unknown }).code === "ENOENT";
-        reject(new Error(missing ? "there is no npm here" : `npm says: ${saidByNpm(stderr) || error.message.trim()}`));
+        reject(new Error(missing ? "npm is not installed" : `npm says: ${saidByNpm(stderr) || error.message.trim()}`));
       });
     });
     const tarball = readdirSync(folder).find((file) => file.endsWith(".tgz"));
@@ -73,7 +73,7 @@ async function byNpm({ name, version }: NpmPackage, env: Env): Promise<Uint8Arra
   }
 }
 
-/** npm's error in a line. */
+/** npm's error in one line. */
 function saidByNpm(stderr: string): string {
   const lines = stderr.split("\n").map((line) => line.replace(/^npm error\s*/, "").trim());
   const telling = lines.filter((line) => line && !/^(errno|syscall|A complete log)/.test(line));

@@ -2,8 +2,8 @@
 const VARIABLES = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"];
 
 /**
- * Sends every `fetch` of this process through the proxy that the environment names (HTTP_PROXY, HTTPS_PROXY, NO_PROXY), as
- * Deno and Bun do by themselves. Loads nothing where none is named.
+ * Sends every `fetch` of this process through the proxy that the environment names (HTTP_PROXY, HTTPS_PROXY, NO_PROXY), as Deno
+ * and Bun always do. Without a proxy it loads nothing.
  */
 export async function useEnvProxy(env: Record<string, string | undefined> = process.env): Promise<void> {
   const other = "deno" in process.versions || "bun" in process.versions;
@@ -15,7 +15,7 @@ export async function useEnvProxy(env: Record<string, string | undefined> = proc
     httpsProxy: env.https_proxy ?? env.HTTPS_PROXY ?? all,
     noProxy: env.no_proxy ?? env.NO_PROXY,
   });
-  // undici's own fetch: that of this Node may be of another version than its dispatchers
+  // undici's own fetch, because Node's may not match the version of undici's dispatchers
   const proxied = (input: string | URL, init?: object) => through(input, { ...init, dispatcher });
   globalThis.fetch = proxied as unknown as typeof fetch;
 }

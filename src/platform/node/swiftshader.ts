@@ -9,7 +9,7 @@ import { fetchPackage, type NpmPackage } from "./npm-package.ts";
 
 const PACKAGE = "@sparticuz/chromium";
 const ARCHIVE = "swiftshader.tar.br";
-/** Milliseconds between two looks at whether another process has fetched it. */
+/** Milliseconds between checks whether another process has finished the download. */
 const WAIT_MS = 500;
 const DRIVER = "libvk_swiftshader.so";
 const LOADER = "libvulkan.so.1";
@@ -23,7 +23,7 @@ export interface SwiftShader {
   loader: string;
 }
 
-/** Where SwiftShader comes from when the package is not installed; 65 MB to fetch, 7 MB kept. */
+/** Source of SwiftShader if the package is not installed: a 65 MB download, of which 7 MB are kept. */
 const PINNED: NpmPackage = {
   name: PACKAGE,
   version: "143.0.4",
@@ -31,23 +31,26 @@ const PINNED: NpmPackage = {
 };
 
 interface SwiftShaderOptions {
-  /** folder for `swiftshader-<version>`; default `$XDG_CACHE_HOME/qwench`, else `~/.cache/qwench`, else a private one in the temporary folder */
+  /**
+   * folder for `swiftshader-<version>`; default `$XDG_CACHE_HOME/qwench`, else `~/.cache/qwench`, else a private temporary
+   * folder
+   */
   cache?: string;
   /** receives a line before a download; default console.error */
   warn?: (line: string) => void;
   /** folder of the installed package `@sparticuz/chromium`, null: none; default: looked for */
   installed?: string | null;
-  /** gives the package's tarball where it is not installed; default: from npm */
+  /** supplies the package's tarball if the package is not installed; default: from npm */
   download?: (wanted: NpmPackage) => Promise<Uint8Array>;
 }
 
 /**
- * Unpacks the SwiftShader that the package `@sparticuz/chromium` carries into the user's cache folder, once a version; where
- * the package is not installed, fetches it from npm first. Processes that need it at the same time share one download, and
- * each unpacks under a name of its own and renames.
+ * Unpacks SwiftShader from the package `@sparticuz/chromium` into the user's cache folder, once per version. If the package is
+ * not installed, downloads it from npm first. Concurrent processes share one download; each unpacks under its own name and
+ * renames the result.
  *
- * @throws {GpuError} on a machine that the package's libraries do not run on
- * @throws {NetworkError} when npm does not give the package
+ * @throws {GpuError} if the package has no libraries for this machine
+ * @throws {NetworkError} if the download fails
  */
 export async function unpackSwiftShader(options: SwiftShaderOptions = {}): Promise<SwiftShader> {
   if (process.platform !== "linux" || process.arch !== "x64") {
@@ -65,14 +68,14 @@ export async function unpackSwiftShader(options: SwiftShaderOptions = {}): Promi
   return { manifest: join(folder, MANIFEST), loader: join(folder, LOADER) };
 }
 
-/** Fetches the package while others who need it wait. */
+/** Downloads the package while other processes wait. */
 async function fetchInto(folder: string, { warn = console.error, download = fetchPackage }: SwiftShaderOptions) {
   const what = "fetching SwiftShader";
   for (let told = false; ; told = true) {
     const lock = await takeFileLock(`${folder}.lock`, what);
     if ("release" in lock) {
       try {
-        if (isComplete(folder)) return; // another process was quicker
+        if (isComplete(folder)) return; // another process has finished first
         const { version } = PINNED;
         warn(
           `No Vulkan driver, or no loader, found: ${what}, a software renderer, once (65 MB, npm's ${PACKAGE} ${version})`,
@@ -99,21 +102,21 @@ function unpackInto(folder: string, version: string, archive: Uint8Array): void 
       if (!bytes) throw new FormatError(`Cannot unpack ${PACKAGE} ${version}: ${ARCHIVE} holds no ${name}`);
       writeFileSync(join(fresh, name), bytes);
     }
-    if (existsSync(folder)) rmSync(folder, { recursive: true, force: true }); // a half that something else left
+    if (existsSync(folder)) rmSync(folder, { recursive: true, force: true }); // an incomplete earlier attempt
     renameSync(fresh, folder);
   } catch (error) {
     rmSync(fresh, { recursive: true, force: true });
-    if (!isComplete(folder)) throw error; // else another process was quicker
+    if (!isComplete(folder)) throw error; // otherwise another process has finished first
   }
 }
 
-/** Where the package is installed, if it is: with Qwench, or by the user in the folder at hand. */
+/** The folder of the installed package, if any: beside Qwench, or in the user's current folder. */
 function packageFolder(): string | null {
   for (const from of [import.meta.url, join(process.cwd(), "package.json")]) {
     try {
       return dirname(dirname(dirname(createRequire(from).resolve(PACKAGE)))); // …/build/cjs/index.cjs
     } catch {
-      // not from there
+      // not found from there
     }
   }
   return null;
@@ -130,7 +133,7 @@ function isComplete(folder: string): boolean {
 /**
  * The regular files of a tar archive by name, folders stripped.
  *
- * @throws {FormatError} when a header's checksum is wrong or the archive ends inside a file
+ * @throws {FormatError} if a header's checksum is wrong or the archive ends inside a file
  */
 export function readTar(tar: Uint8Array): Map<string, Uint8Array> {
   const text = (start: number, length: number) =>
@@ -138,7 +141,7 @@ export function readTar(tar: Uint8Array): Map<string, Uint8Array> {
   const files = new Map<string, Uint8Array>();
   for (let at = 0; at + 512 <= tar.length && tar[at] !== 0; ) {
     const size = Number.parseInt(text(at + 124, 12), 8);
-    let sum = 8 * 32; // the checksum field counts as spaces
+    let sum = 8 * 32; // the checksum counts its own field as spaces
     for (let i = 0; i < 512; i++) if (i < 148 || i >= 156) sum += tar[at + i];
     const stated = Number.parseInt(text(at + 148, 8), 8);
     if (sum !== stated) throw new FormatError(`Cannot read tar: header at byte ${at} sums to ${sum}, states ${stated}`);

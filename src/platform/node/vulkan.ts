@@ -7,11 +7,10 @@ import { homeFolder } from "./cache-folder.ts";
 import { type SwiftShader, unpackSwiftShader } from "./swiftshader.ts";
 
 /**
- * What Vulkan's loader reads, on Linux. Both WebGPU stacks open `libvulkan.so.1` by name; a library of that name which
- * the process already holds is what they get, so loading SwiftShader's own first spares a second start with
- * LD_LIBRARY_PATH set.
+ * The environment of Vulkan's loader on Linux. Dawn and wgpu both open `libvulkan.so.1` by name and get a library of that name
+ * that the process has already loaded. Loading SwiftShader's copy first therefore avoids a restart with LD_LIBRARY_PATH.
  *
- * @param load loads a shared library for the rest of the process, false when that fails
+ * @param load loads a shared library for the rest of the process; returns false on failure
  */
 export interface VulkanHost {
   load(path: string): boolean;
@@ -20,7 +19,7 @@ export interface VulkanHost {
 
 const SYSTEM_LOADER = "libvulkan.so.1";
 
-/** Whether a Vulkan driver is installed, as the loader would find it. Asking the loader itself prints warnings. */
+/** Whether a Vulkan driver is installed, by the loader's own search rules. Asking the loader itself would print warnings. */
 export function hasVulkanDriver(env: Record<string, string | undefined> = process.env): boolean {
   const named = env.VK_DRIVER_FILES || env.VK_ICD_FILENAMES;
   if (named) return named.split(delimiter).some((path) => existsSync(path));
@@ -45,9 +44,9 @@ export function hasVulkanDriver(env: Record<string, string | undefined> = proces
   });
 }
 
-/** Makes the drivers that are installed reachable: false when there are none, or no loader to reach them with. */
+/** Makes the installed drivers reachable. Returns false if there are no drivers, or no loader for them. */
 export async function useSystemVulkan(host: VulkanHost, warn?: (line: string) => void): Promise<boolean> {
-  if (process.platform !== "linux") return true; // Metal and Direct3D need no help
+  if (process.platform !== "linux") return true; // Metal and Direct3D need no setup
   runtimeFolder(host);
   if (!hasVulkanDriver()) return false;
   if (host.load(SYSTEM_LOADER)) return true;
@@ -58,7 +57,7 @@ export async function useSystemVulkan(host: VulkanHost, warn?: (line: string) =>
   }
 }
 
-/** Makes SwiftShader the only Vulkan driver of this process. @throws {GpuError | NetworkError} where it cannot be had */
+/** Makes SwiftShader the only Vulkan driver of this process. @throws {GpuError | NetworkError} if SwiftShader is unavailable */
 export async function useSwiftShader(
   host: VulkanHost,
   { warn, fetch = true }: { warn?: (line: string) => void; fetch?: boolean } = {},
@@ -66,23 +65,23 @@ export async function useSwiftShader(
   const refuse = () => Promise.reject(new GpuError("SwiftShader is not installed"));
   const unpacked = await unpackSwiftShader(fetch ? { warn } : { warn: () => {}, download: refuse });
   runtimeFolder(host);
-  host.setEnv("VK_DRIVER_FILES", null); // the newer name would win
+  host.setEnv("VK_DRIVER_FILES", null); // the newer name would take precedence
   host.setEnv("VK_ICD_FILENAMES", unpacked.manifest);
   if (!host.load(SYSTEM_LOADER)) host.load(unpacked.loader);
   return unpacked;
 }
 
 function runtimeFolder(host: VulkanHost): void {
-  if (!process.env.XDG_RUNTIME_DIR) host.setEnv("XDG_RUNTIME_DIR", tmpdir()); // Mesa refuses to start without
+  if (!process.env.XDG_RUNTIME_DIR) host.setEnv("XDG_RUNTIME_DIR", tmpdir()); // Mesa requires it
 }
 
-/** The advice for an adapter that nobody asked for by name: null unless it is the slow fallback. */
+/** The advice for an automatically chosen adapter: null unless it is the slow fallback. */
 export function adviceFor(choice: AdapterChoice, info: GPUAdapterInfo): string | null {
   const slow = rendererOf(info) === "swiftshader";
   return choice === "auto" && slow ? mesaAdvice() : null;
 }
 
-/** One line that tells a user of the slow fallback how to get Mesa's renderer, for the system at hand. */
+/** One line that tells a user of the slow fallback how to get Mesa's renderer, on this system. */
 export function mesaAdvice(osRelease: string = readOsRelease()): string {
   return `No GPU found: computing on SwiftShader, 5 to 20 times slower than Mesa's software renderer. ${installMesa(osRelease)}`;
 }
@@ -104,7 +103,7 @@ export function installMesa(osRelease: string = readOsRelease()): string {
   return "Install Mesa's Vulkan drivers (24 or newer) and a Vulkan loader, or a GPU's own driver.";
 }
 
-/** What to install for an adapter that was asked for by name. */
+/** What to install for an adapter that the user chose by name. */
 export function remedy(choice: AdapterChoice): string {
   return choice === "gpu" ? "Install the GPU's own Vulkan driver, or leave QWENCH_ADAPTER unset." : installMesa();
 }

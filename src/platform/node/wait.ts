@@ -1,4 +1,4 @@
-/** Milliseconds that the event loop sleeps a turn, at first and after a while. */
+/** Milliseconds of sleep per turn of the event loop, at first and later. */
 const SHORT = 0.1;
 const LONG = 2;
 const SHORT_TURNS = 50;
@@ -6,8 +6,8 @@ const SHORT_TURNS = 50;
 /**
  * Slows the event loop down while something waits for the GPU.
  *
- * Dawn's Node binding polls for finished work once a turn of the loop and lets it spin: a whole core burns, which a
- * software adapter would have computed with, and some 25 MB/s of garbage. A short sleep a turn costs a long wait nothing.
+ * Dawn's Node binding polls for finished work once per turn of the loop. A spinning loop takes a whole core from a software
+ * adapter and creates about 25 MB/s of garbage. A short sleep per turn hardly delays a long wait.
  */
 export function calmWaiting(): { begin(): void; end(): void } {
   const cell = new Int32Array(new SharedArrayBuffer(4));

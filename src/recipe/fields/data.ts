@@ -1,9 +1,11 @@
 import type { Field } from "../field.ts";
 
 const sft = ["sft"] as const;
-const both = ["sft", "grpo"] as const;
+const sets = ["sft", "grpo"] as const;
+const rows = ["sft", "dpo"] as const;
+const both = ["sft", "grpo", "dpo"] as const;
 
-/** What is trained and on what: the model, its adapter and the rows. */
+/** Options of the model, its adapter and the rows. */
 export const dataFields = [
   {
     name: "model_name_or_path",
@@ -108,9 +110,10 @@ export const dataFields = [
     methods: both,
     type: "list",
     words: ["all-linear"],
+    pattern: true,
     default: "all-linear",
     trlDefault: null,
-    help: "Projections that get LoRA matrices, such as q_proj v_proj, or all-linear for all seven of a block. PEFT's default is q_proj and v_proj; QLoRA's authors needed all seven to match full training.",
+    help: "Projections that get LoRA matrices, such as q_proj v_proj, ends of their paths, one regular expression over whole paths, or all-linear for all seven of a block. PEFT's default is q_proj and v_proj; QLoRA's authors needed all seven to match full training.",
   },
   {
     name: "use_rslora",
@@ -141,6 +144,9 @@ export const dataFields = [
     differs: {
       grpo: {
         help: "Prompts to train on: a file (JSON Lines, JSON, CSV, TSV or Parquet), a folder of such files, a hub data set, or a data set that Qwench knows, such as gsm8k or math500. Rows hold prompt, as text or messages, or question and answer. Reward functions see the other columns.",
+      },
+      dpo: {
+        help: "Preferences to train on: a file (JSON Lines, JSON, CSV, TSV or Parquet), a folder of such files, or a hub data set. Rows hold prompt, chosen and rejected, as texts or as messages; without prompt it is what chosen and rejected begin with.",
       },
     },
   },
@@ -193,7 +199,7 @@ export const dataFields = [
   {
     name: "dataset_format",
     group: "data",
-    methods: both,
+    methods: sets,
     type: "choice",
     choices: [
       "gsm8k",
@@ -216,7 +222,7 @@ export const dataFields = [
   {
     name: "dataset_options",
     group: "data",
-    methods: both,
+    methods: sets,
     type: "object",
     default: null,
     nullable: true,
@@ -244,22 +250,27 @@ export const dataFields = [
   {
     name: "max_length",
     group: "data",
-    methods: sft,
+    methods: rows,
     type: "integer",
     default: 1024,
     nullable: true,
     min: 2,
     unit: "tokens",
     help: "Rows with more tokens are truncated. With packing, this is the length of a packed row. null truncates nothing.",
+    differs: {
+      dpo: {
+        help: "A prompt with its completion that has more tokens is truncated. With keep_start, rows whose prompt alone fills max_length are left out. null truncates nothing.",
+      },
+    },
   },
   {
     name: "truncation_mode",
     group: "data",
-    methods: sft,
+    methods: rows,
     type: "choice",
     choices: ["keep_start", "keep_end"],
     default: "keep_start",
-    help: "Which end of a row is kept where the row is too long.",
+    help: "Which end of a too long row is kept.",
   },
   {
     name: "packing",
@@ -312,12 +323,12 @@ export const dataFields = [
     default: null,
     nullable: true,
     help: "A Jinja file, or a tokenizer's folder or hub id, whose chat template replaces the model's own.",
-    differs: { grpo: { origin: "qwench" } },
+    differs: { grpo: { origin: "qwench" }, dpo: { origin: "qwench" } },
   },
   {
     name: "shuffle_dataset",
     group: "data",
-    methods: both,
+    methods: sets,
     type: "boolean",
     default: false,
     help: "Shuffle the rows once before they are packed and sampled.",
@@ -328,7 +339,7 @@ export const dataFields = [
   {
     name: "train_sampling_strategy",
     group: "data",
-    methods: sft,
+    methods: rows,
     type: "choice",
     choices: ["random", "sequential", "group_by_length"],
     default: "random",

@@ -10,14 +10,14 @@ const grpo = ["grpo"] as const;
 
 type LossOptions = typeof GRPO_LOSS_OPTIONS;
 type LossFields = { readonly [I in keyof LossOptions]: LossOptions[I] & { group: "grpo"; methods: typeof grpo } };
-/** Options that belong to losses stand beside these. */
+/** The losses declare their own options. */
 const lossFields = GRPO_LOSS_OPTIONS.map((option) => ({
   ...option,
   group: "grpo",
   methods: grpo,
 })) as unknown as LossFields;
 
-/** What only GRPO has: completions, their rewards and the loss. Names, meanings and defaults are GRPOConfig's. */
+/** GRPO's own options: completions, rewards and the loss. Names, meanings and defaults follow GRPOConfig. */
 export const grpoFields = [
   {
     name: "max_prompt_length",
@@ -311,11 +311,17 @@ export const grpoFields = [
   },
   {
     name: "disable_dropout",
-    group: "grpo",
-    methods: grpo,
+    group: "training",
+    methods: ["grpo", "dpo"],
     type: "boolean",
     default: false,
     help: "Train without dropout: lora_dropout counts as 0.",
+    differs: {
+      dpo: {
+        default: true,
+        help: "Train without dropout: lora_dropout counts as 0. false trains with it, and the reference without.",
+      },
+    },
   },
   {
     name: "num_generations_eval",

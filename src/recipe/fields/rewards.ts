@@ -3,7 +3,7 @@ import type { Field } from "../field.ts";
 const grpo = ["grpo"] as const;
 const shared = { group: "rewards", methods: grpo, origin: "qwench" } as const;
 
-/** Of the rewards that run code and that ask a judge. */
+/** Options of the rewards that run code or ask a judge. */
 export const rewardFields = [
   {
     ...shared,
@@ -152,6 +152,6 @@ export const rewardFields = [
     type: "choice",
     choices: ["stop", "skip"],
     default: "stop",
-    help: "judge: what happens when the judge cannot be asked: the run stops, or it goes on without this reward (skip).",
+    help: "judge: what happens if the judge is unreachable: the run stops, or it continues without this reward (skip).",
   },
 ] as const satisfies readonly Field[];

@@ -1,9 +1,9 @@
 import type { Field } from "../field.ts";
 
 const sft = ["sft"] as const;
-const both = ["sft", "grpo"] as const;
+const both = ["sft", "grpo", "dpo"] as const;
 
-/** How training goes: steps, optimizer, evaluation, logs and checkpoints. */
+/** How training goes: steps, optimizer, evaluation and logs. */
 export const runFields = [
   {
     name: "per_device_train_batch_size",
@@ -14,7 +14,10 @@ export const runFields = [
     min: 1,
     unit: "rows",
     help: "Rows in one forward and backward pass.",
-    differs: { grpo: { unit: "completions", help: "Completions, not prompts, in one forward and backward pass." } },
+    differs: {
+      grpo: { unit: "completions", help: "Completions, not prompts, in one forward and backward pass." },
+      dpo: { unit: "pairs", help: "Pairs in one forward and backward pass, which takes both completions of each." },
+    },
   },
   {
     name: "gradient_accumulation_steps",
@@ -25,7 +28,10 @@ export const runFields = [
     min: 1,
     unit: "passes",
     help: "Passes in one optimizer step. The loss is divided by the number of labelled tokens of all passes together.",
-    differs: { grpo: { help: "Passes in one optimizer step." } },
+    differs: {
+      grpo: { help: "Passes in one optimizer step." },
+      dpo: { help: "Passes in one optimizer step. The loss is the mean of theirs." },
+    },
   },
   {
     name: "num_train_epochs",
@@ -97,7 +103,10 @@ export const runFields = [
     min: 0,
     max: 4294967295,
     help: "Seed of the LoRA matrices, dropout and noise.",
-    differs: { grpo: { help: "Seed of the LoRA matrices, dropout and sampling." } },
+    differs: {
+      grpo: { help: "Seed of the LoRA matrices, dropout and sampling." },
+      dpo: { help: "Seed of the LoRA matrices and dropout." },
+    },
   },
   {
     name: "data_seed",
@@ -122,6 +131,10 @@ export const runFields = [
       grpo: {
         default: 1e-6,
         help: "Peak learning rate. TRL's default suits full training; LoRA usually needs more, such as 5e-6 for a model of 0.5B and 3e-4 for the embedded one.",
+      },
+      dpo: {
+        default: 1e-6,
+        help: "Peak learning rate. TRL's default suits full training; LoRA usually needs about ten times as much, such as 1e-5.",
       },
     },
   },
@@ -224,7 +237,10 @@ export const runFields = [
     choices: ["no", "steps", "epoch"],
     default: "no",
     help: "When to measure the loss on the evaluation rows.",
-    differs: { grpo: { help: "When to complete the evaluation prompts and score them." } },
+    differs: {
+      grpo: { help: "When to complete the evaluation prompts and score them." },
+      dpo: { help: "When to measure loss and rewards on the evaluation pairs." },
+    },
   },
   {
     name: "eval_steps",
@@ -249,6 +265,7 @@ export const runFields = [
     help: "Rows in one evaluation pass.",
     differs: {
       grpo: { unit: "completions", help: "Completions in one evaluation batch: a multiple of num_generations_eval." },
+      dpo: { unit: "pairs", help: "Pairs in one evaluation pass." },
     },
   },
   {
@@ -330,63 +347,5 @@ export const runFields = [
     default: false,
     origin: "qwench",
     help: "Time every kernel on the GPU and print a table at the end.",
-  },
-  {
-    name: "output_dir",
-    group: "saving",
-    methods: both,
-    type: "string",
-    default: "trainer_output",
-    help: "Folder for checkpoints, the adapter, metrics.jsonl and report.html.",
-  },
-  {
-    name: "overwrite_output_dir",
-    group: "saving",
-    methods: both,
-    type: "boolean",
-    default: false,
-    origin: "qwench",
-    help: "Start anew in an output_dir that already holds a run. Without this option, Qwench refuses such a folder.",
-  },
-  {
-    name: "save_strategy",
-    group: "saving",
-    methods: both,
-    type: "choice",
-    choices: ["steps", "epoch", "no"],
-    missing: { best: "set load_best_model_at_end, which keeps the best checkpoint" },
-    default: "steps",
-    help: "When to write a checkpoint. Qwench saves the result at the end in every case.",
-  },
-  {
-    name: "save_steps",
-    group: "saving",
-    methods: both,
-    type: "number",
-    default: 500,
-    above: 0,
-    ratio: true,
-    unit: "optimizer steps",
-    help: "Steps from one checkpoint to the next. A number below 1 is a share of all steps.",
-  },
-  {
-    name: "save_total_limit",
-    group: "saving",
-    methods: both,
-    type: "integer",
-    default: null,
-    nullable: true,
-    min: 1,
-    unit: "checkpoints",
-    help: "Most checkpoints that are kept. Older ones are deleted, except the best. null keeps all.",
-  },
-  {
-    name: "resume_from_checkpoint",
-    group: "saving",
-    methods: both,
-    type: "toggle",
-    default: null,
-    nullable: true,
-    help: "true continues from the last checkpoint in output_dir. The path of a checkpoint continues from that one.",
   },
 ] as const satisfies readonly Field[];

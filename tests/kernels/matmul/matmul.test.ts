@@ -1,11 +1,9 @@
 import { describe, expect, it, vi } from "vitest";
 import { view } from "../../../src/gpu/tensor.ts";
-import { runCase } from "../../../src/kernels/check.ts";
-import { decodeTiles } from "../../../src/kernels/matmul/cpu-tiles.ts";
 import { matmulCases } from "../../../src/kernels/matmul/matmul.cases.ts";
 import { matmul } from "../../../src/kernels/matmul/matmul.ts";
-import { tileCandidates, tileKey } from "../../../src/kernels/matmul/matmul-tile.ts";
 import { describeCases, useGpu } from "../harness.ts";
+import { checkTiles } from "./tiles.ts";
 
 describeCases("matmul", matmulCases);
 
@@ -35,35 +33,8 @@ describe("matmul tiles", () => {
     }
   });
   it("gives the same numbers with every candidate tile, including staged tiles", async () => {
-    const cases = matmulCases.filter(
-      (c) =>
-        /^(nt|nn|tn) .(130,68,132|65,63,7). (bf16|f32)/.test(c.name) && (c.name[0] === "t" || / bf16/.test(c.name)),
-    );
-    expect(cases.length).toBe(5);
-    const staged = [
-      { rows: 4, cols: 4, lanes: 8, groups: 8, stage: 16, broadcast: 0 },
-      { rows: 8, cols: 4, lanes: 16, groups: 4, stage: 8, broadcast: 0 },
-    ];
-    for (const item of cases) {
-      const [transA, transB] = [item.name[0] === "t", item.name[1] === "t"];
-      const { profile } = gpu();
-      const narrow =
-        transB && !transA && profile.tiles === "broadcast"
-          ? decodeTiles({ ...profile, operands: "buffers" }, "bf16")
-          : [];
-      const wide = tileCandidates(gpu(), transA, transB).filter(({ walk }) => !walk); // of texels: see below
-      for (const tile of [...wide, ...narrow, ...staged]) {
-        for (const b of ["f32", "bf16"] as const) {
-          for (const m of [1, 1000]) {
-            gpu().tuning.set(tileKey(transA, transB, b, m), JSON.stringify(tile));
-            gpu().tuning.set(tileKey(!transB, !transA, b, m), JSON.stringify(tile));
-          }
-        }
-        const { worst, what } = await runCase(gpu(), item);
-        expect(worst <= item.tolerance, `${item.name} ${what} ${JSON.stringify(tile)}: ${worst}`).toBe(true);
-      }
-    }
-    gpu().tuning.clear();
+    // one product for each form; matmul.slow.ts runs the others, with epilogues and unaligned rows
+    await checkTiles(gpu(), /^(nt .33,894,60. bf16|nn .66,88,44. bf16|tn .66,88,44. f32)$/, 3);
   });
 
   it("splits a long sum if b is read as texels, because a core's TLB cannot hold all its rows", async () => {

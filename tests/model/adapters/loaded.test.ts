@@ -42,13 +42,13 @@ const GREEDY: GenerateOptions = {
   seed: 0,
 };
 const SMALL: LoraConfig = {
-  r: 2,
-  lora_alpha: 8,
+  r: 4,
+  lora_alpha: 16,
   lora_dropout: 0.1,
   use_rslora: false,
   target_modules: ["q_proj", "down_proj"],
 };
-const LARGE: LoraConfig = { ...SMALL, r: 6, use_rslora: true, target_modules: PROJECTIONS };
+const LARGE: LoraConfig = { ...SMALL, r: 8, use_rslora: true, target_modules: PROJECTIONS };
 
 const device = useGpu();
 let folder: Folder;
@@ -141,7 +141,7 @@ describe("an adapter beside a model", () => {
     };
     await refused(
       await adapterFolder(SMALL, 4, { ...SPEC, hidden_size: 64 }),
-      /q_proj.*this base model requires \[2,48\]/,
+      /q_proj.*this base model requires \[4,48\]/,
     );
     await refused(
       await adapterFolder(SMALL, 4, { ...SPEC, num_hidden_layers: 3 }),

@@ -41,15 +41,8 @@ const madeUp: Architecture = {
 addArchitecture(madeUp);
 
 // the shapes of tests/model/gradients.test.ts, to reuse its kernels
-const SPEC = {
-  ...TINY,
-  model_type: "made_up",
-  hidden_size: 32,
-  intermediate_size: 48,
-  vocab_size: 64,
-  num_key_value_heads: 2,
-};
-const LORA = { r: 3, lora_alpha: 6, lora_dropout: 0, use_rslora: false, target_modules: PROJECTIONS };
+const SPEC = { ...TINY, model_type: "made_up", intermediate_size: 96, vocab_size: 64 };
+const LORA = { r: 4, lora_alpha: 8, lora_dropout: 0, use_rslora: false, target_modules: PROJECTIONS };
 
 let gpu: Gpu;
 beforeAll(async () => {

@@ -19,15 +19,17 @@ test("an adapter is described, and a slow one comes with advice", async () => {
 });
 
 test("what is missing is named", async () => {
-  await expect(openBrowserAdapter({} as Navigator)).rejects.toThrow("this browser has none. Chrome and Edge 113");
-  await expect(openBrowserAdapter(undefined)).rejects.toThrow("this browser has none");
+  await expect(openBrowserAdapter({} as Navigator)).rejects.toThrow(
+    "this browser does not support it. Chrome 113, Edge 113",
+  );
+  await expect(openBrowserAdapter(undefined)).rejects.toThrow("this browser does not support it");
   await expect(openBrowserAdapter(navigatorWith(null))).rejects.toThrow("found no usable GPU");
   vi.stubGlobal("isSecureContext", false);
   vi.stubGlobal("location", new URL("http://192.168.1.7:4173/page"));
   await expect(openBrowserAdapter(navigatorWith("Apple M3"))).rejects.toMatchObject({
     name: "GpuError",
     message:
-      "Cannot train on this page: browsers offer WebGPU and storage only to pages from https:// or localhost, and this one came from http://192.168.1.7:4173; " +
+      "Cannot train on this page: browsers offer WebGPU and storage only to pages from https:// or localhost, and this page came from http://192.168.1.7:4173; " +
       "serve it over https, or open http://localhost:8000/ after ssh -L 8000:localhost:4173 192.168.1.7",
   });
 });

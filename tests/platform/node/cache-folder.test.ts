@@ -33,7 +33,7 @@ test("where it cannot be made, files go to a private folder in the temporary one
   expect(await store.read("another")).toBeNull();
 
   chmodSync(temporary, 0o777); // anybody may put libraries there
-  expect(() => writableCache(env)).toThrow(/^Cannot keep files: .*cannot be written, and .* belongs to somebody else$/);
+  expect(() => writableCache(env)).toThrow(/^Cannot keep files: .*cannot be written, and .* belongs to another user$/);
 });
 
 test("a user that the machine does not know has no home, and that is no error", () => {

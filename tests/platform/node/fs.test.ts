@@ -255,7 +255,7 @@ describe("nodeFile", () => {
     writeFileSync(path, "0123456789");
     const source = await nodeFile(path);
     truncateSync(path, 4);
-    await expect(source.read(0, 10)).rejects.toThrow(/ends at 4, and had 10 when opened/);
+    await expect(source.read(0, 10)).rejects.toThrow(/ends at 4, but had 10 bytes when opened/);
     expect([...(await source.read(0, 4))]).toEqual([...text("0123")]);
   });
 

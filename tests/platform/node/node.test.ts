@@ -144,6 +144,6 @@ for (let i = 0; i < 2; i++) {
     const env = { VK_ICD_FILENAMES: "/none.json", VK_DRIVER_FILES: "", QWENCH_ADAPTER: "gpu" };
     const { status, stderr } = child("await openAdapter();", env);
     expect(status).toBe(1);
-    expect(stderr).toContain("GpuError: Cannot open adapter gpu: no GPU that Dawn accepts. Install");
+    expect(stderr).toContain("GpuError: Cannot open adapter gpu: Dawn found no usable GPU. Install");
   });
 });

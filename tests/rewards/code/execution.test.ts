@@ -169,8 +169,9 @@ int.__class__; Hidden = 3; sys.stdout = None; os.read = os.write = None; open = 
     const used = outcome === "timeout" ? hurried : pool;
     const results = await used.run({ code, tests: [printing("never printed")] });
     expect(results, JSON.stringify(results)).toMatchObject([{ outcome }]);
-    const [next] = await used.run({ code: "print(1)", tests: [printing("1")] });
-    expect(next.outcome).toBe("passed");
+    // a busy machine can need more than the two seconds
+    const next = async () => (await used.run({ code: "print(1)", tests: [printing("1")] }))[0].outcome;
+    await expect.poll(next).toBe("passed");
   });
 
   test("nothing leads to the network", async () => {

@@ -56,12 +56,11 @@ describe("code_reward and binary_code_reward", () => {
 
   test("a program's time limit is reported", async () => {
     const results = await hurried.run({ code: "while True: pass", tests: testsOf({ verification_info: info }).tests });
-    expect(results.map(({ message }) => message)).toEqual([
-      "over 2 s",
-      "the program's limit of 3 s was used up",
-      "not run: the program's limit of 3 s was used up",
-      "not run: the program's limit of 3 s was used up",
-    ]);
+    const [first, second, ...rest] = results.map(({ message }) => message);
+    expect(first).toBe("over 2 s");
+    // a busy machine can end the first test so late that no time is left
+    expect(second).toMatch(/^(not run: )?the program's limit of 3 s was used up$/);
+    expect(rest).toEqual(Array(2).fill("not run: the program's limit of 3 s was used up"));
     const late = codeRewards(hurried).code_reward;
     expect(await scores(late, [fenced("while True: pass")], { verification_info: [info] })).toEqual([0]);
   });

@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, test } from "vitest";
+import { afterEach, describe, expect, test, vi } from "vitest";
 import { parseRecipe } from "../../../src/recipe/recipe.ts";
 import { type JudgeCache, type JudgeOptions, judgeOptions, openJudge } from "../../../src/rewards/judge/judge.ts";
 import { rewardNamed } from "../../../src/rewards/registry.ts";
@@ -91,7 +91,11 @@ describe("a judge that answers", () => {
 
   test("equal questions are asked once, within the concurrency limit, and cached ones not again", async () => {
     const cache = kept();
-    const slow: Answer = (...args) => void setTimeout(() => says("Score: 5")(...args), 40);
+    // answers wait until two questions are open, and then for a third that must not come
+    const slow: Answer = async (...args) => {
+      await vi.waitUntil(() => server.busiest > 1, { timeout: 60_000 });
+      setTimeout(() => says("Score: 5")(...args), 40);
+    };
     const judge = await judgeAt(slow, { concurrency: 2, cache });
     const many = ["a", "b", "a", "c", "d", "e", "a"];
     expect(await scores(judge.reward, many)).toEqual(many.map(() => 0.5));

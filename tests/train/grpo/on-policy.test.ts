@@ -32,13 +32,7 @@ const SETTINGS: [string, Partial<GenerateOptions>][] = [
   ["a repetition penalty", { repetition_penalty: 1.3 }],
   ["everything", { temperature: 0.8, top_k: 30, top_p: 0.95, min_p: 0.01, repetition_penalty: 1.1 }],
 ];
-const QWEN3 = {
-  ...TINY,
-  model_type: "qwen3" as const,
-  head_dim: 32,
-  num_attention_heads: 6,
-  tie_word_embeddings: false,
-};
+const QWEN3 = { ...TINY, model_type: "qwen3" as const, head_dim: 24, tie_word_embeddings: false };
 
 const device = useGpu();
 

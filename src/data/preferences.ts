@@ -1,0 +1,283 @@
+import { AbortError, DataError } from "../errors.ts";
+import { isObject } from "../text/json.ts";
+import { kindOf } from "../text/show.ts";
+import { type ChatOptions, type Message, renderChat } from "./chat-template.ts";
+import { parseMessages, withSystem } from "./messages.ts";
+import { columnNotes, conversationNotes, NoteCounter, type RowNote } from "./row-notes.ts";
+import { type ChatExtras, chatExtras, integers, type NumberedRow, requireCompletion, rowError } from "./rows.ts";
+import type { Tokenizer } from "./tokenizer.ts";
+
+/** A prompt with a better and a worse completion. Formats and field names are TRL's. */
+type Preference =
+  | { format: "plain"; prompt: string; chosen: string; rejected: string }
+  | ({ format: "chat"; prompt: Message[]; chosen: Message[]; rejected: Message[] } & ChatExtras)
+  | { format: "tokens"; prompt_ids: number[]; chosen_ids: number[]; rejected_ids: number[] };
+
+/** A prompt and one of its completions, as the model reads them. */
+export interface TokenizedCompletion {
+  /** prompt and completion */
+  input_ids: ArrayLike<number>;
+  /** how many of them belong to the prompt */
+  prompt: number;
+}
+
+/** Tokens of one row: the prompt with the better and with the worse completion. */
+export interface TokenizedPair {
+  chosen: TokenizedCompletion;
+  rejected: TokenizedCompletion;
+}
+
+/** How preferences become tokens; names and defaults are those of TRL's DPOConfig. */
+export interface PreferenceOptions {
+  /** null is enough for pre-tokenised rows */
+  tokenizer: Tokenizer | null;
+  /** goes before the tokenizer's own template */
+  chat_template?: string | null;
+  /** a system turn put before every conversation that has none */
+  system_prompt?: string | null;
+  /** longest prompt with completion, tokens; null: no truncation */
+  max_length?: number | null;
+  truncation_mode?: "keep_start" | "keep_end";
+  /** rows of the model's embedding: larger ids are refused */
+  vocab_size?: number;
+}
+
+/**
+ * Recognises a preference: `prompt`, `chosen` and `rejected` as texts or as messages, or `prompt_ids`, `chosen_ids` and
+ * `rejected_ids`. Without a prompt it is what both completions begin with: the messages, or the text, that are the same.
+ *
+ * @throws {DataError} `train.jsonl, row 3: …` when no format fits, a field has the wrong type, or nothing is to be learnt
+ */
+export function parsePreference(source: NumberedRow, system_prompt: string | null = null): Preference {
+  const { row } = source;
+  if (!isObject(row)) throw rowError(source, `must be an object with named fields, not ${kindOf(row)}`);
+  const has = (key: string): boolean => row[key] !== undefined && row[key] !== null;
+  if (has("chosen_ids") && has("rejected_ids")) {
+    const ids = (key: string) => integers(source, key, 0) ?? [];
+    const [prompt_ids, chosen_ids, rejected_ids] = ["prompt_ids", "chosen_ids", "rejected_ids"].map(ids);
+    return { format: "tokens", prompt_ids, chosen_ids, rejected_ids };
+  }
+  const missing = ["chosen", "rejected"].find((key) => !has(key));
+  if (missing) {
+    const keys = Object.keys(row).slice(0, 20).join(", ") || "(none)";
+    throw rowError(
+      source,
+      `has no "${missing}": it has the keys ${keys}; a preference has prompt, chosen and rejected, as texts or as messages`,
+    );
+  }
+  const { prompt, chosen, rejected } = row;
+  if (typeof chosen === "string" && typeof rejected === "string") {
+    for (const [key, text] of Object.entries({ chosen, rejected })) {
+      if (text === "") throw rowError(source, `"${key}" is empty, so there is nothing to learn`);
+    }
+    if (!has("prompt")) return { format: "plain", ...sharedText(chosen, rejected) };
+    if (typeof prompt === "string") return { format: "plain", prompt, chosen, rejected };
+    throw rowError(source, `"prompt" must be a string where "chosen" and "rejected" are, not ${kindOf(prompt)}`);
+  }
+  if (!Array.isArray(chosen) || !Array.isArray(rejected)) {
+    throw rowError(
+      source,
+      `"chosen" and "rejected" must be two strings or two lists of messages, not ${kindOf(chosen)} and ${kindOf(rejected)}`,
+    );
+  }
+  const sides = { chosen: parseMessages(source, "chosen"), rejected: parseMessages(source, "rejected") };
+  for (const [key, messages] of Object.entries(sides)) requireCompletion(source, key, messages);
+  // a text beside whole conversations is the first turn of both once more
+  const own = has("prompt") && typeof prompt !== "string" ? parseMessages(source, "prompt") : null;
+  const parts = own ? { prompt: own, ...sides } : sharedMessages(sides.chosen, sides.rejected);
+  if (parts.prompt.length === 0) {
+    throw rowError(
+      source,
+      own
+        ? '"prompt" has no messages'
+        : 'has no prompt: "chosen" and "rejected" must begin with the same messages, or "prompt" must hold them',
+    );
+  }
+  return {
+    format: "chat",
+    ...parts,
+    prompt: withSystem(source, parts.prompt, system_prompt),
+    ...chatExtras(source),
+  };
+}
+
+/** The text that two completions begin with, up to a space before it ends. @see TRL's extract_prompt */
+function sharedText(chosen: string, rejected: string): { prompt: string; chosen: string; rejected: string } {
+  const most = Math.min(chosen.length, rejected.length);
+  let at = 0;
+  while (at < most - 1 && chosen[at] === rejected[at]) at++;
+  const differs = chosen[at] !== rejected[at];
+  const low = chosen.charCodeAt(at);
+  if (at > 0 && low >= 0xdc00 && low < 0xe000) at--; // the second half of a character
+  if (at > 0 && chosen[at - 1] === " " && differs) at--;
+  return { prompt: chosen.slice(0, at), chosen: chosen.slice(at), rejected: rejected.slice(at) };
+}
+
+/** The messages that two conversations begin with; each keeps at least its last one. @see TRL's extract_prompt */
+function sharedMessages(chosen: Message[], rejected: Message[]) {
+  const most = Math.min(chosen.length, rejected.length);
+  let at = 0;
+  while (at < most - 1 && JSON.stringify(chosen[at]) === JSON.stringify(rejected[at])) at++;
+  return { prompt: chosen.slice(0, at), chosen: chosen.slice(at), rejected: rejected.slice(at) };
+}
+
+interface Ids {
+  prompt_ids: number[];
+  chosen_ids: number[];
+  rejected_ids: number[];
+  warning: string | null;
+  notes: RowNote[];
+}
+
+/** Tokens of the prompt and of what follows it in each completion, as TRL's DPOTrainer takes them. */
+function encodePreference(source: NumberedRow, options: PreferenceOptions): Ids {
+  const row = parsePreference(source, options.system_prompt ?? null);
+  if (row.format === "tokens") return { ...row, warning: null, notes: [] };
+  const { tokenizer } = options;
+  if (!tokenizer)
+    throw rowError(source, "has text, and no tokenizer was loaded; give a model folder with tokenizer.json");
+  if (row.format === "plain") {
+    const eos = tokenizer.eos_token;
+    if (!eos) throw rowError(source, "is plain text, and the tokenizer names no eos_token to end it with");
+    const encode = (text: string) => tokenizer.encode(text, { add_special_tokens: true });
+    const whole = (text: string) => encode(row.prompt + (text.endsWith(eos) ? text : text + eos));
+    const made = after(source, encode(row.prompt), whole(row.chosen), whole(row.rejected));
+    return { ...made, notes: columnNotes(source, ["chosen", "rejected", "prompt"]) };
+  }
+  const template = options.chat_template ?? tokenizer.chat_template;
+  if (template === null)
+    throw rowError(source, "is a conversation, and the model has no chat template; set chat_template_path");
+  const chat: ChatOptions = {
+    bos_token: tokenizer.bos_token,
+    eos_token: tokenizer.eos_token,
+    pad_token: tokenizer.pad_token ?? undefined,
+    ...row.chat_template_kwargs,
+    tools: row.tools,
+  };
+  try {
+    const prompt = renderChat(template, row.prompt, { ...chat, add_generation_prompt: true });
+    const rendered = [row.chosen, row.rejected].map((completion) => {
+      const messages = [...row.prompt, ...completion];
+      return { messages, text: renderChat(template, messages, chat) };
+    });
+    const [chosen, rejected] = rendered.map(({ text }) => tokenizer.encode(text));
+    const about = { tools: row.tools, kwargs: row.chat_template_kwargs, template };
+    const notes = rendered.flatMap((one) => conversationNotes(source, { ...one, ...about }));
+    return {
+      ...after(source, tokenizer.encode(prompt), chosen, rejected),
+      notes: [...notes, ...columnNotes(source, ["chosen", "rejected", "prompt", "system", "tools"])],
+    };
+  } catch (error) {
+    if (error instanceof DataError && !error.message.startsWith(source.file)) throw rowError(source, error.message);
+    throw error;
+  }
+}
+
+/** What follows the prompt in each completion; the prompt counts as it is by itself, even where they differ. */
+function after(source: NumberedRow, prompt_ids: number[], chosen: number[], rejected: number[]): Omit<Ids, "notes"> {
+  const odd = Object.entries({ chosen, rejected }).find(([, whole]) => prompt_ids.some((id, i) => id !== whole[i]));
+  const warning =
+    odd === undefined
+      ? null
+      : `${source.file}, row ${source.number}: the prompt alone is not the start of prompt + ${odd[0]}; the completion begins after ${prompt_ids.length} tokens all the same, as in TRL`;
+  const rest = (whole: number[]) => whole.slice(prompt_ids.length);
+  return { prompt_ids, chosen_ids: rest(chosen), rejected_ids: rest(rejected), warning };
+}
+
+/**
+ * Tokens of one row: each completion with the prompt before it, truncated as TRL does.
+ *
+ * @returns `pair`: null where the prompt alone fills max_length and its start is kept; `truncated`: whether tokens were cut
+ * @throws {DataError} with the row's file and number
+ */
+export function tokenizePreference(
+  source: NumberedRow,
+  options: PreferenceOptions,
+): { pair: TokenizedPair | null; truncated: boolean; warning: string | null; notes: RowNote[] } {
+  const { prompt_ids, chosen_ids, rejected_ids, warning, notes } = encodePreference(source, options);
+  const limit = options.vocab_size ?? Number.POSITIVE_INFINITY;
+  const outside = [...prompt_ids, ...chosen_ids, ...rejected_ids].find((id) => id >= limit);
+  if (outside !== undefined) {
+    throw rowError(source, `token id ${outside} is outside the model's vocabulary of ${limit}`);
+  }
+  const max = options.max_length ?? Number.POSITIVE_INFINITY;
+  const keepEnd = options.truncation_mode === "keep_end";
+  if (!keepEnd && prompt_ids.length >= max) return { pair: null, truncated: true, warning, notes };
+  const cut = (key: string, completion: readonly number[]): TokenizedCompletion => {
+    const whole = [...prompt_ids, ...completion];
+    const first = keepEnd ? Math.max(0, whole.length - max) : 0;
+    const input_ids = Int32Array.from(keepEnd ? whole.slice(first) : whole.slice(0, max)); // half of an array, or less
+    const prompt = Math.max(0, prompt_ids.length - first);
+    if (input_ids.length <= Math.max(1, prompt)) {
+      throw rowError(source, `its ${key} completion has no token that another one comes before: nothing can be learnt`);
+    }
+    return { input_ids, prompt };
+  };
+  const pair = { chosen: cut("chosen", chosen_ids), rejected: cut("rejected", rejected_ids) };
+  const truncated = prompt_ids.length + Math.max(chosen_ids.length, rejected_ids.length) > max;
+  if (chosen_ids.length === rejected_ids.length && chosen_ids.every((id, i) => id === rejected_ids[i])) {
+    const text = `${source.file}, row ${source.number}: "chosen" and "rejected" are the same, so there is nothing to prefer`;
+    notes.push({ kind: "equal", text });
+  }
+  return { pair, truncated, warning, notes };
+}
+
+export interface PreferenceDataset {
+  rows: TokenizedPair[];
+  /** rows left out because their prompt alone fills `max_length` */
+  dropped: number;
+  /** rows that were cut at `max_length` */
+  truncated: number;
+  /** tokens in `rows`, of both completions with their prompts */
+  num_tokens: number;
+  /** at most a few of each kind, then a count */
+  warnings: string[];
+}
+
+/**
+ * Tokenises every preference. Gives the event loop a turn every 50 ms, so that a page or Ctrl-C stays responsive.
+ *
+ * @param options.onProgress called now and then with the rows read so far
+ * @throws {DataError} the first bad row; a data set of which no row is left
+ * @throws {AbortError} when `signal` fires
+ */
+export async function tokenizePreferences(
+  rows: AsyncIterable<NumberedRow> | Iterable<NumberedRow>,
+  options: PreferenceOptions & { signal?: AbortSignal; onProgress?: (read: number) => void },
+): Promise<PreferenceDataset> {
+  const made: PreferenceDataset = { rows: [], dropped: 0, truncated: 0, num_tokens: 0, warnings: [] };
+  const told = new NoteCounter();
+  let [read, odd, file, lastPause] = [0, 0, "", Date.now()];
+  for await (const source of rows) {
+    if (options.signal?.aborted) throw new AbortError(`Tokenising stopped after ${read} rows`);
+    read++;
+    file = source.file;
+    const { pair, truncated, warning, notes } = tokenizePreference(source, options);
+    told.add(notes);
+    if (warning && ++odd <= 3) made.warnings.push(warning);
+    if (pair === null) made.dropped++;
+    else {
+      if (truncated) made.truncated++;
+      made.rows.push(pair);
+      made.num_tokens += pair.chosen.input_ids.length + pair.rejected.input_ids.length;
+    }
+    if (Date.now() - lastPause > 50) {
+      options.onProgress?.(read);
+      await new Promise((resolve) => setTimeout(resolve));
+      lastPause = Date.now();
+    }
+  }
+  if (odd > 3) made.warnings.push(`${odd - 3} more rows whose prompt is not the start of prompt + completion`);
+  made.warnings.push(...told.texts());
+  const { max_length: max } = options;
+  if (made.dropped > 0)
+    made.warnings.push(`${made.dropped} of ${read} rows left out: the prompt fills max_length ${max}`);
+  if (made.rows.length === 0) {
+    throw new DataError(
+      read === 0
+        ? "The data set has no rows"
+        : `${file}: the prompt of each of the ${read} rows fills max_length ${max}, which leaves no token of a completion`,
+    );
+  }
+  return made;
+}

@@ -1,0 +1,56 @@
+import { dpoLossHelp, dpoLossTypes, MISSING_DPO_LOSSES } from "../../../shaders/loss/dpo-losses.ts";
+import type { Field } from "../field.ts";
+
+const dpo = ["dpo"] as const;
+
+/** What only DPO has. Names, meanings and defaults are DPOConfig's. */
+export const dpoFields = [
+  {
+    name: "loss_type",
+    group: "dpo",
+    methods: dpo,
+    type: "choice",
+    choices: dpoLossTypes,
+    missing: MISSING_DPO_LOSSES,
+    default: dpoLossTypes[0],
+    help: dpoLossHelp(),
+  },
+  {
+    name: "beta",
+    group: "dpo",
+    methods: dpo,
+    type: "number",
+    default: 0.1,
+    above: 0,
+    help: "How strongly training is held to the reference: the model with its adapter off or, where training goes on from an adapter, that adapter as it was. Larger values keep closer to it. In ipo it is the regularisation.",
+  },
+  {
+    name: "label_smoothing",
+    group: "dpo",
+    methods: dpo,
+    type: "number",
+    default: 0,
+    min: 0,
+    below: 0.5,
+    help: "Share of pairs that are taken to be labelled the wrong way round. robust and exo_pair read it; exo_pair needs more than 0, such as 1e-3.",
+  },
+  {
+    name: "precompute_ref_log_probs",
+    group: "dpo",
+    methods: dpo,
+    type: "boolean",
+    default: false,
+    help: "Take the reference's log-probs of all pairs before training, rather than in each step: faster over several epochs. Training all weights (use_peft: false) needs it.",
+  },
+  {
+    name: "precompute_ref_batch_size",
+    group: "dpo",
+    methods: dpo,
+    type: "integer",
+    default: null,
+    nullable: true,
+    min: 1,
+    unit: "pairs",
+    help: "Pairs in one pass of precompute_ref_log_probs. null uses the batch sizes of training and evaluation.",
+  },
+] as const satisfies readonly Field[];

@@ -1,0 +1,94 @@
+import { type PreferenceDataset, type PreferenceOptions, tokenizePreferences } from "../data/preferences.ts";
+import type { NumberedRow } from "../data/rows.ts";
+import { weightDTypes } from "../model/files/load.ts";
+import type { DpoRecipe } from "../recipe/recipe.ts";
+import type { Trainee } from "../train/checkpoint.ts";
+import { DpoBatches, tokensOf } from "../train/dpo/batches.ts";
+import type { DpoData } from "../train/dpo/dpo.ts";
+import { type DpoForecastInput, forecastDpo, kernelsOfDpo } from "../train/forecast/dpo.ts";
+import { loadTrainee, openBase, type PreparedBase, type RunSources, storageOf } from "./open.ts";
+
+export { type DpoData, type DpoEvent, type DpoOptions, dpo } from "../train/dpo/dpo.ts";
+
+/** Where the inputs of a DPO run come from. Rows hold prompt, chosen and rejected. */
+export interface DpoSources extends RunSources {
+  train: AsyncIterable<NumberedRow> | Iterable<NumberedRow>;
+  eval?: AsyncIterable<NumberedRow> | Iterable<NumberedRow> | null;
+}
+
+/** A DPO run that is ready to load: everything is read and checked except the weights. */
+export interface PreparedDpo extends PreparedBase {
+  data: DpoData;
+  train: PreferenceDataset;
+  batches: DpoBatches;
+}
+
+/**
+ * Reads and checks everything that a DPO run needs except the weights, and forecasts its memory. Allocates nothing on the GPU.
+ *
+ * @throws what is wrong with the checkpoint, the adapter, the rows or the recipe, before any time is spent
+ */
+export async function prepareDpo(recipe: DpoRecipe, sources: DpoSources): Promise<PreparedDpo> {
+  const { gpu, signal, onProgress } = sources;
+  const base = await openBase(recipe, sources);
+  const { config, checkpoint, trained, tokenizer } = base;
+  const options: PreferenceOptions = {
+    tokenizer,
+    chat_template: sources.chat_template ?? null,
+    system_prompt: recipe.system_prompt,
+    max_length: recipe.max_length,
+    truncation_mode: recipe.truncation_mode,
+    vocab_size: config.vocab_size,
+  };
+  const report = (what: string) => (read: number) => onProgress?.(what, read, null);
+  const train = await tokenizePreferences(sources.train, { ...options, signal, onProgress: report("training rows") });
+  const held = sources.eval
+    ? await tokenizePreferences(sources.eval, { ...options, signal, onProgress: report("evaluation rows") })
+    : null;
+  const warnings = [...train.warnings, ...(held?.warnings ?? []).map((warning) => `evaluation: ${warning}`)];
+
+  const batches = new DpoBatches(train.rows, recipe);
+  const data: DpoData = { train: train.rows, eval: held?.rows ?? null, continued: base.adapter !== null };
+  const input: DpoForecastInput = {
+    config,
+    trained,
+    dtypeOf: weightDTypes(gpu, config, checkpoint, storageOf(recipe)),
+    optimizer: recipe,
+    gradient_checkpointing: recipe.gradient_checkpointing,
+    adapter: gpu,
+    recipe,
+    steps: [0, 1, 2]
+      .filter((step) => step < batches.max_steps)
+      .concat(batches.largest())
+      .map((step) => batches.step(step).map((rows) => rows.map((row) => train.rows[row]))),
+    evaluation: held && largestPart(held.rows, recipe.per_device_eval_batch_size),
+    continued: data.continued,
+  };
+  return {
+    ...base,
+    data,
+    train,
+    rows: train.rows.length,
+    batches,
+    forecast: forecastDpo(input),
+    kernels: () => kernelsOfDpo(input),
+    notes: [...base.notes, ...warnings],
+  };
+}
+
+/** Of pairs that come `size` at a time, those with the most tokens. */
+function largestPart(pairs: DpoData["train"], size: number): DpoData["train"] {
+  const parts = Array.from({ length: Math.ceil(pairs.length / size) }, (_, i) => pairs.slice(i * size, (i + 1) * size));
+  const tokens = parts.map((part) => part.reduce((sum, pair) => sum + tokensOf(pair), 0));
+  return parts[tokens.indexOf(Math.max(...tokens))];
+}
+
+/** Loads the weights of a prepared run and starts or takes over its adapter. */
+export function loadDpo(
+  recipe: DpoRecipe,
+  prepared: PreparedDpo,
+  sources: Pick<DpoSources, "gpu" | "signal" | "onProgress">,
+  base: string,
+): Promise<Trainee> {
+  return loadTrainee(recipe, prepared, sources, base);
+}

@@ -1,0 +1,27 @@
+import type { TokenizedCompletion, TokenizedPair } from "../../data/preferences.ts";
+import { DataError } from "../../errors.ts";
+import { FNV_START, fnvNext, fnvNumbers } from "../../text/hash.ts";
+import { RowBatches, type RowBatchOptions } from "../row-batches.ts";
+
+/** Tokens of both completions with their prompts. */
+export function tokensOf({ chosen, rejected }: TokenizedPair): number {
+  return chosen.input_ids.length + rejected.input_ids.length;
+}
+
+/** Which pairs each micro-batch of every step holds, as a function of the step's number. */
+export class DpoBatches extends RowBatches {
+  private readonly pairs: readonly TokenizedPair[];
+
+  constructor(pairs: readonly TokenizedPair[], options: RowBatchOptions) {
+    if (pairs.length === 0) throw new DataError("Cannot train on no pairs");
+    super(pairs.map(tokensOf), options);
+    this.pairs = pairs;
+  }
+
+  /** A number that changes when the pairs or their order do. */
+  fingerprint(): number {
+    const next = (h: number, { input_ids, prompt }: TokenizedCompletion) =>
+      fnvNumbers(input_ids, fnvNext(fnvNext(h, input_ids.length), prompt));
+    return this.pairs.reduce((h, { chosen, rejected }) => next(next(h, chosen), rejected), FNV_START) >>> 0;
+  }
+}

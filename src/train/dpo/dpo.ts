@@ -1,0 +1,190 @@
+import type { TokenizedPair } from "../../data/preferences.ts";
+import { AbortError } from "../../errors.ts";
+import type { Transformer } from "../../model/transformer.ts";
+import type { DpoRecipe } from "../../recipe/recipe.ts";
+import type { Trainee } from "../checkpoint.ts";
+import { train } from "../loop.ts";
+import type { StepContext, StepResult, Submitted, TrainEvent, TrainingMethod, TrainOptions } from "../method.ts";
+import { Means } from "../metrics.ts";
+import { update } from "../optimizer.ts";
+import { mixSeed } from "../seed.ts";
+import { TokensPerSecond } from "../speed.ts";
+import { DpoBatches, tokensOf } from "./batches.ts";
+import { type DpoResult, dpoObjective, referenceLogps } from "./objective.ts";
+import type { DpoPair } from "./pairs.ts";
+
+/** A step as soon as its numbers are back, one step late. `margin`: how far rewards of chosen and rejected lie apart. */
+type DpoStepEvent = { type: "step"; step: number; tokens: number; loss: number; margin: number };
+/** What a DPO run tells: the loop's events, and steps. */
+export type DpoEvent = TrainEvent | DpoStepEvent;
+
+/** How a DPO run goes. */
+export interface DpoOptions extends TrainOptions {
+  /** pairs whose reference log-probs were taken, with precompute_ref_log_probs */
+  onProgress?: (what: string, done: number, total: number) => void;
+}
+
+/** Pairs to learn from and pairs to measure by. */
+export interface DpoData {
+  train: readonly TokenizedPair[];
+  eval: readonly TokenizedPair[] | null;
+  /** whether training goes on from an adapter, which then is the reference; else the base is */
+  continued: boolean;
+}
+
+/**
+ * Direct preference optimization: what is chosen becomes likelier than what is rejected, compared with a reference.
+ *
+ * @throws as `train`
+ * @see Rafailov et al. 2023, arXiv:2305.18290; TRL's DPOTrainer
+ */
+export async function* dpo(
+  trainee: Trainee,
+  data: DpoData,
+  recipe: DpoRecipe,
+  options: DpoOptions,
+): AsyncGenerator<DpoEvent> {
+  const { model } = trainee;
+  // taken before a checkpoint is put back: the model is still what training starts from
+  const precomputed = recipe.precompute_ref_log_probs ? await precompute(model, data, recipe, options) : data;
+  const reference = recipe.precompute_ref_log_probs ? null : referenceOf(model, data.continued);
+  yield* train(trainee, new Dpo(model, reference, precomputed, recipe), recipe, options);
+}
+
+/** What training is compared with: the base for a fresh adapter, else the adapter as it is now. */
+export function referenceOf(model: Transformer, continued: boolean): Transformer {
+  return continued ? model.withFrozenAdapter() : model.withoutAdapter();
+}
+
+/** Pairs of one reference pass, in training and in evaluation. */
+export function referenceBatches(recipe: DpoRecipe): { train: number; eval: number } {
+  const { precompute_ref_batch_size: given, per_device_train_batch_size, per_device_eval_batch_size } = recipe;
+  return { train: given ?? per_device_train_batch_size, eval: given ?? per_device_eval_batch_size };
+}
+
+/** The model, which has not been trained yet, is the reference itself: an adapter that is fresh changes nothing. */
+async function precompute(
+  model: Transformer,
+  data: DpoData,
+  recipe: DpoRecipe,
+  { signal, onProgress }: DpoOptions,
+): Promise<DpoData> {
+  const sizes = referenceBatches(recipe);
+  const total = data.train.length + (data.eval?.length ?? 0);
+  let done = 0;
+  const take = async (pairs: readonly TokenizedPair[], size: number): Promise<DpoPair[]> => {
+    const made: DpoPair[] = [];
+    for (let at = 0; at < pairs.length; at += size) {
+      if (signal?.aborted) throw new AbortError("Stopped before the first step; nothing was written");
+      const part = pairs.slice(at, at + size);
+      const record = model.gpu.recorder();
+      const pending = referenceLogps(record, model, part);
+      record.submit();
+      model.gpu.endStep();
+      const logps = await pending;
+      made.push(...part.map((pair, i) => ({ ...pair, ...logps[i] })));
+      done += part.length;
+      onProgress?.("reference log-probs", done, total);
+    }
+    return made;
+  };
+  return {
+    ...data,
+    train: await take(data.train, sizes.train),
+    eval: data.eval && (await take(data.eval, sizes.eval)),
+  };
+}
+
+interface DpoStepResult extends StepResult {
+  /** of its micro-batches */
+  metrics: Record<string, number>[];
+}
+
+class Dpo implements TrainingMethod<DpoStepEvent, DpoStepResult> {
+  readonly batches: DpoBatches;
+  readonly fingerprint: number;
+  readonly otherData = "other pairs, or on the same ones cut otherwise";
+  readonly bestMetric = "loss";
+  readonly evaluates: boolean;
+  readonly evaluatesBeforeStop = true;
+  readonly speed = new TokensPerSecond();
+  private readonly model: Transformer;
+  private readonly reference: Transformer | null;
+  private readonly data: DpoData;
+  private readonly recipe: DpoRecipe;
+  private readonly since = new Means();
+
+  constructor(model: Transformer, reference: Transformer | null, data: DpoData, recipe: DpoRecipe) {
+    this.model = model;
+    this.reference = reference;
+    this.data = data;
+    this.recipe = recipe;
+    this.batches = new DpoBatches(data.train, recipe);
+    this.fingerprint = this.batches.fingerprint();
+    this.evaluates = data.eval !== null;
+  }
+
+  step({ step, learning_rate, record, optimizer }: StepContext<DpoStepEvent>): Submitted<DpoStepResult> {
+    const { model, reference, recipe, data } = this;
+    const micro = this.batches.step(step).map((rows) => rows.map((row) => data.train[row]));
+    record.clear(model.store!.grads);
+    const results = micro.map((pairs, i) => {
+      const training = { micros: micro.length, dropoutSeed: mixSeed(recipe.seed, 1, step, i) };
+      return dpoObjective(record, model, reference, pairs, recipe, training);
+    });
+    const { max_grad_norm } = recipe;
+    const norm = update(record, model.store!, optimizer, { step, learning_rate, max_grad_norm });
+    const tokens = micro.flat().reduce((sum, pair) => sum + tokensOf(pair), 0);
+    return { result: collect(results, norm, { step, learning_rate, tokens }) };
+  }
+
+  taken({ step, tokens, loss, metrics }: DpoStepResult): DpoStepEvent {
+    for (const values of [{ loss }, ...metrics]) this.since.add(values);
+    const margin = metrics.reduce((sum, values) => sum + values["rewards/margins"], 0) / metrics.length;
+    return { type: "step", step: step + 1, tokens, loss, margin };
+  }
+
+  means(): { loss: number; [name: string]: number } {
+    return this.since.take() as { loss: number };
+  }
+
+  /** As TRL: the loss is the mean over pairs, the rest are means over batches. */
+  async evaluate(): Promise<Record<string, number>> {
+    const { model, reference, recipe, data } = this;
+    const means = new Means();
+    let loss = 0;
+    for (let at = 0; at < data.eval!.length; at += recipe.per_device_eval_batch_size) {
+      const pairs = data.eval!.slice(at, at + recipe.per_device_eval_batch_size);
+      const record = model.gpu.recorder();
+      const pending = dpoObjective(record, model, reference, pairs, recipe, null);
+      record.submit();
+      model.gpu.endStep();
+      const result = await pending;
+      loss += result.loss * result.pairs;
+      means.add(result.metrics);
+    }
+    return { loss: loss / data.eval!.length, ...means.take() };
+  }
+
+  get sinceLog(): Record<string, number> {
+    return this.since.state;
+  }
+
+  set sinceLog(sums: Record<string, number>) {
+    this.since.state = sums;
+  }
+}
+
+async function collect(
+  results: readonly Promise<DpoResult>[],
+  norm: Promise<ArrayBuffer>,
+  known: { step: number; learning_rate: number; tokens: number },
+): Promise<DpoStepResult> {
+  const made = await Promise.all(results);
+  return {
+    ...known,
+    loss: made.reduce((sum, { loss }) => sum + loss, 0) / made.length,
+    grad_norm: new Float32Array(await norm)[0],
+    metrics: made.map(({ metrics }) => metrics),
+  };
+}

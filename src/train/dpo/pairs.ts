@@ -1,0 +1,55 @@
+import type { TokenizedPair } from "../../data/preferences.ts";
+import type { PackedBatch, Targets } from "../../model/transformer.ts";
+
+/** Pairs of completions end to end, the chosen ones first, with the rows that predict completion tokens. */
+export interface PackedPairs {
+  batch: PackedBatch;
+  /** rows and tokens of everything that counts, completion by completion */
+  targets: Targets;
+  /** [2 pairs + 1]: first of each completion's targets, and their number */
+  starts: number[];
+  /** [2 pairs] tokens of each completion: one more than its targets where nothing comes before its first */
+  tokens: number[];
+}
+
+/**
+ * Packs pairs for one pass: the prompt with the chosen completion of each, then the prompt with the rejected one of each,
+ * as TRL's batches have them, and without padding.
+ */
+export function packPairs(pairs: readonly TokenizedPair[]): PackedPairs {
+  const completions = [...pairs.map(({ chosen }) => chosen), ...pairs.map(({ rejected }) => rejected)];
+  const length = completions.reduce((sum, { input_ids }) => sum + input_ids.length, 0);
+  const input_ids = new Int32Array(length);
+  const position_ids = new Int32Array(length);
+  const [cu_seqlens, starts] = [[0], [0]];
+  const rows: number[] = [];
+  const tokens: number[] = [];
+  let at = 0;
+  for (const { input_ids: ids, prompt } of completions) {
+    for (let t = 0; t < ids.length; t++) {
+      input_ids[at + t] = ids[t];
+      position_ids[at + t] = t;
+      if (t < Math.max(1, prompt)) continue;
+      rows.push(at + t - 1);
+      tokens.push(ids[t]);
+    }
+    at += ids.length;
+    cu_seqlens.push(at);
+    starts.push(rows.length);
+  }
+  return {
+    batch: { input_ids, position_ids, cu_seqlens },
+    targets: { rows: Uint32Array.from(rows), tokens: Uint32Array.from(tokens) },
+    starts,
+    tokens: completions.map(({ input_ids: ids, prompt }) => ids.length - prompt),
+  };
+}
+
+/** Summed log-probs of a pair's two completions under the reference, nats. */
+export interface ReferenceLogps {
+  ref_chosen_logps: number;
+  ref_rejected_logps: number;
+}
+
+/** Pairs, with the reference's log-probs where they are known. */
+export type DpoPair = TokenizedPair & Partial<ReferenceLogps>;
