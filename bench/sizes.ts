@@ -34,7 +34,7 @@ export function qwen3Model(layers = QWEN3_06B.num_hidden_layers, vocab = QWEN3_0
   return parseModelConfig({ ...QWEN3_06B, num_hidden_layers: layers, vocab_size: vocab }, "Qwen3-0.6B");
 }
 
-/** Shapes that kernels are looked at for: Qwen2.5-0.5B's, Qwen3-0.6B's and Qwen2.5-1.5B's. */
+/** Shapes for which kernels are inspected: Qwen2.5-0.5B's, Qwen3-0.6B's and Qwen2.5-1.5B's. */
 export function publishedModels(): ModelConfig[] {
   const large = { hidden_size: 1536, intermediate_size: 8960, num_hidden_layers: 28, num_attention_heads: 12 };
   return [benchModel(), qwen3Model(), parseModelConfig({ ...QWEN25_05B, ...large }, "Qwen2.5-1.5B")];
