@@ -29,7 +29,7 @@ it("takes the files of isa", () => {
 
 it("reads the file of torch's rows", () => {
   expect(parseBenchArgs(["torch", "rows.jsonl"])).toMatchObject({ kinds: ["torch"], rows: "rows.jsonl" });
-  expect(() => parseBenchArgs(["torch"])).toThrow("name the file of its rows");
+  expect(() => parseBenchArgs(["torch"])).toThrow("name the file with the rows");
   expect(() => parseBenchArgs(["torch", "a", "b"])).toThrow("Cannot bench torch a b");
 });
 
