@@ -40,7 +40,7 @@ export const METHODS_OF: Record<MethodChoice, readonly Method[]> = {
 
 const EMBEDDED_ROWS = { sft: "sft", grpo: "prompts", dpo: "preferences" } as const satisfies Record<Method, string>;
 
-/** The rows that a phase of that method takes from a choice. */
+/** The rows that a phase of a method uses from a choice. */
 export function dataFor(choice: NonNullable<DataChoice>, method: Method): DataSource {
   return choice.kind === "embedded" ? { kind: "embedded", rows: EMBEDDED_ROWS[method] } : choice;
 }

@@ -113,7 +113,7 @@ async function make(): Promise<number> {
   return 0;
 }
 
-/** The rows that commands train on where no recipe says otherwise, and those held out. */
+/** Writes the default training rows of the commands, and the held-out rows. */
 async function publishProblems(folder: Folder): Promise<void> {
   for (const split of ["train", "test"] as const) {
     await folder.write(`problems/${split}.jsonl`, jsonLines(embeddedRows(split)));

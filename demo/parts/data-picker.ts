@@ -21,7 +21,7 @@ const READINGS = {
 } as const;
 type Reading = keyof typeof READINGS;
 
-/** How the rows of a file may be read for a method. */
+/** The row formats that a method accepts. */
 const OFFERED: Record<MethodChoice, readonly Reading[]> = {
   sft: ["question and answer", "prompt and completion", "conversation", "plain text"],
   grpo: ["question and answer", "prompt"],

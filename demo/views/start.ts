@@ -124,8 +124,8 @@ function deviceSays(state: DeviceState): HTMLElement[] {
 const METHODS: readonly { value: MethodChoice; title: string; about: string }[] = [
   { value: "both", title: "SFT, then GRPO", about: "Teach the format, then practise" },
   { value: "sft", title: "SFT", about: "Imitate the answers of the data" },
-  { value: "grpo", title: "GRPO", about: "Try, and be rewarded for what is right" },
-  { value: "dpo", title: "DPO", about: "Prefer the better of two answers" },
+  { value: "grpo", title: "GRPO", about: "Try answers, and learn from rewards" },
+  { value: "dpo", title: "DPO", about: "Learn to prefer the better of two answers" },
 ];
 
 /** All choices, with the forecast and the start button beside them. */

@@ -1,6 +1,6 @@
-// Kills commands at random moments with SIGKILL and starts them again, until they end. What they leave must be what an
-// undisturbed command leaves, byte for byte. `npx tsx scripts/attack/kills.ts [--n 50] [--seed 1] [--only sft,grpo,dpo,export,eval]`
-// runs dist/cli.js: `npm run build` before.
+// Kills commands at random moments with SIGKILL and restarts them until they finish. Their files must be identical, byte for
+// byte, to those of an undisturbed command. `npx tsx scripts/attack/kills.ts [--n 50] [--seed 1] [--only
+// sft,grpo,dpo,export,eval]` runs dist/cli.js: run `npm run build` first.
 
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

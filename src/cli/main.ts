@@ -109,7 +109,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
         name: "method",
         type: "string",
         value: methods.join("|"),
-        help: "The method of the recipe. Default: sft where it has every field that the recipe names, else grpo or dpo, whichever has more of them.",
+        help: "The method of the recipe. Default: sft if it has every field in the recipe, else grpo or dpo, whichever has more of the fields.",
       },
     ],
     run: runPlan,

@@ -1,4 +1,4 @@
-/** What a recipe trains with. A further method adds a name here, and rows or tags in the table; no code. */
+/** Training methods. A new method adds its name here and its fields in the table, without other code. */
 export const methods = ["sft", "grpo", "dpo"] as const;
 /** A method of training. */
 export type Method = (typeof methods)[number];
@@ -52,9 +52,9 @@ export interface Field {
   readonly missing?: Readonly<Record<string, string>>;
   /** the type of a list's items; default: names */
   readonly of?: "number";
-  /** names may also be one regular expression, which text with a character of such is */
+  /** names may also be one regular expression; text with a special character counts as one */
   readonly pattern?: boolean;
-  /** a list may also be one of these words */
+  /** words that may replace a list */
   readonly words?: readonly string[];
   /** inclusive lower bound; `above` and `below` are exclusive bounds */
   readonly min?: number;
@@ -68,9 +68,9 @@ export interface Field {
   readonly unit?: string;
   /** one or two sentences, plain text */
   readonly help: string;
-  /** who defines a name that TRL does not; `trl sft --config` and its like refuse it */
+  /** the source of a name that TRL lacks; `trl sft --config` and similar commands reject such names */
   readonly origin?: "qwench" | "open-r1" | "peft";
-  /** TRL's default where ours differs; `help` says why */
+  /** TRL's default, if Qwench's differs; `help` says why */
   readonly trlDefault?: FieldValue;
   /** notes to show when a value is set, by the value as text */
   readonly noted?: Readonly<Record<string, string>>;

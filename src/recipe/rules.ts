@@ -109,7 +109,7 @@ function checkTrackers(recipe: Values, notes: string[]): void {
   for (const name of unwritten) notes.push(`report_to ${name} is ignored: Qwench writes for ${TRACKERS.join(", ")}`);
 }
 
-/** Ranks and alphas of single layers, and the layers, are numbers that an adapter can have. */
+/** Checks that the ranks, alphas and numbers of single layers are valid. */
 function checkPatterns(recipe: Values): void {
   const rank = (value: unknown) => Number.isSafeInteger(value) && (value as number) >= 1;
   const alpha = (value: unknown) => Number.isFinite(value) && (value as number) > 0;
@@ -123,14 +123,14 @@ function checkPatterns(recipe: Values): void {
   }
   const layers = (recipe.layers_to_transform ?? []) as readonly number[];
   const layer = layers.find((one) => !Number.isSafeInteger(one) || one < 0);
-  if (layer !== undefined) throw new RecipeError(`layers_to_transform must hold layers from 0 on, got ${layer}`);
+  if (layer !== undefined) throw new RecipeError(`layers_to_transform must hold layer numbers from 0, got ${layer}`);
   if (recipe.init_lora_weights !== "orthogonal") return;
   const ranks = [recipe.lora_r, ...Object.values((recipe.rank_pattern ?? {}) as object)] as number[];
   const uneven = ranks.find((r) => r % 2 !== 0);
   if (uneven !== undefined) throw new RecipeError(`init_lora_weights orthogonal needs even ranks, got ${uneven}`);
 }
 
-/** A generation batch is whole micro-batches and whole groups; the rules are TRL's. */
+/** A generation batch consists of whole micro-batches and whole groups, as in TRL. */
 function checkGeneration(recipe: GenerationFields): void {
   const { per_device_train_batch_size: batch, num_generations: group, generation_batch_size: given } = recipe;
   const steps = recipe.steps_per_generation;
@@ -216,16 +216,16 @@ function checkEntropy(recipe: Values, notes: string[]): void {
 function checkPreferences(recipe: Values, notes: string[]): void {
   if (!recipe.use_peft && !recipe.precompute_ref_log_probs) {
     throw new RecipeError(
-      "precompute_ref_log_probs must be true where use_peft is false, got false: training changes the weights that the reference is",
+      "precompute_ref_log_probs must be true if use_peft is false, got false: training changes the reference's weights",
     );
   }
   const { smoothed } = dpoLossOf(recipe.loss_type as DpoLossType);
   if (recipe.loss_type === "exo_pair" && recipe.label_smoothing === 0) {
-    throw new RecipeError("label_smoothing must be above 0 where loss_type is exo_pair, got 0; its authors take 1e-3");
+    throw new RecipeError("label_smoothing must be above 0 if loss_type is exo_pair, got 0; its authors use 1e-3");
   }
   if (recipe.label_smoothing !== 0 && !smoothed) {
     notes.push(
-      `label_smoothing is ignored: ${recipe.loss_type} does not read it, as in TRL 1.13; loss_type robust and exo_pair do`,
+      `label_smoothing is ignored: ${recipe.loss_type} does not use it, as in TRL 1.13; only robust and exo_pair do`,
     );
   }
   if (recipe.precompute_ref_batch_size !== null && !recipe.precompute_ref_log_probs) {

@@ -31,8 +31,8 @@ export interface TrlSource {
 }
 
 /**
- * A recipe as `trl sft --config`, `trl grpo --config` or `trl dpo --config` of TRL 1 takes it: TRL's fields under their present names. What it
- * has no field for is a comment that says what to do by hand.
+ * A recipe for `trl sft --config`, `trl grpo --config` or `trl dpo --config` of TRL 1, with TRL's current field names. Settings
+ * without a TRL field become a comment that says what to do by hand.
  *
  * @param text YAML of a valid recipe
  */
@@ -98,11 +98,11 @@ function rewardName(entry: string): string {
 /** Columns of rows that TRL reads. */
 const COLUMNS: Readonly<Record<Method, string>> = {
   sft: "prompt and completion",
-  grpo: "prompt, and what the rewards compare with",
+  grpo: "prompt, and the columns that the rewards read,",
   dpo: "prompt, chosen and rejected",
 };
 
-/** What TRL has no field for, with what to do about it. */
+/** Settings without a TRL field, with what to do for each. */
 function handwork(given: Record<string, FieldValue>, recipe: Record<string, FieldValue>, method: Method): string[] {
   const lines: string[] = [];
   const known = homeOf(recipe) !== null || (recipe.dataset_format ?? null) !== null;

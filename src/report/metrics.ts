@@ -90,7 +90,7 @@ export const CHARTS: readonly MetricChart[] = [
       ["rewards/chosen", "chosen"],
       ["rewards/rejected", "rejected"],
       ["rewards/margins", "margin"],
-      ["eval_rewards/margins", "margin, held out"],
+      ["eval_rewards/margins", "margin on held-out pairs"],
     ],
     true,
   ),

@@ -10,13 +10,13 @@ import { loadTrainee, openBase, type PreparedBase, type RunSources, storageOf } 
 
 export { type DpoData, type DpoEvent, type DpoOptions, dpo } from "../train/dpo/dpo.ts";
 
-/** Where the inputs of a DPO run come from. Rows hold prompt, chosen and rejected. */
+/** Where a DPO run's inputs come from. Rows hold prompt, chosen and rejected. */
 export interface DpoSources extends RunSources {
   train: AsyncIterable<NumberedRow> | Iterable<NumberedRow>;
   eval?: AsyncIterable<NumberedRow> | Iterable<NumberedRow> | null;
 }
 
-/** A DPO run that is ready to load: everything is read and checked except the weights. */
+/** A DPO run that is ready to load: everything except the weights has been read and checked. */
 export interface PreparedDpo extends PreparedBase {
   data: DpoData;
   train: PreferenceDataset;
@@ -26,7 +26,7 @@ export interface PreparedDpo extends PreparedBase {
 /**
  * Reads and checks everything that a DPO run needs except the weights, and forecasts its memory. Allocates nothing on the GPU.
  *
- * @throws what is wrong with the checkpoint, the adapter, the rows or the recipe, before any time is spent
+ * @throws if the checkpoint, adapter, rows or recipe are invalid
  */
 export async function prepareDpo(recipe: DpoRecipe, sources: DpoSources): Promise<PreparedDpo> {
   const { gpu, signal, onProgress } = sources;
@@ -77,14 +77,14 @@ export async function prepareDpo(recipe: DpoRecipe, sources: DpoSources): Promis
   };
 }
 
-/** Of pairs that come `size` at a time, those with the most tokens. */
+/** The batch with the most tokens, among batches of `size` pairs. */
 function largestPart(pairs: DpoData["train"], size: number): DpoData["train"] {
   const parts = Array.from({ length: Math.ceil(pairs.length / size) }, (_, i) => pairs.slice(i * size, (i + 1) * size));
   const tokens = parts.map((part) => part.reduce((sum, pair) => sum + tokensOf(pair), 0));
   return parts[tokens.indexOf(Math.max(...tokens))];
 }
 
-/** Loads the weights of a prepared run and starts or takes over its adapter. */
+/** Loads the weights of a prepared run and creates or loads its adapter. */
 export function loadDpo(
   recipe: DpoRecipe,
   prepared: PreparedDpo,

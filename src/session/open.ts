@@ -95,7 +95,7 @@ type ModelFields = Pick<
 /** Fields that determine how frozen weights are stored. */
 export type StorageFields = Pick<SftRecipe, "dtype" | "load_in_4bit" | "load_in_8bit" | "use_bnb_nested_quant">;
 
-/** LoRA settings of a recipe. @throws {UnsupportedError} settings that contradict each other, or leave no layer of the model */
+/** LoRA settings of a recipe. @throws {UnsupportedError} the settings contradict each other, or select no layer */
 export function loraOf(config: ModelConfig, recipe: ModelFields): LoraConfig {
   const { lora_r: r, lora_alpha, lora_dropout, use_rslora, lora_target_modules } = recipe;
   const { exclude_modules, layers_to_transform, rank_pattern, alpha_pattern } = recipe;
@@ -107,35 +107,35 @@ export function loraOf(config: ModelConfig, recipe: ModelFields): LoraConfig {
     target_modules: targetModules(config, lora_target_modules),
     ...(exclude_modules && { exclude_modules: oneOrMore(exclude_modules) }),
     ...(layers_to_transform && { layers_to_transform }),
-    // values were checked with the recipe
+    // the recipe's rules have checked the values
     ...(rank_pattern && { rank_pattern: rank_pattern as Record<string, number> }),
     ...(alpha_pattern && { alpha_pattern: alpha_pattern as Record<string, number> }),
   };
   if (layers_to_transform && typeof lora.target_modules === "string") {
     throw new UnsupportedError(
-      `Cannot use layers_to_transform with lora_target_modules ${show(lora.target_modules)}: a regular expression names its layers itself, as in PEFT`,
+      `Cannot use layers_to_transform with lora_target_modules ${show(lora.target_modules)}: as in PEFT, a regular expression must select its layers itself`,
     );
   }
   if (targetsOf(config, lora).length === 0) {
     throw new UnsupportedError(
-      `Cannot put LoRA on no layer: exclude_modules ${show(exclude_modules)} and layers_to_transform ${show(layers_to_transform)} leave none of the layers (there are ${config.num_hidden_layers}) that lora_target_modules names`,
+      `Cannot apply LoRA to any layer: exclude_modules ${show(exclude_modules)} and layers_to_transform ${show(layers_to_transform)} exclude all of the model's ${config.num_hidden_layers} layers that lora_target_modules names`,
     );
   }
   return lora;
 }
 
-/** A regular expression as PEFT takes it, which is text; names as they are. */
+/** PEFT's form: a regular expression becomes text; names stay a list. */
 function oneOrMore(names: readonly string[]): readonly string[] | string {
   return names.length === 1 && /[*+?()[\]|\\^$]/.test(names[0]) ? names[0] : names;
 }
 
-/** Patterns of a recipe that mean no layer with LoRA: likely a slip. */
+/** Patterns of a recipe that match no layer with LoRA, which is likely a mistake. */
 function idlePatterns(config: ModelConfig, lora: LoraConfig): string[] {
   const targets = targetsOf(config, lora);
   return (["rank_pattern", "alpha_pattern"] as const).flatMap((name) =>
     Object.keys(lora[name] ?? {})
       .filter((key) => !targets.some(({ path }) => patternFits(key, path, name)))
-      .map((key) => `${name}: ${show(key)} fits no linear layer that has LoRA`),
+      .map((key) => `${name}: ${show(key)} matches no linear layer that has LoRA`),
   );
 }
 

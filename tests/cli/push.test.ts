@@ -163,7 +163,7 @@ describe("qwench push", () => {
 
   test.each([
     [["--repo", "a/b"], 2, /Name what to push with either --adapter or --model/],
-    [["--adapter", "RUN", "--model", "RUN", "--repo", "a/b"], 2, /one of them/],
+    [["--adapter", "RUN", "--model", "RUN", "--repo", "a/b"], 2, /with either --adapter or --model/],
     [["--adapter", "RUN"], 2, /--repo is needed: user\/name/],
     [["--adapter", "/no/where", "--repo", "a/b"], 1, /Cannot push \/no\/where: there is no such folder/],
     [["--adapter", "RUN", "--repo", "tuned"], 1, /a repository name must be owner\/name/],

@@ -54,7 +54,7 @@ describe("where LoRA is, and with which ranks", () => {
 it.each<[Record<string, unknown>, string]>([
   [{ rank_pattern: { q_proj: 1.5 } }, "rank_pattern must map names to whole numbers of at least 1, got 1.5"],
   [{ alpha_pattern: { q_proj: 0 } }, "alpha_pattern must map names to numbers above 0, got 0"],
-  [{ layers_to_transform: [-1] }, "layers_to_transform must hold layers from 0 on, got -1"],
+  [{ layers_to_transform: [-1] }, "layers_to_transform must hold layer numbers from 0, got -1"],
   [{ init_lora_weights: "orthogonal", lora_r: 7 }, "needs even ranks, got 7"],
   [{ init_lora_weights: "pissa" }, "it changes the weights of the base"],
   [{ lora_bias: true }, "lora_bias cannot be used"],
@@ -63,8 +63,8 @@ it.each<[Record<string, unknown>, string]>([
 });
 
 it("settings that leave no layer, or contradict each other, are refused", () => {
-  expect(() => targets({ layers_to_transform: [24] })).toThrow("Cannot put LoRA on no layer");
-  expect(() => targets({ exclude_modules: [".*"] })).toThrow("Cannot put LoRA on no layer");
+  expect(() => targets({ layers_to_transform: [24] })).toThrow("Cannot apply LoRA to any layer");
+  expect(() => targets({ exclude_modules: [".*"] })).toThrow("Cannot apply LoRA to any layer");
   expect(() => targets({ lora_target_modules: [".*q_proj"], layers_to_transform: [1] })).toThrow(
     "Cannot use layers_to_transform with lora_target_modules",
   );

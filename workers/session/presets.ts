@@ -48,7 +48,7 @@ export const PRESETS: readonly Preset[] = [
     id: "embedded-dpo",
     model: "embedded",
     name: "Embedded model, prefer worked answers",
-    help: "Makes the embedded model prefer answers with their working to guesses.",
+    help: "Teaches the embedded model to prefer worked answers to guesses.",
     method: "dpo",
     recipe: {
       lora_dropout: 0,
@@ -100,7 +100,7 @@ export const PRESETS: readonly Preset[] = [
   {
     id: "small-dpo",
     model: null,
-    name: "Qwen 0.5B, by preference",
+    name: "Qwen 0.5B, from preferences",
     help: "LoRA on rows with prompt, chosen and rejected, of up to 512 tokens.",
     method: "dpo",
     recipe: {

@@ -93,7 +93,7 @@ async function mapping(
   return own;
 }
 
-/** Why these rows can be read neither as preferences, nor as examples, nor as prompts; null where they can. */
+/** Why these rows are neither preferences, examples nor prompts, or null if they are. */
 function problemOf(rows: readonly NumberedRow[]): string | null {
   try {
     if (rows.every(({ row }) => "chosen" in row && "rejected" in row)) {

@@ -228,7 +228,7 @@ async function trainingFacts(
   return { logs, recipe, datasets, method: methodOfLogs(logs) };
 }
 
-/** The method whose numbers logs hold; null where there are none. */
+/** The method whose metrics are in the logs, or null. */
 function methodOfLogs(logs: readonly LogRecord[]): CardFacts["method"] {
   const holds = (name: string) => logs.some((log) => log[name] !== undefined);
   if (holds("reward")) return "grpo";

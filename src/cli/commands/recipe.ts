@@ -34,7 +34,7 @@ export async function runRecipe({ positional, flags }: ParsedArgs): Promise<numb
     const columns = ["name", "method", "what", "source"].map((heading) => ({ heading }));
     console.log(renderTable(columns, rows, process.stdout.columns));
     console.log(
-      "qwench sft|grpo|dpo --recipe NAME runs one; --dry_run tiny tries it on a small random model. qwench recipe NAME prints it.",
+      "qwench sft|grpo|dpo --recipe NAME runs a recipe; --dry_run tiny tries it on a small random model. qwench recipe NAME prints it.",
     );
     return 0;
   }

@@ -22,7 +22,7 @@ const KINDS: { [M in Method]: (training: Training<M>) => RunKind & { description
   }),
   dpo: ({ prepared, recipe }) => ({
     title: "Direct preference optimization",
-    description: `${describeModel(prepared)}; ${formatNumber(prepared.rows)} pairs, ${formatNumber(prepared.train.num_tokens)} tokens; ${formatNumber(prepared.batches.max_steps)} steps; compared with ${prepared.data.continued ? "the adapter as it is" : "the base"}, loss ${recipe.loss_type}`,
+    description: `${describeModel(prepared)}; ${formatNumber(prepared.rows)} pairs, ${formatNumber(prepared.train.num_tokens)} tokens; ${formatNumber(prepared.batches.max_steps)} steps; reference: ${prepared.data.continued ? "the initial adapter" : "the base model"}, loss ${recipe.loss_type}`,
     ...precomputing(),
   }),
 };
@@ -37,13 +37,13 @@ function describeModel({ forecast, lora }: PreparedBase): string {
   return `${formatNumber(forecast.trainable)} of ${formatNumber(forecast.parameters)} parameters (${what})`;
 }
 
-/** Shows how far the reference's log-probs are, where they are taken before the first step. */
+/** Shows the progress of the reference's log-probs, if they are computed before the first step. */
 function precomputing(): Pick<RunKind, "onProgress"> {
   const status = statusLine();
   return { onProgress: (what, done, total) => status(done < total ? `Taking ${what}: ${done} of ${total}` : null) };
 }
 
-/** Completions of a run that draws them: kept in its folder, shown where the recipe says so. */
+/** Stores the completions of a run in its folder, and shows them if the recipe says so. */
 function completionsOf(recipe: {
   log_completions: boolean;
   num_completions_to_print: number | null;

@@ -70,8 +70,8 @@ export async function recipeText(file: string): Promise<string> {
 }
 
 /**
- * The method that a command line means where the command does not say: `--method`, else that of a published recipe, else
- * sft where it knows every field that the recipe's file and the flags name, else dpo or grpo, whichever knows more of them.
+ * The method of a command line whose command does not determine it: `--method`, else a published recipe's method, else sft if
+ * it has every field in the recipe's file and flags, else dpo or grpo, whichever has more of the fields.
  *
  * @throws {UsageError} an unknown method
  */
@@ -106,7 +106,7 @@ export async function methodOf(argv: readonly string[]): Promise<Method> {
   return odd("dpo") < odd("grpo") ? "dpo" : "grpo";
 }
 
-/** A flag's name as a recipe has it, and the value that it holds. */
+/** A flag's name in a recipe, and its value. */
 function flagOf(flag: string): { name: string; value: string } {
   const [name, value = ""] = flag.split("=");
   return { name: name.replaceAll("-", "_"), value };

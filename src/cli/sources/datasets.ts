@@ -12,7 +12,7 @@ import { openTokenizer } from "../../session/tokenizer.ts";
 import type { CliHub } from "./hub.ts";
 import { DATA_FILE, openFile, openRows, splitFiles } from "./sources.ts";
 
-/** What a recipe says about its rows. */
+/** Recipe fields about the rows. */
 type DatasetFields = Pick<GrpoRecipe, "dataset_config" | "system_prompt"> &
   Partial<Pick<GrpoRecipe, "dataset_format" | "dataset_options">>;
 

@@ -113,7 +113,7 @@ function longestOf<M extends Method>(named: unknown, recipe: Recipe<M>, method: 
 
 const atMost = (value: number, most: number) => Math.min(value, most);
 
-/** What all methods are reduced by. */
+/** Reductions for all methods. */
 function reduce(recipe: SftRecipe | GrpoRecipe): Reduced {
   const { dataset_options: options, eval_strategy, save_strategy } = recipe;
   const shares = options?.shares as Record<string, number> | undefined;

@@ -47,8 +47,8 @@ const DPO = {
 /**
  * The default recipe of a method: the embedded model on its own problems.
  *
- * SFT teaches a form of answer, DPO to prefer worked answers to guesses. GRPO goes on from what SFT left in the folder; where it left nothing, a system message
- * asks for the form.
+ * SFT teaches the answer format. DPO teaches the model to prefer worked answers to guesses. GRPO continues from SFT's adapter
+ * in the folder. Without that adapter, a system message asks for the format.
  *
  * @param overrides the user's fields; a field about saving turns checkpoints on
  * @throws {NotFoundError} the installation lacks the model

@@ -30,9 +30,9 @@ interface ProgressStep {
   loss?: number;
   /** mean reward of the newest completions; null if an earlier process sampled them */
   reward?: number | null;
-  /** by which rewards of chosen completions lie above those of rejected ones */
+  /** mean difference between the rewards of chosen and rejected completions */
   margin?: number;
-  /** in tokens, the mean of the newest completions */
+  /** mean length of the newest completions in tokens */
   completion_length?: number | null;
 }
 
@@ -86,7 +86,7 @@ export class Progress {
     return Math.max(0, this.#options.total - this.#step) * this.#secondsPerStep;
   }
 
-  /** Notes a finished optimizer step. */
+  /** Records a finished optimizer step. */
   step({ step, tokens, loss, reward, margin, completion_length }: ProgressStep): void {
     const at = this.#now();
     const steps = Math.max(1, step - this.#step);

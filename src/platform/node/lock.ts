@@ -152,7 +152,8 @@ async function read(path: string): Promise<Written | null> {
     const { id, host, what, began } = JSON.parse(text);
     return { id: String(id), host: String(host), what: String(what).slice(0, 200), began: String(began) };
   } catch (error) {
-    if ((error as { code?: string }).code === "ENOENT") return null;
+    // ENOTDIR: a file is in the folder's place; creating the folder then reports it
+    if (["ENOENT", "ENOTDIR"].includes((error as { code?: string }).code ?? "")) return null;
     return { id: "?", host: "?", what: "another process", began: "" };
   }
 }
@@ -163,7 +164,7 @@ async function isHeld(path: string, { id, host, began }: Written): Promise<boole
     return isAlive(pid) && (began === "" || beganAt(pid) === began);
   }
   const stat = await fs.stat(path).catch(() => null);
-  // without a name it is just being written, or its writer was killed in the middle of it
+  // a lock without an owner's name is being written, or its writer was killed while writing
   return stat !== null && Date.now() - stat.mtimeMs < (host === "?" ? BEAT_MS : DEAD_MS);
 }
 

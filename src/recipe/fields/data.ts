@@ -146,7 +146,7 @@ export const dataFields = [
         help: "Prompts to train on: a file (JSON Lines, JSON, CSV, TSV or Parquet), a folder of such files, a hub data set, or a data set that Qwench knows, such as gsm8k or math500. Rows hold prompt, as text or messages, or question and answer. Reward functions see the other columns.",
       },
       dpo: {
-        help: "Preferences to train on: a file (JSON Lines, JSON, CSV, TSV or Parquet), a folder of such files, or a hub data set. Rows hold prompt, chosen and rejected, as texts or as messages; without prompt it is what chosen and rejected begin with.",
+        help: "Preferences to train on: a file (JSON Lines, JSON, CSV, TSV or Parquet), a folder of such files, or a hub data set. Rows hold prompt, chosen and rejected, as texts or as messages. Without a prompt column, the prompt is the common beginning of chosen and rejected.",
       },
     },
   },
@@ -259,7 +259,7 @@ export const dataFields = [
     help: "Rows with more tokens are truncated. With packing, this is the length of a packed row. null truncates nothing.",
     differs: {
       dpo: {
-        help: "A prompt with its completion that has more tokens is truncated. With keep_start, rows whose prompt alone fills max_length are left out. null truncates nothing.",
+        help: "A prompt and completion with more tokens are truncated. With keep_start, rows whose prompt alone fills max_length are dropped. null truncates nothing.",
       },
     },
   },

@@ -3,7 +3,7 @@ import type { Field } from "../field.ts";
 
 const dpo = ["dpo"] as const;
 
-/** What only DPO has. Names, meanings and defaults are DPOConfig's. */
+/** DPO's own options. Names, meanings and defaults follow DPOConfig. */
 export const dpoFields = [
   {
     name: "loss_type",
@@ -22,7 +22,7 @@ export const dpoFields = [
     type: "number",
     default: 0.1,
     above: 0,
-    help: "How strongly training is held to the reference: the model with its adapter off or, where training goes on from an adapter, that adapter as it was. Larger values keep closer to it. In ipo it is the regularisation.",
+    help: "How closely training stays to the reference: the model with its adapter off or, if training continues from an adapter, that initial adapter. Larger values stay closer. In ipo it is the regularisation.",
   },
   {
     name: "label_smoothing",
@@ -32,7 +32,7 @@ export const dpoFields = [
     default: 0,
     min: 0,
     below: 0.5,
-    help: "Share of pairs that are taken to be labelled the wrong way round. robust and exo_pair read it; exo_pair needs more than 0, such as 1e-3.",
+    help: "Assumed share of pairs with swapped labels. Only robust and exo_pair use it; exo_pair needs more than 0, such as 1e-3.",
   },
   {
     name: "precompute_ref_log_probs",
@@ -40,7 +40,7 @@ export const dpoFields = [
     methods: dpo,
     type: "boolean",
     default: false,
-    help: "Take the reference's log-probs of all pairs before training, rather than in each step: faster over several epochs. Training all weights (use_peft: false) needs it.",
+    help: "Compute the reference's log-probs of all pairs before training, not in each step. This is faster over several epochs. Training all weights (use_peft: false) needs it.",
   },
   {
     name: "precompute_ref_batch_size",

@@ -275,7 +275,7 @@ export const grpoFields = [
     differs: {
       dpo: {
         default: true,
-        help: "Train without dropout: lora_dropout counts as 0. false trains with it, and the reference without.",
+        help: "Train without dropout: lora_dropout counts as 0. false trains with dropout, but computes the reference without.",
       },
     },
   },

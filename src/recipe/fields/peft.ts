@@ -2,7 +2,7 @@ import type { Field } from "../field.ts";
 
 const all = ["sft", "grpo", "dpo"] as const;
 
-/** Which linear layers LoRA is on, with which ranks, and how it starts. Names and meanings are those of PEFT's LoraConfig. */
+/** LoRA's layers, ranks and initial values. Names and meanings follow PEFT's LoraConfig. */
 export const peftFields = [
   {
     name: "exclude_modules",
@@ -13,7 +13,7 @@ export const peftFields = [
     default: null,
     nullable: true,
     origin: "peft",
-    help: "Projections of lora_target_modules that get no LoRA matrices: names, ends of their paths, or one regular expression over whole paths.",
+    help: "Projections of lora_target_modules that get no LoRA matrices: names, endings of their paths, or one regular expression for whole paths.",
   },
   {
     name: "layers_to_transform",
@@ -24,7 +24,7 @@ export const peftFields = [
     default: null,
     nullable: true,
     origin: "peft",
-    help: "Layers, counted from 0, whose projections get LoRA matrices. null means all. As in PEFT, it needs names in lora_target_modules.",
+    help: "Layers, counted from 0, whose projections get LoRA matrices. null means all. As in PEFT, this needs names in lora_target_modules.",
   },
   {
     name: "rank_pattern",
@@ -34,7 +34,7 @@ export const peftFields = [
     default: null,
     nullable: true,
     origin: "peft",
-    help: 'Other ranks than lora_r: a mapping of ends of paths, or regular expressions for them, to ranks, such as {"q_proj": 32}. Of several that fit, the first counts.',
+    help: 'Exceptions to lora_r: a mapping from endings of paths, or regular expressions for them, to ranks, such as {"q_proj": 32}. The first match counts.',
   },
   {
     name: "alpha_pattern",
@@ -44,7 +44,7 @@ export const peftFields = [
     default: null,
     nullable: true,
     origin: "peft",
-    help: "Other values than lora_alpha, as in rank_pattern.",
+    help: "Exceptions to lora_alpha, in the form of rank_pattern.",
   },
   {
     name: "init_lora_weights",
@@ -58,10 +58,10 @@ export const peftFields = [
       olora: "it changes the weights of the base, which stay as they are here",
       corda: "it changes the weights of the base, which stay as they are here",
       loftq: "it changes the weights of the base, which stay as they are here",
-      eva: "it needs a pass over the data beforehand",
+      eva: "it needs a pass over the data before training",
     },
     default: "true",
     origin: "peft",
-    help: "How the matrices start. true: A uniform, B zero. gaussian: A normal with a deviation of 1 / rank, B zero. orthogonal: A and B from halves of an orthogonal basis, so that B·A is zero; ranks must be even. false: both random, so that the model changes at once, for tests.",
+    help: "Initial values of the matrices. true: A uniform, B zero. gaussian: A normal with a standard deviation of 1 / rank, B zero. orthogonal: A and B from halves of an orthogonal basis, so that B·A is zero; ranks must be even. false: both random, which changes the model immediately, for tests.",
   },
 ] as const satisfies readonly Field[];

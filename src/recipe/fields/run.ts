@@ -4,7 +4,7 @@ import { schedulerHelp, schedulerTypes } from "../schedules.ts";
 const sft = ["sft"] as const;
 const both = ["sft", "grpo", "dpo"] as const;
 
-/** How training goes: steps, optimizer, evaluation and logs. */
+/** Options of training: steps, optimizer, evaluation and logs. */
 export const runFields = [
   {
     name: "per_device_train_batch_size",
@@ -17,7 +17,10 @@ export const runFields = [
     help: "Rows in one forward and backward pass.",
     differs: {
       grpo: { unit: "completions", help: "Completions, not prompts, in one forward and backward pass." },
-      dpo: { unit: "pairs", help: "Pairs in one forward and backward pass, which takes both completions of each." },
+      dpo: {
+        unit: "pairs",
+        help: "Pairs in one forward and backward pass. The pass includes both completions of each pair.",
+      },
     },
   },
   {
@@ -31,7 +34,7 @@ export const runFields = [
     help: "Passes in one optimizer step. The loss is divided by the number of labelled tokens of all passes together.",
     differs: {
       grpo: { help: "Passes in one optimizer step." },
-      dpo: { help: "Passes in one optimizer step. The loss is the mean of theirs." },
+      dpo: { help: "Passes in one optimizer step. The loss is the mean over the passes." },
     },
   },
   {

@@ -2,7 +2,7 @@ import type { Field } from "../field.ts";
 
 const both = ["sft", "grpo", "dpo"] as const;
 
-/** Where a run's result and checkpoints go, and where a run resumes. */
+/** Options of a run's output, checkpoints and resumption. */
 export const savingFields = [
   {
     name: "output_dir",
@@ -19,7 +19,7 @@ export const savingFields = [
     type: "boolean",
     default: false,
     origin: "qwench",
-    help: "Start anew in an output_dir that already holds a run. Without this option, Qwench refuses such a folder.",
+    help: "Start a new run in an output_dir that already holds a run. Without this option, Qwench refuses such a folder.",
   },
   {
     name: "save_strategy",
