@@ -89,7 +89,7 @@ export function head(
       matmul(record, x, tensor, { transB: true, into: part });
       return part;
     });
-  /** The way back of a chunk whose logits lie in `room`. */
+  /** Backward pass of a chunk whose logits are in `room`. */
   const backward = (at: Chunk, logits: readonly Tensor[], lse: Tensor, dObjective: Tensor) => {
     const dx = record.empty([at.size, width], "f32", "d.hidden.chunk");
     shards.forEach(({ tensor, start: from }, i) => {
@@ -143,7 +143,7 @@ export function head(
   return { rows, dHidden };
 }
 
-/** Some rows of the head's input. */
+/** A range of rows of the head's input. */
 interface Chunk {
   start: number;
   size: number;
