@@ -11,7 +11,7 @@ interface SequenceSumVariant {
 // sequence_sum: sums[s] = sum over the rows of sequence s of values[row]
 //
 // Grid     one workgroup for each sequence
-// Shapes   values [n]   starts [sequences + 1], first row of each and the end   sums [sequences]
+// Shapes   values [n]   starts [sequences + 1], first row of each, then the end   sums [sequences]
 // Writes   sums by assignment; a sequence without rows sums to 0
 export const sequenceSum = ({ subgroups, workgroup }: SequenceSumVariant) => wgsl`
 #if ${subgroups}
@@ -65,7 +65,7 @@ interface DpoLossVariant {
 // Shapes   sums, ref_logp, tokens [2 pairs]   starts [2 pairs + 1], first row of each completion and the end   dlogp [n]
 //          stats [pairs, 5]: loss, log-probs of the chosen and the rejected completion, the reference's two
 // Writes   dlogp, times `weight`, and stats by assignment
-// Source   Rafailov et al. 2023, arXiv:2305.18290; those of the losses stand beside them
+// Source   Rafailov et al. 2023, arXiv:2305.18290; the losses have their own sources
 export const dpoLoss = ({ loss, workgroup }: DpoLossVariant) => wgsl`
 struct Params { pairs: u32, beta: f32, smoothing: f32, weight: f32 }
 

@@ -1,4 +1,5 @@
-// Every `loss_type` of DPO: what a pair's loss is, and its slopes. The recipe's fields, the shader and the reference read it.
+// Every `loss_type` of DPO: a pair's loss and its derivatives. The recipe's fields, the shader and the reference use
+// it.
 
 /** Settings of a pair's loss, under TRL's names. */
 export interface DpoLossSettings {
@@ -6,9 +7,9 @@ export interface DpoLossSettings {
   label_smoothing: number;
 }
 
-/** What a pair's loss is made of. */
+/** Inputs of a pair's loss. */
 export interface Pair {
-  /** log-prob of the chosen completion, less the reference's, nats: `c`; of the rejected one: `r` */
+  /** log-prob of the chosen completion minus the reference's, nats: `c`; of the rejected completion: `r` */
   c: number;
   r: number;
   /** tokens of the chosen and of the rejected completion */
@@ -16,7 +17,7 @@ export interface Pair {
   nr: number;
 }
 
-/** A pair's loss, and its slopes by `c` and `r`. */
+/** A pair's loss, and its derivatives by `c` and `r`. */
 interface PairValue {
   loss: number;
   dc: number;
@@ -25,7 +26,7 @@ interface PairValue {
 
 /** A value of `loss_type`. */
 interface DpoLoss {
-  /** what it is, as the field's help has it after the name and a colon */
+  /** the text after the name and a colon in the field's help */
   help: string;
   /** whether it reads label_smoothing */
   smoothed: boolean;
@@ -76,7 +77,7 @@ const ofRewards = (
   },
 });
 
-/** Tokens that a mean is taken over. */
+/** Number of tokens for a mean. */
 const atLeastOne = (n: number) => Math.max(1, n);
 
 /** Every loss, in the order of help. The first is the default. Formulas: TRL 1.13's DPOTrainer. */
@@ -96,7 +97,7 @@ export const DPO_LOSSES = {
       h < 1 ? -1 : 0,
     ]),
   },
-  // Azar et al. 2023, arXiv:2310.12036; log-probs a token, as TRL has them
+  // Azar et al. 2023, arXiv:2310.12036; log-probs per token, as in TRL
   ipo: {
     help: "the squared distance of the log-ratios a token from 1 / (2 beta)",
     smoothed: false,
@@ -207,7 +208,7 @@ export const DPO_LOSSES = {
       ],
     ),
   },
-  // sigmoid of log-ratios a token: Meng et al. 2024, arXiv:2405.14734, with a reference
+  // sigmoid of log-ratios per token: Meng et al. 2024, arXiv:2405.14734, with a reference
   sigmoid_norm: {
     help: "sigmoid of log-ratios a token",
     smoothed: false,
@@ -242,7 +243,7 @@ export function dpoLossHelp(): string {
   return `The loss of a pair, where h is beta times the difference of the log-ratios of the chosen and the rejected completion. ${each.join("; ")}.`;
 }
 
-/** Values of `loss_type` that TRL has and Qwench has not, with the reason. */
+/** Values of TRL's `loss_type` that Qwench does not implement, with the reason. */
 export const MISSING_DPO_LOSSES: Readonly<Record<string, string>> = {
   aot: "sorting the pairs of a batch is not implemented",
   aot_unpaired: "sorting the pairs of a batch is not implemented",

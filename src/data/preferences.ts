@@ -17,7 +17,7 @@ type Preference =
 export interface TokenizedCompletion {
   /** prompt and completion */
   input_ids: ArrayLike<number>;
-  /** how many of them belong to the prompt */
+  /** number of prompt tokens */
   prompt: number;
 }
 
@@ -31,7 +31,7 @@ export interface TokenizedPair {
 export interface PreferenceOptions {
   /** null is enough for pre-tokenised rows */
   tokenizer: Tokenizer | null;
-  /** goes before the tokenizer's own template */
+  /** replaces the tokenizer's own template */
   chat_template?: string | null;
   /** variables for the template; a row's own `chat_template_kwargs` take precedence */
   chat_template_kwargs?: Readonly<Record<string, unknown>>;
@@ -40,15 +40,16 @@ export interface PreferenceOptions {
   /** longest prompt with completion, tokens; null: no truncation */
   max_length?: number | null;
   truncation_mode?: "keep_start" | "keep_end";
-  /** rows of the model's embedding: larger ids are refused */
+  /** rows of the model's embedding: larger ids are errors */
   vocab_size?: number;
 }
 
 /**
  * Recognises a preference: `prompt`, `chosen` and `rejected` as texts or as messages, or `prompt_ids`, `chosen_ids` and
- * `rejected_ids`. Without a prompt it is what both completions begin with: the messages, or the text, that are the same.
+ * `rejected_ids`. Without a `prompt`, the common beginning of both completions is the prompt.
  *
- * @throws {DataError} `train.jsonl, row 3: …` when no format fits, a field has the wrong type, or nothing is to be learnt
+ * @throws {DataError} `train.jsonl, row 3: …` no format matches, a field has the wrong type, or there is nothing to
+ *   learn
  */
 export function parsePreference(source: NumberedRow, system_prompt: string | null = null): Preference {
   const { row } = source;
@@ -84,7 +85,7 @@ export function parsePreference(source: NumberedRow, system_prompt: string | nul
   }
   const sides = { chosen: parseMessages(source, "chosen"), rejected: parseMessages(source, "rejected") };
   for (const [key, messages] of Object.entries(sides)) requireCompletion(source, key, messages);
-  // a text beside whole conversations is the first turn of both once more
+  // a text beside whole conversations repeats the first turn of both
   const own = has("prompt") && typeof prompt !== "string" ? parseMessages(source, "prompt") : null;
   const parts = own ? { prompt: own, ...sides } : sharedMessages(sides.chosen, sides.rejected);
   if (parts.prompt.length === 0) {
@@ -103,7 +104,7 @@ export function parsePreference(source: NumberedRow, system_prompt: string | nul
   };
 }
 
-/** The text that two completions begin with, up to a space before it ends. @see TRL's extract_prompt */
+/** The common beginning of two texts, up to its last space. @see TRL's extract_prompt */
 function sharedText(chosen: string, rejected: string): { prompt: string; chosen: string; rejected: string } {
   const most = Math.min(chosen.length, rejected.length);
   let at = 0;
@@ -115,7 +116,7 @@ function sharedText(chosen: string, rejected: string): { prompt: string; chosen:
   return { prompt: chosen.slice(0, at), chosen: chosen.slice(at), rejected: rejected.slice(at) };
 }
 
-/** The messages that two conversations begin with; each keeps at least its last one. @see TRL's extract_prompt */
+/** The common first messages of two conversations; each keeps at least its last message. @see TRL's extract_prompt */
 function sharedMessages(chosen: Message[], rejected: Message[]) {
   const most = Math.min(chosen.length, rejected.length);
   let at = 0;
@@ -131,16 +132,16 @@ interface Ids {
   notes: RowNote[];
 }
 
-/** Tokens of the prompt and of what follows it in each completion, as TRL's DPOTrainer takes them. */
+/** Tokens of the prompt, and of each completion after it, as in TRL's DPOTrainer. */
 function encodePreference(source: NumberedRow, options: PreferenceOptions): Ids {
   const row = parsePreference(source, options.system_prompt ?? null);
   if (row.format === "tokens") return { ...row, warning: null, notes: [] };
   const { tokenizer } = options;
   if (!tokenizer)
-    throw rowError(source, "has text, and no tokenizer was loaded; give a model folder with tokenizer.json");
+    throw rowError(source, "has text, but no tokenizer was loaded; use a model folder with tokenizer.json");
   if (row.format === "plain") {
     const eos = tokenizer.eos_token;
-    if (!eos) throw rowError(source, "is plain text, and the tokenizer names no eos_token to end it with");
+    if (!eos) throw rowError(source, "is plain text, but the tokenizer has no eos_token to end it");
     const encode = (text: string) => tokenizer.encode(text, { add_special_tokens: true });
     const whole = (text: string) => encode(row.prompt + (text.endsWith(eos) ? text : text + eos));
     const made = after(source, encode(row.prompt), whole(row.chosen), whole(row.rejected));
@@ -176,7 +177,10 @@ function encodePreference(source: NumberedRow, options: PreferenceOptions): Ids 
   }
 }
 
-/** What follows the prompt in each completion; the prompt counts as it is by itself, even where they differ. */
+/**
+ * The tokens after the prompt in each completion; the prompt's own token count applies, even if its tokens differ
+ * there.
+ */
 function after(source: NumberedRow, prompt_ids: number[], chosen: number[], rejected: number[]): Omit<Ids, "notes"> {
   const odd = Object.entries({ chosen, rejected }).find(([, whole]) => prompt_ids.some((id, i) => id !== whole[i]));
   const warning =
@@ -190,7 +194,8 @@ function after(source: NumberedRow, prompt_ids: number[], chosen: number[], reje
 /**
  * Tokens of one row: each completion with the prompt before it, truncated as TRL does.
  *
- * @returns `pair`: null where the prompt alone fills max_length and its start is kept; `truncated`: whether tokens were cut
+ * @returns `pair`: null if the prompt alone fills max_length and its start is kept; `truncated`: whether tokens were
+ *   removed
  * @throws {DataError} with the row's file and number
  */
 export function tokenizePreference(
@@ -209,10 +214,11 @@ export function tokenizePreference(
   const cut = (key: string, completion: readonly number[]): TokenizedCompletion => {
     const whole = [...prompt_ids, ...completion];
     const first = keepEnd ? Math.max(0, whole.length - max) : 0;
-    const input_ids = Int32Array.from(keepEnd ? whole.slice(first) : whole.slice(0, max)); // half of an array, or less
+    // at most half the memory of an array
+    const input_ids = Int32Array.from(keepEnd ? whole.slice(first) : whole.slice(0, max));
     const prompt = Math.max(0, prompt_ids.length - first);
     if (input_ids.length <= Math.max(1, prompt)) {
-      throw rowError(source, `its ${key} completion has no token that another one comes before: nothing can be learnt`);
+      throw rowError(source, `its ${key} completion has no token after another token: there is nothing to learn`);
     }
     return { input_ids, prompt };
   };
@@ -229,7 +235,7 @@ export interface PreferenceDataset {
   rows: TokenizedPair[];
   /** rows left out because their prompt alone fills `max_length` */
   dropped: number;
-  /** rows that were cut at `max_length` */
+  /** rows that were truncated to `max_length` */
   truncated: number;
   /** tokens in `rows`, of both completions with their prompts */
   num_tokens: number;
@@ -238,11 +244,11 @@ export interface PreferenceDataset {
 }
 
 /**
- * Tokenises every preference. Gives the event loop a turn every 50 ms, so that a page or Ctrl-C stays responsive.
+ * Tokenises every preference. Yields to the event loop every 50 ms, so that a page or Ctrl-C stays responsive.
  *
- * @param options.onProgress called now and then with the rows read so far
- * @throws {DataError} the first bad row; a data set of which no row is left
- * @throws {AbortError} when `signal` fires
+ * @param options.onProgress called regularly with the number of rows read
+ * @throws {DataError} the first invalid row; a data set without remaining rows
+ * @throws {AbortError} `signal` fired
  */
 export async function tokenizePreferences(
   rows: AsyncIterable<NumberedRow> | Iterable<NumberedRow>,

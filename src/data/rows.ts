@@ -6,7 +6,7 @@ import { type NumberedRow, rowError } from "./row-error.ts";
 
 export { type NumberedRow, rowError } from "./row-error.ts";
 
-/** What a conversation's row holds beside its messages. */
+/** Fields of a conversation's row beside its messages. */
 export interface ChatExtras {
   /** JSON schemas of functions */
   tools: unknown[] | null;
@@ -229,7 +229,7 @@ function tokensRow(source: NumberedRow): Row {
   };
 }
 
-/** @throws {DataError} messages without an assistant's turn that holds anything */
+/** @throws {DataError} messages without an assistant turn with content */
 export function requireCompletion(source: NumberedRow, key: string, messages: Message[]): void {
   const written = messages.some(
     (message) =>
@@ -261,7 +261,7 @@ function stringField(source: NumberedRow, key: string): string {
   return value;
 }
 
-/** A column of integers, or null where it has none. @throws {DataError} another type, or a value below `least` */
+/** A column of integers, or null if it is absent. @throws {DataError} another type, or a value below `least` */
 export function integers(source: NumberedRow, key: string, least: number): number[] | null {
   const value = source.row[key];
   if (value === undefined || value === null) return null;

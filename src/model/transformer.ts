@@ -245,8 +245,9 @@ export class Transformer {
   }
 
   /**
-   * The same model with a copy of its adapter as it is now, which training leaves alone: the reference where training goes
-   * on from an adapter. Shares all other weights. Submits the copy.
+   * The same model with a copy of its current adapter, which training does not change: the reference if training
+   * continues
+   * from an adapter. Shares all other weights. Submits the copy.
    *
    * @throws {UnsupportedError} a model that trains more than an adapter
    */

@@ -1,7 +1,7 @@
 import { epochOrder, type SamplingStrategy } from "../data/sampler.ts";
 import { epochAfter } from "./epoch.ts";
 
-/** Fields of a recipe that decide which rows a step sees, by TRL's names. */
+/** Fields of a recipe that select a step's rows, by TRL's names. */
 export interface RowBatchOptions {
   per_device_train_batch_size: number;
   gradient_accumulation_steps: number;
@@ -14,7 +14,7 @@ export interface RowBatchOptions {
 }
 
 /**
- * Which rows each micro-batch of every step holds, as a function of the step's number: a resumed run needs no other cursor.
+ * The rows of each micro-batch of every step, as a function of the step's number: a resumed run needs no other state.
  *
  * @param lengths tokens of each row
  */
@@ -36,7 +36,7 @@ export class RowBatches {
       options.max_steps > 0 ? options.max_steps : Math.ceil(options.num_train_epochs * this.stepsPerEpoch);
   }
 
-  /** `epoch` of the logs after so many optimizer steps. */
+  /** `epoch` of the logs after this many optimizer steps. */
   epochAfter(steps: number): number {
     const { microBatchesPerEpoch, stepsPerEpoch } = this;
     const { gradient_accumulation_steps } = this.options;
@@ -55,11 +55,11 @@ export class RowBatches {
     return micro;
   }
 
-  /** The step with the most tokens in one micro-batch among those that will be taken: what memory is forecast for. */
+  /** The run's step with the most tokens in one micro-batch, for the memory forecast. */
   largest(from = 0): number {
     let best = from;
     let most = -1;
-    // A long run visits the same rows again and again: a few epochs tell.
+    // A long run repeats the same rows: a few epochs are enough.
     const until = Math.min(this.max_steps, from + 2 * this.stepsPerEpoch);
     for (let step = from; step < until; step++) {
       const tokens = Math.max(...this.step(step).map((rows) => rows.reduce((n, row) => n + this.lengths[row], 0)));

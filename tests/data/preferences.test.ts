@@ -88,7 +88,7 @@ describe("a row that is no preference is refused with what is wrong", () => {
   it("nothing before the first token of a completion", () => {
     const row = { chosen_ids: [5], rejected_ids: [5, 6] };
     expect(() => tokenizePreference(source(row), { tokenizer: null })).toThrow(
-      "its chosen completion has no token that another one comes before",
+      "its chosen completion has no token after another token",
     );
     expect(() => tokenizePreference(source({ ...row, prompt_ids: [9] }), { tokenizer: null, vocab_size: 9 })).toThrow(
       "token id 9 is outside the model's vocabulary of 9",

@@ -44,7 +44,7 @@ export function embeddedRows(split: "train" | "test", count = COUNTS[split], see
   });
 }
 
-/** A question with a better and a worse answer, in the form that the embedded model answers in. */
+/** A question with a better and a worse answer, in the embedded model's answer format. */
 interface EmbeddedPreference {
   prompt: Message[];
   /** with its working */
@@ -53,7 +53,10 @@ interface EmbeddedPreference {
   rejected: Message[];
 }
 
-/** Preferences for the embedded model: worked answers over guesses, which it gives as often. The problems of `embeddedRows`. */
+/**
+ * Preferences for the embedded model: worked answers over guesses (it gives both equally often), for `embeddedRows`'
+ * problems.
+ */
 export function embeddedPreferences(
   split: "train" | "test",
   count = PREFERENCES[split],

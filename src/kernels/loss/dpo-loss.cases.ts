@@ -14,7 +14,7 @@ interface Setting {
   /** rows of each completion, the chosen ones first */
   lengths: number[];
   beta?: number;
-  /** how far the log-probs of a token lie from the reference's */
+  /** spread of a token's log-probs around the reference's */
   spread?: number;
 }
 
@@ -28,7 +28,7 @@ const SETTINGS: Setting[] = [
   { loss_type: "robust", lengths: [1, 1], beta: 0.01 },
 ];
 
-/** Losses, lengths and tolerances that DPO's loss is held to. */
+/** Cases of DPO's loss: losses, lengths and tolerances. */
 export const dpoLossCases: KernelCase[] = SETTINGS.map(({ loss_type, lengths, beta = 0.1, spread = 0.3 }) => {
   const options: PairLossOptions = {
     loss_type,

@@ -12,9 +12,9 @@ const THREADS = 64;
  *
  * Deterministic. Records one dispatch and submits nothing.
  *
- * @param values f32 `[n]`, sequences end to end
- * @param starts u32 `[sequences + 1]`: first row of each, and n
- * @returns f32 `[sequences]`; 0 for one without rows
+ * @param values f32 `[n]`, concatenated sequences
+ * @param starts u32 `[sequences + 1]`: first row of each, then n
+ * @returns f32 `[sequences]`; 0 for a sequence without rows
  * @see sequenceSumReference
  */
 export function sequenceSum(record: Recorder, values: Tensor, starts: Tensor): Tensor {
@@ -24,24 +24,29 @@ export function sequenceSum(record: Recorder, values: Tensor, starts: Tensor): T
   return sums;
 }
 
-/** What a pair's loss depends on beside its log-probs, under TRL's names. */
+/** Settings of a pair's loss, under TRL's names. */
 export interface PairLossOptions extends DpoLossSettings {
   loss_type: DpoLossType;
-  /** what the slopes are multiplied by: 1 / (pairs · micro-batches), so that the loss of a step is a mean */
+  /** factor of the derivatives: 1 / (pairs · micro-batches), so that the loss of a step is a mean */
   weight: number;
 }
 
-/** What the loss of a micro-batch reads: pairs' chosen completions first, then the rejected ones, in the same order. */
+/**
+ * Inputs of a micro-batch's loss: the chosen completions of all pairs first, then the rejected ones, in the same order.
+ */
 export interface DpoRows {
   /** summed log-probs of the reference, f32 `[2 pairs]` */
   ref_logp: Tensor;
   /** tokens of each completion, f32 `[2 pairs]` */
   tokens: Tensor;
-  /** u32 `[2 pairs + 1]`: first row of each completion, and the number of rows */
+  /** u32 `[2 pairs + 1]`: first row of each completion, then the number of rows */
   starts: Tensor;
 }
 
-/** The loss and the four summed log-probs of each pair: chosen, rejected, the reference's of both. f32 `[pairs, 5]`. */
+/**
+ * Allocates the loss and four summed log-probs of each pair: chosen, rejected, and both of the reference. f32 `[pairs,
+ * 5]`.
+ */
 export function pairStats(record: Recorder, pairs: number): Tensor {
   return record.empty([pairs, PAIR_STATS], "f32", "dpo.stats");
 }
@@ -51,10 +56,10 @@ export function pairStats(record: Recorder, pairs: number): Tensor {
  *
  * Records two dispatches and submits nothing.
  *
- * @param logp f32 `[n]`, nats, completions end to end
- * @param stats of `pairStats`, written
+ * @param logp f32 `[n]`, nats, concatenated completions
+ * @param stats from `pairStats`; written
  * @returns d (weight · Σ loss) / d logp, f32 `[n]`
- * @throws {ShapeError} lengths that differ; completions that make no pairs
+ * @throws {ShapeError} lengths that differ; an odd number of completions
  * @see shaders/loss/dpo-losses.ts, dpoLossReference, TRL's DPOTrainer
  */
 export function dpoLoss(
@@ -68,7 +73,7 @@ export function dpoLoss(
   const completions = starts.shape[0] - 1;
   if (completions % 2 !== 0) {
     throw new ShapeError(
-      `Cannot take a DPO loss of ${completions} completions: a pair has a chosen and a rejected one`,
+      `Cannot compute the DPO loss of ${completions} completions: each pair needs a chosen and a rejected one`,
     );
   }
   const pairs = completions / 2;
@@ -94,7 +99,7 @@ export function sequenceSumReference(values: Float64Array, starts: readonly numb
   );
 }
 
-/** Inputs of the reference: `logp` `[n]`, the rest a value a completion. */
+/** Inputs of the reference: `logp` `[n]`, the others one value per completion. */
 interface DpoReferenceRows {
   logp: Float64Array;
   ref_logp: Float64Array;
@@ -102,7 +107,7 @@ interface DpoReferenceRows {
   starts: readonly number[];
 }
 
-/** The same in float64 on the CPU. `stats` as `pairStats` has them. */
+/** The same in float64 on the CPU. `stats` has the layout of `pairStats`. */
 export function dpoLossReference(
   { logp, ref_logp, tokens, starts }: DpoReferenceRows,
   { loss_type, weight, ...settings }: PairLossOptions,

@@ -348,9 +348,9 @@ function tileFault(gpu: Gpu, value: unknown, transB: boolean): string | null {
   if (stage > 0 && cols % 4 > 0) return `cols is ${cols}; with staged operands it must be 4, 8, … or 32`;
   const threads = lanes * groups;
   const { maxComputeInvocationsPerWorkgroup: mostThreads, maxComputeWorkgroupStorageSize: mostBytes } = gpu.limits;
-  if (threads > mostThreads) return `${threads} threads pass this adapter's ${mostThreads}`;
+  if (threads > mostThreads) return `${threads} threads exceed this adapter's limit of ${mostThreads}`;
   const bytes = stage > 0 ? stagedBytes({ tile: value as MatmulTile }) : 0;
-  if (bytes > mostBytes) return `${bytes} bytes of workgroup memory pass this adapter's ${mostBytes}`;
+  if (bytes > mostBytes) return `${bytes} bytes of workgroup memory exceed this adapter's limit of ${mostBytes}`;
   if (broadcast > 0 && (rows % broadcast > 0 || lanes % broadcast > 0 || groups > 1 || stage > 0)) {
     return `with broadcast ${broadcast}, lanes must share loads of whole rows without workgroup memory`;
   }

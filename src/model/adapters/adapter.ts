@@ -17,7 +17,7 @@ type ReadTensor = (name: string) => Promise<Float32Array>;
 /** Adds an adapter to rows `[row, row + rows)` of a module's weight, in place. */
 export type MergeRows = (weight: Float32Array, row: number) => void;
 
-/** PEFT's `init_lora_weights`, as far as it leaves the base alone. */
+/** Values of PEFT's `init_lora_weights` that do not change the base weights. */
 export type AdapterInit = "true" | "gaussian" | "orthogonal" | "false";
 
 /** A kind of adapter: everything that Qwench knows about it. */

@@ -3,7 +3,7 @@ import type { ParameterSpec } from "../parameters.ts";
 import type { AdapterInit } from "./adapter.ts";
 
 /**
- * Starting values of LoRA's matrices, as PEFT 0.21 draws them. A is `[r, in]`, B `[out, r]`.
+ * Initial values of LoRA's matrices, as in PEFT 0.21. A is `[r, in]`, B `[out, r]`.
  *
  * - `true`: A uniform in ±1/√in, B zero
  * - `gaussian`: A normal with a deviation of 1/r, B zero
@@ -36,7 +36,7 @@ export function loraStarter(init: AdapterInit, random: () => number): (parameter
   };
 }
 
-/** Random combinations of one half of a basis' rows: of the odd ones for B, of the others for A. */
+/** Random combinations of half of a basis' rows: the odd rows for B, the even rows for A. */
 function spanned(
   values: Float32Array,
   { r, features, isA, basis }: { r: number; features: number; isA: boolean; basis: Float64Array },
@@ -52,9 +52,10 @@ function spanned(
   return values;
 }
 
-/** Rows of an orthogonal matrix `[r, r]`: normal ones, made orthogonal one after another, twice for the rounding. */
+/** Rows of an orthogonal matrix `[r, r]`: normal vectors, orthogonalised one by one, twice because of rounding. */
 function orthogonal(r: number, random: () => number): Float64Array {
-  if (r % 2 !== 0) throw new UnsupportedError(`Cannot start LoRA orthogonally with rank ${r}: it must be even`);
+  if (r % 2 !== 0)
+    throw new UnsupportedError(`Cannot use init_lora_weights orthogonal with rank ${r}: the rank must be even`);
   const basis = Float64Array.from({ length: r * r }, () => normal(random));
   for (let i = 0; i < r; i++) {
     const row = basis.subarray(i * r, (i + 1) * r);

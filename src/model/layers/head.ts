@@ -154,7 +154,7 @@ export function head(
   return { rows, dHidden };
 }
 
-/** Some rows of the head's input. */
+/** A range of rows of the head's input. */
 interface Chunk {
   start: number;
   size: number;

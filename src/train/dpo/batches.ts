@@ -8,17 +8,17 @@ export function tokensOf({ chosen, rejected }: TokenizedPair): number {
   return chosen.input_ids.length + rejected.input_ids.length;
 }
 
-/** Which pairs each micro-batch of every step holds, as a function of the step's number. */
+/** The pairs of each micro-batch of every step, as a function of the step's number. */
 export class DpoBatches extends RowBatches {
   private readonly pairs: readonly TokenizedPair[];
 
   constructor(pairs: readonly TokenizedPair[], options: RowBatchOptions) {
-    if (pairs.length === 0) throw new DataError("Cannot train on no pairs");
+    if (pairs.length === 0) throw new DataError("Cannot train: there are no pairs");
     super(pairs.map(tokensOf), options);
     this.pairs = pairs;
   }
 
-  /** A number that changes when the pairs or their order do. */
+  /** A number that changes with the pairs or their order. */
   fingerprint(): number {
     const next = (h: number, { input_ids, prompt }: TokenizedCompletion) =>
       fnvNumbers(input_ids, fnvNext(fnvNext(h, input_ids.length), prompt));

@@ -14,27 +14,28 @@ import { DpoBatches, tokensOf } from "./batches.ts";
 import { type DpoResult, dpoObjective, referenceLogps } from "./objective.ts";
 import type { DpoPair } from "./pairs.ts";
 
-/** A step as soon as its numbers are back, one step late. `margin`: how far rewards of chosen and rejected lie apart. */
+/** A finished step; its numbers arrive one step late. `margin`: difference of the chosen and rejected rewards. */
 type DpoStepEvent = { type: "step"; step: number; tokens: number; loss: number; margin: number };
-/** What a DPO run tells: the loop's events, and steps. */
+/** Events of a DPO run: the loop's events, and steps. */
 export type DpoEvent = TrainEvent | DpoStepEvent;
 
-/** How a DPO run goes. */
+/** Options of a DPO run. */
 export interface DpoOptions extends TrainOptions {
-  /** pairs whose reference log-probs were taken, with precompute_ref_log_probs */
+  /** number of pairs with computed reference log-probs, with precompute_ref_log_probs */
   onProgress?: (what: string, done: number, total: number) => void;
 }
 
-/** Pairs to learn from and pairs to measure by. */
+/** Training pairs and evaluation pairs. */
 export interface DpoData {
   train: readonly TokenizedPair[];
   eval: readonly TokenizedPair[] | null;
-  /** whether training goes on from an adapter, which then is the reference; else the base is */
+  /** whether training continues from an adapter, which is then the reference; else the base model is */
   continued: boolean;
 }
 
 /**
- * Direct preference optimization: what is chosen becomes likelier than what is rejected, compared with a reference.
+ * Direct preference optimization: makes chosen completions more likely than rejected ones, relative to a reference
+ * model.
  *
  * @throws as `train`
  * @see Rafailov et al. 2023, arXiv:2305.18290; TRL's DPOTrainer
@@ -46,7 +47,7 @@ export async function* dpo(
   options: DpoOptions,
 ): AsyncGenerator<DpoEvent> {
   const { model } = trainee;
-  // taken before a checkpoint is put back: the model is still what training starts from
+  // before a checkpoint is restored, because the model is still in its initial state
   const precomputed = recipe.precompute_ref_log_probs ? await precompute(model, data, recipe, options) : data;
   const reference = recipe.precompute_ref_log_probs ? null : referenceOf(model, data.continued);
   yield* train(trainee, new Dpo(model, reference, precomputed, recipe), recipe, options);
@@ -58,7 +59,7 @@ export function referenceBatches(recipe: DpoRecipe): { train: number; eval: numb
   return { train: given ?? per_device_train_batch_size, eval: given ?? per_device_eval_batch_size };
 }
 
-/** The model, which has not been trained yet, is the reference itself: an adapter that is fresh changes nothing. */
+/** The untrained model itself is the reference: a new adapter has no effect. */
 async function precompute(
   model: Transformer,
   data: DpoData,
@@ -92,7 +93,7 @@ async function precompute(
 }
 
 interface DpoStepResult extends StepResult {
-  /** of its micro-batches */
+  /** tokens of its micro-batches */
   metrics: Record<string, number>[];
 }
 
@@ -144,7 +145,7 @@ class Dpo implements TrainingMethod<DpoStepEvent, DpoStepResult> {
     return this.since.take() as { loss: number };
   }
 
-  /** As TRL: the loss is the mean over pairs, the rest are means over batches. */
+  /** As in TRL: the loss is the mean over pairs, all other metrics are means over batches. */
   async evaluate(): Promise<Record<string, number>> {
     const { model, reference, recipe, data } = this;
     const means = new Means();

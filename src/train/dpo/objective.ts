@@ -9,20 +9,20 @@ import type { HeadRows } from "../../model/layers/head.ts";
 import type { Transformer } from "../../model/transformer.ts";
 import { type DpoPair, type PackedPairs, packPairs, type ReferenceLogps } from "./pairs.ts";
 
-/** What DPO's loss depends on beside its pairs, under TRL's names. */
+/** Settings of DPO's loss, under TRL's names. */
 export interface DpoLossOptions extends DpoLossSettings {
   loss_type: DpoLossType;
 }
 
-/** Of a micro-batch that is trained on. */
+/** Settings of a training micro-batch. */
 interface DpoTraining {
-  /** micro-batches of the optimizer step: the loss is the mean of theirs */
+  /** micro-batches of the optimizer step: its loss is their mean */
   micros: number;
   /** u32 of the dropout masks; null: no dropout */
   dropoutSeed: number | null;
 }
 
-/** What a micro-batch came to; arrives when the GPU has run it. */
+/** The results of a micro-batch, once the GPU has run it. */
 export interface DpoResult {
   /** mean over its pairs */
   loss: number;
@@ -32,10 +32,11 @@ export interface DpoResult {
 }
 
 /**
- * Records DPO's loss over one micro-batch: the chosen and the rejected completions in one pass of the model and one of the
- * reference, and with `training` the way back; gradients are added to the model's store. Submits nothing, waits for nothing.
+ * Records DPO's loss over one micro-batch: chosen and rejected completions in one pass of the model and one of the
+ * reference; with `training`, also the backward pass, whose gradients are added to the model's store. Submits no
+ * commands and does not wait.
  *
- * @param reference null where the pairs hold its log-probs
+ * @param reference null if the pairs have its log-probs
  * @throws {ShapeError} neither a reference nor its log-probs
  * @see shaders/loss/dpo-losses.ts; src/kernels/loss/dpo-loss.ts; TRL's DPOTrainer
  */
@@ -101,12 +102,14 @@ function uploaded(record: Recorder, { starts, tokens }: PackedPairs): { starts: 
 function knownLogps(pairs: readonly DpoPair[]): Float32Array {
   const all = [...pairs.map((pair) => pair.ref_chosen_logps), ...pairs.map((pair) => pair.ref_rejected_logps)];
   if (all.includes(undefined)) {
-    throw new ShapeError("Cannot take DPO's loss: there is no reference, and pairs hold none of its log-probs");
+    throw new ShapeError(
+      "Cannot compute DPO's loss: there is no reference model, and the pairs have no reference log-probs",
+    );
   }
   return Float32Array.from(all as number[]);
 }
 
-/** What comes back of a micro-batch: `pairStats`, and a value a target row, of the chosen completions first. */
+/** Results read back for a micro-batch: `pairStats`, and one value per target row, chosen completions first. */
 interface Read {
   stats: Float32Array;
   entropy: Float32Array;
@@ -114,7 +117,7 @@ interface Read {
   mean: Float32Array;
 }
 
-/** Loss and metrics as TRL logs them: of pairs means, of tokens too; token accuracy is of chosen completions. */
+/** Loss and metrics as in TRL: means over pairs or tokens; token accuracy is over chosen completions. */
 function summary({ stats, entropy, correct, mean }: Read, starts: readonly number[], beta: number): DpoResult {
   const pairs = stats.length / PAIR_STATS;
   const column = (c: number) => Array.from({ length: pairs }, (_, p) => stats[PAIR_STATS * p + c]);

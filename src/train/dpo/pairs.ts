@@ -1,20 +1,20 @@
 import type { TokenizedPair } from "../../data/preferences.ts";
 import type { PackedBatch, Targets } from "../../model/transformer.ts";
 
-/** Pairs of completions end to end, the chosen ones first, with the rows that predict completion tokens. */
+/** Concatenated completions of pairs, chosen ones first, with the rows that predict completion tokens. */
 export interface PackedPairs {
   batch: PackedBatch;
-  /** rows and tokens of everything that counts, completion by completion */
+  /** rows and tokens of all targets, completion by completion */
   targets: Targets;
-  /** [2 pairs + 1]: first of each completion's targets, and their number */
+  /** [2 pairs + 1]: first target of each completion, then the number of targets */
   starts: number[];
-  /** [2 pairs] tokens of each completion: one more than its targets where nothing comes before its first */
+  /** [2 pairs] tokens of each completion: one more than its targets if nothing precedes its first token */
   tokens: number[];
 }
 
 /**
- * Packs pairs for one pass: the prompt with the chosen completion of each, then the prompt with the rejected one of each,
- * as TRL's batches have them, and without padding.
+ * Packs pairs for one pass: first all prompts with their chosen completions, then with the rejected ones, as in TRL's
+ * batches, but without padding.
  */
 export function packPairs(pairs: readonly TokenizedPair[]): PackedPairs {
   const completions = [...pairs.map(({ chosen }) => chosen), ...pairs.map(({ rejected }) => rejected)];
@@ -45,11 +45,11 @@ export function packPairs(pairs: readonly TokenizedPair[]): PackedPairs {
   };
 }
 
-/** Summed log-probs of a pair's two completions under the reference, nats. */
+/** Summed log-probs of a pair's two completions under the reference model, nats. */
 export interface ReferenceLogps {
   ref_chosen_logps: number;
   ref_rejected_logps: number;
 }
 
-/** Pairs, with the reference's log-probs where they are known. */
+/** Pairs, with the reference's log-probs if known. */
 export type DpoPair = TokenizedPair & Partial<ReferenceLogps>;

@@ -18,11 +18,11 @@ import {
 
 export interface DpoForecastInput extends ForecastModel {
   recipe: DpoRecipe;
-  /** steps that will be taken, the largest among them: pairs of each micro-batch */
+  /** the run's steps, with the largest: pairs of each micro-batch */
   steps: readonly (readonly (readonly TokenizedPair[])[])[];
   /** the largest batch of an evaluation, or null without one */
   evaluation: readonly TokenizedPair[] | null;
-  /** whether training goes on from an adapter, of which a copy is kept */
+  /** whether training continues from an adapter, of which a copy is kept */
   continued: boolean;
 }
 
@@ -32,7 +32,7 @@ export function forecastDpo(input: DpoForecastInput): MemoryForecast {
   return forecastFrom(recordDpo(input), input.config, Math.max(...sizes));
 }
 
-/** What a DPO run will have compiled after its first steps. */
+/** The kernels that a DPO run compiles in its first steps. */
 export function kernelsOfDpo(input: DpoForecastInput): Kernel[] {
   return recordDpo({ ...input, config: shallow(input.config) }).gpu.programs.kernels;
 }
@@ -44,7 +44,7 @@ function recordDpo(input: DpoForecastInput): FakeRun {
   const { model, optimizer, record } = run;
   const { recipe, steps, evaluation, continued } = input;
   const early = recipe.precompute_ref_log_probs;
-  const nowhere = () => {}; // numbers come from nowhere
+  const nowhere = () => {}; // the fake device returns no numbers
   try {
     const reference = early ? null : referenceOf(model, continued);
     const ready = (pairs: readonly TokenizedPair[]) => (early ? pairs.map((pair) => ({ ...pair, ...KNOWN })) : pairs);
@@ -67,13 +67,16 @@ function recordDpo(input: DpoForecastInput): FakeRun {
   return run;
 }
 
-/** As many pairs as a reference pass takes, all as long as the longest. */
+/** The pairs of a reference pass, all as long as the longest. */
 function repeated(batches: readonly (readonly TokenizedPair[])[], sizes: { train: number; eval: number }) {
   const longest = batches.flat().reduce((most, pair) => (tokensOf(pair) > tokensOf(most) ? pair : most));
   return new Array<TokenizedPair>(Math.max(sizes.train, sizes.eval)).fill(longest);
 }
 
-/** Micro-batches of `pairs` pairs whose completions, with their prompts, are `length` tokens each: the worst of a recipe. */
+/**
+ * Micro-batches of `pairs` pairs whose completions, with their prompts, are `length` tokens each: the worst case of a
+ * recipe.
+ */
 export function worstPairs(pairs: number, length: number): TokenizedPair[] {
   const completion = { input_ids: new Int32Array(length), prompt: 1 };
   return new Array<TokenizedPair>(pairs).fill({ chosen: completion, rejected: completion });

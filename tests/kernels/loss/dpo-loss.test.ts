@@ -60,6 +60,6 @@ it("refuses a completion without its pair, and lengths that differ", () => {
       pairStats(record, 2),
       options,
     );
-  expect(() => go(3, 3)).toThrow("3 completions: a pair has a chosen and a rejected one");
+  expect(() => go(3, 3)).toThrow("3 completions: each pair needs a chosen and a rejected one");
   expect(() => go(4, 2)).toThrow("ref_logp [2] must be [4]");
 });
