@@ -1,7 +1,7 @@
 // The tables of options: recipe fields from src/recipe/recipe.ts, flags from the command line's own lists.
 import { COMMANDS } from "../src/cli/main.ts";
 import { defaultText, groupTitle, valueHint, valueText } from "../src/cli/terminal/help.ts";
-import { type Field, fieldsOf, groups, type Method } from "../src/recipe/recipe.ts";
+import { type Field, fieldOf, fieldsOf, groups, type Method } from "../src/recipe/recipe.ts";
 import { markdownTable } from "../src/text/tables.ts";
 import { cell, headed } from "./markdown.ts";
 
@@ -21,8 +21,11 @@ export function optionsTable(options: readonly Field[]): string {
 
 /** A method's differences from the method of the table above: the missing options, then a table of the others. */
 export function differencesTable(method: Method, above: Method): string {
-  const without = fieldsOf(above).filter((field) => !field.methods.includes(method));
-  const others = fieldsOf(method).filter((field) => !field.methods.includes(above) || field.differs?.[method]);
+  const without = fieldsOf(above).filter(({ name }) => fieldOf(name, method) === null);
+  const others = fieldsOf(method).filter((field) => {
+    const there = fieldOf(field.name, above);
+    return there === null || optionsTable([there]) !== optionsTable([field]);
+  });
   const names = without.map((field) => `\`${field.name}\``).join(", ");
   const intro = `\`qwench ${method}\` takes the options above except ${names}. The options below are its own, or differ from those above:`;
   return `${intro}\n\n${optionsTable(others)}\n`;

@@ -180,15 +180,19 @@ fn main(
 /** Compile-time parameters of a variant. */
 interface HeadGradientVariant {
   vector: boolean;
+  /** whether the loss depends on the rows' entropies too */
+  entropy: boolean;
   workgroup: number;
 }
 
-// head_gradient: logits <- dobjective * inverseTemperature * (keep * [j = target] + spread - exp(z - lse))
+// head_gradient: logits <- inverseTemperature * (dobjective * (keep * [j = target] + spread - p) - dentropy * p * (z - lse + entropy))
+//
+//   with p = exp(z - lse)
 //
 // Grid     threads along x for a row's logits, rows along y and, beyond 65 535, z
-// Shapes   logits [rows, cols]   targets, lse, dobjective [rows]
+// Shapes   logits [rows, cols]   targets, lse, dobjective, entropy, dentropy [rows]
 // Writes   logits in place: they become their own gradients
-export const headGradient = ({ vector, workgroup }: HeadGradientVariant) => {
+export const headGradient = ({ vector, entropy, workgroup }: HeadGradientVariant) => {
   const type = vector ? "vec4f" : "f32";
   return wgsl`
 struct Params { rows: u32, steps: u32, start: u32, inverseTemperature: f32, keep: f32, spread: f32 }
@@ -197,7 +201,11 @@ struct Params { rows: u32, steps: u32, start: u32, inverseTemperature: f32, keep
 @group(0) @binding(1) var<storage, read> targets: array<u32>;
 @group(0) @binding(2) var<storage, read> lse: array<f32>;
 @group(0) @binding(3) var<storage, read> dobjective: array<f32>;
-@group(0) @binding(4) var<uniform> params: Params;
+#if ${entropy}
+@group(0) @binding(4) var<storage, read> entropy: array<f32>;
+@group(0) @binding(5) var<storage, read> dentropy: array<f32>;
+#endif
+@group(0) @binding(6) var<uniform> params: Params;
 
 @compute @workgroup_size(${workgroup})
 fn main(
@@ -209,15 +217,19 @@ fn main(
   let s = group.x * ${workgroup}u + thread;
   if (row >= params.rows || s >= params.steps) { return; }
   let at = row * params.steps + s;
-  let p = exp(logits[at] * params.inverseTemperature - lse[row]);
-  let c = targets[row] - params.start; // wraps to beyond all columns if the target is in an earlier shard
+  let lp = logits[at] * params.inverseTemperature - lse[row];
+  let p = exp(lp);
+  let c = targets[row] - params.start; // wraps where the target lies in an earlier shard, past any column
 #if ${vector}
   let own = vec4u(4u * s, 4u * s + 1u, 4u * s + 2u, 4u * s + 3u) == vec4u(c);
 #else
   let own = s == c;
 #endif
-  logits[at] = dobjective[row] * params.inverseTemperature *
-    (select(${type}(0.0), ${type}(params.keep), own) + params.spread - p);
+  var slope = dobjective[row] * (select(${type}(0.0), ${type}(params.keep), own) + params.spread - p);
+#if ${entropy}
+  slope -= dentropy[row] * p * (lp + entropy[row]);
+#endif
+  logits[at] = params.inverseTemperature * slope;
 }
 `;
 };

@@ -1,3 +1,5 @@
+import { sigmoid } from "../lib/sigmoid.ts";
+
 // Every loss_type of GRPO is one record in this file: its token term (in WGSL and in float64), divisor, logged
 // statistics, options and help. The shader, its reference, the trainer's weights and metrics, and the recipe's table
 // are derived from these records.
@@ -26,6 +28,48 @@ export const GRPO_LOSS_OPTIONS = [
     nullable: true,
     above: 0,
     help: "Second upper bound of the importance ratio, which applies to negative advantages too. It must be larger than 1 + epsilon_high. null is off.",
+  },
+  {
+    name: "sapo_temperature_pos",
+    type: "number",
+    default: 1,
+    above: 0,
+    help: "sapo: steepness of the gate for tokens of positive advantage.",
+  },
+  {
+    name: "sapo_temperature_neg",
+    type: "number",
+    default: 1.05,
+    above: 0,
+    help: "sapo: steepness of the gate for the other tokens.",
+  },
+  {
+    name: "vespo_k_pos",
+    type: "number",
+    default: 2,
+    min: 0,
+    help: "vespo: the larger, the less completions count that became less likely. For advantages of at least 0.",
+  },
+  {
+    name: "vespo_lambda_pos",
+    type: "number",
+    default: 3,
+    min: 0,
+    help: "vespo: the larger, the less completions count that became more likely. For advantages of at least 0.",
+  },
+  {
+    name: "vespo_k_neg",
+    type: "number",
+    default: 3,
+    min: 0,
+    help: "vespo_k_pos for negative advantages.",
+  },
+  {
+    name: "vespo_lambda_neg",
+    type: "number",
+    default: 2,
+    min: 0,
+    help: "vespo_lambda_pos for negative advantages.",
   },
 ] as const;
 
@@ -56,11 +100,13 @@ interface Token {
   /** importance ratio, and its logarithm */
   rho: number;
   log_rho: number;
+  /** log of the whole sequence's ratio: the sum of its tokens' log-ratios, within bounds */
+  log_w: number;
 }
 
 /**
- * A token's loss before weight and KL penalty, its derivative by the log-prob, and two numbers for statistics: for
- * clipping terms, whether the ratio was clipped below (1 or 0), and above.
+ * A token's loss before weight and KL penalty, its slope by what the gradient goes through, and two numbers that
+ * statistics are made of: for terms that clip, whether the ratio was clipped below (1 or 0), and above.
  */
 interface TermValue {
   loss: number;
@@ -75,18 +121,26 @@ interface Statistic {
   name: string;
   /** from a token's two numbers */
   of(low: number, high: number): number;
-  /** mean over all tokens, or minimum or maximum of the sequences' means; with sequence-level ratios, over sequences */
-  over: "all" | "least" | "greatest";
+  /**
+   * its mean over all tokens, or the least or greatest of the sequences' means; with ratios by sequence, over sequences.
+   * `sequences`: always over sequences, and those of which nothing counts have the value `empty`
+   */
+  over: "all" | "least" | "greatest" | "sequences";
+  empty?: number;
 }
 
 /** The loss of one token. */
 interface TokenTerm {
   /** options that it reads */
   reads: readonly OptionName[];
+  /** what the slope is by: the logarithm of the ratio, be it the token's or its sequence's, or the token's own log-prob */
+  through: "ratio" | "logp";
+  /** whether it reads `log_w` */
+  wholeSequence?: boolean;
   /** f32 uniforms of the shader, from the options */
   uniforms: Readonly<Record<string, (options: LossSettings) => number>>;
   /**
-   * WGSL after `lp`, `a`, `rho` and `log_rho` (f32, as in `Token`) and `params` with the uniforms: declares
+   * WGSL after `lp`, `a`, `rho`, `log_rho` and `log_w` (f32, as in `Token`) and `params` with the uniforms: declares
    * `var loss`, `var slope`, `let low` and `let high`, all f32.
    */
   wgsl: string;
@@ -99,6 +153,11 @@ interface TokenTerm {
   instead?: Partial<Record<OptionName, string>>;
 }
 
+/** TRL's bounds of a token's log-ratio in the sum over its sequence, and of that sum below. */
+export const LOG_RATIO_MOST = 20;
+export const LOG_W_LEAST = Math.log(1e-8);
+/** vespo's least lambda. */
+const LEAST_LAMBDA = 1e-4;
 /** No limit: the largest f32. */
 const NO_LIMIT = 3.4028234663852886e38;
 const highOf = ({ epsilon, epsilon_high }: LossSettings) => epsilon_high ?? epsilon;
@@ -107,6 +166,7 @@ const highOf = ({ epsilon, epsilon_high }: LossSettings) => epsilon_high ?? epsi
 // Source: Shao et al. 2024, arXiv:2402.03300; Ye et al. 2019, arXiv:1912.09729 (delta)
 const clipped: TokenTerm = {
   reads: ["epsilon", "epsilon_high", "delta"],
+  through: "ratio",
   uniforms: {
     lower: ({ epsilon }) => 1 - epsilon,
     upper: (options) => 1 + highOf(options),
@@ -156,6 +216,7 @@ const clipped: TokenTerm = {
 // Source: MiniMax 2025, arXiv:2506.13585
 const capped: TokenTerm = {
   reads: ["epsilon", "epsilon_high"],
+  through: "logp",
   uniforms: { upper: highOf },
   wgsl: `
   let capped = min(rho, params.upper);
@@ -177,8 +238,67 @@ const capped: TokenTerm = {
   instead: { delta: "has one bound, epsilon_high" },
 };
 
+// sapo:  f = -s(t (rho - 1)) 4/t A, s the logistic function, t by the sign of A     df = -4 s (1 - s) rho A
+// Source: arXiv:2511.20347
+const gated: TokenTerm = {
+  reads: ["sapo_temperature_pos", "sapo_temperature_neg"],
+  through: "ratio",
+  uniforms: {
+    warm: ({ sapo_temperature_pos }) => sapo_temperature_pos,
+    cold: ({ sapo_temperature_neg }) => sapo_temperature_neg,
+  },
+  wgsl: `
+  let t = select(params.cold, params.warm, a > 0.0);
+  let g = t * (rho - 1.0);
+  let gate = ${sigmoid("f32")};
+  var loss = -4.0 / t * gate * a;
+  var slope = -4.0 * gate * (1.0 - gate) * rho * a;
+  let low = 0.0;
+  let high = 0.0;`,
+  reference({ a, rho }, { sapo_temperature_pos, sapo_temperature_neg }) {
+    const t = a > 0 ? sapo_temperature_pos : sapo_temperature_neg;
+    const gate = 1 / (1 + Math.exp(-t * (rho - 1)));
+    return { loss: (-4 / t) * gate * a, slope: -4 * gate * (1 - gate) * rho * a, low: 0, high: 0 };
+  },
+  statistics: [],
+  remarks: () => [],
+};
+
+// vespo:  f = -phi A logp, phi = exp(l + k log w - l w) held constant, k and l by the sign of A     df = -phi A
+// Source: arXiv:2602.10693
+const weighted: TokenTerm = {
+  reads: ["vespo_k_pos", "vespo_lambda_pos", "vespo_k_neg", "vespo_lambda_neg"],
+  through: "logp",
+  wholeSequence: true,
+  uniforms: {
+    k_pos: ({ vespo_k_pos }) => vespo_k_pos,
+    l_pos: ({ vespo_lambda_pos }) => Math.max(LEAST_LAMBDA, vespo_lambda_pos),
+    k_neg: ({ vespo_k_neg }) => vespo_k_neg,
+    l_neg: ({ vespo_lambda_neg }) => Math.max(LEAST_LAMBDA, vespo_lambda_neg),
+  },
+  wgsl: `
+  let k_w = select(params.k_neg, params.k_pos, a >= 0.0);
+  let l_w = select(params.l_neg, params.l_pos, a >= 0.0);
+  let log_phi = l_w + k_w * log_w - l_w * exp(log_w);
+  var phi = 0.0; // also where f32 would overflow
+  if (log_phi < 88.72) { phi = exp(log_phi); }
+  var loss = -phi * a * lp;
+  var slope = -phi * a;
+  let low = phi;
+  let high = 0.0;`,
+  reference({ lp, a, log_w }, options) {
+    const k = a >= 0 ? options.vespo_k_pos : options.vespo_k_neg;
+    const lambda = Math.max(LEAST_LAMBDA, a >= 0 ? options.vespo_lambda_pos : options.vespo_lambda_neg);
+    const log_phi = lambda + k * log_w - lambda * Math.exp(log_w);
+    const phi = log_phi < 88.72 ? Math.exp(log_phi) : 0;
+    return { loss: -phi * a * lp, slope: -phi * a, low: phi, high: 0 };
+  },
+  statistics: [{ name: "vespo/phi_seq_mean", of: (phi) => phi, over: "sequences", empty: 1 }],
+  remarks: () => [],
+};
+
 /** Token terms by the name in a shader's variant. */
-export const TOKEN_TERMS = { clipped, capped } as const satisfies Record<string, TokenTerm>;
+export const TOKEN_TERMS = { clipped, capped, gated, weighted } as const satisfies Record<string, TokenTerm>;
 export type TokenTermName = keyof typeof TOKEN_TERMS;
 
 /** Possible divisors of a loss. */
@@ -191,24 +311,33 @@ interface Batch {
   max_completion_length: number;
   /** unmasked tokens of one optimizer step, on average */
   num_items_in_batch: number;
-  /** micro-batches of one optimizer step */
-  gradient_accumulation_steps: number;
 }
 
-/** The divisor of a sequence's terms, so that the loss of an optimizer step is a plain sum. */
+/** The number that the terms of a sequence are divided by. */
 interface Divisor {
   of(batch: Batch): number;
+  /**
+   * what the sum that it divides spans: where that is one micro-batch, it is divided by the micro-batches of an optimizer
+   * step too, so that the loss of the step is a plain sum
+   */
+  spans: "micro-batch" | "step";
   /** the required setting */
   needs?: "max_completion_length" | "num_items_in_batch";
 }
 
-const completions: Divisor = { of: (b) => b.sequences * b.own * b.gradient_accumulation_steps };
-const tokensOfPass: Divisor = { of: (b) => b.tokens * b.gradient_accumulation_steps };
+const completions: Divisor = { of: (b) => b.sequences * b.own, spans: "micro-batch" };
+const sums: Divisor = { of: (b) => b.sequences, spans: "micro-batch" };
+const tokensOfPass: Divisor = { of: (b) => b.tokens, spans: "micro-batch" };
 const longest: Divisor = {
-  of: (b) => b.sequences * Math.max(1, b.max_completion_length) * b.gradient_accumulation_steps,
+  of: (b) => b.sequences * Math.max(1, b.max_completion_length),
+  spans: "micro-batch",
   needs: "max_completion_length",
 };
-const tokensOfStep: Divisor = { of: (b) => Math.max(1, b.num_items_in_batch), needs: "num_items_in_batch" };
+const tokensOfStep: Divisor = {
+  of: (b) => Math.max(1, b.num_items_in_batch),
+  spans: "step",
+  needs: "num_items_in_batch",
+};
 
 /** A value of `loss_type`. */
 interface GrpoLoss {
@@ -225,6 +354,13 @@ export const GRPO_LOSSES = {
   bnpo: { term: "clipped", divisor: tokensOfPass, help: "over the tokens of the pass" },
   dr_grpo: { term: "clipped", divisor: longest, help: "by max_completion_length" },
   cispo: { term: "capped", divisor: tokensOfStep, help: "as dapo with clipped importance weights" },
+  sapo: { term: "gated", divisor: completions, help: "as grpo with a smooth gate in place of the clip" },
+  luspo: {
+    term: "clipped",
+    divisor: sums,
+    help: "sums of completions, averaged; for importance_sampling_level sequence",
+  },
+  vespo: { term: "weighted", divisor: tokensOfStep, help: "as dapo with smooth weights of whole completions" },
 } as const satisfies Record<string, GrpoLoss>;
 
 /** TRL's `loss_type`. */
@@ -245,26 +381,18 @@ export function grpoLossHelp(): string {
 }
 
 /** Notes on the options of a recipe: unusual values, and options that its loss does not read. */
-export function grpoLossRemarks(loss_type: GrpoLossType, options: LossSettings): string[] {
+export function grpoLossRemarks(
+  loss_type: GrpoLossType,
+  options: LossSettings & { importance_sampling_level: unknown },
+): string[] {
   const { reads, remarks, instead } = termOf(loss_type);
   const ignored = GRPO_LOSS_OPTIONS.filter((option) => {
     return options[option.name] !== option.default && !reads.includes(option.name);
   });
+  const level = loss_type === "luspo" && options.importance_sampling_level === "token";
   return [
     ...remarks(options),
+    ...(level ? ["luspo is meant for importance_sampling_level: sequence, and it is token"] : []),
     ...ignored.map(({ name }) => `${name} is ignored: ${loss_type} ${instead?.[name] ?? "does not read it"}`),
   ];
 }
-
-/** Values of TRL's `loss_type` that Qwench does not implement: the reason, and the options that only they read. */
-export const MISSING_GRPO_LOSSES: Readonly<Record<string, { why: string; options: readonly string[] }>> = {
-  sapo: { why: "its soft gate is not implemented", options: ["sapo_temperature_neg", "sapo_temperature_pos"] },
-  luspo: {
-    why: "its sequence loss is not implemented; importance_sampling_level: sequence is",
-    options: [],
-  },
-  vespo: {
-    why: "its gamma weights are not implemented",
-    options: ["vespo_k_pos", "vespo_k_neg", "vespo_lambda_pos", "vespo_lambda_neg"],
-  },
-};

@@ -33,6 +33,8 @@ export interface PreferenceOptions {
   tokenizer: Tokenizer | null;
   /** goes before the tokenizer's own template */
   chat_template?: string | null;
+  /** variables for the template; a row's own `chat_template_kwargs` take precedence */
+  chat_template_kwargs?: Readonly<Record<string, unknown>>;
   /** a system turn put before every conversation that has none */
   system_prompt?: string | null;
   /** longest prompt with completion, tokens; null: no truncation */
@@ -147,11 +149,12 @@ function encodePreference(source: NumberedRow, options: PreferenceOptions): Ids 
   const template = options.chat_template ?? tokenizer.chat_template;
   if (template === null)
     throw rowError(source, "is a conversation, and the model has no chat template; set chat_template_path");
+  const kwargs = { ...options.chat_template_kwargs, ...row.chat_template_kwargs };
   const chat: ChatOptions = {
     bos_token: tokenizer.bos_token,
     eos_token: tokenizer.eos_token,
     pad_token: tokenizer.pad_token ?? undefined,
-    ...row.chat_template_kwargs,
+    ...kwargs,
     tools: row.tools,
   };
   try {
@@ -161,7 +164,7 @@ function encodePreference(source: NumberedRow, options: PreferenceOptions): Ids 
       return { messages, text: renderChat(template, messages, chat) };
     });
     const [chosen, rejected] = rendered.map(({ text }) => tokenizer.encode(text));
-    const about = { tools: row.tools, kwargs: row.chat_template_kwargs, template };
+    const about = { tools: row.tools, kwargs, template };
     const notes = rendered.flatMap((one) => conversationNotes(source, { ...one, ...about }));
     return {
       ...after(source, tokenizer.encode(prompt), chosen, rejected),

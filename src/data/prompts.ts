@@ -19,6 +19,8 @@ export interface PromptOptions extends RowOptions {
   tokenizer: Tokenizer;
   /** replaces the tokenizer's own template */
   chat_template?: string | null;
+  /** variables for the template; a row's own `chat_template_kwargs` go before them */
+  chat_template_kwargs?: Readonly<Record<string, unknown>>;
   /** tokens; rows with a longer prompt are left out. null: no limit */
   max_prompt_length?: number | null;
   /** rows of the model's embedding: larger ids are errors */
@@ -55,12 +57,13 @@ function encodeWithNotes(source: NumberedRow, options: PromptOptions): { row: Pr
     if (template === null) {
       throw rowError(source, "is a conversation, but the model has no chat template; set chat_template_path");
     }
+    const kwargs = { ...options.chat_template_kwargs, ...parsed.chat_template_kwargs };
     try {
       text = renderChat(template, parsed.prompt, {
         bos_token: tokenizer.bos_token,
         eos_token: tokenizer.eos_token,
         pad_token: tokenizer.pad_token ?? undefined,
-        ...parsed.chat_template_kwargs,
+        ...kwargs,
         tools: parsed.tools,
         add_generation_prompt: true,
       });
@@ -70,7 +73,7 @@ function encodeWithNotes(source: NumberedRow, options: PromptOptions): { row: Pr
     notes = conversationNotes(source, {
       messages: parsed.prompt,
       tools: parsed.tools,
-      kwargs: parsed.chat_template_kwargs,
+      kwargs,
       template,
       text,
     });

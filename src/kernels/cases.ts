@@ -4,8 +4,11 @@ import type { KernelCase } from "./check.ts";
 import { elementwiseCases } from "./elementwise.cases.ts";
 import { embeddingCases } from "./embedding/embedding.cases.ts";
 import { headSoftmaxCases } from "./head/head-softmax.cases.ts";
+import { dftCases } from "./loss/dft.cases.ts";
 import { dpoLossCases } from "./loss/dpo-loss.cases.ts";
+import { entropyMaskCases } from "./loss/entropy-mask.cases.ts";
 import { grpoLossCases } from "./loss/grpo-loss.cases.ts";
+import { sequenceTermsCases } from "./loss/sequence-terms.cases.ts";
 import { linearGroupCases, loraLinearCases } from "./matmul/lora-linear.cases.ts";
 import { matmulCases } from "./matmul/matmul.cases.ts";
 import { matmulFormCases } from "./matmul/matmul-form.cases.ts";
@@ -15,6 +18,8 @@ import { rmsNormLoraCases } from "./norm/rms-norm-lora.cases.ts";
 import { adamwCases } from "./optimizer/adamw.cases.ts";
 import { adamw8bitCases } from "./optimizer/adamw-8bit.cases.ts";
 import { gradNormCases } from "./optimizer/grad-norm.cases.ts";
+import { lionCases } from "./optimizer/lion.cases.ts";
+import { sgdCases } from "./optimizer/sgd.cases.ts";
 import { rotaryCases } from "./rotary/rotary.cases.ts";
 import { sampleCases } from "./sample/sample.cases.ts";
 
@@ -32,11 +37,16 @@ export const allCases: readonly KernelCase[] = [
   ...swigluCases,
   ...elementwiseCases,
   ...headSoftmaxCases,
+  ...dftCases,
+  ...entropyMaskCases,
+  ...sequenceTermsCases,
   ...grpoLossCases,
   ...dpoLossCases,
   ...gradNormCases,
   ...adamwCases,
   ...adamw8bitCases,
+  ...lionCases,
+  ...sgdCases,
   ...decodeCases,
   ...sampleCases,
 ];

@@ -1,4 +1,3 @@
-import { MISSING_GRPO_LOSSES } from "../../shaders/loss/grpo-losses.ts";
 import type { Method } from "./field.ts";
 
 /** A former name of a field. */
@@ -79,6 +78,17 @@ const ignoredByAll: Readonly<Record<string, IgnoredName>> = {
   skip_memory_metrics: { note: "the memory forecast and the peak are always reported" },
   use_cache: { note: "training needs no KV cache" },
   torch_empty_cache_steps: { note: "buffers are pooled" },
+  do_predict: { note: "the command decides this" },
+  router_aux_loss_coef: { note: "it balances the experts of a mixture, and these models have none" },
+  dataloader_in_order: { note: oneProcess },
+  dataloader_multiprocessing_context: { note: oneProcess },
+  ddp_static_graph: { note: "Qwench uses one device" },
+  eval_use_gather_object: { note: "Qwench uses one device" },
+  eval_do_concat_batches: { note: "evaluation keeps sums only" },
+  prediction_loss_only: { note: "evaluation keeps sums only" },
+  trackio_bucket_id: { note: reports },
+  trackio_static_space_id: { note: reports },
+  bnb_4bit_quant_storage: { note: "codes of 4 bits are packed in u32 words" },
   do_train: { note: "the command decides this" },
   do_eval: { note: "eval_strategy decides" },
   ignore_bias_buffers: { note: "Qwench uses one device" },
@@ -88,9 +98,6 @@ const ignoredByAll: Readonly<Record<string, IgnoredName>> = {
 };
 
 const ownGeneration = "Qwench generates completions itself, on the same GPU";
-const optionsOfMissingLosses = Object.entries(MISSING_GRPO_LOSSES).flatMap(([loss, { options }]) =>
-  options.map((name) => [name, { note: `it belongs to loss_type ${loss}, which is not implemented` }] as const),
-);
 const order = "shuffle_dataset decides the order of the prompts";
 const vllmNames = [
   "mode",
@@ -112,15 +119,12 @@ const vllmNames = [
   "importance_sampling_correction",
   "importance_sampling_mode",
   "importance_sampling_cap",
+  "importance_sampling_clip_min",
   "importance_sampling_clip_max",
 ].map((name) => `vllm_${name}`);
 
 const ignoredBy: Readonly<Record<Method, Readonly<Record<string, IgnoredName>>>> = {
   sft: {
-    loss_type: {
-      note: "Qwench always computes the head in chunks and never stores all logits",
-      only: ["nll", "chunked_nll"],
-    },
     max_prompt_length: { note: "it belongs to GRPO; in SFT max_length limits the whole row" },
   },
   grpo: {
@@ -136,9 +140,9 @@ const ignoredBy: Readonly<Record<Method, Readonly<Record<string, IgnoredName>>>>
     group_by_length: { note: order },
     ref_model_mixup_alpha: { note: "it is used with sync_ref_model only" },
     ref_model_sync_steps: { note: "it is used with sync_ref_model only" },
-    top_entropy_quantile: { note: "training only on the tokens of highest entropy is not implemented", only: [1] },
-    multi_objective_aggregation: { note: "rewards are summed, then scaled", only: ["sum_then_normalize"] },
-    ...Object.fromEntries(optionsOfMissingLosses),
+    log_multimodal: { note: "prompts hold no images" },
+    use_transformers_continuous_batching: { note: ownGeneration },
+    transformers_continuous_batching_config: { note: ownGeneration },
     log_unique_prompts: { note: "every completion is kept with its prompt" },
     wandb_log_unique_prompts: { note: "every completion is kept with its prompt" },
   },
@@ -196,9 +200,6 @@ const refusedByAll: Readonly<Record<string, string>> = {
   formatting_func: "a recipe holds no code; write rows in one of the known forms",
   auto_find_batch_size: "memory is forecast before training; `qwench plan` shows what fits",
   dataloader_drop_last: notYet,
-  logging_first_step: "set logging_steps: 1",
-  eval_on_start: notYet,
-  eval_delay: notYet,
   eval_accumulation_steps: "evaluation keeps sums only",
   batch_eval_metrics: "evaluation keeps sums only",
   include_for_metrics: "evaluation keeps sums only",
@@ -223,14 +224,10 @@ const refusedBy: Readonly<Record<Method, Readonly<Record<string, string>>>> = {
   sft: { use_vllm: "SFT does not generate" },
   grpo: {
     neftune_noise_alpha: "noise on the embeddings would make training differ from sampling",
-    generation_kwargs: "use the field for each setting, such as top_k or repetition_penalty",
-    chat_template_kwargs: "set them per row, in a column chat_template_kwargs",
     vllm_structured_outputs_regex: fixedGrammar,
     vllm_guided_decoding_regex: fixedGrammar,
     reward_model_name_or_path: "reward models are not implemented; name functions in reward_funcs",
-    sync_ref_model: "the reference is the model with its adapter off, and never changes",
-    off_policy_mask_threshold: notYet,
-    use_bias_correction_kl: notYet,
+    sync_ref_model: "the reference stays as it is before training",
     tools: oneTurn,
     environment_factory: oneTurn,
     rollout_func: oneTurn,

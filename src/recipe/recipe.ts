@@ -4,11 +4,14 @@ import { show } from "../text/show.ts";
 import { type Field, type FieldValue, type Method, methods } from "./field.ts";
 import { dataFields } from "./fields/data.ts";
 import { dpoFields } from "./fields/dpo.ts";
+import { evaluatedFields } from "./fields/evaluated.ts";
 import { grpoFields } from "./fields/grpo.ts";
+import { objectiveFields } from "./fields/objective.ts";
 import { peftFields } from "./fields/peft.ts";
 import { rewardFields } from "./fields/rewards.ts";
 import { runFields } from "./fields/run.ts";
 import { savingFields } from "./fields/saving.ts";
+import { sftFields } from "./fields/sft.ts";
 import { ignoredNames, isOff, isSpecificTo, nearestName, oldNames, refusedNames } from "./names.ts";
 import { checkRecipe } from "./rules.ts";
 import { readValue } from "./values.ts";
@@ -20,10 +23,13 @@ export { generationOf } from "./rules.ts";
 const table = [
   ...dataFields,
   ...peftFields,
+  ...sftFields,
   ...grpoFields,
+  ...objectiveFields,
   ...dpoFields,
   ...rewardFields,
   ...runFields,
+  ...evaluatedFields,
   ...savingFields,
 ] as const;
 type Row = (typeof table)[number];

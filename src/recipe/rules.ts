@@ -3,7 +3,10 @@ import { type GrpoLossType, grpoLossRemarks, type LossSettings } from "../../sha
 import { RecipeError } from "../errors.ts";
 import { show } from "../text/show.ts";
 import type { FieldValue, Method } from "./field.ts";
+import { grpoFields } from "./fields/grpo.ts";
+import { checkSchedule } from "./schedules.ts";
 import { readTrackers, TRACKERS } from "./trackers.ts";
+import { readValue } from "./values.ts";
 
 /** Fields of a GRPO recipe that determine how completions are batched, with TRL's names. */
 interface GenerationFields {
@@ -43,8 +46,9 @@ type Values = Record<string, FieldValue>;
  * @throws {RecipeError} for the first broken rule, with its values
  */
 export function checkRecipe(recipe: Values, method: Method, notes: string[]): void {
-  checkSchedule(recipe);
+  checkSchedule(recipe, notes);
   checkBest(recipe);
+  checkEvaluated(recipe, notes);
   checkTrackers(recipe, notes);
   if (recipe.load_in_4bit && recipe.load_in_8bit) {
     throw new RecipeError("load_in_4bit and load_in_8bit are both true: set only one of them");
@@ -60,6 +64,7 @@ export function checkRecipe(recipe: Values, method: Method, notes: string[]): vo
     );
   }
   if (method === "grpo") {
+    applyGenerationKwargs(recipe);
     checkGeneration(recipe as Values & GenerationFields);
     checkEvaluation(recipe);
     checkPolicy(recipe, notes);
@@ -67,6 +72,33 @@ export function checkRecipe(recipe: Values, method: Method, notes: string[]): vo
     checkPreferences(recipe, notes);
   } else if (recipe.packing && recipe.max_length === null) {
     throw new RecipeError("packing needs max_length, the length of a packed row, got null");
+  }
+  if (recipe.loss_type === "dft" && recipe.label_smoothing_factor !== 0) {
+    notes.push("label_smoothing_factor is ignored: dft has no smoothed targets");
+  }
+}
+
+/** Fields by the names that `generation_kwargs` may hold. */
+const GENERATION_KWARGS: Readonly<Record<string, string>> = {
+  temperature: "temperature",
+  top_k: "top_k",
+  top_p: "top_p",
+  min_p: "min_p",
+  repetition_penalty: "repetition_penalty",
+  max_new_tokens: "max_completion_length",
+};
+
+/** `generation_kwargs` goes before the fields that say the same, as in TRL. */
+function applyGenerationKwargs(recipe: Values): void {
+  const given = (recipe.generation_kwargs ?? {}) as Record<string, unknown>;
+  for (const [key, value] of Object.entries(given)) {
+    if (!Object.hasOwn(GENERATION_KWARGS, key)) {
+      throw new RecipeError(
+        `generation_kwargs takes ${Object.keys(GENERATION_KWARGS).join(", ")}, got ${show(key)}: nothing else of transformers' generation is implemented`,
+      );
+    }
+    const field = grpoFields.find(({ name }) => name === GENERATION_KWARGS[key])!;
+    recipe[field.name] = readValue(field, value);
   }
 }
 
@@ -152,7 +184,7 @@ function checkEvaluation(recipe: Values): void {
 function checkPolicy(recipe: Values, notes: string[]): void {
   if (recipe.beta !== 0 && !recipe.use_peft) {
     throw new RecipeError(
-      `beta ${recipe.beta} needs use_peft: true, got false: the reference is the model with its adapter off; set beta: 0`,
+      `beta ${recipe.beta} needs use_peft: true, got false: the reference is the model without its adapter; set beta: 0`,
     );
   }
   const weights = recipe.reward_weights as readonly number[] | null;
@@ -162,8 +194,23 @@ function checkPolicy(recipe: Values, notes: string[]): void {
       `reward_weights must hold one number for each of reward_funcs, got ${show(weights)} for ${show(rewards)}`,
     );
   }
-  notes.push(...grpoLossRemarks(recipe.loss_type as GrpoLossType, recipe as Values & LossSettings));
+  const settings = recipe as Values & LossSettings & { importance_sampling_level: unknown };
+  notes.push(...grpoLossRemarks(recipe.loss_type as GrpoLossType, settings));
+  checkEntropy(recipe, notes);
   if (recipe.disable_dropout) recipe.lora_dropout = 0;
+}
+
+function checkEntropy(recipe: Values, notes: string[]): void {
+  const { entropy_coef_min: least, entropy_coef_max: most } = recipe as Record<string, number>;
+  if (recipe.use_adaptive_entropy && least > most) {
+    throw new RecipeError(`entropy_coef_min ${least} is above entropy_coef_max ${most}`);
+  }
+  const bounds = { entropy_coef_min: 0, entropy_coef_max: 1, entropy_coef_delta: 0.005, entropy_target: 0.2 };
+  const idle = Object.entries(bounds).filter(([name, value]) => recipe[name] !== value && !recipe.use_adaptive_entropy);
+  notes.push(...idle.map(([name]) => `${name} is ignored: use_adaptive_entropy is false`));
+  if (recipe.multi_objective_aggregation === "normalize_then_sum" && recipe.scale_rewards !== "group") {
+    notes.push("scale_rewards is ignored: normalize_then_sum scales in its own way");
+  }
 }
 
 function checkPreferences(recipe: Values, notes: string[]): void {
@@ -209,32 +256,20 @@ function divisorsNear(size: number, value: number, least: number): string {
   return [below, above].filter((n) => n !== null).join(" or ");
 }
 
-function checkSchedule(recipe: Record<string, FieldValue>): void {
-  const type = recipe.lr_scheduler_type as string;
-  const given = (recipe.lr_scheduler_kwargs ?? {}) as Record<string, unknown>;
-  const floors = ["min_lr", "min_lr_rate"];
-  const known = type === "cosine_with_min_lr" ? [...floors, "num_cycles"] : type === "cosine" ? ["num_cycles"] : [];
-  const read: Record<string, number> = {};
-  for (const [key, value] of Object.entries(given)) {
-    if (value === null) continue;
-    if (!known.includes(key)) {
-      const may = known.length > 0 ? `takes ${known.join(", ")}` : "takes none";
-      throw new RecipeError(`lr_scheduler_kwargs of ${type} ${may}, got ${show(key)}`);
-    }
-    const number = typeof value === "string" && value.trim() !== "" ? Number(value) : value;
-    const most = key === "min_lr_rate" ? 1 : Number.MAX_VALUE;
-    if (typeof number !== "number" || !(number >= 0 && number <= most)) {
-      const bound = key === "min_lr_rate" ? "from 0 to 1" : "of at least 0";
-      throw new RecipeError(`lr_scheduler_kwargs.${key} must be a number ${bound}, got ${show(value)}`);
-    }
-    read[key] = number;
+/** What goes by evaluations needs some. */
+function checkEvaluated(recipe: Values, notes: string[]): void {
+  const needing = ["eval_on_start", "early_stopping_patience"].find((name) => recipe[name]);
+  if (needing && recipe.eval_strategy === "no") {
+    throw new RecipeError(`${needing} ${recipe[needing]} needs eval_strategy steps or epoch, got no`);
   }
-  if (type === "cosine_with_min_lr" && floors.filter((key) => key in read).length !== 1) {
-    throw new RecipeError(
-      `cosine_with_min_lr needs either min_lr or min_lr_rate in lr_scheduler_kwargs, got ${show(given)}`,
+  if (recipe.early_stopping_patience !== null && !recipe.load_best_model_at_end) {
+    notes.push(
+      "early_stopping_patience without load_best_model_at_end: the run ends with its last weights, not its best",
     );
   }
-  if (recipe.lr_scheduler_kwargs !== null) recipe.lr_scheduler_kwargs = read;
+  if (recipe.early_stopping_patience === null && recipe.early_stopping_threshold !== 0) {
+    notes.push("early_stopping_threshold is ignored: early_stopping_patience is null");
+  }
 }
 
 /** Every evaluation needs a checkpoint, because each may be the best. transformers has the same rule. */

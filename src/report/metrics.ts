@@ -109,8 +109,13 @@ export const CHARTS: readonly MetricChart[] = [
   chart("clipped", "Share of completions cut off", both("completions/clipped_ratio")),
   chart("equal", "Share of prompts whose rewards are all equal", both("frac_reward_zero_std")),
   chart("kl", "KL to the reference, nats", [["kl", "kl"]], true),
-  chart("clip", "Share of tokens clipped", [["clip_ratio/region_mean", "clipped"]]),
+  chart("clip", "Share of tokens clipped", [
+    ["clip_ratio/region_mean", "clipped"],
+    ["cispo_clip_ratio", "clipped"],
+  ]),
+  chart("phi", "Weight of sequences", [["vespo/phi_seq_mean", "mean"]]),
   chart("entropy", "Entropy, nats", both("entropy")),
+  chart("coef", "Weight of the entropy bonus", [["entropy_coef", "weight"]]),
   chart("logps", "Log-prob of the answers, nats", [
     ["logps/chosen", "chosen"],
     ["logps/rejected", "rejected"],

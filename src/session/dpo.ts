@@ -35,6 +35,7 @@ export async function prepareDpo(recipe: DpoRecipe, sources: DpoSources): Promis
   const options: PreferenceOptions = {
     tokenizer,
     chat_template: sources.chat_template ?? null,
+    chat_template_kwargs: recipe.chat_template_kwargs ?? {},
     system_prompt: recipe.system_prompt,
     max_length: recipe.max_length,
     truncation_mode: recipe.truncation_mode,

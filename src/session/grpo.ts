@@ -53,6 +53,7 @@ export async function prepareGrpo(recipe: GrpoRecipe, sources: GrpoSources): Pro
   const options: PromptOptions = {
     tokenizer,
     chat_template,
+    chat_template_kwargs: recipe.chat_template_kwargs ?? {},
     system_prompt: recipe.system_prompt,
     max_prompt_length: recipe.max_prompt_length,
     vocab_size: config.vocab_size,
@@ -91,6 +92,7 @@ export async function prepareGrpo(recipe: GrpoRecipe, sources: GrpoSources): Pro
     recipe,
     batches,
     data,
+    continued: base.adapter !== null,
   };
   const forecast = await forecastGrpo(input);
   const kernels = () => kernelsOfGrpo(input);

@@ -196,7 +196,7 @@ export async function loadTrainee(
   model.gradient_checkpointing = recipe.gradient_checkpointing;
   if (adapter) await fillAdapter(gpu, model, adapter);
   else if (lora) initAdapter(gpu, model, uniformFrom(mixSeed(recipe.seed, 3)), recipe.init_lora_weights);
-  return { model, lora, base, config: edited(checkpoint.config, saved), companions };
+  return { model, lora, continued: adapter !== null, base, config: edited(checkpoint.config, saved), companions };
 }
 
 /** Compiles kernels while `load` runs, and waits for both. Stops compiling if loading fails. */

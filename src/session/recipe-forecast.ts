@@ -59,7 +59,13 @@ export function forecastOf<M extends Method>(
     const grpo = recipe as GrpoRecipe;
     const prompt = { prompt: "", text: "", prompt_ids: new Array<number>(longest).fill(0), columns: {} };
     const train = Array.from({ length: generationOf(grpo).prompts }, () => prompt);
-    return forecastGrpo({ ...input, recipe: grpo, batches: batchesOf(grpo, { train }), data: { train } });
+    return forecastGrpo({
+      ...input,
+      recipe: grpo,
+      batches: batchesOf(grpo, { train }),
+      data: { train },
+      continued: grpo.adapter_name_or_path !== null,
+    });
   }
   if (method === "dpo") {
     const dpo = recipe as DpoRecipe;

@@ -36,6 +36,7 @@ export async function prepareSft(recipe: SftRecipe, sources: SftSources): Promis
   const options: TokenizeOptions & RowOptions = {
     tokenizer,
     chat_template: sources.chat_template ?? null,
+    chat_template_kwargs: recipe.chat_template_kwargs ?? {},
     eos_token: recipe.eos_token,
     max_length: recipe.packing && recipe.packing_strategy !== "bfd" ? null : recipe.max_length,
     truncation_mode: recipe.truncation_mode,
@@ -64,6 +65,7 @@ export async function prepareSft(recipe: SftRecipe, sources: SftSources): Promis
       .concat([batches.largest()]),
     evaluation: held && largestBatch(evalBatches(held.rows, recipe.per_device_eval_batch_size)),
     optimizer: recipe,
+    loss_type: recipe.loss_type,
     gradient_checkpointing: recipe.gradient_checkpointing,
     adapter: gpu,
   };

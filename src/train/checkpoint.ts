@@ -7,7 +7,9 @@ import { readPieces, saveAdapter, saveModel } from "../model/files/save.ts";
 import type { Transformer } from "../model/transformer.ts";
 import { parseBoundedJson } from "../text/bounded-json.ts";
 import { float, formatJson } from "../text/json.ts";
+import type { EarlyStoppingState } from "./early-stopping.ts";
 import type { Optimizer } from "./optimizer.ts";
+import type { PlateauState } from "./plateau.ts";
 
 /** A checkpoint's state beside tensors: transformers' trainer_state.json, with Qwench's own fields under `qwench`. */
 export interface TrainerState {
@@ -18,6 +20,8 @@ export interface TrainerState {
   best_metric: number | null;
   best_model_checkpoint: string | null;
   log_history: { step: number; [name: string]: unknown }[];
+  /** as transformers has it; absent without early stopping */
+  stateful_callbacks?: { EarlyStoppingCallback?: EarlyStoppingState };
   qwench: {
     version: 1;
     seed: number;
@@ -27,6 +31,8 @@ export interface TrainerState {
     fingerprint: number;
     /** sums since the last log, so that the next one is the same after a resume */
     since_log: Record<string, number>;
+    /** of reduce_lr_on_plateau */
+    plateau?: PlateauState;
     /** kernel variants in use: other variants could round differently */
     tuning: Record<string, string>;
   };
@@ -71,6 +77,8 @@ export interface Trainee {
   model: Transformer;
   /** null for full training */
   lora: LoraConfig | null;
+  /** whether training goes on from an adapter: it is then the reference, as it is before the first step */
+  continued?: boolean;
   /** path or id of the base model */
   base: string;
   /** the base model's config.json */

@@ -2,7 +2,7 @@ import { AbortError, DataError, TrainingError } from "../errors.ts";
 import type { Recorder } from "../gpu/recorder.ts";
 import type { Folder } from "../io/storage.ts";
 import type { SftRecipe } from "../recipe/recipe.ts";
-import { isBest } from "./best.ts";
+import { comparedBy, metricOf } from "./best.ts";
 import {
   findCheckpoint,
   loadCheckpoint,
@@ -14,9 +14,11 @@ import {
   type TrainerState,
 } from "./checkpoint.ts";
 import { type Due, type DueFields, dueOf } from "./due.ts";
+import { EarlyStopping } from "./early-stopping.ts";
 import type { StepContext, StepResult, TrainEvent, TrainingMethod, TrainOptions } from "./method.ts";
 import type { LogRecord } from "./metrics.ts";
 import { Optimizer, type OptimizerOptions } from "./optimizer.ts";
+import { Plateau, type PlateauOptions } from "./plateau.ts";
 import { learningRate, type Schedule, type ScheduleFields, scheduleOf } from "./schedule.ts";
 import type { Mark } from "./speed.ts";
 
@@ -26,8 +28,24 @@ export type LoopRecipe = DueFields &
   ScheduleFields &
   Pick<
     SftRecipe,
-    "seed" | "save_total_limit" | "metric_for_best_model" | "greater_is_better" | "load_best_model_at_end"
+    | "seed"
+    | "save_total_limit"
+    | "metric_for_best_model"
+    | "greater_is_better"
+    | "load_best_model_at_end"
+    | "eval_on_start"
+    | "early_stopping_patience"
+    | "early_stopping_threshold"
   >;
+
+/** What an evaluation comes to. */
+interface Evaluated {
+  record: LogRecord;
+  /** whether it is the best so far */
+  improved: boolean;
+  /** what to say where the run is to stop early */
+  stop: string | null;
+}
 
 /** A run's state between two steps, and its operations. `train` decides their order. */
 export class LoopState<E, R extends StepResult> {
@@ -41,6 +59,10 @@ export class LoopState<E, R extends StepResult> {
   private readonly dueAfter: (done: number) => Due;
   private readonly now: () => number;
   private readonly state: TrainerState;
+  /** the metric that evaluations are compared by */
+  private readonly metric: { name: string; greater: boolean };
+  private readonly stopping: EarlyStopping | null;
+  private readonly plateau: Plateau | null;
   private inFlight: Promise<R> | null = null;
   /** the step that was started last, from 0, and its start time */
   private begun = { step: -1, time: 0 };
@@ -60,7 +82,15 @@ export class LoopState<E, R extends StepResult> {
     this.optimizer = new Optimizer(gpu, store!, recipe);
     this.record = gpu.recorder();
     this.dueAfter = dueOf(recipe, method.batches);
-    const { seed } = recipe;
+    this.metric = comparedBy(recipe, method.bestMetric);
+    const { seed, early_stopping_patience, early_stopping_threshold } = recipe;
+    this.stopping =
+      early_stopping_patience === null
+        ? null
+        : new EarlyStopping({ early_stopping_patience, early_stopping_threshold });
+    const falling = { mode: this.metric.greater ? "max" : "min", ...recipe.lr_scheduler_kwargs } as PlateauOptions;
+    const onPlateau = recipe.lr_scheduler_type === "reduce_lr_on_plateau";
+    this.plateau = onPlateau ? new Plateau(recipe.learning_rate, falling) : null;
     this.state = {
       global_step: 0,
       max_steps,
@@ -103,6 +133,9 @@ export class LoopState<E, R extends StepResult> {
     // from here on, rows come in this run's order
     state.qwench = { ...found.state.qwench, seed, order };
     method.sinceLog = found.state.qwench.since_log;
+    this.stopping?.resume(found.state.stateful_callbacks?.EarlyStoppingCallback);
+    const { plateau } = found.state.qwench;
+    if (this.plateau && plateau) this.plateau.state = plateau;
     for (const [key, value] of Object.entries(found.state.qwench.tuning)) trainee.model.gpu.tuning.set(key, value);
   }
 
@@ -119,7 +152,7 @@ export class LoopState<E, R extends StepResult> {
     this.begun = { step, time: this.now() };
     return {
       step,
-      learning_rate: learningRate(this.schedule, step),
+      learning_rate: this.plateau?.state.learning_rate ?? learningRate(this.schedule, step),
       record: this.record,
       optimizer: this.optimizer,
       signal: this.options.signal,
@@ -201,8 +234,23 @@ export class LoopState<E, R extends StepResult> {
   }
 
   /** Evaluates, and compares with the best so far. */
-  async evaluate(): Promise<{ record: LogRecord; improved: boolean }> {
-    const { state, method, recipe } = this;
+  async evaluate(): Promise<Evaluated> {
+    const record = await this.measure();
+    const { state, plateau } = this;
+    const { name, greater } = this.metric;
+    const value = metricOf(record, name);
+    if (value === null) return { record, improved: false, stop: null };
+    const { best_metric: best, global_step, max_steps } = state;
+    const done = this.stopping?.step({ value, greater, best }) ?? false;
+    plateau?.step(value);
+    const improved = best === null || (greater ? value > best : value < best);
+    if (improved) state.best_metric = value;
+    return { record, improved, stop: done ? this.stopping!.text(name, global_step, max_steps) : null };
+  }
+
+  /** An evaluation that is compared with no other. */
+  async measure(): Promise<LogRecord> {
+    const { state, method } = this;
     const began = this.now();
     const measured = Object.entries(await method.evaluate(state.global_step));
     const record: LogRecord = {
@@ -213,7 +261,7 @@ export class LoopState<E, R extends StepResult> {
     };
     state.log_history.push(record);
     method.speed.paused(this.mark());
-    return { record, improved: isBest(record, recipe, state, method.bestMetric) };
+    return record;
   }
 
   /** Marks the next checkpoint as the best. */
@@ -226,6 +274,8 @@ export class LoopState<E, R extends StepResult> {
     const { state, method, trainee, optimizer } = this;
     const step = state.global_step;
     state.qwench.since_log = method.sinceLog;
+    if (this.plateau) state.qwench.plateau = this.plateau.state;
+    if (this.stopping) state.stateful_callbacks = { EarlyStoppingCallback: this.stopping.state };
     state.qwench.tuning = Object.fromEntries(trainee.model.gpu.tuning);
     const limit = this.recipe.save_total_limit;
     const files = method.files?.(step);

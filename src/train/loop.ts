@@ -26,6 +26,10 @@ export async function* train<E, R extends StepResult>(
   if (options.resume) await run.restore(options.resume);
   yield { type: "start", max_steps, global_step: run.global_step };
   await run.begin();
+  // a run that resumes has had its first evaluation
+  if (recipe.eval_on_start && method.evaluates && run.global_step === 0) {
+    yield { type: "eval", record: await run.measure() };
+  }
 
   for (let step = run.global_step; step < max_steps; step++) {
     const begun = method.step(run.contextOf(step));
@@ -40,15 +44,20 @@ export async function* train<E, R extends StepResult>(
     const stop = options.signal?.aborted === true && !due.last;
     if (!due.evaluate && !due.save && !stop && !due.last) continue;
     yield* run.settle();
-    let improved = false;
+    let [improved, early] = [false, null as string | null];
     if (due.evaluate && (!stop || method.evaluatesBeforeStop)) {
       const measured = await run.evaluate();
       improved = measured.improved;
+      early = due.last ? null : measured.stop;
       yield { type: "eval", record: measured.record };
     }
     if (improved && due.save) run.keepAsBest(done);
     if (due.save || (stop && run.saved < done)) yield* run.save();
     if (stop) throw new AbortError(run.stoppedText());
+    if (early) {
+      yield { type: "note", text: early };
+      break;
+    }
   }
   yield* run.settle();
 

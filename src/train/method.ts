@@ -24,6 +24,7 @@ export type TrainEvent =
   | { type: "eval"; record: LogRecord }
   | { type: "checkpoint"; name: string }
   | { type: "best"; name: string }
+  | { type: "note"; text: string }
   | { type: "end"; record: LogRecord };
 
 /** The results of one optimizer step, once the GPU has run it. */

@@ -5,6 +5,8 @@ import { byteLength, sizeOf, type Tensor, view } from "../gpu/tensor.ts";
 import { type AdamWOptions, adamw } from "../kernels/optimizer/adamw.ts";
 import { adamw8bit } from "../kernels/optimizer/adamw-8bit.ts";
 import { gradNorm } from "../kernels/optimizer/grad-norm.ts";
+import { lion } from "../kernels/optimizer/lion.ts";
+import { sgd } from "../kernels/optimizer/sgd.ts";
 import type { ParameterRange, ParameterStore } from "../model/parameters.ts";
 
 /** Fields of a recipe that the optimizer reads, by TRL's names. */
@@ -50,10 +52,26 @@ const ADAMW_8BIT: Rule = {
   },
 };
 
+const LION: Rule = {
+  state: (size) => ({ exp_avg: { size, dtype: "f32" } }),
+  update(record, at, { exp_avg }, norm, options) {
+    lion(record, { ...at, exp_avg }, norm, options);
+  },
+};
+
+const SGD: Rule = {
+  state: () => ({}),
+  update(record, at, _state, norm, options) {
+    sgd(record, at, norm, options);
+  },
+};
+
 /** The update rule of each optimizer. */
 const RULES = {
   adamw_torch: () => ADAMW,
   adamw_8bit: ({ large }) => (large ? ADAMW_8BIT : ADAMW),
+  lion_32bit: () => LION,
+  sgd: () => SGD,
 } as const satisfies Record<string, (range: ParameterRange) => Rule>;
 
 /** The optimizer over the mega-buffer: one dispatch per range of parameters with the same settings. */

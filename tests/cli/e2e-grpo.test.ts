@@ -268,9 +268,9 @@ describe("bad input", () => {
     );
   });
 
-  it("TRL's options that are not implemented, with the reason", async () => {
-    await refused(/RecipeError: top_entropy_quantile/, mine("letters"), ...["--top_entropy_quantile", "0.2"]);
-    await refused(/RecipeError: loss_type must be one of dapo, .*sapo/, mine("letters"), "--loss_type", "sapo");
+  it("what TRL has and this has not, with the reason", async () => {
+    await refused(/RecipeError: top_entropy_quantile/, mine("letters"), ...["--top_entropy_quantile", "1.2"]);
+    await refused(/RecipeError: loss_type must be one of dapo, .*sapo/, mine("letters"), "--loss_type", "ppo");
   });
 
   it("no model; no rows; wrong usage exits 2", async () => {

@@ -161,7 +161,19 @@ describe("a note lists what the template leaves out, once for all rows", () => {
   });
 });
 
-it("a bos_token of null means none, even if config.json names one", () => {
+it("a run's chat_template_kwargs reach the template; a row's own go before them, and unknown ones are told", async () => {
+  const tokenizer = qwenTokenizer();
+  const chat_template = "{{ mood }}{{ messages[0].content }}";
+  const plain = '{"prompt":[{"role":"user","content":"ab"}]}';
+  const own = '{"prompt":[{"role":"user","content":"ab"}],"chat_template_kwargs":{"mood":"sad "}}';
+  const options = { tokenizer, chat_template, chat_template_kwargs: { mood: "glad " } };
+  expect(encodePrompt(row(plain), options).text).toBe("glad ab");
+  expect(encodePrompt(row(own), options).text).toBe("sad ab");
+  const { notes } = await encodePrompts([row(plain)], { ...options, chat_template_kwargs: { enable_thinking: false } });
+  expect(notes.join()).toContain("the chat template does not know enable_thinking of chat_template_kwargs");
+});
+
+it("a bos_token of null is none, whatever config.json names", () => {
   const files = tinyTokenizerFiles();
   const config = JSON.stringify({ bos_token_id: 98, eos_token_id: 98 });
   const tokenizerConfig = JSON.stringify({ ...JSON.parse(files.tokenizerConfig), bos_token: null });

@@ -6,9 +6,12 @@ import { relativeError } from "../../src/kernels/check.ts";
 import { parseModelConfig } from "../../src/model/config.ts";
 import { fillAdapter, loadModel, openAdapterFor } from "../../src/model/files/load.ts";
 import { openModel } from "../../src/model/files/open.ts";
+import { shiftedTargets } from "../../src/model/transformer.ts";
 import { parseRecipe } from "../../src/recipe/recipe.ts";
+import { Optimizer } from "../../src/train/optimizer.ts";
 import { sft } from "../../src/train/sft/sft.ts";
-import { type ParityRow, readTensors } from "./parity-model.ts";
+import { type SftLossType, sftStep } from "../../src/train/sft/step.ts";
+import { type ParityRow, readBatch, readTensors, worstGradient } from "./parity-model.ts";
 
 /** Repeats a trajectory of TRL's SFTTrainer (a folder with trajectory.json): every log, and the adapter at the end. */
 export async function sftParity(gpu: Gpu, folder: Folder, name: string): Promise<ParityRow[]> {
@@ -67,5 +70,47 @@ export async function sftParity(gpu: Gpu, folder: Folder, name: string): Promise
     if (Number.isNaN(worst)) break;
   }
   rows.push({ case: name, check: "adapter at the end", worst, tolerance: 2e-3 });
+  return rows;
+}
+
+/** TRL's losses of SFT and their LoRA gradients over one batch: a folder with losses.json and batch.safetensors. */
+export async function sftLossesParity(gpu: Gpu, folder: Folder, name: string): Promise<ParityRow[]> {
+  const settings: { loss_type: SftLossType; loss: number; grads: string }[] = JSON.parse(
+    await folder.readText("losses.json"),
+  );
+  const checkpoint = (await openModel(folder)).checkpoint;
+  const { adapter, lora } = await openAdapterFor(parseModelConfig(checkpoint.config), folder.folder("adapter"));
+  const model = await loadModel(gpu, checkpoint, { trained: { lora: { ...lora, lora_dropout: 0 } } });
+  await fillAdapter(gpu, model, adapter);
+  const read = await readBatch(folder);
+  const targets = shiftedTargets(read, read.labels);
+  const batch = {
+    input_ids: Int32Array.from(read.input_ids),
+    position_ids: Int32Array.from(read.position_ids),
+    cu_seqlens: Int32Array.from(read.cu_seqlens),
+    labels: read.labels,
+  };
+  const still = { optim: "adamw_torch", adam_beta1: 0, adam_beta2: 0, adam_epsilon: 1, weight_decay: 0 } as const;
+  const optimizer = new Optimizer(gpu, model.store!, still);
+  const rows: ParityRow[] = [];
+  for (const { loss_type, loss, grads } of settings) {
+    const record = gpu.recorder();
+    const options = {
+      step: 0,
+      learning_rate: 0,
+      max_grad_norm: 0,
+      label_smoothing_factor: 0,
+      neftune_noise_alpha: null,
+    };
+    const result = await sftStep(record, model, optimizer, [{ batch, targets }], { ...options, loss_type, seed: 0 });
+    const after = gpu.recorder();
+    const flat = after.read(model.store!.grads);
+    after.submit();
+    const got = new Map(model.store!.split(await flat).map((each) => [each.name, each.data]));
+    const add = (check: string, worst: number, tolerance: number) =>
+      rows.push({ case: name, check: `${loss_type}, ${check}`, worst, tolerance });
+    add("loss", Math.abs(result.loss - loss) / loss, 1e-5);
+    add("LoRA gradients", worstGradient(got, await readTensors(folder, grads)), 1e-4);
+  }
   return rows;
 }

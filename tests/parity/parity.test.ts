@@ -62,9 +62,23 @@ describe("parity", () => {
     ])
       expect(checks).toContain(name);
     // each case ran, with more rows than the minimum
-    for (const name of ["qwen2", "qwen3", "sft", "sft_packed", "grpo", "dpo", "sampling", "schedules", "advantages"])
+    for (const name of [
+      "qwen2",
+      "qwen3",
+      "sft",
+      "sft_packed",
+      "grpo",
+      "grpo_113",
+      "sft_losses",
+      "dpo",
+      "sampling",
+      "schedules",
+      "advantages",
+    ])
       expect(new Set(rows.map((row) => row.case))).toContain(name);
     expect(rows.filter((row) => row.case === "grpo").length).toBeGreaterThan(20);
+    expect(rows.filter((row) => row.case === "grpo_113")).toHaveLength(2 + 3 * 19);
+    expect(rows.filter((row) => row.case === "sft_losses")).toHaveLength(2 * 2);
     expect(rows.filter((row) => row.case === "dpo").length).toBeGreaterThan(15);
     for (const { check: name, worst, case: title } of rows)
       if (name.endsWith("logits") && !title.includes("float16") && !/F16/.test(name)) expect(worst).toBeLessThan(2e-5);
@@ -78,7 +92,7 @@ describe("parity", () => {
     expect(rows.length).toBeGreaterThan(15);
   });
 
-  it("fails on a golden case with a changed number, each check separately", async () => {
+  it("fails on a golden case with a number changed, each check by itself", async () => {
     const whole = memoryFolder("golden");
     await copy(nodeFolder(`${GOLDEN}/qwen2`), whole.folder("any name"));
     const folder = whole.folder("any name");

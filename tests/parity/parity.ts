@@ -11,7 +11,7 @@ import { advantagesParity, grpoParity } from "./parity-grpo.ts";
 import { mergeParity } from "./parity-merge.ts";
 import { modelParity, type ParityRow } from "./parity-model.ts";
 import { samplingParity } from "./parity-sampling.ts";
-import { sftParity } from "./parity-sft.ts";
+import { sftLossesParity, sftParity } from "./parity-sft.ts";
 
 /** Learning rates of every schedule in schedules.json. */
 async function scheduleParity(folder: Folder): Promise<ParityRow[]> {
@@ -68,8 +68,10 @@ export async function runParity(
       see(await sftParity(gpu, sub, name));
     } else if (await sub.exists("pairs.json")) {
       see(await dpoParity(gpu, sub, name));
-    } else if (await sub.exists("losses.json")) {
+    } else if ((await sub.exists("losses.json")) && (await sub.exists("logps.safetensors"))) {
       see(await grpoParity(gpu, sub, name));
+    } else if ((await sub.exists("losses.json")) && (await sub.exists("batch.safetensors"))) {
+      see(await sftLossesParity(gpu, sub, name));
     } else if (await sub.exists("cases.json")) {
       see(await samplingParity(gpu, sub, name));
     } else left.push(`${name}/`);

@@ -1,5 +1,4 @@
 import { describe, expect, test } from "vitest";
-import { grpoLossTypes, MISSING_GRPO_LOSSES } from "../../shaders/loss/grpo-losses.ts";
 import { RecipeError } from "../../src/errors.ts";
 import { generationOf, parseRecipe } from "../../src/recipe/recipe.ts";
 import { formatRecipeYaml, parseRecipeYaml } from "../../src/recipe/yaml.ts";
@@ -47,6 +46,22 @@ describe("defaults", () => {
       epsilon: 0.2,
       epsilon_high: null,
       delta: null,
+      use_bias_correction_kl: true,
+      sapo_temperature_pos: 1,
+      sapo_temperature_neg: 1.05,
+      vespo_k_pos: 2,
+      vespo_lambda_pos: 3,
+      vespo_k_neg: 3,
+      vespo_lambda_neg: 2,
+      top_entropy_quantile: 1,
+      off_policy_mask_threshold: null,
+      entropy_coef: 0,
+      use_adaptive_entropy: false,
+      entropy_coef_min: 0,
+      entropy_coef_max: 1,
+      entropy_coef_delta: 0.005,
+      entropy_target: 0.2,
+      multi_objective_aggregation: "sum_then_normalize",
       scale_rewards: "group",
       loss_type: "dapo",
       importance_sampling_level: "token",
@@ -116,10 +131,10 @@ describe("values", () => {
     [{ reward_funcs: ["a", "b", "a"] }, '"a" is there twice'],
     [{ reward_funcs: [1] }, "reward_funcs must be a list of names or null, got [1]"],
     [{ scale_rewards: "mean" }, "scaling by the group's mean is not implemented"],
-    ...Object.entries(MISSING_GRPO_LOSSES).map(([loss_type, { why }]): [object, string] => [
-      { loss_type },
-      `loss_type must be one of ${grpoLossTypes.join(", ")}, got "${loss_type}": ${why}`,
-    ]),
+    [{ top_entropy_quantile: 1.2 }, "top_entropy_quantile must be a number of at least 0 and at most 1, got 1.2"],
+    [{ sapo_temperature_pos: 0 }, "sapo_temperature_pos must be a number above 0, got 0"],
+    [{ use_adaptive_entropy: true, entropy_coef_min: 2 }, "entropy_coef_min 2 is above entropy_coef_max 1"],
+    [{ multi_objective_aggregation: "gdpo" }, "must be one of sum_then_normalize, normalize_then_sum"],
     [{ loss_type: "nll" }, "loss_type must be one of dapo, grpo"],
   ])("%j is refused", (input, message) => {
     expect(() => recipe(input)).toThrow(RecipeError);
@@ -168,22 +183,38 @@ describe("names", () => {
     expect(() => parseRecipe({ use_vllm: true }, "sft")).toThrow("use_vllm cannot be used (got true)");
   });
 
+  test("of transformers' generation go before the fields", () => {
+    const given = { generation_kwargs: { top_k: 50, max_new_tokens: "64", min_p: null }, top_k: 3, min_p: 0.1 };
+    expect(recipe(given)).toMatchObject({ top_k: 50, max_completion_length: 64, min_p: 0 });
+  });
+
+  test("of other losses and of controls that are off are noted", () => {
+    expect(grpo({ sapo_temperature_pos: 2, vespo_k_neg: 1, entropy_target: 1 }).notes).toEqual([
+      "sapo_temperature_pos is ignored: dapo does not read it",
+      "vespo_k_neg is ignored: dapo does not read it",
+      "entropy_target is ignored: use_adaptive_entropy is false",
+    ]);
+    expect(grpo({ loss_type: "luspo" }).notes).toEqual([
+      "luspo is meant for importance_sampling_level: sequence, and it is token",
+    ]);
+    expect(grpo({ loss_type: "sapo", sapo_temperature_pos: 2 }).notes).toEqual([]);
+    expect(grpo({ multi_objective_aggregation: "normalize_then_sum", scale_rewards: "none" }).notes).toEqual([
+      "scale_rewards is ignored: normalize_then_sum scales in its own way",
+    ]);
+  });
+
   test.each([
     [
-      { top_entropy_quantile: 0.2 },
-      "top_entropy_quantile must be 1, got 0.2: training only on the tokens of highest entropy",
+      { sync_ref_model: true },
+      "sync_ref_model cannot be used (got true): the reference stays as it is before training",
     ],
-    [{ top_entropy_quantile: 0 }, "top_entropy_quantile must be 1, got 0"],
-    [{ top_entropy_quantile: true }, "top_entropy_quantile must be 1, got true"],
-    [{ sync_ref_model: true }, "sync_ref_model cannot be used (got true): the reference is the model with its adapter"],
     [
       { generation_kwargs: { num_beams: 2 } },
-      'generation_kwargs cannot be used (got {"num_beams":2}): use the field for',
+      'generation_kwargs takes temperature, top_k, top_p, min_p, repetition_penalty, max_new_tokens, got "num_beams"',
     ],
+    [{ generation_kwargs: { top_p: 2 } }, "top_p must be a number above 0 and at most 1, got 2"],
     [{ vllm_guided_decoding_regex: "a+" }, "constrained generation is not implemented"],
     [{ neftune_noise_alpha: 5 }, "neftune_noise_alpha cannot be used (got 5)"],
-    [{ multi_objective_aggregation: "normalize_then_sum" }, "rewards are summed, then scaled"],
-    [{ off_policy_mask_threshold: 0.5 }, "not implemented yet"],
     [{ deepspeed: "z.json" }, "one adapter in one process"],
   ])("%j is refused with the reason", (input, message) => {
     expect(() => recipe(input)).toThrow(RecipeError);
@@ -297,7 +328,10 @@ function proposals(input: Record<string, unknown>): [string, number][] {
 
 describe("rules that span fields", () => {
   test.each([
-    [{ beta: 0.04, use_peft: false }, "beta 0.04 needs use_peft: true, got false: the reference is the model with its"],
+    [
+      { beta: 0.04, use_peft: false },
+      "beta 0.04 needs use_peft: true, got false: the reference is the model without its",
+    ],
     [{ reward_weights: [1, 2] }, "reward_weights must hold one number for each of reward_funcs, got [1,2] for null"],
     [{ reward_funcs: ["a"], reward_weights: [1, 2] }, 'got [1,2] for ["a"]'],
     [{ load_best_model_at_end: true }, "eval_strategy and save_strategy to be the same"],

@@ -202,14 +202,28 @@ describe("names", () => {
     expect(() => recipe({ deepspeed: "zero3.json" })).toThrow(
       'deepspeed cannot be used (got "zero3.json"): Qwench trains on one adapter in one process',
     );
-    expect(() => recipe({ loss_type: "dft" })).toThrow('loss_type must be nll or chunked_nll, got "dft"');
+    expect(() => recipe({ loss_type: "orpo" })).toThrow('loss_type must be one of chunked_nll, nll, dft, got "orpo"');
     expect(sft({ loss_type: "nll" }).notes).toEqual([]);
+    expect(sft({ loss_type: "dft", label_smoothing_factor: 0.1 }).notes).toEqual([
+      "label_smoothing_factor is ignored: dft has no smoothed targets",
+    ]);
     expect(sft({ gradient_checkpointing: false }).notes).toEqual([]);
   });
 });
 
 describe("rules that span fields", () => {
-  test("schedules accept only their own arguments", () => {
+  test("what goes by evaluations needs some", () => {
+    expect(() => recipe({ eval_on_start: true })).toThrow(
+      "eval_on_start true needs eval_strategy steps or epoch, got no",
+    );
+    expect(() => recipe({ early_stopping_patience: 3 })).toThrow("early_stopping_patience 3 needs eval_strategy");
+    expect(sft({ early_stopping_patience: 3, eval_strategy: "epoch" }).notes[0]).toMatch(/ends with its last weights/);
+    expect(sft({ early_stopping_threshold: 0.1 }).notes).toEqual([
+      "early_stopping_threshold is ignored: early_stopping_patience is null",
+    ]);
+  });
+
+  test("schedules take their own arguments only", () => {
     const kwargs = { lr_scheduler_type: "cosine_with_min_lr", lr_scheduler_kwargs: '{"min_lr_rate": 0.1}' };
     expect(recipe(kwargs).lr_scheduler_kwargs).toEqual({ min_lr_rate: 0.1 });
     expect(() => recipe({ lr_scheduler_type: "cosine_with_min_lr" })).toThrow("needs either min_lr or min_lr_rate");

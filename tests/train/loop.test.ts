@@ -139,7 +139,7 @@ interface Run {
   output?: Folder;
   resume?: true | null;
   values?: Record<string, unknown>;
-  onEvent?: (event: TrainEvent | Own, abort: AbortController) => void;
+  onEvent?: (event: TrainEvent | Own, abort: AbortController) => unknown;
 }
 
 /** A whole run: events as short words, and the error. */
@@ -192,7 +192,64 @@ it("evaluates, saves and ends with the best checkpoint, which save_total_limit n
   expect(await checkpointNames(output)).toEqual(["checkpoint-4", "checkpoint-8"]);
 });
 
-it("a resumed run has its method's sums and files, and the same events as an uninterrupted run", async () => {
+const EVALUATED = { eval_strategy: "steps", eval_steps: 2, logging_steps: 2, save_strategy: "no" };
+
+it("evaluates before the first step where it is told to, compares that with nothing, and not again on a resume", async () => {
+  const values = { ...EVALUATED, eval_on_start: true, save_strategy: "steps", save_steps: 2 };
+  const { told, logs, output } = await run({
+    values,
+    onEvent: (event, abort) => event.type === "pause" && abort.abort(),
+  });
+  expect(told.slice(0, 2)).toEqual(["start", "eval"]);
+  expect(logs[0]).toMatchObject({ step: 0, eval_loss: 4, epoch: 0 });
+  const rest = await run({ values, output, resume: true });
+  expect(rest.told.slice(0, 2)).toEqual(["start", "step 4"]);
+});
+
+it("stops early once evaluations get no better, with the best checkpoint put back", async () => {
+  const values = { ...EVALUATED, early_stopping_patience: 1, save_strategy: "steps", save_steps: 2 };
+  const { told, logs, error, output } = await run({ values: { ...values, load_best_model_at_end: true } });
+  expect(error).toBeNull();
+  expect(told.filter((word) => !/step|pause|log/.test(word)).slice(-5)).toEqual([
+    ...["eval", "checkpoint checkpoint-6", "note", "best checkpoint-4", "end"],
+  ]);
+  expect(logs.flatMap((log) => log.eval_loss ?? [])).toEqual([2, 0, 2]);
+  const state = JSON.parse(await output.folder("checkpoint-6").readText("trainer_state.json"));
+  expect(state.stateful_callbacks.EarlyStoppingCallback).toEqual({
+    args: { early_stopping_patience: 1, early_stopping_threshold: 0 },
+    attributes: { early_stopping_patience_counter: 1 },
+  });
+});
+
+it("early stopping counts on after a resume, and takes only what passes the threshold for better", async () => {
+  const values = { ...EVALUATED, early_stopping_patience: 2, save_strategy: "steps", save_steps: 2 };
+  const far = { ...values, early_stopping_threshold: 3 };
+  const notes: string[] = [];
+  await run({ values: far, onEvent: (event) => event.type === "note" && notes.push(event.text) });
+  const text = "eval_loss has not improved by more than 3 in 2 evaluations";
+  expect(notes).toEqual([`Early stopping after step 6 of 8: ${text}`]);
+  // the first of the two failures before the stop, the second after it
+  const output = memoryFolder("out");
+  const abort = (event: TrainEvent | Own, controller: AbortController) =>
+    event.type === "checkpoint" && event.name === "checkpoint-4" && controller.abort();
+  await run({ values: far, output, onEvent: abort });
+  const rest = await run({ values: far, output, resume: true });
+  expect(rest.told.filter((word) => /note|checkpoint/.test(word))).toEqual(["checkpoint checkpoint-6", "note"]);
+});
+
+it("on a plateau the learning rate falls after an evaluation, and stays where it was after a resume", async () => {
+  const kwargs = { patience: 0, factor: 0.5 };
+  const plateau = { lr_scheduler_type: "reduce_lr_on_plateau", lr_scheduler_kwargs: kwargs, learning_rate: 0.01 };
+  const values = { ...EVALUATED, ...plateau, save_strategy: "steps", save_steps: 6 };
+  const { logs, output } = await run({ values });
+  const rates = (of: Record<string, number>[]) => of.flatMap(({ learning_rate }) => learning_rate ?? []);
+  expect(rates(logs)).toEqual([0.01, 0.01, 0.01, 0.005]);
+  await output.removeFolder("checkpoint-8");
+  const rest = await run({ values, output, resume: true });
+  expect(rates(rest.logs)).toEqual([0.005]);
+});
+
+it("a resumed run has its method's sums and files, and tells what the run that went on told", async () => {
   const values = { save_strategy: "steps", save_steps: 3, logging_steps: 4 };
   const whole = await run({ values });
   const output = memoryFolder("out");

@@ -35,4 +35,7 @@ it("due actions follow strategies, steps and shares; all are due at the end", ()
   const byEpoch = { ...fields, eval_strategy: "epoch", save_strategy: "epoch" } as const;
   expect(steps(byEpoch, "evaluate")).toEqual([4, 8, 10]);
   expect(steps({ ...byEpoch, save_strategy: "no" }, "save")).toEqual([]);
+  expect(steps({ ...bySteps, logging_first_step: true }, "log")).toEqual([1, 3, 6, 9, 10]);
+  expect(steps({ ...bySteps, eval_delay: 6 }, "evaluate")).toEqual([6, 9, 10]);
+  expect(steps({ ...byEpoch, eval_delay: 1.5 }, "evaluate")).toEqual([8, 10]); // in epochs
 });

@@ -127,6 +127,7 @@ function runEventOf(event: TrainingEvent, { training, forecast, input }: Prepare
     case "generated":
       return { type: "generated", phase, step: event.step, records: event.records };
     case "warning":
+    case "note":
       return event;
     case "checkpoint":
       return { type: "checkpoint", phase, step: Number(event.name.split("-").at(-1)) };

@@ -86,6 +86,9 @@ export async function follow(
         case "best":
           progress!.message(`Restored the best checkpoint, ${event.name}`);
           break;
+        case "note":
+          progress!.message(event.text);
+          break;
         case "end":
           summary = { ...event.record };
           break;

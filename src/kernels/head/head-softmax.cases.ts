@@ -18,6 +18,8 @@ interface Setting {
   inverseTemperature: number;
   labelSmoothing: number;
   gradientTolerance?: number;
+  /** whether the loss depends on entropies */
+  entropy?: boolean;
 }
 
 const SETTINGS: Setting[] = [
@@ -25,6 +27,8 @@ const SETTINGS: Setting[] = [
   { rows: 5, shards: [63], scale: 3, inverseTemperature: 1, labelSmoothing: 0 },
   { rows: 65, shards: [40, 1, 24], scale: 4, inverseTemperature: 1, labelSmoothing: 0.1 },
   { rows: 7, shards: [500, 503], scale: 8, inverseTemperature: 1 / 0.7, labelSmoothing: 0 },
+  { rows: 65, shards: [100, 29], scale: 3, inverseTemperature: 1 / 0.9, labelSmoothing: 0, entropy: true },
+  { rows: 9, shards: [64, 64], scale: 6, inverseTemperature: 1, labelSmoothing: 0.1, entropy: true },
   { rows: 63, shards: [894, 109], scale: 8, inverseTemperature: 1, labelSmoothing: 0.1 },
   { rows: 3, shards: [37984], scale: 12, inverseTemperature: 2, labelSmoothing: 0.05 },
   {
@@ -51,7 +55,7 @@ const SETTINGS: Setting[] = [
 export const headSoftmaxCases: KernelCase[] = SETTINGS.flatMap((setting) => {
   const { rows, shards, scale, shift = 0, inverseTemperature, labelSmoothing, gradientTolerance = 2e-5 } = setting;
   const vocab = shards.reduce((a, b) => a + b);
-  const name = `[${rows},${shards.join("+")}] about ${shift}, ε ${labelSmoothing}`;
+  const name = `[${rows},${shards.join("+")}] about ${shift}, ε ${labelSmoothing}${setting.entropy ? ", entropy" : ""}`;
   const prepare = (check: Parameters<KernelCase["run"]>[0]) => {
     const list = Array.from({ length: rows }, (_, r) => Math.floor(((check.random() + 1) / 2) * vocab) * (r % 5 && 1));
     const whole = new Float64Array(rows * vocab);
@@ -96,11 +100,14 @@ export const headSoftmaxCases: KernelCase[] = SETTINGS.flatMap((setting) => {
       run(check) {
         const { list, whole, starts, logits, targets, state } = prepare(check);
         const dobjective = check.input([rows], "dobjective");
-        const { lse } = headFinish(check.record, state, { vocab, labelSmoothing });
-        const want = headGradientReference(whole, list, dobjective.values, inverseTemperature, labelSmoothing);
+        const dentropy = setting.entropy ? check.input([rows], "dentropy") : null;
+        const slopes = { objective: dobjective.tensor, entropy: dentropy?.tensor ?? null };
+        const done = headFinish(check.record, state, { vocab, labelSmoothing });
+        const values = { objective: dobjective.values, entropy: dentropy?.values ?? null };
+        const want = headGradientReference(whole, list, values, inverseTemperature, labelSmoothing);
         logits.forEach((shard, n) => {
           const options = { start: starts[n], inverseTemperature, vocab, labelSmoothing };
-          headGradient(check.record, shard, targets, lse, dobjective.tensor, options);
+          headGradient(check.record, shard, targets, done, slopes, options);
           const cols = shards[n];
           const part = Float64Array.from({ length: rows * cols }, (_, i) => {
             return want[Math.floor(i / cols) * vocab + starts[n] + (i % cols)];

@@ -102,29 +102,45 @@ export function headFinish(record: Recorder, state: Tensor, { vocab, labelSmooth
   return result;
 }
 
+/** What the way back reads of `headFinish`; entropies only where the loss depends on them. */
+export interface HeadDone {
+  lse: Tensor;
+  entropy: Tensor | null;
+}
+
+/** Gradients of the loss for what a head says of rows, f32 `[rows]` each. */
+export interface HeadSlopes {
+  objective: Tensor;
+  /** null where the loss does not depend on entropies */
+  entropy: Tensor | null;
+}
+
 /**
- * Gradient for one shard's logits, in place: `dobjective · inverseTemperature · ((1−ε)·1[j = target] + ε/V − p_j)`.
+ * Gradient for one shard's logits, in place: `inverseTemperature · (dobjective·((1−ε)·1[j = target] + ε/V − p_j) −
+ * dentropy·p_j·(ln p_j + H))`.
  *
- * @param logits f32 `[rows, n]`, the same as for `headStatistics`; overwritten
- * @param lse f32 `[rows]` of `headFinish`; near 10 000, f32 has steps of 1e-3, and so does the error of p
- * @param dobjective gradient of the loss for `objective`, f32 `[rows]`
+ * @param logits f32 `[rows, n]`, as they were for `headStatistics`; overwritten
+ * @param done of `headFinish`; near ten thousand f32 has steps of 1e-3 in its lse, and p is as rough
  * @throws {ShapeError} lengths that differ
  */
 export function headGradient(
   record: Recorder,
   logits: Tensor,
   targets: Tensor,
-  lse: Tensor,
-  dobjective: Tensor,
+  { lse, entropy }: HeadDone,
+  slopes: HeadSlopes,
   { start, inverseTemperature, vocab, labelSmoothing }: HeadShard & HeadSmoothing,
 ): void {
   const [rows, cols] = logits.shape;
-  for (const tensor of [targets, lse, dobjective]) sameShape("compute the head's gradient", tensor, [rows]);
+  const { objective: dobjective, entropy: dentropy } = slopes;
+  for (const tensor of [targets, lse, entropy, dobjective, dentropy]) {
+    if (tensor) sameShape("take the head's gradient", tensor, [rows]);
+  }
   const { vector, count: steps } = lanes(cols);
   record.dispatch(
     gradientShader,
-    { vector, workgroup: WORKGROUP },
-    { logits, targets, lse, dobjective },
+    { vector, entropy: dentropy !== null, workgroup: WORKGROUP },
+    { logits, targets, lse, dobjective, ...(dentropy && { entropy: entropy!, dentropy }) },
     { rows, steps, start, inverseTemperature, keep: 1 - labelSmoothing, spread: labelSmoothing / vocab },
     rowGrid(record, steps, rows),
   );
@@ -157,20 +173,22 @@ export function headReference(
   return result;
 }
 
-/** Gradient of `Σ dobjective·objective` for the logits, in float64. */
+/** Gradient of `Σ dobjective·objective + dentropy·entropy` for the logits, in float64. */
 export function headGradientReference(
   logits: Float64Array,
   targets: ArrayLike<number>,
-  dobjective: ArrayLike<number>,
+  { objective, entropy: dentropy }: { objective: ArrayLike<number>; entropy: ArrayLike<number> | null },
   inverseTemperature: number,
   labelSmoothing: number,
 ): Float64Array {
   const vocab = logits.length / targets.length;
-  const { lse } = headReference(logits, targets, inverseTemperature, labelSmoothing);
+  const { lse, entropy } = headReference(logits, targets, inverseTemperature, labelSmoothing);
   return logits.map((logit, i) => {
     const r = Math.floor(i / vocab);
     const own = i % vocab === targets[r] ? 1 - labelSmoothing : 0;
-    const p = Math.exp(logit * inverseTemperature - lse[r]);
-    return dobjective[r] * inverseTemperature * (own + labelSmoothing / vocab - p);
+    const lp = logit * inverseTemperature - lse[r];
+    const p = Math.exp(lp);
+    const slope = objective[r] * (own + labelSmoothing / vocab - p);
+    return inverseTemperature * (slope - (dentropy?.[r] ?? 0) * p * (lp + entropy[r]));
   });
 }

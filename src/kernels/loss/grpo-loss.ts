@@ -1,30 +1,62 @@
-import { grpoLoss as lossShader, sequenceLogRatio as ratioShader } from "../../../shaders/loss/grpo-loss.wgsl.ts";
+import { grpoLoss as lossShader } from "../../../shaders/loss/grpo-loss.wgsl.ts";
 import { GRPO_LOSSES, type GrpoLossType, type LossSettings, termOf } from "../../../shaders/loss/grpo-losses.ts";
+import { readsSequences } from "../../../shaders/loss/grpo-variant.ts";
 import { ShapeError } from "../../errors.ts";
 import type { Recorder } from "../../gpu/recorder.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import { sameShape, threadGrid, WORKGROUP } from "../grid.ts";
 
-const THREADS = 64;
-
 /** Settings of the loss, under TRL's names. */
 export interface RowLossOptions extends LossSettings {
   loss_type: GrpoLossType;
+  /** where the importance ratio is taken */
+  importance_sampling_level: "token" | "sequence";
   /** weight of the KL penalty against the reference model; 0 for none */
   beta: number;
+  /** whether the penalty is multiplied by the ratio */
+  use_bias_correction_kl: boolean;
+  /** nats a token: sequences of negative advantage that the policy has left further than this count 0; null is off */
+  off_policy_mask_threshold: number | null;
 }
 
-/** Inputs for all rows of a micro-batch, f32 `[n]`; `logp` is passed chunk by chunk. */
+/** Inputs for all rows of a micro-batch; `logp` is passed chunk by chunk. */
 export interface GrpoRows {
-  advantage: Tensor;
-  /** weight of each row's loss in the sum */
-  weight: Tensor;
-  /** give at most one of the two; neither: on-policy, the ratio is 1 and its gradient equals the gradient of logp */
-  old_logp: Tensor | null;
-  /** of `sequenceLogRatio` */
-  log_ratio: Tensor | null;
-  /** required unless beta is 0 */
-  ref_logp: Tensor | null;
+  /** f32 `[n, 4]`: advantage, what the row's loss is multiplied by, log-prob when generated, log-prob of the reference */
+  rows: Tensor;
+  /** whether there are log-probs of when it was generated; without: on-policy, the ratio is 1 with logp's gradient */
+  old: boolean;
+  /** f32 `[n]`, 1 or 0, of `entropyMask`; null: every row counts */
+  counted: Tensor | null;
+  /** f32 `[n, 4]` of `sequenceTerms`; needed where `needsSequences` says so */
+  sequences: Tensor | null;
+}
+
+/** Whether there are log-probs of when the rows were generated, and whether some of them do not count. */
+interface RowKinds {
+  old: boolean;
+  counted: boolean;
+}
+
+/** The variant that computes a loss. */
+function variantOf(options: RowLossOptions, { old, counted }: RowKinds) {
+  const { loss_type, importance_sampling_level, beta, use_bias_correction_kl, off_policy_mask_threshold } = options;
+  const { term } = GRPO_LOSSES[loss_type];
+  const kl = beta === 0 ? "none" : use_bias_correction_kl ? "corrected" : "plain";
+  const bySequence = importance_sampling_level === "sequence";
+  return {
+    term,
+    kl,
+    counted,
+    ratio: !old ? "one" : bySequence ? "sequence" : "token",
+    // else all rows of a sequence have one slope anyway
+    spread: bySequence && (kl === "corrected" || (counted && termOf(loss_type).through === "ratio")),
+    offPolicy: off_policy_mask_threshold !== null && old,
+  } as const;
+}
+
+/** Whether a loss reads `sequenceTerms`: then all rows have to go through the model before any has a gradient. */
+export function needsSequences(options: RowLossOptions, kinds: RowKinds): boolean {
+  return readsSequences(variantOf(options, kinds));
 }
 
 /** Allocates the weighted loss, the KL term and two statistics of each row: f32 `[n, 4]`. */
@@ -35,127 +67,89 @@ export function grpoStats(record: Recorder, rows: number): Tensor {
 /**
  * GRPO's objective for the rows `start … start + count − 1` of a micro-batch, and its gradient for their log-probs.
  *
- * `L = w·(f(ρ, A, logp) + β·KL)` with f the token term of the loss and `KL = exp(ref−logp) − (ref−logp) − 1`. For
- * sequence-level ratios, all rows of a sequence must have the same weight and advantage (true for all loss types). Rows
- * are independent: one dispatch, no submit.
+ * `L = w·(m·f(ρ, A, logp) + β·KL)` with f the token term of the loss and `KL = exp(ref−logp) − (ref−logp) − 1`, times ρ where
+ * it is corrected. With a sequence's ratio the gradient is that of the whole sequence as long as its rows have one weight
+ * and one advantage, as all loss types have. One dispatch, no submit.
  *
  * @param logp f32 `[count]`, nats
  * @param stats from `grpoStats`: weighted loss, KL, the term's two statistics; written from row `start`
  * @returns d loss / d logp, f32 `[count]`
- * @throws {ShapeError} lengths that differ; two sources of the ratio; β without reference log-probs
+ * @throws {ShapeError} lengths that differ; what a sequence's rows need of it is missing
  * @see shaders/loss/grpo-losses.ts, grpoLossReference, TRL's GRPOTrainer
  */
 export function grpoLoss(
   record: Recorder,
   logp: Tensor,
-  rows: GrpoRows,
+  { rows, old, counted, sequences }: GrpoRows,
   stats: Tensor,
   start: number,
   options: RowLossOptions,
 ): Tensor {
-  const { loss_type, beta } = options;
   const [count] = logp.shape;
   const [n] = stats.shape;
-  sameShape("compute the GRPO loss", stats, [n, 4]);
-  for (const tensor of Object.values(rows)) if (tensor) sameShape("compute the GRPO loss", tensor, [n]);
+  for (const tensor of [stats, rows, sequences]) if (tensor) sameShape("take a GRPO loss", tensor, [n, 4]);
+  if (counted) sameShape("take a GRPO loss", counted, [n]);
   if (start + count > n)
-    throw new ShapeError(`Cannot compute the GRPO loss of rows ${start} to ${start + count}: there are ${n} rows`);
-  const { advantage, weight, old_logp, log_ratio, ref_logp } = rows;
-  if (old_logp && log_ratio) {
-    throw new ShapeError("Cannot compute the GRPO loss: give old_logp or log_ratio, not both");
-  }
-  const kl = beta !== 0;
-  if (kl && !ref_logp) throw new ShapeError(`Cannot compute the GRPO loss with beta ${beta}: it needs ref_logp`);
-  const { term } = GRPO_LOSSES[loss_type];
-  const uniforms = Object.entries(termOf(loss_type).uniforms).map(([name, value]) => [name, value(options)]);
+    throw new ShapeError(`Cannot take a GRPO loss of rows ${start} to ${start + count}: there are ${n}`);
+  const variant = variantOf(options, { old, counted: counted !== null });
+  const reads = readsSequences(variant);
+  if (reads && !sequences) throw new ShapeError("Cannot take a GRPO loss: it needs the terms of whole sequences");
+  const uniforms = Object.entries(termOf(options.loss_type).uniforms).map(([name, value]) => [name, value(options)]);
+  const { beta, off_policy_mask_threshold } = options;
   const dlogp = record.empty([count], "f32", "d.logp");
-  const other = old_logp ?? log_ratio;
   record.dispatch(
     lossShader,
-    { ratio: old_logp ? "token" : log_ratio ? "given" : "one", term, kl, workgroup: WORKGROUP },
-    { logp, advantage, weight, dlogp, stats, ...(other && { other }), ...(kl && { ref_logp: ref_logp! }) },
-    { start, count, ...Object.fromEntries(uniforms), beta },
+    { ...variant, workgroup: WORKGROUP },
+    { logp, rows, dlogp, stats, ...(reads && { sequences: sequences! }), ...(counted && { counted }) },
+    { start, count, ...Object.fromEntries(uniforms), beta, threshold: off_policy_mask_threshold ?? 0 },
     threadGrid(count),
   );
   return dlogp;
 }
 
-/**
- * The log of a sequence's importance ratio, `mean_t(logp − old_logp)`, at each of its rows.
- *
- * Deterministic. Records one dispatch and submits nothing.
- *
- * @param logp, old_logp f32 `[n]`, concatenated sequences
- * @param starts u32 `[sequences + 1]`: first row of each sequence, then n
- * @returns f32 `[n]`
- * @throws {ShapeError} lengths that differ
- * @see Zheng et al. 2025, arXiv:2507.18071; sequenceLogRatioReference
- */
-export function sequenceLogRatio(record: Recorder, logp: Tensor, old_logp: Tensor, starts: Tensor): Tensor {
-  const [n] = logp.shape;
-  const sequences = starts.shape[0] - 1;
-  sameShape("compute sequence ratios", old_logp, [n]);
-  sameShape("compute sequence ratios", starts, [sequences + 1]);
-  const log_ratio = record.empty([n], "f32", "log_ratio");
-  record.dispatch(
-    ratioShader,
-    { workgroup: THREADS },
-    { logp, old_logp, starts, log_ratio },
-    { sequences },
-    Math.max(0, sequences),
-  );
-  return log_ratio;
-}
-
-/** Inputs of the reference, each `[n]`. */
+/** Inputs of the reference. */
 interface GrpoReferenceRows {
   logp: Float64Array;
-  advantage: Float64Array;
-  weight: Float64Array;
-  old_logp: Float64Array | null;
-  log_ratio: Float64Array | null;
-  ref_logp: Float64Array | null;
+  /** `[n, 4]` as `GrpoRows.rows` */
+  rows: Float64Array;
+  old: boolean;
+  counted: Float64Array | null;
+  /** `[n, 4]` */
+  sequences: Float64Array | null;
 }
 
-/** The same in float64 on the CPU. */
+/** The same in float64 on the CPU. `kl` is what is logged. */
 export function grpoLossReference(
-  { logp, advantage, weight, old_logp, log_ratio, ref_logp }: GrpoReferenceRows,
+  { logp, rows, old, counted, sequences }: GrpoReferenceRows,
   options: RowLossOptions,
 ): { loss: Float64Array; kl: Float64Array; low: Float64Array; high: Float64Array; dlogp: Float64Array } {
   const make = () => new Float64Array(logp.length);
   const out = { loss: make(), kl: make(), low: make(), high: make(), dlogp: make() };
-  const { loss_type, beta } = options;
-  const term = termOf(loss_type);
+  const { beta, off_policy_mask_threshold } = options;
+  const term = termOf(options.loss_type);
+  const { ratio, kl, spread, offPolicy } = variantOf(options, { old, counted: counted !== null });
   logp.forEach((lp, i) => {
-    const log_rho = log_ratio ? log_ratio[i] : old_logp ? lp - old_logp[i] : 0;
-    const value = term.reference({ lp, a: advantage[i], rho: Math.exp(log_rho), log_rho }, options);
-    let { loss, slope } = value;
+    const [a, weight, oldLogp, ref] = rows.subarray(4 * i, 4 * i + 4);
+    const [meanRatio, log_w, meanCount, meanKl] = sequences?.subarray(4 * i, 4 * i + 4) ?? [0, 0, 1, 0];
+    const log_rho = ratio === "one" ? 0 : ratio === "token" ? lp - oldLogp : meanRatio;
+    const rho = Math.exp(log_rho);
+    const value = term.reference({ lp, a, rho, log_rho, log_w: old ? log_w : 0 }, options);
     out.low[i] = value.low;
     out.high[i] = value.high;
-    if (beta !== 0) {
-      const x = ref_logp![i] - lp;
-      out.kl[i] = Math.expm1(x) - x;
-      loss += beta * out.kl[i];
-      slope -= beta * Math.expm1(x);
+    const left = offPolicy && a < 0 && -meanRatio > off_policy_mask_threshold!;
+    const m = left ? 0 : !counted ? 1 : spread && term.through === "ratio" ? meanCount : counted[i];
+    let [loss, slope] = [m * value.loss, m * value.slope];
+    if (kl !== "none") {
+      const x = ref - lp;
+      const k = Math.expm1(x) - x;
+      const factor = kl === "corrected" ? rho : 1;
+      out.kl[i] = factor * k;
+      loss += beta * factor * k;
+      slope -= beta * factor * Math.expm1(x);
+      if (kl === "corrected") slope += beta * rho * (spread ? meanKl : k);
     }
-    out.loss[i] = weight[i] * loss;
-    out.dlogp[i] = weight[i] * slope;
+    out.loss[i] = weight * loss;
+    out.dlogp[i] = weight * slope;
   });
-  return out;
-}
-
-/** Mean log-ratio of each row's sequence, in float64. */
-export function sequenceLogRatioReference(
-  logp: Float64Array,
-  old_logp: Float64Array,
-  starts: readonly number[],
-): Float64Array {
-  const out = new Float64Array(logp.length);
-  for (let s = 0; s + 1 < starts.length; s++) {
-    const [start, end] = [starts[s], starts[s + 1]];
-    let sum = 0;
-    for (let i = start; i < end; i++) sum += logp[i] - old_logp[i];
-    out.fill(sum / Math.max(1, end - start), start, end);
-  }
   return out;
 }

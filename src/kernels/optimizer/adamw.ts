@@ -5,7 +5,7 @@ import { sizeOf, type Tensor } from "../../gpu/tensor.ts";
 import { lanes, part, ranges, sameShape, sameSize, threadGrid, WORKGROUP } from "../grid.ts";
 
 /** WebGPU's default alignment of views, 256 bytes, in f32 elements. */
-const ALIGN = 64;
+export const ALIGN = 64;
 
 /** Settings of one update, by torch's names. */
 export interface AdamWOptions {

@@ -2,7 +2,14 @@ import type { GpuContext } from "../../gpu/context.ts";
 import type { Recorder } from "../../gpu/recorder.ts";
 import { type Tensor, view } from "../../gpu/tensor.ts";
 import type { WeightShard } from "../../kernels/embedding/embedding.ts";
-import { headFinish, headGradient, headState, headStatistics } from "../../kernels/head/head-softmax.ts";
+import {
+  type HeadDone,
+  type HeadSlopes,
+  headFinish,
+  headGradient,
+  headState,
+  headStatistics,
+} from "../../kernels/head/head-softmax.ts";
 import { matmul } from "../../kernels/matmul/matmul.ts";
 
 interface HeadOptions {
@@ -29,8 +36,11 @@ export interface HeadRows {
 
 const RESULTS = ["logp", "objective", "entropy", "correct", "mean"] as const satisfies (keyof HeadRows)[];
 
-/** Returns d loss / d objective for a chunk of rows, given their log-probs: f32 [rows of the chunk]. */
-type ChunkGradient = (record: Recorder, rows: HeadRows, start: number, count: number) => Tensor;
+/**
+ * Returns d loss / d objective for a chunk of rows, given their log-probs: f32 [rows of the chunk]; as `HeadSlopes`, d loss /
+ * d entropy too.
+ */
+type ChunkGradient = (record: Recorder, rows: HeadRows, start: number, count: number) => Tensor | HeadSlopes;
 
 /**
  * d loss / d objective, f32. `ofAll` returns it for all rows at once, for a loss in which a row's slope depends on rows of
@@ -90,10 +100,11 @@ export function head(
       return part;
     });
   /** The way back of a chunk whose logits lie in `room`. */
-  const backward = (at: Chunk, logits: readonly Tensor[], lse: Tensor, dObjective: Tensor) => {
+  const backward = (at: Chunk, logits: readonly Tensor[], done: HeadDone, asked: Tensor | HeadSlopes) => {
+    const slopes = "objective" in asked ? asked : { objective: asked, entropy: null };
     const dx = record.empty([at.size, width], "f32", "d.hidden.chunk");
     shards.forEach(({ tensor, start: from }, i) => {
-      headGradient(record, logits[i], at.labels, lse, dObjective, { start: from, ...options });
+      headGradient(record, logits[i], at.labels, done, slopes, { start: from, ...options });
       matmul(record, logits[i], tensor, { into: dx, accumulate: i > 0 });
       if (gradient!.dWeight)
         matmul(record, logits[i], at.x, { transA: true, into: gradient!.dWeight[i].tensor, accumulate: true });
@@ -128,14 +139,14 @@ export function head(
     const done = headFinish(record, state, { vocab, labelSmoothing });
     for (const name of RESULTS) place(record, done[name], rows[name], at.start);
     if (lse) place(record, done.lse, lse, at.start);
-    else if (ofAll) backward(at, logits, done.lse, ofAll(record, done));
-    else if (typeof ask === "function") backward(at, logits, done.lse, ask(record, done, at.start, at.size));
+    else if (ofAll) backward(at, logits, done, ofAll(record, done));
+    else if (typeof ask === "function") backward(at, logits, done, ask(record, done, at.start, at.size));
   });
   if (lse) {
     const dObjective = ofAll!(record, rows);
     chunks((at) => {
       const own = (tensor: Tensor) => slice(record, tensor, at.start, [at.size]);
-      backward(at, logitsOf(at.x, at.size), own(lse), own(dObjective));
+      backward(at, logitsOf(at.x, at.size), { lse: own(lse), entropy: null }, own(dObjective));
     });
     record.release(lse, dObjective);
   }

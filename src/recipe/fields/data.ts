@@ -326,6 +326,16 @@ export const dataFields = [
     differs: { grpo: { origin: "qwench" }, dpo: { origin: "qwench" } },
   },
   {
+    name: "chat_template_kwargs",
+    group: "data",
+    methods: both,
+    type: "object",
+    default: null,
+    nullable: true,
+    help: 'Variables for the chat template, as JSON, such as {"enable_thinking": false}. Those of a row, in its column chat_template_kwargs, go before them.',
+    differs: { sft: { origin: "qwench" }, dpo: { origin: "qwench" } },
+  },
+  {
     name: "shuffle_dataset",
     group: "data",
     methods: sets,

@@ -1,23 +1,8 @@
-import {
-  GRPO_LOSS_OPTIONS,
-  grpoLossHelp,
-  grpoLossTypes,
-  MISSING_GRPO_LOSSES,
-} from "../../../shaders/loss/grpo-losses.ts";
 import type { Field } from "../field.ts";
 
 const grpo = ["grpo"] as const;
 
-type LossOptions = typeof GRPO_LOSS_OPTIONS;
-type LossFields = { readonly [I in keyof LossOptions]: LossOptions[I] & { group: "grpo"; methods: typeof grpo } };
-/** The losses declare their own options. */
-const lossFields = GRPO_LOSS_OPTIONS.map((option) => ({
-  ...option,
-  group: "grpo",
-  methods: grpo,
-})) as unknown as LossFields;
-
-/** GRPO's own options: completions, rewards and the loss. Names, meanings and defaults follow GRPOConfig. */
+/** What only GRPO has, beside its loss: completions and their rewards. Names, meanings and defaults are GRPOConfig's. */
 export const grpoFields = [
   {
     name: "max_prompt_length",
@@ -124,6 +109,15 @@ export const grpoFields = [
     help: "Above 1, tokens that the prompt or the completion already holds become less likely; below 1, more likely.",
   },
   {
+    name: "generation_kwargs",
+    group: "generation",
+    methods: grpo,
+    type: "object",
+    default: null,
+    nullable: true,
+    help: "Sampling by transformers' names, as JSON: temperature, top_k, top_p, min_p, repetition_penalty and max_new_tokens. They go before the fields of these names (max_completion_length for max_new_tokens).",
+  },
+  {
     name: "reward_funcs",
     group: "rewards",
     methods: grpo,
@@ -141,6 +135,15 @@ export const grpoFields = [
     default: null,
     nullable: true,
     help: "Weights of the reward functions, in the order of reward_funcs. null means 1 for each.",
+  },
+  {
+    name: "multi_objective_aggregation",
+    group: "rewards",
+    methods: grpo,
+    type: "choice",
+    choices: ["sum_then_normalize", "normalize_then_sum"],
+    default: "sum_then_normalize",
+    help: "How several rewards become one: weighted and summed, then scaled as scale_rewards says; or, as in GDPO, each first normalised in its group, then weighted, summed and normalised over the generation batch.",
   },
   {
     name: "scale_rewards",
@@ -261,53 +264,6 @@ export const grpoFields = [
     unit: "tokens",
     origin: "open-r1",
     help: "soft_overlong_punishment: the reward falls from 0 to -1 over so many tokens. null: 4096 as in open-r1, and 256 for TRL's get_soft_overlong_punishment.",
-  },
-  {
-    name: "loss_type",
-    group: "grpo",
-    methods: grpo,
-    type: "choice",
-    choices: grpoLossTypes,
-    missing: Object.fromEntries(Object.entries(MISSING_GRPO_LOSSES).map(([name, { why }]) => [name, why])),
-    default: grpoLossTypes[0],
-    help: grpoLossHelp(),
-  },
-  {
-    name: "beta",
-    group: "grpo",
-    methods: grpo,
-    type: "number",
-    default: 0,
-    min: 0,
-    help: "Weight of the KL divergence from the reference, which is the model with its adapter off. 0 computes no reference.",
-  },
-  {
-    name: "num_iterations",
-    group: "grpo",
-    methods: grpo,
-    type: "integer",
-    default: 1,
-    min: 1,
-    unit: "iterations",
-    help: "Times that a generation batch is trained on.",
-  },
-  ...lossFields,
-  {
-    name: "importance_sampling_level",
-    group: "grpo",
-    methods: grpo,
-    type: "choice",
-    choices: ["token", "sequence"],
-    default: "token",
-    help: "Whether each token has an importance ratio of its own, or a completion one for all, as in GSPO.",
-  },
-  {
-    name: "mask_truncated_completions",
-    group: "grpo",
-    methods: grpo,
-    type: "boolean",
-    default: false,
-    help: "Leave completions that were cut off at max_completion_length out of the loss.",
   },
   {
     name: "disable_dropout",

@@ -1,4 +1,5 @@
 import type { Field } from "../field.ts";
+import { schedulerHelp, schedulerTypes } from "../schedules.ts";
 
 const sft = ["sft"] as const;
 const both = ["sft", "grpo", "dpo"] as const;
@@ -143,9 +144,10 @@ export const runFields = [
     group: "optimizer",
     methods: both,
     type: "choice",
-    choices: ["linear", "cosine", "cosine_with_min_lr", "constant", "constant_with_warmup"],
+    choices: schedulerTypes,
+    missing: { greedy: "its rule, which follows the loss of each step, is not implemented" },
     default: "linear",
-    help: "How the learning rate changes after warm-up.",
+    help: "How the learning rate changes after warm-up. reduce_lr_on_plateau has no warm-up: it lowers the rate when evaluations get no better, by metric_for_best_model.",
   },
   {
     name: "lr_scheduler_kwargs",
@@ -154,7 +156,7 @@ export const runFields = [
     type: "object",
     default: null,
     nullable: true,
-    help: "Parameters of the schedule, as JSON: min_lr or min_lr_rate for cosine_with_min_lr, num_cycles for both cosines.",
+    help: `Parameters of the schedule, as JSON. ${schedulerHelp}. The mode of reduce_lr_on_plateau follows greater_is_better where it is not given.`,
   },
   {
     name: "warmup_steps",
@@ -172,15 +174,22 @@ export const runFields = [
     group: "optimizer",
     methods: both,
     type: "choice",
-    choices: ["adamw_torch", "adamw_8bit"],
+    choices: ["adamw_torch", "adamw_8bit", "lion_32bit", "sgd"],
+    missing: {
+      adafactor: "its factored moments are not implemented; adamw_8bit takes a quarter of AdamW's memory",
+      muon: "it is not implemented",
+      lion_8bit: "it is not implemented; lion_32bit is",
+    },
     synonyms: {
+      lion: "lion_32bit",
+      paged_lion_32bit: "lion_32bit",
       adamw_torch_fused: "adamw_torch",
       paged_adamw_32bit: "adamw_torch",
       adamw_bnb_8bit: "adamw_8bit",
       paged_adamw_8bit: "adamw_8bit",
     },
     default: "adamw_torch",
-    help: "AdamW with f32 moments (adamw_torch), or with moments in 8-bit blocks of 256 like bitsandbytes' (adamw_8bit).",
+    help: "AdamW with f32 moments (adamw_torch, 8 bytes a trained number), or with moments in 8-bit blocks of 256 like bitsandbytes' (adamw_8bit, 2 bytes); Lion with one f32 moment (lion_32bit, 4 bytes), which wants a third to a tenth of AdamW's learning_rate and reads adam_beta1 and adam_beta2; gradient descent without momentum (sgd, nothing).",
   },
   {
     name: "weight_decay",
@@ -283,15 +292,6 @@ export const runFields = [
         help: "Metric that decides which checkpoint is best, with or without eval_. TRL's null means loss, which says nothing about quality in GRPO.",
       },
     },
-  },
-  {
-    name: "greater_is_better",
-    group: "evaluation",
-    methods: both,
-    type: "boolean",
-    default: null,
-    nullable: true,
-    help: "Whether a larger metric is better. null means true, unless the metric's name ends in loss.",
   },
   {
     name: "load_best_model_at_end",

@@ -7,6 +7,7 @@ import { train } from "../loop.ts";
 import type { StepContext, StepResult, Submitted, TrainEvent, TrainingMethod, TrainOptions } from "../method.ts";
 import { Means } from "../metrics.ts";
 import { update } from "../optimizer.ts";
+import { referenceOf } from "../reference.ts";
 import { mixSeed } from "../seed.ts";
 import { TokensPerSecond } from "../speed.ts";
 import { DpoBatches, tokensOf } from "./batches.ts";
@@ -49,11 +50,6 @@ export async function* dpo(
   const precomputed = recipe.precompute_ref_log_probs ? await precompute(model, data, recipe, options) : data;
   const reference = recipe.precompute_ref_log_probs ? null : referenceOf(model, data.continued);
   yield* train(trainee, new Dpo(model, reference, precomputed, recipe), recipe, options);
-}
-
-/** What training is compared with: the base for a fresh adapter, else the adapter as it is now. */
-export function referenceOf(model: Transformer, continued: boolean): Transformer {
-  return continued ? model.withFrozenAdapter() : model.withoutAdapter();
 }
 
 /** Pairs of one reference pass, in training and in evaluation. */

@@ -2,9 +2,10 @@ import type { TokenizedPair } from "../../data/preferences.ts";
 import type { Kernel } from "../../gpu/program.ts";
 import type { DpoRecipe } from "../../recipe/recipe.ts";
 import { tokensOf } from "../dpo/batches.ts";
-import { referenceBatches, referenceOf } from "../dpo/dpo.ts";
+import { referenceBatches } from "../dpo/dpo.ts";
 import { dpoObjective, referenceLogps } from "../dpo/objective.ts";
 import { update } from "../optimizer.ts";
+import { referenceOf } from "../reference.ts";
 import {
   type FakeRun,
   type ForecastModel,

@@ -4,11 +4,13 @@ import { generate } from "../../model/generate/generate.ts";
 import type { Transformer } from "../../model/transformer.ts";
 import type { GrpoRecipe } from "../../recipe/recipe.ts";
 import type { GrpoBatches } from "../grpo/batches.ts";
+import { EntropyControl } from "../grpo/entropy-control.ts";
 import { evalBatchOf, lossOptions } from "../grpo/fill-buffer.ts";
 import { grpoObjective, tokenLogps } from "../grpo/objective.ts";
 import { type GrpoData, slotsFor } from "../grpo/rollout.ts";
 import type { GrpoSequence } from "../grpo/sequences.ts";
 import { update } from "../optimizer.ts";
+import { referenceOf } from "../reference.ts";
 import {
   type FakeRun,
   type ForecastModel,
@@ -26,6 +28,8 @@ interface GrpoForecastInput extends ForecastModel {
   recipe: GrpoRecipe;
   batches: GrpoBatches;
   data: Pick<GrpoData, "train"> & Partial<Pick<GrpoData, "eval">>;
+  /** whether training goes on from an adapter */
+  continued: boolean;
 }
 
 /**
@@ -96,6 +100,7 @@ async function recordGrpo(
   const run = fakeRun(input);
   const { model, record, optimizer } = run;
   try {
+    const reference = recipe.beta === 0 ? null : referenceOf(model, input.continued);
     await generation(model);
     const logps = new Float32Array(recipe.max_completion_length);
     const sequences = micro.map(
@@ -108,11 +113,13 @@ async function recordGrpo(
       }),
     );
     if (batches.offPolicy) tokenLogps(record, model, sequences, recipe).catch(() => {});
-    if (recipe.beta !== 0) tokenLogps(record, model.withoutAdapter(), sequences, recipe).catch(() => {});
+    if (reference) tokenLogps(record, reference, sequences, recipe).catch(() => {});
     record.submit();
     const active = batches.size * recipe.max_completion_length;
-    const options = lossOptions(recipe, batches, { generation: 0, sequences: [], active }, 1, 0, 0);
-    grpoObjective(record, model, sequences, options).catch(() => {}); // the fake device returns no numbers
+    const entropy_coef = new EntropyControl(recipe).enabled ? 1 : null;
+    const buffer = { generation: 0, sequences: [], active };
+    const options = lossOptions(recipe, batches, buffer, 1, { step: 0, micro: 0, entropy_coef });
+    grpoObjective(record, model, sequences, options).catch(() => {}); // its numbers come from nowhere
     update(record, model.store!, optimizer, { step: 0, learning_rate: 0, max_grad_norm: 1 });
   } catch (error) {
     throw withAdvice(error, "max_completion_length");

@@ -1,6 +1,6 @@
 import type { Kernel } from "../../gpu/program.ts";
 import type { MicroBatch } from "../sft/batches.ts";
-import { sftStep } from "../sft/step.ts";
+import { type SftLossType, sftStep } from "../sft/step.ts";
 import {
   type FakeRun,
   type ForecastModel,
@@ -14,6 +14,7 @@ import {
 export interface SftForecastInput extends ForecastModel {
   /** the run's steps, with the largest: the pool keeps a step's buffers even if they do not fit the next step */
   steps: readonly (readonly MicroBatch[])[];
+  loss_type?: SftLossType;
   /** the largest batch of an evaluation, or null without one */
   evaluation?: MicroBatch | null;
 }
@@ -46,8 +47,8 @@ function recordSft(input: SftForecastInput): FakeRun {
   const { model, optimizer, record } = run;
   const { steps, evaluation } = input;
   try {
-    // the fake device returns no numbers
-    for (const micro of steps) sftStep(record, model, optimizer, micro, NOTHING).catch(() => {});
+    const options = { ...NOTHING, loss_type: input.loss_type };
+    for (const micro of steps) sftStep(record, model, optimizer, micro, options).catch(() => {}); // its numbers come from nowhere
     if (evaluation) record.scope(() => model.run(record, evaluation.batch, evaluation.targets, {}, null));
   } catch (error) {
     throw withAdvice(error, "max_length");

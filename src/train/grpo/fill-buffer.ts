@@ -82,14 +82,13 @@ async function logpsOf(
   return (await taken).logps;
 }
 
-/** The loss settings of micro-batch `micro` of optimizer step `step`. */
+/** What the loss of a micro-batch depends on. @param micros micro-batches of the optimizer step */
 export function lossOptions(
   recipe: GrpoRecipe,
   batches: GrpoBatches,
   buffer: GenerationBuffer,
   micros: number,
-  step: number,
-  micro: number,
+  at: { step: number; micro: number; entropy_coef: number | null },
 ): GrpoLossOptions {
   const slices = batches.size / recipe.per_device_train_batch_size;
   return {
@@ -97,11 +96,15 @@ export function lossOptions(
     importance_sampling_level: recipe.importance_sampling_level,
     ...lossSettings(recipe),
     beta: recipe.beta,
+    use_bias_correction_kl: recipe.use_bias_correction_kl,
+    off_policy_mask_threshold: recipe.off_policy_mask_threshold,
+    top_entropy_quantile: recipe.top_entropy_quantile,
+    entropy_coef: at.entropy_coef,
     temperature: recipe.temperature,
     max_completion_length: recipe.max_completion_length,
     num_items_in_batch: (buffer.active * micros) / slices,
     gradient_accumulation_steps: micros,
-    dropoutSeed: mixSeed(recipe.seed, 1, step, micro),
+    dropoutSeed: mixSeed(recipe.seed, 1, at.step, at.micro),
   };
 }
 

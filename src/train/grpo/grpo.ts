@@ -6,9 +6,11 @@ import { train } from "../loop.ts";
 import type { StepContext, StepResult, Submitted, TrainEvent, TrainingMethod, TrainOptions } from "../method.ts";
 import { Means } from "../metrics.ts";
 import { update } from "../optimizer.ts";
+import { referenceOf } from "../reference.ts";
 import { StepTime } from "../speed.ts";
 import { GrpoBatches } from "./batches.ts";
 import { bufferFile, type GenerationBuffer, readBuffer } from "./buffer.ts";
+import { EntropyControl } from "./entropy-control.ts";
 import { evaluateGrpo, type FilledBuffer, fillBuffer, lossOptions } from "./fill-buffer.ts";
 import { type GrpoResult, grpoObjective } from "./objective.ts";
 import type { CompletionRecord, GrpoData } from "./rollout.ts";
@@ -52,7 +54,7 @@ export async function* grpo(
   recipe: GrpoRecipe,
   options: GrpoOptions,
 ): AsyncGenerator<GrpoEvent> {
-  yield* train(trainee, new Grpo(trainee.model, data, recipe, options.onProgress), recipe, options);
+  yield* train(trainee, new Grpo(trainee, data, recipe, options.onProgress), recipe, options);
 }
 
 /** The batches of a recipe over its prompts. */
@@ -64,6 +66,8 @@ export function batchesOf(recipe: GrpoRecipe, data: Pick<GrpoData, "train">): Gr
 interface GrpoStepResult extends StepResult {
   /** of the generation batches drawn for the step, then of its micro-batches */
   metrics: Record<string, number>[];
+  /** entropies of tokens that count, by micro-batch */
+  counted: GrpoResult["counted"][];
   /** of the newest generation batch; null if an earlier process drew it */
   newest: Record<string, number> | null;
 }
@@ -84,17 +88,20 @@ class Grpo implements TrainingMethod<GrpoOwnEvent, GrpoStepResult> {
   private readonly recipe: GrpoRecipe;
   private readonly onProgress: GrpoOptions["onProgress"];
   private readonly since = new Means();
+  private readonly entropy: EntropyControl;
   private buffer: GenerationBuffer | null = null;
   private newest: Record<string, number> | null = null;
   /** consecutive generation batches in which every group had equal rewards */
   private flat = 0;
 
-  constructor(model: Transformer, data: GrpoData, recipe: GrpoRecipe, onProgress: GrpoOptions["onProgress"]) {
+  constructor(trainee: Trainee, data: GrpoData, recipe: GrpoRecipe, onProgress: GrpoOptions["onProgress"]) {
+    const { model } = trainee;
     this.model = model;
-    this.reference = recipe.beta === 0 ? null : model.withoutAdapter();
+    this.reference = recipe.beta === 0 ? null : referenceOf(model, trainee.continued === true);
     this.data = data;
     this.recipe = recipe;
     this.onProgress = onProgress;
+    this.entropy = new EntropyControl(recipe);
     this.batches = batchesOf(recipe, data);
     this.fingerprint = this.batches.fingerprint(data.train);
     this.evaluates = data.eval !== null;
@@ -110,6 +117,7 @@ class Grpo implements TrainingMethod<GrpoOwnEvent, GrpoStepResult> {
     giveUp,
   }: StepContext<GrpoOwnEvent>): AsyncGenerator<TrainEvent | GrpoOwnEvent, Submitted<GrpoStepResult>> {
     const { model, batches, recipe, buffer: before } = this;
+    if (this.entropy.adaptive) yield* settle();
     const store = model.store!;
     const micro = batches.step(step);
     const results: Promise<GrpoResult>[] = [];
@@ -136,7 +144,11 @@ class Grpo implements TrainingMethod<GrpoOwnEvent, GrpoStepResult> {
       const { buffer } = this;
       const sequences = batches.slice(at).map((place) => buffer!.sequences[place]);
       tokens += sequences.reduce((n, s) => n + s.prompt_ids.length + s.completion_ids.length, 0);
-      const options = lossOptions(recipe, batches, buffer!, micro.length, step, i);
+      const options = lossOptions(recipe, batches, buffer!, micro.length, {
+        step,
+        micro: i,
+        entropy_coef: this.entropy.applied,
+      });
       const result = grpoObjective(record, model, sequences, options);
       result.catch(() => {}); // awaited with the step; a rejection before that must not end the process
       results.push(result);
@@ -171,8 +183,8 @@ class Grpo implements TrainingMethod<GrpoOwnEvent, GrpoStepResult> {
     }
   }
 
-  taken({ step, tokens, loss, metrics, newest }: GrpoStepResult): GrpoOwnEvent {
-    for (const values of [{ loss }, ...metrics]) this.since.add(values);
+  taken({ step, tokens, loss, metrics, counted, newest }: GrpoStepResult): GrpoOwnEvent {
+    for (const values of [{ loss }, ...metrics, this.entropy.taken(counted)]) this.since.add(values);
     const reward = newest?.reward ?? null;
     const completion_length = newest?.["completions/mean_length"] ?? null;
     return { type: "step", step: step + 1, tokens, loss, reward, completion_length };
@@ -186,14 +198,15 @@ class Grpo implements TrainingMethod<GrpoOwnEvent, GrpoStepResult> {
     return evaluateGrpo(this.model, this.data, this.recipe, step);
   }
 
-  /** The generation batch, if the next step trains on it. */
+  /** The generation batch, where the next step trains on it, and the entropy's control. */
   files(step: number): ExtraFile[] {
     const next = this.batches.step(step)[0].generation;
-    return this.buffer?.generation === next ? [bufferFile(this.buffer)] : [];
+    return [...(this.buffer?.generation === next ? [bufferFile(this.buffer)] : []), ...this.entropy.files()];
   }
 
   async restore(checkpoint: Folder): Promise<void> {
     this.buffer = await readBuffer(checkpoint);
+    await this.entropy.restore(checkpoint);
   }
 
   get sinceLog(): Record<string, number> {
@@ -209,7 +222,7 @@ async function collect(
   results: readonly Promise<GrpoResult>[],
   norm: Promise<ArrayBuffer>,
   drawn: readonly Record<string, number>[],
-  known: Omit<GrpoStepResult, "loss" | "grad_norm" | "metrics">,
+  known: Omit<GrpoStepResult, "loss" | "grad_norm" | "metrics" | "counted">,
 ): Promise<GrpoStepResult> {
   const made = await Promise.all(results);
   return {
@@ -217,5 +230,6 @@ async function collect(
     loss: made.reduce((sum, result) => sum + result.loss, 0),
     grad_norm: new Float32Array(await norm)[0],
     metrics: [...drawn, ...made.map(({ metrics }) => metrics)],
+    counted: made.map(({ counted }) => counted),
   };
 }

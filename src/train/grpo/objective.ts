@@ -1,36 +1,37 @@
-import {
-  GRPO_LOSS_OPTIONS,
-  GRPO_LOSSES,
-  type GrpoLossType,
-  grpoLossTypes,
-  type LossSettings,
-  termOf,
-} from "../../../shaders/loss/grpo-losses.ts";
+import { GRPO_LOSS_OPTIONS, GRPO_LOSSES, grpoLossTypes, termOf } from "../../../shaders/loss/grpo-losses.ts";
 import { RecipeError, ShapeError } from "../../errors.ts";
 import type { Recorder } from "../../gpu/recorder.ts";
-import { type GrpoRows, grpoLoss, grpoStats, sequenceLogRatio } from "../../kernels/loss/grpo-loss.ts";
+import { type Tensor, view } from "../../gpu/tensor.ts";
+import { entropyMask } from "../../kernels/loss/entropy-mask.ts";
+import {
+  type GrpoRows,
+  grpoLoss,
+  grpoStats,
+  needsSequences,
+  type RowLossOptions,
+} from "../../kernels/loss/grpo-loss.ts";
+import { sequenceTerms } from "../../kernels/loss/sequence-terms.ts";
 import type { ForwardOptions, Transformer } from "../../model/transformer.ts";
 import { show } from "../../text/show.ts";
 import { type GrpoSequence, type PackedSequences, packSequences, perTarget } from "./sequences.ts";
 
 /** Settings of GRPO's loss, under TRL's names. */
-export interface GrpoLossOptions extends LossSettings {
-  loss_type: GrpoLossType;
-  /** the level of the importance ratio: token or sequence */
-  importance_sampling_level: "token" | "sequence";
-  /** weight of the KL penalty against the reference model; 0 for none */
-  beta: number;
+export interface GrpoLossOptions extends RowLossOptions {
   /** sampling temperature: divides logits before the log-probs */
   temperature: number;
   /** divisor of dr_grpo */
   max_completion_length: number;
   /**
-   * Divisor of dapo and cispo: the unmasked tokens of the generation batch, times
-   * gradient_accumulation_steps / steps_per_generation: the average per optimizer step.
+   * A divisor, of dapo, cispo and vespo: tokens that count in the generation batch, times
+   * gradient_accumulation_steps / steps_per_generation, which makes it those of one optimizer step on average.
    */
   num_items_in_batch: number;
   /** micro-batches of one optimizer step: divisor of the other losses */
   gradient_accumulation_steps?: number;
+  /** share of the tokens that count, those of highest entropy; 1: all do */
+  top_entropy_quantile: number;
+  /** weight of the mean entropy, which is taken off the loss; null: no such bonus, and nothing logged of it */
+  entropy_coef: number | null;
   /** u32 of the dropout masks; null or absent: no dropout */
   dropoutSeed?: number | null;
 }
@@ -41,14 +42,16 @@ export interface GrpoResult {
   loss: number;
   /** kl (unless beta is 0), entropy, and the statistics of the loss's token term; a step logs their means */
   metrics: Record<string, number>;
+  /** the sum of the entropies of the tokens that count, and the number of these */
+  counted: { entropy: number; tokens: number };
 }
 
 /**
  * Records forward and backward of GRPO's loss over one micro-batch; gradients are added to the model's store. Submits
  * no commands and does not wait.
  *
- * Sequence-level ratios of stored log-probs need the whole sequence before any gradient: they cost a second forward
- * pass but no read-back. On-policy (`old_logps` null), every ratio is 1 and one pass is enough.
+ * What depends on all of a sequence or of the micro-batch before any gradient (ratios by sequence, masks by entropy or by how
+ * far the policy has moved) costs a second forward pass, and no read-back. On-policy (`old_logps` null) every ratio is 1.
  *
  * @throws {DataError} inconsistent sequences
  * @throws {ShapeError} β without reference log-probs
@@ -69,37 +72,90 @@ export function grpoObjective(
   if (options.beta !== 0 && !ref) {
     throw new ShapeError(`Cannot compute GRPO's loss with beta ${options.beta}: the sequences have no ref_logps`);
   }
-  if (n === 0) return Promise.resolve(summary(new Float32Array(0), new Float32Array(0), packed.starts, options));
+  if (n === 0) {
+    const none = new Float32Array(0);
+    return Promise.resolve(summary({ stats: none, entropy: none, counted: null }, packed.starts, options));
+  }
   const forward = forwardOptions(options);
   const pending = record.scope(() => {
-    const up = (data: Float32Array, label: string) => record.upload(data, [n], label);
-    const oldLogp = old && up(old, "old_logp");
-    const bySequence = oldLogp !== null && options.importance_sampling_level === "sequence";
-    const rows: GrpoRows = {
-      advantage: up(
-        spread(packed, (s) => sequences[s].advantage),
-        "advantage",
-      ),
-      weight: up(weights(packed.starts, options), "weight"),
-      old_logp: bySequence ? null : oldLogp,
-      log_ratio: null,
-      ref_logp: ref && up(ref, "ref_logp"),
-    };
-    if (bySequence) {
-      rows.log_ratio = record.scope(() => {
-        const { logp } = model.run(record, packed.batch, packed.targets, forward, null)!;
-        const starts = record.upload(Uint32Array.from(packed.starts), [packed.starts.length], "starts");
-        return sequenceLogRatio(record, logp, oldLogp, starts);
-      });
-    }
+    const { rows, slope } = rowsOf(record, model, packed, options, {
+      advantages: sequences.map(({ advantage }) => advantage),
+      old,
+      ref,
+    });
     const stats = grpoStats(record, n);
-    const { entropy } = model.run(record, packed.batch, packed.targets, forward, (r, { logp }, start) =>
-      grpoLoss(r, logp, rows, stats, start, options),
-    )!;
-    return { stats: record.read(stats), entropy: record.read(entropy) };
+    const { entropy } = model.run(record, packed.batch, packed.targets, forward, (r, { logp }, start, count) => ({
+      objective: grpoLoss(r, logp, rows, stats, start, options),
+      entropy: slope && part(r, slope, start, count),
+    }))!;
+    return {
+      stats: record.read(stats),
+      entropy: record.read(entropy),
+      counted: rows.counted && record.read(rows.counted),
+    };
   });
-  return (async () =>
-    summary(new Float32Array(await pending.stats), new Float32Array(await pending.entropy), packed.starts, options))();
+  return (async () => {
+    const read = async (data: Promise<ArrayBuffer>) => new Float32Array(await data);
+    const stats = await read(pending.stats);
+    const entropy = await read(pending.entropy);
+    const counted = pending.counted && (await read(pending.counted));
+    return summary({ stats, entropy, counted }, packed.starts, options);
+  })();
+}
+
+/** Rows of a chunk by themselves: it rarely starts where a binding may. */
+function part(record: Recorder, of: Tensor, start: number, count: number): Tensor {
+  const copy = record.empty([count], "f32", `${of.label}.chunk`);
+  record.copy(view(of, [count], start), copy);
+  return copy;
+}
+
+/** What is known of each row before any has a gradient, and its slope by its entropy (null: the loss has none). */
+function rowsOf(
+  record: Recorder,
+  model: Transformer,
+  packed: PackedSequences,
+  options: GrpoLossOptions,
+  known: { advantages: readonly number[]; old: Float32Array | null; ref: Float32Array | null },
+): { rows: GrpoRows; slope: Tensor | null } {
+  const { starts, batch, targets } = packed;
+  const n = targets.rows.length;
+  const kinds = { old: known.old !== null, kl: known.ref !== null };
+  const rows = record.upload(packedRows(starts, options, known), [n, 4], "grpo.rows");
+  const masked = options.top_entropy_quantile < 1;
+  const reads = needsSequences(options, { old: kinds.old, counted: masked });
+  const { gradient_accumulation_steps = 1, entropy_coef } = options;
+  const factor = -(entropy_coef ?? 0) / gradient_accumulation_steps;
+  const none = { old: kinds.old, rows, counted: null, sequences: null };
+  if (!masked && !reads) {
+    const slope = factor === 0 ? null : record.upload(new Float32Array(n).fill(factor / n), [n], "d.entropy");
+    return { rows: none, slope };
+  }
+  return record.scope(() => {
+    const { logp, entropy } = model.run(record, batch, targets, forwardOptions(options), null)!;
+    const mask = masked
+      ? entropyMask(record, entropy, { top_entropy_quantile: options.top_entropy_quantile, factor })
+      : null;
+    const counted = mask?.counted ?? null;
+    const at = record.upload(Uint32Array.from(starts), [starts.length], "starts");
+    const sequences = reads ? sequenceTerms(record, { logp, rows, counted }, at, kinds) : null;
+    const whole = mask?.slope ?? record.upload(new Float32Array(n).fill(factor / n), [n], "d.entropy");
+    return { rows: { ...none, counted, sequences }, slope: factor === 0 ? null : whole };
+  });
+}
+
+/** Advantage, weight, log-prob when generated and log-prob of the reference of each target: f32 `[targets, 4]`. */
+function packedRows(
+  starts: readonly number[],
+  options: GrpoLossOptions,
+  { advantages, old, ref }: { advantages: readonly number[]; old: Float32Array | null; ref: Float32Array | null },
+): Float32Array {
+  const out = new Float32Array(4 * starts[starts.length - 1]);
+  advantages.forEach((advantage, s) => {
+    const weight = weightOf(starts, s, options);
+    for (let i = starts[s]; i < starts[s + 1]; i++) out.set([advantage, weight, old?.[i] ?? 0, ref?.[i] ?? 0], 4 * i);
+  });
+  return out;
 }
 
 /** Log-probs and entropies of completion tokens, one Float32Array per sequence. */
@@ -145,14 +201,19 @@ function forwardOptions({
 }
 
 function check(options: GrpoLossOptions): void {
-  const { loss_type, beta } = options;
+  const { loss_type, beta, entropy_coef, top_entropy_quantile } = options;
   if (!Object.hasOwn(GRPO_LOSSES, loss_type)) {
     throw new RecipeError(`Cannot use loss_type ${show(loss_type)}: it must be one of ${grpoLossTypes.join(", ")}`);
   }
   const given = GRPO_LOSS_OPTIONS.map(({ name }) => [name, options[name] ?? 0] as const);
-  for (const [name, value] of [...given, ["beta", beta] as const]) {
+  const { off_policy_mask_threshold: threshold } = options;
+  for (const [name, value] of [...given, ["beta", beta], ["off_policy_mask_threshold", threshold ?? 0]] as const) {
     if (!(value >= 0 && Number.isFinite(value))) throw new RecipeError(`Cannot use ${name} ${value}: at least 0`);
   }
+  if (!(top_entropy_quantile >= 0 && top_entropy_quantile <= 1)) {
+    throw new RecipeError(`Cannot use top_entropy_quantile ${top_entropy_quantile}: from 0 to 1`);
+  }
+  if (!Number.isFinite(entropy_coef ?? 0)) throw new RecipeError(`Cannot use entropy_coef ${entropy_coef}`);
   const { needs } = GRPO_LOSSES[loss_type].divisor;
   if (needs && !(options[needs] >= 0 && Number.isFinite(options[needs]))) {
     throw new RecipeError(
@@ -161,40 +222,39 @@ function check(options: GrpoLossOptions): void {
   }
 }
 
-/** Copies each sequence's number to all of its targets. */
-function spread({ starts, positions }: PackedSequences, of: (sequence: number) => number): Float32Array {
-  const out = new Float32Array(positions.length);
-  for (let s = 0; s + 1 < starts.length; s++) out.fill(of(s), starts[s], starts[s + 1]);
-  return out;
+/** What is left to divide by where the sums of a loss span one micro-batch of an optimizer step. */
+const share = ({ loss_type, gradient_accumulation_steps = 1 }: GrpoLossOptions) =>
+  GRPO_LOSSES[loss_type].divisor.spans === "step" ? 1 : gradient_accumulation_steps;
+
+/** What the loss of each token of a sequence is multiplied by, so that the loss is a plain sum. */
+function weightOf(starts: readonly number[], s: number, options: GrpoLossOptions): number {
+  const { loss_type, max_completion_length, num_items_in_batch } = options;
+  const sequences = starts.length - 1;
+  const own = starts[s + 1] - starts[s];
+  const batch = { own, sequences, tokens: starts[sequences], max_completion_length, num_items_in_batch };
+  return 1 / (GRPO_LOSSES[loss_type].divisor.of(batch) * share(options));
 }
 
-/** The weight of each token's loss, so that the loss is a plain sum. */
-function weights(starts: readonly number[], options: GrpoLossOptions): Float32Array {
-  const { loss_type, max_completion_length, num_items_in_batch, gradient_accumulation_steps = 1 } = options;
-  const sequences = starts.length - 1;
-  const tokens = starts[sequences];
-  const batch = { sequences, tokens, max_completion_length, num_items_in_batch, gradient_accumulation_steps };
-  const { divisor } = GRPO_LOSSES[loss_type];
-  const out = new Float32Array(tokens);
-  for (let s = 0; s < sequences; s++) {
-    const own = starts[s + 1] - starts[s];
-    out.fill(1 / divisor.of({ ...batch, own }), starts[s], starts[s + 1]);
-  }
-  return out;
+/** What came back of a micro-batch, a value or four a target. */
+interface RowResults {
+  stats: Float32Array;
+  entropy: Float32Array;
+  /** null: all count */
+  counted: Float32Array | null;
 }
 
 /**
- * Loss and metrics of a micro-batch from its rows' statistics.
+ * Loss and metrics of a micro-batch from its rows' results.
  *
  * As in TRL: means are over tokens, except that statistics of sequence-level ratios, minima and maxima are over
  * sequences.
  */
 function summary(
-  stats: Float32Array,
-  entropy: Float32Array,
+  { stats, entropy, counted }: RowResults,
   starts: readonly number[],
-  { loss_type, beta, importance_sampling_level }: GrpoLossOptions,
+  options: GrpoLossOptions,
 ): GrpoResult {
+  const { loss_type, beta, importance_sampling_level, entropy_coef, gradient_accumulation_steps = 1 } = options;
   const n = entropy.length;
   const column = (c: number) => Float64Array.from({ length: n }, (_, i) => stats[4 * i + c]);
   const mean = (values: ArrayLike<number>) => {
@@ -205,22 +265,34 @@ function summary(
   const [low, high] = [column(2), column(3)];
   const lengths = starts.slice(1).map((end, s) => end - starts[s]);
   // a fully masked sequence has ratio 1
-  const first = (values: Float64Array) => lengths.map((length, s) => (length > 0 ? values[starts[s]] : 0));
+  const first = (values: Float64Array, empty = 0) =>
+    lengths.map((length, s) => (length > 0 ? values[starts[s]] : empty));
   const own = (values: Float64Array) =>
     lengths.flatMap((length, s) => (length > 0 ? [mean(values.subarray(starts[s], starts[s] + length))] : []));
   const bySequence = importance_sampling_level === "sequence";
   const each = bySequence ? first : own;
   const over = {
     all: (values: Float64Array) => mean(bySequence ? first(values) : values),
+    sequences: (values: Float64Array, empty = 0) => mean(first(values, empty)),
     least: (values: Float64Array) =>
       each(values).reduce((a, b) => Math.min(a, b), n > 0 ? Number.POSITIVE_INFINITY : 0),
     greatest: (values: Float64Array) => each(values).reduce((a, b) => Math.max(a, b), 0),
   };
   const metrics: Record<string, number> = {};
+  const policyLoss = mean(column(0)) * n;
+  const kept = { entropy: 0, tokens: 0 };
+  for (let i = 0; i < n; i++) {
+    const m = counted?.[i] ?? 1;
+    kept.entropy += m * entropy[i];
+    kept.tokens += m;
+  }
+  if (entropy_coef !== null) metrics.policy_loss = policyLoss * share(options);
   if (beta !== 0) metrics.kl = mean(column(1));
   metrics.entropy = mean(entropy);
-  for (const statistic of termOf(loss_type).statistics) {
-    metrics[statistic.name] = over[statistic.over](low.map((value, i) => statistic.of(value, high[i])));
+  for (const { name, of, over: range, empty } of termOf(loss_type).statistics) {
+    const values = low.map((value, i) => of(value, high[i]));
+    metrics[name] = over[range](values, empty);
   }
-  return { loss: mean(column(0)) * n, metrics };
+  const bonus = ((entropy_coef ?? 0) * kept.entropy) / Math.max(1, kept.tokens) / gradient_accumulation_steps;
+  return { loss: policyLoss - bonus, metrics, counted: kept };
 }

@@ -5,7 +5,7 @@ import { type Generation, generate, type SamplingOptions } from "../../model/gen
 import type { Transformer } from "../../model/transformer.ts";
 import type { NamedReward, Turn } from "../../rewards/reward.ts";
 import { runRewards } from "../../rewards/run.ts";
-import { groupAdvantages, type ScaleRewards } from "./advantages.ts";
+import { type Aggregation, groupAdvantages, type ScaleRewards } from "./advantages.ts";
 
 /** The prompts and reward functions of GRPO. */
 export interface GrpoData {
@@ -38,6 +38,7 @@ interface RolloutOptions extends Omit<SamplingOptions, "min_p"> {
   min_p: number | null;
   max_completion_length: number;
   scale_rewards: ScaleRewards;
+  multi_objective_aggregation: Aggregation;
   reward_weights: readonly number[] | null;
   /** seconds; null: no limit */
   reward_timeout: number | null;
@@ -108,7 +109,9 @@ export async function rollOut(
     },
     { timeout_ms: options.reward_timeout === null ? null : 1000 * options.reward_timeout, signal },
   );
-  const { advantages, metrics } = groupAdvantages(scored, { num_generations, scale_rewards: options.scale_rewards });
+  const { scale_rewards, multi_objective_aggregation } = options;
+  const how = { num_generations, scale_rewards, multi_objective_aggregation };
+  const { advantages, metrics } = groupAdvantages(scored, how);
   const records = groups.map(({ text }, i) => ({
     step: step + 1,
     prompt: text,

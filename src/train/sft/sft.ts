@@ -23,7 +23,7 @@ export interface SftData {
 }
 
 /**
- * Supervised fine-tuning: the cross-entropy of the labelled tokens, with optional label smoothing.
+ * Supervised fine-tuning: the cross-entropy of the labelled tokens, smoothed or weighed where the recipe says so.
  *
  * @throws as `train`
  */
@@ -69,8 +69,16 @@ class Sft implements TrainingMethod<SftStepEvent, SftResult> {
   }
 
   step({ step, learning_rate, record, optimizer }: StepContext<SftStepEvent>): Submitted<SftResult> {
-    const { max_grad_norm, label_smoothing_factor, neftune_noise_alpha, seed } = this.recipe;
-    const options = { step, learning_rate, max_grad_norm, label_smoothing_factor, neftune_noise_alpha, seed };
+    const { max_grad_norm, label_smoothing_factor, neftune_noise_alpha, loss_type, seed } = this.recipe;
+    const options = {
+      step,
+      learning_rate,
+      max_grad_norm,
+      label_smoothing_factor,
+      neftune_noise_alpha,
+      loss_type,
+      seed,
+    };
     return { result: sftStep(record, this.model, optimizer, this.batches.step(step), options) };
   }
 
@@ -89,8 +97,9 @@ class Sft implements TrainingMethod<SftStepEvent, SftResult> {
   }
 
   evaluate(): Promise<{ loss: number; mean_token_accuracy: number; entropy: number }> {
-    const { per_device_eval_batch_size, label_smoothing_factor } = this.recipe;
-    return evaluate(this.model, evalBatches(this.data.eval!, per_device_eval_batch_size), label_smoothing_factor);
+    const { per_device_eval_batch_size, label_smoothing_factor: labelSmoothing, loss_type } = this.recipe;
+    const batches = evalBatches(this.data.eval!, per_device_eval_batch_size);
+    return evaluate(this.model, batches, { labelSmoothing, loss_type });
   }
 
   get sinceLog(): SinceLog {

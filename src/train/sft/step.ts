@@ -1,11 +1,16 @@
 import { makeBatch } from "../../data/packing.ts";
 import type { TokenizedRow } from "../../data/tokenize.ts";
 import type { Recorder } from "../../gpu/recorder.ts";
+import { dftGradient } from "../../kernels/loss/dft.ts";
 import { shiftedTargets, type Transformer } from "../../model/transformer.ts";
+import type { SftRecipe } from "../../recipe/recipe.ts";
 import type { StepResult } from "../method.ts";
 import { type Optimizer, update } from "../optimizer.ts";
 import { mixSeed } from "../seed.ts";
 import type { MicroBatch } from "./batches.ts";
+
+/** TRL's `loss_type` of SFT: the cross-entropy, or dft, which weighs it by the token's probability. */
+export type SftLossType = SftRecipe["loss_type"];
 
 /** Settings of one optimizer step. */
 export interface StepOptions {
@@ -14,6 +19,7 @@ export interface StepOptions {
   learning_rate: number;
   max_grad_norm: number;
   label_smoothing_factor: number;
+  loss_type?: SftLossType;
   /** NEFTune's α; null for none (arXiv:2310.05914) */
   neftune_noise_alpha: number | null;
   seed: number;
@@ -49,6 +55,7 @@ export function sftStep(
 ): Promise<SftResult> {
   const store = model.store!;
   const labelled = micro.reduce((n, { targets }) => n + targets.rows.length, 0);
+  const dft = options.loss_type === "dft";
   const pending: Pending[] = [];
   record.clear(store.grads);
   micro.forEach(({ batch, targets }, i) => {
@@ -60,9 +67,12 @@ export function sftStep(
         {
           dropoutSeed: mixSeed(options.seed, 1, options.step, i),
           noise: noiseOf(batch, model.config.hidden_size, options, i),
-          labelSmoothing: options.label_smoothing_factor,
+          labelSmoothing: dft ? 0 : options.label_smoothing_factor,
         },
-        (r, _rows, _start, count) => r.upload(new Float32Array(count).fill(-1 / labelled), [count], "d.objective"),
+        (r, { logp }, _start, count) =>
+          dft
+            ? dftGradient(r, logp, 1 / labelled)
+            : r.upload(new Float32Array(count).fill(-1 / labelled), [count], "d.objective"),
       );
       if (rows)
         pending.push({
@@ -74,18 +84,19 @@ export function sftStep(
   });
   const norm = update(record, store, optimizer, options);
   const tokens = micro.reduce((n, { batch }) => n + batch.input_ids.length, 0);
-  return collect(pending, norm, labelled, { step: options.step, learning_rate: options.learning_rate, tokens });
+  const { step, learning_rate } = options;
+  return collect(pending, norm, labelled, { step, learning_rate, tokens, dft });
 }
 
 async function collect(
   pending: readonly Pending[],
   norm: Promise<ArrayBuffer>,
   labelled: number,
-  known: { step: number; learning_rate: number; tokens: number },
+  { dft, ...known }: { step: number; learning_rate: number; tokens: number; dft: boolean },
 ): Promise<SftResult> {
   let [loss, entropy, accuracy] = [0, 0, 0];
   for (const { objective, entropy: h, correct } of pending) {
-    loss -= sum(await objective);
+    loss += lossOf(await objective, dft);
     entropy += mean(await h) / pending.length;
     accuracy += mean(await correct) / pending.length;
   }
@@ -99,6 +110,10 @@ async function collect(
 }
 
 const sum = (data: ArrayBuffer) => new Float32Array(data).reduce((total, v) => total + v, 0);
+/** The sum of rows' losses, from their objectives: minus the cross-entropies. */
+function lossOf(data: ArrayBuffer, dft: boolean): number {
+  return dft ? new Float32Array(data).reduce((total, lp) => total - Math.exp(lp) * lp, 0) : -sum(data);
+}
 const mean = (data: ArrayBuffer) => sum(data) / (data.byteLength / 4);
 
 /** NEFTune: uniform noise of size α/√(L·d) on the embeddings of a sequence of L tokens. */
@@ -127,18 +142,19 @@ export function evalBatches(rows: readonly TokenizedRow[], size: number): MicroB
   return batches;
 }
 
-/** Loss (smoothed as in training, as transformers does), accuracy and entropy over rows, without gradients, token by token. */
+/** Loss (that of training, as in transformers), accuracy and entropy over rows, without gradients, token by token. */
 export async function evaluate(
   model: Transformer,
   batches: readonly MicroBatch[],
-  labelSmoothing = 0,
-  onBatch?: () => void,
+  { labelSmoothing = 0, loss_type = "nll" }: { labelSmoothing?: number; loss_type?: SftLossType } = {},
 ): Promise<{ loss: number; mean_token_accuracy: number; entropy: number }> {
   let [loss, accuracy, entropy, labelled] = [0, 0, 0, 0];
+  const dft = loss_type === "dft";
+  const options = { labelSmoothing: dft ? 0 : labelSmoothing };
   for (const { batch, targets } of batches) {
     const record = model.gpu.recorder();
     const pending = record.scope((): Pending | null => {
-      const rows = model.run(record, batch, targets, { labelSmoothing }, null);
+      const rows = model.run(record, batch, targets, options, null);
       return (
         rows && {
           objective: record.read(rows.objective),
@@ -150,12 +166,11 @@ export async function evaluate(
     record.submit();
     model.gpu.endStep();
     if (pending) {
-      loss -= sum(await pending.objective);
+      loss += lossOf(await pending.objective, dft);
       entropy += sum(await pending.entropy);
       accuracy += sum(await pending.correct);
       labelled += targets.rows.length;
     }
-    onBatch?.();
   }
   const n = Math.max(1, labelled);
   return { loss: loss / n, mean_token_accuracy: accuracy / n, entropy: entropy / n };

@@ -15,10 +15,12 @@ describeCases("head_softmax", headSoftmaxCases);
 it.each([0, 0.1])("the reference gradient agrees with finite differences, smoothing %s", (smoothing) => {
   const logits = Float64Array.from({ length: 3 * 11 }, (_, i) => 3 * Math.sin(7 * i + 1));
   const targets = [4, 0, 10];
-  const dobjective = [0.5, -2, 1];
-  const dlogits = headGradientReference(logits, targets, dobjective, 1.5, smoothing);
-  const total = (moved: Float64Array) =>
-    headReference(moved, targets, 1.5, smoothing).objective.reduce((sum, v, r) => sum + v * dobjective[r], 0);
+  const slopes = { objective: [0.5, -2, 1], entropy: smoothing > 0 ? [0.3, 1, -0.7] : null };
+  const dlogits = headGradientReference(logits, targets, slopes, 1.5, smoothing);
+  const total = (moved: Float64Array) => {
+    const { objective, entropy } = headReference(moved, targets, 1.5, smoothing);
+    return objective.reduce((sum, v, r) => sum + v * slopes.objective[r] + (slopes.entropy?.[r] ?? 0) * entropy[r], 0);
+  };
   expect(gradientError(total, logits, dlogits, 33)).toBeLessThan(1e-7);
 });
 

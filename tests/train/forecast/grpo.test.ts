@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { memoryFolder } from "../../../src/io/memory-folder.ts";
 import { useGpu } from "../../kernels/harness.ts";
 import { grpoRecipe, sums, trainGrpo } from "../grpo/fixtures.ts";
 
@@ -8,10 +9,15 @@ describe("the memory of a GRPO run", () => {
   it.each([
     ["LoRA", {}],
     ["with a reference", { beta: 0.04 }],
+    ["with a reference that is the adapter it goes on from", { beta: 0.04, lora_r: 16, adapter_name_or_path: "first" }],
     ["all weights", { use_peft: false }],
     ["off policy", { num_iterations: 2, per_device_train_batch_size: 8, gradient_accumulation_steps: 4 }],
     ["evaluation on longer prompts", { eval_strategy: "steps", eval_steps: 1, per_device_eval_batch_size: 32 }],
   ])("stays within the forecast: %s", async (_, options) => {
+    const continued = "adapter_name_or_path" in options;
+    const first = memoryFolder("first");
+    if (continued) await trainGrpo(gpu(), { recipe: grpoRecipe({ max_steps: 1, lora_r: 16 }), output: first });
+    await gpu().settle();
     const { pool } = gpu();
     pool.trim();
     const before = pool.ledger.allocated;
@@ -25,6 +31,7 @@ describe("the memory of a GRPO run", () => {
     const evalRows = sums(20).map((row) => ({ ...row, row: { ...row.row, question: `${"1+".repeat(60)}1=` } }));
     const { prepared } = await trainGrpo(gpu(), {
       recipe,
+      adapter: continued ? first : null,
       evalRows: "eval_strategy" in options ? evalRows : null,
       onEvent: (event, { prepared: { forecast } }) => {
         if (event.type === "start") pool.budget = before + forecast.peak; // exclude memory of earlier tests

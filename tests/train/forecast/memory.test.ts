@@ -69,7 +69,13 @@ describe("the forecast", () => {
     expect(small / full).toBeGreaterThan(0.25);
   });
 
-  it("a run that does not fit is refused with the total and its parts", () => {
+  it("lion takes half of AdamW's, gradient descent nothing", () => {
+    const of = (optim: string) => forecast("qwen2.5-0.5b", 64, { optim }).byKind.optimizer ?? 0;
+    expect(of("lion_32bit") / of("adamw_torch")).toBeCloseTo(0.5, 3);
+    expect(of("sgd")).toBe(0);
+  });
+
+  it("a run that cannot fit is refused with the sum and its parts", () => {
     const plan = forecast("qwen2.5-1.5b", 1024);
     expect(() => checkForecast(plan, null)).not.toThrow();
     expect(() => checkForecast(plan, plan.peak)).not.toThrow();
@@ -116,6 +122,8 @@ describe("the ledger", () => {
       { shortest: 30, longest: 60 },
       false,
     ],
+    ["full training with lion", { max_steps: 3, use_peft: false, optim: "lion" }, { shortest: 30, longest: 60 }, false],
+    ["full training with sgd", { max_steps: 3, use_peft: false, optim: "sgd" }, { shortest: 30, longest: 60 }, false],
     [
       "short steps and long evaluations",
       { max_steps: 3, per_device_train_batch_size: 1, eval_strategy: "steps", eval_steps: 1 },

@@ -94,3 +94,46 @@ it("refuses inconsistent input, with the numbers", () => {
   const uneven = { names: ["a", "b"], weights: null, rewards: [[1, 2], [1]] };
   expect(() => groupAdvantages(uneven, group(2))).toThrow("b gave 1 rewards for 2 completions");
 });
+
+describe("normalize_then_sum", () => {
+  const gdpo = {
+    num_generations: 2,
+    scale_rewards: "group",
+    multi_objective_aggregation: "normalize_then_sum",
+  } as const;
+
+  it("normalises each reward in its group, weighs, sums, and normalises over the batch", () => {
+    const matrix = {
+      names: ["a", "b"],
+      weights: [1, 0.5],
+      rewards: [
+        [1, 3, 10, 10],
+        [0, 100, 7, 5],
+      ],
+    };
+    const { advantages, metrics, rewards } = groupAdvantages(matrix, gdpo);
+    const part = (d: number) => d / 2 / (d / Math.SQRT2 + 1e-4); // of two values d apart
+    const sums = [-part(2) - 0.5 * part(100), part(2) + 0.5 * part(100), 0.5 * part(2), -0.5 * part(2)];
+    const std = Math.sqrt(sums.reduce((sum, v) => sum + v * v, 0) / 3); // their mean is 0
+    for (const [i, sum] of sums.entries()) expect(advantages[i]).toBeCloseTo(sum / (std + 1e-4), 5);
+    expect(rewards).toEqual([1, 53, 13.5, 12.5]); // logged as they came
+    expect(metrics.reward).toBe(20);
+    expect(metrics.frac_reward_zero_std).toBe(0);
+  });
+
+  it("of nulls: skipped in their group, 0 where a completion has nothing, and of no spread at all", () => {
+    const matrix = {
+      names: ["a", "b"],
+      weights: null,
+      rewards: [
+        [1, null, 2, null],
+        [null, null, 4, 6],
+      ],
+    };
+    const { advantages } = groupAdvantages(matrix, gdpo);
+    expect(advantages[1]).toBe(0);
+    expect(advantages[2]).toBeLessThan(0);
+    expect(advantages[3]).toBeCloseTo(-advantages[2], 5);
+    expect(groupAdvantages(one([5, 5, 1, 1]), gdpo).metrics.frac_reward_zero_std).toBe(1);
+  });
+});

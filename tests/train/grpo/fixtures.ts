@@ -89,6 +89,7 @@ export function grpoRecipe(values: Record<string, unknown> = {}): GrpoRecipe {
 export interface GrpoRun {
   recipe: GrpoRecipe;
   model?: Folder;
+  adapter?: Folder | null;
   rows?: NumberedRow[];
   evalRows?: NumberedRow[] | null;
   rewards?: NamedReward[];
@@ -106,6 +107,7 @@ export async function trainGrpo(gpu: Gpu, run: GrpoRun) {
   const sources = {
     gpu,
     model,
+    adapter: run.adapter ?? null,
     train: run.rows ?? sums(20),
     eval: run.evalRows ?? null,
     rewards: run.rewards ?? [letters],

@@ -124,7 +124,49 @@ describe("the GRPO trainer", () => {
     expect(`checkpoint-3/${BUFFER_FILE}` in got).toBe(midway);
   });
 
-  it("after an AbortSignal during rewards: a checkpoint of the finished steps, then the same numbers", async () => {
+  it("going on from an adapter, is compared with that adapter: in the first step, and after a resume", async () => {
+    const model = await tinyChatModel();
+    const first = await trainGrpo(gpu(), { recipe: grpoRecipe({ max_steps: 3 }), model });
+    const values = { max_steps: 4, beta: 0.1, save_strategy: "steps", save_steps: 2, adapter_name_or_path: "first" };
+    const recipe = grpoRecipe(values);
+    const straight = await trainGrpo(gpu(), { recipe, model, adapter: first.output });
+    expect(straight.logs[0].kl).toBeLessThan(1e-9);
+    expect(straight.logs[3].kl).toBeGreaterThan(1e-5);
+    const base = await trainGrpo(gpu(), { recipe: grpoRecipe({ max_steps: 1, beta: 0.1, learning_rate: 0 }), model });
+    expect(base.logs[0].kl).toBeLessThan(1e-9); // a new adapter is the base
+    const output = memoryFolder("out");
+    await trainGrpo(gpu(), {
+      recipe,
+      model,
+      adapter: first.output,
+      output,
+      onEvent: (event) => event.type === "checkpoint",
+    });
+    const rest = await trainGrpo(gpu(), { recipe, model, adapter: first.output, output, resume: true });
+    expect(learntGrpo(rest.logs)).toEqual(learntGrpo(straight.logs.slice(2)));
+  });
+
+  it("keeps the entropy's control over a resume", async () => {
+    const control = {
+      use_adaptive_entropy: true,
+      entropy_target: 20,
+      entropy_coef_delta: 0.01,
+      entropy_coef_max: 0.05,
+    };
+    const recipe = grpoRecipe({ max_steps: 6, save_strategy: "steps", save_steps: 3, ...control });
+    const straight = await trainGrpo(gpu(), { recipe });
+    expect(straight.logs.map(({ entropy_coef }) => Number(entropy_coef.toFixed(4)))).toEqual([
+      0.01, 0.02, 0.03, 0.04, 0.05, 0.05,
+    ]);
+    expect(straight.logs[0].policy_loss).toBeCloseTo(straight.logs[0].loss, 6); // no bonus in the first step
+    expect(straight.logs[1].policy_loss - straight.logs[1].loss).toBeCloseTo(0.01 * straight.logs[1].entropy, 5);
+    const output = memoryFolder("out");
+    await trainGrpo(gpu(), { recipe, output, onEvent: (event) => event.type === "step" && event.step === 4 });
+    const rest = await trainGrpo(gpu(), { recipe, output, resume: true });
+    expect(learntGrpo(rest.logs)).toEqual(learntGrpo(straight.logs.slice(3)));
+  });
+
+  it("after an AbortSignal while rewards are waited for: a checkpoint of the steps that were taken, then the same numbers", async () => {
     const recipe = grpoRecipe({ max_steps: 6 });
     const straight = await trainGrpo(gpu(), { recipe });
     const output = memoryFolder("out");

@@ -3,7 +3,8 @@ import { uniform01 } from "../../../shaders/lib/random.ts";
 import { GRPO_LOSS_DEFAULTS, grpoLossTypes } from "../../../shaders/loss/grpo-losses.ts";
 import { openCheckpoint } from "../../../src/io/checkpoint.ts";
 import { relativeError } from "../../../src/kernels/check.ts";
-import { grpoLossReference, sequenceLogRatioReference } from "../../../src/kernels/loss/grpo-loss.ts";
+import { grpoLossReference } from "../../../src/kernels/loss/grpo-loss.ts";
+import { sequenceTermsReference } from "../../../src/kernels/loss/sequence-terms.ts";
 import { loadModel } from "../../../src/model/files/load.ts";
 import type { Transformer } from "../../../src/model/transformer.ts";
 import { type GrpoLossOptions, grpoObjective, tokenLogps } from "../../../src/train/grpo/objective.ts";
@@ -19,6 +20,10 @@ const OPTIONS: GrpoLossOptions = {
   importance_sampling_level: "token",
   ...GRPO_LOSS_DEFAULTS,
   beta: 0,
+  use_bias_correction_kl: true,
+  off_policy_mask_threshold: null,
+  top_entropy_quantile: 1,
+  entropy_coef: null,
   temperature: 0.8,
   max_completion_length: 16,
   num_items_in_batch: 40,
@@ -80,6 +85,7 @@ async function objective(micro: readonly GrpoSequence[][], options: Partial<Grpo
   return {
     loss: results.reduce((sum, { loss }) => sum + loss, 0),
     metrics: results[0].metrics,
+    counted: results[0].counted,
     grads: new Float32Array(await grads),
   };
 }
@@ -91,6 +97,9 @@ const LOSSES = [
   { loss_type: "dapo", epsilon_high: 0.28, weight: () => 1 / 40 },
   { loss_type: "cispo", epsilon_high: 1.2, beta: 0.1, weight: () => 1 / 40 },
   { loss_type: "grpo", importance_sampling_level: "sequence", weight: (own: number) => 1 / (4 * own) },
+  { loss_type: "sapo", beta: 0.1, weight: (own: number) => 1 / (4 * own) },
+  { loss_type: "luspo", importance_sampling_level: "sequence", beta: 0.1, weight: () => 1 / 4 },
+  { loss_type: "vespo", weight: () => 1 / 40, gradient_accumulation_steps: 3 },
 ] as const;
 
 describe("the loss", () => {
@@ -103,28 +112,23 @@ describe("the loss", () => {
     const sequences = await offPolicy(sequencesOf(lengths));
     const logps = await logpsOf(model, sequences);
     const join = (parts: ArrayLike<number>[]) => Float64Array.from(parts.flatMap((part) => Array.from(part)));
-    const each = (of: (s: number) => number) => join(lengths.map((n, s) => new Array(n).fill(of(s))));
     const logp = join(logps);
-    const old = join(sequences.map(({ old_logps }) => old_logps!));
-    const bySequence = "importance_sampling_level" in options;
-    const clipping = { ...OPTIONS, ...options };
-    const want = grpoLossReference(
-      {
-        logp,
-        advantage: each((s) => sequences[s].advantage),
-        weight: each((s) => weight(lengths[s])),
-        old_logp: bySequence ? null : old,
-        log_ratio: bySequence ? sequenceLogRatioReference(logp, old, [0, 7, 8, 17, 22]) : null,
-        ref_logp: join(sequences.map(({ ref_logps }) => ref_logps!)),
-      },
-      clipping,
+    const rows = join(
+      sequences.flatMap(({ advantage, old_logps, ref_logps }, s) =>
+        Array.from(logps[s], (_, t) => [advantage, weight(lengths[s]), old_logps![t], ref_logps![t]]),
+      ),
     );
+    const clipping = { ...OPTIONS, ...options };
+    const bySequence = clipping.importance_sampling_level === "sequence";
+    const values = { logp, rows, counted: null };
+    const terms = sequenceTermsReference(values, [0, 7, 8, 17, 22], { old: true, kl: clipping.beta !== 0 });
+    const want = grpoLossReference({ ...values, old: true, sequences: terms }, clipping);
     const { loss, metrics } = await objective([sequences], options);
     const total = want.loss.reduce((a, b) => a + b, 0);
     const size = want.loss.reduce((a, b) => a + Math.abs(b), 0); // signs may cancel in the sum
     expect(Math.abs(loss - total) / size).toBeLessThan(1e-5);
     expect("kl" in metrics).toBe(clipping.beta !== 0);
-    if (!bySequence && options.loss_type !== "cispo")
+    if (!bySequence && "clip_ratio/high_mean" in metrics)
       expect(metrics["clip_ratio/high_mean"]).toBeCloseTo(want.high.reduce((a, b) => a + b, 0) / 22, 6);
   });
 
@@ -172,6 +176,60 @@ describe("the loss", () => {
     expect(Object.values(nothing.metrics).every((v) => v === 0)).toBe(true);
   });
 
+  it("with an entropy bonus: less coef times the mean entropy, and its gradient by differences of the weights", async () => {
+    const sequences = await offPolicy(sequencesOf([7, 5, 9]));
+    const options = { entropy_coef: 0.5, gradient_accumulation_steps: 2, loss_type: "grpo" } as const;
+    const plain = await objective([sequences], { ...options, entropy_coef: null });
+    const bonus = await objective([sequences], options);
+    expect(bonus.loss).toBeCloseTo(plain.loss - (0.5 * plain.metrics.entropy) / 2, 5);
+    expect(bonus.metrics.policy_loss).toBeCloseTo(2 * plain.loss, 5);
+    expect("policy_loss" in plain.metrics).toBe(false);
+    const { store } = model;
+    const parameter = store!.parameters[0];
+    const at = parameter.start + 3;
+    const slope = (bonus.grads[at] - plain.grads[at]) / (-0.5 / 2);
+    const read = device().recorder();
+    const flat = read.read(store!.values);
+    read.submit();
+    const values = new Float32Array(await flat).slice(parameter.start, parameter.start + parameter.size);
+    const entropyAt = async (step: number) => {
+      store!.write(
+        device(),
+        parameter.name,
+        values.map((v, i) => (i === 3 ? v + step : v)),
+      );
+      return (await objective([sequences], options)).metrics.entropy;
+    };
+    const measured = ((await entropyAt(0.02)) - (await entropyAt(-0.02))) / 0.04;
+    store!.write(device(), parameter.name, values);
+    expect(Math.abs(slope - measured)).toBeLessThan(0.02 * Math.abs(measured) + 1e-4);
+    expect(Math.abs(measured)).toBeGreaterThan(1e-3);
+  });
+
+  it("of tokens of the highest entropy leaves the others out, over chunks of the head", async () => {
+    const sequences = await offPolicy(sequencesOf(new Array(10).fill(13)));
+    const top = await objective([sequences], { top_entropy_quantile: 0.3, entropy_coef: 0.1 });
+    const all = await objective([sequences], { top_entropy_quantile: 0.9999, entropy_coef: 0.1 });
+    expect(top.counted.tokens).toBe(39); // of 130 those above the 0.7 quantile
+    expect(all.counted.tokens).toBe(129);
+    expect(top.counted.entropy / 39).toBeGreaterThan(all.counted.entropy / 129);
+    expect(top.metrics.entropy).toBeCloseTo(all.metrics.entropy, 6);
+    expect(top.loss).not.toBeCloseTo(all.loss, 4);
+  });
+
+  it("masks a sequence that the policy has left, of negative advantage only", async () => {
+    const [a, b] = await offPolicy(sequencesOf([6, 8]));
+    const moved = (s: GrpoSequence) => ({ ...s, old_logps: Array.from(s.old_logps!, (lp) => lp + 0.4) });
+    const options = { off_policy_mask_threshold: 0.2, loss_type: "bnpo" } as const;
+    expect([a.advantage < 0, b.advantage < 0]).toEqual([true, false]);
+    const left = await objective([[moved(a)]], options);
+    expect(left.loss).toBe(0);
+    expect(left.grads.every((g) => Math.abs(g) === 0)).toBe(true);
+    const kept = await objective([[moved(b)]], options);
+    expect(kept.loss).toBeCloseTo((await objective([[moved(b)]], { loss_type: "bnpo" })).loss, 6);
+    expect(kept.loss).not.toBe(0);
+  });
+
   it("gives the same bits every time", async () => {
     const sequences = await offPolicy(sequencesOf([12, 9]));
     const [a, b] = [await objective([sequences]), await objective([sequences])];
@@ -193,7 +251,38 @@ describe("the reference", () => {
     expect(relativeError(on[0], want[0])).toBeGreaterThan(1e-3);
   });
 
-  it("does not exist for a fully trained model", async () => {
+  it("of a run that goes on from an adapter is that adapter as it was: what is trained later does not move it", async () => {
+    const sequences = sequencesOf([6, 8]);
+    const before = await logpsOf(model, sequences);
+    const reference = model.withFrozenAdapter();
+    const plain = (all: Float32Array[]) => all.map((values) => [...values]);
+    expect(plain(await logpsOf(reference, sequences))).toEqual(plain(before));
+    const { store } = model;
+    const record = device().recorder();
+    const kept = record.read(store!.values);
+    record.submit();
+    const saved = store!.split(await kept).map(({ name, data }) => ({ name, data: data.slice() }));
+    for (const { name, data } of saved)
+      store!.write(
+        device(),
+        name,
+        data.map((v) => 1.5 * v),
+      );
+    expect(relativeError((await logpsOf(model, sequences))[0], before[0])).toBeGreaterThan(1e-3);
+    expect(plain(await logpsOf(reference, sequences))).toEqual(plain(before));
+    for (const { name, data } of saved) store!.write(device(), name, data);
+    expect(() =>
+      reference.run(
+        device().recorder(),
+        { input_ids: [1, 2], position_ids: [0, 1], cu_seqlens: [0, 2] },
+        { rows: Uint32Array.of(0), tokens: Uint32Array.of(1) },
+        {},
+        () => null as never,
+      ),
+    ).toThrow("Cannot compute gradients");
+  });
+
+  it("of a model that is trained itself is gone", async () => {
     const full = await loadModel(device(), await openCheckpoint(await tinyModel()), { trained: "all" });
     expect(() => full.withoutAdapter()).toThrow(/without its adapter: model\..* itself is trained/);
   });

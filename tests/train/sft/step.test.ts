@@ -135,12 +135,39 @@ describe("an optimizer step", () => {
     expect(Math.abs(result.loss / (want / n) - 1)).toBeLessThan(1e-6);
     expect(Math.abs(result.entropy / (entropy / n) - 1)).toBeLessThan(1e-5);
     expect(Math.abs(result.mean_token_accuracy - correct / n)).toBeLessThan(1e-6);
-    const measured = await evaluate(model, evalBatches(rows, 3), epsilon);
+    const measured = await evaluate(model, evalBatches(rows, 3), { labelSmoothing: epsilon });
     expect(Math.abs(measured.loss / (want / n) - 1)).toBeLessThan(1e-6);
     expect(Math.abs(measured.entropy / (entropy / n) - 1)).toBeLessThan(1e-5);
   });
 
-  it("weight decay skips biases and norms, and shrinks all other weights by 1 − lr·wd", async () => {
+  it("dft weighs each token by its own probability, in its gradient and in evaluations", async () => {
+    const model = await load({ lora: LORA });
+    const whole = micro(rows);
+    const record = gpu().recorder();
+    const read = record.read(model.run(record, whole.batch, whole.targets, {}, null)!.logp);
+    record.submit();
+    const logp = new Float32Array(await read);
+    const want = logp.reduce((sum, lp) => sum - Math.exp(lp) * lp, 0) / logp.length;
+    const dft = { loss_type: "dft", label_smoothing_factor: 0.1 } as const;
+    const { result, grads } = await stepOf(model, [micro(rows.slice(0, 3)), micro(rows.slice(3))], dft);
+    expect(Math.abs(result.loss / want - 1)).toBeLessThan(1e-5);
+    const measured = await evaluate(model, evalBatches(rows, 3), { loss_type: "dft", labelSmoothing: 0.1 });
+    expect(Math.abs(measured.loss / want - 1)).toBeLessThan(1e-5);
+    // the gradient of Σ c·logp with c = −p/N
+    const other = gpu().recorder();
+    other.clear(model.store!.grads);
+    const slope = logp.map((lp) => -Math.exp(lp) / logp.length);
+    model.run(other, whole.batch, whole.targets, {}, (r, _rows, start, count) =>
+      r.upload(slope.slice(start, start + count), [count], "d.logp"),
+    );
+    const flat = other.read(model.store!.grads);
+    other.submit();
+    for (const { name, data } of model.store!.split(await flat)) {
+      expect(relativeError(grads.get(name)!, data), name).toBeLessThan(1e-4);
+    }
+  });
+
+  it("weight decay spares biases and norms, and shrinks everything else by 1 − lr·wd", async () => {
     const model = await load("all");
     const before = model.store!.split(await gpu().read(model.store!.values));
     const unlabelled = { ...micro(rows), targets: { rows: new Uint32Array(), tokens: new Uint32Array() } };

@@ -1,0 +1,61 @@
+import { type Field, methods } from "../field.ts";
+
+/** When a run evaluates and logs beside its intervals, and what goes by its evaluations; of every method. */
+export const evaluatedFields = [
+  {
+    name: "logging_first_step",
+    group: "logging",
+    methods,
+    type: "boolean",
+    default: false,
+    help: "Log the first step too.",
+  },
+  {
+    name: "eval_delay",
+    group: "evaluation",
+    methods,
+    type: "number",
+    default: 0,
+    min: 0,
+    help: "Optimizer steps, or epochs with eval_strategy epoch, before the first evaluation.",
+  },
+  {
+    name: "eval_on_start",
+    group: "evaluation",
+    methods,
+    type: "boolean",
+    default: false,
+    help: "Evaluate before the first step too. It needs an eval_strategy.",
+  },
+  {
+    name: "early_stopping_patience",
+    group: "evaluation",
+    methods,
+    type: "integer",
+    default: null,
+    nullable: true,
+    min: 1,
+    unit: "evaluations",
+    origin: "qwench",
+    help: "Stop when metric_for_best_model has got no better in so many evaluations in a row, as transformers' EarlyStoppingCallback does. null is off.",
+  },
+  {
+    name: "early_stopping_threshold",
+    group: "evaluation",
+    methods,
+    type: "number",
+    default: 0,
+    min: 0,
+    origin: "qwench",
+    help: "What early_stopping_patience takes for better: more than this away from the best so far.",
+  },
+  {
+    name: "greater_is_better",
+    group: "evaluation",
+    methods,
+    type: "boolean",
+    default: null,
+    nullable: true,
+    help: "Whether a larger metric is better. null means true, unless the metric's name ends in loss.",
+  },
+] as const satisfies readonly Field[];
