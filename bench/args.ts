@@ -4,6 +4,7 @@ export const KINDS = [
   "matmul",
   "lora",
   "attention",
+  "delta",
   "head",
   "sft",
   "qlora",
@@ -28,8 +29,8 @@ const ALL = KINDS.filter((kind) => !["table", "scale", "torch", "isa"].includes(
 
 export const HELP = `npm run bench -- ${[...KINDS, "all"].join("|")} [options]
 
-  --tokens N   tokens of a batch (256; attention: 256, 1024 and 2048; memory: 256 and 512; grpo: 64 of a completion)
-  --rounds N   rounds; the median counts (5)
+  --tokens N   tokens of a batch (256; attention and delta: 256, 1024 and 2048; memory: 256 and 512; grpo: 64 of a completion)
+  --rounds N   rounds, of which the median counts (5)
   --layers N   sft, qlora, grpo, generate, memory, load: layers of the model (24, Qwen2.5-0.5B's)
   --most N     scale: tokens of the longest sequence (32768, which is the most)
   --seconds N  scale: budget for all axes (600); values beyond it are skipped

@@ -9,18 +9,18 @@ import { microBatch, trainee } from "./models.ts";
 import { about, type BenchRow } from "./rows.ts";
 import { benchModel } from "./sizes.ts";
 
-// What a dispatch costs the processor: JavaScript and Dawn's own, on Dawn's null backend, where nothing else takes time.
+// The processor time of a dispatch, in JavaScript and in Dawn. Dawn's null backend computes nothing else.
 
 const LAYERS = 6;
-/** Rows of the embedding: their number costs no dispatch, and the null backend has it all in memory. */
+/** Rows of the embedding. Their number does not change the dispatches, and the null backend keeps the table in memory. */
 const VOCAB = 4096;
 const STEPS = 12;
 const TOKENS = 96;
-/** Microseconds that a dispatch may take: of a step, of a decoding pass. */
+/** Limits for a dispatch in microseconds, in a step and in a decoding pass. */
 const STEP_LIMIT = 4;
 const TOKEN_LIMIT = 6;
 
-/** A device of Dawn's null backend that passes for some maker's GPU. */
+/** A device of Dawn's null backend that claims a GPU vendor. */
 async function nullGpu(): Promise<Gpu> {
   const { adapter } = await openNullAdapter();
   const device = await adapter.requestDevice({ requiredFeatures: ["shader-f16", "subgroups" as GPUFeatureName] });
@@ -30,7 +30,7 @@ async function nullGpu(): Promise<Gpu> {
   return new Gpu(device, { features, profile: { ...profile, name: "Dawn's null backend" } });
 }
 
-/** Dispatches while `run` goes on, recorded or repeated. */
+/** Counts dispatches during `run`, recorded or repeated. */
 async function dispatchesOf(run: () => Promise<unknown>): Promise<number> {
   const prototype = Recorder.prototype as unknown as { emit(command: unknown): void };
   const { emit } = prototype;
@@ -47,7 +47,7 @@ async function dispatchesOf(run: () => Promise<unknown>): Promise<number> {
   return count;
 }
 
-/** Milliseconds of this process's time that one of `times` runs takes, and dispatches of one. */
+/** CPU milliseconds of this process per run, over `times` runs, and the dispatches of one run. */
 async function measure(run: () => Promise<unknown>, times: number, rounds: number) {
   await run(); // compiles
   const dispatches = (await dispatchesOf(run)) / times;
@@ -61,7 +61,7 @@ async function measure(run: () => Promise<unknown>, times: number, rounds: numbe
   return { dispatches, ms: Math.min(...cpu), slowest: Math.max(...cpu) };
 }
 
-/** Microseconds of a dispatch in a LoRA step of Qwen2.5-0.5B's shapes, and in a decoded token. */
+/** Microseconds per dispatch in a LoRA step of Qwen2.5-0.5B's shapes, and in a decoded token. */
 export async function benchHost(rounds: number): Promise<BenchRow[]> {
   const gpu = await nullGpu();
   const config = benchModel(LAYERS, VOCAB);
@@ -76,7 +76,7 @@ export async function benchHost(rounds: number): Promise<BenchRow[]> {
   };
   const steps = async () => {
     for (let step = 0; step < STEPS; step++)
-      sftStep(gpu.recorder(), model, optimizer, [micro], { ...options, step }).catch(() => {}); // its numbers come from nowhere
+      sftStep(gpu.recorder(), model, optimizer, [micro], { ...options, step }).catch(() => {}); // the null backend computes no numbers, so errors about them are expected
     await gpu.settle();
   };
   const prompt_ids = Array.from({ length: 16 }, (_, i) => i);

@@ -13,19 +13,19 @@ import { sftStep } from "../src/train/sft/step.ts";
 import { ADAMW, loraOf } from "./models.ts";
 import { publishedModels } from "./sizes.ts";
 
-// The kernels that training and decoding of published shapes need, found by recording both on a device that runs nothing:
-// no weights are needed, and two layers have every kernel that more would.
+// The kernels for training and decoding at published shapes, found by recording both on a device that runs nothing. This needs
+// no weights, and two layers use every kernel that a deeper model uses.
 
 const RANK = 16;
 const ROWS = 4;
 const LENGTH = 1024;
-/** Sequences that are decoded together. */
+/** Sequences decoded together. */
 const DECODED = [1, 16, 64];
 const GREEDY: SamplingOptions = { temperature: 0, top_k: 0, top_p: 1, min_p: 0, repetition_penalty: 1 };
 const SAMPLED: SamplingOptions = { ...GREEDY, temperature: 1, top_k: 50, top_p: 0.95 };
 const STEP = { step: 0, learning_rate: 0, max_grad_norm: 1 };
 
-/** What a model's kernels are found on. */
+/** A fake device that records a model's kernels. */
 function runOf(adapter: AdapterLike, config: ModelConfig): FakeRun {
   const trained = { lora: loraOf(config, RANK) };
   return fakeRun({ config: shallow(config), trained, dtypeOf: () => "bf16", optimizer: ADAMW, adapter });
@@ -34,10 +34,10 @@ function runOf(adapter: AdapterLike, config: ModelConfig): FakeRun {
 /** A LoRA step of 4 × 1024 tokens. */
 function recordSft({ model, optimizer, record }: FakeRun): void {
   const options = { ...STEP, label_smoothing_factor: 0, neftune_noise_alpha: null, seed: 0 };
-  sftStep(record, model, optimizer, worstBatch(ROWS, LENGTH), options).catch(() => {}); // its numbers come from nowhere
+  sftStep(record, model, optimizer, worstBatch(ROWS, LENGTH), options).catch(() => {}); // the fake device computes no numbers, so errors about them are expected
 }
 
-/** Log-probs of what was drawn and of the reference, and the update on them. */
+/** Log-probs of the completions and of the reference, and the update. */
 function recordGrpo({ model, optimizer, record }: FakeRun): void {
   const half = LENGTH / 2;
   const logps = new Float32Array(half);
@@ -73,15 +73,16 @@ async function recordDecoding({ model }: FakeRun): Promise<void> {
   }
 }
 
-/** A kernel with what is asked of it in one line. */
+/** A kernel and its variant in one line. */
 export interface NamedKernel extends Kernel {
   name: string;
 }
 
 /**
- * The kernels of training and decoding at the shapes of published models, each text once: a driver compiles equal texts once.
+ * The kernels for training and decoding at published models' shapes. Equal kernel texts appear once, because a driver compiles
+ * them once.
  *
- * @param adapter that the kernels suit themselves to
+ * @param adapter the adapter for which kernel variants are chosen
  */
 export async function kernelsOfPublished(adapter: AdapterLike): Promise<NamedKernel[]> {
   const found = new Map<string, NamedKernel>();

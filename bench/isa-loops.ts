@@ -1,37 +1,40 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 
-// What a driver's compiler says of pipelines: statistics and machine code, as VK_KHR_pipeline_executable_properties has them.
+// A driver compiler's statistics and machine code of pipelines, from VK_KHR_pipeline_executable_properties.
 
 /** Instructions of an innermost loop, by kind. */
 interface Loop {
-  /** multiply-adds on vectors; matrix instructions count with them, and a dual instruction is two */
+  /** multiply-adds on vectors; including matrix instructions; a dual instruction counts as two */
   fma: number;
   /** all other instructions of the vector ALU */
   valu: number;
-  /** multiply-adds over all instructions of the vector ALU: the most of its peak that the loop can reach, whatever memory does */
+  /**
+   * multiply-adds over all instructions of the vector ALU: the largest share of its peak that the loop can reach, regardless of
+   * memory
+   */
   share: number;
 }
 
-/** One pipeline as it was compiled. */
+/** One compiled pipeline. */
 export interface Compiled {
   /** threads of a subgroup */
   wave: number;
   vgprs: number;
-  /** registers that went to memory */
+  /** registers spilled to memory */
   spilled: number;
   /** bytes of workgroup memory */
   lds: number;
   /** subgroups that a SIMD can hold at a time */
   waves: number;
   instructions: number;
-  /** innermost loops with eight multiply-adds or more */
+  /** innermost loops with at least eight multiply-adds */
   loops: Loop[];
 }
 
 const FMA = /^v_(pk_)?fma|^v_fmac|^v_dot|^v_wmma/;
 
-/** Loops of a program's text: `BB7:` begins a block, `s_cbranch… BB7` goes back to one. */
+/** Loops of a program's text: `BB7:` starts a block, `s_cbranch… BB7` jumps back to it. */
 export function loopsOf(assembly: string): Loop[] {
   const blocks: { id: string; ops: [op: string, args: string][] }[] = [];
   for (const line of assembly.split("\n")) {
@@ -58,7 +61,7 @@ function countOf(ops: readonly (readonly [string, string])[]): Loop {
   let [fma, valu] = [0, 0];
   for (const [op, args] of ops) {
     if (op.startsWith("v_dual")) {
-      // two operations, of which each may be a multiply-add
+      // two operations, each possibly a multiply-add
       const products = `${op} ${args}`.match(/fmac|fma|dot/g)?.length ?? 0;
       fma += products;
       valu += 2 - products;
@@ -69,9 +72,9 @@ function countOf(ops: readonly (readonly [string, string])[]): Loop {
 }
 
 /**
- * Pipelines in the order in which they were made.
+ * Pipelines in the order of their creation.
  *
- * @param folder with `pipelines.jsonl`, an object of statistics a line, and `asm/N.s`, the machine code of pipeline N
+ * @param folder with `pipelines.jsonl`, one object of statistics per line, and `asm/N.s`, the machine code of pipeline N
  */
 export function readCompiled(folder: string): Compiled[] {
   const lines = readFileSync(join(folder, "pipelines.jsonl"), "utf8").trim().split("\n");

@@ -5,7 +5,7 @@ import { kernelsOfPublished, type NamedKernel } from "./isa-kernels.ts";
 import { type Compiled, readCompiled } from "./isa-loops.ts";
 import { about } from "./rows.ts";
 
-/** What a driver made of a kernel: a line of results.jsonl. */
+/** A driver's compilation of a kernel: a line of results.jsonl. */
 export interface IsaRow extends Compiled {
   commit: string;
   date: string;
@@ -16,7 +16,7 @@ export interface IsaRow extends Compiled {
   variant: object;
 }
 
-/** Families by what the names of their kernels begin with. */
+/** Families by the prefix of their kernels' names. */
 const FAMILIES: readonly (readonly [string, RegExp])[] = [
   ["matmul", /^matmul/],
   ["attention", /^(attention|decode|kv)/],
@@ -30,7 +30,7 @@ const FAMILIES: readonly (readonly [string, RegExp])[] = [
   ["rotary", /^rotary/],
 ];
 
-/** Folder of a kernel's text, `elementwise` for those that have none of their own. */
+/** Folder of a kernel's text; `elementwise` for kernels without a folder. */
 export function familyOf(kernel: string): string {
   return FAMILIES.find(([, names]) => names.test(kernel))?.[0] ?? "elementwise";
 }
@@ -40,10 +40,10 @@ interface Isa {
   rows: IsaRow[];
 }
 
-/** Pipelines that were made on the device before those of `benchIsa`, by name: whatever probes an adapter. */
+/** Names of pipelines created before those of `benchIsa`, such as probes of an adapter. */
 let before: string[] = [];
 
-/** Counts every pipeline of Dawn's from now on, on whatever device: call before an adapter is opened. */
+/** Counts every Dawn pipeline from now on, on all devices. Call it before opening an adapter. */
 export async function countPipelines(): Promise<void> {
   const { globals } = await import("webgpu");
   const device = (globals as unknown as { GPUDevice: { prototype: GPUDevice } }).GPUDevice.prototype;
@@ -57,8 +57,8 @@ export async function countPipelines(): Promise<void> {
 /**
  * Compiles every kernel that training and decoding of published shapes need, one after another.
  *
- * @param names file to write their names and variants to, in the order of `createComputePipeline`
- * @param folder where the driver's compiler leaves what it says of each pipeline, see `readCompiled`
+ * @param names file for their names and variants, in the order of `createComputePipeline`
+ * @param folder folder of the driver compiler's output for each pipeline, see `readCompiled`
  */
 export async function benchIsa(gpu: Gpu, { names, folder }: { names?: string; folder?: string }): Promise<Isa> {
   const kernels = await kernelsOfPublished(gpu);
@@ -77,7 +77,7 @@ export async function benchIsa(gpu: Gpu, { names, folder }: { names?: string; fo
   const compiled = readCompiled(folder);
   if (compiled.length < all.length) {
     throw new Error(
-      `Cannot read ${folder}: it tells of ${compiled.length} pipelines, and ${all.length} were made; is the driver's compiler asked for statistics?`,
+      `Cannot read ${folder}: it has ${compiled.length} pipelines, but ${all.length} were created; does the driver's compiler write statistics?`,
     );
   }
   const rows = kernels.map(({ name, variant }, i) => ({
@@ -98,7 +98,7 @@ export function sharesOf({ loops }: Pick<Compiled, "loops">): string {
     .join(", ");
 }
 
-/** A table for people. */
+/** The results as a text table. */
 export function isaTable(rows: readonly IsaRow[]): string {
   const headings = ["family", "kernel", "wave", "VGPRs", "spilled", "LDS", "waves", "instructions"] as const;
   return renderTable(
@@ -122,7 +122,7 @@ export function isaTable(rows: readonly IsaRow[]): string {
   );
 }
 
-/** A variant without what it leaves out. */
+/** A variant without its unset options. */
 export function briefly(variant: object): string {
   return Object.entries(variant)
     .filter(([, value]) => value !== false && value !== "none" && value !== 0 && value !== undefined)

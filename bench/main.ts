@@ -9,6 +9,7 @@ import { formatFixed } from "../src/text/numbers.ts";
 import { renderTable } from "../src/text/tables.ts";
 import { type BenchArgs, HELP, type Kind, parseBenchArgs } from "./args.ts";
 import { benchAttention } from "./attention.ts";
+import { benchDelta } from "./delta.ts";
 import { benchGenerate } from "./generate.ts";
 import { benchGrpo } from "./grpo.ts";
 import { benchHead } from "./head.ts";
@@ -68,6 +69,7 @@ async function bench(kind: Kind, gpu: Gpu, platform: Platform, args: BenchArgs, 
     matmul: () => benchMatmul(gpu, tokens, rounds),
     lora: () => benchLora(gpu, tokens, rounds),
     attention: () => benchAttention(gpu, args.tokens ? [tokens] : [256, 1024, 2048], rounds),
+    delta: () => benchDelta(gpu, args.tokens ? [tokens] : [256, 1024, 2048], rounds),
     head: () => benchHead(gpu, tokens, rounds),
     sft: () => benchSft(gpu, { tokens, rounds, layers }),
     qlora: () => benchQlora(gpu, { tokens, rounds, layers }),

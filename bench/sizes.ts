@@ -29,14 +29,15 @@ const QWEN3_06B = {
   max_position_embeddings: 40960,
 };
 
-/** Shapes for which kernels are inspected: Qwen2.5-0.5B's, Qwen3-0.6B's and Qwen2.5-1.5B's. */
+/** Qwen3-0.6B; `layers` and `vocab` make a smaller one of the same shapes. */
+export function qwen3Model(layers = QWEN3_06B.num_hidden_layers, vocab = QWEN3_06B.vocab_size): ModelConfig {
+  return parseModelConfig({ ...QWEN3_06B, num_hidden_layers: layers, vocab_size: vocab }, "Qwen3-0.6B");
+}
+
+/** Shapes that kernels are looked at for: Qwen2.5-0.5B's, Qwen3-0.6B's and Qwen2.5-1.5B's. */
 export function publishedModels(): ModelConfig[] {
   const large = { hidden_size: 1536, intermediate_size: 8960, num_hidden_layers: 28, num_attention_heads: 12 };
-  return [
-    benchModel(),
-    parseModelConfig(QWEN3_06B, "Qwen3-0.6B"),
-    parseModelConfig({ ...QWEN25_05B, ...large }, "Qwen2.5-1.5B"),
-  ];
+  return [benchModel(), qwen3Model(), parseModelConfig({ ...QWEN25_05B, ...large }, "Qwen2.5-1.5B")];
 }
 
 /** The model of the published figures. `layers` and `vocab` make a smaller model of the same shapes. */

@@ -26,6 +26,7 @@ export const HUB_MODELS = [
   { id: "Qwen/Qwen2.5-0.5B", about: "494 M, not tuned for chat, 1 GB" },
   { id: "Qwen/Qwen2.5-Coder-0.5B-Instruct", about: "494 M, for code, 1 GB" },
   { id: "Qwen/Qwen3-0.6B", about: "596 M, thinks first, 1.5 GB" },
+  { id: "Qwen/Qwen3.5-0.8B", about: "752 M without its vision tower, 1.7 GB" },
   { id: "Qwen/Qwen2.5-1.5B-Instruct", about: "1.5 B, 3.1 GB" },
   { id: "deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B", about: "1.8 B, thinks first, 3.6 GB" },
 ] as const;

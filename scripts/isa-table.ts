@@ -1,20 +1,20 @@
-// The table of what drivers' compilers make of kernels, from the lines of bench/results.jsonl that `npm run bench -- isa` wrote.
+// The table of compiled kernels, from the lines that `npm run bench -- isa` writes to bench/results.jsonl.
 
 import { briefly, type IsaRow, sharesOf } from "../bench/isa.ts";
 import { markdownTable } from "../src/text/tables.ts";
 import { cell } from "./markdown.ts";
 
-/** Whether a line is of a compiled kernel, and not of something timed. */
+/** Whether a line describes a compiled kernel, not a measurement of time. */
 export const isIsaRow = (row: object): row is IsaRow => "loops" in row;
 
-/** The newest rows of each adapter: kernels with loops of multiply-adds, and how many others there are. */
+/** The newest rows of each adapter: kernels with multiply-add loops, and the number of other kernels. */
 export function isaTable(jsonl: string): string {
   const all = jsonl
     .split("\n")
     .filter(Boolean)
     .map((line) => JSON.parse(line) as object)
     .filter(isIsaRow);
-  if (all.length === 0) return "Nothing was compiled yet.";
+  if (all.length === 0) return "There are no compiled kernels yet.";
   const cells: (string | number)[][] = [];
   for (const adapter of new Set(all.map((row) => row.adapter))) {
     const of = all.filter((row) => row.adapter === adapter);

@@ -17,8 +17,15 @@ export interface CheckpointSpec {
   num_hidden_layers: number;
   num_attention_heads: number;
   num_key_value_heads: number;
-  /** only for qwen3; qwen2 uses hidden_size / num_attention_heads */
+  /** not of qwen2, which has hidden_size / num_attention_heads */
   head_dim?: number;
+  /** heads of Qwen3.5's delta nets, and the share of an attention head that positions turn */
+  linear_num_key_heads?: number;
+  linear_num_value_heads?: number;
+  linear_key_head_dim?: number;
+  linear_value_head_dim?: number;
+  full_attention_interval?: number;
+  partial_rotary_factor?: number;
   vocab_size: number;
   tie_word_embeddings: boolean;
   max_position_embeddings: number;
@@ -52,15 +59,41 @@ export const SPECS: Readonly<Record<string, CheckpointSpec>> = {
     head_dim: 128,
     max_position_embeddings: 40_960,
   },
+  "qwen3.5-0.8b": qwen35(1024, 3584, 24),
+  "qwen3.5-2b": qwen35(2048, 6144, 24),
 };
 
-/** Every tensor of a checkpoint with this spec, with its Hugging Face name. */
+/** The sizes of a published Qwen3.5, without its vision tower. */
+function qwen35(hidden: number, intermediate: number, layers: number): CheckpointSpec {
+  return {
+    model_type: "qwen3_5_text",
+    hidden_size: hidden,
+    intermediate_size: intermediate,
+    num_hidden_layers: layers,
+    num_attention_heads: 8,
+    num_key_value_heads: 2,
+    head_dim: 256,
+    linear_num_key_heads: 16,
+    linear_num_value_heads: 16,
+    linear_key_head_dim: 128,
+    linear_value_head_dim: 128,
+    full_attention_interval: 4,
+    partial_rotary_factor: 0.25,
+    vocab_size: 248_320,
+    tie_word_embeddings: true,
+    max_position_embeddings: 262_144,
+    initializer_range: 0.02,
+  };
+}
+
+/** Every tensor of a checkpoint of this spec, under its Hugging Face name. */
 export function tensorsOfSpec(spec: CheckpointSpec): readonly TensorSpec[] {
   return [...tensorsOf(parseModelConfig(configOf(spec))).values()];
 }
 
 /** config.json as in the published checkpoint of these sizes. */
 export function configOf(spec: CheckpointSpec): Record<string, unknown> {
+  if (spec.linear_num_key_heads) return deltaConfigOf(spec);
   const qwen3 = spec.model_type === "qwen3";
   return {
     architectures: [architectureOf(spec).transformers],
@@ -92,6 +125,37 @@ export function configOf(spec: CheckpointSpec): Record<string, unknown> {
   };
 }
 
+/** The same of a model with delta nets. */
+function deltaConfigOf(spec: CheckpointSpec): Record<string, unknown> {
+  const { full_attention_interval: interval = 4, partial_rotary_factor, initializer_range, ...sizes } = spec;
+  return {
+    architectures: [architectureOf(spec).transformers],
+    ...sizes,
+    attention_bias: false,
+    attention_dropout: 0,
+    attn_output_gate: true,
+    eos_token_id: 248_044,
+    full_attention_interval: interval,
+    hidden_act: "silu",
+    initializer_range,
+    layer_types: Array.from({ length: spec.num_hidden_layers }, (_, i) =>
+      (i + 1) % interval === 0 ? "full_attention" : "linear_attention",
+    ),
+    linear_conv_kernel_dim: 4,
+    rms_norm_eps: 1e-6,
+    rope_parameters: {
+      mrope_interleaved: true,
+      mrope_section: [11, 11, 10],
+      partial_rotary_factor,
+      rope_theta: 10_000_000,
+      rope_type: "default",
+    },
+    torch_dtype: "bfloat16",
+    transformers_version: "5.18.0",
+    use_cache: true,
+  };
+}
+
 const GENERATION_CONFIG = {
   bos_token_id: 151_643,
   do_sample: true,
@@ -113,8 +177,9 @@ interface RandomCheckpointOptions {
 /**
  * Writes config.json, generation_config.json and random bf16 weights for a spec, without a tokenizer.
  *
- * The same spec and seed give the same bytes on every machine: a tensor depends only on the seed and its name.
- * Weights and biases are N(0, initializer_range), norm weights N(1, 0.05). Holds a few MB at a time.
+ * The same spec and seed give the same bytes on every machine: a tensor depends on the seed and its own name only.
+ * Weights and biases are N(0, initializer_range), norm weights N(1, 0.05), or N(0, 0.05) where 1 is added to them; of delta
+ * nets filters are N(0, 0.3), A_log and dt_bias N(0, 1). Holds a few MB at a time.
  *
  * @param seed a whole number
  * @returns total bytes of the tensors
@@ -125,7 +190,20 @@ export async function writeRandomCheckpoint(
   seed = 0,
   { maxShardBytes = 5e9, onProgress = () => {} }: RandomCheckpointOptions = {},
 ): Promise<number> {
-  const tables = { weight: normalTable(0, spec.initializer_range), norm: normalTable(1, 0.05) };
+  const { zeroCentered = false } = architectureOf(spec);
+  const tables = {
+    weight: normalTable(0, spec.initializer_range),
+    norm: normalTable(1, 0.05),
+    zeroCentered: normalTable(0, 0.05),
+    filter: normalTable(0, 0.3),
+    rate: normalTable(0, 1),
+  };
+  const tableOf = ({ name, role }: TensorSpec) => {
+    if (role === "filter") return tables.filter;
+    if (role === "rate" || role === "shift") return tables.rate;
+    if (role !== "norm") return tables.weight;
+    return zeroCentered && !name.endsWith(".linear_attn.norm.weight") ? tables.zeroCentered : tables.norm;
+  };
   const tensors = tensorsOfSpec(spec);
   const shards: TensorSpec[][] = [[]];
   let total = 0;
@@ -141,18 +219,13 @@ export async function writeRandomCheckpoint(
     total += size;
   }
   let done = 0;
-  const data = ({ name, shape, role }: TensorSpec): TensorData => ({
-    name,
-    shape,
+  const data = (item: TensorSpec): TensorData => ({
+    name: item.name,
+    shape: item.shape,
     dtype: "BF16",
-    data: randomBytes(
-      role === "norm" ? tables.norm : tables.weight,
-      tensorBytes("BF16", shape),
-      `${seed}:${name}`,
-      (bytes) => {
-        onProgress((done += bytes), total);
-      },
-    ),
+    data: randomBytes(tableOf(item), tensorBytes("BF16", item.shape), `${seed}:${item.name}`, (bytes) => {
+      onProgress((done += bytes), total);
+    }),
   });
   const weightMap: Record<string, string> = {};
   const count = String(shards.length).padStart(5, "0");

@@ -64,7 +64,7 @@ export function modelPicker(app: App, signal: AbortSignal, changed: (model: Mode
       hub = id.value;
       tell();
     });
-    const other = labelled("Model id", id, "Any Qwen2, Qwen2.5 or Qwen3 model with safetensors on huggingface.co.");
+    const other = labelled("Model id", id, "Any Qwen2, 2.5, 3 or 3.5 model with safetensors on huggingface.co.");
     other.hidden = listed;
     const options = [
       ...HUB_MODELS.map(({ id, about }) => [id, `${id} – ${about}`] as const),

@@ -14,7 +14,7 @@ const FLAGS = [
 ];
 const PATIENCE = 600_000;
 
-/** Chromium with WebGPU on SwiftShader and a profile of its own. `close` removes both. */
+/** Chromium with WebGPU on SwiftShader and a temporary profile. `close` removes both. */
 export async function openBrowser(): Promise<{ browser: Browser; close(): Promise<void> }> {
   const chromium = unpackChromium();
   const profile = mkdtempSync(join(tmpdir(), "qwench-attack-profile-"));

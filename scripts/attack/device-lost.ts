@@ -1,6 +1,6 @@
 // Loses the device at a random dispatch of a command. It must end with a sentence, and the same command must then come to
 // the bytes of one that was not disturbed. `npx tsx scripts/attack/device-lost.ts [--n 20] [--seed 1] [--only sft,grpo,generate]`.
-// Every other round destroys the device; the others let it be lost as a driver's reset does.
+// It runs dist/cli.js: `npm run build` before. Every other round destroys the device; the others let it be lost as a driver's reset does.
 
 import { fork } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -17,6 +17,8 @@ import {
   METHODS,
   refusalFaults,
   roundsOf,
+  runCli,
+  tellProgress,
   WEIGHTS,
 } from "./rounds.ts";
 
@@ -47,7 +49,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   },
   eval: {
     argv: (output) => [
-      ..."eval --limit 24 --n 2 --temperature 0.7 --max_new_tokens 24 --output".split(" "),
+      ..."eval --limit 8 --n 2 --temperature 0.7 --max_new_tokens 24 --output".split(" "),
       join(output, "e.json"),
     ],
     same: /./,
@@ -55,7 +57,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
 };
 
 /** In the child: counts dispatches, and ends the device that the command opened at one of them. */
-async function child(nth: number, how: How, argv: string[]): Promise<number> {
+async function child(nth: number, how: How, argv: string[]): Promise<void> {
   const { globals } = (await import("webgpu")) as unknown as { globals: Record<string, { prototype: never }> };
   let device: GPUDevice | null = null;
   let lose: (info: GPUDeviceLostInfo) => void = () => {};
@@ -63,9 +65,9 @@ async function child(nth: number, how: How, argv: string[]): Promise<number> {
   const request = adapter.requestDevice;
   adapter.requestDevice = async function (descriptor) {
     const opened = await request.call(this, descriptor);
-    if (descriptor?.label !== "qwench" || device !== null) return opened; // probes, and those that compile ahead
+    if (descriptor?.label !== "qwench" || device !== null) return opened; // probes, and devices that only compile
     device = opened;
-    // a driver's reset: the device stops as when it is destroyed, and says another reason
+    // a driver's reset: like a destroyed device, but with another reason
     if (how === "lost") Object.defineProperty(opened, "lost", { value: new Promise((resolve) => (lose = resolve)) });
     return opened;
   };
@@ -81,10 +83,8 @@ async function child(nth: number, how: How, argv: string[]): Promise<number> {
       return dispatch.apply(this, args);
     } as never;
   }
-  const { main } = await import("../../src/cli/main.ts");
-  const code = await main(argv);
-  writeFileSync(at("count"), String(count));
-  return code;
+  process.on("exit", () => writeFileSync(at("count"), String(count)));
+  await runCli(argv);
 }
 
 async function start(nth: number, how: How, argv: string[]) {
@@ -115,20 +115,21 @@ async function attack(name: string, n: number, seed: number): Promise<number> {
     else {
       faults.push(...refusalFaults(end, how === "lost" ? /lost|reset/ : /destroyed|lost/));
       const again = await start(-1, how, argv(output));
-      if (again.code !== 0) faults.push(`it does not go on: ${again.said.trim().split("\n").at(-1)}`);
+      if (again.code !== 0) faults.push(`it does not continue: ${again.said.trim().split("\n").at(-1)}`);
     }
     faults.push(...differences(output, wanted, same));
     if (faults.length === 0) good++;
     else console.log(`${name}, round ${round}, dispatch ${nth} of ${straight.count}, ${how}: ${faults.join("; ")}`);
     rmSync(output, { recursive: true, force: true });
+    tellProgress(name, good, round + 1, n);
   }
   console.log(
-    `${name}: ${good} of ${n} losses end with a sentence (or without harm: ${recovered}) and go on to the same bytes; ${straight.count} dispatches`,
+    `${name}: ${good} of ${n} losses end with an error message (or without harm: ${recovered}) and continue to the same bytes; ${straight.count} dispatches`,
   );
   return n - good;
 }
 
-async function main(): Promise<number> {
+async function main(): Promise<number | null> {
   const { values } = parseArgs({
     options: {
       n: { type: "string", default: "20" },
@@ -139,7 +140,8 @@ async function main(): Promise<number> {
   });
   if (values.child) {
     const [nth, how, argv] = JSON.parse(values.child);
-    return child(nth, how, argv);
+    await child(nth, how, argv);
+    return null; // it ends by itself
   }
   const prompts = Array.from({ length: 12 }, (_, i) => `${JSON.stringify({ prompt: `Tom has ${i} apples.` })}\n`);
   writeFileSync(at("prompts.jsonl"), prompts.join(""));
@@ -151,4 +153,5 @@ async function main(): Promise<number> {
   return failed > 0 ? 1 : 0;
 }
 
-process.exit(await main());
+const code = await main();
+if (code !== null) process.exit(code);

@@ -2,24 +2,24 @@ import { execFileSync } from "node:child_process";
 import { mkdirSync, readdirSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
-/** A small disk that can be filled up. */
+/** A small disk for tests that fill it. */
 export interface SmallDisk {
-  /** what is full when it is: the disk itself, or a quota on it */
+  /** whether the disk or a quota on it fills up */
   kind: "disk" | "quota";
   path: string;
-  /** Removes all that is on it. */
+  /** Deletes its contents. */
   clear(): void;
   unmount(): void;
 }
 
 const MEGABYTES = 6;
-/** btrfs takes no smaller disk. */
+/** The smallest disk that btrfs supports. */
 const IMAGE_MEGABYTES = 256;
 
 const run = (command: string, ...args: string[]) =>
   execFileSync(command, args, { stdio: ["ignore", "ignore", "pipe"] });
 
-/** @throws where this user may not mount, or a tool is missing */
+/** @throws if this user may not mount, or a tool is missing */
 export function mountDisk(kind: SmallDisk["kind"], folder: string): SmallDisk {
   const mount = join(folder, kind);
   mkdirSync(mount);
@@ -31,7 +31,7 @@ export function mountDisk(kind: SmallDisk["kind"], folder: string): SmallDisk {
     run("mount", "-t", "tmpfs", "-o", `size=${MEGABYTES}m`, "none", mount);
     return { kind, path: mount, clear: () => clear(mount), unmount };
   }
-  // a quota that binds root as well: of a subvolume of btrfs
+  // the quota of a btrfs subvolume, which also applies to root
   const image = join(folder, "image");
   writeFileSync(image, "");
   truncateSync(image, IMAGE_MEGABYTES << 20);
@@ -41,7 +41,7 @@ export function mountDisk(kind: SmallDisk["kind"], folder: string): SmallDisk {
   run("btrfs", "subvolume", "create", path);
   run("btrfs", "quota", "enable", mount);
   run("btrfs", "qgroup", "limit", `${MEGABYTES}M`, path);
-  // what was removed counts until the next commit
+  // deleted files count until the next commit
   const clearAndCommit = () => {
     clear(path);
     run("sync", "-f", path);

@@ -1,7 +1,7 @@
 // Lets a disk, or a quota, fill up at the moment when a command writes a certain file. It must end with a sentence, all that
 // was there must be whole, and the same command must come to its end once there is room again, with the bytes of one that
 // was not disturbed. `npx tsx scripts/attack/full-disk.ts [--n 10] [--seed 1] [--only checkpoint,report] [--disk disk|quota]`
-// needs root on Linux: it mounts a tmpfs, and for the quota btrfs (the package btrfs-progs).
+// runs dist/cli.js (`npm run build` before) and needs root on Linux: it mounts a tmpfs, and for the quota btrfs (the package btrfs-progs).
 
 import { fork } from "node:child_process";
 import * as sync from "node:fs";
@@ -21,23 +21,25 @@ import {
   hashOf,
   refusalFaults,
   roundsOf,
+  runCli,
+  startCli,
   WEIGHTS,
 } from "./rounds.ts";
 
 const BALLAST = "ballast";
 const HUNG_MS = 300_000;
-/** Files that no one keeps: claims, and folders that have not got their name yet. */
+/** Temporary files: claims, and folders before their rename. */
 const FLEETING = /\.lock(\.removing)?$|\.qwench-tmp$|^(.*\/)?(tmp-[^/]*|[^/]*\.partial)\/|^home\/|^ballast$/;
 
 interface Writer {
-  /** what it writes, relative to the disk; the disk is full from then on */
+  /** the file during whose write the disk fills up, relative to the disk */
   file: RegExp;
   argv(disk: string): string[];
-  /** files of the disk whose bytes do not depend on the clock; others must be there */
+  /** files of the disk whose bytes do not depend on the clock; other files must only exist */
   same: RegExp;
-  /** a command can do without what it writes */
+  /** whether a command works without this file */
   spared?: boolean;
-  /** an earlier result is there before */
+  /** whether an earlier result exists */
   before?: boolean;
 }
 
@@ -90,17 +92,17 @@ const WRITERS: Readonly<Record<string, Writer>> = {
 
 /** Names, hashes and sizes of files. */
 type Before = [name: string, hash: string, size: number][];
-/** Files that grow line by line: what they held must still be their beginning. */
+/** Files that grow line by line. Their earlier contents must stay at their beginning. */
 const GROWING = /(^|\/)metrics\.jsonl$|\/completions_\d+\.jsonl$|\.partial$|\.part$/;
 
-/** What a child tells: how often the file was written, and what was on the disk when it had filled up. */
+/** The child's report: the number of writes to the file, and the disk's contents when it was full. */
 interface Told {
   count: number;
   before: Before | null;
 }
 
 /** In the child: the disk fills up when `file` is written for the `nth` time, up to some bytes. */
-async function child(file: RegExp, nth: number, left: number, disk: string, argv: string[]): Promise<number> {
+async function child(file: RegExp, nth: number, left: number, disk: string, argv: string[]): Promise<number | null> {
   const { promises: fs } = sync;
   const told: Told = { count: 0, before: null };
   const tell = () => writeFileSync(at(`told-${process.ppid}`), JSON.stringify(told));
@@ -127,13 +129,16 @@ async function child(file: RegExp, nth: number, left: number, disk: string, argv
     return appendFile(path, ...rest);
   };
   tell();
-  if (argv[0] !== "tuning") return (await import("../../src/cli/main.ts")).main(argv);
+  if (argv[0] !== "tuning") {
+    await runCli(argv);
+    return null; // it ends by itself
+  }
   const { tuningStore } = await import("../../src/cli/runs/tuning.ts");
   await tuningStore().write("adapter", JSON.stringify({ tiles: "8x8".repeat(2000) }));
   return 0;
 }
 
-/** Writes until nothing more goes in, and gives back some. */
+/** Fills the disk, and frees a few bytes. */
 function fill(path: string, left: number): void {
   const handle = sync.openSync(path, "w");
   let written = 0;
@@ -141,7 +146,7 @@ function fill(path: string, left: number): void {
     try {
       for (;;) written += sync.writeSync(handle, new Uint8Array(size));
     } catch {
-      // full for pieces of this size
+      // no room for pieces of this size
     }
   }
   sync.closeSync(handle);
@@ -160,7 +165,7 @@ async function start(writer: Writer, disk: SmallDisk, env: NodeJS.ProcessEnv, nt
   return { ...end, ...told };
 }
 
-/** What is wrong after the disk had filled up. */
+/** Faults after the disk was full. */
 function harm(disk: SmallDisk, before: Before): string[] {
   const now = contentsOf(disk.path);
   const lost = before.filter(([name, hash, size]) => {
@@ -185,15 +190,15 @@ async function attack(name: string, disk: SmallDisk, n: number, seed: number, en
   prepare();
   const straight = await start(writer, disk, env, -1, 0);
   if (straight.code !== 0) throw new Error(`${name} fails undisturbed:\n${straight.said}`);
-  if (straight.count === 0) throw new Error(`${name} writes nothing of that name`);
+  if (straight.count === 0) throw new Error(`${name} writes no file with that name`);
   const wanted = contentsOf(disk.path);
   let good = 0;
   for (let round = 0; round < n; round++) {
     prepare();
-    const left = disk.kind === "disk" ? below(3) * below(9000) : 0; // a full quota lets nobody shorten a file either
+    const left = disk.kind === "disk" ? below(3) * below(9000) : 0; // a full quota does not allow shortening a file
     const end = await start(writer, disk, env, below(straight.count), left);
     const faults: string[] = [];
-    // a short file may have found room in what was left
+    // a short file may fit into the remaining bytes
     const full = /\b(full|has no room|cannot be written)\b/;
     if (end.code !== 0 && end.before === null) faults.push(`it failed before: ${end.said.trim().split("\n").at(-1)}`);
     else if (end.code !== 0 && name !== "tuning") faults.push(...refusalFaults(end, full));
@@ -201,7 +206,7 @@ async function attack(name: string, disk: SmallDisk, n: number, seed: number, en
     rmSync(join(disk.path, BALLAST), { force: true });
     if (end.code !== 0 || writer.spared) {
       const again = await start(writer, disk, env, -1, 0);
-      if (again.code !== 0) faults.push(`it does not go on: ${again.said.trim().split("\n").at(-1)}`);
+      if (again.code !== 0) faults.push(`it does not continue: ${again.said.trim().split("\n").at(-1)}`);
     }
     faults.push(...differences(disk.path, wanted, writer.same));
     if (faults.length === 0) good++;
@@ -217,7 +222,7 @@ function tuningFile(disk: SmallDisk): string {
   return join(folder, readdirSync(at("tuning"))[0]);
 }
 
-async function main(): Promise<number> {
+async function main(): Promise<number | null> {
   const { values } = parseArgs({
     options: {
       n: { type: "string", default: "10" },
@@ -231,22 +236,22 @@ async function main(): Promise<number> {
     const [file, nth, left, disk, argv] = JSON.parse(values.child);
     return child(new RegExp(file), nth, left, disk, argv);
   }
-  if (process.platform !== "linux" || process.getuid!() !== 0) throw new Error("It mounts disks: Linux, and root");
+  if (process.platform !== "linux" || process.getuid!() !== 0)
+    throw new Error("This script mounts disks, so it needs root on Linux");
   const hub = await openHub();
   const kinds = (values.disk?.split(",") ?? ["disk", "quota"]) as SmallDisk["kind"][];
   const prompts = Array.from({ length: 6 }, (_, i) => `${JSON.stringify({ prompt: `Tom has ${i} apples.` })}\n`);
   writeFileSync(at("prompts.jsonl"), prompts.join(""));
-  const { main: qwench } = await import("../../src/cli/main.ts");
   for (const folder of ["sft", "earlier"]) {
-    const code = await qwench([...argvOf("sft", at(folder), false), "--seed", folder === "sft" ? "1" : "2"]);
-    if (code !== 0) throw new Error("Cannot make an adapter to begin with");
+    const argv = [...argvOf("sft", at(folder), false), "--seed", folder === "sft" ? "1" : "2"];
+    if ((await ended(startCli(argv, root))).code !== 0) throw new Error("Cannot make an adapter to begin with");
   }
   process.env.XDG_CACHE_HOME = at("elsewhere");
   const { tuningStore } = await import("../../src/cli/runs/tuning.ts");
   await tuningStore().write("adapter", "{}");
   cpSync(at("elsewhere/qwench/tuning"), at("tuning"), { recursive: true });
   let lost = 0;
-  console.log("| writer | full | as it must be |\n|---|---|---|");
+  console.log("| writer | full | correct |\n|---|---|---|");
   for (const kind of kinds) {
     const disk = mountDisk(kind, root);
     const env = {
@@ -270,4 +275,5 @@ async function main(): Promise<number> {
   return lost > 0 ? 1 : 0;
 }
 
-process.exit(await main());
+const code = await main();
+if (code !== null) process.exit(code);

@@ -10,7 +10,7 @@ const COMMIT = "a".repeat(40);
 /** The id of the only model of `openHub`. */
 export const HUB_MODEL = "owner/tiny";
 
-/** A hub on this machine that has the embedded model. @returns its address, and paths of files that were downloaded */
+/** A local hub with the embedded model. @returns its address, and the paths of downloaded files */
 export async function openHub(): Promise<{ url: string; downloads: string[]; close(): void }> {
   const names = readdirSync(TINY, { withFileTypes: true }).filter((entry) => entry.isFile());
   const files = new Map(names.map(({ name }) => [name, readFileSync(join(TINY, name))]));
@@ -31,7 +31,7 @@ export async function openHub(): Promise<{ url: string; downloads: string[]; clo
     const bytes = files.get(name);
     if (!bytes) return res.writeHead(404).end();
     downloads.push(name);
-    // in two pieces, so that another process has time to come
+    // in two pieces, so that another process can arrive in between
     res.writeHead(200, { "Content-Length": bytes.length, ETag: `"${gitId(bytes)}"` });
     res.write(bytes.subarray(0, bytes.length >> 1));
     return setTimeout(() => res.end(bytes.subarray(bytes.length >> 1)), 20);

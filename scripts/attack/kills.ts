@@ -15,6 +15,7 @@ import {
   METHODS,
   roundsOf,
   startCli,
+  tellProgress,
   WEIGHTS,
 } from "./rounds.ts";
 
@@ -42,7 +43,7 @@ const COMMANDS: Record<string, Command> = {
     same: /./,
   },
   eval: {
-    argv: (output) => ["eval", "--limit", "24", "--n", "2", "--temperature", "0.7", "--output", join(output, "e.json")],
+    argv: (output) => ["eval", "--limit", "8", "--n", "2", "--temperature", "0.7", "--output", join(output, "e.json")],
     same: /./,
   },
 };
@@ -75,6 +76,7 @@ async function attack(name: string, n: number, seed: number): Promise<number> {
     if (faults.length === 0) good++;
     else console.log(`${name}, round ${round}: ${faults.join("; ")}`);
     rmSync(output, { recursive: true, force: true });
+    tellProgress(name, good, round + 1, n);
   }
   console.log(`${name}: ${good} of ${n} rounds end with the bytes of an undisturbed one, after ${kills} kills`);
   return n - good;

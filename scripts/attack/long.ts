@@ -1,5 +1,5 @@
-// A day of training, compressed: many steps of the embedded model with frequent checkpoints. Memory must stay flat, and no
-// temporary file may stay. `npx tsx scripts/attack/long.ts [--n 20000] [--method sft|grpo] [--every 500]`
+// A long training in short time: many steps of the embedded model with frequent checkpoints. Memory must stay constant, and no
+// temporary file may remain. `npx tsx scripts/attack/long.ts [--n 20000] [--method sft|grpo] [--every 500]`
 
 import { fork } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
@@ -8,17 +8,17 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 
-/** Share by which memory may differ from its median, in either direction. */
+/** Largest relative difference of memory from its median. */
 const FLAT = 0.05;
-/** Samples of the first part do not count: kernels are compiled, buffers find their sizes. */
+/** Share of the run whose samples do not count, because kernels compile and buffers grow. */
 const WARM_UP = 0.1;
 const TENTHS = 10;
 
 interface Sample {
   step: number;
-  /** bytes of the process, as the system counts them */
+  /** resident bytes of the process */
   rss: number;
-  /** bytes of JavaScript's heap and of its buffers, after a collection */
+  /** bytes of JavaScript's heap and buffers, after garbage collection */
   heap: number;
 }
 
@@ -37,20 +37,20 @@ const argvOf = (method: string, steps: number, every: number, output: string): s
   ...["--output_dir", output],
 ];
 
-/** The step of the last line of a run's metrics; 0 before the first. */
+/** The last step in a run's metrics, or 0. */
 function stepOf(output: string): number {
   const file = join(output, "metrics.jsonl");
   const lines = existsSync(file) ? readFileSync(file, "utf8").trimEnd().split("\n") : [""];
   return lines.at(-1) ? JSON.parse(lines.at(-1)!).step : 0;
 }
 
-/** Files and folders that a writer makes on its way, in a folder and all below it. */
+/** Temporary files and folders of writers, in a folder and its subfolders. */
 const temporaries = (folder: string) =>
   readdirSync(folder, { recursive: true, encoding: "utf8" }).filter((path) =>
     /(^|\/)(tmp-[^/]*|[^/]*\.qwench-tmp|[^/]*\.partial|[^/]*\.lock)$/.test(path),
   );
 
-/** In the child: trains, and tells of memory every second. */
+/** In the child: trains, and reports memory every second. */
 async function train(method: string, steps: number, every: number, output: string): Promise<number> {
   const { main } = await import("../../src/cli/main.ts");
   const timer = setInterval(() => {
@@ -66,7 +66,7 @@ async function train(method: string, steps: number, every: number, output: strin
 interface Ended {
   code: number | null;
   samples: Sample[];
-  /** the end of what it wrote */
+  /** the end of its output */
   said: string;
 }
 
@@ -86,7 +86,7 @@ function runChild(args: string[], temporary: string): Promise<Ended> {
 const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
 const megabytes = (bytes: number) => `${(bytes / 1e6).toFixed(1)} MB`;
 
-/** Memory by parts of the run, in order, and the largest difference from their median. */
+/** Memory in consecutive parts of the run, and the largest difference from the median. */
 function course(samples: readonly Sample[], of: "rss" | "heap", steps: number): { parts: number[]; worst: number } {
   const parts: number[] = [];
   for (let part = 0; part < TENTHS; part++) {
@@ -110,11 +110,11 @@ async function attack(method: string, steps: number, every: number): Promise<num
   const seconds = (Date.now() - began) / 1000;
   const faults: string[] = [];
   if (code !== 0) faults.push(`exit code ${code}: ${said.trim()}`);
-  if (stepOf(output) !== steps) faults.push(`the last log is of step ${stepOf(output)}`);
+  if (stepOf(output) !== steps) faults.push(`the last logged step is ${stepOf(output)}`);
   for (const of of ["rss", "heap"] as const) {
     const { parts, worst } = course(samples, of, steps);
     console.log(`${of}: ${parts.map(megabytes).join(", ")}; at most ${(100 * worst).toFixed(1)} % from the median`);
-    if (!(worst <= FLAT)) faults.push(`${of} is not flat`);
+    if (!(worst <= FLAT)) faults.push(`${of} is not constant`);
   }
   const own = readdirSync(temporary).filter((name) => !name.startsWith("tsx-")); // tsx's cache of this script
   const left = [...temporaries(output), ...own];

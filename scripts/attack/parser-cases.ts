@@ -1,6 +1,9 @@
+import { createHash } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
+import { readCompletions } from "../../src/cli/runs/completions-log.ts";
+import { readMetrics } from "../../src/cli/runs/run-log.ts";
 import { renderAssistantSpans, renderChat } from "../../src/data/chat-template.ts";
 import { type ByteSource, readRows } from "../../src/data/dataset.ts";
 import { parsePrompt, parseRow } from "../../src/data/rows.ts";
@@ -33,7 +36,7 @@ const root = fileURLToPath(new URL("../..", import.meta.url));
 const tiny = (name: string) => new Uint8Array(readFileSync(`${root}/assets/tiny/${name}`));
 const text = (path: string) => readFileSync(`${root}/${path}`, "utf8");
 const seeds = fileURLToPath(new URL("./seeds", import.meta.url));
-const maybe = (seed: string, draw: Draw): string => (draw() < 0.5 ? seed : mutateText(seed, draw));
+const maybe = (seed: string, draw: Draw, whole = 0.5): string => (draw() < whole ? seed : mutateText(seed, draw));
 const pick = <T>(draw: Draw, from: readonly T[]): T => from[Math.floor(draw() * from.length)];
 
 async function drain(source: ByteSource): Promise<void> {
@@ -174,14 +177,20 @@ const state = JSON.stringify({
 const recipes = readdirSync(`${root}/recipes`)
   .filter((name) => name.endsWith(".yaml"))
   .map((name) => text(`recipes/${name}`));
+const HUB_FILE = '{"model_type": "qwen2"}';
 const listing = [
-  { type: "file", oid: "a".repeat(40), size: 614, path: "config.json" },
+  {
+    type: "file",
+    oid: createHash("sha1").update(`blob ${HUB_FILE.length}\0${HUB_FILE}`).digest("hex"),
+    size: HUB_FILE.length,
+    path: "config.json",
+  },
   {
     type: "file",
     oid: "b".repeat(40),
-    size: 9,
+    size: HUB_FILE.length,
     path: "model.safetensors",
-    lfs: { oid: "c".repeat(64), size: 9, pointerSize: 3 },
+    lfs: { oid: createHash("sha256").update(HUB_FILE).digest("hex"), size: HUB_FILE.length, pointerSize: 3 },
   },
 ];
 
@@ -208,7 +217,19 @@ async function folderOf(files: Record<string, string | Uint8Array>) {
 }
 const tinyFiles = { "config.json": text("assets/tiny/config.json"), "model.safetensors": tiny("model.safetensors") };
 
-/** Every parser of external data. */
+const shardIndex = JSON.stringify({
+  metadata: { total_size: tinyFiles["model.safetensors"].length },
+  weight_map: Object.fromEntries(
+    [...(await openSafetensors(memorySource("m.safetensors", tinyFiles["model.safetensors"]))).tensors.keys()].map(
+      (name) => [name, "model-00001-of-00001.safetensors"],
+    ),
+  ),
+});
+const logs = '{"step":20,"loss":0.5,"learning_rate":1e-4,"epoch":0.25}\n{"step":40,"loss":null,"reward":2}\n';
+const drawn =
+  '{"step": 1, "prompt": "p", "completion": "c", "xmlcount_reward_func": 0.5, "advantage": -1.5, "finish_reason": "stop", "length": 3}\n';
+
+/** Every parser of what others write. */
 export const PARSERS: Readonly<Record<string, ParserCase>> = {
   safetensors: async (draw) => {
     const file = await openSafetensors(memorySource("a.safetensors", mutateBytes(weights, draw)));
@@ -247,15 +268,14 @@ export const PARSERS: Readonly<Record<string, ParserCase>> = {
   },
   config: async (draw) =>
     openModel(await folderOf({ ...tinyFiles, "config.json": mutateText(tinyFiles["config.json"], draw) })),
-  index: async (draw) => {
-    const index = mutateText(
-      '{"metadata": {"total_size": 9}, "weight_map": {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}}',
-      draw,
-    );
-    return openModel(
-      await folderOf({ "config.json": tinyFiles["config.json"], "model.safetensors.index.json": index }),
-    );
-  },
+  index: async (draw) =>
+    openModel(
+      await folderOf({
+        "config.json": tinyFiles["config.json"],
+        "model-00001-of-00001.safetensors": tinyFiles["model.safetensors"],
+        "model.safetensors.index.json": maybe(shardIndex, draw, 0.02),
+      }),
+    ),
   adapter: async (draw) => {
     const half = draw() < 0.5;
     const file: Record<string, Uint8Array> =
@@ -285,8 +305,11 @@ export const PARSERS: Readonly<Record<string, ParserCase>> = {
       draw() < 0.5
         ? [mutateText(about, draw), JSON.stringify(listing)]
         : [about, mutateText(JSON.stringify(listing), draw)];
-    const get = async (input: unknown) =>
-      answer(String(input instanceof Request ? input.url : input).includes("/tree/") ? second : first);
+    const get = async (input: unknown) => {
+      const url = String(input instanceof Request ? input.url : input);
+      if (url.includes("/resolve/")) return new Response(HUB_FILE, { status: 200 });
+      return answer(url.includes("/tree/") ? second : first);
+    };
     await downloadModel("o/n", {
       cache: memoryFolder("cache"),
       fetch: get as typeof fetch,
@@ -356,6 +379,8 @@ export const PARSERS: Readonly<Record<string, ParserCase>> = {
     const report = { answer: mutateText(answer, draw), output: mutateText("12\n", draw), ms: 3 };
     resultOf({ kind: "call", name: "f", args: "[]", expected: ["12"] }, report as never, { output_bytes: 1000 }, "s");
   },
+  metrics: (draw) => readMetrics(mutateText(logs, draw), "metrics.jsonl"),
+  completions_log: (draw) => readCompletions(mutateText(drawn.repeat(3), draw), "completions_00001.jsonl"),
   evaluation: (draw) => readEvaluation(mutateText(evaluation, draw), "e.json"),
 };
 

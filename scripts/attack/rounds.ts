@@ -5,16 +5,15 @@ import { join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { drawOf } from "./mutate.ts";
 
-// What attacks on commands share: starting them, ending them, and looking at what they leave.
+// Helpers of the attacks on commands: starting them, ending them, and checking their files.
 
-/** The built command line: `npm run build` makes it. */
+/** The command line, built by `npm run build`. */
 const CLI = fileURLToPath(new URL("../../dist/cli.js", import.meta.url));
 
-/** Runs of training by method, as flags beside those of `argvOf`. A further method is a further row. */
+/** Extra flags of a training run by method, added to those of `argvOf`. A new method is a new entry. */
 export const METHODS: Readonly<Record<string, string>> = {
-  sft: "",
-  grpo: "--num_generations 4 --per_device_train_batch_size 8 --system_prompt Answer.",
-  dpo: "--per_device_train_batch_size 4",
+  sft: "--per_device_train_batch_size 2 --lora_r 4",
+  grpo: "--lora_r 4 --num_generations 2 --per_device_train_batch_size 4 --max_completion_length 16 --system_prompt Answer.",
 };
 
 const words = (text: string) => text.split(" ").filter(Boolean);
@@ -31,14 +30,14 @@ export const WEIGHTS = /^(adapter_.*|tokenizer.*|checkpoint-8\/(adapter_.*|optim
 
 /** How a process ended. */
 export interface Ended {
-  /** null: by a signal */
+  /** null: ended by a signal */
   code: number | null;
-  /** the end of what it wrote, both streams */
+  /** the end of its output, from both streams */
   said: string;
   ms: number;
 }
 
-/** Waits for a process. @param after milliseconds until it is killed; null: never */
+/** Waits for a process. @param after milliseconds until the kill; null: no kill */
 export function ended(child: ChildProcess, after: number | null = null): Promise<Ended> {
   const begun = Date.now();
   let said = "";
@@ -59,6 +58,12 @@ export function startCli(argv: readonly string[], cwd: string, env: NodeJS.Proce
 
 export const hashOf = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
 
+/** Runs the built command line in this process, which ends with it. */
+export async function runCli(argv: readonly string[]): Promise<void> {
+  process.argv.splice(1, process.argv.length, CLI, ...argv);
+  await import(CLI);
+}
+
 /** Names and hashes of a folder's files; none where there is no folder. */
 export function contentsOf(folder: string): Map<string, string> {
   if (!existsSync(folder)) return new Map();
@@ -67,7 +72,11 @@ export function contentsOf(folder: string): Map<string, string> {
   return new Map(paths.map((path) => [relative(folder, path), hashOf(readFileSync(path))]));
 }
 
-/** What is wrong with what a command left; nothing where all is as it should be. @param same files whose bytes count */
+/**
+ * Differences between a command's files and the reference; empty if there are none.
+ *
+ * @param same files whose bytes are compared
+ */
 export function differences(folder: string, wanted: ReadonlyMap<string, string>, same: RegExp): string[] {
   const found = contentsOf(folder);
   const names = new Set([...found.keys(), ...wanted.keys()]);
@@ -78,29 +87,34 @@ export function differences(folder: string, wanted: ReadonlyMap<string, string>,
   });
 }
 
-/** Whether a training run has something to go on from. */
+/** Whether a training run has a checkpoint to resume from. */
 export const hasCheckpoint = (output: string) =>
   existsSync(output) &&
   readdirSync(output).some((name) => /^checkpoint-\d+$/.test(name) && statSync(join(output, name)).isDirectory());
 
 /**
- * What is wrong with how a command refused: it must end by itself, with one sentence of ours of the given kind as its last
- * line, and without the lines of a stack.
+ * Faults in how a command failed. It must end by itself, its last line must be a Qwench error of the given kind, and it must
+ * not print a stack.
  */
 export function refusalFaults({ code, said }: Ended, expected: RegExp): string[] {
   const last = said.trim().split("\n").at(-1) ?? "";
-  if (code === null) return [`it hung, and last said: ${last}`];
-  if (code === 0) return ["it ended well"];
+  if (code === null) return [`it hung; its last line is: ${last}`];
+  if (code === 0) return ["it ended without an error"];
   if (/^ +at .*:\d+/m.test(said)) return [`it ended with a stack: ${said.trim().split("\n").slice(-6).join(" | ")}`];
   return /^\w+Error: Cannot .+|^\w+Error: The .+/.test(last) && expected.test(last)
     ? []
     : [`its last line is: ${last}`];
 }
 
-/** Draws for a round of an attack. */
+/** Random numbers for a round of an attack. */
 export function roundsOf(seed: number, name: string) {
   const hash = [...name].reduce((sum, letter) => (Math.imul(sum, 31) + letter.charCodeAt(0)) >>> 0, 7);
   const draw = drawOf(seed * 1_000_003 + hash);
-  for (let i = 0; i < 8; i++) draw(); // the first numbers of near seeds are near each other
+  for (let i = 0; i < 8; i++) draw(); // skip the first numbers, which are similar for similar seeds
   return { draw, below: (n: number) => Math.floor(draw() * n) };
+}
+
+/** Says now and then how far an attack is: it may be ended before its end. */
+export function tellProgress(name: string, good: number, done: number, of: number): void {
+  if (done % 5 === 0 && done < of) console.log(`${name}: ${good} of ${done} so far`);
 }

@@ -1,7 +1,6 @@
-// What befalls a page that trains: two tabs that start one run, a device that is lost at a random dispatch, a storage that
-// fills up. Each ends with a sentence, and the run goes on to the numbers of an undisturbed one.
-// `npx tsx scripts/attack/tabs.ts [--n 20] [--seed 1] [--only tabs,lost,quota]` takes the npm package's Chromium with
-// SwiftShader.
+// Faults of a page in training: two tabs start the same run, the device is lost at a random dispatch, the storage fills up.
+// Each must end with an error message, and the run must continue to the numbers of an undisturbed one. `npx tsx
+// scripts/attack/tabs.ts [--n 20] [--seed 1] [--only tabs,lost,quota]` takes the npm package's Chromium with SwiftShader.
 
 import { setTimeout as pause } from "node:timers/promises";
 import { parseArgs } from "node:util";
@@ -19,17 +18,18 @@ const JOB: Job = {
     {
       method: "sft",
       data: { kind: "embedded", rows: "sft" },
-      recipe: { ...QUICK.sft, max_steps: 4, save_steps: 1, save_total_limit: 2 },
+      recipe: { ...QUICK.sft, max_steps: 4, save_steps: 1 },
     },
     {
       method: "grpo",
       data: { kind: "embedded", rows: "prompts" },
-      recipe: { ...QUICK.grpo, max_steps: 2, save_steps: 1, save_total_limit: 2 },
+      recipe: { ...QUICK.grpo, max_steps: 2, save_steps: 1 },
     },
   ],
   evaluate: { data: { kind: "embedded", rows: "prompts" }, problems: 3 },
 };
 
+const PATIENCE = 600_000;
 type Rounds = ReturnType<typeof roundsOf>;
 interface Stage {
   browser: Browser;
@@ -37,22 +37,23 @@ interface Stage {
   rounds: Rounds;
 }
 
-/** What a worker counts and does, once `watch` has been at work in it. */
+/** Counters and actions that `watch` installs in a worker. */
 interface Watched {
   count: number;
-  /** the dispatch at which the device ends; −1: never */
+  /** the dispatch at which the device is lost; −1: never */
   nth: number;
 }
 
 /** A page with a trainer whose worker counts dispatches. */
 async function openTrainer(browser: Browser, url: string): Promise<{ page: Page; worker: WebWorker }> {
   const page = await browser.newPage();
+  page.setDefaultTimeout(PATIENCE);
   await page.evaluateOnNewDocument("globalThis.__name = (it) => it"); // tsx marks functions by it
   await page.goto(url, { waitUntil: "load" });
   const created = new Promise<WebWorker>((found) => page.once("workercreated", found));
   await makeTrainer(page);
   const worker = await created;
-  await page.evaluate(() => trainer.recipe.presets()); // its script has run
+  await page.evaluate(() => trainer.recipe.presets()); // wait until its script has run
   await worker.evaluate(() => {
     const watched = { count: 0, nth: -1 };
     Object.assign(globalThis, { watched });
@@ -82,18 +83,18 @@ const counted = (worker: WebWorker) =>
 const create = (page: Page) => page.evaluate((job) => trainer.runs.create(job), JOB);
 const recordOf = (page: Page, id: string): Promise<RunRecord> => page.evaluate((id) => trainer.runs.get(id), id);
 
-/** All that a run has learnt and solved, without the clock. */
+/** A run's logs and results, without times. */
 function numbersOf({ logs, evaluations }: RunRecord): string {
   const told = logs.flatMap((phase, i) => learnt(phase.map((record) => ({ type: "log" as const, phase: i, record }))));
   const solved = evaluations.map(({ stage, problems }) => [stage, problems.map(({ completion }) => completion)]);
   return JSON.stringify([told, solved]);
 }
 
-/** What is wrong with a run that should have ended as an undisturbed one. */
+/** Faults of a run that should equal an undisturbed one. */
 async function faultsOf(page: Page, id: string, wanted: string): Promise<string[]> {
   const record = await recordOf(page, id);
   if (record.status !== "finished") return [`the run is ${record.status}: ${record.problem}`];
-  return numbersOf(record) === wanted ? [] : ["the run has other numbers"];
+  return numbersOf(record) === wanted ? [] : ["the run has different numbers"];
 }
 
 async function undisturbed(page: Page): Promise<string> {
@@ -122,20 +123,22 @@ async function attackLost({ browser, site, rounds }: Stage, n: number): Promise<
     if (status !== "paused" || !/Start again to go on/.test(problem ?? "")) faults.push(`it is ${status}: ${problem}`);
     await set(worker, -1);
     const again = await start(page, id);
-    if (again.error) faults.push(`it does not go on: ${again.error.message}`);
+    if (again.error) faults.push(`it does not continue: ${again.error.message}`);
     faults.push(...(await faultsOf(page, id, wanted)));
     if (faults.length === 0) good++;
     else console.log(`lost, round ${round}, dispatch ${nth} of ${dispatches}: ${faults.join("; ")}`);
   }
   await page.close();
-  console.log(`lost: ${good} of ${n} runs end with a sentence and go on to the same numbers; ${dispatches} dispatches`);
+  console.log(
+    `lost: ${good} of ${n} runs end with an error message and continue to the same numbers; ${dispatches} dispatches`,
+  );
   return n - good;
 }
 
 async function attackQuota({ browser, site, rounds }: Stage, n: number): Promise<number> {
   let good = 0;
   for (let round = 0; round < n; round++) {
-    // an origin of its own: IndexedDB remembers for a while how much room there was
+    // a separate origin, because IndexedDB caches the free space for a while
     const fresh = await serve(site.files);
     const { page } = await openTrainer(browser, fresh.url);
     const session = await page.createCDPSession();
@@ -152,7 +155,7 @@ async function attackQuota({ browser, site, rounds }: Stage, n: number): Promise
     await session.send("Storage.overrideQuotaForOrigin", { origin });
     if (error) {
       const again = await start(page, id);
-      if (again.error) faults.push(`it does not go on: ${again.error.message}`);
+      if (again.error) faults.push(`it does not continue: ${again.error.message}`);
     }
     faults.push(...(await faultsOf(page, id, wanted)));
     if (faults.length === 0) good++;
@@ -160,7 +163,9 @@ async function attackQuota({ browser, site, rounds }: Stage, n: number): Promise
     await page.close();
     await fresh.close();
   }
-  console.log(`quota: ${good} of ${n} runs end with a sentence and go on to the same numbers once there is room`);
+  console.log(
+    `quota: ${good} of ${n} runs end with an error message and continue to the same numbers after space is freed`,
+  );
   return n - good;
 }
 
@@ -169,7 +174,7 @@ async function attackTabs({ browser, site, rounds }: Stage, n: number): Promise<
   const { page: second } = await openTrainer(browser, site.url);
   const wanted = await undisturbed(first);
   const began = Date.now();
-  await undisturbed(second); // compiled there too
+  await undisturbed(second); // compile in that tab too
   const took = Date.now() - began;
   let good = 0;
   for (let round = 0; round < n; round++) {
@@ -193,9 +198,9 @@ async function attackTabs({ browser, site, rounds }: Stage, n: number): Promise<
       }
       const { name } = await recordOf(first, id);
       if (name !== "Renamed") faults.push(`its name is ${name}`);
-      await second.evaluate((extra) => trainer.runs.remove(extra), extra); // it is there
+      await second.evaluate((extra) => trainer.runs.remove(extra), extra); // it exists
     } else {
-      void start(first, id).catch(() => {}); // its tab is closed
+      void start(first, id).catch(() => {}); // its tab is now closed
       await pause(wait);
       await first.close();
       const { error } = await start(second, id);
@@ -209,7 +214,7 @@ async function attackTabs({ browser, site, rounds }: Stage, n: number): Promise<
   }
   await first.close();
   await second.close();
-  console.log(`tabs: ${good} of ${n} rounds as they must be`);
+  console.log(`tabs: ${good} of ${n} rounds correct`);
   return n - good;
 }
 

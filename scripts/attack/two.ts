@@ -1,8 +1,8 @@
-// Two processes that want the same thing at once: an output_dir, an export's or an evaluation's output, a download, the cache
-// of measured kernels. One of them does it, the other waits or is refused before it touches anything, nobody is refused
-// without a reason, and what is left has the bytes of an undisturbed command. In every other round the first one is killed,
-// and the second must not be refused. `npx tsx scripts/attack/two.ts [--n 50] [--seed 1] [--only output_dir,export,eval,hub,tuning]`
-// runs dist/cli.js: `npm run build` before. Two tabs: scripts/attack/tabs.ts.
+// Two processes that use the same resource at once: an output_dir, an export's or an evaluation's output, a download, the cache
+// of measured kernels. One process does the work. The other waits, or is rejected with a reason before it changes anything. The
+// files must have the bytes of an undisturbed command. In every other round the first process is killed, and the second must
+// not be rejected. `npx tsx scripts/attack/two.ts [--n 50] [--seed 1] [--only output_dir,export,eval,hub,tuning]` runs
+// dist/cli.js: run `npm run build` first. For two tabs, see scripts/attack/tabs.ts.
 
 import { fork } from "node:child_process";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
@@ -12,17 +12,17 @@ import { setTimeout as pause } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { HUB_MODEL, openHub } from "./hub.ts";
-import { contentsOf, differences, type Ended, ended, roundsOf, startCli } from "./rounds.ts";
+import { contentsOf, differences, type Ended, ended, roundsOf, startCli, tellProgress } from "./rounds.ts";
 
-const root = mkdtempSync(join(tmpdir(), "qwench-two-"));
+const root = process.argv.includes("--child") ? tmpdir() : mkdtempSync(join(tmpdir(), "qwench-two-"));
 const at = (...names: string[]) => join(root, ...names);
 const HUNG_MS = 300_000;
 
 interface Shared {
   argv(output: string): string[];
-  /** files whose bytes do not depend on the clock; others must be there */
+  /** files whose bytes do not depend on the clock; other files must only exist */
   same: RegExp;
-  /** what the second may be told: that the first is at work, or has done it */
+  /** the second process's allowed error: the first is working, or has finished */
   refused: RegExp | null;
 }
 
@@ -36,17 +36,17 @@ const SHARED: Readonly<Record<string, Shared>> = {
   output_dir: {
     argv: (output) => [...TRAIN, output],
     same: /^(adapter_.*|tokenizer.*|checkpoint-2\/(adapter_.*|optimizer\.safetensors))$/,
-    refused: /^BusyError: Cannot train in .* is at work there/,
+    refused: /^BusyError: Cannot train in .* is already working there/,
   },
   export: {
     argv: (output) => ["export", "--adapter", at("output_dir"), "--format", "lora", "--output", join(output, "lora")],
     same: /./,
-    refused: /^BusyError: Cannot export to .* is at work there|is there and not empty/,
+    refused: /^BusyError: Cannot export to .* is already working there|exists and is not empty/,
   },
   eval: {
     argv: (output) => [...EVAL, join(output, "e.json")],
     same: /./,
-    refused: /^BusyError: .* is at work there|it exists\. Replace it/,
+    refused: /^BusyError: .* is already working there|it exists\. Replace it/,
   },
   hub: {
     argv: () => words(`generate 1+1= --model ${HUB_MODEL} --max_new_tokens 1 --temperature 0`),
@@ -56,10 +56,10 @@ const SHARED: Readonly<Record<string, Shared>> = {
 };
 
 const last = ({ code, said }: Ended) => `exit code ${code}: ${said.trim().split("\n").slice(-8).join(" | ")}`;
-/** The sentence of a refusal: the last line, or the one before the hint to --help. */
+/** The error message: the last line, or the line before the hint to --help. */
 const sentence = ({ said }: Ended) => {
   const lines = said.trim().split("\n");
-  return lines.at(lines.at(-1)?.endsWith("tells what there is.") ? -2 : -1) ?? "";
+  return lines.at(lines.at(-1)?.endsWith("lists the flags.") ? -2 : -1) ?? "";
 };
 
 async function round(shared: Shared, output: string, env: NodeJS.ProcessEnv, wait: number, kill: boolean) {
@@ -68,8 +68,8 @@ async function round(shared: Shared, output: string, env: NodeJS.ProcessEnv, wai
   if (kill) {
     await ended(start(), wait);
     const second = await ended(start(), HUNG_MS);
-    // the first may have been done already
-    const done = shared.refused?.test(sentence(second)) && !/at work/.test(sentence(second));
+    // the first may already have finished
+    const done = shared.refused?.test(sentence(second)) && !/already working/.test(sentence(second));
     if (second.code !== 0 && !done) faults.push(`the second was refused after the first had died: ${last(second)}`);
     return faults;
   }
@@ -107,12 +107,13 @@ async function attack(name: string, n: number, seed: number, hub: { url: string;
     if (faults.length === 0) good++;
     else console.log(`${name}, round ${i}, ${kill ? "killed" : "second"} after ${wait} ms: ${faults.join("; ")}`);
     rmSync(output, { recursive: true, force: true });
+    tellProgress(name, good, i + 1, n);
   }
-  console.log(`${name}: ${good} of ${n} rounds as they must be`);
+  console.log(`${name}: ${good} of ${n} rounds correct`);
   return n - good;
 }
 
-/** In a child: writes and reads the cache of measurements, over and over. */
+/** In a child: repeatedly writes and reads the cache of measurements. */
 async function child(own: string): Promise<number> {
   const { tuningStore } = await import("../../src/cli/runs/tuning.ts");
   const store = tuningStore();
@@ -141,7 +142,7 @@ async function attackTuning(n: number): Promise<number> {
     if (faults.length === 0) good++;
     else console.log(`tuning, round ${i}: ${faults.join("; ")}`);
   }
-  console.log(`tuning: ${good} of ${n} rounds as they must be, 60 writes each`);
+  console.log(`tuning: ${good} of ${n} rounds correct, 60 writes each`);
   return n - good;
 }
 
@@ -159,7 +160,7 @@ async function main(): Promise<number> {
   const n = Number(values.n);
   const chosen = values.only?.split(",") ?? [...Object.keys(SHARED), "tuning"];
   let lost = 0;
-  // exports are made of what SFT leaves
+  // exports use SFT's adapter
   for (const name of Object.keys(SHARED)) {
     if (chosen.includes(name) || (name === "output_dir" && chosen.includes("export"))) {
       lost += await attack(name, chosen.includes(name) ? n : 0, Number(values.seed), hub);

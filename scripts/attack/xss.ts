@@ -1,58 +1,41 @@
-// Puts scripts into every text that comes from models, data, files and users, and looks at it in a browser: the page, its
-// chat, reports, comparisons and the widget. None may run, without the page's policy as well.
-// `npx tsx scripts/attack/xss.ts [--n 120]` takes the npm package's Chromium; no GPU is needed.
+// Puts scripts into every text from models, data, files and users, and opens the results in a browser: the page, its chat,
+// reports, comparisons and the widget. No script may run, even without the page's CSP. `npx tsx scripts/attack/xss.ts [--n
+// 120]` uses the npm package's Chromium and needs no GPU.
 
 import { parseArgs } from "node:util";
 import type { Page } from "puppeteer-core";
-import { compareEvaluations } from "../../src/eval/compare/compare.ts";
-import { readEvaluation } from "../../src/eval/compare/file.ts";
-import { renderComparison } from "../../src/report/compare.ts";
-import { renderEvaluation } from "../../src/report/evaluation.ts";
-import { renderReport } from "../../src/report/training.ts";
 import { built, entry } from "../../tests/browser/dist.ts";
 import { fakePage } from "../../tests/browser/page-site.ts";
 import { type Site, serve } from "../../tests/browser/site.ts";
 import { connect, load, widgetSite } from "../../tests/browser/widget-model.ts";
-import { evaluationText } from "../../tests/eval/compare/fixtures.ts";
 import { openBrowser } from "./browser.ts";
-import { PAYLOADS } from "./payloads.ts";
+import { completion, PAYLOADS, poison, reportsOf } from "./payloads.ts";
+import { tellProgress } from "./rounds.ts";
 
 declare global {
   var ran: number;
 }
 
-/** What a page was found to do with a payload. */
+/** A page's handling of a payload. */
 interface Seen {
   /** where */
   where: string;
   payload: string;
   /** scripts that ran */
   ran: number;
-  /** attributes and addresses that could run later */
+  /** attributes and addresses that could run scripts later */
   live: string[];
-  /** whether the payload stands there as text */
+  /** whether the page shows the payload as text */
   shown: boolean;
-}
-
-/** Replaces every text in a value, and every name of a dictionary that `names` takes. */
-function poison<T>(value: T, payload: string, keep: RegExp, key = ""): T {
-  if (typeof value === "string") return (keep.test(key) ? value : payload) as T;
-  if (Array.isArray(value)) return value.map((one) => poison(one, payload, keep, key)) as T;
-  if (typeof value !== "object" || value === null) return value;
-  const rename = /^(source_stats|source_accuracies|difficulty_accuracies|environment|summary|memory|rewards)$/.test(
-    key,
-  );
-  return Object.fromEntries(
-    Object.entries(value).map(([name, one]) => [rename ? `${payload}${name}` : name, poison(one, payload, keep, name)]),
-  ) as T;
 }
 
 /** Opens a page that counts what runs in it, whatever its own policy forbids. */
 async function openPage(browser: { newPage(): Promise<Page> }): Promise<Page> {
   const page = await browser.newPage();
+  page.setDefaultTimeout(600_000);
   await page.setBypassCSP(true);
   page.on("dialog", (dialog) => void dialog.dismiss());
-  await page.evaluateOnNewDocument("globalThis.__name = (it) => it"); // tsx marks functions by it
+  await page.evaluateOnNewDocument("globalThis.__name = (it) => it"); // a helper that tsx inserts into functions
   await page.evaluateOnNewDocument(() => {
     globalThis.ran = 0;
     Object.assign(globalThis, { pwned: () => void globalThis.ran++ });
@@ -60,7 +43,7 @@ async function openPage(browser: { newPage(): Promise<Page> }): Promise<Page> {
   return page;
 }
 
-/** Touches everything that could run, and says what was found. */
+/** Triggers everything that could run, and reports the findings. */
 function look(page: Page, where: string, payload: string): Promise<Seen> {
   return page.evaluate(
     async (where, payload) => {
@@ -83,19 +66,21 @@ function look(page: Page, where: string, payload: string): Promise<Seen> {
       for (const element of all) {
         for (const type of ["mouseover", "focus", "animationstart", "toggle"]) element.dispatchEvent(new Event(type));
       }
-      await new Promise((done) => setTimeout(done, 30)); // images fail, frames load
+      await new Promise((done) => setTimeout(done, 30)); // time for images to fail and frames to load
       const text = all.map((element) => (element.shadowRoot ?? element).textContent).join("\n");
       const values = all.map((element) => (element as HTMLInputElement).value ?? "").join("\n");
       const squeezed = (from: string) => from.replace(/\s+/g, "");
       const shown = squeezed(`${text}${values}`).includes(squeezed(payload));
-      return { where, payload, ran: globalThis.ran, live, shown };
+      const { ran } = globalThis;
+      globalThis.ran = 0;
+      return { where, payload, ran, live, shown };
     },
     where,
     payload,
   );
 }
 
-/** Records of runs that hold a payload in every text, as the page stores them. */
+/** Stored records of runs with the payload in every text. */
 function poisoned(
   payload: string,
   seed: Record<string, unknown>,
@@ -118,8 +103,9 @@ async function attackPage(page: Page, site: Site, payloads: readonly string[]): 
     JSON.parse(localStorage.getItem("fake.runs")!).find(({ id }: { id: string }) => id === "seed-1"),
   );
   seed.completions = [{ phase: 1, step: 1, records: [completion(1), completion(0)] }];
-  for (const payload of payloads) {
-    const runs = [poisoned(payload, seed, "one", false), poisoned(payload, seed, "two", true)];
+  for (const [i, payload] of payloads.entries()) {
+    const [one, two] = [`one-${i}`, `two-${i}`];
+    const runs = [poisoned(payload, seed, one, false), poisoned(payload, seed, two, true)];
     await page.evaluate(
       (runs, payload) => {
         localStorage.setItem("fake.runs", runs);
@@ -128,30 +114,25 @@ async function attackPage(page: Page, site: Site, payloads: readonly string[]): 
       JSON.stringify(runs),
       payload,
     );
-    for (const view of ["#/runs", "#/runs/one", "#/runs/one/result", "#/runs/two", "#/storage", "#/"]) {
-      await page.goto(`${site.url}?step=1&at=${encodeURIComponent(view)}${view}`, { waitUntil: "load" });
+    const views = { runs: "#/runs", run: `#/runs/${one}`, result: `#/runs/${one}/result`, failed: `#/runs/${two}` };
+    for (const [name, hash] of Object.entries({ ...views, storage: "#/storage", start: "#/" })) {
+      await page.evaluate((hash) => {
+        document.querySelector("main h1")?.remove(); // the next view brings its own
+        location.hash = hash;
+      }, hash);
       await page.waitForSelector("main h1");
-      if (view === "#/runs") {
+      if (name === "runs") {
         for (const box of await page.$$("main input[type=checkbox]")) await box.click();
         await page.waitForSelector(".compare .line");
       }
-      if (view === "#/") await giveFile(page, payload);
-      if (view.endsWith("result")) await chat(page);
-      seen.push(await look(page, `page ${view}`, payload));
+      if (name === "start") await giveFile(page, payload);
+      if (name === "result") await chat(page);
+      seen.push(await look(page, `page, ${name}`, payload));
     }
+    tellProgress("page", i + 1, i + 1, payloads.length);
   }
   return seen;
 }
-
-const completion = (correct: number) => ({
-  step: 1,
-  prompt: "p",
-  completion: "c",
-  rewards: { r: correct },
-  advantage: correct,
-  finish_reason: "stop",
-  length: 3,
-});
 
 /** A data file whose name, columns and rows are the payload. */
 async function giveFile(page: Page, payload: string): Promise<void> {
@@ -171,76 +152,13 @@ async function giveFile(page: Page, payload: string): Promise<void> {
   await page.waitForFunction(() => /have the columns/.test(document.querySelector("#page")!.textContent!));
 }
 
-/** Asks the model, whose answer is the payload. */
+/** Chats with a model whose answer is the payload. */
 async function chat(page: Page): Promise<void> {
   const input = await page.waitForSelector('::-p-aria([name="Your message"][role="textbox"])');
   await input!.type("Write HTML");
   await page.keyboard.press("Enter");
   await page.waitForFunction(() => document.querySelectorAll(".bubble").length >= 2);
   await page.waitForFunction(() => document.querySelector(".ask .primary")!.getAttribute("aria-disabled") === "false");
-}
-
-/** The three kinds of pages that are written as files, with the payload in every text. */
-function reportsOf(payload: string): Record<string, string> {
-  const file = (name: string) =>
-    readEvaluation(
-      evaluationText(name, [[1, 8], [0, 8], "error"], {
-        dataset: payload,
-        model: payload,
-        adapter: payload,
-        texts: [payload, payload, payload],
-        sources: [payload, `${payload}2`, payload],
-        ids: [payload, payload, payload],
-        results: { difficulty_accuracies: { [payload]: 1, [`${payload}2`]: 2 } },
-      }),
-      `${payload}.json`,
-    );
-  const { results, records } = JSON.parse(
-    evaluationText(
-      payload,
-      [
-        [1, 8],
-        [0, 8],
-      ],
-      { texts: [payload, payload] },
-    ),
-  );
-  const whole = {
-    ...results,
-    accuracy: 50,
-    correct_answers: 1,
-    total_problems: 2,
-    pass_at_k: 50,
-    majority_accuracy: 50,
-    source_stats: { a: { total: 2, correct: 1 } },
-    source_accuracies: { a: 50 },
-    difficulty_accuracies: { a: 50 },
-    outcomes: { a: 1 },
-  };
-  const filled = Object.values(records).map((record) => ({ ...(record as object), difficulty: "a" }));
-  return {
-    training: renderReport(
-      poison(
-        {
-          title: "t",
-          subtitle: "s",
-          recipe: "r",
-          logs: [
-            { step: 1, loss: 1, [`rewards/${payload}/mean`]: 1, [payload]: 3 },
-            { step: 2, loss: 2, [`rewards/${payload}/mean`]: 2, [payload]: 3 },
-          ],
-          environment: { adapter: "a" },
-          memory: { weights: "1" },
-          summary: { text: "x" },
-          completions: [{ step: 1, file: "f", completions: [completion(1), completion(0)] }],
-        },
-        payload,
-        /^$/,
-      ) as never,
-    ),
-    evaluation: renderEvaluation(poison(whole, payload, /^$/) as never, poison(filled, payload, /^$/) as never),
-    comparison: renderComparison(compareEvaluations([file("base"), file(payload)], { resamples: 20 })),
-  };
 }
 
 async function attackReports(page: Page, site: Site, payloads: readonly string[]): Promise<Seen[]> {
@@ -255,7 +173,7 @@ async function attackReports(page: Page, site: Site, payloads: readonly string[]
   return seen;
 }
 
-/** What the payloads do where nothing is escaped: a browser that runs none of them would prove nothing. */
+/** A control: the payloads without escaping. If none of them ran, the test would prove nothing. */
 async function control(page: Page, site: Site, payloads: readonly string[]): Promise<number> {
   let count = 0;
   for (const payload of payloads) {
@@ -318,7 +236,7 @@ async function main(): Promise<number> {
       `| ${place} | ${here.length} | ${count(({ shown }) => shown)} | ${count(({ ran }) => ran > 0)} | ${count(({ live }) => live.length > 0)} |`,
     );
   }
-  console.log(`Where nothing is escaped, ${raw} of ${payloads.length} run.`);
+  console.log(`Without escaping, ${raw} of ${payloads.length} run.`);
   const bad = seen.filter(({ ran, live }) => ran > 0 || live.length > 0);
   for (const { where, payload, ran, live } of bad)
     console.log(`${where}: ${payload} ran ${ran} times; ${live.join("; ")}`);

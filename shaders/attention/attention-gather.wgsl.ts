@@ -3,22 +3,25 @@ interface AttentionGatherVariant {
   headDim: number;
   heads: number;
   kvHeads: number;
-  /** rotate dq and dk backwards by their positions: the transpose of the rotation of q and k */
-  rotary: boolean;
-  /** four pairs per thread; headDim is then a multiple of 8 */
+  /** elements of a head of dq and dk that are turned back by their positions: the transpose of the rotation that q and k went through */
+  turned: number;
+  /** four pairs a thread; turned and the rest of headDim are then multiples of 8 */
   vector: boolean;
   workgroup: number;
 }
 
 // attention_gather: dqkv from parts: dk and dv summed over the query heads that share a key head; dq and dk rotated backwards
 //
-// Grid     threads along x for the pairs (i, i + D/2) of a row's heads, rows along y and, beyond 65 535, z
-// Shapes   parts [tokens, 3, heads, D]   dqkv [tokens, (heads + 2 kvHeads) * D]   positions [tokens]   table [P, D]: D/2 cos,
-//          then D/2 sin
+// Grid     threads along x for pairs of elements of a row's heads, rows along y and, beyond 65 535, z: (i, i + R/2) of the first R,
+//          which turn, and as many apart of the rest
+// Shapes   parts [tokens, 3, heads, D]   dqkv [tokens, (heads + 2 kvHeads) * D]   positions [tokens]   table [P, R]: R/2 cos,
+//          then R/2 sin
 // Writes   dqkv by assignment
-export const attentionGather = ({ headDim, heads, kvHeads, rotary, vector, workgroup }: AttentionGatherVariant) => {
+export const attentionGather = ({ headDim, heads, kvHeads, turned, vector, workgroup }: AttentionGatherVariant) => {
   const type = vector ? "vec4f" : "f32";
-  const half = headDim / 2 / (vector ? 4 : 1);
+  const lanes = vector ? 4 : 1;
+  const [half, turning] = [headDim / 2 / lanes, turned / 2 / lanes];
+  const rotary = turned > 0;
   const perKv = heads / kvHeads;
   return `struct Params { rows: u32 }
 
@@ -42,6 +45,9 @@ fn main(
   let at = group.x * ${workgroup}u + thread;
   let head = at / ${half}u;
   let pair = at % ${half}u;
+  let turns = pair < ${turning}u;
+  let apart = select(${half - turning}u, ${turning}u, turns);
+  let element = select(pair + ${turning}u, pair, turns);
   if (row >= params.rows || head >= ${heads + 2 * kvHeads}u) { return; }
   let turn = (max(head, ${heads - kvHeads}u) - ${heads - kvHeads}u) / ${kvHeads}u; // 0: dq, 1: dk, 2: dv
   let kvHead = (head - ${heads}u) % ${kvHeads}u;
@@ -50,17 +56,17 @@ fn main(
   var a = ${type}();
   var b = ${type}();
   for (var h = first; h < first + count; h++) {
-    let part = ((row * 3u + turn) * ${heads}u + h) * ${2 * half}u + pair;
+    let part = ((row * 3u + turn) * ${heads}u + h) * ${2 * half}u + element;
     a += parts[part];
-    b += parts[part + ${half}u];
+    b += parts[part + apart];
   }
-  let to = (row * ${heads + 2 * kvHeads}u + head) * ${2 * half}u + pair;
+  let to = (row * ${heads + 2 * kvHeads}u + head) * ${2 * half}u + element;
   ${
     rotary
-      ? `if (turn < 2u) {
-    let angle = positions[row] * ${2 * half}u + pair;
+      ? `if (turn < 2u && turns) {
+    let angle = positions[row] * ${2 * turning}u + pair;
     let cosine = table[angle];
-    let sine = table[angle + ${half}u];
+    let sine = table[angle + ${turning}u];
     let upper = a;
     a = upper * cosine + b * sine;
     b = b * cosine - upper * sine;
@@ -68,7 +74,7 @@ fn main(
       : ""
   }
   dqkv[to] = a;
-  dqkv[to + ${half}u] = b;
+  dqkv[to + apart] = b;
 }
 `;
 };

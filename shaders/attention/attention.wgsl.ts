@@ -5,7 +5,7 @@ import { type AttentionVariant, attentionPieces, lines, range } from "./lib/tile
 // Grid     x: tiles of 64 query rows; y: query heads
 // Shapes   qkv [tokens, (heads + 2 kvHeads) * headDim]: query heads, key heads, value heads   o [tokens, heads * headDim]
 //          spans [tokens, 2]: first token of the row's sequence, and one past its last   stats [tokens, heads, 2]: the
-//          log-sum-exp; the second is the backward pass's
+//          log-sum-exp; the second is for the backward pass
 // Writes   o and stats by assignment
 // Numbers  online softmax: no memory grows with the square of the length; a tile reads only its visible keys, sequence
 // by          sequence, so that a row's bits do not depend on earlier rows of the batch; visibility is tested only at
@@ -24,8 +24,8 @@ struct Params { tokens: u32, scale: f32, chunks: u32, lots: u32 }
 @group(0) @binding(4) var<uniform> params: Params;
 ${p.declare}
 ${p.main}
-  let first = spans[tile].x; // starts never fall from row to row, so the tile's first row sees farthest back
-  let whole = spans[tileEnd - 1u].x; // keys from here on are in every row's sequence
+  let first = spans[tile].x; // starts never decrease from row to row, so the tile's first row sees the earliest key
+  let whole = spans[tileEnd - 1u].x; // from here on, keys are in every row's sequence
   let headAt = head * ${p.quads}u;
   let keysAt = ${p.keysAt}u + head / ${p.group}u * ${p.quads}u;
   let valuesAt = ${p.valuesAt - p.keysAt}u + keysAt;
@@ -49,7 +49,7 @@ ${p.main}
     ${p.fold("own", "top", (a, b) => `max(${a}, ${b})`)}
     ${lines(p.fours.map((h) => `let shrink${h} = exp(m${h} - top${h}); m${h} = top${h};`))}
     ${lines(p.all.map(([n, h]) => `s${n}_${h} = exp(s${n}_${h} - top${h});`))}
-    ${lines(p.fours.map((h) => `l${h} = l${h} * shrink${h} + ${scoresOf(h).join(" + ")};`))} // of the thread's own keys, until the end
+    ${lines(p.fours.map((h) => `l${h} = l${h} * shrink${h} + ${scoresOf(h).join(" + ")};`))} // over the thread's own keys, until the end
     ${p.put("s")}
     ${lines(range(v.rows).flatMap((r) => p.columns.map((j) => `y${r}_${j} *= shrink${r >> 2}[${r & 3}];`)))}
     ${p.blend("y", ["qkv", p.width, "valuesAt"], "j", "end")}

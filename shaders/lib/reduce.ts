@@ -1,11 +1,14 @@
-/** Whether kernels use subgroups; "id": and WGSL tells a subgroup's number, which is not promised to follow from a thread's. */
+/**
+ * Whether kernels use subgroups; "id": also with WGSL's subgroup_id, which is not guaranteed to follow from a thread's
+ * index.
+ */
 export type Subgroups = boolean | "id";
 
 /** Inputs of `main` that `subgroupBegins` needs beside `lane` and `thread`. */
 export const subgroupSize = (subgroups: Subgroups): string =>
   `@builtin(subgroup_size) lanes: u32,${subgroups === "id" ? "\n  @builtin(subgroup_id) sub: u32," : ""}`;
 
-/** What a kernel declares in order that its functions know a subgroup's number, and the first line of its `main`. */
+/** Declarations that give a kernel's functions the subgroup's index, and the first line of its `main`. */
 export const SUBGROUP_NUMBER = "var<private> subgroupNumber: u32;";
 export const subgroupBegins = (subgroups: Subgroups): string =>
   subgroups ? `subgroupNumber = ${subgroups === "id" ? "sub" : "thread / lanes"};` : "";

@@ -1,6 +1,6 @@
 import { SUBGROUP_NUMBER, type Subgroups, subgroupSize } from "./reduce.ts";
 
-/** Scores past a tile's last token, and of tokens of probability 0. */
+/** Score of entries past a tile's last token, and of tokens with probability 0. */
 export const NOTHING = "-3.4e38";
 
 /** Applies the repetition penalty to the score of a seen token. */

@@ -16,7 +16,7 @@ export interface RowsTile {
   groups: number;
   /** lanes are a whole subgroup, which sums them; else they are summed through workgroup memory */
   subgroup: boolean;
-  /** a subgroup of `lanes` must be asked for */
+  /** the kernel must request the subgroup size `lanes` */
   asks?: boolean;
 }
 
@@ -45,7 +45,7 @@ const PARTIAL_BYTES = 8192;
 export const matmulRows = (v: MatmulRowsVariant) => {
   const { rows, cols, lanes, groups, subgroup, asks = false } = v.tile;
   const numbered = subgroup && v.subgroups === "id";
-  const places = cols * groups; // columns of a workgroup: place q * groups + local.y is column q of a thread
+  const places = cols * groups; // columns per workgroup: index q * groups + local.y is column q of a thread
   const sums = sumsOf(v);
   const stored = v.pairs === "none" ? places : places / 2;
   return wgsl`
@@ -77,7 +77,7 @@ fn main(
 #endif
 ) {
 #if ${numbered}
-  let local = vec2u(lane, min(sub, ${groups - 1}u)); // which threads make a subgroup is not promised
+  let local = vec2u(lane, min(sub, ${groups - 1}u)); // WGSL does not guarantee which threads form a subgroup
 #endif
   ${ownLets(v, places)}
   let tileRow = group.x * ${rows}u;

@@ -30,12 +30,12 @@ fn main(
 ) {
   ${ownLets(v, cols * lanes)}
   let tileRow = group.x * ${rows * groups}u;
-  ${rowLets(v)}
-  ${columnLets(v)}
   ${sumVars(v)}
   ${v.extra ? stagedLow(v) : ""}
-  ${v.dropout === "extra" ? maskSums(v) : ""}
+  ${v.dropout === "extra" ? `{ ${rowLets(v)} ${columnLets(v)} ${maskSums(v)} }` : ""}
   ${stagedLoop(v)}
+  ${rowLets(v)}
+  ${columnLets(v)}
   ${storeTile(v)}
 }
 `;

@@ -42,7 +42,7 @@ export const matmulSubgroupMatrix = (v: MatmulSubgroupMatrixVariant) => {
 #if ${!emulate}
 enable chromium_experimental_subgroup_matrix;
 ${asks ? "enable subgroups;\nenable subgroup_size_control;" : ""}
-diagnostic(off, chromium.subgroup_matrix_uniformity); // a subgroup's number is the same for all its threads
+diagnostic(off, chromium.subgroup_matrix_uniformity); // a subgroup's index is the same for all its threads
 #endif
 #if ${type === "f16" || readsF16(v)}
 enable f16;

@@ -6,7 +6,9 @@ import { rowSum, type Subgroups, subgroupBegins, subgroupSize } from "../lib/red
 interface RmsNormLoraVariant {
   /** how the frozen scale is stored; activations are f32 */
   weight: Stored;
-  /** norm `sum = x + delta`, and write the sum */
+  /** scale by 1 + weight */
+  zeroCentered: boolean;
+  /** norm `sum = x + delta`, which is written too */
   residual: boolean;
   /** columns per row, a multiple of 4: the row is kept in workgroup memory */
   cols: number;
@@ -24,8 +26,16 @@ interface RmsNormLoraVariant {
 // Shapes   x, delta, sum, y [rows, cols]   weight [cols]   a: pairs of [r, cols] from a0, a1, a2 on   h [rows, pairs * r]
 // Writes   y, sum and h by assignment
 // Hazard   all buffers are distinct
-// Numbers  a row's bits do not depend on the number of rows
-export const rmsNormLora = ({ weight, residual, cols, pairs, subgroups, workgroup }: RmsNormLoraVariant) => wgsl`
+// Numbers  a row's bits do not depend on how many rows there are
+export const rmsNormLora = ({
+  weight,
+  zeroCentered,
+  residual,
+  cols,
+  pairs,
+  subgroups,
+  workgroup,
+}: RmsNormLoraVariant) => wgsl`
 #if ${weight === "f16"}
 enable f16;
 #endif
@@ -76,7 +86,7 @@ fn main(
   let total = rowSum(squares, thread${subgroups ? ", lane, lanes" : ""});
   let scale = inverseSqrt(total / ${cols}.0 + params.eps);
   for (var c = thread; c < ${cols / 4}u; c += ${workgroup}u) {
-    let v = normed[c] * scale * weightAt4(4u * c);
+    let v = normed[c] * scale * ${zeroCentered ? "(1.0 + weightAt4(4u * c))" : "weightAt4(4u * c)"};
     normed[c] = v;
     y[start + c] = v;
   }

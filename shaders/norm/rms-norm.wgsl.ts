@@ -6,7 +6,9 @@ import { rowSum, type Subgroups, subgroupBegins, subgroupSize } from "../lib/red
 interface RmsNormVariant {
   /** how the frozen scale is stored; activations are f32 */
   weight: Stored;
-  /** norm `sum = x + delta`, and write the sum */
+  /** scale by 1 + weight */
+  zeroCentered: boolean;
+  /** norm `sum = x + delta`, which is written too */
   residual: boolean;
   /** rows are heads: some of the heads of a wider row */
   heads: boolean;
@@ -15,20 +17,31 @@ interface RmsNormVariant {
   workgroup: number;
 }
 
-/** Start of a row: heads are `take` of the `per` heads of a wider row, from `first` on. */
+/** Where a row of x begins: heads are `take` of the `per` that a wider row holds, every `apart`-th from `first` on. */
 const startOf = (row: string, heads: boolean) =>
   heads
-    ? `(${row} / params.take * params.per + params.first + ${row} % params.take) * params.cols`
+    ? `(${row} / params.take * params.per + params.first + ${row} % params.take * params.apart) * params.cols`
     : `${row} * params.cols`;
 
-// rms_norm: y = x * rstd * weight; rstd = 1 / sqrt(mean(x^2) + eps), row by row; with `residual`, of sum = x + delta
+/** Where the same row of y or dy begins: they may hold other heads beside these. */
+const madeAt = (row: string, heads: boolean) =>
+  heads ? `(${row} / params.take * params.madePer + params.madeFirst + ${row} % params.take) * params.cols` : "start";
+
+/** Fields of Params that say which heads. */
+const HEAD_FIELDS = "take: u32, per: u32, first: u32, apart: u32, madePer: u32, madeFirst: u32";
+
+/** The scale of column c. */
+const scaleOf = (zeroCentered: boolean) => (zeroCentered ? "(1.0 + weightAt1(c))" : "weightAt1(c)");
+
+// rms_norm: y = x * rstd * weight; rstd = 1 / sqrt(mean(x^2) + eps), row by row; with `residual`, of sum = x + delta; with
+// `zeroCentered`, weight stands for 1 + weight here and below
 //
 // Grid     one workgroup per row; rows beyond 65 535 continue along y
 // Shapes   x, delta, sum, y [rows, cols]   weight [cols]   rstd [rows]   row-major, packed
 // Writes   y, rstd and sum by assignment
 // Hazard   all buffers are distinct
 // Source   Zhang and Sennrich 2019, arXiv:1910.07467
-export const rmsNorm = ({ weight, residual, heads, subgroups, workgroup }: RmsNormVariant) => wgsl`
+export const rmsNorm = ({ weight, zeroCentered, residual, heads, subgroups, workgroup }: RmsNormVariant) => wgsl`
 #if ${weight === "f16"}
 enable f16;
 #endif
@@ -37,7 +50,7 @@ enable subgroups;
 diagnostic(off, subgroup_uniformity);
 #endif
 
-struct Params { rows: u32, cols: u32, eps: f32, take: u32, per: u32, first: u32 }
+struct Params { rows: u32, cols: u32, eps: f32, ${HEAD_FIELDS} }
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 #if ${residual}
@@ -65,6 +78,7 @@ fn main(
   let row = group.y * grid.x + group.x;
   if (row >= params.rows) { return; }
   let start = ${startOf("row", heads)};
+  let made = ${madeAt("row", heads)};
   var squares = 0.0;
   for (var c = thread; c < params.cols; c += ${workgroup}u) {
 #if ${residual}
@@ -84,7 +98,7 @@ fn main(
 #else
     let v = x[start + c];
 #endif
-    y[start + c] = v * scale * weightAt1(c);
+    y[made + c] = v * scale * ${scaleOf(zeroCentered)};
   }
 }
 `;
@@ -92,7 +106,8 @@ fn main(
 /** Compile-time parameters of a variant. */
 interface RmsNormBackwardVariant {
   weight: Stored;
-  /** dx is accumulated, overwritten, or dy itself */
+  zeroCentered: boolean;
+  /** dx is added to what it holds, overwritten, or is dy itself */
   into: "add" | "write" | "dy";
   /** rows are heads: some of the heads of a wider row */
   heads: boolean;
@@ -106,7 +121,14 @@ interface RmsNormBackwardVariant {
 // Shapes   x, dy, dx [rows, cols]   weight [cols]   rstd [rows]
 // Writes   dx by assignment, or with "add" by +=, because it already holds the residual's gradient; or dy in place
 // Hazard   dx is distinct from x and dy
-export const rmsNormBackward = ({ weight, into, heads, subgroups, workgroup }: RmsNormBackwardVariant) => wgsl`
+export const rmsNormBackward = ({
+  weight,
+  zeroCentered,
+  into,
+  heads,
+  subgroups,
+  workgroup,
+}: RmsNormBackwardVariant) => wgsl`
 #if ${weight === "f16"}
 enable f16;
 #endif
@@ -115,7 +137,7 @@ enable subgroups;
 diagnostic(off, subgroup_uniformity);
 #endif
 
-struct Params { rows: u32, cols: u32, take: u32, per: u32, first: u32 }
+struct Params { rows: u32, cols: u32, ${HEAD_FIELDS} }
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read> weight: array<${storedType(weight, false)}>;
@@ -144,15 +166,16 @@ fn main(
   let row = group.y * grid.x + group.x;
   if (row >= params.rows) { return; }
   let start = ${startOf("row", heads)};
+  let made = ${madeAt("row", heads)};
   var sum = 0.0;
   for (var c = thread; c < params.cols; c += ${workgroup}u) {
-    sum += dy[start + c] * weightAt1(c) * x[start + c];
+    sum += dy[made + c] * ${scaleOf(zeroCentered)} * x[start + c];
   }
   let scale = rstd[row];
   let mean = rowSum(sum, thread${subgroups ? ", lane, lanes" : ""}) * scale * scale / f32(params.cols);
   for (var c = thread; c < params.cols; c += ${workgroup}u) {
-    let d = scale * (dy[start + c] * weightAt1(c) - x[start + c] * mean);
-    ${into === "dy" ? "dy[start + c] = d" : `dx[start + c] = ${into === "add" ? "dx[start + c] + d" : "d"}`};
+    let d = scale * (dy[made + c] * ${scaleOf(zeroCentered)} - x[start + c] * mean);
+    ${into === "dy" ? "dy[made + c] = d" : `dx[start + c] = ${into === "add" ? "dx[start + c] + d" : "d"}`};
   }
 }
 `;
@@ -171,7 +194,7 @@ interface RmsNormWeightBackwardVariant {
 // Shapes   x, dy [rows, cols]   rstd [rows]   dweight [cols]
 // Writes   dweight by +=
 export const rmsNormWeightBackward = ({ heads, workgroup }: RmsNormWeightBackwardVariant) => wgsl`
-struct Params { rows: u32, cols: u32, take: u32, per: u32, first: u32 }
+struct Params { rows: u32, cols: u32, ${HEAD_FIELDS} }
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read> rstd: array<f32>;
@@ -185,8 +208,8 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   if (c >= params.cols) { return; }
   var sum = 0.0;
   for (var row = 0u; row < params.rows; row++) {
-    let at = ${startOf("row", heads)} + c;
-    sum += dy[at] * x[at] * rstd[row];
+    let start = ${startOf("row", heads)};
+    sum += dy[${madeAt("row", heads)} + c] * x[start + c] * rstd[row];
   }
   dweight[c] += sum;
 }

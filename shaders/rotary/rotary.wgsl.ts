@@ -2,24 +2,27 @@ import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 
 /** Compile-time parameters of a variant. */
 interface RotaryVariant {
-  /** elements per head, even; a constant, so that finding the head needs no division */
+  /** elements of a head; a constant, so that finding the head needs no division */
   headDim: number;
-  /** four pairs per thread; headDim is then a multiple of 8 */
+  /** of these the first that turn, even */
+  turned: number;
+  /** four pairs a thread; headDim is then a multiple of 4, and turned of 8 */
   vector: boolean;
   /** rotate backwards: the transpose, which is the gradient */
   inverse: boolean;
   workgroup: number;
 }
 
-// rotary: for every pair (i, i + D/2) of a head, (a, b) -> (a cos - b sin, b cos + a sin), for the first heads of each row
+// rotary: for every pair (i, i + R/2) of a head's first R, (a, b) -> (a cos - b sin, b cos + a sin), for the first heads of each row
 //
 // Grid     threads along x for the pairs of a row's heads, rows along y and, beyond 65 535, z
-// Shapes   x [rows, stride * D], of which `heads` heads are rotated   positions [rows]   table [P, D]: D/2 cos, then
-// D/2 sin Writes   x in place; each thread writes its own pairs Hazard   positions must be below P; this kernel does
-// not check them Source   Su et al. 2021, arXiv:2104.09864; half-split layout of Hugging Face's rotate_half
-export const rotary = ({ headDim, vector, inverse, workgroup }: RotaryVariant) => {
+// Shapes   x [rows, stride * D], of which `heads` heads turn   positions [rows]   table [P, R]: R/2 cos, then R/2 sin
+// Writes   x in place; a thread owns its pairs
+// Hazard   positions must be below P: nothing checks them here
+// Source   Su et al. 2021, arXiv:2104.09864; half-split layout of Hugging Face's rotate_half
+export const rotary = ({ headDim, turned, vector, inverse, workgroup }: RotaryVariant) => {
   const type = vector ? "vec4f" : "f32";
-  const half = headDim / 2 / (vector ? 4 : 1);
+  const [size, half] = [headDim, turned / 2].map((n) => n / (vector ? 4 : 1));
   return wgsl`
 struct Params { rows: u32, heads: u32, stride: u32 }
 
@@ -42,7 +45,7 @@ fn main(
   let angle = positions[row] * ${2 * half}u + pair;
   let cosine = table[angle];
   let sine = ${inverse ? "-" : ""}table[angle + ${half}u];
-  let first = (row * params.stride + head) * ${2 * half}u + pair;
+  let first = (row * params.stride + head) * ${size}u + pair;
   let a = x[first];
   let b = x[first + ${half}u];
   x[first] = a * cosine - b * sine;

@@ -11,7 +11,7 @@ interface SamplePickVariant {
   penalty: boolean;
   tile: number;
   subgroups: Subgroups;
-  /** threads a row, a power of two; tile is a multiple of four times as many */
+  /** threads per row, a power of two; tile is a multiple of four times this */
   workgroup: number;
 }
 

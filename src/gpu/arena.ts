@@ -11,7 +11,7 @@ export class UniformArena {
   private readonly device: GPUDevice;
   private readonly host = new ArrayBuffer(SLOT * SLOTS);
   private readonly words = new Uint32Array(this.host);
-  /** offsets of slots by a hash of their words */
+  /** offsets of slots, by a hash of their words */
   private readonly offsets = new Map<number, number[]>();
   private used = 0;
   private written = 0;
@@ -49,7 +49,7 @@ export class UniformArena {
     return true;
   }
 
-  /** Queues what is new; call before the submit that reads it. */
+  /** Queues new slots for upload; call before the submit that reads them. */
   upload(): void {
     if (this.used === this.written) return;
     const start = this.written * SLOT;

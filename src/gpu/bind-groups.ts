@@ -1,7 +1,7 @@
 import type { Program } from "./program.ts";
 import { bufferOf, type Tensor } from "./tensor.ts";
 
-/** A place in the tree of what programs have bound. */
+/** A node in the tree of bound resources. */
 interface Node {
   group: GPUBindGroup | null;
   readonly next: Map<number, Node>;
@@ -9,14 +9,14 @@ interface Node {
 
 const node = (): Node => ({ group: null, next: new Map() });
 
-/** Bind groups by what they bind: a number for each range of a buffer and each texture, and a look-up for each binding. */
+/** Bind groups by their resources: one number per buffer range or texture, one look-up per binding. */
 export class BindGroups {
   size = 0;
   private roots: Node[] = [];
   private readonly ranges = new WeakMap<GPUBuffer | GPUTexture, Map<number, Map<number, number>>>();
   private named = 0;
 
-  /** Where the group of a dispatch is kept, or is to be. `null` where a binding has no tensor. */
+  /** The cache entry for a dispatch's group; `null` if a binding has no tensor. */
   place(
     program: Program,
     tensors: Record<string, Tensor>,

@@ -16,7 +16,7 @@ import type { DType, Tensor } from "./tensor.ts";
 export interface GpuFeatures {
   f16: boolean;
   subgroups: boolean;
-  /** WGSL tells a subgroup's number, and kernels use it */
+  /** kernels use WGSL's subgroup_id */
   subgroupId?: boolean;
   timestamps: boolean;
   /** subgroup matrices for products, if requested: operands are then rounded */
@@ -60,7 +60,7 @@ export class GpuContext {
   readonly pace: Pace;
   readonly profiler: Profiler | null;
   readonly bindGroups = new BindGroups();
-  /** which variant won for which shape class, by a kernel's own keys; saved with checkpoints, for exact resume */
+  /** the fastest variant per shape class, under a kernel's own keys; saved with checkpoints for exact resume */
   readonly tuning = new Map<string, string>();
   private fault: GpuError | null = null;
   private readonly watched = new Set<Promise<unknown>>();

@@ -106,18 +106,18 @@ export async function requestGpu(adapter: GPUAdapter, options: GpuOptions = {}):
   return gpu;
 }
 
-/** Kernels may read storage textures: a later addition to WGSL. */
+/** Whether kernels may read storage textures: a recent addition to WGSL. */
 const TEXELS = `
 @group(0) @binding(0) var texels: texture_storage_2d<rgba32uint, read>;
 @group(0) @binding(1) var<storage, read_write> words: array<vec4u>;
 @compute @workgroup_size(1) fn main() { words[0] = textureLoad(texels, vec2u()); }`;
 
-/** Kernels may ask for a subgroup's number: later than subgroups themselves. */
+/** Whether kernels may use subgroup_id: more recent than subgroups themselves. */
 const SUBGROUP_ID = `enable subgroups;
 @group(0) @binding(0) var<storage, read_write> words: array<u32>;
 @compute @workgroup_size(64) fn main(@builtin(subgroup_id) sub: u32) { words[0] = sub; }`;
 
-/** Whether a device takes a kernel. */
+/** Whether a device accepts a kernel. */
 async function compiles(device: GPUDevice, code: string): Promise<boolean> {
   device.pushErrorScope("validation");
   const module = device.createShaderModule({ code, label: "probe" });

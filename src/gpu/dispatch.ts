@@ -7,10 +7,10 @@ import type { Tensor } from "./tensor.ts";
 export type Grid = number | readonly [number, number, number?];
 
 /**
- * Parameters by name as the words of the kernel's `struct Params`, in the program's own array, until the next dispatch; null
- * where it has none.
+ * Parameters by name as the words of the kernel's `struct Params`, in the program's own array, valid until the next
+ * dispatch; null if there is none.
  *
- * @throws {ShapeError} one is missing
+ * @throws {ShapeError} a parameter is missing
  */
 export function packParams(program: Program, params: Record<string, number>): Uint32Array | null {
   const { words, params: fields } = program;
@@ -27,7 +27,7 @@ export function packParams(program: Program, params: Record<string, number>): Ui
 const FLOAT = new Float32Array(1);
 const BITS = new Uint32Array(FLOAT.buffer);
 
-/** Puts one parameter in its place. */
+/** Writes one parameter. */
 export function setParam(words: Uint32Array, at: number, type: "u32" | "i32" | "f32", value: number): void {
   if (type === "f32") {
     FLOAT[0] = value;

@@ -1,29 +1,29 @@
 import type { AdapterProfile } from "./profile.ts";
 
-/** Where a submission should end: well below the 2 s after which Windows and browsers reset a GPU. */
+/** Target duration of a submission: well below the 2 s after which Windows and browsers reset a GPU. */
 const TARGET_MS = 100;
-/** Busy time of the queue from which on a rate says more about the adapter than about submitting and clocks. */
+/** Least busy time of the queue for a rate that measures the adapter more than the submission and clocks. */
 const WORTH_MS = 10;
-/** How many times as much work a submission may hold after one measurement: kernels differ in what a unit of work takes. */
+/** Largest factor by which one measurement raises a submission's work: kernels differ in time per unit of work. */
 const RISE = 8;
-/** Work of the first submissions: on an old phone's GPU, and on a CPU, this is some 100 ms. */
+/** Work of the first submissions: about 100 ms on an old phone's GPU or on a CPU. */
 const FIRST = { gpu: 2e10, cpu: 1e9 };
 const [LEAST, MOST] = [1e7, 1e14];
 
 /**
- * Measures how much work the adapter does in a millisecond, and from it how much one submission may hold.
+ * Measures the adapter's work per millisecond, and derives the work limit of a submission.
  *
- * Time is that of the queue: a submission begins when the one before has ended. Short ones are measured together, for their
- * completions come in when the event loop has time.
+ * Time means queue time: a submission begins when the previous one has ended. Short submissions are measured together,
+ * because their completions arrive only when the event loop is free.
  */
 export class Pace {
-  /** work units (roughly arithmetic operations) that one submission may hold */
+  /** work units (roughly arithmetic operations) per submission */
   budget: number;
   private readonly device: GPUDevice;
   private readonly wait: <T>(promise: Promise<T>) => Promise<T>;
   private lastDone = 0;
   private busy = { work: 0, ms: 0 };
-  /** work of the phase that is recorded, and of the last one that was split */
+  /** work of the phase being recorded, and of the last split phase */
   private phase = 0;
   private expected = 0;
   private measured = false;
@@ -39,13 +39,19 @@ export class Pace {
     this.budget = FIRST[kind];
   }
 
-  /** Work at which a submission ends: the budget, or a little less where a phase like the last is then cut into equal parts. */
+  /**
+   * Work at which a submission ends: the budget, or a little less so that a phase like the last is split into equal
+   * parts.
+   */
   get limit(): number {
     const parts = Math.ceil(this.expected / this.budget);
     return parts > 1 ? this.expected / parts : this.budget;
   }
 
-  /** Once this adapter was measured. Until then it waits for what was submitted: the first phase should not be followed by blind ones. */
+  /**
+   * Resolves once the adapter was measured: waits for the first phase, so that later phases are not submitted without a
+   * rate.
+   */
   async known(): Promise<void> {
     if (!this.measured) await this.last;
   }
@@ -78,7 +84,7 @@ export class Pace {
     busy.ms += ms;
     if (busy.ms < WORTH_MS) return;
     this.measured = true;
-    // falls at once, for a reset is worse than a submission too many
+    // falls at once, because a reset is worse than an extra submission
     const fits = Math.min(busy.work / busy.ms, ms > TARGET_MS ? work / ms : Number.POSITIVE_INFINITY) * TARGET_MS;
     this.budget = Math.min(MOST, Math.max(LEAST, Math.min(fits, RISE * this.budget)));
     this.busy = { work: 0, ms: 0 };

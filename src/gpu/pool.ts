@@ -14,9 +14,9 @@ export type MemoryKind =
 /** One buffer or texture of the pool. */
 export interface Block {
   readonly memory: GPUBuffer | GPUTexture;
-  /** counts up from block to block */
+  /** increases with every new block */
   readonly id: number;
-  /** bytes, a size class */
+  /** bytes, rounded to a size class */
   readonly size: number;
   kind: MemoryKind;
   label: string;
@@ -161,7 +161,7 @@ export class Pool {
   /** Marks a step boundary, after a submit; frees idle blocks. */
   endStep(): void {
     this.step++;
-    // a step like the last one gets the same buffers in the same places, and their bind groups
+    // so that a step like the last gets the same buffers in the same order, with cached bind groups
     this.free.sort((a, b) => a.size - b.size || a.id - b.id);
     for (const block of this.free.filter((b) => this.step - b.touched > IDLE_STEPS)) this.drop(block);
   }

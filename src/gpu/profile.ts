@@ -22,11 +22,11 @@ type Vendor = "nvidia" | "amd" | "intel" | "apple" | "arm" | "qualcomm" | "other
 interface SubgroupFacts {
   readonly min: number;
   readonly max: number;
-  /** lanes that every subgroup has, or that a kernel asks for; null where that varies */
+  /** lanes of every subgroup, or the size that a kernel requests; null if it varies */
   readonly size: number | null;
   /** lanes that subgroup matrices require; null if unknown before a kernel runs */
   readonly matrixSize: number | null;
-  /** a kernel that counts on `size` must ask for it, for there are others */
+  /** a kernel that relies on `size` must request it, because there are other sizes */
   readonly asks: boolean;
 }
 
@@ -51,8 +51,8 @@ export interface AdapterProfile {
   readonly fewRows: "tiles" | "lanes";
   /** storage of frozen weights and operands: see `TensorStorage` */
   readonly operands: "buffers" | "textures";
-  /** lanes load and broadcast rows of queries and keys ("lanes"), or a workgroup tiles them ("tiled") */
-  readonly attention: "lanes" | "tiled";
+  /** lanes load and broadcast rows of queries and keys ("lanes"), a workgroup tiles both ("tiled"), or one side only ("direct") */
+  readonly attention: "lanes" | "tiled" | "direct";
   /** most keys per workgroup of decode attention */
   readonly splitKeys: number;
   /**
@@ -120,7 +120,7 @@ function cpuProfile(facts: AdapterFacts, llvmpipe: boolean): AdapterProfile {
     tiles: shares ? "broadcast" : "direct",
     fewRows: "tiles",
     operands: llvmpipe && subgroup?.size === 8 ? "textures" : "buffers",
-    attention: shares ? "lanes" : "tiled",
+    attention: shares ? "lanes" : "direct",
     splitKeys: 256, // heads alone keep all cores busy, and this saves a dispatch
     normLora: "fused",
     logitsBytes: 40 << 20, // 64 rows keep it as busy as 128
@@ -134,11 +134,11 @@ function subgroupOf({ subgroups, subgroupSizeControl }: AdapterFacts, vendor: Ve
   const only = min === max && min > 0 ? min : null;
   const asked = only === null && subgroupSizeControl ? askedSize(min, max, vendor) : null;
   const size = only ?? asked;
-  // Metal declares a wider range than any Apple GPU has
+  // Metal reports a wider range than any Apple GPU has
   return { min, max, size, matrixSize: size ?? (vendor === "apple" ? 32 : null), asks: asked !== null };
 }
 
-/** Lanes to ask for: Intel's registers are those of 16, AMD's matrix units and all others take 32. */
+/** Subgroup size to request: 16 suits Intel's registers; AMD's matrix units and all other GPUs use 32. */
 function askedSize(min: number, max: number, vendor: Vendor): number | null {
   const wanted = vendor === "intel" ? [16, 32] : [32, 64, 16];
   return wanted.find((lanes) => min <= lanes && lanes <= max) ?? null;

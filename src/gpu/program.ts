@@ -23,7 +23,7 @@ export interface Program {
   readonly uniform: number;
   /** fields of `struct Params` in order */
   readonly params: { name: string; type: "u32" | "i32" | "f32" }[];
-  /** where parameters of a dispatch are put together */
+  /** buffer for the parameters of a dispatch */
   readonly words: Uint32Array;
 }
 
@@ -70,17 +70,20 @@ interface Draft extends Pick<Program, "layout" | "storage" | "uniform" | "params
   module: GPUShaderModule;
 }
 
-/** What of the adapter goes into every variant. */
+/** The adapter's part of every variant. */
 interface SubgroupFeatures {
   subgroups: boolean;
-  /** WGSL tells a subgroup's number, and kernels use it */
+  /** kernels use WGSL's subgroup_id */
   subgroupId?: boolean;
 }
 
-/** Compiles each variant once. Faults come back through `onFault`, later, with the kernel's name and the compiler's lines. */
+/**
+ * Compiles each variant once. Errors arrive later through `onFault`, with the kernel's name and the compiler's
+ * messages.
+ */
 export class ProgramCache {
   private readonly programs = new Map<string, Program>();
-  /** the same, found by the fields of a variant */
+  /** the same, by the fields of a variant */
   private readonly trees = new Map<Shader, VariantTree<Program>>();
   private readonly sources = new Map<string, Kernel>();
   private readonly device: GPUDevice;

@@ -253,7 +253,7 @@ export class Recorder implements Recording {
     this.gpu.pace.ended();
   }
 
-  /** Hands over a part of a phase. */
+  /** Submits a part of a phase. */
   private flush(): void {
     if (!this.encoder) return;
     const { gpu } = this;

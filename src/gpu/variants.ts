@@ -1,4 +1,4 @@
-/** A place in a tree of fields and their values. */
+/** A node in a tree of fields and values. */
 class Branch<T> {
   leaf: T | null = null;
   private key: string | null = null;
@@ -24,13 +24,13 @@ class Branch<T> {
   }
 }
 
-/** Where an object within another begins and ends. */
+/** Marks for the beginning and end of a nested object. */
 const BEGIN = Symbol("begin");
 const END = Symbol("end");
 
 /**
- * Finds what belongs to an object by its fields, in the order that they have, without making a text of them: what is asked for
- * with every dispatch costs some Map look-ups. Values are compared as a Map's keys are; undefined counts as absent.
+ * Maps an object to a value by its fields, in their order, without building a string: a look-up per dispatch costs only
+ * a few Map look-ups. Values are compared like keys of a Map; undefined counts as absent.
  */
 export class VariantTree<T> {
   private readonly root = new Branch<T>();

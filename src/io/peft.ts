@@ -310,7 +310,8 @@ function checkPairs(tensors: ReadonlyMap<string, { shape: readonly number[] }>, 
     const parsed = parseAdapterName(name);
     if (!parsed) throw new FormatError(`Cannot use ${where}: ${oneLine(name)} is not the name of an adapter tensor`);
     if (shape.length !== 2) throw new ShapeError(`Cannot use ${where}: ${name} is [${shape}], but must be a matrix`);
-    const other = adapterName(parsed.module, parsed.part === "lora_A" ? "lora_B" : "lora_A");
+    const [own, wanted] = parsed.part === "lora_A" ? ["lora_A", "lora_B"] : ["lora_B", "lora_A"];
+    const other = name.replace(`.${own}.`, `.${wanted}.`);
     const pair = tensors.get(other);
     if (!pair) throw new FormatError(`Cannot use ${where}: it has ${name}, but ${other} is missing`);
     if (parsed.part === "lora_A" && pair.shape[1] !== shape[0]) {

@@ -94,3 +94,10 @@ export async function exclusively<T>(
     await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
   }
 }
+
+/** Removes the claim of an owner that has died, as a killed process leaves it. That of a living one stays. */
+export async function forgetDead(folder: Folder, name: string): Promise<void> {
+  if (!isLockable(folder) || !(await folder.exists(`${name}.lock`))) return;
+  const lock = await folder.lock(name, "look for the dead");
+  if ("release" in lock) await lock.release();
+}

@@ -1,6 +1,11 @@
 import { attentionCases } from "./attention/attention.cases.ts";
 import { decodeCases } from "./attention/decode.cases.ts";
+import { gateCases } from "./attention/gate.cases.ts";
 import type { KernelCase } from "./check.ts";
+import { deltaConvCases } from "./delta/conv.cases.ts";
+import { deltaGatesCases } from "./delta/gates.cases.ts";
+import { deltaL2NormCases } from "./delta/l2-norm.cases.ts";
+import { deltaRuleCases, deltaStepCases } from "./delta/rule.cases.ts";
 import { elementwiseCases } from "./elementwise.cases.ts";
 import { embeddingCases } from "./embedding/embedding.cases.ts";
 import { headSoftmaxCases } from "./head/head-softmax.cases.ts";
@@ -13,6 +18,7 @@ import { linearGroupCases, loraLinearCases } from "./matmul/lora-linear.cases.ts
 import { matmulCases } from "./matmul/matmul.cases.ts";
 import { matmulFormCases } from "./matmul/matmul-form.cases.ts";
 import { swigluCases } from "./mlp/swiglu.cases.ts";
+import { gatedRmsNormCases } from "./norm/gated-rms-norm.cases.ts";
 import { rmsNormCases } from "./norm/rms-norm.cases.ts";
 import { rmsNormLoraCases } from "./norm/rms-norm-lora.cases.ts";
 import { adamwCases } from "./optimizer/adamw.cases.ts";
@@ -34,6 +40,13 @@ export const allCases: readonly KernelCase[] = [
   ...linearGroupCases,
   ...rotaryCases,
   ...attentionCases,
+  ...gateCases,
+  ...deltaConvCases,
+  ...deltaL2NormCases,
+  ...deltaGatesCases,
+  ...deltaRuleCases,
+  ...deltaStepCases,
+  ...gatedRmsNormCases,
   ...swigluCases,
   ...elementwiseCases,
   ...headSoftmaxCases,

@@ -4,7 +4,8 @@ import { byteLength, type DType, view } from "../gpu/tensor.ts";
 import type { WeightShard } from "../kernels/embedding/embedding.ts";
 import { type LoraConfig, lora } from "./adapters/lora.ts";
 import type { Target } from "./adapters/targets.ts";
-import type { AttentionSpec, ModelConfig, NormSpec, SublayerSpec } from "./architectures/architecture.ts";
+import type { AttentionSpec, ModelConfig, NormSpec, OwnTensor, SublayerSpec } from "./architectures/architecture.ts";
+import { architectureOf } from "./architectures/registry.ts";
 import {
   EMBEDDING,
   FINAL_NORM,
@@ -14,13 +15,15 @@ import {
   type Module,
   modulesOf,
   normName,
+  type TensorSpec,
   tensorsOf,
 } from "./architectures/tensors.ts";
 import { AttentionBody } from "./layers/attention.ts";
 import type { Block, Sublayer } from "./layers/block.ts";
 import type { Body, BodyParts } from "./layers/body.ts";
 import { buildGroup } from "./layers/build-linear.ts";
-import type { Norm } from "./layers/norm.ts";
+import { GatedDeltaNetBody } from "./layers/gated-delta-net.ts";
+import type { Norm, Weight } from "./layers/norm.ts";
 import { SwigluBody } from "./layers/swiglu.ts";
 import { type ParameterSpec, ParameterStore } from "./parameters.ts";
 import type { Slot, WeightDType } from "./slots.ts";
@@ -42,7 +45,13 @@ function shardRows(gpu: Gpu, rows: number, width: number, dtype: DType): number 
 export function parameterSpecs(config: ModelConfig, trained: Trained): ParameterSpec[] {
   if (trained === "none") return [];
   if (trained === "all") {
-    return [...tensorsOf(config).values()].map(({ name, shape }) => ({ name, shape, decay: shape.length > 1 }));
+    // as transformers' Trainer: biases and norms are not decayed
+    const decayed = ({ shape, role }: TensorSpec) => shape.length > 1 || role === "rate";
+    return [...tensorsOf(config).values()].map((spec) => ({
+      name: spec.name,
+      shape: spec.shape,
+      decay: decayed(spec),
+    }));
   }
   const targets = new Map(lora.targets(config, trained.lora).map((target) => [target.path, target]));
   return groupsOf(config).flatMap((group) => {
@@ -83,7 +92,7 @@ export function buildModel(
   const builder = new Builder(gpu, config, trained, dtypeOf);
   const embed = builder.table(EMBEDDING);
   const blocks = builder.blocks();
-  const norm = builder.norm(FINAL_NORM);
+  const norm = builder.norm(FINAL_NORM, architectureOf(config).zeroCentered ?? false);
   const head = config.tie_word_embeddings ? embed : builder.table(HEAD);
   const weights: Weights = { embed: embed.shards, head: head.shards, norm, blocks };
   const { store, slots } = builder;
@@ -139,12 +148,17 @@ class Builder {
     return { shards, grads: trained && shards.map(gradOf) };
   }
 
-  norm(name: string): Norm {
+  /** A tensor that no product reads. */
+  weight(name: string): Weight {
     const { gpu, store, slots } = this;
     const { shape } = tensorsOf(this.config).get(name)!;
     const weight = store?.has(name) ? store.value(name) : gpu.persistent(shape, this.dtypeOf(name), name, "weights");
     slots.set(name, [{ tensor: weight, shape, start: 0, at: 0 }]);
     return { weight, grad: store?.has(name) ? store.grad(name) : null };
+  }
+
+  norm(name: string, zeroCentered: boolean): Norm {
+    return { ...this.weight(name), zeroCentered };
   }
 
   blocks(): Block[] {
@@ -154,7 +168,7 @@ class Builder {
       sublayers.map((spec): Sublayer => {
         const count = Object.values(spec.groups).flat().length;
         const own = modules.slice(at, (at += count));
-        const norm = (of: NormSpec | null) => of && this.norm(normName(prefix, of));
+        const norm = (of: NormSpec | null) => of && this.norm(normName(prefix, of), of.zeroCentered);
         return { pre: norm(spec.pre), body: this.body(spec, own, prefix), post: norm(spec.post) };
       }),
     );
@@ -163,14 +177,30 @@ class Builder {
   private body(spec: SublayerSpec, modules: readonly Module[], prefix: string): Body {
     switch (spec.kind) {
       case "attention":
-        return new AttentionBody(this.parts(spec.groups, modules), spec.heads, this.headNorms(spec, prefix));
+        return new AttentionBody(this.parts(spec.groups, modules), {
+          heads: spec.heads,
+          norms: this.headNorms(spec, prefix),
+          gate: spec.gate,
+        });
+      case "gatedDeltaNet": {
+        const { conv, rate, shift } = spec.own;
+        const own = ({ name }: OwnTensor) => this.weight(`${prefix}.${name}`);
+        return new GatedDeltaNetBody(this.parts(spec.groups, modules), {
+          heads: spec.heads,
+          conv: own(conv),
+          rate: own(rate),
+          shift: own(shift),
+          norm: this.weight(normName(prefix, spec.norm)),
+        });
+      }
       case "swiglu":
         return new SwigluBody(this.parts(spec.groups, modules));
     }
   }
 
   private headNorms({ norms }: AttentionSpec, prefix: string): { q: Norm; k: Norm } | null {
-    return norms && { q: this.norm(normName(prefix, norms.q)), k: this.norm(normName(prefix, norms.k)) };
+    const norm = (of: NormSpec) => this.norm(normName(prefix, of), of.zeroCentered);
+    return norms && { q: norm(norms.q), k: norm(norms.k) };
   }
 
   /** The linear layers of a body, group by group. */

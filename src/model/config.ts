@@ -1,10 +1,13 @@
 import { FormatError, UnsupportedError } from "../errors.ts";
+import type { DeltaHeads } from "../kernels/delta/heads.ts";
 import { oneLine, show } from "../text/show.ts";
-import type { ConfigRule, ModelConfig, YarnScaling } from "./architectures/architecture.ts";
+import type { Architecture, ConfigRule, ModelConfig, YarnScaling } from "./architectures/architecture.ts";
 import { architectureOf } from "./architectures/registry.ts";
 
 export type { ModelConfig, YarnScaling };
 
+/** Largest key head: 16 columns of its state, and the rest, must fit 16 KiB of workgroup memory. */
+const MOST_KEY_DIM = 176;
 /** Far above any model; the limit bounds the list of all layers' tensors. */
 const MAX_LAYERS = 4096;
 
@@ -20,6 +23,21 @@ type Json = Record<string, unknown>;
 export function parseModelConfig(json: Json, file = "config.json"): ModelConfig {
   const architecture = architectureOf({ model_type: json.model_type as string }, file);
   const { model_type } = architecture;
+  return parseFields(languageFields(json, architecture, file), architecture, file, model_type);
+}
+
+/** The fields of the language model: config.json itself, or the nested field that holds them. */
+function languageFields(json: Json, { nested }: Architecture, file: string): Json {
+  if (nested === undefined) return json;
+  const inner = json[nested];
+  if (typeof inner !== "object" || inner === null || Array.isArray(inner)) {
+    throw new FormatError(`Cannot load ${file}: ${nested} must hold the language model's fields, got ${show(inner)}`);
+  }
+  const { tie_word_embeddings = (inner as Json).tie_word_embeddings, quantization_config } = json;
+  return { ...inner, tie_word_embeddings, ...(quantization_config !== undefined && { quantization_config }) };
+}
+
+function parseFields(json: Json, architecture: Architecture, file: string, model_type: string): ModelConfig {
   refuse(json, architecture.rules, file);
   const size = (name: string, fallback?: number) => positive(json, name, file, fallback);
   const hidden_size = size("hidden_size");
@@ -47,6 +65,8 @@ export function parseModelConfig(json: Json, file = "config.json"): ModelConfig 
   const eps = json.rms_norm_eps ?? 1e-6;
   if (typeof eps !== "number" || !(eps > 0))
     throw new FormatError(`Cannot load ${file}: rms_norm_eps must be a positive number, got ${show(eps)}`);
+  const { layer_types = null, delta = null } = architecture.fields?.(json, size) ?? {};
+  if (delta) checkDelta(delta, file);
   return {
     model_type,
     hidden_size,
@@ -59,10 +79,41 @@ export function parseModelConfig(json: Json, file = "config.json"): ModelConfig 
     max_position_embeddings,
     rms_norm_eps: eps,
     rope_theta,
+    rotary_dim: rotaryDim(head_dim, rope.partial_rotary_factor ?? json.partial_rotary_factor, architecture, file),
     rope_scaling: yarn(rope, json, file),
     tie_word_embeddings: json.tie_word_embeddings === true,
     attention_bias: json.attention_bias === true,
+    layer_types,
+    delta,
   };
+}
+
+/** Number of elements of a head that rotary embeddings rotate. @param factor from config.json */
+function rotaryDim(headDim: number, factor: unknown, architecture: Architecture, file: string): number {
+  const { partial_rotary_factor: usual } = architecture;
+  if (usual === undefined) return headDim;
+  const share = factor ?? usual;
+  const turned = typeof share === "number" ? Math.floor(headDim * share) : Number.NaN;
+  if (!(turned >= 2 && turned <= headDim && turned % 2 === 0)) {
+    throw new UnsupportedError(
+      `Cannot load ${file}: partial_rotary_factor is ${show(share)}; of a head of ${headDim} elements it must leave an even number, at least 2`,
+    );
+  }
+  return turned;
+}
+
+function checkDelta(heads: DeltaHeads, file: string): void {
+  const { num_key_heads, num_value_heads, key_head_dim, value_head_dim } = heads;
+  if (num_value_heads % num_key_heads !== 0) {
+    throw new FormatError(
+      `Cannot load ${file}: linear_num_value_heads ${num_value_heads} is no multiple of linear_num_key_heads ${num_key_heads}`,
+    );
+  }
+  if (key_head_dim % 4 !== 0 || value_head_dim % 4 !== 0 || key_head_dim > MOST_KEY_DIM) {
+    throw new UnsupportedError(
+      `Cannot load ${file}: linear_key_head_dim is ${key_head_dim} and linear_value_head_dim ${value_head_dim}; they must be multiples of 4, the first at most ${MOST_KEY_DIM}`,
+    );
+  }
 }
 
 function refuse(json: Json, rules: readonly ConfigRule[], file: string): void {
@@ -154,17 +205,19 @@ const READ = new Set([
  * Notes for the user about a config.json: fields that are ignored, as in transformers or because Qwench does not use
  * them.
  */
-export function configNotes(json: Json): string[] {
+export function configNotes(whole: Json): string[] {
   const notes: string[] = [];
+  const architecture = architectureOf({ model_type: whole.model_type as string });
+  const { nested, rules, known: own = [] } = architecture;
+  const json: Json = nested === undefined ? whole : { ...whole, ...(whole[nested] as Json) };
   const both = ["rope_scaling", "rope_parameters"].every((name) => Object.keys((json[name] as Json) ?? {}).length > 0);
   if (both && JSON.stringify(json.rope_scaling) !== JSON.stringify(json.rope_parameters)) {
     notes.push("config.json has both rope_scaling and rope_parameters: rope_scaling is used, as in transformers");
   }
-  const { rules } = architectureOf({ model_type: json.model_type as string });
   const unknown = Object.keys(json).filter((name) => {
     const value = json[name] ?? null;
     const empty = value === null || value === false || (typeof value === "object" && Object.keys(value).length === 0);
-    const known = READ.has(name) || SILENT.has(name) || rules.some(({ field }) => field === name);
+    const known = READ.has(name) || SILENT.has(name) || own.includes(name) || rules.some(({ field }) => field === name);
     return !known && !empty && !name.startsWith("unsloth_");
   });
   if (unknown.length > 0) {

@@ -3,6 +3,7 @@ import type { Gpu } from "../gpu/device.ts";
 import type { Recorder } from "../gpu/recorder.ts";
 import { type Tensor, view } from "../gpu/tensor.ts";
 import { spansOf } from "../kernels/attention/attention.ts";
+import { chunkTable, type DeltaChunks } from "../kernels/delta/rule.ts";
 import { gatherRows, scatterRows } from "../kernels/elementwise.ts";
 import { embedding, embeddingBackward, groupTokens, type WeightShard } from "../kernels/embedding/embedding.ts";
 import type { Linear } from "../kernels/matmul/linear.ts";
@@ -19,7 +20,7 @@ import {
   releaseSaved,
   type Stream,
 } from "./layers/block.ts";
-import type { Pass } from "./layers/body.ts";
+import type { Pass, PrefillRows } from "./layers/body.ts";
 import { type HeadRows, head, type RowGradient } from "./layers/head.ts";
 import type { Norm } from "./layers/norm.ts";
 import { rotaryTable } from "./layers/rope.ts";
@@ -153,7 +154,7 @@ export class Transformer {
         else releaseSaved(record, done.saved);
         if (before.delta) record.release(before.delta, keep ? null : before.x); // added into the block's own input
       }
-      const norm = rmsNorm(record, stream.x, weights.norm.weight, config.rms_norm_eps, stream.delta);
+      const norm = rmsNorm(record, stream.x, weights.norm, config.rms_norm_eps, stream.delta);
       record.release(stream.delta, keep ? null : stream.x);
       const hidden = gatherRows(record, norm.y, input.rows);
       record.release(norm.y);
@@ -178,14 +179,18 @@ export class Transformer {
   /**
    * Final-normed hidden rows of a batch, `[tokens, hidden]`, without gradients.
    *
-   * @param prefill caches to fill, and u32 `[n, 2]`: a row of the batch, and its row in the caches
+   * @param prefill caches to fill, and where the batch's rows and sequences go in them
    */
-  forward(record: Recorder, batch: PackedBatch, prefill: { cache: SlotCache; pairs: Tensor } | null = null): Tensor {
+  forward(
+    record: Recorder,
+    batch: PackedBatch,
+    prefill: { cache: SlotCache; rows: PrefillRows } | null = null,
+  ): Tensor {
     const { config, weights } = this;
     return record.scope(() => {
       const none = { rows: new Uint32Array([0]), tokens: new Uint32Array([0]) };
       const input = this.upload(record, batch, none);
-      const pass = this.pass(input, null, prefill?.pairs);
+      const pass = this.pass(input, null, prefill?.rows);
       let stream: Stream = { x: embedding(record, input.ids, weights.embed), delta: null };
       weights.blocks.forEach((block, layer) => {
         const before = stream;
@@ -194,7 +199,7 @@ export class Transformer {
         releaseSaved(record, done.saved);
         if (before.delta) record.release(before.x, before.delta);
       });
-      return rmsNorm(record, stream.x, weights.norm.weight, config.rms_norm_eps, stream.delta).y;
+      return rmsNorm(record, stream.x, weights.norm, config.rms_norm_eps, stream.delta).y;
     });
   }
 
@@ -269,7 +274,7 @@ export class Transformer {
   /** The inputs that the blocks of a decoding pass share. @param positions u32 `[rows]`, all below `longest` */
   passOf(positions: Tensor, longest: number): Pass {
     this.growTable(longest);
-    return this.pass({ positions, spans: positions }, null); // no packed batch: nothing reads the spans
+    return this.pass({ positions, spans: positions, chunks: null }, null); // no packed batch: nothing reads the spans
   }
 
   private backward(
@@ -282,9 +287,9 @@ export class Transformer {
     const dNormed = record.zeros(norm.sum.shape, "f32", "d.normed");
     scatterRows(record, dHidden, input.rows, dNormed);
     record.release(dHidden);
-    const { weight, grad } = weights.norm;
+    const { grad } = weights.norm;
     if (grad) rmsNormWeightBackward(record, norm.sum, norm.rstd, dNormed, grad);
-    const g = rmsNormBackward(record, norm.sum, weight, norm.rstd, dNormed);
+    const g = rmsNormBackward(record, norm.sum, weights.norm, norm.rstd, dNormed);
     record.release(dNormed, norm.sum, norm.rstd);
     for (let layer = weights.blocks.length - 1; layer >= 0; layer--) {
       const kept = saved[layer];
@@ -321,15 +326,16 @@ export class Transformer {
       spans: view(up(spansOf(batch.cu_seqlens), [2 * tokens], "spans"), [tokens, 2]),
       rows: up(targets.rows, [targets.rows.length], "target_rows"),
       targets: up(targets.tokens, [targets.tokens.length], "targets"),
+      chunks: this.config.delta && chunksOf(record, batch.cu_seqlens),
     };
   }
 
   private pass(
-    { positions, spans }: { positions: Tensor; spans: Tensor },
+    { positions, spans, chunks }: Pick<Pass, "positions" | "spans" | "chunks">,
     dropoutSeed: number | null,
-    prefill: Tensor | null = null,
+    prefill: PrefillRows | null = null,
   ): Pass {
-    return { eps: this.config.rms_norm_eps, table: this.table!, positions, spans, dropoutSeed, prefill };
+    return { eps: this.config.rms_norm_eps, table: this.table!, positions, spans, chunks, dropoutSeed, prefill };
   }
 
   /**
@@ -341,10 +347,16 @@ export class Transformer {
     // The old table stays allocated as long as the model: work in flight may still read it.
     this.table = this.gpu.upload(
       rotaryTable(this.config, rows),
-      [rows, this.config.head_dim],
+      [rows, this.config.rotary_dim],
       "f32",
       "rotary",
       "weights",
     );
   }
+}
+
+function chunksOf(record: Recorder, cuSeqlens: ArrayLike<number>): DeltaChunks {
+  const { words, ...counts } = chunkTable(cuSeqlens);
+  const table = view(record.upload(words, [words.length], "chunks"), [words.length / 4, 4]);
+  return { ...counts, table };
 }

@@ -2,7 +2,7 @@
 export const TRACKERS = ["tensorboard", "wandb", "trackio"] as const;
 export type Tracker = (typeof TRACKERS)[number];
 
-/** The other names that transformers knows; nothing is written for them. */
+/** Other names from transformers, for which Qwench writes nothing. */
 const OTHERS = [
   ...["azure_ml", "clearml", "codecarbon", "comet_ml", "dagshub", "dvclive"],
   ...["flyte", "mlflow", "neptune", "swanlab"],
@@ -11,7 +11,7 @@ const OTHERS = [
 /**
  * Reads the value of `report_to`: null, `none` or `all`, or names.
  *
- * @returns the trackers to write for, the names that transformers knows and nothing is written for, and those nobody knows
+ * @returns the trackers to write for, names from transformers without files, and unknown names
  */
 export function readTrackers(value: string | readonly string[] | null): {
   trackers: Tracker[];

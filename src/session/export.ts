@@ -6,6 +6,7 @@ import { memoryFolder } from "../io/memory-folder.ts";
 import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE, readAdapter, writeAdapter } from "../io/peft.ts";
 import { bytesOf, findNonFinite, openSafetensors } from "../io/safetensors.ts";
 import type { ByteSource, Folder } from "../io/storage.ts";
+import { publishedName } from "../model/architectures/tensors.ts";
 import { parseModelConfig } from "../model/config.ts";
 import { type GgufQuantization, ggufDataBytes, ggufMetadata, ggufTensors } from "../model/files/gguf.ts";
 import { openAdapterFor } from "../model/files/load.ts";
@@ -101,13 +102,14 @@ export function ggufFileName(name: string, quantization: GgufQuantization): stri
 }
 
 async function* loraFiles(
-  { adapter }: ExportSource,
+  { checkpoint, adapter }: ExportSource,
   { base, signal, onProgress }: ExportRequest,
 ): AsyncGenerator<MergedFile> {
+  const nameOf = (name: string) => publishedName({ model_type: String(checkpoint.config.model_type) }, name);
   if (!adapter) throw new UnsupportedError("Cannot export lora: there is no adapter to export");
   await checkFinite(adapter);
-  if (!(await isPeft(adapter))) {
-    yield* convertedAdapter(adapter, base);
+  if (!(await isPeft(adapter, nameOf))) {
+    yield* convertedAdapter(adapter, base, nameOf);
     return;
   }
   const config = await readJson(adapter, ADAPTER_CONFIG_FILE);
@@ -121,19 +123,24 @@ async function* loraFiles(
   yield* copied(adapter, TOKENIZER_FILES);
 }
 
-/** Whether an adapter's files already follow PEFT's names. Such files are copied unchanged. */
-async function isPeft(adapter: Folder): Promise<boolean> {
+/** Whether an adapter's files already follow PEFT's names for this base. Such files are copied unchanged. */
+async function isPeft(adapter: Folder, nameOf: (name: string) => string): Promise<boolean> {
   if (!(await adapter.exists(ADAPTER_WEIGHTS_FILE))) return false;
   const file = await openSafetensors(await adapter.open(ADAPTER_WEIGHTS_FILE));
   const { tensors } = await readAdapter(adapter);
-  return [...file.tensors.keys()].every((name) => tensors.has(name));
+  const names = new Set([...tensors.keys()].map(nameOf));
+  return [...file.tensors.keys()].every((name) => names.has(name));
 }
 
-/** Converts an adapter of MLX, or with other names, to PEFT's format. */
-async function* convertedAdapter(adapter: Folder, base: string): AsyncGenerator<MergedFile> {
+/** An adapter of MLX's, or of another spelling, as PEFT has it. */
+async function* convertedAdapter(
+  adapter: Folder,
+  base: string,
+  nameOf: (name: string) => string,
+): AsyncGenerator<MergedFile> {
   const { config, tensors, read } = await readAdapter(adapter);
   const list = [];
-  for (const [name, { shape }] of tensors) list.push({ name, shape, data: await read(name) });
+  for (const [name, { shape }] of tensors) list.push({ name: nameOf(name), shape, data: await read(name) });
   const folder = memoryFolder("converted");
   const named = config.base_model_name_or_path || base;
   await writeAdapter(folder, { ...config, base_model_name_or_path: named }, list);

@@ -22,7 +22,7 @@ import { evaluationOf, HOSTILE, logAt, newRecord, planOf, play, type Script } fr
 
 const RUNS = "fake.runs";
 /** A text that an attack wants to see everywhere. */
-const TEXT = sessionStorage.getItem("fake.text");
+const hostile = () => sessionStorage.getItem("fake.text");
 const wanted = new URLSearchParams(location.search);
 const fake = wanted.get("fake") ?? "";
 const stepTime = Number(wanted.get("step") ?? 60);
@@ -47,7 +47,7 @@ export function createTrainer(): Trainer {
     {
       id: "hub/models--Qwen--Qwen2.5-0.5B-Instruct",
       kind: "model",
-      name: TEXT ?? "Qwen/Qwen2.5-0.5B-Instruct",
+      name: "Qwen/Qwen2.5-0.5B-Instruct",
       bytes: 999e6,
       created: null,
     },
@@ -60,9 +60,9 @@ export function createTrainer(): Trainer {
       if (fake === "no-webgpu") throw new GpuError("This browser has no WebGPU.");
       const software = fake === "software";
       return {
-        adapter: TEXT ?? (software ? "SwiftShader" : "Apple M2"),
+        adapter: hostile() ?? (software ? "SwiftShader" : "Apple M2"),
         software,
-        advice: TEXT,
+        advice: hostile(),
         features: { f16: !software, subgroups: true },
         limits: { maxBufferSize: 4294967296, maxStorageBufferBindingSize: 2147483648 },
       };
@@ -81,7 +81,7 @@ export function createTrainer(): Trainer {
     storage: {
       usage: async () => {
         const items = [
-          ...models,
+          ...models.map((one) => ({ ...one, name: hostile() ?? one.name })),
           ...load().map(({ id, name, created }) => ({
             id: `runs/${id}`,
             kind: "run" as const,
@@ -302,7 +302,7 @@ async function* chat(
   await later(stepTime);
   const asked = request.messages.at(-1)!.content;
   const text = /html/i.test(asked)
-    ? (TEXT ?? HOSTILE)
+    ? (hostile() ?? HOSTILE)
     : request.adapter
       ? "<reasoning>\n12+5=17\n</reasoning>\n<answer>\n17\n</answer>\n"
       : "There are 12 apples and 5 more apples. 12";

@@ -151,6 +151,9 @@ describe("a user's files", () => {
     const rows = base64(
       Array.from({ length: 8 }, (_, i) => `{"question": "${i}+1=", "answer": "#### ${i + 1}"}\n`).join(""),
     );
+    const kept = () =>
+      page.evaluate(async () => (await trainer.storage.usage()).items.map(({ kind, name }) => `${kind} ${name}`));
+    const before = await kept();
     const id = await page.evaluate(
       (rows, model, job) =>
         trainer.runs.create({
@@ -179,14 +182,12 @@ describe("a user's files", () => {
       ["0+1=", "1+1="],
     ]);
     expect(record.recipes[0]).toMatch(/model_name_or_path: mine[\s\S]*dataset_name: mine\.jsonl/);
-    const items = await page.evaluate(async () =>
-      (await trainer.storage.usage()).items.map(({ kind, name }) => `${kind} ${name}`),
-    );
+    const items = await kept();
     expect(items).toContain("model mine");
-    expect(items).toContain("data mine.jsonl");
     expect(items).toContain("run mine");
-    // the same file was copied once a job, not twice
-    expect(items.filter((item) => item === "data mine.jsonl")).toHaveLength(2);
+    // a job copies its file once, although it names it twice
+    const copies = (of: string[]) => of.filter((item) => item === "data mine.jsonl").length;
+    expect(copies(items)).toBe(copies(before) + 1);
   });
 });
 

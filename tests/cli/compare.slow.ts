@@ -70,7 +70,7 @@ beforeAll(async () => {
     const output = `checkpoint-${step}.json`;
     await qwench("eval", "embedded", "--model", model, "--adapter", adapter(step), ...settings, "--output", output);
   }
-}, 600_000);
+});
 
 describe("three checkpoints of the embedded model", () => {
   it("are compared: the planted best one, and everything that it had and the next one lost", async () => {

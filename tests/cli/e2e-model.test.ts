@@ -119,12 +119,12 @@ describe("the model", () => {
     [
       "a config of other sizes",
       (f) => editJson(join(f, "config.json"), { intermediate_size: 192 }),
-      /FormatError: .*mlp\.gate_proj\.weight is \[160,64\], its config\.json makes it \[192,64\]/,
+      /FormatError: .*mlp\.gate_proj\.weight is \[160,64\]; its config\.json requires \[192,64\]/,
     ],
     [
       "a config of a billion layers",
       (f) => editJson(join(f, "config.json"), { num_hidden_layers: 1e9 }),
-      /FormatError: .*num_hidden_layers is 1000000000; at most 4096/,
+      /FormatError: .*num_hidden_layers is 1000000000; it must be at most 4096/,
     ],
     [
       "a config that is not JSON",

@@ -27,7 +27,7 @@ describe("the output folder", () => {
     const before = await contents(nodeFolder(folder));
     const { code, said } = await sft(at("sharded"), at("rows.jsonl"), folder, "--overwrite_output_dir", "true");
     expect(code).toBe(1);
-    expect(said).toMatch(/BusyError: Cannot train in .*busy-\w+: process \d+ on \S+ is using it/);
+    expect(said).toMatch(/BusyError: Cannot train in .*busy-\w+: process \d+ on \S+ is already working there/);
     expect(await contents(nodeFolder(folder))).toEqual(before);
   });
 

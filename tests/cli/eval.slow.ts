@@ -60,7 +60,7 @@ it("gives the same records twice, also after every kill -9", async () => {
   expect(Object.keys(records)).toHaveLength(200);
   expect(Object.keys(results.pass_at)).toEqual(["1", "5"]);
   expect(results.pass_at["5"]).toBeGreaterThan(results.pass_at["1"]);
-}, 900_000);
+});
 
 it("runs programs on their tests: the outcome of each, and its passed tests", async () => {
   const rows = ["Add.", "Sub."].map((text, task_id) => ({
@@ -95,4 +95,4 @@ it("runs programs on their tests: the outcome of each, and its passed tests", as
   expect(records["1"].correct_responses).toEqual([false, true, false, false, false]);
   expect(results).toMatchObject({ pass_at: { 1: 20, 5: 100 }, majority_accuracy: null });
   expect(results.outcomes).toEqual({ passed: 2, wrong_answer: 2, syntax_error: 2, timeout: 2, runtime_error: 2 });
-}, 300_000);
+});

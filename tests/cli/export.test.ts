@@ -310,7 +310,9 @@ describe("a folder that gets its name at the end", () => {
 
   test("is used by one process at a time", async () => {
     await write("busy", async () => {
-      await expect(writeA("busy")).rejects.toThrow(/Cannot export to \S+busy: process \d+ on .* is using it/);
+      await expect(writeA("busy")).rejects.toThrow(
+        /Cannot export to \S+busy: process \d+ on .* is already working there/,
+      );
     });
   });
 

@@ -190,7 +190,7 @@ describe("a file of prompts", () => {
     ["no prompt", [{ prompt: "a" }, { text: "b" }], /rows\.jsonl, row 2: has the keys text; it needs prompt/],
     ["an empty prompt", [{ prompt: "a" }, { prompt: "" }], /rows\.jsonl, row 2: "prompt" is empty/],
     ["a column of ours", [{ prompt: "a", responses: [] }], /row 1: has a column responses already/],
-    ["too long a prompt", [{ prompt: "x".repeat(300) }], /row 1: the prompt has 3\d\d tokens, and the model 256/],
+    ["too long a prompt", [{ prompt: "x".repeat(300) }], /row 1: the prompt has 3\d\d tokens, and the model has 256/],
     ["no row", [], /rows\.jsonl has no rows/],
   ])("with %s is refused with the row's number", async (_, lines, message) => {
     const { code, said, out } = await generate("--file", rowsFile(lines), "--output", at("out.jsonl"));

@@ -24,7 +24,7 @@ describe("holding", () => {
     });
     await expect(held).rejects.toThrow(BusyError);
     await expect(held).rejects.toThrow(
-      `Cannot train in out: process ${process.ppid} on ${hostname()} is using it. Wait until it ends, or name another --output_dir`,
+      `Cannot train in out: process ${process.ppid} on ${hostname()} is already working there. Wait until that process ends, or name another --output_dir`,
     );
     expect([worked, readdirSync(at("busy"))]).toEqual([false, ["mine.txt", "run.lock"]]);
   });

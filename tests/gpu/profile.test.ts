@@ -11,7 +11,7 @@ const CPU = { kind: "cpu", fewRows: "tiles", splitKeys: 256, logitsBytes: 40 << 
 /** A CPU whose lanes share loads. */
 const SHARED = { ...CPU, tiles: "broadcast", attention: "lanes" } as const;
 /** A CPU whose threads load for themselves. */
-const ALONE = { ...CPU, tiles: "direct", attention: "tiled", operands: "buffers" } as const;
+const ALONE = { ...CPU, tiles: "direct", attention: "direct", operands: "buffers" } as const;
 
 /** Lanes: minimum, maximum, fixed size, size required by subgroup matrices. */
 type Lanes = readonly [number, number, number | null, number | null];

@@ -1,4 +1,4 @@
-import { readdirSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, it, vi } from "vitest";
 import { GpuError } from "../../src/errors.ts";
@@ -14,7 +14,7 @@ import { nullDevice, nullGpu } from "../gpu/open.ts";
 // Dawn's null backend validates and compiles without a GPU. The device has WebGPU's default limits, so that kernels
 // that pass here need only what every adapter has: 8 storage buffers, 256 threads, 16 KiB of workgroup memory.
 
-// Nothing is computed or compared, so the two most expensive references are left out.
+// Nothing is computed or compared, so the most expensive references are left out.
 vi.mock("../../src/kernels/matmul/matmul.ts", async (original) => ({
   ...(await original<object>()),
   matmulReference: (_a: unknown, _b: unknown, [m, n]: number[]) => new Float64Array(m * n),
@@ -26,6 +26,16 @@ vi.mock("../../src/kernels/sample/sample.ts", async (original) => ({
     logps: new Float64Array(length),
     token: 0,
   }),
+}));
+
+vi.mock("../../src/kernels/delta/rule.ts", async (original) => ({
+  ...(await original<object>()),
+  deltaRuleReference: ({ q, v, g }: Record<"q" | "v" | "g", Float64Array>) => ({
+    o: new Float64Array(v.length),
+    state: new Float64Array((q.length / g.length) * (v.length / g.length)),
+  }),
+  deltaRuleBackwardReference: (input: Record<string, Float64Array>) =>
+    Object.fromEntries(Object.entries(input).map(([name, { length }]) => [name, new Float64Array(length)])),
 }));
 
 const llvmpipe = profileFor("llvmpipe of 256 bits");
@@ -135,7 +145,14 @@ it("the self-test includes every kernel's cases, with unique names", async () =>
   expect(new Set(allCases.map(({ kernel, name }) => `${kernel} ${name}`)).size).toBe(allCases.length);
 });
 
-it("the error of a shader that does not compile names it and the line", async () => {
+it("no kernel has a parameter by the name of the one that decoding changes between passes, but the one it is for", () => {
+  const root = fileURLToPath(new URL("../../shaders", import.meta.url));
+  const files = readdirSync(root, { recursive: true, encoding: "utf8" }).filter((name) => name.endsWith(".ts"));
+  const named = files.filter((name) => /\bstep: [uif]32/.test(readFileSync(`${root}/${name}`, "utf8")));
+  expect(named).toEqual(["attention/decode-state.wgsl.ts"]);
+});
+
+it("a shader that does not compile is named with the compiler's line", async () => {
   const gpu = await sharedGpu(PROFILES[0]);
   const broken = () => `@group(0) @binding(0) var<storage, read_write> x: array<f32>;
 @compute @workgroup_size(1) fn main() { x[0] = missing; }`;

@@ -21,9 +21,12 @@ describe("parseModelConfig", () => {
       max_position_embeddings: 32_768,
       rms_norm_eps: 1e-6,
       rope_theta: 1_000_000,
+      rotary_dim: 64,
       rope_scaling: null,
       tie_word_embeddings: true,
       attention_bias: false,
+      layer_types: null,
+      delta: null,
     });
     const qwen3 = parseModelConfig(configOf(SPECS["qwen3-0.6b"]));
     expect(qwen3).toMatchObject({ model_type: "qwen3", head_dim: 128, attention_bias: false });
@@ -42,7 +45,10 @@ describe("parseModelConfig", () => {
   });
 
   it.each([
-    [{ model_type: "llama" }, /model_type is "llama"; Qwench implements qwen2 .* and qwen3 \(dense Qwen3\)/],
+    [
+      { model_type: "llama" },
+      /model_type is "llama"; Qwench implements qwen2 .*, qwen3 \(dense Qwen3\), .* and qwen3_5_text/,
+    ],
     [{ model_type: undefined }, /model_type is nothing/],
     [{ model_type: "qwen3_moe" }, /model_type is "qwen3_moe"/],
     [{ hidden_act: "gelu" }, /hidden_act is "gelu"; it must be "silu"/],
@@ -74,7 +80,7 @@ describe("parseModelConfig", () => {
     [{ hidden_size: "896" }, /hidden_size must be a positive integer, got "896"/],
     [{ vocab_size: undefined }, /vocab_size must be a positive integer, got nothing/],
     [{ num_hidden_layers: 2.5 }, /num_hidden_layers must be a positive integer, got 2\.5/],
-    [{ num_hidden_layers: 1e9 }, /num_hidden_layers is 1000000000; at most 4096/],
+    [{ num_hidden_layers: 1e9 }, /num_hidden_layers is 1000000000; it must be at most 4096/],
     [{ num_key_value_heads: 3 }, /num_attention_heads 14 is not a multiple of num_key_value_heads 3/],
     [{ rope_theta: 0 }, /rope_theta must be a number above 1, got 0/],
     [{ rms_norm_eps: -1 }, /rms_norm_eps must be a positive number, got -1/],

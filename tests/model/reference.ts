@@ -1,4 +1,17 @@
-import type { AttentionSpec, ModelConfig, NormSpec, SwigluSpec } from "../../src/model/architectures/architecture.ts";
+import { deltaConvReference } from "../../src/kernels/delta/conv.ts";
+import { deltaGatesReference } from "../../src/kernels/delta/gates.ts";
+import { deltaL2NormReference } from "../../src/kernels/delta/l2-norm.ts";
+import { deltaRuleReference } from "../../src/kernels/delta/rule.ts";
+import { gatedRmsNormReference } from "../../src/kernels/norm/gated-rms-norm.ts";
+import type {
+  AttentionSpec,
+  GatedDeltaNetSpec,
+  ModelConfig,
+  NormSpec,
+  SublayerSpec,
+  SwigluSpec,
+} from "../../src/model/architectures/architecture.ts";
+import { architectureOf } from "../../src/model/architectures/registry.ts";
 import { EMBEDDING, FINAL_NORM, HEAD, layersOf, normName } from "../../src/model/architectures/tensors.ts";
 import { inverseFrequencies } from "../../src/model/layers/rope.ts";
 import type { PackedBatch, Targets } from "../../src/model/transformer.ts";
@@ -22,8 +35,9 @@ function linear(x: Float64Array, w: Float64Array, inner: number, bias?: Float64A
   return y;
 }
 
-/** Rows of `size` scaled to unit root mean square, then by w. */
-function norm(x: Float64Array, w: Float64Array, eps: number): Float64Array {
+/** Rows of `size` scaled to unit root mean square, then by w, or 1 + w. */
+function norm(x: Float64Array, weight: Float64Array, eps: number, zeroCentered: boolean): Float64Array {
+  const w = zeroCentered ? weight.map((value) => 1 + value) : weight;
   const size = w.length;
   const y = new Float64Array(x.length);
   for (let at = 0; at < x.length; at += size) {
@@ -33,6 +47,11 @@ function norm(x: Float64Array, w: Float64Array, eps: number): Float64Array {
     for (let c = 0; c < size; c++) y[at + c] = x[at + c] * rstd * w[c];
   }
   return y;
+}
+
+/** Every second head of `size` elements, from `first` on. */
+function headsOf(x: Float64Array, size: number, first: number): Float64Array {
+  return x.filter((_, i) => Math.floor(i / size) % 2 === first);
 }
 
 /**
@@ -84,15 +103,26 @@ export class ReferenceModel {
     });
     for (const { prefix, sublayers } of layersOf(this.config)) {
       const normed = (spec: NormSpec | null, of: Float64Array) =>
-        spec ? norm(of, this.of(normName(prefix, spec)), eps) : of;
+        spec ? norm(of, this.of(normName(prefix, spec)), eps, spec.zeroCentered) : of;
       for (const spec of sublayers) {
         const input = normed(spec.pre, x);
-        const body = spec.kind === "attention" ? this.attention(spec, prefix, input) : this.swiglu(spec, prefix, input);
-        const output = normed(spec.post, body);
+        const output = normed(spec.post, this.body(spec, prefix, input));
         x = x.map((value, i) => value + output[i]);
       }
     }
-    return norm(x, this.of(FINAL_NORM), eps);
+    const { zeroCentered = false } = architectureOf(this.config);
+    return norm(x, this.of(FINAL_NORM), eps, zeroCentered);
+  }
+
+  private body(spec: SublayerSpec, prefix: string, x: Float64Array): Float64Array {
+    switch (spec.kind) {
+      case "attention":
+        return this.attention(spec, prefix, x);
+      case "swiglu":
+        return this.swiglu(spec, prefix, x);
+      case "gatedDeltaNet":
+        return this.deltaNet(spec, prefix, x);
+    }
   }
 
   private project(prefix: string, { module, inner }: { module: string; inner: number }, x: Float64Array): Float64Array {
@@ -107,10 +137,13 @@ export class ReferenceModel {
   private attention(spec: AttentionSpec, prefix: string, x: Float64Array): Float64Array {
     const { num_attention_heads: heads, num_key_value_heads: groups, head_dim: d } = spec.heads;
     const eps = this.config.rms_norm_eps;
-    let [q, k, v] = spec.groups.qkv.map((projection) => this.project(prefix, projection, x));
+    const made = spec.groups.qkv.map((projection) => this.project(prefix, projection, x));
+    const gates = spec.gate ? headsOf(made[0], d, 1) : null;
+    let [q, k] = [spec.gate ? headsOf(made[0], d, 0) : made[0], made[1]];
+    const v = made[2];
     if (spec.norms) {
-      q = norm(q, this.of(normName(prefix, spec.norms.q)), eps);
-      k = norm(k, this.of(normName(prefix, spec.norms.k)), eps);
+      q = norm(q, this.of(normName(prefix, spec.norms.q)), eps, spec.norms.q.zeroCentered);
+      k = norm(k, this.of(normName(prefix, spec.norms.k)), eps, spec.norms.k.zeroCentered);
     }
     q = this.rotate(q, heads, d);
     k = this.rotate(k, groups, d);
@@ -132,13 +165,57 @@ export class ReferenceModel {
         });
       }
     }
-    return this.project(prefix, spec.groups.o[0], o);
+    const gated = gates ? o.map((value, i) => value / (1 + Math.exp(-gates[i]))) : o;
+    return this.project(prefix, spec.groups.o[0], gated);
+  }
+
+  private deltaNet(spec: GatedDeltaNetSpec, prefix: string, x: Float64Array): Float64Array {
+    const { num_key_heads, num_value_heads, key_head_dim: dk, value_head_dim: dv } = spec.heads;
+    const { conv, rate, shift } = spec.own;
+    const own = ({ name }: { name: string }) => this.of(`${prefix}.${name}`);
+    const [qkv, z] = spec.groups.qkvz.map((projection) => this.project(prefix, projection, x));
+    const [b, a] = spec.groups.ba.map((projection) => this.project(prefix, projection, x));
+    const tokens = b.length / num_value_heads;
+    const width = qkv.length / tokens;
+    const u = deltaConvReference(qkv, new Array(tokens).fill([0, tokens]).flat(), own(conv));
+    const cut = (from: Float64Array, stride: number, first: number, count: number) =>
+      Float64Array.from(
+        { length: tokens * count },
+        (_, i) => from[Math.floor(i / count) * stride + first + (i % count)],
+      );
+    const rows = (values: Float64Array, size: number, change: (row: Float64Array, t: number) => Float64Array) =>
+      Float64Array.from(
+        Array.from({ length: tokens }, (_, t) => [...change(values.slice(t * size, (t + 1) * size), t)]).flat(),
+      );
+    const o = new Float64Array(tokens * num_value_heads * dv);
+    for (let head = 0; head < num_value_heads; head++) {
+      const key = Math.floor((head * num_key_heads) / num_value_heads) * dk;
+      const gates = Array.from({ length: tokens }, (_, t) => {
+        const at = t * num_value_heads + head;
+        return deltaGatesReference(a[at], b[at], own(rate)[head], own(shift)[head]);
+      });
+      const made = deltaRuleReference({
+        q: rows(cut(u, width, key, dk), dk, (row) => deltaL2NormReference(row, 1 / Math.sqrt(dk))),
+        k: rows(cut(u, width, num_key_heads * dk + key, dk), dk, (row) => deltaL2NormReference(row, 1)),
+        v: cut(u, width, 2 * num_key_heads * dk + head * dv, dv),
+        g: Float64Array.from(gates, ({ g }) => g),
+        beta: Float64Array.from(gates, ({ beta }) => beta),
+      });
+      const gate = cut(z, num_value_heads * dv, head * dv, dv);
+      const weight = this.of(normName(prefix, spec.norm));
+      rows(made.o, dv, (row, t) => {
+        const { y } = gatedRmsNormReference(row, gate.slice(t * dv, (t + 1) * dv), weight, this.config.rms_norm_eps);
+        o.set(y, (t * num_value_heads + head) * dv);
+        return y;
+      });
+    }
+    return this.project(prefix, spec.groups.out[0], o);
   }
 
   private rotate(x: Float64Array, heads: number, d: number): Float64Array {
     const frequencies = inverseFrequencies(this.config);
-    const half = d / 2;
-    const y = new Float64Array(x.length);
+    const half = frequencies.length;
+    const y = x.slice();
     for (let at = 0; at < x.length; at += d) {
       const position = Math.floor(at / (heads * d));
       for (let i = 0; i < half; i++) {

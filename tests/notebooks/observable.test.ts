@@ -45,7 +45,7 @@ afterAll(() => Promise.all([cdn.close(), site.close()]));
 test("the Observable cells train from a CDN, draw the curve, and offer the adapter", async () => {
   const page = await web.open(`${site.url}?steps=2`);
   await page.locator("a[download='Observable-adapter.zip']").wait();
-  expect(await page.evaluate(() => document.body.textContent)).toMatch(/^It computes on .*SwiftShader/i);
+  expect(await page.evaluate(() => document.body.textContent)).toMatch(/^Running on .*SwiftShader/i);
   const rows: [number, number][] = JSON.parse(await page.$eval("output", ({ value }) => value));
   expect(rows.map(([step]) => step)).toEqual([1, 2]);
   expect(rows.every(([, loss]) => loss > 0)).toBe(true);

@@ -47,7 +47,7 @@ beforeAll(() => {
     symlinkSync(join(ROOT, "node_modules", name), link);
   }
   writeFileSync(join(project, "package.json"), '{"type": "module"}');
-}, 300_000);
+});
 afterAll(() => rmSync(temporary, { recursive: true, force: true }));
 
 const entries = () => Object.keys(manifest.exports).filter((name) => !name.endsWith(".json"));

@@ -12,7 +12,10 @@ import type { ParityRow } from "./parity-model.ts";
 /** More golden cases, with odd sizes and in bf16, if available. */
 const more = sharedPath("golden/qwen2_odd");
 
-/** Copies a folder into memory under another name: the names of cases must not matter. */
+/** Qwen3.5, where it is at hand. */
+const qwen35 = sharedPath("golden_next/qwen35_text");
+
+/** Copies a folder into memory under another name: the cases' names must not matter. */
 async function copy(from: Folder, to: Folder): Promise<void> {
   for (const name of await from.list()) {
     const source = await from.open(name);
@@ -90,6 +93,17 @@ describe("parity", () => {
     const { rows, failed } = await check(whole);
     expect(failed).toEqual([]);
     expect(rows.length).toBeGreaterThan(15);
+  });
+
+  it.skipIf(!qwen35)("agrees with them on Qwen3.5's text model, by itself and as published", async () => {
+    const whole = memoryFolder("golden");
+    await copy(nodeFolder(qwen35!), whole.folder("qwen35_text"));
+    await copy(nodeFolder(sharedPath("golden_next/qwen35")!), whole.folder("qwen35"));
+    const { rows, failed, left } = await check(whole);
+    expect(failed).toEqual([]);
+    expect(left).toEqual(["qwen35/: 2 rows with images, gradients, losses, merges"]);
+    expect(rows.filter((row) => row.case === "qwen35").map((row) => row.check)).toContain("adapter logits");
+    expect(rows.map((row) => row.check)).toContain("greedy tokens that differ");
   });
 
   it("fails on a golden case with a number changed, each check by itself", async () => {

@@ -1,12 +1,10 @@
-import { expect, it, vi } from "vitest";
+import { expect, it } from "vitest";
 import { shapeOf } from "../../src/cli/commands/recipe.ts";
 import { readPublished } from "../../src/cli/sources/published.ts";
 import { RECIPES } from "../../src/recipe/published.ts";
 import { forecastOf } from "../../src/session/recipe-forecast.ts";
 import { formatBytes } from "../../src/text/bytes.ts";
 import { run } from "../cli/e2e.ts";
-
-vi.setConfig({ testTimeout: 300_000 });
 
 it.each(RECIPES.map((recipe) => [recipe.name, recipe] as const))(
   "%s is forecast and runs for two steps",

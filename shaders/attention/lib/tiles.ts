@@ -1,12 +1,13 @@
-// Attention in tiles, for GPUs, as text: products of a tile of rows with rows of the other side, as matmul computes them.
+// Code of tiled attention for GPUs: products of a tile of rows with rows of the other side, computed as in matmul.
 //
-// A workgroup has 64 rows of its own, `rows` a thread, and walks over those of the other side, `span` at a time. Scores are sums
-// over a head, four quads of it at a time by way of workgroup memory (`left`, `right`); what becomes of them goes to `factors`,
-// and is multiplied with rows of the other side, some at a time (`right` again). A thread has `rows` by span / across scores, and
-// sums of its rows by every across-th vec4 of a head. All places in workgroup memory are constants from two bases of a thread,
-// and rows lie an odd number of vec4s apart: nothing has to be clamped, and no two of eight neighbours meet in a bank.
+// A workgroup has 64 own rows, `rows` per thread, and walks over the rows of the other side, `span` at once. Scores are
+// sums over a head, computed four quads at a time through workgroup memory (`left`, `right`). The processed scores are
+// stored in `factors` and multiplied with rows of the other side, some at a time (in `right` again). A thread has
+// `rows` by span / across scores, and sums of its rows by every across-th vec4 of a head. All offsets in workgroup
+// memory are constants from two bases per thread, so no index must be clamped. Rows are an odd number of vec4s apart,
+// so eight neighbours have no bank conflicts.
 
-/** What one compiled variant is specialised to. */
+/** Compile-time parameters of a variant. */
 export interface AttentionVariant {
   /** elements of a head, a multiple of 4 */
   headDim: number;
@@ -14,20 +15,20 @@ export interface AttentionVariant {
   heads: number;
   /** key and value heads; divides `heads` */
   kvHeads: number;
-  /** rows of the other side at a time: a multiple of `across` */
+  /** rows of the other side at once: a multiple of `across` */
   span: number;
   /** threads that share rows */
   across: number;
-  /** rows of a thread: 4 or 8 */
+  /** rows per thread: 4 or 8 */
   rows: number;
 }
 
-/** Rows of a buffer: its name, vec4s from one to the next, and WGSL of where a head begins. */
+/** Rows of a buffer: its name, vec4s between rows, and WGSL of a head's offset. */
 type Rows = readonly [buffer: string, stride: number, at: string];
 
 /** Rows of a workgroup's tile. */
 export const TILE_ROWS = 64;
-/** Quads of a head that scores sum at a time, and vec4s between their rows. */
+/** Quads of a head per step of the scores, and vec4s between their rows. */
 const CHUNK = 4;
 const PITCH = CHUNK + 1;
 /** Vec4s between rows of `factors`. */
@@ -38,7 +39,7 @@ export const lines = (texts: string[]) => texts.join("\n    ");
 
 type Sizes = Pick<AttentionVariant, "headDim" | "span">;
 
-/** Rows of the other side that are blended at a time: as many as fit where scores had theirs. */
+/** Rows of the other side that are blended at once: as many as fit the memory of the scores. */
 function lotOf({ headDim, span }: Sizes): number {
   return [16, 8, 4, 2].find((lot) => span % lot === 0 && (lot * headDim) / 4 <= PITCH * span) ?? 1;
 }
@@ -46,17 +47,23 @@ function lotOf({ headDim, span }: Sizes): number {
 /** Vec4s of `right`. */
 const rightOf = (v: Sizes) => Math.max(PITCH * v.span, (lotOf(v) * v.headDim) / 4);
 
-/** Turns of the loops over a head and over rows of the other side: parameters, for compilers unroll what they know, and run out of registers. */
+/**
+ * Iterations of the loops over a head and over the other side's rows: parameters, because compilers unroll constant
+ * loops and run out of registers.
+ */
 export function attentionTurns(v: Sizes): { chunks: number; lots: number } {
   return { chunks: Math.ceil(v.headDim / 4 / CHUNK), lots: v.span / lotOf(v) };
 }
 
-/** Bytes of workgroup memory that a variant takes. */
+/** Bytes of workgroup memory of a variant. */
 export function attentionBytes(v: Sizes): number {
   return 16 * (PITCH * TILE_ROWS + rightOf(v) + FACTORS * v.span);
 }
 
-/** What a thread has: scores of rows n · across + tx of the other side, every across-th column, its rows four by four. */
+/**
+ * A thread's share: scores of rows n · across + tx of the other side, every across-th column, its rows in groups of
+ * four.
+ */
 function shareOf({ headDim, span, across, rows }: AttentionVariant) {
   const scores = range(span / across);
   const fours = range(rows / 4);
@@ -69,7 +76,7 @@ function shareOf({ headDim, span, across, rows }: AttentionVariant) {
   };
 }
 
-/** Moves `count` vec4s in turns of all threads; `e` is WGSL of the number of one. */
+/** Moves `count` vec4s with all threads in turns; `e` is WGSL of a vec4's index. */
 function each({ across, rows }: AttentionVariant, count: number, text: (i: number, e: string) => string): string {
   const threads = across * (TILE_ROWS / rows);
   return lines(
@@ -83,7 +90,7 @@ function each({ across, rows }: AttentionVariant, count: number, text: (i: numbe
 /**
  * `{sum}{n}_{h}[r] = own row 4h + r · the other side's row n * across + tx`
  *
- * @param first the other side's first row, and one past the last that may be read
+ * @param first the other side's first row, and one past its last readable row
  */
 function dots(
   v: AttentionVariant,
@@ -132,7 +139,7 @@ function dots(
     }`;
 }
 
-/** `{sum}{r}_{j} += factor[r] * other` over the other side's rows from `first`, of which those past `end` have factor 0 */
+/** `{sum}{r}_{j} += factor[r] * other` over the other side's rows from `first`; rows past `end` have factor 0 */
 function blend(
   v: AttentionVariant,
   sum: string,
@@ -142,7 +149,7 @@ function blend(
   const { fours, columns, quads } = shareOf(v);
   const { rows, span, across } = v;
   const lot = lotOf(v);
-  // where a head has no whole number of columns, a thread past its end does the last one again
+  // if a head is not a whole number of columns, a thread past its end repeats the last column
   const column = (j: number) =>
     columns.length * across === quads ? "tx" : `min(tx, ${Math.max(0, quads - 1 - j * across)}u)`;
   const row = (n: number) => `{
@@ -167,7 +174,7 @@ function blend(
     }`;
 }
 
-/** `{name}{h}` of all threads that share the rows, folded into `{folded}{h}` */
+/** folds `{name}{h}` of all threads that share the rows into `{folded}{h}` */
 function fold(v: AttentionVariant, name: string, folded: string, operation: (a: string, b: string) => string): string {
   const { fours } = shareOf(v);
   const at = (t: string, h: number) => `factors[${t} * ${FACTORS}u + ty * ${v.rows / 4}u + ${h}u]`;
@@ -201,7 +208,7 @@ fn main(
     }),
   )}`;
 
-/** Pieces of WGSL that the three kernels share. */
+/** Code shared by the three kernels. */
 export function attentionPieces(v: AttentionVariant) {
   const { scores, fours, all, columns, quads } = shareOf(v);
   const { across, span, rows } = v;
@@ -212,7 +219,7 @@ export function attentionPieces(v: AttentionVariant) {
     fours,
     all,
     quads,
-    /** vec4s of a row of qkv */
+    /** vec4s per row of qkv */
     width: (v.heads + 2 * v.kvHeads) * quads,
     keysAt: v.heads * quads,
     valuesAt: (v.heads + v.kvHeads) * quads,
@@ -220,16 +227,16 @@ export function attentionPieces(v: AttentionVariant) {
     declare: `
 var<workgroup> left: array<vec4f, ${TILE_ROWS * PITCH}>;
 var<workgroup> right: array<vec4f, ${rightOf(v)}>;
-var<workgroup> factors: array<vec4f, ${span * FACTORS}>; // of each row of the other side for four rows of this`,
+var<workgroup> factors: array<vec4f, ${span * FACTORS}>; // for each row of the other side and four rows of this side`,
     main: MAIN(v),
-    /** of each four rows of a thread: `{name}{h}` from the rows' numbers */
+    /** `{name}{h}` from the indices of each group of four rows of a thread */
     ofRows: (name: string, type: string, value: (row: string) => string) =>
       lines(fours.map((h) => `let ${name}${h} = ${type}(${range(4).map((r) => value(`rows${h}[${r}]`))});`)),
     dots: (sum: string, own: Rows, other: Rows, first: string, end: string) => dots(v, sum, own, other, [first, end]),
     blend: (sum: string, other: Rows, first: string, end: string) => blend(v, sum, other, [first, end]),
     fold: (name: string, folded: string, operation: (a: string, b: string) => string) =>
       fold(v, name, folded, operation),
-    /** puts what each score became where `blend` reads it */
+    /** stores the processed scores for `blend` */
     put: (name: string) =>
       lines(
         all.map(([n, h]) => {
@@ -238,7 +245,7 @@ var<workgroup> factors: array<vec4f, ${span * FACTORS}>; // of each row of the o
         }),
       ),
     sums: (name: string) => lines(range(rows).flatMap((r) => columns.map((j) => `var ${name}${r}_${j} = vec4f();`))),
-    /** stores a thread's sums, each through `value` */
+    /** stores a thread's sums, each passed through `value` */
     store: (buffer: string, at: string, value: (r: number, j: number) => string) =>
       lines(
         range(rows).map((r) => {
@@ -247,7 +254,7 @@ var<workgroup> factors: array<vec4f, ${span * FACTORS}>; // of each row of the o
           return `if (${there(r)}) { ${stores.join(" ")} }`;
         }),
       ),
-    /** `text` for each row of a thread that there is */
+    /** `text` for each existing row of a thread */
     ifRow: (text: (r: number, h: number, e: number) => string) =>
       lines(range(rows).map((r) => `if (${there(r)}) { ${text(r, r >> 2, r & 3)} }`)),
   };

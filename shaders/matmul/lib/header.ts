@@ -30,7 +30,7 @@ export function productHeader(v: ProductVariant): string {
     `struct Params {
   m: u32, lda: u32, ldb: u32, lda2: u32,
   rowStride: u32, colStride: u32, dropCols: u32, bScales: u32,
-  alpha: f32, dropout: f32,
+  alpha: f32, dropout: f32,${v.split ? " splitSteps: u32, splitStride: u32," : ""}
   ${range(fields)
     .map((part) => PART_FIELDS.map((field) => `${field}${part}: u32`).join(", "))
     .join(",\n  ")}
@@ -102,7 +102,7 @@ export function ownLets(v: ProductVariant, width: number): string {
   let k = ${own("k")};
   let aAt = ${own("aAt")};
   let bAt = ${own("bAt")};
-  let cAt = ${own("cAt")};
+  let cAt = ${own("cAt")}${v.split ? " + group.z * params.splitStride" : ""};
   ${v.bias === "none" ? "" : `let biasAt = ${own("biasAt")};`}
   ${v.dropout === "none" ? "" : `seed = ${own("seed")};`}`;
 }

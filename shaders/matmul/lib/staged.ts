@@ -5,29 +5,29 @@ import type { MatmulVariant } from "./variant.ts";
 
 // The inner loop of matmul through workgroup memory, for GPUs.
 //
-// Slabs hold `stage` steps of the tile's rows and of its columns, step by step, four outputs to a vec4. Threads move them in
-// pieces of four steps by four outputs: what lies along the sum in memory is turned round in registers, and every fourth row
-// of its slab begins a little later, so that eight neighbouring threads write to eight different groups of banks.
-// Whole slabs are read without asking for edges: past the last row or column of the output a thread reads the last one again,
-// and nothing of it is stored. All places are constants from one base, and masks keep them in range, so that no compiler has to
-// clamp them. The next slab is on its way from memory while the present one is multiplied.
-// What is left of a sum, and the low-rank part, go through the same slabs, with zeros past their ends.
-// Sums run over the steps in the same order as in the direct loop: the same bits.
+// Slabs hold `stage` steps of the tile's rows and columns, step by step, four outputs per vec4. Threads move them in
+// pieces of four steps by four outputs. Operands that are contiguous along the sum are transposed in registers, and
+// every fourth row of their slab is shifted, so that eight neighbouring threads write to eight different groups of
+// banks. Whole slabs are read without edge tests: past the last row or column of the output, a thread repeats the last
+// one and stores nothing. All offsets are constants from one base, and masks keep them in range, so that no compiler
+// has to clamp them. The next slab is loaded while the current one is multiplied. The remainder of a sum, and the
+// low-rank part, use the same slabs, with zeros past their ends. Sums run over the steps in the same order as in the
+// direct loop, with the same bits.
 
 /** One operand's slab. */
 interface Side {
   name: "a" | "b";
-  /** vec4s of a step */
+  /** vec4s per step */
   width: number;
   /** stored with the sum along rows */
   alongSum: boolean;
-  /** vec4s by which every fourth step is moved on */
+  /** vec4s by which every fourth step is shifted */
   skew: number;
   /** pieces of four steps by four outputs */
   pieces: number;
-  /** elements of an entry of the bound array, 1 where it is read by `{name}At4` */
+  /** elements per entry of the bound array; 1 if it is read by `{name}At4` */
   unit: 1 | 4;
-  /** WGSL type of four elements as they are loaded */
+  /** WGSL type of four loaded elements */
   raw: string;
 }
 
@@ -44,7 +44,7 @@ interface Operands {
   /** WGSL: first step and end */
   from: string;
   k: string;
-  /** of swiglu's low-rank parts: the half of the columns that has it */
+  /** for swiglu's low-rank parts: their half of the columns */
   half?: number;
 }
 
@@ -72,11 +72,12 @@ const vec4Of = (v: MatmulVariant) => (v.tile.compute === "f16" ? "vec4<f16>" : "
 /** vec4s of an operand's slab. */
 function slabSize(v: MatmulVariant, name: "a" | "b"): number {
   const { width, skew } = sideOf(v, name);
-  const low = v.extra && name === "a" ? sideOf(v, name, false).skew : 0; // a2 lies along the sum whatever a does
+  // a2 is contiguous along the sum, in every layout of a
+  const low = v.extra && name === "a" ? sideOf(v, name, false).skew : 0;
   return v.tile.stage * width + (v.tile.stage / 4 - 1) * Math.max(skew, low);
 }
 
-/** Bytes of workgroup memory that a staged tile takes. */
+/** Bytes of workgroup memory of a staged tile. */
 export function stagedBytes(v: Pick<MatmulVariant, "tile">): number {
   const { rows, cols, lanes, groups, stage } = v.tile;
   const skew = 2 * (stage / 4 - 1) * Math.max(1, Math.floor(32 / stage));
@@ -120,11 +121,14 @@ export function stagedDeclarations(v: MatmulVariant): string {
   return lines.join("\n");
 }
 
-/** Threads that move a side's pieces, and where piece n of a thread lies: o its vec4 along the output, q its four steps; WGSL. */
+/**
+ * WGSL: threads that move a side's pieces, and the position of a thread's piece n: o is its vec4 along the output, q
+ * its four steps.
+ */
 function placeOf({ tile: { lanes, groups, stage } }: MatmulVariant, side: Side, n: number) {
   const threads = lanes * groups;
   const few = side.pieces % threads !== 0;
-  // where there are pieces for half of the threads, the others take b's
+  // if there are pieces for only half of the threads, the other half moves b's
   const first = few && side.name === "b" ? `(thread + ${Math.floor(threads / 2)}u)` : "thread";
   const all = Math.ceil(side.pieces / threads) * threads;
   const t = n === 0 && first === "thread" ? "thread" : `((${first} + ${n * threads}u) % ${all}u)`;
@@ -132,11 +136,11 @@ function placeOf({ tile: { lanes, groups, stage } }: MatmulVariant, side: Side, 
   const p = guard === "" ? t : `(${t} % ${side.pieces}u)`;
   const quads = stage / 4;
   return side.alongSum
-    ? { guard, o: `(${p} / ${quads}u)`, q: `(${p} % ${quads}u)` } // neighbours read on along a row
+    ? { guard, o: `(${p} / ${quads}u)`, q: `(${p} % ${quads}u)` } // neighbours read consecutive elements of a row
     : { guard, o: `(${p} % ${side.width}u)`, q: `(${p} / ${side.width}u)` };
 }
 
-/** Pieces that a thread moves, both sides'. */
+/** Pieces that a thread moves, of both sides. */
 function piecesOf(v: MatmulVariant) {
   const threads = v.tile.lanes * v.tile.groups;
   return sidesOf(v).flatMap((side) =>
@@ -145,8 +149,8 @@ function piecesOf(v: MatmulVariant) {
 }
 
 /**
- * Output e of a piece along the sum: its row of a or of bᵀ, not clamped. A thread's columns lie `lanes` apart, so that
- * neighbouring threads store neighbours: the four of a vec4 as well.
+ * Output e of a piece along the sum: its row of a or of bᵀ, not clamped. A thread's columns are `lanes` apart, so that
+ * neighbouring threads store neighbours; so are the four of a vec4.
  */
 function outer(v: MatmulVariant, side: Side, o: string, e: number): string {
   const { lanes } = v.tile;
@@ -155,7 +159,7 @@ function outer(v: MatmulVariant, side: Side, o: string, e: number): string {
   return v.pairs === "none" ? `tileCol + ${place}` : `column(tileCol, ${place}, n)`;
 }
 
-/** What a thread remembers of its pieces over the whole sum: where they begin, and what was loaded. */
+/** A thread's state of its pieces over the whole sum: their offsets, and the loaded values. */
 function pieceLets(v: MatmulVariant): string {
   return piecesOf(v)
     .flatMap(({ side, id, o, q }) => {
@@ -199,7 +203,7 @@ function loads(v: MatmulVariant, slab: string): string {
     .join("\n    ");
 }
 
-/** From registers into the slabs, widened and dropped on the way. */
+/** Stores registers in the slabs, after widening and dropout. */
 function stores(v: MatmulVariant): string {
   const vec = vec4Of(v);
   return piecesOf(v)
@@ -224,11 +228,11 @@ function stores(v: MatmulVariant): string {
     .join("\n    ");
 }
 
-/** Sums of a thread as vec4s, whatever entries they are kept in. */
+/** Sums of a thread as vec4s, for any kind of entries. */
 function sumsOf(v: MatmulVariant) {
   const { rows, cols } = v.tile;
   const entries = range(rows).flatMap((i) => range(cols / 4).map((g) => [i, g] as const));
-  // b transposed: accumulators are single columns, `lanes` apart. They are summed as vec4s all the same.
+  // b transposed: accumulators are single columns, `lanes` apart, but are still summed as vec4s.
   const name = (i: number, g: number) => (v.transB ? `sum${i}_${g}` : `acc${i}_${g}`);
   const four = (i: number, g: number) => range(4).map((e) => `acc${i}_${4 * g + e}`);
   return {
@@ -239,14 +243,18 @@ function sumsOf(v: MatmulVariant) {
   };
 }
 
-/** Loop over the slabs: short, so that what a compiler makes of it stays in the instruction cache. */
-function multiply(v: MatmulVariant, transA: boolean): string {
-  return `for (var q = 0u; q < ${v.tile.stage / 4}u; q++) {
+/** Loop over the slabs: short, so that what a compiler makes of it stays in the instruction cache. @param steps WGSL, of the last slabs */
+function multiply(v: MatmulVariant, transA: boolean, steps?: string): string {
+  const fours = v.tile.stage / 4;
+  // a number of turns that is not known beforehand keeps what is short from being unrolled
+  const [turns, q] = steps ? [`(${steps} + 3u) / 4u`, `min(turn, ${fours - 1}u)`] : [`${fours}u`, "turn"];
+  return `for (var turn = 0u; turn < ${turns}; turn++) {
+      let q = ${q};
       ${products(v, transA)}
     }`;
 }
 
-/** Products of four steps of the slabs, the fours q. @param transA how `a` lies: decides its slab's skew */
+/** Products of four steps of the slabs, the fours q. @param transA layout of `a`: decides its slab's skew */
 function products(v: MatmulVariant, transA: boolean): string {
   const { rows, cols, lanes, compute } = v.tile;
   const { entries, name } = sumsOf(v);
@@ -275,7 +283,7 @@ function products(v: MatmulVariant, transA: boolean): string {
   return lines.join("\n      ");
 }
 
-/** Loop over a sum with zeros past its ends, a slab at a time: where it is short. */
+/** Loop over a short sum with zeros past its ends, one slab at a time. */
 function guardedLoop(v: MatmulVariant, o: Operands): string {
   const { stage, cols, lanes } = v.tile;
   const vec = vec4Of(v);
@@ -314,11 +322,11 @@ function guardedLoop(v: MatmulVariant, o: Operands): string {
     workgroupBarrier();
     ${moves.join("\n    ")}
     workgroupBarrier();
-    ${multiply(v, o.transA)}
+    ${multiply(v, o.transA, `min(${o.k} - slab, ${stage}u)`)}
   }`;
 }
 
-/** Loops over the low-rank part of the sum: one, or for swiglu one for each half of the columns. */
+/** Loops over the low-rank part of the sum: one loop, or for swiglu one per half of the columns. */
 export function stagedLow(v: MatmulVariant): string {
   const own = ownOf(v);
   const { before, after } = sumsOf(v);
@@ -350,25 +358,27 @@ export function stagedLow(v: MatmulVariant): string {
   }`;
 }
 
-/** Loop over the whole sum, a slab of `stage` steps at a time through workgroup memory. */
+/** Loop over the whole sum through workgroup memory, one slab of `stage` steps at a time. */
 export function stagedLoop(v: MatmulVariant): string {
   const { rows, stage } = v.tile;
   const { before, after } = sumsOf(v);
-  const rest = { a: "a", b: "b", lda: "params.lda", ldb: "params.ldb", aAt: "aAt", bAt: "bAt", k: "k" } as const;
+  const rest = { a: "a", b: "b", lda: "params.lda", ldb: "params.ldb", aAt: "aAt", bAt: "bAt", k: "end" } as const;
   return `{
   let down = local.y * ${rows / 4}u;
-  let whole = k / ${stage}u * ${stage}u;
+  let begin = ${v.split ? "min(group.z * params.splitSteps, k)" : "0u"};
+  let end = ${v.split ? "min(begin + params.splitSteps, k)" : "k"};
+  let whole = begin + (end - begin) / ${stage}u * ${stage}u;
   ${before.join("\n  ")}
   {
   ${pieceLets(v)}
-  if (whole > 0u) {
-    ${loads(v, "0u")}
+  if (whole > begin) {
+    ${loads(v, "begin")}
   }
-  for (var slab = 0u; slab < whole; slab += ${stage}u) {
+  for (var slab = begin; slab < whole; slab += ${stage}u) {
     workgroupBarrier();
     ${stores(v)}
     workgroupBarrier();
-    if (slab + ${stage}u < whole) { // the next one, while this one is multiplied
+    if (slab + ${stage}u < whole) { // load the next slab while this one is multiplied
     ${loads(v, `slab + ${stage}u`)}
     }
     ${multiply(v, v.transA)}

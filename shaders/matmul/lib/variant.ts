@@ -45,9 +45,9 @@ export interface SubgroupMatrix {
   size: number;
   /** the adapter's largest subgroup: threads per workgroup must be a multiple of it */
   multiple: number;
-  /** a subgroup of `size` must be asked for */
+  /** the kernel must request the subgroup size `size` */
   asks?: true;
-  /** plain functions over workgroup memory in place of the builtins: for tests on adapters without them */
+  /** emulate the builtins with functions over workgroup memory, for tests on adapters without them */
   emulate?: true;
 }
 
@@ -92,5 +92,7 @@ export interface MatmulVariant {
   accumulate: boolean;
   /** target of the counter-based dropout mask: an operand, or the low-rank part of the sum */
   dropout: "none" | "a" | "b" | "extra";
+  /** the grid's z has parts of the sum, of `splitSteps` each; staged only, without what is done to a whole sum */
+  split?: boolean;
   tile: MatmulTile;
 }

@@ -24,7 +24,7 @@ export function diskForecast(
   return { checkpoint, checkpoints, total: checkpoints * checkpoint + result };
 }
 
-/** Bytes of checkpoints, whole or half written, that a run's folder holds: they count among those that it keeps, or they go. */
+/** Bytes of complete and partial checkpoints in a run's folder. The run keeps or deletes them, so they do not count as used. */
 export async function checkpointBytes(output: Folder): Promise<number> {
   let bytes = 0;
   for (const name of await output.folders()) {

@@ -28,7 +28,9 @@ export async function holding<T>({ folder, name, what, instead }: Claim, work: (
   });
   if ("owner" in claim) {
     const { id, host } = claim.owner;
-    throw new BusyError(`Cannot ${what}: process ${id} on ${host} is using it. Wait until it ends, or ${instead}`);
+    throw new BusyError(
+      `Cannot ${what}: process ${id} on ${host} is already working there. Wait until that process ends, or ${instead}`,
+    );
   }
   try {
     return await work();

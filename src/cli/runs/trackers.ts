@@ -6,30 +6,30 @@ import { WandbLog, wandbRunNames } from "../../io/trackers/wandb.ts";
 import type { Tracker } from "../../recipe/trackers.ts";
 import type { LogRecord } from "../../report/text.ts";
 
-/** What trackers are told of a run. */
+/** Facts about a run for trackers. */
 interface TrackedRun {
   report_to: readonly Tracker[];
   run_name: string | null;
   project: string;
-  /** the recipe, as its file has it */
+  /** the recipe with its file's fields */
   yaml: string;
   config: Readonly<Record<string, unknown>>;
   /** the step of the checkpoint that the run resumes from, or 0 */
   step: number;
 }
 
-/** The files that other programs show a run from, beside metrics.jsonl. */
+/** Files for other programs that display runs, in addition to metrics.jsonl. */
 export interface Trackers {
   append(record: LogRecord): Promise<void>;
   /** @param exit 0 if the run finished */
   end(exit: number): Promise<void>;
-  /** what a reader does with the files, a line a tracker */
+  /** how to view the files, one line per tracker */
   readonly hints: readonly string[];
 }
 
 /**
- * Opens the files of the trackers that `report_to` names, in a run's folder: TensorBoard's events below `runs/`, an offline
- * run of Weights & Biases below `wandb/`. Trackio imports TensorBoard's. A resumed run adds files and changes none.
+ * Opens the files of the trackers that `report_to` names, in a run's folder: TensorBoard's events in `runs/`, an offline run of
+ * Weights & Biases in `wandb/`. Trackio imports TensorBoard's files. A resumed run adds files and changes none.
  */
 export async function openTrackers(output: Folder, run: TrackedRun, now = () => Date.now()): Promise<Trackers> {
   const sinks: { append(record: LogRecord, time: number): Promise<void>; end?(exit: number): Promise<void> }[] = [];
@@ -86,6 +86,6 @@ function shellQuoted(text: string): string {
 }
 
 function appendable(folder: Folder): AppendableFolder {
-  if (!isAppendable(folder)) throw new Error(`${folder.path} takes no appended bytes`);
+  if (!isAppendable(folder)) throw new Error(`${folder.path} does not support appending`);
   return folder;
 }

@@ -3,7 +3,7 @@ import { FormatError, NetworkError, NotFoundError, RecipeError, UnsupportedError
 import { show } from "../../text/show.ts";
 import { INDEX_FILE, parseWeightMap, WEIGHTS_FILE } from "../checkpoint.ts";
 import { hubFetch, RETRY, type RetryPolicy, type Transport } from "../http.ts";
-import { exclusively, type Folder } from "../storage.ts";
+import { exclusively, type Folder, forgetDead } from "../storage.ts";
 import { downloadFile, type RemoteFile } from "./download.ts";
 import { COMMIT, cachedCommit, fromHub, isKnown, type Kind, listing, noted } from "./listing.ts";
 
@@ -192,7 +192,7 @@ export async function fetchFiles(snapshot: Snapshot, files: readonly RemoteFile[
             ),
         },
       );
-    }
+    } else await noted(forgetDead(folder, file.path)); // a process may have been killed right after its download
     report(file.size);
     before += file.size;
   }

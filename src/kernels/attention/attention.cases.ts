@@ -4,21 +4,32 @@ import { rotaryReference } from "../rotary/rotary.ts";
 import { attention, attentionBackward, attentionForms, attentionReference, spansOf } from "./attention.ts";
 
 /** Sequence lengths, query heads, key heads, head_dim: one token, tile edges, several sequences in a tile, head sizes of real models. */
-const CASES = [
+interface AttentionCase {
+  lengths: number[];
+  h: number;
+  g: number;
+  d: number;
+  /** elements of a head that a rotation turns; default: all */
+  turned?: number;
+}
+
+const CASES: readonly AttentionCase[] = [
   { lengths: [1], h: 1, g: 1, d: 4 },
   { lengths: [63, 1, 2, 65], h: 5, g: 1, d: 12 },
   { lengths: [33, 150], h: 4, g: 2, d: 24 },
   { lengths: [40, 31], h: 14, g: 2, d: 64 },
   { lengths: [70], h: 4, g: 2, d: 128 },
+  { lengths: [5, 37], h: 2, g: 1, d: 32, turned: 16 },
+  { lengths: [67, 2], h: 4, g: 1, d: 256, turned: 64 },
 ];
 
-/** Cases of attention and its gradients. */
-export const attentionCases: KernelCase[] = CASES.map(({ lengths, h, g, d }, n) => ({
+/** What attention and its gradients are held to. */
+export const attentionCases: KernelCase[] = CASES.map(({ lengths, h, g, d, turned = d }, n) => ({
   kernel: "attention",
-  name: `lengths ${lengths.join("+")}, ${h} heads over ${g} of ${d}${n % 2 ? ", rotated back" : ""}`,
+  name: `lengths ${lengths.join("+")}, ${h} heads over ${g} of ${d}${n % 2 || turned < d ? ", rotated back" : ""}${turned < d ? `, ${turned} of a head` : ""}`,
   tolerance: 1e-5,
   run(check) {
-    const even = n % 2 === 0;
+    const even = n % 2 === 0 && turned === d;
     const starts = [0];
     for (const n of lengths) starts.push(starts.at(-1)! + n);
     const tokens = starts.at(-1)!;
@@ -37,12 +48,14 @@ export const attentionCases: KernelCase[] = CASES.map(({ lengths, h, g, d }, n) 
     const want = attentionReference(q, k, v, rows, heads, dout.values);
     // every second case undoes a rotation, with positions that restart in each sequence
     const positions = [...rows.keys()].slice(0, tokens).map((t) => t - rows[2 * t]);
-    const table = check.input([Math.max(...lengths), d], "table");
+    const table = check.input([Math.max(...lengths), turned], "table");
     const rotary = even ? null : { positions: check.integers(positions, "positions"), table: table.tensor };
-    const back = (x: Float64Array) => (even ? x : rotaryReference(x, positions, table.values, d, true));
+    const back = (x: Float64Array) => (even ? x : rotaryReference(x, positions, table.values, d, true, turned));
     const wanted = joined(tokens, [back(want.dq), back(want.dk), want.dv]);
-    // the form for GPUs compiles slowly on a CPU adapter: two of the shapes run it there, one for each width of tile
-    const forms = attentionForms(check.gpu).slice(0, d === 12 || d > 64 ? 2 : 1);
+    // on a CPU adapter the forms of others, which compile slowly there, run on a shape or two each
+    const all = attentionForms(check.gpu);
+    const others = all.slice(1).filter((form) => (form === "tiled" ? [12, 64, 128, 256].includes(d) : d === 24));
+    const forms = [all[0], ...others];
     for (const form of forms) {
       const { o, stats } = attention(check.record, qkv.tensor, spans, heads, form);
       check.compare(`o, ${form}`, o, want.o);

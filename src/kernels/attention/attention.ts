@@ -11,6 +11,7 @@ import type { AdapterProfile } from "../../gpu/profile.ts";
 import type { Recorder } from "../../gpu/recorder.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import { rowGrid, sameShape, WORKGROUP } from "../grid.ts";
+import { recordDirect, recordDirectBackward } from "./attention-direct.ts";
 import { type AttentionPass, recordLanes, recordLanesBackward } from "./attention-lanes.ts";
 
 /** Heads of an attention layer, as config.json names them. */
@@ -25,7 +26,8 @@ type AttentionForm = AdapterProfile["attention"];
 
 /** The forms that suit an adapter, the default first. */
 export function attentionForms({ profile }: GpuContext): AttentionForm[] {
-  return profile.attention === "lanes" ? ["lanes", "tiled"] : ["tiled"];
+  if (profile.kind === "gpu") return ["tiled"];
+  return profile.attention === "lanes" ? ["lanes", "tiled", "direct"] : ["direct", "tiled"];
 }
 
 /**
@@ -54,6 +56,7 @@ export function attention(
   const stats = record.empty([tokens, heads.num_attention_heads, 2], "f32", "attention.stats");
   const tensors = { qkv, spans, o, stats };
   if (form === "lanes") recordLanes(record, pass, tensors);
+  else if (form === "direct") recordDirect(record, pass, tensors);
   else {
     const { variant, turns } = tileOf(record.gpu, sizes, sizes.headDim);
     const tiles = Math.ceil(tokens / TILE_ROWS);
@@ -63,12 +66,12 @@ export function attention(
 }
 
 /**
- * Gradients of `attention` from its output and log-sum-exp, without atomics: two dispatches, or three in the tiled form.
+ * Gradients of `attention` from its output and log-sum-exp, without atomics: two dispatches in the form of lanes, three in the others.
  *
- * @param tensors inputs and outputs of the forward pass, and dout, the gradient of o; the second entries of stats are
- *   overwritten
- * @param options.rotary undoes the rotation of q and k for dq and dk: u32 positions `[tokens]`, and the table
- *   `[positions, head_dim]` of `rotary`; null leaves dq and dk rotated
+ * @param tensors what went into the forward pass, what came out of it, and dout, the gradient of o; the second entries of
+ *   stats are overwritten
+ * @param options.rotary turns dq and dk back by the rotation that q and k went through: u32 positions `[tokens]`, and the table
+ *   of `rotary`; null leaves them rotated
  * @returns dqkv, shaped like qkv
  */
 export function attentionBackward(
@@ -84,6 +87,7 @@ export function attentionBackward(
   const { num_attention_heads: h, num_key_value_heads: g, head_dim: d } = heads;
   const parts = record.empty([tokens, 3 * width], "f32", "attention.parts");
   if (form === "lanes") recordLanesBackward(record, pass, { ...tensors, parts });
+  else if (form === "direct") recordDirectBackward(record, pass, { ...tensors, parts });
   else {
     const grid = [Math.ceil(tokens / TILE_ROWS), h] as const;
     const q = tileOf(record.gpu, sizes, d);
@@ -93,10 +97,11 @@ export function attentionBackward(
     record.dispatch(backwardKv, kv.variant, bound, { ...params, ...kv.turns }, grid, 2 * work);
   }
   const dqkv = record.empty(qkv.shape, "f32", "d.qkv");
-  const vector = d % 8 === 0;
+  const turned = rotary?.table.shape[1] ?? 0;
+  const vector = turned % 8 === 0 && (d - turned) % 8 === 0;
   record.dispatch(
     gather,
-    { ...sizes, rotary: rotary !== null, vector, workgroup: WORKGROUP },
+    { ...sizes, turned, vector, workgroup: WORKGROUP },
     { parts, dqkv, ...rotary },
     { rows: tokens },
     rowGrid(record, ((h + 2 * g) * d) / (vector ? 8 : 2), tokens),
@@ -109,19 +114,19 @@ export function attentionBackward(
 const SHARED = 16384;
 
 /**
- * Four rows by 16 threads of a tile, which is what 128 registers bear; and rows of the other side at a time: 64 where
+ * A tile has four rows by 16 threads, the most for 128 registers; it processes 64 rows of the other side at once if
  * workgroup memory and registers allow it.
  *
- * @param sums entries of a row that a thread's sums are of
+ * @param sums entries per row of a thread's sums
  */
 function tileOf({ limits, profile }: GpuContext, sizes: AttentionPass["sizes"], sums: number) {
   const most = Math.max(SHARED, limits.maxComputeWorkgroupStorageSize ?? 0);
   const [wide, fits] = [sums <= 128 ? 64 : 32, (span: number) => attentionBytes({ ...sizes, span }) <= most];
-  // what more would bring on a CPU is more code to compile
+  // on a CPU, more rows only mean more code to compile
   const span = (profile.kind === "cpu" ? [16] : [wide, 32, 16]).find(fits);
   if (!span) {
     throw new ShapeError(
-      `Cannot attend with head_dim ${sizes.headDim}: 16 keys pass ${most} bytes of workgroup memory`,
+      `Cannot attend with head_dim ${sizes.headDim}: 16 keys exceed ${most} bytes of workgroup memory`,
     );
   }
   const variant = { ...sizes, rows: 4, across: 16, span };

@@ -10,6 +10,7 @@ const CASES = [
   { positions: [3, 255, 256, 300], h: 5, g: 1, d: 12, capacity: 301 },
   { positions: [200], h: 16, g: 1, d: 8, capacity: 256 },
   { positions: [77], h: 4, g: 2, d: 128, capacity: 100 },
+  { positions: [70, 3], h: 4, g: 1, d: 256, capacity: 80 },
 ];
 
 /** Cases of the cache and of decoding attention. */

@@ -5,14 +5,15 @@ import type { RowsTile } from "../../../shaders/matmul/matmul-rows.wgsl.ts";
 import type { GpuContext } from "../../gpu/context.ts";
 import { direct, FEW_ROWS, staged } from "./tile-shapes.ts";
 
-/** Workgroup memory that WebGPU promises, in bytes. */
+/** Workgroup memory that WebGPU guarantees, in bytes. */
 const SHARED = 16384;
 
-// GPUs stage both operands in workgroup memory, and those that were opened with subgroup matrices may multiply by them.
+// GPUs stage both operands in workgroup memory. Devices opened with subgroup matrices can also use those.
 
 /**
- * Tiles worth trying on a GPU that has workgroup memory for them, the first the one to use unmeasured: the more a thread keeps
- * in registers, the larger the share of multiply-adds among its instructions. What was tried, and what lost, is in bench/LOG.md.
+ * Tiles worth trying on a GPU with enough workgroup memory; the first is the default without measurements. The more
+ * values a thread keeps in registers, the larger the share of multiply-adds in its instructions. bench/LOG.md lists all
+ * experiments.
  */
 export function gpuTiles(gpu: GpuContext, transB: boolean): MatmulTile[] {
   const bytes = Math.max(SHARED, gpu.limits.maxComputeWorkgroupStorageSize ?? 0);

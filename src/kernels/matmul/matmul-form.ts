@@ -5,7 +5,6 @@ import { matmulRows, type RowsTile } from "../../../shaders/matmul/matmul-rows.w
 import { matmulStaged } from "../../../shaders/matmul/matmul-staged.wgsl.ts";
 import { matmulSubgroupMatrix } from "../../../shaders/matmul/matmul-subgroup-matrix.wgsl.ts";
 import type { GpuContext } from "../../gpu/context.ts";
-import type { Grid } from "../../gpu/dispatch.ts";
 import { rowsTile } from "./gpu-tiles.ts";
 import { hasTail, plainTile } from "./matmul-tile.ts";
 import { tileGrid } from "./tile-shapes.ts";
@@ -15,14 +14,14 @@ interface Form {
   // biome-ignore lint/suspicious/noExplicitAny: each kernel has its own type of variant
   shader: (variant: any) => string;
   variant: object;
-  grid: Grid;
+  grid: readonly [number, number];
 }
 
 /** Inputs for the choice of a form beside the variant. */
 interface FormSizes {
   m: number;
   parts: readonly { n: number; k: number }[];
-  /** of low-rank parts */
+  /** ranks of the low-rank parts */
   ranks: readonly number[];
   /** rows of b begin at multiples of eight elements */
   eights: boolean;
@@ -63,7 +62,10 @@ export function matmulForm(
   return { shader: tile.stage > 0 ? matmulStaged : matmul, variant: { ...variant, tile, tail }, grid };
 }
 
-function gridOf(parts: readonly { n: number }[], tiles: (n: number) => readonly [number, number]): Grid {
+function gridOf(
+  parts: readonly { n: number }[],
+  tiles: (n: number) => readonly [number, number],
+): readonly [number, number] {
   const all = parts.map(({ n }) => tiles(n));
   return [all[0][0], all.reduce((sum, [, y]) => sum + y, 0)];
 }

@@ -24,7 +24,7 @@ export function plainTile(gpu: GpuContext, transB: boolean, m: number): MatmulTi
   return tiles.find(({ rows, groups }) => rows * groups < 2 * m) ?? tiles[tiles.length - 1];
 }
 
-/** Whether sums of these lengths are no multiples of what a tile takes at a time. @param ranks of their low-rank parts */
+/** Whether the lengths of sums are not multiples of a tile's step. @param ranks of their low-rank parts */
 export function hasTail(
   { stage, steps = 4, matrix }: MatmulTile,
   parts: readonly { k: number }[],
@@ -34,7 +34,10 @@ export function hasTail(
   return parts.some(({ k }) => k % steps !== 0) || ranks.some((r) => r % 4 !== 0);
 }
 
-/** Outputs by the 64 × 64 tiles that they are: what keeps every GPU busy whatever the tile, what does with small tiles, and less. */
+/**
+ * Classes of outputs by their number of 64 × 64 tiles: enough for every GPU with any tile, with small tiles only, or
+ * fewer.
+ */
 const SIZES = [
   { size: "large", least: 1024 },
   { size: "medium", least: 128 },
@@ -42,9 +45,9 @@ const SIZES = [
 ] as const;
 
 /**
- * Key under which a winner is remembered: what changes which tile is best.
+ * Key of a measured winner: the properties that affect which tile is best.
  *
- * @param n columns, where the number of outputs matters: on GPUs
+ * @param n columns, if the number of outputs matters: on GPUs
  */
 export function tileKey(transA: boolean, transB: boolean, b: StoredMatrix, m: number, n?: number): string {
   const tiles = Math.ceil(m / 64) * Math.ceil((n ?? 0) / 64);
@@ -52,25 +55,25 @@ export function tileKey(transA: boolean, transB: boolean, b: StoredMatrix, m: nu
   return `matmul ${transA ? "t" : "n"}${transB ? "t" : "n"} ${b}${m <= FEW_ROWS ? " few" : size}`;
 }
 
-/** What of an adapter's choice does not depend on what is measured meanwhile. */
+/** The part of an adapter's choice that does not depend on measurements. */
 interface Choice {
-  /** keys of a winner, the one that counts first */
+  /** keys of a winner, in order of precedence */
   keys: readonly string[];
-  /** what is used unmeasured */
+  /** the default without measurements */
   tile: MatmulTile;
   /** whether a tile can compute the product */
   fits(tile: MatmulTile): boolean;
 }
 
-/** By adapter: asked with every dispatch. */
+/** Cache by adapter, because every dispatch needs it. */
 const choices = new WeakMap<GpuContext, VariantTree<Choice>>();
 
-/** Winners as they were read, by their text. */
+/** Parsed winners, by their text. */
 const winners = new Map<string, MatmulTile>();
 
 /**
- * The tile for a product: the measured winner of this adapter; unmeasured, the first candidate that wastes few rows, on a GPU
- * the first of those that gives it enough workgroups. Some products are never measured on CPU adapters.
+ * The tile for a product: the measured winner on this adapter, else the first candidate that wastes few rows and, on a
+ * GPU, gives enough workgroups. CPU adapters never measure some products.
  */
 export function matmulTile(gpu: GpuContext, ask: TileAsk): MatmulTile {
   let known = choices.get(gpu);
@@ -103,7 +106,7 @@ function choiceOf(gpu: GpuContext, ask: TileAsk): Choice {
 /** Workgroups that keep a large GPU busy. */
 const ENOUGH = 128;
 
-/** The first staged tile that makes enough workgroups of so many outputs, else the one that makes the most. */
+/** The first staged tile that gives enough workgroups for these outputs, else the tile that gives the most. */
 function busiest(tiles: readonly MatmulTile[], m: number, n: number): MatmulTile | undefined {
   const workgroups = (tile: MatmulTile) => tileGrid(tile, m, n).reduce((x, y) => x * y);
   const staged = tiles.filter(({ stage }) => stage > 0);

@@ -55,9 +55,9 @@ const PROXIES = [
   { m: 256, n: 1024, k: 1024 },
   { m: 1024, n: 4096, k: 1024 },
 ] as const;
-/** On a GPU products are as large as they are: smaller ones leave it idle, whatever the tile. */
+/** On a GPU, products keep their real size: smaller ones leave the GPU idle with any tile. */
 const GPU_PROXIES = [{ m: 4096, n: 8192, k: 2048 }] as const;
-/** On a GPU a product is over in less than what submitting it takes: it is repeated for so long, at most so often. */
+/** On a GPU, a product takes less time than its submission: it is repeated for this long, at most this often. */
 const GPU_MS = 20;
 const MOST_REPEATS = 512;
 
@@ -87,7 +87,7 @@ function takesRows(gpu: Gpu, { transA, transB, m, n, k }: Product): boolean {
   return rowsTile(gpu, { transA, transB, dropout: "none", pairs: "none" }, { m, parts: [{ n, k }] }) !== null;
 }
 
-/** One product for each tile key: the one with the most work; the keys in order of all their work. */
+/** One product per tile key: the one with the most work. Keys are sorted by their total work. */
 function kinds({ profile }: Gpu, products: readonly Product[]): [string, Product][] {
   const work = ({ m, n, k }: Product) => m * n * k;
   const all = new Map<string, { product: Product; total: number }>();
@@ -194,7 +194,7 @@ class Trial {
     this.extra = r > 0 ? { a2: make([m, r], "f32", "a2"), b2: make(transB ? [n, r] : [r, n], "f32", "b2") } : null;
   }
 
-  /** Repeats the product from now on, often enough for a measurement by this tile. */
+  /** Sets the number of repetitions, enough for a measurement with this tile. */
   async repeat(tile: MatmulTile): Promise<void> {
     for (;;) {
       const ms = this.times * (await this.run(tile));
@@ -204,7 +204,7 @@ class Trial {
     }
   }
 
-  /** @returns milliseconds of one dispatch, with its share of a submission */
+  /** @returns milliseconds per dispatch, including its share of a submission */
   async run(tile: MatmulTile): Promise<number> {
     const { gpu, key, product, tensors, extra, times } = this;
     const { transA, transB } = product;
@@ -212,7 +212,7 @@ class Trial {
     const record = gpu.recorder();
     gpu.tuning.set(key, JSON.stringify(tile));
     try {
-      const forced = gpu.profile.kind === "gpu" ? tile : undefined; // whose size is another's
+      const forced = gpu.profile.kind === "gpu" ? tile : undefined; // the proxy's size class may have another winner
       for (let i = 0; i < times; i++)
         matmul(record, tensors.a, tensors.b, { transA, transB, into: tensors.c, extra, tile: forced });
     } finally {

@@ -26,7 +26,7 @@ export type Epilogue =
   /** `silu(first)·second` of the two halves of the columns; `low`: places of each half's low-rank product */
   | { kind: "swiglu"; low: readonly [Low, Low] };
 
-/** Where a low-rank product lies in `a2` and `b2`. */
+/** The place of a low-rank product in `a2` and `b2`. */
 export interface Low {
   r: number;
   a2At: number;
@@ -38,6 +38,8 @@ export interface Low {
  * rows.
  */
 export interface Product {
+  /** sums are split into parts of so many steps; c is then `[count, m, n]`, see `recordSplit` */
+  split?: { steps: number; count: number };
   a: Tensor;
   b: Tensor;
   c: Tensor;

@@ -5,6 +5,7 @@ import { inPieces, textureReads } from "./cpu-forms.ts";
 import { matmulForm } from "./matmul-form.ts";
 import { hasTail, matmulTile } from "./matmul-tile.ts";
 import type { Low, Part, Product } from "./product-spec.ts";
+import { recordSplit, splitOf } from "./split-sums.ts";
 import { stored, storedMatrix } from "./stored.ts";
 
 /** Outputs narrower than this are computed transposed, so that lanes run along the longer side. */
@@ -39,6 +40,11 @@ export function recordProduct(record: Recorder, given: Product): void {
   const pieces = inPieces(record.gpu, product);
   if (pieces) {
     for (const piece of pieces) recordProduct(record, piece);
+    return;
+  }
+  const split = splitOf(record, product);
+  if (split) {
+    recordSplit(record, product, split, recordProduct);
     return;
   }
   const { a, b, c, transA, transB, lda, ldb, rowStride, colStride, parts, low, bias, dropout, epilogue } = product;
@@ -95,6 +101,7 @@ export function recordProduct(record: Recorder, given: Product): void {
     parts: product.shared ? 3 : parts.length,
     pairs: epilogue?.kind ?? ("none" as const),
     half: epilogue?.kind === "rotary" ? epilogue.headDim / 2 : 0,
+    ...(product.split && { split: true }),
   };
   const eights = ldb % 8 === 0 && all("bAt", 8);
   const form = matmulForm(record.gpu, variant, { m, parts, ranks, eights }, given.tile);
@@ -110,15 +117,15 @@ export function recordProduct(record: Recorder, given: Product): void {
       ...(epilogue?.kind === "rotary" && { positions: epilogue.positions, table: epilogue.table }),
     },
     paramsOf(product, Math.max(variant.parts, lows.length), lows),
-    form.grid,
+    product.split ? [...form.grid, product.split.count] : form.grid,
     parts.reduce((work, part) => work + 2 * part.m * part.n * (part.k + (part.r ?? 0)), 0),
   );
 }
 
-/** Names of what parts have of their own. */
+/** Names of the parts' own fields. */
 const OWN = [0, 1, 2].map((part) => PART_FIELDS.map((field) => `${field}${part}`));
 
-/** Parameters of a dispatch. @param count parts that the kernel has fields for */
+/** Parameters of a dispatch. @param count number of parts in the kernel's fields */
 function paramsOf(product: Product, count: number, lows: readonly Partial<Low>[]): Record<string, number> {
   const { b, lda, ldb, rowStride, colStride, parts, low, dropout } = product;
   const params: Record<string, number> = {
@@ -133,6 +140,10 @@ function paramsOf(product: Product, count: number, lows: readonly Partial<Low>[]
     dropCols: dropout?.cols ?? 0,
     bScales: codeBytes(sizeOf(b.shape), b.dtype) / 4,
   };
+  if (product.split) {
+    params.splitSteps = product.split.steps;
+    params.splitStride = parts[0].m * parts[0].n;
+  }
   for (let i = 0; i < count; i++) {
     const [part, own, names] = [parts[i], lows[i], OWN[i]]; // in the order of PART_FIELDS
     params[names[0]] = part?.n ?? 0;

@@ -4,7 +4,7 @@ import type { Tensor } from "../../gpu/tensor.ts";
 import type { Linear } from "../matmul/linear.ts";
 import { type Hidden, loraHidden } from "../matmul/lora-linear.ts";
 import { stored } from "../matmul/stored.ts";
-import { rmsNorm } from "./rms-norm.ts";
+import { type NormScale, rmsNorm } from "./rms-norm.ts";
 
 const WORKGROUP = 64;
 /** Elements of a row that fit 16 KiB of workgroup memory beside the sums. */
@@ -22,11 +22,12 @@ const MOST_COLUMNS = 3840;
 export function rmsNormLora(
   record: Recorder,
   x: Tensor,
-  weight: Tensor,
+  scale: NormScale,
   eps: number,
   delta: Tensor | null,
   layers: readonly Linear[],
 ): { y: Tensor; sum: Tensor; h: Hidden[] } {
+  const { weight, zeroCentered = false } = scale;
   const [rows, cols] = x.shape;
   const lora = layers.length === 1 ? layers[0].lora : null;
   const places = lora ? lora.parts.filter((place) => place !== null) : [];
@@ -34,7 +35,7 @@ export function rmsNormLora(
   const fits =
     normLora === "fused" && cols % 4 === 0 && cols <= MOST_COLUMNS && places.every(({ aAt }) => aAt % 4 === 0);
   if (!lora || !fits) {
-    const { y, sum } = rmsNorm(record, x, weight, eps, delta);
+    const { y, sum } = rmsNorm(record, x, scale, eps, delta);
     return { y, sum, h: layers.map((layer) => loraHidden(record, y, layer, null)) };
   }
   const y = record.empty(x.shape, "f32", `${x.label}.normed`);
@@ -43,7 +44,14 @@ export function rmsNormLora(
   const [a0, a1 = 0, a2 = 0] = places.map(({ aAt }) => aAt);
   record.dispatch(
     shader,
-    { weight: stored(weight), residual: delta !== null, cols, pairs: places.length, workgroup: WORKGROUP },
+    {
+      weight: stored(weight),
+      zeroCentered,
+      residual: delta !== null,
+      cols,
+      pairs: places.length,
+      workgroup: WORKGROUP,
+    },
     { x, weight, y, a: lora.a, h, ...(delta && { delta, sum }) },
     { rows, r: lora.r, eps, alpha: lora.scale, a0, a1, a2 },
     [rows, 1],

@@ -27,7 +27,7 @@ export const rmsNormCases: KernelCase[] = SHAPES.flatMap(([rows, cols]) =>
       run(check) {
         const x = check.input([rows, cols], "x");
         const weight = check.input([cols], "weight", 1, dtype);
-        const { y } = rmsNorm(check.record, x.tensor, weight.tensor, EPS);
+        const { y } = rmsNorm(check.record, x.tensor, { weight: weight.tensor }, EPS);
         check.compare("y", y, rmsNormReference(x.values, weight.values, EPS));
       },
     },
@@ -44,9 +44,10 @@ export const rmsNormCases: KernelCase[] = SHAPES.flatMap(([rows, cols]) =>
         const into = check.input([rows, cols], "into");
         const dweight = check.input([cols], "dweight");
         const values = x.values.map((v, i) => Math.fround(v + delta.values[i]));
-        const { y, rstd, sum } = rmsNorm(check.record, x.tensor, weight.tensor, EPS, delta.tensor);
-        rmsNormBackward(check.record, sum, weight.tensor, rstd, dy.tensor, { into: into.tensor });
-        const fresh = rmsNormBackward(check.record, sum, weight.tensor, rstd, dy.tensor);
+        const scale = { weight: weight.tensor };
+        const { y, rstd, sum } = rmsNorm(check.record, x.tensor, scale, EPS, delta.tensor);
+        rmsNormBackward(check.record, sum, scale, rstd, dy.tensor, { into: into.tensor });
+        const fresh = rmsNormBackward(check.record, sum, scale, rstd, dy.tensor);
         rmsNormWeightBackward(check.record, sum, rstd, dy.tensor, dweight.tensor);
         const want = rmsNormBackwardReference(values, weight.values, EPS, dy.values);
         check.compare("y", y, rmsNormReference(values, weight.values, EPS));
@@ -69,34 +70,40 @@ export const rmsNormCases: KernelCase[] = SHAPES.flatMap(([rows, cols]) =>
 
 /** Tokens, heads per row, first normed head and number of normed heads, head_dim. */
 const HEADS = [
-  [1, 3, 0, 1, 8],
-  [5, 6, 4, 2, 33],
-  [7, 8, 0, 4, 64],
-] as const;
+  { tokens: 1, per: 3, first: 0, take: 1, cols: 8 },
+  { tokens: 5, per: 6, first: 4, take: 2, cols: 33 },
+  { tokens: 7, per: 8, first: 0, take: 4, cols: 64 },
+  // as gated attention has them: every second head is a gate, and what is made has none
+  { tokens: 5, per: 12, first: 0, take: 4, cols: 32, step: 2, made: { per: 8, first: 0 }, zeroCentered: true },
+  { tokens: 3, per: 20, first: 16, take: 2, cols: 256, made: { per: 12, first: 8 }, zeroCentered: true },
+];
 
-for (const [tokens, per, first, take, cols] of HEADS) {
+for (const { tokens, cols, zeroCentered = false, ...heads } of HEADS) {
+  const { per, first, take, step = 1, made = { per, first } } = heads;
   rmsNormCases.push({
     kernel: "rmsNorm",
-    name: `${take} of ${per} heads of ${cols}, backward`,
+    name: `${take} of ${per} heads of ${cols}${zeroCentered ? ", 1 + weight" : ""}, backward`,
     tolerance: 1e-5,
     run(check) {
       const x = check.input([tokens, per * cols], "x");
-      const y = check.input([tokens, per * cols], "y");
-      const dy = check.input([tokens, per * cols], "dy");
+      const y = check.input([tokens, made.per * cols], "y");
+      const dy = check.input([tokens, made.per * cols], "dy");
       const weight = check.input([cols], "weight");
       const dweight = check.input([cols], "dweight");
-      const heads = { per, first, take };
-      const { rstd } = rmsNorm(check.record, x.tensor, weight.tensor, EPS, null, { rows: heads, into: y.tensor });
+      const scale = { weight: weight.tensor, zeroCentered };
+      const { rstd } = rmsNorm(check.record, x.tensor, scale, EPS, null, { rows: heads, into: y.tensor });
       rmsNormWeightBackward(check.record, x.tensor, rstd, dy.tensor, dweight.tensor, heads);
-      rmsNormBackward(check.record, x.tensor, weight.tensor, rstd, dy.tensor, { heads });
+      rmsNormBackward(check.record, x.tensor, scale, rstd, dy.tensor, { heads });
       const [wantY, wantDx, wantDw] = [y.values.slice(), dy.values.slice(), dweight.values.slice()];
+      const scales = weight.values.map((w) => (zeroCentered ? 1 + w : w));
       for (let t = 0; t < tokens; t++) {
-        for (let head = first; head < first + take; head++) {
-          const at = (t * per + head) * cols;
+        for (let head = 0; head < take; head++) {
+          const at = (t * per + first + head * step) * cols;
+          const to = (t * made.per + made.first + head) * cols;
           const row = x.values.slice(at, at + cols);
-          const back = rmsNormBackwardReference(row, weight.values, EPS, dy.values.slice(at, at + cols));
-          wantY.set(rmsNormReference(row, weight.values, EPS), at);
-          wantDx.set(back.dx, at);
+          const back = rmsNormBackwardReference(row, scales, EPS, dy.values.slice(to, to + cols));
+          wantY.set(rmsNormReference(row, scales, EPS), to);
+          wantDx.set(back.dx, to);
           back.dweight.forEach((d, c) => {
             wantDw[c] += d;
           });

@@ -16,9 +16,24 @@ interface HeadRows {
   per: number;
   first: number;
   take: number;
+  /** of these every `step`-th; default 1 */
+  step?: number;
+  /** where they lie in rows of y and dy; default: where they lie in x */
+  made?: { per: number; first: number };
 }
 
-const ALL: HeadRows = { per: 1, first: 0, take: 1 };
+/** A norm's scale `[cols]`, f32, f16 or bf16. */
+export interface NormScale {
+  weight: Tensor;
+  /** scales by 1 + weight */
+  zeroCentered?: boolean;
+}
+
+/** Params of rows that are heads, or of rows that are not. */
+function headParams(heads: HeadRows | null) {
+  const { per, first, take, step = 1, made } = heads ?? { per: 1, first: 0, take: 1 };
+  return { per, first, take, apart: step, madePer: made?.per ?? per, madeFirst: made?.first ?? first };
+}
 
 /**
  * Scales each row of `x` to unit root mean square, then by `weight`.
@@ -26,22 +41,23 @@ const ALL: HeadRows = { per: 1, first: 0, take: 1 };
  * `y[r,c] = x[r,c] · rstd[r] · weight[c]`, `rstd[r] = 1 / √(mean_c x[r,c]² + eps)`. Records one dispatch and submits nothing.
  *
  * @param x activations `[rows, cols]` f32
- * @param weight scale `[cols]`, f32, f16 or bf16
+ * @param scale `weight`, or 1 + weight
  * @param eps added to the mean square, dimensionless; `rms_norm_eps` of config.json
- * @param delta residual branch `[rows, cols]` f32 to add first, or null
- * @returns `y`, shaped like `x`; `rstd` `[rows]` f32; `sum`: x + delta in a new tensor, or x itself without delta
- * @param heads rows are heads: x and `into` are `[tokens, per · head_dim]`; the other heads do not change
+ * @param delta residual branch `[rows, cols]` f32 that is added first, or null
+ * @returns `y`, shaped like `x`; `rstd` `[rows]` f32; `sum`, which is x + delta in a tensor of its own, or x itself
+ * @param heads rows are heads: x `[tokens, per · head_dim]`, `into` alike or as `made` says, whose other heads are left as they are
  * @throws {ShapeError} `Cannot rms_norm x [32,894] by weight [896]: last dimensions must match`
  * @see shaders/norm/rms-norm.wgsl.ts, rmsNormReference, arXiv:1910.07467
  */
 export function rmsNorm(
   record: Recorder,
   x: Tensor,
-  weight: Tensor,
+  scale: NormScale,
   eps: number,
   delta: Tensor | null = null,
   heads: { rows: HeadRows; into: Tensor } | null = null,
 ): { y: Tensor; rstd: Tensor; sum: Tensor } {
+  const { weight, zeroCentered = false } = scale;
   const cols = heads ? x.shape[1] / heads.rows.per : x.shape[1];
   const rows = heads ? x.shape[0] * heads.rows.take : x.shape[0];
   if (weight.shape[0] !== cols) {
@@ -49,9 +65,10 @@ export function rmsNorm(
   }
   const y = heads?.into ?? record.empty(x.shape, "f32", `${x.label}.normed`);
   const rstd = record.empty([rows], "f32", `${x.label}.rstd`);
-  const variant = { weight: stored(weight), residual: delta !== null, heads: heads !== null, workgroup: WORKGROUP };
+  const how = { zeroCentered, residual: delta !== null, heads: heads !== null };
+  const variant = { weight: stored(weight), ...how, workgroup: WORKGROUP };
   const sum = delta ? record.empty(x.shape, "f32", `${x.label}.sum`) : x;
-  const params = { rows, cols, eps, ...(heads?.rows ?? ALL) };
+  const params = { rows, cols, eps, ...headParams(heads?.rows ?? null) };
   record.dispatch(shader, variant, { x, weight, y, rstd, ...(delta && { delta, sum }) }, params, rows);
   return { y, rstd, sum };
 }
@@ -67,23 +84,30 @@ export function rmsNorm(
 export function rmsNormBackward(
   record: Recorder,
   x: Tensor,
-  weight: Tensor,
+  { weight, zeroCentered = false }: NormScale,
   rstd: Tensor,
   dy: Tensor,
   { into = null, heads = null }: { into?: Tensor | null; heads?: HeadRows | null } = {},
 ): Tensor {
   const cols = x.shape[1] / (heads?.per ?? 1);
   const rows = x.shape[0] * (heads?.take ?? 1);
-  if (dy.shape[0] !== x.shape[0] || dy.shape[1] !== x.shape[1] || weight.shape[0] !== cols) {
+  const width = heads?.made ? cols * heads.made.per : x.shape[1];
+  if (dy.shape[0] !== x.shape[0] || dy.shape[1] !== width || weight.shape[0] !== cols) {
     throw new ShapeError(
       `Cannot rms_norm_backward x [${x.shape}], dy [${dy.shape}], weight [${weight.shape}]: shapes must match`,
     );
   }
   const dx = heads ? dy : (into ?? record.empty(x.shape, "f32", `d.${x.label}`));
   const how = heads ? "dy" : into ? "add" : "write";
-  const variant = { weight: stored(weight), into: how, heads: heads !== null, workgroup: WORKGROUP } as const;
+  const variant = {
+    weight: stored(weight),
+    zeroCentered,
+    into: how,
+    heads: heads !== null,
+    workgroup: WORKGROUP,
+  } as const;
   const bindings = { x, weight, rstd, dy, ...(!heads && { dx }) };
-  record.dispatch(backwardShader, variant, bindings, { rows, cols, ...(heads ?? ALL) }, rows);
+  record.dispatch(backwardShader, variant, bindings, { rows, cols, ...headParams(heads) }, rows);
   return dx;
 }
 
@@ -99,7 +123,7 @@ export function rmsNormWeightBackward(
   const cols = dweight.shape[0];
   const rows = x.shape[0] * (heads?.take ?? 1);
   const variant = { heads: heads !== null, workgroup: WORKGROUP };
-  const params = { rows, cols, ...(heads ?? ALL) };
+  const params = { rows, cols, ...headParams(heads) };
   record.dispatch(weightShader, variant, { x, rstd, dy, dweight }, params, Math.ceil(cols / WORKGROUP));
 }
 

@@ -1,5 +1,6 @@
 import type { GgufValue } from "../../io/gguf/gguf.ts";
 import type { AttentionHeads } from "../../kernels/attention/attention.ts";
+import type { DeltaHeads } from "../../kernels/delta/heads.ts";
 
 /** The fields of a checkpoint's config.json that Qwench needs, under the same names. */
 export interface ModelConfig {
@@ -16,11 +17,20 @@ export interface ModelConfig {
   max_position_embeddings: number;
   rms_norm_eps: number;
   rope_theta: number;
+  /** number of elements of a head that rotary embeddings rotate: the first ones, an even number; head_dim in most models */
+  rotary_dim: number;
   rope_scaling: YarnScaling | null;
   tie_word_embeddings: boolean;
   /** whether the attention projections have biases, if the architecture leaves this open */
   attention_bias: boolean;
+  /** type of each layer; null: attention in all layers */
+  layer_types: readonly LayerType[] | null;
+  /** heads of the layers of type linear_attention; null: there are none */
+  delta: DeltaHeads | null;
 }
+
+/** How a layer mixes tokens, as config.json's `layer_types` names it. */
+export type LayerType = "full_attention" | "linear_attention";
 
 /** `rope_scaling` of type yarn, with transformers' defaults filled in. Peng et al. 2023, arXiv:2309.00071 */
 export interface YarnScaling {
@@ -47,6 +57,15 @@ export interface Projection {
 export interface NormSpec {
   module: string;
   size: number;
+  /** scales by 1 + weight */
+  zeroCentered: boolean;
+}
+
+/** A tensor of a block that belongs to no linear layer and no norm: `{prefix}.{name}`. */
+export interface OwnTensor {
+  name: string;
+  shape: readonly number[];
+  role: "filter" | "rate" | "shift";
 }
 
 /** Fields of every kind of residual branch: `x + post(body(pre(x)))`. */
@@ -63,7 +82,9 @@ export interface AttentionSpec extends BranchSpec {
   heads: AttentionHeads;
   /** norms of each query and key head before they are rotated */
   norms: { q: NormSpec; k: NormSpec } | null;
-  /** linear layers grouped by the input that they read; each group is computed together */
+  /** q_proj gives each query head and its gate side by side; the head's output is multiplied by the gate's sigmoid */
+  gate: boolean;
+  /** linear layers by the input that they read; those of a group are computed together */
   groups: { qkv: readonly Projection[]; o: readonly Projection[] };
 }
 
@@ -73,7 +94,18 @@ export interface SwigluSpec extends BranchSpec {
   groups: { gate_up: readonly Projection[]; down: readonly Projection[] };
 }
 
-export type SublayerSpec = AttentionSpec | SwigluSpec;
+/** A short convolution over queries, keys and values, then the gated delta rule. */
+export interface GatedDeltaNetSpec extends BranchSpec {
+  kind: "gatedDeltaNet";
+  heads: DeltaHeads;
+  /** filters of the convolution; A_log and dt_bias of the decays */
+  own: { conv: OwnTensor; rate: OwnTensor; shift: OwnTensor };
+  /** norm of each head's output, before its gate */
+  norm: NormSpec;
+  groups: { qkvz: readonly Projection[]; ba: readonly Projection[]; out: readonly Projection[] };
+}
+
+export type SublayerSpec = AttentionSpec | SwigluSpec | GatedDeltaNetSpec;
 
 /** A decoder block: residual branches, one after the other. */
 export interface LayerSpec {
@@ -113,7 +145,26 @@ export interface Architecture {
   rules: readonly ConfigRule[];
   /** head_dim if config.json has none; null: hidden_size / num_attention_heads */
   head_dim: number | null;
+  /** name of the language model within the published model (`model.{part}.layers.0`); absent: the checkpoint is the language model */
+  part?: string;
+  /** model_type of the language model without the other parts */
+  alone?: string;
+  /** field of config.json that holds the language model's fields; absent: config.json itself */
+  nested?: string;
+  /** parts of a checkpoint that Qwench ignores: the prefix of their names, and a note for the user */
+  passedOver?: readonly { prefix: string; note?: string }[];
+  /** further fields of config.json that need no note */
+  known?: readonly string[];
+  /** the norms of the residual stream and of heads scale by 1 + weight */
+  zeroCentered?: boolean;
+  /** Reads the fields that only this architecture has. @param size reads a positive integer */
+  fields?(
+    json: Readonly<Record<string, unknown>>,
+    size: (name: string, fallback?: number) => number,
+  ): Partial<Pick<ModelConfig, "layer_types" | "delta">>;
+  /** default share of a head that rotary embeddings rotate; absent: always the whole head */
+  partial_rotary_factor?: number;
   layer(config: ModelConfig, index: number): LayerSpec;
-  /** null: llama.cpp does not implement the architecture */
-  gguf: GgufSpec | null;
+  /** null: llama.cpp does not implement this architecture; text: the reason why Qwench does not write it */
+  gguf: GgufSpec | string | null;
 }

@@ -16,6 +16,10 @@ interface DecoderTraits {
   biases: { qkv: boolean; o: boolean };
   /** RMSNorm of each query and key head */
   headNorms: boolean;
+  /** a gate for each query head; default: none */
+  gate?: boolean;
+  /** norms scale by 1 + weight; default: by weight */
+  zeroCentered?: boolean;
 }
 
 /** A block of attention and MLP, each with a norm before it. */
@@ -25,7 +29,7 @@ export function decoderLayer(config: ModelConfig, index: number, traits: Decoder
 
 export function attentionBranch(
   config: ModelConfig,
-  { biases, headNorms }: DecoderTraits,
+  { biases, headNorms, gate = false, zeroCentered = false }: DecoderTraits,
   norms: { pre: string | null; post: string | null } = { pre: "input_layernorm", post: null },
 ): AttentionSpec {
   const { hidden_size: hidden, num_attention_heads, num_key_value_heads, head_dim } = config;
@@ -33,16 +37,17 @@ export function attentionBranch(
   const linear = (name: string, out: number, inner: number, bias: boolean): Projection => {
     return { name, module: `self_attn.${name}`, out, inner, bias };
   };
-  const of = (name: string): NormSpec => ({ module: `self_attn.${name}`, size: head_dim });
+  const of = (name: string): NormSpec => ({ module: `self_attn.${name}`, size: head_dim, zeroCentered });
   return {
     kind: "attention",
-    pre: norms.pre === null ? null : { module: norms.pre, size: hidden },
-    post: norms.post === null ? null : { module: norms.post, size: hidden },
+    pre: norms.pre === null ? null : { module: norms.pre, size: hidden, zeroCentered },
+    post: norms.post === null ? null : { module: norms.post, size: hidden, zeroCentered },
     heads: { num_attention_heads, num_key_value_heads, head_dim },
     norms: headNorms ? { q: of("q_norm"), k: of("k_norm") } : null,
+    gate,
     groups: {
       qkv: [
-        linear("q_proj", q, hidden, biases.qkv),
+        linear("q_proj", gate ? 2 * q : q, hidden, biases.qkv),
         linear("k_proj", kv, hidden, biases.qkv),
         linear("v_proj", kv, hidden, biases.qkv),
       ],
@@ -54,14 +59,15 @@ export function attentionBranch(
 export function swigluBranch(
   { hidden_size: hidden, intermediate_size: inner }: ModelConfig,
   norms: { pre: string | null; post: string | null } = { pre: "post_attention_layernorm", post: null },
+  zeroCentered = false,
 ): SwigluSpec {
   const linear = (name: string, out: number, into: number): Projection => {
     return { name, module: `mlp.${name}`, out, inner: into, bias: false };
   };
   return {
     kind: "swiglu",
-    pre: norms.pre === null ? null : { module: norms.pre, size: hidden },
-    post: norms.post === null ? null : { module: norms.post, size: hidden },
+    pre: norms.pre === null ? null : { module: norms.pre, size: hidden, zeroCentered },
+    post: norms.post === null ? null : { module: norms.post, size: hidden, zeroCentered },
     groups: {
       gate_up: [linear("gate_proj", inner, hidden), linear("up_proj", inner, hidden)],
       down: [linear("down_proj", hidden, inner)],

@@ -15,11 +15,40 @@ const qwen2 = (hidden: number, intermediate: number, layers: number, heads: numb
   tie_word_embeddings: true,
 });
 
+/** The language model; its vision tower is not loaded. */
+const qwen35 = (
+  hidden: number,
+  intermediate: number,
+  layers: number,
+  heads: number,
+  values: number,
+): PublishedShape => ({
+  model_type: "qwen3_5_text",
+  hidden_size: hidden,
+  intermediate_size: intermediate,
+  num_hidden_layers: layers,
+  num_attention_heads: heads,
+  num_key_value_heads: heads / 4,
+  head_dim: 256,
+  linear_num_key_heads: 16,
+  linear_num_value_heads: values,
+  linear_key_head_dim: 128,
+  linear_value_head_dim: 128,
+  vocab_size: 248_320,
+  max_position_embeddings: 262_144,
+  rms_norm_eps: 1e-6,
+  rope_parameters: { rope_type: "default", rope_theta: 10_000_000, partial_rotary_factor: 0.25 },
+  tie_word_embeddings: true,
+});
+
 const SHAPES: Readonly<Record<string, PublishedShape>> = {
   "qwen2-0.5b": qwen2(896, 4864, 24, 14),
   "qwen2.5-0.5b": qwen2(896, 4864, 24, 14),
   "qwen2.5-1.5b": qwen2(1536, 8960, 28, 12),
   "qwen2.5-3b": qwen2(2048, 11_008, 36, 16),
+  "qwen3.5-0.8b": qwen35(1024, 3584, 24, 8, 16),
+  "qwen3.5-2b": qwen35(2048, 6144, 24, 8, 16),
+  "qwen3.5-4b": qwen35(2560, 9216, 32, 16, 32),
   "deepseek-r1-distill-qwen-1.5b": {
     ...qwen2(1536, 8960, 28, 12),
     max_position_embeddings: 131_072,

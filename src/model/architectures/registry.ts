@@ -3,9 +3,12 @@ import { show } from "../../text/show.ts";
 import type { Architecture } from "./architecture.ts";
 import { qwen2 } from "./qwen2.ts";
 import { qwen3 } from "./qwen3.ts";
+import { qwen35, qwen35Text } from "./qwen35.ts";
 
-/** Every architecture by its `model_type`. A new architecture needs a description and a line here. */
-const ARCHITECTURES = new Map<string, Architecture>([qwen2, qwen3].map((each) => [each.model_type, each]));
+/** Every architecture by its `model_type`. A new one is a description and a line here. */
+const ARCHITECTURES = new Map<string, Architecture>(
+  [qwen2, qwen3, qwen35, qwen35Text].map((each) => [each.model_type, each]),
+);
 
 /** Registers a further architecture, from a program or a test. */
 export function addArchitecture(architecture: Architecture): void {
@@ -18,6 +21,6 @@ export function architectureOf({ model_type }: { model_type: string }, file = "t
   if (found) return found;
   const known = [...ARCHITECTURES.values()].map(({ model_type, about }) => `${model_type} (${about})`);
   throw new UnsupportedError(
-    `Cannot load ${file}: model_type is ${show(model_type)}; Qwench implements ${known.join(" and ")}`,
+    `Cannot load ${file}: model_type is ${show(model_type)}; Qwench implements ${known.slice(0, -1).join(", ")} and ${known.at(-1)}`,
   );
 }

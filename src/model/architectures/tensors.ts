@@ -1,17 +1,26 @@
+import { deltaWidth } from "../../kernels/delta/heads.ts";
 import type { WeightShapes } from "../../kernels/matmul/matmul-tune.ts";
-import type { LayerSpec, ModelConfig, NormSpec, Projection } from "./architecture.ts";
+import type { LayerSpec, ModelConfig, NormSpec, OwnTensor, Projection, SublayerSpec } from "./architecture.ts";
 import { architectureOf } from "./registry.ts";
 
 export const EMBEDDING = "model.embed_tokens.weight";
 export const FINAL_NORM = "model.norm.weight";
 export const HEAD = "lm_head.weight";
 
+/** The published name of a tensor or of an adapter's tensor. In files the language model may be part of another model. */
+export function publishedName({ model_type }: Pick<ModelConfig, "model_type">, name: string): string {
+  const { part } = architectureOf({ model_type });
+  return part === undefined
+    ? name
+    : name.replace(/^((?:base_model\.model\.)?model\.)(?=(?:layers|embed_tokens|norm)\.)/, `$1${part}.`);
+}
+
 /** A tensor of a checkpoint. */
 export interface TensorSpec {
   name: string;
   shape: readonly number[];
-  /** the tensor's role: `weight` and `bias` belong to a linear layer */
-  role: "embedding" | "head" | "norm" | "weight" | "bias";
+  /** what it is: `weight` and `bias` are a linear layer's */
+  role: "embedding" | "head" | "norm" | "weight" | "bias" | OwnTensor["role"];
 }
 
 /** A linear layer of a model, in one of its layers. */
@@ -59,6 +68,10 @@ function takeInventory(config: ModelConfig): Inventory {
         if (projection.bias) add(`${path}.bias`, [projection.out], "bias");
       }
       if (spec.kind === "attention" && spec.norms) for (const each of Object.values(spec.norms)) norm(each);
+      if (spec.kind === "gatedDeltaNet") {
+        for (const { name, shape, role } of Object.values(spec.own)) add(`${prefix}.${name}`, shape, role);
+        norm(spec.norm);
+      }
       norm(spec.post);
     }
   });
@@ -111,16 +124,31 @@ export function moduleNames(config: ModelConfig): string[] {
 }
 
 /**
- * Bytes of the caches for one sequence of `length` tokens: the sum, and the largest one, which must fit one binding.
+ * Bytes of the caches for one sequence of `length` tokens: the sum, and the largest one, which must fit one binding. Caches
+ * of delta nets do not grow with the length.
  */
 export function cacheBytes(config: ModelConfig, length: number): { total: number; largest: number } {
   let [total, largest] = [0, 0];
   for (const spec of layersOf(config).flatMap(({ sublayers }) => sublayers)) {
-    if (spec.kind !== "attention") continue;
-    const { num_key_value_heads, head_dim } = spec.heads;
-    const bytes = 4 * length * num_key_value_heads * head_dim;
-    total += 2 * bytes; // keys and values
-    largest = Math.max(largest, bytes);
+    const sizes = cacheSizes(spec, length).map((size) => 4 * size);
+    for (const bytes of sizes) total += bytes;
+    largest = Math.max(largest, ...sizes);
   }
   return { total, largest };
+}
+
+/** Number of elements in each cache of a sublayer, for one sequence. */
+function cacheSizes(spec: SublayerSpec, length: number): number[] {
+  switch (spec.kind) {
+    case "attention": {
+      const { num_key_value_heads, head_dim } = spec.heads;
+      return Array<number>(2).fill(length * num_key_value_heads * head_dim); // keys and values
+    }
+    case "gatedDeltaNet": {
+      const { num_value_heads, key_head_dim, value_head_dim } = spec.heads;
+      return [num_value_heads * key_head_dim * value_head_dim, 3 * deltaWidth(spec.heads)]; // state, last inputs
+    }
+    case "swiglu":
+      return [];
+  }
 }

@@ -33,11 +33,14 @@ const OTHER_NAMES: Readonly<Record<string, string>> = {
   [HEAD]: "output.weight",
 };
 
-/** @throws {UnsupportedError} an architecture that llama.cpp does not implement */
+/** @throws {UnsupportedError} an architecture that llama.cpp does not implement, or that Qwench does not write */
 function ggufOf(config: ModelConfig): GgufSpec {
   const { gguf, model_type } = architectureOf(config);
   if (!gguf)
     throw new UnsupportedError(`Cannot write ${model_type} to GGUF: llama.cpp does not implement this architecture`);
+  if (typeof gguf === "string") {
+    throw new UnsupportedError(`Cannot write ${model_type} to GGUF: ${gguf}. Export the merged model as safetensors`);
+  }
   return gguf;
 }
 

@@ -1,6 +1,7 @@
 import type { Checkpoint } from "../../io/checkpoint.ts";
 import { CONFIG_FILE, edited, openCheckpoint } from "../../io/checkpoint.ts";
 import type { Folder } from "../../io/storage.ts";
+import { architectureOf } from "../architectures/registry.ts";
 import { EMBEDDING, HEAD, tensorsOf } from "../architectures/tensors.ts";
 import { checkTensors } from "../build.ts";
 import { configNotes, type ModelConfig, parseModelConfig } from "../config.ts";
@@ -19,18 +20,20 @@ const PIECE_BYTES = 4 << 20;
 /**
  * Opens a model's folder and checks its tensors against its config.json.
  *
- * As in transformers, tensors may lack the prefix `model.` (bare base models are saved without it). If the config ties
- * the head but the file has a head that differs from the embedding, the file's head is used, with a note.
+ * As in transformers, tensors may lack the prefix `model.` (bare base models are saved without it), or have the prefix of a
+ * model that contains the language model. If the config ties the head but the file has a head that differs from the
+ * embedding, the file's head is used, with a note.
  *
  * @throws as openCheckpoint, parseModelConfig and checkTensors
  */
 export async function openModel(folder: Folder): Promise<OpenedModel> {
   const file = `${folder.path}/${CONFIG_FILE}`;
   const opened = await openCheckpoint(folder);
-  let checkpoint = withPrefix(opened, parseModelConfig(opened.config, file));
-  const notes = configNotes(checkpoint.config);
+  const parsed = parseModelConfig(opened.config, file);
+  let checkpoint = withPrefix(opened, parsed);
   const { weights } = checkpoint;
-  if (checkpoint.config.tie_word_embeddings === true && weights.has(HEAD) && (await headDiffers(checkpoint))) {
+  const notes = [...configNotes(checkpoint.config), ...otherParts(weights, parsed, folder.path)];
+  if (parsed.tie_word_embeddings && weights.has(HEAD) && (await headDiffers(checkpoint))) {
     notes.push(
       `${file} ties the head to the embedding, but the weights have a different ${HEAD}: that tensor is used, as in transformers 5`,
     );
@@ -41,27 +44,41 @@ export async function openModel(folder: Folder): Promise<OpenedModel> {
   return { checkpoint, config, notes };
 }
 
-/** A checkpoint under its architecture's tensor names: a bare base model's names lack `model.`. */
+/** Notes about the parts of a checkpoint that Qwench does not read. */
+function otherParts(weights: Checkpoint["weights"], config: ModelConfig, where: string): string[] {
+  const { passedOver = [] } = architectureOf(config);
+  return passedOver.flatMap(({ prefix, note }) => {
+    return note && [...weights.keys()].some((name) => name.startsWith(prefix)) ? [`${where}: ${note}`] : [];
+  });
+}
+
+/** Prefixes of a language model's tensor names: as a bare base model, and as part of another model. */
+const PREFIXES = ["", "model.language_model.", "language_model."];
+/** The prefix that Qwench uses. */
+const OWN = "model.";
+
+/** A checkpoint under the tensor names of a language model by itself. */
 function withPrefix(checkpoint: Checkpoint, config: ModelConfig): Checkpoint {
   const { weights } = checkpoint;
-  const bare = (name: string) => name.replace(/^model\./, "");
-  if (weights.has(EMBEDDING) || !weights.has(bare(EMBEDDING))) return checkpoint;
+  if (weights.has(EMBEDDING)) return checkpoint;
+  const found = PREFIXES.find((prefix) => weights.has(prefix + EMBEDDING.slice(OWN.length)));
+  if (found === undefined) return checkpoint;
   const names = new Map<string, string>();
-  for (const name of tensorsOf(config).keys()) if (name !== HEAD) names.set(bare(name), name);
+  for (const name of tensorsOf(config).keys()) if (name !== HEAD) names.set(found + name.slice(OWN.length), name);
   // the tensors of a quantised weight begin with its name and a dot
   const renamed = (name: string) => {
     for (const [from, to] of names)
       if (name === from || name.startsWith(`${from}.`)) return to + name.slice(from.length);
     return name;
   };
-  const own = new Map([...checkpoint.tensors.keys()].map((name) => [renamed(name), name]));
+  const before = new Map([...checkpoint.tensors.keys()].map((name) => [renamed(name), name]));
   const rename = <T>(map: ReadonlyMap<string, T>) => new Map([...map].map(([name, value]) => [renamed(name), value]));
   return {
     ...checkpoint,
     tensors: rename(checkpoint.tensors),
     weights: rename(checkpoint.weights),
     nf4: rename(checkpoint.nf4),
-    read: (name, start, end) => checkpoint.read(own.get(name) ?? name, start, end),
+    read: (name, start, end) => checkpoint.read(before.get(name) ?? name, start, end),
   };
 }
 

@@ -7,6 +7,9 @@ import { encodeSafetensors, findNonFinite, type TensorData } from "../../io/safe
 import type { Folder } from "../../io/storage.ts";
 import { formatJson } from "../../text/json.ts";
 import { lora as adapterKind, type LoraConfig } from "../adapters/lora.ts";
+import { architectureOf } from "../architectures/registry.ts";
+import { publishedName } from "../architectures/tensors.ts";
+import type { ModelConfig } from "../config.ts";
 import type { Transformer } from "../transformer.ts";
 
 /** Bytes to read back at once. */
@@ -48,10 +51,16 @@ export async function saveAdapter(folder: Folder, model: Transformer, lora: Lora
   const tensors = store!.split(await gpu.read(store!.values));
   for (const { name, data } of tensors)
     checkFinite(name, new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
-  await writeAdapter(folder, adapterKind.toPeft(lora, base), tensors);
+  const named = tensors.map((tensor) => ({ ...tensor, name: publishedName(model.config, tensor.name) }));
+  await writeAdapter(folder, adapterKind.toPeft(lora, base), named);
 }
 
-/** Writes a fully trained model as model.safetensors (f32) with its config.json. @throws {TrainingError} as saveAdapter */
+/**
+ * Writes a fully trained model as model.safetensors (f32) with its config.json. A language model that is part of another
+ * model is written without the rest of that model.
+ *
+ * @throws {TrainingError} as saveAdapter
+ */
 export async function saveModel(folder: Folder, model: Transformer, config: Record<string, unknown>): Promise<void> {
   const { gpu, store } = model;
   const tensors = store!.parameters.map(
@@ -65,6 +74,20 @@ export async function saveModel(folder: Folder, model: Transformer, config: Reco
   await folder.write("model.safetensors", encodeSafetensors(tensors, { format: "pt" }));
   await folder.write(
     "config.json",
-    `${formatJson({ ...spelled(config), dtype: "float32", torch_dtype: "float32" }, 2)}\n`,
+    `${formatJson({ ...aloneConfig(spelled(config), model.config), dtype: "float32", torch_dtype: "float32" }, 2)}\n`,
   );
+}
+
+/** config.json of a language model by itself. */
+function aloneConfig(json: Record<string, unknown>, config: ModelConfig): Record<string, unknown> {
+  const { nested, alone } = architectureOf(config);
+  if (nested === undefined || alone === undefined) return json;
+  const { transformers_version } = json;
+  return {
+    ...(json[nested] as Record<string, unknown>),
+    architectures: [architectureOf({ model_type: alone }).transformers],
+    model_type: alone,
+    tie_word_embeddings: config.tie_word_embeddings,
+    ...(transformers_version !== undefined && { transformers_version }),
+  };
 }

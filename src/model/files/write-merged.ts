@@ -3,7 +3,7 @@ import { type Checkpoint, CONFIG_FILE, INDEX_FILE, spelled, WEIGHTS_FILE } from 
 import { encodeSafetensors, type TensorData, tensorBytes } from "../../io/safetensors.ts";
 import type { Folder } from "../../io/storage.ts";
 import { formatJson } from "../../text/json.ts";
-import { EMBEDDING, isProjection } from "../architectures/tensors.ts";
+import { EMBEDDING, isProjection, publishedName } from "../architectures/tensors.ts";
 import { parseModelConfig } from "../config.ts";
 import { type FloatDtype, type MergedTensor, mergedTensors } from "./merge.ts";
 import { nf4Parts } from "./merged-nf4.ts";
@@ -81,7 +81,8 @@ export async function* mergedFiles(
     const list: TensorData[] = [];
     for (const name of names) {
       const tensor = byName.get(name);
-      if (tensor) list.push(...(await parts(tensor))); // the tensors of a quantised weight are written with it
+      if (!tensor) continue; // the tensors of a quantised weight are written with it
+      list.push(...(await parts(tensor)).map((part) => ({ ...part, name: publishedName(config, part.name) })));
     }
     for (const { name, dtype, shape } of list) {
       weight_map[name] = file;

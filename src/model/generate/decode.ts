@@ -13,7 +13,7 @@ export interface PrefillPrompt {
   slots: readonly number[];
 }
 
-/** Runs each prompt through the model once and copies its keys and values to every slot that shares it. */
+/** Runs each prompt through the model once and copies the layers' caches of it to every slot that shares it. */
 export function prefill(
   record: Recorder,
   model: Transformer,
@@ -24,15 +24,19 @@ export function prefill(
   if (input_ids.length === 0) return;
   const cu_seqlens = [0];
   for (const { ids } of prompts) cu_seqlens.push(cu_seqlens.at(-1)! + ids.length);
-  const pairs: number[] = [];
+  const [pairs, ends]: number[][] = [[], []];
   prompts.forEach(({ ids, slots }, p) => {
-    for (const slot of slots)
+    for (const slot of slots) {
       for (let t = 0; t < ids.length; t++) pairs.push(cu_seqlens[p] + t, slot * cache.capacity + t);
+      ends.push(p, cu_seqlens[p + 1] - 1, slot);
+    }
   });
   record.scope(() => {
-    const onGpu = view(record.upload(Uint32Array.from(pairs), [pairs.length], "pairs"), [pairs.length / 2, 2]);
+    const up = (values: readonly number[], width: number, label: string) =>
+      view(record.upload(Uint32Array.from(values), [values.length], label), [values.length / width, width]);
+    const rows = { pairs: up(pairs, 2, "pairs"), ends: up(ends, 3, "ends") };
     const position_ids = prompts.flatMap(({ ids }) => ids.map((_, t) => t));
-    model.forward(record, { input_ids, position_ids, cu_seqlens }, { cache, pairs: onGpu });
+    model.forward(record, { input_ids, position_ids, cu_seqlens }, { cache, rows });
   });
 }
 
@@ -66,7 +70,7 @@ export function decodeStep(
     weights.blocks.forEach((block, layer) => {
       stream = blockStep(record, block, pass, stream, step, cache.layers[layer]);
     });
-    const norm = rmsNorm(record, stream.x, weights.norm.weight, config.rms_norm_eps, stream.delta);
+    const norm = rmsNorm(record, stream.x, weights.norm, config.rms_norm_eps, stream.delta);
     return logitsOf(record, norm.y, weights.head);
   });
 }

@@ -110,7 +110,7 @@ export function blockForward(
       }
       if (!keep) record.release(input.rstd);
       const { traces, y } = runBody(record, branch, pass, input, { cache: caches?.[i] ?? null, keep });
-      const output = branch.post && rmsNorm(record, y, branch.post.weight, pass.eps);
+      const output = branch.post && rmsNorm(record, y, branch.post, pass.eps);
       if (output && !keep) record.release(y, output.rstd);
       branches.push({
         traces,
@@ -190,7 +190,7 @@ export function blockBackward(
 
 function postBackward(record: Recorder, post: Norm, { raw, rstd }: NormedOutput, g: Tensor): Tensor {
   if (post.grad) rmsNormWeightBackward(record, raw, rstd, g, post.grad);
-  return rmsNormBackward(record, raw, post.weight, rstd, g);
+  return rmsNormBackward(record, raw, post, rstd, g);
 }
 
 /** Inputs and outputs of a block's bodies, kept or recomputed: each branch's input needs the outputs before it. */
@@ -217,7 +217,7 @@ class Replay {
       const last = i === block.length - 1;
       if (last && !post) return;
       const raw = this.again(i);
-      const normed = post && rmsNorm(record, raw, post.weight, pass.eps);
+      const normed = post && rmsNorm(record, raw, post, pass.eps);
       if (normed) this.outputs[i] = { raw, rstd: normed.rstd };
       const delta = normed?.y ?? raw;
       if (!last) {
@@ -281,11 +281,11 @@ export function blockStep(
     let { x, delta } = stream;
     block.forEach(({ pre, post, body }, i) => {
       const { y, sum, h } = pre
-        ? rmsNormLora(record, x, pre.weight, pass.eps, delta, body.first)
+        ? rmsNormLora(record, x, pre, pass.eps, delta, body.first)
         : plainInput(record, x, delta, body.first);
       const out = body.step(record, pass, y, h, rows, caches[i]);
       x = sum;
-      delta = post ? rmsNorm(record, out, post.weight, pass.eps).y : out;
+      delta = post ? rmsNorm(record, out, post, pass.eps).y : out;
     });
     return { x, delta };
   });

@@ -1,6 +1,7 @@
 import type { Gpu } from "../../gpu/device.ts";
 import type { Recorder } from "../../gpu/recorder.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
+import type { DeltaChunks } from "../../kernels/delta/rule.ts";
 import type { Linear, LinearGrads } from "../../kernels/matmul/linear.ts";
 import type { Hidden } from "../../kernels/matmul/lora-linear.ts";
 
@@ -8,7 +9,7 @@ import type { Hidden } from "../../kernels/matmul/lora-linear.ts";
 export interface Pass {
   /** epsilon of the norms */
   eps: number;
-  /** cosines and sines [positions, head_dim] */
+  /** cosines and sines [positions, rotary_dim] */
   table: Tensor;
   /** u32 [tokens] */
   positions: Tensor;
@@ -16,8 +17,18 @@ export interface Pass {
   spans: Tensor;
   /** u32 of this pass's dropout masks; null outside training */
   dropoutSeed: number | null;
-  /** cache positions of the prompts' rows; null: no cache */
-  prefill: Tensor | null;
+  /** the batch in chunks of 64 tokens; null if no layer needs them */
+  chunks: DeltaChunks | null;
+  /** null if the pass fills no caches */
+  prefill: PrefillRows | null;
+}
+
+/** Places of prompts in the caches. */
+export interface PrefillRows {
+  /** u32 `[n, 2]`: a row of the batch, and its row in the caches (slot · capacity + position) */
+  pairs: Tensor;
+  /** u32 `[m, 3]`: a sequence of the batch, its last row, and the slot of its state */
+  ends: Tensor;
 }
 
 /** The cache positions of a decoding pass's rows. */

@@ -3,13 +3,19 @@ import type { Tensor } from "../../gpu/tensor.ts";
 import { add } from "../../kernels/elementwise.ts";
 import { rmsNorm, rmsNormBackward, rmsNormWeightBackward } from "../../kernels/norm/rms-norm.ts";
 
-/** An RMSNorm's scale and its gradient buffer; null if frozen. */
-export interface Norm {
+/** A tensor of a block, and where its gradient goes; null where it is frozen. */
+export interface Weight {
   weight: Tensor;
   grad: Tensor | null;
 }
 
-/** The input of a body: the residual stream, and its normed value. */
+/** An RMSNorm's scale. */
+export interface Norm extends Weight {
+  /** scales by 1 + weight */
+  zeroCentered: boolean;
+}
+
+/** The input of a body: the residual stream up to there, and the same normed. */
 export interface Normed {
   /** x + delta, or x if there is no delta */
   sum: Tensor;
@@ -21,7 +27,7 @@ export interface Normed {
 
 /** Adds a branch to the residual stream and norms the sum. */
 export function addAndNorm(record: Recorder, norm: Norm | null, eps: number, x: Tensor, delta: Tensor | null): Normed {
-  if (norm) return rmsNorm(record, x, norm.weight, eps, delta);
+  if (norm) return rmsNorm(record, x, norm, eps, delta);
   const sum = delta ? addition(record, x, delta) : x;
   return { sum, y: sum, rstd: null };
 }
@@ -41,5 +47,5 @@ export function normBackward(record: Recorder, norm: Norm | null, { sum, rstd }:
     return;
   }
   if (norm.grad) rmsNormWeightBackward(record, sum, rstd!, dy, norm.grad);
-  rmsNormBackward(record, sum, norm.weight, rstd!, dy, { into: g });
+  rmsNormBackward(record, sum, norm, rstd!, dy, { into: g });
 }

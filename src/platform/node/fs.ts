@@ -4,9 +4,11 @@ import { FormatError, NotFoundError, QwenchError } from "../../errors.ts";
 import { type AppendableFolder, checkRange, decodeText } from "../../io/memory-folder.ts";
 import { checkFileName } from "../../io/names.ts";
 import type { ByteSource, LockableFolder } from "../../io/storage.ts";
-import { isAlive, takeFileLock } from "./lock.ts";
+import { HOST_TAG, isAlive, takeFileLock, temporaryBeside } from "./lock.ts";
 
-const TEMPORARY = /^\..*\.(\d+)-[0-9a-z]+\.qwench-tmp$/;
+const TEMPORARY = /^\..*\.(\d+)-([0-9a-z]+)\.qwench-tmp$/;
+/** After which what a dead process was writing goes: one of this host, and one of a host whose processes are not seen. */
+const DEAD_MS = 5_000;
 const STALE_MS = 600_000;
 const MAX_TEXT_BYTES = 500_000_000; // slightly below V8's longest string
 
@@ -138,8 +140,7 @@ async function writeAtomically(target: string, content: string | Uint8Array | As
   const folder = dirname(target);
   await guard(fs.mkdir(folder, { recursive: true }), what);
   await removeStale(folder, basename(target));
-  const random = Math.random().toString(36).slice(2, 10) || "0";
-  const temporary = join(folder, `.${basename(target)}.${process.pid}-${random}.qwench-tmp`);
+  const temporary = temporaryBeside(target);
   try {
     const handle = await openWhenFree(temporary, "wx");
     try {
@@ -188,8 +189,9 @@ async function removeStale(folder: string, base: string): Promise<void> {
     if (!match || !name.startsWith(`.${base}.${match[1]}-`) || isAlive(Number(match[1]))) continue;
     const path = join(folder, name);
     const stat = await fs.stat(path).catch(() => undefined);
-    // The age check protects a writer in another container, whose process id means nothing here.
-    if (stat && Date.now() - stat.mtimeMs > STALE_MS) await fs.unlink(path).catch(() => {});
+    // The age guards a writer in another container, whose process ids mean nothing here.
+    const most = match[2].startsWith(HOST_TAG) ? DEAD_MS : STALE_MS;
+    if (stat && Date.now() - stat.mtimeMs > most) await fs.unlink(path).catch(() => {});
   }
 }
 

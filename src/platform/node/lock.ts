@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { promises as fs, readFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { basename, dirname, join } from "node:path";
@@ -39,7 +40,16 @@ export async function takeFileLock(path: string, what: string): Promise<Lock | {
   return { owner: { id: "?", host: "?", what: "another process" } };
 }
 
-/** Error codes of file systems without hard links. */
+/** Tells this host's temporary files from those of others: process ids mean nothing there. */
+export const HOST_TAG = createHash("sha256").update(hostname()).digest("hex").slice(0, 6);
+
+/** The hidden name under which what will be `path` is written. */
+export function temporaryBeside(path: string): string {
+  const random = Math.random().toString(36).slice(2, 10) || "0";
+  return join(dirname(path), `.${basename(path)}.${process.pid}-${HOST_TAG}${random}.qwench-tmp`);
+}
+
+/** What file systems say that have no hard links. */
 const NO_LINKS = ["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EINVAL", "EMLINK"];
 
 /**
@@ -49,8 +59,7 @@ const NO_LINKS = ["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EINVAL", "EMLINK"
  * @returns whether the file was created
  */
 async function create(path: string, text: string): Promise<boolean> {
-  const random = Math.random().toString(36).slice(2, 10) || "0";
-  const half = join(dirname(path), `.${basename(path)}.${process.pid}-${random}.qwench-tmp`);
+  const half = temporaryBeside(path);
   try {
     await fs.writeFile(half, text, { flag: "wx" });
     await fs.link(half, path);

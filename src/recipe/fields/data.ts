@@ -113,7 +113,7 @@ export const dataFields = [
     pattern: true,
     default: "all-linear",
     trlDefault: null,
-    help: "Projections that get LoRA matrices, such as q_proj v_proj, ends of their paths, one regular expression over whole paths, or all-linear for all seven of a block. PEFT's default is q_proj and v_proj; QLoRA's authors needed all seven to match full training.",
+    help: "Projections that get LoRA matrices, such as q_proj v_proj, or all-linear for every linear layer of the blocks. PEFT's default is q_proj and v_proj; QLoRA's authors needed all seven to match full training.",
   },
   {
     name: "use_rslora",

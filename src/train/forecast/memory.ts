@@ -56,9 +56,10 @@ export function forecastFrom({ gpu, model }: FakeRun, config: ModelConfig, token
   return { peak, byKind: peakByKind, trainable: model.store!.count, parameters: parameterCount(config), tokens };
 }
 
-/** Layers beyond the second need no further kernels. */
+/** Layers beyond the second, and beyond the first of each type, need no kernel of their own. */
 export function shallow(config: ModelConfig): ModelConfig {
-  return { ...config, num_hidden_layers: Math.min(2, config.num_hidden_layers) };
+  const firsts = [...new Set(config.layer_types)].map((type) => config.layer_types!.indexOf(type) + 1);
+  return { ...config, num_hidden_layers: Math.min(Math.max(2, ...firsts), config.num_hidden_layers) };
 }
 
 /** The error for an array that exceeds a binding, with advice on making it smaller. */

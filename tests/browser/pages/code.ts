@@ -4,20 +4,23 @@ import { webThread } from "../../../src/platform/browser/web-thread.ts";
 import { CodePool } from "../../../src/rewards/code/pool.ts";
 import type { SandboxReply, SandboxRequest } from "../../../src/rewards/code/sandbox-types.ts";
 
-const pool = new CodePool(
-  {
-    files: () => browserPythonFiles(new URL("pyodide/", location.href).href),
-    thread: () =>
-      webThread<SandboxRequest, SandboxReply>(
-        new Worker(new URL("../../../workers/trainer.worker.ts", import.meta.url), {
-          type: "module",
-          name: "qwench-code",
-        }),
-      ),
-    threads: 1,
-  },
-  { test_seconds: 3, memory_mb: 256 },
-);
+const poolOf = (test_seconds: number) =>
+  new CodePool(
+    {
+      files: () => browserPythonFiles(new URL("pyodide/", location.href).href),
+      thread: () =>
+        webThread<SandboxRequest, SandboxReply>(
+          new Worker(new URL("../../../workers/trainer.worker.ts", import.meta.url), {
+            type: "module",
+            name: "qwench-code",
+          }),
+        ),
+      threads: 1,
+    },
+    { test_seconds, memory_mb: 256 },
+  );
+// a busy machine must not end the programs that end by themselves
+const [pool, hurried] = [poolOf(120), poolOf(3)];
 
 const programs: [name: string, code: string][] = [
   ["adds", "print(sum(map(int, input().split())))"],
@@ -25,7 +28,7 @@ const programs: [name: string, code: string][] = [
   ["is no Python", "I think so."],
   ["loops", "while True: pass"],
   ["eats memory", "x = []\nwhile True: x.append(bytearray(1 << 20))"],
-  ["prints for ever", "while True: print('x' * 10000)"],
+  ["prints forever", "while True: print('x' * 10000)"],
   ["asks for JavaScript", "import js"],
   [
     "fetches",
@@ -37,7 +40,8 @@ const programs: [name: string, code: string][] = [
 ];
 const outcomes: string[][] = [];
 for (const [name, code] of programs) {
-  const [{ outcome, message }] = await pool.run({ code, tests: [{ kind: "stdin", input: "1 2", output: "3" }] });
+  const used = name === "loops" ? hurried : pool;
+  const [{ outcome, message }] = await used.run({ code, tests: [{ kind: "stdin", input: "1 2", output: "3" }] });
   outcomes.push([name, outcome, message ?? ""]);
 }
 const tested = await pool.run({
@@ -46,4 +50,5 @@ const tested = await pool.run({
 });
 outcomes.push(["is tested next door", tested[0].outcome, tested[0].message ?? ""]);
 await pool.end();
+await hurried.end();
 Object.assign(globalThis, { outcomes });

@@ -19,6 +19,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { FormatError, NotFoundError, QwenchError } from "../../../src/errors.ts";
 import { type AppendableFolder, memoryFolder } from "../../../src/io/memory-folder.ts";
 import { nodeFile, nodeFolder } from "../../../src/platform/node/fs.ts";
+import { HOST_TAG } from "../../../src/platform/node/lock.ts";
 
 let root: string;
 beforeEach(() => {
@@ -189,15 +190,19 @@ describe("nodeFolder", () => {
     const dead = join(root, ".w.bin.999999999-abc.qwench-tmp");
     const fresh = join(root, ".w.bin.999999998-abc.qwench-tmp");
     const alive = join(root, `.w.bin.${process.pid}-abc.qwench-tmp`);
-    for (const path of [dead, fresh, alive]) writeFileSync(path, "half");
+    const ownDead = join(root, `.w.bin.999999997-${HOST_TAG}abc.qwench-tmp`); // nothing was written to it for 6 s
+    const ownFresh = join(root, `.w.bin.999999996-${HOST_TAG}abc.qwench-tmp`);
+    for (const path of [dead, fresh, alive, ownDead, ownFresh]) writeFileSync(path, "half");
     const old = Date.now() / 1000 - 3600;
     utimesSync(dead, old, old);
     utimesSync(alive, old, old);
+    utimesSync(ownDead, old + 3594, old + 3594);
     expect(await folder.list()).toEqual([]);
     await folder.write("w.bin", "whole");
     expect(existsSync(dead)).toBe(false);
     expect(existsSync(fresh)).toBe(true);
     expect(existsSync(alive)).toBe(true);
+    expect([existsSync(ownDead), existsSync(ownFresh)]).toEqual([false, true]);
     expect(await folder.list()).toEqual(["w.bin"]);
   });
 

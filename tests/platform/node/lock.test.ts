@@ -12,7 +12,7 @@ import {
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { exclusively } from "../../../src/io/storage.ts";
+import { exclusively, forgetDead } from "../../../src/io/storage.ts";
 import { nodeFolder } from "../../../src/platform/node/fs.ts";
 
 let root: string;
@@ -117,6 +117,19 @@ describe("a lock of a folder", () => {
     });
     expect("release" in (await folder.lock("run", "test"))).toBe(true);
     vi.restoreAllMocks();
+  });
+
+  it("of a dead owner is forgotten by who has no need of it; a living owner's stays", async () => {
+    const folder = nodeFolder(root);
+    await forgetDead(folder, "run");
+    expect(readdirSync(root)).toEqual([]);
+    const path = join(root, "run.lock");
+    writeFileSync(path, JSON.stringify({ id: "999999999", host: hostname(), what: "dead", began: "" }));
+    await forgetDead(folder, "run");
+    expect(readdirSync(root)).toEqual([]);
+    await lock("alive");
+    await forgetDead(folder, "run");
+    expect(readdirSync(root)).toEqual(["run.lock"]);
   });
 
   it("goes to one of twenty racing processes at a time", async () => {

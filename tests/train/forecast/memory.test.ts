@@ -85,6 +85,17 @@ describe("the forecast", () => {
     );
   });
 
+  it("Qwen3.5-0.8B on a device of WebGPU's default limits: linear in the length, states of one layer at a time", () => {
+    const all = { lora: { ...LORA.lora, target_modules: "all-linear" } };
+    const limits = { maxBufferSize: 2 ** 28, maxStorageBufferBindingSize: 2 ** 27 };
+    const of = (length: number, rows = 1) => forecast("qwen3.5-0.8b", length, { trained: all, limits, rows });
+    const [short, long, packed] = [of(1024), of(3072), of(64, 48)];
+    expect(short.parameters).toBe(752_393_024);
+    expect(growing(long) / growing(short)).toBeLessThan(3.3);
+    expect(Math.abs(packed.peak / long.peak - 1)).toBeLessThan(0.1);
+    expect(short.peak).toBeLessThan(3.5e9);
+  });
+
   it("a 4-bit base: 1.5B with r 16 takes at most 2.6 GB at 1024 tokens, 3B with r 32 at most 4.5", () => {
     const dtypeOf = (name: string) => (isProjection(name) ? "nf4" : "bf16");
     const small = forecast("qwen2.5-1.5b", 1024, { dtypeOf });
@@ -135,7 +146,7 @@ describe("the ledger", () => {
     pool.trim();
     const before = pool.ledger.allocated;
     pool.ledger.peak = before;
-    const model = await tinyModel({ ...TINY, hidden_size: 128, intermediate_size: 352 });
+    const model = await tinyModel({ ...TINY, intermediate_size: 352 });
     const rows = tinyRows(40, lengths);
     const run = await train(gpu(), {
       model,
