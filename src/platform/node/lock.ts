@@ -26,13 +26,13 @@ export async function takeFileLock(path: string, what: string): Promise<Lock | {
   const folder = dirname(path);
   let made: string | undefined;
   for (let tries = 0; tries < 200; tries++) {
+    made = (await fs.mkdir(folder, { recursive: true })) ?? made; // again: who released may have removed it
     const found = await read(path);
     if (found !== null) {
       if (await isHeld(path, found)) return { owner: found };
       await removeDead(path);
       continue;
     }
-    made = (await fs.mkdir(folder, { recursive: true })) ?? made; // again, because a releasing process may have removed it
     if (!(await create(path, JSON.stringify(mine)))) continue;
     await removeHalves(path);
     return held(path, mine, made === undefined ? null : folder);
@@ -164,8 +164,8 @@ async function isHeld(path: string, { id, host, began }: Written): Promise<boole
     return isAlive(pid) && (began === "" || beganAt(pid) === began);
   }
   const stat = await fs.stat(path).catch(() => null);
-  // a lock without an owner's name is being written, or its writer was killed while writing
-  return stat !== null && Date.now() - stat.mtimeMs < (host === "?" ? BEAT_MS : DEAD_MS);
+  // without a name it is just being written, or its writer was killed in the middle of it
+  return stat !== null && Date.now() - stat.mtimeMs < (host === "?" ? 3 * BEAT_MS : DEAD_MS);
 }
 
 /** Whether a process of this host is alive. */
