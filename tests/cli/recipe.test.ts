@@ -70,7 +70,7 @@ describe("--dry_run tiny", () => {
   // both dry runs use the 3B model: other heads would need other kernels; dry-run.slow.ts runs every recipe
   it("runs two steps of an SFT recipe with an evaluation, and leaves nothing", async () => {
     const { code, said } = await run(..."sft --recipe o5-mini-sft --dry_run tiny --eval_strategy steps".split(" "));
-    expect(said).toMatch(/^Forecast by the shape of Qwen\/Qwen2.5-3B, .*LoRA r=32/m);
+    expect(said).toMatch(/^Forecast from the shape of Qwen\/Qwen2.5-3B, .*LoRA r=32/m);
     expect(said).toMatch(/^peak +\d+(\.\d+)? GiB/m);
     expect(said).toMatch(/^max_length +32768 +256$/m);
     expect(said).toMatch(/LoRA r=32 on q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj\); \d+ rows/);
