@@ -64,7 +64,7 @@ export const RECIPES: readonly PublishedRecipe[] = [
     source: CODEGEN,
     needs: "",
     longest: 1024,
-    forecast: "5.48 GiB",
+    forecast: "5.49 GiB",
   },
   {
     name: "coder-diverse",

@@ -224,7 +224,7 @@ describe("a trainer in a worker", () => {
     });
     expect(found.fields).toContain("num_generations");
     expect(found.fields).not.toContain("output_dir");
-    expect(new Set(found.presets)).toEqual(new Set(["sft", "grpo"]));
+    expect(new Set(found.presets)).toEqual(new Set(["sft", "grpo", "dpo"]));
     expect(found.parsed.recipe).toEqual({ learning_rate: 1e-4, lora_r: 8, max_length: 64 });
     expect(found.parsed.notes.join()).toMatch(/max_seq_length is an old name.*model_name_or_path: set by this page/);
     expect(found.wrong).toBe("RecipeError: lora_r must be an integer of at least 1, got 0");

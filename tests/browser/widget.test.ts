@@ -168,7 +168,7 @@ describe("the widget", () => {
       { job: { ...JOB, phases: [{ ...JOB.phases[0], recipe: { learning_rat: 1 } }] }, files },
       /learning_rate/,
     ],
-    ["a command that nobody knows", { command: "fly" }, /^Cannot obey "fly"/],
+    ["a command that nobody knows", { command: "fly" }, /^Cannot execute "fly"/],
   ])("reports the error of %s", async (_, traits, problem) => {
     const { page, traitOf } = await notebook(traits);
     await page.evaluate(() => widgets.show());

@@ -327,8 +327,8 @@ describe("qwench plan", () => {
   });
 
   it("refuses an unknown method", async () => {
-    const { code, said } = await plan("--method", "dpo");
+    const { code, said } = await plan("--method", "ppo");
     expect(code).toBe(2);
-    expect(said).toMatch(/--method must be one of sft, grpo, got dpo/);
+    expect(said).toMatch(/--method must be one of sft, grpo, dpo, got ppo/);
   });
 });

@@ -189,7 +189,7 @@ describe("a file of prompts", () => {
     ["no JSON", ['{"prompt": "a"}', "{oops"], /rows\.jsonl, line 2/],
     ["no prompt", [{ prompt: "a" }, { text: "b" }], /rows\.jsonl, row 2: has the keys text; it needs prompt/],
     ["an empty prompt", [{ prompt: "a" }, { prompt: "" }], /rows\.jsonl, row 2: "prompt" is empty/],
-    ["a column of ours", [{ prompt: "a", responses: [] }], /row 1: has a column responses already/],
+    ["a column of ours", [{ prompt: "a", responses: [] }], /row 1: already has a column responses/],
     ["too long a prompt", [{ prompt: "x".repeat(300) }], /row 1: the prompt has 3\d\d tokens, and the model has 256/],
     ["no row", [], /rows\.jsonl has no rows/],
   ])("with %s is refused with the row's number", async (_, lines, message) => {
@@ -202,7 +202,7 @@ describe("a file of prompts", () => {
 
 describe("wrong usage exits 2", () => {
   it.each([
-    [[], "Give a prompt, or --file"],
+    [[], "Give a prompt, or a file of prompts with --file"],
     [["a", "b"], "Give at most one prompt, got 2"],
     [["a", "--prompt", "b"], "The prompt is given twice"],
     [["a", "--file", "b"], "Give a prompt or --file, not both"],

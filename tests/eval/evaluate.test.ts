@@ -202,6 +202,6 @@ describe("results", () => {
 
   it("need a problem, and no more responses than there are", () => {
     expect(() => resultsOf([], settings, [1])).toThrow("without problems");
-    expect(() => passAt(records, 5)).toThrow("pass@5 of 4");
+    expect(() => passAt(records, 5)).toThrow("pass@5 from 4 completions");
   });
 });

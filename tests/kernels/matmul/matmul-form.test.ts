@@ -77,7 +77,7 @@ describe("subgroup matrices", () => {
     expect(found("nvidia", false, SUBGROUP_MATRIX)).toMatchObject({ type: "f32", m: 8 });
     expect(found("nvidia")).toBeNull();
     expect(found("apple", true, SUBGROUP_MATRIX)).toMatchObject({ size: 32, multiple: 64 });
-    expect(found("amd", true, SUBGROUP_MATRIX)).toBeNull();
+    expect(found("amd", true, SUBGROUP_MATRIX)).toMatchObject({ type: "f16", size: 32, asks: true });
   });
 
   it("compile, with the builtins, for every tile and product", async () => {

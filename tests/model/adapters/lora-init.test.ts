@@ -48,7 +48,7 @@ describe("LoRA starts as PEFT starts it", () => {
     const initial = loraStarter("orthogonal", uniformFrom(5));
     initial(parameter("A"));
     expect(largest(product(initial(parameter("B", 1)), a))).toBeGreaterThan(1e-3);
-    expect(() => initial({ ...parameter("A", 2), shape: [7, IN] })).toThrow("rank 7: it must be even");
+    expect(() => initial({ ...parameter("A", 2), shape: [7, IN] })).toThrow("rank 7: the rank must be even");
   });
 
   it("false: both uniform, by what they read", () => {

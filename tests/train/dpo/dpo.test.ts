@@ -204,12 +204,12 @@ describe("a recipe for DPO", () => {
 
   it("refuses what cannot be, and says what changes nothing", () => {
     const refused = (values: Record<string, unknown>) => expect(() => parseRecipe(values, "dpo"));
-    refused({ use_peft: false }).toThrow("precompute_ref_log_probs must be true where use_peft is false");
+    refused({ use_peft: false }).toThrow("precompute_ref_log_probs must be true if use_peft is false");
     refused({ loss_type: "exo_pair" }).toThrow("label_smoothing must be above 0");
     refused({ loss_type: "aot" }).toThrow("sorting the pairs");
     refused({ beta: 0 }).toThrow("beta must be a number above 0");
     refused({ num_generations: 4 }).toThrow("belongs to grpo, not to dpo");
-    refused({ sync_ref_model: true }).toThrow("the reference is what training starts from");
+    refused({ sync_ref_model: true }).toThrow("sync_ref_model cannot be used (got true)");
     expect(notes({ label_smoothing: 0.1 })).toEqual([expect.stringContaining("label_smoothing is ignored: sigmoid")]);
     expect(notes({ label_smoothing: 0.1, loss_type: "robust" })).toEqual([]);
     expect(notes({ f_divergence_type: "reverse_kl", padding_free: true })).toHaveLength(1);
