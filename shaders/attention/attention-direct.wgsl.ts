@@ -1,36 +1,23 @@
+import { type AttentionVariant, lines, range, TILE_ROWS } from "./lib/tiles.ts";
+
 // Attention in tiles, for CPU adapters without small subgroups: few barriers, little code. A workgroup has TX × 16 threads and 64
 // rows, four a thread, which it reads from memory; it walks over the rows of the other side, `span` at a time, which lie in
 // workgroup memory. Scores of a thread: its 4 rows by span / TX; sums: its 4 rows by every TX-th vec4 of a head. Both tiles are
 // swizzled by row, so that lanes that read one column of 8 rows meet no bank twice.
 
-/** Compile-time parameters of a variant. */
-interface AttentionVariant {
-  /** elements of a head, a multiple of 4 */
-  headDim: number;
-  /** query heads */
-  heads: number;
-  /** key and value heads; divides `heads` */
-  kvHeads: number;
-  /** rows of the other side in workgroup memory: a multiple of `across` */
-  span: number;
-  /** threads that share four rows: 8 or 16 */
-  across: number;
-}
+/** Compile-time parameters of a variant; a thread always has four rows. */
+type DirectVariant = Omit<AttentionVariant, "rows">;
 
-/** Rows of a workgroup's tile. */
-const TILE_ROWS = 64;
 /** Groups of four rows. */
 const DOWN = TILE_ROWS / 4;
 
-const range = (n: number) => Array.from({ length: n }, (_, i) => i);
 const ROWS = range(4);
-const lines = (texts: string[]) => texts.join("\n    ");
 
 /** Vec4s between rows of a tile in workgroup memory. */
-const pitch = (v: AttentionVariant) => Math.ceil(v.headDim / 4 / v.across) * v.across;
+const pitch = (v: DirectVariant) => Math.ceil(v.headDim / 4 / v.across) * v.across;
 
 /** Code shared by the three kernels. */
-function pieces(v: AttentionVariant) {
+function pieces(v: DirectVariant) {
   const quads = v.headDim / 4;
   const scores = range(v.span / v.across);
   const columns = range(pitch(v) / v.across);
@@ -121,10 +108,10 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
 //          compiler unrolls the loops
 // Writes   o and stats by assignment
 // Numbers  online softmax: no memory grows with the square of the length; a tile reads only its visible keys, sequence
-// by          sequence, so that a row's bits do not depend on earlier rows of the batch; visibility is tested only at
-// the          diagonal and at the start of a sequence Source   Dao 2023, arXiv:2307.08691; Milakov and Gimelshein
-// 2018, arXiv:1805.02867
-export const attentionDirect = (v: AttentionVariant) => {
+//          by sequence, so that a row's bits do not depend on earlier rows of the batch; visibility is tested only at
+//          the diagonal and at the start of a sequence
+// Source   Dao 2023, arXiv:2307.08691; Milakov and Gimelshein 2018, arXiv:1805.02867
+export const attentionDirect = (v: DirectVariant) => {
   const p = pieces(v);
   return `
 struct Params { tokens: u32, scale: f32, quads: u32, span: u32 }
@@ -188,7 +175,7 @@ ${p.main}
 // Shapes   qkv, spans as above   o, dout [tokens, heads * headDim]   stats [tokens, heads, 2]: lse, delta
 //          parts [tokens, 3, heads, headDim]: dq, and a query head's parts of dk and dv (attention-gather.wgsl.ts)
 // Writes   the first of parts by assignment, and delta into stats, for attention_direct_backward_kv
-export const attentionDirectBackwardQ = (v: AttentionVariant) => {
+export const attentionDirectBackwardQ = (v: DirectVariant) => {
   const p = pieces(v);
   return `
 struct Params { tokens: u32, scale: f32, quads: u32, span: u32 }
@@ -249,7 +236,7 @@ ${p.main}
 // Grid     x: tiles of 64 keys; y: query heads. Key-major: no atomics, deterministic sums
 // Shapes   as above
 // Writes   the second and third of parts by assignment
-export const attentionDirectBackwardKv = (v: AttentionVariant) => {
+export const attentionDirectBackwardKv = (v: DirectVariant) => {
   const p = pieces(v);
   const stride = v.heads * p.quads;
   return `

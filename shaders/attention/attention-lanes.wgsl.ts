@@ -78,10 +78,11 @@ fn main(
 // Shapes   qkv [tokens, (heads + 2 kvHeads) * headDim]: query heads, key heads, value heads   o [tokens, heads * headDim]
 //          spans [tokens, 2]: first token of the row's sequence, and one past its last   stats [tokens, heads, 2]: the
 //          log-sum-exp; the second is for the backward pass   dim: headDim, as a parameter, so that no compiler unrolls
-// the loops Writes   o and stats by assignment; o accumulates in workgroup memory, each lane in its own rows Numbers
-// online softmax: no memory grows with the square of the length; a tile reads only its visible keys, sequence by
-// sequence, so that a row's bits do not depend on earlier rows of the batch Source   Dao 2023, arXiv:2307.08691;
-// Milakov and Gimelshein 2018, arXiv:1805.02867
+//          the loops
+// Writes   o and stats by assignment; o accumulates in workgroup memory, each lane in its own rows
+// Numbers  online softmax: no memory grows with the square of the length; a tile reads only its visible keys, sequence
+//          by sequence, so that a row's bits do not depend on earlier rows of the batch
+// Source   Dao 2023, arXiv:2307.08691; Milakov and Gimelshein 2018, arXiv:1805.02867
 export const attentionLanes = (v: AttentionLanesVariant) => {
   const p = pieces(v);
   const sum = (r: number) => `sums[((c / 4u) * ${v.rows}u + ${r}u) * ${v.lanes}u + part]`;
@@ -158,8 +159,9 @@ ${p.main}
 //          sequences of one head, so that all sums are its own: no atomics, deterministic sums
 // Shapes   qkv as above   o, dout [tokens, heads * headDim]   stats [tokens, heads, 2]: the log-sum-exp, and delta
 //          parts [tokens, 3, heads, headDim]: dq, and the query head's parts of dk and dv, which
-// attention-gather.wgsl.ts sums Writes   parts and delta by assignment Tried    rows and keys in workgroup memory, with
-// barriers: took 1.4 times as long; more in bench/LOG.md
+//          attention-gather.wgsl.ts sums
+// Writes   parts and delta by assignment
+// Tried    rows and keys in workgroup memory, with barriers: took 1.4 times as long; more in bench/LOG.md
 export const attentionLanesBackward = (v: AttentionLanesVariant) => {
   const p = pieces(v);
   /** adds to four elements of the lane's rows of parts */

@@ -8,9 +8,9 @@ import { type AttentionVariant, attentionPieces, lines, range } from "./lib/tile
 //          log-sum-exp; the second is for the backward pass
 // Writes   o and stats by assignment
 // Numbers  online softmax: no memory grows with the square of the length; a tile reads only its visible keys, sequence
-// by          sequence, so that a row's bits do not depend on earlier rows of the batch; visibility is tested only at
-// the          diagonal and at the start of a sequence Source   Dao 2023, arXiv:2307.08691; Milakov and Gimelshein
-// 2018, arXiv:1805.02867
+//          by sequence, so that a row's bits do not depend on earlier rows of the batch; visibility is tested only at
+//          the diagonal and at the start of a sequence
+// Source   Dao 2023, arXiv:2307.08691; Milakov and Gimelshein 2018, arXiv:1805.02867
 export const attention = (v: AttentionVariant) => {
   const p = attentionPieces(v);
   const scoresOf = (h: number) => p.scores.map((n) => `s${n}_${h}`);

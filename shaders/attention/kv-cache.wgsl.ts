@@ -9,8 +9,9 @@ interface KvWriteVariant {
 // kv_write: keys[to] = k[from], values[to] = v[from] for each pair of rows
 //
 // Grid     one thread per element and pair; a number of workgroups, folded over y
-// Shapes   qkv [rows, stride]: keys from keyAt on, then values   pairs [n, 2]: row of qkv, row of the cache   keys,
-// values [slots * capacity, width] Writes   by assignment; no two pairs have the same row of the cache
+// Shapes   qkv [rows, stride]: keys from keyAt on, then values   pairs [n, 2]: row of qkv, row of the cache
+//          keys, values [slots * capacity, width]
+// Writes   by assignment; no two pairs have the same row of the cache
 export const kvWrite = ({ workgroup }: KvWriteVariant) => wgsl`
 struct Params { count: u32, width: u32, stride: u32, keyAt: u32 }
 

@@ -40,8 +40,8 @@ const PARTIAL_BYTES = 8192;
 // Writes   c by assignment, or += with `accumulate`
 // Hazard   c is distinct from every other buffer
 // Numbers  lane l sums pieces l, l + lanes, … of a row in order, then the lanes are summed: a row's bits do not depend
-// on          the number of rows Loads    neighbouring lanes read neighbouring words of a weight row, once for all rows
-// of the tile
+//          on the number of rows
+// Loads    neighbouring lanes read neighbouring words of a weight row, once for all rows of the tile
 export const matmulRows = (v: MatmulRowsVariant) => {
   const { rows, cols, lanes, groups, subgroup, asks = false } = v.tile;
   const numbered = subgroup && v.subgroups === "id";

@@ -29,9 +29,9 @@ interface Operands {
 // Writes   c by assignment, or += with `accumulate`
 // Hazard   c is distinct from every other buffer
 // Numbers  operands are rounded to the matrices' type, sums are f32. f16 keeps 11 bits of activations and gradients,
-// and          all 8 of bf16; values above 65504 become infinite, below 6e-8 zero, below 6e-5 they have fewer bits.
+//          and all 8 of bf16; values above 65504 become infinite, below 6e-8 zero, below 6e-5 they have fewer bits.
 // Source   Dawn's docs/dawn/features/subgroup_matrix.md; the x-size of a workgroup is a multiple of the largest
-// subgroup
+//          subgroup
 export const matmulSubgroupMatrix = (v: MatmulSubgroupMatrixVariant) => {
   const { matrix, lanes } = v.tile;
   const { type, m: M, n: N, k: K, size, emulate = false, asks = false } = matrix;

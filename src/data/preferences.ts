@@ -1,8 +1,9 @@
-import { AbortError, DataError } from "../errors.ts";
+import { DataError } from "../errors.ts";
 import { isObject } from "../text/json.ts";
 import { kindOf } from "../text/show.ts";
 import { type ChatOptions, type Message, renderChat } from "./chat-template.ts";
 import { parseMessages, withSystem } from "./messages.ts";
+import { type Pacing, pacedRows, type RowSource } from "./paced-rows.ts";
 import { columnNotes, conversationNotes, NoteCounter, type RowNote } from "./row-notes.ts";
 import { type ChatExtras, chatExtras, integers, type NumberedRow, requireCompletion, rowError } from "./rows.ts";
 import type { Tokenizer } from "./tokenizer.ts";
@@ -251,14 +252,13 @@ export interface PreferenceDataset {
  * @throws {AbortError} `signal` fired
  */
 export async function tokenizePreferences(
-  rows: AsyncIterable<NumberedRow> | Iterable<NumberedRow>,
-  options: PreferenceOptions & { signal?: AbortSignal; onProgress?: (read: number) => void },
+  rows: RowSource,
+  options: PreferenceOptions & Pacing,
 ): Promise<PreferenceDataset> {
   const made: PreferenceDataset = { rows: [], dropped: 0, truncated: 0, num_tokens: 0, warnings: [] };
   const told = new NoteCounter();
-  let [read, odd, file, lastPause] = [0, 0, "", Date.now()];
-  for await (const source of rows) {
-    if (options.signal?.aborted) throw new AbortError(`Tokenising stopped after ${read} rows`);
+  let [read, odd, file] = [0, 0, ""];
+  for await (const source of pacedRows(rows, "Tokenising", options)) {
     read++;
     file = source.file;
     const { pair, truncated, warning, notes } = tokenizePreference(source, options);
@@ -269,11 +269,6 @@ export async function tokenizePreferences(
       if (truncated) made.truncated++;
       made.rows.push(pair);
       made.num_tokens += pair.chosen.input_ids.length + pair.rejected.input_ids.length;
-    }
-    if (Date.now() - lastPause > 50) {
-      options.onProgress?.(read);
-      await new Promise((resolve) => setTimeout(resolve));
-      lastPause = Date.now();
     }
   }
   if (odd > 3) made.warnings.push(`${odd - 3} more rows whose prompt is not the start of prompt + completion`);

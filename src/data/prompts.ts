@@ -1,5 +1,6 @@
-import { AbortError, DataError } from "../errors.ts";
+import { DataError } from "../errors.ts";
 import { type Message, renderChat } from "./chat-template.ts";
+import { type Pacing, pacedRows, type RowSource } from "./paced-rows.ts";
 import { conversationNotes, NoteCounter, type RowNote } from "./row-notes.ts";
 import { type NumberedRow, parsePrompt, type RowOptions, rowError } from "./rows.ts";
 import type { Tokenizer } from "./tokenizer.ts";
@@ -98,19 +99,14 @@ function encodeWithNotes(source: NumberedRow, options: PromptOptions): { row: Pr
  * @throws {DataError} the first invalid row; a data set without remaining rows
  * @throws {AbortError} `signal` fired
  */
-export async function encodePrompts(
-  rows: AsyncIterable<NumberedRow> | Iterable<NumberedRow>,
-  options: PromptOptions & { signal?: AbortSignal; onProgress?: (read: number) => void },
-): Promise<PromptDataset> {
+export async function encodePrompts(rows: RowSource, options: PromptOptions & Pacing): Promise<PromptDataset> {
   const made: PromptDataset = { rows: [], notes: [], dropped: 0 };
   const longest = options.max_prompt_length ?? Number.POSITIVE_INFINITY;
   const told = new NoteCounter();
   let read = 0;
   let file = "";
   let shortest = Number.POSITIVE_INFINITY;
-  let lastPause = Date.now();
-  for await (const source of rows) {
-    if (options.signal?.aborted) throw new AbortError(`Reading prompts stopped after ${read} rows`);
+  for await (const source of pacedRows(rows, "Reading prompts", options)) {
     read++;
     file = source.file;
     const { row, notes } = encodeWithNotes(source, options);
@@ -118,11 +114,6 @@ export async function encodePrompts(
     shortest = Math.min(shortest, row.prompt_ids.length);
     if (row.prompt_ids.length > longest) made.dropped++;
     else made.rows.push(row);
-    if (Date.now() - lastPause > 50) {
-      options.onProgress?.(read);
-      await new Promise((resolve) => setTimeout(resolve));
-      lastPause = Date.now();
-    }
   }
   if (made.rows.length === 0) {
     throw new DataError(

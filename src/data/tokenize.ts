@@ -1,5 +1,6 @@
-import { AbortError, DataError } from "../errors.ts";
+import { DataError } from "../errors.ts";
 import { type ChatOptions, type Message, renderAssistantSpans, renderChat, type Span } from "./chat-template.ts";
+import { type Pacing, pacedRows, type RowSource } from "./paced-rows.ts";
 import { columnNotes, conversationNotes, NoteCounter, type RowNote } from "./row-notes.ts";
 import { type NumberedRow, parseRow, type Row, type RowOptions, rowError } from "./rows.ts";
 import type { Tokenizer } from "./tokenizer.ts";
@@ -256,10 +257,7 @@ export interface TokenizedDataset {
  * @throws {DataError} the first invalid row, or a data set in which no row has a label
  * @throws {AbortError} `signal` fired
  */
-export async function tokenizeDataset(
-  rows: AsyncIterable<NumberedRow> | Iterable<NumberedRow>,
-  options: TokenizeOptions & { signal?: AbortSignal; onProgress?: (read: number) => void },
-): Promise<TokenizedDataset> {
+export async function tokenizeDataset(rows: RowSource, options: TokenizeOptions & Pacing): Promise<TokenizedDataset> {
   const made: TokenizedDataset = { rows: [], dropped: 0, truncated: 0, num_tokens: 0, num_labels: 0, warnings: [] };
   const max = options.max_length ?? Number.POSITIVE_INFINITY;
   if (max < 2) throw new DataError(`max_length must be at least 2 tokens, one to read and one to predict, not ${max}`);
@@ -267,9 +265,7 @@ export async function tokenizeDataset(
   let odd = 0;
   const told = new NoteCounter();
   let file = "";
-  let lastPause = Date.now();
-  for await (const source of rows) {
-    if (options.signal?.aborted) throw new AbortError(`Tokenising stopped after ${read} rows`);
+  for await (const source of pacedRows(rows, "Tokenising", options)) {
     read++;
     file = source.file;
     const { input_ids, labels, warning, notes } = tokenizeRow(source, options);
@@ -284,11 +280,6 @@ export async function tokenizeDataset(
       made.rows.push({ input_ids: Int32Array.from(input_ids), labels: Int32Array.from(labels) });
       made.num_tokens += input_ids.length;
       made.num_labels += scored;
-    }
-    if (Date.now() - lastPause > 50) {
-      options.onProgress?.(read);
-      await new Promise((resolve) => setTimeout(resolve));
-      lastPause = Date.now();
     }
   }
   if (odd > 3) made.warnings.push(`${odd - 3} more rows whose prompt is not the start of prompt + completion`);

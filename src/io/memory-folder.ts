@@ -120,7 +120,7 @@ async function collect(content: string | Uint8Array | AsyncIterable<Uint8Array>)
 }
 
 /** Concatenates `parts`. */
-export function concat(parts: Uint8Array[]): Uint8Array {
+export function concat(parts: readonly Uint8Array[]): Uint8Array {
   let length = 0;
   for (const part of parts) length += part.length;
   const all = new Uint8Array(length);

@@ -1,20 +1,16 @@
 import { type PreferenceDataset, type PreferenceOptions, tokenizePreferences } from "../data/preferences.ts";
-import type { NumberedRow } from "../data/rows.ts";
 import { weightDTypes } from "../model/files/load.ts";
 import type { DpoRecipe } from "../recipe/recipe.ts";
 import type { Trainee } from "../train/checkpoint.ts";
 import { DpoBatches, tokensOf } from "../train/dpo/batches.ts";
 import type { DpoData } from "../train/dpo/dpo.ts";
 import { type DpoForecastInput, forecastDpo, kernelsOfDpo } from "../train/forecast/dpo.ts";
-import { loadTrainee, openBase, type PreparedBase, type RunSources, storageOf } from "./open.ts";
+import { loadTrainee, openBase, type PreparedBase, type RowSources, readRows, storageOf } from "./open.ts";
 
 export { type DpoData, type DpoEvent, type DpoOptions, dpo } from "../train/dpo/dpo.ts";
 
 /** Where a DPO run's inputs come from. Rows hold prompt, chosen and rejected. */
-export interface DpoSources extends RunSources {
-  train: AsyncIterable<NumberedRow> | Iterable<NumberedRow>;
-  eval?: AsyncIterable<NumberedRow> | Iterable<NumberedRow> | null;
-}
+export type DpoSources = RowSources;
 
 /** A DPO run that is ready to load: everything except the weights has been read and checked. */
 export interface PreparedDpo extends PreparedBase {
@@ -29,7 +25,7 @@ export interface PreparedDpo extends PreparedBase {
  * @throws if the checkpoint, adapter, rows or recipe are invalid
  */
 export async function prepareDpo(recipe: DpoRecipe, sources: DpoSources): Promise<PreparedDpo> {
-  const { gpu, signal, onProgress } = sources;
+  const { gpu } = sources;
   const base = await openBase(recipe, sources);
   const { config, checkpoint, trained, tokenizer } = base;
   const options: PreferenceOptions = {
@@ -41,11 +37,9 @@ export async function prepareDpo(recipe: DpoRecipe, sources: DpoSources): Promis
     truncation_mode: recipe.truncation_mode,
     vocab_size: config.vocab_size,
   };
-  const report = (what: string) => (read: number) => onProgress?.(what, read, null);
-  const train = await tokenizePreferences(sources.train, { ...options, signal, onProgress: report("training rows") });
-  const held = sources.eval
-    ? await tokenizePreferences(sources.eval, { ...options, signal, onProgress: report("evaluation rows") })
-    : null;
+  const [train, held] = await readRows(sources, ["training rows", "evaluation rows"], (rows, pacing) =>
+    tokenizePreferences(rows, { ...options, ...pacing }),
+  );
   const warnings = [...train.warnings, ...(held?.warnings ?? []).map((warning) => `evaluation: ${warning}`)];
 
   const batches = new DpoBatches(train.rows, recipe);

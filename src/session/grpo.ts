@@ -1,5 +1,4 @@
 import { encodePrompts, type PromptOptions } from "../data/prompts.ts";
-import type { NumberedRow } from "../data/rows.ts";
 import type { Tokenizer } from "../data/tokenizer.ts";
 import { DataError, NotFoundError, RecipeError } from "../errors.ts";
 import { weightDTypes } from "../model/files/load.ts";
@@ -10,15 +9,13 @@ import { forecastGrpo, kernelsOfGrpo } from "../train/forecast/grpo.ts";
 import type { GrpoBatches } from "../train/grpo/batches.ts";
 import { batchesOf } from "../train/grpo/grpo.ts";
 import type { GrpoData } from "../train/grpo/rollout.ts";
-import { loadTrainee, openBase, type PreparedBase, type RunSources, storageOf } from "./open.ts";
+import { loadTrainee, openBase, type PreparedBase, type RowSources, readRows, storageOf } from "./open.ts";
 import { eosIds } from "./tokenizer.ts";
 
 export { type CompletionRecord, type GrpoData, type GrpoEvent, type GrpoOptions, grpo } from "../train/grpo/grpo.ts";
 
 /** Where a GRPO run's inputs come from. Rows hold prompts; reward functions receive the other columns. */
-export interface GrpoSources extends RunSources {
-  train: AsyncIterable<NumberedRow> | Iterable<NumberedRow>;
-  eval?: AsyncIterable<NumberedRow> | Iterable<NumberedRow> | null;
+export interface GrpoSources extends RowSources {
   rewards: readonly NamedReward[];
 }
 
@@ -38,8 +35,7 @@ export interface PreparedGrpo extends PreparedBase {
  * @throws if the checkpoint, adapter, prompts or recipe are invalid
  */
 export async function prepareGrpo(recipe: GrpoRecipe, sources: GrpoSources): Promise<PreparedGrpo> {
-  const { gpu, signal, onProgress } = sources;
-  const { rewards } = sources;
+  const { gpu, rewards } = sources;
   if (rewards.length === 0) throw new RecipeError("Cannot train without a reward function: reward_funcs is empty");
   const base = await openBase(recipe, sources);
   const { config, checkpoint, trained, tokenizer } = base;
@@ -58,11 +54,9 @@ export async function prepareGrpo(recipe: GrpoRecipe, sources: GrpoSources): Pro
     max_prompt_length: recipe.max_prompt_length,
     vocab_size: config.vocab_size,
   };
-  const report = (what: string) => (read: number) => onProgress?.(what, read, null);
-  const train = await encodePrompts(sources.train, { ...options, signal, onProgress: report("prompts") });
-  const held = sources.eval
-    ? await encodePrompts(sources.eval, { ...options, signal, onProgress: report("evaluation prompts") })
-    : null;
+  const [train, held] = await readRows(sources, ["prompts", "evaluation prompts"], (rows, pacing) =>
+    encodePrompts(rows, { ...options, ...pacing }),
+  );
   const dropped = (count: number, what: string) =>
     count > 0
       ? [`${count} ${what} prompts left out: longer than max_prompt_length ${recipe.max_prompt_length} tokens`]

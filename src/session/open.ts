@@ -1,3 +1,4 @@
+import type { Pacing, RowSource } from "../data/paced-rows.ts";
 import type { Tokenizer } from "../data/tokenizer.ts";
 import { UnsupportedError } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
@@ -39,6 +40,27 @@ export interface RunSources {
   chat_template?: string | null;
   signal?: AbortSignal;
   onProgress?: (what: string, done: number, total: number | null) => void;
+}
+
+/** A run's inputs with its rows. */
+export interface RowSources extends RunSources {
+  train: RowSource;
+  eval?: RowSource | null;
+}
+
+/**
+ * Reads a run's rows: those to train on, then those to evaluate on, if there are any.
+ *
+ * @param names what progress calls the two
+ * @param read turns rows into a data set
+ */
+export async function readRows<T>(
+  { train, eval: held, signal, onProgress }: RowSources,
+  names: readonly [string, string],
+  read: (rows: RowSource, pacing: Pacing) => Promise<T>,
+): Promise<[train: T, held: T | null]> {
+  const pacing = (what: string): Pacing => ({ signal, onProgress: (count) => onProgress?.(what, count, null) });
+  return [await read(train, pacing(names[0])), held ? await read(held, pacing(names[1])) : null];
 }
 
 /** A run's model and its trainable part, read and checked but not loaded. */

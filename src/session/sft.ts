@@ -1,4 +1,4 @@
-import type { NumberedRow, RowOptions } from "../data/rows.ts";
+import type { RowOptions } from "../data/rows.ts";
 import { type TokenizedDataset, type TokenizeOptions, tokenizeDataset } from "../data/tokenize.ts";
 import { weightDTypes } from "../model/files/load.ts";
 import type { SftRecipe } from "../recipe/recipe.ts";
@@ -7,15 +7,12 @@ import { forecastSft, kernelsOfSft, type SftForecastInput } from "../train/forec
 import { type MicroBatch, SftBatches } from "../train/sft/batches.ts";
 import type { SftData } from "../train/sft/sft.ts";
 import { evalBatches } from "../train/sft/step.ts";
-import { loadTrainee, openBase, type PreparedBase, type RunSources, storageOf } from "./open.ts";
+import { loadTrainee, openBase, type PreparedBase, type RowSources, readRows, storageOf } from "./open.ts";
 
 export { type SftEvent, type SftOptions, sft } from "../train/sft/sft.ts";
 
 /** Where an SFT run's inputs come from. */
-export interface SftSources extends RunSources {
-  train: AsyncIterable<NumberedRow> | Iterable<NumberedRow>;
-  eval?: AsyncIterable<NumberedRow> | Iterable<NumberedRow> | null;
-}
+export type SftSources = RowSources;
 
 /** An SFT run that is ready to load: everything except the weights has been read and checked. */
 export interface PreparedSft extends PreparedBase {
@@ -30,7 +27,7 @@ export interface PreparedSft extends PreparedBase {
  * @throws if the checkpoint, adapter, rows or recipe are invalid
  */
 export async function prepareSft(recipe: SftRecipe, sources: SftSources): Promise<PreparedSft> {
-  const { gpu, signal, onProgress } = sources;
+  const { gpu } = sources;
   const base = await openBase(recipe, sources);
   const { config, checkpoint, trained, tokenizer } = base;
   const options: TokenizeOptions & RowOptions = {
@@ -46,11 +43,9 @@ export async function prepareSft(recipe: SftRecipe, sources: SftSources): Promis
     system_prompt: recipe.system_prompt,
     vocab_size: config.vocab_size,
   };
-  const report = (what: string) => (read: number) => onProgress?.(what, read, null);
-  const train = await tokenizeDataset(sources.train, { ...options, signal, onProgress: report("training rows") });
-  const held = sources.eval
-    ? await tokenizeDataset(sources.eval, { ...options, signal, onProgress: report("evaluation rows") })
-    : null;
+  const [train, held] = await readRows(sources, ["training rows", "evaluation rows"], (rows, pacing) =>
+    tokenizeDataset(rows, { ...options, ...pacing }),
+  );
   const warnings = [...train.warnings, ...(held?.warnings ?? []).map((warning) => `evaluation: ${warning}`)];
 
   const batches = new SftBatches(train.rows, recipe);

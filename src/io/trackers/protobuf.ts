@@ -1,3 +1,5 @@
+import { concat } from "../memory-folder.ts";
+
 // The part of protobuf's wire format that the trackers' files need. Source: protobuf.dev/programming-guides/encoding.
 
 /** One field of a message, encoded. */
@@ -7,21 +9,21 @@ const encoder = new TextEncoder();
 
 /** A field of an integer type. @param value an integer of at least 0 */
 export function integer(field: number, value: number): Encoded {
-  return join([varint(field * 8), varint(value)]);
+  return concat([varint(field * 8), varint(value)]);
 }
 
 /** A field of type `double`. */
 export function double(field: number, value: number): Encoded {
   const bytes = new Uint8Array(8);
   new DataView(bytes.buffer).setFloat64(0, value, true);
-  return join([varint(field * 8 + 1), bytes]);
+  return concat([varint(field * 8 + 1), bytes]);
 }
 
 /** A field of type `float`. */
 export function float(field: number, value: number): Encoded {
   const bytes = new Uint8Array(4);
   new DataView(bytes.buffer).setFloat32(0, value, true);
-  return join([varint(field * 8 + 5), bytes]);
+  return concat([varint(field * 8 + 5), bytes]);
 }
 
 /** A field of type `string`. */
@@ -31,22 +33,11 @@ export function text(field: number, value: string): Encoded {
 
 /** A field whose type is a message. */
 export function message(field: number, ...fields: readonly Encoded[]): Encoded {
-  return delimited(field, join(fields));
-}
-
-/** Concatenates fields: the message that they make. */
-export function join(parts: readonly Uint8Array[]): Uint8Array {
-  const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    bytes.set(part, at);
-    at += part.length;
-  }
-  return bytes;
+  return delimited(field, concat(fields));
 }
 
 function delimited(field: number, content: Uint8Array): Encoded {
-  return join([varint(field * 8 + 2), varint(content.length), content]);
+  return concat([varint(field * 8 + 2), varint(content.length), content]);
 }
 
 function varint(value: number): Uint8Array {

@@ -1,6 +1,7 @@
+import { concat } from "../memory-folder.ts";
 import { crc32c } from "./crc.ts";
 import { type TrackedLog, trackedValues } from "./names.ts";
-import { double, type Encoded, float, integer, join, message, text } from "./protobuf.ts";
+import { double, type Encoded, float, integer, message, text } from "./protobuf.ts";
 
 // TensorBoard's event files: records of TFRecord, each an Event of tensorflow/core/util/event.proto.
 
@@ -23,7 +24,7 @@ export function eventFileHead(step: number, recipe: string, time: number): Uint8
   const shown = recipe.replace(/^/gm, "    ");
   const string = message(8, integer(1, DT_STRING), message(2, message(2, integer(1, 1))), text(8, shown));
   const asText = message(9, message(1, text(1, "text")));
-  return join([
+  return concat([
     event(time, 0, text(3, "brain.Event:2")),
     event(time, step + 1, message(7, integer(1, SESSION_START))),
     event(time, step, message(5, message(1, text(1, "recipe/text_summary"), asText, string))),
@@ -37,13 +38,13 @@ export function logEvent(log: TrackedLog, time: number): Uint8Array {
 }
 
 function event(time: number, step: number, what: Encoded): Uint8Array {
-  return record(join([double(1, time / 1000), integer(2, step), what]));
+  return record(concat([double(1, time / 1000), integer(2, step), what]));
 }
 
 function record(data: Uint8Array): Uint8Array {
   const length = new Uint8Array(8);
   new DataView(length.buffer).setUint32(0, data.length, true);
-  return join([length, masked(length), data, masked(data)]);
+  return concat([length, masked(length), data, masked(data)]);
 }
 
 function masked(bytes: Uint8Array): Uint8Array {

@@ -1,6 +1,7 @@
+import { concat } from "../memory-folder.ts";
 import { crc32 } from "./crc.ts";
 import { type TrackedLog, trackedValues } from "./names.ts";
-import { type Encoded, integer, join, message, text } from "./protobuf.ts";
+import { type Encoded, integer, message, text } from "./protobuf.ts";
 
 // The offline runs of Weights & Biases: records of wandb/proto/wandb_internal.proto in LevelDB's log format, which
 // `wandb sync` reads. Sources: github.com/wandb/wandb, core/internal/transactionlog; leveldb/doc/log_format.md.
@@ -48,7 +49,7 @@ export class WandbLog {
     this.written = mark.length;
     const items = Object.entries(config).map(([key, value]) => message(1, text(1, key), jsonOf(value)));
     const seconds = Math.floor(started / 1000);
-    return join([
+    return concat([
       mark,
       this.record(21, message(1, text(1, "0.30.0"), text(2, "0.13.0"))),
       this.record(
@@ -81,12 +82,12 @@ export class WandbLog {
   end(exit: number, time: number): Uint8Array {
     const items = [...this.summary].map(([name, value]) => message(1, text(2, name), jsonOf(value)));
     const runtime = Math.max(0, Math.round((time - this.run.started) / 1000));
-    return join([this.record(3, ...items), this.record(18, integer(1, exit), integer(2, runtime))]);
+    return concat([this.record(3, ...items), this.record(18, integer(1, exit), integer(2, runtime))]);
   }
 
   /** A Record whose field `kind` holds these fields. */
   private record(kind: number, ...fields: readonly Encoded[]): Uint8Array {
-    return this.framed(join([integer(1, ++this.number), message(kind, ...fields)]));
+    return this.framed(concat([integer(1, ++this.number), message(kind, ...fields)]));
   }
 
   /** Cuts a record at the ends of blocks; each piece has a checksum, a length and a kind. */
@@ -106,14 +107,14 @@ export class WandbLog {
       const kind = rest.length === 0 ? (first ? FULL : LAST) : first ? FIRST : MIDDLE;
       const header = new Uint8Array(HEADER);
       const view = new DataView(header.buffer);
-      view.setUint32(0, crc32(join([Uint8Array.of(kind), piece])), true);
+      view.setUint32(0, crc32(concat([Uint8Array.of(kind), piece])), true);
       view.setUint16(4, piece.length, true);
       view.setUint8(6, kind);
       out.push(header, piece);
       this.written += HEADER + piece.length;
       first = false;
     } while (rest.length > 0);
-    return join(out);
+    return concat(out);
   }
 }
 

@@ -93,7 +93,7 @@ async function precompute(
 }
 
 interface DpoStepResult extends StepResult {
-  /** tokens of its micro-batches */
+  /** of each micro-batch */
   metrics: Record<string, number>[];
 }
 

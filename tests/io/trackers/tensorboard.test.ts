@@ -1,6 +1,7 @@
 import { expect, it } from "vitest";
+import { concat } from "../../../src/io/memory-folder.ts";
 import { crc32, crc32c } from "../../../src/io/trackers/crc.ts";
-import { double, float, integer, join, message, text } from "../../../src/io/trackers/protobuf.ts";
+import { double, float, integer, message, text } from "../../../src/io/trackers/protobuf.ts";
 import { eventFileHead, eventFileName, logEvent } from "../../../src/io/trackers/tensorboard.ts";
 
 const bytes = (value: string) => new TextEncoder().encode(value);
@@ -43,11 +44,13 @@ function unmasked(value: number): number {
 it("an event file holds its version, where it begins, the recipe, and a scalar for each finite number", () => {
   const time = 1_700_000_000_500;
   const log = { step: 7, loss: 0.5, eval_loss: 0.25, kl: Number.NaN, note: "x" };
-  const [version, start, recipe, scalars] = records(join([eventFileHead(6, "a: 1\nb: 2", time), logEvent(log, time)]));
-  expect(version).toEqual(join([double(1, 1_700_000_000.5), integer(2, 0), text(3, "brain.Event:2")]));
-  expect(start).toEqual(join([double(1, 1_700_000_000.5), integer(2, 7), message(7, integer(1, 1))]));
+  const [version, start, recipe, scalars] = records(
+    concat([eventFileHead(6, "a: 1\nb: 2", time), logEvent(log, time)]),
+  );
+  expect(version).toEqual(concat([double(1, 1_700_000_000.5), integer(2, 0), text(3, "brain.Event:2")]));
+  expect(start).toEqual(concat([double(1, 1_700_000_000.5), integer(2, 7), message(7, integer(1, 1))]));
   expect(new TextDecoder().decode(recipe)).toContain("    a: 1\n    b: 2");
   const values = [message(1, text(1, "train/loss"), float(2, 0.5)), message(1, text(1, "eval/loss"), float(2, 0.25))];
-  expect(scalars).toEqual(join([double(1, 1_700_000_000.5), integer(2, 7), message(5, ...values)]));
+  expect(scalars).toEqual(concat([double(1, 1_700_000_000.5), integer(2, 7), message(5, ...values)]));
   expect(eventFileName(time, "my host", "12")).toBe("events.out.tfevents.1700000000.my-host.12.0");
 });

@@ -1,6 +1,7 @@
 import { expect, it } from "vitest";
+import { concat } from "../../../src/io/memory-folder.ts";
 import { crc32 } from "../../../src/io/trackers/crc.ts";
-import { integer, join, message, text } from "../../../src/io/trackers/protobuf.ts";
+import { integer, message, text } from "../../../src/io/trackers/protobuf.ts";
 import { WandbLog, wandbRunNames } from "../../../src/io/trackers/wandb.ts";
 
 const BLOCK = 32768;
@@ -25,7 +26,7 @@ function records(file: Uint8Array): Uint8Array[] {
     expect(kind === 1 || kind === 2 ? pieces.length === 0 : pieces.length > 0).toBe(true);
     pieces.push(file.subarray(at + 7, at + 7 + length));
     if (kind === 1 || kind === 4) {
-      found.push(join(pieces));
+      found.push(concat(pieces));
       pieces = [];
     }
     at += 7 + length;
@@ -35,7 +36,7 @@ function records(file: Uint8Array): Uint8Array[] {
 
 it("a run's file holds the run, its logs and its end, in numbered records", () => {
   const log = new WandbLog(run);
-  const file = join([log.head(), log.log({ step: 3, loss: 0.5 }, 1_700_000_002_000), log.end(0, 1_700_000_005_000)]);
+  const file = concat([log.head(), log.log({ step: 3, loss: 0.5 }, 1_700_000_002_000), log.end(0, 1_700_000_005_000)]);
   expect([...file.subarray(0, 7)]).toEqual([...new TextEncoder().encode(":W&B"), 0xe1, 0xbe, 0]);
   const found = records(file);
   expect(found).toHaveLength(5);
@@ -47,15 +48,15 @@ it("a run's file holds the run, its logs and its end, in numbered records", () =
     item("_timestamp", "1700000002"),
     item("_runtime", "2"),
   ];
-  expect(found[2]).toEqual(join([integer(1, 3), message(2, ...items, message(2, integer(1, 3)))]));
-  expect(found[4]).toEqual(join([integer(1, 5), message(18, integer(1, 0), integer(2, 5))]));
+  expect(found[2]).toEqual(concat([integer(1, 3), message(2, ...items, message(2, integer(1, 3)))]));
+  expect(found[4]).toEqual(concat([integer(1, 5), message(18, integer(1, 0), integer(2, 5))]));
 });
 
 it("records that cross blocks are cut and come together again", () => {
   const log = new WandbLog({ ...run, config: { long: "x".repeat(3 * BLOCK) } });
   const parts = [log.head()];
   for (let step = 1; step <= 3000; step++) parts.push(log.log({ step, loss: 1 / step, note: "y" }, run.started));
-  const found = records(join(parts));
+  const found = records(concat(parts));
   expect(found).toHaveLength(3002);
   expect(found[1].length).toBeGreaterThan(3 * BLOCK);
 });
