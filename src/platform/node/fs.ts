@@ -7,8 +7,7 @@ import type { ByteSource, LockableFolder } from "../../io/storage.ts";
 import { HOST_TAG, isAlive, takeFileLock, temporaryBeside } from "./lock.ts";
 
 const TEMPORARY = /^\..*\.(\d+)-([0-9a-z]+)\.qwench-tmp$/;
-/** After which what a dead process was writing goes: one of this host, and one of a host whose processes are not seen. */
-const DEAD_MS = 5_000;
+/** Milliseconds after which a temporary file of another host or container, whose processes are not visible, is deleted. */
 const STALE_MS = 600_000;
 const MAX_TEXT_BYTES = 500_000_000; // slightly below V8's longest string
 
@@ -190,8 +189,8 @@ async function removeStale(folder: string, base: string): Promise<void> {
     const path = join(folder, name);
     const stat = await fs.stat(path).catch(() => undefined);
     // The age guards a writer in another container, whose process ids mean nothing here.
-    const most = match[2].startsWith(HOST_TAG) ? DEAD_MS : STALE_MS;
-    if (stat && Date.now() - stat.mtimeMs > most) await fs.unlink(path).catch(() => {});
+    const own = match[2].startsWith(HOST_TAG);
+    if (stat && (own || Date.now() - stat.mtimeMs > STALE_MS)) await fs.unlink(path).catch(() => {});
   }
 }
 

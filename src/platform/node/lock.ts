@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { promises as fs, readFileSync } from "node:fs";
+import { promises as fs, readFileSync, readlinkSync } from "node:fs";
 import { hostname } from "node:os";
 import { basename, dirname, join } from "node:path";
 import type { Lock, LockOwner } from "../../io/storage.ts";
@@ -22,10 +22,10 @@ interface Written extends LockOwner {
  * @throws the file system's error if the lock cannot be written
  */
 export async function takeFileLock(path: string, what: string): Promise<Lock | { owner: LockOwner }> {
-  const mine: Written = { id: String(process.pid), host: hostname(), what, began: beganAt(process.pid) };
+  const mine = writtenBy(what);
   const folder = dirname(path);
   let made: string | undefined;
-  for (let tries = 0; tries < 200; tries++) {
+  for (const until = performance.now() + PATIENCE_MS; performance.now() < until; ) {
     made = (await fs.mkdir(folder, { recursive: true })) ?? made; // again: who released may have removed it
     const found = await read(path);
     if (found !== null) {
@@ -40,8 +40,24 @@ export async function takeFileLock(path: string, what: string): Promise<Lock | {
   return { owner: { id: "?", host: "?", what: "another process" } };
 }
 
-/** Tells this host's temporary files from those of others: process ids mean nothing there. */
-export const HOST_TAG = createHash("sha256").update(hostname()).digest("hex").slice(0, 6);
+const writtenBy = (what: string): Written => ({
+  id: String(process.pid),
+  host: hostname(),
+  what,
+  began: beganAt(process.pid),
+});
+
+/** Tells temporary files of this host from those of other hosts and containers: process ids mean nothing there. */
+export const HOST_TAG = createHash("sha256").update(`${hostname()} ${processSpace()}`).digest("hex").slice(0, 6);
+
+/** Containers may have the same host name; on Linux their process ids belong to different namespaces. */
+function processSpace(): string {
+  try {
+    return readlinkSync("/proc/self/ns/pid");
+  } catch {
+    return "";
+  }
+}
 
 /** The hidden name under which what will be `path` is written. */
 export function temporaryBeside(path: string): string {
@@ -100,8 +116,8 @@ async function removeHalves(path: string): Promise<void> {
   }
 }
 
-/** Milliseconds after which a process that was removing a dead lock must itself have died. */
-const REMOVING_MS = 10_000;
+/** Milliseconds for which a process tries to take a lock that other processes take, release and remove all the time. */
+const PATIENCE_MS = 20_000;
 
 /**
  * Removes a dead owner's lock. Only one process does so at a time; otherwise a second one could remove the new lock of the
@@ -109,11 +125,9 @@ const REMOVING_MS = 10_000;
  */
 async function removeDead(path: string): Promise<void> {
   const removing = `${path}.removing`;
-  try {
-    await (await fs.open(removing, "wx")).close();
-  } catch {
-    const stat = await fs.stat(removing).catch(() => null);
-    if (stat && Date.now() - stat.mtimeMs > REMOVING_MS) await fs.unlink(removing).catch(() => {});
+  if (!(await create(removing, JSON.stringify(writtenBy("remove a lock"))))) {
+    const remover = await read(removing);
+    if (remover && !(await isHeld(removing, remover))) await fs.unlink(removing).catch(() => {});
     await new Promise((resolve) => setTimeout(resolve, 20));
     return;
   }

@@ -90,6 +90,15 @@ describe("a lock of a folder", () => {
     expect("release" in (await lock())).toBe(true);
   });
 
+  it("of a dead owner is taken over although a process was killed while it removed the lock", async () => {
+    const path = join(root, "run.lock");
+    const dead = JSON.stringify({ id: "999999999", host: hostname(), what: "dead", began: "" });
+    writeFileSync(path, dead);
+    writeFileSync(`${path}.removing`, dead);
+    expect("release" in (await lock())).toBe(true);
+    expect(readdirSync(root)).toEqual(["run.lock"]);
+  });
+
   it("appears with its owner's name in it, or not at all, and where there are no hard links as well", async () => {
     const seen: unknown[] = [];
     const link = fs.link.bind(fs);
