@@ -1,5 +1,6 @@
-import { type Field, fieldsOf, type Group, groups, type Method } from "../../recipe/recipe.ts";
+import { type Field, fieldOf, fieldsOf, type Group, groups, type Method } from "../../recipe/recipe.ts";
 import { type CliFlag, helpFlag } from "../args.ts";
+import type { Command } from "../command.ts";
 
 interface HelpSpec {
   /** one line, such as `qwench sft [recipe.yaml] [--field value]…` */
@@ -35,14 +36,12 @@ export function valueText(value: unknown): string {
   return typeof value === "string" ? value : JSON.stringify(value);
 }
 
-/** The text of `--help`: usage, summary, the command's own flags, then the recipe's fields by group. */
+/** The text of `qwench help COMMAND`: usage, summary, the command's own flags, then the recipe's fields by group. */
 export function commandHelp({ usage, summary, method, flags = [], width = 100 }: HelpSpec): string {
   const columns = Math.max(30, width);
   const lines = [...wrap(`Usage: ${usage}`, columns), "", ...wrap(summary, columns), "", "Flags"];
   for (const flag of [...flags, helpFlag]) {
-    const short = flag.short ? `-${flag.short}, ` : "";
-    const value = flag.type !== "boolean" ? ` ${flag.value ?? "TEXT"}` : "";
-    lines.push(...entry(`${short}--${flag.name}${value}`, flag.help, columns));
+    lines.push(...entry(flagHead(flag), flag.help, columns));
   }
   if (method !== undefined) {
     const intro =
@@ -60,13 +59,61 @@ export function commandHelp({ usage, summary, method, flags = [], width = 100 }:
   return `${lines.join("\n")}\n`;
 }
 
+/**
+ * The text of `qwench COMMAND --help`: usage, summary, examples, and one line for each flag that most users need.
+ *
+ * @param name the command's name
+ * @param command its entry, with the method whose recipe fields are flags
+ */
+export function shortHelp(name: string, command: Omit<Command, "method"> & { method?: Method }, width = 100): string {
+  const { usage, summary, examples, main, method, flags = [] } = command;
+  const columns = Math.max(30, width);
+  const shown = main ?? flags.map((flag) => flag.name);
+  const lines = [...wrap(`Usage: ${usage}`, columns), "", ...wrap(summary, columns), "", "Examples"];
+  lines.push(...examples.map((line) => `  ${line}`));
+  const count = flags.length + (method === undefined ? 0 : fieldsOf(method).length);
+  if (shown.length > 0) lines.push("", shown.length < count ? "Most used" : "Flags");
+  for (const one of shown) {
+    const flag = flags.find((candidate) => candidate.name === one);
+    const field = flag || method === undefined ? null : fieldOf(one, method);
+    if (flag) lines.push(oneLineEntry(flagHead(flag), flag.help, columns));
+    else if (field) lines.push(oneLineEntry(`--${one} ${valueHint(field)}`, field.help, columns));
+    else throw new Error(`${name} has no flag ${one}`);
+  }
+  const all = shown.length < count ? `qwench help ${name} lists all ${count} flags. ` : "";
+  if (count > 0) lines.push("", ...wrap(`${all}qwench help FLAG describes one.`, columns));
+  return `${lines.join("\n")}\n`;
+}
+
+/** The beginning of a flag's help: its first sentence, or a clause that ends with a colon; no default in parentheses. */
+export function firstClause(help: string): string {
+  const [clause, ...more] = help.split(/(?<=[.:]) /);
+  const short = /^\w+:$/.test(clause); // such as `QLoRA:`
+  return (short ? `${clause} ${more[0]}` : clause).replace(/ \(default[^)]*\)?\.?$/, "").replace(/[.:]$/, "");
+}
+
+/** A flag and the beginning of its help, cut to one line. */
+function oneLineEntry(head: string, help: string, columns: number): string {
+  const left = Math.max(34, head.length + 4);
+  const sentence = firstClause(help);
+  const room = columns - left;
+  if (room < 20) return `  ${head}`;
+  const [first, ...more] = wrap(sentence, room - 1);
+  return `  ${head}`.padEnd(left) + (more.length > 0 ? `${first.replace(/[,;]$/, "")}…` : first);
+}
+
+/** A flag with its short name and placeholder. */
+function flagHead({ name, short, type, value }: CliFlag): string {
+  return `${short ? `-${short}, ` : ""}--${name}${type === "boolean" ? "" : ` ${value ?? "TEXT"}`}`;
+}
+
 /** A group's heading. */
 export function groupTitle(group: Group): string {
   return ["peft", "grpo", "dpo"].includes(group) ? group.toUpperCase() : `${group[0].toUpperCase()}${group.slice(1)}`;
 }
 
 /** Help, unit and default as one paragraph. */
-function fieldHelp(field: Field): string {
+export function fieldHelp(field: Field): string {
   const long = field.type === "choice" && valueHint(field) === "NAME";
   const help = long ? `${field.help} One of ${field.choices?.join(", ")}.` : field.help;
   const facts = [`default ${defaultText(field)}`];
