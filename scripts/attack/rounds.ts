@@ -13,6 +13,7 @@ const CLI = fileURLToPath(new URL("../../dist/cli.js", import.meta.url));
 /** Extra flags of a training run by method, added to those of `argvOf`. A new method is a new entry. */
 export const METHODS: Readonly<Record<string, string>> = {
   sft: "--per_device_train_batch_size 2 --lora_r 4",
+  dpo: "--per_device_train_batch_size 2 --lora_r 4",
   grpo: "--lora_r 4 --num_generations 2 --per_device_train_batch_size 4 --max_completion_length 16 --system_prompt Answer.",
 };
 
