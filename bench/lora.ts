@@ -1,4 +1,5 @@
 import type { Gpu } from "../src/gpu/device.ts";
+import { doraGains } from "../src/kernels/matmul/dora.ts";
 import { type LinearGrads, oneLinear } from "../src/kernels/matmul/linear.ts";
 import { loraLinear } from "../src/kernels/matmul/lora-linear.ts";
 import { loraLinearBackward } from "../src/kernels/matmul/lora-linear-backward.ts";
@@ -44,11 +45,24 @@ export async function benchLora(gpu: Gpu, tokens: number, rounds: number, r = 16
       (record) => matmul(record, x, pair.a, { transB: true }),
       `linear ${name}`,
     );
+    const gains = make([2, out], "gains");
+    const dora = { magnitude: make([out], "magnitude"), at: [0], gains };
+    const dorad = [oneLinear(weight, null, { ...pair, scale: 2, dropout: 0, index: 0, dora })];
+    const all = { ...grads, magnitude: gpu.persistent([out], "f32", "d.magnitude", "scratch") };
+    add(`DoRA linear r=${r}`, flops + low, (record) => loraLinear(record, x, dorad, null), `linear ${name}`);
+    const norms = 2 * out * into * (r + 1);
+    add(`DoRA gains r=${r}`, norms, (record) => doraGains(record, dorad[0]), `linear ${name}`);
     add("linear backward", flops, (record) => matmul(record, dy, weight));
     add(
       `LoRA linear backward r=${r}`,
       flops + 2 * low,
       (record) => loraLinearBackward(record, x, dy, tuned, { saved: [h], grads: [grads], dropoutSeed: null }),
+      `linear backward ${name}`,
+    );
+    add(
+      `DoRA linear backward r=${r}`,
+      2 * flops + 3 * low,
+      (record) => loraLinearBackward(record, x, dy, dorad, { saved: [h], grads: [all], dropoutSeed: null }),
       `linear backward ${name}`,
     );
   }

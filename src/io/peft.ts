@@ -36,9 +36,14 @@ export interface AdapterConfig {
   layers_to_transform?: readonly number[] | null;
   /** name of the list of layers in a path */
   layers_pattern?: readonly string[] | null;
+  /** DoRA: a trained magnitude for each row of the weights; absent: false */
+  use_dora?: boolean;
 }
 
-/** One matrix of an adapter under PEFT's name: `base_model.model.….lora_A.weight` `[r, in]` or `….lora_B.weight` `[out, r]`. */
+/**
+ * One tensor of an adapter under PEFT's name: `base_model.model.….lora_A.weight` `[r, in]`, `….lora_B.weight` `[out, r]`, or with
+ * DoRA `….lora_magnitude_vector` `[out]`.
+ */
 export interface AdapterTensor {
   name: string;
   shape: readonly number[];
@@ -81,6 +86,7 @@ const READ = new Set([
   ..."rank_pattern alpha_pattern layers_to_transform layers_pattern peft_type task_type bias init_lora_weights".split(
     " ",
   ),
+  "use_dora",
 ]);
 // These fields never affect the result.
 const HARMLESS = new Set([
@@ -106,9 +112,9 @@ export async function readAdapter(folder: Folder): Promise<Adapter> {
   const tensors = new Map<string, Entry>();
   for (const [name, { dtype, shape }] of weights.tensors) {
     const parsed = parseAdapterName(name);
-    if (!parsed || parsed.part === "lora_magnitude_vector") {
+    if (!parsed) {
       throw new UnsupportedError(
-        `Cannot use ${folder.path}: the tensor ${oneLine(name)} is not a lora_A or lora_B of a linear layer`,
+        `Cannot use ${folder.path}: the tensor ${oneLine(name)} is not a lora_A, lora_B or lora_magnitude_vector of a linear layer`,
       );
     }
     const { module, part, transposed } = parsed;
@@ -117,7 +123,7 @@ export async function readAdapter(folder: Folder): Promise<Adapter> {
     tensors.set(key, { dtype, shape: transposed ? [...shape].reverse() : shape, file: name, transposed });
   }
   checkConfig(config, where);
-  checkPairs(tensors, folder.path);
+  checkPairs(tensors, config, folder.path);
   return {
     config: mlx ? { ...config, target_modules: leavesOf(tensors) } : config,
     tensors,
@@ -197,7 +203,7 @@ export async function writeAdapter(
       throw new ShapeError(`Cannot save ${name} [${shape}]: it needs ${size} values, but its data has ${data.length}`);
     }
   }
-  checkPairs(new Map(tensors.map((tensor) => [tensor.name, tensor])), where);
+  checkPairs(new Map(tensors.map((tensor) => [tensor.name, tensor])), config, where);
   const weights = tensors.map(({ name, shape, data }) => ({ name, shape, dtype: "F32" as const, data: bytesOf(data) }));
   await folder.write(ADAPTER_WEIGHTS_FILE, encodeSafetensors(weights, { format: "pt" }));
   const { exclude_modules = null, ...known } = config;
@@ -221,6 +227,7 @@ function peftConfig(raw: Record<string, unknown>, where: string): AdapterConfig 
     lora_dropout: (raw.lora_dropout ?? 0) as number,
     target_modules: raw.target_modules as string[] | string,
     use_rslora: (raw.use_rslora ?? false) as boolean,
+    ...(raw.use_dora ? { use_dora: raw.use_dora as boolean } : {}),
     base_model_name_or_path: (raw.base_model_name_or_path ?? "") as string,
     // default values are left out
     ...Object.fromEntries(OPTIONAL.filter((name) => !isEmpty(raw[name])).map((name) => [name, value(name)])),
@@ -290,6 +297,7 @@ function checkConfig(config: AdapterConfig, where: string): void {
   if (!(config.lora_dropout >= 0 && config.lora_dropout < 1)) fail("lora_dropout", "in [0, 1)");
   if (!modules(config.target_modules)) fail("target_modules", "a list of at least one name, or a pattern");
   if (typeof config.use_rslora !== "boolean") fail("use_rslora", "true or false");
+  if (typeof (config.use_dora ?? false) !== "boolean") fail("use_dora", "true or false");
   if (typeof config.base_model_name_or_path !== "string") fail("base_model_name_or_path", "a string");
   const { exclude_modules = null, layers_to_transform = null, layers_pattern = null } = config;
   const none = (value: unknown) => value === null || (Array.isArray(value) && value.length === 0);
@@ -303,21 +311,50 @@ function checkConfig(config: AdapterConfig, where: string): void {
   if (!none(layers_pattern) && !texts(layers_pattern)) fail("layers_pattern", "null or a list of names");
 }
 
-/** Checks that every A has its B, of the same rank. */
-function checkPairs(tensors: ReadonlyMap<string, { shape: readonly number[] }>, where: string): void {
+/** Checks that every A has its B, of the same rank, and with DoRA its magnitudes. */
+function checkPairs(
+  tensors: ReadonlyMap<string, { shape: readonly number[] }>,
+  { use_dora = false }: AdapterConfig,
+  where: string,
+): void {
   if (tensors.size === 0) throw new FormatError(`Cannot use ${where}: it has no LoRA matrices`);
   for (const [name, { shape }] of tensors) {
     const parsed = parseAdapterName(name);
     if (!parsed) throw new FormatError(`Cannot use ${where}: ${oneLine(name)} is not the name of an adapter tensor`);
+    if (parsed.part === "lora_magnitude_vector") {
+      checkMagnitude(tensors, { name, shape, module: parsed.module }, use_dora, where);
+      continue;
+    }
     if (shape.length !== 2) throw new ShapeError(`Cannot use ${where}: ${name} is [${shape}], but must be a matrix`);
     const [own, wanted] = parsed.part === "lora_A" ? ["lora_A", "lora_B"] : ["lora_B", "lora_A"];
     const other = name.replace(`.${own}.`, `.${wanted}.`);
     const pair = tensors.get(other);
     if (!pair) throw new FormatError(`Cannot use ${where}: it has ${name}, but ${other} is missing`);
+    const magnitude = adapterName(parsed.module, "lora_magnitude_vector");
+    if (use_dora && !tensors.has(magnitude)) {
+      throw new FormatError(`Cannot use ${where}: use_dora is true and it has ${name}, but ${magnitude} is missing`);
+    }
     if (parsed.part === "lora_A" && pair.shape[1] !== shape[0]) {
       throw new ShapeError(
         `Cannot use ${where}: ${name} is [${shape}] and ${other} [${pair.shape}]: their ranks ${shape[0]} and ${pair.shape[1]} differ`,
       );
     }
+  }
+}
+
+function checkMagnitude(
+  tensors: ReadonlyMap<string, { shape: readonly number[] }>,
+  { name, shape, module }: { name: string; shape: readonly number[]; module: string },
+  use_dora: boolean,
+  where: string,
+): void {
+  if (!use_dora) throw new FormatError(`Cannot use ${where}: it has ${name}, but its use_dora is false`);
+  const other = adapterName(module, "lora_B");
+  const b = tensors.get(other);
+  if (!b) throw new FormatError(`Cannot use ${where}: it has ${name}, but ${other} is missing`);
+  if (shape.length !== 1 || shape[0] !== b.shape[0]) {
+    throw new ShapeError(
+      `Cannot use ${where}: ${name} is [${shape}], but ${other} of [${b.shape}] needs [${b.shape[0]}]`,
+    );
   }
 }

@@ -14,6 +14,7 @@ import { dpoLossCases } from "./loss/dpo-loss.cases.ts";
 import { entropyMaskCases } from "./loss/entropy-mask.cases.ts";
 import { grpoLossCases } from "./loss/grpo-loss.cases.ts";
 import { sequenceTermsCases } from "./loss/sequence-terms.cases.ts";
+import { doraCases } from "./matmul/dora.cases.ts";
 import { linearGroupCases, loraLinearCases } from "./matmul/lora-linear.cases.ts";
 import { matmulCases } from "./matmul/matmul.cases.ts";
 import { matmulFormCases } from "./matmul/matmul-form.cases.ts";
@@ -38,6 +39,7 @@ export const allCases: readonly KernelCase[] = [
   ...matmulFormCases,
   ...loraLinearCases,
   ...linearGroupCases,
+  ...doraCases,
   ...rotaryCases,
   ...attentionCases,
   ...gateCases,

@@ -6,6 +6,7 @@ import { spansOf } from "../kernels/attention/attention.ts";
 import { chunkTable, type DeltaChunks } from "../kernels/delta/rule.ts";
 import { gatherRows, scatterRows } from "../kernels/elementwise.ts";
 import { embedding, embeddingBackward, groupTokens, type WeightShard } from "../kernels/embedding/embedding.ts";
+import { doraGains } from "../kernels/matmul/dora.ts";
 import type { Linear } from "../kernels/matmul/linear.ts";
 import { matmul } from "../kernels/matmul/matmul.ts";
 import { rmsNorm, rmsNormBackward, rmsNormWeightBackward } from "../kernels/norm/rms-norm.ts";
@@ -133,6 +134,7 @@ export class Transformer {
     const { config, weights } = this;
     const grads = gradient ? this.grads : null;
     return record.scope(() => {
+      this.begin(record);
       const input = this.upload(record, batch, targets);
       const pass = this.pass(input, options.dropoutSeed ?? null);
       const noise = options.noise
@@ -188,6 +190,7 @@ export class Transformer {
   ): Tensor {
     const { config, weights } = this;
     return record.scope(() => {
+      this.begin(record);
       const none = { rows: new Uint32Array([0]), tokens: new Uint32Array([0]) };
       const input = this.upload(record, batch, none);
       const pass = this.pass(input, null, prefill?.rows);
@@ -201,6 +204,16 @@ export class Transformer {
       });
       return rmsNorm(record, stream.x, weights.norm, config.rms_norm_eps, stream.delta).y;
     });
+  }
+
+  /** Every linear layer. */
+  get linears(): readonly Linear[] {
+    return this.weights.blocks.flat().flatMap(({ body }) => Object.values(body.linears).flat());
+  }
+
+  /** Prepares what depends on trained parameters: DoRA's gains. A frozen adapter's are computed once, where it is loaded. */
+  private begin(record: Recorder): void {
+    if (this.store) for (const layer of this.linears) doraGains(record, layer);
   }
 
   /** Logits of every token `[tokens, vocab]`, for parity checks on small models. */
@@ -232,7 +245,7 @@ export class Transformer {
    */
   withoutAdapter(): Transformer {
     const { gpu, config, weights, store } = this;
-    const other = store?.parameters.find(({ name }) => !/\.lora_[AB]\./.test(name));
+    const other = store?.parameters.find(({ name }) => !/\.lora_(?:[AB]\.|magnitude_vector$)/.test(name));
     if (other) {
       throw new UnsupportedError(
         `Cannot run the model without its adapter: ${other.name} itself is trained; use LoRA, or a loss without a reference`,
@@ -258,7 +271,6 @@ export class Transformer {
     const kept = gpu.persistent(values.shape, "f32", "parameters.kept", "weights");
     const record = gpu.recorder();
     record.copy(values, kept);
-    record.submit();
     const moved = (tensor: Tensor) => ({
       ...tensor,
       buffer: kept.buffer,
@@ -266,10 +278,21 @@ export class Transformer {
     });
     const keep = (linear: Linear) => {
       const { lora } = linear;
-      return { ...linear, lora: lora && { ...lora, a: moved(lora.a), b: moved(lora.b), dropout: 0 } };
+      if (!lora) return linear;
+      const { dora = null } = lora;
+      const own = dora && {
+        ...dora,
+        magnitude: moved(dora.magnitude),
+        gains: gpu.persistent(dora.gains.shape, "f32", `${dora.gains.label}.kept`, "weights"),
+      };
+      if (own) record.copy(dora.gains, own.gains); // columns without an adapter have gains of 1
+      return { ...linear, lora: { ...lora, a: moved(lora.a), b: moved(lora.b), dropout: 0, dora: own } };
     };
     const blocks = weights.blocks.map((block) => frozenBlock(block, keep));
-    return new Transformer(gpu, config, { ...bare.weights, blocks }, null, null);
+    const frozen = new Transformer(gpu, config, { ...bare.weights, blocks }, null, null);
+    for (const layer of frozen.linears) doraGains(record, layer);
+    record.submit();
+    return frozen;
   }
 
   /** The inputs that the blocks of a decoding pass share. @param positions u32 `[rows]`, all below `longest` */

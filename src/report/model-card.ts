@@ -16,7 +16,13 @@ export interface CardFacts {
   datasets: readonly string[];
   method: "sft" | "grpo" | "dpo" | null;
   /** settings of the adapter */
-  lora: { r: number; lora_alpha: number; use_rslora: boolean; target_modules: readonly string[] | string } | null;
+  lora: {
+    r: number;
+    lora_alpha: number;
+    use_rslora: boolean;
+    use_dora?: boolean;
+    target_modules: readonly string[] | string;
+  } | null;
   /** the recipe's YAML */
   recipe: string | null;
   /** metrics.jsonl */
@@ -119,7 +125,9 @@ function training(facts: CardFacts): string {
   const lines: string[] = [];
   if (lora) {
     const scale = `α ${lora.lora_alpha}${lora.use_rslora ? ", rank-stabilised" : ""}`;
-    lines.push(`LoRA of rank ${lora.r}, ${scale}, on ${[lora.target_modules].flat().join(", ")}.\n`);
+    lines.push(
+      `${lora.use_dora ? "DoRA" : "LoRA"} of rank ${lora.r}, ${scale}, on ${[lora.target_modules].flat().join(", ")}.\n`,
+    );
   }
   if (datasets.length > 0) {
     lines.push(`Data: ${datasets.map((id) => `[${id}](https://huggingface.co/datasets/${id})`).join(", ")}.\n`);

@@ -105,6 +105,7 @@ type ModelFields = Pick<
   | "lora_alpha"
   | "lora_dropout"
   | "use_rslora"
+  | "use_dora"
   | "lora_target_modules"
   | "exclude_modules"
   | "layers_to_transform"
@@ -119,13 +120,14 @@ export type StorageFields = Pick<SftRecipe, "dtype" | "load_in_4bit" | "load_in_
 
 /** LoRA settings of a recipe. @throws {UnsupportedError} the settings contradict each other, or select no layer */
 export function loraOf(config: ModelConfig, recipe: ModelFields): LoraConfig {
-  const { lora_r: r, lora_alpha, lora_dropout, use_rslora, lora_target_modules } = recipe;
+  const { lora_r: r, lora_alpha, lora_dropout, use_rslora, use_dora, lora_target_modules } = recipe;
   const { exclude_modules, layers_to_transform, rank_pattern, alpha_pattern } = recipe;
   const lora: LoraConfig = {
     r,
     lora_alpha,
     lora_dropout,
     use_rslora,
+    ...(use_dora && { use_dora }),
     target_modules: targetModules(config, lora_target_modules),
     ...(exclude_modules && { exclude_modules: oneOrMore(exclude_modules) }),
     ...(layers_to_transform && { layers_to_transform }),

@@ -258,9 +258,10 @@ export async function loadCheckpoint(folder: Folder, trainee: Trainee, optimizer
       r,
       lora_alpha,
       use_rslora,
+      use_dora = false,
       target_modules,
-    }: Pick<LoraConfig, "r" | "lora_alpha" | "use_rslora" | "target_modules">) =>
-      `lora_r ${r}, lora_alpha ${lora_alpha}, use_rslora ${use_rslora} on ${[target_modules].flat().sort().join(", ")}`;
+    }: Pick<LoraConfig, "r" | "lora_alpha" | "use_rslora" | "use_dora" | "target_modules">) =>
+      `lora_r ${r}, lora_alpha ${lora_alpha}, use_rslora ${use_rslora}${use_dora ? ", use_dora true" : ""} on ${[target_modules].flat().sort().join(", ")}`;
     const [saved, wanted] = [shape(adapter.config), shape(trainee.lora)];
     if (saved !== wanted) {
       throw new FormatError(`Cannot resume from ${folder.path}: it holds ${saved}, but this run is ${wanted}`);

@@ -186,7 +186,7 @@ describe("qwench export", () => {
       (dir: string) => writeFileSync(join(dir, "adapter_config.json"), "{"),
       /adapter_config\.json: it is not JSON/,
     ],
-    ["another kind of adapter", (dir: string) => edit(dir, { use_dora: true }), /use_dora is true/],
+    ["another kind of adapter", (dir: string) => edit(dir, { use_qalora: true }), /use_qalora is true/],
     [
       "a base that is nowhere",
       (dir: string) => edit(dir, { base_model_name_or_path: "/no/where" }),

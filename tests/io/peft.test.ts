@@ -100,7 +100,6 @@ describe("writeAdapter and readAdapter", () => {
   });
 
   it.each<[string, unknown]>([
-    ["use_dora", true],
     ["bias", "lora_only"],
     ["modules_to_save", ["lm_head"]],
     ["peft_type", "IA3"],

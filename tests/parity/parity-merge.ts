@@ -51,12 +51,19 @@ async function mergedByHand(checkpoint: Checkpoint, adapterFolder: Folder): Prom
     if (target) {
       const { r, inner, out, scale } = target;
       const [a, b] = [await adapter.read(loraName(target, "lora_A")), await adapter.read(loraName(target, "lora_B"))];
+      const m = target.dora ? await adapter.read(loraName(target, "lora_magnitude_vector")) : null;
       for (let i = 0; i < out; i++) {
         for (let j = 0; j < inner; j++) {
           let sum = 0;
           for (let k = 0; k < r; k++) sum += b[i * r + k] * a[k * inner + j];
           values[i * inner + j] += scale * sum;
         }
+        if (!m) continue;
+        const row = values.subarray(i * inner, (i + 1) * inner);
+        const norm = Math.sqrt(row.reduce((sum, v) => sum + v * v, 0));
+        row.forEach((v, j) => {
+          row[j] = (m[i] * v) / norm;
+        });
       }
     }
     all.set(name, Float32Array.from(values));

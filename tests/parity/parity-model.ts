@@ -124,10 +124,11 @@ async function lossAndGrads(
   return { loss, grads: new Map(store!.split(await flat).map(({ name, data }) => [name, data])) };
 }
 
+/** @param want under the names of a model in PEFT, whose magnitudes end in `.weight` (files leave that out) */
 export function worstGradient(grads: Map<string, Float32Array>, want: Map<string, { data: Float32Array }>): number {
   let worst = 0;
   for (const [name, { data }] of want) {
-    const got = grads.get(name);
+    const got = grads.get(name.replace(/(lora_magnitude_vector)\.weight$/, "$1"));
     const error = got ? relativeError(got, data) : Number.NaN;
     if (!(error <= worst)) worst = error;
     if (Number.isNaN(worst)) break;

@@ -12,6 +12,9 @@ import type { ParityRow } from "./parity-model.ts";
 /** More golden cases, with odd sizes and in bf16, if available. */
 const more = sharedPath("golden/qwen2_odd");
 
+/** DoRA, where it is at hand. */
+const dora = sharedPath("golden_next/dora");
+
 /** Qwen3.5, where it is at hand. */
 const qwen35 = sharedPath("golden_next/qwen35_text");
 
@@ -93,6 +96,15 @@ describe("parity", () => {
     const { rows, failed } = await check(whole);
     expect(failed).toEqual([]);
     expect(rows.length).toBeGreaterThan(15);
+  });
+
+  it.skipIf(!dora)("agrees with PEFT's DoRA: output, gradients of the magnitudes, merged weights", async () => {
+    const whole = memoryFolder("golden");
+    await copy(nodeFolder(dora!), whole.folder("dora"));
+    const { rows, failed } = await check(whole);
+    expect(failed).toEqual([]);
+    for (const name of ["adapter logits", "lora_grads", "merged in F32 logits", "greedy tokens that differ"])
+      expect(rows.map((row) => row.check)).toContain(name);
   });
 
   it.skipIf(!qwen35)("agrees with them on Qwen3.5's text model, by itself and as published", async () => {

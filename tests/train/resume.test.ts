@@ -13,6 +13,7 @@ describe("an exact resume", () => {
 
   it.each([
     ["LoRA with dropout and NEFTune", {}],
+    ["DoRA with dropout", { use_dora: true }],
     ["adamw_8bit", { optim: "adamw_8bit", lora_r: 64, weight_decay: 0.01 }],
     ["full training", { use_peft: false, learning_rate: 1e-3 }],
     ["a base in 4 bits", { load_in_4bit: true, use_bnb_nested_quant: true }],

@@ -205,10 +205,11 @@ async function present(folder: Folder, dir: string, names: readonly string[]): P
   return files;
 }
 
-const loraOf = ({ r, lora_alpha, use_rslora, target_modules }: AdapterConfig): CardFacts["lora"] => ({
+const loraOf = ({ r, lora_alpha, use_rslora, use_dora, target_modules }: AdapterConfig): CardFacts["lora"] => ({
   r,
   lora_alpha,
   use_rslora,
+  use_dora,
   target_modules,
 });
 

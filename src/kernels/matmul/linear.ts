@@ -22,6 +22,18 @@ export interface Lora {
   dropout: number;
   /** for each part of the layer; null if it has no adapter */
   parts: readonly (LoraPlace | null)[];
+  /** DoRA's part of the adapter; absent or null: plain LoRA */
+  dora?: Dora | null;
+}
+
+/** DoRA's magnitudes: `y = m / ‖W + s·B·A‖ · (x·Wᵀ + s·x·Aᵀ·Bᵀ) + b`, row by row of W. @see arXiv:2402.09353 */
+export interface Dora {
+  /** holds every lora_magnitude_vector `[out]`, f32 */
+  magnitude: Tensor;
+  /** for each part of the layer: first element of its magnitudes in `magnitude`; null if it has no adapter */
+  at: readonly (number | null)[];
+  /** f32 `[2, Σ out]`: for each column its gain m / norm (1 without an adapter), then its norm; see `doraGains` */
+  gains: Tensor;
 }
 
 /** One of the linear layers that a `Linear` computes together. */
@@ -51,6 +63,7 @@ export interface LinearGrads {
   bias: Tensor | null;
   loraA: Tensor | null;
   loraB: Tensor | null;
+  magnitude?: Tensor | null;
 }
 
 /** Total columns of all parts. */
@@ -104,7 +117,7 @@ export function drop({ dropout }: Lora, seed: number | null, cols: number) {
 export function oneLinear(
   weight: Tensor,
   bias: Tensor | null,
-  lora: { a: Tensor; b: Tensor; scale: number; dropout: number; index: number } | null,
+  lora: { a: Tensor; b: Tensor; scale: number; dropout: number; index: number; dora?: Dora } | null,
 ): Linear {
   const [out, inner] = weight.shape;
   return {
@@ -119,6 +132,7 @@ export function oneLinear(
       scale: lora.scale,
       dropout: lora.dropout,
       parts: [{ aAt: 0, bAt: 0, index: lora.index }],
+      dora: lora.dora ?? null,
     },
   };
 }

@@ -1,8 +1,9 @@
 import type { Recorder } from "../../gpu/recorder.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import { biasBackward } from "../elementwise.ts";
+import { droppedInputGradient, gainedGradient, magnitudeGradients } from "./dora-linear.ts";
+import type { Hidden } from "./layer-product.ts";
 import { adjacent, drop, type Linear, type LinearGrads, type LoraPlace, placed, runs, widthOf } from "./linear.ts";
-import type { Hidden } from "./lora-linear.ts";
 import { recordProduct } from "./product.ts";
 import type { Part } from "./product-spec.ts";
 
@@ -52,17 +53,30 @@ export function loraLinearBackward(
     });
     let dx: Tensor | null = null;
     const hidden = backs.map((back) => {
-      const dh = back.layer.lora && outputGradients(record, back);
-      if (needsInput || typeof x === "function") dx = inputGradient(record, back, dh, dx);
+      const gained = gainedBack(record, back);
+      const dh = back.layer.lora && outputGradients(record, gained);
+      if (needsInput || typeof x === "function") dx = inputGradients(record, back, gained, dh, dx);
+      if (gained !== back) record.release(gained.dy);
       return dh;
     });
     const input = typeof x === "function" ? x(dx!) : x;
     backs.forEach((back, i) => {
       weightGradients(record, back, input);
       if (hidden[i] && back.grads.loraA) downGradient(record, back, input, hidden[i]);
+      if (back.grads.magnitude) {
+        const { h, dropoutSeed, grads, layer, dy: tensor, start: first } = back;
+        const given = { h, dropoutSeed, dMagnitude: grads.magnitude! };
+        magnitudeGradients(record, input, { tensor, first }, layer, given);
+      }
     });
     return dx;
   });
+}
+
+/** The same with dy times DoRA's gains, which is the gradient of the product before them. */
+function gainedBack(record: Recorder, back: LayerBack): LayerBack {
+  const { layer, dy: tensor, start: first } = back;
+  return layer.lora?.dora ? { ...back, dy: gainedGradient(record, { tensor, first }, layer), start: 0 } : back;
 }
 
 /** dW and db of one layer, if trained. */
@@ -166,6 +180,22 @@ function downGradient(record: Recorder, { layer, grads, dropoutSeed }: LayerBack
     dropout: drops && { ...drops, on: "b" },
     accumulate: true,
   });
+}
+
+/** Adds the gradient of a layer's input to `into`, or writes it to a new tensor. With DoRA and dropout it has two parts. */
+function inputGradients(
+  record: Recorder,
+  back: LayerBack,
+  gained: LayerBack,
+  dh: Tensor | null,
+  into: Tensor | null,
+): Tensor {
+  const { layer, dropoutSeed, dy: tensor, start: first } = back;
+  const { lora, inner } = layer;
+  if (!lora?.dora || !drop(lora, dropoutSeed, inner)) return inputGradient(record, gained, dh, into);
+  const dx = inputGradient(record, { ...back, layer: { ...layer, lora: null } }, null, into);
+  droppedInputGradient(record, { tensor, first }, dh!, layer, dropoutSeed!, dx);
+  return dx;
 }
 
 /** Adds the gradient of a layer's input to `into`, or writes it to a new tensor. */

@@ -1,24 +1,23 @@
 import type { Recorder } from "../../gpu/recorder.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
+import { doraScaleOutput } from "./dora.ts";
+import { doraDropped } from "./dora-linear.ts";
+import { type Hidden, type LinearEpilogue, layerProduct } from "./layer-product.ts";
 import { adjacent, drop, follows, type Linear, placed, widthOf } from "./linear.ts";
 import { recordProduct } from "./product.ts";
-import type { Epilogue, Part } from "./product-spec.ts";
-
-/** Kept for the backward pass: `scale · dropout(x) · lora_Aᵀ` `[rows, pairs · r]`; null without an adapter. */
-export type Hidden = Tensor | null;
-
-/** An operation on the sums before they are stored: rotary with positions, or SwiGLU. */
-export type LinearEpilogue = Extract<Epilogue, { kind: "rotary" }> | { kind: "swiglu" };
+import type { Part } from "./product-spec.ts";
 
 /** Whether this layer can apply SwiGLU or rotary as its epilogue: both halves must be in one product. */
-export function takesEpilogue({ inner, parts }: Linear, epilogue: "rotary" | "swiglu"): boolean {
+export function takesEpilogue({ inner, parts, lora }: Linear, epilogue: "rotary" | "swiglu"): boolean {
+  if (lora?.dora) return false; // its gains come first
   if (epilogue === "rotary") return parts.length === 3;
   return parts.length === 2 && parts[0].out === parts[1].out && follows(parts[0], parts[1], inner);
 }
 
 /**
  * `y = x·Wᵀ + b + s·(dropout(x)·Aᵀ)·Bᵀ` for every part, side by side: the low-rank product is r more steps of the same sum.
- * Records one dispatch, or two with an adapter whose `h` is not given.
+ * Records one dispatch, or two with an adapter whose `h` is not given. With DoRA, `y = g∘(…) + b` with the gains of `doraGains`: one or two
+ * more dispatches.
  *
  * @param x `[rows, in]` f32
  * @param layers the layers; several if one binding cannot hold them all
@@ -49,47 +48,17 @@ export function loraLinear(
   const y = into ?? record.empty([rows, columns], "f32", label);
   let start = 0;
   layers.forEach((layer, i) => {
-    const { inner, weight, bias, lora } = layer;
-    const parts = placed(layer).map(({ out, weightAt, biasAt, column, place, low }) => ({
-      m: rows,
-      n: out,
-      k: inner,
-      r: place ? lora!.r : 0,
-      bAt: weightAt,
-      biasAt,
-      cAt: start + column,
-      a2At: place ? low : 0,
-      b2At: place?.bAt ?? 0,
-    }));
-    const whole = epilogue?.kind === "swiglu" || (!epilogue && !lora && alike(layer));
-    recordProduct(record, {
-      a: x,
-      b: weight,
-      c: y,
-      transA: false,
-      transB: true,
-      lda: inner,
-      ldb: inner,
-      rowStride: columns,
-      colStride: 1,
-      parts: whole ? [{ ...parts[0], n: widthOf(layer) }] : parts,
-      shared: Boolean(lora) && !epilogue,
-      low: lora && { a2: saved[i]!, b2: lora.b, lda2: saved[i]!.shape[1] },
-      bias,
-      epilogue: epilogue?.kind === "swiglu" ? { ...epilogue, low: [parts[0], parts[1]] } : epilogue,
-    });
+    const { lora } = layer;
+    if (lora?.dora && drop(lora, dropoutSeed, layer.inner)) {
+      doraDropped(record, x, layer, saved[i]!, dropoutSeed!, { tensor: y, first: start });
+    } else {
+      const bias = lora?.dora ? null : layer.bias;
+      layerProduct(record, x, layer, saved[i], { tensor: y, first: start }, { bias, epilogue });
+      if (lora?.dora) doraScaleOutput(record, { tensor: y, first: start }, layer);
+    }
     start += widthOf(layer);
   });
   return { y, saved };
-}
-
-/** Whether all parts are adjacent, so that they form one product. */
-function alike({ parts, inner, bias }: Linear): boolean {
-  return parts.every((part, i) => {
-    if (i === 0) return true;
-    const before = parts[i - 1];
-    return follows(before, part, inner) && (!bias || part.biasAt === before.biasAt + before.out);
-  });
 }
 
 /** The first half of the low-rank product of one layer alone. */

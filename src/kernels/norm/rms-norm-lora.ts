@@ -1,8 +1,9 @@
 import { rmsNormLora as shader } from "../../../shaders/norm/rms-norm-lora.wgsl.ts";
 import type { Recorder } from "../../gpu/recorder.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
+import type { Hidden } from "../matmul/layer-product.ts";
 import type { Linear } from "../matmul/linear.ts";
-import { type Hidden, loraHidden } from "../matmul/lora-linear.ts";
+import { loraHidden } from "../matmul/lora-linear.ts";
 import { stored } from "../matmul/stored.ts";
 import { type NormScale, rmsNorm } from "./rms-norm.ts";
 

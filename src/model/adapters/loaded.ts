@@ -2,9 +2,11 @@ import { FormatError, ShapeError, UnsupportedError } from "../../errors.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import { bytesOf, findNonFinite } from "../../io/safetensors.ts";
 import type { Folder } from "../../io/storage.ts";
-import type { Linear, Lora } from "../../kernels/matmul/linear.ts";
+import { doraGains } from "../../kernels/matmul/dora.ts";
+import type { Dora, Linear, Lora } from "../../kernels/matmul/linear.ts";
 import { layersOf, type Module, modulesOf } from "../architectures/tensors.ts";
 import { openAdapterFor } from "../files/load.ts";
+import { newGains } from "../layers/build-linear.ts";
 import type { Transformer } from "../transformer.ts";
 import { type LoraConfig, loraName, lora as plainLora } from "./lora.ts";
 import type { Target } from "./targets.ts";
@@ -76,6 +78,14 @@ export async function loadAdapter(model: Transformer, folder: Folder): Promise<L
     gpu.write(tensor, data, 4 * at);
   };
   const targets = new Map(plainLora.targets(config, lora).map((target) => [target.path, target]));
+  const magnitudesOf = async (modules: readonly Module[], tuned: readonly Target[]): Promise<Dora> => {
+    const at = startsOf(tuned.map(({ out }) => out));
+    const magnitude = allocate(at[tuned.length], `${tuned[0].path}.lora_magnitude_vector`);
+    await Promise.all(tuned.map((target, i) => fill(magnitude, loraName(target, "lora_magnitude_vector"), at[i])));
+    const made = newGains(gpu, modules, new Map(tuned.map(({ path }) => [path, null])), at);
+    tensors.push(made.gains);
+    return { magnitude, ...made };
+  };
   const put = async (linear: Linear, modules: readonly Module[]): Promise<Lora | null> => {
     const tuned = modules.flatMap(({ path }) => targets.get(path) ?? []);
     if (tuned.length === 0) return null;
@@ -95,11 +105,18 @@ export async function loadAdapter(model: Transformer, folder: Folder): Promise<L
       const i = tuned.findIndex(({ path }) => path === modules[part].path);
       return i < 0 ? null : { aAt: aAt[i], bAt: bAt[i], index: 0 };
     });
-    return { a, b, r, scale, dropout: 0, parts }; // no dropout: inference only
+    const dora = tuned[0].dora ? await magnitudesOf(modules, tuned) : null;
+    return { a, b, r, scale, dropout: 0, parts, dora }; // no dropout: inference only
   };
   const pairs: (Lora | null)[] = [];
   try {
-    for (const { linear, modules } of linearsOf(model)) pairs.push(await put(linear, modules));
+    const record = gpu.recorder();
+    for (const { linear, modules } of linearsOf(model)) {
+      const pair = await put(linear, modules);
+      pairs.push(pair);
+      doraGains(record, { ...linear, lora: pair });
+    }
+    record.submit();
   } catch (error) {
     gpu.drop(...tensors);
     throw error;

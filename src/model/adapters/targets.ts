@@ -16,6 +16,7 @@ export type TargetFields = Pick<
   | "alpha_pattern"
   | "layers_to_transform"
   | "layers_pattern"
+  | "use_dora"
 >;
 
 /** A linear layer with an adapter. */
@@ -23,6 +24,8 @@ export interface Target extends Module {
   r: number;
   /** factor of the low-rank product: α/r, or α/√r with rsLoRA (arXiv:2312.03732) */
   scale: number;
+  /** whether its rows have trained magnitudes */
+  dora: boolean;
 }
 
 const MOST_PATTERN = 2000;
@@ -84,6 +87,7 @@ function byPattern(patterns: Readonly<Record<string, number>> | undefined, path:
  */
 export function targetsOf(config: ModelConfig, fields: TargetFields): Target[] {
   const { r, lora_alpha, use_rslora, target_modules: wanted, exclude_modules, layers_to_transform: layers } = fields;
+  const dora = fields.use_dora ?? false;
   const all = wanted === "all-linear" || (Array.isArray(wanted) && wanted.includes("all-linear"));
   return modulesOf(config).flatMap((module): Target[] => {
     const { path } = module;
@@ -96,7 +100,7 @@ export function targetsOf(config: ModelConfig, fields: TargetFields): Target[] {
     }
     const rank = byPattern(fields.rank_pattern, path, "rank_pattern") ?? r;
     const alpha = byPattern(fields.alpha_pattern, path, "alpha_pattern") ?? lora_alpha;
-    return [{ ...module, r: rank, scale: alpha / (use_rslora ? Math.sqrt(rank) : rank) }];
+    return [{ ...module, r: rank, scale: alpha / (use_rslora ? Math.sqrt(rank) : rank), dora }];
   });
 }
 

@@ -7,6 +7,7 @@ import { encodeInt8, encodeNf4, nestAbsmax } from "../../io/nf4.ts";
 import { type Adapter, readAdapter } from "../../io/peft.ts";
 import { bytesOf, DTYPE_BYTES, f32ToBf16, f32ToF16, findNonFinite, toFloat32 } from "../../io/safetensors.ts";
 import type { Folder } from "../../io/storage.ts";
+import { startMagnitudes } from "../../kernels/matmul/dora.ts";
 import type { AdapterInit } from "../adapters/adapter.ts";
 import { type LoraConfig, lora } from "../adapters/lora.ts";
 import { isProjection, modulesOf } from "../architectures/tensors.ts";
@@ -235,7 +236,8 @@ export async function openAdapterFor(config: ModelConfig, folder: Folder): Promi
   for (const { name, shape } of present.flatMap((target) => lora.parameters(target))) {
     const found = adapter.tensors.get(name)!.shape;
     if (found.join() === shape.join()) continue;
-    const fits = found[name.includes("lora_A") ? 1 : 0] === shape[name.includes("lora_A") ? 1 : 0];
+    const [own, wanted] = [found, shape].map((extents) => extents[name.includes("lora_A") ? 1 : 0]);
+    const fits = own === wanted;
     throw new FormatError(
       fits
         ? `Cannot use adapter ${folder.path}: ${name} is [${found}]; its adapter_config.json requires [${shape}]`
@@ -281,5 +283,10 @@ export async function fillAdapter(gpu: Gpu, model: Transformer, adapter: Adapter
 export function initAdapter(gpu: Gpu, model: Transformer, random: () => number, init: AdapterInit = "true"): void {
   const store = model.store!;
   const initial = lora.starter(init, random);
-  for (const parameter of store.parameters) store.write(gpu, parameter.name, initial(parameter));
+  for (const parameter of store.parameters) {
+    if (parameter.shape.length === 2) store.write(gpu, parameter.name, initial(parameter));
+  }
+  const record = gpu.recorder();
+  for (const layer of model.linears) startMagnitudes(record, layer);
+  record.submit();
 }

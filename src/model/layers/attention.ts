@@ -4,8 +4,9 @@ import type { Tensor } from "../../gpu/tensor.ts";
 import { type AttentionHeads, attention, attentionBackward } from "../../kernels/attention/attention.ts";
 import { decodeAttention, kvWrite, type LayerCache } from "../../kernels/attention/decode.ts";
 import { moveHeads, sigmoidGate, sigmoidGateBackward } from "../../kernels/attention/gate.ts";
+import type { Hidden, LinearEpilogue } from "../../kernels/matmul/layer-product.ts";
 import type { Linear } from "../../kernels/matmul/linear.ts";
-import { type Hidden, type LinearEpilogue, takesEpilogue } from "../../kernels/matmul/lora-linear.ts";
+import { takesEpilogue } from "../../kernels/matmul/lora-linear.ts";
 import { rmsNorm, rmsNormBackward, rmsNormWeightBackward } from "../../kernels/norm/rms-norm.ts";
 import { rotary } from "../../kernels/rotary/rotary.ts";
 import {

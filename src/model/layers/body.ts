@@ -2,8 +2,8 @@ import type { Gpu } from "../../gpu/device.ts";
 import type { Recorder } from "../../gpu/recorder.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import type { DeltaChunks } from "../../kernels/delta/rule.ts";
+import type { Hidden } from "../../kernels/matmul/layer-product.ts";
 import type { Linear, LinearGrads } from "../../kernels/matmul/linear.ts";
-import type { Hidden } from "../../kernels/matmul/lora-linear.ts";
 
 /** The inputs that all blocks of one pass share. */
 export interface Pass {

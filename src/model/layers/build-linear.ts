@@ -1,6 +1,6 @@
 import type { Gpu } from "../../gpu/device.ts";
 import { byteLength, isQuantized, QUANT_BLOCK, sizeOf, type Tensor } from "../../gpu/tensor.ts";
-import type { Linear, LinearGrads, Lora } from "../../kernels/matmul/linear.ts";
+import type { Dora, Linear, LinearGrads, Lora } from "../../kernels/matmul/linear.ts";
 import { loraName } from "../adapters/lora.ts";
 import type { Target } from "../adapters/targets.ts";
 import type { Module } from "../architectures/tensors.ts";
@@ -52,13 +52,15 @@ function tryBuild(gpu: Gpu, modules: readonly Module[], building: Building): Bui
   const [first] = tuned;
   // one kernel handles pairs of one rank and factor
   if (tuned.some(({ r, scale }) => r !== first.r || scale !== first.scale)) return null;
-  const spanOf = (matrix: "lora_A" | "lora_B") =>
+  const spanOf = (part: Parameters<typeof loraName>[1]) =>
     store!.span(
-      tuned.map((module) => loraName(module, matrix)),
+      tuned.map((module) => loraName(module, part)),
       limit,
     );
   const pairs = tuned.length > 0 ? { a: spanOf("lora_A"), b: spanOf("lora_B") } : null;
   if (pairs && !(pairs.a && pairs.b)) return null;
+  const magnitudes = first?.dora ? spanOf("lora_magnitude_vector") : null;
+  if (first?.dora && !magnitudes) return null;
   const named = (ending: string) => modules.map(({ path }) => `${path}.${ending}`);
   const biased = modules.every(({ bias }) => bias);
   if (!biased && modules.some(({ bias }) => bias)) return null;
@@ -90,6 +92,7 @@ function tryBuild(gpu: Gpu, modules: readonly Module[], building: Building): Bui
         scale: first.scale,
         dropout,
         parts,
+        dora: magnitudes && { magnitude: magnitudes.values, ...newGains(gpu, modules, targets, magnitudes.at) },
       },
     },
     grads: {
@@ -97,8 +100,23 @@ function tryBuild(gpu: Gpu, modules: readonly Module[], building: Building): Bui
       bias: bias?.grads ?? null,
       loraA: pairs?.a?.grads ?? null,
       loraB: pairs?.b?.grads ?? null,
+      magnitude: magnitudes?.grads ?? null,
     },
   };
+}
+
+/** Gains of 1 for a layer's columns, and the places of its magnitudes. @param at of each target's magnitudes, in order */
+export function newGains(
+  gpu: Gpu,
+  modules: readonly Pick<Module, "path" | "out">[],
+  targets: ReadonlyMap<string, unknown>,
+  at: readonly number[],
+): Omit<Dora, "magnitude"> {
+  const width = modules.reduce((sum, { out }) => sum + out, 0);
+  const gains = gpu.persistent([2, width], "f32", `${modules[0].path}.gains`, "weights");
+  gpu.write(gains, new Float32Array(2 * width).fill(1));
+  let pair = 0;
+  return { gains, at: modules.map(({ path }) => (targets.has(path) ? at[pair++] : null)) };
 }
 
 /** One buffer for several tensors of the checkpoint; null if they cannot share a buffer. */

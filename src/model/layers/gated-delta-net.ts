@@ -7,8 +7,8 @@ import { type DeltaHeads, deltaWidth } from "../../kernels/delta/heads.ts";
 import { deltaL2Norm, deltaL2NormBackward } from "../../kernels/delta/l2-norm.ts";
 import { deltaRule, deltaRuleBackward } from "../../kernels/delta/rule.ts";
 import { deltaFill, deltaStep } from "../../kernels/delta/step.ts";
+import type { Hidden } from "../../kernels/matmul/layer-product.ts";
 import type { Linear } from "../../kernels/matmul/linear.ts";
-import type { Hidden } from "../../kernels/matmul/lora-linear.ts";
 import { gatedRmsNorm, gatedRmsNormBackward } from "../../kernels/norm/gated-rms-norm.ts";
 import {
   type Body,

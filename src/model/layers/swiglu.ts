@@ -1,7 +1,8 @@
 import type { Recorder } from "../../gpu/recorder.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
+import type { Hidden } from "../../kernels/matmul/layer-product.ts";
 import { type Linear, widthOf } from "../../kernels/matmul/linear.ts";
-import { type Hidden, takesEpilogue } from "../../kernels/matmul/lora-linear.ts";
+import { takesEpilogue } from "../../kernels/matmul/lora-linear.ts";
 import { swiglu, swigluBackward } from "../../kernels/mlp/swiglu.ts";
 import {
   type Body,

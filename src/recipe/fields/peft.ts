@@ -47,6 +47,14 @@ export const peftFields = [
     help: "Exceptions to lora_alpha, in the form of rank_pattern.",
   },
   {
+    name: "use_dora",
+    group: "peft",
+    methods: all,
+    type: "boolean",
+    default: false,
+    help: "DoRA: train a magnitude for each row of the adapted weights beside LoRA's change of its direction. As in PEFT, the norms are constants in the gradient. About a third more work per step.",
+  },
+  {
     name: "init_lora_weights",
     group: "peft",
     methods: all,

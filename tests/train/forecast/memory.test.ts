@@ -126,6 +126,7 @@ describe("the ledger", () => {
 
   it.each([
     ["LoRA, rows of one length", { max_steps: 5 }, { shortest: 64, longest: 64 }, false],
+    ["DoRA", { max_steps: 3, use_dora: true }, { shortest: 64, longest: 64 }, false],
     ["LoRA, rows of all lengths", { max_steps: 12 }, { shortest: 4, longest: 200 }, false],
     [
       "full training with 8-bit moments",
