@@ -54,6 +54,8 @@ export interface Field {
   readonly of?: "number";
   /** names may also be one regular expression; text with a special character counts as one */
   readonly pattern?: boolean;
+  /** items are texts, kept as they are: a text is one item, and spaces count */
+  readonly verbatim?: boolean;
   /** words that may replace a list */
   readonly words?: readonly string[];
   /** inclusive lower bound; `above` and `below` are exclusive bounds */

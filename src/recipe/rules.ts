@@ -86,6 +86,7 @@ const GENERATION_KWARGS: Readonly<Record<string, string>> = {
   min_p: "min_p",
   repetition_penalty: "repetition_penalty",
   max_new_tokens: "max_completion_length",
+  stop_strings: "stop_strings",
 };
 
 /** `generation_kwargs` goes before the fields that say the same, as in TRL. */

@@ -24,6 +24,7 @@ function rule(field: Field): string {
     if (field.off !== undefined) parts.push(`or ${field.off}`);
   } else if (field.type === "choice") parts.push(`one of ${field.choices?.join(", ")}`);
   else if (field.type === "boolean") parts.push("true or false");
+  else if (field.verbatim) parts.push("one or more texts that are not empty");
   else if (field.type === "list")
     parts.push(
       `a list of ${field.of === "number" ? "numbers" : "names"}${field.words ? ` or ${field.words.join(" or ")}` : ""}`,
@@ -112,6 +113,11 @@ function readNumbers(value: unknown): number[] | null {
 }
 
 function readNames(field: Field, value: unknown, refuse: (why: string) => never): FieldValue | null {
+  if (field.verbatim) {
+    const texts = Array.isArray(value) ? value : [value];
+    const fit = texts.length > 0 && texts.every((one) => typeof one === "string" && one !== "");
+    return fit ? (texts as string[]) : null;
+  }
   const whole = field.pattern && typeof value === "string" && /[*+?()[\]|\\^$]/.test(value);
   const items = whole ? [value] : readItems(value);
   if (!items?.every((item): item is string => typeof item === "string" && item.trim() !== "")) return null;
