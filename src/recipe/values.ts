@@ -30,6 +30,7 @@ function rule(field: Field): string {
       `a list of ${field.of === "number" ? "numbers" : "names"}${field.words ? ` or ${field.words.join(" or ")}` : ""}`,
     );
   else if (field.type === "object") parts.push("a mapping of names to values");
+  else if (field.type === "mappings") parts.push("a list of mappings of names to values");
   else if (field.type === "toggle") parts.push("true, false or a path");
   else parts.push("text that is not empty");
   if (field.nullable) parts.push("or null");
@@ -80,6 +81,8 @@ export function readValue(field: Field, given: unknown): FieldValue {
       return (field.of === "number" ? readNumbers(value) : readNames(field, value, refuse)) ?? refuse();
     case "object":
       return readObject(value) ?? refuse();
+    case "mappings":
+      return readMappings(value) ?? refuse();
   }
 }
 
@@ -128,6 +131,19 @@ function readNames(field: Field, value: unknown, refuse: (why: string) => never)
   const twice = names.find((name, i) => names.indexOf(name) !== i);
   if (twice !== undefined) refuse(`: ${show(twice)} is there twice`);
   return names;
+}
+
+function readMappings(value: unknown): { [key: string]: unknown }[] | null {
+  let list = value;
+  if (typeof value === "string") {
+    try {
+      list = JSON.parse(value);
+    } catch {
+      return null;
+    }
+  }
+  if (!Array.isArray(list) || list.length === 0 || !list.every(isObject)) return null;
+  return list.map((one) => ({ ...one }));
 }
 
 function readObject(value: unknown): { [key: string]: unknown } | null {
