@@ -6,7 +6,7 @@ import json
 import transformers
 import trl
 from trl.scripts.grpo import GRPOScriptArguments
-from trl.scripts.utils import ScriptArguments
+from trl.scripts.utils import DatasetMixtureConfig, ScriptArguments
 
 CLASSES = (
     transformers.TrainingArguments,
@@ -15,6 +15,7 @@ CLASSES = (
     trl.DPOConfig,
     trl.ModelConfig,
     ScriptArguments,
+    DatasetMixtureConfig,
     GRPOScriptArguments,
 )
 

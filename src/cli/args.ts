@@ -115,9 +115,11 @@ export function parseArgs(
       parsed.overrides[name] = take(spelled, inline, true, (next) => booleanText.test(next));
     } else if (field.type === "list") {
       const items = [String(take(spelled, inline, null))];
-      const open = inline === null && !items[0].includes(",");
+      const open = inline === null && (field.verbatim || !items[0].includes(","));
       while (open && at < argv.length && !isFlag(argv[at]) && !yamlFile.test(argv[at])) items.push(argv[at++]);
-      parsed.overrides[name] = items.flatMap((item) => item.split(/[\s,]+/)).filter((item) => item !== "");
+      parsed.overrides[name] = field.verbatim
+        ? items
+        : items.flatMap((item) => item.split(/[\s,]+/)).filter((item) => item !== "");
     } else {
       parsed.overrides[name] = take(spelled, inline, null);
     }

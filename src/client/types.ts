@@ -191,7 +191,7 @@ export type ChatEvent =
 export interface FormField {
   name: string;
   group: string;
-  type: "string" | "boolean" | "integer" | "number" | "choice" | "list" | "object" | "toggle";
+  type: "string" | "boolean" | "integer" | "number" | "choice" | "list" | "object" | "mappings" | "toggle";
   default: unknown;
   nullable: boolean;
   choices: string[] | null;

@@ -235,6 +235,11 @@ function endWith(text: string, ending: string): string {
   return text.endsWith(ending) ? text : text + ending;
 }
 
+/** Tokens that are scored. Nothing predicts the first token. */
+export function countScored(labels: readonly number[]): number {
+  return labels.reduce((n, label, i) => (i > 0 && label !== -100 ? n + 1 : n), 0);
+}
+
 export interface TokenizedDataset {
   rows: TokenizedRow[];
   /** rows left out because no token had a label (after truncation) */
@@ -272,8 +277,7 @@ export async function tokenizeDataset(rows: RowSource, options: TokenizeOptions 
     told.add(notes);
     if (warning && ++odd <= 3) made.warnings.push(warning);
     if (input_ids.length >= max) made.truncated++;
-    // Nothing predicts the first token.
-    const scored = labels.reduce((n, label, i) => (i > 0 && label !== -100 ? n + 1 : n), 0);
+    const scored = countScored(labels);
     if (scored === 0) made.dropped++;
     else {
       // at most half the memory of an array

@@ -35,6 +35,8 @@ export interface Tokenizer {
   normalize(text: string): string;
   /** Text of `ids`; ids outside the vocabulary (padding rows of an embedding) are left out. */
   decode(ids: ArrayLike<number>, options?: { skip_special_tokens?: boolean }): string;
+  /** The bytes that a token adds to a text, special tokens' too; none for an id outside the vocabulary. */
+  bytesOf(id: number): Uint8Array;
   eos_token: string | null;
   eos_token_id: number | null;
   pad_token: string | null;
@@ -155,6 +157,17 @@ export function loadTokenizer(files: TokenizerFiles): Tokenizer {
       const skip_special_tokens = options.skip_special_tokens ?? false;
       return inner.decode(known, { skip_special_tokens, clean_up_tokenization_spaces: cleanUp });
     },
+    bytesOf(id) {
+      const content = added.get(id) ?? inner.id_to_token(id);
+      if (content === undefined) return new Uint8Array(0);
+      if (added.has(id)) return utf8.encode(content);
+      const bytes = byteLevel ? bytesOfSymbols(content) : null;
+      if (bytes) return bytes;
+      // decoders may drop a space at the beginning of a text
+      const base = encode("abcdef");
+      const decoded = (ids: number[]) => inner.decode(ids, { skip_special_tokens: false });
+      return utf8.encode(decoded([...base, id]).slice(decoded(base).length));
+    },
     eos_token: eos.token,
     eos_token_id: eos.id,
     bos_token: bos.token,
@@ -166,6 +179,18 @@ export function loadTokenizer(files: TokenizerFiles): Tokenizer {
     chat_template: pickTemplate(files.chatTemplate, config.chat_template),
     tokenIds: (name) => idOf(name),
   };
+}
+
+/** Byte-level BPE writes printable bytes as themselves, and the others as the characters from U+0100 on. */
+const BYTE_SYMBOLS: ReadonlyMap<string, number> = (() => {
+  const plain = (b: number) => (b >= 33 && b <= 126) || (b >= 161 && b <= 172) || b >= 174;
+  let other = 256;
+  return new Map(Array.from({ length: 256 }, (_, b) => [String.fromCodePoint(plain(b) ? b : other++), b]));
+})();
+
+function bytesOfSymbols(symbols: string): Uint8Array | null {
+  const bytes = Array.from(symbols, (symbol) => BYTE_SYMBOLS.get(symbol) ?? -1);
+  return bytes.includes(-1) ? null : Uint8Array.from(bytes);
 }
 
 /** Checks the ids of vocabulary and added tokens; returns one past the largest. */

@@ -28,7 +28,8 @@ export type FieldValue =
   | null
   | readonly string[]
   | readonly number[]
-  | { readonly [key: string]: unknown };
+  | { readonly [key: string]: unknown }
+  | readonly { readonly [key: string]: unknown }[];
 
 /** One option. Validation, flags, help, docs/options.md and the types derive from it. */
 export interface Field {
@@ -36,8 +37,8 @@ export interface Field {
   readonly name: string;
   readonly group: Group;
   readonly methods: readonly Method[];
-  /** `toggle` is a boolean or a path */
-  readonly type: "string" | "boolean" | "integer" | "number" | "choice" | "list" | "object" | "toggle";
+  /** `toggle` is a boolean or a path; `mappings` a list of objects */
+  readonly type: "string" | "boolean" | "integer" | "number" | "choice" | "list" | "object" | "mappings" | "toggle";
   readonly default: FieldValue;
   /** overrides for single methods; `fieldsOf` applies them */
   readonly differs?: Partial<
@@ -54,6 +55,8 @@ export interface Field {
   readonly of?: "number";
   /** names may also be one regular expression; text with a special character counts as one */
   readonly pattern?: boolean;
+  /** items are texts, kept as they are: a text is one item, and spaces count */
+  readonly verbatim?: boolean;
   /** words that may replace a list */
   readonly words?: readonly string[];
   /** inclusive lower bound; `above` and `below` are exclusive bounds */

@@ -52,9 +52,11 @@ type TypeOf<F> = F extends { type: "boolean" }
             ? readonly string[]
             : F extends { type: "object" }
               ? { readonly [key: string]: unknown }
-              : F extends { type: "toggle" }
-                ? boolean | string
-                : string;
+              : F extends { type: "mappings" }
+                ? readonly { readonly [key: string]: unknown }[]
+                : F extends { type: "toggle" }
+                  ? boolean | string
+                  : string;
 
 /** The type of a complete recipe of a method, derived from the table. */
 export type Recipe<M extends Method> = {

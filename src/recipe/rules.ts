@@ -4,6 +4,7 @@ import { RecipeError } from "../errors.ts";
 import { show } from "../text/show.ts";
 import type { FieldValue, Method } from "./field.ts";
 import { grpoFields } from "./fields/grpo.ts";
+import { readMixture } from "./mixture.ts";
 import { checkSchedule } from "./schedules.ts";
 import { readTrackers, TRACKERS } from "./trackers.ts";
 import { readValue } from "./values.ts";
@@ -58,6 +59,7 @@ export function checkRecipe(recipe: Values, method: Method, notes: string[]): vo
     throw new RecipeError(`${quantized} needs use_peft: true, got false: quantised weights are frozen`);
   }
   checkPatterns(recipe);
+  checkMixture(recipe, method, notes);
   if (!recipe.use_peft && recipe.adapter_name_or_path !== null) {
     throw new RecipeError(
       `adapter_name_or_path needs use_peft: true, got false with ${show(recipe.adapter_name_or_path)}`,
@@ -86,6 +88,7 @@ const GENERATION_KWARGS: Readonly<Record<string, string>> = {
   min_p: "min_p",
   repetition_penalty: "repetition_penalty",
   max_new_tokens: "max_completion_length",
+  stop_strings: "stop_strings",
 };
 
 /** `generation_kwargs` goes before the fields that say the same, as in TRL. */
@@ -100,6 +103,27 @@ function applyGenerationKwargs(recipe: Values): void {
     const field = grpoFields.find(({ name }) => name === GENERATION_KWARGS[key])!;
     recipe[field.name] = readValue(field, value);
   }
+}
+
+/** A mixture is well formed, and what streams can be streamed. @see TRL's scripts/utils.py */
+function checkMixture(recipe: Values, method: Method, notes: string[]): void {
+  const datasets = recipe.datasets as readonly Record<string, unknown>[] | null;
+  const parts = datasets && readMixture(datasets);
+  if (parts && recipe.dataset_name !== null) {
+    notes.push(`dataset_name ${show(recipe.dataset_name)} is ignored: datasets goes before it`);
+  }
+  const [used, unused] = parts ? ["streaming", "dataset_streaming"] : ["dataset_streaming", "streaming"];
+  if (recipe[unused]) notes.push(`${unused} is ignored: ${used} applies ${parts ? "to" : "without"} datasets`);
+  if (!recipe[used]) return;
+  if (method !== "sft") throw new RecipeError(`${used} is implemented for sft, not for ${method}`);
+  const rule = (broken: boolean, text: string) => {
+    if (broken) throw new RecipeError(`${used} ${text}`);
+  };
+  rule(recipe.max_steps === -1, "needs max_steps, because the number of rows is unknown");
+  rule(recipe.max_length === null, "needs max_length, from which the memory is forecast");
+  rule(recipe.train_sampling_strategy === "group_by_length", "cannot group_by_length: rows come in their order");
+  rule(recipe.test_split_size !== null, "cannot split off test_split_size: name eval_dataset_name");
+  rule(parts?.some(({ fraction }) => fraction !== null) === true, "cannot take a fraction of a data set");
 }
 
 function checkTrackers(recipe: Values, notes: string[]): void {

@@ -24,11 +24,13 @@ function rule(field: Field): string {
     if (field.off !== undefined) parts.push(`or ${field.off}`);
   } else if (field.type === "choice") parts.push(`one of ${field.choices?.join(", ")}`);
   else if (field.type === "boolean") parts.push("true or false");
+  else if (field.verbatim) parts.push("one or more texts that are not empty");
   else if (field.type === "list")
     parts.push(
       `a list of ${field.of === "number" ? "numbers" : "names"}${field.words ? ` or ${field.words.join(" or ")}` : ""}`,
     );
   else if (field.type === "object") parts.push("a mapping of names to values");
+  else if (field.type === "mappings") parts.push("a list of mappings of names to values");
   else if (field.type === "toggle") parts.push("true, false or a path");
   else parts.push("text that is not empty");
   if (field.nullable) parts.push("or null");
@@ -79,6 +81,8 @@ export function readValue(field: Field, given: unknown): FieldValue {
       return (field.of === "number" ? readNumbers(value) : readNames(field, value, refuse)) ?? refuse();
     case "object":
       return readObject(value) ?? refuse();
+    case "mappings":
+      return readMappings(value) ?? refuse();
   }
 }
 
@@ -112,6 +116,11 @@ function readNumbers(value: unknown): number[] | null {
 }
 
 function readNames(field: Field, value: unknown, refuse: (why: string) => never): FieldValue | null {
+  if (field.verbatim) {
+    const texts = Array.isArray(value) ? value : [value];
+    const fit = texts.length > 0 && texts.every((one) => typeof one === "string" && one !== "");
+    return fit ? (texts as string[]) : null;
+  }
   const whole = field.pattern && typeof value === "string" && /[*+?()[\]|\\^$]/.test(value);
   const items = whole ? [value] : readItems(value);
   if (!items?.every((item): item is string => typeof item === "string" && item.trim() !== "")) return null;
@@ -122,6 +131,19 @@ function readNames(field: Field, value: unknown, refuse: (why: string) => never)
   const twice = names.find((name, i) => names.indexOf(name) !== i);
   if (twice !== undefined) refuse(`: ${show(twice)} is there twice`);
   return names;
+}
+
+function readMappings(value: unknown): { [key: string]: unknown }[] | null {
+  let list = value;
+  if (typeof value === "string") {
+    try {
+      list = JSON.parse(value);
+    } catch {
+      return null;
+    }
+  }
+  if (!Array.isArray(list) || list.length === 0 || !list.every(isObject)) return null;
+  return list.map((one) => ({ ...one }));
 }
 
 function readObject(value: unknown): { [key: string]: unknown } | null {

@@ -1,6 +1,7 @@
 import { renderChat } from "../data/chat-template.ts";
 import { encodePrompt, type PromptRow } from "../data/prompts.ts";
 import { type NumberedRow, rowError } from "../data/rows.ts";
+import { StopStrings } from "../data/stop-strings.ts";
 import { TextStream } from "../data/text-stream.ts";
 import type { Tokenizer } from "../data/tokenizer.ts";
 import { DataError, MemoryError, NotFoundError } from "../errors.ts";
@@ -166,6 +167,8 @@ export interface RespondOptions extends SamplingOptions {
   seed: number;
   /** texts that end a response; the response does not include them */
   stop?: readonly string[];
+  /** transformers' stop strings: a response ends with the token that completes one of them, and includes it */
+  stop_strings?: readonly string[];
   /** responses generated together; default: as memory allows */
   slots?: number;
   /** longest time in milliseconds between two text events, for a live display */
@@ -193,7 +196,7 @@ export type TextEvent =
 export async function* respond(
   { model, config, tokenizer, eos_token_ids }: TextModel,
   prompts: readonly { prompt_ids: readonly number[]; number?: number }[],
-  { n = 1, stop = [], slots, ...options }: RespondOptions,
+  { n = 1, stop = [], stop_strings = [], slots, ...options }: RespondOptions,
 ): AsyncGenerator<TextEvent> {
   const most = (tokens: number) => Math.min(options.max_new_tokens, config.max_position_embeddings - tokens);
   const longest = prompts.reduce((length, { prompt_ids: ids }) => Math.max(length, ids.length + most(ids.length)), 0);
@@ -205,6 +208,8 @@ export async function* respond(
     })),
   );
   const streams = requests.map(() => new TextStream(tokenizer, stop));
+  const strings = new StopStrings(tokenizer, stop_strings);
+  const watches = stop_strings.length > 0 ? requests.map(({ prompt_ids }) => strings.watch(prompt_ids)) : null;
   const fresh = requests.map(() => "");
   const events = generateStream(model, requests, {
     ...options,
@@ -212,9 +217,11 @@ export async function* respond(
     slots: slots ?? slotsFor(model, requests.length, longest),
     stop: (ids, request) => {
       const stream = streams[request];
-      const end = eos_token_ids.includes(ids[ids.length - 1]) ? ids.length - 1 : ids.length;
+      const cut = watches?.[request].check(ids) ?? null;
+      const last = cut ?? ids.length;
+      const end = eos_token_ids.includes(ids[last - 1]) ? last - 1 : last;
       fresh[request] = stream.push(ids.slice(stream.tokens, end));
-      return stream.stopped === null ? null : stream.tokens;
+      return stream.stopped === null ? cut : stream.tokens;
     },
   });
   for await (const { request, ids, made } of events) {
@@ -226,7 +233,7 @@ export async function* respond(
 }
 
 /** Generation settings: the given values, else those in the model's files. */
-export type TextSettings = SamplingOptions & { max_new_tokens: number; seed: number };
+export type TextSettings = SamplingOptions & { max_new_tokens: number; seed: number; stop_strings: readonly string[] };
 
 /** The default for max_new_tokens. transformers' default, 20, is too small. */
 export const MAX_NEW_TOKENS = 512;
@@ -237,6 +244,7 @@ export function settingsOf(defaults: GenerationDefaults, asked: Partial<TextSett
     ...samplingOf(defaults, asked),
     max_new_tokens: asked.max_new_tokens ?? defaults.max_new_tokens ?? MAX_NEW_TOKENS,
     seed: asked.seed ?? seed,
+    stop_strings: asked.stop_strings ?? defaults.stop_strings,
   };
 }
 

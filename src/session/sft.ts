@@ -1,10 +1,12 @@
+import type { Pacing, RowSource } from "../data/paced-rows.ts";
 import type { RowOptions } from "../data/rows.ts";
 import { type TokenizedDataset, type TokenizeOptions, tokenizeDataset } from "../data/tokenize.ts";
 import { weightDTypes } from "../model/files/load.ts";
 import type { SftRecipe } from "../recipe/recipe.ts";
 import type { Trainee } from "../train/checkpoint.ts";
-import { forecastSft, kernelsOfSft, type SftForecastInput } from "../train/forecast/sft.ts";
-import { type MicroBatch, SftBatches } from "../train/sft/batches.ts";
+import { forecastSft, kernelsOfSft, type SftForecastInput, worstBatch } from "../train/forecast/sft.ts";
+import { type MicroBatch, microBatch, SftBatches, StreamedSteps } from "../train/sft/batches.ts";
+import { openStream, RowStream } from "../train/sft/row-stream.ts";
 import type { SftData } from "../train/sft/sft.ts";
 import { evalBatches } from "../train/sft/step.ts";
 import { loadTrainee, openBase, type PreparedBase, type RowSources, readRows, storageOf } from "./open.ts";
@@ -17,8 +19,9 @@ export type SftSources = RowSources;
 /** An SFT run that is ready to load: everything except the weights has been read and checked. */
 export interface PreparedSft extends PreparedBase {
   data: SftData;
-  train: TokenizedDataset;
-  batches: SftBatches;
+  /** null: the rows are streamed */
+  train: TokenizedDataset | null;
+  batches: SftBatches | StreamedSteps;
 }
 
 /**
@@ -43,21 +46,22 @@ export async function prepareSft(recipe: SftRecipe, sources: SftSources): Promis
     system_prompt: recipe.system_prompt,
     vocab_size: config.vocab_size,
   };
-  const [train, held] = await readRows(sources, ["training rows", "evaluation rows"], (rows, pacing) =>
-    tokenizeDataset(rows, { ...options, ...pacing }),
+  const whole = (rows: RowSource, pacing: Pacing) => tokenizeDataset(rows, { ...options, ...pacing });
+  const streams = recipe.datasets ? recipe.streaming : recipe.dataset_streaming;
+  const stream = streams ? await openStream(sources.train, options, recipe) : null;
+  const [train, held] = await readRows(sources, ["training rows", "evaluation rows"], async (rows, pacing) =>
+    stream && rows === sources.train ? null : whole(rows, pacing),
   );
-  const warnings = [...train.warnings, ...(held?.warnings ?? []).map((warning) => `evaluation: ${warning}`)];
+  const told = train?.warnings ?? stream!.notes;
+  const warnings = [...told, ...(held?.warnings ?? []).map((warning) => `evaluation: ${warning}`)];
 
-  const batches = new SftBatches(train.rows, recipe);
+  const batches = train ? new SftBatches(train.rows, recipe) : new StreamedSteps(recipe);
   const dtypeOf = weightDTypes(gpu, config, checkpoint, storageOf(recipe));
   const input: SftForecastInput = {
     config,
     trained,
     dtypeOf,
-    steps: [0, 1, 2]
-      .filter((step) => step < batches.max_steps)
-      .map((step) => batches.step(step))
-      .concat([batches.largest()]),
+    steps: batches instanceof SftBatches ? firstSteps(batches) : await streamedSteps(new RowStream(stream!), recipe),
     evaluation: held && largestBatch(evalBatches(held.rows, recipe.per_device_eval_batch_size)),
     optimizer: recipe,
     loss_type: recipe.loss_type,
@@ -66,17 +70,31 @@ export async function prepareSft(recipe: SftRecipe, sources: SftSources): Promis
   };
   const forecast = forecastSft(input);
   const kernels = () => kernelsOfSft(input);
-  const data = { train: train.rows, eval: held?.rows ?? null };
+  const data = { train: train?.rows ?? stream!, eval: held?.rows ?? null };
   return {
     ...base,
     data,
     train,
-    rows: train.rows.length,
+    rows: train?.rows.length ?? 0,
     batches,
     forecast,
     kernels,
     notes: [...base.notes, ...warnings],
   };
+}
+
+/** The run's first steps, and the step with the most tokens. */
+function firstSteps(batches: SftBatches): MicroBatch[][] {
+  const first = [0, 1, 2].filter((step) => step < batches.max_steps);
+  return [...first.map((step) => batches.step(step)), batches.largest()];
+}
+
+/** The first steps of a stream, and the largest that it may have. */
+async function streamedSteps(stream: RowStream, recipe: SftRecipe): Promise<MicroBatch[][]> {
+  const { per_device_train_batch_size: size, max_length, max_steps } = recipe;
+  const steps: MicroBatch[][] = [];
+  for (let step = 0; step < Math.min(3, max_steps); step++) steps.push([microBatch((await stream.next(size)).flat())]);
+  return [...steps, worstBatch(size, max_length!)];
 }
 
 function largestBatch(batches: readonly MicroBatch[]): MicroBatch {

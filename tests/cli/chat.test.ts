@@ -23,6 +23,7 @@ const GREEDY = {
   repetition_penalty: 1,
   max_new_tokens: 10,
   seed: 1,
+  stop_strings: [],
 };
 
 /** A chat of these lines: what the model said to each, what Qwench said, and whether a line failed. */

@@ -8,6 +8,7 @@ import { changedOrder, type TrainerState } from "../../src/train/checkpoint.ts";
 const file = join(mkdtempSync(join(tmpdir(), "rows-")), "rows.jsonl");
 writeFileSync(file, '{"text":"a"}\n');
 const fields: HeldOutFields = {
+  datasets: null,
   dataset_name: file,
   dataset_train_split: "train",
   dataset_test_split: "test",

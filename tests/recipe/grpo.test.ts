@@ -186,6 +186,12 @@ describe("names", () => {
   test("of transformers' generation go before the fields", () => {
     const given = { generation_kwargs: { top_k: 50, max_new_tokens: "64", min_p: null }, top_k: 3, min_p: 0.1 };
     expect(recipe(given)).toMatchObject({ top_k: 50, max_completion_length: 64, min_p: 0 });
+    const stop_strings = ["</answer>, ", "\n\n"];
+    expect(recipe({ generation_kwargs: { stop_strings } }).stop_strings).toEqual(stop_strings);
+    expect(recipe({ stop_strings: " the end" }).stop_strings).toEqual([" the end"]);
+    expect(() => recipe({ stop_strings: ["a", ""] })).toThrow(
+      "stop_strings must be one or more texts that are not empty",
+    );
   });
 
   test("of other losses and of controls that are off are noted", () => {
@@ -210,7 +216,7 @@ describe("names", () => {
     ],
     [
       { generation_kwargs: { num_beams: 2 } },
-      'generation_kwargs takes temperature, top_k, top_p, min_p, repetition_penalty, max_new_tokens, got "num_beams"',
+      'generation_kwargs takes temperature, top_k, top_p, min_p, repetition_penalty, max_new_tokens, stop_strings, got "num_beams"',
     ],
     [{ generation_kwargs: { top_p: 2 } }, "top_p must be a number above 0 and at most 1, got 2"],
     [{ vllm_guided_decoding_regex: "a+" }, "constrained generation is not implemented"],

@@ -9,6 +9,7 @@ type ClassName =
   | "DPOConfig"
   | "ModelConfig"
   | "ScriptArguments"
+  | "DatasetMixtureConfig"
   | "GRPOScriptArguments";
 
 interface FieldNames {
@@ -21,9 +22,9 @@ export const trlFields: FieldNames = JSON.parse(readFileSync(join(import.meta.di
 
 /** The classes that TRL's command of a method reads from --config. */
 const CLASSES: Record<Method | "dpo", readonly ClassName[]> = {
-  sft: ["SFTConfig", "ModelConfig", "ScriptArguments"],
-  grpo: ["GRPOConfig", "ModelConfig", "GRPOScriptArguments"],
-  dpo: ["DPOConfig", "ModelConfig", "ScriptArguments"],
+  sft: ["SFTConfig", "ModelConfig", "ScriptArguments", "DatasetMixtureConfig"],
+  grpo: ["GRPOConfig", "ModelConfig", "GRPOScriptArguments", "DatasetMixtureConfig"],
+  dpo: ["DPOConfig", "ModelConfig", "ScriptArguments", "DatasetMixtureConfig"],
 };
 
 /** What `trl METHOD --config` knows; `gradient_checkpointing_use_reentrant` is of TRL before 1.13. */

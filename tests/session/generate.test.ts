@@ -89,6 +89,22 @@ describe("responses", () => {
     }
   });
 
+  it("end with the token that completes one of transformers' stop strings, and include it", async () => {
+    const rows = prompts("one", "two", "three", "four");
+    const free = (await all(rows)).map(([response]) => response);
+    const stop_strings = free.filter(({ text }) => text.length > 8).map(({ text }) => text.slice(5, 8));
+    const made = (await all(rows, { stop_strings })).map(([response]) => response);
+    expect(made.filter(({ ids }, i) => ids.length < free[i].ids.length).length).toBeGreaterThan(1);
+    for (const [i, { ids, text: written, finish_reason }] of made.entries()) {
+      const textOf = (count: number) => text.tokenizer.decode(free[i].ids.slice(0, count));
+      const holds = (count: number) => stop_strings.some((one) => textOf(count).includes(one));
+      const end = free[i].ids.findIndex((_, at) => holds(at + 1));
+      expect(ids).toEqual(end < 0 ? free[i].ids : free[i].ids.slice(0, end + 1));
+      expect(written).toBe(text.tokenizer.decode(ids, { skip_special_tokens: true }));
+      if (end >= 0) expect(finish_reason).toBe("stop");
+    }
+  });
+
   it("end at any EOS id, which is not in their text", async () => {
     const rows = prompts("one", "two", "three", "four");
     const free = (await all(rows)).map(([response]) => response);

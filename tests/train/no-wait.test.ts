@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, it, vi } from "vitest";
+import type { TokenizedRow } from "../../src/data/tokenize.ts";
 import type { Gpu } from "../../src/gpu/device.ts";
 import { memoryFolder } from "../../src/io/memory-folder.ts";
 import { loadSft, prepareSft, sft } from "../../src/session/sft.ts";
@@ -23,7 +24,7 @@ async function prepared(max_steps: number) {
 it("a step is recorded and submitted, all its micro-batches and AdamW, in one turn of the event loop", async () => {
   const { recipe, data, trainee } = await prepared(1);
   const optimizer = new Optimizer(gpu, trainee.model.store!, recipe);
-  const micro = evalBatches(data.train.slice(0, 8), 4);
+  const micro = evalBatches((data.train as TokenizedRow[]).slice(0, 8), 4);
   const options = { step: 0, learning_rate: 1e-3, max_grad_norm: 1, label_smoothing_factor: 0, seed: 0 };
   gpu.pace.budget = 1e6; // many submissions
   const submit = vi.spyOn(gpu.device.queue, "submit");

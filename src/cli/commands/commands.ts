@@ -21,7 +21,10 @@ import { rewardsOf } from "./train.ts";
 /** `qwench plan`: forecasts a run's memory and says whether it fits. Allocates nothing on the GPU. */
 export async function runPlan(args: ParsedArgs, method?: Method): Promise<number> {
   const { flags, overrides } = args;
-  if (typeof flags.recipe === "string" && !("model_name_or_path" in overrides || "dataset_name" in overrides)) {
+  if (
+    typeof flags.recipe === "string" &&
+    !["model_name_or_path", "dataset_name", "datasets"].some((name) => name in overrides)
+  ) {
     return planPublished(args, flags.recipe, method!);
   }
   return planRun(args, method!);

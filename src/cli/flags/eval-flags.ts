@@ -106,6 +106,12 @@ export const EVAL_FLAGS: CliFlag[] = [
     help: "Text that ends a response. The response does not include it. You can give it several times.",
   },
   {
+    name: "stop_strings",
+    type: "list",
+    value: "TEXT",
+    help: "transformers' name for texts that end a response: it ends with the token that completes one, and includes it. You can give it several times.",
+  },
+  {
     name: "batch_size",
     ...INTEGER,
     help: "Responses that are generated together (default: as many as memory allows). It changes no response.",
@@ -277,6 +283,7 @@ function readSampling(flags: ParsedArgs["flags"]): Pick<EvalRequest, "n" | "sett
       repetition_penalty: numberFlag(flags, "repetition_penalty", { above: 0 }) ?? 1,
       max_new_tokens: most ?? same,
       seed: numberFlag(flags, "seed", { whole: true, min: 0, max: 2 ** 32 - 1 }) ?? DEFAULTS.seed,
+      stop_strings: stopsOf(flags, "stop_strings"),
     },
   };
 }

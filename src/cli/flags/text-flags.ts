@@ -99,6 +99,12 @@ export const SETTING_FLAGS: CliFlag[] = [
     type: "list",
     help: "Text that ends a response. The response does not include it. You can give it several times.",
   },
+  {
+    name: "stop_strings",
+    type: "list",
+    value: "TEXT",
+    help: "transformers' name for texts that end a response: it ends with the token that completes one, and includes it (default: generation_config.json's). You can give it several times.",
+  },
 ];
 
 /** Reads a number. @throws {UsageError} `--top_p must be a number between 0 and 1, got "2"` */
@@ -140,12 +146,15 @@ export function askedSettings(flags: ParsedArgs["flags"]): Partial<TextSettings>
     const value = numberFlag(flags, name, SETTINGS[name]);
     if (value !== null) asked[name] = value;
   }
+  if (flags.stop_strings !== undefined) asked.stop_strings = stopsOf(flags, "stop_strings");
   return asked;
 }
 
 /** Stop strings. @throws {UsageError} a stop string is empty */
-export function stopsOf(flags: ParsedArgs["flags"]): string[] {
-  const stops = Array.isArray(flags.stop) ? flags.stop : [];
-  if (stops.includes("")) throw new UsageError("--stop must not be empty: every response would end before it begins");
+export function stopsOf(flags: ParsedArgs["flags"], name: "stop" | "stop_strings" = "stop"): string[] {
+  const given = flags[name];
+  const stops = Array.isArray(given) ? given : [];
+  if (stops.includes(""))
+    throw new UsageError(`--${name} must not be empty: every response would end before it begins`);
   return stops;
 }

@@ -13,7 +13,7 @@ import type { RunKind } from "./follow.ts";
 const KINDS: { [M in Method]: (training: Training<M>) => RunKind & { description: string } } = {
   sft: ({ prepared }) => ({
     title: "Supervised fine-tuning",
-    description: `${describeModel(prepared)}; ${formatNumber(prepared.rows)} rows, ${formatNumber(prepared.train.num_tokens)} tokens, ${formatNumber(prepared.train.num_labels)} labelled; ${formatNumber(prepared.batches.max_steps)} steps`,
+    description: `${describeModel(prepared)}; ${describeRows(prepared)}; ${formatNumber(prepared.batches.max_steps)} steps`,
   }),
   grpo: ({ prepared, recipe }) => ({
     title: "GRPO",
@@ -35,6 +35,11 @@ export function kindOf<M extends Method>(training: Training<M>): RunKind & { des
 function describeModel({ forecast, lora }: PreparedBase): string {
   const what = lora ? `LoRA r=${lora.r} on ${[lora.target_modules].flat().join(", ")}` : "all weights";
   return `${formatNumber(forecast.trainable)} of ${formatNumber(forecast.parameters)} parameters (${what})`;
+}
+
+function describeRows({ train, rows }: Training<"sft">["prepared"]): string {
+  if (train === null) return "streamed rows";
+  return `${formatNumber(rows)} rows, ${formatNumber(train.num_tokens)} tokens, ${formatNumber(train.num_labels)} labelled`;
 }
 
 /** Shows the progress of the reference's log-probs, if they are computed before the first step. */

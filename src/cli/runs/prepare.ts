@@ -1,4 +1,5 @@
 import { readFile } from "node:fs/promises";
+import { rowSet } from "../../data/mixture.ts";
 import { NotFoundError, RecipeError } from "../../errors.ts";
 import type { Gpu } from "../../gpu/device.ts";
 import {
@@ -20,6 +21,7 @@ import { openDataset } from "../sources/datasets.ts";
 import { embeddedRecipe } from "../sources/embedded.ts";
 import { splitRows, splitsOwnRows } from "../sources/held-out.ts";
 import { hubOptions } from "../sources/hub.ts";
+import { openMixture } from "../sources/mixture.ts";
 import { checkStages, publishedRecipe, readPublished } from "../sources/published.ts";
 import { openChatTemplate, openModelFolder } from "../sources/sources.ts";
 
@@ -52,7 +54,8 @@ export async function readRecipe<M extends Method>(
   }
   const [file] = positional;
   if (file === undefined) {
-    if ("model_name_or_path" in overrides || "dataset_name" in overrides) return parseRecipe(overrides, method);
+    if (["model_name_or_path", "dataset_name", "datasets"].some((name) => name in overrides))
+      return parseRecipe(overrides, method);
     const { recipe, notes } = parseRecipe({ ...embeddedRecipe(method, overrides), ...overrides }, method);
     const note = "no recipe, model or rows given: training the embedded model on its own problems";
     return { recipe, notes: [note, ...notes] };
@@ -119,10 +122,10 @@ export async function openSources(
   signal: AbortSignal,
   status: (line: string) => void,
 ): Promise<TrainSources> {
-  const { model_name_or_path, dataset_name } = recipe;
+  const { model_name_or_path, dataset_name, datasets } = recipe;
   if (!model_name_or_path)
     throw new RecipeError("model_name_or_path is missing: a folder with config.json and safetensors, or a hub id");
-  if (!dataset_name)
+  if (!dataset_name && !datasets)
     throw new RecipeError("dataset_name is missing: a JSONL or Parquet file, a folder of them, or a hub data set");
   const hub = hubOptions(signal, ({ file, totalReceived, totalSize }) =>
     status(`Downloading ${file}: ${formatBytes(totalReceived)} of ${formatBytes(totalSize)}`),
@@ -131,13 +134,15 @@ export async function openSources(
   const adapter = recipe.adapter_name_or_path ? await openModelFolder(recipe.adapter_name_or_path, "main", hub) : null;
   const rows = (name: string, split: string) => openDataset(name, split, recipe, hub, model);
   const own = splitsOwnRows(recipe);
-  const all = await rows(dataset_name, recipe.dataset_train_split);
+  const streams = datasets ? recipe.streaming : recipe.dataset_streaming;
+  const training = () => rows(dataset_name!, recipe.dataset_train_split);
+  const all = datasets ? openMixture(datasets, hub) : streams ? rowSet(training) : await training();
   const evaluating = recipe.eval_strategy !== "no";
   const { train, held } = own
     ? await splitRows(all, recipe.test_split_size!, recipe.seed)
     : {
         train: all,
-        held: evaluating ? await rows(recipe.eval_dataset_name ?? dataset_name, recipe.dataset_test_split) : null,
+        held: evaluating ? await rows(recipe.eval_dataset_name ?? dataset_name!, recipe.dataset_test_split) : null,
       };
   const chat_template = recipe.chat_template_path ? await openChatTemplate(recipe.chat_template_path, hub) : null;
   return {

@@ -8,6 +8,7 @@ import type { SftRecipe } from "../../recipe/recipe.ts";
 export type HeldOutFields = Pick<
   SftRecipe,
   | "dataset_name"
+  | "datasets"
   | "dataset_train_split"
   | "dataset_test_split"
   | "eval_dataset_name"
@@ -28,7 +29,7 @@ function isFile(name: string): boolean {
  */
 export function splitsOwnRows(recipe: HeldOutFields): boolean {
   const { dataset_name, eval_dataset_name, dataset_train_split, dataset_test_split, test_split_size } = recipe;
-  if (recipe.eval_strategy === "no" || dataset_name === null) {
+  if (recipe.eval_strategy === "no" || (dataset_name === null && recipe.datasets === null)) {
     if (test_split_size === null) return false;
     throw new RecipeError(
       `test_split_size ${test_split_size} keeps rows for evaluation, but eval_strategy is no; set eval_strategy, or remove test_split_size`,
@@ -40,6 +41,13 @@ export function splitsOwnRows(recipe: HeldOutFields): boolean {
       `test_split_size ${test_split_size} and eval_dataset_name ${eval_dataset_name} both set the evaluation rows; remove one of them`,
     );
   }
+  if (recipe.datasets !== null) {
+    if (eval_dataset_name !== null) return false;
+    throw new RecipeError(
+      `Cannot evaluate: datasets has no rows for it, and eval_strategy is ${recipe.eval_strategy}. Hold out some rows with test_split_size (0.1 is a tenth), name other rows with eval_dataset_name, or set eval_strategy: no`,
+    );
+  }
+  if (dataset_name === null) return false;
   // `shares` keeps the sides apart, even within one file
   if (recipe.dataset_options?.shares !== undefined) return false;
   const other = eval_dataset_name ?? dataset_name;

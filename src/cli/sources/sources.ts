@@ -78,10 +78,19 @@ export async function openChatTemplate(nameOrPath: string, hub: CliHub): Promise
   return template;
 }
 
+/** Which rows of a data set to read. */
+interface RowsWanted {
+  config: string | null;
+  split: string;
+  /** of a hub data set */
+  data_dir?: string;
+  data_files?: readonly string[];
+}
+
 /** Rows of a file, a folder with one file per split, or a hub data set. */
 export async function openRows(
   name: string,
-  { config, split }: { config: string | null; split: string },
+  { config, split, ...only }: RowsWanted,
   hub: CliHub,
 ): Promise<AsyncIterable<NumberedRow>> {
   if (existsSync(name)) {
@@ -93,7 +102,7 @@ export async function openRows(
       `Cannot read rows from ${name}: there is no such file or folder, and it is not a hub id (owner/name)`,
     );
   const { folder, files } = await fromHub(hub, (options) =>
-    downloadDataset(hubName(name), { ...options, config: config ?? undefined, split }),
+    downloadDataset(hubName(name), { ...options, ...only, config: config ?? undefined, split }),
   );
   return rowsOfFiles(folder, files);
 }

@@ -20,7 +20,15 @@ export function valueHint(field: Field): string {
     const choices = (field.choices ?? []).join("|");
     return choices.length > 40 ? "NAME" : choices;
   }
-  const kinds = { string: "TEXT", boolean: "BOOL", integer: "INT", number: "NUMBER", list: "NAMES", object: "JSON" };
+  const kinds = {
+    string: "TEXT",
+    boolean: "BOOL",
+    integer: "INT",
+    number: "NUMBER",
+    list: "NAMES",
+    object: "JSON",
+    mappings: "JSON",
+  };
   const kind = field.type === "toggle" ? "BOOL|PATH" : field.of === "number" ? "NUMBERS" : kinds[field.type];
   return field.words ? `${kind}|${field.words.join("|")}` : kind;
 }

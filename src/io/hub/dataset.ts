@@ -1,4 +1,5 @@
 import { NotFoundError, RecipeError } from "../../errors.ts";
+import { globPattern } from "../../text/glob.ts";
 import type { Folder } from "../storage.ts";
 import { fetchFiles, type HubOptions, openSnapshot, type RemoteFile, type Snapshot } from "./hub.ts";
 
@@ -10,6 +11,10 @@ interface DatasetOptions extends HubOptions {
   config?: string | undefined;
   /** default `train` */
   split?: string | undefined;
+  /** subfolder of the repository's own files */
+  data_dir?: string | undefined;
+  /** which of the repository's own files to read: paths or patterns */
+  data_files?: readonly string[] | undefined;
 }
 
 /** The files of one split. */
@@ -64,15 +69,30 @@ export async function* fetchDataset(
 }
 
 async function find(id: string, options: DatasetOptions): Promise<{ snapshot: Snapshot; found: DatasetFiles }> {
-  const { config, split = "train" } = options;
-  const conversion = options.revision === undefined ? await openConversion(id, options) : undefined;
+  const { config, split = "train", data_dir, data_files } = options;
+  const own = options.revision !== undefined || data_dir !== undefined || data_files !== undefined;
+  const conversion = own ? undefined : await openConversion(id, options);
   if (conversion) {
     const files = conversion.files.filter((file) => file.path.endsWith(".parquet"));
     const found = { commit: conversion.commit, ...converted(id, files, config, split) };
     return { snapshot: conversion, found };
   }
   const snapshot = await openSnapshot("dataset", id, options.revision ?? "main", options);
-  return { snapshot, found: { commit: snapshot.commit, ...native(id, snapshot.files, config, split) } };
+  if (data_files !== undefined) {
+    const patterns = data_files.map((pattern) =>
+      globPattern(data_dir === undefined ? pattern : `${data_dir}/${pattern}`),
+    );
+    const files = snapshot.files.filter(({ path }) => patterns.some((pattern) => pattern.test(path)));
+    if (files.length === 0) {
+      throw new NotFoundError(
+        `Cannot fetch the data set ${id}: none of its files fits data_files ${data_files.join(", ")}`,
+      );
+    }
+    return { snapshot, found: { commit: snapshot.commit, config: config ?? "", split, files: sorted(files) } };
+  }
+  const inside = data_dir === undefined ? "" : `${data_dir.replace(/\/$/, "")}/`;
+  const files = snapshot.files.filter(({ path }) => path.startsWith(inside));
+  return { snapshot, found: { commit: snapshot.commit, ...native(id, files, config, split) } };
 }
 
 /** The conversion, or undefined if the hub has none. */

@@ -7,6 +7,8 @@ export interface GenerationDefaults extends SamplingOptions {
   /** false: greedy decoding, the most probable token */
   do_sample: boolean;
   max_new_tokens: number | null;
+  /** texts that end a response, which includes them */
+  stop_strings: string[];
   /** fields of the file that would change completions and are not implemented */
   ignored: string[];
 }
@@ -45,6 +47,10 @@ export function parseGenerationConfig(
   };
   const share = (value: number) => value >= 0 && value <= 1;
   const whole = (value: number) => Number.isInteger(value) && value >= 0;
+  const stops = typeof json.stop_strings === "string" ? [json.stop_strings] : (json.stop_strings ?? []);
+  if (!Array.isArray(stops) || !stops.every((one) => typeof one === "string" && one !== "")) {
+    throw new FormatError(`Cannot use ${file}: stop_strings must hold texts that are not empty, got ${show(stops)}`);
+  }
   return {
     do_sample: json.do_sample === true,
     temperature: number("temperature", 1, "a number of at least 0", (value) => value >= 0),
@@ -53,6 +59,7 @@ export function parseGenerationConfig(
     min_p: number("min_p", 0, "between 0 and 1", share),
     repetition_penalty: number("repetition_penalty", 1, "a number above 0", (value) => value > 0),
     max_new_tokens: number("max_new_tokens", null, "a whole number above 0", (value) => whole(value) && value > 0),
+    stop_strings: stops,
     ignored: Object.keys(OTHERS).filter((name) => (json[name] ?? null) !== null && !OTHERS[name].includes(json[name])),
   };
 }

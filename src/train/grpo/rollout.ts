@@ -1,4 +1,5 @@
 import type { PromptRow } from "../../data/prompts.ts";
+import { StopStrings } from "../../data/stop-strings.ts";
 import type { Tokenizer } from "../../data/tokenizer.ts";
 import { cacheBytes } from "../../model/architectures/tensors.ts";
 import { type Generation, generate, type SamplingOptions } from "../../model/generate/generate.ts";
@@ -37,6 +38,8 @@ export interface CompletionRecord {
 interface RolloutOptions extends Omit<SamplingOptions, "min_p"> {
   min_p: number | null;
   max_completion_length: number;
+  /** texts that end a completion */
+  stop_strings: readonly string[] | null;
   scale_rewards: ScaleRewards;
   multi_objective_aggregation: Aggregation;
   reward_weights: readonly number[] | null;
@@ -92,7 +95,7 @@ export async function rollOut(
 ): Promise<Rollout> {
   const { rows, num_generations, step, signal } = request;
   const groups = rows.flatMap((row) => Array.from({ length: num_generations }, () => row));
-  const generations = await draw(model, groups, data.eos_token_ids, options, request);
+  const generations = await draw(model, groups, data, options, request);
   const texts = generations.map(({ ids }) => data.tokenizer.decode(ids, { skip_special_tokens: true }));
   const completions = groups.map(
     ({ prompt }, i): Turn => (typeof prompt === "string" ? texts[i] : [{ role: "assistant", content: texts[i] }]),
@@ -133,7 +136,7 @@ export async function rollOut(
 function draw(
   model: Transformer,
   groups: readonly PromptRow[],
-  eos_token_ids: readonly number[],
+  { eos_token_ids, tokenizer }: Pick<GrpoData, "eos_token_ids" | "tokenizer">,
   options: RolloutOptions,
   { seed, sequence, signal, onProgress }: RolloutRequest,
 ): Promise<Generation[]> {
@@ -141,6 +144,8 @@ function draw(
   const longest = Math.max(...groups.map(({ prompt_ids }) => prompt_ids.length)) + max_completion_length;
   let ended = 0;
   const lengths = new Uint32Array(groups.length);
+  const strings = options.stop_strings && new StopStrings(tokenizer, options.stop_strings);
+  const watches = strings && groups.map(({ prompt_ids }) => strings.watch(prompt_ids));
   return generate(
     model,
     groups.map(({ prompt_ids }, i) => ({ prompt_ids, sequence: sequence + i })),
@@ -155,11 +160,11 @@ function draw(
       seed,
       slots: slotsFor(model, groups.length, longest),
       signal,
+      stop: watches ? (ids, i) => watches[i].check(ids) : undefined,
       onTokens: (ids, i) => {
         lengths[i] += ids.length;
-        if (lengths[i] >= max_completion_length || eos_token_ids.includes(ids[ids.length - 1])) {
-          onProgress?.(++ended, groups.length);
-        }
+        const last = eos_token_ids.includes(ids[ids.length - 1]) || watches?.[i].length === lengths[i];
+        if (last || lengths[i] >= max_completion_length) onProgress?.(++ended, groups.length);
       },
     },
   );

@@ -20,6 +20,27 @@ export interface MicroBatch {
   targets: Targets;
 }
 
+/** One pass over these rows. */
+export function microBatch(rows: readonly TokenizedRow[]): MicroBatch {
+  const batch = makeBatch(rows);
+  return { batch, targets: shiftedTargets(batch, batch.labels) };
+}
+
+/** The steps of a run whose rows are streamed: their number is max_steps, which counts as one epoch, as in transformers. */
+export class StreamedSteps {
+  readonly max_steps: number;
+  readonly stepsPerEpoch: number;
+
+  constructor({ max_steps }: Pick<BatchOptions, "max_steps">) {
+    this.max_steps = max_steps;
+    this.stepsPerEpoch = max_steps;
+  }
+
+  epochAfter(steps: number): number {
+    return steps / this.max_steps;
+  }
+}
+
 /** The rows of every step, as a function of its number: a resumed run needs no other state. */
 export class SftBatches {
   /** rows, or with packing, bins of rows */
@@ -55,10 +76,7 @@ export class SftBatches {
 
   /** The micro-batches of optimizer step `step`, counted from 0. */
   step(step: number): MicroBatch[] {
-    return this.order.step(step).map((examples) => {
-      const batch = makeBatch(examples.flatMap((i) => this.examples[i]));
-      return { batch, targets: shiftedTargets(batch, batch.labels) };
-    });
+    return this.order.step(step).map((examples) => microBatch(examples.flatMap((i) => this.examples[i])));
   }
 
   /** The run's step with the most tokens in one micro-batch, for the memory forecast. */

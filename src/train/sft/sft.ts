@@ -1,11 +1,14 @@
 import type { TokenizedRow } from "../../data/tokenize.ts";
+import { QwenchError, TrainingError } from "../../errors.ts";
+import type { Folder } from "../../io/storage.ts";
 import type { Transformer } from "../../model/transformer.ts";
 import type { SftRecipe } from "../../recipe/recipe.ts";
-import type { Trainee } from "../checkpoint.ts";
+import type { ExtraFile, Trainee } from "../checkpoint.ts";
 import { train } from "../loop.ts";
 import type { StepContext, Submitted, TrainEvent, TrainingMethod, TrainOptions } from "../method.ts";
 import { TokensPerSecond } from "../speed.ts";
-import { SftBatches } from "./batches.ts";
+import { type MicroBatch, microBatch, SftBatches, StreamedSteps } from "./batches.ts";
+import { RowStream, readPlace, type StreamedRows } from "./row-stream.ts";
 import { evalBatches, evaluate, type SftResult, sftStep } from "./step.ts";
 
 /** A finished step; its numbers arrive one step late. */
@@ -18,7 +21,7 @@ export type SftOptions = TrainOptions;
 
 /** Training rows and evaluation rows. */
 export interface SftData {
-  train: readonly TokenizedRow[];
+  train: readonly TokenizedRow[] | StreamedRows;
   eval: readonly TokenizedRow[] | null;
 }
 
@@ -47,7 +50,7 @@ interface SinceLog extends Record<string, number> {
 const nothing = (): SinceLog => ({ steps: 0, loss: 0, mean_token_accuracy: 0, entropy: 0 });
 
 class Sft implements TrainingMethod<SftStepEvent, SftResult> {
-  readonly batches: SftBatches;
+  readonly batches: SftBatches | StreamedSteps;
   readonly fingerprint: number;
   readonly otherData = "other rows, or on the same rows with other truncation or packing";
   readonly bestMetric = "loss";
@@ -55,7 +58,9 @@ class Sft implements TrainingMethod<SftStepEvent, SftResult> {
   readonly evaluatesBeforeStop = true;
   readonly speed = new TokensPerSecond();
   private readonly model: Transformer;
+  readonly verify: ((checkpoint: Folder) => Promise<unknown>) | undefined;
   private readonly data: SftData;
+  private readonly stream: RowStream | null;
   private readonly recipe: SftRecipe;
   private sums = nothing();
 
@@ -63,12 +68,48 @@ class Sft implements TrainingMethod<SftStepEvent, SftResult> {
     this.model = model;
     this.data = data;
     this.recipe = recipe;
-    this.batches = new SftBatches(data.train, recipe);
-    this.fingerprint = this.batches.fingerprint();
+    if ("rows" in data.train) {
+      this.stream = new RowStream(data.train);
+      this.batches = new StreamedSteps(recipe);
+      this.fingerprint = data.train.fingerprint;
+      this.verify = readPlace;
+    } else {
+      this.stream = null;
+      const batches = new SftBatches(data.train, recipe);
+      this.batches = batches;
+      this.fingerprint = batches.fingerprint();
+    }
     this.evaluates = data.eval !== null;
   }
 
-  step({ step, learning_rate, record, optimizer }: StepContext<SftStepEvent>): Submitted<SftResult> {
+  step(context: StepContext<SftStepEvent>) {
+    return "step" in this.batches ? this.submit(context, this.batches.step(context.step)) : this.streamed(context);
+  }
+
+  /** A step on the next rows of the stream. */
+  private async *streamed(
+    context: StepContext<SftStepEvent>,
+  ): AsyncGenerator<TrainEvent | SftStepEvent, Submitted<SftResult>> {
+    const { per_device_train_batch_size: size, gradient_accumulation_steps: passes } = this.recipe;
+    const micro: MicroBatch[] = [];
+    const stream = this.stream!;
+    const before = stream.here;
+    try {
+      for (let pass = 0; pass < passes; pass++) {
+        micro.push(microBatch((await stream.next(size, context.signal)).flat()));
+      }
+    } catch (error) {
+      stream.go(before); // the checkpoint of the earlier steps reads this step's rows again
+      yield* context.settle();
+      throw yield* context.giveUp(error instanceof QwenchError ? new TrainingError(error.message) : error);
+    }
+    return this.submit(context, micro);
+  }
+
+  private submit(
+    { step, learning_rate, record, optimizer }: StepContext<SftStepEvent>,
+    micro: readonly MicroBatch[],
+  ): Submitted<SftResult> {
     const { max_grad_norm, label_smoothing_factor, neftune_noise_alpha, loss_type, seed } = this.recipe;
     const options = {
       step,
@@ -79,7 +120,7 @@ class Sft implements TrainingMethod<SftStepEvent, SftResult> {
       loss_type,
       seed,
     };
-    return { result: sftStep(record, this.model, optimizer, this.batches.step(step), options) };
+    return { result: sftStep(record, this.model, optimizer, micro, options) };
   }
 
   taken({ step, tokens, loss, mean_token_accuracy, entropy }: SftResult): SftStepEvent {
@@ -100,6 +141,15 @@ class Sft implements TrainingMethod<SftStepEvent, SftResult> {
     const { per_device_eval_batch_size, label_smoothing_factor: labelSmoothing, loss_type } = this.recipe;
     const batches = evalBatches(this.data.eval!, per_device_eval_batch_size);
     return evaluate(this.model, batches, { labelSmoothing, loss_type });
+  }
+
+  /** The stream's place. */
+  files(): ExtraFile[] {
+    return this.stream ? [this.stream.file()] : [];
+  }
+
+  async restore(checkpoint: Folder): Promise<void> {
+    this.stream?.go(await readPlace(checkpoint));
   }
 
   get sinceLog(): SinceLog {

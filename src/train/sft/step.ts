@@ -1,13 +1,12 @@
-import { makeBatch } from "../../data/packing.ts";
 import type { TokenizedRow } from "../../data/tokenize.ts";
 import type { Recorder } from "../../gpu/recorder.ts";
 import { dftGradient } from "../../kernels/loss/dft.ts";
-import { shiftedTargets, type Transformer } from "../../model/transformer.ts";
+import type { Transformer } from "../../model/transformer.ts";
 import type { SftRecipe } from "../../recipe/recipe.ts";
 import type { StepResult } from "../method.ts";
 import { type Optimizer, update } from "../optimizer.ts";
 import { mixSeed } from "../seed.ts";
-import type { MicroBatch } from "./batches.ts";
+import { type MicroBatch, microBatch } from "./batches.ts";
 
 /** TRL's `loss_type` of SFT: the cross-entropy, or dft, which weighs it by the token's probability. */
 export type SftLossType = SftRecipe["loss_type"];
@@ -136,8 +135,7 @@ function noiseOf(
 export function evalBatches(rows: readonly TokenizedRow[], size: number): MicroBatch[] {
   const batches: MicroBatch[] = [];
   for (let at = 0; at < rows.length; at += size) {
-    const batch = makeBatch(rows.slice(at, at + size));
-    batches.push({ batch, targets: shiftedTargets(batch, batch.labels) });
+    batches.push(microBatch(rows.slice(at, at + size)));
   }
   return batches;
 }

@@ -24,6 +24,7 @@ describe("generation_config.json", () => {
       min_p: 0,
       repetition_penalty: 1.1,
       max_new_tokens: null,
+      stop_strings: [],
       ignored: [],
     });
     expect(parseGenerationConfig({ top_k: null, max_new_tokens: 2048 })).toMatchObject({
@@ -33,6 +34,7 @@ describe("generation_config.json", () => {
       top_p: 1,
       max_new_tokens: 2048,
     });
+    expect(parseGenerationConfig({ stop_strings: "\n\n" }).stop_strings).toEqual(["\n\n"]);
   });
 
   it("lists settings that are not implemented", () => {
@@ -46,6 +48,7 @@ describe("generation_config.json", () => {
     [{ top_p: 2 }, "top_p must be between 0 and 1, got 2"],
     [{ repetition_penalty: 0 }, "repetition_penalty must be a number above 0, got 0"],
     [{ max_new_tokens: 0 }, "max_new_tokens must be a whole number above 0, got 0"],
+    [{ stop_strings: ["a", ""] }, 'stop_strings must hold texts that are not empty, got ["a",""]'],
   ])("refuses %j", (json, text) => {
     expect(() => parseGenerationConfig(json, "m/generation_config.json")).toThrow(
       `Cannot use m/generation_config.json: ${text}`,
@@ -58,7 +61,7 @@ describe("sampling", () => {
   const sampled = parseGenerationConfig(QWEN);
 
   it("follows the file, but a request takes precedence", () => {
-    const { do_sample: _, max_new_tokens: __, ignored: ___, ...own } = sampled;
+    const { do_sample: _, max_new_tokens: __, stop_strings: ___, ignored: ____, ...own } = sampled;
     expect(samplingOf(sampled, {})).toEqual(own);
     expect(samplingOf(sampled, { top_k: 0, temperature: 0 })).toEqual({ ...own, top_k: 0, temperature: 0 });
     expect(samplingOf(greedy, {}).temperature).toBe(0);

@@ -248,6 +248,26 @@ describe("the GRPO trainer", () => {
     expect(masked.logs.every((log) => Object.values(log).every(Number.isFinite))).toBe(true);
   });
 
+  it("ends completions at stop strings, which are trained on and do not count as truncated", async () => {
+    const stop_strings = [..."etaoinshr"];
+    const recipe = grpoRecipe({
+      stop_strings,
+      max_steps: 1,
+      max_completion_length: 24,
+      mask_truncated_completions: true,
+    });
+    const { events, logs } = await trainGrpo(gpu(), { recipe });
+    const records = events.flatMap((event) => (event.type === "generated" ? event.records : []));
+    const ended = records.filter(({ completion }) => stop_strings.some((letter) => completion.includes(letter)));
+    expect(ended.length).toBeGreaterThan(0);
+    for (const { completion, finish_reason } of ended) {
+      expect(finish_reason).toBe("stop");
+      expect([...completion].filter((letter) => stop_strings.includes(letter))).toEqual([completion.at(-1)]);
+    }
+    const cut = records.filter(({ finish_reason }) => finish_reason === "length").length;
+    expect(logs[0]["completions/clipped_ratio"]).toBeCloseTo(cut / records.length, 12);
+  });
+
   it("measures rewards on evaluation prompts and ends with the best checkpoint", async () => {
     const recipe = grpoRecipe({
       max_steps: 4,

@@ -9,7 +9,7 @@ import { initAdapter, loadModel } from "../../../src/model/files/load.ts";
 import { shiftedTargets, type Transformer } from "../../../src/model/transformer.ts";
 import { Optimizer } from "../../../src/train/optimizer.ts";
 import { uniformFrom } from "../../../src/train/seed.ts";
-import type { MicroBatch } from "../../../src/train/sft/batches.ts";
+import type { MicroBatch, SftBatches } from "../../../src/train/sft/batches.ts";
 import { evalBatches, evaluate, type StepOptions, sftStep } from "../../../src/train/sft/step.ts";
 import { useGpu } from "../../kernels/harness.ts";
 import { integers, learnt, recipeOf, TINY, tinyModel, tinyRows, train } from "../fixtures.ts";
@@ -266,7 +266,7 @@ describe("runs", () => {
     const options = { learning_rate: 0, max_steps: 1, per_device_train_batch_size: 6 };
     const plain = await train(gpu(), { recipe: recipeOf(options), rows });
     const packed = await train(gpu(), { recipe: recipeOf({ ...options, packing: true, max_length: 24 }), rows });
-    expect(packed.prepared.batches.examples.length).toBeLessThan(6);
+    expect((packed.prepared.batches as SftBatches).examples.length).toBeLessThan(6);
     expect(packed.logs[0].num_tokens).toBe(plain.logs[0].num_tokens);
     expect(Math.abs(packed.logs[0].loss / plain.logs[0].loss - 1)).toBeLessThan(1e-6);
   });
@@ -293,7 +293,8 @@ describe("runs", () => {
     const { prepared } = await train(gpu(), { recipe, rows });
     expect(prepared.batches.stepsPerEpoch).toBe(3);
     expect(prepared.batches.max_steps).toBe(5);
-    const seen = [0, 1, 2].flatMap((step) => prepared.batches.step(step)).flatMap(({ batch }) => [...batch.input_ids]);
+    const batches = prepared.batches as SftBatches;
+    const seen = [0, 1, 2].flatMap((step) => batches.step(step)).flatMap(({ batch }) => [...batch.input_ids]);
     const all = rows.flatMap(({ row }) => row.input_ids as number[]);
     expect(seen.sort((a, b) => a - b)).toEqual(all.sort((a, b) => a - b));
   });
