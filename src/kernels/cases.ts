@@ -17,6 +17,7 @@ import { sequenceTermsCases } from "./loss/sequence-terms.cases.ts";
 import { linearGroupCases, loraLinearCases } from "./matmul/lora-linear.cases.ts";
 import { matmulCases } from "./matmul/matmul.cases.ts";
 import { matmulFormCases } from "./matmul/matmul-form.cases.ts";
+import { packRowsCases } from "./matmul/pack-rows.cases.ts";
 import { swigluCases } from "./mlp/swiglu.cases.ts";
 import { gatedRmsNormCases } from "./norm/gated-rms-norm.cases.ts";
 import { rmsNormCases } from "./norm/rms-norm.cases.ts";
@@ -36,6 +37,7 @@ export const allCases: readonly KernelCase[] = [
   ...rmsNormLoraCases,
   ...matmulCases,
   ...matmulFormCases,
+  ...packRowsCases,
   ...loraLinearCases,
   ...linearGroupCases,
   ...rotaryCases,
