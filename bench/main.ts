@@ -1,6 +1,5 @@
 import { readFileSync } from "node:fs";
 import { type Gpu, requestGpu } from "../src/gpu/device.ts";
-import { wantsSubgroupMatrix } from "../src/gpu/subgroup-matrix.ts";
 import { modelProducts, type Product, tuneMatmul } from "../src/kernels/matmul/matmul-tune.ts";
 import { weightShapes } from "../src/model/architectures/tensors.ts";
 import type { Platform } from "../src/platform/adapter.ts";
@@ -111,8 +110,8 @@ async function main(argv: string[]): Promise<number> {
   if (args.kinds.includes("isa")) await countPipelines();
   const platform = await openAdapter();
   const { adapter, waiting, spares } = platform;
-  const subgroupMatrix = wantsSubgroupMatrix(process.env);
-  const gpu = await requestGpu(adapter, { profiler: args.profile, waiting, spares, subgroupMatrix });
+  const untested = args.isa !== undefined; // drivers that write listings into a folder run nothing
+  const gpu = await requestGpu(adapter, { profiler: args.profile, waiting, spares, untested });
   if (!args.json) console.log(`${gpu.adapterName}, Node ${process.version}`);
   const emit = (rows: BenchRow[]) => {
     if (args.json) for (const row of rows) console.log(JSON.stringify(row));

@@ -1,6 +1,7 @@
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
+import { WIDEN } from "../lib/load.ts";
 import { ownLets, ownOf, type ProductVariant, productHeader, readsF16, storeSum } from "./lib/header.ts";
-import { MAIN, range } from "./lib/loops.ts";
+import { range } from "./lib/loops.ts";
 import { type MatrixTile, slabsOf } from "./lib/slabs.ts";
 import { fourLoads } from "./lib/staged.ts";
 
@@ -8,36 +9,36 @@ interface MatmulSubgroupMatrixVariant extends ProductVariant {
   tile: MatrixTile;
 }
 
-/** WGSL names of one operand pair of the sum. */
+/** WGSL of one sum's operands. */
 interface Operands {
-  a: "a" | "a2";
-  b: "b" | "b2";
-  lda: string;
-  ldb: string;
-  aAt: string;
-  bAt: string;
-  k: string;
-  transA: boolean;
+  /** place of a's row in its buffer, without the step; null: the low-rank rows are in a2 */
+  aAt: string | null;
+  /** main sum, or the low-rank part */
+  low: boolean;
   /** for swiglu's low-rank parts: their half of the columns */
   half?: number;
 }
 
-// matmul_subgroup_matrix: c = alpha * (a @ b [+ a2 @ b2]) [+ bias] [+ c] on the adapter's matrix units
+// matmul_subgroup_matrix: c = alpha * (a @ b [+ a2 @ b2]) [+ bias] [+ c] on the adapter's matrix units; a is not transposed
 //
 // Grid     as matmul
-// Shapes   as matmul
+// Shapes   as matmul; k is a multiple of the tile's stage, rows of b begin at multiples of 8 elements (4 if b is not
+//          transposed); a is f32 for matrices of f32, and for matrices of f16 as pack_rows writes it: f16 rows times a
+//          power of two each, the low-rank rows a2 behind them, `scales` [m] f32 with the inverse of each power
 // Writes   c by assignment, or += with `accumulate`
 // Hazard   c is distinct from every other buffer
-// Numbers  operands are rounded to the matrices' type, sums are f32. f16 keeps 11 bits of activations and gradients,
-//          and all 8 of bf16; values above 65504 become infinite, below 6e-8 zero, below 6e-5 they have fewer bits.
+// Numbers  operands are rounded to the matrices' type, sums are f32. A row of a keeps 11 bits of everything within 2^-28
+//          of its largest value; b keeps all 8 bits of bf16 between 6e-5 and 65504, and is limited to ±65504.
+// Slabs    both operands lie in blocks of one matrix each, with the sum along rows of a constant length: the place of a
+//          matrix is then a constant inside a block, which Dawn need not clamp and which compilers read 16 bytes at a time
 // Source   Dawn's docs/dawn/features/subgroup_matrix.md; the x-size of a workgroup is a multiple of the largest
 //          subgroup
 export const matmulSubgroupMatrix = (v: MatmulSubgroupMatrixVariant) => {
-  const { matrix, lanes } = v.tile;
+  const { matrix, lanes, groups } = v.tile;
   const { type, m: M, n: N, k: K, size, emulate = false, asks = false } = matrix;
-  const { threads, tileRows, tileCols } = sizesOf(v);
-  const { aCount, bCount, results } = slabsOf(v);
-  const vec = vecOf(v);
+  const { threads, tileRows, tileCols, down, across } = sizesOf(v);
+  const { blockA, blockB } = slabsOf(v.tile);
+  const staged = v.pairs === "none" ? 1 : 2;
   return wgsl`
 #if ${!emulate}
 enable chromium_experimental_subgroup_matrix;
@@ -49,15 +50,11 @@ enable f16;
 #endif
 
 ${productHeader(v)}
-var<workgroup> aSlab: array<${type}, ${aCount}>;
-var<workgroup> bSlab: array<${type}, ${bCount}>;
-var<workgroup> staged: array<f32, ${results}>;
-${fourLoads("a", !v.transA, vec, v.dropout === "a", !v.tail)}
-${fourLoads("b", v.transB, vec, v.dropout === "b", !v.tail)}
-#if ${v.extra}
-${fourLoads("a2", true, vec, false, !v.tail)}
-${fourLoads("b2", v.transB, vec, false, !v.tail)}
-#endif
+alias Four = vec4<${type}>;
+var<workgroup> aSlab: array<array<array<${type}, ${blockA}>, ${down}>, ${groups}>;
+var<workgroup> bSlab: array<array<array<${type}, ${blockB}>, ${across}>, ${lanes}>;
+var<workgroup> staged: array<array<f32, ${staged * M * N}>, ${lanes * groups}>;
+${loadsOf(v)}
 ${columnFunctions(v)}
 ${
   emulate
@@ -85,19 +82,17 @@ fn main(
   }
   ${ownLets(v, tileCols)}
   let tileRow = group.x * ${tileRows}u;
-  let subRow = sub / ${lanes}u;
+  let subRow = sub / ${lanes}u % ${groups}u;
   let subCol = sub % ${lanes}u;
   ${matricesOf(v)
     .map(([i, j]) => `var acc${i}_${j} = Result();`)
     .join("\n  ")}
   ${v.extra ? lowLoops(v).join("\n  ") : ""}
-  ${loop(v, { ...MAIN, transA: v.transA })}
+  ${mainLoop(v)}
   ${epilogue(v)}
 }
 `;
 };
-
-const vecOf = ({ tile }: MatmulSubgroupMatrixVariant) => (tile.matrix.type === "f16" ? "vec4<f16>" : "vec4f");
 
 /** Threads per workgroup, its tile, and matrices per subgroup. */
 function sizesOf({ tile: { rows, cols, lanes, groups, matrix } }: MatmulSubgroupMatrixVariant) {
@@ -116,136 +111,249 @@ function matricesOf(v: MatmulSubgroupMatrixVariant): (readonly [number, number])
   return range(down).flatMap((i) => range(across).map((j) => [i, j] as const));
 }
 
-/** First column of a subgroup's matrix; a subgroup has both columns of a pair. */
-function placeOf(v: MatmulSubgroupMatrixVariant, j: number): string {
-  const { cols, matrix } = v.tile;
-  const { tileCols, across } = sizesOf(v);
-  if (v.pairs === "none") return `subCol * ${cols}u + ${j * matrix.n}u`;
-  const second = j >= across / 2;
-  return `subCol * ${cols / 2}u + ${(second ? tileCols / 2 : 0) + (j % (across / 2)) * matrix.n}u`;
+/** Declarations that loads need beside those of the header. */
+function loadsOf(v: MatmulSubgroupMatrixVariant): string {
+  const half = v.tile.matrix.type === "f16";
+  // one rounding; weights above f16's range take its end, never infinity
+  const narrow = half ? "Four(clamp(x, vec4f(-65504), vec4f(65504)))" : "x";
+  const lines = [`fn four(x: vec4f) -> Four { return ${narrow}; }`];
+  if (!v.transB && rawOfB(v) === "vec2u") lines.push(WIDEN);
+  if (v.extra) {
+    const packed = half ? [] : [fourLoads("a2", true, "vec4f", false, true)];
+    lines.push(...packed, fourLoads("b2", v.transB, "vec4f", false, v.vecExtra));
+  }
+  return lines.join("\n");
 }
 
-/** One operand in workgroup memory. */
-interface Side {
+/** Four elements of b, WGSL, from element `at`, with a vec4u of eight elements in `word` where the variant has that. */
+function fourOfB(v: MatmulSubgroupMatrixVariant, at: string, word: string, second: boolean): string {
+  const half = v.tile.matrix.type === "f16";
+  if (v.eightB) {
+    const pair = `${word}.${second ? "zw" : "xy"}`;
+    if (v.b === "f16") return half ? `bitcast<vec4<f16>>(${pair})` : `vec4f(bitcast<vec4<f16>>(${pair}))`;
+    return `four(widen(${pair}))`;
+  }
+  if (v.b === "f16" && half && v.vecB) return `b[(${at}) / 4u]`;
+  return `four(bAt4(${at}))`;
+}
+
+/** A thread's share of moving an operand into its slab: eight steps of a row, or four steps of four columns. */
+interface Move {
   name: "a" | "b";
-  /** its source */
-  of: Operands["a"] | Operands["b"];
-  alongSum: boolean;
-  /** rows or columns of the tile */
-  size: number;
-  /** elements per slab row */
-  ld: number;
-}
-
-function sidesOf(v: MatmulSubgroupMatrixVariant, o: Operands): [Side, Side] {
-  const { left, right, low } = slabsOf(v);
-  const { tileRows, tileCols } = sizesOf(v);
-  return [
-    { name: "a", of: o.a, alongSum: !o.transA, size: tileRows, ld: (o.transA ? left : low).ld },
-    { name: "b", of: o.b, alongSum: v.transB, size: tileCols, ld: right.ld },
-  ];
-}
-
-/** Four elements that a thread moves into a slab. */
-interface Move extends Side {
-  register: string;
+  id: string;
+  eight: boolean;
+  /** row or first column inside the tile */
   outer: string;
+  /** first step inside the slab */
   along: string;
   guard: string;
 }
 
-function movesOf(v: MatmulSubgroupMatrixVariant, sides: readonly Side[]): Move[] {
-  const { threads } = sizesOf(v);
+function movesOf(v: MatmulSubgroupMatrixVariant): Move[] {
+  const { threads, tileRows, tileCols } = sizesOf(v);
   const { stage } = v.tile;
-  return sides.flatMap((side) => {
-    const inner = (side.alongSum ? stage : side.size) / 4;
-    const count = (side.size * stage) / 4;
-    return range(Math.ceil(count / threads)).map((n) => {
+  return (["a", "b"] as const).flatMap((name) => {
+    const eight = name === "a" || v.transB;
+    const size = name === "a" ? tileRows : tileCols;
+    // neighbours take neighbouring steps: what they write lies in different banks
+    const inner = eight ? stage / 8 : stage / 4;
+    const count = (eight ? size : size / 4) * inner;
+    return range(Math.ceil(count / threads)).map((n): Move => {
       const t = n === 0 ? "thread" : `(thread + ${n * threads}u)`;
-      const [outer, along] = [`${t} / ${inner}u`, `${t} % ${inner}u * 4u`];
-      const guard = (n + 1) * threads <= count ? "" : `if (${t} < ${count}u) `;
-      return { ...side, register: `${side.name}${n}`, outer, along, guard };
+      const all = (n + 1) * threads <= count;
+      const place = all ? t : `(${t} % ${count}u)`;
+      return {
+        name,
+        id: `${name}${n}`,
+        eight,
+        outer: `${place} / ${inner}u${eight ? "" : " * 4u"}`,
+        along: `${place} % ${inner}u * ${eight ? 8 : 4}u`,
+        guard: all ? "" : `if (${t} < ${count}u) `,
+      };
     });
   });
 }
 
-/** Loads from memory into a register; zeros past the edges. */
-function load(v: MatmulSubgroupMatrixVariant, o: Operands, move: Move): string {
-  const { name, of, alongSum, register, outer, along, guard } = move;
-  const [ld, at] = name === "a" ? [o.lda, o.aAt] : [o.ldb, o.bAt];
-  if (!alongSum) {
-    const [base, end] = name === "a" ? ["tileRow", "params.m"] : ["tileCol", "n"];
-    return `${guard}{
-      ${register} = ${vecOf(v)}();
-      let step = slab + ${outer};
-      if (step < ${o.k}) { ${register} = ${of}Four(${base} + ${along}, step, ${end}, ${at}, ${ld}); }
-    }`;
+/** WGSL: writes four elements of a row of a slab, from step `along`. @param row WGSL, inside the tile */
+function put(v: MatmulSubgroupMatrixVariant, name: "a" | "b", row: string, along: string, value: string): string {
+  const { rows, cols, matrix } = v.tile;
+  const { tileCols, across } = sizesOf(v);
+  const { ld } = slabsOf(v.tile);
+  const elements = (to: string) =>
+    range(4)
+      .map((e) => `${to}[at + ${e}u] = ${value}[${e}];`)
+      .join(" ");
+  const inside = (size: number) => `let at = r % ${size}u * ${ld}u + ${along};`;
+  if (name === "a") {
+    const place = `aSlab[r / ${rows}u][r % ${rows}u / ${matrix.m}u]`;
+    return `{ let r = ${row}; ${inside(matrix.m)} ${elements(place)} }`;
   }
-  const index =
-    name === "a" ? `tileRow + ${outer}` : `${o.half === undefined ? "column" : "pair"}(tileCol, ${outer}, n)`;
-  const half = o.half === undefined || name === "a" ? "" : ` && ${outer} / ${sizesOf(v).tileCols / 2}u == ${o.half}u`;
-  return `${guard}{
-      ${register} = ${vecOf(v)}();
-      let index = ${index};
-      if (index < ${name === "a" ? "params.m" : "n"}${half}) { ${register} = ${of}Four(index, slab + ${along}, ${o.k}, ${at}, ${ld}); }
-    }`;
+  const paired = v.pairs !== "none";
+  const width = paired ? cols / 2 : cols;
+  const column = paired ? `r % ${tileCols / 2}u` : "r";
+  const second = paired ? `r / ${tileCols / 2}u * ${across / 2}u + ` : "";
+  const place = `bSlab[${column} / ${width}u][${second}${column} % ${width}u / ${matrix.n}u]`;
+  return `{ let r = ${row}; ${inside(matrix.n)} ${elements(place)} }`;
 }
 
-function store({ name, register, outer, along, guard, ld }: Move): string {
-  return `${guard}{
-      let at = (${outer}) * ${ld}u + ${along};
-      ${range(4)
-        .map((e) => `${name}Slab[at + ${e}u] = ${register}[${e}];`)
-        .join(" ")}
-    }`;
-}
-
-/** Products of the matrices at step kk of the slabs. */
-function multiply(v: MatmulSubgroupMatrixVariant, [a, b]: readonly [Side, Side]): string {
-  const { rows, matrix } = v.tile;
-  const { down, across } = sizesOf(v);
-  // an element of the left matrix is at row * ld + step, or step * ld + row; likewise for the right matrix
-  const place = (side: Side, outer: string) =>
-    side.alongSum ? `(${outer}) * ${side.ld}u + kk` : `kk * ${side.ld}u + ${outer}`;
-  const read = (name: string, side: Side, at: string) => {
-    if (matrix.emulate) return `let ${name} = ${at};`;
-    const [as, rowMajor] = side === a ? ["Left", side.alongSum] : ["Right", !side.alongSum];
-    return `let ${name} = subgroupMatrixLoad<${as}, ${rowMajor ? "row_major" : "col_major"}>(&${side.name}Slab, ${at}, ${side.ld}u);`;
-  };
-  const strides = [a, b].map((side) => (side.alongSum ? `${side.ld}u, 1u` : `1u, ${side.ld}u`)).join(", ");
-  const lines = [
-    ...range(down).map((i) => read(`l${i}`, a, place(a, `subRow * ${rows}u + ${i * matrix.m}u`))),
-    ...range(across).map((j) => read(`r${j}`, b, place(b, placeOf(v, j)))),
-    ...matricesOf(v).map(([i, j]) =>
-      matrix.emulate
-        ? `multiply(l${i}, r${j}, ${strides}, &acc${i}_${j}, lane);`
-        : `acc${i}_${j} = subgroupMatrixMultiplyAccumulate(l${i}, r${j}, acc${i}_${j});`,
-    ),
-  ];
-  return lines.join("\n      ");
-}
-
-/** Loop over one sum, one slab of steps at a time. */
-function loop(v: MatmulSubgroupMatrixVariant, o: Operands): string {
+/** Products of the slabs, all steps. */
+function multiply(v: MatmulSubgroupMatrixVariant): string {
   const { stage, matrix } = v.tile;
-  const sides = sidesOf(v, o);
-  const moves = movesOf(v, sides);
-  return `{
-  ${moves.map(({ register }) => `var ${register} = ${vecOf(v)}();`).join("\n  ")}
-  for (var slab = 0u; ; slab += ${stage}u) {
-    if (slab < ${o.k}) {
-    ${moves.map((move) => load(v, o, move)).join("\n    ")}
+  const { down, across } = sizesOf(v);
+  const { ld } = slabsOf(v.tile);
+  const lines: string[] = [];
+  for (const kk of range(stage / matrix.k).map((step) => step * matrix.k)) {
+    if (matrix.emulate) {
+      for (const [i, j] of matricesOf(v))
+        lines.push(`multiply(subRow, ${i}u, subCol, ${j}u, ${kk}u, &acc${i}_${j}, lane);`);
+      continue;
     }
-    if (slab > 0u) { // multiply the previous slab while this one loads
-    for (var kk = 0u; kk < ${stage}u; kk += ${matrix.k}u) {
-      ${multiply(v, sides)}
-    }
-    }
-    workgroupBarrier();
-    if (slab >= ${o.k}) { break; }
-    ${moves.map(store).join("\n    ")}
-    workgroupBarrier();
+    const load = (as: string, block: string, major: string) => {
+      return matrix.older
+        ? `subgroupMatrixLoad<${as}>(&${block}, ${kk}u, ${major === "col_major"}, ${ld}u)`
+        : `subgroupMatrixLoad<${as}, ${major}>(&${block}, ${kk}u, ${ld}u)`;
+    };
+    for (const i of range(down)) lines.push(`let l${kk}_${i} = ${load("Left", `aSlab[subRow][${i}]`, "row_major")};`);
+    for (const j of range(across))
+      lines.push(`let r${kk}_${j} = ${load("Right", `bSlab[subCol][${j}]`, "col_major")};`);
+    for (const [i, j] of matricesOf(v))
+      lines.push(`acc${i}_${j} = subgroupMatrixMultiplyAccumulate(l${kk}_${i}, r${kk}_${j}, acc${i}_${j});`);
   }
+  return lines.join("\n    ");
+}
+
+/** Loop over the whole sum: the next slab is loaded while this one is multiplied. No edges: rows past the end repeat the last. */
+function mainLoop(v: MatmulSubgroupMatrixVariant): string {
+  const { stage, matrix } = v.tile;
+  const half = matrix.type === "f16";
+  const unit = v.eightB ? 8 : 1;
+  const places: string[] = [];
+  const loads: string[] = [];
+  const stores: string[] = [];
+  for (const { name, id, eight, outer, along, guard } of movesOf(v)) {
+    if (name === "a") {
+      const [per, raw] = half ? [8, "vec4u"] : [4, "vec4f"];
+      const words = range(8 / per).map((w) => `${id}_${w}`);
+      places.push(
+        `let ${id}At = (aAt + min(tileRow + ${outer}, params.m - 1u) * params.lda + ${along}) / ${per}u;`,
+        ...words.map((word) => `var ${word} = ${raw}();`),
+      );
+      loads.push(`${guard}{ ${words.map((word, w) => `${word} = a[${id}At + slab / ${per}u + ${w}u];`).join(" ")} }`);
+      const values = half
+        ? ["xy", "zw"].map((pair) => `bitcast<vec4<f16>>(${words[0]}.${pair})`)
+        : words.map((word) => word);
+      stores.push(
+        `${guard}{ ${values.map((value, w) => `let f${w} = ${value}; ${put(v, "a", outer, `${along} + ${w * 4}u`, `f${w}`)}`).join(" ")} }`,
+      );
+      continue;
+    }
+    if (eight) {
+      places.push(`let ${id}At = bAt + min(column(tileCol, ${outer}, n), n - 1u) * params.ldb + ${along};`);
+      if (v.eightB) {
+        places.push(`var ${id}_0 = vec4u();`);
+        loads.push(`${guard}{ ${id}_0 = b[(${id}At + slab) / ${unit}u]; }`);
+      } else {
+        places.push(...range(2).map((w) => `var ${id}_${w} = Four();`));
+        const four = (w: number) => `${id}_${w} = ${fourOfB(v, `${id}At + slab + ${w * 4}u`, "", w === 1)};`;
+        loads.push(`${guard}{ ${four(0)} ${four(1)} }`);
+      }
+      const value = (w: number) => (v.eightB ? fourOfB(v, "", `${id}_0`, w === 1) : `${id}_${w}`);
+      stores.push(
+        `${guard}{ ${range(2)
+          .map((w) => `let f${w} = ${value(w)}; ${put(v, "b", outer, `${along} + ${w * 4}u`, `f${w}`)}`)
+          .join(" ")} }`,
+      );
+      continue;
+    }
+    places.push(
+      `let ${id}At = bAt + (${along}) * params.ldb + min(tileCol + ${outer}, (n - 1u) / 4u * 4u);`,
+      ...range(4).map((e) => `var ${id}_${e} = ${rawOfB(v)}();`),
+    );
+    const line = (e: number) => `${id}_${e} = ${rawLoad(v, `${id}At + (slab + ${e}u) * params.ldb`)};`;
+    loads.push(`${guard}{ ${range(4).map(line).join(" ")} }`);
+    stores.push(`${guard}{
+      ${range(4)
+        .map((e) => `let g${e} = ${rawFour(v, `${id}_${e}`)};`)
+        .join(" ")}
+      ${turned(v, outer, along)} }`);
+  }
+  return `{
+  let begin = ${v.split ? "min(group.z * params.splitSteps, k)" : "0u"};
+  let end = ${v.split ? "min(begin + params.splitSteps, k)" : "k"};
+  ${places.join("\n  ")}
+  { let slab = begin;
+    ${loads.join("\n    ")} }
+  for (var at = begin; at < end; at += ${stage}u) {
+    workgroupBarrier();
+    ${stores.join("\n    ")}
+    workgroupBarrier();
+    if (at + ${stage}u < end) {
+    let slab = at + ${stage}u;
+    ${loads.join("\n    ")}
+    }
+    ${multiply(v)}
+  }
+  }`;
+}
+
+/** Columns g0 … g3 of four steps each, written along the sum. */
+function turned(v: MatmulSubgroupMatrixVariant, outer: string, along: string): string {
+  return range(4)
+    .map(
+      (e) =>
+        `let h${e} = Four(g0[${e}], g1[${e}], g2[${e}], g3[${e}]); ${put(v, "b", `${outer} + ${e}u`, along, `h${e}`)}`,
+    )
+    .join("\n      ");
+}
+
+// b not transposed: what is loaded stays as it is until it is stored, in half the registers
+
+const rawOfB = ({ b, vecB }: MatmulSubgroupMatrixVariant) => {
+  if (!vecB || b === "int8" || b === "nf4") return "vec4f";
+  return b === "bf16" ? "vec2u" : b === "f16" ? "vec4<f16>" : "vec4f";
+};
+const rawLoad = (v: MatmulSubgroupMatrixVariant, at: string) =>
+  v.vecB && v.b !== "int8" && v.b !== "nf4" ? `b[(${at}) / 4u]` : `bAt4(${at})`;
+const rawFour = (v: MatmulSubgroupMatrixVariant, raw: string) => {
+  const type = rawOfB(v);
+  if (type === "vec4<f16>") return v.tile.matrix.type === "f16" ? raw : `vec4f(${raw})`;
+  return type === "vec2u" ? `four(widen(${raw}))` : `four(${raw})`;
+};
+
+/** Loop over a low-rank sum, with zeros past its end. */
+function lowLoop(v: MatmulSubgroupMatrixVariant, { half: only, aAt }: Operands): string {
+  const { stage, matrix } = v.tile;
+  const { tileCols } = sizesOf(v);
+  const half = matrix.type === "f16";
+  const moves = movesOf(v).map(({ name, eight, outer, along, guard }) => {
+    if (name === "a") {
+      const row = `min(tileRow + ${outer}, params.m - 1u)`;
+      const values = half
+        ? ["xy", "zw"].map((pair) => `bitcast<vec4<f16>>(word.${pair})`)
+        : range(2).map((w) => `a2Four(${row}, slab + ${along} + ${w * 4}u, rank, lowAt, params.lda2)`);
+      const word = half ? `let word = a[(${aAt} + ${row} * params.lda + slab + ${along}) / 8u];` : "";
+      return `${guard}{ ${word} ${values
+        .map((value, w) => `let f${w} = ${value}; ${put(v, "a", outer, `${along} + ${w * 4}u`, `f${w}`)}`)
+        .join(" ")} }`;
+    }
+    const ldb = v.transB ? "rank" : "n";
+    if (eight) {
+      const index = `${only === undefined ? "column" : "pair"}(tileCol, ${outer}, n)`;
+      const own = only === undefined ? "" : ` && ${outer} / ${tileCols / 2}u == ${only}u`;
+      const four = (w: number) =>
+        `var f${w} = Four(); if (index < ${only === undefined ? "n" : "n / 2u"}${own}) { f${w} = four(b2Four(index, slab + ${along} + ${w * 4}u, rank, low2At, ${ldb})); } ${put(v, "b", outer, `${along} + ${w * 4}u`, `f${w}`)}`;
+      return `${guard}{ let index = ${index}; ${range(2).map(four).join(" ")} }`;
+    }
+    const line = (e: number) =>
+      `var g${e} = Four(); if (slab + ${along} + ${e}u < rank) { g${e} = four(b2Four(tileCol + ${outer}, slab + ${along} + ${e}u, n, low2At, ${ldb})); }`;
+    return `${guard}{ ${range(4).map(line).join(" ")}
+      ${turned(v, outer, along)} }`;
+  });
+  return `for (var slab = 0u; slab < rank; slab += ${stage}u) {
+    workgroupBarrier();
+    ${moves.join("\n    ")}
+    workgroupBarrier();
+    ${multiply(v)}
   }`;
 }
 
@@ -253,19 +361,15 @@ function loop(v: MatmulSubgroupMatrixVariant, o: Operands): string {
 function lowLoops(v: MatmulSubgroupMatrixVariant): string[] {
   const swiglu = v.pairs === "swiglu";
   const own = ownOf(v);
+  const half = v.tile.matrix.type === "f16";
   return range(swiglu ? 2 : 1).map((h) => {
     const of = (field: "r" | "a2At" | "b2At") => (swiglu ? `params.${field}${h}` : own(field));
-    return loop(v, {
-      a: "a2",
-      b: "b2",
-      lda: "params.lda2",
-      ldb: v.transB ? of("r") : "n",
-      aAt: of("a2At"),
-      bAt: of("b2At"),
-      k: of("r"),
-      transA: false,
-      half: swiglu ? h : undefined,
-    });
+    return `{
+  let lowAt = ${of("a2At")};
+  let low2At = ${of("b2At")};
+  let rank = ${of("r")};
+  ${lowLoop(v, { aAt: half ? "params.lda2 + lowAt" : null, low: true, half: swiglu ? h : undefined })}
+  }`;
   });
 }
 
@@ -295,22 +399,23 @@ fn pair(tileCol: u32, index: u32, n: u32) -> u32 {
 }
 
 /** Emulated builtins; each thread handles its elements of a matrix. */
-function emulatedFunctions({ tile: { matrix } }: MatmulSubgroupMatrixVariant): string {
-  const { m: M, n: N, k: K, size } = matrix;
+function emulatedFunctions({ tile }: MatmulSubgroupMatrixVariant): string {
+  const { m: M, n: N, k: K, size } = tile.matrix;
+  const { ld } = slabsOf(tile);
   return `
 alias Result = array<f32, ${(M * N) / size}>;
-fn multiply(l: u32, r: u32, lRow: u32, lStep: u32, rCol: u32, rStep: u32, acc: ptr<function, Result>, lane: u32) {
+fn multiply(subRow: u32, i: u32, subCol: u32, j: u32, kk: u32, acc: ptr<function, Result>, lane: u32) {
   let once = min(params.m, 1u); // without this, Mesa unrolls these loops and compiles for minutes
   for (var e = 0u; e < ${(M * N) / size}u * once; e++) {
-    let i = (e * ${size}u + lane) / ${N}u;
-    let j = (e * ${size}u + lane) % ${N}u;
+    let left = (e * ${size}u + lane) / ${N}u * ${ld}u + kk;
+    let right = (e * ${size}u + lane) % ${N}u * ${ld}u + kk;
     for (var s = 0u; s < ${K}u * once; s++) {
-      (*acc)[e] = fma(f32(aSlab[l + i * lRow + s * lStep]), f32(bSlab[r + j * rCol + s * rStep]), (*acc)[e]);
+      (*acc)[e] = fma(f32(aSlab[subRow][i][left + s]), f32(bSlab[subCol][j][right + s]), (*acc)[e]);
     }
   }
 }
-fn put(acc: Result, at: u32, lane: u32) {
-  for (var e = 0u; e < ${(M * N) / size}u; e++) { staged[at + e * ${size}u + lane] = acc[e]; }
+fn put(acc: Result, sub: u32, at: u32, lane: u32) {
+  for (var e = 0u; e < ${(M * N) / size}u; e++) { staged[sub][at + e * ${size}u + lane] = acc[e]; }
 }`;
 }
 
@@ -319,36 +424,38 @@ function finishFunction(v: MatmulSubgroupMatrixVariant): string {
   const { rows, cols, lanes, groups, matrix } = v.tile;
   const [N, count] = [matrix.n, matrix.m * matrix.n];
   const paired = v.pairs !== "none";
+  const scale = matrix.type === "f16" ? "scales[min(i, params.m - 1u)] * " : "";
   return `
 fn finish(thread: u32, firstRow: u32, firstPlace: u32, tileCol: u32, part: u32, n: u32, cAt: u32${v.bias === "none" ? "" : ", biasAt: u32"}) {
   for (var e = thread; e < ${lanes * groups * count}u; e += ${sizesOf(v).threads}u) {
     let owner = e / ${count}u;
     let i = firstRow + owner / ${lanes}u * ${rows}u + e / ${N}u % ${matrix.m}u;
     let place = firstPlace + owner % ${lanes}u * ${paired ? cols / 2 : cols}u + e % ${N}u;
-    let origin = owner * ${paired ? 2 * count : count}u + e % ${count}u;
-    ${storeSum(v, "place", "staged[origin]", `staged[origin + ${count}u]`)}
+    let sum = ${scale}staged[owner][e % ${count}u];
+    ${paired ? `let second = ${scale}staged[owner][e % ${count}u + ${count}u];` : ""}
+    ${storeSum(v, "place", "sum", "second")}
   }
 }`;
 }
 
 /** Stores the sums: one matrix, or one pair, of each subgroup at a time. */
 function epilogue(v: MatmulSubgroupMatrixVariant): string {
-  const { m: M, n: N, emulate } = v.tile.matrix;
-  const { across } = sizesOf(v);
+  const { m: M, n: N, emulate, older } = v.tile.matrix;
+  const { across, groups, lanes } = { ...sizesOf(v), ...v.tile };
   const paired = v.pairs !== "none";
-  const put = (i: number, j: number, offset: number) => {
-    const at = `(sub * ${paired ? 2 : 1}u + ${offset}u) * ${M * N}u`;
-    return emulate
-      ? `put(acc${i}_${j}, ${at}, lane);`
-      : `subgroupMatrixStore<row_major>(&staged, ${at}, acc${i}_${j}, ${N}u);`;
+  const store = (i: number, j: number, offset: number) => {
+    const at = `${offset * M * N}u`;
+    if (emulate) return `put(acc${i}_${j}, sub, ${at}, lane);`;
+    const to = `&staged[sub % ${lanes * groups}u], ${at}, acc${i}_${j}`;
+    return older ? `subgroupMatrixStore(${to}, false, ${N}u);` : `subgroupMatrixStore<row_major>(${to}, ${N}u);`;
   };
   const biasAt = v.bias === "none" ? "" : ", biasAt";
   const stored = matricesOf(v)
     .filter(([, j]) => !paired || j < across / 2)
     .map(
       ([i, j]) => `
-  ${put(i, j, 0)}
-  ${paired ? put(i, j + across / 2, 1) : ""}
+  ${store(i, j, 0)}
+  ${paired ? store(i, j + across / 2, 1) : ""}
   workgroupBarrier();
   finish(thread, tileRow + ${i * M}u, ${j * N}u, tileCol, part, n, cAt${biasAt});
   workgroupBarrier();`,

@@ -12,6 +12,12 @@ import { StagingRing } from "./staging.ts";
 import { BufferStorage, inBuffer, type TensorStorage } from "./storage.ts";
 import type { DType, Tensor } from "./tensor.ts";
 
+/**
+ * How products round their operands, as torch names it: f32 ("highest"), or f16 with a scale for each row and f32 sums,
+ * where the adapter has matrix units for that ("high").
+ */
+export type MatmulPrecision = "highest" | "high";
+
 /** Optional features that Qwench uses. */
 export interface GpuFeatures {
   f16: boolean;
@@ -19,7 +25,7 @@ export interface GpuFeatures {
   /** kernels use WGSL's subgroup_id */
   subgroupId?: boolean;
   timestamps: boolean;
-  /** subgroup matrices for products, if requested: operands are then rounded */
+  /** the adapter's matrix units, if their test gave the right numbers */
   matrix?: SubgroupMatrix | null;
 }
 
@@ -60,6 +66,8 @@ export class GpuContext {
   readonly pace: Pace;
   readonly profiler: Profiler | null;
   readonly bindGroups = new BindGroups();
+  /** of products from now on; "high" changes nothing on devices without matrix units of f16 */
+  precision: MatmulPrecision = "highest";
   /** the fastest variant per shape class, under a kernel's own keys; saved with checkpoints for exact resume */
   readonly tuning = new Map<string, string>();
   private fault: GpuError | null = null;

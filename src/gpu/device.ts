@@ -4,14 +4,14 @@ import { compileAhead, type Spares } from "./cpu-adapters/warm-up.ts";
 import { factsOf, profileOf } from "./profile.ts";
 import type { Kernel } from "./program.ts";
 import { Recorder } from "./recorder.ts";
-import { SUBGROUP_MATRIX, subgroupMatrixOf } from "./subgroup-matrix.ts";
+import { provenMatrix, SUBGROUP_MATRIX, subgroupMatrixOf } from "./subgroup-matrix.ts";
 import { sizeOf, type Tensor } from "./tensor.ts";
 
 export interface GpuOptions {
   /** features to leave off although the adapter has them, because they are known to be faulty or failed a probe */
-  disable?: readonly ("f16" | "subgroups" | "timestamps" | "textures")[];
-  /** use subgroup matrices if the adapter has them: experimental, and operands may be rounded to f16 */
-  subgroupMatrix?: boolean;
+  disable?: readonly ("f16" | "subgroups" | "timestamps" | "textures" | "matrices")[];
+  /** use matrix units without a test of their numbers: for devices that compile kernels and run nothing */
+  untested?: boolean;
   /** time every kernel, if the adapter has timestamps */
   profiler?: boolean;
   /**
@@ -76,10 +76,10 @@ export async function requestGpu(adapter: GPUAdapter, options: GpuOptions = {}):
     timestamps: adapter.features.has("timestamp-query") && !off.has("timestamps"),
   };
   const profile = profileOf(factsOf(adapter, features.subgroups));
-  if (options.subgroupMatrix) features.matrix = subgroupMatrixOf(adapter, profile, features.f16);
+  const matrix = off.has("matrices") ? null : subgroupMatrixOf(adapter, profile, features.f16);
   const requiredFeatures: GPUFeatureName[] = [];
   if (profile.subgroup?.asks) requiredFeatures.push("subgroup-size-control" as GPUFeatureName);
-  if (features.matrix) requiredFeatures.push(SUBGROUP_MATRIX);
+  if (matrix) requiredFeatures.push(SUBGROUP_MATRIX);
   if (features.f16) requiredFeatures.push("shader-f16");
   if (features.subgroups) requiredFeatures.push("subgroups" as GPUFeatureName);
   if (features.timestamps) requiredFeatures.push("timestamp-query");
@@ -93,6 +93,7 @@ export async function requestGpu(adapter: GPUAdapter, options: GpuOptions = {}):
   const textures = profile.operands === "textures" && !off.has("textures") && (await compiles(device, TEXELS));
   const { spares, waiting, disable, profiler } = options;
   if (features.subgroups && profile.kind === "gpu") features.subgroupId = await compiles(device, SUBGROUP_ID);
+  if (matrix) features.matrix = await provenMatrix(device, matrix, !options.untested);
   const gpu = new Gpu(device, {
     features,
     profile: { ...profile, operands: textures ? "textures" : "buffers" },

@@ -1,4 +1,4 @@
-import type { GpuFeatures } from "./context.ts";
+import type { GpuFeatures, MatmulPrecision } from "./context.ts";
 import { Gpu } from "./device.ts";
 import { type AdapterProfile, profileOf } from "./profile.ts";
 
@@ -14,6 +14,8 @@ export interface AdapterLike {
   features?: Partial<GpuFeatures>;
   /** default: the profile of an unknown GPU */
   profile?: AdapterProfile;
+  /** default: highest */
+  precision?: MatmulPrecision;
   /** measured tiles, if the kernels matter */
   tuning?: ReadonlyMap<string, string>;
 }
@@ -82,5 +84,6 @@ export function fakeGpu(
   const all: GpuFeatures = { f16: true, subgroups: profile.subgroup !== null, timestamps: false, ...features };
   const gpu = new Gpu(device as unknown as GPUDevice, { features: all, profile });
   for (const [key, value] of tuning) gpu.tuning.set(key, value);
+  gpu.precision = like.precision ?? "highest";
   return gpu;
 }

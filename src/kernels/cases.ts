@@ -18,6 +18,7 @@ import { doraCases } from "./matmul/dora.cases.ts";
 import { linearGroupCases, loraLinearCases } from "./matmul/lora-linear.cases.ts";
 import { matmulCases } from "./matmul/matmul.cases.ts";
 import { matmulFormCases } from "./matmul/matmul-form.cases.ts";
+import { packRowsCases } from "./matmul/pack-rows.cases.ts";
 import { swigluCases } from "./mlp/swiglu.cases.ts";
 import { gatedRmsNormCases } from "./norm/gated-rms-norm.cases.ts";
 import { rmsNormCases } from "./norm/rms-norm.cases.ts";
@@ -37,6 +38,7 @@ export const allCases: readonly KernelCase[] = [
   ...rmsNormLoraCases,
   ...matmulCases,
   ...matmulFormCases,
+  ...packRowsCases,
   ...loraLinearCases,
   ...linearGroupCases,
   ...doraCases,

@@ -1,6 +1,7 @@
 import type { Pacing, RowSource } from "../data/paced-rows.ts";
 import type { Tokenizer } from "../data/tokenizer.ts";
 import { UnsupportedError } from "../errors.ts";
+import type { MatmulPrecision } from "../gpu/context.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { Kernel } from "../gpu/program.ts";
 import { type Checkpoint, edited } from "../io/checkpoint.ts";
@@ -97,6 +98,7 @@ type ModelFields = Pick<
   SftRecipe,
   | "dtype"
   | "gradient_checkpointing"
+  | "matmul_precision"
   | "load_in_4bit"
   | "load_in_8bit"
   | "use_bnb_nested_quant"
@@ -163,6 +165,21 @@ function idlePatterns(config: ModelConfig, lora: LoraConfig): string[] {
   );
 }
 
+/**
+ * The precision of products.
+ *
+ * @param stored how the model's projections are stored
+ */
+export function precisionOf(
+  asked: SftRecipe["matmul_precision"],
+  { features, profile }: Pick<Gpu, "features" | "profile">,
+  stored: WeightDType,
+): MatmulPrecision {
+  const able = features.matrix?.type === "f16";
+  if (asked === "auto") return able && profile.kind === "gpu" && stored !== "f32" ? "high" : "highest";
+  return able ? asked : "highest";
+}
+
 /** How a recipe's frozen weights are stored. */
 export function storageOf({ dtype, load_in_4bit, load_in_8bit, use_bnb_nested_quant: double }: StorageFields): {
   dtype: LoadDType;
@@ -181,6 +198,9 @@ export async function openBase(
   const opened = adapter ? await openAdapterFor(config, adapter) : null;
   const lora = opened?.lora ?? (recipe.use_peft ? loraOf(config, recipe) : null);
   const dtypeOf = weightDTypes(gpu, config, checkpoint, storageOf(recipe));
+  const weightDType = dtypeOf(`${modulesOf(config)[0].path}.weight`);
+  gpu.precision = precisionOf(recipe.matmul_precision, gpu, weightDType);
+  const rounds = gpu.precision === "high" || recipe.matmul_precision !== "high";
   const tokenizer = await openTokenizer(model, adapter);
   const { eos_token = null } = recipe;
   const text = { chat_template, eos_token };
@@ -191,10 +211,19 @@ export async function openBase(
     trained: lora ? { lora } : "all",
     lora,
     adapter: opened?.adapter ?? null,
-    notes: [...notes, ...(opened?.notes ?? []), ...(lora && !opened ? idlePatterns(config, lora) : [])],
+    notes: [
+      ...notes,
+      ...(rounds
+        ? []
+        : [
+            "matmul_precision high: this device has no matrix units of f16 that give the right numbers, so products are computed in f32",
+          ]),
+      ...(opened?.notes ?? []),
+      ...(lora && !opened ? idlePatterns(config, lora) : []),
+    ],
     companions: await companionsOf({ model, adapter: adapter ?? null, whole: lora === null }, text, tokenizer),
     saved: { ...(lora === null && eos_token && tokenizer && { eos_token_id: eosId(tokenizer, eos_token) }) },
-    weightDType: dtypeOf(`${modulesOf(config)[0].path}.weight`),
+    weightDType,
     headDType: dtypeOf(config.tie_word_embeddings ? EMBEDDING : HEAD),
   };
 }

@@ -35,19 +35,20 @@ export function productHeader(v: ProductVariant): string {
     .map((part) => PART_FIELDS.map((field) => `${field}${part}: u32`).join(", "))
     .join(",\n  ")}
 }`,
-    v.texels === "ab" ? texels(0, "a") : bind(0, "a", storedType(v.a, v.vecA)),
+    v.texels === "ab" ? texels(0, "a") : bind(0, "a", v.packed ? "vec4u" : storedType(v.a, v.vecA)),
     v.texels === "none"
       ? bind(1, "b", v.eightB ? "vec4u" : storedType(v.b, v.vecB))
       : texels(1, "b", v.stripsB ? STRIPS : TEXELS),
     bind(2, "c", v.vecC && !v.transB ? "vec4f" : "f32", "read_write"),
     v.eightB || v.texels !== "none" ? WIDEN : "",
-    v.texels === "ab" ? texelFunctions("a", "f32") : loadFunctions("a", v.a, v.vecA),
+    v.packed ? "" : v.texels === "ab" ? texelFunctions("a", "f32") : loadFunctions("a", v.a, v.vecA),
     loadsOfB(v),
     "@group(0) @binding(6) var<uniform> params: Params;",
   ];
+  if (v.packed) lines.push(bind(3, "scales", "f32"));
   if (v.extra) {
-    lines.push(bind(3, "a2", storedType("f32", v.vecExtra)), bind(4, "b2", storedType("f32", v.vecExtra)));
-    lines.push(loadFunctions("a2", "f32", v.vecExtra), loadFunctions("b2", "f32", v.vecExtra));
+    if (!v.packed) lines.push(bind(3, "a2", storedType("f32", v.vecExtra)), loadFunctions("a2", "f32", v.vecExtra));
+    lines.push(bind(4, "b2", storedType("f32", v.vecExtra)), loadFunctions("b2", "f32", v.vecExtra));
   }
   if (v.bias !== "none") lines.push(bind(5, "bias", storedType(v.bias, false)), loadFunctions("bias", v.bias, false));
   if (v.pairs === "rotary") lines.push(bind(7, "positions", "u32"), bind(8, "table", "f32"));

@@ -47,6 +47,8 @@ export interface SubgroupMatrix {
   multiple: number;
   /** the kernel must request the subgroup size `size` */
   asks?: true;
+  /** the builtins take the layout as an argument, as Dawn had it before `subgroupMatrixLoad<T, col_major>` */
+  older?: true;
   /** emulate the builtins with functions over workgroup memory, for tests on adapters without them */
   emulate?: true;
 }
@@ -66,7 +68,7 @@ export interface MatmulVariant {
   vecC: boolean;
   /**
    * rows of a bf16 b begin at multiples of 8 elements: one load then covers eight steps (transposed) or eight columns
-   * of a texel
+   * of a texel; of an f16 b too in subgroup matrices
    */
   eightB: boolean;
   /** operands read as texels: see TensorStorage */
@@ -92,6 +94,8 @@ export interface MatmulVariant {
   accumulate: boolean;
   /** target of the counter-based dropout mask: an operand, or the low-rank part of the sum */
   dropout: "none" | "a" | "b" | "extra";
+  /** a is as pack_rows writes it, with the low-rank rows behind its own: for matrices of f16 */
+  packed?: true;
   /** the grid's z has parts of the sum, of `splitSteps` each; staged only, without what is done to a whole sum */
   split?: boolean;
   tile: MatmulTile;

@@ -1,7 +1,7 @@
 import { createRequire } from "node:module";
 import type { Gpu } from "../../gpu/device.ts";
 import type { AdapterProfile } from "../../gpu/profile.ts";
-import { describeSubgroupMatrices, wantsSubgroupMatrix } from "../../gpu/subgroup-matrix.ts";
+import { describeSubgroupMatrices, refusesSubgroupMatrix } from "../../gpu/subgroup-matrix.ts";
 import { allCases } from "../../kernels/cases.ts";
 import { runCase } from "../../kernels/check.ts";
 import type { Platform } from "../../platform/index.ts";
@@ -70,11 +70,16 @@ export async function runInfo({ positional, flags }: ParsedArgs): Promise<number
   return 0;
 }
 
-/** The matrix units that Dawn offers. `QWENCH_SUBGROUP_MATRIX=1` enables them. */
-function matricesOf(adapter: GPUAdapter): string {
+/** The matrix units that the adapter offers, and which of them products use. */
+function matricesOf({ features }: Gpu, adapter: GPUAdapter): string {
+  if (refusesSubgroupMatrix(process.env)) return "turned off by QWENCH_SUBGROUP_MATRIX=0";
   const kinds = describeSubgroupMatrices(adapter);
-  if (kinds) return kinds.join(", ") || "offered, but without any configuration";
-  return wantsSubgroupMatrix(process.env) ? "none" : "not enabled (QWENCH_SUBGROUP_MATRIX=1, experimental)";
+  if (!kinds) return "none";
+  const { matrix } = features;
+  const used = matrix
+    ? `${matrix.type} ${matrix.m}×${matrix.n}×${matrix.k}`
+    : "none: no usable kind, or it failed its test";
+  return `used: ${used}; offered: ${kinds.join(", ") || "no configuration"}`;
 }
 
 /** `32 lanes`, `8 to 32 lanes, 16 on request`, or false without subgroups. */
@@ -118,7 +123,7 @@ function infoOf(gpu: Gpu, platform: Platform): Record<string, unknown> {
     software: platform.software,
     "f16 (offered and correct)": f16,
     subgroups: subgroupText(gpu.profile),
-    "subgroup matrices": matricesOf(platform.adapter),
+    "subgroup matrices": matricesOf(gpu, platform.adapter),
     "timestamps (for --profile)": timestamps,
     "weight dtypes": f16 ? "f32, f16, bf16" : "f32, bf16 (f16 files are widened)",
     maxBufferSize: formatBytes(maxBufferSize),
@@ -134,7 +139,7 @@ export async function runDoctor({ positional }: ParsedArgs): Promise<number> {
   if (positional.length > 0) throw new UsageError(`qwench doctor takes no arguments, got ${positional.join(" ")}`);
   const { gpu, platform } = await openGpu();
   console.log(`Adapter: ${platform.describe}`);
-  console.log(`Subgroup matrices: ${matricesOf(platform.adapter)}\n`);
+  console.log(`Subgroup matrices: ${matricesOf(gpu, platform.adapter)}\n`);
   const kernels = new Map<
     string,
     { cases: number; skipped: number; failed: string[]; worst: number; tolerance: number }

@@ -2,7 +2,7 @@ import { freemem } from "node:os";
 import { GpuError } from "../../errors.ts";
 import { type Gpu, requestGpu } from "../../gpu/device.ts";
 import { fakeGpu } from "../../gpu/fake-device.ts";
-import { wantsSubgroupMatrix } from "../../gpu/subgroup-matrix.ts";
+import { refusesSubgroupMatrix } from "../../gpu/subgroup-matrix.ts";
 import { openAdapter, type Platform } from "../../platform/index.ts";
 
 /** Opens this machine's best adapter with all working features. */
@@ -11,9 +11,11 @@ export async function openGpu(
 ): Promise<{ gpu: Gpu; platform: Platform }> {
   const platform = await openAdapter({ fetch: options.fetch });
   const gpu = await requestGpu(platform.adapter, {
-    disable: platform.f16 ? [] : ["f16"],
+    disable: [
+      ...(platform.f16 ? [] : (["f16"] as const)),
+      ...(refusesSubgroupMatrix(process.env) ? (["matrices"] as const) : []),
+    ],
     profiler: options.profile,
-    subgroupMatrix: wantsSubgroupMatrix(process.env),
     waiting: platform.waiting,
     spares: platform.spares,
   });

@@ -25,6 +25,8 @@ export interface TileAsk {
   paired?: boolean;
   /** b is stored in a texture */
   texture?: boolean;
+  /** matrix units can compute it: see `fitsMatrices` */
+  matrices?: boolean;
 }
 
 /** For bf16 read down its columns as texels of eight columns. */

@@ -8,7 +8,10 @@ import { direct, FEW_ROWS, staged } from "./tile-shapes.ts";
 /** Workgroup memory that WebGPU guarantees, in bytes. */
 const SHARED = 16384;
 
-// GPUs stage both operands in workgroup memory. Devices opened with subgroup matrices can also use those.
+/** Most steps of the sum per slab of tiles of matrices: sums that they compute are multiples of it. */
+export const STAGE = 32;
+
+// GPUs stage both operands in workgroup memory. Devices with subgroup matrices can also use those.
 
 /**
  * Tiles worth trying on a GPU with enough workgroup memory; the first is the default without measurements. The more
@@ -26,36 +29,49 @@ export function gpuTiles(gpu: GpuContext, transB: boolean): MatmulTile[] {
     staged(4, 4, 16, 16, 16),
     direct(8, transB ? 2 : 4, 32, 4, 0),
     direct(4, 4, 64, 4, 0),
-    ...matrixTiles(gpu, transB),
+    ...(gpu.features.matrix?.type === "f32" ? matrixTiles(gpu) : []), // matrices of f16 round: `precision` decides
   ].filter((tile) => tile.stage === 0 || tile.matrix || stagedBytes({ tile }) <= bytes);
 }
 
-/** Tiles of subgroup matrices, on devices that have them and enough workgroup memory for both operand layouts. */
-export function matrixTiles({ features, limits }: GpuContext, transB: boolean): MatmulTile[] {
+/** Whether products that fit are computed by this device's matrix units of f16. */
+export function usesMatrices({ features, precision }: Pick<GpuContext, "features" | "precision">): boolean {
+  return precision === "high" && features.matrix?.type === "f16";
+}
+
+/** Whether any product may be computed by matrix units: those of f32 round nothing. */
+export function anyMatrices(gpu: Pick<GpuContext, "features" | "precision">): boolean {
+  return gpu.features.matrix?.type === "f32" || usesMatrices(gpu);
+}
+
+/**
+ * Tiles of subgroup matrices, the largest first, on devices that have them and enough workgroup memory.
+ *
+ * @param paired for products that store pairs of columns, which take more of it
+ */
+export function matrixTiles(
+  { features, limits }: Pick<GpuContext, "features" | "limits">,
+  paired = false,
+): MatrixTile[] {
   const { matrix } = features;
   if (!matrix) return [];
-  const tile = (down: number, across: number, lanes: number, groups: number, stage: number): MatmulTile => {
+  const tile = (down: number, across: number, lanes: number, groups: number, stage = STAGE): MatrixTile => {
     const [rows, cols] = [down * matrix.m, across * matrix.n];
     return { rows, cols, lanes, groups, stage, broadcast: 0, steps: 4, matrix };
   };
   const [tall, wide] = [32 / matrix.m, 32 / matrix.n]; // matrices of 32 rows, of 32 columns
-  return [
-    tile(2 * tall, wide, 4, 2, 32),
-    tile(tall, wide, 2, 2, 32),
-    tile(tall, wide, 4, 2, 32),
-    tile(tall, wide, 2, 2, 16),
-  ].filter((tile) => {
+  const all = [
+    tile(2 * tall, wide, 4, 2),
+    tile(tall, wide, 4, 2),
+    tile(tall, wide, 2, 2),
+    tile(tall, wide, 2, 2, STAGE / 2), // fits 16 KiB
+  ];
+  return all.filter((tile) => {
     const threads = tile.lanes * tile.groups * matrix.size;
     return (
       tile.stage % matrix.k === 0 &&
       threads % matrix.multiple === 0 &&
       threads <= limits.maxComputeInvocationsPerWorkgroup &&
-      [false, true].every((transA) =>
-        (["none", "swiglu"] as const).every(
-          (pairs) =>
-            matrixBytes({ tile: tile as MatrixTile, transA, transB, pairs }) <= limits.maxComputeWorkgroupStorageSize,
-        ),
-      )
+      matrixBytes(tile, paired) <= limits.maxComputeWorkgroupStorageSize
     );
   });
 }

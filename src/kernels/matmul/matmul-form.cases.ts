@@ -3,7 +3,7 @@ import type { MatmulTile, SubgroupMatrix } from "../../../shaders/matmul/lib/var
 import type { RowsTile } from "../../../shaders/matmul/matmul-rows.wgsl.ts";
 import type { Gpu } from "../../gpu/device.ts";
 import type { CaseRun, KernelCase } from "../check.ts";
-import { matrixTiles } from "./gpu-tiles.ts";
+import { matrixTiles, STAGE } from "./gpu-tiles.ts";
 import { matmul, matmulReference } from "./matmul.ts";
 import { recordProduct } from "./product.ts";
 import { recordSplit } from "./split-sums.ts";
@@ -42,15 +42,15 @@ const stagedForm = (rows: number, cols: number, compute?: "f16"): FormCase => ({
 });
 
 /** Subgroup matrices: the device's, else this configuration with emulated operations. */
-const matrixForm = (type: "f16" | "f32", m: number, n: number, k: number): FormCase => ({
+export const matrixForm = (type: "f16" | "f32", m: number, n: number, k: number): FormCase => ({
   name: `matrices ${type} ${m}×${n}×${k}`,
   tile: (gpu) => {
-    const own = matrixTiles(gpu, true).find(({ matrix }) => matrix?.type === type);
+    const own = matrixTiles(gpu).find(({ matrix }) => matrix?.type === type);
     if (own) return own;
     const size = m * n; // one element per thread: more compile slowly
     const matrix: SubgroupMatrix = { type, m, n, k, size, multiple: size, emulate: true };
     const [lanes, groups] = [size < 256 ? 2 : 1, size < 128 ? 2 : 1];
-    return { rows: groups * m, cols: 2 * n, lanes, groups, stage: 2 * k, broadcast: 0, steps: 4, matrix };
+    return { rows: groups * m, cols: 2 * n, lanes, groups, stage: STAGE, broadcast: 0, steps: 4, matrix };
   },
   tolerance: type === "f16" ? F16_TOLERANCE : F32_TOLERANCE,
   needs: type === "f16" ? "f16" : undefined,
@@ -105,7 +105,7 @@ function partOf(x: Float64Array, w: Float64Array, [m, n, k]: readonly number[], 
 const columnsOf = (values: Float64Array, m: number, width: number, first: number, count: number) =>
   Float64Array.from({ length: m * count }, (_, i) => values[Math.floor(i / count) * width + first + (i % count)]);
 
-const LOW = { r: 4, lda2: 12 };
+const LOW = { r: 8, lda2: 24 };
 
 function inputs(check: CaseRun, m: number, k: number, n: number) {
   const x = check.input([m, k], "x");
@@ -271,10 +271,12 @@ export const matmulFormCases: KernelCase[] = [
   swiglu(stagedForm(4, 4), 33, 37, 24),
   rotary(stagedForm(4, 4), 33, 8, 36),
   plain(stagedForm(4, 4, "f16"), "nt", [40, 66, 520], "f32"),
-  plain(MATRICES[0], "nt", [33, 68, 36, 3], "bf16"),
-  plain(MATRICES[0], "tn", [66, 40, 63], "f32"),
-  plain(MATRICES[1], "nt", [70, 68, 520, 16], "bf16"),
-  plain(MATRICES[2], "nn", [33, 40, 72, 16], "f32"),
-  swiglu(MATRICES[0], 18, 37, 24),
-  rotary(MATRICES[1], 33, 8, 20),
+  plain(MATRICES[0], "nt", [67, 68, 96, 8], "bf16"),
+  plain(MATRICES[0], "nn", [66, 40, 64, 8], "f32"),
+  plain(MATRICES[1], "nt", [70, 68, 512, 16], "bf16"),
+  plain(MATRICES[1], "nt", [65, 36, 64], "nf4"),
+  plain(MATRICES[2], "nn", [67, 40, 96, 16], "f32"),
+  plain(MATRICES[2], "nn", [65, 40, 64, 40], "bf16"),
+  swiglu(MATRICES[0], 66, 37, 32),
+  rotary(MATRICES[1], 66, 8, 64),
 ];

@@ -1,12 +1,9 @@
-import type { MatrixTile } from "../../../shaders/matmul/lib/slabs.ts";
 import type { MatmulTile, MatmulVariant } from "../../../shaders/matmul/lib/variant.ts";
 import { matmul } from "../../../shaders/matmul/matmul.wgsl.ts";
 import { matmulRows, type RowsTile } from "../../../shaders/matmul/matmul-rows.wgsl.ts";
 import { matmulStaged } from "../../../shaders/matmul/matmul-staged.wgsl.ts";
-import { matmulSubgroupMatrix } from "../../../shaders/matmul/matmul-subgroup-matrix.wgsl.ts";
 import type { GpuContext } from "../../gpu/context.ts";
 import { rowsTile } from "./gpu-tiles.ts";
-import { hasTail, plainTile } from "./matmul-tile.ts";
 import { tileGrid } from "./tile-shapes.ts";
 
 /** A kernel for a product, with its variant. All kernels have the same bindings and parameters. */
@@ -28,7 +25,7 @@ interface FormSizes {
 }
 
 /**
- * The kernel for a product, by its tile and size.
+ * The kernel for a product without matrix units, by its tile and size.
  *
  * @param forced a tile to use on any adapter, for tests and benches
  */
@@ -51,15 +48,9 @@ export function matmulForm(
       grid: gridOf(parts, (n) => [Math.ceil(m / few.rows), Math.ceil(n / cols)]),
     };
   }
-  // sums in subgroup matrices do not allow masking the low-rank part alone
-  const masked = variant.tile.matrix && variant.dropout === "extra";
-  const tile = masked ? plainTile(gpu, variant.transB, m) : variant.tile;
+  const { tile } = variant;
   const grid = gridOf(parts, (n) => tileGrid(tile, m, n));
-  if (tile.matrix) {
-    return { shader: matmulSubgroupMatrix, variant: { ...variant, vecC: false, tile: tile as MatrixTile }, grid };
-  }
-  const tail = masked ? hasTail(tile, parts, ranks) : variant.tail;
-  return { shader: tile.stage > 0 ? matmulStaged : matmul, variant: { ...variant, tile, tail }, grid };
+  return { shader: tile.stage > 0 ? matmulStaged : matmul, variant, grid };
 }
 
 function gridOf(

@@ -3,7 +3,7 @@ import type { MatmulTile } from "../../../shaders/matmul/lib/variant.ts";
 import type { GpuContext } from "../../gpu/context.ts";
 import { VariantTree } from "../../gpu/variants.ts";
 import { cpuTiles, fixedTile, type TileAsk } from "./cpu-tiles.ts";
-import { gpuTiles } from "./gpu-tiles.ts";
+import { gpuTiles, matrixTiles, usesMatrices } from "./gpu-tiles.ts";
 import { FEW_ROWS, tileGrid } from "./tile-shapes.ts";
 
 /** Tiles worth trying on an adapter; the first is the default without measurements. */
@@ -48,11 +48,19 @@ const SIZES = [
  * Key of a measured winner: the properties that affect which tile is best.
  *
  * @param n columns, if the number of outputs matters: on GPUs
+ * @param matrices computed by matrix units of f16
  */
-export function tileKey(transA: boolean, transB: boolean, b: StoredMatrix, m: number, n?: number): string {
+export function tileKey(
+  transA: boolean,
+  transB: boolean,
+  b: StoredMatrix,
+  m: number,
+  n?: number,
+  matrices = false,
+): string {
   const tiles = Math.ceil(m / 64) * Math.ceil((n ?? 0) / 64);
   const size = n === undefined || m <= FEW_ROWS ? "" : ` ${SIZES.find(({ least }) => tiles >= least)!.size}`;
-  return `matmul ${transA ? "t" : "n"}${transB ? "t" : "n"} ${b}${m <= FEW_ROWS ? " few" : size}`;
+  return `matmul ${transA ? "t" : "n"}${transB ? "t" : "n"} ${b}${m <= FEW_ROWS ? " few" : size}${matrices ? " high" : ""}`;
 }
 
 /** The part of an adapter's choice that does not depend on measurements. */
@@ -93,7 +101,18 @@ export function matmulTile(gpu: GpuContext, ask: TileAsk): MatmulTile {
 
 function choiceOf(gpu: GpuContext, ask: TileAsk): Choice {
   const { transA, transB, b, m, n, paired = false } = ask;
-  const fits = ({ cols, matrix }: MatmulTile) => !paired || cols % (2 * (matrix?.n ?? 1)) === 0;
+  const fits = ({ cols, matrix }: MatmulTile) =>
+    (!matrix || ask.matrices === true) && (!paired || cols % (2 * (matrix?.n ?? 1)) === 0);
+  if (ask.matrices && usesMatrices(gpu)) {
+    const tiles = matrixTiles(gpu, paired).filter(fits);
+    const tile = busiest(tiles, m, n);
+    const known = (of: MatmulTile) =>
+      tiles.some(
+        ({ rows, cols, lanes, stage }) =>
+          rows === of.rows && cols === of.cols && lanes === of.lanes && stage === of.stage,
+      );
+    if (tile) return { keys: [tileKey(transA, transB, b, m, n, true)], tile, fits: known };
+  }
   const fixed = fixedTile(gpu.profile, ask);
   if (fixed) return { keys: [], tile: fixed, fits };
   const sized = gpu.profile.tiles === "staged" ? [tileKey(transA, transB, b, m, n)] : [];

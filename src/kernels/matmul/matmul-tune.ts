@@ -8,7 +8,7 @@ import type { Tensor } from "../../gpu/tensor.ts";
 import { parseBoundedJson } from "../../text/bounded-json.ts";
 import { isObject } from "../../text/json.ts";
 import { show } from "../../text/show.ts";
-import { matrixTiles, rowsTile } from "./gpu-tiles.ts";
+import { matrixTiles, rowsTile, STAGE, usesMatrices } from "./gpu-tiles.ts";
 import { matmul } from "./matmul.ts";
 import { tileCandidates, tileKey } from "./matmul-tile.ts";
 import { FEW_ROWS } from "./tile-shapes.ts";
@@ -65,9 +65,8 @@ const MOST_REPEATS = 512;
  * Measures the fastest tile on this adapter for each kind of product that was not measured yet, and stores it in
  * `gpu.tuning`. Kinds with the most work come first; after the budget is used up, the rest keep their first candidates.
  *
- * Every tile computes the same sums in the same order, so that the choice does not change results. Exception: tiles of
- * subgroup matrices, on devices opened with them, round operands. GPUs have a special form for few rows of x·Wᵀ, which
- * is not measured.
+ * Every tile computes the same sums in the same order, so that the choice does not change results; a product in `high`
+ * precision has tiles of matrix units only. GPUs have a special form for few rows of x·Wᵀ, which is not measured.
  *
  * @throws {GpuError} a device error; also throws the signal's reason when that is aborted
  */
@@ -87,13 +86,18 @@ function takesRows(gpu: Gpu, { transA, transB, m, n, k }: Product): boolean {
   return rowsTile(gpu, { transA, transB, dropout: "none", pairs: "none" }, { m, parts: [{ n, k }] }) !== null;
 }
 
+/** Whether matrix units of f16 compute a product. */
+function byMatrices(gpu: Gpu, { transA, m, n, k, extra }: Product): boolean {
+  return usesMatrices(gpu) && !transA && m > FEW_ROWS && k % STAGE === 0 && n % 8 === 0 && extra % 8 === 0;
+}
+
 /** One product per tile key: the one with the most work. Keys are sorted by their total work. */
-function kinds({ profile }: Gpu, products: readonly Product[]): [string, Product][] {
+function kinds(gpu: Gpu, products: readonly Product[]): [string, Product][] {
   const work = ({ m, n, k }: Product) => m * n * k;
   const all = new Map<string, { product: Product; total: number }>();
   for (const product of products.map(dispatched)) {
     const { transA, transB, b, m, n } = product;
-    const key = tileKey(transA, transB, b, m, profile.tiles === "staged" ? n : undefined);
+    const key = tileKey(transA, transB, b, m, gpu.profile.tiles === "staged" ? n : undefined, byMatrices(gpu, product));
     const found = all.get(key);
     if (!found) all.set(key, { product, total: work(product) });
     else {
@@ -121,7 +125,9 @@ async function fastest(
   end: number,
   signal: AbortSignal | undefined,
 ): Promise<MatmulTile | null> {
-  const tiles = tileCandidates(gpu, product.transA, product.transB, product.b, product.m);
+  const tiles = byMatrices(gpu, product)
+    ? matrixTiles(gpu)
+    : tileCandidates(gpu, product.transA, product.transB, product.b, product.m);
   const usable: MatmulTile[] = [];
   if (performance.now() < end) await gpu.prepare(await kernelsOf(gpu, key, product, tiles), signal);
   const proxies = gpu.profile.kind === "gpu" ? GPU_PROXIES : PROXIES;
@@ -269,7 +275,7 @@ export function modelProducts(
   return products;
 }
 
-const KEY = /^matmul [nt]([nt]) (f32|f16|bf16|int8|nf4)( few| small| medium| large)?$/;
+const KEY = /^matmul [nt]([nt]) (f32|f16|bf16|int8|nf4)( few| small| medium| large)?( high)?$/;
 
 /** The measurements of this adapter as JSON, for a later `importTuning` on the same adapter. */
 export function exportTuning(gpu: Gpu): string {
@@ -325,7 +331,7 @@ function adapterOf({ adapterName, profile, features: { matrix } }: Gpu): string 
 function tileFault(gpu: Gpu, value: unknown, transB: boolean): string | null {
   if (value === null || typeof value !== "object") return `a tile must be an object, got ${show(value)}`;
   if ("matrix" in value) {
-    const own = matrixTiles(gpu, transB).some((tile) => JSON.stringify(tile) === JSON.stringify(value));
+    const own = matrixTiles(gpu).some((tile) => JSON.stringify(tile) === JSON.stringify(value));
     return own ? null : `this device does not support the tile of subgroup matrices ${show(value)}`;
   }
   const { tiles, subgroup } = gpu.profile;

@@ -1,10 +1,12 @@
-import { PART_FIELDS } from "../../../shaders/matmul/lib/header.ts";
 import type { Recorder } from "../../gpu/recorder.ts";
-import { codeBytes, inTexture, sizeOf } from "../../gpu/tensor.ts";
+import { inTexture, sizeOf } from "../../gpu/tensor.ts";
 import { inPieces, textureReads } from "./cpu-forms.ts";
+import { anyMatrices, usesMatrices } from "./gpu-tiles.ts";
 import { matmulForm } from "./matmul-form.ts";
-import { hasTail, matmulTile } from "./matmul-tile.ts";
-import type { Low, Part, Product } from "./product-spec.ts";
+import { hasTail, matmulTile, plainTile } from "./matmul-tile.ts";
+import { fitsMatrices, recordMatrices } from "./matrix-product.ts";
+import { paramsOf } from "./product-params.ts";
+import type { Part, Product } from "./product-spec.ts";
 import { recordSplit, splitOf } from "./split-sums.ts";
 import { stored, storedMatrix } from "./stored.ts";
 
@@ -30,6 +32,24 @@ function turn(product: Product): Product {
   };
 }
 
+/**
+ * A product on matrix units whose low-rank part is masked: that part alone by f32, then the rest, added to it. Null for
+ * any other product.
+ */
+function maskedApart({ gpu }: Recorder, product: Product): Product[] | null {
+  const { dropout, low, parts, bias, epilogue, tile } = product;
+  if (!low || dropout?.on !== "extra" || bias || epilogue || tile || !usesMatrices(gpu)) return null;
+  const rest = {
+    ...product,
+    low: null,
+    dropout: null,
+    accumulate: true,
+    parts: parts.map((part) => ({ ...part, r: 0 })),
+  };
+  if (!fitsMatrices(rest)) return null;
+  return [{ ...product, parts: parts.map((part) => ({ ...part, k: 0 })) }, rest];
+}
+
 /** Records products, in one dispatch if possible. The callers `matmul` and `lora-linear` check the shapes. */
 export function recordProduct(record: Recorder, given: Product): void {
   const narrow = given.parts.every(({ m, n }) => n <= NARROW && n < m);
@@ -40,6 +60,11 @@ export function recordProduct(record: Recorder, given: Product): void {
   const pieces = inPieces(record.gpu, product);
   if (pieces) {
     for (const piece of pieces) recordProduct(record, piece);
+    return;
+  }
+  const masked = maskedApart(record, product);
+  if (masked) {
+    for (const piece of masked) recordProduct(record, piece);
     return;
   }
   const split = splitOf(record, product);
@@ -59,9 +84,10 @@ export function recordProduct(record: Recorder, given: Product): void {
   const vecA = lda % 4 === 0 && all("aAt", 4);
   const vecB = ldb % 4 === 0 && all("bAt", 4);
   const paired = Boolean(epilogue);
-  const plain = given.tile && !("kind" in given.tile) ? given.tile : null;
-  const tile =
-    plain ??
+  const forced = given.tile && !("kind" in given.tile) ? given.tile : null;
+  const matrices = (forced?.matrix || anyMatrices(record.gpu)) && fitsMatrices(product);
+  const chosen =
+    forced ??
     matmulTile(record.gpu, {
       transA,
       transB,
@@ -71,7 +97,13 @@ export function recordProduct(record: Recorder, given: Product): void {
       aligned: lda % 4 === 0 && ldb % 4 === 0,
       paired,
       texture: inTexture(b),
+      ...(matrices && { matrices }),
     });
+  if (chosen.matrix && matrices) {
+    recordMatrices(record, product, chosen);
+    return;
+  }
+  const tile = chosen.matrix ? plainTile(record.gpu, transB, m) : chosen;
   const eight = b.dtype === "bf16" && ldb % 8 === 0 && all("bAt", 8);
   const readable = tile.stage === 0 && vecA && (b.dtype === "f32" ? vecB : eight && (transB || tile.cols % 8 === 0));
   const { texels, stripsB } = textureReads(record.gpu, product, readable);
@@ -120,42 +152,4 @@ export function recordProduct(record: Recorder, given: Product): void {
     product.split ? [...form.grid, product.split.count] : form.grid,
     parts.reduce((work, part) => work + 2 * part.m * part.n * (part.k + (part.r ?? 0)), 0),
   );
-}
-
-/** Names of the parts' own fields. */
-const OWN = [0, 1, 2].map((part) => PART_FIELDS.map((field) => `${field}${part}`));
-
-/** Parameters of a dispatch. @param count number of parts in the kernel's fields */
-function paramsOf(product: Product, count: number, lows: readonly Partial<Low>[]): Record<string, number> {
-  const { b, lda, ldb, rowStride, colStride, parts, low, dropout } = product;
-  const params: Record<string, number> = {
-    m: parts[0].m,
-    lda,
-    ldb,
-    lda2: low?.lda2 ?? 0,
-    rowStride,
-    colStride,
-    alpha: product.alpha ?? 1,
-    dropout: dropout?.p ?? 0,
-    dropCols: dropout?.cols ?? 0,
-    bScales: codeBytes(sizeOf(b.shape), b.dtype) / 4,
-  };
-  if (product.split) {
-    params.splitSteps = product.split.steps;
-    params.splitStride = parts[0].m * parts[0].n;
-  }
-  for (let i = 0; i < count; i++) {
-    const [part, own, names] = [parts[i], lows[i], OWN[i]]; // in the order of PART_FIELDS
-    params[names[0]] = part?.n ?? 0;
-    params[names[1]] = part?.k ?? 0;
-    params[names[2]] = own?.r ?? 0;
-    params[names[3]] = part?.seed ?? 0;
-    params[names[4]] = part?.aAt ?? 0;
-    params[names[5]] = part?.bAt ?? 0;
-    params[names[6]] = part?.cAt ?? 0;
-    params[names[7]] = own?.a2At ?? 0;
-    params[names[8]] = own?.b2At ?? 0;
-    params[names[9]] = part?.biasAt ?? 0;
-  }
-  return params;
 }

@@ -1,7 +1,8 @@
 import { matmulSplits } from "../../../shaders/matmul/matmul-splits.wgsl.ts";
 import type { Recorder } from "../../gpu/recorder.ts";
 import { threadGrid, WORKGROUP } from "../grid.ts";
-import { gpuTiles } from "./gpu-tiles.ts";
+import { gpuTiles, matrixTiles, usesMatrices } from "./gpu-tiles.ts";
+import { fitsMatrices } from "./matrix-product.ts";
 import type { Product } from "./product-spec.ts";
 import { tileGrid } from "./tile-shapes.ts";
 
@@ -53,7 +54,10 @@ export function recordSplit(
 ): void {
   const { c, parts, transB, rowStride, colStride, alpha = 1, accumulate = false } = product;
   const [{ m, n, cAt = 0 }] = parts;
-  const tiles = gpuTiles(record.gpu, transB).filter(({ stage, matrix }) => stage > 0 && !matrix);
+  const tiles =
+    usesMatrices(record.gpu) && fitsMatrices(product)
+      ? matrixTiles(record.gpu)
+      : gpuTiles(record.gpu, transB).filter(({ stage, matrix }) => stage > 0 && !matrix);
   const workgroups = (of: (typeof tiles)[number]) => split.count * tileGrid(of, m, n).reduce((x, y) => x * y);
   const most = Math.min(WORKGROUPS, Math.max(...tiles.map(workgroups)));
   const partial = record.empty([split.count, m, n], "f32", `${c.label}.splits`, "scratch");

@@ -1,6 +1,6 @@
 import { availableParallelism, constants } from "node:os";
 import { GpuError } from "../../errors.ts";
-import { wantsSubgroupMatrix } from "../../gpu/subgroup-matrix.ts";
+import { refusesSubgroupMatrix } from "../../gpu/subgroup-matrix.ts";
 import { describePlatform, giveAdvice, type OpenOptions, type Platform, parseChoice, suits } from "../adapter.ts";
 import { adviceFor, installMesa, remedy, useSwiftShader, useSystemVulkan, type VulkanHost } from "./vulkan.ts";
 import { calmWaiting } from "./wait.ts";
@@ -38,7 +38,8 @@ export async function openNodeAdapter(options: OpenOptions = {}): Promise<Platfo
   const env = options.env ?? process.env;
   const choice = options.adapter ?? parseChoice(env.QWENCH_ADAPTER);
   const named = options.dawnFeatures ?? (env.QWENCH_DAWN_FEATURES ?? "").split(",").filter(Boolean);
-  const toggles = wantsSubgroupMatrix(env) ? [...new Set([...named, "allow_unsafe_apis"])] : named;
+  // Dawn offers a GPU's matrix units only to instances that allow unsafe APIs
+  const toggles = refusesSubgroupMatrix(env) ? named : [...new Set([...named, "allow_unsafe_apis"])];
   const flags = toggles.length > 0 ? [`enable-dawn-features=${toggles.join(",")}`] : [];
 
   const opened = async (gpu: GPU, request: GPURequestAdapterOptions, adapter: GPUAdapter) => {

@@ -1,10 +1,9 @@
 import { afterAll, describe, expect, it } from "vitest";
 import { Gpu } from "../../../src/gpu/device.ts";
-import { SUBGROUP_MATRIX, subgroupMatrixOf } from "../../../src/gpu/subgroup-matrix.ts";
-import { view } from "../../../src/gpu/tensor.ts";
+import { matrixProbe, provenMatrix, SUBGROUP_MATRIX, subgroupMatrixOf } from "../../../src/gpu/subgroup-matrix.ts";
+import { type DType, view } from "../../../src/gpu/tensor.ts";
 import { CaseRun } from "../../../src/kernels/check.ts";
 import { matrixTiles } from "../../../src/kernels/matmul/gpu-tiles.ts";
-import { matmulCases } from "../../../src/kernels/matmul/matmul.cases.ts";
 import { matmul } from "../../../src/kernels/matmul/matmul.ts";
 import { matmulFormCases, rowsForm } from "../../../src/kernels/matmul/matmul-form.cases.ts";
 import { tileKey } from "../../../src/kernels/matmul/matmul-tile.ts";
@@ -59,6 +58,8 @@ describe("few rows", () => {
   });
 });
 
+const check = (gpu: Gpu, shape: number[], dtype: DType) => gpu.persistent(shape, dtype, "operand", "scratch");
+
 describe("subgroup matrices", () => {
   const kinds = [
     { componentType: "f16", resultComponentType: "f16", M: 16, N: 16, K: 16 },
@@ -96,7 +97,10 @@ describe("subgroup matrices", () => {
       const features = { f16: true, subgroups: true, timestamps: false, matrix };
       const profile = profileFor("nvidia");
       const gpu = new Gpu(device, { features, profile });
-      const run = async (cases: typeof matmulCases) => {
+      expect(await provenMatrix(device, matrix, false)).toEqual(matrix);
+      expect(await provenMatrix(device, matrix)).toBeNull(); // this device computes nothing
+      expect(matrixProbe({ ...matrix, older: true })).toContain("right[0], 0u, true,");
+      const run = async (cases: typeof matmulFormCases) => {
         for (const item of cases) {
           const check = new CaseRun(gpu, gpu.recorder(), 1);
           item.run(check);
@@ -105,19 +109,20 @@ describe("subgroup matrices", () => {
         await gpu.settle();
       };
       await run(matmulFormCases.filter(({ name }) => name.startsWith(`matrices ${type}`)));
-      expect(matrixTiles(gpu, true).length).toBeGreaterThan(0);
-      for (const at of matrixTiles(gpu, true).keys()) {
-        for (const [transA, transB] of [
-          [false, true],
-          [false, false],
-          [true, false],
-        ] as const) {
-          for (const stored of ["f32", "bf16", "nf4"] as const) {
-            const tile = matrixTiles(gpu, transB)[at];
-            gpu.tuning.set(tileKey(transA, transB, stored, 1000), JSON.stringify(tile));
+      expect(matrixTiles(gpu).length).toBeGreaterThan(0);
+      gpu.precision = "high"; // matrices of f16 compute nothing otherwise
+      for (const tile of matrixTiles(gpu)) {
+        for (const transB of [true, false]) {
+          for (const stored of ["f32", "f16", "bf16", "int8", "nf4"] as const) {
+            const key = tileKey(false, transB, stored, 1000, 1000, type === "f16");
+            gpu.tuning.set(key, JSON.stringify(tile));
+            const [a, b] = [check(gpu, [1000, 64], "f32"), check(gpu, transB ? [1000, 64] : [64, 1000], stored)];
+            const record = gpu.recorder();
+            matmul(record, a, b, { transB });
+            record.submit();
+            await gpu.settle();
           }
         }
-        await run(matmulCases.filter(({ name }) => /130,68,132. (f32|bf16|nf4)/.test(name)));
       }
       for (const { shader } of gpu.programs.kernels) used.add(shader.name);
       const [known, text] = [new Map(gpu.tuning), exportTuning(gpu)];

@@ -1,0 +1,110 @@
+import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
+import { SUBGROUP_NUMBER, type Subgroups, subgroupBegins, subgroupSize } from "../lib/reduce.ts";
+
+/** Compile-time parameters of a variant. */
+interface PackRowsVariant {
+  /** low-rank rows a2 follow those of a */
+  low: boolean;
+  /** rows of both begin at multiples of 4 elements, and so do their ends */
+  vector: boolean;
+  subgroups: Subgroups;
+  /** threads per row, a power of two */
+  workgroup: number;
+}
+
+/** Exponent of the largest power of two in a scaled row: 2^14, a quarter of f16's largest number. */
+const TOP = 14;
+
+// pack_rows: packed = f16(scale * [a | a2 | 0 …]) row by row; scale is the power of two that brings a row's largest value
+// between 2^14 and 2^15; scales = 1 / scale
+//
+// Grid     one workgroup per row; rows beyond 65 535 continue along y
+// Shapes   a [rows, lda] from element aAt, its first k columns   a2 [rows, width]   packed [rows, ld] f16, ld ≥ k + width, a multiple of 4
+//          scales [rows]   row-major
+// Writes   packed and scales by assignment
+// Hazard   all buffers are distinct
+// Numbers  one rounding to f16: relative to a row's largest value 2^-11 of each value down to 2^-28. Nothing finite
+//          becomes infinite. A row with an infinite value or NaN has the scale 1 and keeps it.
+export const packRows = ({ low, vector, subgroups, workgroup }: PackRowsVariant) => {
+  const load = (name: string, at: string) =>
+    vector
+      ? `${name}[(${at}) / 4u]`
+      : `vec4f(${name}[${at}], ${name}[${at} + 1u], ${name}[${at} + 2u], ${name}[${at} + 3u])`;
+  return wgsl`
+enable f16;
+#if ${subgroups}
+enable subgroups;
+diagnostic(off, subgroup_uniformity);
+#endif
+
+struct Params { rows: u32, k: u32, lda: u32, aAt: u32, width: u32, ld: u32 }
+
+@group(0) @binding(0) var<storage, read> a: array<${vector ? "vec4f" : "f32"}>;
+#if ${low}
+@group(0) @binding(1) var<storage, read> a2: array<${vector ? "vec4f" : "f32"}>;
+#endif
+@group(0) @binding(2) var<storage, read_write> packed: array<vec4<f16>>;
+@group(0) @binding(3) var<storage, read_write> scales: array<f32>;
+@group(0) @binding(4) var<uniform> params: Params;
+${subgroups ? SUBGROUP_NUMBER : ""}
+var<workgroup> partial: array<f32, ${workgroup}>;
+
+fn four(row: u32, col: u32) -> vec4f {
+  if (col + 4u <= params.k) {
+    let at = params.aAt + row * params.lda + col;
+    return ${load("a", "at")};
+  }
+  var value = vec4f();
+#if ${low}
+  ${
+    vector
+      ? "if (col >= params.k && col + 4u <= params.k + params.width) { value = a2[(row * params.width + col - params.k) / 4u]; }"
+      : "for (var e = 0u; e < 4u; e++) { if (col + e >= params.k && col + e < params.k + params.width) { value[e] = a2[row * params.width + col + e - params.k]; } }"
+  }
+#endif
+  ${vector ? "" : "for (var e = 0u; e < 4u; e++) { if (col + e < params.k) { value[e] = a[params.aAt + row * params.lda + col + e]; } }"}
+  return value;
+}
+
+@compute @workgroup_size(${workgroup})
+fn main(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) grid: vec3u,
+  @builtin(local_invocation_index) thread: u32,
+#if ${subgroups}
+  @builtin(subgroup_invocation_id) lane: u32,
+  ${subgroupSize(subgroups)}
+#endif
+) {
+  ${subgroupBegins(subgroups)}
+  let row = group.y * grid.x + group.x;
+  if (row >= params.rows) { return; }
+  var most = vec4f();
+  for (var col = thread * 4u; col < params.k + params.width; col += ${workgroup * 4}u) { most = max(most, abs(four(row, col))); }
+  var peak = max(max(most.x, most.y), max(most.z, most.w));
+#if ${subgroups}
+  peak = subgroupMax(peak);
+  if (lane == 0u) { partial[subgroupNumber] = peak; }
+  workgroupBarrier();
+  for (var s = 0u; s * lanes < ${workgroup}u; s++) { peak = max(peak, partial[s]); }
+#else
+  partial[thread] = peak;
+  for (var half = ${workgroup / 2}u; half > 0u; half /= 2u) {
+    workgroupBarrier();
+    if (thread < half) { partial[thread] = max(partial[thread], partial[thread + half]); }
+  }
+  workgroupBarrier();
+  peak = partial[0];
+#endif
+  // in the exponent's bits; both the scale and its inverse are normal numbers
+  let exponent = bitcast<u32>(peak) >> 23u;
+  var bits = clamp(${127 + TOP + 127}i - i32(exponent), 1i, 253i);
+  if (exponent == 255u || peak == 0.0) { bits = 127i; }
+  let scale = bitcast<f32>(u32(bits) << 23u);
+  if (thread == 0u) { scales[row] = bitcast<f32>(u32(254i - bits) << 23u); }
+  for (var col = thread * 4u; col < params.ld; col += ${workgroup * 4}u) {
+    packed[(row * params.ld + col) / 4u] = vec4<f16>(scale * four(row, col));
+  }
+}
+`;
+};

@@ -1,0 +1,108 @@
+import type { MatrixTile } from "../../../shaders/matmul/lib/slabs.ts";
+import type { MatmulTile } from "../../../shaders/matmul/lib/variant.ts";
+import { matmulSubgroupMatrix } from "../../../shaders/matmul/matmul-subgroup-matrix.wgsl.ts";
+import type { Recorder } from "../../gpu/recorder.ts";
+import { inTexture, isQuantized } from "../../gpu/tensor.ts";
+import { STAGE } from "./gpu-tiles.ts";
+import { packRows } from "./pack-rows.ts";
+import { paramsOf } from "./product-params.ts";
+import type { Low, Product } from "./product-spec.ts";
+import { stored, storedMatrix } from "./stored.ts";
+import { FEW_ROWS, tileGrid } from "./tile-shapes.ts";
+
+// Products on an adapter's matrix units. Rows of a are scaled, rounded to f16 and packed first, with their low-rank rows
+// behind them; weights are rounded to f16 on their way into workgroup memory.
+
+/** Low-rank parts of a product: with swiglu, one of each half of the columns. */
+const lowsOf = ({ epilogue, parts }: Product): readonly Partial<Low>[] =>
+  epilogue?.kind === "swiglu" ? epilogue.low : parts;
+
+/**
+ * Whether matrix units can compute a product: its sums have whole slabs, rows begin where wide loads can, a is not
+ * transposed, and nothing is masked.
+ */
+export function fitsMatrices(product: Product): boolean {
+  const { b, transA, transB, ldb, parts, low, dropout } = product;
+  const [{ m, k, aAt = 0 }] = parts;
+  const unit = transB && !isQuantized(b.dtype) && b.dtype !== "f32" ? 8 : 4;
+  const lows = low ? lowsOf(product) : [];
+  return (
+    !transA &&
+    !dropout &&
+    !inTexture(b) &&
+    m > FEW_ROWS &&
+    k > 0 &&
+    ldb % unit === 0 &&
+    parts.every((part) => part.k === k && part.m === m && (part.aAt ?? 0) === aAt) &&
+    k % STAGE === 0 &&
+    parts.every(({ bAt = 0, n }) => bAt % unit === 0 && (transB || n % 4 === 0)) &&
+    lows.every(({ r = 0, a2At = 0 }) => r % 8 === 0 && a2At % 8 === 0)
+  );
+}
+
+/** Records a product for which `fitsMatrices` holds, with a tile of matrices: two dispatches if its operands are f16. */
+export function recordMatrices(record: Recorder, product: Product, tile: MatmulTile): void {
+  const { a, b, c, transB, lda, parts, low, bias, epilogue } = product;
+  const { matrix } = tile as MatrixTile;
+  const [{ m, k, aAt = 0 }] = parts;
+  const lows = lowsOf(product);
+  const half = matrix.type === "f16";
+  // a low-rank part is read in whole slabs too, past its end: zeros of b make nothing of what lies there
+  const ends = low ? lows.map(({ r = 0, a2At = 0 }) => a2At + STAGE * Math.ceil(r / STAGE)) : [0];
+  const ld = k + Math.max(low?.lda2 ?? 0, ...ends);
+  const rows = half ? packRows(record, a, low?.a2 ?? null, { rows: m, k, lda, aAt, ld: 8 * Math.ceil(ld / 8) }) : null;
+  const all = (n: number | undefined, multiple: number) => (n ?? 0) % multiple === 0;
+  const variant = {
+    a: rows ? ("f16" as const) : ("f32" as const),
+    ...(rows && { packed: true as const }),
+    b: storedMatrix(b),
+    transA: false,
+    transB,
+    vecA: rows !== null || (all(lda, 4) && all(aAt, 4)),
+    vecB: true,
+    eightB: transB && (b.dtype === "bf16" || b.dtype === "f16"),
+    texels: "none" as const,
+    stripsB: false,
+    vecC: false,
+    extra: Boolean(low),
+    vecExtra:
+      Boolean(low) &&
+      (rows !== null || all(low!.lda2, 4)) &&
+      lows.every(({ b2At }) => all(b2At, 4)) &&
+      (transB || parts.every(({ n }) => all(n, 4))),
+    tail: false,
+    bias: bias ? stored(bias) : ("none" as const),
+    accumulate: product.accumulate ?? false,
+    dropout: "none" as const,
+    tile: tile as MatrixTile,
+    parts: product.shared ? 3 : parts.length,
+    pairs: epilogue?.kind ?? ("none" as const),
+    half: epilogue?.kind === "rotary" ? epilogue.headDim / 2 : 0,
+    ...(product.split && { split: true }),
+  };
+  const params = paramsOf(product, Math.max(variant.parts, lows.length), lows);
+  if (rows) {
+    params.lda = rows.packed.shape[1];
+    params.lda2 = k;
+    for (let i = 0; i < variant.parts; i++) params[`aAt${i}`] = 0;
+  }
+  const grids = parts.map(({ n }) => tileGrid(tile, m, n));
+  const grid = [grids[0][0], grids.reduce((sum, [, y]) => sum + y, 0)] as const;
+  record.dispatch(
+    matmulSubgroupMatrix,
+    variant,
+    {
+      a: rows ? rows.packed : a,
+      b,
+      c,
+      ...(rows && { scales: rows.scales }),
+      ...(low && { b2: low.b2, ...(!rows && { a2: low.a2 }) }),
+      ...(bias && { bias }),
+      ...(epilogue?.kind === "rotary" && { positions: epilogue.positions, table: epilogue.table }),
+    },
+    params,
+    product.split ? [...grid, product.split.count] : grid,
+    parts.reduce((work, { n }, i) => work + 2 * m * n * (k + (lows[i]?.r ?? 0)), 0),
+  );
+  if (rows) record.release(rows.packed, rows.scales);
+}

@@ -1,0 +1,55 @@
+import { packRows as shader } from "../../../shaders/matmul/pack-rows.wgsl.ts";
+import type { Recorder } from "../../gpu/recorder.ts";
+import type { Tensor } from "../../gpu/tensor.ts";
+
+const WORKGROUP = 128;
+
+/** Rows for matrix units. */
+interface PackedRows {
+  /** `[rows, ld]` f16: k columns of a, those of a2, then zeros; each row times a power of two */
+  packed: Tensor;
+  /** `[rows]` f32: the inverse of each row's power of two */
+  scales: Tensor;
+}
+
+/**
+ * Rounds rows to f16, each scaled by a power of two so that nothing leaves f16's range: a row's largest value is then
+ * between 2^14 and 2^15. Records one dispatch.
+ *
+ * @param a f32; row r begins at element `aAt + r · lda`
+ * @param a2 `[rows, width]` f32, appended to the rows, or null
+ * @param ld elements of a packed row: at least k + width, a multiple of 8
+ * @see shaders/matmul/pack-rows.wgsl.ts, packRowsReference
+ */
+export function packRows(
+  record: Recorder,
+  a: Tensor,
+  a2: Tensor | null,
+  { rows, k, lda, aAt, ld }: { rows: number; k: number; lda: number; aAt: number; ld: number },
+): PackedRows {
+  const width = a2 ? a2.shape[1] : 0;
+  const packed = record.empty([rows, ld], "f16", `${a.label}.f16`, "scratch");
+  const scales = record.empty([rows], "f32", `${a.label}.scales`, "scratch");
+  const vector = [k, lda, aAt, width].every((n) => n % 4 === 0);
+  record.dispatch(
+    shader,
+    { low: a2 !== null, vector, workgroup: WORKGROUP },
+    { a, packed, scales, ...(a2 && { a2 }) },
+    { rows, k, lda, aAt, width, ld },
+    rows,
+    rows * (k + width),
+  );
+  return { packed, scales };
+}
+
+/**
+ * The scaled rows in float64, without the rounding to f16.
+ *
+ * @param row one row of `[a | a2]`
+ */
+export function packRowReference(row: ArrayLike<number>): { values: Float64Array; scale: number } {
+  const values = Float64Array.from(row);
+  const peak = values.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+  const scale = peak === 0 || !Number.isFinite(peak) ? 1 : 2 ** (14 - Math.floor(Math.log2(peak)));
+  return { values: values.map((value) => value * scale), scale };
+}
