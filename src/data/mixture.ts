@@ -15,7 +15,7 @@ export function rowSet(open: () => AsyncIterable<NumberedRow> | Promise<AsyncIte
 }
 
 /** Rows of one split, or a part of them. A bound with `percent` is a share of the rows. */
-export interface Slice {
+interface Slice {
   split: string;
   from: Bound | null;
   to: Bound | null;
@@ -64,7 +64,7 @@ export function sliceRows(rows: RowSet, { from, to }: Slice): RowSet {
 }
 
 /** One data set of a mixture. */
-export interface MixedRows {
+interface MixedRows {
   /** its name in errors */
   name: string;
   rows: RowSet;

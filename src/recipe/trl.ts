@@ -80,6 +80,18 @@ function translate(own: Record<string, unknown>, recipe: Record<string, FieldVal
     const split = home.splits?.[recipe.dataset_train_split as string];
     if (split) own.dataset_train_split = split;
   }
+  // TRL splits mixtures only, and calls the parts train and test
+  if ("test_split_size" in own && !recipe.datasets && own.dataset_name) {
+    own.datasets = [
+      {
+        path: own.dataset_name,
+        ...(own.dataset_config ? { name: own.dataset_config } : {}),
+        split: own.dataset_train_split ?? recipe.dataset_train_split,
+      },
+    ];
+    for (const name of ["dataset_name", "dataset_config", "dataset_train_split", "dataset_test_split"])
+      delete own[name];
+  }
   if (Array.isArray(own.reward_funcs)) own.reward_funcs = own.reward_funcs.map((entry) => rewardName(String(entry)));
 }
 

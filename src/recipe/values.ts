@@ -72,7 +72,8 @@ export function readValue(field: Field, given: unknown): FieldValue {
     }
     case "choice": {
       // PyYAML and YAML 1.1 read a bare `no` as false
-      const choice = value === false && field.choices?.includes("no") ? "no" : text;
+      const choice = value === false && field.choices?.includes("no") ? "no" : onlyText(value);
+      if (Array.isArray(value) && value.length > 1) refuse(": only one is possible");
       if (choice === null) return refuse();
       if (field.missing && Object.hasOwn(field.missing, choice)) refuse(`: ${field.missing[choice]}`);
       return field.choices?.includes(choice) ? choice : refuse();
@@ -84,6 +85,12 @@ export function readValue(field: Field, given: unknown): FieldValue {
     case "mappings":
       return readMappings(value) ?? refuse();
   }
+}
+
+/** A text, or the only text of a list: TRL's DPOConfig takes a list of losses. */
+function onlyText(value: unknown): string | null {
+  const one = Array.isArray(value) && value.length === 1 ? value[0] : value;
+  return typeof one === "string" ? one.trim() : null;
 }
 
 function readBoolean(value: unknown): boolean | null {

@@ -268,4 +268,17 @@ describe("for TRL", () => {
     });
     expect(text).toContain("adam_epsilon: 1.0e-9\n");
   });
+
+  it("a part of one data set that is kept for evaluation becomes a mixture of one, which TRL can split", () => {
+    const source = { name: "mine", method: "dpo" as const, source: "here" };
+    const text = trlConfig(
+      "dataset_name: a/b\ndataset_config: en\ntest_split_size: 0.1\neval_strategy: steps\nloss_type: [ipo]\n",
+      source,
+    );
+    const values = parse(text, { version: "1.1" });
+    expect(values).toMatchObject({ datasets: [{ path: "a/b", name: "en", split: "train" }], test_split_size: 0.1 });
+    expect(values).toMatchObject({ loss_type: "ipo" });
+    expect(Object.keys(values).filter((name) => name.startsWith("dataset_"))).toEqual([]);
+    expect(() => trlConfig("loss_type: [ipo, hinge]\n", source)).toThrow("only one is possible");
+  });
 });
