@@ -1,3 +1,4 @@
+import { isMainThread } from "node:worker_threads";
 import { useEnvProxy } from "../platform/node/proxy.ts";
 import { main } from "./main.ts";
 
@@ -7,10 +8,12 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   process.exit(0);
 });
 
-// Dawn keeps the process alive, so exit explicitly, after flushing output to pipes.
-useEnvProxy()
-  .then(() => main(process.argv.slice(2)))
-  .then((code) => {
-    process.exitCode = code;
-    process.stdout.write("", () => process.stderr.write("", () => process.exit(code)));
-  });
+// Dawn keeps the process alive, so exit explicitly, after flushing output to pipes. A thread of this file reads documents.
+if (isMainThread) {
+  useEnvProxy()
+    .then(() => main(process.argv.slice(2)))
+    .then((code) => {
+      process.exitCode = code;
+      process.stdout.write("", () => process.stderr.write("", () => process.exit(code)));
+    });
+}

@@ -5,6 +5,7 @@ import type { Command } from "./command.ts";
 import { CHAT_FLAGS, runChat } from "./commands/chat.ts";
 import { runDoctor, runInfo, runPlan } from "./commands/commands.ts";
 import { COMPARE_FLAGS, runCompare } from "./commands/compare.ts";
+import { runData } from "./commands/data.ts";
 import { EVAL_FLAGS, runEval } from "./commands/eval.ts";
 import { EXPORT_FLAGS, runExport } from "./commands/export.ts";
 import { GENERATE_FLAGS, runGenerate } from "./commands/generate.ts";
@@ -12,6 +13,7 @@ import { GRADE_FLAGS, runGrade } from "./commands/grade.ts";
 import { PUSH_FLAGS, runPush } from "./commands/push.ts";
 import { RECIPE_COMMAND_FLAGS, runRecipe } from "./commands/recipe.ts";
 import { runTrain } from "./commands/train.ts";
+import { DATA_FLAGS } from "./flags/data-flags.ts";
 import { methodOf, RECIPE_FLAG } from "./runs/prepare.ts";
 import { DRY_RUN_FLAG } from "./sources/dry-run.ts";
 import { completionScript, SHELLS } from "./terminal/completions.ts";
@@ -92,6 +94,13 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     method: "dpo",
     flags: [RECIPE_FLAG, DRY_RUN_FLAG],
     run: runTrain,
+  },
+  data: {
+    usage: "qwench data make FILE|FOLDER|URL… [--output DIR], or data ingest|chunk|create|curate|save-as",
+    summary:
+      "Makes training rows of documents (PDF, HTML, DOCX, PPTX, Markdown, text, transcripts): clean text, chunks, question-answer pairs by a model, ratings, rows. Every reply is on disk before the next is asked, and the same command continues.",
+    flags: DATA_FLAGS,
+    run: runData,
   },
   generate: {
     usage: "qwench generate [--model PATH] PROMPT, or --file ROWS [--output FILE]",

@@ -1,8 +1,8 @@
 import { unzipSync } from "fflate";
 import { FormatError, UnsupportedError } from "../errors.ts";
 import { oneLine } from "../text/show.ts";
+import { checkZip } from "../text/zip-check.ts";
 import type { Dtype } from "./safetensors.ts";
-import { checkZip } from "./zip-check.ts";
 
 /** A tensor of a `torch.save` file. */
 interface TorchTensor {

@@ -19,6 +19,15 @@ export interface JudgeEndpoint {
   /** wait before the second attempt; doubles each time */
   backoff_ms: number;
   fetch: typeof fetch;
+  /** names in messages; default: those of a judge */
+  names?: EndpointNames;
+}
+
+/** How messages name an endpoint, the setting of its address, and the environment variable of its key. */
+interface EndpointNames {
+  service: string;
+  url: string;
+  key: string;
 }
 
 export interface JudgeReply {
@@ -29,6 +38,7 @@ export interface JudgeReply {
 
 /** The environment variable of the key: Qwench's own name, so that another service's key is never sent by mistake. */
 export const JUDGE_KEY = "QWENCH_JUDGE_KEY";
+const JUDGE_NAMES: EndpointNames = { service: "judge", url: "judge_url", key: JUDGE_KEY };
 /** Longest wait, even if a server asks for more. */
 const LONGEST_WAIT_MS = 120_000;
 const MOST_BYTES = 4 << 20;
@@ -46,6 +56,7 @@ class Again extends Error {
 export class JudgeClient {
   readonly #endpoint: JudgeEndpoint;
   readonly #address: string;
+  readonly #names: EndpointNames;
   /** no request before this time: if the server asks one request to wait, all wait */
   #resume = 0;
   /** number of retries */
@@ -53,18 +64,21 @@ export class JudgeClient {
 
   /** @throws {RecipeError} an invalid URL or key */
   constructor(endpoint: JudgeEndpoint) {
-    const { url, key } = endpoint;
+    const { url, key, names = JUDGE_NAMES } = endpoint;
+    this.#names = names;
     if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol)) {
-      throw new RecipeError(`judge_url must be an http or https address such as https://api.openai.com/v1, not ${url}`);
+      throw new RecipeError(
+        `${names.url} must be an http or https address such as https://api.openai.com/v1, not ${url}`,
+      );
     }
     const { username, password } = new URL(url);
     if (username || password) {
       throw new RecipeError(
-        `judge_url must not contain a password: put the key into the environment variable ${JUDGE_KEY}`,
+        `${names.url} must not contain a password: put the key into the environment variable ${names.key}`,
       );
     }
     if (key !== null && !/^[\x21-\x7e]+$/.test(key)) {
-      throw new RecipeError(`${JUDGE_KEY} must be one word of ASCII characters, because it is sent in a header`);
+      throw new RecipeError(`${names.key} must be one word of ASCII characters, because it is sent in a header`);
     }
     this.#endpoint = endpoint;
     const address = new URL(url);
@@ -73,15 +87,17 @@ export class JudgeClient {
   }
 
   /**
+   * @param more further fields of this request's body
    * @throws {NetworkError} after the last attempt, or at once if a retry cannot help
    * @throws {AbortError} the signal was aborted
    */
-  async ask(prompt: string, signal: AbortSignal): Promise<JudgeReply> {
+  async ask(prompt: string, signal: AbortSignal, more: Readonly<Record<string, unknown>> = {}): Promise<JudgeReply> {
     const { attempts, backoff_ms } = this.#endpoint;
+    const stopped = () => new AbortError(`The run was stopped while it asked the ${this.#names.service}`);
     for (let attempt = 1; ; attempt++) {
-      await pause(this.#resume - Date.now(), signal);
+      await pause(this.#resume - Date.now(), signal, stopped);
       try {
-        return await this.#request(prompt, signal);
+        return await this.#request(prompt, signal, more);
       } catch (error) {
         if (signal.aborted) throw stopped();
         if (!(error instanceof Again)) throw error;
@@ -91,19 +107,23 @@ export class JudgeClient {
           const tries = attempt === 1 ? "" : ` (${attempt} attempts)`;
           const wait = longer ? `; it asks to wait ${Math.ceil(wait_ms / 1000)} s` : "";
           throw new NetworkError(
-            `Cannot ask the judge at ${this.#name()}: ${this.#clean(error.message)}${tries}${wait}`,
+            `Cannot ask the ${this.#names.service} at ${this.#name()}: ${this.#clean(error.message)}${tries}${wait}`,
           );
         }
         this.retries++;
         if (wait_ms !== null) this.#resume = Math.max(this.#resume, Date.now() + wait_ms);
         // the random part spreads the retries of many requests
         else
-          await pause(Math.min(LONGEST_WAIT_MS, backoff_ms * 2 ** (attempt - 1) * (0.75 + Math.random() / 2)), signal);
+          await pause(
+            Math.min(LONGEST_WAIT_MS, backoff_ms * 2 ** (attempt - 1) * (0.75 + Math.random() / 2)),
+            signal,
+            stopped,
+          );
       }
     }
   }
 
-  async #request(prompt: string, signal: AbortSignal): Promise<JudgeReply> {
+  async #request(prompt: string, signal: AbortSignal, more: Readonly<Record<string, unknown>>): Promise<JudgeReply> {
     const { model, key, parameters, timeout_ms, fetch } = this.#endpoint;
     const control = new AbortController();
     const stop = () => control.abort();
@@ -113,7 +133,7 @@ export class JudgeClient {
       const response = await fetch(this.#address, {
         method: "POST",
         headers: { "content-type": "application/json", ...(key !== null && { authorization: `Bearer ${key}` }) },
-        body: JSON.stringify({ model, ...parameters, messages: [{ role: "user", content: prompt }] }),
+        body: JSON.stringify({ model, ...parameters, ...more, messages: [{ role: "user", content: prompt }] }),
         redirect: "error", // so that the key is sent only to this URL
         signal: control.signal,
       });
@@ -138,12 +158,12 @@ export class JudgeClient {
     const advice =
       status === 401 || status === 403
         ? this.#endpoint.key === null
-          ? `; set the environment variable ${JUDGE_KEY} to a key`
-          : `; it rejects the key in ${JUDGE_KEY}`
+          ? `; set the environment variable ${this.#names.key} to a key`
+          : `; it rejects the key in ${this.#names.key}`
         : status === 404
           ? `; check the address, and that it serves the model ${this.#endpoint.model}`
           : "";
-    return new NetworkError(`Cannot ask the judge at ${this.#name()}: ${this.#clean(said)}${advice}`);
+    return new NetworkError(`Cannot ask the ${this.#names.service} at ${this.#name()}: ${this.#clean(said)}${advice}`);
   }
 
   /** The address without possible secrets. */
@@ -213,11 +233,7 @@ function retryAfter(response: Response): number | null {
   return Number.isFinite(ms) ? Math.max(0, ms) : null;
 }
 
-function stopped(): AbortError {
-  return new AbortError("The run was stopped while it asked the judge");
-}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
+function pause(ms: number, signal: AbortSignal, stopped: () => AbortError): Promise<void> {
   return new Promise((resolve, reject) => {
     if (signal.aborted) return reject(stopped());
     if (ms <= 0) return resolve();

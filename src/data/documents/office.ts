@@ -1,0 +1,217 @@
+import { DataError } from "../../errors.ts";
+import { messageOf } from "../../text/show.ts";
+import { checkZip } from "../../text/zip-check.ts";
+import { cleanText, type DocumentPage, type ReadDocument, TextSink } from "./document.ts";
+
+/** Most bytes of one XML part, and of all parts together, once unpacked: a larger one is a zip bomb, not a document. */
+const MOST_PART = 100_000_000;
+const MOST_PARTS = 200_000_000;
+/** Most slides of a presentation. */
+const MOST_SLIDES = 10_000;
+
+/** XML parts of an Office Open XML file, by name. */
+type Parts = Map<string, string>;
+
+/**
+ * Unpacks the wanted XML parts of a DOCX or PPTX file.
+ *
+ * @throws {DataError} the archive is damaged, or a part unpacks to more than the limit
+ */
+async function unpack(bytes: Uint8Array, source: string, wanted: RegExp): Promise<Parts> {
+  const { unzipSync } = await import("fflate");
+  const refuse = (why: string) => new DataError(`Cannot read ${source}: ${why}`);
+  let total = 0;
+  try {
+    checkZip(bytes);
+  } catch (error) {
+    throw refuse(`its zip archive is damaged: ${messageOf(error)}`);
+  }
+  let files: Record<string, Uint8Array>;
+  try {
+    files = unzipSync(bytes, {
+      filter({ name, originalSize }) {
+        if (!wanted.test(name)) return false;
+        total += originalSize;
+        if (originalSize > MOST_PART || total > MOST_PARTS) {
+          throw refuse(`${name} unpacks to ${originalSize} bytes, and ${MOST_PART} are allowed (a zip bomb?)`);
+        }
+        return true;
+      },
+    });
+  } catch (error) {
+    throw error instanceof DataError ? error : refuse(`its zip archive is damaged: ${messageOf(error)}`);
+  }
+  return new Map(Object.entries(files).map(([name, data]) => [name, new TextDecoder().decode(data)]));
+}
+
+/** Calls handlers for the elements of an XML text. Entities other than XML's own stay as written: no DTD is read. */
+async function walkXml(
+  xml: string,
+  handlers: {
+    open?(name: string, attributes: Record<string, string>): void;
+    text?(text: string): void;
+    close?(name: string): void;
+  },
+): Promise<void> {
+  const { Parser } = await import("htmlparser2");
+  const parser = new Parser(
+    {
+      onopentag: (name, attributes) => handlers.open?.(name, attributes),
+      ontext: (text) => handlers.text?.(text),
+      onclosetag: (name) => handlers.close?.(name),
+    },
+    { xmlMode: true, decodeEntities: true },
+  );
+  parser.write(xml);
+  parser.end();
+}
+
+const WORD_PARTS = /^(word\/(document|footnotes|endnotes)\.xml|docProps\/core\.xml)$/;
+
+/** The text of a Word document: paragraphs, tables with ` | ` between cells, footnotes at the end. */
+export async function readDocx(bytes: Uint8Array, source: string): Promise<ReadDocument> {
+  const parts = await unpack(bytes, source, WORD_PARTS);
+  const main = parts.get("word/document.xml");
+  if (main === undefined) throw new DataError(`Cannot read ${source} as DOCX: it has no word/document.xml`);
+  const texts: string[] = [];
+  for (const name of ["word/document.xml", "word/footnotes.xml", "word/endnotes.xml"]) {
+    const xml = parts.get(name);
+    if (xml !== undefined) texts.push(await wordText(xml, source));
+  }
+  const text = cleanText(texts.join("\n\n"));
+  return { source, format: "docx", title: await titleOf(parts), pages: [{ page: null, text }], notes: [] };
+}
+
+/** Elements whose text Word does not show: deleted text, field codes, the older copy of a drawing. */
+const UNSHOWN = new Set(["w:del", "w:moveFrom", "w:instrText", "w:delText", "mc:Fallback"]);
+
+async function wordText(xml: string, source: string): Promise<string> {
+  const sink = new TextSink(source);
+  let [inText, unshown, cells] = [false, 0, 0];
+  /** open tables */
+  let tables = 0;
+  await walkXml(xml, {
+    open(name) {
+      if (UNSHOWN.has(name)) unshown++;
+      if (name === "w:tbl") tables++;
+      if (name === "w:tr") cells = 0;
+      if (name === "w:tc" && cells++ > 0) sink.add(" | ");
+      if (unshown > 0) return;
+      if (name === "w:t") inText = true;
+      else if (name === "w:tab") sink.add(" ");
+      else if (name === "w:br" || name === "w:cr") sink.add("\n");
+      else if (name === "w:noBreakHyphen") sink.add("-");
+    },
+    text(text) {
+      if (inText && unshown === 0) sink.add(text);
+    },
+    close(name) {
+      if (UNSHOWN.has(name)) unshown--;
+      if (name === "w:t") inText = false;
+      if (name === "w:tbl") tables--;
+      if (name === "w:p") sink.add(tables > 0 ? " " : "\n\n");
+      if (name === "w:tr") sink.add("\n");
+    },
+  });
+  return sink.take().replace(/ {2,}/g, " ");
+}
+
+async function titleOf(parts: Parts): Promise<string | null> {
+  const xml = parts.get("docProps/core.xml");
+  let [inside, title] = [false, ""];
+  if (xml) {
+    await walkXml(xml, {
+      open: (name) => void (inside = name === "dc:title"),
+      text: (text) => void (inside && (title += text)),
+      close: () => void (inside = false),
+    });
+  }
+  return title.replace(/\s+/g, " ").trim().slice(0, 300) || null;
+}
+
+const SLIDE_PARTS =
+  /^(ppt\/(presentation\.xml|_rels\/presentation\.xml\.rels|(slides|notesSlides)\/[^/]+\.xml|slides\/_rels\/[^/]+\.rels)|docProps\/core\.xml)$/;
+
+/** The text of a presentation, one page per slide in the order of the talk, with the speaker's notes after the slide. */
+export async function readPptx(bytes: Uint8Array, source: string): Promise<ReadDocument> {
+  const parts = await unpack(bytes, source, SLIDE_PARTS);
+  const main = parts.get("ppt/presentation.xml");
+  if (main === undefined) throw new DataError(`Cannot read ${source} as PPTX: it has no ppt/presentation.xml`);
+  const targets = await relations(parts.get("ppt/_rels/presentation.xml.rels"));
+  const order: string[] = [];
+  await walkXml(main, {
+    open(name, attributes) {
+      const target = name === "p:sldId" ? targets.get(attributes["r:id"])?.target : undefined;
+      if (target !== undefined) order.push(partName("ppt", target));
+    },
+  });
+  if (order.length > MOST_SLIDES) {
+    throw new DataError(`Cannot read ${source}: it has ${order.length} slides, and ${MOST_SLIDES} are read`);
+  }
+  const pages: DocumentPage[] = [];
+  for (const [i, name] of order.entries()) {
+    const xml = parts.get(name);
+    if (xml === undefined) continue;
+    const own = await relations(parts.get(name.replace(/slides\/([^/]+)$/, "slides/_rels/$1.rels")));
+    const notes = [...own.values()].find(({ type }) => type.endsWith("/notesSlide"));
+    const said = notes ? parts.get(partName("ppt/slides", notes.target)) : undefined;
+    const texts = [await slideText(xml, source), said === undefined ? "" : await slideText(said, source, true)];
+    pages.push({ page: i + 1, text: cleanText(texts.join("\n\n")) });
+  }
+  return { source, format: "pptx", title: await titleOf(parts), pages, notes: [] };
+}
+
+/** @param notes leave out the slide's number */
+async function slideText(xml: string, source: string, notes = false): Promise<string> {
+  const sink = new TextSink(source);
+  let [inText, number, cells, fallback] = [false, false, 0, 0];
+  let table = false;
+  await walkXml(xml, {
+    open(name, attributes) {
+      if (name === "mc:Fallback") fallback++;
+      if (name === "p:sp") number = false;
+      if (name === "p:ph" && notes && attributes.type === "sldNum") number = true;
+      if (name === "a:tbl") table = true;
+      if (name === "a:tr") cells = 0;
+      if (name === "a:tc" && cells++ > 0) sink.add(" | ");
+      if (name === "a:t") inText = true;
+      if (name === "a:br") sink.add("\n");
+      if (name === "a:tab") sink.add(" ");
+    },
+    text(text) {
+      if (inText && !number && fallback === 0) sink.add(text);
+    },
+    close(name) {
+      if (name === "mc:Fallback") fallback--;
+      if (name === "a:t") inText = false;
+      if (name === "a:tbl") table = false;
+      if (name === "a:p") sink.add(table ? " " : "\n");
+      if (name === "a:tr" || name === "p:sp") sink.add("\n");
+    },
+  });
+  return sink.take();
+}
+
+/** A part's relations by id. */
+async function relations(xml: string | undefined): Promise<Map<string, { target: string; type: string }>> {
+  const found = new Map<string, { target: string; type: string }>();
+  if (xml === undefined) return found;
+  await walkXml(xml, {
+    open(name, { Id, Target, Type = "" }) {
+      if (name === "Relationship" && Id !== undefined && Target !== undefined)
+        found.set(Id, { target: Target, type: Type });
+    },
+  });
+  return found;
+}
+
+/** The name of a part: a target is relative to a folder of the archive, or absolute in it. */
+function partName(folder: string, target: string): string {
+  if (target.startsWith("/")) return target.slice(1);
+  const names = folder.split("/");
+  for (const name of target.split("/")) {
+    if (name === "..") names.pop();
+    else if (name !== ".") names.push(name);
+  }
+  return names.join("/");
+}
