@@ -31,6 +31,8 @@ function pieces(v: DirectVariant) {
     keysAt: v.heads * quads,
     valuesAt: (v.heads + v.kvHeads) * quads,
     group: v.heads / v.kvHeads,
+    /** WGSL of one past the last key that a row of the tile sees */
+    last: v.causal ? "tileEnd" : "spans[tileEnd - 1u].y",
     declare: `
 var<workgroup> other: array<vec4f, ${v.span * pitch(v)}>;
 var<workgroup> factors: array<vec4f, ${v.span * DOWN}>; // [span, 16]: for each row of the other side and four rows of this side`,
@@ -99,7 +101,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
   };
 }
 
-// attention_direct: o = softmax(scale * q k^T + causal mask) v within each sequence
+// attention_direct: o = softmax(scale * q k^T + causal mask) v within each sequence; without `causal` a row sees its whole sequence
 //
 // Grid     x: tiles of 64 query rows; y: query heads
 // Shapes   qkv [tokens, (heads + 2 kvHeads) * headDim]: query heads, key heads, value heads   o [tokens, heads * headDim]
@@ -132,17 +134,18 @@ ${p.main}
   var m = vec4f(-1.0e30);
   var l = vec4f();
   ${p.sums("y")}
-  for (var start = first; start < tileEnd; start = spans[start].y) {
-  let end = min(spans[start].y, tileEnd);
+  let last = ${p.last};
+  for (var start = first; start < last; start = spans[start].y) {
+  let end = min(spans[start].y, last);
   for (var j = start; j < end; j += ${v.span}u) {
     ${p.fill("qkv", "j", "end", p.width, "keysAt")}
     ${p.dots("s", "qkv", "at")}
     ${lines(p.scores.map((n) => `s${n} *= params.scale;`))}
-    if (start < whole || j + ${v.span}u > tile + 1u) {
+    if (${v.causal ? `start < whole || j + ${v.span}u > tile + 1u` : `first != whole || j + ${v.span}u > end`}) {
       ${lines(
         p.scores.flatMap((n) => [
           `let key${n} = vec4u(j + ${n * v.across}u + tx);`,
-          `s${n} = select(vec4f(-3.0e38), s${n}, (vec4u(start) == starts) & (key${n} <= rows));`,
+          `s${n} = select(vec4f(-3.0e38), s${n}, (vec4u(start) == starts) & (key${n} ${v.causal ? "<= rows" : "< vec4u(end)"}));`,
         ]),
       )}
     }
@@ -203,18 +206,20 @@ ${p.main}
   ${p.fold("share", "delta", (a, b) => `${a} + ${b}`)}
   let lse = vec4f(${ROWS.map((r) => `stats[rows[${r}] * ${v.heads}u + head].x`).join(", ")});
   ${p.sums("y")}
-  for (var j = first; j < tileEnd; j += ${v.span}u) {
-    ${p.fill("qkv", "j", "tileEnd", p.width, `${p.valuesAt - p.keysAt}u + keysAt`)}
+  let last = ${p.last};
+  for (var j = first; j < last; j += ${v.span}u) {
+    ${p.fill("qkv", "j", "last", p.width, `${p.valuesAt - p.keysAt}u + keysAt`)}
     ${p.dots("dp", "dout", "from4")}
     workgroupBarrier();
-    ${p.fill("qkv", "j", "tileEnd", p.width, "keysAt")}
+    ${p.fill("qkv", "j", "last", p.width, "keysAt")}
     ${p.dots("s", "qkv", "at")}
     ${lines(p.scores.map((n) => `s${n} = exp(min(params.scale * s${n} - lse, vec4f())) * (dp${n} - delta) * params.scale;`))}
-    if (j < whole || j + ${v.span}u > tile + 1u) {
+    if (j < whole || j + ${v.span}u > ${v.causal ? "tile + 1u" : "spans[tile].y"}) {
+      ${v.causal ? "" : `let ends = vec4u(${ROWS.map((r) => `spans[rows[${r}]].y`).join(", ")});`}
       ${lines(
         p.scores.flatMap((n) => [
           `let key${n} = vec4u(j + ${n * v.across}u + tx);`,
-          `s${n} = select(vec4f(), s${n}, (key${n} >= starts) & (key${n} <= rows));`,
+          `s${n} = select(vec4f(), s${n}, (key${n} >= starts) & (key${n} ${v.causal ? "<= rows" : "< ends"}));`,
         ]),
       )}
     }
@@ -260,7 +265,7 @@ ${p.main}
   let headAt = head * ${p.quads}u;
   ${p.sums("y")}
   ${p.sums("z")}
-  for (var i = tile; i < last; i += ${v.span}u) {
+  for (var i = ${v.causal ? "tile" : "spans[tile].x"}; i < last; i += ${v.span}u) {
     ${p.fill("qkv", "i", "last", p.width, "headAt")}
     ${p.dots("s", "qkv", "at")}
     ${lines(
@@ -269,8 +274,9 @@ ${p.main}
         `s${n} = exp(min(params.scale * s${n} - known${n}.x, vec4f()));`,
       ]),
     )}
-    if (i < tileEnd || i + ${v.span}u > whole) {
-      ${lines(p.scores.map((n) => `s${n} = select(vec4f(), s${n}, (vec4u(query${n}) >= rows) & (vec4u(query${n}) < ends));`))}
+    if (i < ${v.causal ? "tileEnd" : "spans[tileEnd - 1u].x"} || i + ${v.span}u > whole) {
+      ${v.causal ? "" : `let starts = vec4u(${ROWS.map((r) => `spans[rows[${r}]].x`).join(", ")});`}
+      ${lines(p.scores.map((n) => `s${n} = select(vec4f(), s${n}, (vec4u(query${n}) >= ${v.causal ? "rows" : "starts"}) & (vec4u(query${n}) < ends));`))}
     }
     workgroupBarrier();
     ${p.put("s")}

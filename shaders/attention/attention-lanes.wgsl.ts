@@ -16,6 +16,8 @@ interface AttentionLanesVariant {
   rows: number;
   /** keys per lane */
   keys: number;
+  /** a row sees its sequence up to itself, instead of all of it */
+  causal: boolean;
 }
 
 const range = (n: number) => Array.from({ length: n }, (_, i) => i);
@@ -72,7 +74,7 @@ fn main(
   };
 }
 
-// attention: o = softmax(scale * q k^T + causal mask) v within each sequence
+// attention: o = softmax(scale * q k^T + causal mask) v within each sequence; without `causal` a row sees its whole sequence
 //
 // Grid     x: tiles of query rows; y: query heads
 // Shapes   qkv [tokens, (heads + 2 kvHeads) * headDim]: query heads, key heads, value heads   o [tokens, heads * headDim]
@@ -100,7 +102,8 @@ ${p.main}
   let head = group.y;
   let tile = group.x * ${p.tile}u;
   let first = spans[tile].x; // starts never decrease from row to row, so the tile's first row sees the earliest key
-  let last = min(tile + ${p.tile}u, params.tokens);
+  let ${v.causal ? "last" : "tileEnd"} = min(tile + ${p.tile}u, params.tokens);
+  ${v.causal ? "" : "let last = spans[tileEnd - 1u].y;"}
   let keysAt = ${p.keysAt}u + head / ${v.heads / v.kvHeads}u * ${v.headDim}u;
   ${lines(
     p.rows.flatMap((r) => [
@@ -121,7 +124,7 @@ ${p.main}
     ${lines(
       p.rows.flatMap((r) => [
         ...p.allKeys.flatMap((g) => [
-          `let seen${r}_${g} = start == start${r} && j + ${g}u <= row${r};`,
+          `let seen${r}_${g} = start == start${r} && j + ${g}u ${v.causal ? `<= row${r}` : "< end"};`,
           `s${r}_${g} = select(-1.0e38, params.scale * s${r}_${g}, seen${r}_${g});`,
         ]),
         `let top${r} = ${p.allKeys.reduce((max, g) => `max(${max}, s${r}_${g})`, `m${r}`)};`,
@@ -210,7 +213,7 @@ ${p.main}
           `let k${l}At = key${l} * ${p.width}u + keysAt;`,
         ]),
       )}
-      for (var i = start + (j - start) / ${p.tile}u * ${p.tile}u; i < end; i += ${p.tile}u) {
+      for (var i = ${v.causal ? `start + (j - start) / ${p.tile}u * ${p.tile}u` : "start"}; i < end; i += ${p.tile}u) {
         ${lines(
           p.rows.flatMap((r) => [
             `let row${r} = min(i + ${r * v.lanes}u + part, end - 1u); let live${r} = i + ${r * v.lanes}u + part < end;`,
@@ -233,7 +236,7 @@ ${p.main}
         ${lines(
           p.rows.flatMap((r) =>
             p.allKeys.flatMap((g) => [
-              `p${r}_${g} = select(0.0, exp(min(params.scale * p${r}_${g} - lse${r}, 0.0)), live${r} && j + ${g}u <= row${r});`,
+              `p${r}_${g} = select(0.0, exp(min(params.scale * p${r}_${g} - lse${r}, 0.0)), live${r} && j + ${g}u ${v.causal ? `<= row${r}` : "< end"});`,
               `ds${r}_${g} = p${r}_${g} * (ds${r}_${g} - delta${r}) * params.scale;`,
             ]),
           ),
@@ -250,7 +253,7 @@ ${p.main}
             ${lines(p.rows.map((r) => `var y${r} = vec4f();`))}
             if (turn == 0u) { ${lines(p.rows.map((r) => `y${r} = qkv[(q${r}At + c) / 4u];`))} }
             else { ${lines(p.rows.map((r) => `y${r} = dout[(d${r}At + c) / 4u];`))} }
-            ${add(p.keys, "t", p.tile, "to", "liveKey", "i > j")}
+            ${add(p.keys, "t", p.tile, "to", "liveKey", v.causal ? "i > j" : "i > start")}
           }
         }
       }

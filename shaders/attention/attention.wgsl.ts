@@ -1,6 +1,6 @@
 import { type AttentionVariant, attentionPieces, lines, range } from "./lib/tiles.ts";
 
-// attention: o = softmax(scale * q k^T + causal mask) v within each sequence
+// attention: o = softmax(scale * q k^T + causal mask) v within each sequence; without `causal` a row sees its whole sequence
 //
 // Grid     x: tiles of 64 query rows; y: query heads
 // Shapes   qkv [tokens, (heads + 2 kvHeads) * headDim]: query heads, key heads, value heads   o [tokens, heads * headDim]
@@ -31,17 +31,18 @@ ${p.main}
   let valuesAt = ${p.valuesAt - p.keysAt}u + keysAt;
   ${lines(p.fours.map((h) => `var m${h} = vec4f(-1.0e30); var l${h} = vec4f();`))}
   ${p.sums("y")}
-  for (var start = first; start < tileEnd; start = spans[start].y) {
-  let end = min(spans[start].y, tileEnd);
+  let last = ${p.last};
+  for (var start = first; start < last; start = spans[start].y) {
+  let end = min(spans[start].y, last);
   for (var j = start; j < end; j += ${v.span}u) {
     ${p.dots("s", ["qkv", p.width, "headAt"], ["qkv", p.width, "keysAt"], "j", "end")}
     ${lines(p.all.map(([n, h]) => `s${n}_${h} *= params.scale;`))}
-    if (start < whole || j + ${v.span}u > tile + 1u) {
+    if (${v.causal ? `start < whole || j + ${v.span}u > tile + 1u` : `first != whole || j + ${v.span}u > end`}) {
       ${p.ofRows("starts", "vec4u", (row) => `spans[${row}].x`)}
       ${lines(
         p.all.map(
           ([n, h]) =>
-            `s${n}_${h} = select(vec4f(-3.0e38), s${n}_${h}, (vec4u(start) == starts${h}) & (vec4u(j + ${n * v.across}u + tx) <= rows${h}));`,
+            `s${n}_${h} = select(vec4f(-3.0e38), s${n}_${h}, (vec4u(start) == starts${h}) & (vec4u(j + ${n * v.across}u + tx) ${v.causal ? `<= rows${h}` : "< vec4u(end)"}));`,
         ),
       )}
     }
@@ -103,26 +104,28 @@ ${p.main}
   ${p.fold("share", "delta", (a, b) => `${a} + ${b}`)}
   ${p.ofRows("lse", "vec4f", (row) => `stats[${row} * ${v.heads}u + head].x`)}
   ${p.sums("y")}
-  for (var j = first; j < tileEnd; j += ${v.span}u) {
-    ${p.dots("dp", ["dout", stride, "headAt"], ["qkv", p.width, "valuesAt"], "j", "tileEnd")}
-    ${p.dots("s", ["qkv", p.width, "headAt"], ["qkv", p.width, "keysAt"], "j", "tileEnd")}
+  let last = ${p.last};
+  for (var j = first; j < last; j += ${v.span}u) {
+    ${p.dots("dp", ["dout", stride, "headAt"], ["qkv", p.width, "valuesAt"], "j", "last")}
+    ${p.dots("s", ["qkv", p.width, "headAt"], ["qkv", p.width, "keysAt"], "j", "last")}
     ${lines(
       p.all.map(
         ([n, h]) =>
           `s${n}_${h} = exp(min(params.scale * s${n}_${h} - lse${h}, vec4f())) * (dp${n}_${h} - delta${h}) * params.scale;`,
       ),
     )}
-    if (j < whole || j + ${v.span}u > tile + 1u) {
+    if (j < whole || j + ${v.span}u > ${v.causal ? "tile + 1u" : "spans[tile].y"}) {
       ${p.ofRows("starts", "vec4u", (row) => `spans[${row}].x`)}
+      ${v.causal ? "" : p.ofRows("ends", "vec4u", (row) => `spans[${row}].y`)}
       ${lines(
         p.all.flatMap(([n, h]) => [
           `let key${n}_${h} = vec4u(j + ${n * v.across}u + tx);`,
-          `s${n}_${h} = select(vec4f(), s${n}_${h}, (key${n}_${h} >= starts${h}) & (key${n}_${h} <= rows${h}));`,
+          `s${n}_${h} = select(vec4f(), s${n}_${h}, (key${n}_${h} >= starts${h}) & (key${n}_${h} ${v.causal ? `<= rows${h}` : `< ends${h}`}));`,
         ]),
       )}
     }
     ${p.put("s")}
-    ${p.blend("y", ["qkv", p.width, "keysAt"], "j", "tileEnd")}
+    ${p.blend("y", ["qkv", p.width, "keysAt"], "j", "last")}
   }
   ${lines(p.fours.map((h) => `let to${h} = (rows${h} * ${3 * v.heads}u + head) * ${p.quads}u;`))}
   ${p.store("parts", "to", (r, j) => `y${r}_${j}`)}
@@ -159,7 +162,7 @@ ${p.main}
   let headAt = head * ${p.quads}u;
   ${p.sums("y")}
   ${p.sums("z")}
-  for (var i = tile; i < last; i += ${v.span}u) {
+  for (var i = ${v.causal ? "tile" : "spans[tile].x"}; i < last; i += ${v.span}u) {
     ${p.dots("s", ["qkv", p.width, "keysAt"], ["qkv", p.width, "headAt"], "i", "last")}
     ${lines(
       p.scores.flatMap((n) => [
@@ -167,9 +170,10 @@ ${p.main}
         ...p.fours.map((h) => `s${n}_${h} = exp(min(params.scale * s${n}_${h} - known${n}.x, vec4f()));`),
       ]),
     )}
-    if (i < tileEnd || i + ${v.span}u > whole) {
+    if (i < ${v.causal ? "tileEnd" : "spans[tileEnd - 1u].x"} || i + ${v.span}u > whole) {
+      ${v.causal ? "" : p.ofRows("starts", "vec4u", (row) => `spans[${row}].x`)}
       ${p.ofRows("ends", "vec4u", (row) => `spans[${row}].y`)}
-      ${lines(p.all.map(([n, h]) => `s${n}_${h} = select(vec4f(), s${n}_${h}, (vec4u(query${n}) >= rows${h}) & (vec4u(query${n}) < ends${h}));`))}
+      ${lines(p.all.map(([n, h]) => `s${n}_${h} = select(vec4f(), s${n}_${h}, (vec4u(query${n}) >= ${v.causal ? "rows" : "starts"}${h}) & (vec4u(query${n}) < ends${h}));`))}
     }
     ${p.put("s")}
     ${p.blend("z", ["dout", stride, "headAt"], "i", "last")}

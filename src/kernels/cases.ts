@@ -19,8 +19,10 @@ import { linearGroupCases, loraLinearCases } from "./matmul/lora-linear.cases.ts
 import { matmulCases } from "./matmul/matmul.cases.ts";
 import { matmulFormCases } from "./matmul/matmul-form.cases.ts";
 import { packRowsCases } from "./matmul/pack-rows.cases.ts";
+import { geluCases } from "./mlp/gelu.cases.ts";
 import { swigluCases } from "./mlp/swiglu.cases.ts";
 import { gatedRmsNormCases } from "./norm/gated-rms-norm.cases.ts";
+import { layerNormCases } from "./norm/layer-norm.cases.ts";
 import { rmsNormCases } from "./norm/rms-norm.cases.ts";
 import { rmsNormLoraCases } from "./norm/rms-norm-lora.cases.ts";
 import { adamwCases } from "./optimizer/adamw.cases.ts";
@@ -30,6 +32,7 @@ import { lionCases } from "./optimizer/lion.cases.ts";
 import { sgdCases } from "./optimizer/sgd.cases.ts";
 import { rotaryCases } from "./rotary/rotary.cases.ts";
 import { sampleCases } from "./sample/sample.cases.ts";
+import { blendRowsCases } from "./vision/blend-rows.cases.ts";
 
 /** Every kernel's cases, in the order of a training step: what the self-test on a user's adapter runs. */
 export const allCases: readonly KernelCase[] = [
@@ -52,6 +55,9 @@ export const allCases: readonly KernelCase[] = [
   ...deltaStepCases,
   ...gatedRmsNormCases,
   ...swigluCases,
+  ...layerNormCases,
+  ...geluCases,
+  ...blendRowsCases,
   ...elementwiseCases,
   ...headSoftmaxCases,
   ...dftCases,

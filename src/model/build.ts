@@ -4,7 +4,14 @@ import { byteLength, type DType, view } from "../gpu/tensor.ts";
 import type { WeightShard } from "../kernels/embedding/embedding.ts";
 import { type LoraConfig, lora } from "./adapters/lora.ts";
 import type { Target } from "./adapters/targets.ts";
-import type { AttentionSpec, ModelConfig, NormSpec, OwnTensor, SublayerSpec } from "./architectures/architecture.ts";
+import type {
+  AttentionSpec,
+  LayerSpec,
+  ModelConfig,
+  NormSpec,
+  OwnTensor,
+  SublayerSpec,
+} from "./architectures/architecture.ts";
 import { architectureOf } from "./architectures/registry.ts";
 import {
   EMBEDDING,
@@ -17,17 +24,20 @@ import {
   normName,
   type TensorSpec,
   tensorsOf,
+  towerOf,
 } from "./architectures/tensors.ts";
 import { AttentionBody } from "./layers/attention.ts";
 import type { Block, Sublayer } from "./layers/block.ts";
 import type { Body, BodyParts } from "./layers/body.ts";
 import { buildGroup } from "./layers/build-linear.ts";
 import { GatedDeltaNetBody } from "./layers/gated-delta-net.ts";
+import { GeluBody } from "./layers/gelu-mlp.ts";
 import type { Norm, Weight } from "./layers/norm.ts";
 import { SwigluBody } from "./layers/swiglu.ts";
 import { type ParameterSpec, ParameterStore } from "./parameters.ts";
 import type { Slot, WeightDType } from "./slots.ts";
 import { Transformer, type Weights } from "./transformer.ts";
+import { VisionTower } from "./vision/tower.ts";
 
 /** Which parameters are trained: an adapter's, all of them, or none. */
 export type Trained = { lora: LoraConfig } | "all" | "none";
@@ -41,13 +51,13 @@ function shardRows(gpu: Gpu, rows: number, width: number, dtype: DType): number 
   return Math.ceil(rows / shards / 64) * 64;
 }
 
-/** Names and shapes of the parameters that will be trained. */
-export function parameterSpecs(config: ModelConfig, trained: Trained): ParameterSpec[] {
+/** Names and shapes of the parameters that will be trained. @param vision with those of the vision tower */
+export function parameterSpecs(config: ModelConfig, trained: Trained, vision = false): ParameterSpec[] {
   if (trained === "none") return [];
   if (trained === "all") {
     // as transformers' Trainer: biases and norms are not decayed
     const decayed = ({ shape, role }: TensorSpec) => shape.length > 1 || role === "rate";
-    return [...tensorsOf(config).values()].map((spec) => ({
+    return allTensors(config, vision).map((spec) => ({
       name: spec.name,
       shape: spec.shape,
       decay: decayed(spec),
@@ -60,6 +70,11 @@ export function parameterSpecs(config: ModelConfig, trained: Trained): Parameter
     const parts = [...new Set(matrices.map(({ part }) => part))];
     return parts.flatMap((part) => matrices.filter((matrix) => matrix.part === part));
   });
+}
+
+/** The tensors of a model, and with `vision` of its vision tower. */
+function allTensors(config: ModelConfig, vision: boolean): TensorSpec[] {
+  return [...tensorsOf(config).values(), ...(vision ? (towerOf(config)?.tensors.values() ?? []) : [])];
 }
 
 /** The linear layers of a model's groups, group by group. */
@@ -82,14 +97,16 @@ interface BuiltModel {
  * Allocates a model: frozen weights in their own dtype, trained ones in the f32 mega-buffer.
  *
  * @param dtypeOf storage of each frozen checkpoint tensor
+ * @param vision with the vision tower, if the model has one
  */
 export function buildModel(
   gpu: Gpu,
   config: ModelConfig,
   trained: Trained,
   dtypeOf: (name: string) => WeightDType,
+  vision = false,
 ): BuiltModel {
-  const builder = new Builder(gpu, config, trained, dtypeOf);
+  const builder = new Builder(gpu, config, { trained, vision }, dtypeOf);
   const embed = builder.table(EMBEDDING);
   const blocks = builder.blocks();
   const norm = builder.norm(FINAL_NORM, architectureOf(config).zeroCentered ?? false);
@@ -97,7 +114,8 @@ export function buildModel(
   const weights: Weights = { embed: embed.shards, head: head.shards, norm, blocks };
   const { store, slots } = builder;
   const grads = store && { embed: embed.grads, head: head.grads };
-  return { model: new Transformer(gpu, config, weights, grads, store), slots };
+  const tower = vision ? builder.tower() : null;
+  return { model: new Transformer(gpu, config, weights, { grads, store, tower }), slots };
 }
 
 /** Allocates memory for one model, tensor by tensor, in the order of a checkpoint. */
@@ -110,8 +128,13 @@ class Builder {
   private readonly targets: ReadonlyMap<string, Target>;
   private readonly dtypeOf: (name: string) => WeightDType;
 
-  constructor(gpu: Gpu, config: ModelConfig, trained: Trained, dtypeOf: (name: string) => WeightDType) {
-    const specs = parameterSpecs(config, trained);
+  constructor(
+    gpu: Gpu,
+    config: ModelConfig,
+    { trained, vision }: { trained: Trained; vision: boolean },
+    dtypeOf: (name: string) => WeightDType,
+  ) {
+    const specs = parameterSpecs(config, trained, vision);
     this.gpu = gpu;
     this.config = config;
     const settings = typeof trained === "object" ? trained.lora : null;
@@ -151,7 +174,7 @@ class Builder {
   /** A tensor that no product reads. */
   weight(name: string): Weight {
     const { gpu, store, slots } = this;
-    const { shape } = tensorsOf(this.config).get(name)!;
+    const { shape } = (tensorsOf(this.config).get(name) ?? towerOf(this.config)?.tensors.get(name))!;
     const weight = store?.has(name) ? store.value(name) : gpu.persistent(shape, this.dtypeOf(name), name, "weights");
     slots.set(name, [{ tensor: weight, shape, start: 0, at: 0 }]);
     return { weight, grad: store?.has(name) ? store.grad(name) : null };
@@ -161,17 +184,40 @@ class Builder {
     return { ...this.weight(name), zeroCentered };
   }
 
-  blocks(): Block[] {
+  blocks(layers = layersOf(this.config), modules = modulesOf(this.config)): Block[] {
     let at = 0;
-    const modules = modulesOf(this.config);
-    return layersOf(this.config).map(({ prefix, sublayers }) =>
-      sublayers.map((spec): Sublayer => {
+    return layers.map(({ prefix, sublayers }) =>
+      sublayers.map((spec) => {
         const count = Object.values(spec.groups).flat().length;
-        const own = modules.slice(at, (at += count));
-        const norm = (of: NormSpec | null) => of && this.norm(normName(prefix, of), of.zeroCentered);
-        return { pre: norm(spec.pre), body: this.body(spec, own, prefix), post: norm(spec.post) };
+        return this.sublayer(spec, modules.slice(at, (at += count)), prefix);
       }),
     );
+  }
+
+  /** The vision tower; null if the model has none. */
+  tower(): VisionTower | null {
+    const { config } = this;
+    const found = towerOf(config);
+    if (!found) return null;
+    const { spec, patch, modules, merger } = found;
+    const { linears, grads } = this.parts({ patch: [patch] }, [patch]);
+    const last: LayerSpec = { prefix: spec.prefix, sublayers: [spec.merger] };
+    const weights = {
+      patch: { linears: linears.patch, grads: grads.patch },
+      positions: this.weight(`${spec.prefix}.${spec.positions}`),
+      blocks: this.blocks(spec.layers, modules),
+      merger: this.blocks([last], merger)[0][0],
+    };
+    return new VisionTower(config.vision!, spec, weights);
+  }
+
+  private sublayer(spec: SublayerSpec, modules: readonly Module[], prefix: string): Sublayer {
+    const norm = (of: NormSpec | null): Norm | null => {
+      if (!of) return null;
+      const scale = this.norm(normName(prefix, of), of.zeroCentered);
+      return of.bias ? { ...scale, bias: this.weight(`${prefix}.${of.module}.bias`) } : scale;
+    };
+    return { pre: norm(spec.pre), body: this.body(spec, modules, prefix), post: norm(spec.post) };
   }
 
   private body(spec: SublayerSpec, modules: readonly Module[], prefix: string): Body {
@@ -195,6 +241,8 @@ class Builder {
       }
       case "swiglu":
         return new SwigluBody(this.parts(spec.groups, modules));
+      case "gelu":
+        return new GeluBody(this.parts(spec.groups, modules), spec.activation);
     }
   }
 
@@ -217,13 +265,19 @@ class Builder {
   }
 }
 
-/** Compares a checkpoint's tensors with its config. @throws {FormatError} names the first tensor that differs */
+/**
+ * Compares a checkpoint's tensors with its config.
+ *
+ * @param vision with those of the vision tower
+ * @throws {FormatError} names the first tensor that differs
+ */
 export function checkTensors(
   config: ModelConfig,
   tensors: ReadonlyMap<string, { shape: readonly number[]; dtype: string }>,
   where: string,
+  vision = false,
 ): void {
-  for (const { name, shape } of tensorsOf(config).values()) {
+  for (const { name, shape } of allTensors(config, vision)) {
     const found = tensors.get(name);
     if (!found) throw new FormatError(`Cannot load ${where}: tensor ${name} [${shape}] is missing`);
     if (found.shape.join() !== shape.join()) {

@@ -23,7 +23,14 @@ type Json = Record<string, unknown>;
 export function parseModelConfig(json: Json, file = "config.json"): ModelConfig {
   const architecture = architectureOf({ model_type: json.model_type as string }, file);
   const { model_type } = architecture;
-  return parseFields(languageFields(json, architecture, file), architecture, file, model_type);
+  const language = parseFields(languageFields(json, architecture, file), architecture, file, model_type);
+  const vision = architecture.vision?.(json, file) ?? null;
+  if (vision && vision.out_hidden_size !== language.hidden_size) {
+    throw new FormatError(
+      `Cannot load ${file}: vision_config.out_hidden_size is ${vision.out_hidden_size}; the language model's hidden_size is ${language.hidden_size}`,
+    );
+  }
+  return { ...language, vision };
 }
 
 /** The fields of the language model: config.json itself, or the nested field that holds them. */
@@ -37,7 +44,12 @@ function languageFields(json: Json, { nested }: Architecture, file: string): Jso
   return { ...inner, tie_word_embeddings, ...(quantization_config !== undefined && { quantization_config }) };
 }
 
-function parseFields(json: Json, architecture: Architecture, file: string, model_type: string): ModelConfig {
+function parseFields(
+  json: Json,
+  architecture: Architecture,
+  file: string,
+  model_type: string,
+): Omit<ModelConfig, "vision"> {
   refuse(json, architecture.rules, file);
   const size = (name: string, fallback?: number) => positive(json, name, file, fallback);
   const hidden_size = size("hidden_size");
@@ -85,7 +97,18 @@ function parseFields(json: Json, architecture: Architecture, file: string, model
     attention_bias: json.attention_bias === true,
     layer_types,
     delta,
+    mrope_section: sections(rope.mrope_section, architecture, file),
   };
+}
+
+/** How many rotary frequencies turn by time, height and width. @param given from config.json */
+function sections(given: unknown, { mrope_section: usual }: Architecture, file: string): readonly number[] | null {
+  if (usual === undefined) return null;
+  const found = given ?? usual;
+  if (Array.isArray(found) && found.length === 3 && found.every((n) => Number.isInteger(n) && n >= 0)) return found;
+  throw new FormatError(
+    `Cannot load ${file}: mrope_section must hold three numbers of frequencies, got ${show(found)}`,
+  );
 }
 
 /** Number of elements of a head that rotary embeddings rotate. @param factor from config.json */

@@ -26,6 +26,8 @@ import { type HeadRows, head, type RowGradient } from "./layers/head.ts";
 import type { Norm } from "./layers/norm.ts";
 import { rotaryTable } from "./layers/rope.ts";
 import type { ParameterStore } from "./parameters.ts";
+import { type BatchImages, type PlacedImages, placeImages, putFeatures, takeFeatureGradient } from "./vision/images.ts";
+import type { VisionTower } from "./vision/tower.ts";
 
 /** All weights of a model on the GPU. */
 export interface Weights {
@@ -52,6 +54,8 @@ export interface PackedBatch {
   position_ids: ArrayLike<number>;
   /** [sequences + 1]: start of each sequence, then the end */
   cu_seqlens: ArrayLike<number>;
+  /** absent: none, and position_ids are the positions of all axes */
+  images?: BatchImages;
 }
 
 /** The rows of a batch that have a target, and their targets. */
@@ -89,10 +93,14 @@ export function shiftedTargets(batch: PackedBatch, labels: ArrayLike<number>): T
 interface ForwardState {
   batch: PackedBatch;
   input: { ids: Tensor; rows: Tensor };
+  images: PlacedImages | null;
   pass: Pass;
   norm: { rstd: Tensor; sum: Tensor };
   saved: BlockSaved[];
 }
+
+/** What a model may have beside its weights. */
+type TrainedParts = Pick<Transformer, "grads" | "store" | "tower">;
 
 /** A decoder on the GPU: forward and backward over packed batches. */
 export class Transformer {
@@ -102,16 +110,19 @@ export class Transformer {
   readonly grads: TableGrads | null;
   /** trainable parameters; null for inference */
   readonly store: ParameterStore | null;
+  /** null: the model sees no images, or only features of them */
+  readonly tower: VisionTower | null;
   /** recompute blocks in the backward pass instead of keeping their activations */
   gradient_checkpointing = true;
   private table: Tensor | null = null;
 
-  constructor(gpu: Gpu, config: ModelConfig, weights: Weights, grads: TableGrads | null, store: ParameterStore | null) {
+  constructor(gpu: Gpu, config: ModelConfig, weights: Weights, { grads, store, tower }: TrainedParts) {
     this.gpu = gpu;
     this.config = config;
     this.weights = weights;
     this.grads = grads;
     this.store = store;
+    this.tower = tower;
   }
 
   /**
@@ -136,7 +147,8 @@ export class Transformer {
     return record.scope(() => {
       this.begin(record);
       const input = this.upload(record, batch, targets);
-      const pass = this.pass(input, options.dropoutSeed ?? null);
+      const images = batch.images ? placeImages(record, this, batch, batch.images, grads !== null) : null;
+      const pass = this.pass({ ...input, ...rotationOf(images) }, options.dropoutSeed ?? null);
       const noise = options.noise
         ? {
             noise: {
@@ -146,6 +158,7 @@ export class Transformer {
           }
         : {};
       let stream = { x: embedding(record, input.ids, weights.embed, noise), delta: null as Tensor | null };
+      if (images) putFeatures(record, images, stream.x);
       const saved: BlockSaved[] = [];
       const keep = grads !== null && !this.gradient_checkpointing;
       for (const block of weights.blocks) {
@@ -173,7 +186,7 @@ export class Transformer {
         grads && gradient ? { dObjective: gradient, dWeight: grads.head } : null,
       );
       record.release(hidden);
-      if (grads && dHidden) this.backward(record, { batch, input, pass, norm, saved }, dHidden, grads);
+      if (grads && dHidden) this.backward(record, { batch, input, images, pass, norm, saved }, dHidden, grads);
       return rows;
     });
   }
@@ -193,8 +206,10 @@ export class Transformer {
       this.begin(record);
       const none = { rows: new Uint32Array([0]), tokens: new Uint32Array([0]) };
       const input = this.upload(record, batch, none);
-      const pass = this.pass(input, null, prefill?.rows);
+      const images = batch.images ? placeImages(record, this, batch, batch.images, false) : null;
+      const pass = this.pass({ ...input, ...rotationOf(images) }, null, prefill?.rows);
       let stream: Stream = { x: embedding(record, input.ids, weights.embed), delta: null };
+      if (images) putFeatures(record, images, stream.x);
       weights.blocks.forEach((block, layer) => {
         const before = stream;
         const done = blockForward(record, block, pass, stream, { caches: prefill?.cache.layers[layer] });
@@ -244,7 +259,7 @@ export class Transformer {
    * @throws {UnsupportedError} a model that trains more than an adapter: its original weights are gone
    */
   withoutAdapter(): Transformer {
-    const { gpu, config, weights, store } = this;
+    const { gpu, config, weights, store, tower } = this;
     const other = store?.parameters.find(({ name }) => !/\.lora_(?:[AB]\.|magnitude_vector$)/.test(name));
     if (other) {
       throw new UnsupportedError(
@@ -254,7 +269,7 @@ export class Transformer {
     const off = (linear: Linear) => ({ ...linear, lora: null });
     const blocks = weights.blocks.map((block) => frozenBlock(block, off));
     const norm = { ...weights.norm, grad: null };
-    return new Transformer(gpu, config, { ...weights, norm, blocks }, null, null);
+    return new Transformer(gpu, config, { ...weights, norm, blocks }, { grads: null, store: null, tower });
   }
 
   /**
@@ -265,7 +280,7 @@ export class Transformer {
    * @throws {UnsupportedError} a model that trains more than an adapter
    */
   withFrozenAdapter(): Transformer {
-    const { gpu, config, weights, store } = this;
+    const { gpu, config, weights, store, tower } = this;
     const bare = this.withoutAdapter(); // or refuses
     const { values } = store!;
     const kept = gpu.persistent(values.shape, "f32", "parameters.kept", "weights");
@@ -289,7 +304,7 @@ export class Transformer {
       return { ...linear, lora: { ...lora, a: moved(lora.a), b: moved(lora.b), dropout: 0, dora: own } };
     };
     const blocks = weights.blocks.map((block) => frozenBlock(block, keep));
-    const frozen = new Transformer(gpu, config, { ...bare.weights, blocks }, null, null);
+    const frozen = new Transformer(gpu, config, { ...bare.weights, blocks }, { grads: null, store: null, tower });
     for (const layer of frozen.linears) doraGains(record, layer);
     record.submit();
     return frozen;
@@ -303,7 +318,7 @@ export class Transformer {
 
   private backward(
     record: Recorder,
-    { batch, input, pass, norm, saved }: ForwardState,
+    { batch, input, images, pass, norm, saved }: ForwardState,
     dHidden: Tensor,
     grads: TableGrads,
   ): void {
@@ -317,9 +332,17 @@ export class Transformer {
     record.release(dNormed, norm.sum, norm.rstd);
     for (let layer = weights.blocks.length - 1; layer >= 0; layer--) {
       const kept = saved[layer];
-      blockBackward(record, weights.blocks[layer], pass, kept, g, layer > 0 || grads.embed !== null);
+      blockBackward(
+        record,
+        weights.blocks[layer],
+        pass,
+        kept,
+        g,
+        layer > 0 || grads.embed !== null || images?.backward != null,
+      );
       releaseSaved(record, kept);
     }
+    if (images && (grads.embed || images.backward)) takeFeatureGradient(record, images, g);
     if (!grads.embed) return;
     const groups = groupTokens(Uint32Array.from(batch.input_ids));
     const up = (data: Uint32Array, label: string) => record.upload(data, [data.length], label);
@@ -355,11 +378,16 @@ export class Transformer {
   }
 
   private pass(
-    { positions, spans, chunks }: Pick<Pass, "positions" | "spans" | "chunks">,
+    {
+      positions,
+      spans,
+      chunks,
+      table = this.table!,
+    }: Pick<Pass, "positions" | "spans" | "chunks"> & { table?: Tensor },
     dropoutSeed: number | null,
     prefill: PrefillRows | null = null,
   ): Pass {
-    return { eps: this.config.rms_norm_eps, table: this.table!, positions, spans, chunks, dropoutSeed, prefill };
+    return { eps: this.config.rms_norm_eps, table, positions, spans, chunks, dropoutSeed, prefill };
   }
 
   /**
@@ -377,6 +405,11 @@ export class Transformer {
       "weights",
     );
   }
+}
+
+/** The positions of a batch with images, instead of position_ids. */
+function rotationOf(images: PlacedImages | null): Partial<Pick<PlacedImages, "table" | "positions">> {
+  return images ? { table: images.table, positions: images.positions } : {};
 }
 
 function chunksOf(record: Recorder, cuSeqlens: ArrayLike<number>): DeltaChunks {

@@ -27,6 +27,8 @@ describe("parseModelConfig", () => {
       attention_bias: false,
       layer_types: null,
       delta: null,
+      mrope_section: null,
+      vision: null,
     });
     const qwen3 = parseModelConfig(configOf(SPECS["qwen3-0.6b"]));
     expect(qwen3).toMatchObject({ model_type: "qwen3", head_dim: 128, attention_bias: false });

@@ -122,6 +122,8 @@ export class ReferenceModel {
         return this.swiglu(spec, prefix, x);
       case "gatedDeltaNet":
         return this.deltaNet(spec, prefix, x);
+      case "gelu":
+        throw new Error("The reference computes language models only");
     }
   }
 

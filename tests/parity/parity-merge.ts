@@ -79,6 +79,7 @@ async function mergedByHand(checkpoint: Checkpoint, adapterFolder: Folder): Prom
 export async function mergeParity(gpu: Gpu, folder: Folder, name: string): Promise<ParityRow[]> {
   const golden = JSON.parse(await folder.readText("case.json"));
   const batch = await readBatch(folder);
+  const vision = batch.images !== undefined;
   const { checkpoint } = await openModel(folder);
   const adapter = folder.folder("adapter");
   const byHand = await mergedByHand(checkpoint, adapter);
@@ -100,7 +101,7 @@ export async function mergeParity(gpu: Gpu, folder: Folder, name: string): Promi
     // a value between two neighbours of the dtype may be rounded either way: allow one step
     const step = { F32: TOLERANCE, F16: 2 ** -10, BF16: 2 ** -7 }[dtype];
     rows.push({ case: name, check: `merged in ${dtype} weights`, worst, tolerance: step });
-    const model = await loadModel(gpu, opened);
+    const model = await loadModel(gpu, opened, { vision });
     const logits = await model.logits(batch);
     if (dtype === "F32") {
       add("logits", relativeError(logits, unpad(want, batch, batch.width, model.config.vocab_size, 0)));
@@ -109,7 +110,7 @@ export async function mergeParity(gpu: Gpu, folder: Folder, name: string): Promi
       const hand = memoryFolder(`${name} merged by hand`);
       await hand.write("model.safetensors", encodeSafetensors(tensors));
       await hand.write("config.json", JSON.stringify(checkpoint.config));
-      const other = await loadModel(gpu, (await openModel(hand)).checkpoint);
+      const other = await loadModel(gpu, (await openModel(hand)).checkpoint, { vision });
       add("logits", relativeError(logits, await other.logits(batch)));
       add("loss", Math.abs((await lossOf(model, batch)) - (await lossOf(other, batch))));
     }

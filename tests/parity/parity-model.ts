@@ -2,11 +2,14 @@ import type { Gpu } from "../../src/gpu/device.ts";
 import { openSafetensors, toFloat32 } from "../../src/io/safetensors.ts";
 import type { Folder } from "../../src/io/storage.ts";
 import { relativeError } from "../../src/kernels/check.ts";
+import { publishedName } from "../../src/model/architectures/tensors.ts";
 import type { Trained } from "../../src/model/build.ts";
 import { parseModelConfig } from "../../src/model/config.ts";
 import { fillAdapter, type LoadDType, loadModel, openAdapterFor } from "../../src/model/files/load.ts";
 import { openModel } from "../../src/model/files/open.ts";
 import { type PackedBatch, shiftedTargets, type Transformer } from "../../src/model/transformer.ts";
+import type { ImageGrid } from "../../src/model/vision/places.ts";
+import type { Patches } from "../../src/model/vision/tower.ts";
 import { toInt32 } from "./integers.ts";
 
 /** One line of the parity table. */
@@ -25,8 +28,6 @@ export interface GoldenBatch extends PackedBatch {
   rows: number;
   width: number;
   lengths: number[];
-  /** which row of the padded batch each sequence is: those with images are left out */
-  at: number[];
 }
 
 /** f16 weights round to 11 bits: about a hundred times looser. */
@@ -62,12 +63,8 @@ export async function readBatch(folder: Folder): Promise<GoldenBatch> {
     cu_seqlens: [0],
     labels: [] as number[],
     lengths: [] as number[],
-    at: [] as number[],
   };
-  const image: number | undefined = JSON.parse(await folder.readText("config.json")).image_token_id;
   for (let row = 0; row < rows; row++) {
-    if (image !== undefined && ids.data.subarray(row * width, (row + 1) * width).includes(image)) continue;
-    batch.at.push(row);
     let length = 0;
     for (let t = 0; t < width; t++) {
       if (mask[row * width + t] === 0) continue;
@@ -78,7 +75,15 @@ export async function readBatch(folder: Folder): Promise<GoldenBatch> {
     batch.lengths.push(length);
     batch.cu_seqlens.push(batch.input_ids.length);
   }
-  return { ...batch, labels: Int32Array.from(batch.labels), rows, width };
+  const [pixels, grids] = [tensors.get("pixel_values"), tensors.get("image_grid_thw")];
+  const images = pixels && {
+    pixels: pixels.data,
+    grids: Array.from({ length: grids!.shape[0] }, (_, i): ImageGrid => {
+      const [t, h, w] = grids!.data.subarray(3 * i);
+      return [t, h, w];
+    }),
+  };
+  return { ...batch, ...(images && { images }), labels: Int32Array.from(batch.labels), rows, width };
 }
 
 /**
@@ -93,7 +98,7 @@ export function unpad(
   drop: number,
 ): Float32Array {
   const parts = batch.lengths.map((length, s) => {
-    const first = batch.at[s] * width;
+    const first = s * width;
     return padded.subarray(first * each, (first + length - drop) * each);
   });
   const out = new Float32Array(parts.reduce((n, p) => n + p.length, 0));
@@ -121,7 +126,8 @@ async function lossAndGrads(
   const flat = record.read(store!.grads);
   record.submit();
   const loss = -new Float32Array(await logp).reduce((sum, v) => sum + v, 0) / targets.rows.length;
-  return { loss, grads: new Map(store!.split(await flat).map(({ name, data }) => [name, data])) };
+  const named = store!.split(await flat).map(({ name, data }) => [publishedName(model.config, name), data] as const);
+  return { loss, grads: new Map(named) };
 }
 
 /** @param want under the names of a model in PEFT, whose magnitudes end in `.weight` (files leave that out) */
@@ -134,6 +140,14 @@ export function worstGradient(grads: Map<string, Float32Array>, want: Map<string
     if (Number.isNaN(worst)) break;
   }
   return worst;
+}
+
+/** Features of images, from the tower alone. */
+async function featuresOf({ gpu, tower }: Transformer, images: Patches): Promise<Float32Array> {
+  const record = gpu.recorder();
+  const read = record.scope(() => record.read(tower!.forward(record, images).features));
+  record.submit();
+  return new Float32Array(await read);
 }
 
 async function greedy(model: Transformer, prompt: number[], count: number): Promise<number[]> {
@@ -163,10 +177,17 @@ export async function modelParity(gpu: Gpu, folder: Folder, name: string, dtype:
   const batch = await readBatch(folder);
   const checkpoint = (await openModel(folder)).checkpoint;
   const vocab = parseModelConfig(checkpoint.config).vocab_size;
-  const load = async (trained: Trained) => loadModel(gpu, checkpoint, { dtype, trained });
+  const vision = batch.images !== undefined;
+  const load = async (trained: Trained) => loadModel(gpu, checkpoint, { dtype, trained, vision });
 
   const base = await load("none");
   const outputs = await readTensors(folder, "base_outputs.safetensors");
+  if (vision) {
+    const features = await featuresOf(base, batch.images as Patches);
+    add("image features", relativeError(features, outputs.get("image_features")!.data), 1e-4);
+    const known = { ...batch, images: { features, grids: batch.images!.grids } };
+    add("logits from features", relativeError(await base.logits(known), await base.logits(batch)), 1e-6);
+  }
   add(
     "logits",
     relativeError(await base.logits(batch), unpad(outputs.get("logits")!.data, batch, batch.width, vocab, 0)),
@@ -189,8 +210,7 @@ export async function modelParity(gpu: Gpu, folder: Folder, name: string, dtype:
     1e-4,
   );
 
-  const whole = batch.at.length === batch.rows; // else losses and gradients are of more than text
-  if (dtype === "auto" && whole) {
+  if (dtype === "auto") {
     const full = await lossAndGrads(await load("all"), batch);
     add("base_loss", Math.abs(full.loss - golden.base_loss) / golden.base_loss, 1e-5);
     add("base_grads", worstGradient(full.grads, await readTensors(folder, "base_grads.safetensors")), 1e-4);
@@ -205,7 +225,6 @@ export async function modelParity(gpu: Gpu, folder: Folder, name: string, dtype:
     relativeError(await tuned.logits(batch), unpad(tunedLogits, batch, batch.width, vocab, 0)),
     1e-4,
   );
-  if (!whole) return rows;
   const { loss, grads } = await lossAndGrads(tuned, batch);
   add("lora_loss", Math.abs(loss - golden.lora_loss) / golden.lora_loss, 1e-5);
   add("lora_grads", worstGradient(grads, await readTensors(folder, "lora_grads.safetensors")), 1e-4);

@@ -49,7 +49,7 @@ it.skipIf(!python)("Qwen3.5's models and adapters go both ways, with the same lo
   const folder = (name: string) => nodeFolder(join(root, name));
   const base = folder("base");
   const { checkpoint, notes } = await openModel(base);
-  expect(notes.join()).toMatch(/vision tower/);
+  expect(notes).toEqual([]);
   const recipe = recipeOf({ max_steps: 4, lora_target_modules: "all-linear", learning_rate: 0.01 });
   await train(gpu(), { recipe, model: base, rows: tinyRows(8), output: folder("ours") });
   await writeMerged(folder("merged"), checkpoint, folder("ours"), { dtype: "F32" });

@@ -21,6 +21,8 @@ export interface AttentionVariant {
   across: number;
   /** rows per thread: 4 or 8 */
   rows: number;
+  /** a row sees its sequence up to itself, instead of all of it */
+  causal: boolean;
 }
 
 /** Rows of a buffer: its name, vec4s between rows, and WGSL of a head's offset. */
@@ -224,6 +226,8 @@ export function attentionPieces(v: AttentionVariant) {
     keysAt: v.heads * quads,
     valuesAt: (v.heads + v.kvHeads) * quads,
     group: v.heads / v.kvHeads,
+    /** WGSL of one past the last key that a row of the tile sees */
+    last: v.causal ? "tileEnd" : "spans[tileEnd - 1u].y",
     declare: `
 var<workgroup> left: array<vec4f, ${TILE_ROWS * PITCH}>;
 var<workgroup> right: array<vec4f, ${rightOf(v)}>;

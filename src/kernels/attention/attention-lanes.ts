@@ -10,7 +10,7 @@ import type { Tensor } from "../../gpu/tensor.ts";
 /** Inputs that `attention` has checked. */
 export interface AttentionPass {
   tokens: number;
-  sizes: { headDim: number; heads: number; kvHeads: number };
+  sizes: { headDim: number; heads: number; kvHeads: number; causal: boolean };
   params: { tokens: number; scale: number; dim: number };
   /** forward pass or gradient, for the recorder */
   work: number;

@@ -11,6 +11,8 @@ interface AttentionCase {
   d: number;
   /** elements of a head that a rotation turns; default: all */
   turned?: number;
+  /** default true */
+  causal?: boolean;
 }
 
 const CASES: readonly AttentionCase[] = [
@@ -21,19 +23,21 @@ const CASES: readonly AttentionCase[] = [
   { lengths: [70], h: 4, g: 2, d: 128 },
   { lengths: [5, 37], h: 2, g: 1, d: 32, turned: 16 },
   { lengths: [67, 2], h: 4, g: 1, d: 256, turned: 64 },
+  { lengths: [63, 1, 2, 65], h: 3, g: 3, d: 16, causal: false },
+  { lengths: [33, 150], h: 4, g: 2, d: 24, causal: false },
 ];
 
 /** What attention and its gradients are held to. */
-export const attentionCases: KernelCase[] = CASES.map(({ lengths, h, g, d, turned = d }, n) => ({
+export const attentionCases: KernelCase[] = CASES.map(({ lengths, h, g, d, turned = d, causal = true }, n) => ({
   kernel: "attention",
-  name: `lengths ${lengths.join("+")}, ${h} heads over ${g} of ${d}${n % 2 || turned < d ? ", rotated back" : ""}${turned < d ? `, ${turned} of a head` : ""}`,
+  name: `lengths ${lengths.join("+")}, ${h} heads over ${g} of ${d}${n % 2 || turned < d ? ", rotated back" : ""}${turned < d ? `, ${turned} of a head` : ""}${causal ? "" : ", not causal"}`,
   tolerance: 1e-5,
   run(check) {
     const even = n % 2 === 0 && turned === d;
     const starts = [0];
     for (const n of lengths) starts.push(starts.at(-1)! + n);
     const tokens = starts.at(-1)!;
-    const heads = { num_attention_heads: h, num_key_value_heads: g, head_dim: d };
+    const heads = { num_attention_heads: h, num_key_value_heads: g, head_dim: d, causal };
     const width = (h + 2 * g) * d;
     const qkv = check.input([tokens, width], "qkv", 3);
     const dout = check.input([tokens, h * d], "dout");
@@ -54,7 +58,7 @@ export const attentionCases: KernelCase[] = CASES.map(({ lengths, h, g, d, turne
     const wanted = joined(tokens, [back(want.dq), back(want.dk), want.dv]);
     // on a CPU adapter the forms of others, which compile slowly there, run on a shape or two each
     const all = attentionForms(check.gpu);
-    const others = all.slice(1).filter((form) => (form === "tiled" ? [12, 64, 128, 256].includes(d) : d === 24));
+    const others = all.slice(1).filter((form) => (form === "tiled" ? [12, 16, 64, 128, 256].includes(d) : d === 24));
     const forms = [all[0], ...others];
     for (const form of forms) {
       const { o, stats } = attention(check.record, qkv.tensor, spans, heads, form);

@@ -19,6 +19,8 @@ export interface AttentionHeads {
   num_attention_heads: number;
   num_key_value_heads: number;
   head_dim: number;
+  /** whether a row sees its sequence up to itself only; default true */
+  causal?: boolean;
 }
 
 /** How attention is computed: see `AdapterProfile`. */
@@ -31,7 +33,7 @@ export function attentionForms({ profile }: GpuContext): AttentionForm[] {
 }
 
 /**
- * Causal attention within each sequence of a packed batch: `o = softmax(q·kᵀ/√head_dim)·v`, with grouped query heads.
+ * Attention within each sequence of a packed batch, causal by default: `o = softmax(q·kᵀ/√head_dim)·v`, with grouped query heads.
  *
  * Flash-style: the softmax is online, no buffer grows with length². Records one dispatch.
  *
@@ -101,7 +103,7 @@ export function attentionBackward(
   const vector = turned % 8 === 0 && (d - turned) % 8 === 0;
   record.dispatch(
     gather,
-    { ...sizes, turned, vector, workgroup: WORKGROUP },
+    { headDim: d, heads: h, kvHeads: g, turned, vector, workgroup: WORKGROUP },
     { parts, dqkv, ...rotary },
     { rows: tokens },
     rowGrid(record, ((h + 2 * g) * d) / (vector ? 8 : 2), tokens),
@@ -146,7 +148,7 @@ function prepare(qkv: Tensor, spans: Tensor, heads: AttentionHeads): AttentionPa
   return {
     tokens,
     width: h * d,
-    sizes: { headDim: d, heads: h, kvHeads: g },
+    sizes: { headDim: d, heads: h, kvHeads: g, causal: heads.causal ?? true },
     params: { tokens, scale: 1 / Math.sqrt(d), dim: d },
     // an upper bound: treats the batch as one sequence
     work: 2 * tokens * tokens * h * d,
@@ -169,7 +171,7 @@ export function attentionReference(
   k: Float64Array,
   v: Float64Array,
   spans: ArrayLike<number>,
-  { num_attention_heads: h, num_key_value_heads: g, head_dim: d }: AttentionHeads,
+  { num_attention_heads: h, num_key_value_heads: g, head_dim: d, causal = true }: AttentionHeads,
   dout: Float64Array = new Float64Array(q.length),
 ) {
   const tokens = q.length / (h * d);
@@ -183,8 +185,9 @@ export function attentionReference(
     for (let i = 0; i < tokens; i++) {
       const at = (i * h + head) * d;
       const start = spans[2 * i];
+      const end = causal ? i + 1 : spans[2 * i + 1];
       const scores: number[] = [];
-      for (let j = start; j <= i; j++) {
+      for (let j = start; j < end; j++) {
         let s = 0;
         for (let e = 0; e < d; e++) s += q[at + e] * k[(j * g + kvHead) * d + e];
         scores.push(s * scale);
@@ -192,12 +195,12 @@ export function attentionReference(
       const top = Math.max(...scores);
       const total = scores.reduce((sum, s) => sum + Math.exp(s - top), 0);
       const p = scores.map((s) => Math.exp(s - top) / total);
-      for (let j = start; j <= i; j++) {
+      for (let j = start; j < end; j++) {
         for (let e = 0; e < d; e++) o[at + e] += p[j - start] * v[(j * g + kvHead) * d + e];
       }
       let delta = 0;
       for (let e = 0; e < d; e++) delta += dout[at + e] * o[at + e];
-      for (let j = start; j <= i; j++) {
+      for (let j = start; j < end; j++) {
         const to = (j * g + kvHead) * d;
         let dp = 0;
         for (let e = 0; e < d; e++) dp += dout[at + e] * v[to + e];

@@ -1,6 +1,7 @@
 import type { GgufValue } from "../../io/gguf/gguf.ts";
 import type { AttentionHeads } from "../../kernels/attention/attention.ts";
 import type { DeltaHeads } from "../../kernels/delta/heads.ts";
+import type { GeluKind } from "../../kernels/mlp/gelu.ts";
 
 /** The fields of a checkpoint's config.json that Qwench needs, under the same names. */
 export interface ModelConfig {
@@ -27,6 +28,32 @@ export interface ModelConfig {
   layer_types: readonly LayerType[] | null;
   /** heads of the layers of type linear_attention; null: there are none */
   delta: DeltaHeads | null;
+  /** how many rotary frequencies turn by a token's time, height and width; null: positions have one axis */
+  mrope_section: readonly number[] | null;
+  /** null: the model sees no images */
+  vision: VisionConfig | null;
+}
+
+/** The fields of `vision_config` that Qwench needs, under the same names. */
+export interface VisionConfig {
+  depth: number;
+  hidden_size: number;
+  intermediate_size: number;
+  num_heads: number;
+  in_channels: number;
+  /** pixels of a patch's side */
+  patch_size: number;
+  /** frames of a patch; an image is repeated */
+  temporal_patch_size: number;
+  /** patches of a merged patch's side: each becomes one token */
+  spatial_merge_size: number;
+  /** a square number: learned positions of a square grid */
+  num_position_embeddings: number;
+  /** hidden_size of the language model */
+  out_hidden_size: number;
+  rope_theta: number;
+  /** of config.json: the token that stands for a merged patch */
+  image_token_id: number;
 }
 
 /** How a layer mixes tokens, as config.json's `layer_types` names it. */
@@ -59,6 +86,8 @@ export interface NormSpec {
   size: number;
   /** scales by 1 + weight */
   zeroCentered: boolean;
+  /** a LayerNorm with a bias `{prefix}.{module}.bias`; default: an RMSNorm */
+  bias?: boolean;
 }
 
 /** A tensor of a block that belongs to no linear layer and no norm: `{prefix}.{name}`. */
@@ -105,7 +134,30 @@ export interface GatedDeltaNetSpec extends BranchSpec {
   groups: { qkvz: readonly Projection[]; ba: readonly Projection[]; out: readonly Projection[] };
 }
 
-export type SublayerSpec = AttentionSpec | SwigluSpec | GatedDeltaNetSpec;
+/** `down(gelu(up(x)))`. */
+export interface GeluSpec extends BranchSpec {
+  kind: "gelu";
+  activation: GeluKind;
+  groups: { up: readonly Projection[]; down: readonly Projection[] };
+}
+
+export type SublayerSpec = AttentionSpec | SwigluSpec | GatedDeltaNetSpec | GeluSpec;
+
+/** A vision tower: patches, their learned positions, blocks, and the merger into tokens. */
+export interface TowerSpec {
+  /** prefix of all its tensors: `model.visual` */
+  prefix: string;
+  /** epsilon of its norms */
+  eps: number;
+  /** the convolution whose stride is its size: a linear map of each patch; and the shape of its weight in files */
+  patch: { projection: Projection; shape: readonly number[] };
+  /** name of the table of learned positions, after the prefix, and the side of their square grid */
+  positions: string;
+  grid: number;
+  layers: readonly LayerSpec[];
+  /** norms every patch, then maps the patches of each block to a token */
+  merger: GeluSpec;
+}
 
 /** A decoder block: residual branches, one after the other. */
 export interface LayerSpec {
@@ -164,6 +216,11 @@ export interface Architecture {
   ): Partial<Pick<ModelConfig, "layer_types" | "delta">>;
   /** default share of a head that rotary embeddings rotate; absent: always the whole head */
   partial_rotary_factor?: number;
+  /** default mrope_section; absent: positions have one axis */
+  mrope_section?: readonly number[];
+  /** Reads the tower's sizes from the whole config.json; null: the checkpoint has none. Absent: the architecture has none */
+  vision?(json: Readonly<Record<string, unknown>>, file: string): VisionConfig | null;
+  tower?(config: VisionConfig): TowerSpec;
   layer(config: ModelConfig, index: number): LayerSpec;
   /** null: llama.cpp does not implement this architecture; text: the reason why Qwench does not write it */
   gguf: GgufSpec | string | null;

@@ -9,6 +9,7 @@ import type {
   Projection,
 } from "./architecture.ts";
 import { attentionBranch, DECODER_RULES, swigluBranch } from "./decoder.ts";
+import { qwenTower, readVision } from "./vision.ts";
 
 /** Default of full_attention_interval: every fourth layer has attention. */
 const INTERVAL = 4;
@@ -76,6 +77,7 @@ export const qwen35Text: Architecture = {
   head_dim: 256,
   zeroCentered: true,
   partial_rotary_factor: 0.25,
+  mrope_section: [11, 11, 10],
   known: [
     ..."linear_num_key_heads linear_num_value_heads linear_key_head_dim linear_value_head_dim".split(" "),
     "full_attention_interval",
@@ -118,11 +120,6 @@ export const qwen35: Architecture = {
     ...qwen35Text.known!,
     ..."text_config vision_config image_token_id video_token_id vision_start_token_id vision_end_token_id".split(" "),
   ],
-  passedOver: [
-    { prefix: "mtp." },
-    {
-      prefix: "model.visual.",
-      note: "the model has a vision tower. Qwench does not use it: it trains and runs text only",
-    },
-  ],
+  vision: readVision,
+  tower: qwenTower,
 };

@@ -1,6 +1,14 @@
 import { deltaWidth } from "../../kernels/delta/heads.ts";
 import type { WeightShapes } from "../../kernels/matmul/matmul-tune.ts";
-import type { LayerSpec, ModelConfig, NormSpec, OwnTensor, Projection, SublayerSpec } from "./architecture.ts";
+import type {
+  LayerSpec,
+  ModelConfig,
+  NormSpec,
+  OwnTensor,
+  Projection,
+  SublayerSpec,
+  TowerSpec,
+} from "./architecture.ts";
 import { architectureOf } from "./registry.ts";
 
 export const EMBEDDING = "model.embed_tokens.weight";
@@ -36,6 +44,18 @@ interface Inventory {
   layers: readonly LayerSpec[];
   tensors: ReadonlyMap<string, TensorSpec>;
   modules: readonly Module[];
+  tower: Tower | null;
+}
+
+/** The vision tower of a model. */
+interface Tower {
+  spec: TowerSpec;
+  /** in file order */
+  tensors: ReadonlyMap<string, TensorSpec>;
+  patch: Module;
+  /** linear layers of its blocks, in order */
+  modules: readonly Module[];
+  merger: readonly Module[];
 }
 
 const known = new WeakMap<ModelConfig, Inventory>();
@@ -52,32 +72,73 @@ function takeInventory(config: ModelConfig): Inventory {
   const { hidden_size: hidden, vocab_size, num_hidden_layers } = config;
   const architecture = architectureOf(config);
   const layers = Array.from({ length: num_hidden_layers }, (_, index) => architecture.layer(config, index));
-  const tensors = new Map<string, TensorSpec>();
-  const modules: Module[] = [];
-  const add = (name: string, shape: readonly number[], role: TensorSpec["role"]) =>
-    tensors.set(name, { name, shape, role });
-  add(EMBEDDING, [vocab_size, hidden], "embedding");
-  layers.forEach(({ prefix, sublayers }, layer) => {
-    const norm = (spec: NormSpec | null) => spec && add(normName(prefix, spec), [spec.size], "norm");
-    for (const spec of sublayers) {
-      norm(spec.pre);
-      for (const projection of Object.values(spec.groups).flat()) {
-        const path = `${prefix}.${projection.module}`;
-        modules.push({ ...projection, layer, path, index: modules.length });
-        add(`${path}.weight`, [projection.out, projection.inner], "weight");
-        if (projection.bias) add(`${path}.bias`, [projection.out], "bias");
-      }
-      if (spec.kind === "attention" && spec.norms) for (const each of Object.values(spec.norms)) norm(each);
-      if (spec.kind === "gatedDeltaNet") {
-        for (const { name, shape, role } of Object.values(spec.own)) add(`${prefix}.${name}`, shape, role);
-        norm(spec.norm);
-      }
-      norm(spec.post);
+  const list = new TensorList(0);
+  list.add(EMBEDDING, [vocab_size, hidden], "embedding");
+  list.layers(layers);
+  list.add(FINAL_NORM, [hidden], "norm");
+  if (!config.tie_word_embeddings) list.add(HEAD, [vocab_size, hidden], "head");
+  const tower = config.vision && architecture.tower ? towerInventory(architecture.tower(config.vision), list) : null;
+  return { layers, tensors: list.tensors, modules: list.modules, tower };
+}
+
+function towerInventory(spec: TowerSpec, { modules }: TensorList): Tower {
+  const list = new TensorList(modules.length);
+  const { prefix, patch, positions, layers, merger } = spec;
+  const first = list.projection(prefix, patch.projection, 0, patch.shape);
+  list.add(`${prefix}.${positions}`, [spec.grid ** 2, patch.projection.out], "embedding");
+  list.layers(layers);
+  list.layers([{ prefix, sublayers: [merger] }]);
+  const [blocks, last] = [list.modules.slice(1, -2), list.modules.slice(-2)];
+  return { spec, tensors: list.tensors, patch: first, modules: blocks, merger: last };
+}
+
+/** Collects the tensors and linear layers of a model, in file order. */
+class TensorList {
+  readonly tensors = new Map<string, TensorSpec>();
+  readonly modules: Module[] = [];
+  private readonly first: number;
+
+  /** @param first index of the first linear layer */
+  constructor(first: number) {
+    this.first = first;
+  }
+
+  add(name: string, shape: readonly number[], role: TensorSpec["role"]): void {
+    this.tensors.set(name, { name, shape, role });
+  }
+
+  layers(layers: readonly LayerSpec[]): void {
+    layers.forEach(({ prefix, sublayers }, layer) => {
+      for (const spec of sublayers) this.sublayer(prefix, spec, layer);
+    });
+  }
+
+  projection(prefix: string, projection: Projection, layer: number, shape?: readonly number[]): Module {
+    const { module, out, inner, bias } = projection;
+    const path = `${prefix}.${module}`;
+    const made = { ...projection, layer, path, index: this.first + this.modules.length };
+    this.modules.push(made);
+    this.add(`${path}.weight`, shape ?? [out, inner], "weight");
+    if (bias) this.add(`${path}.bias`, [out], "bias");
+    return made;
+  }
+
+  private sublayer(prefix: string, spec: SublayerSpec, layer: number): void {
+    this.norm(prefix, spec.pre);
+    for (const projection of Object.values(spec.groups).flat()) this.projection(prefix, projection, layer);
+    if (spec.kind === "attention" && spec.norms) for (const each of Object.values(spec.norms)) this.norm(prefix, each);
+    if (spec.kind === "gatedDeltaNet") {
+      for (const { name, shape, role } of Object.values(spec.own)) this.add(`${prefix}.${name}`, shape, role);
+      this.norm(prefix, spec.norm);
     }
-  });
-  add(FINAL_NORM, [hidden], "norm");
-  if (!config.tie_word_embeddings) add(HEAD, [vocab_size, hidden], "head");
-  return { layers, tensors, modules };
+    this.norm(prefix, spec.post);
+  }
+
+  private norm(prefix: string, spec: NormSpec | null): void {
+    if (!spec) return;
+    this.add(normName(prefix, spec), [spec.size], "norm");
+    if (spec.bias) this.add(`${prefix}.${spec.module}.bias`, [spec.size], "norm");
+  }
 }
 
 /** Name of a norm's scale. */
@@ -90,7 +151,12 @@ export function layersOf(config: ModelConfig): readonly LayerSpec[] {
   return inventoryOf(config).layers;
 }
 
-/** Every tensor that a checkpoint of this model holds, in file order. */
+/** The vision tower of a model that has one. Nothing else here counts it: a tower is loaded only for images. */
+export function towerOf(config: ModelConfig): Tower | null {
+  return inventoryOf(config).tower;
+}
+
+/** Every tensor that a checkpoint of this language model holds, in file order. */
 export function tensorsOf(config: ModelConfig): ReadonlyMap<string, TensorSpec> {
   return inventoryOf(config).tensors;
 }
@@ -149,6 +215,7 @@ function cacheSizes(spec: SublayerSpec, length: number): number[] {
       return [num_value_heads * key_head_dim * value_head_dim, 3 * deltaWidth(spec.heads)]; // state, last inputs
     }
     case "swiglu":
+    case "gelu":
       return [];
   }
 }

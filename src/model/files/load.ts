@@ -32,6 +32,8 @@ export interface LoadOptions {
   dtype?: LoadDType;
   quantization?: Quantization | null;
   trained?: Trained;
+  /** load the vision tower too, for rows with images; default false */
+  vision?: boolean;
   signal?: AbortSignal;
   /** bytes read so far, and in total */
   onProgress?: (done: number, total: number) => void;
@@ -92,12 +94,17 @@ export function weightDTypes(
  * @throws {FormatError} a tensor is missing, has another shape, or holds NaN or infinity
  */
 export async function loadModel(gpu: Gpu, checkpoint: Checkpoint, options: LoadOptions = {}): Promise<Transformer> {
-  const { dtype = "auto", quantization = null, trained = "none", signal, onProgress } = options;
+  const { dtype = "auto", quantization = null, trained = "none", vision = false, signal, onProgress } = options;
   const where = checkpoint.folder.path;
   const config = parseModelConfig(checkpoint.config, `${where}/config.json`);
-  checkTensors(config, checkpoint.weights, where);
+  if (vision && !config.vision) {
+    throw new UnsupportedError(
+      `Cannot use images with ${where}: its config.json has no vision_config, so the model has no vision tower`,
+    );
+  }
+  checkTensors(config, checkpoint.weights, where, vision);
   const dtypeOf = weightDTypes(gpu, config, checkpoint, { dtype, quantization });
-  const { model, slots } = buildModel(gpu, config, trained, dtypeOf);
+  const { model, slots } = buildModel(gpu, config, trained, dtypeOf, vision);
   let total = 0;
   for (const name of slots.keys()) total += tensorBytes(checkpoint, name);
   let done = 0;

@@ -5,7 +5,7 @@ import { loraHidden } from "../../kernels/matmul/lora-linear.ts";
 import { rmsNorm, rmsNormBackward, rmsNormWeightBackward } from "../../kernels/norm/rms-norm.ts";
 import { rmsNormLora } from "../../kernels/norm/rms-norm-lora.ts";
 import type { Body, BodyCache, Pass, StepRows, Trace } from "./body.ts";
-import { addAndNorm, type Norm, type Normed, normBackward } from "./norm.ts";
+import { addAndNorm, frozenNorm, type Norm, type Normed, normBackward } from "./norm.ts";
 
 /** A residual branch: `x + post(body(pre(x)))`. */
 export interface Sublayer {
@@ -171,7 +171,7 @@ export function blockBackward(
       record.scope(() => {
         const { pre, post, body } = block[i];
         const input = replay.input(i);
-        const needs = i > 0 || needsInput || pre?.grad != null;
+        const needs = i > 0 || needsInput || pre?.grad != null || pre?.bias?.grad != null;
         const dy = post ? postBackward(record, post, replay.output(i), g) : g;
         const ranges = rangesOf(record, body, g.shape[0]);
         ranges.forEach((range, r) => {
@@ -298,6 +298,6 @@ function plainInput(record: Recorder, x: Tensor, delta: Tensor | null, layers: B
 
 /** The same block with other layers, all frozen. */
 export function frozenBlock(block: Block, change: (linear: Linear) => Linear): Block {
-  const still = (norm: Norm | null) => norm && { ...norm, grad: null };
+  const still = (norm: Norm | null) => norm && frozenNorm(norm);
   return block.map(({ pre, post, body }) => ({ pre: still(pre), post: still(post), body: body.frozen(change) }));
 }

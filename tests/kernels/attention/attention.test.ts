@@ -6,8 +6,8 @@ import { describeCases, useGpu } from "../harness.ts";
 
 describeCases("attention", attentionCases);
 
-it("the reference gradients agree with finite differences", () => {
-  const heads = { num_attention_heads: 4, num_key_value_heads: 2, head_dim: 4 };
+it.each([true, false])("the reference gradients agree with finite differences, causal %s", (causal) => {
+  const heads = { num_attention_heads: 4, num_key_value_heads: 2, head_dim: 4, causal };
   const spans = spansOf([0, 3, 7]);
   const random = (n: number, salt: number) => Float64Array.from({ length: n }, (_, i) => Math.sin(5 * i + salt));
   const args = [random(7 * 16, 1), random(7 * 8, 2), random(7 * 8, 3)] as const;

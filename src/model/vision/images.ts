@@ -1,0 +1,91 @@
+import { ShapeError, UnsupportedError } from "../../errors.ts";
+import type { Recorder } from "../../gpu/recorder.ts";
+import type { Tensor } from "../../gpu/tensor.ts";
+import { gatherRows, scatterRows } from "../../kernels/elementwise.ts";
+import type { ModelConfig } from "../architectures/architecture.ts";
+import { type ImageGrid, tokenPlaces, tokenRotation } from "./places.ts";
+import type { Patches, VisionTower } from "./tower.ts";
+
+/** Images of a batch, in the order of their tokens: their patches, or features that a frozen tower has made of them. */
+export type BatchImages = Patches | { features: Float32Array; grids: readonly ImageGrid[] };
+
+/** Images at their places among the tokens of a batch, on the GPU. */
+export interface PlacedImages {
+  /** u32 [n]: tokens that stand for merged patches */
+  rows: Tensor;
+  /** [n, hidden] */
+  features: Tensor;
+  /** cosines and sines of each token [tokens, rotary_dim], and u32 0 … tokens − 1 */
+  table: Tensor;
+  positions: Tensor;
+  /** adds the gradients of the tower's parameters; null if it is frozen */
+  backward: ((dFeatures: Tensor) => void) | null;
+}
+
+/**
+ * Computes or uploads the features of a batch's images.
+ *
+ * @param gradient whether the tower's gradients will be needed, if it is trained
+ * @throws {UnsupportedError} the model has no tower, or was loaded without it
+ * @throws {ShapeError} features or tokens that do not fit the images
+ */
+export function placeImages(
+  record: Recorder,
+  { config, tower }: { config: ModelConfig; tower: VisionTower | null },
+  { input_ids, cu_seqlens }: { input_ids: ArrayLike<number>; cu_seqlens: ArrayLike<number> },
+  images: BatchImages,
+  gradient: boolean,
+): PlacedImages {
+  const { vision } = config;
+  if (!vision) throw new UnsupportedError("Cannot see images: the model has no vision tower");
+  const tokens = input_ids.length;
+  const { rows, positions } = tokenPlaces(input_ids, cu_seqlens, images.grids, vision);
+  const places = {
+    rows: record.upload(rows, [rows.length], "image_rows"),
+    table: record.upload(tokenRotation(config, positions), [tokens, config.rotary_dim], "mrope"),
+    positions: record.upload(
+      Uint32Array.from({ length: tokens }, (_, t) => t),
+      [tokens],
+      "mrope_rows",
+    ),
+  };
+  if ("features" in images) {
+    const { features } = images;
+    if (features.length !== rows.length * config.hidden_size) {
+      throw new ShapeError(
+        `Cannot place ${features.length} values of image features: ${rows.length} image tokens of ${config.hidden_size} need as many`,
+      );
+    }
+    return {
+      ...places,
+      features: record.upload(features, [rows.length, config.hidden_size], "features"),
+      backward: null,
+    };
+  }
+  if (!tower) throw new UnsupportedError("Cannot see images: the model was loaded without its vision tower");
+  const { features, saved } = tower.forward(record, images, gradient && tower.trained);
+  return { ...places, features, backward: saved && ((dFeatures) => tower.backward(record, saved, dFeatures)) };
+}
+
+/** Replaces the embeddings of image tokens by the features. @param x `[tokens, hidden]` */
+export function putFeatures(record: Recorder, { rows, features }: PlacedImages, x: Tensor): void {
+  scatterRows(record, features, rows, x);
+  record.release(features);
+}
+
+/**
+ * Takes the gradient of the features out of that of the embeddings, for a trained tower; image tokens leave no gradient in
+ * the table.
+ *
+ * @param g `[tokens, hidden]`; rows of image tokens become 0
+ */
+export function takeFeatureGradient(record: Recorder, { rows, backward }: PlacedImages, g: Tensor): void {
+  if (backward) {
+    record.scope(() => {
+      backward(gatherRows(record, g, rows));
+    });
+  }
+  const zeros = record.zeros([rows.shape[0], g.shape[1]], "f32", "d.image_rows");
+  scatterRows(record, zeros, rows, g);
+  record.release(zeros);
+}
