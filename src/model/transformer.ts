@@ -25,6 +25,7 @@ import { type HeadRows, head, type RowGradient } from "./layers/head.ts";
 import type { Norm } from "./layers/norm.ts";
 import { rotaryTable } from "./layers/rope.ts";
 import type { ParameterStore } from "./parameters.ts";
+import { mostTokens, passParts, runParts } from "./pass-parts.ts";
 
 /** All weights of a model on the GPU. */
 export interface Weights {
@@ -116,7 +117,8 @@ export class Transformer {
   /**
    * Log-probs of the targets, and with `gradient` the gradients of all trained parameters, added to the store.
    *
-   * Records all commands and submits none itself (the recorder splits long work).
+   * Records all commands and submits none itself (the recorder splits long work). Activations that exceed a binding are
+   * computed by some of the sequences at a time, each group with dropout masks of its own.
    *
    * @returns results per target row, on the GPU; null if there are no targets
    */
@@ -130,6 +132,34 @@ export class Transformer {
     if (targets.rows.length === 0) return null;
     if (gradient && !this.grads)
       throw new ShapeError("Cannot compute gradients: the model has no trainable parameters");
+    const most = mostTokens(this.config, record.gpu);
+    if (batch.input_ids.length <= most || batch.cu_seqlens.length <= 2) {
+      return this.runWhole(record, batch, targets, options, gradient);
+    }
+    const { dropoutSeed = null, noise = null } = options;
+    const seeded = (seed: number, index: number) => (seed + Math.imul(index, 0x9e3779b1)) >>> 0;
+    return record.scope(() =>
+      runParts(record, passParts(batch, targets, most), targets.rows.length, gradient, (part, index, own) => {
+        const scale = noise?.scale.subarray(part.token, part.token + part.batch.input_ids.length);
+        const given = {
+          ...options,
+          dropoutSeed: dropoutSeed === null ? null : seeded(dropoutSeed, index),
+          noise: noise && { scale: scale!, seed: seeded(noise.seed, index) },
+        };
+        return this.runWhole(record, part.batch, part.targets, given, own);
+      }),
+    );
+  }
+
+  /** `run` of a batch whose activations fit. */
+  private runWhole(
+    record: Recorder,
+    batch: PackedBatch,
+    targets: Targets,
+    options: ForwardOptions,
+    gradient: RowGradient | null,
+  ): HeadRows | null {
+    if (targets.rows.length === 0) return null;
     const { config, weights } = this;
     const grads = gradient ? this.grads : null;
     return record.scope(() => {
