@@ -4,10 +4,27 @@ import { type Tensor, view } from "../gpu/tensor.ts";
 import { layersOf } from "./architectures/tensors.ts";
 import type { ModelConfig } from "./config.ts";
 import type { HeadRows, RowGradient } from "./layers/head.ts";
-import type { PackedBatch, Targets } from "./transformer.ts";
 
 // A pass whose activations are too long for one binding runs as several passes over some of its sequences each. Sequences
 // do not depend on each other, so the numbers are the same.
+
+/** Sequences concatenated without padding. */
+export interface PackedBatch {
+  /** [tokens] */
+  input_ids: ArrayLike<number>;
+  /** [tokens], from 0 in each sequence */
+  position_ids: ArrayLike<number>;
+  /** [sequences + 1]: start of each sequence, then the end */
+  cu_seqlens: ArrayLike<number>;
+}
+
+/** The rows of a batch that have a target, and their targets. */
+export interface Targets {
+  /** rows, ascending */
+  rows: Uint32Array;
+  /** token that the row predicts */
+  tokens: Uint32Array;
+}
 
 /** Some sequences of a batch, with their targets. */
 interface PassPart {

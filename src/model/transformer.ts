@@ -25,7 +25,9 @@ import { type HeadRows, head, type RowGradient } from "./layers/head.ts";
 import type { Norm } from "./layers/norm.ts";
 import { rotaryTable } from "./layers/rope.ts";
 import type { ParameterStore } from "./parameters.ts";
-import { mostTokens, passParts, runParts } from "./pass-parts.ts";
+import { mostTokens, type PackedBatch, passParts, runParts, type Targets } from "./pass-parts.ts";
+
+export type { PackedBatch, Targets } from "./pass-parts.ts";
 
 /** All weights of a model on the GPU. */
 export interface Weights {
@@ -42,24 +44,6 @@ export interface Weights {
 interface TableGrads {
   embed: readonly WeightShard[] | null;
   head: readonly WeightShard[] | null;
-}
-
-/** Sequences concatenated without padding. */
-export interface PackedBatch {
-  /** [tokens] */
-  input_ids: ArrayLike<number>;
-  /** [tokens], from 0 in each sequence */
-  position_ids: ArrayLike<number>;
-  /** [sequences + 1]: start of each sequence, then the end */
-  cu_seqlens: ArrayLike<number>;
-}
-
-/** The rows of a batch that have a target, and their targets. */
-export interface Targets {
-  /** rows, ascending */
-  rows: Uint32Array;
-  /** token that the row predicts */
-  tokens: Uint32Array;
 }
 
 export interface ForwardOptions {

@@ -102,7 +102,7 @@ it("the MLP processes as many rows at once as fit a binding", async () => {
 });
 
 describe("full training", () => {
-  const lengths = [30, 1, 41, 25];
+  const lengths = [60, 1, 75, 70];
   const { batch: packed, labels: each } = packedBatch(lengths, 256);
   const targets = shiftedTargets(packed, each);
   /** the slope of a row that depends on its place and on its log-prob */
@@ -142,7 +142,7 @@ describe("full training", () => {
   it("parameters in several buffers and passes of some sequences give the same step", async () => {
     const want = await trained(false);
     expect(want.shards).toBe(1);
-    const [binding, buffer] = [4 * 54 * 192, 4 * 20_000]; // 54 tokens of attention's gradients, or gate alone; the table of 256 × 64
+    const [binding, buffer] = [4 * 64 * 320, 4 * 20_000]; // 64 rows of gate and up, or 106 tokens of attention's gradients
     for (const ofAll of [false, true]) {
       const got = await within(binding, () => trained(ofAll), buffer);
       expect(got.shards).toBeGreaterThan(3);
@@ -154,18 +154,18 @@ describe("full training", () => {
   });
 
   it("a pass is cut between sequences, with each row's targets", () => {
-    const parts = passParts(packed, targets, 45);
+    const parts = passParts(packed, targets, 106);
     expect(parts.map(({ batch: { cu_seqlens } }) => [...(cu_seqlens as number[])])).toEqual([
-      [0, 30, 31],
-      [0, 41],
-      [0, 25],
+      [0, 60, 61],
+      [0, 75],
+      [0, 70],
     ]);
     expect(parts.flatMap(({ batch: { input_ids } }) => [...(input_ids as number[])])).toEqual(packed.input_ids);
     expect(parts.flatMap(({ targets: own, token }) => [...own.rows].map((row) => row + token))).toEqual([
       ...targets.rows,
     ]);
     expect(parts.flatMap(({ targets: own }) => [...own.tokens])).toEqual([...targets.tokens]);
-    expect(parts.map(({ first }) => first)).toEqual([0, 28, 67]);
+    expect(parts.map(({ first }) => first)).toEqual([0, 58, 131]);
     expect(passParts(packed, targets, 10).map(({ batch: own }) => own.input_ids.length)).toEqual(lengths);
   });
 });

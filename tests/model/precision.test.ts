@@ -4,7 +4,7 @@ import { openCheckpoint } from "../../src/io/checkpoint.ts";
 import { relativeError } from "../../src/kernels/check.ts";
 import { loadModel } from "../../src/model/files/load.ts";
 import { shiftedTargets, type Transformer } from "../../src/model/transformer.ts";
-import { precisionOf } from "../../src/session/open.ts";
+import { precisionOf } from "../../src/session/precision.ts";
 import { profileFor } from "../gpu/adapters.ts";
 import { ownGpu } from "../gpu/open.ts";
 import { integers, tinyModel } from "../train/fixtures.ts";

@@ -36,8 +36,9 @@ export function splitOf({ gpu }: Pick<Recorder, "gpu">, product: Product): Split
 
 /** A product's parts one by one, where each has few outputs and a long sum: LoRA's gradients. Null for other products. */
 export function splitParts(record: Pick<Recorder, "gpu">, product: Product): Product[] | null {
-  if (product.parts.length < 2) return null;
-  const alone = product.parts.map((part) => ({ ...product, parts: [part] }));
+  const { parts, low, bias, epilogue } = product;
+  if (parts.length < 2 || low || bias || epilogue || record.gpu.profile.tiles !== "staged") return null;
+  const alone = parts.map((part) => ({ ...product, parts: [part] }));
   return alone.every((one) => splitOf(record, one)) ? alone : null;
 }
 
