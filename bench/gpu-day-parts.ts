@@ -18,10 +18,23 @@ export async function stepRows(gpu: Gpu, small: boolean): Promise<BenchRow[]> {
   const trained = trainee(gpu, config);
   const untuned = [{ ...stepOf(trained, rows, length), what: "SFT step, unmeasured tiles" }];
   const before = rowsOf(gpu, untuned, await interleave(gpu, untuned, 2, 1000));
-  await tuneMatmul(gpu, modelProducts(weightShapes(config), rows * length, "bf16", 16), {
-    budgetMs: small ? 1000 : TUNING_MS,
-  });
+  const products = modelProducts(weightShapes(config), rows * length, "bf16", 16);
+  const tune = () => tuneMatmul(gpu, products, { budgetMs: small ? 1000 : TUNING_MS });
+  await tune();
   const subjects = [stepOf(trained, rows, length), stepOf(trained, rows, length, false)];
+  if (gpu.features.matrix?.type === "f16") {
+    const high = <T>(body: () => T): T => {
+      gpu.precision = "high";
+      const done = body();
+      gpu.precision = "highest"; // what is recorded keeps its kernels
+      return done;
+    };
+    gpu.precision = "high";
+    await tune();
+    gpu.precision = "highest";
+    const step = stepOf(trained, rows, length);
+    subjects.push({ ...step, what: "SFT step, matmul_precision high", run: (record) => high(() => step.run(record)) });
+  }
   return [...before, ...rowsOf(gpu, subjects, await interleave(gpu, subjects, 3, 1000))];
 }
 

@@ -79,21 +79,25 @@ export interface NamedKernel extends Kernel {
 }
 
 /**
- * The kernels for training and decoding at published models' shapes. Equal kernel texts appear once, because a driver compiles
+ * The kernels for training and decoding at published models' shapes, in every precision that the adapter has. Equal kernel texts appear once, because a driver compiles
  * them once.
  *
  * @param adapter the adapter for which kernel variants are chosen
  */
 export async function kernelsOfPublished(adapter: AdapterLike): Promise<NamedKernel[]> {
   const found = new Map<string, NamedKernel>();
-  for (const config of publishedModels()) {
-    const run = runOf(adapter, config);
-    recordSft(run);
-    recordGrpo(run);
-    await recordDecoding(run);
-    for (const kernel of run.gpu.programs.kernels) {
-      const code = kernel.shader(kernel.variant);
-      if (!found.has(code)) found.set(code, { ...kernel, name: kernel.shader.name });
+  const { limits, features, profile, tuning } = adapter;
+  const precisions = features?.matrix?.type === "f16" ? (["highest", "high"] as const) : (["highest"] as const);
+  for (const precision of precisions) {
+    for (const config of publishedModels()) {
+      const run = runOf({ limits, features, profile, tuning, precision }, config);
+      recordSft(run);
+      recordGrpo(run);
+      await recordDecoding(run);
+      for (const kernel of run.gpu.programs.kernels) {
+        const code = kernel.shader(kernel.variant);
+        if (!found.has(code)) found.set(code, { ...kernel, name: kernel.shader.name });
+      }
     }
   }
   return [...found.values()];

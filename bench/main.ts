@@ -97,6 +97,8 @@ async function isa(gpu: Gpu, { names, isa: folder, json, save: keep }: BenchArgs
   else if (rows.length > 0) process.stdout.write(`\n${isaTable(rows)}`);
   if (!json) console.log(`${kernels.length} kernels compiled on ${gpu.adapterName}`);
   if (keep) save(RESULTS.pathname, rows);
+  const spilled = rows.filter((row) => row.spilled > 0).map(({ kernel }) => kernel);
+  if (spilled.length > 0) throw new Error(`Kernels spill registers on ${gpu.adapterName}: ${spilled.join(", ")}`);
 }
 
 type Emit = (rows: BenchRow[]) => void;

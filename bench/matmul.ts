@@ -1,5 +1,6 @@
 import type { MatmulTile } from "../shaders/matmul/lib/variant.ts";
 import type { Gpu } from "../src/gpu/device.ts";
+import { matrixTiles } from "../src/kernels/matmul/gpu-tiles.ts";
 import { matmul } from "../src/kernels/matmul/matmul.ts";
 import { tileCandidates } from "../src/kernels/matmul/matmul-tile.ts";
 import { interleave, type Subject } from "./measure.ts";
@@ -68,7 +69,7 @@ function formSubjects(gpu: Gpu, tokens: number): Subject[] {
   return [
     ...tiles.filter(({ matrix }) => !matrix).map((tile) => add(`f32 ${name(tile)}`, tokens, tile)),
     ...(gpu.features.f16 ? staged : []).map((tile) => add(`f16 ${name(tile)}`, tokens, { ...tile, compute: "f16" })),
-    ...tiles.flatMap((tile) => (tile.matrix ? [add(`matrices ${tile.matrix.type} ${name(tile)}`, tokens, tile)] : [])),
+    ...matrixTiles(gpu).map((tile) => add(`matrices ${tile.matrix.type} ${name(tile)}`, tokens, tile)),
     ...[1, 4, 16, 64].map((rows) => add("few rows", rows)),
   ];
 }

@@ -101,7 +101,7 @@ export function profileOf(facts: AdapterFacts): AdapterProfile {
     operands: "buffers",
     attention: "tiled",
     splitKeys: 64, // so that one sequence keeps the whole GPU busy
-    normLora: "fused",
+    normLora: "apart", // a fused workgroup reads all of lora_A by itself
     logitsBytes: 80 << 20,
     translates: "pipeline",
   };

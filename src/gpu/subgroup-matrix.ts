@@ -94,7 +94,7 @@ const probed = (i: string, side: "left" | "right") =>
   side === "left" ? `i32(${i} * 7u % 11u) - 5` : `i32(${i} * 5u % 13u) - 6`;
 
 /** The probe's result `[m, n]`. */
-export function matrixProbeResult({ m, n, k }: SubgroupMatrix): Float32Array {
+function matrixProbeResult({ m, n, k }: SubgroupMatrix): Float32Array {
   const [left, right] = [(i: number) => ((i * 7) % 11) - 5, (i: number) => ((i * 5) % 13) - 6];
   return Float32Array.from({ length: m * n }, (_, at) => {
     const [row, col] = [Math.floor(at / n), at % n];

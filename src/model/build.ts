@@ -94,7 +94,7 @@ interface BuiltModel {
 }
 
 /**
- * Allocates a model: frozen weights in their own dtype, trained ones in the f32 mega-buffer.
+ * Allocates a model: frozen weights in their own dtype, trained ones in f32, see `ParameterStore`.
  *
  * @param dtypeOf storage of each frozen checkpoint tensor
  * @param vision with the vision tower, if the model has one

@@ -1,15 +1,14 @@
 import { ShapeError, UnsupportedError } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { Recorder } from "../gpu/recorder.ts";
-import { type Tensor, view } from "../gpu/tensor.ts";
-import { spansOf } from "../kernels/attention/attention.ts";
-import { chunkTable, type DeltaChunks } from "../kernels/delta/rule.ts";
+import type { Tensor } from "../gpu/tensor.ts";
 import { gatherRows, scatterRows } from "../kernels/elementwise.ts";
 import { embedding, embeddingBackward, groupTokens, type WeightShard } from "../kernels/embedding/embedding.ts";
 import { doraGains } from "../kernels/matmul/dora.ts";
 import type { Linear } from "../kernels/matmul/linear.ts";
 import { matmul } from "../kernels/matmul/matmul.ts";
 import { rmsNorm, rmsNormBackward, rmsNormWeightBackward } from "../kernels/norm/rms-norm.ts";
+import { uploadBatch } from "./batch-inputs.ts";
 import type { SlotCache } from "./cache.ts";
 import type { ModelConfig } from "./config.ts";
 import {
@@ -26,8 +25,11 @@ import { type HeadRows, head, type RowGradient } from "./layers/head.ts";
 import type { Norm } from "./layers/norm.ts";
 import { rotaryTable } from "./layers/rope.ts";
 import type { ParameterStore } from "./parameters.ts";
-import { type BatchImages, type PlacedImages, placeImages, putFeatures, takeFeatureGradient } from "./vision/images.ts";
+import { mostTokens, type PackedBatch, passParts, runParts, type Targets } from "./pass-parts.ts";
+import { type PlacedImages, placeImages, putFeatures, takeFeatureGradient } from "./vision/images.ts";
 import type { VisionTower } from "./vision/tower.ts";
+
+export type { PackedBatch, Targets } from "./pass-parts.ts";
 
 /** All weights of a model on the GPU. */
 export interface Weights {
@@ -44,26 +46,6 @@ export interface Weights {
 interface TableGrads {
   embed: readonly WeightShard[] | null;
   head: readonly WeightShard[] | null;
-}
-
-/** Sequences concatenated without padding. */
-export interface PackedBatch {
-  /** [tokens] */
-  input_ids: ArrayLike<number>;
-  /** [tokens], from 0 in each sequence */
-  position_ids: ArrayLike<number>;
-  /** [sequences + 1]: start of each sequence, then the end */
-  cu_seqlens: ArrayLike<number>;
-  /** absent: none, and position_ids are the positions of all axes */
-  images?: BatchImages;
-}
-
-/** The rows of a batch that have a target, and their targets. */
-export interface Targets {
-  /** rows, ascending */
-  rows: Uint32Array;
-  /** token that the row predicts */
-  tokens: Uint32Array;
 }
 
 export interface ForwardOptions {
@@ -128,7 +110,8 @@ export class Transformer {
   /**
    * Log-probs of the targets, and with `gradient` the gradients of all trained parameters, added to the store.
    *
-   * Records all commands and submits none itself (the recorder splits long work).
+   * Records all commands and submits none itself (the recorder splits long work). Activations that exceed a binding are
+   * computed by some of the sequences at a time, each group with dropout masks of its own.
    *
    * @returns results per target row, on the GPU; null if there are no targets
    */
@@ -142,6 +125,35 @@ export class Transformer {
     if (targets.rows.length === 0) return null;
     if (gradient && !this.grads)
       throw new ShapeError("Cannot compute gradients: the model has no trainable parameters");
+    const most = mostTokens(this.config, record.gpu);
+    // image features are not cut into parts
+    if (batch.input_ids.length <= most || batch.cu_seqlens.length <= 2 || batch.images) {
+      return this.runWhole(record, batch, targets, options, gradient);
+    }
+    const { dropoutSeed = null, noise = null } = options;
+    const seeded = (seed: number, index: number) => (seed + Math.imul(index, 0x9e3779b1)) >>> 0;
+    return record.scope(() =>
+      runParts(record, passParts(batch, targets, most), targets.rows.length, gradient, (part, index, own) => {
+        const scale = noise?.scale.subarray(part.token, part.token + part.batch.input_ids.length);
+        const given = {
+          ...options,
+          dropoutSeed: dropoutSeed === null ? null : seeded(dropoutSeed, index),
+          noise: noise && { scale: scale!, seed: seeded(noise.seed, index) },
+        };
+        return this.runWhole(record, part.batch, part.targets, given, own);
+      }),
+    );
+  }
+
+  /** `run` of a batch whose activations fit. */
+  private runWhole(
+    record: Recorder,
+    batch: PackedBatch,
+    targets: Targets,
+    options: ForwardOptions,
+    gradient: RowGradient | null,
+  ): HeadRows | null {
+    if (targets.rows.length === 0) return null;
     const { config, weights } = this;
     const grads = gradient ? this.grads : null;
     return record.scope(() => {
@@ -355,26 +367,9 @@ export class Transformer {
   }
 
   private upload(record: Recorder, batch: PackedBatch, targets: Targets) {
-    const tokens = batch.input_ids.length;
-    const { vocab_size } = this.config;
-    const ids = Uint32Array.from(batch.input_ids);
-    const bad = ids.findIndex((id) => id >= vocab_size);
-    if (bad >= 0)
-      throw new ShapeError(
-        `Cannot embed token ${batch.input_ids[bad]} at ${bad}: the vocabulary has ${vocab_size} entries`,
-      );
-    const up = (data: Uint32Array, shape: readonly number[], label: string) => record.upload(data, shape, label);
-    let longest = 0;
-    for (let t = 0; t < tokens; t++) longest = Math.max(longest, batch.position_ids[t] + 1);
+    const { longest, ...inputs } = uploadBatch(record, this.config, batch, targets);
     this.growTable(longest);
-    return {
-      ids: up(ids, [tokens], "input_ids"),
-      positions: up(Uint32Array.from(batch.position_ids), [tokens], "position_ids"),
-      spans: view(up(spansOf(batch.cu_seqlens), [2 * tokens], "spans"), [tokens, 2]),
-      rows: up(targets.rows, [targets.rows.length], "target_rows"),
-      targets: up(targets.tokens, [targets.tokens.length], "targets"),
-      chunks: this.config.delta && chunksOf(record, batch.cu_seqlens),
-    };
+    return inputs;
   }
 
   private pass(
@@ -410,10 +405,4 @@ export class Transformer {
 /** The positions of a batch with images, instead of position_ids. */
 function rotationOf(images: PlacedImages | null): Partial<Pick<PlacedImages, "table" | "positions">> {
   return images ? { table: images.table, positions: images.positions } : {};
-}
-
-function chunksOf(record: Recorder, cuSeqlens: ArrayLike<number>): DeltaChunks {
-  const { words, ...counts } = chunkTable(cuSeqlens);
-  const table = view(record.upload(words, [words.length], "chunks"), [words.length / 4, 4]);
-  return { ...counts, table };
 }

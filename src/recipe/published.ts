@@ -22,7 +22,6 @@ const OPEN_RS = "https://github.com/knoveleng/open-rs";
 const O5_MINI = "https://github.com/MarioCapodanno/Gwen2.5-3B-100Samples-SFT-GRPO";
 const TRL = "https://github.com/huggingface/trl";
 const CODEGEN = "https://github.com/B0DH1i/Lorafinetune";
-const WIDE = "an adapter whose maxBufferSize is at least 6.7 GiB";
 
 /** Every recipe that `--recipe` can name. */
 export const RECIPES: readonly PublishedRecipe[] = [
@@ -102,7 +101,7 @@ export const RECIPES: readonly PublishedRecipe[] = [
     method: "grpo",
     about: "mathematics, all weights: hard problems",
     source: OPEN_RS,
-    needs: WIDE,
+    needs: "",
     longest: 512,
     forecast: "40.6 GiB",
   },
@@ -112,7 +111,7 @@ export const RECIPES: readonly PublishedRecipe[] = [
     method: "grpo",
     about: "mathematics, all weights: easy problems too",
     source: OPEN_RS,
-    needs: WIDE,
+    needs: "",
     longest: 512,
     forecast: "38.4 GiB",
   },
@@ -122,7 +121,7 @@ export const RECIPES: readonly PublishedRecipe[] = [
     method: "grpo",
     about: "mathematics, all weights: cosine reward",
     source: OPEN_RS,
-    needs: WIDE,
+    needs: "",
     longest: 512,
     forecast: "38.4 GiB",
   },

@@ -1,7 +1,6 @@
 import type { Pacing, RowSource } from "../data/paced-rows.ts";
 import type { Tokenizer } from "../data/tokenizer.ts";
 import { UnsupportedError } from "../errors.ts";
-import type { MatmulPrecision } from "../gpu/context.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { Kernel } from "../gpu/program.ts";
 import { type Checkpoint, edited } from "../io/checkpoint.ts";
@@ -29,6 +28,7 @@ import type { Trainee } from "../train/checkpoint.ts";
 import type { MemoryForecast } from "../train/forecast/memory.ts";
 import { mixSeed, uniformFrom } from "../train/seed.ts";
 import { companionsOf, eosId } from "./companions.ts";
+import { precisionOf } from "./precision.ts";
 import { openTokenizer } from "./tokenizer.ts";
 
 /** Where a run's inputs come from. The caller opens them from a disk, the hub, OPFS or memory. */
@@ -163,21 +163,6 @@ function idlePatterns(config: ModelConfig, lora: LoraConfig): string[] {
       .filter((key) => !targets.some(({ path }) => patternFits(key, path, name)))
       .map((key) => `${name}: ${show(key)} matches no linear layer that has LoRA`),
   );
-}
-
-/**
- * The precision of products.
- *
- * @param stored how the model's projections are stored
- */
-export function precisionOf(
-  asked: SftRecipe["matmul_precision"],
-  { features, profile }: Pick<Gpu, "features" | "profile">,
-  stored: WeightDType,
-): MatmulPrecision {
-  const able = features.matrix?.type === "f16";
-  if (asked === "auto") return able && profile.kind === "gpu" && stored !== "f32" ? "high" : "highest";
-  return able ? asked : "highest";
 }
 
 /** How a recipe's frozen weights are stored. */

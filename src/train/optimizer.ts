@@ -74,7 +74,7 @@ const RULES = {
   sgd: () => SGD,
 } as const satisfies Record<string, (range: ParameterRange) => Rule>;
 
-/** The optimizer over the mega-buffer: one dispatch per range of parameters with the same settings. */
+/** The optimizer over all parameters: one dispatch per range of parameters with the same settings. */
 export class Optimizer {
   private readonly store: ParameterStore;
   private readonly options: OptimizerOptions;
@@ -105,8 +105,9 @@ export class Optimizer {
     const { adam_beta1: beta1, adam_beta2: beta2, adam_epsilon: epsilon, weight_decay } = this.options;
     for (const { range, rule, state } of this.ranges) {
       const options = { learning_rate, beta1, beta2, epsilon, weight_decay: range.decay ? weight_decay : 0, step };
-      const param = view(this.store.values, [range.size], range.start);
-      const grad = view(this.store.grads, [range.size], range.start);
+      const { values, grads } = this.store.shards[range.shard];
+      const param = view(values, [range.size], range.start);
+      const grad = view(grads, [range.size], range.start);
       rule.update(record, { param, grad }, state, norm, options);
     }
   }
@@ -159,7 +160,11 @@ export function update(
   { step, learning_rate, max_grad_norm }: { step: number; learning_rate: number; max_grad_norm: number },
 ): Promise<ArrayBuffer> {
   const read = record.scope(() => {
-    const norm = gradNorm(record, [store.grads], max_grad_norm);
+    const norm = gradNorm(
+      record,
+      store.shards.map(({ grads }) => grads),
+      max_grad_norm,
+    );
     optimizer.update(record, norm, learning_rate, step + 1);
     return record.read(norm);
   });

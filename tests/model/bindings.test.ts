@@ -1,21 +1,28 @@
-import { expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
+import type { Recorder } from "../../src/gpu/recorder.ts";
 import { openCheckpoint } from "../../src/io/checkpoint.ts";
 import { relativeError } from "../../src/kernels/check.ts";
 import { loadModel } from "../../src/model/files/load.ts";
+import type { RowGradient } from "../../src/model/layers/head.ts";
+import { passParts } from "../../src/model/pass-parts.ts";
 import { shiftedTargets, type Transformer } from "../../src/model/transformer.ts";
+import { Optimizer, update } from "../../src/train/optimizer.ts";
 import { useGpu } from "../kernels/harness.ts";
-import { integers, tinyModel } from "../train/fixtures.ts";
+import { integers, recipeOf, tinyModel } from "../train/fixtures.ts";
+import { packedBatch } from "./gradients.ts";
 import { PROJECTIONS } from "./projections.ts";
 
 // Adapters with small bindings give the same numbers with more dispatches.
 
 const gpu = useGpu();
 
-/** Runs something on a device whose bindings hold `bytes`. */
-async function within<T>(bytes: number | null, run: () => Promise<T>): Promise<T> {
+/** Runs something on a device whose bindings hold `bytes`, and whose buffers hold `buffer` if that is given. */
+async function within<T>(bytes: number | null, run: () => Promise<T>, buffer?: number): Promise<T> {
   const own = Object.getOwnPropertyDescriptor(gpu(), "limits")!;
-  const get = (limits: GPUSupportedLimits, name: string) =>
-    name === "maxStorageBufferBindingSize" ? bytes : Reflect.get(limits, name, limits);
+  const get = (limits: GPUSupportedLimits, name: string) => {
+    if (name === "maxBufferSize" && buffer) return buffer;
+    return name === "maxStorageBufferBindingSize" ? bytes : Reflect.get(limits, name, limits);
+  };
   if (bytes !== null) Object.defineProperty(gpu(), "limits", { ...own, value: new Proxy(own.value, { get }) });
   try {
     return await run();
@@ -92,4 +99,73 @@ it("the MLP processes as many rows at once as fit a binding", async () => {
   const got = await within(64 * 320 * 4, () => gradients(model)); // 64 rows of gate and up
   expect(relativeError(got.logp, want.logp)).toBeLessThan(1e-5);
   expect(relativeError(got.grads, want.grads)).toBeLessThan(1e-5);
+});
+
+describe("full training", () => {
+  const lengths = [60, 1, 75, 70];
+  const { batch: packed, labels: each } = packedBatch(lengths, 256);
+  const targets = shiftedTargets(packed, each);
+  /** the slope of a row that depends on its place and on its log-prob */
+  const slope = (record: Recorder, rows: number, start: number) =>
+    record.upload(
+      Float32Array.from({ length: rows }, (_, i) => -1 / (1 + ((start + i) % 7))),
+      [rows],
+      "dObjective",
+    );
+
+  async function trained(ofAll: boolean) {
+    const checkpoint = await openCheckpoint(await tinyModel());
+    const model = await loadModel(gpu(), checkpoint, { trained: "all", dtype: "float32" });
+    const store = model.store!;
+    const optimizer = new Optimizer(gpu(), store, recipeOf({ optim: "adamw_torch" }));
+    const record = gpu().recorder();
+    store.clearGrads(record);
+    const logp = record.scope(() => {
+      const gradient: RowGradient = ofAll
+        ? { ofAll: (r, rows) => slope(r, rows.logp.shape[0], 0) }
+        : (r, _rows, start, count) => slope(r, count, start);
+      return record.read(model.run(record, packed, targets, {}, gradient)!.logp);
+    });
+    const grads = Promise.all(store.shards.map((shard) => record.read(shard.grads)));
+    await update(record, store, optimizer, { step: 0, learning_rate: 1e-3, max_grad_norm: 1 });
+    const values = await Promise.all(store.shards.map((shard) => gpu().read(shard.values)));
+    const named = (buffers: readonly ArrayBuffer[]) =>
+      new Map(store.split(buffers).map(({ name, data }) => [name, data]));
+    return {
+      shards: store.shards.length,
+      logp: new Float32Array(await logp),
+      grads: named(await grads),
+      values: named(values),
+    };
+  }
+
+  it("parameters in several buffers and passes of some sequences give the same step", async () => {
+    const want = await trained(false);
+    expect(want.shards).toBe(1);
+    const [binding, buffer] = [4 * 64 * 320, 4 * 20_000]; // 64 rows of gate and up, or 106 tokens of attention's gradients
+    for (const ofAll of [false, true]) {
+      const got = await within(binding, () => trained(ofAll), buffer);
+      expect(got.shards).toBeGreaterThan(3);
+      expect(relativeError(got.logp, want.logp)).toBeLessThan(1e-5);
+      for (const [name, data] of want.grads) expect(relativeError(got.grads.get(name)!, data), name).toBeLessThan(1e-5);
+      for (const [name, data] of want.values)
+        expect(relativeError(got.values.get(name)!, data), name).toBeLessThan(1e-4);
+    }
+  });
+
+  it("a pass is cut between sequences, with each row's targets", () => {
+    const parts = passParts(packed, targets, 106);
+    expect(parts.map(({ batch: { cu_seqlens } }) => [...(cu_seqlens as number[])])).toEqual([
+      [0, 60, 61],
+      [0, 75],
+      [0, 70],
+    ]);
+    expect(parts.flatMap(({ batch: { input_ids } }) => [...(input_ids as number[])])).toEqual(packed.input_ids);
+    expect(parts.flatMap(({ targets: own, token }) => [...own.rows].map((row) => row + token))).toEqual([
+      ...targets.rows,
+    ]);
+    expect(parts.flatMap(({ targets: own }) => [...own.tokens])).toEqual([...targets.tokens]);
+    expect(parts.map(({ first }) => first)).toEqual([0, 58, 131]);
+    expect(passParts(packed, targets, 10).map(({ batch: own }) => own.input_ids.length)).toEqual(lengths);
+  });
 });

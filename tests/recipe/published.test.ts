@@ -170,6 +170,18 @@ describe("published recipes", () => {
     );
   });
 
+  it("open-rs 1 to 3 as published fit adapters of 128 MiB bindings and 2 GiB buffers", async () => {
+    const limits = { maxBufferSize: 2 ** 31, maxStorageBufferBindingSize: 2 ** 27 };
+    for (const name of ["open-rs1", "open-rs2", "open-rs3"] as const) {
+      const { recipe } = readPublished(name, "grpo", {});
+      expect(recipe).toMatchObject({ use_peft: false, per_device_train_batch_size: 6 });
+      const shape = { ...shapeOf(recipe), num_hidden_layers: 2 };
+      const { trainable, byKind } = await forecastOf(recipe, "grpo", { shape, longest: 512, limits });
+      expect(trainable).toBeGreaterThan(5e8); // both tables alone have 467 M
+      expect(byKind.trainable! + byKind.optimizer!).toBeGreaterThanOrEqual(16 * trainable); // nothing is left out
+    }
+  });
+
   it("are reduced to two layers with as many query heads to a key head, and embeddings tied as before", () => {
     for (const { name, method } of RECIPES) {
       const shape = shapeOf(readPublished(name, method, {}).recipe);

@@ -45,7 +45,7 @@ const stagedForm = (rows: number, cols: number, compute?: "f16"): FormCase => ({
 export const matrixForm = (type: "f16" | "f32", m: number, n: number, k: number): FormCase => ({
   name: `matrices ${type} ${m}×${n}×${k}`,
   tile: (gpu) => {
-    const own = matrixTiles(gpu).find(({ matrix }) => matrix?.type === type);
+    const own = matrixTiles(gpu, true).find(({ matrix }) => matrix?.type === type);
     if (own) return own;
     const size = m * n; // one element per thread: more compile slowly
     const matrix: SubgroupMatrix = { type, m, n, k, size, multiple: size, emulate: true };

@@ -7,7 +7,7 @@ import { hasTail, matmulTile, plainTile } from "./matmul-tile.ts";
 import { fitsMatrices, recordMatrices } from "./matrix-product.ts";
 import { paramsOf } from "./product-params.ts";
 import type { Part, Product } from "./product-spec.ts";
-import { recordSplit, splitOf } from "./split-sums.ts";
+import { recordSplit, splitOf, splitParts } from "./split-sums.ts";
 import { stored, storedMatrix } from "./stored.ts";
 
 /** Outputs narrower than this are computed transposed, so that lanes run along the longer side. */
@@ -62,9 +62,9 @@ export function recordProduct(record: Recorder, given: Product): void {
     for (const piece of pieces) recordProduct(record, piece);
     return;
   }
-  const masked = maskedApart(record, product);
-  if (masked) {
-    for (const piece of masked) recordProduct(record, piece);
+  const apart = maskedApart(record, product) ?? splitParts(record, product);
+  if (apart) {
+    for (const piece of apart) recordProduct(record, piece);
     return;
   }
   const split = splitOf(record, product);

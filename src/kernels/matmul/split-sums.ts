@@ -34,6 +34,14 @@ export function splitOf({ gpu }: Pick<Recorder, "gpu">, product: Product): Split
   return splitFor(m, n, k);
 }
 
+/** A product's parts one by one, where each has few outputs and a long sum: LoRA's gradients. Null for other products. */
+export function splitParts(record: Pick<Recorder, "gpu">, product: Product): Product[] | null {
+  const { parts, low, bias, epilogue } = product;
+  if (parts.length < 2 || low || bias || epilogue || record.gpu.profile.tiles !== "staged") return null;
+  const alone = parts.map((part) => ({ ...product, parts: [part] }));
+  return alone.every((one) => splitOf(record, one)) ? alone : null;
+}
+
 /** The split of a sum of k steps for each of m × n outputs; null where there are outputs enough, or steps too few. */
 export function splitFor(m: number, n: number, k: number): Split | null {
   const workgroups = Math.ceil(m / 64) * Math.ceil(n / 64);

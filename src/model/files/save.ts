@@ -1,6 +1,6 @@
 import { TrainingError } from "../../errors.ts";
 import type { Gpu } from "../../gpu/device.ts";
-import { type Tensor, view } from "../../gpu/tensor.ts";
+import type { Tensor } from "../../gpu/tensor.ts";
 import { spelled } from "../../io/checkpoint.ts";
 import { writeAdapter } from "../../io/peft.ts";
 import { encodeSafetensors, findNonFinite, type TensorData } from "../../io/safetensors.ts";
@@ -48,7 +48,7 @@ function checkFinite(name: string, bytes: Uint8Array): void {
 /** Writes the model's adapter as a PEFT folder. @throws {TrainingError} NaN or infinity in the adapter */
 export async function saveAdapter(folder: Folder, model: Transformer, lora: LoraConfig, base: string): Promise<void> {
   const { gpu, store } = model;
-  const tensors = store!.split(await gpu.read(store!.values));
+  const tensors = store!.split(await Promise.all(store!.shards.map(({ values }) => gpu.read(values))));
   for (const { name, data } of tensors)
     checkFinite(name, new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
   const named = tensors.map((tensor) => ({ ...tensor, name: publishedName(model.config, tensor.name) }));
@@ -64,11 +64,11 @@ export async function saveAdapter(folder: Folder, model: Transformer, lora: Lora
 export async function saveModel(folder: Folder, model: Transformer, config: Record<string, unknown>): Promise<void> {
   const { gpu, store } = model;
   const tensors = store!.parameters.map(
-    ({ name, shape, start }): TensorData => ({
+    ({ name, shape }): TensorData => ({
       name,
       dtype: "F32",
       shape,
-      data: finite(name, readPieces(gpu, view(store!.values, shape, start))),
+      data: finite(name, readPieces(gpu, store!.value(name))),
     }),
   );
   await folder.write("model.safetensors", encodeSafetensors(tensors, { format: "pt" }));

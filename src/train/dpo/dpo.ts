@@ -124,7 +124,7 @@ class Dpo implements TrainingMethod<DpoStepEvent, DpoStepResult> {
   step({ step, learning_rate, record, optimizer }: StepContext<DpoStepEvent>): Submitted<DpoStepResult> {
     const { model, reference, recipe, data } = this;
     const micro = this.batches.step(step).map((rows) => rows.map((row) => data.train[row]));
-    record.clear(model.store!.grads);
+    model.store!.clearGrads(record);
     const results = micro.map((pairs, i) => {
       const training = { micros: micro.length, dropoutSeed: mixSeed(recipe.seed, 1, step, i) };
       return dpoObjective(record, model, reference, pairs, recipe, training);

@@ -123,7 +123,7 @@ class Grpo implements TrainingMethod<GrpoOwnEvent, GrpoStepResult> {
     const results: Promise<GrpoResult>[] = [];
     const drawn: Record<string, number>[] = [];
     let [num_tokens, tokens] = [0, 0];
-    record.clear(store.grads);
+    store.clearGrads(record);
     for (const [i, at] of micro.entries()) {
       if (this.buffer?.generation !== at.generation) {
         record.submit(); // drawing waits for the GPU

@@ -56,7 +56,7 @@ export function sftStep(
   const labelled = micro.reduce((n, { targets }) => n + targets.rows.length, 0);
   const dft = options.loss_type === "dft";
   const pending: Pending[] = [];
-  record.clear(store.grads);
+  store.clearGrads(record);
   micro.forEach(({ batch, targets }, i) => {
     record.scope(() => {
       const rows = model.run(

@@ -24,6 +24,31 @@ it("splits long sums of few outputs, and no others", () => {
   expect(splitFor(128, 896, 300)).toBeNull();
 });
 
+it("splits the parts of LoRA's gradients one by one, on a GPU", () => {
+  const count = (name: "nvidia" | "llvmpipe of 256 bits") => {
+    const gpu = fakeGpu({ limits: LIMITS, profile: { ...profileFor(name), operands: "buffers" } });
+    const record = gpu.recorder();
+    const dispatch = vi.spyOn(record, "dispatch");
+    const [tokens, r] = [4096, 16];
+    const outs = [896, 128, 128]; // q, k and v of Qwen2.5-0.5B
+    const [a, b] = [record.empty([tokens, 1152], "f32", "dy"), record.empty([tokens, 3 * r], "f32", "h")];
+    const c = record.empty([1152 * r], "f32", "d.lora_B");
+    const strides = { lda: 1152, ldb: 3 * r, rowStride: r, colStride: 1 };
+    const parts = outs.map((m, i) => {
+      const first = outs.slice(0, i).reduce((sum, out) => sum + out, 0);
+      return { m, n: r, k: tokens, aAt: first, bAt: i * r, cAt: first * r };
+    });
+    recordProduct(record, { a, b, c, transA: true, transB: false, ...strides, parts, shared: true, accumulate: true });
+    return dispatch.mock.calls.map(([, , , , grid]) =>
+      typeof grid === "number" ? grid : grid.reduce<number>((x, y) => x * (y ?? 1), 1),
+    );
+  };
+  const grids = count("nvidia");
+  expect(grids).toHaveLength(6); // a product and its sums, part by part
+  expect(grids[0] + grids[2] + grids[4]).toBeGreaterThanOrEqual(256);
+  expect(count("llvmpipe of 256 bits").length).toBeLessThanOrEqual(3);
+});
+
 it("gives the head's gradient of 128 rows 256 workgroups and more, on a GPU", () => {
   const count = (name: "nvidia" | "llvmpipe of 256 bits") => {
     const gpu = fakeGpu({ limits: LIMITS, profile: { ...profileFor(name), operands: "buffers" } });

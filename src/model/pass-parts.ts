@@ -1,0 +1,140 @@
+import type { AdapterLike } from "../gpu/fake-device.ts";
+import type { Recorder } from "../gpu/recorder.ts";
+import { type Tensor, view } from "../gpu/tensor.ts";
+import { layersOf } from "./architectures/tensors.ts";
+import type { ModelConfig } from "./config.ts";
+import type { HeadRows, RowGradient } from "./layers/head.ts";
+import type { BatchImages } from "./vision/images.ts";
+
+// A pass whose activations are too long for one binding runs as several passes over some of its sequences each. Sequences
+// do not depend on each other, so the numbers are the same.
+
+/** Sequences concatenated without padding. */
+export interface PackedBatch {
+  /** [tokens] */
+  input_ids: ArrayLike<number>;
+  /** [tokens], from 0 in each sequence */
+  position_ids: ArrayLike<number>;
+  /** [sequences + 1]: start of each sequence, then the end */
+  cu_seqlens: ArrayLike<number>;
+  /** absent: none, and position_ids are the positions of all axes */
+  images?: BatchImages;
+}
+
+/** The rows of a batch that have a target, and their targets. */
+export interface Targets {
+  /** rows, ascending */
+  rows: Uint32Array;
+  /** token that the row predicts */
+  tokens: Uint32Array;
+}
+
+/** Some sequences of a batch, with their targets. */
+interface PassPart {
+  batch: PackedBatch;
+  targets: Targets;
+  /** its first token, and its first target */
+  token: number;
+  first: number;
+}
+
+/** The most tokens whose activations fit one binding; those of an MLP are computed in parts anyway. */
+export function mostTokens(config: ModelConfig, { limits }: Pick<AdapterLike, "limits">): number {
+  const widths = layersOf(config).flatMap(({ sublayers }) =>
+    sublayers.flatMap((spec) => {
+      if (spec.kind === "swiglu") return [];
+      const groups = Object.values(spec.groups) as (readonly { out: number }[])[];
+      const products = groups.map((group) => group.reduce((sum, { out }) => sum + out, 0));
+      if (spec.kind !== "attention") return products;
+      // the backward pass holds three gradients of each query head's width
+      return [...products, 3 * spec.heads.num_attention_heads * spec.heads.head_dim];
+    }),
+  );
+  const bytes = Math.min(limits.maxStorageBufferBindingSize, limits.maxBufferSize);
+  return Math.floor(bytes / 4 / Math.max(config.hidden_size, ...widths));
+}
+
+/** Cuts a batch into parts of whole sequences, each of at most `most` tokens or of one sequence. */
+export function passParts(batch: PackedBatch, targets: Targets, most: number): PassPart[] {
+  const { input_ids, position_ids, cu_seqlens } = batch;
+  const parts: PassPart[] = [];
+  const last = cu_seqlens.length - 1;
+  let first = 0;
+  for (let s = 0; s < last; ) {
+    const token = cu_seqlens[s];
+    let end = s + 1;
+    while (end < last && cu_seqlens[end + 1] - token <= most) end++;
+    const stop = cu_seqlens[end];
+    let next = first;
+    while (next < targets.rows.length && targets.rows[next] < stop) next++;
+    const cut = (values: ArrayLike<number>) => Array.prototype.slice.call(values, token, stop) as number[];
+    parts.push({
+      batch: {
+        input_ids: cut(input_ids),
+        position_ids: cut(position_ids),
+        cu_seqlens: Array.from({ length: end - s + 1 }, (_, i) => cu_seqlens[s + i] - token),
+      },
+      targets: {
+        rows: targets.rows.slice(first, next).map((row) => row - token),
+        tokens: targets.tokens.slice(first, next),
+      },
+      token,
+      first,
+    });
+    s = end;
+    first = next;
+  }
+  return parts;
+}
+
+/**
+ * Records the parts of a pass one after the other, and joins their results.
+ *
+ * @param run records one part; null results: the part has no targets
+ * @param count targets of all parts
+ */
+export function runParts(
+  record: Recorder,
+  parts: readonly PassPart[],
+  count: number,
+  gradient: RowGradient | null,
+  run: (part: PassPart, index: number, gradient: RowGradient | null) => HeadRows | null,
+): HeadRows {
+  const each = (own: (part: PassPart) => RowGradient | null): HeadRows => {
+    const joined = {} as HeadRows;
+    parts.forEach((part, index) => {
+      const rows = run(part, index, own(part));
+      if (!rows) return;
+      for (const name of Object.keys(rows) as (keyof HeadRows)[]) {
+        joined[name] ??= record.empty([count], "f32", name);
+        record.copy(rows[name], view(joined[name], rows[name].shape, part.first));
+        record.release(rows[name]);
+      }
+    });
+    return joined;
+  };
+  if (!gradient) return each(() => null);
+  if (typeof gradient === "function") {
+    return each(
+      ({ first }) =>
+        (inner, rows, start, size) =>
+          gradient(inner, rows, first + start, size),
+    );
+  }
+  // a row's slope depends on rows of other parts: all log-probs first, then everything again with gradients
+  const all = each(() => null);
+  const slopes = gradient.ofAll(record, all);
+  const done = each(
+    ({ first }) =>
+      (inner, _rows, start, size) =>
+        rowsOf(inner, slopes, first + start, size),
+  );
+  record.release(slopes, ...Object.values(all));
+  return done;
+}
+
+function rowsOf(record: Recorder, of: Tensor, start: number, count: number): Tensor {
+  const copy = record.empty([count], "f32", `${of.label}.part`);
+  record.copy(view(of, [count], start), copy);
+  return copy;
+}

@@ -1,0 +1,92 @@
+import { afterAll, beforeAll, expect, it } from "vitest";
+import type { Gpu } from "../../src/gpu/device.ts";
+import { openCheckpoint } from "../../src/io/checkpoint.ts";
+import { relativeError } from "../../src/kernels/check.ts";
+import { loadModel } from "../../src/model/files/load.ts";
+import { shiftedTargets, type Transformer } from "../../src/model/transformer.ts";
+import { precisionOf } from "../../src/session/precision.ts";
+import { profileFor } from "../gpu/adapters.ts";
+import { ownGpu } from "../gpu/open.ts";
+import { integers, tinyModel } from "../train/fixtures.ts";
+import { packedBatch } from "./gradients.ts";
+import { PROJECTIONS } from "./projections.ts";
+
+// matmul_precision high, on an adapter without matrix units: the builtins are spelled out, everything else is what runs on a GPU.
+
+/** of a model's log-probs and gradients in `high`, relative to the largest of each */
+const TOLERANCE = 2e-3;
+
+let gpu: Gpu;
+beforeAll(async () => {
+  gpu = await ownGpu({ disable: ["textures"] }); // matrix units read no textures
+  if (gpu.features.f16)
+    gpu.features.matrix = { type: "f16", m: 16, n: 16, k: 16, size: 64, multiple: 64, emulate: true };
+});
+afterAll(() => gpu.destroy());
+
+async function load(lora_dropout: number): Promise<Transformer> {
+  const lora = { r: 8, lora_alpha: 16, lora_dropout, use_rslora: false, target_modules: PROJECTIONS };
+  const checkpoint = await openCheckpoint(await tinyModel());
+  const model = await loadModel(gpu, checkpoint, { trained: { lora }, dtype: "bfloat16" });
+  const next = integers(5);
+  for (const { name, size } of model.store!.parameters) {
+    model.store!.write(
+      gpu,
+      name,
+      Float32Array.from({ length: size }, () => (next(2000) - 1000) / 5000),
+    );
+  }
+  return model;
+}
+
+const { batch, labels } = packedBatch([60, 37], 256);
+
+/** Log-probs and gradients of a loss whose slope is `slope`. */
+async function run(model: Transformer, precision: Gpu["precision"], slope: number) {
+  gpu.precision = precision;
+  const record = gpu.recorder();
+  model.store!.clearGrads(record);
+  const reads = record.scope(() => {
+    const targets = shiftedTargets(batch, labels);
+    const rows = model.run(record, batch, targets, { dropoutSeed: 5 }, (r, _rows, _start, count) =>
+      r.upload(new Float32Array(count).fill(slope), [count], "dObjective"),
+    );
+    return { logp: record.read(rows!.logp), grads: record.read(model.store!.grads) };
+  });
+  record.submit();
+  return { logp: new Float32Array(await reads.logp), grads: new Float32Array(await reads.grads) };
+}
+
+it.each([0, 0.1])("log-probs and gradients keep their tolerance, dropout %s", async (dropout) => {
+  const model = await load(dropout);
+  const want = await run(model, "highest", -1 / 97);
+  const got = await run(model, "high", -1 / 97);
+  const errors = [relativeError(got.logp, want.logp), relativeError(got.grads, want.grads)];
+  for (const error of errors) expect(error).toBeLessThan(TOLERANCE);
+  const used = new Set(gpu.programs.kernels.map(({ shader }) => shader.name));
+  expect(used.has("matmulSubgroupMatrix")).toBe(gpu.features.f16);
+  expect(errors[1] > 0).toBe(gpu.features.f16);
+});
+
+it("gradients as small as 1e-12 keep the same tolerance: f16 alone would lose them", async () => {
+  const model = await load(0);
+  const want = await run(model, "highest", -1e-12);
+  const got = await run(model, "high", -1e-12);
+  expect(relativeError(got.grads, want.grads)).toBeLessThan(TOLERANCE);
+});
+
+it("high is the default of 16-bit and quantised checkpoints on GPUs with matrix units of f16, and nowhere else", () => {
+  const matrix = { type: "f16", m: 16, n: 16, k: 16, size: 32, multiple: 32 } as const;
+  const on = (name: Parameters<typeof profileFor>[0], own: typeof matrix | { type: "f32" } | null) =>
+    ({ features: { matrix: own }, profile: profileFor(name) }) as unknown as Gpu;
+  for (const stored of ["bf16", "f16", "nf4", "int8"] as const) {
+    expect(precisionOf("auto", on("nvidia", matrix), stored)).toBe("high");
+    expect(precisionOf("auto", on("nvidia", null), stored)).toBe("highest");
+    expect(precisionOf("auto", on("apple", { type: "f32" }), stored)).toBe("highest");
+  }
+  expect(precisionOf("auto", on("nvidia", matrix), "f32")).toBe("highest");
+  expect(precisionOf("auto", on("swiftshader", matrix), "bf16")).toBe("highest");
+  expect(precisionOf("high", on("nvidia", matrix), "f32")).toBe("high");
+  expect(precisionOf("high", on("nvidia", null), "bf16")).toBe("highest");
+  expect(precisionOf("highest", on("nvidia", matrix), "bf16")).toBe("highest");
+});
