@@ -36,6 +36,8 @@ export interface AdapterConfig {
   layers_to_transform?: readonly number[] | null;
   /** name of the list of layers in a path */
   layers_pattern?: readonly string[] | null;
+  /** "pissa": the adapter is over a base without its largest singular values; absent: over the base itself */
+  init_lora_weights?: "pissa";
   /** DoRA: a trained magnitude for each row of the weights; absent: false */
   use_dora?: boolean;
 }
@@ -227,6 +229,7 @@ function peftConfig(raw: Record<string, unknown>, where: string): AdapterConfig 
     lora_dropout: (raw.lora_dropout ?? 0) as number,
     target_modules: raw.target_modules as string[] | string,
     use_rslora: (raw.use_rslora ?? false) as boolean,
+    ...(raw.init_lora_weights === "pissa" ? { init_lora_weights: "pissa" as const } : {}),
     ...(raw.use_dora ? { use_dora: raw.use_dora as boolean } : {}),
     base_model_name_or_path: (raw.base_model_name_or_path ?? "") as string,
     // default values are left out
@@ -268,7 +271,7 @@ function refuseUnsupported(raw: Record<string, unknown>, where: string): void {
   if (raw.peft_type !== "LORA") refuse("peft_type", `reads "LORA" only`);
   if ((raw.task_type ?? "CAUSAL_LM") !== "CAUSAL_LM") refuse("task_type", `reads "CAUSAL_LM" only`);
   if ((raw.bias ?? "none") !== "none") refuse("bias", `reads "none" only`);
-  if (!PLAIN_INIT.includes(raw.init_lora_weights as never)) {
+  if (raw.init_lora_weights !== "pissa" && !PLAIN_INIT.includes(raw.init_lora_weights as never)) {
     refuse("init_lora_weights", "cannot follow an initialisation that changes the base weights");
   }
   for (const field of Object.keys(raw)) {

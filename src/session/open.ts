@@ -6,7 +6,9 @@ import type { Kernel } from "../gpu/program.ts";
 import { type Checkpoint, edited } from "../io/checkpoint.ts";
 import type { Adapter } from "../io/peft.ts";
 import type { Folder } from "../io/storage.ts";
+import type { AdapterInit } from "../model/adapters/adapter.ts";
 import type { LoraConfig } from "../model/adapters/lora.ts";
+import { startPissa } from "../model/adapters/pissa.ts";
 import { patternFits, targetModules, targetsOf } from "../model/adapters/targets.ts";
 import { EMBEDDING, HEAD, modulesOf } from "../model/architectures/tensors.ts";
 import type { Trained } from "../model/build.ts";
@@ -23,6 +25,7 @@ import {
 import { openModel } from "../model/files/open.ts";
 import type { WeightDType } from "../model/slots.ts";
 import type { SftRecipe } from "../recipe/recipe.ts";
+import { startsWithPissa } from "../recipe/rules.ts";
 import { show } from "../text/show.ts";
 import type { Trainee } from "../train/checkpoint.ts";
 import type { MemoryForecast } from "../train/forecast/memory.ts";
@@ -71,6 +74,8 @@ export interface OpenBase {
   trained: Exclude<Trained, "none">;
   lora: LoraConfig | null;
   adapter: Adapter | null;
+  /** whether the adapter's start, not the base on the GPU, is the model before training */
+  continued: boolean;
   /** notes for the user about both */
   notes: string[];
   /** how the frozen projections and the head will be stored */
@@ -112,6 +117,7 @@ type ModelFields = Pick<
   | "rank_pattern"
   | "alpha_pattern"
   | "init_lora_weights"
+  | "adapter_name_or_path"
   | "seed"
 >;
 
@@ -178,7 +184,7 @@ export async function openBase(
   { gpu, model, adapter, chat_template = null }: RunSources,
 ): Promise<OpenBase> {
   const { checkpoint, config, notes } = await openModel(model);
-  const opened = adapter ? await openAdapterFor(config, adapter) : null;
+  const opened = adapter ? await openAdapterFor(config, adapter, checkpoint) : null;
   const lora = opened?.lora ?? (recipe.use_peft ? loraOf(config, recipe) : null);
   const dtypeOf = weightDTypes(gpu, config, checkpoint, storageOf(recipe));
   const tokenizer = await openTokenizer(model, adapter);
@@ -191,6 +197,7 @@ export async function openBase(
     trained: lora ? { lora } : "all",
     lora,
     adapter: opened?.adapter ?? null,
+    continued: opened !== null || startsWithPissa(recipe),
     notes: [...notes, ...(opened?.notes ?? []), ...(lora && !opened ? idlePatterns(config, lora) : [])],
     companions: await companionsOf({ model, adapter: adapter ?? null, whole: lora === null }, text, tokenizer),
     saved: { ...(lora === null && eos_token && tokenizer && { eos_token_id: eosId(tokenizer, eos_token) }) },
@@ -209,18 +216,30 @@ export async function loadTrainee(
   const { gpu, signal, onProgress } = sources;
   const { checkpoint, trained, lora, adapter, forecast, companions, saved } = prepared;
   gpu.pool.budget = forecast.peak;
+  const pissa =
+    lora && !adapter && startsWithPissa(recipe)
+      ? await startPissa(checkpoint, targetsOf(prepared.config, lora), {
+          signal,
+          onProgress: (done, total) => onProgress?.("singular values", done, total),
+        })
+      : null;
   const model = await compiling(gpu, await prepared.kernels(), () =>
     loadModel(gpu, checkpoint, {
       ...storageOf(recipe),
       trained,
+      residuals: pissa?.residuals,
       signal,
       onProgress: (done, total) => onProgress?.("weights", done, total),
     }),
   );
   model.gradient_checkpointing = recipe.gradient_checkpointing;
   if (adapter) await fillAdapter(gpu, model, adapter);
-  else if (lora) initAdapter(gpu, model, uniformFrom(mixSeed(recipe.seed, 3)), recipe.init_lora_weights);
-  return { model, lora, continued: adapter !== null, base, config: edited(checkpoint.config, saved), companions };
+  else if (lora) {
+    const start = pissa?.matrices ?? (recipe.init_lora_weights as AdapterInit);
+    initAdapter(gpu, model, uniformFrom(mixSeed(recipe.seed, 3)), start);
+  }
+  const { continued } = prepared;
+  return { model, lora, pissa, continued, base, config: edited(checkpoint.config, saved), companions };
 }
 
 /** Compiles kernels while `load` runs, and waits for both. Stops compiling if loading fails. */

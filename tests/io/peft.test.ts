@@ -108,7 +108,7 @@ describe("writeAdapter and readAdapter", () => {
     ["layer_replication", [[0, 1]]],
     ["trainable_token_indices", [5]],
     ["target_parameters", ["experts"]],
-    ["init_lora_weights", "pissa"],
+    ["init_lora_weights", "pissa_niter_4"],
     ["lora_bias", true],
     ["a_field_of_tomorrow", "on"],
   ])("refuse %s = %j by name", async (field, value) => {

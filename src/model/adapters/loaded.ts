@@ -1,5 +1,6 @@
 import { FormatError, ShapeError, UnsupportedError } from "../../errors.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
+import type { Checkpoint } from "../../io/checkpoint.ts";
 import { bytesOf, findNonFinite } from "../../io/safetensors.ts";
 import type { Folder } from "../../io/storage.ts";
 import { doraGains } from "../../kernels/matmul/dora.ts";
@@ -55,12 +56,17 @@ function widened(b: Float32Array, { out, r }: Target, rank: number, factor: numb
 /**
  * Loads the matrices of a PEFT folder onto the GPU. The model's output does not change until `setAdapter`.
  *
+ * @param checkpoint the base, for adapters of PiSSA that PEFT saved
  * @throws {FormatError} an adapter for another base, or one that holds NaN or infinity
  * @throws {UnsupportedError} an adapter that is not plain LoRA
  */
-export async function loadAdapter(model: Transformer, folder: Folder): Promise<LoadedAdapter> {
+export async function loadAdapter(
+  model: Transformer,
+  folder: Folder,
+  checkpoint: Checkpoint | null = null,
+): Promise<LoadedAdapter> {
   const { gpu, config } = model;
-  const { adapter, lora } = await openAdapterFor(config, folder);
+  const { adapter, lora } = await openAdapterFor(config, folder, checkpoint);
   const tensors: Tensor[] = [];
   const allocate = (count: number, label: string): Tensor => {
     const tensor = gpu.persistent([count], "f32", label, "weights");

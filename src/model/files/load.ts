@@ -8,8 +8,9 @@ import { type Adapter, readAdapter } from "../../io/peft.ts";
 import { bytesOf, DTYPE_BYTES, f32ToBf16, f32ToF16, findNonFinite, toFloat32 } from "../../io/safetensors.ts";
 import type { Folder } from "../../io/storage.ts";
 import { startMagnitudes } from "../../kernels/matmul/dora.ts";
-import type { AdapterInit } from "../adapters/adapter.ts";
+import type { AdapterInit, MergeRows } from "../adapters/adapter.ts";
 import { type LoraConfig, lora } from "../adapters/lora.ts";
+import { doubledAdapter, doubledConfig, startPissa } from "../adapters/pissa.ts";
 import { isProjection, modulesOf } from "../architectures/tensors.ts";
 import { buildModel, checkTensors, type Trained } from "../build.ts";
 import { type ModelConfig, parseModelConfig } from "../config.ts";
@@ -32,6 +33,8 @@ export interface LoadOptions {
   dtype?: LoadDType;
   quantization?: Quantization | null;
   trained?: Trained;
+  /** changes to weights in f32, by name, before they are stored */
+  residuals?: ReadonlyMap<string, MergeRows>;
   signal?: AbortSignal;
   /** bytes read so far, and in total */
   onProgress?: (done: number, total: number) => void;
@@ -92,7 +95,7 @@ export function weightDTypes(
  * @throws {FormatError} a tensor is missing, has another shape, or holds NaN or infinity
  */
 export async function loadModel(gpu: Gpu, checkpoint: Checkpoint, options: LoadOptions = {}): Promise<Transformer> {
-  const { dtype = "auto", quantization = null, trained = "none", signal, onProgress } = options;
+  const { dtype = "auto", quantization = null, trained = "none", residuals, signal, onProgress } = options;
   const where = checkpoint.folder.path;
   const config = parseModelConfig(checkpoint.config, `${where}/config.json`);
   checkTensors(config, checkpoint.weights, where);
@@ -125,7 +128,9 @@ export async function loadModel(gpu: Gpu, checkpoint: Checkpoint, options: LoadO
     for (const { tensor, shape, start, at: place } of shards) {
       const first = (start * sizeOf(shape)) / shape[0]; // elements before this shard
       const count = sizeOf(shape);
-      const step = PIECE_BYTES / 4;
+      const residual = residuals?.get(name);
+      const inner = shape[1] ?? 1;
+      const step = residual ? inner * Math.max(1, Math.floor(PIECE_BYTES / 4 / inner)) : PIECE_BYTES / 4;
       const packed = isQuantized(tensor.dtype) ? new Packed(tensor.dtype, count) : null;
       for (let at = 0; at < count; at += step) {
         signal?.throwIfAborted();
@@ -136,9 +141,13 @@ export async function loadModel(gpu: Gpu, checkpoint: Checkpoint, options: LoadO
           throw new FormatError(
             `Cannot load ${where}: ${name} holds a value that is not finite, at element ${first + at + bad} of [${entry.shape}]`,
           );
+        const changed = residual ? toFloat32(bytes, entry.dtype).slice() : null;
+        residual?.(changed!, start + at / inner);
         const data = packed
-          ? packed.add(toFloat32(bytes, entry.dtype))
-          : convert(bytes, entry.dtype, tensor.dtype as WeightDType);
+          ? packed.add(changed ?? toFloat32(bytes, entry.dtype))
+          : changed
+            ? convert(bytesOf(changed), "F32", tensor.dtype as WeightDType)
+            : convert(bytes, entry.dtype, tensor.dtype as WeightDType);
         const large =
           data instanceof Uint16Array ? findNonFinite(bytesOf(data), tensor.dtype === "f16" ? "F16" : "BF16") : -1;
         if (large >= 0)
@@ -225,9 +234,30 @@ interface OpenedAdapter {
  * As in PEFT, names of modules that the model does not have are ignored, and linear layers without matrices stay
  * unchanged.
  *
+ * An adapter that PEFT saved over the residual base of PiSSA becomes plain LoRA over the published base: its start is computed
+ * again from the base's singular values.
+ *
+ * @param checkpoint the base; an adapter of PiSSA needs its weights
  * @throws {FormatError} an adapter for another base
+ * @throws {UnsupportedError} an adapter of PiSSA without the base's weights
  */
-export async function openAdapterFor(config: ModelConfig, folder: Folder): Promise<OpenedAdapter> {
+export async function openAdapterFor(
+  config: ModelConfig,
+  folder: Folder,
+  checkpoint: Checkpoint | null = null,
+): Promise<OpenedAdapter> {
+  const opened = await openFitting(config, folder);
+  if (opened.adapter.config.init_lora_weights !== "pissa") return opened;
+  if (!checkpoint) {
+    throw new UnsupportedError(
+      `Cannot use adapter ${folder.path} here: its init_lora_weights is pissa, so that its base is not the published model; save it in PEFT with path_initial_model_for_weight_conversion`,
+    );
+  }
+  const start = await startPissa(checkpoint, lora.targets(config, opened.lora));
+  return { ...opened, adapter: doubledAdapter(opened.adapter, start), lora: doubledConfig(opened.lora) };
+}
+
+async function openFitting(config: ModelConfig, folder: Folder): Promise<OpenedAdapter> {
   const adapter = await readAdapter(folder);
   const settings = lora.fromPeft(adapter.config);
   const base = adapter.config.base_model_name_or_path || "unnamed";
@@ -278,11 +308,17 @@ export async function fillAdapter(gpu: Gpu, model: Transformer, adapter: Adapter
  * Initialises an adapter as PEFT does.
  *
  * @param random uniform in [0, 1)
- * @param init PEFT's init_lora_weights
+ * @param init PEFT's init_lora_weights, or the matrices by name
  */
-export function initAdapter(gpu: Gpu, model: Transformer, random: () => number, init: AdapterInit = "true"): void {
+export function initAdapter(
+  gpu: Gpu,
+  model: Transformer,
+  random: () => number,
+  init: AdapterInit | ReadonlyMap<string, Float32Array> = "true",
+): void {
   const store = model.store!;
-  const initial = lora.starter(init, random);
+  const initial =
+    typeof init === "string" ? lora.starter(init, random) : ({ name }: { name: string }) => init.get(name)!;
   for (const parameter of store.parameters) {
     if (parameter.shape.length === 2) store.write(gpu, parameter.name, initial(parameter));
   }

@@ -49,7 +49,7 @@ export interface MergedTensor {
  */
 export async function mergedTensors(checkpoint: Checkpoint, adapterFolder: Folder | null): Promise<MergedTensor[]> {
   const config = parseModelConfig(checkpoint.config, `${checkpoint.folder.path}/config.json`);
-  const opened = adapterFolder && (await openAdapterFor(config, adapterFolder));
+  const opened = adapterFolder && (await openAdapterFor(config, adapterFolder, checkpoint));
   const merges = new Map<string, () => Promise<MergeRows>>();
   if (opened) {
     const { adapter, lora: settings } = opened;
