@@ -38,6 +38,9 @@ const OURS: Record<string, Record<string, unknown>> = {
   pissa: { init_lora_weights: "pissa" },
   pissa_rslora: { init_lora_weights: "pissa", use_rslora: true },
   pissa_dora: { init_lora_weights: "pissa", use_dora: true },
+  embedding: { lora_modules_to_save: "embed_tokens" },
+  head: { lora_modules_to_save: "lm_head" },
+  embedding_and_head: { lora_modules_to_save: "embed_tokens lm_head", use_dora: true },
   patterns: { rank_pattern: { q_proj: 8, "layers.1.mlp.*": 2 }, alpha_pattern: { "self_attn.q_proj": 3 } },
 };
 

@@ -22,6 +22,9 @@ SETTINGS = {
     "dora_rslora": {"use_dora": True, "use_rslora": True, "target_modules": ["q_proj", "down_proj"]},
     "pissa": {"init_lora_weights": "pissa", "target_modules": ALL},
     "pissa_converted": {"init_lora_weights": "pissa", "target_modules": ALL},
+    "embedding": {"modules_to_save": ["embed_tokens"], "target_modules": ALL},
+    "head": {"modules_to_save": ["lm_head"], "target_modules": ALL},
+    "embedding_and_head": {"modules_to_save": ["embed_tokens", "lm_head"], "target_modules": ALL},
     "patterns": {
         "target_modules": ALL,
         "rank_pattern": {"q_proj": 8, "layers.1.mlp.*": 2},

@@ -49,6 +49,11 @@ export function startsWithPissa({ use_peft, init_lora_weights, adapter_name_or_p
   return use_peft && init_lora_weights === "pissa" && adapter_name_or_path === null;
 }
 
+/** Whether training changes more than an adapter's matrices: a reference is then a copy of the start. */
+export function changesBase(recipe: PissaFields & { lora_modules_to_save: readonly string[] | null }): boolean {
+  return startsWithPissa(recipe) || (recipe.use_peft && recipe.lora_modules_to_save !== null);
+}
+
 /**
  * The rules that span fields. Parses object values in place. `disable_dropout` sets lora_dropout to 0.
  *

@@ -9,6 +9,7 @@ import type { Folder } from "../io/storage.ts";
 import type { AdapterInit } from "../model/adapters/adapter.ts";
 import type { LoraConfig } from "../model/adapters/lora.ts";
 import { startPissa } from "../model/adapters/pissa.ts";
+import { savedTables } from "../model/adapters/tables.ts";
 import { patternFits, targetModules, targetsOf } from "../model/adapters/targets.ts";
 import { EMBEDDING, HEAD, modulesOf } from "../model/architectures/tensors.ts";
 import type { Trained } from "../model/build.ts";
@@ -25,7 +26,7 @@ import {
 import { openModel } from "../model/files/open.ts";
 import type { WeightDType } from "../model/slots.ts";
 import type { SftRecipe } from "../recipe/recipe.ts";
-import { startsWithPissa } from "../recipe/rules.ts";
+import { changesBase, startsWithPissa } from "../recipe/rules.ts";
 import { show } from "../text/show.ts";
 import type { Trainee } from "../train/checkpoint.ts";
 import type { MemoryForecast } from "../train/forecast/memory.ts";
@@ -74,7 +75,7 @@ export interface OpenBase {
   trained: Exclude<Trained, "none">;
   lora: LoraConfig | null;
   adapter: Adapter | null;
-  /** whether the adapter's start, not the base on the GPU, is the model before training */
+  /** whether the adapter's start, not the model without it, is the model before training */
   continued: boolean;
   /** notes for the user about both */
   notes: string[];
@@ -117,6 +118,7 @@ type ModelFields = Pick<
   | "rank_pattern"
   | "alpha_pattern"
   | "init_lora_weights"
+  | "lora_modules_to_save"
   | "adapter_name_or_path"
   | "seed"
 >;
@@ -127,7 +129,7 @@ export type StorageFields = Pick<SftRecipe, "dtype" | "load_in_4bit" | "load_in_
 /** LoRA settings of a recipe. @throws {UnsupportedError} the settings contradict each other, or select no layer */
 export function loraOf(config: ModelConfig, recipe: ModelFields): LoraConfig {
   const { lora_r: r, lora_alpha, lora_dropout, use_rslora, use_dora, lora_target_modules } = recipe;
-  const { exclude_modules, layers_to_transform, rank_pattern, alpha_pattern } = recipe;
+  const { exclude_modules, layers_to_transform, rank_pattern, alpha_pattern, lora_modules_to_save } = recipe;
   const lora: LoraConfig = {
     r,
     lora_alpha,
@@ -135,6 +137,7 @@ export function loraOf(config: ModelConfig, recipe: ModelFields): LoraConfig {
     use_rslora,
     ...(use_dora && { use_dora }),
     target_modules: targetModules(config, lora_target_modules),
+    ...(lora_modules_to_save && { modules_to_save: lora_modules_to_save }),
     ...(exclude_modules && { exclude_modules: oneOrMore(exclude_modules) }),
     ...(layers_to_transform && { layers_to_transform }),
     // the recipe's rules have checked the values
@@ -146,6 +149,7 @@ export function loraOf(config: ModelConfig, recipe: ModelFields): LoraConfig {
       `Cannot use layers_to_transform with lora_target_modules ${show(lora.target_modules)}: as in PEFT, a regular expression must select its layers itself`,
     );
   }
+  savedTables(config, lora); // or refuses
   if (targetsOf(config, lora).length === 0) {
     throw new UnsupportedError(
       `Cannot apply LoRA to any layer: exclude_modules ${show(exclude_modules)} and layers_to_transform ${show(layers_to_transform)} exclude all of the model's ${config.num_hidden_layers} layers that lora_target_modules names`,
@@ -197,7 +201,7 @@ export async function openBase(
     trained: lora ? { lora } : "all",
     lora,
     adapter: opened?.adapter ?? null,
-    continued: opened !== null || startsWithPissa(recipe),
+    continued: opened !== null || changesBase(recipe),
     notes: [...notes, ...(opened?.notes ?? []), ...(lora && !opened ? idlePatterns(config, lora) : [])],
     companions: await companionsOf({ model, adapter: adapter ?? null, whole: lora === null }, text, tokenizer),
     saved: { ...(lora === null && eos_token && tokenizer && { eos_token_id: eosId(tokenizer, eos_token) }) },

@@ -11,10 +11,11 @@ import { startMagnitudes } from "../../kernels/matmul/dora.ts";
 import type { AdapterInit, MergeRows } from "../adapters/adapter.ts";
 import { type LoraConfig, lora } from "../adapters/lora.ts";
 import { doubledAdapter, doubledConfig, startPissa } from "../adapters/pissa.ts";
+import { savedTables } from "../adapters/tables.ts";
 import { isProjection, modulesOf } from "../architectures/tensors.ts";
 import { buildModel, checkTensors, type Trained } from "../build.ts";
 import { type ModelConfig, parseModelConfig } from "../config.ts";
-import type { WeightDType } from "../slots.ts";
+import type { Slot, WeightDType } from "../slots.ts";
 import type { Transformer } from "../transformer.ts";
 
 /** `dtype` of a recipe: the file's own, or a conversion on loading. */
@@ -102,7 +103,8 @@ export async function loadModel(gpu: Gpu, checkpoint: Checkpoint, options: LoadO
   const dtypeOf = weightDTypes(gpu, config, checkpoint, { dtype, quantization });
   const { model, slots } = buildModel(gpu, config, trained, dtypeOf);
   let total = 0;
-  for (const name of slots.keys()) total += tensorBytes(checkpoint, name);
+  // a tied table is read twice if an adapter replaces the embedding or the head
+  for (const name of slots.keys()) total += tensorBytes(checkpoint, name) * copiesOf(slots.get(name)!);
   let done = 0;
   let queued = 0;
   for (const [name, shards] of slots) {
@@ -204,6 +206,11 @@ class Packed {
   }
 }
 
+/** How many tables hold a tensor: each begins with its first row. */
+function copiesOf(slots: readonly Slot[]): number {
+  return slots.filter(({ start }) => start === 0).length;
+}
+
 function tensorBytes(checkpoint: Checkpoint, name: string): number {
   const { begin, end } = checkpoint.tensors.get(name)!;
   return end - begin;
@@ -274,7 +281,18 @@ async function openFitting(config: ModelConfig, folder: Folder): Promise<OpenedA
         : `Cannot use adapter ${folder.path}: ${name} is [${found}]; this base model requires [${shape}]. The adapter is for another base model (${base})`,
     );
   }
+  const tables = savedTables(config, adapter.config);
+  for (const { name, shape } of tables) {
+    const found = adapter.tensors.get(name)?.shape;
+    if (found?.join() === shape.join()) continue;
+    throw new FormatError(
+      found
+        ? `Cannot use adapter ${folder.path}: ${name} is [${found}]; this base model requires [${shape}]`
+        : `Cannot use adapter ${folder.path}: its modules_to_save includes ${name}, but the file lacks it`,
+    );
+  }
   const names = new Set(present.flatMap((target) => lora.parameters(target).map(({ name }) => name)));
+  for (const { name } of tables) names.add(name);
   const extra = [...adapter.tensors.keys()].find((name) => !names.has(name));
   if (extra) {
     const known = modulesOf(config).some(({ path }) => extra.startsWith(`base_model.model.${path}.`));
@@ -320,7 +338,8 @@ export function initAdapter(
   const initial =
     typeof init === "string" ? lora.starter(init, random) : ({ name }: { name: string }) => init.get(name)!;
   for (const parameter of store.parameters) {
-    if (parameter.shape.length === 2) store.write(gpu, parameter.name, initial(parameter));
+    if (parameter.name.includes(".lora_") && parameter.shape.length === 2)
+      store.write(gpu, parameter.name, initial(parameter));
   }
   const record = gpu.recorder();
   for (const layer of model.linears) startMagnitudes(record, layer);

@@ -47,6 +47,15 @@ export const peftFields = [
     help: "Exceptions to lora_alpha, in the form of rank_pattern.",
   },
   {
+    name: "lora_modules_to_save",
+    group: "peft",
+    methods: all,
+    type: "list",
+    default: null,
+    nullable: true,
+    help: "Tables that are trained whole beside LoRA and saved with it: embed_tokens, lm_head. As in PEFT, each becomes a table of its own, so that a tied head is no longer tied. Each takes 16 bytes per value with AdamW.",
+  },
+  {
     name: "use_dora",
     group: "peft",
     methods: all,
