@@ -35,6 +35,16 @@ function modulePath(path: string): string {
   return path.replace(/^base_model\.model\./, "");
 }
 
+/**
+ * PEFT's name of an embedding or a head that an adapter replaces, from any of its spellings
+ * (`base_model.model.lm_head.modules_to_save.weight`); null for any other name.
+ */
+export function parseTableName(name: string): string | null {
+  const match = /(?:^|\.)(embed_tokens|lm_head)(?:\.modules_to_save)?(?:\.default)?\.weight$/.exec(name);
+  if (!match) return null;
+  return `base_model.model.${match[1] === "lm_head" ? "" : "model."}${match[1]}.weight`;
+}
+
 /** PEFT's name of a tensor. */
 export function adapterName(module: string, part: string): string {
   return `base_model.model.${module}.${part}${part === "lora_magnitude_vector" ? "" : ".weight"}`;

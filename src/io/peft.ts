@@ -1,7 +1,7 @@
 import { FormatError, NotFoundError, ShapeError, UnsupportedError } from "../errors.ts";
 import { float, formatJson } from "../text/json.ts";
 import { oneLine, show } from "../text/show.ts";
-import { adapterName, parseAdapterName } from "./adapter-names.ts";
+import { adapterName, parseAdapterName, parseTableName } from "./adapter-names.ts";
 import { readJson } from "./checkpoint.ts";
 import { bytesOf, type Dtype, encodeSafetensors, openSafetensors, toFloat32 } from "./safetensors.ts";
 import type { Folder } from "./storage.ts";
@@ -36,6 +36,10 @@ export interface AdapterConfig {
   layers_to_transform?: readonly number[] | null;
   /** name of the list of layers in a path */
   layers_pattern?: readonly string[] | null;
+  /** modules that are trained and saved whole; null: none */
+  modules_to_save?: readonly string[] | null;
+  /** "pissa": the adapter is over a base without its largest singular values; absent: over the base itself */
+  init_lora_weights?: "pissa";
   /** DoRA: a trained magnitude for each row of the weights; absent: false */
   use_dora?: boolean;
 }
@@ -87,6 +91,7 @@ const READ = new Set([
     " ",
   ),
   "use_dora",
+  "modules_to_save",
 ]);
 // These fields never affect the result.
 const HARMLESS = new Set([
@@ -112,9 +117,14 @@ export async function readAdapter(folder: Folder): Promise<Adapter> {
   const tensors = new Map<string, Entry>();
   for (const [name, { dtype, shape }] of weights.tensors) {
     const parsed = parseAdapterName(name);
+    const table = parsed ? null : parseTableName(name);
+    if (table) {
+      tensors.set(table, { dtype, shape, file: name, transposed: false });
+      continue;
+    }
     if (!parsed) {
       throw new UnsupportedError(
-        `Cannot use ${folder.path}: the tensor ${oneLine(name)} is not a lora_A, lora_B or lora_magnitude_vector of a linear layer`,
+        `Cannot use ${folder.path}: the tensor ${oneLine(name)} is neither a lora_A, lora_B or lora_magnitude_vector of a linear layer nor an embedding or head`,
       );
     }
     const { module, part, transposed } = parsed;
@@ -178,7 +188,7 @@ function transpose(values: Float32Array, [rows, cols]: readonly number[]): Float
 
 /** Last parts of the modules' paths. */
 function leavesOf(tensors: ReadonlyMap<string, unknown>): string[] {
-  const leaves = [...tensors.keys()].map((name) => parseAdapterName(name)!.module.split(".").at(-1)!);
+  const leaves = [...tensors.keys()].flatMap((name) => parseAdapterName(name)?.module.split(".").at(-1) ?? []);
   return [...new Set(leaves)];
 }
 
@@ -227,6 +237,7 @@ function peftConfig(raw: Record<string, unknown>, where: string): AdapterConfig 
     lora_dropout: (raw.lora_dropout ?? 0) as number,
     target_modules: raw.target_modules as string[] | string,
     use_rslora: (raw.use_rslora ?? false) as boolean,
+    ...(raw.init_lora_weights === "pissa" ? { init_lora_weights: "pissa" as const } : {}),
     ...(raw.use_dora ? { use_dora: raw.use_dora as boolean } : {}),
     base_model_name_or_path: (raw.base_model_name_or_path ?? "") as string,
     // default values are left out
@@ -234,7 +245,14 @@ function peftConfig(raw: Record<string, unknown>, where: string): AdapterConfig 
   };
 }
 
-const OPTIONAL = ["exclude_modules", "rank_pattern", "alpha_pattern", "layers_to_transform", "layers_pattern"];
+const OPTIONAL = [
+  "exclude_modules",
+  "rank_pattern",
+  "alpha_pattern",
+  "layers_to_transform",
+  "layers_pattern",
+  "modules_to_save",
+];
 
 /** MLX's adapter_config.json: y = x·Wᵀ + scale·(x·A)·B. */
 function mlxConfig(raw: Record<string, unknown>, where: string): AdapterConfig {
@@ -268,7 +286,7 @@ function refuseUnsupported(raw: Record<string, unknown>, where: string): void {
   if (raw.peft_type !== "LORA") refuse("peft_type", `reads "LORA" only`);
   if ((raw.task_type ?? "CAUSAL_LM") !== "CAUSAL_LM") refuse("task_type", `reads "CAUSAL_LM" only`);
   if ((raw.bias ?? "none") !== "none") refuse("bias", `reads "none" only`);
-  if (!PLAIN_INIT.includes(raw.init_lora_weights as never)) {
+  if (raw.init_lora_weights !== "pissa" && !PLAIN_INIT.includes(raw.init_lora_weights as never)) {
     refuse("init_lora_weights", "cannot follow an initialisation that changes the base weights");
   }
   for (const field of Object.keys(raw)) {
@@ -303,6 +321,8 @@ function checkConfig(config: AdapterConfig, where: string): void {
   const none = (value: unknown) => value === null || (Array.isArray(value) && value.length === 0);
   if (!none(exclude_modules) && !modules(exclude_modules))
     fail("exclude_modules", "null, a list of names or a pattern");
+  if (!none(config.modules_to_save ?? null) && !texts(config.modules_to_save))
+    fail("modules_to_save", "null or a list of names");
   if (!numbers(config.rank_pattern ?? {}, rank)) fail("rank_pattern", "a mapping of names to whole numbers ≥ 1");
   if (!numbers(config.alpha_pattern ?? {}, Number.isFinite)) fail("alpha_pattern", "a mapping of names to numbers");
   if (!none(layers_to_transform) && !numbers(layers_to_transform, (n) => Number.isSafeInteger(n) && n >= 0)) {
@@ -314,11 +334,17 @@ function checkConfig(config: AdapterConfig, where: string): void {
 /** Checks that every A has its B, of the same rank, and with DoRA its magnitudes. */
 function checkPairs(
   tensors: ReadonlyMap<string, { shape: readonly number[] }>,
-  { use_dora = false }: AdapterConfig,
+  config: AdapterConfig,
   where: string,
 ): void {
+  const use_dora = config.use_dora ?? false;
+  const modules_to_save = config.modules_to_save ?? [];
   if (tensors.size === 0) throw new FormatError(`Cannot use ${where}: it has no LoRA matrices`);
   for (const [name, { shape }] of tensors) {
+    if (parseTableName(name)) {
+      if (modules_to_save.length > 0) continue;
+      throw new FormatError(`Cannot use ${where}: it holds ${name}, which its modules_to_save does not include`);
+    }
     const parsed = parseAdapterName(name);
     if (!parsed) throw new FormatError(`Cannot use ${where}: ${oneLine(name)} is not the name of an adapter tensor`);
     if (parsed.part === "lora_magnitude_vector") {

@@ -3,6 +3,7 @@ import type { Gpu } from "../gpu/device.ts";
 import { byteLength, type DType, view } from "../gpu/tensor.ts";
 import type { WeightShard } from "../kernels/embedding/embedding.ts";
 import { type LoraConfig, lora } from "./adapters/lora.ts";
+import { savedTables, type Table, tableName } from "./adapters/tables.ts";
 import type { Target } from "./adapters/targets.ts";
 import type {
   AttentionSpec,
@@ -43,7 +44,7 @@ import { VisionTower } from "./vision/tower.ts";
 export type Trained = { lora: LoraConfig } | "all" | "none";
 
 /** Rows of a table that fit one binding and one buffer of this device; a multiple of 64, so that views are aligned. */
-function shardRows(gpu: Gpu, rows: number, width: number, dtype: DType): number {
+export function shardRows(gpu: Gpu, rows: number, width: number, dtype: DType): number {
   const limit = Math.min(gpu.limits.maxStorageBufferBindingSize, gpu.limits.maxBufferSize);
   const most = Math.floor(limit / byteLength(width, dtype) / 64) * 64;
   if (rows <= most) return rows;
@@ -64,12 +65,13 @@ export function parameterSpecs(config: ModelConfig, trained: Trained, vision = f
     }));
   }
   const targets = new Map(lora.targets(config, trained.lora).map((target) => [target.path, target]));
-  return groupsOf(config).flatMap((group) => {
+  const matrices = groupsOf(config).flatMap((group) => {
     const matrices = group.flatMap(({ path }) => (targets.has(path) ? lora.parameters(targets.get(path)!) : []));
     // a group's lora_A are adjacent, so that they can form one matrix
     const parts = [...new Set(matrices.map(({ part }) => part))];
     return parts.flatMap((part) => matrices.filter((matrix) => matrix.part === part));
   });
+  return [...savedTables(config, trained.lora), ...matrices]; // in this order no table lies between a group's matrices
 }
 
 /** The tensors of a model, and with `vision` of its vision tower. */
@@ -110,7 +112,9 @@ export function buildModel(
   const embed = builder.table(EMBEDDING);
   const blocks = builder.blocks();
   const norm = builder.norm(FINAL_NORM, architectureOf(config).zeroCentered ?? false);
-  const head = config.tie_word_embeddings ? embed : builder.table(HEAD);
+  const tied = config.tie_word_embeddings;
+  // a table that an adapter replaces is tied to no other
+  const head = !tied ? builder.table(HEAD) : builder.replacesTable ? builder.table(HEAD, EMBEDDING) : embed;
   const weights: Weights = { embed: embed.shards, head: head.shards, norm, blocks };
   const { store, slots } = builder;
   const grads = store && { embed: embed.grads, head: head.grads };
@@ -145,12 +149,22 @@ class Builder {
     this.store = specs.length > 0 ? new ParameterStore(gpu, specs) : null;
   }
 
-  /** A table `[vocab, hidden]`, split into shards that fit a binding, and its gradient. */
-  table(name: string): { shards: readonly WeightShard[]; grads: readonly WeightShard[] | null } {
+  /** Whether an adapter has a table of its own. */
+  get replacesTable(): boolean {
+    return ([EMBEDDING, HEAD] as const).some((name) => this.store?.has(tableName(name)));
+  }
+
+  /**
+   * A table `[vocab, hidden]`, split into shards that fit a binding, and its gradient.
+   *
+   * @param from the checkpoint's tensor that it holds at first
+   */
+  table(name: Table, from: Table = name): { shards: readonly WeightShard[]; grads: readonly WeightShard[] | null } {
     const { gpu, store } = this;
-    const [rows, width] = tensorsOf(this.config).get(name)!.shape;
-    const trained = store?.has(name) ? { value: store.value(name), grad: store.grad(name) } : null;
-    const dtype = trained ? "f32" : this.dtypeOf(name);
+    const [rows, width] = tensorsOf(this.config).get(from)!.shape;
+    const own = [name, tableName(name)].find((parameter) => store?.has(parameter));
+    const trained = own ? { value: store!.value(own), grad: store!.grad(own) } : null;
+    const dtype = trained ? "f32" : this.dtypeOf(from);
     const each = shardRows(gpu, rows, width, dtype);
     const shards: WeightShard[] = [];
     for (let start = 0; start < rows; start += each) {
@@ -161,10 +175,8 @@ class Builder {
         tensor: trained ? view(trained.value, shape, start * width, label) : gpu.frozen(shape, dtype, label),
       });
     }
-    this.slots.set(
-      name,
-      shards.map(({ tensor, start }) => ({ tensor, shape: tensor.shape, start, at: 0 })),
-    );
+    const slots = shards.map(({ tensor, start }) => ({ tensor, shape: tensor.shape, start, at: 0 }));
+    this.slots.set(from, [...(this.slots.get(from) ?? []), ...slots]);
     const gradOf = ({ start, tensor }: WeightShard) => {
       return { start, tensor: view(trained!.grad, tensor.shape, start * tensor.shape[1]) };
     };

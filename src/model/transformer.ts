@@ -271,13 +271,8 @@ export class Transformer {
    * @throws {UnsupportedError} a model that trains more than an adapter: its original weights are gone
    */
   withoutAdapter(): Transformer {
-    const { gpu, config, weights, store, tower } = this;
-    const other = store?.parameters.find(({ name }) => !/\.lora_(?:[AB]\.|magnitude_vector$)/.test(name));
-    if (other) {
-      throw new UnsupportedError(
-        `Cannot run the model without its adapter: ${other.name} itself is trained; use LoRA, or a loss without a reference`,
-      );
-    }
+    const { gpu, config, weights, tower } = this;
+    this.refuseTrained(/\.lora_(?:[AB]\.|magnitude_vector$)/);
     const off = (linear: Linear) => ({ ...linear, lora: null });
     const blocks = weights.blocks.map((block) => frozenBlock(block, off));
     const norm = { ...weights.norm, grad: null };
@@ -285,15 +280,14 @@ export class Transformer {
   }
 
   /**
-   * The same model with a copy of its current adapter, which training does not change: the reference if training
-   * continues
-   * from an adapter. Shares all other weights. Submits the copy.
+   * The same model with a copy of its current adapter and tables, which training does not change: the reference if training
+   * continues from an adapter, or trains tables beside it. Shares all other weights. Submits the copy.
    *
    * @throws {UnsupportedError} a model that trains more than an adapter
    */
   withFrozenAdapter(): Transformer {
     const { gpu, config, weights, store, tower } = this;
-    const bare = this.withoutAdapter(); // or refuses
+    this.refuseTrained(/\.lora_(?:[AB]\.|magnitude_vector$)|^base_model\.model\./);
     const { values } = store!;
     const kept = gpu.persistent(values.shape, "f32", "parameters.kept", "weights");
     const record = gpu.recorder();
@@ -316,10 +310,25 @@ export class Transformer {
       return { ...linear, lora: { ...lora, a: moved(lora.a), b: moved(lora.b), dropout: 0, dora: own } };
     };
     const blocks = weights.blocks.map((block) => frozenBlock(block, keep));
-    const frozen = new Transformer(gpu, config, { ...bare.weights, blocks }, { grads: null, store: null, tower });
+    const table = (shards: readonly WeightShard[]) =>
+      shards.map((shard) =>
+        shard.tensor.buffer === values.buffer ? { ...shard, tensor: moved(shard.tensor) } : shard,
+      );
+    const tables = { embed: table(weights.embed), head: table(weights.head) };
+    const norm = { ...weights.norm, grad: null };
+    const frozen = new Transformer(gpu, config, { ...tables, norm, blocks }, { grads: null, store: null, tower });
     for (const layer of frozen.linears) doraGains(record, layer);
     record.submit();
     return frozen;
+  }
+
+  /** @throws {UnsupportedError} a trained parameter whose name is another than these */
+  private refuseTrained(allowed: RegExp): void {
+    const other = this.store?.parameters.find(({ name }) => !allowed.test(name));
+    if (!other) return;
+    throw new UnsupportedError(
+      `Cannot run the model without its adapter: ${other.name} itself is trained; use LoRA, or a loss without a reference`,
+    );
   }
 
   /** The inputs that the blocks of a decoding pass share. @param positions u32 `[rows]`, all below `longest` */

@@ -190,7 +190,6 @@ const refusedByAll: Readonly<Record<string, string>> = {
   optim_args: "the optimizers here take adam_beta1, adam_beta2, adam_epsilon and weight_decay",
   optim_target_modules: "GaLore and APOLLO are not implemented",
   activation_offloading: "activations stay on the GPU; gradient_checkpointing reduces their memory",
-  lora_modules_to_save: "only LoRA matrices are trained with use_peft; full training is use_peft: false",
   lora_target_parameters: "only linear projections get LoRA matrices; name them in lora_target_modules",
   lora_bias: "biases are frozen with use_peft",
   dataset_kwargs: "Qwench uses rows with input_ids without preparation",

@@ -39,6 +39,22 @@ export function generationOf(recipe: Readonly<GenerationFields>): GenerationBatc
 
 type Values = Record<string, FieldValue>;
 
+interface PissaFields {
+  use_peft: boolean;
+  init_lora_weights: string;
+  adapter_name_or_path: string | null;
+}
+
+/** Whether an adapter starts from the base's singular values: the base on the GPU then lacks them. */
+export function startsWithPissa({ use_peft, init_lora_weights, adapter_name_or_path }: PissaFields): boolean {
+  return use_peft && init_lora_weights === "pissa" && adapter_name_or_path === null;
+}
+
+/** Whether training changes more than an adapter's matrices: a reference is then a copy of the start. */
+export function changesBase(recipe: PissaFields & { lora_modules_to_save: readonly string[] | null }): boolean {
+  return startsWithPissa(recipe) || (recipe.use_peft && recipe.lora_modules_to_save !== null);
+}
+
 /**
  * The rules that span fields. Parses object values in place. `disable_dropout` sets lora_dropout to 0.
  *
@@ -57,6 +73,11 @@ export function checkRecipe(recipe: Values, method: Method, notes: string[]): vo
   const quantized = ["load_in_4bit", "load_in_8bit"].find((name) => recipe[name]);
   if (quantized && !recipe.use_peft) {
     throw new RecipeError(`${quantized} needs use_peft: true, got false: quantised weights are frozen`);
+  }
+  if (quantized && startsWithPissa(recipe as unknown as PissaFields)) {
+    throw new RecipeError(
+      `init_lora_weights pissa needs a base in float, got ${quantized}: as in PEFT, the rest of the base cannot be quantised without changing the model`,
+    );
   }
   checkPatterns(recipe);
   checkMixture(recipe, method, notes);

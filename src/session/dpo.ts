@@ -43,7 +43,7 @@ export async function prepareDpo(recipe: DpoRecipe, sources: DpoSources): Promis
   const warnings = [...train.warnings, ...(held?.warnings ?? []).map((warning) => `evaluation: ${warning}`)];
 
   const batches = new DpoBatches(train.rows, recipe);
-  const data: DpoData = { train: train.rows, eval: held?.rows ?? null, continued: base.adapter !== null };
+  const data: DpoData = { train: train.rows, eval: held?.rows ?? null, continued: base.continued };
   const input: DpoForecastInput = {
     config,
     trained,

@@ -99,7 +99,7 @@ export async function checkExport(
     await gpu.clear();
     const report = (done: number, all: number) => onProgress?.(what, done, all);
     const model = await loadModel(gpu, from, { dtype, signal, onProgress: report });
-    const loaded = put && (await loadAdapter(model, put));
+    const loaded = put && (await loadAdapter(model, put, checkpoint));
     if (loaded) setAdapter(model, loaded);
     return { model, loaded };
   };

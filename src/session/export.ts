@@ -54,7 +54,7 @@ export interface ExportSource {
  */
 export async function openExport(model: Folder, adapter: Folder | null): Promise<ExportSource> {
   const { checkpoint, config } = await openModel(model);
-  if (adapter) await openAdapterFor(config, adapter);
+  if (adapter) await openAdapterFor(config, adapter, checkpoint);
   return { checkpoint, adapter };
 }
 

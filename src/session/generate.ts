@@ -77,7 +77,7 @@ export async function prepareText(sources: TextSources): Promise<PreparedText> {
   const defaults = parseGenerationConfig(json, `${folder.path}/${file}`);
   const chat_template = sources.chat_template ?? tokenizer.chat_template;
   const eos_token_ids = eosIds(tokenizer, chat_template, config.vocab_size, folder.path);
-  const lora = adapter ? (await openAdapterFor(config, adapter)).lora : null;
+  const lora = adapter ? (await openAdapterFor(config, adapter, checkpoint)).lora : null;
   const dtypeOf = weightDTypes(gpu, config, checkpoint, sources);
   const fake = fakeGpu(gpu);
   buildModel(fake, config, "none", dtypeOf);
@@ -103,7 +103,7 @@ export async function loadText(prepared: PreparedText, sources: TextSources): Pr
   const model = await compiling(gpu, await prepared.kernels(), () =>
     loadModel(gpu, prepared.checkpoint, { dtype, quantization, signal, onProgress: report }),
   );
-  const adapter = folder ? await loadAdapter(model, folder) : null;
+  const adapter = folder ? await loadAdapter(model, folder, prepared.checkpoint) : null;
   if (adapter) setAdapter(model, adapter);
   return { ...prepared, model, adapter };
 }

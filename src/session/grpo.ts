@@ -86,7 +86,7 @@ export async function prepareGrpo(recipe: GrpoRecipe, sources: GrpoSources): Pro
     recipe,
     batches,
     data,
-    continued: base.adapter !== null,
+    continued: base.continued,
   };
   const forecast = await forecastGrpo(input);
   const kernels = () => kernelsOfGrpo(input);

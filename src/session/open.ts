@@ -6,7 +6,10 @@ import type { Kernel } from "../gpu/program.ts";
 import { type Checkpoint, edited } from "../io/checkpoint.ts";
 import type { Adapter } from "../io/peft.ts";
 import type { Folder } from "../io/storage.ts";
+import type { AdapterInit } from "../model/adapters/adapter.ts";
 import type { LoraConfig } from "../model/adapters/lora.ts";
+import { startPissa } from "../model/adapters/pissa.ts";
+import { savedTables } from "../model/adapters/tables.ts";
 import { patternFits, targetModules, targetsOf } from "../model/adapters/targets.ts";
 import { EMBEDDING, HEAD, modulesOf } from "../model/architectures/tensors.ts";
 import type { Trained } from "../model/build.ts";
@@ -23,6 +26,7 @@ import {
 import { openModel } from "../model/files/open.ts";
 import type { WeightDType } from "../model/slots.ts";
 import type { SftRecipe } from "../recipe/recipe.ts";
+import { changesBase, startsWithPissa } from "../recipe/rules.ts";
 import { show } from "../text/show.ts";
 import type { Trainee } from "../train/checkpoint.ts";
 import type { MemoryForecast } from "../train/forecast/memory.ts";
@@ -72,6 +76,8 @@ export interface OpenBase {
   trained: Exclude<Trained, "none">;
   lora: LoraConfig | null;
   adapter: Adapter | null;
+  /** whether the adapter's start, not the model without it, is the model before training */
+  continued: boolean;
   /** notes for the user about both */
   notes: string[];
   /** how the frozen projections and the head will be stored */
@@ -114,6 +120,8 @@ type ModelFields = Pick<
   | "rank_pattern"
   | "alpha_pattern"
   | "init_lora_weights"
+  | "lora_modules_to_save"
+  | "adapter_name_or_path"
   | "seed"
 >;
 
@@ -123,7 +131,7 @@ export type StorageFields = Pick<SftRecipe, "dtype" | "load_in_4bit" | "load_in_
 /** LoRA settings of a recipe. @throws {UnsupportedError} the settings contradict each other, or select no layer */
 export function loraOf(config: ModelConfig, recipe: ModelFields): LoraConfig {
   const { lora_r: r, lora_alpha, lora_dropout, use_rslora, use_dora, lora_target_modules } = recipe;
-  const { exclude_modules, layers_to_transform, rank_pattern, alpha_pattern } = recipe;
+  const { exclude_modules, layers_to_transform, rank_pattern, alpha_pattern, lora_modules_to_save } = recipe;
   const lora: LoraConfig = {
     r,
     lora_alpha,
@@ -131,6 +139,7 @@ export function loraOf(config: ModelConfig, recipe: ModelFields): LoraConfig {
     use_rslora,
     ...(use_dora && { use_dora }),
     target_modules: targetModules(config, lora_target_modules),
+    ...(lora_modules_to_save && { modules_to_save: lora_modules_to_save }),
     ...(exclude_modules && { exclude_modules: oneOrMore(exclude_modules) }),
     ...(layers_to_transform && { layers_to_transform }),
     // the recipe's rules have checked the values
@@ -142,6 +151,7 @@ export function loraOf(config: ModelConfig, recipe: ModelFields): LoraConfig {
       `Cannot use layers_to_transform with lora_target_modules ${show(lora.target_modules)}: as in PEFT, a regular expression must select its layers itself`,
     );
   }
+  savedTables(config, lora); // or refuses
   if (targetsOf(config, lora).length === 0) {
     throw new UnsupportedError(
       `Cannot apply LoRA to any layer: exclude_modules ${show(exclude_modules)} and layers_to_transform ${show(layers_to_transform)} exclude all of the model's ${config.num_hidden_layers} layers that lora_target_modules names`,
@@ -180,7 +190,7 @@ export async function openBase(
   { gpu, model, adapter, chat_template = null }: RunSources,
 ): Promise<OpenBase> {
   const { checkpoint, config, notes } = await openModel(model);
-  const opened = adapter ? await openAdapterFor(config, adapter) : null;
+  const opened = adapter ? await openAdapterFor(config, adapter, checkpoint) : null;
   const lora = opened?.lora ?? (recipe.use_peft ? loraOf(config, recipe) : null);
   const dtypeOf = weightDTypes(gpu, config, checkpoint, storageOf(recipe));
   const weightDType = dtypeOf(`${modulesOf(config)[0].path}.weight`);
@@ -196,6 +206,7 @@ export async function openBase(
     trained: lora ? { lora } : "all",
     lora,
     adapter: opened?.adapter ?? null,
+    continued: opened !== null || changesBase(recipe),
     notes: [
       ...notes,
       ...(rounds
@@ -223,18 +234,30 @@ export async function loadTrainee(
   const { gpu, signal, onProgress } = sources;
   const { checkpoint, trained, lora, adapter, forecast, companions, saved } = prepared;
   gpu.pool.budget = forecast.peak;
+  const pissa =
+    lora && !adapter && startsWithPissa(recipe)
+      ? await startPissa(checkpoint, targetsOf(prepared.config, lora), {
+          signal,
+          onProgress: (done, total) => onProgress?.("singular values", done, total),
+        })
+      : null;
   const model = await compiling(gpu, await prepared.kernels(), () =>
     loadModel(gpu, checkpoint, {
       ...storageOf(recipe),
       trained,
+      residuals: pissa?.residuals,
       signal,
       onProgress: (done, total) => onProgress?.("weights", done, total),
     }),
   );
   model.gradient_checkpointing = recipe.gradient_checkpointing;
   if (adapter) await fillAdapter(gpu, model, adapter);
-  else if (lora) initAdapter(gpu, model, uniformFrom(mixSeed(recipe.seed, 3)), recipe.init_lora_weights);
-  return { model, lora, continued: adapter !== null, base, config: edited(checkpoint.config, saved), companions };
+  else if (lora) {
+    const start = pissa?.matrices ?? (recipe.init_lora_weights as AdapterInit);
+    initAdapter(gpu, model, uniformFrom(mixSeed(recipe.seed, 3)), start);
+  }
+  const { continued } = prepared;
+  return { model, lora, pissa, continued, base, config: edited(checkpoint.config, saved), companions };
 }
 
 /** Compiles kernels while `load` runs, and waits for both. Stops compiling if loading fails. */

@@ -11,6 +11,7 @@ import {
   type Recipe,
   type SftRecipe,
 } from "../recipe/recipe.ts";
+import { changesBase } from "../recipe/rules.ts";
 import { formatNumber } from "../text/numbers.ts";
 import { forecastDpo, worstPairs } from "../train/forecast/dpo.ts";
 import { forecastGrpo } from "../train/forecast/grpo.ts";
@@ -64,7 +65,7 @@ export function forecastOf<M extends Method>(
       recipe: grpo,
       batches: batchesOf(grpo, { train }),
       data: { train },
-      continued: grpo.adapter_name_or_path !== null,
+      continued: grpo.adapter_name_or_path !== null || changesBase(grpo),
     });
   }
   if (method === "dpo") {
@@ -75,7 +76,7 @@ export function forecastOf<M extends Method>(
       recipe: dpo,
       steps: [[pairs(dpo.per_device_train_batch_size)]],
       evaluation: dpo.eval_strategy === "no" ? null : pairs(dpo.per_device_eval_batch_size),
-      continued: dpo.adapter_name_or_path !== null,
+      continued: dpo.adapter_name_or_path !== null || changesBase(dpo),
     });
   }
   const sft = recipe as SftRecipe;

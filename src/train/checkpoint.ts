@@ -3,6 +3,7 @@ import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE, readAdapter } from "../io/pe
 import { encodeSafetensors, openSafetensors, type TensorData } from "../io/safetensors.ts";
 import type { Folder } from "../io/storage.ts";
 import type { LoraConfig } from "../model/adapters/lora.ts";
+import { doubledConfig, halved, type PissaStart } from "../model/adapters/pissa.ts";
 import { readPieces, saveAdapter, saveModel } from "../model/files/save.ts";
 import type { Transformer } from "../model/transformer.ts";
 import { parseBoundedJson } from "../text/bounded-json.ts";
@@ -77,6 +78,8 @@ export interface Trainee {
   model: Transformer;
   /** null for full training */
   lora: LoraConfig | null;
+  /** the adapter's start by PiSSA: the base on the GPU then lacks s·B₀·A₀ */
+  pissa?: PissaStart | null;
   /** whether training goes on from an adapter: it is then the reference, as it is before the first step */
   continued?: boolean;
   /** path or id of the base model */
@@ -92,10 +95,10 @@ export interface Trainee {
  * copy.
  */
 async function saveTrained(folder: Folder, trainee: Trainee): Promise<void> {
-  const { model, lora, base, config, companions = {} } = trainee;
+  const { model, lora, pissa, base, config, companions = {} } = trainee;
   model.gpu.trim();
   for (const [name, text] of Object.entries(companions)) await folder.write(name, text);
-  if (lora) await saveAdapter(folder, model, lora, base);
+  if (lora) await saveAdapter(folder, model, lora, base, pissa);
   else await saveModel(folder, model, config);
 }
 
@@ -259,17 +262,20 @@ export async function loadCheckpoint(folder: Folder, trainee: Trainee, optimizer
       lora_alpha,
       use_rslora,
       use_dora = false,
+      modules_to_save = null,
       target_modules,
-    }: Pick<LoraConfig, "r" | "lora_alpha" | "use_rslora" | "use_dora" | "target_modules">) =>
-      `lora_r ${r}, lora_alpha ${lora_alpha}, use_rslora ${use_rslora}${use_dora ? ", use_dora true" : ""} on ${[target_modules].flat().sort().join(", ")}`;
-    const [saved, wanted] = [shape(adapter.config), shape(trainee.lora)];
+    }: Pick<LoraConfig, "modules_to_save" | "r" | "lora_alpha" | "use_rslora" | "use_dora" | "target_modules">) =>
+      `lora_r ${r}, lora_alpha ${lora_alpha}, use_rslora ${use_rslora}${use_dora ? ", use_dora true" : ""} on ${[target_modules, modules_to_save ?? []].flat().sort().join(", ")}`;
+    const { pissa } = trainee;
+    const [saved, wanted] = [shape(adapter.config), shape(pissa ? doubledConfig(trainee.lora) : trainee.lora)];
     if (saved !== wanted) {
       throw new FormatError(`Cannot resume from ${folder.path}: it holds ${saved}, but this run is ${wanted}`);
     }
-    for (const { name } of store.parameters) {
+    for (const { name, shape } of store.parameters) {
       if (!adapter.tensors.has(name))
         throw new FormatError(`Cannot resume from ${folder.path}: its adapter lacks ${name}`);
-      store.write(model.gpu, name, await adapter.read(name));
+      const data = await adapter.read(name);
+      store.write(model.gpu, name, pissa?.matrices.has(name) ? halved({ name, shape, data }) : data);
     }
   } else {
     const file = await openSafetensors(await folder.open("model.safetensors"));

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { FormatError, NotFoundError, ShapeError, UnsupportedError } from "../../src/errors.ts";
-import { parseAdapterName } from "../../src/io/adapter-names.ts";
+import { parseAdapterName, parseTableName } from "../../src/io/adapter-names.ts";
 import { memoryFolder } from "../../src/io/memory-folder.ts";
 import { type AdapterConfig, type AdapterTensor, readAdapter, writeAdapter } from "../../src/io/peft.ts";
 import { nodeFolder } from "../../src/platform/node/fs.ts";
@@ -56,6 +56,15 @@ describe("names of an adapter's tensors", () => {
     expect(parseAdapterName(name)).toEqual({ module, part, transposed: false });
   });
 
+  it("of embedding and head", () => {
+    for (const name of ["lm_head.weight", "base_model.model.lm_head.modules_to_save.default.weight"]) {
+      expect(parseTableName(name)).toBe("base_model.model.lm_head.weight");
+    }
+    const embedding = "base_model.model.model.language_model.embed_tokens.weight";
+    expect(parseTableName(embedding)).toBe("base_model.model.model.embed_tokens.weight");
+    expect(parseTableName("base_model.model.model.norm.weight")).toBeNull();
+  });
+
   it("include MLX's names, whose matrices are transposed, and no others", () => {
     const name = "model.layers.0.self_attn.q_proj.lora_a";
     expect(parseAdapterName(name)).toEqual({ module: stem.slice(17), part: "lora_A", transposed: true });
@@ -101,14 +110,13 @@ describe("writeAdapter and readAdapter", () => {
 
   it.each<[string, unknown]>([
     ["bias", "lora_only"],
-    ["modules_to_save", ["lm_head"]],
     ["peft_type", "IA3"],
     ["task_type", "SEQ_CLS"],
     ["fan_in_fan_out", true],
     ["layer_replication", [[0, 1]]],
     ["trainable_token_indices", [5]],
     ["target_parameters", ["experts"]],
-    ["init_lora_weights", "pissa"],
+    ["init_lora_weights", "pissa_niter_4"],
     ["lora_bias", true],
     ["a_field_of_tomorrow", "on"],
   ])("refuse %s = %j by name", async (field, value) => {
@@ -160,9 +168,12 @@ describe("writeAdapter and readAdapter", () => {
     await expect(save([])).rejects.toThrow(/no LoRA matrices/);
     await expect(save(tensors, { r: 0 })).rejects.toThrow(/r must be a whole number ≥ 1, not 0/);
     await expect(save([{ ...tensors[0]!, shape: [2, 4] }])).rejects.toThrow(/needs 8 values, but its data has 6/);
-    await expect(save([{ ...tensors[0]!, name: "base_model.model.lm_head.weight" }])).rejects.toThrow(
-      /lm_head\.weight is not the name of an adapter tensor/,
+    await expect(save([{ ...tensors[0]!, name: "base_model.model.model.norm.weight" }])).rejects.toThrow(
+      /norm\.weight is not the name of an adapter tensor/,
     );
+    const head = { ...tensors[0]!, name: "base_model.model.lm_head.weight" };
+    await expect(save([...tensors, head])).rejects.toThrow(/holds .*lm_head\.weight, which its modules_to_save/);
+    await save([...tensors, head], { modules_to_save: ["lm_head"] });
     const other = { ...tensors[1]!, shape: [8, 1] };
     await expect(save([tensors[0]!, other])).rejects.toThrow(/their ranks 2 and 1 differ/);
     await expect(save([tensors[0]!, other])).rejects.toThrow(ShapeError);

@@ -56,7 +56,9 @@ it.each<[Record<string, unknown>, string]>([
   [{ alpha_pattern: { q_proj: 0 } }, "alpha_pattern must map names to numbers above 0, got 0"],
   [{ layers_to_transform: [-1] }, "layers_to_transform must hold layer numbers from 0, got -1"],
   [{ init_lora_weights: "orthogonal", lora_r: 7 }, "needs even ranks, got 7"],
-  [{ init_lora_weights: "pissa" }, "it changes the weights of the base"],
+  [{ init_lora_weights: "olora" }, "it changes the weights of the base"],
+  [{ init_lora_weights: "pissa_niter_16" }, "pissa computes the exact singular values"],
+  [{ init_lora_weights: "pissa", load_in_4bit: true }, "pissa needs a base in float, got load_in_4bit"],
   [{ lora_bias: true }, "lora_bias cannot be used"],
 ])("%j is refused", (values, said) => {
   expect(() => recipe(values)).toThrow(said);

@@ -101,7 +101,7 @@ export async function describeForecast<M extends Method>(
 ): Promise<{ forecast: MemoryForecast; text: string }> {
   const both = recipe as SftRecipe | GrpoRecipe;
   const forecast = await forecastOf(recipe, method, { shape: shapeOf(both), longest });
-  const what = both.use_peft ? `LoRA r=${both.lora_r}` : "all weights";
+  const what = both.use_peft ? `${both.use_dora ? "DoRA" : "LoRA"} r=${both.lora_r}` : "all weights";
   return {
     forecast,
     text: `Forecast from the shape of ${both.model_name_or_path}, without its weights: ${formatNumber(forecast.trainable)} of ${formatNumber(forecast.parameters)} parameters trained (${what}), passes of ${passText(recipe, method, longest)}`,

@@ -22,7 +22,7 @@ const KINDS: { [M in Method]: (training: Training<M>) => RunKind & { description
   }),
   dpo: ({ prepared, recipe }) => ({
     title: "Direct preference optimization",
-    description: `${describeModel(prepared)}; ${formatNumber(prepared.rows)} pairs, ${formatNumber(prepared.train.num_tokens)} tokens; ${formatNumber(prepared.batches.max_steps)} steps; reference: ${prepared.data.continued ? "the initial adapter" : "the base model"}, loss ${recipe.loss_type}`,
+    description: `${describeModel(prepared)}; ${formatNumber(prepared.rows)} pairs, ${formatNumber(prepared.train.num_tokens)} tokens; ${formatNumber(prepared.batches.max_steps)} steps; reference: ${referenceName(prepared)}, loss ${recipe.loss_type}`,
     ...precomputing(),
   }),
 };
@@ -32,8 +32,15 @@ export function kindOf<M extends Method>(training: Training<M>): RunKind & { des
   return KINDS[training.method as M](training);
 }
 
+function referenceName({ adapter, continued }: PreparedBase): string {
+  if (adapter) return "the initial adapter";
+  return continued ? "the model before training" : "the base model";
+}
+
 function describeModel({ forecast, lora }: PreparedBase): string {
-  const what = lora ? `LoRA r=${lora.r} on ${[lora.target_modules].flat().join(", ")}` : "all weights";
+  const kind = lora?.use_dora ? "DoRA" : "LoRA";
+  const tables = lora?.modules_to_save ? `, and ${lora.modules_to_save.join(" and ")} whole` : "";
+  const what = lora ? `${kind} r=${lora.r} on ${[lora.target_modules].flat().join(", ")}${tables}` : "all weights";
   return `${formatNumber(forecast.trainable)} of ${formatNumber(forecast.parameters)} parameters (${what})`;
 }
 

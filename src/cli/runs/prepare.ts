@@ -153,11 +153,15 @@ export async function openSources(
     eval: held,
     chat_template,
     signal,
-    onProgress: (what, done, total) =>
-      status(
-        total === null ? `Reading ${what}: ${done}` : `Loading ${what}: ${formatBytes(done)} of ${formatBytes(total)}`,
-      ),
+    onProgress: (what, done, total) => status(progressText(what, done, total)),
   };
+}
+
+/** Rows are counted without a total, weights in bytes, and other work in steps. */
+function progressText(what: string, done: number, total: number | null): string {
+  if (total === null) return `Reading ${what}: ${done}`;
+  if (what !== "weights") return `Computing ${what}: ${done} of ${total}`;
+  return `Loading ${what}: ${formatBytes(done)} of ${formatBytes(total)}`;
 }
 
 /** The forecast as a table. Omits `available` if it is unknown. */

@@ -1,14 +1,18 @@
 import { FormatError, ShapeError, UnsupportedError } from "../../errors.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
+import type { Checkpoint } from "../../io/checkpoint.ts";
 import { bytesOf, findNonFinite } from "../../io/safetensors.ts";
 import type { Folder } from "../../io/storage.ts";
+import type { WeightShard } from "../../kernels/embedding/embedding.ts";
 import { doraGains } from "../../kernels/matmul/dora.ts";
 import type { Dora, Linear, Lora } from "../../kernels/matmul/linear.ts";
-import { layersOf, type Module, modulesOf } from "../architectures/tensors.ts";
+import { EMBEDDING, layersOf, type Module, modulesOf } from "../architectures/tensors.ts";
+import { shardRows } from "../build.ts";
 import { openAdapterFor } from "../files/load.ts";
 import { newGains } from "../layers/build-linear.ts";
-import type { Transformer } from "../transformer.ts";
+import type { Transformer, Weights } from "../transformer.ts";
 import { type LoraConfig, loraName, lora as plainLora } from "./lora.ts";
+import { type SavedTable, savedTables } from "./tables.ts";
 import type { Target } from "./targets.ts";
 
 /**
@@ -19,8 +23,16 @@ export interface LoadedAdapter {
   readonly lora: LoraConfig;
   /** the pair of matrices for each of the model's linears, in order; null: no adapter there */
   readonly pairs: readonly (Lora | null)[];
+  /** the tables that it replaces: modules_to_save */
+  readonly tables: Tables;
   readonly tensors: readonly Tensor[];
 }
+
+/** Embedding and head, or one of them. */
+type Tables = Partial<Pick<Weights, "embed" | "head">>;
+
+/** The base's own tables, of models whose tables an adapter has replaced. */
+const baseTables = new WeakMap<Transformer, Required<Tables>>();
 
 /** Every `Linear` of a model, in order, with the linear layers that it computes. */
 function linearsOf({ config, weights }: Transformer): { linear: Linear; modules: Module[] }[] {
@@ -55,12 +67,17 @@ function widened(b: Float32Array, { out, r }: Target, rank: number, factor: numb
 /**
  * Loads the matrices of a PEFT folder onto the GPU. The model's output does not change until `setAdapter`.
  *
+ * @param checkpoint the base, for adapters of PiSSA that PEFT saved
  * @throws {FormatError} an adapter for another base, or one that holds NaN or infinity
  * @throws {UnsupportedError} an adapter that is not plain LoRA
  */
-export async function loadAdapter(model: Transformer, folder: Folder): Promise<LoadedAdapter> {
+export async function loadAdapter(
+  model: Transformer,
+  folder: Folder,
+  checkpoint: Checkpoint | null = null,
+): Promise<LoadedAdapter> {
   const { gpu, config } = model;
-  const { adapter, lora } = await openAdapterFor(config, folder);
+  const { adapter, lora } = await openAdapterFor(config, folder, checkpoint);
   const tensors: Tensor[] = [];
   const allocate = (count: number, label: string): Tensor => {
     const tensor = gpu.persistent([count], "f32", label, "weights");
@@ -69,12 +86,7 @@ export async function loadAdapter(model: Transformer, folder: Folder): Promise<L
   };
   const fill = async (tensor: Tensor, name: string, at: number, change = (data: Float32Array) => data) => {
     const data = change(await adapter.read(name));
-    const bad = findNonFinite(bytesOf(data), "F32");
-    if (bad >= 0) {
-      throw new FormatError(
-        `Cannot use adapter ${folder.path}: ${name} holds a value that is not finite, at element ${bad}`,
-      );
-    }
+    checkFinite(data, name, folder.path);
     gpu.write(tensor, data, 4 * at);
   };
   const targets = new Map(plainLora.targets(config, lora).map((target) => [target.path, target]));
@@ -108,8 +120,24 @@ export async function loadAdapter(model: Transformer, folder: Folder): Promise<L
     const dora = tuned[0].dora ? await magnitudesOf(modules, tuned) : null;
     return { a, b, r, scale, dropout: 0, parts, dora }; // no dropout: inference only
   };
+  const tableOf = async ({ name, shape: [rows, width] }: SavedTable): Promise<WeightShard[]> => {
+    const values = await adapter.read(name);
+    checkFinite(values, name, folder.path);
+    const each = shardRows(gpu, rows, width, "f32");
+    return Array.from({ length: Math.ceil(rows / each) }, (_, i) => {
+      const [start, end] = [i * each, Math.min((i + 1) * each, rows)];
+      const tensor = gpu.persistent([end - start, width], "f32", `${name}[${start}:]`, "weights");
+      tensors.push(tensor);
+      gpu.write(tensor, values.subarray(start * width, end * width));
+      return { start, tensor };
+    });
+  };
   const pairs: (Lora | null)[] = [];
+  const tables: Tables = {};
   try {
+    for (const saved of savedTables(config, lora)) {
+      tables[saved.table === EMBEDDING ? "embed" : "head"] = await tableOf(saved);
+    }
     const record = gpu.recorder();
     for (const { linear, modules } of linearsOf(model)) {
       const pair = await put(linear, modules);
@@ -121,7 +149,7 @@ export async function loadAdapter(model: Transformer, folder: Folder): Promise<L
     gpu.drop(...tensors);
     throw error;
   }
-  return { model, lora, pairs, tensors };
+  return { model, lora, pairs, tables, tensors };
 }
 
 /**
@@ -138,9 +166,18 @@ export function setAdapter(model: Transformer, adapter: LoadedAdapter | null): v
       "Cannot set this adapter: it was loaded for another model; load the adapter again for this model",
     );
   }
+  const { weights } = model;
+  if (!baseTables.has(model)) baseTables.set(model, { embed: weights.embed, head: weights.head });
+  Object.assign(weights, baseTables.get(model), adapter?.tables);
   linearsOf(model).forEach(({ linear }, i) => {
     linear.lora = adapter?.pairs[i] ?? null;
   });
+}
+
+function checkFinite(values: Float32Array, name: string, where: string): void {
+  const bad = findNonFinite(bytesOf(values), "F32");
+  if (bad < 0) return;
+  throw new FormatError(`Cannot use adapter ${where}: ${name} holds a value that is not finite, at element ${bad}`);
 }
 
 /** Frees an adapter's memory once the GPU has finished with it. The adapter must no longer be set on the model. */

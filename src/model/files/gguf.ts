@@ -10,7 +10,7 @@ import { architectureOf } from "../architectures/registry.ts";
 import { EMBEDDING, FINAL_NORM, HEAD, layersOf, tensorsOf } from "../architectures/tensors.ts";
 import { checkTensors } from "../build.ts";
 import { type ModelConfig, parseModelConfig } from "../config.ts";
-import { mergedTensors } from "./merge.ts";
+import { mergedBase, mergedTensors } from "./merge.ts";
 
 /** The storage types for the weights of a GGUF file. */
 export const GGUF_QUANTIZATIONS = ["f16", "bf16", "q8_0", "q4_0"] as const;
@@ -141,10 +141,11 @@ function ggufType(name: string, shape: readonly number[], config: ModelConfig, o
  * @throws {UnsupportedError} a value that the format cannot hold
  */
 export async function ggufTensors(
-  checkpoint: Checkpoint,
+  base: Checkpoint,
   adapter: Folder | null,
   quantization: GgufQuantization,
 ): Promise<GgufTensor[]> {
+  const checkpoint = await mergedBase(base, adapter);
   const where = checkpoint.folder.path;
   const config = parseModelConfig(checkpoint.config, `${where}/${CONFIG_FILE}`);
   checkTensors(config, checkpoint.weights, where);

@@ -8,12 +8,14 @@ import { type Adapter, readAdapter } from "../../io/peft.ts";
 import { bytesOf, DTYPE_BYTES, f32ToBf16, f32ToF16, findNonFinite, toFloat32 } from "../../io/safetensors.ts";
 import type { Folder } from "../../io/storage.ts";
 import { startMagnitudes } from "../../kernels/matmul/dora.ts";
-import type { AdapterInit } from "../adapters/adapter.ts";
+import type { AdapterInit, MergeRows } from "../adapters/adapter.ts";
 import { type LoraConfig, lora } from "../adapters/lora.ts";
+import { doubledAdapter, doubledConfig, startPissa } from "../adapters/pissa.ts";
+import { savedTables } from "../adapters/tables.ts";
 import { isProjection, modulesOf } from "../architectures/tensors.ts";
 import { buildModel, checkTensors, type Trained } from "../build.ts";
 import { type ModelConfig, parseModelConfig } from "../config.ts";
-import type { WeightDType } from "../slots.ts";
+import type { Slot, WeightDType } from "../slots.ts";
 import type { Transformer } from "../transformer.ts";
 
 /** `dtype` of a recipe: the file's own, or a conversion on loading. */
@@ -34,6 +36,8 @@ export interface LoadOptions {
   trained?: Trained;
   /** load the vision tower too, for rows with images; default false */
   vision?: boolean;
+  /** changes to weights in f32, by name, before they are stored */
+  residuals?: ReadonlyMap<string, MergeRows>;
   signal?: AbortSignal;
   /** bytes read so far, and in total */
   onProgress?: (done: number, total: number) => void;
@@ -94,7 +98,8 @@ export function weightDTypes(
  * @throws {FormatError} a tensor is missing, has another shape, or holds NaN or infinity
  */
 export async function loadModel(gpu: Gpu, checkpoint: Checkpoint, options: LoadOptions = {}): Promise<Transformer> {
-  const { dtype = "auto", quantization = null, trained = "none", vision = false, signal, onProgress } = options;
+  const { dtype = "auto", quantization = null, trained = "none" } = options;
+  const { vision = false, residuals, signal, onProgress } = options;
   const where = checkpoint.folder.path;
   const config = parseModelConfig(checkpoint.config, `${where}/config.json`);
   if (vision && !config.vision) {
@@ -106,7 +111,8 @@ export async function loadModel(gpu: Gpu, checkpoint: Checkpoint, options: LoadO
   const dtypeOf = weightDTypes(gpu, config, checkpoint, { dtype, quantization });
   const { model, slots } = buildModel(gpu, config, trained, dtypeOf, vision);
   let total = 0;
-  for (const name of slots.keys()) total += tensorBytes(checkpoint, name);
+  // a tied table is read twice if an adapter replaces the embedding or the head
+  for (const name of slots.keys()) total += tensorBytes(checkpoint, name) * copiesOf(slots.get(name)!);
   let done = 0;
   let queued = 0;
   for (const [name, shards] of slots) {
@@ -132,7 +138,9 @@ export async function loadModel(gpu: Gpu, checkpoint: Checkpoint, options: LoadO
     for (const { tensor, shape, start, at: place } of shards) {
       const first = (start * sizeOf(shape)) / shape[0]; // elements before this shard
       const count = sizeOf(shape);
-      const step = PIECE_BYTES / 4;
+      const residual = residuals?.get(name);
+      const inner = shape[1] ?? 1;
+      const step = residual ? inner * Math.max(1, Math.floor(PIECE_BYTES / 4 / inner)) : PIECE_BYTES / 4;
       const packed = isQuantized(tensor.dtype) ? new Packed(tensor.dtype, count) : null;
       for (let at = 0; at < count; at += step) {
         signal?.throwIfAborted();
@@ -143,9 +151,13 @@ export async function loadModel(gpu: Gpu, checkpoint: Checkpoint, options: LoadO
           throw new FormatError(
             `Cannot load ${where}: ${name} holds a value that is not finite, at element ${first + at + bad} of [${entry.shape}]`,
           );
+        const changed = residual ? toFloat32(bytes, entry.dtype).slice() : null;
+        residual?.(changed!, start + at / inner);
         const data = packed
-          ? packed.add(toFloat32(bytes, entry.dtype))
-          : convert(bytes, entry.dtype, tensor.dtype as WeightDType);
+          ? packed.add(changed ?? toFloat32(bytes, entry.dtype))
+          : changed
+            ? convert(bytesOf(changed), "F32", tensor.dtype as WeightDType)
+            : convert(bytes, entry.dtype, tensor.dtype as WeightDType);
         const large =
           data instanceof Uint16Array ? findNonFinite(bytesOf(data), tensor.dtype === "f16" ? "F16" : "BF16") : -1;
         if (large >= 0)
@@ -202,6 +214,11 @@ class Packed {
   }
 }
 
+/** How many tables hold a tensor: each begins with its first row. */
+function copiesOf(slots: readonly Slot[]): number {
+  return slots.filter(({ start }) => start === 0).length;
+}
+
 function tensorBytes(checkpoint: Checkpoint, name: string): number {
   const { begin, end } = checkpoint.tensors.get(name)!;
   return end - begin;
@@ -232,9 +249,30 @@ interface OpenedAdapter {
  * As in PEFT, names of modules that the model does not have are ignored, and linear layers without matrices stay
  * unchanged.
  *
+ * An adapter that PEFT saved over the residual base of PiSSA becomes plain LoRA over the published base: its start is computed
+ * again from the base's singular values.
+ *
+ * @param checkpoint the base; an adapter of PiSSA needs its weights
  * @throws {FormatError} an adapter for another base
+ * @throws {UnsupportedError} an adapter of PiSSA without the base's weights
  */
-export async function openAdapterFor(config: ModelConfig, folder: Folder): Promise<OpenedAdapter> {
+export async function openAdapterFor(
+  config: ModelConfig,
+  folder: Folder,
+  checkpoint: Checkpoint | null = null,
+): Promise<OpenedAdapter> {
+  const opened = await openFitting(config, folder);
+  if (opened.adapter.config.init_lora_weights !== "pissa") return opened;
+  if (!checkpoint) {
+    throw new UnsupportedError(
+      `Cannot use adapter ${folder.path} here: its init_lora_weights is pissa, so that its base is not the published model; save it in PEFT with path_initial_model_for_weight_conversion`,
+    );
+  }
+  const start = await startPissa(checkpoint, lora.targets(config, opened.lora));
+  return { ...opened, adapter: doubledAdapter(opened.adapter, start), lora: doubledConfig(opened.lora) };
+}
+
+async function openFitting(config: ModelConfig, folder: Folder): Promise<OpenedAdapter> {
   const adapter = await readAdapter(folder);
   const settings = lora.fromPeft(adapter.config);
   const base = adapter.config.base_model_name_or_path || "unnamed";
@@ -251,7 +289,18 @@ export async function openAdapterFor(config: ModelConfig, folder: Folder): Promi
         : `Cannot use adapter ${folder.path}: ${name} is [${found}]; this base model requires [${shape}]. The adapter is for another base model (${base})`,
     );
   }
+  const tables = savedTables(config, adapter.config);
+  for (const { name, shape } of tables) {
+    const found = adapter.tensors.get(name)?.shape;
+    if (found?.join() === shape.join()) continue;
+    throw new FormatError(
+      found
+        ? `Cannot use adapter ${folder.path}: ${name} is [${found}]; this base model requires [${shape}]`
+        : `Cannot use adapter ${folder.path}: its modules_to_save includes ${name}, but the file lacks it`,
+    );
+  }
   const names = new Set(present.flatMap((target) => lora.parameters(target).map(({ name }) => name)));
+  for (const { name } of tables) names.add(name);
   const extra = [...adapter.tensors.keys()].find((name) => !names.has(name));
   if (extra) {
     const known = modulesOf(config).some(({ path }) => extra.startsWith(`base_model.model.${path}.`));
@@ -285,13 +334,20 @@ export async function fillAdapter(gpu: Gpu, model: Transformer, adapter: Adapter
  * Initialises an adapter as PEFT does.
  *
  * @param random uniform in [0, 1)
- * @param init PEFT's init_lora_weights
+ * @param init PEFT's init_lora_weights, or the matrices by name
  */
-export function initAdapter(gpu: Gpu, model: Transformer, random: () => number, init: AdapterInit = "true"): void {
+export function initAdapter(
+  gpu: Gpu,
+  model: Transformer,
+  random: () => number,
+  init: AdapterInit | ReadonlyMap<string, Float32Array> = "true",
+): void {
   const store = model.store!;
-  const initial = lora.starter(init, random);
+  const initial =
+    typeof init === "string" ? lora.starter(init, random) : ({ name }: { name: string }) => init.get(name)!;
   for (const parameter of store.parameters) {
-    if (parameter.shape.length === 2) store.write(gpu, parameter.name, initial(parameter));
+    if (parameter.name.includes(".lora_") && parameter.shape.length === 2)
+      store.write(gpu, parameter.name, initial(parameter));
   }
   const record = gpu.recorder();
   for (const layer of model.linears) startMagnitudes(record, layer);

@@ -1,7 +1,8 @@
 import { FormatError, UnsupportedError } from "../../errors.ts";
 import { readAbsmax } from "../../io/bitsandbytes.ts";
-import type { Checkpoint } from "../../io/checkpoint.ts";
+import { type Checkpoint, edited } from "../../io/checkpoint.ts";
 import { dequantizeNf4, NF4_BLOCK } from "../../io/nf4.ts";
+import { readAdapter } from "../../io/peft.ts";
 import {
   bytesOf,
   DTYPE_BYTES,
@@ -14,6 +15,8 @@ import {
 import type { Folder } from "../../io/storage.ts";
 import type { MergeRows } from "../adapters/adapter.ts";
 import { lora } from "../adapters/lora.ts";
+import { savedTables } from "../adapters/tables.ts";
+import { EMBEDDING, HEAD } from "../architectures/tensors.ts";
 import { parseModelConfig } from "../config.ts";
 import { openAdapterFor } from "./load.ts";
 
@@ -48,14 +51,16 @@ export interface MergedTensor {
  * @throws {UnsupportedError} base weights under an adapter that are neither f32, f16 nor bf16
  */
 export async function mergedTensors(checkpoint: Checkpoint, adapterFolder: Folder | null): Promise<MergedTensor[]> {
+  const replaced = new Map<string, () => Promise<Float32Array>>();
   const config = parseModelConfig(checkpoint.config, `${checkpoint.folder.path}/config.json`);
-  const opened = adapterFolder && (await openAdapterFor(config, adapterFolder));
+  const opened = adapterFolder && (await openAdapterFor(config, adapterFolder, checkpoint));
   const merges = new Map<string, () => Promise<MergeRows>>();
   if (opened) {
     const { adapter, lora: settings } = opened;
     for (const target of lora.targets(config, settings)) {
       merges.set(`${target.path}.weight`, () => lora.merge(target, (name) => adapter.read(name)));
     }
+    for (const { table, name } of savedTables(config, settings)) replaced.set(table, () => adapter.read(name));
   }
   return [...checkpoint.weights].map(([name, { dtype: lies, shape }]): MergedTensor => {
     const merge = merges.get(name);
@@ -64,8 +69,15 @@ export async function mergedTensors(checkpoint: Checkpoint, adapterFolder: Folde
     if (merge && !isFloat(dtype)) {
       throw new UnsupportedError(`Cannot merge into ${name}: its weights are ${dtype}, not F32, F16, BF16 or NF4`);
     }
-    const rows = () => mergedRows(checkpoint, name, merge ?? null);
-    const same = (to: Dtype) => !merge && !quantized && to === dtype;
+    const table = replaced.get(name);
+    const rows = () =>
+      table
+        ? pieces(checkpoint, name, async () => {
+            const values = await table();
+            return async (from, to) => values.subarray(from, to);
+          })
+        : mergedRows(checkpoint, name, merge ?? null);
+    const same = (to: Dtype) => !merge && !table && !quantized && to === dtype;
     return {
       name,
       dtype,
@@ -78,15 +90,48 @@ export async function mergedTensors(checkpoint: Checkpoint, adapterFolder: Folde
 
 const isFloat = (dtype: Dtype): dtype is FloatDtype => dtype === "F32" || dtype === "F16" || dtype === "BF16";
 
-async function* mergedRows(
+/**
+ * The checkpoint that an adapter is merged into: the base, with a head of its own if the adapter replaces the embedding or the head of
+ * a model that ties them.
+ */
+export async function mergedBase(checkpoint: Checkpoint, adapterFolder: Folder | null): Promise<Checkpoint> {
+  const config = parseModelConfig(checkpoint.config, `${checkpoint.folder.path}/config.json`);
+  if (!adapterFolder || !config.tie_word_embeddings) return checkpoint;
+  const { modules_to_save } = (await readAdapter(adapterFolder)).config;
+  if (savedTables(config, { modules_to_save }).length === 0) return checkpoint;
+  const withHead = <T extends object>(map: ReadonlyMap<string, T>) =>
+    new Map([...map, [HEAD, { ...map.get(EMBEDDING)!, name: HEAD }]]);
+  return {
+    ...checkpoint,
+    config: edited(checkpoint.config, { tie_word_embeddings: false }),
+    tensors: withHead(checkpoint.tensors),
+    weights: withHead(checkpoint.weights),
+    read: (name, start, end) => checkpoint.read(name === HEAD ? EMBEDDING : name, start, end),
+  };
+}
+
+/** Reads elements `[from, to)` of a tensor, as f32. */
+type ReadValues = (from: number, to: number) => Promise<Float32Array>;
+
+function mergedRows(
   checkpoint: Checkpoint,
   name: string,
   open: (() => Promise<MergeRows>) | null,
 ): AsyncGenerator<Float32Array> {
+  return pieces(checkpoint, name, () => valuesOf(checkpoint, name), open);
+}
+
+/** A tensor's values in whole rows, merged. */
+async function* pieces(
+  checkpoint: Checkpoint,
+  name: string,
+  source: () => Promise<ReadValues>,
+  open: (() => Promise<MergeRows>) | null = null,
+): AsyncGenerator<Float32Array> {
   const { shape } = checkpoint.weights.get(name)!;
   const inner = shape.at(-1) ?? 1;
   const out = shape.slice(0, -1).reduce((product, extent) => product * extent, 1);
-  const read = await valuesOf(checkpoint, name);
+  const read = await source();
   const merge = open && (await open());
   const step = Math.max(1, Math.floor(PIECE / inner));
   for (let row = 0; row < out; row += step) {
@@ -104,10 +149,7 @@ async function* mergedRows(
 }
 
 /** Reads elements `[from, to)` of a weight as f32, into an array that the caller may change. */
-async function valuesOf(
-  checkpoint: Checkpoint,
-  name: string,
-): Promise<(from: number, to: number) => Promise<Float32Array>> {
+async function valuesOf(checkpoint: Checkpoint, name: string): Promise<ReadValues> {
   const nf4 = checkpoint.nf4.get(name);
   if (!nf4) {
     const { dtype } = checkpoint.tensors.get(name)!;

@@ -7,6 +7,7 @@ import { encodeSafetensors, findNonFinite, type TensorData } from "../../io/safe
 import type { Folder } from "../../io/storage.ts";
 import { formatJson } from "../../text/json.ts";
 import { lora as adapterKind, type LoraConfig } from "../adapters/lora.ts";
+import { doubled, doubledConfig, type PissaStart } from "../adapters/pissa.ts";
 import { architectureOf } from "../architectures/registry.ts";
 import { publishedName } from "../architectures/tensors.ts";
 import type { ModelConfig } from "../config.ts";
@@ -45,14 +46,27 @@ function checkFinite(name: string, bytes: Uint8Array): void {
   }
 }
 
-/** Writes the model's adapter as a PEFT folder. @throws {TrainingError} NaN or infinity in the adapter */
-export async function saveAdapter(folder: Folder, model: Transformer, lora: LoraConfig, base: string): Promise<void> {
+/**
+ * Writes the model's adapter as a PEFT folder, over the published base.
+ *
+ * @param pissa the adapter's start by PiSSA; the folder then holds plain LoRA of twice the rank
+ * @throws {TrainingError} NaN or infinity in the adapter
+ */
+export async function saveAdapter(
+  folder: Folder,
+  model: Transformer,
+  lora: LoraConfig,
+  base: string,
+  pissa: PissaStart | null = null,
+): Promise<void> {
   const { gpu, store } = model;
   const tensors = store!.split(await Promise.all(store!.shards.map(({ values }) => gpu.read(values))));
   for (const { name, data } of tensors)
     checkFinite(name, new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
-  const named = tensors.map((tensor) => ({ ...tensor, name: publishedName(model.config, tensor.name) }));
-  await writeAdapter(folder, adapterKind.toPeft(lora, base), named);
+  const named = tensors.map((tensor) => {
+    return { ...(pissa ? doubled(tensor, pissa) : tensor), name: publishedName(model.config, tensor.name) };
+  });
+  await writeAdapter(folder, adapterKind.toPeft(pissa ? doubledConfig(lora) : lora, base), named);
 }
 
 /**

@@ -5,7 +5,7 @@ import type { Folder } from "../../io/storage.ts";
 import { formatJson } from "../../text/json.ts";
 import { EMBEDDING, isProjection, publishedName } from "../architectures/tensors.ts";
 import { parseModelConfig } from "../config.ts";
-import { type FloatDtype, type MergedTensor, mergedTensors } from "./merge.ts";
+import { type FloatDtype, type MergedTensor, mergedBase, mergedTensors } from "./merge.ts";
 import { nf4Parts } from "./merged-nf4.ts";
 
 /** The files of a tokenizer. */
@@ -46,10 +46,11 @@ export function mergedDtype(checkpoint: Checkpoint, asked: FloatDtype | null = n
  * @throws as mergedTensors
  */
 export async function* mergedFiles(
-  checkpoint: Checkpoint,
+  base: Checkpoint,
   adapter: Folder | null,
   { dtype: asked = null, nf4 = false, signal, onProgress }: MergedOptions = {},
 ): AsyncGenerator<MergedFile> {
+  const checkpoint = await mergedBase(base, adapter);
   const dtype = mergedDtype(checkpoint, asked);
   const tensors = await mergedTensors(checkpoint, adapter);
   const config = parseModelConfig(checkpoint.config, `${checkpoint.folder.path}/${CONFIG_FILE}`);

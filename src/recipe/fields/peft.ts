@@ -47,6 +47,15 @@ export const peftFields = [
     help: "Exceptions to lora_alpha, in the form of rank_pattern.",
   },
   {
+    name: "lora_modules_to_save",
+    group: "peft",
+    methods: all,
+    type: "list",
+    default: null,
+    nullable: true,
+    help: "Tables that are trained whole beside LoRA and saved with it: embed_tokens, lm_head. As in PEFT, each becomes a table of its own, so that a tied head is no longer tied. Each takes 16 bytes per value with AdamW.",
+  },
+  {
     name: "use_dora",
     group: "peft",
     methods: all,
@@ -59,10 +68,11 @@ export const peftFields = [
     group: "peft",
     methods: all,
     type: "choice",
-    choices: ["true", "gaussian", "orthogonal", "false"],
+    choices: ["true", "gaussian", "orthogonal", "pissa", "false"],
     synonyms: { true: "true", false: "false", default: "true", yes: "true", no: "false" },
     missing: {
-      pissa: "it changes the weights of the base, which stay as they are here",
+      pissa_niter_4: "pissa computes the exact singular values",
+      pissa_niter_16: "pissa computes the exact singular values",
       olora: "it changes the weights of the base, which stay as they are here",
       corda: "it changes the weights of the base, which stay as they are here",
       loftq: "it changes the weights of the base, which stay as they are here",
@@ -70,6 +80,6 @@ export const peftFields = [
     },
     default: "true",
     origin: "peft",
-    help: "Initial values of the matrices. true: A uniform, B zero. gaussian: A normal with a standard deviation of 1 / rank, B zero. orthogonal: A and B from halves of an orthogonal basis, so that B·A is zero; ranks must be even. false: both random, which changes the model immediately, for tests.",
+    help: "Initial values of the matrices. true: A uniform, B zero. gaussian: A normal with a standard deviation of 1 / rank, B zero. orthogonal: A and B from halves of an orthogonal basis, so that B·A is zero; ranks must be even. pissa: B·A holds the largest singular values of each weight, and the base keeps the rest; the saved adapter is plain LoRA of twice the rank for the published base. false: both random, which changes the model immediately, for tests.",
   },
 ] as const satisfies readonly Field[];
