@@ -25,6 +25,7 @@ import { gatedRmsNormCases } from "./norm/gated-rms-norm.cases.ts";
 import { layerNormCases } from "./norm/layer-norm.cases.ts";
 import { rmsNormCases } from "./norm/rms-norm.cases.ts";
 import { rmsNormLoraCases } from "./norm/rms-norm-lora.cases.ts";
+import { adafactorCases } from "./optimizer/adafactor.cases.ts";
 import { adamwCases } from "./optimizer/adamw.cases.ts";
 import { adamw8bitCases } from "./optimizer/adamw-8bit.cases.ts";
 import { gradNormCases } from "./optimizer/grad-norm.cases.ts";
@@ -68,6 +69,7 @@ export const allCases: readonly KernelCase[] = [
   ...gradNormCases,
   ...adamwCases,
   ...adamw8bitCases,
+  ...adafactorCases,
   ...lionCases,
   ...sgdCases,
   ...decodeCases,

@@ -2,6 +2,7 @@ import { FormatError } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { Recorder } from "../gpu/recorder.ts";
 import { byteLength, sizeOf, type Tensor, view } from "../gpu/tensor.ts";
+import { adafactor, factorsOf } from "../kernels/optimizer/adafactor.ts";
 import { type AdamWOptions, adamw } from "../kernels/optimizer/adamw.ts";
 import { adamw8bit } from "../kernels/optimizer/adamw-8bit.ts";
 import { gradNorm } from "../kernels/optimizer/grad-norm.ts";
@@ -22,8 +23,8 @@ type State = Readonly<Record<string, Tensor>>;
 
 /** The update of a range of parameters: its state, and one dispatch. */
 interface Rule {
-  /** the state tensors of `size` parameters, by name */
-  state(size: number): Record<string, { size: number; dtype: "f32" | "u8" }>;
+  /** the state tensors of `size` parameters, by name; `shape` is that of one parameter */
+  state(size: number, shape: readonly number[]): Record<string, { size: number; dtype: "f32" | "u8" }>;
   update(
     record: Recorder,
     at: { param: Tensor; grad: Tensor },
@@ -66,27 +67,53 @@ const SGD: Rule = {
   },
 };
 
+const ADAFACTOR: Rule = {
+  state(size, shape): Record<string, { size: number; dtype: "f32" }> {
+    const factors = factorsOf(shape);
+    if (!factors) return { exp_avg_sq: { size, dtype: "f32" } };
+    const { rows, columns } = factors;
+    return { exp_avg_sq_row: { size: rows, dtype: "f32" }, exp_avg_sq_col: { size: columns, dtype: "f32" } };
+  },
+  update(record, at, { exp_avg_sq, exp_avg_sq_row, exp_avg_sq_col }, norm, options) {
+    adafactor(record, { ...at, row: exp_avg_sq ?? exp_avg_sq_row, column: exp_avg_sq_col ?? null }, norm, options);
+  },
+};
+
 /** The update rule of each optimizer. */
 const RULES = {
   adamw_torch: () => ADAMW,
   adamw_8bit: ({ large }) => (large ? ADAMW_8BIT : ADAMW),
   lion_32bit: () => LION,
   sgd: () => SGD,
+  adafactor: () => ADAFACTOR,
 } as const satisfies Record<string, (range: ParameterRange) => Rule>;
 
-/** The optimizer over all parameters: one dispatch per range of parameters with the same settings. */
+/** Optimizers whose update of a parameter depends on its shape. */
+const BY_PARAMETER: readonly OptimizerOptions["optim"][] = ["adafactor"];
+
+/** What is updated together: a range of parameters, or one parameter with its shape. */
+interface Unit extends ParameterRange {
+  shape: readonly number[];
+}
+
+function unitsOf({ ranges, parameters }: ParameterStore, optim: OptimizerOptions["optim"]): Unit[] {
+  if (BY_PARAMETER.includes(optim)) return parameters.map((parameter) => ({ ...parameter, large: false }));
+  return ranges.map((range) => ({ ...range, shape: [range.size] }));
+}
+
+/** The optimizer over all parameters: one dispatch per range of parameters with the same settings, or some per parameter. */
 export class Optimizer {
   private readonly store: ParameterStore;
   private readonly options: OptimizerOptions;
-  private readonly ranges: { range: ParameterRange; rule: Rule; state: State }[];
+  private readonly ranges: { range: Unit; rule: Rule; state: State }[];
 
   constructor(gpu: Gpu, store: ParameterStore, options: OptimizerOptions) {
     this.store = store;
     this.options = options;
-    this.ranges = store.ranges.map((range, i) => {
+    this.ranges = unitsOf(store, options.optim).map((range, i) => {
       const rule: Rule = RULES[options.optim](range);
       const state = Object.fromEntries(
-        Object.entries(rule.state(range.size)).map(([name, { size, dtype }]) => [
+        Object.entries(rule.state(range.size, range.shape)).map(([name, { size, dtype }]) => [
           name,
           gpu.persistent([size], dtype, `${name}.${i}`, "optimizer"),
         ]),
@@ -106,8 +133,8 @@ export class Optimizer {
     for (const { range, rule, state } of this.ranges) {
       const options = { learning_rate, beta1, beta2, epsilon, weight_decay: range.decay ? weight_decay : 0, step };
       const { values, grads } = this.store.shards[range.shard];
-      const param = view(values, [range.size], range.start);
-      const grad = view(grads, [range.size], range.start);
+      const param = view(values, range.shape, range.start);
+      const grad = view(grads, range.shape, range.start);
       rule.update(record, { param, grad }, state, norm, options);
     }
   }

@@ -187,9 +187,8 @@ export const runFields = [
     group: "optimizer",
     methods: both,
     type: "choice",
-    choices: ["adamw_torch", "adamw_8bit", "lion_32bit", "sgd"],
+    choices: ["adamw_torch", "adamw_8bit", "lion_32bit", "sgd", "adafactor"],
     missing: {
-      adafactor: "its factored moments are not implemented; adamw_8bit takes a quarter of AdamW's memory",
       muon: "it is not implemented",
       lion_8bit: "it is not implemented; lion_32bit is",
     },
@@ -202,7 +201,7 @@ export const runFields = [
       paged_adamw_8bit: "adamw_8bit",
     },
     default: "adamw_torch",
-    help: "AdamW with f32 moments (adamw_torch, 8 bytes a trained number), or with moments in 8-bit blocks of 256 like bitsandbytes' (adamw_8bit, 2 bytes); Lion with one f32 moment (lion_32bit, 4 bytes), which wants a third to a tenth of AdamW's learning_rate and reads adam_beta1 and adam_beta2; gradient descent without momentum (sgd, nothing).",
+    help: "AdamW with f32 moments (adamw_torch, 8 bytes a trained number), or with moments in 8-bit blocks of 256 like bitsandbytes' (adamw_8bit, 2 bytes); Lion with one f32 moment (lion_32bit, 4 bytes), which wants a third to a tenth of AdamW's learning_rate and reads adam_beta1 and adam_beta2; gradient descent without momentum (sgd, nothing); Adafactor (adafactor, one number a row and column of a matrix), as transformers sets it: it keeps to learning_rate and reads no adam_ fields.",
   },
   {
     name: "weight_decay",

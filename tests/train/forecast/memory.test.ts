@@ -73,6 +73,7 @@ describe("the forecast", () => {
     const of = (optim: string) => forecast("qwen2.5-0.5b", 64, { optim }).byKind.optimizer ?? 0;
     expect(of("lion_32bit") / of("adamw_torch")).toBeCloseTo(0.5, 3);
     expect(of("sgd")).toBe(0);
+    expect(of("adafactor") / of("adamw_torch")).toBeLessThan(0.2); // of LoRA's narrow matrices
   });
 
   it("a run that cannot fit is refused with the sum and its parts", () => {
@@ -135,6 +136,12 @@ describe("the ledger", () => {
       false,
     ],
     ["full training with lion", { max_steps: 3, use_peft: false, optim: "lion" }, { shortest: 30, longest: 60 }, false],
+    [
+      "full training with adafactor",
+      { max_steps: 3, use_peft: false, optim: "adafactor" },
+      { shortest: 30, longest: 60 },
+      false,
+    ],
     ["full training with sgd", { max_steps: 3, use_peft: false, optim: "sgd" }, { shortest: 30, longest: 60 }, false],
     [
       "short steps and long evaluations",
