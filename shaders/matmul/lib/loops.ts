@@ -50,13 +50,14 @@ function directSteps(v: MatmulVariant, o: Operands, steps: number): string {
     for (const i of range(rows)) {
       const values = range(chained).map((t) => left(i, first + t));
       for (const j of entries) {
-        let sum = `acc${i}_${j}`;
+        const own = v.fours && v.transB && chained > 1;
+        let sum = own ? "" : `acc${i}_${j}`;
         for (const t of range(chained)) {
           const x = v.transB ? values[t] : `vec4f(${values[t]})`;
-          const w = `w${first + t - (t % width)}_${j}`;
-          sum = `fma(${x}, ${w}${width > 1 ? `[${t}]` : ""}, ${sum})`;
+          const w = `w${first + t - (t % width)}_${j}${width > 1 ? `[${t}]` : ""}`;
+          sum = sum ? `fma(${x}, ${w}, ${sum})` : `${x} * ${w}`;
         }
-        lines.push(`acc${i}_${j} = ${sum};`);
+        lines.push(`acc${i}_${j} ${own ? "+=" : "="} ${sum};`);
       }
     }
   }
@@ -156,6 +157,11 @@ function loadRight(v: MatmulVariant, o: Operands, steps: number, lines: string[]
   const eight = steps > 1 && v.eightB && o.b === "b";
   return (j, t) => {
     const mask = drop ? ` * keep${width}(col${j}, s + ${t}u)` : "";
+    if (eight && steps === 4) {
+      const word = `(right${j} + s) / 8u`; // half a load: what is left of a sum
+      lines.push(`let q${j} = ${v.texels === "none" ? `b[${word}]` : `bTexel(${word})`};`);
+      return `widen(select(q${j}.xy, q${j}.zw, s % 8u >= 4u))${mask}`;
+    }
     if (eight && t % 8 === 0) {
       const word = `(right${j} + s) / 8u + ${t / 8}u`;
       lines.push(`let q${t}_${j} = ${v.texels === "none" ? `b[${word}]` : `bTexel(${word})`};`);
@@ -169,6 +175,8 @@ function loadRight(v: MatmulVariant, o: Operands, steps: number, lines: string[]
 export function directLoop(v: MatmulVariant, o: Operands, steps: number, tail: boolean): string {
   const { rows, broadcast } = v.tile;
   const own = broadcast > 0 ? "own" : "row"; // rows that a thread loads
+  // fours stay together, so that bits do not depend on the tile
+  const rest = tail ? (v.fours && v.transB && steps > 4 ? [4, 1] : [1]) : [];
   const place = o.only?.called ?? ((j: number) => `col${j}`);
   const starts = [
     ...(o.transA
@@ -182,13 +190,13 @@ export function directLoop(v: MatmulVariant, o: Operands, steps: number, tail: b
   for (; s + ${steps}u <= ${o.k}; s += ${steps}u) {
     ${directSteps(v, o, steps)}
   }
-  ${
-    tail
-      ? `for (; s < ${o.k}; s++) {
-    ${directSteps(v, o, 1)}
-  }`
-      : ""
-  }
+  ${rest
+    .map(
+      (few) => `for (; s + ${few}u <= ${o.k}; s += ${few}u) {
+    ${directSteps(v, o, few)}
+  }`,
+    )
+    .join("\n  ")}
   }`;
 }
 

@@ -61,6 +61,11 @@ export interface MatmulVariant {
   transA: boolean;
   /** b is stored [n, k] instead of [k, n] */
   transB: boolean;
+  /**
+   * b transposed and read directly: sum four steps among themselves, then add them. Half the error of one chain over all steps, for
+   * one addition more in four multiply-adds, which CPU adapters hide behind loads. Bits still do not depend on the tile
+   */
+  fours?: boolean;
   /** whether rows of a, b, a2, b2 begin at multiples of 4 elements, so that vec4 loads are possible */
   vecA: boolean;
   vecB: boolean;

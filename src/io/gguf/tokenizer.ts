@@ -19,9 +19,13 @@ interface GgufTokenizerFiles {
 /** llama.cpp's kinds of tokens. */
 const KIND = { normal: 1, control: 3, user: 4, unused: 5 };
 
-/** The pre-tokenizer pattern of Qwen2, 2.5 and 3, which llama.cpp calls qwen2. */
-const QWEN2_PATTERN =
-  "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
+/** Pre-tokenizer patterns by llama.cpp's name: of Qwen2, 2.5 and 3, and of Qwen3.5, which keeps marks with their letters. */
+const PATTERNS: Readonly<Record<string, string>> = {
+  qwen2:
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+",
+  qwen35:
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?[\\p{L}\\p{M}]+|\\p{N}| ?[^\\s\\p{L}\\p{M}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+",
+};
 const R1_BOS = "<｜begin▁of▁sentence｜>";
 
 /**
@@ -40,7 +44,7 @@ export function ggufTokenizer(files: GgufTokenizerFiles, vocab_size: number): En
       `Cannot write the tokenizer to GGUF: tokenizer.json is ${show(bpe.type)}, but only byte-level BPE is supported`,
     );
   }
-  checkPattern(tokenizer.pre_tokenizer);
+  const pre = patternName(tokenizer.pre_tokenizer);
   const added = (Array.isArray(tokenizer.added_tokens) ? tokenizer.added_tokens : []) as AddedToken[];
   const tokens: string[] = [];
   const kinds = new Array<number>(vocab_size).fill(KIND.unused);
@@ -67,10 +71,7 @@ export function ggufTokenizer(files: GgufTokenizerFiles, vocab_size: number): En
   };
   const entries: Entry[] = [
     ["tokenizer.ggml.model", { type: "string", value: "gpt2" }],
-    [
-      "tokenizer.ggml.pre",
-      { type: "string", value: textOf(config.bos_token) === R1_BOS ? "deepseek-r1-qwen" : "qwen2" },
-    ],
+    ["tokenizer.ggml.pre", { type: "string", value: textOf(config.bos_token) === R1_BOS ? "deepseek-r1-qwen" : pre }],
     ["tokenizer.ggml.tokens", { type: "strings", value: tokens }],
     ["tokenizer.ggml.token_type", { type: "i32s", value: kinds }],
     ["tokenizer.ggml.merges", { type: "strings", value: mergesOf(bpe.merges) }],
@@ -99,14 +100,16 @@ interface AddedToken {
 }
 
 /** llama.cpp selects pre-tokenizers by name: another pattern would give other tokens. */
-function checkPattern(pre: unknown): void {
+function patternName(pre: unknown): string {
   const steps = ((pre as Json | null)?.pretokenizers ?? [pre]) as (Json | null)[];
   const patterns = steps.filter((step) => step?.type === "Split").map((step) => (step!.pattern as Json)?.Regex);
-  if (patterns.length !== 1 || patterns[0] !== QWEN2_PATTERN) {
+  const name = Object.keys(PATTERNS).find((each) => patterns.length === 1 && patterns[0] === PATTERNS[each]);
+  if (!name) {
     throw new UnsupportedError(
-      `Cannot write the tokenizer to GGUF: tokenizer.json splits text with ${show(patterns)}, but llama.cpp's qwen2 uses Qwen's own pattern`,
+      `Cannot write the tokenizer to GGUF: tokenizer.json splits text with ${show(patterns)}, but llama.cpp's qwen2 and qwen35 use Qwen's own patterns`,
     );
   }
+  return name;
 }
 
 /** Pairs as "a b"; spaces inside a part become U+0120, as in llama.cpp. */

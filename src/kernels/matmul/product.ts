@@ -112,6 +112,7 @@ export function recordProduct(record: Recorder, given: Product): void {
     b: storedMatrix(b),
     transA,
     transB,
+    ...(record.gpu.profile.kind === "cpu" && { fours: true }),
     vecA,
     vecB,
     eightB: eight && tile.stage === 0 && (transB ? (tile.steps ?? 4) % 8 === 0 : texels !== "none"),

@@ -174,13 +174,37 @@ export interface ConfigRule {
   rule: string;
 }
 
+/** Reads a GGUF file's metadata, by a key without the architecture's prefix. */
+export type GgufMeta = (key: string) => unknown;
+
+/** How llama.cpp's converter rewrites a tensor. */
+export interface GgufRewrite {
+  /** the shape in the file, of as many elements; absent: the checkpoint's */
+  shape?: readonly number[];
+  /** stored in F32 whatever the file's type */
+  exact?: boolean;
+  /** of each value, into the file and back */
+  value?: { to(value: number): number; from(value: number): number };
+  /**
+   * In each `line` elements, those from `first` on are blocks of `unit` that lie group by group in a checkpoint, and in a file in
+   * turn: the first of each group, then the second of each
+   */
+  order?: { unit: number; first: number; line: number; groups: number };
+}
+
 /** llama.cpp's name of the architecture, and its metadata. */
 export interface GgufSpec {
   architecture: string;
   /** names of a layer's modules: `self_attn.q_proj` → `attn_q` */
   names: Readonly<Record<string, string>>;
+  /** names of a layer's tensors that are no module's weight or bias */
+  own?: Readonly<Record<string, string>>;
   /** metadata beyond the fields of every architecture, without the architecture's prefix */
   metadata(config: ModelConfig, json: Record<string, unknown>): [string, GgufValue][];
+  /** the fields of config.json that `metadata` holds; absent: those of every architecture, whose model_type is llama.cpp's name */
+  config?(of: GgufMeta): Record<string, unknown>;
+  /** absent or null: the checkpoint's values in the checkpoint's order */
+  rewrite?(config: ModelConfig, name: string): GgufRewrite | null;
 }
 
 /**
@@ -222,6 +246,6 @@ export interface Architecture {
   vision?(json: Readonly<Record<string, unknown>>, file: string): VisionConfig | null;
   tower?(config: VisionConfig): TowerSpec;
   layer(config: ModelConfig, index: number): LayerSpec;
-  /** null: llama.cpp does not implement this architecture; text: the reason why Qwench does not write it */
-  gguf: GgufSpec | string | null;
+  /** null: llama.cpp does not implement this architecture */
+  gguf: GgufSpec | null;
 }

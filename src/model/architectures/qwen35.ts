@@ -9,6 +9,7 @@ import type {
   Projection,
 } from "./architecture.ts";
 import { attentionBranch, DECODER_RULES, swigluBranch } from "./decoder.ts";
+import { QWEN35_GGUF } from "./qwen35-gguf.ts";
 import { qwenTower, readVision } from "./vision.ts";
 
 /** Default of full_attention_interval: every fourth layer has attention. */
@@ -104,7 +105,7 @@ export const qwen35Text: Architecture = {
     };
   },
   layer,
-  gguf: "its conversion reorders and rewrites a delta net's tensors, and nothing here checks that against llama.cpp",
+  gguf: QWEN35_GGUF,
 };
 
 /** The same in the published layout, which also holds a vision tower. */

@@ -24,3 +24,8 @@ export function architectureOf({ model_type }: { model_type: string }, file = "t
     `Cannot load ${file}: model_type is ${show(model_type)}; Qwench implements ${known.slice(0, -1).join(", ")} and ${known.at(-1)}`,
   );
 }
+
+/** The architecture that a GGUF file names; undefined: none. */
+export function ggufArchitecture(name: unknown): Architecture | undefined {
+  return [...ARCHITECTURES.values()].find(({ gguf }) => gguf !== null && gguf.architecture === name);
+}

@@ -3,14 +3,14 @@ import { type Checkpoint, CONFIG_FILE } from "../../io/checkpoint.ts";
 import { GGML_TYPES, type GgmlType, type GgufTensor, type GgufValue, ggmlBytes } from "../../io/gguf/gguf.ts";
 import { dequantize, quantize } from "../../io/gguf/quant.ts";
 import { type GgufEntry, type GgufFile, openGguf } from "../../io/gguf/read.ts";
-import { bytesOf, DTYPE_BYTES, type Dtype, type TensorEntry } from "../../io/safetensors.ts";
+import { bytesOf, DTYPE_BYTES, type Dtype, type TensorEntry, toFloat32 } from "../../io/safetensors.ts";
 import type { Folder } from "../../io/storage.ts";
-import type { GgufSpec } from "../architectures/architecture.ts";
-import { architectureOf } from "../architectures/registry.ts";
+import type { GgufMeta, GgufRewrite, GgufSpec } from "../architectures/architecture.ts";
+import { architectureOf, ggufArchitecture } from "../architectures/registry.ts";
 import { EMBEDDING, FINAL_NORM, HEAD, layersOf, tensorsOf } from "../architectures/tensors.ts";
 import { checkTensors } from "../build.ts";
 import { type ModelConfig, parseModelConfig } from "../config.ts";
-import { mergedBase, mergedTensors } from "./merge.ts";
+import { type MergedTensor, mergedBase, mergedTensors } from "./merge.ts";
 
 /** The storage types for the weights of a GGUF file. */
 export const GGUF_QUANTIZATIONS = ["f16", "bf16", "q8_0", "q4_0"] as const;
@@ -38,9 +38,6 @@ function ggufOf(config: ModelConfig): GgufSpec {
   const { gguf, model_type } = architectureOf(config);
   if (!gguf)
     throw new UnsupportedError(`Cannot write ${model_type} to GGUF: llama.cpp does not implement this architecture`);
-  if (typeof gguf === "string") {
-    throw new UnsupportedError(`Cannot write ${model_type} to GGUF: ${gguf}. Export the merged model as safetensors`);
-  }
   return gguf;
 }
 
@@ -49,8 +46,10 @@ export function ggufName(config: ModelConfig, name: string): string {
   const layer = layersOf(config).findIndex(({ prefix }) => name.startsWith(`${prefix}.`));
   if (layer < 0 && Object.hasOwn(OTHER_NAMES, name)) return OTHER_NAMES[name];
   const { prefix = "" } = layersOf(config)[layer] ?? {};
-  const [, module, ending] = /^(.+)\.(weight|bias)$/.exec(name.slice(prefix.length + 1)) ?? [];
-  const { names } = ggufOf(config);
+  const rest = name.slice(prefix.length + 1);
+  const [, module, ending] = /^(.+)\.(weight|bias)$/.exec(rest) ?? [];
+  const { names, own = {} } = ggufOf(config);
+  if (layer >= 0 && Object.hasOwn(own, rest)) return `blk.${layer}.${own[rest]}`;
   if (layer < 0 || !Object.hasOwn(names, module)) throw new FormatError(`Cannot name the tensor ${name} in GGUF`);
   return `blk.${layer}.${names[module]}.${ending}`;
 }
@@ -79,7 +78,7 @@ export function ggufMetadata(
     u32("feed_forward_length", config.intermediate_size),
     u32("attention.head_count", config.num_attention_heads),
     u32("attention.head_count_kv", config.num_key_value_heads),
-    ...yarnMetadata(json, config, text, u32, f32),
+    ...yarnMetadata(json, config, arch, { text, u32, f32 }),
     f32("rope.freq_base", config.rope_theta),
     f32("attention.layer_norm_rms_epsilon", config.rms_norm_eps),
   ];
@@ -93,10 +92,14 @@ export function ggufMetadata(
 
 function yarnMetadata(
   json: Record<string, unknown>,
-  { model_type, rope_scaling: yarn }: ModelConfig,
-  text: (key: string, value: string) => [string, GgufValue],
-  u32: (key: string, value: number) => [string, GgufValue],
-  f32: (key: string, value: number) => [string, GgufValue],
+  { rope_scaling: yarn }: ModelConfig,
+  arch: string,
+  {
+    text,
+    u32,
+    f32,
+  }: Record<"text", (key: string, value: string) => [string, GgufValue]> &
+    Record<"u32" | "f32", (key: string, value: number) => [string, GgufValue]>,
 ): [string, GgufValue][] {
   if (!yarn) return [];
   const given = (json.rope_parameters ?? json.rope_scaling) as Record<string, unknown>;
@@ -106,7 +109,7 @@ function yarnMetadata(
     );
   }
   const entries = [
-    text(`${model_type}.rope.scaling.type`, "yarn"),
+    text(`${arch}.rope.scaling.type`, "yarn"),
     f32("rope.scaling.factor", yarn.factor),
     u32("rope.scaling.original_context_length", yarn.original_max_position_embeddings),
   ];
@@ -150,11 +153,14 @@ export async function ggufTensors(
   const config = parseModelConfig(checkpoint.config, `${where}/${CONFIG_FILE}`);
   checkTensors(config, checkpoint.weights, where);
   const byName = new Map((await mergedTensors(checkpoint, adapter)).map((tensor) => [tensor.name, tensor]));
+  const { rewrite } = ggufOf(config);
   return [...tensorsOf(config).keys()].map((name): GgufTensor => {
-    const { shape, rows } = byName.get(name)!;
-    const type = ggufType(name, shape, config, quantization);
+    const tensor = byName.get(name)!;
+    const change = rewrite?.(config, name) ?? null;
+    const shape = change?.shape ?? tensor.shape;
+    const type = change?.exact ? "F32" : ggufType(name, shape, config, quantization);
     const data = async function* () {
-      for await (const values of rows()) {
+      for await (const values of change ? rewritten(tensor, change) : tensor.rows()) {
         try {
           yield quantize(values, type);
         } catch (error) {
@@ -164,6 +170,38 @@ export async function ggufTensors(
     };
     return { name: ggufName(config, name), type, shape, data: data() };
   });
+}
+
+/** A tensor's values as llama.cpp wants them. A tensor whose values move is held whole. */
+async function* rewritten({ shape, rows }: MergedTensor, change: GgufRewrite): AsyncGenerator<Float32Array> {
+  const whole = change.order ? new Float32Array(shape.reduce((product, extent) => product * extent, 1)) : null;
+  let at = 0;
+  for await (const values of rows()) {
+    const made = change.value ? values.map(change.value.to) : values;
+    if (!whole) yield made;
+    whole?.set(made, at);
+    at += made.length;
+  }
+  if (whole) yield reorder(whole, change.order!, "to");
+}
+
+/** Blocks of a tensor in the file's order, or back in the checkpoint's. */
+function reorder<T extends Float32Array | Uint16Array>(
+  values: T,
+  { unit, first, line, groups }: NonNullable<GgufRewrite["order"]>,
+  direction: "to" | "from",
+): T {
+  const out = values.slice() as T;
+  const each = (line - first) / unit / groups;
+  for (let start = first; start < values.length; start += line) {
+    for (let block = 0; block < groups * each; block++) {
+      const own = start + block * unit;
+      const there = start + ((block % each) * groups + Math.floor(block / each)) * unit;
+      const [from, to] = direction === "to" ? [own, there] : [there, own];
+      out.set(values.subarray(from, from + unit), to);
+    }
+  }
+  return out;
 }
 
 /** Types whose bytes can be read without conversion. */
@@ -179,19 +217,36 @@ export async function openGgufCheckpoint(folder: Folder, file: string): Promise<
   const gguf = await openGguf(await folder.open(file));
   const json = configOf(gguf);
   const config = parseModelConfig(json, gguf.source.name);
-  const entries = new Map<string, GgufEntry>();
+  const { rewrite } = ggufOf(config);
+  const entries = new Map<string, Rewritten>();
   const tensors = new Map<string, TensorEntry>();
   let totalBytes = 0;
-  for (const name of tensorsOf(config).keys()) {
+  for (const [name, spec] of tensorsOf(config)) {
     const entry = gguf.tensors.get(ggufName(config, name));
     if (!entry) continue; // checkTensors names it
     const dtype = PLAIN[entry.type] ?? "F32";
     const bytes = entry.shape.reduce((product, extent) => product * extent, DTYPE_BYTES[dtype]);
-    entries.set(name, entry);
-    tensors.set(name, { name, dtype, shape: entry.shape, begin: 0, end: bytes, source: gguf.source });
+    const change = rewrite?.(config, name) ?? null;
+    const same = !change?.shape || String(change.shape) === String(entry.shape);
+    entries.set(name, { entry, change });
+    tensors.set(name, {
+      name,
+      dtype,
+      shape: same && change?.shape ? spec.shape : entry.shape,
+      begin: 0,
+      end: bytes,
+      source: gguf.source,
+    });
     totalBytes += bytes;
   }
   checkTensors(config, tensors, gguf.source.name);
+  let last: { of: Rewritten; bytes: Promise<Uint8Array> } | null = null; // a loader reads a tensor in pieces
+  const read = async (of: Rewritten, start: number, end: number) => {
+    const { entry, change } = of;
+    if (!change) return readRange(gguf, entry, start, end);
+    if (last?.of !== of) last = { of, bytes: restored(gguf, entry, change) };
+    return (await last.bytes).subarray(start, end);
+  };
   return {
     folder,
     config: json,
@@ -199,8 +254,32 @@ export async function openGgufCheckpoint(folder: Folder, file: string): Promise<
     weights: tensors,
     nf4: new Map(),
     totalBytes,
-    read: (name, start = 0, end = tensors.get(name)!.end) => readRange(gguf, entries.get(name)!, start, end),
+    read: (name, start = 0, end = tensors.get(name)!.end) => read(entries.get(name)!, start, end),
   };
+}
+
+/** A tensor of a file, and how it differs from the checkpoint's. */
+interface Rewritten {
+  entry: GgufEntry;
+  change: GgufRewrite | null;
+}
+
+/** All bytes of a tensor as the checkpoint has it, in the type in which it is read. */
+async function restored(gguf: GgufFile, entry: GgufEntry, { value, order }: GgufRewrite): Promise<Uint8Array> {
+  const dtype = PLAIN[entry.type] ?? "F32";
+  const bytes = await readRange(
+    gguf,
+    entry,
+    0,
+    entry.shape.reduce((n, extent) => n * extent, DTYPE_BYTES[dtype]),
+  );
+  if (dtype !== "F32") {
+    const words = new Uint16Array(bytes.slice().buffer);
+    return order ? bytesOf(reorder(words, order, "from")) : bytes;
+  }
+  const values = toFloat32(bytes, "F32");
+  const made = value ? values.map(value.from) : values;
+  return bytesOf(order ? reorder(made, order, "from") : made);
 }
 
 /** Bytes `[start, end)` of a tensor without block quantisation: a quantised tensor is read as f32. */
@@ -216,7 +295,7 @@ async function readRange(gguf: GgufFile, entry: GgufEntry, start: number, end: n
 /** A config.json made from a GGUF file's metadata. */
 function configOf({ source, metadata, tensors }: GgufFile): Record<string, unknown> {
   const arch = metadata.get("general.architecture");
-  const of = (key: string) => metadata.get(`${arch}.${key}`);
+  const of: GgufMeta = (key) => metadata.get(`${arch}.${key}`);
   const yarn = of("rope.scaling.type") === "yarn";
   const embedding = tensors.get("token_embd.weight");
   if (!embedding) throw new FormatError(`Cannot load ${source.name}: the tensor token_embd.weight is missing`);
@@ -244,6 +323,7 @@ function configOf({ source, metadata, tensors }: GgufFile): Record<string, unkno
         beta_slow: of("rope.scaling.yarn_beta_slow"),
       },
     }),
+    ...ggufArchitecture(arch)?.gguf?.config?.(of),
   };
 }
 

@@ -252,7 +252,7 @@ describe("differences between models", () => {
     [
       "another way of cutting",
       (base: Folder) => edit(base, "tokenizer.json", (j) => (j.pre_tokenizer.pretokenizers[0].pattern.Regex = "\\d+")),
-      /splits text with \["\\\\d\+"\], but llama.cpp's qwen2 uses Qwen's own pattern/,
+      /splits text with \["\\\\d\+"\], but llama.cpp's qwen2 and qwen35 use Qwen's own patterns/,
     ],
     [
       "more tokens than rows",
