@@ -35,6 +35,8 @@ export interface Tokenizer {
   normalize(text: string): string;
   /** Text of `ids`; ids outside the vocabulary (padding rows of an embedding) are left out. */
   decode(ids: ArrayLike<number>, options?: { skip_special_tokens?: boolean }): string;
+  /** The bytes of a token; null for a special or added token, an unknown id, or a tokenizer that is not byte-level. */
+  tokenBytes(id: number): Uint8Array | null;
   eos_token: string | null;
   eos_token_id: number | null;
   pad_token: string | null;
@@ -51,6 +53,16 @@ export interface Tokenizer {
 }
 
 type Json = Record<string, unknown>;
+
+/** The bytes of the characters with which byte-level tokens are written: GPT-2's table. */
+const BYTE_OF = new Map<string, number>();
+{
+  let other = 256;
+  for (let byte = 0; byte < 256; byte++) {
+    const itself = (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae;
+    BYTE_OF.set(String.fromCharCode(itself ? byte : other++), byte);
+  }
+}
 
 // The largest published vocabularies have about 260 000 entries; a far larger id would allocate a huge lookup array.
 const maxTokenId = 1 << 24;
@@ -154,6 +166,12 @@ export function loadTokenizer(files: TokenizerFiles): Tokenizer {
       if (known.length === 0) return "";
       const skip_special_tokens = options.skip_special_tokens ?? false;
       return inner.decode(known, { skip_special_tokens, clean_up_tokenization_spaces: cleanUp });
+    },
+    tokenBytes(id) {
+      const content = byteLevel && !added.has(id) ? inner.id_to_token(id) : undefined;
+      if (content === undefined) return null;
+      const bytes = Uint8Array.from(content, (letter) => BYTE_OF.get(letter) ?? 0);
+      return [...content].every((letter) => BYTE_OF.has(letter)) ? bytes : null;
     },
     eos_token: eos.token,
     eos_token_id: eos.id,

@@ -27,6 +27,7 @@ import { gradNormCases } from "./optimizer/grad-norm.cases.ts";
 import { lionCases } from "./optimizer/lion.cases.ts";
 import { sgdCases } from "./optimizer/sgd.cases.ts";
 import { rotaryCases } from "./rotary/rotary.cases.ts";
+import { maskLogitsCases } from "./sample/mask-logits.cases.ts";
 import { sampleCases } from "./sample/sample.cases.ts";
 
 /** Every kernel's cases, in the order of a training step: what the self-test on a user's adapter runs. */
@@ -61,5 +62,6 @@ export const allCases: readonly KernelCase[] = [
   ...lionCases,
   ...sgdCases,
   ...decodeCases,
+  ...maskLogitsCases,
   ...sampleCases,
 ];
