@@ -60,6 +60,19 @@ function run(file: string, args: string[]): string {
   return execFileSync(file, args, { encoding: "utf8", maxBuffer: 1 << 28, stdio: ["ignore", "pipe", "ignore"] });
 }
 
+/** The words of pandoc's HTML. Its plain text draws tables, whose columns it mixes line by line. */
+function plainOf(html: string): string {
+  return html
+    .replace(/<sup>\d+<\/sup>/g, "") // marks of footnotes
+    .replace(/<(\/?(p|div|td|th|tr|li|h\d|br|dt|dd|pre|table|ul|ol|section|figure))\b[^>]*>/g, "\n")
+    .replace(/<[^>]*>/g, "")
+    .replace(/&lt;/g, "<")
+    .replace(/&gt;/g, ">")
+    .replace(/&quot;/g, '"')
+    .replace(/&#39;/g, "'")
+    .replace(/&amp;/g, "&");
+}
+
 const rows: (string | number)[][] = [];
 let failed = 0;
 for (const file of process.argv.slice(2)) {
@@ -71,7 +84,7 @@ for (const file of process.argv.slice(2)) {
   const others =
     kind === ".pdf"
       ? [run("pdftotext", ["-layout", file, "-"]), run("pdftotext", [file, "-"])]
-      : [run("pandoc", ["-t", "plain", "--wrap=none", file]).replace(/\[\d+\]/g, "")]; // marks of footnotes;
+      : [plainOf(run("pandoc", ["-t", "html", "--wrap=none", file]))];
   const shares = others.map((text) => inOrder(own, wordsOf(text)));
   const best = Math.max(...shares);
   const good = best >= (kind === ".pdf" ? LEAST.pdf : LEAST.other);

@@ -48,7 +48,7 @@ const COMMANDS: Record<string, Command> = {
   },
   data: {
     argv: (output) => ["data", "make", at("handbook.txt"), "--output", output, "--config", at("data.yaml")],
-    same: /./,
+    same: /^(?!recipe\.yaml$)/, // the recipe names the folder
   },
 };
 // documents and settings of `data`: chunks of 40 tokens, and prompts that fit the embedded model
