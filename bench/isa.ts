@@ -23,7 +23,7 @@ const FAMILIES: readonly (readonly [string, RegExp])[] = [
   ["norm", /^rmsNorm/],
   ["head", /^head/],
   ["loss", /^(grpo|sequence)/],
-  ["sample", /^(sample|markSeen)/],
+  ["sample", /^(sample|markSeen|maskLogits)/],
   ["optimizer", /^(adamw|grad|dequantize)/],
   ["embedding", /^embedding/],
   ["mlp", /^swiglu/],

@@ -1,8 +1,8 @@
 // Kills commands at random moments with SIGKILL and restarts them until they finish. Their files must be identical, byte for
 // byte, to those of an undisturbed command. `npx tsx scripts/attack/kills.ts [--n 50] [--seed 1] [--only
-// sft,grpo,dpo,export,eval]` runs dist/cli.js: run `npm run build` first.
+// sft,grpo,dpo,export,eval,data]` runs dist/cli.js: run `npm run build` first.
 
-import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -46,7 +46,21 @@ const COMMANDS: Record<string, Command> = {
     argv: (output) => ["eval", "--limit", "8", "--n", "2", "--temperature", "0.7", "--output", join(output, "e.json")],
     same: /./,
   },
+  data: {
+    argv: (output) => ["data", "make", at("handbook.txt"), "--output", output, "--config", at("data.yaml")],
+    same: /^(?!recipe\.yaml$)/, // the recipe names the folder
+  },
 };
+// documents and settings of `data`: chunks of 40 tokens, and prompts that fit the embedded model
+const halls = Array.from(
+  { length: 40 },
+  (_, i) => `Pump ${i + 1} in hall ${i % 7} lifts ${7 * i + 5} litres a minute.`,
+);
+writeFileSync(at("handbook.txt"), halls.join("\n"));
+writeFileSync(
+  at("data.yaml"),
+  'generation: {chunk_size: 256, max_tokens: 40, overlap: 8, num_pairs: 2}\nprompts: {qa_generation: "{text}", qa_rating: "{count}"}\n',
+);
 
 async function attack(name: string, n: number, seed: number): Promise<number> {
   const { argv, same } = COMMANDS[name];

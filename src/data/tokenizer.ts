@@ -37,6 +37,8 @@ export interface Tokenizer {
   decode(ids: ArrayLike<number>, options?: { skip_special_tokens?: boolean }): string;
   /** The bytes that a token adds to a text, special tokens' too; none for an id outside the vocabulary. */
   bytesOf(id: number): Uint8Array;
+  /** The bytes of a token; null for a special or added token, an unknown id, or a tokenizer that is not byte-level. */
+  tokenBytes(id: number): Uint8Array | null;
   eos_token: string | null;
   eos_token_id: number | null;
   pad_token: string | null;
@@ -167,6 +169,10 @@ export function loadTokenizer(files: TokenizerFiles): Tokenizer {
       const base = encode("abcdef");
       const decoded = (ids: number[]) => inner.decode(ids, { skip_special_tokens: false });
       return utf8.encode(decoded([...base, id]).slice(decoded(base).length));
+    },
+    tokenBytes(id) {
+      const content = byteLevel && !added.has(id) ? inner.id_to_token(id) : undefined;
+      return content === undefined ? null : bytesOfSymbols(content);
     },
     eos_token: eos.token,
     eos_token_id: eos.id,

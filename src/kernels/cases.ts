@@ -32,6 +32,7 @@ import { gradNormCases } from "./optimizer/grad-norm.cases.ts";
 import { lionCases } from "./optimizer/lion.cases.ts";
 import { sgdCases } from "./optimizer/sgd.cases.ts";
 import { rotaryCases } from "./rotary/rotary.cases.ts";
+import { maskLogitsCases } from "./sample/mask-logits.cases.ts";
 import { sampleCases } from "./sample/sample.cases.ts";
 import { blendRowsCases } from "./vision/blend-rows.cases.ts";
 
@@ -73,5 +74,6 @@ export const allCases: readonly KernelCase[] = [
   ...lionCases,
   ...sgdCases,
   ...decodeCases,
+  ...maskLogitsCases,
   ...sampleCases,
 ];

@@ -171,6 +171,8 @@ export interface RespondOptions extends SamplingOptions {
   stop_strings?: readonly string[];
   /** responses generated together; default: as memory allows */
   slots?: number;
+  /** tokens that a response of a prompt may draw next, as in GenerateOptions; `response` counts all responses of all prompts */
+  allowed?: (ids: readonly number[], response: number, left: number) => Uint32Array | null;
   /** longest time in milliseconds between two text events, for a live display */
   pace?: number;
   signal?: AbortSignal;

@@ -51,6 +51,14 @@ const missingPaths = (words: readonly string[]) => {
   return path === undefined ? null : `there is no ${path}`;
 };
 
+/** The recipes that a page's `qwench data make` commands write. */
+function madeRecipes(page: string): string[] {
+  const commands = blocksOf(page).flatMap(({ language, text }) => (language === "sh" ? commandsOf(text) : []));
+  return commands
+    .filter(({ words }) => words[0] === "qwench" && words[1] === "data" && words[2] === "make")
+    .map(({ words }) => `${words.includes("--output") ? words[words.indexOf("--output") + 1] : "data"}/recipe.yaml`);
+}
+
 /** Parses a command line and the values of recipe fields, as the command does at its start; runs nothing. */
 async function qwenchFault(argv: readonly string[], page: string): Promise<string | null> {
   const lines: string[] = [];
@@ -67,7 +75,8 @@ async function qwenchFault(argv: readonly string[], page: string): Promise<strin
       const { overrides, positional } = parseArgs(argv.slice(1), { method, flags });
       parseRecipe(overrides, method);
       const file = positional.find((word) => /\.ya?ml$/.test(word));
-      if (file !== undefined && !inClone(file) && !blocksOf(page).some((block) => block.file === file)) {
+      const shown = blocksOf(page).some((block) => block.file === file);
+      if (file !== undefined && !inClone(file) && !shown && !madeRecipes(page).includes(file)) {
         return `the page shows no ${file}`;
       }
     }

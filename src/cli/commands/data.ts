@@ -8,7 +8,7 @@ import type { Asker, AskUsage } from "../../session/data/ask.ts";
 import { DATA_KEY, type EndpointAsker, endpointAsker } from "../../session/data/endpoint.ts";
 import { DataFolder } from "../../session/data/folder.ts";
 import { localAsker } from "../../session/data/local.ts";
-import { saveRows, writeReport } from "../../session/data/save.ts";
+import { saveRows, writeRecipe, writeReport } from "../../session/data/save.ts";
 import { chunkDocuments, createPairs, curatePairs, ingestDocument } from "../../session/data/stages.ts";
 import { loadText } from "../../session/generate.ts";
 import { openTokenizer } from "../../session/tokenizer.ts";
@@ -123,7 +123,9 @@ async function curate(work: Work, context: CurateContext | null): Promise<void> 
 async function save({ data, format, config, split, output, model }: Work): Promise<void> {
   const name = config.api_base === null ? (model.model ?? null) : config.model;
   const { files } = await saveRows(data, { format, metadata: config.include_metadata, split, model: name });
+  await writeRecipe(data, { output, files, model: config.api_base === null ? model.model : null });
   for (const { name, rows } of files) console.log(`${formatNumber(rows)} rows: ${output}/${name}`);
+  console.log(`Train on them: qwench sft ${output}/recipe.yaml`);
 }
 
 function usageText({ asked, cached, unread }: AskUsage): string {
@@ -171,7 +173,7 @@ async function openAsker(work: Work, asks: boolean): Promise<Opened> {
   const text = await loadText(prepared, sources);
   status(null);
   const { seed } = config;
-  const asker = localAsker(text, { identity, seed, slots: work.slots ?? undefined });
+  const asker = localAsker(text, { identity, seed, slots: work.slots ?? undefined, grammar: work.grammar });
   return { tokens: prepared.tokenizer, asker, close: () => {} };
 }
 

@@ -33,6 +33,15 @@ export const MOST_BYTES = 300_000_000;
 /** Most characters of a document's text. */
 export const MOST_CHARACTERS = 64_000_000;
 
+/** Deepest nesting of elements: the parser takes time in proportion to the depth for each element. */
+const MOST_DEPTH = 5000;
+
+/** @returns the depth @throws {DataError} elements are nested too deep */
+export function checkDepth(depth: number, source: string): number {
+  if (depth <= MOST_DEPTH) return depth;
+  throw new DataError(`Cannot read ${source}: its elements are nested deeper than ${MOST_DEPTH} levels`);
+}
+
 /** What a reader of one format needs. */
 export interface ReadOptions {
   /** called while a long document is read, so that a watchdog knows that the work goes on */

@@ -1,4 +1,4 @@
-import { cleanText, type ReadDocument, type ReadOptions, TextSink } from "./document.ts";
+import { checkDepth, cleanText, type ReadDocument, type ReadOptions, TextSink } from "./document.ts";
 
 /** Elements whose content is not text for a reader. */
 const HIDDEN = new Set(
@@ -15,6 +15,8 @@ const PARAGRAPHS = new Set("p h1 h2 h3 h4 h5 h6 blockquote pre table ul ol dl fi
 /** Deepest nesting and most elements for which an article is looked for: Readability recurses and is quadratic. */
 const ARTICLE_DEPTH = 200;
 const ARTICLE_ELEMENTS = 50_000;
+const ARTICLE_CHARACTERS = 2_000_000;
+const ARTICLE_ATTRIBUTES = 1000;
 /** Characters given to the parser at once. */
 const PIECE = 1 << 20;
 
@@ -23,20 +25,26 @@ interface Walked {
   text: string;
   depth: number;
   elements: number;
+  /** most attributes of an element */
+  attributes: number;
 }
 
 /**
- * The text of an HTML page, read by a streaming parser: nothing runs, nothing is fetched, and deep nesting costs nothing. Hidden
- * elements are left out.
+ * The text of an HTML page, read by a streaming parser: nothing runs and nothing is fetched. Hidden elements are
+ * left out.
  *
- * @throws {DataError} more than {@link MOST_CHARACTERS} of text
+ * @throws {DataError} too much text, or elements that are nested too deep
  */
 export async function readHtml(html: string, source: string, options: ReadOptions = {}): Promise<ReadDocument> {
   const walked = await walk(html, source, options);
   const notes: string[] = [];
   let { text, title } = walked;
   if (options.article) {
-    const large = walked.depth > ARTICLE_DEPTH || walked.elements > ARTICLE_ELEMENTS;
+    const large =
+      html.length > ARTICLE_CHARACTERS ||
+      walked.depth > ARTICLE_DEPTH ||
+      walked.elements > ARTICLE_ELEMENTS ||
+      walked.attributes > ARTICLE_ATTRIBUTES;
     const article = large ? null : await articleOf(html);
     if (article === null) notes.push(`${source}: no article was found in the page, so all of its text is used`);
     else {
@@ -55,7 +63,7 @@ async function walk(html: string, source: string, { onProgress }: ReadOptions): 
   let inTitle = false;
   /** depth of the outermost hidden element; 0: none is open */
   let hiddenAt = 0;
-  let [preformatted, depth, deepest, elements] = [0, 0, 0, 0];
+  let [preformatted, depth, deepest, elements, attributed] = [0, 0, 0, 0, 0];
   /** newlines to write before the next text */
   let lines = 0;
   let begun = false;
@@ -74,7 +82,8 @@ async function walk(html: string, source: string, { onProgress }: ReadOptions): 
     {
       onopentag(name, attributes) {
         elements++;
-        deepest = Math.max(deepest, ++depth);
+        deepest = Math.max(deepest, checkDepth(++depth, source));
+        attributed = Math.max(attributed, Object.keys(attributes).length);
         if (name === "title" && title === null) inTitle = true;
         // everything inside a hidden element is hidden, so only its own depth matters
         if (hiddenAt === 0 && (HIDDEN.has(name) || "hidden" in attributes)) hiddenAt = depth;
@@ -121,7 +130,7 @@ async function walk(html: string, source: string, { onProgress }: ReadOptions): 
     onProgress?.(at, html.length);
   }
   parser.end();
-  return { title, text: sink.take(), depth: deepest, elements };
+  return { title, text: sink.take(), depth: deepest, elements, attributes: attributed };
 }
 
 /** The main article of a web page, as HTML; null if there is none. */

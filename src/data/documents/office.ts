@@ -1,7 +1,7 @@
 import { DataError } from "../../errors.ts";
 import { messageOf } from "../../text/show.ts";
 import { checkZip } from "../../text/zip-check.ts";
-import { cleanText, type DocumentPage, type ReadDocument, TextSink } from "./document.ts";
+import { checkDepth, cleanText, type DocumentPage, type ReadDocument, TextSink } from "./document.ts";
 
 /** Most bytes of one XML part, and of all parts together, once unpacked: a larger one is a zip bomb, not a document. */
 const MOST_PART = 100_000_000;
@@ -47,6 +47,7 @@ async function unpack(bytes: Uint8Array, source: string, wanted: RegExp): Promis
 /** Calls handlers for the elements of an XML text. Entities other than XML's own stay as written: no DTD is read. */
 async function walkXml(
   xml: string,
+  source: string,
   handlers: {
     open?(name: string, attributes: Record<string, string>): void;
     text?(text: string): void;
@@ -54,11 +55,18 @@ async function walkXml(
   },
 ): Promise<void> {
   const { Parser } = await import("htmlparser2");
+  let depth = 0;
   const parser = new Parser(
     {
-      onopentag: (name, attributes) => handlers.open?.(name, attributes),
+      onopentag(name, attributes) {
+        checkDepth(++depth, source);
+        handlers.open?.(name, attributes);
+      },
       ontext: (text) => handlers.text?.(text),
-      onclosetag: (name) => handlers.close?.(name),
+      onclosetag(name) {
+        depth--;
+        handlers.close?.(name);
+      },
     },
     { xmlMode: true, decodeEntities: true },
   );
@@ -79,7 +87,7 @@ export async function readDocx(bytes: Uint8Array, source: string): Promise<ReadD
     if (xml !== undefined) texts.push(await wordText(xml, source));
   }
   const text = cleanText(texts.join("\n\n"));
-  return { source, format: "docx", title: await titleOf(parts), pages: [{ page: null, text }], notes: [] };
+  return { source, format: "docx", title: await titleOf(parts, source), pages: [{ page: null, text }], notes: [] };
 }
 
 /** Elements whose text Word does not show: deleted text, field codes, the older copy of a drawing. */
@@ -90,7 +98,7 @@ async function wordText(xml: string, source: string): Promise<string> {
   let [inText, unshown, cells] = [false, 0, 0];
   /** open tables */
   let tables = 0;
-  await walkXml(xml, {
+  await walkXml(xml, source, {
     open(name) {
       if (UNSHOWN.has(name)) unshown++;
       if (name === "w:tbl") tables++;
@@ -116,11 +124,11 @@ async function wordText(xml: string, source: string): Promise<string> {
   return sink.take().replace(/ {2,}/g, " ");
 }
 
-async function titleOf(parts: Parts): Promise<string | null> {
+async function titleOf(parts: Parts, source: string): Promise<string | null> {
   const xml = parts.get("docProps/core.xml");
   let [inside, title] = [false, ""];
   if (xml) {
-    await walkXml(xml, {
+    await walkXml(xml, source, {
       open: (name) => void (inside = name === "dc:title"),
       text: (text) => void (inside && (title += text)),
       close: () => void (inside = false),
@@ -137,9 +145,9 @@ export async function readPptx(bytes: Uint8Array, source: string): Promise<ReadD
   const parts = await unpack(bytes, source, SLIDE_PARTS);
   const main = parts.get("ppt/presentation.xml");
   if (main === undefined) throw new DataError(`Cannot read ${source} as PPTX: it has no ppt/presentation.xml`);
-  const targets = await relations(parts.get("ppt/_rels/presentation.xml.rels"));
+  const targets = await relations(parts.get("ppt/_rels/presentation.xml.rels"), source);
   const order: string[] = [];
-  await walkXml(main, {
+  await walkXml(main, source, {
     open(name, attributes) {
       const target = name === "p:sldId" ? targets.get(attributes["r:id"])?.target : undefined;
       if (target !== undefined) order.push(partName("ppt", target));
@@ -152,13 +160,13 @@ export async function readPptx(bytes: Uint8Array, source: string): Promise<ReadD
   for (const [i, name] of order.entries()) {
     const xml = parts.get(name);
     if (xml === undefined) continue;
-    const own = await relations(parts.get(name.replace(/slides\/([^/]+)$/, "slides/_rels/$1.rels")));
+    const own = await relations(parts.get(name.replace(/slides\/([^/]+)$/, "slides/_rels/$1.rels")), source);
     const notes = [...own.values()].find(({ type }) => type.endsWith("/notesSlide"));
     const said = notes ? parts.get(partName("ppt/slides", notes.target)) : undefined;
     const texts = [await slideText(xml, source), said === undefined ? "" : await slideText(said, source, true)];
     pages.push({ page: i + 1, text: cleanText(texts.join("\n\n")) });
   }
-  return { source, format: "pptx", title: await titleOf(parts), pages, notes: [] };
+  return { source, format: "pptx", title: await titleOf(parts, source), pages, notes: [] };
 }
 
 /** @param notes leave out the slide's number */
@@ -166,7 +174,7 @@ async function slideText(xml: string, source: string, notes = false): Promise<st
   const sink = new TextSink(source);
   let [inText, number, cells, fallback] = [false, false, 0, 0];
   let table = false;
-  await walkXml(xml, {
+  await walkXml(xml, source, {
     open(name, attributes) {
       if (name === "mc:Fallback") fallback++;
       if (name === "p:sp") number = false;
@@ -193,10 +201,13 @@ async function slideText(xml: string, source: string, notes = false): Promise<st
 }
 
 /** A part's relations by id. */
-async function relations(xml: string | undefined): Promise<Map<string, { target: string; type: string }>> {
+async function relations(
+  xml: string | undefined,
+  source: string,
+): Promise<Map<string, { target: string; type: string }>> {
   const found = new Map<string, { target: string; type: string }>();
   if (xml === undefined) return found;
-  await walkXml(xml, {
+  await walkXml(xml, source, {
     open(name, { Id, Target, Type = "" }) {
       if (name === "Relationship" && Id !== undefined && Target !== undefined)
         found.set(Id, { target: Target, type: Type });

@@ -1,6 +1,7 @@
 import { MemoryError, ShapeError } from "../../errors.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import { type DecodeRows, decodeState } from "../../kernels/attention/decode.ts";
+import { maskLogits } from "../../kernels/sample/mask-logits.ts";
 import { markSeen, sample } from "../../kernels/sample/sample.ts";
 import { SlotCache } from "../cache.ts";
 import type { Transformer } from "../transformer.ts";
@@ -34,6 +35,11 @@ export interface GenerateOptions extends SamplingOptions {
   pace?: number;
   /** called after each block with the completion so far; returns the length to cut it to, or null to continue */
   stop?: (ids: readonly number[], request: number) => number | null;
+  /**
+   * tokens that a request may draw next, as u32 `[ceil(vocab / 32)]` with a bit each, or null for all; called before every token
+   * with the completion so far and the number of tokens that it may still draw. Log-probs are then those among allowed tokens
+   */
+  allowed?: (ids: readonly number[], request: number, left: number) => Uint32Array | null;
   /** called with the tokens that a block added to a request, after `stop` */
   onTokens?: (ids: readonly number[], request: number) => void;
   signal?: AbortSignal;
@@ -229,7 +235,9 @@ async function decodeBlock(
   const rows = active.length;
   const { vocab_size } = model.config;
   const left = active.map(({ most, ids }) => most - ids.length);
-  const steps = Math.min(block, Math.max(...left));
+  // the next token's mask depends on the present token
+  const steps = options.allowed ? 1 : Math.min(block, Math.max(...left));
+  const mask = options.allowed ? maskOf(active, left, vocab_size, options.allowed) : null;
   const record = model.gpu.recorder();
   const log = record.scope(() => {
     const up = (values: ArrayLike<number>, label: string) =>
@@ -258,6 +266,7 @@ async function decodeBlock(
       options.repetition_penalty === 1
         ? null
         : seenBits(active, prompts, vocab_size, (bits, shape) => record.upload(bits, shape, "seen"));
+    const allowed = mask && record.upload(mask, [rows, mask.length / rows], "allowed");
     const longest = Math.max(...positions) + steps - 1;
     const { sequence } = record.capture(() =>
       record.scope(() => {
@@ -267,6 +276,7 @@ async function decodeBlock(
           slots,
           longest,
         });
+        if (allowed) maskLogits(record, logits, allowed);
         const { tokens, logp } = sample(record, logits, {
           ...options,
           greedy: options.temperature === 0,
@@ -322,6 +332,21 @@ function sequenceSeed(seed: number, sequence: number): number {
   let h = Math.imul(seed ^ 0x9e3779b9, 0x85ebca6b) ^ Math.imul(sequence + 0x7f4a7c15, 0xc2b2ae35);
   h = Math.imul(h ^ (h >>> 16), 0x7feb352d);
   return (h ^ (h >>> 15)) >>> 0;
+}
+
+/** The masks of all rows, `[rows, ceil(vocab / 32)]`; null if none has one. */
+function maskOf(
+  active: readonly Active[],
+  left: readonly number[],
+  vocab: number,
+  allowed: NonNullable<GenerateOptions["allowed"]>,
+): Uint32Array | null {
+  const words = Math.ceil(vocab / 32);
+  const rows = active.map(({ ids, request }, r) => allowed(ids, request, left[r]));
+  if (rows.every((row) => row === null)) return null;
+  const all = new Uint32Array(active.length * words).fill(0xffffffff);
+  for (const [r, row] of rows.entries()) if (row) all.set(row, r * words);
+  return all;
 }
 
 /** One bit per token id, set if the prompt or completion contains it: `[rows, ceil(vocab / 32)]`. */

@@ -102,6 +102,38 @@ async function parquetOf(rows: readonly Record<string, unknown>[]): Promise<Uint
   return new Uint8Array(parquetWriteBuffer({ schema, columnData } as Parameters<typeof parquetWriteBuffer>[0]));
 }
 
+/** What a recipe for the rows needs to know. */
+interface RecipeFacts {
+  /** the folder's path as the user wrote it */
+  output: string;
+  files: SavedRows["files"];
+  /** the model that made the pairs, if it is to be trained; null: the user names one */
+  model: string | null;
+}
+
+/** Writes `recipe.yaml`, with which `qwench sft` trains on the rows. */
+export async function writeRecipe(data: DataFolder, { output, files, model }: RecipeFacts): Promise<void> {
+  const [train, test] = files.map(({ name }) => JSON.stringify(`${output}/${name}`));
+  const lines = [
+    "# Trains on the rows of this folder: qwench sft recipe.yaml. Every field can be changed here or by a flag.",
+    model === null ? "# model_name_or_path: the model to train" : `model_name_or_path: ${JSON.stringify(model)}`,
+    `dataset_name: ${train}`,
+    ...(test === undefined ? [] : [`eval_dataset_name: ${test}`, "eval_strategy: epoch"]),
+    "num_train_epochs: 3",
+    "learning_rate: 2.0e-4",
+    "lr_scheduler_type: cosine",
+    "warmup_ratio: 0.05",
+    "per_device_train_batch_size: 2",
+    "gradient_accumulation_steps: 4",
+    "lora_r: 16",
+    "lora_alpha: 32",
+    "lora_target_modules: all-linear",
+    "logging_steps: 5",
+    `output_dir: ${JSON.stringify(`${output}/adapter`)}`,
+  ];
+  await data.folder.write("recipe.yaml", `${lines.join("\n")}\n`);
+}
+
 /** Writes `report.html`: what was made of which document, what was left out and why, and the pairs. */
 export async function writeReport(data: DataFolder): Promise<void> {
   const [documents, generated, cleaned] = await Promise.all([data.documents(), data.generated(), data.cleaned()]);
