@@ -28,6 +28,7 @@ import type { Trainee } from "../train/checkpoint.ts";
 import type { MemoryForecast } from "../train/forecast/memory.ts";
 import { mixSeed, uniformFrom } from "../train/seed.ts";
 import { companionsOf, eosId } from "./companions.ts";
+import type { ImageAccess } from "./images.ts";
 import { openTokenizer } from "./tokenizer.ts";
 
 /** Where a run's inputs come from. The caller opens them from a disk, the hub, OPFS or memory. */
@@ -46,6 +47,8 @@ export interface RunSources {
 export interface RowSources extends RunSources {
   train: RowSource;
   eval?: RowSource | null;
+  /** how images of rows are read; absent: rows may have none */
+  images?: ImageAccess | null;
 }
 
 /**
@@ -87,6 +90,8 @@ export interface PreparedBase extends OpenBase {
   /** number of rows or prompts to train on */
   rows: number;
   batches: { readonly max_steps: number; readonly stepsPerEpoch: number };
+  /** whether rows have images, so that the vision tower must be loaded */
+  vision?: boolean;
   forecast: MemoryForecast;
   /** the kernels that the run will compile, with the tile sizes measured so far */
   kernels(): Kernel[] | Promise<Kernel[]>;
@@ -205,12 +210,13 @@ export async function loadTrainee(
   base: string,
 ): Promise<Trainee> {
   const { gpu, signal, onProgress } = sources;
-  const { checkpoint, trained, lora, adapter, forecast, companions, saved } = prepared;
+  const { checkpoint, trained, lora, adapter, forecast, companions, saved, vision } = prepared;
   gpu.pool.budget = forecast.peak;
   const model = await compiling(gpu, await prepared.kernels(), () =>
     loadModel(gpu, checkpoint, {
       ...storageOf(recipe),
       trained,
+      vision,
       signal,
       onProgress: (done, total) => onProgress?.("weights", done, total),
     }),

@@ -1,5 +1,6 @@
 import type { RowOptions } from "../data/rows.ts";
 import { type TokenizedDataset, type TokenizeOptions, tokenizeDataset } from "../data/tokenize.ts";
+import { UnsupportedError } from "../errors.ts";
 import { weightDTypes } from "../model/files/load.ts";
 import type { SftRecipe } from "../recipe/recipe.ts";
 import type { Trainee } from "../train/checkpoint.ts";
@@ -7,6 +8,7 @@ import { forecastSft, kernelsOfSft, type SftForecastInput } from "../train/forec
 import { type MicroBatch, SftBatches } from "../train/sft/batches.ts";
 import type { SftData } from "../train/sft/sft.ts";
 import { evalBatches } from "../train/sft/step.ts";
+import { Images } from "./images.ts";
 import { loadTrainee, openBase, type PreparedBase, type RowSources, readRows, storageOf } from "./open.ts";
 
 export { type SftEvent, type SftOptions, sft } from "../train/sft/sft.ts";
@@ -42,10 +44,18 @@ export async function prepareSft(recipe: SftRecipe, sources: SftSources): Promis
     dataset_text_field: recipe.dataset_text_field,
     system_prompt: recipe.system_prompt,
     vocab_size: config.vocab_size,
+    image_token_id: config.vision?.image_token_id ?? null,
   };
+  const images = sources.images ? await Images.open(sources.images, checkpoint, config) : null;
   const [train, held] = await readRows(sources, ["training rows", "evaluation rows"], (rows, pacing) =>
-    tokenizeDataset(rows, { ...options, ...pacing }),
+    tokenizeDataset(images ? images.rows(rows) : rows, { ...options, ...pacing }),
   );
+  const vision = images?.largest ? { grid: images.largest } : null;
+  if (vision && trained === "all") {
+    throw new UnsupportedError(
+      "Cannot train all weights on rows with images: the vision tower stays frozen, and would not be saved; set use_peft: true",
+    );
+  }
   const warnings = [...train.warnings, ...(held?.warnings ?? []).map((warning) => `evaluation: ${warning}`)];
 
   const batches = new SftBatches(train.rows, recipe);
@@ -63,12 +73,15 @@ export async function prepareSft(recipe: SftRecipe, sources: SftSources): Promis
     loss_type: recipe.loss_type,
     gradient_checkpointing: recipe.gradient_checkpointing,
     adapter: gpu,
+    vision,
   };
   const forecast = forecastSft(input);
   const kernels = () => kernelsOfSft(input);
-  const data = { train: train.rows, eval: held?.rows ?? null };
+  const features: SftData["features"] = vision && ((model, image) => images!.features(model, image));
+  const data = { train: train.rows, eval: held?.rows ?? null, features };
   return {
     ...base,
+    vision: vision !== null,
     data,
     train,
     rows: train.rows.length,

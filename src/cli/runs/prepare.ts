@@ -1,6 +1,10 @@
 import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { NotFoundError, RecipeError } from "../../errors.ts";
 import type { Gpu } from "../../gpu/device.ts";
+import { usualCache } from "../../platform/node/cache-folder.ts";
+import { nodeFolder } from "../../platform/node/fs.ts";
+import { nodeImages } from "../../platform/node/image-files.ts";
 import {
   fieldOf,
   type GrpoRecipe,
@@ -11,6 +15,7 @@ import {
   type SftRecipe,
 } from "../../recipe/recipe.ts";
 import { parseRecipeYaml } from "../../recipe/yaml.ts";
+import type { ImageAccess } from "../../session/images.ts";
 import type { PreparedBase } from "../../session/open.ts";
 import type { TrainSources } from "../../session/train.ts";
 import { formatBytes } from "../../text/bytes.ts";
@@ -112,6 +117,12 @@ function flagOf(flag: string): { name: string; value: string } {
   return { name: name.replaceAll("-", "_"), value };
 }
 
+/** How the command line reads images; their features are kept in the user's cache. */
+export function imageAccess(): ImageAccess {
+  const cache = usualCache();
+  return nodeImages(cache === null ? null : nodeFolder(join(cache, "features")));
+}
+
 /** The opened sources that a recipe names. */
 export async function openSources(
   recipe: SftRecipe | GrpoRecipe,
@@ -146,6 +157,7 @@ export async function openSources(
     adapter,
     train,
     eval: held,
+    images: imageAccess(),
     chat_template,
     signal,
     onProgress: (what, done, total) =>

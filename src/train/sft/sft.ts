@@ -5,8 +5,17 @@ import type { Trainee } from "../checkpoint.ts";
 import { train } from "../loop.ts";
 import type { StepContext, Submitted, TrainEvent, TrainingMethod, TrainOptions } from "../method.ts";
 import { TokensPerSecond } from "../speed.ts";
-import { SftBatches } from "./batches.ts";
-import { evalBatches, evaluate, type SftResult, sftStep } from "./step.ts";
+import { type MicroBatch, SftBatches } from "./batches.ts";
+import {
+  evalBatches,
+  evaluate,
+  type FeatureSource,
+  type SftResult,
+  type StepOptions,
+  seesImages,
+  sftStep,
+  withFeatures,
+} from "./step.ts";
 
 /** A finished step; its numbers arrive one step late. */
 type SftStepEvent = { type: "step"; step: number; tokens: number; loss: number };
@@ -20,6 +29,8 @@ export type SftOptions = TrainOptions;
 export interface SftData {
   train: readonly TokenizedRow[];
   eval: readonly TokenizedRow[] | null;
+  /** of rows with images */
+  features?: FeatureSource | null;
 }
 
 /**
@@ -68,7 +79,8 @@ class Sft implements TrainingMethod<SftStepEvent, SftResult> {
     this.evaluates = data.eval !== null;
   }
 
-  step({ step, learning_rate, record, optimizer }: StepContext<SftStepEvent>): Submitted<SftResult> {
+  step(context: StepContext<SftStepEvent>): Submitted<SftResult> | AsyncGenerator<never, Submitted<SftResult>> {
+    const { step, learning_rate, record, optimizer } = context;
     const { max_grad_norm, label_smoothing_factor, neftune_noise_alpha, loss_type, seed } = this.recipe;
     const options = {
       step,
@@ -79,7 +91,21 @@ class Sft implements TrainingMethod<SftStepEvent, SftResult> {
       loss_type,
       seed,
     };
-    return { result: sftStep(record, this.model, optimizer, this.batches.step(step), options) };
+    const micro = this.batches.step(step);
+    if (seesImages(micro)) return this.stepWithImages(context, micro, options);
+    return { result: sftStep(record, this.model, optimizer, micro, options) };
+  }
+
+  /** The same with features, which may have to be read or computed first. */
+  // biome-ignore lint/correctness/useYield: the loop takes a step that waits as a generator
+  private async *stepWithImages(
+    { record, optimizer }: StepContext<SftStepEvent>,
+    micro: readonly MicroBatch[],
+    options: StepOptions,
+  ): AsyncGenerator<never, Submitted<SftResult>> {
+    const seen: MicroBatch[] = [];
+    for (const each of micro) seen.push(await withFeatures(this.model, each, this.data.features!));
+    return { result: sftStep(record, this.model, optimizer, seen, options) };
   }
 
   taken({ step, tokens, loss, mean_token_accuracy, entropy }: SftResult): SftStepEvent {
@@ -99,7 +125,8 @@ class Sft implements TrainingMethod<SftStepEvent, SftResult> {
   evaluate(): Promise<{ loss: number; mean_token_accuracy: number; entropy: number }> {
     const { per_device_eval_batch_size, label_smoothing_factor: labelSmoothing, loss_type } = this.recipe;
     const batches = evalBatches(this.data.eval!, per_device_eval_batch_size);
-    return evaluate(this.model, batches, { labelSmoothing, loss_type });
+    const { features = null } = this.data;
+    return evaluate(this.model, batches, { labelSmoothing, loss_type, features });
   }
 
   get sinceLog(): SinceLog {
