@@ -2,6 +2,8 @@ import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 
 /** Compile-time parameters of a variant. */
 interface DecodeStateVariant {
+  /** rotary positions are others than positions in the cache */
+  turned: boolean;
   workgroup: number;
 }
 
@@ -9,9 +11,10 @@ interface DecodeStateVariant {
 //
 // Grid     one thread per row
 // Shapes   drawn, tokens, positions [rows]   logp [rows]   ends [n]: ids that end a completion
+//          angles [rows]: with `turned`, the rotary position
 //          left [rows]: tokens that the row may still draw; 0 = ended   log [steps, rows, 2]: token, bits of its logp
-// Writes   tokens, positions and left in place; log at `step`, 0xffffffff for rows that ended before
-export const decodeState = ({ workgroup }: DecodeStateVariant) => wgsl`
+// Writes   tokens, positions, angles and left in place; log at `step`, 0xffffffff for rows that ended before
+export const decodeState = ({ turned, workgroup }: DecodeStateVariant) => wgsl`
 struct Params { rows: u32, step: u32, ends: u32 }
 
 @group(0) @binding(0) var<storage, read> drawn: array<u32>;
@@ -22,6 +25,9 @@ struct Params { rows: u32, step: u32, ends: u32 }
 @group(0) @binding(5) var<storage, read_write> left: array<u32>;
 @group(0) @binding(6) var<storage, read_write> log: array<vec2u>;
 @group(0) @binding(7) var<uniform> params: Params;
+#if ${turned}
+@group(0) @binding(8) var<storage, read_write> angles: array<u32>;
+#endif
 
 @compute @workgroup_size(${workgroup})
 fn main(@builtin(global_invocation_id) id: vec3u) {
@@ -36,6 +42,9 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   log[at] = vec2u(token, bitcast<u32>(logp[row]));
   tokens[row] = token;
   positions[row] += 1u;
+#if ${turned}
+  angles[row] += 1u;
+#endif
   left[row] -= 1u;
   for (var e = 0u; e < params.ends; e++) {
     if (ends[e] == token) { left[row] = 0u; }

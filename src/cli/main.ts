@@ -142,9 +142,9 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     run: runGrade,
   },
   eval: {
-    usage: "qwench eval [NAME|ROWS] [--model PATH] [--adapter PATH] [--n 8] [--k 1,5]",
+    usage: "qwench eval [NAME|ROWS|ocr ROWS] [--model PATH] [--adapter PATH] [--n 8] [--k 1,5]",
     summary:
-      "Evaluates a model: it samples n responses to each problem of a data set, grades them, and reports pass@k and the majority vote. Ctrl-C keeps finished problems, and the same command continues. Without a model and a data set, it evaluates the embedded model on its held-out problems.",
+      "Evaluates a model: it samples n responses to each problem of a data set, grades them, and reports pass@k and the majority vote. Ctrl-C keeps finished problems, and the same command continues. Without a model and a data set, it evaluates the embedded model on its held-out problems. With ocr, it measures word and character errors of the texts that a model reads in images.",
     examples: [
       "qwench eval",
       "qwench eval gsm8k --model Qwen/Qwen2.5-0.5B-Instruct --adapter my-adapter --limit 100",

@@ -1,3 +1,4 @@
+import { isObject } from "../text/json.ts";
 import { copySpelling, parsePythonJson } from "../text/python-json.ts";
 import { kindOf } from "../text/show.ts";
 import type { Message } from "./chat-template.ts";
@@ -46,7 +47,11 @@ export function parseMessages(source: NumberedRow, key: string): Message[] {
         `${where} is from ${JSON.stringify(named)}, which is not a known role: ${[...KNOWN, ...Object.keys(ROLES), "function_call"].join(", ")}`,
       );
     }
-    const made = withoutNulls({ ...message, role, content: joined(source, where, content) });
+    const made = withoutNulls({
+      ...message,
+      role,
+      content: source.images ? partsOf(source, where, content) : joined(source, where, content),
+    });
     return copySpelling(item, made);
   });
 }
@@ -64,10 +69,17 @@ function joined(source: NumberedRow, where: string, content: unknown): string {
     if (typeof text === "string" && (type === undefined || type === null || type === "text")) return text;
     throw rowError(
       source,
-      `${where}: part ${i + 1} of its content is ${typeof type === "string" ? `of type ${JSON.stringify(type)}` : kindOf(part)}; only text parts are supported`,
+      `${where}: part ${i + 1} of its content is ${typeof type === "string" ? `of type ${JSON.stringify(type)}` : kindOf(part)}; only text parts are supported, and images in SFT`,
     );
   });
   return texts.join("");
+}
+
+/** The content of a message of a row with images: a text, or parts for the chat template if the message has images. */
+function partsOf(source: NumberedRow, where: string, content: unknown): unknown {
+  const isImage = (part: unknown) => isObject(part) && part.type === "image";
+  if (!Array.isArray(content) || !content.some(isImage)) return joined(source, where, content);
+  return content.map((part) => (isImage(part) ? part : { type: "text", text: joined(source, where, [part]) }));
 }
 
 /** ShareGPT's `function_call`: the name and arguments as JSON, one call or a list. */

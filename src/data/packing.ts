@@ -1,4 +1,5 @@
 import { DataError } from "../errors.ts";
+import type { RowImage } from "./row-error.ts";
 
 /**
  * TRL's `packing_strategy`: best-fit decreasing that truncates or splits long rows, or one long stream split into
@@ -125,6 +126,7 @@ class RoomTree {
 interface LabelledRow {
   input_ids: ArrayLike<number>;
   labels: ArrayLike<number>;
+  images?: readonly RowImage[];
 }
 
 /**
@@ -138,6 +140,9 @@ export function packRows(
   rows: readonly LabelledRow[],
   options: { max_length: number; strategy?: PackingStrategy },
 ): LabelledRow[][] {
+  if (rows.some(({ images }) => images)) {
+    throw new DataError("Cannot pack rows with images: a bin could cut one; set packing: false");
+  }
   const bins = pack(
     rows.map((row) => row.input_ids.length),
     options,
@@ -152,7 +157,7 @@ export function packRows(
       labels: cut(rows[piece.row]!.labels, piece),
     }));
     if (options.strategy !== "wrapped") return sequences;
-    const joined = (name: keyof LabelledRow) => Int32Array.from(sequences.flatMap((s) => Array.from(s[name])));
+    const joined = (name: "input_ids" | "labels") => Int32Array.from(sequences.flatMap((s) => Array.from(s[name])));
     return [{ input_ids: joined("input_ids"), labels: joined("labels") }];
   });
 }
@@ -170,6 +175,8 @@ export interface PackedBatch {
    * sequence's first token
    */
   labels: Int32Array;
+  /** images in the order of their tokens, whose features are elsewhere; absent: none */
+  row_images?: readonly RowImage[];
 }
 
 /**
@@ -201,5 +208,6 @@ export function makeBatch(rows: readonly LabelledRow[]): PackedBatch {
     labels[start] = -100;
     for (let p = 0; p < row.input_ids.length; p++) position_ids[start + p] = p;
   }
-  return { input_ids, position_ids, cu_seqlens, labels };
+  const row_images = rows.flatMap(({ images = [] }) => images);
+  return { input_ids, position_ids, cu_seqlens, labels, ...(row_images.length > 0 && { row_images }) };
 }

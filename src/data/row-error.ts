@@ -7,6 +7,18 @@ export interface NumberedRow {
   number: number;
   /** path or URL */
   file: string;
+  /** images of the row's messages, in order, if they were opened */
+  images?: readonly RowImage[];
+}
+
+/** An image of a row: its bytes are elsewhere, under its key. */
+export interface RowImage {
+  /** of its bytes, in lower-case hex */
+  key: string;
+  /** frames, rows and columns of patches */
+  grid: readonly [number, number, number];
+  /** merged patches, each of which takes the place of a token */
+  tokens: number;
 }
 
 /** The error of one row: `file, row n: what is wrong`. */

@@ -1,6 +1,8 @@
 import { DataError } from "../errors.ts";
 import { type ChatOptions, type Message, renderAssistantSpans, renderChat, type Span } from "./chat-template.ts";
+import { imageCounts, repeated } from "./images/tokens.ts";
 import { type Pacing, pacedRows, type RowSource } from "./paced-rows.ts";
+import type { RowImage } from "./row-error.ts";
 import { columnNotes, conversationNotes, NoteCounter, type RowNote } from "./row-notes.ts";
 import { type NumberedRow, parseRow, type Row, type RowOptions, rowError } from "./rows.ts";
 import type { Tokenizer } from "./tokenizer.ts";
@@ -10,6 +12,8 @@ import { trainingTemplate } from "./training-template.ts";
 export interface TokenizedRow {
   input_ids: ArrayLike<number>;
   labels: ArrayLike<number>;
+  /** in the order of their tokens; absent: none */
+  images?: readonly RowImage[];
 }
 
 /** How rows become tokens; names and defaults are those of TRL's SFTConfig. */
@@ -31,6 +35,8 @@ export interface TokenizeOptions extends RowOptions {
   assistant_only_loss?: boolean;
   /** rows of the model's embedding: larger ids are errors */
   vocab_size?: number;
+  /** the token that stands for a merged patch of an image */
+  image_token_id?: number | null;
 }
 
 /**
@@ -39,7 +45,8 @@ export interface TokenizeOptions extends RowOptions {
  * - Plain text, and plain prompt + completion, end with the EOS token unless they already do.
  * - The completion begins after the number of tokens in the prompt alone, even if those tokens differ (with a warning).
  * - A token has a label if every active mask includes it: the completion's, the assistant's.
- * - Truncation applies to tokens and labels.
+ * - The chat template's image token becomes as many as its image has merged patches; none of them has a label.
+ * - Truncation applies to tokens and labels; it may not cut off an image.
  *
  * @returns `warning`: a problem of the row, or null; `notes`: parts of the row that training does not see unchanged
  * @throws {DataError} with the row's file and number
@@ -57,8 +64,9 @@ export function tokenizeRow(
     throw rowError(source, `assistant_only_loss: true needs a conversation, but the row is plain (${row.format})`);
   }
   const made = row.format === "tokens" ? fromTokens(source, row, options) : fromText(source, row, options);
-  const { input_ids, masks, warning, notes } = made;
-  const labels = made.labels ?? input_ids.map((id, i) => (masks.every((mask) => mask[i]) ? id : -100));
+  const { masks, warning, notes } = made;
+  const scored = made.labels ?? made.input_ids.map((id, i) => (masks.every((mask) => mask[i]) ? id : -100));
+  const { input_ids, labels } = withImageTokens(source, { input_ids: made.input_ids, labels: scored }, options);
 
   const limit = options.vocab_size ?? Number.POSITIVE_INFINITY;
   const outside = input_ids.find((id) => id >= limit) ?? labels.find((id) => id >= limit);
@@ -68,7 +76,25 @@ export function tokenizeRow(
   const max = options.max_length ?? null;
   if (max === null || input_ids.length <= max) return { input_ids, labels, warning, notes };
   const [start, end] = options.truncation_mode === "keep_end" ? [-max, undefined] : [0, max];
+  const imageTokens = (ids: readonly number[]) => ids.filter((id) => id === options.image_token_id).length;
+  if (source.images && imageTokens(input_ids.slice(start, end)) < imageTokens(input_ids))
+    throw rowError(source, cutImage(input_ids.length, max));
   return { input_ids: input_ids.slice(start, end), labels: labels.slice(start, end), warning, notes };
+}
+
+const cutImage = (length: number, max: number) =>
+  `has ${length} tokens with its images, and max_length ${max} would cut off a part of one; set max_length: null, or a larger one`;
+
+/** Repeats each image token for the merged patches of its image; none of them has a label. */
+function withImageTokens(
+  source: NumberedRow,
+  { input_ids, labels }: { input_ids: number[]; labels: number[] },
+  { image_token_id = null }: TokenizeOptions,
+): { input_ids: number[]; labels: number[] } {
+  if (!source.images) return { input_ids, labels };
+  const counts = imageCounts(source, input_ids, image_token_id);
+  const unlabelled = labels.map((label, i) => (input_ids[i] === image_token_id ? -100 : label));
+  return { input_ids: repeated(input_ids, counts), labels: repeated(unlabelled, counts) };
 }
 
 interface Made {
@@ -281,7 +307,9 @@ export async function tokenizeDataset(rows: RowSource, options: TokenizeOptions 
     if (scored === 0) made.dropped++;
     else {
       // at most half the memory of an array
-      made.rows.push({ input_ids: Int32Array.from(input_ids), labels: Int32Array.from(labels) });
+      const { images } = source;
+      const row = { input_ids: Int32Array.from(input_ids), labels: Int32Array.from(labels) };
+      made.rows.push(images ? { ...row, images } : row);
       made.num_tokens += input_ids.length;
       made.num_labels += scored;
     }

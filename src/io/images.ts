@@ -4,7 +4,7 @@ import { FormatError, UnsupportedError } from "../errors.ts";
 export type ImageType = "png" | "jpeg" | "webp";
 
 /** What the header of an image says. */
-export interface ImageHeader {
+interface ImageHeader {
   type: ImageType;
   width: number;
   height: number;
@@ -19,7 +19,7 @@ export type ImageDecoder = (
 ) => Promise<{ width: number; height: number; data: ArrayLike<number> }>;
 
 /** Most pixels of an image: decoding takes 8 bytes for each. */
-export const MOST_PIXELS = 1 << 25;
+const MOST_PIXELS = 1 << 25;
 /** Most bytes of a file. */
 export const MOST_IMAGE_BYTES = 64 << 20;
 

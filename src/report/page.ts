@@ -14,15 +14,18 @@ interface Page {
   footer: string;
   /** CSS rules added to those that all reports share */
   style?: string;
+  /** whether the page shows images, which it holds itself */
+  images?: boolean;
 }
 
 /**
  * A report as one self-contained HTML file. The page's CSP forbids all requests, and all scripts except the pointer's.
  */
-export function renderPage({ title, subtitle, body, footer, style: more = "" }: Page): string {
+export function renderPage({ title, subtitle, body, footer, style: more = "", images = false }: Page): string {
   const policy = [
     "default-src 'none'",
     "style-src 'unsafe-inline'",
+    ...(images ? ["img-src data:"] : []),
     `script-src 'sha256-${sha256Base64(script)}'`,
   ].join("; ");
   return `<!doctype html>

@@ -1,4 +1,5 @@
 import { renderChat } from "../data/chat-template.ts";
+import { imageCounts, repeated } from "../data/images/tokens.ts";
 import { encodePrompt, type PromptRow } from "../data/prompts.ts";
 import { type NumberedRow, rowError } from "../data/rows.ts";
 import { StopStrings } from "../data/stop-strings.ts";
@@ -17,6 +18,7 @@ import { type GenerationDefaults, parseGenerationConfig, samplingOf } from "../m
 import { recordGeneration } from "../model/generate/foresee.ts";
 import { type Generation, generateStream, type SamplingOptions } from "../model/generate/generate.ts";
 import type { Transformer } from "../model/transformer.ts";
+import type { SeenImages } from "../model/vision/images.ts";
 import { formatBytes } from "../text/bytes.ts";
 import { shallow } from "../train/forecast/memory.ts";
 import { slotsFor } from "../train/grpo/rollout.ts";
@@ -31,6 +33,8 @@ export { type GenerationDefaults, samplingOf } from "../model/generate/config.ts
 export interface TextSources extends RunSources {
   dtype?: LoadDType;
   quantization?: Quantization | null;
+  /** load the vision tower too, for prompts with images */
+  vision?: boolean;
   /** expected number of responses generated together, if more than one */
   together?: number;
   /** bytes available for the weights; null: unknown */
@@ -98,10 +102,10 @@ export async function prepareText(sources: TextSources): Promise<PreparedText> {
 
 /** Loads the weights of a prepared model, and switches its adapter on. */
 export async function loadText(prepared: PreparedText, sources: TextSources): Promise<TextModel> {
-  const { gpu, adapter: folder, dtype, quantization, signal, onProgress } = sources;
+  const { gpu, adapter: folder, dtype, quantization, vision, signal, onProgress } = sources;
   const report = (done: number, total: number) => onProgress?.("weights", done, total);
   const model = await compiling(gpu, await prepared.kernels(), () =>
-    loadModel(gpu, prepared.checkpoint, { dtype, quantization, signal, onProgress: report }),
+    loadModel(gpu, prepared.checkpoint, { dtype, quantization, vision, signal, onProgress: report }),
   );
   const adapter = folder ? await loadAdapter(model, folder, prepared.checkpoint) : null;
   if (adapter) setAdapter(model, adapter);
@@ -146,7 +150,9 @@ export function promptOf(
     throw rowError(source, "needs a chat template, and the model has none; complete the row as raw text");
   }
   const options = { tokenizer, chat_template, system_prompt: system, vocab_size: config.vocab_size };
-  const made = encodePrompt({ ...source, row }, options);
+  const plainPrompt = encodePrompt({ ...source, row }, options);
+  const counts = imageCounts(source, plainPrompt.prompt_ids, config.vision?.image_token_id ?? null);
+  const made = { ...plainPrompt, prompt_ids: repeated(plainPrompt.prompt_ids, counts) };
   const { max_position_embeddings: most } = config;
   if (made.prompt_ids.length >= most) {
     throw rowError(
@@ -197,14 +203,15 @@ export type TextEvent =
  */
 export async function* respond(
   { model, config, tokenizer, eos_token_ids }: TextModel,
-  prompts: readonly { prompt_ids: readonly number[]; number?: number }[],
+  prompts: readonly { prompt_ids: readonly number[]; number?: number; images?: SeenImages | null }[],
   { n = 1, stop = [], stop_strings = [], slots, ...options }: RespondOptions,
 ): AsyncGenerator<TextEvent> {
   const most = (tokens: number) => Math.min(options.max_new_tokens, config.max_position_embeddings - tokens);
   const longest = prompts.reduce((length, { prompt_ids: ids }) => Math.max(length, ids.length + most(ids.length)), 0);
-  const requests = prompts.flatMap(({ prompt_ids, number }, i) =>
+  const requests = prompts.flatMap(({ prompt_ids, number, images = null }, i) =>
     Array.from({ length: n }, (_, response) => ({
       prompt_ids,
+      images,
       sequence: mixSeed(number ?? i, response),
       max_new_tokens: most(prompt_ids.length),
     })),

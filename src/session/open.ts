@@ -32,6 +32,7 @@ import type { Trainee } from "../train/checkpoint.ts";
 import type { MemoryForecast } from "../train/forecast/memory.ts";
 import { mixSeed, uniformFrom } from "../train/seed.ts";
 import { companionsOf, eosId } from "./companions.ts";
+import type { ImageAccess } from "./images.ts";
 import { precisionOf } from "./precision.ts";
 import { openTokenizer } from "./tokenizer.ts";
 
@@ -51,6 +52,8 @@ export interface RunSources {
 export interface RowSources extends RunSources {
   train: RowSource;
   eval?: RowSource | null;
+  /** how images of rows are read; absent: rows may have none */
+  images?: ImageAccess | null;
 }
 
 /**
@@ -94,6 +97,8 @@ export interface PreparedBase extends OpenBase {
   /** number of rows or prompts to train on */
   rows: number;
   batches: { readonly max_steps: number; readonly stepsPerEpoch: number };
+  /** whether rows have images, so that the vision tower must be loaded */
+  vision?: boolean;
   forecast: MemoryForecast;
   /** the kernels that the run will compile, with the tile sizes measured so far */
   kernels(): Kernel[] | Promise<Kernel[]>;
@@ -232,7 +237,7 @@ export async function loadTrainee(
   base: string,
 ): Promise<Trainee> {
   const { gpu, signal, onProgress } = sources;
-  const { checkpoint, trained, lora, adapter, forecast, companions, saved } = prepared;
+  const { checkpoint, trained, lora, adapter, forecast, companions, saved, vision } = prepared;
   gpu.pool.budget = forecast.peak;
   const pissa =
     lora && !adapter && startsWithPissa(recipe)
@@ -246,6 +251,7 @@ export async function loadTrainee(
       ...storageOf(recipe),
       trained,
       residuals: pissa?.residuals,
+      vision,
       signal,
       onProgress: (done, total) => onProgress?.("weights", done, total),
     }),

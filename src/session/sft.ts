@@ -1,6 +1,7 @@
 import type { Pacing, RowSource } from "../data/paced-rows.ts";
 import type { RowOptions } from "../data/rows.ts";
 import { type TokenizedDataset, type TokenizeOptions, tokenizeDataset } from "../data/tokenize.ts";
+import { UnsupportedError } from "../errors.ts";
 import { weightDTypes } from "../model/files/load.ts";
 import type { SftRecipe } from "../recipe/recipe.ts";
 import type { Trainee } from "../train/checkpoint.ts";
@@ -9,6 +10,7 @@ import { type MicroBatch, microBatch, SftBatches, StreamedSteps } from "../train
 import { openStream, RowStream } from "../train/sft/row-stream.ts";
 import type { SftData } from "../train/sft/sft.ts";
 import { evalBatches } from "../train/sft/step.ts";
+import { Images } from "./images.ts";
 import { loadTrainee, openBase, type PreparedBase, type RowSources, readRows, storageOf } from "./open.ts";
 
 export { type SftEvent, type SftOptions, sft } from "../train/sft/sft.ts";
@@ -45,13 +47,22 @@ export async function prepareSft(recipe: SftRecipe, sources: SftSources): Promis
     dataset_text_field: recipe.dataset_text_field,
     system_prompt: recipe.system_prompt,
     vocab_size: config.vocab_size,
+    image_token_id: config.vision?.image_token_id ?? null,
   };
-  const whole = (rows: RowSource, pacing: Pacing) => tokenizeDataset(rows, { ...options, ...pacing });
+  const images = sources.images ? await Images.open(sources.images, checkpoint, config) : null;
+  const whole = (rows: RowSource, pacing: Pacing) =>
+    tokenizeDataset(images ? images.rows(rows) : rows, { ...options, ...pacing });
   const streams = recipe.datasets ? recipe.streaming : recipe.dataset_streaming;
   const stream = streams ? await openStream(sources.train, options, recipe) : null;
   const [train, held] = await readRows(sources, ["training rows", "evaluation rows"], async (rows, pacing) =>
     stream && rows === sources.train ? null : whole(rows, pacing),
   );
+  const vision = images?.largest ? { grid: images.largest } : null;
+  if (vision && trained === "all") {
+    throw new UnsupportedError(
+      "Cannot train all weights on rows with images: the vision tower stays frozen, and would not be saved; set use_peft: true",
+    );
+  }
   const told = train?.warnings ?? stream!.notes;
   const warnings = [...told, ...(held?.warnings ?? []).map((warning) => `evaluation: ${warning}`)];
 
@@ -67,12 +78,15 @@ export async function prepareSft(recipe: SftRecipe, sources: SftSources): Promis
     loss_type: recipe.loss_type,
     gradient_checkpointing: recipe.gradient_checkpointing,
     adapter: gpu,
+    vision,
   };
   const forecast = forecastSft(input);
   const kernels = () => kernelsOfSft(input);
-  const data = { train: train?.rows ?? stream!, eval: held?.rows ?? null };
+  const features: SftData["features"] = vision && ((model, image) => images!.features(model, image));
+  const data = { train: train?.rows ?? stream!, eval: held?.rows ?? null, features };
   return {
     ...base,
+    vision: vision !== null,
     data,
     train,
     rows: train?.rows.length ?? 0,

@@ -7,6 +7,7 @@ import { exportedNames } from "../../scripts/exports-tables.ts";
 import { parseArgs } from "../../src/cli/args.ts";
 import { COMMANDS, main } from "../../src/cli/main.ts";
 import { readRows } from "../../src/data/dataset.ts";
+import { takeImages } from "../../src/data/images/rows.ts";
 import { parsePreference } from "../../src/data/preferences.ts";
 import { parsePrompt, parseRow } from "../../src/data/rows.ts";
 import { DATA_SETS } from "../../src/data/sets/registry.ts";
@@ -131,7 +132,10 @@ async function rowFaults(text: string): Promise<string[]> {
     try {
       if ("chosen" in row.row) parsePreference(row);
       else if ("answer" in row.row && !("completion" in row.row)) parsePrompt(row);
-      else parseRow(row);
+      else {
+        const taken = takeImages(row);
+        parseRow(taken ? { ...row, row: taken.row, images: [] } : row);
+      }
     } catch (error) {
       faults.push((error as Error).message);
     }

@@ -32,6 +32,7 @@ import { EvalProgress, resultsTable } from "../terminal/eval-text.ts";
 import { EXIT_INTERRUPTED, interruptible } from "../terminal/interrupt.ts";
 import { statusLine } from "../terminal/status-line.ts";
 import { packageVersion } from "../version.ts";
+import { runEvalOcr } from "./eval-ocr.ts";
 
 export { EVAL_FLAGS } from "../flags/eval-flags.ts";
 
@@ -40,6 +41,7 @@ const MAX_TOKENS = 2048;
 
 /** `qwench eval`: generates and grades responses to a data set's problems. @returns the exit code */
 export async function runEval(args: ParsedArgs): Promise<number> {
+  if (args.positional[0] === "ocr") return runEvalOcr(args);
   const requests = readEvalRequests(args);
   if (requests.length === 1) checkOutput(requests[0].output, requests[0].overwrite);
   return interruptible(async (signal) => {

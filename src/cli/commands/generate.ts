@@ -1,6 +1,7 @@
 import { basename, dirname, resolve } from "node:path";
 import { readRows } from "../../data/dataset.ts";
-import { AbortError, DataError } from "../../errors.ts";
+import type { NumberedRow } from "../../data/rows.ts";
+import { AbortError, DataError, UnsupportedError } from "../../errors.ts";
 import { nodeFile, nodeFolder } from "../../platform/node/fs.ts";
 import {
   loadText,
@@ -13,6 +14,7 @@ import {
   type TextResponse,
   type TextSettings,
 } from "../../session/generate.ts";
+import { Images } from "../../session/images.ts";
 import { renderTable } from "../../text/tables.ts";
 import { type CliFlag, type ParsedArgs, UsageError } from "../args.ts";
 import { askedSettings, MODEL_FLAGS, numberFlag, SETTING_FLAGS, stopsOf, textOf } from "../flags/text-flags.ts";
@@ -26,6 +28,7 @@ import {
   savedRows,
 } from "../runs/generate-rows.ts";
 import { holding } from "../runs/hold.ts";
+import { imageAccess } from "../runs/prepare.ts";
 import { type ModelRequest, modelRequest, openText } from "../sources/text-model.ts";
 import { EXIT_INTERRUPTED, interruptible } from "../terminal/interrupt.ts";
 import { plainText } from "../terminal/plain-text.ts";
@@ -47,6 +50,12 @@ export const GENERATE_FLAGS: CliFlag[] = [
     help: "Write JSONL to FILE: the rows' own columns and responses, finish_reasons, prompt_tokens, completion_tokens. FILE.partial holds the rows so far, and the same command continues from it. Default: stdout.",
   },
   { name: "overwrite", type: "boolean", help: "Replace an --output that exists." },
+  {
+    name: "image",
+    type: "list",
+    value: "FILE",
+    help: "A PNG, JPEG or WebP file that the model sees before the prompt. You can give it several times. Rows of --file have their own images.",
+  },
   { name: "n", type: "string", value: "INT", help: "Responses to each prompt (default 1)." },
   { name: "raw", type: "boolean", help: "Continue the prompt as plain text, without the chat template." },
   ...SETTING_FLAGS,
@@ -76,6 +85,7 @@ const PACE = 100;
 
 interface Asked {
   prompt: string | null;
+  images: string[];
   file: string | null;
   output: string | null;
   overwrite: boolean;
@@ -108,12 +118,16 @@ function readFlags({ positional, flags }: ParsedArgs): Asked {
   if (prompt === null && file === null) throw new UsageError("Give a prompt, or a file of prompts with --file");
   if (prompt !== null && file !== null) throw new UsageError("Give a prompt or --file, not both");
   if (prompt === "") throw new UsageError("The prompt is empty");
+  const images = Array.isArray(flags.image) ? flags.image : [];
+  if (images.length > 0 && (prompt === null || flags.raw === true))
+    throw new UsageError("--image needs a prompt and the chat template: give no --file and no --raw");
   const raw = flags.raw === true;
   const system = textOf(flags, "system");
   if (raw && system !== null) throw new UsageError("--system needs the chat template, but --raw turns it off");
   const positive = { whole: true, min: 1 };
   return {
     prompt,
+    images,
     file,
     output,
     overwrite: flags.overwrite === true,
@@ -146,7 +160,10 @@ async function answer(asked: Asked, signal: AbortSignal): Promise<number> {
   if (n > 1 && settings.temperature === 0) {
     throw new UsageError(`--n ${n} needs a --temperature above 0: without sampling all responses are the same`);
   }
-  const rows = file === null ? [promptRow(prepared, asked)] : await fileRows(prepared, file, asked, signal);
+  const images = await Images.open(imageAccess(), prepared.checkpoint, prepared.config);
+  const open = async (source: NumberedRow) => (images ? images.row(source) : source);
+  const rows =
+    file === null ? [await promptRow(prepared, asked, open)] : await fileRows(prepared, file, asked, open, signal);
   const { slots, stop } = asked;
   const options: RespondOptions = { ...settings, n, stop, slots: slots ?? undefined, signal };
   const identity = {
@@ -160,7 +177,12 @@ async function answer(asked: Asked, signal: AbortSignal): Promise<number> {
     logprobs: asked.logprobs,
   };
   const out = output === null ? null : await savedRows(output, rows, identity, asked.overwrite);
-  const text = await loadText(prepared, sources);
+  const vision = rows.some(({ source }) => source.images);
+  const text = await loadText(prepared, { ...sources, vision });
+  for (const row of vision ? rows : []) {
+    signal.throwIfAborted();
+    row.images = await images!.seen(text.model, row.source);
+  }
   status(null);
   if (out) return writeRows(text, rows, options, asked.logprobs, out, status);
   if (file !== null) {
@@ -178,9 +200,25 @@ async function answer(asked: Asked, signal: AbortSignal): Promise<number> {
     : print(text, rows[0], options, asked.logprobs, status);
 }
 
-function promptRow(prepared: PreparedText, { prompt, raw, system }: Asked): AskedRow {
-  const source = { row: { prompt }, number: 1, file: "--prompt" };
+type OpenRow = (source: NumberedRow) => Promise<NumberedRow>;
+
+async function promptRow(
+  prepared: PreparedText,
+  { prompt, images, raw, system }: Asked,
+  open: OpenRow,
+): Promise<AskedRow> {
+  const plain = { row: { prompt } as Record<string, unknown>, number: 1, file: "--prompt" };
+  if (images.length > 0) {
+    if (!prepared.config.vision) throw new UnsupportedError("Cannot use --image: the model has no vision tower");
+    // the user names these files, so they may be anywhere
+    const files = await Promise.all(images.map(async (image) => nodeFile(image)));
+    const parts = await Promise.all(
+      files.map(async (each) => ({ type: "image", bytes: await each.read(0, each.size) })),
+    );
+    plain.row = { prompt: [{ role: "user", content: [...parts, { type: "text", text: prompt }] }] };
+  }
   try {
+    const source = await open(plain);
     return { source, prompt: promptOf(prepared, source, { raw, system }) };
   } catch (error) {
     if (!(error instanceof DataError)) throw error;
@@ -192,13 +230,16 @@ async function fileRows(
   prepared: PreparedText,
   file: string,
   { raw, system }: Asked,
+  open: OpenRow,
   signal: AbortSignal,
 ): Promise<AskedRow[]> {
   const rows: AskedRow[] = [];
   for await (const source of readRows(await nodeFile(file))) {
     signal.throwIfAborted();
     checkColumns(source);
-    rows.push({ source, prompt: promptOf(prepared, source, { raw, system }) });
+    const opened = await open(source);
+    const prompt = promptOf(prepared, opened, { raw, system });
+    rows.push({ source: { ...source, images: opened.images }, prompt });
   }
   if (rows.length === 0) throw new DataError(`${file} has no rows`);
   return rows;
@@ -209,7 +250,7 @@ async function stream(text: TextModel, row: AskedRow, options: RespondOptions, l
   const show = shown();
   let written = "";
   try {
-    for await (const event of respond(text, [row.prompt], { ...options, pace: PACE })) {
+    for await (const event of respond(text, [{ ...row.prompt, images: row.images }], { ...options, pace: PACE })) {
       if (event.type === "text") process.stdout.write(show((written += event.text) && event.text));
       else if (logprobs) process.stdout.write(`\n\n${logprobTable(text, event.made)}`);
     }
@@ -285,7 +326,7 @@ async function follow(
 ): Promise<number> {
   const progress = new ResponsesProgress({ total: rows.length * (options.n ?? 1), status });
   try {
-    const prompts = rows.map(({ prompt, number }) => ({ prompt_ids: prompt.prompt_ids, number }));
+    const prompts = rows.map(({ prompt, number, images }) => ({ prompt_ids: prompt.prompt_ids, number, images }));
     for await (const event of respond(text, prompts, options)) {
       if (event.type === "text") progress.tokens(event.tokens);
       else {

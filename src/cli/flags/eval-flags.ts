@@ -123,6 +123,8 @@ export const EVAL_FLAGS: CliFlag[] = [
     help: `Where to look for a response's answer, in this order; the first place with an answer counts: ${EXTRACTION_STEPS.join(", ")}. tag means answer_tag.`,
   },
   ...EQUALITY_FLAGS,
+  { name: "ignore_case", type: "boolean", help: "eval ocr: capital letters count as small ones." },
+  { name: "ignore_punctuation", type: "boolean", help: "eval ocr: punctuation marks and symbols do not count." },
   {
     name: "name",
     type: "string",

@@ -4,6 +4,7 @@ import { basename, dirname, resolve } from "node:path";
 import type { PromptRow } from "../../data/prompts.ts";
 import { type NumberedRow, rowError } from "../../data/rows.ts";
 import { FormatError, QwenchError } from "../../errors.ts";
+import type { SeenImages } from "../../model/vision/images.ts";
 import { nodeFolder } from "../../platform/node/fs.ts";
 import type { TextResponse } from "../../session/generate.ts";
 import { compactJson, copySpelling } from "../../text/python-json.ts";
@@ -12,6 +13,8 @@ import { compactJson, copySpelling } from "../../text/python-json.ts";
 export interface AskedRow {
   source: NumberedRow;
   prompt: PromptRow;
+  /** its images, once the model has seen them */
+  images?: SeenImages | null;
 }
 
 /** Columns added to a row. Lists hold one value per response. */

@@ -1,7 +1,11 @@
 import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { rowSet } from "../../data/mixture.ts";
 import { NotFoundError, RecipeError } from "../../errors.ts";
 import type { Gpu } from "../../gpu/device.ts";
+import { usualCache } from "../../platform/node/cache-folder.ts";
+import { nodeFolder } from "../../platform/node/fs.ts";
+import { nodeImages } from "../../platform/node/image-files.ts";
 import {
   fieldOf,
   type GrpoRecipe,
@@ -12,6 +16,7 @@ import {
   type SftRecipe,
 } from "../../recipe/recipe.ts";
 import { parseRecipeYaml } from "../../recipe/yaml.ts";
+import type { ImageAccess } from "../../session/images.ts";
 import type { PreparedBase } from "../../session/open.ts";
 import type { TrainSources } from "../../session/train.ts";
 import { formatBytes } from "../../text/bytes.ts";
@@ -115,6 +120,12 @@ function flagOf(flag: string): { name: string; value: string } {
   return { name: name.replaceAll("-", "_"), value };
 }
 
+/** How the command line reads images; their features are kept in the user's cache. */
+export function imageAccess(): ImageAccess {
+  const cache = usualCache();
+  return nodeImages(cache === null ? null : nodeFolder(join(cache, "features")));
+}
+
 /** The opened sources that a recipe names. */
 export async function openSources(
   recipe: SftRecipe | GrpoRecipe,
@@ -151,6 +162,7 @@ export async function openSources(
     adapter,
     train,
     eval: held,
+    images: imageAccess(),
     chat_template,
     signal,
     onProgress: (what, done, total) => status(progressText(what, done, total)),

@@ -67,6 +67,7 @@ export async function* readParquet(source: Source, limit: number): AsyncGenerato
     }
   }
   const floats = floatTree(metadata.schema);
+  const binary = metadata.schema.some(isBytes);
 
   let rowStart = 0;
   for (const group of metadata.row_groups) {
@@ -84,6 +85,7 @@ export async function* readParquet(source: Source, limit: number): AsyncGenerato
         rowEnd,
         compressors: decompressors,
         geoparquet: false,
+        utf8: !binary,
         parsers: { jsonFromBytes: (bytes: Uint8Array | undefined) => bytes && parsePythonJson(utf8.decode(bytes)) },
       });
     } catch (error) {
@@ -93,10 +95,38 @@ export async function* readParquet(source: Source, limit: number): AsyncGenerato
       throw new DataError(`${source.name} has ${rows.length} of the ${rowEnd - rowStart} rows after row ${rowStart}`);
     }
     for (const [i, row] of rows.entries()) {
-      yield { row: plain(row, floats) as Record<string, unknown>, number: rowStart + i + 1, file: source.name };
+      const read = binary ? (texts(row) as Record<string, unknown>) : row;
+      yield { row: plain(read, floats) as Record<string, unknown>, number: rowStart + i + 1, file: source.name };
     }
     rowStart = rowEnd;
   }
+}
+
+/** A column of `datasets`' images and audio: a struct's `bytes`, which are no text. */
+function isBytes(element: { name: string; type?: string; converted_type?: unknown; logical_type?: unknown }): boolean {
+  return element.name === "bytes" && element.type === "BYTE_ARRAY" && !element.converted_type && !element.logical_type;
+}
+
+/** Bytes that stay as they are. */
+class Binary {
+  readonly bytes: Uint8Array;
+
+  constructor(bytes: Uint8Array) {
+    this.bytes = bytes;
+  }
+}
+
+/** Binary values that are not in a field `bytes`, as text. */
+function texts(value: unknown): unknown {
+  if (value instanceof Uint8Array) return utf8.decode(value);
+  if (Array.isArray(value)) return value.map(texts);
+  if (typeof value !== "object" || value === null || Object.getPrototypeOf(value) !== Object.prototype) return value;
+  return Object.fromEntries(
+    Object.entries(value).map(([key, inner]) => [
+      key,
+      key === "bytes" && inner instanceof Uint8Array ? new Binary(inner) : texts(inner),
+    ]),
+  );
 }
 
 interface ColumnData {
@@ -221,6 +251,7 @@ function plain(value: unknown, floats: Floats): unknown {
   if (value === undefined) return null;
   if (typeof value === "bigint") return Number.isSafeInteger(Number(value)) ? Number(value) : value;
   if (typeof value !== "object" || value === null) return value;
+  if (value instanceof Binary) return value.bytes;
   if (value instanceof Date) return Number.isNaN(value.getTime()) ? null : value.toISOString();
   if (ArrayBuffer.isView(value) || Array.isArray(value)) {
     const inner = elementOf(floats);

@@ -17,7 +17,7 @@ export interface ImageProcessor {
 }
 
 /** An image as the model's vision tower takes it. */
-export interface ProcessedImage {
+interface ProcessedImage {
   /** [patches, 3 · frames · size · size]: patches block by block of merge × merge */
   pixels: Float32Array;
   /** frames (1), rows and columns of patches */

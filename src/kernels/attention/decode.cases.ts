@@ -67,34 +67,37 @@ export const decodeCases: KernelCase[] = CASES.map(({ positions, h, g, d, capaci
   },
 }));
 
-decodeCases.push({
-  kernel: "decodeState",
-  name: "rows that continue, reach their limit, end, and ended before",
-  tolerance: 0,
-  run(check) {
-    const ints = (values: number[], label: string) => check.integers(values, label);
-    const rows = {
-      tokens: ints([1, 2, 3, 4], "tokens"),
-      positions: ints([5, 6, 7, 8], "positions"),
-      left: ints([9, 1, 5, 0], "left"),
-    };
-    const log = check.record.zeros([2, 4, 2], "u32", "log");
-    const logp = check.given(new Float32Array([-1, -2, -3, -4]), [4], "logp");
-    const drawn = { tokens: ints([40, 41, 42, 43], "drawn"), logp: logp.tensor };
-    decodeState(check.record, drawn, ints([7, 42], "ends"), rows, log, 1);
-    // Integers are compared as floats with the same bits: tiny but exact.
-    const bits = (values: number[]) => new Float32Array(Uint32Array.from(values).buffer);
-    check.compare("tokens", rows.tokens, bits([40, 41, 42, 4]));
-    check.compare("positions", rows.positions, bits([6, 7, 8, 8]));
-    check.compare("left", rows.left, bits([8, 0, 0, 0]));
-    const logged = new Float32Array(16);
-    logged.set(bits([40]), 8);
-    logged.set([-1], 9);
-    logged.set(bits([41]), 10);
-    logged.set([-2], 11);
-    logged.set(bits([42]), 12);
-    logged.set([-3], 13);
-    // a row that ended before logs 0xffffffff, a NaN: tests/model/generate/generate.test.ts compares it
-    check.compare("log", view(log, [14]), logged.subarray(0, 14));
-  },
-});
+for (const turned of [false, true])
+  decodeCases.push({
+    kernel: "decodeState",
+    name: `rows that continue, reach their limit, end, and ended before${turned ? ", with rotary positions" : ""}`,
+    tolerance: 0,
+    run(check) {
+      const ints = (values: number[], label: string) => check.integers(values, label);
+      const rows = {
+        tokens: ints([1, 2, 3, 4], "tokens"),
+        positions: ints([5, 6, 7, 8], "positions"),
+        left: ints([9, 1, 5, 0], "left"),
+        ...(turned && { angles: ints([2, 6, 3, 8], "angles") }),
+      };
+      const log = check.record.zeros([2, 4, 2], "u32", "log");
+      const logp = check.given(new Float32Array([-1, -2, -3, -4]), [4], "logp");
+      const drawn = { tokens: ints([40, 41, 42, 43], "drawn"), logp: logp.tensor };
+      decodeState(check.record, drawn, ints([7, 42], "ends"), rows, log, 1);
+      // Integers are compared as floats with the same bits: tiny but exact.
+      const bits = (values: number[]) => new Float32Array(Uint32Array.from(values).buffer);
+      check.compare("tokens", rows.tokens, bits([40, 41, 42, 4]));
+      check.compare("positions", rows.positions, bits([6, 7, 8, 8]));
+      if (rows.angles) check.compare("angles", rows.angles, bits([3, 7, 4, 8]));
+      check.compare("left", rows.left, bits([8, 0, 0, 0]));
+      const logged = new Float32Array(16);
+      logged.set(bits([40]), 8);
+      logged.set([-1], 9);
+      logged.set(bits([41]), 10);
+      logged.set([-2], 11);
+      logged.set(bits([42]), 12);
+      logged.set([-3], 13);
+      // a row that ended before logs 0xffffffff, a NaN: tests/model/generate/generate.test.ts compares it
+      check.compare("log", view(log, [14]), logged.subarray(0, 14));
+    },
+  });

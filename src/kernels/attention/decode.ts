@@ -108,6 +108,8 @@ export interface DecodeRows {
   tokens: Tensor;
   /** u32 `[rows]`: position of that token */
   positions: Tensor;
+  /** u32 `[rows]`: its rotary position, where images make it another; absent: the same */
+  angles?: Tensor;
   /** u32 `[rows]`: tokens that may still be drawn; 0 = ended */
   left: Tensor;
 }
@@ -130,8 +132,8 @@ export function decodeState(
   const count = drawn.shape[0];
   record.dispatch(
     stateShader,
-    { workgroup: WORKGROUP },
-    { drawn, logp, ends, tokens: rows.tokens, positions: rows.positions, left: rows.left, log },
+    { turned: rows.angles !== undefined, workgroup: WORKGROUP },
+    { drawn, logp, ends, ...rows, log },
     { rows: count, step, ends: ends.shape[0] },
     Math.ceil(count / WORKGROUP),
   );

@@ -14,6 +14,8 @@ export const TOKENIZER_FILES: readonly string[] = [
   ..."tokenizer.model chat_template.jinja chat_template.json".split(" "),
 ];
 export const GENERATION_FILE = "generation_config.json";
+/** Files of a processor of images. */
+const PROCESSOR_FILES = ["preprocessor_config.json", "video_preprocessor_config.json", "processor_config.json"];
 const TORCH_NAMES = { F32: "float32", F16: "float16", BF16: "bfloat16" } as const;
 
 interface MergedOptions {
@@ -98,7 +100,7 @@ export async function* mergedFiles(
   const named = { ...plain, dtype: TORCH_NAMES[dtype], torch_dtype: TORCH_NAMES[dtype] };
   const saved = nf4 ? { ...named, quantization_config: nf4Config({ double: true, dtype: TORCH_NAMES[dtype] }) } : named;
   yield { name: CONFIG_FILE, content: `${formatJson(saved, 2)}\n` };
-  yield* copied(checkpoint.folder, [GENERATION_FILE]);
+  yield* copied(checkpoint.folder, [GENERATION_FILE, ...PROCESSOR_FILES]);
   yield* copied(await tokenizerFolder(checkpoint.folder, adapter), TOKENIZER_FILES);
 }
 

@@ -6,11 +6,13 @@ import { rmsNorm } from "../../kernels/norm/rms-norm.ts";
 import type { SlotCache } from "../cache.ts";
 import { blockStep, type Stream } from "../layers/block.ts";
 import type { Transformer } from "../transformer.ts";
+import { joinImages, type SeenImages } from "../vision/images.ts";
 
 /** A prompt to prefill, and the slots of the sequences that start with it. */
 export interface PrefillPrompt {
   ids: readonly number[];
   slots: readonly number[];
+  images?: SeenImages | null;
 }
 
 /** Runs each prompt through the model once and copies the layers' caches of it to every slot that shares it. */
@@ -36,7 +38,9 @@ export function prefill(
       view(record.upload(Uint32Array.from(values), [values.length], label), [values.length / width, width]);
     const rows = { pairs: up(pairs, 2, "pairs"), ends: up(ends, 3, "ends") };
     const position_ids = prompts.flatMap(({ ids }) => ids.map((_, t) => t));
-    model.forward(record, { input_ids, position_ids, cu_seqlens }, { cache, rows });
+    const seen = prompts.flatMap(({ images }) => images ?? []);
+    const images = seen.length > 0 ? { images: joinImages(seen) } : {};
+    model.forward(record, { input_ids, position_ids, cu_seqlens, ...images }, { cache, rows });
   });
 }
 
@@ -45,6 +49,8 @@ interface DecodePass {
   /** u32 `[rows]` each */
   tokens: Tensor;
   positions: Tensor;
+  /** rotary positions; absent: the same */
+  angles?: Tensor;
   slots: Tensor;
   /** upper bound of the positions */
   longest: number;
@@ -63,7 +69,7 @@ export function decodeStep(
 ): { tensor: Tensor; start: number }[] {
   const { config, weights } = model;
   return record.scope(() => {
-    const pass = model.passOf(rows.positions, rows.longest + 1);
+    const pass = model.passOf(rows.angles ?? rows.positions, rows.longest + 1);
     let stream: Stream = { x: embedding(record, rows.tokens, weights.embed), delta: null };
     const { slots, positions, longest } = rows;
     const step = { slots, positions, longest, capacity: cache.capacity };

@@ -5,6 +5,7 @@ import { maskLogits } from "../../kernels/sample/mask-logits.ts";
 import { markSeen, sample } from "../../kernels/sample/sample.ts";
 import { SlotCache } from "../cache.ts";
 import type { Transformer } from "../transformer.ts";
+import { positionShift, type SeenImages } from "../vision/images.ts";
 import { decodeStep, type PrefillPrompt, prefill } from "./decode.ts";
 
 /** Sampling settings, under transformers' names and applied in its order. */
@@ -48,6 +49,8 @@ export interface GenerateOptions extends SamplingOptions {
 /** One completion to generate. Requests that share `prompt_ids` (the same array) are prefilled once. */
 export interface GenerationRequest {
   prompt_ids: readonly number[];
+  /** images of the prompt, whose tokens are in it */
+  images?: SeenImages | null;
   /** u32 that separates this completion's draws from others'; the same (seed, sequence) gives the same completion */
   sequence: number;
   /** limit of this request, if lower than the options' */
@@ -70,6 +73,8 @@ interface Active {
   most: number;
   ids: number[];
   logps: number[];
+  /** of its rotary positions */
+  shift: number;
 }
 
 /** Most prompt tokens to prefill in one pass. */
@@ -136,7 +141,9 @@ export async function* generateStream(
       const joining: Active[] = [];
       while (free.length > 0 && waiting.length > 0) {
         const request = waiting.shift()!;
-        joining.push({ request, slot: free.pop()!, most: limits[request], ids: [], logps: [] });
+        const { prompt_ids, images = null } = requests[request];
+        const shift = positionShift(config, prompt_ids, images);
+        joining.push({ request, slot: free.pop()!, most: limits[request], ids: [], logps: [], shift });
       }
       prefillJoining(model, cache, requests, joining);
       active.push(...joining);
@@ -194,24 +201,24 @@ function prefillJoining(
   requests: readonly GenerationRequest[],
   joining: readonly Active[],
 ): void {
-  const groups = new Map<readonly number[], number[]>();
+  const groups = new Map<readonly number[], { slots: number[]; images: SeenImages | null }>();
   for (const { request, slot } of joining) {
-    const { prompt_ids } = requests[request];
-    const slots = groups.get(prompt_ids);
-    if (slots) slots.push(slot);
-    else groups.set(prompt_ids, [slot]);
+    const { prompt_ids, images = null } = requests[request];
+    const group = groups.get(prompt_ids);
+    if (group) group.slots.push(slot);
+    else groups.set(prompt_ids, { slots: [slot], images });
   }
   const record = model.gpu.recorder();
   let batch: PrefillPrompt[] = [];
   let tokens = 0;
-  for (const [prompt_ids, slots] of groups) {
+  for (const [prompt_ids, { slots, images }] of groups) {
     const ids = prompt_ids.slice(0, -1);
     if (ids.length === 0) continue;
     if (tokens + ids.length > PREFILL_TOKENS && batch.length > 0) {
       prefill(record, model, cache, batch);
       [batch, tokens] = [[], 0];
     }
-    batch.push({ ids, slots });
+    batch.push({ ids, slots, images });
     tokens += ids.length;
   }
   if (batch.length > 0) prefill(record, model, cache, batch);
@@ -250,6 +257,12 @@ async function decodeBlock(
         "tokens",
       ),
       positions: up(positions, "positions"),
+      ...(active.some(({ shift }) => shift !== 0) && {
+        angles: up(
+          active.map(({ shift }, r) => positions[r] + shift),
+          "angles",
+        ),
+      }),
       left: up(left, "left"),
     };
     const slots = up(
@@ -273,6 +286,7 @@ async function decodeBlock(
         const logits = decodeStep(record, model, cache, {
           tokens: state.tokens,
           positions: state.positions,
+          angles: state.angles,
           slots,
           longest,
         });

@@ -3,11 +3,34 @@ import type { Recorder } from "../../gpu/recorder.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import { gatherRows, scatterRows } from "../../kernels/elementwise.ts";
 import type { ModelConfig } from "../architectures/architecture.ts";
-import { type ImageGrid, tokenPlaces, tokenRotation } from "./places.ts";
+import { type ImageGrid, nextPosition, tokenPlaces, tokenRotation } from "./places.ts";
 import type { Patches, VisionTower } from "./tower.ts";
 
 /** Images of a batch, in the order of their tokens: their patches, or features that a frozen tower has made of them. */
-export type BatchImages = Patches | { features: Float32Array; grids: readonly ImageGrid[] };
+export type BatchImages = Patches | SeenImages;
+
+/** Images whose features are known, `[tokens, hidden]` of one after the other. */
+export interface SeenImages {
+  features: Float32Array;
+  grids: readonly ImageGrid[];
+}
+
+/** The images of several sequences. */
+export function joinImages(all: readonly SeenImages[]): SeenImages {
+  const features = new Float32Array(all.reduce((n, { features }) => n + features.length, 0));
+  let at = 0;
+  for (const { features: own } of all) {
+    features.set(own, at);
+    at += own.length;
+  }
+  return { features, grids: all.flatMap(({ grids }) => grids) };
+}
+
+/** How far the rotary position after a prompt is from its number of tokens: images take fewer positions than tokens. */
+export function positionShift({ vision }: ModelConfig, ids: readonly number[], images: SeenImages | null): number {
+  if (!vision || !images) return 0;
+  return nextPosition(tokenPlaces(ids, [0, ids.length], images.grids, vision).positions) - ids.length;
+}
 
 /** Images at their places among the tokens of a batch, on the GPU. */
 export interface PlacedImages {

@@ -11,11 +11,6 @@ export function patchCount(grids: readonly ImageGrid[]): number {
   return grids.reduce((sum, [t, h, w]) => sum + t * h * w, 0);
 }
 
-/** Tokens of an image: its patches, merged. */
-export function tokenCount([t, h, w]: ImageGrid, { spatial_merge_size: merge }: VisionConfig): number {
-  return (t * h * w) / merge ** 2;
-}
-
 /** Row and column of every patch `[patches, 2]`: block by block of merge × merge patches, as the patches lie in memory. */
 function patchPlaces(grids: readonly ImageGrid[], merge: number): Uint32Array {
   const places = new Uint32Array(2 * patchCount(grids));

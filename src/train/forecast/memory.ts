@@ -8,6 +8,7 @@ import { buildModel, type Trained } from "../../model/build.ts";
 import type { ModelConfig } from "../../model/config.ts";
 import type { WeightDType } from "../../model/slots.ts";
 import type { Transformer } from "../../model/transformer.ts";
+import type { ImageGrid } from "../../model/vision/places.ts";
 import { formatBytes } from "../../text/bytes.ts";
 import { Optimizer, type OptimizerOptions } from "../optimizer.ts";
 
@@ -33,6 +34,8 @@ export interface ForecastModel {
   gradient_checkpointing?: boolean;
   /** the target device: a Gpu, or the known properties of another device */
   adapter: AdapterLike;
+  /** the largest image of the rows, in patches; null or absent: rows have none, and the vision tower is not loaded */
+  vision?: { grid: ImageGrid } | null;
 }
 
 /** Records a run on a device that computes nothing and counts memory. */
@@ -45,9 +48,22 @@ export interface FakeRun {
 
 export function fakeRun(input: ForecastModel): FakeRun {
   const gpu = fakeGpu(input.adapter);
-  const { model } = buildModel(gpu, input.config, input.trained, input.dtypeOf);
+  const vision = input.vision ?? null;
+  const { model } = buildModel(gpu, input.config, input.trained, input.dtypeOf, vision !== null);
   model.gradient_checkpointing = input.gradient_checkpointing ?? true;
+  if (vision) seeImage(model, vision.grid);
   return { gpu, model, optimizer: new Optimizer(gpu, model.store!, input.optimizer), record: gpu.recorder() };
+}
+
+/** Features of an image, as a run computes them before the step that needs them. */
+function seeImage({ gpu, tower }: Transformer, grid: ImageGrid): void {
+  const { in_channels, temporal_patch_size, patch_size } = tower!.config;
+  const pixels = new Float32Array(grid[0] * grid[1] * grid[2] * in_channels * temporal_patch_size * patch_size ** 2);
+  const record = gpu.recorder();
+  record.scope(() => {
+    record.read(tower!.forward(record, { pixels, grids: [grid] }).features);
+  });
+  record.submit();
 }
 
 /** The result of a fake run. @param tokens of the largest micro-batch */

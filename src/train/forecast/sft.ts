@@ -46,14 +46,23 @@ function recordSft(input: SftForecastInput): FakeRun {
   const run = fakeRun(input);
   const { model, optimizer, record } = run;
   const { steps, evaluation } = input;
+  const width = input.config.hidden_size;
   try {
     const options = { ...NOTHING, loss_type: input.loss_type };
-    for (const micro of steps) sftStep(record, model, optimizer, micro, options).catch(() => {}); // its numbers come from nowhere
-    if (evaluation) record.scope(() => model.run(record, evaluation.batch, evaluation.targets, {}, null));
+    for (const micro of steps.map((each) => each.map((one) => blank(one, width))))
+      sftStep(record, model, optimizer, micro, options).catch(() => {}); // its numbers come from nowhere
+    if (evaluation) record.scope(() => model.run(record, blank(evaluation, width).batch, evaluation.targets, {}, null));
   } catch (error) {
     throw withAdvice(error, "max_length");
   }
   return run;
+}
+
+/** The same batch with features of its images, of which only the number counts. */
+function blank({ batch, targets }: MicroBatch, width: number): MicroBatch {
+  if (!batch.row_images) return { batch, targets };
+  const features = new Float32Array(batch.row_images.reduce((n, { tokens }) => n + tokens * width, 0));
+  return { batch: { ...batch, images: { features, grids: batch.row_images.map(({ grid }) => grid) } }, targets };
 }
 
 /** Micro-batches of `sequences` rows of `length` tokens, all labelled: the worst case of a recipe. */

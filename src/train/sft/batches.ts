@@ -3,6 +3,7 @@ import { epochOrder } from "../../data/sampler.ts";
 import type { TokenizedRow } from "../../data/tokenize.ts";
 import { DataError } from "../../errors.ts";
 import { shiftedTargets, type Targets } from "../../model/transformer.ts";
+import type { BatchImages } from "../../model/vision/images.ts";
 import { FNV_START, fnvNext } from "../../text/hash.ts";
 import { RowBatches, type RowBatchOptions } from "../row-batches.ts";
 
@@ -16,7 +17,7 @@ interface BatchOptions extends RowBatchOptions {
 
 /** One forward and backward pass. */
 export interface MicroBatch {
-  batch: PackedBatch;
+  batch: PackedBatch & { images?: BatchImages };
   targets: Targets;
 }
 
@@ -88,8 +89,9 @@ export class SftBatches {
   fingerprint(): number {
     let h = FNV_START;
     for (const example of this.examples) {
-      for (const { input_ids, labels } of example) {
+      for (const { input_ids, labels, images = [] } of example) {
         h = fnvNext(h, input_ids.length);
+        for (const { key } of images) h = fnvNext(h, Number.parseInt(key.slice(0, 8), 16));
         for (let i = 0; i < input_ids.length; i++) h = fnvNext(fnvNext(h, input_ids[i]), labels[i]);
       }
     }

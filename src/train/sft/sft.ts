@@ -9,7 +9,15 @@ import type { StepContext, Submitted, TrainEvent, TrainingMethod, TrainOptions }
 import { TokensPerSecond } from "../speed.ts";
 import { type MicroBatch, microBatch, SftBatches, StreamedSteps } from "./batches.ts";
 import { RowStream, readPlace, type StreamedRows } from "./row-stream.ts";
-import { evalBatches, evaluate, type SftResult, sftStep } from "./step.ts";
+import {
+  evalBatches,
+  evaluate,
+  type FeatureSource,
+  type SftResult,
+  seesImages,
+  sftStep,
+  withFeatures,
+} from "./step.ts";
 
 /** A finished step; its numbers arrive one step late. */
 type SftStepEvent = { type: "step"; step: number; tokens: number; loss: number };
@@ -23,6 +31,8 @@ export type SftOptions = TrainOptions;
 export interface SftData {
   train: readonly TokenizedRow[] | StreamedRows;
   eval: readonly TokenizedRow[] | null;
+  /** of rows with images */
+  features?: FeatureSource | null;
 }
 
 /**
@@ -83,7 +93,9 @@ class Sft implements TrainingMethod<SftStepEvent, SftResult> {
   }
 
   step(context: StepContext<SftStepEvent>) {
-    return "step" in this.batches ? this.submit(context, this.batches.step(context.step)) : this.streamed(context);
+    if (!("step" in this.batches)) return this.streamed(context);
+    const micro = this.batches.step(context.step);
+    return seesImages(micro) ? this.withImages(context, micro) : this.submit(context, micro);
   }
 
   /** A step on the next rows of the stream. */
@@ -104,6 +116,17 @@ class Sft implements TrainingMethod<SftStepEvent, SftResult> {
       throw yield* context.giveUp(error instanceof QwenchError ? new TrainingError(error.message) : error);
     }
     return this.submit(context, micro);
+  }
+
+  /** A step on rows with images, whose features may have to be read or computed first. */
+  // biome-ignore lint/correctness/useYield: the loop takes a step that waits as a generator
+  private async *withImages(
+    context: StepContext<SftStepEvent>,
+    micro: readonly MicroBatch[],
+  ): AsyncGenerator<TrainEvent | SftStepEvent, Submitted<SftResult>> {
+    const seen: MicroBatch[] = [];
+    for (const each of micro) seen.push(await withFeatures(this.model, each, this.data.features!));
+    return this.submit(context, seen);
   }
 
   private submit(
@@ -140,7 +163,8 @@ class Sft implements TrainingMethod<SftStepEvent, SftResult> {
   evaluate(): Promise<{ loss: number; mean_token_accuracy: number; entropy: number }> {
     const { per_device_eval_batch_size, label_smoothing_factor: labelSmoothing, loss_type } = this.recipe;
     const batches = evalBatches(this.data.eval!, per_device_eval_batch_size);
-    return evaluate(this.model, batches, { labelSmoothing, loss_type });
+    const { features = null } = this.data;
+    return evaluate(this.model, batches, { labelSmoothing, loss_type, features });
   }
 
   /** The stream's place. */

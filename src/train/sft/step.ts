@@ -1,3 +1,4 @@
+import type { RowImage } from "../../data/row-error.ts";
 import type { TokenizedRow } from "../../data/tokenize.ts";
 import type { Recorder } from "../../gpu/recorder.ts";
 import { dftGradient } from "../../kernels/loss/dft.ts";
@@ -131,6 +132,30 @@ function noiseOf(
   return { scale, seed: mixSeed(seed, 2, step, micro) };
 }
 
+/** Features of an image after the vision tower, `[tokens, hidden]` f32: from a cache, or computed. */
+export type FeatureSource = (model: Transformer, image: RowImage) => Promise<Float32Array>;
+
+/** Whether any batch has images without features. */
+export const seesImages = (batches: readonly MicroBatch[]) => batches.some(({ batch }) => batch.row_images);
+
+/** The same batch with the features of its images. */
+export async function withFeatures(
+  model: Transformer,
+  { batch, targets }: MicroBatch,
+  features: FeatureSource,
+): Promise<MicroBatch> {
+  if (!batch.row_images) return { batch, targets };
+  const width = model.config.hidden_size;
+  const all = new Float32Array(batch.row_images.reduce((n, { tokens }) => n + tokens * width, 0));
+  let at = 0;
+  for (const image of batch.row_images) {
+    const own = await features(model, image);
+    all.set(own, at);
+    at += own.length;
+  }
+  return { batch: { ...batch, images: { features: all, grids: batch.row_images.map(({ grid }) => grid) } }, targets };
+}
+
 /** Rows of an evaluation in batches of `size`, in order. */
 export function evalBatches(rows: readonly TokenizedRow[], size: number): MicroBatch[] {
   const batches: MicroBatch[] = [];
@@ -144,12 +169,17 @@ export function evalBatches(rows: readonly TokenizedRow[], size: number): MicroB
 export async function evaluate(
   model: Transformer,
   batches: readonly MicroBatch[],
-  { labelSmoothing = 0, loss_type = "nll" }: { labelSmoothing?: number; loss_type?: SftLossType } = {},
+  {
+    labelSmoothing = 0,
+    loss_type = "nll",
+    features = null,
+  }: { labelSmoothing?: number; loss_type?: SftLossType; features?: FeatureSource | null } = {},
 ): Promise<{ loss: number; mean_token_accuracy: number; entropy: number }> {
   let [loss, accuracy, entropy, labelled] = [0, 0, 0, 0];
   const dft = loss_type === "dft";
   const options = { labelSmoothing: dft ? 0 : labelSmoothing };
-  for (const { batch, targets } of batches) {
+  for (const each of batches) {
+    const { batch, targets } = features ? await withFeatures(model, each, features) : each;
     const record = model.gpu.recorder();
     const pending = record.scope((): Pending | null => {
       const rows = model.run(record, batch, targets, options, null);

@@ -32,7 +32,7 @@ describe("vision_config", () => {
   });
 
   it.each([
-    [{ hidden_size: undefined }, "vision_config.hidden_size must be a positive integer, got undefined"],
+    [{ hidden_size: 0 }, "vision_config.hidden_size must be a positive integer, got 0"],
     [{ num_heads: 5 }, "hidden_size is 48; its 5 heads must have a multiple of 4 elements each"],
     [{ num_position_embeddings: 35 }, "num_position_embeddings is 35; it must be a square number"],
     [{ hidden_act: "relu" }, 'hidden_act is "relu"; it must be "gelu_pytorch_tanh"'],

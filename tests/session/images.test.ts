@@ -1,0 +1,208 @@
+import { beforeAll, describe, expect, it } from "vitest";
+import type { NumberedRow } from "../../src/data/rows.ts";
+import { NotFoundError } from "../../src/errors.ts";
+import type { Gpu } from "../../src/gpu/device.ts";
+import { openCheckpoint } from "../../src/io/checkpoint.ts";
+import type { ImageDecoder } from "../../src/io/images.ts";
+import { memoryFolder } from "../../src/io/memory-folder.ts";
+import type { Folder } from "../../src/io/storage.ts";
+import { openModel } from "../../src/model/files/open.ts";
+import { writeMerged } from "../../src/model/files/write-merged.ts";
+import { decodeNodeImage } from "../../src/platform/node/images.ts";
+import { loadText, prepareText, promptOf, respond, samplingOf } from "../../src/session/generate.ts";
+import { type ImageAccess, Images } from "../../src/session/images.ts";
+import { loadSft, prepareSft, sft } from "../../src/session/sft.ts";
+import { grey, seeingModel } from "../images.ts";
+import { useGpu } from "../kernels/harness.ts";
+import { learnt, recipeOf } from "../train/fixtures.ts";
+
+const gpu = useGpu();
+
+/** Counts what is decoded; reads files from memory. */
+function access(cache: Folder | null, files: Record<string, Uint8Array> = {}) {
+  const counts = { decoded: 0 };
+  const decode: ImageDecoder = (bytes, type) => {
+    counts.decoded++;
+    return decodeNodeImage(bytes, type);
+  };
+  const read = async (address: string) => {
+    if (!files[address]) throw new NotFoundError("there is no such file");
+    return files[address];
+  };
+  return { counts, images: { cache, decode, read } satisfies ImageAccess };
+}
+
+const answer = (word: string) => ({ role: "assistant", content: word });
+const numbered = (rows: Record<string, unknown>[]): NumberedRow[] =>
+  rows.map((row, i) => ({ row, number: i + 1, file: "rows.jsonl" }));
+
+/** A dark and a light image, in the ways in which rows hold them, and a row of text. */
+function rows(): NumberedRow[] {
+  const url = `data:image/png;base64,${Buffer.from(grey(33, 20, 30)).toString("base64")}`;
+  return numbered([
+    {
+      messages: [
+        {
+          role: "user",
+          content: [
+            { type: "image", image: url },
+            { type: "text", text: "what?" },
+          ],
+        },
+        answer("no"),
+      ],
+    },
+    {
+      messages: [{ role: "user", content: "what?" }, answer("yes")],
+      images: [{ bytes: grey(16, 40, 220), path: null }],
+    },
+    {
+      prompt: [{ role: "user", content: [{ type: "text", text: "what?" }, { type: "image" }] }],
+      completion: [answer("yes")],
+      image: "light.png",
+    },
+    { messages: [{ role: "user", content: "hello" }, answer("hello")] },
+  ]);
+}
+
+describe("training on images", () => {
+  let model: Folder;
+  beforeAll(async () => {
+    model = await seeingModel();
+  });
+  const files = { "light.png": grey(64, 64, 200) };
+  const recipe = recipeOf({
+    max_steps: 6,
+    per_device_train_batch_size: 4,
+    max_length: null,
+    assistant_only_loss: false,
+  });
+
+  async function run(device: Gpu, images: ImageAccess) {
+    const sources = { gpu: device, model, train: rows(), images };
+    const prepared = await prepareSft(recipe, sources);
+    const trainee = await loadSft(recipe, prepared, sources, "seeing");
+    const output = memoryFolder("out");
+    const logs = [];
+    for await (const event of sft(trainee, prepared.data, recipe, { output, resume: null })) {
+      if (event.type === "log") logs.push(event.record);
+    }
+    return { prepared, output, logs };
+  }
+
+  it("learns, computes the features of each image once, and reads them from the cache in the next run", async () => {
+    const cache = memoryFolder("features");
+    const first = access(cache, files);
+    const { prepared, output, logs } = await run(gpu(), first.images);
+    expect(logs.at(-1)!.loss).toBeLessThan(0.7 * logs[0].loss);
+    expect(first.counts.decoded).toBe(3);
+    expect(await cache.list()).toHaveLength(3);
+    // 33 × 20 pixels are 32 × 16 after the processor: 2 × 1 merged patches of 16
+    expect(prepared.train!.rows.map(({ images }) => images?.map(({ tokens }) => tokens))).toEqual([
+      [2],
+      [2],
+      [16],
+      undefined,
+    ]);
+    for (const { input_ids, labels } of prepared.train!.rows) {
+      const image = (await openModel(model)).config.vision!.image_token_id;
+      expect(
+        [...(labels as Int32Array)].filter((_, i) => input_ids[i] === image).every((label) => label === -100),
+      ).toBe(true);
+    }
+    const second = access(cache, files);
+    const again = await run(gpu(), second.images);
+    expect(second.counts.decoded).toBe(0);
+    expect(learnt(again.logs)).toEqual(learnt(logs));
+
+    // the adapter has the language model's layers only; a merge keeps the tower and the processor
+    const names = [...(await openCheckpoint(model)).tensors.keys()].filter((name) => name.startsWith("model.visual."));
+    const merged = memoryFolder("merged");
+    await writeMerged(merged, (await openModel(model)).checkpoint, output, { dtype: "F32" });
+    const kept = (await openCheckpoint(merged)).tensors;
+    expect(names.filter((name) => kept.has(name))).toEqual(names);
+    expect(await merged.exists("preprocessor_config.json")).toBe(true);
+  });
+
+  it.each([
+    [
+      { messages: [{ role: "user", content: [{ type: "image" }] }, answer("a")] },
+      "has 1 image parts without an image, and 0 images",
+    ],
+    [
+      { messages: [{ role: "user", content: "a" }, answer("a")], image: "gone.png" },
+      "image 1 gone.png: there is no such file",
+    ],
+    [
+      {
+        messages: [{ role: "user", content: "a" }, answer("a")],
+        image: { bytes: new TextEncoder().encode("<svg><script/></svg>") },
+      },
+      "PNG, JPEG and WebP are read, and it is an SVG or XML text",
+    ],
+    [
+      { messages: [{ role: "user", content: "a" }, answer("a")], images: [3] },
+      "an image must be a path, a URL, bytes, or an object",
+    ],
+    [{ text: "a", image: "light.png" }, "has images, so it needs messages"],
+  ])("refuses a row %#, with its number", async (row, message) => {
+    const { images } = access(null, files);
+    const sources = { gpu: gpu(), model, train: numbered([row]), images };
+    await expect(prepareSft(recipe, sources)).rejects.toThrow(message);
+    await expect(prepareSft(recipe, { ...sources, train: numbered([row]) })).rejects.toThrow("rows.jsonl, row 1");
+  });
+
+  it("refuses a max_length that cuts an image, packing, and training of all weights", async () => {
+    const prepare = (values: Record<string, unknown>) =>
+      prepareSft(recipeOf({ max_length: null, ...values }), {
+        gpu: gpu(),
+        model,
+        train: rows(),
+        images: access(null, files).images,
+      });
+    await expect(prepare({ max_length: 8 })).rejects.toThrow("max_length 8 would cut off a part of one");
+    await expect(prepare({ packing: true, max_length: 64 })).rejects.toThrow("Cannot pack rows with images");
+    await expect(prepare({ use_peft: false })).rejects.toThrow("Cannot train all weights on rows with images");
+  });
+});
+
+describe("generating from images", () => {
+  it("continues as a forward pass over the whole sequence does, each prompt at its own rotary positions", async () => {
+    const model = await seeingModel();
+    const { checkpoint, config } = await openModel(model);
+    const { images } = access(null, { "wide.png": grey(200, 30, 90) });
+    const opened = (await Images.open(images, checkpoint, config))!;
+    const sources = { gpu: gpu(), model, vision: true };
+    const text = await loadText(await prepareText(sources), sources);
+    const user = (content: unknown) => ({ messages: [{ role: "user", content }] });
+    const asked = numbered([
+      user([
+        { type: "image", image: "wide.png" },
+        { type: "text", text: "what?" },
+      ]),
+      user("hello"),
+    ]);
+    const prompts = [];
+    for (const source of asked) {
+      const row = await opened.row(source);
+      prompts.push({ ...promptOf(text, row), images: await opened.seen(text.model, row) });
+    }
+    const made: number[][] = [];
+    const options = { ...samplingOf(text.defaults, { temperature: 0 }), max_new_tokens: 5, seed: 1 };
+    for await (const event of respond(text, prompts, options)) {
+      if (event.type === "response") made[event.prompt] = event.made.ids;
+    }
+    for (const [i, { prompt_ids, images: seen }] of prompts.entries()) {
+      const ids = [...prompt_ids];
+      for (const drawn of made[i]) {
+        const batch = { input_ids: ids, position_ids: ids.map((_, t) => t), cu_seqlens: [0, ids.length] };
+        const logits = await text.model.logits({ ...batch, ...(seen && { images: seen }) });
+        const last = logits.subarray((ids.length - 1) * config.vocab_size);
+        expect(drawn).toBe(last.reduce((best, v, id) => (v > last[best] ? id : best), 0));
+        ids.push(drawn);
+      }
+    }
+    // 200 × 30 pixels are resized to 160 × 16: 10 merged patches in a line, at 10 positions
+    expect(prompts[0].images!.grids).toEqual([[1, 2, 20]]);
+  });
+});
