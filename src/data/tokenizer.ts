@@ -170,10 +170,7 @@ export function loadTokenizer(files: TokenizerFiles): Tokenizer {
       const decoded = (ids: number[]) => inner.decode(ids, { skip_special_tokens: false });
       return utf8.encode(decoded([...base, id]).slice(decoded(base).length));
     },
-    tokenBytes(id) {
-      const content = byteLevel && !added.has(id) ? inner.id_to_token(id) : undefined;
-      return content === undefined ? null : bytesOfSymbols(content);
-    },
+    tokenBytes: (id) => (byteLevel && !added.has(id) ? bytesOfSymbols(inner.id_to_token(id)) : null),
     eos_token: eos.token,
     eos_token_id: eos.id,
     bos_token: bos.token,
@@ -194,7 +191,8 @@ const BYTE_SYMBOLS: ReadonlyMap<string, number> = (() => {
   return new Map(Array.from({ length: 256 }, (_, b) => [String.fromCodePoint(plain(b) ? b : other++), b]));
 })();
 
-function bytesOfSymbols(symbols: string): Uint8Array | null {
+function bytesOfSymbols(symbols: string | undefined): Uint8Array | null {
+  if (symbols === undefined) return null;
   const bytes = Array.from(symbols, (symbol) => BYTE_SYMBOLS.get(symbol) ?? -1);
   return bytes.includes(-1) ? null : Uint8Array.from(bytes);
 }

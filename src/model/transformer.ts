@@ -11,6 +11,7 @@ import { rmsNorm, rmsNormBackward, rmsNormWeightBackward } from "../kernels/norm
 import { uploadBatch } from "./batch-inputs.ts";
 import type { SlotCache } from "./cache.ts";
 import type { ModelConfig } from "./config.ts";
+import { withCopy } from "./frozen-adapter.ts";
 import {
   type Block,
   type BlockSaved,
@@ -288,35 +289,9 @@ export class Transformer {
   withFrozenAdapter(): Transformer {
     const { gpu, config, weights, store, tower } = this;
     this.refuseTrained(/\.lora_(?:[AB]\.|magnitude_vector$)|^base_model\.model\./);
-    const { values } = store!;
-    const kept = gpu.persistent(values.shape, "f32", "parameters.kept", "weights");
     const record = gpu.recorder();
-    record.copy(values, kept);
-    const moved = (tensor: Tensor) => ({
-      ...tensor,
-      buffer: kept.buffer,
-      offset: kept.offset + tensor.offset - values.offset,
-    });
-    const keep = (linear: Linear) => {
-      const { lora } = linear;
-      if (!lora) return linear;
-      const { dora = null } = lora;
-      const own = dora && {
-        ...dora,
-        magnitude: moved(dora.magnitude),
-        gains: gpu.persistent(dora.gains.shape, "f32", `${dora.gains.label}.kept`, "weights"),
-      };
-      if (own) record.copy(dora.gains, own.gains); // columns without an adapter have gains of 1
-      return { ...linear, lora: { ...lora, a: moved(lora.a), b: moved(lora.b), dropout: 0, dora: own } };
-    };
-    const blocks = weights.blocks.map((block) => frozenBlock(block, keep));
-    const table = (shards: readonly WeightShard[]) =>
-      shards.map((shard) =>
-        shard.tensor.buffer === values.buffer ? { ...shard, tensor: moved(shard.tensor) } : shard,
-      );
-    const tables = { embed: table(weights.embed), head: table(weights.head) };
-    const norm = { ...weights.norm, grad: null };
-    const frozen = new Transformer(gpu, config, { ...tables, norm, blocks }, { grads: null, store: null, tower });
+    const kept = withCopy(record, weights, store!.values);
+    const frozen = new Transformer(gpu, config, kept, { grads: null, store: null, tower });
     for (const layer of frozen.linears) doraGains(record, layer);
     record.submit();
     return frozen;
