@@ -169,6 +169,7 @@ async function start(writer: Writer, disk: SmallDisk, env: NodeJS.ProcessEnv, nt
 function harm(disk: SmallDisk, before: Before): string[] {
   const now = contentsOf(disk.path);
   const lost = before.filter(([name, hash, size]) => {
+    if (!now.has(name) && name.endsWith(".part") && now.has(name.slice(0, -".part".length))) return false; // it was finished
     if (!now.has(name) || !GROWING.test(name)) return now.get(name) !== hash;
     return hashOf(readFileSync(join(disk.path, name)).subarray(0, size)) !== hash;
   });

@@ -120,7 +120,8 @@ async function attackLost({ browser, site, rounds }: Stage, n: number): Promise<
       faults.push(`it ended with ${error ? `${error.name}: ${error.message}` : "no error"}`);
     }
     const { status, problem } = await recordOf(page, id);
-    if (status !== "paused" || !/Start the run again to continue/.test(problem ?? "")) faults.push(`it is ${status}: ${problem}`);
+    if (status !== "paused" || !/Start the run again to continue/.test(problem ?? ""))
+      faults.push(`it is ${status}: ${problem}`);
     await set(worker, -1);
     const again = await start(page, id);
     if (again.error) faults.push(`it does not continue: ${again.error.message}`);

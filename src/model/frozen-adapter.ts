@@ -3,7 +3,7 @@ import type { Tensor } from "../gpu/tensor.ts";
 import type { WeightShard } from "../kernels/embedding/embedding.ts";
 import type { Linear } from "../kernels/matmul/linear.ts";
 import { frozenBlock } from "./layers/block.ts";
-import type { Weights } from "./transformer.ts";
+import type { Weights } from "./weights.ts";
 
 /**
  * The same weights with a copy of the trained parameters, which training does not change. Shares all other weights.

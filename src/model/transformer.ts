@@ -13,7 +13,6 @@ import type { SlotCache } from "./cache.ts";
 import type { ModelConfig } from "./config.ts";
 import { withCopy } from "./frozen-adapter.ts";
 import {
-  type Block,
   type BlockSaved,
   blockBackward,
   blockForward,
@@ -23,25 +22,15 @@ import {
 } from "./layers/block.ts";
 import type { Pass, PrefillRows } from "./layers/body.ts";
 import { type HeadRows, head, type RowGradient } from "./layers/head.ts";
-import type { Norm } from "./layers/norm.ts";
 import { rotaryTable } from "./layers/rope.ts";
 import type { ParameterStore } from "./parameters.ts";
 import { mostTokens, type PackedBatch, passParts, runParts, type Targets } from "./pass-parts.ts";
 import { type PlacedImages, placeImages, putFeatures, takeFeatureGradient } from "./vision/images.ts";
 import type { VisionTower } from "./vision/tower.ts";
+import type { Weights } from "./weights.ts";
 
 export type { PackedBatch, Targets } from "./pass-parts.ts";
-
-/** All weights of a model on the GPU. */
-export interface Weights {
-  /** the embedding table, in shards that fit a binding */
-  embed: readonly WeightShard[];
-  /** the output table: the same shards if the embeddings are tied */
-  head: readonly WeightShard[];
-  /** after the last block */
-  norm: Norm;
-  blocks: readonly Block[];
-}
+export type { Weights } from "./weights.ts";
 
 /** Gradient buffers of the tables; null if frozen. Blocks and norms hold their own. */
 interface TableGrads {
