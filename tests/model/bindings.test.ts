@@ -117,7 +117,7 @@ describe("full training", () => {
     const checkpoint = await openCheckpoint(await tinyModel());
     const model = await loadModel(gpu(), checkpoint, { trained: "all", dtype: "float32" });
     const store = model.store!;
-    const optimizer = new Optimizer(gpu(), store, recipeOf({ optim: "adamw_torch" }));
+    const optimizer = new Optimizer(gpu(), store, recipeOf({ optim: "sgd" }));
     const record = gpu().recorder();
     store.clearGrads(record);
     const logp = record.scope(() => {
@@ -147,7 +147,10 @@ describe("full training", () => {
       const got = await within(binding, () => trained(ofAll), buffer);
       expect(got.shards).toBeGreaterThan(3);
       expect(relativeError(got.logp, want.logp)).toBeLessThan(1e-5);
-      for (const [name, data] of want.grads) expect(relativeError(got.grads.get(name)!, data), name).toBeLessThan(1e-5);
+      for (const [name, data] of want.grads)
+        if (!name.endsWith("k_proj.bias"))
+          // a key's bias has no gradient but rounding
+          expect(relativeError(got.grads.get(name)!, data), name).toBeLessThan(1e-5);
       for (const [name, data] of want.values)
         expect(relativeError(got.values.get(name)!, data), name).toBeLessThan(1e-4);
     }

@@ -164,9 +164,9 @@ describe("published recipes", () => {
     expect(tokens).toBe(4 * 1024);
     expect(formatBytes(peak)).toBe(publishedRecipe("coder-deep").forecast);
     expect((await forecastOf(recipe, "sft", { shape, longest: 1024, limits })).peak).toBeLessThan(peak); // the MLP in parts
-    const small = { ...limits, maxStorageBufferBindingSize: 2 ** 25 };
+    const small = { ...limits, maxStorageBufferBindingSize: 2 ** 23 }; // gate_proj alone is larger
     expect(() => forecastOf(recipe, "sft", { shape, longest: 1024, limits: small })).toThrow(
-      /Cannot bind .* \[4096,\d+\]/,
+      /Cannot bind .* bytes exceed maxStorageBufferBindingSize of 8388608/,
     );
   });
 

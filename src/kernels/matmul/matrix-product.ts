@@ -20,15 +20,18 @@ const lowsOf = ({ epilogue, parts }: Product): readonly Partial<Low>[] =>
 /**
  * Whether matrix units can compute a product: its sums have whole slabs, rows begin where wide loads can, a is not
  * transposed, and nothing is masked.
+ *
+ * @param type of the matrices: f16 reads packed rows, f32 reads a itself
  */
-export function fitsMatrices(product: Product): boolean {
-  const { b, transA, transB, ldb, parts, low, dropout } = product;
+export function fitsMatrices(product: Product, type: "f16" | "f32"): boolean {
+  const { b, transA, transB, lda, ldb, parts, low, dropout } = product;
   const [{ m, k, aAt = 0 }] = parts;
   const unit = transB && !isQuantized(b.dtype) && b.dtype !== "f32" ? 8 : 4;
   const lows = low ? lowsOf(product) : [];
   return (
     !transA &&
     !dropout &&
+    (type === "f16" || (lda % 4 === 0 && aAt % 4 === 0)) &&
     !inTexture(b) &&
     m > FEW_ROWS &&
     k > 0 &&

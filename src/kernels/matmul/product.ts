@@ -46,7 +46,7 @@ function maskedApart({ gpu }: Recorder, product: Product): Product[] | null {
     accumulate: true,
     parts: parts.map((part) => ({ ...part, r: 0 })),
   };
-  if (!fitsMatrices(rest)) return null;
+  if (!fitsMatrices(rest, "f16")) return null;
   return [{ ...product, parts: parts.map((part) => ({ ...part, k: 0 })) }, rest];
 }
 
@@ -85,7 +85,8 @@ export function recordProduct(record: Recorder, given: Product): void {
   const vecB = ldb % 4 === 0 && all("bAt", 4);
   const paired = Boolean(epilogue);
   const forced = given.tile && !("kind" in given.tile) ? given.tile : null;
-  const matrices = (forced?.matrix || anyMatrices(record.gpu)) && fitsMatrices(product);
+  const units = forced ? forced.matrix : anyMatrices(record.gpu) ? record.gpu.features.matrix : null;
+  const matrices = Boolean(units) && fitsMatrices(product, units!.type);
   const chosen =
     forced ??
     matmulTile(record.gpu, {

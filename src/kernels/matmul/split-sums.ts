@@ -63,7 +63,7 @@ export function recordSplit(
   const { c, parts, transB, rowStride, colStride, alpha = 1, accumulate = false } = product;
   const [{ m, n, cAt = 0 }] = parts;
   const tiles =
-    usesMatrices(record.gpu) && fitsMatrices(product)
+    usesMatrices(record.gpu) && fitsMatrices(product, "f16")
       ? matrixTiles(record.gpu)
       : gpuTiles(record.gpu, transB).filter(({ stage, matrix }) => stage > 0 && !matrix);
   const workgroups = (of: (typeof tiles)[number]) => split.count * tileGrid(of, m, n).reduce((x, y) => x * y);
