@@ -65,13 +65,14 @@ export async function startPissa(
 }
 
 /** The settings of a PiSSA adapter as plain LoRA: twice the rank, and the same factor. */
-export function doubledConfig(config: LoraConfig): LoraConfig {
+export function doubledConfig<Config extends LoraConfig>(config: Config): Omit<Config, "init_lora_weights"> {
+  const { init_lora_weights: _, ...plain } = config;
   const { r, lora_alpha, use_rslora, rank_pattern, alpha_pattern } = config;
   const factor = use_rslora ? Math.SQRT2 : 2;
   const times = (pattern: Readonly<Record<string, number>>, by: number) =>
     Object.fromEntries(Object.entries(pattern).map(([key, value]) => [key, by * value]));
   return {
-    ...config,
+    ...plain,
     r: 2 * r,
     lora_alpha: factor * lora_alpha,
     ...(rank_pattern && { rank_pattern: times(rank_pattern, 2) }),
@@ -127,5 +128,5 @@ export function doubledAdapter(adapter: Adapter, start: PissaStart): Adapter {
   );
   const read = async (name: string) =>
     doubled({ name, shape: shapeOf(name), data: await adapter.read(name) }, start).data;
-  return { config: adapter.config, tensors, read };
+  return { config: doubledConfig(adapter.config), tensors, read };
 }
