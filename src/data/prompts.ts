@@ -20,6 +20,8 @@ export interface PromptOptions extends RowOptions {
   tokenizer: Tokenizer;
   /** replaces the tokenizer's own template */
   chat_template?: string | null;
+  /** schemas of functions for rows without the column tools */
+  tools?: readonly unknown[] | null;
   /** variables for the template; a row's own `chat_template_kwargs` go before them */
   chat_template_kwargs?: Readonly<Record<string, unknown>>;
   /** tokens; rows with a longer prompt are left out. null: no limit */
@@ -59,13 +61,14 @@ function encodeWithNotes(source: NumberedRow, options: PromptOptions): { row: Pr
       throw rowError(source, "is a conversation, but the model has no chat template; set chat_template_path");
     }
     const kwargs = { ...options.chat_template_kwargs, ...parsed.chat_template_kwargs };
+    const tools = parsed.tools ?? (options.tools ? [...options.tools] : null);
     try {
       text = renderChat(template, parsed.prompt, {
         bos_token: tokenizer.bos_token,
         eos_token: tokenizer.eos_token,
         pad_token: tokenizer.pad_token ?? undefined,
         ...kwargs,
-        tools: parsed.tools,
+        tools,
         add_generation_prompt: true,
       });
     } catch (error) {
@@ -73,7 +76,7 @@ function encodeWithNotes(source: NumberedRow, options: PromptOptions): { row: Pr
     }
     notes = conversationNotes(source, {
       messages: parsed.prompt,
-      tools: parsed.tools,
+      tools,
       kwargs,
       template,
       text,

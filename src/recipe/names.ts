@@ -213,7 +213,7 @@ const refusedByAll: Readonly<Record<string, string>> = {
   debug: `${notYet}; ${trlOnly}`,
 };
 
-const oneTurn = "a completion is one assistant turn; tools and environments are not implemented";
+const oneTurn = "a recipe holds no code; name a module of functions in environment";
 const fixedGrammar = "constrained generation is not implemented; reward the format instead";
 
 const refusedBy: Readonly<Record<Method, Readonly<Record<string, string>>>> = {
@@ -227,7 +227,6 @@ const refusedBy: Readonly<Record<Method, Readonly<Record<string, string>>>> = {
     tools: oneTurn,
     environment_factory: oneTurn,
     rollout_func: oneTurn,
-    max_tool_calling_iterations: oneTurn,
     log_completions_hub_repo: hub,
   },
   dpo: {

@@ -1,5 +1,6 @@
 import { encodePrompts, type PromptOptions } from "../data/prompts.ts";
 import type { Tokenizer } from "../data/tokenizer.ts";
+import { rendersTools } from "../data/tool-calls.ts";
 import { DataError, NotFoundError, RecipeError } from "../errors.ts";
 import { weightDTypes } from "../model/files/load.ts";
 import type { GrpoRecipe } from "../recipe/recipe.ts";
@@ -9,6 +10,7 @@ import { forecastGrpo, kernelsOfGrpo } from "../train/forecast/grpo.ts";
 import type { GrpoBatches } from "../train/grpo/batches.ts";
 import { batchesOf } from "../train/grpo/grpo.ts";
 import type { GrpoData } from "../train/grpo/rollout.ts";
+import type { Environment } from "../train/grpo/tools.ts";
 import { loadTrainee, openBase, type PreparedBase, type RowSources, readRows, storageOf } from "./open.ts";
 import { eosIds } from "./tokenizer.ts";
 
@@ -17,6 +19,8 @@ export { type CompletionRecord, type GrpoData, type GrpoEvent, type GrpoOptions,
 /** Where a GRPO run's inputs come from. Rows hold prompts; reward functions receive the other columns. */
 export interface GrpoSources extends RowSources {
   rewards: readonly NamedReward[];
+  /** functions that the model may call */
+  environment?: Environment | null;
 }
 
 /** A GRPO run that is ready to load: everything is read and checked except the weights. */
@@ -51,6 +55,7 @@ export async function prepareGrpo(recipe: GrpoRecipe, sources: GrpoSources): Pro
     chat_template,
     chat_template_kwargs: recipe.chat_template_kwargs ?? {},
     system_prompt: recipe.system_prompt,
+    tools: sources.environment?.schemas ?? null,
     max_prompt_length: recipe.max_prompt_length,
     vocab_size: config.vocab_size,
   };
@@ -74,7 +79,8 @@ export async function prepareGrpo(recipe: GrpoRecipe, sources: GrpoSources): Pro
       `Cannot complete a prompt of ${longest} tokens with max_completion_length ${recipe.max_completion_length}: the model has ${config.max_position_embeddings} positions (max_position_embeddings). Lower max_completion_length or max_prompt_length`,
     );
   }
-  const data: GrpoData = { train: train.rows, eval: held?.rows ?? null, tokenizer, eos_token_ids, rewards };
+  const tools = sources.environment ? toolsOf(sources.environment, chat_template, recipe) : null;
+  const data: GrpoData = { train: train.rows, eval: held?.rows ?? null, tokenizer, eos_token_ids, rewards, tools };
   const batches = batchesOf(recipe, data);
   const input = {
     config,
@@ -92,6 +98,16 @@ export async function prepareGrpo(recipe: GrpoRecipe, sources: GrpoSources): Pro
   const kernels = () => kernelsOfGrpo(input);
   const rows = train.rows.length;
   return { ...base, tokenizer, data, rows, batches, dropped: train.dropped, forecast, kernels, notes };
+}
+
+/** @throws {RecipeError} the chat template does not render tools */
+function toolsOf(environment: Environment, template: string | null, recipe: GrpoRecipe): GrpoData["tools"] {
+  if (template === null || !rendersTools(template, environment.schemas)) {
+    throw new RecipeError(
+      "Cannot use environment: the chat template does not render tools, their calls and results; set chat_template_path to one that does, such as Qwen2.5's",
+    );
+  }
+  return { environment, template, chat_template_kwargs: recipe.chat_template_kwargs ?? {} };
 }
 
 /** Loads the weights of a prepared run and creates or loads its adapter. */

@@ -4,6 +4,7 @@ import type { Method, Recipe } from "../recipe/recipe.ts";
 import type { NamedReward } from "../rewards/reward.ts";
 import type { Trainee } from "../train/checkpoint.ts";
 import { readBuffer } from "../train/grpo/buffer.ts";
+import type { Environment } from "../train/grpo/tools.ts";
 import type { TrainOptions } from "../train/method.ts";
 import { type DpoEvent, dpo, type PreparedDpo, prepareDpo } from "./dpo.ts";
 import { type GrpoEvent, grpo, type PreparedGrpo, prepareGrpo } from "./grpo.ts";
@@ -19,6 +20,8 @@ export interface TrainSources extends RunSources {
   images?: ImageAccess | null;
   /** what scores completions, if the method samples any */
   rewards?: readonly NamedReward[];
+  /** functions that the model may call, if the method samples completions */
+  environment?: Environment | null;
 }
 
 /** Options of a run of any method. */

@@ -8,7 +8,7 @@ import { show } from "../../src/text/show.ts";
 const OF_THE_JOB = new Set(
   (
     "model_name_or_path model_revision adapter_name_or_path use_peft dataset_name dataset_config dataset_train_split " +
-    "dataset_test_split eval_dataset_name test_split_size datasets streaming dataset_streaming dataset_format dataset_options chat_template_path output_dir overwrite_output_dir resume_from_checkpoint " +
+    "dataset_test_split eval_dataset_name environment test_split_size datasets streaming dataset_streaming dataset_format dataset_options chat_template_path output_dir overwrite_output_dir resume_from_checkpoint " +
     "save_total_limit profile log_completions num_completions_to_print"
   ).split(" "),
 );

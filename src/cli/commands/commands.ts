@@ -16,7 +16,7 @@ import { availableMemory, fitsText, openGpu, openToForecast } from "../runs/open
 import { forecastTable, openSources, readRecipe } from "../runs/prepare.ts";
 import { packageVersion } from "../version.ts";
 import { planPublished } from "./recipe.ts";
-import { rewardsOf } from "./train.ts";
+import { environmentOf, rewardsOf } from "./train.ts";
 
 /** `qwench plan`: forecasts a run's memory and says whether it fits. Allocates nothing on the GPU. */
 export async function runPlan(args: ParsedArgs, method?: Method): Promise<number> {
@@ -35,10 +35,12 @@ async function planRun<M extends Method>(args: ParsedArgs, method: M): Promise<n
   const { recipe, notes } = await readRecipe(args, method);
   const both = recipe as SftRecipe | GrpoRecipe;
   const opened = await rewardsOf(both);
+  const environment = await environmentOf(both);
+  await environment?.close(); // its schemas are part of prompts
   await opened?.close(); // opening the rewards has reported any errors; nothing will be scored
   const { gpu, platform, describe } = await openToForecast();
   const sources = await openSources(both, gpu, new AbortController().signal, () => {});
-  const training = await prepareTraining(method, recipe, { ...sources, rewards: opened?.rewards });
+  const training = await prepareTraining(method, recipe, { ...sources, rewards: opened?.rewards, environment });
   const { prepared } = training;
   for (const note of [...notes, ...prepared.notes]) console.error(`note: ${note}`);
   const available = availableMemory(platform, both.max_memory);

@@ -12,6 +12,7 @@ import { kindOf } from "../runs/kinds.ts";
 import { openSources, readRecipe } from "../runs/prepare.ts";
 import { announce, STOPPING, startRun } from "../runs/run.ts";
 import { dryRun } from "../sources/dry-run.ts";
+import { type OpenedEnvironment, openEnvironment } from "../sources/environment.ts";
 import { openRewards } from "../sources/rewards.ts";
 import { interruptible } from "../terminal/interrupt.ts";
 
@@ -40,11 +41,16 @@ async function trainThere<M extends Method>(
   signal: AbortSignal,
 ): Promise<number> {
   const opened = await rewardsOf(recipe as SftRecipe | GrpoRecipe);
+  const environment = await environmentOf(recipe as SftRecipe | GrpoRecipe);
   for (const note of [...notes, ...(opened?.notes ?? [])]) console.error(`note: ${note}`);
   try {
     const both = recipe as SftRecipe | GrpoRecipe;
     const run = await startRun(both, signal, verifyOf(method));
-    const sources = { ...(await openSources(both, run.gpu, signal, run.status)), rewards: opened?.rewards };
+    const sources = {
+      ...(await openSources(both, run.gpu, signal, run.status)),
+      rewards: opened?.rewards,
+      environment,
+    };
     const training = await prepareTraining(method, recipe, sources);
     const kind = kindOf(training);
     await announce(both, run, training.prepared, kind.description);
@@ -56,7 +62,13 @@ async function trainThere<M extends Method>(
   } finally {
     for (const line of opened?.summary() ?? []) console.error(line);
     await opened?.close();
+    await environment?.close();
   }
+}
+
+/** The functions that a recipe lets the model call, or null. */
+export async function environmentOf(recipe: SftRecipe | GrpoRecipe): Promise<OpenedEnvironment | null> {
+  return "environment" in recipe && recipe.environment !== null ? openEnvironment(recipe.environment) : null;
 }
 
 /** The reward functions of a recipe, in its order, or null if its method has none. */

@@ -25,12 +25,12 @@ try {
 } catch (error) {
   parentPort.postMessage({ id: 0, error: told(error) });
 }
-parentPort.on("message", async ({ id, abort, name, prompts, completions, columns, step, completion_ids }) => {
+parentPort.on("message", async ({ id, abort, name, value, args, prompts, completions, columns, step, completion_ids }) => {
   if (abort) return running.get(id)?.abort();
   const own = new AbortController();
   running.set(id, own);
   try {
-    const result = await loaded[name](prompts, completions, columns, { step, completion_ids, signal: own.signal });
+    const result = value ? loaded[name] : args ? await loaded[name](args) : await loaded[name](prompts, completions, columns, { step, completion_ids, signal: own.signal });
     parentPort.postMessage({ id, result });
   } catch (error) {
     parentPort.postMessage({ id, error: told(error) });
@@ -89,6 +89,23 @@ export class RewardModule {
   reward(name: string): RewardFunction {
     return async (prompts, completions, columns, context) =>
       (await this.#call(name, prompts, completions, columns, context)) as (number | null)[];
+  }
+
+  /** The value of an export that can be copied between threads. */
+  async value(name: string): Promise<unknown> {
+    return this.#ask({ name, value: true });
+  }
+
+  /** Calls an export with an object of arguments. */
+  async call(name: string, args: Record<string, unknown>): Promise<unknown> {
+    return this.#ask({ name, args });
+  }
+
+  async #ask(message: Record<string, unknown>): Promise<unknown> {
+    if (this.#ended) throw this.#ended;
+    const id = ++this.#calls;
+    this.#worker.postMessage({ id, ...message });
+    return this.#wait(id);
   }
 
   /** Terminates the thread. */

@@ -35,7 +35,7 @@ export async function fillBuffer(
 ): Promise<FilledBuffer> {
   const rows = batches.promptsOf(at.generation).map((row) => data.train[row]);
   const { num_generations } = recipe;
-  const { generations, records, advantages, metrics, unscored } = await rollOut(model, data, recipe, {
+  const { generations, tool_masks, records, advantages, metrics, unscored } = await rollOut(model, data, recipe, {
     rows,
     num_generations,
     seed: mixSeed(recipe.seed, 4),
@@ -49,7 +49,7 @@ export async function fillBuffer(
     return {
       prompt_ids: rows[Math.floor(i / num_generations)].prompt_ids,
       completion_ids: ids,
-      completion_mask: masked ? new Uint8Array(ids.length) : null,
+      completion_mask: masked ? new Uint8Array(ids.length) : (tool_masks?.[i] ?? null),
       advantage: advantages[i],
       old_logps: null,
       ref_logps: null,
@@ -66,9 +66,14 @@ export async function fillBuffer(
       sequence.ref_logps = refs?.[i] ?? null;
     });
   }
-  const active = sequences.reduce((n, s) => n + (s.completion_mask ? 0 : s.completion_ids.length), 0);
+  const active = sequences.reduce((n, s) => n + countActive(s), 0);
   const tokens = sequences.reduce((n, s) => n + s.prompt_ids.length + s.completion_ids.length, 0);
   return { buffer: { generation: at.generation, sequences, active }, records, metrics, tokens, unscored };
+}
+
+/** Tokens that are trained on. */
+function countActive({ completion_ids, completion_mask }: GrpoSequence): number {
+  return completion_mask ? Array.from(completion_mask).filter(Boolean).length : completion_ids.length;
 }
 
 async function logpsOf(

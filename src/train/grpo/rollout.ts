@@ -2,11 +2,17 @@ import type { PromptRow } from "../../data/prompts.ts";
 import { StopStrings } from "../../data/stop-strings.ts";
 import type { Tokenizer } from "../../data/tokenizer.ts";
 import { cacheBytes } from "../../model/architectures/tensors.ts";
-import { type Generation, generate, type SamplingOptions } from "../../model/generate/generate.ts";
+import {
+  type Generation,
+  type GenerationRequest,
+  generate,
+  type SamplingOptions,
+} from "../../model/generate/generate.ts";
 import type { Transformer } from "../../model/transformer.ts";
 import type { NamedReward, Turn } from "../../rewards/reward.ts";
 import { runRewards } from "../../rewards/run.ts";
 import { type Aggregation, groupAdvantages, type ScaleRewards } from "./advantages.ts";
+import { type Environment, runTools } from "./tools.ts";
 
 /** The prompts and reward functions of GRPO. */
 export interface GrpoData {
@@ -16,6 +22,12 @@ export interface GrpoData {
   /** ids that end a completion */
   eos_token_ids: readonly number[];
   rewards: readonly NamedReward[];
+  /** functions that the model may call, with the template that renders their results; absent: none */
+  tools?: {
+    environment: Environment;
+    template: string;
+    chat_template_kwargs: Readonly<Record<string, unknown>>;
+  } | null;
 }
 
 /** One completion as text: a row of the completions table. */
@@ -40,6 +52,8 @@ interface RolloutOptions extends Omit<SamplingOptions, "min_p"> {
   max_completion_length: number;
   /** texts that end a completion */
   stop_strings: readonly string[] | null;
+  /** null: no limit */
+  max_tool_calling_iterations: number | null;
   scale_rewards: ScaleRewards;
   multi_objective_aggregation: Aggregation;
   reward_weights: readonly number[] | null;
@@ -64,6 +78,8 @@ interface RolloutRequest {
 /** Scored completions of some prompts, group by group. */
 interface Rollout {
   generations: Generation[];
+  /** [completion] of each, 0 for results of tools; null: no tools */
+  tool_masks: Uint8Array[] | null;
   records: CompletionRecord[];
   advantages: Float32Array;
   /** TRL's metrics of rewards and completion lengths */
@@ -95,11 +111,24 @@ export async function rollOut(
 ): Promise<Rollout> {
   const { rows, num_generations, step, signal } = request;
   const groups = rows.flatMap((row) => Array.from({ length: num_generations }, () => row));
-  const generations = await draw(model, groups, data, options, request);
+  const requests = groups.map(({ prompt_ids }, i) => ({ prompt_ids, sequence: request.sequence + i }));
+  const first = await draw(model, requests, data, options, request);
+  const used = data.tools
+    ? await runTools(requests, first, {
+        ...data.tools,
+        tokenizer: data.tokenizer,
+        max_completion_length: options.max_completion_length,
+        max_tool_calling_iterations: options.max_tool_calling_iterations,
+        timeout: options.reward_timeout,
+        draw: (next) => draw(model, next, data, options, request),
+      })
+    : null;
+  const generations = used ? used.runs.map(({ generation }) => generation) : first;
   const texts = generations.map(({ ids }) => data.tokenizer.decode(ids, { skip_special_tokens: true }));
-  const completions = groups.map(
-    ({ prompt }, i): Turn => (typeof prompt === "string" ? texts[i] : [{ role: "assistant", content: texts[i] }]),
-  );
+  const completions = groups.map(({ prompt }, i): Turn => {
+    if (used && typeof prompt !== "string") return used.runs[i].messages as Turn;
+    return typeof prompt === "string" ? texts[i] : [{ role: "assistant", content: texts[i] }];
+  });
   const scored = await runRewards(
     data.rewards,
     options.reward_weights,
@@ -124,50 +153,50 @@ export async function rollOut(
     finish_reason: generations[i].finish_reason,
     length: generations[i].ids.length,
   }));
+  const tool_masks = used?.runs.map(({ tool_mask }) => tool_mask);
+  const lengths = generations.map(({ ids }, i) => (tool_masks ? tool_masks[i].reduce((a, b) => a + b, 0) : ids.length));
   return {
     generations,
+    tool_masks: tool_masks ?? null,
     records,
     advantages,
-    metrics: { ...lengthMetrics(generations), ...metrics },
+    metrics: { ...lengthMetrics(generations, lengths), ...(used && toolMetrics(used)), ...metrics },
     unscored: scored.unscored.length,
   };
 }
 
 function draw(
   model: Transformer,
-  groups: readonly PromptRow[],
+  requests: readonly GenerationRequest[],
   { eos_token_ids, tokenizer }: Pick<GrpoData, "eos_token_ids" | "tokenizer">,
   options: RolloutOptions,
-  { seed, sequence, signal, onProgress }: RolloutRequest,
+  { seed, signal, onProgress }: RolloutRequest,
 ): Promise<Generation[]> {
   const { temperature, top_k, top_p, min_p, repetition_penalty, max_completion_length } = options;
-  const longest = Math.max(...groups.map(({ prompt_ids }) => prompt_ids.length)) + max_completion_length;
+  const limit = (request: GenerationRequest) => request.max_new_tokens ?? max_completion_length;
+  const longest = Math.max(...requests.map((request) => request.prompt_ids.length + limit(request)));
   let ended = 0;
-  const lengths = new Uint32Array(groups.length);
+  const lengths = new Uint32Array(requests.length);
   const strings = options.stop_strings && new StopStrings(tokenizer, options.stop_strings);
-  const watches = strings && groups.map(({ prompt_ids }) => strings.watch(prompt_ids));
-  return generate(
-    model,
-    groups.map(({ prompt_ids }, i) => ({ prompt_ids, sequence: sequence + i })),
-    {
-      temperature,
-      top_k,
-      top_p,
-      min_p: min_p ?? 0,
-      repetition_penalty,
-      max_new_tokens: max_completion_length,
-      eos_token_ids,
-      seed,
-      slots: slotsFor(model, groups.length, longest),
-      signal,
-      stop: watches ? (ids, i) => watches[i].check(ids) : undefined,
-      onTokens: (ids, i) => {
-        lengths[i] += ids.length;
-        const last = eos_token_ids.includes(ids[ids.length - 1]) || watches?.[i].length === lengths[i];
-        if (last || lengths[i] >= max_completion_length) onProgress?.(++ended, groups.length);
-      },
+  const watches = strings && requests.map(({ prompt_ids }) => strings.watch(prompt_ids));
+  return generate(model, requests, {
+    temperature,
+    top_k,
+    top_p,
+    min_p: min_p ?? 0,
+    repetition_penalty,
+    max_new_tokens: max_completion_length,
+    eos_token_ids,
+    seed,
+    slots: slotsFor(model, requests.length, longest),
+    signal,
+    stop: watches ? (ids, i) => watches[i].check(ids) : undefined,
+    onTokens: (ids, i) => {
+      lengths[i] += ids.length;
+      const last = eos_token_ids.includes(ids[ids.length - 1]) || watches?.[i].length === lengths[i];
+      if (last || lengths[i] >= limit(requests[i])) onProgress?.(++ended, requests.length);
     },
-  );
+  });
 }
 
 /** Every row's columns as lists, one value per completion; null if a row lacks the column. */
@@ -176,9 +205,17 @@ function columnsOf(groups: readonly PromptRow[]): Record<string, unknown[]> {
   return Object.fromEntries([...names].map((name) => [name, groups.map(({ columns }) => columns[name] ?? null)]));
 }
 
-function lengthMetrics(generations: readonly Generation[]): Record<string, number> {
-  const lengths = generations.map(({ ids }) => ids.length);
-  const terminated = generations.filter(({ finish_reason }) => finish_reason === "stop").map(({ ids }) => ids.length);
+/** TRL's metrics of tools. */
+function toolMetrics({ runs, calls, failures }: Awaited<ReturnType<typeof runTools>>): Record<string, number> {
+  return {
+    "tools/call_frequency": calls / runs.length,
+    "tools/failure_frequency": calls > 0 ? failures / calls : 0,
+  };
+}
+
+/** @param lengths tokens of the model in each completion */
+function lengthMetrics(generations: readonly Generation[], lengths: readonly number[]): Record<string, number> {
+  const terminated = lengths.filter((_, i) => generations[i].finish_reason === "stop");
   const mean = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) / Math.max(1, values.length);
   const least = (values: readonly number[]) => (values.length > 0 ? Math.min(...values) : 0);
   const most = (values: readonly number[]) => Math.max(0, ...values);
