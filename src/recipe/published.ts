@@ -134,7 +134,7 @@ export const RECIPES: readonly PublishedRecipe[] = [
     source: "https://gist.github.com/willccbb/4676755236bb08cab5f4e54a0475d6fb",
     needs: "",
     longest: 256,
-    forecast: "3.96 GiB",
+    forecast: "3.29 GiB",
   },
   {
     name: "qwen3.5-chat-sft",
@@ -144,7 +144,7 @@ export const RECIPES: readonly PublishedRecipe[] = [
     source: TRL,
     needs: "",
     longest: 2048,
-    forecast: "2.76 GiB",
+    forecast: "2.45 GiB",
   },
   {
     name: "ultrafeedback-dpo",

@@ -178,6 +178,13 @@ describe("published recipes", () => {
     );
   });
 
+  it("Qwen3.5-0.8B with LoRA r 16 and 1 × 2,048 tokens takes at most 2.7 GB", async () => {
+    const { recipe } = readPublished("qwen3.5-chat-sft", "sft", {});
+    const { peak } = await forecastOf(recipe, "sft", { shape: shapeOf(recipe), longest: 2048 });
+    expect(peak).toBeLessThan(2.7e9);
+    expect(formatBytes(peak)).toBe(publishedRecipe("qwen3.5-chat-sft").forecast);
+  });
+
   it("are forecast for an adapter's limits, or without any", async () => {
     const { recipe } = readPublished("coder-deep", "sft", {});
     const shape = shapeOf(recipe);
