@@ -1,5 +1,5 @@
 // `npm run make:tiny`: makes the embedded model of assets/tiny from a seed: corpus, tokenizer, weights. Continues an
-// interrupted call. Takes about 40 minutes on two cores. The same seed gives the same model, except for the last bits of sums,
+// interrupted call. Takes about 40 minutes on two cores. With --architecture qwen3_5_text, the same of a Qwen3.5. The same seed gives the same model, except for the last bits of sums,
 // which depend on the adapter.
 import { parseArgs } from "node:util";
 import { main } from "../src/cli/main.ts";
@@ -17,19 +17,25 @@ import { formatNumber, formatShare } from "../src/text/numbers.ts";
 import { checkpointNames } from "../src/train/checkpoint.ts";
 import { writeRandomCheckpoint } from "./random-checkpoint.ts";
 import { type CorpusRow, tinyCorpus } from "./tiny-corpus.ts";
-import { tinyConfig, tinySpec, tinyTokenizer } from "./tiny-files.ts";
+import { type TinyArchitecture, tinyConfig, tinySpec, tinyTokenizer } from "./tiny-files.ts";
 
 const { values } = parseArgs({
   options: {
     seed: { type: "string", default: "1" },
     rows: { type: "string", default: "160000" },
+    architecture: { type: "string", default: "qwen2" },
     work: { type: "string", default: "qwench-tiny" },
-    output: { type: "string", default: "assets/tiny" },
+    output: { type: "string" },
   },
 });
+const { architecture } = values;
+if (architecture !== "qwen2" && architecture !== "qwen3_5_text") {
+  throw new Error(`Cannot make a tiny model: --architecture is ${architecture}; it must be qwen2 or qwen3_5_text`);
+}
 const seed = Number(values.seed);
 const work = nodeFolder(values.work);
-const output = nodeFolder(values.output);
+// only the embedded model has its place in the repository
+const output = nodeFolder(values.output ?? (architecture === "qwen2" ? "assets/tiny" : `${values.work}/made`));
 
 /** Number of rows for training the tokenizer. */
 const TOKENIZER_ROWS = 20_000;
@@ -66,7 +72,7 @@ async function prepare(rows: readonly CorpusRow[]): Promise<void> {
     .flatMap(({ prompt, completion }) => [...prompt, ...completion].map(({ role, content }) => `${role}\n${content}`));
   const { vocab_size, files } = tinyTokenizer(texts, 640, 40);
   const model = work.folder("model");
-  const spec = tinySpec(vocab_size);
+  const spec = tinySpec(vocab_size, architecture as TinyArchitecture);
   await writeRandomCheckpoint(model, spec, seed);
   const own = { ...files, "config.json": tinyConfig(spec) };
   for (const [name, text] of Object.entries(own)) await model.write(name, text);

@@ -84,19 +84,27 @@ export function tinyTokenizer(texts: Iterable<string>, size: number, least: numb
   };
 }
 
-/** Sizes of the embedded model, about 0.5 M parameters. */
-export function tinySpec(vocab_size: number): CheckpointSpec {
+export type TinyArchitecture = "qwen2" | "qwen3_5_text";
+
+/** Sizes of the embedded model, about 0.5 M parameters, and of a Qwen3.5 of 0.4 M: three delta nets, then gated attention. */
+export function tinySpec(vocab_size: number, model_type: TinyArchitecture = "qwen2"): CheckpointSpec {
+  const common = { model_type, vocab_size, tie_word_embeddings: true, max_position_embeddings: 256 };
+  const heads = { num_attention_heads: 4, num_key_value_heads: 2, initializer_range: 0.08 };
+  if (model_type === "qwen2") {
+    return { ...common, ...heads, hidden_size: 128, intermediate_size: 256, num_hidden_layers: 3 };
+  }
   return {
-    model_type: "qwen2",
-    hidden_size: 128,
-    intermediate_size: 256,
-    num_hidden_layers: 3,
-    num_attention_heads: 4,
-    num_key_value_heads: 2,
-    vocab_size,
-    tie_word_embeddings: true,
-    max_position_embeddings: 256,
-    initializer_range: 0.08,
+    ...common,
+    ...heads,
+    hidden_size: 96,
+    intermediate_size: 192,
+    num_hidden_layers: 4,
+    head_dim: 24,
+    linear_num_key_heads: 2,
+    linear_num_value_heads: 4,
+    linear_key_head_dim: 24,
+    linear_value_head_dim: 24,
+    partial_rotary_factor: 0.5,
   };
 }
 
@@ -106,8 +114,7 @@ export function tinyConfig(spec: CheckpointSpec): string {
     ...configOf(spec),
     bos_token_id: spec.vocab_size - 3,
     eos_token_id: spec.vocab_size - 1,
-    rope_theta: 10_000,
-    sliding_window: null,
+    ...(spec.model_type === "qwen2" && { rope_theta: 10_000, sliding_window: null }),
   });
 }
 

@@ -35,7 +35,7 @@ describe("published recipes", () => {
         model_name_or_path: expect.any(String),
         output_dir: expect.stringMatching(/^qwench-/),
       });
-      expect(shapeOf(recipe)).toMatchObject({ model_type: "qwen2" });
+      expect(shapeOf(recipe).model_type).toMatch(/^qwen/);
     },
   );
 
@@ -73,6 +73,28 @@ describe("published recipes", () => {
       },
     ],
     ["gsm8k-grpo-0.5b", { model_name_or_path: "Qwen/Qwen2.5-0.5B-Instruct", num_generations: 16, learning_rate: 5e-6 }],
+    [
+      "qwen3.5-gsm8k-grpo",
+      {
+        model_name_or_path: "Qwen/Qwen3.5-0.8B",
+        num_generations: 8,
+        lora_r: 16,
+        lora_target_modules: "all-linear",
+        chat_template_kwargs: { enable_thinking: false },
+      },
+    ],
+    [
+      "qwen3.5-chat-sft",
+      {
+        model_name_or_path: "Qwen/Qwen3.5-0.8B",
+        dataset_name: "trl-lib/Capybara",
+        max_length: 2048,
+        packing: true,
+        lora_r: 16,
+        learning_rate: 2e-4,
+        chat_template_kwargs: { enable_thinking: false },
+      },
+    ],
     ["coder-deep", { model_name_or_path: "Qwen/Qwen2.5-Coder-1.5B-Instruct", save_steps: 100, num_train_epochs: 3 }],
     ["coder-diverse", { model_name_or_path: "Qwen/Qwen2.5-Coder-1.5B-Instruct", save_steps: 100, num_train_epochs: 3 }],
     [
@@ -154,6 +176,13 @@ describe("published recipes", () => {
     expect(() => readPublished("open-rs1", "sft", {})).toThrow(
       "The recipe open-rs1 is for grpo: run qwench grpo --recipe open-rs1",
     );
+  });
+
+  it("Qwen3.5-0.8B with LoRA r 16 and 1 × 2,048 tokens takes at most 2.7 GB", async () => {
+    const { recipe } = readPublished("qwen3.5-chat-sft", "sft", {});
+    const { peak } = await forecastOf(recipe, "sft", { shape: shapeOf(recipe), longest: 2048 });
+    expect(peak).toBeLessThan(2.7e9);
+    expect(formatBytes(peak)).toBe(publishedRecipe("qwen3.5-chat-sft").forecast);
   });
 
   it("are forecast for an adapter's limits, or without any", async () => {

@@ -53,6 +53,19 @@ const gsm8k = (): Row[] => problems().map(({ question, answer }) => ({ question,
 const limo = (): Row[] =>
   problems().map(({ question, steps, result }) => ({ question, solution: working(steps), answer: String(result) }));
 
+/** Conversations of two turns with Capybara's columns. */
+const capybara = (): Row[] =>
+  problems().map(({ question, steps, result }) => ({
+    source: "sample",
+    messages: [
+      { role: "user", content: question },
+      { role: "assistant", content: working(steps) },
+      { role: "user", content: "So what is the answer?" },
+      { role: "assistant", content: String(result) },
+    ],
+    num_turns: 2,
+  }));
+
 const SETS: Readonly<Record<string, () => Row[]>> = {
   gsm8k,
   "openai/gsm8k": gsm8k,
@@ -62,6 +75,7 @@ const SETS: Readonly<Record<string, () => Row[]>> = {
   "nvidia/OpenCodeReasoning": programs,
   "Naholav/CodeGen-Deep-5K": programs,
   "Naholav/CodeGen-Diverse-5K": programs,
+  "trl-lib/Capybara": capybara,
   "knoveleng/open-rs": mathematics,
   "knoveleng/open-s1": mathematics,
 };

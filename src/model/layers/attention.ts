@@ -71,14 +71,27 @@ export class AttentionBody implements Body {
     const gated = gate ? sigmoidGate(record, o, raw!.qkv, heads.head_dim) : o;
     if (!keep) record.release(qkv, ...(gate ? rawTensors : []));
     const { y, saved } = linear(record, gated, linears.o, seed, { label: "o_proj", into });
+    const held = keep || !gate; // a gated output is recomputed together with its gate
+    if (!held) record.release(gated);
+
+    const redo = (x: Tensor) => {
+      const known = keep ? { qkv, raw } : this.project(record, pass, x, hidden);
+      return { known, gated: held ? gated : sigmoidGate(record, o, known.raw!.qkv, heads.head_dim) };
+    };
+    let redone: ReturnType<typeof redo> | null = null;
     return {
       y,
-      kept: [o, stats, ...(gate ? [gated] : []), ...hidden, ...saved, ...(keep ? [qkv, ...rawTensors] : [])],
-      again: () => linear(record, gated, linears.o, seed, { label: "o_proj", given: saved }).y,
+      kept: [o, stats, ...(keep && gate ? [gated] : []), ...hidden, ...saved, ...(keep ? [qkv, ...rawTensors] : [])],
+      again: (x) => {
+        if (!held) redone = redo(x());
+        return linear(record, redone?.gated ?? gated, linears.o, seed, { label: "o_proj", given: saved }).y;
+      },
       backward: (x, dy, needsInput) => {
-        const known = keep ? { qkv, raw } : this.project(record, pass, x, hidden);
+        const { known, gated } = redone ?? redo(x);
+        redone = null;
         const back = { saved, grads: grads.o, dropoutSeed: seed };
         const dO = linearBackward(record, gated, dy, linears.o, back)!;
+        if (!held) record.release(gated);
         const made = gate ? this.gateBackward(record, known.raw!, o, dO) : null;
         const { spans, positions, table } = pass;
         const tensors = { qkv: known.qkv, spans, o, dout: dO, stats };

@@ -74,28 +74,42 @@ export class GatedDeltaNetBody implements Body {
     const o = cache ? this.fill(record, pass, made, mixed, cache) : this.rule(record, pass, mixed).o;
     const { y: gated, rstd } = gatedRmsNorm(record, o, this.gateOf(made), norm.weight, eps);
     record.release(o);
-    const rest = [made, ...Object.values(mixed)];
-    if (!keep) record.release(...rest);
     const { y, saved } = linear(record, gated, linears.out, seed, { label: "out_proj", into });
+    const held = keep ? { made, mixed, gated, rstd } : null;
+    const rest = [made, ...Object.values(mixed), gated, rstd];
+    if (!keep) record.release(...rest);
+
+    const redo = (x: Tensor) => {
+      const made = held?.made ?? linear(record, x, this.first, seed, { label: "qkvzba", given: hidden }).y;
+      const mixed = held?.mixed ?? this.mix(record, pass, made);
+      const { o, kept } = this.rule(record, pass, mixed, true);
+      const normed = held ?? this.normed(record, o, made, eps);
+      return { made, mixed, o, kept, gated: normed.gated, rstd: normed.rstd };
+    };
+    // what the replay of the block recomputed is used once more by the backward pass, so that the rule runs once for both
+    let redone: ReturnType<typeof redo> | null = null;
     return {
       y,
-      kept: [gated, rstd, ...hidden, ...saved, ...(keep ? rest : [])],
-      again: () => linear(record, gated, linears.out, seed, { label: "out_proj", given: saved }).y,
+      kept: [...hidden, ...saved, ...(keep ? rest : [])],
+      again: (x) => {
+        redone = redo(x());
+        return linear(record, redone.gated, linears.out, seed, { label: "out_proj", given: saved }).y;
+      },
       backward: (x, dy, needsInput) => {
+        const { made, mixed, o, kept, gated, rstd } = redone ?? redo(x);
+        redone = null;
         const dO = linearBackward(record, gated, dy, linears.out, { saved, grads: grads.out, dropoutSeed: seed })!;
-        const known = keep ? made : linear(record, x, this.first, seed, { label: "qkvzba", given: hidden }).y;
-        const again = keep ? mixed : this.mix(record, pass, known);
-        const dMade = record.empty(known.shape, "f32", "d.qkvzba");
-        const { o, kept } = this.rule(record, pass, again, true);
-        const normed = { x: o, columns: this.gateOf(known), weight: norm.weight, rstd };
+        if (!held) record.release(gated);
+        const dMade = record.empty(made.shape, "f32", "d.qkvzba");
+        const normed = { x: o, columns: this.gateOf(made), weight: norm.weight, rstd };
         gatedRmsNormBackward(record, normed, dO, { dgate: dMade, dweight: norm.grad });
         record.release(o);
-        const du = record.empty(again.u.shape, "f32", "d.delta.qkv");
-        const input = { ...again, chunks: pass.chunks! };
+        const du = record.empty(mixed.u.shape, "f32", "d.delta.qkv");
+        const input = { ...mixed, chunks: pass.chunks! };
         const back = deltaRuleBackward(record, input, kept, { dout: dO, du }, heads);
         record.release(dO);
-        this.mixBackward(record, pass, { made: known, mixed: again }, { ...back, du }, dMade);
-        record.release(du, back.parts, back.dgates, ...(keep ? [] : [known, ...Object.values(again)]));
+        this.mixBackward(record, pass, { made, mixed }, { ...back, du }, dMade);
+        record.release(du, back.parts, back.dgates, ...(held ? [] : [made, rstd, ...Object.values(mixed)]));
         const first = { saved: hidden, grads: [...grads.qkvz, ...grads.ba], dropoutSeed: seed, needsInput };
         return linearBackward(record, x, dMade, this.first, first);
       },
@@ -144,6 +158,11 @@ export class GatedDeltaNetBody implements Body {
   private get gatesAt(): number {
     const { heads } = this.parts;
     return deltaWidth(heads) + heads.num_value_heads * heads.value_head_dim;
+  }
+
+  private normed(record: Recorder, o: Tensor, made: Tensor, eps: number): { gated: Tensor; rstd: Tensor } {
+    const { y, rstd } = gatedRmsNorm(record, o, this.gateOf(made), this.parts.norm.weight, eps);
+    return { gated: y, rstd };
   }
 
   private gateOf(made: Tensor) {
