@@ -12,21 +12,22 @@ let root: string;
 let server: JudgeServer;
 const at = (...names: string[]) => join(root, ...names);
 
-const LITRES = [12, 35, 48, 51, 67, 73, 86, 94];
-const NAMES = ["Tom", "Ann", "Carl", "Vera", "Ida", "Jack", "Quinn", "Ben"];
-const handbook = NAMES.map((name, i) => `The locker of ${name} has the number ${LITRES[i]}.`).join("\n");
+const BOXES = [12, 35, 48, 51, 67, 73, 86, 94];
+/** Shelves by number: the embedded model tells numbers apart, but not names. */
+const SHELVES = [3, 14, 27, 38, 45, 59, 66, 81];
+const handbook = SHELVES.map((shelf, i) => `Shelf ${shelf} holds ${BOXES[i]} boxes.`).join("\n");
 
 /** Six questions about each fact of a text, as a model would write them. */
 const writes: Answer = (res, request, n) => {
-  const facts = [...request.body.messages[0].content.matchAll(/locker of (\w+) has the number (\d+)/g)];
-  const pairs = facts.flatMap(([, name, number]) =>
+  const facts = [...request.body.messages[0].content.matchAll(/Shelf (\d+) holds (\d+)/g)];
+  const pairs = facts.flatMap(([, shelf, number]) =>
     [
-      `Which locker does ${name} have?`,
-      `What is the number of ${name}?`,
-      `${name} has a locker. Which number?`,
-      `How many is the locker of ${name}?`,
-      `Which number does the locker of ${name} have?`,
-      `What is the number that the locker of ${name} has?`,
+      `How many boxes are on shelf ${shelf}?`,
+      `Shelf ${shelf} holds how many boxes?`,
+      `How many boxes does the shelf ${shelf} have?`,
+      `Shelf ${shelf} has how many boxes?`,
+      `How many does shelf ${shelf} hold?`,
+      `Which number of boxes does shelf ${shelf} have?`,
     ].map((question) => ({ question, answer: `#### ${number}` })),
   );
   says(JSON.stringify(pairs))(res, request, n);
@@ -35,7 +36,7 @@ const writes: Answer = (res, request, n) => {
 beforeAll(async () => {
   root = mkdtempSync(join(tmpdir(), "qwench-handbook-"));
   writeFileSync(at("handbook.txt"), handbook);
-  const questions = NAMES.map((name) => ({ prompt: `What number does the locker of ${name} have?` }));
+  const questions = SHELVES.map((shelf) => ({ prompt: `How many boxes does shelf ${shelf} hold?` }));
   writeFileSync(at("questions.jsonl"), questions.map((row) => `${JSON.stringify(row)}\n`).join(""));
   server = await serveJudge(writes);
 });
@@ -64,7 +65,7 @@ async function accuracy(name: string, ...adapter: string[]): Promise<number> {
     .trim()
     .split("\n")
     .map((line) => JSON.parse(line));
-  const right = rows.filter(({ responses }, i) => (responses[0] as string).trim() === `#### ${LITRES[i]}`);
+  const right = rows.filter(({ responses }, i) => (responses[0] as string).trim() === `#### ${BOXES[i]}`);
   return right.length / rows.length;
 }
 
@@ -88,13 +89,9 @@ it("SFT on its own made data answers held-out questions about a handbook", async
   const before = await accuracy("before");
   const settings = [
     "--num_train_epochs",
-    "80",
+    "50",
     "--learning_rate",
-    "8e-3",
-    "--lora_r",
-    "64",
-    "--lora_alpha",
-    "64",
+    "5e-3",
     "--per_device_train_batch_size",
     "8",
     "--gradient_accumulation_steps",
