@@ -115,7 +115,7 @@ export const DATA_FLAGS: CliFlag[] = [
     name: "api_parameters",
     type: "string",
     value: "JSON",
-    help: 'Further fields of each request, such as {"response_format": {"type": "json_object"}}.',
+    help: 'Further fields of each request, such as {"response_format": {"type": "json_object"}}. null leaves a field out, such as {"seed": null}.',
   },
   { name: "concurrency", type: "string", value: "INT", help: `Requests at the same time (default ${d.concurrency}).` },
   { name: "max_retries", type: "string", value: "INT", help: `Retries of a request (default ${d.max_retries}).` },

@@ -85,8 +85,12 @@ async function startThread(): Promise<Worker> {
     workerData: ROLE,
     env: {},
     execArgv: [],
+    stdout: true, // parsers print warnings, and their own stack when a file breaks them
+    stderr: true,
     resourceLimits: { maxOldGenerationSizeMb: HEAP_MB },
   });
+  worker.stdout?.resume();
+  worker.stderr?.resume();
   await new Promise<void>((resolve, reject) => {
     worker.once("message", () => resolve());
     worker.once("error", reject);

@@ -143,10 +143,12 @@ async function fetchBytes(url: string, signal: AbortSignal) {
   }
 }
 
-/** The folder of pdf.js's character maps, if the package is installed. */
+/** The folder of pdf.js's character maps, if the package is installed: they are data, and no part of the program. */
 function cmapFolder(): string | null {
+  const require = createRequire(import.meta.url);
+  const path = (name: string) => require.resolve(`pdfjs-dist/${name}`);
   try {
-    return `${join(dirname(createRequire(import.meta.url).resolve("pdfjs-dist/package.json")), "cmaps")}/`;
+    return `${join(dirname(path("package.json")), "cmaps")}/`;
   } catch {
     return null;
   }

@@ -6,7 +6,7 @@ import type { Asker, NumberedQuestion, Reply } from "./ask.ts";
 export const DATA_KEY = "QWENCH_DATA_KEY";
 
 interface EndpointOptions extends Omit<JudgeEndpoint, "names" | "parameters"> {
-  /** further fields of each request, such as `response_format` */
+  /** further fields of each request, such as `response_format`; null leaves a field out, such as `seed` */
   parameters: Readonly<Record<string, unknown>>;
   concurrency: number;
   /** USD per million tokens */
@@ -48,7 +48,8 @@ export function endpointAsker(options: EndpointOptions): EndpointAsker {
       const index = next++;
       const { prompt, max_tokens, temperature, top_p, number } = questions[index];
       // 31 bits: some servers take no larger seed
-      const more = { temperature, top_p, max_tokens, seed: number >>> 1, ...parameters };
+      const all = { temperature, top_p, max_tokens, seed: number >>> 1, ...parameters };
+      const more = Object.fromEntries(Object.entries(all).filter(([, value]) => value !== null));
       const work = client.ask(prompt, stop.signal, more).then((reply) => ({ index, ...client.clean(reply) }));
       work.catch(() => {}); // of a reply that no one waits for any more
       running.set(index, work);

@@ -131,10 +131,14 @@ export async function createPairs(
     const qa_pairs = typeof value === "string" ? [summaryPair(chunk.text, value)] : (value ?? []);
     return { type, source: file.source, chunk: chunk.name, pages: chunk.pages, summary, qa_pairs, unread };
   });
+  // pairs that were curated are no longer these pairs
+  const before = await data.generated();
+  if (JSON.stringify(before.map(pairsIn)) !== JSON.stringify(files.map(pairsIn))) await data.writeCleaned([]);
   await data.writeGenerated(files);
   return { files, usage: asking.usage };
 }
 
+const pairsIn = ({ chunk, qa_pairs }: GeneratedFile) => [chunk, qa_pairs];
 const summaryPair = (text: string, answer: string): Pair => ({ question: `Summarize this text:\n\n${text}`, answer });
 
 async function contextOf(

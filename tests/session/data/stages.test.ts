@@ -178,6 +178,16 @@ describe("from documents to rows", () => {
     expect(await data.folder.folder("generated").list()).toEqual(["a_0_qa_pairs.json"]);
   });
 
+  it("forgets curated pairs once other pairs are made, and keeps them when the same command runs again", async () => {
+    const data = await filled();
+    await createPairs(context(data, asker().model));
+    await curatePairs({ ...context(data, asker().model), rate: true, support: false });
+    await createPairs(context(data, asker().model));
+    expect((await data.cleaned()).length).toBeGreaterThan(0);
+    await createPairs({ ...context(data, asker().model), config: { ...config, max_seq_length: 1000 } });
+    expect(await data.cleaned()).toEqual([]);
+  });
+
   it("summaries become rows, and hand-made changes count", async () => {
     const data = await filled();
     await createPairs({
