@@ -182,7 +182,9 @@ export class Images {
     const record = gpu.recorder();
     const read = record.scope(() => record.read(tower.forward(record, { pixels, grids: [image.grid] }).features));
     record.submit();
-    return new Float32Array(await read);
+    const features = new Float32Array(await read);
+    gpu.endStep(); // a step may now take the tower's buffers
+    return features;
   }
 
   /** Features in the cache; null: none, or a file of another length. */
