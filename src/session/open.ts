@@ -28,7 +28,7 @@ import type { Trainee } from "../train/checkpoint.ts";
 import type { MemoryForecast } from "../train/forecast/memory.ts";
 import { mixSeed, uniformFrom } from "../train/seed.ts";
 import { companionsOf, eosId } from "./companions.ts";
-import type { ImageAccess } from "./images.ts";
+import type { ImageOpener } from "./images.ts";
 import { openTokenizer } from "./tokenizer.ts";
 
 /** Where a run's inputs come from. The caller opens them from a disk, the hub, OPFS or memory. */
@@ -47,8 +47,8 @@ export interface RunSources {
 export interface RowSources extends RunSources {
   train: RowSource;
   eval?: RowSource | null;
-  /** how images of rows are read; absent: rows may have none */
-  images?: ImageAccess | null;
+  /** opens the images of rows, from `imagesFrom`; absent: rows may have none */
+  images?: ImageOpener | null;
 }
 
 /**

@@ -8,7 +8,6 @@ import { forecastSft, kernelsOfSft, type SftForecastInput } from "../train/forec
 import { type MicroBatch, SftBatches } from "../train/sft/batches.ts";
 import type { SftData } from "../train/sft/sft.ts";
 import { evalBatches } from "../train/sft/step.ts";
-import { Images } from "./images.ts";
 import { loadTrainee, openBase, type PreparedBase, type RowSources, readRows, storageOf } from "./open.ts";
 
 export { type SftEvent, type SftOptions, sft } from "../train/sft/sft.ts";
@@ -46,7 +45,7 @@ export async function prepareSft(recipe: SftRecipe, sources: SftSources): Promis
     vocab_size: config.vocab_size,
     image_token_id: config.vision?.image_token_id ?? null,
   };
-  const images = sources.images ? await Images.open(sources.images, checkpoint, config) : null;
+  const images = sources.images ? await sources.images(checkpoint, config) : null;
   const [train, held] = await readRows(sources, ["training rows", "evaluation rows"], (rows, pacing) =>
     tokenizeDataset(images ? images.rows(rows) : rows, { ...options, ...pacing }),
   );
