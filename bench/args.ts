@@ -5,6 +5,7 @@ export const KINDS = [
   "lora",
   "attention",
   "delta",
+  "vision",
   "head",
   "sft",
   "qlora",
@@ -29,7 +30,7 @@ const ALL = KINDS.filter((kind) => !["table", "scale", "torch", "isa"].includes(
 
 export const HELP = `npm run bench -- ${[...KINDS, "all"].join("|")} [options]
 
-  --tokens N   tokens of a batch (256; attention and delta: 256, 1024 and 2048; memory: 256 and 512; grpo: 64 of a completion)
+  --tokens N   tokens of a batch (256; attention and delta: 256, 1024 and 2048; vision: 256 and 1120 patches; memory: 256 and 512; grpo: 64 of a completion)
   --rounds N   rounds, of which the median counts (5)
   --layers N   sft, qlora, grpo, generate, memory, load: layers of the model (24, Qwen2.5-0.5B's)
   --most N     scale: tokens of the longest sequence (32768, which is the most)

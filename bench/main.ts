@@ -26,6 +26,7 @@ import { benchQlora, benchSft } from "./sft.ts";
 import { benchModel } from "./sizes.ts";
 import { benchTable } from "./table.ts";
 import { benchTorch, readRows } from "./torch.ts";
+import { benchVision } from "./vision.ts";
 
 const RESULTS = new URL("results.jsonl", import.meta.url);
 /** Time for tuning in milliseconds: more than in a normal run, so that every kind of product is measured. */
@@ -69,6 +70,7 @@ async function bench(kind: Kind, gpu: Gpu, platform: Platform, args: BenchArgs, 
     lora: () => benchLora(gpu, tokens, rounds),
     attention: () => benchAttention(gpu, args.tokens ? [tokens] : [256, 1024, 2048], rounds),
     delta: () => benchDelta(gpu, args.tokens ? [tokens] : [256, 1024, 2048], rounds),
+    vision: () => benchVision(gpu, args.tokens ? [tokens] : [256, 1120], rounds),
     head: () => benchHead(gpu, tokens, rounds),
     sft: () => benchSft(gpu, { tokens, rounds, layers }),
     qlora: () => benchQlora(gpu, { tokens, rounds, layers }),

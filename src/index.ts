@@ -35,6 +35,7 @@ export * from "./session/export.ts";
 export * from "./session/export-check.ts";
 export * from "./session/generate.ts";
 export * from "./session/grpo.ts";
+export { type ImageAccess, imagesFrom } from "./session/images.ts";
 export * from "./session/open.ts";
 export { type OpenedRewards, openRewards, type RewardModules, type RewardPlatform } from "./session/rewards.ts";
 export * from "./session/sft.ts";

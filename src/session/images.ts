@@ -28,6 +28,17 @@ export interface ImageAccess {
   cache: Folder | null;
 }
 
+/**
+ * Opens the images of a run's rows for its model; null if the model has no vision tower. A session gets it from its caller, so that
+ * surfaces without images need none of the code.
+ */
+export type ImageOpener = (checkpoint: Checkpoint, config: ModelConfig) => Promise<Images | null>;
+
+/** Images of rows, read as `access` says. */
+export function imagesFrom(access: ImageAccess): ImageOpener {
+  return (checkpoint, config) => Images.open(access, checkpoint, config);
+}
+
 const PROCESSOR_FILE = "preprocessor_config.json";
 /** Features kept in memory, in bytes; more are read from the cache again. */
 const MEMORY_BYTES = 512 << 20;
@@ -182,7 +193,9 @@ export class Images {
     const record = gpu.recorder();
     const read = record.scope(() => record.read(tower.forward(record, { pixels, grids: [image.grid] }).features));
     record.submit();
-    return new Float32Array(await read);
+    const features = new Float32Array(await read);
+    gpu.endStep(); // a step may now take the tower's buffers
+    return features;
   }
 
   /** Features in the cache; null: none, or a file of another length. */

@@ -32,7 +32,7 @@ import type { Trainee } from "../train/checkpoint.ts";
 import type { MemoryForecast } from "../train/forecast/memory.ts";
 import { mixSeed, uniformFrom } from "../train/seed.ts";
 import { companionsOf, eosId } from "./companions.ts";
-import type { ImageAccess } from "./images.ts";
+import type { ImageOpener } from "./images.ts";
 import { precisionOf } from "./precision.ts";
 import { openTokenizer } from "./tokenizer.ts";
 
@@ -52,8 +52,8 @@ export interface RunSources {
 export interface RowSources extends RunSources {
   train: RowSource;
   eval?: RowSource | null;
-  /** how images of rows are read; absent: rows may have none */
-  images?: ImageAccess | null;
+  /** opens the images of rows, from `imagesFrom`; absent: rows may have none */
+  images?: ImageOpener | null;
 }
 
 /**

@@ -10,7 +10,6 @@ import { type MicroBatch, microBatch, SftBatches, StreamedSteps } from "../train
 import { openStream, RowStream } from "../train/sft/row-stream.ts";
 import type { SftData } from "../train/sft/sft.ts";
 import { evalBatches } from "../train/sft/step.ts";
-import { Images } from "./images.ts";
 import { loadTrainee, openBase, type PreparedBase, type RowSources, readRows, storageOf } from "./open.ts";
 
 export { type SftEvent, type SftOptions, sft } from "../train/sft/sft.ts";
@@ -49,7 +48,7 @@ export async function prepareSft(recipe: SftRecipe, sources: SftSources): Promis
     vocab_size: config.vocab_size,
     image_token_id: config.vision?.image_token_id ?? null,
   };
-  const images = sources.images ? await Images.open(sources.images, checkpoint, config) : null;
+  const images = sources.images ? await sources.images(checkpoint, config) : null;
   const whole = (rows: RowSource, pacing: Pacing) =>
     tokenizeDataset(images ? images.rows(rows) : rows, { ...options, ...pacing });
   const streams = recipe.datasets ? recipe.streaming : recipe.dataset_streaming;

@@ -8,7 +8,7 @@ import type { Environment } from "../train/grpo/tools.ts";
 import type { TrainOptions } from "../train/method.ts";
 import { type DpoEvent, dpo, type PreparedDpo, prepareDpo } from "./dpo.ts";
 import { type GrpoEvent, grpo, type PreparedGrpo, prepareGrpo } from "./grpo.ts";
-import type { ImageAccess } from "./images.ts";
+import type { ImageOpener } from "./images.ts";
 import { loadTrainee, type RunSources } from "./open.ts";
 import { type PreparedSft, prepareSft, type SftEvent, sft } from "./sft.ts";
 
@@ -16,8 +16,8 @@ import { type PreparedSft, prepareSft, type SftEvent, sft } from "./sft.ts";
 export interface TrainSources extends RunSources {
   train: AsyncIterable<NumberedRow> | Iterable<NumberedRow>;
   eval?: AsyncIterable<NumberedRow> | Iterable<NumberedRow> | null;
-  /** how images of rows are read, in SFT; absent: rows may have none */
-  images?: ImageAccess | null;
+  /** opens the images of rows in SFT, from `imagesFrom`; absent: rows may have none */
+  images?: ImageOpener | null;
   /** what scores completions, if the method samples any */
   rewards?: readonly NamedReward[];
   /** functions that the model may call, if the method samples completions */

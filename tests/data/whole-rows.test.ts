@@ -44,7 +44,7 @@ describe("no part of a row is lost", () => {
     expect(parseRow(row(parts))).toMatchObject({ messages: [{ content: "Tom has 3 apples?" }, { content: "3" }] });
     const image = '{"prompt": [{"role": "user", "content": [{"type": "image", "image": "a.png"}]}]}';
     expect(() => parsePrompt(row(image))).toThrow(
-      'train.jsonl, row 3: message 1 of "prompt": part 1 of its content is of type "image"; only text parts are supported',
+      'train.jsonl, row 3: message 1 of "prompt": part 1 of its content is of type "image"; only text parts are read here',
     );
   });
 

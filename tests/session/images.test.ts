@@ -10,7 +10,7 @@ import { openModel } from "../../src/model/files/open.ts";
 import { writeMerged } from "../../src/model/files/write-merged.ts";
 import { decodeNodeImage } from "../../src/platform/node/images.ts";
 import { loadText, prepareText, promptOf, respond, samplingOf } from "../../src/session/generate.ts";
-import { type ImageAccess, Images } from "../../src/session/images.ts";
+import { type ImageAccess, Images, imagesFrom } from "../../src/session/images.ts";
 import { loadSft, prepareSft, sft } from "../../src/session/sft.ts";
 import { grey, seeingModel } from "../images.ts";
 import { useGpu } from "../kernels/harness.ts";
@@ -79,7 +79,7 @@ describe("training on images", () => {
   });
 
   async function run(device: Gpu, images: ImageAccess) {
-    const sources = { gpu: device, model, train: rows(), images };
+    const sources = { gpu: device, model, train: rows(), images: imagesFrom(images) };
     const prepared = await prepareSft(recipe, sources);
     const trainee = await loadSft(recipe, prepared, sources, "seeing");
     const output = memoryFolder("out");
@@ -147,7 +147,7 @@ describe("training on images", () => {
     [{ text: "a", image: "light.png" }, "has images, so it needs messages"],
   ])("refuses a row %#, with its number", async (row, message) => {
     const { images } = access(null, files);
-    const sources = { gpu: gpu(), model, train: numbered([row]), images };
+    const sources = { gpu: gpu(), model, train: numbered([row]), images: imagesFrom(images) };
     await expect(prepareSft(recipe, sources)).rejects.toThrow(message);
     await expect(prepareSft(recipe, { ...sources, train: numbered([row]) })).rejects.toThrow("rows.jsonl, row 1");
   });
@@ -158,7 +158,7 @@ describe("training on images", () => {
         gpu: gpu(),
         model,
         train: rows(),
-        images: access(null, files).images,
+        images: imagesFrom(access(null, files).images),
       });
     await expect(prepare({ max_length: 8 })).rejects.toThrow("max_length 8 would cut off a part of one");
     await expect(prepare({ packing: true, max_length: 64 })).rejects.toThrow("Cannot pack rows with images");

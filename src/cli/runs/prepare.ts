@@ -16,7 +16,7 @@ import {
   type SftRecipe,
 } from "../../recipe/recipe.ts";
 import { parseRecipeYaml } from "../../recipe/yaml.ts";
-import type { ImageAccess } from "../../session/images.ts";
+import { type ImageAccess, imagesFrom } from "../../session/images.ts";
 import type { PreparedBase } from "../../session/open.ts";
 import type { TrainSources } from "../../session/train.ts";
 import { formatBytes } from "../../text/bytes.ts";
@@ -162,7 +162,7 @@ export async function openSources(
     adapter,
     train,
     eval: held,
-    images: imageAccess(),
+    images: imagesFrom(imageAccess()),
     chat_template,
     signal,
     onProgress: (what, done, total) => status(progressText(what, done, total)),
