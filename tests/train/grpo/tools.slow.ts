@@ -63,14 +63,23 @@ it("the embedded model learns to call the calculator, and GRPO with it gains rew
   const first = await run(
     ...["sft", "--model_name_or_path", join(root, "model"), "--dataset_name", join(root, "traces.jsonl")],
     ...["--assistant_only_loss", "true", "--use_peft", "false", "--max_length", "256", "--learning_rate", "2e-3"],
-    ...["--per_device_train_batch_size", "8", "--max_steps", "80", "--output_dir", join(root, "sft"), ...shared],
+    ...["--per_device_train_batch_size", "16", "--max_steps", "400", "--output_dir", join(root, "sft"), ...shared],
   );
   expect(first.code, first.said.slice(-2000)).toBe(0);
   const second = await run(
     ...["grpo", "--model_name_or_path", join(root, "sft"), "--dataset_name", join(root, "problems.jsonl")],
     ...["--environment", CALCULATOR, "--reward_funcs", `${CALCULATOR}:solved`, "--max_tool_calling_iterations", "2"],
-    ...["--max_completion_length", "90", "--per_device_train_batch_size", "32", "--num_generations", "8"],
-    ...["--learning_rate", "3e-4", "--max_steps", "12", "--output_dir", join(root, "grpo"), ...shared],
+    ...[
+      "--max_completion_length",
+      "170",
+      "--per_device_train_batch_size",
+      "32",
+      "--temperature",
+      "0.8",
+      "--num_generations",
+      "8",
+    ],
+    ...["--learning_rate", "3e-4", "--max_steps", "16", "--output_dir", join(root, "grpo"), ...shared],
   );
   expect(second.code, second.said.slice(-2000)).toBe(0);
   const logs = readFileSync(join(root, "grpo/metrics.jsonl"), "utf8").trim().split("\n");
@@ -84,4 +93,4 @@ it("the embedded model learns to call the calculator, and GRPO with it gains rew
   );
   expect(mean("tools/call_frequency", steps)).toBeGreaterThan(0.5);
   expect(mean("reward", late)).toBeGreaterThan(mean("reward", early));
-});
+}, 3_600_000); // 400 steps of SFT make whole calls; 80 do not
