@@ -194,7 +194,7 @@ async function attackTabs({ browser, site, rounds }: Stage, n: number): Promise<
       const errors = ends.flatMap(({ error }) => error ?? []);
       if (errors.length !== 1) faults.push(`${errors.length} of two were refused`);
       for (const { name, message } of errors) {
-        if (!/Another tab of this site trains|is finished: there is nothing left/.test(message))
+        if (!/Another tab of this site is training|is finished: there is nothing left/.test(message))
           faults.push(`${name}: ${message}`);
       }
       const { name } = await recordOf(first, id);
