@@ -28,7 +28,7 @@ afterAll(() => site.close());
 
 const EVIL = `<img src="data:," onerror="document.title='broken'">`;
 /** A click within the page takes milliseconds, so that many steps are left after it. */
-const STEPS = 24;
+const STEPS = 100;
 const JOB = {
   name: EVIL,
   model: { kind: "files", name: "random" },

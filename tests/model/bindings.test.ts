@@ -82,13 +82,13 @@ it("layers that one binding cannot hold together are computed one by one", async
   expect(relativeError(got.grads, want.grads)).toBeLessThan(1e-5);
 });
 
-it("kept and recomputed activations give identical gradients", async () => {
+it("kept and recomputed activations give the same gradients, but for the order of sums", async () => {
   const model = await load(0.25);
   const want = await gradients(model);
   model.gradient_checkpointing = false;
   const got = await gradients(model);
   expect(relativeError(got.logp, want.logp)).toBeLessThan(1e-6);
-  expect(relativeError(got.grads, want.grads)).toBeLessThan(1e-6);
+  expect(relativeError(got.grads, want.grads)).toBeLessThan(3e-6);
   const again = await within(64 * 320 * 4, () => gradients(model));
   expect(relativeError(again.grads, want.grads)).toBeGreaterThan(1e-3); // the dropout mask differs then
 });

@@ -83,16 +83,18 @@ describe("a block of Qwen2 with LoRA on seven projections", () => {
   });
 
   it.each([
-    ["without dropout", 0, 30],
-    ["with dropout", 0.05, 32], // a GPU splits the long sums of two products that dropout keeps by themselves
-  ])("takes at most 30 backward, or 32: %s", (_, lora_dropout, most) => {
+    // a GPU splits the long sums of LoRA's gradients, and adds the parts afterwards
+    ["without dropout", 0, 32],
+    ["with dropout", 0.05, 35], // three products of those are then by themselves
+  ])("takes at most 32 backward, or 35: %s", (_, lora_dropout, most) => {
     const lora = { ...LORA, lora_dropout };
     const backward = aBlock("qwen2", lora, training) - aBlock("qwen2", lora, forward);
     expect(backward).toBeLessThanOrEqual(most);
   });
 
-  it("takes at most 10 per token in decoding, for any context length", () => {
-    for (const longest of [20, 200]) expect(aBlock("qwen2", LORA, decoding(longest))).toBeLessThanOrEqual(10);
+  it("takes at most 12 per token in decoding, for any context length", () => {
+    // a GPU computes both norms and LoRA's hidden rows apart, so that more workgroups compute them
+    for (const longest of [20, 200]) expect(aBlock("qwen2", LORA, decoding(longest))).toBeLessThanOrEqual(12);
   });
 });
 

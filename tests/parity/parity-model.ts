@@ -185,8 +185,9 @@ async function f16LoadsParity(
   batch: GoldenBatch,
 ): Promise<[string, number, number][]> {
   const { adapter, lora } = await openAdapterFor(parseModelConfig(checkpoint.config), adapterFolder);
-  const half = await loadModel(gpu, checkpoint, { dtype: "float16", trained: { lora } });
-  const full = await loadModel(gpu, roundedToF16(checkpoint), { dtype: "float32", trained: { lora } });
+  const vision = batch.images !== undefined;
+  const half = await loadModel(gpu, checkpoint, { dtype: "float16", trained: { lora }, vision });
+  const full = await loadModel(gpu, roundedToF16(checkpoint), { dtype: "float32", trained: { lora }, vision });
   for (const model of [half, full]) await fillAdapter(gpu, model, adapter);
   const logits = relativeError(await half.logits(batch), await full.logits(batch));
   const [ours, wanted] = [await lossAndGrads(half, batch), await lossAndGrads(full, batch)];

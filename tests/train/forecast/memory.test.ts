@@ -115,9 +115,12 @@ describe("the forecast", () => {
     );
   });
 
-  it("a parameter buffer above the adapter's limit is refused before any allocation", () => {
-    expect(() => forecast("qwen2.5-3b", 16, { trained: "all" })).toThrow(
-      /Cannot allocate parameters: \d+ bytes exceed this device's maxBufferSize of 2147483648 bytes/,
+  it("parameters above the adapter's largest buffer are held in several; a single one above it is refused", () => {
+    const whole = forecast("qwen2.5-3b", 16, { trained: "all", limits: { ...LIMITS, maxBufferSize: 2 ** 40 } });
+    const parts = forecast("qwen2.5-3b", 16, { trained: "all" });
+    expect(parts.byKind.trainable! / whole.byKind.trainable!).toBeCloseTo(1, 3);
+    expect(() => forecast("qwen2.5-3b", 16, { trained: "all", limits: { ...LIMITS, maxBufferSize: 2 ** 28 } })).toThrow(
+      /Cannot allocate \S+: \d+ bytes exceed this device's maxBufferSize of 268435456 bytes/,
     );
   });
 });
