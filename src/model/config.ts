@@ -221,7 +221,7 @@ const SILENT = new Set([
 const READ = new Set([
   ..."model_type hidden_size intermediate_size num_hidden_layers num_attention_heads num_key_value_heads".split(" "),
   ..."head_dim vocab_size max_position_embeddings rms_norm_eps rope_theta rope_scaling rope_parameters".split(" "),
-  ..."tie_word_embeddings attention_bias original_max_position_embeddings".split(" "),
+  ..."tie_word_embeddings attention_bias original_max_position_embeddings partial_rotary_factor".split(" "),
 ]);
 
 /**
@@ -236,6 +236,13 @@ export function configNotes(whole: Json): string[] {
   const both = ["rope_scaling", "rope_parameters"].every((name) => Object.keys((json[name] as Json) ?? {}).length > 0);
   if (both && JSON.stringify(json.rope_scaling) !== JSON.stringify(json.rope_parameters)) {
     notes.push("config.json has both rope_scaling and rope_parameters: rope_scaling is used, as in transformers");
+  }
+  const nestedShare = ((json.rope_parameters ?? {}) as Json).partial_rotary_factor;
+  const share = json.partial_rotary_factor;
+  if (share !== undefined && nestedShare !== undefined && share !== nestedShare) {
+    notes.push(
+      `config.json has partial_rotary_factor ${show(share)} beside ${show(nestedShare)} in rope_parameters: rope_parameters is used, as in transformers`,
+    );
   }
   const unknown = Object.keys(json).filter((name) => {
     const value = json[name] ?? null;

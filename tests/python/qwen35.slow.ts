@@ -26,6 +26,7 @@ const SPEC = {
   linear_num_value_heads: 2,
   linear_key_head_dim: 8,
   linear_value_head_dim: 8,
+  partial_rotary_factor: 0.5,
   rope_parameters: { rope_type: "default", rope_theta: 1e7, partial_rotary_factor: 0.5, mrope_section: [2, 1, 1] },
   vocab_size: 256,
   max_position_embeddings: 256,

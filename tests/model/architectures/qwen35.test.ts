@@ -7,7 +7,7 @@ import type { Folder } from "../../../src/io/storage.ts";
 import { loadAdapter, setAdapter } from "../../../src/model/adapters/loaded.ts";
 import { cacheBytes, moduleNames } from "../../../src/model/architectures/tensors.ts";
 import { SlotCache } from "../../../src/model/cache.ts";
-import { parseModelConfig } from "../../../src/model/config.ts";
+import { configNotes, parseModelConfig } from "../../../src/model/config.ts";
 import { loadModel } from "../../../src/model/files/load.ts";
 import { openModel } from "../../../src/model/files/open.ts";
 import { writeMerged } from "../../../src/model/files/write-merged.ts";
@@ -228,6 +228,12 @@ describe("config.json", () => {
     const config = parseModelConfig({ ...json, partial_rotary_factor: 0.125, rope_parameters });
     expect([config.rotary_dim, config.rope_theta]).toEqual([128, 1e7]);
     expect(parseModelConfig({ ...json, partial_rotary_factor: 0.125 }).rotary_dim).toBe(32);
+    expect(configNotes({ ...json, partial_rotary_factor: 0.5, rope_parameters })).toEqual([]);
+    expect(configNotes({ ...json, partial_rotary_factor: 0.125, rope_parameters })).toEqual([
+      expect.stringMatching(
+        /^config\.json has partial_rotary_factor 0\.125 beside 0\.5 in rope_parameters: rope_parameters is used/,
+      ),
+    ]);
   });
 
   it.each([
