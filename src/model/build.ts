@@ -37,8 +37,9 @@ import type { Norm, Weight } from "./layers/norm.ts";
 import { SwigluBody } from "./layers/swiglu.ts";
 import { type ParameterSpec, ParameterStore } from "./parameters.ts";
 import type { Slot, WeightDType } from "./slots.ts";
-import { Transformer, type Weights } from "./transformer.ts";
+import { Transformer } from "./transformer.ts";
 import { VisionTower } from "./vision/tower.ts";
+import type { Weights } from "./weights.ts";
 
 /** Which parameters are trained: an adapter's, all of them, or none. */
 export type Trained = { lora: LoraConfig } | "all" | "none";

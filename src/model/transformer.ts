@@ -30,7 +30,6 @@ import type { VisionTower } from "./vision/tower.ts";
 import type { Weights } from "./weights.ts";
 
 export type { PackedBatch, Targets } from "./pass-parts.ts";
-export type { Weights } from "./weights.ts";
 
 /** Gradient buffers of the tables; null if frozen. Blocks and norms hold their own. */
 interface TableGrads {

@@ -123,6 +123,7 @@ describe("completions", () => {
     expect(bash(["qwench", "sft", "--lora_d"])).toEqual(["--lora_dropout"]);
     expect(bash(["qwench", "sft", "--dtype", "b"])).toEqual(["bfloat16"]);
     expect(bash(["qwench", "export", "--format", "merged"])).toEqual(["merged_16bit", "merged_4bit"]);
+    expect(bash(["qwench", "data", "--format", "m"])).toEqual(["messages"]); // another command's flag of that name
     expect(bash(["qwench", "completions", ""])).toEqual(["bash", "zsh", "fish"]);
     expect(bash(["qwench", "sft", "rows"])).toEqual([""]); // bash then completes files
   });

@@ -30,13 +30,21 @@ export function completionScript(shell: (typeof SHELLS)[number], commands: Comma
   const cases = [...words].map(
     ([name, flags]) => `    ${name}) flags="${flags.map((w) => `--${w.name}`).join(" ")}" ;;`,
   );
-  const values = new Map([...words.values()].flat().map((word) => [word.name, word.values]));
-  const choices = [...values]
-    .filter(([, of]) => of.length > 0)
-    .map(([name, of]) => `    --${name}) values="${of.join(" ")}" ;;`);
+  const choices = [...words].flatMap(([command, flags]) =>
+    flags
+      .filter(({ values }) => values.length > 0)
+      .map(({ name, values }) => `    "${command} --${name}") values="${values.join(" ")}" ;;`),
+  );
   const names = [...Object.keys(commands), "help", "completions"].join(" ");
-  const script = shell === "bash" ? bash : zsh;
-  return script(names, cases.join("\n"), choices.join("\n"));
+  const choose = `  case "$command" in
+${cases.join("\n")}
+    help) flags="${names}" ;;
+    completions) flags="${SHELLS.join(" ")}" ;;
+  esac
+  case "$command $before" in
+${choices.join("\n")}
+  esac`;
+  return shell === "bash" ? bash(names, choose) : zsh(names, choose);
 }
 
 function wordsOf({ method, flags = [] }: Command): Word[] {
@@ -54,7 +62,7 @@ function wordOf(field: Field): Word {
   return { name: field.name, says: firstClause(field.help), values, takes: true };
 }
 
-const bash = (names: string, cases: string, choices: string) => `# qwench: source <(qwench completions bash)
+const bash = (names: string, choose: string) => `# qwench: source <(qwench completions bash)
 _qwench() {
   local word="\${COMP_WORDS[COMP_CWORD]}" before="\${COMP_WORDS[COMP_CWORD-1]}" command="\${COMP_WORDS[1]}" flags="" values=""
   COMPREPLY=()
@@ -62,14 +70,7 @@ _qwench() {
     COMPREPLY=($(compgen -W "${names}" -- "$word"))
     return
   fi
-  case "$command" in
-${cases}
-    help) flags="${names}" ;;
-    completions) flags="${SHELLS.join(" ")}" ;;
-  esac
-  case "$before" in
-${choices}
-  esac
+${choose}
   if [ -n "$values" ]; then COMPREPLY=($(compgen -W "$values" -- "$word"))
   elif [[ "$word" == -* || "$command" == help || "$command" == completions ]]; then COMPREPLY=($(compgen -W "$flags" -- "$word"))
   fi
@@ -77,7 +78,7 @@ ${choices}
 complete -o default -F _qwench qwench
 `;
 
-const zsh = (names: string, cases: string, choices: string) => `#compdef qwench
+const zsh = (names: string, choose: string) => `#compdef qwench
 # qwench: source <(qwench completions zsh), after compinit
 _qwench() {
   local command="\${words[2]}" before="\${words[CURRENT-1]}" flags="" values=""
@@ -85,14 +86,7 @@ _qwench() {
     compadd -- ${names}
     return
   fi
-  case "$command" in
-${cases}
-    help) flags="${names}" ;;
-    completions) flags="${SHELLS.join(" ")}" ;;
-  esac
-  case "$before" in
-${choices}
-  esac
+${choose}
   if [[ -n "$values" ]]; then compadd -- \${=values}
   elif [[ "$PREFIX" == -* || "$command" == help || "$command" == completions ]]; then compadd -- \${=flags}
   else _files

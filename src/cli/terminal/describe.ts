@@ -1,9 +1,9 @@
 import { ignoredNames, oldNames, refusedNames } from "../../recipe/names.ts";
-import { type Field, fieldOf, methods, namesOf, nearestName } from "../../recipe/recipe.ts";
+import { fieldOf, methods, namesOf, nearestName } from "../../recipe/recipe.ts";
 import { oneLine } from "../../text/show.ts";
 import { UsageError } from "../args.ts";
 import type { Command } from "../command.ts";
-import { fieldHelp, valueHint, wrap } from "./help.ts";
+import { fieldHead, fieldHelp, flagHead, wrap } from "./help.ts";
 
 type Commands = Readonly<Record<string, Command>>;
 
@@ -35,8 +35,6 @@ interface Part {
   takenBy: string[];
 }
 
-const headOf = (field: Field) => `--${field.name} ${valueHint(field)}`;
-
 /** A recipe field; methods with the same default and text share a part. */
 function ofFields(name: string, commands: Commands): Part[] {
   const parts = new Map<string, Part>();
@@ -44,7 +42,7 @@ function ofFields(name: string, commands: Commands): Part[] {
     const field = fieldOf(name, method);
     if (!field) continue;
     const text = fieldHelp(field);
-    const part = parts.get(text) ?? { head: headOf(field), text, takenBy: [] };
+    const part = parts.get(text) ?? { head: fieldHead(field), text, takenBy: [] };
     part.takenBy.push(...Object.keys(commands).filter((command) => commands[command].method === method));
     parts.set(text, part);
   }
@@ -59,8 +57,7 @@ function ofFlags(name: string, commands: Commands): Part[] {
   for (const [command, { flags = [] }] of Object.entries(commands)) {
     const flag = flags.find((candidate) => candidate.name === name || candidate.short === name);
     if (!flag) continue;
-    const head = `--${flag.name}${flag.type === "boolean" ? "" : ` ${flag.value ?? "TEXT"}`}`;
-    const part = parts.get(flag.help) ?? { head, text: flag.help, takenBy: [] };
+    const part = parts.get(flag.help) ?? { head: flagHead(flag), text: flag.help, takenBy: [] };
     part.takenBy.push(command);
     parts.set(flag.help, part);
   }

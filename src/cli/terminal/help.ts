@@ -60,7 +60,7 @@ export function commandHelp({ usage, summary, method, flags = [], width = 100 }:
       if (members.length === 0) continue;
       lines.push("", groupTitle(group));
       for (const field of members) {
-        lines.push(...entry(`--${field.name} ${valueHint(field)}`, fieldHelp(field), columns));
+        lines.push(...entry(fieldHead(field), fieldHelp(field), columns));
       }
     }
   }
@@ -85,7 +85,7 @@ export function shortHelp(name: string, command: Omit<Command, "method"> & { met
     const flag = flags.find((candidate) => candidate.name === one);
     const field = flag || method === undefined ? null : fieldOf(one, method);
     if (flag) lines.push(oneLineEntry(flagHead(flag), flag.help, columns));
-    else if (field) lines.push(oneLineEntry(`--${one} ${valueHint(field)}`, field.help, columns));
+    else if (field) lines.push(oneLineEntry(fieldHead(field), field.help, columns));
     else throw new Error(`${name} has no flag ${one}`);
   }
   const all = shown.length < count ? `qwench help ${name} lists all ${count} flags. ` : "";
@@ -111,8 +111,13 @@ function oneLineEntry(head: string, help: string, columns: number): string {
 }
 
 /** A flag with its short name and placeholder. */
-function flagHead({ name, short, type, value }: CliFlag): string {
+export function flagHead({ name, short, type, value }: CliFlag): string {
   return `${short ? `-${short}, ` : ""}--${name}${type === "boolean" ? "" : ` ${value ?? "TEXT"}`}`;
+}
+
+/** A field as a flag, with its placeholder. */
+export function fieldHead(field: Field): string {
+  return `--${field.name} ${valueHint(field)}`;
 }
 
 /** A group's heading. */

@@ -10,7 +10,8 @@ import { EMBEDDING, layersOf, type Module, modulesOf } from "../architectures/te
 import { shardRows } from "../build.ts";
 import { openAdapterFor } from "../files/load.ts";
 import { newGains } from "../layers/build-linear.ts";
-import type { Transformer, Weights } from "../transformer.ts";
+import type { Transformer } from "../transformer.ts";
+import type { Weights } from "../weights.ts";
 import { type LoraConfig, loraName, lora as plainLora } from "./lora.ts";
 import { type SavedTable, savedTables } from "./tables.ts";
 import type { Target } from "./targets.ts";
