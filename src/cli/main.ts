@@ -268,6 +268,10 @@ export async function main(argv: readonly string[]): Promise<number> {
   const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : null;
   const width = Math.min(120, process.stdout.columns ?? 100);
   try {
+    if (name === "completions" && /^(--help|-h)$/.test(rest.at(-1) ?? "")) {
+      process.stdout.write(OVERVIEW);
+      return 0;
+    }
     if (name === "help" || name === "completions") {
       process.stdout.write(name === "help" ? help(rest, width) : completions(rest));
       return 0;
