@@ -1,4 +1,5 @@
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
+import { NARROW, WIDEN } from "./lib/load.ts";
 import { rowSum, type Subgroups, subgroupBegins, subgroupSize } from "./lib/reduce.ts";
 
 /** Compile-time parameters of a variant. */
@@ -54,6 +55,68 @@ fn main(
   let i = (group.y * grid.x + group.x) * ${workgroup}u + thread;
   if (i >= params.count) { return; }
   x[i] *= params.factor;
+}
+`;
+
+// round_bf16: packed = bf16(x), two to a word
+//
+// Grid     one thread for each word, or each two words
+// Shapes   x [n]   packed [n / 2 words, rounded up]: the last half of an odd array is 0
+// Writes   packed by assignment
+// Numbers  to nearest, ties to even; NaN stays NaN
+export const roundBf16 = ({ vector, workgroup }: ElementVariant) => wgsl`
+struct Params { count: u32, length: u32 }
+
+@group(0) @binding(0) var<storage, read> x: array<${typeOf(vector)}>;
+@group(0) @binding(1) var<storage, read_write> packed: array<${vector ? "vec2u" : "u32"}>;
+@group(0) @binding(2) var<uniform> params: Params;
+${NARROW}
+
+@compute @workgroup_size(${workgroup})
+fn main(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) grid: vec3u,
+  @builtin(local_invocation_index) thread: u32,
+) {
+  let i = (group.y * grid.x + group.x) * ${workgroup}u + thread;
+  if (i >= params.count) { return; }
+#if ${vector}
+  packed[i] = narrow4(x[i]);
+#else
+  var second = 0.0;
+  if (2u * i + 1u < params.length) { second = x[2u * i + 1u]; }
+  packed[i] = narrow(x[2u * i], second);
+#endif
+}
+`;
+
+// widen_bf16: x = packed, exactly
+//
+// Grid     one thread for each element or vec4
+// Shapes   packed [n], two to a word   x [n]
+// Writes   x by assignment
+export const widenBf16 = ({ vector, workgroup }: ElementVariant) => wgsl`
+struct Params { count: u32 }
+
+@group(0) @binding(0) var<storage, read> packed: array<${vector ? "vec2u" : "u32"}>;
+@group(0) @binding(1) var<storage, read_write> x: array<${typeOf(vector)}>;
+@group(0) @binding(2) var<uniform> params: Params;
+${WIDEN}
+
+@compute @workgroup_size(${workgroup})
+fn main(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) grid: vec3u,
+  @builtin(local_invocation_index) thread: u32,
+) {
+  let i = (group.y * grid.x + group.x) * ${workgroup}u + thread;
+  if (i >= params.count) { return; }
+#if ${vector}
+  x[i] = widen(packed[i]);
+#else
+  let w = packed[i / 2u];
+  x[i] = bitcast<f32>(select(w << 16u, w & 0xffff0000u, (i & 1u) == 1u));
+#endif
 }
 `;
 

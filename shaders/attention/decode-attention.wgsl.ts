@@ -1,4 +1,5 @@
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
+import { NARROW, WIDEN } from "../lib/load.ts";
 
 /** Compile-time parameters of a variant. */
 interface DecodeAttentionVariant {
@@ -7,6 +8,8 @@ interface DecodeAttentionVariant {
   kvHeads: number;
   /** keys per split, a multiple of 4 */
   split: number;
+  /** how keys and values are stored; bf16: headDim is a multiple of 4 */
+  cache: "f32" | "bf16";
   /** threads per workgroup */
   workgroup: number;
   /** all keys are in one split: writes the result, not a partial */
@@ -23,22 +26,33 @@ const range = (n: number) => Array.from({ length: n }, (_, i) => i);
 //          partials [rows, splits, heads, headDim + 2]: the unscaled sum, then its maximum and denominator
 // Writes   partials by assignment; with `whole`, o; and each row's key and value at its position of its slot
 // Source   flash-decoding: Dao, Haziza, Massa and Sizov 2023
-export const decodeAttention = ({ headDim, heads, kvHeads, split, workgroup, whole }: DecodeAttentionVariant) => {
+export const decodeAttention = ({
+  headDim,
+  heads,
+  kvHeads,
+  split,
+  cache,
+  workgroup,
+  whole,
+}: DecodeAttentionVariant) => {
   const queries = range(heads / kvHeads);
   const perKv = queries.length;
   // elements per load: on CPU adapters, the number of loads matters more than the number of elements
   const width = headDim % 4 === 0 ? 4 : 1;
   const type = width === 4 ? "vec4f" : "f32";
+  const packed = cache === "bf16";
+  const read = (array: string, at: string) => (packed ? `widen(${array}[${at}])` : `${array}[${at}]`);
+  const held = (value: string) => (packed ? `narrow4(${value})` : value);
   const part = (name: string, e: number) => (width === 4 ? `${name}[${e}]` : name);
   const each = (text: (g: number) => string, separator = "\n    ") => queries.map(text).join(separator);
   const add = (p: (g: number) => string, key: string) =>
-    `let v = values[at + ${key} * ${(kvHeads * headDim) / width}u]; ${each((g) => `o${g} = fma(${type}(${p(g)}), v, o${g});`, " ")}`;
+    `let v = ${read("values", `at + ${key} * ${(kvHeads * headDim) / width}u`)}; ${each((g) => `o${g} = fma(${type}(${p(g)}), v, o${g});`, " ")}`;
   return wgsl`
 struct Params { capacity: u32, splits: u32, scale: f32 }
 
 @group(0) @binding(0) var<storage, read> qkv: array<${type}>;
-@group(0) @binding(1) var<storage, read_write> keys: array<${type}>;
-@group(0) @binding(2) var<storage, read_write> values: array<${type}>;
+@group(0) @binding(1) var<storage, read_write> keys: array<${packed ? "vec2u" : type}>;
+@group(0) @binding(2) var<storage, read_write> values: array<${packed ? "vec2u" : type}>;
 @group(0) @binding(3) var<storage, read> slots: array<u32>;
 @group(0) @binding(4) var<storage, read> positions: array<u32>;
 #if ${whole}
@@ -48,6 +62,7 @@ struct Params { capacity: u32, splits: u32, scale: f32 }
 #endif
 @group(0) @binding(6) var<uniform> params: Params;
 
+${packed ? NARROW + WIDEN : ""}
 var<workgroup> scores: array<vec4f, ${(perKv * split) / 4}>;
 #if ${whole}
 var<workgroup> totals: array<f32, ${perKv}>;
@@ -67,8 +82,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
     let own = (row * ${heads + 2 * kvHeads}u + ${heads}u + kvHead) * ${headDim / width}u;
     let to = ((base + count - 1u) * ${kvHeads}u + kvHead) * ${headDim / width}u;
     for (var d = thread; d < ${headDim / width}u; d += ${workgroup}u) {
-      keys[to + d] = qkv[own + d];
-      values[to + d] = qkv[own + ${(kvHeads * headDim) / width}u + d];
+      keys[to + d] = ${held("qkv[own + d]")};
+      values[to + d] = ${held(`qkv[own + ${(kvHeads * headDim) / width}u + d]`)};
     }
   }
   storageBarrier();
@@ -83,7 +98,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
     let at = ((base + key) * ${kvHeads}u + kvHead) * ${headDim / width}u;
     ${each((g) => `var s${g} = 0.0;`)}
     for (var d = 0u; d < ${headDim / width}u; d++) {
-      let k = keys[at + d];
+      let k = ${read("keys", "at + d")};
       ${each((g) => `let q${g} = qkv[(query + ${g}u) * ${headDim / width}u + d];`)}
       ${range(width)
         .map((e) => each((g) => `s${g} = fma(${part(`q${g}`, e)}, ${part("k", e)}, s${g});`))

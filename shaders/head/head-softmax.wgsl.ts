@@ -1,10 +1,16 @@
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
+import { loadFunctions, NARROW, storedType, WIDEN } from "../lib/load.ts";
 
 /** f32 numbers of a row's running state: max, Σe, Σe·d, Σz, argmax, the target's z, argmax = target; d = z − max, e = exp d. */
 export const HEAD_STATE = 8;
 
+/** WGSL of the logits of a step, widened: one, or four. */
+const loadStep = (logits: "f32" | "bf16", at: string) => (logits === "bf16" ? `widen(logits[${at}])` : `logits[${at}]`);
+
 /** Compile-time parameters of a variant. */
 interface HeadStatisticsVariant {
+  /** how logits are stored; bf16 only with `vector` */
+  logits: "f32" | "bf16";
   /** four logits at once; a row is then a multiple of four */
   vector: boolean;
   /** threads per row, a power of two */
@@ -18,10 +24,10 @@ interface HeadStatisticsVariant {
 // Writes   state by assignment if `first`, else merged with the old values
 // Source   online normaliser: Milakov and Gimelshein 2018, arXiv:1805.02867; sums are relative to the maximum, so that
 //          entropy and log-probs do not cancel for logits of ten thousand
-export const headStatistics = ({ vector, workgroup }: HeadStatisticsVariant) => wgsl`
+export const headStatistics = ({ logits, vector, workgroup }: HeadStatisticsVariant) => wgsl`
 struct Params { rows: u32, cols: u32, steps: u32, start: u32, first: u32, inverseTemperature: f32 }
 
-@group(0) @binding(0) var<storage, read> logits: array<${vector ? "vec4f" : "f32"}>;
+@group(0) @binding(0) var<storage, read> logits: array<${storedType(logits, vector)}>;
 @group(0) @binding(1) var<storage, read> targets: array<u32>;
 @group(0) @binding(2) var<storage, read_write> state: array<f32>;
 @group(0) @binding(3) var<uniform> params: Params;
@@ -29,6 +35,8 @@ struct Params { rows: u32, cols: u32, steps: u32, start: u32, first: u32, invers
 var<workgroup> highest: array<f32, ${workgroup}>;
 var<workgroup> place: array<u32, ${workgroup}>;
 var<workgroup> sums: array<vec4f, ${workgroup}>;
+${loadFunctions("logits", logits, vector)}
+${logits === "bf16" ? WIDEN : ""}
 
 @compute @workgroup_size(${workgroup})
 fn main(
@@ -43,7 +51,7 @@ fn main(
   var best = -3.4e38;
   var at = 0xffffffffu;
   for (var s = thread; s < params.steps; s += ${workgroup}u) {
-    let z = logits[begin + s] * params.inverseTemperature;
+    let z = ${loadStep(logits, "begin + s")} * params.inverseTemperature;
 #if ${vector}
     let top = max(max(z.x, z.y), max(z.z, z.w));
     if (top > best) {
@@ -75,7 +83,7 @@ fn main(
 
   var sum = vec3f(0.0);
   for (var s = thread; s < params.steps; s += ${workgroup}u) {
-    let z = logits[begin + s] * params.inverseTemperature;
+    let z = ${loadStep(logits, "begin + s")} * params.inverseTemperature;
     let d = z - best;
     let e = exp(d);
 #if ${vector}
@@ -115,11 +123,7 @@ fn main(
   }
   if (wanted >= params.start && wanted - params.start < params.cols) {
     let c = wanted - params.start;
-#if ${vector}
-    own = logits[begin + c / 4u][c & 3u] * params.inverseTemperature;
-#else
-    own = logits[begin + c] * params.inverseTemperature;
-#endif
+    own = logitsAt1(row * params.cols + c) * params.inverseTemperature;
   }
   state[out] = best;
   state[out + 1u] = exponentials;
@@ -179,6 +183,8 @@ fn main(
 
 /** Compile-time parameters of a variant. */
 interface HeadGradientVariant {
+  /** how logits are stored; bf16 only with `vector` */
+  logits: "f32" | "bf16";
   vector: boolean;
   /** whether the loss depends on the rows' entropies too */
   entropy: boolean;
@@ -192,12 +198,13 @@ interface HeadGradientVariant {
 // Grid     threads along x for a row's logits, rows along y and, beyond 65 535, z
 // Shapes   logits [rows, cols]   targets, lse, dobjective, entropy, dentropy [rows]
 // Writes   logits in place: they become their own gradients
-export const headGradient = ({ vector, entropy, workgroup }: HeadGradientVariant) => {
+export const headGradient = ({ logits, vector, entropy, workgroup }: HeadGradientVariant) => {
   const type = vector ? "vec4f" : "f32";
+  const value = "params.inverseTemperature * slope";
   return wgsl`
 struct Params { rows: u32, steps: u32, start: u32, inverseTemperature: f32, keep: f32, spread: f32 }
 
-@group(0) @binding(0) var<storage, read_write> logits: array<${type}>;
+@group(0) @binding(0) var<storage, read_write> logits: array<${storedType(logits, vector)}>;
 @group(0) @binding(1) var<storage, read> targets: array<u32>;
 @group(0) @binding(2) var<storage, read> lse: array<f32>;
 @group(0) @binding(3) var<storage, read> dobjective: array<f32>;
@@ -206,6 +213,7 @@ struct Params { rows: u32, steps: u32, start: u32, inverseTemperature: f32, keep
 @group(0) @binding(5) var<storage, read> dentropy: array<f32>;
 #endif
 @group(0) @binding(6) var<uniform> params: Params;
+${logits === "bf16" ? NARROW + WIDEN : ""}
 
 @compute @workgroup_size(${workgroup})
 fn main(
@@ -217,7 +225,7 @@ fn main(
   let s = group.x * ${workgroup}u + thread;
   if (row >= params.rows || s >= params.steps) { return; }
   let at = row * params.steps + s;
-  let lp = logits[at] * params.inverseTemperature - lse[row];
+  let lp = ${loadStep(logits, "at")} * params.inverseTemperature - lse[row];
   let p = exp(lp);
   let c = targets[row] - params.start; // wraps where the target lies in an earlier shard, past any column
 #if ${vector}
@@ -229,7 +237,7 @@ fn main(
 #if ${entropy}
   slope -= dentropy[row] * p * (lp + entropy[row]);
 #endif
-  logits[at] = params.inverseTemperature * slope;
+  logits[at] = ${logits === "bf16" ? `narrow4(${value})` : value};
 }
 `;
 };

@@ -62,6 +62,16 @@ fn widen(w: vec2u) -> vec4f {
   return vec4f(bitcast<f32>(w.x << 16u), bitcast<f32>(w.x & 0xffff0000u), bitcast<f32>(w.y << 16u), bitcast<f32>(w.y & 0xffff0000u));
 }`;
 
+/** `narrow(x, y)`: two f32 rounded to bf16, to nearest with ties to even, in one word, x in its low half. NaN stays NaN. */
+export const NARROW = `
+fn bf16Of(x: f32) -> u32 {
+  let bits = bitcast<u32>(x);
+  let rounded = (bits + 0x7fffu + ((bits >> 16u) & 1u)) >> 16u;
+  return select(rounded, 0x7fc0u, (bits & 0x7fffffffu) > 0x7f800000u);
+}
+fn narrow(x: f32, y: f32) -> u32 { return bf16Of(x) | (bf16Of(y) << 16u); }
+fn narrow4(x: vec4f) -> vec2u { return vec2u(narrow(x.x, x.y), narrow(x.z, x.w)); }`;
+
 /**
  * Codes times their block's scale: one rounding, as in bitsandbytes. int8 is two's complement; nf4 has its first
  * element in the high half of a byte.

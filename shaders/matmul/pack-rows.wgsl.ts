@@ -1,8 +1,11 @@
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
+import { loadFunctions, storedType } from "../lib/load.ts";
 import { SUBGROUP_NUMBER, type Subgroups, subgroupBegins, subgroupSize } from "../lib/reduce.ts";
 
 /** Compile-time parameters of a variant. */
 interface PackRowsVariant {
+  /** how a is stored */
+  a: "f32" | "bf16";
   /** low-rank rows a2 follow those of a */
   low: boolean;
   /** rows of both begin at multiples of 4 elements, and so do their ends */
@@ -19,17 +22,13 @@ const TOP = 14;
 // between 2^14 and 2^15; scales = 1 / scale
 //
 // Grid     one workgroup per row; rows beyond 65 535 continue along y
-// Shapes   a [rows, lda] from element aAt, its first k columns   a2 [rows, width]   packed [rows, ld] f16, ld ≥ k + width, a multiple of 4
+// Shapes   a [rows, lda] f32 or bf16 from element aAt, its first k columns   a2 [rows, width]   packed [rows, ld] f16, ld ≥ k + width, a multiple of 4
 //          scales [rows]   row-major
 // Writes   packed and scales by assignment
 // Hazard   all buffers are distinct
 // Numbers  one rounding to f16: relative to a row's largest value 2^-11 of each value down to 2^-28. Nothing finite
 //          becomes infinite. A row with an infinite value or NaN has the scale 1 and keeps it.
-export const packRows = ({ low, vector, subgroups, workgroup }: PackRowsVariant) => {
-  const load = (name: string, at: string) =>
-    vector
-      ? `${name}[(${at}) / 4u]`
-      : `vec4f(${name}[${at}], ${name}[${at} + 1u], ${name}[${at} + 2u], ${name}[${at} + 3u])`;
+export const packRows = ({ a, low, vector, subgroups, workgroup }: PackRowsVariant) => {
   return wgsl`
 enable f16;
 #if ${subgroups}
@@ -39,7 +38,7 @@ diagnostic(off, subgroup_uniformity);
 
 struct Params { rows: u32, k: u32, lda: u32, aAt: u32, width: u32, ld: u32 }
 
-@group(0) @binding(0) var<storage, read> a: array<${vector ? "vec4f" : "f32"}>;
+@group(0) @binding(0) var<storage, read> a: array<${storedType(a, vector)}>;
 #if ${low}
 @group(0) @binding(1) var<storage, read> a2: array<${vector ? "vec4f" : "f32"}>;
 #endif
@@ -47,12 +46,13 @@ struct Params { rows: u32, k: u32, lda: u32, aAt: u32, width: u32, ld: u32 }
 @group(0) @binding(3) var<storage, read_write> scales: array<f32>;
 @group(0) @binding(4) var<uniform> params: Params;
 ${subgroups ? SUBGROUP_NUMBER : ""}
+${loadFunctions("a", a, vector)}
 var<workgroup> partial: array<f32, ${workgroup}>;
 
 fn four(row: u32, col: u32) -> vec4f {
   if (col + 4u <= params.k) {
     let at = params.aAt + row * params.lda + col;
-    return ${load("a", "at")};
+    return aAt4(at);
   }
   var value = vec4f();
 #if ${low}
@@ -62,7 +62,7 @@ fn four(row: u32, col: u32) -> vec4f {
       : "for (var e = 0u; e < 4u; e++) { if (col + e >= params.k && col + e < params.k + params.width) { value[e] = a2[row * params.width + col + e - params.k]; } }"
   }
 #endif
-  ${vector ? "" : "for (var e = 0u; e < 4u; e++) { if (col + e < params.k) { value[e] = a[params.aAt + row * params.lda + col + e]; } }"}
+  ${vector ? "" : "for (var e = 0u; e < 4u; e++) { if (col + e < params.k) { value[e] = aAt1(params.aAt + row * params.lda + col + e); } }"}
   return value;
 }
 

@@ -17,6 +17,7 @@ import { sequenceTermsCases } from "./loss/sequence-terms.cases.ts";
 import { doraCases } from "./matmul/dora.cases.ts";
 import { linearGroupCases, loraLinearCases } from "./matmul/lora-linear.cases.ts";
 import { matmulCases } from "./matmul/matmul.cases.ts";
+import { matmulBf16Cases } from "./matmul/matmul-bf16.cases.ts";
 import { matmulFormCases } from "./matmul/matmul-form.cases.ts";
 import { packRowsCases } from "./matmul/pack-rows.cases.ts";
 import { geluCases } from "./mlp/gelu.cases.ts";
@@ -43,6 +44,7 @@ export const allCases: readonly KernelCase[] = [
   ...rmsNormLoraCases,
   ...matmulCases,
   ...matmulFormCases,
+  ...matmulBf16Cases,
   ...packRowsCases,
   ...loraLinearCases,
   ...linearGroupCases,

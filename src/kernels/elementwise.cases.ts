@@ -6,9 +6,12 @@ import {
   gatherRows,
   gatherRowsReference,
   reduceSum,
+  roundBf16,
+  roundBf16Reference,
   scale,
   scatterRows,
   scatterRowsReference,
+  widenBf16,
 } from "./elementwise.ts";
 
 const LENGTHS = [1, 63, 65, 894, 4096, 70_000];
@@ -49,6 +52,23 @@ export const elementwiseCases: KernelCase[] = [
           z.values.map((v) => -0.3 * v),
         );
         check.compare("sum", reduceSum(check.record, positive.tensor), [positive.values.reduce((a, b) => a + b)]);
+      },
+    }),
+  ),
+  ...LENGTHS.map(
+    (n): KernelCase => ({
+      kernel: "elementwise",
+      name: `[${n}] rounded to bf16`,
+      tolerance: 0,
+      run(check) {
+        // powers of two from 2^-60 to 2^60; every fifth is halfway between two neighbours
+        const values = Float32Array.from({ length: n }, (_, i) => {
+          const mantissa = i % 5 === 0 ? 1 + (2 * (i % 127) + 1) / 256 : 1 + Math.abs(check.random()) / 2;
+          return (i % 2 ? 1 : -1) * 2 ** ((i % 121) - 60) * mantissa;
+        });
+        const x = check.given(values, [n], "x");
+        const back = widenBf16(check.record, roundBf16(check.record, x.tensor));
+        check.compare("widened", back, x.values.map(roundBf16Reference));
       },
     }),
   ),

@@ -3,13 +3,17 @@ import {
   biasBackward as biasShader,
   moveRows as moveShader,
   reduceSum as reduceShader,
+  roundBf16 as roundShader,
   scale as scaleShader,
+  widenBf16 as widenShader,
 } from "../../shaders/elementwise.wgsl.ts";
 import type { Recorder } from "../gpu/recorder.ts";
 import { sizeOf, type Tensor } from "../gpu/tensor.ts";
 import { lanes, part, ranges, rowGrid, sameShape, sameSize, threadGrid, WORKGROUP } from "./grid.ts";
 
 const ALIGN = 64;
+/** Elements of bf16 that an aligned view begins at a multiple of. */
+const ALIGN_BF16 = 128;
 const THREADS = 256;
 const GROUPS = 64;
 
@@ -36,6 +40,39 @@ export function scale(record: Recorder, x: Tensor, factor: number): void {
     const bindings = { x: part(x, start, length) };
     record.dispatch(scaleShader, { vector, workgroup: WORKGROUP }, bindings, { count, factor }, threadGrid(count));
   }
+}
+
+/**
+ * A copy rounded to bf16, to nearest with ties to even, in half the memory.
+ *
+ * @param x f32, any shape
+ * @returns bf16, shaped like x
+ */
+export function roundBf16(record: Recorder, x: Tensor): Tensor {
+  const packed = record.empty(x.shape, "bf16", x.label);
+  for (const { start, count: length } of ranges(record, sizeOf(x.shape), ALIGN_BF16)) {
+    const vector = length % 4 === 0;
+    const count = Math.ceil(length / (vector ? 4 : 2));
+    const bindings = { x: part(x, start, length), packed: part(packed, start, length) };
+    record.dispatch(roundShader, { vector, workgroup: WORKGROUP }, bindings, { count, length }, threadGrid(count));
+  }
+  return packed;
+}
+
+/**
+ * The same values as f32; exact.
+ *
+ * @param packed bf16, any shape
+ * @returns f32, shaped like packed
+ */
+export function widenBf16(record: Recorder, packed: Tensor): Tensor {
+  const x = record.empty(packed.shape, "f32", packed.label);
+  for (const { start, count: length } of ranges(record, sizeOf(packed.shape), ALIGN_BF16)) {
+    const { vector, count } = lanes(length);
+    const bindings = { packed: part(packed, start, length), x: part(x, start, length) };
+    record.dispatch(widenShader, { vector, workgroup: WORKGROUP }, bindings, { count }, threadGrid(count));
+  }
+  return x;
 }
 
 /**
@@ -142,6 +179,15 @@ export function biasBackward(
     { rows, cols, width, first, into },
     threadGrid(cols),
   );
+}
+
+/** A number rounded to bf16, to nearest with ties to even, in float64; for normal numbers of bf16's range. */
+export function roundBf16Reference(x: number): number {
+  if (x === 0) return x;
+  const step = 2 ** (Math.floor(Math.log2(Math.abs(x))) - 7);
+  const low = Math.floor(x / step);
+  const rest = x / step - low;
+  return step * (rest > 0.5 || (rest === 0.5 && low % 2 !== 0) ? low + 1 : low);
 }
 
 /** Rows by index, in float64. */

@@ -1,4 +1,4 @@
-import { loadFunctions, storedType, WIDEN } from "../../lib/load.ts";
+import { loadFunctions, NARROW, storedType, WIDEN } from "../../lib/load.ts";
 import { randomFunctions } from "../../lib/random.ts";
 import { sigmoid } from "../../lib/sigmoid.ts";
 import { STRIPS, stripFunctions, TEXELS, texelFunctions } from "../../lib/texels.ts";
@@ -39,7 +39,8 @@ export function productHeader(v: ProductVariant): string {
     v.texels === "none"
       ? bind(1, "b", v.eightB ? "vec4u" : storedType(v.b, v.vecB))
       : texels(1, "b", v.stripsB ? STRIPS : TEXELS),
-    bind(2, "c", v.vecC && !v.transB ? "vec4f" : "f32", "read_write"),
+    bind(2, "c", v.pairs === "bf16" ? "u32" : v.vecC && !v.transB ? "vec4f" : "f32", "read_write"),
+    v.pairs === "bf16" ? NARROW : "",
     v.eightB || v.texels !== "none" ? WIDEN : "",
     v.packed ? "" : v.texels === "ab" ? texelFunctions("a", "f32") : loadFunctions("a", v.a, v.vecA),
     loadsOfB(v),
@@ -129,6 +130,12 @@ export function storeSum(v: ProductVariant, place: string, sum: string, second =
       if (i < params.m && u < n / 2u) {
         let g = ${value(sum, "u")};
         c[cAt + i * params.rowStride + u] = g * ${sigmoid("f32")} * (${value(second, "n / 2u + u")});
+      }`;
+  }
+  if (v.pairs === "bf16") {
+    return `let u = tileCol / 2u + ${place};
+      if (i < params.m && u < n / 2u) {
+        c[(cAt + i * params.rowStride) / 2u + u] = narrow(${value(sum, "2u * u")}, ${value(second, "2u * u + 1u")});
       }`;
   }
   return `let u = tileCol / 2u + ${place};

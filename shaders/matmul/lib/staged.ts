@@ -111,7 +111,7 @@ fn ${name}Four(outer: u32, s: u32, end: u32, at: u32, ld: u32) -> ${vec} {
 export function stagedDeclarations(v: MatmulVariant): string {
   const [vec, drop] = [vec4Of(v), (name: string) => v.dropout === name];
   const lines = sidesOf(v).map(({ name }) => `var<workgroup> ${name}Slab: array<${vec}, ${slabSize(v, name)}>;`);
-  if (sideOf(v, "b").raw === "vec2u") lines.push(WIDEN);
+  if (sidesOf(v).some(({ raw }) => raw === "vec2u")) lines.push(WIDEN);
   if (v.tail) {
     lines.push(fourLoads("a", !v.transA, vec, drop("a"), false), fourLoads("b", v.transB, vec, drop("b"), false));
   }

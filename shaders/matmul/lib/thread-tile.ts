@@ -117,7 +117,9 @@ function storePair(v: MatmulVariant, i: number, j: number): string {
     v.pairs === "swiglu"
       ? `let g = ${value(first)};
       c[cAt + i * params.rowStride + u${j}] = g * ${sigmoid("f32")} * (${value(second)});`
-      : `let x = ${value(first)};
+      : v.pairs === "bf16"
+        ? `c[(cAt + i * params.rowStride) / 2u + u${j}] = narrow(${value(first)}, ${value(second)});`
+        : `let x = ${value(first)};
       let y = ${value(second)};
       let angle = positions[i] * ${2 * v.half}u + angle${j};
       let cosine = select(1.0, table[angle], part < 2u);

@@ -55,7 +55,7 @@ export interface SubgroupMatrix {
 
 /** Compile-time parameters of a variant. */
 export interface MatmulVariant {
-  a: "f32" | "f16";
+  a: "f32" | "f16" | "bf16";
   b: StoredMatrix;
   /** a is stored [k, m] instead of [m, k] */
   transA: boolean;
@@ -90,10 +90,11 @@ export interface MatmulVariant {
   /**
    * Operation on columns u and u + half before they are stored; a thread then holds both, `cols` is even, and b is
    * transposed. "rotary": half is half a head; the first two parts are rotated by their row's position. "swiglu": half
-   * is half of all columns; silu(first)·second is stored, and each half has its own low-rank product.
+   * is half of all columns; silu(first)·second is stored, and each half has its own low-rank product. "bf16": half is 1; both
+   * are stored in one word of c, rounded to bf16.
    */
-  pairs: "none" | "rotary" | "swiglu";
-  /** for rotary: half of head_dim; else 0 */
+  pairs: "none" | "rotary" | "swiglu" | "bf16";
+  /** for rotary: half of head_dim; for bf16: 1; else 0 */
   half: number;
   bias: "none" | Stored;
   accumulate: boolean;

@@ -1,9 +1,10 @@
 import { view } from "../../gpu/tensor.ts";
 import type { KernelCase } from "../check.ts";
+import { roundBf16Reference } from "../elementwise.ts";
 import { decodeAttention, decodeAttentionReference, decodeState, kvWrite } from "./decode.ts";
 
-/** Positions of the rows, query heads, key heads, head_dim, capacity. */
-const CASES = [
+/** Positions of the rows, query heads, key heads, head_dim, capacity; whether the cache is stored as bf16. */
+const CASES: { positions: number[]; h: number; g: number; d: number; capacity: number; bf16?: boolean }[] = [
   { positions: [0], h: 1, g: 1, d: 4, capacity: 1 },
   { positions: [62, 63, 64, 130], h: 5, g: 1, d: 12, capacity: 131 },
   { positions: [5, 200], h: 14, g: 2, d: 64, capacity: 256 },
@@ -11,12 +12,14 @@ const CASES = [
   { positions: [200], h: 16, g: 1, d: 8, capacity: 256 },
   { positions: [77], h: 4, g: 2, d: 128, capacity: 100 },
   { positions: [70, 3], h: 4, g: 1, d: 256, capacity: 80 },
+  { positions: [62, 63, 64, 130], h: 5, g: 1, d: 12, capacity: 131, bf16: true },
+  { positions: [5, 200], h: 14, g: 2, d: 64, capacity: 256, bf16: true },
 ];
 
 /** Cases of the cache and of decoding attention. */
-export const decodeCases: KernelCase[] = CASES.map(({ positions, h, g, d, capacity }) => ({
+export const decodeCases: KernelCase[] = CASES.map(({ positions, h, g, d, capacity, bf16 = false }) => ({
   kernel: "decodeAttention",
-  name: `positions ${positions.join(", ")} of ${capacity}, ${h} heads over ${g} of ${d}`,
+  name: `positions ${positions.join(", ")} of ${capacity}, ${h} heads over ${g} of ${d}${bf16 ? ", bf16" : ""}`,
   tolerance: 1e-5,
   run(check) {
     const heads = { num_attention_heads: h, num_key_value_heads: g, head_dim: d };
@@ -26,10 +29,12 @@ export const decodeCases: KernelCase[] = CASES.map(({ positions, h, g, d, capaci
     const stride = h * d + 2 * width;
     const prompt = check.input([rows * capacity, stride], "prompt", 2);
     const fresh = check.input([rows, stride], "qkv", 2);
+    const dtype = bf16 ? "bf16" : "f32";
     const cache = {
-      keys: check.record.zeros([rows * capacity, width], "f32", "keys"),
-      values: check.record.zeros([rows * capacity, width], "f32", "values"),
+      keys: check.record.zeros([rows * capacity, width], dtype, "keys"),
+      values: check.record.zeros([rows * capacity, width], dtype, "values"),
     };
+    const held = (values: Float64Array) => (bf16 ? values.map(roundBf16Reference) : values);
     const pairs: number[] = [];
     positions.forEach((p, r) => {
       for (let j = 0; j < p; j++) pairs.push(r * capacity + j, slotOf[r] * capacity + j);
@@ -51,8 +56,10 @@ export const decodeCases: KernelCase[] = CASES.map(({ positions, h, g, d, capaci
         values.subarray(row * stride + column, row * stride + column + count);
       const rowsOf = (column: number) =>
         Float64Array.from([
-          ...Array.from({ length: p }, (_, j) => [...part(prompt.values, r * capacity + j, column, width)]).flat(),
-          ...part(fresh.values, r, column, width),
+          ...Array.from({ length: p }, (_, j) => [
+            ...held(part(prompt.values, r * capacity + j, column, width)),
+          ]).flat(),
+          ...held(part(fresh.values, r, column, width)),
         ]);
       const reference = decodeAttentionReference(
         part(fresh.values, r, 0, h * d),

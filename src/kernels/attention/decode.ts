@@ -7,7 +7,7 @@ import { sizeOf, type Tensor } from "../../gpu/tensor.ts";
 import { threadGrid, WORKGROUP } from "../grid.ts";
 import type { AttentionHeads } from "./attention.ts";
 
-/** Keys and values of one layer for all slots: `[slots · capacity, num_key_value_heads · head_dim]` f32 each. */
+/** Keys and values of one layer for all slots: `[slots · capacity, num_key_value_heads · head_dim]` each, both f32 or both bf16. */
 export interface LayerCache {
   keys: Tensor;
   values: Tensor;
@@ -19,6 +19,16 @@ const SPLIT = 64;
 const SCORES = 3072;
 /** Threads of an attention workgroup. */
 const THREADS = 64;
+
+/** How a cache is stored. @throws {ShapeError} bf16 heads that are not whole words of four */
+function storedCache({ keys, values }: LayerCache, head_dim: number): "f32" | "bf16" {
+  if (keys.dtype !== values.dtype || (keys.dtype === "bf16" && head_dim % 4 !== 0)) {
+    throw new ShapeError(
+      `Cannot use a cache of ${keys.dtype} keys and ${values.dtype} values with heads of ${head_dim}: both must be alike, and heads in bf16 multiples of 4`,
+    );
+  }
+  return keys.dtype === "bf16" ? "bf16" : "f32";
+}
 
 /**
  * Copies rows of a prefilled batch into the cache. A prompt that several sequences share is copied to every slot.
@@ -34,15 +44,17 @@ export function kvWrite(
   { num_attention_heads: h, num_key_value_heads: g, head_dim: d }: AttentionHeads,
 ): void {
   const [stride, width] = [qkv.shape[1], keys.shape[1]];
+  const cache = storedCache({ keys, values }, d);
   if (stride !== (h + 2 * g) * d || width !== g * d || values.shape[1] !== width) {
     throw new ShapeError(`Cannot cache qkv [${qkv.shape}] in [${keys.shape}] with ${h} and ${g} heads of ${d}`);
   }
-  const count = (sizeOf(pairs.shape) / 2) * width;
+  const words = cache === "bf16" ? width / 2 : width;
+  const count = (sizeOf(pairs.shape) / 2) * words;
   record.dispatch(
     writeShader,
-    { workgroup: WORKGROUP },
+    { cache, workgroup: WORKGROUP },
     { qkv, pairs, keys, values },
-    { count, width, stride, keyAt: h * d },
+    { count, width: words, stride, keyAt: h * d },
     threadGrid(count),
   );
 }
@@ -75,6 +87,7 @@ export function decodeAttention(
       `Cannot attend qkv [${qkv.shape}] over a cache [${keys.shape}] with ${h} and ${g} heads of ${d}`,
     );
   }
+  const cache = storedCache({ keys, values }, d);
   const fit = SPLIT * Math.floor(SCORES / (SPLIT * (h / g)));
   const split = Math.max(SPLIT, Math.min(record.gpu.profile.splitKeys, fit));
   const splits = Math.max(1, Math.ceil(Math.min(longest + 1, capacity) / split));
@@ -83,7 +96,7 @@ export function decodeAttention(
   const partials = whole ? null : record.empty([rows, splits, h, d + 2], "f32", "attention.partials");
   record.dispatch(
     attentionShader,
-    { headDim: d, heads: h, kvHeads: g, split, workgroup: THREADS, whole },
+    { headDim: d, heads: h, kvHeads: g, split, cache, workgroup: THREADS, whole },
     { qkv, keys, values, slots, positions, ...(partials ? { partials } : { o }) },
     { capacity, splits, scale: 1 / Math.sqrt(d) },
     [rows, g, splits],

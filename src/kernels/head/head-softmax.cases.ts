@@ -1,4 +1,5 @@
 import type { KernelCase } from "../check.ts";
+import { widenBf16 } from "../elementwise.ts";
 import {
   headFinish,
   headGradient,
@@ -20,6 +21,8 @@ interface Setting {
   gradientTolerance?: number;
   /** whether the loss depends on entropies */
   entropy?: boolean;
+  /** logits are stored as bf16, and so are their gradients: half a step of bf16 is at most 2^-8 of a number */
+  bf16?: boolean;
 }
 
 const SETTINGS: Setting[] = [
@@ -31,6 +34,8 @@ const SETTINGS: Setting[] = [
   { rows: 9, shards: [64, 64], scale: 6, inverseTemperature: 1, labelSmoothing: 0.1, entropy: true },
   { rows: 63, shards: [894, 109], scale: 8, inverseTemperature: 1, labelSmoothing: 0.1 },
   { rows: 3, shards: [37984], scale: 12, inverseTemperature: 2, labelSmoothing: 0.05 },
+  { rows: 7, shards: [500, 504], scale: 8, inverseTemperature: 1 / 0.7, labelSmoothing: 0.1, bf16: true },
+  { rows: 63, shards: [1096], scale: 8, inverseTemperature: 1, labelSmoothing: 0, entropy: true, bf16: true },
   {
     rows: 6,
     shards: [501, 502],
@@ -53,19 +58,21 @@ const SETTINGS: Setting[] = [
 
 /** Cases of the head's softmax: vocabularies, shards, temperatures and tolerances. */
 export const headSoftmaxCases: KernelCase[] = SETTINGS.flatMap((setting) => {
-  const { rows, shards, scale, shift = 0, inverseTemperature, labelSmoothing, gradientTolerance = 2e-5 } = setting;
+  const { rows, shards, scale, shift = 0, inverseTemperature, labelSmoothing, bf16 = false } = setting;
+  const { gradientTolerance = bf16 ? 2 ** -8 : 2e-5 } = setting;
   const vocab = shards.reduce((a, b) => a + b);
-  const name = `[${rows},${shards.join("+")}] about ${shift}, ε ${labelSmoothing}${setting.entropy ? ", entropy" : ""}`;
+  const name = `[${rows},${shards.join("+")}] about ${shift}, ε ${labelSmoothing}${setting.entropy ? ", entropy" : ""}${bf16 ? ", bf16" : ""}`;
   const prepare = (check: Parameters<KernelCase["run"]>[0]) => {
     const list = Array.from({ length: rows }, (_, r) => Math.floor(((check.random() + 1) / 2) * vocab) * (r % 5 && 1));
     const whole = new Float64Array(rows * vocab);
     const starts = shards.map((_, i) => shards.slice(0, i).reduce((a, b) => a + b, 0));
     const logits = shards.map((cols, n) => {
       const values = Float32Array.from({ length: rows * cols }, (_, i) => scale * check.random() + (i % 2) * shift);
+      const { tensor, values: stored } = check.given(values, [rows, cols], `logits ${n}`, bf16 ? "bf16" : "f32");
       for (let r = 0; r < rows; r++) {
-        whole.set(values.subarray(r * cols, (r + 1) * cols), r * vocab + starts[n]);
+        whole.set(stored.subarray(r * cols, (r + 1) * cols), r * vocab + starts[n]);
       }
-      return check.given(values, [rows, cols], `logits ${n}`).tensor;
+      return tensor;
     });
     // some targets are the most likely token, so that `correct` is not all zeros
     for (let r = 0; r < rows; r += 3) {
@@ -112,7 +119,7 @@ export const headSoftmaxCases: KernelCase[] = SETTINGS.flatMap((setting) => {
           const part = Float64Array.from({ length: rows * cols }, (_, i) => {
             return want[Math.floor(i / cols) * vocab + starts[n] + (i % cols)];
           });
-          check.compare(`dlogits ${n}`, shard, part);
+          check.compare(`dlogits ${n}`, bf16 ? widenBf16(check.record, shard) : shard, part);
         });
       },
     },

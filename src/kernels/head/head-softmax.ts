@@ -13,6 +13,13 @@ const THREADS = 256;
 /** Ids are stored as f32, which is exact for integers up to this. */
 const MOST_IDS = 2 ** 24;
 
+/** How logits are stored. @throws {ShapeError} bf16 whose rows are not whole words of four */
+function storedLogits({ dtype, shape }: Tensor): "f32" | "bf16" {
+  if (dtype !== "bf16") return "f32";
+  if (shape[1] % 4 === 0) return "bf16";
+  throw new ShapeError(`Cannot read logits [${shape}] in bf16: rows must be multiples of 4`);
+}
+
 /** A shard's place in the vocabulary, and the factor of logits before the softmax. */
 interface HeadShard {
   /** index of the shard's first row in the whole vocabulary */
@@ -53,7 +60,7 @@ export function headState(record: Recorder, rows: number): Tensor {
  *
  * All statistics are of `z = logits · inverseTemperature`. Records one dispatch and submits nothing.
  *
- * @param logits f32 `[rows, n]`: columns are rows `start … start + n − 1` of the vocabulary
+ * @param logits f32 or bf16 `[rows, n]`: columns are rows `start … start + n − 1` of the vocabulary; in bf16 a multiple of 4
  * @param targets u32 `[rows]`, ids of the whole vocabulary
  * @param state from `headState`; overwritten if `first`
  * @throws {ShapeError} lengths that differ; ids above 2²⁴
@@ -77,7 +84,7 @@ export function headStatistics(
   const { vector, count: steps } = lanes(cols);
   record.dispatch(
     statisticsShader,
-    { vector, workgroup: cols >= 1024 ? THREADS : WORKGROUP },
+    { logits: storedLogits(logits), vector, workgroup: cols >= 1024 ? THREADS : WORKGROUP },
     { logits, targets, state },
     { rows, cols, steps, start, first: first ? 1 : 0, inverseTemperature },
     rows,
@@ -119,7 +126,7 @@ export interface HeadSlopes {
  * Gradient for one shard's logits, in place: `inverseTemperature · (dobjective·((1−ε)·1[j = target] + ε/V − p_j) −
  * dentropy·p_j·(ln p_j + H))`.
  *
- * @param logits f32 `[rows, n]`, as they were for `headStatistics`; overwritten
+ * @param logits f32 or bf16 `[rows, n]`, as they were for `headStatistics`; overwritten, and rounded if bf16
  * @param done of `headFinish`; near ten thousand f32 has steps of 1e-3 in its lse, and p is as rough
  * @throws {ShapeError} lengths that differ
  */
@@ -139,7 +146,7 @@ export function headGradient(
   const { vector, count: steps } = lanes(cols);
   record.dispatch(
     gradientShader,
-    { vector, entropy: dentropy !== null, workgroup: WORKGROUP },
+    { logits: storedLogits(logits), vector, entropy: dentropy !== null, workgroup: WORKGROUP },
     { logits, targets, lse, dobjective, ...(dentropy && { entropy: entropy!, dentropy }) },
     { rows, steps, start, inverseTemperature, keep: 1 - labelSmoothing, spread: labelSmoothing / vocab },
     rowGrid(record, steps, rows),

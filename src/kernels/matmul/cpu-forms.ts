@@ -25,7 +25,7 @@ export function textureReads(
   const n = parts.reduce((sum, part) => sum + part.n, 0);
   const wholeRows = !transB && ldb === b.shape[1] && parts.every(({ bAt = 0 }) => bAt % ldb === 0);
   return {
-    texels: m >= COPY_A && n >= COPY_B && storage.reads(a) ? "ab" : "b",
+    texels: m >= COPY_A && n >= COPY_B && a.dtype === "f32" && storage.reads(a) ? "ab" : "b",
     stripsB: wholeRows && storage.strips(b),
   };
 }

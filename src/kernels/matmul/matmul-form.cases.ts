@@ -10,7 +10,7 @@ import { recordSplit } from "./split-sums.ts";
 
 // The GPU forms of matmul, on any adapter.
 
-interface FormCase {
+export interface FormCase {
   name: string;
   tile(gpu: Gpu): MatmulTile | RowsTile;
   tolerance: number;
@@ -34,7 +34,7 @@ export const rowsForm = (rows: number, cols: number, subgroup: boolean): FormCas
 });
 
 /** Both operands staged; products in f32, or in f16 with groups of four summed in f32. */
-const stagedForm = (rows: number, cols: number, compute?: "f16"): FormCase => ({
+export const stagedForm = (rows: number, cols: number, compute?: "f16"): FormCase => ({
   name: `${rows}×${cols} staged${compute ? " f16" : ""}`,
   tile: () => ({ rows, cols, lanes: 8, groups: 8, stage: 16, broadcast: 0, steps: 4, ...(compute && { compute }) }),
   tolerance: compute ? F16_TOLERANCE : F32_TOLERANCE,

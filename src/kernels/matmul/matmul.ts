@@ -27,7 +27,7 @@ interface MatmulOptions {
   dropout?: DropoutMask | null;
   /** factor of the product, not of the bias */
   alpha?: number;
-  /** output tensor `[m, n]`; default: a new one */
+  /** output tensor `[m, n]`, f32, or bf16 if n is even, b is transposed and nothing accumulates; default: a new one in f32 */
   into?: Tensor;
   /** add to the values in `into` */
   accumulate?: boolean;
@@ -39,9 +39,9 @@ interface MatmulOptions {
 /**
  * `c = alpha · (a·b + a2·b2) + bias`, with either operand stored transposed. Records one dispatch.
  *
- * @param a `[m, k]`, or `[k, m]` with transA; f32
+ * @param a `[m, k]`, or `[k, m]` with transA; f32, or bf16, widened exactly
  * @param b `[k, n]`, or `[n, k]` with transB; f32, f16 or bf16, widened exactly
- * @returns c `[m, n]` f32
+ * @returns c `[m, n]` f32, or as `into` is: rounded to bf16, if that is bf16
  * @throws {ShapeError} `Cannot multiply x [256,896] by q_proj [896,1024]ᵀ: inner dimensions 896 and 1024 differ`
  * @see shaders/matmul/matmul.wgsl.ts, matmulReference
  */
@@ -58,8 +58,10 @@ export function matmul(record: Recorder, a: Tensor, b: Tensor, options: MatmulOp
   const [m, k] = transA ? [a.shape[1], a.shape[0]] : [a.shape[0], a.shape[1]];
   const [n, inner] = transB ? [b.shape[0], b.shape[1]] : [b.shape[1], b.shape[0]];
   const what = `${a.label} [${a.shape}]${transA ? "ᵀ" : ""} by ${b.label} [${b.shape}]${transB ? "ᵀ" : ""}`;
-  if (a.dtype !== "f32")
-    throw new ShapeError(`Cannot multiply ${what}: the left operand is ${a.dtype}, but activations must be f32`);
+  if (a.dtype !== "f32" && a.dtype !== "bf16")
+    throw new ShapeError(
+      `Cannot multiply ${what}: the left operand is ${a.dtype}, but activations must be f32 or bf16`,
+    );
   if (k !== inner) throw new ShapeError(`Cannot multiply ${what}: inner dimensions ${k} and ${inner} differ`);
   if (bias && bias.shape[0] !== n) throw new ShapeError(`Cannot multiply ${what}: bias [${bias.shape}] is not [${n}]`);
   const r = extra ? extra.a2.shape[1] : 0;
@@ -74,6 +76,12 @@ export function matmul(record: Recorder, a: Tensor, b: Tensor, options: MatmulOp
   const c = options.into ?? record.empty([m, n], "f32", options.label ?? `${a.label}·${b.label}`);
   if (c.shape[0] * c.shape[1] !== m * n)
     throw new ShapeError(`Cannot multiply ${what} into ${c.label} [${c.shape}]: it is not [${m},${n}]`);
+  const rounded = c.dtype === "bf16";
+  if (rounded && (!transB || n % 2 !== 0 || accumulate)) {
+    throw new ShapeError(
+      `Cannot multiply ${what} into ${c.label} in bf16: the right operand must be transposed, its rows even in number, and nothing added to ${c.label}`,
+    );
+  }
   recordProduct(record, {
     a,
     b,
@@ -90,6 +98,7 @@ export function matmul(record: Recorder, a: Tensor, b: Tensor, options: MatmulOp
     dropout,
     alpha,
     accumulate,
+    epilogue: rounded ? { kind: "bf16" } : null,
     tile: options.tile,
   });
   return c;

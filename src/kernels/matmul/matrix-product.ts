@@ -6,7 +6,7 @@ import { inTexture, isQuantized } from "../../gpu/tensor.ts";
 import { STAGE } from "./gpu-tiles.ts";
 import { packRows } from "./pack-rows.ts";
 import { paramsOf } from "./product-params.ts";
-import type { Low, Product } from "./product-spec.ts";
+import { halfOf, type Low, type Product } from "./product-spec.ts";
 import { stored, storedMatrix } from "./stored.ts";
 import { FEW_ROWS, tileGrid } from "./tile-shapes.ts";
 
@@ -24,14 +24,14 @@ const lowsOf = ({ epilogue, parts }: Product): readonly Partial<Low>[] =>
  * @param type of the matrices: f16 reads packed rows, f32 reads a itself
  */
 export function fitsMatrices(product: Product, type: "f16" | "f32"): boolean {
-  const { b, transA, transB, lda, ldb, parts, low, dropout } = product;
+  const { a, b, transA, transB, lda, ldb, parts, low, dropout } = product;
   const [{ m, k, aAt = 0 }] = parts;
   const unit = transB && !isQuantized(b.dtype) && b.dtype !== "f32" ? 8 : 4;
   const lows = low ? lowsOf(product) : [];
   return (
     !transA &&
     !dropout &&
-    (type === "f16" || (lda % 4 === 0 && aAt % 4 === 0)) &&
+    (type === "f16" || (a.dtype === "f32" && lda % 4 === 0 && aAt % 4 === 0)) &&
     !inTexture(b) &&
     m > FEW_ROWS &&
     k > 0 &&
@@ -80,7 +80,7 @@ export function recordMatrices(record: Recorder, product: Product, tile: MatmulT
     tile: tile as MatrixTile,
     parts: product.shared ? 3 : parts.length,
     pairs: epilogue?.kind ?? ("none" as const),
-    half: epilogue?.kind === "rotary" ? epilogue.headDim / 2 : 0,
+    half: halfOf(epilogue),
     ...(product.split && { split: true }),
   };
   const params = paramsOf(product, Math.max(variant.parts, lows.length), lows);

@@ -16,7 +16,7 @@ interface PackedRows {
  * Rounds rows to f16, each scaled by a power of two so that nothing leaves f16's range: a row's largest value is then
  * between 2^14 and 2^15. Records one dispatch.
  *
- * @param a f32; row r begins at element `aAt + r · lda`
+ * @param a f32 or bf16; row r begins at element `aAt + r · lda`
  * @param a2 `[rows, width]` f32, appended to the rows, or null
  * @param ld elements of a packed row: at least k + width, a multiple of 8
  * @see shaders/matmul/pack-rows.wgsl.ts, packRowsReference
@@ -33,7 +33,7 @@ export function packRows(
   const vector = [k, lda, aAt, width].every((n) => n % 4 === 0);
   record.dispatch(
     shader,
-    { low: a2 !== null, vector, workgroup: WORKGROUP },
+    { a: a.dtype === "bf16" ? "bf16" : "f32", low: a2 !== null, vector, workgroup: WORKGROUP },
     { a, packed, scales, ...(a2 && { a2 }) },
     { rows, k, lda, aAt, width, ld },
     rows,

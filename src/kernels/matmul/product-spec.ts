@@ -24,7 +24,15 @@ export type Epilogue =
   /** rotates the first two parts by their rows' positions, as `rotary` does */
   | { kind: "rotary"; positions: Tensor; table: Tensor; headDim: number }
   /** `silu(first)·second` of the two halves of the columns; `low`: places of each half's low-rank product */
-  | { kind: "swiglu"; low: readonly [Low, Low] };
+  | { kind: "swiglu"; low: readonly [Low, Low] }
+  /** rounds to bf16: c is bf16, and its rows and parts begin at whole words */
+  | { kind: "bf16" };
+
+/** The distance of a pair's columns, where they are not halves of all. */
+export function halfOf(epilogue?: Epilogue | null): number {
+  if (epilogue?.kind === "bf16") return 1;
+  return epilogue?.kind === "rotary" ? epilogue.headDim / 2 : 0;
+}
 
 /** The place of a low-rank product in `a2` and `b2`. */
 export interface Low {

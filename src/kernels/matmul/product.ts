@@ -6,7 +6,7 @@ import { matmulForm } from "./matmul-form.ts";
 import { hasTail, matmulTile, plainTile } from "./matmul-tile.ts";
 import { fitsMatrices, recordMatrices } from "./matrix-product.ts";
 import { paramsOf } from "./product-params.ts";
-import type { Part, Product } from "./product-spec.ts";
+import { halfOf, type Part, type Product } from "./product-spec.ts";
 import { recordSplit, splitOf, splitParts } from "./split-sums.ts";
 import { stored, storedMatrix } from "./stored.ts";
 
@@ -109,7 +109,7 @@ export function recordProduct(record: Recorder, given: Product): void {
   const readable = tile.stage === 0 && vecA && (b.dtype === "f32" ? vecB : eight && (transB || tile.cols % 8 === 0));
   const { texels, stripsB } = textureReads(record.gpu, product, readable);
   const variant = {
-    a: "f32" as const,
+    a: a.dtype === "bf16" ? ("bf16" as const) : ("f32" as const),
     b: storedMatrix(b),
     transA,
     transB,
@@ -134,7 +134,7 @@ export function recordProduct(record: Recorder, given: Product): void {
     tile,
     parts: product.shared ? 3 : parts.length,
     pairs: epilogue?.kind ?? ("none" as const),
-    half: epilogue?.kind === "rotary" ? epilogue.headDim / 2 : 0,
+    half: halfOf(epilogue),
     ...(product.split && { split: true }),
   };
   const eights = ldb % 8 === 0 && all("bAt", 8);

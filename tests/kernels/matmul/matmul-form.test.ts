@@ -1,10 +1,12 @@
 import { afterAll, describe, expect, it } from "vitest";
 import { Gpu } from "../../../src/gpu/device.ts";
+import { fakeGpu } from "../../../src/gpu/fake-device.ts";
 import { matrixProbe, provenMatrix, SUBGROUP_MATRIX, subgroupMatrixOf } from "../../../src/gpu/subgroup-matrix.ts";
 import { type DType, view } from "../../../src/gpu/tensor.ts";
 import { CaseRun } from "../../../src/kernels/check.ts";
 import { matrixTiles } from "../../../src/kernels/matmul/gpu-tiles.ts";
 import { matmul } from "../../../src/kernels/matmul/matmul.ts";
+import { matmulBf16Cases } from "../../../src/kernels/matmul/matmul-bf16.cases.ts";
 import { matmulFormCases, rowsForm } from "../../../src/kernels/matmul/matmul-form.cases.ts";
 import { tileKey } from "../../../src/kernels/matmul/matmul-tile.ts";
 import { exportTuning, importTuning } from "../../../src/kernels/matmul/matmul-tune.ts";
@@ -14,6 +16,16 @@ import { ownGpu } from "../../gpu/open.ts";
 import { describeCases, useGpu } from "../harness.ts";
 
 describeCases("matmul forms", matmulFormCases);
+describeCases("matmul of activations in bf16", matmulBf16Cases);
+
+it("a product that cannot be stored as bf16 is refused with its shapes", () => {
+  const record = fakeGpu().recorder();
+  const [x, w] = [record.empty([4, 8], "f32", "x"), record.empty([7, 8], "f32", "w")];
+  const into = record.empty([4, 7], "bf16", "logits");
+  expect(() => matmul(record, x, w, { transB: true, into })).toThrow(
+    "Cannot multiply x [4,8] by w [7,8]ᵀ into logits in bf16: the right operand must be transposed, its rows even in number",
+  );
+});
 
 const random = (n: number) => Float32Array.from({ length: n }, (_, i) => Math.sin(12.9898 * i) * 43758.5 - 3);
 
