@@ -18,6 +18,9 @@ import type { DType, Tensor } from "./tensor.ts";
  */
 export type MatmulPrecision = "highest" | "high";
 
+/** How what a run keeps is stored: activations for the backward pass, keys and values, logits. Sums are f32 in either case. */
+export type ActivationStorage = "f32" | "bf16";
+
 /** Optional features that Qwench uses. */
 export interface GpuFeatures {
   f16: boolean;
@@ -68,6 +71,8 @@ export class GpuContext {
   readonly bindGroups = new BindGroups();
   /** of products from now on; "high" changes nothing on devices without matrix units of f16 */
   precision: MatmulPrecision = "highest";
+  /** of tensors that are kept from now on */
+  activations: ActivationStorage = "f32";
   /** the fastest variant per shape class, under a kernel's own keys; saved with checkpoints for exact resume */
   readonly tuning = new Map<string, string>();
   private fault: GpuError | null = null;

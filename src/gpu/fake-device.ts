@@ -1,4 +1,4 @@
-import type { GpuFeatures, MatmulPrecision } from "./context.ts";
+import type { ActivationStorage, GpuFeatures, MatmulPrecision } from "./context.ts";
 import { Gpu } from "./device.ts";
 import { type AdapterProfile, profileOf } from "./profile.ts";
 
@@ -16,6 +16,8 @@ export interface AdapterLike {
   profile?: AdapterProfile;
   /** default: highest */
   precision?: MatmulPrecision;
+  /** default: f32 */
+  activations?: ActivationStorage;
   /** measured tiles, if the kernels matter */
   tuning?: ReadonlyMap<string, string>;
 }
@@ -85,5 +87,6 @@ export function fakeGpu(
   const gpu = new Gpu(device as unknown as GPUDevice, { features: all, profile });
   for (const [key, value] of tuning) gpu.tuning.set(key, value);
   gpu.precision = like.precision ?? "highest";
+  gpu.activations = like.activations ?? "f32";
   return gpu;
 }

@@ -26,7 +26,7 @@ export class SlotCache {
 
   /** Slots of `capacity` tokens that fit one binding of this device. */
   static mostSlots(gpu: Gpu, config: ModelConfig, capacity: number): number {
-    const { largest } = cacheBytes(config, capacity);
+    const { largest } = cacheBytes(config, capacity, gpu.activations);
     return Math.floor(Math.min(gpu.limits.maxStorageBufferBindingSize, gpu.limits.maxBufferSize) / largest);
   }
 }

@@ -149,7 +149,10 @@ export class Transformer {
       this.begin(record);
       const input = this.upload(record, batch, targets);
       const images = batch.images ? placeImages(record, this, batch, batch.images, grads !== null) : null;
-      const pass = this.pass({ ...input, ...rotationOf(images) }, options.dropoutSeed ?? null);
+      const pass = {
+        ...this.pass({ ...input, ...rotationOf(images) }, options.dropoutSeed ?? null),
+        saves: grads !== null,
+      };
       const noise = options.noise
         ? {
             noise: {
@@ -162,16 +165,18 @@ export class Transformer {
       if (images) putFeatures(record, images, stream.x);
       const saved: BlockSaved[] = [];
       const keep = grads !== null && !this.gradient_checkpointing;
+      // what goes on is f32, and not what is kept in bf16
+      const goesOn = keep && this.gpu.activations === "f32";
       for (const block of weights.blocks) {
         const before = stream;
         const done = blockForward(record, block, pass, stream, { keep });
         stream = done.stream;
         if (grads) saved.push(done.saved);
         else releaseSaved(record, done.saved);
-        if (before.delta) record.release(before.delta, keep ? null : before.x); // added into the block's own input
+        if (before.delta) record.release(before.delta, goesOn ? null : before.x); // added into the block's own input
       }
       const norm = rmsNorm(record, stream.x, weights.norm, config.rms_norm_eps, stream.delta);
-      record.release(stream.delta, keep ? null : stream.x);
+      record.release(stream.delta, goesOn ? null : stream.x);
       const hidden = gatherRows(record, norm.y, input.rows);
       record.release(norm.y);
       const { rows, dHidden } = head(
@@ -354,7 +359,7 @@ export class Transformer {
     dropoutSeed: number | null,
     prefill: PrefillRows | null = null,
   ): Pass {
-    return { eps: this.config.rms_norm_eps, table, positions, spans, chunks, dropoutSeed, prefill };
+    return { eps: this.config.rms_norm_eps, table, positions, spans, saves: false, chunks, dropoutSeed, prefill };
   }
 
   /**

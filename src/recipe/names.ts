@@ -39,7 +39,6 @@ const hub = "Qwench does not push to the hub; upload output_dir yourself";
 const terminal = "Qwench shows progress whenever its output is a terminal";
 
 const ignoredByAll: Readonly<Record<string, IgnoredName>> = {
-  bf16: { note: "WebGPU has no bf16 arithmetic: bf16 weights stay bf16 in memory (dtype: auto) and sums are f32" },
   fp16: { note: "sums are always f32; dtype: float16 holds frozen weights as f16" },
   bf16_full_eval: { note: "evaluation uses the same arithmetic as training" },
   fp16_full_eval: { note: "evaluation uses the same arithmetic as training" },

@@ -104,7 +104,8 @@ export async function prepareText(sources: TextSources): Promise<PreparedText> {
 export async function loadText(prepared: PreparedText, sources: TextSources): Promise<TextModel> {
   const { gpu, adapter: folder, dtype, quantization, vision, signal, onProgress } = sources;
   const report = (done: number, total: number) => onProgress?.("weights", done, total);
-  gpu.precision = "highest"; // matmul_precision is an option of training
+  gpu.precision = "highest"; // matmul_precision and bf16 are options of training
+  gpu.activations = "f32";
   const model = await compiling(gpu, await prepared.kernels(), () =>
     loadModel(gpu, prepared.checkpoint, { dtype, quantization, vision, signal, onProgress: report }),
   );

@@ -110,6 +110,7 @@ type ModelFields = Pick<
   | "dtype"
   | "gradient_checkpointing"
   | "matmul_precision"
+  | "bf16"
   | "load_in_4bit"
   | "load_in_8bit"
   | "use_bnb_nested_quant"
@@ -200,6 +201,7 @@ export async function openBase(
   const dtypeOf = weightDTypes(gpu, config, checkpoint, storageOf(recipe));
   const weightDType = dtypeOf(`${modulesOf(config)[0].path}.weight`);
   gpu.precision = precisionOf(recipe.matmul_precision, gpu, weightDType);
+  gpu.activations = recipe.bf16 ? "bf16" : "f32";
   const rounds = gpu.precision === "high" || recipe.matmul_precision !== "high";
   const tokenizer = await openTokenizer(model, adapter);
   const { eos_token = null } = recipe;

@@ -45,7 +45,7 @@ export function forecastOf<M extends Method>(
 ): Promise<MemoryForecast> | MemoryForecast {
   const both = recipe as SftRecipe | GrpoRecipe;
   const { dtype, quantization } = storageOf(both);
-  const adapter = { limits };
+  const adapter = { limits, activations: both.bf16 ? ("bf16" as const) : ("f32" as const) };
   const config = parseModelConfig({ ...shape }, both.model_name_or_path ?? "config.json");
   const input = {
     config,

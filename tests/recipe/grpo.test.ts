@@ -393,7 +393,6 @@ describe("YAML", () => {
       "use_vllm",
       "vllm_gpu_memory_utilization",
       "warmup_ratio",
-      "bf16",
     ]);
   });
 

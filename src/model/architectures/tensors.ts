@@ -191,16 +191,28 @@ export function moduleNames(config: ModelConfig): string[] {
 
 /**
  * Bytes of the caches for one sequence of `length` tokens: the sum, and the largest one, which must fit one binding. Caches
- * of delta nets do not grow with the length.
+ * of delta nets do not grow with the length, and are f32.
+ *
+ * @param stored how keys and values are stored
  */
-export function cacheBytes(config: ModelConfig, length: number): { total: number; largest: number } {
+export function cacheBytes(
+  config: ModelConfig,
+  length: number,
+  stored: "f32" | "bf16" = "f32",
+): { total: number; largest: number } {
   let [total, largest] = [0, 0];
   for (const spec of layersOf(config).flatMap(({ sublayers }) => sublayers)) {
-    const sizes = cacheSizes(spec, length).map((size) => 4 * size);
+    const half = spec.kind === "attention" && cacheDType(stored, spec.heads.head_dim) === "bf16";
+    const sizes = cacheSizes(spec, length).map((size) => (half ? 2 : 4) * size);
     for (const bytes of sizes) total += bytes;
     largest = Math.max(largest, ...sizes);
   }
   return { total, largest };
+}
+
+/** How keys and values of heads are stored: bf16 is read four at a time. */
+export function cacheDType(asked: "f32" | "bf16", headDim: number): "f32" | "bf16" {
+  return headDim % 4 === 0 ? asked : "f32";
 }
 
 /** Number of elements in each cache of a sublayer, for one sequence. */

@@ -9,6 +9,7 @@ import type { Linear } from "../../kernels/matmul/linear.ts";
 import { takesEpilogue } from "../../kernels/matmul/lora-linear.ts";
 import { rmsNorm, rmsNormBackward, rmsNormWeightBackward } from "../../kernels/norm/rms-norm.ts";
 import { rotary } from "../../kernels/rotary/rotary.ts";
+import { cacheDType } from "../architectures/tensors.ts";
 import {
   type Body,
   type BodyCache,
@@ -20,6 +21,7 @@ import {
   type StepRows,
   type Trace,
 } from "./body.ts";
+import { dropCopy, keepOnly, restore } from "./kept.ts";
 import { linear, linearBackward } from "./linear.ts";
 import type { Norm } from "./norm.ts";
 
@@ -73,21 +75,36 @@ export class AttentionBody implements Body {
     const { y, saved } = linear(record, gated, linears.o, seed, { label: "o_proj", into });
     const held = keep || !gate; // a gated output is recomputed together with its gate
     if (!held) record.release(gated);
+    const keeps = (tensor: Tensor) => (pass.saves ? keepOnly(record, tensor) : tensor);
+    const kept = { o: keeps(o), gated: gate && keep ? keeps(gated) : null, qkv: keep ? keeps(qkv) : null };
+    const keptRaw = keep && raw ? { ...raw, qkv: keeps(raw.qkv) } : null;
 
     const redo = (x: Tensor) => {
-      const known = keep ? { qkv, raw } : this.project(record, pass, x, hidden);
-      return { known, gated: held ? gated : sigmoidGate(record, o, known.raw!.qkv, heads.head_dim) };
+      const known = kept.qkv
+        ? {
+            qkv: restore(record, kept.qkv),
+            raw: keptRaw && { ...keptRaw, qkv: restore(record, keptRaw.qkv) },
+          }
+        : this.project(record, pass, x, hidden);
+      const o = restore(record, kept.o);
+      if (!gate) return { known, o, gated: o };
+      const gated = kept.gated ? restore(record, kept.gated) : sigmoidGate(record, o, known.raw!.qkv, heads.head_dim);
+      return { known, o, gated };
     };
     let redone: ReturnType<typeof redo> | null = null;
     return {
       y,
-      kept: [o, stats, ...(keep && gate ? [gated] : []), ...hidden, ...saved, ...(keep ? [qkv, ...rawTensors] : [])],
+      kept: [...Object.values(kept), stats, ...hidden, ...saved, ...(keptRaw ? Object.values(keptRaw) : [])],
       again: (x) => {
         if (!held) redone = redo(x());
-        return linear(record, redone?.gated ?? gated, linears.o, seed, { label: "o_proj", given: saved }).y;
+        const whole = kept.gated ?? kept.o;
+        const input = redone?.gated ?? restore(record, whole);
+        const { y } = linear(record, input, linears.o, seed, { label: "o_proj", given: saved });
+        if (!redone) dropCopy(record, input, whole);
+        return y;
       },
       backward: (x, dy, needsInput) => {
-        const { known, gated } = redone ?? redo(x);
+        const { known, o, gated } = redone ?? redo(x);
         redone = null;
         const back = { saved, grads: grads.o, dropoutSeed: seed };
         const dO = linearBackward(record, gated, dy, linears.o, back)!;
@@ -97,7 +114,7 @@ export class AttentionBody implements Body {
         const tensors = { qkv: known.qkv, spans, o, dout: dO, stats };
         const dqkv = attentionBackward(record, tensors, heads, { rotary: { positions, table } });
         record.release(dO);
-        if (!keep) record.release(known.qkv);
+        if (known.qkv !== kept.qkv) record.release(known.qkv);
         if (known.raw) this.normsBackward(record, known.raw, dqkv);
         if (made) this.ungate(record, dqkv, made);
         const first = { saved: hidden, grads: grads.qkv, dropoutSeed: seed, needsInput };
@@ -118,7 +135,8 @@ export class AttentionBody implements Body {
   newCache(gpu: Gpu, label: string, slots: number, capacity: number): BodyCache {
     const { num_key_value_heads, head_dim } = this.parts.heads;
     const shape = [slots * capacity, num_key_value_heads * head_dim];
-    const make = (name: string) => gpu.persistent(shape, "f32", `${name}.${label}`, "kv_cache");
+    const make = (name: string) =>
+      gpu.persistent(shape, cacheDType(gpu.activations, head_dim), `${name}.${label}`, "kv_cache");
     return { keys: make("keys"), values: make("values") };
   }
 

@@ -5,6 +5,7 @@ import { loraHidden } from "../../kernels/matmul/lora-linear.ts";
 import { rmsNorm, rmsNormBackward, rmsNormWeightBackward } from "../../kernels/norm/rms-norm.ts";
 import { rmsNormLora } from "../../kernels/norm/rms-norm-lora.ts";
 import type { Body, BodyCache, Pass, StepRows, Trace } from "./body.ts";
+import { keepOnly, keep as keepTensor, restore } from "./kept.ts";
 import { addAndNorm, frozenNorm, type Norm, type Normed, normBackward } from "./norm.ts";
 
 /** A residual branch: `x + post(body(pre(x)))`. */
@@ -40,7 +41,10 @@ interface NormedOutput {
   rstd: Tensor;
 }
 
-/** Kept from the forward pass: the block's input and the tensors that its bodies request. The rest is recomputed. */
+/**
+ * Kept from the forward pass: the block's input and the tensors that its bodies request, each as `keep` of kept.ts stores it. The
+ * rest is recomputed.
+ */
 export interface BlockSaved {
   x: Tensor;
   branches: readonly Branch[];
@@ -100,22 +104,26 @@ export function blockForward(
   return record.scope(() => {
     let { x, delta } = stream;
     const branches: Branch[] = [];
+    const copies = keepsCopies(record, pass);
+    const keeps = (tensor: Tensor) => (copies ? keepTensor(record, tensor) : tensor);
     let first = x;
     block.forEach((branch, i) => {
       const input = addAndNorm(record, branch.pre, pass.eps, x, delta);
-      if (i === 0) first = input.sum;
+      const { rstd } = input;
+      const sum = keep || i === 0 ? keeps(input.sum) : input.sum;
+      const held = keep ? { sum, y: input.y === input.sum ? sum : keeps(input.y), rstd } : null;
+      if (i === 0) first = sum;
       else {
         record.release(delta);
-        if (!keep && x !== first) record.release(x);
+        if (x !== first && (copies || !keep)) record.release(x);
       }
-      if (!keep) record.release(input.rstd);
-      const { traces, y } = runBody(record, branch, pass, input, { cache: caches?.[i] ?? null, keep });
+      if (!keep) record.release(rstd);
+      const options = { cache: caches?.[i] ?? null, keep, free: copies || !keep };
+      const { traces, y } = runBody(record, branch, pass, input, options);
       const output = branch.post && rmsNorm(record, y, branch.post, pass.eps);
       if (output && !keep) record.release(y, output.rstd);
-      branches.push({
-        traces,
-        kept: keep ? { input, output: output && { raw: y, rstd: output.rstd } } : null,
-      });
+      const raw = output && keep ? (copies ? keepOnly(record, y) : y) : null;
+      branches.push({ traces, kept: held && { input: held, output: output && { raw: raw!, rstd: output.rstd } } });
       x = input.sum;
       delta = output?.y ?? y;
     });
@@ -123,17 +131,22 @@ export function blockForward(
   });
 }
 
-/** Runs the body of a branch, over as many rows per call as fit. Releases the input after its last use, unless kept. */
+/** Whether what a pass keeps is not what it goes on with. */
+function keepsCopies({ gpu }: Recorder, { saves }: Pass): boolean {
+  return saves && gpu.activations === "bf16";
+}
+
+/** Runs the body of a branch, over as many rows per call as fit. @param options.free release the input after its last use */
 function runBody(
   record: Recorder,
   { body }: Sublayer,
   pass: Pass,
   input: Normed,
-  { cache, keep }: { cache: BodyCache | null; keep: boolean },
+  { cache, keep, free: frees }: { cache: BodyCache | null; keep: boolean; free: boolean },
 ): { traces: Omit<Trace, "y">[]; y: Tensor } {
   const ranges = rangesOf(record, body, input.y.shape[0]);
   const free = () => {
-    if (!keep && input.y !== input.sum) record.release(input.y);
+    if (frees && input.y !== input.sum) record.release(input.y);
   };
   if (body.width === null) {
     // y is not kept: it continues in the stream
@@ -209,10 +222,11 @@ class Replay {
     this.block = block;
     this.pass = pass;
     this.saved = saved;
-    this.inputs = saved.branches.map(({ kept }) => kept?.input ?? null);
-    this.outputs = saved.branches.map(({ kept }) => kept?.output ?? null);
-    this.sums = [saved.x];
+    this.inputs = saved.branches.map(() => null);
+    this.outputs = saved.branches.map(() => null);
+    this.sums = [];
     if (saved.branches[0].kept) return;
+    this.sums.push(restore(record, saved.x));
     block.forEach(({ post }, i) => {
       const last = i === block.length - 1;
       if (last && !post) return;
@@ -231,12 +245,18 @@ class Replay {
 
   /** The input of a branch, normed again if it was not kept. */
   input(i: number): Normed {
-    const { record, block, pass, sums } = this;
+    const { record, block, pass, sums, saved } = this;
+    const kept = saved.branches[i].kept?.input;
+    if (kept) {
+      const sum = restore(record, kept.sum);
+      return { sum, y: kept.y === kept.sum ? sum : restore(record, kept.y), rstd: kept.rstd };
+    }
     return (this.inputs[i] ??= addAndNorm(record, block[i].pre, pass.eps, sums[i], null));
   }
 
   output(i: number): NormedOutput {
-    return this.outputs[i]!;
+    const kept = this.saved.branches[i].kept?.output;
+    return kept ? { raw: restore(this.record, kept.raw), rstd: kept.rstd } : this.outputs[i]!;
   }
 
   /** Releases the recomputed tensors of a branch. */

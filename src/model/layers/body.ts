@@ -17,6 +17,8 @@ export interface Pass {
   spans: Tensor;
   /** u32 of this pass's dropout masks; null outside training */
   dropoutSeed: number | null;
+  /** a backward pass follows: what it reads is kept as `keep` of kept.ts says */
+  saves: boolean;
   /** the batch in chunks of 64 tokens; null if no layer needs them */
   chunks: DeltaChunks | null;
   /** null if the pass fills no caches */

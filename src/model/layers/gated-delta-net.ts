@@ -21,6 +21,7 @@ import {
   type StepRows,
   type Trace,
 } from "./body.ts";
+import { keepOnly, restore } from "./kept.ts";
 import { linear, linearBackward } from "./linear.ts";
 import type { Weight } from "./norm.ts";
 
@@ -75,22 +76,25 @@ export class GatedDeltaNetBody implements Body {
     const { y: gated, rstd } = gatedRmsNorm(record, o, this.gateOf(made), norm.weight, eps);
     record.release(o);
     const { y, saved } = linear(record, gated, linears.out, seed, { label: "out_proj", into });
-    const held = keep ? { made, mixed, gated, rstd } : null;
-    const rest = [made, ...Object.values(mixed), gated, rstd];
-    if (!keep) record.release(...rest);
+    if (!keep) record.release(made, ...Object.values(mixed), gated, rstd);
+    const keeps = (tensor: Tensor) => (pass.saves ? keepOnly(record, tensor) : tensor);
+    // gates and the scales of norms are few, and exponents follow them: f32
+    const held = keep ? { made: keeps(made), mixed: { ...mixed, u: keeps(mixed.u) }, gated: keeps(gated), rstd } : null;
 
     const redo = (x: Tensor) => {
-      const made = held?.made ?? linear(record, x, this.first, seed, { label: "qkvzba", given: hidden }).y;
-      const mixed = held?.mixed ?? this.mix(record, pass, made);
+      const made = held
+        ? restore(record, held.made)
+        : linear(record, x, this.first, seed, { label: "qkvzba", given: hidden }).y;
+      const mixed = held ? { ...held.mixed, u: restore(record, held.mixed.u) } : this.mix(record, pass, made);
       const { o, kept } = this.rule(record, pass, mixed, true);
-      const normed = held ?? this.normed(record, o, made, eps);
+      const normed = held ? { gated: restore(record, held.gated), rstd: held.rstd } : this.normed(record, o, made, eps);
       return { made, mixed, o, kept, gated: normed.gated, rstd: normed.rstd };
     };
     // what the replay of the block recomputed is used once more by the backward pass, so that the rule runs once for both
     let redone: ReturnType<typeof redo> | null = null;
     return {
       y,
-      kept: [...hidden, ...saved, ...(keep ? rest : [])],
+      kept: [...hidden, ...saved, ...(held ? [held.made, ...Object.values(held.mixed), held.gated, held.rstd] : [])],
       again: (x) => {
         redone = redo(x());
         return linear(record, redone.gated, linears.out, seed, { label: "out_proj", given: saved }).y;

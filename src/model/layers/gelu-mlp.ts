@@ -3,6 +3,7 @@ import type { Tensor } from "../../gpu/tensor.ts";
 import { widthOf } from "../../kernels/matmul/linear.ts";
 import { type GeluKind, gelu, geluBackward } from "../../kernels/mlp/gelu.ts";
 import { type Body, type BodyParts, type ForwardOptions, mapLinears, noGrads, type Pass, type Trace } from "./body.ts";
+import { keepOnly, restore } from "./kept.ts";
 import { linear, linearBackward } from "./linear.ts";
 
 type Groups = "up" | "down";
@@ -25,17 +26,18 @@ export class GeluBody implements Body {
     return this.linears.up;
   }
 
-  forward(record: Recorder, { dropoutSeed: seed }: Pass, x: Tensor, { keep, into }: ForwardOptions): Trace {
+  forward(record: Recorder, { dropoutSeed: seed, saves }: Pass, x: Tensor, { keep, into }: ForwardOptions): Trace {
     const { linears, grads, activation } = this;
     const up = linear(record, x, linears.up, seed, { label: "gelu.up" });
     const activated = gelu(record, up.y, activation);
     if (!keep) record.release(up.y);
     const { y, saved } = linear(record, activated, linears.down, seed, { label: "gelu.down", into });
     record.release(activated);
+    const held = keep && saves ? keepOnly(record, up.y) : up.y;
     const again = (x: Tensor) => linear(record, x, linears.up, seed, { label: "gelu.up", given: up.saved }).y;
     return {
       y,
-      kept: [...up.saved, ...saved, ...(keep ? [up.y] : [])],
+      kept: [...up.saved, ...saved, ...(keep ? [held] : [])],
       again: (x) => {
         const made = again(x());
         const activated = gelu(record, made, activation);
@@ -44,7 +46,7 @@ export class GeluBody implements Body {
         return y;
       },
       backward: (x, dy, needsInput) => {
-        const made = keep ? up.y : again(x);
+        const made = keep ? restore(record, held) : again(x);
         // GELU's output is recomputed together with its gradient
         const activated = (dActivated: Tensor) => {
           geluBackward(record, made, dActivated, activation);

@@ -61,6 +61,11 @@ function headChunk({ profile }: GpuContext, vocab: number): number {
   return Math.max(1, Math.min(1024, Math.floor(rows / tile) * tile));
 }
 
+/** How a chunk's logits, and then their gradients, are stored: bf16 is read four at a time. */
+function logitsDType({ activations }: GpuContext, columns: number): "f32" | "bf16" {
+  return columns % 4 === 0 ? activations : "f32";
+}
+
 /**
  * Log-probs, entropy and, on request, the gradient of the hidden rows. Never holds all logits: processes one chunk of
  * rows at a time against the shards of the vocabulary.
@@ -89,7 +94,9 @@ export function head(
   };
   const dHidden = gradient ? record.empty(hidden.shape, "f32", "d.hidden") : null;
   // sized for a whole chunk: the last chunk, and steps of other lengths, reuse them
-  const room = shards.map(({ tensor }) => record.empty([chunk, tensor.shape[0]], "f32", "logits", "scratch"));
+  const room = shards.map(({ tensor: { shape } }) =>
+    record.empty([chunk, shape[0]], logitsDType(record.gpu, shape[0]), "logits", "scratch"),
+  );
   const options = { inverseTemperature, vocab, labelSmoothing };
 
   /** Logits of a chunk against every shard. */

@@ -14,6 +14,7 @@ import {
   type StepRows,
   type Trace,
 } from "./body.ts";
+import { keepOnly, restore } from "./kept.ts";
 import { linear, linearBackward } from "./linear.ts";
 
 type Groups = "gate_up" | "down";
@@ -34,11 +35,12 @@ export class SwigluBody implements Body {
     return this.linears.gate_up;
   }
 
-  forward(record: Recorder, { dropoutSeed: seed }: Pass, x: Tensor, { keep, into }: ForwardOptions): Trace {
+  forward(record: Recorder, { dropoutSeed: seed, saves }: Pass, x: Tensor, { keep, into }: ForwardOptions): Trace {
     const { linears, grads } = this;
-    const { activated, gateUp, saved: first } = this.activate(record, x, seed, null, keep);
+    const { activated, gateUp: whole, saved: first } = this.activate(record, x, seed, null, keep);
     const { y, saved: second } = linear(record, activated, linears.down, seed, { label: "down_proj", into });
     record.release(activated);
+    const gateUp = whole && saves ? keepOnly(record, whole) : whole;
     return {
       y,
       kept: [...first, ...second, gateUp],
@@ -50,7 +52,7 @@ export class SwigluBody implements Body {
       },
       backward: (x, dy) => {
         const options = { label: "gate_up", given: first };
-        const made = gateUp ?? linear(record, x, linears.gate_up, seed, options).y;
+        const made = gateUp ? restore(record, gateUp) : linear(record, x, linears.gate_up, seed, options).y;
         // SwiGLU's output is recomputed together with its gradient
         const activated = (dActivated: Tensor) => {
           swigluBackward(record, made, dActivated);

@@ -73,7 +73,7 @@ export class VisionTower {
     const { grids } = patches;
     const pixels = this.upload(record, patches);
     return record.scope(() => {
-      const pass = this.pass(record, grids);
+      const pass = this.pass(record, grids, keep);
       const { y: x } = linear(record, pixels, weights.patch.linears, null, { label: "patches" });
       const blend = positionBlend(grids, spec.grid, config.spatial_merge_size);
       blendRows(record, weights.positions.weight, blend, x);
@@ -137,7 +137,7 @@ export class VisionTower {
     return record.upload(pixels, [count, inner], "pixels");
   }
 
-  private pass(record: Recorder, grids: readonly ImageGrid[]): Pass {
+  private pass(record: Recorder, grids: readonly ImageGrid[], saves: boolean): Pass {
     const { hidden_size, num_heads } = this.config;
     const count = patchCount(grids);
     const table = patchRotation(grids, this.config);
@@ -151,6 +151,7 @@ export class VisionTower {
       ),
       spans: record.upload(spansOf(frameStarts(grids)), [count, 2], "patches.spans"),
       dropoutSeed: null,
+      saves,
       chunks: null,
       prefill: null,
     };

@@ -81,6 +81,15 @@ export const runFields = [
     help: "Operands of matrix products while training, as torch.set_float32_matmul_precision names them. highest: f32. high: on the GPU's matrix units, rounded to f16, each row of activations and gradients scaled by a power of two so that nothing leaves f16's range; sums are f32. auto is high for bf16, f16 and quantised checkpoints on a GPU whose matrix units WebGPU offers, else highest. Decoding, LoRA's own factors, attention and gradients of trained weights are f32 in either case.",
   },
   {
+    name: "bf16",
+    group: "training",
+    methods: both,
+    type: "boolean",
+    default: false,
+    trlDefault: true,
+    help: "Store what a step keeps as bf16, two numbers to a word: activations for the backward pass, keys and values of completions that are being drawn, and chunks of logits. Half their memory; arithmetic and sums stay f32. Off by default, because the numbers are then those of f32: rounded to bf16, a logit is off by up to 2⁻⁸ of itself, as it is in TRL's bf16.",
+  },
+  {
     name: "gradient_checkpointing",
     group: "training",
     methods: both,

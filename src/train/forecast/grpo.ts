@@ -60,7 +60,12 @@ async function complete(model: Transformer, lengths: readonly number[], recipe: 
       max_new_tokens: recipe.max_completion_length,
       eos_token_ids: [],
       seed: 0,
-      slots: slotsFor(model, lengths.length, Math.max(...lengths) + recipe.max_completion_length),
+      slots: slotsFor(
+        model,
+        lengths.length,
+        Math.max(...lengths) + recipe.max_completion_length,
+        model.gpu.activations,
+      ),
       stop: () => 1, // one block is enough
     },
   );
@@ -82,7 +87,7 @@ function heldOut({ recipe, data }: GrpoForecastInput): number[] | null {
 export async function kernelsOfGrpo(input: GrpoForecastInput): Promise<Kernel[]> {
   const { batch, micro } = largest(input);
   const { temperature, top_k, top_p, min_p, repetition_penalty, max_completion_length: max_new_tokens } = input.recipe;
-  const slots = slotsFor(input, batch.length, Math.max(...batch) + max_new_tokens);
+  const slots = slotsFor(input, batch.length, Math.max(...batch) + max_new_tokens, input.adapter.activations);
   const sampling = { temperature, top_k, top_p, min_p: min_p ?? 0, repetition_penalty };
   const { gpu } = await recordGrpo({ ...input, config: shallow(input.config) }, micro, (model) =>
     recordGeneration(model, { ...sampling, slots, prompts: batch, max_new_tokens }),

@@ -1,6 +1,7 @@
 import type { PromptRow } from "../../data/prompts.ts";
 import { StopStrings } from "../../data/stop-strings.ts";
 import type { Tokenizer } from "../../data/tokenizer.ts";
+import type { ActivationStorage } from "../../gpu/context.ts";
 import { cacheBytes } from "../../model/architectures/tensors.ts";
 import {
   type Generation,
@@ -92,9 +93,18 @@ interface Rollout {
 const CACHE_BYTES = 256 << 20;
 const MOST_SLOTS = 64;
 
-/** Sequences decoded together, given the longest. The number does not affect the drawn tokens. */
-export function slotsFor({ config }: Pick<Transformer, "config">, count: number, length: number): number {
-  const { total: bytes } = cacheBytes(config, length);
+/**
+ * Sequences decoded together, given the longest. The number does not affect the drawn tokens.
+ *
+ * @param stored how keys and values are stored
+ */
+export function slotsFor(
+  { config }: Pick<Transformer, "config">,
+  count: number,
+  length: number,
+  stored: ActivationStorage = "f32",
+): number {
+  const { total: bytes } = cacheBytes(config, length, stored);
   return Math.max(1, Math.min(count, MOST_SLOTS, Math.floor(CACHE_BYTES / bytes)));
 }
 
@@ -188,7 +198,7 @@ function draw(
     max_new_tokens: max_completion_length,
     eos_token_ids,
     seed,
-    slots: slotsFor(model, requests.length, longest),
+    slots: slotsFor(model, requests.length, longest, model.gpu.activations),
     signal,
     stop: watches ? (ids, i) => watches[i].check(ids) : undefined,
     onTokens: (ids, i) => {
