@@ -26,15 +26,8 @@ const range = (n: number) => Array.from({ length: n }, (_, i) => i);
 //          partials [rows, splits, heads, headDim + 2]: the unscaled sum, then its maximum and denominator
 // Writes   partials by assignment; with `whole`, o; and each row's key and value at its position of its slot
 // Source   flash-decoding: Dao, Haziza, Massa and Sizov 2023
-export const decodeAttention = ({
-  headDim,
-  heads,
-  kvHeads,
-  split,
-  cache,
-  workgroup,
-  whole,
-}: DecodeAttentionVariant) => {
+export const decodeAttention = (variant: DecodeAttentionVariant) => {
+  const { headDim, heads, kvHeads, split, cache, workgroup, whole } = variant;
   const queries = range(heads / kvHeads);
   const perKv = queries.length;
   // elements per load: on CPU adapters, the number of loads matters more than the number of elements
@@ -42,7 +35,6 @@ export const decodeAttention = ({
   const type = width === 4 ? "vec4f" : "f32";
   const packed = cache === "bf16";
   const read = (array: string, at: string) => (packed ? `widen(${array}[${at}])` : `${array}[${at}]`);
-  const held = (value: string) => (packed ? `narrow4(${value})` : value);
   const part = (name: string, e: number) => (width === 4 ? `${name}[${e}]` : name);
   const each = (text: (g: number) => string, separator = "\n    ") => queries.map(text).join(separator);
   const add = (p: (g: number) => string, key: string) =>
@@ -79,12 +71,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
   let query = row * ${heads + 2 * kvHeads}u + kvHead * ${perKv}u; // in heads, for rows of qkv and of o
   let head = row * ${heads}u + kvHead * ${perKv}u;
   if (count > 0u && first + count == length) { // the split with the row's own key
-    let own = (row * ${heads + 2 * kvHeads}u + ${heads}u + kvHead) * ${headDim / width}u;
-    let to = ((base + count - 1u) * ${kvHeads}u + kvHead) * ${headDim / width}u;
-    for (var d = thread; d < ${headDim / width}u; d += ${workgroup}u) {
-      keys[to + d] = ${held("qkv[own + d]")};
-      values[to + d] = ${held(`qkv[own + ${(kvHeads * headDim) / width}u + d]`)};
-    }
+    ${writeOwn(variant, width)}
   }
   storageBarrier();
 #if ${!whole}
@@ -156,6 +143,18 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
 }
 `;
 };
+
+/** WGSL: the row's own key and value, into its place of the cache. @param width elements per load */
+function writeOwn({ headDim, heads, kvHeads, cache, workgroup }: DecodeAttentionVariant, width: number): string {
+  const held = (value: string) => (cache === "bf16" ? `narrow4(${value})` : value);
+  const steps = headDim / width;
+  return `let own = (row * ${heads + 2 * kvHeads}u + ${heads}u + kvHead) * ${steps}u;
+    let to = ((base + count - 1u) * ${kvHeads}u + kvHead) * ${steps}u;
+    for (var d = thread; d < ${steps}u; d += ${workgroup}u) {
+      keys[to + d] = ${held("qkv[own + d]")};
+      values[to + d] = ${held(`qkv[own + ${kvHeads * steps}u + d]`)};
+    }`;
+}
 
 /** Compile-time parameters of a variant. */
 interface DecodeCombineVariant {

@@ -90,6 +90,18 @@ describe("parity", () => {
       if (name.endsWith("logits") && !title.includes("float16") && !/F16/.test(name)) expect(worst).toBeLessThan(2e-5);
   });
 
+  it("bf16 agrees with them within its own tolerances, and rounds what f32 does not", async () => {
+    const whole = memoryFolder("golden");
+    for (const name of ["qwen3", "sft", "dpo"]) await copy(nodeFolder(`${GOLDEN}/${name}`), whole.folder(name));
+    const rows: ParityRow[] = [];
+    await runParity(gpu(), whole, (row) => rows.push(row), "bf16");
+    expect(rows.filter(({ worst, tolerance }) => !(worst <= tolerance))).toEqual([]);
+    const gradients = rows.filter(({ check: name }) => /grads|gradients/.test(name) && !/f32/.test(name));
+    expect(gradients.length).toBeGreaterThan(5);
+    for (const { worst } of gradients) expect(worst).toBeGreaterThan(1e-4);
+    expect(gpu().activations).toBe("f32");
+  });
+
   it.skipIf(!more)("agrees with them for odd sizes", async () => {
     const whole = memoryFolder("golden");
     await copy(nodeFolder(more!), whole.folder("qwen2_odd"));

@@ -6,6 +6,7 @@ import { relativeError } from "../../src/kernels/check.ts";
 import { nodeFolder } from "../../src/platform/node/fs.ts";
 import { learningRate } from "../../src/train/schedule.ts";
 import { GOLDEN } from "../shared.ts";
+import { inMode, type ParityMode, switchTo } from "./modes.ts";
 import { dpoParity } from "./parity-dpo.ts";
 import { advantagesParity, grpoParity } from "./parity-grpo.ts";
 import { mergeParity } from "./parity-merge.ts";
@@ -40,12 +41,22 @@ interface ScheduleCase {
   lr: number[];
 }
 
-/** Runs every check of a golden folder; calls `onRow` for each. */
+/** Runs every check of a golden folder; calls `onRow` for each. @param mode what is rounded, and by which tolerances rows are judged */
 export async function runParity(
   gpu: Gpu,
   folder: Folder,
   onRow: (row: ParityRow) => void,
+  mode: ParityMode = "f32",
 ): Promise<{ left: string[] }> {
+  switchTo(gpu, mode);
+  try {
+    return await checkAll(gpu, folder, (row) => onRow(inMode(row, mode)));
+  } finally {
+    switchTo(gpu, "f32");
+  }
+}
+
+async function checkAll(gpu: Gpu, folder: Folder, onRow: (row: ParityRow) => void): Promise<{ left: string[] }> {
   const left: string[] = [];
   let found = 0;
   const see = (rows: readonly ParityRow[]) => {
@@ -84,24 +95,30 @@ export async function runParity(
 }
 
 async function main(argv: string[]): Promise<number> {
-  const [path = GOLDEN, ...more] = argv;
+  const mode = argv.includes("--bf16") ? "bf16" : argv.includes("--high") ? "high" : "f32";
+  const [path = GOLDEN, ...more] = argv.filter((arg) => arg !== `--${mode}`);
   if (more.length > 0 || path.startsWith("-")) {
     console.error(
-      "usage: npm run parity [-- FOLDER]   (default tests/golden, whose README says how such a folder is laid out)",
+      "usage: npm run parity [-- --bf16 | --high] [FOLDER]   (default tests/golden, whose README says how such a folder is laid out)",
     );
     return 2;
   }
   const { gpu } = await openGpu();
-  console.log(`Parity with ${path} on ${gpu.adapterName}${gpu.features.f16 ? ", with f16" : ""}`);
+  if (mode === "high" && gpu.features.matrix?.type !== "f16") {
+    console.error(`Cannot check matmul_precision high: ${gpu.adapterName} has no matrix units of f16`);
+    return 1;
+  }
+  console.log(`Parity with ${path} on ${gpu.adapterName}${gpu.features.f16 ? ", with f16" : ""}, ${mode}`);
   let [passed, failed] = [0, 0];
-  const { left } = await runParity(gpu, nodeFolder(path), ({ case: title, check, worst, tolerance }) => {
+  const show = ({ case: title, check, worst, tolerance }: ParityRow) => {
     const ok = worst <= tolerance;
     if (ok) passed++;
     else failed++;
     console.log(
       `${ok ? "ok  " : "FAIL"}  ${title.padEnd(20)} ${check.padEnd(44)} ${worst.toExponential(2)}  (at most ${tolerance.toExponential(0)})`,
     );
-  });
+  };
+  const { left } = await runParity(gpu, nodeFolder(path), show, mode);
   if (left.length > 0)
     console.log(`Not checked, because this version has nothing to check them with: ${left.join(", ")}`);
   console.log(`${passed} passed, ${failed} failed`);

@@ -12,11 +12,6 @@ export function keep(record: Recorder, tensor: Tensor): Tensor {
   return record.gpu.activations === "bf16" && tensor.dtype === "f32" ? roundBf16(record, tensor) : tensor;
 }
 
-/** The same, or null. */
-export function keepOf(record: Recorder, tensor: Tensor | null): Tensor | null {
-  return tensor && keep(record, tensor);
-}
-
 /** Keeps a tensor after its last use in the forward pass: releases it where a copy is kept. */
 export function keepOnly(record: Recorder, tensor: Tensor): Tensor {
   const kept = keep(record, tensor);

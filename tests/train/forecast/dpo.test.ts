@@ -10,6 +10,7 @@ describe("the ledger of a DPO run", () => {
 
   it.each([
     ["LoRA", {}],
+    ["LoRA, bf16", { bf16: true }],
     ["log-probs of the reference taken beforehand", { precompute_ref_log_probs: true, precompute_ref_batch_size: 8 }],
     ["all weights", { use_peft: false, precompute_ref_log_probs: true }],
     ["evaluation in larger batches", { eval_strategy: "steps", eval_steps: 1, per_device_eval_batch_size: 32 }],

@@ -8,6 +8,7 @@ describe("the memory of a GRPO run", () => {
 
   it.each([
     ["LoRA", {}],
+    ["LoRA, bf16", { bf16: true, beta: 0.04 }],
     ["with a reference", { beta: 0.04 }],
     ["with a reference that is the adapter it goes on from", { beta: 0.04, lora_r: 16, adapter_name_or_path: "first" }],
     ["all weights", { use_peft: false }],
