@@ -1,4 +1,5 @@
 import { Gpu } from "../src/gpu/device.ts";
+import type { Dispatch } from "../src/gpu/plan.ts";
 import { factsOf, profileOf } from "../src/gpu/profile.ts";
 import { Recorder } from "../src/gpu/recorder.ts";
 import { generate } from "../src/model/generate/generate.ts";
@@ -14,8 +15,12 @@ import { benchModel } from "./sizes.ts";
 const LAYERS = 6;
 /** Rows of the embedding. Their number does not change the dispatches, and the null backend keeps the table in memory. */
 const VOCAB = 4096;
-const STEPS = 12;
+const STEPS = 40;
 const TOKENS = 96;
+/** Work of a submission: what a card of 20 TFLOP/s does in 100 ms. The null backend has no speed of its own to measure. */
+const WORK = 2e12;
+/** Dispatches of a submission where Dawn is measured alone: a step's. */
+const PER_SUBMISSION = 400;
 /** Limits for a dispatch in microseconds, in a step and in a decoding pass. */
 const STEP_LIMIT = 4;
 const TOKEN_LIMIT = 6;
@@ -27,38 +32,88 @@ async function nullGpu(): Promise<Gpu> {
   const info = { vendor: "nvidia", architecture: "null", subgroupMinSize: 32, subgroupMaxSize: 32 } as GPUAdapterInfo;
   const profile = profileOf(factsOf({ info, features: adapter.features }, true));
   const features = { f16: true, subgroups: true, subgroupId: true, timestamps: false };
-  return new Gpu(device, { features, profile: { ...profile, name: "Dawn's null backend" } });
+  const gpu = new Gpu(device, { features, profile: { ...profile, name: "Dawn's null backend" } });
+  Object.assign(gpu.pace, { budget: WORK, learn: () => {} });
+  return gpu;
 }
 
-/** Counts dispatches during `run`, recorded or repeated. */
-async function dispatchesOf(run: () => Promise<unknown>): Promise<number> {
-  const prototype = Recorder.prototype as unknown as { emit(command: unknown): void };
+/** A dispatch as WebGPU gets it. */
+interface Encoded {
+  pipeline: GPUComputePipeline;
+  group: GPUBindGroup;
+  offsets: [number] | null;
+  size: readonly [number, number, number];
+}
+
+/** The dispatches of `run`, recorded or repeated. Their buffers are not destroyed, so that they can be encoded again. */
+async function dispatchesOf(gpu: Gpu, run: () => Promise<unknown>): Promise<Encoded[]> {
+  const prototype = Recorder.prototype as unknown as { emit(command: Dispatch): void };
   const { emit } = prototype;
-  let count = 0;
+  const buffers: GPUBuffer = Object.getPrototypeOf(gpu.arena.buffer);
+  const { destroy } = buffers;
+  const all: Encoded[] = [];
+  buffers.destroy = () => undefined;
   prototype.emit = function (command) {
-    count++;
     emit.call(this, command);
+    const { program, group, params, size } = command;
+    all.push({ pipeline: program.pipeline, group, size, offsets: params && [...gpu.arena.place(params)] });
   };
   try {
     await run();
   } finally {
     prototype.emit = emit;
+    buffers.destroy = destroy;
   }
-  return count;
+  return all;
 }
 
-/** CPU milliseconds of this process per run, over `times` runs, and the dispatches of one run. */
-async function measure(run: () => Promise<unknown>, times: number, rounds: number) {
-  await run(); // compiles
-  const dispatches = (await dispatchesOf(run)) / times;
-  const cpu: number[] = [];
-  for (let i = 0; i < rounds; i++) {
-    const start = process.cpuUsage();
-    await run();
-    const { user, system } = process.cpuUsage(start);
-    cpu.push((user + system) / 1000 / times);
+/** Encodes and submits dispatches without Qwench: what Dawn and its binding to Node take by themselves. */
+function bare(device: GPUDevice, dispatches: readonly Encoded[], perSubmission: number): void {
+  for (let at = 0; at < dispatches.length; at += perSubmission) {
+    const encoder = device.createCommandEncoder();
+    const pass = encoder.beginComputePass();
+    let last: GPUComputePipeline | null = null;
+    for (const { pipeline, group, offsets, size } of dispatches.slice(at, at + perSubmission)) {
+      if (pipeline !== last) pass.setPipeline((last = pipeline));
+      if (offsets) pass.setBindGroup(0, group, offsets);
+      else pass.setBindGroup(0, group);
+      pass.dispatchWorkgroups(size[0], size[1], size[2]);
+    }
+    pass.end();
+    device.queue.submit([encoder.finish()]);
   }
-  return { dispatches, ms: Math.min(...cpu), slowest: Math.max(...cpu) };
+}
+
+/** Milliseconds of this process's processor time. */
+async function cpuOf(run: () => unknown): Promise<number> {
+  const start = process.cpuUsage();
+  await run();
+  const { user, system } = process.cpuUsage(start);
+  return (user + system) / 1000;
+}
+
+interface Cost {
+  /** of one run */
+  dispatches: number;
+  /** CPU milliseconds of one run; the least and the most over rounds */
+  ms: number;
+  slowest: number;
+  /** CPU milliseconds that Dawn takes of it */
+  dawn: number;
+}
+
+/** Processor time of `run`, which does something `times` times, and of its dispatches alone, by turns. */
+async function measure(gpu: Gpu, run: () => Promise<unknown>, times: number, rounds: number): Promise<Cost> {
+  await run(); // compiles
+  const all = await dispatchesOf(gpu, run);
+  const dispatches = all.length / times;
+  const [cpu, dawn]: number[][] = [[], []];
+  for (let i = 0; i < rounds; i++) {
+    cpu.push((await cpuOf(run)) / times);
+    dawn.push((await cpuOf(() => bare(gpu.device, all, PER_SUBMISSION))) / times);
+    await gpu.settle();
+  }
+  return { dispatches, ms: Math.min(...cpu), slowest: Math.max(...cpu), dawn: Math.min(...dawn) };
 }
 
 /** Microseconds per dispatch in a LoRA step of Qwen2.5-0.5B's shapes, and in a decoded token. */
@@ -83,22 +138,30 @@ export async function benchHost(rounds: number): Promise<BenchRow[]> {
   const requests = Array.from({ length: 8 }, (_, sequence) => ({ prompt_ids, sequence }));
   const sampling = { ...GREEDY, eos_token_ids: [], seed: 0, slots: 8, max_new_tokens: TOKENS };
   const tokens = () => generate(model, requests, sampling);
-  const row = (what: string, most: number, { dispatches, ms, slowest }: Awaited<ReturnType<typeof measure>>) => ({
-    ...about(gpu),
-    what,
-    shape: `${LAYERS} layers of 896, ${Math.round(dispatches)} dispatches`,
-    dtype: "bf16",
-    median_ms: ms,
-    cpu_ms: ms,
-    spread: (slowest - ms) / ms,
-    gflops: null,
-    ratio: (1000 * ms) / dispatches,
-    most,
-    met: (1000 * ms) / dispatches <= most,
-    against: "µs a dispatch",
-  });
+  const rowsOf = (what: string, most: number, { dispatches, ms, slowest, dawn }: Cost): BenchRow[] => {
+    const shape = `${LAYERS} layers of 896, ${Math.round(dispatches)} dispatches`;
+    const row = (name: string, time: number, spread: number, limit?: number) => ({
+      ...about(gpu),
+      what: name,
+      shape,
+      dtype: "bf16",
+      median_ms: time,
+      cpu_ms: time,
+      spread,
+      gflops: null,
+      ratio: (1000 * time) / dispatches,
+      ...(limit !== undefined && { most: limit, met: (1000 * time) / dispatches <= limit }),
+      against: "µs a dispatch",
+    });
+    const spread = (slowest - ms) / ms;
+    return [
+      row(`${what}, Qwench's JavaScript`, ms - dawn, spread, most),
+      row(`${what}, Dawn alone`, dawn, spread),
+      row(`${what}, both`, ms, spread),
+    ];
+  };
   return [
-    row("host: SFT step", STEP_LIMIT, await measure(steps, STEPS, rounds)),
-    row("host: decoded token of 8 sequences", TOKEN_LIMIT, await measure(tokens, TOKENS, rounds)),
+    ...rowsOf("host: SFT step", STEP_LIMIT, await measure(gpu, steps, STEPS, rounds)),
+    ...rowsOf("host: decoded token of 8 sequences", TOKEN_LIMIT, await measure(gpu, tokens, TOKENS, rounds)),
   ];
 }

@@ -1,3 +1,5 @@
+import type { Params } from "./params.ts";
+
 /** Bytes between two parameter blocks: WebGPU's default minUniformBufferOffsetAlignment. */
 const SLOT = 256;
 const SLOTS = 4096;
@@ -15,6 +17,7 @@ export class UniformArena {
   private readonly offsets = new Map<number, number[]>();
   private used = 0;
   private written = 0;
+  private era = 0;
 
   constructor(device: GPUDevice) {
     this.device = device;
@@ -31,8 +34,15 @@ export class UniformArena {
     return this.used >= SLOTS;
   }
 
-  /** Byte offset of the slot that holds `words`. Call only when not `full`. */
-  place(words: Uint32Array): number {
+  /** Byte offset of the slot that holds `params`, as setBindGroup takes it. Call only when not `full`. */
+  place(params: Params): [number] {
+    if (params.era === this.era) return params.offsets;
+    params.era = this.era;
+    params.offsets[0] = this.slotOf(params.words);
+    return params.offsets;
+  }
+
+  private slotOf(words: Uint32Array): number {
     let hash = words.length;
     for (let i = 0; i < words.length; i++) hash = Math.imul(hash ^ words[i], 0x01000193) ^ (hash >>> 15);
     let slots = this.offsets.get(hash);
@@ -60,6 +70,7 @@ export class UniformArena {
   /** Forgets all slots. Call only if no unsubmitted work refers to a slot. */
   reset(): void {
     this.offsets.clear();
+    this.era++;
     this.used = 0;
     this.written = 0;
   }

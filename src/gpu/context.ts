@@ -51,6 +51,27 @@ const UPLOAD_BYTES = 16 << 20;
 /** A step of a 0.5B model has about two thousand bind groups. */
 const MOST_BIND_GROUPS = 16_384;
 
+/** Measured variants. */
+class Tuning extends Map<string, string> {
+  /** increases with every change */
+  version = 0;
+
+  override set(key: string, value: string): this {
+    this.version++;
+    return super.set(key, value);
+  }
+
+  override delete(key: string): boolean {
+    this.version++;
+    return super.delete(key);
+  }
+
+  override clear(): void {
+    this.version++;
+    super.clear();
+  }
+}
+
 /** A device with its pool, caches and errors: the recorder's and the kernels' access to WebGPU. */
 export class GpuContext {
   readonly device: GPUDevice;
@@ -74,7 +95,7 @@ export class GpuContext {
   /** of tensors that are kept from now on */
   activations: ActivationStorage = "f32";
   /** the fastest variant per shape class, under a kernel's own keys; saved with checkpoints for exact resume */
-  readonly tuning = new Map<string, string>();
+  readonly tuning = new Tuning();
   private fault: GpuError | null = null;
   private readonly watched = new Set<Promise<unknown>>();
   private dropped = 0;

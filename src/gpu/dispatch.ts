@@ -1,4 +1,5 @@
 import { MemoryError, ShapeError } from "../errors.ts";
+import type { Params } from "./params.ts";
 import type { Program } from "./program.ts";
 import { isTextureLayout } from "./storage.ts";
 import type { Tensor } from "./tensor.ts";
@@ -7,21 +8,22 @@ import type { Tensor } from "./tensor.ts";
 export type Grid = number | readonly [number, number, number?];
 
 /**
- * Parameters by name as the words of the kernel's `struct Params`, in the program's own array, valid until the next
+ * Parameters by name as the words of the kernel's `struct Params`, in the program's own memory, valid until the next
  * dispatch; null if there is none.
  *
  * @throws {ShapeError} a parameter is missing
  */
-export function packParams(program: Program, params: Record<string, number>): Uint32Array | null {
-  const { words, params: fields } = program;
-  if (fields.length === 0) return null;
+export function packParams(program: Program, params: Record<string, number>): Params | null {
+  const { packed, params: fields } = program;
+  if (!packed) return null;
   for (let i = 0; i < fields.length; i++) {
     const { name, type } = fields[i];
     const value = params[name];
     if (value === undefined) throw new ShapeError(`Cannot dispatch ${program.name}: parameter ${name} is missing`);
-    setParam(words, i, type, value);
+    setParam(packed.words, i, type, value);
   }
-  return words;
+  packed.era = -1;
+  return packed;
 }
 
 const FLOAT = new Float32Array(1);

@@ -1,4 +1,5 @@
 import { GpuError } from "../errors.ts";
+import { type Params, paramsOf } from "./params.ts";
 import { isTextureLayout, type Slot, TEXTURE_VIEWS } from "./storage.ts";
 import { VariantTree } from "./variants.ts";
 
@@ -23,8 +24,10 @@ export interface Program {
   readonly uniform: number;
   /** fields of `struct Params` in order */
   readonly params: { name: string; type: "u32" | "i32" | "f32" }[];
-  /** buffer for the parameters of a dispatch */
-  readonly words: Uint32Array;
+  /** place of each field in `params` */
+  readonly fields: ReadonlyMap<string, number>;
+  /** memory for the parameters of a dispatch; null if there are none */
+  readonly packed: Params | null;
 }
 
 const BINDING = /@group\(0\)\s*@binding\((\d+)\)\s*var<([^>]+)>\s*(\w+)\s*:/g;
@@ -160,8 +163,10 @@ export class ProgramCache {
 
   private keep(key: string, source: Kernel, draft: Draft, pipeline: GPUComputePipeline): Program {
     const { layout, storage, uniform, params } = draft;
-    const words = new Uint32Array(params.length);
-    const program = { id: this.made++, name: source.shader.name, pipeline, layout, storage, uniform, params, words };
+    const name = source.shader.name;
+    const fields = new Map(params.map((field, i) => [field.name, i]));
+    const packed = params.length > 0 ? paramsOf(new Uint32Array(params.length)) : null;
+    const program = { id: this.made++, name, pipeline, layout, storage, uniform, params, fields, packed };
     this.programs.set(key, program);
     this.sources.set(key, source);
     return program;

@@ -1,21 +1,15 @@
 import { GpuError, ShapeError } from "../errors.ts";
 import type { GpuContext } from "./context.ts";
-import { checkBindings, fold, type Grid, packParams, setParam } from "./dispatch.ts";
+import { fold, type Grid, packParams, setParam } from "./dispatch.ts";
+import { type Params, paramsOf } from "./params.ts";
+import { type Dispatch, type Plan, PlanWriter } from "./plan.ts";
 import type { MemoryKind } from "./pool.ts";
 import type { Program, Shader } from "./program.ts";
-import { isTextureLayout, type Recording, TEXTURE_VIEWS } from "./storage.ts";
+import type { Recording } from "./storage.ts";
 import { bufferOf, byteLength, type DType, sizeOf, type Tensor } from "./tensor.ts";
 
 /** A recorded dispatch, or a copy before it. */
-type Command =
-  | {
-      program: Program;
-      group: GPUBindGroup;
-      words: Uint32Array | null;
-      size: readonly [number, number, number];
-      work: number;
-    }
-  | { copy: (encoder: GPUCommandEncoder) => void };
+type Command = Dispatch | { copy: (encoder: GPUCommandEncoder) => void };
 
 /** A sequence recorded by `capture`. */
 interface Sequence {
@@ -44,6 +38,9 @@ export class Recorder implements Recording {
   private scopes: Tensor[][] = [];
   private sources: GPUBuffer[] = [];
   private captured: Command[] | null = null;
+  private writer: PlanWriter | null = null;
+  /** tensors of the plan being followed */
+  private readonly held: (Tensor | null)[] = [];
 
   constructor(gpu: GpuContext) {
     this.gpu = gpu;
@@ -55,6 +52,7 @@ export class Recorder implements Recording {
     const block = this.gpu.pool.take(bytes, kind, label);
     const tensor: Tensor = { label, shape, dtype, buffer: block.memory, offset: 0, bytes, block };
     this.scopes.at(-1)?.push(tensor);
+    this.writer?.made(tensor, kind);
     return tensor;
   }
 
@@ -86,6 +84,7 @@ export class Recorder implements Recording {
   release(...tensors: (Tensor | null | undefined)[]): void {
     for (const tensor of tensors) {
       if (!tensor?.block || tensor.block.free) continue;
+      this.writer?.freed(tensor);
       for (const scope of this.scopes) {
         const at = scope.findIndex((made) => made.block === tensor.block);
         if (at >= 0) scope.splice(at, 1);
@@ -105,7 +104,10 @@ export class Recorder implements Recording {
       this.scopes.pop();
       for (const tensor of made) {
         if (kept.has(tensor.block)) this.scopes.at(-1)?.push(tensor);
-        else this.gpu.pool.give(tensor.block!);
+        else {
+          this.writer?.freed(tensor);
+          this.gpu.pool.give(tensor.block!);
+        }
       }
       return result;
     } catch (error) {
@@ -144,21 +146,64 @@ export class Recorder implements Recording {
         command.copy(this.open());
         continue;
       }
-      const { program, words } = command;
-      const at = program.params.findIndex(({ name }) => name in changed);
-      if (at < 0) {
-        this.emit(command);
-        continue;
+      let own: Params | null = null;
+      for (const name in changed) {
+        const at = command.program.fields.get(name);
+        if (at === undefined) continue;
+        own ??= paramsOf(command.params!.words.slice());
+        setParam(own.words, at, command.program.params[at].type, changed[name]);
       }
-      const own = words!.slice();
-      program.params.forEach(({ name, type }, i) => {
-        if (name in changed) setParam(own, i, type, changed[name]);
-      });
-      this.emit({ ...command, words: own });
+      this.emit(own ? { ...command, params: own } : command);
+    }
+  }
+
+  /**
+   * Records `body`, and notes what it records, for `follow`.
+   *
+   * @param given tensors that `body` uses and that later uses replace
+   * @param seeds values of its `seed…` parameters that later uses replace
+   * @returns null if `body` does more than a plan can say: it copies, or binds views
+   */
+  plan(given: readonly (Tensor | null)[], seeds: readonly number[], body: () => void): Plan | null {
+    const writer = new PlanWriter(given, seeds);
+    this.writer = writer;
+    try {
+      body();
+    } finally {
+      this.writer = null;
+    }
+    return writer.plan;
+  }
+
+  /** Whether a plan is being noted. */
+  get planning(): boolean {
+    return this.writer !== null;
+  }
+
+  /** Records a plan with other tensors and seeds: shapes, types and aliases as when it was made. */
+  follow(plan: Plan, given: readonly (Tensor | null)[], seeds: readonly number[]): void {
+    const { held, gpu } = this;
+    held.length = 0;
+    for (const tensor of given) held.push(tensor);
+    for (const step of plan) {
+      if (step.kind === "make") held.push(this.empty(step.shape, step.dtype, step.label, step.memory));
+      else if (step.kind === "free") this.release(held[step.tensor]);
+      else {
+        const { program, params, size, work } = step;
+        for (const { word, value } of step.seeds) {
+          params!.words[word] = seeds[value];
+          params!.era = -1;
+        }
+        const group = gpu.bindGroups.byNumber(gpu, program, held, step.bindings);
+        const command = { program, group, params, size, work };
+        this.captured?.push({ ...command, params: params && paramsOf(params.words.slice()) });
+        this.emit(command);
+      }
     }
   }
 
   private refuse(what: string): void {
+    this.writer?.refuse();
     if (this.captured) throw new ShapeError(`Cannot ${what} inside a captured sequence`);
   }
 
@@ -183,19 +228,20 @@ export class Recorder implements Recording {
     const size = fold(grid, gpu.limits.maxComputeWorkgroupsPerDimension, program.name);
     if (size[0] * size[1] * size[2] === 0) return;
     const { tensors, textures, spilled } = gpu.storage.bind(program.storage, bindings, this);
-    const group = this.bindGroup(program, tensors, textures);
-    const words = packParams(program, params);
+    const group = gpu.bindGroups.byName(gpu, program, tensors, textures);
+    const packed = packParams(program, params);
     let effort = work;
     if (effort <= 0) for (const name in bindings) effort += bindings[name].bytes;
-    const command = { program, group, words, size, work: effort };
-    this.captured?.push({ ...command, words: words?.slice() ?? null });
+    const command = { program, group, params: packed, size, work: effort };
+    this.captured?.push({ ...command, params: packed && paramsOf(packed.words.slice()) });
+    this.writer?.dispatched(command, bindings);
     this.emit(command);
     if (spilled.length > 0) this.release(...spilled);
   }
 
-  private emit({ program, group, words, size, work }: Exclude<Command, { copy: unknown }>): void {
+  private emit({ program, group, params, size, work }: Dispatch): void {
     const { gpu } = this;
-    if (words && gpu.arena.full) {
+    if (params && gpu.arena.full) {
       this.flush();
       gpu.arena.reset();
     }
@@ -205,7 +251,7 @@ export class Recorder implements Recording {
       this.names.add(program.name);
       this.running = program;
     }
-    if (words) pass.setBindGroup(0, group, [gpu.arena.place(words)]);
+    if (params) pass.setBindGroup(0, group, gpu.arena.place(params));
     else pass.setBindGroup(0, group);
     pass.dispatchWorkgroups(size[0], size[1], size[2]);
     if (gpu.profiler) this.closePass();
@@ -215,6 +261,7 @@ export class Recorder implements Recording {
 
   /** Records a copy, in order with the dispatches. */
   encode(copy: (encoder: GPUCommandEncoder) => void): void {
+    this.writer?.refuse();
     this.captured?.push({ copy });
     copy(this.open());
   }
@@ -315,45 +362,6 @@ export class Recorder implements Recording {
     this.pass?.end();
     this.pass = null;
     this.running = null;
-  }
-
-  private bindGroup(
-    program: Program,
-    bindings: Record<string, Tensor>,
-    textures: ReadonlyMap<string, GPUTexture> | null,
-  ): GPUBindGroup {
-    const { gpu } = this;
-    const place = gpu.bindGroups.place(program, bindings, textures);
-    if (!place) {
-      throw new ShapeError(
-        `Cannot dispatch ${program.name}: it binds ${program.storage.map((b) => b.name)}, got ${Object.keys(bindings)}`,
-      );
-    }
-    if (place.group) return place.group;
-    checkBindings(program, bindings, gpu.limits.maxStorageBufferBindingSize);
-    const entries: GPUBindGroupEntry[] = program.storage.map(({ name, slot, kind }) => {
-      const texture = textures?.get(name);
-      if (texture && isTextureLayout(kind)) {
-        return { binding: slot, resource: texture.createView({ dimension: TEXTURE_VIEWS[kind] }) };
-      }
-      const { offset, bytes } = bindings[name];
-      return { binding: slot, resource: { buffer: bufferOf(bindings[name]), offset, size: bytes } };
-    });
-    if (program.uniform >= 0) {
-      entries.push({ binding: program.uniform, resource: { buffer: gpu.arena.buffer, size: gpu.arena.slotBytes } });
-    }
-    gpu.device.pushErrorScope("validation");
-    const group = gpu.device.createBindGroup({ label: program.name, layout: program.layout, entries });
-    const what = program.storage.map(({ name }) => `${name} = ${bindings[name].label} [${bindings[name].shape}]`);
-    gpu.watch(
-      gpu.device
-        .popErrorScope()
-        .then((error) =>
-          error ? new GpuError(`Cannot bind ${what.join(", ")} to kernel ${program.name}: ${error.message}`) : null,
-        ),
-    );
-    gpu.bindGroups.keep(place, group);
-    return group;
   }
 }
 

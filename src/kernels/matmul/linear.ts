@@ -71,17 +71,32 @@ export function widthOf({ parts }: Pick<Linear, "parts">): number {
   return parts.reduce((sum, { out }) => sum + out, 0);
 }
 
+/** A part with its adapter matrices, its first column, and its first low-rank column. */
+interface PlacedPart extends LinearPart {
+  place: LoraPlace | null;
+  column: number;
+  low: number;
+}
+
+/** Cache by layer, because every product of a layer asks; a layer's adapter can be removed. */
+const placedParts = new WeakMap<Linear, { lora: Lora | null; all: readonly PlacedPart[] }>();
+
 /** Parts with their adapter matrices and their first columns. */
-export function placed({ parts, lora }: Linear) {
+export function placed(layer: Linear): readonly PlacedPart[] {
+  const { parts, lora } = layer;
+  const known = placedParts.get(layer);
+  if (known && known.lora === lora) return known.all;
   let column = 0;
   let low = 0;
-  return parts.map((part, i) => {
+  const all = parts.map((part, i) => {
     const place = lora?.parts[i] ?? null;
     const at = { ...part, place, column, low };
     column += part.out;
     if (place) low += lora!.r;
     return at;
   });
+  placedParts.set(layer, { lora, all });
+  return all;
 }
 
 /** Whether a part's rows directly follow another's. */

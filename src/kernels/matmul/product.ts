@@ -6,6 +6,7 @@ import { matmulForm } from "./matmul-form.ts";
 import { hasTail, matmulTile, plainTile } from "./matmul-tile.ts";
 import { fitsMatrices, recordMatrices } from "./matrix-product.ts";
 import { paramsOf } from "./product-params.ts";
+import { recordPlanned } from "./product-plans.ts";
 import { halfOf, type Part, type Product } from "./product-spec.ts";
 import { recordSplit, splitOf, splitParts } from "./split-sums.ts";
 import { stored, storedMatrix } from "./stored.ts";
@@ -52,6 +53,10 @@ function maskedApart({ gpu }: Recorder, product: Product): Product[] | null {
 
 /** Records products, in one dispatch if possible. The callers `matmul` and `lora-linear` check the shapes. */
 export function recordProduct(record: Recorder, given: Product): void {
+  recordPlanned(record, given, recordWhole);
+}
+
+function recordWhole(record: Recorder, given: Product): void {
   const narrow = given.parts.every(({ m, n }) => n <= NARROW && n < m);
   const product =
     narrow && given.b.dtype === "f32" && !inTexture(given.b) && !given.low && !given.bias && !given.epilogue
