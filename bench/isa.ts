@@ -21,7 +21,7 @@ const FAMILIES: readonly (readonly [string, RegExp])[] = [
   ["matmul", /^(matmul|packRows)/],
   ["attention", /^(attention|decode|kv)/],
   ["norm", /^rmsNorm/],
-  ["head", /^head/],
+  ["head", /^(head|tokenColumns)/],
   ["loss", /^(grpo|sequence)/],
   ["sample", /^(sample|markSeen|maskLogits)/],
   ["optimizer", /^(adamw|grad|dequantize)/],

@@ -9,6 +9,7 @@ import { deltaRuleCases, deltaStepCases } from "./delta/rule.cases.ts";
 import { elementwiseCases } from "./elementwise.cases.ts";
 import { embeddingCases } from "./embedding/embedding.cases.ts";
 import { headSoftmaxCases } from "./head/head-softmax.cases.ts";
+import { tokenColumnsCases } from "./head/token-columns.cases.ts";
 import { dftCases } from "./loss/dft.cases.ts";
 import { dpoLossCases } from "./loss/dpo-loss.cases.ts";
 import { entropyMaskCases } from "./loss/entropy-mask.cases.ts";
@@ -62,6 +63,7 @@ export const allCases: readonly KernelCase[] = [
   ...blendRowsCases,
   ...elementwiseCases,
   ...headSoftmaxCases,
+  ...tokenColumnsCases,
   ...dftCases,
   ...entropyMaskCases,
   ...sequenceTermsCases,

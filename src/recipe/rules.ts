@@ -38,6 +38,7 @@ export function generationOf(recipe: Readonly<GenerationFields>): GenerationBatc
 }
 
 type Values = Record<string, FieldValue>;
+type TokenLists = readonly number[] | Readonly<Record<string, readonly number[]>>;
 
 interface PissaFields {
   use_peft: boolean;
@@ -165,6 +166,14 @@ function checkPatterns(recipe: Values): void {
   for (const [name, [fits, what]] of Object.entries(rules)) {
     const odd = Object.entries((recipe[name] ?? {}) as object).find(([, value]) => !fits(value));
     if (odd) throw new RecipeError(`${name} must map names to ${what}, got ${show(odd[1])} for ${show(odd[0])}`);
+  }
+  const tokens = (recipe.trainable_token_indices ?? []) as TokenLists;
+  const lists: readonly (readonly number[])[] = Array.isArray(tokens) ? [tokens] : Object.values(tokens);
+  for (const ids of lists) {
+    const odd = ids.find((id, i) => !Number.isSafeInteger(id) || id < 0 || ids.indexOf(id) !== i);
+    if (odd !== undefined) {
+      throw new RecipeError(`trainable_token_indices must hold different token ids from 0, got ${show(ids)}`);
+    }
   }
   const layers = (recipe.layers_to_transform ?? []) as readonly number[];
   const layer = layers.find((one) => !Number.isSafeInteger(one) || one < 0);

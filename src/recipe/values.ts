@@ -27,7 +27,7 @@ function rule(field: Field): string {
   else if (field.verbatim) parts.push("one or more texts that are not empty");
   else if (field.type === "list")
     parts.push(
-      `a list of ${field.of === "number" ? "numbers" : "names"}${field.words ? ` or ${field.words.join(" or ")}` : ""}`,
+      `a list of ${field.of === "number" ? "numbers" : "names"}${field.byName ? ", or a mapping of names to such lists" : ""}${field.words ? ` or ${field.words.join(" or ")}` : ""}`,
     );
   else if (field.type === "object") parts.push("a mapping of names to values");
   else if (field.type === "mappings") parts.push("a list of mappings of names to values");
@@ -79,6 +79,7 @@ export function readValue(field: Field, given: unknown): FieldValue {
       return field.choices?.includes(choice) ? choice : refuse();
     }
     case "list":
+      if (field.byName && (isObject(value) || text?.startsWith("{"))) return readLists(value) ?? refuse();
       return (field.of === "number" ? readNumbers(value) : readNames(field, value, refuse)) ?? refuse();
     case "object":
       return readObject(value) ?? refuse();
@@ -138,6 +139,12 @@ function readNames(field: Field, value: unknown, refuse: (why: string) => never)
   const twice = names.find((name, i) => names.indexOf(name) !== i);
   if (twice !== undefined) refuse(`: ${show(twice)} is there twice`);
   return names;
+}
+
+/** A mapping of names to lists of numbers. */
+function readLists(value: unknown): { [name: string]: readonly number[] } | null {
+  const lists = Object.entries(readObject(value) ?? {}).map(([name, list]) => [name, readNumbers(list)] as const);
+  return lists.length > 0 && lists.every(([, list]) => list) ? (Object.fromEntries(lists) as never) : null;
 }
 
 function readMappings(value: unknown): { [key: string]: unknown }[] | null {
