@@ -24,7 +24,7 @@ const FAMILIES: readonly (readonly [string, RegExp])[] = [
   ["head", /^(head|tokenColumns)/],
   ["loss", /^(grpo|sequence)/],
   ["sample", /^(sample|markSeen|maskLogits)/],
-  ["optimizer", /^(adamw|grad|dequantize)/],
+  ["optimizer", /^(adamw|adafactor|lion|muon|sgd|grad|dequantize)/],
   ["embedding", /^embedding/],
   ["mlp", /^swiglu/],
   ["rotary", /^rotary/],

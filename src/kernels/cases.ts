@@ -31,6 +31,7 @@ import { adamwCases } from "./optimizer/adamw.cases.ts";
 import { adamw8bitCases } from "./optimizer/adamw-8bit.cases.ts";
 import { gradNormCases } from "./optimizer/grad-norm.cases.ts";
 import { lionCases } from "./optimizer/lion.cases.ts";
+import { muonCases } from "./optimizer/muon.cases.ts";
 import { sgdCases } from "./optimizer/sgd.cases.ts";
 import { rotaryCases } from "./rotary/rotary.cases.ts";
 import { maskLogitsCases } from "./sample/mask-logits.cases.ts";
@@ -75,6 +76,7 @@ export const allCases: readonly KernelCase[] = [
   ...adafactorCases,
   ...lionCases,
   ...sgdCases,
+  ...muonCases,
   ...decodeCases,
   ...maskLogitsCases,
   ...sampleCases,

@@ -65,6 +65,7 @@ export function parameterSpecs(config: ModelConfig, trained: Trained, vision = f
       name: spec.name,
       shape: spec.shape,
       decay: decayed(spec),
+      hidden: spec.role === "weight" && spec.shape.length === 2,
     }));
   }
   const targets = new Map(lora.targets(config, trained.lora).map((target) => [target.path, target]));

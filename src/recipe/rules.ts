@@ -5,6 +5,7 @@ import { show } from "../text/show.ts";
 import type { FieldValue, Method } from "./field.ts";
 import { grpoFields } from "./fields/grpo.ts";
 import { readMixture } from "./mixture.ts";
+import { muonSettings, type OptimArgs } from "./optim-args.ts";
 import { checkSchedule } from "./schedules.ts";
 import { readTrackers, TRACKERS } from "./trackers.ts";
 import { readValue } from "./values.ts";
@@ -68,6 +69,7 @@ export function checkRecipe(recipe: Values, method: Method, notes: string[]): vo
   checkBest(recipe);
   checkEvaluated(recipe, notes);
   checkTrackers(recipe, notes);
+  checkOptimizer(recipe);
   if (recipe.load_in_4bit && recipe.load_in_8bit) {
     throw new RecipeError("load_in_4bit and load_in_8bit are both true: set only one of them");
   }
@@ -146,6 +148,17 @@ function checkMixture(recipe: Values, method: Method, notes: string[]): void {
   rule(recipe.train_sampling_strategy === "group_by_length", "cannot group_by_length: rows come in their order");
   rule(recipe.test_split_size !== null, "cannot split off test_split_size: name eval_dataset_name");
   rule(parts?.some(({ fraction }) => fraction !== null) === true, "cannot take a fraction of a data set");
+}
+
+function checkOptimizer(recipe: Values): void {
+  const args = recipe.optim_args as OptimArgs | null;
+  if (recipe.optim === "muon")
+    muonSettings(args); // or refuses
+  else if (args !== null) {
+    throw new RecipeError(
+      `optim_args is for optim muon, got ${show(args)} with ${recipe.optim}: the others take adam_beta1, adam_beta2, adam_epsilon and weight_decay`,
+    );
+  }
 }
 
 function checkTrackers(recipe: Values, notes: string[]): void {
