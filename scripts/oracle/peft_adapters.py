@@ -2,7 +2,7 @@
 
     python peft_adapters.py FOLDER
 
-FOLDER holds base/ (a checkpoint), ids.json (token ids of one row) and ours/NAME (PEFT folders that Qwench wrote). Writes
+FOLDER holds base/ and untied/ (checkpoints; names that begin with untied are for the second), ids.json (token ids of one row) and ours/NAME (PEFT folders that Qwench wrote). Writes
 ours_logits.safetensors (NAME: logits with the adapter, NAME.merged: merged by PEFT), theirs/NAME (adapters that PEFT trained
 for a few steps) and theirs_logits.safetensors. Everything in float32. Needs torch, transformers 5.18 and PEFT 0.21.
 """
@@ -25,6 +25,13 @@ SETTINGS = {
     "embedding": {"modules_to_save": ["embed_tokens"], "target_modules": ALL},
     "head": {"modules_to_save": ["lm_head"], "target_modules": ALL},
     "embedding_and_head": {"modules_to_save": ["embed_tokens", "lm_head"], "target_modules": ALL},
+    "tokens": {"trainable_token_indices": [3, 200, 7], "target_modules": ALL},
+    "tokens_apart": {"trainable_token_indices": {"embed_tokens": [3, 200], "lm_head": [10]}, "target_modules": ALL},
+    "untied_tokens": {"trainable_token_indices": [3, 200, 7], "target_modules": ALL},
+    "untied_tokens_of_both": {
+        "trainable_token_indices": {"embed_tokens": [3, 200], "lm_head": [10, 3, 7]},
+        "target_modules": ALL,
+    },
     "patterns": {
         "target_modules": ALL,
         "rank_pattern": {"q_proj": 8, "layers.1.mlp.*": 2},
@@ -38,8 +45,9 @@ def main(folder):
     torch.manual_seed(0)
     ids = torch.tensor([json.loads((folder / "ids.json").read_text())])
 
-    def base():
-        return AutoModelForCausalLM.from_pretrained(folder / "base", dtype=torch.float32).eval()
+    def base(name):
+        path = folder / ("untied" if name.startswith("untied") else "base")
+        return AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).eval()
 
     def logits(model):
         with torch.no_grad():
@@ -47,14 +55,14 @@ def main(folder):
 
     ours = {}
     for path in sorted((folder / "ours").iterdir()):
-        model = PeftModel.from_pretrained(base(), path).eval()
+        model = PeftModel.from_pretrained(base(path.name), path).eval()
         ours[path.name] = logits(model)
         ours[f"{path.name}.merged"] = logits(model.merge_and_unload())
     save_file(ours, folder / "ours_logits.safetensors")
 
     theirs = {}
     for name, settings in SETTINGS.items():
-        model = get_peft_model(base(), LoraConfig(r=4, lora_alpha=8, task_type="CAUSAL_LM", **settings))
+        model = get_peft_model(base(name), LoraConfig(r=4, lora_alpha=8, task_type="CAUSAL_LM", **settings))
         start = folder / "start"
         if name == "pissa_converted":
             model.peft_config["default"].init_lora_weights = True

@@ -13,16 +13,18 @@ interface EmbeddingVariant {
   vector: boolean;
   /** uniform noise on the result: none, one size, or one size per token */
   noise: "none" | "all" | "token";
+  /** rows by place: an id's row is places[id] */
+  placed: boolean;
   workgroup: number;
 }
 
 // embedding: x[t] = weight[ids[t] - start] (+ noiseScale * uniform(-1, 1)), for the tokens whose row is in this shard
 //
 // Grid     threads along x for the columns, tokens along y and, beyond 65 535, z
-// Shapes   ids [tokens]   weight [rows, width], rows start ... of the whole table   x [tokens, width]
+// Shapes   ids [tokens]   places [vocab], where placed: the row of each id, or one past the last   weight [rows, width], rows start ... of the whole table   x [tokens, width]
 // Writes   by assignment, only rows of x whose id is in the shard: one dispatch per shard fills x
 // Source   noise: NEFTune, Jain et al. 2023, arXiv:2310.05914; counted by token * width + column
-export const embedding = ({ weight, texels, vector, noise, workgroup }: EmbeddingVariant) => {
+export const embedding = ({ weight, texels, vector, noise, placed, workgroup }: EmbeddingVariant) => {
   const type = vector ? "vec4f" : "f32";
   const uniform = (c: string) => `uniform01(params.seed, ${c})`;
   const draw = vector
@@ -41,6 +43,9 @@ struct Params { tokens: u32, width: u32, start: u32, rows: u32, noiseScale: f32,
 #if ${noise === "token"}
 @group(0) @binding(4) var<storage, read> scale: array<f32>;
 #endif
+#if ${placed}
+@group(0) @binding(${noise === "token" ? 5 : 4}) var<storage, read> places: array<u32>;
+#endif
 ${texels ? WIDEN + texelFunctions("weight", weight as "f32" | "bf16") : loadFunctions("weight", weight, vector)}
 ${noise === "none" ? "" : randomFunctions}
 
@@ -53,7 +58,7 @@ fn main(
   let token = group.z * grid.y + group.y;
   let c = (group.x * ${workgroup}u + thread) * ${vector ? 4 : 1}u;
   if (token >= params.tokens || c >= params.width) { return; }
-  let id = ids[token];
+  let id = ${placed ? "places[ids[token]]" : "ids[token]"};
   if (id < params.start || id - params.start >= params.rows) { return; }
   let at = token * params.width + c;
   var v = ${vector ? "weightAt4" : "weightAt1"}((id - params.start) * params.width + c);

@@ -45,6 +45,16 @@ export function parseTableName(name: string): string | null {
   return `base_model.model.${match[1] === "lm_head" ? "" : "model."}${match[1]}.weight`;
 }
 
+/**
+ * PEFT's name of trained rows of an embedding or a head (`trainable_token_indices`), from any of its spellings; null for any
+ * other name.
+ */
+export function parseRowsName(name: string): string | null {
+  const match = /(?:^|\.)(embed_tokens|lm_head)(?:\.token_adapter)?\.trainable_tokens_delta(?:\.default)?$/.exec(name);
+  if (!match) return null;
+  return `base_model.model.${match[1] === "lm_head" ? "" : "model."}${match[1]}.token_adapter.trainable_tokens_delta`;
+}
+
 /** PEFT's name of a tensor. */
 export function adapterName(module: string, part: string): string {
   return `base_model.model.${module}.${part}${part === "lora_magnitude_vector" ? "" : ".weight"}`;

@@ -1,19 +1,14 @@
 import { FormatError, NotFoundError, ShapeError, UnsupportedError } from "../errors.ts";
 import { float, formatJson } from "../text/json.ts";
 import { oneLine, show } from "../text/show.ts";
-import { adapterName, parseAdapterName, parseTableName } from "./adapter-names.ts";
+import { adapterName, parseAdapterName, parseRowsName, parseTableName } from "./adapter-names.ts";
+import { ADAPTER_WEIGHTS_FILE, openWeights } from "./adapter-weights.ts";
 import { readJson } from "./checkpoint.ts";
-import { bytesOf, type Dtype, encodeSafetensors, openSafetensors, toFloat32 } from "./safetensors.ts";
+import { bytesOf, type Dtype, encodeSafetensors, toFloat32 } from "./safetensors.ts";
 import type { Folder } from "./storage.ts";
-import { readTorchFile } from "./torch-file.ts";
 
+export { ADAPTER_WEIGHTS_FILE } from "./adapter-weights.ts";
 export const ADAPTER_CONFIG_FILE = "adapter_config.json";
-export const ADAPTER_WEIGHTS_FILE = "adapter_model.safetensors";
-const TORCH_FILE = "adapter_model.bin";
-const MLX_FILE = "adapters.safetensors";
-/** Most bytes of a `.bin` file: it is read into memory as a whole. */
-const MOST_TORCH_BYTES = 2 ** 31;
-
 /** The fields of PEFT's `LoraConfig` that define an adapter; names and meanings are PEFT's. */
 export interface AdapterConfig {
   /** rank, ≥ 1 */
@@ -38,11 +33,16 @@ export interface AdapterConfig {
   layers_pattern?: readonly string[] | null;
   /** modules that are trained and saved whole; null: none */
   modules_to_save?: readonly string[] | null;
+  /** tokens whose rows of the embedding are trained, or lists of tokens by the name of the table; null: none */
+  trainable_token_indices?: TokenIndices | null;
   /** "pissa": the adapter is over a base without its largest singular values; absent: over the base itself */
   init_lora_weights?: "pissa";
   /** DoRA: a trained magnitude for each row of the weights; absent: false */
   use_dora?: boolean;
 }
+
+/** Tokens of the embedding, or of each table by its name. */
+type TokenIndices = readonly number[] | Readonly<Record<string, readonly number[]>>;
 
 /**
  * One tensor of an adapter under PEFT's name: `base_model.model.….lora_A.weight` `[r, in]`, `….lora_B.weight` `[out, r]`, or with
@@ -92,6 +92,7 @@ const READ = new Set([
   ),
   "use_dora",
   "modules_to_save",
+  "trainable_token_indices",
 ]);
 // These fields never affect the result.
 const HARMLESS = new Set([
@@ -117,7 +118,7 @@ export async function readAdapter(folder: Folder): Promise<Adapter> {
   const tensors = new Map<string, Entry>();
   for (const [name, { dtype, shape }] of weights.tensors) {
     const parsed = parseAdapterName(name);
-    const table = parsed ? null : parseTableName(name);
+    const table = parsed ? null : (parseTableName(name) ?? parseRowsName(name));
     if (table) {
       tensors.set(table, { dtype, shape, file: name, transposed: false });
       continue;
@@ -153,30 +154,6 @@ interface Entry {
   /** its name in the file */
   file: string;
   transposed: boolean;
-}
-
-interface Weights {
-  tensors: ReadonlyMap<string, { dtype: Dtype; shape: readonly number[] }>;
-  read(name: string): Promise<Uint8Array>;
-}
-
-async function openWeights(folder: Folder): Promise<Weights> {
-  for (const file of [ADAPTER_WEIGHTS_FILE, MLX_FILE]) {
-    if (await folder.exists(file)) return openSafetensors(await folder.open(file));
-  }
-  if (!(await folder.exists(TORCH_FILE))) {
-    throw new NotFoundError(
-      `Cannot use the adapter ${folder.path}: it has neither ${ADAPTER_WEIGHTS_FILE} nor ${TORCH_FILE} nor ${MLX_FILE}`,
-    );
-  }
-  const source = await folder.open(TORCH_FILE);
-  if (source.size > MOST_TORCH_BYTES) {
-    throw new UnsupportedError(
-      `Cannot read ${source.name}: it has ${source.size} bytes, but a .bin file may have at most ${MOST_TORCH_BYTES}; save it as safetensors`,
-    );
-  }
-  const tensors = readTorchFile(await source.read(0, source.size), source.name);
-  return { tensors, read: async (name) => tensors.get(name)!.data };
 }
 
 /** Transposes `[in, out]` to `[out, in]`. @param shape of the result */
@@ -252,6 +229,7 @@ const OPTIONAL = [
   "layers_to_transform",
   "layers_pattern",
   "modules_to_save",
+  "trainable_token_indices",
 ];
 
 /** MLX's adapter_config.json: y = x·Wᵀ + scale·(x·A)·B. */
@@ -323,6 +301,12 @@ function checkConfig(config: AdapterConfig, where: string): void {
     fail("exclude_modules", "null, a list of names or a pattern");
   if (!none(config.modules_to_save ?? null) && !texts(config.modules_to_save))
     fail("modules_to_save", "null or a list of names");
+  const indices = config.trainable_token_indices ?? [];
+  const lists = Array.isArray(indices) ? [indices] : Object.values(indices);
+  const token = (n: number) => Number.isSafeInteger(n) && n >= 0;
+  if (!lists.every((ids) => Array.isArray(ids) && numbers(ids, token) && new Set(ids).size === ids.length)) {
+    fail("trainable_token_indices", "null, a list of different token ids, or a mapping of names to such lists");
+  }
   if (!numbers(config.rank_pattern ?? {}, rank)) fail("rank_pattern", "a mapping of names to whole numbers ≥ 1");
   if (!numbers(config.alpha_pattern ?? {}, Number.isFinite)) fail("alpha_pattern", "a mapping of names to numbers");
   if (!none(layers_to_transform) && !numbers(layers_to_transform, (n) => Number.isSafeInteger(n) && n >= 0)) {
@@ -341,6 +325,10 @@ function checkPairs(
   const modules_to_save = config.modules_to_save ?? [];
   if (tensors.size === 0) throw new FormatError(`Cannot use ${where}: it has no LoRA matrices`);
   for (const [name, { shape }] of tensors) {
+    if (parseRowsName(name)) {
+      if (!isEmpty(config.trainable_token_indices)) continue;
+      throw new FormatError(`Cannot use ${where}: it holds ${name}, but its trainable_token_indices are empty`);
+    }
     if (parseTableName(name)) {
       if (modules_to_save.length > 0) continue;
       throw new FormatError(`Cannot use ${where}: it holds ${name}, which its modules_to_save does not include`);

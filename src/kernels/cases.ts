@@ -9,6 +9,7 @@ import { deltaRuleCases, deltaStepCases } from "./delta/rule.cases.ts";
 import { elementwiseCases } from "./elementwise.cases.ts";
 import { embeddingCases } from "./embedding/embedding.cases.ts";
 import { headSoftmaxCases } from "./head/head-softmax.cases.ts";
+import { tokenColumnsCases } from "./head/token-columns.cases.ts";
 import { dftCases } from "./loss/dft.cases.ts";
 import { dpoLossCases } from "./loss/dpo-loss.cases.ts";
 import { entropyMaskCases } from "./loss/entropy-mask.cases.ts";
@@ -31,6 +32,7 @@ import { adamwCases } from "./optimizer/adamw.cases.ts";
 import { adamw8bitCases } from "./optimizer/adamw-8bit.cases.ts";
 import { gradNormCases } from "./optimizer/grad-norm.cases.ts";
 import { lionCases } from "./optimizer/lion.cases.ts";
+import { muonCases } from "./optimizer/muon.cases.ts";
 import { sgdCases } from "./optimizer/sgd.cases.ts";
 import { rotaryCases } from "./rotary/rotary.cases.ts";
 import { maskLogitsCases } from "./sample/mask-logits.cases.ts";
@@ -64,6 +66,7 @@ export const allCases: readonly KernelCase[] = [
   ...blendRowsCases,
   ...elementwiseCases,
   ...headSoftmaxCases,
+  ...tokenColumnsCases,
   ...dftCases,
   ...entropyMaskCases,
   ...sequenceTermsCases,
@@ -75,6 +78,7 @@ export const allCases: readonly KernelCase[] = [
   ...adafactorCases,
   ...lionCases,
   ...sgdCases,
+  ...muonCases,
   ...decodeCases,
   ...maskLogitsCases,
   ...sampleCases,

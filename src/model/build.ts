@@ -5,6 +5,7 @@ import type { WeightShard } from "../kernels/embedding/embedding.ts";
 import { type LoraConfig, lora } from "./adapters/lora.ts";
 import { savedTables, type Table, tableName } from "./adapters/tables.ts";
 import type { Target } from "./adapters/targets.ts";
+import { type TrainedRows, trainedRows } from "./adapters/token-rows.ts";
 import type {
   AttentionSpec,
   LayerSpec,
@@ -35,6 +36,7 @@ import { GatedDeltaNetBody } from "./layers/gated-delta-net.ts";
 import { GeluBody } from "./layers/gelu-mlp.ts";
 import type { Norm, Weight } from "./layers/norm.ts";
 import { SwigluBody } from "./layers/swiglu.ts";
+import { indexRows, type TableRows } from "./layers/tables.ts";
 import { type ParameterSpec, ParameterStore } from "./parameters.ts";
 import type { Slot, WeightDType } from "./slots.ts";
 import { Transformer } from "./transformer.ts";
@@ -63,6 +65,7 @@ export function parameterSpecs(config: ModelConfig, trained: Trained, vision = f
       name: spec.name,
       shape: spec.shape,
       decay: decayed(spec),
+      hidden: spec.role === "weight" && spec.shape.length === 2,
     }));
   }
   const targets = new Map(lora.targets(config, trained.lora).map((target) => [target.path, target]));
@@ -72,7 +75,8 @@ export function parameterSpecs(config: ModelConfig, trained: Trained, vision = f
     const parts = [...new Set(matrices.map(({ part }) => part))];
     return parts.flatMap((part) => matrices.filter((matrix) => matrix.part === part));
   });
-  return [...savedTables(config, trained.lora), ...matrices]; // in this order no table lies between a group's matrices
+  // in this order no table lies between a group's matrices
+  return [...savedTables(config, trained.lora), ...trainedRows(config, trained.lora), ...matrices];
 }
 
 /** The tensors of a model, and with `vision` of its vision tower. */
@@ -116,7 +120,8 @@ export function buildModel(
   const tied = config.tie_word_embeddings;
   // a table that an adapter replaces is tied to no other
   const head = !tied ? builder.table(HEAD) : builder.replacesTable ? builder.table(HEAD, EMBEDDING) : embed;
-  const weights: Weights = { embed: embed.shards, head: head.shards, norm, blocks };
+  const rows = builder.rows();
+  const weights: Weights = { embed: embed.shards, head: head.shards, rows, norm, blocks };
   const { store, slots } = builder;
   const grads = store && { embed: embed.grads, head: head.grads };
   const tower = vision ? builder.tower() : null;
@@ -130,6 +135,7 @@ class Builder {
   private readonly gpu: Gpu;
   private readonly config: ModelConfig;
   private readonly dropout: number;
+  private readonly trainedRows: readonly TrainedRows[];
   private readonly targets: ReadonlyMap<string, Target>;
   private readonly dtypeOf: (name: string) => WeightDType;
 
@@ -146,6 +152,7 @@ class Builder {
     const targets = settings ? lora.targets(config, settings) : [];
     this.targets = new Map(targets.map((target) => [target.path, target]));
     this.dropout = settings?.lora_dropout ?? 0;
+    this.trainedRows = settings ? trainedRows(config, settings) : [];
     this.dtypeOf = dtypeOf;
     this.store = specs.length > 0 ? new ParameterStore(gpu, specs) : null;
   }
@@ -182,6 +189,20 @@ class Builder {
       return { start, tensor: view(trained!.grad, tensor.shape, start * tensor.shape[1]) };
     };
     return { shards, grads: trained && shards.map(gradOf) };
+  }
+
+  /** The rows that an adapter trains in the tables' place, which hold the checkpoint's at first. */
+  rows(): TableRows {
+    const rows: TableRows = { embed: null, head: null };
+    for (const { name, ids, shape, tables } of this.trainedRows) {
+      const values = this.store!.value(name);
+      const own = indexRows(this.gpu, ids, this.config.vocab_size, { rows: values, grad: this.store!.grad(name) });
+      for (const table of tables) rows[table === EMBEDDING ? "embed" : "head"] = own;
+      const from = this.config.tie_word_embeddings ? EMBEDDING : tables[0];
+      const slots = ids.map((id, i) => ({ tensor: values, shape: [1, shape[1]], start: id, at: i * shape[1] }));
+      this.slots.set(from, [...this.slots.get(from)!, ...slots]);
+    }
+    return rows;
   }
 
   /** A tensor that no product reads. */

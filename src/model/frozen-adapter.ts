@@ -3,12 +3,13 @@ import type { Tensor } from "../gpu/tensor.ts";
 import type { WeightShard } from "../kernels/embedding/embedding.ts";
 import type { Linear } from "../kernels/matmul/linear.ts";
 import { frozenBlock } from "./layers/block.ts";
+import type { TokenRows } from "./layers/tables.ts";
 import type { Weights } from "./weights.ts";
 
 /**
  * The same weights with a copy of the trained parameters, which training does not change. Shares all other weights.
  *
- * @param values the store's values: LoRA matrices, magnitudes, whole tables
+ * @param values the store's values: LoRA matrices, magnitudes, whole tables, rows of tables
  */
 export function withCopy(record: Recorder, weights: Weights, values: Tensor): Weights {
   const { gpu } = record;
@@ -33,7 +34,9 @@ export function withCopy(record: Recorder, weights: Weights, values: Tensor): We
   };
   const table = (shards: readonly WeightShard[]) =>
     shards.map((shard) => (shard.tensor.buffer === values.buffer ? { ...shard, tensor: moved(shard.tensor) } : shard));
+  const rows = (own: TokenRows | null) => own && { ...own, rows: moved(own.rows), grad: null };
   return {
+    rows: { embed: rows(weights.rows.embed), head: rows(weights.rows.head) },
     embed: table(weights.embed),
     head: table(weights.head),
     norm: { ...weights.norm, grad: null },

@@ -10,6 +10,8 @@ export interface ParameterSpec {
   shape: readonly number[];
   /** whether weight decay applies: matrices yes, biases and norms no */
   decay: boolean;
+  /** whether it is a matrix of a hidden layer: no table, norm or bias. Muon updates these only */
+  hidden?: boolean;
 }
 
 /** A parameter's place. */

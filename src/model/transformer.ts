@@ -3,10 +3,9 @@ import type { Gpu } from "../gpu/device.ts";
 import type { Recorder } from "../gpu/recorder.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import { gatherRows, scatterRows } from "../kernels/elementwise.ts";
-import { embedding, embeddingBackward, groupTokens, type WeightShard } from "../kernels/embedding/embedding.ts";
+import type { WeightShard } from "../kernels/embedding/embedding.ts";
 import { doraGains } from "../kernels/matmul/dora.ts";
 import type { Linear } from "../kernels/matmul/linear.ts";
-import { matmul } from "../kernels/matmul/matmul.ts";
 import { rmsNorm, rmsNormBackward, rmsNormWeightBackward } from "../kernels/norm/rms-norm.ts";
 import { uploadBatch } from "./batch-inputs.ts";
 import type { SlotCache } from "./cache.ts";
@@ -23,6 +22,7 @@ import {
 import type { Pass, PrefillRows } from "./layers/body.ts";
 import { type HeadRows, head, type RowGradient } from "./layers/head.ts";
 import { rotaryTable } from "./layers/rope.ts";
+import { embedTokens, embedTokensBackward, tableLogits } from "./layers/tables.ts";
 import type { ParameterStore } from "./parameters.ts";
 import { mostTokens, type PackedBatch, passParts, runParts, type Targets } from "./pass-parts.ts";
 import { type PlacedImages, placeImages, putFeatures, takeFeatureGradient } from "./vision/images.ts";
@@ -161,7 +161,7 @@ export class Transformer {
             },
           }
         : {};
-      let stream = { x: embedding(record, input.ids, weights.embed, noise), delta: null as Tensor | null };
+      let stream = { x: embedTokens(record, input.ids, weights, noise), delta: null as Tensor | null };
       if (images) putFeatures(record, images, stream.x);
       const saved: BlockSaved[] = [];
       const keep = grads !== null && !this.gradient_checkpointing;
@@ -186,6 +186,7 @@ export class Transformer {
         weights.head,
         {
           vocab: config.vocab_size,
+          own: weights.rows.head,
           inverseTemperature: options.inverseTemperature,
           labelSmoothing: options.labelSmoothing,
         },
@@ -214,7 +215,7 @@ export class Transformer {
       const input = this.upload(record, batch, none);
       const images = batch.images ? placeImages(record, this, batch, batch.images, false) : null;
       const pass = this.pass({ ...input, ...rotationOf(images) }, null, prefill?.rows);
-      let stream: Stream = { x: embedding(record, input.ids, weights.embed), delta: null };
+      let stream: Stream = { x: embedTokens(record, input.ids, weights), delta: null };
       if (images) putFeatures(record, images, stream.x);
       weights.blocks.forEach((block, layer) => {
         const before = stream;
@@ -245,10 +246,11 @@ export class Transformer {
     const out = new Float32Array(tokens * vocab);
     const parts = record.scope(() => {
       const hidden = this.forward(record, batch);
-      return this.weights.head.map(({ tensor, start }) => ({
+      const { head, rows } = this.weights;
+      return tableLogits(record, hidden, { head, own: rows.head }).map(({ tensor, start }) => ({
         start,
-        cols: tensor.shape[0],
-        data: record.read(matmul(record, hidden, tensor, { transB: true })),
+        cols: tensor.shape[1],
+        data: record.read(tensor),
       }));
     });
     record.submit();
@@ -266,11 +268,12 @@ export class Transformer {
    */
   withoutAdapter(): Transformer {
     const { gpu, config, weights, tower } = this;
-    this.refuseTrained(/\.lora_(?:[AB]\.|magnitude_vector$)/);
+    this.refuseTrained(/\.lora_(?:[AB]\.|magnitude_vector$)|\.trainable_tokens_delta$/);
     const off = (linear: Linear) => ({ ...linear, lora: null });
     const blocks = weights.blocks.map((block) => frozenBlock(block, off));
     const norm = { ...weights.norm, grad: null };
-    return new Transformer(gpu, config, { ...weights, norm, blocks }, { grads: null, store: null, tower });
+    const rows = { embed: null, head: null };
+    return new Transformer(gpu, config, { ...weights, rows, norm, blocks }, { grads: null, store: null, tower });
   }
 
   /**
@@ -312,6 +315,8 @@ export class Transformer {
     grads: TableGrads,
   ): void {
     const { weights } = this;
+    const own = weights.rows.embed;
+    const embedded = grads.embed !== null || own?.grad != null;
     const dNormed = record.zeros(norm.sum.shape, "f32", "d.normed");
     scatterRows(record, dHidden, input.rows, dNormed);
     record.release(dHidden);
@@ -321,26 +326,11 @@ export class Transformer {
     record.release(dNormed, norm.sum, norm.rstd);
     for (let layer = weights.blocks.length - 1; layer >= 0; layer--) {
       const kept = saved[layer];
-      blockBackward(
-        record,
-        weights.blocks[layer],
-        pass,
-        kept,
-        g,
-        layer > 0 || grads.embed !== null || images?.backward != null,
-      );
+      blockBackward(record, weights.blocks[layer], pass, kept, g, layer > 0 || embedded || images?.backward != null);
       releaseSaved(record, kept);
     }
-    if (images && (grads.embed || images.backward)) takeFeatureGradient(record, images, g);
-    if (!grads.embed) return;
-    const groups = groupTokens(Uint32Array.from(batch.input_ids));
-    const up = (data: Uint32Array, label: string) => record.upload(data, [data.length], label);
-    const onGpu = {
-      tokens: up(groups.tokens, "groups.tokens"),
-      starts: up(groups.starts, "groups.starts"),
-      order: up(groups.order, "groups.order"),
-    };
-    for (const { tensor, start } of grads.embed) embeddingBackward(record, g, onGpu, tensor, start);
+    if (images && (embedded || images.backward)) takeFeatureGradient(record, images, g);
+    embedTokensBackward(record, g, batch.input_ids, { grads: grads.embed, own });
   }
 
   private upload(record: Recorder, batch: PackedBatch, targets: Targets) {

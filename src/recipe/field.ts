@@ -53,6 +53,10 @@ export interface Field {
   readonly missing?: Readonly<Record<string, string>>;
   /** the type of a list's items; default: names */
   readonly of?: "number";
+  /** text may be pairs `name=value`, separated by commas, as transformers writes them */
+  readonly pairs?: true;
+  /** a mapping of names to such lists may replace a list of numbers */
+  readonly byName?: true;
   /** names may also be one regular expression; text with a special character counts as one */
   readonly pattern?: boolean;
   /** items are texts, kept as they are: a text is one item, and spaces count */

@@ -186,7 +186,6 @@ const refusedByAll: Readonly<Record<string, string>> = {
   no_cuda: "Qwench computes with WebGPU, and uses a software adapter if there is no GPU",
   trust_remote_code: "Qwench never runs code from a model's repository",
   model_init_kwargs: "use the field for each setting, such as dtype or model_revision",
-  optim_args: "the optimizers here take adam_beta1, adam_beta2, adam_epsilon and weight_decay",
   optim_target_modules: "GaLore and APOLLO are not implemented",
   activation_offloading: "activations stay on the GPU; gradient_checkpointing reduces their memory",
   lora_target_parameters: "only linear projections get LoRA matrices; name them in lora_target_modules",

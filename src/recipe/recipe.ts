@@ -44,19 +44,21 @@ type TypeOf<F> = F extends { type: "boolean" }
     ? number
     : F extends { type: "choice"; choices: readonly (infer C)[] }
       ? C
-      : F extends { type: "list"; of: "number" }
-        ? readonly number[]
-        : F extends { type: "list"; words: readonly (infer W)[] }
-          ? W | readonly string[]
-          : F extends { type: "list" }
-            ? readonly string[]
-            : F extends { type: "object" }
-              ? { readonly [key: string]: unknown }
-              : F extends { type: "mappings" }
-                ? readonly { readonly [key: string]: unknown }[]
-                : F extends { type: "toggle" }
-                  ? boolean | string
-                  : string;
+      : F extends { type: "list"; of: "number"; byName: true }
+        ? readonly number[] | Readonly<Record<string, readonly number[]>>
+        : F extends { type: "list"; of: "number" }
+          ? readonly number[]
+          : F extends { type: "list"; words: readonly (infer W)[] }
+            ? W | readonly string[]
+            : F extends { type: "list" }
+              ? readonly string[]
+              : F extends { type: "object" }
+                ? { readonly [key: string]: unknown }
+                : F extends { type: "mappings" }
+                  ? readonly { readonly [key: string]: unknown }[]
+                  : F extends { type: "toggle" }
+                    ? boolean | string
+                    : string;
 
 /** The type of a complete recipe of a method, derived from the table. */
 export type Recipe<M extends Method> = {

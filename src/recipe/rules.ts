@@ -5,6 +5,7 @@ import { show } from "../text/show.ts";
 import type { FieldValue, Method } from "./field.ts";
 import { grpoFields } from "./fields/grpo.ts";
 import { readMixture } from "./mixture.ts";
+import { muonSettings, type OptimArgs } from "./optim-args.ts";
 import { checkSchedule } from "./schedules.ts";
 import { readTrackers, TRACKERS } from "./trackers.ts";
 import { readValue } from "./values.ts";
@@ -38,6 +39,7 @@ export function generationOf(recipe: Readonly<GenerationFields>): GenerationBatc
 }
 
 type Values = Record<string, FieldValue>;
+type TokenLists = readonly number[] | Readonly<Record<string, readonly number[]>>;
 
 interface PissaFields {
   use_peft: boolean;
@@ -67,6 +69,7 @@ export function checkRecipe(recipe: Values, method: Method, notes: string[]): vo
   checkBest(recipe);
   checkEvaluated(recipe, notes);
   checkTrackers(recipe, notes);
+  checkOptimizer(recipe);
   if (recipe.load_in_4bit && recipe.load_in_8bit) {
     throw new RecipeError("load_in_4bit and load_in_8bit are both true: set only one of them");
   }
@@ -147,6 +150,17 @@ function checkMixture(recipe: Values, method: Method, notes: string[]): void {
   rule(parts?.some(({ fraction }) => fraction !== null) === true, "cannot take a fraction of a data set");
 }
 
+function checkOptimizer(recipe: Values): void {
+  const args = recipe.optim_args as OptimArgs | null;
+  if (recipe.optim === "muon")
+    muonSettings(args); // or refuses
+  else if (args !== null) {
+    throw new RecipeError(
+      `optim_args is for optim muon, got ${show(args)} with ${recipe.optim}: the others take adam_beta1, adam_beta2, adam_epsilon and weight_decay`,
+    );
+  }
+}
+
 function checkTrackers(recipe: Values, notes: string[]): void {
   const { unwritten, unknown } = readTrackers(recipe.report_to as readonly string[] | null);
   if (unknown.length > 0)
@@ -165,6 +179,14 @@ function checkPatterns(recipe: Values): void {
   for (const [name, [fits, what]] of Object.entries(rules)) {
     const odd = Object.entries((recipe[name] ?? {}) as object).find(([, value]) => !fits(value));
     if (odd) throw new RecipeError(`${name} must map names to ${what}, got ${show(odd[1])} for ${show(odd[0])}`);
+  }
+  const tokens = (recipe.trainable_token_indices ?? []) as TokenLists;
+  const lists: readonly (readonly number[])[] = Array.isArray(tokens) ? [tokens] : Object.values(tokens);
+  for (const ids of lists) {
+    const odd = ids.find((id, i) => !Number.isSafeInteger(id) || id < 0 || ids.indexOf(id) !== i);
+    if (odd !== undefined) {
+      throw new RecipeError(`trainable_token_indices must hold different token ids from 0, got ${show(ids)}`);
+    }
   }
   const layers = (recipe.layers_to_transform ?? []) as readonly number[];
   const layer = layers.find((one) => !Number.isSafeInteger(one) || one < 0);

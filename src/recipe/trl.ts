@@ -71,8 +71,9 @@ function item(text: string): string[] {
   return text.split("\n").map((line, i) => (i === 0 ? `- ${line}` : `  ${line}`));
 }
 
-/** Values that TRL spells differently. */
+/** Values that TRL spells differently, or does not know. */
 function translate(own: Record<string, unknown>, recipe: Record<string, FieldValue>): void {
+  if (recipe.optim === "muon") for (const name of ["optim", "optim_args"]) delete own[name];
   const home = homeOf(recipe);
   if ("dataset_name" in own && home) {
     own.dataset_name = home.id;
@@ -130,6 +131,12 @@ function handwork(given: Record<string, FieldValue>, recipe: Record<string, Fiel
   if (given.adapter_name_or_path) {
     lines.push(
       `adapter_name_or_path: TRL starts with a new adapter; merge ${given.adapter_name_or_path} into the model with qwench export, and name the merged model in model_name_or_path`,
+    );
+  }
+  if (recipe.optim === "muon") {
+    const args = recipe.optim_args ? ` with ${JSON.stringify(recipe.optim_args)}` : "";
+    lines.push(
+      `optim: transformers has no muon; pass torch.optim.Muon${args} for the matrices of hidden layers and AdamW for the rest to the trainer's optimizers`,
     );
   }
   if (given.max_prompt_length)

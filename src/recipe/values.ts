@@ -27,9 +27,10 @@ function rule(field: Field): string {
   else if (field.verbatim) parts.push("one or more texts that are not empty");
   else if (field.type === "list")
     parts.push(
-      `a list of ${field.of === "number" ? "numbers" : "names"}${field.words ? ` or ${field.words.join(" or ")}` : ""}`,
+      `a list of ${field.of === "number" ? "numbers" : "names"}${field.byName ? ", or a mapping of names to such lists" : ""}${field.words ? ` or ${field.words.join(" or ")}` : ""}`,
     );
-  else if (field.type === "object") parts.push("a mapping of names to values");
+  else if (field.type === "object")
+    parts.push(`a mapping of names to values${field.pairs ? ", or text such as momentum=0.95,ns_steps=5" : ""}`);
   else if (field.type === "mappings") parts.push("a list of mappings of names to values");
   else if (field.type === "toggle") parts.push("true, false or a path");
   else parts.push("text that is not empty");
@@ -79,9 +80,10 @@ export function readValue(field: Field, given: unknown): FieldValue {
       return field.choices?.includes(choice) ? choice : refuse();
     }
     case "list":
+      if (field.byName && (isObject(value) || text?.startsWith("{"))) return readLists(value) ?? refuse();
       return (field.of === "number" ? readNumbers(value) : readNames(field, value, refuse)) ?? refuse();
     case "object":
-      return readObject(value) ?? refuse();
+      return (field.pairs && text && !text.startsWith("{") ? readPairs(text) : readObject(value)) ?? refuse();
     case "mappings":
       return readMappings(value) ?? refuse();
   }
@@ -140,6 +142,12 @@ function readNames(field: Field, value: unknown, refuse: (why: string) => never)
   return names;
 }
 
+/** A mapping of names to lists of numbers. */
+function readLists(value: unknown): { [name: string]: readonly number[] } | null {
+  const lists = Object.entries(readObject(value) ?? {}).map(([name, list]) => [name, readNumbers(list)] as const);
+  return lists.length > 0 && lists.every(([, list]) => list) ? (Object.fromEntries(lists) as never) : null;
+}
+
 function readMappings(value: unknown): { [key: string]: unknown }[] | null {
   let list = value;
   if (typeof value === "string") {
@@ -151,6 +159,14 @@ function readMappings(value: unknown): { [key: string]: unknown }[] | null {
   }
   if (!Array.isArray(list) || list.length === 0 || !list.every(isObject)) return null;
   return list.map((one) => ({ ...one }));
+}
+
+/** `a=1, b=two` as a mapping of names to texts. */
+function readPairs(text: string): { [key: string]: unknown } | null {
+  const pairs = text.split(",").map((pair) => pair.split("=").map((part) => part.trim()));
+  return pairs.every((pair) => pair.length === 2 && pair.every((part) => part !== ""))
+    ? Object.fromEntries(pairs)
+    : null;
 }
 
 function readObject(value: unknown): { [key: string]: unknown } | null {

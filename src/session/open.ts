@@ -9,8 +9,8 @@ import type { Folder } from "../io/storage.ts";
 import type { AdapterInit } from "../model/adapters/adapter.ts";
 import type { LoraConfig } from "../model/adapters/lora.ts";
 import { startPissa } from "../model/adapters/pissa.ts";
-import { savedTables } from "../model/adapters/tables.ts";
 import { patternFits, targetModules, targetsOf } from "../model/adapters/targets.ts";
+import { trainedRows } from "../model/adapters/token-rows.ts";
 import { EMBEDDING, HEAD, modulesOf } from "../model/architectures/tensors.ts";
 import type { Trained } from "../model/build.ts";
 import type { ModelConfig } from "../model/config.ts";
@@ -127,6 +127,7 @@ type ModelFields = Pick<
   | "alpha_pattern"
   | "init_lora_weights"
   | "lora_modules_to_save"
+  | "trainable_token_indices"
   | "adapter_name_or_path"
   | "seed"
 >;
@@ -138,6 +139,7 @@ export type StorageFields = Pick<SftRecipe, "dtype" | "load_in_4bit" | "load_in_
 export function loraOf(config: ModelConfig, recipe: ModelFields): LoraConfig {
   const { lora_r: r, lora_alpha, lora_dropout, use_rslora, use_dora, lora_target_modules } = recipe;
   const { exclude_modules, layers_to_transform, rank_pattern, alpha_pattern, lora_modules_to_save } = recipe;
+  const { trainable_token_indices } = recipe;
   const lora: LoraConfig = {
     r,
     lora_alpha,
@@ -146,6 +148,7 @@ export function loraOf(config: ModelConfig, recipe: ModelFields): LoraConfig {
     ...(use_dora && { use_dora }),
     target_modules: targetModules(config, lora_target_modules),
     ...(lora_modules_to_save && { modules_to_save: lora_modules_to_save }),
+    ...(trainable_token_indices && { trainable_token_indices }),
     ...(exclude_modules && { exclude_modules: oneOrMore(exclude_modules) }),
     ...(layers_to_transform && { layers_to_transform }),
     // the recipe's rules have checked the values
@@ -157,7 +160,7 @@ export function loraOf(config: ModelConfig, recipe: ModelFields): LoraConfig {
       `Cannot use layers_to_transform with lora_target_modules ${show(lora.target_modules)}: as in PEFT, a regular expression must select its layers itself`,
     );
   }
-  savedTables(config, lora); // or refuses
+  trainedRows(config, lora); // or refuses, as for whole tables
   if (targetsOf(config, lora).length === 0) {
     throw new UnsupportedError(
       `Cannot apply LoRA to any layer: exclude_modules ${show(exclude_modules)} and layers_to_transform ${show(layers_to_transform)} exclude all of the model's ${config.num_hidden_layers} layers that lora_target_modules names`,

@@ -263,9 +263,13 @@ export async function loadCheckpoint(folder: Folder, trainee: Trainee, optimizer
       use_rslora,
       use_dora = false,
       modules_to_save = null,
+      trainable_token_indices: tokens = null,
       target_modules,
-    }: Pick<LoraConfig, "modules_to_save" | "r" | "lora_alpha" | "use_rslora" | "use_dora" | "target_modules">) =>
-      `lora_r ${r}, lora_alpha ${lora_alpha}, use_rslora ${use_rslora}${use_dora ? ", use_dora true" : ""} on ${[target_modules, modules_to_save ?? []].flat().sort().join(", ")}`;
+    }: Pick<
+      LoraConfig,
+      "modules_to_save" | "trainable_token_indices" | "r" | "lora_alpha" | "use_rslora" | "use_dora" | "target_modules"
+    >) =>
+      `lora_r ${r}, lora_alpha ${lora_alpha}, use_rslora ${use_rslora}${use_dora ? ", use_dora true" : ""} on ${[target_modules, modules_to_save ?? []].flat().sort().join(", ")}${tokens ? `, tokens ${JSON.stringify(tokens)}` : ""}`;
     const { pissa } = trainee;
     const [saved, wanted] = [shape(adapter.config), shape(pissa ? doubledConfig(trainee.lora) : trainee.lora)];
     if (saved !== wanted) {

@@ -7,8 +7,10 @@ import { type AdamWOptions, adamw } from "../kernels/optimizer/adamw.ts";
 import { adamw8bit } from "../kernels/optimizer/adamw-8bit.ts";
 import { gradNorm } from "../kernels/optimizer/grad-norm.ts";
 import { lion } from "../kernels/optimizer/lion.ts";
+import { muon } from "../kernels/optimizer/muon.ts";
 import { sgd } from "../kernels/optimizer/sgd.ts";
 import type { ParameterRange, ParameterStore } from "../model/parameters.ts";
+import { muonSettings, type OptimArgs } from "../recipe/optim-args.ts";
 
 /** Fields of a recipe that the optimizer reads, by TRL's names. */
 export interface OptimizerOptions {
@@ -17,6 +19,8 @@ export interface OptimizerOptions {
   adam_beta2: number;
   adam_epsilon: number;
   weight_decay: number;
+  /** settings of the optimizer by their names; absent or null: its defaults */
+  optim_args?: OptimArgs | null;
 }
 
 type State = Readonly<Record<string, Tensor>>;
@@ -79,6 +83,17 @@ const ADAFACTOR: Rule = {
   },
 };
 
+const muonOf = (args: OptimArgs | null): Rule => {
+  const settings = muonSettings(args);
+  return {
+    state: (size) => ({ momentum_buffer: { size, dtype: "f32" } }),
+    update(record, at, { momentum_buffer }, norm, options) {
+      const moment = view(momentum_buffer, at.param.shape, 0);
+      muon(record, { ...at, momentum_buffer: moment }, norm, options, settings);
+    },
+  };
+};
+
 /** The update rule of each optimizer. */
 const RULES = {
   adamw_torch: () => ADAMW,
@@ -86,14 +101,16 @@ const RULES = {
   lion_32bit: () => LION,
   sgd: () => SGD,
   adafactor: () => ADAFACTOR,
-} as const satisfies Record<string, (range: ParameterRange) => Rule>;
+  muon: ({ hidden }, args) => (hidden ? muonOf(args) : ADAMW),
+} as const satisfies Record<string, (range: Unit, args: OptimArgs | null) => Rule>;
 
 /** Optimizers whose update of a parameter depends on its shape. */
-const BY_PARAMETER: readonly OptimizerOptions["optim"][] = ["adafactor"];
+const BY_PARAMETER: readonly OptimizerOptions["optim"][] = ["adafactor", "muon"];
 
 /** What is updated together: a range of parameters, or one parameter with its shape. */
 interface Unit extends ParameterRange {
   shape: readonly number[];
+  hidden?: boolean;
 }
 
 function unitsOf({ ranges, parameters }: ParameterStore, optim: OptimizerOptions["optim"]): Unit[] {
@@ -111,7 +128,7 @@ export class Optimizer {
     this.store = store;
     this.options = options;
     this.ranges = unitsOf(store, options.optim).map((range, i) => {
-      const rule: Rule = RULES[options.optim](range);
+      const rule: Rule = RULES[options.optim](range, options.optim_args ?? null);
       const state = Object.fromEntries(
         Object.entries(rule.state(range.size, range.shape)).map(([name, { size, dtype }]) => [
           name,

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { FormatError, NotFoundError, ShapeError, UnsupportedError } from "../../src/errors.ts";
-import { parseAdapterName, parseTableName } from "../../src/io/adapter-names.ts";
+import { parseAdapterName, parseRowsName, parseTableName } from "../../src/io/adapter-names.ts";
 import { memoryFolder } from "../../src/io/memory-folder.ts";
 import { type AdapterConfig, type AdapterTensor, readAdapter, writeAdapter } from "../../src/io/peft.ts";
 import { nodeFolder } from "../../src/platform/node/fs.ts";
@@ -65,6 +65,13 @@ describe("names of an adapter's tensors", () => {
     expect(parseTableName("base_model.model.model.norm.weight")).toBeNull();
   });
 
+  it("of trained rows", () => {
+    const own = "base_model.model.model.embed_tokens.token_adapter.trainable_tokens_delta";
+    expect(parseRowsName(own)).toBe(own);
+    expect(parseRowsName("model.language_model.embed_tokens.trainable_tokens_delta.default")).toBe(own);
+    expect(parseRowsName("base_model.model.model.norm.trainable_tokens_delta")).toBeNull();
+  });
+
   it("include MLX's names, whose matrices are transposed, and no others", () => {
     const name = "model.layers.0.self_attn.q_proj.lora_a";
     expect(parseAdapterName(name)).toEqual({ module: stem.slice(17), part: "lora_A", transposed: true });
@@ -114,7 +121,6 @@ describe("writeAdapter and readAdapter", () => {
     ["task_type", "SEQ_CLS"],
     ["fan_in_fan_out", true],
     ["layer_replication", [[0, 1]]],
-    ["trainable_token_indices", [5]],
     ["target_parameters", ["experts"]],
     ["init_lora_weights", "pissa_niter_4"],
     ["lora_bias", true],
@@ -156,6 +162,9 @@ describe("writeAdapter and readAdapter", () => {
     ["alpha_pattern", { q_proj: "x" }],
     ["layers_to_transform", [-1]],
     ["layers_pattern", [1]],
+    ["trainable_token_indices", [5, 5]],
+    ["trainable_token_indices", { embed_tokens: [0.5] }],
+    ["trainable_token_indices", { embed_tokens: 5 }],
   ])("refuse %s = %j", async (field, value) => {
     await expect(readAdapter(await written({ [field]: value }))).rejects.toThrow(FormatError);
     await expect(readAdapter(await written({ [field]: value }))).rejects.toThrow(field);
@@ -174,6 +183,9 @@ describe("writeAdapter and readAdapter", () => {
     const head = { ...tensors[0]!, name: "base_model.model.lm_head.weight" };
     await expect(save([...tensors, head])).rejects.toThrow(/holds .*lm_head\.weight, which its modules_to_save/);
     await save([...tensors, head], { modules_to_save: ["lm_head"] });
+    const rows = { ...tensors[0]!, name: "base_model.model.lm_head.token_adapter.trainable_tokens_delta" };
+    await expect(save([...tensors, rows])).rejects.toThrow("its trainable_token_indices are empty");
+    await save([...tensors, rows], { trainable_token_indices: { lm_head: [4, 1] } });
     const other = { ...tensors[1]!, shape: [8, 1] };
     await expect(save([tensors[0]!, other])).rejects.toThrow(/their ranks 2 and 1 differ/);
     await expect(save([tensors[0]!, other])).rejects.toThrow(ShapeError);

@@ -51,7 +51,22 @@ describe("where LoRA is, and with which ranks", () => {
   });
 });
 
+it("trainable_token_indices is a list, or lists by the name of a table, in YAML and in flags", () => {
+  const of = (value: unknown) => recipe({ trainable_token_indices: value }).trainable_token_indices;
+  expect(of("5 7")).toEqual([5, 7]);
+  expect(of(5)).toEqual([5]);
+  expect(of('{"embed_tokens": [5], "lm_head": [7, 9]}')).toEqual({ embed_tokens: [5], lm_head: [7, 9] });
+  expect(of({ lm_head: "7, 9" })).toEqual({ lm_head: [7, 9] });
+  expect(of(null)).toBeNull();
+  const made = loraOf(config, recipe({ trainable_token_indices: [151_664] }));
+  expect(made.trainable_token_indices).toEqual([151_664]);
+});
+
 it.each<[Record<string, unknown>, string]>([
+  [{ trainable_token_indices: [1, 1] }, "must hold different token ids from 0, got [1,1]"],
+  [{ trainable_token_indices: [-1] }, "must hold different token ids from 0, got [-1]"],
+  [{ trainable_token_indices: { lm_head: [] } }, "or a mapping of names to such lists or null, got"],
+  [{ trainable_token_indices: "new" }, "must be a list of numbers"],
   [{ rank_pattern: { q_proj: 1.5 } }, "rank_pattern must map names to whole numbers of at least 1, got 1.5"],
   [{ alpha_pattern: { q_proj: 0 } }, "alpha_pattern must map names to numbers above 0, got 0"],
   [{ layers_to_transform: [-1] }, "layers_to_transform must hold layer numbers from 0, got -1"],
@@ -67,6 +82,14 @@ it.each<[Record<string, unknown>, string]>([
 it("settings that leave no layer, or contradict each other, are refused", () => {
   expect(() => targets({ layers_to_transform: [24] })).toThrow("Cannot apply LoRA to any layer");
   expect(() => targets({ exclude_modules: [".*"] })).toThrow("Cannot apply LoRA to any layer");
+  const tokens = (trainable_token_indices: unknown, more = {}) => targets({ trainable_token_indices, ...more });
+  expect(() => tokens({ norm: [1] })).toThrow("Qwench trains rows of embed_tokens and lm_head, and of no other module");
+  expect(() => tokens([200_000])).toThrow("token 200000 is outside the model's vocabulary of 151936");
+  expect(() => tokens([1], { lora_modules_to_save: "embed_tokens" })).toThrow(
+    "modules_to_save trains this table whole",
+  );
+  expect(() => tokens([1], { lora_modules_to_save: "lm_head" })).toThrow("the model ties the two");
+  expect(() => tokens({ embed_tokens: [1], "model.embed_tokens": [2] })).toThrow("two lists of tokens");
   expect(() => targets({ lora_target_modules: [".*q_proj"], layers_to_transform: [1] })).toThrow(
     "Cannot use layers_to_transform with lora_target_modules",
   );

@@ -20,6 +20,10 @@ describe("an exact resume", () => {
     ["full training with adamw_8bit", { use_peft: false, learning_rate: 1e-3, optim: "adamw_8bit" }],
     ["full training with lion", { use_peft: false, learning_rate: 1e-4, optim: "lion_32bit", weight_decay: 0.1 }],
     ["full training with adafactor", { use_peft: false, learning_rate: 1e-3, optim: "adafactor", weight_decay: 0.1 }],
+    [
+      "full training with muon",
+      { use_peft: false, learning_rate: 1e-3, optim: "muon", optim_args: "ns_steps=3", weight_decay: 0.1 },
+    ],
     ["full training with sgd", { use_peft: false, learning_rate: 1e-2, optim: "sgd" }],
     [
       "accumulation, packing, logs that straddle the checkpoint",

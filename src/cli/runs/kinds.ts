@@ -40,7 +40,11 @@ function referenceName({ adapter, continued }: PreparedBase): string {
 function describeModel({ forecast, lora }: PreparedBase): string {
   const kind = lora?.use_dora ? "DoRA" : "LoRA";
   const tables = lora?.modules_to_save ? `, and ${lora.modules_to_save.join(" and ")} whole` : "";
-  const what = lora ? `${kind} r=${lora.r} on ${[lora.target_modules].flat().join(", ")}${tables}` : "all weights";
+  const ids = Object.values(lora?.trainable_token_indices ?? {}).flat();
+  const rows = ids.length > 0 ? `, and ${ids.length} tokens' rows` : "";
+  const what = lora
+    ? `${kind} r=${lora.r} on ${[lora.target_modules].flat().join(", ")}${tables}${rows}`
+    : "all weights";
   return `${formatNumber(forecast.trainable)} of ${formatNumber(forecast.parameters)} parameters (${what})`;
 }
 

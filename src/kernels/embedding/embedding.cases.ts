@@ -40,6 +40,30 @@ export const embeddingCases: KernelCase[] = SHAPES.flatMap(([tokens, width, rows
         const plain = embedding(check.record, ids, parts);
         const noisy = embedding(check.record, ids, parts, { noiseScale: 0.25, seed: 7 });
         const byToken = embedding(check.record, ids, parts, { noise: { scale: scale.tensor, seed: 0xdeadbeef } });
+        // every other row is replaced
+        const own = Array.from({ length: rows }, (_, id) => id).filter((id) => id % 2 === 0);
+        const places = check.integers(
+          Array.from({ length: rows }, (_, id) => (id % 2 === 0 ? id / 2 : own.length)),
+          "places",
+        );
+        const replacing = check.input([own.length, width], "rows");
+        const mixed = embedding(check.record, ids, parts, { noiseScale: 0.25, seed: 7 });
+        const over = { x: mixed, places };
+        embedding(check.record, ids, [{ start: 0, tensor: replacing.tensor }], { noiseScale: 0.25, seed: 7, over });
+        check.compare(
+          "x with rows replaced",
+          mixed,
+          embeddingReference(
+            list,
+            table.map((v, i) => {
+              const id = Math.floor(i / width);
+              return id % 2 === 0 ? replacing.values[(id / 2) * width + (i % width)] : v;
+            }),
+            width,
+            () => 0.25,
+            7,
+          ),
+        );
         check.compare("x", plain, embeddingReference(list, table, width));
         check.compare(
           "x + noise",

@@ -24,28 +24,37 @@ interface EmbeddingNoise {
   noise?: { scale: Tensor; seed: number };
 }
 
+interface EmbeddingOptions extends EmbeddingNoise {
+  /**
+   * replaces some rows of x `[T, H]`: those of tokens with a row in the shards, at `places[id]`, u32 `[vocab]`; ids without a row
+   * have places past the last
+   */
+  over?: { x: Tensor; places: Tensor };
+}
+
 /**
  * Looks tokens up in the table: `x[t] = table[ids[t]]`.
  *
- * Records one dispatch per shard. Each dispatch writes the tokens whose rows the shard holds, so the shards must cover
- * every id.
+ * With `over`, writes rows of an earlier result in place. Records one dispatch per shard. Each dispatch writes the tokens whose rows the shard holds, so the shards must cover
+ * every id, without `over`.
  *
  * @param ids u32 `[T]`
  * @param shards rows of the table, `[rows, H]` each
  * @returns x `[T, H]` f32
- * @throws {ShapeError} no shards, or shards of different widths
+ * @throws {ShapeError} no shards, another x, or shards of different widths
  * @see shaders/embedding/embedding.wgsl.ts, embeddingReference; noise: arXiv:2310.05914
  */
 export function embedding(
   record: Recorder,
   ids: Tensor,
   shards: readonly WeightShard[],
-  { noiseScale = 0, seed = 0, noise }: EmbeddingNoise = {},
+  { noiseScale = 0, seed = 0, noise, over }: EmbeddingOptions = {},
 ): Tensor {
   const [tokens] = ids.shape;
   const width = shards[0]?.tensor.shape[1] ?? 0;
   if (width === 0) throw new ShapeError("Cannot embed: the table has no shards, or shards without columns");
-  const x = record.empty([tokens, width], "f32", "embedded");
+  const x = over?.x ?? record.empty([tokens, width], "f32", "embedded");
+  sameShape("embed", x, [tokens, width]);
   const vector = width % 4 === 0;
   const kind = noise ? "token" : noiseScale !== 0 ? "all" : "none";
   if (noise) sameShape("embed with noise", noise.scale, [tokens]);
@@ -54,8 +63,8 @@ export function embedding(
     sameShape("embed", tensor, [rows, width]);
     record.dispatch(
       shader,
-      { weight: stored(tensor), texels: inTexture(tensor), vector, noise: kind, workgroup: WORKGROUP },
-      { ids, weight: tensor, x, ...(noise && { scale: noise.scale }) },
+      { weight: stored(tensor), texels: inTexture(tensor), vector, noise: kind, placed: !!over, workgroup: WORKGROUP },
+      { ids, weight: tensor, x, ...(noise && { scale: noise.scale }), ...(over && { places: over.places }) },
       { tokens, width, start, rows, noiseScale, seed: (noise?.seed ?? seed) >>> 0 },
       rowGrid(record, vector ? width / 4 : width, tokens),
     );

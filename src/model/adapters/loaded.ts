@@ -10,11 +10,13 @@ import { EMBEDDING, layersOf, type Module, modulesOf } from "../architectures/te
 import { shardRows } from "../build.ts";
 import { openAdapterFor } from "../files/load.ts";
 import { newGains } from "../layers/build-linear.ts";
+import { indexRows } from "../layers/tables.ts";
 import type { Transformer } from "../transformer.ts";
 import type { Weights } from "../weights.ts";
 import { type LoraConfig, loraName, lora as plainLora } from "./lora.ts";
 import { type SavedTable, savedTables } from "./tables.ts";
 import type { Target } from "./targets.ts";
+import { type TrainedRows, trainedRows } from "./token-rows.ts";
 
 /**
  * LoRA matrices on the GPU, for a model that was loaded without an adapter. Several adapters can be in memory at once.
@@ -24,13 +26,13 @@ export interface LoadedAdapter {
   readonly lora: LoraConfig;
   /** the pair of matrices for each of the model's linears, in order; null: no adapter there */
   readonly pairs: readonly (Lora | null)[];
-  /** the tables that it replaces: modules_to_save */
+  /** the tables, or rows of tables, that it replaces: modules_to_save and trainable_token_indices */
   readonly tables: Tables;
   readonly tensors: readonly Tensor[];
 }
 
-/** Embedding and head, or one of them. */
-type Tables = Partial<Pick<Weights, "embed" | "head">>;
+/** Embedding and head, or one of them, and rows that replace theirs. */
+type Tables = Partial<Pick<Weights, "embed" | "head" | "rows">>;
 
 /** The base's own tables, of models whose tables an adapter has replaced. */
 const baseTables = new WeakMap<Transformer, Required<Tables>>();
@@ -133,11 +135,24 @@ export async function loadAdapter(
       return { start, tensor };
     });
   };
+  const rowsOf = async ({ name, shape, ids }: TrainedRows) => {
+    const rows = gpu.persistent(shape, "f32", name, "weights");
+    tensors.push(rows);
+    await fill(rows, name, 0);
+    const own = indexRows(gpu, ids, config.vocab_size, { rows, grad: null });
+    tensors.push(own.ids, own.places);
+    return own;
+  };
   const pairs: (Lora | null)[] = [];
   const tables: Tables = {};
   try {
     for (const saved of savedTables(config, lora)) {
       tables[saved.table === EMBEDDING ? "embed" : "head"] = await tableOf(saved);
+    }
+    for (const trained of trainedRows(config, lora)) {
+      const own = await rowsOf(trained);
+      tables.rows ??= { embed: null, head: null };
+      for (const table of trained.tables) tables.rows[table === EMBEDDING ? "embed" : "head"] = own;
     }
     const record = gpu.recorder();
     for (const { linear, modules } of linearsOf(model)) {
@@ -168,7 +183,7 @@ export function setAdapter(model: Transformer, adapter: LoadedAdapter | null): v
     );
   }
   const { weights } = model;
-  if (!baseTables.has(model)) baseTables.set(model, { embed: weights.embed, head: weights.head });
+  if (!baseTables.has(model)) baseTables.set(model, { embed: weights.embed, head: weights.head, rows: weights.rows });
   Object.assign(weights, baseTables.get(model), adapter?.tables);
   linearsOf(model).forEach(({ linear }, i) => {
     linear.lora = adapter?.pairs[i] ?? null;

@@ -27,8 +27,8 @@ export const lora: AdapterKind<LoraConfig> = {
     const name = loraName(target, "lora_magnitude_vector");
     const magnitude: AdapterMatrix = { name, shape: [out], decay: true, part: "magnitude" }; // decayed, as by transformers
     return [
-      { name: loraName(target, "lora_A"), shape: [r, inner], decay: true, part: "loraA" },
-      { name: loraName(target, "lora_B"), shape: [out, r], decay: true, part: "loraB" },
+      { name: loraName(target, "lora_A"), shape: [r, inner], decay: true, hidden: true, part: "loraA" },
+      { name: loraName(target, "lora_B"), shape: [out, r], decay: true, hidden: true, part: "loraB" },
       ...(dora ? [magnitude] : []),
     ];
   },

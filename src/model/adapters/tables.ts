@@ -26,16 +26,22 @@ export function savedTables(
   { modules_to_save }: Pick<AdapterConfig, "modules_to_save">,
 ): SavedTable[] {
   const names = (modules_to_save ?? []).map((name) => {
-    const known = Object.keys(TABLES).find((table) => name === table || name.endsWith(`.${table}`));
-    if (known) return known as keyof typeof TABLES;
+    const known = tableNamed(name);
+    if (known) return known;
     throw new UnsupportedError(
       `Cannot use modules_to_save ${show(name)}: Qwench trains ${Object.keys(TABLES).join(" and ")} beside LoRA, and no other module`,
     );
   });
   const { shape } = tensorsOf(config).get(EMBEDDING)!;
-  return Object.entries(TABLES)
-    .filter(([name]) => names.includes(name as keyof typeof TABLES))
-    .map(([, table]) => ({ table, name: tableName(table), shape, decay: true }));
+  return Object.values(TABLES)
+    .filter((table) => names.includes(table))
+    .map((table) => ({ table, name: tableName(table), shape, decay: true }));
+}
+
+/** The table that a module's name, or the end of its path, means; null: another module. */
+export function tableNamed(name: string): Table | null {
+  const known = Object.keys(TABLES).find((table) => name === table || name.endsWith(`.${table}`));
+  return known ? TABLES[known as keyof typeof TABLES] : null;
 }
 
 /** PEFT's name of a table in an adapter's file. */

@@ -12,6 +12,7 @@ import type { AdapterInit, MergeRows } from "../adapters/adapter.ts";
 import { type LoraConfig, lora } from "../adapters/lora.ts";
 import { doubledAdapter, doubledConfig, startPissa } from "../adapters/pissa.ts";
 import { savedTables } from "../adapters/tables.ts";
+import { trainedRows } from "../adapters/token-rows.ts";
 import { isProjection, modulesOf } from "../architectures/tensors.ts";
 import { buildModel, checkTensors, type Trained } from "../build.ts";
 import { type ModelConfig, parseModelConfig } from "../config.ts";
@@ -111,8 +112,7 @@ export async function loadModel(gpu: Gpu, checkpoint: Checkpoint, options: LoadO
   const dtypeOf = weightDTypes(gpu, config, checkpoint, { dtype, quantization });
   const { model, slots } = buildModel(gpu, config, trained, dtypeOf, vision);
   let total = 0;
-  // a tied table is read twice if an adapter replaces the embedding or the head
-  for (const name of slots.keys()) total += tensorBytes(checkpoint, name) * copiesOf(slots.get(name)!);
+  for (const [name, parts] of slots) total += bytesToRead(checkpoint, name, parts);
   let done = 0;
   let queued = 0;
   for (const [name, shards] of slots) {
@@ -214,14 +214,11 @@ class Packed {
   }
 }
 
-/** How many tables hold a tensor: each begins with its first row. */
-function copiesOf(slots: readonly Slot[]): number {
-  return slots.filter(({ start }) => start === 0).length;
-}
-
-function tensorBytes(checkpoint: Checkpoint, name: string): number {
-  const { begin, end } = checkpoint.tensors.get(name)!;
-  return end - begin;
+/** Bytes to read for a tensor's slots: rows of a table are read more than once if an adapter replaces them. */
+function bytesToRead({ tensors, nf4 }: Checkpoint, name: string, slots: readonly Slot[]): number {
+  const { begin, end, dtype } = tensors.get(name)!;
+  if (nf4.has(name)) return end - begin;
+  return slots.reduce((sum, { shape }) => sum + sizeOf(shape) * DTYPE_BYTES[dtype], 0);
 }
 
 function convert(
@@ -290,17 +287,19 @@ async function openFitting(config: ModelConfig, folder: Folder): Promise<OpenedA
     );
   }
   const tables = savedTables(config, adapter.config);
-  for (const { name, shape } of tables) {
+  const rows = trainedRows(config, adapter.config);
+  for (const { name, shape } of [...tables, ...rows]) {
     const found = adapter.tensors.get(name)?.shape;
     if (found?.join() === shape.join()) continue;
+    const field = rows.some((own) => own.name === name) ? "trainable_token_indices" : "modules_to_save";
     throw new FormatError(
       found
-        ? `Cannot use adapter ${folder.path}: ${name} is [${found}]; this base model requires [${shape}]`
-        : `Cannot use adapter ${folder.path}: its modules_to_save includes ${name}, but the file lacks it`,
+        ? `Cannot use adapter ${folder.path}: ${name} is [${found}]; this base model and its ${field} require [${shape}]`
+        : `Cannot use adapter ${folder.path}: its ${field} includes ${name}, but the file lacks it`,
     );
   }
   const names = new Set(present.flatMap((target) => lora.parameters(target).map(({ name }) => name)));
-  for (const { name } of tables) names.add(name);
+  for (const { name } of [...tables, ...rows]) names.add(name);
   const extra = [...adapter.tensors.keys()].find((name) => !names.has(name));
   if (extra) {
     const known = modulesOf(config).some(({ path }) => extra.startsWith(`base_model.model.${path}.`));

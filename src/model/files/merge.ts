@@ -16,6 +16,7 @@ import type { Folder } from "../../io/storage.ts";
 import type { MergeRows } from "../adapters/adapter.ts";
 import { lora } from "../adapters/lora.ts";
 import { savedTables } from "../adapters/tables.ts";
+import { type TrainedRows, trainedRows, unties } from "../adapters/token-rows.ts";
 import { EMBEDDING, HEAD } from "../architectures/tensors.ts";
 import { parseModelConfig } from "../config.ts";
 import { openAdapterFor } from "./load.ts";
@@ -61,6 +62,9 @@ export async function mergedTensors(checkpoint: Checkpoint, adapterFolder: Folde
       merges.set(`${target.path}.weight`, () => lora.merge(target, (name) => adapter.read(name)));
     }
     for (const { table, name } of savedTables(config, settings)) replaced.set(table, () => adapter.read(name));
+    for (const rows of trainedRows(config, settings)) {
+      for (const table of rows.tables) merges.set(table, async () => replaceRows(rows, await adapter.read(rows.name)));
+    }
   }
   return [...checkpoint.weights].map(([name, { dtype: lies, shape }]): MergedTensor => {
     const merge = merges.get(name);
@@ -88,17 +92,27 @@ export async function mergedTensors(checkpoint: Checkpoint, adapterFolder: Folde
   });
 }
 
+/** Puts an adapter's rows into a table. @param values of the rows, one after another */
+function replaceRows({ ids, shape: [, width] }: TrainedRows, values: Float32Array): MergeRows {
+  return (weight, row) => {
+    ids.forEach((id, i) => {
+      const at = (id - row) * width;
+      if (at >= 0 && at < weight.length) weight.set(values.subarray(i * width, (i + 1) * width), at);
+    });
+  };
+}
+
 const isFloat = (dtype: Dtype): dtype is FloatDtype => dtype === "F32" || dtype === "F16" || dtype === "BF16";
 
 /**
  * The checkpoint that an adapter is merged into: the base, with a head of its own if the adapter replaces the embedding or the head of
- * a model that ties them.
+ * a model that ties them, or different rows of the two.
  */
 export async function mergedBase(checkpoint: Checkpoint, adapterFolder: Folder | null): Promise<Checkpoint> {
   const config = parseModelConfig(checkpoint.config, `${checkpoint.folder.path}/config.json`);
   if (!adapterFolder || !config.tie_word_embeddings) return checkpoint;
-  const { modules_to_save } = (await readAdapter(adapterFolder)).config;
-  if (savedTables(config, { modules_to_save }).length === 0) return checkpoint;
+  const adapter = (await readAdapter(adapterFolder)).config;
+  if (savedTables(config, adapter).length === 0 && !unties(config, trainedRows(config, adapter))) return checkpoint;
   const withHead = <T extends object>(map: ReadonlyMap<string, T>) =>
     new Map([...map, [HEAD, { ...map.get(EMBEDDING)!, name: HEAD }]]);
   return {

@@ -1,10 +1,9 @@
 import type { Recorder } from "../../gpu/recorder.ts";
 import { type Tensor, view } from "../../gpu/tensor.ts";
-import { embedding, type WeightShard } from "../../kernels/embedding/embedding.ts";
-import { matmul } from "../../kernels/matmul/matmul.ts";
 import { rmsNorm } from "../../kernels/norm/rms-norm.ts";
 import type { SlotCache } from "../cache.ts";
 import { blockStep, type Stream } from "../layers/block.ts";
+import { embedTokens, tableLogits } from "../layers/tables.ts";
 import type { Transformer } from "../transformer.ts";
 import { joinImages, type SeenImages } from "../vision/images.ts";
 
@@ -70,24 +69,13 @@ export function decodeStep(
   const { config, weights } = model;
   return record.scope(() => {
     const pass = model.passOf(rows.angles ?? rows.positions, rows.longest + 1);
-    let stream: Stream = { x: embedding(record, rows.tokens, weights.embed), delta: null };
+    let stream: Stream = { x: embedTokens(record, rows.tokens, weights), delta: null };
     const { slots, positions, longest } = rows;
     const step = { slots, positions, longest, capacity: cache.capacity };
     weights.blocks.forEach((block, layer) => {
       stream = blockStep(record, block, pass, stream, step, cache.layers[layer]);
     });
     const norm = rmsNorm(record, stream.x, weights.norm, config.rms_norm_eps, stream.delta);
-    return logitsOf(record, norm.y, weights.head);
+    return tableLogits(record, norm.y, { head: weights.head, own: weights.rows.head });
   });
-}
-
-function logitsOf(
-  record: Recorder,
-  hidden: Tensor,
-  shards: readonly WeightShard[],
-): { tensor: Tensor; start: number }[] {
-  return shards.map(({ tensor, start }) => ({
-    start,
-    tensor: matmul(record, hidden, tensor, { transB: true, label: "logits" }),
-  }));
 }

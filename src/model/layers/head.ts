@@ -11,6 +11,7 @@ import {
   headStatistics,
 } from "../../kernels/head/head-softmax.ts";
 import { matmul } from "../../kernels/matmul/matmul.ts";
+import { rowLogitsBackward, type TokenRows, tableLogits, takeRowLogits } from "./tables.ts";
 
 interface HeadOptions {
   /** rows of the output table */
@@ -18,6 +19,8 @@ interface HeadOptions {
   /** logits are multiplied by this before the softmax: 1 / temperature */
   inverseTemperature?: number;
   labelSmoothing?: number;
+  /** rows that replace some of the table's; absent or null: none */
+  own?: TokenRows | null;
 }
 
 /** Per row of the head's input: f32 [rows] each. */
@@ -79,7 +82,7 @@ export function head(
   hidden: Tensor,
   targets: Tensor,
   shards: readonly WeightShard[],
-  { vocab, inverseTemperature = 1, labelSmoothing = 0 }: HeadOptions,
+  { vocab, inverseTemperature = 1, labelSmoothing = 0, own = null }: HeadOptions,
   gradient: HeadGradient | null,
 ): { rows: HeadRows; dHidden: Tensor | null } {
   const [count, width] = hidden.shape;
@@ -100,22 +103,20 @@ export function head(
   const options = { inverseTemperature, vocab, labelSmoothing };
 
   /** Logits of a chunk against every shard. */
-  const logitsOf = (x: Tensor, size: number) =>
-    shards.map(({ tensor }, i) => {
-      const part = view(room[i], [size, tensor.shape[0]]);
-      matmul(record, x, tensor, { transB: true, into: part });
-      return part;
-    });
+  const logitsOf = (x: Tensor) => tableLogits(record, x, { head: shards, own }, room).map(({ tensor }) => tensor);
   /** The way back of a chunk whose logits lie in `room`. */
   const backward = (at: Chunk, logits: readonly Tensor[], done: HeadDone, asked: Tensor | HeadSlopes) => {
     const slopes = "objective" in asked ? asked : { objective: asked, entropy: null };
     const dx = record.empty([at.size, width], "f32", "d.hidden.chunk");
+    const columns = own && record.empty([at.size, own.byToken.size], "f32", "d.token.logits");
     shards.forEach(({ tensor, start: from }, i) => {
       headGradient(record, logits[i], at.labels, done, slopes, { start: from, ...options });
+      if (own) takeRowLogits(record, { tensor: logits[i], start: from }, own, columns!);
       matmul(record, logits[i], tensor, { into: dx, accumulate: i > 0 });
       if (gradient!.dWeight)
         matmul(record, logits[i], at.x, { transA: true, into: gradient!.dWeight[i].tensor, accumulate: true });
     });
+    if (own) rowLogitsBackward(record, own, columns!, { x: at.x, dx });
     place(record, dx, dHidden!, at.start * width);
   };
   const chunks = (body: (at: Chunk) => void) => {
@@ -139,7 +140,7 @@ export function head(
   const lse = twice ? out("lse") : null;
   chunks((at) => {
     const state = headState(record, at.size);
-    const logits = logitsOf(at.x, at.size);
+    const logits = logitsOf(at.x);
     logits.forEach((part, i) => {
       headStatistics(record, part, at.labels, state, { start: shards[i].start, inverseTemperature, first: i === 0 });
     });
@@ -153,7 +154,7 @@ export function head(
     const dObjective = ofAll!(record, rows);
     chunks((at) => {
       const own = (tensor: Tensor) => slice(record, tensor, at.start, [at.size]);
-      backward(at, logitsOf(at.x, at.size), { lse: own(lse), entropy: null }, own(dObjective));
+      backward(at, logitsOf(at.x), { lse: own(lse), entropy: null }, own(dObjective));
     });
     record.release(lse, dObjective);
   }

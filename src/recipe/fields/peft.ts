@@ -56,6 +56,18 @@ export const peftFields = [
     help: "Tables that are trained whole beside LoRA and saved with it: embed_tokens, lm_head. As in PEFT, each becomes a table of its own, so that a tied head is no longer tied. Each takes 16 bytes per value with AdamW.",
   },
   {
+    name: "trainable_token_indices",
+    group: "peft",
+    methods: all,
+    type: "list",
+    of: "number",
+    byName: true,
+    default: null,
+    nullable: true,
+    origin: "peft",
+    help: 'Token ids whose rows of the embedding are trained beside LoRA, such as new special tokens: a list, or a mapping such as {"embed_tokens": [5], "lm_head": [5]}. As in PEFT, a head that is tied to the embedding follows it. Only these rows are saved.',
+  },
+  {
     name: "use_dora",
     group: "peft",
     methods: all,

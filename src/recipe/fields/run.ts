@@ -1,4 +1,5 @@
 import type { Field } from "../field.ts";
+import { muonHelp } from "../optim-args.ts";
 import { schedulerHelp, schedulerTypes } from "../schedules.ts";
 
 const sft = ["sft"] as const;
@@ -196,9 +197,8 @@ export const runFields = [
     group: "optimizer",
     methods: both,
     type: "choice",
-    choices: ["adamw_torch", "adamw_8bit", "lion_32bit", "sgd", "adafactor"],
+    choices: ["adamw_torch", "adamw_8bit", "lion_32bit", "sgd", "adafactor", "muon"],
     missing: {
-      muon: "it is not implemented",
       lion_8bit: "it is not implemented; lion_32bit is",
     },
     synonyms: {
@@ -210,7 +210,17 @@ export const runFields = [
       paged_adamw_8bit: "adamw_8bit",
     },
     default: "adamw_torch",
-    help: "AdamW with f32 moments (adamw_torch, 8 bytes a trained number), or with moments in 8-bit blocks of 256 like bitsandbytes' (adamw_8bit, 2 bytes); Lion with one f32 moment (lion_32bit, 4 bytes), which wants a third to a tenth of AdamW's learning_rate and reads adam_beta1 and adam_beta2; gradient descent without momentum (sgd, nothing); Adafactor (adafactor, one number a row and column of a matrix), as transformers sets it: it keeps to learning_rate and reads no adam_ fields.",
+    help: "AdamW with f32 moments (adamw_torch, 8 bytes a trained number), or with moments in 8-bit blocks of 256 like bitsandbytes' (adamw_8bit, 2 bytes); Lion with one f32 moment (lion_32bit, 4 bytes), which wants a third to a tenth of AdamW's learning_rate and reads adam_beta1 and adam_beta2; gradient descent without momentum (sgd, nothing); Adafactor (adafactor, one number a row and column of a matrix), as transformers sets it: it keeps to learning_rate and reads no adam_ fields; torch's Muon (muon, 4 bytes) for the matrices of hidden layers, with AdamW for embedding, head, norms and biases. transformers 5.18 has no muon.",
+  },
+  {
+    name: "optim_args",
+    group: "optimizer",
+    methods: both,
+    type: "object",
+    pairs: true,
+    default: null,
+    nullable: true,
+    help: `Settings of muon by torch.optim.Muon's names: ${muonHelp}. match_rms_adamw makes updates as large as AdamW's, so that one learning_rate suits both; torch's default is original. Other optimizers have none.`,
   },
   {
     name: "weight_decay",

@@ -75,6 +75,7 @@ describe("the forecast", () => {
   it("lion takes half of AdamW's, gradient descent nothing", () => {
     const of = (optim: string) => forecast("qwen2.5-0.5b", 64, { optim }).byKind.optimizer ?? 0;
     expect(of("lion_32bit") / of("adamw_torch")).toBeCloseTo(0.5, 3);
+    expect(of("muon") / of("adamw_torch")).toBeCloseTo(0.5, 3);
     expect(of("sgd")).toBe(0);
     expect(of("adafactor") / of("adamw_torch")).toBeLessThan(0.2); // of LoRA's narrow matrices
   });
@@ -165,6 +166,7 @@ describe("the ledger", () => {
       { shortest: 30, longest: 60 },
       false,
     ],
+    ["full training with muon", { max_steps: 3, use_peft: false, optim: "muon" }, { shortest: 30, longest: 60 }, false],
     ["full training with sgd", { max_steps: 3, use_peft: false, optim: "sgd" }, { shortest: 30, longest: 60 }, false],
     [
       "short steps and long evaluations",
