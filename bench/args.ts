@@ -5,6 +5,8 @@ export const KINDS = [
   "lora",
   "attention",
   "delta",
+  "delta-step",
+  "delta-length",
   "vision",
   "head",
   "sft",
@@ -23,14 +25,14 @@ export const KINDS = [
 export type Kind = (typeof KINDS)[number];
 
 /**
- * Kinds that `all` runs. It leaves out table and scale, which repeat many measurements and take long, torch, which needs
- * PyTorch's rows, and isa, which times nothing.
+ * Kinds that `all` runs. It leaves out table, scale and delta-length, which repeat many measurements and take long, torch, which
+ * needs PyTorch's rows, and isa, which times nothing.
  */
-const ALL = KINDS.filter((kind) => !["table", "scale", "torch", "isa"].includes(kind));
+const ALL = KINDS.filter((kind) => !["table", "scale", "torch", "isa", "delta-length"].includes(kind));
 
 export const HELP = `npm run bench -- ${[...KINDS, "all"].join("|")} [options]
 
-  --tokens N   tokens of a batch (256; attention and delta: 256, 1024 and 2048; vision: 256 and 1120 patches; memory: 256 and 512; grpo: 64 of a completion)
+  --tokens N   tokens of a batch (256; attention and delta: 256, 1024 and 2048; delta-step: 2048; vision: 256 and 1120 patches; memory: 256 and 512; grpo: 64 of a completion)
   --rounds N   rounds, of which the median counts (5)
   --layers N   sft, qlora, grpo, generate, memory, load: layers of the model (24, Qwen2.5-0.5B's)
   --most N     scale: tokens of the longest sequence (32768, which is the most)
@@ -43,11 +45,12 @@ export const HELP = `npm run bench -- ${[...KINDS, "all"].join("|")} [options]
   --save       append each row to bench/results.jsonl; scale: also write bench/scale.md and bench/scale.svg, and
                continue an interrupted run of this commit
 
-host measures the processor time of a dispatch on Dawn's null backend. peers measures jax-js and tfjs beside Qwench on the
+delta-step compares a LoRA step of two delta nets of Qwen3.5-0.8B with one of two layers of full attention; delta-length fits the
+exponent of its time over lengths of 512 to 8192. host measures the processor time of a dispatch on Dawn's null backend. peers measures jax-js and tfjs beside Qwench on the
 same adapter. table prints every figure that has a limit, and
 whether it meets the limit. torch ROWS measures the shapes that PyTorch was measured at on the same card, by
 python bench/torch/bench.py > ROWS, and compares. isa compiles every kernel that training and decoding of Qwen2.5-0.5B's,
-Qwen3-0.6B's and Qwen2.5-1.5B's shapes need, runs none, and prints the driver compiler's statistics. all runs ${ALL.join(", ")}.
+Qwen3-0.6B's, Qwen2.5-1.5B's and Qwen3.5-0.8B's shapes need, runs none, and prints the driver compiler's statistics. all runs ${ALL.join(", ")}.
 `;
 
 export interface BenchArgs {

@@ -20,7 +20,8 @@ export interface IsaRow extends Compiled {
 const FAMILIES: readonly (readonly [string, RegExp])[] = [
   ["matmul", /^(matmul|packRows)/],
   ["attention", /^(attention|decode|kv)/],
-  ["norm", /^rmsNorm/],
+  ["delta", /^delta/],
+  ["norm", /^(rmsNorm|gatedRmsNorm)/],
   ["head", /^(head|tokenColumns)/],
   ["loss", /^(grpo|sequence)/],
   ["sample", /^(sample|markSeen|maskLogits)/],

@@ -40,6 +40,8 @@ export const BATCH_16: Limit = { least: 8 };
 export const STEP_SHARE: Limit = { least: 0.7 };
 export const ATTENTION_BACKWARD: Limit = { most: 3 };
 export const LENGTH_EXPONENT: Limit = { most: 1.05 };
+export const DELTA_STEP: Limit = { most: 1.3 };
+export const DELTA_EXPONENT: Limit = { most: 1.05 };
 
 /**
  * On a GPU, relative to PyTorch on the same card: products in bf16, products in f32 relative to the card's peak, a step, and

@@ -19,11 +19,12 @@ import { benchLora } from "./lora.ts";
 import { benchMatmul } from "./matmul.ts";
 import { benchMemory } from "./memory.ts";
 import { benchPeers } from "./peers.ts";
+import { benchDeltaLength, benchDeltaStep } from "./qwen35.ts";
 import { type BenchRow, save, tableOf } from "./rows.ts";
 import { benchScale, type ScaleEmit } from "./scale.ts";
 import { knownRows, saveScale } from "./scale-report.ts";
 import { benchQlora, benchSft } from "./sft.ts";
-import { benchModel } from "./sizes.ts";
+import { benchModel, qwen35Layers } from "./sizes.ts";
 import { benchTable } from "./table.ts";
 import { benchTorch, readRows } from "./torch.ts";
 import { benchVision } from "./vision.ts";
@@ -34,6 +35,10 @@ const TUNING_MS = 30_000;
 
 /** Products of a model in training, in every storage format that a kind measures. */
 function productsOf(kind: Kind, tokens: number): Product[] {
+  if (kind === "delta-step" || kind === "delta-length") {
+    const types = ["linear_attention", "full_attention"] as const;
+    return types.flatMap((type) => modelProducts(weightShapes(qwen35Layers(type, 1)), tokens, "bf16", 16));
+  }
   const products = modelProducts(weightShapes(benchModel()), tokens, "bf16", 16);
   if (kind === "qlora") {
     for (const dtype of ["nf4", "int8"] as const)
@@ -47,7 +52,11 @@ function productsOf(kind: Kind, tokens: number): Product[] {
   return products;
 }
 
-async function tune(gpu: Gpu, kind: Kind, { tokens = 256, untuned, json }: BenchArgs): Promise<void> {
+async function tune(
+  gpu: Gpu,
+  kind: Kind,
+  { tokens = kind.startsWith("delta-") ? 2048 : 256, untuned, json }: BenchArgs,
+): Promise<void> {
   if (untuned || ["memory", "load", "isa", "host"].includes(kind)) return;
   const before = gpu.tuning.size;
   const start = performance.now();
@@ -70,6 +79,8 @@ async function bench(kind: Kind, gpu: Gpu, platform: Platform, args: BenchArgs, 
     lora: () => benchLora(gpu, tokens, rounds),
     attention: () => benchAttention(gpu, args.tokens ? [tokens] : [256, 1024, 2048], rounds),
     delta: () => benchDelta(gpu, args.tokens ? [tokens] : [256, 1024, 2048], rounds),
+    "delta-step": () => benchDeltaStep(gpu, args.tokens ?? 2048, rounds),
+    "delta-length": () => benchDeltaLength(gpu, rounds),
     vision: () => benchVision(gpu, args.tokens ? [tokens] : [256, 1120], rounds),
     head: () => benchHead(gpu, tokens, rounds),
     sft: () => benchSft(gpu, { tokens, rounds, layers }),

@@ -29,15 +29,47 @@ const QWEN3_06B = {
   max_position_embeddings: 40960,
 };
 
+/** The fields of Qwen3.5-0.8B's text_config that determine shapes. */
+const QWEN35_08B = {
+  model_type: "qwen3_5_text",
+  hidden_size: 1024,
+  intermediate_size: 3584,
+  num_hidden_layers: 24,
+  num_attention_heads: 8,
+  num_key_value_heads: 2,
+  head_dim: 256,
+  linear_num_key_heads: 16,
+  linear_num_value_heads: 16,
+  linear_key_head_dim: 128,
+  linear_value_head_dim: 128,
+  vocab_size: 248320,
+  max_position_embeddings: 262144,
+  rms_norm_eps: 1e-6,
+  rope_parameters: { rope_type: "default", rope_theta: 1e7, partial_rotary_factor: 0.25, mrope_section: [11, 11, 10] },
+  tie_word_embeddings: true,
+};
+
+/** Qwen3.5-0.8B. */
+export function qwen35Model(): ModelConfig {
+  return parseModelConfig(QWEN35_08B, "Qwen3.5-0.8B");
+}
+
+/** Layers of one type of Qwen3.5-0.8B, with a small vocabulary, so that the head hides nothing. */
+export function qwen35Layers(type: "linear_attention" | "full_attention", layers: number): ModelConfig {
+  const layer_types = new Array<string>(layers).fill(type);
+  const small = { num_hidden_layers: layers, layer_types, vocab_size: 4096 };
+  return parseModelConfig({ ...QWEN35_08B, ...small }, "Qwen3.5-0.8B");
+}
+
 /** Qwen3-0.6B; `layers` and `vocab` make a smaller one of the same shapes. */
 export function qwen3Model(layers = QWEN3_06B.num_hidden_layers, vocab = QWEN3_06B.vocab_size): ModelConfig {
   return parseModelConfig({ ...QWEN3_06B, num_hidden_layers: layers, vocab_size: vocab }, "Qwen3-0.6B");
 }
 
-/** Shapes for which kernels are inspected: Qwen2.5-0.5B's, Qwen3-0.6B's and Qwen2.5-1.5B's. */
+/** Shapes for which kernels are inspected: Qwen2.5-0.5B's, Qwen3-0.6B's, Qwen2.5-1.5B's and Qwen3.5-0.8B's. */
 export function publishedModels(): ModelConfig[] {
   const large = { hidden_size: 1536, intermediate_size: 8960, num_hidden_layers: 28, num_attention_heads: 12 };
-  return [benchModel(), qwen3Model(), parseModelConfig({ ...QWEN25_05B, ...large }, "Qwen2.5-1.5B")];
+  return [benchModel(), qwen3Model(), parseModelConfig({ ...QWEN25_05B, ...large }, "Qwen2.5-1.5B"), qwen35Model()];
 }
 
 /** The model of the published figures. `layers` and `vocab` make a smaller model of the same shapes. */

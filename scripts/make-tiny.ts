@@ -43,6 +43,7 @@ const BATCH = 32;
 
 const FLAGS = {
   use_peft: false,
+  gradient_checkpointing: false,
   dtype: "float32",
   max_length: 128,
   // the corpus is ordered, with the textbook first

@@ -128,6 +128,7 @@ export function configOf(spec: CheckpointSpec): Record<string, unknown> {
 /** The same of a model with delta nets. */
 function deltaConfigOf(spec: CheckpointSpec): Record<string, unknown> {
   const { full_attention_interval: interval = 4, partial_rotary_factor, initializer_range, ...sizes } = spec;
+  const frequencies = (spec.head_dim! * partial_rotary_factor!) / 2;
   return {
     architectures: [architectureOf(spec).transformers],
     ...sizes,
@@ -145,7 +146,7 @@ function deltaConfigOf(spec: CheckpointSpec): Record<string, unknown> {
     rms_norm_eps: 1e-6,
     rope_parameters: {
       mrope_interleaved: true,
-      mrope_section: [11, 11, 10],
+      mrope_section: [2, 1, 0].map((more) => Math.floor((frequencies + more) / 3)), // 11, 11, 10 of 32
       partial_rotary_factor,
       rope_theta: 10_000_000,
       rope_type: "default",

@@ -22,6 +22,8 @@ export interface Block {
   label: string;
   /** the step in which it was last taken or released */
   touched: number;
+  /** the pool's count of submissions at that time */
+  used: number;
   free: boolean;
 }
 
@@ -71,6 +73,8 @@ export class Pool {
   dropped = 0;
   /** called before a block is freed */
   onDrop: ((block: Block) => void) | null = null;
+  /** called when memory is short and no recorded command waits to be submitted */
+  onPressure: (() => void) | null = null;
   /** called when all unused memory is freed */
   onTrim: (() => void) | null = null;
   private readonly device: GPUDevice;
@@ -79,6 +83,8 @@ export class Pool {
   private readonly all = new Set<Block>();
   private step = 0;
   private made = 0;
+  private recordings = 0;
+  private submissions = 0;
 
   constructor(device: GPUDevice) {
     this.device = device;
@@ -89,9 +95,10 @@ export class Pool {
    * Returns a buffer of at least `bytes`, with undefined content.
    *
    * @param exact long-lived tensors: no rounding beyond 256 bytes, never a reused block
+   * @param submit submits recorded work, so that the idle buffers that it uses can be freed for this one
    * @throws {MemoryError} the buffer would exceed the device's maxBufferSize
    */
-  take(bytes: number, kind: MemoryKind, label: string, exact = false): BufferBlock {
+  take(bytes: number, kind: MemoryKind, label: string, exact = false, submit: (() => void) | null = null): BufferBlock {
     const size = exact ? Math.max(256, Math.ceil(bytes / 256) * 256) : sizeClass(bytes);
     if (size > this.maxBuffer) {
       throw new MemoryError(
@@ -102,8 +109,8 @@ export class Pool {
       const reused = this.reuse(size, FIT);
       if (reused) return this.lend(reused, kind, label);
     }
-    this.makeRoom(size);
-    if (!exact && this.ledger.allocated + size > this.budget) {
+    this.makeRoom(size, submit);
+    if (!exact && !this.fits(size)) {
       const wasteful = this.reuse(size, 0);
       if (wasteful) return this.lend(wasteful, kind, label);
     }
@@ -112,14 +119,29 @@ export class Pool {
       size,
       usage: 0x80 | 0x04 | 0x08, // STORAGE | COPY_SRC | COPY_DST, as numbers: globals are absent under Node
     });
-    return this.add({ memory, id: this.made++, size, kind, label, touched: this.step, free: false });
+    return this.add({ memory, id: this.made++, size, kind, label, ...this.present, free: false });
   }
 
   /** A long-lived texture of `size` bytes, counted like a buffer. */
   takeTexture(descriptor: GPUTextureDescriptor, size: number, kind: MemoryKind, label: string): TextureBlock {
     this.makeRoom(size);
     const memory = this.device.createTexture({ ...descriptor, label });
-    return this.add({ memory, id: this.made++, size, kind, label, touched: this.step, free: false });
+    return this.add({ memory, id: this.made++, size, kind, label, ...this.present, free: false });
+  }
+
+  private get present(): Pick<Block, "touched" | "used"> {
+    return { touched: this.step, used: this.submissions };
+  }
+
+  /** Marks the start of a recording, whose commands may use any buffer taken or released from now on. */
+  recording(): void {
+    this.recordings++;
+  }
+
+  /** Marks the end of a recording: its commands are submitted. */
+  submitted(): void {
+    this.recordings--;
+    if (this.recordings === 0) this.submissions++;
   }
 
   private add<B extends Block>(block: B): B {
@@ -141,8 +163,7 @@ export class Pool {
   /** Releases a buffer for reuse. Recorded work may still use it: the queue runs in order. */
   give(block: Block): void {
     if (block.free) throw new MemoryError(`Cannot release ${block.label} twice`);
-    block.free = true;
-    block.touched = this.step;
+    Object.assign(block, this.present, { free: true });
     let at = this.free.findIndex((b) => b.size >= block.size);
     if (at < 0) at = this.free.length;
     this.free.splice(at, 0, block as BufferBlock);
@@ -198,17 +219,33 @@ export class Pool {
   private lend(block: BufferBlock, kind: MemoryKind, label: string): BufferBlock {
     this.count(block.kind, -block.size);
     this.count(kind, block.size);
-    return Object.assign(block, { kind, label, free: false, touched: this.step });
+    return Object.assign(block, this.present, { kind, label, free: false });
   }
 
-  /** Makes room for `bytes` within the budget by freeing idle blocks of earlier steps, longest idle first. */
-  makeRoom(bytes: number): void {
-    if (this.ledger.allocated + bytes <= this.budget) return;
+  /**
+   * Makes room for `bytes` within the budget by freeing idle blocks that no recorded command waits to use, longest idle first.
+   *
+   * @param submit submits recorded work, which frees more blocks; null: it must wait
+   */
+  makeRoom(bytes: number, submit: (() => void) | null = null): void {
+    if (this.fits(bytes)) return;
+    this.dropIdle(bytes);
+    if (this.fits(bytes) || !submit || (this.free.length === 0 && !this.onPressure)) return;
+    submit();
+    if (this.recordings === 0) this.onPressure?.();
+    this.dropIdle(bytes);
+  }
+
+  private fits(bytes: number): boolean {
+    return this.ledger.allocated + bytes <= this.budget;
+  }
+
+  private dropIdle(bytes: number): void {
     const idle = this.free
-      .filter((b) => b.touched < this.step)
-      .sort((a, b) => a.touched - b.touched || b.size - a.size);
+      .filter((b) => b.touched < this.step || b.used < this.submissions)
+      .sort((a, b) => a.touched - b.touched || a.used - b.used || b.size - a.size);
     for (const block of idle) {
-      if (this.ledger.allocated + bytes <= this.budget) return;
+      if (this.fits(bytes)) return;
       this.drop(block);
     }
   }

@@ -41,6 +41,7 @@ export class Recorder implements Recording {
   private writer: PlanWriter | null = null;
   /** tensors of the plan being followed */
   private readonly held: (Tensor | null)[] = [];
+  private readonly yielding = () => this.yieldIdle();
 
   constructor(gpu: GpuContext) {
     this.gpu = gpu;
@@ -49,7 +50,7 @@ export class Recorder implements Recording {
   /** A tensor of the pool with undefined content; released by the enclosing `scope`, or by `release`. */
   empty(shape: readonly number[], dtype: DType, label: string, kind: MemoryKind = "activations"): Tensor {
     const bytes = byteLength(sizeOf(shape), dtype);
-    const block = this.gpu.pool.take(bytes, kind, label);
+    const block = this.gpu.pool.take(bytes, kind, label, false, this.yielding);
     const tensor: Tensor = { label, shape, dtype, buffer: block.memory, offset: 0, bytes, block };
     this.scopes.at(-1)?.push(tensor);
     this.writer?.made(tensor, kind);
@@ -127,10 +128,12 @@ export class Recorder implements Recording {
     const commands: Command[] = [];
     this.gpu.storage.captured();
     this.captured = commands;
+    this.gpu.pool.recording();
     try {
       return { result: body(), sequence: { commands } };
     } finally {
       this.captured = null;
+      this.gpu.pool.submitted();
     }
   }
 
@@ -300,6 +303,14 @@ export class Recorder implements Recording {
     this.gpu.pace.ended();
   }
 
+  /**
+   * Submits what is recorded, so that the pool can free idle buffers that it uses. Does nothing within a captured sequence,
+   * whose buffers must stay until it is repeated.
+   */
+  yieldIdle(): void {
+    if (!this.captured) this.flush();
+  }
+
   /** Submits a part of a phase. */
   private flush(): void {
     if (!this.encoder) return;
@@ -333,6 +344,7 @@ export class Recorder implements Recording {
     for (const source of this.sources) source.destroy();
     this.sources = [];
     this.encoder = null;
+    gpu.pool.submitted();
     this.reads = [];
     this.names.clear();
     this.work = 0;
@@ -341,7 +353,10 @@ export class Recorder implements Recording {
   private open(): GPUCommandEncoder {
     this.closePass();
     this.gpu.check();
-    this.encoder ??= this.gpu.device.createCommandEncoder();
+    if (!this.encoder) {
+      this.encoder = this.gpu.device.createCommandEncoder();
+      this.gpu.pool.recording();
+    }
     return this.encoder;
   }
 

@@ -27,6 +27,8 @@ export interface Recording {
   encode(copy: (encoder: GPUCommandEncoder) => void): void;
   empty(shape: readonly number[], dtype: DType, label: string, kind: MemoryKind): Tensor;
   copy(from: Tensor, to: Tensor): void;
+  /** submits what is recorded, if it may, so that idle memory that it uses can be freed */
+  yieldIdle(): void;
 }
 
 /** The bindings of a dispatch. */

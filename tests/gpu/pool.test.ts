@@ -44,6 +44,38 @@ describe("Pool", () => {
     expect(p.take(0.8 * MIB, "activations", "nearly")).toBe(a);
   });
 
+  it("at its budget, frees idle blocks of submitted work, and submits the work that waits to use them", () => {
+    const p = pool();
+    p.budget = 3 * MIB;
+    p.recording();
+    p.give(p.take(MIB, "activations", "small"));
+    p.take(1.5 * MIB, "activations", "kept");
+    let submissions = 0;
+    const submit = () => {
+      submissions++;
+      p.submitted();
+    };
+    p.take(1.5 * MIB, "activations", "large", false, submit);
+    expect(submissions).toBe(1);
+    expect(p.ledger.peak).toBe(3 * MIB);
+    p.take(MIB, "activations", "more", false, submit); // nothing is idle: the work need not be submitted
+    expect(submissions).toBe(1);
+    expect(p.ledger.peak).toBe(4 * MIB);
+  });
+
+  it("keeps idle blocks while another recording may use them", () => {
+    const p = pool();
+    p.budget = 2 * MIB;
+    p.recording();
+    p.recording();
+    p.give(p.take(MIB, "activations", "small"));
+    p.take(2 * MIB, "activations", "large", false, () => p.submitted());
+    expect(p.ledger.allocated).toBe(3 * MIB);
+    p.submitted();
+    p.take(2 * MIB, "activations", "larger");
+    expect(p.ledger.allocated).toBe(4 * MIB); // the small one is gone
+  });
+
   it("refuses to take a block back twice", () => {
     const p = pool();
     const block = p.take(100, "scratch", "twice");

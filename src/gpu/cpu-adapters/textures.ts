@@ -55,6 +55,7 @@ export class TextureStorage extends BufferStorage {
     super(device, pool);
     pool.onDrop = ({ memory }) => this.forget(memory);
     pool.onTrim = () => this.trim();
+    pool.onPressure = () => this.endStep();
   }
 
   /**
@@ -132,7 +133,7 @@ export class TextureStorage extends BufferStorage {
    */
   private textureOf(tensor: Tensor, layout: TextureLayout, recording: Recording): GPUTexture {
     if (tensor.texture && layout === "linear") return tensor.texture;
-    const copy = this.borrow(tensor, layout);
+    const copy = this.borrow(tensor, layout, recording);
     copy.used = ++this.clock;
     if (holds(copy, tensor, layout) && (copy.by === null || copy.by === recording)) return copy.texture;
     const { buffer, offset, bytes } = tensor;
@@ -178,7 +179,7 @@ export class TextureStorage extends BufferStorage {
     this.endStep();
   }
 
-  private borrow(tensor: Tensor, layout: TextureLayout): Copy {
+  private borrow(tensor: Tensor, layout: TextureLayout, recording: Recording): Copy {
     const alike = this.scratch.filter((copy) => copy.layout === layout);
     const found = alike.find((copy) => holds(copy, tensor, layout));
     if (found) return found;
@@ -193,7 +194,7 @@ export class TextureStorage extends BufferStorage {
       this.scratch.splice(this.scratch.indexOf(byAge[0]), 1);
       this.retired.push(byAge[0]);
     }
-    const copy = this.make(extent, layout);
+    const copy = this.make(extent, layout, recording);
     this.scratch.push(copy);
     return copy;
   }
@@ -205,9 +206,9 @@ export class TextureStorage extends BufferStorage {
     return [width, Math.min(sizeClass(256 * rows) / 256, maxTextureDimension2D), strips];
   }
 
-  private make(extent: Copy["extent"], layout: TextureLayout): Copy {
+  private make(extent: Copy["extent"], layout: TextureLayout, recording: Recording): Copy {
     const size = extent[0] * extent[1] * extent[2] * TEXEL;
-    this.pool.makeRoom(size);
+    this.pool.makeRoom(size, () => recording.yieldIdle());
     const texture = this.device.createTexture({ ...descriptorOf(extent), label: "texels" });
     this.pool.charge("scratch", size);
     return { texture, layout, extent, size, buffer: null, offset: 0, bytes: 0, width: 0, by: null, used: 0 };

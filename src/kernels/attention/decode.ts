@@ -91,9 +91,10 @@ export function decodeAttention(
   const fit = SPLIT * Math.floor(SCORES / (SPLIT * (h / g)));
   const split = Math.max(SPLIT, Math.min(record.gpu.profile.splitKeys, fit));
   const splits = Math.max(1, Math.ceil(Math.min(longest + 1, capacity) / split));
+  const most = Math.ceil(capacity / split); // so that memory does not grow with the completions
   const o = record.empty([rows, h * d], "f32", "attention.o");
   const whole = splits === 1;
-  const partials = whole ? null : record.empty([rows, splits, h, d + 2], "f32", "attention.partials");
+  const partials = whole ? null : record.empty([rows, most, h, d + 2], "f32", "attention.partials");
   record.dispatch(
     attentionShader,
     { headDim: d, heads: h, kvHeads: g, split, cache, workgroup: THREADS, whole },

@@ -36,7 +36,7 @@ function metadata(config: ModelConfig, json: Record<string, unknown>): [string, 
     u32("attention.key_length", head_dim),
     u32("attention.value_length", head_dim),
     u32("rope.dimension_count", rotary_dim),
-    ["rope.dimension_sections", { type: "i32s", value: [...sections, 0, 0, 0, 0].slice(0, 4) }],
+    ["rope.dimension_sections", { type: "i32s", value: fitted(sections, rotary_dim / 2) }],
     u32("ssm.conv_kernel", TAPS),
     u32("ssm.state_size", key_head_dim),
     u32("ssm.group_count", num_key_heads),
@@ -71,6 +71,15 @@ function config(of: GgufMeta): Record<string, unknown> {
     rope_theta: undefined,
     attention_bias: false,
   };
+}
+
+/**
+ * The frequencies that each axis really has, of so many: llama.cpp aborts the process on sections that together exceed a head,
+ * where transformers leaves out what exceeds.
+ */
+function fitted(sections: readonly number[], count: number): number[] {
+  const [, rows, columns] = [0, 1, 2].map((axis) => Math.min(sections[axis], Math.floor((count - axis + 2) / 3)));
+  return [count - rows - columns, rows, columns, 0];
 }
 
 /** How llama.cpp's converter rewrites tensors; by the end of a name. */

@@ -37,6 +37,7 @@ function setUp() {
       encode: (copy) => copy(encoder),
       empty: (shape, dtype, label) => ({ ...tensor(4 * shape.reduce((n, d) => n * d)), shape, dtype, label }),
       copy: (from, to) => void copied.push([from, to]),
+      yieldIdle: () => {},
     };
   };
   return {

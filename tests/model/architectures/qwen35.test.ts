@@ -14,11 +14,11 @@ import { writeMerged } from "../../../src/model/files/write-merged.ts";
 import { generate } from "../../../src/model/generate/generate.ts";
 import { shiftedTargets, type Transformer } from "../../../src/model/transformer.ts";
 import { ownGpu } from "../../gpu/open.ts";
-import { recipeOf, tinyModel, tinyRows, train } from "../../train/fixtures.ts";
+import { recipeOf, TINY_QWEN35, tinyModel, tinyRows, train } from "../../train/fixtures.ts";
 import { checkGradients, type GradientCheck, packedBatch } from "../gradients.ts";
-import { QWEN35, QWEN35_LINEARS } from "../qwen35.ts";
+import { QWEN35_LINEARS } from "../qwen35.ts";
 
-const [SPEC, ALL] = [QWEN35, QWEN35_LINEARS];
+const ALL = QWEN35_LINEARS;
 const LORA = { r: 3, lora_alpha: 6, lora_dropout: 0, use_rslora: false, target_modules: ALL };
 const GREEDY = {
   temperature: 0,
@@ -44,7 +44,7 @@ describe("its gradients are its finite differences", () => {
     ["LoRA on all linear layers, blocks recomputed", { lora: LORA, recompute: true }],
     ["LoRA, activations kept, sequences longer than a chunk", { lora: LORA, recompute: false, lengths: [70, 2] }],
   ] as [string, GradientCheck & { tied?: boolean }][])("%s", async (_, { tied = true, ...how }) => {
-    const names = await checkGradients(gpu, await tinyModel({ ...SPEC, tie_word_embeddings: tied }), how);
+    const names = await checkGradients(gpu, await tinyModel({ ...TINY_QWEN35, tie_word_embeddings: tied }), how);
     const kinds = how.lora ? ALL : [...ALL, "A_log", "dt_bias", "conv1d", "linear_attn.norm", "q_norm", "model.norm"];
     for (const kind of kinds) expect(names).toContainEqual(expect.stringContaining(kind));
   });
@@ -68,7 +68,7 @@ async function byForwards(model: Transformer, prompt: readonly number[], count: 
 
 describe("generation", () => {
   it("takes the tokens of whole forward passes, whoever had the slot before and whoever shares the prompt", async () => {
-    const model = await loadModel(gpu, await openCheckpoint(await tinyModel(SPEC)));
+    const model = await loadModel(gpu, await openCheckpoint(await tinyModel(TINY_QWEN35)));
     const prompt = (length: number, salt: number) =>
       Array.from({ length }, (_, i) => (7 * i * i + 13 * salt + i) % 256);
     const shared = prompt(66, 1);
@@ -81,7 +81,7 @@ describe("generation", () => {
   });
 
   it("has caches of the size that forecasts and limits go by", async () => {
-    const model = await loadModel(gpu, await openCheckpoint(await tinyModel(SPEC)));
+    const model = await loadModel(gpu, await openCheckpoint(await tinyModel(TINY_QWEN35)));
     const cache = new SlotCache(gpu, model.weights.blocks, 3, 40);
     const tensors = cache.layers.flat().flatMap((each) => Object.values(each ?? {}));
     const bytes = tensors.reduce((sum, tensor) => sum + tensor.bytes, 0);
@@ -130,7 +130,7 @@ const namesOf = async (folder: Folder, file: string) => [
 
 describe("files", () => {
   it("are read and written in the published layout, what is no text passed over and kept", async () => {
-    const text = await tinyModel(SPEC);
+    const text = await tinyModel(TINY_QWEN35);
     const whole = await published(text);
     const { checkpoint, config, notes } = await openModel(whole);
     expect(notes).toEqual([]);
@@ -167,7 +167,11 @@ describe("files", () => {
 
   it("of a fully trained model are those of the language model by itself", async () => {
     const recipe = recipeOf({ max_steps: 2, use_peft: false });
-    const { output } = await train(gpu, { recipe, model: await published(await tinyModel(SPEC)), rows: tinyRows(12) });
+    const { output } = await train(gpu, {
+      recipe,
+      model: await published(await tinyModel(TINY_QWEN35)),
+      rows: tinyRows(12),
+    });
     const { config, notes } = await openModel(output);
     expect([config.model_type, notes]).toEqual(["qwen3_5_text", []]);
     expect(await namesOf(output, "model.safetensors")).toContain("model.layers.0.linear_attn.A_log");
@@ -175,7 +179,7 @@ describe("files", () => {
 
   it.each(["load_in_4bit", "load_in_8bit"])("are trained over quantised weights: %s", async (field) => {
     const recipe = recipeOf({ max_steps: 8, lora_target_modules: "all-linear", [field]: true });
-    const { logs } = await train(gpu, { recipe, model: await tinyModel(SPEC), rows: tinyRows(12) });
+    const { logs } = await train(gpu, { recipe, model: await tinyModel(TINY_QWEN35), rows: tinyRows(12) });
     expect(logs.at(-1)!.loss).toBeLessThan(logs[0].loss);
   });
 });

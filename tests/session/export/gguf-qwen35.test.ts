@@ -74,7 +74,7 @@ describe("Qwen3.5 in GGUF", () => {
       "qwen35.attention.key_length": 16,
       "qwen35.attention.value_length": 16,
       "qwen35.rope.dimension_count": 8,
-      "qwen35.rope.dimension_sections": [11, 11, 10, 0],
+      "qwen35.rope.dimension_sections": [2, 1, 1, 0], // of four frequencies: the published 11, 11, 10 do not fit
       "qwen35.ssm.conv_kernel": 4,
       "qwen35.ssm.state_size": DIM,
       "qwen35.ssm.group_count": KEYS,

@@ -32,7 +32,7 @@ describe("the ledger of a DPO run", () => {
     for await (const _event of dpo(trainee, prepared.data, recipe, { output: memoryFolder("out"), resume: null }));
     await gpu().settle();
     const peak = pool.ledger.peak - before;
-    expect(peak / prepared.forecast.peak, `ledger ${peak}, forecast ${prepared.forecast.peak}`).toBeLessThan(1.01);
+    expect(peak / prepared.forecast.peak, `ledger ${peak}, forecast ${prepared.forecast.peak}`).toBeLessThanOrEqual(1);
     expect(peak / prepared.forecast.peak).toBeGreaterThan(0.7);
   });
 });

@@ -1,4 +1,4 @@
-import { SPECS, writeRandomCheckpoint } from "../../../scripts/random-checkpoint.ts";
+import { type CheckpointSpec, SPECS, writeRandomCheckpoint } from "../../../scripts/random-checkpoint.ts";
 import type { NumberedRow } from "../../../src/data/rows.ts";
 import type { Gpu } from "../../../src/gpu/device.ts";
 import { memoryFolder } from "../../../src/io/memory-folder.ts";
@@ -21,9 +21,13 @@ function byteCharacters(): string[] {
 }
 
 /** A folder with a random model of two layers and a tokenizer whose tokens are bytes and ChatML's special ones. */
-export async function tinyChatModel(eos: number | number[] = 258, seed = 1): Promise<Folder> {
+export async function tinyChatModel(
+  eos: number | number[] = 258,
+  seed = 1,
+  spec: CheckpointSpec = { ...SPECS.tiny, initializer_range: 0.1 },
+): Promise<Folder> {
   const folder = memoryFolder("tiny");
-  await writeRandomCheckpoint(folder, { ...SPECS.tiny, vocab_size: 264, initializer_range: 0.1 }, seed);
+  await writeRandomCheckpoint(folder, { ...spec, vocab_size: 264 }, seed);
   const vocab = Object.fromEntries(byteCharacters().map((c, i) => [c, i]));
   const added_tokens = SPECIAL.map((content, i) => ({
     id: 256 + i,
