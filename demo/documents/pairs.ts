@@ -69,7 +69,7 @@ export function pairList(app: App, changed: (chunk: ChunkPairs) => void): PairLi
     focus = null;
     const left = items.length - most;
     more.hidden = left <= 0;
-    setText(more, `Show ${Math.min(left, MORE)} more`);
+    setText(more, left > 0 ? `Show ${Math.min(left, MORE)} more` : "");
   };
   more.addEventListener("click", () => {
     most += MORE;
