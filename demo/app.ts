@@ -1,4 +1,4 @@
-import type { DeviceInfo, Trainer } from "../src/client/types.ts";
+import type { DeviceInfo, ModelSource, Trainer } from "../src/client/types.ts";
 import { Cell } from "./cell.ts";
 import { type Problem, problemOf } from "./problems.ts";
 import { Run } from "./run.ts";
@@ -17,6 +17,13 @@ interface Notice {
   link: { text: string; href: string } | null;
 }
 
+/** Rows to train on. */
+export interface Offer {
+  file: File;
+  /** null: an endpoint made them */
+  model: ModelSource | null;
+}
+
 /** Consecutive GPU losses, without a step in between, after which the page stops retrying. */
 const MOST_LOSSES = 3;
 /** Session key of the run in training, which a reloaded tab continues. */
@@ -32,6 +39,8 @@ export class App {
   readonly stored = new Cell(0);
   /** next announcement for a screen reader */
   readonly spoken = new Cell("");
+  /** rows of the user's documents, and the model that made them, for the next start view */
+  offer: Offer | null = null;
   #create: () => Trainer;
   #trainer: Trainer;
   #pause: AbortController | null = null;

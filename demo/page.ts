@@ -14,6 +14,7 @@ import type { ShowView, View } from "./views/view.ts";
 
 const NAVIGATION = [
   { href: "#/", text: "Train" },
+  { href: "#/documents", text: "Documents" },
   { href: "#/runs", text: "Runs" },
   { href: "#/storage", text: "Storage" },
 ];
@@ -24,6 +25,8 @@ function viewOf(hash: string): ShowView {
   if (name === "runs" && !id) return runsView;
   if (name === "runs") return part === "result" ? resultView(id) : runView(id);
   if (name === "storage") return storageView;
+  if (name === "documents")
+    return async (app, signal) => (await import("./views/documents.ts")).documentsView(app, signal);
   return startView;
 }
 
@@ -62,7 +65,7 @@ export function showPage(root: HTMLElement, create: () => Trainer): void {
       h(
         "p",
         {},
-        "Model, data and result stay on this machine. Nothing is sent anywhere; downloads come from huggingface.co.",
+        "Model, data and result stay on this machine. Nothing is sent anywhere, except to an endpoint that you name; downloads come from huggingface.co.",
       ),
     ),
     spoken,

@@ -92,6 +92,16 @@ export function createTrainer(options: TrainerOptions = {}): Trainer {
       format: (recipe, method) => call(() => remote.recipe.format(recipe, method)),
     },
     data: { preview: (source) => call(() => remote.data.preview(source)) },
+    documents: {
+      list: () => call(() => remote.documents.list()),
+      add: (document, file) => call(() => remote.documents.add(document, file)),
+      remove: (name) => call(() => remote.documents.remove(name)),
+      chunks: (name, writer, sizes) => call(() => remote.documents.chunks(name, writer, sizes)),
+      make: (request, asked) => stream(() => remote.documents.make(request, asked)),
+      curate: (request, asked) => stream(() => remote.documents.curate(request, asked)),
+      change: (chunk, pair, to) => call(() => remote.documents.change(chunk, pair, to)),
+      rows: (metadata) => call(() => remote.documents.rows(metadata)),
+    },
     storage: {
       usage: () => call(() => remote.storage.usage()),
       // only a page may request persistence: browsers decide by the user's engagement with the site, and may prompt

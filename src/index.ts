@@ -1,6 +1,11 @@
 // The library's entry: it takes a GPU, a recipe, folders and rows, and returns an async iterable of events.
 
 export { readRows } from "./data/dataset.ts";
+export { type Chunk, type ChunkSizes, chunkText, roughTokens, type TokenCounter } from "./data/documents/chunks.ts";
+export { DATA_DEFAULTS, type DataConfig, parseDataConfig } from "./data/documents/config.ts";
+export { type DocumentPage, joinPages, type ReadDocument, type ReadOptions } from "./data/documents/document.ts";
+export { isDocument, readDocument } from "./data/documents/read.ts";
+export { readMarks, readPairs } from "./data/documents/reply.ts";
 export { SYSTEM_PROMPTS } from "./data/sets/forms.ts";
 export { DATA_SETS, dataSetNamed, readDataSet, type SetOptions } from "./data/sets/registry.ts";
 export { loadTokenizer, type Tokenizer } from "./data/tokenizer.ts";
@@ -29,6 +34,12 @@ export { type Grade, type GradeOptions, grade, mathsEqual } from "./rewards/math
 export { REWARDS, type RewardFactory, type RewardParameters, rewardNamed } from "./rewards/registry.ts";
 export type { NamedReward, RewardContext, RewardFunction } from "./rewards/reward.ts";
 export * from "./session/chat.ts";
+export type { Asker } from "./session/data/ask.ts";
+export { type EndpointAsker, endpointAsker } from "./session/data/endpoint.ts";
+export { DataFolder } from "./session/data/folder.ts";
+export { localAsker } from "./session/data/local.ts";
+export { saveRows, writeReport } from "./session/data/save.ts";
+export { chunkDocuments, createPairs, curatePairs, ingestDocument } from "./session/data/stages.ts";
 export * from "./session/dpo.ts";
 export * from "./session/evaluate.ts";
 export * from "./session/export.ts";

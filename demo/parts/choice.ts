@@ -74,7 +74,7 @@ export function select(
 /** A button that opens the file picker. The hidden input receives focus and keys. */
 export function filePicker(
   text: string,
-  attributes: { accept?: string; webkitdirectory?: boolean },
+  attributes: { accept?: string; multiple?: boolean; webkitdirectory?: boolean },
   picked: (files: File[]) => void,
 ): HTMLElement {
   const input = h("input", { type: "file", class: "hidden", ...attributes });

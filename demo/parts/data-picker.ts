@@ -40,10 +40,15 @@ interface DataPicker {
   setMethod(method: MethodChoice): void;
 }
 
-export function dataPicker(app: App, signal: AbortSignal, changed: (data: DataChoice) => void): DataPicker {
-  let kind: Kind = "embedded";
-  let method: MethodChoice = "both";
-  let file: File | null = null;
+/** @param offered a file to begin with */
+export function dataPicker(
+  app: App,
+  signal: AbortSignal,
+  changed: (data: DataChoice) => void,
+  offered: { file: File | null; method: MethodChoice },
+): DataPicker {
+  let kind: Kind = offered.file ? "file" : "embedded";
+  let { file, method } = offered;
   let columns: Record<string, string> | null = null;
   let preview: DataPreview | null = null;
   let problem: string | null = null;

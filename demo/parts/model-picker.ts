@@ -14,13 +14,22 @@ const KINDS: readonly { value: ModelSource["kind"]; title: string; about: string
   { value: "stored", title: "In storage", about: "Downloaded or imported before" },
 ];
 
-/** Chooses the model: embedded, from the hub, from the user's folder, or from storage. */
-export function modelPicker(app: App, signal: AbortSignal, changed: (model: ModelSource | null) => void): HTMLElement {
-  let kind: ModelSource["kind"] = "embedded";
-  let hub: string = HUB_MODELS[0].id;
-  let folder: { name: string; files: File[] } | null = null;
+/**
+ * Chooses the model: embedded, from the hub, from the user's folder, or from storage.
+ *
+ * @param first the choice to begin with
+ */
+export function modelPicker(
+  app: App,
+  signal: AbortSignal,
+  changed: (model: ModelSource | null) => void,
+  first: ModelSource = { kind: "embedded" },
+): HTMLElement {
+  let { kind } = first;
+  let hub: string = first.kind === "hub" ? first.id : HUB_MODELS[0].id;
+  let folder: { name: string; files: File[] } | null = first.kind === "files" ? first : null;
   let stored: StoredItem[] = [];
-  let storedId: string | null = null;
+  let storedId: string | null = first.kind === "stored" ? first.id : null;
   const detail = h("div", { class: "detail" });
   const cards = h("div");
 
@@ -36,19 +45,12 @@ export function modelPicker(app: App, signal: AbortSignal, changed: (model: Mode
   const detailOf = (): Child[] => {
     if (kind === "hub") return hubDetail();
     if (kind === "files") return folderDetail();
-    if (kind === "stored") {
-      const options = stored.map(({ id, name, bytes }) => [id, `${name}, ${formatFileSize(bytes)}`] as const);
-      return [
-        labelled(
-          "Model in storage",
-          select(options, storedId ?? "", (id) => {
-            storedId = id;
-            tell();
-          }),
-        ),
-      ];
-    }
-    return [];
+    if (kind !== "stored") return [];
+    const list = storedList(stored, storedId, (id) => {
+      storedId = id;
+      tell();
+    });
+    return [labelled("Model in storage", list)];
   };
 
   const hubDetail = (): Child[] => {
@@ -122,15 +124,22 @@ export function modelPicker(app: App, signal: AbortSignal, changed: (model: Mode
       ),
     );
   showCards();
+  showDetail();
   app.trainer.storage.usage().then(
     ({ items }) => {
       stored = items.filter((item) => item.kind === "model");
-      storedId = stored[0]?.id ?? null;
+      if (!stored.some(({ id }) => id === storedId)) storedId = stored[0]?.id ?? null;
       if (stored.length > 0 && !signal.aborted) showCards();
+      if (kind === "stored" && !signal.aborted) showDetail();
     },
     () => {}, // the storage page reports storage errors
   );
   return h("div", { class: "picker" }, cards, detail);
+}
+
+function storedList(items: readonly StoredItem[], chosen: string | null, set: (id: string) => void): HTMLSelectElement {
+  const options = items.map(({ id, name, bytes }) => [id, `${name}, ${formatFileSize(bytes)}`] as const);
+  return select(options, chosen ?? "", set);
 }
 
 /** Files directly in the folder, not in subfolders. */

@@ -1,8 +1,8 @@
 import type { Job, JobPlan, Method, ModelSource, Preset } from "../../src/client/types.ts";
 import { METHOD_NAMES } from "../../src/report/names.ts";
-import type { App, DeviceState } from "../app.ts";
+import type { App, DeviceState, Offer } from "../app.ts";
 import { settled } from "../cell.ts";
-import { fill, h, uid } from "../dom.ts";
+import { fill, h } from "../dom.ts";
 import {
   type Draft,
   EMBEDDED_PROBLEMS,
@@ -19,6 +19,7 @@ import { downloader } from "../parts/downloader.ts";
 import { forecast } from "../parts/forecast.ts";
 import { modelPicker } from "../parts/model-picker.ts";
 import { problemLine } from "../parts/notice.ts";
+import { part } from "../parts/part.ts";
 import { type RecipeForm, recipeForm } from "../parts/recipe-form.ts";
 import { storageLine } from "../parts/storage-line.ts";
 import { unfinished } from "../parts/unfinished.ts";
@@ -28,12 +29,14 @@ import type { View } from "./view.ts";
 /** The first page: one button that trains immediately, and all choices below it. */
 export async function startView(app: App, signal: AbortSignal): Promise<View> {
   const presets = await app.trainer.recipe.presets();
+  const { offer } = app;
+  app.offer = null;
   const element = h(
     "div",
     { class: "view start" },
     unfinished(app, signal),
-    hero(app, signal, presets),
-    await own(app, signal, presets),
+    offer === null && hero(app, signal, presets),
+    await own(app, signal, presets, offer),
   );
   return { title: "Train", element };
 }
@@ -128,16 +131,25 @@ const METHODS: readonly { value: MethodChoice; title: string; about: string }[] 
   { value: "dpo", title: "DPO", about: "Learn to prefer the better of two answers" },
 ];
 
+/** The choices before the user makes any: the embedded job, or SFT on rows of the user's documents. */
+function draftFor(offer: Offer | null): Draft {
+  const recipes = { sft: {}, grpo: {}, dpo: {} };
+  if (offer) {
+    const model: ModelSource = offer.model ?? { kind: "embedded" };
+    return { name: "", model, data: null, method: "sft", recipes, evaluate: null };
+  }
+  const evaluate: Draft["evaluate"] = { data: { kind: "embedded", rows: "prompts" }, problems: EMBEDDED_PROBLEMS };
+  return { name: "", model: { kind: "embedded" }, data: { kind: "embedded" }, method: "both", recipes, evaluate };
+}
+
 /** All choices, with the forecast and the start button beside them. */
-async function own(app: App, signal: AbortSignal, presets: readonly Preset[]): Promise<HTMLElement> {
-  const draft: Draft = {
-    name: "",
-    model: { kind: "embedded" },
-    data: { kind: "embedded" },
-    method: "both",
-    recipes: { sft: {}, grpo: {}, dpo: {} },
-    evaluate: { data: { kind: "embedded", rows: "prompts" }, problems: EMBEDDED_PROBLEMS },
-  };
+async function own(
+  app: App,
+  signal: AbortSignal,
+  presets: readonly Preset[],
+  offer: Offer | null,
+): Promise<HTMLElement> {
+  const draft = draftFor(offer);
   const forms: Partial<Record<Method, RecipeForm>> = {};
   const said = h("div", { class: "said" });
   const train = h("button", { type: "submit", class: "primary wide", disabled: true }, "Train");
@@ -175,29 +187,33 @@ async function own(app: App, signal: AbortSignal, presets: readonly Preset[]): P
     }
     fill(
       recipes,
-      ...methods.map((method, i) =>
-        h(
-          "section",
-          { class: "phase-recipe", "aria-label": `Recipe of ${METHOD_NAMES[method]}` },
-          methods.length > 1 && h("h3", {}, `${i + 1}. ${METHOD_NAMES[method]}`),
-          forms[method]!.element,
-        ),
-      ),
+      ...methods.map((method, i) => phaseRecipe(method, methods.length > 1 ? i + 1 : null, forms[method]!)),
     );
     updateSoon();
   };
 
   const heldOut = heldOutChoice(draft, updateSoon);
-  const data = dataPicker(app, signal, (chosen) => {
-    draft.data = chosen;
-    heldOut.follow(chosen?.kind === "embedded" ? "embedded" : chosen?.kind === "hub" ? "gsm8k" : "none");
-    updateSoon();
-  });
-  const model = modelPicker(app, signal, (chosen: ModelSource | null) => {
-    draft.model = chosen;
-    if (chosen) for (const form of Object.values(forms)) form.setModel(chosen.kind);
-    updateSoon();
-  });
+  const first = draft.model ?? undefined;
+  const data = dataPicker(
+    app,
+    signal,
+    (chosen) => {
+      draft.data = chosen;
+      heldOut.follow(chosen?.kind === "embedded" ? "embedded" : chosen?.kind === "hub" ? "gsm8k" : "none");
+      updateSoon();
+    },
+    { file: offer?.file ?? null, method: draft.method },
+  );
+  const model = modelPicker(
+    app,
+    signal,
+    (chosen: ModelSource | null) => {
+      draft.model = chosen;
+      if (chosen) for (const form of Object.values(forms)) form.setModel(chosen.kind);
+      updateSoon();
+    },
+    first,
+  );
   const methods = choice<MethodChoice>("Method", METHODS, draft.method, (value) => {
     draft.method = value;
     data.setMethod(value);
@@ -242,12 +258,19 @@ async function own(app: App, signal: AbortSignal, presets: readonly Preset[]): P
       train.disabled = false;
     }
   });
-  return h("section", { class: "own" }, h("h2", { id: "own-title", class: "title" }, "Or choose for yourself"), form);
+  const title = { id: "own-title", class: "title" };
+  const heading = offer ? h("h1", title, "Train on your documents") : h("h2", title, "Or choose for yourself");
+  return h("section", { class: "own" }, heading, form);
 }
 
-function part(title: string, content: HTMLElement): HTMLElement {
-  const id = uid("part");
-  return h("section", { class: "part", "aria-labelledby": id }, h("h3", { id }, title), content);
+/** @param number of the phase; null: it is the only one */
+function phaseRecipe(method: Method, number: number | null, form: RecipeForm): HTMLElement {
+  return h(
+    "section",
+    { class: "phase-recipe", "aria-label": `Recipe of ${METHOD_NAMES[method]}` },
+    number !== null && h("h3", {}, `${number}. ${METHOD_NAMES[method]}`),
+    form.element,
+  );
 }
 
 type HeldOut = "embedded" | "gsm8k" | "none";
@@ -267,7 +290,7 @@ function heldOutChoice(draft: Draft, changed: () => void): { element: HTMLElemen
       ["gsm8k", "GSM8K, test split"],
       ["none", "None"],
     ],
-    "embedded",
+    draft.evaluate ? "embedded" : "none",
     () => {
       touched = true;
       apply();
@@ -282,6 +305,7 @@ function heldOutChoice(draft: Draft, changed: () => void): { element: HTMLElemen
     changed();
   };
   count.addEventListener("change", apply);
+  number.hidden = draft.evaluate === null;
   return {
     element: h("div", { class: "held-out" }, labelled("Problems", list), number),
     follow(value) {

@@ -15,6 +15,7 @@ import { wordProblems } from "../../src/data/sets/word-problems.ts";
 import { BusyError, GpuError, NetworkError, NotFoundError, QuotaError } from "../../src/errors.ts";
 import { PRESETS } from "../../workers/session/presets.ts";
 import { formatForm, formFields, parseForm } from "../../workers/session/recipes.ts";
+import { fakeDocuments } from "./fake-documents.ts";
 import { evaluationOf, HOSTILE, logAt, newRecord, planOf, play, type Script } from "./fake-runs.ts";
 
 // A trainer without a GPU for tests of the page: `?fake=quota` and so on say what it meets, `&step=40` how long a step
@@ -78,6 +79,7 @@ export function createTrainer(): Trainer {
       format: async (recipe, method) => formatForm(recipe, method),
     },
     data: { preview },
+    documents: fakeDocuments(stepTime, fake === "network" ? "Cannot ask the endpoint: Failed to fetch" : null),
     storage: {
       usage: async () => {
         const items = [
@@ -272,6 +274,17 @@ async function preview(source: DataSource): Promise<DataPreview> {
 }
 
 async function filePreview(file: File): Promise<DataPreview> {
+  if (file.name.endsWith(".jsonl")) {
+    const rows = (await file.text()).trim().split("\n");
+    const taken = { messages: "messages" };
+    return {
+      columns: ["messages"],
+      rows: rows.map((row) => [row]),
+      columnsTaken: taken,
+      problem: null,
+      count: rows.length,
+    };
+  }
   const lines = (await file.text()).trim().split("\n");
   const [head, ...rest] = lines.map((line) => line.split(";"));
   const named = ["question", "answer"].every((name) => head.includes(name));

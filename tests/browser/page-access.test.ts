@@ -22,6 +22,7 @@ const VIEWS = {
   start: "?seed#/",
   "a run": "?seed#/runs/seed-1",
   "a result": "?seed#/runs/seed-1/result",
+  documents: "?seed#/documents",
   runs: "?seed#/runs",
   storage: "?seed#/storage",
   "no WebGPU": "?fake=no-webgpu#/",

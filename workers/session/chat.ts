@@ -1,19 +1,12 @@
 import type { ChatEvent, ChatRequest } from "../../src/client/types.ts";
 import { AbortError } from "../../src/errors.ts";
 import type { Folder } from "../../src/io/storage.ts";
-import { AdapterSwitch, answerTo, fittedPrompt } from "../../src/session/chat.ts";
-import { loadText, prepareText, settingsOf, type TextModel, type TextSources } from "../../src/session/generate.ts";
+import { answerTo, fittedPrompt } from "../../src/session/chat.ts";
+import { settingsOf, type TextModel, type TextSources } from "../../src/session/generate.ts";
 import type { GpuHolder } from "./gpu.ts";
+import { openKept } from "./kept-text.ts";
 import type { Library } from "./library.ts";
 import { reporting } from "./reporting.ts";
-
-/** A model that stays on the GPU between messages, with the adapter used last. */
-interface Kept {
-  /** its source */
-  name: string;
-  text: TextModel;
-  adapter: AdapterSwitch;
-}
 
 interface ChatInput {
   request: ChatRequest;
@@ -41,21 +34,11 @@ export async function* chat({
   const lent = await holder.lend("the model answers");
   try {
     const { gpu } = lent;
-    const name = JSON.stringify([request.model, storage]);
-    let kept = holder.kept as Kept | null;
-    if (kept?.name !== name) {
-      holder.kept = null;
-      await gpu.clear();
-      const text = yield* reporting(async (report: (event: ChatEvent) => void) => {
-        const onProgress = (what: string, done: number, total: number | null) =>
-          report({ type: "progress", what, done, total });
-        const model = await library.openModel(request.model, { signal, report: onProgress });
-        const sources = { gpu, model, signal, onProgress, ...storage };
-        return loadText(await prepareText(sources), sources);
-      });
-      kept = { name, text, adapter: new AdapterSwitch(text) };
-      holder.kept = kept;
-    }
+    const kept = yield* reporting((report: (event: ChatEvent) => void) =>
+      openKept({ model: request.model, storage, library, holder, gpu, signal }, (what, done, total) =>
+        report({ type: "progress", what, done, total }),
+      ),
+    );
     if (adapter) await kept.adapter.put(adapter.folder, adapter.name);
     else kept.adapter.turn(false);
     yield* answer(kept.text, request, signal);

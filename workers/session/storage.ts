@@ -8,6 +8,9 @@ import { runsHeld } from "./locks.ts";
 import { storedName } from "./recipes.ts";
 import type { RunStore } from "./runs.ts";
 
+/** The folder of documents and their pairs. */
+export const DOCUMENTS = "qwench/documents";
+
 /** The folders of models and data sets, and the kind of their entries. */
 const PLACES: readonly { folder: string; kindOf: (name: string) => StoredItem["kind"] }[] = [
   { folder: "hub", kindOf: (name) => (name.startsWith("datasets--") ? "data" : "model") },
@@ -27,6 +30,10 @@ export async function storageUsage(runs: RunStore): Promise<StorageUsage> {
       items.push({ id, kind: kindOf(name), name: storedName(id), bytes, created: null });
     }
   }
+  const documents = await bytesOf(opfsRoot().folder(DOCUMENTS));
+  if (documents > 0) {
+    items.push({ id: "documents", kind: "data", name: "Documents and their pairs", bytes: documents, created: null });
+  }
   for (const { id, name, created } of await runs.list()) {
     items.push({ id: `runs/${id}`, kind: "run", name, bytes: await bytesOf(runs.checkpoints.folder(id)), created });
   }
@@ -41,6 +48,7 @@ export async function storageUsage(runs: RunStore): Promise<StorageUsage> {
 export async function removeStored(id: string, runs: RunStore): Promise<void> {
   const held = await runsHeld();
   if (id.startsWith("runs/")) return removeRun(id.slice("runs/".length), runs);
+  if (id === "documents") return opfsRoot().folder("qwench").removeFolder(id);
   if (held.size > 0) throw new BusyError("Cannot delete models and data while a run is training: pause it first");
   await opfsRoot().folder("qwench").removeFolder(checkStored(id));
 }

@@ -8,6 +8,7 @@ import type {
   Job,
   JobPlan,
   ModelSource,
+  PairsEvent,
   RunEvent,
   Stream,
 } from "../../src/client/types.ts";
@@ -16,6 +17,7 @@ import { QwenchError, RecipeError } from "../../src/errors.ts";
 import { checkSecure } from "../../src/platform/browser/secure.ts";
 import { storageOf } from "../../src/session/open.ts";
 import { chat } from "./chat.ts";
+import type { DocumentDesk } from "./documents.ts";
 import { forecastJob } from "./forecast.ts";
 import { GpuHolder } from "./gpu.ts";
 import { Library } from "./library.ts";
@@ -40,6 +42,7 @@ interface Asked {
 export class TrainerSession implements TrainerService {
   private begun: { library: Library; holder: GpuHolder } | null = null;
   private readonly store = new RunStore();
+  private desks: DocumentDesk | null = null;
 
   async begin(options: WorkerOptions, lost: (why: string) => void): Promise<void> {
     this.begun = { library: new Library(options), holder: new GpuHolder(lost) };
@@ -64,6 +67,18 @@ export class TrainerSession implements TrainerService {
       const { library } = this.parts;
       return previewRows(await library.openRows(source, "train", { report: () => {} }));
     },
+  };
+
+  // their engine is loaded when the page first needs it
+  readonly documents: TrainerService["documents"] = {
+    list: async () => (await this.desk()).list(),
+    add: async (document, file) => (await this.desk()).add(document, file),
+    remove: async (name) => (await this.desk()).remove(name),
+    chunks: async (name, writer, sizes) => (await this.desk()).chunks(name, writer, sizes),
+    make: (request, asked) => this.atDesk((desk, signal) => desk.make(request, { signal }), asked),
+    curate: (request, asked) => this.atDesk((desk, signal) => desk.curate(request, { signal }), asked),
+    change: async (chunk, pair, to) => (await this.desk()).change(chunk, pair, to),
+    rows: async (metadata) => (await this.desk()).rows(metadata),
   };
 
   readonly storage: TrainerService["storage"] = {
@@ -142,6 +157,25 @@ export class TrainerSession implements TrainerService {
     // load the base in its training dtype, because it may not fit in a wider one
     const storage = run ? storageOf(phaseRecipe(run.job, 0).recipe) : {};
     yield* chat({ request, adapter, storage, ...this.parts, signal });
+  }
+
+  private async desk(): Promise<DocumentDesk> {
+    const [{ DocumentDesk }, { documentPlace }] = await Promise.all([
+      import("./documents.ts"),
+      import("./document-place.ts"),
+    ]);
+    this.desks ??= new DocumentDesk(documentPlace(this.parts));
+    return this.desks;
+  }
+
+  private atDesk(
+    work: (desk: DocumentDesk, signal: AbortSignal) => AsyncGenerator<PairsEvent>,
+    asked?: Asked,
+  ): Stream<PairsEvent> {
+    const open = async function* (desk: Promise<DocumentDesk>, signal: AbortSignal) {
+      yield* work(await desk, signal);
+    };
+    return stoppable((signal) => open(this.desk(), signal), asked?.signal);
   }
 
   private get parts() {

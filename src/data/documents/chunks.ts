@@ -44,6 +44,20 @@ export function chunkTokens({ max_seq_length, max_generation_tokens, overlap }: 
 }
 
 /**
+ * Sizes for a model: as they are, or less where it has fewer positions. Then a reply may have 3/16 of the positions, and
+ * neighbouring chunks share up to a quarter of a chunk.
+ *
+ * @param positions max_position_embeddings
+ */
+export function fitSizes(sizes: ChunkSizes, positions: number): ChunkSizes {
+  if (sizes.max_seq_length <= positions) return sizes;
+  const max_generation_tokens = Math.min(sizes.max_generation_tokens, Math.floor((positions * 3) / 16));
+  const room = positions - 2 * max_generation_tokens - RESERVE;
+  const overlap = Math.max(0, Math.min(sizes.overlap, Math.floor(room / 4)));
+  return { max_seq_length: positions, max_generation_tokens, overlap };
+}
+
+/**
  * Boundaries of `n = ceil(length / (most − overlap))` chunks of nearly equal length, each beginning `overlap` tokens before the
  * end of the one before. No chunk has more than `most` tokens. (Unsloth places the same n as points, not as chunks, and so cuts
  * one chunk less, which may be too long.)

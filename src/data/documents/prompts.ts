@@ -48,6 +48,15 @@ Text:
 {text}`,
 };
 
+/** Prompts of few tokens, for a model with few positions, such as the embedded one. */
+export const SHORT_PROMPTS: Prompts = {
+  summary: "Summarize: {text}",
+  qa_generation: "Ask about this: {text}",
+  cot_generation: "Ask about this, with steps: {text}",
+  qa_rating: "Rate: {count} {pairs}",
+  qa_support: "Supported? {count} {pairs} {text}",
+};
+
 /** The prompt that makes each type. */
 export const PROMPT_OF = { qa: "qa_generation", cot: "cot_generation", summary: "summary" } as const;
 

@@ -5,7 +5,7 @@ import type { Asker, NumberedQuestion, Reply } from "./ask.ts";
 /** The environment variable of an endpoint's key: Qwench's own name, so that another service's key is never sent by mistake. */
 export const DATA_KEY = "QWENCH_DATA_KEY";
 
-interface EndpointOptions extends Omit<JudgeEndpoint, "names" | "parameters"> {
+interface EndpointOptions extends Omit<JudgeEndpoint, "parameters"> {
   /** further fields of each request, such as `response_format`; null leaves a field out, such as `seed` */
   parameters: Readonly<Record<string, unknown>>;
   concurrency: number;
@@ -33,8 +33,7 @@ export interface EndpointAsker extends Asker {
  */
 export function endpointAsker(options: EndpointOptions): EndpointAsker {
   const { url, model, parameters, concurrency, price_prompt, price_completion, max_cost } = options;
-  const names = { service: "endpoint", url: "api_base", key: DATA_KEY };
-  const client = new JudgeClient({ ...options, names });
+  const client = new JudgeClient({ names: { service: "endpoint", url: "api_base", key: DATA_KEY }, ...options });
   let cost = 0;
 
   async function* ask(questions: readonly NumberedQuestion[], signal: AbortSignal): AsyncGenerator<Reply> {

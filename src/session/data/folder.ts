@@ -40,6 +40,8 @@ export interface GeneratedFile extends Origin {
 export interface RatedPair extends Pair {
   rating: number | null;
   reason?: string;
+  /** changed, dropped or kept by hand, in the page */
+  edited?: boolean;
 }
 
 /** A chunk's pairs after curation: `cleaned/NAME_0_cleaned.json`. */
@@ -48,6 +50,19 @@ export interface CleanedFile extends Origin {
   qa_pairs: RatedPair[];
   dropped: RatedPair[];
   metrics: { total: number; filtered: number; retention_rate: number; avg_score: number | null };
+}
+
+/** A curated file with its counts. */
+export function withMetrics(file: Omit<CleanedFile, "metrics">): CleanedFile {
+  const pairs = [...file.qa_pairs, ...file.dropped];
+  const rated = pairs.flatMap(({ rating }) => rating ?? []);
+  const metrics = {
+    total: pairs.length,
+    filtered: file.qa_pairs.length,
+    retention_rate: pairs.length === 0 ? 0 : Number((file.qa_pairs.length / pairs.length).toFixed(4)),
+    avg_score: rated.length === 0 ? null : Number((rated.reduce((a, b) => a + b, 0) / rated.length).toFixed(2)),
+  };
+  return { ...file, metrics };
 }
 
 const GENERATED = "_qa_pairs.json";
@@ -98,6 +113,20 @@ export class DataFolder {
       if (chunk && !own.has(file)) await output.remove(file);
     }
     for (const chunk of chunks) await output.write(`${chunk.name}.txt`, chunk.text);
+  }
+
+  /** Removes a document with its chunks and everything that was made of them. */
+  async removeDocument(name: string): Promise<void> {
+    const all = await this.documents();
+    const gone = all.find((file) => file.name === name);
+    if (!gone) return;
+    const rest = (files: readonly { source: string }[]) => files.filter(({ source }) => source !== gone.source);
+    await this.writeCleaned(rest(await this.cleaned()) as CleanedFile[]);
+    await this.writeGenerated(rest(await this.generated()) as GeneratedFile[]);
+    const names = all.map((file) => file.name);
+    await this.writeChunks(name, [], names);
+    const output = this.folder.folder("output");
+    for (const end of ["json", "txt"]) await output.remove(`${name}.${end}`);
   }
 
   generated(): Promise<GeneratedFile[]> {

@@ -21,7 +21,7 @@ interface SavedRows {
 }
 
 /** The pairs to train on: those of `cleaned/`, or all of `generated/` if nothing was curated. */
-async function keptPairs(data: DataFolder): Promise<KeptPair[]> {
+export async function keptPairs(data: DataFolder): Promise<KeptPair[]> {
   const cleaned = await data.cleaned();
   const files = cleaned.length > 0 ? cleaned : await data.generated();
   return files.flatMap(({ source, chunk, pages, qa_pairs }) =>

@@ -17,7 +17,14 @@ import {
   type Question,
   ReplyStore,
 } from "./ask.ts";
-import type { CleanedFile, DataFolder, DocumentFile, GeneratedFile, RatedPair } from "./folder.ts";
+import {
+  type CleanedFile,
+  type DataFolder,
+  type DocumentFile,
+  type GeneratedFile,
+  type RatedPair,
+  withMetrics,
+} from "./folder.ts";
 
 /** Progress of a stage in replies; `pairs` in the newest reply, or null where none is new. */
 export interface StageProgress {
@@ -39,18 +46,24 @@ interface StageContext {
 /**
  * Writes a document's clean text and its provenance to `output/`. The same source keeps its name; another source of the same
  * name gets `NAME-2`.
- *
- * @returns the name, and whether the same bytes were there already
  */
-export async function ingestDocument(data: DataFolder, read: ReadDocument, bytes: Uint8Array): Promise<DocumentFile> {
+export function ingestDocument(data: DataFolder, read: ReadDocument, bytes: Uint8Array): Promise<DocumentFile> {
+  return storeDocument(data, read, { sha256: new Sha256().update(bytes).hex(), bytes: bytes.length });
+}
+
+/** {@link ingestDocument} where the bytes are elsewhere. @param of hash and length of the document's bytes */
+export async function storeDocument(
+  data: DataFolder,
+  read: ReadDocument,
+  of: Pick<DocumentFile, "sha256" | "bytes">,
+): Promise<DocumentFile> {
   const { source, format, title } = read;
   const { text, spans } = joinPages(read.pages);
   const taken = new Map((await data.documents()).map((file) => [file.name, file.source]));
   const stem = stemOf(source);
   let name = stem;
   for (let i = 2; taken.has(name) && taken.get(name) !== source; i++) name = `${stem}-${i}`;
-  const sha256 = new Sha256().update(bytes).hex();
-  const file = { name, source, format, title, sha256, bytes: bytes.length, pages: spans };
+  const file = { name, source, format, title, sha256: of.sha256, bytes: of.bytes, pages: spans };
   await data.writeDocument(file, text);
   return file;
 }
@@ -215,16 +228,9 @@ export async function curatePairs(
 }
 
 function cleanedOf({ source, chunk, pages, summary }: GeneratedFile, pairs: readonly RatedPair[]): CleanedFile {
-  const kept = pairs.filter(({ reason }) => reason === undefined);
-  const rated = pairs.flatMap(({ rating }) => rating ?? []);
-  const metrics = {
-    total: pairs.length,
-    filtered: kept.length,
-    retention_rate: pairs.length === 0 ? 0 : Number((kept.length / pairs.length).toFixed(4)),
-    avg_score: rated.length === 0 ? null : Number((rated.reduce((a, b) => a + b, 0) / rated.length).toFixed(2)),
-  };
+  const qa_pairs = pairs.filter(({ reason }) => reason === undefined);
   const dropped = pairs.filter(({ reason }) => reason !== undefined);
-  return { source, chunk, pages, summary, qa_pairs: kept, dropped, metrics };
+  return withMetrics({ source, chunk, pages, summary, qa_pairs, dropped });
 }
 
 /** The chunks' own texts, for the question whether an answer is supported. */
