@@ -19,7 +19,7 @@ export interface OcrSet {
 }
 
 /** A drawn text. */
-export interface OcrRow {
+interface OcrRow {
   text: string;
   png: Uint8Array;
 }

@@ -56,6 +56,15 @@ export const peftFields = [
     help: "Tables that are trained whole beside LoRA and saved with it: embed_tokens, lm_head. As in PEFT, each becomes a table of its own, so that a tied head is no longer tied. Each takes 16 bytes per value with AdamW.",
   },
   {
+    name: "finetune_vision_layers",
+    group: "peft",
+    methods: ["sft"],
+    type: "boolean",
+    default: false,
+    origin: "unsloth",
+    help: "LoRA on the linear layers of the vision tower too: its blocks and its merger. The rows must have images. Unsloth's default is true; here it is false, because a frozen tower sees each image once and its features are kept.",
+  },
+  {
     name: "use_dora",
     group: "peft",
     methods: all,
