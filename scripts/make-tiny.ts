@@ -1,5 +1,6 @@
 // `npm run make:tiny`: makes the embedded model of assets/tiny from a seed: corpus, tokenizer, weights. Continues an
-// interrupted call. Takes about 40 minutes on two cores. With --architecture qwen3_5_text, the same of a Qwen3.5. The same seed gives the same model, except for the last bits of sums,
+// interrupted call. Takes about 40 minutes on two cores. With --architecture qwen3_5_text, the same of a
+// Qwen3.5. With qwen3_5, one with a vision tower and random weights, in a second: it learns to read from `npm run make:ocr`. The same seed gives the same model, except for the last bits of sums,
 // which depend on the adapter.
 import { parseArgs } from "node:util";
 import { main } from "../src/cli/main.ts";
@@ -18,6 +19,7 @@ import { checkpointNames } from "../src/train/checkpoint.ts";
 import { writeRandomCheckpoint } from "./random-checkpoint.ts";
 import { type CorpusRow, tinyCorpus } from "./tiny-corpus.ts";
 import { type TinyArchitecture, tinyConfig, tinySpec, tinyTokenizer } from "./tiny-files.ts";
+import { writeTinyVision } from "./tiny-vision.ts";
 
 const { values } = parseArgs({
   options: {
@@ -29,8 +31,10 @@ const { values } = parseArgs({
   },
 });
 const { architecture } = values;
-if (architecture !== "qwen2" && architecture !== "qwen3_5_text") {
-  throw new Error(`Cannot make a tiny model: --architecture is ${architecture}; it must be qwen2 or qwen3_5_text`);
+if (!["qwen2", "qwen3_5_text", "qwen3_5"].includes(architecture)) {
+  throw new Error(
+    `Cannot make a tiny model: --architecture is ${architecture}; it must be qwen2, qwen3_5_text or qwen3_5`,
+  );
 }
 const seed = Number(values.seed);
 const work = nodeFolder(values.work);
@@ -99,6 +103,11 @@ async function publish(trained: Folder, to: Folder): Promise<number> {
 
 /** @returns the exit code */
 async function make(): Promise<number> {
+  if (architecture === "qwen3_5") {
+    const bytes = await writeTinyVision(output, seed);
+    console.log(`${formatNumber(bytes / 2)} random parameters, ${formatNumber(bytes)} bytes, in ${output.path}`);
+    return 0;
+  }
   if (!(await work.folder("corpus").exists("train.jsonl"))) {
     console.error(`Writing ${values.rows} rows of corpus to ${work.path} …`);
     await prepare(tinyCorpus(seed, Number(values.rows), "train"));

@@ -4,7 +4,7 @@ import { f32ToBf16 } from "../src/io/dtype.ts";
 import { encodeSafetensors, type TensorData, tensorBytes } from "../src/io/safetensors.ts";
 import type { Folder } from "../src/io/storage.ts";
 import { architectureOf } from "../src/model/architectures/registry.ts";
-import { type TensorSpec, tensorsOf } from "../src/model/architectures/tensors.ts";
+import { publishedName, type TensorSpec, tensorsOf, towerOf } from "../src/model/architectures/tensors.ts";
 import { parseModelConfig } from "../src/model/config.ts";
 import { nodeFolder } from "../src/platform/node/fs.ts";
 import { FNV_START, fnvText } from "../src/text/hash.ts";
@@ -31,6 +31,19 @@ export interface CheckpointSpec {
   max_position_embeddings: number;
   /** standard deviation of the weights and biases */
   initializer_range: number;
+  /** of a Qwen3.5 with a vision tower, whose model_type is qwen3_5 */
+  vision?: VisionSpec;
+}
+
+/** The sizes of a vision tower, with their names in config.json, and the token that stands for an image. */
+interface VisionSpec {
+  depth: number;
+  hidden_size: number;
+  intermediate_size: number;
+  num_heads: number;
+  patch_size: number;
+  num_position_embeddings: number;
+  image_token_id: number;
 }
 
 const qwen25 = (hidden: number, intermediate: number, layers: number, heads: number): CheckpointSpec => ({
@@ -88,11 +101,14 @@ function qwen35(hidden: number, intermediate: number, layers: number): Checkpoin
 
 /** Every tensor of a checkpoint of this spec, under its Hugging Face name. */
 export function tensorsOfSpec(spec: CheckpointSpec): readonly TensorSpec[] {
-  return [...tensorsOf(parseModelConfig(configOf(spec))).values()];
+  const config = parseModelConfig(configOf(spec));
+  const all = [...tensorsOf(config).values(), ...(towerOf(config)?.tensors.values() ?? [])];
+  return all.map((tensor) => ({ ...tensor, name: publishedName(config, tensor.name) }));
 }
 
 /** config.json as in the published checkpoint of these sizes. */
 export function configOf(spec: CheckpointSpec): Record<string, unknown> {
+  if (spec.vision) return visionConfigOf(spec, spec.vision);
   if (spec.linear_num_key_heads) return deltaConfigOf(spec);
   const qwen3 = spec.model_type === "qwen3";
   return {
@@ -157,6 +173,32 @@ function deltaConfigOf(spec: CheckpointSpec): Record<string, unknown> {
   };
 }
 
+/** The same of a model with a vision tower, whose language model is nested. */
+function visionConfigOf({ vision: _, ...spec }: CheckpointSpec, vision: VisionSpec): Record<string, unknown> {
+  const { architectures: _own, tie_word_embeddings, ...text } = deltaConfigOf({ ...spec, model_type: "qwen3_5_text" });
+  const { image_token_id, ...sizes } = vision;
+  return {
+    architectures: [architectureOf(spec).transformers],
+    model_type: spec.model_type,
+    image_token_id,
+    tie_word_embeddings,
+    text_config: text,
+    vision_config: {
+      ...sizes,
+      deepstack_visual_indexes: [],
+      hidden_act: "gelu_pytorch_tanh",
+      in_channels: 3,
+      initializer_range: spec.initializer_range,
+      model_type: "qwen3_5_vision",
+      out_hidden_size: spec.hidden_size,
+      spatial_merge_size: 2,
+      temporal_patch_size: 2,
+    },
+    torch_dtype: "bfloat16",
+    transformers_version: "5.18.0",
+  };
+}
+
 const GENERATION_CONFIG = {
   bos_token_id: 151_643,
   do_sample: true,
@@ -203,6 +245,7 @@ export async function writeRandomCheckpoint(
     if (role === "filter") return tables.filter;
     if (role === "rate" || role === "shift") return tables.rate;
     if (role !== "norm") return tables.weight;
+    if (name.startsWith("model.visual.")) return name.endsWith(".bias") ? tables.zeroCentered : tables.norm;
     return zeroCentered && !name.endsWith(".linear_attn.norm.weight") ? tables.zeroCentered : tables.norm;
   };
   const tensors = tensorsOfSpec(spec);

@@ -12,21 +12,33 @@ const CHAT_TEMPLATE = `{%- for message in messages %}
 {%- endif %}
 `;
 
+/** Tokens around and for an image, and a template that writes them, as Qwen3.5's does. */
+const VISION_SPECIAL = ["<|vision_start|>", "<|vision_end|>", "<|image_pad|>"];
+const VISION_TEMPLATE = CHAT_TEMPLATE.replace(
+  "message.role + '\\n' + message.content + '<|im_end|>' + '\\n'",
+  "message.role + '\\n' }}{% if message.content is string %}{{ message.content }}{% else %}{% for part in message.content %}{% if part.type == 'image' %}{{ '<|vision_start|><|image_pad|><|vision_end|>' }}{% else %}{{ part.text }}{% endif %}{% endfor %}{% endif %}{{ '<|im_end|>' + '\\n'",
+);
+
 /** The files other than the weights, by name, with the sizes that depend on the tokenizer. */
 interface TinyFiles {
   vocab_size: number;
   files: Record<string, string>;
 }
 
-/** tokenizer.json and related files from a corpus: like Qwen2.5's, except for the vocabulary. */
-export function tinyTokenizer(texts: Iterable<string>, size: number, least: number): TinyFiles {
-  const { vocab, merges } = trainBpe(texts, size - SPECIAL.length, least);
-  const ids = SPECIAL.map((content, i) => ({ id: vocab.length + i, content }));
+/**
+ * tokenizer.json and related files from a corpus: like Qwen2.5's, except for the vocabulary.
+ *
+ * @param vision with the tokens of images, at the end, and a template that writes them
+ */
+export function tinyTokenizer(texts: Iterable<string>, size: number, least: number, vision = false): TinyFiles {
+  const special = vision ? [...SPECIAL, ...VISION_SPECIAL] : SPECIAL;
+  const { vocab, merges } = trainBpe(texts, size - special.length, least);
+  const ids = special.map((content, i) => ({ id: vocab.length + i, content }));
   const byteLevel = { type: "ByteLevel", add_prefix_space: false, trim_offsets: false, use_regex: false };
   const flags = { single_word: false, lstrip: false, rstrip: false, normalized: false, special: true };
   const [end, , turnEnd] = ids;
   return {
-    vocab_size: vocab.length + SPECIAL.length,
+    vocab_size: vocab.length + special.length,
     files: {
       "tokenizer.json": text({
         version: "1.0",
@@ -59,9 +71,9 @@ export function tinyTokenizer(texts: Iterable<string>, size: number, least: numb
         add_bos_token: false,
         add_prefix_space: false,
         added_tokens_decoder: Object.fromEntries(ids.map(({ id, content }) => [id, { content, ...flags }])),
-        additional_special_tokens: SPECIAL.slice(1),
+        additional_special_tokens: special.slice(1),
         bos_token: null,
-        chat_template: CHAT_TEMPLATE,
+        chat_template: vision ? VISION_TEMPLATE : CHAT_TEMPLATE,
         clean_up_tokenization_spaces: false,
         eos_token: turnEnd.content,
         errors: "replace",

@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { crc32, deflateSync } from "node:zlib";
+import { encodePng } from "../scripts/ocr/png.ts";
 import { memoryFolder } from "../src/io/memory-folder.ts";
 import { bytesOf, encodeSafetensors, type TensorData } from "../src/io/safetensors.ts";
 import type { Folder } from "../src/io/storage.ts";
@@ -10,24 +10,9 @@ import { visionConfig } from "./model/vision/fixtures.ts";
 
 /** A PNG of red, green and blue by place. */
 export function png(width: number, height: number, colour: (x: number, y: number) => readonly number[]): Uint8Array {
-  const lines = Buffer.alloc(height * (1 + 3 * width));
-  for (let y = 0; y < height; y++) {
-    for (let x = 0; x < width; x++) lines.set(colour(x, y), y * (1 + 3 * width) + 1 + 3 * x);
-  }
-  const header = Buffer.alloc(13);
-  header.writeUInt32BE(width, 0);
-  header.writeUInt32BE(height, 4);
-  header.set([8, 2], 8);
-  const chunk = (name: string, body: Buffer) => {
-    const named = Buffer.concat([Buffer.from(name), body]);
-    const made = Buffer.alloc(8 + named.length);
-    made.writeUInt32BE(body.length, 0);
-    made.set(named, 4);
-    made.writeUInt32BE(crc32(named), 4 + named.length);
-    return made;
-  };
-  const parts = [chunk("IHDR", header), chunk("IDAT", deflateSync(lines)), chunk("IEND", Buffer.alloc(0))];
-  return new Uint8Array(Buffer.concat([Buffer.from("\x89PNG\r\n\x1a\n", "latin1"), ...parts]));
+  const pixels = new Uint8Array(3 * width * height);
+  for (let i = 0; i < width * height; i++) pixels.set(colour(i % width, Math.floor(i / width)), 3 * i);
+  return encodePng(width, height, pixels);
 }
 
 /** A plain image of one grey. */

@@ -2,7 +2,7 @@
 export interface OcrOptions {
   /** capital letters count as small ones */
   ignore_case?: boolean;
-  /** punctuation marks and symbols are left out */
+  /** punctuation marks (Unicode's categories P) are left out, as by jiwer's RemovePunctuation */
   ignore_punctuation?: boolean;
 }
 
@@ -50,7 +50,7 @@ const MULTIPLE = new RegExp(`${SPACE}{2,}`, "g");
 
 function prepared(text: string, { ignore_case = false, ignore_punctuation = false }: OcrOptions): string {
   const cased = ignore_case ? text.toLowerCase() : text;
-  return ignore_punctuation ? cased.replace(/[\p{P}\p{S}]/gu, "") : cased;
+  return ignore_punctuation ? cased.replace(/\p{P}/gu, "") : cased;
 }
 
 /** Words as jiwer's default transforms make them: multiple spaces joined, ends stripped, split at spaces. */
@@ -85,9 +85,9 @@ interface Errors {
   length: number;
 }
 
-/** Errors by the truth's length. An empty truth has rate 0 if the text is empty too, else 1. */
+/** Errors by the truth's length, or of an empty truth their number, as in jiwer 4. */
 export function rate({ errors, length }: Errors): number {
-  return length === 0 ? Math.min(errors, 1) : errors / length;
+  return errors / Math.max(1, length);
 }
 
 /** Word errors of a text. @see jiwer.wer */

@@ -30,8 +30,10 @@ export function parseAdapterName(name: string): AdapterName | null {
 
 /** A module's path without any prefix. */
 function modulePath(path: string): string {
+  const tower = /(?:^|\.)visual\.(.+)$/.exec(path);
+  if (tower) return `model.visual.${tower[1]}`;
   const layer = /(?:^|\.)layers\.(\d+\..+)$/.exec(path);
-  if (layer && !/(?:^|\.)(?:visual|vision_tower|vision_model)\./.test(path)) return `model.layers.${layer[1]}`;
+  if (layer && !/(?:^|\.)(?:vision_tower|vision_model)\./.test(path)) return `model.layers.${layer[1]}`;
   return path.replace(/^base_model\.model\./, "");
 }
 

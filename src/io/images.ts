@@ -64,6 +64,7 @@ export function readImageHeader(bytes: Uint8Array, what: string): ImageHeader {
   try {
     header = { png: pngHeader, jpeg: jpegHeader, webp: webpHeader }[type](bytes, view);
   } catch (error) {
+    if (error instanceof UnsupportedError) throw new UnsupportedError(`Cannot read ${what}: ${error.message}`);
     if (!(error instanceof RangeError)) throw error;
     header = null; // read past the end
   }
@@ -122,7 +123,11 @@ function jpegHeader(bytes: Uint8Array, view: DataView): Header {
     if (marker === 0xe1 && latin(bytes, at + 4, at + 10) === "Exif\0\0")
       orientation = orientationOf(bytes.subarray(at + 10, at + 2 + length));
     const frame = marker >= 0xc0 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker);
-    if (frame) size = { height: view.getUint16(at + 5), width: view.getUint16(at + 7) };
+    if (frame) {
+      size = { height: view.getUint16(at + 5), width: view.getUint16(at + 7) };
+      if (view.getUint8(at + 9) === 4)
+        throw new UnsupportedError("it is a JPEG in CMYK, as for print; RGB and grey are read. Save it as RGB");
+    }
     at += 2 + length;
     if (marker !== 0xda) continue;
     if (!size) return null;
@@ -153,7 +158,7 @@ function webpHeader(bytes: Uint8Array, view: DataView): Header {
       const bits = view.getUint32(body + 1, true);
       size ??= { width: (bits & 0x3fff) + 1, height: ((bits >>> 14) & 0x3fff) + 1 };
     }
-    if (name === "ANIM") throw new UnsupportedError("Cannot read an animated WebP: save one frame of it");
+    if (name === "ANIM") throw new UnsupportedError("it is an animated WebP; save one frame of it");
     if (name === "EXIF") orientation = orientationOf(bytes.subarray(body, body + length));
     at = body + length + (length % 2);
   }

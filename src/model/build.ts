@@ -18,6 +18,7 @@ import { architectureOf } from "./architectures/registry.ts";
 import {
   EMBEDDING,
   FINAL_NORM,
+  groupsOf,
   HEAD,
   isProjection,
   layersOf,
@@ -69,7 +70,7 @@ export function parameterSpecs(config: ModelConfig, trained: Trained, vision = f
     }));
   }
   const targets = new Map(lora.targets(config, trained.lora).map((target) => [target.path, target]));
-  const matrices = groupsOf(config).flatMap((group) => {
+  const matrices = groupsOf(config, vision).flatMap((group) => {
     const matrices = group.flatMap(({ path }) => (targets.has(path) ? lora.parameters(targets.get(path)!) : []));
     // a group's lora_A are adjacent, so that they can form one matrix
     const parts = [...new Set(matrices.map(({ part }) => part))];
@@ -82,15 +83,6 @@ export function parameterSpecs(config: ModelConfig, trained: Trained, vision = f
 /** The tensors of a model, and with `vision` of its vision tower. */
 function allTensors(config: ModelConfig, vision: boolean): TensorSpec[] {
   return [...tensorsOf(config).values(), ...(vision ? (towerOf(config)?.tensors.values() ?? []) : [])];
-}
-
-/** The linear layers of a model's groups, group by group. */
-function groupsOf(config: ModelConfig): Module[][] {
-  let at = 0;
-  const modules = modulesOf(config);
-  return layersOf(config)
-    .flatMap(({ sublayers }) => sublayers.flatMap(({ groups }) => Object.values(groups)))
-    .map((group) => modules.slice(at, (at += group.length)));
 }
 
 /** A model with all its memory allocated but not filled: `slots` maps each checkpoint tensor to its place. */
@@ -242,7 +234,8 @@ class Builder {
       blocks: this.blocks(spec.layers, modules),
       merger: this.blocks([last], merger)[0][0],
     };
-    return new VisionTower(config.vision!, spec, weights);
+    const trained = this.store?.parameters.some(({ name }) => name.includes(`${spec.prefix}.`)) ?? false;
+    return new VisionTower(config.vision!, spec, weights, trained);
   }
 
   private sublayer(spec: SublayerSpec, modules: readonly Module[], prefix: string): Sublayer {

@@ -148,11 +148,10 @@ export class Transformer {
     return record.scope(() => {
       this.begin(record);
       const input = this.upload(record, batch, targets);
-      const images = batch.images ? placeImages(record, this, batch, batch.images, grads !== null) : null;
-      const pass = {
-        ...this.pass({ ...input, ...rotationOf(images) }, options.dropoutSeed ?? null),
-        saves: grads !== null,
-      };
+      const dropoutSeed = options.dropoutSeed ?? null;
+      const training = { gradient: grads !== null, dropoutSeed };
+      const images = batch.images ? placeImages(record, this, batch, batch.images, training) : null;
+      const pass = { ...this.pass({ ...input, ...rotationOf(images) }, dropoutSeed), saves: grads !== null };
       const noise = options.noise
         ? {
             noise: {
@@ -213,7 +212,9 @@ export class Transformer {
       this.begin(record);
       const none = { rows: new Uint32Array([0]), tokens: new Uint32Array([0]) };
       const input = this.upload(record, batch, none);
-      const images = batch.images ? placeImages(record, this, batch, batch.images, false) : null;
+      const images = batch.images
+        ? placeImages(record, this, batch, batch.images, { gradient: false, dropoutSeed: null })
+        : null;
       const pass = this.pass({ ...input, ...rotationOf(images) }, null, prefill?.rows);
       let stream: Stream = { x: embedTokens(record, input.ids, weights), delta: null };
       if (images) putFeatures(record, images, stream.x);
@@ -228,9 +229,10 @@ export class Transformer {
     });
   }
 
-  /** Every linear layer. */
+  /** Every linear layer of the blocks, then those of the vision tower. */
   get linears(): readonly Linear[] {
-    return this.weights.blocks.flat().flatMap(({ body }) => Object.values(body.linears).flat());
+    const own = this.weights.blocks.flat().flatMap(({ body }) => Object.values(body.linears).flat());
+    return [...own, ...(this.tower?.linears ?? [])];
   }
 
   /** Prepares what depends on trained parameters: DoRA's gains. A frozen adapter's are computed once, where it is loaded. */

@@ -76,7 +76,7 @@ export interface Field {
   /** one or two sentences, plain text */
   readonly help: string;
   /** the source of a name that TRL lacks; `trl sft --config` and similar commands reject such names */
-  readonly origin?: "qwench" | "open-r1" | "peft";
+  readonly origin?: "qwench" | "open-r1" | "peft" | "unsloth";
   /** TRL's default, if Qwench's differs; `help` says why */
   readonly trlDefault?: FieldValue;
   /** notes to show when a value is set, by the value as text */

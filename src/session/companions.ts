@@ -1,7 +1,7 @@
 import type { Tokenizer } from "../data/tokenizer.ts";
 import { RecipeError } from "../errors.ts";
 import type { Folder } from "../io/storage.ts";
-import { GENERATION_FILE, TOKENIZER_FILES, tokenizerFolder } from "../model/files/write-merged.ts";
+import { GENERATION_FILE, PROCESSOR_FILES, TOKENIZER_FILES, tokenizerFolder } from "../model/files/write-merged.ts";
 import { formatJson, type JsonObject, parseJson } from "../text/json.ts";
 
 /** The tokenizer settings that a run changed. */
@@ -26,9 +26,7 @@ export async function companionsOf(
   tokenizer: Tokenizer | null,
 ): Promise<Record<string, string>> {
   const texts: Record<string, string> = {};
-  const take = async (folder: Folder, names: readonly string[]) => {
-    for (const name of names) if (await folder.exists(name)) texts[name] = await folder.readText(name);
-  };
+  const take = async (folder: Folder, names: readonly string[]) => Object.assign(texts, await textsIn(folder, names));
   await take(
     await tokenizerFolder(model, adapter),
     TOKENIZER_FILES.filter((name) => !name.endsWith(".model")), // binary, and unused here
@@ -45,6 +43,18 @@ export async function companionsOf(
   for (const name of ["tokenizer_config.json", "special_tokens_map.json"]) change(name, { eos_token });
   const before = JSON.parse(texts[GENERATION_FILE] ?? "{}").eos_token_id;
   change(GENERATION_FILE, { eos_token_id: [...new Set([id, ...numbers(before)])] });
+  return texts;
+}
+
+/** The files of a model's image processor, which complete a saved model with a vision tower. */
+export function processorFiles(model: Folder): Promise<Record<string, string>> {
+  return textsIn(model, PROCESSOR_FILES);
+}
+
+/** Texts of those files that exist. */
+async function textsIn(folder: Folder, names: readonly string[]): Promise<Record<string, string>> {
+  const texts: Record<string, string> = {};
+  for (const name of names) if (await folder.exists(name)) texts[name] = await folder.readText(name);
   return texts;
 }
 

@@ -5,7 +5,7 @@ import type { Trainee } from "../train/checkpoint.ts";
 import { DpoBatches, tokensOf } from "../train/dpo/batches.ts";
 import type { DpoData } from "../train/dpo/dpo.ts";
 import { type DpoForecastInput, forecastDpo, kernelsOfDpo } from "../train/forecast/dpo.ts";
-import { loadTrainee, openBase, type PreparedBase, type RowSources, readRows, storageOf } from "./open.ts";
+import { loadTrainee, openBase, type PreparedBase, type RowSources, readRows, refuseTower, storageOf } from "./open.ts";
 
 export { type DpoData, type DpoEvent, type DpoOptions, dpo } from "../train/dpo/dpo.ts";
 
@@ -27,6 +27,7 @@ export interface PreparedDpo extends PreparedBase {
 export async function prepareDpo(recipe: DpoRecipe, sources: DpoSources): Promise<PreparedDpo> {
   const { gpu } = sources;
   const base = await openBase(recipe, sources);
+  refuseTower(base);
   const { config, checkpoint, trained, tokenizer } = base;
   const options: PreferenceOptions = {
     tokenizer,

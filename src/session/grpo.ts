@@ -11,7 +11,7 @@ import type { GrpoBatches } from "../train/grpo/batches.ts";
 import { batchesOf } from "../train/grpo/grpo.ts";
 import type { GrpoData } from "../train/grpo/rollout.ts";
 import type { Environment } from "../train/grpo/tools.ts";
-import { loadTrainee, openBase, type PreparedBase, type RowSources, readRows, storageOf } from "./open.ts";
+import { loadTrainee, openBase, type PreparedBase, type RowSources, readRows, refuseTower, storageOf } from "./open.ts";
 import { eosIds } from "./tokenizer.ts";
 
 export { type CompletionRecord, type GrpoData, type GrpoEvent, type GrpoOptions, grpo } from "../train/grpo/grpo.ts";
@@ -42,6 +42,7 @@ export async function prepareGrpo(recipe: GrpoRecipe, sources: GrpoSources): Pro
   const { gpu, rewards } = sources;
   if (rewards.length === 0) throw new RecipeError("Cannot train without a reward function: reward_funcs is empty");
   const base = await openBase(recipe, sources);
+  refuseTower(base);
   const { config, checkpoint, trained, tokenizer } = base;
   if (!tokenizer) {
     throw new NotFoundError(

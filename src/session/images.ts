@@ -11,7 +11,7 @@ import type { Folder } from "../io/storage.ts";
 import { towerOf } from "../model/architectures/tensors.ts";
 import type { ModelConfig } from "../model/config.ts";
 import type { Transformer } from "../model/transformer.ts";
-import { joinImages, type SeenImages } from "../model/vision/images.ts";
+import { type BatchImages, joinImages, type SeenImages } from "../model/vision/images.ts";
 import type { ImageGrid } from "../model/vision/places.ts";
 
 /** How a surface reads images. */
@@ -40,7 +40,7 @@ export function imagesFrom(access: ImageAccess): ImageOpener {
 }
 
 const PROCESSOR_FILE = "preprocessor_config.json";
-/** Features kept in memory, in bytes; more are read from the cache again. */
+/** Features or patches kept in memory, in bytes; more are read from the cache or the image again. */
 const MEMORY_BYTES = 512 << 20;
 /** Changes with the meaning of the files in the cache. */
 const VERSION = 1;
@@ -63,7 +63,7 @@ export class Images {
   private readonly config: ModelConfig;
   private readonly processor: ImageProcessor;
   private readonly places = new Map<string, Place>();
-  /** the most recently used last */
+  /** features, and patches for a trained tower; the most recently used last */
   private readonly known = new Map<string, Float32Array>();
   private bytes = 0;
   private keeps = true;
@@ -118,14 +118,11 @@ export class Images {
 
   /** Features of an image after the model's tower, `[tokens, hidden]`: from memory, the cache, or computed and kept. */
   async features(model: Transformer, image: RowImage): Promise<Float32Array> {
-    const found = this.known.get(image.key);
-    if (found) {
-      this.known.delete(image.key);
-      this.known.set(image.key, found);
-      return found;
-    }
+    const adapter = model.tower?.adapterKey ?? "";
+    const found = this.recall(`${image.key}${adapter}`);
+    if (found) return found;
     const { cache } = this.access;
-    const name = cache && `${await this.fileKey(image)}.f32`;
+    const name = cache && `${await this.fileKey(image, adapter)}.f32`;
     const made = (name && (await this.stored(name, image))) || (await this.compute(model, image));
     if (name && this.keeps && !(await cache.exists(name))) {
       // a full disk must not end a run that needs no cache
@@ -135,7 +132,17 @@ export class Images {
         () => false,
       );
     }
-    this.remember(image.key, made);
+    this.remember(`${image.key}${adapter}`, made);
+    return made;
+  }
+
+  /** Patches of an image: from memory, or read again and processed. */
+  private async patches(image: RowImage): Promise<Float32Array> {
+    const key = `${image.key}.patches`;
+    const found = this.recall(key);
+    if (found) return found;
+    const made = await this.process(image);
+    this.remember(key, made);
     return made;
   }
 
@@ -153,6 +160,14 @@ export class Images {
     const all: SeenImages[] = [];
     for (const image of images) all.push({ features: await this.features(model, image), grids: [image.grid] });
     return joinImages(all);
+  }
+
+  /** What a pass in training sees of images: features of a frozen tower, or patches for one that is trained. */
+  async view(model: Transformer, images: readonly RowImage[]): Promise<BatchImages> {
+    if (!model.tower?.trained) return (await this.seen(model, { images }))!;
+    const all: Float32Array[] = [];
+    for (const image of images) all.push(await this.patches(image));
+    return { pixels: joined(all), grids: images.map(({ grid }) => grid) };
   }
 
   private async image(place: Place): Promise<RowImage> {
@@ -187,15 +202,20 @@ export class Images {
   private async compute(model: Transformer, image: RowImage): Promise<Float32Array> {
     const { tower, gpu } = model;
     if (!tower) throw new UnsupportedError("Cannot see images: the model was loaded without its vision tower");
-    const { what } = this.places.get(image.key)!;
-    const { orientation, ...raw } = await decodeImage(await this.bytesOf(image), what, this.access.decode);
-    const { pixels } = processImage(upright(withoutAlpha(raw), orientation), this.processor);
+    const pixels = await this.process(image);
     const record = gpu.recorder();
     const read = record.scope(() => record.read(tower.forward(record, { pixels, grids: [image.grid] }).features));
     record.submit();
     const features = new Float32Array(await read);
     gpu.endStep(); // a step may now take the tower's buffers
     return features;
+  }
+
+  /** Decodes and processes an image. @returns its patches */
+  private async process(image: RowImage): Promise<Float32Array> {
+    const { what } = this.places.get(image.key)!;
+    const { orientation, ...raw } = await decodeImage(await this.bytesOf(image), what, this.access.decode);
+    return processImage(upright(withoutAlpha(raw), orientation), this.processor).pixels;
   }
 
   /** Features in the cache; null: none, or a file of another length. */
@@ -207,9 +227,18 @@ export class Images {
     return new Float32Array(new Uint8Array(await source.read(0, source.size)).buffer);
   }
 
-  private remember(key: string, features: Float32Array): void {
-    this.known.set(key, features);
-    this.bytes += features.byteLength;
+  /** What is in memory under a key; null: nothing. */
+  private recall(key: string): Float32Array | null {
+    const found = this.known.get(key);
+    if (!found) return null;
+    this.known.delete(key);
+    this.known.set(key, found);
+    return found;
+  }
+
+  private remember(key: string, values: Float32Array): void {
+    this.known.set(key, values);
+    this.bytes += values.byteLength;
     for (const [oldest, { byteLength }] of this.known) {
       if (this.bytes <= MEMORY_BYTES || oldest === key) break;
       this.known.delete(oldest);
@@ -217,10 +246,10 @@ export class Images {
     }
   }
 
-  /** Of the image, the processor and the tower's weights. */
-  private async fileKey({ key }: RowImage): Promise<string> {
+  /** Of the image, the processor, the tower's weights and its adapter. */
+  private async fileKey({ key }: RowImage, adapter: string): Promise<string> {
     this.weights ??= await this.weightsKey();
-    return new Sha256().update(new TextEncoder().encode(`${VERSION} ${key} ${this.weights}`)).hex();
+    return new Sha256().update(new TextEncoder().encode(`${VERSION} ${key} ${this.weights}${adapter}`)).hex();
   }
 
   private async weightsKey(): Promise<string> {
@@ -229,6 +258,16 @@ export class Images {
     for (const name of towerOf(config)!.tensors.keys()) hash.update(await checkpoint.read(name));
     return hash.hex();
   }
+}
+
+function joined(parts: readonly Float32Array[]): Float32Array {
+  const all = new Float32Array(parts.reduce((n, { length }) => n + length, 0));
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
+  }
+  return all;
 }
 
 /** The bytes of a data URL. */

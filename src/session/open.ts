@@ -9,7 +9,7 @@ import type { Folder } from "../io/storage.ts";
 import type { AdapterInit } from "../model/adapters/adapter.ts";
 import type { LoraConfig } from "../model/adapters/lora.ts";
 import { startPissa } from "../model/adapters/pissa.ts";
-import { patternFits, targetModules, targetsOf } from "../model/adapters/targets.ts";
+import { changesTower, patternFits, targetModules, targetsOf, withTower } from "../model/adapters/targets.ts";
 import { trainedRows } from "../model/adapters/token-rows.ts";
 import { EMBEDDING, HEAD, modulesOf } from "../model/architectures/tensors.ts";
 import type { Trained } from "../model/build.ts";
@@ -130,7 +130,8 @@ type ModelFields = Pick<
   | "trainable_token_indices"
   | "adapter_name_or_path"
   | "seed"
->;
+> &
+  Partial<Pick<SftRecipe, "finetune_vision_layers">>;
 
 /** Fields that determine how frozen weights are stored. */
 export type StorageFields = Pick<SftRecipe, "dtype" | "load_in_4bit" | "load_in_8bit" | "use_bnb_nested_quant">;
@@ -140,13 +141,14 @@ export function loraOf(config: ModelConfig, recipe: ModelFields): LoraConfig {
   const { lora_r: r, lora_alpha, lora_dropout, use_rslora, use_dora, lora_target_modules } = recipe;
   const { exclude_modules, layers_to_transform, rank_pattern, alpha_pattern, lora_modules_to_save } = recipe;
   const { trainable_token_indices } = recipe;
+  const named = targetModules(config, lora_target_modules);
   const lora: LoraConfig = {
     r,
     lora_alpha,
     lora_dropout,
     use_rslora,
     ...(use_dora && { use_dora }),
-    target_modules: targetModules(config, lora_target_modules),
+    target_modules: recipe.finetune_vision_layers ? withTower(config, named) : named,
     ...(lora_modules_to_save && { modules_to_save: lora_modules_to_save }),
     ...(trainable_token_indices && { trainable_token_indices }),
     ...(exclude_modules && { exclude_modules: oneOrMore(exclude_modules) }),
@@ -232,6 +234,14 @@ export async function openBase(
     weightDType,
     headDType: dtypeOf(config.tie_word_embeddings ? EMBEDDING : HEAD),
   };
+}
+
+/** @throws {UnsupportedError} an adapter that changes the vision tower: the reference would need another tower */
+export function refuseTower({ config, lora }: Pick<OpenBase, "config" | "lora">): void {
+  if (!lora || !changesTower(config, lora)) return;
+  throw new UnsupportedError(
+    "Cannot go on from an adapter of the vision tower in this method, which keeps the tower frozen: merge the adapter first with qwench export, and train on the merged model",
+  );
 }
 
 /** Loads the weights of a prepared run of any method and creates or loads its adapter. */

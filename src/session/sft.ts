@@ -1,7 +1,8 @@
 import type { Pacing, RowSource } from "../data/paced-rows.ts";
 import type { RowOptions } from "../data/rows.ts";
 import { type TokenizedDataset, type TokenizeOptions, tokenizeDataset } from "../data/tokenize.ts";
-import { UnsupportedError } from "../errors.ts";
+import { DataError } from "../errors.ts";
+import { changesTower } from "../model/adapters/targets.ts";
 import { weightDTypes } from "../model/files/load.ts";
 import type { SftRecipe } from "../recipe/recipe.ts";
 import type { Trainee } from "../train/checkpoint.ts";
@@ -10,6 +11,7 @@ import { type MicroBatch, microBatch, SftBatches, StreamedSteps } from "../train
 import { openStream, RowStream } from "../train/sft/row-stream.ts";
 import type { SftData } from "../train/sft/sft.ts";
 import { evalBatches } from "../train/sft/step.ts";
+import { processorFiles } from "./companions.ts";
 import { loadTrainee, openBase, type PreparedBase, type RowSources, readRows, storageOf } from "./open.ts";
 
 export { type SftEvent, type SftOptions, sft } from "../train/sft/sft.ts";
@@ -57,9 +59,9 @@ export async function prepareSft(recipe: SftRecipe, sources: SftSources): Promis
     stream && rows === sources.train ? null : whole(rows, pacing),
   );
   const vision = images?.largest ? { grid: images.largest } : null;
-  if (vision && trained === "all") {
-    throw new UnsupportedError(
-      "Cannot train all weights on rows with images: the vision tower stays frozen, and would not be saved; set use_peft: true",
+  if (!vision && base.lora && changesTower(config, base.lora)) {
+    throw new DataError(
+      "Cannot train layers of the vision tower: the rows have no images. Set finetune_vision_layers: false, or use an adapter of the language model only",
     );
   }
   const told = train?.warnings ?? stream!.notes;
@@ -81,11 +83,12 @@ export async function prepareSft(recipe: SftRecipe, sources: SftSources): Promis
   };
   const forecast = forecastSft(input);
   const kernels = () => kernelsOfSft(input);
-  const features: SftData["features"] = vision && ((model, image) => images!.features(model, image));
-  const data = { train: train?.rows ?? stream!, eval: held?.rows ?? null, features };
+  const seen: SftData["images"] = vision && ((model, shown) => images!.view(model, shown));
+  const data = { train: train?.rows ?? stream!, eval: held?.rows ?? null, images: seen };
   return {
     ...base,
     vision: vision !== null,
+    companions: { ...base.companions, ...(vision && trained === "all" ? await processorFiles(sources.model) : {}) },
     data,
     train,
     rows: train?.rows.length ?? 0,

@@ -4,6 +4,7 @@ import { encodeSafetensors, openSafetensors, type TensorData } from "../io/safet
 import type { Folder } from "../io/storage.ts";
 import type { LoraConfig } from "../model/adapters/lora.ts";
 import { doubledConfig, halved, type PissaStart } from "../model/adapters/pissa.ts";
+import { publishedName } from "../model/architectures/tensors.ts";
 import { readPieces, saveAdapter, saveModel } from "../model/files/save.ts";
 import type { Transformer } from "../model/transformer.ts";
 import { parseBoundedJson } from "../text/bounded-json.ts";
@@ -284,7 +285,7 @@ export async function loadCheckpoint(folder: Folder, trainee: Trainee, optimizer
   } else {
     const file = await openSafetensors(await folder.open("model.safetensors"));
     for (const { name } of store.parameters) {
-      const bytes = await file.read(name);
+      const bytes = await file.read(file.tensors.has(name) ? name : publishedName(model.config, name));
       store.write(model.gpu, name, new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4));
     }
   }

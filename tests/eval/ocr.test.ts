@@ -41,7 +41,7 @@ describe("word and character errors", () => {
       expect(length).toBe(want.length);
       const [chars, other] = [[...truth.trim()], [...read.trim()]];
       const made = characterErrors(truth, read);
-      const expected = chars.length === 0 ? Math.min(1, other.length) : distance(chars, other) / chars.length;
+      const expected = distance(chars, other) / Math.max(1, chars.length);
       expect(Math.abs(rate(made) - expected)).toBeLessThan(1e-9);
     }
   });
@@ -58,13 +58,18 @@ describe("word and character errors", () => {
     expect(wordsOf("a\nb")).toEqual(["a\nb"]); // one line break is no space
     expect(charactersOf(" a  b ").join("")).toBe("a  b");
     expect(rate(wordErrors("", ""))).toBe(0);
-    expect(rate(wordErrors(" ", "a b"))).toBe(1);
+    // @see jiwer 4, tests/test_empty_ref.py
+    expect(rate(wordErrors("", "hello"))).toBe(1);
+    expect(rate(wordErrors(" ", "0 1 2 3"))).toBe(4);
+    expect(rate(characterErrors("", "abd"))).toBe(3);
+    expect(rate(characterErrors("abc", ""))).toBe(1);
     expect(rate(characterErrors("ab", ""))).toBe(1);
   });
 
   it("leave out case and punctuation on request", () => {
     const both = { ignore_case: true, ignore_punctuation: true };
-    expect(rate(characterErrors("Total: 3 €", "total 3", both))).toBe(0);
+    expect(rate(characterErrors("Total: 3 “!”", "total 3", both))).toBe(0);
+    expect(rate(characterErrors("3 €", "3", both))).toBe(2 / 3); // a symbol is no punctuation
     expect(rate(characterErrors("Total: 3", "total 3"))).toBe(2 / 8);
   });
 });

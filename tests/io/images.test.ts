@@ -72,6 +72,5 @@ describe("decoding in Node", () => {
       await expect(read, type).rejects.toThrow(/^Cannot read row 2: image 1: /);
       expect((await decodeImage(whole, "a", decodeNodeImage)).width).toBe(6);
     }
-    await expect(decodeImage(bytes(cases.files.cmyk), "a", decodeNodeImage)).rejects.toThrow("decoder refuses it");
   });
 });

@@ -5,6 +5,7 @@ import type { Gpu } from "../../src/gpu/device.ts";
 import { openCheckpoint } from "../../src/io/checkpoint.ts";
 import type { ImageDecoder } from "../../src/io/images.ts";
 import { memoryFolder } from "../../src/io/memory-folder.ts";
+import { readAdapter } from "../../src/io/peft.ts";
 import type { Folder } from "../../src/io/storage.ts";
 import { openModel } from "../../src/model/files/open.ts";
 import { writeMerged } from "../../src/model/files/write-merged.ts";
@@ -71,20 +72,16 @@ describe("training on images", () => {
     model = await seeingModel();
   });
   const files = { "light.png": grey(64, 64, 200) };
-  const recipe = recipeOf({
-    max_steps: 6,
-    per_device_train_batch_size: 4,
-    max_length: null,
-    assistant_only_loss: false,
-  });
+  const values = { max_steps: 6, per_device_train_batch_size: 4, max_length: null, assistant_only_loss: false };
+  const recipe = recipeOf(values);
 
-  async function run(device: Gpu, images: ImageAccess) {
+  async function run(device: Gpu, images: ImageAccess, chosen = recipe) {
     const sources = { gpu: device, model, train: rows(), images: imagesFrom(images) };
-    const prepared = await prepareSft(recipe, sources);
-    const trainee = await loadSft(recipe, prepared, sources, "seeing");
+    const prepared = await prepareSft(chosen, sources);
+    const trainee = await loadSft(chosen, prepared, sources, "seeing");
     const output = memoryFolder("out");
     const logs = [];
-    for await (const event of sft(trainee, prepared.data, recipe, { output, resume: null })) {
+    for await (const event of sft(trainee, prepared.data, chosen, { output, resume: null })) {
       if (event.type === "log") logs.push(event.record);
     }
     return { prepared, output, logs };
@@ -152,7 +149,7 @@ describe("training on images", () => {
     await expect(prepareSft(recipe, { ...sources, train: numbered([row]) })).rejects.toThrow("rows.jsonl, row 1");
   });
 
-  it("refuses a max_length that cuts an image, packing, and training of all weights", async () => {
+  it("refuses a max_length that cuts an image, and packing", async () => {
     const prepare = (values: Record<string, unknown>) =>
       prepareSft(recipeOf({ max_length: null, ...values }), {
         gpu: gpu(),
@@ -162,7 +159,35 @@ describe("training on images", () => {
       });
     await expect(prepare({ max_length: 8 })).rejects.toThrow("max_length 8 would cut off a part of one");
     await expect(prepare({ packing: true, max_length: 64 })).rejects.toThrow("Cannot pack rows with images");
-    await expect(prepare({ use_peft: false })).rejects.toThrow("Cannot train all weights on rows with images");
+  });
+
+  it("trains LoRA on the tower, which then computes its features in every step", async () => {
+    const cache = memoryFolder("features");
+    const { images, counts } = access(cache, files);
+    const { output, logs, prepared } = await run(gpu(), images, recipeOf({ ...values, finetune_vision_layers: true }));
+    expect(logs.at(-1)!.loss).toBeLessThan(0.7 * logs[0].loss);
+    expect(counts.decoded).toBe(3); // patches stay in memory
+    expect(await cache.list()).toEqual([]);
+    const names = [...(await readAdapter(output)).tensors.keys()];
+    expect(names.filter((name) => name.includes(".visual."))).toHaveLength(2 * 10);
+    expect(prepared.forecast.peak).toBeGreaterThan(0);
+    const text = { gpu: gpu(), model, train: rows().slice(3), images: imagesFrom(images) };
+    await expect(prepareSft(recipeOf({ ...values, finetune_vision_layers: true }), text)).rejects.toThrow(
+      "Cannot train layers of the vision tower: the rows have no images",
+    );
+  });
+
+  it("trains all weights with the tower, and saves a model that sees", async () => {
+    const { images } = access(null, files);
+    const whole = recipeOf({ ...values, use_peft: false, dtype: "float32", learning_rate: 1e-3 });
+    const { output, logs, prepared } = await run(gpu(), images, whole);
+    expect(logs.at(-1)!.loss).toBeLessThan(0.9 * logs[0].loss);
+    const made = (await openCheckpoint(output)).tensors;
+    expect([...made.keys()].sort()).toEqual([...(await openCheckpoint(model)).tensors.keys()].sort());
+    expect(await output.exists("preprocessor_config.json")).toBe(true);
+    // the saved model goes on as a base
+    const again = { gpu: gpu(), model: output, train: rows(), images: imagesFrom(images) };
+    expect((await prepareSft(whole, again)).forecast.peak).toBe(prepared.forecast.peak);
   });
 });
 

@@ -1,12 +1,14 @@
 import { FormatError, ShapeError, UnsupportedError } from "../../errors.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import type { Checkpoint } from "../../io/checkpoint.ts";
+import type { Adapter } from "../../io/peft.ts";
 import { bytesOf, findNonFinite } from "../../io/safetensors.ts";
+import { Sha256 } from "../../io/sha256.ts";
 import type { Folder } from "../../io/storage.ts";
 import type { WeightShard } from "../../kernels/embedding/embedding.ts";
 import { doraGains } from "../../kernels/matmul/dora.ts";
 import type { Dora, Linear, Lora } from "../../kernels/matmul/linear.ts";
-import { EMBEDDING, layersOf, type Module, modulesOf } from "../architectures/tensors.ts";
+import { EMBEDDING, type Module, modulesOf, towerModules } from "../architectures/tensors.ts";
 import { shardRows } from "../build.ts";
 import { openAdapterFor } from "../files/load.ts";
 import { newGains } from "../layers/build-linear.ts";
@@ -28,6 +30,8 @@ export interface LoadedAdapter {
   readonly pairs: readonly (Lora | null)[];
   /** the tables, or rows of tables, that it replaces: modules_to_save and trainable_token_indices */
   readonly tables: Tables;
+  /** hash of what it changes in the vision tower; null: nothing */
+  readonly towerKey: string | null;
   readonly tensors: readonly Tensor[];
 }
 
@@ -37,19 +41,12 @@ type Tables = Partial<Pick<Weights, "embed" | "head" | "rows">>;
 /** The base's own tables, of models whose tables an adapter has replaced. */
 const baseTables = new WeakMap<Transformer, Required<Tables>>();
 
-/** Every `Linear` of a model, in order, with the linear layers that it computes. */
-function linearsOf({ config, weights }: Transformer): { linear: Linear; modules: Module[] }[] {
-  const modules = modulesOf(config);
+/** Every `Linear` of a model and of its vision tower, in order, with the linear layers that it computes. */
+function linearsOf(model: Transformer): { linear: Linear; modules: Module[] }[] {
+  const { config, tower } = model;
+  const modules = [...modulesOf(config), ...(tower ? towerModules(config) : [])];
   let at = 0;
-  return layersOf(config).flatMap(({ sublayers }, layer) =>
-    sublayers.flatMap(({ groups }, i) =>
-      Object.keys(groups).flatMap((group) =>
-        weights.blocks[layer][i].body.linears[group].map((linear) => {
-          return { linear, modules: modules.slice(at, (at += linear.parts.length)) };
-        }),
-      ),
-    ),
-  );
+  return model.linears.map((linear) => ({ linear, modules: modules.slice(at, (at += linear.parts.length)) }));
 }
 
 /** Offsets of matrices of these sizes in one buffer, then its length: multiples of 4, for vec4 loads. */
@@ -92,7 +89,9 @@ export async function loadAdapter(
     checkFinite(data, name, folder.path);
     gpu.write(tensor, data, 4 * at);
   };
+  const own = modulesOf(config).length;
   const targets = new Map(plainLora.targets(config, lora).map((target) => [target.path, target]));
+  const ofTower = [...targets.values()].filter(({ index }) => index >= own);
   const magnitudesOf = async (modules: readonly Module[], tuned: readonly Target[]): Promise<Dora> => {
     const at = startsOf(tuned.map(({ out }) => out));
     const magnitude = allocate(at[tuned.length], `${tuned[0].path}.lora_magnitude_vector`);
@@ -165,7 +164,18 @@ export async function loadAdapter(
     gpu.drop(...tensors);
     throw error;
   }
-  return { model, lora, pairs, tables, tensors };
+  return { model, lora, pairs, tables, tensors, towerKey: await hashOf(adapter, ofTower) };
+}
+
+/** A hash of an adapter's matrices and factors for these layers; null: there are none. */
+async function hashOf({ read }: Pick<Adapter, "read">, targets: readonly Target[]): Promise<string | null> {
+  if (targets.length === 0) return null;
+  const hash = new Sha256();
+  for (const target of targets) {
+    hash.update(new TextEncoder().encode(`${target.path} ${target.scale}`));
+    for (const { name } of plainLora.parameters(target)) hash.update(bytesOf(await read(name)));
+  }
+  return hash.hex();
 }
 
 /**
@@ -188,6 +198,7 @@ export function setAdapter(model: Transformer, adapter: LoadedAdapter | null): v
   linearsOf(model).forEach(({ linear }, i) => {
     linear.lora = adapter?.pairs[i] ?? null;
   });
+  if (model.tower) model.tower.adapterKey = adapter?.towerKey ?? null;
 }
 
 function checkFinite(values: Float32Array, name: string, where: string): void {

@@ -2,7 +2,7 @@ import { UnsupportedError } from "../../errors.ts";
 import type { AdapterConfig } from "../../io/peft.ts";
 import { show } from "../../text/show.ts";
 import type { ModelConfig } from "../architectures/architecture.ts";
-import { type Module, moduleNames, modulesOf } from "../architectures/tensors.ts";
+import { type Module, moduleNames, modulesOf, towerModules } from "../architectures/tensors.ts";
 
 /** The linear layers that an adapter changes, and their ranks: fields of PEFT's `LoraConfig`. */
 export type TargetFields = Pick<
@@ -81,7 +81,8 @@ function byPattern(patterns: Readonly<Record<string, number>> | undefined, path:
 }
 
 /**
- * The linear layers of a model that an adapter changes, with the rank and factor of each, chosen as in PEFT.
+ * The linear layers of a model that an adapter changes, with the rank and factor of each, chosen as in PEFT. Names and patterns
+ * may also mean layers of the vision tower; `all-linear` means those of the language model.
  *
  * @see peft/tuners/tuners_utils.py, check_target_module_exists; peft/utils/other.py, get_pattern_key
  */
@@ -89,7 +90,8 @@ export function targetsOf(config: ModelConfig, fields: TargetFields): Target[] {
   const { r, lora_alpha, use_rslora, target_modules: wanted, exclude_modules, layers_to_transform: layers } = fields;
   const dora = fields.use_dora ?? false;
   const all = wanted === "all-linear" || (Array.isArray(wanted) && wanted.includes("all-linear"));
-  return modulesOf(config).flatMap((module): Target[] => {
+  const own = modulesOf(config);
+  return [...own, ...(all ? [] : towerModules(config))].flatMap((module): Target[] => {
     const { path } = module;
     if (exclude_modules && exclude_modules.length > 0 && means(exclude_modules, path, "exclude_modules")) return [];
     if (!all && !means(wanted, path, "target_modules")) return [];
@@ -104,8 +106,43 @@ export function targetsOf(config: ModelConfig, fields: TargetFields): Target[] {
   });
 }
 
+/** Whether an adapter changes the vision tower. */
+export function changesTower(config: ModelConfig, fields: TargetFields): boolean {
+  const own = modulesOf(config).length;
+  return targetsOf(config, fields).some(({ index }) => index >= own);
+}
+
 /**
- * `lora_target_modules` of a recipe, as adapter_config.json stores it: `all-linear` becomes the model's own names, in
+ * Names of the vision tower's linear layers for `target_modules`. With the part before it, since `proj` would mean the convolution of
+ * patches too.
+ */
+function towerNames(config: ModelConfig): string[] {
+  const ending = ({ path }: Module) => path.split(".").slice(-2).join(".");
+  return [...new Set(towerModules(config).map(ending))];
+}
+
+/**
+ * The same target modules with all linear layers of the vision tower.
+ *
+ * @throws {UnsupportedError} the model has no vision tower, or one regular expression says which layers it means
+ */
+export function withTower(config: ModelConfig, modules: readonly string[] | string): readonly string[] {
+  const names = towerNames(config);
+  if (names.length === 0) {
+    throw new UnsupportedError(
+      `Cannot use finetune_vision_layers true: the model (${config.model_type}) has no vision tower`,
+    );
+  }
+  if (typeof modules === "string") {
+    throw new UnsupportedError(
+      `Cannot use finetune_vision_layers with lora_target_modules ${show(modules)}: a regular expression must name the tower's layers (${names.join(", ")}) itself`,
+    );
+  }
+  return [...modules, ...names.filter((name) => !modules.includes(name))];
+}
+
+/**
+ * `lora_target_modules` of a recipe, as adapter_config.json stores it: `all-linear` becomes the language model's own names, in
  * their order; paths and patterns stay as they are.
  *
  * @throws {UnsupportedError} a name that matches no linear layer of the model
@@ -115,7 +152,7 @@ export function targetModules(config: ModelConfig, modules: readonly string[] | 
   const names = typeof modules === "string" ? [modules] : modules;
   if (names.length === 0) throw new UnsupportedError("Cannot apply LoRA: lora_target_modules is empty");
   if (names.includes("all-linear")) return known;
-  const paths = modulesOf(config).map(({ path }) => path);
+  const paths = [...modulesOf(config), ...towerModules(config)].map(({ path }) => path);
   const other = names.find((name) => !paths.some((path) => means([name], path, "lora_target_modules")));
   if (other === undefined) {
     const plain = names.every((name) => known.includes(name));

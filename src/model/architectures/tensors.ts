@@ -156,6 +156,23 @@ export function towerOf(config: ModelConfig): Tower | null {
   return inventoryOf(config).tower;
 }
 
+/** The linear layers of a vision tower that adapters may change: those of its blocks and its merger. Its patches are a convolution. */
+export function towerModules(config: ModelConfig): readonly Module[] {
+  const tower = towerOf(config);
+  return tower ? [...tower.modules, ...tower.merger] : [];
+}
+
+/** The linear layers of the language model's groups, and with `vision` of the tower's: those of a group read the same input. */
+export function groupsOf(config: ModelConfig, vision: boolean): Module[][] {
+  const tower = vision ? towerOf(config) : null;
+  const merger = tower ? [{ prefix: tower.spec.prefix, sublayers: [tower.spec.merger] }] : [];
+  const modules = [...modulesOf(config), ...(tower ? towerModules(config) : [])];
+  let at = 0;
+  return [...layersOf(config), ...(tower?.spec.layers ?? []), ...merger]
+    .flatMap(({ sublayers }) => sublayers.flatMap(({ groups }) => Object.values<readonly Projection[]>(groups)))
+    .map((group) => modules.slice(at, (at += group.length)));
+}
+
 /** Every tensor that a checkpoint of this language model holds, in file order. */
 export function tensorsOf(config: ModelConfig): ReadonlyMap<string, TensorSpec> {
   return inventoryOf(config).tensors;

@@ -13,7 +13,7 @@ import { type LoraConfig, lora } from "../adapters/lora.ts";
 import { doubledAdapter, doubledConfig, startPissa } from "../adapters/pissa.ts";
 import { savedTables } from "../adapters/tables.ts";
 import { trainedRows } from "../adapters/token-rows.ts";
-import { isProjection, modulesOf } from "../architectures/tensors.ts";
+import { isProjection, modulesOf, towerModules } from "../architectures/tensors.ts";
 import { buildModel, checkTensors, type Trained } from "../build.ts";
 import { type ModelConfig, parseModelConfig } from "../config.ts";
 import type { Slot, WeightDType } from "../slots.ts";
@@ -302,7 +302,9 @@ async function openFitting(config: ModelConfig, folder: Folder): Promise<OpenedA
   for (const { name } of [...tables, ...rows]) names.add(name);
   const extra = [...adapter.tensors.keys()].find((name) => !names.has(name));
   if (extra) {
-    const known = modulesOf(config).some(({ path }) => extra.startsWith(`base_model.model.${path}.`));
+    const known = [...modulesOf(config), ...towerModules(config)].some(({ path }) =>
+      extra.startsWith(`base_model.model.${path}.`),
+    );
     throw new FormatError(
       known
         ? `Cannot use adapter ${folder.path}: it holds ${extra}, which its target_modules do not include`
@@ -311,8 +313,9 @@ async function openFitting(config: ModelConfig, folder: Folder): Promise<OpenedA
   }
   if (present.length === targets.length) return { adapter, lora: settings, notes: [] };
   const missing = targets.find((target) => !present.includes(target))!;
-  const deepest = Math.max(...present.map(({ layer }) => layer));
-  if (targets.every((target) => target.layer > deepest || present.includes(target))) {
+  const own = modulesOf(config).length; // those after belong to the vision tower
+  const deepest = Math.max(...present.filter(({ index }) => index < own).map(({ layer }) => layer));
+  if (targets.every((target) => target.index >= own || target.layer > deepest || present.includes(target))) {
     // a model of fewer layers and the same widths
     throw new FormatError(
       `Cannot use adapter ${folder.path}: it lacks ${lora.parameters(missing)[0].name} and all layers after it, so it does not fit this base model of ${config.num_hidden_layers} layers (the adapter's base model is ${base}). If it is meant for the first ${deepest + 1} layers only, list them in layers_to_transform of its adapter_config.json`,

@@ -71,25 +71,23 @@ export async function saveAdapter(
 
 /**
  * Writes a fully trained model as model.safetensors (f32) with its config.json. A language model that is part of another
- * model is written without the rest of that model.
+ * model is written without the rest of that model, unless its vision tower was trained too.
  *
  * @throws {TrainingError} as saveAdapter
  */
 export async function saveModel(folder: Folder, model: Transformer, config: Record<string, unknown>): Promise<void> {
-  const { gpu, store } = model;
+  const { gpu, store, tower } = model;
   const tensors = store!.parameters.map(
     ({ name, shape }): TensorData => ({
-      name,
+      name: tower ? publishedName(model.config, name) : name,
       dtype: "F32",
       shape,
       data: finite(name, readPieces(gpu, store!.value(name))),
     }),
   );
   await folder.write("model.safetensors", encodeSafetensors(tensors, { format: "pt" }));
-  await folder.write(
-    "config.json",
-    `${formatJson({ ...aloneConfig(spelled(config), model.config), dtype: "float32", torch_dtype: "float32" }, 2)}\n`,
-  );
+  const json = tower ? spelled(config) : aloneConfig(spelled(config), model.config);
+  await folder.write("config.json", `${formatJson({ ...json, dtype: "float32", torch_dtype: "float32" }, 2)}\n`);
 }
 
 /** config.json of a language model by itself. */

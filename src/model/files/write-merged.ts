@@ -15,7 +15,11 @@ export const TOKENIZER_FILES: readonly string[] = [
 ];
 export const GENERATION_FILE = "generation_config.json";
 /** Files of a processor of images. */
-const PROCESSOR_FILES = ["preprocessor_config.json", "video_preprocessor_config.json", "processor_config.json"];
+export const PROCESSOR_FILES: readonly string[] = [
+  "preprocessor_config.json",
+  "video_preprocessor_config.json",
+  "processor_config.json",
+];
 const TORCH_NAMES = { F32: "float32", F16: "float16", BF16: "bfloat16" } as const;
 
 interface MergedOptions {

@@ -48,7 +48,7 @@ export interface PlacedImages {
 /**
  * Computes or uploads the features of a batch's images.
  *
- * @param gradient whether the tower's gradients will be needed, if it is trained
+ * @param options whether the tower's gradients will be needed, if it is trained, and the seed of its dropout
  * @throws {UnsupportedError} the model has no tower, or was loaded without it
  * @throws {ShapeError} features or tokens that do not fit the images
  */
@@ -57,7 +57,7 @@ export function placeImages(
   { config, tower }: { config: ModelConfig; tower: VisionTower | null },
   { input_ids, cu_seqlens }: { input_ids: ArrayLike<number>; cu_seqlens: ArrayLike<number> },
   images: BatchImages,
-  gradient: boolean,
+  { gradient, dropoutSeed }: { gradient: boolean; dropoutSeed: number | null },
 ): PlacedImages {
   const { vision } = config;
   if (!vision) throw new UnsupportedError("Cannot see images: the model has no vision tower");
@@ -86,7 +86,7 @@ export function placeImages(
     };
   }
   if (!tower) throw new UnsupportedError("Cannot see images: the model was loaded without its vision tower");
-  const { features, saved } = tower.forward(record, images, gradient && tower.trained);
+  const { features, saved } = tower.forward(record, images, { keep: gradient && tower.trained, dropoutSeed });
   return { ...places, features, backward: saved && ((dFeatures) => tower.backward(record, saved, dFeatures)) };
 }
 

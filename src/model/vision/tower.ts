@@ -49,31 +49,45 @@ interface TowerSaved {
 /** The vision tower of a model on the GPU: patches of images in, features of tokens out. */
 export class VisionTower {
   readonly config: VisionConfig;
-  /** whether any of its parameters is trained */
+  /** whether any of its parameters, or an adapter of it, is trained */
   readonly trained: boolean;
   private readonly spec: TowerSpec;
   private readonly weights: TowerWeights;
 
-  constructor(config: VisionConfig, spec: TowerSpec, weights: TowerWeights) {
+  /** names the adapter that is set on it, so that features with and without it are not mistaken for each other; null: none */
+  adapterKey: string | null = null;
+
+  constructor(config: VisionConfig, spec: TowerSpec, weights: TowerWeights, trained: boolean) {
     this.config = config;
     this.spec = spec;
     this.weights = weights;
-    this.trained = weights.positions.grad !== null;
+    this.trained = trained;
+  }
+
+  /** Every linear layer that an adapter may change, block by block, then the merger's. */
+  get linears(): readonly Linear[] {
+    const { blocks, merger } = this.weights;
+    return [...blocks.flat(), merger].flatMap(({ body }) => Object.values(body.linears).flat());
   }
 
   /**
    * Features of images.
    *
    * @param keep for a backward pass
+   * @param dropoutSeed u32 of an adapter's dropout masks; null: no dropout
    * @returns features `[merged patches, out_hidden_size]`, and what `backward` needs
    * @throws {ShapeError} pixels that do not fit the grids, or a grid that is no whole number of merged patches
    */
-  forward(record: Recorder, patches: Patches, keep = false): { features: Tensor; saved: TowerSaved | null } {
+  forward(
+    record: Recorder,
+    patches: Patches,
+    { keep = false, dropoutSeed = null }: { keep?: boolean; dropoutSeed?: number | null } = {},
+  ): { features: Tensor; saved: TowerSaved | null } {
     const { weights, spec, config } = this;
     const { grids } = patches;
     const pixels = this.upload(record, patches);
     return record.scope(() => {
-      const pass = this.pass(record, grids, keep);
+      const pass = this.pass(record, grids, keep, dropoutSeed);
       const { y: x } = linear(record, pixels, weights.patch.linears, null, { label: "patches" });
       const blend = positionBlend(grids, spec.grid, config.spatial_merge_size);
       blendRows(record, weights.positions.weight, blend, x);
@@ -100,15 +114,15 @@ export class VisionTower {
     const { weights, spec, config } = this;
     record.scope(() => {
       const { input, trace } = merger;
+      const { grad } = weights.positions;
       const dMerged = trace.backward(this.merged(input.y), dFeatures, true)!;
       const dNormed = view(dMerged, input.y.shape);
       layerNormGradients(record, weights.merger.pre!, input, dNormed);
       const g = layerNormBackward(record, input.sum, weights.merger.pre!, input.rstd!, dNormed);
       for (let layer = weights.blocks.length - 1; layer >= 0; layer--) {
-        blockBackward(record, weights.blocks[layer], pass, blocks[layer], g, true);
+        blockBackward(record, weights.blocks[layer], pass, blocks[layer], g, layer > 0 || grad !== null);
         releaseSaved(record, blocks[layer]);
       }
-      const { grad } = weights.positions;
       if (!grad) return;
       const blend = positionBlend(grids, spec.grid, config.spatial_merge_size);
       blendRows(record, g, transposeSparse(blend, grad.shape[0]), grad);
@@ -137,7 +151,7 @@ export class VisionTower {
     return record.upload(pixels, [count, inner], "pixels");
   }
 
-  private pass(record: Recorder, grids: readonly ImageGrid[], saves: boolean): Pass {
+  private pass(record: Recorder, grids: readonly ImageGrid[], saves: boolean, dropoutSeed: number | null): Pass {
     const { hidden_size, num_heads } = this.config;
     const count = patchCount(grids);
     const table = patchRotation(grids, this.config);
@@ -150,7 +164,7 @@ export class VisionTower {
         "patches.positions",
       ),
       spans: record.upload(spansOf(frameStarts(grids)), [count, 2], "patches.spans"),
-      dropoutSeed: null,
+      dropoutSeed,
       saves,
       chunks: null,
       prefill: null,

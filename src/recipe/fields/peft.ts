@@ -68,6 +68,15 @@ export const peftFields = [
     help: 'Token ids whose rows of the embedding are trained beside LoRA, such as new special tokens: a list, or a mapping such as {"embed_tokens": [5], "lm_head": [5]}. As in PEFT, a head that is tied to the embedding follows it. Only these rows are saved.',
   },
   {
+    name: "finetune_vision_layers",
+    group: "peft",
+    methods: ["sft"],
+    type: "boolean",
+    default: false,
+    origin: "unsloth",
+    help: "LoRA on the linear layers of the vision tower too: its blocks and its merger. The rows must have images. Unsloth's default is true; here it is false, because a frozen tower sees each image once and its features are kept.",
+  },
+  {
     name: "use_dora",
     group: "peft",
     methods: all,

@@ -8,7 +8,8 @@ import { buildModel, type Trained } from "../../model/build.ts";
 import type { ModelConfig } from "../../model/config.ts";
 import type { WeightDType } from "../../model/slots.ts";
 import type { Transformer } from "../../model/transformer.ts";
-import type { ImageGrid } from "../../model/vision/places.ts";
+import { type ImageGrid, patchCount } from "../../model/vision/places.ts";
+import type { Patches, VisionTower } from "../../model/vision/tower.ts";
 import { formatBytes } from "../../text/bytes.ts";
 import { Optimizer, type OptimizerOptions } from "../optimizer.ts";
 
@@ -51,17 +52,22 @@ export function fakeRun(input: ForecastModel): FakeRun {
   const vision = input.vision ?? null;
   const { model } = buildModel(gpu, input.config, input.trained, input.dtypeOf, vision !== null);
   model.gradient_checkpointing = input.gradient_checkpointing ?? true;
-  if (vision) seeImage(model, vision.grid);
+  if (vision && !model.tower!.trained) seeImage(model, vision.grid);
   return { gpu, model, optimizer: new Optimizer(gpu, model.store!, input.optimizer), record: gpu.recorder() };
 }
 
-/** Features of an image, as a run computes them before the step that needs them. */
+/** Patches of images, of which only the number counts. */
+export function blankPatches({ config }: VisionTower, grids: readonly ImageGrid[]): Patches {
+  const { in_channels, temporal_patch_size, patch_size } = config;
+  const each = in_channels * temporal_patch_size * patch_size ** 2;
+  return { pixels: new Float32Array(patchCount(grids) * each), grids };
+}
+
+/** Features of an image, as a run with a frozen tower computes them before the step that needs them. */
 function seeImage({ gpu, tower }: Transformer, grid: ImageGrid): void {
-  const { in_channels, temporal_patch_size, patch_size } = tower!.config;
-  const pixels = new Float32Array(grid[0] * grid[1] * grid[2] * in_channels * temporal_patch_size * patch_size ** 2);
   const record = gpu.recorder();
   record.scope(() => {
-    record.read(tower!.forward(record, { pixels, grids: [grid] }).features);
+    record.read(tower!.forward(record, blankPatches(tower!, [grid])).features);
   });
   record.submit();
 }

@@ -1,7 +1,9 @@
 import type { Kernel } from "../../gpu/program.ts";
+import type { Transformer } from "../../model/transformer.ts";
 import type { MicroBatch } from "../sft/batches.ts";
 import { type SftLossType, sftStep } from "../sft/step.ts";
 import {
+  blankPatches,
   type FakeRun,
   type ForecastModel,
   fakeRun,
@@ -46,23 +48,29 @@ function recordSft(input: SftForecastInput): FakeRun {
   const run = fakeRun(input);
   const { model, optimizer, record } = run;
   const { steps, evaluation } = input;
-  const width = input.config.hidden_size;
   try {
     const options = { ...NOTHING, loss_type: input.loss_type };
-    for (const micro of steps.map((each) => each.map((one) => blank(one, width))))
+    for (const micro of steps.map((each) => each.map((one) => blank(one, model))))
       sftStep(record, model, optimizer, micro, options).catch(() => {}); // its numbers come from nowhere
-    if (evaluation) record.scope(() => model.run(record, blank(evaluation, width).batch, evaluation.targets, {}, null));
+    if (evaluation) record.scope(() => model.run(record, blank(evaluation, model).batch, evaluation.targets, {}, null));
   } catch (error) {
     throw withAdvice(error, "max_length");
   }
   return run;
 }
 
-/** The same batch with features of its images, of which only the number counts. */
-function blank({ batch, targets }: MicroBatch, width: number): MicroBatch {
+/** The same batch with features or patches of its images, of which only the number counts. */
+function blank({ batch, targets }: MicroBatch, model: Transformer): MicroBatch {
   if (!batch.row_images) return { batch, targets };
-  const features = new Float32Array(batch.row_images.reduce((n, { tokens }) => n + tokens * width, 0));
-  return { batch: { ...batch, images: { features, grids: batch.row_images.map(({ grid }) => grid) } }, targets };
+  const grids = batch.row_images.map(({ grid }) => grid);
+  const { tower, config } = model;
+  const images = tower?.trained
+    ? blankPatches(tower, grids)
+    : {
+        features: new Float32Array(batch.row_images.reduce((n, { tokens }) => n + tokens, 0) * config.hidden_size),
+        grids,
+      };
+  return { batch: { ...batch, images }, targets };
 }
 
 /** Micro-batches of `sequences` rows of `length` tokens, all labelled: the worst case of a recipe. */

@@ -9,15 +9,7 @@ import type { StepContext, Submitted, TrainEvent, TrainingMethod, TrainOptions }
 import { TokensPerSecond } from "../speed.ts";
 import { type MicroBatch, microBatch, SftBatches, StreamedSteps } from "./batches.ts";
 import { RowStream, readPlace, type StreamedRows } from "./row-stream.ts";
-import {
-  evalBatches,
-  evaluate,
-  type FeatureSource,
-  type SftResult,
-  seesImages,
-  sftStep,
-  withFeatures,
-} from "./step.ts";
+import { evalBatches, evaluate, type ImageSource, type SftResult, seesImages, sftStep, withImages } from "./step.ts";
 
 /** A finished step; its numbers arrive one step late. */
 type SftStepEvent = { type: "step"; step: number; tokens: number; loss: number };
@@ -31,8 +23,8 @@ export type SftOptions = TrainOptions;
 export interface SftData {
   train: readonly TokenizedRow[] | StreamedRows;
   eval: readonly TokenizedRow[] | null;
-  /** of rows with images */
-  features?: FeatureSource | null;
+  /** what is seen of rows' images; null: rows have none */
+  images?: ImageSource | null;
 }
 
 /**
@@ -118,14 +110,14 @@ class Sft implements TrainingMethod<SftStepEvent, SftResult> {
     return this.submit(context, micro);
   }
 
-  /** A step on rows with images, whose features may have to be read or computed first. */
+  /** A step on rows with images, which have to be read first, and whose features may have to be computed. */
   // biome-ignore lint/correctness/useYield: the loop takes a step that waits as a generator
   private async *withImages(
     context: StepContext<SftStepEvent>,
     micro: readonly MicroBatch[],
   ): AsyncGenerator<TrainEvent | SftStepEvent, Submitted<SftResult>> {
     const seen: MicroBatch[] = [];
-    for (const each of micro) seen.push(await withFeatures(this.model, each, this.data.features!));
+    for (const each of micro) seen.push(await withImages(this.model, each, this.data.images!));
     return this.submit(context, seen);
   }
 
@@ -163,8 +155,8 @@ class Sft implements TrainingMethod<SftStepEvent, SftResult> {
   evaluate(): Promise<{ loss: number; mean_token_accuracy: number; entropy: number }> {
     const { per_device_eval_batch_size, label_smoothing_factor: labelSmoothing, loss_type } = this.recipe;
     const batches = evalBatches(this.data.eval!, per_device_eval_batch_size);
-    const { features = null } = this.data;
-    return evaluate(this.model, batches, { labelSmoothing, loss_type, features });
+    const { images = null } = this.data;
+    return evaluate(this.model, batches, { labelSmoothing, loss_type, images });
   }
 
   /** The stream's place. */

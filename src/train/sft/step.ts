@@ -3,6 +3,7 @@ import type { TokenizedRow } from "../../data/tokenize.ts";
 import type { Recorder } from "../../gpu/recorder.ts";
 import { dftGradient } from "../../kernels/loss/dft.ts";
 import type { Transformer } from "../../model/transformer.ts";
+import type { BatchImages } from "../../model/vision/images.ts";
 import type { SftRecipe } from "../../recipe/recipe.ts";
 import type { StepResult } from "../method.ts";
 import { type Optimizer, update } from "../optimizer.ts";
@@ -132,28 +133,20 @@ function noiseOf(
   return { scale, seed: mixSeed(seed, 2, step, micro) };
 }
 
-/** Features of an image after the vision tower, `[tokens, hidden]` f32: from a cache, or computed. */
-export type FeatureSource = (model: Transformer, image: RowImage) => Promise<Float32Array>;
+/** What a model sees of images: features of a frozen tower, from a cache or computed, or patches for a trained tower. */
+export type ImageSource = (model: Transformer, images: readonly RowImage[]) => Promise<BatchImages>;
 
-/** Whether any batch has images without features. */
+/** Whether any batch has images that were not read yet. */
 export const seesImages = (batches: readonly MicroBatch[]) => batches.some(({ batch }) => batch.row_images);
 
-/** The same batch with the features of its images. */
-export async function withFeatures(
+/** The same batch with what the model sees of its images. */
+export async function withImages(
   model: Transformer,
   { batch, targets }: MicroBatch,
-  features: FeatureSource,
+  source: ImageSource,
 ): Promise<MicroBatch> {
   if (!batch.row_images) return { batch, targets };
-  const width = model.config.hidden_size;
-  const all = new Float32Array(batch.row_images.reduce((n, { tokens }) => n + tokens * width, 0));
-  let at = 0;
-  for (const image of batch.row_images) {
-    const own = await features(model, image);
-    all.set(own, at);
-    at += own.length;
-  }
-  return { batch: { ...batch, images: { features: all, grids: batch.row_images.map(({ grid }) => grid) } }, targets };
+  return { batch: { ...batch, images: await source(model, batch.row_images) }, targets };
 }
 
 /** Rows of an evaluation in batches of `size`, in order. */
@@ -172,14 +165,14 @@ export async function evaluate(
   {
     labelSmoothing = 0,
     loss_type = "nll",
-    features = null,
-  }: { labelSmoothing?: number; loss_type?: SftLossType; features?: FeatureSource | null } = {},
+    images = null,
+  }: { labelSmoothing?: number; loss_type?: SftLossType; images?: ImageSource | null } = {},
 ): Promise<{ loss: number; mean_token_accuracy: number; entropy: number }> {
   let [loss, accuracy, entropy, labelled] = [0, 0, 0, 0];
   const dft = loss_type === "dft";
   const options = { labelSmoothing: dft ? 0 : labelSmoothing };
   for (const each of batches) {
-    const { batch, targets } = features ? await withFeatures(model, each, features) : each;
+    const { batch, targets } = images ? await withImages(model, each, images) : each;
     const record = model.gpu.recorder();
     const pending = record.scope((): Pending | null => {
       const rows = model.run(record, batch, targets, options, null);
