@@ -15,7 +15,12 @@ import { profileFor } from "../../gpu/adapters.ts";
 import { ownGpu } from "../../gpu/open.ts";
 import { describeCases, useGpu } from "../harness.ts";
 
-describeCases("matmul forms", matmulFormCases);
+// One kernel of these takes Mesa's renderer 8 to 15 s to compile. `npm run check:slow` and the doctor run all.
+const SLOW = /^((8×8 staged, nn|4×4 staged, (swiglu|rotary)|4×8 staged, nt|matrices f32 8×8×8, swiglu) )/;
+describeCases(
+  "matmul forms",
+  matmulFormCases.filter(({ name }) => !SLOW.test(name)),
+);
 describeCases("matmul of activations in bf16", matmulBf16Cases);
 
 it("a product that cannot be stored as bf16 is refused with its shapes", () => {

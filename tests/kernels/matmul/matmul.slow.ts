@@ -1,8 +1,11 @@
 import { it } from "vitest";
-import { useGpu } from "../harness.ts";
+import { matmulFormCases } from "../../../src/kernels/matmul/matmul-form.cases.ts";
+import { describeCases, useGpu } from "../harness.ts";
 import { checkTiles } from "./tiles.ts";
 
 const gpu = useGpu();
+
+describeCases("matmul forms", matmulFormCases);
 
 it("gives the same numbers with every candidate tile, with epilogues and unaligned rows", async () => {
   await checkTiles(gpu(), /^((nt|nn) .(130,68,132|65,63,7). bf16|tn .130,68,132. f32)$/, 5);
