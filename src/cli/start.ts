@@ -7,7 +7,7 @@ import { loadAdapter, loadText, prepareText, setAdapter, type TextModel } from "
 import { formatShare } from "../text/numbers.ts";
 import { renderTable } from "../text/tables.ts";
 import { main } from "./main.ts";
-import { openGpu } from "./runs/open-gpu.ts";
+import { openGpu, reuseGpu } from "./runs/open-gpu.ts";
 import { EMBEDDED_ANSWER_TOKENS, EMBEDDED_OUTPUT } from "./sources/embedded.ts";
 import { embeddedModelFolder } from "./sources/embedded-folder.ts";
 
@@ -36,7 +36,9 @@ const SHORT_STEPS = { sft: 32, grpo: 16 };
  * @returns null if a run failed or was interrupted, after printing the reason
  */
 export async function start({ output = EMBEDDED_OUTPUT, seed = 42 } = {}): Promise<StartResult | null> {
-  const { gpu, platform } = await openGpu();
+  const opened = await openGpu();
+  const { gpu, platform } = opened;
+  reuseGpu(opened);
   const short = softwareRenderer(platform.describe) === "swiftshader";
   const sources = { gpu, model: nodeFolder(embeddedModelFolder()) };
   const text = await loadText(await prepareText(sources), sources);

@@ -45,6 +45,8 @@ interface ContextOptions {
   /** time every kernel, if the adapter has timestamps */
   profiler?: boolean;
   waiting?: Waiting | null;
+  /** kernels that are compiled on the device already */
+  programs?: ProgramCache | null;
 }
 
 const UPLOAD_BYTES = 16 << 20;
@@ -100,9 +102,12 @@ export class GpuContext {
   private readonly watched = new Set<Promise<unknown>>();
   private dropped = 0;
 
-  private readonly waiting: Waiting | null;
+  protected readonly waiting: Waiting | null;
 
-  constructor(device: GPUDevice, { features, profile, profiler = false, waiting = null }: ContextOptions) {
+  constructor(
+    device: GPUDevice,
+    { features, profile, profiler = false, waiting = null, programs = null }: ContextOptions,
+  ) {
     const adapterName = profile.name;
     this.waiting = waiting;
     this.device = device;
@@ -112,7 +117,7 @@ export class GpuContext {
     this.adapterName = adapterName;
     this.pool = new Pool(device);
     this.storage = new (profile.operands === "textures" ? TextureStorage : BufferStorage)(device, this.pool);
-    this.programs = new ProgramCache(device, features, (fault) => this.watch(fault));
+    this.programs = new ProgramCache(device, features, (fault) => this.watch(fault), programs);
     this.arena = new UniformArena(device);
     this.staging = new StagingRing(device, (wait) => this.wait(wait));
     this.pace = new Pace(device, (wait) => this.wait(wait), profile);

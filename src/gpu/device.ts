@@ -30,6 +30,14 @@ export class Gpu extends GpuContext {
     return new Recorder(this);
   }
 
+  /** The same device with memory and errors of its own, and with the kernels that this one has compiled. */
+  again(): Gpu {
+    const { device, features, profile, waiting, programs } = this;
+    const gpu = new Gpu(device, { features, profile, waiting, programs });
+    gpu.spares = this.spares;
+    return gpu;
+  }
+
   /** Compiles kernels before they are needed, several at once, in the background. See `compileAhead`. */
   prepare(kernels: readonly Kernel[], signal?: AbortSignal): Promise<void> {
     return compileAhead(this, kernels, this.spares, signal);

@@ -85,19 +85,27 @@ interface SubgroupFeatures {
  * messages.
  */
 export class ProgramCache {
-  private readonly programs = new Map<string, Program>();
+  private readonly programs: Map<string, Program>;
   /** the same, by the fields of a variant */
-  private readonly trees = new Map<Shader, VariantTree<Program>>();
-  private readonly sources = new Map<string, Kernel>();
+  private readonly trees: Map<Shader, VariantTree<Program>>;
+  private readonly sources: Map<string, Kernel>;
   private readonly device: GPUDevice;
   private readonly features: SubgroupFeatures;
   private readonly onFault: (fault: Promise<GpuError | null>) => void;
-  private made = 0;
 
-  constructor(device: GPUDevice, features: SubgroupFeatures, onFault: (fault: Promise<GpuError | null>) => void) {
+  /** @param shared of the same device and features, whose pipelines this cache has too */
+  constructor(
+    device: GPUDevice,
+    features: SubgroupFeatures,
+    onFault: (fault: Promise<GpuError | null>) => void,
+    shared: ProgramCache | null = null,
+  ) {
     this.device = device;
     this.features = features;
     this.onFault = onFault;
+    this.programs = shared?.programs ?? new Map();
+    this.trees = shared?.trees ?? new Map();
+    this.sources = shared?.sources ?? new Map();
   }
 
   /** Number of pipelines compiled so far. */
@@ -166,7 +174,7 @@ export class ProgramCache {
     const name = source.shader.name;
     const fields = new Map(params.map((field, i) => [field.name, i]));
     const packed = params.length > 0 ? paramsOf(new Uint32Array(params.length)) : null;
-    const program = { id: this.made++, name, pipeline, layout, storage, uniform, params, fields, packed };
+    const program = { id: this.programs.size, name, pipeline, layout, storage, uniform, params, fields, packed };
     this.programs.set(key, program);
     this.sources.set(key, source);
     return program;

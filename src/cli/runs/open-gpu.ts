@@ -5,10 +5,21 @@ import { fakeGpu } from "../../gpu/fake-device.ts";
 import { refusesSubgroupMatrix } from "../../gpu/subgroup-matrix.ts";
 import { openAdapter, type Platform } from "../../platform/index.ts";
 
+interface Opened {
+  gpu: Gpu;
+  platform: Platform;
+}
+
+let reused: Opened | null = null;
+
+/** Later commands of this process use this device too, so that each kernel is compiled once. */
+export function reuseGpu(opened: Opened): void {
+  reused = opened;
+}
+
 /** Opens this machine's best adapter with all working features. */
-export async function openGpu(
-  options: { profile?: boolean; fetch?: boolean } = {},
-): Promise<{ gpu: Gpu; platform: Platform }> {
+export async function openGpu(options: { profile?: boolean; fetch?: boolean } = {}): Promise<Opened> {
+  if (reused && !options.profile) return { ...reused, gpu: reused.gpu.again() };
   const platform = await openAdapter({ fetch: options.fetch });
   const gpu = await requestGpu(platform.adapter, {
     disable: [
