@@ -40,6 +40,7 @@ export const F16_FACTOR = 100;
  */
 const F16_DELTA_FACTOR = 1100;
 
+/** Reads a file of tensors. Gradients may be I16, as parts of their largest entry: see scripts/oracle/pack-golden.ts. */
 export async function readTensors(
   folder: Folder,
   name: string,
@@ -48,9 +49,12 @@ export async function readTensors(
   const out = new Map<string, { shape: readonly number[]; data: Float32Array }>();
   for (const [key, { dtype, shape }] of file.tensors) {
     const bytes = await file.read(key);
+    const largest = `${key}.largest`;
+    const unit = file.tensors.has(largest) ? toFloat32(await file.read(largest), "F32")[0] / 32767 : 1;
+    if (dtype === "F32" && file.tensors.has(key.replace(/\.largest$/, "")) && key.endsWith(".largest")) continue;
     out.set(key, {
       shape,
-      data: dtype.startsWith("I") ? Float32Array.from(toInt32(bytes, dtype)) : toFloat32(bytes, dtype),
+      data: dtype.startsWith("I") ? Float32Array.from(toInt32(bytes, dtype), (v) => v * unit) : toFloat32(bytes, dtype),
     });
   }
   return out;
@@ -199,22 +203,23 @@ async function f16LoadsParity(
   ];
 }
 
-/** Checks one model case (a folder with case.json): base and adapter, forward and backward, greedy tokens. */
-export async function modelParity(gpu: Gpu, folder: Folder, name: string, dtype: LoadDType): Promise<ParityRow[]> {
-  const title = dtype === "auto" ? name : `${name} ${dtype}`;
-  const rows: ParityRow[] = [];
-  const add = (check: string, worst: number, tolerance: number) =>
-    rows.push({ case: title, check, worst, tolerance: tolerance * factor });
-  const { delta } = parseModelConfig(JSON.parse(await folder.readText("config.json")));
-  const factor = dtype === "auto" ? 1 : delta ? F16_DELTA_FACTOR : F16_FACTOR;
-  const golden = JSON.parse(await folder.readText("case.json"));
-  const batch = await readBatch(folder);
-  const checkpoint = (await openModel(folder)).checkpoint;
-  const vocab = parseModelConfig(checkpoint.config).vocab_size;
-  const vision = batch.images !== undefined;
-  const load = async (trained: Trained) => loadModel(gpu, checkpoint, { dtype, trained, vision });
+/** What a golden case holds of its base. */
+interface BaseCase {
+  folder: Folder;
+  batch: GoldenBatch;
+  base: Transformer;
+  load(trained: Trained): Promise<Transformer>;
+  dtype: LoadDType;
+  loss: number;
+}
 
-  const base = await load("none");
+/** Logits, log-probs and entropies of a case's base, and the gradients of full training. */
+async function baseParity({ folder, batch, base, load, dtype, loss }: BaseCase): Promise<[string, number, number][]> {
+  const rows: [string, number, number][] = [];
+  const add = (...row: [string, number, number]) => rows.push(row);
+  const { gpu } = base;
+  const vocab = base.config.vocab_size;
+  const vision = batch.images !== undefined;
   const outputs = await readTensors(folder, "base_outputs.safetensors");
   if (vision) {
     const features = await featuresOf(base, batch.images as Patches);
@@ -246,8 +251,31 @@ export async function modelParity(gpu: Gpu, folder: Folder, name: string, dtype:
 
   if (dtype === "auto") {
     const full = await lossAndGrads(await load("all"), batch);
-    add("base_loss", Math.abs(full.loss - golden.base_loss) / golden.base_loss, 1e-5);
+    add("base_loss", Math.abs(full.loss - loss) / loss, 1e-5);
     add("base_grads", worstGradient(full.grads, await readTensors(folder, "base_grads.safetensors")), 1e-4);
+  }
+  return rows;
+}
+
+/** Checks one model case (a folder with case.json): base and adapter, forward and backward, greedy tokens. */
+export async function modelParity(gpu: Gpu, folder: Folder, name: string, dtype: LoadDType): Promise<ParityRow[]> {
+  const title = dtype === "auto" ? name : `${name} ${dtype}`;
+  const rows: ParityRow[] = [];
+  const add = (check: string, worst: number, tolerance: number) =>
+    rows.push({ case: title, check, worst, tolerance: tolerance * factor });
+  const { delta } = parseModelConfig(JSON.parse(await folder.readText("config.json")));
+  const factor = dtype === "auto" ? 1 : delta ? F16_DELTA_FACTOR : F16_FACTOR;
+  const golden = JSON.parse(await folder.readText("case.json"));
+  const batch = await readBatch(folder);
+  const checkpoint = (await openModel(folder)).checkpoint;
+  const vocab = parseModelConfig(checkpoint.config).vocab_size;
+  const vision = batch.images !== undefined;
+  const load = async (trained: Trained) => loadModel(gpu, checkpoint, { dtype, trained, vision });
+
+  const base = await load("none");
+  // a case whose base is another case's has the adapter's numbers only
+  if (!(await folder.exists("model_of.json"))) {
+    for (const row of await baseParity({ folder, batch, base, load, dtype, loss: golden.base_loss })) add(...row);
   }
 
   const { adapter, lora } = await openAdapterFor(base.config, folder.folder("adapter"));

@@ -41,6 +41,21 @@ interface ScheduleCase {
   lr: number[];
 }
 
+/** A case's folder; its checkpoint may be another case's, which `model_of.json` names. */
+async function withModel(folder: Folder, name: string): Promise<Folder> {
+  const own = folder.folder(name);
+  if (!(await own.exists("model_of.json"))) return own;
+  const other = folder.folder(JSON.parse(await own.readText("model_of.json")));
+  const of = (file: string) => (["config.json", "model.safetensors"].includes(file) ? other : own);
+  const shared = {
+    exists: (file: string) => of(file).exists(file),
+    open: (file: string) => of(file).open(file),
+    readText: (file: string) => of(file).readText(file),
+    folder: (sub: string) => own.folder(sub),
+  };
+  return new Proxy(own, { get: (target, key) => Reflect.get(key in shared ? shared : target, key) });
+}
+
 /** Runs every check of a golden folder; calls `onRow` for each. @param mode what is rounded, and by which tolerances rows are judged */
 export async function runParity(
   gpu: Gpu,
@@ -69,7 +84,7 @@ async function checkAll(gpu: Gpu, folder: Folder, onRow: (row: ParityRow) => voi
     else if (file.endsWith(".json")) left.push(file);
   }
   for (const name of await folder.folders()) {
-    const sub = folder.folder(name);
+    const sub = await withModel(folder, name);
     if (await sub.exists("case.json")) {
       for (const dtype of gpu.features.f16 ? (["auto", "float16"] as const) : (["auto"] as const)) {
         see(await modelParity(gpu, sub, name, dtype));
