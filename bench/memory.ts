@@ -6,7 +6,7 @@ import { sftStep } from "../src/train/sft/step.ts";
 import { now, since } from "./measure.ts";
 import { ADAMW, loraOf, trainee } from "./models.ts";
 import { about, type BenchRow } from "./rows.ts";
-import { benchModel, modelFlops } from "./sizes.ts";
+import { benchModel, qwen35Model } from "./sizes.ts";
 
 const RANK = 16;
 
@@ -39,9 +39,14 @@ export async function benchMemory(
   lengths: readonly number[],
   layers?: number,
 ): Promise<BenchRow[]> {
-  const config = benchModel(layers);
+  const models = [
+    ["", benchModel(layers)],
+    ["Qwen3.5-0.8B, ", qwen35Model(layers)],
+  ] as const;
   const rows: BenchRow[] = [];
-  for (const tokens of lengths) {
+  for (const [name, config, tokens] of models.flatMap((model) =>
+    lengths.map((tokens) => [...model, tokens] as const),
+  )) {
     const gpu = await open();
     const { model, optimizer } = trainee(gpu, config, RANK);
     const options = { step: 0, learning_rate: 0, max_grad_norm: 1, label_smoothing_factor: 0, seed: 0 };
@@ -55,11 +60,11 @@ export async function benchMemory(
     rows.push({
       ...about(gpu),
       what: "memory of a first SFT step",
-      shape: `${config.num_hidden_layers} layers, ${tokens} tokens`,
+      shape: `${name}${config.num_hidden_layers} layers, ${tokens} tokens`,
       dtype: "bf16",
       median_ms: ms,
       spread: 0,
-      gflops: modelFlops(config, tokens, tokens - 1, RANK) / ms / 1e6,
+      gflops: null,
       cpu_ms: cpu,
       forecast_bytes: forecast,
       bytes,

@@ -8,7 +8,7 @@ import { qwen35Layers } from "./sizes.ts";
 
 const [LAYERS, RANK] = [2, 16];
 /** Lengths of a sequence, over which a step of delta nets must grow in proportion. */
-export const LENGTHS: readonly number[] = [512, 1024, 2048, 4096, 8192];
+const LENGTHS: readonly number[] = [512, 1024, 2048, 4096, 8192];
 
 type LayerType = "linear_attention" | "full_attention";
 

@@ -49,9 +49,9 @@ const QWEN35_08B = {
   tie_word_embeddings: true,
 };
 
-/** Qwen3.5-0.8B. */
-export function qwen35Model(): ModelConfig {
-  return parseModelConfig(QWEN35_08B, "Qwen3.5-0.8B");
+/** Qwen3.5-0.8B; `layers` makes a smaller model of the same shapes, in which every fourth layer has full attention. */
+export function qwen35Model(layers = QWEN35_08B.num_hidden_layers): ModelConfig {
+  return parseModelConfig({ ...QWEN35_08B, num_hidden_layers: layers }, "Qwen3.5-0.8B");
 }
 
 /** Layers of one type of Qwen3.5-0.8B, with a small vocabulary, so that the head hides nothing. */

@@ -1,4 +1,16 @@
-import { CHUNK, chunkSums, type DeltaVariant, lines, NONE, places, ROWS, SOLVED } from "./rule.ts";
+import {
+  addRows,
+  CHUNK,
+  chunkSums,
+  columnsOf,
+  type DeltaVariant,
+  lines,
+  NONE,
+  places,
+  ROWS,
+  range,
+  SOLVED,
+} from "./rule.ts";
 
 const THREADS = 256;
 
@@ -54,29 +66,26 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
     )}
     for (var c = 0u; c < params.dv; c++) {
       ${lines(ROWS.map((r) => `let y${r} = inner[new${r} + c];`))}
+      ${columnsOf("c", "y")}
       ${lines(
         ROWS.flatMap((r) => [
           `let x${r} = inner[dr${r} + c]; let z${r} = dout[out${r} + c];`,
-          `a${r} -= vec4f(${ROWS.map((s) => `dot(x${r}, y${s})`).join(", ")});`,
-          `p${r} += vec4f(${ROWS.map((s) => `dot(z${r}, y${s})`).join(", ")});`,
+          addRows(`a${r}`, `x${r}`, "c"),
+          addRows(`p${r}`, `z${r}`, "c"),
         ]),
       )}
     }
     let base = token * ${p.width}u + ${p.keysAt}u + head / ${p.perKey}u * ${p.dk}u;
     for (var d = 0u; d < params.quads; d++) {
       ${lines(ROWS.map((r) => `let y${r} = u[base + j${r} * ${p.width}u + d];`))}
-      ${lines(
-        ROWS.map(
-          (r) =>
-            `{ let x = u[base + i${r} * ${p.width}u + d]; k${r} += vec4f(${ROWS.map((s) => `dot(x, y${s})`).join(", ")}); }`,
-        ),
-      )}
+      ${columnsOf("c", "y")}
+      ${lines(ROWS.map((r) => `{ let x = u[base + i${r} * ${p.width}u + d]; ${addRows(`k${r}`, "x", "c")} }`))}
     }
     let column = vec4u(4u * tx) + vec4u(0u, 1u, 2u, 3u);
     ${lines(
       ROWS.flatMap((r) => [
         `let row${r} = 4u * ty + ${r}u; let f${r} = decays(row${r}, tx); let live${r} = vec4<bool>(row${r} < count);`,
-        `a${r} = select(vec4f(), a${r} * f${r}, (column < vec4u(row${r})) & live${r});`,
+        `a${r} = select(vec4f(), -a${r} * f${r}, (column < vec4u(row${r})) & live${r});`,
         `p${r} = select(vec4f(), p${r}, (column <= vec4u(row${r})) & live${r});`,
         `let pAt${r} = at + ${CHUNK * 16}u + row${r} * 16u + tx;`,
         `let e${r} = betas[row${r}] * a${r} * k${r} + p${r} * solve[pAt${r}];`,
@@ -184,10 +193,11 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
     if (entry.z != ${NONE}u) {
       for (var c = 0u; c < params.dv; c++) {
         ${lines(ROWS.map((s) => `let s${s} = states[before + (4u * n + ${s}u) * params.dv + c];`))}
+        ${columnsOf("c", "s")}
         ${lines(
           ROWS.flatMap((r) => [
-            `{ let a = dout[out${r} + c]; q${r} += vec4f(${ROWS.map((s) => `dot(a, s${s})`).join(", ")}); }`,
-            `{ let a = inner[dr${r} + c]; z${r} += vec4f(${ROWS.map((s) => `dot(a, s${s})`).join(", ")}); }`,
+            `{ let a = dout[out${r} + c]; ${addRows(`q${r}`, "a", "c")} }`,
+            `{ let a = inner[dr${r} + c]; ${addRows(`z${r}`, "a", "c")} }`,
           ]),
         )}
       }
@@ -195,7 +205,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
     if (entry.w != ${NONE}u) {
       for (var c = 0u; c < params.dv; c++) {
         ${lines(ROWS.map((s) => `let s${s} = states[after + (4u * n + ${s}u) * params.dv + c];`))}
-        ${lines(ROWS.map((r) => `{ let a = inner[new${r} + c]; w${r} += vec4f(${ROWS.map((s) => `dot(a, s${s})`).join(", ")}); }`))}
+        ${columnsOf("c", "s")}
+        ${lines(ROWS.map((r) => `{ let a = inner[new${r} + c]; ${addRows(`w${r}`, "a", "c")} }`))}
       }
     }
     ${lines(
@@ -210,17 +221,20 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
       ${lines(ROWS.map((s) => `let k${s} = u[base + min(4u * j + ${s}u, count - 1u) * ${p.width}u + ${p.keysAt}u + n];`))}
       ${lines(
         ROWS.flatMap((r) => [
-          `{ let m = solve[at + (4u * ty + ${r}u) * 16u + j]; d${r} += m.x * k0 + m.y * k1 + m.z * k2 + m.w * k3; }`,
-          `{ let m = solve[at + ${CHUNK * 16}u + (4u * ty + ${r}u) * 16u + j]; q${r} += m.x * k0 + m.y * k1 + m.z * k2 + m.w * k3; }`,
+          `{ let m = solve[at + (4u * ty + ${r}u) * 16u + j]; ${addRows(`d${r}`, "m", "k")} }`,
+          `{ let m = solve[at + ${CHUNK * 16}u + (4u * ty + ${r}u) * 16u + j]; ${addRows(`q${r}`, "m", "k")} }`,
         ]),
       )}
     }
-    for (var i = 4u * ty; i < count; i++) {
-      let x = u[base + i * ${p.width}u + n];
-      let k = u[base + i * ${p.width}u + ${p.keysAt}u + n];
-      let m = solve[at + i * 16u + ty];
-      let o = solve[at + ${CHUNK * 16}u + i * 16u + ty];
-      ${lines(ROWS.map((r) => `d${r} += m[${r}] * k + o[${r}] * x;`))}
+    for (var i = 4u * ty; i < count; i += 2u) {
+      ${lines(
+        range(2).flatMap((t) => [
+          `let at${t} = base + min(i + ${t}u, count - 1u) * ${p.width}u + n;`,
+          `let x${t} = u[at${t}]; let k${t} = u[at${t} + ${p.keysAt}u];`,
+          `let m${t} = solve[at + (i + ${t}u) * 16u + ty]; let o${t} = solve[at + ${CHUNK * 16}u + (i + ${t}u) * 16u + ty];`,
+        ]),
+      )}
+      ${lines(ROWS.flatMap((r) => range(2).map((t) => `d${r} += m${t}[${r}] * k${t}; d${r} += o${t}[${r}] * x${t};`)))}
     }
     ${lines(
       ROWS.map((r) => {
@@ -229,9 +243,16 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
       }),
     )}
   }
-  for (var c = tx; c < params.dv; c += 16u) {
-    ${lines(ROWS.map((r) => `beta[${r}] += dot(inner[dr${r} + c], u[(token + i${r}) * ${p.width}u + ${p.valuesAt}u + head * params.dv + c]);`))}
-  }
+  ${lines(
+    range(Math.ceil(p.dv / 16)).map((n) => {
+      const at = `tx + ${16 * n}u`;
+      const terms = ROWS.map(
+        (r) =>
+          `beta[${r}] += dot(inner[dr${r} + ${at}], u[(token + i${r}) * ${p.width}u + ${p.valuesAt}u + head * params.dv + ${at}]);`,
+      );
+      return `${16 * (n + 1) <= p.dv ? "" : `if (${at} < params.dv) `}{ ${terms.join(" ")} }`;
+    }),
+  )}
   if (entry.z != ${NONE}u && entry.w != ${NONE}u) {
     var sum = 0.0;
     for (var e = thread; e < ${state}u; e += ${THREADS}u) { sum += dot(states[before + e], states[after + e]); }

@@ -1,9 +1,20 @@
-import { CHUNK, chunkSums, type DeltaVariant, lines, places, ROWS, range, SOLVED } from "./rule.ts";
+import { addRows, CHUNK, chunkSums, columnsOf, type DeltaVariant, lines, places, ROWS, range, SOLVED } from "./rule.ts";
 
 const THREADS = 256;
 /** Vec4s of a block of 16 × 16; of the lower triangle of 4 × 4 blocks. */
 const BLOCK = 64;
 const BLOCKS = 10;
+
+/** WGSL that adds a thread's vec4 of a product of two blocks to \`made\`; indices within a block are seen to be in range. */
+const product = (left: string, right: string, sign = "") =>
+  `{ let left = ${left}; let right = ${right}; ${range(4)
+    .map(
+      (m) =>
+        `let f${m} = ${sign}blocks[left][4u * row + ${m}u]; ${range(4)
+          .map((n) => `made += f${m}[${n}] * blocks[right][quad + ${16 * m + 4 * n}u];`)
+          .join(" ")}`,
+    )
+    .join(" ")} }`;
 
 /** WGSL that turns the lower triangle of A in `blocks` into that of T. */
 const INVERSE = `// the diagonal: x (I + A) = e_r, from the last column on
@@ -23,13 +34,13 @@ const INVERSE = `// the diagonal: x (I + A) = e_r, from the last column on
       range(15).map((n) => {
         const k = 15 - n;
         const quads = range(Math.floor(k / 4) + 1);
-        return `{ let f = x${Math.floor(k / 4)}[${k % 4}]; ${quads.map((q) => `x${q} -= f * blocks[diagonal + ${4 * k + q}u];`).join(" ")} }`;
+        return `{ let f = x${Math.floor(k / 4)}[${k % 4}]; ${quads.map((q) => `x${q} -= f * blocks[diagonal][${4 * k + q}u];`).join(" ")} }`;
       }),
     )}
   }
   workgroupBarrier();
   if (thread < 64u) { ${range(4)
-    .map((q) => `blocks[diagonal + 4u * r + ${q}u] = x${q};`)
+    .map((q) => `blocks[diagonal][4u * r + ${q}u] = x${q};`)
     .join(" ")} }
   workgroupBarrier();
 
@@ -42,7 +53,8 @@ const INVERSE = `// the diagonal: x (I + A) = e_r, from the last column on
     let block = thread / 64u + 4u * half;
     if (block < 6u) {
       let i = select(select(3u, 2u, block < 3u), 1u, block < 1u);
-      made = product(blockAt(i, i), blockAt(i, block - i * (i - 1u) / 2u), row, quad);
+      made = vec4f();
+      ${product("blockAt(i, i)", "blockAt(i, block - i * (i - 1u) / 2u)")}
     }
     if (half == 0u) { more = made; }
   }
@@ -51,18 +63,22 @@ const INVERSE = `// the diagonal: x (I + A) = e_r, from the last column on
     let block = thread / 64u + 4u * half;
     if (block < 6u) {
       let i = select(select(3u, 2u, block < 3u), 1u, block < 1u);
-      blocks[blockAt(i, block - i * (i - 1u) / 2u) + 4u * row + quad] = select(made, more, half == 0u);
+      blocks[blockAt(i, block - i * (i - 1u) / 2u)][4u * row + quad] = select(made, more, half == 0u);
     }
   }
   workgroupBarrier();
-  for (var i = 1u; i < 4u; i++) {
-    let j = thread / 64u;
-    made = vec4f();
-    for (var k = j; k < i; k++) { made -= product(blockAt(i, k), blockAt(k, j), row, quad); }
-    workgroupBarrier();
-    if (j < i) { blocks[blockAt(i, j) + 4u * row + quad] = made; }
-    workgroupBarrier();
-  }`;
+  let j = thread / 64u;
+  ${lines(
+    [1, 2, 3].map(
+      (i) => `made = vec4f();
+  ${range(i)
+    .map((k) => `if (j <= ${k}u) ${product(`${(i * (i + 1)) / 2 + k}u`, `${(k * (k + 1)) / 2}u + j`, "-")}`)
+    .join("\n  ")}
+  workgroupBarrier();
+  if (j < ${i}u) { blocks[${(i * (i + 1)) / 2}u + j][4u * row + quad] = made; }
+  workgroupBarrier();`,
+    ),
+  )}`;
 
 // delta_chunk: T, P and the decays of a chunk; see rule.ts
 //
@@ -82,19 +98,9 @@ struct Params { first: u32, heads: u32, quads: u32 }
 @group(0) @binding(3) var<storage, read_write> solve: array<vec4f>;
 @group(0) @binding(4) var<uniform> params: Params;
 
-var<workgroup> blocks: array<vec4f, ${BLOCKS * BLOCK}>; // the lower triangle of A, then of T
+var<workgroup> blocks: array<array<vec4f, ${BLOCK}>, ${BLOCKS}>; // the lower triangle of A, then of T
 ${chunkSums(v.valueHeads)}
-fn blockAt(row: u32, column: u32) -> u32 { return (row * (row + 1u) / 2u + column) * ${BLOCK}u; }
-/** quad q of row r of a product of two blocks, the second of which starts at \`right\` */
-fn product(left: u32, right: u32, r: u32, q: u32) -> vec4f {
-  var sum = vec4f();
-  for (var m = 0u; m < 4u; m++) {
-    let f = blocks[left + 4u * r + m];
-    let at = right + 16u * m + q;
-    sum += f.x * blocks[at] + f.y * blocks[at + 4u] + f.z * blocks[at + 8u] + f.w * blocks[at + 12u];
-  }
-  return sum;
-}
+fn blockAt(row: u32, column: u32) -> u32 { return row * (row + 1u) / 2u + column; }
 
 @compute @workgroup_size(${THREADS})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
@@ -117,11 +123,12 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
     )}
     for (var d = 0u; d < params.quads; d++) {
       ${lines(ROWS.map((r) => `let y${r} = u[key${r} + d];`))}
+      ${columnsOf("c", "y")}
       ${lines(
         ROWS.flatMap((r) => [
           `let x${r} = u[row${r} + ${p.keysAt}u + d]; let q${r} = u[row${r} + d];`,
-          `a${r} += vec4f(${ROWS.map((s) => `dot(x${r}, y${s})`).join(", ")});`,
-          `p${r} += vec4f(${ROWS.map((s) => `dot(q${r}, y${s})`).join(", ")});`,
+          addRows(`a${r}`, `x${r}`, "c"),
+          addRows(`p${r}`, `q${r}`, "c"),
         ]),
       )}
     }
@@ -135,8 +142,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
     )}
   }
   if (tx / 4u <= ty / 4u) {
-    let at = blockAt(ty / 4u, tx / 4u) + tx % 4u;
-    ${lines(ROWS.map((r) => `blocks[at + (4u * ty + ${r}u) % 16u * 4u] = a${r};`))}
+    let at = blockAt(ty / 4u, tx / 4u);
+    ${lines(ROWS.map((r) => `blocks[at][(4u * ty + ${r}u) % 16u * 4u + tx % 4u] = a${r};`))}
   }
   workgroupBarrier();
 
@@ -145,7 +152,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
     let block = e / ${BLOCK}u;
     let i = select(select(select(3u, 2u, block < 6u), 1u, block < 3u), 0u, block < 1u);
     let j = block - i * (i + 1u) / 2u;
-    solve[to + (16u * i + e % ${BLOCK}u / 4u) * 16u + 4u * j + e % 4u] = blocks[e];
+    solve[to + (16u * i + e % ${BLOCK}u / 4u) * 16u + 4u * j + e % 4u] = blocks[block][e % ${BLOCK}u];
   }
   if (thread < ${CHUNK}u) {
     let falls = sums[thread].x + sums[thread].y;

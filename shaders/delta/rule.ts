@@ -29,6 +29,16 @@ export const range = (n: number) => Array.from({ length: n }, (_, i) => i);
 export const ROWS = range(4);
 export const lines = (texts: readonly string[]) => texts.join("\n    ");
 
+/** WGSL `to += x.x * rows0 + … + x.w * rows3`, a multiply-add each: a sum of products in one expression costs a product and a sum more. */
+export const addRows = (to: string, x: string, rows: string) =>
+  ["x", "y", "z", "w"].map((c, i) => `${to} += ${x}.${c} * ${rows}${i};`).join(" ");
+
+/** WGSL of `to0` to `to3`, the columns of the matrix with rows `from0` to `from3`: products with them need no sum over a vector. */
+export const columnsOf = (to: string, from: string) =>
+  ["x", "y", "z", "w"]
+    .map((c, i) => `let ${to}${i} = vec4f(${ROWS.map((r) => `${from}${r}.${c}`).join(", ")});`)
+    .join(" ");
+
 /** Counts in vec4s: a row of u, where its keys and values begin, heads. */
 export function places({ keyDim, valueDim, keyHeads, valueHeads }: DeltaVariant) {
   const [dk, dv] = [keyDim / 4, valueDim / 4];

@@ -1,4 +1,4 @@
-import { CHUNK, type DeltaVariant, lines, NONE, places, ROWS, range, SOLVED } from "./rule.ts";
+import { addRows, CHUNK, type DeltaVariant, lines, NONE, places, ROWS, range, SOLVED } from "./rule.ts";
 
 /** Vec4s of a slice: 16 columns of the state, which lie in workgroup memory. */
 const SLICE = 4;
@@ -15,6 +15,9 @@ function pieces(v: DeltaVariant) {
   const p = places(v);
   const own = range(Math.ceil(p.dk / 16)); // vec4s of keyDim, four rows of the state each, that a thread updates
   const quad = (n: number) => `(ty + ${16 * n}u)`;
+  const cell = (n: number, s: number) => `state[(4u * ${quad(n)} + ${s}u) * ${SLICE}u + cg]`;
+  const within = (n: number, body: string) =>
+    16 * (n + 1) <= p.dk ? `{ ${body} }` : `if (${quad(n)} < params.quads) { ${body} }`;
   return {
     ...p,
     state: v.keyDim * p.dv,
@@ -54,36 +57,32 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
     ${lines(ROWS.map((r) => `var ${sum}${r} = vec4f();`))}
     for (var j = 0u; j <= ty; j++) {
       ${lines(ROWS.map((s) => `let w${s} = rows[(4u * j + ${s}u) * ${SLICE}u + cg];`))}
-      ${lines(ROWS.map((r) => `{ let m = solve[solved + ${matrix * CHUNK * 16}u + (4u * ty + ${r}u) * 16u + j]; ${sum}${r} += m.x * w0 + m.y * w1 + m.z * w2 + m.w * w3; }`))}
+      ${lines(ROWS.map((r) => `{ let m = solve[solved + ${matrix * CHUNK * 16}u + (4u * ty + ${r}u) * 16u + j]; ${addRows(`${sum}${r}`, "m", "w")} }`))}
     }`,
-    /** the same of its transpose */
+    /** the same of its transpose; rows past the end must be 0 */
     upper: (sum: string, matrix: number) => `
     ${lines(ROWS.map((r) => `var ${sum}${r} = vec4f();`))}
-    for (var i = 4u * ty; i < count; i++) {
-      let m = solve[solved + ${matrix * CHUNK * 16}u + i * 16u + ty];
-      let w = rows[i * ${SLICE}u + cg];
-      ${lines(ROWS.map((r) => `${sum}${r} += m[${r}] * w;`))}
+    for (var i = 4u * ty; i < count; i += 4u) {
+      ${lines(ROWS.map((s) => `let m${s} = solve[solved + ${matrix * CHUNK * 16}u + (i + ${s}u) * 16u + ty]; let w${s} = rows[(i + ${s}u) * ${SLICE}u + cg];`))}
+      ${lines(ROWS.map((r) => ROWS.map((s) => `${sum}${r} += m${s}[${r}] * w${s};`).join(" ")))}
     }`,
     /** writes a thread's rows where all can read them */
     share: (value: (r: number) => string) => `
     ${lines(ROWS.map((r) => `rows[(4u * ty + ${r}u) * ${SLICE}u + cg] = ${value(r)};`))}
     workgroupBarrier();`,
-    /** `state = e^G_last state + terms`, summed over the chunk's tokens */
-    update: (terms: (n: number) => string) => `
+    /** `state = e^G_last state + terms`, summed over the chunk's tokens, two at a time; the rows of a token past the end must be 0 */
+    update: (terms: (n: number, token: number) => string, both: (token: number) => string) => `
     ${lines(own.flatMap((n) => ROWS.map((s) => `var s${n}_${s} = vec4f();`)))}
-    for (var i = 0u; i < count; i++) {
-      ${lines(own.map((n) => `if (${quad(n)} < params.quads) { ${terms(n)} }`))}
+    for (var i = 0u; i < count; i += 2u) {
+      ${lines(range(2).map((t) => `let at${t} = min(i + ${t}u, count - 1u); ${both(t)}`))}
+      ${lines(range(2).flatMap((t) => own.map((n) => within(n, terms(n, t)))))}
     }
     let fall = factors[count - 1u].x;
-    ${lines(
-      own.map(
-        (n) =>
-          `if (${quad(n)} < params.quads) { ${ROWS.map((s) => `state[(4u * ${quad(n)} + ${s}u) * ${SLICE}u + cg] = fall * state[(4u * ${quad(n)} + ${s}u) * ${SLICE}u + cg] + s${n}_${s};`).join(" ")} }`,
-      ),
-    )}
+    ${lines(own.map((n) => within(n, ROWS.map((s) => `${cell(n, s)} = fall * ${cell(n, s)} + s${n}_${s};`).join(" "))))}
     workgroupBarrier();`,
-    key: (n: number) => `let k = u[base + i * ${p.width}u + ${p.keysAt}u + ${quad(n)}];`,
-    query: (n: number) => `let q = u[base + i * ${p.width}u + ${quad(n)}];`,
+    key: (n: number, t: number) => `let k = u[base + at${t} * ${p.width}u + ${p.keysAt}u + ${quad(n)}];`,
+    query: (n: number, t: number) => `let q = u[base + at${t} * ${p.width}u + ${quad(n)}];`,
+    row: (t: number) => `rows[(i + ${t}u) * ${SLICE}u + cg]`,
     add: (n: number, x: string, w: string) => ROWS.map((s) => `s${n}_${s} += ${x}[${s}] * ${w};`).join(" "),
   };
 }
@@ -119,8 +118,8 @@ ${p.declare}
       ${lines(ROWS.map((s) => `let t${s} = state[(4u * d + ${s}u) * ${SLICE}u + cg];`))}
       ${lines(
         ROWS.flatMap((r) => [
-          `{ let k = u[own${r} + ${p.keysAt}u + d]; y${r} += k.x * t0 + k.y * t1 + k.z * t2 + k.w * t3; }`,
-          `{ let q = u[own${r} + d]; z${r} += q.x * t0 + q.y * t1 + q.z * t2 + q.w * t3; }`,
+          `{ let k = u[own${r} + ${p.keysAt}u + d]; ${addRows(`y${r}`, "k", "t")} }`,
+          `{ let q = u[own${r} + d]; ${addRows(`z${r}`, "q", "t")} }`,
         ]),
       )}
     }
@@ -137,7 +136,12 @@ ${p.declare}
     ${v.keeps === "chunks" ? lines(ROWS.map((r) => `if (live${r}) { inner[inner${r}] = x${r}; }`)) : ""}
     ${p.lower("out", 1)}
     ${lines(ROWS.map((r) => `if (live${r}) { o[all${r}] = f${r}.x * z${r} + out${r}; }`))}
-    ${p.update((n) => `${p.key(n)} let w = factors[i].y * rows[i * ${SLICE}u + cg]; ${p.add(n, "k", "w")}`)}
+    workgroupBarrier();
+    ${p.share((r) => `f${r}.y * x${r}`)}
+    ${p.update(
+      (n, t) => `${p.key(n, t)} ${p.add(n, "k", `w${t}`)}`,
+      (t) => `let w${t} = ${p.row(t)};`,
+    )}
   }
   ${v.keeps === "ends" ? p.put("states", `(group.x * ${v.valueHeads}u + head) * ${p.state}u`) : ""}
 }
@@ -177,7 +181,7 @@ ${p.declare}
     ${lines(ROWS.map((r) => `var y${r} = vec4f();`))}
     for (var d = 0u; d < params.quads; d++) {
       ${lines(ROWS.map((s) => `let t${s} = state[(4u * d + ${s}u) * ${SLICE}u + cg];`))}
-      ${lines(ROWS.map((r) => `{ let k = u[own${r} + ${p.keysAt}u + d]; y${r} += k.x * t0 + k.y * t1 + k.z * t2 + k.w * t3; }`))}
+      ${lines(ROWS.map((r) => `{ let k = u[own${r} + ${p.keysAt}u + d]; ${addRows(`y${r}`, "k", "t")} }`))}
     }
     ${lines(ROWS.map((r) => `let f${r} = factors[4u * ty + ${r}u]; x${r} += f${r}.y * y${r};`))}
     workgroupBarrier();
@@ -194,8 +198,9 @@ ${p.declare}
     workgroupBarrier();
     ${p.share((r) => `-f${r}.z * f${r}.x * dr${r}`)}
     ${p.update(
-      (n) =>
-        `${p.key(n)} ${p.query(n)} let w = rows[i * ${SLICE}u + cg]; ${p.add(n, "k", "w")} var g = vec4f(); if (live) { g = factors[i].x * dout[((token + i) * ${v.valueHeads}u + head) * params.dv + column]; } ${p.add(n, "q", "g")}`,
+      (n, t) => `${p.key(n, t)} ${p.query(n, t)} ${p.add(n, "k", `w${t}`)} ${p.add(n, "q", `g${t}`)}`,
+      (t) =>
+        `let w${t} = ${p.row(t)}; var g${t} = vec4f(); if (live) { g${t} = factors[i + ${t}u].x * dout[((token + at${t}) * ${v.valueHeads}u + head) * params.dv + column]; }`,
     )}
   }
 }
