@@ -17,7 +17,7 @@ type Parts = Map<string, string>;
  *
  * @throws {DataError} the archive is damaged, or a part unpacks to more than the limit
  */
-async function unpack(bytes: Uint8Array, source: string, wanted: RegExp): Promise<Parts> {
+async function unpack(bytes: Uint8Array, source: string, wanted: (name: string) => boolean): Promise<Parts> {
   const { unzipSync } = await import("fflate");
   const refuse = (why: string) => new DataError(`Cannot read ${source}: ${why}`);
   let total = 0;
@@ -30,7 +30,7 @@ async function unpack(bytes: Uint8Array, source: string, wanted: RegExp): Promis
   try {
     files = unzipSync(bytes, {
       filter({ name, originalSize }) {
-        if (!wanted.test(name)) return false;
+        if (!wanted(name)) return false;
         total += originalSize;
         if (originalSize > MOST_PART || total > MOST_PARTS) {
           throw refuse(`${name} unpacks to ${originalSize} bytes, and ${MOST_PART} are allowed (a zip bomb?)`);
@@ -74,20 +74,30 @@ async function walkXml(
   parser.end();
 }
 
-const WORD_PARTS = /^(word\/(document|footnotes|endnotes)\.xml|docProps\/core\.xml)$/;
-
 /** The text of a Word document: paragraphs, tables with ` | ` between cells, footnotes at the end. */
 export async function readDocx(bytes: Uint8Array, source: string): Promise<ReadDocument> {
-  const parts = await unpack(bytes, source, WORD_PARTS);
-  const main = parts.get("word/document.xml");
-  if (main === undefined) throw new DataError(`Cannot read ${source} as DOCX: it has no word/document.xml`);
+  const names = /(^|\/)_rels\/[^/]*\.rels$|^docProps\/core\.xml$/;
+  const facts = await unpack(bytes, source, (name) => names.test(name));
+  const main = await mainPart(facts, source, "word/document.xml");
+  const notes = await relations(facts.get(relationsOf(main)), source);
+  const named = [...notes.values()].filter(({ type }) => /\/(footnotes|endnotes)$/.test(type));
+  const targets =
+    notes.size > 0
+      ? named
+          .map(({ target }) => target)
+          .sort()
+          .reverse()
+      : ["footnotes.xml", "endnotes.xml"];
+  const wanted = [main, ...targets.map((target) => partName(folderOf(main), target))];
+  const parts = await unpack(bytes, source, (name) => wanted.includes(name));
+  if (!parts.has(main)) throw new DataError(`Cannot read ${source} as DOCX: it has no ${main}`);
   const texts: string[] = [];
-  for (const name of ["word/document.xml", "word/footnotes.xml", "word/endnotes.xml"]) {
+  for (const name of wanted) {
     const xml = parts.get(name);
     if (xml !== undefined) texts.push(await wordText(xml, source));
   }
   const text = cleanText(texts.join("\n\n"));
-  return { source, format: "docx", title: await titleOf(parts, source), pages: [{ page: null, text }], notes: [] };
+  return { source, format: "docx", title: await titleOf(facts, source), pages: [{ page: null, text }], notes: [] };
 }
 
 /** Elements whose text Word does not show: deleted text, field codes, the older copy of a drawing. */
@@ -98,9 +108,12 @@ async function wordText(xml: string, source: string): Promise<string> {
   let [inText, unshown, cells] = [false, 0, 0];
   /** open tables */
   let tables = 0;
+  /** the paragraph is the large first letter of the next one */
+  let dropCap = false;
   await walkXml(xml, source, {
-    open(name) {
+    open(name, attributes) {
       if (UNSHOWN.has(name)) unshown++;
+      if (name === "w:framePr" && /^(drop|margin)$/.test(attributes["w:dropCap"] ?? "")) dropCap = true;
       if (name === "w:tbl") tables++;
       if (name === "w:tr") cells = 0;
       if (name === "w:tc" && cells++ > 0) sink.add(" | ");
@@ -117,7 +130,10 @@ async function wordText(xml: string, source: string): Promise<string> {
       if (UNSHOWN.has(name)) unshown--;
       if (name === "w:t") inText = false;
       if (name === "w:tbl") tables--;
-      if (name === "w:p") sink.add(tables > 0 ? " " : "\n\n");
+      if (name === "w:p") {
+        if (!dropCap) sink.add(tables > 0 ? " " : "\n\n");
+        dropCap = false;
+      }
       if (name === "w:tr") sink.add("\n");
     },
   });
@@ -138,14 +154,15 @@ async function titleOf(parts: Parts, source: string): Promise<string | null> {
 }
 
 const SLIDE_PARTS =
-  /^(ppt\/(presentation\.xml|_rels\/presentation\.xml\.rels|(slides|notesSlides)\/[^/]+\.xml|slides\/_rels\/[^/]+\.rels)|docProps\/core\.xml)$/;
+  /^(_rels\/\.rels|ppt\/([^/]+\.xml|_rels\/[^/]+\.rels|(slides|notesSlides)\/[^/]+\.xml|slides\/_rels\/[^/]+\.rels)|docProps\/core\.xml)$/;
 
 /** The text of a presentation, one page per slide in the order of the talk, with the speaker's notes after the slide. */
 export async function readPptx(bytes: Uint8Array, source: string): Promise<ReadDocument> {
-  const parts = await unpack(bytes, source, SLIDE_PARTS);
-  const main = parts.get("ppt/presentation.xml");
-  if (main === undefined) throw new DataError(`Cannot read ${source} as PPTX: it has no ppt/presentation.xml`);
-  const targets = await relations(parts.get("ppt/_rels/presentation.xml.rels"), source);
+  const parts = await unpack(bytes, source, (name) => SLIDE_PARTS.test(name));
+  const name = await mainPart(parts, source, "ppt/presentation.xml");
+  const main = parts.get(name);
+  if (main === undefined) throw new DataError(`Cannot read ${source} as PPTX: it has no ${name}`);
+  const targets = await relations(parts.get(relationsOf(name)), source);
   const order: string[] = [];
   await walkXml(main, source, {
     open(name, attributes) {
@@ -163,14 +180,14 @@ export async function readPptx(bytes: Uint8Array, source: string): Promise<ReadD
     const own = await relations(parts.get(name.replace(/slides\/([^/]+)$/, "slides/_rels/$1.rels")), source);
     const notes = [...own.values()].find(({ type }) => type.endsWith("/notesSlide"));
     const said = notes ? parts.get(partName("ppt/slides", notes.target)) : undefined;
-    const texts = [await slideText(xml, source), said === undefined ? "" : await slideText(said, source, true)];
+    const texts = [await slideText(xml, source), said === undefined ? "" : await slideText(said, source)];
     pages.push({ page: i + 1, text: cleanText(texts.join("\n\n")) });
   }
   return { source, format: "pptx", title: await titleOf(parts, source), pages, notes: [] };
 }
 
-/** @param notes leave out the slide's number */
-async function slideText(xml: string, source: string, notes = false): Promise<string> {
+/** The text of a slide or of its notes, without the slide's number. */
+async function slideText(xml: string, source: string): Promise<string> {
   const sink = new TextSink(source);
   let [inText, number, cells, fallback] = [false, false, 0, 0];
   let table = false;
@@ -178,7 +195,7 @@ async function slideText(xml: string, source: string, notes = false): Promise<st
     open(name, attributes) {
       if (name === "mc:Fallback") fallback++;
       if (name === "p:sp") number = false;
-      if (name === "p:ph" && notes && attributes.type === "sldNum") number = true;
+      if (name === "p:ph" && attributes.type === "sldNum") number = true;
       if (name === "a:tbl") table = true;
       if (name === "a:tr") cells = 0;
       if (name === "a:tc" && cells++ > 0) sink.add(" | ");
@@ -200,6 +217,20 @@ async function slideText(xml: string, source: string, notes = false): Promise<st
   return sink.take();
 }
 
+/** The part that holds the document: another name than usual stands in the archive's own relations. */
+async function mainPart(parts: Parts, source: string, usual: string): Promise<string> {
+  const all = await relations(parts.get("_rels/.rels"), source);
+  const main = [...all.values()].find(({ type }) => type.endsWith("/officeDocument"));
+  return main ? partName("", main.target) : usual;
+}
+
+const folderOf = (part: string) => part.slice(0, Math.max(0, part.lastIndexOf("/")));
+
+/** The name of a part's relations. */
+function relationsOf(part: string): string {
+  return part.replace(/([^/]*)$/, "_rels/$1.rels");
+}
+
 /** A part's relations by id. */
 async function relations(
   xml: string | undefined,
@@ -219,7 +250,7 @@ async function relations(
 /** The name of a part: a target is relative to a folder of the archive, or absolute in it. */
 function partName(folder: string, target: string): string {
   if (target.startsWith("/")) return target.slice(1);
-  const names = folder.split("/");
+  const names = folder === "" ? [] : folder.split("/");
   for (const name of target.split("/")) {
     if (name === "..") names.pop();
     else if (name !== ".") names.push(name);

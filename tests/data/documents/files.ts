@@ -23,7 +23,10 @@ export const pptx = (): Uint8Array =>
     "ppt/_rels/presentation.xml.rels":
       '<Relationships><Relationship Id="rA" Type="x/slide" Target="slides/slide1.xml"/><Relationship Id="rB" Type="x/slide" Target="/ppt/slides/slide2.xml"/></Relationships>',
     "ppt/slides/slide1.xml": slide("Second &amp; last"),
-    "ppt/slides/slide2.xml": slide("First", "Two runs"),
+    "ppt/slides/slide2.xml": slide("First", "Two runs").replace(
+      "</p:sld>",
+      '<p:sp><p:ph type="sldNum"/><a:p><a:r><a:t>1</a:t></a:r></a:p></p:sp></p:sld>', // the slide's number is no text
+    ),
     "ppt/slides/_rels/slide2.xml.rels":
       '<Relationships><Relationship Id="n" Type="http://x/notesSlide" Target="../notesSlides/notesSlide1.xml"/></Relationships>',
     "ppt/notesSlides/notesSlide1.xml": `<p:notes><p:sp><a:p><a:r><a:t>Say hello.</a:t></a:r></a:p></p:sp><p:sp><p:ph type="sldNum"/><a:p><a:r><a:t>2</a:t></a:r></a:p></p:sp></p:notes>`,

@@ -54,6 +54,20 @@ describe("documents as text", () => {
     expect(read.pages[0].text.replace(/ +\n/g, "\n")).toBe("One <two>\n\na b\n\nx | y\n\nA note.");
   });
 
+  it("DOCX: the main part's name stands in the archive's relations; a drop cap belongs to its word", async () => {
+    const relation = (id: string, type: string, target: string) =>
+      `<Relationship Id="${id}" Type="http://x/${type}" Target="${target}"/>`;
+    const cap = '<w:p><w:pPr><w:framePr w:dropCap="drop"/></w:pPr><w:r><w:t>D</w:t></w:r></w:p>';
+    const file = office({
+      "_rels/.rels": `<Relationships>${relation("a", "officeDocument", "word/other2.xml")}</Relationships>`,
+      "word/other2.xml": `<w:document>${cap}<w:p><w:r><w:t>rop cap.</w:t></w:r></w:p></w:document>`,
+      "word/_rels/other2.xml.rels": `<Relationships>${relation("b", "footnotes", "notes7.xml")}</Relationships>`,
+      "word/notes7.xml": "<w:footnotes><w:p><w:r><w:t>A note.</w:t></w:r></w:p></w:footnotes>",
+      "word/document.xml": "<w:document><w:p><w:r><w:t>Not this.</w:t></w:r></w:p></w:document>",
+    });
+    expect((await readDocument(file, "a.docx")).pages[0].text).toBe("Drop cap.\n\nA note.");
+  });
+
   it("PPTX: slides in the order of the talk, with notes", async () => {
     const read = await readDocument(pptx(), "a.pptx");
     expect(read.pages).toEqual([
