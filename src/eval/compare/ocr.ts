@@ -16,7 +16,7 @@ interface ReadText {
 }
 
 /** The part of an OCR evaluation's results.json that a comparison needs. */
-export interface OcrEvaluation extends Placed {
+interface OcrEvaluation extends Placed {
   options: Required<OcrOptions>;
   records: ReadText[];
 }
