@@ -25,6 +25,8 @@ interface OcrRow {
 }
 
 const MOST_DRAWS = 1000;
+/** Files that are written at once: each waits for the disk. */
+const TOGETHER = 64;
 
 /**
  * Draws training rows and test rows. A row depends on the seed, its part and its number only, except for its text where
@@ -65,10 +67,14 @@ export async function writeJsonl(
   question: string,
 ): Promise<void> {
   const lines: string[] = [];
-  for (const [i, { text, png }] of rows.entries()) {
-    const name = `${part}/${String(i + 1).padStart(5, "0")}.png`;
-    await folder.folder(part).write(name.slice(part.length + 1), png);
-    lines.push(`${JSON.stringify({ images: [name], messages: turns(question, text) })}\n`);
+  const names = rows.map((_, i) => `${String(i + 1).padStart(5, "0")}.png`);
+  for (let from = 0; from < rows.length; from += TOGETHER) {
+    const some = rows.slice(from, from + TOGETHER);
+    await Promise.all(some.map(({ png }, i) => folder.folder(part).write(names[from + i], png)));
+    for (const [i, { text }] of some.entries()) {
+      const images = [`${part}/${names[from + i]}`];
+      lines.push(`${JSON.stringify({ images, messages: turns(question, text) })}\n`);
+    }
   }
   await folder.write(`${part}.jsonl`, lines.join(""));
 }

@@ -30,7 +30,7 @@ const LINES: readonly TextSource[] = [
 
 /** The kinds of texts that can be drawn. */
 export const TEXTS: Readonly<Record<string, TextSource>> = {
-  digits: (random) => digits(random, whole(random, 2, 4)),
+  digits: (random) => digits(random, whole(random, 2, 3)),
   words: (random) =>
     oneOf(
       random,

@@ -2,8 +2,10 @@ import { DataError } from "../errors.ts";
 import { isObject } from "../text/json.ts";
 import { kindOf } from "../text/show.ts";
 import { type ChatOptions, type Message, renderChat } from "./chat-template.ts";
+import { cutImage, imageCounts, repeated } from "./images/tokens.ts";
 import { parseMessages, withSystem } from "./messages.ts";
 import { type Pacing, pacedRows, type RowSource } from "./paced-rows.ts";
+import type { RowImage } from "./row-error.ts";
 import { columnNotes, conversationNotes, NoteCounter, type RowNote } from "./row-notes.ts";
 import { type ChatExtras, chatExtras, integers, type NumberedRow, requireCompletion, rowError } from "./rows.ts";
 import type { Tokenizer } from "./tokenizer.ts";
@@ -26,6 +28,8 @@ export interface TokenizedCompletion {
 export interface TokenizedPair {
   chosen: TokenizedCompletion;
   rejected: TokenizedCompletion;
+  /** images of the prompt, which both completions see; absent: none */
+  row_images?: readonly RowImage[];
 }
 
 /** How preferences become tokens; names and defaults are those of TRL's DPOConfig. */
@@ -43,6 +47,8 @@ export interface PreferenceOptions {
   truncation_mode?: "keep_start" | "keep_end";
   /** rows of the model's embedding: larger ids are errors */
   vocab_size?: number;
+  /** the token that stands for an image; null or absent: the model sees none */
+  image_token_id?: number | null;
 }
 
 /**
@@ -165,11 +171,15 @@ function encodePreference(source: NumberedRow, options: PreferenceOptions): Ids 
       const messages = [...row.prompt, ...completion];
       return { messages, text: renderChat(template, messages, chat) };
     });
-    const [chosen, rejected] = rendered.map(({ text }) => tokenizer.encode(text));
+    const encode = (text: string) => {
+      const ids = tokenizer.encode(text);
+      return source.images ? repeated(ids, imageCounts(source, ids, options.image_token_id ?? null)) : ids;
+    };
+    const [chosen, rejected] = rendered.map(({ text }) => encode(text));
     const about = { tools: row.tools, kwargs, template };
     const notes = rendered.flatMap((one) => conversationNotes(source, { ...one, ...about }));
     return {
-      ...after(source, tokenizer.encode(prompt), chosen, rejected),
+      ...after(source, encode(prompt), chosen, rejected),
       notes: [...notes, ...columnNotes(source, ["chosen", "rejected", "prompt", "system", "tools"])],
     };
   } catch (error) {
@@ -216,6 +226,8 @@ export function tokenizePreference(
     const whole = [...prompt_ids, ...completion];
     const first = keepEnd ? Math.max(0, whole.length - max) : 0;
     // at most half the memory of an array
+    if (source.images && whole.slice(0, first).includes(options.image_token_id!))
+      throw rowError(source, cutImage(whole.length, max));
     const input_ids = Int32Array.from(keepEnd ? whole.slice(first) : whole.slice(0, max));
     const prompt = Math.max(0, prompt_ids.length - first);
     if (input_ids.length <= Math.max(1, prompt)) {
@@ -223,7 +235,8 @@ export function tokenizePreference(
     }
     return { input_ids, prompt };
   };
-  const pair = { chosen: cut("chosen", chosen_ids), rejected: cut("rejected", rejected_ids) };
+  const pair: TokenizedPair = { chosen: cut("chosen", chosen_ids), rejected: cut("rejected", rejected_ids) };
+  if (source.images) pair.row_images = source.images;
   const truncated = prompt_ids.length + Math.max(chosen_ids.length, rejected_ids.length) > max;
   if (chosen_ids.length === rejected_ids.length && chosen_ids.every((id, i) => id === rejected_ids[i])) {
     const text = `${source.file}, row ${source.number}: "chosen" and "rejected" are the same, so there is nothing to prefer`;

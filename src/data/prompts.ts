@@ -1,6 +1,8 @@
 import { DataError } from "../errors.ts";
 import { type Message, renderChat } from "./chat-template.ts";
+import { imageCounts, repeated } from "./images/tokens.ts";
 import { type Pacing, pacedRows, type RowSource } from "./paced-rows.ts";
+import type { RowImage } from "./row-error.ts";
 import { conversationNotes, NoteCounter, type RowNote } from "./row-notes.ts";
 import { type NumberedRow, parsePrompt, type RowOptions, rowError } from "./rows.ts";
 import type { Tokenizer } from "./tokenizer.ts";
@@ -11,7 +13,10 @@ export interface PromptRow {
   prompt: string | Message[];
   /** rendered with the chat template: the model's input */
   text: string;
+  /** an image has as many tokens as merged patches, if image_token_id is given */
   prompt_ids: readonly number[];
+  /** images in the order of their tokens; absent: none */
+  row_images?: readonly RowImage[];
   /** the row's other columns */
   columns: Readonly<Record<string, unknown>>;
 }
@@ -24,6 +29,8 @@ export interface PromptOptions extends RowOptions {
   tools?: readonly unknown[] | null;
   /** variables for the template; a row's own `chat_template_kwargs` go before them */
   chat_template_kwargs?: Readonly<Record<string, unknown>>;
+  /** the token that stands for an image; absent or null: it is not repeated */
+  image_token_id?: number | null;
   /** tokens; rows with a longer prompt are left out. null: no limit */
   max_prompt_length?: number | null;
   /** rows of the model's embedding: larger ids are errors */
@@ -92,7 +99,11 @@ function encodeWithNotes(source: NumberedRow, options: PromptOptions): { row: Pr
   if (outside !== undefined) {
     throw rowError(source, `token id ${outside} is outside the model's vocabulary of ${limit}`);
   }
-  return { row: { prompt: parsed.prompt, text, prompt_ids, columns }, notes };
+  const { images } = source;
+  if (options.image_token_id !== undefined && images) {
+    prompt_ids = repeated(prompt_ids, imageCounts(source, prompt_ids, options.image_token_id));
+  }
+  return { row: { prompt: parsed.prompt, text, prompt_ids, columns, ...(images && { row_images: images }) }, notes };
 }
 
 /**

@@ -1,6 +1,6 @@
 import { DataError } from "../errors.ts";
 import { type ChatOptions, type Message, renderAssistantSpans, renderChat, type Span } from "./chat-template.ts";
-import { imageCounts, repeated } from "./images/tokens.ts";
+import { cutImage, imageCounts, repeated } from "./images/tokens.ts";
 import { type Pacing, pacedRows, type RowSource } from "./paced-rows.ts";
 import type { RowImage } from "./row-error.ts";
 import { columnNotes, conversationNotes, NoteCounter, type RowNote } from "./row-notes.ts";
@@ -81,9 +81,6 @@ export function tokenizeRow(
     throw rowError(source, cutImage(input_ids.length, max));
   return { input_ids: input_ids.slice(start, end), labels: labels.slice(start, end), warning, notes };
 }
-
-const cutImage = (length: number, max: number) =>
-  `has ${length} tokens with its images, and max_length ${max} would cut off a part of one; set max_length: null, or a larger one`;
 
 /** Repeats each image token for the merged patches of its image; none of them has a label. */
 function withImageTokens(

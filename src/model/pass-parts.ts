@@ -1,10 +1,11 @@
 import type { AdapterLike } from "../gpu/fake-device.ts";
 import type { Recorder } from "../gpu/recorder.ts";
 import { type Tensor, view } from "../gpu/tensor.ts";
+import type { VisionConfig } from "./architectures/architecture.ts";
 import { layersOf } from "./architectures/tensors.ts";
 import type { ModelConfig } from "./config.ts";
 import type { HeadRows, RowGradient } from "./layers/head.ts";
-import type { BatchImages } from "./vision/images.ts";
+import { type BatchImages, splitImages } from "./vision/images.ts";
 
 // A pass whose activations are too long for one binding runs as several passes over some of its sequences each. Sequences
 // do not depend on each other, so the numbers are the same.
@@ -54,8 +55,17 @@ export function mostTokens(config: ModelConfig, { limits }: Pick<AdapterLike, "l
   return Math.floor(bytes / 4 / Math.max(config.hidden_size, ...widths));
 }
 
-/** Cuts a batch into parts of whole sequences, each of at most `most` tokens or of one sequence. */
-export function passParts(batch: PackedBatch, targets: Targets, most: number): PassPart[] {
+/**
+ * Cuts a batch into parts of whole sequences with their images, each of at most `most` tokens or of one sequence.
+ *
+ * @param vision of a model that sees images
+ */
+export function passParts(
+  batch: PackedBatch,
+  targets: Targets,
+  most: number,
+  vision: VisionConfig | null = null,
+): PassPart[] {
   const { input_ids, position_ids, cu_seqlens } = batch;
   const parts: PassPart[] = [];
   const last = cu_seqlens.length - 1;
@@ -84,7 +94,12 @@ export function passParts(batch: PackedBatch, targets: Targets, most: number): P
     s = end;
     first = next;
   }
-  return parts;
+  if (!batch.images || !vision) return parts;
+  const counts = parts.map(({ batch: { input_ids: ids } }) => {
+    return Array.prototype.filter.call(ids, (id) => id === vision.image_token_id).length;
+  });
+  const images = splitImages(batch.images, counts, vision);
+  return parts.map((part, i) => ({ ...part, batch: { ...part.batch, ...(images[i] && { images: images[i] }) } }));
 }
 
 /**

@@ -115,22 +115,27 @@ export class Transformer {
     if (gradient && !this.grads)
       throw new ShapeError("Cannot compute gradients: the model has no trainable parameters");
     const most = mostTokens(this.config, record.gpu);
-    // image features are not cut into parts
-    if (batch.input_ids.length <= most || batch.cu_seqlens.length <= 2 || batch.images) {
+    if (batch.input_ids.length <= most || batch.cu_seqlens.length <= 2) {
       return this.runWhole(record, batch, targets, options, gradient);
     }
     const { dropoutSeed = null, noise = null } = options;
     const seeded = (seed: number, index: number) => (seed + Math.imul(index, 0x9e3779b1)) >>> 0;
     return record.scope(() =>
-      runParts(record, passParts(batch, targets, most), targets.rows.length, gradient, (part, index, own) => {
-        const scale = noise?.scale.subarray(part.token, part.token + part.batch.input_ids.length);
-        const given = {
-          ...options,
-          dropoutSeed: dropoutSeed === null ? null : seeded(dropoutSeed, index),
-          noise: noise && { scale: scale!, seed: seeded(noise.seed, index) },
-        };
-        return this.runWhole(record, part.batch, part.targets, given, own);
-      }),
+      runParts(
+        record,
+        passParts(batch, targets, most, this.config.vision),
+        targets.rows.length,
+        gradient,
+        (part, index, own) => {
+          const scale = noise?.scale.subarray(part.token, part.token + part.batch.input_ids.length);
+          const given = {
+            ...options,
+            dropoutSeed: dropoutSeed === null ? null : seeded(dropoutSeed, index),
+            noise: noise && { scale: scale!, seed: seeded(noise.seed, index) },
+          };
+          return this.runWhole(record, part.batch, part.targets, given, own);
+        },
+      ),
     );
   }
 

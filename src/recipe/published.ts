@@ -14,6 +14,8 @@ export interface PublishedRecipe {
   needs: string;
   /** tokens of the longest row that its forecast assumes; in GRPO, of the longest prompt */
   longest: number;
+  /** pixels of the image that its forecast assumes in each row; absent: rows have none */
+  image?: readonly [width: number, height: number];
   /** memory forecast by session/recipe-forecast.ts, for docs/recipes.md; a slow test checks it */
   forecast: string;
 }
@@ -144,6 +146,17 @@ export const RECIPES: readonly PublishedRecipe[] = [
     needs: "",
     longest: 2048,
     forecast: "2.45 GiB",
+  },
+  {
+    name: "ocr-sft-qwen3.5",
+    file: "ocr-sft-qwen3.5.yaml",
+    method: "sft",
+    about: "text in images, by Unsloth's OCR settings",
+    source: "https://github.com/unslothai/unsloth",
+    needs: "",
+    longest: 512,
+    image: [640, 448],
+    forecast: "2.29 GiB",
   },
   {
     name: "ultrafeedback-dpo",

@@ -1,14 +1,29 @@
+import { imageCounts, repeated } from "../data/images/tokens.ts";
+import type { RowImage } from "../data/row-error.ts";
 import { DataError } from "../errors.ts";
 import type { Folder } from "../io/storage.ts";
 import { dropAdapter, type LoadedAdapter, loadAdapter, setAdapter } from "../model/adapters/loaded.ts";
 import type { Generation } from "../model/generate/generate.ts";
+import type { SeenImages } from "../model/vision/images.ts";
 import { conversationIds, type PreparedText, type RespondOptions, respond, type TextModel } from "./generate.ts";
 
 /** A turn of a chat. */
 export interface ChatTurn {
   role: "user" | "assistant";
   content: string;
+  /** images before the text */
+  images?: readonly ChatImage[];
 }
+
+/** An image of a turn. */
+export interface ChatImage {
+  /** path, for a saved conversation */
+  name: string;
+  image: RowImage;
+}
+
+/** A message of a chat, as the page or a terminal holds it. */
+type ChatMessage = Pick<ChatTurn, "content" | "images"> & { role: string };
 
 /**
  * The prompt of a conversation that ends with a question: as many of the newest turns as leave room for an answer. The oldest
@@ -20,7 +35,7 @@ export interface ChatTurn {
  */
 export function fittedPrompt(
   text: PreparedText,
-  messages: readonly { role: string; content: string }[],
+  messages: readonly ChatMessage[],
   room: number,
 ): { ids: number[]; gone: number } {
   const { max_position_embeddings: most } = text.config;
@@ -28,7 +43,7 @@ export function fittedPrompt(
   const turns = messages.filter(({ role }) => role !== "system");
   for (let gone = 0; ; gone += 2) {
     const forgotten = turns.slice(0, gone);
-    const ids = conversationIds(
+    const ids = promptIds(
       text,
       messages.filter((message) => !forgotten.includes(message)),
     );
@@ -36,6 +51,25 @@ export function fittedPrompt(
     if (ids.length < most) return { ids, gone };
     throw new DataError(`Cannot answer: the message has ${ids.length} tokens, and the model has ${most} positions`);
   }
+}
+
+/** Prompt tokens of messages with their images. */
+function promptIds(text: PreparedText, messages: readonly ChatMessage[]): number[] {
+  const images = messages.flatMap((message) => (message.images ?? []).map(({ image }) => image));
+  const ids = conversationIds(text, messages.map(withParts));
+  if (images.length === 0) return ids;
+  const counts = imageCounts(
+    { row: {}, number: 1, file: "chat", images },
+    ids,
+    text.config.vision?.image_token_id ?? null,
+  );
+  return repeated(ids, counts);
+}
+
+/** A message as its template takes it: its images as parts before its text. */
+function withParts({ role, content, images = [] }: ChatMessage): { role: string; content: unknown } {
+  if (images.length === 0) return { role, content };
+  return { role, content: [...images.map(() => ({ type: "image" })), { type: "text", text: content }] };
 }
 
 /** A chat. It keeps as many turns as fit the model's positions. */
@@ -51,7 +85,7 @@ export class Conversation {
   }
 
   /** All messages, the system message first. */
-  get messages(): { role: string; content: string }[] {
+  get messages(): ChatMessage[] {
     return [...(this.system === null ? [] : [{ role: "system", content: this.system }]), ...this.turns];
   }
 
@@ -59,14 +93,20 @@ export class Conversation {
    * Adds a message of the user.
    *
    * @param room tokens to reserve for the answer
+   * @param images that the message is about
    * @returns prompt tokens, and the number of turns dropped because they do not fit
    * @throws {DataError} the message alone is too long; the chat is unchanged
    */
-  ask(content: string, room: number): { ids: number[]; gone: number } {
-    const asked: ChatTurn = { role: "user", content };
+  ask(content: string, room: number, images: readonly ChatImage[] = []): { ids: number[]; gone: number } {
+    const asked: ChatTurn = { role: "user", content, ...(images.length > 0 && { images }) };
     const fitted = fittedPrompt(this.text, [...this.messages, asked], room);
     this.turns = [...this.turns, asked].slice(fitted.gone);
     return fitted;
+  }
+
+  /** The images of all turns, in the order of their tokens. */
+  get images(): RowImage[] {
+    return this.turns.flatMap(({ images = [] }) => images.map(({ image }) => image));
   }
 
   /** Adds the answer. An empty answer, interrupted before its first word, removes its question. */
@@ -86,15 +126,16 @@ export type AnswerEvent =
  *
  * @param prompt_ids from `Conversation.ask` or `conversationIds`
  * @param number the answer's number within its chat; the seed and this number determine sampling
+ * @param images what the model sees of the conversation's images
  * @throws {AbortError} the signal was aborted
  */
 export async function* answerTo(
   text: TextModel,
   prompt_ids: readonly number[],
-  { number = 0, ...options }: RespondOptions & { number?: number },
+  { number = 0, images = null, ...options }: RespondOptions & { number?: number; images?: SeenImages | null },
 ): AsyncGenerator<AnswerEvent> {
   const began = performance.now();
-  for await (const event of respond(text, [{ prompt_ids, number }], options)) {
+  for await (const event of respond(text, [{ prompt_ids, number, images }], options)) {
     if (event.type === "text") yield { type: "text", text: event.text };
     else {
       const seconds = (performance.now() - began) / 1000;

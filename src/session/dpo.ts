@@ -1,11 +1,13 @@
 import { type PreferenceDataset, type PreferenceOptions, tokenizePreferences } from "../data/preferences.ts";
+import { UnsupportedError } from "../errors.ts";
 import { weightDTypes } from "../model/files/load.ts";
 import type { DpoRecipe } from "../recipe/recipe.ts";
 import type { Trainee } from "../train/checkpoint.ts";
 import { DpoBatches, tokensOf } from "../train/dpo/batches.ts";
 import type { DpoData } from "../train/dpo/dpo.ts";
 import { type DpoForecastInput, forecastDpo, kernelsOfDpo } from "../train/forecast/dpo.ts";
-import { loadTrainee, openBase, type PreparedBase, type RowSources, readRows, refuseTower, storageOf } from "./open.ts";
+import { loadTrainee, openBase, type PreparedBase, type RowSources, readRows, storageOf } from "./open.ts";
+import { refuseTower } from "./tower.ts";
 
 export { type DpoData, type DpoEvent, type DpoOptions, dpo } from "../train/dpo/dpo.ts";
 
@@ -37,14 +39,27 @@ export async function prepareDpo(recipe: DpoRecipe, sources: DpoSources): Promis
     max_length: recipe.max_length,
     truncation_mode: recipe.truncation_mode,
     vocab_size: config.vocab_size,
+    image_token_id: config.vision?.image_token_id ?? null,
   };
+  const images = sources.images ? await sources.images(checkpoint, config) : null;
   const [train, held] = await readRows(sources, ["training rows", "evaluation rows"], (rows, pacing) =>
-    tokenizePreferences(rows, { ...options, ...pacing }),
+    tokenizePreferences(images ? images.rows(rows) : rows, { ...options, ...pacing }),
   );
   const warnings = [...train.warnings, ...(held?.warnings ?? []).map((warning) => `evaluation: ${warning}`)];
 
   const batches = new DpoBatches(train.rows, recipe);
-  const data: DpoData = { train: train.rows, eval: held?.rows ?? null, continued: base.continued };
+  const vision = images?.largest ? { grid: images.largest } : null;
+  if (vision && trained === "all") {
+    throw new UnsupportedError(
+      "Cannot train all weights by DPO on rows with images: the vision tower stays frozen; set use_peft: true",
+    );
+  }
+  const data: DpoData = {
+    train: train.rows,
+    eval: held?.rows ?? null,
+    continued: base.continued,
+    images: vision && (async (model, shown) => (await images!.seen(model, { images: shown }))!),
+  };
   const input: DpoForecastInput = {
     config,
     trained,
@@ -59,9 +74,11 @@ export async function prepareDpo(recipe: DpoRecipe, sources: DpoSources): Promis
       .map((step) => batches.step(step).map((rows) => rows.map((row) => train.rows[row]))),
     evaluation: held && largestPart(held.rows, recipe.per_device_eval_batch_size),
     continued: data.continued,
+    vision,
   };
   return {
     ...base,
+    vision: vision !== null,
     data,
     train,
     rows: train.rows.length,

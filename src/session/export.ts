@@ -6,6 +6,7 @@ import { memoryFolder } from "../io/memory-folder.ts";
 import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE, readAdapter, writeAdapter } from "../io/peft.ts";
 import { bytesOf, findNonFinite, openSafetensors } from "../io/safetensors.ts";
 import type { ByteSource, Folder } from "../io/storage.ts";
+import { changesTower } from "../model/adapters/targets.ts";
 import { publishedName } from "../model/architectures/tensors.ts";
 import { parseModelConfig } from "../model/config.ts";
 import { type GgufQuantization, ggufDataBytes, ggufMetadata, ggufTensors } from "../model/files/gguf.ts";
@@ -65,7 +66,7 @@ export async function openExport(model: Folder, adapter: Folder | null): Promise
  * - `merged_16bit`, `merged_4bit`: a model folder for transformers; `merged_4bit` stores linear layers in bitsandbytes' NF4.
  * - `gguf`: one file for llama.cpp and Ollama.
  *
- * @throws {UnsupportedError} `lora` without an adapter; a tokenizer or value that the format cannot represent
+ * @throws {UnsupportedError} `lora` without an adapter; `gguf` of an adapter that changes the vision tower; a tokenizer or value that the format cannot represent
  * @throws {NotFoundError} `gguf` for a model without tokenizer.json
  * @throws {FormatError} a value is not finite
  */
@@ -81,8 +82,20 @@ export async function* exportFiles(source: ExportSource, request: ExportRequest)
       yield* mergedFiles(checkpoint, adapter, { dtype, nf4: format === "merged_4bit", signal, onProgress });
       return;
     case "gguf":
+      await refuseTowerAdapter(source);
       yield await ggufFile(source, request);
   }
+}
+
+/** @throws {UnsupportedError} an adapter whose changes of the vision tower a GGUF of the language model would lose */
+async function refuseTowerAdapter({ checkpoint, adapter }: ExportSource): Promise<void> {
+  if (!adapter) return;
+  const config = parseModelConfig(checkpoint.config, `${checkpoint.folder.path}/${CONFIG_FILE}`);
+  const { lora } = await openAdapterFor(config, adapter, checkpoint);
+  if (!changesTower(config, lora)) return;
+  throw new UnsupportedError(
+    "Cannot export gguf: the adapter changes the vision tower, and the file holds the language model only. Use merged_16bit",
+  );
 }
 
 /** Writes the files of an export into an empty folder. @returns their names @throws as exportFiles */

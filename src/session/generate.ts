@@ -1,4 +1,4 @@
-import { renderChat } from "../data/chat-template.ts";
+import { type Message, renderChat } from "../data/chat-template.ts";
 import { imageCounts, repeated } from "../data/images/tokens.ts";
 import { encodePrompt, type PromptRow } from "../data/prompts.ts";
 import { type NumberedRow, rowError } from "../data/rows.ts";
@@ -260,11 +260,11 @@ export function settingsOf(defaults: GenerationDefaults, asked: Partial<TextSett
 }
 
 /** Prompt tokens of a conversation. @throws {DataError} as `promptOf` */
-export function conversationIds(text: PreparedText, messages: readonly { role: string; content: string }[]): number[] {
+export function conversationIds(text: PreparedText, messages: readonly { role: string; content: unknown }[]): number[] {
   if (text.chat_template === null) throw new DataError("Cannot chat: the model has no chat template");
   const { bos_token, eos_token, pad_token } = text.tokenizer;
   return text.tokenizer.encode(
-    renderChat(text.chat_template, messages, {
+    renderChat(text.chat_template, messages as Message[], {
       bos_token,
       eos_token,
       pad_token: pad_token ?? undefined,

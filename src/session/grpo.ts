@@ -1,7 +1,7 @@
 import { encodePrompts, type PromptOptions } from "../data/prompts.ts";
 import type { Tokenizer } from "../data/tokenizer.ts";
 import { rendersTools } from "../data/tool-calls.ts";
-import { DataError, NotFoundError, RecipeError } from "../errors.ts";
+import { DataError, NotFoundError, RecipeError, UnsupportedError } from "../errors.ts";
 import { weightDTypes } from "../model/files/load.ts";
 import type { GrpoRecipe } from "../recipe/recipe.ts";
 import type { NamedReward } from "../rewards/reward.ts";
@@ -11,8 +11,9 @@ import type { GrpoBatches } from "../train/grpo/batches.ts";
 import { batchesOf } from "../train/grpo/grpo.ts";
 import type { GrpoData } from "../train/grpo/rollout.ts";
 import type { Environment } from "../train/grpo/tools.ts";
-import { loadTrainee, openBase, type PreparedBase, type RowSources, readRows, refuseTower, storageOf } from "./open.ts";
+import { loadTrainee, openBase, type PreparedBase, type RowSources, readRows, storageOf } from "./open.ts";
 import { eosIds } from "./tokenizer.ts";
+import { refuseTower } from "./tower.ts";
 
 export { type CompletionRecord, type GrpoData, type GrpoEvent, type GrpoOptions, grpo } from "../train/grpo/grpo.ts";
 
@@ -59,9 +60,11 @@ export async function prepareGrpo(recipe: GrpoRecipe, sources: GrpoSources): Pro
     tools: sources.environment?.schemas ?? null,
     max_prompt_length: recipe.max_prompt_length,
     vocab_size: config.vocab_size,
+    image_token_id: config.vision?.image_token_id ?? null,
   };
+  const images = sources.images ? await sources.images(checkpoint, config) : null;
   const [train, held] = await readRows(sources, ["prompts", "evaluation prompts"], (rows, pacing) =>
-    encodePrompts(rows, { ...options, ...pacing }),
+    encodePrompts(images ? images.rows(rows) : rows, { ...options, ...pacing }),
   );
   const dropped = (count: number, what: string) =>
     count > 0
@@ -81,7 +84,21 @@ export async function prepareGrpo(recipe: GrpoRecipe, sources: GrpoSources): Pro
     );
   }
   const tools = sources.environment ? toolsOf(sources.environment, chat_template, recipe) : null;
-  const data: GrpoData = { train: train.rows, eval: held?.rows ?? null, tokenizer, eos_token_ids, rewards, tools };
+  const vision = images?.largest ? { grid: images.largest } : null;
+  if (vision && trained === "all") {
+    throw new UnsupportedError(
+      "Cannot train all weights by GRPO on prompts with images: the vision tower stays frozen; set use_peft: true",
+    );
+  }
+  const data: GrpoData = {
+    train: train.rows,
+    eval: held?.rows ?? null,
+    tokenizer,
+    eos_token_ids,
+    rewards,
+    tools,
+    images: vision && (async (model, shown) => (await images!.seen(model, { images: shown }))!),
+  };
   const batches = batchesOf(recipe, data);
   const input = {
     config,
@@ -94,11 +111,23 @@ export async function prepareGrpo(recipe: GrpoRecipe, sources: GrpoSources): Pro
     batches,
     data,
     continued: base.continued,
+    vision,
   };
   const forecast = await forecastGrpo(input);
   const kernels = () => kernelsOfGrpo(input);
   const rows = train.rows.length;
-  return { ...base, tokenizer, data, rows, batches, dropped: train.dropped, forecast, kernels, notes };
+  return {
+    ...base,
+    vision: vision !== null,
+    tokenizer,
+    data,
+    rows,
+    batches,
+    dropped: train.dropped,
+    forecast,
+    kernels,
+    notes,
+  };
 }
 
 /** @throws {RecipeError} the chat template does not render tools */

@@ -9,7 +9,7 @@ import type { Folder } from "../io/storage.ts";
 import type { AdapterInit } from "../model/adapters/adapter.ts";
 import type { LoraConfig } from "../model/adapters/lora.ts";
 import { startPissa } from "../model/adapters/pissa.ts";
-import { changesTower, patternFits, targetModules, targetsOf, withTower } from "../model/adapters/targets.ts";
+import { patternFits, targetModules, targetsOf, withTower } from "../model/adapters/targets.ts";
 import { trainedRows } from "../model/adapters/token-rows.ts";
 import { EMBEDDING, HEAD, modulesOf } from "../model/architectures/tensors.ts";
 import type { Trained } from "../model/build.ts";
@@ -234,14 +234,6 @@ export async function openBase(
     weightDType,
     headDType: dtypeOf(config.tie_word_embeddings ? EMBEDDING : HEAD),
   };
-}
-
-/** @throws {UnsupportedError} an adapter that changes the vision tower: the reference would need another tower */
-export function refuseTower({ config, lora }: Pick<OpenBase, "config" | "lora">): void {
-  if (!lora || !changesTower(config, lora)) return;
-  throw new UnsupportedError(
-    "Cannot go on from an adapter of the vision tower in this method, which keeps the tower frozen: merge the adapter first with qwench export, and train on the merged model",
-  );
 }
 
 /** Loads the weights of a prepared run of any method and creates or loads its adapter. */

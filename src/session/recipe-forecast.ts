@@ -1,7 +1,9 @@
+import { parseProcessor, smartResize } from "../data/images/processor.ts";
+import type { RowImage } from "../data/row-error.ts";
 import { type FakeLimits, fakeGpu } from "../gpu/fake-device.ts";
 import type { PublishedShape } from "../model/architectures/published.ts";
 import { isProjection } from "../model/architectures/tensors.ts";
-import { parseModelConfig } from "../model/config.ts";
+import { type ModelConfig, parseModelConfig } from "../model/config.ts";
 import { storedDType } from "../model/files/load.ts";
 import {
   type DpoRecipe,
@@ -18,6 +20,7 @@ import { forecastGrpo } from "../train/forecast/grpo.ts";
 import type { MemoryForecast } from "../train/forecast/memory.ts";
 import { forecastSft, worstBatch } from "../train/forecast/sft.ts";
 import { batchesOf } from "../train/grpo/grpo.ts";
+import type { MicroBatch } from "../train/sft/batches.ts";
 import { loraOf, storageOf } from "./open.ts";
 
 /** No adapter's limits: the forecast is the buffers' sum, whatever their sizes. */
@@ -29,6 +32,8 @@ interface Assumptions {
   shape: PublishedShape;
   /** tokens of the longest row, or in GRPO of the longest prompt */
   longest: number;
+  /** pixels of an image in each row of SFT; the shape must then have a vision tower */
+  image?: readonly [width: number, height: number] | null;
   limits?: FakeLimits;
 }
 
@@ -41,7 +46,7 @@ interface Assumptions {
 export function forecastOf<M extends Method>(
   recipe: Recipe<M>,
   method: M,
-  { shape, longest, limits = NO_LIMITS }: Assumptions,
+  { shape, longest, image = null, limits = NO_LIMITS }: Assumptions,
 ): Promise<MemoryForecast> | MemoryForecast {
   const both = recipe as SftRecipe | GrpoRecipe;
   const { dtype, quantization } = storageOf(both);
@@ -81,11 +86,35 @@ export function forecastOf<M extends Method>(
   }
   const sft = recipe as SftRecipe;
   const length = Math.min(longest, sft.max_length ?? longest);
+  const seen = image && imageOf(config, image);
+  const batches = (size: number) => worstBatch(size, length).map((one) => (seen ? withImages(one, config, seen) : one));
   return forecastSft({
     ...input,
-    steps: [worstBatch(sft.per_device_train_batch_size, length)],
-    evaluation: sft.eval_strategy === "no" ? null : worstBatch(sft.per_device_eval_batch_size, length)[0],
+    steps: [batches(sft.per_device_train_batch_size)],
+    evaluation: sft.eval_strategy === "no" ? null : batches(sft.per_device_eval_batch_size)[0],
+    vision: seen && { grid: seen.grid },
   });
+}
+
+/** An image of this many pixels after the default processor. */
+function imageOf({ vision }: ModelConfig, [width, height]: readonly [number, number]): RowImage {
+  const { patch_size, temporal_patch_size, spatial_merge_size: merge_size } = vision!;
+  const processor = parseProcessor(null, { patch_size, temporal_patch_size, merge_size });
+  const resized = smartResize({ width, height }, processor);
+  const grid = [1, resized.height / patch_size, resized.width / patch_size] as const;
+  return { key: "", grid, tokens: (grid[1] * grid[2]) / merge_size ** 2 };
+}
+
+/** The same batch with an image at the start of each sequence, whose tokens have no label. */
+function withImages({ batch, targets }: MicroBatch, { vision }: ModelConfig, image: RowImage): MicroBatch {
+  const input_ids = Int32Array.from(batch.input_ids);
+  const starts = Array.from(batch.cu_seqlens).slice(0, -1);
+  for (const start of starts) input_ids.fill(vision!.image_token_id, start + 1, start + 1 + image.tokens);
+  const rows = targets.rows.filter((row) => input_ids[row + 1] !== vision!.image_token_id);
+  return {
+    batch: { ...batch, input_ids, row_images: starts.map(() => image) },
+    targets: { rows, tokens: new Uint32Array(rows.length) },
+  };
 }
 
 /** Tokens of the largest pass, for display: `4 × 1,024 tokens`, `6 × (512 + 3,584) tokens`. */

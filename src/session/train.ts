@@ -16,7 +16,7 @@ import { type PreparedSft, prepareSft, type SftEvent, sft } from "./sft.ts";
 export interface TrainSources extends RunSources {
   train: AsyncIterable<NumberedRow> | Iterable<NumberedRow>;
   eval?: AsyncIterable<NumberedRow> | Iterable<NumberedRow> | null;
-  /** opens the images of rows in SFT, from `imagesFrom`; absent: rows may have none */
+  /** opens the images of rows, from `imagesFrom`; absent: rows may have none */
   images?: ImageOpener | null;
   /** what scores completions, if the method samples any */
   rewards?: readonly NamedReward[];

@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import type { Recorder } from "../../src/gpu/recorder.ts";
 import { openCheckpoint } from "../../src/io/checkpoint.ts";
 import { relativeError } from "../../src/kernels/check.ts";
+import { parseModelConfig } from "../../src/model/config.ts";
 import { loadModel } from "../../src/model/files/load.ts";
 import type { RowGradient } from "../../src/model/layers/head.ts";
 import { passParts } from "../../src/model/pass-parts.ts";
@@ -11,6 +12,7 @@ import { useGpu } from "../kernels/harness.ts";
 import { integers, recipeOf, tinyModel } from "../train/fixtures.ts";
 import { packedBatch } from "./gradients.ts";
 import { PROJECTIONS } from "./projections.ts";
+import { visionConfig } from "./vision/fixtures.ts";
 
 // Adapters with small bindings give the same numbers with more dispatches.
 
@@ -170,5 +172,32 @@ describe("full training", () => {
     expect(parts.flatMap(({ targets: own }) => [...own.tokens])).toEqual([...targets.tokens]);
     expect(parts.map(({ first }) => first)).toEqual([0, 58, 131]);
     expect(passParts(packed, targets, 10).map(({ batch: own }) => own.input_ids.length)).toEqual(lengths);
+  });
+
+  it("a pass is cut with the images of each part", () => {
+    const vision = parseModelConfig(visionConfig()).vision!;
+    const image = vision.image_token_id;
+    // three sequences: an image of 2 tokens; text; two images of 1 and 3 tokens
+    const input_ids = [1, image, image, 2, 1, 2, image, 2, image, image, image];
+    const grids = ([2, 1, 3] as const).map((tokens) => [1, 2, 2 * tokens] as const);
+    const batch = { input_ids, position_ids: input_ids.map((_, t) => t), cu_seqlens: [0, 4, 6, 11] };
+    const none = { rows: new Uint32Array(), tokens: new Uint32Array() };
+    const features = Float32Array.from({ length: 6 * 5 }, (_, i) => Math.floor(i / 5));
+    const seen = passParts({ ...batch, images: { features, grids } }, none, 6, vision).map(
+      ({ batch: own }) => own.images,
+    );
+    expect(seen).toEqual([
+      { features: features.subarray(0, 10), grids: grids.slice(0, 1) },
+      { features: features.subarray(10), grids: grids.slice(1) },
+    ]);
+    const pixels = Float32Array.from({ length: 24 * 7 }, (_, i) => i);
+    const patches = passParts({ ...batch, images: { pixels, grids } }, none, 4, vision).map(
+      ({ batch: own }) => own.images,
+    );
+    expect(patches).toEqual([
+      { pixels: pixels.subarray(0, 8 * 7), grids: grids.slice(0, 1) },
+      undefined,
+      { pixels: pixels.subarray(8 * 7), grids: grids.slice(1) },
+    ]);
   });
 });

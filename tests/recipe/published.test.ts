@@ -95,6 +95,21 @@ describe("published recipes", () => {
         chat_template_kwargs: { enable_thinking: false },
       },
     ],
+    [
+      "ocr-sft-qwen3.5",
+      {
+        model_name_or_path: "Qwen/Qwen3.5-0.8B",
+        lora_r: 16,
+        lora_alpha: 32,
+        finetune_vision_layers: false,
+        per_device_train_batch_size: 2,
+        gradient_accumulation_steps: 4,
+        learning_rate: 2e-4,
+        max_grad_norm: 0.3,
+        weight_decay: 0.01,
+        max_length: null,
+      },
+    ],
     ["coder-deep", { model_name_or_path: "Qwen/Qwen2.5-Coder-1.5B-Instruct", save_steps: 100, num_train_epochs: 3 }],
     ["coder-diverse", { model_name_or_path: "Qwen/Qwen2.5-Coder-1.5B-Instruct", save_steps: 100, num_train_epochs: 3 }],
     [
@@ -183,6 +198,19 @@ describe("published recipes", () => {
     const { peak } = await forecastOf(recipe, "sft", { shape: shapeOf(recipe), longest: 2048 });
     expect(peak).toBeLessThan(2.7e9);
     expect(formatBytes(peak)).toBe(publishedRecipe("qwen3.5-chat-sft").forecast);
+  });
+
+  it("Qwen3.5-0.8B with an image of 640 × 448 pixels in each row is forecast with its tower", async () => {
+    const { longest, image, forecast } = publishedRecipe("ocr-sft-qwen3.5");
+    const { recipe } = readPublished("ocr-sft-qwen3.5", "sft", {});
+    const shape = shapeOf(recipe, true);
+    const { peak } = await forecastOf(recipe, "sft", { shape, longest, image });
+    expect(formatBytes(peak)).toBe(forecast);
+    // LoRA on the tower adds its matrices, and activations of patches
+    const all = await forecastOf({ ...recipe, finetune_vision_layers: true }, "sft", { shape, longest, image });
+    expect(all.peak).toBeGreaterThan(peak);
+    expect(all.trainable).toBeGreaterThan(16 * 12 * 768);
+    expect(parseModelConfig({ ...tinyShape(shape, 630) })).toMatchObject({ vocab_size: 633, vision: { depth: 1 } });
   });
 
   it("are forecast for an adapter's limits, or without any", async () => {

@@ -10,12 +10,17 @@ import type { Folder } from "../../src/io/storage.ts";
 import { openModel } from "../../src/model/files/open.ts";
 import { writeMerged } from "../../src/model/files/write-merged.ts";
 import { decodeNodeImage } from "../../src/platform/node/images.ts";
+import { parseRecipe } from "../../src/recipe/recipe.ts";
+import type { NamedReward } from "../../src/rewards/reward.ts";
+import { exportFiles } from "../../src/session/export.ts";
 import { loadText, prepareText, promptOf, respond, samplingOf } from "../../src/session/generate.ts";
 import { type ImageAccess, Images, imagesFrom } from "../../src/session/images.ts";
 import { loadSft, prepareSft, sft } from "../../src/session/sft.ts";
+import { loadTraining, prepareTraining, runTraining } from "../../src/session/train.ts";
 import { grey, seeingModel } from "../images.ts";
 import { useGpu } from "../kernels/harness.ts";
 import { learnt, recipeOf } from "../train/fixtures.ts";
+import { grpoRecipe, letters } from "../train/grpo/fixtures.ts";
 
 const gpu = useGpu();
 
@@ -171,6 +176,19 @@ describe("training on images", () => {
     const names = [...(await readAdapter(output)).tensors.keys()];
     expect(names.filter((name) => name.includes(".visual."))).toHaveLength(2 * 10);
     expect(prepared.forecast.peak).toBeGreaterThan(0);
+
+    // a merge changes the tower's layers, and keeps the rest of it; a GGUF of the language model would lose them
+    const { checkpoint } = await openModel(model);
+    const merged = memoryFolder("merged");
+    await writeMerged(merged, checkpoint, output, { dtype: "F32" });
+    const [before, after] = [await openCheckpoint(model), await openCheckpoint(merged)];
+    const same = async (name: string) => Buffer.compare(await before.read(name), await after.read(name)) === 0;
+    expect(await same("model.visual.blocks.1.attn.proj.weight")).toBe(false);
+    expect(await same("model.visual.patch_embed.proj.weight")).toBe(true);
+    const request = { format: "gguf", name: "a", base: "b" } as const;
+    await expect(exportFiles({ checkpoint, adapter: output }, request).next()).rejects.toThrow(
+      "Cannot export gguf: the adapter changes the vision tower",
+    );
     const text = { gpu: gpu(), model, train: rows().slice(3), images: imagesFrom(images) };
     await expect(prepareSft(recipeOf({ ...values, finetune_vision_layers: true }), text)).rejects.toThrow(
       "Cannot train layers of the vision tower: the rows have no images",
@@ -188,6 +206,110 @@ describe("training on images", () => {
     // the saved model goes on as a base
     const again = { gpu: gpu(), model: output, train: rows(), images: imagesFrom(images) };
     expect((await prepareSft(whole, again)).forecast.peak).toBe(prepared.forecast.peak);
+  });
+});
+
+describe("GRPO on prompts with images", () => {
+  const asked = () =>
+    numbered([30, 220].map((shade) => ({
+      prompt: [{ role: "user", content: [{ type: "image" }, { type: "text", text: "what?" }] }],
+      images: [{ bytes: grey(32, 32, shade), path: null }],
+      shade,
+    }))); // biome-ignore format: a row
+  const recipe = grpoRecipe({ beta: 0.1, max_steps: 4, num_iterations: 2, save_strategy: "steps", save_steps: 1 });
+
+  async function run(images: ImageAccess, output: Folder, resume: Folder | null) {
+    const seen: unknown[] = [];
+    const watched: NamedReward = {
+      name: "letters",
+      reward: (prompts, completions, columns, context) => {
+        seen.push(...columns.shade);
+        return letters.reward(prompts, completions, columns, context);
+      },
+    };
+    const sources = { gpu: gpu(), model: await seeingModel(), train: asked(), images: imagesFrom(images) };
+    const training = await prepareTraining("grpo", recipe, { ...sources, rewards: [watched] });
+    const trainee = await loadTraining(training, sources, "seeing");
+    const logs = [];
+    for await (const event of runTraining(training, trainee, { output, resume })) {
+      if (event.type === "log") logs.push(event.record);
+    }
+    return { training, logs, seen };
+  }
+
+  it("trains with a frozen tower, and goes on from a checkpoint within a generation batch with the same numbers", async () => {
+    const { images, counts } = access(memoryFolder("features"));
+    const output = memoryFolder("out");
+    const { training, logs, seen } = await run(images, output, null);
+    expect(counts.decoded).toBe(2); // once for each image
+    expect(
+      training.prepared.data.train.map(({ prompt_ids, row_images: own }) => [own![0].tokens, prompt_ids.length]),
+    ).toEqual(Array(2).fill([4, expect.any(Number)]));
+    expect(new Set(seen)).toEqual(new Set([30, 220])); // rewards get the other columns
+    expect(logs).toHaveLength(4);
+    expect(logs[0].kl).toBeCloseTo(0, 5); // the reference sees the same images
+    expect(logs.slice(1).some(({ kl }) => (kl as number) > 0)).toBe(true);
+    expect((await readAdapter(output)).tensors.size).toBeGreaterThan(0);
+    // checkpoint-3 is between two steps on one generation batch, whose file has no images
+    const resumed = await run(access(null).images, memoryFolder("again"), output.folder("checkpoint-3"));
+    const numbers = (all: typeof logs) => learnt(all.map((log) => ({ ...log, step_time: 0 })));
+    expect(numbers(resumed.logs)).toEqual(numbers(logs.slice(3)));
+  });
+
+  it("refuses to train all weights", async () => {
+    const sources = { gpu: gpu(), model: await seeingModel(), train: asked(), images: imagesFrom(access(null).images) };
+    const whole = grpoRecipe({ use_peft: false, beta: 0 });
+    await expect(prepareTraining("grpo", whole, { ...sources, rewards: [letters] })).rejects.toThrow(
+      "Cannot train all weights by GRPO on prompts with images",
+    );
+  });
+});
+
+describe("DPO on pairs with images", () => {
+  const pairs = () =>
+    numbered([30, 220].map((shade) => ({
+      prompt: [{ role: "user", content: [{ type: "image" }, { type: "text", text: "what?" }] }],
+      chosen: [answer(shade > 100 ? "light" : "dark")],
+      rejected: [answer(shade > 100 ? "dark" : "light")],
+      images: [{ bytes: grey(32, 32, shade), path: null }],
+    }))); // biome-ignore format: a row
+  const dpoRecipe = (more: Record<string, unknown> = {}) => {
+    const values = { per_device_train_batch_size: 2, max_steps: 8, logging_steps: 1, save_strategy: "no" };
+    return parseRecipe({ ...values, learning_rate: 1e-2, lora_r: 4, output_dir: "out", ...more }, "dpo").recipe;
+  };
+
+  async function run(more: Record<string, unknown> = {}) {
+    const { images, counts } = access(memoryFolder("features"));
+    const sources = {
+      gpu: gpu(),
+      model: await seeingModel(),
+      train: pairs(),
+      eval: pairs(),
+      images: imagesFrom(images),
+    };
+    const training = await prepareTraining("dpo", dpoRecipe(more), sources);
+    const trainee = await loadTraining(training, sources, "seeing");
+    const logs = [];
+    for await (const event of runTraining(training, trainee, { output: memoryFolder("out"), resume: null })) {
+      if (event.type === "log") logs.push(event.record);
+    }
+    return { logs, counts, training };
+  }
+
+  it("prefers what each image shows: nothing else tells the pairs apart", async () => {
+    const { logs, counts, training } = await run();
+    expect(logs[0].loss).toBeCloseTo(Math.log(2), 3); // the reference sees the same images
+    expect(logs.at(-1)!.loss).toBeLessThan(0.9 * logs[0].loss);
+    expect(counts.decoded).toBe(2);
+    const [{ chosen, row_images }] = training.prepared.data.train;
+    expect(row_images).toHaveLength(1);
+    expect([...(chosen.input_ids as Int32Array)].filter((id, i, all) => i > 0 && id === all[i - 1])).toHaveLength(3);
+    const early = await run({ precompute_ref_log_probs: true });
+    expect(early.logs.at(-1)!.loss).toBeCloseTo(logs.at(-1)!.loss, 4);
+  });
+
+  it("refuses a max_length that cuts an image", async () => {
+    await expect(run({ max_length: 9, truncation_mode: "keep_end" })).rejects.toThrow("would cut off a part of one");
   });
 });
 

@@ -1,11 +1,12 @@
 import { existsSync } from "node:fs";
 import { basename, dirname, resolve } from "node:path";
-import { AbortError, QwenchError } from "../../errors.ts";
+import { AbortError, QwenchError, UnsupportedError } from "../../errors.ts";
 import type { HubOptions } from "../../io/hub/hub.ts";
-import { nodeFolder } from "../../platform/node/fs.ts";
+import { nodeFile, nodeFolder } from "../../platform/node/fs.ts";
 import { nearestName } from "../../recipe/recipe.ts";
-import { AdapterSwitch, answerTo, Conversation } from "../../session/chat.ts";
-import { loadText, settingsOf, type TextModel, type TextSettings } from "../../session/generate.ts";
+import { AdapterSwitch, answerTo, type ChatImage, Conversation } from "../../session/chat.ts";
+import { loadText, type PreparedText, settingsOf, type TextModel, type TextSettings } from "../../session/generate.ts";
+import { Images } from "../../session/images.ts";
 import { type CliFlag, type ParsedArgs, UsageError } from "../args.ts";
 import {
   askedSettings,
@@ -17,6 +18,7 @@ import {
   stopsOf,
   textOf,
 } from "../flags/text-flags.ts";
+import { imageAccess } from "../runs/prepare.ts";
 import { openModelFolder } from "../sources/sources.ts";
 import { modelRequest, openText } from "../sources/text-model.ts";
 import { EXIT_INTERRUPTED } from "../terminal/interrupt.ts";
@@ -31,6 +33,12 @@ export const CHAT_FLAGS: CliFlag[] = [
     type: "string",
     value: "INT",
     help: "Seed of the draws (default: a new one for each chat). The same seed gives the same answers.",
+  },
+  {
+    name: "image",
+    type: "list",
+    value: "FILE",
+    help: "A PNG, JPEG or WebP file that the first message is about. You can give it several times; /image FILE adds one to the next message.",
   },
   ...MODEL_FLAGS,
 ];
@@ -67,7 +75,12 @@ export async function runChat({ positional, flags }: ParsedArgs): Promise<number
   try {
     const status = statusLine();
     const { prepared, sources, hub } = await openText(request, abort.signal, status);
-    const text = await loadText(prepared, sources);
+    const images = await Images.open(imageAccess(), prepared.checkpoint, prepared.config);
+    const files = Array.isArray(flags.image) ? flags.image : [];
+    if (files.length > 0 && !images) {
+      throw new UnsupportedError("Cannot use --image: the model has no vision tower");
+    }
+    const text = await loadText(prepared, { ...sources, vision: images !== null && holdsTower(prepared) });
     status(null);
     const seed = Math.floor(Math.random() * 2 ** 32);
     const settings = settingsOf(prepared.defaults, asked, seed);
@@ -90,7 +103,9 @@ export async function runChat({ positional, flags }: ParsedArgs): Promise<number
         return { signal: own.signal, done };
       },
     };
-    const failed = await new Chat(text, io, { settings, stop, system: textOf(flags, "system"), hub }).run();
+    const chat = new Chat(text, io, { settings, stop, system: textOf(flags, "system"), hub, images });
+    for (const file of files) await chat.look(file);
+    const failed = await chat.run();
     return code || (failed && !typed ? 1 : 0);
   } finally {
     process.off("SIGINT", onInterrupt);
@@ -102,6 +117,13 @@ interface ChatOptions {
   stop: string[];
   system: string | null;
   hub: HubOptions;
+  /** reads images; null or absent: the model sees none */
+  images?: Images | null;
+}
+
+/** Whether a checkpoint has the weights of its model's tower. */
+function holdsTower({ checkpoint }: PreparedText): boolean {
+  return [...checkpoint.weights.keys()].some((name) => name.startsWith("model.visual."));
 }
 
 /** A conversation and its commands. */
@@ -111,6 +133,8 @@ export class Chat {
   private readonly options: ChatOptions;
   private readonly conversation: Conversation;
   private readonly adapter: AdapterSwitch;
+  /** images of the next message */
+  private waiting: ChatImage[] = [];
   private answers = 0;
   /** files written by this chat, which it may overwrite */
   private readonly saved = new Set<string>();
@@ -142,9 +166,26 @@ export class Chat {
     return failed;
   }
 
+  /**
+   * Adds an image to the next message.
+   *
+   * @throws {UnsupportedError} the model sees no images; {DataError} the file is no image that can be read
+   */
+  async look(file: string): Promise<void> {
+    const { images } = this.options;
+    if (!images || !this.text.model.tower)
+      throw new UnsupportedError("Cannot see an image: the model has no vision tower");
+    const source = await nodeFile(file);
+    const bytes = await source.read(0, source.size);
+    const messages = [{ role: "user", content: [{ type: "image", bytes }] }];
+    const row = await images.row({ row: { messages }, number: this.waiting.length + 1, file });
+    this.waiting.push(...row.images!.map((image) => ({ name: file, image })));
+  }
+
   private async answer(line: string): Promise<void> {
-    const { settings, stop } = this.options;
-    const { ids, gone } = this.conversation.ask(line, settings.max_new_tokens);
+    const { settings, stop, images } = this.options;
+    const { ids, gone } = this.conversation.ask(line, settings.max_new_tokens, this.waiting);
+    this.waiting = [];
     if (gone > 0) {
       const { max_position_embeddings: most } = this.text.config;
       this.io.note(`Dropped the oldest ${gone} turns: the model has ${most} positions.`);
@@ -153,7 +194,8 @@ export class Chat {
     let said = "";
     let why = "";
     try {
-      const options = { ...settings, number: this.answers++, stop, pace: PACE, signal };
+      const seen = images ? await images.seen(this.text.model, { images: this.conversation.images }) : null;
+      const options = { ...settings, number: this.answers++, stop, pace: PACE, signal, images: seen };
       for await (const event of answerTo(this.text, ids, options)) {
         if (event.type === "text") {
           said += event.text;
@@ -183,9 +225,21 @@ export class Chat {
       io.note(value === "" ? "No system message from now on." : "Changed the system message; earlier turns stay.");
     } else if (name === "adapter") await this.swap(value);
     else if (name === "save") await this.save(value);
-    else if (Object.hasOwn(SETTINGS, name)) this.set(name as Setting, value);
+    else if (name === "image") {
+      await this.look(value);
+      io.note(`The next message is about ${value}.`);
+    } else if (Object.hasOwn(SETTINGS, name)) this.set(name as Setting, value);
     else {
-      const near = nearestName(name, ["help", "reset", "system", "adapter", "save", "exit", ...Object.keys(SETTINGS)]);
+      const near = nearestName(name, [
+        "help",
+        "reset",
+        "system",
+        "adapter",
+        "image",
+        "save",
+        "exit",
+        ...Object.keys(SETTINGS),
+      ]);
       throw new UsageError(
         `There is no command /${name}${near ? `: did you mean /${near}?` : ""} /help lists the commands.`,
       );
@@ -211,7 +265,16 @@ export class Chat {
   /** The conversation as a row that `qwench sft` can learn from. */
   private async save(file: string): Promise<void> {
     if (file === "") throw new UsageError("/save needs a file name");
-    const { messages, turns } = this.conversation;
+    const { turns } = this.conversation;
+    // an image is a part that names its file
+    const messages = this.conversation.messages.map(({ role, content, images = [] }) =>
+      images.length === 0
+        ? { role, content }
+        : {
+            role,
+            content: [...images.map(({ name }) => ({ type: "image", image: name })), { type: "text", text: content }],
+          },
+    );
     if (turns.length === 0) throw new UsageError("There is nothing to save yet");
     const path = resolve(file);
     if (existsSync(path) && !this.saved.has(path)) throw new UsageError(`${file} exists: use /save with another name`);
@@ -227,6 +290,7 @@ export class Chat {
       ["/system TEXT", "change the system message; without TEXT, none"],
       ["/adapter on|off|PATH", "switch the adapter on or off, or load another"],
       ...(Object.keys(SETTINGS) as Setting[]).map((name) => [`/${name} NUMBER`, `now ${settings[name]}`]),
+      ...(this.text.model.tower ? [["/image FILE", "the next message is about this image; several are allowed"]] : []),
       ["/save FILE", "write the conversation as a JSONL row"],
       ["/exit", "end"],
     ];

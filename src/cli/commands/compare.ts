@@ -4,13 +4,16 @@ import { FormatError, NotFoundError, QwenchError } from "../../errors.ts";
 import { type Comparison, compareEvaluations } from "../../eval/compare/compare.ts";
 import { type Evaluation, readEvaluation } from "../../eval/compare/file.ts";
 import { type Place, placesOf } from "../../eval/compare/names.ts";
+import { compareOcr, isOcrEvaluation, type OcrComparison, readOcrEvaluation } from "../../eval/compare/ocr.ts";
 import { nodeFolder } from "../../platform/node/fs.ts";
 import { renderComparison } from "../../report/compare.ts";
+import { renderOcrComparison } from "../../report/compare-ocr.ts";
 import { parseBoundedJson } from "../../text/bounded-json.ts";
 import { type CliFlag, type ParsedArgs, UsageError } from "../args.ts";
 import { numberFlag, textOf } from "../flags/text-flags.ts";
 import { checkOutput } from "../runs/generate-rows.ts";
 import { metricsFile, readMetrics } from "../runs/run-log.ts";
+import { ocrComparisonText } from "../terminal/compare-ocr-text.ts";
 import { comparisonText } from "../terminal/compare-text.ts";
 
 export const COMPARE_FLAGS: CliFlag[] = [
@@ -46,26 +49,60 @@ export async function runCompare({ positional: files, flags }: ParsedArgs): Prom
   const seed = numberFlag(flags, "seed", { whole: true, min: 0, max: 2 ** 32 - 1 }) ?? 0;
   const outputs = outputsOf(textOf(flags, "output"), flags.overwrite === true, paths);
 
-  const read: Evaluation[] = [];
-  for (const file of files) {
-    const text = await nodeFolder(dirname(file)).readText(basename(file));
-    read.push(readEvaluation(text, file));
-  }
-  const evaluations = await withLosses(read, placesOf(read), textOf(flags, "run"));
-  const comparison = compareEvaluations(evaluations, { base: textOf(flags, "base") ?? undefined, seed });
-  if (flags.json) console.log(json(comparison));
-  else process.stdout.write(comparisonText(comparison, process.stdout.columns));
+  const texts: string[] = [];
+  for (const file of files) texts.push(await nodeFolder(dirname(file)).readText(basename(file)));
+  const options = { base: textOf(flags, "base") ?? undefined, seed };
+  const { comparison, text, page } = await compared(files, texts, options, textOf(flags, "run"));
+  if (flags.json) console.log(JSON.stringify(comparison, null, 1));
+  else process.stdout.write(text(process.stdout.columns));
   for (const path of outputs) {
     await nodeFolder(dirname(path)).write(
       basename(path),
-      path.endsWith(".html") ? renderComparison(comparison) : `${json(comparison)}\n`,
+      path.endsWith(".html") ? page() : `${JSON.stringify(comparison, null, 1)}\n`,
     );
     console.error(`Wrote ${path}`);
   }
   return 0;
 }
 
-const json = (comparison: Comparison) => JSON.stringify(comparison, null, 1);
+/** A comparison, and its forms. */
+interface Compared {
+  comparison: Comparison | OcrComparison;
+  text(width?: number): string;
+  page(): string;
+}
+
+/** @throws {UsageError} OCR evaluations and others together */
+async function compared(
+  files: readonly string[],
+  texts: readonly string[],
+  options: { base: string | undefined; seed: number },
+  run: string | null,
+): Promise<Compared> {
+  const ocr = texts.map(isOcrEvaluation);
+  if (ocr.every(Boolean)) {
+    if (run !== null) throw new UsageError("--run has no meaning for OCR evaluations");
+    const comparison = compareOcr(
+      texts.map((text, i) => readOcrEvaluation(text, files[i])),
+      options,
+    );
+    return {
+      comparison,
+      text: (width) => ocrComparisonText(comparison, width),
+      page: () => renderOcrComparison(comparison),
+    };
+  }
+  const odd = ocr.indexOf(true);
+  if (odd >= 0) {
+    throw new UsageError(
+      `${files[odd]} is an OCR evaluation, and ${files[ocr.indexOf(false)]} is not: compare one kind`,
+    );
+  }
+  const read = texts.map((text, i) => readEvaluation(text, files[i]));
+  const evaluations = await withLosses(read, placesOf(read), run);
+  const comparison = compareEvaluations(evaluations, options);
+  return { comparison, text: (width) => comparisonText(comparison, width), page: () => renderComparison(comparison) };
+}
 
 /** The files to write. @throws {QwenchError} a file exists or is one of the evaluations */
 function outputsOf(output: string | null, overwrite: boolean, inputs: readonly string[]): string[] {

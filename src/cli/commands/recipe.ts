@@ -1,6 +1,6 @@
 import { basename } from "node:path";
 import { MemoryError, NotFoundError, QwenchError } from "../../errors.ts";
-import { publishedShape } from "../../model/architectures/published.ts";
+import { type PublishedShape, publishedShape, seeingShape } from "../../model/architectures/published.ts";
 import { RECIPES } from "../../recipe/published.ts";
 import type { GrpoRecipe, Method, Recipe, SftRecipe } from "../../recipe/recipe.ts";
 import { type TrlSource, trlConfig } from "../../recipe/trl.ts";
@@ -59,8 +59,9 @@ async function textOf(name: string): Promise<TrlSource & { text: string }> {
 export async function planPublished(args: ParsedArgs, name: string, method: Method): Promise<number> {
   const { recipe, notes } = await readRecipe(args, method, { trains: false });
   for (const note of notes) console.error(`note: ${note}`);
-  const longest = longestAsked(args.overrides, method) ?? publishedRecipe(name).longest;
-  const { forecast, text } = await describeForecast(recipe, method, longest);
+  const { image = null, ...published } = publishedRecipe(name);
+  const longest = longestAsked(args.overrides, method) ?? published.longest;
+  const { forecast, text } = await describeForecast(recipe, method, { longest, image });
   console.log(text);
   console.log(forecastTable({ forecast }));
   const { gpu, platform, describe } = await openToForecast();
@@ -68,7 +69,7 @@ export async function planPublished(args: ParsedArgs, name: string, method: Meth
   const { maxBufferSize, maxStorageBufferBindingSize } = gpu.limits;
   const limits = { maxBufferSize, maxStorageBufferBindingSize };
   try {
-    await forecastOf(recipe, method, { shape: shapeOf(recipe), longest, limits });
+    await forecastOf(recipe, method, { shape: shapeOf(recipe, image !== null), longest, image, limits });
   } catch (error) {
     if (error instanceof QwenchError) throw new MemoryError(`It does not fit this adapter: ${error.message}`);
     throw error;
@@ -85,10 +86,10 @@ export function longestAsked(overrides: Readonly<Record<string, unknown>>, metho
   return Number.isInteger(asked) && asked > 0 ? asked : null;
 }
 
-/** @throws {NotFoundError} the model's shape is unknown */
-export function shapeOf(recipe: { model_name_or_path?: unknown }): NonNullable<ReturnType<typeof publishedShape>> {
+/** @param sees with its vision tower. @throws {NotFoundError} the model's shape is unknown */
+export function shapeOf(recipe: { model_name_or_path?: unknown }, sees = false): PublishedShape {
   const id = String(recipe.model_name_or_path);
-  const shape = publishedShape(id);
+  const shape = sees ? seeingShape(id) : publishedShape(id);
   if (!shape) throw new NotFoundError(`Cannot forecast ${id}: Qwench does not include its shape`);
   return shape;
 }
@@ -97,25 +98,31 @@ export function shapeOf(recipe: { model_name_or_path?: unknown }): NonNullable<R
 export async function describeForecast<M extends Method>(
   recipe: Recipe<M>,
   method: M,
-  longest: number,
+  { longest, image }: { longest: number; image: readonly [number, number] | null },
 ): Promise<{ forecast: MemoryForecast; text: string }> {
   const both = recipe as SftRecipe | GrpoRecipe;
-  const forecast = await forecastOf(recipe, method, { shape: shapeOf(both), longest });
+  const forecast = await forecastOf(recipe, method, { shape: shapeOf(both, image !== null), longest, image });
   const what = both.use_peft ? `${both.use_dora ? "DoRA" : "LoRA"} r=${both.lora_r}` : "all weights";
   return {
     forecast,
-    text: `Forecast from the shape of ${both.model_name_or_path}, without its weights: ${formatNumber(forecast.trainable)} of ${formatNumber(forecast.parameters)} parameters trained (${what}), passes of ${passText(recipe, method, longest)}`,
+    text: `Forecast from the shape of ${both.model_name_or_path}, without its weights: ${formatNumber(forecast.trainable)} of ${formatNumber(forecast.parameters)} parameters trained (${what}), passes of ${passText(recipe, method, longest)}${imageText(image)}`,
   };
 }
 
+const imageText = (image: readonly [number, number] | null) =>
+  image ? `, an image of ${image.join(" × ")} pixels in each row` : "";
+
 /** The table of recipes in docs/recipes.md: name, source, what each needs, memory forecast. */
 export function recipesTable(): string {
-  const rows = RECIPES.map(({ name, method, about, source, needs, longest, forecast }) => {
+  const rows = RECIPES.map(({ name, method, about, source, needs, longest, image = null, forecast }) => {
     const { recipe } = readPublished(name, method, {});
-    const { model_name_or_path, dataset_name } = recipe as SftRecipe;
+    const { model_name_or_path, dataset_name, datasets } = recipe as SftRecipe;
     const from = `[${source.replace("https://", "").replace(/\/[0-9a-f]{32}$/, "")}](${source})`;
-    const takes = [`\`${model_name_or_path}\`, \`${dataset_name}\``, ...(needs ? [needs] : [])].join("; ");
-    const memory = `${forecast}: ${passText(recipe, method, longest)}`;
+    const takes = [
+      `\`${model_name_or_path}\`, \`${dataset_name ?? datasets![0].path}\``,
+      ...(needs ? [needs] : []),
+    ].join("; ");
+    const memory = `${forecast}: ${passText(recipe, method, longest)}${imageText(image)}`;
     return [`\`${name}\` (${method}): ${about}`, from, takes, memory];
   });
   const columns = ["recipe", "source", "needs", "memory forecast"].map((heading) => ({ heading }));

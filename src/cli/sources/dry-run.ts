@@ -57,19 +57,19 @@ export async function dryRun<M extends Method>(
     throw new UsageError(`--dry_run must be tiny, got ${flags.dry_run}${near ? `: did you mean ${near}?` : ""}`);
   }
   const both = recipe as SftRecipe | GrpoRecipe;
-  const rows = method === "dpo" ? embeddedPreferences("train", 64) : sampleRows(both.dataset_name);
-  const { forecast, text } = await describeForecast(
-    recipe,
-    method,
-    longestAsked(overrides, method) ?? longestOf(flags.recipe, recipe, method),
-  );
+  const rows = method === "dpo" ? embeddedPreferences("train", 64) : sampleRows(setOf(both));
+  const image = typeof flags.recipe === "string" ? (publishedRecipe(flags.recipe).image ?? null) : null;
+  const { forecast, text } = await describeForecast(recipe, method, {
+    longest: longestAsked(overrides, method) ?? longestOf(flags.recipe, recipe, method),
+    image,
+  });
   console.error(`${text}\n\n${forecastTable({ forecast })}`);
 
   const folder = mkdtempSync(join(tmpdir(), "qwench-dry-run-"));
   const judge = (both as GrpoRecipe).reward_funcs?.includes("judge") ? await standIn(both as GrpoRecipe) : null;
   try {
     const data = nodeFolder(folder);
-    await writeTinyModel(data.folder("model"), shapeOf(both), nodeFolder(embeddedModelFolder()));
+    await writeTinyModel(data.folder("model"), shapeOf(both, image !== null), nodeFolder(embeddedModelFolder()));
     await data.write("train.jsonl", rows.map((row) => `${JSON.stringify(row)}\n`).join(""));
     const reduced = {
       ...reduce(both),
@@ -80,9 +80,10 @@ export async function dryRun<M extends Method>(
     const places = {
       model_name_or_path: join(folder, "model"),
       dataset_name: join(folder, "train.jsonl"),
+      datasets: null,
       ...(method !== "dpo" && {
         dataset_format:
-          both.dataset_format ?? (Object.hasOwn(DATA_SETS, both.dataset_name!) ? both.dataset_name : null),
+          both.dataset_format ?? (Object.hasOwn(DATA_SETS, both.dataset_name ?? "") ? both.dataset_name : null),
       }),
       ...("output_dir" in overrides ? {} : { output_dir: join(folder, "out") }),
       ...(judge && { judge_url: judge.url, judge_cache: null }),
@@ -102,6 +103,12 @@ export async function dryRun<M extends Method>(
     judge?.close();
     rmSync(folder, { recursive: true, force: true });
   }
+}
+
+/** The data set of a recipe, or the first of its mixture. */
+function setOf({ dataset_name, datasets }: SftRecipe | GrpoRecipe): string | null {
+  const first = datasets?.[0].path;
+  return dataset_name ?? (typeof first === "string" ? first : null);
 }
 
 /** Tokens of the longest row or prompt that the forecast assumes. */
@@ -137,7 +144,8 @@ function reduce(recipe: SftRecipe | GrpoRecipe): Reduced {
 
 function reduceSft(recipe: SftRecipe): Reduced {
   return {
-    max_length: atMost(recipe.max_length ?? MOST.tokens, MOST.tokens),
+    // a cut could fall into an image
+    ...(recipe.max_length !== null && { max_length: atMost(recipe.max_length, MOST.tokens) }),
     per_device_train_batch_size: atMost(recipe.per_device_train_batch_size, MOST.rows),
     per_device_eval_batch_size: atMost(recipe.per_device_eval_batch_size, MOST.rows),
     gradient_accumulation_steps: atMost(recipe.gradient_accumulation_steps, MOST.passes),
@@ -171,7 +179,7 @@ function describeReduced(recipe: SftRecipe | GrpoRecipe, changed: readonly [stri
     recipe.model_name_or_path,
     "two random layers of the same architecture, with the embedded model's tokenizer",
   ];
-  const data = ["rows", recipe.dataset_name, "sample rows with its columns"];
+  const data = ["rows", setOf(recipe), "sample rows with its columns"];
   return renderTable(
     ["reduced", "recipe", "dry run"].map((heading) => ({ heading })),
     [model, data, ...rows],

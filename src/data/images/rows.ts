@@ -13,12 +13,14 @@ const COLUMNS = ["images", "image"];
  * `{"type": "image_url"}`, and for parts without one out of the column `images` or `image`, in order. If the messages have no
  * such part, the column's images go before the text of the first user turn, as in TRL.
  *
+ * A row without messages but with texts `question` and `answer` beside its image is a question about it.
+ *
  * @returns the row with plain parts `{"type": "image"}` and without the column, and its images; null if it has none
  * @throws {DataError} numbers of parts and images that differ, or an image of another type
  */
 export function takeImages(source: NumberedRow): { row: Record<string, unknown>; images: ImageValue[] } | null {
-  const { row } = source;
-  if (!isObject(row)) return null;
+  if (!isObject(source.row)) return null;
+  const row = asked(source.row);
   const column = COLUMNS.find((name) => row[name] !== undefined && row[name] !== null);
   const listed = column === undefined ? [] : [row[column]].flat();
   const keys = CONVERSATIONS.filter((key) => Array.isArray(row[key]));
@@ -54,6 +56,20 @@ export function takeImages(source: NumberedRow): { row: Record<string, unknown>;
     );
   }
   return { row: made, images };
+}
+
+/** A row of question and answer as messages; any other row as it is. */
+function asked(row: Record<string, unknown>): Record<string, unknown> {
+  const { question, answer } = row;
+  if (CONVERSATIONS.some((key) => (row[key] ?? null) !== null)) return row;
+  if (typeof question !== "string" || typeof answer !== "string") return row;
+  return {
+    ...row,
+    messages: [
+      { role: "user", content: question },
+      { role: "assistant", content: answer },
+    ],
+  };
 }
 
 function isImagePart(part: unknown): part is Record<string, unknown> {

@@ -23,3 +23,7 @@ export function imageCounts(source: NumberedRow, ids: readonly number[], image_t
 export function repeated<T>(values: readonly T[], counts: readonly number[]): T[] {
   return values.flatMap((value, i) => Array<T>(counts[i]).fill(value));
 }
+
+/** What is wrong with a row whose image max_length would cut. */
+export const cutImage = (length: number, max: number) =>
+  `has ${length} tokens with its images, and max_length ${max} would cut off a part of one; set max_length: null, or a larger one`;

@@ -3,6 +3,7 @@ import type { CodeOutcome } from "../../rewards/code/outcome.ts";
 import { parseBoundedJson } from "../../text/bounded-json.ts";
 import { isObject } from "../../text/json.ts";
 import { kindOf } from "../../text/show.ts";
+import type { Placed } from "./names.ts";
 
 /** One evaluation's result on one problem. */
 export interface Judged {
@@ -28,13 +29,7 @@ export interface Judged {
 export const SAMPLING = ["n_sampling", "temperature", "top_p", "top_k", "max_tokens"] as const;
 
 /** The part of an evaluation's file that a comparison needs. The file is from `qwench eval` or Unsloth's AIME evaluation. */
-export interface Evaluation {
-  /** the caller's name for the file */
-  file: string;
-  model_type: string;
-  dataset: string;
-  model: string | null;
-  adapter: string | null;
+export interface Evaluation extends Placed {
   settings: Partial<Record<(typeof SAMPLING)[number], number>>;
   /** the k of its pass@k */
   ks: number[];

@@ -1,4 +1,12 @@
-import type { Evaluation } from "./file.ts";
+/** What names a model: parts of any evaluation. */
+export interface Placed {
+  /** the caller's name for the file */
+  file: string;
+  model_type: string;
+  dataset: string;
+  model: string | null;
+  adapter: string | null;
+}
 
 /** The model of an evaluation, and its position in a training run. */
 export interface Place {
@@ -18,7 +26,7 @@ const CHECKPOINT = /^(?:(.*)\/)?checkpoint-(\d+)$/;
  * Names models and finds the checkpoints among them. A model's name is its `model_type`. If several share one, the name is the
  * end of the model's path, or run and step for checkpoints of several runs. If these are equal too, the name includes the file.
  */
-export function placesOf(evaluations: readonly Evaluation[]): Place[] {
+export function placesOf(evaluations: readonly Placed[]): Place[] {
   const paths = evaluations.map(({ adapter, model }) => tidy(adapter ?? model ?? ""));
   const keys = evaluations.map(({ model_type, model }, i) => JSON.stringify([model_type, model, paths[i]]));
   const types = evaluations.map(({ model_type }) => model_type);

@@ -15,7 +15,7 @@ const qwen2 = (hidden: number, intermediate: number, layers: number, heads: numb
   tie_word_embeddings: true,
 });
 
-/** The language model; its vision tower is not loaded. */
+/** The language model without its vision tower: see {@link seeingShape}. */
 const qwen35 = (
   hidden: number,
   intermediate: number,
@@ -57,15 +57,42 @@ const SHAPES: Readonly<Record<string, PublishedShape>> = {
   },
 };
 
+const tower = (depth: number, hidden: number, out: number) => ({
+  depth,
+  hidden_size: hidden,
+  intermediate_size: 4 * hidden,
+  num_heads: hidden / 64,
+  num_position_embeddings: 2304,
+  out_hidden_size: out,
+  patch_size: 16,
+});
+
+const TOWERS: Readonly<Record<string, ReturnType<typeof tower>>> = {
+  "qwen3.5-0.8b": tower(12, 768, 1024),
+  "qwen3.5-4b": tower(24, 1024, 2560),
+};
+
+/** The shape of a published model with its vision tower, in the layout of its config.json; null if the tower is unknown. */
+export function seeingShape(id: string): PublishedShape | null {
+  const [text, vision_config] = [publishedShape(id), TOWERS[keyOf(id)] ?? null];
+  if (!text || !vision_config) return null;
+  const { tie_word_embeddings } = text;
+  return { model_type: "qwen3_5", image_token_id: 248_056, tie_word_embeddings, text_config: text, vision_config };
+}
+
 /**
  * The shape of a published model, by its hub id: a run can be forecast before anything is downloaded. Base, Coder and
  * Instruct checkpoints of one size have the same shape. Null if the id is unknown.
  */
 export function publishedShape(id: string): PublishedShape | null {
-  const name = id
+  const name = keyOf(id);
+  return Object.hasOwn(SHAPES, name) ? SHAPES[name] : null;
+}
+
+function keyOf(id: string): string {
+  return id
     .toLowerCase()
     .replace(/^.*\//, "")
     .replace("-coder-", "-")
     .replace(/-(?:instruct|base)$/, "");
-  return Object.hasOwn(SHAPES, name) ? SHAPES[name] : null;
 }

@@ -2,8 +2,8 @@ import { ShapeError, UnsupportedError } from "../../errors.ts";
 import type { Recorder } from "../../gpu/recorder.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import { gatherRows, scatterRows } from "../../kernels/elementwise.ts";
-import type { ModelConfig } from "../architectures/architecture.ts";
-import { type ImageGrid, nextPosition, tokenPlaces, tokenRotation } from "./places.ts";
+import type { ModelConfig, VisionConfig } from "../architectures/architecture.ts";
+import { type ImageGrid, nextPosition, patchCount, tokenPlaces, tokenRotation } from "./places.ts";
 import type { Patches, VisionTower } from "./tower.ts";
 
 /** Images of a batch, in the order of their tokens: their patches, or features that a frozen tower has made of them. */
@@ -24,6 +24,28 @@ export function joinImages(all: readonly SeenImages[]): SeenImages {
     at += own.length;
   }
   return { features, grids: all.flatMap(({ grids }) => grids) };
+}
+
+/**
+ * Splits images between parts of a batch.
+ *
+ * @param counts image tokens of each part, which hold whole images
+ */
+export function splitImages(images: BatchImages, counts: readonly number[], { spatial_merge_size }: VisionConfig) {
+  const values = "features" in images ? images.features : images.pixels;
+  const each = values.length / patchCount(images.grids); // a patch's share
+  let image = 0;
+  let at = 0;
+  return counts.map((tokens): BatchImages | null => {
+    const grids: ImageGrid[] = [];
+    for (let left = tokens * spatial_merge_size ** 2; left > 0 && image < images.grids.length; image++) {
+      grids.push(images.grids[image]);
+      left -= patchCount([images.grids[image]]);
+    }
+    if (grids.length === 0) return null;
+    const own = values.subarray(at, (at += each * patchCount(grids)));
+    return "features" in images ? { features: own, grids } : { pixels: own, grids };
+  });
 }
 
 /** How far the rotary position after a prompt is from its number of tokens: images take fewer positions than tokens. */

@@ -22,6 +22,8 @@ export class DpoBatches extends RowBatches {
   fingerprint(): number {
     const next = (h: number, { input_ids, prompt }: TokenizedCompletion) =>
       fnvNumbers(input_ids, fnvNext(fnvNext(h, input_ids.length), prompt));
-    return this.pairs.reduce((h, { chosen, rejected }) => next(next(h, chosen), rejected), FNV_START) >>> 0;
+    const images = (h: number, { row_images = [] }: TokenizedPair) =>
+      row_images.reduce((own, { key }) => fnvNext(own, Number.parseInt(key.slice(0, 8), 16)), h);
+    return this.pairs.reduce((h, pair) => images(next(next(h, pair.chosen), pair.rejected), pair), FNV_START) >>> 0;
   }
 }

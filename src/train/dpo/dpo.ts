@@ -1,6 +1,8 @@
 import type { TokenizedPair } from "../../data/preferences.ts";
+import type { RowImage } from "../../data/row-error.ts";
 import { AbortError } from "../../errors.ts";
 import type { Transformer } from "../../model/transformer.ts";
+import type { SeenImages } from "../../model/vision/images.ts";
 import type { DpoRecipe } from "../../recipe/recipe.ts";
 import type { Trainee } from "../checkpoint.ts";
 import { train } from "../loop.ts";
@@ -29,6 +31,8 @@ export interface DpoOptions extends TrainOptions {
 export interface DpoData {
   train: readonly TokenizedPair[];
   eval: readonly TokenizedPair[] | null;
+  /** what the model sees of pairs' images; null or absent: they have none */
+  images?: ((model: Transformer, images: readonly RowImage[]) => Promise<SeenImages>) | null;
   /** whether training continues from an adapter, which is then the reference; else the base model is */
   continued: boolean;
 }
@@ -59,6 +63,19 @@ export function referenceBatches(recipe: DpoRecipe): { train: number; eval: numb
   return { train: given ?? per_device_train_batch_size, eval: given ?? per_device_eval_batch_size };
 }
 
+/** Pairs with what the model sees of their images. */
+async function seenBy(
+  model: Transformer,
+  pairs: readonly DpoPair[],
+  { images: source }: Pick<DpoData, "images">,
+): Promise<DpoPair[]> {
+  const made: DpoPair[] = [];
+  for (const pair of pairs) {
+    made.push(pair.row_images && source ? { ...pair, seen: await source(model, pair.row_images) } : pair);
+  }
+  return made;
+}
+
 /** The untrained model itself is the reference: a new adapter has no effect. */
 async function precompute(
   model: Transformer,
@@ -74,8 +91,9 @@ async function precompute(
     for (let at = 0; at < pairs.length; at += size) {
       if (signal?.aborted) throw new AbortError("Stopped before the first step; nothing was written");
       const part = pairs.slice(at, at + size);
+      const seen = await seenBy(model, part, data);
       const record = model.gpu.recorder();
-      const pending = referenceLogps(record, model, part);
+      const pending = referenceLogps(record, model, seen);
       record.submit();
       model.gpu.endStep();
       const logps = await pending;
@@ -121,9 +139,28 @@ class Dpo implements TrainingMethod<DpoStepEvent, DpoStepResult> {
     this.evaluates = data.eval !== null;
   }
 
-  step({ step, learning_rate, record, optimizer }: StepContext<DpoStepEvent>): Submitted<DpoStepResult> {
-    const { model, reference, recipe, data } = this;
-    const micro = this.batches.step(step).map((rows) => rows.map((row) => data.train[row]));
+  step(context: StepContext<DpoStepEvent>) {
+    const micro = this.batches.step(context.step).map((rows) => rows.map((row) => this.data.train[row]));
+    const sees = micro.some((pairs) => pairs.some(({ row_images }) => row_images));
+    return sees ? this.withImages(context, micro) : this.submit(context, micro);
+  }
+
+  /** A step on pairs with images, whose features may have to be read or computed first. */
+  // biome-ignore lint/correctness/useYield: the loop takes a step that waits as a generator
+  private async *withImages(
+    context: StepContext<DpoStepEvent>,
+    micro: readonly (readonly DpoPair[])[],
+  ): AsyncGenerator<TrainEvent | DpoStepEvent, Submitted<DpoStepResult>> {
+    const seen: DpoPair[][] = [];
+    for (const pairs of micro) seen.push(await seenBy(this.model, pairs, this.data));
+    return this.submit(context, seen);
+  }
+
+  private submit(
+    { step, learning_rate, record, optimizer }: StepContext<DpoStepEvent>,
+    micro: readonly (readonly DpoPair[])[],
+  ): Submitted<DpoStepResult> {
+    const { model, reference, recipe } = this;
     model.store!.clearGrads(record);
     const results = micro.map((pairs, i) => {
       const training = { micros: micro.length, dropoutSeed: mixSeed(recipe.seed, 1, step, i) };
@@ -151,7 +188,7 @@ class Dpo implements TrainingMethod<DpoStepEvent, DpoStepResult> {
     const means = new Means();
     let loss = 0;
     for (let at = 0; at < data.eval!.length; at += recipe.per_device_eval_batch_size) {
-      const pairs = data.eval!.slice(at, at + recipe.per_device_eval_batch_size);
+      const pairs = await seenBy(model, data.eval!.slice(at, at + recipe.per_device_eval_batch_size), data);
       const record = model.gpu.recorder();
       const pending = dpoObjective(record, model, reference, pairs, recipe, null);
       record.submit();

@@ -1,6 +1,5 @@
 import { PAIR_STATS } from "../../../shaders/loss/dpo-loss.wgsl.ts";
 import type { DpoLossSettings, DpoLossType } from "../../../shaders/loss/dpo-losses.ts";
-import type { TokenizedPair } from "../../data/preferences.ts";
 import { ShapeError } from "../../errors.ts";
 import type { Recorder } from "../../gpu/recorder.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
@@ -79,7 +78,7 @@ export function dpoObjective(
 export function referenceLogps(
   record: Recorder,
   reference: Transformer,
-  pairs: readonly TokenizedPair[],
+  pairs: readonly DpoPair[],
 ): Promise<ReferenceLogps[]> {
   const packed = packPairs(pairs);
   const pending = record.scope(() => {

@@ -1,5 +1,6 @@
 import type { TokenizedPair } from "../../data/preferences.ts";
 import type { PackedBatch, Targets } from "../../model/transformer.ts";
+import { joinImages, type SeenImages } from "../../model/vision/images.ts";
 
 /** Concatenated completions of pairs, chosen ones first, with the rows that predict completion tokens. */
 export interface PackedPairs {
@@ -16,7 +17,7 @@ export interface PackedPairs {
  * Packs pairs for one pass: first all prompts with their chosen completions, then with the rejected ones, as in TRL's
  * batches, but without padding.
  */
-export function packPairs(pairs: readonly TokenizedPair[]): PackedPairs {
+export function packPairs(pairs: readonly DpoPair[]): PackedPairs {
   const completions = [...pairs.map(({ chosen }) => chosen), ...pairs.map(({ rejected }) => rejected)];
   const length = completions.reduce((sum, { input_ids }) => sum + input_ids.length, 0);
   const input_ids = new Int32Array(length);
@@ -37,8 +38,14 @@ export function packPairs(pairs: readonly TokenizedPair[]): PackedPairs {
     cu_seqlens.push(at);
     starts.push(rows.length);
   }
+  const seen = pairs.flatMap((pair) => pair.seen ?? []);
   return {
-    batch: { input_ids, position_ids, cu_seqlens },
+    batch: {
+      input_ids,
+      position_ids,
+      cu_seqlens,
+      ...(seen.length > 0 && { images: joinImages([...seen, ...seen]) }), // both completions see them
+    },
     targets: { rows: Uint32Array.from(rows), tokens: Uint32Array.from(tokens) },
     starts,
     tokens: completions.map(({ input_ids: ids, prompt }) => ids.length - prompt),
@@ -51,5 +58,5 @@ export interface ReferenceLogps {
   ref_rejected_logps: number;
 }
 
-/** Pairs, with the reference's log-probs if known. */
-export type DpoPair = TokenizedPair & Partial<ReferenceLogps>;
+/** Pairs, with the reference's log-probs if known, and what the model sees of their images. */
+export type DpoPair = TokenizedPair & Partial<ReferenceLogps> & { seen?: SeenImages | null };

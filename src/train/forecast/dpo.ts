@@ -4,9 +4,11 @@ import type { DpoRecipe } from "../../recipe/recipe.ts";
 import { tokensOf } from "../dpo/batches.ts";
 import { referenceBatches } from "../dpo/dpo.ts";
 import { dpoObjective, referenceLogps } from "../dpo/objective.ts";
+import type { DpoPair } from "../dpo/pairs.ts";
 import { update } from "../optimizer.ts";
 import { referenceOf } from "../reference.ts";
 import {
+  blankImages,
   type FakeRun,
   type ForecastModel,
   fakeRun,
@@ -47,10 +49,12 @@ function recordDpo(input: DpoForecastInput): FakeRun {
   const nowhere = () => {}; // the fake device returns no numbers
   try {
     const reference = early ? null : referenceOf(model, continued);
-    const ready = (pairs: readonly TokenizedPair[]) => (early ? pairs.map((pair) => ({ ...pair, ...KNOWN })) : pairs);
+    const ready = (pairs: readonly TokenizedPair[]): DpoPair[] =>
+      pairs.map((pair) => ({ ...pair, ...(early && KNOWN), seen: blankImages(model, pair) }));
     if (early) {
       const largest = repeated(steps.flat().concat(evaluation ? [evaluation] : []), referenceBatches(recipe));
-      referenceLogps(record, model, largest).catch(nowhere);
+      const seen = largest.map((pair) => ({ ...pair, seen: blankImages(model, pair) }));
+      referenceLogps(record, model, seen).catch(nowhere);
       record.submit();
     }
     for (const micro of steps) {

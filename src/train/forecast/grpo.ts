@@ -1,3 +1,4 @@
+import type { PromptRow } from "../../data/prompts.ts";
 import type { Kernel } from "../../gpu/program.ts";
 import { recordGeneration } from "../../model/generate/foresee.ts";
 import { generate } from "../../model/generate/generate.ts";
@@ -12,6 +13,7 @@ import type { GrpoSequence } from "../grpo/sequences.ts";
 import { update } from "../optimizer.ts";
 import { referenceOf } from "../reference.ts";
 import {
+  blankImages,
   type FakeRun,
   type ForecastModel,
   fakeRun,
@@ -44,16 +46,21 @@ export async function forecastGrpo(input: GrpoForecastInput): Promise<MemoryFore
     if (held) await complete(model, held, recipe);
     await complete(model, batch, recipe);
   });
-  const tokens = micro.reduce((sum, length) => sum + length + recipe.max_completion_length, 0);
+  const tokens = lengthsOf(micro).reduce((sum, length) => sum + length + recipe.max_completion_length, 0);
   return forecastFrom(run, input.config, tokens);
 }
 
-/** Records the completion of prompts of these lengths. */
-async function complete(model: Transformer, lengths: readonly number[], recipe: GrpoRecipe): Promise<void> {
-  const prompts = new Map(lengths.map((length) => [length, new Array<number>(length).fill(0)]));
+/** Records the completion of prompts. */
+async function complete(model: Transformer, prompts: readonly Prompt[], recipe: GrpoRecipe): Promise<void> {
+  const lengths = lengthsOf(prompts);
+  const shared = new Map(lengths.map((length) => [length, new Array<number>(length).fill(0)]));
   await generate(
     model,
-    lengths.map((length, sequence) => ({ prompt_ids: prompts.get(length)!, sequence })),
+    prompts.map((prompt, sequence) => ({
+      prompt_ids: prompt.row_images ? prompt.prompt_ids : shared.get(prompt.prompt_ids.length)!,
+      images: blankImages(model, prompt),
+      sequence,
+    })),
     {
       ...recipe,
       min_p: recipe.min_p ?? 0,
@@ -71,34 +78,40 @@ async function complete(model: Transformer, lengths: readonly number[], recipe: 
   );
 }
 
-/** Prompt lengths of the evaluation batch with the longest prompt, one per completion; null without evaluation. */
-function heldOut({ recipe, data }: GrpoForecastInput): number[] | null {
+/** The part of a prompt that memory depends on. */
+type Prompt = Pick<PromptRow, "prompt_ids" | "row_images">;
+
+const lengthsOf = (prompts: readonly Prompt[]) => prompts.map(({ prompt_ids }) => prompt_ids.length);
+
+/** Prompts of the evaluation batch with the longest prompt, one per completion; null without evaluation. */
+function heldOut({ recipe, data }: GrpoForecastInput): Prompt[] | null {
   if (!data.eval?.length) return null;
   const { prompts, num_generations } = evalBatchOf(recipe);
-  let longest: number[] = [];
+  let longest: Prompt[] = [];
   for (let from = 0; from < data.eval.length; from += prompts) {
-    const lengths = data.eval.slice(from, from + prompts).map(({ prompt_ids }) => prompt_ids.length);
-    if (Math.max(...lengths) > Math.max(0, ...longest)) longest = lengths;
+    const rows = data.eval.slice(from, from + prompts);
+    if (Math.max(...lengthsOf(rows)) > Math.max(0, ...lengthsOf(longest))) longest = rows;
   }
-  return longest.flatMap((length) => new Array<number>(num_generations).fill(length));
+  return longest.flatMap((row) => new Array<Prompt>(num_generations).fill(row));
 }
 
 /** The kernels that a GRPO run compiles in its first steps. */
 export async function kernelsOfGrpo(input: GrpoForecastInput): Promise<Kernel[]> {
   const { batch, micro } = largest(input);
   const { temperature, top_k, top_p, min_p, repetition_penalty, max_completion_length: max_new_tokens } = input.recipe;
-  const slots = slotsFor(input, batch.length, Math.max(...batch) + max_new_tokens, input.adapter.activations);
+  const lengths = lengthsOf(batch);
+  const slots = slotsFor(input, batch.length, Math.max(...lengths) + max_new_tokens, input.adapter.activations);
   const sampling = { temperature, top_k, top_p, min_p: min_p ?? 0, repetition_penalty };
   const { gpu } = await recordGrpo({ ...input, config: shallow(input.config) }, micro, (model) =>
-    recordGeneration(model, { ...sampling, slots, prompts: batch, max_new_tokens }),
+    recordGeneration(model, { ...sampling, slots, prompts: lengths, max_new_tokens }),
   );
   return gpu.programs.kernels;
 }
 
-/** One generation batch and one step, on a device that computes nothing. @param micro prompt lengths of a micro-batch */
+/** One generation batch and one step, on a device that computes nothing. @param micro prompts of a micro-batch */
 async function recordGrpo(
   input: GrpoForecastInput,
-  micro: readonly number[],
+  micro: readonly Prompt[],
   generation: (model: Transformer) => Promise<void>,
 ): Promise<FakeRun> {
   const { recipe, batches } = input;
@@ -109,8 +122,9 @@ async function recordGrpo(
     await generation(model);
     const logps = new Float32Array(recipe.max_completion_length);
     const sequences = micro.map(
-      (length): GrpoSequence => ({
-        prompt_ids: new Uint32Array(length),
+      (prompt): GrpoSequence => ({
+        prompt_ids: prompt.prompt_ids,
+        images: blankImages(model, prompt),
         completion_ids: new Uint32Array(recipe.max_completion_length),
         advantage: 0,
         old_logps: batches.offPolicy ? logps : null,
@@ -132,22 +146,22 @@ async function recordGrpo(
   return run;
 }
 
-/** Prompt lengths of the generation batch and of the micro-batch with the most prompt tokens. */
-function largest({ recipe, batches, data: { train } }: GrpoForecastInput): { batch: number[]; micro: number[] } {
-  let [batch, micro]: number[][] = [[], []];
-  const sum = (lengths: readonly number[]) => lengths.reduce((a, b) => a + b, 0);
+/** Prompts of the generation batch and of the micro-batch with the most prompt tokens. */
+function largest({ recipe, batches, data: { train } }: GrpoForecastInput): { batch: Prompt[]; micro: Prompt[] } {
+  let [batch, micro]: Prompt[][] = [[], []];
+  const sum = (prompts: readonly Prompt[]) => lengthsOf(prompts).reduce((a, b) => a + b, 0);
   const steps = Math.min(batches.max_steps, EPOCHS * batches.stepsPerEpoch);
   let generation = -1;
-  let lengths: number[] = [];
+  let drawn: Prompt[] = [];
   for (let step = 0; step < steps; step++) {
     for (const at of batches.step(step)) {
       if (at.generation !== generation) {
         generation = at.generation;
-        const prompts = batches.promptsOf(generation).map((row) => train[row].prompt_ids.length);
-        lengths = prompts.flatMap((length) => new Array<number>(recipe.num_generations).fill(length));
-        if (Math.max(...lengths) > Math.max(0, ...batch)) batch = lengths;
+        const prompts = batches.promptsOf(generation).map((row) => train[row]);
+        drawn = prompts.flatMap((row) => new Array<Prompt>(recipe.num_generations).fill(row));
+        if (Math.max(...lengthsOf(drawn)) > Math.max(0, ...lengthsOf(batch))) batch = drawn;
       }
-      const slice = batches.slice(at).map((place) => lengths[place]);
+      const slice = batches.slice(at).map((place) => drawn[place]);
       if (sum(slice) > sum(micro)) micro = slice;
     }
   }

@@ -1,3 +1,4 @@
+import type { RowImage } from "../../data/row-error.ts";
 import { MemoryError } from "../../errors.ts";
 import type { Gpu } from "../../gpu/device.ts";
 import { type AdapterLike, fakeGpu } from "../../gpu/fake-device.ts";
@@ -8,6 +9,7 @@ import { buildModel, type Trained } from "../../model/build.ts";
 import type { ModelConfig } from "../../model/config.ts";
 import type { WeightDType } from "../../model/slots.ts";
 import type { Transformer } from "../../model/transformer.ts";
+import type { SeenImages } from "../../model/vision/images.ts";
 import { type ImageGrid, patchCount } from "../../model/vision/places.ts";
 import type { Patches, VisionTower } from "../../model/vision/tower.ts";
 import { formatBytes } from "../../text/bytes.ts";
@@ -61,6 +63,16 @@ export function blankPatches({ config }: VisionTower, grids: readonly ImageGrid[
   const { in_channels, temporal_patch_size, patch_size } = config;
   const each = in_channels * temporal_patch_size * patch_size ** 2;
   return { pixels: new Float32Array(patchCount(grids) * each), grids };
+}
+
+/** What a model with a frozen tower sees of a row's images, of which only the number counts; null: the row has none. */
+export function blankImages(
+  { config }: Transformer,
+  { row_images: images }: { row_images?: readonly RowImage[] },
+): SeenImages | null {
+  if (!images) return null;
+  const tokens = images.reduce((n, image) => n + image.tokens, 0);
+  return { features: new Float32Array(tokens * config.hidden_size), grids: images.map(({ grid }) => grid) };
 }
 
 /** Features of an image, as a run with a frozen tower computes them before the step that needs them. */

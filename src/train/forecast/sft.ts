@@ -3,6 +3,7 @@ import type { Transformer } from "../../model/transformer.ts";
 import type { MicroBatch } from "../sft/batches.ts";
 import { type SftLossType, sftStep } from "../sft/step.ts";
 import {
+  blankImages,
   blankPatches,
   type FakeRun,
   type ForecastModel,
@@ -62,15 +63,9 @@ function recordSft(input: SftForecastInput): FakeRun {
 /** The same batch with features or patches of its images, of which only the number counts. */
 function blank({ batch, targets }: MicroBatch, model: Transformer): MicroBatch {
   if (!batch.row_images) return { batch, targets };
-  const grids = batch.row_images.map(({ grid }) => grid);
-  const { tower, config } = model;
-  const images = tower?.trained
-    ? blankPatches(tower, grids)
-    : {
-        features: new Float32Array(batch.row_images.reduce((n, { tokens }) => n + tokens, 0) * config.hidden_size),
-        grids,
-      };
-  return { batch: { ...batch, images }, targets };
+  const { tower } = model;
+  const patches = () => blankPatches(tower!, batch.row_images!.map(({ grid }) => grid)); // biome-ignore format: a line
+  return { batch: { ...batch, images: tower?.trained ? patches() : blankImages(model, batch)! }, targets };
 }
 
 /** Micro-batches of `sequences` rows of `length` tokens, all labelled: the worst case of a recipe. */

@@ -126,12 +126,15 @@ export class GrpoBatches {
   }
 
   /** A number that changes with the prompts or their order. */
-  fingerprint(prompts: readonly { prompt_ids: ArrayLike<number> }[]): number {
+  fingerprint(prompts: readonly { prompt_ids: ArrayLike<number>; row_images?: readonly { key: string }[] }[]): number {
     const { per_device_train_batch_size, gradient_accumulation_steps, num_generations } = this.options;
     const { steps_per_generation, num_iterations } = this.options;
     let h = fnvNumbers([per_device_train_batch_size, gradient_accumulation_steps, num_generations]);
     h = fnvNumbers([steps_per_generation, num_iterations], h);
-    for (const { prompt_ids } of prompts) h = fnvNumbers(prompt_ids, fnvNext(h, prompt_ids.length));
+    for (const { prompt_ids, row_images = [] } of prompts) {
+      h = fnvNumbers(prompt_ids, fnvNext(h, prompt_ids.length));
+      for (const { key } of row_images) h = fnvNext(h, Number.parseInt(key.slice(0, 8), 16));
+    }
     return h >>> 0;
   }
 }

@@ -6,7 +6,7 @@ import { mixSeed } from "../seed.ts";
 import type { GrpoBatches } from "./batches.ts";
 import type { GenerationBuffer } from "./buffer.ts";
 import { type GrpoLossOptions, tokenLogps } from "./objective.ts";
-import { type CompletionRecord, type GrpoData, rollOut } from "./rollout.ts";
+import { type CompletionRecord, type GrpoData, rollOut, seenBy } from "./rollout.ts";
 import type { GrpoSequence } from "./sequences.ts";
 
 /** A generation batch that is ready for training, with its metrics. */
@@ -44,10 +44,13 @@ export async function fillBuffer(
     signal: at.signal,
     onProgress: at.onProgress,
   });
+  const seen = await seenBy(model, rows, data);
   const sequences = generations.map(({ ids, finish_reason }, i): GrpoSequence => {
     const masked = recipe.mask_truncated_completions && finish_reason === "length";
+    const prompt = Math.floor(i / num_generations);
     return {
-      prompt_ids: rows[Math.floor(i / num_generations)].prompt_ids,
+      prompt_ids: rows[prompt].prompt_ids,
+      images: seen[prompt],
       completion_ids: ids,
       completion_mask: masked ? new Uint8Array(ids.length) : (tool_masks?.[i] ?? null),
       advantage: advantages[i],
@@ -69,6 +72,21 @@ export async function fillBuffer(
   const active = sequences.reduce((n, s) => n + countActive(s), 0);
   const tokens = sequences.reduce((n, s) => n + s.prompt_ids.length + s.completion_ids.length, 0);
   return { buffer: { generation: at.generation, sequences, active }, records, metrics, tokens, unscored };
+}
+
+/** Gives the sequences of a restored buffer their images, which its file lacks. */
+export async function seeAgain(
+  model: Transformer,
+  data: GrpoData,
+  { num_generations }: Pick<GrpoRecipe, "num_generations">,
+  batches: GrpoBatches,
+  { generation, sequences }: GenerationBuffer,
+): Promise<void> {
+  const rows = batches.promptsOf(generation).map((row) => data.train[row]);
+  const seen = await seenBy(model, rows, data);
+  sequences.forEach((sequence, i) => {
+    sequence.images = seen[Math.floor(i / num_generations)];
+  });
 }
 
 /** Tokens that are trained on. */

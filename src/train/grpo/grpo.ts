@@ -11,7 +11,7 @@ import { StepTime } from "../speed.ts";
 import { GrpoBatches } from "./batches.ts";
 import { bufferFile, type GenerationBuffer, readBuffer } from "./buffer.ts";
 import { EntropyControl } from "./entropy-control.ts";
-import { evaluateGrpo, type FilledBuffer, fillBuffer, lossOptions } from "./fill-buffer.ts";
+import { evaluateGrpo, type FilledBuffer, fillBuffer, lossOptions, seeAgain } from "./fill-buffer.ts";
 import { type GrpoResult, grpoObjective } from "./objective.ts";
 import type { CompletionRecord, GrpoData } from "./rollout.ts";
 
@@ -206,6 +206,7 @@ class Grpo implements TrainingMethod<GrpoOwnEvent, GrpoStepResult> {
 
   async restore(checkpoint: Folder): Promise<void> {
     this.buffer = await readBuffer(checkpoint);
+    if (this.buffer) await seeAgain(this.model, this.data, this.recipe, this.batches, this.buffer);
     await this.entropy.restore(checkpoint);
   }
 

@@ -173,10 +173,10 @@ interface TokenLogps {
 export function tokenLogps(
   record: Recorder,
   model: Transformer,
-  sequences: readonly Pick<GrpoSequence, "prompt_ids" | "completion_ids">[],
+  sequences: readonly Pick<GrpoSequence, "prompt_ids" | "completion_ids" | "images">[],
   { temperature }: { temperature: number },
 ): Promise<TokenLogps> {
-  const plain = sequences.map(({ prompt_ids, completion_ids }) => ({ prompt_ids, completion_ids }));
+  const plain = sequences.map(({ prompt_ids, completion_ids, images }) => ({ prompt_ids, completion_ids, images }));
   const { batch, targets, starts } = packSequences(plain);
   const forward = forwardOptions({ temperature });
   const pending = record.scope(() => {

@@ -1,4 +1,5 @@
 import type { PromptRow } from "../../data/prompts.ts";
+import type { RowImage } from "../../data/row-error.ts";
 import { StopStrings } from "../../data/stop-strings.ts";
 import type { Tokenizer } from "../../data/tokenizer.ts";
 import type { ActivationStorage } from "../../gpu/context.ts";
@@ -10,6 +11,7 @@ import {
   type SamplingOptions,
 } from "../../model/generate/generate.ts";
 import type { Transformer } from "../../model/transformer.ts";
+import type { SeenImages } from "../../model/vision/images.ts";
 import type { NamedReward, Turn } from "../../rewards/reward.ts";
 import { runRewards } from "../../rewards/run.ts";
 import { type Aggregation, groupAdvantages, type ScaleRewards } from "./advantages.ts";
@@ -23,6 +25,8 @@ export interface GrpoData {
   /** ids that end a completion */
   eos_token_ids: readonly number[];
   rewards: readonly NamedReward[];
+  /** what the model sees of prompts' images; null or absent: they have none */
+  images?: ((model: Transformer, images: readonly RowImage[]) => Promise<SeenImages>) | null;
   /** functions that the model may call, with the template that renders their results; absent: none */
   tools?: {
     environment: Environment;
@@ -121,7 +125,10 @@ export async function rollOut(
 ): Promise<Rollout> {
   const { rows, num_generations, step, signal } = request;
   const groups = rows.flatMap((row) => Array.from({ length: num_generations }, () => row));
-  const requests = groups.map(({ prompt_ids }, i) => ({ prompt_ids, sequence: request.sequence + i }));
+  const seen = await seenBy(model, rows, data);
+  const requests = groups.map(({ prompt_ids }, i) => {
+    return { prompt_ids, sequence: request.sequence + i, images: seen[Math.floor(i / num_generations)] };
+  });
   const first = await draw(model, requests, data, options, request);
   const used = data.tools
     ? await runTools(requests, first, {
@@ -173,6 +180,17 @@ export async function rollOut(
     metrics: { ...lengthMetrics(generations, lengths), ...(used && toolMetrics(used)), ...metrics },
     unscored: scored.unscored.length,
   };
+}
+
+/** What the model sees of each row's images; null: it has none. */
+export async function seenBy(
+  model: Transformer,
+  rows: readonly PromptRow[],
+  { images: source }: Pick<GrpoData, "images">,
+): Promise<(SeenImages | null)[]> {
+  const seen: (SeenImages | null)[] = [];
+  for (const { row_images: images } of rows) seen.push(images && source ? await source(model, images) : null);
+  return seen;
 }
 
 function draw(

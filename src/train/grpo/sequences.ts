@@ -1,5 +1,6 @@
 import { DataError } from "../../errors.ts";
 import type { PackedBatch, Targets } from "../../model/transformer.ts";
+import { joinImages, type SeenImages } from "../../model/vision/images.ts";
 
 /** One prompt with one completion, its advantage and log-probs. */
 export interface GrpoSequence {
@@ -9,6 +10,8 @@ export interface GrpoSequence {
   completion_ids: ArrayLike<number>;
   /** [completion] 1 for tokens that count; absent: all count. All 0: a masked, truncated completion */
   completion_mask?: ArrayLike<number> | null;
+  /** of the prompt, after the frozen vision tower; null or absent: it has none */
+  images?: SeenImages | null;
   advantage: number;
   /** [completion] log-probs at generation; null: on-policy, the ratio is 1 */
   old_logps: ArrayLike<number> | null;
@@ -27,7 +30,7 @@ export interface PackedSequences {
   positions: number[];
 }
 
-type Tokens = Pick<GrpoSequence, "prompt_ids" | "completion_ids" | "completion_mask">;
+type Tokens = Pick<GrpoSequence, "prompt_ids" | "completion_ids" | "completion_mask" | "images">;
 
 /**
  * Packs prompts with their completions. A fully masked sequence adds no tokens and keeps its entry in `starts`.
@@ -42,7 +45,8 @@ export function packSequences(sequences: readonly Tokens[]): PackedSequences {
   const tokens: number[] = [];
   const starts = [0];
   const positions: number[] = [];
-  sequences.forEach(({ prompt_ids, completion_ids, completion_mask }, s) => {
+  const seen: SeenImages[] = [];
+  sequences.forEach(({ prompt_ids, completion_ids, completion_mask, images }, s) => {
     const [prompt, completion] = [prompt_ids.length, completion_ids.length];
     if (prompt === 0) {
       throw new DataError(
@@ -65,11 +69,12 @@ export function packSequences(sequences: readonly Tokens[]): PackedSequences {
         position_ids.push(t);
       }
       cu_seqlens.push(input_ids.length);
+      if (images) seen.push(images);
     }
     starts.push(rows.length);
   });
   return {
-    batch: { input_ids, position_ids, cu_seqlens },
+    batch: { input_ids, position_ids, cu_seqlens, ...(seen.length > 0 && { images: joinImages(seen) }) },
     targets: { rows: Uint32Array.from(rows), tokens: Uint32Array.from(tokens) },
     starts,
     positions,
