@@ -23,6 +23,8 @@ export interface Block {
   /** the step in which it was last taken or released */
   touched: number;
   free: boolean;
+  /** increases each time the block is lent: tells its tensors apart */
+  lease: number;
 }
 
 /** A buffer of the pool. */
@@ -112,14 +114,14 @@ export class Pool {
       size,
       usage: 0x80 | 0x04 | 0x08, // STORAGE | COPY_SRC | COPY_DST, as numbers: globals are absent under Node
     });
-    return this.add({ memory, id: this.made++, size, kind, label, touched: this.step, free: false });
+    return this.add({ memory, id: this.made++, size, kind, label, touched: this.step, free: false, lease: 0 });
   }
 
   /** A long-lived texture of `size` bytes, counted like a buffer. */
   takeTexture(descriptor: GPUTextureDescriptor, size: number, kind: MemoryKind, label: string): TextureBlock {
     this.makeRoom(size);
     const memory = this.device.createTexture({ ...descriptor, label });
-    return this.add({ memory, id: this.made++, size, kind, label, touched: this.step, free: false });
+    return this.add({ memory, id: this.made++, size, kind, label, touched: this.step, free: false, lease: 0 });
   }
 
   private add<B extends Block>(block: B): B {
@@ -198,6 +200,7 @@ export class Pool {
   private lend(block: BufferBlock, kind: MemoryKind, label: string): BufferBlock {
     this.count(block.kind, -block.size);
     this.count(kind, block.size);
+    block.lease++;
     return Object.assign(block, { kind, label, free: false, touched: this.step });
   }
 
