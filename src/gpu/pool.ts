@@ -25,6 +25,8 @@ export interface Block {
   /** the pool's count of submissions at that time */
   used: number;
   free: boolean;
+  /** increases each time the block is lent: tells its tensors apart */
+  lease: number;
 }
 
 /** A buffer of the pool. */
@@ -119,14 +121,14 @@ export class Pool {
       size,
       usage: 0x80 | 0x04 | 0x08, // STORAGE | COPY_SRC | COPY_DST, as numbers: globals are absent under Node
     });
-    return this.add({ memory, id: this.made++, size, kind, label, ...this.present, free: false });
+    return this.add({ memory, id: this.made++, size, kind, label, ...this.present, free: false, lease: 0 });
   }
 
   /** A long-lived texture of `size` bytes, counted like a buffer. */
   takeTexture(descriptor: GPUTextureDescriptor, size: number, kind: MemoryKind, label: string): TextureBlock {
     this.makeRoom(size);
     const memory = this.device.createTexture({ ...descriptor, label });
-    return this.add({ memory, id: this.made++, size, kind, label, ...this.present, free: false });
+    return this.add({ memory, id: this.made++, size, kind, label, ...this.present, free: false, lease: 0 });
   }
 
   private get present(): Pick<Block, "touched" | "used"> {
@@ -219,6 +221,7 @@ export class Pool {
   private lend(block: BufferBlock, kind: MemoryKind, label: string): BufferBlock {
     this.count(block.kind, -block.size);
     this.count(kind, block.size);
+    block.lease++;
     return Object.assign(block, this.present, { kind, label, free: false });
   }
 

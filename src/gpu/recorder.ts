@@ -51,7 +51,8 @@ export class Recorder implements Recording {
   empty(shape: readonly number[], dtype: DType, label: string, kind: MemoryKind = "activations"): Tensor {
     const bytes = byteLength(sizeOf(shape), dtype);
     const block = this.gpu.pool.take(bytes, kind, label, false, this.yielding);
-    const tensor: Tensor = { label, shape, dtype, buffer: block.memory, offset: 0, bytes, block };
+    const { memory: buffer, lease } = block;
+    const tensor: Tensor = { label, shape, dtype, buffer, offset: 0, bytes, block, lease };
     this.scopes.at(-1)?.push(tensor);
     this.writer?.made(tensor, kind);
     return tensor;
@@ -81,10 +82,21 @@ export class Recorder implements Recording {
     return tensor;
   }
 
-  /** Releases tensors to the pool; recorded commands may still use them. Views are ignored. */
+  /**
+   * Releases tensors to the pool; recorded commands may still use them. Views are ignored, and so is a tensor that was released
+   * before, as long as its memory is free.
+   *
+   * @throws {ShapeError} a tensor that was released before and whose memory is another tensor's by now
+   */
   release(...tensors: (Tensor | null | undefined)[]): void {
     for (const tensor of tensors) {
       if (!tensor?.block || tensor.block.free) continue;
+      const { block, lease = block.lease, label } = tensor;
+      if (lease !== block.lease) {
+        throw new ShapeError(
+          `Cannot release ${label} [${tensor.shape}] twice: its memory is that of ${block.label} now; release a tensor once, after its last use`,
+        );
+      }
       this.writer?.freed(tensor);
       for (const scope of this.scopes) {
         const at = scope.findIndex((made) => made.block === tensor.block);
@@ -94,7 +106,10 @@ export class Recorder implements Recording {
     }
   }
 
-  /** Runs `body` and releases every tensor made in it, except those in its result (a tensor, or an object or array of them). */
+  /**
+   * Runs `body` and releases every tensor made in it, except those in its result (a tensor, or an object or array of them). A view in
+   * the result keeps the tensor that it is a view of, until the enclosing scope ends.
+   */
   scope<T>(body: () => T): T {
     const made: Tensor[] = [];
     this.scopes.push(made);
@@ -104,7 +119,7 @@ export class Recorder implements Recording {
       collect(result, kept);
       this.scopes.pop();
       for (const tensor of made) {
-        if (kept.has(tensor.block)) this.scopes.at(-1)?.push(tensor);
+        if (kept.has(tensor.buffer)) this.scopes.at(-1)?.push(tensor);
         else {
           this.writer?.freed(tensor);
           this.gpu.pool.give(tensor.block!);
@@ -382,7 +397,7 @@ export class Recorder implements Recording {
 
 function collect(value: unknown, into: Set<unknown>): void {
   if (value === null || typeof value !== "object") return;
-  if ("buffer" in value && "block" in value) into.add((value as Tensor).block);
+  if ("buffer" in value && "block" in value) into.add((value as Tensor).buffer);
   else if (Object.getPrototypeOf(value) === Object.prototype || Array.isArray(value)) {
     for (const item of Object.values(value)) collect(item, into);
   }

@@ -49,6 +49,8 @@ export interface Tensor {
   readonly bytes: number;
   /** the pool's block; null for a view, which must not be released */
   readonly block: Block | null;
+  /** the block's when the tensor was made; another one now: the block is another tensor's */
+  readonly lease?: number;
 }
 
 /** Whether a tensor is in a texture: products can read it there, other kernels get a copy in a buffer. */

@@ -1,4 +1,5 @@
 import { FormatError, NotFoundError } from "../errors.ts";
+import type { Gpu } from "../gpu/device.ts";
 import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE, readAdapter } from "../io/peft.ts";
 import { encodeSafetensors, openSafetensors, type TensorData } from "../io/safetensors.ts";
 import type { Folder } from "../io/storage.ts";
@@ -29,6 +30,8 @@ export interface TrainerState {
     seed: number;
     /** fields of the recipe that decide which rows a step sees; absent in older checkpoints */
     order?: Record<string, unknown>;
+    /** what the device rounds: see `roundingOf`; absent in older checkpoints */
+    rounding?: Rounding;
     /** fingerprint of the data, so that a resume on other rows is refused */
     fingerprint: number;
     /** sums since the last log, so that the next one is the same after a resume */
@@ -60,6 +63,26 @@ export function orderOf(recipe: object): Record<string, unknown> {
   return Object.fromEntries(
     ORDER_FIELDS.filter((name) => name in recipe).map((name) => [name, (recipe as Record<string, unknown>)[name]]),
   );
+}
+
+/** What a device rounds while training, whatever the recipe's `auto` says. */
+interface Rounding {
+  matmul_precision: string;
+  bf16: boolean;
+}
+
+/** What a device rounds now. */
+export function roundingOf({ precision, activations }: Pick<Gpu, "precision" | "activations">): Rounding {
+  return { matmul_precision: precision, bf16: activations === "bf16" };
+}
+
+/** What is rounded otherwise than in the checkpoint's run: `bf16 was false and is true`. Nothing of it stops a resume. */
+export function changedRounding({ qwench }: TrainerState, now: Rounding): string[] {
+  const before = qwench.rounding;
+  if (!before) return [];
+  return (["matmul_precision", "bf16"] as const)
+    .filter((name) => before[name] !== now[name])
+    .map((name) => `${name} was ${String(before[name])} and is ${String(now[name])}`);
 }
 
 /** Settings that give a resumed run other rows than the checkpoint's run: `seed was 0 and is 1`. */

@@ -7,6 +7,7 @@ import {
   findCheckpoint,
   loadCheckpoint,
   orderOf,
+  roundingOf,
   saveCheckpoint,
   saveResult,
   sweepOutput,
@@ -103,6 +104,7 @@ export class LoopState<E, R extends StepResult> {
         version: 1,
         seed,
         order: orderOf(recipe),
+        rounding: roundingOf(gpu),
         fingerprint: method.fingerprint,
         since_log: method.sinceLog,
         tuning: {},
@@ -128,10 +130,10 @@ export class LoopState<E, R extends StepResult> {
       throw new DataError(`Cannot resume from ${found.folder.path}: it was trained on ${method.otherData}`);
     await loadCheckpoint(found.folder, trainee, this.optimizer);
     await method.restore?.(found.folder);
-    const { seed, order } = state.qwench;
+    const { seed, order, rounding } = state.qwench;
     Object.assign(state, found.state, { max_steps: method.batches.max_steps });
-    // from here on, rows come in this run's order
-    state.qwench = { ...found.state.qwench, seed, order };
+    // from here on, rows come in this run's order, and the device rounds as it does now
+    state.qwench = { ...found.state.qwench, seed, order, rounding };
     method.sinceLog = found.state.qwench.since_log;
     this.stopping?.resume(found.state.stateful_callbacks?.EarlyStoppingCallback);
     const { plateau } = found.state.qwench;

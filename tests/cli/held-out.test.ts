@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { type HeldOutFields, splitRows, splitsOwnRows } from "../../src/cli/sources/held-out.ts";
-import { changedOrder, type TrainerState } from "../../src/train/checkpoint.ts";
+import { changedOrder, changedRounding, roundingOf, type TrainerState } from "../../src/train/checkpoint.ts";
 
 const file = join(mkdtempSync(join(tmpdir(), "rows-")), "rows.jsonl");
 writeFileSync(file, '{"text":"a"}\n');
@@ -70,5 +70,16 @@ describe("a resume in another order gives a note", () => {
       "per_device_train_batch_size was 4 and is 8",
     ]);
     expect(changedOrder(state(undefined), { seed: 2 })).toEqual(["seed was 1 and is 2"]);
+  });
+
+  it("names what the device rounds otherwise, also where the recipe is the same and the device is not", () => {
+    const before = roundingOf({ precision: "high", activations: "f32" });
+    const of = (rounding?: typeof before) => ({ qwench: { seed: 1, rounding } }) as unknown as TrainerState;
+    expect(changedRounding(of(before), before)).toEqual([]);
+    expect(changedRounding(of(before), roundingOf({ precision: "highest", activations: "bf16" }))).toEqual([
+      "matmul_precision was high and is highest",
+      "bf16 was false and is true",
+    ]);
+    expect(changedRounding(of(undefined), before)).toEqual([]);
   });
 });

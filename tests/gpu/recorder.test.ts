@@ -258,6 +258,41 @@ describe("scopes", () => {
     expect(r.gpu.pool.largest(9)).toEqual([]);
   });
 
+  it("refuse to release a tensor again whose memory is another's by now, and leave the other alone", () => {
+    const r = record();
+    r.scope(() => {
+      const x = r.empty([10], "f32", "x");
+      r.release(x);
+      const y = r.empty([10], "f32", "y");
+      expect(y.block).toBe(x.block);
+      expect(() => r.release(x)).toThrow(
+        new ShapeError(
+          "Cannot release x [10] twice: its memory is that of y now; release a tensor once, after its last use",
+        ),
+      );
+      expect(y.block!.free).toBe(false);
+      r.release({ ...y, shape: [2, 5] });
+      expect(y.block!.free).toBe(true);
+    });
+  });
+
+  it("keep what a returned view is a view of, until the enclosing scope ends", () => {
+    const r = record();
+    let base!: Tensor;
+    r.scope(() => {
+      const part = r.scope(() => {
+        base = r.empty([100], "f32", "base");
+        r.empty([100], "f32", "other");
+        return { part: view(base, [64], 0) };
+      });
+      expect(base.block!.free).toBe(false);
+      const next = r.empty([100], "f32", "next");
+      expect(next.buffer).not.toBe(part.part.buffer);
+    });
+    expect(base.block!.free).toBe(true);
+    expect(r.gpu.pool.largest(9)).toEqual([]);
+  });
+
   it("release everything when their body throws, and pass the error on", () => {
     const r = record();
     expect(() =>

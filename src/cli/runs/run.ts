@@ -6,7 +6,14 @@ import { freeBytes, nodeFolder } from "../../platform/node/fs.ts";
 import type { SftRecipe } from "../../recipe/recipe.ts";
 import type { PreparedBase } from "../../session/open.ts";
 import { tune } from "../../session/tune.ts";
-import { changedOrder, checkpointNames, findCheckpoint } from "../../train/checkpoint.ts";
+import {
+  changedOrder,
+  changedRounding,
+  checkpointNames,
+  findCheckpoint,
+  roundingOf,
+  type TrainerState,
+} from "../../train/checkpoint.ts";
 import type { DueFields } from "../../train/due.ts";
 import { checkForecast } from "../../train/forecast/memory.ts";
 import { statusLine } from "../terminal/status-line.ts";
@@ -43,6 +50,8 @@ export interface StartedRun {
   /** the checkpoint to resume from, and its step */
   resume: Folder | null;
   step: number | null;
+  /** of that checkpoint */
+  state: TrainerState | null;
   gpu: Gpu;
   platform: Platform;
   signal: AbortSignal;
@@ -60,7 +69,9 @@ export async function startRun(
   verify?: (checkpoint: Folder) => Promise<unknown>,
 ): Promise<StartedRun> {
   const output = nodeFolder(recipe.output_dir);
-  const { resume, step, changed } = await resumeFrom(recipe, output, verify);
+  const { resume, state } = await resumeFrom(recipe, output, verify);
+  const step = state?.global_step ?? null;
+  const changed = state ? changedOrder(state, recipe) : [];
   if (changed.length > 0) {
     console.error(
       `note: ${resume!.path} used another order of rows: ${changed.join(", ")}. From step ${step! + 1} on, rows come in this recipe's order`,
@@ -68,18 +79,24 @@ export async function startRun(
   }
   const { gpu, platform } = await openGpu({ profile: recipe.profile });
   console.error(`Adapter: ${platform.describe}`);
-  return { output, resume, step, gpu, platform, signal, status: statusLine() };
+  return { output, resume, step, state, gpu, platform, signal, status: statusLine() };
 }
 
 /** Prints the run and its memory forecast, rejects a run that does not fit, and picks kernel variants. */
 export async function announce(
   recipe: RunRecipe,
-  { gpu, platform, output, signal, status }: StartedRun,
+  { gpu, platform, output, signal, status, resume, state }: StartedRun,
   prepared: PreparedBase,
   description: string,
 ): Promise<void> {
   status(null);
   for (const note of prepared.notes) console.error(`note: ${note}`);
+  const rounding = state ? changedRounding(state, roundingOf(gpu)) : [];
+  if (rounding.length > 0) {
+    console.error(
+      `note: ${resume!.path} was computed with other rounding: ${rounding.join(", ")}. From step ${state!.global_step + 1} on, numbers are not those of a run that was never interrupted`,
+    );
+  }
   console.error(description);
   const available = availableMemory(platform, recipe.max_memory);
   console.error(`\n${forecastTable(prepared, available)}`);
@@ -99,7 +116,7 @@ async function resumeFrom(
   recipe: RunRecipe,
   output: Folder,
   verify?: (checkpoint: Folder) => Promise<unknown>,
-): Promise<{ resume: Folder | null; step: number | null; changed: string[] }> {
+): Promise<{ resume: Folder | null; state: TrainerState | null }> {
   const wanted = recipe.resume_from_checkpoint;
   if (recipe.model_name_or_path && output.path === nodeFolder(recipe.model_name_or_path).path) {
     throw new RecipeError(
@@ -114,8 +131,8 @@ async function resumeFrom(
         `Cannot start a run in ${output.path}: it holds ${first} of another run. Continue that run with --resume_from_checkpoint true, replace it with --overwrite_output_dir true, or name another --output_dir`,
       );
     }
-    return { resume: null, step: null, changed: [] };
+    return { resume: null, state: null };
   }
   const { state, folder } = await findCheckpoint(output, wanted === true ? true : nodeFolder(wanted), verify);
-  return { resume: folder, step: state.global_step, changed: changedOrder(state, recipe) };
+  return { resume: folder, state };
 }
