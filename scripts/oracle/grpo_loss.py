@@ -3,7 +3,7 @@
     python grpo_loss.py MODEL_FOLDER CASES.json OUT_FOLDER
 
 MODEL_FOLDER holds a checkpoint and adapter/ (PEFT). CASES.json is written by random-grpo.ts: for each case its options and
-its sequences. OUT_FOLDER gets results.json and grads_{i}.safetensors. Needs torch, transformers, PEFT and TRL 1.13.
+its sequences. OUT_FOLDER gets results.json and grads_{i}.safetensors; `exact` of a result is the loss with weights and sums in float64. Needs torch, transformers, PEFT and TRL 1.13.
 """
 
 import json
@@ -79,13 +79,19 @@ def inputs_of(case):
     return inputs
 
 
-def main(folder, cases, out):
-    base = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
-    model = PeftModel.from_pretrained(base, str(Path(folder) / "adapter"), is_trainable=True)
+def load(folder, dtype, attention):
+    base = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, attn_implementation=attention)
+    model = PeftModel.from_pretrained(base, str(Path(folder) / "adapter"), is_trainable=True).to(dtype)
     model.train()
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
+    return model
+
+
+def main(folder, cases, out):
+    model = load(folder, torch.float32, "eager")
+    wide = load(folder, torch.float64, "sdpa")  # eager masks padding with -inf twice, which is NaN in float64
     results = []
     for i, case in enumerate(json.loads(Path(cases).read_text())):
         trainer = trainer_of(model, case["options"])
@@ -99,7 +105,9 @@ def main(folder, cases, out):
         }
         save_file(grads, str(Path(out) / f"grads_{i}.safetensors"))
         metrics = {name: values[0] for name, values in trainer._metrics["train"].items()}
-        results.append({"loss": loss.item(), "metrics": metrics})
+        with torch.no_grad():
+            exact = trainer_of(wide, case["options"])._compute_loss(wide, inputs_of(case)).item()
+        results.append({"loss": loss.item(), "exact": exact, "metrics": metrics})
     (Path(out) / "results.json").write_text(json.dumps(results))
 
 
