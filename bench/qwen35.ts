@@ -13,8 +13,8 @@ const LENGTHS: readonly number[] = [512, 1024, 2048, 4096, 8192];
 type LayerType = "linear_attention" | "full_attention";
 
 /** LoRA steps of two layers of one type, over one sequence. */
-function stepsOf(gpu: Gpu, type: LayerType): (length: number) => RecordedSubject {
-  const config: ModelConfig = qwen35Layers(type, LAYERS);
+function stepsOf(gpu: Gpu, type: LayerType, narrow: boolean = false): (length: number) => RecordedSubject {
+  const config: ModelConfig = qwen35Layers(type, LAYERS, narrow);
   const name = type === "linear_attention" ? "delta nets" : "full attention";
   const trained = trainee(gpu, config, RANK);
   return (length) => {
@@ -23,7 +23,7 @@ function stepsOf(gpu: Gpu, type: LayerType): (length: number) => RecordedSubject
     return {
       ...step,
       what: `LoRA step of Qwen3.5-0.8B's ${name}`,
-      shape: `${LAYERS} layers, ${length} tokens, vocab 4096`,
+      shape: `${LAYERS} layers, ${length} tokens, vocab 4096${narrow ? ", a quarter of its width" : ""}`,
     };
   };
 }
@@ -41,9 +41,9 @@ export async function benchDeltaStep(gpu: Gpu, tokens: number, rounds: number): 
   return [judged(delta, {}, ratio, DELTA_STEP, `time of ${full.what}`), full];
 }
 
-/** Exponent a of time ∝ lengthᵃ of a LoRA step of two gated delta nets, every length in every round. */
+/** Exponent a of time ∝ lengthᵃ of a LoRA step of two narrow gated delta nets, every length in every round. */
 export async function benchDeltaLength(gpu: Gpu, rounds: number, lengths = LENGTHS): Promise<BenchRow[]> {
-  const make = stepsOf(gpu, "linear_attention");
+  const make = stepsOf(gpu, "linear_attention", true);
   const subjects: Subject[] = lengths.map(make);
   const times = await interleave(gpu, subjects, rounds, 50);
   const rows = rowsOf(gpu, subjects, times).map((row, i) => ({ ...row, x: lengths[i] }));

@@ -54,10 +54,29 @@ export function qwen35Model(layers = QWEN35_08B.num_hidden_layers): ModelConfig 
   return parseModelConfig({ ...QWEN35_08B, num_hidden_layers: layers }, "Qwen3.5-0.8B");
 }
 
+/** A quarter of Qwen3.5-0.8B's width: 8192 tokens fit a binding of 128 MiB. */
+const QUARTER = {
+  hidden_size: 256,
+  intermediate_size: 896,
+  num_attention_heads: 2,
+  num_key_value_heads: 1,
+  linear_num_key_heads: 4,
+  linear_num_value_heads: 4,
+};
+
 /** Layers of one type of Qwen3.5-0.8B, with a small vocabulary, so that the head hides nothing. */
-export function qwen35Layers(type: "linear_attention" | "full_attention", layers: number): ModelConfig {
+export function qwen35Layers(
+  type: "linear_attention" | "full_attention",
+  layers: number,
+  narrow: boolean = false,
+): ModelConfig {
   const layer_types = new Array<string>(layers).fill(type);
-  const small = { num_hidden_layers: layers, layer_types, vocab_size: 4096 };
+  const small = {
+    ...(narrow && QUARTER),
+    num_hidden_layers: layers,
+    layer_types,
+    vocab_size: 4096,
+  };
   return parseModelConfig({ ...QWEN35_08B, ...small }, "Qwen3.5-0.8B");
 }
 

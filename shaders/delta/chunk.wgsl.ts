@@ -6,11 +6,11 @@ const BLOCK = 64;
 const BLOCKS = 10;
 
 /** WGSL that adds a thread's vec4 of a product of two blocks to \`made\`; indices within a block are seen to be in range. */
-const product = (left: string, right: string, sign = "") =>
+const product = (left: string, right: string) =>
   `{ let left = ${left}; let right = ${right}; ${range(4)
     .map(
       (m) =>
-        `let f${m} = ${sign}blocks[left][4u * row + ${m}u]; ${range(4)
+        `let f${m} = blocks[left][4u * row + ${m}u]; ${range(4)
           .map((n) => `made += f${m}[${n}] * blocks[right][quad + ${16 * m + 4 * n}u];`)
           .join(" ")}`,
     )
@@ -68,17 +68,13 @@ const INVERSE = `// the diagonal: x (I + A) = e_r, from the last column on
   }
   workgroupBarrier();
   let j = thread / 64u;
-  ${lines(
-    [1, 2, 3].map(
-      (i) => `made = vec4f();
-  ${range(i)
-    .map((k) => `if (j <= ${k}u) ${product(`${(i * (i + 1)) / 2 + k}u`, `${(k * (k + 1)) / 2}u + j`, "-")}`)
-    .join("\n  ")}
-  workgroupBarrier();
-  if (j < ${i}u) { blocks[${(i * (i + 1)) / 2}u + j][4u * row + quad] = made; }
-  workgroupBarrier();`,
-    ),
-  )}`;
+  for (var i = 1u; i < 4u; i++) {
+    made = vec4f();
+    for (var k = j; k < i; k++) ${product("blockAt(i, k)", "blockAt(k, j)")}
+    workgroupBarrier();
+    if (j < i) { blocks[blockAt(i, j)][4u * row + quad] = -made; }
+    workgroupBarrier();
+  }`;
 
 // delta_chunk: T, P and the decays of a chunk; see rule.ts
 //
