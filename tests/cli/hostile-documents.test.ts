@@ -7,7 +7,7 @@ import { cpuTime } from "../cpu-time.ts";
 
 // The hostile documents that are quick to make. `npx tsx scripts/attack/documents.ts` has all, with their memory.
 
-const LARGE = /^(100mb|operators|nested|attributes|comment|cues|huge|declared-small|noise|deep)/;
+const LARGE = /^(100mb|flate|operators|nested|attributes|comment|cues|huge|declared-small|noise|deep)/;
 const thread = new DocumentThread();
 afterAll(() => thread.close());
 
