@@ -63,7 +63,7 @@ export function filesPart(app: App, signal: AbortSignal, changed: () => void): F
     h(
       "p",
       { class: "about" },
-      "PDF, HTML, DOCX, PPTX, Markdown, text, or transcripts (.vtt, .srt). They stay on this machine.",
+      "PDF, HTML, DOCX, PPTX, Markdown, text, or transcripts (.vtt, .srt). They stay on this machine unless an endpoint writes the pairs.",
     ),
     picker,
   );

@@ -114,10 +114,10 @@ export async function documentsView(app: App, signal: AbortSignal): Promise<View
   });
   await load();
   const form = [
-    part("Documents", files.element),
-    part("Who writes the pairs", who),
-    part("What to make", whatToMake(drawChunks)),
-    part("Chunks", chunks.element),
+    part("Documents", files.element, "h1"),
+    part("Who writes the pairs", who, "h1"),
+    part("What to make", whatToMake(drawChunks), "h1"),
+    part("Chunks", chunks.element, "h1"),
   ];
   const beside = [facts, make, work.element, cleaning, curate, train, download, said];
   return { title: "Documents", element: layout(form, beside, list.element) };

@@ -194,6 +194,7 @@ async function own(
 
   const heldOut = heldOutChoice(draft, updateSoon);
   const first = draft.model ?? undefined;
+  const level = offer ? "h1" : "h2";
   const data = dataPicker(
     app,
     signal,
@@ -229,11 +230,11 @@ async function own(
     h(
       "div",
       { class: "choices" },
-      part("Model", model),
-      part("Data", data.element),
-      part("Method", methods),
-      part("Recipe", recipes),
-      part("Held-out problems", heldOut.element),
+      part("Model", model, level),
+      part("Data", data.element, level),
+      part("Method", methods, level),
+      part("Recipe", recipes, level),
+      part("Held-out problems", heldOut.element, level),
     ),
     h(
       "aside",
@@ -259,7 +260,7 @@ async function own(
     }
   });
   const title = { id: "own-title", class: "title" };
-  const heading = offer ? h("h1", title, "Train on your documents") : h("h2", title, "Or choose for yourself");
+  const heading = h(level, title, offer ? "Train on your documents" : "Or choose for yourself");
   return h("section", { class: "own" }, heading, form);
 }
 

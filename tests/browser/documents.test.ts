@@ -138,7 +138,7 @@ test("ratings leave pairs out with the reason; making again asks first when pair
   await page.waitForFunction(() => document.querySelectorAll(".pair:not(.dropped)").length === 0);
   await (await page.waitForSelector('button[aria-label^="Keep: "]'))!.click();
   await press(page, "Make pairs");
-  await shown(page, /Make all pairs again\?/);
+  await page.waitForSelector("dialog ::-p-text(Make all pairs again?)");
   await press(page, "Cancel");
   await press(page, "Remove manual.pdf");
   await press(page, "Remove");

@@ -12,6 +12,14 @@ import { messageOf } from "../../text/show.ts";
 const QUIET_MS = 10_000;
 /** Limit of the thread's heap in MiB. */
 const HEAP_MB = 400;
+/**
+ * Bytes that the process may grow by while a document is read, and more for each byte of the document: buffers are outside of the
+ * heap, and a stream of a PDF file can unpack to gigabytes.
+ */
+const GROWTH = 330_000_000;
+const GROWTH_PER_BYTE = 4;
+/** Milliseconds between two looks at the memory. */
+const LOOK_MS = 25;
 const ROLE = "qwench-documents";
 
 interface DocumentRequest extends Omit<ReadOptions, "onProgress"> {
@@ -40,8 +48,10 @@ export class DocumentThread {
   async read(request: DocumentRequest, onProgress?: ReadOptions["onProgress"]): Promise<ReadDocument> {
     const worker = (this.#worker ??= await startThread());
     return new Promise((resolve, reject) => {
+      const most = process.memoryUsage.rss() + GROWTH + GROWTH_PER_BYTE * request.bytes.length;
       const end = (settle: () => void) => {
         clearTimeout(timer);
+        clearInterval(looks);
         for (const event of ["message", "error", "exit"]) worker.removeAllListeners(event);
         settle();
       };
@@ -52,6 +62,9 @@ export class DocumentThread {
       };
       const quiet = () => broken(`its parser made no progress in ${QUIET_MS / 1000} s`);
       let timer = setTimeout(quiet, QUIET_MS);
+      const looks = setInterval(() => {
+        if (process.memoryUsage.rss() > most) broken(`its parser needs more than ${GROWTH / 1e6} MB of memory`);
+      }, LOOK_MS);
       worker.on("message", (message: Message) => {
         if (message.kind === "progress") {
           clearTimeout(timer);
