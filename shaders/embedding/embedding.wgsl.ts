@@ -23,18 +23,18 @@ interface EmbeddingVariant {
 // Grid     threads along x for the columns, tokens along y and, beyond 65 535, z
 // Shapes   ids [tokens]   places [vocab], where placed: the row of each id, or one past the last   weight [rows, width], rows start ... of the whole table   x [tokens, width]
 // Writes   by assignment, only rows of x whose id is in the shard: one dispatch per shard fills x
-// Source   noise: NEFTune, Jain et al. 2023, arXiv:2310.05914; counted by token * width + column
+// Source   noise: NEFTune, Jain et al. 2023, arXiv:2310.05914; counted by (first + token) * width + column
 export const embedding = ({ weight, texels, vector, noise, placed, workgroup }: EmbeddingVariant) => {
   const type = vector ? "vec4f" : "f32";
   const uniform = (c: string) => `uniform01(params.seed, ${c})`;
   const draw = vector
-    ? `vec4f(${uniform("at")}, ${uniform("at + 1u")}, ${uniform("at + 2u")}, ${uniform("at + 3u")})`
-    : uniform("at");
+    ? `vec4f(${uniform("drawn")}, ${uniform("drawn + 1u")}, ${uniform("drawn + 2u")}, ${uniform("drawn + 3u")})`
+    : uniform("drawn");
   return wgsl`
 #if ${weight === "f16"}
 enable f16;
 #endif
-struct Params { tokens: u32, width: u32, start: u32, rows: u32, noiseScale: f32, seed: u32 }
+struct Params { tokens: u32, width: u32, start: u32, rows: u32, noiseScale: f32, seed: u32, first: u32 }
 
 @group(0) @binding(0) var<storage, read> ids: array<u32>;
 @group(0) @binding(1) var${texels ? ` weight: ${TEXELS}` : `<storage, read> weight: array<${storedType(weight, vector)}>`};
@@ -62,6 +62,9 @@ fn main(
   if (id < params.start || id - params.start >= params.rows) { return; }
   let at = token * params.width + c;
   var v = ${vector ? "weightAt4" : "weightAt1"}((id - params.start) * params.width + c);
+#if ${noise !== "none"}
+  let drawn = params.first * params.width + at;
+#endif
 #if ${noise === "all"}
   v += params.noiseScale * (2.0 * ${draw} - 1.0);
 #elif ${noise === "token"}

@@ -150,13 +150,13 @@ interface MaskedAddVariant {
   workgroup: number;
 }
 
-// masked_add: y += mask·x, with the dropout mask of this seed
+// masked_add: y += mask·x, with the dropout mask of this seed from its element `first` on
 //
 // Grid     one thread per element
 // Shapes   x, y [count]
 // Writes   y by +=
 export const maskedAdd = ({ workgroup }: MaskedAddVariant) => wgsl`
-struct Params { count: u32, seed: u32, dropout: f32 }
+struct Params { count: u32, first: u32, seed: u32, dropout: f32 }
 
 @group(0) @binding(0) var<storage, read_write> y: array<f32>;
 @group(0) @binding(1) var<storage, read> x: array<f32>;
@@ -171,7 +171,7 @@ fn main(
 ) {
   let i = (group.y * grid.x + group.x) * ${workgroup}u + thread;
   if (i >= params.count) { return; }
-  if (uniform01(params.seed, i) >= params.dropout) { y[i] += x[i] / (1.0 - params.dropout); }
+  if (uniform01(params.seed, params.first + i) >= params.dropout) { y[i] += x[i] / (1.0 - params.dropout); }
 }
 `;
 

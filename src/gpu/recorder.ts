@@ -6,7 +6,7 @@ import { type Dispatch, type Plan, PlanWriter } from "./plan.ts";
 import type { MemoryKind } from "./pool.ts";
 import type { Program, Shader } from "./program.ts";
 import type { Recording } from "./storage.ts";
-import { bufferOf, byteLength, type DType, sizeOf, type Tensor } from "./tensor.ts";
+import { bufferOf, byteLength, collectBuffers, type DType, sizeOf, type Tensor } from "./tensor.ts";
 
 /** A recorded dispatch, or a copy before it. */
 type Command = Dispatch | { copy: (encoder: GPUCommandEncoder) => void };
@@ -116,7 +116,7 @@ export class Recorder implements Recording {
     try {
       const result = body();
       const kept = new Set<unknown>();
-      collect(result, kept);
+      collectBuffers(result, kept);
       this.scopes.pop();
       for (const tensor of made) {
         if (kept.has(tensor.buffer)) this.scopes.at(-1)?.push(tensor);
@@ -392,13 +392,5 @@ export class Recorder implements Recording {
     this.pass?.end();
     this.pass = null;
     this.running = null;
-  }
-}
-
-function collect(value: unknown, into: Set<unknown>): void {
-  if (value === null || typeof value !== "object") return;
-  if ("buffer" in value && "block" in value) into.add((value as Tensor).buffer);
-  else if (Object.getPrototypeOf(value) === Object.prototype || Array.isArray(value)) {
-    for (const item of Object.values(value)) collect(item, into);
   }
 }

@@ -92,3 +92,12 @@ export function view(
   }
   return { label, shape, dtype, buffer: bufferOf(base), offset, bytes, block: null };
 }
+
+/** Adds the buffers of all tensors in a value: a tensor, or an object or array of them. */
+export function collectBuffers(value: unknown, into: Set<unknown>): void {
+  if (value === null || typeof value !== "object") return;
+  if ("buffer" in value && "block" in value) into.add((value as Tensor).buffer);
+  else if (Object.getPrototypeOf(value) === Object.prototype || Array.isArray(value)) {
+    for (const item of Object.values(value)) collectBuffers(item, into);
+  }
+}

@@ -113,12 +113,12 @@ export function runParts(
   parts: readonly PassPart[],
   count: number,
   gradient: RowGradient | null,
-  run: (part: PassPart, index: number, gradient: RowGradient | null) => HeadRows | null,
+  run: (part: PassPart, gradient: RowGradient | null) => HeadRows | null,
 ): HeadRows {
   const each = (own: (part: PassPart) => RowGradient | null): HeadRows => {
     const joined = {} as HeadRows;
-    parts.forEach((part, index) => {
-      const rows = run(part, index, own(part));
+    parts.forEach((part) => {
+      const rows = run(part, own(part));
       if (!rows) return;
       for (const name of Object.keys(rows) as (keyof HeadRows)[]) {
         joined[name] ??= record.empty([count], "f32", name);

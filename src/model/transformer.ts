@@ -5,7 +5,7 @@ import type { Tensor } from "../gpu/tensor.ts";
 import { gatherRows, scatterRows } from "../kernels/elementwise.ts";
 import type { WeightShard } from "../kernels/embedding/embedding.ts";
 import { doraGains } from "../kernels/matmul/dora.ts";
-import type { Linear } from "../kernels/matmul/linear.ts";
+import type { DropoutSeed, Linear } from "../kernels/matmul/linear.ts";
 import { rmsNorm, rmsNormBackward, rmsNormWeightBackward } from "../kernels/norm/rms-norm.ts";
 import { uploadBatch } from "./batch-inputs.ts";
 import type { SlotCache } from "./cache.ts";
@@ -100,7 +100,7 @@ export class Transformer {
    * Log-probs of the targets, and with `gradient` the gradients of all trained parameters, added to the store.
    *
    * Records all commands and submits none itself (the recorder splits long work). Activations that exceed a binding are
-   * computed by some of the sequences at a time, each group with dropout masks of its own.
+   * computed by some of the sequences at a time; dropout's masks and NEFTune's noise are those of the whole batch.
    *
    * @returns results per target row, on the GPU; null if there are no targets
    */
@@ -118,33 +118,28 @@ export class Transformer {
     if (batch.input_ids.length <= most || batch.cu_seqlens.length <= 2) {
       return this.runWhole(record, batch, targets, options, gradient);
     }
-    const { dropoutSeed = null, noise = null } = options;
-    const seeded = (seed: number, index: number) => (seed + Math.imul(index, 0x9e3779b1)) >>> 0;
+    const { noise = null } = options;
     return record.scope(() =>
       runParts(
         record,
         passParts(batch, targets, most, this.config.vision),
         targets.rows.length,
         gradient,
-        (part, index, own) => {
+        (part, own) => {
           const scale = noise?.scale.subarray(part.token, part.token + part.batch.input_ids.length);
-          const given = {
-            ...options,
-            dropoutSeed: dropoutSeed === null ? null : seeded(dropoutSeed, index),
-            noise: noise && { scale: scale!, seed: seeded(noise.seed, index) },
-          };
+          const given = { ...options, noise: noise && { scale: scale!, seed: noise.seed }, first: part.token };
           return this.runWhole(record, part.batch, part.targets, given, own);
         },
       ),
     );
   }
 
-  /** `run` of a batch whose activations fit. */
+  /** `run` of a batch whose activations fit. @param options.first token of the whole batch that its token 0 is */
   private runWhole(
     record: Recorder,
     batch: PackedBatch,
     targets: Targets,
-    options: ForwardOptions,
+    options: ForwardOptions & { first?: number },
     gradient: RowGradient | null,
   ): HeadRows | null {
     if (targets.rows.length === 0) return null;
@@ -153,16 +148,18 @@ export class Transformer {
     return record.scope(() => {
       this.begin(record);
       const input = this.upload(record, batch, targets);
-      const dropoutSeed = options.dropoutSeed ?? null;
+      const { dropoutSeed = null, first = 0 } = options;
+      const masks = dropoutSeed === null ? null : { seed: dropoutSeed, row: first };
       const training = { gradient: grads !== null, dropoutSeed };
       const images = batch.images ? placeImages(record, this, batch, batch.images, training) : null;
-      const pass = { ...this.pass({ ...input, ...rotationOf(images) }, dropoutSeed), saves: grads !== null };
+      const pass = { ...this.pass({ ...input, ...rotationOf(images) }, masks), saves: grads !== null };
       const noise = options.noise
         ? {
             noise: {
               scale: record.upload(options.noise.scale, [options.noise.scale.length], "noise"),
               seed: options.noise.seed,
             },
+            first,
           }
         : {};
       let stream = { x: embedTokens(record, input.ids, weights, noise), delta: null as Tensor | null };
@@ -353,7 +350,7 @@ export class Transformer {
       chunks,
       table = this.table!,
     }: Pick<Pass, "positions" | "spans" | "chunks"> & { table?: Tensor },
-    dropoutSeed: number | null,
+    dropoutSeed: DropoutSeed | null,
     prefill: PrefillRows | null = null,
   ): Pass {
     return { eps: this.config.rms_norm_eps, table, positions, spans, saves: false, chunks, dropoutSeed, prefill };

@@ -29,7 +29,7 @@ export function productHeader(v: ProductVariant): string {
   const lines = [
     `struct Params {
   m: u32, lda: u32, ldb: u32, lda2: u32,
-  rowStride: u32, colStride: u32, dropCols: u32, bScales: u32,
+  rowStride: u32, colStride: u32, dropCols: u32, dropRow: u32, bScales: u32,
   alpha: f32, dropout: f32,${v.split ? " splitSteps: u32, splitStride: u32," : ""}
   ${range(fields)
     .map((part) => PART_FIELDS.map((field) => `${field}${part}: u32`).join(", "))
@@ -57,7 +57,7 @@ export function productHeader(v: ProductVariant): string {
     lines.push(`${randomFunctions}
 var<private> seed: u32;
 fn keep1(row: u32, col: u32) -> f32 {
-  return select(0.0, 1.0 / (1.0 - params.dropout), uniform01(seed, row * params.dropCols + col) >= params.dropout);
+  return select(0.0, 1.0 / (1.0 - params.dropout), uniform01(seed, (params.dropRow + row) * params.dropCols + col) >= params.dropout);
 }
 fn keep4(row: u32, col: u32) -> vec4f { return vec4f(keep1(row, col), keep1(row, col + 1u), keep1(row, col + 2u), keep1(row, col + 3u)); }`);
   }

@@ -4,6 +4,7 @@ import type { ReplyShape } from "./reply.ts";
 
 /** What is made of a chunk: question–answer pairs, the same with reasoning, or a summary. */
 export const CREATE_TYPES = ["qa", "cot", "summary"] as const;
+/** What is made of a chunk; see `CREATE_TYPES`. */
 export type CreateType = (typeof CREATE_TYPES)[number];
 
 /**

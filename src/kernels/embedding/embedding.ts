@@ -22,6 +22,8 @@ interface EmbeddingNoise {
   seed?: number;
   /** sizes by token, f32 `[T]`, in place of `noiseScale` and `seed` */
   noise?: { scale: Tensor; seed: number };
+  /** token of the whole batch that token 0 is, if these are a part of it; default 0 */
+  first?: number;
 }
 
 interface EmbeddingOptions extends EmbeddingNoise {
@@ -48,7 +50,7 @@ export function embedding(
   record: Recorder,
   ids: Tensor,
   shards: readonly WeightShard[],
-  { noiseScale = 0, seed = 0, noise, over }: EmbeddingOptions = {},
+  { noiseScale = 0, seed = 0, noise, first = 0, over }: EmbeddingOptions = {},
 ): Tensor {
   const [tokens] = ids.shape;
   const width = shards[0]?.tensor.shape[1] ?? 0;
@@ -65,7 +67,7 @@ export function embedding(
       shader,
       { weight: stored(tensor), texels: inTexture(tensor), vector, noise: kind, placed: !!over, workgroup: WORKGROUP },
       { ids, weight: tensor, x, ...(noise && { scale: noise.scale }), ...(over && { places: over.places }) },
-      { tokens, width, start, rows, noiseScale, seed: (noise?.seed ?? seed) >>> 0 },
+      { tokens, width, start, rows, noiseScale, seed: (noise?.seed ?? seed) >>> 0, first },
       rowGrid(record, vector ? width / 4 : width, tokens),
     );
   }

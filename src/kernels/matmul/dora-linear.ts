@@ -2,7 +2,7 @@ import type { Recorder } from "../../gpu/recorder.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import { doraScaleColumns, magnitudeBackward, maskedAdd } from "./dora.ts";
 import { type Columns, droppedProduct, type Hidden, layerProduct } from "./layer-product.ts";
-import { drop, type Linear, placed, widthOf } from "./linear.ts";
+import { type DropoutSeed, drop, type Linear, placed, widthOf } from "./linear.ts";
 import { recordProduct } from "./product.ts";
 
 // DoRA's parts of `loraLinear` and its backward pass. With dropout, PEFT feeds the dropped input to the whole adapted
@@ -18,7 +18,7 @@ export function doraDropped(
   x: Tensor,
   layer: Linear,
   h: Tensor,
-  dropoutSeed: number,
+  dropoutSeed: DropoutSeed,
   y: Columns,
 ): void {
   const { gains } = layer.lora!.dora!;
@@ -73,13 +73,13 @@ export function droppedInputGradient(
   dy: Columns,
   dh: Tensor,
   layer: Linear,
-  dropoutSeed: number,
+  dropoutSeed: DropoutSeed,
   dx: Tensor,
 ): void {
   const { inner, weight } = layer;
   const lora = layer.lora!;
   const [rows] = dx.shape;
-  const { seed, p } = drop(lora, dropoutSeed, inner)!;
+  const { seed, p, row } = drop(lora, dropoutSeed, inner)!;
   record.scope(() => {
     const rest = gainedGradient(record, dy, layer, 1);
     const masked = record.empty(dx.shape, "f32", `${dx.label}.dropped`);
@@ -98,7 +98,7 @@ export function droppedInputGradient(
         parts: [{ m: rows, n: inner, k: out, aAt: column, bAt: weightAt, r: lora.r, a2At: low, b2At: place.aAt }],
         low: { a2: dh, b2: lora.a, lda2: dh.shape[1] },
       });
-      maskedAdd(record, dx, masked, { seed: seed(place), p });
+      maskedAdd(record, dx, masked, { seed: seed(place), p, row });
     }
   });
 }
@@ -112,7 +112,7 @@ export function magnitudeGradients(
   x: Tensor,
   dy: Columns,
   layer: Linear,
-  { h, dropoutSeed, dMagnitude }: { h: Hidden; dropoutSeed: number | null; dMagnitude: Tensor },
+  { h, dropoutSeed, dMagnitude }: { h: Hidden; dropoutSeed: DropoutSeed | null; dMagnitude: Tensor },
 ): void {
   record.scope(() => {
     const u = record.empty([x.shape[0], widthOf(layer)], "f32", `${layer.weight.label}.again`);

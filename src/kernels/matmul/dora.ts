@@ -138,11 +138,16 @@ export function doraScaleColumns(
   );
 }
 
-/** `y += mask·x` with a dropout mask. @param y f32 of x's shape */
-export function maskedAdd(record: Recorder, y: Tensor, x: Tensor, mask: { seed: number; p: number }): void {
+/** `y += mask·x` with a dropout mask, from its row `row` on. @param y f32 `[rows, cols]`, of x's shape */
+export function maskedAdd(
+  record: Recorder,
+  y: Tensor,
+  x: Tensor,
+  mask: { seed: number; p: number; row: number },
+): void {
   sameShape("add with a mask", x, y.shape);
   const count = sizeOf(y.shape);
-  const params = { count, seed: mask.seed, dropout: mask.p };
+  const params = { count, first: mask.row * y.shape[1], seed: mask.seed, dropout: mask.p };
   record.dispatch(maskedShader, { workgroup: WORKGROUP }, { y, x }, params, threadGrid(count));
 }
 

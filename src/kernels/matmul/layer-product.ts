@@ -1,6 +1,6 @@
 import type { Recorder } from "../../gpu/recorder.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
-import { drop, follows, type Linear, placed, widthOf } from "./linear.ts";
+import { type DropoutSeed, drop, follows, type Linear, placed, widthOf } from "./linear.ts";
 import { recordProduct } from "./product.ts";
 import type { Epilogue } from "./product-spec.ts";
 
@@ -74,7 +74,7 @@ export function droppedProduct(
   layer: Linear,
   h: Hidden,
   y: Tensor,
-  dropoutSeed: number,
+  dropoutSeed: DropoutSeed,
 ): void {
   const { inner, weight } = layer;
   const lora = layer.lora!;

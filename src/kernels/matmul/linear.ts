@@ -122,10 +122,17 @@ export function adjacent({ parts, r }: Lora, inner: number): boolean {
   return places.every((place, i) => i === 0 || place.aAt === places[i - 1].aAt + r * inner);
 }
 
+/**
+ * The dropout masks of a pass: a u32. With `row`, x's rows are a part of a longer x, from that row on, and have the masks that they
+ * have there.
+ */
+export type DropoutSeed = number | { seed: number; row: number };
+
 /** The dropout of this pass, if any; each pair's mask has its own seed. */
-export function drop({ dropout }: Lora, seed: number | null, cols: number) {
-  if (seed === null || dropout === 0) return null;
-  return { p: dropout, cols, seed: ({ index }: LoraPlace) => (seed + Math.imul(index, 0x9e3779b9)) >>> 0 };
+export function drop({ dropout }: Lora, of: DropoutSeed | null, cols: number) {
+  if (of === null || dropout === 0) return null;
+  const { seed, row } = typeof of === "number" ? { seed: of, row: 0 } : of;
+  return { p: dropout, cols, row, seed: ({ index }: LoraPlace) => (seed + Math.imul(index, 0x9e3779b9)) >>> 0 };
 }
 
 /** A layer of one part with its own tensors. */

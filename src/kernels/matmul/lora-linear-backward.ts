@@ -3,7 +3,17 @@ import type { Tensor } from "../../gpu/tensor.ts";
 import { biasBackward } from "../elementwise.ts";
 import { droppedInputGradient, gainedGradient, magnitudeGradients } from "./dora-linear.ts";
 import type { Hidden } from "./layer-product.ts";
-import { adjacent, drop, type Linear, type LinearGrads, type LoraPlace, placed, runs, widthOf } from "./linear.ts";
+import {
+  adjacent,
+  type DropoutSeed,
+  drop,
+  type Linear,
+  type LinearGrads,
+  type LoraPlace,
+  placed,
+  runs,
+  widthOf,
+} from "./linear.ts";
 import { recordProduct } from "./product.ts";
 import type { Part } from "./product-spec.ts";
 
@@ -14,7 +24,7 @@ interface LinearBack {
   /** gradients of each layer, accumulated */
   grads: readonly LinearGrads[];
   /** dropout seed of the forward pass */
-  dropoutSeed: number | null;
+  dropoutSeed: DropoutSeed | null;
   /** false if the input needs no gradient: dx is then null; default true */
   needsInput?: boolean;
 }
@@ -24,7 +34,7 @@ interface LayerBack {
   layer: Linear;
   h: Hidden;
   grads: LinearGrads;
-  dropoutSeed: number | null;
+  dropoutSeed: DropoutSeed | null;
   /** gradient of all layers' outputs, side by side, and this layer's first column in it */
   dy: Tensor;
   start: number;

@@ -3,7 +3,7 @@ import type { Tensor } from "../../gpu/tensor.ts";
 import { doraScaleOutput } from "./dora.ts";
 import { doraDropped } from "./dora-linear.ts";
 import { type Hidden, type LinearEpilogue, layerProduct } from "./layer-product.ts";
-import { adjacent, drop, follows, type Linear, placed, widthOf } from "./linear.ts";
+import { adjacent, type DropoutSeed, drop, follows, type Linear, placed, widthOf } from "./linear.ts";
 import { recordProduct } from "./product.ts";
 import type { Part } from "./product-spec.ts";
 
@@ -32,7 +32,7 @@ export function loraLinear(
   record: Recorder,
   x: Tensor,
   layers: readonly Linear[],
-  dropoutSeed: number | null,
+  dropoutSeed: DropoutSeed | null,
   options: {
     label?: string;
     given?: readonly Hidden[] | null;
@@ -62,7 +62,7 @@ export function loraLinear(
 }
 
 /** The first half of the low-rank product of one layer alone. */
-export function loraHidden(record: Recorder, x: Tensor, layer: Linear, dropoutSeed: number | null): Hidden {
+export function loraHidden(record: Recorder, x: Tensor, layer: Linear, dropoutSeed: DropoutSeed | null): Hidden {
   const { lora, inner } = layer;
   if (!lora) return null;
   const [rows] = x.shape;

@@ -18,6 +18,7 @@ export function paramsOf(product: Product, count: number, lows: readonly Partial
     alpha: product.alpha ?? 1,
     dropout: dropout?.p ?? 0,
     dropCols: dropout?.cols ?? 0,
+    dropRow: dropout?.row ?? 0,
     bScales: codeBytes(sizeOf(b.shape), b.dtype) / 4,
   };
   if (product.split) {

@@ -116,6 +116,7 @@ function noteProduct(product: Product): boolean {
   if (dropout) {
     put(dropout.p);
     put(dropout.cols);
+    put(dropout.row ?? 0);
   }
   if (epilogue?.kind === "swiglu") {
     for (const { r, a2At, b2At } of epilogue.low) {

@@ -65,7 +65,8 @@ export interface Product {
   shared?: boolean;
   low?: { a2: Tensor; b2: Tensor; lda2: number } | null;
   bias?: Tensor | null;
-  dropout?: { on: "a" | "b" | "extra"; p: number; cols: number } | null;
+  /** `row`: of the masks' array that row 0 is; default 0 */
+  dropout?: { on: "a" | "b" | "extra"; p: number; cols: number; row?: number } | null;
   alpha?: number;
   accumulate?: boolean;
   epilogue?: Epilogue | null;

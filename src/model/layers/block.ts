@@ -80,10 +80,12 @@ function rowsOf(tensor: Tensor, { start, count }: Range): Tensor {
   return count === rows ? tensor : view(tensor, [count, ...shape], start * sizeOf(shape));
 }
 
-/** The same pass for a range of rows; every range has its own dropout masks. */
+/** The same pass for a range of rows, with the dropout masks that they have in the whole batch. */
 function passOf(pass: Pass, { start }: Range): Pass {
-  const { dropoutSeed: seed } = pass;
-  return seed === null || start === 0 ? pass : { ...pass, dropoutSeed: (seed + start) >>> 0 };
+  const { dropoutSeed: of } = pass;
+  if (of === null || start === 0) return pass;
+  const { seed, row } = typeof of === "number" ? { seed: of, row: 0 } : of;
+  return { ...pass, dropoutSeed: { seed, row: row + start } };
 }
 
 /**

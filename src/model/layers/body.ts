@@ -3,7 +3,7 @@ import type { Recorder } from "../../gpu/recorder.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import type { DeltaChunks } from "../../kernels/delta/rule.ts";
 import type { Hidden } from "../../kernels/matmul/layer-product.ts";
-import type { Linear, LinearGrads } from "../../kernels/matmul/linear.ts";
+import type { DropoutSeed, Linear, LinearGrads } from "../../kernels/matmul/linear.ts";
 
 /** The inputs that all blocks of one pass share. */
 export interface Pass {
@@ -15,8 +15,8 @@ export interface Pass {
   positions: Tensor;
   /** u32 [tokens, 2]: first token of the row's sequence, and one past its last */
   spans: Tensor;
-  /** u32 of this pass's dropout masks; null outside training */
-  dropoutSeed: number | null;
+  /** of this pass's dropout masks; null outside training */
+  dropoutSeed: DropoutSeed | null;
   /** a backward pass follows: what it reads is kept as `keep` of kept.ts says */
   saves: boolean;
   /** the batch in chunks of 64 tokens; null if no layer needs them */

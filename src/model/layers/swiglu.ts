@@ -1,7 +1,7 @@
 import type { Recorder } from "../../gpu/recorder.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import type { Hidden } from "../../kernels/matmul/layer-product.ts";
-import { type Linear, widthOf } from "../../kernels/matmul/linear.ts";
+import { type DropoutSeed, type Linear, widthOf } from "../../kernels/matmul/linear.ts";
 import { takesEpilogue } from "../../kernels/matmul/lora-linear.ts";
 import { swiglu, swigluBackward } from "../../kernels/mlp/swiglu.ts";
 import {
@@ -88,7 +88,7 @@ export class SwigluBody implements Body {
   private activate(
     record: Recorder,
     x: Tensor,
-    seed: number | null,
+    seed: DropoutSeed | null,
     given: readonly Hidden[] | null,
     keep = false,
   ): { activated: Tensor; gateUp: Tensor | null; saved: readonly Hidden[] } {
