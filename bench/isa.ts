@@ -18,7 +18,7 @@ export interface IsaRow extends Compiled {
 
 /** Families by the prefix of their kernels' names. */
 const FAMILIES: readonly (readonly [string, RegExp])[] = [
-  ["matmul", /^(matmul|packRows)/],
+  ["matmul", /^(matmul|packRows|packColumns)/],
   ["attention", /^(attention|decode|kv)/],
   ["delta", /^delta/],
   ["norm", /^(rmsNorm|gatedRmsNorm)/],

@@ -20,6 +20,7 @@ import { linearGroupCases, loraLinearCases } from "./matmul/lora-linear.cases.ts
 import { matmulCases } from "./matmul/matmul.cases.ts";
 import { matmulBf16Cases } from "./matmul/matmul-bf16.cases.ts";
 import { matmulFormCases } from "./matmul/matmul-form.cases.ts";
+import { matrixFactorsCases } from "./matmul/matrix-factors.cases.ts";
 import { packRowsCases } from "./matmul/pack-rows.cases.ts";
 import { geluCases } from "./mlp/gelu.cases.ts";
 import { swigluCases } from "./mlp/swiglu.cases.ts";
@@ -48,6 +49,7 @@ export const allCases: readonly KernelCase[] = [
   ...matmulFormCases,
   ...matmulBf16Cases,
   ...packRowsCases,
+  ...matrixFactorsCases,
   ...loraLinearCases,
   ...linearGroupCases,
   ...doraCases,

@@ -4,7 +4,7 @@ import { matmulSubgroupMatrix } from "../../../shaders/matmul/matmul-subgroup-ma
 import type { Recorder } from "../../gpu/recorder.ts";
 import { inTexture, isQuantized } from "../../gpu/tensor.ts";
 import { STAGE } from "./gpu-tiles.ts";
-import { packRows } from "./pack-rows.ts";
+import { type PackedRows, packRows } from "./pack-rows.ts";
 import { paramsOf } from "./product-params.ts";
 import { halfOf, type Low, type Product } from "./product-spec.ts";
 import { stored, storedMatrix } from "./stored.ts";
@@ -43,8 +43,17 @@ export function fitsMatrices(product: Product, type: "f16" | "f32"): boolean {
   );
 }
 
-/** Records a product for which `fitsMatrices` holds, with a tile of matrices: two dispatches if its operands are f16. */
-export function recordMatrices(record: Recorder, product: Product, tile: MatmulTile): void {
+/**
+ * Records a product for which `fitsMatrices` holds, with a tile of matrices: two dispatches if its operands are f16.
+ *
+ * @param given a's packed rows, which the caller releases; default: they are packed here
+ */
+export function recordMatrices(
+  record: Recorder,
+  product: Product,
+  tile: MatmulTile,
+  given: PackedRows | null = null,
+): void {
   const { a, b, c, transB, lda, parts, low, bias, epilogue } = product;
   const { matrix } = tile as MatrixTile;
   const [{ m, k, aAt = 0 }] = parts;
@@ -53,7 +62,8 @@ export function recordMatrices(record: Recorder, product: Product, tile: MatmulT
   // a low-rank part is read in whole slabs too, past its end: zeros of b make nothing of what lies there
   const ends = low ? lows.map(({ r = 0, a2At = 0 }) => a2At + STAGE * Math.ceil(r / STAGE)) : [0];
   const ld = k + Math.max(low?.lda2 ?? 0, ...ends);
-  const rows = half ? packRows(record, a, low?.a2 ?? null, { rows: m, k, lda, aAt, ld: 8 * Math.ceil(ld / 8) }) : null;
+  const size = { rows: m, k, lda, aAt, ld: 8 * Math.ceil(ld / 8) };
+  const rows = given ?? (half ? packRows(record, a, low?.a2 ?? null, size) : null);
   const all = (n: number | undefined, multiple: number) => (n ?? 0) % multiple === 0;
   const variant = {
     a: rows ? ("f16" as const) : ("f32" as const),
@@ -107,5 +117,5 @@ export function recordMatrices(record: Recorder, product: Product, tile: MatmulT
     product.split ? [...grid, product.split.count] : grid,
     parts.reduce((work, { n }, i) => work + 2 * m * n * (k + (lows[i]?.r ?? 0)), 0),
   );
-  if (rows) record.release(rows.packed, rows.scales);
+  if (rows && !given) record.release(rows.packed, rows.scales);
 }

@@ -1,11 +1,15 @@
-import { packRows as shader } from "../../../shaders/matmul/pack-rows.wgsl.ts";
+import {
+  packColumns as columnsShader,
+  PACKED_COLUMNS,
+  packRows as shader,
+} from "../../../shaders/matmul/pack-rows.wgsl.ts";
 import type { Recorder } from "../../gpu/recorder.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 
 const WORKGROUP = 128;
 
 /** Rows for matrix units. */
-interface PackedRows {
+export interface PackedRows {
   /** `[rows, ld]` f16: k columns of a, those of a2, then zeros; each row times a power of two */
   packed: Tensor;
   /** `[rows]` f32: the inverse of each row's power of two */
@@ -19,13 +23,23 @@ interface PackedRows {
  * @param a f32 or bf16; row r begins at element `aAt + r · lda`
  * @param a2 `[rows, width]` f32, appended to the rows, or null
  * @param ld elements of a packed row: at least k + width, a multiple of 8
+ * @param filled rows that a has; the rest are zeros. Default: all
+ * @param factors `[k]` f32, by which a's columns are multiplied first, or null
  * @see shaders/matmul/pack-rows.wgsl.ts, packRowsReference
  */
 export function packRows(
   record: Recorder,
   a: Tensor,
   a2: Tensor | null,
-  { rows, k, lda, aAt, ld }: { rows: number; k: number; lda: number; aAt: number; ld: number },
+  {
+    rows,
+    k,
+    lda,
+    aAt,
+    ld,
+    filled = rows,
+    factors = null,
+  }: { rows: number; k: number; lda: number; aAt: number; ld: number; filled?: number; factors?: Tensor | null },
 ): PackedRows {
   const width = a2 ? a2.shape[1] : 0;
   const packed = record.empty([rows, ld], "f16", `${a.label}.f16`, "scratch");
@@ -33,11 +47,44 @@ export function packRows(
   const vector = [k, lda, aAt, width].every((n) => n % 4 === 0);
   record.dispatch(
     shader,
-    { a: a.dtype === "bf16" ? "bf16" : "f32", low: a2 !== null, vector, workgroup: WORKGROUP },
-    { a, packed, scales, ...(a2 && { a2 }) },
-    { rows, k, lda, aAt, width, ld },
+    {
+      a: a.dtype === "bf16" ? "bf16" : "f32",
+      low: a2 !== null,
+      factors: factors !== null,
+      vector,
+      workgroup: WORKGROUP,
+    },
+    { a, packed, scales, ...(a2 && { a2 }), ...(factors && { factors }) },
+    { rows, filled, k, lda, aAt, width, ld },
     rows,
     rows * (k + width),
+  );
+  return { packed, scales };
+}
+
+/**
+ * The same of the columns of a: its transpose. Records one dispatch.
+ *
+ * @param a `[k, lda]` f32 or bf16; columns begin at element aAt
+ * @param factors `[k]` f32, by which a's rows are multiplied first
+ * @param ld elements of a packed row: at least k, a multiple of 8
+ * @returns `[m, ld]` f16, and scales `[m]`
+ */
+export function packColumns(
+  record: Recorder,
+  a: Tensor,
+  factors: Tensor,
+  { m, k, lda, aAt, ld }: { m: number; k: number; lda: number; aAt: number; ld: number },
+): PackedRows {
+  const packed = record.empty([m, ld], "f16", `${a.label}.columns.f16`, "scratch");
+  const scales = record.empty([m], "f32", `${a.label}.scales`, "scratch");
+  record.dispatch(
+    columnsShader,
+    { a: a.dtype === "bf16" ? "bf16" : "f32" },
+    { a, factors, packed, scales },
+    { m, k, lda, aAt, ld },
+    Math.ceil(m / PACKED_COLUMNS),
+    m * k,
   );
   return { packed, scales };
 }

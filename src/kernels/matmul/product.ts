@@ -4,6 +4,7 @@ import { inPieces, textureReads } from "./cpu-forms.ts";
 import { anyMatrices, usesMatrices } from "./gpu-tiles.ts";
 import { matmulForm } from "./matmul-form.ts";
 import { hasTail, matmulTile, plainTile } from "./matmul-tile.ts";
+import { recordFactors, straight } from "./matrix-factors.ts";
 import { fitsMatrices, recordMatrices } from "./matrix-product.ts";
 import { paramsOf } from "./product-params.ts";
 import { recordPlanned } from "./product-plans.ts";
@@ -57,9 +58,21 @@ export function recordProduct(record: Recorder, given: Product): void {
 }
 
 function recordWhole(record: Recorder, given: Product): void {
+  if (recordFactors(record, given)) return;
   const narrow = given.parts.every(({ m, n }) => n <= NARROW && n < m);
+  const apartAlone = narrow ? straight(record, given) : null;
+  if (apartAlone && apartAlone.length > 1) {
+    for (const one of apartAlone) recordProduct(record, one);
+    return;
+  }
   const product =
-    narrow && given.b.dtype === "f32" && !inTexture(given.b) && !given.low && !given.bias && !given.epilogue
+    narrow &&
+    !apartAlone &&
+    given.b.dtype === "f32" &&
+    !inTexture(given.b) &&
+    !given.low &&
+    !given.bias &&
+    !given.epilogue
       ? turn(given)
       : given;
   const pieces = inPieces(record.gpu, product);
