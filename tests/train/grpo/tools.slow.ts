@@ -78,7 +78,7 @@ it("GRPO teaches a model that calls the calculator half of the time to call it: 
   const first = await run(
     ...["sft", "--model_name_or_path", join(root, "model"), "--dataset_name", join(root, "traces.jsonl")],
     ...["--assistant_only_loss", "true", "--use_peft", "false", "--max_length", "256", "--learning_rate", "2e-3"],
-    ...["--per_device_train_batch_size", "24", "--max_steps", "400", "--output_dir", join(root, "sft"), ...shared],
+    ...["--per_device_train_batch_size", "24", "--max_steps", "250", "--output_dir", join(root, "sft"), ...shared],
   );
   expect(first.code, first.said.slice(-2000)).toBe(0);
   const second = await run(
