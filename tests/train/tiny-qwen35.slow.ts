@@ -17,7 +17,7 @@ import { useGpu } from "../kernels/harness.ts";
 // own recipes, as that does in `npm start`: the form by SFT, to work the problems instead of guessing by GRPO. It had a fifth of the
 // embedded model's text, so it calculates less well. On Mesa: 1.5 % before training, 13.0 % after SFT, 20.5 % after GRPO.
 
-const MODEL = join(import.meta.dirname, "../golden/tiny_qwen35");
+const MODEL = join(import.meta.dirname, "tiny_qwen35");
 const root = mkdtempSync(join(tmpdir(), "tiny-qwen35-"));
 afterAll(() => rmSync(root, { recursive: true, force: true }));
 

@@ -21,15 +21,15 @@ describe("plans of products", () => {
     return new Gpu(device, { features, profile: { ...profile, operands: "buffers" } });
   };
 
-  /** y, dx, dA and dB of one layer whose tensors and dropout masks depend on `seed`. */
-  async function layerOf(gpu: Gpu, seed: number): Promise<number[][]> {
+  /** y, dx, dA and dB of one layer whose tensors and dropout masks depend on `seed`. @param row of a longer x, which x begins at */
+  async function layerOf(gpu: Gpu, seed: number, row = 0): Promise<number[][]> {
     const up = (shape: readonly number[], own: number) =>
       gpu.upload(numbers(shape[0] * shape[1], 10 * seed + own), shape, "f32", `${own}`, "weights");
     const lora = { a: up([R, INNER], 1), b: up([OUT, R], 2), scale: 2, dropout: 0.25, index: 3 };
     const layer = oneLinear(up([OUT, INNER], 3), null, lora);
     const [x, dy] = [up([ROWS, INNER], 4), up([ROWS, OUT], 5)];
     const record = gpu.recorder();
-    const dropoutSeed = 1000 + seed;
+    const dropoutSeed = { seed: 1000 + seed, row };
     const { y, saved } = loraLinear(record, x, [layer], dropoutSeed);
     const loraA = record.zeros([R, INNER], "f32", "dA");
     const loraB = record.zeros([OUT, R], "f32", "dB");
@@ -53,6 +53,9 @@ describe("plans of products", () => {
       expect([noted.mock.calls.length, followed.mock.calls.length]).toEqual([plans, plans]);
       expect(second).toEqual(await layerOf(fresh(), 2));
       expect(second).not.toEqual(await layerOf(gpu, 3));
+      const further = await layerOf(gpu, 2, ROWS);
+      expect(further).toEqual(await layerOf(fresh(), 2, ROWS));
+      expect(further).not.toEqual(second);
     } finally {
       noted.mockRestore();
       followed.mockRestore();
