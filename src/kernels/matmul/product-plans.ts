@@ -9,6 +9,7 @@ import type { Product } from "./product-spec.ts";
 
 const DTYPES: Readonly<Record<DType, number>> = { f32: 1, f16: 2, bf16: 3, u32: 4, i32: 5, u8: 6, int8: 7, nf4: 8 };
 const DROPPED = { a: 1, b: 2, extra: 3 } as const;
+const EPILOGUES = { rotary: 1, swiglu: 2, bf16: 3 } as const;
 /** Numbers of a key at most: 3 parts and their 10 each, and the rest. */
 const MOST = 96;
 
@@ -103,7 +104,12 @@ function noteProduct(product: Product): boolean {
   tensor(rotary?.table ?? null);
   const flags =
     (product.transA ? 1 : 0) + (product.transB ? 2 : 0) + (product.shared ? 4 : 0) + (product.accumulate ? 8 : 0);
-  put(flags + (epilogue ? (rotary ? 16 : 32) : 0) + 64 * (dropout ? DROPPED[dropout.on] : 0) + 256 * parts.length);
+  put(
+    flags +
+      16 * (epilogue ? EPILOGUES[epilogue.kind] : 0) +
+      64 * (dropout ? DROPPED[dropout.on] : 0) +
+      256 * parts.length,
+  );
   put(product.lda);
   put(product.ldb);
   put(product.rowStride);

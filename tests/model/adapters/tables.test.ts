@@ -4,9 +4,8 @@ import { openCheckpoint } from "../../../src/io/checkpoint.ts";
 import { memoryFolder } from "../../../src/io/memory-folder.ts";
 import { readAdapter } from "../../../src/io/peft.ts";
 import { relativeError } from "../../../src/kernels/check.ts";
-import { dropAdapter, loadAdapter, setAdapter } from "../../../src/model/adapters/loaded.ts";
 import { ggufTensors } from "../../../src/model/files/gguf.ts";
-import { fillAdapter, initAdapter, loadModel, openAdapterFor } from "../../../src/model/files/load.ts";
+import { initAdapter, loadModel, openAdapterFor } from "../../../src/model/files/load.ts";
 import { openModel } from "../../../src/model/files/open.ts";
 import { writeMerged } from "../../../src/model/files/write-merged.ts";
 import type { Transformer } from "../../../src/model/transformer.ts";
@@ -14,6 +13,7 @@ import { forecastSft } from "../../../src/train/forecast/sft.ts";
 import { uniformFrom } from "../../../src/train/seed.ts";
 import { useGpu } from "../../kernels/harness.ts";
 import { contents, learnt, recipeOf, TINY, tinyModel, train } from "../../train/fixtures.ts";
+import { expectReopened } from "./reopened.ts";
 
 const gpu = useGpu();
 const ids = [3, 1, 4, 1, 5, 9, 2, 6];
@@ -68,22 +68,10 @@ describe.each([true, false])("embedding and head trained beside LoRA, in a model
       const { trainee, output } = await train(gpu(), { recipe, model });
       const want = await trainee.model.logits(batch);
       const { checkpoint, config } = await openModel(model);
-      const { adapter, lora } = await openAdapterFor(config, output);
+      const { adapter } = await openAdapterFor(config, output);
       expect(adapter.config.modules_to_save).toEqual(names);
       expect([...adapter.tensors.keys()].filter((name) => !name.includes(".lora_"))).toHaveLength(names.length);
-      const again = await loadModel(gpu(), checkpoint, { trained: { lora } });
-      await fillAdapter(gpu(), again, adapter);
-      expect([...(await again.logits(batch))]).toEqual([...want]);
-
-      const beside = await loadModel(gpu(), checkpoint);
-      const before = [...(await beside.logits(batch))];
-      expect(relativeError(before, want)).toBeGreaterThan(0.01);
-      const loaded = await loadAdapter(beside, output);
-      setAdapter(beside, loaded);
-      expect(relativeError(await beside.logits(batch), want)).toBeLessThan(2e-6);
-      setAdapter(beside, null);
-      expect([...(await beside.logits(batch))]).toEqual(before);
-      await dropAdapter(loaded);
+      await expectReopened(gpu(), checkpoint, output, { batch, want });
 
       const merged = memoryFolder("merged");
       await writeMerged(merged, checkpoint, output, { dtype: "F32" });
