@@ -1,20 +1,22 @@
 import { addRows, CHUNK, chunkSums, columnsOf, type DeltaVariant, lines, places, ROWS, range, SOLVED } from "./rule.ts";
 
 const THREADS = 256;
-/** Vec4s of a block of 16 × 16; of the lower triangle of 4 × 4 blocks. */
+/** Vec4s of a block of 16 × 16. */
 const BLOCK = 64;
+/** Blocks of the lower triangle of 4 × 4. */
 const BLOCKS = 10;
+/** Vec4s from one column of a block to the next: all 16 rows, and one that keeps columns in different banks of workgroup memory. */
+const COLUMN = 17;
 
-/** WGSL that adds a thread's vec4 of a product of two blocks to \`made\`; indices within a block are seen to be in range. */
-const product = (left: string, right: string) =>
-  `{ let left = ${left}; let right = ${right}; ${range(4)
-    .map(
-      (m) =>
-        `let f${m} = blocks[left][4u * row + ${m}u]; ${range(4)
-          .map((n) => `made += f${m}[${n}] * blocks[right][quad + ${16 * m + 4 * n}u];`)
-          .join(" ")}`,
-    )
-    .join(" ")} }`;
+/** WGSL that adds a thread's vec4 of the product of blocks `left` and `right` to `made`; indices within a block are seen to be in range. */
+const PRODUCT = range(4)
+  .map(
+    (m) =>
+      `let f${m} = blocks[left][${m}][row]; ${range(4)
+        .map((n) => `made += f${m}[${n}] * blocks[right][quad][${4 * m + n}];`)
+        .join(" ")}`,
+  )
+  .join(" ");
 
 /** WGSL that turns the lower triangle of A in `blocks` into that of T. */
 const INVERSE = `// the diagonal: x (I + A) = e_r, from the last column on
@@ -34,13 +36,13 @@ const INVERSE = `// the diagonal: x (I + A) = e_r, from the last column on
       range(15).map((n) => {
         const k = 15 - n;
         const quads = range(Math.floor(k / 4) + 1);
-        return `{ let f = x${Math.floor(k / 4)}[${k % 4}]; ${quads.map((q) => `x${q} -= f * blocks[diagonal][${4 * k + q}u];`).join(" ")} }`;
+        return `{ let f = x${Math.floor(k / 4)}[${k % 4}]; ${quads.map((q) => `x${q} -= f * blocks[diagonal][${q}][${k}];`).join(" ")} }`;
       }),
     )}
   }
   workgroupBarrier();
   if (thread < 64u) { ${range(4)
-    .map((q) => `blocks[diagonal][4u * r + ${q}u] = x${q};`)
+    .map((q) => `blocks[diagonal][${q}][r] = x${q};`)
     .join(" ")} }
   workgroupBarrier();
 
@@ -54,7 +56,9 @@ const INVERSE = `// the diagonal: x (I + A) = e_r, from the last column on
     if (block < 6u) {
       let i = select(select(3u, 2u, block < 3u), 1u, block < 1u);
       made = vec4f();
-      ${product("blockAt(i, i)", "blockAt(i, block - i * (i - 1u) / 2u)")}
+      let left = blockAt(i, i);
+      let right = blockAt(i, block - i * (i - 1u) / 2u);
+      ${PRODUCT}
     }
     if (half == 0u) { more = made; }
   }
@@ -63,16 +67,22 @@ const INVERSE = `// the diagonal: x (I + A) = e_r, from the last column on
     let block = thread / 64u + 4u * half;
     if (block < 6u) {
       let i = select(select(3u, 2u, block < 3u), 1u, block < 1u);
-      blocks[blockAt(i, block - i * (i - 1u) / 2u)][4u * row + quad] = select(made, more, half == 0u);
+      blocks[blockAt(i, block - i * (i - 1u) / 2u)][quad][row] = select(made, more, half == 0u);
     }
   }
   workgroupBarrier();
   let j = thread / 64u;
   for (var i = 1u; i < 4u; i++) {
     made = vec4f();
-    for (var k = j; k < i; k++) ${product("blockAt(i, k)", "blockAt(k, j)")}
+    var left = blockAt(i, j); // of row i and column k, and of row k and column j
+    var right = blockAt(j, j);
+    for (var k = j; k < i; k++) {
+      ${PRODUCT}
+      left++;
+      right += k + 1u;
+    }
     workgroupBarrier();
-    if (j < i) { blocks[blockAt(i, j)][4u * row + quad] = -made; }
+    if (j < i) { blocks[blockAt(i, j)][quad][row] = -made; }
     workgroupBarrier();
   }`;
 
@@ -94,7 +104,8 @@ struct Params { first: u32, heads: u32, quads: u32 }
 @group(0) @binding(3) var<storage, read_write> solve: array<vec4f>;
 @group(0) @binding(4) var<uniform> params: Params;
 
-var<workgroup> blocks: array<array<vec4f, ${BLOCK}>, ${BLOCKS}>; // the lower triangle of A, then of T
+// the lower triangle of A, then of T: rows last, so that a sum over rows reads at constant distances from one address
+var<workgroup> blocks: array<array<array<vec4f, ${COLUMN}>, 4>, ${BLOCKS}>;
 ${chunkSums(v.valueHeads)}
 fn blockAt(row: u32, column: u32) -> u32 { return row * (row + 1u) / 2u + column; }
 
@@ -139,7 +150,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
   }
   if (tx / 4u <= ty / 4u) {
     let at = blockAt(ty / 4u, tx / 4u);
-    ${lines(ROWS.map((r) => `blocks[at][(4u * ty + ${r}u) % 16u * 4u + tx % 4u] = a${r};`))}
+    ${lines(ROWS.map((r) => `blocks[at][tx % 4u][(4u * ty + ${r}u) % 16u] = a${r};`))}
   }
   workgroupBarrier();
 
@@ -148,7 +159,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
     let block = e / ${BLOCK}u;
     let i = select(select(select(3u, 2u, block < 6u), 1u, block < 3u), 0u, block < 1u);
     let j = block - i * (i + 1u) / 2u;
-    solve[to + (16u * i + e % ${BLOCK}u / 4u) * 16u + 4u * j + e % 4u] = blocks[block][e % ${BLOCK}u];
+    solve[to + (16u * i + e % ${BLOCK}u / 4u) * 16u + 4u * j + e % 4u] = blocks[block][e % 4u][e % ${BLOCK}u / 4u];
   }
   if (thread < ${CHUNK}u) {
     let falls = sums[thread].x + sums[thread].y;
