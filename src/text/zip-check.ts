@@ -27,7 +27,7 @@ export function checkZip(bytes: Uint8Array): void {
     if (view.getUint32(large, true) === END_64)
       [count, at] = [view.getUint32(large + 32, true), view.getUint32(large + 48, true)];
   }
-  if (count > MOST_FILES) throw new Error(`it has ${count} files, and ${MOST_FILES} are read`);
+  if (count > MOST_FILES) throw new Error(`it has ${count} files; at most ${MOST_FILES} are read`);
   let total = 0;
   for (let i = 0; i < count; i++) {
     if (!fits(at, 46) || view.getUint32(at, true) !== ENTRY)

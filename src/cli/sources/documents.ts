@@ -46,7 +46,7 @@ export function documentSources(inputs: readonly string[]): DocumentSource[] {
     }
     if (found.length > MOST_FILES) {
       throw new DataError(
-        `Cannot read ${input}: it has ${found.length} documents, and ${MOST_FILES} are read at a time`,
+        `Cannot read ${input}: it has ${found.length} documents; at most ${MOST_FILES} are read at a time`,
       );
     }
     return found.map((path) => ({ source: relative(resolve("."), resolve(path)), path, named: false }));
@@ -102,7 +102,7 @@ async function fileBytes(path: string): Promise<{ bytes: Uint8Array; type: null;
   const file = await nodeFile(path);
   if (file.size > MOST_BYTES) {
     throw new DataError(
-      `Cannot read ${path}: it has ${formatFileSize(file.size)}, and ${formatFileSize(MOST_BYTES)} are read`,
+      `Cannot read ${path}: it has ${formatFileSize(file.size)}; at most ${formatFileSize(MOST_BYTES)} are read`,
     );
   }
   return { bytes: await file.read(0, file.size), type: null, address: null };

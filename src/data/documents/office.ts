@@ -33,7 +33,7 @@ async function unpack(bytes: Uint8Array, source: string, wanted: (name: string) 
         if (!wanted(name)) return false;
         total += originalSize;
         if (originalSize > MOST_PART || total > MOST_PARTS) {
-          throw refuse(`${name} unpacks to ${originalSize} bytes, and ${MOST_PART} are allowed (a zip bomb?)`);
+          throw refuse(`${name} unpacks to ${originalSize} bytes; at most ${MOST_PART} are allowed (a zip bomb?)`);
         }
         return true;
       },
@@ -171,7 +171,7 @@ export async function readPptx(bytes: Uint8Array, source: string): Promise<ReadD
     },
   });
   if (order.length > MOST_SLIDES) {
-    throw new DataError(`Cannot read ${source}: it has ${order.length} slides, and ${MOST_SLIDES} are read`);
+    throw new DataError(`Cannot read ${source}: it has ${order.length} slides; at most ${MOST_SLIDES} are read`);
   }
   const pages: DocumentPage[] = [];
   for (const [i, name] of order.entries()) {

@@ -36,7 +36,7 @@ export async function readPdf(bytes: Uint8Array, source: string, options: ReadOp
   try {
     const pdf = await task.promise;
     if (pdf.numPages > MOST_PAGES) {
-      throw new DataError(`Cannot read ${source}: it has ${pdf.numPages} pages, and ${MOST_PAGES} are read`);
+      throw new DataError(`Cannot read ${source}: it has ${pdf.numPages} pages; at most ${MOST_PAGES} are read`);
     }
     const pages: DocumentPage[] = [];
     const [bad, empty]: number[][] = [[], []];

@@ -43,7 +43,7 @@ export async function readDocument(
   options: ReadOptions & { type?: string | null } = {},
 ): Promise<ReadDocument> {
   if (bytes.length > MOST_BYTES) {
-    throw new DataError(`Cannot read ${source}: it has ${bytes.length} bytes, and ${MOST_BYTES} are read`);
+    throw new DataError(`Cannot read ${source}: it has ${bytes.length} bytes; at most ${MOST_BYTES} are read`);
   }
   const read = await readAs(bytes, source, options);
   if (joinPages(read.pages).text === "") {
@@ -89,7 +89,7 @@ async function readAs(
 
 function plain(text: string, source: string, format: "markdown" | "txt"): ReadDocument {
   if (text.length > MOST_CHARACTERS) {
-    throw new DataError(`Cannot read ${source}: it has ${text.length} characters, and ${MOST_CHARACTERS} are read`);
+    throw new DataError(`Cannot read ${source}: it has ${text.length} characters; at most ${MOST_CHARACTERS} are read`);
   }
   const title = format === "markdown" ? (/^#\s+(.{1,300})/m.exec(text)?.[1].trim() ?? null) : null;
   // a form feed separates the pages of a text for a printer
