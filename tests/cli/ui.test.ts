@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { appendFileSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, truncateSync, writeFileSync } from "node:fs";
 import { request } from "node:http";
 import { tmpdir } from "node:os";
@@ -123,6 +124,14 @@ describe("a run that grows", () => {
     expect(news.notes).toEqual(["2 lines of metrics.jsonl are no logs and are left out."]);
     expect(news.completions).toEqual([]);
   });
+});
+
+test.skipIf(process.platform === "win32")("pipes in the place of files do not hang it", async () => {
+  mkdirSync(at("run", "completions"), { recursive: true });
+  for (const name of ["metrics.jsonl", "run.json", "completions/completions_00001.jsonl"])
+    execFileSync("mkfifo", [at("run", name)]);
+  const news = await new RunReader("run-1", at("run"), "run").news(nothing);
+  expect(news).toMatchObject({ logs: [], completions: [], recipes: [] });
 });
 
 test("runs are found below a folder, new ones too; links are not followed", async () => {
