@@ -4,6 +4,7 @@ import { type Folder, memoryFolder, train } from "qwench";
 /** Trains to the end, or until `stopAfter` steps are done. @returns the losses by step */
 async function run(output: Folder, resume: boolean, stopAfter: number): Promise<Map<number, number>> {
   const losses = new Map<number, number>();
+  const stop = new AbortController();
   const events = train({
     method: "sft",
     model: "assets/tiny",
@@ -18,11 +19,16 @@ async function run(output: Folder, resume: boolean, stopAfter: number): Promise<
     },
     output,
     resume,
+    signal: stop.signal,
   });
-  for await (const event of events) {
-    if (event.type !== "log") continue;
-    losses.set(event.record.step, event.record.loss);
-    if (event.record.step >= stopAfter) break; // ends the run, which saves a checkpoint first
+  try {
+    for await (const event of events) {
+      if (event.type !== "log") continue;
+      losses.set(event.record.step, event.record.loss);
+      if (event.record.step >= stopAfter) stop.abort();
+    }
+  } catch (error) {
+    if ((error as Error).name !== "AbortError") throw error; // a checkpoint was saved
   }
   return losses;
 }

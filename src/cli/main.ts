@@ -193,7 +193,8 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
   },
   plan: {
     usage: "qwench plan [recipe.yaml | --recipe NAME] [--method sft|grpo|dpo] [--field value]…",
-    summary: "Forecasts the memory of a run from its recipe, allocates none, and says whether it fits.",
+    summary:
+      "Forecasts what a run takes from its recipe: memory, download, disk and time. Says whether it fits. It downloads no weights.",
     examples: [
       "qwench plan --recipe gsm8k-grpo-0.5b",
       "qwench plan --recipe coder-deep --max_length 4096",
@@ -216,6 +217,11 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
         type: "string",
         value: methods.join("|"),
         help: "The method of the recipe. Default: sft if it has every field in the recipe, else grpo or dpo, whichever has more of the fields.",
+      },
+      {
+        name: "measure",
+        type: "boolean",
+        help: "Measure an adapter on the CPU too for the time forecast, once; a GPU is measured anyway, in seconds.",
       },
     ],
     run: runPlan,

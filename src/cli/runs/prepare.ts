@@ -11,7 +11,7 @@ import {
   type SftRecipe,
 } from "../../recipe/recipe.ts";
 import { parseRecipeYaml } from "../../recipe/yaml.ts";
-import type { CallProgress, Report } from "../../session/call/host.ts";
+import type { CallHost, CallProgress, Report } from "../../session/call/host.ts";
 import { openSources as openNamed } from "../../session/call/sources.ts";
 import type { PreparedBase } from "../../session/open.ts";
 import type { TrainSources } from "../../session/train.ts";
@@ -118,9 +118,10 @@ export function openSources(
   gpu: Gpu,
   signal: AbortSignal,
   status: (line: string) => void,
+  host: CallHost = nodeHost,
 ): Promise<TrainSources> {
   const report: Report = (...said) => status(progressText(...said));
-  return openNamed(nodeHost, recipe, gpu, { signal, report });
+  return openNamed(host, recipe, gpu, { signal, report });
 }
 
 function progressText(what: string, done: number, total: number | null, unit: CallProgress["unit"]): string {

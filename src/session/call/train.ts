@@ -118,7 +118,8 @@ function recipeOf<M extends Method>(host: CallHost, call: TrainCall<M>): { recip
   const evaluated = call.eval === undefined ? undefined : dataName(call.eval);
   if (evaluated) given.eval_dataset_name = evaluated;
   if (call.adapter !== undefined) given.adapter_name_or_path = inputName(call.adapter);
-  if (rewards && given.reward_funcs === undefined) given.reward_funcs = rewards.map(namedReward).map((one) => one.name);
+  if (rewards && method === "grpo" && given.reward_funcs === undefined)
+    given.reward_funcs = rewards.map(namedReward).map((one) => one.name);
   const nothing = model === undefined && data === undefined;
   const named = ["model_name_or_path", "dataset_name", "datasets"].some((field) => given[field] !== undefined);
   const embedded = nothing && !named ? host.embedded(method, given) : null;
