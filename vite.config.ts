@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import type { Plugin, UserConfig } from "vite";
 import { defineConfig } from "vitest/config";
@@ -6,6 +7,7 @@ import { defineConfig } from "vitest/config";
 const ENTRIES: Record<string, string> = {
   cli: "src/cli/bin.ts",
   index: "src/index.ts",
+  headless: "src/headless.ts",
   platform: "src/platform/headless.ts",
 };
 /** What a page loads without a bundler: whole files that import nothing. */
@@ -13,9 +15,11 @@ const FOR_PAGES: Record<string, string> = {
   client: "src/client.ts",
   "trainer.worker": "workers/trainer.worker.ts",
   widget: "demo/widget.ts", // its worker is inside
+  ui: "demo/ui.ts", // the page of `qwench ui`
 };
 /** All that the package holds. */
 export const BUNDLES: readonly string[] = [...Object.keys(ENTRIES), ...Object.keys(FOR_PAGES)];
+const VERSION: string = JSON.parse(readFileSync(new URL("package.json", import.meta.url), "utf8")).version;
 const NATIVE = ["webgpu", "@sparticuz/chromium"];
 
 /** The client's worker is a file beside it. */
@@ -63,8 +67,9 @@ export default defineConfig(({ mode }) => {
         },
       },
     },
-    // a program carries its pure dependencies; the library leaves them to whoever bundles it
-    ssr: { noExternal: program || undefined, target: mode === "index" ? "webworker" : "node" },
+    define: { QWENCH_VERSION: JSON.stringify(VERSION) },
+    // a program carries its pure dependencies; the library leaves them to whoever bundles it, but for idb-keyval: a few lines, which only the library's browser part uses
+    ssr: { noExternal: program || ["idb-keyval"], target: mode === "index" ? "webworker" : "node" },
     test: {
       include: [mode === "slow" ? "tests/**/*.slow.ts" : "tests/**/*.test.ts"],
       pool: "forks", // Vulkan reads the environment of the process, which a worker thread only has a copy of

@@ -41,12 +41,15 @@ export class App {
   readonly spoken = new Cell("");
   /** rows of the user's documents, and the model that made them, for the next start view */
   offer: Offer | null = null;
+  /** whether runs are only shown, because they belong to other processes */
+  readonly readOnly: boolean;
   #create: () => Trainer;
   #trainer: Trainer;
   #pause: AbortController | null = null;
   #losses = 0;
 
-  constructor(create: () => Trainer) {
+  constructor(create: () => Trainer, readOnly = false) {
+    this.readOnly = readOnly;
     this.#create = create;
     this.#trainer = create();
     this.#follow(this.#trainer);

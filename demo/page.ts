@@ -30,11 +30,22 @@ function viewOf(hash: string): ShowView {
   return startView;
 }
 
+/** Parts of a page that is not the trainer's. */
+interface Shell {
+  app: App;
+  navigation: typeof NAVIGATION;
+  viewOf: (hash: string) => ShowView;
+  footer: string;
+}
+
+const FOOTER =
+  "Model, data and result stay on this machine. Nothing is sent anywhere, except to an endpoint that you name; downloads come from huggingface.co.";
+
 /** Shows the page in `root`: header, the address's view, and footer. */
-export function showPage(root: HTMLElement, create: () => Trainer): void {
-  const app = new App(create);
+export function showPage(root: HTMLElement, create: () => Trainer, shell: Shell | null = null): void {
+  const app = shell?.app ?? new App(create);
   const lifetime = new AbortController().signal;
-  const links = NAVIGATION.map(({ href, text }) => h("a", { href }, text));
+  const links = (shell?.navigation ?? NAVIGATION).map(({ href, text }) => h("a", { href }, text));
   const device = h("p", { class: "device" });
   const notices = h("div", { class: "notices" });
   const main = h("main", { id: "main", tabindex: "-1" });
@@ -59,24 +70,16 @@ export function showPage(root: HTMLElement, create: () => Trainer): void {
     ),
     h("section", { "aria-label": "Messages" }, notices),
     main,
-    h(
-      "footer",
-      { class: "bottom" },
-      h(
-        "p",
-        {},
-        "Model, data and result stay on this machine. Nothing is sent anywhere, except to an endpoint that you name; downloads come from huggingface.co.",
-      ),
-    ),
+    h("footer", { class: "bottom" }, h("p", {}, shell?.footer ?? FOOTER)),
     spoken,
   );
 
-  app.device.watch(lifetime, (state) => showDevice(device, state));
+  if (!app.readOnly) app.device.watch(lifetime, (state) => showDevice(device, state));
   app.spoken.watch(lifetime, (text) => setText(spoken, text));
   app.notices.watch(lifetime, (list) =>
     fill(notices, ...list.map((notice) => problemLine(notice.kind, notice, () => app.dismiss(notice.id)))),
   );
-  watchSurroundings(app);
+  if (!app.readOnly) watchSurroundings(app);
 
   // shows the run's progress in the tab's title
   let titled = "Train";
@@ -98,7 +101,9 @@ export function showPage(root: HTMLElement, create: () => Trainer): void {
       if (here) link.setAttribute("aria-current", "page");
       else link.removeAttribute("aria-current");
     }
-    const { title, element } = await Promise.resolve(viewOf(hash)(app, signal)).catch((error) => brokenView(error));
+    const { title, element } = await Promise.resolve((shell?.viewOf ?? viewOf)(hash)(app, signal)).catch((error) =>
+      brokenView(error),
+    );
     if (signal.aborted) return;
     // dismiss messages that linked here
     for (const { id, link } of app.notices.value) if (link && hash.startsWith(link.href)) app.dismiss(id);

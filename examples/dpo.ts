@@ -1,13 +1,13 @@
 // The embedded model learns to prefer worked answers to guesses: npx tsx examples/dpo.ts [FOLDER] [STEPS]
-import { dpo, loadDpo, parseRecipe, prepareDpo, readRows, requestGpu } from "qwench";
-import { nodeFolder, openAdapter } from "qwench/platform";
+import { train } from "qwench";
 
 const [output = "example-dpo", steps = "8"] = process.argv.slice(2);
-const { adapter, f16, waiting, spares } = await openAdapter();
-const gpu = await requestGpu(adapter, { disable: f16 ? [] : ["f16"], waiting, spares });
-
-const { recipe } = parseRecipe(
-  {
+const run = train({
+  method: "dpo",
+  model: "assets/tiny",
+  data: "assets/tiny/preferences/train.jsonl",
+  eval: "assets/tiny/preferences/test.jsonl",
+  recipe: {
     loss_type: "sigmoid",
     beta: 0.1,
     max_steps: Number(steps),
@@ -18,19 +18,9 @@ const { recipe } = parseRecipe(
     eval_steps: Number(steps),
     save_strategy: "no",
   },
-  "dpo",
-);
-const rows = async (name: string) => readRows(await nodeFolder("assets/tiny/preferences").open(name));
-const sources = {
-  gpu,
-  model: nodeFolder("assets/tiny"),
-  train: await rows("train.jsonl"),
-  eval: await rows("test.jsonl"),
-};
-
-const prepared = await prepareDpo(recipe, sources);
-const trainee = await loadDpo(recipe, prepared, sources, "assets/tiny");
-for await (const event of dpo(trainee, prepared.data, recipe, { output: nodeFolder(output), resume: null })) {
+  output,
+});
+for await (const event of run) {
   if (event.type === "step")
     console.log(`step ${event.step}: loss ${event.loss.toFixed(3)}, margin ${event.margin.toFixed(3)}`);
   if (event.type === "eval")

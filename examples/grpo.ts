@@ -1,23 +1,21 @@
 // Trains the embedded model with two rewards, one of them defined here: npx tsx examples/grpo.ts [FOLDER] [STEPS]
-import { grpo, loadGrpo, type NamedReward, parseRecipe, prepareGrpo, readRows, requestGpu, rewardNamed } from "qwench";
-import { nodeFolder, openAdapter } from "qwench/platform";
+import { type RewardFunction, train } from "qwench";
 
 const [output = "example-grpo", steps = "2"] = process.argv.slice(2);
-const { adapter, f16, waiting, spares } = await openAdapter();
-const gpu = await requestGpu(adapter, { disable: f16 ? [] : ["f16"], waiting, spares });
 
 /** 1 for a completion with working: a line such as 5*7=35. */
-const shows_working: NamedReward = {
-  name: "shows_working",
-  reward: (_prompts, completions) =>
-    completions.map((turns) => {
-      const text = typeof turns === "string" ? turns : turns[0].content;
-      return /\d+[-+*/]\d+=\d+/.test(text) ? 1 : 0;
-    }),
-};
+const shows_working: RewardFunction = (_prompts, completions) =>
+  completions.map((turns) => {
+    const text = typeof turns === "string" ? turns : turns[0].content;
+    return /\d+[-+*/]\d+=\d+/.test(text) ? 1 : 0;
+  });
 
-const { recipe } = parseRecipe(
-  {
+const run = train({
+  method: "grpo",
+  model: "assets/tiny",
+  data: "assets/tiny/problems/train.jsonl",
+  rewards: [shows_working],
+  recipe: {
     reward_funcs: ["shows_working", "int_reward_func"],
     reward_weights: [1, 0.5],
     system_prompt: "Answer in XML.",
@@ -30,15 +28,9 @@ const { recipe } = parseRecipe(
     logging_steps: 1,
     save_strategy: "no",
   },
-  "grpo",
-);
-const rewards = [shows_working, rewardNamed("int_reward_func")];
-const train = readRows(await nodeFolder("assets/tiny/problems").open("train.jsonl"));
-const sources = { gpu, model: nodeFolder("assets/tiny"), train, rewards };
-
-const prepared = await prepareGrpo(recipe, sources);
-const trainee = await loadGrpo(recipe, prepared, sources, "assets/tiny");
-for await (const event of grpo(trainee, prepared.data, recipe, { output: nodeFolder(output), resume: null })) {
+  output,
+});
+for await (const event of run) {
   if (event.type === "generated") {
     const best = event.records.reduce((a, b) => (b.advantage > a.advantage ? b : a));
     console.log(`best of ${event.records.length}: ${JSON.stringify(best.completion)}`);

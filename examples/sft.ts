@@ -1,32 +1,24 @@
 // Fine-tunes the embedded model on its own examples and writes a PEFT adapter: npx tsx examples/sft.ts [FOLDER] [STEPS]
-import { loadSft, parseRecipe, prepareSft, readRows, requestGpu, sft } from "qwench";
-import { nodeFolder, openAdapter } from "qwench/platform";
+import { train } from "qwench";
 
 const [output = "example-adapter", steps = "8"] = process.argv.slice(2);
-const { adapter, f16, waiting, spares } = await openAdapter();
-const gpu = await requestGpu(adapter, { disable: f16 ? [] : ["f16"], waiting, spares });
-
-const { recipe } = parseRecipe(
-  {
+const run = train({
+  method: "sft",
+  model: "assets/tiny", // or a hub id, such as Qwen/Qwen2.5-0.5B-Instruct
+  data: "assets/tiny/problems/train.jsonl",
+  recipe: {
     lora_r: 16,
     lora_alpha: 32,
-    lora_dropout: 0,
     max_steps: Number(steps),
     per_device_train_batch_size: 16,
     learning_rate: 2e-3,
     logging_steps: 1,
     save_strategy: "no",
   },
-  "sft",
-);
-const model = nodeFolder("assets/tiny");
-const train = readRows(await nodeFolder("assets/tiny/problems").open("train.jsonl"));
-const sources = { gpu, model, train };
-
-const prepared = await prepareSft(recipe, sources);
-console.log(`${prepared.rows} rows, forecast ${(prepared.forecast.peak / 1e6).toFixed(1)} MB`);
-const trainee = await loadSft(recipe, prepared, sources, "assets/tiny");
-for await (const event of sft(trainee, prepared.data, recipe, { output: nodeFolder(output), resume: null })) {
+  output,
+});
+for await (const event of run) {
+  if (event.type === "plan") console.log(`${event.rows} rows, forecast ${(event.forecast.peak / 1e6).toFixed(1)} MB`);
   if (event.type === "log") console.log(`step ${event.record.step}: loss ${event.record.loss.toFixed(3)}`);
 }
 console.log(`Adapter: ${output}`);

@@ -1,10 +1,11 @@
 // Writes the tables of docs/: options from src/recipe/recipe.ts and the command line, recipes from src/recipe/published.ts,
-// results from bench/results.jsonl, exports from the package's entries. `npx tsx scripts/docs-tables.ts [--check]`: --check
+// results from bench/results.jsonl, calls and exports from the declarations of the package's entries. `npx tsx scripts/docs-tables.ts [--check]`: --check
 // changes nothing and exits with 1 if a table is out of date.
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { recipesTable } from "../src/cli/commands/recipe.ts";
 import { fieldsOf } from "../src/recipe/recipe.ts";
+import { callsReference } from "./calls-reference.ts";
 import { exportsTables } from "./exports-tables.ts";
 import { isaTable } from "./isa-table.ts";
 import { between } from "./markdown.ts";
@@ -23,7 +24,7 @@ const TABLES: Readonly<Record<string, Readonly<Record<string, () => string>>>> =
   },
   "docs/recipes.md": { recipes: recipesTable },
   "docs/performance.md": { isa: () => isaTable(measured()), results: () => resultsTable(measured()) },
-  "docs/library.md": { exports: exportsTables },
+  "docs/library.md": { calls: callsReference, exports: exportsTables },
 };
 
 /** Documents that hold tables. */

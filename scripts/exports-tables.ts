@@ -22,8 +22,8 @@ interface Exported {
   file: string;
 }
 
-/** Each entry's exports, sorted by name. A name that is both a type and a value counts once, as the value. */
-export function exportedNames(): Record<string, Exported[]> {
+/** The compiler's view of the package's entries. */
+export function libraryProgram(): ts.Program {
   const options: ts.CompilerOptions = {
     target: ts.ScriptTarget.ES2023,
     lib: ["lib.es2023.d.ts", "lib.dom.d.ts", "lib.dom.iterable.d.ts", "lib.dom.asynciterable.d.ts"],
@@ -36,7 +36,11 @@ export function exportedNames(): Record<string, Exported[]> {
     strict: true,
     noEmit: true,
   };
-  const program = ts.createProgram(Object.values(ENTRIES).map(at), options);
+  return ts.createProgram(Object.values(ENTRIES).map(at), options);
+}
+
+/** Each entry's exports, sorted by name. A name that is both a type and a value counts once, as the value. */
+export function exportedNames(program: ts.Program = libraryProgram()): Record<string, Exported[]> {
   const checker = program.getTypeChecker();
   const root = at("");
   return Object.fromEntries(

@@ -1,4 +1,8 @@
-// The library's entry: it takes a GPU, a recipe, folders and rows, and returns an async iterable of events.
+// The library's entry for browsers. src/headless.ts is the same for Node and Deno.
+import { browserHost } from "./hosts/browser.ts";
+import { useHost } from "./session/call/host.ts";
+
+useHost(browserHost);
 
 export { readRows } from "./data/dataset.ts";
 export { type Chunk, type ChunkSizes, chunkText, roughTokens, type TokenCounter } from "./data/documents/chunks.ts";
@@ -33,6 +37,13 @@ export { type Figure, renderFigure } from "./report/figure.ts";
 export { type Grade, type GradeOptions, grade, mathsEqual } from "./rewards/maths/grade.ts";
 export { REWARDS, type RewardFactory, type RewardParameters, rewardNamed } from "./rewards/registry.ts";
 export type { NamedReward, RewardContext, RewardFunction } from "./rewards/reward.ts";
+export { type EvaluateCall, type EvaluateEvent, evaluate } from "./session/call/evaluate.ts";
+export { type ExportCall, type ExportCallEvent, exportModel } from "./session/call/export.ts";
+export { type GenerateCall, type GenerateEvent, generate } from "./session/call/generate.ts";
+export type { CallProgress } from "./session/call/host.ts";
+export type { DataInput, DataRow, ModelInput } from "./session/call/inputs.ts";
+export type { ModelCall } from "./session/call/text.ts";
+export { type TrainCall, type TrainCallEvent, type TrainPlan, train } from "./session/call/train.ts";
 export * from "./session/chat.ts";
 export type { Asker } from "./session/data/ask.ts";
 export { type EndpointAsker, endpointAsker } from "./session/data/endpoint.ts";

@@ -13,7 +13,9 @@ const FLOORS: readonly (readonly string[])[] = [
   ["train", "eval"],
   ["report"],
   ["session"],
-  ["cli", "workers", "index"],
+  ["cli", "workers", "hosts"],
+  ["index"],
+  ["headless"],
 ];
 /** Arrows between rooms of one floor, each with its reason: moving a room up a floor would be worse. */
 const SIDEWAYS: Record<string, string> = {
@@ -29,8 +31,8 @@ const BESIDE: Record<string, readonly string[]> = {
 const LEAVES: Record<string, readonly string[]> = {
   demo: ["metrics", "names", "scale", "text"].map((name) => `src/report/${name}.ts`),
 };
-const PLATFORM_GUESTS = ["cli", "workers"];
-const CLIENT_GUESTS = ["index", "workers"];
+const PLATFORM_GUESTS = ["cli", "workers", "hosts"];
+const CLIENT_GUESTS = ["index", "workers", "cli"];
 const NODE_ROOMS = ["platform", "cli"];
 const NODE_ONLY = ["webgpu", "@sparticuz/chromium"];
 
@@ -73,7 +75,7 @@ function fault(from: string, specifier: string, typeOnly: boolean): string | nul
   }
   const floor = (name: string) => FLOORS.findIndex((rooms) => rooms.includes(name));
   if (floor(room) < 0) return `${from} is in ${room}, which is not a known room`;
-  // the worker uses the client's message types
+  // the worker and `qwench ui` use the client's message types
   if (target === "client" && CLIENT_GUESTS.includes(room)) return null;
   if (floor(target) < 0) return `${from} imports ${to}: ${target} is not below ${room}`;
   if (floor(target) < floor(room) || `${room} → ${target}` in SIDEWAYS) return null;

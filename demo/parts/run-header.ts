@@ -40,7 +40,7 @@ export function runHeader(app: App, run: Run, here: "training" | "result", signa
     );
     if (sure) void app.stop(run);
   });
-  const actions = h("div", { class: "actions" }, go, pause, stop);
+  const actions = h("div", { class: "actions", hidden: app.readOnly }, go, pause, stop);
 
   run.watch(signal, () => {
     const { activity } = run;

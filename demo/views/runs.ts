@@ -31,9 +31,9 @@ export function runsView(app: App, signal: AbortSignal): View {
     const empty = h(
       "p",
       { class: "about" },
-      "There are no runs yet. ",
-      h("a", { href: "#/" }, "Train the embedded model"),
-      " to create one.",
+      app.readOnly ? "There are no runs in these folders yet. A new one appears by itself." : "There are no runs yet. ",
+      !app.readOnly && h("a", { href: "#/" }, "Train the embedded model"),
+      !app.readOnly && " to create one.",
     );
     fill(
       list,
@@ -49,7 +49,7 @@ export function runsView(app: App, signal: AbortSignal): View {
 
 function row(app: App, run: RunSummary, ticked: boolean, tick: (id: string, on: boolean) => void): HTMLElement {
   const active = app.active.value;
-  const training = active?.id === run.id && active.activity !== "idle";
+  const training = app.readOnly ? run.status === "running" : active?.id === run.id && active.activity !== "idle";
   const box = h("input", { type: "checkbox", checked: ticked, "aria-label": `Compare ${run.name}` });
   box.addEventListener("change", () => tick(run.id, box.checked));
   const name = h(
@@ -99,7 +99,7 @@ function row(app: App, run: RunSummary, ticked: boolean, tick: (id: string, on: 
       { class: "status", "data-status": training ? "training" : run.status },
       training ? "training" : STATUS_WORDS[run.status],
     ),
-    h("span", { class: "actions" }, rename, remove),
+    h("span", { class: "actions" }, ...(app.readOnly ? [] : [rename, remove])),
   );
 }
 

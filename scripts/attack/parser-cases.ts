@@ -2,8 +2,6 @@ import { createHash } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
-import { readCompletions } from "../../src/cli/runs/completions-log.ts";
-import { readMetrics } from "../../src/cli/runs/run-log.ts";
 import { renderAssistantSpans, renderChat } from "../../src/data/chat-template.ts";
 import { type ByteSource, readRows } from "../../src/data/dataset.ts";
 import { parsePrompt, parseRow } from "../../src/data/rows.ts";
@@ -29,6 +27,8 @@ import { testsOf } from "../../src/rewards/code/tests.ts";
 import { extractAnswer } from "../../src/rewards/maths/extract.ts";
 import { grade } from "../../src/rewards/maths/grade.ts";
 import { REWARDS } from "../../src/rewards/registry.ts";
+import { readCompletions } from "../../src/session/completions-log.ts";
+import { readMetrics } from "../../src/session/run-log.ts";
 import { findCheckpoint } from "../../src/train/checkpoint.ts";
 import { type Draw, mutateBytes, mutateText } from "./mutate.ts";
 

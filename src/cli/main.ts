@@ -13,6 +13,7 @@ import { GRADE_FLAGS, runGrade } from "./commands/grade.ts";
 import { PUSH_FLAGS, runPush } from "./commands/push.ts";
 import { RECIPE_COMMAND_FLAGS, runRecipe } from "./commands/recipe.ts";
 import { runTrain } from "./commands/train.ts";
+import { runUi, UI_FLAGS } from "./commands/ui.ts";
 import { DATA_FLAGS } from "./flags/data-flags.ts";
 import { methodOf, RECIPE_FLAG } from "./runs/prepare.ts";
 import { DRY_RUN_FLAG } from "./sources/dry-run.ts";
@@ -192,7 +193,8 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
   },
   plan: {
     usage: "qwench plan [recipe.yaml | --recipe NAME] [--method sft|grpo|dpo] [--field value]…",
-    summary: "Forecasts the memory of a run from its recipe, allocates none, and says whether it fits.",
+    summary:
+      "Forecasts what a run takes from its recipe: memory, download, disk and time. Says whether it fits. It downloads no weights.",
     examples: [
       "qwench plan --recipe gsm8k-grpo-0.5b",
       "qwench plan --recipe coder-deep --max_length 4096",
@@ -216,6 +218,11 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
         value: methods.join("|"),
         help: "The method of the recipe. Default: sft if it has every field in the recipe, else grpo or dpo, whichever has more of the fields.",
       },
+      {
+        name: "measure",
+        type: "boolean",
+        help: "Measure an adapter on the CPU too for the time forecast, once; a GPU is measured anyway, in seconds.",
+      },
     ],
     run: runPlan,
   },
@@ -225,6 +232,14 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     examples: ["qwench recipe", "qwench recipe gsm8k-grpo-0.5b", "qwench recipe gsm8k-grpo-0.5b --for trl"],
     flags: [...RECIPE_COMMAND_FLAGS],
     run: runRecipe,
+  },
+  ui: {
+    usage: "qwench ui [OUTPUT_DIR…] [--port INT] [--open]",
+    summary:
+      "Shows the runs in some folders in a page, while they train and after: curves, completions, recipes. It only reads, and answers this machine only. A folder is a run's output_dir or holds several; default: the working directory.",
+    examples: ["qwench ui my-adapter", "qwench ui runs/ --open", "qwench ui --port 8765"],
+    flags: UI_FLAGS,
+    run: runUi,
   },
   info: {
     usage: "qwench info [--json]",

@@ -244,7 +244,14 @@ export async function* respond(
 }
 
 /** Generation settings: the given values, else those in the model's files. */
-export type TextSettings = SamplingOptions & { max_new_tokens: number; seed: number; stop_strings: readonly string[] };
+export type TextSettings = SamplingOptions & {
+  /** longest response in tokens; default 512, as positions allow */
+  max_new_tokens: number;
+  /** u32 */
+  seed: number;
+  /** transformers' stop strings: a response ends with the token that completes one of them, and includes it */
+  stop_strings: readonly string[];
+};
 
 /** The default for max_new_tokens. transformers' default, 20, is too small. */
 export const MAX_NEW_TOKENS = 512;

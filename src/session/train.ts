@@ -36,7 +36,8 @@ interface PreparedOf {
   dpo: PreparedDpo;
 }
 
-interface EventOf {
+/** Events of a run, by method. */
+export interface EventOf {
   sft: SftEvent;
   grpo: GrpoEvent;
   dpo: DpoEvent;

@@ -81,7 +81,7 @@ export const learnt = (output: string) =>
   readFileSync(join(output, "metrics.jsonl"), "utf8")
     .trim()
     .split("\n")
-    .map((line) => line.replace(/,"(step_time|eval_runtime)":[^,}]+/g, ""));
+    .map((line) => line.replace(/,"(step_time|eval_runtime|time|elapsed)":[^,}]+/g, ""));
 
 /** Every file of completions as one text. */
 export const completionsOf = (output: string) => {

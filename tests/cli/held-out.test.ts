@@ -2,7 +2,8 @@ import { mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { type HeldOutFields, splitRows, splitsOwnRows } from "../../src/cli/sources/held-out.ts";
+import { type HeldOutFields, splitsOwnRows } from "../../src/cli/sources/held-out.ts";
+import { splitRows } from "../../src/data/split-rows.ts";
 import { changedOrder, changedRounding, roundingOf, type TrainerState } from "../../src/train/checkpoint.ts";
 
 const file = join(mkdtempSync(join(tmpdir(), "rows-")), "rows.jsonl");

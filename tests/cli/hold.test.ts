@@ -3,9 +3,9 @@ import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { checkOutput, savedRows } from "../../src/cli/runs/generate-rows.ts";
-import { holding } from "../../src/cli/runs/hold.ts";
 import { BusyError, QwenchError } from "../../src/errors.ts";
 import { nodeFolder } from "../../src/platform/node/fs.ts";
+import { holding } from "../../src/session/hold.ts";
 
 const root = mkdtempSync(join(tmpdir(), "qwench-hold-"));
 afterAll(() => rmSync(root, { recursive: true, force: true }));

@@ -27,6 +27,14 @@ test("sft.ts learns, and leaves an adapter that PEFT reads", async () => {
   expect((await readAdapter(nodeFolder(join(reader.folder, "adapter")))).config.r).toBe(16);
 });
 
+test("long-way.ts learns by the parts of train()", async () => {
+  expect(await example("long-way.ts", "long", "2")).toMatch(/step 1: loss [\d.]+\nstep 2: loss [\d.]+\nAdapter: long/);
+});
+
+test("evaluate.ts solves held-out problems with the adapter", async () => {
+  expect(await example("evaluate.ts", "adapter", "4")).toMatch(/4\/4 (not )?solved\npass@1 [\d.]+ %, pass@2 [\d.]+ %/);
+});
+
 test("generate.ts streams an answer, then writes two answers to each of two questions, with the adapter", async () => {
   const said = await example("generate.ts", "adapter");
   expect(said).toMatch(/\(\d+ tokens, (stop|length)\)/);

@@ -18,7 +18,7 @@ import {
   stopsOf,
   textOf,
 } from "../flags/text-flags.ts";
-import { imageAccess } from "../runs/prepare.ts";
+import { imageAccess } from "../sources/node-host.ts";
 import { openModelFolder } from "../sources/sources.ts";
 import { modelRequest, openText } from "../sources/text-model.ts";
 import { EXIT_INTERRUPTED } from "../terminal/interrupt.ts";

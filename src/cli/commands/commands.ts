@@ -6,19 +6,23 @@ import { allCases } from "../../kernels/cases.ts";
 import { runCase } from "../../kernels/check.ts";
 import type { Platform } from "../../platform/index.ts";
 import type { GrpoRecipe, Method, SftRecipe } from "../../recipe/recipe.ts";
+import { timeInputOf } from "../../session/time-forecast.ts";
 import { prepareTraining } from "../../session/train.ts";
 import { formatBytes } from "../../text/bytes.ts";
 import { renderTable } from "../../text/tables.ts";
 import { checkForecast } from "../../train/forecast/memory.ts";
 import { type ParsedArgs, UsageError } from "../args.ts";
+import { diskLine, downloadLine, lookingHost, timeLine, UNMEASURED } from "../runs/costs.ts";
+import { diskForecast } from "../runs/disk.ts";
 import { kindOf } from "../runs/kinds.ts";
 import { availableMemory, fitsText, openGpu, openToForecast } from "../runs/open-gpu.ts";
 import { forecastTable, openSources, readRecipe } from "../runs/prepare.ts";
+import { statusLine } from "../terminal/status-line.ts";
 import { packageVersion } from "../version.ts";
 import { planPublished } from "./recipe.ts";
 import { environmentOf, rewardsOf } from "./train.ts";
 
-/** `qwench plan`: forecasts a run's memory and says whether it fits. Allocates nothing on the GPU. */
+/** `qwench plan`: forecasts what a run takes (memory, download, disk, time) and says whether it fits. Downloads no weights. */
 export async function runPlan(args: ParsedArgs, method?: Method): Promise<number> {
   const { flags, overrides } = args;
   if (
@@ -32,6 +36,7 @@ export async function runPlan(args: ParsedArgs, method?: Method): Promise<number
 
 /** A recipe's run, prepared as for training. */
 async function planRun<M extends Method>(args: ParsedArgs, method: M): Promise<number> {
+  const { flags } = args;
   const { recipe, notes } = await readRecipe(args, method);
   const both = recipe as SftRecipe | GrpoRecipe;
   const opened = await rewardsOf(both);
@@ -39,15 +44,27 @@ async function planRun<M extends Method>(args: ParsedArgs, method: M): Promise<n
   await environment?.close(); // its schemas are part of prompts
   await opened?.close(); // opening the rewards has reported any errors; nothing will be scored
   const { gpu, platform, describe } = await openToForecast();
-  const sources = await openSources(both, gpu, new AbortController().signal, () => {});
+  const status = statusLine();
+  const { host, missing } = lookingHost();
+  const { signal } = new AbortController();
+  const sources = await openSources(both, gpu, signal, status, host);
   const training = await prepareTraining(method, recipe, { ...sources, rewards: opened?.rewards, environment });
   const { prepared } = training;
+  status(null);
   for (const note of [...notes, ...prepared.notes]) console.error(`note: ${note}`);
   const available = availableMemory(platform, both.max_memory);
   console.log(`Adapter: ${describe}`);
   console.log(kindOf(training).description);
   console.log(`largest micro-batch: ${prepared.forecast.tokens} tokens\n`);
   console.log(forecastTable(prepared, available));
+  console.log(downloadLine(missing()));
+  console.log(await diskLine(diskForecast(both, prepared), both.output_dir));
+  const model = both.model_name_or_path!;
+  const { config } = prepared;
+  const input = () => timeInputOf(training);
+  const measure = flags.measure === true || platform?.software === false;
+  const time = platform && (await timeLine({ gpu, config, input, model, measure, signal, status }));
+  if (platform) console.log(`${time ?? UNMEASURED}\n`);
   checkForecast(prepared.forecast, available);
   console.log(fitsText(available));
   return 0;

@@ -8,11 +8,11 @@ import { compareOcr, isOcrEvaluation, type OcrComparison, readOcrEvaluation } fr
 import { nodeFolder } from "../../platform/node/fs.ts";
 import { renderComparison } from "../../report/compare.ts";
 import { renderOcrComparison } from "../../report/compare-ocr.ts";
+import { metricsFile, readMetrics } from "../../session/run-log.ts";
 import { parseBoundedJson } from "../../text/bounded-json.ts";
 import { type CliFlag, type ParsedArgs, UsageError } from "../args.ts";
 import { numberFlag, textOf } from "../flags/text-flags.ts";
 import { checkOutput } from "../runs/generate-rows.ts";
-import { metricsFile, readMetrics } from "../runs/run-log.ts";
 import { ocrComparisonText } from "../terminal/compare-ocr-text.ts";
 import { comparisonText } from "../terminal/compare-text.ts";
 

@@ -14,6 +14,7 @@ import {
   type TextResponse,
   type TextSettings,
 } from "../../session/generate.ts";
+import { holding } from "../../session/hold.ts";
 import { Images } from "../../session/images.ts";
 import { renderTable } from "../../text/tables.ts";
 import { type CliFlag, type ParsedArgs, UsageError } from "../args.ts";
@@ -27,8 +28,7 @@ import {
   resultOf,
   savedRows,
 } from "../runs/generate-rows.ts";
-import { holding } from "../runs/hold.ts";
-import { imageAccess } from "../runs/prepare.ts";
+import { imageAccess } from "../sources/node-host.ts";
 import { type ModelRequest, modelRequest, openText } from "../sources/text-model.ts";
 import { EXIT_INTERRUPTED, interruptible } from "../terminal/interrupt.ts";
 import { plainText } from "../terminal/plain-text.ts";

@@ -1,18 +1,24 @@
 import { basename } from "node:path";
 import { MemoryError, NotFoundError, QwenchError } from "../../errors.ts";
+import type { Gpu } from "../../gpu/device.ts";
 import { type PublishedShape, publishedShape, seeingShape } from "../../model/architectures/published.ts";
+import { parseModelConfig } from "../../model/config.ts";
 import { RECIPES } from "../../recipe/published.ts";
 import type { GrpoRecipe, Method, Recipe, SftRecipe } from "../../recipe/recipe.ts";
 import { type TrlSource, trlConfig } from "../../recipe/trl.ts";
 import { parseRecipeYaml } from "../../recipe/yaml.ts";
 import { forecastOf, passText } from "../../session/recipe-forecast.ts";
+import type { RunLengths } from "../../session/time-forecast.ts";
 import { formatNumber } from "../../text/numbers.ts";
 import { markdownTable, renderTable } from "../../text/tables.ts";
 import { checkForecast, type MemoryForecast } from "../../train/forecast/memory.ts";
 import { type CliFlag, type ParsedArgs, UsageError } from "../args.ts";
+import { diskLine, downloadLine, timeLine, UNMEASURED } from "../runs/costs.ts";
+import { diskForecast } from "../runs/disk.ts";
 import { availableMemory, fitsText, openToForecast } from "../runs/open-gpu.ts";
 import { forecastTable, methodOf, readRecipe, recipeText } from "../runs/prepare.ts";
 import { publishedRecipe, publishedText, readPublished } from "../sources/published.ts";
+import { statusLine } from "../terminal/status-line.ts";
 
 export const RECIPE_COMMAND_FLAGS: readonly CliFlag[] = [
   {
@@ -65,6 +71,8 @@ export async function planPublished(args: ParsedArgs, name: string, method: Meth
   console.log(text);
   console.log(forecastTable({ forecast }));
   const { gpu, platform, describe } = await openToForecast();
+  const measure = args.flags.measure === true || platform?.software === false;
+  console.log(await publishedCosts(recipe, method, { forecast, longest, image, gpu: platform && gpu, measure }));
   console.log(`Adapter: ${describe}`);
   const { maxBufferSize, maxStorageBufferBindingSize } = gpu.limits;
   const limits = { maxBufferSize, maxStorageBufferBindingSize };
@@ -78,6 +86,38 @@ export async function planPublished(args: ParsedArgs, name: string, method: Meth
   checkForecast(forecast, available);
   console.log(fitsText(available));
   return 0;
+}
+
+/** Download, disk and time of a recipe without its rows: each as long as the longest, so that the time is an upper bound. */
+async function publishedCosts<M extends Method>(
+  recipe: Recipe<M>,
+  method: M,
+  { forecast, longest, gpu, image, measure }: PublishedCosts,
+): Promise<string> {
+  const both = recipe as SftRecipe | GrpoRecipe;
+  const { max_steps } = both;
+  const lines = [`${downloadLine(2 * forecast.parameters)}, as bf16, unless the hub's cache has them`];
+  if (max_steps > 0) {
+    const batches = { max_steps, stepsPerEpoch: max_steps };
+    lines.push(await diskLine(diskForecast(both, { forecast, batches, companions: {} }), both.output_dir));
+  }
+  const row = method === "dpo" ? 2 * longest : Math.min(longest, (both as SftRecipe).max_length ?? longest);
+  const config = parseModelConfig({ ...shapeOf(both, image !== null) }, both.model_name_or_path ?? "config.json");
+  const lengths: RunLengths = { row, labelled: row, context: longest / 2 };
+  const input = () => ({ method, recipe, config, lora_r: both.use_peft ? both.lora_r : null, lengths, max_steps });
+  const asked = { config, input, model: both.model_name_or_path ?? "", measure, most: true, status: statusLine() };
+  const time = gpu && ((await timeLine({ gpu, ...asked })) ?? UNMEASURED);
+  return `${[...lines, ...(time ? [time] : [])].join("\n")}\n`;
+}
+
+interface PublishedCosts {
+  forecast: MemoryForecast;
+  longest: number;
+  /** null: there is no adapter here */
+  gpu: Gpu | null;
+  image: readonly [number, number] | null;
+  /** whether to measure an adapter that was never measured */
+  measure: boolean;
 }
 
 /** The command line's limit on tokens of a row or a prompt, or null. */

@@ -3,14 +3,18 @@ import { nodeFolder } from "../../platform/node/fs.ts";
 import type { GrpoRecipe, Method, ParsedRecipe, SftRecipe } from "../../recipe/recipe.ts";
 import { formatRecipeYaml } from "../../recipe/yaml.ts";
 import { REWARDS } from "../../rewards/registry.ts";
+import { holding } from "../../session/hold.ts";
 import type { OpenedRewards } from "../../session/rewards.ts";
+import { timed } from "../../session/run-times.ts";
+import { timeInputOf } from "../../session/time-forecast.ts";
 import { loadTraining, prepareTraining, runTraining, verifyOf } from "../../session/train.ts";
 import type { ParsedArgs } from "../args.ts";
+import { timeLine } from "../runs/costs.ts";
 import { follow } from "../runs/follow.ts";
-import { holding } from "../runs/hold.ts";
 import { kindOf } from "../runs/kinds.ts";
 import { openSources, readRecipe } from "../runs/prepare.ts";
 import { announce, STOPPING, startRun } from "../runs/run.ts";
+import { timesStore } from "../runs/tuning.ts";
 import { dryRun } from "../sources/dry-run.ts";
 import { type OpenedEnvironment, openEnvironment } from "../sources/environment.ts";
 import { openRewards } from "../sources/rewards.ts";
@@ -54,10 +58,20 @@ async function trainThere<M extends Method>(
     const training = await prepareTraining(method, recipe, sources);
     const kind = kindOf(training);
     await announce(both, run, training.prepared, kind.description);
+    const asked = {
+      gpu: run.gpu,
+      config: training.prepared.config,
+      input: () => timeInputOf(training),
+      model: both.model_name_or_path!,
+    };
+    const time = await timeLine({ ...asked, measure: !run.platform.software, signal, status: run.status });
+    if (time) console.error(time);
     const trainee = await loadTraining(training, sources, both.model_name_or_path!);
     run.status(null);
     const { output, resume } = run;
-    const events = runTraining(training, trainee, { signal, output, resume, onProgress: kind.onProgress });
+    const model = both.model_name_or_path!;
+    const running = runTraining(training, trainee, { signal, output, resume, onProgress: kind.onProgress });
+    const events = timed(running, { gpu: run.gpu, training, model, store: timesStore() });
     return await follow(events, both, run, training.prepared, { ...kind, yaml: formatRecipeYaml(recipe, method) });
   } finally {
     for (const line of opened?.summary() ?? []) console.error(line);

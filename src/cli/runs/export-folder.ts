@@ -2,8 +2,8 @@ import { existsSync, readdirSync, readFileSync, rmdirSync, statSync } from "node
 import { basename, dirname, join, resolve } from "node:path";
 import type { Folder } from "../../io/storage.ts";
 import { nodeFolder } from "../../platform/node/fs.ts";
+import { holding } from "../../session/hold.ts";
 import { UsageError } from "../args.ts";
-import { holding } from "./hold.ts";
 
 /** A file that marks a folder as an unfinished or failed export, not the user's own folder. */
 export const MARK = "qwench-export.json";

@@ -1,9 +1,12 @@
 import { AbortError } from "../../errors.ts";
 import type { Gpu } from "../../gpu/device.ts";
 import type { Folder } from "../../io/storage.ts";
+import type { Method } from "../../recipe/recipe.ts";
 import { readTrackers } from "../../recipe/trackers.ts";
 import { type Report, renderReport } from "../../report/training.ts";
 import type { PreparedBase } from "../../session/open.ts";
+import { beginRunFile, endRunFile, type RunFacts } from "../../session/run-file.ts";
+import { openRunLog, type RunLog } from "../../session/run-log.ts";
 import type { TrainingEvent } from "../../session/train.ts";
 import { formatBytes } from "../../text/bytes.ts";
 import { formatFixed, formatNumber, formatShare } from "../../text/numbers.ts";
@@ -14,11 +17,11 @@ import type { MemoryForecast } from "../../train/forecast/memory.ts";
 import { EXIT_INTERRUPTED } from "../terminal/interrupt.ts";
 import { Progress } from "../terminal/progress.ts";
 import type { RunRecipe, StartedRun } from "./run.ts";
-import { openRunLog, type RunLog } from "./run-log.ts";
 import { openTrackers, type Trackers } from "./trackers.ts";
 
 /** A method's additions to what every method shows and stores. */
 export interface RunKind {
+  method: Method;
   /** such as `Supervised fine-tuning` */
   title: string;
   /** progress within a long step */
@@ -52,10 +55,12 @@ export async function follow(
   let trackers: Trackers | null = null;
   let summary: Record<string, unknown> = {};
   let failure: unknown = null;
+  const began = Date.now();
   const begin = async () => {
     if (!resume) for (const name of await checkpointNames(output)) await output.removeFolder(name);
     await kind.begin?.(output, step);
-    return openRunLog(output, { resumeStep: step, overwrite: recipe.overwrite_output_dir });
+    await beginRunFile(output, factsOf(run, recipe, prepared, { kind, began }), step !== null);
+    return openRunLog(output, { resumeStep: step, overwrite: recipe.overwrite_output_dir, began });
   };
   try {
     for await (const event of events) {
@@ -107,6 +112,7 @@ export async function follow(
   };
   const ended = failure === null ? "finished" : failure instanceof AbortError ? "interrupted" : "failed";
   try {
+    if (log) await endRunFile(output, failure);
     await trackers?.end(failure === null ? 0 : 1);
     if (log) await writeReport(run, recipe, { kind, log, summary, ended, forecast: prepared.forecast });
   } catch (error) {
@@ -132,6 +138,27 @@ export async function follow(
     console.error(`Answer rows with it: qwench generate ${made} --file rows.jsonl`);
   }
   return 0;
+}
+
+function factsOf(
+  { platform }: StartedRun,
+  recipe: RunRecipe,
+  prepared: PreparedBase,
+  { kind, began }: { kind: RunKind & { yaml: string }; began: number },
+): RunFacts {
+  return {
+    version: 1,
+    method: kind.method,
+    model: recipe.model_name_or_path ?? "",
+    data: recipe.dataset_name ?? "a mixture",
+    recipe: kind.yaml,
+    max_steps: prepared.batches.max_steps,
+    device: platform.describe,
+    began: new Date(began).toISOString(),
+    ended: null,
+    status: "running",
+    problem: null,
+  };
 }
 
 function tracked(recipe: RunRecipe, yaml: string, step: number | null): Parameters<typeof openTrackers>[1] {

@@ -1,4 +1,5 @@
 import type { Method } from "../../recipe/recipe.ts";
+import { type CompletionsLog, openCompletionsLog } from "../../session/completions-log.ts";
 import type { CompletionRecord } from "../../session/grpo.ts";
 import type { PreparedBase } from "../../session/open.ts";
 import type { Training } from "../../session/train.ts";
@@ -6,21 +7,23 @@ import { formatNumber } from "../../text/numbers.ts";
 import { completionsTable } from "../terminal/completions-table.ts";
 import type { Progress } from "../terminal/progress.ts";
 import { statusLine } from "../terminal/status-line.ts";
-import { type CompletionsLog, openCompletionsLog } from "./completions-log.ts";
 import type { RunKind } from "./follow.ts";
 
 /** How the command line shows a run of each method, and the line that describes the run. A new method is a new entry. */
 const KINDS: { [M in Method]: (training: Training<M>) => RunKind & { description: string } } = {
   sft: ({ prepared }) => ({
+    method: "sft",
     title: "Supervised fine-tuning",
     description: `${describeModel(prepared)}; ${describeRows(prepared)}; ${formatNumber(prepared.batches.max_steps)} steps`,
   }),
   grpo: ({ prepared, recipe }) => ({
+    method: "grpo",
     title: "GRPO",
     description: `${describeModel(prepared)}; ${formatNumber(prepared.rows)} prompts; ${formatNumber(prepared.batches.max_steps)} steps; generation batches of ${formatNumber(prepared.batches.prompts)} prompts × ${recipe.num_generations} completions of at most ${formatNumber(recipe.max_completion_length)} tokens`,
     ...completionsOf(recipe),
   }),
   dpo: ({ prepared, recipe }) => ({
+    method: "dpo",
     title: "Direct preference optimization",
     description: `${describeModel(prepared)}; ${formatNumber(prepared.rows)} pairs, ${formatNumber(prepared.train.num_tokens)} tokens; ${formatNumber(prepared.batches.max_steps)} steps; reference: ${referenceName(prepared)}, loss ${recipe.loss_type}`,
     ...precomputing(),
@@ -63,7 +66,7 @@ function precomputing(): Pick<RunKind, "onProgress"> {
 function completionsOf(recipe: {
   log_completions: boolean;
   num_completions_to_print: number | null;
-}): Omit<RunKind, "title"> {
+}): Omit<RunKind, "title" | "method"> {
   const most = recipe.num_completions_to_print ?? Number.POSITIVE_INFINITY;
   let log: CompletionsLog | null = null;
   let shown: Progress | null = null;

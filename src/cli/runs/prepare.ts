@@ -1,11 +1,6 @@
 import { readFile } from "node:fs/promises";
-import { join } from "node:path";
-import { rowSet } from "../../data/mixture.ts";
-import { NotFoundError, RecipeError } from "../../errors.ts";
+import { NotFoundError } from "../../errors.ts";
 import type { Gpu } from "../../gpu/device.ts";
-import { usualCache } from "../../platform/node/cache-folder.ts";
-import { nodeFolder } from "../../platform/node/fs.ts";
-import { nodeImages } from "../../platform/node/image-files.ts";
 import {
   fieldOf,
   type GrpoRecipe,
@@ -16,19 +11,16 @@ import {
   type SftRecipe,
 } from "../../recipe/recipe.ts";
 import { parseRecipeYaml } from "../../recipe/yaml.ts";
-import { type ImageAccess, imagesFrom } from "../../session/images.ts";
+import type { CallHost, CallProgress, Report } from "../../session/call/host.ts";
+import { openSources as openNamed } from "../../session/call/sources.ts";
 import type { PreparedBase } from "../../session/open.ts";
 import type { TrainSources } from "../../session/train.ts";
 import { formatBytes } from "../../text/bytes.ts";
 import { renderTable } from "../../text/tables.ts";
 import { type CliFlag, type ParsedArgs, UsageError } from "../args.ts";
-import { openDataset } from "../sources/datasets.ts";
 import { embeddedRecipe } from "../sources/embedded.ts";
-import { splitRows, splitsOwnRows } from "../sources/held-out.ts";
-import { hubOptions } from "../sources/hub.ts";
-import { openMixture } from "../sources/mixture.ts";
+import { nodeHost } from "../sources/node-host.ts";
 import { checkStages, publishedRecipe, readPublished } from "../sources/published.ts";
-import { openChatTemplate, openModelFolder } from "../sources/sources.ts";
 
 /** The flag `--recipe`. */
 export const RECIPE_FLAG: CliFlag = {
@@ -120,60 +112,22 @@ function flagOf(flag: string): { name: string; value: string } {
   return { name: name.replaceAll("-", "_"), value };
 }
 
-/** How the command line reads images; their features are kept in the user's cache. */
-export function imageAccess(): ImageAccess {
-  const cache = usualCache();
-  return nodeImages(cache === null ? null : nodeFolder(join(cache, "features")));
-}
-
-/** The opened sources that a recipe names. */
-export async function openSources(
+/** The opened sources that a recipe names. @param status receives one line of progress */
+export function openSources(
   recipe: SftRecipe | GrpoRecipe,
   gpu: Gpu,
   signal: AbortSignal,
   status: (line: string) => void,
+  host: CallHost = nodeHost,
 ): Promise<TrainSources> {
-  const { model_name_or_path, dataset_name, datasets } = recipe;
-  if (!model_name_or_path)
-    throw new RecipeError("model_name_or_path is missing: a folder with config.json and safetensors, or a hub id");
-  if (!dataset_name && !datasets)
-    throw new RecipeError("dataset_name is missing: a JSONL or Parquet file, a folder of them, or a hub data set");
-  const hub = hubOptions(signal, ({ file, totalReceived, totalSize }) =>
-    status(`Downloading ${file}: ${formatBytes(totalReceived)} of ${formatBytes(totalSize)}`),
-  );
-  const model = await openModelFolder(model_name_or_path, recipe.model_revision, hub);
-  const adapter = recipe.adapter_name_or_path ? await openModelFolder(recipe.adapter_name_or_path, "main", hub) : null;
-  const rows = (name: string, split: string) => openDataset(name, split, recipe, hub, model);
-  const own = splitsOwnRows(recipe);
-  const streams = datasets ? recipe.streaming : recipe.dataset_streaming;
-  const training = () => rows(dataset_name!, recipe.dataset_train_split);
-  const all = datasets ? openMixture(datasets, hub) : streams ? rowSet(training) : await training();
-  const evaluating = recipe.eval_strategy !== "no";
-  const { train, held } = own
-    ? await splitRows(all, recipe.test_split_size!, recipe.seed)
-    : {
-        train: all,
-        held: evaluating ? await rows(recipe.eval_dataset_name ?? dataset_name!, recipe.dataset_test_split) : null,
-      };
-  const chat_template = recipe.chat_template_path ? await openChatTemplate(recipe.chat_template_path, hub) : null;
-  return {
-    gpu,
-    model,
-    adapter,
-    train,
-    eval: held,
-    images: imagesFrom(imageAccess()),
-    chat_template,
-    signal,
-    onProgress: (what, done, total) => status(progressText(what, done, total)),
-  };
+  const report: Report = (...said) => status(progressText(...said));
+  return openNamed(host, recipe, gpu, { signal, report });
 }
 
-/** Rows are counted without a total, weights in bytes, and other work in steps. */
-function progressText(what: string, done: number, total: number | null): string {
+function progressText(what: string, done: number, total: number | null, unit: CallProgress["unit"]): string {
   if (total === null) return `Reading ${what}: ${done}`;
-  if (what !== "weights") return `Computing ${what}: ${done} of ${total}`;
-  return `Loading ${what}: ${formatBytes(done)} of ${formatBytes(total)}`;
+  if (unit === "steps") return `Computing ${what}: ${done} of ${total}`;
+  return `${what === "weights" ? "Loading" : "Downloading"} ${what}: ${formatBytes(done)} of ${formatBytes(total)}`;
 }
 
 /** The forecast as a table. Omits `available` if it is unknown. */

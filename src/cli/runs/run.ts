@@ -1,19 +1,12 @@
-import { QwenchError, RecipeError } from "../../errors.ts";
 import type { Gpu } from "../../gpu/device.ts";
 import type { Folder } from "../../io/storage.ts";
 import type { Platform } from "../../platform/index.ts";
 import { freeBytes, nodeFolder } from "../../platform/node/fs.ts";
 import type { SftRecipe } from "../../recipe/recipe.ts";
 import type { PreparedBase } from "../../session/open.ts";
+import { resumeFrom } from "../../session/run-folder.ts";
 import { tune } from "../../session/tune.ts";
-import {
-  changedOrder,
-  changedRounding,
-  checkpointNames,
-  findCheckpoint,
-  roundingOf,
-  type TrainerState,
-} from "../../train/checkpoint.ts";
+import { changedOrder, changedRounding, roundingOf, type TrainerState } from "../../train/checkpoint.ts";
 import type { DueFields } from "../../train/due.ts";
 import { checkForecast } from "../../train/forecast/memory.ts";
 import { statusLine } from "../terminal/status-line.ts";
@@ -21,7 +14,6 @@ import { collectGarbage } from "./collect.ts";
 import { checkDisk, checkpointBytes, diskForecast } from "./disk.ts";
 import { availableMemory, openGpu } from "./open-gpu.ts";
 import { forecastTable } from "./prepare.ts";
-import { metricsFile } from "./run-log.ts";
 import { tuningStore } from "./tuning.ts";
 
 /** Recipe fields that a run of any method needs. */
@@ -69,7 +61,14 @@ export async function startRun(
   verify?: (checkpoint: Folder) => Promise<unknown>,
 ): Promise<StartedRun> {
   const output = nodeFolder(recipe.output_dir);
-  const { resume, state } = await resumeFrom(recipe, output, verify);
+  const { model_name_or_path: model, resume_from_checkpoint: wanted, overwrite_output_dir: overwrite } = recipe;
+  const from = typeof wanted === "string" ? nodeFolder(wanted) : wanted === true;
+  const { resume, state } = await resumeFrom(output, {
+    model: model ? nodeFolder(model).path : null,
+    from,
+    overwrite,
+    verify,
+  });
   const step = state?.global_step ?? null;
   const changed = state ? changedOrder(state, recipe) : [];
   if (changed.length > 0) {
@@ -106,33 +105,4 @@ export async function announce(
   await collectGarbage();
   await tune(gpu, prepared, tuningStore(), { signal, onBegin: status }); // before loading the weights, so that its memory is free again by then
   status(null);
-}
-
-/** Files that show that a folder holds an earlier run or a model. */
-const KEPT = [metricsFile, "adapter_model.safetensors", "model.safetensors", "model.safetensors.index.json"];
-
-/** The checkpoint that `--resume_from_checkpoint` selects, and its step. Changes nothing. */
-async function resumeFrom(
-  recipe: RunRecipe,
-  output: Folder,
-  verify?: (checkpoint: Folder) => Promise<unknown>,
-): Promise<{ resume: Folder | null; state: TrainerState | null }> {
-  const wanted = recipe.resume_from_checkpoint;
-  if (recipe.model_name_or_path && output.path === nodeFolder(recipe.model_name_or_path).path) {
-    throw new RecipeError(
-      `output_dir and model_name_or_path are the same folder, ${output.path}: the run would overwrite the model`,
-    );
-  }
-  if (wanted === null || wanted === false) {
-    const files = await output.list();
-    const first = [...(await checkpointNames(output)), ...KEPT.filter((name) => files.includes(name))][0];
-    if (first && !recipe.overwrite_output_dir) {
-      throw new QwenchError(
-        `Cannot start a run in ${output.path}: it holds ${first} of another run. Continue that run with --resume_from_checkpoint true, replace it with --overwrite_output_dir true, or name another --output_dir`,
-      );
-    }
-    return { resume: null, state: null };
-  }
-  const { state, folder } = await findCheckpoint(output, wanted === true ? true : nodeFolder(wanted), verify);
-  return { resume: folder, state };
 }

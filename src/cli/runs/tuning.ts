@@ -9,9 +9,18 @@ import type { TuningStore } from "../../session/tune.ts";
  * measurements go to the temporary folder, and the cache is still read.
  */
 export function tuningStore(env: NodeJS.ProcessEnv = process.env): TuningStore {
+  return storeIn("tuning", env);
+}
+
+/** What adapters of this machine were measured at for time forecasts, and what earlier runs took, stored in the same way. */
+export function timesStore(env: NodeJS.ProcessEnv = process.env): TuningStore {
+  return storeIn("times", env);
+}
+
+function storeIn(name: string, env: NodeJS.ProcessEnv): TuningStore {
   const usual = usualCache(env);
   const folders = [...new Set([writableCache(env), usual])].flatMap((cache) =>
-    cache ? nodeFolder(join(cache, "tuning")) : [],
+    cache ? nodeFolder(join(cache, name)) : [],
   );
   const fileOf = (adapter: string) => `${createHash("sha256").update(adapter).digest("hex").slice(0, 16)}.json`;
   return {

@@ -1,8 +1,6 @@
 import { existsSync, realpathSync, statSync } from "node:fs";
-import type { NumberedRow } from "../../data/rows.ts";
-import { epochOrder } from "../../data/sampler.ts";
 import { DATA_SETS } from "../../data/sets/registry.ts";
-import { DataError, RecipeError } from "../../errors.ts";
+import { RecipeError } from "../../errors.ts";
 import type { SftRecipe } from "../../recipe/recipe.ts";
 
 export type HeldOutFields = Pick<
@@ -59,27 +57,4 @@ export function splitsOwnRows(recipe: HeldOutFields): boolean {
   throw new RecipeError(
     `Cannot evaluate on the training rows: ${what}${file ? ", and eval_strategy is" : " is dataset_train_split and dataset_test_split, and eval_strategy is"} ${recipe.eval_strategy}. Hold out some rows with test_split_size (0.1 is a tenth), name other rows with eval_dataset_name, or set eval_strategy: no`,
   );
-}
-
-/**
- * Splits rows into two parts, each in the original order. The split depends on the seed and the number of rows.
- *
- * @param size a value below 1 is a share of the rows, else a number of rows
- * @throws {DataError} a side would be empty
- */
-export async function splitRows(
-  rows: AsyncIterable<NumberedRow>,
-  size: number,
-  seed: number,
-): Promise<{ train: NumberedRow[]; held: NumberedRow[] }> {
-  const all: NumberedRow[] = [];
-  for await (const row of rows) all.push(row);
-  const count = size < 1 ? Math.ceil(all.length * size) : Math.floor(size);
-  if (count < 1 || count >= all.length) {
-    throw new DataError(
-      `Cannot keep test_split_size ${size} of ${all.length} rows for evaluation: ${count} would be kept and ${all.length - count} trained on`,
-    );
-  }
-  const kept = new Set(epochOrder(all.length, 0, seed).subarray(0, count));
-  return { train: all.filter((_, i) => !kept.has(i)), held: all.filter((_, i) => kept.has(i)) };
 }

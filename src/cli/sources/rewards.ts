@@ -5,7 +5,12 @@ import { FormatError, NotFoundError, RecipeError, UnsupportedError } from "../..
 import { JUDGE_KEY } from "../../rewards/judge/endpoint.ts";
 import type { RewardParameters } from "../../rewards/registry.ts";
 import type { NamedReward, RewardFunction } from "../../rewards/reward.ts";
-import { type OpenedRewards, openRewards as openAnywhere, type RewardModules } from "../../session/rewards.ts";
+import {
+  type OpenedRewards,
+  openRewards as openAnywhere,
+  type RewardModules,
+  type RewardPlatform,
+} from "../../session/rewards.ts";
 import { openCodePool } from "./code.ts";
 import { openJudgeCache } from "./judge-cache.ts";
 import { type ModuleExport, RewardModule } from "./rewards-module.ts";
@@ -34,13 +39,18 @@ export function openRewards(
   entries: readonly string[],
   parameters: Partial<RewardParameters> = {},
 ): Promise<OpenedRewards> {
+  return openAnywhere(entries, parameters, rewardPlatform());
+}
+
+/** What this machine provides for rewards: threads, a judge with the environment's key, the user's modules. */
+export function rewardPlatform(): RewardPlatform {
   const judge = {
     key: process.env[JUDGE_KEY]?.trim() || null,
     fetch,
     backoff_ms: BACKOFF_MS,
     openCache: openJudgeCache,
   };
-  return openAnywhere(entries, parameters, { openCodePool, judge, modules: nodeModules() });
+  return { openCodePool, judge, modules: nodeModules() };
 }
 
 /** The user's modules, each opened once. */

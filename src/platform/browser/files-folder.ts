@@ -1,8 +1,8 @@
 import { NotFoundError, UnsupportedError } from "../../errors.ts";
+import { blobSource } from "../../io/blob.ts";
 import { decodeText } from "../../io/memory-folder.ts";
 import { checkFileName } from "../../io/names.ts";
 import type { Folder } from "../../io/storage.ts";
-import { blobSource } from "./opfs-folder.ts";
 
 /**
  * Files that a user picked or a page fetched, as a read-only {@link Folder}.

@@ -1,5 +1,6 @@
-import { FormatError, NotFoundError, UnsupportedError } from "../../errors.ts";
-import { type AppendableFolder, checkRange, decodeText } from "../../io/memory-folder.ts";
+import { NotFoundError, UnsupportedError } from "../../errors.ts";
+import { blobSource } from "../../io/blob.ts";
+import { type AppendableFolder, decodeText } from "../../io/memory-folder.ts";
 import { checkFileName } from "../../io/names.ts";
 import type { ByteSource } from "../../io/storage.ts";
 import { explainStorage } from "./quota.ts";
@@ -20,24 +21,6 @@ type FileHandle = FileSystemFileHandle & {
 };
 
 const isMissing = (error: unknown) => ["NotFoundError", "TypeMismatchError"].includes((error as DOMException).name);
-
-/** A blob as a {@link ByteSource}, read by range. */
-export function blobSource(name: string, blob: Blob): ByteSource {
-  return {
-    name,
-    size: blob.size,
-    async read(start, end) {
-      checkRange(name, blob.size, start, end);
-      const bytes = new Uint8Array(await blob.slice(start, end).arrayBuffer());
-      if (bytes.length !== end - start) {
-        throw new FormatError(
-          `Cannot read bytes ${start} to ${end} of ${name}: the browser returned ${bytes.length} bytes`,
-        );
-      }
-      return bytes;
-    },
-  };
-}
 
 /**
  * The origin's private file system. Appending needs a worker.

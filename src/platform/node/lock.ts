@@ -40,6 +40,12 @@ export async function takeFileLock(path: string, what: string): Promise<Lock | {
   return { owner: { id: "?", host: "?", what: "another process" } };
 }
 
+/** The living process that holds a lock file; null: none. Changes nothing. */
+export async function lockOwner(path: string): Promise<LockOwner | null> {
+  const found = await read(path);
+  return found !== null && (await isHeld(path, found)) ? found : null;
+}
+
 const writtenBy = (what: string): Written => ({
   id: String(process.pid),
   host: hostname(),

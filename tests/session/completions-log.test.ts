@@ -1,8 +1,8 @@
 import { describe, expect, test } from "vitest";
-import { openCompletionsLog, readCompletions } from "../../src/cli/runs/completions-log.ts";
 import { completionsTable } from "../../src/cli/terminal/completions-table.ts";
 import { memoryFolder } from "../../src/io/memory-folder.ts";
 import type { Completion } from "../../src/report/text.ts";
+import { openCompletionsLog, readCompletions } from "../../src/session/completions-log.ts";
 
 const completion = (step: number, more: Partial<Completion> = {}): Completion => ({
   step,

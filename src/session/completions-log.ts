@@ -1,8 +1,8 @@
-import { FormatError } from "../../errors.ts";
-import type { Folder } from "../../io/storage.ts";
-import type { Completion, CompletionBatch } from "../../report/text.ts";
-import { parseBoundedJson } from "../../text/bounded-json.ts";
-import { compactJson } from "../../text/python-json.ts";
+import { FormatError } from "../errors.ts";
+import type { Folder } from "../io/storage.ts";
+import type { Completion, CompletionBatch } from "../report/text.ts";
+import { parseBoundedJson } from "../text/bounded-json.ts";
+import { compactJson } from "../text/python-json.ts";
 
 const completionsFolder = "completions";
 

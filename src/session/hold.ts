@@ -1,5 +1,5 @@
-import { BusyError, QwenchError } from "../../errors.ts";
-import type { LockableFolder } from "../../io/storage.ts";
+import { BusyError, QwenchError } from "../errors.ts";
+import type { LockableFolder } from "../io/storage.ts";
 
 /** A name that a command claims while it runs. */
 interface Claim {
