@@ -1,5 +1,7 @@
 import type { DeviceInfo, ModelSource, Trainer } from "../src/client/types.ts";
 import { Cell } from "./cell.ts";
+import { DraftKeeper } from "./draft/kept.ts";
+import type { Draft } from "./jobs.ts";
 import { type Problem, problemOf } from "./problems.ts";
 import { Run } from "./run.ts";
 
@@ -41,6 +43,11 @@ export class App {
   readonly spoken = new Cell("");
   /** rows of the user's documents, and the model that made them, for the next start view */
   offer: Offer | null = null;
+  /** the choices of the start view, kept while another view is open */
+  draft: Draft | null = null;
+  /** the user's own choices before a link replaced them */
+  replaced: Draft | null = null;
+  readonly drafts = new DraftKeeper();
   #create: () => Trainer;
   #trainer: Trainer;
   #pause: AbortController | null = null;

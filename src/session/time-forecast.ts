@@ -47,7 +47,7 @@ export interface TimeInput<M extends Method = Method> {
 }
 
 /** Seconds that a run takes. */
-export interface TimeForecast {
+interface TimeForecast {
   seconds: number;
   /** one optimizer step, with its share of the generation */
   step: number;
@@ -193,7 +193,7 @@ export async function timeInputOf(training: Training): Promise<TimeInput> {
 }
 
 /** The lengths of a prepared run's rows. Those of a stream are unknown, so each counts as max_length tokens. */
-export function lengthsOf(training: Training): RunLengths {
+function lengthsOf(training: Training): RunLengths {
   if (training.method === "grpo")
     return meansOf(training.prepared.data.train.map(({ prompt_ids: { length } }) => [length, length]));
   if (training.method === "dpo") {
