@@ -78,13 +78,14 @@ export async function recipeForm(
       usePreset(fitting?.id ?? CUSTOM);
     },
     kept: () => ({ preset, values: { ...values } }),
-    change(fields) {
-      values = { ...values, ...fields };
-      preset = CUSTOM;
-      showPresets();
-      showValues();
-      void check();
-    },
+    change: (fields) => take({ ...values, ...fields }),
+  };
+  const take = (next: Record<string, unknown>) => {
+    preset = CUSTOM;
+    values = next;
+    showValues();
+    showPresets();
+    void check();
   };
 
   const showPresets = () => {
@@ -146,13 +147,7 @@ export async function recipeForm(
     return made.element;
   };
 
-  const yaml = recipeYaml(app, method, (recipe) => {
-    preset = CUSTOM;
-    values = { ...recipe };
-    showValues();
-    showPresets();
-    void check();
-  });
+  const yaml = recipeYaml(app, method, (recipe) => take({ ...recipe }));
   const top = FIRST[method].flatMap((name) => fields.find((field) => field.name === name) ?? []);
   showPresets();
   fill(
