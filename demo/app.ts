@@ -41,6 +41,8 @@ export class App {
   readonly stored = new Cell(0);
   /** next announcement for a screen reader */
   readonly spoken = new Cell("");
+  /** above 0 once the GPU's speed is known, so that times can be told */
+  readonly measured = new Cell(0);
   /** rows of the user's documents, and the model that made them, for the next start view */
   offer: Offer | null = null;
   /** the choices of the start view, kept while another view is open */

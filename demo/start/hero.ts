@@ -1,16 +1,11 @@
-import type { Job, Preset } from "../../src/client/types.ts";
+import type { Preset } from "../../src/client/types.ts";
 import type { App, DeviceState } from "../app.ts";
 import { fill, h } from "../dom.ts";
 import { EMBEDDED_PROBLEMS, embeddedJob } from "../jobs.ts";
+import { mission } from "../mission/mission.ts";
 import { problemLine } from "../parts/notice.ts";
 import { problemOf, webgpuAdvice } from "../problems.ts";
-
-/** Stores a job and trains it on the run's page. */
-export async function begin(app: App, job: Job): Promise<void> {
-  const run = await app.open(await app.trainer.runs.create(job));
-  void app.train(run);
-  location.hash = `#/runs/${encodeURIComponent(run.id)}`;
-}
+import { begin } from "./begin.ts";
 
 /** The heading, and the buttons that train at once. */
 export function hero(app: App, signal: AbortSignal, presets: readonly Preset[]): HTMLElement {
@@ -43,6 +38,7 @@ export function hero(app: App, signal: AbortSignal, presets: readonly Preset[]):
       ),
       button,
       said,
+      mission(app, signal, presets),
     ),
     story(),
   );

@@ -17,8 +17,9 @@ import { type RecipeForm, recipeForm } from "../parts/recipe-form.ts";
 import { storageLine } from "../parts/storage-line.ts";
 import { unfinished } from "../parts/unfinished.ts";
 import { problemOf } from "../problems.ts";
+import { begin } from "../start/begin.ts";
 import { heldOutChoice } from "../start/held-out.ts";
-import { begin, hero } from "../start/hero.ts";
+import { hero } from "../start/hero.ts";
 import type { View } from "./view.ts";
 
 /** The first page: buttons that train immediately, and all choices below them. */
@@ -224,6 +225,7 @@ function summaryOf(app: App, signal: AbortSignal, draft: Draft, recipes: RecipeF
   const plan = forecast(app, signal, {
     shown: bar.show,
     ready(made) {
+      if (made?.time && app.measured.value === 0) app.measured.value++;
       planned = made && typeof job !== "string" ? { job, plan: made } : null;
       train.disabled = planned === null || app.device.value.state !== "ready";
       bar.enable(!train.disabled);

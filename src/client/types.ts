@@ -281,6 +281,8 @@ export interface Preset {
   /** the model that the recipe is made for; null: any */
   model: "embedded" | null;
   recipe: Record<string, unknown>;
+  /** of a published recipe: its model and rows */
+  job?: { model: ModelSource; data: DataSource };
 }
 
 /**

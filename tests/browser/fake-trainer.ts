@@ -6,6 +6,7 @@ import type {
   Job,
   JobPlan,
   ModelSource,
+  Preset,
   RunEvent,
   RunRecord,
   RunSummary,
@@ -15,6 +16,7 @@ import type {
 import { wordProblems } from "../../src/data/sets/word-problems.ts";
 import { BusyError, GpuError, NetworkError, NotFoundError, QuotaError } from "../../src/errors.ts";
 import { PRESETS } from "../../workers/session/presets.ts";
+import published from "../../workers/session/published.json" with { type: "json" };
 import { formatForm, formFields, parseForm } from "../../workers/session/recipes.ts";
 import { fakeDocuments } from "./fake-documents.ts";
 import { evaluationOf, HOSTILE, logAt, newRecord, planOf, play, type Script } from "./fake-runs.ts";
@@ -72,7 +74,7 @@ export function createTrainer(): Trainer {
     recipe: {
       fields: async (method) => formFields(method),
       presets: async () =>
-        PRESETS.map((one) => ({
+        [...PRESETS, ...(published as Preset[])].map((one) => ({
           ...one,
           recipe: { ...one.recipe, lora_r: 8, max_steps: one.method === "sft" ? 30 : 60 },
         })),

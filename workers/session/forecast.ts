@@ -180,7 +180,9 @@ function timeOf(job: Job, inputs: readonly TimeInput[], { rates, runs }: DeviceT
   const last = inputs.length - 1;
   const made = inputs.map((input, i) => {
     const heldOut = i === last ? heldOutOf(job, input.lengths.row) : null;
-    return forecastTime({ ...input, heldOut }, rates, { earlier: runs, model });
+    const taught = inputs.slice(0, i).findLast(({ method }) => method === "sft");
+    const completion = taught?.lengths.labelled ?? null; // the model answers as it was taught
+    return forecastTime({ ...input, heldOut, completion }, rates, { earlier: runs, model });
   });
   const heldOut = made.reduce((sum, { parts }) => sum + parts.heldOut, 0);
   const phases = made.map(({ seconds, parts }) => seconds - parts.heldOut);

@@ -58,6 +58,7 @@ export async function quickPlan(job: Job, sources: QuickSources): Promise<JobPla
       times && knowsWidth(times.rates, config) ? { seconds: 0, phases: [], heldOut: 0, basis: "measurement" } : null,
     ways: [],
   };
+  let taught: number | null = null; // tokens of the answers that SFT teaches
   for (let index = 0; index < job.phases.length; index++) {
     const { method, recipe, notes } = phaseRecipe(job, index);
     const both = recipe as SftRecipe | GrpoRecipe;
@@ -84,11 +85,23 @@ export async function quickPlan(job: Job, sources: QuickSources): Promise<JobPla
     };
     plan.phases.push(phase);
     if (available !== null && peak > available) plan.fits = false;
-    if (plan.time && times) addTime(plan, job, index, { config, times, rows, longest, max_steps });
+    if (plan.time && times) addTime(plan, job, index, { config, times, rows, longest, max_steps, taught });
+    if (method === "sft") taught = rows?.means.labelled ?? null;
   }
   if (!plan.fits) plan.problem = "The forecast is more than this machine has free.";
   if (free !== null) plan.disk = { run: diskOf(job, plan.phases), free };
   return plan;
+}
+
+/** What the time of a phase depends on. */
+interface Costs {
+  config: ModelConfig;
+  times: DeviceTimes;
+  rows: KnownRows | null;
+  longest: number;
+  max_steps: number;
+  /** tokens of a completion; null: unknown */
+  taught: number | null;
 }
 
 /** Adds the time of a phase, and with the last one that of the held-out problems. */
@@ -96,13 +109,7 @@ function addTime(
   plan: JobPlan,
   job: Job,
   index: number,
-  {
-    config,
-    times,
-    rows,
-    longest,
-    max_steps,
-  }: { config: ModelConfig; times: DeviceTimes; rows: KnownRows | null; longest: number; max_steps: number },
+  { config, times, rows, longest, max_steps, taught }: Costs,
 ): void {
   const { method, recipe } = phaseRecipe(job, index);
   const last = index === job.phases.length - 1;
@@ -116,6 +123,7 @@ function addTime(
       lora_r,
       lengths,
       max_steps,
+      completion: taught,
       heldOut: last ? heldOutOf(job, lengths.row) : null,
     },
     times.rates,

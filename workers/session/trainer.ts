@@ -10,6 +10,7 @@ import type {
   JobPlan,
   ModelSource,
   PairsEvent,
+  Preset,
   RunEvent,
   Stream,
 } from "../../src/client/types.ts";
@@ -60,7 +61,7 @@ export class TrainerSession implements TrainerService {
 
   readonly recipe: TrainerService["recipe"] = {
     fields: async (method) => formFields(method),
-    presets: async () => [...PRESETS],
+    presets: async () => [...PRESETS, ...((await import("./published.json")).default as Preset[])],
     parse: async (input, method) => parseForm(input, method),
     format: (recipe, method) => formatForm(recipe, method),
   };
