@@ -1,5 +1,7 @@
 import type { DeviceInfo, ModelSource, Trainer } from "../src/client/types.ts";
 import { Cell } from "./cell.ts";
+import { DraftKeeper } from "./draft/kept.ts";
+import type { Draft } from "./jobs.ts";
 import { type Problem, problemOf } from "./problems.ts";
 import { Run } from "./run.ts";
 
@@ -39,10 +41,17 @@ export class App {
   readonly stored = new Cell(0);
   /** next announcement for a screen reader */
   readonly spoken = new Cell("");
+  /** above 0 once the GPU's speed is known, so that times can be told */
+  readonly measured = new Cell(0);
   /** rows of the user's documents, and the model that made them, for the next start view */
   offer: Offer | null = null;
   /** whether runs are only shown, because they belong to other processes */
   readonly readOnly: boolean;
+  /** the choices of the start view, kept while another view is open */
+  draft: Draft | null = null;
+  /** the user's own choices before a link replaced them */
+  replaced: Draft | null = null;
+  readonly drafts = new DraftKeeper();
   #create: () => Trainer;
   #trainer: Trainer;
   #pause: AbortController | null = null;

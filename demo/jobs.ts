@@ -10,6 +10,16 @@ export interface Draft {
   method: MethodChoice;
   recipes: Record<Method, Record<string, unknown>>;
   evaluate: { data: DataSource; problems: number } | null;
+  /** the recipe forms as the user left them, also with errors */
+  forms?: Partial<Record<Method, KeptForm>>;
+  /** whether the user chose the held-out problems, which otherwise follow the data */
+  touched?: boolean;
+}
+
+/** The fields of a recipe form. `preset`: the recipe that it began with, "" after an edit. */
+export interface KeptForm {
+  preset: string;
+  values: Record<string, unknown>;
 }
 
 /** The embedded rows depend on the method, so each phase uses its own. */

@@ -3,6 +3,7 @@ import { formatShare } from "../src/text/numbers.ts";
 import { messageOf } from "../src/text/show.ts";
 import { App, type DeviceState } from "./app.ts";
 import { type Attributes, fill, h, setText, svg } from "./dom.ts";
+import { linkedView, restoredView } from "./draft/views.ts";
 import { problemLine } from "./parts/notice.ts";
 import { watchSurroundings } from "./surroundings.ts";
 import { resultView } from "./views/result.ts";
@@ -27,6 +28,8 @@ function viewOf(hash: string): ShowView {
   if (name === "storage") return storageView;
   if (name === "documents")
     return async (app, signal) => (await import("./views/documents.ts")).documentsView(app, signal);
+  if (name === "recipe" && id) return linkedView(id);
+  if (name === "my-choices") return restoredView;
   return startView;
 }
 

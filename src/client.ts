@@ -110,6 +110,7 @@ export function createTrainer(options: TrainerOptions = {}): Trainer {
     },
     download: (source, asked) => stream(() => remote.download(source, asked)),
     plan: (job, asked) => call(() => remote.plan(job, asked)),
+    forecast: (job, asked) => stream(() => remote.forecast(job, asked)),
     runs: {
       list: () => call(() => remote.runs.list()),
       get: (id) => call(() => remote.runs.get(id)),

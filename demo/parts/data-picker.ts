@@ -40,16 +40,18 @@ interface DataPicker {
   setMethod(method: MethodChoice): void;
 }
 
-/** @param offered a file to begin with */
+/** @param offered a file to begin with, or the rows that the user chose before */
 export function dataPicker(
   app: App,
   signal: AbortSignal,
   changed: (data: DataChoice) => void,
-  offered: { file: File | null; method: MethodChoice },
+  offered: { file: File | null; method: MethodChoice; data?: DataChoice },
 ): DataPicker {
-  let kind: Kind = offered.file ? "file" : "embedded";
-  let { file, method } = offered;
-  let columns: Record<string, string> | null = null;
+  const { data = null } = offered;
+  let kind: Kind = offered.file ? "file" : data?.kind === "hub" ? "gsm8k" : data?.kind === "file" ? "file" : "embedded";
+  let { method } = offered;
+  let file = data?.kind === "file" ? data.file : offered.file;
+  let columns: Record<string, string> | null = data?.kind === "file" ? (data.columns ?? null) : null;
   let preview: DataPreview | null = null;
   let problem: string | null = null;
   let asked = 0;
@@ -77,7 +79,7 @@ export function dataPicker(
       );
       if (own !== asked || signal.aborted) return;
       preview = found;
-      if (kind === "file") {
+      if (kind === "file" && columns === null) {
         columns = found.columnsTaken;
         tell();
       }

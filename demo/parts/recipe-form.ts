@@ -4,7 +4,7 @@ import type { App } from "../app.ts";
 import { settled } from "../cell.ts";
 import { fill, h } from "../dom.ts";
 import { words } from "../format.ts";
-import { presetFor, presetsFor } from "../jobs.ts";
+import { type KeptForm, presetFor, presetsFor } from "../jobs.ts";
 import { problemOf } from "../problems.ts";
 import { labelled, select } from "./choice.ts";
 import { type FieldControl, fieldControl } from "./recipe-field.ts";
@@ -41,21 +41,27 @@ export interface RecipeForm {
   recipe: Record<string, unknown> | null;
   /** a new model selects another preset, unless the user edited the recipe */
   setModel(kind: ModelSource["kind"]): void;
+  /** the fields as the user left them */
+  kept(): KeptForm;
+  /** sets fields as if the user had typed them */
+  change(fields: Record<string, unknown>): void;
 }
 
+/** @param begin the kind of model, whose preset the form shows first, or the fields that the user left */
 export async function recipeForm(
   app: App,
   method: Method,
-  model: ModelSource["kind"],
+  begin: { model: ModelSource["kind"]; kept?: KeptForm },
   presets: readonly Preset[],
   signal: AbortSignal,
   changed: () => void,
 ): Promise<RecipeForm> {
   const fields = (await app.trainer.recipe.fields(method)).filter(({ name }) => !DECIDED.has(name));
-  const first = presetFor(presets, method, model);
+  const { model, kept } = begin;
+  const first = kept ? null : presetFor(presets, method, model);
   let kind = model;
-  let preset = first?.id ?? CUSTOM;
-  let values: Record<string, unknown> = { ...first?.recipe };
+  let preset = kept?.preset ?? first?.id ?? CUSTOM;
+  let values: Record<string, unknown> = { ...(kept?.values ?? first?.recipe) };
   const controls = new Map<string, FieldControl>();
   const general = h("p", { class: "wrong", role: "alert" });
   const notes = h("ul", { class: "notes" });
@@ -71,6 +77,15 @@ export async function recipeForm(
       const fitting = presetFor(presets, method, next);
       usePreset(fitting?.id ?? CUSTOM);
     },
+    kept: () => ({ preset, values: { ...values } }),
+    change: (fields) => take({ ...values, ...fields }),
+  };
+  const take = (next: Record<string, unknown>) => {
+    preset = CUSTOM;
+    values = next;
+    showValues();
+    showPresets();
+    void check();
   };
 
   const showPresets = () => {
@@ -114,13 +129,8 @@ export async function recipeForm(
     }
     changed();
   };
-  /** Shows an error beside the field named at its start. */
-  const showFault = (text: string | null) => {
-    const at = text === null ? null : (/^([a-z_0-9]+) /.exec(text)?.[1] ?? null);
-    for (const [name, control] of controls) control.fault(name === at ? text : null);
-    fill(general, text !== null && !controls.has(at ?? "") && text);
-  };
-  const checkSoon = settled(200, signal, check);
+  const showFault = (text: string | null) => faultBeside(controls, general, text);
+  const checkSoon = settled(60, signal, check);
 
   const control = (field: FormField): HTMLElement => {
     const made = fieldControl(field, (value) => {
@@ -137,13 +147,7 @@ export async function recipeForm(
     return made.element;
   };
 
-  const yaml = recipeYaml(app, method, (recipe) => {
-    preset = CUSTOM;
-    values = { ...recipe };
-    showValues();
-    showPresets();
-    void check();
-  });
+  const yaml = recipeYaml(app, method, (recipe) => take({ ...recipe }));
   const top = FIRST[method].flatMap((name) => fields.find((field) => field.name === name) ?? []);
   showPresets();
   fill(
@@ -161,6 +165,13 @@ export async function recipeForm(
   );
   await check();
   return form;
+}
+
+/** Shows an error beside the field named at its start, or else in general. */
+function faultBeside(controls: ReadonlyMap<string, FieldControl>, general: HTMLElement, text: string | null): void {
+  const at = text === null ? null : (/^([a-z_0-9]+) /.exec(text)?.[1] ?? null);
+  for (const [name, control] of controls) control.fault(name === at ? text : null);
+  fill(general, text !== null && !controls.has(at ?? "") && text);
 }
 
 /** Fields by group, collapsed. */

@@ -1,127 +1,47 @@
 import type { Job, JobPlan, Method, ModelSource, Preset } from "../../src/client/types.ts";
 import { METHOD_NAMES } from "../../src/report/names.ts";
-import type { App, DeviceState, Offer } from "../app.ts";
+import type { App, Offer } from "../app.ts";
 import { settled } from "../cell.ts";
 import { fill, h } from "../dom.ts";
-import {
-  type Draft,
-  EMBEDDED_PROBLEMS,
-  embeddedJob,
-  GSM8K,
-  jobOf,
-  METHODS_OF,
-  type MethodChoice,
-  nameOf,
-} from "../jobs.ts";
-import { choice, labelled, select } from "../parts/choice.ts";
+import { draftActions } from "../draft/actions.ts";
+import { trainBar } from "../forecast/bar.ts";
+import { forecast } from "../forecast/view.ts";
+import { type Draft, EMBEDDED_PROBLEMS, jobOf, METHODS_OF, type MethodChoice, nameOf } from "../jobs.ts";
+import { choice, labelled } from "../parts/choice.ts";
 import { dataPicker } from "../parts/data-picker.ts";
 import { downloader } from "../parts/downloader.ts";
-import { forecast } from "../parts/forecast.ts";
 import { modelPicker } from "../parts/model-picker.ts";
 import { problemLine } from "../parts/notice.ts";
 import { part } from "../parts/part.ts";
 import { type RecipeForm, recipeForm } from "../parts/recipe-form.ts";
 import { storageLine } from "../parts/storage-line.ts";
 import { unfinished } from "../parts/unfinished.ts";
-import { problemOf, webgpuAdvice } from "../problems.ts";
+import { problemOf } from "../problems.ts";
+import { begin } from "../start/begin.ts";
+import { heldOutChoice } from "../start/held-out.ts";
+import { hero } from "../start/hero.ts";
 import type { View } from "./view.ts";
 
-/** The first page: one button that trains immediately, and all choices below it. */
+/** The first page: buttons that train immediately, and all choices below them. */
 export async function startView(app: App, signal: AbortSignal): Promise<View> {
   const presets = await app.trainer.recipe.presets();
   const { offer } = app;
   app.offer = null;
+  const missing = await takeDraft(app, offer);
   const element = h(
     "div",
     { class: "view start" },
     unfinished(app, signal),
     offer === null && hero(app, signal, presets),
+    missing.length > 0 &&
+      problemLine("info", {
+        text: `Choose ${missing.join(" and ")} again: the browser did not keep the files.`,
+        todo: null,
+        link: null,
+      }),
     await own(app, signal, presets, offer),
   );
   return { title: "Train", element };
-}
-
-/** Stores a job and trains it on the run's page. */
-async function begin(app: App, job: Job): Promise<void> {
-  const run = await app.open(await app.trainer.runs.create(job));
-  void app.train(run);
-  location.hash = `#/runs/${encodeURIComponent(run.id)}`;
-}
-
-function hero(app: App, signal: AbortSignal, presets: readonly Preset[]): HTMLElement {
-  const said = h("div", { class: "said" });
-  const button = h("button", { type: "button", class: "primary large" }, "Train the embedded model");
-  button.addEventListener("click", async () => {
-    button.disabled = true;
-    try {
-      await begin(app, embeddedJob(presets));
-    } catch (error) {
-      fill(said, problemLine("error", problemOf(error)));
-      button.disabled = false;
-    }
-  });
-  app.device.watch(signal, (state) => {
-    button.disabled = state.state === "missing";
-    fill(said, ...deviceSays(state));
-  });
-  return h(
-    "section",
-    { class: "hero", "aria-labelledby": "hero-title" },
-    h(
-      "div",
-      { class: "pitch" },
-      h("h1", { id: "hero-title" }, "Teach a small language model, in this tab"),
-      h(
-        "p",
-        { class: "lead" },
-        "Model, problems and training are part of the page: nothing to download, nothing to install, nothing sent away.",
-      ),
-      button,
-      said,
-    ),
-    story(),
-  );
-}
-
-/** Describes what the first button does. */
-function story(): HTMLElement {
-  const step = (title: string, text: string) => h("li", {}, h("strong", {}, title), h("span", {}, text));
-  return h(
-    "div",
-    { class: "story" },
-    h(
-      "figure",
-      { class: "sample" },
-      h("figcaption", {}, "One of its problems"),
-      h("p", {}, "Ann has 12 apples and buys 5 more. How many apples does Ann have now?"),
-      h("p", { class: "answer" }, h("span", {}, "12+5=17"), h("b", {}, "17")),
-    ),
-    h(
-      "ol",
-      { class: "steps" },
-      step("Look", `The model tries ${EMBEDDED_PROBLEMS} problems that it never trains on.`),
-      step("Learn the format", "Supervised fine-tuning (SFT) teaches the format of an answer."),
-      step("Learn correct answers", "Reinforcement learning (GRPO) lets the model try, and rewards correct answers."),
-      step("Look again", "The same problems again, side by side with the first answers."),
-    ),
-  );
-}
-
-function deviceSays(state: DeviceState): HTMLElement[] {
-  if (state.state === "checking") return [h("p", { class: "about" }, "Looking for the GPU …")];
-  if (state.state === "missing") {
-    return [problemLine("error", { text: state.problem.text, todo: webgpuAdvice(), link: null })];
-  }
-  const { adapter, software, advice } = state.info;
-  if (!software) return [h("p", { class: "about" }, `Runs on ${adapter}.`, advice && ` ${advice}`)];
-  const todo = advice ?? "The embedded model is small enough for this adapter; larger models will take very long.";
-  return [
-    problemLine("info", {
-      text: "There is no GPU here, so training runs on the CPU: it works, but slowly.",
-      todo,
-      link: null,
-    }),
-  ];
 }
 
 const METHODS: readonly { value: MethodChoice; title: string; about: string }[] = [
@@ -130,6 +50,15 @@ const METHODS: readonly { value: MethodChoice; title: string; about: string }[] 
   { value: "grpo", title: "GRPO", about: "Try answers, and learn from rewards" },
   { value: "dpo", title: "DPO", about: "Learn to prefer the better of two answers" },
 ];
+
+/** Sets the draft that the view begins with. @returns names of files that the browser did not keep */
+async function takeDraft(app: App, offer: Offer | null): Promise<readonly string[]> {
+  if (offer) app.draft = draftFor(offer);
+  if (app.draft) return [];
+  const found = await app.drafts.load();
+  app.draft = found?.draft ?? draftFor(null);
+  return found?.missing ?? [];
+}
 
 /** The choices before the user makes any: the embedded job, or SFT on rows of the user's documents. */
 function draftFor(offer: Offer | null): Draft {
@@ -142,6 +71,48 @@ function draftFor(offer: Offer | null): Draft {
   return { name: "", model: { kind: "embedded" }, data: { kind: "embedded" }, method: "both", recipes, evaluate };
 }
 
+/** The recipe forms of a draft, made when their method is chosen. */
+class RecipeForms {
+  readonly element = h("div", { class: "recipes" });
+  readonly #forms: Partial<Record<Method, RecipeForm>> = {};
+  readonly #make: (method: Method) => Promise<RecipeForm>;
+  readonly #draft: Draft;
+
+  constructor(draft: Draft, make: (method: Method) => Promise<RecipeForm>) {
+    this.#draft = draft;
+    this.#make = make;
+  }
+
+  async show(): Promise<void> {
+    const methods = METHODS_OF[this.#draft.method];
+    for (const method of methods) this.#forms[method] ??= await this.#make(method);
+    fill(
+      this.element,
+      ...methods.map((method, i) => phaseRecipe(method, methods.length > 1 ? i + 1 : null, this.#forms[method]!)),
+    );
+  }
+
+  setModel(kind: ModelSource["kind"]): void {
+    for (const form of Object.values(this.#forms)) form.setModel(kind);
+  }
+
+  change(phase: number, fields: Record<string, unknown>): void {
+    this.#forms[METHODS_OF[this.#draft.method][phase]]?.change(fields);
+  }
+
+  /** The job, or what is missing. Takes the forms' fields into the draft. */
+  job(): Job | string {
+    const draft = this.#draft;
+    for (const [method, form] of Object.entries(this.#forms)) draft.forms = { ...draft.forms, [method]: form.kept() };
+    for (const method of METHODS_OF[draft.method]) {
+      const recipe = this.#forms[method]?.recipe;
+      if (!recipe) return `The ${METHOD_NAMES[method]} recipe has an error; see the message beside the field.`;
+      draft.recipes[method] = recipe;
+    }
+    return jobOf(draft);
+  }
+}
+
 /** All choices, with the forecast and the start button beside them. */
 async function own(
   app: App,
@@ -149,51 +120,21 @@ async function own(
   presets: readonly Preset[],
   offer: Offer | null,
 ): Promise<HTMLElement> {
-  const draft = draftFor(offer);
-  const forms: Partial<Record<Method, RecipeForm>> = {};
-  const said = h("div", { class: "said" });
-  const train = h("button", { type: "submit", class: "primary wide", disabled: true }, "Train");
-  const name = h("input", { type: "text", autocomplete: "off", maxlength: 80 });
-  name.addEventListener("input", () => (draft.name = name.value));
-  let planned: { job: Job; plan: JobPlan } | null = null;
-  const download = downloader(app, signal, () => update());
-  const plan = forecast(app, signal, (made) => {
-    const job = currentJob();
-    planned = made && typeof job !== "string" ? { job, plan: made } : null;
-    train.disabled = planned === null || app.device.value.state !== "ready";
-    download.offer(planned);
+  const draft = app.draft!;
+  const recipes = new RecipeForms(draft, (method) => {
+    const begin = { model: draft.model?.kind ?? "hub", kept: draft.forms?.[method] };
+    return recipeForm(app, method, begin, presets, signal, () => updateSoon());
   });
-
-  const currentJob = (): Job | string => {
-    for (const method of METHODS_OF[draft.method]) {
-      const recipe = forms[method]?.recipe;
-      if (!recipe) return `The ${METHOD_NAMES[method]} recipe has an error; see the message beside the field.`;
-      draft.recipes[method] = recipe;
-    }
-    return jobOf(draft);
-  };
   const update = () => {
-    if (draft.model && draft.data) name.placeholder = nameOf(draft.model, draft.data);
-    plan.update(currentJob());
+    if (draft.model && draft.data) summary.suggest(nameOf(draft.model, draft.data));
+    const job = recipes.job();
+    if (!signal.aborted && app.draft === draft) app.drafts.save(draft);
+    summary.update(job);
   };
   /** Combines simultaneous changes into one plan. */
   const updateSoon = settled(20, signal, update);
-
-  const recipes = h("div", { class: "recipes" });
-  const showRecipes = async () => {
-    const methods = METHODS_OF[draft.method];
-    for (const method of methods) {
-      forms[method] ??= await recipeForm(app, method, draft.model?.kind ?? "hub", presets, signal, updateSoon);
-    }
-    fill(
-      recipes,
-      ...methods.map((method, i) => phaseRecipe(method, methods.length > 1 ? i + 1 : null, forms[method]!)),
-    );
-    updateSoon();
-  };
-
+  const summary = summaryOf(app, signal, draft, recipes, update);
   const heldOut = heldOutChoice(draft, updateSoon);
-  const first = draft.model ?? undefined;
   const level = offer ? "h1" : "h2";
   const data = dataPicker(
     app,
@@ -203,28 +144,28 @@ async function own(
       heldOut.follow(chosen?.kind === "embedded" ? "embedded" : chosen?.kind === "hub" ? "gsm8k" : "none");
       updateSoon();
     },
-    { file: offer?.file ?? null, method: draft.method },
+    { file: offer?.file ?? null, method: draft.method, data: draft.data },
   );
   const model = modelPicker(
     app,
     signal,
     (chosen: ModelSource | null) => {
       draft.model = chosen;
-      if (chosen) for (const form of Object.values(forms)) form.setModel(chosen.kind);
+      if (chosen) recipes.setModel(chosen.kind);
       updateSoon();
     },
-    first,
+    draft.model ?? undefined,
   );
   const methods = choice<MethodChoice>("Method", METHODS, draft.method, (value) => {
     draft.method = value;
     data.setMethod(value);
-    void showRecipes();
+    void recipes.show().then(updateSoon);
   });
-  await showRecipes();
+  await recipes.show();
   // a GPU that appears later, or returns, can train
   app.device.watch(signal, () => updateSoon());
 
-  const form = h(
+  const form: HTMLFormElement = h(
     "form",
     { class: "own-form", "aria-labelledby": "own-title" },
     h(
@@ -233,24 +174,45 @@ async function own(
       part("Model", model, level),
       part("Data", data.element, level),
       part("Method", methods, level),
-      part("Recipe", recipes, level),
+      part("Recipe", recipes.element, level),
       part("Held-out problems", heldOut.element, level),
     ),
-    h(
-      "aside",
-      { class: "summary", "aria-labelledby": "summary-title" },
-      h("h2", { id: "summary-title" }, "Forecast"),
-      plan.element,
-      labelled("Name of the run", name),
-      train,
-      download.element,
-      said,
-      storageLine(app, signal),
-    ),
+    summary.element,
+    summary.bar,
   );
-  form.addEventListener("submit", async (event) => {
+  form.addEventListener("submit", (event) => {
     event.preventDefault();
-    if (!planned) return;
+    void summary.start();
+  });
+  const title = { id: "own-title", class: "title" };
+  const heading = h(level, title, offer ? "Train on your documents" : "Or choose for yourself");
+  const actions = draftActions(app, draft, () => METHODS_OF[draft.method]);
+  return h("section", { class: "own" }, h("div", { class: "own-heading" }, heading, actions), form);
+}
+
+/** The forecast, the run's name and the start button. */
+interface Summary {
+  element: HTMLElement;
+  /** for the bottom of a narrow window */
+  bar: HTMLElement;
+  update(job: Job | string): void;
+  suggest(name: string): void;
+  start(): Promise<void>;
+}
+
+function summaryOf(app: App, signal: AbortSignal, draft: Draft, recipes: RecipeForms, update: () => void): Summary {
+  const said = h("div", { class: "said" });
+  const train = h("button", { type: "submit", class: "primary wide", disabled: true }, "Train");
+  const name = h("input", { type: "text", autocomplete: "off", maxlength: 80, value: draft.name });
+  name.addEventListener("input", () => {
+    draft.name = name.value;
+    app.drafts.save(draft);
+  });
+  let job: Job | string = "";
+  let planned: { job: Job; plan: JobPlan } | null = null;
+  const download = downloader(app, signal, update);
+  const start = async () => {
+    if (!planned || train.disabled) return;
     train.disabled = true;
     try {
       await begin(app, { ...planned.job, name: draft.name.trim() || planned.job.name });
@@ -258,10 +220,42 @@ async function own(
       fill(said, problemLine("error", problemOf(error)));
       train.disabled = false;
     }
+  };
+  const bar = trainBar(() => void start());
+  const plan = forecast(app, signal, {
+    shown: bar.show,
+    ready(made) {
+      if (made?.time && app.measured.value === 0) app.measured.value++;
+      planned = made && typeof job !== "string" ? { job, plan: made } : null;
+      train.disabled = planned === null || app.device.value.state !== "ready";
+      bar.enable(!train.disabled);
+      download.offer(planned);
+    },
+    apply: ({ phase, fields }) => recipes.change(phase, fields),
   });
-  const title = { id: "own-title", class: "title" };
-  const heading = h(level, title, offer ? "Train on your documents" : "Or choose for yourself");
-  return h("section", { class: "own" }, heading, form);
+  const element = h(
+    "aside",
+    { class: "summary", "aria-labelledby": "summary-title" },
+    h("h2", { id: "summary-title" }, "Forecast"),
+    plan.element,
+    labelled("Name of the run", name),
+    train,
+    download.element,
+    said,
+    storageLine(app, signal),
+  );
+  return {
+    element,
+    bar: bar.element,
+    start,
+    suggest: (text) => {
+      name.placeholder = text;
+    },
+    update(next) {
+      job = next;
+      plan.update(next);
+    },
+  };
 }
 
 /** @param number of the phase; null: it is the only one */
@@ -272,47 +266,4 @@ function phaseRecipe(method: Method, number: number | null, form: RecipeForm): H
     number !== null && h("h3", {}, `${number}. ${METHOD_NAMES[method]}`),
     form.element,
   );
-}
-
-type HeldOut = "embedded" | "gsm8k" | "none";
-
-/** The evaluation problems and their number. Follows the choice of data until the user changes it. */
-function heldOutChoice(draft: Draft, changed: () => void): { element: HTMLElement; follow(value: HeldOut): void } {
-  let touched = false;
-  const count = h("input", { type: "number", min: 1, max: 1000, value: EMBEDDED_PROBLEMS, inputmode: "numeric" });
-  const number = labelled(
-    "How many",
-    count,
-    "The model solves them before the first phase and after each phase. More problems take longer and measure more precisely.",
-  );
-  const list = select(
-    [
-      ["embedded", "Word problems"],
-      ["gsm8k", "GSM8K, test split"],
-      ["none", "None"],
-    ],
-    draft.evaluate ? "embedded" : "none",
-    () => {
-      touched = true;
-      apply();
-    },
-  );
-  const apply = () => {
-    const problems = Math.max(1, Math.min(1000, Math.round(count.valueAsNumber) || EMBEDDED_PROBLEMS));
-    number.hidden = list.value === "none";
-    if (list.value === "none") draft.evaluate = null;
-    else if (list.value === "gsm8k") draft.evaluate = { data: { ...GSM8K, split: "test" }, problems };
-    else draft.evaluate = { data: { kind: "embedded", rows: "prompts" }, problems };
-    changed();
-  };
-  count.addEventListener("change", apply);
-  number.hidden = draft.evaluate === null;
-  return {
-    element: h("div", { class: "held-out" }, labelled("Problems", list), number),
-    follow(value) {
-      if (touched || list.value === value) return;
-      list.value = value;
-      apply();
-    },
-  };
 }

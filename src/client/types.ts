@@ -6,6 +6,9 @@ import type { RatedPair } from "../session/data/folder.ts";
 import type { SolvedProblem } from "../session/evaluate.ts";
 import type { CompletionRecord } from "../train/grpo/rollout.ts";
 import type { LogRecord } from "../train/metrics.ts";
+import type { ForecastEvent, JobPlan, PhasePlan } from "./plan.ts";
+
+export type * from "./plan.ts";
 
 // The types that a page and its worker exchange. All of them survive structured cloning.
 
@@ -49,27 +52,6 @@ export interface DeviceInfo {
   advice: string | null;
   features: { f16: boolean; subgroups: boolean };
   limits: { maxBufferSize: number; maxStorageBufferBindingSize: number };
-}
-
-/** The memory forecast of one phase, made before any allocation. */
-export interface PhasePlan {
-  method: Method;
-  /** bytes of GPU memory */
-  memory: { peak: number; byKind: Record<string, number> };
-  trainable: number;
-  parameters: number;
-  rows: number;
-  max_steps: number;
-  notes: string[];
-}
-
-/** Whether a job can run. `problem`: a sentence for the user that says why it cannot. */
-export interface JobPlan {
-  phases: PhasePlan[];
-  fits: boolean;
-  problem: string | null;
-  /** bytes still to download; null if not known yet */
-  download: number | null;
 }
 
 /** A model's score on held-out problems. `stage`: base, or the name of the phase that has just ended. */
@@ -299,6 +281,8 @@ export interface Preset {
   /** the model that the recipe is made for; null: any */
   model: "embedded" | null;
   recipe: Record<string, unknown>;
+  /** of a published recipe: its model and rows */
+  job?: { model: ModelSource; data: DataSource };
 }
 
 /**
@@ -349,6 +333,13 @@ export interface Trainer {
     options?: { signal?: AbortSignal; as?: "model" | "data" },
   ): Stream<RunEvent>;
   plan(job: Job, options?: { signal?: AbortSignal }): Promise<JobPlan>;
+  /**
+   * The same in parts: first what the model's shape and rows that were read before tell, within 200 ms; then what all rows tell; then
+   * the time, for which an unknown adapter is measured once.
+   *
+   * @param options.quick only the first part, without any download or measurement; no event if nothing is known
+   */
+  forecast(job: Job, options?: { signal?: AbortSignal; quick?: boolean }): Stream<ForecastEvent>;
   runs: {
     list(): Promise<RunSummary[]>;
     get(id: string): Promise<RunRecord>;

@@ -48,7 +48,7 @@ export async function measureTimes(
 ): Promise<DeviceTimes> {
   const known = await recallTimes(gpu, store);
   if (knowsWidth(known.rates, config)) return known;
-  const made: WidthRates = await measureRates(gpu, widthOf(config), options);
+  const made: WidthRates = await measureRates(gpu, widthOf(gpu, config), options);
   const times = { ...known, rates: [...known.rates, made] };
   await write(gpu, store, times);
   return times;

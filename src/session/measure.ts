@@ -30,18 +30,22 @@ const WIDE_FROM = 320;
 /** Milliseconds that the sizes of one kind of pass may take; the first two sizes are always measured. */
 const BUDGET_MS = 500;
 /** Repetitions of a pass: the fastest counts, because other work can only delay it. */
-const TIMES = 2;
+const TIMES = 3;
 /** Tokens that one block decodes. */
 const BLOCK = 16;
 
-/** The model to measure for a model of this width. */
-export function widthOf({ hidden_size }: Pick<ModelConfig, "hidden_size">): keyof typeof MODELS {
-  return hidden_size < WIDE_FROM ? "narrow" : "wide";
+/** The model to measure for a model of this width. On a software adapter, the kernels of a wide one take minutes to compile. */
+export function widthOf(
+  gpu: Pick<Gpu, "profile">,
+  { hidden_size }: Pick<ModelConfig, "hidden_size">,
+): keyof typeof MODELS {
+  return hidden_size < WIDE_FROM || gpu.profile.kind !== "gpu" ? "narrow" : "wide";
 }
 
 /** Whether an adapter was measured at the width that a model needs. */
 export function knowsWidth(rates: DeviceRates, config: Pick<ModelConfig, "hidden_size">): boolean {
-  return rates.some(({ hidden }) => hidden === MODELS[widthOf(config)].hidden);
+  const { hidden: needed } = MODELS[config.hidden_size < WIDE_FROM ? "narrow" : "wide"];
+  return rates.some(({ hidden, everyWidth }) => everyWidth || hidden === needed);
 }
 
 /**
@@ -81,7 +85,7 @@ export async function measureRates(
     }
     const [train, forward, decode] = rates;
     const kernel = compiling / 1000 / Math.max(1, gpu.programs.size - known);
-    return { hidden, train, forward, decode, kernel };
+    return { hidden, train, forward, decode, kernel, everyWidth: gpu.profile.kind !== "gpu" };
   } finally {
     await gpu.settle().catch(() => {});
     await gpu.clear();

@@ -27,7 +27,7 @@ import { loraOf, storageOf } from "./open.ts";
 const NO_LIMITS: FakeLimits = { maxBufferSize: 2 ** 50, maxStorageBufferBindingSize: 2 ** 50 };
 
 /** What a forecast assumes in place of weights and rows. */
-interface Assumptions {
+export interface Assumptions {
   /** the fields of config.json that determine shapes; weights are assumed to be bf16 */
   shape: PublishedShape;
   /** tokens of the longest row, or in GRPO of the longest prompt */

@@ -40,6 +40,8 @@ export interface TimeInput<M extends Method = Method> {
   lora_r: number | null;
   lengths: RunLengths;
   max_steps: number;
+  /** tokens of a completion, if they are known: those of the answers that an earlier phase teaches; default: a share of the most */
+  completion?: number | null;
   /** number of kernels that the run compiles; default: those of a usual run */
   kernels?: number;
   /** problems that the model answers beside the steps, and how often; absent: none */
@@ -60,6 +62,8 @@ interface TimeForecast {
 
 /** Share of max_completion_length that completions have on average, before any has been seen. */
 const COMPLETION_SHARE = 0.6;
+/** The longest of many completions, in multiples of their mean length. */
+const LONGEST = 1.6;
 /** Kernels of a run, if nobody has counted them. */
 const USUAL_KERNELS = 60;
 /** Earlier runs that a median is taken over. */
@@ -143,16 +147,17 @@ function dpoPasses({ recipe, lengths }: TimeInput<"dpo">): Pass[] {
   return [train, { ...train, kind: "forward" }]; // the reference, in each step or once before them
 }
 
-function grpoPasses({ recipe, config, lengths }: TimeInput<"grpo">): { generate: Pass[]; train: Pass[] } {
+function grpoPasses({ recipe, config, lengths, completion }: TimeInput<"grpo">): { generate: Pass[]; train: Pass[] } {
   const grpo = recipe as GrpoRecipe;
   const { per_device_train_batch_size: batch, gradient_accumulation_steps: micros, num_generations } = grpo;
   const { num_iterations, max_completion_length: most } = grpo;
   const { steps_per_generation: perGeneration } = generationOf(grpo);
   const generations = micros / (perGeneration * num_iterations);
   const completions = batch * perGeneration;
-  const made = COMPLETION_SHARE * most;
+  const made = Math.min(most, completion ?? COMPLETION_SHARE * most);
+  const longest = completion ? Math.min(most, LONGEST * made) : most;
   const slots = slotsFor({ config }, completions, lengths.row + most);
-  const passes = Math.max(most, (completions * made) / slots);
+  const passes = Math.max(longest, (completions * made) / slots);
   const context = (lengths.row + made) / 2;
   const train: Pass = {
     kind: "train",
@@ -167,7 +172,7 @@ function grpoPasses({ recipe, config, lengths }: TimeInput<"grpo">): { generate:
   return {
     generate: [
       { kind: "forward", count: generations, tokens: prompts * lengths.row, context: lengths.context, rows: 0 },
-      { kind: "decode", count: generations * passes, tokens: slots, context: lengths.row + most / 2, rows: slots },
+      { kind: "decode", count: generations * passes, tokens: slots, context: lengths.row + made / 2, rows: slots },
     ],
     train: [train, { ...train, kind: "forward", count: (looks * micros) / num_iterations }],
   };

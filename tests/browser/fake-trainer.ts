@@ -4,7 +4,9 @@ import type {
   DataSource,
   DeviceInfo,
   Job,
+  JobPlan,
   ModelSource,
+  Preset,
   RunEvent,
   RunRecord,
   RunSummary,
@@ -14,6 +16,7 @@ import type {
 import { wordProblems } from "../../src/data/sets/word-problems.ts";
 import { BusyError, GpuError, NetworkError, NotFoundError, QuotaError } from "../../src/errors.ts";
 import { PRESETS } from "../../workers/session/presets.ts";
+import published from "../../workers/session/published.json" with { type: "json" };
 import { formatForm, formFields, parseForm } from "../../workers/session/recipes.ts";
 import { fakeDocuments } from "./fake-documents.ts";
 import { evaluationOf, HOSTILE, logAt, newRecord, planOf, play, type Script } from "./fake-runs.ts";
@@ -71,7 +74,7 @@ export function createTrainer(): Trainer {
     recipe: {
       fields: async (method) => formFields(method),
       presets: async () =>
-        PRESETS.map((one) => ({
+        [...PRESETS, ...(published as Preset[])].map((one) => ({
           ...one,
           recipe: { ...one.recipe, lora_r: 8, max_steps: one.method === "sft" ? 30 : 60 },
         })),
@@ -103,7 +106,14 @@ export function createTrainer(): Trainer {
     download,
     plan: async (job) => {
       await later(30);
-      return plan(job);
+      return plan(job, true);
+    },
+    async *forecast(job, { signal, quick } = {}) {
+      await later(30);
+      yield { type: "plan", plan: plan(job, false) };
+      if (quick) return;
+      await later(30);
+      if (!signal?.aborted) yield { type: "plan", plan: plan(job, true) };
     },
     runs: {
       list: async () => load().map((run) => summary(withTruth(run))),
@@ -238,7 +248,7 @@ function note(id: string, event: RunEvent): void {
   });
 }
 
-function plan(job: Job) {
+function plan(job: Job, exact: boolean): JobPlan {
   const large = job.model.kind === "hub";
   const phases = job.phases.map(({ method, recipe }) => {
     const made = planOf(method, recipe);
@@ -257,6 +267,23 @@ function plan(job: Job) {
       ? "GRPO needs 3.2 GB of GPU memory, and 2.1 GB are free. It would fit with max_completion_length 128, or with per_device_train_batch_size 4"
       : null,
     download: large ? 999e6 : 0,
+    exact,
+    available: fake === "memory" ? 2.1e9 : null,
+    disk: { run: 12e6, free: 20e9 },
+    time: short
+      ? null
+      : { seconds: 260, phases: phases.map(() => 200 / phases.length), heldOut: 60, basis: "measurement" },
+    ways:
+      short && exact
+        ? [
+            {
+              phase: job.phases.length - 1,
+              text: "max completion length 128",
+              fields: { max_completion_length: 128 },
+              peak: 1.9e9,
+            },
+          ]
+        : [],
   };
 }
 

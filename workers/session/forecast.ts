@@ -1,32 +1,237 @@
-import type { Job, JobPlan, PhasePlan } from "../../src/client/types.ts";
-import { AbortError, QwenchError } from "../../src/errors.ts";
+import type { ForecastEvent, Job, JobPlan, TimePlan, WayOut } from "../../src/client/types.ts";
+import { AbortError, BusyError, MemoryError, QwenchError } from "../../src/errors.ts";
+import { openCheckpoint } from "../../src/io/checkpoint.ts";
+import type { Folder } from "../../src/io/storage.ts";
+import type { GrpoRecipe, Method, Recipe, SftRecipe } from "../../src/recipe/recipe.ts";
+import { type DeviceTimes, measureTimes, recallTimes } from "../../src/session/device-times.ts";
+import { knowsWidth } from "../../src/session/measure.ts";
+import { waysOut } from "../../src/session/quick-forecast.ts";
+import { forecastTime, type TimeInput, timeInputOf } from "../../src/session/time-forecast.ts";
+import type { Training } from "../../src/session/train.ts";
 import { checkForecast } from "../../src/train/forecast/memory.ts";
 import type { GpuHolder, OpenGpu } from "./gpu.ts";
+import { diskOf, heldOutOf } from "./job-costs.ts";
+import type { Known } from "./known-rows.ts";
 import type { Library } from "./library.ts";
 import { preparePhase } from "./phase.ts";
+import { quickPlan } from "./quick-plan.ts";
+import { nameOfModel, phaseRecipe } from "./recipes.ts";
+import { reporting } from "./reporting.ts";
+import { timesStore } from "./tuning.ts";
 
-/** Forecasts whether a job can run here and what it needs. Loads nothing on the GPU. @throws {AbortError} */
-export async function forecastJob(
+/** Inputs of a forecast. */
+interface ForecastSources {
+  library: Library;
+  holder: GpuHolder;
+  known: Known;
+  signal: AbortSignal;
+}
+
+/** Milliseconds before all rows are read: a later edit within them costs nothing. */
+const SETTLE_MS = 250;
+
+/**
+ * Forecasts whether a job can run here and what it needs, in parts: at once what is known, then what all rows tell, then the time.
+ * Loads no weights.
+ *
+ * @throws {AbortError}
+ */
+export async function* forecastJob(
   job: Job,
-  { library, holder, signal }: { library: Library; holder: GpuHolder; signal: AbortSignal },
-): Promise<JobPlan> {
-  const phases: PhasePlan[] = [];
+  sources: ForecastSources,
+  { quick = false }: { quick?: boolean } = {},
+): AsyncGenerator<ForecastEvent> {
+  const { holder, known, signal } = sources;
+  const opened = await holder.get();
+  const available = availableMemory(opened, memoryLimit(job));
+  const times = await recallTimes(opened.gpu, timesStore());
+  const free = await freeStorage();
+  const first = await quickPlan(job, { known, adapter: opened.gpu, available, times, free }).catch((error) => {
+    if (error instanceof QwenchError) return null; // reading the rows tells it in full
+    throw error;
+  });
+  signal.throwIfAborted();
+  if (first) yield { type: "plan", plan: first };
+  if (quick) return;
+  await pause(SETTLE_MS, signal);
+  yield* exactPlans(job, sources, { opened, available, times, free });
+}
+
+/** The same as one answer, without a measurement. @throws {AbortError} */
+export async function planJob(job: Job, sources: ForecastSources): Promise<JobPlan> {
+  const { holder } = sources;
+  const opened = await holder.get();
+  const available = availableMemory(opened, memoryLimit(job));
+  const times = await recallTimes(opened.gpu, timesStore());
+  let last: JobPlan | null = null;
+  const place = { opened, available, times, free: await freeStorage() };
+  for await (const event of exactPlans(job, sources, place, false)) if (event.type === "plan") last = event.plan;
+  return last!;
+}
+
+interface Place {
+  opened: OpenGpu;
+  available: number | null;
+  times: DeviceTimes;
+  free: number | null;
+}
+
+async function* exactPlans(
+  job: Job,
+  { library, holder, known, signal }: ForecastSources,
+  { opened, available, times, free }: Place,
+  measures = true,
+): AsyncGenerator<ForecastEvent> {
+  const plan: JobPlan = {
+    phases: [],
+    fits: true,
+    problem: null,
+    download: null,
+    exact: true,
+    available,
+    disk: null,
+    time: null,
+    ways: [],
+  };
+  const inputs: TimeInput[] = [];
   try {
-    const opened = await holder.get();
+    yield { type: "progress", what: "reading the model", done: 0, total: null };
     const { folder: model, missing } = await library.lookAtModel(job.model, { signal, report: () => {} });
+    known.noteModel(job.model, { shape: (await openCheckpoint(model)).config, missing });
     for (let index = 0; index < job.phases.length; index++) {
-      const steps = preparePhase({ job, index, model, adapter: null, gpu: opened.gpu, library, signal });
-      let next = await steps.next();
-      while (!next.done) next = await steps.next();
-      const { training, forecast } = next.value;
-      phases.push(forecast);
-      checkForecast(training.prepared.forecast, availableMemory(opened, training.recipe.max_memory));
+      const training = yield* prepared(job, index, model, { opened, library, signal }, plan);
+      const input = await timeInputOf(training);
+      inputs.push(input);
+      known.note(job, index, training, input.lengths);
+      checkForecast(training.prepared.forecast, available);
     }
-    return { phases, fits: true, problem: null, download: missing };
+    plan.download = missing;
+    if (free !== null) plan.disk = { run: diskOf(job, plan.phases), free };
   } catch (error) {
     if (error instanceof AbortError || !(error instanceof QwenchError)) throw error;
-    return { phases, fits: false, problem: error.message, download: null };
+    yield { type: "plan", plan: { ...plan, fits: false, problem: error.message } };
+    if (!(error instanceof MemoryError)) return;
+    yield { type: "progress", what: "looking for a run that fits", done: 0, total: null };
+    const ways = await waysOf(job, Math.max(0, plan.phases.length - 1), { opened, available, known, signal });
+    yield { type: "plan", plan: { ...plan, fits: false, problem: error.message, ways } };
+    return;
   }
+  const timed = (from: DeviceTimes) => ({ ...plan, time: timeOf(job, inputs, from) });
+  yield { type: "plan", plan: timed(times) };
+  const { config } = inputs[0];
+  if (!measures || knowsWidth(times.rates, config)) return;
+  const made = yield* measuring(holder, config, signal);
+  if (made) yield { type: "plan", plan: timed(made) };
+}
+
+/** Reads the rows of a phase, and adds its forecast to the plan. */
+async function* prepared(
+  job: Job,
+  index: number,
+  model: Folder,
+  { opened, library, signal }: { opened: OpenGpu; library: Library; signal: AbortSignal },
+  plan: JobPlan,
+): AsyncGenerator<ForecastEvent, Training> {
+  const steps = preparePhase({ job, index, model, adapter: null, gpu: opened.gpu, library, signal });
+  let next = await steps.next();
+  while (!next.done) {
+    const { what, done, total } = next.value;
+    yield { type: "progress", what: `reading ${what}`, done, total };
+    next = await steps.next();
+  }
+  plan.phases.push(next.value.forecast);
+  await next.value.close();
+  return next.value.training;
+}
+
+/** Measures the adapter, unless the GPU is in use. A run that begins meanwhile ends the measurement. */
+async function* measuring(
+  holder: GpuHolder,
+  config: TimeInput["config"],
+  signal: AbortSignal,
+): AsyncGenerator<ForecastEvent, DeviceTimes | null> {
+  const stop = new AbortController();
+  let lent: Awaited<ReturnType<GpuHolder["lend"]>>;
+  try {
+    lent = await holder.lend("this GPU is being measured", stop);
+  } catch (error) {
+    if (error instanceof BusyError) return null;
+    throw error;
+  }
+  try {
+    return yield* reporting((report: (event: ForecastEvent) => void) => {
+      const onProgress = (done: number, total: number) =>
+        report({ type: "progress", what: "measuring this GPU, once", done, total });
+      const own = AbortSignal.any([signal, stop.signal]);
+      return measureTimes(lent.gpu.again(), timesStore(), config, { signal: own, onProgress });
+    });
+  } catch (error) {
+    if (stop.signal.aborted && !signal.aborted) return null;
+    throw error;
+  } finally {
+    lent.end();
+  }
+}
+
+/** The time of a job; null if its adapter was not measured at the model's width. */
+function timeOf(job: Job, inputs: readonly TimeInput[], { rates, runs }: DeviceTimes): TimePlan | null {
+  if (inputs.length === 0 || !knowsWidth(rates, inputs[0].config)) return null;
+  const model = nameOfModel(job.model);
+  const last = inputs.length - 1;
+  const made = inputs.map((input, i) => {
+    const heldOut = i === last ? heldOutOf(job, input.lengths.row) : null;
+    const taught = inputs.slice(0, i).findLast(({ method }) => method === "sft");
+    const completion = taught?.lengths.labelled ?? null; // the model answers as it was taught
+    return forecastTime({ ...input, heldOut, completion }, rates, { earlier: runs, model });
+  });
+  const heldOut = made.reduce((sum, { parts }) => sum + parts.heldOut, 0);
+  const phases = made.map(({ seconds, parts }) => seconds - parts.heldOut);
+  return { seconds: heldOut + phases.reduce((a, b) => a + b, 0), phases, heldOut, basis: made[last].basis };
+}
+
+async function waysOf(
+  job: Job,
+  phase: number,
+  {
+    opened,
+    available,
+    known,
+    signal,
+  }: { opened: OpenGpu; available: number | null; known: Known; signal: AbortSignal },
+): Promise<WayOut[]> {
+  const seen = known.model(job.model);
+  if (!seen) return [];
+  const { method, recipe } = phaseRecipe(job, phase);
+  const limit = method === "grpo" ? (recipe as GrpoRecipe).max_prompt_length : (recipe as SftRecipe).max_length;
+  const rows = known.find(job, phase);
+  const longest = rows ? rows.lengths.reduce((a, b) => Math.max(a, b), 1) : (limit ?? 512);
+  const { limits } = opened.gpu;
+  const found = await waysOut(recipe as Recipe<Method>, method, { shape: seen.shape, longest, limits }, available);
+  signal.throwIfAborted();
+  return found.map((way) => ({ phase, ...way }));
+}
+
+function memoryLimit(job: Job): number | null {
+  return (phaseRecipe(job, 0).recipe as SftRecipe).max_memory;
+}
+
+async function freeStorage(): Promise<number | null> {
+  const { quota, usage } = (await navigator.storage?.estimate?.().catch(() => null)) ?? {};
+  return quota === undefined ? null : Math.max(0, quota - (usage ?? 0));
+}
+
+function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(resolve, milliseconds);
+    signal.addEventListener(
+      "abort",
+      () => {
+        clearTimeout(timer);
+        reject(new AbortError("Stopped: another forecast was asked for"));
+      },
+      { once: true },
+    );
+  });
 }
 
 /** Bytes that a tab can use on an iPhone before the system ends it. */

@@ -13,6 +13,8 @@ export interface OpenGpu {
 export class GpuHolder {
   private opened: Promise<OpenGpu> | null = null;
   private user: string | null = null;
+  /** work of low priority that has the GPU: how to end it, and when it has ended */
+  private guest: { stop: AbortController; ended: Promise<void> } | null = null;
   /** what the last user left on the GPU for the next user, such as a chat's model */
   kept: unknown = null;
   private readonly onLost: (why: string) => void;
@@ -48,18 +50,30 @@ export class GpuHolder {
    * Gives one user exclusive use of the GPU. `end` releases it, and closes it if the device has failed.
    *
    * @param what the user's name, written to follow "The GPU is in use: "
+   * @param stop aborted when another user asks for the GPU, who then waits for `end`; absent: others are refused
    * @throws {BusyError} while another user has it
    */
-  async lend(what: string): Promise<OpenGpu & { end(): void }> {
+  async lend(what: string, stop?: AbortController): Promise<OpenGpu & { end(): void }> {
+    if (this.guest && !stop) {
+      this.guest.stop.abort(new BusyError(`${what} needs the GPU`));
+      await this.guest.ended;
+    }
     if (this.user) throw new BusyError(`The GPU is in use: ${this.user}. Pause or end that first`);
     this.user = what;
+    let leave = () => {};
+    if (stop) this.guest = { stop, ended: new Promise((resolve) => (leave = resolve)) };
+    const free = () => {
+      this.user = null;
+      if (stop) this.guest = null;
+      leave();
+    };
     try {
       const opening = this.get();
       const opened = await opening;
       return {
         ...opened,
         end: () => {
-          this.user = null;
+          free();
           try {
             opened.gpu.check();
           } catch {
@@ -69,7 +83,7 @@ export class GpuHolder {
         },
       };
     } catch (error) {
-      this.user = null;
+      free();
       throw error;
     }
   }

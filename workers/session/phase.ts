@@ -17,6 +17,7 @@ import type { Library, Report } from "./library.ts";
 import { nameOfModel, phaseRecipe } from "./recipes.ts";
 import { reporting } from "./reporting.ts";
 import { rewardPlatform } from "./reward-platform.ts";
+import { inForm } from "./set-rows.ts";
 
 /** Inputs of a phase. */
 interface PhaseInput {
@@ -54,16 +55,16 @@ export async function* preparePhase(input: PhaseInput): AsyncGenerator<Progress,
   return yield* reporting(async (report) => {
     const fetching = { signal, report: asProgress(report, "bytes") };
     const onProgress = asProgress(report, "rows");
-    const train = withoutHeldOut(await library.openRows(data, "train", fetching), job, index);
+    const plain = withoutHeldOut(await library.openRows(data, "train", fetching), job, index);
+    const train = inForm(plain, recipe, "train");
     const measured = recipe.eval_strategy !== "no";
     if (measured && data.kind !== "hub" && data.kind !== "embedded") {
       throw new RecipeError(
         `eval_strategy is ${recipe.eval_strategy}, but your own file has no test split: set eval_strategy to no. Held-out problems are still solved`,
       );
     }
-    const held = measured
-      ? await library.openRows({ ...data, ...(data.kind === "hub" ? { split: "test" } : {}) }, "test", fetching)
-      : null;
+    const test = { ...data, ...(data.kind === "hub" ? { split: "test" } : {}) };
+    const held = measured ? inForm(await library.openRows(test, "test", fetching), recipe, "test") : null;
     const judged = "reward_funcs" in recipe ? recipe : null;
     const platform = rewardPlatform(library.options.assets);
     const { rewards, close } = await openRewards(judged?.reward_funcs ?? [], judged ?? {}, platform);

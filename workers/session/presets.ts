@@ -1,5 +1,6 @@
 import type { Preset } from "../../src/client/types.ts";
 import { GSM8K_REWARDS } from "../../src/rewards/registry.ts";
+import { GSM8K_FORM } from "./recipes.ts";
 
 /**
  * Recipes to start from. Those of the embedded model match `npm start` and take a few minutes on a CPU. Checkpoints are
@@ -110,6 +111,30 @@ export const PRESETS: readonly Preset[] = [
       learning_rate: 1e-5,
       warmup_steps: 0.1,
       num_train_epochs: 1,
+      logging_steps: 1,
+      save_steps: 20,
+    },
+  },
+  {
+    id: "gsm8k-sft",
+    model: null,
+    name: "GSM8K, the form of the answers",
+    help: "Teaches the tags of the published GSM8K recipe with the solutions of the data set, before rewards are used.",
+    method: "sft",
+    recipe: {
+      dataset_format: "gsm8k",
+      dataset_options: { form: "xml" },
+      system_prompt: GSM8K_FORM.system_prompt,
+      lora_r: 16,
+      lora_alpha: 64,
+      lora_target_modules: ["all-linear"],
+      lora_dropout: 0.05,
+      per_device_train_batch_size: 4,
+      gradient_accumulation_steps: 4,
+      max_length: 512,
+      learning_rate: 2e-4,
+      warmup_steps: 0.1,
+      max_steps: 60,
       logging_steps: 1,
       save_steps: 20,
     },

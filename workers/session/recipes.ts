@@ -1,4 +1,5 @@
 import type { FormField, Job, Method, ModelSource, Phase } from "../../src/client/types.ts";
+import { SYSTEM_PROMPTS } from "../../src/data/sets/forms.ts";
 import { RecipeError } from "../../src/errors.ts";
 import { type FieldValue, fieldsOf, type ParsedRecipe, parseRecipe, type Recipe } from "../../src/recipe/recipe.ts";
 import { GSM8K_REWARDS, REWARDS } from "../../src/rewards/registry.ts";
@@ -8,7 +9,7 @@ import { show } from "../../src/text/show.ts";
 const OF_THE_JOB = new Set(
   (
     "model_name_or_path model_revision adapter_name_or_path use_peft dataset_name dataset_config dataset_train_split " +
-    "dataset_test_split eval_dataset_name environment test_split_size datasets streaming dataset_streaming dataset_format dataset_options chat_template_path output_dir overwrite_output_dir resume_from_checkpoint " +
+    "dataset_test_split eval_dataset_name environment test_split_size datasets streaming dataset_streaming chat_template_path output_dir overwrite_output_dir resume_from_checkpoint " +
     "save_total_limit profile log_completions num_completions_to_print"
   ).split(" "),
 );
@@ -91,8 +92,11 @@ export function phaseRecipe(job: Job, index: number): PhaseRecipe {
   const own = Object.keys(recipe).find((name) => OF_THE_JOB.has(name));
   if (own) throw new RecipeError(`${own} is set by this page: remove it from the recipe`);
   const judged = method === "grpo" && !recipe.reward_funcs && hasGsm8kAnswers(data);
+  const formed =
+    isGsm8k(data) && method !== "dpo" && !("dataset_format" in recipe) && data.kind === "hub" && !data.columns;
   const wanted = {
     ...(index > 0 ? adapterFields(job.phases[0]) : {}),
+    ...(formed ? { ...GSM8K_FORM, ...(method === "sft" && { dataset_options: { form: "xml" } }) } : {}),
     ...recipe,
     ...(judged ? { reward_funcs: GSM8K_REWARDS } : {}),
     ...namesOf(job.model, data),
@@ -101,6 +105,10 @@ export function phaseRecipe(job: Job, index: number): PhaseRecipe {
     save_total_limit: 2,
   };
   const made = { method, ...parseRecipe(wanted, method) } as PhaseRecipe;
+  if (formed)
+    made.notes.push(
+      "GSM8K's rows are read in the form of the published recipe, with <reasoning> and <answer> tags; dataset_format and system_prompt change that",
+    );
   if (index > 0) {
     for (const [name, value] of Object.entries(adapterFields(job.phases[0]))) {
       const other = made.recipe[name as (typeof OF_THE_ADAPTER)[number]];
@@ -121,8 +129,15 @@ function adapterFields({ method, recipe }: Phase): Record<string, unknown> {
 
 /** Whether the rows are known to have the answers that the GSM8K rewards need. */
 function hasGsm8kAnswers(data: Phase["data"]): boolean {
-  return data.kind === "embedded" || (data.kind === "hub" && /(^|\/)gsm8k$/.test(data.id));
+  return data.kind === "embedded" || isGsm8k(data);
 }
+
+function isGsm8k(data: Phase["data"]): boolean {
+  return data.kind === "hub" && /(^|\/)gsm8k$/.test(data.id);
+}
+
+/** How the published recipe reads GSM8K, unless the phase says otherwise. */
+export const GSM8K_FORM = { dataset_format: "gsm8k", system_prompt: SYSTEM_PROMPTS.xml.trimStart() };
 
 /** The recipe of a phase as YAML. */
 export async function phaseYaml(phase: PhaseRecipe): Promise<string> {

@@ -11,7 +11,9 @@ import { faultOf, type GpuHolder } from "./gpu.ts";
 import type { Library } from "./library.ts";
 import { lockTraining } from "./locks.ts";
 import { asProgress, loadPhase, type PreparedPhase, preparePhase, trainPhase } from "./phase.ts";
+import { nameOfModel } from "./recipes.ts";
 import { reporting } from "./reporting.ts";
+import { timed } from "./run-times.ts";
 import { note, type RunStore, type StoredRun } from "./runs.ts";
 import { tuningStore } from "./tuning.ts";
 
@@ -85,7 +87,7 @@ async function* phases(input: RunInput, run: StoredRun, gpu: Gpu): AsyncGenerato
     if (index === 0) yield* solve(input, run, phase, trainee.model, "base"); // a new adapter has no effect
     await takeLogs(run, index, output);
     try {
-      yield* trainPhase(phase, trainee, output);
+      yield* timed(trainPhase(phase, trainee, output), gpu, phase.training, nameOfModel(job.model));
     } finally {
       await phase.close();
     }

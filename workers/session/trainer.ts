@@ -5,10 +5,12 @@ import type {
   DeviceInfo,
   ExportedFile,
   ExportKind,
+  ForecastEvent,
   Job,
   JobPlan,
   ModelSource,
   PairsEvent,
+  Preset,
   RunEvent,
   Stream,
 } from "../../src/client/types.ts";
@@ -18,8 +20,9 @@ import { checkSecure } from "../../src/platform/browser/secure.ts";
 import { storageOf } from "../../src/session/open.ts";
 import { chat } from "./chat.ts";
 import type { DocumentDesk } from "./documents.ts";
-import { forecastJob } from "./forecast.ts";
+import { forecastJob, planJob } from "./forecast.ts";
 import { GpuHolder } from "./gpu.ts";
+import { Known } from "./known-rows.ts";
 import { Library } from "./library.ts";
 import { takeLock } from "./locks.ts";
 import { asProgress } from "./phase.ts";
@@ -43,6 +46,7 @@ export class TrainerSession implements TrainerService {
   private begun: { library: Library; holder: GpuHolder } | null = null;
   private readonly store = new RunStore();
   private desks: DocumentDesk | null = null;
+  private readonly known = new Known();
 
   async begin(options: WorkerOptions, lost: (why: string) => void): Promise<void> {
     this.begun = { library: new Library(options), holder: new GpuHolder(lost) };
@@ -57,7 +61,7 @@ export class TrainerSession implements TrainerService {
 
   readonly recipe: TrainerService["recipe"] = {
     fields: async (method) => formFields(method),
-    presets: async () => [...PRESETS],
+    presets: async () => [...PRESETS, ...((await import("./published.json")).default as Preset[])],
     parse: async (input, method) => parseForm(input, method),
     format: (recipe, method) => formatForm(recipe, method),
   };
@@ -83,7 +87,10 @@ export class TrainerSession implements TrainerService {
 
   readonly storage: TrainerService["storage"] = {
     usage: () => storageUsage(this.store),
-    remove: (id) => removeStored(id, this.store),
+    remove: (id) => {
+      this.known.forgetModels();
+      return removeStored(id, this.store);
+    },
   };
 
   readonly runs: TrainerService["runs"] = {
@@ -104,6 +111,7 @@ export class TrainerSession implements TrainerService {
   download(source: ModelSource | DataSource, { signal, as }: Asked & { as?: "model" | "data" } = {}): Stream<RunEvent> {
     const { library } = this.parts;
     const kind = as ?? (OF_DATA.some((name) => name in source) ? "data" : "model");
+    this.known.forgetModels();
     return stoppable(
       (own) =>
         reporting(async (report: (event: RunEvent) => void) => {
@@ -116,7 +124,11 @@ export class TrainerSession implements TrainerService {
   }
 
   plan(job: Job, { signal = new AbortController().signal }: Asked = {}): Promise<JobPlan> {
-    return forecastJob(job, { ...this.parts, signal });
+    return planJob(job, { ...this.parts, known: this.known, signal });
+  }
+
+  forecast(job: Job, { signal, quick }: Asked & { quick?: boolean } = {}): Stream<ForecastEvent> {
+    return stoppable((own) => forecastJob(job, { ...this.parts, known: this.known, signal: own }, { quick }), signal);
   }
 
   chat(request: ChatRequest, { signal }: Asked = {}): Stream<ChatEvent> {

@@ -13,6 +13,8 @@ export interface WidthRates extends Record<PassKind, PassRate> {
   hidden: number;
   /** seconds to compile one kernel */
   kernel: number;
+  /** whether they hold for every width: a processor multiplies matrices of any width at about the same rate */
+  everyWidth: boolean;
 }
 
 /** Measurements of an adapter, narrow models first. */
@@ -69,6 +71,7 @@ export function ratesFor(rates: DeviceRates, { hidden_size }: Pick<ModelConfig, 
     forward: pass("forward"),
     decode: pass("decode"),
     kernel: between(low.kernel, high.kernel),
+    everyWidth: false,
   };
 }
 

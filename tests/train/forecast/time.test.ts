@@ -13,7 +13,7 @@ const lora: WorkModel = { config, lora_r: 16, whole: false, gradient_checkpointi
 const rate = (layer: number, operation: number) => ({ layer, operation });
 const width = (hidden: number, layer: number, operation: number): WidthRates => {
   const all = rate(layer, operation);
-  return { hidden, train: all, forward: all, decode: all, kernel: 0.01 };
+  return { hidden, train: all, forward: all, decode: all, kernel: 0.01, everyWidth: false };
 };
 const device = [width(128, 1e-4, 1e-9), width(896, 1e-4, 1e-11)];
 
