@@ -1,6 +1,7 @@
 import type { DeviceInfo, ModelSource, Trainer } from "../src/client/types.ts";
 import { Cell } from "./cell.ts";
 import { type Problem, problemOf } from "./problems.ts";
+import { judgeAccess } from "./reward/judge-key.ts";
 import { Run } from "./run.ts";
 
 export type DeviceState =
@@ -142,7 +143,9 @@ export class App {
     const trainer = this.#trainer;
     const pause = new AbortController();
     this.#pause = pause;
-    const events = trainer.runs.start(run.id, { signal: pause.signal })[Symbol.asyncIterator]();
+    const events = trainer.runs
+      .start(run.id, { signal: pause.signal, judge: judgeAccess(run.record.job) })
+      [Symbol.asyncIterator]();
     const died = trainer.lost.then((sentence) => ({ sentence }));
     try {
       for (;;) {

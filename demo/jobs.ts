@@ -1,4 +1,5 @@
 import type { DataSource, Job, Method, ModelSource, Preset } from "../src/client/types.ts";
+import { modulesOf } from "./reward/shelf.ts";
 
 export type MethodChoice = "sft" | "grpo" | "dpo" | "both";
 
@@ -50,7 +51,12 @@ export function jobOf(draft: Draft): Job | string {
   const { model, data, method, recipes, evaluate } = draft;
   if (!model) return "Choose a model.";
   if (!data) return "Choose the data to train on.";
-  const phases = METHODS_OF[method].map((one) => ({ method: one, data: dataFor(data, one), recipe: recipes[one] }));
+  const phases = METHODS_OF[method].map((one) => ({
+    method: one,
+    data: dataFor(data, one),
+    recipe: recipes[one],
+    ...modulesOf(recipes[one]),
+  }));
   return { name: draft.name.trim() || nameOf(model, data), model, phases, evaluate };
 }
 

@@ -10,6 +10,7 @@ import { isaTable } from "./isa-table.ts";
 import { between } from "./markdown.ts";
 import { differencesTable, flagsSections, optionsTable } from "./options-tables.ts";
 import { resultsTable } from "./results-table.ts";
+import { rewardsTable } from "./rewards-table.ts";
 
 const at = (path: string) => fileURLToPath(new URL(`../${path}`, import.meta.url));
 
@@ -24,6 +25,7 @@ const TABLES: Readonly<Record<string, Readonly<Record<string, () => string>>>> =
   "docs/recipes.md": { recipes: recipesTable },
   "docs/performance.md": { isa: () => isaTable(measured()), results: () => resultsTable(measured()) },
   "docs/library.md": { exports: exportsTables },
+  "docs/rewards.md": { functions: rewardsTable },
 };
 
 /** Documents that hold tables. */

@@ -27,7 +27,10 @@ const BESIDE: Record<string, readonly string[]> = {
 };
 /** Files that a room outside the floors may also import: they import only text and each other. */
 const LEAVES: Record<string, readonly string[]> = {
-  demo: ["metrics", "names", "scale", "text"].map((name) => `src/report/${name}.ts`),
+  demo: [
+    ...["metrics", "names", "scale", "text"].map((name) => `src/report/${name}.ts`),
+    ...["about", "reward", "run"].map((name) => `src/rewards/${name}.ts`),
+  ],
 };
 const PLATFORM_GUESTS = ["cli", "workers"];
 const CLIENT_GUESTS = ["index", "workers"];

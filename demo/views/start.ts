@@ -5,6 +5,7 @@ import { settled } from "../cell.ts";
 import { fill, h } from "../dom.ts";
 import {
   type Draft,
+  dataFor,
   EMBEDDED_PROBLEMS,
   embeddedJob,
   GSM8K,
@@ -166,7 +167,9 @@ async function own(
 
   const currentJob = (): Job | string => {
     for (const method of METHODS_OF[draft.method]) {
-      const recipe = forms[method]?.recipe;
+      const form = forms[method];
+      if (form) form.data = draft.data && dataFor(draft.data, method);
+      const recipe = form?.recipe;
       if (!recipe) return `The ${METHOD_NAMES[method]} recipe has an error; see the message beside the field.`;
       draft.recipes[method] = recipe;
     }

@@ -2,8 +2,10 @@ import type { ReadDocument } from "../data/documents/document.ts";
 import type { Pair } from "../data/documents/pair.ts";
 import type { CreateType } from "../data/documents/prompts.ts";
 import type { Method } from "../recipe/field.ts";
+import type { Turn } from "../rewards/reward.ts";
 import type { RatedPair } from "../session/data/folder.ts";
 import type { SolvedProblem } from "../session/evaluate.ts";
+import type { ModuleExport } from "../session/reward-modules.ts";
 import type { CompletionRecord } from "../train/grpo/rollout.ts";
 import type { LogRecord } from "../train/metrics.ts";
 
@@ -29,6 +31,53 @@ export interface Phase {
   data: DataSource;
   /** recipe fields that differ from the defaults; the job supplies the model and data fields */
   recipe: Record<string, unknown>;
+  /** the modules that `reward_funcs` names, as `./NAME` or `./NAME:EXPORT`; a trainer needs a `RewardSandbox` for them */
+  modules?: RewardSource[];
+}
+
+/** A module of the user's reward functions: the file that the command line takes. */
+export interface RewardSource {
+  /** a file name that ends in .mjs or .js, without a folder */
+  name: string;
+  /** JavaScript */
+  text: string;
+}
+
+/** Completions for a user's reward function; each list has one value per completion. */
+export interface RewardInput {
+  prompts: readonly Turn[];
+  completions: readonly Turn[];
+  columns: Readonly<Record<string, readonly unknown[]>>;
+  /** tokens of each completion; null if only the text is known */
+  completion_ids: readonly ArrayLike<number>[] | null;
+  /** optimizer step, from 0 */
+  step: number;
+}
+
+/**
+ * Where a page runs the user's reward modules. Their code is not trusted: run it without network, storage and page, in a thread
+ * that can be ended.
+ */
+export interface RewardSandbox {
+  /** Evaluates a module in a thread of its own. Rejects with what it threw, or if it does not end. */
+  open(module: RewardSource): Promise<{ id: number; exports: ModuleExport[] }>;
+  /** Calls an export. Aborting the signal ends the thread; the next call starts another. */
+  call(id: number, name: string, input: RewardInput, options: { signal: AbortSignal }): Promise<unknown>;
+  /** Ends a module's thread. */
+  end(id: number): Promise<void>;
+}
+
+/** Rows as reward functions get them, with the data set's own answers as completions. */
+export interface RewardRows extends Omit<RewardInput, "completion_ids" | "step"> {
+  /** why there are none, or null */
+  problem: string | null;
+}
+
+/** A judge's key, which is sent to this address only and never stored. */
+export interface JudgeAccess {
+  /** the recipe's judge_url */
+  url: string;
+  key: string;
 }
 
 /** What to train. */
@@ -331,7 +380,11 @@ export interface Trainer {
     ): Promise<{ recipe: Record<string, unknown>; notes: string[] }>;
     format(recipe: Record<string, unknown>, method: Method): Promise<string>;
   };
-  data: { preview(source: DataSource): Promise<DataPreview> };
+  data: {
+    preview(source: DataSource): Promise<DataPreview>;
+    /** The first rows as the reward functions of GRPO get them. @param recipe of the phase: its system prompt is added */
+    rewardRows(source: DataSource, recipe: Record<string, unknown>, count: number): Promise<RewardRows>;
+  };
   documents: DocumentTrainer;
   storage: {
     usage(): Promise<StorageUsage>;
@@ -360,9 +413,10 @@ export interface Trainer {
      * Starts a run, or resumes it from its last checkpoint. Leaving the loop, or aborting `signal`, saves a checkpoint at the
      * next step boundary and pauses the run.
      *
+     * @param options.judge the key of a recipe with a judge, if its endpoint needs one
      * @throws {BusyError} if another tab is training
      */
-    start(id: string, options?: { signal?: AbortSignal }): Stream<RunEvent>;
+    start(id: string, options?: { signal?: AbortSignal; judge?: JudgeAccess | null }): Stream<RunEvent>;
     /** Ends a paused or interrupted run at its last checkpoint: status "stopped". Its adapter and history are kept. */
     stop(id: string): Promise<void>;
   };
@@ -374,4 +428,15 @@ export interface Trainer {
   readonly lost: Promise<string>;
 }
 
-export type { CompletionRecord, CreateType, LogRecord, Method, Pair, RatedPair, ReadDocument, SolvedProblem };
+export type {
+  CompletionRecord,
+  CreateType,
+  LogRecord,
+  Method,
+  ModuleExport,
+  Pair,
+  RatedPair,
+  ReadDocument,
+  SolvedProblem,
+  Turn,
+};

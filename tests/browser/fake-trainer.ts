@@ -15,6 +15,7 @@ import { wordProblems } from "../../src/data/sets/word-problems.ts";
 import { BusyError, GpuError, NetworkError, NotFoundError, QuotaError } from "../../src/errors.ts";
 import { PRESETS } from "../../workers/session/presets.ts";
 import { formatForm, formFields, parseForm } from "../../workers/session/recipes.ts";
+import { rewardRows } from "../../workers/session/reward-rows.ts";
 import { fakeDocuments } from "./fake-documents.ts";
 import { evaluationOf, HOSTILE, logAt, newRecord, planOf, play, type Script } from "./fake-runs.ts";
 
@@ -78,7 +79,7 @@ export function createTrainer(): Trainer {
       parse: async (input, method) => parseForm(input, method),
       format: async (recipe, method) => formatForm(recipe, method),
     },
-    data: { preview },
+    data: { preview, rewardRows: async (_source, recipe, count) => rewardRows(fakeRows(), recipe, count) },
     documents: fakeDocuments(stepTime, fake === "network" ? "Cannot ask the endpoint: Failed to fetch" : null),
     storage: {
       usage: async () => {
@@ -135,6 +136,13 @@ export function createTrainer(): Trainer {
     terminate() {},
     lost,
   };
+}
+
+async function* fakeRows() {
+  const problems = wordProblems({ seed: 4, count: 20, split: "train" });
+  for (const [i, { question, answer }] of problems.entries()) {
+    yield { row: { question, answer }, number: i + 1, file: "the embedded problems" };
+  }
 }
 
 const later = (ms: number) => new Promise((done) => setTimeout(done, ms));

@@ -4,21 +4,28 @@ import { checkForecast } from "../../src/train/forecast/memory.ts";
 import type { GpuHolder, OpenGpu } from "./gpu.ts";
 import type { Library } from "./library.ts";
 import { preparePhase } from "./phase.ts";
+import type { RewardDesk } from "./reward-platform.ts";
 
 /** Forecasts whether a job can run here and what it needs. Loads nothing on the GPU. @throws {AbortError} */
 export async function forecastJob(
   job: Job,
-  { library, holder, signal }: { library: Library; holder: GpuHolder; signal: AbortSignal },
+  {
+    library,
+    holder,
+    rewards,
+    signal,
+  }: { library: Library; holder: GpuHolder; rewards: RewardDesk; signal: AbortSignal },
 ): Promise<JobPlan> {
   const phases: PhasePlan[] = [];
   try {
     const opened = await holder.get();
     const { folder: model, missing } = await library.lookAtModel(job.model, { signal, report: () => {} });
     for (let index = 0; index < job.phases.length; index++) {
-      const steps = preparePhase({ job, index, model, adapter: null, gpu: opened.gpu, library, signal });
+      const steps = preparePhase({ job, index, model, adapter: null, gpu: opened.gpu, library, rewards, signal });
       let next = await steps.next();
       while (!next.done) next = await steps.next();
-      const { training, forecast } = next.value;
+      const { training, forecast, close } = next.value;
+      await close();
       phases.push(forecast);
       checkForecast(training.prepared.forecast, availableMemory(opened, training.recipe.max_memory));
     }

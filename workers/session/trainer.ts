@@ -9,6 +9,7 @@ import type {
   JobPlan,
   ModelSource,
   PairsEvent,
+  RewardSandbox,
   RunEvent,
   Stream,
 } from "../../src/client/types.ts";
@@ -27,6 +28,8 @@ import { PRESETS } from "./presets.ts";
 import { previewRows } from "./preview.ts";
 import { formatForm, formFields, nameOfData, nameOfModel, parseForm, phaseRecipe, phaseYaml } from "./recipes.ts";
 import { reporting, stoppable } from "./reporting.ts";
+import { RewardDesk } from "./reward-platform.ts";
+import { rewardRows } from "./reward-rows.ts";
 import { trainRun } from "./run.ts";
 import { newestAdapter, newRun, RunStore, summaryOf } from "./runs.ts";
 import { removeOldExports, removeRun, removeStored, storageUsage } from "./storage.ts";
@@ -40,12 +43,17 @@ interface Asked {
 
 /** The trainer of a page, in its worker. */
 export class TrainerSession implements TrainerService {
-  private begun: { library: Library; holder: GpuHolder } | null = null;
+  private begun: { library: Library; holder: GpuHolder; rewards: RewardDesk } | null = null;
   private readonly store = new RunStore();
   private desks: DocumentDesk | null = null;
 
-  async begin(options: WorkerOptions, lost: (why: string) => void): Promise<void> {
-    this.begun = { library: new Library(options), holder: new GpuHolder(lost) };
+  async begin(
+    options: WorkerOptions,
+    lost: (why: string) => void,
+    sandbox: RewardSandbox | null = null,
+  ): Promise<void> {
+    const rewards = new RewardDesk(options.assets, sandbox);
+    this.begun = { library: new Library(options), holder: new GpuHolder(lost), rewards };
     // absent in an insecure context, which has no WebGPU either; `device` reports that
     if (navigator.locks) await takeLock(options.lock, "This worker is already in use");
     removeOldExports().catch(() => {}); // a failure only wastes space
@@ -66,6 +74,10 @@ export class TrainerSession implements TrainerService {
     preview: async (source) => {
       const { library } = this.parts;
       return previewRows(await library.openRows(source, "train", { report: () => {} }));
+    },
+    rewardRows: async (source, recipe, count) => {
+      const { library } = this.parts;
+      return rewardRows(await library.openRows(source, "train", { report: () => {} }), recipe, count);
     },
   };
 
@@ -92,8 +104,10 @@ export class TrainerSession implements TrainerService {
     remove: (id) => removeRun(id, this.store),
     rename: (id, name) => this.store.change(id, { name }),
     create: (job) => this.create(job),
-    start: (id, asked) =>
-      stoppable((signal) => trainRun({ id, runs: this.store, ...this.parts, signal }), asked?.signal),
+    start: (id, asked) => {
+      this.parts.rewards.judge = asked?.judge ?? null;
+      return stoppable((signal) => trainRun({ id, runs: this.store, ...this.parts, signal }), asked?.signal);
+    },
     stop: async (id) => {
       const { status } = await this.store.get(id);
       if (status === "running") throw new QwenchError("Cannot stop a run while it is training: pause it first");
