@@ -86,7 +86,7 @@ export function presetFor(presets: readonly Preset[], method: Method, model: Mod
   return presetsFor(presets, method, model)[0] ?? null;
 }
 
-function modelName(model: ModelSource): string {
+export function nameOfModel(model: ModelSource): string {
   if (model.kind === "embedded") return "embedded model";
   return model.kind === "files" ? model.name : model.id;
 }
@@ -99,5 +99,5 @@ function dataName(data: DataSource | NonNullable<DataChoice>): string {
 /** A run name that is distinguishable in a list. */
 export function nameOf(model: ModelSource, data: NonNullable<DataChoice>): string {
   const short = (name: string) => name.split("/").at(-1)!;
-  return `${short(modelName(model))} on ${short(dataName(data))}`;
+  return `${short(nameOfModel(model))} on ${short(dataName(data))}`;
 }

@@ -17,7 +17,7 @@ addEventListener("message", ({ ports: [control], source }) => {
   control.onmessage = ({ data: { type, id, program, text }, ports }) => {
     if (type === "end") return end(id);
     const url = blob(program);
-    const worker = new Worker(url, { type: "module", name: "reward" });
+    const worker = new Worker(url, { name: "reward" });
     workers.set(id, worker);
     worker.onerror = (event) => {
       event.preventDefault();

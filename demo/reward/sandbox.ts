@@ -2,11 +2,13 @@ import type { ModuleExport, RewardInput, RewardSandbox, RewardSource } from "../
 import { AbortError, QwenchError } from "../../src/errors.ts";
 import { h } from "../dom.ts";
 import { FRAME_FILE } from "./frame.ts";
-import { THREAD_PROGRAM } from "./thread.ts";
+import { parseProgram, THREAD_PROGRAM } from "./thread.ts";
 
 /** Milliseconds for the frame to load, and for a module to be evaluated. */
 const FRAME_MS = 20_000;
 const EVALUATE_MS = 5000;
+/** Milliseconds for a syntax error to be found again: there is none if the module itself threw it. */
+const PARSE_MS = 300;
 
 /** An error of the user's code. */
 export class RewardFault extends Error {
@@ -124,11 +126,11 @@ export class FrameSandbox implements RewardSandbox {
     return thread;
   }
 
-  /** A syntax error with its line, which only a worker's error event tells. The module never runs: it cannot be parsed. */
+  /** A syntax error with its line, which only a worker's error event tells. */
   async #located(control: MessagePort, module: RewardSource, fault: RewardFault): Promise<RewardFault> {
-    const thread = this.#make(control, module.text, "");
+    const thread = this.#make(control, parseProgram(module.text), "");
     const found = this.#wait(thread, 0).catch((error) => error as unknown);
-    const late = new Promise((resolve) => setTimeout(() => resolve(null), EVALUATE_MS));
+    const late = new Promise((resolve) => setTimeout(() => resolve(null), PARSE_MS));
     const error = await Promise.race([found, late]);
     this.#end(thread, new AbortError("The module was checked"));
     return error instanceof RewardFault

@@ -1,21 +1,26 @@
 /**
- * The program of a reward's worker, as plain JavaScript. It takes the module's text and a port, evaluates the module, and answers
+ * The program of a reward's worker, as plain JavaScript: a classic script, because browsers start no module worker from a blob of
+ * an opaque origin. Its names are in a block, which the module does not see. It takes the module's text and a port, evaluates the module, and answers
  * calls. It keeps its own references, so that a module that changes built-in objects only harms itself.
  */
-export const THREAD_PROGRAM = `
+export const THREAD_PROGRAM = `"use strict"; {
 const { apply } = Reflect;
 const { postMessage } = MessagePort.prototype;
 const { isArray, from } = Array;
 const { isView } = ArrayBuffer;
 const text = String;
+let url = "";
+const lineOf = (stack) => {
+  const at = stack.indexOf(url + ":");
+  return at < 0 ? null : parseInt(stack.slice(at + url.length + 1)) || null;
+};
 const told = (error) => {
   try {
     const isError = error instanceof Error;
-    const line = /blob:[^\\s)]*:(\\d+):\\d+/.exec(isError ? text(error.stack) : "");
     return {
       name: isError ? text(error.name) : "Error",
       message: isError ? text(error.message) : "it threw " + text(error),
-      line: line ? Number(line[1]) : null,
+      line: isError ? lineOf(text(error.stack)) : null,
     };
   } catch {
     return { name: "Error", message: "it threw something that cannot be shown", line: null };
@@ -39,13 +44,28 @@ addEventListener("message", async ({ data: source, ports: [port] }) => {
       reply({ id, error: told(error) });
     }
   };
-  const url = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
+  url = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
   try {
     loaded = await import(url);
-    reply({ id: 0, result: Object.entries(loaded).map(([key, value]) => (
-      { export: key, kind: typeof value, name: typeof value === "function" ? text(value.name) : null })) });
+    const result = [];
+    for (const key in loaded) {
+      const value = loaded[key];
+      result[result.length] = { export: key, kind: typeof value, name: typeof value === "function" ? text(value.name) : null };
+    }
+    reply({ id: 0, result });
   } catch (error) {
     reply({ id: 0, error: { ...told(error), syntax: error instanceof SyntaxError } });
   }
 }, { once: true });
-`;
+}`;
+
+/**
+ * A program that only parses a module, for the line of its syntax error: its text as the body of a function that nobody calls,
+ * with each `export` blanked out, so that lines and columns stay.
+ */
+export function parseProgram(text: string): string {
+  const plain = text
+    .replace(/^export(\s+)default\b/gm, (_, gap: string) => `_ =   ${gap}       `)
+    .replace(/^export\b/gm, "      ");
+  return `async function parsed() {${plain}\n}`;
+}

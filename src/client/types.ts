@@ -213,6 +213,13 @@ export interface DataPreview {
   count: number | null;
 }
 
+/** An adapter of a run that is kept. `step`: of its checkpoint; null: the phase's final adapter. */
+export interface RunCheckpoint {
+  phase: number;
+  method: Method;
+  step: number | null;
+}
+
 /** A message of a chat. */
 export interface ChatMessage {
   role: "system" | "user" | "assistant";
@@ -226,6 +233,8 @@ export interface ChatRequest {
   model: ModelSource;
   /** false: the base model answers, for comparison */
   adapter: boolean;
+  /** which of the run's adapters answers; default: the newest */
+  checkpoint?: Pick<RunCheckpoint, "phase" | "step"> | null;
   messages: ChatMessage[];
   temperature?: number;
   top_p?: number;
@@ -419,6 +428,8 @@ export interface Trainer {
     start(id: string, options?: { signal?: AbortSignal; judge?: JudgeAccess | null }): Stream<RunEvent>;
     /** Ends a paused or interrupted run at its last checkpoint: status "stopped". Its adapter and history are kept. */
     stop(id: string): Promise<void>;
+    /** The adapters that are kept, in the order of training. */
+    checkpoints(id: string): Promise<RunCheckpoint[]>;
   };
   chat(request: ChatRequest, options?: { signal?: AbortSignal }): Stream<ChatEvent>;
   export(run: string, kind: ExportKind, options?: { signal?: AbortSignal }): Promise<ExportedFile>;

@@ -64,7 +64,7 @@ export function badRewards(url: string): BadReward[] {
     {
       title: "changes built-in objects",
       text: `Array.prototype.map = MessagePort.prototype.postMessage = Promise.prototype.catch = undefined;\n${body("return completions;")}`,
-      says: /bad (returned|failed)/,
+      says: /bad (returned|failed)|did not load/,
     },
     {
       title: "floods its page with messages",

@@ -118,6 +118,10 @@ export function createTrainer(): Trainer {
       },
       start: (id, { signal } = {}) => start(id, signal, lose),
       stop: async (id) => change(id, (run) => (run.status = "stopped")),
+      checkpoints: async (id) =>
+        found(id).phases.flatMap(({ method, global_step }, phase) =>
+          [global_step - 20, null].map((step) => ({ phase, method, step })),
+        ),
     },
     chat,
     export: async (id, kind) => {
@@ -315,18 +319,36 @@ async function* download(
   }
 }
 
+const MARKDOWN = `## Sums
+
+- one
+- two and \`code\`
+
+| a | b |
+|---|---|
+| 1 | 2 |
+
+It costs $5 and $6. $x^2$ is \\boxed{4}. [here](https://example.org/) [not](javascript:alert(1)) ![no](https://example.org/x.png)`;
+
+/** What was asked, for tests. */
+const chats: unknown[] = [];
+Object.assign(globalThis, { chats });
+
 async function* chat(
   request: Parameters<Trainer["chat"]>[0],
   { signal }: { signal?: AbortSignal } = {},
 ): AsyncGenerator<ChatEvent> {
+  chats.push(structuredClone(request));
   yield { type: "progress", what: "loading the model", done: 1e6, total: 1.9e6 };
   await later(stepTime);
   const asked = request.messages.at(-1)!.content;
   const text = /html/i.test(asked)
     ? (hostile() ?? HOSTILE)
-    : request.adapter
-      ? "<reasoning>\n12+5=17\n</reasoning>\n<answer>\n17\n</answer>\n"
-      : "There are 12 apples and 5 more apples. 12";
+    : asked === "markdown"
+      ? MARKDOWN
+      : request.adapter
+        ? "<reasoning>\n12+5=17\n</reasoning>\n<answer>\n17\n</answer>\n"
+        : "There are 12 apples and 5 more apples. 12";
   for (const piece of text.match(/[\s\S]{1,6}/g)!) {
     if (signal?.aborted) return;
     yield { type: "text", text: piece };

@@ -1,6 +1,8 @@
 import type { Page } from "puppeteer-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { GSM8K_REWARDS } from "../../src/rewards/registry.ts";
 import { badRewards } from "./bad-rewards.ts";
+import { completionsAt } from "./fake-runs.ts";
 import { type Site, serve, useBrowser } from "./harness.ts";
 import { fakePage } from "./page-site.ts";
 
@@ -20,6 +22,14 @@ const textOf = (page: Page, selector: string) => page.$eval(selector, (element) 
 async function openEditor(): Promise<Page> {
   const page = await web.open(`${site.url}?step=5&seed#/`);
   await page.waitForSelector("main h1");
+  await page.evaluate(
+    (records) => {
+      const runs = JSON.parse(localStorage.getItem("fake.runs")!);
+      for (const run of runs) run.completions = [{ phase: 0, step: 3, records }];
+      localStorage.setItem("fake.runs", JSON.stringify(runs));
+    },
+    completionsAt(3, 60),
+  );
   await press(page, "Write your own …");
   await page.waitForSelector("dialog.reward-editor[open]");
   return page;
@@ -100,9 +110,9 @@ describe("the editor", () => {
     await press(page, "Cancel");
     await write(page, "export function one(prompts, completions) {\n  return completions.map(() => 1);\n}\n");
     await press(page, "Save");
-    await page.waitForSelector(".reward-chip");
-    expect(await textOf(page, ".reward-chip .words")).toBe("oneyours, from my-reward.mjs");
-    await page.$eval(".reward-chip .weight input", (input) => {
+    await page.waitForFunction(() => document.querySelectorAll(".reward-chip").length === 6);
+    expect(await textOf(page, ".reward-chip:last-child .words")).toBe("oneyours, from my-reward.mjs");
+    await page.$eval(".reward-chip:last-child .weight input", (input) => {
       (input as HTMLInputElement).value = "0.5";
       input.dispatchEvent(new Event("change", { bubbles: true }));
     });
@@ -114,7 +124,10 @@ describe("the editor", () => {
     const [{ job }] = (await page.evaluate(() =>
       JSON.parse(localStorage.getItem("fake.runs")!).filter((run: { id: string }) => run.id.startsWith("run-")),
     )) as { job: import("../../src/client/types.ts").Job }[];
-    expect(job.phases[1].recipe).toMatchObject({ reward_funcs: ["./my-reward.mjs:one"], reward_weights: [0.5] });
+    expect(job.phases[1].recipe).toMatchObject({
+      reward_funcs: [...GSM8K_REWARDS, "./my-reward.mjs:one"],
+      reward_weights: [1, 1, 1, 1, 1, 0.5],
+    });
     expect(job.phases[1].modules).toEqual([
       { name: "my-reward.mjs", text: expect.stringContaining("export function one") },
     ]);
@@ -132,7 +145,6 @@ test("rewards that misbehave are contained, named, and end in time", async () =>
     await write(page, text.replace("if (step < 1)", "if (step < 0)"));
     expect.soft(await attempt(page, "Try on 8 rows"), title).toMatch(says);
   }
-  web.expectFault(/Content Security Policy/);
   expect(site.asked.filter((path) => /stolen/.test(path))).toEqual([]);
   expect(await page.evaluate(() => (globalThis as unknown as { heard: number }).heard)).toBe(0);
   expect(await page.$$eval("iframe", (frames) => frames.map((frame) => frame.getAttribute("sandbox")))).toEqual([

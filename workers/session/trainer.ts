@@ -18,6 +18,7 @@ import { QwenchError, RecipeError } from "../../src/errors.ts";
 import { checkSecure } from "../../src/platform/browser/secure.ts";
 import { storageOf } from "../../src/session/open.ts";
 import { chat } from "./chat.ts";
+import { adapterAt, keptAdapters } from "./checkpoints.ts";
 import type { DocumentDesk } from "./documents.ts";
 import { forecastJob } from "./forecast.ts";
 import { GpuHolder } from "./gpu.ts";
@@ -113,6 +114,7 @@ export class TrainerSession implements TrainerService {
       if (status === "running") throw new QwenchError("Cannot stop a run while it is training: pause it first");
       if (status !== "finished") await this.store.change(id, { status: "stopped" });
     },
+    checkpoints: async (id) => keptAdapters(await this.store.get(id), this.store),
   };
 
   download(source: ModelSource | DataSource, { signal, as }: Asked & { as?: "model" | "data" } = {}): Stream<RunEvent> {
@@ -165,7 +167,8 @@ export class TrainerSession implements TrainerService {
     let adapter = null;
     const run = request.run ? await this.store.get(request.run) : null;
     if (request.adapter && run) {
-      const folder = await newestAdapter(run, this.store);
+      const { checkpoint } = request;
+      const folder = checkpoint ? await adapterAt(run, this.store, checkpoint) : await newestAdapter(run, this.store);
       adapter = { folder, name: folder.path };
     }
     // load the base in its training dtype, because it may not fit in a wider one
