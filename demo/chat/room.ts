@@ -19,7 +19,7 @@ export interface Speaker {
   request: Pick<ChatRequest, "run" | "model" | "adapter" | "checkpoint">;
 }
 
-export interface RoomOptions {
+interface RoomOptions {
   title: string;
   /** who can be chosen, at least one */
   speakers: readonly Speaker[];

@@ -47,7 +47,11 @@ export function chatSettings(system: string): { element: HTMLElement; settings: 
     h(
       "div",
       { class: "fields" },
-      labelled("Temperature", number("temperature", { min: 0, max: 5, step: 0.1 }), "0 takes the likeliest token."),
+      labelled(
+        "Temperature",
+        number("temperature", { min: 0, max: 5, step: 0.1 }),
+        "0 takes the likeliest token, so that the same question gets the same answer.",
+      ),
       labelled("Top-p", number("top_p", { min: 0.01, max: 1, step: 0.01 })),
       labelled("Longest answer, tokens", number("max_new_tokens", { min: 1, max: 32768, step: 1 })),
       labelled("Seed", seed, "Empty: another one each time."),

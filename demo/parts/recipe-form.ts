@@ -118,12 +118,7 @@ export async function recipeForm(
     }
     changed();
   };
-  /** Shows an error beside the field named at its start. */
-  const showFault = (text: string | null) => {
-    const at = text === null ? null : (/^([a-z_0-9]+) /.exec(text)?.[1] ?? null);
-    for (const [name, control] of controls) control.fault(name === at ? text : null);
-    fill(general, text !== null && !controls.has(at ?? "") && text);
-  };
+  const showFault = (text: string | null) => faultBeside(controls, general, text);
   const checkSoon = settled(200, signal, check);
 
   const put = (name: string, value: unknown) => {
@@ -135,17 +130,10 @@ export async function recipeForm(
     }
     checkSoon();
   };
-  const rewards = {
-    get: (name: string) => values[name],
-    set: put,
-    data: () => form.data,
-    recipe: () => form.recipe ?? values,
-  };
+  const rewards = { get: (name: string) => values[name], set: put, form };
   const control = (field: FormField): HTMLElement => {
-    const made =
-      field.name === "reward_funcs"
-        ? rewardsField(app, field, rewards)
-        : fieldControl(field, (value) => put(field.name, value));
+    const make = field.name === "reward_funcs" ? rewardsField.bind(null, app, rewards) : fieldControl;
+    const made = make(field, (value) => put(field.name, value));
     controls.set(field.name, made);
     made.set(values[field.name]);
     return made.element;
@@ -175,6 +163,13 @@ export async function recipeForm(
   );
   await check();
   return form;
+}
+
+/** Shows an error beside the field named at its start, else in the form's own line. */
+function faultBeside(controls: ReadonlyMap<string, FieldControl>, general: HTMLElement, text: string | null): void {
+  const at = text === null ? null : (/^([a-z_0-9]+) /.exec(text)?.[1] ?? null);
+  for (const [name, control] of controls) control.fault(name === at ? text : null);
+  fill(general, text !== null && !controls.has(at ?? "") && text);
 }
 
 /** Fields by group, collapsed. */

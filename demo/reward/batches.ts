@@ -23,7 +23,7 @@ async function newest(app: App): Promise<RunRecord | null> {
 }
 
 /** Records of completions as a reward function gets them. */
-export function inputOf(records: readonly CompletionRecord[]): RewardInput {
+function inputOf(records: readonly CompletionRecord[]): RewardInput {
   const names = [...new Set(records.flatMap(({ columns = {} }) => Object.keys(columns)))];
   const prompts = records.map(({ prompt }) => turnsOf(prompt));
   return {

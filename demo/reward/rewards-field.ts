@@ -16,148 +16,185 @@ export const REWARD_FIELDS: readonly string[] = [
   "judge_prompt",
 ];
 
-/** The recipe's values behind the control. */
+/** The recipe's form behind the control. */
 interface RewardValues {
   get(name: string): unknown;
   /** undefined restores the default */
   set(name: string, value: unknown): void;
-  /** the rows to try a reward on; null: none are chosen */
-  data(): DataSource | null;
-  recipe(): Record<string, unknown>;
+  /** `data`: the rows to try a reward on; `recipe`: null while it has an error */
+  form: { data: DataSource | null; recipe: Record<string, unknown> | null };
 }
 
-const EDIT = "edit";
+/** An entry of `reward_funcs` with its weight. */
+interface Weighted {
+  entry: string;
+  weight: number;
+}
 
 /** The rewards of a GRPO recipe: chips with descriptions and weights, the user's own functions, and a judge. */
-export function rewardsField(app: App, field: FormField, values: RewardValues): FieldControl {
-  const [helpId, faultId] = [uid("help"), uid("wrong")];
-  const chips = h("ul", { class: "reward-chips" });
-  const fault = h("p", { class: "wrong", id: faultId, role: "alert" });
-  const none = h(
+export function rewardsField(app: App, values: RewardValues, field: FormField): FieldControl {
+  return new RewardsField(app, values, field);
+}
+
+class RewardsField implements FieldControl {
+  readonly element: HTMLElement;
+  readonly #app: App;
+  readonly #field: FormField;
+  readonly #values: RewardValues;
+  readonly #chips = h("ul", { class: "reward-chips" });
+  readonly #fault = h("p", { class: "wrong", id: uid("wrong"), role: "alert" });
+  readonly #none = h(
     "p",
-    { class: "about", id: helpId },
+    { class: "about", id: uid("help") },
     "None chosen: word problems and GSM8K then take the five functions of the GSM8K recipe; other data need at least one.",
   );
-  const adder = h("select", { "aria-label": "Add a reward" });
-  const write = h("button", { type: "button", class: "secondary small" }, "Write your own …");
+  readonly #adder = h("select", { "aria-label": "Add a reward" });
 
-  const chosen = (): string[] => {
-    const value = values.get("reward_funcs") ?? field.default;
-    return Array.isArray(value) ? value.map(String) : [];
-  };
-  const weights = (): number[] => {
-    const value = values.get("reward_weights");
-    return chosen().map((_, i) => (Array.isArray(value) ? Number(value[i] ?? 1) : 1));
-  };
-  const put = (list: readonly { entry: string; weight: number }[]) => {
+  constructor(app: App, values: RewardValues, field: FormField) {
+    this.#app = app;
+    this.#values = values;
+    this.#field = field;
+    const write = h("button", { type: "button", class: "secondary small" }, "Write your own …");
+    write.addEventListener("click", () => void this.#edit(null));
+    this.#adder.addEventListener("change", () => {
+      const { value } = this.#adder;
+      if (value !== "") this.#put([...this.#list(), { entry: value, weight: 1 }]);
+    });
+    this.element = h(
+      "fieldset",
+      { class: "field list rewards", "aria-describedby": `${this.#fault.id} ${this.#none.id}` },
+      h("legend", {}, "Rewards"),
+      this.#chips,
+      this.#none,
+      this.#fault,
+      h("div", { class: "actions add" }, this.#adder, write),
+    );
+    this.#show();
+  }
+
+  set(): void {
+    this.#show();
+  }
+
+  fault(text: string | null): void {
+    fill(this.#fault, text);
+  }
+
+  focus(): void {
+    this.#adder.focus();
+  }
+
+  #list(): Weighted[] {
+    const entries = this.#values.get("reward_funcs") ?? this.#field.default;
+    const weights = this.#values.get("reward_weights");
+    if (!Array.isArray(entries)) return [];
+    return entries.map((entry, i) => ({
+      entry: String(entry),
+      weight: Array.isArray(weights) ? Number(weights[i] ?? 1) : 1,
+    }));
+  }
+
+  #store(list: readonly Weighted[]): void {
     const even = list.every(({ weight }) => weight === 1);
-    values.set("reward_weights", even ? undefined : list.map(({ weight }) => weight));
-    values.set("reward_funcs", list.length === 0 ? undefined : list.map(({ entry }) => entry));
-    show();
-  };
-  const pairs = () => chosen().map((entry, i) => ({ entry, weight: weights()[i] }));
+    this.#values.set("reward_weights", even ? undefined : list.map(({ weight }) => weight));
+    this.#values.set("reward_funcs", list.length === 0 ? undefined : list.map(({ entry }) => entry));
+  }
 
-  const edit = async (name: string | null) => {
+  #put(list: readonly Weighted[]): void {
+    this.#store(list);
+    this.#show();
+  }
+
+  async #edit(name: string | null): Promise<void> {
     const { editReward, TRIAL_ROWS } = await import("./editor.ts");
     const rows = async () => {
-      const data = values.data();
+      const { data, recipe } = this.#values.form;
       if (!data) throw new Error("Choose the data first");
-      const found = await app.trainer.data.rewardRows(data, values.recipe(), TRIAL_ROWS);
+      const found = await this.#app.trainer.data.rewardRows(data, recipe ?? {}, TRIAL_ROWS);
       if (found.problem !== null) throw new Error(found.problem);
       return { ...found, completion_ids: null, step: 0 };
     };
-    const made = await editReward(app, name, { rows });
-    if (made === null) return;
+    const made = await editReward(this.#app, name, { rows });
+    if (made === null) return this.#show();
+    const before = this.#list();
     const isOf = (entry: string) => name !== null && partsOf(entry)?.name === name;
-    if (made === "removed") return put(pairs().filter(({ entry }) => !isOf(entry)));
-    const before = pairs();
     const kept = before.filter(({ entry }) => !isOf(entry));
+    if (made === "removed") return this.#put(kept);
     const weight = (entry: string) => before.find((one) => one.entry === entry)?.weight ?? 1;
     // a function that was in use stays in use; a new module is used at once
     const used = made.functions.filter((fn) => before.some(({ entry }) => isOf(entry) && partsOf(entry)?.fn === fn));
-    const names = name !== null && used.length > 0 ? used : made.functions.slice(0, 1);
+    const names = used.length > 0 ? used : made.functions.slice(0, 1);
     const added = names.map((fn) => entryOf(made.name, fn));
-    put([...kept, ...added.map((entry) => ({ entry, weight: weight(entry) }))]);
-  };
+    this.#put([...kept, ...added.map((entry) => ({ entry, weight: weight(entry) }))]);
+  }
 
-  const chip = ({ entry, weight }: { entry: string; weight: number }, i: number): HTMLElement => {
+  #chip({ entry, weight }: Weighted, i: number): HTMLElement {
     const own = partsOf(entry);
     const name = own?.fn ?? entry;
-    const heavy = h("input", { type: "text", inputmode: "decimal", value: String(weight), autocomplete: "off" });
-    heavy.addEventListener("change", () => {
-      const value = Number(heavy.value.trim().replace(",", "."));
-      if (heavy.value.trim() === "" || !Number.isFinite(value)) {
-        heavy.value = String(weight);
-        return fill(fault, `The weight of ${name} must be a number such as 0.5.`);
-      }
-      fill(fault);
-      put(pairs().map((one, k) => (k === i ? { ...one, weight: value } : one)));
-    });
     const remove = h("button", { type: "button", class: "quiet", "aria-label": `Remove ${name}` }, "×");
     remove.addEventListener("click", () => {
-      put(pairs().filter((_, k) => k !== i));
-      adder.focus();
+      this.#put(this.#list().filter((_, k) => k !== i));
+      this.#adder.focus();
     });
-    const change = own && h("button", { type: "button", class: "quiet" }, "Edit");
-    change?.addEventListener("click", () => void edit(own!.name));
+    const change = own && h("button", { type: "button", class: "quiet", "aria-label": `Edit ${name}` }, "Edit");
+    change?.addEventListener("click", () => void this.#edit(own!.name));
     return h(
       "li",
       { class: "reward-chip" },
       h("div", { class: "words" }, h("b", {}, name), h("span", { class: "about" }, ...aboutOf(entry))),
-      h("label", { class: "weight" }, h("span", {}, "Weight"), heavy),
+      h("label", { class: "weight" }, h("span", {}, "Weight"), this.#weight(name, weight, i)),
       change,
       remove,
-      entry === "judge" && judgePart(values),
+      entry === "judge" && judgePart(this.#values),
     );
-  };
+  }
 
-  const show = () => {
+  #weight(name: string, weight: number, i: number): HTMLInputElement {
+    const input = h("input", {
+      type: "text",
+      inputmode: "decimal",
+      value: String(weight),
+      autocomplete: "off",
+      "aria-label": `Weight of ${name}`,
+    });
+    input.addEventListener("change", () => {
+      const text = input.value.trim().replace(",", ".");
+      const value = Number(text);
+      const good = text !== "" && Number.isFinite(value);
+      fill(this.#fault, !good && `The weight of ${name} must be a number such as 0.5.`);
+      if (!good) input.value = String(this.#list()[i].weight);
+      // the chips stay as they are, so that the focus does
+      else this.#store(this.#list().map((one, k) => (k === i ? { ...one, weight: value } : one)));
+    });
+    return input;
+  }
+
+  #show(): void {
     // typing into a judge's field must not replace it
-    if (chips.contains(document.activeElement) && document.activeElement?.closest(".judge")) return;
-    const list = pairs();
-    none.hidden = list.length > 0;
-    fill(chips, ...list.map(chip));
-    const names = new Set(list.map(({ entry }) => entry));
-    const option = (value: string, text: string) => h("option", { value }, text);
-    const mine = shelf().flatMap((module) => module.functions.map((fn) => [entryOf(module.name, fn), fn] as const));
-    const left = mine.filter(([entry]) => !names.has(entry));
-    const known = REWARD_ABOUTS.filter((one) => !one.names.some((name) => names.has(name)));
-    const sources = [...new Set(known.map(({ source }) => source))];
-    fill(
-      adder,
-      option("", "Add a reward …"),
-      left.length > 0 && h("optgroup", { label: "Yours" }, ...left.map(([entry, fn]) => option(entry, fn))),
-      ...sources.map((source) =>
-        h(
-          "optgroup",
-          { label: source },
-          ...known
-            .filter((one) => one.source === source)
-            .map(({ names: [name], about }) => option(name, `${name}: ${about.replaceAll("`", "")}`)),
-        ),
-      ),
-    );
-  };
-  adder.addEventListener("change", () => {
-    const { value } = adder;
-    if (value !== "" && value !== EDIT) put([...pairs(), { entry: value, weight: 1 }]);
-  });
-  write.addEventListener("click", () => void edit(null));
-  show();
-  return {
-    element: h(
-      "fieldset",
-      { class: "field list rewards", "aria-describedby": `${faultId} ${helpId}` },
-      h("legend", {}, "Rewards"),
-      chips,
-      none,
-      fault,
-      h("div", { class: "actions add" }, adder, write),
-    ),
-    set: show,
-    fault: (text) => fill(fault, text),
-    focus: () => adder.focus(),
-  };
+    if (this.#chips.contains(document.activeElement) && document.activeElement?.closest(".judge")) return;
+    const list = this.#list();
+    this.#none.hidden = list.length > 0;
+    fill(this.#chips, ...list.map((one, i) => this.#chip(one, i)));
+    fill(this.#adder, ...choices(new Set(list.map(({ entry }) => entry))));
+  }
+}
+
+/** The functions that can be added: the user's own, then the registered ones by their source. */
+function choices(taken: ReadonlySet<string>): Child[] {
+  const option = (value: string, text: string) => h("option", { value }, text);
+  const mine = shelf().flatMap((module) => module.functions.map((fn) => [entryOf(module.name, fn), fn] as const));
+  const left = mine.filter(([entry]) => !taken.has(entry));
+  const known = REWARD_ABOUTS.filter((one) => !one.names.some((name) => taken.has(name)));
+  const sources = [...new Set(known.map(({ source }) => source))];
+  const of = (source: string) =>
+    known
+      .filter((one) => one.source === source)
+      .map(({ names: [name], about }) => option(name, `${name}: ${about.replaceAll("`", "")}`));
+  return [
+    option("", "Add a reward …"),
+    left.length > 0 && h("optgroup", { label: "Yours" }, ...left.map(([entry, fn]) => option(entry, fn))),
+    ...sources.map((source) => h("optgroup", { label: source }, ...of(source))),
+  ];
 }
 
 /** A reward's description, with its tags as code. */

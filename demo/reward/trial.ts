@@ -69,7 +69,7 @@ async function lateRow(named: NamedReward, input: RewardInput): Promise<string> 
 }
 
 /** Some rows of an input. */
-export function rowsOf(input: RewardInput, rows: readonly number[]): RewardInput {
+function rowsOf(input: RewardInput, rows: readonly number[]): RewardInput {
   const pick = <T>(list: readonly T[]) => rows.map((row) => list[row]);
   const columns = Object.entries(input.columns).map(([name, values]) => [name, pick(values)] as const);
   return {

@@ -167,9 +167,7 @@ async function own(
 
   const currentJob = (): Job | string => {
     for (const method of METHODS_OF[draft.method]) {
-      const form = forms[method];
-      if (form) form.data = draft.data && dataFor(draft.data, method);
-      const recipe = form?.recipe;
+      const recipe = recipeIn(draft, method, forms[method]);
       if (!recipe) return `The ${METHOD_NAMES[method]} recipe has an error; see the message beside the field.`;
       draft.recipes[method] = recipe;
     }
@@ -265,6 +263,13 @@ async function own(
   const title = { id: "own-title", class: "title" };
   const heading = h(level, title, offer ? "Train on your documents" : "Or choose for yourself");
   return h("section", { class: "own" }, heading, form);
+}
+
+/** The recipe of a form, which also learns the phase's rows; null if there is none, or it has an error. */
+function recipeIn(draft: Draft, method: Method, form?: RecipeForm): Record<string, unknown> | null {
+  if (!form) return null;
+  form.data = draft.data && dataFor(draft.data, method);
+  return form.recipe;
 }
 
 /** @param number of the phase; null: it is the only one */

@@ -2,12 +2,11 @@ import type { ReadDocument } from "../data/documents/document.ts";
 import type { Pair } from "../data/documents/pair.ts";
 import type { CreateType } from "../data/documents/prompts.ts";
 import type { Method } from "../recipe/field.ts";
-import type { Turn } from "../rewards/reward.ts";
 import type { RatedPair } from "../session/data/folder.ts";
 import type { SolvedProblem } from "../session/evaluate.ts";
-import type { ModuleExport } from "../session/reward-modules.ts";
 import type { CompletionRecord } from "../train/grpo/rollout.ts";
 import type { LogRecord } from "../train/metrics.ts";
+import type { JudgeAccess, RewardRows, RewardSource } from "./rewards.ts";
 
 // The types that a page and its worker exchange. All of them survive structured cloning.
 
@@ -33,51 +32,6 @@ export interface Phase {
   recipe: Record<string, unknown>;
   /** the modules that `reward_funcs` names, as `./NAME` or `./NAME:EXPORT`; a trainer needs a `RewardSandbox` for them */
   modules?: RewardSource[];
-}
-
-/** A module of the user's reward functions: the file that the command line takes. */
-export interface RewardSource {
-  /** a file name that ends in .mjs or .js, without a folder */
-  name: string;
-  /** JavaScript */
-  text: string;
-}
-
-/** Completions for a user's reward function; each list has one value per completion. */
-export interface RewardInput {
-  prompts: readonly Turn[];
-  completions: readonly Turn[];
-  columns: Readonly<Record<string, readonly unknown[]>>;
-  /** tokens of each completion; null if only the text is known */
-  completion_ids: readonly ArrayLike<number>[] | null;
-  /** optimizer step, from 0 */
-  step: number;
-}
-
-/**
- * Where a page runs the user's reward modules. Their code is not trusted: run it without network, storage and page, in a thread
- * that can be ended.
- */
-export interface RewardSandbox {
-  /** Evaluates a module in a thread of its own. Rejects with what it threw, or if it does not end. */
-  open(module: RewardSource): Promise<{ id: number; exports: ModuleExport[] }>;
-  /** Calls an export. Aborting the signal ends the thread; the next call starts another. */
-  call(id: number, name: string, input: RewardInput, options: { signal: AbortSignal }): Promise<unknown>;
-  /** Ends a module's thread. */
-  end(id: number): Promise<void>;
-}
-
-/** Rows as reward functions get them, with the data set's own answers as completions. */
-export interface RewardRows extends Omit<RewardInput, "completion_ids" | "step"> {
-  /** why there are none, or null */
-  problem: string | null;
-}
-
-/** A judge's key, which is sent to this address only and never stored. */
-export interface JudgeAccess {
-  /** the recipe's judge_url */
-  url: string;
-  key: string;
 }
 
 /** What to train. */
@@ -439,15 +393,5 @@ export interface Trainer {
   readonly lost: Promise<string>;
 }
 
-export type {
-  CompletionRecord,
-  CreateType,
-  LogRecord,
-  Method,
-  ModuleExport,
-  Pair,
-  RatedPair,
-  ReadDocument,
-  SolvedProblem,
-  Turn,
-};
+export type * from "./rewards.ts";
+export type { CompletionRecord, CreateType, LogRecord, Method, Pair, RatedPair, ReadDocument, SolvedProblem };

@@ -1,5 +1,5 @@
 /** A registered reward function in words. */
-export interface RewardAbout {
+interface RewardAbout {
   /** its names in `reward_funcs`, the first for lists of choices */
   names: readonly [string, ...string[]];
   about: string;

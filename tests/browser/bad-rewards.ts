@@ -15,7 +15,7 @@ const body = (code: string) => `export async function bad(prompts, completions, 
 
 /** @param url of the site, which no reward may ask. Each behaves at step 0, so that a run has a checkpoint before. */
 export function badRewards(url: string): BadReward[] {
-  const outside = /failed on row 1 of \d+ .*A reward has no network, no storage and no page|failed on row 1 of/s;
+  const outside = /bad failed on row 1 of \d+/;
   return [
     {
       title: "an endless loop",
@@ -63,8 +63,10 @@ export function badRewards(url: string): BadReward[] {
     { title: "returns a function", text: body("return () => 1;"), says: /it returned something that is not numbers/ },
     {
       title: "changes built-in objects",
-      text: `Array.prototype.map = MessagePort.prototype.postMessage = Promise.prototype.catch = undefined;\n${body("return completions;")}`,
-      says: /bad (returned|failed)|did not load/,
+      text: body(
+        "Array.prototype.map = MessagePort.prototype.postMessage = Array.from = Reflect.apply = undefined; return completions;",
+      ),
+      says: /bad returned .* for row 1 of/,
     },
     {
       title: "floods its page with messages",

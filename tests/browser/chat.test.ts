@@ -35,7 +35,9 @@ async function ask(page: Page, text: string): Promise<void> {
 const asked = (page: Page): Promise<ChatRequest[]> =>
   page.evaluate(() => (globalThis as unknown as { chats: ChatRequest[] }).chats.splice(0));
 const answers = (page: Page) =>
-  page.$$eval(".turn:last-child .model", (all) => all.map((one) => one.querySelector(".text")!.textContent!.trim()));
+  page.$$eval(".turn:last-child .model", (all) =>
+    all.map((one) => one.querySelector<HTMLElement>(".text")!.innerText.trim()),
+  );
 const press = (page: Page, selector: string) => page.$eval(selector, (button) => (button as HTMLElement).click());
 
 describe("two panes of a run", () => {

@@ -104,6 +104,7 @@ export function createTrainer(): Trainer {
     download,
     plan: async (job) => {
       await later(30);
+      plans.push(job);
       return plan(job);
     },
     runs: {
@@ -330,9 +331,10 @@ const MARKDOWN = `## Sums
 
 It costs $5 and $6. $x^2$ is \\boxed{4}. [here](https://example.org/) [not](javascript:alert(1)) ![no](https://example.org/x.png)`;
 
-/** What was asked, for tests. */
+/** What was asked and forecast, for tests. */
 const chats: unknown[] = [];
-Object.assign(globalThis, { chats });
+const plans: Job[] = [];
+Object.assign(globalThis, { chats, plans });
 
 async function* chat(
   request: Parameters<Trainer["chat"]>[0],

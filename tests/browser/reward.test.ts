@@ -116,9 +116,11 @@ describe("the editor", () => {
       (input as HTMLInputElement).value = "0.5";
       input.dispatchEvent(new Event("change", { bubbles: true }));
     });
-    await page.waitForFunction(
-      () => !document.querySelector<HTMLButtonElement>(".summary button[type=submit]")!.disabled,
-    );
+    await page.waitForFunction(() => {
+      const { phases } = (globalThis as unknown as { plans: import("../../src/client/types.ts").Job[] }).plans.at(-1)!;
+      const { disabled } = document.querySelector<HTMLButtonElement>(".summary button[type=submit]")!;
+      return !disabled && JSON.stringify(phases[1].recipe.reward_weights) === "[1,1,1,1,1,0.5]";
+    });
     await (await page.waitForSelector('::-p-aria([name="Train"][role="button"])'))!.click();
     await page.waitForFunction(() => location.hash.startsWith("#/runs/run-"));
     const [{ job }] = (await page.evaluate(() =>
@@ -145,6 +147,8 @@ test("rewards that misbehave are contained, named, and end in time", async () =>
     await write(page, text.replace("if (step < 1)", "if (step < 0)"));
     expect.soft(await attempt(page, "Try on 8 rows"), title).toMatch(says);
   }
+  await write(page, 'export const asks = () => fetch("/");\n');
+  expect(await attempt(page, "Try on 8 rows")).toMatch(/A reward has no network, no storage and no page\.$/);
   expect(site.asked.filter((path) => /stolen/.test(path))).toEqual([]);
   expect(await page.evaluate(() => (globalThis as unknown as { heard: number }).heard)).toBe(0);
   expect(await page.$$eval("iframe", (frames) => frames.map((frame) => frame.getAttribute("sandbox")))).toEqual([
