@@ -95,6 +95,8 @@ export function createTrainer(options: TrainerOptions = {}): Trainer {
     },
     data: {
       preview: (source) => call(() => remote.data.preview(source)),
+      see: (source, as) => call(() => remote.data.see(source, as)),
+      fetch: (url) => call(() => remote.data.fetch(url)),
       rewardRows: (source, recipe, count) => call(() => remote.data.rewardRows(source, recipe, count)),
     },
     documents: {

@@ -2,6 +2,7 @@ import type { Job, JobPlan, Method, ModelSource, Preset } from "../../src/client
 import { METHOD_NAMES } from "../../src/report/names.ts";
 import type { App, DeviceState, Offer } from "../app.ts";
 import { settled } from "../cell.ts";
+import type { SeenAs } from "../data/seen.ts";
 import { fill, h } from "../dom.ts";
 import {
   type Draft,
@@ -204,7 +205,7 @@ async function own(
       heldOut.follow(chosen?.kind === "embedded" ? "embedded" : chosen?.kind === "hub" ? "gsm8k" : "none");
       updateSoon();
     },
-    { file: offer?.file ?? null, method: draft.method },
+    { file: offer?.file ?? null, method: draft.method, as: () => seenAs(draft, forms) },
   );
   const model = modelPicker(
     app,
@@ -263,6 +264,13 @@ async function own(
   const title = { id: "own-title", class: "title" };
   const heading = h(level, title, offer ? "Train on your documents" : "Or choose for yourself");
   return h("section", { class: "own" }, heading, form);
+}
+
+/** How the first phase sees rows; null: there is no model, or the recipe has an error. */
+function seenAs({ model, method }: Draft, forms: Partial<Record<Method, RecipeForm>>): SeenAs | null {
+  const [first] = METHODS_OF[method];
+  const recipe = forms[first]?.recipe;
+  return model && recipe ? { model, method: first, recipe } : null;
 }
 
 /** The recipe of a form, which also learns the phase's rows; null if there is none, or it has an error. */

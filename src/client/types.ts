@@ -3,6 +3,7 @@ import type { Pair } from "../data/documents/pair.ts";
 import type { CreateType } from "../data/documents/prompts.ts";
 import type { Method } from "../recipe/field.ts";
 import type { RatedPair } from "../session/data/folder.ts";
+import type { SeenRows } from "../session/data/view.ts";
 import type { SolvedProblem } from "../session/evaluate.ts";
 import type { CompletionRecord } from "../train/grpo/rollout.ts";
 import type { LogRecord } from "../train/metrics.ts";
@@ -160,8 +161,12 @@ export interface DataPreview {
   columns: string[];
   /** cells as text, cut to a few hundred characters */
   rows: string[][];
+  /** what the rows are, such as "question and answer"; null: not known */
+  form: string | null;
   /** the mapping that Qwench would use, or null with the reason */
   columnsTaken: Record<string, string> | null;
+  /** columns that the form does not use; reward functions still get them */
+  unused: string[];
   problem: string | null;
   /** total number of rows, if known */
   count: number | null;
@@ -345,6 +350,13 @@ export interface Trainer {
   };
   data: {
     preview(source: DataSource): Promise<DataPreview>;
+    /** The first rows as a run would see them, and the lengths of as many as a few seconds allow. Downloads no weights. */
+    see(
+      source: DataSource,
+      as: { model: ModelSource; method: Method; recipe: Record<string, unknown> },
+    ): Promise<SeenRows>;
+    /** A file from an address, such as a data set's. @throws {NetworkError} the server does not allow it */
+    fetch(url: string): Promise<File>;
     /** The first rows as the reward functions of GRPO get them. @param recipe of the phase: its system prompt is added */
     rewardRows(source: DataSource, recipe: Record<string, unknown>, count: number): Promise<RewardRows>;
   };

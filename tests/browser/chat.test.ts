@@ -35,8 +35,12 @@ async function ask(page: Page, text: string): Promise<void> {
 const asked = (page: Page): Promise<ChatRequest[]> =>
   page.evaluate(() => (globalThis as unknown as { chats: ChatRequest[] }).chats.splice(0));
 const answers = (page: Page) =>
-  page.$$eval(".turn:last-child .model", (all) =>
-    all.map((one) => one.querySelector<HTMLElement>(".text")!.innerText.trim()),
+  page.$$eval(".turn:last-child .model .text", (all) =>
+    all.map((one) => {
+      const copy = one.cloneNode(true) as HTMLElement;
+      for (const line of copy.querySelectorAll("br")) line.replaceWith("\n");
+      return copy.textContent!.trim();
+    }),
   );
 const press = (page: Page, selector: string) => page.$eval(selector, (button) => (button as HTMLElement).click());
 

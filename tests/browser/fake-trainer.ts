@@ -79,7 +79,24 @@ export function createTrainer(): Trainer {
       parse: async (input, method) => parseForm(input, method),
       format: async (recipe, method) => formatForm(recipe, method),
     },
-    data: { preview, rewardRows: async (_source, recipe, count) => rewardRows(fakeRows(), recipe, count) },
+    data: {
+      preview,
+      see: async (_source, as) => {
+        const parts = [
+          { kind: "prompt" as const, text: "<|im_start|>user\nHow many?<|im_end|>\n<|im_start|>assistant\n" },
+          { kind: "target" as const, text: "17<|im_end|>" },
+        ];
+        const rows = [
+          { number: 1, parts, tokens: 21, problem: null },
+          { number: 2, parts: [], tokens: 0, problem: `row 2: no answer for ${as.method}` },
+        ];
+        const lengths = Array.from({ length: 40 }, (_, i) => 20 + Math.floor((i * i) / 20));
+        const found = { form: "question and answer", columns: {}, unused: [], problem: null };
+        return { ...found, rows, counted: 41, all: true, lengths, cut: 2, empty: 0, bad: 1 };
+      },
+      fetch: async (url) => new File(['{"messages": []}\n'], url.split("/").at(-1)!),
+      rewardRows: async (_source, recipe, count) => rewardRows(fakeRows(), recipe, count),
+    },
     documents: fakeDocuments(stepTime, fake === "network" ? "Cannot ask the endpoint: Failed to fetch" : null),
     storage: {
       usage: async () => {
@@ -278,6 +295,8 @@ async function preview(source: DataSource): Promise<DataPreview> {
   if (source.kind === "file") return filePreview(source.file);
   const rows = wordProblems({ seed: 4, count: 20, split: "train" }).map(({ question, answer }) => [question, answer]);
   return {
+    form: "question and answer",
+    unused: [],
     columns: ["question", "answer"],
     rows,
     columnsTaken: { question: "question", answer: "answer" },
@@ -291,6 +310,8 @@ async function filePreview(file: File): Promise<DataPreview> {
     const rows = (await file.text()).trim().split("\n");
     const taken = { messages: "messages" };
     return {
+      form: "conversation",
+      unused: [],
       columns: ["messages"],
       rows: rows.map((row) => [row]),
       columnsTaken: taken,
@@ -302,6 +323,8 @@ async function filePreview(file: File): Promise<DataPreview> {
   const [head, ...rest] = lines.map((line) => line.split(";"));
   const named = ["question", "answer"].every((name) => head.includes(name));
   return {
+    form: named ? "question and answer" : null,
+    unused: head.filter((name) => !["question", "answer"].includes(name)),
     columns: head,
     rows: rest,
     columnsTaken: named ? { question: "question", answer: "answer" } : null,

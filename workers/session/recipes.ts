@@ -1,4 +1,5 @@
 import type { FormField, Job, Method, ModelSource, Phase } from "../../src/client/types.ts";
+import { formatColumns } from "../../src/data/columns.ts";
 import { RecipeError } from "../../src/errors.ts";
 import { type FieldValue, fieldsOf, type ParsedRecipe, parseRecipe, type Recipe } from "../../src/recipe/recipe.ts";
 import { GSM8K_REWARDS, REWARDS } from "../../src/rewards/registry.ts";
@@ -8,7 +9,7 @@ import { show } from "../../src/text/show.ts";
 const OF_THE_JOB = new Set(
   (
     "model_name_or_path model_revision adapter_name_or_path use_peft dataset_name dataset_config dataset_train_split " +
-    "dataset_test_split eval_dataset_name environment test_split_size datasets streaming dataset_streaming dataset_format dataset_options chat_template_path output_dir overwrite_output_dir resume_from_checkpoint " +
+    "dataset_test_split eval_dataset_name environment test_split_size datasets streaming dataset_streaming dataset_format dataset_options columns chat_template_path output_dir overwrite_output_dir resume_from_checkpoint " +
     "save_total_limit profile log_completions num_completions_to_print judge_cache"
   ).split(" "),
 );
@@ -145,6 +146,9 @@ function namesOf(model: ModelSource, data: Phase["data"]): Record<string, unknow
     if (data.config) names.dataset_config = data.config;
     if (data.split) names.dataset_train_split = data.split;
   } else if (data.kind !== "embedded") names.dataset_name = nameOfData(data);
+  const columns = data.kind === "embedded" ? {} : (data.columns ?? {});
+  const renamed = Object.entries(columns).some(([name, own]) => name !== own);
+  if (renamed) names.columns = formatColumns(columns); // so that the command line reads the same rows
   return names;
 }
 
