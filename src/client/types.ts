@@ -7,16 +7,10 @@ import type { SeenRows } from "../session/data/view.ts";
 import type { SolvedProblem } from "../session/evaluate.ts";
 import type { CompletionRecord } from "../train/grpo/rollout.ts";
 import type { LogRecord } from "../train/metrics.ts";
+import type { ChatEvent, ChatRequest, ModelSource, RunCheckpoint } from "./chat.ts";
 import type { JudgeAccess, RewardRows, RewardSource } from "./rewards.ts";
 
 // The types that a page and its worker exchange. All of them survive structured cloning.
-
-/** Where a model comes from. `files`: a folder that the user picked. `stored`: a name from storage.list(). */
-export type ModelSource =
-  | { kind: "embedded" }
-  | { kind: "hub"; id: string; revision?: string }
-  | { kind: "files"; name: string; files: File[] }
-  | { kind: "stored"; id: string };
 
 /** Where rows come from. `columns` maps Qwench's column names (prompt, question, answer, chosen, rejected, messages, text …) to the file's. */
 export type DataSource =
@@ -171,42 +165,6 @@ export interface DataPreview {
   /** total number of rows, if known */
   count: number | null;
 }
-
-/** An adapter of a run that is kept. `step`: of its checkpoint; null: the phase's final adapter. */
-export interface RunCheckpoint {
-  phase: number;
-  method: Method;
-  step: number | null;
-}
-
-/** A message of a chat. */
-export interface ChatMessage {
-  role: "system" | "user" | "assistant";
-  content: string;
-}
-
-/** A question to a model, with the conversation so far. */
-export interface ChatRequest {
-  /** the run whose adapter answers; null: the base model */
-  run: string | null;
-  model: ModelSource;
-  /** false: the base model answers, for comparison */
-  adapter: boolean;
-  /** which of the run's adapters answers; default: the newest */
-  checkpoint?: Pick<RunCheckpoint, "phase" | "step"> | null;
-  messages: ChatMessage[];
-  temperature?: number;
-  top_p?: number;
-  max_new_tokens?: number;
-  seed?: number;
-}
-
-/** Events of a chat while the model answers. */
-export type ChatEvent =
-  | { type: "progress"; what: string; done: number; total: number | null }
-  /** new text, in whole characters */
-  | { type: "text"; text: string }
-  | { type: "end"; finish_reason: "stop" | "length"; tokens: number; seconds: number };
 
 /** A document in storage. */
 export interface StoredDocument {
@@ -405,5 +363,6 @@ export interface Trainer {
   readonly lost: Promise<string>;
 }
 
+export type * from "./chat.ts";
 export type * from "./rewards.ts";
-export type { CompletionRecord, CreateType, LogRecord, Method, Pair, RatedPair, ReadDocument, SolvedProblem };
+export type { CompletionRecord, CreateType, LogRecord, Method, Pair, RatedPair, ReadDocument, SeenRows, SolvedProblem };
