@@ -66,11 +66,14 @@ export function hubPicker(signal: AbortSignal, changed: (data: HubData | null) =
             },
           ),
         );
+      // the lists are made anew: the focus stays on the one that the user changed
+      const held = [...parts.querySelectorAll("select")].indexOf(document.activeElement as HTMLSelectElement);
       fill(
         parts,
         list("Config", configs, state.config, (value) => (state.config = value)),
         list("Split", splits, state.split, (value) => (state.split = value)),
       );
+      parts.querySelectorAll("select")[held]?.focus();
       changed({ kind: "hub", id: wanted.id, ...state });
     };
     show();

@@ -4,7 +4,7 @@ import { filePicker, labelled } from "../parts/choice.ts";
 import { problemOf } from "../problems.ts";
 
 /** Takes a file of rows: from this machine, pasted, or from an address. */
-export function ownFile(app: App, again: boolean, signal: AbortSignal, took: (file: File) => void): HTMLElement {
+export function ownFile(app: App, signal: AbortSignal, took: (file: File) => void): HTMLElement {
   const fault = h("p", { class: "wrong", role: "alert" });
   const text = h("textarea", {
     rows: 5,
@@ -39,11 +39,8 @@ export function ownFile(app: App, again: boolean, signal: AbortSignal, took: (fi
   return h(
     "div",
     { class: "own-file" },
-    filePicker(
-      again ? "Choose another file …" : "Choose a file …",
-      { accept: ".jsonl,.ndjson,.json,.csv,.tsv,.parquet" },
-      ([file]) => took(file),
-    ),
+    h("p", { class: "about" }, "JSONL, CSV or Parquet. The file stays on this machine."),
+    filePicker("Choose a file …", { accept: ".jsonl,.ndjson,.json,.csv,.tsv,.parquet" }, ([file]) => took(file)),
     h(
       "details",
       { class: "more" },
