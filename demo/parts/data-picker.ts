@@ -120,22 +120,14 @@ export function dataPicker(
     // these stay where they are, so that what the user types in them does too
     search.hidden = kind !== "hub";
     ownRows.hidden = kind !== "file";
-    const own = kind === "file" || kind === "hub";
-    const waiting = !preview && !problem && (kind === "embedded" || (kind === "file" && file));
     const change = () => {
       changing = !changing;
       show();
     };
+    const shown = { kind, file, preview, problem, columns, changing, method };
     fill(
       detail,
-      kind === "gsm8k" && h("p", { class: "about" }, GSM8K_ABOUT),
-      file && kind === "file" && h("p", { class: "about", role: "status" }, aboutFile(file, preview)),
-      waiting && h("p", { class: "about" }, "Reading the first rows …"),
-      problem && h("p", { class: "wrong", role: "alert" }, problem),
-      own && preview?.problem && !columns && h("p", { class: "wrong", role: "alert" }, preview.problem),
-      own && preview && formBanner(preview, columns, changing, change),
-      ...(own && preview && (changing || !columns) ? columnChoice(preview, method, columns, take) : []),
-      preview && previewTable(preview, own ? columns : null),
+      ...about(shown, change, take),
       now && seenRows(app, dataFor(now, method === "both" ? "sft" : method), offered.as, signal),
     );
   };
@@ -172,6 +164,37 @@ export function dataPicker(
       else show();
     },
   };
+}
+
+/** What is known about the chosen rows. */
+interface Known {
+  kind: Kind;
+  file: File | null;
+  preview: DataPreview | null;
+  problem: string | null;
+  columns: Record<string, string> | null;
+  changing: boolean;
+  method: MethodChoice;
+}
+
+/** The chosen rows in words and as a table, with their columns. */
+function about(
+  { kind, file, preview, problem, columns, changing, method }: Known,
+  change: () => void,
+  take: (columns: Record<string, string> | null) => void,
+): Child[] {
+  const own = kind === "file" || kind === "hub";
+  const waiting = !preview && !problem && (kind === "embedded" || (kind === "file" && file));
+  return [
+    kind === "gsm8k" && h("p", { class: "about" }, GSM8K_ABOUT),
+    file && kind === "file" && h("p", { class: "about", role: "status" }, aboutFile(file, preview)),
+    waiting && h("p", { class: "about" }, "Reading the first rows …"),
+    problem && h("p", { class: "wrong", role: "alert" }, problem),
+    own && preview?.problem && !columns && h("p", { class: "wrong", role: "alert" }, preview.problem),
+    own && preview && formBanner(preview, columns, changing, change),
+    ...(own && preview && (changing || !columns) ? columnChoice(preview, method, columns, take) : []),
+    preview && previewTable(preview, own ? columns : null),
+  ];
 }
 
 function aboutFile(file: File, preview: DataPreview | null): string {

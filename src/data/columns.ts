@@ -128,7 +128,7 @@ function problemOf(rows: readonly NumberedRow[]): string | null {
 const READ = new Set("input_ids labels prompt completion messages conversations text question problem".split(" "));
 
 /** A row whose columns have Qwench's names. A column of such a name that the mapping does not use is left out. */
-export function renamedRow(source: NumberedRow, columns: Columns): NumberedRow {
+function renamedRow(source: NumberedRow, columns: Columns): NumberedRow {
   const names = Object.entries(columns);
   if (names.length === 0) return source;
   const others = Object.entries(source.row).filter(([name]) => !READ.has(name));

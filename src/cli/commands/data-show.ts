@@ -46,7 +46,7 @@ export async function showData({ positional, flags }: ParsedArgs): Promise<numbe
 }
 
 /** The report, line by line. */
-export function linesOf(name: string, seen: SeenRows, about: { max_length: number | null; model: string }): string[] {
+function linesOf(name: string, seen: SeenRows, about: { max_length: number | null; model: string }): string[] {
   const { form, columns, unused, problem, counted: count, all, rows } = seen;
   const total = `${all ? "" : "the first "}${counted(count, "row")}`;
   const lines = [`${name}: ${total}${form ? `, ${form}` : ""}`];

@@ -40,7 +40,7 @@ export interface SeenRows extends DetectedRows {
 }
 
 /** How a method reads rows: fields of its recipe. */
-export interface SeeOptions extends Omit<TokenizeOptions, "tokenizer" | "max_length"> {
+interface SeeOptions extends Omit<TokenizeOptions, "tokenizer" | "max_length"> {
   method: Method;
   tokenizer: Tokenizer;
   /** tokens; null: no limit. GRPO: of a prompt */
