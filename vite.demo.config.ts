@@ -1,11 +1,13 @@
+import { createHash } from "node:crypto";
 import { copyFileSync, cpSync, createReadStream, existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { defineConfig, type Plugin } from "vite";
+import { FRAME_FILE, FRAME_SCRIPT, frameDocument } from "./demo/reward/frame.ts";
 
 const root = fileURLToPath(new URL(".", import.meta.url));
 
-/** What the page may do: run its own scripts and WASM, and fetch from its own site and from the hub. */
+/** What the page may do: run its own scripts and WASM, show its own frame, and fetch from its own site and from the hub. */
 const POLICY = [
   "default-src 'none'",
   "script-src 'self' 'wasm-unsafe-eval'",
@@ -13,6 +15,7 @@ const POLICY = [
   "style-src 'self'",
   "img-src 'self'",
   "connect-src 'self' https://huggingface.co https://*.huggingface.co https://*.hf.co",
+  "frame-src 'self'",
   "base-uri 'none'",
   "form-action 'none'",
 ].join("; ");
@@ -36,6 +39,21 @@ const tiny: Plugin = {
     cpSync(from, join(dir!, "tiny"), { recursive: true });
   },
 };
+
+/** Puts the frame beside the page in which rewards of the user's own run. It has its own policy. */
+const sandbox: Plugin = {
+  name: "reward-sandbox",
+  configureServer({ middlewares }) {
+    middlewares.use(`/${FRAME_FILE}`, (_, response) => {
+      response.setHeader("Content-Type", "text/html; charset=utf-8");
+      response.end(sandboxText());
+    });
+  },
+  generateBundle() {
+    this.emitFile({ type: "asset", fileName: FRAME_FILE, source: sandboxText() });
+  },
+};
+const sandboxText = () => frameDocument(`sha256-${createHash("sha256").update(FRAME_SCRIPT).digest("base64")}`);
 
 const PYTHON = join(root, "node_modules/pyodide");
 const TYPES: Record<string, string> = {
@@ -68,7 +86,7 @@ export default defineConfig({
   root: join(root, "demo"),
   base: "./",
   publicDir: false,
-  plugins: [policy, tiny, python],
+  plugins: [policy, tiny, sandbox, python],
   worker: { format: "es" },
   server: { fs: { allow: [root] } },
   build: {

@@ -3,6 +3,7 @@ import { Cell } from "./cell.ts";
 import { DraftKeeper } from "./draft/kept.ts";
 import type { Draft } from "./jobs.ts";
 import { type Problem, problemOf } from "./problems.ts";
+import { judgeAccess } from "./reward/judge-key.ts";
 import { Run } from "./run.ts";
 
 export type DeviceState =
@@ -154,7 +155,9 @@ export class App {
     const trainer = this.#trainer;
     const pause = new AbortController();
     this.#pause = pause;
-    const events = trainer.runs.start(run.id, { signal: pause.signal })[Symbol.asyncIterator]();
+    const events = trainer.runs
+      .start(run.id, { signal: pause.signal, judge: judgeAccess(run.record.job) })
+      [Symbol.asyncIterator]();
     const died = trainer.lost.then((sentence) => ({ sentence }));
     try {
       for (;;) {

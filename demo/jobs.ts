@@ -1,4 +1,5 @@
 import type { DataSource, Job, Method, ModelSource, Preset } from "../src/client/types.ts";
+import { modulesOf } from "./reward/shelf.ts";
 
 export type MethodChoice = "sft" | "grpo" | "dpo" | "both";
 
@@ -60,7 +61,12 @@ export function jobOf(draft: Draft): Job | string {
   const { model, data, method, recipes, evaluate } = draft;
   if (!model) return "Choose a model.";
   if (!data) return "Choose the data to train on.";
-  const phases = METHODS_OF[method].map((one) => ({ method: one, data: dataFor(data, one), recipe: recipes[one] }));
+  const phases = METHODS_OF[method].map((one) => ({
+    method: one,
+    data: dataFor(data, one),
+    recipe: recipes[one],
+    ...modulesOf(recipes[one]),
+  }));
   return { name: draft.name.trim() || nameOf(model, data), model, phases, evaluate };
 }
 
@@ -90,7 +96,7 @@ export function presetFor(presets: readonly Preset[], method: Method, model: Mod
   return presetsFor(presets, method, model)[0] ?? null;
 }
 
-function modelName(model: ModelSource): string {
+export function nameOfModel(model: ModelSource): string {
   if (model.kind === "embedded") return "embedded model";
   return model.kind === "files" ? model.name : model.id;
 }
@@ -103,5 +109,5 @@ function dataName(data: DataSource | NonNullable<DataChoice>): string {
 /** A run name that is distinguishable in a list. */
 export function nameOf(model: ModelSource, data: NonNullable<DataChoice>): string {
   const short = (name: string) => name.split("/").at(-1)!;
-  return `${short(modelName(model))} on ${short(dataName(data))}`;
+  return `${short(nameOfModel(model))} on ${short(dataName(data))}`;
 }

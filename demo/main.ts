@@ -1,5 +1,6 @@
 import { createTrainer } from "../src/client.ts";
 import { showPage } from "./page.ts";
+import { rewardSandbox } from "./reward/lazy.ts";
 
 document.querySelector("#unloaded")!.remove(); // the message shown if the page's scripts do not load
-showPage(document.querySelector("#page")!, () => createTrainer());
+showPage(document.querySelector("#page")!, () => createTrainer({ rewards: rewardSandbox }));

@@ -16,6 +16,7 @@ import type { ShowView, View } from "./views/view.ts";
 const NAVIGATION = [
   { href: "#/", text: "Train" },
   { href: "#/documents", text: "Documents" },
+  { href: "#/chat", text: "Chat" },
   { href: "#/runs", text: "Runs" },
   { href: "#/storage", text: "Storage" },
 ];
@@ -26,6 +27,7 @@ function viewOf(hash: string): ShowView {
   if (name === "runs" && !id) return runsView;
   if (name === "runs") return part === "result" ? resultView(id) : runView(id);
   if (name === "storage") return storageView;
+  if (name === "chat") return async (app, signal) => (await import("./views/chat.ts")).chatView(app, signal);
   if (name === "documents")
     return async (app, signal) => (await import("./views/documents.ts")).documentsView(app, signal);
   if (name === "recipe" && id) return linkedView(id);

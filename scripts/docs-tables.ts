@@ -11,6 +11,7 @@ import { isaTable } from "./isa-table.ts";
 import { between } from "./markdown.ts";
 import { differencesTable, flagsSections, optionsTable } from "./options-tables.ts";
 import { resultsTable } from "./results-table.ts";
+import { rewardsTable } from "./rewards-table.ts";
 
 const at = (path: string) => fileURLToPath(new URL(`../${path}`, import.meta.url));
 
@@ -25,6 +26,7 @@ const TABLES: Readonly<Record<string, Readonly<Record<string, () => string>>>> =
   "docs/recipes.md": { recipes: recipesTable },
   "docs/performance.md": { isa: () => isaTable(measured()), results: () => resultsTable(measured()) },
   "docs/library.md": { calls: callsReference, exports: exportsTables },
+  "docs/rewards.md": { functions: rewardsTable },
 };
 
 /** Documents that hold tables. */

@@ -1,5 +1,5 @@
 import { proxy, wrap } from "comlink";
-import type { Trainer } from "./client/types.ts";
+import type { RewardSandbox, Trainer } from "./client/types.ts";
 import { installTransfers, type RemoteTrainer } from "./client/wire.ts";
 import { QwenchError } from "./errors.ts";
 
@@ -18,6 +18,8 @@ export interface TrainerOptions {
   hubUrl?: string;
   /** access token for gated models; sent to the hub only, never stored */
   token?: string;
+  /** runs the user's own reward modules; default: a job cannot have any */
+  rewards?: RewardSandbox;
 }
 
 /**
@@ -91,7 +93,12 @@ export function createTrainer(options: TrainerOptions = {}): Trainer {
       parse: (input, method) => call(() => remote.recipe.parse(input, method)),
       format: (recipe, method) => call(() => remote.recipe.format(recipe, method)),
     },
-    data: { preview: (source) => call(() => remote.data.preview(source)) },
+    data: {
+      preview: (source) => call(() => remote.data.preview(source)),
+      see: (source, as) => call(() => remote.data.see(source, as)),
+      fetch: (url) => call(() => remote.data.fetch(url)),
+      rewardRows: (source, recipe, count) => call(() => remote.data.rewardRows(source, recipe, count)),
+    },
     documents: {
       list: () => call(() => remote.documents.list()),
       add: (document, file) => call(() => remote.documents.add(document, file)),
@@ -119,6 +126,7 @@ export function createTrainer(options: TrainerOptions = {}): Trainer {
       create: (job) => call(() => remote.runs.create(job)),
       start: (id, asked) => stream(() => remote.runs.start(id, asked)),
       stop: (id) => call(() => remote.runs.stop(id)),
+      checkpoints: (id) => call(() => remote.runs.checkpoints(id)),
     },
     chat: (request, asked) => stream(() => remote.chat(request, asked)),
     export: (run, kind, asked) => call(() => remote.export(run, kind, asked)),
@@ -179,7 +187,7 @@ function reachable(script: URL): URL | string {
 /** Sends the worker its addresses, then waits for a Web Lock that the worker holds until it dies. */
 async function begin(
   remote: RemoteTrainer,
-  { assets, hubUrl, token }: TrainerOptions,
+  { assets, hubUrl, token, rewards }: TrainerOptions,
   onLost: (why: string) => void,
   die: (why: string) => void,
 ): Promise<void> {
@@ -188,6 +196,7 @@ async function begin(
   await remote.begin(
     { assets: folder.endsWith("/") ? folder : `${folder}/`, hubUrl: hubUrl ?? null, token: token ?? null, lock },
     proxy(onLost),
+    rewards ? proxy(rewards) : null,
   );
   // absent in an insecure context, which has no WebGPU either; `device` reports that
   void navigator.locks?.request(lock, () =>

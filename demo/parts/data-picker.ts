@@ -1,13 +1,16 @@
-import type { DataPreview } from "../../src/client/types.ts";
+import type { DataPreview, DataSource } from "../../src/client/types.ts";
 import { formatFileSize } from "../../src/text/bytes.ts";
 import { formatCount } from "../../src/text/numbers.ts";
 import type { App } from "../app.ts";
+import { firstRows, type HubData, hubPicker } from "../data/hub.ts";
+import { ownFile } from "../data/own-file.ts";
+import { type SeenAs, seenRows } from "../data/seen.ts";
 import { type Child, fill, h } from "../dom.ts";
 import { type DataChoice, dataFor, GSM8K, type MethodChoice } from "../jobs.ts";
 import { problemOf } from "../problems.ts";
-import { choice, filePicker, labelled, select } from "./choice.ts";
+import { choice, labelled, select } from "./choice.ts";
 
-type Kind = "embedded" | "gsm8k" | "file";
+type Kind = "embedded" | "gsm8k" | "hub" | "file";
 
 /** Row formats with the columns that each needs, by Qwench's names. */
 const READINGS = {
@@ -33,25 +36,35 @@ const PREVIEW_ROWS = 4;
 const GSM8K_ABOUT =
   "7,473 questions of grade-school mathematics with worked answers, some 5 MB; 1,319 more are held out. Each answer ends with a number, which the reward functions check.";
 
-/** Chooses the rows: embedded, GSM8K, or the user's file with a preview and a column mapping. */
+/** Chooses the rows: embedded, GSM8K, another data set of the hub, or the user's file, with a preview and a column mapping. */
 interface DataPicker {
   element: HTMLElement;
   /** the embedded rows and the needed columns depend on the method */
   setMethod(method: MethodChoice): void;
 }
 
-/** @param offered a file to begin with, or the rows that the user chose before */
+function kindOf(data: DataChoice): Kind {
+  if (data?.kind === "hub") return data.id === GSM8K.id ? "gsm8k" : "hub";
+  return data?.kind === "file" ? "file" : "embedded";
+}
+
+/**
+ * @param offered a file to begin with, or the rows that the user chose before; `as`: the model and recipe through which rows are
+ * seen
+ */
 export function dataPicker(
   app: App,
   signal: AbortSignal,
   changed: (data: DataChoice) => void,
-  offered: { file: File | null; method: MethodChoice; data?: DataChoice },
+  offered: { file: File | null; method: MethodChoice; data?: DataChoice; as: () => SeenAs | null },
 ): DataPicker {
   const { data = null } = offered;
-  let kind: Kind = offered.file ? "file" : data?.kind === "hub" ? "gsm8k" : data?.kind === "file" ? "file" : "embedded";
+  let kind = offered.file ? "file" : kindOf(data);
   let { method } = offered;
   let file = data?.kind === "file" ? data.file : offered.file;
-  let columns: Record<string, string> | null = data?.kind === "file" ? (data.columns ?? null) : null;
+  let hub: HubData | null = kind === "hub" && data?.kind === "hub" ? data : null;
+  let changing = false;
+  let columns: Record<string, string> | null = data && "columns" in data ? (data.columns ?? null) : null;
   let preview: DataPreview | null = null;
   let problem: string | null = null;
   let asked = 0;
@@ -60,26 +73,30 @@ export function dataPicker(
   const source = (): DataChoice => {
     if (kind === "embedded") return { kind };
     if (kind === "gsm8k") return GSM8K;
+    if (kind === "hub") return hub && { ...hub, ...(columns && { columns }) };
     return file && columns ? { kind: "file", file, columns } : null;
   };
   const tell = () => changed(source());
 
+  /** The rows to preview; null: there are none, or they would have to be downloaded. */
+  const first = async (): Promise<DataSource | null> => {
+    if (kind === "embedded") return dataFor({ kind }, method === "both" ? "grpo" : method);
+    const shown = kind === "file" ? file : kind === "hub" && hub ? await firstRows(hub) : null;
+    return shown && { kind: "file", file: shown };
+  };
   /** Previews the first rows. */
   const look = async () => {
     const own = ++asked;
     preview = null;
     problem = null;
-    if (kind === "gsm8k" || (kind === "file" && !file)) return show();
+    changing = false;
     show();
     try {
-      const found = await app.trainer.data.preview(
-        kind === "file"
-          ? { kind: "file", file: file! }
-          : dataFor({ kind: "embedded" }, method === "both" ? "grpo" : method),
-      );
+      const rows = await first();
+      const found = rows && (await app.trainer.data.preview(rows));
       if (own !== asked || signal.aborted) return;
       preview = found;
-      if (kind === "file" && columns === null) {
+      if (found && kind !== "embedded" && columns === null) {
         columns = found.columnsTaken;
         tell();
       }
@@ -95,40 +112,33 @@ export function dataPicker(
     tell();
     show();
   };
+  const search = hubPicker(signal, (chosen) => {
+    hub = chosen;
+    columns = null;
+    tell();
+    void look();
+  });
+  const pickFile = (chosen: File) => {
+    file = chosen;
+    columns = null;
+    tell();
+    void look();
+  };
+  const ownRows = ownFile(app, signal, pickFile);
   const show = () => {
-    if (kind === "gsm8k") {
-      fill(detail, h("p", { class: "about" }, GSM8K_ABOUT));
-      return;
-    }
-    const picker =
-      kind === "file" &&
-      filePicker(
-        file ? "Choose another file …" : "Choose a file …",
-        { accept: ".jsonl,.ndjson,.json,.csv,.tsv,.parquet" },
-        ([chosen]) => {
-          file = chosen;
-          columns = null;
-          tell();
-          void look();
-        },
-      );
-    const waiting = !preview && !problem && (kind === "embedded" || file);
+    const now = source();
+    // these stay where they are, so that what the user types in them does too
+    search.hidden = kind !== "hub";
+    ownRows.hidden = kind !== "file";
+    const change = () => {
+      changing = !changing;
+      show();
+    };
+    const shown = { kind, file, preview, problem, columns, changing, method };
     fill(
       detail,
-      picker && h("p", { class: "about" }, "JSONL, CSV or Parquet. The file stays on this machine."),
-      picker,
-      file &&
-        kind === "file" &&
-        h(
-          "p",
-          { class: "about", role: "status" },
-          `${file.name}, ${formatFileSize(file.size)}${preview?.count ? `, ${formatCount(preview.count)} rows` : ""}`,
-        ),
-      waiting && h("p", { class: "about" }, "Reading the first rows …"),
-      problem && h("p", { class: "wrong", role: "alert" }, problem),
-      preview?.problem && kind === "file" && !columns && h("p", { class: "wrong", role: "alert" }, preview.problem),
-      ...(preview && kind === "file" ? columnChoice(preview, method, columns, take) : []),
-      preview && previewTable(preview, kind === "file" ? columns : null),
+      ...about(shown, change, take),
+      now && seenRows(app, dataFor(now, method === "both" ? "sft" : method), offered.as, signal),
     );
   };
 
@@ -140,15 +150,19 @@ export function dataPicker(
       [
         { value: "embedded", title: "Word problems", about: "Short word problems, generated by this page" },
         { value: "gsm8k", title: "GSM8K", about: "School mathematics, from the hub" },
-        { value: "file", title: "Your file", about: "JSONL, CSV or Parquet" },
+        { value: "hub", title: "From Hugging Face", about: "Any data set, by search or address" },
+        { value: "file", title: "Your file", about: "JSONL, CSV or Parquet; pasted; or from an address" },
       ],
       kind,
       (value) => {
         kind = value;
+        columns = null;
         tell();
         void look();
       },
     ),
+    search,
+    ownRows,
     detail,
   );
   void look();
@@ -160,6 +174,71 @@ export function dataPicker(
       else show();
     },
   };
+}
+
+/** What is known about the chosen rows. */
+interface Known {
+  kind: Kind;
+  file: File | null;
+  preview: DataPreview | null;
+  problem: string | null;
+  columns: Record<string, string> | null;
+  changing: boolean;
+  method: MethodChoice;
+}
+
+/** The chosen rows in words and as a table, with their columns. */
+function about(
+  { kind, file, preview, problem, columns, changing, method }: Known,
+  change: () => void,
+  take: (columns: Record<string, string> | null) => void,
+): Child[] {
+  const own = kind === "file" || kind === "hub";
+  const waiting = !preview && !problem && (kind === "embedded" || (kind === "file" && file));
+  return [
+    kind === "gsm8k" && h("p", { class: "about" }, GSM8K_ABOUT),
+    file && kind === "file" && h("p", { class: "about", role: "status" }, aboutFile(file, preview)),
+    waiting && h("p", { class: "about" }, "Reading the first rows …"),
+    problem && h("p", { class: "wrong", role: "alert" }, problem),
+    own && preview?.problem && !columns && h("p", { class: "wrong", role: "alert" }, preview.problem),
+    own && preview && formBanner(preview, columns, changing, change),
+    ...(own && preview && (changing || !columns) ? columnChoice(preview, method, columns, take) : []),
+    preview && previewTable(preview, own ? columns : null),
+  ];
+}
+
+function aboutFile(file: File, preview: DataPreview | null): string {
+  return `${file.name}, ${formatFileSize(file.size)}${preview?.count ? `, ${formatCount(preview.count)} rows` : ""}`;
+}
+
+/** What the rows are taken for, and the columns that nothing uses. */
+function formBanner(
+  { form, unused }: DataPreview,
+  columns: Record<string, string> | null,
+  changing: boolean,
+  change: () => void,
+): HTMLElement | null {
+  if (!columns) return null;
+  const other = Object.entries(columns).filter(([ours, own]) => ours !== own);
+  const mapped = other.map(([ours, own]) => `${own} as ${ours}`).join(", ");
+  return h(
+    "div",
+    { class: "form-banner" },
+    h(
+      "p",
+      {},
+      "Read as ",
+      h("b", {}, form ?? "chosen below"),
+      mapped && ` (${mapped})`,
+      ".",
+      unused.length > 0 && ` Nothing but rewards uses ${unused.join(", ")}.`,
+    ),
+    h(
+      "button",
+      { type: "button", class: "quiet", "aria-expanded": String(changing), on: { click: change } },
+      changing ? "Done" : "Change",
+    ),
+  );
 }
 
 /** Shows the row format and the column mapping. @param set receives the chosen columns, by Qwench's names */

@@ -1,4 +1,4 @@
-import type { FormField, Method, ModelSource, Preset } from "../../src/client/types.ts";
+import type { DataSource, FormField, Method, ModelSource, Preset } from "../../src/client/types.ts";
 import { METHOD_NAMES } from "../../src/report/names.ts";
 import type { App } from "../app.ts";
 import { settled } from "../cell.ts";
@@ -6,6 +6,7 @@ import { fill, h } from "../dom.ts";
 import { words } from "../format.ts";
 import { type KeptForm, presetFor, presetsFor } from "../jobs.ts";
 import { problemOf } from "../problems.ts";
+import { REWARD_FIELDS, rewardsField } from "../reward/rewards-field.ts";
 import { labelled, select } from "./choice.ts";
 import { type FieldControl, fieldControl } from "./recipe-field.ts";
 import { recipeYaml } from "./recipe-yaml.ts";
@@ -39,6 +40,8 @@ export interface RecipeForm {
   element: HTMLElement;
   /** null while the form has an error */
   recipe: Record<string, unknown> | null;
+  /** the phase's rows, to try rewards on */
+  data: DataSource | null;
   /** a new model selects another preset, unless the user edited the recipe */
   setModel(kind: ModelSource["kind"]): void;
   /** the fields as the user left them */
@@ -71,6 +74,7 @@ export async function recipeForm(
   const form: RecipeForm = {
     element: h("div", { class: "recipe" }),
     recipe: values,
+    data: null,
     setModel(next) {
       kind = next;
       if (preset === CUSTOM) return showPresets();
@@ -132,16 +136,19 @@ export async function recipeForm(
   const showFault = (text: string | null) => faultBeside(controls, general, text);
   const checkSoon = settled(60, signal, check);
 
+  const put = (name: string, value: unknown) => {
+    if (value === undefined) delete values[name];
+    else values[name] = value;
+    if (preset !== CUSTOM) {
+      preset = CUSTOM;
+      showPresets();
+    }
+    checkSoon();
+  };
+  const rewards = { get: (name: string) => values[name], set: put, form };
   const control = (field: FormField): HTMLElement => {
-    const made = fieldControl(field, (value) => {
-      if (value === undefined) delete values[field.name];
-      else values[field.name] = value;
-      if (preset !== CUSTOM) {
-        preset = CUSTOM;
-        showPresets();
-      }
-      checkSoon();
-    });
+    const make = field.name === "reward_funcs" ? rewardsField.bind(null, app, rewards) : fieldControl;
+    const made = make(field, (value) => put(field.name, value));
     controls.set(field.name, made);
     made.set(values[field.name]);
     return made.element;
@@ -158,7 +165,7 @@ export async function recipeForm(
     notes,
     allFields(
       method,
-      fields.filter((field) => !top.includes(field)),
+      fields.filter((field) => !top.includes(field) && !REWARD_FIELDS.includes(field.name)),
       control,
     ),
     yaml.element,
@@ -167,7 +174,7 @@ export async function recipeForm(
   return form;
 }
 
-/** Shows an error beside the field named at its start, or else in general. */
+/** Shows an error beside the field named at its start, else in the form's own line. */
 function faultBeside(controls: ReadonlyMap<string, FieldControl>, general: HTMLElement, text: string | null): void {
   const at = text === null ? null : (/^([a-z_0-9]+) /.exec(text)?.[1] ?? null);
   for (const [name, control] of controls) control.fault(name === at ? text : null);

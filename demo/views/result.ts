@@ -1,5 +1,5 @@
+import { runChat } from "../chat/run-chat.ts";
 import { fill, h } from "../dom.ts";
-import { chat } from "../parts/chat.ts";
 import { comparison } from "../parts/comparison.ts";
 import { downloads } from "../parts/downloads.ts";
 import { runHeader } from "../parts/run-header.ts";
@@ -18,7 +18,8 @@ export function resultView(id: string): ShowView {
       { class: "view result" },
       runHeader(app, run, "result", signal),
       comparison(run, signal),
-      h("div", { class: "split" }, chat(app, run, signal), downloads(app, run, signal)),
+      runChat(app, run, signal),
+      downloads(app, run, signal),
       details,
     );
     return { title: `${run.record.name}, result`, element };

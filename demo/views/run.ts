@@ -6,6 +6,7 @@ import { problemLine } from "../parts/notice.ts";
 import { phaseCharts } from "../parts/run-charts.ts";
 import { runHeader } from "../parts/run-header.ts";
 import { stages } from "../parts/stages.ts";
+import { judgeKeyLine } from "../reward/key-line.ts";
 import { inOrder, type Run } from "../run.ts";
 import type { ShowView } from "./view.ts";
 
@@ -27,6 +28,7 @@ export function runView(id: string): ShowView {
       { class: "view run" },
       runHeader(app, run, "training", signal),
       outcome(run, signal),
+      judgeKeyLine(run, signal),
       stages(run, signal),
       remarks(run, signal),
       charts,

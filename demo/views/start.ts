@@ -2,11 +2,12 @@ import type { Job, JobPlan, Method, ModelSource, Preset } from "../../src/client
 import { METHOD_NAMES } from "../../src/report/names.ts";
 import type { App, Offer } from "../app.ts";
 import { settled } from "../cell.ts";
+import type { SeenAs } from "../data/seen.ts";
 import { fill, h } from "../dom.ts";
 import { draftActions } from "../draft/actions.ts";
 import { trainBar } from "../forecast/bar.ts";
 import { forecast } from "../forecast/view.ts";
-import { type Draft, EMBEDDED_PROBLEMS, jobOf, METHODS_OF, type MethodChoice, nameOf } from "../jobs.ts";
+import { type Draft, dataFor, EMBEDDED_PROBLEMS, jobOf, METHODS_OF, type MethodChoice, nameOf } from "../jobs.ts";
 import { choice, labelled } from "../parts/choice.ts";
 import { dataPicker } from "../parts/data-picker.ts";
 import { downloader } from "../parts/downloader.ts";
@@ -100,12 +101,22 @@ class RecipeForms {
     this.#forms[METHODS_OF[this.#draft.method][phase]]?.change(fields);
   }
 
+  /** How the first phase sees rows; null: there is no model, or the recipe has an error. */
+  seen(): SeenAs | null {
+    const { model, method } = this.#draft;
+    const [first] = METHODS_OF[method];
+    const recipe = this.#forms[first]?.recipe;
+    return model && recipe ? { model, method: first, recipe } : null;
+  }
+
   /** The job, or what is missing. Takes the forms' fields into the draft. */
   job(): Job | string {
     const draft = this.#draft;
     for (const [method, form] of Object.entries(this.#forms)) draft.forms = { ...draft.forms, [method]: form.kept() };
     for (const method of METHODS_OF[draft.method]) {
-      const recipe = this.#forms[method]?.recipe;
+      const form = this.#forms[method];
+      if (form) form.data = draft.data && dataFor(draft.data, method);
+      const recipe = form?.recipe;
       if (!recipe) return `The ${METHOD_NAMES[method]} recipe has an error; see the message beside the field.`;
       draft.recipes[method] = recipe;
     }
@@ -144,7 +155,7 @@ async function own(
       heldOut.follow(chosen?.kind === "embedded" ? "embedded" : chosen?.kind === "hub" ? "gsm8k" : "none");
       updateSoon();
     },
-    { file: offer?.file ?? null, method: draft.method, data: draft.data },
+    { file: offer?.file ?? null, method: draft.method, data: draft.data, as: () => recipes.seen() },
   );
   const model = modelPicker(
     app,

@@ -97,13 +97,14 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     run: runTrain,
   },
   data: {
-    usage: "qwench data make FILE|FOLDER|URL… [--output DIR], or data ingest|chunk|create|curate|save-as",
+    usage:
+      "qwench data make FILE|FOLDER|URL… [--output DIR], or data ingest|chunk|create|curate|save-as, or data show ROWS",
     summary:
-      "Makes training rows of documents (PDF, HTML, DOCX, PPTX, Markdown, text, transcripts): clean text, chunks, question-answer pairs by a model, ratings, rows. Every reply is on disk before the next is asked, and the same command continues.",
+      "Makes training rows of documents (PDF, HTML, DOCX, PPTX, Markdown, text, transcripts): clean text, chunks, question-answer pairs by a model, ratings, rows. Every reply is on disk before the next is asked, and the same command continues. show says what rows are, and how a run would see them.",
     examples: [
       "qwench data make handbook.pdf --model Qwen/Qwen2.5-1.5B-Instruct --output my-data",
       "qwench data make notes/ --type cot --threshold 7 --format messages --output my-data",
-      "qwench data ingest manual.docx slides.pptx --output my-data",
+      "qwench data show train.jsonl --columns prompt=q,completion=a",
     ],
     main: ["output", "type", "num_pairs", "threshold", "format", "model", "api_base", "api_model", "config"],
     flags: DATA_FLAGS,

@@ -3,21 +3,17 @@ import type { Pair } from "../data/documents/pair.ts";
 import type { CreateType } from "../data/documents/prompts.ts";
 import type { Method } from "../recipe/field.ts";
 import type { RatedPair } from "../session/data/folder.ts";
+import type { SeenRows } from "../session/data/view.ts";
 import type { SolvedProblem } from "../session/evaluate.ts";
 import type { CompletionRecord } from "../train/grpo/rollout.ts";
 import type { LogRecord } from "../train/metrics.ts";
+import type { ChatEvent, ChatRequest, ModelSource, RunCheckpoint } from "./chat.ts";
 import type { ForecastEvent, JobPlan, PhasePlan } from "./plan.ts";
+import type { JudgeAccess, RewardRows, RewardSource } from "./rewards.ts";
 
 export type * from "./plan.ts";
 
 // The types that a page and its worker exchange. All of them survive structured cloning.
-
-/** Where a model comes from. `files`: a folder that the user picked. `stored`: a name from storage.list(). */
-export type ModelSource =
-  | { kind: "embedded" }
-  | { kind: "hub"; id: string; revision?: string }
-  | { kind: "files"; name: string; files: File[] }
-  | { kind: "stored"; id: string };
 
 /** Where rows come from. `columns` maps Qwench's column names (prompt, question, answer, chosen, rejected, messages, text …) to the file's. */
 export type DataSource =
@@ -32,6 +28,8 @@ export interface Phase {
   data: DataSource;
   /** recipe fields that differ from the defaults; the job supplies the model and data fields */
   recipe: Record<string, unknown>;
+  /** the modules that `reward_funcs` names, as `./NAME` or `./NAME:EXPORT`; a trainer needs a `RewardSandbox` for them */
+  modules?: RewardSource[];
 }
 
 /** What to train. */
@@ -139,39 +137,16 @@ export interface DataPreview {
   columns: string[];
   /** cells as text, cut to a few hundred characters */
   rows: string[][];
+  /** what the rows are, such as "question and answer"; null: not known */
+  form: string | null;
   /** the mapping that Qwench would use, or null with the reason */
   columnsTaken: Record<string, string> | null;
+  /** columns that the form does not use; reward functions still get them */
+  unused: string[];
   problem: string | null;
   /** total number of rows, if known */
   count: number | null;
 }
-
-/** A message of a chat. */
-export interface ChatMessage {
-  role: "system" | "user" | "assistant";
-  content: string;
-}
-
-/** A question to a model, with the conversation so far. */
-export interface ChatRequest {
-  /** the run whose adapter answers; null: the base model */
-  run: string | null;
-  model: ModelSource;
-  /** false: the base model answers, for comparison */
-  adapter: boolean;
-  messages: ChatMessage[];
-  temperature?: number;
-  top_p?: number;
-  max_new_tokens?: number;
-  seed?: number;
-}
-
-/** Events of a chat while the model answers. */
-export type ChatEvent =
-  | { type: "progress"; what: string; done: number; total: number | null }
-  /** new text, in whole characters */
-  | { type: "text"; text: string }
-  | { type: "end"; finish_reason: "stop" | "length"; tokens: number; seconds: number };
 
 /** A document in storage. */
 export interface StoredDocument {
@@ -315,7 +290,18 @@ export interface Trainer {
     ): Promise<{ recipe: Record<string, unknown>; notes: string[] }>;
     format(recipe: Record<string, unknown>, method: Method): Promise<string>;
   };
-  data: { preview(source: DataSource): Promise<DataPreview> };
+  data: {
+    preview(source: DataSource): Promise<DataPreview>;
+    /** The first rows as a run would see them, and the lengths of as many as a few seconds allow. Downloads no weights. */
+    see(
+      source: DataSource,
+      as: { model: ModelSource; method: Method; recipe: Record<string, unknown> },
+    ): Promise<SeenRows>;
+    /** A file from an address, such as a data set's. @throws {NetworkError} the server does not allow it */
+    fetch(url: string): Promise<File>;
+    /** The first rows as the reward functions of GRPO get them. @param recipe of the phase: its system prompt is added */
+    rewardRows(source: DataSource, recipe: Record<string, unknown>, count: number): Promise<RewardRows>;
+  };
   documents: DocumentTrainer;
   storage: {
     usage(): Promise<StorageUsage>;
@@ -351,11 +337,14 @@ export interface Trainer {
      * Starts a run, or resumes it from its last checkpoint. Leaving the loop, or aborting `signal`, saves a checkpoint at the
      * next step boundary and pauses the run.
      *
+     * @param options.judge the key of a recipe with a judge, if its endpoint needs one
      * @throws {BusyError} if another tab is training
      */
-    start(id: string, options?: { signal?: AbortSignal }): Stream<RunEvent>;
+    start(id: string, options?: { signal?: AbortSignal; judge?: JudgeAccess | null }): Stream<RunEvent>;
     /** Ends a paused or interrupted run at its last checkpoint: status "stopped". Its adapter and history are kept. */
     stop(id: string): Promise<void>;
+    /** The adapters that are kept, in the order of training. */
+    checkpoints(id: string): Promise<RunCheckpoint[]>;
   };
   chat(request: ChatRequest, options?: { signal?: AbortSignal }): Stream<ChatEvent>;
   export(run: string, kind: ExportKind, options?: { signal?: AbortSignal }): Promise<ExportedFile>;
@@ -365,4 +354,6 @@ export interface Trainer {
   readonly lost: Promise<string>;
 }
 
-export type { CompletionRecord, CreateType, LogRecord, Method, Pair, RatedPair, ReadDocument, SolvedProblem };
+export type * from "./chat.ts";
+export type * from "./rewards.ts";
+export type { CompletionRecord, CreateType, LogRecord, Method, Pair, RatedPair, ReadDocument, SeenRows, SolvedProblem };

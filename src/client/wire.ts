@@ -1,6 +1,6 @@
 import { expose, releaseProxy, type TransferHandler, transferHandlers, wrap } from "comlink";
 import * as errors from "../errors.ts";
-import type { Trainer } from "./types.ts";
+import type { RewardSandbox, Trainer } from "./types.ts";
 
 /** The first message to a worker. */
 export interface WorkerOptions {
@@ -17,8 +17,13 @@ export interface WorkerOptions {
 /** The trainer that a worker exposes: `Trainer` without the methods that only a page can provide. */
 export type TrainerService = Omit<Trainer, "storage" | "terminate" | "lost"> & {
   storage: Omit<Trainer["storage"], "persist">;
-  /** Must be called first. @param lost receives a message when the GPU is lost */
-  begin(options: WorkerOptions, lost: (why: string) => void): Promise<void>;
+  /**
+   * Must be called first.
+   *
+   * @param lost receives a message when the GPU is lost
+   * @param sandbox runs the user's reward modules; null: there are none
+   */
+  begin(options: WorkerOptions, lost: (why: string) => void, sandbox: RewardSandbox | null): Promise<void>;
 };
 
 /** A service as another thread sees it: its methods return promises. */

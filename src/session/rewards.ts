@@ -1,6 +1,7 @@
 import { NotFoundError, RecipeError } from "../errors.ts";
 import { nearestName } from "../recipe/recipe.ts";
 import type { CodeLimits, CodePool } from "../rewards/code/pool.ts";
+import type { EndpointNames } from "../rewards/judge/endpoint.ts";
 import { type Judge, type JudgeCache, type JudgeParameters, judgeOptions, openJudge } from "../rewards/judge/judge.ts";
 import { REWARDS, type RewardHost, type RewardParameters, rewardNamed } from "../rewards/registry.ts";
 import type { NamedReward } from "../rewards/reward.ts";
@@ -18,6 +19,8 @@ export interface RewardPlatform {
     fetch: typeof fetch;
     /** wait before retrying a judge */
     backoff_ms: number;
+    /** how messages name its address and key; default: the recipe's field and the environment variable */
+    names?: EndpointNames;
     /** @param path `judge_cache` */
     openCache(path: string): JudgeCache;
   };

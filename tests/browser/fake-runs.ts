@@ -135,6 +135,7 @@ export function completionsAt(step: number, of: number): CompletionRecord[] {
       advantage: ((ok ? 1 : 0) - mean) / std,
       finish_reason: i === 5 && !ok ? ("length" as const) : ("stop" as const),
       length: ok ? 34 : 22,
+      columns: { question: problem.question, answer: problem.answer },
     }));
   });
 }

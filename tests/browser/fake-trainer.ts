@@ -18,6 +18,7 @@ import { BusyError, GpuError, NetworkError, NotFoundError, QuotaError } from "..
 import { PRESETS } from "../../workers/session/presets.ts";
 import published from "../../workers/session/published.json" with { type: "json" };
 import { formatForm, formFields, parseForm } from "../../workers/session/recipes.ts";
+import { rewardRows } from "../../workers/session/reward-rows.ts";
 import { fakeDocuments } from "./fake-documents.ts";
 import { evaluationOf, HOSTILE, logAt, newRecord, planOf, play, type Script } from "./fake-runs.ts";
 
@@ -81,7 +82,24 @@ export function createTrainer(): Trainer {
       parse: async (input, method) => parseForm(input, method),
       format: async (recipe, method) => formatForm(recipe, method),
     },
-    data: { preview },
+    data: {
+      preview,
+      see: async (_source, as) => {
+        const parts = [
+          { kind: "prompt" as const, text: "<|im_start|>user\nHow many?<|im_end|>\n<|im_start|>assistant\n" },
+          { kind: "target" as const, text: "17<|im_end|>" },
+        ];
+        const rows = [
+          { number: 1, parts, tokens: 21, problem: null },
+          { number: 2, parts: [], tokens: 0, problem: `row 2: no answer for ${as.method}` },
+        ];
+        const lengths = Array.from({ length: 40 }, (_, i) => 20 + Math.floor((i * i) / 20));
+        const found = { form: "question and answer", columns: {}, unused: [], problem: null };
+        return { ...found, rows, counted: 41, all: true, lengths, cut: 2, empty: 0, bad: 1 };
+      },
+      fetch: async (url) => new File(['{"messages": []}\n'], url.split("/").at(-1)!),
+      rewardRows: async (_source, recipe, count) => rewardRows(fakeRows(), recipe, count),
+    },
     documents: fakeDocuments(stepTime, fake === "network" ? "Cannot ask the endpoint: Failed to fetch" : null),
     storage: {
       usage: async () => {
@@ -106,9 +124,11 @@ export function createTrainer(): Trainer {
     download,
     plan: async (job) => {
       await later(30);
+      plans.push(job);
       return plan(job, true);
     },
     async *forecast(job, { signal, quick } = {}) {
+      plans.push(job);
       await later(30);
       yield { type: "plan", plan: plan(job, false) };
       if (quick) return;
@@ -127,6 +147,10 @@ export function createTrainer(): Trainer {
       },
       start: (id, { signal } = {}) => start(id, signal, lose),
       stop: async (id) => change(id, (run) => (run.status = "stopped")),
+      checkpoints: async (id) =>
+        found(id).phases.flatMap(({ method, global_step }, phase) =>
+          [global_step - 20, null].map((step) => ({ phase, method, step })),
+        ),
     },
     chat,
     export: async (id, kind) => {
@@ -145,6 +169,13 @@ export function createTrainer(): Trainer {
     terminate() {},
     lost,
   };
+}
+
+async function* fakeRows() {
+  const problems = wordProblems({ seed: 4, count: 20, split: "train" });
+  for (const [i, { question, answer }] of problems.entries()) {
+    yield { row: { question, answer }, number: i + 1, file: "the embedded problems" };
+  }
 }
 
 const later = (ms: number) => new Promise((done) => setTimeout(done, ms));
@@ -292,6 +323,8 @@ async function preview(source: DataSource): Promise<DataPreview> {
   if (source.kind === "file") return filePreview(source.file);
   const rows = wordProblems({ seed: 4, count: 20, split: "train" }).map(({ question, answer }) => [question, answer]);
   return {
+    form: "question and answer",
+    unused: [],
     columns: ["question", "answer"],
     rows,
     columnsTaken: { question: "question", answer: "answer" },
@@ -305,6 +338,8 @@ async function filePreview(file: File): Promise<DataPreview> {
     const rows = (await file.text()).trim().split("\n");
     const taken = { messages: "messages" };
     return {
+      form: "conversation",
+      unused: [],
       columns: ["messages"],
       rows: rows.map((row) => [row]),
       columnsTaken: taken,
@@ -316,6 +351,8 @@ async function filePreview(file: File): Promise<DataPreview> {
   const [head, ...rest] = lines.map((line) => line.split(";"));
   const named = ["question", "answer"].every((name) => head.includes(name));
   return {
+    form: named ? "question and answer" : null,
+    unused: head.filter((name) => !["question", "answer"].includes(name)),
     columns: head,
     rows: rest,
     columnsTaken: named ? { question: "question", answer: "answer" } : null,
@@ -334,18 +371,37 @@ async function* download(
   }
 }
 
+const MARKDOWN = `## Sums
+
+- one
+- two and \`code\`
+
+| a | b |
+|---|---|
+| 1 | 2 |
+
+It costs $5 and $6. $x^2$ is \\boxed{4}. [here](https://example.org/) [not](javascript:alert(1)) ![no](https://example.org/x.png)`;
+
+/** What was asked and forecast, for tests. */
+const chats: unknown[] = [];
+const plans: Job[] = [];
+Object.assign(globalThis, { chats, plans });
+
 async function* chat(
   request: Parameters<Trainer["chat"]>[0],
   { signal }: { signal?: AbortSignal } = {},
 ): AsyncGenerator<ChatEvent> {
+  chats.push(structuredClone(request));
   yield { type: "progress", what: "loading the model", done: 1e6, total: 1.9e6 };
   await later(stepTime);
   const asked = request.messages.at(-1)!.content;
   const text = /html/i.test(asked)
     ? (hostile() ?? HOSTILE)
-    : request.adapter
-      ? "<reasoning>\n12+5=17\n</reasoning>\n<answer>\n17\n</answer>\n"
-      : "There are 12 apples and 5 more apples. 12";
+    : asked === "markdown"
+      ? MARKDOWN
+      : request.adapter
+        ? "<reasoning>\n12+5=17\n</reasoning>\n<answer>\n17\n</answer>\n"
+        : "There are 12 apples and 5 more apples. 12";
   for (const piece of text.match(/[\s\S]{1,6}/g)!) {
     if (signal?.aborted) return;
     yield { type: "text", text: piece };

@@ -23,6 +23,7 @@ const VIEWS = {
   "a run": "?seed#/runs/seed-1",
   "a result": "?seed#/runs/seed-1/result",
   documents: "?seed#/documents",
+  chat: "?seed#/chat",
   runs: "?seed#/runs",
   storage: "?seed#/storage",
   "no WebGPU": "?fake=no-webgpu#/",

@@ -280,27 +280,6 @@ describe("after a run", () => {
     for (const [before, , now] of ticks) expect([before, now]).toEqual([false, true]);
   });
 
-  test("chat with the adapter and without; a hostile answer stays text", async () => {
-    const page = await open("", "#/runs/seed-1/result");
-    const ask = async (text: string) => {
-      const input = await page.waitForSelector('::-p-aria([name="Your message"][role="textbox"])');
-      await input!.type(text);
-      await page.keyboard.press("Enter");
-      await page.waitForFunction(
-        () => document.querySelector(".ask .primary")!.getAttribute("aria-disabled") === "false",
-      );
-    };
-    await ask("How many apples?");
-    await shown(page, /With the adapter<reasoning>\n12\+5=17/);
-    await (await page.waitForSelector('::-p-aria([name="Adapter"][role="switch"])'))!.click();
-    await ask("How many apples?");
-    await shown(page, "Without the adapterThere are 12 apples");
-    await ask("Write HTML");
-    await shown(page, `<script>document.title='owned'</script>`);
-    expect(await page.$$("main img, main script")).toHaveLength(0);
-    expect(await page.title()).not.toBe("owned");
-  });
-
   test("files to download; a failure gives a message", async () => {
     const page = await open("", "#/runs/seed-1/result");
     await press(page, "Download adapter");

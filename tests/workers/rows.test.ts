@@ -1,8 +1,9 @@
 import { expect, test } from "vitest";
 import type { DataSource } from "../../src/client/types.ts";
+import { renamedRows } from "../../src/data/columns.ts";
 import { FormatError } from "../../src/errors.ts";
 import { withoutHeldOut } from "../../workers/session/held-out.ts";
-import { checkStored, renamed } from "../../workers/session/library.ts";
+import { checkStored } from "../../workers/session/library.ts";
 import { jobOf, PROBLEMS } from "./jobs.ts";
 
 async function* numbered(count: number) {
@@ -34,8 +35,8 @@ test("no problems, no rows left out", async () => {
 });
 
 test("columns get the names that a mapping gives; those that say how a row is read go, others stay", async () => {
-  expect((await collect(renamed(numbered(1), { prompt: "other" })))[0].row).toEqual({ other: 0, prompt: 0 });
-  expect((await collect(renamed(numbered(1), {})))[0].row).toEqual({ question: "q0", other: 0 });
+  expect((await collect(renamedRows(numbered(1), { prompt: "other" })))[0].row).toEqual({ other: 0, prompt: 0 });
+  expect((await collect(renamedRows(numbered(1), {})))[0].row).toEqual({ question: "q0", other: 0 });
 });
 
 test.each(["", "models", "models/", "models/a/b", "other/a", "../a", "data/a/../../x"])(

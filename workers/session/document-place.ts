@@ -74,7 +74,7 @@ function openEndpoint({ url, model, key }: Extract<PairWriter, { kind: "endpoint
     ...{ url, model, key, parameters: {}, timeout_ms: TIMEOUT_MS, concurrency: CONCURRENCY },
     ...{ attempts: max_retries + 1, backoff_ms: retry_delay * 1000 },
     ...{ price_prompt: 0, price_completion: 0, max_cost: null },
-    names: { service: "endpoint", url: "The address", key: "the key" },
+    names: { service: "endpoint", url: "The address", key: "the field Key" },
     fetch: (input, init) => fetch(input, init), // must be called on the worker
   });
 }

@@ -17,6 +17,7 @@ import { preparePhase } from "./phase.ts";
 import { quickPlan } from "./quick-plan.ts";
 import { nameOfModel, phaseRecipe } from "./recipes.ts";
 import { reporting } from "./reporting.ts";
+import type { RewardDesk } from "./reward-platform.ts";
 import { timesStore } from "./tuning.ts";
 
 /** Inputs of a forecast. */
@@ -24,6 +25,7 @@ interface ForecastSources {
   library: Library;
   holder: GpuHolder;
   known: Known;
+  rewards: RewardDesk;
   signal: AbortSignal;
 }
 
@@ -78,7 +80,7 @@ interface Place {
 
 async function* exactPlans(
   job: Job,
-  { library, holder, known, signal }: ForecastSources,
+  { library, holder, known, rewards, signal }: ForecastSources,
   { opened, available, times, free }: Place,
   measures = true,
 ): AsyncGenerator<ForecastEvent> {
@@ -99,7 +101,7 @@ async function* exactPlans(
     const { folder: model, missing } = await library.lookAtModel(job.model, { signal, report: () => {} });
     known.noteModel(job.model, { shape: (await openCheckpoint(model)).config, missing });
     for (let index = 0; index < job.phases.length; index++) {
-      const training = yield* prepared(job, index, model, { opened, library, signal }, plan);
+      const training = yield* prepared(job, index, model, { opened, library, rewards, signal }, plan);
       const input = await timeInputOf(training);
       inputs.push(input);
       known.note(job, index, training, input.lengths);
@@ -129,10 +131,10 @@ async function* prepared(
   job: Job,
   index: number,
   model: Folder,
-  { opened, library, signal }: { opened: OpenGpu; library: Library; signal: AbortSignal },
+  { opened, library, rewards, signal }: { opened: OpenGpu; library: Library; rewards: RewardDesk; signal: AbortSignal },
   plan: JobPlan,
 ): AsyncGenerator<ForecastEvent, Training> {
-  const steps = preparePhase({ job, index, model, adapter: null, gpu: opened.gpu, library, signal });
+  const steps = preparePhase({ job, index, model, adapter: null, gpu: opened.gpu, library, rewards, signal });
   let next = await steps.next();
   while (!next.done) {
     const { what, done, total } = next.value;

@@ -1,6 +1,7 @@
 import { createStore, get, set } from "idb-keyval";
 import type { DataSource, Job, ModelSource, Phase } from "../../src/client/types.ts";
 import type { WorkerOptions } from "../../src/client/wire.ts";
+import { renamedRows } from "../../src/data/columns.ts";
 import { readRows } from "../../src/data/dataset.ts";
 import type { NumberedRow } from "../../src/data/rows.ts";
 import { embeddedPreferences, embeddedRows } from "../../src/data/sets/embedded.ts";
@@ -99,7 +100,7 @@ export class Library {
   ): Promise<AsyncGenerator<NumberedRow>> {
     const rows = await this.plainRows(source, split, fetching);
     const columns = source.kind === "embedded" ? undefined : source.columns;
-    return renamed(rows, columns ?? {});
+    return renamedRows(rows, columns ?? {});
   }
 
   /** Copies a job's files into OPFS, each once, so that they survive a reload. */
@@ -280,28 +281,6 @@ function modelFiles(files: readonly File[]): Map<string, Blob> {
 
 async function* rowsOf(sources: readonly ByteSource[]): AsyncGenerator<NumberedRow> {
   for (const source of sources) yield* readRows(source);
-}
-
-/** Columns that determine a row's format. A mapping drops those that it does not name. */
-const READ = "input_ids labels prompt completion messages conversations text question problem".split(" ");
-
-/** Renames the columns of rows by a mapping. */
-export async function* renamed(
-  rows: AsyncIterable<NumberedRow> | Iterable<NumberedRow>,
-  columns: Readonly<Record<string, string>>,
-): AsyncGenerator<NumberedRow> {
-  const names = Object.entries(columns);
-  for await (const source of rows) {
-    if (names.length === 0) yield source;
-    else {
-      const others = Object.entries(source.row).filter(([name]) => !READ.includes(name));
-      const row = {
-        ...Object.fromEntries(others),
-        ...Object.fromEntries(names.map(([name, own]) => [name, source.row[own]])),
-      };
-      yield { ...source, row };
-    }
-  }
 }
 
 /** A safe folder name for a name from the user. */

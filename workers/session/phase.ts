@@ -1,4 +1,4 @@
-import type { Job, PhasePlan, RunEvent } from "../../src/client/types.ts";
+import type { CompletionRecord, Job, PhasePlan, RunEvent } from "../../src/client/types.ts";
 import { RecipeError } from "../../src/errors.ts";
 import type { Gpu } from "../../src/gpu/device.ts";
 import type { Folder } from "../../src/io/storage.ts";
@@ -11,12 +11,13 @@ import {
   type Training,
   type TrainingEvent,
 } from "../../src/session/train.ts";
+import { compactJson } from "../../src/text/python-json.ts";
 import { checkpointNames, type Trainee } from "../../src/train/checkpoint.ts";
 import { withoutHeldOut } from "./held-out.ts";
 import type { Library, Report } from "./library.ts";
 import { nameOfModel, phaseRecipe } from "./recipes.ts";
 import { reporting } from "./reporting.ts";
-import { rewardPlatform } from "./reward-platform.ts";
+import type { RewardDesk } from "./reward-platform.ts";
 import { inForm } from "./set-rows.ts";
 
 /** Inputs of a phase. */
@@ -29,6 +30,7 @@ interface PhaseInput {
   adapter: Folder | null;
   gpu: Gpu;
   library: Library;
+  rewards: RewardDesk;
   signal: AbortSignal;
 }
 
@@ -51,7 +53,7 @@ const SAVE_SECONDS = 30;
 export async function* preparePhase(input: PhaseInput): AsyncGenerator<Progress, PreparedPhase> {
   const { job, index, model, adapter, gpu, library, signal } = input;
   const { method, recipe, notes } = phaseRecipe(job, index);
-  const { data } = job.phases[index];
+  const { data, modules = [] } = job.phases[index];
   return yield* reporting(async (report) => {
     const fetching = { signal, report: asProgress(report, "bytes") };
     const onProgress = asProgress(report, "rows");
@@ -66,11 +68,16 @@ export async function* preparePhase(input: PhaseInput): AsyncGenerator<Progress,
     const test = { ...data, ...(data.kind === "hub" ? { split: "test" } : {}) };
     const held = measured ? inForm(await library.openRows(test, "test", fetching), recipe, "test") : null;
     const judged = "reward_funcs" in recipe ? recipe : null;
-    const platform = rewardPlatform(library.options.assets);
+    const platform = input.rewards.platform(modules, judged?.judge_url ?? null);
     const { rewards, close } = await openRewards(judged?.reward_funcs ?? [], judged ?? {}, platform);
     const sources = { gpu, model, adapter, train, eval: held, rewards, signal, onProgress };
-    const training: Training = await prepareTraining(method, recipe as Recipe<Method>, sources);
-    return { input, training, forecast: forecastOf(training, notes), close };
+    try {
+      const training: Training = await prepareTraining(method, recipe as Recipe<Method>, sources);
+      return { input, training, forecast: forecastOf(training, notes), close };
+    } catch (error) {
+      await close();
+      throw error;
+    }
   });
 }
 
@@ -126,7 +133,7 @@ function runEventOf(event: TrainingEvent, { training, forecast, input }: Prepare
     case "eval":
       return { type: event.type, phase, record: event.record };
     case "generated":
-      return { type: "generated", phase, step: event.step, records: event.records };
+      return { type: "generated", phase, step: event.step, records: event.records.map(withSmallColumns) };
     case "warning":
     case "note":
       return event;
@@ -137,6 +144,15 @@ function runEventOf(event: TrainingEvent, { training, forecast, input }: Prepare
     case "end":
       return null;
   }
+}
+
+/** Most characters of a column of a completion, as JSON: a row's tests may have megabytes. */
+const COLUMN = 20_000;
+
+/** The same record without large columns, because a page stores it. */
+function withSmallColumns(record: CompletionRecord): CompletionRecord {
+  const small = Object.entries(record.columns).filter(([, value]) => compactJson(value).length <= COLUMN);
+  return { ...record, columns: Object.fromEntries(small) };
 }
 
 /** Milliseconds between progress checks. */

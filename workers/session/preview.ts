@@ -1,9 +1,7 @@
 import type { DataPreview } from "../../src/client/types.ts";
-import { parsePreference } from "../../src/data/preferences.ts";
-import { type NumberedRow, parsePrompt, parseRow } from "../../src/data/rows.ts";
-import { QwenchError } from "../../src/errors.ts";
+import { detectRows } from "../../src/data/columns.ts";
+import type { NumberedRow } from "../../src/data/rows.ts";
 import { cut } from "../../src/text/show.ts";
-import { renamed } from "./library.ts";
 
 const ROWS = 20;
 const CELL = 300;
@@ -11,29 +9,6 @@ const CELL = 300;
 const COUNTED = 200_000;
 /** Time limit for counting, in milliseconds. */
 const COUNT_MS = 1500;
-
-/** Other common names of Qwench's columns. */
-const SYNONYMS: Readonly<Record<string, readonly string[]>> = {
-  prompt: ["prompt", "instruction", "input", "query", "user"],
-  completion: ["completion", "response", "output", "chosen", "assistant", "target"],
-  messages: ["messages", "conversations", "conversation", "dialog", "chat"],
-  question: ["question", "problem", "prompt", "query", "instruction"],
-  answer: ["answer", "solution", "response", "output", "final_answer", "target"],
-  text: ["text", "content", "document"],
-  chosen: ["chosen", "preferred", "accepted"],
-  rejected: ["rejected", "dispreferred", "refused"],
-};
-/** Row formats, the most specific first. */
-const FORMS = [
-  ["prompt", "chosen", "rejected"],
-  ["chosen", "rejected"],
-  ["messages"],
-  ["prompt", "completion"],
-  ["question", "answer"],
-  ["text"],
-  ["prompt"],
-  ["question"],
-] as const;
 
 /**
  * The first rows as text, with the column mapping that Qwench would use.
@@ -58,59 +33,8 @@ export async function previewRows(rows: AsyncIterable<NumberedRow>): Promise<Dat
     rows: first.map(({ row }) => columns.map((name) => cell(row[name]))),
     count,
   };
-  if (first.length === 0) return { ...shown, columnsTaken: null, problem: "There are no rows" };
-  const taken = await mapping(first, columns);
-  return typeof taken === "string"
-    ? { ...shown, columnsTaken: null, problem: taken }
-    : { ...shown, columnsTaken: taken, problem: null };
-}
-
-/** The mapping for the rows, or why there is none. */
-async function mapping(
-  rows: readonly NumberedRow[],
-  columns: readonly string[],
-): Promise<Record<string, string> | string> {
-  const own = problemOf(rows);
-  if (own === null) {
-    const form = FORMS.find((names) => names.every((name) => columns.includes(name)));
-    return Object.fromEntries((form ?? []).map((name) => [name, name]));
-  }
-  for (const form of FORMS) {
-    const used = new Set<string>();
-    const found = form.map((name) => {
-      const match = SYNONYMS[name]
-        .map((other) => columns.find((column) => column.toLowerCase() === other && !used.has(column)))
-        .find(Boolean);
-      if (match) used.add(match);
-      return [name, match] as const;
-    });
-    if (found.some(([, match]) => match === undefined)) continue;
-    const made = Object.fromEntries(found) as Record<string, string>;
-    const mapped: NumberedRow[] = [];
-    for await (const row of renamed(rows, made)) mapped.push(row);
-    if (problemOf(mapped) === null) return made;
-  }
-  return own;
-}
-
-/** Why these rows are neither preferences, examples nor prompts, or null if they are. */
-function problemOf(rows: readonly NumberedRow[]): string | null {
-  try {
-    if (rows.every(({ row }) => "chosen" in row && "rejected" in row)) {
-      for (const row of rows) parsePreference(row);
-      return null;
-    }
-    for (const row of rows) parseRow(row);
-    return null;
-  } catch (error) {
-    if (!(error instanceof QwenchError)) throw error;
-    try {
-      for (const row of rows) parsePrompt(row);
-      return null;
-    } catch {
-      return error.message;
-    }
-  }
+  const { form, columns: columnsTaken, unused, problem } = detectRows(first);
+  return { ...shown, form, columnsTaken, unused, problem };
 }
 
 function cell(value: unknown): string {

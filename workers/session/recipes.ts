@@ -1,4 +1,5 @@
 import type { FormField, Job, Method, ModelSource, Phase } from "../../src/client/types.ts";
+import { formatColumns } from "../../src/data/columns.ts";
 import { SYSTEM_PROMPTS } from "../../src/data/sets/forms.ts";
 import { RecipeError } from "../../src/errors.ts";
 import { type FieldValue, fieldsOf, type ParsedRecipe, parseRecipe, type Recipe } from "../../src/recipe/recipe.ts";
@@ -9,8 +10,8 @@ import { show } from "../../src/text/show.ts";
 const OF_THE_JOB = new Set(
   (
     "model_name_or_path model_revision adapter_name_or_path use_peft dataset_name dataset_config dataset_train_split " +
-    "dataset_test_split eval_dataset_name environment test_split_size datasets streaming dataset_streaming chat_template_path output_dir overwrite_output_dir resume_from_checkpoint " +
-    "save_total_limit profile log_completions num_completions_to_print"
+    "dataset_test_split eval_dataset_name environment test_split_size datasets streaming dataset_streaming columns chat_template_path output_dir overwrite_output_dir resume_from_checkpoint " +
+    "save_total_limit profile log_completions num_completions_to_print judge_cache"
   ).split(" "),
 );
 /** Fields of the adapter, which all phases of a job share. */
@@ -25,21 +26,20 @@ type PhaseRecipe = { [M in Method]: { method: M } & ParsedRecipe<M> }[Method];
 /** Loaded on demand: a large part of the script, which opening the page does not need. */
 const yaml = () => import("../../src/recipe/yaml.ts");
 
-/** Pages have no judges, because a page cannot keep a key. */
-const OF_A_JUDGE = /^judge_/;
-const REWARDS_HERE = Object.keys(REWARDS).filter((name) => name !== "judge");
+/** Seconds that the user's own functions may take for a batch, unless the recipe says otherwise. */
+const OWN_REWARD_SECONDS = 30;
 
 /** The options of a method for a form. */
 export function formFields(method: Method): FormField[] {
   return fieldsOf(method)
-    .filter(({ name }) => !OF_THE_JOB.has(name) && !OF_A_JUDGE.test(name))
+    .filter(({ name }) => !OF_THE_JOB.has(name))
     .map(({ name, group, type, default: value, nullable, choices, min, above, max, below, unit, help }) => ({
       name,
       group,
       type,
       default: value,
       nullable: nullable ?? false,
-      choices: choices ? [...choices] : name === "reward_funcs" ? REWARDS_HERE : null,
+      choices: choices ? [...choices] : name === "reward_funcs" ? Object.keys(REWARDS) : null,
       min: min ?? above ?? null,
       max: max ?? below ?? null,
       unit: unit ?? null,
@@ -88,13 +88,15 @@ export async function formatForm(recipe: Record<string, unknown>, method: Method
  * @throws {RecipeError} also if a later phase sets another adapter shape
  */
 export function phaseRecipe(job: Job, index: number): PhaseRecipe {
-  const { method, recipe, data } = job.phases[index];
+  const { method, recipe, data, modules = [] } = job.phases[index];
   const own = Object.keys(recipe).find((name) => OF_THE_JOB.has(name));
   if (own) throw new RecipeError(`${own} is set by this page: remove it from the recipe`);
   const judged = method === "grpo" && !recipe.reward_funcs && hasGsm8kAnswers(data);
   const formed =
     isGsm8k(data) && method !== "dpo" && !("dataset_format" in recipe) && data.kind === "hub" && !data.columns;
+  const short = modules.length > 0 && !(recipe.reward_funcs as string[] | undefined)?.includes("judge");
   const wanted = {
+    ...(short ? { reward_timeout: OWN_REWARD_SECONDS } : {}),
     ...(index > 0 ? adapterFields(job.phases[0]) : {}),
     ...(formed ? { ...GSM8K_FORM, ...(method === "sft" && { dataset_options: { form: "xml" } }) } : {}),
     ...recipe,
@@ -159,6 +161,9 @@ function namesOf(model: ModelSource, data: Phase["data"]): Record<string, unknow
     if (data.config) names.dataset_config = data.config;
     if (data.split) names.dataset_train_split = data.split;
   } else if (data.kind !== "embedded") names.dataset_name = nameOfData(data);
+  const columns = data.kind === "embedded" ? {} : (data.columns ?? {});
+  const renamed = Object.entries(columns).some(([name, own]) => name !== own);
+  if (renamed) names.columns = formatColumns(columns); // so that the command line reads the same rows
   return names;
 }
 

@@ -13,6 +13,7 @@ import { lockTraining } from "./locks.ts";
 import { asProgress, loadPhase, type PreparedPhase, preparePhase, trainPhase } from "./phase.ts";
 import { nameOfModel } from "./recipes.ts";
 import { reporting } from "./reporting.ts";
+import type { RewardDesk } from "./reward-platform.ts";
 import { timed } from "./run-times.ts";
 import { note, type RunStore, type StoredRun } from "./runs.ts";
 import { tuningStore } from "./tuning.ts";
@@ -22,6 +23,7 @@ interface RunInput {
   runs: RunStore;
   library: Library;
   holder: GpuHolder;
+  rewards: RewardDesk;
   signal: AbortSignal;
 }
 
@@ -71,7 +73,7 @@ export async function* trainRun(input: RunInput): AsyncGenerator<RunEvent> {
 }
 
 async function* phases(input: RunInput, run: StoredRun, gpu: Gpu): AsyncGenerator<RunEvent> {
-  const { library, runs, signal } = input;
+  const { library, runs, rewards, signal } = input;
   const { job } = run;
   const model = yield* reporting((report: (event: RunEvent) => void) =>
     library.openModel(job.model, { signal, report: asProgress(report, "bytes") }),
@@ -79,7 +81,7 @@ async function* phases(input: RunInput, run: StoredRun, gpu: Gpu): AsyncGenerato
   for (let index = run.done; index < job.phases.length; index++) {
     const adapter = index > 0 ? runs.folder(run.id, index - 1) : null;
     const output = runs.folder(run.id, index);
-    const phase = yield* preparePhase({ job, index, model, adapter, gpu, library, signal });
+    const phase = yield* preparePhase({ job, index, model, adapter, gpu, library, rewards, signal });
     for (const text of phase.forecast.notes) yield { type: "note", text };
     yield* measured(gpu, phase);
     await gpu.clear();

@@ -11,6 +11,7 @@ import type {
   ModelSource,
   PairsEvent,
   Preset,
+  RewardSandbox,
   RunEvent,
   Stream,
 } from "../../src/client/types.ts";
@@ -19,6 +20,7 @@ import { QwenchError, RecipeError } from "../../src/errors.ts";
 import { checkSecure } from "../../src/platform/browser/secure.ts";
 import { storageOf } from "../../src/session/open.ts";
 import { chat } from "./chat.ts";
+import { adapterAt, keptAdapters } from "./checkpoints.ts";
 import type { DocumentDesk } from "./documents.ts";
 import { forecastJob, planJob } from "./forecast.ts";
 import { GpuHolder } from "./gpu.ts";
@@ -30,8 +32,11 @@ import { PRESETS } from "./presets.ts";
 import { previewRows } from "./preview.ts";
 import { formatForm, formFields, nameOfData, nameOfModel, parseForm, phaseRecipe, phaseYaml } from "./recipes.ts";
 import { reporting, stoppable } from "./reporting.ts";
+import { RewardDesk } from "./reward-platform.ts";
+import { rewardRows } from "./reward-rows.ts";
 import { trainRun } from "./run.ts";
 import { newestAdapter, newRun, RunStore, summaryOf } from "./runs.ts";
+import { fetchFile, seePhase } from "./see.ts";
 import { removeOldExports, removeRun, removeStored, storageUsage } from "./storage.ts";
 
 /** Properties that only data sources have. */
@@ -43,13 +48,18 @@ interface Asked {
 
 /** The trainer of a page, in its worker. */
 export class TrainerSession implements TrainerService {
-  private begun: { library: Library; holder: GpuHolder } | null = null;
+  private begun: { library: Library; holder: GpuHolder; rewards: RewardDesk } | null = null;
   private readonly store = new RunStore();
   private desks: DocumentDesk | null = null;
   private readonly known = new Known();
 
-  async begin(options: WorkerOptions, lost: (why: string) => void): Promise<void> {
-    this.begun = { library: new Library(options), holder: new GpuHolder(lost) };
+  async begin(
+    options: WorkerOptions,
+    lost: (why: string) => void,
+    sandbox: RewardSandbox | null = null,
+  ): Promise<void> {
+    const rewards = new RewardDesk(options.assets, sandbox);
+    this.begun = { library: new Library(options), holder: new GpuHolder(lost), rewards };
     // absent in an insecure context, which has no WebGPU either; `device` reports that
     if (navigator.locks) await takeLock(options.lock, "This worker is already in use");
     removeOldExports().catch(() => {}); // a failure only wastes space
@@ -70,6 +80,12 @@ export class TrainerSession implements TrainerService {
     preview: async (source) => {
       const { library } = this.parts;
       return previewRows(await library.openRows(source, "train", { report: () => {} }));
+    },
+    see: (source, as) => seePhase(this.parts.library, source, as),
+    fetch: fetchFile,
+    rewardRows: async (source, recipe, count) => {
+      const { library } = this.parts;
+      return rewardRows(await library.openRows(source, "train", { report: () => {} }), recipe, count);
     },
   };
 
@@ -99,13 +115,16 @@ export class TrainerSession implements TrainerService {
     remove: (id) => removeRun(id, this.store),
     rename: (id, name) => this.store.change(id, { name }),
     create: (job) => this.create(job),
-    start: (id, asked) =>
-      stoppable((signal) => trainRun({ id, runs: this.store, ...this.parts, signal }), asked?.signal),
+    start: (id, asked) => {
+      this.parts.rewards.judge = asked?.judge ?? null;
+      return stoppable((signal) => trainRun({ id, runs: this.store, ...this.parts, signal }), asked?.signal);
+    },
     stop: async (id) => {
       const { status } = await this.store.get(id);
       if (status === "running") throw new QwenchError("Cannot stop a run while it is training: pause it first");
       if (status !== "finished") await this.store.change(id, { status: "stopped" });
     },
+    checkpoints: async (id) => keptAdapters(await this.store.get(id), this.store),
   };
 
   download(source: ModelSource | DataSource, { signal, as }: Asked & { as?: "model" | "data" } = {}): Stream<RunEvent> {
@@ -163,7 +182,8 @@ export class TrainerSession implements TrainerService {
     let adapter = null;
     const run = request.run ? await this.store.get(request.run) : null;
     if (request.adapter && run) {
-      const folder = await newestAdapter(run, this.store);
+      const { checkpoint } = request;
+      const folder = checkpoint ? await adapterAt(run, this.store, checkpoint) : await newestAdapter(run, this.store);
       adapter = { folder, name: folder.path };
     }
     // load the base in its training dtype, because it may not fit in a wider one

@@ -12,18 +12,16 @@ import { saveRows, writeRecipe, writeReport } from "../../session/data/save.ts";
 import { chunkDocuments, createPairs, curatePairs, ingestDocument } from "../../session/data/stages.ts";
 import { loadText } from "../../session/generate.ts";
 import { holding } from "../../session/hold.ts";
-import { openTokenizer } from "../../session/tokenizer.ts";
 import { formatNumber } from "../../text/numbers.ts";
 import type { ParsedArgs } from "../args.ts";
 import { type DataRequest, type DataStep, dataRequest } from "../flags/data-flags.ts";
 import { documentSources, readSources } from "../sources/documents.ts";
-import { embeddedModelFolder } from "../sources/embedded-folder.ts";
-import { hubOptions } from "../sources/hub.ts";
-import { openModelFolder } from "../sources/sources.ts";
 import { type ModelRequest, modelRequest, openText } from "../sources/text-model.ts";
+import { tokenizerOf } from "../sources/tokenizer.ts";
 import { DataProgress } from "../terminal/data-progress.ts";
 import { EXIT_INTERRUPTED, interruptible } from "../terminal/interrupt.ts";
 import { statusLine } from "../terminal/status-line.ts";
+import { showData } from "./data-show.ts";
 
 interface Work extends DataRequest {
   model: ModelRequest;
@@ -33,6 +31,7 @@ interface Work extends DataRequest {
 
 /** `qwench data STEP`: from documents to training rows. @returns the exit code */
 export async function runData(args: ParsedArgs): Promise<number> {
+  if (args.positional[0] === "show") return showData(args);
   const request = await dataRequest(args);
   const model = modelRequest(args.flags);
   const output = resolve(request.output);
@@ -209,21 +208,6 @@ function openEndpoint(work: Work, api_base: string): EndpointAsker {
     ...{ price_prompt, price_completion, max_cost },
     fetch,
   });
-}
-
-async function tokenizerOf(model: ModelRequest, signal: AbortSignal) {
-  const folder = model.model
-    ? await openModelFolder(
-        model.model,
-        model.revision,
-        hubOptions(signal, () => {}),
-      )
-    : nodeFolder(embeddedModelFolder());
-  const tokenizer = await openTokenizer(folder);
-  if (!tokenizer) throw new RecipeError(`Cannot count tokens with ${folder.path}: it has no tokenizer.json`);
-  const config = (await folder.exists("config.json")) ? JSON.parse(await folder.readText("config.json")) : {};
-  const positions = Number(config.max_position_embeddings ?? config.text_config?.max_position_embeddings);
-  return { tokenizer, positions: positions > 0 ? positions : Number.MAX_SAFE_INTEGER };
 }
 
 async function tokensOf(model: ModelRequest, signal: AbortSignal): Promise<TokenCounter> {

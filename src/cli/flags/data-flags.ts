@@ -144,6 +144,25 @@ export const DATA_FLAGS: CliFlag[] = [
     help: "Restrict the model's tokens to valid JSON of the wanted form (default true; this machine's model only).",
   },
   { name: "seed", type: "string", value: "INT", help: `Seed of the draws (default ${d.seed}).` },
+  {
+    name: "columns",
+    type: "string",
+    value: "NAMES",
+    help: "show: the rows' columns under Qwench's names, such as prompt=q,completion=a. Training takes the same field.",
+  },
+  {
+    name: "method",
+    type: "string",
+    value: "sft|grpo|dpo",
+    help: "show: the method that reads the rows (default sft).",
+  },
+  { name: "rows", type: "string", value: "INT", help: "show: rows to show (default 3)." },
+  {
+    name: "max_length",
+    type: "string",
+    value: "INT",
+    help: "show: most tokens of a row; longer rows are cut (default 1024).",
+  },
   ...MODEL_FLAGS.filter(({ name }) => name !== "system"),
 ];
 
@@ -175,7 +194,7 @@ export interface DataRequest {
 export async function dataRequest({ positional, flags }: ParsedArgs): Promise<DataRequest> {
   const [step, ...inputs] = positional;
   if (!DATA_STEPS.includes(step as DataStep)) {
-    throw new UsageError(`Give a step: ${DATA_STEPS.join(", ")}${step === undefined ? "" : `; got ${step}`}`);
+    throw new UsageError(`Give a step: ${DATA_STEPS.join(", ")}, or show${step === undefined ? "" : `; got ${step}`}`);
   }
   const format = step === "save-as" && inputs.length === 1 ? inputs.pop()! : textOf(flags, "format");
   const reads = step === "make" || step === "ingest";

@@ -1,4 +1,5 @@
 import { existsSync, statSync } from "node:fs";
+import { withColumns } from "../../data/columns.ts";
 import { readRows } from "../../data/dataset.ts";
 import type { NumberedRow } from "../../data/rows.ts";
 import type { DataSet } from "../../data/sets/data-set.ts";
@@ -14,7 +15,7 @@ import { DATA_FILE, openFile, openRows, splitFiles } from "./sources.ts";
 
 /** Recipe fields about the rows. */
 type DatasetFields = Pick<GrpoRecipe, "dataset_config" | "system_prompt"> &
-  Partial<Pick<GrpoRecipe, "dataset_format" | "dataset_options">>;
+  Partial<Pick<GrpoRecipe, "dataset_format" | "dataset_options" | "columns">>;
 
 /** The split that `shares` divides. */
 const WHOLE_SPLIT = "train";
@@ -43,7 +44,10 @@ export async function openDataset(
         `dataset_options are for data sets that Qwench knows (${Object.keys(DATA_SETS).join(", ")}), but ${name} is not one of them; set dataset_format`,
       );
     }
-    return openRows(name, { config: recipe.dataset_config, split }, hub);
+    return withColumns(await openRows(name, { config: recipe.dataset_config, split }, hub), recipe.columns);
+  }
+  if ((recipe.columns ?? null) !== null) {
+    throw new RecipeError(`columns does not apply to rows in the format ${format}, whose columns Qwench knows`);
   }
   const set = dataSetNamed(format);
   const options = readSetOptions(recipe.dataset_options ?? {});

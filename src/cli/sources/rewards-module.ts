@@ -2,13 +2,7 @@ import { pathToFileURL } from "node:url";
 import { Worker } from "node:worker_threads";
 import { TrainingError } from "../../errors.ts";
 import type { RewardContext, RewardFunction, Turn } from "../../rewards/reward.ts";
-
-/** An export of a module: its `typeof`, and a function's own name. */
-export interface ModuleExport {
-  export: string;
-  kind: string;
-  name: string | null;
-}
+import type { ModuleExport } from "../../session/reward-modules.ts";
 
 // The thread's program is text, so that it works in a bundle, under tsx and in Deno. It must stay plain JavaScript.
 const PROGRAM = `

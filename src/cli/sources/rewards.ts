@@ -1,10 +1,11 @@
 import { existsSync, statSync } from "node:fs";
-import { basename, resolve } from "node:path";
+import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
-import { FormatError, NotFoundError, RecipeError, UnsupportedError } from "../../errors.ts";
+import { FormatError, NotFoundError, UnsupportedError } from "../../errors.ts";
 import { JUDGE_KEY } from "../../rewards/judge/endpoint.ts";
 import type { RewardParameters } from "../../rewards/registry.ts";
-import type { NamedReward, RewardFunction } from "../../rewards/reward.ts";
+import type { RewardFunction } from "../../rewards/reward.ts";
+import { type ModuleExport, moduleEntry, pickReward } from "../../session/reward-modules.ts";
 import {
   type OpenedRewards,
   openRewards as openAnywhere,
@@ -13,12 +14,7 @@ import {
 } from "../../session/rewards.ts";
 import { openCodePool } from "./code.ts";
 import { openJudgeCache } from "./judge-cache.ts";
-import { type ModuleExport, RewardModule } from "./rewards-module.ts";
-
-/**
- * A module's path with an optional export after a colon: `./mine.ts:exact`. A colon before a slash belongs to a drive letter.
- */
-const MODULE = /^(.+\.[cm]?[jt]s)(?::([^:\\/]+))?$/;
+import { RewardModule } from "./rewards-module.ts";
 
 /** Milliseconds before retrying a judge. */
 const BACKOFF_MS = 1000;
@@ -59,12 +55,12 @@ function nodeModules(): RewardModules {
   const notes: string[] = [];
   return {
     async open(entry) {
-      const found = MODULE.exec(entry);
+      const found = moduleEntry(entry);
       if (!found) return null;
-      const path = resolve(found[1]);
+      const path = resolve(found.path);
       const module = modules.get(path) ?? (await loadModule(path, notes));
       modules.set(path, module);
-      return pick(entry, found[1], found[2] ?? null, module);
+      return pickReward(entry, found, module.exports, module.reward);
     },
     notes: () => notes,
     async end() {
@@ -113,25 +109,4 @@ async function loadModule(path: string, notes: string[]): Promise<LoadedModule> 
     reward: (name) => loaded[name] as RewardFunction,
     end: async () => {},
   };
-}
-
-/** The export of an entry, with the name for its metrics. */
-function pick(entry: string, path: string, wanted: string | null, { exports, reward }: LoadedModule): NamedReward {
-  const functions = exports.filter(({ kind }) => kind === "function");
-  const there = `it exports ${exports.map((item) => item.export).join(", ") || "nothing"}`;
-  const only = functions.length === 1 ? functions[0] : undefined;
-  const byDefault = exports.find((item) => item.export === "default");
-  const found = wanted === null ? (byDefault ?? only) : exports.find((item) => item.export === wanted);
-  if (!found) {
-    if (wanted !== null)
-      throw new NotFoundError(`Cannot use reward_funcs ${entry}: ${path} has no ${wanted}; ${there}`);
-    throw new NotFoundError(
-      `Cannot use reward_funcs ${entry}: ${path} has no default export; ${there}${functions.length > 1 ? `. Name one, such as ${path}:${functions[0].export}` : ""}`,
-    );
-  }
-  if (found.kind !== "function") {
-    throw new RecipeError(`Cannot use reward_funcs ${entry}: ${found.export} is of type ${found.kind}, not a function`);
-  }
-  const own = found.name && found.name !== "default" ? found.name : basename(path).replace(/\.[cm]?[jt]s$/, "");
-  return { name: found.export === "default" ? own : found.export, reward: reward(found.export) };
 }

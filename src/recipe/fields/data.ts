@@ -186,6 +186,16 @@ export const dataFields = [
     help: "Rows to evaluate on, where they are not a split of dataset_name: a file, a folder or a hub data set.",
   },
   {
+    name: "columns",
+    group: "data",
+    methods: both,
+    type: "string",
+    default: null,
+    nullable: true,
+    origin: "qwench",
+    help: "Columns of dataset_name under Qwench's names: prompt=q,completion=a. null takes them as they are called. qwench data show FILE says which are used.",
+  },
+  {
     name: "datasets",
     group: "data",
     methods: both,

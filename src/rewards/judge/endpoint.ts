@@ -23,8 +23,11 @@ export interface JudgeEndpoint {
   names?: EndpointNames;
 }
 
-/** How messages name an endpoint, the setting of its address, and the environment variable of its key. */
-interface EndpointNames {
+/**
+ * How messages name an endpoint and the setting of its address. `key`: the environment variable of its key, or the words for a
+ * page's field.
+ */
+export interface EndpointNames {
   service: string;
   url: string;
   key: string;
@@ -42,6 +45,8 @@ const JUDGE_NAMES: EndpointNames = { service: "judge", url: "judge_url", key: JU
 /** Longest wait, even if a server asks for more. */
 const LONGEST_WAIT_MS = 120_000;
 const MOST_BYTES = 4 << 20;
+
+const placeOf = (key: string) => (key.includes(" ") ? key : `the environment variable ${key}`);
 
 /** A failure after which a retry may succeed. */
 class Again extends Error {
@@ -73,9 +78,7 @@ export class JudgeClient {
     }
     const { username, password } = new URL(url);
     if (username || password) {
-      throw new RecipeError(
-        `${names.url} must not contain a password: put the key into the environment variable ${names.key}`,
-      );
+      throw new RecipeError(`${names.url} must not contain a password: put the key into ${placeOf(names.key)}`);
     }
     if (key !== null && !/^[\x21-\x7e]+$/.test(key)) {
       throw new RecipeError(`${names.key} must be one word of ASCII characters, because it is sent in a header`);
@@ -158,7 +161,7 @@ export class JudgeClient {
     const advice =
       status === 401 || status === 403
         ? this.#endpoint.key === null
-          ? `; set the environment variable ${this.#names.key} to a key`
+          ? `; set ${placeOf(this.#names.key)} to a key`
           : `; it rejects the key in ${this.#names.key}`
         : status === 404
           ? `; check the address, and that it serves the model ${this.#endpoint.model}`

@@ -93,7 +93,7 @@ const JUDGE_SCORE = "score\\W{0,8}?(-?\\d+(?:\\.\\d+)?)";
  */
 export function judgeOptions(
   p: JudgeParameters,
-  means: Pick<JudgeOptions, "key" | "fetch" | "cache" | "backoff_ms">,
+  means: Pick<JudgeOptions, "key" | "fetch" | "cache" | "backoff_ms" | "names">,
 ): JudgeOptions {
   if (!p.judge_model) throw new RecipeError("The reward judge needs judge_model: the name of the model that grades");
   return {

@@ -1,0 +1,67 @@
+import { fill, h, setIdle, uid } from "../dom.ts";
+
+/** Where the user writes a message. */
+export interface Composer {
+  form: HTMLFormElement;
+  input: HTMLTextAreaElement;
+  /** a place for what goes with the next message, such as images */
+  attachments: HTMLElement;
+  /** while an answer is written, a message can only be stopped */
+  busy(on: boolean): void;
+  /** whether there is a conversation to begin anew */
+  begun(on: boolean): void;
+}
+
+/** @param act what the buttons do */
+export function composer(act: { send(text: string): void; halt(): void; clear(): void }): Composer {
+  const input = h("textarea", { rows: 2, id: uid("ask"), placeholder: "Ask the model something" });
+  const send = h("button", { type: "submit", class: "primary" }, "Send");
+  const halt = h("button", { type: "button", class: "secondary", hidden: true, on: { click: act.halt } }, "Stop");
+  const clear = h("button", { type: "button", class: "quiet", hidden: true }, "New conversation");
+  const attachments = h("div", { class: "attachments" });
+  let [working, started] = [false, false];
+  const show = () => {
+    input.readOnly = working;
+    setIdle(send, working);
+    halt.hidden = !working;
+    clear.hidden = working || !started;
+  };
+  clear.addEventListener("click", () => {
+    act.clear();
+    input.focus();
+  });
+  const form = h(
+    "form",
+    { class: "ask" },
+    h("label", { for: input.id, class: "hidden" }, "Your message"),
+    input,
+    attachments,
+    h("div", { class: "actions" }, send, halt, clear),
+  );
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const text = input.value.trim();
+    if (!text || working) return;
+    input.value = "";
+    fill(attachments);
+    act.send(text);
+  });
+  input.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+    event.preventDefault();
+    form.requestSubmit();
+  });
+  return {
+    form,
+    input,
+    attachments,
+    busy(on) {
+      working = on;
+      show();
+    },
+    begun(on) {
+      started = on;
+      show();
+    },
+  };
+}

@@ -1,0 +1,64 @@
+import type { RewardSource } from "../../src/client/types.ts";
+
+/** A module of the user's rewards, with the functions that it exports. */
+export interface ShelfModule extends RewardSource {
+  functions: string[];
+}
+
+const KEY = "qwench.rewards";
+/** `./NAME` or `./NAME:EXPORT` in `reward_funcs`. */
+const ENTRY = /^\.\/([^/\\:]+\.m?js)(?::([^/\\:]+))?$/;
+
+/** The modules that this browser keeps, by name. */
+export function shelf(): ShelfModule[] {
+  try {
+    const kept: unknown = JSON.parse(localStorage.getItem(KEY) ?? "[]");
+    return Array.isArray(kept) ? kept.filter(isModule) : [];
+  } catch {
+    return []; // no storage, or not ours
+  }
+}
+
+/** Keeps a module in place of the one with its name. @throws {DOMException} the browser's storage is full or off */
+export function keepModule(module: ShelfModule): void {
+  const others = shelf().filter(({ name }) => name !== module.name);
+  localStorage.setItem(KEY, JSON.stringify([...others, module].sort((a, b) => a.name.localeCompare(b.name))));
+}
+
+export function dropModule(name: string): void {
+  localStorage.setItem(KEY, JSON.stringify(shelf().filter((module) => module.name !== name)));
+}
+
+/** The entry of `reward_funcs` for a function of a module. */
+export function entryOf(name: string, fn: string): string {
+  return `./${name}:${fn}`;
+}
+
+/** The module and function of an entry of `reward_funcs`; null if it names no module. */
+export function partsOf(entry: string): { name: string; fn: string | null } | null {
+  const found = ENTRY.exec(entry);
+  return found && { name: found[1], fn: found[2] ?? null };
+}
+
+/** The kept modules that a recipe's `reward_funcs` names, for its phase. */
+export function modulesOf(recipe: Readonly<Record<string, unknown>>): { modules?: RewardSource[] } {
+  const entries = Array.isArray(recipe.reward_funcs) ? recipe.reward_funcs.map(String) : [];
+  const names = new Set(entries.flatMap((entry) => partsOf(entry)?.name ?? []));
+  if (names.size === 0) return {};
+  const modules = shelf().filter(({ name }) => names.has(name));
+  return { modules: modules.map(({ name, text }) => ({ name, text })) };
+}
+
+/** A free name such as my-reward-2.mjs. */
+export function freeName(): string {
+  const taken = new Set(shelf().map(({ name }) => name));
+  for (let i = 1; ; i++) {
+    const name = i === 1 ? "my-reward.mjs" : `my-reward-${i}.mjs`;
+    if (!taken.has(name)) return name;
+  }
+}
+
+function isModule(value: unknown): value is ShelfModule {
+  const { name, text, functions } = (value ?? {}) as Record<string, unknown>;
+  return typeof name === "string" && typeof text === "string" && Array.isArray(functions);
+}
