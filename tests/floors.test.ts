@@ -27,7 +27,9 @@ const BESIDE: Record<string, readonly string[]> = {
 };
 /** Files that a room outside the floors may also import: they import only text and each other. */
 const LEAVES: Record<string, readonly string[]> = {
-  demo: ["metrics", "names", "scale", "text"].map((name) => `src/report/${name}.ts`),
+  demo: ["axes", "csv", "metrics", "names", "plot", "positions", "scale", "smooth", "text", "wilson"].map(
+    (name) => `src/report/${name}.ts`,
+  ),
 };
 const PLATFORM_GUESTS = ["cli", "workers"];
 const CLIENT_GUESTS = ["index", "workers"];

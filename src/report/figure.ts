@@ -17,9 +17,9 @@ export interface Figure {
 }
 
 const WIDTH = 520;
-const HEIGHT = 254;
+const HEIGHT = 270;
 const CHART_Y = 34;
-const CHART_HEIGHT = 220;
+const CHART_HEIGHT = 236;
 
 const STYLE = `.qwench-figure{${colours.light};font-family:system-ui,sans-serif;font-size:13px;${marks}.key{fill:var(--c);font-variant-numeric:tabular-nums}}
 @media (prefers-color-scheme:dark){.qwench-figure{${colours.dark}}}`;

@@ -42,9 +42,9 @@ export function renderReport({
   summary,
   alone = false,
 }: Report): string {
-  const drawn = CHARTS.map(({ title, series }): Chart => ({ title, series: series(logs), xLabel: "step" })).filter(
-    ({ series }) => series.length > 0,
-  );
+  const drawn = CHARTS.map(
+    ({ title, unit, series }): Chart => ({ title, unit, series: series(logs), xLabel: "step" }),
+  ).filter(({ series }) => series.length > 0);
   const last = lastValues(logs);
   const sections = [
     drawn.length > 0
