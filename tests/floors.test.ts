@@ -27,7 +27,7 @@ const BESIDE: Record<string, readonly string[]> = {
 };
 /** Files that a room outside the floors may also import: they import only text and each other. */
 const LEAVES: Record<string, readonly string[]> = {
-  demo: ["axes", "csv", "metrics", "names", "plot", "positions", "scale", "smooth", "text", "wilson"].map(
+  demo: ["axes", "csv", "marks", "metrics", "names", "plot", "positions", "scale", "smooth", "text", "wilson"].map(
     (name) => `src/report/${name}.ts`,
   ),
 };

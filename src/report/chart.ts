@@ -1,6 +1,8 @@
+import { escapeHtml } from "../text/html.ts";
 import { formatNumber } from "../text/numbers.ts";
+import { markSvg } from "./marks.ts";
 import type { Series } from "./metrics.ts";
-import { type Mark, plotOf } from "./plot.ts";
+import { plotOf } from "./plot.ts";
 import { thin } from "./scale.ts";
 
 export interface Chart {
@@ -14,12 +16,6 @@ export interface Chart {
 
 const WIDTH = 520;
 const HEIGHT = 236;
-
-/** Escapes text for HTML content and quoted attributes. */
-export function escapeHtml(text: unknown): string {
-  const entities: Record<string, string> = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;" };
-  return String(text).replace(/[&<>"']/g, (c) => entities[c]);
-}
 
 /**
  * A chart as one inline SVG: grid, ticks, and one line per series, with dots if a series is short. `data-points` holds the
@@ -53,17 +49,4 @@ export function renderChart({ title, series, xLabel, unit = "" }: Chart): string
     `data-x="${escapeHtml(xLabel)}" data-points="${escapeHtml(JSON.stringify(drawn))}">` +
     `${plot.marks.map(markSvg).join("")}<line class="cursor" y1="${top}" y2="${bottom}" visibility="hidden"/></svg>`
   );
-}
-
-/** A mark as SVG. */
-export function markSvg(mark: Mark): string {
-  const attributes = Object.entries(mark)
-    .filter(([name]) => !["kind", "text", "anchor"].includes(name))
-    .map(([name, value]) => {
-      const key = mark.kind === "dot" && (name === "x" || name === "y") ? `c${name}` : name;
-      return `${key}="${typeof value === "number" ? Number(value.toFixed(1)) : escapeHtml(value)}"`;
-    })
-    .join(" ");
-  if (mark.kind === "text") return `<text ${attributes} text-anchor="${mark.anchor}">${escapeHtml(mark.text)}</text>`;
-  return mark.kind === "dot" ? `<circle ${attributes} r="2.2"/>` : `<${mark.kind} ${attributes}/>`;
 }

@@ -1,5 +1,6 @@
+import { escapeHtml } from "../text/html.ts";
 import { formatNumber } from "../text/numbers.ts";
-import { escapeHtml, renderChart } from "./chart.ts";
+import { renderChart } from "./chart.ts";
 import { seriesOf } from "./metrics.ts";
 import { seriesClass } from "./scale.ts";
 import { colours, marks } from "./style.ts";

@@ -17,6 +17,8 @@ export interface PlotInput {
   smoothing: number;
   /** the part of the x axis to show; null: all */
   window: Window | null;
+  /** the whole x axis, if several drawings share it; default: that of the series */
+  whole?: Window | null;
 }
 
 /** One mark of a drawing, with the classes that give its colours. */
@@ -58,9 +60,9 @@ const LETTER = 6.4;
 const DOTS = 24;
 
 /** Draws curves as marks, which a page, a file or a canvas can show. */
-export function plotOf({ series, width, height, x, unit, log, smoothing, window }: PlotInput): Plot {
+export function plotOf({ series, width, height, x, unit, log, smoothing, window, whole: shared }: PlotInput): Plot {
   const lines = series.map((one) => ({ ...one, points: smooth(one.points, smoothing) }));
-  const whole = rangeOf(series);
+  const whole = shared ?? rangeOf(series);
   const seen = window ?? whole;
   const shown = (all: readonly Series[]) => all.map(({ points }) => thin(within(points, seen)));
   const [raw, main] = [shown(series), shown(lines)];
@@ -135,7 +137,8 @@ function frame({ area, xAxis, yAxis, xAt, yAt, xTitle, unit }: Frame): Mark[] {
   return marks;
 }
 
-function rangeOf(series: readonly Series[]): Window {
+/** The x axis of all series. */
+export function rangeOf(series: readonly Series[]): Window {
   let [from, to] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
   for (const { points } of series) {
     for (const [x] of points) {

@@ -1,5 +1,6 @@
+import { escapeHtml } from "../text/html.ts";
 import { formatNumber } from "../text/numbers.ts";
-import { type Chart, escapeHtml } from "./chart.ts";
+import type { Chart } from "./chart.ts";
 import { renderCompletions } from "./completions.ts";
 import { CHARTS, METRICS } from "./metrics.ts";
 import { chartFigure, headline, renderPage } from "./page.ts";
