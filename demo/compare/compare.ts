@@ -198,7 +198,9 @@ function sheet(name: string, heads: readonly string[], rows: readonly HTMLElemen
 
 /** A run's model, data and every recipe field, by method and name. Fields that the recipe leaves out have their defaults. */
 async function settingsOf(trainer: Source, record: RunRecord): Promise<Settings> {
-  const all: Record<string, unknown> = { model: record.model, data: record.data };
+  const { model, data } = record;
+  const methods = record.phases.map(({ method }) => METHOD_NAMES[method]).join(", then ");
+  const all: Record<string, unknown> = { model, data, methods };
   for (const [i, { method, recipe }] of record.job.phases.entries()) {
     const yaml = record.recipes[i];
     // a recipe of another version may have fields that this one does not know

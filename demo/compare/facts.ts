@@ -30,12 +30,13 @@ export interface Difference {
 /** Settings of one run by name. */
 export type Settings = Readonly<Record<string, unknown>>;
 
-/** The fields that are not the same in all runs. @param settings one per run */
+/** The fields that are not the same in all runs that have them. @param settings one per run */
 export function differences(settings: readonly Settings[]): Difference[] {
   const names = [...new Set(settings.flatMap((one) => Object.keys(one)))];
   return names.flatMap((name) => {
     const values = settings.map((one) => (name in one ? text(one[name]) : "—"));
-    return new Set(values).size > 1 ? [{ name, values }] : [];
+    const own = settings.flatMap((one, i) => (name in one ? [values[i]] : []));
+    return new Set(own).size > 1 ? [{ name, values }] : [];
   });
 }
 

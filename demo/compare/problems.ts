@@ -9,10 +9,11 @@ import { type SharedProblem, sharedProblems } from "./facts.ts";
 const SHOWN = 20;
 
 /** Every shared held-out problem with the verdict of each run, and its answers when it is opened. */
-export function problemByProblem(runs: readonly RunRecord[]): HTMLElement {
+export function problemByProblem(all: readonly RunRecord[]): HTMLElement {
   const title = h("h3", {}, "Problem by problem");
-  const problems = sharedProblems(runs);
+  const runs = all.filter(({ evaluations }) => evaluations.length > 0);
   if (runs.length < 2) return h("section", { hidden: true });
+  const problems = sharedProblems(runs);
   if (problems.length === 0) {
     return h("section", {}, title, h("p", { class: "about" }, "These runs have no held-out problems in common."));
   }
@@ -27,7 +28,7 @@ export function problemByProblem(runs: readonly RunRecord[]): HTMLElement {
   });
   const show = () => {
     const picked = problems.filter(filters.find(({ id }) => id === chosen)!.test);
-    fill(list, ...picked.slice(0, most).map((problem) => item(problem, runs)));
+    fill(list, ...picked.slice(0, most).map((problem) => item(problem, runs, all)));
     if (picked.length === 0) fill(list, h("li", { class: "about" }, "No such problems."));
     more.hidden = picked.length <= most;
   };
@@ -42,7 +43,11 @@ export function problemByProblem(runs: readonly RunRecord[]): HTMLElement {
     "section",
     { class: "by-problems" },
     h("div", { class: "row" }, title, h("div", { class: "pick" }, labelled("Show", picker))),
-    h("p", { class: "about" }, `${counted(problems.length, "problem")} that all of these runs have tried.`),
+    h(
+      "p",
+      { class: "about" },
+      `${counted(problems.length, "problem")} that ${runs.map(({ name }) => name).join(", ")} have tried.`,
+    ),
     list,
     more,
   );
@@ -69,11 +74,15 @@ function filtersOf(runs: readonly RunRecord[]): Filter[] {
   ];
 }
 
-function item({ question, gold, answers }: SharedProblem, runs: readonly RunRecord[]): HTMLElement {
+function item(
+  { question, gold, answers }: SharedProblem,
+  runs: readonly RunRecord[],
+  all: readonly RunRecord[],
+): HTMLElement {
   const verdicts = answers.map(({ correct }, i) =>
     h(
       "span",
-      { class: `verdict ${seriesClass(i)} ${correct ? "correct" : "incorrect"}` },
+      { class: `verdict ${seriesClass(all.indexOf(runs[i]))} ${correct ? "correct" : "incorrect"}` },
       h("i", { "aria-hidden": "true" }),
       h("span", { "aria-hidden": "true" }, correct ? "✓" : "✗"),
       h("span", { class: "hidden" }, `${runs[i].name}: ${correct ? "right" : "wrong"}`),

@@ -88,13 +88,23 @@ export type RunEvent =
       what: string;
       done: number;
       total: number | null;
-      unit: "bytes" | "rows" | "completions" | "problems";
+      unit: "bytes" | "rows" | "completions" | "problems" | "kernels";
     }
   | { type: "phase"; phase: number; method: Method; max_steps: number; global_step: number; plan: PhasePlan }
   | { type: "step"; phase: number; step: number; tokens: number; loss: number; reward: number | null }
   | { type: "log"; phase: number; record: LogRecord }
   | { type: "eval"; phase: number; record: LogRecord }
   | { type: "generated"; phase: number; step: number; records: CompletionRecord[] }
+  /** a held-out problem is answered, before all of them are `evaluated` */
+  | {
+      type: "solved";
+      stage: Evaluation["stage"];
+      phase: number;
+      /** its place among `total` problems */
+      index: number;
+      total: number;
+      problem: SolvedProblem;
+    }
   | { type: "evaluated"; evaluation: Evaluation }
   | { type: "checkpoint"; phase: number; step: number }
   | { type: "note"; text: string }

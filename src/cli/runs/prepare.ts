@@ -172,6 +172,7 @@ export async function openSources(
 /** Rows are counted without a total, weights in bytes, and other work in steps. */
 function progressText(what: string, done: number, total: number | null): string {
   if (total === null) return `Reading ${what}: ${done}`;
+  if (what === "compiling kernels") return `Compiling kernels: ${done} of ${total}`;
   if (what !== "weights") return `Computing ${what}: ${done} of ${total}`;
   return `Loading ${what}: ${formatBytes(done)} of ${formatBytes(total)}`;
 }
