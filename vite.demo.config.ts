@@ -2,6 +2,7 @@ import { copyFileSync, cpSync, createReadStream, existsSync, mkdirSync } from "n
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { defineConfig, type Plugin } from "vite";
+import { pwa } from "./scripts/pwa.ts";
 
 const root = fileURLToPath(new URL(".", import.meta.url));
 
@@ -12,6 +13,7 @@ const POLICY = [
   "worker-src 'self'",
   "style-src 'self'",
   "img-src 'self'",
+  "manifest-src 'self'",
   "connect-src 'self' https://huggingface.co https://*.huggingface.co https://*.hf.co",
   "base-uri 'none'",
   "form-action 'none'",
@@ -68,7 +70,7 @@ export default defineConfig({
   root: join(root, "demo"),
   base: "./",
   publicDir: false,
-  plugins: [policy, tiny, python],
+  plugins: [policy, tiny, python, pwa(root)],
   worker: { format: "es" },
   server: { fs: { allow: [root] } },
   build: {

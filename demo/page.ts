@@ -25,6 +25,8 @@ function viewOf(hash: string): ShowView {
   if (name === "runs" && !id) return runsView;
   if (name === "runs") return part === "result" ? resultView(id) : runView(id);
   if (name === "storage") return storageView;
+  if (name === "recorded")
+    return async (app, signal) => (await import("./views/recorded.ts")).recordedView(app, signal);
   if (name === "documents")
     return async (app, signal) => (await import("./views/documents.ts")).documentsView(app, signal);
   return startView;

@@ -8,7 +8,7 @@ import { csvFile, pngFile, svgFile } from "./files.ts";
 import type { ChartLink } from "./link.ts";
 import { toolbar } from "./toolbar.ts";
 
-const HEIGHTS = { least: 240, most: 560, around: 330 };
+const HEIGHTS = { least: 220, most: 560, around: 400 };
 
 /**
  * One chart in a dialog, with its controls, and its numbers and picture to save.
@@ -37,7 +37,12 @@ export function openChart(
   const dialog = h(
     "dialog",
     { class: "enlarged", "aria-labelledby": title },
-    h("h2", { id: title }, spec.title),
+    h(
+      "div",
+      { class: "row" },
+      h("h2", { id: title }, spec.title),
+      h("form", { method: "dialog" }, h("button", { class: "secondary small" }, "Close")),
+    ),
     keys,
     curve.element,
     hidden,
@@ -49,7 +54,6 @@ export function openChart(
       file("csv", () => csvFile(series, unit())),
       file("svg", () => svgFile(spec, series, curve.plot()!)),
       file("png", () => pngFile(spec, series, curve.plot()!)),
-      h("form", { method: "dialog" }, h("button", { class: "primary" }, "Close")),
     ),
   );
   const showText = () => {

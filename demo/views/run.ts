@@ -7,6 +7,7 @@ import { phaseCharts } from "../parts/run-charts.ts";
 import { runHeader } from "../parts/run-header.ts";
 import { stages } from "../parts/stages.ts";
 import { inOrder, type Run } from "../run.ts";
+import { answersNow } from "../watch/answers.ts";
 import type { ShowView } from "./view.ts";
 
 /** A run in training: its progress, curves and completions. */
@@ -28,6 +29,7 @@ export function runView(id: string): ShowView {
       runHeader(app, run, "training", signal),
       outcome(run, signal),
       stages(run, signal),
+      answersNow(run, signal),
       remarks(run, signal),
       charts,
       completions(run, signal),

@@ -145,12 +145,12 @@ export const CHARTS: readonly MetricChart[] = [
   chart("time", "Seconds per step", "seconds", [["step_time", "time"]]),
 ];
 
-/** Every logged number, by name. `step` is the axis. */
+/** Every logged number, by name, except those that are an axis. */
 export function loggedNames(logs: readonly LogRecord[]): string[] {
   const names = new Set(
     logs.flatMap((log) => Object.entries(log).flatMap(([name, value]) => (typeof value === "number" ? [name] : []))),
   );
-  names.delete("step");
+  for (const axis of ["step", "time", "elapsed"]) names.delete(axis);
   return [...names];
 }
 

@@ -15,13 +15,13 @@ export const X_AXES: readonly { id: XAxis; title: string; unit: string }[] = [
 /**
  * The place of each logged step on an axis. A log without the number keeps the place of the log before it.
  *
- * Time is the logged `elapsed_seconds`, else the sum of the steps' durations, which leaves out evaluations.
+ * Time is the logged `elapsed` in seconds, else the sum of the steps' durations, which leaves out evaluations.
  *
  * @returns empty if no log has the number
  */
 export function positions(logs: readonly LogRecord[], by: XAxis): ReadonlyMap<number, number> {
   const places = new Map<number, number>();
-  const seconds = by === "time" && !logs.some((log) => number(log, "elapsed_seconds") !== null);
+  const seconds = by === "time" && !logs.some((log) => number(log, "elapsed") !== null);
   let [place, step, tokens]: [number | null, number, number] = [null, 0, 0];
   for (const log of logs) {
     if (seconds) {
@@ -33,7 +33,7 @@ export function positions(logs: readonly LogRecord[], by: XAxis): ReadonlyMap<nu
       }
     } else if (by === "step") place = log.step;
     else {
-      const own = number(log, { tokens: "num_tokens", time: "elapsed_seconds", epoch: "epoch" }[by]);
+      const own = number(log, { tokens: "num_tokens", time: "elapsed", epoch: "epoch" }[by]);
       // a resumed run's clock may begin again
       if (own !== null) place = Math.max(own, place ?? own);
     }

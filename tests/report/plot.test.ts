@@ -128,7 +128,7 @@ describe("an x axis", () => {
     expect([...positions([{ step: 1, loss: 2 }], "time")]).toEqual([]);
   });
   test("seconds as logged, else from tokens and their speed", () => {
-    expect([...positions([{ step: 1, elapsed_seconds: 4, step_time: 9 }], "time")]).toEqual([[1, 4]]);
+    expect([...positions([{ step: 1, elapsed: 4, step_time: 9 }], "time")]).toEqual([[1, 4]]);
     const fast = [
       { step: 1, num_tokens: 100, tokens_per_second: 50 },
       { step: 2, num_tokens: 300, tokens_per_second: 100 },
