@@ -3,7 +3,7 @@ import { formatShare } from "../src/text/numbers.ts";
 import { messageOf } from "../src/text/show.ts";
 import { App, type DeviceState } from "./app.ts";
 import { type Attributes, fill, h, setText, svg } from "./dom.ts";
-import { problemLine } from "./parts/notice.ts";
+import { problemLine, SIGN_IN } from "./parts/notice.ts";
 import { watchSurroundings } from "./surroundings.ts";
 import { resultView } from "./views/result.ts";
 import { runView } from "./views/run.ts";
@@ -79,6 +79,7 @@ export function showPage(root: HTMLElement, create: () => Trainer): void {
     fill(notices, ...list.map((notice) => problemLine(notice.kind, notice, () => app.dismiss(notice.id)))),
   );
   watchSurroundings(app);
+  root.addEventListener(SIGN_IN, () => void askForToken(app));
 
   // shows the run's progress in the tab's title
   let titled = "Train";
@@ -116,6 +117,11 @@ export function showPage(root: HTMLElement, create: () => Trainer): void {
   addEventListener("hashchange", () => void show(false));
   void show(true);
   void goOn(app);
+}
+
+async function askForToken(app: App): Promise<void> {
+  const { signIn } = await import("./hub/sign-in.ts");
+  await signIn(app, "Gated and private models need an account that has access to them.");
 }
 
 /** Resumes the run of a tab that was reloaded during training. */

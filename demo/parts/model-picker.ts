@@ -1,9 +1,11 @@
 import type { ModelSource, StoredItem } from "../../src/client/types.ts";
 import { formatFileSize } from "../../src/text/bytes.ts";
 import type { App } from "../app.ts";
-import { type Child, fill, h } from "../dom.ts";
+import { type Child, fill, h, setText } from "../dom.ts";
+import { hubModel } from "../hub/address.ts";
 import { HUB_MODELS } from "../jobs.ts";
 import { choice, filePicker, labelled, select } from "./choice.ts";
+import { SIGN_IN } from "./notice.ts";
 
 const OTHER = "other";
 
@@ -26,7 +28,7 @@ export function modelPicker(
   first: ModelSource = { kind: "embedded" },
 ): HTMLElement {
   let { kind } = first;
-  let hub: string = first.kind === "hub" ? first.id : HUB_MODELS[0].id;
+  let hub: string = first.kind === "hub" ? textOf(first) : HUB_MODELS[0].id;
   let folder: { name: string; files: File[] } | null = first.kind === "files" ? first : null;
   let stored: StoredItem[] = [];
   let storedId: string | null = first.kind === "stored" ? first.id : null;
@@ -35,7 +37,7 @@ export function modelPicker(
 
   const tell = () => changed(source());
   const source = (): ModelSource | null => {
-    if (kind === "hub") return hub.trim() ? { kind, id: hub.trim() } : null;
+    if (kind === "hub") return hubSource(hub);
     if (kind === "files") return folder && !folderProblem(folder.files) ? { kind, ...folder } : null;
     if (kind === "stored") return storedId ? { kind, id: storedId } : null;
     return { kind: "embedded" };
@@ -58,15 +60,21 @@ export function modelPicker(
     const id = h("input", {
       type: "text",
       value: listed ? "" : hub,
-      placeholder: "owner/name",
+      placeholder: "owner/name, or its address",
       autocomplete: "off",
       spellcheck: "false",
     });
     id.addEventListener("change", () => {
+      const { id: name, revision } = hubModel(id.value);
+      id.value = revision === null ? name : `${name}@${revision}`;
       hub = id.value;
       tell();
     });
-    const other = labelled("Model id", id, "Any Qwen2, 2.5, 3 or 3.5 model with safetensors on huggingface.co.");
+    const other = labelled(
+      "Model id",
+      id,
+      "Any Qwen2, 2.5, 3 or 3.5 model with safetensors on huggingface.co: its id, id@revision, or the address of its page.",
+    );
     other.hidden = listed;
     const options = [
       ...HUB_MODELS.map(({ id, about }) => [id, `${id} – ${about}`] as const),
@@ -78,7 +86,10 @@ export function modelPicker(
       tell();
       if (value === OTHER) id.focus();
     });
-    return [labelled("Model", list), other];
+    const sign = h("button", { type: "button", class: "quiet" });
+    app.token.watch(signal, (token) => setText(sign, token === null ? "Sign in for gated models …" : "Signed in …"));
+    sign.addEventListener("click", () => sign.dispatchEvent(new CustomEvent(SIGN_IN, { bubbles: true })));
+    return [labelled("Model", list), other, sign];
   };
 
   const folderDetail = (): Child[] => {
@@ -135,6 +146,15 @@ export function modelPicker(
     () => {}, // the storage page reports storage errors
   );
   return h("div", { class: "picker" }, cards, detail);
+}
+
+function textOf({ id, revision }: Extract<ModelSource, { kind: "hub" }>): string {
+  return revision ? `${id}@${revision}` : id;
+}
+
+function hubSource(text: string): ModelSource | null {
+  const { id, revision } = hubModel(text);
+  return id ? { kind: "hub", id, ...(revision === null ? {} : { revision }) } : null;
 }
 
 function storedList(items: readonly StoredItem[], chosen: string | null, set: (id: string) => void): HTMLSelectElement {

@@ -115,9 +115,13 @@ export async function recipeForm(
     changed();
   };
   /** Shows an error beside the field named at its start. */
+  let shownFault: string | null = null;
   const showFault = (text: string | null) => {
     const at = text === null ? null : (/^([a-z_0-9]+) /.exec(text)?.[1] ?? null);
     for (const [name, control] of controls) control.fault(name === at ? text : null);
+    const wrong = controls.get(at ?? "")?.element;
+    if (wrong && at !== shownFault && !wrong.contains(document.activeElement)) reveal(wrong);
+    shownFault = at;
     fill(general, text !== null && !controls.has(at ?? "") && text);
   };
   const checkSoon = settled(200, signal, check);
@@ -183,4 +187,10 @@ function allFields(
       ),
     ),
   );
+}
+
+/** Opens the sections around a field and scrolls to it. */
+function reveal(element: HTMLElement): void {
+  for (let at = element.parentElement; at; at = at.parentElement) if (at instanceof HTMLDetailsElement) at.open = true;
+  element.scrollIntoView({ block: "center" });
 }

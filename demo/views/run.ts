@@ -1,6 +1,7 @@
 import { METHOD_NAMES } from "../../src/report/names.ts";
 import { counted, formatShare } from "../../src/text/numbers.ts";
 import { type Child, fill, h } from "../dom.ts";
+import { plainWords } from "../errors/words.ts";
 import { completions } from "../parts/completions.ts";
 import { problemLine } from "../parts/notice.ts";
 import { phaseCharts } from "../parts/run-charts.ts";
@@ -64,7 +65,9 @@ function outcome(run: Run, signal: AbortSignal): HTMLElement {
   run.watch(signal, () => {
     const { record, activity } = run;
     const kept =
-      record.problem !== null && activity === "idle" ? { text: record.problem, todo: null, link: null } : null;
+      record.problem !== null && activity === "idle"
+        ? { text: plainWords(record.problem), todo: null, link: null }
+        : null;
     const now = run.problem ?? kept;
     if ((now?.text ?? null) !== said) {
       said = now?.text ?? null;

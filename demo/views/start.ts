@@ -21,6 +21,7 @@ import { modelPicker } from "../parts/model-picker.ts";
 import { problemLine } from "../parts/notice.ts";
 import { part } from "../parts/part.ts";
 import { type RecipeForm, recipeForm } from "../parts/recipe-form.ts";
+import { skipLinks } from "../parts/skip-links.ts";
 import { storageLine } from "../parts/storage-line.ts";
 import { unfinished } from "../parts/unfinished.ts";
 import { problemOf, webgpuAdvice } from "../problems.ts";
@@ -107,10 +108,13 @@ function story(): HTMLElement {
   );
 }
 
+/** For a browser that cannot train. */
+const RECORDED = { text: "Watch a recorded run", href: "#/recorded" };
+
 function deviceSays(state: DeviceState): HTMLElement[] {
   if (state.state === "checking") return [h("p", { class: "about" }, "Looking for the GPU …")];
   if (state.state === "missing") {
-    return [problemLine("error", { text: state.problem.text, todo: webgpuAdvice(), link: null })];
+    return [problemLine("error", { text: state.problem.text, todo: webgpuAdvice(), link: RECORDED })];
   }
   const { adapter, software, advice } = state.info;
   if (!software) return [h("p", { class: "about" }, `Runs on ${adapter}.`, advice && ` ${advice}`)];
@@ -223,6 +227,7 @@ async function own(
   await showRecipes();
   // a GPU that appears later, or returns, can train
   app.device.watch(signal, () => updateSoon());
+  app.token.watch(signal, () => updateSoon()); // what was gated may be open now
 
   const form = h(
     "form",
@@ -239,7 +244,7 @@ async function own(
     h(
       "aside",
       { class: "summary", "aria-labelledby": "summary-title" },
-      h("h2", { id: "summary-title" }, "Forecast"),
+      h("h2", { id: "summary-title", tabindex: "-1" }, "Forecast"),
       plan.element,
       labelled("Name of the run", name),
       train,
@@ -261,7 +266,7 @@ async function own(
   });
   const title = { id: "own-title", class: "title" };
   const heading = h(level, title, offer ? "Train on your documents" : "Or choose for yourself");
-  return h("section", { class: "own" }, heading, form);
+  return h("section", { class: "own" }, heading, skipLinks(form), form);
 }
 
 /** @param number of the phase; null: it is the only one */

@@ -312,10 +312,35 @@ export interface Preset {
 }
 
 /**
- * `merged`: the whole model in 16 bits; `merged_4bit`: the same with linear layers in bitsandbytes' NF4; `gguf`: Q8_0, for
- * llama.cpp and Ollama.
+ * `adapter`: PEFT's folder with a model card, recipes and metrics; `merged`: the whole model in 16 bits; `merged_4bit`: the same
+ * with linear layers in bitsandbytes' NF4; `gguf`: the whole model in Q8_0, or in the type that it names, for llama.cpp and Ollama;
+ * `gguf_lora`: the adapter alone for llama.cpp; `recipe`: one YAML file per phase, in a zip if there are several.
  */
-export type ExportKind = "adapter" | "merged" | "merged_4bit" | "gguf" | "report" | "recipe";
+export type ExportKind =
+  | "adapter"
+  | "merged"
+  | "merged_4bit"
+  | "gguf"
+  | "gguf_f16"
+  | "gguf_bf16"
+  | "gguf_q4_0"
+  | "gguf_lora"
+  | "report"
+  | "recipe";
+
+/** Where to push a run's adapter. */
+export interface PushRequest {
+  /** `owner/name`; created if it does not exist */
+  repo: string;
+  private: boolean;
+  /** an access token with write access; sent to the hub only, never stored */
+  token: string;
+}
+
+/** Events of a push. */
+export type PushEvent =
+  | { type: "progress"; what: string; done: number; total: number | null }
+  | { type: "end"; url: string; commit: string };
 
 /** A file for the user to save. */
 export interface ExportedFile {
@@ -378,6 +403,10 @@ export interface Trainer {
   };
   chat(request: ChatRequest, options?: { signal?: AbortSignal }): Stream<ChatEvent>;
   export(run: string, kind: ExportKind, options?: { signal?: AbortSignal }): Promise<ExportedFile>;
+  /** Sends a run's adapter to the hub, in one commit, with its card, recipes and metrics. */
+  push(run: string, request: PushRequest, options?: { signal?: AbortSignal }): Stream<PushEvent>;
+  /** Uses an access token for downloads from now on; null: none. It stays in memory, and is sent to the hub only. */
+  signIn(token: string | null): Promise<void>;
   /** Terminates the worker immediately. The last checkpoint is kept. */
   terminate(): void;
   /** resolves with a message when the worker dies or the GPU is lost */

@@ -4,11 +4,8 @@ import type { Transformer } from "../../src/model/transformer.ts";
 import { heldOutProblems, type SolvedProblem, solveHeldOut } from "../../src/session/evaluate.ts";
 import type { Library } from "./library.ts";
 import { asProgress } from "./phase.ts";
-import { phaseRecipe } from "./recipes.ts";
+import { answerTokens, phaseRecipe } from "./recipes.ts";
 import { reporting } from "./reporting.ts";
-
-/** Largest answer in tokens if no phase sets a completion length. */
-const ANSWER_TOKENS = 256;
 
 interface EvaluateInput {
   job: Job;
@@ -26,10 +23,7 @@ export async function* evaluate(
 ): AsyncGenerator<Extract<RunEvent, { type: "progress" | "solved" }>, Evaluation> {
   const recipes = job.phases.map((_, i) => phaseRecipe(job, i));
   const system_prompt = recipes.findLast(({ recipe }) => recipe.system_prompt !== null)?.recipe.system_prompt ?? null;
-  const lengths = recipes.flatMap(({ recipe }) =>
-    "max_completion_length" in recipe ? [recipe.max_completion_length] : [],
-  );
-  const max_new_tokens = lengths.at(-1) ?? ANSWER_TOKENS;
+  const max_new_tokens = answerTokens(job);
   return yield* reporting(async (report: (event: Extract<RunEvent, { type: "progress" | "solved" }>) => void) => {
     const { data, problems: count } = job.evaluate!;
     const rows = await library.openRows(data, "test", { signal, report: asProgress(report, "bytes") });
