@@ -57,7 +57,14 @@ test("refuses what llama.cpp has no place for", async () => {
   for (const [name, { shape }] of tensors) list.push({ name, shape, data: await read(name) });
   const { checkpoint } = await openExport(model, adapter);
   const dora = memoryFolder("dora");
-  await writeAdapter(dora, { ...config, use_dora: true }, list);
+  const magnitudes = list
+    .filter(({ name }) => name.includes("lora_B"))
+    .map(({ name, shape }) => ({
+      name: name.replace("lora_B.weight", "lora_magnitude_vector"),
+      shape: [shape[0]],
+      data: new Float32Array(shape[0]).fill(1),
+    }));
+  await writeAdapter(dora, { ...config, use_dora: true }, [...list, ...magnitudes]);
   await expect(encodeGgufLora(checkpoint, dora, "m")).rejects.toThrow(/llama.cpp has no DoRA.*as gguf instead/);
   const table = memoryFolder("table");
   await writeAdapter(table, { ...config, modules_to_save: ["embed_tokens"] }, [
