@@ -11,7 +11,7 @@ import { figuresTable } from "./table.ts";
 import { toolbar } from "./toolbar.ts";
 
 /** Charts of the logs of one phase or run. */
-export interface ChartBoard {
+interface ChartBoard {
   element: HTMLElement;
   /** @param logs all so far, in order */
   update(logs: readonly LogRecord[]): void;

@@ -14,7 +14,7 @@ export interface ChartSpec {
 }
 
 /** The drawing of a chart. */
-export interface Curve {
+interface Curve {
   element: SVGElement;
   /** the present drawing; null before it has a size */
   plot(): Plot | null;

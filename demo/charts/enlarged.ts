@@ -2,9 +2,9 @@ import type { Series } from "../../src/report/metrics.ts";
 import { X_AXES } from "../../src/report/positions.ts";
 import { fill, h, uid } from "../dom.ts";
 import { saveFile } from "../save-file.ts";
-import { keysOf } from "./chart.ts";
 import { type ChartSpec, createCurve } from "./curve.ts";
 import { csvFile, pngFile, svgFile } from "./files.ts";
+import { keysOf } from "./keys.ts";
 import type { ChartLink } from "./link.ts";
 import { toolbar } from "./toolbar.ts";
 

@@ -3,7 +3,7 @@ import type { XAxis } from "../../src/report/positions.ts";
 import { Cell } from "../cell.ts";
 
 /** How charts are drawn. */
-export interface ChartSettings {
+interface ChartSettings {
   by: XAxis;
   /** from 0 to below 1 */
   smoothing: number;

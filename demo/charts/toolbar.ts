@@ -1,7 +1,7 @@
 import { nearest, zoomed } from "../../src/report/axes.ts";
 import { X_AXES, type XAxis } from "../../src/report/positions.ts";
 import { h, setText, uid } from "../dom.ts";
-import { xText } from "./chart.ts";
+import { xText } from "./keys.ts";
 import type { ChartLink } from "./link.ts";
 
 /** X axis, smoothing, log scale, zoom, and a slider that moves the crosshair without a pointer. */

@@ -22,7 +22,7 @@ export function logsOfMethod({ phases, logs }: Pick<RunRecord, "phases" | "logs"
 }
 
 /** A field whose value differs between runs: one text per run, — for a run without it. */
-export interface Difference {
+interface Difference {
   name: string;
   values: string[];
 }

@@ -1,5 +1,5 @@
 /** A model on the hub. */
-export interface HubModel {
+interface HubModel {
   id: string;
   revision: string | null;
 }

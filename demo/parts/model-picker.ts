@@ -1,13 +1,10 @@
 import type { ModelSource, StoredItem } from "../../src/client/types.ts";
 import { formatFileSize } from "../../src/text/bytes.ts";
 import type { App } from "../app.ts";
-import { type Child, fill, h, setText } from "../dom.ts";
-import { hubModel } from "../hub/address.ts";
+import { type Child, fill, h } from "../dom.ts";
+import { hubField, hubSource, hubText } from "../hub/model-field.ts";
 import { HUB_MODELS } from "../jobs.ts";
 import { choice, filePicker, labelled, select } from "./choice.ts";
-import { SIGN_IN } from "./notice.ts";
-
-const OTHER = "other";
 
 const KINDS: readonly { value: ModelSource["kind"]; title: string; about: string }[] = [
   { value: "embedded", title: "Embedded", about: "Part of this page: tiny, ready, and not yet trained for any task" },
@@ -28,7 +25,7 @@ export function modelPicker(
   first: ModelSource = { kind: "embedded" },
 ): HTMLElement {
   let { kind } = first;
-  let hub: string = first.kind === "hub" ? textOf(first) : HUB_MODELS[0].id;
+  let hub: string = first.kind === "hub" ? hubText(first) : HUB_MODELS[0].id;
   let folder: { name: string; files: File[] } | null = first.kind === "files" ? first : null;
   let stored: StoredItem[] = [];
   let storedId: string | null = first.kind === "stored" ? first.id : null;
@@ -45,7 +42,11 @@ export function modelPicker(
 
   const showDetail = () => fill(detail, ...detailOf());
   const detailOf = (): Child[] => {
-    if (kind === "hub") return hubDetail();
+    if (kind === "hub")
+      return hubField(app, hub, signal, (text) => {
+        hub = text;
+        tell();
+      });
     if (kind === "files") return folderDetail();
     if (kind !== "stored") return [];
     const list = storedList(stored, storedId, (id) => {
@@ -53,43 +54,6 @@ export function modelPicker(
       tell();
     });
     return [labelled("Model in storage", list)];
-  };
-
-  const hubDetail = (): Child[] => {
-    const listed = HUB_MODELS.some(({ id }) => id === hub);
-    const id = h("input", {
-      type: "text",
-      value: listed ? "" : hub,
-      placeholder: "owner/name, or its address",
-      autocomplete: "off",
-      spellcheck: "false",
-    });
-    id.addEventListener("change", () => {
-      const { id: name, revision } = hubModel(id.value);
-      id.value = revision === null ? name : `${name}@${revision}`;
-      hub = id.value;
-      tell();
-    });
-    const other = labelled(
-      "Model id",
-      id,
-      "Any Qwen2, 2.5, 3 or 3.5 model with safetensors on huggingface.co: its id, id@revision, or the address of its page.",
-    );
-    other.hidden = listed;
-    const options = [
-      ...HUB_MODELS.map(({ id, about }) => [id, `${id} – ${about}`] as const),
-      [OTHER, "Another id …"] as const,
-    ];
-    const list = select(options, listed ? hub : OTHER, (value) => {
-      hub = value === OTHER ? id.value : value;
-      other.hidden = value !== OTHER;
-      tell();
-      if (value === OTHER) id.focus();
-    });
-    const sign = h("button", { type: "button", class: "quiet" });
-    app.token.watch(signal, (token) => setText(sign, token === null ? "Sign in for gated models …" : "Signed in …"));
-    sign.addEventListener("click", () => sign.dispatchEvent(new CustomEvent(SIGN_IN, { bubbles: true })));
-    return [labelled("Model", list), other, sign];
   };
 
   const folderDetail = (): Child[] => {
@@ -146,15 +110,6 @@ export function modelPicker(
     () => {}, // the storage page reports storage errors
   );
   return h("div", { class: "picker" }, cards, detail);
-}
-
-function textOf({ id, revision }: Extract<ModelSource, { kind: "hub" }>): string {
-  return revision ? `${id}@${revision}` : id;
-}
-
-function hubSource(text: string): ModelSource | null {
-  const { id, revision } = hubModel(text);
-  return id ? { kind: "hub", id, ...(revision === null ? {} : { revision }) } : null;
 }
 
 function storedList(items: readonly StoredItem[], chosen: string | null, set: (id: string) => void): HTMLSelectElement {

@@ -53,13 +53,11 @@ export async function recipeForm(
 ): Promise<RecipeForm> {
   const fields = (await app.trainer.recipe.fields(method)).filter(({ name }) => !DECIDED.has(name));
   const first = presetFor(presets, method, model);
-  let kind = model;
-  let preset = first?.id ?? CUSTOM;
+  let [kind, preset]: [ModelSource["kind"], string] = [model, first?.id ?? CUSTOM];
   let values: Record<string, unknown> = { ...first?.recipe };
   const controls = new Map<string, FieldControl>();
   const general = h("p", { class: "wrong", role: "alert" });
-  const notes = h("ul", { class: "notes" });
-  const presetAbout = h("p", { class: "about" });
+  const [notes, presetAbout] = [h("ul", { class: "notes" }), h("p", { class: "about" })];
   const presetBox = h("div", { class: "preset" });
 
   const form: RecipeForm = {
@@ -119,8 +117,7 @@ export async function recipeForm(
   const showFault = (text: string | null) => {
     const at = text === null ? null : (/^([a-z_0-9]+) /.exec(text)?.[1] ?? null);
     for (const [name, control] of controls) control.fault(name === at ? text : null);
-    const wrong = controls.get(at ?? "")?.element;
-    if (wrong && at !== shownFault && !wrong.contains(document.activeElement)) reveal(wrong);
+    if (at !== shownFault) reveal(controls.get(at ?? "")?.element);
     shownFault = at;
     fill(general, text !== null && !controls.has(at ?? "") && text);
   };
@@ -189,8 +186,9 @@ function allFields(
   );
 }
 
-/** Opens the sections around a field and scrolls to it. */
-function reveal(element: HTMLElement): void {
+/** Opens the sections around a field and scrolls to it, unless the user is in it. */
+function reveal(element: HTMLElement | undefined): void {
+  if (!element || element.contains(document.activeElement)) return;
   for (let at = element.parentElement; at; at = at.parentElement) if (at instanceof HTMLDetailsElement) at.open = true;
   element.scrollIntoView({ block: "center" });
 }

@@ -225,9 +225,8 @@ async function own(
     void showRecipes();
   });
   await showRecipes();
-  // a GPU that appears later, or returns, can train
-  app.device.watch(signal, () => updateSoon());
-  app.token.watch(signal, () => updateSoon()); // what was gated may be open now
+  // a GPU that appears later, or returns, can train; what was gated may be open after signing in
+  for (const cell of [app.device, app.token] as const) cell.watch(signal, () => updateSoon());
 
   const form = h(
     "form",

@@ -3,7 +3,7 @@ import { formatSeconds } from "../../src/text/times.ts";
 import type { Run } from "../run.ts";
 
 /** A part of a run that is still to do. */
-export interface PartLeft {
+interface PartLeft {
   name: string;
   /** null: not known yet */
   seconds: number | null;

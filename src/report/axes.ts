@@ -2,7 +2,7 @@ import { formatSeconds } from "../text/times.ts";
 import { type Points, ticks, tickText } from "./scale.ts";
 
 /** A mark on an axis: its value and its label. */
-export interface Tick {
+interface Tick {
   at: number;
   text: string;
 }
