@@ -6,7 +6,12 @@ import { defineConfig, type Plugin, type Rolldown } from "vite";
 
 const root = fileURLToPath(new URL(".", import.meta.url));
 
-/** What the page may do: run its own scripts and WASM, and fetch from its own site and from the hub. */
+/** Where the hub takes large files of a push. */
+const LARGE_FILES = ["us-east-1", "eu-west-1"]
+  .map((region) => `https://hf-hub-lfs-${region}.s3-accelerate.amazonaws.com`)
+  .join(" ");
+
+/** What the page may do: run its own scripts and WASM, and exchange files with its own site and the hub. */
 const POLICY = [
   "default-src 'none'",
   "script-src 'self' 'wasm-unsafe-eval'",
@@ -14,7 +19,7 @@ const POLICY = [
   "style-src 'self'",
   "img-src 'self'",
   "manifest-src 'self'",
-  "connect-src 'self' https://huggingface.co https://*.huggingface.co https://*.hf.co",
+  `connect-src 'self' https://huggingface.co https://*.huggingface.co https://*.hf.co ${LARGE_FILES}`,
   "base-uri 'none'",
   "form-action 'none'",
 ].join("; ");

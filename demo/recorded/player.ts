@@ -4,11 +4,14 @@ import type { Recording } from "./recording.ts";
 /** Longest pause between two events while playing, milliseconds: nobody watches a compiler. */
 const PAUSE = 1200;
 
+/** Least times of events that come in bursts, milliseconds: an answer, and a look at all of them. */
+const LEAST: Partial<Record<RunEvent["type"], number>> = { solved: 60, evaluated: 1500 };
+
 /** When each event happens in a player that is `speed` times as fast, in milliseconds. */
 export function timesOf(events: Recording["events"], speed: number): number[] {
   let [at, before] = [0, 0];
-  return events.map(([ms]) => {
-    at += Math.min(PAUSE, (ms - before) / speed);
+  return events.map(([ms, { type }]) => {
+    at += Math.max(LEAST[type] ?? 0, Math.min(PAUSE, (ms - before) / speed));
     before = ms;
     return at;
   });

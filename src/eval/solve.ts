@@ -12,6 +12,9 @@ export interface Problem {
   answer: string;
 }
 
+/** Milliseconds between read-backs while somebody watches the answers. */
+const PACE_MS = 250;
+
 interface SolveOptions {
   max_new_tokens: number;
   /** 0, the default, takes the most probable token */
@@ -68,6 +71,7 @@ export async function solve(
     eos_token_ids: tokenizer.stop_token_ids,
     seed,
     slots,
+    pace: onSolved && PACE_MS,
     signal,
     onTokens: (ids, request) => {
       const own = drawn[request];
