@@ -28,7 +28,7 @@ export function toolbar(link: ChartLink, signal: AbortSignal): HTMLElement {
       { type: "button", class: "secondary small", "aria-label": label, title: label, on: { click: act } },
       text,
     );
-  const all = button("All", "Show the whole axis", () => (link.window.value = null));
+  const all = button("All", "All of the axis", () => (link.window.value = null));
 
   link.settings.watch(signal, (settings) => {
     by.value = settings.by;

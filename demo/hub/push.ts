@@ -5,7 +5,6 @@ import { problemLine } from "../parts/notice.ts";
 import { progressBar } from "../parts/progress.ts";
 import { problemOf } from "../problems.ts";
 import type { Run } from "../run.ts";
-import { signIn } from "./sign-in.ts";
 
 /** Sends a run's adapter to the user's account on the hub. */
 export function pushForm(app: App, run: Run, signal: AbortSignal): HTMLElement {
@@ -21,7 +20,10 @@ export function pushForm(app: App, run: Run, signal: AbortSignal): HTMLElement {
       repo.focus();
       return;
     }
-    if (app.token.value === null && !(await signIn(app, "A push needs an access token with write access."))) return;
+    if (app.token.value === null) {
+      const { signIn } = await import("./sign-in.ts");
+      if (!(await signIn(app, "A push needs an access token with write access."))) return;
+    }
     busy = true;
     setIdle(button, true);
     const bar = progressBar();

@@ -20,15 +20,19 @@ export function problemLine(
     { class: `notice ${kind}`, role: kind === "error" ? "alert" : "status" },
     h("span", { class: "mark", "aria-hidden": "true" }, MARKS[kind]),
     h(
-      "p",
-      {},
-      h("strong", {}, sentence(title ?? text)),
-      title && ` ${sentence(text)}`,
-      todo && ` ${sentence(todo)}`,
-      link && " ",
-      link && h("a", { href: link.href }, link.text),
+      "div",
+      { class: "words" },
+      h(
+        "p",
+        {},
+        h("strong", {}, sentence(title ?? text)),
+        title && ` ${sentence(text)}`,
+        todo && ` ${sentence(todo)}`,
+        link && " ",
+        link && h("a", { href: link.href }, link.text),
+      ),
+      (signIn || raw) && h("p", { class: "helps" }, signIn && signInButton(), raw && copyButton(raw)),
     ),
-    (signIn || raw) && h("span", { class: "actions" }, signIn && signInButton(), raw && copyButton(raw)),
     dismiss && h("button", { class: "quiet", type: "button", "aria-label": "Dismiss", on: { click: dismiss } }, "×"),
   );
 }
