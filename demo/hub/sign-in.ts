@@ -13,6 +13,9 @@ export function signIn(app: App, why: string): Promise<boolean> {
   const token = h("input", { type: "password", autocomplete: "off", spellcheck: "false", placeholder: "hf_…" });
   const fault = h("p", { class: "wrong", role: "alert" });
   return new Promise((decide) => {
+    // not of type submit, so that Enter in the field signs in
+    const leave = (text: string, value: string) =>
+      h("button", { type: "button", class: "secondary", on: { click: () => dialog.close(value) } }, text);
     const form = h(
       "form",
       { method: "dialog" },
@@ -21,8 +24,8 @@ export function signIn(app: App, why: string): Promise<boolean> {
       h(
         "div",
         { class: "actions" },
-        h("button", { value: "no", class: "secondary", formnovalidate: true }, "Cancel"),
-        app.token.value !== null && h("button", { value: "out", class: "secondary" }, "Sign out"),
+        leave("Cancel", "no"),
+        app.token.value !== null && leave("Sign out", "out"),
         h("button", { value: "yes", class: "primary" }, "Sign in"),
       ),
     );
@@ -44,8 +47,7 @@ export function signIn(app: App, why: string): Promise<boolean> {
       form,
     );
     form.addEventListener("submit", (event) => {
-      const chosen = (event.submitter as HTMLButtonElement | null)?.value;
-      if (chosen !== "yes" || /^hf_[\x21-\x7e]+$/.test(token.value.trim())) return;
+      if (/^hf_[\x21-\x7e]+$/.test(token.value.trim())) return;
       event.preventDefault();
       fill(fault, "A token begins with hf_ and has no spaces.");
       token.focus();
