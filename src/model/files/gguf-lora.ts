@@ -11,7 +11,7 @@ import { parseModelConfig } from "../config.ts";
 import { ggufName } from "./gguf.ts";
 
 /**
- * An adapter alone as GGUF, for `llama-cli --lora` and Ollama's ADAPTER: `….lora_a` `[r, in]` and `….lora_b` `[out, r]` in F32.
+ * An adapter alone as GGUF, for llama.cpp and the ADAPTER line of a Modelfile: `….lora_a` `[r, in]` and `….lora_b` `[out, r]` in F32.
  *
  * llama.cpp scales a product by adapter.lora.alpha over its rank. A layer with another scale (rsLoRA, rank_pattern,
  * alpha_pattern) has the quotient in its `lora_b`.
