@@ -18,7 +18,8 @@ export function problemByProblem(all: readonly RunRecord[]): HTMLElement {
     return h("section", {}, title, h("p", { class: "about" }, "These runs have no held-out problems in common."));
   }
   const filters = filtersOf(runs);
-  let chosen = "disagree";
+  // the interesting ones first, if there are any
+  let chosen = problems.some(filters[0].test) ? filters[0].id : "all";
   let most = SHOWN;
   const list = h("ol", { class: "by-problem" });
   const more = h("button", { type: "button", class: "secondary" }, "Show more");
