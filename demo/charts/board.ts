@@ -1,6 +1,6 @@
 import type { LogRecord } from "../../src/client/types.ts";
 import { logsCsv } from "../../src/report/csv.ts";
-import { CHARTS, loggedNames, type MetricChart, namedChart, type Series } from "../../src/report/metrics.ts";
+import { CHARTS, loggedNames, type MetricChart, namedChart } from "../../src/report/metrics.ts";
 import { rangeOf } from "../../src/report/plot.ts";
 import { placed, positions, X_AXES } from "../../src/report/positions.ts";
 import { fill, h } from "../dom.ts";
@@ -41,12 +41,25 @@ export function chartBoard(name: string, signal: AbortSignal): ChartBoard {
   let logs: readonly LogRecord[] = [];
   let listed = "";
 
+  let examples: LogRecord[] = [];
+  let seen = 0;
+  /** Keeps the first log of every name: what there is to draw does not depend on the number of logs. */
+  const lookAt = () => {
+    if (logs.length < seen) [examples, seen] = [[], 0];
+    const known = new Set(loggedNames(examples));
+    for (const log of logs.slice(seen)) {
+      if (!loggedNames([log]).some((one) => Number.isFinite(log[one]) && !known.has(one))) continue;
+      examples.push(log);
+      for (const one of loggedNames([log])) if (Number.isFinite(log[one])) known.add(one);
+    }
+    seen = logs.length;
+  };
   const metrics = (): MetricChart[] => {
-    const present = CHARTS.filter((chart) => chart.series(logs).length > 0);
-    const covered = new Set(present.flatMap((chart) => chart.series(logs).map((series) => series.name)));
+    const present = CHARTS.filter((chart) => chart.series(examples).length > 0);
+    const covered = new Set(present.flatMap((chart) => chart.series(examples).map((series) => series.name)));
     return [
       ...present,
-      ...loggedNames(logs)
+      ...loggedNames(examples)
         .filter((one) => !covered.has(one))
         .map(namedChart),
     ];
@@ -77,30 +90,36 @@ export function chartBoard(name: string, signal: AbortSignal): ChartBoard {
       }),
     );
   };
-  let drawing = 0;
-  /** Draws each chart in a task of its own, so that the page stays responsive. */
-  const redraw = async (drawn: readonly { metric: MetricChart; series: Series[] }[]) => {
-    const own = ++drawing;
-    for (const { metric, series } of drawn) {
-      if (own !== drawing || signal.aborted) return;
-      charts.get(metric.id)!.update(series);
+  const waiting = new Set<MetricChart>();
+  let places: ReadonlyMap<number, number> = new Map();
+  let drawing = false;
+  /** Draws each chart in a task of its own, so that the page stays responsive. A chart that still waits gets the newest logs. */
+  const redraw = async () => {
+    if (drawing) return;
+    drawing = true;
+    for (const metric of waiting) {
+      if (signal.aborted) return;
+      waiting.delete(metric);
+      charts.get(metric.id)!.update(placed(metric.series(logs), places));
       await new Promise((next) => setTimeout(next));
     }
+    drawing = false;
   };
   const show = () => {
     const all = metrics();
     const shown = all.filter(isChosen);
-    const places = positions(logs, link.settings.value.by);
-    const drawn = shown.map((metric) => ({ metric, series: placed(metric.series(logs), places) }));
+    places = positions(logs, link.settings.value.by);
     const range = [...places.values()];
-    link.able.value = X_AXES.map(({ id }) => id).filter((id) => id === "step" || positions(logs, id).size > 0);
+    link.able.value = X_AXES.map(({ id }) => id).filter((id) => id === "step" || positions(examples, id).size > 0);
     link.xs.value = [...new Set(range)].sort((a, b) => a - b);
     link.whole.value =
       range.length > 0 ? rangeOf([{ name: "", label: "", points: range.map((x) => [x, 0] as const) }]) : null;
-    for (const { metric } of drawn)
-      if (!charts.has(metric.id)) charts.set(metric.id, createChart(metric, link, signal));
-    void redraw(drawn);
-    const elements = drawn.map(({ metric }) => charts.get(metric.id)!.element);
+    for (const metric of shown) if (!charts.has(metric.id)) charts.set(metric.id, createChart(metric, link, signal));
+    const wanted = new Set(shown.map(({ id }) => id));
+    for (const { id } of waiting) wanted.delete(id);
+    for (const metric of shown) if (wanted.has(metric.id)) waiting.add(metric);
+    void redraw();
+    const elements = shown.map((metric) => charts.get(metric.id)!.element);
     if (elements.length !== grid.children.length || elements.some((one, i) => grid.children[i] !== one))
       fill(grid, ...elements);
     empty.hidden = all.length > 0;
@@ -120,6 +139,7 @@ export function chartBoard(name: string, signal: AbortSignal): ChartBoard {
     element: h("div", { class: "phase-charts" }, tools, empty, grid, choose, table, csv),
     update(next) {
       logs = next;
+      lookAt();
       show();
     },
   };

@@ -52,7 +52,7 @@ async function networkFirst(request, name) {
     if (answer.ok && name.startsWith("python/")) await (await caches.open(CACHE)).put(name, answer.clone());
     return answer;
   } catch (error) {
-    const answer = await kept(request.mode === "navigate" ? "index.html" : name);
+    const answer = await kept(request.mode === "navigate" && !(name in FILES) ? "index.html" : name);
     if (answer) return answer;
     throw error;
   }
