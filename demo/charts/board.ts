@@ -152,14 +152,21 @@ function isChosen({ id, main }: MetricChart): boolean {
 
 function keepChoice({ id }: MetricChart, on: boolean): void {
   const all = { ...chosen(), [id]: on };
-  localStorage.setItem(KEY, JSON.stringify(all));
+  try {
+    localStorage.setItem(KEY, JSON.stringify(all));
+  } catch {
+    // full or forbidden: the choice holds until the page is left
+    session = all;
+  }
 }
+
+let session: Record<string, boolean> = {};
 
 function chosen(): Record<string, boolean> {
   try {
     const kept: unknown = JSON.parse(localStorage.getItem(KEY) ?? "{}");
-    return typeof kept === "object" && kept !== null ? (kept as Record<string, boolean>) : {};
+    return { ...(typeof kept === "object" ? (kept as Record<string, boolean>) : {}), ...session };
   } catch {
-    return {}; // written by something else
+    return session; // forbidden, or written by something else
   }
 }

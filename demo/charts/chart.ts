@@ -45,7 +45,7 @@ export function createChart(spec: ChartSpec, link: ChartLink, signal: AbortSigna
   link.at.watch(signal, showKeys);
   enlarge.addEventListener("click", async () => {
     const { openChart } = await import("./enlarged.ts");
-    const open = openChart(spec, link, series, () => (enlarged = null));
+    const open = openChart(spec, link, series, element.getRootNode(), () => (enlarged = null));
     enlarged = open;
   });
   return {

@@ -13,12 +13,14 @@ const HEIGHTS = { least: 220, most: 560, around: 400 };
 /**
  * One chart in a dialog, with its controls, and its numbers and picture to save.
  *
+ * @param root of the document or of the shadow tree that holds the page's style
  * @returns redraws it with other series
  */
 export function openChart(
   spec: ChartSpec,
   link: ChartLink,
   first: readonly Series[],
+  root: Node,
   closed: () => void,
 ): (series: readonly Series[]) => void {
   const life = new AbortController();
@@ -34,7 +36,7 @@ export function openChart(
     return h("button", { type: "button", class: "secondary", on: { click: () => void save() } }, name.toUpperCase());
   };
   const unit = () => X_AXES.find(({ id }) => id === link.settings.value.by)!.unit;
-  const dialog = h(
+  const dialog: HTMLDialogElement = h(
     "dialog",
     { class: "enlarged", "aria-labelledby": title },
     h(
@@ -52,8 +54,8 @@ export function openChart(
       { class: "actions" },
       h("span", { class: "about" }, "Save as"),
       file("csv", () => csvFile(series, unit())),
-      file("svg", () => svgFile(spec, series, curve.plot()!)),
-      file("png", () => pngFile(spec, series, curve.plot()!)),
+      file("svg", () => svgFile(spec, series, curve.plot()!, dialog)),
+      file("png", () => pngFile(spec, series, curve.plot()!, dialog)),
     ),
   );
   const showText = () => {
@@ -76,7 +78,7 @@ export function openChart(
     dialog.remove();
     closed();
   });
-  document.body.append(dialog);
+  (root instanceof ShadowRoot ? root : document.body).append(dialog);
   dialog.showModal();
   update(first);
   return update;

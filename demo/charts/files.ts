@@ -19,9 +19,9 @@ export function csvFile(series: readonly Series[], x: string): Blob {
   return new Blob([seriesCsv(series, x)], { type: "text/csv" });
 }
 
-/** A chart as a self-contained SVG, with its title and key. */
-export function svgFile({ title }: ChartSpec, series: readonly Series[], plot: Plot): Blob {
-  const { paper, ink, soft, rule, lines } = colours();
+/** A chart as a self-contained SVG, with its title and key. @param host where it is shown */
+export function svgFile({ title }: ChartSpec, series: readonly Series[], plot: Plot, host: Element): Blob {
+  const { paper, ink, soft, rule, lines } = colours(host);
   const [width, height] = [plot.width + 2 * PAD, plot.height + PAD + HEAD];
   const keys = keysOf(series).map(
     ({ label, i }) => `<tspan dx="14" fill="${lines[i % 6]}">${escapeHtml(label)}</tspan>`,
@@ -38,9 +38,14 @@ export function svgFile({ title }: ChartSpec, series: readonly Series[], plot: P
   return new Blob([text], { type: "image/svg+xml" });
 }
 
-/** A chart as a PNG at twice the page's pixels. */
-export async function pngFile({ title }: ChartSpec, series: readonly Series[], plot: Plot): Promise<Blob> {
-  const palette = colours();
+/** A chart as a PNG at twice the page's pixels. @param host where it is shown */
+export async function pngFile(
+  { title }: ChartSpec,
+  series: readonly Series[],
+  plot: Plot,
+  host: Element,
+): Promise<Blob> {
+  const palette = colours(host);
   const canvas = document.createElement("canvas");
   canvas.width = SHARP * (plot.width + 2 * PAD);
   canvas.height = SHARP * (plot.height + PAD + HEAD);
@@ -102,11 +107,19 @@ function keysOf(series: readonly Series[]): { label: string; i: number }[] {
   return series.length > 1 ? series.map(({ label }, i) => ({ label, i: Number(seriesClass(i)[1]) })) : [];
 }
 
-function colours() {
-  const style = getComputedStyle(document.documentElement);
-  const of = (name: string) => style.getPropertyValue(`--${name}`).trim();
-  return {
+/** The page's present colours, as a canvas and a file need them. @param host an element with the page's style */
+function colours(host: Element) {
+  const probe = document.createElement("i");
+  probe.hidden = true;
+  host.append(probe);
+  const of = (name: string) => {
+    probe.style.color = `var(--${name})`;
+    return getComputedStyle(probe).color;
+  };
+  const found = {
     ...{ paper: of("card"), ink: of("ink"), soft: of("soft"), rule: of("rule") },
     lines: Array.from({ length: 6 }, (_, i) => of(`s${i}`)),
   };
+  probe.remove();
+  return found;
 }
